@@ -1,0 +1,394 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// AuthorizationServerSpec is what the platform team decides: the issuer, who may use it, and how long its tokens live.
+type AuthorizationServerSpec struct {
+	// issuer is the issuer identifier (RFC 8414 section 2): a URL with a lower-case host, no default port, no trailing slash, no query and
+	// no fragment. https, except for loopback hosts. A path is allowed. Immutable.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule=`self == oldSelf`,message="issuer is immutable, because tokens and clients carry it: create another AuthorizationServer for another issuer"
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^(?i:https)://') || self.matches('^(?i:http)://([^/?#]*@)?(localhost|127([.](25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}|\\[::1\\])(:[0-9]*)?(/|$)')`,message="issuer must start with https:// (http:// is for the loopback hosts localhost, 127.0.0.1 and [::1] only)"
+	// +kubebuilder:validation:XValidation:rule=`!self.contains('?') && !self.contains('#')`,message="issuer must have no query and no fragment: remove what begins with ? or #"
+	// +kubebuilder:validation:XValidation:rule=`!self.contains('@')`,message="issuer must have no user name or password: remove what stands before the @"
+	// +kubebuilder:validation:XValidation:rule=`!self.endsWith('/')`,message="issuer must have no trailing slash: remove the / at the end"
+	// +kubebuilder:validation:XValidation:rule=`!self.matches('^[A-Za-z]+://[^/]*[A-Z]') && !self.matches('^[a-z]*[A-Z]')`,message="issuer must have a lower-case scheme and host"
+	// +kubebuilder:validation:XValidation:rule=`!self.matches('^https://[^/]*:443(/|$)') && !self.matches('^http://[^/]*:80(/|$)')`,message="issuer must not name the default port: remove :443 (https) or :80 (http)"
+	// +kubebuilder:validation:XValidation:rule=`!self.matches('^(?i:https?)://') || (self.matches('^[A-Za-z]+://([^/?#]*@)?([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|\\[[0-9A-Fa-f:.]+\\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?([/?#]|$)') && (self.contains('#') || isURL(self)) && (!self.matches('^[A-Za-z]+://([^/?#]*@)?[0-9.]+([:/?#]|$)') || self.matches('^[A-Za-z]+://([^/?#]*@)?(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}([:/?#]|$)')))`,message="issuer must name a host, such as https://auth.example.com, and if a port then one from 1 to 65535"
+	// +kubebuilder:validation:XValidation:rule=`!self.matches('^[A-Za-z]+://[^/]+/.') || self.matches('^[A-Za-z]+://[^/]+(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?([?#].*)?$')`,message="the path of issuer must consist of segments of the characters A-Z a-z 0-9 . _ ~ - that are not empty and do not begin with a dot"
+	Issuer string `json:"issuer"`
+
+	// allowedClients are the rules by which OAuthClients are accepted: a client is accepted if and only if one rule allows everything it
+	// asks. Default: one rule that allows the server's own namespace.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule=`self.size() > 0`,message="allowedClients must not be empty: leave it out to allow the server's own namespace, or list a rule"
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	AllowedClients []ClientRule `json:"allowedClients,omitempty"`
+
+	// allowedResourceServers are the rules by which ResourceServers are accepted. Default: one rule that allows the server's own namespace.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule=`self.size() > 0`,message="allowedResourceServers must not be empty: leave it out to allow the server's own namespace, or list a rule"
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	AllowedResourceServers []ResourceServerRule `json:"allowedResourceServers,omitempty"`
+
+	// tokens sets the lifetimes of codes and tokens.
+	// +optional
+	Tokens *TokenSettings `json:"tokens,omitempty"`
+
+	// sessions sets how long a login in the browser lasts.
+	// +optional
+	Sessions *SessionSettings `json:"sessions,omitempty"`
+
+	// signing sets the algorithms and the rotation of the signing keys.
+	// +optional
+	Signing *SigningSettings `json:"signing,omitempty"`
+
+	// tls names the certificate that the token server serves; renewed without a restart. Default: plain HTTP.
+	// +optional
+	TLS *TLSSettings `json:"tls,omitempty"`
+}
+
+// ClientRule allows OAuthClients.
+type ClientRule struct {
+	// name is unique among the rules; conditions quote it.
+	Name RuleName `json:"name"`
+
+	// namespaces from which clients are accepted. Default: Same.
+	// +optional
+	Namespaces *RuleNamespaces `json:"namespaces,omitempty"`
+
+	// grantTypes that a client may use. Default: authorization_code, client_credentials and refresh_token. implicit and password are
+	// allowed only where they are listed.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=5
+	// +listType=set
+	// +optional
+	GrantTypes []GrantType `json:"grantTypes,omitempty"`
+
+	// clientIDs outside "<own namespace>." that a client may claim: a literal, a prefix that ends in "*", or "*" for any. Default: none.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=set
+	// +optional
+	ClientIDs []ClientIDPattern `json:"clientIDs,omitempty"`
+
+	// scopes that a client may register: a literal, a prefix that ends in "*", or "*" for any. Default: any.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=set
+	// +optional
+	Scopes []ScopePattern `json:"scopes,omitempty"`
+
+	// redirectHosts that the https redirect URIs of a client may name: a host, "*." before a host for one leading label, or "*" for any.
+	// Loopback redirect URIs are not concerned. Default: any.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=set
+	// +optional
+	RedirectHosts []RedirectHost `json:"redirectHosts,omitempty"`
+
+	// redirectSchemes are the private-use URI schemes (RFC 8252 section 7.1) that redirect URIs may have. Default: none.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=set
+	// +optional
+	RedirectSchemes []RedirectScheme `json:"redirectSchemes,omitempty"`
+
+	// consent modes that a client may choose. Default: Required only.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=2
+	// +listType=set
+	// +optional
+	Consent []ConsentMode `json:"consent,omitempty"`
+
+	// maxAccessTokenLifetime is the longest access token lifetime that a client may ask for. Default: the server's own lifetime.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')`,message="maxAccessTokenLifetime must be a duration from 1s to 24h in whole h, m and s, such as 15m"
+	// +optional
+	MaxAccessTokenLifetime *metav1.Duration `json:"maxAccessTokenLifetime,omitempty"`
+}
+
+// ResourceServerRule allows ResourceServers.
+type ResourceServerRule struct {
+	// name is unique among the rules; conditions quote it.
+	Name RuleName `json:"name"`
+
+	// namespaces from which resource servers are accepted. Default: Same.
+	// +optional
+	Namespaces *RuleNamespaces `json:"namespaces,omitempty"`
+
+	// identifiers that a resource server may have: a literal, a prefix that ends in "*", or "*" for any. Default: any.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=set
+	// +optional
+	Identifiers []IdentifierPattern `json:"identifiers,omitempty"`
+
+	// scopes that a resource server may declare: a literal, a prefix that ends in "*", or "*" for any. Default: any.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=set
+	// +optional
+	Scopes []ScopePattern `json:"scopes,omitempty"`
+}
+
+// TokenSettings are the lifetimes of codes and tokens.
+type TokenSettings struct {
+	// accessTokenLifetime is how long an access token is valid, and an ID token. Default: 5m.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')`,message="accessTokenLifetime must be a duration from 1s to 24h in whole h, m and s, such as 5m"
+	// +optional
+	AccessTokenLifetime *metav1.Duration `json:"accessTokenLifetime,omitempty"`
+
+	// authorizationCodeLifetime is how long an authorization code can be redeemed; at most 10m (RFC 6749 section 4.1.2). Default: 60s.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('10m')`,message="authorizationCodeLifetime must be a duration from 1s to 10m in whole h, m and s, such as 60s"
+	// +optional
+	AuthorizationCodeLifetime *metav1.Duration `json:"authorizationCodeLifetime,omitempty"`
+
+	// refreshToken sets the lifetimes and the rotation of refresh tokens.
+	// +optional
+	RefreshToken *RefreshTokenSettings `json:"refreshToken,omitempty"`
+}
+
+// RefreshTokenRotation says whose refresh tokens are replaced when they are used.
+// +kubebuilder:validation:Enum=Always;PublicClients
+type RefreshTokenRotation string
+
+const (
+	// RotateAlways replaces every refresh token when it is used.
+	RotateAlways RefreshTokenRotation = "Always"
+	// RotatePublicClients replaces those of public clients only (RFC 9700 section 2.2.2); a confidential client keeps its refresh token.
+	RotatePublicClients RefreshTokenRotation = "PublicClients"
+)
+
+// RefreshTokenSettings are the lifetimes and the rotation of refresh tokens.
+//
+// +kubebuilder:validation:XValidation:rule=`!has(self.idleLifetime) || duration(self.idleLifetime) <= (has(self.absoluteLifetime) ? duration(self.absoluteLifetime) : duration('2160h'))`,fieldPath=".idleLifetime",message="idleLifetime must not be longer than absoluteLifetime, whose default is 2160h: shorten idleLifetime or raise absoluteLifetime"
+type RefreshTokenSettings struct {
+	// idleLifetime is how long a refresh token lives without being used; at most absoluteLifetime. Default: 720h, or absoluteLifetime if
+	// that is shorter.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h')`,message="idleLifetime must be a duration from 1s to 8760h in whole h, m and s, such as 720h"
+	// +optional
+	IdleLifetime *metav1.Duration `json:"idleLifetime,omitempty"`
+
+	// absoluteLifetime is how long refresh tokens of one authorization live in all. Default: 2160h.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h')`,message="absoluteLifetime must be a duration from 1s to 8760h in whole h, m and s, such as 2160h"
+	// +optional
+	AbsoluteLifetime *metav1.Duration `json:"absoluteLifetime,omitempty"`
+
+	// rotation is Always or PublicClients. Default: Always.
+	// +optional
+	Rotation RefreshTokenRotation `json:"rotation,omitempty"`
+
+	// reuseGracePeriod is how long a replaced refresh token still gets the same successor, for clients that lost the answer; at most 5m, 0s
+	// turns it off. Default: 60s.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('0s') && duration(self) <= duration('5m')`,message="reuseGracePeriod must be a duration from 0s to 5m in whole h, m and s, such as 60s"
+	// +optional
+	ReuseGracePeriod *metav1.Duration `json:"reuseGracePeriod,omitempty"`
+}
+
+// SessionSettings are the lifetimes of a login in the browser.
+//
+// +kubebuilder:validation:XValidation:rule=`!has(self.idleLifetime) || duration(self.idleLifetime) <= (has(self.absoluteLifetime) ? duration(self.absoluteLifetime) : duration('24h'))`,fieldPath=".idleLifetime",message="idleLifetime must not be longer than absoluteLifetime, whose default is 24h: shorten idleLifetime or raise absoluteLifetime"
+type SessionSettings struct {
+	// idleLifetime is how long a session lives without being used; at most absoluteLifetime. Default: 8h, or absoluteLifetime if that is
+	// shorter.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h')`,message="idleLifetime must be a duration from 1s to 8760h in whole h, m and s, such as 8h"
+	// +optional
+	IdleLifetime *metav1.Duration `json:"idleLifetime,omitempty"`
+
+	// absoluteLifetime is how long a session lives in all. Default: 24h.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h')`,message="absoluteLifetime must be a duration from 1s to 8760h in whole h, m and s, such as 24h"
+	// +optional
+	AbsoluteLifetime *metav1.Duration `json:"absoluteLifetime,omitempty"`
+}
+
+// SigningSettings are the algorithms and the rotation of the signing keys.
+type SigningSettings struct {
+	// algorithms that the server has keys for; must contain RS256 (OpenID Connect Core section 15.1). The first signs access tokens; ID
+	// tokens use the client's choice. Default: ES256, RS256.
+	// +kubebuilder:validation:MaxItems=2
+	// +kubebuilder:validation:XValidation:rule=`self.exists(a, a == 'RS256')`,message="algorithms must contain RS256, which every OpenID Connect client understands (OpenID Connect Core section 15.1)"
+	// +kubebuilder:validation:XValidation:rule=`self.all(a, self.exists_one(b, b == a))`,message="algorithms must not name an algorithm twice"
+	// +listType=atomic
+	// +optional
+	Algorithms []SigningAlgorithm `json:"algorithms,omitempty"`
+
+	// rotation says when keys are replaced.
+	// +optional
+	Rotation *KeyRotation `json:"rotation,omitempty"`
+
+	// revokedKeys are key ids that are out of the JWKS and untrusted at once.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=set
+	// +optional
+	RevokedKeys []KeyID `json:"revokedKeys,omitempty"`
+}
+
+// KeyRotation says when keys are replaced.
+type KeyRotation struct {
+	// interval between rotations. Default: 2160h.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1h') && duration(self) <= duration('8760h')`,message="interval must be a duration from 1h to 8760h in whole h, m and s, such as 2160h"
+	// +optional
+	Interval *metav1.Duration `json:"interval,omitempty"`
+
+	// revision is raised to rotate now; lowering it does nothing. Default: 0.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	// +optional
+	Revision int64 `json:"revision,omitempty"`
+}
+
+// TLSSettings name the certificate that the token server serves.
+type TLSSettings struct {
+	// secretName is a Secret of type kubernetes.io/tls in the server's namespace.
+	SecretName ObjectName `json:"secretName"`
+}
+
+// KeyPhase is where a key is in its life: Published, Active, Retiring, then gone.
+// +kubebuilder:validation:Enum=Published;Active;Retiring
+type KeyPhase string
+
+const (
+	// KeyPublished is in the JWKS and does not sign yet: verifiers learn it.
+	KeyPublished KeyPhase = "Published"
+	// KeyActive signs.
+	KeyActive KeyPhase = "Active"
+	// KeyRetiring signs no more, and stays in the JWKS until the last token it signed has expired.
+	KeyRetiring KeyPhase = "Retiring"
+)
+
+// KeyStatus describes one key of a server.
+type KeyStatus struct {
+	// kid is the key id (RFC 7517 section 4.5).
+	KID KeyID `json:"kid"`
+
+	// algorithm is the JWS algorithm, or XC20P for the keys that seal codes, refresh tokens and cookies.
+	// +kubebuilder:validation:MaxLength=32
+	Algorithm string `json:"algorithm"`
+
+	// phase is Published, Active or Retiring.
+	Phase KeyPhase `json:"phase"`
+
+	// since is when the key entered its phase.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
+	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
+	Since metav1.Time `json:"since"`
+}
+
+// ServerEndpoints are the URLs that clients of the server use.
+type ServerEndpoints struct {
+	// authorization endpoint (RFC 6749 section 3.1).
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Authorization string `json:"authorization,omitempty"`
+	// token endpoint (RFC 6749 section 3.2).
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Token string `json:"token,omitempty"`
+	// jwks document (RFC 7517).
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	JWKS string `json:"jwks,omitempty"`
+	// discovery document (OpenID Connect Discovery section 4).
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Discovery string `json:"discovery,omitempty"`
+}
+
+// AuthorizationServerStatus is what the manager and the token servers report.
+type AuthorizationServerStatus struct {
+	// observedGeneration is the generation of the spec that the conditions speak of.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions: Accepted, Available and Ready.
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:XValidation:rule=`self.all(c, c.lastTransitionTime >= timestamp('1970-01-01T00:00:00Z'))`,message="lastTransitionTime must be a time as in RFC 3339, since 1970"
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// endpoints are the URLs that clients use.
+	// +optional
+	Endpoints *ServerEndpoints `json:"endpoints,omitempty"`
+
+	// keys are the server's keys and the phase of each.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=map
+	// +listMapKey=kid
+	// +optional
+	Keys []KeyStatus `json:"keys,omitempty"`
+
+	// clients is the number of OAuthClients that name this server and are accepted.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	// +optional
+	Clients int32 `json:"clients,omitempty"`
+}
+
+// AuthorizationServer is an OAuth 2.0 authorization server and OpenID Provider with its own issuer, keys and rules.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=authserver,categories=oauth
+// +kubebuilder:printcolumn:name="Issuer",type=string,JSONPath=`.spec.issuer`
+// +kubebuilder:printcolumn:name="Clients",type=integer,JSONPath=`.status.clients`
+// +kubebuilder:printcolumn:name="Available",type=string,JSONPath=`.status.conditions[?(@.type=="Available")].status`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+// +kubebuilder:validation:XValidation:rule=`self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')`,message="metadata.name of an AuthorizationServer must be a DNS label (a-z, 0-9 and -, no dot) of at most 40 characters, because the names of its objects are made from it"
+type AuthorizationServer struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is what the platform team decides.
+	Spec AuthorizationServerSpec `json:"spec"`
+	// status is what the manager and the token servers report.
+	// +optional
+	Status AuthorizationServerStatus `json:"status,omitempty"`
+}
+
+// AuthorizationServerList is a list of AuthorizationServers.
+//
+// +kubebuilder:object:root=true
+type AuthorizationServerList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []AuthorizationServer `json:"items"`
+}

@@ -1,0 +1,147 @@
+package v1alpha1_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+)
+
+func TestKubectlGetSaysWhetherItWorksAndHowItAuthenticates(t *testing.T) {
+	namespace := newNamespace(t)
+	notReady := []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonServerNotFound, Message: "no such server"}}
+	key := v1alpha1.SecretKeyReference{Name: "alice", Key: "password"}
+	object := metav1.ObjectMeta{Name: "example", Namespace: namespace}
+
+	oauthClient := &v1alpha1.OAuthClient{ObjectMeta: object, Spec: v1alpha1.OAuthClientSpec{
+		ServerRef: v1alpha1.ServerReference{Name: "main"}, TokenEndpointAuthMethod: v1alpha1.AuthMethodPost,
+		GrantTypes: []v1alpha1.GrantType{v1alpha1.GrantTypePassword, v1alpha1.GrantTypeRefreshToken},
+	}}
+	server := &v1alpha1.AuthorizationServer{ObjectMeta: object, Spec: v1alpha1.AuthorizationServerSpec{Issuer: "https://auth.example.com"}}
+	api := &v1alpha1.ResourceServer{ObjectMeta: object, Spec: v1alpha1.ResourceServerSpec{
+		ServerRef: v1alpha1.ServerReference{Name: "main"}, Identifier: "https://orders.example.com",
+	}}
+	user := &v1alpha1.OAuthUser{ObjectMeta: object, Spec: v1alpha1.OAuthUserSpec{
+		ServerRef: v1alpha1.LocalServerReference{Name: "main"}, Username: "alice", PasswordSecretRef: &key,
+	}}
+	for _, o := range []client.Object{oauthClient, server, api, user} {
+		if err := admin.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	oauthClient.Status = v1alpha1.OAuthClientStatus{ClientID: "test.example", SecretName: "example-oauth", Conditions: notReady}
+	server.Status = v1alpha1.AuthorizationServerStatus{Clients: 3, Conditions: []metav1.Condition{
+		notReady[0], {Type: v1alpha1.ConditionAvailable, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAvailable},
+	}}
+	api.Status.Conditions = notReady
+	user.Status = v1alpha1.OAuthUserStatus{Subject: "1234", Conditions: notReady}
+
+	for _, test := range []struct {
+		object       client.Object
+		conditions   []metav1.Condition
+		plural       string
+		narrow, wide string // the columns with their cells, but for the age
+	}{
+		{
+			oauthClient, oauthClient.Status.Conditions, "oauthclients",
+			`Name=example, Client ID=test.example, Grants=["password","refresh_token"], Auth=client_secret_post, Ready=False, Reason=ServerNotFound`,
+			`Server=main, Secret=example-oauth, Suspended=<nil>, Message=no such server`,
+		},
+		{
+			server, server.Status.Conditions, "authorizationservers",
+			`Name=example, Issuer=https://auth.example.com, Clients=3, Available=True, Ready=False, Reason=ServerNotFound`,
+			`Message=no such server`,
+		},
+		{
+			api, api.Status.Conditions, "resourceservers",
+			`Name=example, Identifier=https://orders.example.com, Server=main, Ready=False, Reason=ServerNotFound`,
+			`Message=no such server`,
+		},
+		{
+			user, user.Status.Conditions, "oauthusers",
+			`Name=example, Username=alice, Subject=1234, Ready=False, Reason=ServerNotFound`,
+			`Server=main, Message=no such server`,
+		},
+	} {
+		t.Run(test.plural, func(t *testing.T) {
+			for i := range test.conditions {
+				test.conditions[i].LastTransitionTime = metav1.Now()
+			}
+			if err := admin.Status().Update(t.Context(), test.object); err != nil {
+				t.Fatal(err)
+			}
+			narrow, wide := table(t, namespace, test.plural)
+			if narrow != test.narrow {
+				t.Errorf("kubectl get shows\n\t%s\nwant\n\t%s", narrow, test.narrow)
+			}
+			if wide != test.wide {
+				t.Errorf("kubectl get -o wide adds\n\t%s\nwant\n\t%s", wide, test.wide)
+			}
+		})
+	}
+}
+
+// table returns the only row of `kubectl get`: what is shown always but for the age, and what -o wide adds.
+func table(t *testing.T, namespace, plural string) (narrow, wide string) {
+	t.Helper()
+	kinds, err := discovery.NewDiscoveryClientForConfig(plane.AdminConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	group := v1alpha1.GroupVersion
+	answer, err := kinds.RESTClient().Get().AbsPath("/apis", group.Group, group.Version, "namespaces", namespace, plural).
+		SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").Do(t.Context()).Raw()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table metav1.Table
+	if err := json.Unmarshal(answer, &table); err != nil {
+		t.Fatal(err)
+	}
+	if len(table.Rows) != 1 {
+		t.Fatalf("%d rows, want one", len(table.Rows))
+	}
+	var shown, added []string
+	for i, column := range table.ColumnDefinitions {
+		cell := fmt.Sprintf("%s=%v", column.Name, table.Rows[0].Cells[i])
+		switch {
+		case column.Name == "Age":
+		case column.Priority == 0:
+			shown = append(shown, cell)
+		default:
+			added = append(added, cell)
+		}
+	}
+	return strings.Join(shown, ", "), strings.Join(added, ", ")
+}
+
+func TestTheKindsHaveTheirShortNamesAndTheirCategory(t *testing.T) {
+	kinds, err := discovery.NewDiscoveryClientForConfig(plane.AdminConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := kinds.ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"AuthorizationServer": "authserver", "OAuthClient": "oac", "ResourceServer": "", "OAuthUser": ""}
+	for _, resource := range list.APIResources {
+		shortName, ours := want[resource.Kind]
+		if !ours || strings.Contains(resource.Name, "/") {
+			continue
+		}
+		delete(want, resource.Kind)
+		if strings.Join(resource.ShortNames, ",") != shortName || strings.Join(resource.Categories, ",") != "oauth" || !resource.Namespaced {
+			t.Errorf("%s has short names %q and categories %q", resource.Kind, resource.ShortNames, resource.Categories)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("not served: %v", want)
+	}
+}

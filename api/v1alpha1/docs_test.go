@@ -1,0 +1,147 @@
+package v1alpha1_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
+)
+
+const docsDir = "../../docs"
+
+// definitions returns the CustomResourceDefinitions that people write objects of, by the name of their page.
+func definitions(t *testing.T) map[string]*apiextensionsv1.CustomResourceDefinition {
+	t.Helper()
+	found := map[string]*apiextensionsv1.CustomResourceDefinition{}
+	paths, err := filepath.Glob(filepath.Join(crdDir, "oauth-operator.dev_*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		crd := new(apiextensionsv1.CustomResourceDefinition)
+		if err := yaml.UnmarshalStrict(content, crd); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		found[strings.ToLower(crd.Spec.Names.Kind)] = crd
+	}
+	if len(found) != 4 {
+		t.Fatalf("%d kinds, want 4", len(found))
+	}
+	return found
+}
+
+func page(t *testing.T, kind string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(docsDir, kind+".md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+func TestThePageOfAKindNamesEachOfItsFields(t *testing.T) {
+	for kind, crd := range definitions(t) {
+		text := page(t, kind)
+		for path, schema := range fields(*crd.Spec.Versions[0].Schema.OpenAPIV3Schema, "") {
+			switch {
+			case strings.HasPrefix(path, "spec.allowedResourceServers[].namespaces.selector."):
+				continue // "the same fields below it" as those of allowedClients
+			case strings.HasPrefix(path, "status.conditions[]."):
+				continue // these are known
+			}
+			if !strings.Contains(text, "| `"+path+"` |") {
+				t.Errorf("%s.md does not name %s (%s)", kind, path, schema.Description)
+			}
+		}
+	}
+}
+
+// fields returns the schema of each field below spec and status, by its path.
+func fields(schema apiextensionsv1.JSONSchemaProps, path string) map[string]apiextensionsv1.JSONSchemaProps {
+	found := map[string]apiextensionsv1.JSONSchemaProps{}
+	if strings.Contains(path, ".") {
+		found[path] = schema
+	}
+	if schema.Items != nil {
+		path, schema = path+"[]", *schema.Items.Schema
+	}
+	for name, property := range schema.Properties {
+		if path == "" && name != "spec" && name != "status" {
+			continue
+		}
+		for p, s := range fields(property, strings.TrimPrefix(path+"."+name, ".")) {
+			found[p] = s
+		}
+	}
+	return found
+}
+
+func TestTheExamplesOfThePagesAreAdmitted(t *testing.T) {
+	for kind := range definitions(t) {
+		namespace := newNamespace(t)
+		examples := 0
+		for rest := page(t, kind); ; examples++ {
+			_, after, found := strings.Cut(rest, "```yaml\n")
+			if !found {
+				break
+			}
+			var example string
+			example, rest, _ = strings.Cut(after, "```")
+			objects, err := controlplane.Decode([]byte(example))
+			if err != nil {
+				t.Fatalf("%s.md: %v", kind, err)
+			}
+			for _, o := range objects {
+				o.SetNamespace(namespace)
+				if err := admin.Create(t.Context(), o); err != nil {
+					t.Errorf("%s.md: %v", kind, err)
+				}
+			}
+		}
+		if examples == 0 {
+			t.Errorf("%s.md has no example", kind)
+		}
+	}
+}
+
+func TestThePagesExplainEachConditionAndReason(t *testing.T) {
+	var pages strings.Builder
+	for kind := range definitions(t) {
+		pages.WriteString(page(t, kind))
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), "conditions.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	constants := 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, isSpec := n.(*ast.ValueSpec)
+		if !isSpec || !strings.HasPrefix(spec.Names[0].Name, "Reason") && !strings.HasPrefix(spec.Names[0].Name, "Condition") {
+			return true
+		}
+		value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if constants++; !strings.Contains(pages.String(), "`"+value+"`") {
+			t.Errorf("no page explains %s", value)
+		}
+		return true
+	})
+	if constants == 0 {
+		t.Error("no conditions and reasons found")
+	}
+}

@@ -1,0 +1,309 @@
+package v1alpha1
+
+import (
+	"maps"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// TokenEndpointAuthMethod is how a client authenticates at the token endpoint (RFC 7591 section 2).
+// +kubebuilder:validation:Enum=client_secret_basic;client_secret_post;none
+type TokenEndpointAuthMethod string
+
+const (
+	// AuthMethodBasic sends the secret in the Authorization header (RFC 6749 section 2.3.1).
+	AuthMethodBasic TokenEndpointAuthMethod = "client_secret_basic"
+	// AuthMethodPost sends the secret in the form.
+	AuthMethodPost TokenEndpointAuthMethod = "client_secret_post"
+	// AuthMethodNone is a public client, which cannot keep a secret.
+	AuthMethodNone TokenEndpointAuthMethod = "none"
+)
+
+// PKCEMode says whether a client must use PKCE (RFC 7636).
+// +kubebuilder:validation:Enum=Required;WhenSent
+type PKCEMode string
+
+const (
+	// PKCERequired refuses an authorization request without a code_challenge.
+	PKCERequired PKCEMode = "Required"
+	// PKCEWhenSent verifies a code_challenge that is sent and asks for none; for confidential clients only.
+	PKCEWhenSent PKCEMode = "WhenSent"
+)
+
+// SecretSource says where a client secret comes from. It is never guessed from what happens to exist.
+// +kubebuilder:validation:Enum=Generate;FromSecret
+type SecretSource string
+
+const (
+	// SecretGenerate has the operator generate the secret and write it into the target Secret.
+	SecretGenerate SecretSource = "Generate"
+	// SecretFromSecret takes the secret from a Secret that somebody else writes.
+	SecretFromSecret SecretSource = "FromSecret"
+)
+
+// OAuthClientSpec is what the app team asks for.
+//
+// +kubebuilder:validation:XValidation:rule=`has(self.clientID) == has(oldSelf.clientID) && (!has(self.clientID) || self.clientID == oldSelf.clientID)`,fieldPath=".clientID",message="clientID is immutable, and can be neither added nor removed: delete the object and create it again for another client id"
+// +kubebuilder:validation:XValidation:rule=`!('authorization_code' in self.grantTypes || 'implicit' in self.grantTypes) || (has(self.redirectURIs) && self.redirectURIs.size() > 0)`,fieldPath=".redirectURIs",message="redirectURIs is required with the grant types authorization_code and implicit: add the URI that the response goes to"
+// +kubebuilder:validation:XValidation:rule=`'authorization_code' in self.grantTypes || 'implicit' in self.grantTypes || !has(self.redirectURIs) || self.redirectURIs.size() == 0`,fieldPath=".redirectURIs",message="redirectURIs must be left out without the grant types authorization_code and implicit, for nothing is sent there"
+// +kubebuilder:validation:XValidation:rule=`!('password' in self.grantTypes) || !(self.tokenEndpointAuthMethod == 'none')`,fieldPath=".tokenEndpointAuthMethod",message="the grant type password needs a confidential client: set tokenEndpointAuthMethod to client_secret_basic or client_secret_post"
+// +kubebuilder:validation:XValidation:rule=`!('client_credentials' in self.grantTypes) || !(self.tokenEndpointAuthMethod == 'none')`,fieldPath=".tokenEndpointAuthMethod",message="the grant type client_credentials needs a confidential client: set tokenEndpointAuthMethod to client_secret_basic or client_secret_post"
+// +kubebuilder:validation:XValidation:rule=`!('refresh_token' in self.grantTypes) || 'authorization_code' in self.grantTypes || 'password' in self.grantTypes`,fieldPath=".grantTypes",message="the grant type refresh_token needs authorization_code or password beside it in grantTypes: no other flow issues refresh tokens"
+// +kubebuilder:validation:XValidation:rule=`!has(self.pkce) || self.pkce != 'WhenSent' || ('authorization_code' in self.grantTypes && !(self.tokenEndpointAuthMethod == 'none'))`,fieldPath=".pkce",message="pkce: WhenSent is for confidential clients with the grant type authorization_code only: leave pkce out"
+// +kubebuilder:validation:XValidation:rule=`!has(self.secret) || !(self.tokenEndpointAuthMethod == 'none')`,fieldPath=".secret",message="secret is for confidential clients: leave it out with tokenEndpointAuthMethod: none"
+type OAuthClientSpec struct {
+	// serverRef names the AuthorizationServer. Immutable.
+	// +kubebuilder:validation:XValidation:rule=`self == oldSelf`,message="serverRef is immutable, its namespace too: delete the object and create it again to move it to another AuthorizationServer"
+	ServerRef ServerReference `json:"serverRef"`
+
+	// clientID is the client identifier (RFC 6749 section 2.2), of the characters A-Z a-z 0-9 . _ ~ -. An id outside "<own namespace>."
+	// needs a rule of the server. Immutable. Default: "<namespace>.<name>".
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^[A-Za-z0-9._~-]+$')`,message="clientID has the characters A-Z a-z 0-9 . _ ~ - only, which every client library sends unchanged"
+	// +optional
+	ClientID string `json:"clientID,omitempty"`
+
+	// displayName is what the consent page calls the client. Default: the client id.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule=`!self.matches('[\\x{00}-\\x{1f}\\x{7f}-\\x{9f}\\x{200e}\\x{200f}\\x{2028}-\\x{202e}\\x{2066}-\\x{2069}]')`,message="displayName must not contain control characters, line breaks or characters that change the direction of text"
+	// +optional
+	DisplayName string `json:"displayName,omitempty"`
+
+	// grantTypes are the flows that the client uses: authorization_code, implicit, password, client_credentials and refresh_token (only
+	// beside authorization_code or password). password and client_credentials need a confidential client; implicit and password also a
+	// rule of the server that lists them.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=5
+	// +kubebuilder:validation:XValidation:rule=`self.all(x, self.exists_one(y, y == x))`,message="grantTypes must not contain a grant type twice"
+	// +listType=atomic
+	GrantTypes []GrantType `json:"grantTypes"`
+
+	// tokenEndpointAuthMethod is how the client authenticates: client_secret_basic or client_secret_post for confidential clients, none for
+	// public ones.
+	TokenEndpointAuthMethod TokenEndpointAuthMethod `json:"tokenEndpointAuthMethod"`
+
+	// redirectURIs to which authorization responses may be sent; for authorization_code and implicit, and required there. https, or http
+	// with a loopback host, or a private-use scheme that contains a dot (RFC 8252 section 7.1); absolute, without fragment, user name and
+	// wildcard. Compared exactly, but a URI whose host is a loopback IP literal matches any port (RFC 8252 section 7.3).
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule=`self.all(x, self.exists_one(y, y == x))`,message="redirectURIs must not contain a URI twice"
+	// +listType=atomic
+	// +optional
+	RedirectURIs []RedirectURI `json:"redirectURIs,omitempty"`
+
+	// scopes that the client may request: built-in ones (openid, profile, email, address, phone, groups, offline_access) and those that
+	// ResourceServers declare. Default: none.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule=`self.all(x, self.exists_one(y, y == x))`,message="scopes must not contain a scope twice"
+	// +listType=atomic
+	// +optional
+	Scopes []Scope `json:"scopes,omitempty"`
+
+	// pkce is Required, or WhenSent for confidential clients with authorization_code (RFC 7636). Default: Required.
+	// +optional
+	PKCE PKCEMode `json:"pkce,omitempty"`
+
+	// consent is Required, or Skip where a rule of the server allows it. Default: Required.
+	// +optional
+	Consent ConsentMode `json:"consent,omitempty"`
+
+	// secret says where the client secret comes from and where it goes. For confidential clients only.
+	// Default: Generate into "<name>-oauth".
+	// +optional
+	Secret *ClientSecret `json:"secret,omitempty"`
+
+	// idTokenSignedResponseAlg is the algorithm of the client's ID tokens; one of the server's. Default: RS256.
+	// +optional
+	IDTokenSignedResponseAlg SigningAlgorithm `json:"idTokenSignedResponseAlg,omitempty"`
+
+	// idTokenClaims are user claims to put into the ID token as well as into the userinfo answer. Default: none.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=set
+	// +optional
+	IDTokenClaims []ClaimName `json:"idTokenClaims,omitempty"`
+
+	// accessTokenLifetime is how long the client's access tokens are valid. Default: the server's.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')`,message="accessTokenLifetime must be a duration from 1s to 24h in whole h, m and s, such as 5m"
+	// +optional
+	AccessTokenLifetime *metav1.Duration `json:"accessTokenLifetime,omitempty"`
+
+	// suspended refuses the client everywhere within a second, and deletes nothing.
+	// +optional
+	Suspended bool `json:"suspended,omitempty"`
+}
+
+// ClientSecret says where a client secret comes from and where it goes.
+//
+// +kubebuilder:validation:XValidation:rule=`self.source == 'FromSecret' || !has(self.fromSecret)`,fieldPath=".fromSecret",message="fromSecret goes with source: FromSecret only: remove fromSecret, or set source to FromSecret"
+// +kubebuilder:validation:XValidation:rule=`self.source != 'FromSecret' || has(self.fromSecret)`,fieldPath=".fromSecret",message="fromSecret is required with source: FromSecret: name the Secret and the key that hold the value"
+// +kubebuilder:validation:XValidation:rule=`!has(self.fromSecret) || !has(self.target) || self.target.name != self.fromSecret.name`,fieldPath=".target",message="target.name must not be the Secret that fromSecret names, which is never changed: name another, or leave out target"
+type ClientSecret struct {
+	// source is Generate or FromSecret.
+	Source SecretSource `json:"source"`
+
+	// fromSecret names the Secret that holds the value; for source FromSecret.
+	// +optional
+	FromSecret *SecretKeyReference `json:"fromSecret,omitempty"`
+
+	// target is the Secret that the operator writes for the workload. Default: "<name>-oauth" for source Generate, none for FromSecret.
+	// +optional
+	Target *SecretTarget `json:"target,omitempty"`
+}
+
+// SecretTarget is the Secret that a workload mounts.
+//
+// +kubebuilder:object:generate=false
+type SecretTarget struct {
+	// name of the Secret, in the client's namespace.
+	Name ObjectName `json:"name"`
+
+	// labels to put on the Secret; not with a prefix of Kubernetes or of this operator.
+	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule=`self.all(k, !k.matches('^([^/]*[.])?(kubernetes[.]io|k8s[.]io|oauth-operator[.]dev)/'))`,message="labels must not have the prefixes kubernetes.io/, k8s.io/ and oauth-operator.dev/ or their subdomains: they belong to Kubernetes and to this operator"
+	// +kubebuilder:validation:XValidation:rule=`self.all(k, !format.qualifiedName().validate(k).hasValue())`,message="a key in labels must be a qualified name as Kubernetes wants it, such as example.com/team or team"
+	// +optional
+	Labels map[string]LabelValue `json:"labels,omitempty"`
+
+	// annotations to put on the Secret; not with a prefix of Kubernetes or of this operator.
+	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule=`self.all(k, !k.matches('^([^/]*[.])?(kubernetes[.]io|k8s[.]io|oauth-operator[.]dev)/'))`,message="annotations must not have the prefixes kubernetes.io/, k8s.io/ and oauth-operator.dev/ or their subdomains: they belong to Kubernetes and to this operator"
+	// +kubebuilder:validation:XValidation:rule=`self.all(k, !format.qualifiedName().validate(k).hasValue())`,message="a key in annotations must be a qualified name as Kubernetes wants it, such as example.com/team or team"
+	// +optional
+	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
+}
+
+// DeepCopyInto copies t into out. It is written by hand, because the generator knows no maps of aliases.
+func (t *SecretTarget) DeepCopyInto(out *SecretTarget) {
+	*out = *t
+	out.Labels = maps.Clone(t.Labels)
+	out.Annotations = maps.Clone(t.Annotations)
+}
+
+// DeepCopy returns a copy of t.
+func (t *SecretTarget) DeepCopy() *SecretTarget {
+	if t == nil {
+		return nil
+	}
+	out := new(SecretTarget)
+	t.DeepCopyInto(out)
+	return out
+}
+
+// CredentialState is where a credential is in its life.
+// +kubebuilder:validation:Enum=Pending;Active;Retiring
+type CredentialState string
+
+const (
+	// CredentialPending is served already, and not yet in the Secret.
+	CredentialPending CredentialState = "Pending"
+	// CredentialActive is what the Secret holds.
+	CredentialActive CredentialState = "Active"
+	// CredentialRetiring was replaced, and is still good until its retireAfter.
+	CredentialRetiring CredentialState = "Retiring"
+)
+
+// CredentialStatus describes one credential of a client.
+type CredentialStatus struct {
+	// id of the credential; says nothing about its value.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	ID string `json:"id"`
+
+	// state is Pending, Active or Retiring.
+	State CredentialState `json:"state"`
+
+	// notBefore is when the credential was made.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
+	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
+	// +optional
+	NotBefore *metav1.Time `json:"notBefore,omitempty"`
+
+	// retireAfter is when a Retiring credential ends.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
+	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
+	// +optional
+	RetireAfter *metav1.Time `json:"retireAfter,omitempty"`
+
+	// lastUsed is when a token server last accepted the credential; to the minute.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
+	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
+	// +optional
+	LastUsed *metav1.Time `json:"lastUsed,omitempty"`
+}
+
+// OAuthClientStatus is what the manager and the token servers report.
+type OAuthClientStatus struct {
+	// observedGeneration is the generation of the spec that the conditions speak of.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// clientID is the client identifier in use.
+	// +kubebuilder:validation:MaxLength=317
+	// +optional
+	ClientID string `json:"clientID,omitempty"`
+
+	// conditions: Accepted, ResolvedRefs, CredentialsReady, Programmed, Ready, and LegacyGrant where a legacy grant type is in use.
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:XValidation:rule=`self.all(c, c.lastTransitionTime >= timestamp('1970-01-01T00:00:00Z'))`,message="lastTransitionTime must be a time as in RFC 3339, since 1970"
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// credentials of the client, newest first.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=map
+	// +listMapKey=id
+	// +optional
+	Credentials []CredentialStatus `json:"credentials,omitempty"`
+
+	// secretName is the Secret that the workload mounts.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	SecretName string `json:"secretName,omitempty"`
+}
+
+// OAuthClient is an OAuth 2.0 client of an AuthorizationServer.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=oac,categories=oauth
+// +kubebuilder:printcolumn:name="Client ID",type=string,JSONPath=`.status.clientID`
+// +kubebuilder:printcolumn:name="Grants",type=string,JSONPath=`.spec.grantTypes`
+// +kubebuilder:printcolumn:name="Auth",type=string,JSONPath=`.spec.tokenEndpointAuthMethod`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Server",type=string,JSONPath=`.spec.serverRef.name`,priority=1
+// +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.status.secretName`,priority=1
+// +kubebuilder:printcolumn:name="Suspended",type=boolean,JSONPath=`.spec.suspended`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+// +kubebuilder:validation:XValidation:rule=`self.metadata.name.size() <= 191`,message="metadata.name of an OAuthClient has at most 191 characters, because the default client id <namespace>.<name> must fit into 255"
+type OAuthClient struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is what the app team asks for.
+	Spec OAuthClientSpec `json:"spec"`
+	// status is what the manager and the token servers report.
+	// +optional
+	Status OAuthClientStatus `json:"status,omitempty"`
+}
+
+// OAuthClientList is a list of OAuthClients.
+//
+// +kubebuilder:object:root=true
+type OAuthClientList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []OAuthClient `json:"items"`
+}
