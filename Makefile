@@ -1,0 +1,69 @@
+# Needs Go and make, nothing else. `make` lists the targets.
+
+# Programs are built without cgo: a C compiler, or a broken one, makes no difference to them.
+BUILD := CGO_ENABLED=0 go build -trimpath
+# Tests use the race detector where a C compiler works (it needs one).
+RACE = $(shell test "$$(go env CGO_ENABLED)" = 1 && \
+	echo 'int main(void) { return 0; }' | $$(go env CC) -x c -o /dev/null - 2>/dev/null && echo -race)
+# Narrow `make test` and `make bench`: make test PKGS=./tokenserver/... ARGS='-run Code -v'
+PKGS ?= ./...
+ARGS ?=
+
+CONTROLLER_GEN_VERSION := $(shell awk '$$1 == "sigs.k8s.io/controller-tools" {print $$2}' hack/tools/controller-gen/go.mod)
+GOLANGCI_LINT_VERSION := $(shell awk '$$1 == "github.com/golangci/golangci-lint/v2" {print $$2}' hack/tools/golangci-lint/go.mod)
+CONTROLLER_GEN := bin/tools/controller-gen@$(CONTROLLER_GEN_VERSION)/controller-gen
+GOLANGCI_LINT := bin/tools/golangci-lint@$(GOLANGCI_LINT_VERSION)/golangci-lint
+MODULES := . hack/controlplane hack/tools/controller-gen hack/tools/golangci-lint
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: run
+run: bin/local/manager bin/local/tokenserver bin/local/dev ## Run the operator on a local control plane, with the samples
+	@bin/local/dev run $(ARGS)
+
+.PHONY: test
+test: bin/local/dev ## Run all tests
+	@bin/local/dev controlplane
+	go test $(RACE) -timeout 30m $(ARGS) $(PKGS)
+
+.PHONY: bench
+bench: bin/local/dev ## Run the benchmarks
+	@bin/local/dev controlplane
+	go test -run '^$$' -bench . -benchmem -timeout 60m $(ARGS) $(PKGS)
+
+.PHONY: build
+build: ## Build the programs into bin
+	$(BUILD) -ldflags '-s -w' -o bin/ ./cmd/...
+
+.PHONY: generate
+generate: $(CONTROLLER_GEN) ## Write generated code, CRDs and RBAC
+	$(CONTROLLER_GEN) object paths=./api/...
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+	$(CONTROLLER_GEN) rbac:roleName=oauth-operator-manager,fileName=manager_role.yaml paths=./controllers/... output:rbac:dir=config/rbac
+
+.PHONY: verify
+verify: generate ## Fail when anything generated, or a go.mod, is not as it would be made now
+	@for module in $(MODULES); do echo "go mod tidy -diff ($$module)"; (cd $$module && go mod tidy -diff) || exit 1; done
+	@test -z "$$(git status --porcelain)" || { echo 'The tree is dirty: commit what is right, and what generation changed.'; git status --short; git diff; exit 1; }
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Run the linters
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: clean
+clean: ## Remove what was built, and the state of `make run`
+	rm -rf bin
+
+# Go knows better than make what has changed.
+.PHONY: bin/local/manager bin/local/tokenserver bin/local/dev
+bin/local/manager bin/local/tokenserver:
+	@$(BUILD) -o $@ ./cmd/$(@F)
+bin/local/dev:
+	@$(BUILD) -o $@ ./hack/local/dev
+
+$(CONTROLLER_GEN):
+	cd hack/tools/controller-gen && $(BUILD) -o $(CURDIR)/$@ sigs.k8s.io/controller-tools/cmd/controller-gen
+$(GOLANGCI_LINT):
+	cd hack/tools/golangci-lint && $(BUILD) -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint

@@ -1,0 +1,290 @@
+package controlplane
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/hack/local/process"
+)
+
+// Version is the Kubernetes version that the module hack/controlplane builds. The programs are stamped with it: kubectl complains of a
+// server that does not know its version, and the API server derives its API priorities from it.
+const Version = "v1.36.3"
+
+// Binaries are the paths of the programs.
+type Binaries struct {
+	Etcd, KubeAPIServer, KubeControllerManager, Kubectl string
+}
+
+func (b *Binaries) byName() map[string]*string {
+	return map[string]*string{
+		"etcd":                    &b.Etcd,
+		"kube-apiserver":          &b.KubeAPIServer,
+		"kube-controller-manager": &b.KubeControllerManager,
+		"kubectl":                 &b.Kubectl,
+	}
+}
+
+// Build returns the programs of the control plane. What the directory KUBEBUILDER_ASSETS holds of them is used; the rest is built from
+// source, once for each version of the sources and of Go, into the user's cache directory. Several processes may call it at a time: one
+// builds, the others wait. log hears of it when that takes long (about eight minutes on two cores, the first time).
+func Build(ctx context.Context, log io.Writer) (Binaries, error) {
+	var b Binaries
+	missing := b.byName()
+	if assets := os.Getenv("KUBEBUILDER_ASSETS"); assets != "" {
+		take(assets, missing)
+	}
+	if len(missing) == 0 {
+		return b, nil
+	}
+	root, err := Root()
+	if err != nil {
+		return Binaries{}, err
+	}
+	source := sourceIn(root)
+	target, err := cacheDir(source)
+	if err != nil {
+		return Binaries{}, err
+	}
+	if take(target, missing); len(missing) == 0 {
+		return b, nil
+	}
+	if err := os.MkdirAll(target, 0o755); err != nil {
+		return Binaries{}, err
+	}
+	unlock, err := lock(ctx, target+".lock", log)
+	if err != nil {
+		return Binaries{}, err
+	}
+	defer unlock()
+	if take(target, missing); len(missing) == 0 { // another process has built them while this one waited
+		return b, nil
+	}
+	if err := build(ctx, source, target, missing, log); err != nil {
+		return Binaries{}, err
+	}
+	if take(target, missing); len(missing) > 0 {
+		return Binaries{}, fmt.Errorf("building the control plane left nothing in %s for %v", target, names(missing))
+	}
+	return b, nil
+}
+
+// take fills in the programs that the directory has, and removes them from the missing ones.
+func take(dir string, missing map[string]*string) {
+	for name, path := range missing {
+		file := filepath.Join(dir, name)
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			*path = file
+			delete(missing, name)
+		}
+	}
+}
+
+func names(missing map[string]*string) []string {
+	var all []string
+	for name := range missing {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Root is the directory of this project's checkout: the one above the working directory that has hack/controlplane. A test runs in the
+// directory of its package, a program wherever it is started.
+func Root() (string, error) {
+	start, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for dir := start; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(sourceIn(dir), "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("%s is not inside a checkout of this project: no directory above it has hack/controlplane", start)
+		}
+	}
+}
+
+// sourceIn is the module that builds the programs.
+func sourceIn(root string) string { return filepath.Join(root, "hack", "controlplane") }
+
+// cacheDir names the place of the built programs by everything that decides what they are.
+func cacheDir(source string) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("finding a place for the control plane's programs: %w", err)
+	}
+	key := sha256.New()
+	_, _ = fmt.Fprintln(key, runtime.Version(), runtime.GOOS, runtime.GOARCH, Version) // a hash takes everything
+	err = filepath.WalkDir(source, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !isSource(entry.Name()) {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		relative, err := filepath.Rel(source, path)
+		_, _ = fmt.Fprintf(key, "%s %d\n%s", relative, len(content), content)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("reading %s: %w", source, err)
+	}
+	return filepath.Join(cache, "oauth-operator", "controlplane", Version+"-"+hex.EncodeToString(key.Sum(nil))[:16]), nil
+}
+
+func isSource(name string) bool {
+	return name == "go.mod" || name == "go.sum" || strings.HasSuffix(name, ".go")
+}
+
+// lock waits until this process alone holds the lock file.
+func lock(ctx context.Context, path string, log io.Writer) (func(), error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	said := false
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil // closing it releases the lock
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			_ = f.Close()
+			return nil, fmt.Errorf("locking %s: %w", path, err)
+		}
+		if !said {
+			say(log, "another process is building the control plane; waiting for it")
+			said = true
+		}
+		select {
+		case <-ctx.Done():
+			_ = f.Close()
+			return nil, ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// build builds the missing programs beside the target and moves each into it whole.
+func build(ctx context.Context, source, target string, missing map[string]*string, log io.Writer) error {
+	goCommand, err := exec.LookPath("go")
+	if err != nil {
+		return fmt.Errorf("the control plane is built from source: %w", err)
+	}
+	scratch, err := os.MkdirTemp(filepath.Dir(target), "building-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(scratch) }() // a leftover does no harm
+
+	args := []string{
+		"build", "-v", "-trimpath", "-buildvcs=false",
+		"-ldflags", "-s -w -X k8s.io/component-base/version.gitVersion=" + Version,
+		"-o", scratch + string(filepath.Separator),
+	}
+	for _, name := range names(missing) {
+		args = append(args, "./cmd/"+name)
+	}
+	started := time.Now()
+	say(log, "building %s %s from source: about 8 minutes on two cores the first time; it is kept in %s",
+		strings.Join(names(missing), ", "), Version, target)
+	var out progress
+	goBuild, err := process.Start(process.Command{
+		Path: goCommand, Args: args, Dir: source, Output: &out,
+		// Without cgo a C compiler, or a broken one, makes no difference. The module stands alone, whatever workspace surrounds it.
+		Env: []string{"CGO_ENABLED=0", "GOWORK=off"},
+	})
+	if err != nil {
+		return err
+	}
+	waitForBuild(ctx, goBuild, func() {
+		say(log, "still building the control plane: %s so far, %d modules downloaded, %d packages compiled (of about 2,700)",
+			time.Since(started).Round(time.Second), out.downloaded.Load(), out.compiled.Load())
+	})
+	if err := errors.Join(goBuild.Err(), ctx.Err()); err != nil {
+		return fmt.Errorf("building the control plane in %s: %w\n%s", source, err, out.failure())
+	}
+	for _, name := range names(missing) {
+		if err := os.Rename(filepath.Join(scratch, name), filepath.Join(target, name)); err != nil {
+			return err
+		}
+	}
+	say(log, "built the control plane in %s", time.Since(started).Round(time.Second))
+	return nil
+}
+
+// waitForBuild returns when the build has ended; it ends it when the context does. Now and then it tells that the build still goes on.
+func waitForBuild(ctx context.Context, goBuild *process.Process, tell func()) {
+	tick := time.NewTicker(30 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-goBuild.Done():
+			return
+		case <-ctx.Done():
+			_ = goBuild.Signal(os.Interrupt) // go then waits for its compilers, and cleans up
+			select {
+			case <-goBuild.Done():
+			case <-time.After(15 * time.Second):
+				goBuild.Kill()
+			}
+			return
+		case <-tick.C:
+			tell()
+		}
+	}
+}
+
+func say(log io.Writer, format string, args ...any) {
+	if log != nil {
+		_, _ = fmt.Fprintf(log, format+"\n", args...) // nothing depends on its being read
+	}
+}
+
+// progress reads what `go build -v` prints: the path of each package it compiles, what it downloads, and errors. It is written to by one
+// goroutine.
+type progress struct {
+	downloaded, compiled atomic.Int64
+	rest                 []byte
+	other                []string
+}
+
+func (p *progress) Write(b []byte) (int, error) {
+	p.rest = append(p.rest, b...)
+	for {
+		line, rest, found := bytes.Cut(p.rest, []byte("\n"))
+		if !found {
+			return len(b), nil
+		}
+		p.rest = rest
+		switch text := string(line); {
+		case strings.HasPrefix(text, "go: downloading "):
+			p.downloaded.Add(1)
+		case text != "" && !strings.ContainsAny(text, " #:\t"):
+			p.compiled.Add(1)
+		default:
+			p.other = append(p.other, text)
+		}
+	}
+}
+
+// failure is what the build said beside its progress.
+func (p *progress) failure() string { return strings.Join(p.other, "\n") }

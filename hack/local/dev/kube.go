@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+)
+
+func newClient(c *rest.Config) (client.Client, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	return client.New(c, client.Options{Scheme: scheme})
+}
+
+// registration is what a workload knows of its client: from the object, its server and the Secret that the operator has written.
+type registration struct {
+	object       v1alpha1.OAuthClient
+	issuer       string
+	clientID     string
+	clientSecret string // empty for a public client
+}
+
+func register(ctx context.Context, kube client.Client, namespace, name string) (*registration, error) {
+	r := &registration{}
+	if err := kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &r.object); err != nil {
+		return nil, err
+	}
+	ref := client.ObjectKey{Namespace: r.object.Spec.ServerRef.Namespace, Name: r.object.Spec.ServerRef.Name}
+	if ref.Namespace == "" {
+		ref.Namespace = namespace
+	}
+	var server v1alpha1.AuthorizationServer
+	if err := kube.Get(ctx, ref, &server); err != nil {
+		return nil, err
+	}
+	r.issuer, r.clientID = server.Spec.Issuer, r.object.Status.ClientID
+	if r.object.Spec.TokenEndpointAuthMethod == v1alpha1.AuthMethodNone {
+		return r, nil
+	}
+	if r.object.Status.SecretName == "" {
+		return nil, fmt.Errorf("OAuthClient %s/%s has no Secret yet: see its conditions", namespace, name)
+	}
+	var secret corev1.Secret
+	if err := kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: r.object.Status.SecretName}, &secret); err != nil {
+		return nil, err
+	}
+	r.clientID, r.clientSecret = string(secret.Data["client_id"]), string(secret.Data["client_secret"])
+	return r, nil
+}

@@ -1,0 +1,90 @@
+// Command dev is the program behind `make run`.
+//
+//	dev run            a control plane, the operator and the samples, until Ctrl-C           (run.go, flows.go)
+//	dev login CLIENT   sign in to a sample client in the browser and show its tokens         (login.go, callback.go)
+//	dev request URL    send an HTTP request, where there is no curl                          (request.go)
+//	dev controlplane   only build the control plane's programs, which can take a while
+//
+// Its state is in bin/local of the checkout: the kubeconfig, kubectl, and the data, which a later run takes up again.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
+)
+
+func main() {
+	if err := untilSignalled(); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+// untilSignalled runs the command until it ends or the program is told to end, which is no error.
+func untilSignalled() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once; its children die with it
+	err := dispatch(ctx, os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) || errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func dispatch(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		args = []string{"run"}
+	}
+	if args[0] == "request" {
+		return requestCommand(ctx, args[1:], os.Stdout)
+	}
+	root, err := controlplane.Root()
+	if err != nil {
+		return err
+	}
+	p := paths{root}
+	if err := os.MkdirAll(p.local(), 0o755); err != nil {
+		return err
+	}
+	switch args[0] {
+	case "run":
+		return runCommand(ctx, p, args[1:])
+	case "login":
+		return loginCommand(ctx, p, args[1:], os.Stdout)
+	case "controlplane":
+		_, err := linkPrograms(ctx, p, os.Stderr)
+		return err
+	}
+	return fmt.Errorf("there is no command %q; run, login, request and controlplane are the commands", args[0])
+}
+
+// paths are the places of everything, under the root of the checkout.
+type paths struct{ root string }
+
+func (p paths) local() string      { return filepath.Join(p.root, "bin", "local") }
+func (p paths) data() string       { return filepath.Join(p.local(), "data") }
+func (p paths) logs() string       { return filepath.Join(p.data(), "logs") }
+func (p paths) kubeconfig() string { return filepath.Join(p.local(), "kubeconfig") }
+func (p paths) kubectl() string    { return filepath.Join(p.local(), "kubectl") }
+
+// linkPrograms builds the control plane and puts kubectl where people look for it.
+func linkPrograms(ctx context.Context, p paths, log io.Writer) (controlplane.Binaries, error) {
+	binaries, err := controlplane.Build(ctx, log)
+	if err != nil {
+		return binaries, err
+	}
+	if err := os.Remove(p.kubectl()); err != nil && !os.IsNotExist(err) {
+		return binaries, err
+	}
+	return binaries, os.Symlink(binaries.Kubectl, p.kubectl())
+}
