@@ -41,7 +41,7 @@ build: ## Build the programs into bin
 generate: $(CONTROLLER_GEN) ## Write generated code, CRDs and RBAC
 	$(CONTROLLER_GEN) object paths=./api/...
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
-	$(CONTROLLER_GEN) rbac:roleName=oauth-operator-manager,fileName=manager_role.yaml paths=./controllers/... output:rbac:dir=config/rbac
+	if [ -d controllers ]; then $(CONTROLLER_GEN) rbac:roleName=oauth-operator-manager,fileName=manager_role.yaml paths=./controllers/... output:rbac:dir=config/rbac; fi
 
 .PHONY: verify
 verify: generate ## Fail when anything generated, or a go.mod, is not as it would be made now
