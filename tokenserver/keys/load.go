@@ -1,0 +1,157 @@
+package keys
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// Suffixes of key files, after the kid.
+const (
+	signingSuffix = ".pem"
+	sealingSuffix = ".sealing"
+)
+
+// Bounds of RSA moduli, in bits (RFC 7518 section 3.3 for the lower one).
+const (
+	minRSABits = 2048
+	maxRSABits = 4096
+)
+
+// sealingSize of a sealing key in bytes.
+const sealingSize = 32
+
+// material is one key as read from its file: a signer or a secret.
+type material struct {
+	algorithm string
+	signer    crypto.Signer
+	secret    []byte
+}
+
+// LoadDir reads the key files of dir: "<kid>.pem" with a PKCS #8 private key for ES256 or RS256, "<kid>.sealing" with 32 bytes in base64. It
+// does nothing if they are what was read last. A file that is no key is left out and named in the error, which never quotes content; the
+// rest is in force. If the directory cannot be read, what was read before stays.
+func (s *Set) LoadDir(dir string) error {
+	files, err := readFiles(dir)
+	if err != nil {
+		return fmt.Errorf("read keys: %w", err)
+	}
+	stamp := stampOf(files)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.loaded && stamp == s.stamp {
+		return nil
+	}
+	held := map[string]material{}
+	var errs []error
+	for _, f := range files {
+		kid, m, err := parseFile(f)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if _, twice := held[kid]; twice {
+			errs = append(errs, fmt.Errorf("key %s is in two files", kid))
+			continue
+		}
+		held[kid] = m
+	}
+	// A directory with a bad file is read, and complained about, again next time.
+	s.stamp, s.loaded = stamp, len(errs) == 0
+	s.material = held
+	s.ring.Store(newRing(s.random, s.document, held))
+	return errors.Join(errs...)
+}
+
+type file struct {
+	name    string
+	content []byte
+}
+
+// readFiles reads the key files of dir in the order of their names. A projected Secret is a directory whose entries lead through the link
+// "..data" to the current version; following that link first reads all files from one version, also while it is replaced.
+func readFiles(dir string) ([]file, error) {
+	if version, err := filepath.EvalSymlinks(filepath.Join(dir, "..data")); err == nil {
+		dir = version
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []file
+	for _, e := range entries {
+		name := e.Name()
+		if strings.HasPrefix(name, ".") || !strings.HasSuffix(name, signingSuffix) && !strings.HasSuffix(name, sealingSuffix) {
+			continue
+		}
+		content, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file{name, content})
+	}
+	return files, nil
+}
+
+func stampOf(files []file) [sha256.Size]byte {
+	h := sha256.New()
+	for _, f := range files {
+		fmt.Fprintf(h, "%d %s %d ", len(f.name), f.name, len(f.content))
+		h.Write(f.content)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+func parseFile(f file) (kid string, m material, err error) {
+	if kid, ok := strings.CutSuffix(f.name, signingSuffix); ok && kid != "" {
+		m, err := parseSigning(f.content)
+		if err != nil {
+			return "", material{}, fmt.Errorf("key file %s: %w", f.name, err)
+		}
+		return kid, m, nil
+	}
+	kid, _ = strings.CutSuffix(f.name, sealingSuffix)
+	secret, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(f.content)))
+	if kid == "" || err != nil || len(secret) != sealingSize {
+		return "", material{}, fmt.Errorf("key file %s: not %d bytes in base64", f.name, sealingSize)
+	}
+	return kid, material{algorithm: registration.AlgorithmSealing, secret: secret}, nil
+}
+
+// parseSigning reads a PKCS #8 private key. The algorithm follows from the type of the key.
+func parseSigning(content []byte) (material, error) {
+	block, _ := pem.Decode(content)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return material{}, errors.New("not a PKCS #8 private key in PEM")
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return material{}, errors.New("not a PKCS #8 private key")
+	}
+	switch key := key.(type) {
+	case *ecdsa.PrivateKey:
+		if key.Curve != elliptic.P256() {
+			return material{}, errors.New("an elliptic curve key must be on P-256")
+		}
+		return material{algorithm: algES256, signer: key}, nil
+	case *rsa.PrivateKey:
+		if bits := key.N.BitLen(); bits < minRSABits || bits > maxRSABits {
+			return material{}, fmt.Errorf("an RSA key must have %d to %d bits", minRSABits, maxRSABits)
+		}
+		return material{algorithm: algRS256, signer: key}, nil
+	}
+	return material{}, errors.New("neither an elliptic curve nor an RSA key")
+}

@@ -1,0 +1,106 @@
+package keys
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// Ring is the keys that are in force at one moment. It is immutable and safe for use by many.
+type Ring struct {
+	random  io.Reader
+	issuer  string
+	signing map[string]*signingKey
+	signers map[string]*signingKey // by algorithm; the Active ones
+	sealing map[string]*sealingKey
+	sealer  *sealingKey // the Active one
+	jwks    []byte
+	missing []string
+	problem string
+}
+
+// newRing takes from the material what the document lists and does not revoke.
+func newRing(random io.Reader, doc registration.Server, held map[string]material) *Ring {
+	r := &Ring{
+		random:  random,
+		issuer:  doc.Issuer,
+		signing: map[string]*signingKey{},
+		signers: map[string]*signingKey{},
+		sealing: map[string]*sealingKey{},
+	}
+	var published []*signingKey
+	for _, key := range doc.Keys {
+		if slices.Contains(doc.RevokedKeys, key.KID) || !knownPhase(key.Phase) {
+			continue
+		}
+		m, ok := held[key.KID]
+		if !ok || m.algorithm != key.Algorithm {
+			r.missing = append(r.missing, key.KID)
+			continue
+		}
+		if key.Algorithm == registration.AlgorithmSealing {
+			r.addSealing(key, m)
+			continue
+		}
+		if signer := r.addSigning(key, m); signer != nil {
+			published = append(published, signer)
+		}
+	}
+	r.jwks = encodeJWKS(published)
+	r.problem = r.findProblem(doc)
+	return r
+}
+
+func knownPhase(phase string) bool {
+	return phase == registration.KeyPublished || phase == registration.KeyActive || phase == registration.KeyRetiring
+}
+
+// addSigning returns nil for a kid that is in the ring already: kids are unique in a JWK Set, and the first one counts.
+func (r *Ring) addSigning(key registration.Key, m material) *signingKey {
+	if _, twice := r.signing[key.KID]; twice {
+		return nil
+	}
+	s := newSigningKey(key.KID, m)
+	r.signing[key.KID] = s
+	if _, has := r.signers[key.Algorithm]; !has && key.Phase == registration.KeyActive {
+		r.signers[key.Algorithm] = s
+	}
+	return s
+}
+
+func (r *Ring) addSealing(key registration.Key, m material) {
+	if _, twice := r.sealing[key.KID]; twice {
+		return
+	}
+	s := newSealingKey(key.KID, m.secret)
+	r.sealing[key.KID] = s
+	if r.sealer == nil && key.Phase == registration.KeyActive {
+		r.sealer = s
+	}
+}
+
+// findProblem says which Active keys are lacking: those that are listed and not held (another replica may use them, and what it makes could
+// not be read here), and algorithms without any.
+func (r *Ring) findProblem(doc registration.Server) string {
+	if doc.Issuer == "" {
+		return "the server's document has not arrived"
+	}
+	var problems []string
+	for _, key := range doc.Keys {
+		if key.Phase == registration.KeyActive && slices.Contains(r.missing, key.KID) {
+			problems = append(problems, fmt.Sprintf("the Active key %s (%s) is not in the key directory", key.KID, key.Algorithm))
+		}
+	}
+	for _, alg := range doc.Algorithms {
+		if r.signers[alg] == nil && len(problems) == 0 {
+			problems = append(problems, fmt.Sprintf("there is no Active key for %s", alg))
+		}
+	}
+	if r.sealer == nil && len(problems) == 0 {
+		problems = append(problems, "there is no Active key for sealing")
+	}
+	return strings.Join(problems, "; ")
+}

@@ -1,0 +1,134 @@
+package keys
+
+import (
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+// Purpose is what a sealed value is for. A value of one purpose never opens as another.
+type Purpose string
+
+// Purposes.
+const (
+	PurposeFlow    Purpose = "flow"     // an authorization request between its pages, bound to a browser
+	PurposePost    Purpose = "post"     // an authorization request that was posted, on its way to a GET; bound to nothing
+	PurposeBrowser Purpose = "browser"  // the cookie that binds flows to a browser
+	PurposeSession Purpose = "session"  // the cookie of a login
+	PurposeCode    Purpose = "code"     // an authorization code
+	PurposeRefresh Purpose = "refresh"  // a refresh token
+	PurposeTokenID Purpose = "token-id" // the jti of an access token
+)
+
+var purposes = []Purpose{PurposeFlow, PurposePost, PurposeBrowser, PurposeSession, PurposeCode, PurposeRefresh, PurposeTokenID}
+
+// sealFormat is the version of the format of sealed values: "<kid>.<base64url(nonce || ciphertext)>", XChaCha20-Poly1305.
+const sealFormat = "v1"
+
+// maxSealed is the longest sealed value that is looked at, in bytes.
+const maxSealed = 16 << 10
+
+// sealingKey has a subkey for each purpose, and another one that makes nonces.
+type sealingKey struct {
+	kid    string
+	aeads  map[Purpose]cipher.AEAD
+	nonces map[Purpose][]byte
+}
+
+// newSealingKey derives the subkeys with HKDF-SHA256 (RFC 5869). The secret is uniformly random, so there is no salt.
+func newSealingKey(kid string, secret []byte) *sealingKey {
+	k := &sealingKey{kid: kid, aeads: map[Purpose]cipher.AEAD{}, nonces: map[Purpose][]byte{}}
+	for _, p := range purposes {
+		aead, err := chacha20poly1305.NewX(subkey(secret, "seal", p))
+		if err != nil {
+			panic("a subkey has the length of a key: " + err.Error())
+		}
+		k.aeads[p] = aead
+		k.nonces[p] = subkey(secret, "nonce", p)
+	}
+	return k
+}
+
+func subkey(secret []byte, use string, p Purpose) []byte {
+	key, err := hkdf.Key(sha256.New, secret, nil, "oauth-operator "+sealFormat+" "+use+" "+string(p), chacha20poly1305.KeySize)
+	if err != nil {
+		panic("HKDF-SHA256 makes 32 bytes of any secret: " + err.Error())
+	}
+	return key
+}
+
+// associated is the associated data of a sealed value. Neither purpose nor format has a zero byte.
+func (r *Ring) associated(p Purpose) []byte {
+	return []byte(sealFormat + "\x00" + string(p) + "\x00" + r.issuer)
+}
+
+// Seal encrypts and authenticates plaintext with the Active key under a random nonce. ErrNoKey if there is no such key.
+func (r *Ring) Seal(p Purpose, plaintext []byte) (string, error) {
+	if r.sealer == nil || r.sealer.aeads[p] == nil {
+		return "", fmt.Errorf("%w: cannot seal a %s", ErrNoKey, p)
+	}
+	nonce := make([]byte, chacha20poly1305.NonceSizeX, chacha20poly1305.NonceSizeX+len(plaintext)+chacha20poly1305.Overhead)
+	if _, err := io.ReadFull(r.random, nonce); err != nil {
+		return "", fmt.Errorf("make a nonce: %w", err)
+	}
+	return r.seal(r.sealer, p, nonce, plaintext), nil
+}
+
+// SealDeterministic seals with the key kid, which may be Retiring, such that the same plaintext gives the same bytes: the nonce is an HMAC of
+// the plaintext under a key of its own. ErrNoKey if the key is revoked or not held.
+func (r *Ring) SealDeterministic(p Purpose, kid string, plaintext []byte) (string, error) {
+	k := r.sealing[kid]
+	if k == nil || k.aeads[p] == nil {
+		return "", fmt.Errorf("%w: cannot seal a %s with %s", ErrNoKey, p, kid)
+	}
+	// The associated data is part of the input: one nonce must never serve two of them.
+	data := r.associated(p)
+	mac := hmac.New(sha256.New, k.nonces[p])
+	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(data))))
+	mac.Write(data)
+	mac.Write(plaintext)
+	nonce := mac.Sum(nil)[:chacha20poly1305.NonceSizeX]
+	return r.seal(k, p, nonce, plaintext), nil
+}
+
+func (r *Ring) seal(k *sealingKey, p Purpose, nonce, plaintext []byte) string {
+	sealed := k.aeads[p].Seal(nonce[:len(nonce):cap(nonce)], nonce, plaintext, r.associated(p))
+	return k.kid + "." + base64.RawURLEncoding.EncodeToString(sealed)
+}
+
+// Open returns what was sealed for this purpose and issuer. The only error is ErrInvalid: also for a key that is revoked or not held.
+func (r *Ring) Open(p Purpose, sealed string) (plaintext []byte, err error) {
+	dot := strings.LastIndexByte(sealed, '.')
+	if dot < 0 || len(sealed) > maxSealed || strings.ContainsAny(sealed, "\r\n") {
+		return nil, ErrInvalid
+	}
+	k := r.sealing[sealed[:dot]]
+	if k == nil || k.aeads[p] == nil {
+		return nil, ErrInvalid
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(sealed[dot+1:])
+	if err != nil || len(raw) < chacha20poly1305.NonceSizeX+chacha20poly1305.Overhead {
+		return nil, ErrInvalid
+	}
+	plaintext, err = k.aeads[p].Open(nil, raw[:chacha20poly1305.NonceSizeX], raw[chacha20poly1305.NonceSizeX:], r.associated(p))
+	if err != nil {
+		return nil, ErrInvalid
+	}
+	return plaintext, nil
+}
+
+// SealingKID is the kid of the Active sealing key; empty if there is none.
+func (r *Ring) SealingKID() string {
+	if r.sealer == nil {
+		return ""
+	}
+	return r.sealer.kid
+}

@@ -1,0 +1,113 @@
+package keys
+
+import (
+	"bytes"
+	"crypto"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Algorithms of signing keys (RFC 7518 section 3.1).
+const (
+	algES256 = "ES256"
+	algRS256 = "RS256"
+)
+
+// maxToken is the longest token that is looked at, in bytes.
+const maxToken = 16 << 10
+
+type signingKey struct {
+	kid    string
+	alg    string
+	method jwt.SigningMethod
+	key    crypto.Signer
+}
+
+func newSigningKey(kid string, m material) *signingKey {
+	return &signingKey{kid: kid, alg: m.algorithm, method: jwt.GetSigningMethod(m.algorithm), key: m.signer}
+}
+
+// header of a JWT. The order of the fields is that of the JSON.
+type header struct {
+	Algorithm string          `json:"alg"`
+	KeyID     string          `json:"kid"`
+	Type      string          `json:"typ"`
+	Critical  json.RawMessage `json:"crit,omitempty"`
+}
+
+// Sign makes a JWT (RFC 7519) of the claims, signed by the Active key of alg. ErrNoKey if there is none.
+func (r *Ring) Sign(alg, typ string, claims any) (token string, err error) {
+	k := r.signers[alg]
+	if k == nil {
+		return "", fmt.Errorf("%w: no Active key for %s", ErrNoKey, alg)
+	}
+	head, err := json.Marshal(header{Algorithm: k.alg, KeyID: k.kid, Type: typ})
+	if err != nil {
+		return "", fmt.Errorf("encode header: %w", err)
+	}
+	body, err := encodeJSON(claims)
+	if err != nil {
+		return "", fmt.Errorf("encode claims: %w", err)
+	}
+	signed := base64.RawURLEncoding.EncodeToString(head) + "." + base64.RawURLEncoding.EncodeToString(body)
+	signature, err := k.method.Sign(signed, k.key)
+	if err != nil {
+		return "", fmt.Errorf("sign with %s: %w", k.kid, err)
+	}
+	return signed + "." + base64.RawURLEncoding.EncodeToString(signature), nil
+}
+
+// encodeJSON is json.Marshal without the escapes for HTML, which would lengthen URLs in claims.
+func encodeJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// Verify checks that token is a JWT of the given typ that one of the published keys signed, and reads its claims into the pointer. The
+// algorithm is the key's, whatever the header says (RFC 8725 section 3.1); typ must be equal (section 3.11). It does not look at exp, iss and
+// aud. The only error is ErrInvalid.
+func (r *Ring) Verify(token, typ string, claims any) error {
+	if len(token) > maxToken || strings.Count(token, ".") != 2 {
+		return ErrInvalid
+	}
+	dot := strings.LastIndexByte(token, '.')
+	signed, encoded := token[:dot], token[dot+1:]
+	encodedHead, encodedBody, _ := strings.Cut(signed, ".")
+	var head header
+	if !decodePart(encodedHead, &head) || head.Type != typ || head.Critical != nil {
+		return ErrInvalid
+	}
+	k := r.signing[head.KeyID]
+	if k == nil || head.Algorithm != k.alg {
+		return ErrInvalid
+	}
+	signature, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
+	if err != nil || strings.ContainsAny(encoded, "\r\n") {
+		return ErrInvalid
+	}
+	if err := k.method.Verify(signed, signature, k.key.Public()); err != nil {
+		return ErrInvalid
+	}
+	if !decodePart(encodedBody, claims) {
+		return ErrInvalid
+	}
+	return nil
+}
+
+// decodePart reads one part of a JWT. The decoder of base64 skips line breaks, which RFC 7515 section 2 does not allow.
+func decodePart(part string, v any) bool {
+	if strings.ContainsAny(part, "\r\n") {
+		return false
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(part)
+	return err == nil && json.Unmarshal(b, v) == nil
+}

@@ -1,0 +1,134 @@
+package oauth
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+// Bounds of what is read from a request.
+const (
+	// MaxForm is the size of a form or query, in bytes.
+	MaxForm = 64 << 10
+	// MaxParams is the number of parameters.
+	MaxParams = 100
+)
+
+// FormType is the only content type of a request with a body (RFC 6749 section 3.2).
+const FormType = "application/x-www-form-urlencoded"
+
+// Params are the parameters of one request: each name once, but for resource, and none empty.
+type Params map[string][]string
+
+// Get gives the value of a parameter, "" if it is absent. A parameter without a value is absent (RFC 6749 section 3.1).
+func (p Params) Get(name string) string {
+	if values := p[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// All gives every value of a parameter. Only resource may have more than one (RFC 8707 section 2).
+func (p Params) All(name string) []string { return p[name] }
+
+// Has says whether a parameter was sent with a value.
+func (p Params) Has(name string) bool { return len(p[name]) > 0 }
+
+// ParseForm reads the parameters of a request: those of its body if body, else those of its query. A parameter that is sent twice is
+// refused (RFC 6749 sections 3.1 and 3.2), and so is what is not UTF-8 or not well encoded. Every error is an *Error with the code
+// invalid_request.
+func ParseForm(r *http.Request, body bool) (Params, error) {
+	raw := r.URL.RawQuery
+	if body {
+		var err error
+		if raw, err = readBody(r); err != nil {
+			return nil, err
+		}
+	}
+	if len(raw) > MaxForm {
+		return nil, Errorf(InvalidRequest, "the parameters are larger than %d bytes", MaxForm)
+	}
+	return parse(raw)
+}
+
+func readBody(r *http.Request) (string, error) {
+	types := r.Header.Values("Content-Type")
+	if len(types) != 1 {
+		return "", Errorf(InvalidRequest, "send the parameters as Content-Type: %s", FormType)
+	}
+	mediaType, attributes, err := mime.ParseMediaType(types[0])
+	if err != nil || mediaType != FormType {
+		return "", Errorf(InvalidRequest, "send the parameters as Content-Type: %s", FormType)
+	}
+	if charset, ok := attributes["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return "", Errorf(InvalidRequest, "send the parameters in UTF-8")
+	}
+	if r.Body == nil {
+		return "", nil
+	}
+	content, err := io.ReadAll(io.LimitReader(r.Body, MaxForm+1))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case len(content) > MaxForm || errors.As(err, &tooLarge):
+		return "", Errorf(InvalidRequest, "the form is larger than %d bytes", MaxForm).WithStatus(http.StatusRequestEntityTooLarge)
+	case err != nil:
+		return "", Errorf(InvalidRequest, "the form could not be read").WithCause(err)
+	}
+	return string(content), nil
+}
+
+// parse is url.ParseQuery with nothing forgiven: the standard one goes on after an error and keeps repeated parameters.
+func parse(raw string) (Params, error) {
+	params := Params{}
+	count := 0
+	for raw != "" {
+		var pair string
+		pair, raw, _ = strings.Cut(raw, "&")
+		if pair == "" {
+			continue
+		}
+		if count++; count > MaxParams {
+			return nil, Errorf(InvalidRequest, "there are more than %d parameters", MaxParams)
+		}
+		name, value, err := decode(pair)
+		if err != nil {
+			return nil, err
+		}
+		if name == "" {
+			continue
+		}
+		if _, twice := params[name]; twice && name != "resource" {
+			return nil, Errorf(InvalidRequest, "the parameter %.64s was sent more than once", name)
+		}
+		// An empty value counts as absent, but it has been sent: a second one is refused all the same.
+		if value == "" {
+			if params[name] == nil {
+				params[name] = []string{}
+			}
+			continue
+		}
+		params[name] = append(params[name], value)
+	}
+	return params, nil
+}
+
+func decode(pair string) (name, value string, err error) {
+	if strings.Contains(pair, ";") {
+		return "", "", Errorf(InvalidRequest, "encode the character ; in a parameter as %%3B")
+	}
+	rawName, rawValue, _ := strings.Cut(pair, "=")
+	if name, err = url.QueryUnescape(rawName); err != nil {
+		return "", "", Errorf(InvalidRequest, "the name of a parameter is not well encoded")
+	}
+	if value, err = url.QueryUnescape(rawValue); err != nil {
+		return "", "", Errorf(InvalidRequest, "the parameter %.64s is not well encoded", name)
+	}
+	if !utf8.ValidString(name) || !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
+		return "", "", Errorf(InvalidRequest, "the parameters are not valid UTF-8")
+	}
+	return name, value, nil
+}

@@ -1,0 +1,74 @@
+// Package oauth holds the protocol's own words, for every room that speaks it:
+//
+//   - oauth.go: grant types, response types and other registered values
+//   - errors.go: error codes, the HTTP status of each, and the Error that endpoints answer with
+//   - form.go: reading parameters from a query or a form (RFC 6749 sections 3.1 and 3.2)
+//   - scope.go: the syntax of a scope, and the scopes that need no resource server
+//
+// It imports nothing of ours and decides nothing.
+package oauth
+
+// Grant types, as a client registers them and, but for implicit, as the token endpoint's grant_type (RFC 7591 section 2).
+const (
+	GrantAuthorizationCode = "authorization_code"
+	GrantImplicit          = "implicit"
+	GrantPassword          = "password"
+	GrantClientCredentials = "client_credentials"
+	GrantRefreshToken      = "refresh_token"
+)
+
+// Response types (RFC 6749 section 3.1.1, OAuth 2.0 Multiple Response Type Encoding Practices). The words of a combined one may come in any
+// order; these spell them in the order in which they are published.
+const (
+	ResponseTypeCode             = "code"
+	ResponseTypeToken            = "token"
+	ResponseTypeIDToken          = "id_token"
+	ResponseTypeIDTokenToken     = "id_token token"
+	ResponseTypeCodeToken        = "code token"
+	ResponseTypeCodeIDToken      = "code id_token"
+	ResponseTypeCodeIDTokenToken = "code id_token token"
+)
+
+// Response modes (OAuth 2.0 Multiple Response Type Encoding Practices section 2.1, OAuth 2.0 Form Post Response Mode).
+const (
+	ResponseModeQuery    = "query"
+	ResponseModeFragment = "fragment"
+	ResponseModeFormPost = "form_post"
+)
+
+// Client authentication methods (RFC 7591 section 2).
+const (
+	AuthMethodSecretBasic = "client_secret_basic"
+	AuthMethodSecretPost  = "client_secret_post"
+	AuthMethodNone        = "none"
+)
+
+// Code challenge methods (RFC 7636 section 4.3). The plain one is known only to be refused.
+const (
+	ChallengeS256  = "S256"
+	ChallengePlain = "plain"
+)
+
+// Token types: of an access token in use (RFC 6750), and as a hint (RFC 7009 section 2.1).
+const (
+	TokenTypeBearer       = "Bearer"
+	TokenTypeAccessToken  = "access_token"
+	TokenTypeRefreshToken = "refresh_token"
+)
+
+// Types that the header of a signed token names (RFC 9068 section 2.1, RFC 7519 section 5.1).
+const (
+	TypeAccessToken = "at+jwt"
+	TypeIDToken     = "JWT"
+)
+
+// Values of prompt (OpenID Connect Core section 3.1.2.1).
+const (
+	PromptNone          = "none"
+	PromptLogin         = "login"
+	PromptConsent       = "consent"
+	PromptSelectAccount = "select_account"
+)
+
+// Authentication method references (RFC 8176).
+const AMRPassword = "pwd"

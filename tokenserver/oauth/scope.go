@@ -1,0 +1,56 @@
+package oauth
+
+import (
+	"slices"
+	"strings"
+)
+
+// Scopes that no resource server declares (OpenID Connect Core sections 3.1.2.1, 5.4 and 11; groups is in common use).
+const (
+	ScopeOpenID        = "openid"
+	ScopeProfile       = "profile"
+	ScopeEmail         = "email"
+	ScopeAddress       = "address"
+	ScopePhone         = "phone"
+	ScopeGroups        = "groups"
+	ScopeOfflineAccess = "offline_access"
+)
+
+// MaxScopes is how many scopes one request may name.
+const MaxScopes = 256
+
+// BuiltInScopes are all the scopes that no resource server declares.
+var BuiltInScopes = []string{ScopeOpenID, ScopeProfile, ScopeEmail, ScopeAddress, ScopePhone, ScopeGroups, ScopeOfflineAccess}
+
+// BuiltInScope says whether a scope is one of them.
+func BuiltInScope(scope string) bool { return slices.Contains(BuiltInScopes, scope) }
+
+// ParseScope splits a scope parameter into its scopes, each once, in the order sent (RFC 6749 section 3.3). None is given for an empty
+// one. The error is an *Error with the code invalid_scope.
+func ParseScope(value string) ([]string, error) {
+	var scopes []string
+	for scope := range strings.SplitSeq(value, " ") {
+		switch {
+		case scope == "" || slices.Contains(scopes, scope):
+			continue
+		case !validScope(scope):
+			return nil, Errorf(InvalidScope, "a scope holds only the characters x21, x23-5B and x5D-7E, with one space between two of them")
+		case len(scopes) == MaxScopes:
+			return nil, Errorf(InvalidScope, "there are more than %d scopes", MaxScopes)
+		}
+		scopes = append(scopes, scope)
+	}
+	return scopes, nil
+}
+
+// FormatScope is the inverse of ParseScope.
+func FormatScope(scopes []string) string { return strings.Join(scopes, " ") }
+
+func validScope(scope string) bool {
+	for i := range len(scope) {
+		if c := scope[i]; c <= 0x20 || c > 0x7e || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,88 @@
+package password
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+)
+
+// Bounds of the costs that a hash may ask of the token server: whoever writes a hash must not be able to stop it.
+const (
+	maxMemory  = 65536 // KiB
+	maxTime    = 10
+	maxThreads = 4
+	minBcrypt  = 4
+	maxBcrypt  = 14
+)
+
+// ErrHash: the string is not a hash that may be verified.
+var ErrHash = errors.New("not an argon2id or bcrypt hash within the allowed costs")
+
+// argon2Params are the costs of one argon2id hash: memory in KiB, passes, lanes.
+type argon2Params struct {
+	memory  uint32
+	time    uint32
+	threads uint8
+}
+
+type parsed struct {
+	bcrypt bool
+	params argon2Params
+	salt   []byte
+	sum    []byte
+}
+
+var (
+	argon2Format = regexp.MustCompile(`^\$argon2id\$v=19\$m=([1-9][0-9]{0,6}),t=([1-9][0-9]{0,3}),p=([1-9][0-9]{0,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$`)
+	bcryptFormat = regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`)
+)
+
+// CheckHash says what is wrong with a hash that an administrator wrote: it must be argon2id (version 19, m at most 65536 KiB, t at most 10, p
+// at most 4) or bcrypt (cost 4 to 14). The error names parameters, never the hash.
+func CheckHash(phc string) error {
+	_, err := parse(phc)
+	return err
+}
+
+func parse(phc string) (parsed, error) {
+	if m := bcryptFormat.FindStringSubmatch(phc); m != nil {
+		cost, err := strconv.Atoi(m[1])
+		if err != nil || cost < minBcrypt || cost > maxBcrypt {
+			return parsed{}, fmt.Errorf("%w: bcrypt cost %s is not from %d to %d", ErrHash, m[1], minBcrypt, maxBcrypt)
+		}
+		return parsed{bcrypt: true}, nil
+	}
+	m := argon2Format.FindStringSubmatch(phc)
+	if m == nil {
+		return parsed{}, ErrHash
+	}
+	memory, time, threads, err := costs(m[1], m[2], m[3])
+	if err != nil {
+		return parsed{}, err
+	}
+	salt, err := base64.RawStdEncoding.Strict().DecodeString(m[4])
+	if err != nil || len(salt) < 8 || len(salt) > 64 {
+		return parsed{}, fmt.Errorf("%w: the salt of argon2id must be base64 without padding of 8 to 64 bytes", ErrHash)
+	}
+	sum, err := base64.RawStdEncoding.Strict().DecodeString(m[5])
+	if err != nil || len(sum) < 16 || len(sum) > 64 {
+		return parsed{}, fmt.Errorf("%w: the hash of argon2id must be base64 without padding of 16 to 64 bytes", ErrHash)
+	}
+	return parsed{params: argon2Params{memory: memory, time: time, threads: threads}, salt: salt, sum: sum}, nil
+}
+
+func costs(m, t, p string) (memory, time uint32, threads uint8, err error) {
+	mem, err1 := strconv.ParseUint(m, 10, 32)
+	passes, err2 := strconv.ParseUint(t, 10, 32)
+	lanes, err3 := strconv.ParseUint(p, 10, 32)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return 0, 0, 0, fmt.Errorf("%w: costs of argon2id are not numbers", ErrHash)
+	}
+	if mem > maxMemory || passes > maxTime || lanes > maxThreads || mem < 8*lanes {
+		return 0, 0, 0, fmt.Errorf("%w: argon2id m=%d,t=%d,p=%d exceeds m=%d,t=%d,p=%d, or m is less than 8 times p",
+			ErrHash, mem, passes, lanes, maxMemory, maxTime, maxThreads)
+	}
+	return uint32(mem), uint32(passes), uint8(lanes), nil
+}

@@ -1,0 +1,162 @@
+// Package policy says what follows from the facts: whether a server's rules allow a client or a resource server, and which scopes and
+// audiences a client may have. It is pure. The manager asks it for the conditions that people read, the token server for every decision,
+// so both say the same.
+//
+// policy.go holds the decisions, match.go the patterns of rules.
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// Denial is why one rule does not allow what is asked.
+type Denial struct {
+	// Rule is the name of the rule.
+	Rule string
+	// Message names the field at fault and the value, for the owner of the object.
+	Message string
+}
+
+// Decision is the answer to a client or resource server that asks to be accepted.
+type Decision struct {
+	Accepted bool
+	// Rule that allows everything; empty if none does.
+	Rule string
+	// Denials has one entry a rule that admits the namespace, or one that says that none does.
+	Denials []Denial
+	// AccessTokenLifetime is in force for an accepted client.
+	AccessTokenLifetime registration.Seconds
+}
+
+// Client decides whether the rules of s allow c: one rule must allow everything. Labels are those of the client's namespace, nil if it is
+// not known. The first rule that allows everything decides, so the order of rules is the order of precedence.
+func Client(s registration.Server, labels map[string]string, c registration.Client) Decision {
+	if !slices.Contains(s.Algorithms, c.IDTokenAlg) {
+		return Decision{Denials: []Denial{{Message: fmt.Sprintf("idTokenSignedResponseAlg: the server does not sign with %q, but with %s",
+			c.IDTokenAlg, strings.Join(s.Algorithms, ", "))}}}
+	}
+	var d Decision
+	for _, rule := range s.AllowedClients {
+		if !admits(rule.Namespaces, c.Namespace, labels) {
+			continue
+		}
+		if message := clientDenied(s, rule, c); message != "" {
+			d.Denials = append(d.Denials, Denial{Rule: rule.Name, Message: message})
+			continue
+		}
+		return Decision{Accepted: true, Rule: rule.Name, AccessTokenLifetime: accessTokenLifetime(s, rule, c)}
+	}
+	if len(d.Denials) == 0 {
+		d.Denials = []Denial{{Message: fmt.Sprintf("no rule of the server allows clients from namespace %q", c.Namespace)}}
+	}
+	return d
+}
+
+// clientDenied says what of c the rule does not allow; empty: nothing.
+func clientDenied(s registration.Server, rule registration.ClientRule, c registration.Client) string {
+	for _, grant := range c.GrantTypes {
+		if !slices.Contains(rule.GrantTypes, grant) {
+			return fmt.Sprintf("grantTypes: %q is not allowed", grant)
+		}
+	}
+	if !strings.HasPrefix(c.ID, c.Namespace+".") && !matchesPrefix(rule.ClientIDs, c.ID) {
+		return fmt.Sprintf("clientID: %q is not allowed, only ids that begin with %q are, and those that clientIDs of the rule lists",
+			c.ID, c.Namespace+".")
+	}
+	for _, scope := range c.Scopes {
+		if !matchesPrefix(rule.Scopes, scope) {
+			return fmt.Sprintf("scopes: %q is not allowed", scope)
+		}
+	}
+	for _, uri := range c.RedirectURIs {
+		if message := redirectDenied(rule, uri); message != "" {
+			return message
+		}
+	}
+	if !slices.Contains(rule.Consent, c.Consent) {
+		return fmt.Sprintf("consent: %q is not allowed", c.Consent)
+	}
+	if longest := longestLifetime(s, rule); c.AccessTokenLifetime > longest {
+		return fmt.Sprintf("accessTokenLifetime: %s is longer than the %s that is allowed", c.AccessTokenLifetime.Duration(), longest.Duration())
+	}
+	return ""
+}
+
+func redirectDenied(rule registration.ClientRule, uri string) string {
+	switch kind, name := registration.ClassifyRedirect(uri); kind {
+	case registration.RedirectLoopback:
+		return ""
+	case registration.RedirectWeb:
+		if matchesHost(rule.RedirectHosts, name) {
+			return ""
+		}
+		return fmt.Sprintf("redirectURIs: the host of %q is not allowed", uri)
+	case registration.RedirectPrivateUse:
+		if slices.Contains(rule.RedirectSchemes, name) {
+			return ""
+		}
+		return fmt.Sprintf("redirectURIs: the scheme of %q is not allowed", uri)
+	default:
+		return fmt.Sprintf("redirectURIs: %q is neither https, nor loopback, nor of a private-use scheme", uri)
+	}
+}
+
+// longestLifetime is how long the rule lets access tokens of its clients live.
+func longestLifetime(s registration.Server, rule registration.ClientRule) registration.Seconds {
+	if rule.MaxAccessTokenLifetime > 0 {
+		return rule.MaxAccessTokenLifetime
+	}
+	return s.AccessTokenLifetime
+}
+
+// accessTokenLifetime is what c asks for, or the server's, and never longer than the rule allows.
+func accessTokenLifetime(s registration.Server, rule registration.ClientRule, c registration.Client) registration.Seconds {
+	lifetime := s.AccessTokenLifetime
+	if c.AccessTokenLifetime > 0 {
+		lifetime = c.AccessTokenLifetime
+	}
+	return min(lifetime, longestLifetime(s, rule))
+}
+
+// ResourceServer decides whether the rules of s allow rs, as Client does.
+func ResourceServer(s registration.Server, labels map[string]string, rs registration.ResourceServer) Decision {
+	var d Decision
+	for _, rule := range s.AllowedResourceServers {
+		if !admits(rule.Namespaces, rs.Namespace, labels) {
+			continue
+		}
+		if message := resourceServerDenied(rule, rs); message != "" {
+			d.Denials = append(d.Denials, Denial{Rule: rule.Name, Message: message})
+			continue
+		}
+		return Decision{Accepted: true, Rule: rule.Name}
+	}
+	if len(d.Denials) == 0 {
+		d.Denials = []Denial{{Message: fmt.Sprintf("no rule of the server allows resource servers from namespace %q", rs.Namespace)}}
+	}
+	return d
+}
+
+func resourceServerDenied(rule registration.ResourceServerRule, rs registration.ResourceServer) string {
+	if !matchesPrefix(rule.Identifiers, rs.Identifier) {
+		return fmt.Sprintf("identifier: %q is not allowed", rs.Identifier)
+	}
+	for _, scope := range rs.Scopes {
+		if !matchesPrefix(rule.Scopes, scope.Name) {
+			return fmt.Sprintf("scopes: %q is not allowed", scope.Name)
+		}
+	}
+	return ""
+}
+
+// AllowsClient says whether rs lets clients of a namespace have a scope of its own; with scope "", whether they may name it as a resource
+// (RFC 8707) at all. One rule must allow it, and another may allow another scope. Labels as for Client.
+func AllowsClient(rs registration.ResourceServer, clientNamespace string, labels map[string]string, scope string) bool {
+	return slices.ContainsFunc(rs.AllowedClients, func(rule registration.ResourceClientRule) bool {
+		return admits(rule.Namespaces, clientNamespace, labels) && (scope == "" || matchesPrefix(rule.Scopes, scope))
+	})
+}

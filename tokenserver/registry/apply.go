@@ -1,0 +1,216 @@
+package registry
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// Apply puts an entry in force in place of the one of that name. If it cannot be served (the error wraps ErrRejected), nothing of either is
+// in force. Applying the same again changes nothing.
+func (r *Registry) Apply(name string, e Entry) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.apply(name, e)
+}
+
+// Remove takes an entry out of force; one that is not there is no error.
+func (r *Registry) Remove(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.remove(name)
+}
+
+// Replace puts these entries in force in place of all others, and returns the ones that were rejected and why. Readers see none of the steps
+// between.
+func (r *Registry) Replace(entries map[string]Entry) map[string]error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name := range maps.Clone(r.entries) {
+		if kept, ok := entries[name]; !ok || kept != r.entries[name] {
+			r.remove(name)
+		}
+	}
+	rejected := map[string]error{}
+	for name, e := range entries {
+		if err := r.apply(name, e); err != nil {
+			rejected[name] = err
+		}
+	}
+	return rejected
+}
+
+func (r *Registry) apply(name string, e Entry) error {
+	if old, ok := r.entries[name]; ok && old == e {
+		return nil
+	}
+	r.remove(name)
+	if other, taken := r.claims[claim{e.Space, e.Value}]; taken {
+		return fmt.Errorf("%w: entry %s holds this name already", ErrRejected, other.entry)
+	}
+	if e.OwnerUID == "" {
+		return fmt.Errorf("%w: the name has no owner", ErrRejected)
+	}
+	if err := r.put(name, e); err != nil {
+		return fmt.Errorf("%w: %w", ErrRejected, err)
+	}
+	r.entries[name] = e
+	r.claims[claim{e.Space, e.Value}] = holder{name, e.OwnerUID}
+	r.bump(e)
+	return nil
+}
+
+// bump starts a new epoch if decisions about clients follow from the entry.
+func (r *Registry) bump(e Entry) {
+	if e.Format != registration.FormatClient && e.Format != registration.FormatUser && e.Space != SpaceUsername {
+		r.epoch++
+	}
+}
+
+// put decodes the document of an entry and indexes it.
+func (r *Registry) put(name string, e Entry) error {
+	switch e.Format {
+	case "":
+		return knownSpace(e.Space)
+	case registration.FormatServer:
+		return r.putServer(name, e)
+	case registration.FormatClient:
+		return r.putClient(name, e)
+	case registration.FormatUser:
+		return r.putUser(name, e)
+	case registration.FormatResourceServer:
+		return r.putResourceServer(name, e)
+	case registration.FormatNamespace:
+		return r.putNamespace(name, e)
+	}
+	return fmt.Errorf("%w %q", registration.ErrFormat, e.Format)
+}
+
+func knownSpace(space string) error {
+	switch space {
+	case SpaceIdentity, SpaceUsername, SpaceScope, SpaceNamespace:
+		return nil
+	}
+	return fmt.Errorf("unknown space %q", space)
+}
+
+// about checks that a document is about the owner of the entry and the name that the entry holds.
+func about(e Entry, space, value, uid string) error {
+	switch {
+	case e.Space != space:
+		return fmt.Errorf("a document of format %s is in space %q, want %q", e.Format, e.Space, space)
+	case value == "" || e.Value != value:
+		return fmt.Errorf("the document is about another name than the entry")
+	case uid == "" || e.OwnerUID != uid:
+		return fmt.Errorf("the document is about another object than the owner of the entry")
+	}
+	return nil
+}
+
+func (r *Registry) putServer(name string, e Entry) error {
+	doc, err := registration.Decode[registration.Server](e.Format, e.Document)
+	if err != nil {
+		return err
+	}
+	if err := about(e, SpaceIdentity, doc.Issuer, doc.UID); err != nil {
+		return err
+	}
+	if r.server != nil {
+		return fmt.Errorf("entry %s is the server's document already", r.server.entry)
+	}
+	r.server = &holding[registration.Server]{name, doc}
+	return nil
+}
+
+func (r *Registry) putClient(name string, e Entry) error {
+	doc, err := registration.Decode[registration.Client](e.Format, e.Document)
+	if err != nil {
+		return err
+	}
+	if err := about(e, SpaceIdentity, doc.ID, doc.UID); err != nil {
+		return err
+	}
+	if other := r.clientsByUID[doc.UID]; other != nil {
+		return fmt.Errorf("entry %s is the document of this client already", other.entry)
+	}
+	c := &clientRecord{entry: name, document: doc}
+	r.clients[doc.ID], r.clientsByUID[doc.UID] = c, c
+	return nil
+}
+
+// putUser takes the document with either of a user's names. While a name changes there may be two; the one that came last counts.
+func (r *Registry) putUser(name string, e Entry) error {
+	doc, err := registration.Decode[registration.User](e.Format, e.Document)
+	if err != nil {
+		return err
+	}
+	space, value := SpaceIdentity, doc.Subject
+	if e.Space == SpaceUsername {
+		space, value = SpaceUsername, doc.Username
+	}
+	if err := about(e, space, value, doc.UID); err != nil {
+		return err
+	}
+	r.users[doc.UID] = &holding[registration.User]{name, doc}
+	return nil
+}
+
+func (r *Registry) putResourceServer(name string, e Entry) error {
+	doc, err := registration.Decode[registration.ResourceServer](e.Format, e.Document)
+	if err != nil {
+		return err
+	}
+	if err := about(e, SpaceIdentity, doc.Identifier, doc.UID); err != nil {
+		return err
+	}
+	if other := r.described[doc.UID]; other != nil {
+		return fmt.Errorf("entry %s is the document of this resource server already", other.entry)
+	}
+	h := &holding[registration.ResourceServer]{name, doc}
+	r.resourceServers[doc.Identifier], r.described[doc.UID] = h, h
+	return nil
+}
+
+func (r *Registry) putNamespace(name string, e Entry) error {
+	doc, err := registration.Decode[registration.Namespace](e.Format, e.Document)
+	if err != nil {
+		return err
+	}
+	if e.Space != SpaceNamespace || doc.Name == "" || e.Value != doc.Name {
+		return fmt.Errorf("the document is about another namespace than the entry")
+	}
+	if doc.Labels == nil {
+		doc.Labels = map[string]string{} // known to have none, and not unknown
+	}
+	r.namespaces[doc.Name] = &holding[registration.Namespace]{name, doc}
+	return nil
+}
+
+// remove undoes apply.
+func (r *Registry) remove(name string) {
+	e, ok := r.entries[name]
+	if !ok {
+		return
+	}
+	delete(r.entries, name)
+	delete(r.claims, claim{e.Space, e.Value})
+	switch e.Format {
+	case registration.FormatServer:
+		r.server = nil
+	case registration.FormatClient:
+		c := r.clients[e.Value]
+		delete(r.clients, e.Value)
+		delete(r.clientsByUID, c.document.UID)
+	case registration.FormatUser:
+		if u := r.users[e.OwnerUID]; u != nil && u.entry == name {
+			delete(r.users, e.OwnerUID)
+		}
+	case registration.FormatResourceServer:
+		delete(r.resourceServers, e.Value)
+		delete(r.described, e.OwnerUID)
+	case registration.FormatNamespace:
+		delete(r.namespaces, e.Value)
+	}
+	r.bump(e)
+}

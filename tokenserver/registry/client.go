@@ -1,0 +1,168 @@
+package registry
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// clientRecord is a client's document, and what was last decided about it.
+type clientRecord struct {
+	entry    string
+	document registration.Client
+	decided  atomic.Pointer[Client]
+}
+
+// Client is a client that may be served now. It is immutable; ask the registry again for each request.
+type Client struct {
+	registration.Client
+	// AccessTokenLifetime is in force: what the client asked for or the server's, within what its rule allows.
+	AccessTokenLifetime time.Duration
+	// Rule of the server that accepts the client.
+	Rule string
+
+	registry *Registry
+	epoch    uint64
+	served   bool
+	issuer   string
+	scopes   []string          // effective, in the order registered
+	owners   map[string]string // identifier of the resource server by scope; none for a built-in one
+}
+
+// Client is the client with this id. False if it is unknown, suspended or not allowed by the rules of the server: the three are the same to
+// whoever asks.
+func (r *Registry) Client(id string) (*Client, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.serve(r.clients[id])
+}
+
+// ClientByUID is as Client, for what was issued to a client and names its UID.
+func (r *Registry) ClientByUID(uid string) (*Client, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.serve(r.clientsByUID[uid])
+}
+
+// serve decides about a client, unless the decision of this epoch is known. The caller has the lock.
+func (r *Registry) serve(rec *clientRecord) (*Client, bool) {
+	if rec == nil {
+		return nil, false
+	}
+	c := rec.decided.Load()
+	if c == nil || c.epoch != r.epoch {
+		c = r.decide(rec.document)
+		rec.decided.Store(c)
+	}
+	if !c.served {
+		return nil, false
+	}
+	return c, true
+}
+
+func (r *Registry) decide(doc registration.Client) *Client {
+	c := &Client{Client: doc, registry: r, epoch: r.epoch}
+	if r.server == nil || doc.Suspended {
+		return c
+	}
+	labels := r.labels(doc.Namespace)
+	d := policy.Client(r.server.document, labels, doc)
+	c.served, c.Rule, c.AccessTokenLifetime = d.Accepted, d.Rule, d.AccessTokenLifetime.Duration()
+	c.issuer, c.owners = r.server.document.Issuer, map[string]string{}
+	for _, scope := range doc.Scopes {
+		if oauth.BuiltInScope(scope) {
+			c.scopes = append(c.scopes, scope)
+			continue
+		}
+		if rs := r.ownerOf(scope); rs != nil && policy.AllowsClient(*rs, doc.Namespace, labels, scope) {
+			c.scopes = append(c.scopes, scope)
+			c.owners[scope] = rs.Identifier
+		}
+	}
+	return c
+}
+
+// Public says whether the client has no credentials (RFC 6749 section 2.1).
+func (c *Client) Public() bool { return c.AuthMethod == oauth.AuthMethodNone }
+
+// HasGrant says whether the client registered a grant type, and so (being accepted) may use it.
+func (c *Client) HasGrant(grant string) bool { return slices.Contains(c.GrantTypes, grant) }
+
+// Scopes that the client may have now: of those registered, the built-in ones, and those whose resource server is accepted and allows this
+// client. In the order registered; the caller may keep and change the slice.
+func (c *Client) Scopes() []string { return slices.Clone(c.scopes) }
+
+// MayHave says whether the client may have a scope now.
+func (c *Client) MayHave(scope string) bool { return slices.Contains(c.scopes, scope) }
+
+// ResolveScope says which scopes a request is for. None requested stands for all that the client may have but openid and offline_access (RFC
+// 6749 section 3.3 leaves the default to the server). One that the client may not have is dropped and reported if lenient, as authentication
+// requests want it (OpenID Connect Core section 3.1.2.1); else the error wraps ErrInvalidScope and names it.
+func (c *Client) ResolveScope(requested []string, lenient bool) (granted, dropped []string, err error) {
+	if len(requested) == 0 {
+		for _, scope := range c.scopes {
+			if scope != oauth.ScopeOpenID && scope != oauth.ScopeOfflineAccess {
+				granted = append(granted, scope)
+			}
+		}
+		return granted, nil, nil
+	}
+	for _, scope := range requested {
+		switch {
+		case c.MayHave(scope):
+			granted = append(granted, scope)
+		case lenient:
+			dropped = append(dropped, scope)
+		default:
+			return nil, nil, fmt.Errorf("%w: the client may not ask for scope %s", ErrInvalidScope, scope)
+		}
+	}
+	return granted, dropped, nil
+}
+
+// Audience says who a token is for, and which of the scopes remain in it.
+//
+// With resources (RFC 8707) it is exactly those, each once; scopes of other resource servers are cut. Each must be the issuer, or a resource
+// server that is accepted and allows this client; else the error wraps ErrInvalidTarget. Without, it is the owners of the scopes, and the
+// issuer too if openid is among them or nobody owns any. Scopes that the client may not have now are cut in either case.
+func (c *Client) Audience(scopes, resources []string) (aud, remaining []string, err error) {
+	for _, resource := range resources {
+		if !c.mayTarget(resource) {
+			return nil, nil, fmt.Errorf("%w: a resource is unknown, or does not allow this client", ErrInvalidTarget)
+		}
+		if !slices.Contains(aud, resource) {
+			aud = append(aud, resource)
+		}
+	}
+	for _, scope := range scopes {
+		owner, owned := c.owners[scope]
+		switch {
+		case !c.MayHave(scope), owned && len(resources) > 0 && !slices.Contains(aud, owner):
+			continue
+		case owned && !slices.Contains(aud, owner):
+			aud = append(aud, owner)
+		}
+		remaining = append(remaining, scope)
+	}
+	if len(resources) == 0 && (len(aud) == 0 || slices.Contains(remaining, oauth.ScopeOpenID)) {
+		aud = append(aud, c.issuer)
+	}
+	return aud, remaining, nil
+}
+
+// mayTarget says whether the client may name a resource.
+func (c *Client) mayTarget(resource string) bool {
+	if resource == c.issuer {
+		return true
+	}
+	r := c.registry
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	rs := r.accepted(resource)
+	return rs != nil && policy.AllowsClient(*rs, c.Namespace, r.labels(c.Namespace), "")
+}

@@ -1,0 +1,130 @@
+// Package registry holds what is served now: the server, its clients, users, resource servers and namespaces. It is fed with the entries of
+// the cluster, one at a time, and asked by the endpoints at every use, so that what it says next is in force at once.
+//
+// registry.go keeps the entries and the indexes, apply.go puts one in, client.go answers about clients and decides scopes and audiences,
+// user.go about users, resource.go about resource servers and scopes.
+//
+// A name has one owner: who holds the entry of that space and value. A client, resource server or user is served only under names that its own
+// UID holds; a user needs the entries of its subject and of its username (the document is in either), a scope the entry of the scope.
+//
+// Whether the server's rules allow a client is worked out when it is asked for, and kept with the client until a server, namespace, resource
+// server or scope changes. So such a change costs one write and no walk, and a request costs a look-up.
+package registry
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// Spaces of names, as in the entries.
+const (
+	SpaceIdentity  = "identity"
+	SpaceUsername  = "username"
+	SpaceScope     = "scope"
+	SpaceNamespace = "namespace"
+)
+
+// Entry is one claimed name and the document about its owner, if it carries one.
+type Entry struct {
+	Space    string
+	Value    string
+	OwnerUID string
+	// Format and Document as in package registration; both are empty for a claim alone.
+	Format   string
+	Document string
+}
+
+var (
+	// ErrRejected: the entry cannot be served; the error that wraps it says why, and quotes nothing of the document.
+	ErrRejected = errors.New("rejected")
+	// ErrInvalidTarget: a resource is unknown, or the client may not ask for it (RFC 8707 section 2).
+	ErrInvalidTarget = errors.New("invalid target")
+	// ErrInvalidScope: a scope is unknown, or the client may not ask for it (RFC 6749 section 5.2).
+	ErrInvalidScope = errors.New("invalid scope")
+)
+
+// Registry is safe for many readers and writers. What it hands out is immutable.
+type Registry struct {
+	synced atomic.Bool
+
+	mu      sync.RWMutex
+	entries map[string]Entry
+	claims  map[claim]holder
+	// epoch grows with every change that decisions follow from.
+	epoch uint64
+
+	server          *holding[registration.Server]
+	clients         map[string]*clientRecord // by client id
+	clientsByUID    map[string]*clientRecord
+	users           map[string]*holding[registration.User]           // by UID
+	resourceServers map[string]*holding[registration.ResourceServer] // by identifier
+	namespaces      map[string]*holding[registration.Namespace]      // by name
+	described       map[string]*holding[registration.ResourceServer] // by UID
+}
+
+// claim is one name in a space.
+type claim struct{ space, value string }
+
+// holder is the entry by which a name is held, and whose it is.
+type holder struct{ entry, uid string }
+
+// holding is a document and the entry it came with.
+type holding[T any] struct {
+	entry    string
+	document T
+}
+
+// New returns an empty registry.
+func New() *Registry {
+	return &Registry{
+		entries:         map[string]Entry{},
+		claims:          map[claim]holder{},
+		clients:         map[string]*clientRecord{},
+		clientsByUID:    map[string]*clientRecord{},
+		users:           map[string]*holding[registration.User]{},
+		resourceServers: map[string]*holding[registration.ResourceServer]{},
+		namespaces:      map[string]*holding[registration.Namespace]{},
+		described:       map[string]*holding[registration.ResourceServer]{},
+	}
+}
+
+// SetSynced says that everything that was there when the program started has been applied.
+func (r *Registry) SetSynced() { r.synced.Store(true) }
+
+// Synced says whether SetSynced was called. It stays true when the cluster cannot be reached later.
+func (r *Registry) Synced() bool { return r.synced.Load() }
+
+// Server is the server's own document; false before it has arrived.
+func (r *Registry) Server() (registration.Server, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.server == nil {
+		return registration.Server{}, false
+	}
+	return r.server.document, true
+}
+
+// Clients is how many clients are served, suspended and refused ones among them.
+func (r *Registry) Clients() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.clients)
+}
+
+// holds says whether uid holds a name. The caller has the lock.
+func (r *Registry) holds(space, value, uid string) bool {
+	h, ok := r.claims[claim{space, value}]
+	return ok && uid != "" && h.uid == uid
+}
+
+// labels of a namespace; nil if it is not known. The caller has the lock.
+func (r *Registry) labels(namespace string) map[string]string {
+	n := r.namespaces[namespace]
+	if n == nil {
+		return nil
+	}
+	return n.document.Labels
+}

@@ -1,0 +1,56 @@
+// Package registrytest fills a registry with documents for tests, with the claims that go with them, as the manager would write them.
+package registrytest
+
+import (
+	"testing"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+)
+
+// Fill applies the entries of each document. A document that is rejected fails the test.
+func Fill(t testing.TB, r *registry.Registry, documents ...any) {
+	t.Helper()
+	for _, doc := range documents {
+		for name, e := range Entries(t, doc) {
+			if err := r.Apply(name, e); err != nil {
+				t.Fatalf("apply %s: %v", name, err)
+			}
+		}
+	}
+}
+
+// Entries are the entries of one document, by name: the one with the document, and a claim for each other name of its owner.
+func Entries(t testing.TB, doc any) map[string]registry.Entry {
+	t.Helper()
+	document, err := registration.Encode(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := map[string]registry.Entry{}
+	add := func(space, value, uid, format, document string) {
+		entries[Name(space, value)] = registry.Entry{Space: space, Value: value, OwnerUID: uid, Format: format, Document: document}
+	}
+	switch d := doc.(type) {
+	case registration.Server:
+		add(registry.SpaceIdentity, d.Issuer, d.UID, registration.FormatServer, document)
+	case registration.Client:
+		add(registry.SpaceIdentity, d.ID, d.UID, registration.FormatClient, document)
+	case registration.User:
+		add(registry.SpaceIdentity, d.Subject, d.UID, registration.FormatUser, document)
+		add(registry.SpaceUsername, d.Username, d.UID, "", "")
+	case registration.ResourceServer:
+		add(registry.SpaceIdentity, d.Identifier, d.UID, registration.FormatResourceServer, document)
+		for _, s := range d.Scopes {
+			add(registry.SpaceScope, s.Name, d.UID, "", "")
+		}
+	case registration.Namespace:
+		add(registry.SpaceNamespace, d.Name, "namespace-"+d.Name, registration.FormatNamespace, document)
+	default:
+		t.Fatalf("no document: %T", doc)
+	}
+	return entries
+}
+
+// Name of the entry for a name in a space.
+func Name(space, value string) string { return space + "/" + value }

@@ -1,0 +1,45 @@
+package registry
+
+import "github.com/oauth-operator/oauth-operator/tokenserver/registration"
+
+// User is a user who may be served now. It is immutable; its claims must not be changed.
+type User struct {
+	registration.User
+}
+
+// UserByName is the user with this username, which must be in its normal form.
+func (r *Registry) UserByName(normalized string) (*User, bool) {
+	return r.userByClaim(SpaceUsername, normalized)
+}
+
+// UserBySubject is the user with this subject identifier.
+func (r *Registry) UserBySubject(subject string) (*User, bool) {
+	return r.userByClaim(SpaceIdentity, subject)
+}
+
+// UserByUID is the user with the UID of the object.
+func (r *Registry) UserByUID(uid string) (*User, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.user(uid)
+}
+
+func (r *Registry) userByClaim(space, value string) (*User, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	u, ok := r.user(r.claims[claim{space, value}].uid)
+	// The owner of a claim may also be a client, or a user who has another name now.
+	if !ok || space == SpaceUsername && u.Username != value || space == SpaceIdentity && u.Subject != value {
+		return nil, false
+	}
+	return u, true
+}
+
+// user with this UID, if both its names are its own. The caller has the lock.
+func (r *Registry) user(uid string) (*User, bool) {
+	h := r.users[uid]
+	if h == nil || !r.holds(SpaceIdentity, h.document.Subject, uid) || !r.holds(SpaceUsername, h.document.Username, uid) {
+		return nil, false
+	}
+	return &User{h.document}, true
+}

@@ -1,0 +1,161 @@
+package memory
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+// CreateGrant implements storage.Store.
+func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+	if ctx.Err() != nil {
+		return storage.Grant{}, storage.ErrUnavailable
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, taken := s.grants[g.ID]; taken {
+		return storage.Grant{}, storage.ErrExists
+	}
+	now := s.now()
+	if s.live >= s.maxLive {
+		s.sweep(now)
+	}
+	if s.live >= s.maxLive {
+		return storage.Grant{}, storage.ErrFull
+	}
+	s.endOldest(g.UserUID, g.ClientUID, now)
+	return copyOf(s.put(g)), nil
+}
+
+// endOldest makes room for one more live grant of the pair.
+func (s *Store) endOldest(userUID, clientUID string, now time.Time) {
+	var live []storage.Grant
+	for id := range s.byUser[userUID][clientUID] {
+		if g := s.grants[id]; g.Live(now) {
+			live = append(live, g)
+		}
+	}
+	slices.SortFunc(live, byAge)
+	for len(live) >= s.maxPair {
+		live[0].End(now, storage.EndBound)
+		s.put(live[0])
+		live = live[1:]
+	}
+}
+
+// put stores g under a new version and keeps the indexes in step.
+func (s *Store) put(g storage.Grant) storage.Grant {
+	if old, ok := s.grants[g.ID]; ok {
+		s.unindex(old)
+	}
+	g = copyOf(g)
+	g.Version = s.nextVersion()
+	s.grants[g.ID] = g
+	if !g.Ended() {
+		s.live++
+	}
+	clients := s.byUser[g.UserUID]
+	if clients == nil {
+		clients = map[string]map[string]struct{}{}
+		s.byUser[g.UserUID] = clients
+	}
+	if clients[g.ClientUID] == nil {
+		clients[g.ClientUID] = map[string]struct{}{}
+	}
+	clients[g.ClientUID][g.ID] = struct{}{}
+	return g
+}
+
+func (s *Store) unindex(g storage.Grant) {
+	if !g.Ended() {
+		s.live--
+	}
+	clients := s.byUser[g.UserUID]
+	delete(clients[g.ClientUID], g.ID)
+	if len(clients[g.ClientUID]) == 0 {
+		delete(clients, g.ClientUID)
+	}
+	if len(clients) == 0 {
+		delete(s.byUser, g.UserUID)
+	}
+}
+
+// Grant implements storage.Store.
+func (s *Store) Grant(ctx context.Context, id string) (storage.Grant, error) {
+	if ctx.Err() != nil {
+		return storage.Grant{}, storage.ErrUnavailable
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, ok := s.grants[id]
+	if !ok {
+		return storage.Grant{}, storage.ErrNotFound
+	}
+	return copyOf(g), nil
+}
+
+// UpdateGrant implements storage.Store.
+func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+	if ctx.Err() != nil {
+		return storage.Grant{}, storage.ErrUnavailable
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, ok := s.grants[g.ID]
+	switch {
+	case !ok:
+		return storage.Grant{}, storage.ErrNotFound
+	case old.Version != g.Version:
+		return storage.Grant{}, storage.ErrConflict
+	}
+	return copyOf(s.put(g)), nil
+}
+
+// GrantsOf implements storage.Store.
+func (s *Store) GrantsOf(ctx context.Context, userUID, clientUID string) ([]storage.Grant, error) {
+	if ctx.Err() != nil {
+		return nil, storage.ErrUnavailable
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	var found []storage.Grant
+	for client, ids := range s.byUser[userUID] {
+		if clientUID != "" && client != clientUID {
+			continue
+		}
+		for id := range ids {
+			if g := s.grants[id]; now.Before(g.ExpiresAt) {
+				found = append(found, copyOf(g))
+			}
+		}
+	}
+	slices.SortFunc(found, byAge)
+	return found, nil
+}
+
+// sweep removes grants that have expired at now, and returns how many.
+func (s *Store) sweep(now time.Time) int {
+	removed := 0
+	for id, g := range s.grants {
+		if !now.Before(g.ExpiresAt) {
+			s.unindex(g)
+			delete(s.grants, id)
+			removed++
+		}
+	}
+	return removed
+}
+
+func byAge(a, b storage.Grant) int {
+	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+}
+
+// copyOf shares nothing with g that either side could change.
+func copyOf(g storage.Grant) storage.Grant {
+	g.AMR, g.Scopes, g.Resources = slices.Clone(g.AMR), slices.Clone(g.Scopes), slices.Clone(g.Resources)
+	return g
+}

@@ -1,0 +1,163 @@
+// Package storage keeps what outlives a request: one Grant for each authorization, Consents, and Marks. The verbs are few, every one takes a
+// context, and every backend passes the suite in storagetest.
+//
+// A Grant is created once under an id that the caller chose, and advanced by compare-and-swap on its Version. Nothing here decides what a
+// state means; that is package grant's. No record holds a secret, a code or a usable token.
+package storage
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+var (
+	// ErrNotFound: there is no such record.
+	ErrNotFound = errors.New("storage: not found")
+	// ErrExists: a record with this id exists already.
+	ErrExists = errors.New("storage: exists already")
+	// ErrConflict: the record has another version than the caller read.
+	ErrConflict = errors.New("storage: version conflict")
+	// ErrAmbiguous: the write may or may not have happened; read again and compare the attempt.
+	ErrAmbiguous = errors.New("storage: outcome unknown")
+	// ErrUnavailable: the store cannot be reached, and nothing was written.
+	ErrUnavailable = errors.New("storage: unavailable")
+	// ErrFull: the bound on live grants is reached.
+	ErrFull = errors.New("storage: too many grants")
+)
+
+// Bounds on live grants: those that have neither ended nor expired.
+const (
+	// MaxGrantsOfPair is how many live grants a user may have at one client; one more ends the oldest.
+	MaxGrantsOfPair = 20
+	// MaxGrants is how many live grants a server may have; one more is ErrFull.
+	MaxGrants = 100_000
+)
+
+// EndedRetention is how long a grant is kept once it has ended. It is longer than any authorization code lives, so that a code is still seen
+// to have been redeemed; a token whose grant is gone authorises nothing.
+const EndedRetention = time.Hour
+
+// Reasons for which a grant ends.
+const (
+	EndCodeReuse         = "CodeReuse"
+	EndRefreshTokenReuse = "RefreshTokenReuse"
+	EndRevoked           = "Revoked"
+	EndConsentWithdrawn  = "ConsentWithdrawn"
+	EndLogout            = "Logout"
+	EndBound             = "Bound"
+)
+
+// Grant is one authorization: of a user to a client, by a code or by a password.
+type Grant struct {
+	// ID chosen by who creates it: for a code, taken from the code, so that redeeming it twice collides.
+	ID string
+	// Version is set by the store; an Update must present the version that was read.
+	Version string
+	// Incarnation is random; every token of the grant carries it, so that a record created again under the id revives none.
+	Incarnation string
+	// Attempt is the id of the request that wrote last, to recognise one's own write after an ambiguous answer.
+	Attempt string
+
+	ClientUID string
+	ClientID  string
+	UserUID   string
+	Subject   string
+	// UserEpoch of the user when the grant began.
+	UserEpoch string
+	// SessionHash is the hash of the session's id; empty for the password grant.
+	SessionHash string
+	AuthTime    time.Time
+	AMR         []string
+
+	Scopes    []string // granted
+	Resources []string // RFC 8707, as asked; empty: by scope
+	// RedirectURI of the authorization request; refused once the client no longer registers it. Empty for the password grant.
+	RedirectURI string
+	// Nonce and ClaimsRequest of the authentication request (OpenID Connect Core sections 3.1.2.1 and 5.5).
+	Nonce         string
+	ClaimsRequest string
+
+	// Offline: the refresh token outlives the session (scope offline_access, or the password grant).
+	Offline bool
+	// Generation of the refresh token that is current, from 1; 0: the grant has no refresh token.
+	Generation int64
+	// AdvancedAt is when Generation became current; the grace period starts there.
+	AdvancedAt time.Time
+	// SealKID is the key under which the current generation's refresh token is sealed.
+	SealKID string
+
+	CreatedAt time.Time
+	LastUsed  time.Time
+	// RefreshUntil is the absolute end of refreshing; zero: no refresh token.
+	RefreshUntil time.Time
+	// ExpiresAt is when the record can authorise nothing any more, and is removed.
+	ExpiresAt time.Time
+	// EndedAt is set when the grant was ended; the record stays until ExpiresAt, so that replays are still seen.
+	EndedAt time.Time
+	// EndReason says why, for people: one of the constants above.
+	EndReason string
+}
+
+// Ended says whether the grant authorises nothing any more.
+func (g Grant) Ended() bool { return !g.EndedAt.IsZero() }
+
+// End marks the grant as ended at now, and shortens how long it is kept.
+func (g *Grant) End(now time.Time, reason string) {
+	g.EndedAt, g.EndReason = now, reason
+	if until := now.Add(EndedRetention); until.Before(g.ExpiresAt) {
+		g.ExpiresAt = until
+	}
+}
+
+// Live says whether the grant has neither ended nor expired at now.
+func (g Grant) Live(now time.Time) bool { return !g.Ended() && now.Before(g.ExpiresAt) }
+
+// Consent is what a user has allowed a client, for good.
+type Consent struct {
+	UserUID   string
+	ClientUID string
+	Version   string // as in Grant
+	Scopes    []string
+	GrantedAt time.Time
+	UpdatedAt time.Time
+}
+
+// MarkKind says what a Mark is about.
+type MarkKind string
+
+const (
+	// MarkToken: the access token with this id was revoked.
+	MarkToken MarkKind = "token"
+	// MarkSession: the session with this hash has ended.
+	MarkSession MarkKind = "session"
+)
+
+// Store keeps grants, consents and marks. Every method may return ErrUnavailable, and a write ErrAmbiguous. Reads see every write that was
+// acknowledged before, by whichever replica.
+type Store interface {
+	// CreateGrant creates g. ErrExists if the id is taken, by a live or an ended grant; ErrFull at the bound of the server. If the pair of
+	// user and client would have more live grants than the bound, the oldest is ended (EndReason Bound).
+	CreateGrant(ctx context.Context, g Grant) (Grant, error)
+	// Grant reads one. ErrNotFound.
+	Grant(ctx context.Context, id string) (Grant, error)
+	// UpdateGrant replaces the grant of this id if it still has g.Version. ErrConflict, ErrNotFound.
+	UpdateGrant(ctx context.Context, g Grant) (Grant, error)
+	// GrantsOf lists the grants of a user at a client that have not expired, oldest first; any client if clientUID is empty.
+	GrantsOf(ctx context.Context, userUID, clientUID string) ([]Grant, error)
+
+	// Consent reads one. ErrNotFound.
+	Consent(ctx context.Context, userUID, clientUID string) (Consent, error)
+	// PutConsent creates it if Version is empty (ErrExists), else replaces that version (ErrConflict, ErrNotFound).
+	PutConsent(ctx context.Context, c Consent) (Consent, error)
+	// DeleteConsent removes it; nil if there is none.
+	DeleteConsent(ctx context.Context, userUID, clientUID string) error
+
+	// Mark sets a mark until the time given; setting it again is no error.
+	Mark(ctx context.Context, kind MarkKind, id string, until time.Time) error
+	// Marked says whether a mark is set and has not expired.
+	Marked(ctx context.Context, kind MarkKind, id string) (bool, error)
+
+	// Sweep removes records that have expired at now, and returns how many.
+	Sweep(ctx context.Context, now time.Time) (int, error)
+}
