@@ -58,3 +58,6 @@ func publicJWK(k *signingKey) (jwk, bool) {
 	}
 	return j, true
 }
+
+// Published is how many keys the JWK Set has.
+func (r *Ring) Published() int { return len(r.signing) }

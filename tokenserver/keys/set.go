@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -46,12 +47,14 @@ func NewSet(random io.Reader) *Set {
 }
 
 // Use puts a server's document in force: issuer, phases and revocation. It returns the kids that the document lists, does not revoke and
-// that are not held, or held with another algorithm.
+// that are not held, or held with another algorithm. Using the same document again costs nothing.
 func (s *Set) Use(doc registration.Server) (missing []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.document = doc
-	s.ring.Store(newRing(s.random, doc, s.material))
+	if !reflect.DeepEqual(s.document, doc) {
+		s.document = doc
+		s.ring.Store(newRing(s.random, doc, s.material))
+	}
 	return slices.Clone(s.Ring().missing)
 }
 

@@ -29,6 +29,8 @@ const (
 	RequestNotSupported     = "request_not_supported"      // OpenID Connect Core section 3.1.2.6
 	RequestURINotSupported  = "request_uri_not_supported"  // OpenID Connect Core section 3.1.2.6
 	RegistrationUnsupported = "registration_not_supported" // OpenID Connect Core section 3.1.2.6
+	// OpenID Connect Core Error Code unmet_authentication_requirements 1.0.
+	UnmetAuthentication = "unmet_authentication_requirements"
 )
 
 // Error is an answer of the protocol: what an endpoint says instead of what was asked for. It never holds a secret, a code or a token.

@@ -55,6 +55,21 @@ func ParseForm(r *http.Request, body bool) (Params, error) {
 	return parse(raw)
 }
 
+// RefuseInQuery refuses a request whose URL holds one of the parameters: URLs end up in logs and histories, so no secret may be in one (RFC
+// 6749 section 2.3.1, RFC 9700 section 4.3.2). A query that cannot be read could hold any of them.
+func RefuseInQuery(r *http.Request, names ...string) error {
+	query, err := ParseForm(r, false)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, sent := query[name]; sent {
+			return Errorf(InvalidRequest, "send %s in the body or a header, never in the URL", name)
+		}
+	}
+	return nil
+}
+
 func readBody(r *http.Request) (string, error) {
 	types := r.Header.Values("Content-Type")
 	if len(types) != 1 {
@@ -102,7 +117,7 @@ func parse(raw string) (Params, error) {
 			continue
 		}
 		if _, twice := params[name]; twice && name != "resource" {
-			return nil, Errorf(InvalidRequest, "the parameter %.64s was sent more than once", name)
+			return nil, Errorf(InvalidRequest, "%s was sent more than once", spoken(name))
 		}
 		// An empty value counts as absent, but it has been sent: a second one is refused all the same.
 		if value == "" {
@@ -125,10 +140,19 @@ func decode(pair string) (name, value string, err error) {
 		return "", "", Errorf(InvalidRequest, "the name of a parameter is not well encoded")
 	}
 	if value, err = url.QueryUnescape(rawValue); err != nil {
-		return "", "", Errorf(InvalidRequest, "the parameter %.64s is not well encoded", name)
+		return "", "", Errorf(InvalidRequest, "%s is not well encoded", spoken(name))
 	}
 	if !utf8.ValidString(name) || !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
 		return "", "", Errorf(InvalidRequest, "the parameters are not valid UTF-8")
 	}
 	return name, value, nil
+}
+
+// spoken is how an error speaks of a parameter: by its name, if it looks like one. A form that was not encoded may have parts of a secret for
+// names.
+func spoken(name string) string {
+	if len(name) > 32 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "" {
+		return "a parameter"
+	}
+	return "the parameter " + name
 }

@@ -34,6 +34,7 @@ func Decode[T any](format, document string) (T, error) {
 		return doc, fmt.Errorf("%w %q, want %q", ErrFormat, format, want)
 	}
 	d := json.NewDecoder(strings.NewReader(document))
+	d.UseNumber() // the claims of users are free JSON, and their numbers keep all digits
 	if err := d.Decode(&doc); err != nil {
 		var zero T
 		return zero, fmt.Errorf("decode %s: %w", format, describe(err))

@@ -1,0 +1,196 @@
+package password
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+func mustHash(t testing.TB, secret string) string {
+	t.Helper()
+	phc, err := Hash(secret, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return phc
+}
+
+func TestAHashVerifiesItsPasswordAndNoOther(t *testing.T) {
+	secret := "correct horse ☂"
+	phc := mustHash(t, secret)
+	if !strings.HasPrefix(phc, "$argon2id$v=19$m=19456,t=2,p=1$") || strings.Contains(phc, secret) {
+		t.Errorf("Hash = %q", phc)
+	}
+	if err := CheckHash(phc); err != nil {
+		t.Error(err)
+	}
+	for candidate, want := range map[string]bool{secret: true, "": false, secret + " ": false, "Correct horse ☂": false, secret[:3]: false} {
+		if got, err := Verify(phc, candidate); got != want || err != nil {
+			t.Errorf("Verify(%q) = %v, %v", candidate, got, err)
+		}
+	}
+}
+
+func TestTwoHashesOfOnePasswordDiffer(t *testing.T) {
+	if a, b := mustHash(t, "x"), mustHash(t, "x"); a == b {
+		t.Errorf("both are %q", a)
+	}
+	if _, err := Hash("x", bytes.NewReader(nil)); err == nil {
+		t.Error("a hash without randomness")
+	}
+}
+
+// The example of the argon2 command line tool, so that hashes made elsewhere verify here.
+func TestHashesMadeElsewhereVerify(t *testing.T) {
+	blowfish, err := bcrypt.GenerateFromPassword([]byte("pässword"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for phc, secret := range map[string]string{
+		"$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc": "password",
+		"$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc":   "password",
+		"$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy":                           "",
+		string(blowfish): "pässword",
+		strings.Replace(string(blowfish), "$2a$", "$2y$", 1): "pässword",
+	} {
+		if err := CheckHash(phc); err != nil {
+			t.Errorf("CheckHash(%q): %v", phc, err)
+		}
+		if secret == "" {
+			continue
+		}
+		if ok, err := Verify(phc, secret); !ok || err != nil {
+			t.Errorf("Verify(%q) = %v, %v", phc, ok, err)
+		}
+		if ok, _ := Verify(phc, secret+"x"); ok {
+			t.Errorf("Verify(%q) of another password", phc)
+		}
+	}
+}
+
+func TestAHashThatCostsTooMuchIsNeverComputed(t *testing.T) {
+	argon := func(m, t, p, salt, sum string) string {
+		return fmt.Sprintf("$argon2id$v=19$m=%s,t=%s,p=%s$%s$%s", m, t, p, salt, sum)
+	}
+	salt, sum := "c29tZXNhbHQ", "CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+	for _, phc := range []string{
+		argon("65537", "2", "1", salt, sum), argon("4294967295", "2", "1", salt, sum), argon("99999999999999999999", "2", "1", salt, sum),
+		argon("65536", "11", "1", salt, sum), argon("65536", "2", "5", salt, sum), argon("0", "2", "1", salt, sum), argon("65536", "0", "1", salt, sum),
+		argon("65536", "2", "0", salt, sum), argon("8", "2", "2", salt, sum), argon("065536", "2", "1", salt, sum),
+		argon("65536", "2", "1", "", sum), argon("65536", "2", "1", "c2FsdA", sum), argon("65536", "2", "1", salt, "c2hvcnQ"), argon("65536", "2", "1", salt, ""),
+		argon("65536", "2", "1", salt, strings.Repeat("A", 200)), argon("65536", "2", "1", salt, sum+"="),
+		"$argon2i$v=19$m=65536,t=2,p=1$" + salt + "$" + sum, "$argon2id$v=16$m=65536,t=2,p=1$" + salt + "$" + sum,
+		"$argon2id$m=65536,t=2,p=1$" + salt + "$" + sum, "$argon2id$v=19$m=65536,t=2,p=1,x=1$" + salt + "$" + sum,
+		"$2a$15$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy", "$2a$03$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy",
+		"$2x$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy", "$2a$10$short", "$1$md5", "{SSHA}x", "plain", "",
+	} {
+		if err := CheckHash(phc); !errors.Is(err, ErrHash) {
+			t.Errorf("CheckHash(%q) = %v, want ErrHash", phc, err)
+		}
+		began := time.Now()
+		if ok, err := Verify(phc, "password"); ok || !errors.Is(err, ErrHash) {
+			t.Errorf("Verify(%q) = %v, %v", phc, ok, err)
+		}
+		if took := time.Since(began); took > 100*time.Millisecond {
+			t.Errorf("%q was computed: %s", phc, took)
+		}
+	}
+}
+
+func TestAVeryLongPasswordIsRefusedUnhashed(t *testing.T) {
+	long := strings.Repeat("x", MaxLength+1)
+	if _, err := Hash(long, rand.Reader); !errors.Is(err, ErrTooLong) {
+		t.Errorf("Hash: %v", err)
+	}
+	if ok, err := Verify(mustHash(t, long[1:]), long); ok || err != nil {
+		t.Errorf("Verify = %v, %v", ok, err)
+	}
+}
+
+func TestAnUnknownUserCostsWhatAKnownOneDoes(t *testing.T) {
+	v := NewVerifier(1)
+	known := mustHash(t, "secret")
+	for i, phc := range []string{known, "", known, ""} {
+		ok, err := v.Verify(t.Context(), phc, "guess")
+		if ok || err != nil || v.Work() != int64(i+1) {
+			t.Errorf("Verify(%q) = %v, %v after %d computations", phc, ok, err, v.Work())
+		}
+	}
+	stand, ours := mustParse(t, dummy), mustParse(t, known)
+	if stand.params != ours.params || len(stand.sum) != len(ours.sum) {
+		t.Errorf("the dummy costs %+v, a hash %+v", stand.params, ours.params)
+	}
+	if ok, err := v.Verify(t.Context(), known, "secret"); !ok || err != nil {
+		t.Errorf("the right password: %v, %v", ok, err)
+	}
+}
+
+func mustParse(t *testing.T, phc string) parsed {
+	t.Helper()
+	p, err := parse(phc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestAVerifierComputesNoMoreThanItsNumberAtOnceAndLetsFewWait(t *testing.T) {
+	v := NewVerifier(1)
+	v.slots <- struct{}{} // one that takes for ever
+	v.queued.Add(1)
+	ctx, cancel := context.WithCancel(t.Context())
+	var waiters sync.WaitGroup
+	results := make(chan error, waiting)
+	for range waiting {
+		waiters.Go(func() { _, err := v.Verify(ctx, "", "x"); results <- err })
+	}
+	for v.queued.Load() < 1+waiting {
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := v.Verify(t.Context(), "", "x"); !errors.Is(err, ErrBusy) {
+		t.Errorf("one too many: %v", err)
+	}
+	if v.Work() != 0 {
+		t.Errorf("%d were computed beside the one that runs", v.Work())
+	}
+	cancel()
+	waiters.Wait()
+	for range waiting {
+		if err := <-results; !errors.Is(err, context.Canceled) {
+			t.Errorf("one that waited: %v", err)
+		}
+	}
+	<-v.slots
+	v.queued.Add(-1)
+	if _, err := v.Verify(t.Context(), "", "x"); err != nil {
+		t.Errorf("after all have gone: %v", err)
+	}
+}
+
+func TestAUsernameHasOneForm(t *testing.T) {
+	for name, want := range map[string]string{
+		"alice": "alice", "Alice": "alice", "ALICE": "alice", "straße": "straße", "Ａｌｉｃｅ": "alice", "e\u0301va": "éva", "a.b-c_d@x": "a.b-c_d@x",
+	} {
+		got, err := NormalizeUsername(name)
+		if err != nil || got != want {
+			t.Errorf("NormalizeUsername(%q) = %q, %v, want %q", name, got, err, want)
+		}
+		again, err := NormalizeUsername(got)
+		if err != nil || again != got {
+			t.Errorf("the form of %q changes again: %q, %v", name, again, err)
+		}
+	}
+	for _, name := range []string{"", "a b", "a\tb", "a\x00", "a\u200b", "a\u202e", "\xff", strings.Repeat("a", 257), "♥"} {
+		if got, err := NormalizeUsername(name); !errors.Is(err, ErrUsername) {
+			t.Errorf("NormalizeUsername(%q) = %q, %v", name, got, err)
+		}
+	}
+}

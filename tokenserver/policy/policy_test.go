@@ -1,0 +1,264 @@
+package policy
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// server with one rule, which allows what client asks for and little else.
+func server(change func(*registration.Server, *registration.ClientRule)) registration.Server {
+	s := registration.Server{
+		Issuer: "https://auth.example.com", AccessTokenLifetime: 300, Algorithms: []string{"ES256", "RS256"},
+		AllowedClients: []registration.ClientRule{{
+			Name: "shop", Namespaces: registration.Namespaces{Names: []string{"shop"}},
+			GrantTypes: []string{"authorization_code", "refresh_token"}, ClientIDs: []string{"shop-*", "exact"},
+			Scopes: []string{"openid", "orders:*"}, RedirectHosts: []string{"*.shop.example.com", "one.example"},
+			RedirectSchemes: []string{"com.shop.app"}, Consent: []string{"Required"},
+		}},
+	}
+	if change != nil {
+		change(&s, &s.AllowedClients[0])
+	}
+	return s
+}
+
+func client(change func(*registration.Client)) registration.Client {
+	c := registration.Client{
+		UID: "u", Namespace: "shop", Name: "web", ID: "shop.web", GrantTypes: []string{"authorization_code"}, AuthMethod: "client_secret_basic",
+		RedirectURIs: []string{"https://a.shop.example.com/cb"}, Scopes: []string{"openid", "orders:read"}, PKCE: "Required", Consent: "Required",
+		IDTokenAlg: "RS256",
+	}
+	if change != nil {
+		change(&c)
+	}
+	return c
+}
+
+func TestAClientIsAcceptedThatARuleAllowsInEverything(t *testing.T) {
+	for name, change := range map[string]func(*registration.Client){
+		"as it is":           nil,
+		"both grants":        func(c *registration.Client) { c.GrantTypes = []string{"refresh_token", "authorization_code"} },
+		"own id":             func(c *registration.Client) { c.ID = "shop.anything" },
+		"id by prefix":       func(c *registration.Client) { c.ID = "shop-web" },
+		"id by name":         func(c *registration.Client) { c.ID = "exact" },
+		"no scopes":          func(c *registration.Client) { c.Scopes = nil },
+		"host by name":       func(c *registration.Client) { c.RedirectURIs = []string{"https://one.example/cb"} },
+		"loopback":           func(c *registration.Client) { c.RedirectURIs = []string{"http://127.0.0.1/cb", "http://localhost:1/cb"} },
+		"loopback https":     func(c *registration.Client) { c.RedirectURIs = []string{"https://[::1]/cb"} },
+		"private-use scheme": func(c *registration.Client) { c.RedirectURIs = []string{"com.shop.app:/cb"} },
+		"shorter lifetime":   func(c *registration.Client) { c.AccessTokenLifetime = 60 },
+		"other algorithm":    func(c *registration.Client) { c.IDTokenAlg = "ES256" },
+	} {
+		d := Client(server(nil), nil, client(change))
+		if !d.Accepted || d.Rule != "shop" || len(d.Denials) != 0 {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
+
+func TestAClientIsRefusedForEachThingThatItsRuleDoesNotAllow(t *testing.T) {
+	for field, changes := range map[string][]func(*registration.Client){
+		"grantTypes": {func(c *registration.Client) { c.GrantTypes = []string{"authorization_code", "password"} }},
+		"clientID": {
+			func(c *registration.Client) { c.ID = "other.web" }, func(c *registration.Client) { c.ID = "shopper" },
+			func(c *registration.Client) { c.ID = "exact2" }, func(c *registration.Client) { c.ID = "SHOP-web" },
+		},
+		"scopes": {
+			func(c *registration.Client) { c.Scopes = []string{"email"} }, func(c *registration.Client) { c.Scopes = []string{"openid2"} },
+			func(c *registration.Client) { c.Scopes = []string{"openid", "orders"} },
+		},
+		"redirectURIs": {
+			func(c *registration.Client) { c.RedirectURIs = []string{"https://shop.example.com/cb"} },
+			func(c *registration.Client) { c.RedirectURIs = []string{"https://a.b.shop.example.com/cb"} },
+			func(c *registration.Client) { c.RedirectURIs = []string{"https://ashop.example.com/cb"} },
+			func(c *registration.Client) { c.RedirectURIs = []string{"https://a.shop.example.com.evil.example/cb"} },
+			func(c *registration.Client) { c.RedirectURIs = []string{"https://a.shop.example.com/cb", "https://evil.example/cb"} },
+			func(c *registration.Client) { c.RedirectURIs = []string{"http://a.shop.example.com/cb"} },
+			func(c *registration.Client) { c.RedirectURIs = []string{"https://evil.example\\@a.shop.example.com/cb"} },
+			func(c *registration.Client) { c.RedirectURIs = []string{"com.other.app:/cb"} },
+			func(c *registration.Client) { c.RedirectURIs = []string{"javascript:alert(1)"} },
+		},
+		"consent":                  {func(c *registration.Client) { c.Consent = "Skip" }},
+		"accessTokenLifetime":      {func(c *registration.Client) { c.AccessTokenLifetime = 301 }},
+		"idTokenSignedResponseAlg": {func(c *registration.Client) { c.IDTokenAlg = "PS256" }},
+	} {
+		for i, change := range changes {
+			d := Client(server(nil), nil, client(change))
+			if d.Accepted || len(d.Denials) != 1 || !strings.HasPrefix(d.Denials[0].Message, field+":") {
+				t.Errorf("%s, case %d: %+v", field, i, d)
+			}
+		}
+	}
+}
+
+func TestOneRuleMustAllowEverything(t *testing.T) {
+	s := server(func(s *registration.Server, r *registration.ClientRule) {
+		other := *r
+		other.Name, other.GrantTypes, other.Consent = "batch", []string{"client_credentials"}, []string{"Skip"}
+		s.AllowedClients = append(s.AllowedClients, other)
+	})
+	split := client(func(c *registration.Client) { c.GrantTypes = []string{"authorization_code", "client_credentials"} })
+	d := Client(s, nil, split)
+	if d.Accepted || len(d.Denials) != 2 || d.Denials[0].Rule != "shop" || d.Denials[1].Rule != "batch" {
+		t.Errorf("two rules that allow half each: %+v", d)
+	}
+	second := client(func(c *registration.Client) { c.GrantTypes, c.Consent = []string{"client_credentials"}, "Skip" })
+	if d := Client(s, nil, second); !d.Accepted || d.Rule != "batch" || len(d.Denials) != 0 {
+		t.Errorf("what the second rule allows: %+v", d)
+	}
+}
+
+func TestARuleIsForTheNamespacesItAdmits(t *testing.T) {
+	selector := func(s registration.Selector) registration.Namespaces { return registration.Namespaces{Selector: &s} }
+	require := func(op string, values ...string) registration.Namespaces {
+		return selector(registration.Selector{MatchExpressions: []registration.Requirement{{Key: "team", Operator: op, Values: values}}})
+	}
+	team := map[string]string{"team": "shop"}
+	for _, c := range []struct {
+		name       string
+		namespaces registration.Namespaces
+		labels     map[string]string
+		want       bool
+	}{
+		{"none", registration.Namespaces{}, team, false},
+		{"all", registration.Namespaces{All: true}, nil, true},
+		{"names", registration.Namespaces{Names: []string{"a", "shop"}}, nil, true},
+		{"other names", registration.Namespaces{Names: []string{"a", "shop2"}}, team, false},
+		{"label", selector(registration.Selector{MatchLabels: map[string]string{"team": "shop"}}), team, true},
+		{"label of another value", selector(registration.Selector{MatchLabels: map[string]string{"team": "x"}}), team, false},
+		{"one of two labels", selector(registration.Selector{MatchLabels: map[string]string{"team": "shop", "env": "p"}}), team, false},
+		{"empty label that is missing", selector(registration.Selector{MatchLabels: map[string]string{"env": ""}}), team, false},
+		{"empty selector", selector(registration.Selector{}), team, true},
+		{"In", require("In", "shop", "x"), team, true},
+		{"In others", require("In", "x"), team, false},
+		{"In without the label", require("In", ""), map[string]string{}, false},
+		{"NotIn", require("NotIn", "shop"), team, false},
+		{"NotIn others", require("NotIn", "x"), team, true},
+		{"NotIn without the label", require("NotIn", "shop"), map[string]string{}, true},
+		{"Exists", require("Exists"), team, true},
+		{"Exists without the label", require("Exists"), map[string]string{}, false},
+		{"DoesNotExist", require("DoesNotExist"), team, false},
+		{"DoesNotExist without the label", require("DoesNotExist"), map[string]string{}, true},
+		{"unknown operator", require("Gt", "1"), team, false},
+		{"unknown namespace, empty selector", selector(registration.Selector{}), nil, false},
+		{"unknown namespace, NotIn", require("NotIn", "shop"), nil, false},
+		{"unknown namespace, DoesNotExist", require("DoesNotExist"), nil, false},
+	} {
+		s := server(func(_ *registration.Server, r *registration.ClientRule) { r.Namespaces = c.namespaces })
+		d := Client(s, c.labels, client(nil))
+		if d.Accepted != c.want {
+			t.Errorf("%s: %+v", c.name, d)
+		}
+		if !c.want && (len(d.Denials) != 1 || d.Denials[0].Rule != "" || !strings.Contains(d.Denials[0].Message, `"shop"`)) {
+			t.Errorf("%s: denials %+v", c.name, d.Denials)
+		}
+	}
+}
+
+func TestAnAccessTokenLivesAsLongAsTheRuleAllows(t *testing.T) {
+	for _, c := range []struct{ server, rule, client, want registration.Seconds }{
+		{300, 0, 0, 300}, {300, 0, 60, 60}, {300, 900, 0, 300}, {300, 900, 900, 900}, {300, 60, 0, 60}, {300, 60, 30, 30},
+	} {
+		s := server(func(s *registration.Server, r *registration.ClientRule) {
+			s.AccessTokenLifetime, r.MaxAccessTokenLifetime = c.server, c.rule
+		})
+		d := Client(s, nil, client(func(x *registration.Client) { x.AccessTokenLifetime = c.client }))
+		if !d.Accepted || d.AccessTokenLifetime != c.want {
+			t.Errorf("server %d, rule %d, client %d: %+v, want %d", c.server, c.rule, c.client, d, c.want)
+		}
+	}
+	tooLong := client(func(x *registration.Client) { x.AccessTokenLifetime = 901 })
+	s := server(func(_ *registration.Server, r *registration.ClientRule) { r.MaxAccessTokenLifetime = 900 })
+	if d := Client(s, nil, tooLong); d.Accepted {
+		t.Errorf("longer than the rule allows: %+v", d)
+	}
+}
+
+func TestAnEmptyListOfARuleAllowsNothing(t *testing.T) {
+	s := server(func(_ *registration.Server, r *registration.ClientRule) {
+		*r = registration.ClientRule{Name: "empty", Namespaces: registration.Namespaces{All: true}}
+	})
+	if d := Client(s, nil, client(nil)); d.Accepted {
+		t.Errorf("%+v", d)
+	}
+	if d := Client(registration.Server{Algorithms: []string{"RS256"}}, nil, client(nil)); d.Accepted {
+		t.Errorf("a server without rules: %+v", d)
+	}
+}
+
+func TestAResourceServerIsAcceptedThatOneRuleAllows(t *testing.T) {
+	s := registration.Server{AllowedResourceServers: []registration.ResourceServerRule{
+		{Name: "orders", Namespaces: registration.Namespaces{Names: []string{"orders"}}, Identifiers: []string{"https://orders.example.com"}, Scopes: []string{"orders:*"}},
+		{Name: "any", Namespaces: registration.Namespaces{Names: []string{"infra"}}, Identifiers: []string{"*"}, Scopes: []string{"*"}},
+	}}
+	rs := func(namespace, identifier string, scopes ...string) registration.ResourceServer {
+		r := registration.ResourceServer{Namespace: namespace, Identifier: identifier}
+		for _, s := range scopes {
+			r.Scopes = append(r.Scopes, registration.Scope{Name: s})
+		}
+		return r
+	}
+	for _, c := range []struct {
+		rs   registration.ResourceServer
+		rule string
+	}{
+		{rs("orders", "https://orders.example.com", "orders:read"), "orders"},
+		{rs("orders", "https://orders.example.com/x", "orders:read"), ""},
+		{rs("orders", "https://orders.example.com", "orders:read", "admin"), ""},
+		{rs("infra", "urn:x", "admin"), "any"},
+		{rs("else", "https://orders.example.com"), ""},
+	} {
+		if d := ResourceServer(s, nil, c.rs); d.Accepted != (c.rule != "") || d.Rule != c.rule || d.Accepted == (len(d.Denials) > 0) {
+			t.Errorf("%+v: %+v, want rule %q", c.rs, d, c.rule)
+		}
+	}
+}
+
+func TestAResourceServerAllowsClientsByNamespaceAndScope(t *testing.T) {
+	rs := registration.ResourceServer{AllowedClients: []registration.ResourceClientRule{
+		{Name: "own", Namespaces: registration.Namespaces{Names: []string{"orders"}}, Scopes: []string{"*"}},
+		{Name: "shop", Namespaces: registration.Namespaces{Selector: &registration.Selector{MatchLabels: map[string]string{"team": "shop"}}}, Scopes: []string{"orders:read"}},
+	}}
+	shop := map[string]string{"team": "shop"}
+	for _, c := range []struct {
+		namespace, scope string
+		labels           map[string]string
+		want             bool
+	}{
+		{"orders", "orders:write", nil, true}, {"orders", "", nil, true},
+		{"web", "orders:read", shop, true}, {"web", "", shop, true}, {"web", "orders:write", shop, false},
+		{"web", "orders:read", map[string]string{}, false}, {"web", "", nil, false},
+	} {
+		if got := AllowsClient(rs, c.namespace, c.labels, c.scope); got != c.want {
+			t.Errorf("AllowsClient(%q, %v, %q) = %v", c.namespace, c.labels, c.scope, got)
+		}
+	}
+}
+
+func TestAPatternIsALiteralAPrefixOrAHostLabel(t *testing.T) {
+	for _, c := range []struct {
+		pattern, value string
+		want           bool
+	}{
+		{"a", "a", true}, {"a", "ab", false}, {"a*", "a", true}, {"a*", "ab", true}, {"a*", "b", false}, {"*", "anything", true},
+		{"", "", true}, {"", "a", false}, {"a*b", "axb", false},
+	} {
+		if got := matchesPrefix([]string{"none", c.pattern}, c.value); got != c.want {
+			t.Errorf("prefix %q, %q: %v", c.pattern, c.value, got)
+		}
+	}
+	hosts := []string{"*.shop.example", "one.example", "[2001:db8::1]"}
+	for host, want := range map[string]bool{
+		"a.shop.example": true, "one.example": true, "2001:db8::1": true, "shop.example": false, ".shop.example": false,
+		"a.b.shop.example": false, "xshop.example": false, "two.one.example": false, "example": false,
+	} {
+		if got := matchesHost(hosts, host); got != want {
+			t.Errorf("host %q: %v", host, got)
+		}
+	}
+	if !matchesHost([]string{"*"}, "any.example") {
+		t.Error("* does not stand for any host")
+	}
+}

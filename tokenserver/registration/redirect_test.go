@@ -1,0 +1,109 @@
+package registration
+
+import "testing"
+
+func TestARedirectURIIsComparedExactly(t *testing.T) {
+	registered := []string{"https://app.example.com/cb", "com.example.app:/cb"}
+	for _, uri := range registered {
+		if got, ok := MatchRedirect(registered, uri); !ok || got != uri {
+			t.Errorf("MatchRedirect(%q) = %q, %v", uri, got, ok)
+		}
+	}
+	for _, uri := range []string{
+		"https://app.example.com/cb/", "https://app.example.com/CB", "https://APP.example.com/cb", "https://app.example.com/cb?x=1",
+		"https://app.example.com:443/cb", "https://app.example.com/%63b", "https://app.example.com/x/../cb", "https://app.example.com//cb",
+		"https://app.example.com/..;/cb", "https://app.example.com@evil.example/cb", "https://evil.example\\@app.example.com/cb",
+		"https://app.example.com/cb\t", " https://app.example.com/cb", "https://app.example.com/cb#", "http://app.example.com/cb",
+		"https%3A%2F%2Fapp.example.com%2Fcb", "https://app.example.com./cb", "com.example.app:/cb2", "com.example.app://cb", "",
+	} {
+		if got, ok := MatchRedirect(registered, uri); ok {
+			t.Errorf("MatchRedirect(%q) = %q, want no match", uri, got)
+		}
+	}
+}
+
+func TestOnlyALoopbackIPLiteralHasAFreePort(t *testing.T) {
+	registered := []string{"http://127.0.0.1/cb", "http://[::1]:7777/cb?a=b", "http://localhost/cb", "http://localhost:3000/cb", "https://127.0.0.1/tls"}
+	for uri, want := range map[string]string{
+		"http://127.0.0.1/cb":         "http://127.0.0.1/cb",
+		"http://127.0.0.1:1/cb":       "http://127.0.0.1/cb",
+		"http://127.0.0.1:65535/cb":   "http://127.0.0.1/cb",
+		"http://[::1]:50000/cb?a=b":   "http://[::1]:7777/cb?a=b",
+		"http://[::1]/cb?a=b":         "http://[::1]:7777/cb?a=b",
+		"http://localhost:3000/cb":    "http://localhost:3000/cb",
+		"http://localhost:3001/cb":    "",
+		"http://127.0.0.1:80/cb/":     "",
+		"http://127.0.0.1:80/cb?x":    "",
+		"http://127.0.0.1:/cb":        "",
+		"http://127.0.0.1:0/cb":       "",
+		"http://127.0.0.1:080/cb":     "",
+		"http://127.0.0.1:65536/cb":   "",
+		"http://127.0.0.1:99999/cb":   "",
+		"http://127.0.0.1:1e3/cb":     "",
+		"http://127.0.0.1:-1/cb":      "",
+		"http://127.0.0.1:80@evil/cb": "",
+		"http://127.0.0.1@evil/cb":    "",
+		"http://127.0.0.1.evil/cb":    "",
+		"http://127.0.0.10/cb":        "",
+		"http://127.0.0.2:80/cb":      "",
+		"http://127.1:80/cb":          "",
+		"http://[0:0::1]:80/cb?a=b":   "",
+		"http://[::1].evil/cb?a=b":    "",
+		"http://127.0.0.1:80\\cb":     "",
+		"http://127.0.0.1:80/cb#f":    "",
+		"HTTP://127.0.0.1:80/cb":      "",
+		"https://127.0.0.1:80/cb":     "",
+		"https://127.0.0.1:80/tls":    "",
+	} {
+		if got, ok := MatchRedirect(registered, uri); got != want || ok != (want != "") {
+			t.Errorf("MatchRedirect(%q) = %q, %v, want %q", uri, got, ok, want)
+		}
+	}
+}
+
+func TestTheCharactersAfterALoopbackPortAreThoseOfAURI(t *testing.T) {
+	// Whatever was registered, a request that a browser reads in its own way has no free port.
+	for _, rest := range []string{"/cb\\x", "/c b", "/cb\n", "/cb#x"} {
+		if _, ok := MatchRedirect([]string{"http://127.0.0.1" + rest}, "http://127.0.0.1:80"+rest); ok {
+			t.Errorf("%q has a free port", rest)
+		}
+	}
+}
+
+func TestARedirectLeadsToAHostAMachineOrAnApplication(t *testing.T) {
+	for uri, want := range map[string]struct {
+		kind RedirectKind
+		name string
+	}{
+		"https://app.example.com/cb":       {RedirectWeb, "app.example.com"},
+		"https://App.Example.com:8443/cb":  {RedirectWeb, "app.example.com"},
+		"https://[2001:db8::1]/cb":         {RedirectWeb, "2001:db8::1"},
+		"http://127.0.0.1/cb":              {RedirectLoopback, "127.0.0.1"},
+		"https://127.0.0.1/cb":             {RedirectLoopback, "127.0.0.1"},
+		"http://[::1]:8080/cb":             {RedirectLoopback, "::1"},
+		"http://localhost/cb":              {RedirectLoopback, "localhost"},
+		"com.example.app:/cb":              {RedirectPrivateUse, "com.example.app"},
+		"com.example.app://host/cb":        {RedirectPrivateUse, "com.example.app"},
+		"http://app.example.com/cb":        {},
+		"https:///cb":                      {},
+		"https:cb":                         {},
+		"//app.example.com/cb":             {},
+		"/cb":                              {},
+		"javascript:alert(1)":              {},
+		"data:text/html,x":                 {},
+		"https://u@app.example.com/cb":     {},
+		"https://app.example.com/cb#f":     {},
+		"https://app.example.com\\@evil/":  {},
+		"https://app.exa%6dple.com/cb":     {},
+		"https://*.example.com/cb":         {},
+		"http://localhost.evil.example/cb": {},
+		"http://127.0.0.1.evil/cb":         {},
+	} {
+		if kind, name := ClassifyRedirect(uri); kind != want.kind || name != want.name {
+			t.Errorf("ClassifyRedirect(%q) = %v, %q, want %v, %q", uri, kind, name, want.kind, want.name)
+		}
+		if got := PublicRedirect(uri); got != (want.kind != RedirectWeb) {
+			t.Errorf("PublicRedirect(%q) = %v", uri, got)
+		}
+	}
+}
