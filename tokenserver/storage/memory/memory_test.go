@@ -1,0 +1,92 @@
+package memory_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
+)
+
+func open(t *testing.T, now func() time.Time) *memory.Store {
+	t.Helper()
+	s, err := memory.New(now, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestTheMemoryStoreIsAStore(t *testing.T) {
+	storagetest.Run(t, func(t *testing.T) storage.Store { return open(t, time.Now) })
+}
+
+func TestAFaultyStoreWithoutFaultsIsAStore(t *testing.T) {
+	storagetest.Run(t, func(t *testing.T) storage.Store { return &storagetest.Faulty{Store: open(t, time.Now)} })
+}
+
+func TestEveryStoreHasAnEpochOfItsOwn(t *testing.T) {
+	a, b := open(t, time.Now), open(t, time.Now)
+	if a.Epoch() == "" || a.Epoch() == b.Epoch() {
+		t.Errorf("epochs are %q and %q", a.Epoch(), b.Epoch())
+	}
+}
+
+func TestTheServersBoundRefusesUntilGrantsEndOrExpire(t *testing.T) {
+	now := time.Now()
+	s := open(t, func() time.Time { return now })
+	s.Bound(2, 4)
+	create := func(i int) error {
+		_, err := s.CreateGrant(t.Context(), storage.Grant{
+			ID: fmt.Sprint(i), UserUID: fmt.Sprint("user", i), ClientUID: "client",
+			CreatedAt: now, ExpiresAt: now.Add(time.Duration(i+1) * time.Hour),
+		})
+		return err
+	}
+	for i := range 4 {
+		if err := create(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := create(4); !errors.Is(err, storage.ErrFull) {
+		t.Fatalf("beyond the bound: %v, want ErrFull", err)
+	}
+	g, err := s.Grant(t.Context(), "3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.End(now, storage.EndRevoked)
+	if _, err := s.UpdateGrant(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	if err := create(4); err != nil {
+		t.Errorf("after one has ended: %v", err)
+	}
+	if err := create(5); !errors.Is(err, storage.ErrFull) {
+		t.Errorf("beyond the bound again: %v, want ErrFull", err)
+	}
+	now = now.Add(time.Hour)
+	if err := create(5); err != nil {
+		t.Errorf("after one has expired: %v", err)
+	}
+}
+
+func TestACallWithoutTimeLeftIsUnavailable(t *testing.T) {
+	s := open(t, time.Now)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Grant(ctx, "a"); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("Grant: %v, want ErrUnavailable", err)
+	}
+	if _, err := s.CreateGrant(ctx, storage.Grant{ID: "a"}); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("CreateGrant: %v, want ErrUnavailable", err)
+	}
+	if err := s.Mark(ctx, storage.MarkToken, "a", time.Now().Add(time.Hour)); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("Mark: %v, want ErrUnavailable", err)
+	}
+}

@@ -1,0 +1,323 @@
+// Package storagetest holds every backend to the same sentences, and makes stores fail on request.
+//
+//	storagetest.go  Run, and the tests of grants
+//	records.go      the tests of consents, marks and the sweep
+//	faulty.go       Faulty, a store whose calls go wrong
+package storagetest
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+// Run tests a backend. Open gives a store that is empty and of this test alone, with the time of day as its clock and the bounds of package
+// storage.
+func Run(t *testing.T, open func(t *testing.T) storage.Store) {
+	for _, test := range []struct {
+		name string
+		run  func(t *testing.T, s storage.Store)
+	}{
+		{"AGrantIsReadAsItWasWritten", grantIsReadAsWritten},
+		{"AGrantIsCreatedOnce", grantIsCreatedOnce},
+		{"OfFiftyParallelCreatesOneWins", parallelCreates},
+		{"AnUpdateNeedsTheVersionThatWasRead", updateNeedsVersion},
+		{"OfFiftyParallelUpdatesOneWins", parallelUpdates},
+		{"NoUpdateIsLost", noUpdateIsLost},
+		{"AnEndedGrantKeepsItsID", endedKeepsID},
+		{"GrantsAreListedByUserAndClient", grantsAreListed},
+		{"TheOldestGrantOfAPairEndsAtTheBound", oldestEndsAtBound},
+		{"EndedAndExpiredGrantsDoNotCountForTheBound", endedDoNotCount},
+		{"AConsentIsReplacedOnlyByWhoReadIt", consentNeedsVersion},
+		{"AConsentCanBeDeletedTwice", consentDeletedTwice},
+		{"AMarkHoldsUntilItsTime", markHolds},
+		{"AMarkCanBeSetTwice", markSetTwice},
+		{"TheSweepRemovesWhatHasExpiredAndNothingElse", sweepRemovesExpired},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
+	}
+}
+
+// newGrant is a live one with every field set.
+func newGrant(id string) storage.Grant {
+	now := time.Now().Truncate(time.Second)
+	return storage.Grant{
+		ID: id, Incarnation: "incarnation", Attempt: "attempt",
+		ClientUID: "client-uid", ClientID: "shop.web", UserUID: "user-uid", Subject: "248289761001", UserEpoch: "epoch",
+		SessionHash: "session", AuthTime: now.Add(-time.Minute), AMR: []string{"pwd"},
+		Scopes: []string{"openid", "orders:read"}, Resources: []string{"https://orders.example.com"},
+		RedirectURI: "https://shop.example.com/callback", Nonce: "nonce", ClaimsRequest: `{"id_token":{"email":null}}`,
+		Offline: true, Generation: 3, AdvancedAt: now, SealKID: "seal-1",
+		CreatedAt: now, LastUsed: now, RefreshUntil: now.Add(2 * time.Hour), ExpiresAt: now.Add(3 * time.Hour),
+	}
+}
+
+func create(t *testing.T, s storage.Store, g storage.Grant) storage.Grant {
+	t.Helper()
+	created, err := s.CreateGrant(t.Context(), g)
+	if err != nil {
+		t.Fatalf("CreateGrant: %v", err)
+	}
+	return created
+}
+
+func read1(t *testing.T, s storage.Store, id string) storage.Grant {
+	t.Helper()
+	g, err := s.Grant(t.Context(), id)
+	if err != nil {
+		t.Fatalf("Grant: %v", err)
+	}
+	return g
+}
+
+// same compares what a caller wrote with what it reads; a time may come back in another zone.
+func same(t *testing.T, got, want storage.Grant) {
+	t.Helper()
+	for _, g := range []*storage.Grant{&got, &want} {
+		g.Version = ""
+		for _, at := range []*time.Time{&g.AuthTime, &g.AdvancedAt, &g.CreatedAt, &g.LastUsed, &g.RefreshUntil, &g.ExpiresAt, &g.EndedAt} {
+			*at = at.UTC().Round(0)
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("read %+v\nwant %+v", got, want)
+	}
+}
+
+func grantIsReadAsWritten(t *testing.T, s storage.Store) {
+	want := newGrant("a")
+	created := create(t, s, want)
+	if created.Version == "" {
+		t.Error("a created grant has no version")
+	}
+	same(t, created, want)
+	got := read1(t, s, "a")
+	if got.Version != created.Version {
+		t.Errorf("version is %q, was created as %q", got.Version, created.Version)
+	}
+	same(t, got, want)
+	got.Scopes[0] = "changed by the reader"
+	same(t, read1(t, s, "a"), want)
+	if _, err := s.Grant(t.Context(), "b"); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("reading an unknown id: %v, want ErrNotFound", err)
+	}
+}
+
+func grantIsCreatedOnce(t *testing.T, s storage.Store) {
+	first := create(t, s, newGrant("a"))
+	second := newGrant("a")
+	second.Attempt = "another"
+	if _, err := s.CreateGrant(t.Context(), second); !errors.Is(err, storage.ErrExists) {
+		t.Errorf("creating an id again: %v, want ErrExists", err)
+	}
+	same(t, read1(t, s, "a"), first)
+}
+
+// parallel runs 50 at once, and says how many succeeded and which errors the others had.
+func parallel(run func(i int) error) (won int, errs []error) {
+	var (
+		group sync.WaitGroup
+		count atomic.Int64
+		mu    sync.Mutex
+		start = make(chan struct{})
+	)
+	for i := range 50 {
+		group.Go(func() {
+			<-start
+			if err := run(i); err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+				return
+			}
+			count.Add(1)
+		})
+	}
+	close(start)
+	group.Wait()
+	return int(count.Load()), errs
+}
+
+func onlyOne(t *testing.T, won int, errs []error, want error) {
+	t.Helper()
+	if won != 1 {
+		t.Errorf("%d won, want 1", won)
+	}
+	for _, err := range errs {
+		if !errors.Is(err, want) {
+			t.Errorf("a loser got %v, want %v", err, want)
+		}
+	}
+}
+
+func parallelCreates(t *testing.T, s storage.Store) {
+	won, errs := parallel(func(i int) error {
+		g := newGrant("a")
+		g.Attempt = fmt.Sprint(i)
+		_, err := s.CreateGrant(t.Context(), g)
+		return err
+	})
+	onlyOne(t, won, errs, storage.ErrExists)
+}
+
+func updateNeedsVersion(t *testing.T, s storage.Store) {
+	created := create(t, s, newGrant("a"))
+	next := created
+	next.Generation++
+	updated, err := s.UpdateGrant(t.Context(), next)
+	if err != nil {
+		t.Fatalf("UpdateGrant: %v", err)
+	}
+	if updated.Version == created.Version {
+		t.Error("an update keeps the version")
+	}
+	same(t, read1(t, s, "a"), next)
+	if _, err := s.UpdateGrant(t.Context(), next); !errors.Is(err, storage.ErrConflict) {
+		t.Errorf("updating an old version: %v, want ErrConflict", err)
+	}
+	unknown := updated
+	unknown.ID = "b"
+	if _, err := s.UpdateGrant(t.Context(), unknown); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("updating an unknown id: %v, want ErrNotFound", err)
+	}
+}
+
+func parallelUpdates(t *testing.T, s storage.Store) {
+	created := create(t, s, newGrant("a"))
+	won, errs := parallel(func(i int) error {
+		g := created
+		g.Attempt = fmt.Sprint(i)
+		_, err := s.UpdateGrant(t.Context(), g)
+		return err
+	})
+	onlyOne(t, won, errs, storage.ErrConflict)
+}
+
+func noUpdateIsLost(t *testing.T, s storage.Store) {
+	create(t, s, newGrant("a"))
+	won, errs := parallel(func(int) error {
+		for {
+			g, err := s.Grant(t.Context(), "a")
+			if err != nil {
+				return err
+			}
+			g.Generation++
+			if _, err = s.UpdateGrant(t.Context(), g); !errors.Is(err, storage.ErrConflict) {
+				return err
+			}
+		}
+	})
+	if won != 50 {
+		t.Fatalf("%d of 50 advanced the grant: %v", won, errs)
+	}
+	if got := read1(t, s, "a").Generation; got != 53 {
+		t.Errorf("generation is %d after 50 advances from 3, want 53", got)
+	}
+}
+
+func endedKeepsID(t *testing.T, s storage.Store) {
+	g := create(t, s, newGrant("a"))
+	g.End(time.Now(), storage.EndRevoked)
+	if _, err := s.UpdateGrant(t.Context(), g); err != nil {
+		t.Fatalf("UpdateGrant: %v", err)
+	}
+	if _, err := s.CreateGrant(t.Context(), newGrant("a")); !errors.Is(err, storage.ErrExists) {
+		t.Errorf("creating the id of an ended grant: %v, want ErrExists", err)
+	}
+	if got := read1(t, s, "a"); !got.Ended() || got.EndReason != storage.EndRevoked {
+		t.Errorf("the grant has not ended: %+v", got)
+	}
+}
+
+func grantsAreListed(t *testing.T, s storage.Store) {
+	now := time.Now()
+	for i, pair := range [][2]string{{"u1", "c1"}, {"u1", "c2"}, {"u2", "c1"}, {"u1", "c1"}} {
+		g := newGrant(fmt.Sprint("g", i))
+		g.UserUID, g.ClientUID = pair[0], pair[1]
+		g.CreatedAt = now.Add(-time.Duration(i) * time.Minute)
+		create(t, s, g)
+	}
+	expired := newGrant("expired")
+	expired.UserUID, expired.ClientUID, expired.ExpiresAt = "u1", "c1", now.Add(-time.Second)
+	create(t, s, expired)
+	for _, test := range []struct {
+		user, client string
+		want         []string
+	}{
+		{"u1", "c1", []string{"g3", "g0"}},
+		{"u1", "", []string{"g3", "g1", "g0"}},
+		{"u2", "", []string{"g2"}},
+		{"u3", "", nil},
+		{"u1", "c3", nil},
+	} {
+		grants, err := s.GrantsOf(t.Context(), test.user, test.client)
+		if err != nil {
+			t.Fatalf("GrantsOf: %v", err)
+		}
+		var got []string
+		for _, g := range grants {
+			got = append(got, g.ID)
+		}
+		if !reflect.DeepEqual(got, test.want) {
+			t.Errorf("grants of %s at %q are %v, want %v", test.user, test.client, got, test.want)
+		}
+	}
+}
+
+// fill makes as many live grants of one pair as it may have, the first one oldest.
+func fill(t *testing.T, s storage.Store) {
+	now := time.Now()
+	for i := range storage.MaxGrantsOfPair {
+		g := newGrant(fmt.Sprint("g", i))
+		g.CreatedAt = now.Add(time.Duration(i-100) * time.Second)
+		create(t, s, g)
+	}
+}
+
+func oldestEndsAtBound(t *testing.T, s storage.Store) {
+	fill(t, s)
+	other := newGrant("other")
+	other.ClientUID = "another client"
+	create(t, s, other)
+	if read1(t, s, "g0").Ended() {
+		t.Fatal("a grant ended before the bound was reached")
+	}
+	create(t, s, newGrant("one more"))
+	if g := read1(t, s, "g0"); !g.Ended() || g.EndReason != storage.EndBound {
+		t.Errorf("the oldest grant has not ended for the bound: %+v", g)
+	}
+	for _, id := range []string{"g1", "g19", "other", "one more"} {
+		if read1(t, s, id).Ended() {
+			t.Errorf("%s has ended, and only the oldest of the pair should have", id)
+		}
+	}
+}
+
+func endedDoNotCount(t *testing.T, s storage.Store) {
+	fill(t, s)
+	ended := read1(t, s, "g19")
+	ended.End(time.Now(), storage.EndRevoked)
+	if _, err := s.UpdateGrant(t.Context(), ended); err != nil {
+		t.Fatal(err)
+	}
+	expired := read1(t, s, "g18")
+	expired.ExpiresAt = time.Now().Add(-time.Second)
+	if _, err := s.UpdateGrant(t.Context(), expired); err != nil {
+		t.Fatal(err)
+	}
+	create(t, s, newGrant("in place of the ended one"))
+	create(t, s, newGrant("in place of the expired one"))
+	if read1(t, s, "g0").Ended() {
+		t.Error("the oldest grant has ended although there was room")
+	}
+	create(t, s, newGrant("one more"))
+	if !read1(t, s, "g0").Ended() {
+		t.Error("the oldest grant has not ended although there was no room")
+	}
+}
