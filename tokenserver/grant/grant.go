@@ -1,0 +1,198 @@
+// Package grant is the life of an authorization: it begins with a code or a password, is carried on by refresh tokens, and ends. Storage keeps
+// one record for each; codes, refresh tokens and the ids of access tokens are sealed values that name it.
+//
+//	grant.go     the Service; what a grant rests on, checked at every use
+//	code.go      the authorization code: sealed, nothing is stored for it
+//	redeem.go    redeeming a code creates the record; doing it twice ends it
+//	password.go  a password is handed over: the record begins there
+//	refresh.go   refreshing advances the record by compare-and-swap
+//	scope.go     which scopes and audience one token of a grant gets
+//	end.go       a grant ends
+//	check.go     whether an access or refresh token is good now
+//	unsettled.go writes of which nobody knows whether they happened
+//	metrics.go   what is counted
+//
+// Every answer about a token holds for the registry and the store as they are at that moment. What is refused wraps *Refused; errors of the
+// store pass through as they are.
+package grant
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+// Service decides about grants. All fields but Metrics are needed; Epoch only with a store that forgets.
+type Service struct {
+	Store    storage.Store
+	Keys     *keys.Set
+	Registry *registry.Registry
+	Now      func() time.Time
+	Random   io.Reader
+	// Epoch of a store that does not outlive its process; codes of another epoch are refused. Empty for any other store.
+	Epoch   string
+	Log     *slog.Logger
+	Metrics *Metrics
+
+	unsettled unsettled
+}
+
+// What is refused.
+type What int
+
+const (
+	// Grant: the code, password or refresh token is not honoured.
+	Grant What = iota
+	// Scope: more is asked for than was granted.
+	Scope
+	// Target: a resource is asked for that the grant does not cover.
+	Target
+)
+
+// Refused is why something is not honoured, in words for the developer of the client. It quotes no value.
+type Refused struct {
+	What     What
+	Sentence string
+}
+
+func (r *Refused) Error() string { return "grant: " + r.Sentence }
+
+func refuse(sentence string) error { return &Refused{What: Grant, Sentence: sentence} }
+
+// ErrInactive: the token authorises nothing, for whatever reason.
+var ErrInactive = errors.New("grant: the token is not active")
+
+var errNotServing = errors.New("grant: no server is registered")
+
+// Outcome of a redemption, password or refresh: what the tokens that answer it are to say.
+type Outcome struct {
+	Grant storage.Grant
+	User  *registry.User
+	// Scopes and Audience of the access token.
+	Scopes   []string
+	Audience []string
+	// RefreshToken to hand out; empty if there is none, or the client keeps the one it has.
+	RefreshToken string
+}
+
+// rests is what a code or a grant rests on.
+type rests struct {
+	userUID, userEpoch string
+	sessionHash        string // empty: on no session
+	redirectURI        string // empty: on none
+}
+
+// restsOf a grant. An offline one outlives its session.
+func restsOf(g storage.Grant) rests {
+	r := rests{userUID: g.UserUID, userEpoch: g.UserEpoch, redirectURI: g.RedirectURI}
+	if !g.Offline {
+		r.sessionHash = g.SessionHash
+	}
+	return r
+}
+
+// stands says whether what a grant rests on is still there, and gives the user as they are now.
+func (s *Service) stands(ctx context.Context, client *registry.Client, r rests) (*registry.User, error) {
+	user, ok := s.Registry.UserByUID(r.userUID)
+	if !ok || user.Epoch != r.userEpoch {
+		return nil, refuse("the user or the password changed since the authorization")
+	}
+	if r.redirectURI != "" {
+		if _, ok := registration.MatchRedirect(client.RedirectURIs, r.redirectURI); !ok {
+			return nil, refuse("the redirect URI of the authorization is no longer registered")
+		}
+	}
+	if r.sessionHash != "" {
+		ended, err := s.SessionEnded(ctx, r.sessionHash)
+		if err != nil {
+			return nil, err
+		}
+		if ended {
+			return nil, refuse("the session of the authorization has ended")
+		}
+	}
+	return user, nil
+}
+
+// offlineStands says whether an offline grant may still be one: what began at the authorization endpoint is offline by a scope, and a scope
+// that is no longer allowed no longer counts.
+func offlineStands(client *registry.Client, g storage.Grant) bool {
+	return !g.Offline || g.RedirectURI == "" || slices.Contains(client.Scopes(), oauth.ScopeOfflineAccess)
+}
+
+// SessionEnded says whether the session with this hash was ended.
+func (s *Service) SessionEnded(ctx context.Context, sessionHash string) (bool, error) {
+	return s.Store.Marked(ctx, storage.MarkSession, sessionHash)
+}
+
+// draw makes a random id of 64 hexadecimal digits.
+func (s *Service) draw() (string, error) {
+	var id [32]byte
+	if _, err := io.ReadFull(s.Random, id[:]); err != nil {
+		return "", fmt.Errorf("draw an id: %w", err)
+	}
+	return hex.EncodeToString(id[:]), nil
+}
+
+// hashID makes the name of a record from something that must not be seen in it: 40 hexadecimal digits.
+func hashID(kind, value string) string {
+	sum := sha256.Sum256([]byte(kind + "\x00" + value))
+	return hex.EncodeToString(sum[:20])
+}
+
+// begin fills in what every new grant has.
+func (s *Service) begin(g *storage.Grant, client *registry.Client, server registration.Server, until time.Time) error {
+	attempt, err := s.draw()
+	if err != nil {
+		return err
+	}
+	incarnation, err := s.draw()
+	if err != nil {
+		return err
+	}
+	now := s.Now()
+	g.Attempt, g.Incarnation = attempt[:32], incarnation[:32]
+	g.ClientUID, g.ClientID = client.UID, client.ID
+	g.CreatedAt, g.LastUsed = now, now
+	if client.HasGrant(oauth.GrantRefreshToken) {
+		g.Generation, g.AdvancedAt, g.SealKID = 1, now, s.Keys.SealingKID()
+		g.RefreshUntil = now.Add(server.RefreshToken.AbsoluteLifetime.Duration())
+		if !until.IsZero() && until.Before(g.RefreshUntil) {
+			g.RefreshUntil = until
+		}
+	}
+	g.ExpiresAt = expiry(*g, client, server, now)
+	return nil
+}
+
+// expiry is when a grant that is used now can authorise nothing any more: no code, no refresh token and no access token of it is good then.
+func expiry(g storage.Grant, client *registry.Client, server registration.Server, now time.Time) time.Time {
+	end := now
+	if g.Generation > 0 {
+		end = earlier(g.RefreshUntil, now.Add(server.RefreshToken.IdleLifetime.Duration()))
+	}
+	if code := g.CreatedAt.Add(maxCodeLifetime); code.After(end) {
+		end = code
+	}
+	// The last refresh, or the last repeated one, may come just before, and its access token lives on.
+	return end.Add(client.AccessTokenLifetime).Add(server.RefreshToken.ReuseGracePeriod.Duration())
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,220 @@
+package grant
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+// Redemption is a token request with a code. The client has authenticated.
+type Redemption struct {
+	Client *registry.Client
+	Code   string
+	// RedirectURI and CodeVerifier as sent; empty if not.
+	RedirectURI  string
+	CodeVerifier string
+	// Resources that the access token is for; empty: all of the authorization.
+	Resources []string
+}
+
+// Redeem exchanges a code. Only a request that passes every check creates the record, and only such a request can be a replay: a failed check
+// consumes nothing, whoever sends it.
+func (s *Service) Redeem(ctx context.Context, r Redemption) (Outcome, error) {
+	server, ok := s.Registry.Server()
+	if !ok {
+		return Outcome{}, errNotServing
+	}
+	c, err := s.openCode(r.Code)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if err := s.checkRedemption(c, r); err != nil {
+		return Outcome{}, err
+	}
+	user, err := s.codeStands(ctx, c, r.Client)
+	if err != nil {
+		return Outcome{}, err
+	}
+	scopes, audience, err := access(r.Client, c.Scopes, nil, c.Resources, r.Resources)
+	if err != nil {
+		return Outcome{}, err
+	}
+	g := grantOf(c)
+	earlier, again := s.unsettled.take(g.ID, s.Now())
+	if again {
+		g = earlier
+	} else if err := s.begin(&g, r.Client, server, endOfRefreshing(c)); err != nil {
+		return Outcome{}, err
+	}
+	// The token is made before the record: what fails here has consumed nothing.
+	refreshToken, err := s.refreshToken(g)
+	if err != nil {
+		return Outcome{}, err
+	}
+	created, err := s.create(ctx, g, again)
+	if errors.Is(err, errTaken) {
+		return Outcome{}, s.replayed(ctx, g.ID)
+	}
+	if err != nil {
+		return Outcome{}, err
+	}
+	return Outcome{Grant: created, User: user, Scopes: scopes, Audience: audience, RefreshToken: refreshToken}, nil
+}
+
+// checkRedemption holds the request against the code alone (RFC 6749 section 4.1.3, RFC 7636 section 4.6).
+func (s *Service) checkRedemption(c code, r Redemption) error {
+	if c.ClientUID != r.Client.UID || c.ClientID != r.Client.ID {
+		return refuse("the code was issued to another client")
+	}
+	if err := s.fresh(c, s.Now()); err != nil {
+		return err
+	}
+	// What the authorization request named must be named again. If it named none, leaving it out is right, and naming the one that was used
+	// does no harm.
+	switch {
+	case r.RedirectURI == "" && c.RedirectURISent:
+		return refuse("redirect_uri is missing, and the authorization request had one")
+	case r.RedirectURI != "" && r.RedirectURI != c.RedirectURI:
+		return refuse("redirect_uri is not the one of the authorization request")
+	}
+	if c.CodeChallenge == "" && r.Client.Public() {
+		// The client was confidential when it got the code. Without a secret, PKCE is all that binds a code to who asked for it (RFC 9700
+		// section 2.1.1).
+		return refuse("the client is public, and the authorization request had no code_challenge")
+	}
+	return checkVerifier(c.CodeChallenge, r.CodeVerifier)
+}
+
+// checkVerifier proves that whoever began the flow is who ends it. A verifier where no challenge was sent means that someone took the challenge
+// out (RFC 9700 section 4.8.2).
+func checkVerifier(challenge, verifier string) error {
+	switch {
+	case challenge == "" && verifier == "":
+		return nil
+	case challenge == "":
+		return refuse("code_verifier was sent, but the authorization request had no code_challenge")
+	case verifier == "":
+		return refuse("code_verifier is missing, and the authorization request had a code_challenge")
+	case !validVerifier(verifier):
+		return refuse("code_verifier is not 43 to 128 characters of A-Z a-z 0-9 - . _ ~")
+	}
+	sum := sha256.Sum256([]byte(verifier))
+	if subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(challenge)) != 1 {
+		return refuse("code_verifier does not match the code_challenge")
+	}
+	return nil
+}
+
+// validVerifier checks the syntax of RFC 7636 section 4.1.
+func validVerifier(verifier string) bool {
+	if len(verifier) < 43 || len(verifier) > 128 {
+		return false
+	}
+	for i := range len(verifier) {
+		switch c := verifier[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '.', c == '_', c == '~':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// codeStands says whether what a code rests on is still there.
+func (s *Service) codeStands(ctx context.Context, c code, client *registry.Client) (*registry.User, error) {
+	user, err := s.stands(ctx, client, rests{
+		userUID: c.UserUID, userEpoch: c.UserEpoch, sessionHash: c.SessionHash, redirectURI: c.RedirectURI,
+	})
+	if err != nil || !c.Consented {
+		return user, err
+	}
+	consent, err := s.Store.Consent(ctx, c.UserUID, c.ClientUID)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return nil, err
+	}
+	withdrawn := errors.Is(err, storage.ErrNotFound) ||
+		slices.ContainsFunc(c.Scopes, func(scope string) bool { return !slices.Contains(consent.Scopes, scope) })
+	if withdrawn {
+		return nil, refuse("the user has withdrawn the consent")
+	}
+	return user, nil
+}
+
+// grantOf a code, without what begin fills in.
+func grantOf(c code) storage.Grant {
+	return storage.Grant{
+		ID:      hashID("code", c.ID),
+		UserUID: c.UserUID, Subject: c.Subject, UserEpoch: c.UserEpoch,
+		SessionHash: c.SessionHash, AuthTime: c.AuthTime, AMR: c.AMR,
+		Scopes: c.Scopes, Resources: c.Resources, RedirectURI: c.RedirectURI,
+		Nonce: c.Nonce, ClaimsRequest: c.ClaimsRequest, Offline: c.Offline,
+	}
+}
+
+// endOfRefreshing is the end of the session, where the grant depends on it; zero: none.
+func endOfRefreshing(c code) time.Time {
+	if c.Offline {
+		return time.Time{}
+	}
+	return c.SessionEnds
+}
+
+// replayed ends the grant of a code that was redeemed before, with all its tokens (RFC 6749 section 4.1.2), and says no.
+func (s *Service) replayed(ctx context.Context, id string) error {
+	if err := s.End(ctx, id, storage.EndCodeReuse); err != nil {
+		return err
+	}
+	return refuse("the code was redeemed already; all its tokens are revoked")
+}
+
+// errTaken: the record exists, and another request created it.
+var errTaken = errors.New("grant: created by another request")
+
+// maxTries is how often a request writes again after a conflict or a lost answer.
+const maxTries = 16
+
+// create creates the record. An answer that was lost is looked for: a record of this attempt is this request's own. Lost says that the answer
+// to an earlier write of the same attempt was.
+func (s *Service) create(ctx context.Context, g storage.Grant, lost bool) (created storage.Grant, err error) {
+	defer func() {
+		if lost && err != nil && !errors.Is(err, errTaken) {
+			s.unsettled.remember(g, s.Now())
+		}
+	}()
+	for range maxTries {
+		created, err = s.Store.CreateGrant(ctx, g)
+		if err == nil {
+			return created, nil
+		}
+		if errors.Is(err, storage.ErrFull) {
+			s.Metrics.full()
+			s.Log.WarnContext(ctx, "the bound on live grants is reached", "client", g.ClientID)
+		}
+		ambiguous := errors.Is(err, storage.ErrAmbiguous)
+		lost = lost || ambiguous
+		if !ambiguous && !errors.Is(err, storage.ErrExists) {
+			return storage.Grant{}, err
+		}
+		found, err := s.Store.Grant(ctx, g.ID)
+		switch {
+		case err == nil && found.Attempt == g.Attempt:
+			return found, nil
+		case err == nil:
+			return storage.Grant{}, errTaken
+		case errors.Is(err, storage.ErrNotFound) && ambiguous:
+			continue // it did not arrive; the same attempt may try again
+		case errors.Is(err, storage.ErrNotFound):
+			return storage.Grant{}, errTaken // it was there a moment ago
+		default:
+			return storage.Grant{}, err
+		}
+	}
+	return storage.Grant{}, storage.ErrAmbiguous
+}

@@ -1,0 +1,60 @@
+package grant
+
+import (
+	"slices"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+)
+
+// access decides scopes and audience of one access token. Granted and resources are the grant's; askedScopes and askedResources the token
+// request's, which may narrow them and never widen (RFC 6749 section 6, RFC 8707 section 2.2). What is no longer allowed now is cut.
+func access(client *registry.Client, granted, askedScopes, resources, askedResources []string) (scopes, audience []string, err error) {
+	scopes = granted
+	if len(askedScopes) > 0 {
+		for _, scope := range askedScopes {
+			if !slices.Contains(granted, scope) {
+				return nil, nil, &Refused{What: Scope, Sentence: "a scope was not granted; ask the user for it at the authorization endpoint"}
+			}
+		}
+		scopes = askedScopes
+	}
+	targets, err := targets(client, granted, resources, askedResources)
+	if err != nil {
+		return nil, nil, err
+	}
+	audience, scopes, err = client.Audience(scopes, targets)
+	if err != nil {
+		return nil, nil, &Refused{What: Target, Sentence: "a resource is unknown, or its owner does not allow this client"}
+	}
+	return scopes, audience, nil
+}
+
+// targets are the resources that a token is for; none: the owners of its scopes.
+func targets(client *registry.Client, granted, resources, asked []string) ([]string, error) {
+	if len(asked) > 0 {
+		covered := resources
+		if len(covered) == 0 {
+			var err error
+			if covered, _, err = client.Audience(granted, nil); err != nil {
+				return nil, &Refused{What: Target, Sentence: "the authorization covers no resource any more"}
+			}
+		}
+		for _, resource := range asked {
+			if !slices.Contains(covered, resource) {
+				return nil, &Refused{What: Target, Sentence: "a resource is not covered by the authorization"}
+			}
+		}
+		return asked, nil
+	}
+	// Of the resources that were authorized, one may be gone by now. The others still hold.
+	var left []string
+	for _, resource := range resources {
+		if _, _, err := client.Audience(nil, []string{resource}); err == nil {
+			left = append(left, resource)
+		}
+	}
+	if len(resources) > 0 && len(left) == 0 {
+		return nil, &Refused{What: Target, Sentence: "no resource of the authorization is available to this client any more"}
+	}
+	return left, nil
+}

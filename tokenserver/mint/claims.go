@@ -1,0 +1,103 @@
+package mint
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+)
+
+// claimsOfScope are the claims that a scope stands for (OpenID Connect Core section 5.4; groups is in common use).
+var claimsOfScope = map[string][]string{
+	oauth.ScopeProfile: {
+		"name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile", "picture", "website", "gender",
+		"birthdate", "zoneinfo", "locale", "updated_at",
+	},
+	oauth.ScopeEmail:   {"email", "email_verified"},
+	oauth.ScopeAddress: {"address"},
+	oauth.ScopePhone:   {"phone_number", "phone_number_verified"},
+	oauth.ScopeGroups:  {"groups"},
+}
+
+var scopeOfClaim = invert(claimsOfScope)
+
+func invert(claims map[string][]string) map[string]string {
+	scopes := map[string]string{}
+	for scope, names := range claims {
+		for _, name := range names {
+			scopes[name] = scope
+		}
+	}
+	return scopes
+}
+
+// protocolClaims are set by the protocol, never by what is stored about a user. Documents that set them are refused before; this is what
+// keeps a mistake there from becoming a forged token.
+var protocolClaims = []string{
+	"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "cnf",
+	"events", "at_hash", "c_hash", "s_hash", "may_act",
+}
+
+// SupportedClaims are the names of the claims that scopes stand for, sorted.
+func SupportedClaims() []string { return slices.Sorted(maps.Keys(scopeOfClaim)) }
+
+// ClaimsByScope are the claims about the user that the scopes stand for.
+func ClaimsByScope(user *registry.User, scopes []string) map[string]any {
+	var names []string
+	for _, scope := range scopes {
+		names = append(names, claimsOfScope[scope]...)
+	}
+	return ClaimsByName(user, scopes, names)
+}
+
+// ClaimsByName are the claims of these names, as far as the scopes allow: a claim that a scope stands for needs that scope, since the scope is
+// what the user was asked for; any other claim needs profile.
+func ClaimsByName(user *registry.User, scopes, names []string) map[string]any {
+	claims := map[string]any{}
+	if user == nil {
+		return claims
+	}
+	for _, name := range names {
+		scope, known := scopeOfClaim[name]
+		if !known {
+			scope = oauth.ScopeProfile
+		}
+		if !slices.Contains(scopes, scope) || slices.Contains(protocolClaims, name) {
+			continue
+		}
+		if value, ok := claimOf(user, name); ok {
+			claims[name] = value
+		}
+	}
+	return claims
+}
+
+// claimOf a user. A username is what the user calls themself, unless the claims say otherwise.
+func claimOf(user *registry.User, name string) (any, bool) {
+	if value, ok := user.Claims[name]; ok && value != nil {
+		return value, true
+	}
+	if name == "preferred_username" && user.Username != "" {
+		return user.Username, true
+	}
+	return nil, false
+}
+
+// RequestedClaims are the names that a claims parameter asks for in one place, id_token or userinfo (OpenID Connect Core section 5.5), sorted.
+// A parameter that is no such object asks for nothing.
+func RequestedClaims(parameter, place string) []string {
+	if parameter == "" {
+		return nil
+	}
+	var request map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(parameter), &request); err != nil {
+		return nil
+	}
+	var names map[string]json.RawMessage
+	if err := json.Unmarshal(request[place], &names); err != nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(names))
+}

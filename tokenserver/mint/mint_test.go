@@ -1,0 +1,378 @@
+package mint_test
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+)
+
+// served is the client as the registry serves it.
+func served(t *testing.T, w *granttest.World, c registration.Client) *registry.Client {
+	t.Helper()
+	w.AddClient(c)
+	client, ok := w.Registry.Client(c.ID)
+	if !ok {
+		t.Fatalf("%s is not served", c.ID)
+	}
+	return client
+}
+
+func alice(t *testing.T, w *granttest.World) *registry.User {
+	t.Helper()
+	user, ok := w.Registry.UserByUID("alice-uid")
+	if !ok {
+		t.Fatal("alice is not served")
+	}
+	return user
+}
+
+func exactly(t *testing.T, what string, got, want map[string]any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s is %v, want %v", what, got, want)
+	}
+}
+
+func TestAnAccessTokenIsWhatRFC9068Says(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	now := float64(w.Clock.Now().Unix())
+	token, lifetime, err := w.Minter.AccessToken(mint.AccessTokenInput{
+		Client: client, Subject: granttest.Subject, Audience: []string{granttest.Orders, granttest.Issuer}, Scopes: []string{"openid", "orders:read"},
+		AuthTime: w.Clock.Now().Add(-time.Hour), AMR: []string{"pwd"}, Rests: mint.TokenID{Grant: "g", Incarnation: "i"},
+	})
+	if err != nil || lifetime != 5*time.Minute {
+		t.Fatalf("lifetime %v, %v", lifetime, err)
+	}
+	claims := w.Claims(token)
+	exactly(t, "the token", claims, map[string]any{
+		"iss": granttest.Issuer, "sub": granttest.Subject, "aud": []any{granttest.Orders, granttest.Issuer}, "client_id": "shop.web",
+		"scope": "openid orders:read", "iat": now, "exp": now + 300, "auth_time": now - 3600, "amr": []any{"pwd"}, "jti": claims["jti"],
+	})
+	header := w.Header(token)
+	exactly(t, "the header", header, map[string]any{"typ": "at+jwt", "alg": "ES256", "kid": header["kid"]})
+}
+
+func TestAMachinesTokenSaysNothingOfAUser(t *testing.T) {
+	w := granttest.New(t)
+	c := granttest.Client("shop.service")
+	c.AccessTokenLifetime = 60
+	client := served(t, w, c)
+	now := float64(w.Clock.Now().Unix())
+	token, lifetime, err := w.Minter.AccessToken(mint.AccessTokenInput{
+		Client: client, Subject: client.ID, Audience: []string{granttest.Orders}, Rests: mint.TokenID{ClientUID: client.UID},
+	})
+	if err != nil || lifetime != time.Minute {
+		t.Fatalf("lifetime %v, %v", lifetime, err)
+	}
+	claims := w.Claims(token)
+	exactly(t, "the token", claims, map[string]any{
+		"iss": granttest.Issuer, "sub": "shop.service", "aud": granttest.Orders, "client_id": "shop.service", "iat": now, "exp": now + 60, "jti": claims["jti"],
+	})
+}
+
+func TestTheServersFirstAlgorithmSignsAccessTokens(t *testing.T) {
+	w := granttest.New(t)
+	w.ChangeServer(func(s *registration.Server) { s.Algorithms = []string{"RS256", "ES256"} })
+	client := served(t, w, granttest.Client("shop.web"))
+	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{Client: client, Subject: "x", Audience: []string{"y"}, Rests: mint.TokenID{ClientUID: client.UID}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.Header(token)["alg"]; got != "RS256" {
+		t.Errorf("alg is %v", got)
+	}
+}
+
+func TestTheClientChoosesTheAlgorithmOfItsIDTokens(t *testing.T) {
+	w := granttest.New(t)
+	for _, alg := range []string{"RS256", "ES256"} {
+		c := granttest.Client("shop.web")
+		c.IDTokenAlg = alg
+		client := served(t, w, c)
+		token, err := w.Minter.IDToken(mint.IDTokenInput{Client: client, User: alice(t, w), Subject: granttest.Subject, Scopes: []string{"openid"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		header := w.Header(token)
+		exactly(t, "the header", header, map[string]any{"typ": "JWT", "alg": alg, "kid": header["kid"]})
+		if err := w.Keys.Verify(token, "at+jwt", &mint.AccessClaims{}); err == nil {
+			t.Error("an ID token verifies as an access token")
+		}
+	}
+}
+
+func TestAnIDTokenIsWhatOpenIDConnectSays(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	now := float64(w.Clock.Now().Unix())
+	in := mint.IDTokenInput{
+		Client: client, User: alice(t, w), Subject: granttest.Subject, Scopes: []string{"openid", "email"},
+		AuthTime: w.Clock.Now().Add(-time.Hour), AMR: []string{"pwd"}, Nonce: "n-0S6_WzA2Mj", AccessToken: vectorToken, Code: vectorCode,
+	}
+	token, err := w.Minter.IDToken(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exactly(t, "the ID token", w.Claims(token), map[string]any{
+		"iss": granttest.Issuer, "sub": granttest.Subject, "aud": "shop.web", "iat": now, "exp": now + 300, "auth_time": now - 3600,
+		"amr": []any{"pwd"}, "nonce": "n-0S6_WzA2Mj", "at_hash": vectorAtHash, "c_hash": vectorCHash,
+	})
+	token, err = w.Minter.IDToken(mint.IDTokenInput{Client: client, User: alice(t, w), Subject: granttest.Subject, Scopes: []string{"openid"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	exactly(t, "the shortest ID token", w.Claims(token), map[string]any{
+		"iss": granttest.Issuer, "sub": granttest.Subject, "aud": "shop.web", "iat": now, "exp": now + 300,
+	})
+}
+
+// The values of OpenID Connect Core appendices A.3, A.4 and A.6.
+const (
+	vectorToken  = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"
+	vectorAtHash = "77QmUPtjPfzWtF2AnpK9RQ"
+	vectorCode   = "Qcb0Orv1zh30vL1MPRsbm-diHiMwcLyZvn1arpZv-Jxf_11jnpEX3Tgfvk"
+	vectorCHash  = "LDktKdoQak3Pk0cnXxCltA"
+)
+
+func TestTheHashesAreThoseOfTheSpecification(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	for _, test := range []struct {
+		token, code   string
+		atHash, cHash any
+	}{
+		{vectorToken, "", vectorAtHash, nil},
+		{"", vectorCode, nil, vectorCHash},
+		{vectorToken, vectorCode, vectorAtHash, vectorCHash},
+	} {
+		id, err := w.Minter.IDToken(mint.IDTokenInput{
+			Client: client, User: alice(t, w), Subject: granttest.Subject, Scopes: []string{"openid"}, AccessToken: test.token, Code: test.code,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if claims := w.Claims(id); claims["at_hash"] != test.atHash || claims["c_hash"] != test.cHash {
+			t.Errorf("at_hash is %v and c_hash %v, want %v and %v", claims["at_hash"], claims["c_hash"], test.atHash, test.cHash)
+		}
+	}
+}
+
+// about are the claims about the user in an ID token: what is not the protocol's.
+func about(claims map[string]any) []string {
+	var names []string
+	for name := range claims {
+		if !slices.Contains([]string{"iss", "sub", "aud", "exp", "iat", "auth_time", "amr", "nonce", "at_hash", "c_hash"}, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func TestClaimsGoIntoTheIDTokenOnlyWhereNothingElseCanCarryThem(t *testing.T) {
+	w := granttest.New(t)
+	c := granttest.Client("shop.web")
+	client := served(t, w, c)
+	c.IDTokenClaims = []string{"groups", "email", "department"}
+	listing := served(t, w, c)
+	scopes := []string{"openid", "profile", "email"}
+	for _, test := range []struct {
+		name   string
+		client *registry.Client
+		scopes []string
+		token  string
+		code   string
+		claims string
+		want   []string
+	}{
+		{name: "neither code nor token", client: client, scopes: scopes, want: []string{"email", "email_verified", "name", "preferred_username"}},
+		{name: "neither, and no scope", client: client, scopes: []string{"openid"}},
+		{name: "with a token", client: client, scopes: scopes, token: "x"},
+		{name: "with a code", client: client, scopes: scopes, code: "x"},
+		{name: "with both", client: client, scopes: scopes, token: "x", code: "x"},
+		{name: "asked by the claims parameter", client: client, scopes: scopes, token: "x",
+			claims: `{"id_token":{"email":null,"department":{"essential":true},"unknown":null},"userinfo":{"name":null}}`, want: []string{"department", "email"}},
+		{name: "asked without the scope", client: client, scopes: []string{"openid"}, token: "x", claims: `{"id_token":{"email":null,"department":null}}`},
+		{name: "listed by the client", client: listing, scopes: scopes, token: "x", want: []string{"department", "email"}},
+		{name: "listed, with every scope", client: listing, scopes: append(scopes, "groups"), code: "x", want: []string{"department", "email", "groups"}},
+		{name: "listed, and no token", client: listing, scopes: scopes, want: []string{"department", "email", "email_verified", "name", "preferred_username"}},
+		{name: "asked, and no token", client: client, scopes: scopes, claims: `{"id_token":{"department":null}}`,
+			want: []string{"department", "email", "email_verified", "name", "preferred_username"}},
+		{name: "a claims parameter that is none", client: client, scopes: scopes, token: "x", claims: `{"id_token":["email"]}`},
+	} {
+		token, err := w.Minter.IDToken(mint.IDTokenInput{
+			Client: test.client, User: alice(t, w), Subject: granttest.Subject, Scopes: test.scopes, AccessToken: test.token, Code: test.code,
+			ClaimsRequest: test.claims,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := about(w.Claims(token)); !slices.Equal(got, test.want) {
+			t.Errorf("%s: the claims are %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+// What a user object says must never speak for the server.
+func TestNoUserSetsAClaimOfTheProtocol(t *testing.T) {
+	w := granttest.New(t)
+	reserved := []string{
+		"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "may_act",
+		"cnf", "events", "at_hash", "c_hash", "s_hash",
+	}
+	u := granttest.User()
+	u.Claims = map[string]any{}
+	for _, name := range reserved {
+		u.Claims[name] = "forged"
+	}
+	w.AddUser(u)
+	c := granttest.Client("shop.web")
+	c.IDTokenClaims = reserved
+	client := served(t, w, c)
+	asked := map[string]map[string]any{"id_token": {}}
+	for _, name := range reserved {
+		asked["id_token"][name] = nil
+	}
+	parameter, _ := json.Marshal(asked)
+	for _, accessToken := range []string{"", "x"} {
+		token, err := w.Minter.IDToken(mint.IDTokenInput{
+			Client: client, User: alice(t, w), Subject: granttest.Subject, Scopes: []string{"openid", "profile", "email"},
+			ClaimsRequest: string(parameter), AccessToken: accessToken,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range w.Claims(token) {
+			if value == "forged" {
+				t.Errorf("%s is what the user says", name)
+			}
+		}
+	}
+	for name, value := range mint.ClaimsByName(alice(t, w), []string{"openid", "profile"}, reserved) {
+		t.Errorf("%s is %v", name, value)
+	}
+}
+
+func TestATokenIDIsSealedAndEveryOneIsDifferent(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	rests := mint.TokenID{ClientUID: client.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1"}
+	seen := map[string]bool{}
+	for range 10 {
+		token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{Client: client, Subject: "x", Audience: []string{"y"}, Rests: rests})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := w.Claims(token)["jti"].(string)
+		if seen[id] {
+			t.Error("two tokens have one id")
+		}
+		seen[id] = true
+		got, err := mint.OpenTokenID(w.Keys, id)
+		if err != nil || got != rests {
+			t.Errorf("the id says %+v (%v)", got, err)
+		}
+		for _, part := range []string{"alice", "epoch", "session", "shop"} {
+			if strings.Contains(id, part) {
+				t.Errorf("the id shows %q", part)
+			}
+		}
+	}
+}
+
+func TestWhatIsSealedForAnythingElseIsNoTokenID(t *testing.T) {
+	w := granttest.New(t)
+	plain := []byte(`{"g":"grant","i":"incarnation"}`)
+	for _, purpose := range []keys.Purpose{keys.PurposeFlow, keys.PurposePost, keys.PurposeBrowser, keys.PurposeSession, keys.PurposeCode, keys.PurposeRefresh} {
+		sealed, err := w.Keys.Seal(purpose, plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := mint.OpenTokenID(w.Keys, sealed); !errors.Is(err, mint.ErrTokenID) {
+			t.Errorf("a %s is a token id: %v", purpose, err)
+		}
+	}
+	for _, content := range []string{"", "{}", "[]", "null", `{"u":"alice-uid"}`, `{"i":"incarnation"}`} {
+		sealed, err := w.Keys.Seal(keys.PurposeTokenID, []byte(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := mint.OpenTokenID(w.Keys, sealed); !errors.Is(err, mint.ErrTokenID) {
+			t.Errorf("%s is a token id: %v", content, err)
+		}
+	}
+	if _, err := mint.OpenTokenID(w.Keys, ""); !errors.Is(err, mint.ErrTokenID) {
+		t.Errorf("nothing is a token id: %v", err)
+	}
+}
+
+func TestAnAudienceOfOneIsAString(t *testing.T) {
+	for want, audience := range map[string]mint.Audience{`"a"`: {"a"}, `["a","b"]`: {"a", "b"}} {
+		got, err := json.Marshal(audience)
+		if err != nil || string(got) != want {
+			t.Errorf("%v is %s (%v), want %s", audience, got, err, want)
+		}
+		var back mint.Audience
+		if err := json.Unmarshal(got, &back); err != nil || !slices.Equal(back, audience) {
+			t.Errorf("%s is read as %v (%v)", got, back, err)
+		}
+	}
+	var none mint.Audience
+	if err := json.Unmarshal([]byte(`{"a":1}`), &none); err == nil {
+		t.Errorf("an object is read as %v", none)
+	}
+	if (mint.Audience{"a"}).Contains("A") || !(mint.Audience{"b", "a"}).Contains("a") {
+		t.Error("Contains compares otherwise than exactly")
+	}
+}
+
+func TestWithoutAServerThereAreNoTokens(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	w.Registry.Remove("server")
+	if _, _, err := w.Minter.AccessToken(mint.AccessTokenInput{Client: client, Subject: "x"}); !errors.Is(err, mint.ErrNotServing) {
+		t.Errorf("an access token: %v", err)
+	}
+	if _, err := w.Minter.IDToken(mint.IDTokenInput{Client: client, Subject: "x"}); !errors.Is(err, mint.ErrNotServing) {
+		t.Errorf("an ID token: %v", err)
+	}
+}
+
+func TestWithoutAKeyThereAreNoTokens(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	w.ChangeServer(func(s *registration.Server) {
+		for _, key := range s.Keys {
+			s.RevokedKeys = append(s.RevokedKeys, key.KID)
+		}
+	})
+	if token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{Client: client, Subject: "x", Rests: mint.TokenID{ClientUID: "x"}}); err == nil {
+		t.Errorf("there is an access token %s", token)
+	}
+	if token, err := w.Minter.IDToken(mint.IDTokenInput{Client: client, Subject: "x"}); err == nil {
+		t.Errorf("there is an ID token %s", token)
+	}
+}
+
+func TestTheClaimsThatAreSupportedAreThoseOfTheScopes(t *testing.T) {
+	supported := mint.SupportedClaims()
+	for _, name := range []string{"name", "email", "email_verified", "address", "phone_number", "groups", "preferred_username"} {
+		if !slices.Contains(supported, name) {
+			t.Errorf("%s is not supported", name)
+		}
+	}
+	if !slices.IsSorted(supported) || slices.Contains(supported, "sub") {
+		t.Errorf("the claims are %v", supported)
+	}
+}
