@@ -1,0 +1,25 @@
+package web
+
+import (
+	"net/http"
+	"strings"
+)
+
+// CORS lets scripts of any origin call the endpoint, without the browser's credentials: for discovery, JWKS, token, userinfo and revoke.
+// Endpoints that live by a cookie must not have it (RFC 9700 section 2.6). Methods are those that the endpoint takes.
+func CORS(next http.Handler, methods ...string) http.Handler {
+	allowed := strings.Join(methods, ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", "*")
+		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+			h.Set("Access-Control-Allow-Methods", allowed)
+			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+			h.Set("Access-Control-Max-Age", "7200")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After, Request-Id")
+		next.ServeHTTP(w, r)
+	})
+}

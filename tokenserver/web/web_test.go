@@ -1,0 +1,298 @@
+package web
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+// edge with a log and metrics to look at.
+func edge(t *testing.T) (*Edge, *bytes.Buffer, *prometheus.Registry) {
+	t.Helper()
+	registry, log := prometheus.NewRegistry(), &bytes.Buffer{}
+	metrics, err := NewMetrics(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Edge{Log: slog.New(slog.NewJSONHandler(log, nil)), Metrics: metrics, Now: time.Now, Random: rand.Reader}, log, registry
+}
+
+func ask(h http.Handler, method, target string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(method, target, nil))
+	return w
+}
+
+func failing(err error) Handler {
+	return func(http.ResponseWriter, *http.Request) error { return err }
+}
+
+func TestAPIErrorsAreJSONThatNobodyStores(t *testing.T) {
+	e, _, _ := edge(t)
+	w := ask(e.ForAPI("token", failing(fmt.Errorf("wrapped: %w",
+		oauth.Errorf(oauth.InvalidClient, "unknown").WithHeader("WWW-Authenticate", "Basic")))), "POST", "/token")
+	if w.Code != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") != "Basic" {
+		t.Errorf("status %d, headers %v", w.Code, w.Header())
+	}
+	if w.Header().Get("Content-Type") != "application/json" || w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Pragma") != "no-cache" {
+		t.Errorf("headers %v", w.Header())
+	}
+	if got := w.Body.String(); got != `{"error":"invalid_client","error_description":"unknown"}` {
+		t.Errorf("body %s", got)
+	}
+}
+
+func TestWhatIsOursIsSaidToTheLogAndNotToTheClient(t *testing.T) {
+	e, log, _ := edge(t)
+	for name, h := range map[string]http.Handler{
+		"api":     e.ForAPI("token", failing(errors.New("the disk is full"))),
+		"browser": e.ForBrowser("login", failing(errors.New("the disk is full"))),
+	} {
+		log.Reset()
+		w := ask(h, "GET", "/")
+		if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "disk") {
+			t.Errorf("%s: status %d: %s", name, w.Code, w.Body)
+		}
+		if !strings.Contains(log.String(), "the disk is full") || !strings.Contains(log.String(), w.Header().Get("Request-Id")) {
+			t.Errorf("%s: the log does not say why: %s", name, log)
+		}
+	}
+}
+
+func TestAStoreThatIsAwayIsTemporary(t *testing.T) {
+	e, _, _ := edge(t)
+	for _, err := range []error{storage.ErrUnavailable, storage.ErrAmbiguous, storage.ErrFull} {
+		for _, h := range []http.Handler{e.ForAPI("token", failing(err)), e.ForBrowser("login", failing(err))} {
+			w := ask(h, "POST", "/")
+			if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+				t.Errorf("%v: status %d, Retry-After %q", err, w.Code, w.Header().Get("Retry-After"))
+			}
+		}
+		e, _, _ = edge(t)
+	}
+}
+
+func TestAPanicIsA500WithoutDetailAndTheServerGoesOn(t *testing.T) {
+	e, log, _ := edge(t)
+	h := e.ForAPI("token", func(http.ResponseWriter, *http.Request) error { panic("the secret is hunter2") })
+	for range 2 {
+		w := ask(h, "GET", "/")
+		if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "hunter2") || strings.Contains(w.Body.String(), "goroutine") {
+			t.Errorf("status %d: %s", w.Code, w.Body)
+		}
+	}
+	if strings.Contains(log.String(), "hunter2") || !strings.Contains(log.String(), "web_test.go") {
+		t.Errorf("the log should say where and not what: %s", log)
+	}
+	log.Reset()
+	ask(e.ForBrowser("login", func(http.ResponseWriter, *http.Request) error { panic(runtimeError()) }), "GET", "/")
+	if !strings.Contains(log.String(), "index out of range") {
+		t.Errorf("the log does not say what the runtime said: %s", log)
+	}
+}
+
+// runtimeError is what the runtime panics with.
+func runtimeError() (fault any) {
+	defer func() { fault = recover() }()
+	var none []int
+	return none[len(none)]
+}
+
+func TestAnAnswerThatBreaksOffIsCutOff(t *testing.T) {
+	e, _, _ := edge(t)
+	server := httptest.NewServer(e.ForAPI("token", func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Content-Length", "100")
+		_, _ = w.Write([]byte("half"))
+		return errors.New("no more")
+	}))
+	defer server.Close()
+	response, err := http.Get(server.URL)
+	if err == nil {
+		defer func() { _ = response.Body.Close() }()
+		if _, err = new(bytes.Buffer).ReadFrom(response.Body); err == nil {
+			t.Error("half an answer looks like a whole one")
+		}
+	}
+}
+
+func TestOnlyTheMethodsOfAnEndpointAreTaken(t *testing.T) {
+	e, _, _ := edge(t)
+	h := e.ForAPI("token", func(w http.ResponseWriter, _ *http.Request) error { return JSON(w, 200, "ok") }, "POST")
+	for method, want := range map[string]int{"POST": 200, "GET": 405, "HEAD": 405, "PUT": 405, "MADEUP": 405, "OPTIONS": 405} {
+		w := ask(h, method, "/token")
+		if w.Code != want || want == 405 && w.Header().Get("Allow") != "POST" {
+			t.Errorf("%s: status %d, Allow %q", method, w.Code, w.Header().Get("Allow"))
+		}
+	}
+	if w := ask(e.ForBrowser("jwks", func(w http.ResponseWriter, _ *http.Request) error { return NoBody(w, 204) }, "GET"), "HEAD", "/"); w.Code != 204 {
+		t.Errorf("HEAD where GET is: status %d", w.Code)
+	}
+}
+
+func TestEachRequestIsOneEventOfKnownFields(t *testing.T) {
+	e, log, registry := edge(t)
+	h := e.ForAPI("token", func(_ http.ResponseWriter, r *http.Request) error {
+		NoteClient(r.Context(), "shop-web")
+		NoteGrantType(r.Context(), "password")
+		NoteGrantType(r.Context(), "made-up-grant")
+		return oauth.Errorf("made_up_code", "whatever")
+	})
+	w := ask(h, "MADEUP", "/token?client_secret=s3cret")
+	var event map[string]any
+	if err := json.Unmarshal(log.Bytes(), &event); err != nil {
+		t.Fatalf("not one event: %s", log)
+	}
+	for name, want := range map[string]any{
+		"msg": "request", "endpoint": "token", "method": "OTHER", "status": 400.0, "client": "shop-web", "grant_type": "password", "error": "other",
+		"request": w.Header().Get("Request-Id"),
+	} {
+		if event[name] != want {
+			t.Errorf("%s is %v, want %v", name, event[name], want)
+		}
+	}
+	for name := range event {
+		switch name {
+		case "time", "level", "msg", "request", "endpoint", "method", "status", "duration", "client", "grant_type", "error":
+		default:
+			t.Errorf("there is a field %s", name)
+		}
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			for _, label := range metric.GetLabel() {
+				if strings.Contains(strings.ToLower(label.GetValue()), "made") {
+					t.Errorf("%s has the label %s=%s from the request", family.GetName(), label.GetName(), label.GetValue())
+				}
+			}
+		}
+	}
+}
+
+func TestARequestIDIsOursAndDifferent(t *testing.T) {
+	e, _, _ := edge(t)
+	var inside string
+	h := e.ForAPI("token", func(w http.ResponseWriter, r *http.Request) error {
+		inside = RequestID(r.Context())
+		return NoBody(w, 204)
+	})
+	seen := map[string]bool{}
+	for range 3 {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Request-Id", "theirs")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		id := w.Header().Get("Request-Id")
+		if id == "theirs" || len(id) != 24 || id != inside || seen[id] {
+			t.Errorf("request id %q", id)
+		}
+		seen[id] = true
+	}
+}
+
+func TestPagesAreNotFramedStoredScriptedOrReferredFrom(t *testing.T) {
+	e, _, _ := edge(t)
+	answers := map[string]*httptest.ResponseRecorder{
+		"page": ask(e.ForBrowser("login", func(w http.ResponseWriter, _ *http.Request) error {
+			return Page(w, 200, pages.Login{Action: "/login"}, "https://shop.example.com/cb")
+		}), "GET", "/"),
+		"error page": ask(e.ForBrowser("login", failing(&PageError{Status: 403, Code: oauth.InvalidRequest, Sentence: "No."})), "GET", "/"),
+	}
+	for name, w := range answers {
+		for header, want := range map[string]string{
+			"X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
+			"Content-Type": "text/html; charset=utf-8",
+		} {
+			if got := w.Header().Get(header); got != want {
+				t.Errorf("%s: %s is %q, want %q", name, header, got, want)
+			}
+		}
+		policy := w.Header().Get("Content-Security-Policy")
+		for _, part := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"} {
+			if !strings.Contains(policy, part) {
+				t.Errorf("%s: no %s in %q", name, part, policy)
+			}
+		}
+		if w.Header().Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%s: other origins may read it", name)
+		}
+	}
+	if !strings.Contains(answers["page"].Header().Get("Content-Security-Policy"), "form-action 'self' https://shop.example.com https:;") {
+		t.Error("the form may not lead to the client")
+	}
+}
+
+func TestAProtocolErrorInABrowserIsAPageThatQuotesNothing(t *testing.T) {
+	e, _, _ := edge(t)
+	w := ask(e.ForBrowser("login", failing(oauth.Errorf(oauth.InvalidRequest, "quoted <text>"))), "GET", "/")
+	if w.Code != http.StatusBadRequest || strings.Contains(w.Body.String(), "quoted") || !strings.Contains(w.Body.String(), pages.SentenceBadRequest) {
+		t.Errorf("status %d: %s", w.Code, w.Body)
+	}
+}
+
+func TestARedirectIsASeeOtherWithoutReferrer(t *testing.T) {
+	w := httptest.NewRecorder()
+	if err := Redirect(w, "https://shop.example.com/cb?code=1"); err != nil {
+		t.Fatal(err)
+	}
+	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "https://shop.example.com/cb?code=1" || w.Header().Get("Referrer-Policy") != "no-referrer" {
+		t.Errorf("status %d, headers %v", w.Code, w.Header())
+	}
+	if err := Redirect(httptest.NewRecorder(), "https://shop.example.com/\r\nSet-Cookie: a=b"); err == nil {
+		t.Error("a line break got into the headers")
+	}
+}
+
+func TestCookiesOfTwoIssuersDoNotMeet(t *testing.T) {
+	one, two := CookiesOf("http://127.0.0.1:8080"), CookiesOf("http://127.0.0.1:8081")
+	if one.Name("session") == two.Name("session") {
+		t.Error("both have the same name")
+	}
+	r := httptest.NewRequest("GET", "/", nil)
+	r.AddCookie(&http.Cookie{Name: one.Name("session"), Value: "mine"})
+	if one.Get(r, "session") != "mine" || two.Get(r, "session") != "" || one.Get(r, "browser") != "" {
+		t.Error("a cookie was taken for another")
+	}
+	r.AddCookie(&http.Cookie{Name: one.Name("session"), Value: "planted"})
+	if got := one.Get(r, "session"); got != "" {
+		t.Errorf("of two cookies with one name %q was taken", got)
+	}
+}
+
+func TestCORSAllowsAnyOriginWithoutCredentials(t *testing.T) {
+	e, _, _ := edge(t)
+	h := CORS(e.ForAPI("token", failing(oauth.Errorf(oauth.InvalidRequest, "no")), "POST"), "POST")
+	for _, method := range []string{"POST", "GET"} {
+		w := ask(h, method, "/token")
+		if w.Header().Get("Access-Control-Allow-Origin") != "*" || w.Header().Get("Access-Control-Allow-Credentials") != "" {
+			t.Errorf("%s: headers %v", method, w.Header())
+		}
+	}
+	r := httptest.NewRequest("OPTIONS", "/token", nil)
+	r.Header.Set("Origin", "https://spa.example.com")
+	r.Header.Set("Access-Control-Request-Method", "POST")
+	r.Header.Set("Access-Control-Request-Headers", "authorization")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusNoContent || w.Header().Get("Access-Control-Allow-Methods") != "POST" ||
+		!strings.Contains(w.Header().Get("Access-Control-Allow-Headers"), "Authorization") {
+		t.Errorf("preflight: status %d, headers %v", w.Code, w.Header())
+	}
+}
