@@ -1,0 +1,103 @@
+package interaction
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// A flow's bytes are a version and the fields in one fixed order, each after its length: what a request fills with the characters that JSON
+// would escape must not grow.
+const encodingVersion = 1
+
+var errMalformed = errors.New("malformed flow")
+
+// fields in the order of their encoding.
+func (f *Flow) fields() []any {
+	return []any{
+		(*int64)(&f.Step), &f.Started, &f.Browser, &f.ClientUID, &f.Redirect, &f.RedirectPort, &f.RedirectSent, &f.ResponseType, (*int64)(&f.Mode),
+		&f.State, &f.Nonce, &f.Scopes, &f.Resources, &f.CodeChallenge, &f.Claims, &f.LoginHint, &f.Subject, &f.Prompt, &f.MaxAge,
+		&f.LoginSession, &f.ShownTo, &f.ConsentOf, &f.Denied,
+	}
+}
+
+func (f *Flow) encode() []byte {
+	out := []byte{encodingVersion}
+	for _, field := range f.fields() {
+		switch v := field.(type) {
+		case *int64:
+			out = binary.AppendVarint(out, *v)
+		case *bool:
+			out = binary.AppendVarint(out, map[bool]int64{true: 1}[*v])
+		case *Hash:
+			out = append(out, v[:]...)
+		case *string:
+			out = appendString(out, *v)
+		case *[]string:
+			out = binary.AppendVarint(out, int64(len(*v)))
+			for _, s := range *v {
+				out = appendString(out, s)
+			}
+		}
+	}
+	return out
+}
+
+func appendString(out []byte, s string) []byte {
+	return append(binary.AppendVarint(out, int64(len(s))), s...)
+}
+
+func decodeFlow(data []byte) (*Flow, error) {
+	f := &Flow{}
+	r := reader{rest: data}
+	if version := r.take(1); r.failed || version[0] != encodingVersion {
+		return nil, errMalformed
+	}
+	for _, field := range f.fields() {
+		switch v := field.(type) {
+		case *int64:
+			*v = r.int()
+		case *bool:
+			*v = r.int() == 1
+		case *Hash:
+			copy(v[:], r.take(len(v)))
+		case *string:
+			*v = r.string()
+		case *[]string:
+			for n := r.int(); n > 0 && !r.failed; n-- {
+				*v = append(*v, r.string())
+			}
+		}
+	}
+	if r.failed || len(r.rest) != 0 {
+		return nil, errMalformed
+	}
+	return f, nil
+}
+
+// reader takes fields from the front, and remembers that one was missing.
+type reader struct {
+	rest   []byte
+	failed bool
+}
+
+func (r *reader) take(n int) []byte {
+	if r.failed || n < 0 || n > len(r.rest) {
+		r.failed = true
+		return nil
+	}
+	taken := r.rest[:n]
+	r.rest = r.rest[n:]
+	return taken
+}
+
+func (r *reader) int() int64 {
+	v, n := binary.Varint(r.rest)
+	if n <= 0 {
+		r.failed = true
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *reader) string() string { return string(r.take(int(r.int()))) }

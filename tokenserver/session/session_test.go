@@ -1,0 +1,281 @@
+package session_test
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/session"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
+)
+
+// begin a session of alice, and give the cookie that holds it.
+func begin(t *testing.T, w *interactiontest.World) (*session.Session, *http.Cookie) {
+	t.Helper()
+	alice, _ := w.Registry.UserByName("alice")
+	answer := httptest.NewRecorder()
+	begun, err := w.Sessions.Begin(answer, w.Server, alice, "pwd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return begun, only(t, answer)
+}
+
+// only gives the one cookie that an answer sets.
+func only(t *testing.T, answer *httptest.ResponseRecorder) *http.Cookie {
+	t.Helper()
+	cookies := answer.Result().Cookies()
+	if len(cookies) != 1 {
+		t.Fatalf("%d cookies, want 1", len(cookies))
+	}
+	return cookies[0]
+}
+
+// found is the session that the cookies stand for; nil: none.
+func found(t *testing.T, w *interactiontest.World, cookies ...*http.Cookie) *session.Session {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
+	for _, cookie := range cookies {
+		r.AddCookie(cookie)
+	}
+	current, user, err := w.Sessions.Current(t.Context(), r, w.Server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if (current == nil) != (user == nil) {
+		t.Fatal("a session without a user, or a user without a session")
+	}
+	if user != nil && user.UID != current.UserUID {
+		t.Fatalf("the session of %s belongs to %s", user.UID, current.UserUID)
+	}
+	return current
+}
+
+// sealed gives a cookie as the server would make it of s.
+func sealed(t *testing.T, w *interactiontest.World, purpose keys.Purpose, name string, s *session.Session) *http.Cookie {
+	t.Helper()
+	data, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := w.Keys.Seal(purpose, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &http.Cookie{Name: name, Value: value}
+}
+
+func TestASessionIsFoundAgainAsItBegan(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	begun, cookie := begin(t, w)
+	w.Advance(time.Hour)
+	again := found(t, w, cookie)
+	if again == nil {
+		t.Fatal("there is none")
+	}
+	if again.Hash() != begun.Hash() || again.AuthTime != begun.AuthTime || len(again.AMR) != 1 || again.AMR[0] != "pwd" {
+		t.Errorf("began as %+v, found as %+v", begun, again)
+	}
+	if strings.Contains(cookie.Value, begun.ID) || strings.Contains(cookie.Value, "alice") || begun.Hash() == begun.ID {
+		t.Error("the cookie or the hash shows what it stands for")
+	}
+	if found(t, w) != nil {
+		t.Error("there is a session without a cookie")
+	}
+}
+
+func TestEachLoginDrawsAnotherSessionID(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	seen := map[string]bool{}
+	for range 5 {
+		begun, _ := begin(t, w)
+		if len(begun.ID) < 43 || seen[begun.ID] || seen[begun.Hash()] {
+			t.Errorf("the id has %d characters, or was there before", len(begun.ID))
+		}
+		seen[begun.ID], seen[begun.Hash()] = true, true
+	}
+}
+
+func TestASessionEndsWithEitherLifetime(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	idle, absolute := w.Server.SessionIdleLifetime.Duration(), w.Server.SessionAbsoluteLifetime.Duration()
+	_, cookie := begin(t, w)
+	w.Advance(idle - time.Second)
+	if found(t, w, cookie) == nil {
+		t.Fatal("ended before its idle lifetime")
+	}
+	w.Advance(time.Second)
+	if found(t, w, cookie) != nil {
+		t.Error("outlived its idle lifetime")
+	}
+	begun, cookie := begin(t, w)
+	for range 2 * int(absolute/idle) {
+		w.Advance(idle / 2)
+		current := found(t, w, cookie)
+		if inTime := w.Now().Before(begun.Ends(w.Server)); (current != nil) != inTime {
+			t.Fatalf("%s after the login: there is a session: %v", w.Now().Sub(time.Unix(begun.Started, 0)), current != nil)
+		}
+		if current == nil {
+			break
+		}
+		answer := httptest.NewRecorder()
+		if err := w.Sessions.Touch(answer, w.Server, current); err != nil {
+			t.Fatal(err)
+		}
+		cookie = only(t, answer)
+	}
+	if w.Now().Before(begun.Ends(w.Server)) || found(t, w, cookie) != nil {
+		t.Error("the last touch carried it over its absolute lifetime")
+	}
+}
+
+func TestALoweredLifetimeActsOnRunningSessions(t *testing.T) {
+	for name, lower := range map[string]func(*registration.Server){
+		"idle":     func(s *registration.Server) { s.SessionIdleLifetime = 60 },
+		"absolute": func(s *registration.Server) { s.SessionAbsoluteLifetime = 60 },
+	} {
+		w := interactiontest.New(t, rand.Reader)
+		_, cookie := begin(t, w)
+		w.Advance(time.Minute)
+		if found(t, w, cookie) == nil {
+			t.Fatal("there is none")
+		}
+		lower(&w.Server)
+		if found(t, w, cookie) != nil {
+			t.Errorf("%s: the session goes on", name)
+		}
+	}
+}
+
+func TestATouchChangesNothingButTheLastUseAndNotAtEachRequest(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	begun, cookie := begin(t, w)
+	w.Advance(30 * time.Second)
+	answer := httptest.NewRecorder()
+	if err := w.Sessions.Touch(answer, w.Server, found(t, w, cookie)); err != nil {
+		t.Fatal(err)
+	}
+	if cookies := answer.Result().Cookies(); len(cookies) != 0 {
+		t.Errorf("sets a cookie half a minute after the last: %v", cookies)
+	}
+	w.Advance(time.Minute)
+	answer = httptest.NewRecorder()
+	if err := w.Sessions.Touch(answer, w.Server, found(t, w, cookie)); err != nil {
+		t.Fatal(err)
+	}
+	touched := found(t, w, only(t, answer))
+	want := *begun
+	want.LastUsed = w.Now().Unix()
+	if touched == nil || touched.Hash() != want.Hash() || touched.AuthTime != want.AuthTime || touched.Started != want.Started || touched.LastUsed != want.LastUsed {
+		t.Errorf("touched %+v, want %+v", touched, want)
+	}
+}
+
+func TestASessionEndsWithItsUser(t *testing.T) {
+	for name, change := range map[string]func(*interactiontest.World){
+		"another password": func(w *interactiontest.World) {
+			alice := w.User("alice")
+			alice.Epoch = "epoch-later"
+			w.Apply(alice)
+		},
+		"removed": func(w *interactiontest.World) { w.Registry.Remove("identity/subject-alice") },
+		"created again": func(w *interactiontest.World) {
+			alice := w.User("alice")
+			w.Registry.Remove("identity/" + alice.Subject)
+			w.Registry.Remove("username/" + alice.Username)
+			alice.UID = "uid-later"
+			w.Apply(alice)
+		},
+	} {
+		w := interactiontest.New(t, rand.Reader)
+		_, cookie := begin(t, w)
+		if found(t, w, cookie) == nil {
+			t.Fatal("there is none")
+		}
+		change(w)
+		if found(t, w, cookie) != nil {
+			t.Errorf("%s: the session goes on", name)
+		}
+	}
+}
+
+func TestTheUserOfASessionIsTheUserOfNow(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	_, cookie := begin(t, w)
+	alice := w.User("alice")
+	alice.Claims = map[string]any{"name": "Alice Later"}
+	w.Apply(alice)
+	r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
+	r.AddCookie(cookie)
+	_, user, err := w.Sessions.Current(t.Context(), r, w.Server)
+	if err != nil || user == nil || user.Claims["name"] != "Alice Later" {
+		t.Errorf("the user is %+v: %v", user, err)
+	}
+}
+
+func TestACopyOfTheCookieOfAnEndedSessionIsDead(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	begun, cookie := begin(t, w)
+	other, otherCookie := begin(t, w)
+	if err := w.Store.Mark(t.Context(), storage.MarkSession, begun.Hash(), begun.Ends(w.Server)); err != nil {
+		t.Fatal(err)
+	}
+	if found(t, w, cookie) != nil {
+		t.Error("the ended session is still good")
+	}
+	if still := found(t, w, otherCookie); still == nil || still.Hash() != other.Hash() {
+		t.Error("another session of the same user ended with it")
+	}
+}
+
+func TestWhetherASessionHasEndedIsNeverGuessed(t *testing.T) {
+	store := &storagetest.Faulty{}
+	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
+	_, cookie := begin(t, w)
+	store.Always(storagetest.Unavailable)
+	r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
+	r.AddCookie(cookie)
+	if current, user, err := w.Sessions.Current(t.Context(), r, w.Server); err == nil || current != nil || user != nil {
+		t.Errorf("got %v, %v, %v; want an error alone", current, user, err)
+	}
+}
+
+func TestACookieThatWasNotSealedHereAsASessionIsNone(t *testing.T) {
+	w, elsewhere := interactiontest.New(t, rand.Reader), interactiontest.New(t, rand.Reader)
+	begun, cookie := begin(t, w)
+	for i := 0; i < len(cookie.Value); i += 11 {
+		edited := []byte(cookie.Value)
+		edited[i] ^= 1
+		if found(t, w, &http.Cookie{Name: cookie.Name, Value: string(edited)}) != nil {
+			t.Errorf("byte %d was changed, and it is still a session", i)
+		}
+	}
+	// The two issuers share their sealing key: what keeps them apart is the issuer inside the seal.
+	_, theirs := begin(t, elsewhere)
+	hostile := map[string]*http.Cookie{
+		"another issuer's": {Name: cookie.Name, Value: theirs.Value}, "its name elsewhere": theirs, "empty": {Name: cookie.Name},
+		"not sealed": {Name: cookie.Name, Value: "uid-alice"},
+	}
+	for _, purpose := range []keys.Purpose{keys.PurposeFlow, keys.PurposePost, keys.PurposeBrowser, keys.PurposeCode, keys.PurposeRefresh, keys.PurposeTokenID} {
+		hostile["sealed for "+string(purpose)] = sealed(t, w, purpose, cookie.Name, begun)
+	}
+	for name, c := range hostile {
+		if found(t, w, c) != nil {
+			t.Errorf("%s: it is a session", name)
+		}
+	}
+	if found(t, w, sealed(t, w, keys.PurposeSession, cookie.Name, begun)) == nil {
+		t.Error("what the test seals is no session in any case")
+	}
+	if found(t, w, cookie, &http.Cookie{Name: cookie.Name, Value: "planted"}) != nil {
+		t.Error("one of two cookies of the same name was chosen")
+	}
+}
