@@ -1,0 +1,79 @@
+package authorize
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
+	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+)
+
+// result is what the response type asks for. There is never a refresh token in it (RFC 6749 section 4.2.2).
+func (h *Handler) result(ctx context.Context, v *interaction.Visit, l *login) (url.Values, error) {
+	values := url.Values{}
+	if v.Flow.Asks("code") {
+		code, err := h.code(ctx, v, l)
+		if err != nil {
+			return nil, err
+		}
+		values.Set("code", code)
+	}
+	if v.Flow.Asks("token") {
+		if err := h.accessToken(v, l, values); err != nil {
+			return nil, err
+		}
+	}
+	if v.Flow.Asks("id_token") {
+		token, err := h.Minter.IDToken(mint.IDTokenInput{
+			Client: v.Client, User: l.user, Subject: l.user.Subject, Scopes: v.Flow.Scopes,
+			AuthTime: time.Unix(l.session.AuthTime, 0), AMR: l.session.AMR,
+			Nonce: v.Flow.Nonce, ClaimsRequest: v.Flow.Claims,
+			AccessToken: values.Get("access_token"), Code: values.Get("code"),
+		})
+		if err != nil {
+			return nil, err
+		}
+		values.Set("id_token", token)
+	}
+	return values, nil
+}
+
+func (h *Handler) code(ctx context.Context, v *interaction.Visit, l *login) (string, error) {
+	return h.Grants.NewCode(ctx, grant.Authorization{
+		ClientID: v.Client.ID, ClientUID: v.Client.UID,
+		UserUID: l.user.UID, Subject: l.user.Subject, UserEpoch: l.user.Epoch,
+		SessionHash: l.session.Hash(), SessionEnds: l.session.Ends(v.Server),
+		AuthTime: time.Unix(l.session.AuthTime, 0), AMR: l.session.AMR,
+		Scopes: v.Flow.Scopes, Resources: v.Flow.Resources,
+		RedirectURI: v.RedirectURI, RedirectURISent: v.Flow.RedirectSent,
+		Nonce: v.Flow.Nonce, ClaimsRequest: v.Flow.Claims, CodeChallenge: v.Flow.CodeChallenge,
+		Offline: slices.Contains(v.Flow.Scopes, oauth.ScopeOfflineAccess), Consented: needsConsent(v),
+	})
+}
+
+func (h *Handler) accessToken(v *interaction.Visit, l *login, values url.Values) error {
+	aud, scopes, err := audience(v.Client, v.Flow.Scopes, v.Flow.Resources)
+	if err != nil {
+		return err
+	}
+	token, lifetime, err := h.Minter.AccessToken(mint.AccessTokenInput{
+		Client: v.Client, Subject: l.user.Subject, Audience: aud, Scopes: scopes,
+		AuthTime: time.Unix(l.session.AuthTime, 0), AMR: l.session.AMR,
+		Rests: mint.TokenID{
+			ClientUID: v.Client.UID, UserUID: l.user.UID, UserEpoch: l.user.Epoch, SessionHash: l.session.Hash(),
+		},
+	})
+	if err != nil {
+		return err
+	}
+	values.Set("access_token", token)
+	values.Set("token_type", oauth.TokenTypeBearer)
+	values.Set("expires_in", strconv.FormatInt(int64(lifetime/time.Second), 10))
+	values.Set("scope", oauth.FormatScope(scopes))
+	return nil
+}

@@ -1,0 +1,278 @@
+package authorize_test
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
+)
+
+type idToken struct {
+	Issuer   string `json:"iss"`
+	Subject  string `json:"sub"`
+	Audience string `json:"aud"`
+	Nonce    string `json:"nonce"`
+	AuthTime int64  `json:"auth_time"`
+	ATHash   string `json:"at_hash"`
+	Name     string `json:"name"`
+}
+
+func TestImplicitAnswersInTheFragmentAndNeverWithARefreshToken(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	for _, responseType := range []string{"token", "id_token", "id_token token"} {
+		answer := w.Browser().SignIn(w.LegacyRequest(responseType, "prompt", "consent"))
+		location, values := answer.Header.Get("Location"), answer.Values()
+		if !strings.HasPrefix(location, "https://legacy.example.com/callback#") || strings.Contains(location, "?") {
+			t.Errorf("%s: answered at %s", responseType, strings.SplitN(location, "=", 2)[0])
+		}
+		if values.Has("refresh_token") || values.Has("code") {
+			t.Errorf("%s: answered with a refresh token or a code", responseType)
+		}
+		if strings.Contains(responseType, "id_token") != values.Has("id_token") {
+			t.Errorf("%s: id_token: %v", responseType, values.Has("id_token"))
+		}
+		if token := responseType != "id_token"; token != values.Has("access_token") || token != (values.Get("token_type") == "Bearer") ||
+			token != (values.Get("expires_in") == "300") || token != (values.Get("scope") == "openid profile") {
+			t.Errorf("%s: answered %s", responseType, strings.Join([]string{values.Get("token_type"), values.Get("expires_in"), values.Get("scope")}, ", "))
+		}
+		if values.Get("state") != "some state" || values.Get("iss") != w.Issuer {
+			t.Errorf("%s: state %q, iss %q", responseType, values.Get("state"), values.Get("iss"))
+		}
+	}
+}
+
+func TestAnIDTokenIsTiedToTheRequestAndToTheAccessToken(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	values := b.SignIn(w.LegacyRequest("id_token token")).Values()
+	var both, alone idToken
+	if err := w.Keys.Verify(values.Get("id_token"), "JWT", &both); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(values.Get("access_token")))
+	want := idToken{
+		Issuer: w.Issuer, Subject: "subject-alice", Audience: "legacy", Nonce: "some nonce", AuthTime: w.Now().Unix(),
+		ATHash: base64.RawURLEncoding.EncodeToString(sum[:16]),
+	}
+	if both != want {
+		t.Errorf("got %+v\nwant %+v", both, want)
+	}
+	if err := w.Keys.Verify(b.Get(w.LegacyRequest("id_token")).Values().Get("id_token"), "JWT", &alone); err != nil {
+		t.Fatal(err)
+	}
+	if alone.Name != "Alice Liddell" || alone.ATHash != "" {
+		t.Errorf("alone, with nothing to ask elsewhere: %+v", alone)
+	}
+}
+
+func TestAnImplicitAccessTokenIsGoodUntilItsSessionEnds(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	token := w.Browser().SignIn(w.LegacyRequest("token")).Values().Get("access_token")
+	if _, err := w.Grants.CheckAccessToken(t.Context(), token); err != nil {
+		t.Fatalf("not good: %v", err)
+	}
+	changed := w.User("alice")
+	changed.Epoch = "another"
+	w.Apply(changed)
+	if _, err := w.Grants.CheckAccessToken(t.Context(), token); err == nil {
+		t.Error("good although the password changed")
+	}
+}
+
+func TestACodeCarriesWhatWasAuthorized(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	answer := w.Browser().SignIn(w.CLIRequest("http://127.0.0.1:9000/callback", "nonce", "n"))
+	outcome, err := w.Redeem("cli", answer.Values().Get("code"), "http://127.0.0.1:9000/callback", interactiontest.Verifier)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := outcome.Grant
+	if g.UserUID != "uid-alice" || g.Subject != "subject-alice" || g.ClientUID != "uid-cli" || g.Nonce != "n" || g.SessionHash == "" || g.Offline {
+		t.Errorf("the grant is %+v", g)
+	}
+}
+
+func TestARedirectURIsOwnQueryIsKept(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	client := w.Client("web")
+	client.RedirectURIs = []string{"https://shop.example.com/callback?tenant=a%20b&x="}
+	w.Apply(client)
+	answer := w.Browser().SignIn(with(w.WebRequest(), "redirect_uri", client.RedirectURIs[0]))
+	if !strings.HasPrefix(answer.Header.Get("Location"), client.RedirectURIs[0]+"&code=") {
+		t.Errorf("answered at %s", answer.Header.Get("Location"))
+	}
+}
+
+func TestHostileTextIsInert(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	hostile := "\"><script>alert(1)</script>\r\nSet-Cookie: x=y\r\n\r\n<b>"
+	client := w.Client("web")
+	client.DisplayName = hostile
+	w.Apply(client)
+	b := w.Browser()
+	page := b.Get(with(w.WebRequest(), "state", hostile, "login_hint", hostile))
+	failed := b.Login(page, hostile, "wrong")
+	consentPage := b.Login(page, "alice", interactiontest.AlicePassword)
+	for _, p := range []interactiontest.Answer{page, failed, consentPage} {
+		if strings.Contains(p.Body, "<script") || strings.Contains(p.Body, "<b>") || p.Find("script", "", "") != nil || p.Find("b", "", "") != nil {
+			t.Errorf("the text became markup: %s", p.Body)
+		}
+	}
+	answer := b.Consent(consentPage, "deny")
+	if len(answer.Cookies()) != 0 || answer.Header.Get("Set-Cookie") != "" || answer.Values().Get("state") != hostile {
+		t.Errorf("headers %v, state %q", answer.Header, answer.Values().Get("state"))
+	}
+	failing := b.Get(with(w.WebRequest(), "state", hostile, "scope", hostile))
+	if strings.ContainsAny(failing.Values().Get("error_description"), "<>\"\\\r\n") || failing.Values().Get("state") != hostile {
+		t.Errorf("the description quotes the request: %q", failing.Values().Get("error_description"))
+	}
+}
+
+func TestAnEditedFlowIsRefused(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	page := b.Get(w.WebRequest())
+	action, fields := page.Form(t)
+	fields.Set("username", "alice")
+	fields.Set("password", interactiontest.AlicePassword)
+	flow := fields.Get("flow")
+	for i := 0; i < len(flow); i += 37 {
+		edited := []byte(flow)
+		edited[i] ^= 1
+		fields.Set("flow", string(edited))
+		if answer := b.Post(action, fields); answer.StatusCode != http.StatusBadRequest || len(answer.Cookies()) != 0 {
+			t.Fatalf("byte %d: status %d", i, answer.StatusCode)
+		}
+	}
+}
+
+func TestASealedValueOfAnotherPurposeOrIssuerIsNoFlow(t *testing.T) {
+	w, other := interactiontest.New(t, rand.Reader), interactiontest.New(t, rand.Reader)
+	b, elsewhere := w.Browser(), other.Browser()
+	code := b.SignIn(w.WebRequest()).Values().Get("code")
+	u, _ := url.Parse(w.Issuer)
+	values := []string{code, queryOf(t, elsewhere.Get(other.WebRequest()).URL).Get("flow")}
+	for _, cookie := range b.Jar.Cookies(u) {
+		values = append(values, cookie.Value)
+	}
+	for _, purpose := range []keys.Purpose{keys.PurposePost, keys.PurposeRefresh, keys.PurposeTokenID} {
+		sealed, err := w.Keys.Seal(purpose, []byte("anything"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		values = append(values, sealed)
+	}
+	for _, value := range values {
+		for _, path := range []string{"/login", "/consent", "/authorize"} {
+			if answer := b.Get(w.Issuer + path + "?flow=" + url.QueryEscape(value)); answer.StatusCode != http.StatusBadRequest || answer.Values() != nil {
+				t.Errorf("%s took it: %d", path, answer.StatusCode)
+			}
+		}
+	}
+	if _, err := w.Redeem("web", queryOf(t, b.Get(w.WebRequest("prompt", "login")).URL).Get("flow"), interactiontest.WebRedirect, ""); err == nil {
+		t.Error("a flow was redeemed as a code")
+	}
+}
+
+func TestTwoTabsBothComplete(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	first, second := b.Get(with(w.WebRequest(), "state", "one")), b.Get(with(w.WebRequest(), "state", "two"))
+	for state, page := range map[string]interactiontest.Answer{"one": first, "two": second} {
+		page = b.Login(page, "alice", interactiontest.AlicePassword)
+		if page.IsConsent() {
+			page = b.Consent(page, "allow")
+		}
+		if values := page.Values(); values.Get("code") == "" || values.Get("state") != state {
+			t.Errorf("tab %s: %v %s", state, values, page.Body)
+		}
+	}
+}
+
+func TestTwentyAbandonedFlowsDoNotLockABrowserOut(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	for i := range 20 {
+		b.Get(w.WebRequest("nonce", fmt.Sprint(i, strings.Repeat("n", 500))))
+	}
+	u, _ := url.Parse(w.Issuer)
+	if cookies := b.Jar.Cookies(u); len(cookies) != 1 {
+		t.Errorf("there are %d cookies, want the one of the browser", len(cookies))
+	}
+	if values := b.SignIn(w.WebRequest()).Values(); values.Get("code") == "" {
+		t.Errorf("locked out: %v", values)
+	}
+}
+
+func TestAnAnonymousRequestCausesNoWrite(t *testing.T) {
+	counted := &storagetest.Faulty{}
+	w := interactiontest.New(t, rand.Reader, interactiontest.Store(counted))
+	b := w.Browser()
+	for range 3 {
+		b.Get(w.WebRequest())
+		b.Get(w.WebRequest("prompt", "none"))
+		b.Get(w.Request("client_id", "x"))
+		b.Login(b.Get(w.WebRequest()), "alice", "wrong")
+	}
+	b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
+	if n := counted.Writes(); n != 0 {
+		t.Errorf("%d writes before anyone agreed to anything", n)
+	}
+	b.Consent(b.Get(w.WebRequest()), "allow")
+	if n := counted.Writes(); n != 1 {
+		t.Errorf("%d writes for one consent", n)
+	}
+}
+
+func TestAStoreThatIsAwayIsSaidToTheClient(t *testing.T) {
+	store := &storagetest.Faulty{}
+	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
+	b := w.Browser()
+	b.SignIn(w.WebRequest())
+	store.Always(storagetest.Unavailable)
+	refusedAtTheClient(t, b.Get(w.WebRequest()), "temporarily_unavailable")
+	store.Always(storagetest.None)
+	if values := b.Get(w.WebRequest()).Values(); values.Get("code") == "" {
+		t.Errorf("no code once it is back: %v", values)
+	}
+}
+
+func TestASessionEndsIdleAndAbsolutely(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	b.SignIn(w.WebRequest())
+	for range 3 {
+		w.Advance(7 * time.Hour)
+		if page := b.Get(w.WebRequest()); page.IsLogin() {
+			t.Fatal("ended although it was in use")
+		}
+	}
+	w.Advance(4 * time.Hour)
+	if page := b.Get(w.WebRequest()); !page.IsLogin() {
+		t.Error("outlived its absolute lifetime")
+	}
+	b.SignIn(w.WebRequest())
+	w.Advance(8*time.Hour + time.Second)
+	if page := b.Get(w.WebRequest()); !page.IsLogin() {
+		t.Error("outlived its idle lifetime")
+	}
+}
+
+func TestBeforeTheFirstSyncThereIsAPageThatSaysToWait(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	w.Registry.Remove("identity/" + w.Issuer)
+	answer := w.Browser().Get(w.WebRequest())
+	if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" || !strings.Contains(answer.Body, pages.SentenceBusy) {
+		t.Errorf("status %d, Retry-After %q", answer.StatusCode, answer.Header.Get("Retry-After"))
+	}
+}

@@ -1,0 +1,185 @@
+// Package authorize is the authorization endpoint (RFC 6749 section 3.1, OpenID Connect Core section 3), and the one place that decides what
+// is next in a flow. The pages lead back here and nowhere else.
+//
+//	authorize.go  the ways in: a request by GET, one by POST, and the return from a page
+//	request.go    from parameters to a flow; every rule about what may be asked
+//	scope.go      which of the scopes asked are granted
+//	hints.go      id_token_hint and claims: whom the answer must be about
+//	decide.go     what is next: the login page, the consent page, or the answer
+//	answer.go     the answer: a code or tokens
+//	target.go     how an answer or an error gets to the client
+//
+// Until the client and the redirect URI are known to be good there is no redirect, only a page; from then on every error goes to the client
+// (RFC 6749 section 4.1.2.1).
+package authorize
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/session"
+	"github.com/oauth-operator/oauth-operator/tokenserver/web"
+)
+
+// Handler of the authorization endpoint, GET and POST, for web.Edge.ForBrowser. All fields are needed.
+type Handler struct {
+	Registry *registry.Registry
+	Keys     *keys.Set
+	Flows    *interaction.Flows
+	Sessions *session.Sessions
+	Consents *interaction.Consents
+	Grants   *grant.Service
+	Minter   *mint.Minter
+	Now      func() time.Time
+}
+
+// Handle one request.
+func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
+	if r.Method == http.MethodPost {
+		return h.post(w, r)
+	}
+	params, err := oauth.ParseForm(r, false)
+	if err != nil {
+		return h.begin(w, r, salvage(r.URL.RawQuery), err)
+	}
+	switch {
+	case params.Has("client_id"):
+		return h.begin(w, r, params, nil)
+	case params.Has(interaction.ParamFlow):
+		return h.resume(w, r, params.Get(interaction.ParamFlow))
+	case params.Has(interaction.ParamPosted):
+		params, err := h.Flows.OpenPosted(params.Get(interaction.ParamPosted))
+		if err != nil {
+			return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceFlowExpired}
+		}
+		return h.begin(w, r, params, nil)
+	default:
+		return h.begin(w, r, params, nil)
+	}
+}
+
+// post turns a POSTed request into a GET of the same: it may come from another site's form, and then without our cookies. It sets none
+// either, since they would replace those that the GET is about to send.
+func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
+	body, err := io.ReadAll(io.LimitReader(r.Body, oauth.MaxForm+1))
+	if err != nil {
+		return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceBadRequest}
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	params, err := oauth.ParseForm(r, true)
+	if err != nil {
+		return h.begin(w, r, salvage(string(body)), err)
+	}
+	server, ok := h.Registry.Server()
+	if !ok {
+		return interaction.Unavailable()
+	}
+	sealed, err := h.Flows.SealPosted(known(params))
+	if errors.Is(err, interaction.ErrTooLarge) {
+		return h.begin(w, r, params, oauth.Errorf(oauth.InvalidRequest, "the request is too large"))
+	}
+	if err != nil {
+		return err
+	}
+	return web.Redirect(w, server.Issuer+interaction.PathAuthorize+"?"+interaction.ParamPosted+"="+url.QueryEscape(sealed))
+}
+
+// begin a flow, or fail: failed is what is already known to be wrong with the request.
+func (h *Handler) begin(w http.ResponseWriter, r *http.Request, params oauth.Params, failed error) error {
+	server, ok := h.Registry.Server()
+	if !ok {
+		return interaction.Unavailable()
+	}
+	client, ok := h.Registry.Client(params.Get("client_id"))
+	if !ok {
+		return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidClient, Sentence: pages.SentenceUnknownClient}
+	}
+	web.NoteClient(r.Context(), client.ID)
+	flow := &interaction.Flow{ClientUID: client.UID, Started: h.Now().Unix(), MaxAge: interaction.NoMaxAge}
+	uri, ok := redirectURI(flow, client, params)
+	if !ok {
+		return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceUnknownRedirect}
+	}
+	flow.State, flow.Mode = params.Get("state"), mode(params, uri)
+	visit := &interaction.Visit{Flow: flow, Server: server, Client: client, RedirectURI: uri}
+	if failed == nil {
+		failed = h.read(visit, params)
+	}
+	if failed != nil {
+		return fail(w, r, visit, failed)
+	}
+	return h.next(w, r, visit)
+}
+
+// resume a flow that returns from one of its pages.
+func (h *Handler) resume(w http.ResponseWriter, r *http.Request, sealed string) error {
+	visit, err := h.Flows.Open(r, sealed, interaction.StepResume)
+	if err != nil {
+		return err
+	}
+	web.NoteClient(r.Context(), visit.Client.ID)
+	return h.next(w, r, visit)
+}
+
+// redirectURI of the request: the one it names, or the only one that is registered, where it may be left out (RFC 6749 section 3.1.2.3; OpenID
+// Connect Core section 3.1.2.1 requires it).
+func redirectURI(flow *interaction.Flow, client *registry.Client, params oauth.Params) (string, bool) {
+	requested := params.Get("redirect_uri")
+	flow.RedirectSent = requested != ""
+	if requested == "" {
+		openID := slices.Contains(strings.Split(params.Get("scope"), " "), oauth.ScopeOpenID)
+		if openID || len(client.RedirectURIs) != 1 {
+			return "", false
+		}
+		requested = client.RedirectURIs[0]
+	}
+	return requested, flow.SetRedirect(client.RedirectURIs, requested)
+}
+
+// parameters that the endpoint reads.
+var parameters = []string{
+	"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
+	"prompt", "max_age", "resource", "claims", "login_hint", "id_token_hint", "request", "request_uri", "registration",
+}
+
+// known parameters only: others are ignored (RFC 6749 section 3.1).
+func known(params oauth.Params) oauth.Params {
+	kept := oauth.Params{}
+	for _, name := range parameters {
+		if values := params.All(name); len(values) > 0 {
+			kept[name] = values
+		}
+	}
+	return kept
+}
+
+// salvage what tells where to say that the request is malformed: only what was sent exactly once.
+func salvage(raw string) oauth.Params {
+	params := oauth.Params{}
+	if len(raw) > oauth.MaxForm {
+		return params
+	}
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return params
+	}
+	for _, name := range []string{"client_id", "redirect_uri", "response_type", "response_mode", "state"} {
+		if sent := values[name]; len(sent) == 1 && sent[0] != "" {
+			params[name] = sent
+		}
+	}
+	return params
+}

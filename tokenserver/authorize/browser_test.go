@@ -1,0 +1,195 @@
+//go:build browser
+
+package authorize_test
+
+import (
+	"context"
+	"crypto/rand"
+	"html/template"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+)
+
+// chromium starts a headless Chromium.
+func chromium(t *testing.T, flags ...chromedp.ExecAllocatorOption) context.Context {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()))
+	allocator, cancel := chromedp.NewExecAllocator(context.Background(), append(options, flags...)...)
+	t.Cleanup(cancel)
+	ctx, cancel := chromedp.NewContext(allocator)
+	t.Cleanup(cancel)
+	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return ctx
+}
+
+func do(t *testing.T, ctx context.Context, actions ...chromedp.Action[chromedp.Void]) { //nolint:revive // a testing helper takes t first
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// signIn as alice, and press the button of the consent page.
+func signIn(t *testing.T, browser context.Context, request string) { //nolint:revive // a testing helper takes t first
+	t.Helper()
+	do(t, browser,
+		chromedp.Navigate(request),
+		chromedp.WaitVisible(chromedp.CSS("#username")),
+		chromedp.SendKeys(chromedp.CSS("#username"), "alice"),
+		chromedp.SendKeys(chromedp.CSS("#password"), interactiontest.AlicePassword),
+		chromedp.Click(chromedp.CSS("#login-submit")),
+		chromedp.WaitVisible(chromedp.CSS("#consent-allow")),
+		chromedp.Click(chromedp.CSS("#consent-allow")))
+}
+
+// visits are what a browser brought to an application.
+type visits chan url.Values
+
+func (v visits) await(t *testing.T) url.Values {
+	t.Helper()
+	select {
+	case got := <-v:
+		return got
+	case <-time.After(20 * time.Second):
+		t.Fatal("the browser did not come")
+		return nil
+	}
+}
+
+// keep the parameters of a request to the path.
+func (v visits) keep(path string, then http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != path {
+			return
+		}
+		if err := r.ParseForm(); err == nil {
+			v <- r.Form
+		}
+		if then != nil {
+			then(w, r)
+		}
+	}
+}
+
+func TestChromiumIsSentToTheApplicationAndFromThereToAnotherOfItsHosts(t *testing.T) {
+	start := map[string]func(http.Handler) *httptest.Server{"http": httptest.NewServer, "https": httptest.NewTLSServer}
+	for name, c := range map[string]struct{ callback, home string }{
+		"loopback, then a web page": {"http", "https"}, "a web application on two hosts": {"https", "https"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			atCallback, atHome := make(visits, 5), make(visits, 5)
+			home := start[c.home](atHome.keep("/home", nil))
+			defer home.Close()
+			callback := start[c.callback](atCallback.keep("/callback", func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, home.URL+"/home", http.StatusFound)
+			}))
+			defer callback.Close()
+			w := interactiontest.New(t, rand.Reader)
+			client := w.Client("web")
+			client.RedirectURIs = []string{callback.URL + "/callback"}
+			w.Apply(client)
+			browser := chromium(t, chromedp.Flag("ignore-certificate-errors", true))
+			signIn(t, browser, with(w.WebRequest(), "redirect_uri", client.RedirectURIs[0]))
+			if got := atCallback.await(t); got.Get("code") == "" {
+				t.Errorf("came with %v", got)
+			}
+			atHome.await(t)
+		})
+	}
+}
+
+func TestChromiumIsLetGoToAPrivateUseScheme(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	browser := chromium(t)
+	failed := make(chan *network.EventLoadingFailed, 10)
+	went := make(chan string, 10)
+	if err := chromedp.Listen(browser, func(event any) {
+		switch e := event.(type) {
+		case *network.EventRequestWillBeSent:
+			if strings.HasPrefix(e.Request.URL, interactiontest.PrivateURI+"?") {
+				went <- e.Request.URL
+			}
+		case *network.EventLoadingFailed:
+			failed <- e
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	signIn(t, browser, w.CLIRequest(interactiontest.PrivateURI))
+	select {
+	case e := <-failed: // no app is installed for the scheme; what counts is why it failed
+		if e.BlockedReason != "" {
+			t.Errorf("blocked by %s", e.BlockedReason)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing happened")
+	}
+	if got := queryOf(t, <-went); got.Get("code") == "" {
+		t.Errorf("went with %v", got)
+	}
+}
+
+func TestChromiumPostsTheAnswerByItselfAndAtAClickWithoutScripts(t *testing.T) {
+	for name, flags := range map[string][]chromedp.ExecAllocatorOption{
+		"scripts": nil, "no scripts": {chromedp.Flag("blink-settings", "scriptEnabled=false")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			arrived := make(visits, 5)
+			app := httptest.NewServer(arrived.keep("/callback", nil))
+			defer app.Close()
+			w := interactiontest.New(t, rand.Reader)
+			client := w.Client("hybrid")
+			client.RedirectURIs = []string{app.URL + "/callback"}
+			w.Apply(client)
+			browser := chromium(t, flags...)
+			signIn(t, browser, with(w.HybridRequest("code id_token"), "redirect_uri", client.RedirectURIs[0], "response_mode", "form_post"))
+			if flags != nil {
+				do(t, browser, chromedp.WaitVisible(chromedp.CSS(`form[action$="/callback"] button`)), chromedp.Click(chromedp.CSS("button")))
+			}
+			if got := arrived.await(t); got.Get("code") == "" || got.Get("id_token") == "" || got.Get("state") != "some state" || got.Get("iss") != w.Issuer {
+				t.Errorf("came with %v", got)
+			}
+		})
+	}
+}
+
+func TestARequestThatAnotherSitePostsFindsTheSession(t *testing.T) {
+	arrived := make(visits, 5)
+	app := httptest.NewServer(arrived.keep("/callback", nil))
+	defer app.Close()
+	w := interactiontest.New(t, rand.Reader)
+	client := w.Client("web")
+	client.RedirectURIs = []string{app.URL + "/callback"}
+	w.Apply(client)
+	request := with(w.WebRequest(), "redirect_uri", client.RedirectURIs[0])
+	browser := chromium(t)
+	signIn(t, browser, request)
+	arrived.await(t)
+	form := template.Must(template.New("").Parse(`<form method="post" action="{{.Action}}">
+{{range $name, $values := .Fields}}<input type="hidden" name="{{$name}}" value="{{index $values 0}}">{{end}}<button>Go</button></form>`))
+	other := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "text/html")
+		_ = form.Execute(rw, map[string]any{"Action": w.Issuer + "/authorize", "Fields": queryOf(t, with(request, "prompt", "none"))})
+	}))
+	defer other.Close()
+	// localhost is another site than 127.0.0.1.
+	do(t, browser, chromedp.Navigate(strings.Replace(other.URL, "127.0.0.1", "localhost", 1)), chromedp.Click(chromedp.CSS("button")))
+	if got := arrived.await(t); got.Get("code") == "" {
+		t.Errorf("came with %v", got)
+	}
+}

@@ -1,0 +1,205 @@
+package authorize_test
+
+import (
+	"crypto/rand"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
+)
+
+func TestPromptNoneWithoutASessionIsLoginRequired(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	refusedAtTheClient(t, w.Browser().Get(w.WebRequest("prompt", "none")), "login_required")
+}
+
+func TestPromptNoneWithASessionAndAConsentAnswersAtOnce(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	b.SignIn(w.WebRequest())
+	answer := b.Get(w.WebRequest("prompt", "none"))
+	if answer.Values().Get("code") == "" || len(answer.Hops) != 1 {
+		t.Errorf("no code at once: %v after %d hops", answer.Values(), len(answer.Hops))
+	}
+}
+
+func TestPromptNoneWithoutAConsentIsConsentRequired(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	b.SignIn(w.WebRequest())
+	refusedAtTheClient(t, b.Get(with(w.WebRequest("prompt", "none"), "scope", "openid profile email")), "consent_required")
+}
+
+func TestAnAppOnTheUsersDeviceIsNeverAnsweredSilently(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	client := w.Client("cli")
+	client.Consent = "Skip"
+	w.Apply(client)
+	b := w.Browser()
+	for _, uri := range []string{"http://127.0.0.1:4000/callback", "com.example.app:/callback"} {
+		refusedAtTheClient(t, b.Get(w.CLIRequest(uri, "prompt", "none")), "interaction_required")
+		b.SignIn(w.CLIRequest(uri))
+		page := b.Get(w.CLIRequest(uri))
+		if !page.IsConsent() {
+			t.Fatalf("%s: no page although the client could be anyone: %v", uri, page.Values())
+		}
+		refusedAtTheClient(t, b.Get(w.CLIRequest(uri, "prompt", "none")), "interaction_required")
+		if values := b.Consent(page, "allow").Values(); values.Get("code") == "" {
+			t.Errorf("%s: no code after the page: %v", uri, values)
+		}
+	}
+}
+
+func TestARegisteredSkipAsksNothing(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	request := with(w.WebRequest(), "client_id", "trusted", "redirect_uri", "https://intranet.example.com/callback")
+	b := w.Browser()
+	if values := b.Login(b.Get(request), "alice", interactiontest.AlicePassword).Values(); values.Get("code") == "" {
+		t.Errorf("no code after the login: %v", values)
+	}
+	if page := b.Get(with(request, "scope", "openid offline_access")); !page.IsConsent() {
+		t.Errorf("offline_access was granted without a consent: %v", page.Values())
+	}
+	if page := b.Get(with(request, "prompt", "consent")); !page.IsConsent() {
+		t.Errorf("prompt=consent showed no page: %v", page.Values())
+	}
+}
+
+func TestARememberedConsentThatIncludesOfflineAccessIsEnough(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	request := with(w.WebRequest(), "scope", "openid offline_access")
+	b.SignIn(request)
+	if values := b.Get(with(request, "prompt", "none")).Values(); values.Get("code") == "" {
+		t.Errorf("asked again: %v", values)
+	}
+}
+
+func TestPromptConsentAsksAgainAndTheAnswerEndsIt(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	b.SignIn(w.WebRequest())
+	page := b.Get(w.WebRequest("prompt", "consent"))
+	if !page.IsConsent() {
+		t.Fatalf("no consent page: %v", page.Values())
+	}
+	if values := b.Consent(page, "allow").Values(); values.Get("code") == "" {
+		t.Errorf("no code: %v", values)
+	}
+}
+
+func TestOnlyALoginInTheFlowSatisfiesPromptLoginAndSelectAccount(t *testing.T) {
+	for _, prompt := range []string{"login", "select_account", "login consent"} {
+		w := interactiontest.New(t, rand.Reader)
+		b := w.Browser()
+		b.SignIn(w.WebRequest())
+		first := b.Get(w.WebRequest("prompt", prompt))
+		if !first.IsLogin() {
+			t.Fatalf("prompt=%s was satisfied by an old session: %v", prompt, first.Values())
+		}
+		// A login in another flow is not one in this.
+		b.Login(b.Get(w.WebRequest("prompt", "login")), "alice", interactiontest.AlicePassword)
+		saved := strings.Replace(first.URL, "/login?", "/authorize?", 1)
+		if answer := b.Get(saved); answer.StatusCode != http.StatusBadRequest {
+			t.Errorf("a flow for the login page was taken up elsewhere: %d %v", answer.StatusCode, answer.Values())
+		}
+		w.Advance(time.Minute)
+		answer := b.Login(first, "alice", interactiontest.AlicePassword)
+		if strings.Contains(prompt, "consent") {
+			answer = b.Consent(answer, "allow")
+		}
+		outcome, err := w.Redeem("web", answer.Values().Get("code"), interactiontest.WebRedirect, "")
+		if err != nil {
+			t.Fatalf("prompt=%s: no code after the login: %v", prompt, err)
+		}
+		if !outcome.Grant.AuthTime.Equal(w.Now()) {
+			t.Errorf("auth_time is %s, want that of the login just now", outcome.Grant.AuthTime)
+		}
+	}
+}
+
+func TestALoginInAFlowCountsOnlyForItsOwnSession(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	page := b.Get(w.WebRequest("prompt", "login"))
+	consentPage := b.Login(page, "alice", interactiontest.AlicePassword)
+	// Another tab signs in anew: what the flow saw is no longer the browser's session.
+	b.Login(b.Get(w.WebRequest("prompt", "login")), "alice", interactiontest.AlicePassword)
+	if answer := b.Consent(consentPage, "allow"); !answer.IsLogin() {
+		t.Errorf("another session's login was taken for this flow's: %v", answer.Values())
+	}
+}
+
+func TestMaxAgeForcesALoginOnlyWhenTheSessionIsOlder(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	b.SignIn(w.WebRequest())
+	began := w.Now()
+	w.Advance(2 * time.Minute)
+	answer := b.Get(w.WebRequest("max_age", "120"))
+	outcome, err := w.Redeem("web", answer.Values().Get("code"), interactiontest.WebRedirect, "")
+	if err != nil {
+		t.Fatalf("asked although the login is young enough: %v", err)
+	}
+	if !outcome.Grant.AuthTime.Equal(began) {
+		t.Errorf("auth_time %s, want %s", outcome.Grant.AuthTime, began)
+	}
+	w.Advance(time.Second)
+	refusedAtTheClient(t, b.Get(w.WebRequest("max_age", "120", "prompt", "none")), "login_required")
+	page := b.Get(w.WebRequest("max_age", "120"))
+	if !page.IsLogin() {
+		t.Fatalf("not asked although the login is too old: %v", page.Values())
+	}
+	answer = b.Login(page, "alice", interactiontest.AlicePassword)
+	if outcome, err = w.Redeem("web", answer.Values().Get("code"), interactiontest.WebRedirect, ""); err != nil {
+		t.Fatal(err)
+	}
+	if !outcome.Grant.AuthTime.Equal(w.Now()) {
+		t.Errorf("auth_time %s, want %s", outcome.Grant.AuthTime, w.Now())
+	}
+}
+
+func TestMaxAgeZeroAsksOnceAndDoesNotLoop(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	b.SignIn(w.WebRequest())
+	// The clock stands still: even a login of this very second is not one in this flow.
+	page := b.Get(w.WebRequest("max_age", "0"))
+	w.Advance(time.Second)
+	if !page.IsLogin() {
+		t.Fatalf("not asked: %v", page.Values())
+	}
+	page = b.Login(page, "alice", interactiontest.AlicePassword)
+	if page.Values().Get("code") == "" {
+		t.Errorf("no code after the login: %v %s", page.Values(), page.Body)
+	}
+}
+
+func TestAFlowEndsAfterHalfAnHour(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	page := b.Get(w.WebRequest())
+	w.Advance(30*time.Minute + time.Second)
+	refusedWithAPage(t, b.Login(page, "alice", interactiontest.AlicePassword), pages.SentenceFlowExpired)
+}
+
+func TestAnIDTokenHintAsksForThatUser(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	ofAlice := b.SignIn(w.LegacyRequest("id_token")).Values().Get("id_token")
+	accessToken := b.SignIn(w.LegacyRequest("token")).Values().Get("access_token")
+	if values := b.SignIn(w.WebRequest("id_token_hint", ofAlice)).Values(); values.Get("code") == "" {
+		t.Errorf("alice is signed in, and yet: %v", values)
+	}
+	refusedAtTheClient(t, b.Get(w.WebRequest("id_token_hint", accessToken)), "invalid_request")
+	other := w.Browser()
+	other.Login(other.Get(w.WebRequest()), "bob", interactiontest.BobPassword)
+	refusedAtTheClient(t, other.Get(w.WebRequest("id_token_hint", ofAlice, "prompt", "none")), "login_required")
+	page := other.Get(w.WebRequest("id_token_hint", ofAlice))
+	refusedAtTheClient(t, other.Login(page, "bob", interactiontest.BobPassword), "login_required")
+	asked := other.Get(w.WebRequest("claims", `{"id_token":{"sub":{"value":"subject-alice"}}}`, "prompt", "none"))
+	refusedAtTheClient(t, asked, "login_required")
+}

@@ -1,0 +1,174 @@
+package authorize_test
+
+import (
+	"crypto/rand"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
+)
+
+// refusedWithAPage fails the test unless the answer is a page that sends the browser nowhere.
+func refusedWithAPage(t *testing.T, answer interactiontest.Answer, sentence string) {
+	t.Helper()
+	if answer.StatusCode != http.StatusBadRequest || answer.Header.Get("Location") != "" {
+		t.Errorf("status %d, Location %q; want a page with 400", answer.StatusCode, answer.Header.Get("Location"))
+	}
+	if heading := answer.Find("h1", "", ""); heading == nil || !strings.Contains(html(answer.Body), sentence) {
+		t.Errorf("the page does not say %q: %s", sentence, answer.Body)
+	}
+}
+
+// html undoes the escapes that our sentences contain.
+func html(body string) string { return strings.NewReplacer("&#39;", "'").Replace(body) }
+
+// refusedAtTheClient fails the test unless the answer is an error that goes to the client, with state and issuer.
+func refusedAtTheClient(t *testing.T, answer interactiontest.Answer, code string) {
+	t.Helper()
+	values := answer.Values()
+	if answer.StatusCode != http.StatusSeeOther || values.Get("error") != code {
+		t.Fatalf("status %d, error %q (%s); want %s. %s", answer.StatusCode, values.Get("error"), values.Get("error_description"), code, answer.Body)
+	}
+	if values.Get("state") != "some state" {
+		t.Errorf("state %q, want it unchanged", values.Get("state"))
+	}
+	if values.Get("iss") == "" || !strings.HasPrefix(answer.URL, values.Get("iss")) {
+		t.Errorf("iss %q, want the issuer", values.Get("iss"))
+	}
+	if values.Has("code") || values.Has("access_token") || values.Has("id_token") {
+		t.Error("the error comes with a code or a token")
+	}
+}
+
+func TestAnUnknownClientGetsAPageAndNoRedirect(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	for _, id := range []string{"nobody", "WEB", "web ", "", "uid-web"} {
+		refusedWithAPage(t, b.Get(w.Request("client_id", id, "redirect_uri", interactiontest.WebRedirect, "response_type", "code")),
+			pages.SentenceUnknownClient)
+	}
+}
+
+func TestASuspendedClientIsAnUnknownClient(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	suspended := w.Client("web")
+	suspended.Suspended = true
+	w.Apply(suspended)
+	refusedWithAPage(t, w.Browser().Get(w.WebRequest()), pages.SentenceUnknownClient)
+}
+
+func TestRedirectURIsAreComparedAsExactStrings(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	for _, uri := range []string{
+		"https://shop.example.com/callback/", "https://shop.example.com/Callback", "https://SHOP.example.com/callback",
+		"HTTPS://shop.example.com/callback", "https://shop.example.com:443/callback", "https://shop.example.com/callback?x=1",
+		"https://shop.example.com/callback?", "https://shop.example.com/callback#", "https://shop.example.com/callback#x",
+		"https://shop.example.com/%63allback", "https://shop.example.com/callback%2e", "https://shop.example.com/callback/..;/",
+		"https://shop.example.com//callback", "https://shop.example.com/./callback", "https://evil.example.com/callback",
+		"https://shop.example.com@evil.example.com/callback", "https://shop.example.com\\@evil.example.com/callback",
+		"https://evil.example.com\\.shop.example.com/callback", "https://shop.example.com/callback\t", "\thttps://shop.example.com/callback",
+		"https://shop.example.com/callback ", "https://shop.example.com/call\nback", "http://shop.example.com/callback",
+		"//shop.example.com/callback", "/callback", "https://xn--shop-xyz.example.com/callback", "https://shop.example.com./callback",
+		"javascript:alert(1)", "data:text/html,x", "https://shop.example.com/callback?code=1", "https://shop.example.com/callback?state=1",
+		"https://shop.example.com/callback?iss=1", "https://shop.example.com/callback?error=1", "https://shop.example.com/callback?id_token=1",
+		"https://shop.example.com/callback?response=1", "https://shop.example.com/callback?access_token=1",
+	} {
+		refusedWithAPage(t, b.Get(w.Request("client_id", "web", "redirect_uri", uri, "response_type", "code", "scope", "openid", "state", "s")),
+			pages.SentenceUnknownRedirect)
+	}
+}
+
+func TestARedirectURIIsDecodedOnce(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	twice := url.QueryEscape(url.QueryEscape(interactiontest.WebRedirect))
+	refusedWithAPage(t, w.Browser().Get(w.Issuer+"/authorize?client_id=web&response_type=code&scope=openid&redirect_uri="+twice),
+		pages.SentenceUnknownRedirect)
+}
+
+func TestAnHTTPRedirectToAnotherHostThanLoopbackRefusesTheClient(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	client := w.Client("web")
+	client.RedirectURIs = []string{"http://shop.example.com/callback"}
+	w.Apply(client)
+	refusedWithAPage(t, w.Browser().Get(w.Request("client_id", "web", "redirect_uri", "http://shop.example.com/callback",
+		"response_type", "code", "scope", "openid")), pages.SentenceUnknownClient)
+}
+
+func TestThePortOfALoopbackRedirectIsFreeAndNothingElseIs(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	for _, uri := range []string{
+		"http://127.0.0.1/callback", "http://127.0.0.1:51004/callback", "http://[::1]:8000/callback", "http://[::1]:51004/callback",
+		"http://[::1]/callback", "com.example.app:/callback",
+	} {
+		answer := b.SignIn(w.CLIRequest(uri))
+		location, _, _ := strings.Cut(answer.Header.Get("Location"), "?")
+		if location != uri {
+			t.Fatalf("answered at %q, want %q: %s", location, uri, answer.Body)
+		}
+		if _, err := w.Redeem("cli", answer.Values().Get("code"), uri, interactiontest.Verifier); err != nil {
+			t.Errorf("the code for %s: %v", uri, err)
+		}
+	}
+	for _, uri := range []string{
+		"http://localhost:51004/callback", "http://127.0.0.2:51004/callback", "http://127.0.0.1:51004/other", "http://127.0.0.1:51004/callback?a=b",
+		"https://127.0.0.1:51004/callback", "http://127.1:51004/callback", "http://2130706433/callback", "http://127.0.0.1:51004@evil.example/callback",
+		"http://127.0.0.1:/callback", "http://127.0.0.1:99999/callback", "http://127.0.0.1:080/callback", "http://[::ffff:127.0.0.1]/callback",
+	} {
+		refusedWithAPage(t, b.Get(w.CLIRequest(uri)), pages.SentenceUnknownRedirect)
+	}
+}
+
+func TestTheRedirectURIMayBeLeftOutWithOneRegisteredAndWithoutOpenID(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	answer := b.SignIn(w.Request("client_id", "web", "response_type", "code", "scope", "profile"))
+	if !strings.HasPrefix(answer.Header.Get("Location"), interactiontest.WebRedirect+"?") {
+		t.Fatalf("answered at %q", answer.Header.Get("Location"))
+	}
+	if _, err := w.Redeem("web", answer.Values().Get("code"), "", ""); err != nil {
+		t.Errorf("a token request that leaves it out as well: %v", err)
+	}
+	refusedWithAPage(t, b.Get(w.Request("client_id", "web", "response_type", "code", "scope", "openid")), pages.SentenceUnknownRedirect)
+	refusedWithAPage(t, b.Get(w.Request("client_id", "cli", "response_type", "code", "scope", "profile")), pages.SentenceUnknownRedirect)
+}
+
+func TestAChangeOfRegistrationStopsAFlow(t *testing.T) {
+	for name, change := range map[string]func(w *interactiontest.World){
+		"redirect removed": func(w *interactiontest.World) {
+			client := w.Client("web")
+			client.RedirectURIs = []string{"https://shop.example.com/other"}
+			w.Apply(client)
+		},
+		"client removed": func(w *interactiontest.World) { w.Registry.Remove("identity/web") },
+		"client suspended": func(w *interactiontest.World) {
+			client := w.Client("web")
+			client.Suspended = true
+			w.Apply(client)
+		},
+		"client created again": func(w *interactiontest.World) {
+			client := w.Client("web")
+			client.UID = "uid-another"
+			w.Apply(client)
+		},
+		"grant type removed": func(w *interactiontest.World) {
+			client := w.Client("web")
+			client.GrantTypes = []string{"client_credentials"}
+			w.Apply(client)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := interactiontest.New(t, rand.Reader)
+			atLogin, atConsent := w.Browser(), w.Browser()
+			loginPage := atLogin.Get(w.WebRequest())
+			consentPage := atConsent.Login(atConsent.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
+			change(w)
+			refusedWithAPage(t, atLogin.Login(loginPage, "alice", interactiontest.AlicePassword), pages.SentenceFlowChanged)
+			refusedWithAPage(t, atConsent.Consent(consentPage, "allow"), pages.SentenceFlowChanged)
+		})
+	}
+}

@@ -1,0 +1,276 @@
+package authorize_test
+
+import (
+	"crypto/rand"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
+)
+
+// without gives the request with some parameters removed.
+func without(request string, names ...string) string {
+	u, _ := url.Parse(request)
+	values := u.Query()
+	for _, name := range names {
+		values.Del(name)
+	}
+	u.RawQuery = values.Encode()
+	return u.String()
+}
+
+// with gives the request with a parameter set, in place of what it was.
+func with(request string, pairs ...string) string {
+	u, _ := url.Parse(request)
+	values := u.Query()
+	for i := 0; i < len(pairs); i += 2 {
+		values.Set(pairs[i], pairs[i+1])
+	}
+	u.RawQuery = values.Encode()
+	return u.String()
+}
+
+func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	web, cli, legacy := w.WebRequest(), w.CLIRequest(interactiontest.LoopbackURI), w.LegacyRequest("id_token token")
+	hybrid := w.HybridRequest("code id_token")
+	for name, c := range map[string]struct{ request, code string }{
+		"no response_type":                 {without(web, "response_type"), "invalid_request"},
+		"empty response_type":              {with(web, "response_type", ""), "invalid_request"},
+		"unknown response_type":            {with(web, "response_type", "device"), "unsupported_response_type"},
+		"response_type none":               {with(web, "response_type", "none"), "unsupported_response_type"},
+		"code twice in response_type":      {with(web, "response_type", "code code"), "unsupported_response_type"},
+		"implicit for a code client":       {with(web, "response_type", "token"), "unauthorized_client"},
+		"code for an implicit client":      {with(legacy, "response_type", "code"), "unauthorized_client"},
+		"form_post to an app":              {with(cli, "redirect_uri", interactiontest.PrivateURI, "response_mode", "form_post"), "invalid_request"},
+		"response_mode unknown":            {with(web, "response_mode", "x"), "invalid_request"},
+		"response_mode query for a hybrid": {with(hybrid, "response_mode", "query"), "invalid_request"},
+		"hybrid for a code client":         {with(web, "response_type", "code id_token"), "unauthorized_client"},
+		"hybrid for an implicit client":    {with(legacy, "response_type", "code token"), "unauthorized_client"},
+		"hybrid id_token without nonce":    {without(hybrid, "nonce"), "invalid_request"},
+		"hybrid without challenge":         {without(hybrid, "code_challenge", "code_challenge_method"), "invalid_request"},
+		"an acr that must be met":          {with(web, "claims", `{"id_token":{"acr":{"essential":true,"values":["x"]}}}`), "unmet_authentication_requirements"},
+		"response_mode query for tokens":   {with(legacy, "response_mode", "query"), "invalid_request"},
+		"a parameter twice":                {web + "&scope=openid", "invalid_request"},
+		"a parameter twice, once empty":    {web + "&nonce=&nonce=x", "invalid_request"},
+		"response_type twice":              {web + "&response_type=code", "invalid_request"},
+		"request object":                   {with(web, "request", "e30.e30."), "request_not_supported"},
+		"request_uri":                      {with(web, "request_uri", "urn:x"), "request_uri_not_supported"},
+		"registration":                     {with(web, "registration", "{}"), "registration_not_supported"},
+		"unknown scope without openid":     {with(web, "scope", "profile nothing"), "invalid_scope"},
+		"malformed scope":                  {with(web, "scope", "openid \"x\""), "invalid_scope"},
+		"id_token without openid":          {with(legacy, "scope", "profile"), "invalid_scope"},
+		"id_token without nonce":           {without(legacy, "nonce"), "invalid_request"},
+		"unknown prompt":                   {with(web, "prompt", "create"), "invalid_request"},
+		"prompt none with another":         {with(web, "prompt", "none login"), "invalid_request"},
+		"max_age no number":                {with(web, "max_age", "soon"), "invalid_request"},
+		"max_age negative":                 {with(web, "max_age", "-1"), "invalid_request"},
+		"unknown resource":                 {with(web, "resource", "https://nowhere.example.com"), "invalid_target"},
+		"relative resource":                {with(web, "resource", "orders"), "invalid_target"},
+		"claims no object":                 {with(web, "claims", "[]"), "invalid_request"},
+		"forged id_token_hint":             {with(web, "id_token_hint", "e30.e30.e30"), "invalid_request"},
+		"public client without challenge":  {without(cli, "code_challenge", "code_challenge_method"), "invalid_request"},
+		"method without challenge":         {without(cli, "code_challenge"), "invalid_request"},
+		"challenge without method":         {without(cli, "code_challenge_method"), "invalid_request"},
+		"method plain":                     {with(cli, "code_challenge_method", "plain"), "invalid_request"},
+		"unknown method":                   {with(cli, "code_challenge_method", "S512"), "invalid_request"},
+		"malformed challenge":              {with(cli, "code_challenge", "short"), "invalid_request"},
+		"challenge of a confidential one":  {with(web, "code_challenge", interactiontest.Challenge()), "invalid_request"},
+		"a confidential one that needs it": {with(web, "client_id", "strict", "redirect_uri", "https://strict.example.com/callback"), "invalid_request"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			answer := w.Browser().Get(c.request)
+			refusedAtTheClient(t, answer, c.code)
+			if cookies := answer.Cookies(); len(cookies) != 0 {
+				t.Errorf("an error sets cookies: %v", cookies)
+			}
+			fragment := strings.Contains(queryOf(t, c.request).Get("response_type"), "token")
+			if strings.Contains(answer.Header.Get("Location"), "#") != fragment {
+				t.Errorf("answered at %s; in the fragment: want %v", answer.Header.Get("Location"), fragment)
+			}
+		})
+	}
+}
+
+func TestTheOrderOfAResponseTypesWordsMeansNothing(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	for _, words := range []string{"id_token token", "token id_token"} {
+		values := w.Browser().SignIn(w.LegacyRequest(words)).Values()
+		if values.Get("id_token") == "" || values.Get("access_token") == "" {
+			t.Errorf("%s: answered %v", words, slices.Sorted(maps.Keys(values)))
+		}
+	}
+}
+
+func TestImplicitIsOnlyForClientsWhoseRuleListsIt(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	w.Server.AllowedClients[0].GrantTypes = []string{"authorization_code", "refresh_token", "client_credentials"}
+	w.Apply(w.Server)
+	refusedWithAPage(t, w.Browser().Get(w.LegacyRequest("token")), pages.SentenceUnknownClient)
+}
+
+func TestUnknownParametersAreIgnoredAndEmptyOnesAreAbsent(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	request := w.WebRequest("x", "y", "prompt", "", "max_age", "", "nonce", "", "display", "popup", "ui_locales", "de", "acr_values", "1",
+		"claims", `{"id_token":{"acr":{"values":["1"]}}}`)
+	if answer := w.Browser().SignIn(request); answer.Values().Get("code") == "" {
+		t.Errorf("no code: %v %s", answer.Values(), answer.Body)
+	}
+}
+
+func TestScopesThatAClientMayNotHaveAreDroppedWhenOpenIDIsAsked(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	answer := w.Browser().SignIn(w.WebRequest("scope", "ignored"))
+	refusedAtTheClient(t, answer, "invalid_request") // twice, as WebRequest has one
+	answer = w.Browser().SignIn(with(w.WebRequest(), "scope", "openid nothing email phone"))
+	outcome, err := w.Redeem("web", answer.Values().Get("code"), interactiontest.WebRedirect, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(outcome.Scopes, []string{"openid", "email"}) {
+		t.Errorf("granted %v, want openid and email", outcome.Scopes)
+	}
+}
+
+func TestAnAbsentScopeStandsForAllButOpenIDAndOfflineAccess(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	answer := w.Browser().SignIn(with(w.WebRequest(), "scope", ""))
+	outcome, err := w.Redeem("web", answer.Values().Get("code"), interactiontest.WebRedirect, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(outcome.Scopes, []string{"profile", "email", interactiontest.ScopeReadOrders}) {
+		t.Errorf("granted %v", outcome.Scopes)
+	}
+}
+
+func TestAResourceCutsTheScopesAndNamesTheAudience(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	answer := w.Browser().SignIn(with(w.WebRequest(), "scope", "profile orders:read", "resource", interactiontest.OrdersAPI))
+	outcome, err := w.Redeem("web", answer.Values().Get("code"), interactiontest.WebRedirect, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(outcome.Audience, []string{interactiontest.OrdersAPI}) {
+		t.Errorf("audience %v", outcome.Audience)
+	}
+}
+
+func TestTheAnswerNamesTheIssuerWhateverTheHostHeaderSays(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	for _, request := range []string{w.WebRequest(), with(w.WebRequest(), "response_mode", "fragment"), w.LegacyRequest("id_token")} {
+		answer := w.Browser().SignIn(request)
+		if got := answer.Values().Get("iss"); got != w.Issuer {
+			t.Errorf("success: iss %q, want %q", got, w.Issuer)
+		}
+		answer = w.Browser().Get(with(request, "max_age", "x"))
+		if got := answer.Values().Get("iss"); got != w.Issuer || answer.Values().Get("error") == "" {
+			t.Errorf("error: iss %q, want %q", got, w.Issuer)
+		}
+	}
+	b := w.Browser()
+	for _, request := range []string{w.WebRequest(), with(w.WebRequest(), "max_age", "x")} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, request, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = "evil.example.com"
+		r.Header.Set("X-Forwarded-Host", "evil.example.com")
+		r.Header.Set("X-Forwarded-Proto", "https")
+		r.Header.Set("Forwarded", "host=evil.example.com;proto=https")
+		answer := b.Do(r)
+		for _, hop := range answer.Hops {
+			if strings.Contains(hop.To, "evil") {
+				t.Errorf("a forged host is in the redirect to %s", hop.To)
+			}
+		}
+		if strings.Contains(answer.Body, "evil") {
+			t.Error("a forged host is in the page")
+		}
+	}
+}
+
+func TestARequestOfTheLargestStateAndNonceFits(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	// The worst characters there are for an encoding, and 512 bytes of all else.
+	state, nonce := strings.Repeat("\"\\<&\x01é", 512/7)+"xxxxxxxx", strings.Repeat("<\"&\\", 512/4)
+	request := with(w.CLIRequest("http://127.0.0.1:51004/callback"), "state", state, "nonce", nonce, "claims", `{"id_token":{"auth_time":{"essential":true}}}`,
+		"resource", interactiontest.OrdersAPI, "login_hint", strings.Repeat("u", 200), "scope", "openid profile email offline_access orders:read")
+	if len(state) < 512 || len(nonce) < 512 {
+		t.Fatalf("state has %d bytes, nonce %d", len(state), len(nonce))
+	}
+	b := w.Browser()
+	answer := b.SignIn(request)
+	if got := answer.Values().Get("state"); got != state {
+		t.Errorf("state came back as %q: %s", got, answer.Body)
+	}
+	for _, hop := range answer.Hops {
+		if u, _ := url.Parse(hop.To); len(u.Query().Get("flow")) > 3<<10 {
+			t.Errorf("a flow of %d bytes", len(u.Query().Get("flow")))
+		}
+	}
+	outcome, err := w.Redeem("cli", answer.Values().Get("code"), "http://127.0.0.1:51004/callback", interactiontest.Verifier)
+	if err != nil || outcome.Grant.Nonce != nonce {
+		t.Errorf("the nonce did not arrive: %v", err)
+	}
+}
+
+func TestALargerRequestIsInvalid(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	refusedAtTheClient(t, w.Browser().Get(w.WebRequest("nonce", strings.Repeat("n", 2200))), "invalid_request")
+	signedIn := w.Browser()
+	signedIn.SignIn(w.WebRequest())
+	refusedAtTheClient(t, signedIn.Get(w.WebRequest("nonce", strings.Repeat("n", 2200))), "invalid_request")
+}
+
+func TestTheRequestMayBePosted(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	b.SignIn(w.WebRequest())
+	u, _ := url.Parse(w.WebRequest("prompt", "none"))
+	posted := w.Browser().PostOnce(w.Issuer+"/authorize", u.Query())
+	location := posted.Header.Get("Location")
+	if posted.StatusCode != http.StatusSeeOther || !strings.HasPrefix(location, w.Issuer+"/authorize?posted=") {
+		t.Fatalf("status %d, Location %q", posted.StatusCode, location)
+	}
+	if len(posted.Cookies()) != 0 {
+		t.Errorf("a POST sets cookies: %v", posted.Cookies())
+	}
+	if answer := b.Get(location); answer.Values().Get("code") == "" {
+		t.Errorf("the browser's session was not used: %v", answer.Values())
+	}
+	w.Advance(31 * time.Minute)
+	refusedWithAPage(t, b.Get(location), pages.SentenceFlowExpired)
+}
+
+func TestAPostedRequestIsNoFlowAndAFlowIsNoPostedRequest(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	u, _ := url.Parse(w.WebRequest())
+	posted := queryOf(t, w.Browser().PostOnce(w.Issuer+"/authorize", u.Query()).Header.Get("Location")).Get("posted")
+	page := b.Get(w.WebRequest())
+	flow := queryOf(t, page.URL).Get("flow")
+	for _, address := range []string{
+		"/authorize?flow=" + posted, "/login?flow=" + posted, "/consent?flow=" + posted, "/authorize?posted=" + flow,
+		"/authorize?flow=" + flow, "/consent?flow=" + flow,
+	} {
+		if answer := b.Get(w.Issuer + address); answer.StatusCode != http.StatusBadRequest || answer.Header.Get("Location") != "" {
+			t.Errorf("%s: status %d", address[:12], answer.StatusCode)
+		}
+	}
+}
+
+func queryOf(t *testing.T, address string) url.Values {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Query()
+}

@@ -1,0 +1,69 @@
+package authorize
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+)
+
+// maxResources bounds the work that one request can ask for.
+const maxResources = 16
+
+// readScope: what the client may not have is dropped in an authentication request (OpenID Connect Core section 3.1.2.1) and an error in any
+// other (RFC 6749 section 4.1.2.1). What is granted in the end is said with the token.
+func readScope(v *interaction.Visit, params oauth.Params) error {
+	asked, err := oauth.ParseScope(params.Get("scope"))
+	if err != nil {
+		return err
+	}
+	openID := slices.Contains(asked, oauth.ScopeOpenID)
+	if openID && !v.Client.MayHave(oauth.ScopeOpenID) {
+		return oauth.Errorf(oauth.InvalidScope, "the client may not ask for scope openid")
+	}
+	if !openID && v.Flow.Asks("id_token") {
+		return oauth.Errorf(oauth.InvalidScope, "a response_type with id_token needs the scope openid")
+	}
+	scopes, _, err := v.Client.ResolveScope(asked, openID)
+	if errors.Is(err, registry.ErrInvalidScope) {
+		return oauth.Errorf(oauth.InvalidScope, "a scope is unknown, or not one that this client may ask for")
+	}
+	if err != nil {
+		return err
+	}
+	v.Flow.Scopes = withoutUselessOffline(v, scopes)
+	return nil
+}
+
+// withoutUselessOffline drops offline_access where no refresh token can follow (OpenID Connect Core section 11).
+func withoutUselessOffline(v *interaction.Visit, scopes []string) []string {
+	if v.Flow.Asks("code") && v.Client.HasGrant(oauth.GrantRefreshToken) {
+		return scopes
+	}
+	return slices.DeleteFunc(scopes, func(scope string) bool { return scope == oauth.ScopeOfflineAccess })
+}
+
+// readResources: who the token is for, and the scopes cut to that (RFC 8707 section 2).
+func readResources(v *interaction.Visit, params oauth.Params) error {
+	resources := params.All("resource")
+	if len(resources) > maxResources {
+		return oauth.Errorf(oauth.InvalidTarget, "there are more than %d resources", maxResources)
+	}
+	_, remaining, err := audience(v.Client, v.Flow.Scopes, resources)
+	if err != nil {
+		return err
+	}
+	v.Flow.Resources, v.Flow.Scopes = resources, remaining
+	return nil
+}
+
+// audience of a token, in the protocol's words.
+func audience(client *registry.Client, scopes, resources []string) (aud, remaining []string, err error) {
+	aud, remaining, err = client.Audience(scopes, resources)
+	if errors.Is(err, registry.ErrInvalidTarget) {
+		return nil, nil, oauth.Errorf(oauth.InvalidTarget, "a resource is unknown, or does not allow this client")
+	}
+	return aud, remaining, err
+}
