@@ -1,0 +1,396 @@
+package clientauth_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/web"
+)
+
+// newWorld has two rooms that say who asks: one for every client, and one for confidential clients.
+func newWorld(t *testing.T) *granttest.World {
+	t.Helper()
+	w := granttest.New(t)
+	w.Route("/who", func(rw http.ResponseWriter, r *http.Request) error {
+		form, err := oauth.ParseForm(r, true)
+		if err != nil {
+			return err
+		}
+		client, err := w.Clients.Authenticate(r, form)
+		if err != nil {
+			return err
+		}
+		return web.JSON(rw, http.StatusOK, map[string]string{"client": client.ID})
+	})
+	w.Route("/confidential", func(rw http.ResponseWriter, r *http.Request) error {
+		form, err := oauth.ParseForm(r, true)
+		if err != nil {
+			return err
+		}
+		client, err := w.Clients.AuthenticateConfidential(r, form)
+		if err != nil {
+			return err
+		}
+		return web.JSON(rw, http.StatusOK, map[string]string{"client": client.ID})
+	})
+	return w
+}
+
+// request with a form, and an Authorization header unless it is empty.
+func request(w *granttest.World, authorization string, pairs ...string) *http.Request {
+	r := w.Form("/who", registration.Client{}, pairs...)
+	if authorization != "" {
+		r.Header.Set("Authorization", authorization)
+	}
+	return r
+}
+
+// basic header as many clients make it: without form-encoding.
+func basic(id, secret string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(id+":"+secret))
+}
+
+// encoded is a Basic header as RFC 6749 section 2.3.1 has it.
+func encoded(id, secret string) string { return basic(url.QueryEscape(id), url.QueryEscape(secret)) }
+
+func by(method string) registration.Client {
+	c := granttest.Client("shop." + method)
+	c.AuthMethod = method
+	if method == oauth.AuthMethodNone {
+		c.Credentials = nil
+	}
+	return c
+}
+
+var methods = []string{oauth.AuthMethodSecretBasic, oauth.AuthMethodSecretPost, oauth.AuthMethodNone}
+
+func TestAClientUsesTheMethodThatItRegistered(t *testing.T) {
+	w := newWorld(t)
+	for _, registered := range methods {
+		c := w.AddClient(by(registered))
+		for used, r := range map[string]*http.Request{
+			oauth.AuthMethodSecretBasic: request(w, encoded(c.ID, granttest.Secret)),
+			oauth.AuthMethodSecretPost:  request(w, "", "client_id", c.ID, "client_secret", granttest.Secret),
+			oauth.AuthMethodNone:        request(w, "", "client_id", c.ID),
+		} {
+			a := w.Do(r)
+			if used == registered {
+				if w.OK(a).String("client") != c.ID {
+					t.Errorf("%s is taken for %s", c.ID, a.Body)
+				}
+				continue
+			}
+			if a.Status != 401 || a.Error() != "invalid_client" {
+				t.Errorf("%s, registered for %s: the answer is %d %s", used, registered, a.Status, a.Body)
+			}
+		}
+	}
+}
+
+func TestTheExampleOfRFC6749Authenticates(t *testing.T) {
+	w := newWorld(t)
+	c := granttest.Client("s6BhdRkqt3")
+	c.Credentials = []registration.Credential{granttest.Credential("c1", "7Fjfp0ZBr1KtDRbnfVdmIw")}
+	w.AddClient(c)
+	w.OK(w.Do(request(w, "Basic czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3")))
+}
+
+func TestASecretWorksFormEncodedAndAsItIs(t *testing.T) {
+	for _, secret := range []string{
+		granttest.Secret, "100%", "%41BC", "%zz", "a+b", "a b", "a:b:c", ":", "a&b=c", "%2B+%2b", `"\`, " %&+£€", "пароль-密码", strings.Repeat("x", 4096),
+	} {
+		for _, method := range methods[:2] {
+			w := newWorld(t)
+			c := by(method)
+			c.Credentials = []registration.Credential{granttest.Credential("c1", secret)}
+			w.AddClient(c)
+			if method == oauth.AuthMethodSecretPost {
+				w.OK(w.Do(request(w, "", "client_id", c.ID, "client_secret", secret)))
+				w.Refused(w.Do(request(w, "", "client_id", c.ID, "client_secret", url.QueryEscape(secret)+"%")), 401, "invalid_client")
+				continue
+			}
+			w.OK(w.Do(request(w, encoded(c.ID, secret))))
+			w.OK(w.Do(request(w, basic(c.ID, secret))))
+			w.Refused(w.Do(request(w, basic(c.ID, secret+"x"))), 401, "invalid_client")
+			w.Refused(w.Do(request(w, encoded(c.ID, url.QueryEscape(secret)+"%"))), 401, "invalid_client")
+		}
+	}
+}
+
+func TestAnIdentifierWorksFormEncodedAndAsItIs(t *testing.T) {
+	w := newWorld(t)
+	for _, id := range []string{"shop.web", "https://shop.example.com/client", "a+b", "a%20b", "ä"} {
+		c := w.AddClient(granttest.Client(id))
+		w.OK(w.Do(request(w, encoded(c.ID, granttest.Secret))))
+		if !strings.Contains(id, ":") {
+			w.OK(w.Do(request(w, basic(c.ID, granttest.Secret))))
+		}
+	}
+}
+
+func TestMoreThanOneMethodInARequestIsRefused(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
+	header := encoded(c.ID, granttest.Secret)
+	two := request(w, header)
+	two.Header.Add("Authorization", header)
+	for what, r := range map[string]*http.Request{
+		"Basic and a posted secret":         request(w, header, "client_id", c.ID, "client_secret", granttest.Secret),
+		"Basic and a secret without an id":  request(w, header, "client_secret", granttest.Secret),
+		"Basic and an assertion":            request(w, header, "client_assertion", "x"),
+		"a posted secret and an assertion":  request(w, "", "client_id", c.ID, "client_secret", granttest.Secret, "client_assertion", "x"),
+		"another scheme and a secret":       request(w, "Bearer x", "client_id", c.ID, "client_secret", granttest.Secret),
+		"two headers":                       two,
+		"Basic and another client's id":     request(w, header, "client_id", "shop.other"),
+		"Basic and an id that is no string": request(w, header, "client_id", c.ID+"\n"),
+	} {
+		a := w.Do(r)
+		if a.Status != 400 || a.Error() != "invalid_request" {
+			t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)
+		}
+	}
+	w.OK(w.Do(request(w, header, "client_id", c.ID)))
+	w.OK(w.Do(request(w, header, "client_id", "", "client_secret", "", "client_assertion", "")))
+	if len(w.Used) != 2 {
+		t.Errorf("credentials were used %d times, want 2", len(w.Used))
+	}
+}
+
+func TestAPublicClientThatSendsASecretIsRefused(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(by(oauth.AuthMethodNone))
+	// Even one that it had before it was made public.
+	had := by(oauth.AuthMethodNone)
+	had.ID, had.UID, had.Credentials = "shop.had", "had-uid", []registration.Credential{granttest.Credential("c1", granttest.Secret)}
+	w.AddClient(had)
+	for _, id := range []string{c.ID, had.ID} {
+		for what, r := range map[string]*http.Request{
+			"a posted secret":          request(w, "", "client_id", id, "client_secret", granttest.Secret),
+			"Basic":                    request(w, encoded(id, granttest.Secret)),
+			"Basic without a secret":   request(w, basic(id, "")),
+			"a scheme that is unknown": request(w, "Negotiate x", "client_id", id),
+		} {
+			if a := w.Do(r); a.Status != 401 || a.Error() != "invalid_client" {
+				t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)
+			}
+		}
+		w.OK(w.Do(request(w, "", "client_id", id, "client_secret", "")))
+	}
+}
+
+func TestOnlyConfidentialClientsAreConfidential(t *testing.T) {
+	w := newWorld(t)
+	public, shop := w.AddClient(by(oauth.AuthMethodNone)), w.AddClient(by(oauth.AuthMethodSecretBasic))
+	w.Refused(w.Post("/confidential", public), 401, "invalid_client")
+	w.OK(w.Post("/confidential", shop))
+}
+
+// Who guesses identifiers learns nothing: neither from the answer nor from the work.
+func TestEveryClientThatIsNotWhoItSaysIsAnsweredAlikeAndCostsTheSame(t *testing.T) {
+	w := newWorld(t)
+	served := w.AddClient(by(oauth.AuthMethodSecretBasic))
+	post, public := w.AddClient(by(oauth.AuthMethodSecretPost)), w.AddClient(by(oauth.AuthMethodNone))
+	suspended, refused, gone, bare := granttest.Client("shop.suspended"), granttest.Client("shop.refused"), granttest.Client("shop.gone"), granttest.Client("shop.bare")
+	suspended.Suspended = true
+	refused.Scopes, refused.RedirectURIs = []string{"openid"}, []string{"com.unknown.app:/cb"}
+	bare.Credentials = nil
+	rotating := granttest.Client("shop.rotating")
+	rotating.Credentials = append(rotating.Credentials, granttest.Credential("c2", "another"))
+	for _, c := range []registration.Client{suspended, refused, gone, bare, rotating} {
+		w.AddClient(c)
+	}
+	w.RemoveClient(gone.ID)
+	var first granttest.Answer
+	var work int64
+	for i, test := range []struct {
+		what string
+		r    *http.Request
+	}{
+		{"a wrong secret", request(w, encoded(served.ID, "wrong"))},
+		{"no secret", request(w, basic(served.ID, ""))},
+		{"a secret that reads in two ways", request(w, basic(served.ID, "100%25"))},
+		{"an unknown client", request(w, encoded("shop.unknown", granttest.Secret))},
+		{"an unknown client without a secret", request(w, "", "client_id", "shop.unknown")},
+		{"an unknown client with a posted secret", request(w, "", "client_id", "shop.unknown", "client_secret", granttest.Secret)},
+		{"an identifier of unusual length", request(w, encoded(strings.Repeat("x", 8192), granttest.Secret))},
+		{"a suspended client", request(w, encoded(suspended.ID, granttest.Secret))},
+		{"a client that no rule allows", request(w, encoded(refused.ID, granttest.Secret))},
+		{"a deleted client", request(w, encoded(gone.ID, granttest.Secret))},
+		{"a client without a secret yet", request(w, encoded(bare.ID, ""))},
+		{"a client that rotates, and a wrong secret", request(w, encoded(rotating.ID, "wrong"))},
+		{"another method, the right secret", request(w, encoded(post.ID, granttest.Secret))},
+		{"a public client with a secret", request(w, encoded(public.ID, granttest.Secret))},
+		{"a confidential client without one", request(w, "", "client_id", served.ID)},
+		{"the identifier in another case", request(w, encoded(strings.ToUpper(served.ID), granttest.Secret))},
+	} {
+		before := w.Clients.Work()
+		a := w.Do(test.r)
+		did := w.Clients.Work() - before
+		if i == 0 {
+			first, work = a, did
+			w.Refused(a, 401, "invalid_client")
+			continue
+		}
+		if a.Status != first.Status || a.Body != first.Body || a.Header.Get("WWW-Authenticate") != first.Header.Get("WWW-Authenticate") {
+			t.Errorf("%s: the answer is %d %s %q, want %d %s", test.what, a.Status, a.Body, a.Header.Get("WWW-Authenticate"), first.Status, first.Body)
+		}
+		if did != work || did == 0 {
+			t.Errorf("%s: %d hashes were compared, want %d", test.what, did, work)
+		}
+	}
+	before := w.Clients.Work()
+	w.OK(w.Do(request(w, encoded(served.ID, granttest.Secret))))
+	if did := w.Clients.Work() - before; did != work {
+		t.Errorf("the right secret costs %d comparisons, a wrong one %d", did, work)
+	}
+}
+
+func TestA401HasAChallenge(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
+	for _, r := range []*http.Request{
+		request(w, encoded(c.ID, "wrong")), request(w, "Basic x"), request(w, "Bearer x"), request(w, ""), request(w, "", "client_assertion", "x"),
+	} {
+		a := w.Do(r)
+		w.Refused(a, 401, "invalid_client")
+		if got := a.Header.Get("WWW-Authenticate"); got != `Basic realm="https://auth.example.com", charset="UTF-8"` {
+			t.Errorf("WWW-Authenticate is %q", got)
+		}
+		if a.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("Cache-Control is %q", a.Header.Get("Cache-Control"))
+		}
+	}
+}
+
+func TestAMalformedHeaderIsNoClient(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
+	plain := c.ID + ":" + granttest.Secret
+	for what, header := range map[string]string{
+		"no credentials":             "Basic",
+		"empty credentials":          "Basic ",
+		"not base64":                 "Basic " + plain,
+		"no padding":                 "Basic " + strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(plain+"x")), "=") + "=====",
+		"base64 twice":               basic(basic(c.ID, granttest.Secret), ""),
+		"no colon":                   "Basic " + base64.StdEncoding.EncodeToString([]byte(c.ID)),
+		"no identifier":              basic("", granttest.Secret),
+		"credentials as parameters":  `Basic username="` + c.ID + `", password="` + granttest.Secret + `"`,
+		"two schemes":                basic(c.ID, granttest.Secret) + ", Bearer x",
+		"the other way round":        basic(granttest.Secret, c.ID),
+		"another scheme":             "Digest " + base64.StdEncoding.EncodeToString([]byte(plain)),
+		"a tab":                      "Basic\t" + base64.StdEncoding.EncodeToString([]byte(plain)),
+		"a zero byte in the secret":  basic(c.ID, granttest.Secret+"\x00"),
+		"a line break in the secret": basic(c.ID, granttest.Secret+"\n"),
+		"half a character":           basic(c.ID, granttest.Secret+"\xff"),
+	} {
+		a := w.Do(request(w, header))
+		if a.Status != 401 || a.Error() != "invalid_client" {
+			t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)
+		}
+		if strings.Contains(a.Body, granttest.Secret) {
+			t.Errorf("%s: the answer quotes the secret", what)
+		}
+	}
+	for _, scheme := range []string{"basic ", "BASIC ", "Basic  "} {
+		w.OK(w.Do(request(w, scheme+base64.StdEncoding.EncodeToString([]byte(plain)))))
+	}
+}
+
+func TestAnAssertionIsNotKnownYet(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(by(oauth.AuthMethodNone))
+	w.Refused(w.Do(request(w, "", "client_id", c.ID, "client_assertion", "x",
+		"client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")), 401, "invalid_client")
+}
+
+func TestBothSecretsWorkUntilTheOldOneIsRetired(t *testing.T) {
+	w := newWorld(t)
+	c := by(oauth.AuthMethodSecretBasic)
+	old, current, pending := granttest.Credential("old", "old-secret"), granttest.Credential("current", "current-secret"), granttest.Credential("pending", "pending-secret")
+	old.State, old.RetireAfter = registration.CredentialRetiring, w.Clock.Now().Add(time.Hour).Unix()
+	pending.State = registration.CredentialPending
+	c.Credentials = []registration.Credential{old, current, pending}
+	w.AddClient(c)
+	for _, secret := range []string{"old-secret", "current-secret", "pending-secret"} {
+		w.OK(w.Do(request(w, encoded(c.ID, secret))))
+	}
+	if want := []string{c.UID + "/old", c.UID + "/current", c.UID + "/pending"}; !slices.Equal(w.Used, want) {
+		t.Errorf("used were %v, want %v", w.Used, want)
+	}
+	w.Clock.Move(time.Hour - time.Second)
+	w.OK(w.Do(request(w, encoded(c.ID, "old-secret"))))
+	w.Clock.Move(time.Second)
+	w.Refused(w.Do(request(w, encoded(c.ID, "old-secret"))), 401, "invalid_client")
+	w.OK(w.Do(request(w, encoded(c.ID, "current-secret"))))
+}
+
+func TestAChangedSecretCountsAtOnce(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
+	w.OK(w.Do(request(w, encoded(c.ID, granttest.Secret))))
+	c.Credentials = []registration.Credential{granttest.Credential("c2", "another")}
+	w.AddClient(c)
+	w.Refused(w.Do(request(w, encoded(c.ID, granttest.Secret))), 401, "invalid_client")
+	w.OK(w.Do(request(w, encoded(c.ID, "another"))))
+}
+
+func TestACredentialThatSaysNothingAuthenticatesNobody(t *testing.T) {
+	good := granttest.Credential("c1", granttest.Secret)
+	empty := granttest.Credential("c1", "")
+	for what, test := range map[string]struct {
+		credential registration.Credential
+		secret     string
+	}{
+		"no hash":                            {registration.Credential{ID: "c1", State: registration.CredentialActive}, ""},
+		"no hash, zeroes":                    {registration.Credential{ID: "c1", State: registration.CredentialActive}, strings.Repeat("\x00", 32)},
+		"the hash of nothing":                {empty, ""},
+		"half a hash":                        {registration.Credential{ID: "c1", State: registration.CredentialActive, SHA256: good.SHA256[:32]}, granttest.Secret},
+		"no hexadecimal":                     {registration.Credential{ID: "c1", State: registration.CredentialActive, SHA256: strings.Repeat("x", 64)}, granttest.Secret},
+		"no state":                           {registration.Credential{ID: "c1", SHA256: good.SHA256}, granttest.Secret},
+		"an unknown state":                   {registration.Credential{ID: "c1", SHA256: good.SHA256, State: "Revoked"}, granttest.Secret},
+		"the hash in place of the secret":    {good, good.SHA256},
+		"a hash longer than a hash":          {registration.Credential{ID: "c1", State: registration.CredentialActive, SHA256: good.SHA256 + "00"}, granttest.Secret},
+		"retired a while ago":                {registration.Credential{ID: "c1", State: registration.CredentialRetiring, SHA256: good.SHA256, RetireAfter: 1}, granttest.Secret},
+		"a space before, as a careless copy": {good, " " + granttest.Secret},
+	} {
+		w := newWorld(t)
+		c := by(oauth.AuthMethodSecretBasic)
+		c.Credentials = []registration.Credential{test.credential}
+		w.AddClient(c)
+		if a := w.Do(request(w, encoded(c.ID, test.secret))); a.Status != 401 {
+			t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)
+		}
+		if len(w.Used) != 0 {
+			t.Errorf("%s: a credential counts as used", what)
+		}
+	}
+}
+
+func TestParallelRequestsDoNotMeet(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
+	var group sync.WaitGroup
+	for i := range 20 {
+		group.Go(func() {
+			right := i%2 == 0
+			secret := granttest.Secret
+			if !right {
+				secret = fmt.Sprint("wrong", i)
+			}
+			if a := w.Do(request(w, encoded(c.ID, secret))); (a.Status == 200) != right {
+				t.Errorf("the answer is %d", a.Status)
+			}
+		})
+	}
+	group.Wait()
+}

@@ -1,0 +1,70 @@
+package clientauth
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+)
+
+// Every authentication hashes two spellings of the secret and compares each with at least this many hashes, whoever the client is and
+// whatever it sent: as many as a client has while it rotates.
+const (
+	spelled = 2
+	slots   = 4
+)
+
+// compare says which credential one of the secrets is. Without a client it does the same work and says no.
+func (a *Authenticator) compare(client *registry.Client, secrets []string) (credentialID string, matches bool) {
+	hashes := make([][sha256.Size]byte, spelled)
+	for i := range hashes {
+		if i < len(secrets) {
+			hashes[i] = sha256.Sum256([]byte(secrets[i]))
+		} else {
+			hashes[i] = sha256.Sum256(nil)
+		}
+	}
+	var credentials []registration.Credential
+	if client != nil {
+		credentials = client.Credentials
+	}
+	for i := range max(slots, len(credentials)) {
+		var credential registration.Credential
+		if i < len(credentials) {
+			credential = credentials[i]
+		}
+		stored, usable := a.usable(credential)
+		for j, hash := range hashes {
+			a.work.Add(1)
+			equal := subtle.ConstantTimeCompare(hash[:], stored[:]) == 1
+			if equal && usable && j < len(secrets) && secrets[j] != "" {
+				credentialID, matches = credential.ID, true
+			}
+		}
+	}
+	return credentialID, matches
+}
+
+// usable gives the hash of a credential, and whether it authenticates now: a Retiring one until its time is over.
+func (a *Authenticator) usable(c registration.Credential) (stored [sha256.Size]byte, ok bool) {
+	n, err := hex.Decode(stored[:], fitted(c.SHA256))
+	ok = err == nil && n == sha256.Size
+	switch c.State {
+	case registration.CredentialPending, registration.CredentialActive:
+	case registration.CredentialRetiring:
+		ok = ok && (c.RetireAfter == 0 || a.Now().Unix() < c.RetireAfter)
+	default:
+		ok = false
+	}
+	return stored, ok
+}
+
+// fitted is a hash in hexadecimal; anything of another length is none.
+func fitted(s string) []byte {
+	if len(s) != hex.EncodedLen(sha256.Size) {
+		return nil
+	}
+	return []byte(s)
+}

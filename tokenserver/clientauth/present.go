@@ -1,0 +1,81 @@
+package clientauth
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+)
+
+// presented is what a request presents. Basic credentials are form-encoded before they are encoded in base64 (RFC 6749 section 2.3.1), and many
+// clients leave that out; a value that reads differently both ways is compared both ways.
+type presented struct {
+	method  string
+	ids     []string
+	secrets []string
+}
+
+// present reads the credentials of a request. Two methods in one request are refused (RFC 6749 section 2.3).
+func present(r *http.Request, form oauth.Params) (presented, *oauth.Error) {
+	headers := r.Header.Values("Authorization")
+	id, secret := form.Get("client_id"), form.Get("client_secret")
+	methods := len(headers)
+	for _, name := range []string{"client_secret", "client_assertion"} {
+		if form.Has(name) {
+			methods++
+		}
+	}
+	switch {
+	case methods > 1:
+		return presented{}, oauth.Errorf(oauth.InvalidRequest, "the client authenticates in more than one way; use one")
+	case len(headers) == 1:
+		return presentBasic(headers[0], id)
+	case form.Has("client_assertion"):
+		return presented{}, oauth.Errorf(oauth.InvalidClient, "client_assertion is not supported")
+	case id == "":
+		return presented{}, oauth.Errorf(oauth.InvalidClient, "the request says nothing about which client it is from")
+	case secret != "":
+		return presented{method: oauth.AuthMethodSecretPost, ids: []string{id}, secrets: []string{secret}}, nil
+	default:
+		return presented{method: oauth.AuthMethodNone, ids: []string{id}}, nil
+	}
+}
+
+// presentBasic reads an Authorization header. A client_id in the form is no second method, but must be the same.
+func presentBasic(header, formID string) (presented, *oauth.Error) {
+	malformed := oauth.Errorf(oauth.InvalidClient, "the Authorization header is not Basic with an identifier and a secret")
+	scheme, encoded, ok := strings.Cut(header, " ")
+	if !ok || !strings.EqualFold(scheme, "Basic") {
+		return presented{}, malformed
+	}
+	raw, err := base64.StdEncoding.DecodeString(strings.Trim(encoded, " "))
+	if err != nil {
+		return presented{}, malformed
+	}
+	id, secret, ok := strings.Cut(string(raw), ":")
+	if !ok || id == "" {
+		return presented{}, malformed
+	}
+	p := presented{method: oauth.AuthMethodSecretBasic, ids: spellings(id), secrets: spellings(secret)}
+	if formID == "" {
+		return p, nil
+	}
+	for _, id := range p.ids {
+		if id == formID {
+			p.ids = []string{id}
+			return p, nil
+		}
+	}
+	return presented{}, oauth.Errorf(oauth.InvalidRequest, "client_id is another client than the Authorization header's")
+}
+
+// spellings of a value that may or may not be form-encoded: decoded first.
+func spellings(value string) []string {
+	decoded, err := url.QueryUnescape(value)
+	if err != nil || decoded == value {
+		return []string{value}
+	}
+	return []string{decoded, value}
+}

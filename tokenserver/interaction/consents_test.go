@@ -1,0 +1,40 @@
+package interaction_test
+
+import (
+	"crypto/rand"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
+)
+
+func TestConsentsGivenAtTheSameTimeAreAllKept(t *testing.T) {
+	store, err := memory.New(time.Now, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consents := &interaction.Consents{Store: store, Now: time.Now}
+	var all []string
+	var tabs sync.WaitGroup
+	for i := range 6 {
+		scope := fmt.Sprintf("scope-%d", i)
+		all = append(all, scope)
+		tabs.Go(func() {
+			if err := consents.Grow(t.Context(), "user", "client", []string{scope}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	tabs.Wait()
+	if covered, err := consents.Covers(t.Context(), "user", "client", all); err != nil || !covered {
+		t.Errorf("not all are kept: %v", err)
+	}
+	for _, pair := range [][2]string{{"other", "client"}, {"user", "other"}} {
+		if covered, err := consents.Covers(t.Context(), pair[0], pair[1], nil); err != nil || covered {
+			t.Errorf("%v has a consent: %v", pair, err)
+		}
+	}
+}

@@ -1,0 +1,131 @@
+// Package introspect is the introspection endpoint (RFC 7662): what a token stands for now, told to those who have a right to know. That is
+// the client that the token was issued to, and clients that a resource server in its audience lists; to anyone else every token is inactive.
+package introspect
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/clientauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
+	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/web"
+)
+
+// Handler of the introspection endpoint. All fields are needed.
+type Handler struct {
+	Clients  *clientauth.Authenticator
+	Grants   *grant.Service
+	Registry *registry.Registry
+}
+
+// answer about a token (RFC 7662 section 2.2). An inactive one has no field but active.
+type answer struct {
+	Active    bool          `json:"active"`
+	Scope     string        `json:"scope,omitempty"`
+	ClientID  string        `json:"client_id,omitempty"`
+	TokenType string        `json:"token_type,omitempty"`
+	Expires   int64         `json:"exp,omitempty"`
+	IssuedAt  int64         `json:"iat,omitempty"`
+	Subject   string        `json:"sub,omitempty"`
+	Audience  mint.Audience `json:"aud,omitempty"`
+	Issuer    string        `json:"iss,omitempty"`
+	TokenID   string        `json:"jti,omitempty"`
+	AuthTime  int64         `json:"auth_time,omitempty"`
+	AMR       []string      `json:"amr,omitempty"`
+}
+
+// Handle answers an introspection request. The token_type_hint is not needed: a token shows what it is.
+func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodPost {
+		return oauth.Errorf(oauth.InvalidRequest, "the introspection endpoint takes POST").
+			WithStatus(http.StatusMethodNotAllowed).WithHeader("Allow", http.MethodPost)
+	}
+	if err := oauth.RefuseInQuery(r, "token", "client_id", "client_secret", "client_assertion"); err != nil {
+		return err
+	}
+	form, err := oauth.ParseForm(r, true)
+	if err != nil {
+		return err
+	}
+	caller, err := h.Clients.AuthenticateConfidential(r, form)
+	if err != nil {
+		return err
+	}
+	web.NoteClient(r.Context(), caller.ID)
+	if !form.Has("token") {
+		return oauth.Errorf(oauth.InvalidRequest, "token is missing")
+	}
+	token := form.Get("token")
+	info, err := h.Grants.CheckAccessToken(r.Context(), token)
+	if err == nil {
+		return web.JSON(w, http.StatusOK, h.accessToken(caller, info))
+	}
+	if !errors.Is(err, grant.ErrInactive) {
+		return err
+	}
+	info, err = h.Grants.CheckRefreshToken(r.Context(), token, caller)
+	if err == nil {
+		return web.JSON(w, http.StatusOK, h.refreshToken(info))
+	}
+	if !errors.Is(err, grant.ErrInactive) {
+		return err
+	}
+	return web.JSON(w, http.StatusOK, answer{})
+}
+
+// accessToken tells the token's own client everything, and a resource server's client what concerns that resource server.
+func (h *Handler) accessToken(caller *registry.Client, info *grant.TokenInfo) answer {
+	claims := info.Claims
+	a := answer{
+		Active: true, Scope: oauth.FormatScope(info.Scopes), ClientID: claims.ClientID, TokenType: oauth.TokenTypeBearer,
+		Expires: claims.Expires, IssuedAt: claims.IssuedAt, Subject: claims.Subject, Audience: info.Audience,
+		Issuer: claims.Issuer, TokenID: claims.ID, AuthTime: claims.AuthTime, AMR: claims.AMR,
+	}
+	if info.Client.UID == caller.UID {
+		return a
+	}
+	var theirs, scopes []string
+	for _, identifier := range info.Audience {
+		if !h.Registry.MayIntrospect(caller.Namespace, caller.Name, identifier) {
+			continue
+		}
+		theirs = append(theirs, identifier)
+		scopes = append(scopes, h.scopesOf(identifier, info.Scopes)...)
+	}
+	if len(theirs) == 0 {
+		return answer{}
+	}
+	a.Audience, a.Scope = theirs, oauth.FormatScope(scopes)
+	return a
+}
+
+// scopesOf a resource server among the token's.
+func (h *Handler) scopesOf(identifier string, scopes []string) []string {
+	rs, ok := h.Registry.ResourceServer(identifier)
+	if !ok {
+		return nil
+	}
+	var own []string
+	for _, declared := range rs.Scopes {
+		if slices.Contains(scopes, declared.Name) {
+			own = append(own, declared.Name)
+		}
+	}
+	return own
+}
+
+// refreshToken is told only to its own client, which CheckRefreshToken has seen to.
+func (h *Handler) refreshToken(info *grant.TokenInfo) answer {
+	a := answer{
+		Active: true, Scope: oauth.FormatScope(info.Scopes), ClientID: info.Client.ID, Subject: info.Subject,
+		Expires: info.Expires.Unix(), IssuedAt: info.IssuedAt.Unix(),
+	}
+	if server, ok := h.Registry.Server(); ok {
+		a.Issuer = server.Issuer
+	}
+	return a
+}

@@ -1,0 +1,429 @@
+package introspect_test
+
+import (
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/introspect"
+	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/token"
+)
+
+// world has two APIs, each with a client that introspects for it, and a client with a user's tokens for both.
+type world struct {
+	*granttest.World
+	orders, stock, shop registration.Client
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{World: granttest.New(t)}
+	tokens := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords}
+	w.Route("/token", tokens.Handle)
+	w.Route("/introspect", (&introspect.Handler{Clients: w.Clients, Grants: w.Grants, Registry: w.Registry}).Handle)
+	w.orders, w.stock = w.AddClient(introspector("orders-api")), w.AddClient(introspector("stock-api"))
+	w.AddResourceServer(w.api(granttest.Orders, "orders-api", "orders:read", "orders:write"))
+	w.AddResourceServer(w.api(granttest.Stock, "stock-api", "stock:read"))
+	w.shop = w.AddClient(granttest.Client("shop.web"))
+	return w
+}
+
+// introspector is a client without any grant of its own that could matter here.
+func introspector(name string) registration.Client {
+	c := granttest.Client("apis." + name)
+	c.Namespace, c.Name = "apis", name
+	c.GrantTypes, c.RedirectURIs, c.Scopes = []string{oauth.GrantClientCredentials}, nil, nil
+	return c
+}
+
+// api is a resource server that lists a client of its namespace.
+func (w *world) api(identifier, lists string, scopes ...string) registration.ResourceServer {
+	rs := granttest.ResourceServer(identifier, scopes...)
+	rs.IntrospectionClients = []registration.ClientName{{Namespace: "apis", Name: lists}}
+	return rs
+}
+
+func (w *world) introspect(caller registration.Client, token string, pairs ...string) granttest.Answer {
+	return w.Post("/introspect", caller, append([]string{"token", token}, pairs...)...)
+}
+
+// inactive reports an answer that says anything but that a token is not active.
+func inactive(t *testing.T, what string, a granttest.Answer) {
+	t.Helper()
+	if a.Status != http.StatusOK || a.Body != `{"active":false}` {
+		t.Errorf("%s: the answer is %d %s, want 200 and only active:false", what, a.Status, a.Body)
+	}
+	if h := a.Header; h.Get("Cache-Control") != "no-store" || h.Get("Pragma") != "no-cache" || h.Get("Content-Type") != "application/json" {
+		t.Errorf("%s: Cache-Control %q, Pragma %q, Content-Type %q", what, h.Get("Cache-Control"), h.Get("Pragma"), h.Get("Content-Type"))
+	}
+}
+
+func exactly(t *testing.T, a granttest.Answer, want map[string]any) {
+	t.Helper()
+	if a.Status != http.StatusOK || !reflect.DeepEqual(a.JSON, want) {
+		t.Errorf("the answer is %d %v, want %v", a.Status, a.JSON, want)
+	}
+}
+
+func TestATokensOwnClientIsToldAllOfIt(t *testing.T) {
+	w := newWorld(t)
+	now := float64(w.Clock.Now().Unix())
+	access := w.Begin(w.shop, "openid", "orders:read", "stock:read").String("access_token")
+	a := w.introspect(w.shop, access)
+	exactly(t, a, map[string]any{
+		"active": true, "iss": granttest.Issuer, "sub": granttest.Subject, "client_id": "shop.web", "token_type": "Bearer",
+		"aud": []any{granttest.Orders, granttest.Stock, granttest.Issuer}, "scope": "openid orders:read stock:read",
+		"iat": now, "exp": now + 300, "auth_time": now - 60, "amr": []any{"pwd"}, "jti": w.Claims(access)["jti"],
+	})
+	if w.Store.Writes() != 1 {
+		t.Errorf("there were %d writes, want only the one of the redemption", w.Store.Writes())
+	}
+}
+
+func TestAnAPIIsToldWhatConcernsIt(t *testing.T) {
+	w := newWorld(t)
+	now := float64(w.Clock.Now().Unix())
+	access := w.Begin(w.shop, "openid", "profile", "orders:read", "stock:read").String("access_token")
+	want := map[string]any{
+		"active": true, "iss": granttest.Issuer, "sub": granttest.Subject, "client_id": "shop.web", "token_type": "Bearer",
+		"aud": granttest.Orders, "scope": "orders:read",
+		"iat": now, "exp": now + 300, "auth_time": now - 60, "amr": []any{"pwd"}, "jti": w.Claims(access)["jti"],
+	}
+	exactly(t, w.introspect(w.orders, access), want)
+	want["aud"], want["scope"] = granttest.Stock, "stock:read"
+	exactly(t, w.introspect(w.stock, access), want)
+
+	both := w.api(granttest.Stock, "stock-api", "stock:read")
+	both.IntrospectionClients = append(both.IntrospectionClients, registration.ClientName{Namespace: "apis", Name: "orders-api"})
+	w.AddResourceServer(both)
+	want["aud"], want["scope"] = []any{granttest.Orders, granttest.Stock}, "orders:read stock:read"
+	exactly(t, w.introspect(w.orders, access), want)
+}
+
+func TestATokenOfAServiceIsAboutTheService(t *testing.T) {
+	w := newWorld(t)
+	c := granttest.Client("shop.service")
+	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantClientCredentials}, nil
+	w.AddClient(c)
+	now := float64(w.Clock.Now().Unix())
+	access := w.OK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:write")).String("access_token")
+	exactly(t, w.introspect(w.orders, access), map[string]any{
+		"active": true, "iss": granttest.Issuer, "sub": "shop.service", "client_id": "shop.service", "token_type": "Bearer",
+		"aud": granttest.Orders, "scope": "orders:write", "iat": now, "exp": now + 300, "jti": w.Claims(access)["jti"],
+	})
+}
+
+func TestToAnyoneElseATokenIsInactive(t *testing.T) {
+	w := newWorld(t)
+	access := w.Begin(w.shop, "openid", "orders:read").String("access_token")
+	namesake := introspector("orders-api")
+	namesake.ID, namesake.UID, namesake.Namespace = "other.orders-api", "namesake-uid", "other"
+	for what, caller := range map[string]registration.Client{
+		"another client with users":                 w.AddClient(granttest.Client("shop.other")),
+		"a client that another API lists":           w.stock,
+		"a client of that name in another place":    w.AddClient(namesake),
+		"a client in the API's namespace, unlisted": w.AddClient(introspector("orders-worker")),
+	} {
+		inactive(t, what, w.introspect(caller, access))
+	}
+	if got := w.introspect(w.orders, access); got.JSON["active"] != true {
+		t.Errorf("the API that is listed is told %s", got.Body)
+	}
+	unlisted := w.api(granttest.Orders, "nobody", "orders:read", "orders:write")
+	w.AddResourceServer(unlisted)
+	inactive(t, "a client that is listed no longer", w.introspect(w.orders, access))
+}
+
+func TestATokenForOneAPIIsInactiveToAnother(t *testing.T) {
+	w := newWorld(t)
+	access := w.OK(w.Redeem(w.shop, w.Code(w.Authorization(w.shop, "openid", "orders:read", "stock:read")), "resource", granttest.Stock)).String("access_token")
+	inactive(t, "the other API", w.introspect(w.orders, access))
+	if a := w.introspect(w.stock, access); a.JSON["active"] != true {
+		t.Errorf("the API of the token is told %s", a.Body)
+	}
+}
+
+func TestIntrospectionIsForConfidentialClientsThatAuthenticate(t *testing.T) {
+	w := newWorld(t)
+	public := w.AddClient(granttest.Public(granttest.Client("shop.spa")))
+	access := w.Begin(public, "openid", "orders:read").String("access_token")
+	anonymous := w.Form("/introspect", registration.Client{}, "token", access)
+	named := w.Form("/introspect", registration.Client{}, "token", access, "client_id", w.orders.ID)
+	wrong := w.Form("/introspect", w.orders, "token", access)
+	wrong.SetBasicAuth(w.orders.ID, "wrong")
+	bearer := w.Form("/introspect", registration.Client{}, "token", access)
+	bearer.Header.Set("Authorization", "Bearer "+access)
+	suspended := introspector("suspended")
+	suspended.Suspended = true
+	w.AddClient(suspended)
+	for what, r := range map[string]*http.Request{
+		"nobody": anonymous, "an identifier alone": named, "a wrong secret": wrong, "the token itself": bearer,
+		"the token's own client, a public one": w.Form("/introspect", public, "token", access),
+		"a suspended client":                   w.Form("/introspect", suspended, "token", access),
+	} {
+		a := w.Do(r)
+		if a.Status != http.StatusUnauthorized || a.Error() != "invalid_client" {
+			t.Errorf("%s: the answer is %d %s, want 401 invalid_client", what, a.Status, a.Body)
+		}
+		if a.Header.Get("WWW-Authenticate") == "" {
+			t.Errorf("%s: there is no challenge", what)
+		}
+	}
+}
+
+func TestARefreshTokenIsShownToItsOwnClientOnly(t *testing.T) {
+	w := newWorld(t)
+	begun := w.Clock.Now()
+	refresh := w.Begin(w.shop, "openid", "offline_access", "orders:read").String("refresh_token")
+	w.Clock.Move(time.Hour)
+	exactly(t, w.introspect(w.shop, refresh), map[string]any{
+		"active": true, "iss": granttest.Issuer, "sub": granttest.Subject, "client_id": "shop.web", "scope": "openid offline_access orders:read",
+		"iat": float64(begun.Unix()), "exp": float64(begun.Add(720 * time.Hour).Unix()),
+	})
+	inactive(t, "an API that is listed", w.introspect(w.orders, refresh))
+	inactive(t, "another client", w.introspect(w.AddClient(granttest.Client("shop.other")), refresh))
+}
+
+func TestARefreshTokenSaysWhenItsLifetimesEndIt(t *testing.T) {
+	w := newWorld(t)
+	begun := w.Clock.Now()
+	online := w.Begin(w.shop, "openid").String("refresh_token")
+	if got := w.introspect(w.shop, online).JSON["exp"]; got != float64(begun.Add(24*time.Hour).Unix()) {
+		t.Errorf("a refresh token that ends with its session has exp %v", got)
+	}
+	offline := w.Begin(w.shop, "openid", "offline_access").String("refresh_token")
+	w.ChangeServer(func(s *registration.Server) { s.RefreshToken.AbsoluteLifetime = 7200 })
+	if got := w.introspect(w.shop, offline).JSON["exp"]; got != float64(begun.Add(2*time.Hour).Unix()) {
+		t.Errorf("under a lifetime that was lowered exp is %v", got)
+	}
+}
+
+func TestAskingAboutAUsedRefreshTokenIsNoReuse(t *testing.T) {
+	w := newWorld(t)
+	first := w.Begin(w.shop, "openid", "offline_access").String("refresh_token")
+	second := w.OK(w.Refresh(w.shop, first)).String("refresh_token")
+	w.Clock.Move(time.Hour)
+	inactive(t, "a token that was used", w.introspect(w.shop, first))
+	if a := w.introspect(w.shop, second); a.JSON["active"] != true {
+		t.Errorf("its successor is %s", a.Body)
+	}
+	w.OK(w.Refresh(w.shop, second))
+}
+
+func TestAWrongHintStillFindsTheToken(t *testing.T) {
+	w := newWorld(t)
+	a := w.Begin(w.shop, "openid", "offline_access")
+	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
+		for _, hint := range []string{"access_token", "refresh_token", "id_token", "unknown", ""} {
+			if got := w.introspect(w.shop, token, "token_type_hint", hint); got.JSON["active"] != true {
+				t.Errorf("with the hint %q the answer is %s", hint, got.Body)
+			}
+		}
+	}
+}
+
+func TestWhatIsNoTokenIsInactive(t *testing.T) {
+	w := newWorld(t)
+	a := w.Begin(w.shop, "openid", "orders:read")
+	impostors := w.Impostors(a.String("access_token"))
+	impostors["an ID token"] = a.String("id_token")
+	for what, value := range impostors {
+		inactive(t, what, w.introspect(w.shop, value))
+		inactive(t, what, w.introspect(w.orders, value))
+	}
+	if got := w.introspect(w.shop, a.String("access_token")); got.JSON["active"] != true {
+		t.Errorf("the token itself is %s", got.Body)
+	}
+}
+
+// stand is what a token rests on, each by what takes it away.
+var stand = map[string]func(t *testing.T, w *world){
+	"the client is suspended": func(_ *testing.T, w *world) {
+		c := w.shop
+		c.Suspended = true
+		w.AddClient(c)
+	},
+	"the client is gone": func(_ *testing.T, w *world) { w.RemoveClient(w.shop.ID) },
+	"no rule allows the client": func(_ *testing.T, w *world) {
+		w.ChangeServer(func(s *registration.Server) {
+			s.AllowedClients[0].ClientIDs, s.AllowedClients[0].GrantTypes = nil, []string{"client_credentials"}
+		})
+	},
+	"the client was created again": func(_ *testing.T, w *world) {
+		w.RemoveClient(w.shop.ID)
+		c := w.shop
+		c.UID = "another-uid"
+		w.AddClient(c)
+	},
+	"the user is gone": func(_ *testing.T, w *world) { w.RemoveUser(granttest.User()) },
+	"the user was created again": func(_ *testing.T, w *world) {
+		u := granttest.User()
+		w.RemoveUser(u)
+		u.UID = "another-uid"
+		w.AddUser(u)
+	},
+	"the password changed": func(_ *testing.T, w *world) {
+		u := granttest.User()
+		u.Epoch = "epoch-2"
+		w.AddUser(u)
+	},
+	"the session ended": func(t *testing.T, w *world) {
+		if err := w.Memory.Mark(t.Context(), storage.MarkSession, "session-1", w.Clock.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	},
+	"the key was revoked": func(_ *testing.T, w *world) {
+		w.ChangeServer(func(s *registration.Server) {
+			for _, key := range s.Keys {
+				if key.Algorithm == "ES256" {
+					s.RevokedKeys = append(s.RevokedKeys, key.KID)
+				}
+			}
+		})
+	},
+	"it expired": func(_ *testing.T, w *world) { w.Clock.Move(300 * time.Second) },
+}
+
+// ofGrant is what only a token rests on that has a grant.
+var ofGrant = map[string]func(t *testing.T, w *world){
+	"the grant was ended": func(t *testing.T, w *world) {
+		if err := w.Grants.End(t.Context(), w.Records()[0].ID, storage.EndRevoked); err != nil {
+			t.Fatal(err)
+		}
+	},
+	"the consent was withdrawn": func(t *testing.T, w *world) {
+		if err := w.Grants.Withdraw(t.Context(), "alice-uid", w.shop.UID); err != nil {
+			t.Fatal(err)
+		}
+	},
+	"the redirect URI was removed": func(_ *testing.T, w *world) {
+		c := w.shop
+		c.RedirectURIs = []string{"https://shop.example.com/other"}
+		w.AddClient(c)
+	},
+}
+
+func TestATokenOfAGrantFallsWithWhatItRestsOn(t *testing.T) {
+	all := maps.Clone(stand)
+	maps.Copy(all, ofGrant)
+	for what, takeAway := range all {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			access := w.Begin(w.shop, "openid", "orders:read").String("access_token")
+			if a := w.introspect(w.orders, access); a.JSON["active"] != true {
+				t.Fatalf("before, the answer is %s", a.Body)
+			}
+			takeAway(t, w)
+			inactive(t, "after", w.introspect(w.orders, access))
+		})
+	}
+}
+
+// A token of the implicit grant has no record; its id holds what it rests on.
+func TestATokenWithoutAGrantFallsWithWhatItRestsOn(t *testing.T) {
+	for what, takeAway := range stand {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			client, _ := w.Registry.Client(w.shop.ID)
+			access, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
+				Client: client, Subject: granttest.Subject, Audience: []string{granttest.Orders}, Scopes: []string{"orders:read"},
+				Rests: mint.TokenID{ClientUID: client.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1"},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a := w.introspect(w.orders, access); a.JSON["active"] != true {
+				t.Fatalf("before, the answer is %s", a.Body)
+			}
+			takeAway(t, w)
+			inactive(t, "after", w.introspect(w.orders, access))
+		})
+	}
+}
+
+func TestAnOfflineGrantsTokenOutlivesTheSession(t *testing.T) {
+	w := newWorld(t)
+	a := w.Begin(w.shop, "openid", "offline_access", "orders:read")
+	stand["the session ended"](t, w)
+	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
+		if got := w.introspect(w.shop, token); got.JSON["active"] != true {
+			t.Errorf("the answer is %s", got.Body)
+		}
+	}
+}
+
+func TestScopesAreCutToWhatTheClientMayHaveNow(t *testing.T) {
+	w := newWorld(t)
+	a := w.Begin(w.shop, "openid", "email", "offline_access", "orders:read", "orders:write")
+	c := w.shop
+	c.Scopes = []string{"openid", "offline_access", "orders:read"}
+	w.AddClient(c)
+	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
+		if got := w.introspect(w.shop, token).String("scope"); got != "openid offline_access orders:read" {
+			t.Errorf("the client is told the scope %q", got)
+		}
+	}
+	if got := w.introspect(w.orders, a.String("access_token")).String("scope"); got != "orders:read" {
+		t.Errorf("the API is told the scope %q", got)
+	}
+}
+
+func TestAnAPIThatNoLongerAllowsTheClientSeesItsTokensInactive(t *testing.T) {
+	for what, takeAway := range map[string]func(w *world){
+		"its own rules": func(w *world) {
+			rs := w.api(granttest.Orders, "orders-api", "orders:read", "orders:write")
+			rs.AllowedClients[0].Namespaces = registration.Namespaces{Names: []string{"elsewhere"}}
+			w.AddResourceServer(rs)
+		},
+		"the server's rules": func(w *world) {
+			w.ChangeServer(func(s *registration.Server) { s.AllowedResourceServers[0].Identifiers = []string{granttest.Stock} })
+		},
+		"it is gone": func(w *world) { w.RemoveResourceServer(granttest.Orders) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			both := w.Begin(w.shop, "orders:read", "stock:read").String("access_token")
+			only := w.Begin(w.shop, "orders:read").String("access_token")
+			bare := w.OK(w.Redeem(w.shop, w.Code(w.Authorization(w.shop, "openid", "orders:read")), "resource", granttest.Orders)).String("access_token")
+			takeAway(w)
+			for _, token := range []string{both, only, bare} {
+				inactive(t, "the API", w.introspect(w.orders, token))
+			}
+			inactive(t, "the client, of a token for this API alone", w.introspect(w.shop, only))
+			inactive(t, "the client, of a token for this API alone", w.introspect(w.shop, bare))
+			if a := w.introspect(w.shop, both); a.JSON["aud"] != granttest.Stock || a.String("scope") != "stock:read" {
+				t.Errorf("the client is told %s", a.Body)
+			}
+			if a := w.introspect(w.stock, both); a.JSON["active"] != true {
+				t.Errorf("the other API is told %s", a.Body)
+			}
+		})
+	}
+}
+
+func TestARequestThatIsNoneIsRefused(t *testing.T) {
+	w := newWorld(t)
+	access := w.Begin(w.shop, "openid").String("access_token")
+	w.Refused(w.Post("/introspect", w.shop), 400, "invalid_request")
+	w.Refused(w.Post("/introspect", w.shop, "token", ""), 400, "invalid_request")
+	w.Refused(w.Post("/introspect", w.shop, "token", access, "token", access), 400, "invalid_request")
+	w.Refused(w.Do(w.Form("/introspect?token=x", w.shop, "token", access)), 400, "invalid_request")
+	w.Refused(w.Do(w.Form("/introspect?client_secret="+granttest.Secret, w.shop, "token", access)), 400, "invalid_request")
+	json := w.Form("/introspect", w.shop, "token", access)
+	json.Header.Set("Content-Type", "application/json")
+	w.Refused(w.Do(json), 400, "invalid_request")
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut} {
+		a := w.Do(httptest.NewRequest(method, "/introspect", nil))
+		if a.Status != http.StatusMethodNotAllowed || a.Header.Get("Allow") != "POST" {
+			t.Errorf("%s is answered %d, Allow %q", method, a.Status, a.Header.Get("Allow"))
+		}
+	}
+}

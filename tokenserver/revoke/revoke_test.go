@@ -1,0 +1,324 @@
+package revoke_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/revoke"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/token"
+)
+
+func newWorld(t *testing.T) *granttest.World {
+	t.Helper()
+	w := granttest.New(t)
+	tokens := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords}
+	w.Route("/token", tokens.Handle)
+	w.Route("/revoke", (&revoke.Handler{Clients: w.Clients, Grants: w.Grants}).Handle)
+	return w
+}
+
+// done reports an answer that is not a 200 without a body.
+func done(t *testing.T, what string, a granttest.Answer) {
+	t.Helper()
+	if a.Status != http.StatusOK || a.Body != "" || a.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("%s: the answer is %d %q, Cache-Control %q; want an empty 200 that nobody stores", what, a.Status, a.Body, a.Header.Get("Cache-Control"))
+	}
+}
+
+func TestRevokingAnAccessTokenEndsItAlone(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	first := w.Begin(c, "openid", "offline_access")
+	second := w.OK(w.Refresh(c, first.String("refresh_token")))
+	before := w.Store.Writes()
+	done(t, "an access token", w.Post("/revoke", c, "token", first.String("access_token")))
+	if w.Active(first.String("access_token")) {
+		t.Error("the token is active")
+	}
+	if !w.Active(second.String("access_token")) {
+		t.Error("another token of the grant has ended")
+	}
+	w.OK(w.Refresh(c, second.String("refresh_token")))
+	if got := w.Store.Calls("Mark"); got != 1 || w.Store.Writes()-before != 2 { // the mark, and the refresh
+		t.Errorf("there were %d marks", got)
+	}
+}
+
+func TestRevokingARefreshTokenEndsTheGrant(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	first := w.Begin(c, "openid", "offline_access")
+	second := w.OK(w.Refresh(c, first.String("refresh_token")))
+	other := w.Begin(c, "openid", "offline_access")
+	done(t, "a refresh token", w.Post("/revoke", c, "token", second.String("refresh_token")))
+	for _, a := range []granttest.Answer{first, second} {
+		if w.Active(a.String("access_token")) {
+			t.Error("an access token of the grant is active")
+		}
+		w.Refused(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
+	}
+	if !w.Active(other.String("access_token")) {
+		t.Error("another grant has ended")
+	}
+	w.OK(w.Refresh(c, other.String("refresh_token")))
+	if got := w.Count("oauth_operator_tokenserver_grants_ended_total", storage.EndRevoked); got != 1 {
+		t.Errorf("the metric counts %v, want 1", got)
+	}
+}
+
+func TestAnOlderRefreshTokenEndsTheGrantToo(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	first := w.Begin(c, "openid", "offline_access").String("refresh_token")
+	second := w.OK(w.Refresh(c, first))
+	w.Clock.Move(time.Hour)
+	done(t, "a token that was used", w.Post("/revoke", c, "token", first))
+	w.Refused(w.Refresh(c, second.String("refresh_token")), 400, "invalid_grant")
+}
+
+func TestTheTokenOfAServiceIsRevoked(t *testing.T) {
+	w := newWorld(t)
+	c := granttest.Client("shop.service")
+	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantClientCredentials}, nil
+	w.AddClient(c)
+	first := w.OK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
+	second := w.OK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
+	done(t, "a token of a service", w.Post("/revoke", c, "token", first))
+	if w.Active(first) || !w.Active(second) {
+		t.Errorf("active are: the revoked one %t, the other %t", w.Active(first), w.Active(second))
+	}
+}
+
+func TestATokenOfAnotherClientIsRefusedAndUntouched(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	service := granttest.Client("shop.service")
+	service.GrantTypes, service.RedirectURIs = []string{oauth.GrantClientCredentials}, nil
+	w.AddClient(service)
+	a := w.Begin(c, "openid", "offline_access")
+	machine := w.OK(w.Post("/token", service, "grant_type", "client_credentials")).String("access_token")
+	before := w.Store.Writes()
+	for _, thief := range []registration.Client{
+		w.AddClient(granttest.Client("shop.thief")), w.AddClient(granttest.Public(granttest.Client("shop.spa"))),
+	} {
+		for _, token := range []string{a.String("access_token"), a.String("refresh_token"), machine} {
+			w.Refused(w.Post("/revoke", thief, "token", token), 400, "unauthorized_client")
+		}
+	}
+	if w.Store.Writes() != before {
+		t.Error("something was written")
+	}
+	if !w.Active(a.String("access_token")) || !w.Active(machine) {
+		t.Error("a token has ended")
+	}
+	w.OK(w.Refresh(c, a.String("refresh_token")))
+}
+
+func TestAClientThatWasCreatedAgainRevokesNothingOfTheOld(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	a := w.Begin(c, "openid", "offline_access")
+	w.RemoveClient(c.ID)
+	c.UID = "another-uid"
+	w.AddClient(c)
+	w.Refused(w.Post("/revoke", c, "token", a.String("refresh_token")), 400, "unauthorized_client")
+	if w.Records()[0].Ended() {
+		t.Error("the grant of the former client was ended")
+	}
+}
+
+func TestAPublicClientRevokesItsTokensByItsIdentifier(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Public(granttest.Client("shop.spa")))
+	a := w.Begin(c, "openid", "offline_access")
+	done(t, "a public client's token", w.Post("/revoke", c, "token", a.String("refresh_token")))
+	if w.Active(a.String("access_token")) {
+		t.Error("the access token is active")
+	}
+}
+
+func TestWhatIsNoTokenIsRevokedAlready(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	access := w.Begin(c, "openid").String("access_token")
+	impostors := w.Impostors(access)
+	delete(impostors, granttest.OfTypeIDToken)
+	delete(impostors, granttest.OfAnotherName) // it has the id of the real one, which the client may revoke
+	before := w.Store.Writes()
+	for what, value := range impostors {
+		done(t, what, w.Post("/revoke", c, "token", value))
+	}
+	if w.Store.Writes() != before {
+		t.Error("something was written")
+	}
+	if !w.Active(access) {
+		t.Error("the token that they look like has ended")
+	}
+	w.Clock.Move(300 * time.Second)
+	done(t, "an expired token", w.Post("/revoke", c, "token", access))
+	if w.Store.Writes() != before {
+		t.Error("something was written for an expired token")
+	}
+}
+
+func TestAnIDTokenCannotBeRevoked(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	a := w.Begin(c, "openid")
+	w.Refused(w.Post("/revoke", c, "token", a.String("id_token")), 400, "unsupported_token_type")
+	if !w.Active(a.String("access_token")) {
+		t.Error("the access token has ended")
+	}
+}
+
+func TestAWrongHintStillFindsTheToken(t *testing.T) {
+	for _, hint := range []string{"access_token", "refresh_token", "id_token", "unknown", ""} {
+		w := newWorld(t)
+		c := w.AddClient(granttest.Client("shop.web"))
+		a := w.Begin(c, "openid", "offline_access")
+		done(t, "with the hint "+hint, w.Post("/revoke", c, "token", a.String("access_token"), "token_type_hint", hint))
+		if w.Active(a.String("access_token")) {
+			t.Errorf("with the hint %q the access token is active", hint)
+		}
+		done(t, "with the hint "+hint, w.Post("/revoke", c, "token", a.String("refresh_token"), "token_type_hint", hint))
+		w.Refused(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
+	}
+}
+
+func TestRevokingAgainWritesNothing(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	a := w.Begin(c, "openid", "offline_access")
+	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
+		done(t, "the first time", w.Post("/revoke", c, "token", token))
+		before := w.Store.Writes()
+		for range 5 {
+			done(t, "again", w.Post("/revoke", c, "token", token))
+		}
+		if got := w.Store.Writes() - before; got != 0 {
+			t.Errorf("revoking again made %d writes", got)
+		}
+	}
+	later := w.Begin(c, "openid", "offline_access")
+	done(t, "the grant", w.Post("/revoke", c, "token", later.String("refresh_token")))
+	before := w.Store.Writes()
+	done(t, "its access token", w.Post("/revoke", c, "token", later.String("access_token")))
+	if w.Store.Writes() != before {
+		t.Error("revoking a token of an ended grant wrote something")
+	}
+}
+
+func TestAMarkGoesWithTheTokenThatItIsAbout(t *testing.T) {
+	w := newWorld(t)
+	c := granttest.Client("shop.service")
+	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantClientCredentials}, nil
+	w.AddClient(c)
+	for range 10 {
+		done(t, "a token", w.Post("/revoke", c, "token", w.OK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")))
+	}
+	w.Clock.Move(299 * time.Second)
+	if removed, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); removed != 0 || err != nil {
+		t.Errorf("%d marks were removed while their tokens have not expired (%v)", removed, err)
+	}
+	w.Clock.Move(time.Second)
+	if removed, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); removed != 10 || err != nil {
+		t.Errorf("%d marks were removed, want 10 (%v)", removed, err)
+	}
+}
+
+func TestThe200IsNeverFalse(t *testing.T) {
+	// The calls of one revocation of an access token: read the grant, read the mark, set it. Of a refresh token: read the grant, read it again,
+	// update it.
+	for what, faults := range map[string][]storagetest.Fault{
+		"the first read fails":  {storagetest.Unavailable},
+		"the second read fails": {storagetest.None, storagetest.Unavailable},
+		"the write fails":       {storagetest.None, storagetest.None, storagetest.Unavailable},
+	} {
+		for _, kind := range []string{"access_token", "refresh_token"} {
+			w := newWorld(t)
+			c := w.AddClient(granttest.Client("shop.web"))
+			begun := w.Begin(c, "openid", "offline_access")
+			w.Store.Next(faults...)
+			a := w.Post("/revoke", c, "token", begun.String(kind))
+			if a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
+				t.Errorf("%s, %s: the answer is %d %s", kind, what, a.Status, a.Body)
+			}
+			done(t, "when it works again", w.Post("/revoke", c, "token", begun.String(kind)))
+			if w.Active(begun.String("access_token")) {
+				t.Errorf("%s, %s: the access token is active after a 200", kind, what)
+			}
+		}
+	}
+}
+
+func TestAnOutcomeThatWasLostIsAskedFor(t *testing.T) {
+	for _, fault := range []storagetest.Fault{storagetest.LostAnswer, storagetest.LostRequest} {
+		for _, kind := range []string{"access_token", "refresh_token"} {
+			w := newWorld(t)
+			c := w.AddClient(granttest.Client("shop.web"))
+			begun := w.Begin(c, "openid", "offline_access")
+			w.Store.Next(storagetest.None, storagetest.None, fault)
+			done(t, kind, w.Post("/revoke", c, "token", begun.String(kind)))
+			if w.Active(begun.String("access_token")) {
+				t.Errorf("%s: the access token is active after a 200", kind)
+			}
+		}
+	}
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	begun := w.Begin(c, "openid")
+	w.Store.Next(storagetest.None, storagetest.None)
+	w.Store.Always(storagetest.LostRequest)
+	if a := w.Post("/revoke", c, "token", begun.String("access_token")); a.Status != http.StatusServiceUnavailable {
+		t.Errorf("a mark that never arrives is answered %d %s", a.Status, a.Body)
+	}
+}
+
+func TestRevocationIsForClientsThatAuthenticate(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	a := w.Begin(c, "openid", "offline_access")
+	wrong := w.Form("/revoke", c, "token", a.String("refresh_token"))
+	wrong.SetBasicAuth(c.ID, "wrong")
+	for what, r := range map[string]*http.Request{
+		"nobody":              w.Form("/revoke", registration.Client{}, "token", a.String("refresh_token")),
+		"an identifier alone": w.Form("/revoke", registration.Client{}, "token", a.String("refresh_token"), "client_id", c.ID),
+		"a wrong secret":      wrong,
+	} {
+		if got := w.Do(r); got.Status != http.StatusUnauthorized || got.Error() != "invalid_client" {
+			t.Errorf("%s: the answer is %d %s", what, got.Status, got.Body)
+		}
+	}
+	suspended := c
+	suspended.Suspended = true
+	w.AddClient(suspended)
+	w.Refused(w.Post("/revoke", c, "token", a.String("refresh_token")), 401, "invalid_client")
+	if w.Records()[0].Ended() {
+		t.Error("a refused request ended the grant")
+	}
+}
+
+func TestARequestThatIsNoneIsRefused(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	access := w.Begin(c, "openid").String("access_token")
+	w.Refused(w.Post("/revoke", c), 400, "invalid_request")
+	w.Refused(w.Post("/revoke", c, "token", access, "token", "x"), 400, "invalid_request")
+	w.Refused(w.Do(w.Form("/revoke?token=x", c, "token", access)), 400, "invalid_request")
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodDelete} {
+		a := w.Do(httptest.NewRequest(method, "/revoke?callback=x", nil))
+		if a.Status != http.StatusMethodNotAllowed || a.Header.Get("Allow") != "POST" {
+			t.Errorf("%s is answered %d, Allow %q", method, a.Status, a.Header.Get("Allow"))
+		}
+	}
+	if !w.Active(access) {
+		t.Error("a refused request ended the token")
+	}
+}

@@ -1,0 +1,95 @@
+package token
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
+	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+// answer of the token endpoint (RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3).
+type answer struct {
+	AccessToken string `json:"access_token"`
+	TokenType   string `json:"token_type"`
+	// ExpiresIn is in seconds.
+	ExpiresIn    int64  `json:"expires_in"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	IDToken      string `json:"id_token,omitempty"`
+	// Scope of the access token. It must be there when it differs from what was asked for, and does no harm when not.
+	Scope string `json:"scope,omitempty"`
+}
+
+func newAnswer(token string, lifetime time.Duration, scopes []string) *answer {
+	return &answer{
+		AccessToken: token, TokenType: oauth.TokenTypeBearer, ExpiresIn: int64(lifetime / time.Second), Scope: oauth.FormatScope(scopes),
+	}
+}
+
+// answerFor makes the tokens of a grant: an access token, an ID token with openid, and the refresh token if there is a new one.
+func (h *Handler) answerFor(client *registry.Client, out grant.Outcome, nonce string) (*answer, error) {
+	g := out.Grant
+	token, lifetime, err := h.Minter.AccessToken(mint.AccessTokenInput{
+		Client: client, Subject: g.Subject, Audience: out.Audience, Scopes: out.Scopes, AuthTime: g.AuthTime, AMR: g.AMR,
+		Rests: mint.TokenID{Grant: g.ID, Incarnation: g.Incarnation},
+	})
+	if err != nil {
+		return nil, err
+	}
+	a := newAnswer(token, lifetime, out.Scopes)
+	a.RefreshToken = out.RefreshToken
+	if !slices.Contains(out.Scopes, oauth.ScopeOpenID) {
+		return a, nil
+	}
+	a.IDToken, err = h.Minter.IDToken(mint.IDTokenInput{
+		Client: client, User: out.User, Subject: g.Subject, Scopes: out.Scopes, AuthTime: g.AuthTime, AMR: g.AMR,
+		Nonce: nonce, ClaimsRequest: g.ClaimsRequest, AccessToken: token,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// resourcesOf reads the resource parameters: absolute URIs without fragment (RFC 8707 section 2).
+func resourcesOf(form oauth.Params) ([]string, error) {
+	resources := form.All("resource")
+	for _, resource := range resources {
+		u, err := url.Parse(resource)
+		if err != nil || !u.IsAbs() || u.Fragment != "" || slices.Contains([]byte(resource), '#') {
+			return nil, oauth.Errorf(oauth.InvalidTarget, "resource must be an absolute URI without a fragment")
+		}
+	}
+	return resources, nil
+}
+
+// protocolError puts an error of a grant into the protocol's words. What it does not know passes as it is.
+func protocolError(err error) error {
+	var refused *grant.Refused
+	switch {
+	case errors.As(err, &refused):
+		return oauth.Errorf(codes[refused.What], "%s", refused.Sentence)
+	case errors.Is(err, registry.ErrInvalidScope):
+		return oauth.Errorf(oauth.InvalidScope, "a scope is unknown, not registered by the client, or not allowed to it")
+	case errors.Is(err, registry.ErrInvalidTarget):
+		return oauth.Errorf(oauth.InvalidTarget, "a resource is unknown, or its owner does not allow this client")
+	case errors.Is(err, storage.ErrFull):
+		return oauth.Errorf(oauth.TemporarilyUnavailable, "the server holds as many authorizations as it may").
+			WithHeader("Retry-After", "60").WithCause(err)
+	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrAmbiguous), errors.Is(err, storage.ErrConflict):
+		return oauth.Errorf(oauth.TemporarilyUnavailable, "the store cannot be reached; nothing was used up, try again in a moment").
+			WithHeader("Retry-After", "2").WithCause(err)
+	}
+	return err
+}
+
+var codes = map[grant.What]string{
+	grant.Grant:  oauth.InvalidGrant,
+	grant.Scope:  oauth.InvalidScope,
+	grant.Target: oauth.InvalidTarget,
+}

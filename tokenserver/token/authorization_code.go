@@ -1,0 +1,30 @@
+package token
+
+import (
+	"context"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+)
+
+func (h *Handler) authorizationCode(ctx context.Context, client *registry.Client, form oauth.Params) (*answer, error) {
+	if !form.Has("code") {
+		return nil, oauth.Errorf(oauth.InvalidRequest, "code is missing")
+	}
+	resources, err := resourcesOf(form)
+	if err != nil {
+		return nil, err
+	}
+	out, err := h.Grants.Redeem(ctx, grant.Redemption{
+		Client:       client,
+		Code:         form.Get("code"),
+		RedirectURI:  form.Get("redirect_uri"),
+		CodeVerifier: form.Get("code_verifier"),
+		Resources:    resources,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return h.answerFor(client, out, out.Grant.Nonce)
+}

@@ -1,0 +1,43 @@
+package token
+
+import (
+	"context"
+	"slices"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+)
+
+// clientCredentials writes nothing anywhere, and gives no refresh token (RFC 6749 section 4.4.3). The scopes about a user's identity mean
+// nothing without a user, and are never granted.
+func (h *Handler) clientCredentials(_ context.Context, client *registry.Client, form oauth.Params) (*answer, error) {
+	requested, err := oauth.ParseScope(form.Get("scope"))
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(requested, oauth.BuiltInScope) {
+		return nil, oauth.Errorf(oauth.InvalidScope, "scopes about a user are not for client_credentials, where there is none")
+	}
+	scopes, _, err := client.ResolveScope(requested, false)
+	if err != nil {
+		return nil, err
+	}
+	scopes = slices.DeleteFunc(scopes, oauth.BuiltInScope)
+	resources, err := resourcesOf(form)
+	if err != nil {
+		return nil, err
+	}
+	audience, scopes, err := client.Audience(scopes, resources)
+	if err != nil {
+		return nil, err
+	}
+	token, lifetime, err := h.Minter.AccessToken(mint.AccessTokenInput{
+		Client: client, Subject: client.ID, Audience: audience, Scopes: scopes,
+		Rests: mint.TokenID{ClientUID: client.UID},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return newAnswer(token, lifetime, scopes), nil
+}

@@ -1,0 +1,148 @@
+package token_test
+
+import (
+	"testing"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+)
+
+func TestAServiceGetsNoRefreshTokenAndCausesNoWrite(t *testing.T) {
+	w := newWorld(t)
+	c := service()
+	c.GrantTypes = append(c.GrantTypes, oauth.GrantAuthorizationCode, oauth.GrantRefreshToken)
+	w.AddClient(c)
+	for range 3 {
+		a := w.OK(w.Post("/token", c, "grant_type", "client_credentials"))
+		if a.String("refresh_token") != "" || a.String("id_token") != "" {
+			t.Errorf("the answer is %s", a.Body)
+		}
+	}
+	if w.Store.Writes() != 0 || w.Store.Calls("Grant") != 0 {
+		t.Errorf("%d writes and %d reads, want none", w.Store.Writes(), w.Store.Calls("Grant"))
+	}
+}
+
+func TestAPublicClientCannotActForItself(t *testing.T) {
+	w := newWorld(t)
+	c := granttest.Public(service())
+	w.AddClient(c)
+	w.Refused(w.Post("/token", c, "grant_type", "client_credentials"), 400, "unauthorized_client")
+	c.GrantTypes = []string{oauth.GrantPassword}
+	w.AddClient(c)
+	w.Refused(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", granttest.Password), 400, "unauthorized_client")
+}
+
+func TestAServiceNeverGetsIdentityScopes(t *testing.T) {
+	w := newWorld(t)
+	c := service()
+	c.Scopes = append(c.Scopes, oauth.BuiltInScopes...)
+	w.AddClient(c)
+	for _, scope := range oauth.BuiltInScopes {
+		w.Refused(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read "+scope), 400, "invalid_scope")
+	}
+	a := w.OK(w.Post("/token", c, "grant_type", "client_credentials"))
+	if got := a.String("scope"); got != "orders:read orders:write stock:read" {
+		t.Errorf("without scope, a service gets %q", got)
+	}
+}
+
+func TestAScopeThatTheClientMayNotHaveIsInvalid(t *testing.T) {
+	w := newWorld(t)
+	c := service()
+	c.Scopes = []string{"orders:read", "nobody:declares"}
+	w.AddClient(c)
+	for _, scope := range []string{"orders:write", "unknown", "nobody:declares", "orders:read orders:write", "Orders:read", "\"", "ä"} {
+		w.Refused(w.Post("/token", c, "grant_type", "client_credentials", "scope", scope), 400, "invalid_scope")
+	}
+	for _, absent := range [][]string{nil, {"scope", ""}} {
+		a := w.OK(w.Post("/token", c, append([]string{"grant_type", "client_credentials"}, absent...)...))
+		if a.String("scope") != "orders:read" {
+			t.Errorf("an absent scope gives %q", a.String("scope"))
+		}
+	}
+}
+
+func TestWithoutResourceTheAudienceIsTheOwnersOfTheScopes(t *testing.T) {
+	w := newWorld(t)
+	c := service()
+	w.AddClient(c)
+	bare := service()
+	bare.ID, bare.UID, bare.Name, bare.Scopes = "shop.bare", "bare-uid", "bare", nil
+	w.AddClient(bare)
+	for _, test := range []struct {
+		scope string
+		aud   []string
+	}{
+		{"orders:read", []string{granttest.Orders}},
+		{"orders:read orders:write", []string{granttest.Orders}},
+		{"orders:read stock:read", []string{granttest.Orders, granttest.Stock}},
+	} {
+		a := w.OK(w.Post("/token", c, "grant_type", "client_credentials", "scope", test.scope))
+		checkAudience(t, w, a, test.aud...)
+	}
+	checkAudience(t, w, w.OK(w.Post("/token", bare, "grant_type", "client_credentials")), granttest.Issuer)
+}
+
+func TestAResourceIsTheAudienceAndCutsTheScopes(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(service())
+	a := w.OK(w.Post("/token", c, "grant_type", "client_credentials", "resource", granttest.Orders))
+	checkAudience(t, w, a, granttest.Orders)
+	if a.String("scope") != "orders:read orders:write" {
+		t.Errorf("scope is %q", a.String("scope"))
+	}
+	a = w.OK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read stock:read", "resource", granttest.Orders, "resource", granttest.Stock))
+	checkAudience(t, w, a, granttest.Orders, granttest.Stock)
+	if a.String("scope") != "orders:read stock:read" {
+		t.Errorf("scope is %q", a.String("scope"))
+	}
+}
+
+func TestAResourceThatIsNoneIsAnInvalidTarget(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(service())
+	for _, resource := range []string{
+		"/orders", "orders", "//orders.example.com", granttest.Orders + "#", granttest.Orders + "#part", "https://unknown.example.com",
+		granttest.Orders + "/", "HTTPS://orders.example.com", ":",
+	} {
+		w.Refused(w.Post("/token", c, "grant_type", "client_credentials", "resource", resource), 400, "invalid_target")
+		w.Refused(w.Post("/token", c, "grant_type", "client_credentials", "resource", granttest.Orders, "resource", resource), 400, "invalid_target")
+	}
+}
+
+func TestAResourceServerHasItsSay(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(service())
+	rs := granttest.ResourceServer(granttest.Orders, "orders:read", "orders:write")
+	rs.AllowedClients[0].Namespaces.All, rs.AllowedClients[0].Namespaces.Names = false, []string{"other"}
+	w.AddResourceServer(rs)
+	w.Refused(w.Post("/token", c, "grant_type", "client_credentials", "resource", granttest.Orders), 400, "invalid_target")
+	w.Refused(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read"), 400, "invalid_scope")
+	a := w.OK(w.Post("/token", c, "grant_type", "client_credentials"))
+	if a.String("scope") != "stock:read" {
+		t.Errorf("scope is %q", a.String("scope"))
+	}
+}
+
+// checkAudience of the access token, in any order.
+func checkAudience(t *testing.T, w *granttest.World, a granttest.Answer, want ...string) {
+	t.Helper()
+	got := map[string]bool{}
+	switch aud := w.Claims(a.String("access_token"))["aud"].(type) {
+	case string:
+		got[aud] = true
+	case []any:
+		for _, one := range aud {
+			got[one.(string)] = true
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("aud is %v, want %v", got, want)
+	}
+	for _, one := range want {
+		if !got[one] {
+			t.Errorf("aud is %v, want %v", got, want)
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package token_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
+)
+
+// tryAgain reports an answer that is not a 503 with a time to wait.
+func tryAgain(t *testing.T, a granttest.Answer) {
+	t.Helper()
+	if a.Status != http.StatusServiceUnavailable || a.Error() != "temporarily_unavailable" || a.Header.Get("Retry-After") == "" {
+		t.Errorf("the answer is %d %s, Retry-After %q; want 503 temporarily_unavailable", a.Status, a.Body, a.Header.Get("Retry-After"))
+	}
+}
+
+func TestARedemptionWhoseAnswerWasLostIsNotAReplay(t *testing.T) {
+	for _, fault := range []storagetest.Fault{storagetest.LostAnswer, storagetest.LostRequest} {
+		w := newWorld(t)
+		c := w.AddClient(granttest.Client("shop.web"))
+		code := w.Code(w.Authorization(c, "openid", "orders:read"))
+		// The first call of a redemption reads the mark of the session.
+		w.Store.Next(storagetest.None, fault)
+		a := w.OK(w.Redeem(c, code))
+		if !w.Active(a.String("access_token")) {
+			t.Error("the access token is not active")
+		}
+		w.OK(w.Refresh(c, a.String("refresh_token")))
+		w.Clock.Move(time.Second)
+		w.Refused(w.Redeem(c, code), 400, "invalid_grant")
+		if w.Active(a.String("access_token")) {
+			t.Error("a replay after it ended nothing")
+		}
+	}
+}
+
+func TestAnUnreadableOutcomeIsTriedAgainLater(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	code := w.Code(w.Authorization(c, "openid"))
+	w.Store.Next(storagetest.None, storagetest.LostRequest, storagetest.Unavailable)
+	tryAgain(t, w.Redeem(c, code))
+	w.OK(w.Redeem(c, code))
+}
+
+func TestAWriteThatHappenedUnseenIsOnesOwnWhenTheClientTriesAgain(t *testing.T) {
+	w := newWorld(t)
+	w.ChangeServer(withoutGrace)
+	c := w.AddClient(granttest.Client("shop.web"))
+	code := w.Code(w.Authorization(c, "openid", "offline_access"))
+	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	tryAgain(t, w.Redeem(c, code))
+	if len(w.Records()) != 1 {
+		t.Fatal("the write did not happen")
+	}
+	a := w.OK(w.Redeem(c, code))
+	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	tryAgain(t, w.Refresh(c, a.String("refresh_token")))
+	next := w.OK(w.Refresh(c, a.String("refresh_token")))
+	last := w.OK(w.Refresh(c, next.String("refresh_token")))
+
+	// That was forgiven once: the same again is reuse.
+	w.Refused(w.Refresh(c, next.String("refresh_token")), 400, "invalid_grant")
+	w.Refused(w.Refresh(c, last.String("refresh_token")), 400, "invalid_grant")
+	w.Refused(w.Redeem(c, code), 400, "invalid_grant")
+}
+
+func TestOfTwoRetriesAfterAnUnseenWriteOneSucceeds(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	code := w.Code(w.Authorization(c, "openid"))
+	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	tryAgain(t, w.Redeem(c, code))
+	a := w.OK(w.Redeem(c, code))
+	w.Refused(w.Redeem(c, code), 400, "invalid_grant")
+	if w.Active(a.String("access_token")) {
+		t.Error("the replay ended nothing")
+	}
+}
+
+func TestAnUnreachableStoreConsumesNoCode(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	code := w.Code(w.Authorization(c, "openid"))
+	w.Store.Always(storagetest.Unavailable)
+	tryAgain(t, w.Redeem(c, code))
+	w.Store.Always(storagetest.None)
+	w.Store.Next(storagetest.None, storagetest.Unavailable)
+	tryAgain(t, w.Redeem(c, code))
+	w.OK(w.Redeem(c, code))
+}
+
+func TestARefreshWhoseAnswerWasLostIsOnesOwn(t *testing.T) {
+	for _, fault := range []storagetest.Fault{storagetest.LostAnswer, storagetest.LostRequest} {
+		w := newWorld(t)
+		c := w.AddClient(granttest.Client("shop.web"))
+		token := w.Begin(c, "openid", "offline_access").String("refresh_token")
+		w.Store.Next(storagetest.None, fault)
+		a := w.OK(w.Refresh(c, token))
+		if g := w.Records()[0]; g.Generation != 2 || g.Ended() {
+			t.Errorf("the record is %+v", g)
+		}
+		w.OK(w.Refresh(c, a.String("refresh_token")))
+	}
+}
+
+func TestARefreshWhoseAnswerWasLostIsOnesOwnWithoutGraceToo(t *testing.T) {
+	w := newWorld(t)
+	w.ChangeServer(withoutGrace)
+	c := w.AddClient(granttest.Client("shop.web"))
+	token := w.Begin(c, "openid", "offline_access").String("refresh_token")
+	w.Store.Next(storagetest.None, storagetest.LostAnswer)
+	w.OK(w.Refresh(c, token))
+	if w.Records()[0].Ended() {
+		t.Error("a request's own write was taken for a replay")
+	}
+}
+
+func TestAnUnreachableStoreConsumesNoRefreshToken(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	token := w.Begin(c, "openid", "offline_access").String("refresh_token")
+	for _, faults := range [][]storagetest.Fault{
+		{storagetest.Unavailable},
+		{storagetest.None, storagetest.Unavailable},
+		{storagetest.None, storagetest.LostRequest, storagetest.Unavailable},
+	} {
+		w.Store.Next(faults...)
+		tryAgain(t, w.Refresh(c, token))
+	}
+	if g := w.Records()[0]; g.Generation != 1 || g.Ended() {
+		t.Errorf("the record is %+v", g)
+	}
+	w.OK(w.Refresh(c, token))
+}
+
+func TestAClientRetriesWithinTheGraceAfterACrash(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	token := w.Begin(c, "openid", "offline_access").String("refresh_token")
+	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	tryAgain(t, w.Refresh(c, token))
+	if g := w.Records()[0]; g.Generation != 2 {
+		t.Fatalf("the generation is %d, want 2", g.Generation)
+	}
+	w.Clock.Move(30 * time.Second)
+	a := w.OK(w.Refresh(c, token))
+	w.OK(w.Refresh(c, a.String("refresh_token")))
+}
+
+func TestAReplayThatCannotEndTheGrantSaysSo(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	code := w.Code(w.Authorization(c, "openid"))
+	a := w.OK(w.Redeem(c, code))
+	// Mark of the session, create, read by the creator, read by the ending, and its write.
+	w.Store.Next(storagetest.None, storagetest.None, storagetest.None, storagetest.None, storagetest.Unavailable)
+	tryAgain(t, w.Redeem(c, code))
+	w.Refused(w.Redeem(c, code), 400, "invalid_grant")
+	if w.Active(a.String("access_token")) {
+		t.Error("the access token is active after the replay")
+	}
+}
+
+func TestAnEndWhoseAnswerWasLostCountsOnce(t *testing.T) {
+	for _, fault := range []storagetest.Fault{storagetest.LostAnswer, storagetest.LostRequest} {
+		w := newWorld(t)
+		c := w.AddClient(granttest.Client("shop.web"))
+		code := w.Code(w.Authorization(c, "openid"))
+		a := w.OK(w.Redeem(c, code))
+		w.Store.Next(storagetest.None, storagetest.None, storagetest.None, storagetest.None, fault)
+		w.Refused(w.Redeem(c, code), 400, "invalid_grant")
+		if w.Active(a.String("access_token")) {
+			t.Error("the access token is active after the replay")
+		}
+		if got := w.Count("oauth_operator_tokenserver_grants_ended_total", "CodeReuse"); got != 1 {
+			t.Errorf("the metric counts %v, want 1", got)
+		}
+	}
+}
+
+func TestTheServersBoundIsAnsweredWith503(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	w.Memory.Bound(20, 1)
+	a := w.Begin(c, "openid")
+	code := w.Code(w.Authorization(c, "openid"))
+	tryAgain(t, w.Redeem(c, code))
+	w.OK(w.Post("/revoke", c, "token", a.String("refresh_token")))
+	w.OK(w.Redeem(c, code))
+}
+
+func TestMachinesGetTokensWhileTheStoreIsAway(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(service())
+	w.Store.Always(storagetest.Unavailable)
+	w.OK(w.Post("/token", c, "grant_type", "client_credentials"))
+}
+
+func TestAnUnreachableStoreNeverMakesAFalseAnswer(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	a := w.Begin(c, "openid", "offline_access")
+	w.Store.Always(storagetest.Unavailable)
+	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
+		tryAgain(t, w.Post("/introspect", c, "token", token))
+		tryAgain(t, w.Post("/revoke", c, "token", token))
+	}
+	r := w.Form("/userinfo", noClient)
+	r.Header.Set("Authorization", "Bearer "+a.String("access_token"))
+	tryAgain(t, w.Do(r))
+	w.Store.Always(storagetest.None)
+	if !w.Active(a.String("access_token")) {
+		t.Error("the token was revoked although the answer was 503")
+	}
+}

@@ -1,0 +1,102 @@
+package token_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// legacy is a client that is handed passwords.
+func legacy() registration.Client {
+	c := granttest.Client("shop.legacy")
+	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantPassword, oauth.GrantRefreshToken}, nil
+	return c
+}
+
+func TestAPasswordBeginsAGrantWithoutASession(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(legacy())
+	a := w.OK(w.Post("/token", c, "grant_type", "password", "username", "ALICE", "password", granttest.Password, "scope", "openid email orders:read"))
+	records := w.Records()
+	if len(records) != 1 || w.Store.Writes() != 1 {
+		t.Fatalf("%d records and %d writes, want one of each", len(records), w.Store.Writes())
+	}
+	if g := records[0]; g.SessionHash != "" || !g.Offline || g.Generation != 1 || g.Subject != granttest.Subject {
+		t.Errorf("the record is %+v", g)
+	}
+	id := w.Claims(a.String("id_token"))
+	if id["sub"] != granttest.Subject || id["aud"] != "shop.legacy" || id["auth_time"] != float64(w.Clock.Now().Unix()) {
+		t.Errorf("the ID token says %v", id)
+	}
+	w.OK(w.Refresh(c, a.String("refresh_token")))
+}
+
+func TestOnlyAClientThatListsItGetsARefreshTokenForAPassword(t *testing.T) {
+	w := newWorld(t)
+	c := legacy()
+	c.GrantTypes = []string{oauth.GrantPassword}
+	w.AddClient(c)
+	a := w.OK(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", granttest.Password))
+	if a.String("refresh_token") != "" {
+		t.Error("there is a refresh token")
+	}
+	if !w.Active(a.String("access_token")) {
+		t.Error("the access token is not active")
+	}
+}
+
+func TestAnUnknownUserIsAnsweredAndCostsAsAKnownOne(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(legacy())
+	var bodies []string
+	for _, username := range []string{"alice", "nobody", "not a\u200bname", strings.Repeat("x", 1000)} {
+		before := w.Passwords.Work()
+		a := w.Post("/token", c, "grant_type", "password", "username", username, "password", "wrong")
+		w.Refused(a, 400, "invalid_grant")
+		bodies = append(bodies, a.Body)
+		if work := w.Passwords.Work() - before; work != 1 {
+			t.Errorf("%d passwords were hashed for %.20q, want 1", work, username)
+		}
+	}
+	for _, body := range bodies[1:] {
+		if body != bodies[0] {
+			t.Errorf("an unknown user is answered %s, a known one %s", body, bodies[0])
+		}
+	}
+	if len(w.Records()) != 0 {
+		t.Error("a wrong password left a record")
+	}
+}
+
+func TestAPasswordOverAKibibyteIsRefusedUnhashed(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(legacy())
+	w.Refused(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", strings.Repeat("x", 1025)), 400, "invalid_grant")
+	if work := w.Passwords.Work(); work != 0 {
+		t.Errorf("%d passwords were hashed, want none", work)
+	}
+}
+
+func TestAPasswordGrantNeedsBothParameters(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(legacy())
+	w.Refused(w.Post("/token", c, "grant_type", "password", "username", "alice"), 400, "invalid_request")
+	w.Refused(w.Post("/token", c, "grant_type", "password", "password", granttest.Password), 400, "invalid_request")
+	w.Refused(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", ""), 400, "invalid_request")
+}
+
+func TestWithoutScopeAPasswordGrantsAllButOpenIDAndOfflineAccess(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(legacy())
+	a := w.OK(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", granttest.Password))
+	if got := a.String("scope"); got != "profile email orders:read orders:write stock:read" {
+		t.Errorf("scope is %q", got)
+	}
+	if a.String("id_token") != "" {
+		t.Error("there is an ID token without openid")
+	}
+	w.Refused(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", granttest.Password, "scope", "phone"), 400, "invalid_scope")
+}

@@ -1,0 +1,34 @@
+package token
+
+import (
+	"context"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+)
+
+func (h *Handler) refreshToken(ctx context.Context, client *registry.Client, form oauth.Params) (*answer, error) {
+	if !form.Has("refresh_token") {
+		return nil, oauth.Errorf(oauth.InvalidRequest, "refresh_token is missing")
+	}
+	scopes, err := oauth.ParseScope(form.Get("scope"))
+	if err != nil {
+		return nil, err
+	}
+	resources, err := resourcesOf(form)
+	if err != nil {
+		return nil, err
+	}
+	out, err := h.Grants.Refresh(ctx, grant.Refreshing{
+		Client:       client,
+		RefreshToken: form.Get("refresh_token"),
+		Scopes:       scopes,
+		Resources:    resources,
+	})
+	if err != nil {
+		return nil, err
+	}
+	// A refreshed ID token needs no nonce, and has the auth_time of the login (OpenID Connect Core section 12.2).
+	return h.answerFor(client, out, "")
+}

@@ -1,0 +1,444 @@
+package token_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+// spa is a public client.
+func spa() registration.Client { return granttest.Public(granttest.Client("shop.spa")) }
+
+func TestARefreshTokenIsRotated(t *testing.T) {
+	for _, c := range []registration.Client{granttest.Client("shop.web"), spa()} {
+		w := newWorld(t)
+		w.AddClient(c)
+		first := w.Begin(c, "openid", "orders:read").String("refresh_token")
+		second := w.OK(w.Refresh(c, first)).String("refresh_token")
+		third := w.OK(w.Refresh(c, second)).String("refresh_token")
+		if first == second || second == third || third == "" {
+			t.Error("a refresh token stayed the same")
+		}
+		if w.Store.Calls("UpdateGrant") != 2 {
+			t.Errorf("two refreshes made %d writes", w.Store.Calls("UpdateGrant"))
+		}
+	}
+}
+
+func TestARepetitionWithinTheGraceGetsTheSameSuccessor(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(spa())
+	first := w.Begin(c, "openid", "orders:read", "stock:read").String("refresh_token")
+	second := w.OK(w.Refresh(c, first))
+	w.Clock.Move(30 * time.Second)
+	again := w.OK(w.Refresh(c, first, "scope", "orders:read"))
+	if again.String("refresh_token") != second.String("refresh_token") {
+		t.Error("the repetition got another refresh token")
+	}
+	if again.String("access_token") == second.String("access_token") || again.String("scope") != "orders:read" {
+		t.Errorf("the repetition got no fresh access token for what it asked: %s", again.Body)
+	}
+	// The grace began when the token was replaced, and a repetition does not move it.
+	w.Clock.Move(29 * time.Second)
+	w.OK(w.Refresh(c, first))
+	w.Clock.Move(time.Second)
+	w.Refused(w.Refresh(c, first), 400, "invalid_grant")
+}
+
+func TestReuseAfterTheGraceEndsTheFamily(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(spa())
+	begun := w.Begin(c, "openid", "orders:read")
+	first := begun.String("refresh_token")
+	second := w.OK(w.Refresh(c, first))
+	w.Clock.Move(time.Minute)
+	newest := w.OK(w.Refresh(c, second.String("refresh_token")))
+	w.Refused(w.Refresh(c, first), 400, "invalid_grant")
+	for _, a := range []granttest.Answer{begun, second, newest} {
+		if w.Active(a.String("access_token")) {
+			t.Error("an access token of the family is active")
+		}
+	}
+	w.Refused(w.Refresh(c, newest.String("refresh_token")), 400, "invalid_grant")
+	if got := w.Records()[0].EndReason; got != storage.EndRefreshTokenReuse {
+		t.Errorf("the grant ended for %q", got)
+	}
+	if !strings.Contains(w.Log.String(), `"reason":"RefreshTokenReuse"`) || w.Count("oauth_operator_tokenserver_grants_ended_total", "RefreshTokenReuse") != 1 {
+		t.Error("the reuse is neither logged nor counted once")
+	}
+}
+
+func TestReuseIsSeenHoweverOldTheTokenIs(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(spa())
+	first := w.Begin(c, "openid", "offline_access").String("refresh_token")
+	current := first
+	for range 50 {
+		current = w.OK(w.Refresh(c, current)).String("refresh_token")
+		w.Clock.Move(24 * time.Hour)
+		if _, err := w.Store.Sweep(t.Context(), w.Clock.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Refused(w.Refresh(c, first), 400, "invalid_grant")
+	w.Refused(w.Refresh(c, current), 400, "invalid_grant")
+	if !strings.Contains(w.Log.String(), `"reason":"RefreshTokenReuse"`) {
+		t.Error("the reuse was not seen")
+	}
+}
+
+func TestATokenTwoGenerationsOldIsReuseEvenWithinTheGrace(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(spa())
+	first := w.Begin(c, "openid").String("refresh_token")
+	second := w.OK(w.Refresh(c, first)).String("refresh_token")
+	third := w.OK(w.Refresh(c, second)).String("refresh_token")
+	w.Refused(w.Refresh(c, first), 400, "invalid_grant")
+	w.Refused(w.Refresh(c, third), 400, "invalid_grant")
+}
+
+func TestParallelRefreshesLeaveOneRefreshToken(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(spa())
+	first := w.Begin(c, "openid").String("refresh_token")
+	answers := make([]granttest.Answer, 50)
+	var group sync.WaitGroup
+	for i := range answers {
+		group.Go(func() { answers[i] = w.Refresh(c, first) })
+	}
+	group.Wait()
+	left := map[string]bool{}
+	for _, a := range answers {
+		left[w.OK(a).String("refresh_token")] = true
+	}
+	if len(left) != 1 {
+		t.Errorf("50 parallel refreshes left %d refresh tokens", len(left))
+	}
+	if g := w.Records()[0]; g.Generation != 2 {
+		t.Errorf("the generation is %d, want 2", g.Generation)
+	}
+}
+
+func TestWithoutGraceLosersOfARaceAreRefusedAndNeverAServerError(t *testing.T) {
+	w := newWorld(t)
+	w.ChangeServer(withoutGrace)
+	c := w.AddClient(spa())
+	first := w.Begin(c, "openid").String("refresh_token")
+	answers := make([]granttest.Answer, 50)
+	var group sync.WaitGroup
+	for i := range answers {
+		group.Go(func() { answers[i] = w.Refresh(c, first) })
+	}
+	group.Wait()
+	won := 0
+	for _, a := range answers {
+		if a.Status == http.StatusOK {
+			won++
+			continue
+		}
+		w.Refused(a, 400, "invalid_grant")
+	}
+	if won != 1 {
+		t.Errorf("%d of 50 won, want 1", won)
+	}
+}
+
+func TestARefreshTokenIsOfItsClient(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(spa())
+	thief := spa()
+	thief.ID, thief.UID, thief.Name = "shop.thief", "thief-uid", "thief"
+	w.AddClient(thief)
+	first := w.Begin(c, "openid").String("refresh_token")
+	second := w.OK(w.Refresh(c, first)).String("refresh_token")
+	w.Clock.Move(time.Hour)
+	w.Refused(w.Refresh(thief, second), 400, "invalid_grant")
+	// An old token in another client's hands ends nothing either.
+	w.Refused(w.Refresh(thief, first), 400, "invalid_grant")
+	w.OK(w.Refresh(c, second))
+}
+
+func TestScopesMayBeNarrowedAndNotWidened(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	a := w.Begin(c, "openid", "orders:read", "stock:read")
+	w.Refused(w.Refresh(c, a.String("refresh_token"), "scope", "orders:read orders:write"), 400, "invalid_scope")
+	w.Refused(w.Refresh(c, a.String("refresh_token"), "scope", "unknown"), 400, "invalid_scope")
+	narrow := w.OK(w.Refresh(c, a.String("refresh_token"), "scope", "orders:read"))
+	if narrow.String("scope") != "orders:read" || narrow.String("id_token") != "" {
+		t.Errorf("the answer is %s", narrow.Body)
+	}
+	for _, absent := range [][]string{nil, {"scope", ""}} {
+		narrow = w.OK(w.Refresh(c, narrow.String("refresh_token"), absent...))
+		if narrow.String("scope") != "openid orders:read stock:read" {
+			t.Errorf("scope is %q after it was narrowed once", narrow.String("scope"))
+		}
+	}
+}
+
+func TestRotationDoesNotExtendTheAbsoluteLifetime(t *testing.T) {
+	w := newWorld(t)
+	w.ChangeServer(func(s *registration.Server) {
+		s.RefreshToken.IdleLifetime, s.RefreshToken.AbsoluteLifetime = 2*3600, 3*3600
+	})
+	c := w.AddClient(spa())
+	token := w.Begin(c, "openid", "offline_access").String("refresh_token")
+	for range 5 {
+		w.Clock.Move(30 * time.Minute)
+		token = w.OK(w.Refresh(c, token)).String("refresh_token")
+	}
+	w.Clock.Move(30*time.Minute - time.Second)
+	token = w.OK(w.Refresh(c, token)).String("refresh_token")
+	w.Clock.Move(time.Second)
+	w.Refused(w.Refresh(c, token), 400, "invalid_grant")
+}
+
+func TestAnIdleRefreshTokenExpires(t *testing.T) {
+	w := newWorld(t)
+	w.ChangeServer(func(s *registration.Server) { s.RefreshToken.IdleLifetime = 3600 })
+	c := w.AddClient(spa())
+	token := w.Begin(c, "openid", "offline_access").String("refresh_token")
+	w.Clock.Move(time.Hour - time.Second)
+	token = w.OK(w.Refresh(c, token)).String("refresh_token")
+	w.Clock.Move(time.Hour)
+	w.Refused(w.Refresh(c, token), 400, "invalid_grant")
+}
+
+func TestLoweredLifetimesOfRefreshTokensCountAtOnce(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(spa())
+	token := w.Begin(c, "openid", "offline_access").String("refresh_token")
+	w.Clock.Move(2 * time.Hour)
+	w.ChangeServer(func(s *registration.Server) { s.RefreshToken.AbsoluteLifetime = 3600 })
+	w.Refused(w.Refresh(c, token), 400, "invalid_grant")
+	w.ChangeServer(func(s *registration.Server) {
+		s.RefreshToken.AbsoluteLifetime, s.RefreshToken.IdleLifetime = 9*3600, 3600
+	})
+	w.Refused(w.Refresh(c, token), 400, "invalid_grant")
+	w.ChangeServer(func(s *registration.Server) { s.RefreshToken.IdleLifetime = 9 * 3600 })
+	w.OK(w.Refresh(c, token))
+}
+
+func TestAnOnlineRefreshTokenEndsWithItsSession(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	online := w.Begin(c, "openid", "orders:read")
+	offline := w.Begin(c, "openid", "offline_access")
+	w.Clock.Move(24*time.Hour - time.Second)
+	online = w.OK(w.Refresh(c, online.String("refresh_token")))
+	w.Clock.Move(time.Second)
+	w.Refused(w.Refresh(c, online.String("refresh_token")), 400, "invalid_grant")
+	w.OK(w.Refresh(c, offline.String("refresh_token")))
+}
+
+func TestLogoutEndsWhatIsOnlineAndNothingElse(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	online := w.Begin(c, "openid", "orders:read")
+	offline := w.Begin(c, "openid", "offline_access")
+	if err := w.Store.Mark(t.Context(), storage.MarkSession, "session-1", w.Clock.Now().Add(24*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	w.Refused(w.Refresh(c, online.String("refresh_token")), 400, "invalid_grant")
+	if w.Active(online.String("access_token")) {
+		t.Error("an online access token is active after logout")
+	}
+	if !w.Active(offline.String("access_token")) {
+		t.Error("an offline access token has ended at logout")
+	}
+	w.OK(w.Refresh(c, offline.String("refresh_token")))
+}
+
+func TestWithdrawnConsentEndsThePairsGrants(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	other := w.AddClient(granttest.Client("shop.other"))
+	a, b := w.Begin(c, "openid", "offline_access"), w.Begin(other, "openid", "offline_access")
+	if err := w.Grants.Withdraw(t.Context(), "alice-uid", c.UID); err != nil {
+		t.Fatal(err)
+	}
+	w.Refused(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
+	if w.Active(a.String("access_token")) {
+		t.Error("an access token is active without consent")
+	}
+	w.OK(w.Refresh(other, b.String("refresh_token")))
+}
+
+func TestAGrantFallsWithWhatItRestsOn(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(w *granttest.World, c registration.Client)
+		code   string
+		status int
+	}{
+		{"the password changed", func(w *granttest.World, _ registration.Client) {
+			u := granttest.User()
+			u.Epoch = "epoch-2"
+			w.AddUser(u)
+		}, "invalid_grant", 400},
+		{"the user is gone", func(w *granttest.World, _ registration.Client) { w.RemoveUser(granttest.User()) }, "invalid_grant", 400},
+		{"the redirect URI was removed", func(w *granttest.World, c registration.Client) {
+			c.RedirectURIs = []string{"https://shop.example.com/other"}
+			w.AddClient(c)
+		}, "invalid_grant", 400},
+		{"the client may not be offline any more", func(w *granttest.World, c registration.Client) {
+			c.Scopes = []string{"openid", "orders:read"}
+			w.AddClient(c)
+		}, "invalid_grant", 400},
+		{"the client was created again", func(w *granttest.World, c registration.Client) {
+			w.RemoveClient(c.ID)
+			c.UID = "another-uid"
+			w.AddClient(c)
+		}, "invalid_grant", 400},
+		{"the client was suspended", func(w *granttest.World, c registration.Client) {
+			c.Suspended = true
+			w.AddClient(c)
+		}, "invalid_client", 401},
+		{"the grant type was removed", func(w *granttest.World, c registration.Client) {
+			c.GrantTypes = []string{oauth.GrantAuthorizationCode}
+			w.AddClient(c)
+		}, "unauthorized_client", 400},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			c := w.AddClient(granttest.Client("shop.web"))
+			a := w.Begin(c, "openid", "offline_access", "orders:read")
+			test.change(w, c)
+			w.Refused(w.Refresh(c, a.String("refresh_token")), test.status, test.code)
+			if g := w.Records()[0]; g.Ended() || g.Generation != 1 {
+				t.Errorf("a refused request changed the record: %+v", g)
+			}
+		})
+	}
+}
+
+func TestARefreshedIDTokenKeepsTheLoginAndHasANewIssueTime(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	a := w.Begin(c, "openid")
+	before := w.Claims(a.String("id_token"))
+	w.Clock.Move(time.Hour)
+	refreshed := w.OK(w.Refresh(c, a.String("refresh_token")))
+	after := w.Claims(refreshed.String("id_token"))
+	for _, name := range []string{"iss", "sub", "aud", "auth_time", "amr"} {
+		if fmt.Sprint(before[name]) != fmt.Sprint(after[name]) {
+			t.Errorf("%s was %v and is %v", name, before[name], after[name])
+		}
+	}
+	if after["iat"] != before["iat"].(float64)+3600 {
+		t.Errorf("iat was %v and is %v", before["iat"], after["iat"])
+	}
+	if access := w.Claims(refreshed.String("access_token")); access["auth_time"] != before["auth_time"] {
+		t.Errorf("auth_time of the access token is %v, of the login %v", access["auth_time"], before["auth_time"])
+	}
+}
+
+func TestATokenNewerThanItsRecordEndsNothing(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	first := w.Begin(c, "openid").String("refresh_token")
+	backup := w.Records()[0]
+	second := w.OK(w.Refresh(c, first)).String("refresh_token")
+	third := w.OK(w.Refresh(c, second)).String("refresh_token")
+	restored := w.Records()[0]
+	backup.Version = restored.Version
+	if _, err := w.Memory.UpdateGrant(t.Context(), backup); err != nil {
+		t.Fatal(err)
+	}
+	w.Refused(w.Refresh(c, third), 400, "invalid_grant")
+	if w.Records()[0].Ended() {
+		t.Error("the grant has ended")
+	}
+	w.OK(w.Refresh(c, first))
+}
+
+func TestAConfidentialClientKeepsItsTokenWhereOnlyPublicOnesRotate(t *testing.T) {
+	w := newWorld(t)
+	w.ChangeServer(func(s *registration.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
+	c := w.AddClient(granttest.Client("shop.web"))
+	public := w.AddClient(spa())
+	token := w.Begin(c, "openid", "offline_access").String("refresh_token")
+	for range 10 {
+		w.Clock.Move(5 * time.Minute)
+		if a := w.OK(w.Refresh(c, token)); a.String("refresh_token") != "" && a.String("refresh_token") != token {
+			t.Error("a confidential client got another refresh token")
+		}
+	}
+	if w.Store.Calls("UpdateGrant") != 0 {
+		t.Errorf("refreshing for 50 minutes made %d writes", w.Store.Calls("UpdateGrant"))
+	}
+	for range 12 {
+		w.Clock.Move(5 * time.Minute)
+		w.OK(w.Refresh(c, token))
+	}
+	if w.Store.Calls("UpdateGrant") != 1 {
+		t.Errorf("refreshing for 110 minutes made %d writes, want 1", w.Store.Calls("UpdateGrant"))
+	}
+	other := w.Begin(public, "openid").String("refresh_token")
+	if next := w.OK(w.Refresh(public, other)).String("refresh_token"); next == "" || next == other {
+		t.Error("a public client kept its refresh token")
+	}
+}
+
+func TestAKeptTokenIsNotIdleWhileItIsUsed(t *testing.T) {
+	w := newWorld(t)
+	w.ChangeServer(func(s *registration.Server) {
+		s.RefreshToken.RotatePublicClientsOnly, s.RefreshToken.IdleLifetime = true, 600
+	})
+	c := w.AddClient(granttest.Client("shop.web"))
+	token := w.Begin(c, "openid", "offline_access").String("refresh_token")
+	for range 20 {
+		w.Clock.Move(4 * time.Minute)
+		w.OK(w.Refresh(c, token))
+		if _, err := w.Store.Sweep(t.Context(), w.Clock.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Clock.Move(10 * time.Minute)
+	w.Refused(w.Refresh(c, token), 400, "invalid_grant")
+}
+
+func TestTheSuccessorIsTheSameAfterTheSealingKeyChanged(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(spa())
+	first := w.Begin(c, "openid").String("refresh_token")
+	second := w.OK(w.Refresh(c, first)).String("refresh_token")
+	var active string
+	w.ChangeServer(func(s *registration.Server) {
+		for i, key := range s.Keys {
+			if key.Algorithm != registration.AlgorithmSealing {
+				continue
+			}
+			if key.Phase == registration.KeyActive {
+				active = key.KID
+				s.Keys[i].Phase = registration.KeyRetiring
+			} else {
+				s.Keys[i].Phase = registration.KeyActive
+			}
+		}
+	})
+	if again := w.OK(w.Refresh(c, first)).String("refresh_token"); again != second {
+		t.Error("the repetition got another refresh token")
+	}
+	third := w.OK(w.Refresh(c, second)).String("refresh_token")
+	if strings.HasPrefix(third, active+".") {
+		t.Error("the next refresh token is sealed with the key that retires")
+	}
+	w.ChangeServer(func(s *registration.Server) { s.RevokedKeys = []string{active} })
+	w.Refused(w.Refresh(c, second), 400, "invalid_grant")
+	w.OK(w.Refresh(c, third))
+}
+
+// withoutGrace lets no refresh token be used twice.
+func withoutGrace(s *registration.Server) { s.RefreshToken.ReuseGracePeriod = 0 }
+
+// noClient authenticates nobody.
+var noClient registration.Client

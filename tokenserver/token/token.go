@@ -1,0 +1,114 @@
+// Package token is the token endpoint (RFC 6749 section 3.2): a pipeline of five steps, and one file for each grant.
+//
+//	token.go               the steps
+//	authorization_code.go  RFC 6749 section 4.1.3, RFC 7636
+//	password.go            RFC 6749 section 4.3
+//	client_credentials.go  RFC 6749 section 4.4
+//	refresh_token.go       RFC 6749 section 6
+//	answer.go              the tokens, and errors of the grants in the protocol's words
+package token
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/clientauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
+	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/password"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/web"
+)
+
+// Handler of the token endpoint. All fields are needed.
+type Handler struct {
+	Clients   *clientauth.Authenticator
+	Grants    *grant.Service
+	Minter    *mint.Minter
+	Registry  *registry.Registry
+	Passwords *password.Verifier
+}
+
+// exchange turns one kind of grant into an answer. The client has authenticated and registered the grant type.
+type exchange func(h *Handler, ctx context.Context, client *registry.Client, form oauth.Params) (*answer, error)
+
+// exchanges by grant type.
+var exchanges = map[string]exchange{
+	oauth.GrantAuthorizationCode: (*Handler).authorizationCode,
+	oauth.GrantPassword:          (*Handler).password,
+	oauth.GrantClientCredentials: (*Handler).clientCredentials,
+	oauth.GrantRefreshToken:      (*Handler).refreshToken,
+}
+
+// GrantTypes that the endpoint takes, sorted.
+func GrantTypes() []string {
+	var types []string
+	for grantType := range exchanges {
+		types = append(types, grantType)
+	}
+	slices.Sort(types)
+	return types
+}
+
+// Handle answers a token request.
+func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
+	// 1. Method and form.
+	form, err := readForm(r)
+	if err != nil {
+		return err
+	}
+	// 2. Client authentication.
+	client, err := h.Clients.Authenticate(r, form)
+	if err != nil {
+		return err
+	}
+	web.NoteClient(r.Context(), client.ID)
+	// 3. The grant type: known here, and allowed to this client.
+	exchange, err := allowedExchange(client, form)
+	if err != nil {
+		return err
+	}
+	web.NoteGrantType(r.Context(), form.Get("grant_type"))
+	// 4. The grant.
+	answer, err := exchange(h, r.Context(), client, form)
+	if err != nil {
+		return protocolError(err)
+	}
+	// 5. The answer.
+	return web.JSON(w, http.StatusOK, answer)
+}
+
+// secretParams are the credentials of clients and users, and what else belongs into the body.
+var secretParams = []string{
+	"client_id", "client_secret", "client_assertion", "code", "code_verifier", "password", "username", "refresh_token", "grant_type",
+}
+
+func readForm(r *http.Request) (oauth.Params, error) {
+	if r.Method != http.MethodPost {
+		return nil, oauth.Errorf(oauth.InvalidRequest, "the token endpoint takes POST").
+			WithStatus(http.StatusMethodNotAllowed).WithHeader("Allow", http.MethodPost)
+	}
+	if err := oauth.RefuseInQuery(r, secretParams...); err != nil {
+		return nil, err
+	}
+	return oauth.ParseForm(r, true)
+}
+
+// allowedExchange tells what this server cannot do from what this client may not do (RFC 6749 section 5.2).
+func allowedExchange(client *registry.Client, form oauth.Params) (exchange, error) {
+	grantType := form.Get("grant_type")
+	exchange, known := exchanges[grantType]
+	switch {
+	case grantType == "":
+		return nil, oauth.Errorf(oauth.InvalidRequest, "grant_type is missing")
+	case !known:
+		return nil, oauth.Errorf(oauth.UnsupportedGrantType, "the token endpoint does not know this grant_type")
+	case !client.HasGrant(grantType):
+		return nil, oauth.Errorf(oauth.UnauthorizedClient, "the client does not list %s in grantTypes", grantType)
+	case client.Public() && (grantType == oauth.GrantClientCredentials || grantType == oauth.GrantPassword):
+		return nil, oauth.Errorf(oauth.UnauthorizedClient, "%s is for confidential clients", grantType)
+	}
+	return exchange, nil
+}

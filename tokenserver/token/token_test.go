@@ -1,0 +1,225 @@
+package token_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/introspect"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/revoke"
+	"github.com/oauth-operator/oauth-operator/tokenserver/token"
+	"github.com/oauth-operator/oauth-operator/tokenserver/userinfo"
+)
+
+// newWorld serves the endpoints that speak of tokens.
+func newWorld(t *testing.T) *granttest.World {
+	t.Helper()
+	w := granttest.New(t)
+	endpoint := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords}
+	w.Route("/token", endpoint.Handle)
+	w.Route("/introspect", (&introspect.Handler{Clients: w.Clients, Grants: w.Grants, Registry: w.Registry}).Handle)
+	w.Route("/revoke", (&revoke.Handler{Clients: w.Clients, Grants: w.Grants}).Handle)
+	w.Route("/userinfo", (&userinfo.Handler{Grants: w.Grants, Registry: w.Registry}).Handle)
+	return w
+}
+
+// service is a client that acts for itself.
+func service() registration.Client {
+	c := granttest.Client("shop.service")
+	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantClientCredentials}, nil
+	c.Scopes = []string{"orders:read", "orders:write", "stock:read"}
+	return c
+}
+
+func TestOnlyPostIsAllowed(t *testing.T) {
+	w := newWorld(t)
+	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete, http.MethodHead} {
+		a := w.Do(httptest.NewRequest(method, "/token?grant_type=client_credentials", nil))
+		if a.Status != http.StatusMethodNotAllowed || a.Header.Get("Allow") != "POST" {
+			t.Errorf("%s is answered %d, Allow %q; want 405 and POST", method, a.Status, a.Header.Get("Allow"))
+		}
+	}
+}
+
+func TestOnlyAFormIsRead(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(service())
+	for _, contentType := range []string{"application/json", "text/plain", "multipart/form-data; boundary=x", ""} {
+		r := w.Form("/token", c, "grant_type", "client_credentials")
+		r.Header.Set("Content-Type", contentType)
+		w.Refused(w.Do(r), 400, "invalid_request")
+	}
+	r := w.Form("/token", c, "grant_type", "client_credentials")
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=UTF-8")
+	w.OK(w.Do(r))
+}
+
+func TestCredentialsInTheURLAreRefused(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(service())
+	for _, query := range []string{
+		"client_id=shop.service&client_secret=" + granttest.Secret, "client_secret=x", "code=x", "refresh_token=x", "password=x", "grant_type=x",
+		"client%5Fsecret=x", "client_secret=x;y",
+	} {
+		r := w.Form("/token?"+query, c, "grant_type", "client_credentials")
+		w.Refused(w.Do(r), 400, "invalid_request")
+	}
+	w.OK(w.Do(w.Form("/token?unknown=1", c, "grant_type", "client_credentials")))
+}
+
+func TestAParameterSentTwiceIsRefused(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(service())
+	w.Refused(w.Post("/token", c, "grant_type", "client_credentials", "grant_type", "client_credentials"), 400, "invalid_request")
+	w.Refused(w.Post("/token", c, "grant_type", "client_credentials", "unknown", "1", "unknown", "2"), 400, "invalid_request")
+	w.OK(w.Post("/token", c, "grant_type", "client_credentials", "unknown", "1", "scope", ""))
+	w.OK(w.Post("/token", c, "grant_type", "client_credentials", "resource", granttest.Orders, "resource", granttest.Stock))
+}
+
+func TestTooMuchIsRefused(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(service())
+	large := w.Post("/token", c, "grant_type", "client_credentials", "x", strings.Repeat("x", 64<<10))
+	w.Refused(large, 413, "invalid_request")
+	pairs := []string{"grant_type", "client_credentials"}
+	for i := range 100 {
+		pairs = append(pairs, fmt.Sprint("p", i), "x")
+	}
+	w.Refused(w.Post("/token", c, pairs...), 400, "invalid_request")
+}
+
+func TestUnsupportedAndUnauthorizedAndInvalidGrantAreToldApart(t *testing.T) {
+	w := newWorld(t)
+	web := w.AddClient(granttest.Client("shop.web"))
+	w.Refused(w.Post("/token", web), 400, "invalid_request")
+	for _, unknown := range []string{"implicit", "urn:example:unknown", "Authorization_Code", "code"} {
+		w.Refused(w.Post("/token", web, "grant_type", unknown), 400, "unsupported_grant_type")
+	}
+	for _, notTheirs := range []string{"password", "client_credentials"} {
+		w.Refused(w.Post("/token", web, "grant_type", notTheirs, "username", "x", "password", "y"), 400, "unauthorized_client")
+	}
+	w.Refused(w.Post("/token", web, "grant_type", "authorization_code"), 400, "invalid_request")
+	w.Refused(w.Post("/token", web, "grant_type", "authorization_code", "code", "unknown"), 400, "invalid_grant")
+	w.Refused(w.Post("/token", web, "grant_type", "refresh_token"), 400, "invalid_request")
+	w.Refused(w.Post("/token", web, "grant_type", "refresh_token", "refresh_token", "unknown"), 400, "invalid_grant")
+}
+
+func TestNoAnswerMayBeStored(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(service())
+	for what, a := range map[string]granttest.Answer{
+		"a token":                    w.OK(w.Post("/token", c, "grant_type", "client_credentials")),
+		"an error":                   w.Post("/token", c, "grant_type", "unknown"),
+		"a refused client":           w.Post("/token", granttest.Client("shop.unknown"), "grant_type", "client_credentials"),
+		"an answer to introspection": w.OK(w.Post("/introspect", c, "token", "unknown")),
+		"a refused revocation":       w.Post("/revoke", c),
+	} {
+		h := a.Header
+		if h.Get("Cache-Control") != "no-store" || h.Get("Pragma") != "no-cache" || h.Get("Content-Type") != "application/json" {
+			t.Errorf("%s has Cache-Control %q, Pragma %q, Content-Type %q", what, h.Get("Cache-Control"), h.Get("Pragma"), h.Get("Content-Type"))
+		}
+	}
+}
+
+func TestDescriptionsKeepToTheirCharacters(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	allowed := regexp.MustCompile(`^[\x20-\x21\x23-\x5b\x5d-\x7e]*$`)
+	for _, a := range []granttest.Answer{
+		w.Post("/token", c, "grant_type", "\"\\\r\nä"),
+		w.Post("/token", c, "grant_type", "refresh_token", "refresh_token", "x", "scope", "\"ä\\"),
+		w.Post("/token", c, "\"ä\\\r\n", "1", "\"ä\\\r\n", "2"),
+		w.Post("/token", c, "grant_type", "authorization_code", "code", "x", "resource", "\"\\ä"),
+	} {
+		if description := a.String("error_description"); a.Error() == "" || description == "" || !allowed.MatchString(description) {
+			t.Errorf("the answer is %s", a.Body)
+		}
+	}
+}
+
+func TestAnAccessTokenHasTheClaimsOfRFC9068(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	a := w.Begin(c, "openid", "orders:read")
+	header, claims := w.Header(a.String("access_token")), w.Claims(a.String("access_token"))
+	if header["typ"] != "at+jwt" || header["alg"] != "ES256" || header["kid"] == "" {
+		t.Errorf("the header is %v", header)
+	}
+	now := float64(w.Clock.Now().Unix())
+	for name, want := range map[string]any{
+		"iss": granttest.Issuer, "sub": granttest.Subject, "client_id": "shop.web", "scope": "openid orders:read",
+		"iat": now, "exp": now + 300, "auth_time": now - 60,
+	} {
+		if claims[name] != want {
+			t.Errorf("%s is %v, want %v", name, claims[name], want)
+		}
+	}
+	if fmt.Sprint(claims["aud"]) != fmt.Sprint([]any{granttest.Orders, granttest.Issuer}) {
+		t.Errorf("aud is %v", claims["aud"])
+	}
+	if id, _ := claims["jti"].(string); id == "" || strings.Contains(id, w.Records()[0].ID) {
+		t.Errorf("jti is %q", id)
+	}
+	if a.JSON["token_type"] != "Bearer" || a.JSON["expires_in"] != float64(300) {
+		t.Errorf("the answer is %s", a.Body)
+	}
+}
+
+func TestATokenOfAServiceIsAboutTheService(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(service())
+	a := w.OK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read"))
+	claims := w.Claims(a.String("access_token"))
+	if claims["sub"] != "shop.service" || claims["client_id"] != "shop.service" || claims["aud"] != granttest.Orders {
+		t.Errorf("the claims are %v", claims)
+	}
+	if _, has := claims["auth_time"]; has {
+		t.Error("a token without a user has an auth_time")
+	}
+}
+
+func TestNoTwoTokensHaveOneID(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(service())
+	seen := map[any]bool{}
+	for range 20 {
+		id := w.Claims(w.OK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token"))["jti"]
+		if seen[id] {
+			t.Fatalf("jti %v is of two tokens", id)
+		}
+		seen[id] = true
+	}
+}
+
+func TestTheMetricCountsLegacyGrants(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(legacy())
+	w.OK(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", granttest.Password))
+	if got := w.Count("oauth_operator_tokenserver_grant_requests_total", "password"); got != 1 {
+		t.Errorf("the metric counts %v password grants, want 1", got)
+	}
+}
+
+func TestTheAnswerIsOneJSONObject(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(service())
+	a := w.OK(w.Post("/token", c, "grant_type", "client_credentials"))
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(a.Body), &fields); err != nil {
+		t.Fatal(err)
+	}
+	for name := range fields {
+		switch name {
+		case "access_token", "token_type", "expires_in", "scope":
+		default:
+			t.Errorf("the answer to a service has the field %s", name)
+		}
+	}
+}

@@ -1,0 +1,387 @@
+package userinfo_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/revoke"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/token"
+	"github.com/oauth-operator/oauth-operator/tokenserver/userinfo"
+)
+
+const realm = `Bearer realm="https://auth.example.com"`
+
+func newWorld(t *testing.T) *granttest.World {
+	t.Helper()
+	w := granttest.New(t)
+	tokens := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords}
+	w.Route("/token", tokens.Handle)
+	w.Route("/revoke", (&revoke.Handler{Clients: w.Clients, Grants: w.Grants}).Handle)
+	w.Route("/userinfo", (&userinfo.Handler{Grants: w.Grants, Registry: w.Registry}).Handle)
+	return w
+}
+
+// client may have every scope about a user.
+func client() registration.Client {
+	c := granttest.Client("shop.web")
+	c.Scopes = append([]string{"orders:read"}, oauth.BuiltInScopes...)
+	return c
+}
+
+func get(target, authorization string) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, target, nil)
+	if authorization != "" {
+		r.Header.Set("Authorization", authorization)
+	}
+	return r
+}
+
+func post(target, authorization string, pairs ...string) *http.Request {
+	form := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		form.Add(pairs[i], pairs[i+1])
+	}
+	r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", oauth.FormType)
+	if authorization != "" {
+		r.Header.Set("Authorization", authorization)
+	}
+	return r
+}
+
+// info about the token's user.
+func info(w *granttest.World, token string) granttest.Answer {
+	return w.Do(get("/userinfo", "Bearer "+token))
+}
+
+// challenged reports an answer that is not this error, in its body and in its challenge.
+func challenged(t *testing.T, what string, a granttest.Answer, status int, code string) {
+	t.Helper()
+	challenge := a.Header.Get("WWW-Authenticate")
+	if a.Status != status || a.Error() != code || !strings.HasPrefix(challenge, realm+`, error="`+code+`"`) {
+		t.Errorf("%s: the answer is %d %s, WWW-Authenticate %q; want %d %s", what, a.Status, a.Body, challenge, status, code)
+	}
+	if a.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("%s: Cache-Control is %q", what, a.Header.Get("Cache-Control"))
+	}
+}
+
+func TestATokenIsTakenFromTheHeaderOrAPostedForm(t *testing.T) {
+	w := newWorld(t)
+	access := w.Begin(w.AddClient(client()), "openid", "email").String("access_token")
+	want := map[string]any{"sub": granttest.Subject, "email": "alice@example.com", "email_verified": true}
+	json := post("/userinfo", "Bearer "+access)
+	json.Header.Set("Content-Type", "application/json")
+	for what, r := range map[string]*http.Request{
+		"GET":                                 get("/userinfo", "Bearer "+access),
+		"GET with the scheme in lower case":   get("/userinfo", "bearer "+access),
+		"GET with two spaces":                 get("/userinfo", "Bearer  "+access),
+		"POST with a header":                  post("/userinfo", "Bearer "+access),
+		"POST with a header and no form":      json,
+		"POST with a form":                    post("/userinfo", "", "access_token", access),
+		"with a parameter that means nothing": get("/userinfo?schema=openid", "Bearer "+access),
+	} {
+		a := w.Do(r)
+		if a.Status != http.StatusOK || !reflect.DeepEqual(a.JSON, want) {
+			t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)
+		}
+		if h := a.Header; h.Get("Cache-Control") != "no-store" || h.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: Cache-Control %q, Content-Type %q", what, h.Get("Cache-Control"), h.Get("Content-Type"))
+		}
+	}
+}
+
+func TestATokenInTheURLIsRefused(t *testing.T) {
+	w := newWorld(t)
+	access := w.Begin(w.AddClient(client()), "openid").String("access_token")
+	for what, r := range map[string]*http.Request{
+		"alone":              get("/userinfo?access_token="+access, ""),
+		"with a header":      get("/userinfo?access_token="+access, "Bearer "+access),
+		"in disguise":        get("/userinfo?access%5Ftoken="+access, "Bearer "+access),
+		"empty":              get("/userinfo?access_token=", "Bearer "+access),
+		"with a posted form": post("/userinfo?access_token="+access, "", "access_token", access),
+	} {
+		challenged(t, what, w.Do(r), 400, "invalid_request")
+	}
+}
+
+func TestWhoBringsNoTokenIsToldHowAndNoError(t *testing.T) {
+	w := newWorld(t)
+	access := w.Begin(w.AddClient(client()), "openid").String("access_token")
+	basic := get("/userinfo", "")
+	basic.SetBasicAuth("shop.web", granttest.Secret)
+	form := get("/userinfo", "")
+	form.Header.Set("Content-Type", oauth.FormType)
+	form.Body = http.NoBody
+	body := post("/userinfo", "", "access_token", access)
+	body.Method = http.MethodGet
+	for what, r := range map[string]*http.Request{
+		"nothing": get("/userinfo", ""), "an empty form": post("/userinfo", ""), "an empty parameter": post("/userinfo", "", "access_token", ""),
+		"another scheme": basic, "a GET of type form": form, "a form in a GET": body, "a scheme that is longer": get("/userinfo", "Bearerish "+access),
+	} {
+		a := w.Do(r)
+		if a.Status != http.StatusUnauthorized || a.Body != "" || a.Header.Get("WWW-Authenticate") != realm {
+			t.Errorf("%s: the answer is %d %q, WWW-Authenticate %q", what, a.Status, a.Body, a.Header.Get("WWW-Authenticate"))
+		}
+	}
+}
+
+func TestTwoTokensInOneRequestAreRefused(t *testing.T) {
+	w := newWorld(t)
+	access := w.Begin(w.AddClient(client()), "openid").String("access_token")
+	twice := get("/userinfo", "Bearer "+access)
+	twice.Header.Add("Authorization", "Bearer "+access)
+	for what, r := range map[string]*http.Request{
+		"header and form": post("/userinfo", "Bearer "+access, "access_token", access),
+		"two headers":     twice,
+		"twice in a form": post("/userinfo", "", "access_token", access, "access_token", access),
+	} {
+		challenged(t, what, w.Do(r), 400, "invalid_request")
+	}
+}
+
+func TestAHeaderThatHoldsNoTokenIsABadRequest(t *testing.T) {
+	w := newWorld(t)
+	for _, header := range []string{"Bearer", "Bearer ", "Bearer a b", "Bearer \"x\"", "Bearer x,y", "Bearer ä"} {
+		challenged(t, header, w.Do(get("/userinfo", header)), 400, "invalid_request")
+	}
+}
+
+func TestWhatIsNoAccessTokenIsInvalid(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(client())
+	a := w.Begin(c, "openid", "offline_access")
+	impostors := w.Impostors(a.String("access_token"))
+	impostors["an ID token"] = a.String("id_token")
+	impostors["a refresh token"] = a.String("refresh_token")
+	for what, value := range impostors {
+		challenged(t, what, w.Do(post("/userinfo", "", "access_token", value)), 401, "invalid_token")
+	}
+	w.OK(info(w, a.String("access_token")))
+}
+
+func TestATokenIsInvalidOnceItAuthorisesNothing(t *testing.T) {
+	for what, takeAway := range map[string]func(w *granttest.World, c registration.Client, a granttest.Answer){
+		"expired": func(w *granttest.World, _ registration.Client, _ granttest.Answer) { w.Clock.Move(300 * time.Second) },
+		"revoked": func(w *granttest.World, c registration.Client, a granttest.Answer) {
+			w.Post("/revoke", c, "token", a.String("access_token"))
+		},
+		"its grant revoked": func(w *granttest.World, c registration.Client, a granttest.Answer) {
+			w.Post("/revoke", c, "token", a.String("refresh_token"))
+		},
+		"its client suspended": func(w *granttest.World, c registration.Client, _ granttest.Answer) {
+			c.Suspended = true
+			w.AddClient(c)
+		},
+		"its client gone": func(w *granttest.World, c registration.Client, _ granttest.Answer) { w.RemoveClient(c.ID) },
+		"its user gone":   func(w *granttest.World, _ registration.Client, _ granttest.Answer) { w.RemoveUser(granttest.User()) },
+		"its session ended": func(w *granttest.World, _ registration.Client, _ granttest.Answer) {
+			_ = w.Memory.Mark(t.Context(), storage.MarkSession, "session-1", w.Clock.Now().Add(time.Hour))
+		},
+		"the password changed": func(w *granttest.World, _ registration.Client, _ granttest.Answer) {
+			u := granttest.User()
+			u.Epoch = "epoch-2"
+			w.AddUser(u)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			c := w.AddClient(client())
+			a := w.Begin(c, "openid")
+			w.OK(info(w, a.String("access_token")))
+			takeAway(w, c, a)
+			challenged(t, what, info(w, a.String("access_token")), 401, "invalid_token")
+		})
+	}
+}
+
+func TestATokenForAnAPIAloneIsInvalidHere(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(client())
+	code := w.Code(w.Authorization(c, "openid", "orders:read"))
+	access := w.OK(w.Redeem(c, code, "resource", granttest.Orders)).String("access_token")
+	challenged(t, "a token for an API", info(w, access), 401, "invalid_token")
+
+	code = w.Code(w.Authorization(c, "openid", "orders:read"))
+	both := w.OK(w.Redeem(c, code, "resource", granttest.Orders, "resource", granttest.Issuer))
+	w.OK(info(w, both.String("access_token")))
+}
+
+func TestTheScopeOpenIDIsNeeded(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(client())
+	service := granttest.Client("shop.service")
+	service.GrantTypes, service.RedirectURIs, service.Scopes = []string{oauth.GrantClientCredentials}, nil, nil
+	w.AddClient(service)
+	narrowed := w.Begin(c, "openid", "profile")
+	former := w.Begin(c, "openid", "profile").String("access_token")
+	tokens := map[string]string{
+		"a user's token without it": w.Begin(c, "profile").String("access_token"),
+		"a narrowed one":            w.OK(w.Refresh(c, narrowed.String("refresh_token"), "scope", "profile")).String("access_token"),
+		"a service's token":         w.OK(w.Post("/token", service, "grant_type", "client_credentials")).String("access_token"),
+	}
+	for what, token := range tokens {
+		a := info(w, token)
+		challenged(t, what, a, 403, "insufficient_scope")
+		if !strings.HasSuffix(a.Header.Get("WWW-Authenticate"), `, scope="openid"`) {
+			t.Errorf("%s: WWW-Authenticate is %q", what, a.Header.Get("WWW-Authenticate"))
+		}
+	}
+	w.OK(info(w, former))
+	c.Scopes = []string{"profile"}
+	w.AddClient(c)
+	challenged(t, "a client that may no longer have it", info(w, former), 403, "insufficient_scope")
+}
+
+// A token that somebody minted with openid and no user in it tells nothing about anybody.
+func TestATokenWithoutAUserHasNoUserInfo(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(client())
+	served, _ := w.Registry.Client(c.ID)
+	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
+		Client: served, Subject: granttest.Subject, Audience: []string{granttest.Issuer}, Scopes: []string{"openid", "profile"},
+		Rests: mint.TokenID{ClientUID: c.UID},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	challenged(t, "a token without a user", info(w, token), 403, "insufficient_scope")
+}
+
+// rich is a user with a claim for every scope, one for none, and some that nobody may set.
+func rich() registration.User {
+	u := granttest.User()
+	u.Claims = map[string]any{
+		"name": "Alice", "given_name": "Alice", "email": "alice@example.com", "email_verified": false, "groups": []any{"admins", "ops"},
+		"address": map[string]any{"country": "NL"}, "phone_number": "+31", "department": "sales", "nickname": nil,
+		"sub": "mallory", "iss": "https://evil.example", "aud": "x", "exp": 1.0, "client_id": "x", "scope": "x", "auth_time": 1.0,
+	}
+	return u
+}
+
+func TestClaimsComeByScope(t *testing.T) {
+	w := newWorld(t)
+	w.AddUser(rich())
+	c := w.AddClient(client())
+	for _, test := range []struct {
+		scopes []string
+		want   map[string]any
+	}{
+		{[]string{"openid"}, map[string]any{}},
+		{[]string{"openid", "profile"}, map[string]any{"name": "Alice", "given_name": "Alice", "preferred_username": "alice"}},
+		{[]string{"openid", "email"}, map[string]any{"email": "alice@example.com", "email_verified": false}},
+		{[]string{"openid", "address"}, map[string]any{"address": map[string]any{"country": "NL"}}},
+		{[]string{"openid", "phone"}, map[string]any{"phone_number": "+31"}},
+		{[]string{"openid", "groups"}, map[string]any{"groups": []any{"admins", "ops"}}},
+		{[]string{"openid", "offline_access", "orders:read"}, map[string]any{}},
+	} {
+		test.want["sub"] = granttest.Subject
+		a := w.OK(info(w, w.Begin(c, test.scopes...).String("access_token")))
+		if !reflect.DeepEqual(a.JSON, test.want) {
+			t.Errorf("%v: the claims are %v, want %v", test.scopes, a.JSON, test.want)
+		}
+	}
+}
+
+func TestTheClaimsParameterAsksForMoreWithinTheScopes(t *testing.T) {
+	w := newWorld(t)
+	w.AddUser(rich())
+	c := w.AddClient(client())
+	claims := func(scopes []string, parameter string) map[string]any {
+		authorization := w.Authorization(c, scopes...)
+		authorization.ClaimsRequest = parameter
+		return w.OK(info(w, w.OK(w.Redeem(c, w.Code(authorization))).String("access_token"))).JSON
+	}
+	request := `{"userinfo":{"department":null,"email":{"essential":true},"sub":null,"iss":null,"exp":null},"id_token":{"given_name":null}}`
+	want := map[string]any{"sub": granttest.Subject, "name": "Alice", "given_name": "Alice", "preferred_username": "alice", "department": "sales"}
+	if got := claims([]string{"openid", "profile"}, request); !reflect.DeepEqual(got, want) {
+		t.Errorf("the claims are %v, want %v", got, want)
+	}
+	if got := claims([]string{"openid"}, request); !reflect.DeepEqual(got, map[string]any{"sub": granttest.Subject}) {
+		t.Errorf("without a scope that allows them the claims are %v", got)
+	}
+	for _, broken := range []string{"{", "[]", `{"userinfo":[]}`, `{"userinfo":"department"}`, "null"} {
+		if got := claims([]string{"openid"}, broken); !reflect.DeepEqual(got, map[string]any{"sub": granttest.Subject}) {
+			t.Errorf("for %s the claims are %v", broken, got)
+		}
+	}
+}
+
+func TestTheSubjectIsTheIDTokens(t *testing.T) {
+	w := newWorld(t)
+	a := w.Begin(w.AddClient(client()), "openid")
+	if got, want := w.OK(info(w, a.String("access_token"))).JSON["sub"], w.Claims(a.String("id_token"))["sub"]; got != want || got == "" {
+		t.Errorf("sub is %v, in the ID token %v", got, want)
+	}
+}
+
+func TestClaimsAndScopesAreThoseOfThisMoment(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(client())
+	access := w.Begin(c, "openid", "email").String("access_token")
+	u := granttest.User()
+	u.Claims["email"] = "alice@new.example"
+	w.AddUser(u)
+	if got := w.OK(info(w, access)).JSON["email"]; got != "alice@new.example" {
+		t.Errorf("email is %v", got)
+	}
+	c.Scopes = []string{"openid"}
+	w.AddClient(c)
+	if _, has := w.OK(info(w, access)).JSON["email"]; has {
+		t.Error("email is there although the client may no longer have it")
+	}
+}
+
+func TestAnImplicitTokenIsGoodWhileItsSessionIs(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(client())
+	served, _ := w.Registry.Client(c.ID)
+	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
+		Client: served, Subject: granttest.Subject, Audience: []string{granttest.Issuer}, Scopes: []string{"openid", "email"},
+		Rests: mint.TokenID{ClientUID: c.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.OK(info(w, token)).JSON["email"]; got != "alice@example.com" {
+		t.Errorf("email is %v", got)
+	}
+	if err := w.Memory.Mark(t.Context(), storage.MarkSession, "session-1", w.Clock.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	challenged(t, "after logout", info(w, token), 401, "invalid_token")
+}
+
+func TestOnlyGetAndPostAreAllowed(t *testing.T) {
+	w := newWorld(t)
+	access := w.Begin(w.AddClient(client()), "openid").String("access_token")
+	for _, method := range []string{http.MethodPut, http.MethodDelete, http.MethodPatch} {
+		r := get("/userinfo", "Bearer "+access)
+		r.Method = method
+		a := w.Do(r)
+		if a.Status != http.StatusMethodNotAllowed || a.Header.Get("Allow") != "GET, POST" {
+			t.Errorf("%s is answered %d, Allow %q", method, a.Status, a.Header.Get("Allow"))
+		}
+	}
+}
+
+func TestNothingIsWritten(t *testing.T) {
+	w := newWorld(t)
+	access := w.Begin(w.AddClient(client()), "openid").String("access_token")
+	before := w.Store.Writes()
+	w.OK(info(w, access))
+	info(w, "unknown")
+	if w.Store.Writes() != before {
+		t.Error("a UserInfo request wrote something")
+	}
+}
