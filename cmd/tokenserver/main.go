@@ -1,0 +1,53 @@
+// Command tokenserver is the token server of one AuthorizationServer: it serves the OAuth 2.0 and OpenID Connect endpoints of its issuer from
+// what the manager has compiled into the cluster. Deployments and the local environment start it; it has no configuration but its flags.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second signal kills the process
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "tokenserver: "+err.Error())
+		os.Exit(1)
+	}
+}
+
+// run reads the flags and serves until ctx ends.
+func run(ctx context.Context, args []string, stdout io.Writer) error {
+	log := slog.New(slog.NewJSONHandler(stdout, nil))
+	klog.SetSlogLogger(log)
+	o := tokenserver.Options{Now: time.Now, Random: rand.Reader, Log: log}
+	flags := flag.NewFlagSet("tokenserver", flag.ContinueOnError)
+	flags.StringVar(&o.Namespace, "namespace", "", "namespace of the AuthorizationServer")
+	flags.StringVar(&o.ServerName, "server-name", "", "name of the AuthorizationServer")
+	flags.StringVar(&o.ServerUID, "server-uid", "", "UID of the AuthorizationServer")
+	flags.StringVar(&o.ReplicaName, "replica-name", "", "name of the Replica that this process keeps")
+	flags.StringVar(&o.Listen, "listen", ":8080", "address of the endpoints")
+	flags.StringVar(&o.StatusListen, "status-listen", ":8081", "address of /livez, /readyz and /metrics")
+	flags.StringVar(&o.KeysDir, "keys-dir", "", "directory of the signing and sealing keys")
+	flags.StringVar(&o.TLSDir, "tls-dir", "", "directory of tls.crt and tls.key; without it the endpoints speak plain HTTP")
+	flags.StringVar(&o.Kubeconfig, "kubeconfig", "", "file that says how to reach the API server; not needed inside a Pod")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unknown argument %q", flags.Arg(0))
+	}
+	return tokenserver.Run(ctx, o)
+}

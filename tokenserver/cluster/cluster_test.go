@@ -1,0 +1,375 @@
+package cluster_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
+
+	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/cluster"
+	"github.com/oauth-operator/oauth-operator/tokenserver/cluster/clustertest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+)
+
+const issuer = "https://auth.example.com"
+
+var api *clustertest.API
+
+// connection is a Cluster that runs for a test.
+type connection struct {
+	*cluster.Cluster
+	api      *clustertest.API
+	registry *registry.Registry
+	keys     *keys.Set
+	name     string
+	metrics  *prometheus.Registry
+	state    atomic.Pointer[cluster.ReplicaState]
+	ahead    atomic.Int64 // how far the clock is ahead, in nanoseconds
+	stop     func()
+}
+
+func connect(t *testing.T, api *clustertest.API, name string) *connection {
+	t.Helper()
+	config, err := cluster.RESTConfig(api.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &connection{
+		api: api, registry: registry.New(), keys: keys.NewSet(rand.Reader), name: name, metrics: prometheus.NewRegistry(),
+	}
+	c.state.Store(&cluster.ReplicaState{Problem: "starting"})
+	c.Cluster, err = cluster.New(config, cluster.Config{
+		Namespace: clustertest.Namespace, ServerName: clustertest.ServerName, ServerUID: api.ServerUID, ReplicaName: name,
+		Registry: c.registry, Keys: c.keys, State: func() cluster.ReplicaState { return *c.state.Load() },
+		Now: c.now, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Metrics: c.metrics,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var running sync.WaitGroup
+	running.Go(func() { c.Run(ctx) })
+	c.stop = func() { cancel(); running.Wait() }
+	t.Cleanup(c.stop)
+	return c
+}
+
+func (c *connection) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+func (c *connection) replica(t *testing.T) servedv1alpha1.ReplicaSpec {
+	t.Helper()
+	if r := c.api.Replica(t, c.name); r != nil {
+		return r.Spec
+	}
+	return servedv1alpha1.ReplicaSpec{}
+}
+
+func (c *connection) applies(t *testing.T, version string) {
+	t.Helper()
+	eventually(t, "the Replica says that version "+version+" is applied", func() bool {
+		return newer(c.replica(t).AppliedResourceVersion, version)
+	})
+}
+
+// newer compares versions as etcd gives them: numbers.
+func newer(a, b string) bool { return len(a) > len(b) || len(a) == len(b) && a >= b }
+
+func (c *connection) metric(t *testing.T, name string) float64 {
+	t.Helper()
+	families, err := c.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+func eventually(t *testing.T, sentence string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 30 seconds: %s", sentence)
+		}
+	}
+}
+
+func server(uid string) registration.Server {
+	return registration.Server{
+		UID: uid, Namespace: clustertest.Namespace, Name: clustertest.ServerName, Issuer: issuer, AccessTokenLifetime: 300,
+		Algorithms: []string{"RS256"},
+		AllowedClients: []registration.ClientRule{{
+			Name: "all", Namespaces: registration.Namespaces{All: true}, GrantTypes: []string{"client_credentials"}, Scopes: []string{"*"}, Consent: []string{"Required"},
+		}},
+	}
+}
+
+func client(n int) registration.Client {
+	return registration.Client{
+		UID: fmt.Sprint("client-", n), Namespace: "shop", Name: fmt.Sprint("c", n), ID: fmt.Sprint("shop.c", n), GrantTypes: []string{"client_credentials"},
+		AuthMethod: "client_secret_basic", PKCE: "Required", Consent: "Required", IDTokenAlg: "RS256",
+	}
+}
+
+func TestTheClusterIsServedAsItChanges(t *testing.T) {
+	api = clustertest.Start(t, issuer)
+	t.Run("every change is served and said", testChanges)
+	t.Run("a bad entry hurts no other", testBadEntry)
+	t.Run("an entry of another server is not served", testOtherServer)
+	t.Run("the server's document sets the keys", testKeys)
+	t.Run("the Replica says what the process says", testState)
+	t.Run("a Replica that was deleted comes back", testDeleted)
+	t.Run("uses of credentials are written at most once a minute", testUsage)
+	t.Run("many changes cause few writes", testDebounce)
+	t.Run("an orderly end takes the Replica away", testLeave)
+	t.Run("an outage is survived", testOutage) // last: it restarts the API server
+}
+
+func testChanges(t *testing.T) {
+	version := api.Put(t, server(api.ServerUID), client(1))
+	c := connect(t, api, "changes")
+	c.applies(t, version)
+	if _, ok := c.registry.Client("shop.c1"); !ok || !c.registry.Synced() {
+		t.Fatal("what was there first is not served")
+	}
+	for step, change := range map[string]func() string{
+		"created": func() string { return api.Put(t, client(2)) },
+		"changed": func() string { second := client(2); second.DisplayName = "new"; return api.Put(t, second) },
+	} {
+		began := time.Now()
+		c.applies(t, change())
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("%s: said after %s", step, took)
+		}
+		if _, ok := c.registry.Client("shop.c2"); !ok {
+			t.Errorf("%s: said to be applied, and not served", step)
+		}
+	}
+	api.Delete(t, client(2))
+	eventually(t, "a deleted client is refused", func() bool { _, ok := c.registry.Client("shop.c2"); return !ok })
+
+	s := c.replica(t)
+	if s.ServerUID != types.UID(api.ServerUID) || !slices.Equal(s.Formats, registration.Formats()) {
+		t.Errorf("the Replica says %+v", s)
+	}
+	r := api.Replica(t, "changes")
+	if r.Labels[servedv1alpha1.ServerUIDLabel] != api.ServerUID || len(r.OwnerReferences) != 1 || string(r.OwnerReferences[0].UID) != api.ServerUID {
+		t.Errorf("the Replica is not tied to its server: %+v", r.ObjectMeta)
+	}
+	if age := c.metric(t, "oauth_operator_tokenserver_served_state_age_seconds"); age < 0 || age > 15 {
+		t.Errorf("served state is %v seconds old", age)
+	}
+}
+
+func testBadEntry(t *testing.T) {
+	c := connect(t, api, "bad")
+	version := api.Put(t, server(api.ServerUID), client(1), client(3))
+	c.applies(t, version)
+	bad := servedv1alpha1.EntrySpec{
+		Space: "identity", Value: "shop.c3", Format: "client/v9", Document: `{"secret":1}`,
+		Owner: servedv1alpha1.Owner{Kind: "OAuthClient", Name: "c3", UID: "client-3"},
+	}
+	version = api.PutEntry(t, bad)
+	c.applies(t, version)
+	eventually(t, "the rejection is said", func() bool {
+		rejected := c.replica(t).Rejected
+		return len(rejected) == 1 && rejected[0].Name == clustertest.EntryName(bad) && rejected[0].ResourceVersion == version &&
+			strings.Contains(rejected[0].Reason, "client/v9") && !strings.Contains(rejected[0].Reason, "secret")
+	})
+	if _, ok := c.registry.Client("shop.c3"); ok {
+		t.Error("what the entry said before is still served")
+	}
+	if _, ok := c.registry.Client("shop.c1"); !ok {
+		t.Error("another client is refused")
+	}
+	if n := c.metric(t, "oauth_operator_tokenserver_rejected_entries"); n != 1 {
+		t.Errorf("the metric says %v rejections", n)
+	}
+
+	again := connect(t, api, "bad-2") // a list, as after a restart, instead of a change
+	again.applies(t, version)
+	if rejected := again.replica(t).Rejected; len(rejected) != 1 || rejected[0].ResourceVersion != version {
+		t.Errorf("after a restart: %+v", rejected)
+	}
+	if _, ok := again.registry.Client("shop.c1"); !ok {
+		t.Error("after a restart another client is refused")
+	}
+
+	c.applies(t, api.Put(t, client(3)))
+	eventually(t, "a repaired entry is rejected no more", func() bool { return len(c.replica(t).Rejected) == 0 })
+	if _, ok := c.registry.Client("shop.c3"); !ok {
+		t.Error("a repaired entry is not served")
+	}
+}
+
+func testOtherServer(t *testing.T) {
+	c := connect(t, api, "other")
+	foreign := servedv1alpha1.EntrySpec{
+		ServerUID: "another", Space: "scope", Value: "foreign", Owner: servedv1alpha1.Owner{Kind: "ResourceServer", Name: "x", UID: "x"},
+	}
+	version := api.PutEntry(t, foreign)
+	c.applies(t, version)
+	eventually(t, "it is rejected", func() bool {
+		rejected := c.replica(t).Rejected
+		return len(rejected) == 1 && strings.Contains(rejected[0].Reason, "another server")
+	})
+	foreign.ServerUID = types.UID(api.ServerUID)
+	c.applies(t, api.PutEntry(t, foreign))
+}
+
+func testKeys(t *testing.T) {
+	c := connect(t, api, "keys")
+	dir := t.TempDir()
+	kid, content, err := keys.GenerateSigning("RS256", rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, kid+".pem"), content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.keys.LoadDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	s := server(api.ServerUID)
+	s.Keys = []registration.Key{{KID: kid, Algorithm: "RS256", Phase: registration.KeyActive}}
+	c.applies(t, api.Put(t, s))
+	if _, err := c.keys.Sign("RS256", "JWT", struct{}{}); err != nil {
+		t.Errorf("the document is applied, and its key does not sign: %v", err)
+	}
+	s.RevokedKeys = []string{kid}
+	c.applies(t, api.Put(t, s))
+	if _, err := c.keys.Sign("RS256", "JWT", struct{}{}); err == nil {
+		t.Error("the document is applied, and a revoked key signs")
+	}
+	c.applies(t, api.Put(t, server(api.ServerUID)))
+}
+
+func testState(t *testing.T) {
+	c := connect(t, api, "state")
+	c.state.Store(&cluster.ReplicaState{Problem: strings.Repeat("ä", 5000), Keys: []string{"k1"}})
+	c.Changed()
+	eventually(t, "a problem is said, cut to what the schema takes", func() bool {
+		s := c.replica(t)
+		return !s.Ready && len(s.Problem) == 4096 && slices.Equal(s.Keys, []string{"k1"})
+	})
+	c.state.Store(&cluster.ReplicaState{Ready: true, Keys: []string{"k1", "k2"}})
+	began := time.Now()
+	c.Changed()
+	eventually(t, "readiness is said", func() bool { s := c.replica(t); return s.Ready && s.Problem == "" && len(s.Keys) == 2 })
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("readiness was said after %s", took)
+	}
+	c.state.Store(&cluster.ReplicaState{})
+	c.Changed()
+	eventually(t, "what is gone is said no more", func() bool { s := c.replica(t); return !s.Ready && len(s.Keys) == 0 })
+}
+
+func testDeleted(t *testing.T) {
+	c := connect(t, api, "deleted")
+	eventually(t, "there is a Replica", func() bool { return api.Replica(t, "deleted") != nil })
+	c.Used("client-1", "c1")
+	if err := c.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.Changed()
+	eventually(t, "there is a Replica again, with all that was used", func() bool { return len(c.replica(t).Used) == 1 })
+}
+
+func testUsage(t *testing.T) {
+	c := connect(t, api, "usage")
+	eventually(t, "there is a Replica", func() bool { return api.Replica(t, "usage") != nil })
+	c.ahead.Store(int64(61 * time.Second))
+	c.Used("client-1", "c1")
+	c.Changed()
+	eventually(t, "a use is written", func() bool { return len(c.replica(t).Used) == 1 })
+	use := c.replica(t).Used[0]
+	if use.Owner != "client-1" || use.ID != "c1" || use.Time.Second() != 0 || c.now().Sub(use.Time.Time) > 2*time.Minute {
+		t.Errorf("use %+v", use)
+	}
+	c.Used("client-2", "c1")
+	before := c.replica(t).RenewTime
+	c.Changed()
+	eventually(t, "the Replica is renewed", func() bool { return c.replica(t).RenewTime.After(before.Time) })
+	if used := c.replica(t).Used; len(used) != 1 {
+		t.Errorf("a second use in the same minute is written: %+v", used)
+	}
+	c.ahead.Store(int64(122 * time.Second))
+	c.Changed()
+	eventually(t, "the second use is written a minute later", func() bool { return len(c.replica(t).Used) == 2 })
+}
+
+func testDebounce(t *testing.T) {
+	c := connect(t, api, "debounce")
+	eventually(t, "there is a Replica", func() bool { return api.Replica(t, "debounce") != nil })
+	first := api.Replica(t, "debounce").Generation
+	began := time.Now()
+	for time.Since(began) < time.Second {
+		c.Changed()
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(200 * time.Millisecond)
+	if writes := api.Replica(t, "debounce").Generation - first; writes < 2 || writes > 14 {
+		t.Errorf("%d writes in a second", writes)
+	}
+}
+
+func testLeave(t *testing.T) {
+	c := connect(t, api, "leaving")
+	eventually(t, "there is a Replica", func() bool { return api.Replica(t, "leaving") != nil })
+	c.stop()
+	for range 2 { // the second time there is none
+		if err := c.Leave(t.Context()); err != nil {
+			t.Errorf("Leave: %v", err)
+		}
+		if api.Replica(t, "leaving") != nil {
+			t.Error("the Replica is still there")
+		}
+	}
+}
+
+func testOutage(t *testing.T) {
+	version := api.Put(t, server(api.ServerUID), client(1))
+	c := connect(t, api, "outage")
+	c.applies(t, version)
+	api.StopAPIServer()
+	c.ahead.Store(int64(time.Minute))
+	if _, ok := c.registry.Client("shop.c1"); !ok {
+		t.Error("without the API server nothing is served")
+	}
+	if age := c.metric(t, "oauth_operator_tokenserver_served_state_age_seconds"); age < 45 || math.IsInf(age, 0) {
+		t.Errorf("after a minute without the API server the served state is %v seconds old", age)
+	}
+	if err := api.StartAPIServer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	c.applies(t, api.Put(t, client(9)))
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("the connection recovered %s after the API server", took)
+	}
+	if _, ok := c.registry.Client("shop.c9"); !ok {
+		t.Error("what was written after the outage is not served")
+	}
+	eventually(t, "the served state is young again", func() bool {
+		return c.metric(t, "oauth_operator_tokenserver_served_state_age_seconds") < 15
+	})
+}

@@ -1,0 +1,218 @@
+// Package clustertest gives tests a real API server with the kinds installed, an AuthorizationServer in it, and the means to write Entries as
+// the manager would.
+package clustertest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+
+	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
+)
+
+// Namespace of the AuthorizationServer, and its name.
+const (
+	Namespace  = "identity"
+	ServerName = "main"
+)
+
+// API is an API server with an AuthorizationServer in it.
+type API struct {
+	*controlplane.ControlPlane
+	// ServerUID is the UID of the AuthorizationServer.
+	ServerUID string
+	// Kubeconfig of an administrator.
+	Kubeconfig string
+
+	client rest.Interface
+}
+
+// Start starts one for the test, with an AuthorizationServer of the issuer.
+func Start(t testing.TB, issuer string) *API {
+	t.Helper()
+	cp, err := controlplane.Start(t.Context(), controlplane.Options{NoFsync: true, Log: os.Stderr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cp.Stop)
+	if err := cp.InstallCRDs(t.Context(), filepath.Join(root(t), "config", "crd", "bases")); err != nil {
+		t.Fatal(err)
+	}
+	api := &API{ControlPlane: cp, Kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"), client: restClient(t, cp.AdminConfig())}
+	if err := cp.WriteKubeconfig(api.Kubeconfig); err != nil {
+		t.Fatal(err)
+	}
+	api.ServerUID = createServer(t, cp, issuer)
+	return api
+}
+
+func root(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if filepath.Dir(dir) == dir {
+			t.Fatal("no go.mod above the test")
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+func restClient(t testing.TB, config *rest.Config) rest.Interface {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := servedv1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	config.GroupVersion, config.APIPath, config.QPS = &servedv1alpha1.GroupVersion, "/apis", -1
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	client, err := rest.RESTClientFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+func createServer(t testing.TB, cp *controlplane.ControlPlane, issuer string) string {
+	t.Helper()
+	manifest := fmt.Sprintf(`
+apiVersion: v1
+kind: Namespace
+metadata: {name: %[1]s}
+---
+apiVersion: oauth-operator.dev/v1alpha1
+kind: AuthorizationServer
+metadata: {name: %[2]s, namespace: %[1]s}
+spec: {issuer: %[3]q}
+`, Namespace, ServerName, issuer)
+	if err := cp.Apply(t.Context(), "test", []byte(manifest)); err != nil {
+		t.Fatal(err)
+	}
+	kinds, err := dynamic.NewForConfig(cp.AdminConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	resource := schema.GroupVersionResource{Group: "oauth-operator.dev", Version: "v1alpha1", Resource: "authorizationservers"}
+	server, err := kinds.Resource(resource).Namespace(Namespace).Get(t.Context(), ServerName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(server.GetUID())
+}
+
+// Put writes the Entries of documents, and returns the version of the last.
+func (a *API) Put(t testing.TB, documents ...any) string {
+	t.Helper()
+	version := ""
+	for _, doc := range documents {
+		for _, e := range registrytest.Entries(t, doc) {
+			version = a.PutEntry(t, servedv1alpha1.EntrySpec{
+				Space: servedv1alpha1.Space(e.Space), Value: e.Value, Format: e.Format, Document: e.Document,
+				Owner: servedv1alpha1.Owner{Kind: kindOf(doc), Name: "owner", UID: types.UID(e.OwnerUID)},
+			})
+		}
+	}
+	return version
+}
+
+func kindOf(doc any) string {
+	switch doc.(type) {
+	case registration.Server:
+		return "AuthorizationServer"
+	case registration.Client:
+		return "OAuthClient"
+	case registration.User:
+		return "OAuthUser"
+	case registration.ResourceServer:
+		return "ResourceServer"
+	default:
+		return "Namespace"
+	}
+}
+
+// PutEntry writes one Entry of the server, and returns its version.
+func (a *API) PutEntry(t testing.TB, spec servedv1alpha1.EntrySpec) string {
+	t.Helper()
+	if spec.ServerUID == "" {
+		spec.ServerUID = types.UID(a.ServerUID)
+	}
+	entry := &servedv1alpha1.Entry{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: EntryName(spec), Namespace: Namespace, Labels: map[string]string{servedv1alpha1.ServerUIDLabel: a.ServerUID},
+		},
+		Spec: spec,
+	}
+	written := &servedv1alpha1.Entry{}
+	old := &servedv1alpha1.Entry{}
+	err := a.entries(a.client.Get()).Name(entry.Name).Do(t.Context()).Into(old)
+	switch {
+	case apierrors.IsNotFound(err):
+		err = a.entries(a.client.Post()).Body(entry).Do(t.Context()).Into(written)
+	case err == nil:
+		entry.ResourceVersion = old.ResourceVersion
+		err = a.entries(a.client.Put()).Name(entry.Name).Body(entry).Do(t.Context()).Into(written)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return written.ResourceVersion
+}
+
+// Delete takes away the Entries of a document.
+func (a *API) Delete(t testing.TB, doc any) {
+	t.Helper()
+	for _, e := range registrytest.Entries(t, doc) {
+		name := EntryName(servedv1alpha1.EntrySpec{Space: servedv1alpha1.Space(e.Space), Value: e.Value})
+		if err := a.entries(a.client.Delete()).Name(name).Do(t.Context()).Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// EntryName is the name that Put gives to an Entry.
+func EntryName(spec servedv1alpha1.EntrySpec) string {
+	sum := sha256.Sum256([]byte(string(spec.Space) + "\x00" + spec.Value))
+	return "entry-" + hex.EncodeToString(sum[:16])
+}
+
+func (a *API) entries(r *rest.Request) *rest.Request {
+	return r.Namespace(Namespace).Resource("entries")
+}
+
+// Replica reads a Replica; nil if there is none.
+func (a *API) Replica(t testing.TB, name string) *servedv1alpha1.Replica {
+	t.Helper()
+	replica := &servedv1alpha1.Replica{}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	defer cancel()
+	err := a.client.Get().Namespace(Namespace).Resource("replicas").Name(name).Do(ctx).Into(replica)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return replica
+}

@@ -1,0 +1,216 @@
+package tokenserver_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver"
+	"github.com/oauth-operator/oauth-operator/tokenserver/cluster/clustertest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+const secret = "oas_0123456789abcdef0123456789abcdef"
+
+// freePort returns an address that nobody listens on.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// writeKeys fills a directory with new keys and says what a document says of them: one Active key of each sort.
+func writeKeys(t *testing.T, dir string) []registration.Key {
+	t.Helper()
+	var listed []registration.Key
+	for _, alg := range []string{"ES256", "RS256"} {
+		kid, content, err := keys.GenerateSigning(alg, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, kid+".pem"), content)
+		listed = append(listed, registration.Key{KID: kid, Algorithm: alg, Phase: registration.KeyActive})
+	}
+	kid, content, err := keys.GenerateSealing(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, kid+".sealing"), content)
+	return append(listed, registration.Key{KID: kid, Algorithm: registration.AlgorithmSealing, Phase: registration.KeyActive})
+}
+
+func write(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// serverDocument of an issuer that allows everything from everywhere.
+func serverDocument(uid, issuer string, listed []registration.Key) registration.Server {
+	return registration.Server{
+		UID: uid, Namespace: clustertest.Namespace, Name: clustertest.ServerName, Issuer: issuer,
+		AllowedClients: []registration.ClientRule{{
+			Name: "all", Namespaces: registration.Namespaces{All: true},
+			GrantTypes: []string{"authorization_code", "implicit", "password", "client_credentials", "refresh_token"},
+			ClientIDs:  []string{"*"}, Scopes: []string{"*"}, RedirectHosts: []string{"*"}, Consent: []string{"Required"},
+		}},
+		AllowedResourceServers: []registration.ResourceServerRule{{
+			Name: "all", Namespaces: registration.Namespaces{All: true}, Identifiers: []string{"*"}, Scopes: []string{"*"},
+		}},
+		AccessTokenLifetime: 300, AuthorizationCodeLifetime: 60,
+		RefreshToken:        registration.RefreshToken{IdleLifetime: 3600, AbsoluteLifetime: 7200, ReuseGracePeriod: 60},
+		SessionIdleLifetime: 3600, SessionAbsoluteLifetime: 7200,
+		Algorithms: []string{"ES256", "RS256"}, Keys: listed,
+	}
+}
+
+func machine() registration.Client {
+	sum := sha256.Sum256([]byte(secret))
+	return registration.Client{
+		UID: "client-uid", Namespace: "apps", Name: "batch", ID: "apps.batch", GrantTypes: []string{"client_credentials"},
+		AuthMethod: "client_secret_basic", PKCE: "Required", Consent: "Required", IDTokenAlg: "RS256",
+		Credentials: []registration.Credential{{ID: "c1", SHA256: hex.EncodeToString(sum[:]), State: "Active"}},
+	}
+}
+
+// running is a token server that runs for a test.
+type running struct {
+	api      *clustertest.API
+	options  tokenserver.Options
+	keys     []registration.Key
+	stop     func()
+	finished chan error
+}
+
+func (r *running) issuer() string { return "http://" + r.options.Listen }
+
+func start(t *testing.T) *running {
+	t.Helper()
+	listen := freePort(t)
+	api := clustertest.Start(t, "http://"+listen)
+	dir := t.TempDir()
+	r := &running{api: api, finished: make(chan error, 1), keys: writeKeys(t, dir)}
+	r.options = tokenserver.Options{
+		Namespace: clustertest.Namespace, ServerName: clustertest.ServerName, ServerUID: api.ServerUID, ReplicaName: "main-0",
+		Listen: listen, StatusListen: freePort(t), KeysDir: dir, Kubeconfig: api.Kubeconfig,
+		Now: time.Now, Random: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+	r.run(t)
+	return r
+}
+
+func (r *running) run(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	r.finished = make(chan error, 1)
+	done := make(chan struct{})
+	go func() { defer close(done); r.finished <- tokenserver.Run(ctx, r.options) }()
+	r.stop = func() { cancel(); <-done }
+	t.Cleanup(r.stop)
+}
+
+// eventually waits for a sentence to hold.
+func eventually(t *testing.T, sentence string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20 seconds: %s", sentence)
+		}
+	}
+}
+
+func (r *running) get(t *testing.T, address, path string) (int, string) {
+	t.Helper()
+	response, err := http.Get("http://" + address + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(body)
+}
+
+func (r *running) readiness(t *testing.T) string {
+	_, body := r.get(t, r.options.StatusListen, "/readyz")
+	return strings.TrimSpace(body)
+}
+
+// token asks for one with client credentials.
+func (r *running) token(t *testing.T) (int, map[string]any) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.issuer()+"/token",
+		strings.NewReader(url.Values{"grant_type": {"client_credentials"}}.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	request.SetBasicAuth("apps.batch", secret)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var answer map[string]any
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, answer
+}
+
+func TestATokenServerServesWhatTheClusterSaysFromReadinessToItsEnd(t *testing.T) {
+	r := start(t)
+	eventually(t, "not ready without a server document", func() bool {
+		return strings.Contains(r.readiness(t), "the server's document has not arrived")
+	})
+	if status, _ := r.get(t, r.options.StatusListen, "/livez"); status != http.StatusOK {
+		t.Errorf("/livez answers %d", status)
+	}
+	if status, _ := r.get(t, r.options.Listen, "/token"); status != http.StatusServiceUnavailable {
+		t.Errorf("/token before the server is known: %d", status)
+	}
+
+	r.api.Put(t, serverDocument(r.api.ServerUID, r.issuer(), r.keys), registration.Namespace{Name: "apps"}, machine())
+	eventually(t, "ready", func() bool { return r.readiness(t) == "ok" })
+	eventually(t, "a token", func() bool { status, _ := r.token(t); return status == http.StatusOK })
+	eventually(t, "a Replica that says ready", func() bool {
+		replica := r.api.Replica(t, "main-0")
+		return replica != nil && replica.Spec.Ready && len(replica.Spec.Keys) == 3
+	})
+
+	suspended := machine()
+	suspended.Suspended = true
+	began := time.Now()
+	r.api.Put(t, suspended)
+	eventually(t, "a suspended client is refused", func() bool { status, _ := r.token(t); return status == http.StatusUnauthorized })
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("a suspended client was served for %s", took)
+	}
+
+	r.stop()
+	if err := <-r.finished; err != nil {
+		t.Error(err)
+	}
+	if r.api.Replica(t, "main-0") != nil {
+		t.Error("the Replica outlives the orderly end of its process")
+	}
+}
