@@ -25,7 +25,6 @@ const (
 	ReasonProgrammed   = "Programmed"
 	ReasonAvailable    = "Available"
 	ReasonReady        = "Ready"
-	ReasonNotReady     = "NotReady"
 	ReasonPending      = "Pending"
 
 	// ReasonServerNotFound: serverRef names an AuthorizationServer that does not exist.

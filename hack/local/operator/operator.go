@@ -19,7 +19,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/hack/local/process"
 )
 
-// Namespace is where the manager lives, and ServiceAccount who it is there.
+// Namespace is where the manager lives, and ServiceAccount who it is there, as config/rbac has it.
 const (
 	Namespace      = "oauth-operator-system"
 	ServiceAccount = "manager"
@@ -72,10 +72,6 @@ func Install(ctx context.Context, cp *controlplane.ControlPlane) error {
 		return err
 	}
 	if err := cp.InstallCRDs(ctx, filepath.Join(root, "config", "crd", "bases")); err != nil {
-		return err
-	}
-	namespace := "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + Namespace + "}\n"
-	if err := cp.Apply(ctx, FieldManager, []byte(namespace)); err != nil {
 		return err
 	}
 	return cp.ApplyDir(ctx, FieldManager, filepath.Join(root, "config", "rbac"))

@@ -1,0 +1,132 @@
+// Command manager runs the controllers: it compiles what people declare into what token servers serve, and says in conditions what came of
+// it. A Deployment and the local environment start it; it has no configuration but its flags.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/oauth-operator/oauth-operator/controllers"
+)
+
+// leaseName is the Lease that managers elect their leader by.
+const leaseName = "oauth-operator-manager"
+
+const (
+	// shutdownTimeout is how long what is at work may take to end.
+	shutdownTimeout = 8 * time.Second
+	// probeTimeout of the readiness probe, less than the second that kubelets wait.
+	probeTimeout = 500 * time.Millisecond
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second signal kills the process
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return
+		}
+		fmt.Fprintln(os.Stderr, "manager: "+err.Error())
+		os.Exit(1)
+	}
+}
+
+// options are the flags.
+type options struct {
+	metrics, probes string
+	elect           bool
+	electIn         string
+}
+
+// run reads the flags and keeps the cluster until ctx ends.
+func run(ctx context.Context, args []string, stdout io.Writer) error {
+	var o options
+	flags := flag.NewFlagSet("manager", flag.ContinueOnError)
+	config.RegisterFlags(flags) // --kubeconfig
+	flags.StringVar(&o.metrics, "metrics-bind-address", "0",
+		"address of /metrics, which is plain HTTP and asks for no credentials, such as :8080; 0 for none")
+	flags.StringVar(&o.probes, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 for none")
+	flags.BoolVar(&o.elect, "leader-elect", false, "have only one of several managers at work at a time")
+	flags.StringVar(&o.electIn, "leader-election-namespace", "oauth-operator-system", "namespace of the Lease that leaders are elected by")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unknown argument %q", flags.Arg(0))
+	}
+	log := slog.New(slog.NewJSONHandler(stdout, nil))
+	klog.SetSlogLogger(log)
+	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
+
+	api, err := config.GetConfig()
+	if err != nil {
+		return fmt.Errorf("reading how to reach the API server: %w", err)
+	}
+	api.QPS = -1 // no limit on this side: the API server has its own (priority and fairness), and client-go's would be the slowest part of all
+	api.UserAgent = "oauth-operator-manager"
+	mgr, err := newManager(ctx, api, o)
+	if err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+func newManager(ctx context.Context, api *rest.Config, o options) (ctrl.Manager, error) {
+	grace := shutdownTimeout
+	mgr, err := ctrl.NewManager(api, ctrl.Options{
+		Scheme:                        controllers.Scheme(),
+		Cache:                         controllers.CacheOptions(),
+		Metrics:                       metricsserver.Options{BindAddress: o.metrics},
+		HealthProbeBindAddress:        o.probes,
+		LeaderElection:                o.elect,
+		LeaderElectionID:              leaseName,
+		LeaderElectionNamespace:       o.electIn,
+		LeaderElectionReleaseOnCancel: true, // the process ends when the manager does, so the next need not wait
+		GracefulShutdownTimeout:       &grace,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("setting up the manager: %w", err)
+	}
+	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("caches", cachesFilled(mgr))); err != nil {
+		return nil, fmt.Errorf("setting up the probes: %w", err)
+	}
+	err = controllers.SetUp(ctx, mgr, controllers.Options{
+		Now: time.Now, Random: rand.Reader,
+		SweepInterval: controllers.DefaultSweepInterval, SweepWait: controllers.DefaultSweepWait, Workers: controllers.DefaultWorkers,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("setting up the controllers: %w", err)
+	}
+	return mgr, nil
+}
+
+// cachesFilled is the readiness of a manager: it knows the cluster, whether or not it is the leader.
+func cachesFilled(mgr manager.Manager) healthz.Checker {
+	return func(r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), probeTimeout)
+		defer cancel()
+		if !mgr.GetCache().WaitForCacheSync(ctx) {
+			return errors.New("the caches are not filled yet")
+		}
+		return nil
+	}
+}

@@ -1,0 +1,185 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+type clientReconciler struct{ *operator }
+
+// clientScope is what the steps find out about one OAuthClient.
+type clientScope struct {
+	client   *v1alpha1.OAuthClient
+	at       *attachment
+	document registration.Client // as it is to be served; keepCredentials changes its credentials
+	entry    *served.Entry       // as it is served; nil until it is
+	scopes   scopeFacts
+	live     []served.Replica
+	wake     time.Time
+
+	accepted    verdict
+	resolved    verdict
+	credentials verdict
+}
+
+// Reconcile serves an OAuthClient: its id is its own, its document is current, its Secret holds its credential.
+func (r *clientReconciler) Reconcile(ctx context.Context, request ctrl.Request) (result ctrl.Result, err error) {
+	var c v1alpha1.OAuthClient
+	if err := r.Get(ctx, request.NamespacedName, &c); err != nil {
+		if client.IgnoreNotFound(err) != nil {
+			return ctrl.Result{}, err
+		}
+		return ctrl.Result{}, r.forget(ctx, kindClient, request.NamespacedName)
+	}
+	if !c.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, r.forget(ctx, kindClient, request.NamespacedName)
+	}
+	s := &clientScope{client: &c}
+	defer func() {
+		if err = r.finish(&c, err, func() error { return r.writeStatus(ctx, s) }); err == nil {
+			result = after(r.now(), s.wake)
+		}
+	}()
+
+	for _, step := range []func(context.Context, *clientScope) error{r.accept, r.resolve, r.keepCredentials, r.observe} {
+		if err := step(ctx, s); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	return ctrl.Result{}, nil
+}
+
+// accept asks policy, and looks up what is served. A client that is not accepted gets no Entry, or anybody could keep any id from others; one
+// that has an Entry keeps it and has it kept current: policy then refuses it in the token server too.
+func (r *clientReconciler) accept(ctx context.Context, s *clientScope) (err error) {
+	s.at, s.accepted, err = r.attach(ctx, serverOfClient(s.client), s.client.Namespace, "spec.serverRef", true)
+	if err != nil || s.accepted.decided() {
+		return err
+	}
+	s.document = compile.Client(s.client, nil)
+	found, err := r.entryNow(ctx, s.at.server, s.claim())
+	if err != nil {
+		return err
+	}
+	if found != nil && found.Spec.Owner.UID == s.client.UID {
+		s.entry = found
+	}
+	if d := policy.Client(s.at.document, s.at.labels, s.document); d.Accepted {
+		s.accepted = holds(v1alpha1.ReasonAccepted, "rule \""+d.Rule+"\" of the server allows it")
+	} else {
+		s.accepted = fails(v1alpha1.ReasonNotAllowedByServer, "%s", denial(d))
+		if s.entry == nil {
+			return nil
+		}
+	}
+	return r.claimID(ctx, s, found)
+}
+
+func (s *clientScope) claim() compile.Claim {
+	return compile.Claim{Space: served.SpaceIdentity, Value: s.document.ID}
+}
+
+// claimID creates the Entry, or brings it up to date but for its credentials.
+func (r *clientReconciler) claimID(ctx context.Context, s *clientScope, found *served.Entry) error {
+	if s.entry != nil {
+		if stored, err := decodeEntry[registration.Client](s.entry); err == nil {
+			s.document.Credentials = stored.Credentials
+		}
+	}
+	if s.document.AuthMethod == string(v1alpha1.AuthMethodNone) {
+		s.document.Credentials = nil
+	}
+	if s.entry == nil && found == nil {
+		return nil // keepCredentials creates it, with the credential in it
+	}
+	err := r.write(ctx, s, found)
+	if errors.Is(err, errTaken) {
+		s.accepted = fails(v1alpha1.ReasonClientIDTaken, "spec.clientID: the id %q is taken: choose another", s.document.ID)
+		return nil
+	}
+	return err
+}
+
+// write makes the document of s the one that is served, onto the Entry that was seen.
+func (r *clientReconciler) write(ctx context.Context, s *clientScope, seen *served.Entry) error {
+	text, err := registration.Encode(s.document)
+	if err != nil {
+		return err
+	}
+	owner := compile.Owner(kindClient, s.client)
+	e, err := r.hold(ctx, compile.Entry(s.at.server, s.claim(), owner, registration.FormatClient, text), seen)
+	if err != nil {
+		return err
+	}
+	s.entry = e
+	return r.releaseOthers(ctx, owner, e)
+}
+
+// served says whether the client has, or may get, an Entry.
+func (s *clientScope) served() bool { return s.accepted.ok() || s.entry != nil }
+
+// resolve finds the scopes that the client may not have; they are left out, the rest works.
+func (r *clientReconciler) resolve(ctx context.Context, s *clientScope) (err error) {
+	if s.at == nil {
+		return nil
+	}
+	s.scopes, err = r.resolveScopes(ctx, s.at, s.document)
+	s.resolved = scopesVerdict(s.scopes.unknown)
+	return err
+}
+
+// keepCredentials keeps the credential and the Secret, and creates the Entry of a new client with them.
+func (r *clientReconciler) keepCredentials(ctx context.Context, s *clientScope) error {
+	if !s.served() {
+		return nil
+	}
+	var err error
+	switch {
+	case s.document.AuthMethod == string(v1alpha1.AuthMethodNone):
+		s.credentials = holds(v1alpha1.ReasonNotNeeded, "a public client has no credential")
+		if err = r.write(ctx, s, s.entry); err == nil {
+			err = r.removeSecrets(ctx, s.client, "")
+		}
+	case s.client.Spec.Secret != nil && s.client.Spec.Secret.Source == v1alpha1.SecretFromSecret:
+		err = r.takeSecret(ctx, s)
+	default:
+		err = r.generateSecret(ctx, s)
+	}
+	if errors.Is(err, errTaken) {
+		s.accepted, s.credentials = fails(v1alpha1.ReasonClientIDTaken, "spec.clientID: the id %q is taken: choose another", s.document.ID), verdict{}
+		return nil
+	}
+	if apierrors.IsAlreadyExists(err) && s.entry == nil {
+		return r.lostRace(ctx, s, err)
+	}
+	return err
+}
+
+// lostRace tells a name that somebody else claimed since we looked from our own Entry of a moment ago.
+func (r *clientReconciler) lostRace(ctx context.Context, s *clientScope, cause error) error {
+	now, err := readEntry(ctx, r.live, s.at.server, s.claim())
+	if err != nil || now == nil || now.Spec.Owner.UID == s.client.UID {
+		return cause // try again
+	}
+	s.accepted, s.credentials = fails(v1alpha1.ReasonClientIDTaken, "spec.clientID: the id %q is taken: choose another", s.document.ID), verdict{}
+	return nil
+}
+
+// observe looks at the token servers.
+func (r *clientReconciler) observe(ctx context.Context, s *clientScope) (err error) {
+	if s.at != nil {
+		s.live, err = r.liveReplicas(ctx, s.at.server.UID)
+	}
+	return err
+}

@@ -1,0 +1,138 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// writeStatus writes what the steps found, if it is news.
+func (r *clientReconciler) writeStatus(ctx context.Context, s *clientScope) error {
+	before := s.client.DeepCopy()
+	r.fillStatus(s)
+	if reflect.DeepEqual(before.Status, s.client.Status) {
+		return nil
+	}
+	announce(r.events, s.client, before.Status.Conditions, s.client.Status.Conditions)
+	return client.IgnoreNotFound(r.Status().Patch(ctx, s.client, client.MergeFrom(before), client.FieldOwner(FieldManager)))
+}
+
+func (r *clientReconciler) fillStatus(s *clientScope) {
+	status := &s.client.Status
+	status.ObservedGeneration = s.client.Generation
+	parts := []part{
+		{v1alpha1.ConditionAccepted, s.accepted.orPending("not looked at yet")},
+		{v1alpha1.ConditionResolvedRefs, s.resolved.orPending("waiting for the AuthorizationServer")},
+		{v1alpha1.ConditionCredentialsReady, s.credentials.orPending("waiting until the client is accepted")},
+	}
+	parts = append(parts, part{v1alpha1.ConditionProgrammed, r.clientProgrammed(s, parts)})
+	parts = append(parts, part{v1alpha1.ConditionReady, clientReady(s.client, parts)})
+	if legacy := legacyGrant(s.client); legacy.decided() {
+		parts = append(parts, part{v1alpha1.ConditionLegacyGrant, legacy})
+	}
+	setConditions(&status.Conditions, s.client.Generation, r.now(), parts)
+
+	status.ClientID, status.SecretName = "", ""
+	if s.entry != nil {
+		status.ClientID = s.document.ID
+		status.Credentials = credentialStatus(s.document.Credentials, s.live, s.client)
+	} else {
+		status.Credentials = nil
+	}
+	if target := compile.SecretTarget(s.client); target != nil && s.credentials.ok() {
+		status.SecretName = target.Name
+	}
+}
+
+func (r *clientReconciler) clientProgrammed(s *clientScope, others []part) verdict {
+	if !s.accepted.ok() {
+		return waits("waiting until the client is accepted")
+	}
+	if s.entry == nil {
+		return waits("waiting for the client's credential")
+	}
+	v, recheck := programmed(s.live, append([]*served.Entry{s.entry, s.at.serverEntry, s.at.namespaceEntry}, s.scopes.entries...))
+	v = latch(v, s.client.Status.Conditions, s.client.Generation, others)
+	if !v.ok() {
+		s.wake = earliest(s.wake, recheck)
+	}
+	return v
+}
+
+func clientReady(c *v1alpha1.OAuthClient, parts []part) verdict {
+	v := ready(parts, "token requests succeed")
+	if v.ok() && c.Spec.Suspended {
+		return fails(v1alpha1.ReasonSuspended, "spec.suspended is set: every request of the client is refused")
+	}
+	return v
+}
+
+// legacyGrant is the warning of RFC 9700 that a client with such a grant type carries.
+func legacyGrant(c *v1alpha1.OAuthClient) verdict {
+	legacy := compile.LegacyGrants(c)
+	if len(legacy) == 0 {
+		return verdict{}
+	}
+	return holds(v1alpha1.ReasonLegacyGrant, fmt.Sprintf("spec.grantTypes: RFC 9700 advises against %s: use authorization_code with PKCE",
+		strings.Join(legacy, " and ")))
+}
+
+// scopesVerdict says which scopes were left out.
+func scopesVerdict(unknown []string) verdict {
+	if len(unknown) == 0 {
+		return holds(v1alpha1.ReasonResolvedRefs, "all scopes exist and may be used")
+	}
+	return fails(v1alpha1.ReasonUnknownScope, "spec.scopes: no ResourceServer of the server declares %s and allows it to this client: left out, the rest works",
+		strings.Join(unknown, ", "))
+}
+
+// acceptedNow says whether the client's last verdict is that it is accepted.
+func acceptedNow(c *v1alpha1.OAuthClient) bool {
+	for i := range c.Status.Conditions {
+		if c.Status.Conditions[i].Type == v1alpha1.ConditionAccepted {
+			return c.Status.Conditions[i].Status == metav1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// credentialStatus tells of credentials what may be told. Last use is what live token servers say, and what was known before.
+func credentialStatus(credentials []registration.Credential, live []served.Replica, c *v1alpha1.OAuthClient) []v1alpha1.CredentialStatus {
+	used := map[string]*metav1.Time{}
+	for _, known := range c.Status.Credentials {
+		used[known.ID] = known.LastUsed
+	}
+	for i := range live {
+		for _, use := range live[i].Spec.Used {
+			if use.Owner == c.UID && (used[use.ID] == nil || used[use.ID].Before(&use.Time)) {
+				used[use.ID] = use.Time.DeepCopy()
+			}
+		}
+	}
+	var list []v1alpha1.CredentialStatus
+	for _, credential := range credentials {
+		list = append(list, v1alpha1.CredentialStatus{
+			ID: credential.ID, State: v1alpha1.CredentialState(credential.State),
+			NotBefore: unixTime(credential.NotBefore), RetireAfter: unixTime(credential.RetireAfter), LastUsed: used[credential.ID],
+		})
+	}
+	return list
+}
+
+func unixTime(seconds int64) *metav1.Time {
+	if seconds == 0 {
+		return nil
+	}
+	t := metav1.NewTime(time.Unix(seconds, 0).UTC())
+	return &t
+}

@@ -1,0 +1,105 @@
+package compile
+
+import (
+	"slices"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// ClientID that an OAuthClient asks for.
+func ClientID(c *v1alpha1.OAuthClient) string {
+	if c.Spec.ClientID != "" {
+		return c.Spec.ClientID
+	}
+	return c.Namespace + "." + c.Name
+}
+
+// Client is the document of an OAuthClient with these credentials.
+func Client(c *v1alpha1.OAuthClient, credentials []registration.Credential) registration.Client {
+	spec := &c.Spec
+	doc := registration.Client{
+		UID:                 string(c.UID),
+		Namespace:           c.Namespace,
+		Name:                c.Name,
+		ID:                  ClientID(c),
+		DisplayName:         spec.DisplayName,
+		GrantTypes:          texts(spec.GrantTypes),
+		AuthMethod:          string(spec.TokenEndpointAuthMethod),
+		RedirectURIs:        spec.RedirectURIs,
+		Scopes:              spec.Scopes,
+		PKCE:                registration.PKCERequired,
+		Consent:             registration.ConsentRequired,
+		Credentials:         credentials,
+		IDTokenAlg:          string(v1alpha1.AlgorithmRS256),
+		IDTokenClaims:       spec.IDTokenClaims,
+		AccessTokenLifetime: seconds(spec.AccessTokenLifetime, 0),
+		Suspended:           spec.Suspended,
+	}
+	if doc.DisplayName == "" {
+		doc.DisplayName = doc.ID
+	}
+	if spec.PKCE != "" {
+		doc.PKCE = string(spec.PKCE)
+	}
+	if spec.Consent != "" {
+		doc.Consent = string(spec.Consent)
+	}
+	if spec.IDTokenSignedResponseAlg != "" {
+		doc.IDTokenAlg = string(spec.IDTokenSignedResponseAlg)
+	}
+	return doc
+}
+
+// LegacyGrants are the grant types of c that RFC 9700 sections 2.1.2 and 2.4 advise against.
+func LegacyGrants(c *v1alpha1.OAuthClient) []string {
+	var legacy []string
+	for _, grant := range c.Spec.GrantTypes {
+		if grant == v1alpha1.GrantTypeImplicit || grant == v1alpha1.GrantTypePassword {
+			legacy = append(legacy, string(grant))
+		}
+	}
+	return legacy
+}
+
+// Keys of the Secret that a workload mounts. They never change once released.
+const (
+	SecretKeyClientID              = "client_id"
+	SecretKeyClientSecret          = "client_secret"
+	SecretKeyIssuer                = "issuer"
+	SecretKeyTokenEndpoint         = "token_endpoint"
+	SecretKeyAuthorizationEndpoint = "authorization_endpoint"
+	SecretKeyJWKSURI               = "jwks_uri"
+)
+
+// SecretContent is what the client's Secret holds beside the secret itself.
+func SecretContent(doc registration.Client, issuer string) map[string]string {
+	endpoints := Endpoints(issuer)
+	content := map[string]string{
+		SecretKeyClientID:      doc.ID,
+		SecretKeyIssuer:        issuer,
+		SecretKeyTokenEndpoint: endpoints.Token,
+	}
+	if slices.Contains(doc.GrantTypes, string(v1alpha1.GrantTypeAuthorizationCode)) ||
+		slices.Contains(doc.GrantTypes, string(v1alpha1.GrantTypeImplicit)) {
+		content[SecretKeyAuthorizationEndpoint] = endpoints.Authorization
+	}
+	if slices.Contains(doc.Scopes, "openid") {
+		content[SecretKeyJWKSURI] = endpoints.JWKS
+	}
+	return content
+}
+
+// SecretTarget is the Secret that the operator writes for c; nil where none is wanted.
+func SecretTarget(c *v1alpha1.OAuthClient) *v1alpha1.SecretTarget {
+	if c.Spec.TokenEndpointAuthMethod == v1alpha1.AuthMethodNone {
+		return nil
+	}
+	if c.Spec.Secret == nil {
+		return &v1alpha1.SecretTarget{Name: c.Name + "-oauth"}
+	}
+	if c.Spec.Secret.Target == nil && c.Spec.Secret.Source == v1alpha1.SecretGenerate {
+		return &v1alpha1.SecretTarget{Name: c.Name + "-oauth"}
+	}
+	return c.Spec.Secret.Target
+}

@@ -1,0 +1,78 @@
+// Package compile turns the kinds that people write into the documents that token servers read. It is pure: objects in, documents and
+// findings out, no client, clock, logger or context. testdata holds each kind of object beside the document it becomes.
+//
+//	server.go          AuthorizationServer -> server/v1; defaults of lifetimes and rules
+//	rules.go           the namespaces of rules, label selectors
+//	client.go          OAuthClient -> client/v1, and the content of its Secret
+//	user.go            OAuthUser -> user/v1; bounds of claims
+//	resourceserver.go  ResourceServer -> resourceserver/v1
+//	entry.go           documents -> Entries: what they are called and who owns them
+//
+// Every documented default is written out here, so that a reader of documents knows none.
+package compile
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// Finding is a mistake that the API server cannot see. The field is a path below the object; the message says what to change.
+type Finding struct {
+	Field   string
+	Message string
+}
+
+// Findings of one object.
+type Findings []Finding
+
+// Bounds of what String says: a condition holds 32,768 characters, and nobody reads so many. Labels in a selector can be of any length.
+const (
+	maxSentences = 8
+	maxSentence  = 512
+)
+
+// String joins the findings for a condition: the first few, and how many more there are.
+func (f Findings) String() string {
+	sentences := make([]string, 0, maxSentences+1)
+	for i, finding := range f {
+		if i == maxSentences {
+			sentences = append(sentences, fmt.Sprintf("and %d more", len(f)-i))
+			break
+		}
+		sentences = append(sentences, clip(finding.Field+": "+finding.Message))
+	}
+	return strings.Join(sentences, "; ")
+}
+
+// clip cuts a sentence that is too long, between two characters.
+func clip(sentence string) string {
+	if len(sentence) <= maxSentence {
+		return sentence
+	}
+	end := maxSentence
+	for !utf8.RuneStart(sentence[end]) {
+		end--
+	}
+	return sentence[:end] + "..."
+}
+
+// maxDocument is the size of the largest document, as a JSON string within its Entry: what the schema of Entries admits, and etcd stores.
+const maxDocument = 1 << 20
+
+// tooLarge finds documents that no Entry can hold: an object may be as large as the API server takes, and a document writes out its defaults.
+func tooLarge(document any) Findings {
+	text, err := registration.Encode(document)
+	if err != nil {
+		return Findings{{"spec", err.Error()}}
+	}
+	quoted, err := json.Marshal(text)
+	if err != nil || len(quoted) <= maxDocument {
+		return nil // a string is always JSON
+	}
+	return Findings{{"spec", fmt.Sprintf("is too large: what token servers read of it would have %d bytes, and %d fit; shorten the lists of its rules",
+		len(quoted), maxDocument)}}
+}

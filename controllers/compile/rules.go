@@ -1,0 +1,45 @@
+package compile
+
+import (
+	"cmp"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// namespaces that a rule admits. own is the namespace of the object that holds the rule, path that of the field.
+func namespaces(n *v1alpha1.RuleNamespaces, own, path string) (registration.Namespaces, Findings) {
+	switch {
+	case n != nil && n.From == v1alpha1.NamespacesAll:
+		return registration.Namespaces{All: true}, nil
+	case n != nil && n.From == v1alpha1.NamespacesSelector && n.Selector != nil:
+		selector, findings := selector(n.Selector, path+".selector")
+		return registration.Namespaces{Selector: &selector}, findings
+	default:
+		return registration.Namespaces{Names: []string{own}}, nil
+	}
+}
+
+// selector checks what the schema of Kubernetes' own type leaves open: the syntax of keys and values, and which operator has values.
+func selector(s *metav1.LabelSelector, path string) (registration.Selector, Findings) {
+	var findings Findings
+	for _, err := range validation.ValidateLabelSelector(s, validation.LabelSelectorValidationOptions{}, field.NewPath(path)) {
+		findings = append(findings, Finding{Field: err.Field, Message: err.ErrorBody()})
+	}
+	// Labels are a map, which is walked in another order each time: the same mistakes would be another message, and each message a write.
+	slices.SortFunc(findings, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Field, b.Field), cmp.Compare(a.Message, b.Message))
+	})
+	compiled := registration.Selector{MatchLabels: s.MatchLabels}
+	for _, expression := range s.MatchExpressions {
+		compiled.MatchExpressions = append(compiled.MatchExpressions, registration.Requirement{
+			Key: expression.Key, Operator: string(expression.Operator), Values: expression.Values,
+		})
+	}
+	return compiled, findings
+}

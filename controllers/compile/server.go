@@ -1,0 +1,197 @@
+package compile
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// Defaults of an AuthorizationServer, as the comments of its fields document them.
+const (
+	defaultAccessTokenLifetime       = 5 * time.Minute
+	defaultAuthorizationCodeLifetime = time.Minute
+	defaultRefreshIdleLifetime       = 720 * time.Hour
+	defaultRefreshAbsoluteLifetime   = 2160 * time.Hour
+	defaultReuseGracePeriod          = time.Minute
+	defaultSessionIdleLifetime       = 8 * time.Hour
+	defaultSessionAbsoluteLifetime   = 24 * time.Hour
+	defaultRotationInterval          = 2160 * time.Hour
+)
+
+// defaultRule is the name of the rule that stands where none is written; conditions quote it.
+const defaultRule = "default"
+
+// Server is the document of an AuthorizationServer with these keys. Algorithms that have no Active key, or a revoked one only, are left out: the
+// server cannot sign with them.
+func Server(as *v1alpha1.AuthorizationServer, keys []registration.Key) (registration.Server, Findings) {
+	spec := &as.Spec
+	doc := registration.Server{
+		UID:                       string(as.UID),
+		Namespace:                 as.Namespace,
+		Name:                      as.Name,
+		Issuer:                    spec.Issuer,
+		AccessTokenLifetime:       seconds(nil, defaultAccessTokenLifetime),
+		AuthorizationCodeLifetime: seconds(nil, defaultAuthorizationCodeLifetime),
+		RefreshToken:              refreshToken(nil),
+		Keys:                      slices.Clone(keys),
+	}
+	var findings, more Findings
+	doc.AllowedClients, findings = clientRules(as)
+	doc.AllowedResourceServers, more = resourceServerRules(as)
+	findings = append(findings, more...)
+	if tokens := spec.Tokens; tokens != nil {
+		doc.AccessTokenLifetime = seconds(tokens.AccessTokenLifetime, defaultAccessTokenLifetime)
+		doc.AuthorizationCodeLifetime = seconds(tokens.AuthorizationCodeLifetime, defaultAuthorizationCodeLifetime)
+		doc.RefreshToken = refreshToken(tokens.RefreshToken)
+	}
+	sessions := spec.Sessions
+	if sessions == nil {
+		sessions = &v1alpha1.SessionSettings{}
+	}
+	doc.SessionAbsoluteLifetime = seconds(sessions.AbsoluteLifetime, defaultSessionAbsoluteLifetime)
+	doc.SessionIdleLifetime = min(seconds(sessions.IdleLifetime, defaultSessionIdleLifetime), doc.SessionAbsoluteLifetime)
+	if spec.Signing != nil {
+		doc.RevokedKeys = slices.Sorted(slices.Values(spec.Signing.RevokedKeys))
+	}
+	for _, algorithm := range Algorithms(as) {
+		if slices.ContainsFunc(keys, func(k registration.Key) bool {
+			return k.Algorithm == algorithm && k.Phase == registration.KeyActive && !slices.Contains(doc.RevokedKeys, k.KID)
+		}) {
+			doc.Algorithms = append(doc.Algorithms, algorithm)
+		}
+	}
+	return doc, append(findings, tooLarge(doc)...)
+}
+
+// Algorithms that the server is to have keys for; the first signs access tokens.
+func Algorithms(as *v1alpha1.AuthorizationServer) []string {
+	if as.Spec.Signing == nil || len(as.Spec.Signing.Algorithms) == 0 {
+		return []string{string(v1alpha1.AlgorithmES256), string(v1alpha1.AlgorithmRS256)}
+	}
+	return texts(as.Spec.Signing.Algorithms)
+}
+
+// Rotation is when the server's keys are replaced: the interval between rotations and the revision asked for.
+func Rotation(as *v1alpha1.AuthorizationServer) (interval time.Duration, revision int64) {
+	if as.Spec.Signing == nil || as.Spec.Signing.Rotation == nil {
+		return defaultRotationInterval, 0
+	}
+	rotation := as.Spec.Signing.Rotation
+	return seconds(rotation.Interval, defaultRotationInterval).Duration(), rotation.Revision
+}
+
+// LongestToken is the longest lifetime that a token signed now can have.
+func LongestToken(doc registration.Server) time.Duration {
+	longest := doc.AccessTokenLifetime
+	for _, rule := range doc.AllowedClients {
+		longest = max(longest, rule.MaxAccessTokenLifetime)
+	}
+	return longest.Duration()
+}
+
+// flowLifetime is how long the token server lets somebody take to log in: the authorization request is sealed meanwhile.
+const flowLifetime = 30 * time.Minute
+
+// LongestSealed is the longest lifetime that something sealed now can have: a refresh token, a session, a code, the id of an access token, or
+// an authorization request on its way through the pages.
+func LongestSealed(doc registration.Server) time.Duration {
+	longest := max(doc.RefreshToken.AbsoluteLifetime, doc.SessionAbsoluteLifetime, doc.AuthorizationCodeLifetime)
+	return max(longest.Duration(), LongestToken(doc), flowLifetime)
+}
+
+// Endpoints under an issuer that clients use.
+func Endpoints(issuer string) v1alpha1.ServerEndpoints {
+	return v1alpha1.ServerEndpoints{
+		Authorization: issuer + "/authorize",
+		Token:         issuer + "/token",
+		JWKS:          issuer + "/jwks",
+		Discovery:     issuer + "/.well-known/openid-configuration",
+	}
+}
+
+func refreshToken(settings *v1alpha1.RefreshTokenSettings) registration.RefreshToken {
+	if settings == nil {
+		settings = &v1alpha1.RefreshTokenSettings{}
+	}
+	absolute := seconds(settings.AbsoluteLifetime, defaultRefreshAbsoluteLifetime)
+	return registration.RefreshToken{
+		IdleLifetime:            min(seconds(settings.IdleLifetime, defaultRefreshIdleLifetime), absolute),
+		AbsoluteLifetime:        absolute,
+		ReuseGracePeriod:        seconds(settings.ReuseGracePeriod, defaultReuseGracePeriod),
+		RotatePublicClientsOnly: settings.Rotation == v1alpha1.RotatePublicClients,
+	}
+}
+
+func clientRules(as *v1alpha1.AuthorizationServer) ([]registration.ClientRule, Findings) {
+	rules := as.Spec.AllowedClients
+	if len(rules) == 0 {
+		rules = []v1alpha1.ClientRule{{Name: defaultRule}}
+	}
+	var compiled []registration.ClientRule
+	var findings Findings
+	for i, rule := range rules {
+		namespaces, found := namespaces(rule.Namespaces, as.Namespace, "spec.allowedClients["+strconv.Itoa(i)+"].namespaces")
+		findings = append(findings, found...)
+		compiled = append(compiled, registration.ClientRule{
+			Name:       rule.Name,
+			Namespaces: namespaces,
+			GrantTypes: orDefault(texts(rule.GrantTypes), string(v1alpha1.GrantTypeAuthorizationCode),
+				string(v1alpha1.GrantTypeClientCredentials), string(v1alpha1.GrantTypeRefreshToken)),
+			ClientIDs:              rule.ClientIDs,
+			Scopes:                 orDefault(rule.Scopes, registration.Any),
+			RedirectHosts:          orDefault(rule.RedirectHosts, registration.Any),
+			RedirectSchemes:        rule.RedirectSchemes,
+			Consent:                orDefault(texts(rule.Consent), registration.ConsentRequired),
+			MaxAccessTokenLifetime: seconds(rule.MaxAccessTokenLifetime, 0),
+		})
+	}
+	return compiled, findings
+}
+
+func resourceServerRules(as *v1alpha1.AuthorizationServer) ([]registration.ResourceServerRule, Findings) {
+	rules := as.Spec.AllowedResourceServers
+	if len(rules) == 0 {
+		rules = []v1alpha1.ResourceServerRule{{Name: defaultRule}}
+	}
+	var compiled []registration.ResourceServerRule
+	var findings Findings
+	for i, rule := range rules {
+		namespaces, found := namespaces(rule.Namespaces, as.Namespace, "spec.allowedResourceServers["+strconv.Itoa(i)+"].namespaces")
+		findings = append(findings, found...)
+		compiled = append(compiled, registration.ResourceServerRule{
+			Name:        rule.Name,
+			Namespaces:  namespaces,
+			Identifiers: orDefault(rule.Identifiers, registration.Any),
+			Scopes:      orDefault(rule.Scopes, registration.Any),
+		})
+	}
+	return compiled, findings
+}
+
+// seconds of a duration, or of its default where none is written.
+func seconds(d *metav1.Duration, otherwise time.Duration) registration.Seconds {
+	if d != nil {
+		otherwise = d.Duration
+	}
+	return registration.Seconds(otherwise / time.Second)
+}
+
+func orDefault(list []string, otherwise ...string) []string {
+	if len(list) == 0 {
+		return otherwise
+	}
+	return list
+}
+
+func texts[S ~string](values []S) []string {
+	var list []string
+	for _, value := range values {
+		list = append(list, string(value))
+	}
+	return list
+}

@@ -1,0 +1,101 @@
+package controllers
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+)
+
+// verdict is what one condition says. The zero verdict is "not looked at", which becomes Unknown.
+type verdict struct {
+	status  metav1.ConditionStatus
+	reason  string
+	message string
+}
+
+func holds(reason, message string) verdict {
+	return verdict{metav1.ConditionTrue, reason, message}
+}
+
+func fails(reason, format string, args ...any) verdict {
+	return verdict{metav1.ConditionFalse, reason, fmt.Sprintf(format, args...)}
+}
+
+func waits(format string, args ...any) verdict {
+	return verdict{metav1.ConditionUnknown, v1alpha1.ReasonPending, fmt.Sprintf(format, args...)}
+}
+
+func (v verdict) ok() bool { return v.status == metav1.ConditionTrue }
+
+func (v verdict) decided() bool { return v.status != "" }
+
+// orPending is v, or Unknown where the steps did not come that far.
+func (v verdict) orPending(format string, args ...any) verdict {
+	if v.decided() {
+		return v
+	}
+	return waits(format, args...)
+}
+
+// part is one condition of an object.
+type part struct {
+	condition string
+	verdict   verdict
+}
+
+// ready sums the parts up: True if all hold, else what the first that does not hold says.
+func ready(parts []part, message string) verdict {
+	for _, p := range parts {
+		if !p.verdict.ok() {
+			return p.verdict
+		}
+	}
+	return holds(v1alpha1.ReasonReady, message)
+}
+
+// setConditions writes the parts, in their order, and removes conditions of other types. The time of a condition changes with its status only.
+func setConditions(conditions *[]metav1.Condition, generation int64, now time.Time, parts []part) {
+	*conditions = slices.DeleteFunc(*conditions, func(c metav1.Condition) bool {
+		return !slices.ContainsFunc(parts, func(p part) bool { return p.condition == c.Type })
+	})
+	for _, p := range parts {
+		meta.SetStatusCondition(conditions, metav1.Condition{
+			Type: p.condition, Status: p.verdict.status, Reason: p.verdict.reason, Message: p.verdict.message,
+			ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(now.UTC().Truncate(time.Second)),
+		})
+	}
+}
+
+// conditionIs says whether a condition has a status, and speaks of this generation.
+func conditionIs(conditions []metav1.Condition, name string, status metav1.ConditionStatus, generation int64) bool {
+	c := meta.FindStatusCondition(conditions, name)
+	return c != nil && c.Status == status && c.ObservedGeneration == generation
+}
+
+// becameTrue says whether one of the parts holds now and did not when the status was last written.
+func becameTrue(before []metav1.Condition, parts []part) bool {
+	return slices.ContainsFunc(parts, func(p part) bool {
+		return p.verdict.ok() && !meta.IsStatusConditionTrue(before, p.condition)
+	})
+}
+
+// conditionsOf an object of one of the kinds that people write.
+func conditionsOf(object runtime.Object) []metav1.Condition {
+	switch object := object.(type) {
+	case *v1alpha1.AuthorizationServer:
+		return object.Status.Conditions
+	case *v1alpha1.OAuthClient:
+		return object.Status.Conditions
+	case *v1alpha1.OAuthUser:
+		return object.Status.Conditions
+	case *v1alpha1.ResourceServer:
+		return object.Status.Conditions
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+// Package controllers keeps the cluster as the kinds say: one reconciler a kind, each of which reads top to bottom (get the object, do the
+// steps in order, write its status). Documents flow one way, from the objects that people write to the Entries that token servers read.
+//
+//	controllers.go        what the reconcilers share; how they are set up
+//	servers.go            AuthorizationServer: the issuer, the workload, the keys, the server's document
+//	keys.go, keysecret.go the keys of a server: the plan (pure), and the Secret that holds them
+//	clients.go            OAuthClient: the document, the credential and its Secret
+//	credentials.go, clientsecret.go
+//	users.go              OAuthUser: the names, the password's hash
+//	resourceservers.go    ResourceServer: the identifier and the scopes
+//	namespaces.go         the labels of namespaces
+//	*_status.go           conditions, computed from what the steps found, without a client
+//	conditions.go         what the conditions of all kinds have in common
+//	announce.go           the events that tell of them
+//	claims.go             Entries: claimed, kept current, released; who claimed a name first keeps it
+//	facts.go              the documents in force, read back from the Entries: policy is decided on what token servers see
+//	replicas.go           what token servers say of themselves; when an object is programmed
+//	sweep.go              documents without an owner
+//	indexes.go, watches.go  which object wakes which
+//	metrics.go
+//
+// Package compile makes the documents, package workload the token server's objects; both are pure.
+package controllers
+
+import (
+	"context"
+	"io"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/workload"
+)
+
+// What the manager may do: what the code calls, and nothing else. Secrets are cached as metadata only, and the few that are needed are read
+// from the API server; of roles the manager may bind exactly one, and create none. Applying an object that may not exist takes the right to
+// create it; changing ownerReferences takes the right to delete, where the API server enforces that. The leader's Lease is the manager's own.
+//
+// +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers;oauthclients;oauthusers;resourceservers,verbs=get;list;watch
+// +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers/status;oauthclients/status;oauthusers/status;resourceservers/status,verbs=patch
+// +kubebuilder:rbac:groups=internal.oauth-operator.dev,resources=entries,verbs=get;list;watch;create;update;delete
+// +kubebuilder:rbac:groups=internal.oauth-operator.dev,resources=replicas,verbs=list;watch
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,verbs=bind,resourceNames=oauth-operator-tokenserver
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups="",resources=events,verbs=create;patch,namespace=oauth-operator-system
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update,namespace=oauth-operator-system
+
+// FieldManager is the name under which the manager owns fields.
+const FieldManager = "oauth-operator"
+
+// Scheme knows all kinds that the manager reads and writes.
+func Scheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	utilruntime.Must(served.AddToScheme(scheme))
+	return scheme
+}
+
+// CacheOptions keep the manager's memory to what it needs: of ServiceAccounts and RoleBindings its own, of everything no managedFields, and
+// nothing that no controller watches. So of Secrets there are the metadata only: to read a whole one from the cache is an error.
+func CacheOptions() cache.Options {
+	ours := labels.SelectorFromSet(labels.Set{workload.ManagedByLabel: workload.ManagedBy})
+	return cache.Options{
+		DefaultTransform:            cache.TransformStripManagedFields(),
+		ReaderFailOnMissingInformer: true,
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.ServiceAccount{}: {Label: ours},
+			&rbacv1.RoleBinding{}:    {Label: ours},
+		},
+	}
+}
+
+// Options of the controllers.
+type Options struct {
+	Now    func() time.Time
+	Random io.Reader
+	// SweepInterval is how often documents without an owner are looked for, SweepWait how long a sweep that would remove many waits before
+	// it goes on.
+	SweepInterval, SweepWait time.Duration
+	// Workers that reconcile objects of one kind at a time.
+	Workers int
+}
+
+// Defaults of Options.
+const (
+	DefaultSweepInterval = 10 * time.Minute
+	DefaultSweepWait     = 10 * time.Minute
+	DefaultWorkers       = 4
+)
+
+// operator is what the reconcilers share: the cluster, the clock and randomness.
+type operator struct {
+	client.Client               // reads from the cache
+	live          client.Reader // reads from the API server
+	events        events.EventRecorder
+	now           func() time.Time
+	random        io.Reader
+	verified      *verified
+}
+
+// SetUp adds everything to a manager whose cache has CacheOptions.
+func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
+	op := &operator{
+		Client: mgr.GetClient(), live: mgr.GetAPIReader(), events: mgr.GetEventRecorder(FieldManager),
+		now: o.Now, random: o.Random, verified: newVerified(),
+	}
+	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	// Indexes make the cache of their kinds, and these have none: whoever starts first may read what only another one watches.
+	for _, kind := range []client.Object{&corev1.Namespace{}, &corev1.ServiceAccount{}, &rbacv1.RoleBinding{}} {
+		if _, err := mgr.GetCache().GetInformer(ctx, kind, cache.BlockUntilSynced(false)); err != nil {
+			return err
+		}
+	}
+	for _, setUp := range []func(ctrl.Manager, *operator, Options) error{
+		setUpServers, setUpClients, setUpUsers, setUpResourceServers, setUpNamespaces,
+	} {
+		if err := setUp(mgr, op, o); err != nil {
+			return err
+		}
+	}
+	if err := registerMetrics(op); err != nil {
+		return err
+	}
+	return mgr.Add(&Sweeper{operator: op, Interval: o.SweepInterval, Wait: o.SweepWait})
+}

@@ -1,0 +1,115 @@
+package controllers
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// secretPrefix lets secret scanners know a generated client secret. It and base64url have characters only that need no encoding in HTTP Basic.
+const secretPrefix = "oauthop_"
+
+// minSecret is the length below which a client secret that somebody else wrote is refused: it is stored under a fast hash, which is right for
+// random values only.
+const minSecret = 32
+
+// newSecret is a client secret of 256 random bits.
+func newSecret(random io.Reader) (string, error) {
+	b := make([]byte, 32)
+	if _, err := io.ReadFull(random, b); err != nil {
+		return "", fmt.Errorf("making a client secret: %w", err)
+	}
+	return secretPrefix + base64.RawURLEncoding.EncodeToString(b), nil
+}
+
+// newCredential is the hash of a secret, under an id that says nothing about it.
+func newCredential(secret, state string, now time.Time, random io.Reader) (registration.Credential, error) {
+	id := make([]byte, 8)
+	if _, err := io.ReadFull(random, id); err != nil {
+		return registration.Credential{}, fmt.Errorf("making a credential: %w", err)
+	}
+	return registration.Credential{
+		ID: "c-" + hex.EncodeToString(id), SHA256: hashSecret(secret), State: state, NotBefore: now.Unix(),
+	}, nil
+}
+
+func hashSecret(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
+// credentialOf is the credential that a secret is the value of; nil if there is none.
+func credentialOf(credentials []registration.Credential, secret string) *registration.Credential {
+	if secret == "" {
+		return nil
+	}
+	hash := hashSecret(secret)
+	for i := range credentials {
+		if subtle.ConstantTimeCompare([]byte(credentials[i].SHA256), []byte(hash)) == 1 {
+			return &credentials[i]
+		}
+	}
+	return nil
+}
+
+func inState(credentials []registration.Credential, state string) *registration.Credential {
+	for i := range credentials {
+		if credentials[i].State == state {
+			return &credentials[i]
+		}
+	}
+	return nil
+}
+
+// withPending puts a credential beside the one that is Active, in place of one that an interrupted attempt left.
+func withPending(credentials []registration.Credential, pending registration.Credential) []registration.Credential {
+	kept := slices.DeleteFunc(slices.Clone(credentials), func(c registration.Credential) bool { return c.State == registration.CredentialPending })
+	return append([]registration.Credential{pending}, kept...)
+}
+
+// activated makes one credential the only one, since the Secret holds it now.
+func activated(c registration.Credential, source string) []registration.Credential {
+	c.State, c.Source = registration.CredentialActive, source
+	return []registration.Credential{c}
+}
+
+// sourceOf names one version of a Secret and what was read from it.
+func sourceOf(secret metav1.Object, detail string) string {
+	source := string(secret.GetUID()) + "/" + secret.GetResourceVersion()
+	if detail != "" {
+		source += "/" + detail
+	}
+	return source
+}
+
+// sourcePart is what a source says of the Secret that was read, without the Secret that it was copied to.
+func sourcePart(source string) string {
+	read, _, _ := strings.Cut(source, " ")
+	return read
+}
+
+// checkSecret says what is wrong with a client secret that somebody else wrote; empty: nothing. RFC 6749 appendix A.2: client_secret = *VSCHAR.
+func checkSecret(value string) (weak bool, problem string) {
+	if len(value) < minSecret {
+		return true, fmt.Sprintf("is shorter than %d characters: use a random value, such as of openssl rand -hex 32", minSecret)
+	}
+	if len(value) > 1024 {
+		return false, "is longer than 1024 characters"
+	}
+	for i := range len(value) {
+		if value[i] < 0x20 || value[i] > 0x7e {
+			return false, "has characters other than printable ASCII; a line break at its end, maybe (echo -n)"
+		}
+	}
+	return false, ""
+}

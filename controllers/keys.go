@@ -1,0 +1,235 @@
+package controllers
+
+import (
+	"slices"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// publishedFor is how long a signing key is in the JWKS before it signs: twice the max-age with which verifiers may cache it, 300 s.
+const publishedFor = 10 * time.Minute
+
+// retireMargin is how much longer a key is kept than what was made with it lives: token servers learn a little later that it retires, and
+// clocks differ.
+const retireMargin = time.Minute
+
+// maxKeys of one server, which status and Replicas can list. A rotation that would exceed it waits until old keys are gone.
+const maxKeys = 60
+
+// keyRing is all that is remembered of a server's keys but the keys themselves: an annotation on their Secret.
+type keyRing struct {
+	// Started are the algorithms that have had an Active key. Only a ring without any makes its first keys Active at once.
+	Started []string    `json:"started,omitempty"`
+	Keys    []keyRecord `json:"keys"`
+}
+
+// keyRecord is one key. Times are whole seconds in UTC.
+type keyRecord struct {
+	KID       string    `json:"kid"`
+	Algorithm string    `json:"algorithm"`
+	Phase     string    `json:"phase"`
+	Since     time.Time `json:"since"`
+	// Held is since when all live replicas hold a Published key: from then on it is in every JWKS that a verifier can get.
+	Held time.Time `json:"held,omitzero"`
+	// Revision of spec.signing.rotation for which it became Active.
+	Revision int64 `json:"revision,omitempty"`
+	// Lifetime is the longest that something made with it can have.
+	Lifetime registration.Seconds `json:"lifetime,omitempty"`
+	// Until is when the last of that has expired; set when it retires.
+	Until time.Time `json:"until,omitzero"`
+}
+
+// keyPlan is what the ring is to become, and what decides it.
+type keyPlan struct {
+	algorithms []string // for signing
+	revoked    []string
+	interval   time.Duration
+	revision   int64
+	// token and sealed are the longest lifetimes that may come about now.
+	token, sealed time.Duration
+	// served are the keys as token servers are told now.
+	served []registration.Key
+	// live says whether there are live replicas, held whether there are and all of them hold the key.
+	live bool
+	held func(kid string) bool
+	now  time.Time
+}
+
+// advance moves the ring towards the plan and says when something is due next. generate makes a new key. The order matters: what is revoked
+// goes first, then standbys take its place, then new standbys are made.
+func (ring keyRing) advance(p keyPlan, generate func(algorithm string) (kid string, err error)) (next keyRing, wake time.Time, err error) {
+	p.now = p.now.UTC().Truncate(time.Second)
+	next = keyRing{Started: slices.Clone(ring.Started), Keys: slices.Clone(ring.Keys)}
+	first := len(ring.Keys) == 0 && len(ring.Started) == 0
+	next.drop(p)
+	for _, algorithm := range append(slices.Clone(p.algorithms), registration.AlgorithmSealing) {
+		due, err := next.advanceOne(algorithm, first, p, generate)
+		if err != nil {
+			return ring, time.Time{}, err
+		}
+		wake = earliest(wake, due)
+	}
+	for _, k := range next.Keys {
+		if k.Phase == registration.KeyRetiring {
+			wake = earliest(wake, k.Until)
+		}
+	}
+	return next, wake, nil
+}
+
+// drop removes keys that are revoked, whose time is over, or that wait for an algorithm that is wanted no more; an Active key of such an
+// algorithm retires.
+func (ring *keyRing) drop(p keyPlan) {
+	wanted := append(slices.Clone(p.algorithms), registration.AlgorithmSealing)
+	for i := range ring.Keys {
+		switch k := &ring.Keys[i]; {
+		case k.Phase == registration.KeyActive && !slices.Contains(wanted, k.Algorithm):
+			k.retire(p)
+		case k.Phase == registration.KeyRetiring && p.serves(k.KID, registration.KeyActive):
+			k.retire(p) // the document that says so was never written, or is about to be: until then it is in use
+		case k.Phase == registration.KeyRetiring:
+			k.keep(p)
+		}
+	}
+	ring.Keys = slices.DeleteFunc(ring.Keys, func(k keyRecord) bool {
+		return slices.Contains(p.revoked, k.KID) ||
+			k.Phase == registration.KeyRetiring && !k.Until.After(p.now) ||
+			k.Phase == registration.KeyPublished && !slices.Contains(wanted, k.Algorithm)
+	})
+	ring.Started = slices.DeleteFunc(ring.Started, func(algorithm string) bool { return !slices.Contains(wanted, algorithm) })
+}
+
+// advanceOne does what is due for one algorithm and says when to look again; the zero time means not before something else changes.
+func (ring *keyRing) advanceOne(algorithm string, first bool, p keyPlan, generate func(string) (string, error)) (time.Time, error) {
+	if ring.find(algorithm, registration.KeyPublished) == nil {
+		if err := ring.publish(algorithm, p, generate); err != nil {
+			return time.Time{}, err
+		}
+	}
+	active, standby := ring.find(algorithm, registration.KeyActive), ring.find(algorithm, registration.KeyPublished)
+	standby.see(p)
+	if active != nil {
+		active.Lifetime = max(active.Lifetime, p.lifetime(algorithm))
+	}
+	switch {
+	case active == nil && first:
+		// The very first keys: no token is out, no verifier has cached anything.
+	case active == nil && slices.Contains(ring.Started, algorithm):
+		// The Active key was revoked. The standby follows at once, unless a replica could not read what the others make with it.
+		if p.live && !p.held(standby.KID) {
+			return time.Time{}, nil
+		}
+	case active != nil && active.Revision >= p.revision && active.Since.Add(p.interval).After(p.now):
+		return active.Since.Add(p.interval), nil
+	default:
+		due := standby.usableAt()
+		if due.IsZero() || due.After(p.now) {
+			return due, nil
+		}
+		if !p.held(standby.KID) || len(ring.Keys) >= maxKeys {
+			return time.Time{}, nil // a replica that holds it is seen, and a key that goes wakes us
+		}
+	}
+	if active != nil {
+		active.retire(p)
+	}
+	ring.promote(standby, p)
+	return p.now.Add(p.interval), ring.publish(algorithm, p, generate)
+}
+
+// find is the oldest key of an algorithm in a phase.
+func (ring *keyRing) find(algorithm, phase string) *keyRecord {
+	for i := range ring.Keys {
+		if k := &ring.Keys[i]; k.Algorithm == algorithm && k.Phase == phase {
+			return k
+		}
+	}
+	return nil
+}
+
+func (ring *keyRing) publish(algorithm string, p keyPlan, generate func(string) (string, error)) error {
+	kid, err := generate(algorithm)
+	if err != nil {
+		return err
+	}
+	ring.Keys = append(ring.Keys, keyRecord{KID: kid, Algorithm: algorithm, Phase: registration.KeyPublished, Since: p.now})
+	return nil
+}
+
+func (ring *keyRing) promote(k *keyRecord, p keyPlan) {
+	k.Phase, k.Since, k.Held = registration.KeyActive, p.now, time.Time{}
+	k.Revision, k.Lifetime = p.revision, p.lifetime(k.Algorithm)
+	for _, other := range ring.Keys {
+		k.Revision = max(k.Revision, other.Revision) // a revision that was lowered meanwhile is no reason to rotate again
+	}
+	if !slices.Contains(ring.Started, k.Algorithm) {
+		ring.Started = append(ring.Started, k.Algorithm)
+	}
+}
+
+// see notes since when all live replicas hold a Published key. One that lacks it answers with a JWKS without it, so then the time starts anew.
+func (k *keyRecord) see(p keyPlan) {
+	switch {
+	case p.live && !p.held(k.KID):
+		k.Held = time.Time{}
+	case p.live && k.Held.IsZero():
+		k.Held = p.now
+	}
+}
+
+// usableAt is from when a Published key may be Active; the zero time if not all replicas hold it. Nobody but the replicas knows sealing keys.
+func (k *keyRecord) usableAt() time.Time {
+	if k.Held.IsZero() || k.Algorithm == registration.AlgorithmSealing {
+		return k.Held
+	}
+	return k.Held.Add(publishedFor)
+}
+
+func (k *keyRecord) retire(p keyPlan) {
+	k.Phase, k.Since = registration.KeyRetiring, p.now
+	k.keep(p)
+}
+
+// keep has a Retiring key stay until the last of what was made with it has expired. Lifetimes that are raised meanwhile count: sessions that
+// began before live by them too.
+func (k *keyRecord) keep(p keyPlan) {
+	k.Lifetime = max(k.Lifetime, p.lifetime(k.Algorithm))
+	if until := k.Since.Add(k.Lifetime.Duration() + retireMargin); until.After(k.Until) {
+		k.Until = until
+	}
+}
+
+func (p keyPlan) lifetime(algorithm string) registration.Seconds {
+	longest := p.token
+	if algorithm == registration.AlgorithmSealing {
+		longest = p.sealed
+	}
+	return registration.Seconds(longest / time.Second)
+}
+
+// serves says whether token servers are told that a key is in a phase.
+func (p keyPlan) serves(kid, phase string) bool {
+	return slices.ContainsFunc(p.served, func(k registration.Key) bool { return k.KID == kid && k.Phase == phase })
+}
+
+// documents are the keys as token servers are told.
+func (ring keyRing) documents() []registration.Key {
+	var list []registration.Key
+	for _, k := range ring.Keys {
+		list = append(list, registration.Key{KID: k.KID, Algorithm: k.Algorithm, Phase: k.Phase})
+	}
+	return list
+}
+
+func (ring keyRing) has(kid string) bool {
+	return slices.ContainsFunc(ring.Keys, func(k keyRecord) bool { return k.KID == kid })
+}
+
+// earliest of two times, of which the zero one means never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

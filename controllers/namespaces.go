@@ -1,0 +1,46 @@
+package controllers
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+)
+
+type namespaceReconciler struct{ *operator }
+
+// Reconcile keeps the labels of a namespace current at every server that knows the namespace. The first object of a namespace at a server
+// makes it known there.
+func (r *namespaceReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	var namespace corev1.Namespace
+	if err := r.Get(ctx, request.NamespacedName, &namespace); err != nil {
+		if client.IgnoreNotFound(err) != nil {
+			return ctrl.Result{}, err
+		}
+		return ctrl.Result{}, r.forget(ctx, kindNamespace, request.NamespacedName)
+	}
+	entries, err := r.entriesOf(ctx, served.Owner{Kind: kindNamespace, Name: namespace.Name})
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	for i := range entries {
+		var server v1alpha1.AuthorizationServer
+		if err := r.Get(ctx, serverOfEntry(&entries[i]), &server); err != nil {
+			if client.IgnoreNotFound(err) != nil {
+				return ctrl.Result{}, err
+			}
+			continue // the Entry goes with its server
+		}
+		if server.UID != entries[i].Spec.ServerUID {
+			continue
+		}
+		if _, _, err := r.namespaceFacts(ctx, &server, namespace.Name); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	return ctrl.Result{}, nil
+}

@@ -1,0 +1,205 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+type resourceServerReconciler struct{ *operator }
+
+// resourceServerScope is what the steps find out about one ResourceServer.
+type resourceServerScope struct {
+	api      *v1alpha1.ResourceServer
+	at       *attachment
+	document registration.ResourceServer // all that it asks for; serve cuts the scopes to those that it holds
+	entry    *served.Entry               // of the identifier, with the document
+	claims   []*served.Entry             // of the scopes
+	live     []served.Replica
+	wake     time.Time
+
+	refused  string // by policy: why
+	accepted verdict
+	resolved verdict
+}
+
+// Reconcile serves a ResourceServer: its identifier and its scopes are its own, its document is current.
+func (r *resourceServerReconciler) Reconcile(ctx context.Context, request ctrl.Request) (result ctrl.Result, err error) {
+	var api v1alpha1.ResourceServer
+	if err := r.Get(ctx, request.NamespacedName, &api); err != nil {
+		if client.IgnoreNotFound(err) != nil {
+			return ctrl.Result{}, err
+		}
+		return ctrl.Result{}, r.forget(ctx, kindResourceServer, request.NamespacedName)
+	}
+	if !api.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, r.forget(ctx, kindResourceServer, request.NamespacedName)
+	}
+	s := &resourceServerScope{api: &api}
+	defer func() {
+		if err = r.finish(&api, err, func() error { return r.writeStatus(ctx, s) }); err == nil {
+			result = after(r.now(), s.wake)
+		}
+	}()
+
+	for _, step := range []func(context.Context, *resourceServerScope) error{r.accept, r.claimScopes, r.serve, r.resolve, r.observe} {
+		if err := step(ctx, s); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	return ctrl.Result{}, nil
+}
+
+// accept compiles the ResourceServer and asks policy. A mistake leaves in force what was served before.
+func (r *resourceServerReconciler) accept(ctx context.Context, s *resourceServerScope) (err error) {
+	s.at, s.accepted, err = r.attach(ctx, serverOfResourceServer(s.api), s.api.Namespace, "spec.serverRef", true)
+	if err != nil || s.accepted.decided() {
+		return err
+	}
+	var findings compile.Findings
+	if s.document, findings = compile.ResourceServer(s.api); len(findings) > 0 {
+		s.accepted = fails(v1alpha1.ReasonInvalid, "%s (what was served before stays in force until this is corrected)", findings)
+		return nil
+	}
+	if s.entry, err = r.entryNow(ctx, s.at.server, s.claim()); err != nil {
+		return err
+	}
+	if d := policy.ResourceServer(s.at.document, s.at.labels, s.document); !d.Accepted {
+		s.refused = denial(d)
+	}
+	return nil
+}
+
+func (s *resourceServerScope) claim() compile.Claim {
+	return compile.Claim{Space: served.SpaceIdentity, Value: s.document.Identifier}
+}
+
+func (s *resourceServerScope) owner() served.Owner { return compile.Owner(kindResourceServer, s.api) }
+
+// held says whether the identifier is the ResourceServer's already.
+func (s *resourceServerScope) held() bool {
+	return s.entry != nil && s.entry.Spec.Owner.UID == s.api.UID
+}
+
+// claimScopes claims the scopes. A ResourceServer that policy refuses keeps the names that it has, and gets no others.
+func (r *resourceServerReconciler) claimScopes(ctx context.Context, s *resourceServerScope) error {
+	if s.accepted.decided() {
+		return nil
+	}
+	var taken []string
+	for _, scope := range s.document.Scopes {
+		claim := compile.Claim{Space: served.SpaceScope, Value: scope.Name}
+		var held *served.Entry
+		var err error
+		if s.refused != "" {
+			held, err = r.entry(ctx, s.at.server, claim)
+		} else {
+			held, err = r.operator.claim(ctx, s.at.server, claim, s.owner(), "", nil)
+		}
+		switch {
+		case errors.Is(err, errTaken):
+			taken = append(taken, fmt.Sprintf("%q", scope.Name))
+		case err != nil:
+			return err
+		case held != nil && held.Spec.Owner.UID == s.api.UID:
+			s.claims = append(s.claims, held)
+		}
+	}
+	if len(taken) > 0 {
+		s.accepted = fails(v1alpha1.ReasonScopeTaken, "spec.scopes: %s: another ResourceServer declared it first, choose another name; the rest is served",
+			strings.Join(taken, ", "))
+	}
+	return nil
+}
+
+// serve writes the document. That of a ResourceServer which policy refuses holds all that it asks for, so that token servers refuse it too.
+func (r *resourceServerReconciler) serve(ctx context.Context, s *resourceServerScope) error {
+	switch {
+	case s.at == nil || s.accepted.decided() && s.accepted.reason != v1alpha1.ReasonScopeTaken:
+		return nil
+	case s.refused != "" && !s.held():
+		s.accepted = fails(v1alpha1.ReasonNotAllowedByServer, "%s", s.refused)
+		return r.releaseOthers(ctx, s.owner())
+	}
+	document := s.document
+	if s.refused == "" {
+		document = compile.WithScopes(document, values(s.claims))
+	}
+	text, err := registration.Encode(document)
+	if err != nil {
+		return err
+	}
+	s.entry, err = r.hold(ctx, compile.Entry(s.at.server, s.claim(), s.owner(), registration.FormatResourceServer, text), s.entry)
+	if errors.Is(err, errTaken) {
+		s.accepted = fails(v1alpha1.ReasonIdentifierTaken, "spec.identifier: %q is the name of another object of this server: choose another", s.document.Identifier)
+		return r.releaseOthers(ctx, s.owner()) // the scopes too: who is not served holds no names
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.refused != "":
+		s.accepted = fails(v1alpha1.ReasonNotAllowedByServer, "%s", s.refused)
+	case !s.accepted.decided():
+		s.accepted = holds(v1alpha1.ReasonAccepted, "a rule of the server allows it")
+	}
+	return r.releaseOthers(ctx, s.owner(), append([]*served.Entry{s.entry}, s.claims...)...)
+}
+
+func values(entries []*served.Entry) []string {
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Spec.Value)
+	}
+	return names
+}
+
+// resolve looks for the clients that may introspect. One that is missing keeps nothing else from working.
+func (r *resourceServerReconciler) resolve(ctx context.Context, s *resourceServerScope) error {
+	if s.at == nil {
+		return nil
+	}
+	var missing, public []string
+	for _, ref := range s.api.Spec.IntrospectionClients {
+		key := serverKey(v1alpha1.ServerReference{Name: ref.Name, Namespace: ref.Namespace}, s.api.Namespace)
+		var c v1alpha1.OAuthClient
+		err := r.Get(ctx, key, &c)
+		switch {
+		case client.IgnoreNotFound(err) != nil:
+			return err
+		case err != nil || serverOfClient(&c) != client.ObjectKeyFromObject(s.at.server):
+			missing = append(missing, keyText(key))
+		case c.Spec.TokenEndpointAuthMethod == v1alpha1.AuthMethodNone:
+			public = append(public, keyText(key))
+		}
+	}
+	switch {
+	case len(missing) > 0:
+		s.resolved = fails(v1alpha1.ReasonClientNotFound, "spec.introspectionClients: no OAuthClient of this server: %s", strings.Join(missing, ", "))
+	case len(public) > 0:
+		s.resolved = fails(v1alpha1.ReasonInvalid, "spec.introspectionClients: public clients cannot introspect, since they cannot authenticate: %s",
+			strings.Join(public, ", "))
+	default:
+		s.resolved = holds(v1alpha1.ReasonResolvedRefs, "all clients that may introspect exist")
+	}
+	return nil
+}
+
+// observe looks at the token servers.
+func (r *resourceServerReconciler) observe(ctx context.Context, s *resourceServerScope) (err error) {
+	if s.at != nil {
+		s.live, err = r.liveReplicas(ctx, s.at.server.UID)
+	}
+	return err
+}

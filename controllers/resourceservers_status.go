@@ -1,0 +1,46 @@
+package controllers
+
+import (
+	"context"
+	"reflect"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+)
+
+// writeStatus writes what the steps found, if it is news.
+func (r *resourceServerReconciler) writeStatus(ctx context.Context, s *resourceServerScope) error {
+	before := s.api.DeepCopy()
+	r.fillStatus(s)
+	if reflect.DeepEqual(before.Status, s.api.Status) {
+		return nil
+	}
+	announce(r.events, s.api, before.Status.Conditions, s.api.Status.Conditions)
+	return client.IgnoreNotFound(r.Status().Patch(ctx, s.api, client.MergeFrom(before), client.FieldOwner(FieldManager)))
+}
+
+func (r *resourceServerReconciler) fillStatus(s *resourceServerScope) {
+	status := &s.api.Status
+	status.ObservedGeneration = s.api.Generation
+	parts := []part{
+		{v1alpha1.ConditionAccepted, s.accepted.orPending("not looked at yet")},
+		{v1alpha1.ConditionResolvedRefs, s.resolved.orPending("waiting for the AuthorizationServer")},
+	}
+	parts = append(parts, part{v1alpha1.ConditionProgrammed, r.resourceServerProgrammed(s, parts)})
+	parts = append(parts, part{v1alpha1.ConditionReady, ready(parts, "clients can get tokens for the API")})
+	setConditions(&status.Conditions, s.api.Generation, r.now(), parts)
+}
+
+func (r *resourceServerReconciler) resourceServerProgrammed(s *resourceServerScope, others []part) verdict {
+	if !s.accepted.ok() {
+		return waits("waiting until the ResourceServer is accepted")
+	}
+	v, recheck := programmed(s.live, append([]*served.Entry{s.entry, s.at.serverEntry, s.at.namespaceEntry}, s.claims...))
+	v = latch(v, s.api.Status.Conditions, s.api.Generation, others)
+	if !v.ok() {
+		s.wake = earliest(s.wake, recheck)
+	}
+	return v
+}

@@ -1,0 +1,306 @@
+package controllers
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/controllers/workload"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+type serverReconciler struct{ *operator }
+
+// serverScope is what the steps find out about one AuthorizationServer. Each step leaves its verdict; one that is undecided was not reached.
+type serverScope struct {
+	server   *v1alpha1.AuthorizationServer
+	entry    *served.Entry // the document in force, from decideIssuer and serve
+	ring     keyRing       // from keepKeys
+	lost     []string      // from keepKeys
+	live     []served.Replica
+	clients  int32
+	wake     time.Time
+	accepted verdict
+	resolved verdict
+	keys     verdict // undecided: the keys are as they should be
+}
+
+// Reconcile serves an AuthorizationServer: its issuer is its own, its token server has an identity and keys, its document is current.
+func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) (result ctrl.Result, err error) {
+	var server v1alpha1.AuthorizationServer
+	if err := r.Get(ctx, request.NamespacedName, &server); err != nil {
+		if client.IgnoreNotFound(err) != nil {
+			return ctrl.Result{}, err
+		}
+		return ctrl.Result{}, r.forget(ctx, kindServer, request.NamespacedName)
+	}
+	if !server.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil
+	}
+	s := &serverScope{server: &server}
+	defer func() {
+		if err = r.finish(&server, err, func() error { return r.writeStatus(ctx, s) }); err == nil {
+			result = after(r.now(), s.wake)
+		}
+	}()
+
+	for _, step := range []func(context.Context, *serverScope) error{
+		r.decideIssuer, r.keepWorkload, r.keepKeys, r.serve, r.resolveTLS, r.observe,
+	} {
+		if err := step(ctx, s); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	return ctrl.Result{}, nil
+}
+
+// after is the result that comes back at a time; the zero time means never.
+func after(now, wake time.Time) ctrl.Result {
+	if wake.IsZero() {
+		return ctrl.Result{}
+	}
+	return ctrl.Result{RequeueAfter: max(wake.Sub(now), time.Millisecond)}
+}
+
+// decideIssuer refuses a server whose issuer an older one has, and one that is not valid. The older is the one that was created first; of two
+// created within one second, the one with the lower UID.
+func (r *serverReconciler) decideIssuer(ctx context.Context, s *serverScope) error {
+	var others v1alpha1.AuthorizationServerList
+	if err := r.List(ctx, &others, client.MatchingFields{indexIssuer: s.server.Spec.Issuer}); err != nil {
+		return err
+	}
+	for i := range others.Items {
+		if older(&others.Items[i], s.server) {
+			s.accepted = fails(v1alpha1.ReasonIssuerTaken, "spec.issuer: an older AuthorizationServer has the issuer %q: choose another", s.server.Spec.Issuer)
+		}
+	}
+	var err error
+	if s.entry, err = r.entryNow(ctx, s.server, issuerClaim(s.server)); err != nil {
+		return err
+	}
+	if s.accepted.decided() {
+		s.entry = nil
+		return r.releaseOthers(ctx, compile.Owner(kindServer, s.server))
+	}
+	if _, findings := compile.Server(s.server, nil); len(findings) > 0 {
+		s.accepted = fails(v1alpha1.ReasonInvalid, "%s (what was served before stays in force until this is corrected)", findings)
+		return nil
+	}
+	s.accepted = holds(v1alpha1.ReasonAccepted, "the issuer is this server's")
+	return nil
+}
+
+func older(a, b *v1alpha1.AuthorizationServer) bool {
+	return a.UID != b.UID && cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.UID, b.UID)) < 0
+}
+
+// keepWorkload gives the token server its identity and its rights.
+func (r *serverReconciler) keepWorkload(ctx context.Context, s *serverScope) error {
+	if !s.accepted.ok() {
+		return nil
+	}
+	account := workload.ServiceAccount(s.server)
+	if err := r.keep(ctx, account, &corev1.ServiceAccount{}, func(client.Object) bool { return true }); err != nil {
+		return err
+	}
+	binding := workload.RoleBinding(s.server)
+	return r.keep(ctx, binding, &rbacv1.RoleBinding{}, func(have client.Object) bool {
+		found := have.(*rbacv1.RoleBinding)
+		return found.RoleRef == binding.RoleRef && reflect.DeepEqual(found.Subjects, binding.Subjects)
+	})
+}
+
+// keep applies an object unless the cached one is as it should be. An object whose roleRef is another cannot be changed, and is made anew.
+func (r *serverReconciler) keep(ctx context.Context, want, have client.Object, same func(have client.Object) bool) error {
+	err := r.Get(ctx, client.ObjectKeyFromObject(want), have)
+	if err == nil && same(have) && sameMetadata(want, have) {
+		return nil
+	}
+	if client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(want)
+	if err != nil {
+		return err
+	}
+	if err = r.apply(ctx, content); apierrors.IsInvalid(err) {
+		if err := r.Delete(ctx, want); client.IgnoreNotFound(err) != nil {
+			return err
+		}
+		err = r.apply(ctx, content)
+	}
+	if err != nil {
+		return fmt.Errorf("applying %s %s: %w", want.GetObjectKind().GroupVersionKind().Kind, want.GetName(), err)
+	}
+	return nil
+}
+
+// apply owns the fields of content, whoever wrote them before.
+func (r *serverReconciler) apply(ctx context.Context, content map[string]any) error {
+	u := &unstructured.Unstructured{Object: content}
+	u.SetCreationTimestamp(metav1.Time{})
+	return r.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(FieldManager), client.ForceOwnership)
+}
+
+func sameMetadata(want, have client.Object) bool {
+	for key, value := range want.GetLabels() {
+		if have.GetLabels()[key] != value {
+			return false
+		}
+	}
+	return slices.ContainsFunc(have.GetOwnerReferences(), func(ref metav1.OwnerReference) bool { return ref.UID == want.GetOwnerReferences()[0].UID })
+}
+
+// keepKeys makes, rotates and revokes keys. What was lost is not made again: everything signed with it would silently become invalid, and
+// a restored Secret would come too late.
+func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) error {
+	if !s.accepted.ok() {
+		return nil
+	}
+	doc, _ := compile.Server(s.server, nil)
+	known := knownKeys(s)
+	state, err := r.readKeys(ctx, s.server, known, doc.RevokedKeys)
+	switch name := keySecretKey(s.server).Name; {
+	case errors.Is(err, errForeignSecret):
+		s.keys = fails(v1alpha1.ReasonSecretExists, "Secret %q has the name of the key Secret and is not the operator's: remove it", name)
+		return nil
+	case errors.Is(err, errUnknownKeys):
+		s.keys = fails(v1alpha1.ReasonKeysLost, "Secret %q: %s: restore it from a backup, or remove the Secret to get new keys", name, err)
+		return nil
+	case err != nil:
+		return err
+	}
+	s.ring, s.lost = state.ring, state.lost
+	if len(state.lost) > 0 {
+		return nil
+	}
+	if s.live, err = r.liveReplicas(ctx, s.server.UID); err != nil {
+		return err
+	}
+	interval, revision := compile.Rotation(s.server)
+	made := newKeys{}
+	next, wake, err := state.ring.advance(keyPlan{
+		algorithms: compile.Algorithms(s.server), revoked: doc.RevokedKeys, interval: interval, revision: revision,
+		token: compile.LongestToken(doc), sealed: compile.LongestSealed(doc), served: known,
+		live: len(s.live) > 0, held: heldByAll(s.live), now: r.now(),
+	}, made.generate(r.random))
+	if err != nil {
+		return err
+	}
+	if err := r.writeKeys(ctx, s.server, state, next, made); err != nil {
+		return err
+	}
+	s.ring, s.wake = next, wake
+	return nil
+}
+
+// knownKeys are those that the document in force lists, or the status if there is none.
+func knownKeys(s *serverScope) []registration.Key {
+	if s.entry != nil {
+		if doc, err := decodeEntry[registration.Server](s.entry); err == nil {
+			return doc.Keys
+		}
+	}
+	var known []registration.Key
+	for _, k := range s.server.Status.Keys {
+		known = append(known, registration.Key{KID: k.KID, Algorithm: k.Algorithm, Phase: string(k.Phase)})
+	}
+	return known
+}
+
+func heldByAll(live []served.Replica) func(kid string) bool {
+	return func(kid string) bool {
+		return len(live) > 0 && !slices.ContainsFunc(live, func(r served.Replica) bool { return !slices.Contains(r.Spec.Keys, kid) })
+	}
+}
+
+// serve writes the server's document.
+func (r *serverReconciler) serve(ctx context.Context, s *serverScope) error {
+	if !s.accepted.ok() || s.keys.decided() && s.entry == nil {
+		return nil
+	}
+	keys := s.ring.documents()
+	if len(s.lost) > 0 || s.keys.decided() {
+		keys = knownKeys(s) // a restored Secret finds them as they were; all else that the document says is in force
+	}
+	doc, _ := compile.Server(s.server, keys)
+	text, err := registration.Encode(doc)
+	if err != nil {
+		return err
+	}
+	owner := compile.Owner(kindServer, s.server)
+	s.entry, err = r.hold(ctx, compile.Entry(s.server, issuerClaim(s.server), owner, registration.FormatServer, text), s.entry)
+	if errors.Is(err, errTaken) { // only somebody who writes Entries by hand can do this
+		s.accepted = fails(v1alpha1.ReasonIssuerTaken, "spec.issuer: the name %q is claimed by another object", s.server.Spec.Issuer)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return r.releaseOthers(ctx, owner, s.entry)
+}
+
+// resolveTLS looks for the Secret that spec.tls names; whether its content is a certificate is for the token server to say.
+func (r *serverReconciler) resolveTLS(ctx context.Context, s *serverScope) error {
+	s.resolved = holds(v1alpha1.ReasonResolvedRefs, "everything that the server names exists")
+	if s.server.Spec.TLS == nil {
+		return nil
+	}
+	name := s.server.Spec.TLS.SecretName
+	err := r.Get(ctx, client.ObjectKey{Namespace: s.server.Namespace, Name: name}, secretMetadata())
+	if apierrors.IsNotFound(err) {
+		s.resolved = fails(v1alpha1.ReasonSecretNotFound, "spec.tls.secretName: there is no Secret %q in namespace %q", name, s.server.Namespace)
+		return nil
+	}
+	return err
+}
+
+// observe looks at the token servers and counts the clients.
+func (r *serverReconciler) observe(ctx context.Context, s *serverScope) error {
+	var err error
+	if s.live, err = r.liveReplicas(ctx, s.server.UID); err != nil {
+		return err
+	}
+	for i := range s.live {
+		s.wake = earliest(s.wake, expiry(&s.live[i]))
+	}
+	s.clients, err = r.countClients(ctx, s.server)
+	return err
+}
+
+// countClients looks at the cache without copying: there may be ten thousand.
+func (r *serverReconciler) countClients(ctx context.Context, server *v1alpha1.AuthorizationServer) (int32, error) {
+	var list v1alpha1.OAuthClientList
+	err := r.List(ctx, &list, client.MatchingFields{indexServer: keyText(client.ObjectKeyFromObject(server))}, client.UnsafeDisableDeepCopy)
+	count := int32(0)
+	for i := range list.Items {
+		if acceptedNow(&list.Items[i]) {
+			count++
+		}
+	}
+	return count, err
+}
+
+func secretsOfServer(s *v1alpha1.AuthorizationServer) []string {
+	keys := []string{keyText(keySecretKey(s))}
+	if s.Spec.TLS != nil {
+		keys = append(keys, s.Namespace+"/"+s.Spec.TLS.SecretName)
+	}
+	return keys
+}

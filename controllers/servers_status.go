@@ -1,0 +1,81 @@
+package controllers
+
+import (
+	"context"
+	"reflect"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
+)
+
+// writeStatus writes what the steps found, if it is news.
+func (r *serverReconciler) writeStatus(ctx context.Context, s *serverScope) error {
+	before := s.server.DeepCopy()
+	r.fillStatus(s)
+	if reflect.DeepEqual(before.Status, s.server.Status) {
+		return nil
+	}
+	announce(r.events, s.server, before.Status.Conditions, s.server.Status.Conditions)
+	return client.IgnoreNotFound(r.Status().Patch(ctx, s.server, client.MergeFrom(before), client.FieldOwner(FieldManager)))
+}
+
+func (r *serverReconciler) fillStatus(s *serverScope) {
+	status := &s.server.Status
+	status.ObservedGeneration = s.server.Generation
+	parts := []part{
+		{v1alpha1.ConditionAccepted, s.accepted.orPending("the server was not looked at yet")},
+		{v1alpha1.ConditionResolvedRefs, s.resolved.orPending("not looked at yet")},
+		{v1alpha1.ConditionAvailable, serverAvailable(s)},
+	}
+	parts = append(parts, part{v1alpha1.ConditionReady, ready(parts, "the server issues tokens")})
+	setConditions(&status.Conditions, s.server.Generation, r.now(), parts)
+	if !s.accepted.ok() {
+		if s.accepted.reason == v1alpha1.ReasonIssuerTaken {
+			status.Endpoints, status.Keys, status.Clients = nil, nil, 0
+		}
+		return
+	}
+	endpoints := compile.Endpoints(s.server.Spec.Issuer)
+	status.Endpoints = &endpoints
+	status.Clients = s.clients
+	if len(s.lost) == 0 && len(s.ring.Keys) > 0 {
+		status.Keys = nil
+		for _, k := range s.ring.Keys {
+			status.Keys = append(status.Keys, v1alpha1.KeyStatus{
+				KID: k.KID, Algorithm: k.Algorithm, Phase: v1alpha1.KeyPhase(k.Phase), Since: metav1.NewTime(k.Since),
+			})
+		}
+	}
+}
+
+// serverAvailable says whether a token server answers, from what the replicas say of themselves.
+func serverAvailable(s *serverScope) verdict {
+	switch {
+	case s.keys.decided():
+		return s.keys
+	case len(s.lost) > 0:
+		return fails(v1alpha1.ReasonKeysLost, "Secret %q lacks the keys %s: restore it from a backup, or list them in spec.signing.revokedKeys to get new ones",
+			keySecretKey(s.server).Name, strings.Join(slices.Sorted(slices.Values(s.lost)), ", "))
+	case !s.accepted.decided():
+		return waits("not looked at yet")
+	}
+	for i := range s.live {
+		if s.live[i].Spec.Ready {
+			return holds(v1alpha1.ReasonAvailable, "a token server is ready")
+		}
+	}
+	for i := range s.live {
+		if problem := s.live[i].Spec.Problem; problem != "" {
+			return fails(v1alpha1.ReasonReplicaProblem, "token server %s: %s", s.live[i].Name, problem)
+		}
+	}
+	if len(s.live) > 0 {
+		return fails(v1alpha1.ReasonNoReplica, "no token server is ready yet")
+	}
+	return fails(v1alpha1.ReasonNoReplica, "no token server is running")
+}

@@ -1,0 +1,288 @@
+package controllers
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/tokenserver/password"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+type userReconciler struct{ *operator }
+
+// userScope is what the steps find out about one OAuthUser.
+type userScope struct {
+	user        *v1alpha1.OAuthUser
+	at          *attachment
+	document    registration.User
+	entry       *served.Entry // of the subject, with the document
+	username    *served.Entry
+	live        []served.Replica
+	wake        time.Time
+	accepted    verdict
+	credentials verdict
+}
+
+// Reconcile serves an OAuthUser: its two names are its own, its document is current.
+func (r *userReconciler) Reconcile(ctx context.Context, request ctrl.Request) (result ctrl.Result, err error) {
+	var user v1alpha1.OAuthUser
+	if err := r.Get(ctx, request.NamespacedName, &user); err != nil {
+		if client.IgnoreNotFound(err) != nil {
+			return ctrl.Result{}, err
+		}
+		return ctrl.Result{}, r.forget(ctx, kindUser, request.NamespacedName)
+	}
+	if !user.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, r.forget(ctx, kindUser, request.NamespacedName)
+	}
+	s := &userScope{user: &user}
+	defer func() {
+		if err = r.finish(&user, err, func() error { return r.writeStatus(ctx, s) }); err == nil {
+			result = after(r.now(), s.wake)
+		}
+	}()
+
+	for _, step := range []func(context.Context, *userScope) error{r.accept, r.claimUsername, r.keepPassword, r.serve, r.observe} {
+		if err := step(ctx, s); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	return ctrl.Result{}, nil
+}
+
+// accept compiles the user. A mistake leaves in force what was served before.
+func (r *userReconciler) accept(ctx context.Context, s *userScope) (err error) {
+	s.at, s.accepted, err = r.attach(ctx, serverOfUser(s.user), s.user.Namespace, "spec.serverRef", false)
+	if err != nil || s.accepted.decided() {
+		return err
+	}
+	var findings compile.Findings
+	if s.document, findings = compile.User(s.user); len(findings) > 0 {
+		s.accepted = fails(v1alpha1.ReasonInvalid, "%s", findings)
+		return nil
+	}
+	s.entry, err = r.entryNow(ctx, s.at.server, s.subjectClaim())
+	return err
+}
+
+func (s *userScope) subjectClaim() compile.Claim {
+	return compile.Claim{Space: served.SpaceIdentity, Value: s.document.Subject}
+}
+
+// claimUsername claims the name that the user logs in with. The document is about the subject, so this claim has none.
+func (r *userReconciler) claimUsername(ctx context.Context, s *userScope) error {
+	if s.accepted.decided() {
+		return nil
+	}
+	claim := compile.Claim{Space: served.SpaceUsername, Value: s.document.Username}
+	var err error
+	s.username, err = r.claim(ctx, s.at.server, claim, compile.Owner(kindUser, s.user), "", nil)
+	if errors.Is(err, errTaken) {
+		s.accepted = fails(v1alpha1.ReasonUsernameTaken, "spec.username: the name %q belongs to another user of this server: choose another", s.document.Username)
+		return nil
+	}
+	return err
+}
+
+// keepPassword keeps the hash that is in force unless the Secret says something new. Hashing is the most expensive thing that the manager
+// does, and a new hash ends sessions.
+func (r *userReconciler) keepPassword(ctx context.Context, s *userScope) error {
+	if s.accepted.decided() {
+		return nil
+	}
+	if s.entry != nil && s.entry.Spec.Owner.UID == s.user.UID && s.entry.Spec.Format == registration.FormatUser {
+		if stored, err := decodeEntry[registration.User](s.entry); err == nil {
+			s.document.PasswordHash, s.document.Epoch, s.document.PasswordSource = stored.PasswordHash, stored.Epoch, stored.PasswordSource
+		}
+	}
+	if s.document.Epoch == "" {
+		if err := r.newEpoch(s); err != nil {
+			return err
+		}
+	}
+	ref := passwordRef(s.user)
+	if ref == nil {
+		return r.noPassword(s)
+	}
+	source, value, refusal, err := r.readSecretKey(ctx, s.user.Namespace, *ref, s.document.PasswordSource)
+	if err != nil {
+		return err
+	}
+	switch {
+	case refusal.decided():
+		s.credentials = refusal
+		return nil
+	case source == s.document.PasswordSource:
+		s.credentials = holds(v1alpha1.ReasonSecretReady, "the password in the Secret is in force")
+		return nil
+	}
+	if err := r.takePassword(s, string(value)); err != nil {
+		return err
+	}
+	if s.credentials.ok() {
+		s.document.PasswordSource = source
+	}
+	return nil
+}
+
+// noPassword is the state of a user who names no Secret: nobody can log in.
+func (r *userReconciler) noPassword(s *userScope) error {
+	s.credentials = holds(v1alpha1.ReasonNotNeeded, "the user has no password and cannot log in with one")
+	if s.document.PasswordHash == "" {
+		return nil
+	}
+	s.document.PasswordHash, s.document.PasswordSource = "", ""
+	return r.newEpoch(s)
+}
+
+// takePassword puts a password or a hash into the document if it is another one than before.
+func (r *userReconciler) takePassword(s *userScope, value string) error {
+	if s.user.Spec.PasswordHashSecretRef != nil {
+		return r.takeHash(s, strings.TrimSpace(value))
+	}
+	if problem := checkPassword(value); problem != "" {
+		s.credentials = fails(v1alpha1.ReasonInvalidPassword, "spec.passwordSecretRef: the value of key %q in Secret %q %s",
+			s.user.Spec.PasswordSecretRef.Key, s.user.Spec.PasswordSecretRef.Name, problem)
+		return nil
+	}
+	s.credentials = holds(v1alpha1.ReasonSecretReady, "the password in the Secret is in force")
+	if s.document.PasswordHash != "" {
+		if same, err := password.Verify(s.document.PasswordHash, value); err == nil && same {
+			return nil
+		}
+	}
+	hash, err := password.Hash(value, r.random)
+	if err != nil {
+		return err
+	}
+	return r.replaceHash(s, hash)
+}
+
+func (r *userReconciler) takeHash(s *userScope, hash string) error {
+	if err := password.CheckHash(hash); err != nil {
+		s.credentials = fails(v1alpha1.ReasonInvalidPassword, "spec.passwordHashSecretRef: the value of key %q in Secret %q is %s",
+			s.user.Spec.PasswordHashSecretRef.Key, s.user.Spec.PasswordHashSecretRef.Name, err.Error())
+		return nil
+	}
+	s.credentials = holds(v1alpha1.ReasonSecretReady, "the hash in the Secret is in force")
+	if hash == s.document.PasswordHash {
+		return nil
+	}
+	return r.replaceHash(s, hash)
+}
+
+// replaceHash also starts a new epoch: sessions and grants that began with the old password have ended.
+func (r *userReconciler) replaceHash(s *userScope, hash string) error {
+	first := s.document.PasswordHash == ""
+	s.document.PasswordHash = hash
+	if first {
+		return nil
+	}
+	return r.newEpoch(s)
+}
+
+func (r *userReconciler) newEpoch(s *userScope) error {
+	b := make([]byte, 16)
+	if _, err := io.ReadFull(r.random, b); err != nil {
+		return fmt.Errorf("making an epoch: %w", err)
+	}
+	s.document.Epoch = base64.RawURLEncoding.EncodeToString(b)
+	return nil
+}
+
+// checkPassword says what is wrong with a password that nobody could type or the token server would refuse; empty: nothing.
+func checkPassword(value string) string {
+	switch {
+	case value == "":
+		return "is empty"
+	case len(value) > password.MaxLength:
+		return fmt.Sprintf("is longer than %d bytes", password.MaxLength)
+	case strings.HasSuffix(value, "\n"):
+		return "ends with a line break, which nobody can type: remove it (echo -n)"
+	case !utf8.ValidString(value):
+		return "is not UTF-8"
+	}
+	return ""
+}
+
+// serve writes the user's document.
+func (r *userReconciler) serve(ctx context.Context, s *userScope) error {
+	if s.accepted.decided() {
+		return nil
+	}
+	text, err := registration.Encode(s.document)
+	if err != nil {
+		return err
+	}
+	owner := compile.Owner(kindUser, s.user)
+	s.entry, err = r.hold(ctx, compile.Entry(s.at.server, s.subjectClaim(), owner, registration.FormatUser, text), s.entry)
+	if errors.Is(err, errTaken) {
+		s.accepted = fails(v1alpha1.ReasonSubjectTaken, "spec.subject: %q is the name of another object of this server: choose another", s.document.Subject)
+		return r.releaseOthers(ctx, owner) // the username too: who is not served holds no names
+	}
+	if err != nil {
+		return err
+	}
+	s.accepted = holds(v1alpha1.ReasonAccepted, "the server accepts the user")
+	return r.releaseOthers(ctx, owner, s.entry, s.username)
+}
+
+// observe looks at the token servers.
+func (r *userReconciler) observe(ctx context.Context, s *userScope) (err error) {
+	if s.at != nil {
+		s.live, err = r.liveReplicas(ctx, s.at.server.UID)
+	}
+	return err
+}
+
+func passwordRef(u *v1alpha1.OAuthUser) *v1alpha1.SecretKeyReference {
+	if u.Spec.PasswordHashSecretRef != nil {
+		return u.Spec.PasswordHashSecretRef
+	}
+	return u.Spec.PasswordSecretRef
+}
+
+// readSecretKey reads a key of a Secret, unless the Secret is at the version that source tells. Its metadata come from the cache, its content
+// from the API server. A Secret or key that is not there is a refusal.
+func (op *operator) readSecretKey(
+	ctx context.Context, namespace string, ref v1alpha1.SecretKeyReference, known string,
+) (source string, value []byte, refusal verdict, err error) {
+	missing := fails(v1alpha1.ReasonSecretNotFound, "there is no Secret %q in namespace %q", ref.Name, namespace)
+	key := client.ObjectKey{Namespace: namespace, Name: ref.Name}
+	metadata := secretMetadata()
+	if err := op.Get(ctx, key, metadata); err != nil {
+		if apierrors.IsNotFound(err) {
+			return "", nil, missing, nil
+		}
+		return "", nil, verdict{}, err
+	}
+	if source = sourceOf(metadata, ref.Key); source == known {
+		return source, nil, verdict{}, nil
+	}
+	var secret corev1.Secret
+	if err := op.live.Get(ctx, key, &secret); err != nil {
+		if apierrors.IsNotFound(err) {
+			return "", nil, missing, nil
+		}
+		return "", nil, verdict{}, err
+	}
+	value, found := secret.Data[ref.Key]
+	if !found {
+		return "", nil, fails(v1alpha1.ReasonSecretNotFound, "Secret %q in namespace %q has no key %q", ref.Name, namespace, ref.Key), nil
+	}
+	return sourceOf(&secret, ref.Key), value, verdict{}, nil
+}

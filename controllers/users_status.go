@@ -1,0 +1,49 @@
+package controllers
+
+import (
+	"context"
+	"reflect"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+)
+
+// writeStatus writes what the steps found, if it is news.
+func (r *userReconciler) writeStatus(ctx context.Context, s *userScope) error {
+	before := s.user.DeepCopy()
+	r.fillStatus(s)
+	if reflect.DeepEqual(before.Status, s.user.Status) {
+		return nil
+	}
+	announce(r.events, s.user, before.Status.Conditions, s.user.Status.Conditions)
+	return client.IgnoreNotFound(r.Status().Patch(ctx, s.user, client.MergeFrom(before), client.FieldOwner(FieldManager)))
+}
+
+func (r *userReconciler) fillStatus(s *userScope) {
+	status := &s.user.Status
+	status.ObservedGeneration = s.user.Generation
+	parts := []part{
+		{v1alpha1.ConditionAccepted, s.accepted.orPending("not looked at yet")},
+		{v1alpha1.ConditionCredentialsReady, s.credentials.orPending("waiting until the user is accepted")},
+	}
+	parts = append(parts, part{v1alpha1.ConditionProgrammed, r.userProgrammed(s, parts)})
+	parts = append(parts, part{v1alpha1.ConditionReady, ready(parts, "the user can log in")})
+	setConditions(&status.Conditions, s.user.Generation, r.now(), parts)
+	if s.accepted.ok() {
+		status.Subject = s.document.Subject
+	}
+}
+
+func (r *userReconciler) userProgrammed(s *userScope, others []part) verdict {
+	if !s.accepted.ok() {
+		return waits("waiting until the user is accepted")
+	}
+	v, recheck := programmed(s.live, []*served.Entry{s.entry, s.username, s.at.serverEntry})
+	v = latch(v, s.user.Status.Conditions, s.user.Generation, others)
+	if !v.ok() {
+		s.wake = earliest(s.wake, recheck)
+	}
+	return v
+}

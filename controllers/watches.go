@@ -1,0 +1,397 @@
+package controllers
+
+import (
+	"context"
+	"reflect"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// countDelay gathers a burst of accepted clients into one count for the server's status.
+const countDelay = time.Second
+
+func setUpServers(mgr ctrl.Manager, op *operator, o Options) error {
+	return ctrl.NewControllerManagedBy(mgr).Named("authorizationserver").
+		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers}).
+		For(&v1alpha1.AuthorizationServer{}).
+		Owns(&corev1.ServiceAccount{}).
+		Owns(&rbacv1.RoleBinding{}).
+		Watches(&v1alpha1.AuthorizationServer{}, op.wakes(op.serversOfIssuer), onDelete()).
+		Watches(&served.Entry{}, op.wakes(ownerOfKind(kindServer)), onNews()).
+		Watches(&served.Replica{}, op.wakes(op.serversOfReplica)).
+		Watches(secretMetadata(), op.wakes(op.byIndex(&v1alpha1.AuthorizationServerList{}, indexSecret))).
+		Watches(&v1alpha1.OAuthClient{}, counts{}).
+		Complete(&serverReconciler{op})
+}
+
+func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
+	list := func() client.ObjectList { return &v1alpha1.OAuthClientList{} }
+	return ctrl.NewControllerManagedBy(mgr).Named("oauthclient").
+		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers}).
+		For(&v1alpha1.OAuthClient{}).
+		Watches(&v1alpha1.AuthorizationServer{}, op.wakes(op.byServer(list)), onChange(serverVerdict)).
+		Watches(&served.Entry{}, op.wakes(ownerOfKind(kindClient)), onNews()).
+		Watches(&served.Entry{}, op.wakes(op.byName(list)), onDelete()).
+		Watches(&served.Entry{}, op.wakes(op.clientsOfRules), onChange(rules)).
+		Watches(&served.Entry{}, op.wakes(op.clientsOfScopes)).
+		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(progress)).
+		Watches(&served.Replica{}, op.wakes(op.clientsUsed)).
+		Watches(secretMetadata(), op.wakes(op.byIndex(list(), indexSecret))).
+		Complete(&clientReconciler{op})
+}
+
+func setUpUsers(mgr ctrl.Manager, op *operator, o Options) error {
+	list := func() client.ObjectList { return &v1alpha1.OAuthUserList{} }
+	return ctrl.NewControllerManagedBy(mgr).Named("oauthuser").
+		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers}).
+		For(&v1alpha1.OAuthUser{}).
+		Watches(&v1alpha1.AuthorizationServer{}, op.wakes(op.byServer(list)), onChange(serverVerdict)).
+		Watches(&served.Entry{}, op.wakes(ownerOfKind(kindUser)), onNews()).
+		Watches(&served.Entry{}, op.wakes(op.byName(list)), onDelete()).
+		Watches(&served.Entry{}, op.wakes(op.byServerEntry(list)), onChange(existence)).
+		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(progress)).
+		Watches(secretMetadata(), op.wakes(op.byIndex(list(), indexSecret))).
+		Complete(&userReconciler{op})
+}
+
+func setUpResourceServers(mgr ctrl.Manager, op *operator, o Options) error {
+	list := func() client.ObjectList { return &v1alpha1.ResourceServerList{} }
+	return ctrl.NewControllerManagedBy(mgr).Named("resourceserver").
+		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers}).
+		For(&v1alpha1.ResourceServer{}).
+		Watches(&v1alpha1.AuthorizationServer{}, op.wakes(op.byServer(list)), onChange(serverVerdict)).
+		Watches(&served.Entry{}, op.wakes(ownerOfKind(kindResourceServer)), onNews()).
+		Watches(&served.Entry{}, op.wakes(op.byName(list)), onDelete()).
+		Watches(&served.Entry{}, op.wakes(op.byServerEntry(list)), onChange(rules)).
+		Watches(&served.Entry{}, op.wakes(op.resourceServersOfNamespace)).
+		Watches(&v1alpha1.OAuthClient{}, op.wakes(op.byIndex(list(), indexIntrospector)), onChange(specOfClient)).
+		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(progress)).
+		Complete(&resourceServerReconciler{op})
+}
+
+func setUpNamespaces(mgr ctrl.Manager, op *operator, o Options) error {
+	return ctrl.NewControllerManagedBy(mgr).Named("namespace").
+		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers}).
+		For(&corev1.Namespace{}).
+		Watches(&served.Entry{}, op.wakes(ownerOfKind(kindNamespace)), onNews()).
+		Complete(&namespaceReconciler{op})
+}
+
+// wakeFunc names the objects that a change concerns.
+type wakeFunc func(ctx context.Context, changed client.Object) []client.ObjectKey
+
+func (op *operator) wakes(f wakeFunc) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, changed client.Object) []ctrl.Request {
+		var requests []ctrl.Request
+		for _, key := range f(ctx, changed) {
+			requests = append(requests, ctrl.Request{NamespacedName: key})
+		}
+		return requests
+	})
+}
+
+// find is a look into an index.
+func (op *operator) find(ctx context.Context, list client.ObjectList, options ...client.ListOption) []client.ObjectKey {
+	list = list.DeepCopyObject().(client.ObjectList) //nolint:forcetypeassert // a copy has the type of what it copies
+	if err := op.List(ctx, list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "reading the cache")
+		return nil
+	}
+	items, err := meta.ExtractList(list)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "reading the cache")
+		return nil
+	}
+	var keys []client.ObjectKey
+	for _, item := range items {
+		if object, ok := item.(client.Object); ok {
+			keys = append(keys, client.ObjectKeyFromObject(object))
+		}
+	}
+	return keys
+}
+
+// byIndex finds objects whose index holds "<namespace>/<name>" of what changed.
+func (op *operator) byIndex(list client.ObjectList, field string) wakeFunc {
+	return func(ctx context.Context, changed client.Object) []client.ObjectKey {
+		return op.find(ctx, list, client.MatchingFields{field: keyText(client.ObjectKeyFromObject(changed))})
+	}
+}
+
+// byServer finds the objects of the AuthorizationServer that changed.
+func (op *operator) byServer(list func() client.ObjectList) wakeFunc {
+	return op.byIndex(list(), indexServer)
+}
+
+// byServerEntry finds the objects of a server whose document changed.
+func (op *operator) byServerEntry(list func() client.ObjectList) wakeFunc {
+	return func(ctx context.Context, changed client.Object) []client.ObjectKey {
+		e, ok := changed.(*served.Entry)
+		if !ok || e.Spec.Format != registration.FormatServer {
+			return nil
+		}
+		return op.find(ctx, list(), client.MatchingFields{indexServer: keyText(serverOfEntry(e))})
+	}
+}
+
+// byName finds the objects that want a name which somebody had.
+func (op *operator) byName(list func() client.ObjectList) wakeFunc {
+	return func(ctx context.Context, changed client.Object) []client.ObjectKey {
+		e, ok := changed.(*served.Entry)
+		if !ok || e.Spec.Space == served.SpaceNamespace {
+			return nil
+		}
+		return op.find(ctx, list(), client.MatchingFields{indexName: nameKey(serverOfEntry(e), e.Spec.Value)})
+	}
+}
+
+// byReplica finds the objects that wait for a replica.
+func (op *operator) byReplica(list func() client.ObjectList) wakeFunc {
+	return func(ctx context.Context, changed client.Object) []client.ObjectKey {
+		var keys []client.ObjectKey
+		for _, server := range op.serversOfReplica(ctx, changed) {
+			keys = append(keys, op.find(ctx, list(), client.MatchingFields{indexUnprogrammed: keyText(server)})...)
+		}
+		return keys
+	}
+}
+
+// serverOfEntry is the server that an Entry is read by.
+func serverOfEntry(e *served.Entry) client.ObjectKey {
+	for _, ref := range e.OwnerReferences {
+		if ref.UID == e.Spec.ServerUID {
+			return client.ObjectKey{Namespace: e.Namespace, Name: ref.Name}
+		}
+	}
+	return client.ObjectKey{}
+}
+
+// ownerOfKind is the owner of an Entry, if it is of a kind.
+func ownerOfKind(kind string) wakeFunc {
+	return func(_ context.Context, changed client.Object) []client.ObjectKey {
+		e, ok := changed.(*served.Entry)
+		if !ok || e.Spec.Owner.Kind != kind {
+			return nil
+		}
+		return []client.ObjectKey{{Namespace: e.Spec.Owner.Namespace, Name: e.Spec.Owner.Name}}
+	}
+}
+
+// serversOfIssuer finds the servers that want the issuer of one that is gone.
+func (op *operator) serversOfIssuer(ctx context.Context, changed client.Object) []client.ObjectKey {
+	server, ok := changed.(*v1alpha1.AuthorizationServer)
+	if !ok {
+		return nil
+	}
+	return op.find(ctx, &v1alpha1.AuthorizationServerList{}, client.MatchingFields{indexIssuer: server.Spec.Issuer})
+}
+
+func (op *operator) serversOfReplica(ctx context.Context, changed client.Object) []client.ObjectKey {
+	replica, ok := changed.(*served.Replica)
+	if !ok {
+		return nil
+	}
+	return op.find(ctx, &v1alpha1.AuthorizationServerList{}, client.MatchingFields{indexServerUID: string(replica.Spec.ServerUID)})
+}
+
+// clientsOfRules finds the clients that a changed rule may concern: all of a server, or those of a namespace.
+func (op *operator) clientsOfRules(ctx context.Context, changed client.Object) []client.ObjectKey {
+	e, ok := changed.(*served.Entry)
+	if !ok {
+		return nil
+	}
+	ofServer := client.MatchingFields{indexServer: keyText(serverOfEntry(e))}
+	switch e.Spec.Format {
+	case registration.FormatServer:
+		return op.find(ctx, &v1alpha1.OAuthClientList{}, ofServer)
+	case registration.FormatNamespace:
+		return op.find(ctx, &v1alpha1.OAuthClientList{}, ofServer, client.InNamespace(e.Spec.Value))
+	}
+	return nil
+}
+
+// clientsOfScopes finds the clients that register a scope about which something changed: its claim, the document of its ResourceServer, or
+// the namespace of that.
+func (op *operator) clientsOfScopes(ctx context.Context, changed client.Object) []client.ObjectKey {
+	e, ok := changed.(*served.Entry)
+	if !ok {
+		return nil
+	}
+	server := serverOfEntry(e)
+	var scopes []string
+	switch {
+	case e.Spec.Space == served.SpaceScope:
+		scopes = []string{e.Spec.Value}
+	case e.Spec.Format == registration.FormatResourceServer:
+		doc, err := decodeEntry[registration.ResourceServer](e)
+		if err != nil {
+			return nil
+		}
+		scopes = scopeNames(doc)
+	case e.Spec.Format == registration.FormatNamespace:
+		var list v1alpha1.ResourceServerList
+		if err := op.List(ctx, &list, client.InNamespace(e.Spec.Value), client.MatchingFields{indexServer: keyText(server)}); err != nil {
+			return nil
+		}
+		for i := range list.Items {
+			doc, _ := compile.ResourceServer(&list.Items[i])
+			scopes = append(scopes, scopeNames(doc)...)
+		}
+	}
+	var keys []client.ObjectKey
+	for _, scope := range scopes {
+		keys = append(keys, op.find(ctx, &v1alpha1.OAuthClientList{}, client.MatchingFields{indexScope: nameKey(server, scope)})...)
+	}
+	return keys
+}
+
+func scopeNames(doc registration.ResourceServer) []string {
+	var names []string
+	for _, scope := range doc.Scopes {
+		names = append(names, scope.Name)
+	}
+	return names
+}
+
+func (op *operator) resourceServersOfNamespace(ctx context.Context, changed client.Object) []client.ObjectKey {
+	e, ok := changed.(*served.Entry)
+	if !ok || e.Spec.Format != registration.FormatNamespace {
+		return nil
+	}
+	return op.find(ctx, &v1alpha1.ResourceServerList{}, client.InNamespace(e.Spec.Value),
+		client.MatchingFields{indexServer: keyText(serverOfEntry(e))})
+}
+
+// clientsUsed finds the clients of which a replica says a later use than their status.
+func (op *operator) clientsUsed(ctx context.Context, changed client.Object) []client.ObjectKey {
+	replica, ok := changed.(*served.Replica)
+	if !ok {
+		return nil
+	}
+	var keys []client.ObjectKey
+	for _, use := range replica.Spec.Used {
+		var list v1alpha1.OAuthClientList
+		err := op.List(ctx, &list, client.MatchingFields{indexUID: string(use.Owner)}, client.UnsafeDisableDeepCopy)
+		if err != nil || len(list.Items) == 0 {
+			continue
+		}
+		if c := &list.Items[0]; slices.ContainsFunc(c.Status.Credentials, func(known v1alpha1.CredentialStatus) bool {
+			return known.ID == use.ID && (known.LastUsed == nil || known.LastUsed.Before(&use.Time))
+		}) {
+			keys = append(keys, client.ObjectKeyFromObject(c))
+		}
+	}
+	return keys
+}
+
+// counts wakes a server a moment after one of its clients was accepted or refused.
+type counts struct{}
+
+type requestQueue = workqueue.TypedRateLimitingInterface[ctrl.Request]
+
+// Create implements handler.EventHandler.
+func (counts) Create(_ context.Context, e event.CreateEvent, q requestQueue) { countLater(e.Object, q) }
+
+// Update implements handler.EventHandler.
+func (counts) Update(_ context.Context, e event.UpdateEvent, q requestQueue) {
+	before, ok := e.ObjectOld.(*v1alpha1.OAuthClient)
+	if after, is := e.ObjectNew.(*v1alpha1.OAuthClient); ok && is && acceptedNow(before) != acceptedNow(after) {
+		countLater(after, q)
+	}
+}
+
+// Delete implements handler.EventHandler.
+func (counts) Delete(_ context.Context, e event.DeleteEvent, q requestQueue) { countLater(e.Object, q) }
+
+// Generic implements handler.EventHandler.
+func (counts) Generic(context.Context, event.GenericEvent, requestQueue) {}
+
+func countLater(object client.Object, q requestQueue) {
+	if c, ok := object.(*v1alpha1.OAuthClient); ok && acceptedNow(c) {
+		q.AddAfter(ctrl.Request{NamespacedName: serverOfClient(c)}, countDelay)
+	}
+}
+
+// onDelete lets only deletions pass.
+func onDelete() builder.Predicates {
+	return builder.WithPredicates(predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(event.UpdateEvent) bool { return false },
+	})
+}
+
+// onChange lets creations and deletions pass, and those updates that matter.
+func onChange[T client.Object](matters func(before, after T) bool) builder.Predicates {
+	return builder.WithPredicates(predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok := e.ObjectOld.(T)
+		after, is := e.ObjectNew.(T)
+		return ok && is && matters(before, after)
+	}})
+}
+
+// onNews lets pass what happens to an object, but not that it was there when the manager started, nor that it is still there: an Entry that
+// has no owner then is the Sweeper's, which looks how many there are before it removes any.
+func onNews() builder.Predicates {
+	return builder.WithPredicates(predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return e.ObjectOld.GetResourceVersion() != e.ObjectNew.GetResourceVersion()
+		},
+	})
+}
+
+// existence matters, and nothing that changes.
+func existence(_, _ client.Object) bool { return false }
+
+// serverVerdict is what a server's conditions say of itself: its objects quote it.
+func serverVerdict(before, after *v1alpha1.AuthorizationServer) bool {
+	b := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionAccepted)
+	a := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionAccepted)
+	return (b == nil) != (a == nil) || b != nil && (b.Status != a.Status || b.Reason != a.Reason)
+}
+
+// specOfClient matters to the resource servers that name the client.
+func specOfClient(before, after *v1alpha1.OAuthClient) bool {
+	return before.Generation != after.Generation
+}
+
+// rules are what decides about other objects in a document: all of a server's but its keys, and all of any other.
+func rules(before, after *served.Entry) bool {
+	if before.Spec.Document == after.Spec.Document {
+		return false
+	}
+	if after.Spec.Format != registration.FormatServer {
+		return true
+	}
+	b, err := decodeEntry[registration.Server](before)
+	if err != nil {
+		return true
+	}
+	a, err := decodeEntry[registration.Server](after)
+	b.Keys, a.Keys, b.RevokedKeys, a.RevokedKeys = nil, nil, nil, nil
+	return err != nil || !reflect.DeepEqual(a, b)
+}
+
+// progress of a replica: a renewal alone tells nobody anything.
+func progress(before, after *served.Replica) bool {
+	b, a := &before.Spec, &after.Spec
+	return b.AppliedResourceVersion != a.AppliedResourceVersion || b.Ready != a.Ready || !reflect.DeepEqual(b.Rejected, a.Rejected) ||
+		!slices.Equal(b.Formats, a.Formats)
+}

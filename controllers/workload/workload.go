@@ -1,0 +1,71 @@
+// Package workload describes what a token server needs in the cluster, as objects that the manager applies beside its AuthorizationServer:
+// the ServiceAccount it runs as and the RoleBinding that lets it read its documents. It is pure; testdata shows the objects as YAML.
+//
+// The names are part of the contract: whoever runs a token server mounts the key Secret and uses the ServiceAccount by them.
+package workload
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+)
+
+// ClusterRole is the static ClusterRole that every token server has in the namespace of its AuthorizationServer. The manager may bind this
+// one role and no other.
+const ClusterRole = "oauth-operator-tokenserver"
+
+// ManagedByLabel and ManagedBy mark every object that the manager makes, so that it needs to watch no others of their kind.
+const (
+	ManagedByLabel = "app.kubernetes.io/managed-by"
+	ManagedBy      = "oauth-operator"
+)
+
+// ServiceAccountName is the name of the ServiceAccount of a server's token server.
+func ServiceAccountName(server string) string { return server + "-tokenserver" }
+
+// KeysSecretName is the name of the Secret that holds a server's keys: "<kid>.pem" and "<kid>.sealing".
+func KeysSecretName(server string) string { return server + "-tokenserver-keys" }
+
+// Labels of the objects that belong to a server.
+func Labels(server string) map[string]string {
+	return map[string]string{
+		ManagedByLabel:                ManagedBy,
+		"app.kubernetes.io/name":      "tokenserver",
+		"app.kubernetes.io/instance":  server,
+		"app.kubernetes.io/component": "tokenserver",
+	}
+}
+
+// ServiceAccount is who the token server is. It has no rights but those of RoleBinding.
+func ServiceAccount(server *v1alpha1.AuthorizationServer) *corev1.ServiceAccount {
+	return &corev1.ServiceAccount{
+		TypeMeta:   metav1.TypeMeta{APIVersion: corev1.SchemeGroupVersion.String(), Kind: "ServiceAccount"},
+		ObjectMeta: objectMeta(server),
+	}
+}
+
+// RoleBinding gives the ServiceAccount the static ClusterRole within its namespace.
+func RoleBinding(server *v1alpha1.AuthorizationServer) *rbacv1.RoleBinding {
+	return &rbacv1.RoleBinding{
+		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "RoleBinding"},
+		ObjectMeta: objectMeta(server),
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: ClusterRole},
+		Subjects: []rbacv1.Subject{{
+			Kind: rbacv1.ServiceAccountKind, Namespace: server.Namespace, Name: ServiceAccountName(server.Name),
+		}},
+	}
+}
+
+func objectMeta(server *v1alpha1.AuthorizationServer) metav1.ObjectMeta {
+	controller := true
+	return metav1.ObjectMeta{
+		Namespace: server.Namespace,
+		Name:      ServiceAccountName(server.Name),
+		Labels:    Labels(server.Name),
+		OwnerReferences: []metav1.OwnerReference{{
+			APIVersion: v1alpha1.GroupVersion.String(), Kind: "AuthorizationServer", Name: server.Name, UID: server.UID, Controller: &controller,
+		}},
+	}
+}
