@@ -5,6 +5,8 @@ BUILD := CGO_ENABLED=0 go build -trimpath
 # Tests use the race detector where a C compiler works (it needs one).
 RACE = $(shell test "$$(go env CGO_ENABLED)" = 1 && \
 	echo 'int main(void) { return 0; }' | $$(go env CC) -x c -o /dev/null - 2>/dev/null && echo -race)
+# The browser tests need Chromium. In CI it is installed, and its lack is a failure.
+BROWSER = $(shell { test -n "$$CI" || command -v chromium chromium-browser google-chrome; } >/dev/null && echo -tags=browser)
 # Narrow `make test` and `make bench`: make test PKGS=./tokenserver/... ARGS='-run Code -v'
 PKGS ?= ./...
 ARGS ?=
@@ -26,7 +28,12 @@ run: bin/local/manager bin/local/tokenserver bin/local/dev ## Run the operator o
 .PHONY: test
 test: bin/local/dev ## Run all tests
 	@bin/local/dev controlplane
-	go test $(RACE) -timeout 30m $(ARGS) $(PKGS)
+	go test $(RACE) $(BROWSER) -timeout 30m $(ARGS) $(PKGS)
+
+.PHONY: screenshots
+screenshots: bin/local/dev ## Take the pictures of the pages in docs/images (needs Chromium)
+	@mkdir -p docs/images
+	SCREENSHOTS=$(CURDIR)/docs/images go test -count=1 -tags=browser -run Chromium ./test/features
 
 .PHONY: bench
 bench: bin/local/dev ## Run the benchmarks
@@ -50,7 +57,7 @@ verify: generate ## Fail when anything generated, or a go.mod, is not as it woul
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters
-	$(GOLANGCI_LINT) run ./...
+	$(GOLANGCI_LINT) run --build-tags=browser ./...
 
 .PHONY: clean
 clean: ## Remove what was built, and the state of `make run`
