@@ -93,7 +93,7 @@ func issuerClaim(server *v1alpha1.AuthorizationServer) compile.Claim {
 func decodeEntry[T any](e *served.Entry) (T, error) {
 	doc, err := registration.Decode[T](e.Spec.Format, e.Spec.Document)
 	if err != nil {
-		return doc, fmt.Errorf("Entry %s: %w", e.Name, err)
+		return doc, fmt.Errorf("reading Entry %s: %w", e.Name, err)
 	}
 	return doc, nil
 }

@@ -103,7 +103,7 @@ func serverIndexes() []index {
 	return []index{
 		indexed(&v1alpha1.AuthorizationServer{}, indexServerUID, func(s *v1alpha1.AuthorizationServer) []string { return []string{string(s.UID)} }),
 		indexed(&v1alpha1.AuthorizationServer{}, indexIssuer, func(s *v1alpha1.AuthorizationServer) []string { return []string{s.Spec.Issuer} }),
-		indexed(&v1alpha1.AuthorizationServer{}, indexSecret, func(s *v1alpha1.AuthorizationServer) []string { return secretsOfServer(s) }),
+		indexed(&v1alpha1.AuthorizationServer{}, indexSecret, secretsOfServer),
 	}
 }
 
@@ -175,7 +175,7 @@ func resourceServerIndexes() []index {
 		indexed(&object{}, indexIntrospector, func(rs *object) []string {
 			var keys []string
 			for _, ref := range rs.Spec.IntrospectionClients {
-				keys = append(keys, keyText(serverKey(v1alpha1.ServerReference{Name: ref.Name, Namespace: ref.Namespace}, rs.Namespace)))
+				keys = append(keys, keyText(serverKey(v1alpha1.ServerReference(ref), rs.Namespace)))
 			}
 			return keys
 		}),

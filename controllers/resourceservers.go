@@ -105,7 +105,7 @@ func (r *resourceServerReconciler) claimScopes(ctx context.Context, s *resourceS
 		if s.refused != "" {
 			held, err = r.entry(ctx, s.at.server, claim)
 		} else {
-			held, err = r.operator.claim(ctx, s.at.server, claim, s.owner(), "", nil)
+			held, err = r.claim(ctx, s.at.server, claim, s.owner(), "", nil)
 		}
 		switch {
 		case errors.Is(err, errTaken):
@@ -172,7 +172,7 @@ func (r *resourceServerReconciler) resolve(ctx context.Context, s *resourceServe
 	}
 	var missing, public []string
 	for _, ref := range s.api.Spec.IntrospectionClients {
-		key := serverKey(v1alpha1.ServerReference{Name: ref.Name, Namespace: ref.Namespace}, s.api.Namespace)
+		key := serverKey(v1alpha1.ServerReference(ref), s.api.Namespace)
 		var c v1alpha1.OAuthClient
 		err := r.Get(ctx, key, &c)
 		switch {

@@ -254,9 +254,9 @@ func TestAnEntryIsNotSweptOnTheWordOfTheCache(t *testing.T) {
 	w := newSweepWorld(t)
 	w.living("living")
 	w.api.loseClients()
-	stale := w.Sweeper.Client
+	stale := w.Client
 	truthful := clientOf(t, managerConfig)
-	w.Sweeper.operator.Client, w.Sweeper.operator.live = stale, truthful
+	w.Client, w.live = stale, truthful
 	w.sweeps(0)
 	w.left("the cache lost the owner, the API server has it", 1)
 }

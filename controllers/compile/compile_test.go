@@ -302,10 +302,7 @@ func TestTheClaimsThatAreReservedForUsersAreThoseThatClientsMayNotAskFor(t *test
 	if !found || !closed {
 		t.Fatal("the rule is not there")
 	}
-	var want []string
-	for _, quoted := range strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune("', \n", r) }) {
-		want = append(want, quoted)
-	}
+	want := strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune("', \n", r) })
 	if got := slices.Sorted(slices.Values(reservedClaims)); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
 		t.Errorf("reserved %q, and idTokenClaims refuses %q", got, want)
 	}

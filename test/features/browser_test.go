@@ -44,7 +44,7 @@ func newBrowser(t *testing.T) context.Context {
 }
 
 // tab opens another tab of the same browser.
-func tab(t *testing.T, browser context.Context) context.Context {
+func tab(t *testing.T, browser context.Context) context.Context { //nolint:revive // a testing helper takes t first
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
 	t.Cleanup(cancel)

@@ -101,15 +101,15 @@ func takesForms(redirectURI string) bool {
 }
 
 func readResponseMode(v *interaction.Visit, params oauth.Params) error {
-	switch asked := params.Get("response_mode"); {
-	case asked == "", asked == oauth.ResponseModeFragment:
+	switch params.Get("response_mode") {
+	case "", oauth.ResponseModeFragment:
 		return nil
-	case asked == oauth.ResponseModeQuery:
+	case oauth.ResponseModeQuery:
 		if v.Flow.Mode != interaction.ModeQuery {
 			return oauth.Errorf(oauth.InvalidRequest, "response_mode query would put tokens where logs and referrers see them")
 		}
 		return nil
-	case asked == oauth.ResponseModeFormPost:
+	case oauth.ResponseModeFormPost:
 		if v.Flow.Mode != interaction.ModeFormPost {
 			return oauth.Errorf(oauth.InvalidRequest, "response_mode form_post needs a redirect_uri that a browser can post a form to")
 		}

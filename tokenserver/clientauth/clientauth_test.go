@@ -90,7 +90,7 @@ func TestAClientUsesTheMethodThatItRegistered(t *testing.T) {
 				}
 				continue
 			}
-			if a.Status != 401 || a.Error() != "invalid_client" {
+			if a.Status != 401 || a.ErrorCode() != "invalid_client" {
 				t.Errorf("%s, registered for %s: the answer is %d %s", used, registered, a.Status, a.Body)
 			}
 		}
@@ -155,7 +155,7 @@ func TestMoreThanOneMethodInARequestIsRefused(t *testing.T) {
 		"Basic and an id that is no string": request(w, header, "client_id", c.ID+"\n"),
 	} {
 		a := w.Do(r)
-		if a.Status != 400 || a.Error() != "invalid_request" {
+		if a.Status != 400 || a.ErrorCode() != "invalid_request" {
 			t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)
 		}
 	}
@@ -180,7 +180,7 @@ func TestAPublicClientThatSendsASecretIsRefused(t *testing.T) {
 			"Basic without a secret":   request(w, basic(id, "")),
 			"a scheme that is unknown": request(w, "Negotiate x", "client_id", id),
 		} {
-			if a := w.Do(r); a.Status != 401 || a.Error() != "invalid_client" {
+			if a := w.Do(r); a.Status != 401 || a.ErrorCode() != "invalid_client" {
 				t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)
 			}
 		}
@@ -294,7 +294,7 @@ func TestAMalformedHeaderIsNoClient(t *testing.T) {
 		"half a character":           basic(c.ID, granttest.Secret+"\xff"),
 	} {
 		a := w.Do(request(w, header))
-		if a.Status != 401 || a.Error() != "invalid_client" {
+		if a.Status != 401 || a.ErrorCode() != "invalid_client" {
 			t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)
 		}
 		if strings.Contains(a.Body, granttest.Secret) {

@@ -170,7 +170,7 @@ func TestIntrospectionIsForConfidentialClientsThatAuthenticate(t *testing.T) {
 		"a suspended client":                   w.Form("/introspect", suspended, "token", access),
 	} {
 		a := w.Do(r)
-		if a.Status != http.StatusUnauthorized || a.Error() != "invalid_client" {
+		if a.Status != http.StatusUnauthorized || a.ErrorCode() != "invalid_client" {
 			t.Errorf("%s: the answer is %d %s, want 401 invalid_client", what, a.Status, a.Body)
 		}
 		if a.Header.Get("WWW-Authenticate") == "" {

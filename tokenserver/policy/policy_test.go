@@ -38,14 +38,16 @@ func client(change func(*registration.Client)) registration.Client {
 
 func TestAClientIsAcceptedThatARuleAllowsInEverything(t *testing.T) {
 	for name, change := range map[string]func(*registration.Client){
-		"as it is":           nil,
-		"both grants":        func(c *registration.Client) { c.GrantTypes = []string{"refresh_token", "authorization_code"} },
-		"own id":             func(c *registration.Client) { c.ID = "shop.anything" },
-		"id by prefix":       func(c *registration.Client) { c.ID = "shop-web" },
-		"id by name":         func(c *registration.Client) { c.ID = "exact" },
-		"no scopes":          func(c *registration.Client) { c.Scopes = nil },
-		"host by name":       func(c *registration.Client) { c.RedirectURIs = []string{"https://one.example/cb"} },
-		"loopback":           func(c *registration.Client) { c.RedirectURIs = []string{"http://127.0.0.1/cb", "http://localhost:1/cb"} },
+		"as it is":     nil,
+		"both grants":  func(c *registration.Client) { c.GrantTypes = []string{"refresh_token", "authorization_code"} },
+		"own id":       func(c *registration.Client) { c.ID = "shop.anything" },
+		"id by prefix": func(c *registration.Client) { c.ID = "shop-web" },
+		"id by name":   func(c *registration.Client) { c.ID = "exact" },
+		"no scopes":    func(c *registration.Client) { c.Scopes = nil },
+		"host by name": func(c *registration.Client) { c.RedirectURIs = []string{"https://one.example/cb"} },
+		"loopback": func(c *registration.Client) {
+			c.RedirectURIs = []string{"http://127.0.0.1/cb", "http://localhost:1/cb"}
+		},
 		"loopback https":     func(c *registration.Client) { c.RedirectURIs = []string{"https://[::1]/cb"} },
 		"private-use scheme": func(c *registration.Client) { c.RedirectURIs = []string{"com.shop.app:/cb"} },
 		"shorter lifetime":   func(c *registration.Client) { c.AccessTokenLifetime = 60 },
@@ -74,9 +76,13 @@ func TestAClientIsRefusedForEachThingThatItsRuleDoesNotAllow(t *testing.T) {
 			func(c *registration.Client) { c.RedirectURIs = []string{"https://a.b.shop.example.com/cb"} },
 			func(c *registration.Client) { c.RedirectURIs = []string{"https://ashop.example.com/cb"} },
 			func(c *registration.Client) { c.RedirectURIs = []string{"https://a.shop.example.com.evil.example/cb"} },
-			func(c *registration.Client) { c.RedirectURIs = []string{"https://a.shop.example.com/cb", "https://evil.example/cb"} },
+			func(c *registration.Client) {
+				c.RedirectURIs = []string{"https://a.shop.example.com/cb", "https://evil.example/cb"}
+			},
 			func(c *registration.Client) { c.RedirectURIs = []string{"http://a.shop.example.com/cb"} },
-			func(c *registration.Client) { c.RedirectURIs = []string{"https://evil.example\\@a.shop.example.com/cb"} },
+			func(c *registration.Client) {
+				c.RedirectURIs = []string{"https://evil.example\\@a.shop.example.com/cb"}
+			},
 			func(c *registration.Client) { c.RedirectURIs = []string{"com.other.app:/cb"} },
 			func(c *registration.Client) { c.RedirectURIs = []string{"javascript:alert(1)"} },
 		},

@@ -292,7 +292,7 @@ func TestRevocationIsForClientsThatAuthenticate(t *testing.T) {
 		"an identifier alone": w.Form("/revoke", registration.Client{}, "token", a.String("refresh_token"), "client_id", c.ID),
 		"a wrong secret":      wrong,
 	} {
-		if got := w.Do(r); got.Status != http.StatusUnauthorized || got.Error() != "invalid_client" {
+		if got := w.Do(r); got.Status != http.StatusUnauthorized || got.ErrorCode() != "invalid_client" {
 			t.Errorf("%s: the answer is %d %s", what, got.Status, got.Body)
 		}
 	}

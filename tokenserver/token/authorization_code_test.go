@@ -86,7 +86,7 @@ func TestOfFiftyParallelRedemptionsOneSucceeds(t *testing.T) {
 		switch {
 		case a.Status == http.StatusOK:
 			won++
-		case a.Status != http.StatusBadRequest || a.Error() != "invalid_grant":
+		case a.Status != http.StatusBadRequest || a.ErrorCode() != "invalid_grant":
 			t.Errorf("a loser is answered %d %s", a.Status, a.Body)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 // tryAgain reports an answer that is not a 503 with a time to wait.
 func tryAgain(t *testing.T, a granttest.Answer) {
 	t.Helper()
-	if a.Status != http.StatusServiceUnavailable || a.Error() != "temporarily_unavailable" || a.Header.Get("Retry-After") == "" {
+	if a.Status != http.StatusServiceUnavailable || a.ErrorCode() != "temporarily_unavailable" || a.Header.Get("Retry-After") == "" {
 		t.Errorf("the answer is %d %s, Retry-After %q; want 503 temporarily_unavailable", a.Status, a.Body, a.Header.Get("Retry-After"))
 	}
 }

@@ -138,7 +138,7 @@ func TestDescriptionsKeepToTheirCharacters(t *testing.T) {
 		w.Post("/token", c, "\"ä\\\r\n", "1", "\"ä\\\r\n", "2"),
 		w.Post("/token", c, "grant_type", "authorization_code", "code", "x", "resource", "\"\\ä"),
 	} {
-		if description := a.String("error_description"); a.Error() == "" || description == "" || !allowed.MatchString(description) {
+		if description := a.String("error_description"); a.ErrorCode() == "" || description == "" || !allowed.MatchString(description) {
 			t.Errorf("the answer is %s", a.Body)
 		}
 	}

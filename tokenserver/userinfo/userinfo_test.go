@@ -68,7 +68,7 @@ func info(w *granttest.World, token string) granttest.Answer {
 func challenged(t *testing.T, what string, a granttest.Answer, status int, code string) {
 	t.Helper()
 	challenge := a.Header.Get("WWW-Authenticate")
-	if a.Status != status || a.Error() != code || !strings.HasPrefix(challenge, realm+`, error="`+code+`"`) {
+	if a.Status != status || a.ErrorCode() != code || !strings.HasPrefix(challenge, realm+`, error="`+code+`"`) {
 		t.Errorf("%s: the answer is %d %s, WWW-Authenticate %q; want %d %s", what, a.Status, a.Body, challenge, status, code)
 	}
 	if a.Header.Get("Cache-Control") != "no-store" {

@@ -109,7 +109,8 @@ func TestAPanicIsA500WithoutDetailAndTheServerGoesOn(t *testing.T) {
 func runtimeError() (fault any) {
 	defer func() { fault = recover() }()
 	var none []int
-	return none[len(none)]
+	index := len(none)
+	return none[index]
 }
 
 func TestAnAnswerThatBreaksOffIsCutOff(t *testing.T) {

@@ -167,17 +167,17 @@ func (w *World) used(clientUID, credentialID string) {
 
 func server(keys []registration.Key) registration.Server {
 	all := registration.Namespaces{All: true}
-	any := []string{registration.Any}
+	each := []string{registration.Any}
 	return registration.Server{
 		UID: "server-uid", Namespace: "identity", Name: "main", Issuer: Issuer,
 		AllowedClients: []registration.ClientRule{{
-			Name: "all", Namespaces: all, ClientIDs: any, Scopes: any, RedirectHosts: any, RedirectSchemes: []string{"com.shop.app"},
+			Name: "all", Namespaces: all, ClientIDs: each, Scopes: each, RedirectHosts: each, RedirectSchemes: []string{"com.shop.app"},
 			GrantTypes: []string{
 				oauth.GrantAuthorizationCode, oauth.GrantImplicit, oauth.GrantPassword, oauth.GrantClientCredentials, oauth.GrantRefreshToken,
 			},
 			Consent: []string{registration.ConsentRequired, registration.ConsentSkip},
 		}},
-		AllowedResourceServers:    []registration.ResourceServerRule{{Name: "all", Namespaces: all, Identifiers: any, Scopes: any}},
+		AllowedResourceServers:    []registration.ResourceServerRule{{Name: "all", Namespaces: all, Identifiers: each, Scopes: each}},
 		AccessTokenLifetime:       300,
 		AuthorizationCodeLifetime: 60,
 		RefreshToken:              registration.RefreshToken{IdleLifetime: 720 * 3600, AbsoluteLifetime: 2160 * 3600, ReuseGracePeriod: 60},

@@ -37,8 +37,8 @@ func (a Answer) String(field string) string {
 	return s
 }
 
-// Error is the error code.
-func (a Answer) Error() string { return a.String("error") }
+// ErrorCode of the answer; empty if it has none.
+func (a Answer) ErrorCode() string { return a.String("error") }
 
 // Do sends a request through the edge to the room at its path.
 func (w *World) Do(r *http.Request) Answer {
@@ -150,7 +150,7 @@ func (w *World) OK(a Answer) Answer {
 // Refused reports an answer that is not this error.
 func (w *World) Refused(a Answer, status int, code string) {
 	w.t.Helper()
-	if a.Status != status || a.Error() != code {
+	if a.Status != status || a.ErrorCode() != code {
 		w.t.Errorf("answer is %d %s, want %d %s", a.Status, a.Body, status, code)
 	}
 }
