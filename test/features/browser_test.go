@@ -28,7 +28,7 @@ var screenshots = os.Getenv("SCREENSHOTS")
 func newBrowser(t *testing.T) context.Context {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1100, 820), chromedp.UserDataDir(t.TempDir()),
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1100, 1000), chromedp.UserDataDir(t.TempDir()),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("blink-settings", "scriptEnabled=false"),
 	)
 	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
