@@ -48,9 +48,22 @@ type AuthorizationServerSpec struct {
 	// +optional
 	Signing *SigningSettings `json:"signing,omitempty"`
 
+	// storage says where grants, consents and what the token servers have to remember are kept. Default: Kubernetes. Whoever changes it begins
+	// with nothing: users log in again, and refresh tokens end.
+	// +optional
+	Storage *StorageSettings `json:"storage,omitempty"`
+
 	// tls names the certificate that the token server serves; renewed without a restart. Default: plain HTTP.
 	// +optional
 	TLS *TLSSettings `json:"tls,omitempty"`
+
+	// trustedProxies are the networks of the proxies in front of the token server, whose X-Forwarded-For header is believed, such as
+	// 10.0.0.0/8. Set it where there is a proxy or an Ingress: else all logins seem to come from it, and one guesser slows them all. Default:
+	// none.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=set
+	// +optional
+	TrustedProxies []CIDR `json:"trustedProxies,omitempty"`
 }
 
 // ClientRule allows OAuthClients.
@@ -267,6 +280,37 @@ type KeyRotation struct {
 	// +kubebuilder:validation:Maximum=2147483647
 	// +optional
 	Revision int64 `json:"revision,omitempty"`
+}
+
+// StorageType is where the records of a server are kept.
+// +kubebuilder:validation:Enum=Kubernetes;Memory;PostgreSQL
+type StorageType string
+
+const (
+	// StorageKubernetes keeps them as objects beside the AuthorizationServer: OAuthGrants and OAuthConsents.
+	StorageKubernetes StorageType = "Kubernetes"
+	// StorageMemory keeps them in the memory of the token server, which forgets them when it ends; for one replica only.
+	StorageMemory StorageType = "Memory"
+	// StoragePostgreSQL keeps them in a PostgreSQL database, for those who outgrow etcd.
+	StoragePostgreSQL StorageType = "PostgreSQL"
+)
+
+// StorageSettings say where the records of a server are kept.
+// +kubebuilder:validation:XValidation:rule="has(self.postgreSQL) == (self.type == 'PostgreSQL')",message="postgreSQL goes with type PostgreSQL, and type PostgreSQL needs it"
+type StorageSettings struct {
+	// type is Kubernetes, Memory or PostgreSQL.
+	Type StorageType `json:"type"`
+
+	// postgreSQL says which database, for type PostgreSQL.
+	// +optional
+	PostgreSQL *PostgreSQLSettings `json:"postgreSQL,omitempty"`
+}
+
+// PostgreSQLSettings say which database the records are kept in.
+type PostgreSQLSettings struct {
+	// secretRef names the Secret key that holds the DSN: postgres://user:password@host:5432/database?sslmode=verify-full, or the same as
+	// key=value pairs. A change is taken up without a restart.
+	SecretRef SecretKeyReference `json:"secretRef"`
 }
 
 // TLSSettings name the certificate that the token server serves.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/discovery"
@@ -87,6 +88,47 @@ func TestKubectlGetSaysWhetherItWorksAndHowItAuthenticates(t *testing.T) {
 	}
 }
 
+func TestKubectlGetSaysWhoAllowedWhatToWhom(t *testing.T) {
+	namespace := newNamespace(t)
+	object := metav1.ObjectMeta{Name: "example", Namespace: namespace}
+	server := v1alpha1.LocalServerReference{Name: "main"}
+	hourAgo, inAYear := metav1.NewMicroTime(time.Now().Add(-time.Hour).UTC()), metav1.NewMicroTime(time.Date(2035, 1, 1, 0, 0, 0, 0, time.UTC))
+	for _, test := range []struct {
+		object       client.Object
+		plural       string
+		narrow, wide string
+	}{
+		{
+			&v1alpha1.OAuthGrant{ObjectMeta: object, Spec: v1alpha1.OAuthGrantSpec{
+				ServerRef: server, ServerUID: "1", ID: "2", Username: "alice", Subject: "1234", ClientID: "shop.web",
+				Scopes: []string{"openid", "orders:read"}, LastUsedAt: &hourAgo, ExpiresAt: inAYear, EndedAt: &hourAgo, EndReason: "Revoked", Offline: true,
+			}},
+			"oauthgrants",
+			`Name=example, User=alice, Client=shop.web, Scopes=["openid","orders:read"], Last used=60m, Expires=2035-01-01T00:00:00.000000Z, Ended=Revoked`,
+			`Server=main, Subject=1234, Offline=true`,
+		},
+		{
+			&v1alpha1.OAuthConsent{ObjectMeta: object, Spec: v1alpha1.OAuthConsentSpec{
+				ServerRef: server, ServerUID: "1", Username: "alice", UserUID: "2", ClientID: "shop.web", ClientUID: "3",
+				Scopes: []string{"openid"}, GrantedAt: &hourAgo, UpdatedAt: &hourAgo,
+			}},
+			"oauthconsents",
+			`Name=example, User=alice, Client=shop.web, Scopes=["openid"], Updated=60m`,
+			`Server=main`,
+		},
+	} {
+		t.Run(test.plural, func(t *testing.T) {
+			if err := admin.Create(t.Context(), test.object); err != nil {
+				t.Fatal(err)
+			}
+			narrow, wide := table(t, namespace, test.plural)
+			if narrow != test.narrow || wide != test.wide {
+				t.Errorf("kubectl get shows\n\t%s\n\t%s\nwant\n\t%s\n\t%s", narrow, wide, test.narrow, test.wide)
+			}
+		})
+	}
+}
+
 // table returns the only row of `kubectl get`: what is shown always but for the age, and what -o wide adds.
 func table(t *testing.T, namespace, plural string) (narrow, wide string) {
 	t.Helper()
@@ -130,7 +172,7 @@ func TestTheKindsHaveTheirShortNamesAndTheirCategory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"AuthorizationServer": "authserver", "OAuthClient": "oac", "ResourceServer": "", "OAuthUser": ""}
+	want := map[string]string{"AuthorizationServer": "authserver", "OAuthClient": "oac", "ResourceServer": "", "OAuthUser": "", "OAuthGrant": "", "OAuthConsent": ""}
 	for _, resource := range list.APIResources {
 		shortName, ours := want[resource.Kind]
 		if !ours || strings.Contains(resource.Name, "/") {

@@ -64,6 +64,14 @@ func TestWhateverIsAdmittedDecodesAndCanBeWrittenBack(t *testing.T) {
 		{"replicas", `{"spec":{"serverUID":"a","renewTime":"2024-01-01T00:00:00.000000Z","ready":true,"rejected":[{"name":"a","resourceVersion":"1","reason":"a"}],
 			"used":[{"owner":"a","id":"a","time":"2024-01-01T00:00:00Z"}]}}`,
 			func() client.Object { return new(served.Replica) }, new(served.ReplicaList)},
+		{"oauthgrants", `{"spec":{"serverRef":{"name":"main"},"serverUID":"a","id":"a","generation":1,"scopes":["openid"],"amr":["pwd"],
+			"advancedAt":"2024-01-01T00:00:00.000000Z","expiresAt":"2024-01-01T00:00:00.000000Z"}}`,
+			func() client.Object { return new(v1alpha1.OAuthGrant) }, new(v1alpha1.OAuthGrantList)},
+		{"oauthconsents", `{"spec":{"serverRef":{"name":"main"},"serverUID":"a","userUID":"a","clientUID":"a","scopes":["openid"],
+			"grantedAt":"2024-01-01T00:00:00.000000Z"}}`,
+			func() client.Object { return new(v1alpha1.OAuthConsent) }, new(v1alpha1.OAuthConsentList)},
+		{"marks", `{"spec":{"serverUID":"a","kind":"token","expiresAt":"2024-01-01T00:00:00.000000Z"}}`,
+			func() client.Object { return new(served.Mark) }, new(served.MarkList)},
 	} {
 		t.Run(test.kind, func(t *testing.T) {
 			t.Parallel()

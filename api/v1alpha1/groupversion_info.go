@@ -1,4 +1,5 @@
-// Package v1alpha1 holds the kinds that people write: AuthorizationServer, OAuthClient, ResourceServer and OAuthUser.
+// Package v1alpha1 holds the kinds that people write, AuthorizationServer, OAuthClient, ResourceServer and OAuthUser, and those that token
+// servers write for people to read and delete, OAuthGrant and OAuthConsent.
 //
 // Each kind has a file of its own; shared_types.go and strings.go hold what several of them are made of; conditions.go names the condition
 // types and reasons that every controller uses. What one object alone can decide is refused by the API server (the CEL rules beside the
@@ -27,6 +28,8 @@ var schemeBuilder = runtime.NewSchemeBuilder(func(s *runtime.Scheme) error {
 		&OAuthClient{}, &OAuthClientList{},
 		&ResourceServer{}, &ResourceServerList{},
 		&OAuthUser{}, &OAuthUserList{},
+		&OAuthGrant{}, &OAuthGrantList{},
+		&OAuthConsent{}, &OAuthConsentList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

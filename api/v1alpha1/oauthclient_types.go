@@ -46,6 +46,7 @@ const (
 // +kubebuilder:validation:XValidation:rule=`has(self.clientID) == has(oldSelf.clientID) && (!has(self.clientID) || self.clientID == oldSelf.clientID)`,fieldPath=".clientID",message="clientID is immutable, and can be neither added nor removed: delete the object and create it again for another client id"
 // +kubebuilder:validation:XValidation:rule=`!('authorization_code' in self.grantTypes || 'implicit' in self.grantTypes) || (has(self.redirectURIs) && self.redirectURIs.size() > 0)`,fieldPath=".redirectURIs",message="redirectURIs is required with the grant types authorization_code and implicit: add the URI that the response goes to"
 // +kubebuilder:validation:XValidation:rule=`'authorization_code' in self.grantTypes || 'implicit' in self.grantTypes || !has(self.redirectURIs) || self.redirectURIs.size() == 0`,fieldPath=".redirectURIs",message="redirectURIs must be left out without the grant types authorization_code and implicit, for nothing is sent there"
+// +kubebuilder:validation:XValidation:rule=`'authorization_code' in self.grantTypes || 'implicit' in self.grantTypes || !has(self.postLogoutRedirectURIs) || self.postLogoutRedirectURIs.size() == 0`,fieldPath=".postLogoutRedirectURIs",message="postLogoutRedirectURIs must be left out without the grant types authorization_code and implicit, for nobody signs in"
 // +kubebuilder:validation:XValidation:rule=`!('password' in self.grantTypes) || !(self.tokenEndpointAuthMethod == 'none')`,fieldPath=".tokenEndpointAuthMethod",message="the grant type password needs a confidential client: set tokenEndpointAuthMethod to client_secret_basic or client_secret_post"
 // +kubebuilder:validation:XValidation:rule=`!('client_credentials' in self.grantTypes) || !(self.tokenEndpointAuthMethod == 'none')`,fieldPath=".tokenEndpointAuthMethod",message="the grant type client_credentials needs a confidential client: set tokenEndpointAuthMethod to client_secret_basic or client_secret_post"
 // +kubebuilder:validation:XValidation:rule=`!('refresh_token' in self.grantTypes) || 'authorization_code' in self.grantTypes || 'password' in self.grantTypes`,fieldPath=".grantTypes",message="the grant type refresh_token needs authorization_code or password beside it in grantTypes: no other flow issues refresh tokens"
@@ -92,6 +93,15 @@ type OAuthClientSpec struct {
 	// +listType=atomic
 	// +optional
 	RedirectURIs []RedirectURI `json:"redirectURIs,omitempty"`
+
+	// postLogoutRedirectURIs to which the browser may be sent after the user has signed out (OpenID Connect RP-Initiated Logout 1.0 section
+	// 3.1); for authorization_code and implicit. The same rules as for redirectURIs, but compared exactly without exception, the port too.
+	// Default: none.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule=`self.all(x, self.exists_one(y, y == x))`,message="postLogoutRedirectURIs must not contain a URI twice"
+	// +listType=atomic
+	// +optional
+	PostLogoutRedirectURIs []RedirectURI `json:"postLogoutRedirectURIs,omitempty"`
 
 	// scopes that the client may request: built-in ones (openid, profile, email, address, phone, groups, offline_access) and those that
 	// ResourceServers declare. Default: none.

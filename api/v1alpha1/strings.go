@@ -106,3 +106,10 @@ type ClaimName = string
 // +kubebuilder:validation:XValidation:rule=`!isURL(self) || !['code', 'state', 'iss', 'error', 'id_token', 'response', 'access_token'].exists(k, k in url(self).getQuery())`,message="the query of a redirect URI must not have code, state, iss, error, id_token, response or access_token: the authorization response has parameters of these names"
 // +kubebuilder:validation:XValidation:rule=`isURL(self) || !self.matches('^([A-Za-z0-9._~:/?#\\[\\]@!$&\'()*+,;=-]|%[0-9A-Fa-f]{2})*$') || !self.matches('^(https?://([^/?#]*@)?(\\[[0-9A-Fa-f:.]*\\]|[^%*:/?#\\[@]+)(:[0-9]+)?([/?#]|$)|[a-z][a-z0-9+-]*([.][a-z0-9+-]+)+:.)')`,message="a redirect URI must be a valid URL: check its host and port"
 type RedirectURI = string
+
+// CIDR is a network in CIDR notation (RFC 4632).
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=64
+// +kubebuilder:validation:XValidation:rule=`isCIDR(self) && cidr(self).masked() == cidr(self)`,message="a network in trustedProxies is written in CIDR notation with no bits set after the prefix, such as 10.0.0.0/8, 192.0.2.7/32 or 2001:db8::/32"
+// +kubebuilder:validation:XValidation:rule=`!isCIDR(self) || cidr(self).prefixLength() > 0`,message="trustedProxies must not trust every address, because then anybody could say where a request comes from: name the networks of your proxies"
+type CIDR = string

@@ -197,6 +197,10 @@ func minimal(kind string) *unstructured.Unstructured {
 		"OAuthUser": {
 			"serverRef": map[string]any{"name": "main"}, "username": "alice", "passwordSecretRef": map[string]any{"name": "alice", "key": "password"},
 		},
+		"OAuthGrant": {
+			"serverRef": map[string]any{"name": "main"}, "serverUID": "server", "id": "grant", "expiresAt": "2024-01-01T00:00:00.000000Z",
+		},
+		"OAuthConsent": {"serverRef": map[string]any{"name": "main"}, "serverUID": "server", "userUID": "user", "clientUID": "client"},
 	}
 	o := &unstructured.Unstructured{Object: map[string]any{"spec": runtime.DeepCopyJSON(specs[kind])}}
 	o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
@@ -260,7 +264,14 @@ func TestObjectsAtTheirBoundsAreAdmitted(t *testing.T) {
 		"identifier": "urn:" + strings.Repeat("a", 508), "scopes": scopes, "introspectionClients": clients, "allowedClients": apiRules,
 	})
 
-	for _, o := range []*unstructured.Unstructured{oauthClient, server, api} {
+	grant, consent := minimal("OAuthGrant"), minimal("OAuthConsent")
+	set(t, grant, map[string]any{
+		"scopes": long(256, 256, "scope-%03d-"), "resources": long(128, 2048, "https://orders-%03d.example.com/"), "nonce": strings.Repeat("ü", 4096),
+		"claimsRequest": strings.Repeat("ü", 4096), "redirectURI": strings.Repeat("a", 2048), "generation": int64(2147483647),
+	})
+	set(t, consent, map[string]any{"scopes": long(1024, 256, "scope-%04d-")})
+
+	for _, o := range []*unstructured.Unstructured{oauthClient, server, api, grant, consent} {
 		o.SetNamespace(namespace)
 		o.SetName("large")
 		if err := admin.Create(t.Context(), o); err != nil {

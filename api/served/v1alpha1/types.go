@@ -1,7 +1,7 @@
 // Package v1alpha1 holds the internal kinds by which the manager and the token servers speak to one another. Nobody writes them by hand.
 //
 // An Entry is one fact that the manager states and a token server serves: a claimed name and, for most, a document about its owner. A
-// Replica is what one token server process says of itself. Both live in the namespace of the AuthorizationServer and are owned by it.
+// Replica is what one token server process says of itself. A Mark is something that token servers remember for a while. All live in the namespace of the AuthorizationServer and are owned by it.
 //
 // +kubebuilder:object:generate=true
 // +groupName=internal.oauth-operator.dev
@@ -21,12 +21,12 @@ var GroupVersion = schema.GroupVersion{Group: "internal.oauth-operator.dev", Ver
 var AddToScheme = schemeBuilder.AddToScheme
 
 var schemeBuilder = runtime.NewSchemeBuilder(func(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &Entry{}, &EntryList{}, &Replica{}, &ReplicaList{})
+	s.AddKnownTypes(GroupVersion, &Entry{}, &EntryList{}, &Replica{}, &ReplicaList{}, &Mark{}, &MarkList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 })
 
-// ServerUIDLabel is on every Entry and Replica and holds the UID of the AuthorizationServer; a token server selects its Entries by it.
+// ServerUIDLabel is on every Entry, Replica and Mark and holds the UID of the AuthorizationServer; a token server selects its Entries by it.
 const ServerUIDLabel = "internal.oauth-operator.dev/server-uid"
 
 // Space is a set of names in which each name has one owner.
@@ -218,4 +218,44 @@ type ReplicaList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitempty"`
 	Items           []Replica `json:"items"`
+}
+
+// MarkSpec says what is marked, and until when.
+type MarkSpec struct {
+	// serverUID is the UID of the AuthorizationServer whose token servers remember this.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	ServerUID types.UID `json:"serverUID"`
+	// kind of what is marked: a token that was revoked, a session that has ended, a grant that was deleted before its code had expired.
+	// +kubebuilder:validation:Enum=token;session;grant
+	Kind string `json:"kind"`
+	// expiresAt is when the mark means nothing any more; the object is deleted soon after.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`
+	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
+	ExpiresAt metav1.MicroTime `json:"expiresAt"`
+}
+
+// Mark is something that the token servers of one AuthorizationServer remember for a while. Its name is a hash of the server's UID, the kind
+// and what is marked.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:printcolumn:name="Kind",type=string,JSONPath=`.spec.kind`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.spec.expiresAt`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type Mark struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec MarkSpec `json:"spec"`
+}
+
+// MarkList is a list of Marks.
+//
+// +kubebuilder:object:root=true
+type MarkList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Mark `json:"items"`
 }
