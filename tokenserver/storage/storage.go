@@ -8,6 +8,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,7 +37,7 @@ const (
 
 // EndedRetention is how long a grant is kept once it has ended. It is longer than any authorization code lives, so that a code is still seen
 // to have been redeemed; a token whose grant is gone authorises nothing.
-const EndedRetention = time.Hour
+const EndedRetention = 15 * time.Minute
 
 // Reasons for which a grant ends.
 const (
@@ -46,6 +47,8 @@ const (
 	EndConsentWithdrawn  = "ConsentWithdrawn"
 	EndLogout            = "Logout"
 	EndBound             = "Bound"
+	// EndUnanswered: it began by a request that got no answer, so nobody has a token of it.
+	EndUnanswered = "Unanswered"
 )
 
 // Grant is one authorization: of a user to a client, by a code or by a password.
@@ -78,6 +81,9 @@ type Grant struct {
 	Nonce         string
 	ClaimsRequest string
 
+	// Consented: the authorization rests on a stored consent, and ends with it. A store may end it (EndConsentWithdrawn) when it finds that the
+	// pair has no consent.
+	Consented bool
 	// Offline: the refresh token outlives the session (scope offline_access, or the password grant).
 	Offline bool
 	// Generation of the refresh token that is current, from 1; 0: the grant has no refresh token.
@@ -133,6 +139,26 @@ const (
 	MarkSession MarkKind = "session"
 )
 
+// Reader reads what a token stands on.
+type Reader interface {
+	// Grant and Marked are as in Store.
+	Grant(ctx context.Context, id string) (Grant, error)
+	Marked(ctx context.Context, kind MarkKind, id string) (bool, error)
+}
+
+// Recent gives the cheapest reads that are good enough to say whether an access token is active. What was created before is found by all of
+// them; that a grant was changed, or a mark set, by another replica may take a moment to be seen: milliseconds as a rule, and never longer than
+// RecentBound. A store that has no such reads gives its own.
+func Recent(s Store) Reader {
+	if r, ok := s.(interface{ Recent() Reader }); ok {
+		return r.Recent()
+	}
+	return s
+}
+
+// RecentBound is how far behind the reads of Recent may be at the worst: when a connection has died and nobody has noticed.
+const RecentBound = 15 * time.Second
+
 // Store keeps grants, consents and marks. Every method may return ErrUnavailable, and a write ErrAmbiguous. Reads see every write that was
 // acknowledged before, by whichever replica.
 type Store interface {
@@ -160,4 +186,23 @@ type Store interface {
 
 	// Sweep removes records that have expired at now, and returns how many.
 	Sweep(ctx context.Context, now time.Time) (int, error)
+
+	// OnEnd has each grant told of that the store ended by itself: at the bound of a pair, or because its consent was deleted by hand. Tell is
+	// called once it has ended, and must return soon.
+	OnEnd(tell func(ctx context.Context, g Grant))
+}
+
+// Endings tells of grants that a store ended by itself; a store embeds it. The zero value tells nobody.
+type Endings struct {
+	tell atomic.Pointer[func(context.Context, Grant)]
+}
+
+// OnEnd implements Store.
+func (e *Endings) OnEnd(tell func(ctx context.Context, g Grant)) { e.tell.Store(&tell) }
+
+// Tell of a grant that has ended.
+func (e *Endings) Tell(ctx context.Context, g Grant) {
+	if tell := e.tell.Load(); tell != nil {
+		(*tell)(ctx, g)
+	}
 }

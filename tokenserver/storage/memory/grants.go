@@ -14,26 +14,35 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	if ctx.Err() != nil {
 		return storage.Grant{}, storage.ErrUnavailable
 	}
+	created, ended, err := s.create(g)
+	for _, g := range ended {
+		s.Tell(ctx, g)
+	}
+	return created, err
+}
+
+func (s *Store) create(g storage.Grant) (created storage.Grant, ended []storage.Grant, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, taken := s.grants[g.ID]; taken {
-		return storage.Grant{}, storage.ErrExists
+		return storage.Grant{}, nil, storage.ErrExists
 	}
 	now := s.now()
-	if s.live >= s.maxLive {
+	if s.live >= s.maxLive && now.Sub(s.swept) >= time.Second {
 		s.sweep(now)
+		s.swept = now
 	}
 	if s.live >= s.maxLive {
-		return storage.Grant{}, storage.ErrFull
+		return storage.Grant{}, nil, storage.ErrFull
 	}
-	s.endOldest(g.UserUID, g.ClientUID, now)
-	return copyOf(s.put(g)), nil
+	ended = s.endOldest(g.UserUID, g.ClientUID, now)
+	return copyOf(s.put(g)), ended, nil
 }
 
-// endOldest makes room for one more live grant of the pair.
-func (s *Store) endOldest(userUID, clientUID string, now time.Time) {
+// endOldest makes room for one more live grant of the pair, and gives those that had to end.
+func (s *Store) endOldest(userUID, clientUID string, now time.Time) (ended []storage.Grant) {
 	var live []storage.Grant
-	for id := range s.byUser[userUID][clientUID] {
+	for id := range s.ofPair[pair{userUID, clientUID}] {
 		if g := s.grants[id]; g.Live(now) {
 			live = append(live, g)
 		}
@@ -41,9 +50,10 @@ func (s *Store) endOldest(userUID, clientUID string, now time.Time) {
 	slices.SortFunc(live, byAge)
 	for len(live) >= s.maxPair {
 		live[0].End(now, storage.EndBound)
-		s.put(live[0])
+		ended = append(ended, copyOf(s.put(live[0])))
 		live = live[1:]
 	}
+	return ended
 }
 
 // put stores g under a new version and keeps the indexes in step.
@@ -56,6 +66,11 @@ func (s *Store) put(g storage.Grant) storage.Grant {
 	s.grants[g.ID] = g
 	if !g.Ended() {
 		s.live++
+		of := pair{g.UserUID, g.ClientUID}
+		if s.ofPair[of] == nil {
+			s.ofPair[of] = map[string]struct{}{}
+		}
+		s.ofPair[of][g.ID] = struct{}{}
 	}
 	clients := s.byUser[g.UserUID]
 	if clients == nil {
@@ -72,6 +87,10 @@ func (s *Store) put(g storage.Grant) storage.Grant {
 func (s *Store) unindex(g storage.Grant) {
 	if !g.Ended() {
 		s.live--
+		of := pair{g.UserUID, g.ClientUID}
+		if delete(s.ofPair[of], g.ID); len(s.ofPair[of]) == 0 {
+			delete(s.ofPair, of)
+		}
 	}
 	clients := s.byUser[g.UserUID]
 	delete(clients[g.ClientUID], g.ID)

@@ -20,6 +20,8 @@ import (
 
 // Store is a storage.Store. Its methods are safe for use by many.
 type Store struct {
+	storage.Endings
+
 	now   func() time.Time
 	epoch string
 
@@ -27,7 +29,9 @@ type Store struct {
 	version  uint64
 	grants   map[string]storage.Grant
 	byUser   map[string]map[string]map[string]struct{} // user UID, client UID, ids of grants
-	live     int                                       // grants that have not ended; some may have expired
+	ofPair   map[pair]map[string]struct{}              // ids of grants that have not ended
+	live     int                                       // how many those are; some may have expired
+	swept    time.Time                                 // when there was no room last
 	consents map[pair]storage.Consent
 	marks    map[mark]time.Time
 	maxPair  int
@@ -52,6 +56,7 @@ func New(now func() time.Time, random io.Reader) (*Store, error) {
 	return &Store{
 		now: now, epoch: hex.EncodeToString(epoch[:]),
 		grants: map[string]storage.Grant{}, byUser: map[string]map[string]map[string]struct{}{},
+		ofPair:   map[pair]map[string]struct{}{},
 		consents: map[pair]storage.Consent{}, marks: map[mark]time.Time{},
 		maxPair: storage.MaxGrantsOfPair, maxLive: storage.MaxGrants,
 	}, nil

@@ -151,6 +151,9 @@ func (f *Faulty) Marked(ctx context.Context, kind storage.MarkKind, id string) (
 	return read(f, "Marked", func() (bool, error) { return f.Store.Marked(ctx, kind, id) })
 }
 
+// OnEnd implements storage.Store.
+func (f *Faulty) OnEnd(tell func(context.Context, storage.Grant)) { f.Store.OnEnd(tell) }
+
 // Sweep implements storage.Store.
 func (f *Faulty) Sweep(ctx context.Context, now time.Time) (int, error) {
 	return write(f, "Sweep", func() (int, error) { return f.Store.Sweep(ctx, now) })

@@ -2,10 +2,12 @@
 //
 //	storagetest.go  Run, and the tests of grants
 //	records.go      the tests of consents, marks and the sweep
+//	edges.go        the tests of races, bounds and strange values
 //	faulty.go       Faulty, a store whose calls go wrong
 package storagetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -25,6 +27,10 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		run  func(t *testing.T, s storage.Store)
 	}{
 		{"AGrantIsReadAsItWasWritten", grantIsReadAsWritten},
+		{"EveryFieldOfAGrantIsKept", everyFieldIsTested},
+		{"LongAndStrangeValuesAreKept", longValuesAreKept},
+		{"AGrantWithoutWhatIsOptionalIsReadAsItWasWritten", smallGrantIsReadAsWritten},
+		{"ARecentReadFindsWhatWasCreatedAndSoonWhatWasChanged", recentReads},
 		{"AGrantIsCreatedOnce", grantIsCreatedOnce},
 		{"OfFiftyParallelCreatesOneWins", parallelCreates},
 		{"AnUpdateNeedsTheVersionThatWasRead", updateNeedsVersion},
@@ -34,17 +40,36 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"GrantsAreListedByUserAndClient", grantsAreListed},
 		{"TheOldestGrantOfAPairEndsAtTheBound", oldestEndsAtBound},
 		{"EndedAndExpiredGrantsDoNotCountForTheBound", endedDoNotCount},
+		{"AnIDThatIsTakenEndsNothing", takenIDEndsNothing},
+		{"FiftyParallelCreatesKeepTheBoundOfAPair", parallelCreatesOfAPair},
+		{"EndedGrantsAreListedUntilTheyExpire", endedAreListed},
+		{"AnOldVersionOfWhatWasRemovedReplacesNothing", oldVersionsStayOld},
 		{"AConsentIsReplacedOnlyByWhoReadIt", consentNeedsVersion},
 		{"AConsentCanBeDeletedTwice", consentDeletedTwice},
+		{"AConsentIsOfOnePair", consentsAreApart},
+		{"OfFiftyParallelConsentsOneWins", parallelConsents},
 		{"AMarkHoldsUntilItsTime", markHolds},
 		{"AMarkCanBeSetTwice", markSetTwice},
+		{"AMarkCanBeSetByFiftyAtOnce", parallelMarks},
+		{"ACallWithoutTimeLeftDoesNothing", withoutTime},
 		{"TheSweepRemovesWhatHasExpiredAndNothingElse", sweepRemovesExpired},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
 	}
 }
 
-// newGrant is a live one with every field set.
+// fullGrant is a live one with every field set. It rests on a consent, which is there: a store may end a grant whose consent is not.
+func fullGrant(t *testing.T, s storage.Store) storage.Grant {
+	t.Helper()
+	g := newGrant("a")
+	consent := newConsent()
+	consent.UserUID, consent.ClientUID = g.UserUID, g.ClientUID
+	put(t, s, consent)
+	g.Consented = true
+	return g
+}
+
+// newGrant is a live one that rests on no consent, with every other field set.
 func newGrant(id string) storage.Grant {
 	now := time.Now().Truncate(time.Second)
 	return storage.Grant{
@@ -91,7 +116,7 @@ func same(t *testing.T, got, want storage.Grant) {
 }
 
 func grantIsReadAsWritten(t *testing.T, s storage.Store) {
-	want := newGrant("a")
+	want := fullGrant(t, s)
 	created := create(t, s, want)
 	if created.Version == "" {
 		t.Error("a created grant has no version")
@@ -105,6 +130,49 @@ func grantIsReadAsWritten(t *testing.T, s storage.Store) {
 	got.Scopes[0] = "changed by the reader"
 	same(t, read1(t, s, "a"), want)
 	if _, err := s.Grant(t.Context(), "b"); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("reading an unknown id: %v, want ErrNotFound", err)
+	}
+}
+
+// smallGrantIsReadAsWritten: a grant by password to a client without refresh tokens has no more than this.
+func smallGrantIsReadAsWritten(t *testing.T, s storage.Store) {
+	now := time.Now().Truncate(time.Microsecond)
+	want := storage.Grant{
+		ID: "a", Incarnation: "incarnation", Attempt: "attempt", ClientUID: "client-uid", ClientID: "shop.web", UserUID: "user-uid", Subject: "1",
+		UserEpoch: "epoch", AuthTime: now, CreatedAt: now, LastUsed: now, ExpiresAt: now.Add(time.Hour),
+	}
+	same(t, create(t, s, want), want)
+	got := read1(t, s, "a")
+	same(t, got, want)
+	if got.Ended() || !got.Live(now) {
+		t.Errorf("it is not live: %+v", got)
+	}
+}
+
+// recentReads may lag behind changes for a while, never behind a creation, and not behind what this store did itself.
+func recentReads(t *testing.T, s storage.Store) {
+	recent := storage.Recent(s)
+	g := create(t, s, newGrant("a"))
+	got, err := recent.Grant(t.Context(), "a")
+	if err != nil {
+		t.Fatalf("Grant: %v", err)
+	}
+	same(t, got, g)
+	if marked, err := recent.Marked(t.Context(), storage.MarkToken, "a"); err != nil || marked {
+		t.Errorf("before it is marked: %v, %v", marked, err)
+	}
+	g.End(time.Now(), storage.EndRevoked)
+	if _, err := s.UpdateGrant(t.Context(), g); err != nil {
+		t.Fatalf("UpdateGrant: %v", err)
+	}
+	setMark(t, s, storage.MarkToken, "a", time.Now().Add(time.Hour))
+	if got, err = recent.Grant(t.Context(), "a"); err != nil || !got.Ended() {
+		t.Errorf("after it has ended: %+v, %v", got, err)
+	}
+	if marked, err := recent.Marked(t.Context(), storage.MarkToken, "a"); err != nil || !marked {
+		t.Errorf("after it was marked: %v, %v", marked, err)
+	}
+	if _, err := recent.Grant(t.Context(), "b"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("reading an unknown id: %v, want ErrNotFound", err)
 	}
 }
@@ -281,6 +349,8 @@ func fill(t *testing.T, s storage.Store) {
 }
 
 func oldestEndsAtBound(t *testing.T, s storage.Store) {
+	var told []storage.Grant
+	s.OnEnd(func(_ context.Context, g storage.Grant) { told = append(told, g) })
 	fill(t, s)
 	other := newGrant("other")
 	other.ClientUID = "another client"
@@ -291,6 +361,9 @@ func oldestEndsAtBound(t *testing.T, s storage.Store) {
 	create(t, s, newGrant("one more"))
 	if g := read1(t, s, "g0"); !g.Ended() || g.EndReason != storage.EndBound {
 		t.Errorf("the oldest grant has not ended for the bound: %+v", g)
+	}
+	if len(told) != 1 || told[0].ID != "g0" || told[0].EndReason != storage.EndBound || told[0].ClientID != "shop.web" || told[0].UserUID != "user-uid" {
+		t.Errorf("the store told of %+v", told)
 	}
 	for _, id := range []string{"g1", "g19", "other", "one more"} {
 		if read1(t, s, id).Ended() {

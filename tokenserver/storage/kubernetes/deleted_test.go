@@ -1,0 +1,229 @@
+package kubernetes_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+func TestADeletedGrantIsDeadAtOnceOnEveryReplica(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.open(t, "main-0"), w.open(t, "main-1")
+	for range 20 {
+		g := mustCreate(t, a, w.grantOf("code", "user", "client"))
+		if _, err := storage.Recent(b.Store).Grant(t.Context(), "code"); err != nil {
+			t.Fatalf("what has just been created: %v", err)
+		}
+		w.deleteGrant(t, "code")
+		for _, s := range []*replica{b, a} {
+			if _, err := s.Grant(t.Context(), "code"); !errors.Is(err, storage.ErrNotFound) {
+				t.Errorf("Grant: %v, want ErrNotFound", err)
+			}
+			if _, err := s.UpdateGrant(t.Context(), g); !errors.Is(err, storage.ErrNotFound) {
+				t.Errorf("UpdateGrant: %v, want ErrNotFound", err)
+			}
+			if _, err := s.CreateGrant(t.Context(), w.grantOf("code", "user", "client")); !errors.Is(err, storage.ErrExists) {
+				t.Errorf("redeeming the code again: %v, want ErrExists", err)
+			}
+		}
+		began := time.Now()
+		eventually(t, "introspection sees it", func() bool {
+			_, err := storage.Recent(b.Store).Grant(t.Context(), "code")
+			return errors.Is(err, storage.ErrNotFound)
+		})
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("seen after %s", took)
+		}
+		w.ahead.Add(int64(20 * time.Minute)) // the code has expired; the next round is another code of the same id
+	}
+	if left := w.grants(t); len(left) > 0 {
+		t.Errorf("%d objects are left", len(left))
+	}
+}
+
+func TestAReplicaThatHasNotHeardOfADeletionYetDoesNotRedeemTheCodeAgain(t *testing.T) {
+	w := newWorld(t)
+	api, network := via(w.api)
+	a, late := w.open(t, "main-0"), w.openVia(t, "main-1", api)
+	mustCreate(t, a, w.grantOf("code", "user", "client"))
+	eventually(t, "the grant is known", func() bool { _, err := storage.Recent(late.Store).Grant(t.Context(), "code"); return err == nil })
+	network.hold()
+	w.deleteGrant(t, "code")
+	again := w.grantOf("code", "user", "client")
+	again.Attempt = "again"
+	time.AfterFunc(200*time.Millisecond, network.release)
+	if _, err := late.CreateGrant(t.Context(), again); !errors.Is(err, storage.ErrExists) {
+		t.Errorf("CreateGrant: %v, want ErrExists", err)
+	}
+	if left := w.grants(t); len(left) > 0 {
+		t.Errorf("what the redeemed code made again is still there: %+v", left[0].Spec)
+	}
+}
+
+func TestACreationThatTheWatchDoesNotConfirmIsNotBelieved(t *testing.T) {
+	w := newWorld(t)
+	api, network := via(w.api)
+	s := w.openVia(t, "main-0", api)
+	network.hold()
+	if _, err := s.CreateGrant(t.Context(), w.grantOf("code", "user", "client")); !errors.Is(err, storage.ErrAmbiguous) {
+		t.Errorf("CreateGrant: %v, want ErrAmbiguous", err)
+	}
+	if _, err := s.Grant(t.Context(), "code"); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("Grant: %v, want ErrUnavailable", err)
+	}
+	network.release()
+	if g, err := s.Grant(t.Context(), "code"); err != nil || g.Attempt != "attempt-code" {
+		t.Errorf("once the watch works: %+v, %v", g, err)
+	}
+}
+
+func TestAReplicaThatStartsLaterKnowsWhatWasDeleted(t *testing.T) {
+	w := newWorld(t)
+	a := w.open(t, "main-0")
+	mustCreate(t, a, w.grantOf("code", "user", "client"))
+	w.deleteGrant(t, "code")
+	eventually(t, "the deletion is written down", func() bool { return len(w.marks(t)) == 1 })
+	a.stop()
+	later := w.open(t, "main-1")
+	if _, err := later.CreateGrant(t.Context(), w.grantOf("code", "user", "client")); !errors.Is(err, storage.ErrExists) {
+		t.Errorf("CreateGrant: %v, want ErrExists", err)
+	}
+	w.ahead.Store(int64(20 * time.Minute)) // the code has expired long ago
+	if _, err := later.Sweep(t.Context(), w.now()); err != nil {
+		t.Fatal(err)
+	}
+	if left := w.marks(t); len(left) > 0 {
+		t.Errorf("%d marks are left", len(left))
+	}
+}
+
+func TestWhatAnotherReplicaChangedIsSeenAlsoWhenTheWatchIsStuck(t *testing.T) {
+	w := newWorld(t)
+	api, network := via(w.api)
+	a, stuck := w.open(t, "main-0"), w.openVia(t, "main-1", api)
+	g := mustCreate(t, a, w.grantOf("code", "user", "client"))
+	recent := storage.Recent(stuck.Store)
+	eventually(t, "the grant is known", func() bool { _, err := recent.Grant(t.Context(), "code"); return err == nil })
+	network.hold()
+	g.End(w.now(), storage.EndRevoked)
+	if _, err := a.UpdateGrant(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Mark(t.Context(), storage.MarkToken, "token", w.now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if ended, err := stuck.Grant(t.Context(), "code"); err != nil || !ended.Ended() {
+		t.Errorf("a read that has to be right: %+v, %v", ended, err)
+	}
+	network.fail(unreachable, unreachable) // the connection is gone, and nobody has noticed
+	w.ahead.Store(int64(storage.RecentBound))
+	if _, err := recent.Grant(t.Context(), "code"); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("with an old cache and no API server: %v, want ErrUnavailable", err)
+	}
+	if _, err := recent.Marked(t.Context(), storage.MarkToken, "token"); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("with an old cache and no API server: %v, want ErrUnavailable", err)
+	}
+}
+
+func putConsent(t *testing.T, s storage.Store, user, client string) {
+	t.Helper()
+	if _, err := s.PutConsent(t.Context(), storage.Consent{UserUID: user, ClientUID: client, Scopes: []string{"openid"}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// deleteConsent is what kubectl delete does.
+func (w *world) deleteConsent(t *testing.T, user, clientUID string) {
+	t.Helper()
+	var consents v1alpha1.OAuthConsentList
+	if err := admin.List(t.Context(), &consents, client.InNamespace(w.namespace)); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range consents.Items {
+		if o.Spec.UserUID == user && o.Spec.ClientUID == clientUID {
+			if err := admin.Delete(t.Context(), &o); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("no consent of %s to %s", user, clientUID)
+}
+
+func ended(t *testing.T, s storage.Store, id string) bool {
+	t.Helper()
+	g, err := s.Grant(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.Ended() && g.EndReason != storage.EndConsentWithdrawn {
+		t.Errorf("%s ended for %s", id, g.EndReason)
+	}
+	return g.Ended()
+}
+
+func (w *world) consentedGrant(id, user, client string) storage.Grant {
+	g := w.grantOf(id, user, client)
+	g.Consented = true
+	return g
+}
+
+func TestADeletedConsentEndsTheGrantsOfItsPair(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.open(t, "main-0"), w.open(t, "main-1")
+	putConsent(t, a, "alice", "shop")
+	putConsent(t, a, "alice", "phone")
+	mustCreate(t, a, w.consentedGrant("rests on it", "alice", "shop"))
+	mustCreate(t, b, w.grantOf("by password", "alice", "shop"))
+	mustCreate(t, a, w.consentedGrant("another client", "alice", "phone"))
+	mustCreate(t, a, w.grantOf("another user", "bob", "shop"))
+	began := time.Now()
+	w.deleteConsent(t, "alice", "shop")
+	eventually(t, "the pair's grants end", func() bool { return ended(t, b, "rests on it") && ended(t, a, "by password") })
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("that took %s", took)
+	}
+	if _, err := a.Consent(t.Context(), "alice", "shop"); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("the consent: %v", err)
+	}
+	time.Sleep(time.Second)
+	if ended(t, a, "another client") || ended(t, a, "another user") {
+		t.Error("another pair's grant has ended")
+	}
+	putConsent(t, a, "alice", "shop") // the user agrees again
+	mustCreate(t, b, w.consentedGrant("later", "alice", "shop"))
+	time.Sleep(time.Second)
+	if ended(t, a, "later") || !ended(t, a, "rests on it") {
+		t.Error("a new consent is not a new beginning")
+	}
+}
+
+func TestAConsentThatIsDeletedWhileNoTokenServerRunsEndsItsGrantsWhenOneStarts(t *testing.T) {
+	w := newWorld(t)
+	a := w.open(t, "main-0")
+	putConsent(t, a, "alice", "shop")
+	putConsent(t, a, "alice", "phone")
+	mustCreate(t, a, w.consentedGrant("rests on it", "alice", "shop"))
+	mustCreate(t, a, w.consentedGrant("another client", "alice", "phone"))
+	mustCreate(t, a, w.grantOf("rests on none", "carol", "shop"))
+	a.stop()
+	w.deleteConsent(t, "alice", "shop")
+	b := w.open(t, "main-1")
+	eventually(t, "the grant ends", func() bool { return ended(t, b, "rests on it") })
+	if ended(t, b, "another client") || ended(t, b, "rests on none") {
+		t.Error("a grant has ended whose consent stands, or that needs none")
+	}
+}
+
+// A consent may be withdrawn between the moment that a redemption looks at it and the moment that its grant is created.
+func TestAGrantThatComesAfterItsConsentWentEndsSoon(t *testing.T) {
+	w := newWorld(t)
+	s := w.open(t, "main-0")
+	mustCreate(t, s, w.consentedGrant("too late", "alice", "shop"))
+	eventually(t, "the grant ends", func() bool { return ended(t, s, "too late") })
+}

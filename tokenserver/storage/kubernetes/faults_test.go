@@ -1,0 +1,128 @@
+package kubernetes_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+// A write that may have happened must never be said not to have, and a write that has not happened must not be called unknown without need:
+// the one loses a login, the other costs a read.
+func TestWhatAFailureSaysOfAWrite(t *testing.T) {
+	w := newWorld(t)
+	api, network := via(w.api)
+	s := w.openVia(t, "main-0", api)
+	for _, test := range []struct {
+		name    string
+		fault   fault
+		want    error
+		written bool
+	}{
+		{"the API server is not reached", unreachable, storage.ErrUnavailable, false},
+		{"it has too much to do", fault{status: http.StatusTooManyRequests}, storage.ErrUnavailable, false},
+		{"it does not know us", fault{status: http.StatusUnauthorized}, storage.ErrUnavailable, false},
+		{"it does not serve the kind", fault{status: http.StatusNotFound}, storage.ErrUnavailable, false},
+		{"the connection is cut after the request", lostAnswer, storage.ErrAmbiguous, true},
+		{"the connection is cut within the answer", cutAnswer, storage.ErrAmbiguous, true},
+		{"a proxy gives up waiting", fault{arrives: true, status: http.StatusGatewayTimeout}, storage.ErrAmbiguous, true},
+		{"a proxy cannot reach it", fault{status: http.StatusServiceUnavailable}, storage.ErrAmbiguous, false},
+		{"it fails after the write", fault{arrives: true, status: http.StatusInternalServerError}, storage.ErrAmbiguous, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			id := strings.ReplaceAll(test.name, " ", "-")
+			g := w.grantOf(id, "user", "client-"+id)
+			network.fail(test.fault)
+			if _, err := s.CreateGrant(t.Context(), g); !errors.Is(err, test.want) {
+				t.Errorf("CreateGrant: %v, want %v", err, test.want)
+			} else if strings.Contains(err.Error(), "trouble") {
+				t.Errorf("the error repeats what the answer said: %v", err)
+			}
+			found, err := s.Grant(t.Context(), id)
+			if test.written && (err != nil || found.Attempt != g.Attempt) || !test.written && !errors.Is(err, storage.ErrNotFound) {
+				t.Fatalf("after it: %v, %+v", err, found)
+			}
+			if !test.written {
+				found = mustCreate(t, s, g)
+			}
+			found.Attempt, found.Generation = "another", 2
+			network.fail(test.fault)
+			if _, err = s.UpdateGrant(t.Context(), found); !errors.Is(err, test.want) {
+				t.Errorf("UpdateGrant: %v, want %v", err, test.want)
+			}
+			if found, err = s.Grant(t.Context(), id); err != nil || (found.Attempt == "another") != test.written {
+				t.Errorf("after the update: %v, %+v", err, found)
+			}
+			network.fail(test.fault)
+			if err := s.Mark(t.Context(), storage.MarkToken, id, w.now().Add(time.Hour)); !errors.Is(err, test.want) {
+				t.Errorf("Mark: %v, want %v", err, test.want)
+			}
+			if marked, err := s.Marked(t.Context(), storage.MarkToken, id); err != nil || marked != test.written {
+				t.Errorf("after Mark: %v, %v", marked, err)
+			}
+			consent := storage.Consent{UserUID: "user", ClientUID: "client-" + id, Scopes: []string{"openid"}}
+			network.fail(test.fault)
+			if _, err := s.PutConsent(t.Context(), consent); !errors.Is(err, test.want) {
+				t.Errorf("PutConsent: %v, want %v", err, test.want)
+			}
+			if _, err := s.Consent(t.Context(), "user", "client-"+id); (err == nil) != test.written {
+				t.Errorf("after PutConsent: %v", err)
+			}
+		})
+	}
+}
+
+func TestAFailedReadSaysNothingOfTheRecord(t *testing.T) {
+	w := newWorld(t)
+	api, network := via(w.api)
+	s := w.openVia(t, "main-0", api)
+	mustCreate(t, s, w.grantOf("a", "user", "client"))
+	for name, f := range map[string]fault{
+		"unreachable": unreachable, "cut": lostAnswer, "cut within": cutAnswer,
+		"no such kind": {status: http.StatusNotFound}, "forbidden": {status: http.StatusForbidden}, "fails": {status: http.StatusInternalServerError},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 3 { // as often as a read is tried
+				network.fail(f)
+			}
+			if _, err := s.Grant(t.Context(), "a"); !errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("Grant: %v, want ErrUnavailable", err)
+			}
+			network.clear()
+			network.fail(f, f, f)
+			if _, err := s.Marked(t.Context(), storage.MarkToken, "a"); !errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("Marked: %v, want ErrUnavailable", err)
+			}
+			network.clear()
+			network.fail(f, f, f)
+			if _, err := s.GrantsOf(t.Context(), "user", ""); !errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("GrantsOf: %v, want ErrUnavailable", err)
+			}
+			network.clear()
+		})
+	}
+}
+
+func TestNoCallWaitsForever(t *testing.T) {
+	w := newWorld(t)
+	api, network := via(w.api)
+	s := w.openVia(t, "main-0", api)
+	began := time.Now()
+	network.fail(silence)
+	if _, err := s.CreateGrant(t.Context(), w.grantOf("a", "user", "client")); !errors.Is(err, storage.ErrAmbiguous) {
+		t.Errorf("CreateGrant: %v, want ErrAmbiguous", err)
+	}
+	network.fail(silence)
+	if _, err := s.Grant(t.Context(), "a"); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("Grant: %v, want ErrUnavailable", err)
+	}
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("the two calls took %s", took)
+	}
+	if g, err := s.Grant(t.Context(), "a"); err != nil || g.Attempt != "attempt-a" {
+		t.Errorf("later: %+v, %v", g, err)
+	}
+}

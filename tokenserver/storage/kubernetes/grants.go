@@ -1,0 +1,166 @@
+package kubernetes
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+// pageSize is how many objects are listed at a time.
+const pageSize = 500
+
+// CreateGrant implements storage.Store. The name of the object follows from the grant's id, so the API server lets one creation win.
+func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+	if problem := s.Problem(); problem != "" {
+		return storage.Grant{}, fmt.Errorf("%w: %s", storage.ErrUnavailable, problem)
+	}
+	name := s.grantName(g.ID)
+	if s.dead(name) {
+		return storage.Grant{}, storage.ErrExists
+	}
+	if s.full() {
+		if _, taken := s.grants.get(name); taken {
+			return storage.Grant{}, storage.ErrExists
+		}
+		return storage.Grant{}, storage.ErrFull
+	}
+	g.Version = ""
+	created := &v1alpha1.OAuthGrant{}
+	err := write(ctx, s.in(s.clients.public.Post(), grantResource).Body(s.grantObject(g, s.username(g.UserUID))), created)
+	switch {
+	case errors.Is(err, storage.ErrAmbiguous):
+		s.doubt(name)
+		return storage.Grant{}, err
+	case errors.Is(err, storage.ErrNotFound): // the namespace, or the kind
+		return storage.Grant{}, storage.ErrUnavailable
+	case err != nil:
+		return storage.Grant{}, err
+	}
+	if err := s.settle(ctx, created); err != nil {
+		return storage.Grant{}, err
+	}
+	return grantOf(created), nil
+}
+
+// Grant implements storage.Store.
+func (s *Store) Grant(ctx context.Context, id string) (storage.Grant, error) {
+	name := s.grantName(id)
+	found := &v1alpha1.OAuthGrant{}
+	if err := read(ctx, s.in(s.clients.public.Get(), grantResource).Name(name), found); err != nil {
+		return storage.Grant{}, err
+	}
+	if s.doubted(name) {
+		switch err := s.settle(ctx, found); {
+		case errors.Is(err, storage.ErrExists):
+			return storage.Grant{}, storage.ErrNotFound
+		case err != nil:
+			return storage.Grant{}, fmt.Errorf("%w: the watch has not brought the grant", storage.ErrUnavailable)
+		}
+	}
+	if s.dead(name) {
+		return storage.Grant{}, storage.ErrNotFound
+	}
+	return grantOf(found), nil
+}
+
+// UpdateGrant implements storage.Store.
+func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+	if g.Version == "" {
+		return storage.Grant{}, storage.ErrConflict
+	}
+	name := s.grantName(g.ID)
+	username, ok := s.grants.username(name)
+	if !ok {
+		username = s.username(g.UserUID)
+	}
+	updated := &v1alpha1.OAuthGrant{}
+	if err := write(ctx, s.in(s.clients.public.Put(), grantResource).Name(name).Body(s.grantObject(g, username)), updated); err != nil {
+		return storage.Grant{}, err
+	}
+	s.grants.written(updated)
+	return grantOf(updated), nil
+}
+
+// GrantsOf implements storage.Store.
+func (s *Store) GrantsOf(ctx context.Context, userUID, clientUID string) ([]storage.Grant, error) {
+	labels := v1alpha1.ServerUIDLabel + "=" + s.config.ServerUID + "," + v1alpha1.UserLabel + "=" + s.userHash(userUID)
+	if clientUID != "" {
+		labels += "," + v1alpha1.ClientLabel + "=" + s.clientHash(clientUID)
+	}
+	now := s.config.Now()
+	var found []storage.Grant
+	for next := ""; ; {
+		page := &v1alpha1.OAuthGrantList{}
+		if err := read(ctx, list(s.in(s.clients.public.Get(), grantResource), labels, next), page); err != nil {
+			return nil, listError(err)
+		}
+		for i := range page.Items {
+			if g := grantOf(&page.Items[i]); now.Before(g.ExpiresAt) && g.UserUID == userUID && !s.dead(page.Items[i].Name) {
+				found = append(found, g)
+			}
+		}
+		if next = page.Continue; next == "" {
+			break
+		}
+	}
+	slices.SortFunc(found, byAge)
+	return found, nil
+}
+
+// list asks for a page of the objects with the labels.
+func list(r *rest.Request, labels, next string) *rest.Request {
+	return r.VersionedParams(&metav1.ListOptions{LabelSelector: labels, Limit: pageSize, Continue: next}, metav1.ParameterCodec)
+}
+
+// listError: a list that is not found is a kind that is not served.
+func listError(err error) error {
+	if errors.Is(err, storage.ErrNotFound) {
+		return storage.ErrUnavailable
+	}
+	return err
+}
+
+// end a grant for a reason of the store's own. It is no error if it has ended or is gone.
+func (s *Store) end(ctx context.Context, id, reason string) error {
+	var err error
+	for range maxTries {
+		var g storage.Grant
+		g, err = s.Grant(ctx, id)
+		switch {
+		case errors.Is(err, storage.ErrNotFound):
+			return nil
+		case err != nil:
+			return err
+		case g.Ended():
+			return nil
+		}
+		g.End(s.config.Now(), reason)
+		_, err = s.UpdateGrant(ctx, g)
+		switch {
+		case err == nil:
+			s.Tell(ctx, g)
+			return nil
+		case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrAmbiguous), errors.Is(err, storage.ErrNotFound):
+			continue // look again
+		default:
+			return err
+		}
+	}
+	return err
+}
+
+// maxTries is how often a change is tried again after a conflict.
+const maxTries = 8
+
+func byAge(a, b storage.Grant) int {
+	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
+}

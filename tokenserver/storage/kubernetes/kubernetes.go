@@ -1,0 +1,194 @@
+// Package kubernetes keeps records as objects of the cluster, beside their AuthorizationServer: OAuthGrants and OAuthConsents, which people may
+// read and delete, and Marks.
+//
+//	kubernetes.go  the store, its parts and its life
+//	requests.go    one request: its deadline, and what an error means for what was written
+//	objects.go     records as objects: names, labels, fields
+//	grants.go      the verbs of grants
+//	settle.go      what a new grant has to pass: it was not there before, and the pair's bound
+//	consents.go    the verbs of consents
+//	marks.go       the verbs of marks
+//	watch.go       three watches, how far each has come, and how fresh they are
+//	cache.go       what the watches brought
+//	chores.go      what a deletion by hand leads to: grants end with their consent, and what was deleted stays dead
+//	sweep.go       expiry, and the event near the bound
+//	lease.go       which replica sweeps
+//
+// What must be right is read from the API server: a record before it is changed, a mark before it is believed to be missing. The API server
+// decides every race, by names and resource versions. The watches serve what may be a moment behind (Recent), the bounds, and the sweep; and
+// they are the memory of what was deleted. A grant that is deleted while its code could still be redeemed must not come to life again: the
+// watch of a replica brings the deletion before it brings anything that was created later under the same name, so a creation is believed only
+// when the watch has brought it. For replicas that start later, a Mark keeps the deletion in mind.
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/rest"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+// Config says whose records these are. All fields are needed, but for Username, ClientID and Changed.
+type Config struct {
+	// Namespace, ServerName and ServerUID are those of the AuthorizationServer.
+	Namespace  string
+	ServerName string
+	ServerUID  string
+	// ReplicaName tells this process from the others of the server.
+	ReplicaName string
+	// Username and ClientID say who has a UID now, for the people who look at the objects; empty if that is not known.
+	Username func(userUID string) string
+	ClientID func(clientUID string) string
+
+	// Changed is told when what Problem says may have changed.
+	Changed func()
+
+	Now     func() time.Time
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Store is a storage.Store. It serves once Run has read what there is.
+type Store struct {
+	storage.Endings
+
+	config  Config
+	clients clients
+
+	grants   *grantCache
+	consents *consentCache
+	marks    *markCache
+	chores   *chores
+
+	confirmed atomic.Int64 // when it was last known that the watches work, in Unix nanoseconds
+	leads     atomic.Bool  // this replica sweeps
+	sweeping  sync.Mutex
+	readAll   time.Time // when the sweep last read all objects; guarded by sweeping, as is the next
+	warned    time.Time // when the event near the bound was last written
+
+	mu        sync.Mutex
+	maxPair   int
+	maxLive   int
+	uncertain map[string]time.Time // names of grants whose creation is not settled, and since when
+}
+
+var _ storage.Store = (*Store)(nil)
+
+// New prepares the store. It does not talk to the API server yet.
+func New(api *rest.Config, config Config) (*Store, error) {
+	if config.Namespace == "" || config.ServerName == "" || config.ServerUID == "" || config.ReplicaName == "" {
+		return nil, errors.New("the server or the replica is not named")
+	}
+	clients, err := newClients(api)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		config: config, clients: clients,
+		maxPair: storage.MaxGrantsOfPair, maxLive: storage.MaxGrants, uncertain: map[string]time.Time{},
+	}
+	s.chores = newChores()
+	s.grants = &grantCache{progress: newProgress(), store: s}
+	s.consents = &consentCache{progress: newProgress(), store: s}
+	s.marks = &markCache{progress: newProgress(), store: s}
+	if err := s.register(config.Metrics); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Store) register(metrics prometheus.Registerer) error {
+	live := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "oauth_operator", Subsystem: "tokenserver", Name: "live_grants",
+		Help: "Grants of the server that have neither ended nor expired. At 100000 no more can begin. Every replica tells the same number.",
+	}, func() float64 { return float64(s.grants.live(s.config.Now())) })
+	if err := metrics.Register(live); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	return nil
+}
+
+// Run watches the records, and does what follows from their deletion by hand, until ctx ends.
+func (s *Store) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	for _, r := range s.reflectors() {
+		running.Go(func() { r.RunWithContext(ctx) })
+	}
+	running.Go(func() { s.confirm(ctx) })
+	running.Go(func() { s.doChores(ctx) })
+	running.Wait()
+}
+
+// Problem says what keeps the store from being used; empty if nothing does.
+func (s *Store) Problem() string {
+	if !s.synced() {
+		return "the grants, consents and marks have not been read yet"
+	}
+	return ""
+}
+
+// listed follows the first list of each kind of record, and those after the watch was broken.
+func (s *Store) listed() {
+	if !s.synced() {
+		return
+	}
+	if s.config.Changed != nil {
+		s.config.Changed()
+	}
+	s.checkConsents()
+}
+
+// Bound replaces the bounds on live grants of a pair and of the server.
+func (s *Store) Bound(ofPair, ofServer int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.maxPair, s.maxLive = ofPair, ofServer
+}
+
+func (s *Store) bounds() (ofPair, ofServer int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.maxPair, s.maxLive
+}
+
+// Recent gives reads from what the watches brought, as storage.Recent wants them. While a watch is broken, the API server is asked; if it cannot
+// be reached either, what the watches brought last is good for as long as storage.RecentBound.
+func (s *Store) Recent() storage.Reader { return recent{s} }
+
+type recent struct{ *Store }
+
+// Grant is found in the cache or at the API server: one that another replica has just created is not in the cache yet.
+func (r recent) Grant(ctx context.Context, id string) (storage.Grant, error) {
+	cached, ok := r.grants.get(r.grantName(id))
+	if ok && (cached.Ended() || r.fresh()) {
+		return cached, nil
+	}
+	g, err := r.Store.Grant(ctx, id)
+	if errors.Is(err, storage.ErrUnavailable) && ok && r.recent() {
+		return cached, nil
+	}
+	return g, err
+}
+
+// Marked finds a mark in the cache. That it is not there means no while the watch is known to work.
+func (r recent) Marked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
+	if r.marks.has(r.markName(kind, id), r.config.Now()) {
+		return true, nil
+	}
+	if r.fresh() {
+		return false, nil
+	}
+	marked, err := r.Store.Marked(ctx, kind, id)
+	if errors.Is(err, storage.ErrUnavailable) && r.recent() {
+		return false, nil
+	}
+	return marked, err
+}

@@ -1,0 +1,306 @@
+package kubernetes_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/workload"
+	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
+	"github.com/oauth-operator/oauth-operator/hack/local/operator"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/kubernetes"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
+)
+
+var (
+	// plane is the control plane that all tests share, with the kinds and the RBAC of config.
+	plane *controlplane.ControlPlane
+	// admin is a person with kubectl.
+	admin  client.Client
+	serial atomic.Int64
+)
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (int, error) {
+	ctx := context.Background()
+	var err error
+	if plane, err = controlplane.Start(ctx, controlplane.Options{NoFsync: true, Log: os.Stderr}); err != nil {
+		return 1, err
+	}
+	defer plane.Stop()
+	if err := operator.Install(ctx, plane); err != nil {
+		return 1, err
+	}
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme), served.AddToScheme(scheme)); err != nil {
+		return 1, err
+	}
+	if admin, err = client.New(plane.AdminConfig(), client.Options{Scheme: scheme}); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+// world is an AuthorizationServer of a test's own, with the ServiceAccount and the rights that its token server has.
+type world struct {
+	namespace, serverUID string
+	api                  *rest.Config
+	ahead                atomic.Int64 // how far the clock is ahead, in nanoseconds
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{namespace: fmt.Sprintf("identity-%d", serial.Add(1))}
+	server := &v1alpha1.AuthorizationServer{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "main"},
+		Spec:       v1alpha1.AuthorizationServerSpec{Issuer: "https://auth.example.com"},
+	}
+	w.create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}})
+	w.create(t, server)
+	w.create(t, workload.ServiceAccount(server))
+	w.create(t, workload.RoleBinding(server))
+	w.serverUID = string(server.UID)
+	var err error
+	if w.api, err = plane.ConfigFor(t.Context(), w.namespace, workload.ServiceAccountName(server.Name)); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w *world) create(t *testing.T, o client.Object) {
+	t.Helper()
+	if err := admin.Create(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
+
+// replica is a store of one process.
+type replica struct {
+	*kubernetes.Store
+	metrics *prometheus.Registry
+	stop    func()
+}
+
+func (w *world) open(t *testing.T, name string) *replica {
+	t.Helper()
+	return w.openVia(t, name, w.api)
+}
+
+// openVia opens a store that reaches the API server in a way of its own, and waits until it can be used.
+func (w *world) openVia(t *testing.T, name string, api *rest.Config) *replica {
+	t.Helper()
+	r := &replica{metrics: prometheus.NewRegistry()}
+	var err error
+	r.Store, err = kubernetes.New(api, kubernetes.Config{
+		Namespace: w.namespace, ServerName: "main", ServerUID: w.serverUID, ReplicaName: name,
+		Username: func(uid string) string { return "name-of-" + uid }, ClientID: func(uid string) string { return "id-of-" + uid },
+		Now: w.now, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Metrics: r.metrics,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var running sync.WaitGroup
+	running.Go(func() { r.Run(ctx) })
+	r.stop = func() { cancel(); running.Wait() }
+	t.Cleanup(r.stop)
+	eventually(t, "the store can be used", func() bool { return r.Problem() == "" })
+	return r
+}
+
+func eventually(t *testing.T, sentence string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 30 seconds: %s", sentence)
+		}
+	}
+}
+
+func (w *world) grants(t *testing.T) []v1alpha1.OAuthGrant {
+	t.Helper()
+	var found v1alpha1.OAuthGrantList
+	if err := admin.List(t.Context(), &found, client.InNamespace(w.namespace)); err != nil {
+		t.Fatal(err)
+	}
+	return found.Items
+}
+
+func (w *world) marks(t *testing.T) []served.Mark {
+	t.Helper()
+	var found served.MarkList
+	if err := admin.List(t.Context(), &found, client.InNamespace(w.namespace)); err != nil {
+		t.Fatal(err)
+	}
+	return found.Items
+}
+
+// deleteGrant is what kubectl delete does to the grant of an id.
+func (w *world) deleteGrant(t *testing.T, id string) {
+	t.Helper()
+	for _, o := range w.grants(t) {
+		if o.Spec.ID == id {
+			if err := admin.Delete(t.Context(), &o); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("there is no grant %s", id)
+}
+
+// grantOf is a live grant, as package grant makes it when a code is redeemed.
+func (w *world) grantOf(id, user, client string) storage.Grant {
+	now := w.now()
+	return storage.Grant{
+		ID: id, Incarnation: "incarnation-" + id, Attempt: "attempt-" + id,
+		UserUID: user, Subject: "subject", UserEpoch: "epoch", ClientUID: client, ClientID: "shop.web",
+		Scopes: []string{"openid"}, Generation: 1, AdvancedAt: now, SealKID: "seal-1", CreatedAt: now, LastUsed: now,
+		RefreshUntil: now.Add(2 * time.Hour), ExpiresAt: now.Add(3 * time.Hour),
+	}
+}
+
+func mustCreate(t *testing.T, s storage.Store, g storage.Grant) storage.Grant {
+	t.Helper()
+	created, err := s.CreateGrant(t.Context(), g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return created
+}
+
+func TestTheKubernetesStoreIsAStore(t *testing.T) {
+	storagetest.Run(t, func(t *testing.T) storage.Store { return newWorld(t).open(t, "main-0") })
+}
+
+func TestObjectsHoldNoMoreThanTheRecordAndTheirNamesAndLabelsSayNothing(t *testing.T) {
+	w := newWorld(t)
+	s := w.open(t, "main-0")
+	g := w.grantOf("the-id", "the-user", "the-client")
+	g.SessionHash = "the-session"
+	mustCreate(t, s, g)
+	if _, err := s.PutConsent(t.Context(), storage.Consent{UserUID: "the-user", ClientUID: "the-client", Scopes: []string{"openid"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Mark(t.Context(), storage.MarkSession, "the-session", w.now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	var consents v1alpha1.OAuthConsentList
+	if err := admin.List(t.Context(), &consents, client.InNamespace(w.namespace)); err != nil {
+		t.Fatal(err)
+	}
+	objects := []client.Object{&w.grants(t)[0], &consents.Items[0], &w.marks(t)[0]}
+	for _, o := range objects {
+		owners := o.GetOwnerReferences()
+		if len(owners) != 1 || string(owners[0].UID) != w.serverUID {
+			t.Errorf("%s does not go with its server: %v", o.GetName(), owners)
+		}
+		shown := o.GetName()
+		for key, value := range o.GetLabels() {
+			if value != w.serverUID {
+				shown += " " + key + "=" + value
+			}
+		}
+		for _, said := range []string{"the-", "alice", "shop", "subject", "openid"} {
+			if strings.Contains(shown, said) {
+				t.Errorf("name and labels tell %q: %s", said, shown)
+			}
+		}
+		if len(o.GetAnnotations()) > 0 {
+			t.Errorf("%s has annotations", o.GetName())
+		}
+	}
+	if spec := w.grants(t)[0].Spec; spec.Username != "name-of-the-user" || spec.ServerRef.Name != "main" {
+		t.Errorf("people cannot read whose grant it is: %+v", spec)
+	}
+	if spec := consents.Items[0].Spec; spec.Username != "name-of-the-user" || spec.ClientID != "id-of-the-client" {
+		t.Errorf("people cannot read whose consent it is: %+v", spec)
+	}
+	other := newWorld(t)
+	mustCreate(t, other.open(t, "main-0"), g)
+	if a, b := w.grants(t)[0], other.grants(t)[0]; a.Name == b.Name || a.Labels[v1alpha1.UserLabel] == b.Labels[v1alpha1.UserLabel] {
+		t.Error("two servers name and label the same user alike")
+	}
+}
+
+func TestAnEventAndAMetricTellThatTheBoundIsNear(t *testing.T) {
+	w := newWorld(t)
+	s := w.open(t, "main-0")
+	s.Bound(20, 10)
+	tell := func() (events int, live float64) {
+		t.Helper()
+		if _, err := s.Sweep(t.Context(), w.now()); err != nil {
+			t.Fatal(err)
+		}
+		var list eventsv1.EventList
+		if err := admin.List(t.Context(), &list, client.InNamespace(w.namespace)); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range list.Items {
+			if e.Reason == "GrantsNearBound" && e.Regarding.Name == "main" && e.Type == corev1.EventTypeWarning {
+				events++
+			}
+		}
+		families, err := s.metrics.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "oauth_operator_tokenserver_live_grants" {
+				return events, f.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+		t.Fatal("there is no metric")
+		return 0, 0
+	}
+	for i := range 8 {
+		mustCreate(t, s, w.grantOf(fmt.Sprint(i), fmt.Sprint("user-", i), "client"))
+	}
+	if events, live := tell(); events != 0 || live != 8 {
+		t.Errorf("with 8 of 10 grants there are %d events, and the metric says %v", events, live)
+	}
+	mustCreate(t, s, w.grantOf("8", "user-8", "client"))
+	for range 2 {
+		if events, live := tell(); events != 1 || live != 9 {
+			t.Errorf("with 9 of 10 grants there are %d events, and the metric says %v", events, live)
+		}
+	}
+	mustCreate(t, s, w.grantOf("9", "user-9", "client"))
+	if _, err := s.CreateGrant(t.Context(), w.grantOf("10", "user-10", "client")); !errors.Is(err, storage.ErrFull) {
+		t.Errorf("beyond the bound: %v, want ErrFull", err)
+	}
+	if _, err := s.CreateGrant(t.Context(), w.grantOf("9", "user-9", "client")); !errors.Is(err, storage.ErrExists) {
+		t.Errorf("what exists, at the bound: %v, want ErrExists", err)
+	}
+	w.ahead.Store(int64(4 * time.Hour))
+	mustCreate(t, s, w.grantOf("11", "user-11", "client"))
+}

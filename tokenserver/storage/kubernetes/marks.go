@@ -1,0 +1,74 @@
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+// markGrant is a mark of the store's own: the grant of this name was deleted while its code could still be redeemed.
+const markGrant storage.MarkKind = "grant"
+
+// Mark implements storage.Store. Of two times the later one counts.
+func (s *Store) Mark(ctx context.Context, kind storage.MarkKind, id string, until time.Time) error {
+	name := s.markName(kind, id)
+	if s.marks.has(name, until.Add(-time.Nanosecond)) {
+		return nil // marked until then, or longer
+	}
+	for range maxTries {
+		err := s.mark(ctx, name, kind, until)
+		if !errors.Is(err, storage.ErrConflict) {
+			return err
+		}
+	}
+	return storage.ErrUnavailable // others write the same mark, and none of these writes happened
+}
+
+// mark tries once. ErrConflict: another request was faster.
+func (s *Store) mark(ctx context.Context, name string, kind storage.MarkKind, until time.Time) error {
+	o, stored := s.markObject(name, kind, until), &servedv1alpha1.Mark{}
+	err := write(ctx, s.in(s.clients.internal.Post(), markResource).Body(o), stored)
+	if errors.Is(err, storage.ErrExists) {
+		found := &servedv1alpha1.Mark{}
+		err = read(ctx, s.in(s.clients.internal.Get(), markResource).Name(name), found)
+		switch {
+		case errors.Is(err, storage.ErrNotFound): // it expired and was swept just now
+			return storage.ErrConflict
+		case err != nil:
+			return err
+		case !found.Spec.ExpiresAt.Time.Before(until.Truncate(time.Microsecond)):
+			return nil
+		}
+		o.ResourceVersion = found.ResourceVersion
+		err = write(ctx, s.in(s.clients.internal.Put(), markResource).Name(name).Body(o), stored)
+		if errors.Is(err, storage.ErrNotFound) {
+			return storage.ErrConflict
+		}
+	} else if errors.Is(err, storage.ErrNotFound) { // the namespace, or the kind
+		return storage.ErrUnavailable
+	}
+	if err == nil {
+		s.marks.written(stored)
+	}
+	return err
+}
+
+// Marked implements storage.Store.
+func (s *Store) Marked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
+	name, now := s.markName(kind, id), s.config.Now()
+	if s.marks.has(name, now) {
+		return true, nil
+	}
+	found := &servedv1alpha1.Mark{}
+	err := read(ctx, s.in(s.clients.internal.Get(), markResource).Name(name), found)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return now.Before(found.Spec.ExpiresAt.Time), nil
+}

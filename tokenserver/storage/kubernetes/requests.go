@@ -1,0 +1,167 @@
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+
+	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+// callTimeout bounds one request.
+const callTimeout = 5 * time.Second
+
+// Resources, as in URLs.
+const (
+	grantResource   = "oauthgrants"
+	consentResource = "oauthconsents"
+	markResource    = "marks"
+	leaseResource   = "leases"
+	eventResource   = "events"
+)
+
+// clients of the API groups. They share their connections.
+type clients struct{ public, internal, leases, events rest.Interface }
+
+func newClients(api *rest.Config) (clients, error) {
+	// What this program sends is bounded by what it does, and by the API server; a limit on this side would only make logins wait.
+	api = rest.CopyConfig(api)
+	api.QPS = -1
+	transport, err := rest.HTTPClientFor(api)
+	if err != nil {
+		return clients{}, fmt.Errorf("make a client of the API server: %w", err)
+	}
+	var c clients
+	for _, group := range []struct {
+		client  *rest.Interface
+		version schema.GroupVersion
+		add     func(*runtime.Scheme) error
+	}{
+		{&c.public, v1alpha1.GroupVersion, v1alpha1.AddToScheme},
+		{&c.internal, servedv1alpha1.GroupVersion, servedv1alpha1.AddToScheme},
+		{&c.leases, coordinationv1.SchemeGroupVersion, coordinationv1.AddToScheme},
+		{&c.events, eventsv1.SchemeGroupVersion, eventsv1.AddToScheme},
+	} {
+		if *group.client, err = restClient(api, transport, group.version, group.add); err != nil {
+			return clients{}, err
+		}
+	}
+	return c, nil
+}
+
+func restClient(api *rest.Config, transport *http.Client, version schema.GroupVersion, add func(*runtime.Scheme) error) (rest.Interface, error) {
+	scheme := runtime.NewScheme()
+	if err := add(scheme); err != nil {
+		return nil, fmt.Errorf("register kinds: %w", err)
+	}
+	config := rest.CopyConfig(api)
+	config.GroupVersion = &version
+	config.APIPath = "/apis"
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	config.ContentType = runtime.ContentTypeJSON
+	client, err := rest.RESTClientForConfigAndClient(config, transport)
+	if err != nil {
+		return nil, fmt.Errorf("make a client of the API server: %w", err)
+	}
+	return client, nil
+}
+
+// in this namespace, a request for a resource.
+func (s *Store) in(r *rest.Request, resource string) *rest.Request {
+	return r.Namespace(s.config.Namespace).Resource(resource)
+}
+
+// write sends a request that changes something, once, and reads the object that the API server answers. The error is ErrExists, ErrConflict or
+// ErrNotFound if the API server says so, ErrUnavailable if nothing was written, and ErrAmbiguous if that is not known.
+func write(ctx context.Context, r *rest.Request, into runtime.Object) error {
+	if ctx.Err() != nil {
+		return storage.ErrUnavailable
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
+	result := r.MaxRetries(0).Do(ctx)
+	err := result.Error()
+	if err == nil && into != nil {
+		if err = result.Into(into); err != nil {
+			return fmt.Errorf("%w: the answer cannot be read", storage.ErrAmbiguous)
+		}
+	}
+	return outcome(err, connected.Load())
+}
+
+// outcome of a write. An answer of 5xx may come from anywhere on the way, after the write or before it. The text of an answer is not passed on,
+// for it may quote what was sent.
+func outcome(err error, connected bool) error {
+	var status apierrors.APIStatus
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &status) && !connected:
+		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+	case !errors.As(err, &status):
+		return fmt.Errorf("%w: %w", storage.ErrAmbiguous, err)
+	case apierrors.IsAlreadyExists(err):
+		return storage.ErrExists
+	case apierrors.IsConflict(err):
+		return storage.ErrConflict
+	case noSuchObject(status.Status()):
+		return storage.ErrNotFound
+	case status.Status().Code >= http.StatusInternalServerError:
+		return answered(storage.ErrAmbiguous, status.Status())
+	default:
+		return answered(storage.ErrUnavailable, status.Status())
+	}
+}
+
+// read sends a request that changes nothing. The error is ErrNotFound or ErrUnavailable.
+func read(ctx context.Context, r *rest.Request, into runtime.Object) error {
+	if ctx.Err() != nil {
+		return storage.ErrUnavailable
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := r.MaxRetries(1).Do(ctx).Into(into)
+	var status apierrors.APIStatus
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &status):
+		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+	case noSuchObject(status.Status()):
+		return storage.ErrNotFound
+	default:
+		return answered(storage.ErrUnavailable, status.Status())
+	}
+}
+
+// noSuchObject tells an object that is not there from a kind that is not served, which says nothing about the object.
+func noSuchObject(s metav1.Status) bool {
+	if s.Reason != metav1.StatusReasonNotFound {
+		return false
+	}
+	return s.Details == nil || !slices.ContainsFunc(s.Details.Causes, func(c metav1.StatusCause) bool {
+		return c.Type == metav1.CauseTypeUnexpectedServerResponse
+	})
+}
+
+func answered(err error, s metav1.Status) error {
+	return fmt.Errorf("%w: the API server answered %d %s", err, s.Code, s.Reason)
+}

@@ -1,0 +1,190 @@
+package storagetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+// everyFieldIsTested holds fullGrant to its word, so that a field that a backend forgets is found.
+func everyFieldIsTested(t *testing.T, s storage.Store) {
+	g := fullGrant(t, s)
+	create(t, s, g)
+	g.End(time.Now().Truncate(time.Second), storage.EndRevoked)
+	value := reflect.ValueOf(g)
+	for i := range value.NumField() {
+		if name := value.Type().Field(i).Name; name != "Version" && value.Field(i).IsZero() {
+			t.Errorf("fullGrant does not set %s", name)
+		}
+	}
+	stored := read1(t, s, "a")
+	g.Version = stored.Version
+	updated, err := s.UpdateGrant(t.Context(), g)
+	if err != nil {
+		t.Fatalf("UpdateGrant: %v", err)
+	}
+	same(t, updated, g)
+	same(t, read1(t, s, "a"), g)
+	if again := read1(t, s, "a"); again.Version != updated.Version {
+		t.Errorf("the version is %q, and the update gave %q", again.Version, updated.Version)
+	}
+}
+
+func longValuesAreKept(t *testing.T, s storage.Store) {
+	g := newGrant("long")
+	g.Nonce = strings.Repeat("é", 256)
+	g.RedirectURI = "https://shop.example.com/" + strings.Repeat("a", 2000)
+	g.ClaimsRequest = `{"userinfo":{"` + strings.Repeat("claim", 200) + `":{"value":"a \"quoted\" \\ ' $1 % 値"}}}`
+	g.Subject, g.Resources = "'; DROP TABLE grants; --", nil
+	for i := range 64 {
+		g.Scopes = append(g.Scopes, fmt.Sprintf("orders:%s%d", strings.Repeat("s", 100), i))
+	}
+	create(t, s, g)
+	same(t, read1(t, s, "long"), g)
+}
+
+func takenIDEndsNothing(t *testing.T, s storage.Store) {
+	fill(t, s)
+	if _, err := s.CreateGrant(t.Context(), newGrant("g7")); !errors.Is(err, storage.ErrExists) {
+		t.Errorf("creating an id again: %v, want ErrExists", err)
+	}
+	for i := range storage.MaxGrantsOfPair {
+		if id := fmt.Sprint("g", i); read1(t, s, id).Ended() {
+			t.Errorf("%s has ended, although nothing was created", id)
+		}
+	}
+}
+
+func parallelCreatesOfAPair(t *testing.T, s storage.Store) {
+	won, errs := parallel(func(i int) error {
+		_, err := s.CreateGrant(t.Context(), newGrant(fmt.Sprint("g", i)))
+		return err
+	})
+	if won != 50 {
+		t.Fatalf("%d of 50 were created: %v", won, errs)
+	}
+	grants, err := s.GrantsOf(t.Context(), "user-uid", "client-uid")
+	if err != nil {
+		t.Fatalf("GrantsOf: %v", err)
+	}
+	live := 0
+	for _, g := range grants {
+		if g.Live(time.Now()) {
+			live++
+		}
+	}
+	if len(grants) != 50 || live > storage.MaxGrantsOfPair || live == 0 {
+		t.Errorf("of %d grants %d are live, want at most %d of 50", len(grants), live, storage.MaxGrantsOfPair)
+	}
+}
+
+func endedAreListed(t *testing.T, s storage.Store) {
+	g := create(t, s, newGrant("a"))
+	g.End(time.Now(), storage.EndRevoked)
+	if _, err := s.UpdateGrant(t.Context(), g); err != nil {
+		t.Fatalf("UpdateGrant: %v", err)
+	}
+	grants, err := s.GrantsOf(t.Context(), g.UserUID, g.ClientUID)
+	if err != nil || len(grants) != 1 || !grants[0].Ended() {
+		t.Errorf("listed are %+v, %v; want the one that has ended", grants, err)
+	}
+}
+
+func oldVersionsStayOld(t *testing.T, s storage.Store) {
+	g := create(t, s, newGrant("a"))
+	g.ExpiresAt = time.Now().Add(-time.Second)
+	g, err := s.UpdateGrant(t.Context(), g)
+	if err != nil {
+		t.Fatalf("UpdateGrant: %v", err)
+	}
+	if _, err := s.Sweep(t.Context(), time.Now()); err != nil {
+		t.Fatalf("Sweep: %v", err)
+	}
+	if _, err := s.UpdateGrant(t.Context(), g); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("updating what was swept: %v, want ErrNotFound", err)
+	}
+
+	first := put(t, s, newConsent())
+	if err := s.DeleteConsent(t.Context(), "u", "c"); err != nil {
+		t.Fatalf("DeleteConsent: %v", err)
+	}
+	put(t, s, newConsent())
+	if _, err := s.PutConsent(t.Context(), first); !errors.Is(err, storage.ErrConflict) {
+		t.Errorf("replacing a consent by who read the one that was deleted: %v, want ErrConflict", err)
+	}
+}
+
+func consentsAreApart(t *testing.T, s storage.Store) {
+	put(t, s, newConsent())
+	other := newConsent()
+	other.ClientUID, other.Scopes = "another", nil
+	put(t, s, other)
+	if err := s.DeleteConsent(t.Context(), "u", "c"); err != nil {
+		t.Fatalf("DeleteConsent: %v", err)
+	}
+	got, err := s.Consent(t.Context(), "u", "another")
+	if err != nil || len(got.Scopes) != 0 {
+		t.Errorf("the consent to another client is %+v, %v", got, err)
+	}
+}
+
+func parallelConsents(t *testing.T, s storage.Store) {
+	won, errs := parallel(func(int) error {
+		_, err := s.PutConsent(t.Context(), newConsent())
+		return err
+	})
+	onlyOne(t, won, errs, storage.ErrExists)
+	stored, err := s.Consent(t.Context(), "u", "c")
+	if err != nil {
+		t.Fatalf("Consent: %v", err)
+	}
+	won, errs = parallel(func(i int) error {
+		c := stored
+		c.Scopes = []string{fmt.Sprint(i)}
+		_, err := s.PutConsent(t.Context(), c)
+		return err
+	})
+	onlyOne(t, won, errs, storage.ErrConflict)
+}
+
+func parallelMarks(t *testing.T, s storage.Store) {
+	until := time.Now().Add(time.Hour)
+	won, errs := parallel(func(i int) error {
+		return s.Mark(t.Context(), storage.MarkSession, "a", until.Add(time.Duration(i)*time.Second))
+	})
+	if won != 50 {
+		t.Errorf("%d of 50 set the mark: %v", won, errs)
+	}
+	checkMark(t, s, storage.MarkSession, "a", true)
+}
+
+// withoutTime: what cannot be begun was not done.
+func withoutTime(t *testing.T, s storage.Store) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, call := range map[string]func() error{
+		"CreateGrant":   func() error { _, err := s.CreateGrant(ctx, newGrant("a")); return err },
+		"Grant":         func() error { _, err := s.Grant(ctx, "a"); return err },
+		"UpdateGrant":   func() error { _, err := s.UpdateGrant(ctx, storage.Grant{ID: "a", Version: "1"}); return err },
+		"GrantsOf":      func() error { _, err := s.GrantsOf(ctx, "u", ""); return err },
+		"Consent":       func() error { _, err := s.Consent(ctx, "u", "c"); return err },
+		"PutConsent":    func() error { _, err := s.PutConsent(ctx, newConsent()); return err },
+		"DeleteConsent": func() error { return s.DeleteConsent(ctx, "u", "c") },
+		"Mark":          func() error { return s.Mark(ctx, storage.MarkToken, "a", time.Now().Add(time.Hour)) },
+		"Marked":        func() error { _, err := s.Marked(ctx, storage.MarkToken, "a"); return err },
+	} {
+		if err := call(); !errors.Is(err, storage.ErrUnavailable) && !errors.Is(err, storage.ErrAmbiguous) {
+			t.Errorf("%s: %v, want ErrUnavailable", name, err)
+		}
+	}
+	if _, err := s.Grant(t.Context(), "a"); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("the grant was created: %v", err)
+	}
+	checkMark(t, s, storage.MarkToken, "a", false)
+}
