@@ -25,6 +25,8 @@ type Command struct {
 	Dir    string   // default: the parent's
 	Env    []string // added to the parent's environment
 	Output io.Writer
+	// Credential of whom the program runs as; nil: as the parent does. Only root may name another.
+	Credential *syscall.Credential
 }
 
 // Process is a child that has been started. All methods may be called from any goroutine, at any time.
@@ -41,6 +43,7 @@ func Start(c Command) (*Process, error) {
 	cmd.Env = append(os.Environ(), c.Env...)
 	cmd.Stdout, cmd.Stderr = c.Output, c.Output
 	cmd.SysProcAttr = attributes()
+	cmd.SysProcAttr.Credential = c.Credential
 	cmd.WaitDelay = 2 * time.Second // a grandchild that keeps the output open does not hold us up
 
 	if err := startOnLastingThread(cmd); err != nil {

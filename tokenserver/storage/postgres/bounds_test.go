@@ -1,0 +1,195 @@
+//go:build postgres
+
+package postgres_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres/postgrestest"
+)
+
+func TestReplicasThatCreateAtOnceKeepTheBoundOfAPair(t *testing.T) {
+	database := shared.NewDatabase(t)
+	dsn := shared.DSN(database)
+	replicas := []*opened{open(t, dsn), open(t, dsn), open(t, dsn)}
+	// Between looking at what there is and committing, there is time for all the others.
+	shared.Exec(t, database, `CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END';
+		CREATE TRIGGER linger BEFORE INSERT ON oauth_grants FOR EACH ROW EXECUTE FUNCTION linger()`)
+	const creators = storage.MaxGrantsOfPair + 7
+	var all sync.WaitGroup
+	for i := range creators {
+		all.Go(func() {
+			g := newGrant(fmt.Sprint("g", i))
+			if _, err := replicas[i%3].CreateGrant(t.Context(), g); err != nil {
+				t.Errorf("CreateGrant: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	grants, err := replicas[0].GrantsOf(t.Context(), "user-uid", "client-uid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := 0
+	for _, g := range grants {
+		if g.Live(time.Now()) {
+			live++
+		} else if g.EndReason != storage.EndBound {
+			t.Errorf("%s has ended for %s", g.ID, g.EndReason)
+		}
+	}
+	if len(grants) != creators || live != storage.MaxGrantsOfPair {
+		t.Errorf("of %d grants %d are live, want %d of %d", len(grants), live, storage.MaxGrantsOfPair, creators)
+	}
+}
+
+func TestAnIDThatIsTakenEndsNothing(t *testing.T) {
+	s := open(t, shared.DSN(shared.NewDatabase(t)))
+	for i := range storage.MaxGrantsOfPair {
+		create(t, s, newGrant(fmt.Sprint("g", i)))
+	}
+	if _, err := s.CreateGrant(t.Context(), newGrant("g7")); !errors.Is(err, storage.ErrExists) {
+		t.Fatalf("creating it again: %v, want ErrExists", err)
+	}
+	for i := range storage.MaxGrantsOfPair {
+		if g := read(t, s, fmt.Sprint("g", i)); g.Ended() {
+			t.Errorf("%s has ended", g.ID)
+		}
+	}
+}
+
+// ofOthers gives each grant a user of its own, so that only the server's bound counts.
+func ofOthers(i int) storage.Grant {
+	g := newGrant(fmt.Sprint("g", i))
+	g.UserUID = fmt.Sprint("user-", i)
+	return g
+}
+
+func TestAtTheBoundOfTheServerNothingIsCreatedAndReplaysAreStillSeen(t *testing.T) {
+	s := open(t, shared.DSN(shared.NewDatabase(t)))
+	s.Bound(20, 5)
+	for i := range 5 {
+		create(t, s, ofOthers(i))
+	}
+	if _, err := s.CreateGrant(t.Context(), ofOthers(5)); !errors.Is(err, storage.ErrFull) {
+		t.Fatalf("beyond the bound: %v, want ErrFull", err)
+	}
+	if _, err := s.CreateGrant(t.Context(), ofOthers(3)); !errors.Is(err, storage.ErrExists) {
+		t.Errorf("an id that is taken, at the bound: %v, want ErrExists", err)
+	}
+	ended := read(t, s, "g2")
+	ended.End(time.Now(), storage.EndRevoked)
+	if _, err := s.UpdateGrant(t.Context(), ended); err != nil {
+		t.Fatal(err)
+	}
+	create(t, s, ofOthers(5))
+	if _, err := s.CreateGrant(t.Context(), ofOthers(6)); !errors.Is(err, storage.ErrFull) {
+		t.Errorf("beyond the bound again: %v, want ErrFull", err)
+	}
+}
+
+func TestAtTheBoundOfTheServerRoomIsFoundWhenGrantsExpire(t *testing.T) {
+	var mu sync.Mutex
+	now := time.Now()
+	s := open(t, shared.DSN(shared.NewDatabase(t)), func(o *postgres.Options) {
+		o.Now = func() time.Time {
+			mu.Lock()
+			defer mu.Unlock()
+			return now
+		}
+	})
+	s.Bound(20, 1)
+	create(t, s, ofOthers(0))
+	if _, err := s.CreateGrant(t.Context(), ofOthers(1)); !errors.Is(err, storage.ErrFull) {
+		t.Fatalf("beyond the bound: %v, want ErrFull", err)
+	}
+	mu.Lock()
+	now = now.Add(2 * time.Hour)
+	mu.Unlock()
+	later := ofOthers(1)
+	later.ExpiresAt = now.Add(time.Hour)
+	create(t, s, later)
+}
+
+func TestReplicasTogetherExceedTheBoundOfTheServerByLittle(t *testing.T) {
+	const limit, replicas = 200, 4
+	database := shared.NewDatabase(t)
+	var all sync.WaitGroup
+	for replica := range replicas {
+		s := open(t, shared.DSN(database))
+		s.Bound(20, limit)
+		all.Go(func() {
+			for i := range limit {
+				_, err := s.CreateGrant(t.Context(), ofOthers(1000*replica+i))
+				if err != nil && !errors.Is(err, storage.ErrFull) {
+					t.Errorf("CreateGrant: %v", err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	// Each replica creates one grant at a time here, and may have been about to when another filled the last place.
+	if live := postgrestest.Value[int](t, shared, database, "SELECT count(*) FROM oauth_grants"); live < limit || live > limit+replicas {
+		t.Errorf("%d grants are live, and the bound is %d", live, limit)
+	}
+}
+
+func TestCountingTheLiveGrantsNeedsAnIndexAlone(t *testing.T) {
+	database := shared.NewDatabase(t)
+	open(t, shared.DSN(database))
+	shared.Exec(t, database, `INSERT INTO oauth_grants SELECT 'server-uid', 'g' || n, '', '', '', '', '', 'u' || n, '', '', '', NULL, '{}', '{}', '{}',
+		repeat('r', 300), '', '', false, false, 0, NULL, '', now(), NULL, NULL, now() + INTERVAL '1 hour', NULL, '' FROM generate_series(1, 20000) AS n`)
+	shared.Exec(t, database, "VACUUM ANALYZE oauth_grants")
+	// A small table, which nobody has vacuumed for long, is read in other ways.
+	shared.Exec(t, database, "ALTER DATABASE "+database+" SET enable_seqscan = off")
+	shared.Exec(t, database, "ALTER DATABASE "+database+" SET enable_bitmapscan = off")
+	plan := postgrestest.Value[string](t, shared, database, "EXPLAIN (FORMAT JSON) "+strings.NewReplacer(
+		"$1", "1", "$2", "'server-uid'", "$3", "now()", "$4", "100000").Replace(postgres.CountLive))
+	if !strings.Contains(plan, "Index Only Scan") {
+		t.Errorf("the plan is %s", plan)
+	}
+}
+
+func TestServersInOneDatabaseDoNotSeeOneAnother(t *testing.T) {
+	dsn := shared.DSN(shared.NewDatabase(t))
+	as := func(uid string) *opened { return open(t, dsn, func(o *postgres.Options) { o.ServerUID = uid }) }
+	a, b := as("a"), as("b")
+	create(t, a, newGrant("g"))
+	if _, err := a.PutConsent(t.Context(), storage.Consent{UserUID: "user-uid", ClientUID: "client-uid"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Mark(t.Context(), storage.MarkToken, "m", time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := b.Grant(t.Context(), "g"); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("another server reads the grant: %v", err)
+	}
+	if grants, err := b.GrantsOf(t.Context(), "user-uid", ""); err != nil || len(grants) > 0 {
+		t.Errorf("another server lists %d grants: %v", len(grants), err)
+	}
+	if _, err := b.Consent(t.Context(), "user-uid", "client-uid"); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("another server reads the consent: %v", err)
+	}
+	if marked, err := b.Marked(t.Context(), storage.MarkToken, "m"); err != nil || marked {
+		t.Errorf("another server sees the mark: %v", err)
+	}
+	if err := b.DeleteConsent(t.Context(), "user-uid", "client-uid"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Sweep(t.Context(), time.Now().Add(2*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	create(t, b, newGrant("g"))
+	read(t, a, "g")
+	if _, err := a.Consent(t.Context(), "user-uid", "client-uid"); err != nil {
+		t.Errorf("the consent has gone: %v", err)
+	}
+}

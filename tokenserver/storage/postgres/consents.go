@@ -1,0 +1,126 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+const (
+	readConsent = `SELECT $1::BIGINT, version, scopes, granted_at, updated_at FROM oauth_consents
+		WHERE server_uid = $2 AND user_uid = $3 AND client_uid = $4`
+
+	createConsent = `INSERT INTO oauth_consents (server_uid, user_uid, client_uid, version, scopes, granted_at, updated_at)
+		VALUES ($2, $3, $4, $5, $6, $7, $8) RETURNING $1::BIGINT`
+
+	updateConsent = `UPDATE oauth_consents SET version = $5, scopes = $6, granted_at = $7, updated_at = $8
+		WHERE server_uid = $2 AND user_uid = $3 AND client_uid = $4 AND version = $9 RETURNING $1::BIGINT`
+
+	hasConsent = `SELECT $1::BIGINT FROM oauth_consents WHERE server_uid = $2 AND user_uid = $3 AND client_uid = $4`
+
+	deleteConsent = `DELETE FROM oauth_consents WHERE server_uid = $2 AND user_uid = $3 AND client_uid = $4 RETURNING $1::BIGINT`
+
+	setMark = `INSERT INTO oauth_marks (server_uid, kind, id, expires_at) VALUES ($2, $3, $4, $5)
+		ON CONFLICT (server_uid, kind, id) DO UPDATE SET expires_at = GREATEST(oauth_marks.expires_at, excluded.expires_at)
+		RETURNING $1::BIGINT`
+
+	readMark = `SELECT $1::BIGINT FROM oauth_marks WHERE server_uid = $2 AND kind = $3 AND id = $4 AND expires_at > $5`
+)
+
+// Consent implements storage.Store.
+func (s *Store) Consent(ctx context.Context, userUID, clientUID string) (storage.Consent, error) {
+	var found storage.Consent
+	err := s.call(ctx, reads, func(ctx context.Context, c *conn) error {
+		found = storage.Consent{UserUID: userUID, ClientUID: clientUID}
+		err := c.row(ctx, readConsent, []any{s.options.ServerUID, userUID, clientUID}, &found.Version, &found.Scopes, &found.GrantedAt, &found.UpdatedAt)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return storage.ErrNotFound
+		}
+		return err
+	})
+	if err != nil {
+		return storage.Consent{}, err
+	}
+	return keptConsent(found), nil
+}
+
+// keptConsent is c as the database keeps it.
+func keptConsent(c storage.Consent) storage.Consent {
+	c.GrantedAt, c.UpdatedAt = c.GrantedAt.UTC().Truncate(time.Microsecond), c.UpdatedAt.UTC().Truncate(time.Microsecond)
+	c.Scopes = some(c.Scopes)
+	return c
+}
+
+// PutConsent implements storage.Store.
+func (s *Store) PutConsent(ctx context.Context, consent storage.Consent) (storage.Consent, error) {
+	read := consent.Version
+	consent = keptConsent(consent)
+	var err error
+	if consent.Version, err = s.newVersion(); err != nil {
+		return storage.Consent{}, err
+	}
+	key := []any{s.options.ServerUID, consent.UserUID, consent.ClientUID}
+	row := slices.Concat(key, []any{consent.Version, list(consent.Scopes), consent.GrantedAt, consent.UpdatedAt})
+	err = s.call(ctx, writes, func(ctx context.Context, c *conn) error {
+		if read == "" {
+			err := c.row(ctx, createConsent, row)
+			if stateOf(err) == stateUniqueViolation {
+				return storage.ErrExists
+			}
+			return err
+		}
+		err := c.row(ctx, updateConsent, append(slices.Clone(row), read))
+		if !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		err = c.row(ctx, hasConsent, key)
+		switch {
+		case err == nil:
+			return storage.ErrConflict
+		case errors.Is(err, pgx.ErrNoRows):
+			return storage.ErrNotFound
+		default:
+			return notDone{err}
+		}
+	})
+	if err != nil {
+		return storage.Consent{}, err
+	}
+	return consent, nil
+}
+
+// DeleteConsent implements storage.Store.
+func (s *Store) DeleteConsent(ctx context.Context, userUID, clientUID string) error {
+	return s.call(ctx, writes, func(ctx context.Context, c *conn) error {
+		err := c.row(ctx, deleteConsent, []any{s.options.ServerUID, userUID, clientUID})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+}
+
+// Mark implements storage.Store. Of two times the later one counts.
+func (s *Store) Mark(ctx context.Context, kind storage.MarkKind, id string, until time.Time) error {
+	return s.call(ctx, writes, func(ctx context.Context, c *conn) error {
+		return c.row(ctx, setMark, []any{s.options.ServerUID, string(kind), id, until.UTC()})
+	})
+}
+
+// Marked implements storage.Store.
+func (s *Store) Marked(ctx context.Context, kind storage.MarkKind, id string) (marked bool, err error) {
+	err = s.call(ctx, reads, func(ctx context.Context, c *conn) error {
+		err := c.row(ctx, readMark, []any{s.options.ServerUID, string(kind), id, s.options.Now().UTC()})
+		marked = err == nil
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return marked && err == nil, err
+}

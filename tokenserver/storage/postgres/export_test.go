@@ -1,0 +1,25 @@
+//go:build postgres
+
+package postgres
+
+// What tests look at.
+const CountLive = countLive
+
+// Spoken is everything that is said to the database while it is used.
+func Spoken() []string {
+	said := []string{
+		takeTurn, endOldest, createGrant, readGrant, updateGrant, hasGrant, grantsOfUser, grantsOfPair, countLive, readConsent, createConsent,
+		updateConsent, hasConsent, deleteConsent, setMark, readMark, makeMigrations, readMigrations, claimStep, finishStep,
+	}
+	for _, sweep := range sweeps {
+		said = append(said, sweep.sql)
+	}
+	all, err := steps(files)
+	if err != nil {
+		panic(err)
+	}
+	for _, s := range all {
+		said = append(said, s.statements...)
+	}
+	return said
+}

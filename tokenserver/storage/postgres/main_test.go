@@ -1,0 +1,179 @@
+//go:build postgres
+
+package postgres_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres/postgrestest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
+)
+
+// shared is the server of the tests that do it no harm.
+var shared *postgrestest.Server
+
+func TestMain(m *testing.M) {
+	if os.Getenv(migrateAs) != "" {
+		os.Exit(m.Run()) // a replica has its server
+	}
+	var err error
+	if shared, err = postgrestest.New(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	shared.Stop()
+	os.Exit(code)
+}
+
+func TestPostgresIsAStore(t *testing.T) {
+	// Each test is a server of its own, and all are in one database: none may notice the others.
+	dsn := shared.DSN(shared.NewDatabase(t))
+	storagetest.Run(t, func(t *testing.T) storage.Store {
+		return open(t, dsn, func(o *postgres.Options) { o.ServerUID = t.Name() }).Store
+	})
+}
+
+// opened is a store under test.
+type opened struct {
+	*postgres.Store
+	file string
+}
+
+// options of a store whose DSN is in a file of its own.
+func options(t *testing.T, dsn string) postgres.Options {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "dsn")
+	write(t, file, dsn)
+	return postgres.Options{
+		DSNFile: file, ServerUID: "server-uid", Now: time.Now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
+	}
+}
+
+func write(t *testing.T, file, content string) {
+	t.Helper()
+	// All at once, as a volume changes.
+	if err := os.WriteFile(file+".next", []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(file+".next", file); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// open a store that must work at once.
+func open(t *testing.T, dsn string, change ...func(*postgres.Options)) *opened {
+	t.Helper()
+	s := openAnyhow(t, dsn, change...)
+	if err := s.Ready(); err != nil {
+		t.Fatalf("the store is not ready: %v", err)
+	}
+	return s
+}
+
+// openAnyhow opens a store that may or may not work.
+func openAnyhow(t *testing.T, dsn string, change ...func(*postgres.Options)) *opened {
+	t.Helper()
+	o := options(t, dsn)
+	var written lockedBuilder
+	o.Log = slog.New(slog.NewTextHandler(&written, nil))
+	for _, c := range change {
+		c(&o)
+	}
+	s, err := postgres.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.Close()
+		if strings.Contains(written.String(), postgrestest.Password) {
+			t.Errorf("the password is in the log:\n%s", written.String())
+		}
+	})
+	return &opened{Store: s, file: o.DSNFile}
+}
+
+type lockedBuilder struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuilder) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedBuilder) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// eventually waits until the condition holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
+	defer cancel()
+	for !holds() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("it does not come true that %s", what)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func newGrant(id string) storage.Grant {
+	now := time.Now()
+	return storage.Grant{
+		ID: id, Incarnation: "incarnation", Attempt: "attempt", ClientUID: "client-uid", ClientID: "shop.web", UserUID: "user-uid",
+		Subject: "248289761001", Scopes: []string{"openid"}, Generation: 1, CreatedAt: now, LastUsed: now, ExpiresAt: now.Add(time.Hour),
+	}
+}
+
+func create(t *testing.T, s storage.Store, g storage.Grant) storage.Grant {
+	t.Helper()
+	created, err := s.CreateGrant(t.Context(), g)
+	if err != nil {
+		t.Fatalf("CreateGrant: %v", err)
+	}
+	return created
+}
+
+func read(t *testing.T, s storage.Store, id string) storage.Grant {
+	t.Helper()
+	g, err := s.Grant(t.Context(), id)
+	if err != nil {
+		t.Fatalf("Grant: %v", err)
+	}
+	return g
+}
+
+// begin a transaction of one's own.
+func begin(t *testing.T, dsn string) pgx.Tx {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tx
+}

@@ -1,0 +1,120 @@
+//go:build postgres
+
+package postgres_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres/postgrestest"
+)
+
+// migrateAs is the environment variable that makes this test's program a replica that starts and ends.
+const migrateAs = "POSTGRES_TEST_MIGRATE"
+
+func TestProcessesThatStartAtOnceMakeTheSchemaOnce(t *testing.T) {
+	if dsn := os.Getenv(migrateAs); dsn != "" {
+		create(t, open(t, dsn), newGrant(os.Getenv(migrateAs+"_ID")))
+		return
+	}
+	database := shared.NewDatabase(t)
+	var all sync.WaitGroup
+	for _, id := range []string{"a", "b", "c", "d", "e", "f"} {
+		all.Go(func() {
+			cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.count=1")
+			cmd.Env = append(os.Environ(), migrateAs+"="+shared.DSN(database), migrateAs+"_ID="+id)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("a replica: %v\n%s", err, out)
+			}
+		})
+	}
+	all.Wait()
+	if n := postgrestest.Value[int](t, shared, database, "SELECT count(*) FROM oauth_grants"); n != 6 {
+		t.Errorf("%d of 6 replicas have written", n)
+	}
+	if n := postgrestest.Value[int](t, shared, database, "SELECT count(DISTINCT holder) FROM oauth_schema_migrations WHERE version = 1"); n != 1 {
+		t.Errorf("%d replicas made the first version of the schema", n)
+	}
+}
+
+func TestASchemaNewerThanTheProgramIsRefused(t *testing.T) {
+	database := shared.NewDatabase(t)
+	open(t, shared.DSN(database)).Close()
+	shared.Exec(t, database, "INSERT INTO oauth_schema_migrations VALUES (7, 'a newer version', now(), now())")
+	s := openAnyhow(t, shared.DSN(database))
+	err := s.Ready()
+	if err == nil || !strings.Contains(err.Error(), "schema is of version 7") || !strings.Contains(err.Error(), "up to 1") {
+		t.Errorf("the store says %v", err)
+	}
+	if _, err := s.CreateGrant(t.Context(), newGrant("g")); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("CreateGrant: %v, want ErrUnavailable", err)
+	}
+	shared.Exec(t, database, "DELETE FROM oauth_schema_migrations WHERE version = 7")
+	eventually(t, "the store works once the newer schema has gone", func() bool { return s.Ready() == nil })
+}
+
+func TestAMigrationWhoseReplicaDiedIsTakenOver(t *testing.T) {
+	database := shared.NewDatabase(t)
+	open(t, shared.DSN(database)).Close()
+	// It had made one table, and no more.
+	shared.Exec(t, database, "DROP TABLE oauth_marks, oauth_consents, oauth_pairs")
+	shared.Exec(t, database, "UPDATE oauth_schema_migrations SET holder = 'dead', applied_at = NULL, claimed_at = now() - INTERVAL '25 seconds'")
+	began := time.Now()
+	s := openAnyhow(t, shared.DSN(database))
+	if err := s.Ready(); err != nil {
+		t.Fatalf("the store is not ready: %v", err)
+	}
+	if waited := time.Since(began); waited < 4*time.Second {
+		t.Errorf("it waited for %v, and the other had 5 s left", waited)
+	}
+	create(t, s, newGrant("g"))
+}
+
+func TestWhereTheSchemaIsThereNoRightToMakeItIsNeeded(t *testing.T) {
+	database := shared.NewDatabase(t)
+	open(t, shared.DSN(database)).Close()
+	shared.Exec(t, database, "CREATE ROLE modest_"+database+" LOGIN PASSWORD 'modest'; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO modest_"+database)
+	dsn := "postgres://modest_" + database + ":modest@" + shared.Address() + "/" + database + "?sslmode=disable"
+	create(t, open(t, dsn), newGrant("g"))
+
+	empty := shared.NewDatabase(t)
+	s := openAnyhow(t, strings.Replace(dsn, "/"+database+"?", "/"+empty+"?", 1))
+	if err := s.Ready(); err == nil || !strings.Contains(err.Error(), "grant it CREATE on the schema") || strings.Contains(err.Error(), "modest@") {
+		t.Errorf("without the right to make tables the store says %v", err)
+	}
+}
+
+func TestADatabaseThatWasEmptiedIsFilledAgainWithoutARestart(t *testing.T) {
+	database := shared.NewDatabase(t)
+	s := open(t, shared.DSN(database))
+	create(t, s, newGrant("g"))
+	shared.Exec(t, database, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+	if _, err := s.Grant(t.Context(), "g"); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("without tables: %v, want ErrUnavailable", err)
+	}
+	eventually(t, "the tables are made again", func() bool {
+		_, err := s.CreateGrant(t.Context(), newGrant("g"))
+		return err == nil
+	})
+}
+
+// CockroachDB and YugabyteDB refuse these, or ignore them.
+var unspoken = regexp.MustCompile(`(?i)advisory|\blisten\b|\bnotify\b|skip locked|partition|inherits|\bserial\b|nextval|sequence|trigger|` +
+	`\bfunction\b|\bdo \$|using (gin|gist|brin|hash)|\bexclude\b|deferrable|lock table|\bbegin\b|\bmerge\b|\bctid\b|\bjsonb?\b|` +
+	`(?s)\bwith\b.*\b(insert|update|delete)\b`)
+
+func TestOnlyWhatOtherDatabasesSpeakIsSaid(t *testing.T) {
+	for _, statement := range postgres.Spoken() {
+		if found := unspoken.FindString(statement); found != "" {
+			t.Errorf("%q is in %s", found, statement)
+		}
+	}
+}
