@@ -24,6 +24,7 @@ const poll = time.Second
 type listener struct {
 	address string
 	server  *http.Server
+	door    *door
 	// certificate, if it is not nil, makes it HTTPS.
 	certificate *certificate
 	log         *slog.Logger
@@ -35,15 +36,23 @@ type listener struct {
 }
 
 func newListener(address string, handler http.Handler, log *slog.Logger, changed func()) *listener {
+	// HTTP/1 alone: one request at a time on a connection, so that what bounds connections bounds everything. Proxies speak it to what is
+	// behind them, and so do the clients of a token endpoint.
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	door := newDoor(maxConnections)
 	return &listener{
 		address: address,
+		door:    door,
 		server: &http.Server{
-			Handler:           handler,
+			Handler:           door.handler(handler),
+			ConnContext:       door.context,
+			Protocols:         protocols,
 			ReadHeaderTimeout: 5 * time.Second,
-			ReadTimeout:       15 * time.Second,
+			ReadTimeout:       10 * time.Second, // the header and the body
 			WriteTimeout:      30 * time.Second,
 			IdleTimeout:       60 * time.Second,
-			MaxHeaderBytes:    8 << 10, // net/http adds 4 KiB
+			MaxHeaderBytes:    8 << 10, // net/http adds 4 KiB; the request line is part of it
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		},
 		log:     log,
@@ -78,6 +87,7 @@ func (l *listener) listen(ctx context.Context) (net.Listener, error) {
 }
 
 func (l *listener) serve(ln net.Listener) error {
+	ln = l.door.listener(ln)
 	if l.certificate == nil {
 		return l.server.Serve(ln)
 	}

@@ -37,6 +37,7 @@ func (r *rooms) routes(issuer string) []route {
 		{both, at + metadata.PathAuthorize, "authorize", browser, false, r.authorize.Handle},
 		{both, at + interaction.PathLogin, "login", browser, false, r.login.Handle},
 		{both, at + interaction.PathConsent, "consent", browser, false, r.consent.Handle},
+		{both, at + metadata.PathLogout, "logout", browser, false, r.logout.Handle},
 
 		{post, at + metadata.PathToken, "token", api, true, r.token.Handle},
 		{post, at + metadata.PathIntrospect, "introspect", api, false, r.introspect.Handle},

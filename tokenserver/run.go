@@ -16,20 +16,20 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
-	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
-	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
 )
 
 const (
 	// drain is how long requests under way may take after the program was told to end.
 	drain = 10 * time.Second
+	// statusDrain is how long probes and scrapes under way may take after that.
+	statusDrain = time.Second
 	// leave is how long taking the Replica away may take.
 	leave = 5 * time.Second
 	// sweepEvery is how often expired records are removed.
 	sweepEvery = time.Minute
 )
 
-// Options of the program. All are needed, but for TLSDir and Kubeconfig.
+// Options of the program. All are needed, but for TLSDir, DSNFile and Kubeconfig.
 type Options struct {
 	// Namespace, ServerName and ServerUID are those of the AuthorizationServer that is served; ReplicaName names this process.
 	Namespace   string
@@ -42,6 +42,9 @@ type Options struct {
 	// KeysDir has the key files, TLSDir tls.crt and tls.key; without TLSDir the endpoints speak plain HTTP.
 	KeysDir string
 	TLSDir  string
+	// Storage is where records are kept: kubernetes, memory or postgresql. DSNFile is for the last, and holds the DSN.
+	Storage string
+	DSNFile string
 	// Kubeconfig says how the API server is reached; empty inside a Pod.
 	Kubeconfig string
 
@@ -55,13 +58,14 @@ type program struct {
 	options  Options
 	registry *registry.Registry
 	keys     *keys.Set
-	store    storage.Store
+	records  records
 	cluster  *cluster.Cluster
 	api      *listener
 	status   *listener
 
 	draining   atomic.Bool
 	keyProblem atomic.Pointer[string]
+	tlsProblem string // as it was said last; watchFiles alone uses it
 }
 
 // Run serves until ctx ends, and then ends in order: it is not ready any more, finishes the requests under way, and takes its Replica away.
@@ -74,7 +78,7 @@ func Run(ctx context.Context, o Options) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var parts sync.WaitGroup
-	for _, part := range []func(context.Context){p.api.run, p.status.run, p.cluster.Run, p.watchFiles, p.sweep} {
+	for _, part := range []func(context.Context){p.api.run, p.status.run, p.cluster.Run, p.records.run, p.watchFiles, p.sweep, p.keepRoom} {
 		parts.Go(func() { part(running) })
 	}
 	<-ctx.Done()
@@ -86,10 +90,12 @@ func Run(ctx context.Context, o Options) error {
 	p.api.shutdown(ending)
 	cancel()
 	stop()
+	ending, cancel = context.WithTimeout(context.WithoutCancel(ctx), statusDrain)
+	p.status.shutdown(ending)
+	cancel()
+	parts.Wait() // nobody writes the Replica any more
 	ending, cancel = context.WithTimeout(context.WithoutCancel(ctx), leave)
 	defer cancel()
-	p.status.shutdown(ending)
-	parts.Wait() // nobody writes the Replica any more
 	if err := p.cluster.Leave(ending); err != nil {
 		o.Log.Warn("the replica stays behind", "error", err.Error())
 	}
@@ -100,18 +106,18 @@ func newProgram(o Options) (*program, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	store, err := memory.New(o.Now, o.Random)
-	if err != nil {
-		return nil, fmt.Errorf("make the store: %w", err)
-	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	p := &program{options: o, registry: registry.New(), keys: keys.NewSet(o.Random), store: store}
+	p := &program{options: o, registry: registry.New(), keys: keys.NewSet(o.Random)}
 	if err := p.connect(metrics); err != nil {
 		return nil, err
 	}
+	var err error
+	if p.records, err = p.openRecords(metrics); err != nil { // it tells the cluster of its changes
+		return nil, err
+	}
 	server := &Server{
-		Registry: p.registry, Keys: p.keys, Store: store, Epoch: store.Epoch(), Used: p.cluster.Used,
+		Registry: p.registry, Keys: p.keys, Store: p.records.Store, Epoch: p.records.epoch, Used: p.cluster.Used,
 		Now: o.Now, Random: o.Random, Log: o.Log, Metrics: metrics,
 	}
 	handler, err := server.Handler()
@@ -119,6 +125,7 @@ func newProgram(o Options) (*program, error) {
 		return nil, err
 	}
 	p.api = newListener(o.Listen, handler, o.Log, p.cluster.Changed)
+	metrics.MustRegister(p.api.door.metrics()...)
 	if o.TLSDir != "" {
 		p.api.certificate = &certificate{dir: o.TLSDir}
 	}
@@ -131,6 +138,7 @@ func (o Options) check() error {
 	for _, required := range []struct{ name, value string }{
 		{"namespace", o.Namespace}, {"server name", o.ServerName}, {"server UID", o.ServerUID}, {"replica name", o.ReplicaName},
 		{"address", o.Listen}, {"status address", o.StatusListen}, {"key directory", o.KeysDir},
+		{"storage", o.Storage},
 	} {
 		if required.value == "" {
 			return fmt.Errorf("the %s is missing", required.name)
@@ -158,7 +166,11 @@ func (p *program) connect(metrics prometheus.Registerer) error {
 // state is what the Replica says of this process.
 func (p *program) state() cluster.ReplicaState {
 	problem := p.problem()
-	return cluster.ReplicaState{Ready: problem == "", Problem: problem, Keys: p.keys.Held()}
+	ready := problem == ""
+	if ready && p.records.trouble != nil {
+		problem = p.records.trouble()
+	}
+	return cluster.ReplicaState{Ready: ready, Problem: problem, Keys: p.keys.Held()}
 }
 
 // problem says what keeps the server from being ready; empty if nothing does.
@@ -174,6 +186,9 @@ func (p *program) problem() string {
 	}
 	if !p.registry.Synced() {
 		return "the Entries have not been read yet"
+	}
+	if problem := p.recordsProblem(); problem != "" {
+		return problem
 	}
 	problem := p.keys.Problem()
 	if failed := p.keyProblem.Load(); problem != "" && failed != nil && *failed != "" {
@@ -206,17 +221,24 @@ func (p *program) loadFiles() {
 	if p.api.certificate == nil {
 		return
 	}
-	if changed, err := p.api.certificate.load(); changed {
+	changed, err := p.api.certificate.load()
+	if changed {
 		p.options.Log.Info("loaded the TLS certificate")
-	} else if err != nil && p.api.certificate.missing() == nil {
-		p.options.Log.Warn("the TLS certificate that was loaded before stays", "error", err.Error())
 	}
+	said = ""
+	if err != nil && p.api.certificate.missing() == nil {
+		said = err.Error()
+	}
+	if said != "" && said != p.tlsProblem {
+		p.options.Log.Warn("the TLS certificate that was loaded before stays", "error", said)
+	}
+	p.tlsProblem = said
 }
 
 // sweep removes expired records now and then.
 func (p *program) sweep(ctx context.Context) {
 	for wait(ctx, sweepEvery) {
-		removed, err := p.store.Sweep(ctx, p.options.Now())
+		removed, err := p.records.Sweep(ctx, p.options.Now())
 		if err != nil {
 			p.options.Log.Warn("cannot remove expired records", "error", err.Error())
 			continue

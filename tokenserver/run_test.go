@@ -110,7 +110,7 @@ func start(t *testing.T) *running {
 	r := &running{api: api, finished: make(chan error, 1), keys: writeKeys(t, dir)}
 	r.options = tokenserver.Options{
 		Namespace: clustertest.Namespace, ServerName: clustertest.ServerName, ServerUID: api.ServerUID, ReplicaName: "main-0",
-		Listen: listen, StatusListen: freePort(t), KeysDir: dir, Kubeconfig: api.Kubeconfig,
+		Listen: listen, StatusListen: freePort(t), KeysDir: dir, Storage: "kubernetes", Kubeconfig: api.Kubeconfig,
 		Now: time.Now, Random: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	r.run(t)
@@ -196,6 +196,14 @@ func TestATokenServerServesWhatTheClusterSaysFromReadinessToItsEnd(t *testing.T)
 		replica := r.api.Replica(t, "main-0")
 		return replica != nil && replica.Spec.Ready && len(replica.Spec.Keys) == 3
 	})
+
+	elsewhere := serverDocument(r.api.ServerUID, r.issuer(), r.keys)
+	elsewhere.Storage = registration.StorageMemory
+	r.api.Put(t, elsewhere)
+	eventually(t, "not ready for another storage", func() bool { return strings.Contains(r.readiness(t), "--storage=memory") })
+	elsewhere.Storage = registration.StorageKubernetes
+	r.api.Put(t, elsewhere)
+	eventually(t, "ready for its own storage", func() bool { return r.readiness(t) == "ok" })
 
 	suspended := machine()
 	suspended.Suspended = true

@@ -3,11 +3,14 @@
 //	tokenserver.go  Server: the endpoints over a registry, keys and a store
 //	routes.go       the table of endpoints
 //	run.go          Run: the program, from its options to its orderly end
+//	records.go      where records are kept
 //	listener.go     ports and TLS certificates
+//	door.go         which connections and requests are let in, before any work is done for them
 //	status.go       probes and metrics
+//	collector.go    how often garbage is collected
 //
-// Data flows one way: cluster fills registry and keys; the endpoint rooms (authorize, login, consent, token, introspect, revoke, userinfo,
-// metadata) read them and keep what outlives a request in storage.
+// Data flows one way: cluster fills registry and keys; the endpoint rooms (authorize, login, consent, logout, token, introspect, revoke,
+// userinfo, metadata) read them and keep what outlives a request in storage.
 package tokenserver
 
 import (
@@ -29,6 +32,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/introspect"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/login"
+	"github.com/oauth-operator/oauth-operator/tokenserver/logout"
 	"github.com/oauth-operator/oauth-operator/tokenserver/metadata"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
@@ -37,6 +41,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/revoke"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
 	"github.com/oauth-operator/oauth-operator/tokenserver/token"
 	"github.com/oauth-operator/oauth-operator/tokenserver/userinfo"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
@@ -64,6 +69,7 @@ type rooms struct {
 	authorize  *authorize.Handler
 	login      *login.Handler
 	consent    *consent.Handler
+	logout     *logout.Handler
 	token      *token.Handler
 	introspect *introspect.Handler
 	revoke     *revoke.Handler
@@ -100,12 +106,18 @@ func (s *Server) rooms() (*rooms, error) {
 	grants := &grant.Service{
 		Store: s.Store, Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: s.Random, Epoch: s.Epoch, Log: s.Log, Metrics: ended,
 	}
+	s.Store.OnEnd(grants.Ended)
 	minter := &mint.Minter{Keys: s.Keys, Registry: s.Registry, Now: s.Now}
 	flows := &interaction.Flows{Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: s.Random}
 	consents := &interaction.Consents{Store: s.Store, Now: s.Now}
 	sessions := &session.Sessions{Keys: s.Keys, Registry: s.Registry, Grants: grants, Now: s.Now, Random: s.Random}
 	clients := &clientauth.Authenticator{Registry: s.Registry, Now: s.Now, Used: s.Used}
 	passwords := password.NewVerifier(runtime.GOMAXPROCS(0))
+	guesses, err := throttle.New(s.Now, s.Random, s.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("make the throttle: %w", err)
+	}
+	devices := &throttle.Devices{Keys: s.Keys, Now: s.Now, Random: s.Random}
 
 	return &rooms{
 		edge:     &web.Edge{Log: s.Log, Metrics: requests, Now: s.Now, Random: s.Random, Issuer: s.issuer},
@@ -113,10 +125,11 @@ func (s *Server) rooms() (*rooms, error) {
 		authorize: &authorize.Handler{
 			Registry: s.Registry, Keys: s.Keys, Flows: flows, Sessions: sessions, Consents: consents, Grants: grants, Minter: minter, Now: s.Now,
 		},
-		login:   &login.Handler{Registry: s.Registry, Flows: flows, Sessions: sessions, Passwords: passwords},
+		login:   &login.Handler{Registry: s.Registry, Flows: flows, Sessions: sessions, Passwords: passwords, Throttle: guesses, Devices: devices},
 		consent: &consent.Handler{Registry: s.Registry, Flows: flows, Sessions: sessions, Consents: consents},
+		logout:  &logout.Handler{Registry: s.Registry, Keys: s.Keys, Flows: flows, Sessions: sessions, Now: s.Now},
 
-		token:      &token.Handler{Clients: clients, Grants: grants, Minter: minter, Registry: s.Registry, Passwords: passwords},
+		token:      &token.Handler{Clients: clients, Grants: grants, Minter: minter, Registry: s.Registry, Passwords: passwords, Throttle: guesses},
 		introspect: &introspect.Handler{Clients: clients, Grants: grants, Registry: s.Registry},
 		revoke:     &revoke.Handler{Clients: clients, Grants: grants},
 		userinfo:   &userinfo.Handler{Grants: grants, Registry: s.Registry},

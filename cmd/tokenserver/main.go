@@ -42,6 +42,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.StringVar(&o.StatusListen, "status-listen", ":8081", "address of /livez, /readyz and /metrics")
 	flags.StringVar(&o.KeysDir, "keys-dir", "", "directory of the signing and sealing keys")
 	flags.StringVar(&o.TLSDir, "tls-dir", "", "directory of tls.crt and tls.key; without it the endpoints speak plain HTTP")
+	flags.StringVar(&o.Storage, "storage", "kubernetes", "where records are kept: kubernetes, memory or postgresql, as spec.storage.type of the AuthorizationServer")
+	flags.StringVar(&o.DSNFile, "storage-dsn-file", "", "file with the DSN of the database, for --storage=postgresql")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", "", "file that says how to reach the API server; not needed inside a Pod")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -65,7 +65,8 @@ func (h *Handler) accessToken(v *interaction.Visit, l *login, values url.Values)
 		Client: v.Client, Subject: l.user.Subject, Audience: aud, Scopes: scopes,
 		AuthTime: time.Unix(l.session.AuthTime, 0), AMR: l.session.AMR,
 		Rests: mint.TokenID{
-			ClientUID: v.Client.UID, UserUID: l.user.UID, UserEpoch: l.user.Epoch, SessionHash: l.session.Hash(),
+			ClientUID: v.Client.UID, UserUID: l.user.UID, UserEpoch: l.user.Epoch, SessionHash: l.session.Hash(), Epoch: h.Grants.Epoch,
+			RequestedClaims: mint.RequestedBeyond(l.user, scopes, v.Flow.Claims),
 		},
 	})
 	if err != nil {

@@ -7,13 +7,16 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
 
@@ -81,11 +84,76 @@ func TestAnImplicitAccessTokenIsGoodUntilItsSessionEnds(t *testing.T) {
 	if _, err := w.Grants.CheckAccessToken(t.Context(), token); err != nil {
 		t.Fatalf("not good: %v", err)
 	}
+	info, err := w.Grants.CheckAccessToken(t.Context(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rests, err := mint.OpenTokenID(w.Keys, info.Claims.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Store.Mark(t.Context(), storage.MarkSession, rests.SessionHash, info.Expires); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Grants.CheckAccessToken(t.Context(), token); err == nil {
+		t.Error("good although the session has ended")
+	}
+	token = w.Browser().SignIn(w.LegacyRequest("token")).Values().Get("access_token")
 	changed := w.User("alice")
 	changed.Epoch = "another"
 	w.Apply(changed)
 	if _, err := w.Grants.CheckAccessToken(t.Context(), token); err == nil {
 		t.Error("good although the password changed")
+	}
+}
+
+func TestAnImplicitAccessTokenRemembersTheClaimsThatItsRequestWanted(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	alice := w.User("alice")
+	alice.Claims["department"] = "sales"
+	w.Apply(alice)
+	wants := `{"userinfo":{"department":null,"email":null,"sub":null,"unheard_of":null},"id_token":{"name":null}}`
+	for _, responseType := range []string{"token", "id_token token"} {
+		token := w.Browser().SignIn(w.LegacyRequest(responseType, "claims", wants)).Values().Get("access_token")
+		info, err := w.Grants.CheckAccessToken(t.Context(), token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(info.RequestedClaims, []string{"department"}) {
+			t.Errorf("%s: it remembers %q", responseType, info.RequestedClaims)
+		}
+	}
+}
+
+func TestACodeFallsWithTheConsentThatItRestsOn(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	code := b.SignIn(w.WebRequest()).Values().Get("code")
+	if err := w.Store.DeleteConsent(t.Context(), "uid-alice", "uid-web"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Redeem("web", code, interactiontest.WebRedirect, ""); err == nil {
+		t.Error("redeemed although the user withdrew the consent")
+	}
+	trusted := with(w.WebRequest(), "client_id", "trusted", "redirect_uri", "https://intranet.example.com/callback")
+	if _, err := w.Redeem("trusted", b.Get(trusted).Values().Get("code"), "https://intranet.example.com/callback", ""); err != nil {
+		t.Errorf("a code that rests on no consent: %v", err)
+	}
+}
+
+func TestAScopeThatIsTakenAwayMeanwhileTellsNothingMore(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	page := b.Login(b.Get(w.LegacyRequest("id_token")), "alice", interactiontest.AlicePassword)
+	client := w.Client("legacy")
+	client.Scopes = []string{"openid"}
+	w.Apply(client)
+	var claims idToken
+	if err := w.Keys.Verify(b.Consent(page, "allow").Values().Get("id_token"), "JWT", &claims); err != nil {
+		t.Fatal(err)
+	}
+	if claims.Subject != "subject-alice" || claims.Name != "" {
+		t.Errorf("the ID token says %+v", claims)
 	}
 }
 

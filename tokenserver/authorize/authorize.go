@@ -61,7 +61,7 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	case params.Has(interaction.ParamFlow):
 		return h.resume(w, r, params.Get(interaction.ParamFlow))
 	case params.Has(interaction.ParamPosted):
-		params, err := h.Flows.OpenPosted(params.Get(interaction.ParamPosted))
+		params, err := h.Flows.OpenPosted(interaction.PathAuthorize, params.Get(interaction.ParamPosted))
 		if err != nil {
 			return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceFlowExpired}
 		}
@@ -87,7 +87,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return interaction.Unavailable()
 	}
-	sealed, err := h.Flows.SealPosted(known(params))
+	sealed, err := h.Flows.SealPosted(interaction.PathAuthorize, known(params))
 	if errors.Is(err, interaction.ErrTooLarge) {
 		return h.begin(w, r, params, oauth.Errorf(oauth.InvalidRequest, "the request is too large"))
 	}
@@ -176,10 +176,13 @@ func salvage(raw string) oauth.Params {
 	if err != nil {
 		return params
 	}
-	for _, name := range []string{"client_id", "redirect_uri", "response_type", "response_mode", "state"} {
+	for _, name := range []string{"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope"} {
 		if sent := values[name]; len(sent) == 1 && sent[0] != "" {
 			params[name] = sent
 		}
+	}
+	if sent := values["redirect_uri"]; len(sent) > 1 {
+		params["redirect_uri"] = []string{strings.Join(sent, " ")} // not left out, and none that is registered
 	}
 	return params
 }

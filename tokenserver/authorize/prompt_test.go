@@ -53,6 +53,43 @@ func TestAnAppOnTheUsersDeviceIsNeverAnsweredSilently(t *testing.T) {
 	}
 }
 
+func TestAConfidentialClientOnALoopbackHostIsAnsweredSilently(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	client := w.Client("web")
+	client.RedirectURIs = []string{"http://127.0.0.1:4000/callback"}
+	w.Apply(client)
+	b := w.Browser()
+	request := with(w.WebRequest(), "redirect_uri", client.RedirectURIs[0])
+	b.SignIn(request)
+	if values := b.Get(with(request, "prompt", "none")).Values(); values.Get("code") == "" {
+		t.Errorf("asked although the client proves who it is: %v", values)
+	}
+}
+
+func TestAYesInAFlowIsNoneOfWhoeverSignsInLater(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	asBob := b.Login(b.Get(w.WebRequest()), "bob", interactiontest.BobPassword)
+	b.Consent(asBob, "allow")
+	page := b.Login(b.Get(w.WebRequest("prompt", "select_account consent")), "alice", interactiontest.AlicePassword)
+	answer := b.Consent(page, "allow")
+	resume := answer.Hops[len(answer.Hops)-1].From
+	b.Login(b.Get(w.WebRequest("prompt", "login")), "bob", interactiontest.BobPassword)
+	if page := b.Get(resume); page.Values() != nil {
+		t.Errorf("alice's yes was taken for bob's: %v", page.Values())
+	}
+	again := b.Login(b.Get(w.WebRequest("prompt", "login")), "alice", interactiontest.AlicePassword)
+	if again.Values().Get("code") == "" {
+		t.Fatalf("alice is asked again: %s", again.Body)
+	}
+	page = b.Get(w.WebRequest("prompt", "consent"))
+	resume = b.Consent(page, "allow").Hops[0].To
+	b.Login(b.Get(w.WebRequest("prompt", "login")), "bob", interactiontest.BobPassword)
+	if page := b.Get(resume); !page.IsConsent() {
+		t.Errorf("prompt=consent was satisfied by alice's yes: %v", page.Values())
+	}
+}
+
 func TestARegisteredSkipAsksNothing(t *testing.T) {
 	w := interactiontest.New(t, rand.Reader)
 	request := with(w.WebRequest(), "client_id", "trusted", "redirect_uri", "https://intranet.example.com/callback")
@@ -195,6 +232,15 @@ func TestAnIDTokenHintAsksForThatUser(t *testing.T) {
 		t.Errorf("alice is signed in, and yet: %v", values)
 	}
 	refusedAtTheClient(t, b.Get(w.WebRequest("id_token_hint", accessToken)), "invalid_request")
+	refusedAtTheClient(t, b.Get(w.WebRequest("id_token_hint", ofAlice, "claims", `{"id_token":{"sub":{"value":"subject-bob"}}}`)), "invalid_request")
+	// Another issuer with the same keys: the signature is good.
+	elsewhere := interactiontest.New(t, rand.Reader)
+	foreign := elsewhere.Browser().SignIn(elsewhere.LegacyRequest("id_token")).Values().Get("id_token")
+	refusedAtTheClient(t, b.Get(w.WebRequest("id_token_hint", foreign)), "invalid_request")
+	w.Advance(time.Hour)
+	if values := b.SignIn(w.WebRequest("id_token_hint", ofAlice)).Values(); values.Get("code") == "" {
+		t.Errorf("an expired hint is as good: %v", values)
+	}
 	other := w.Browser()
 	other.Login(other.Get(w.WebRequest()), "bob", interactiontest.BobPassword)
 	refusedAtTheClient(t, other.Get(w.WebRequest("id_token_hint", ofAlice, "prompt", "none")), "login_required")

@@ -40,6 +40,10 @@ func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
 	w := interactiontest.New(t, rand.Reader)
 	web, cli, legacy := w.WebRequest(), w.CLIRequest(interactiontest.LoopbackURI), w.LegacyRequest("id_token token")
 	hybrid := w.HybridRequest("code id_token")
+	plain, lax := w.Client("web"), w.Client("spa")
+	plain.UID, plain.ID, plain.RedirectURIs, plain.Scopes = "uid-plain", "plain", []string{"https://plain.example.com/callback"}, []string{"profile"}
+	lax.UID, lax.ID, lax.RedirectURIs, lax.PKCE = "uid-lax", "lax", []string{"https://lax.example.com/callback"}, "WhenSent"
+	w.Apply(plain, lax)
 	for name, c := range map[string]struct{ request, code string }{
 		"no response_type":                 {without(web, "response_type"), "invalid_request"},
 		"empty response_type":              {with(web, "response_type", ""), "invalid_request"},
@@ -64,6 +68,8 @@ func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
 		"request_uri":                      {with(web, "request_uri", "urn:x"), "request_uri_not_supported"},
 		"registration":                     {with(web, "registration", "{}"), "registration_not_supported"},
 		"unknown scope without openid":     {with(web, "scope", "profile nothing"), "invalid_scope"},
+		"no scope left for the resource":   {with(web, "scope", "orders:read", "resource", w.Issuer), "invalid_scope"},
+		"offline_access for nothing":       {with(legacy, "scope", "offline_access", "response_type", "token"), "invalid_scope"},
 		"malformed scope":                  {with(web, "scope", "openid \"x\""), "invalid_scope"},
 		"id_token without openid":          {with(legacy, "scope", "profile"), "invalid_scope"},
 		"id_token without nonce":           {without(legacy, "nonce"), "invalid_request"},
@@ -71,6 +77,9 @@ func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
 		"prompt none with another":         {with(web, "prompt", "none login"), "invalid_request"},
 		"max_age no number":                {with(web, "max_age", "soon"), "invalid_request"},
 		"max_age negative":                 {with(web, "max_age", "-1"), "invalid_request"},
+		"openid of a client without it":    {with(web, "client_id", "plain", "redirect_uri", "https://plain.example.com/callback"), "invalid_scope"},
+		"seventeen resources":              {web + strings.Repeat("&resource="+url.QueryEscape(interactiontest.OrdersAPI), 17), "invalid_target"},
+		"public client that needs no PKCE": {with(web, "client_id", "lax", "redirect_uri", "https://lax.example.com/callback"), "invalid_request"},
 		"unknown resource":                 {with(web, "resource", "https://nowhere.example.com"), "invalid_target"},
 		"relative resource":                {with(web, "resource", "orders"), "invalid_target"},
 		"claims no object":                 {with(web, "claims", "[]"), "invalid_request"},
@@ -80,7 +89,8 @@ func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
 		"challenge without method":         {without(cli, "code_challenge_method"), "invalid_request"},
 		"method plain":                     {with(cli, "code_challenge_method", "plain"), "invalid_request"},
 		"unknown method":                   {with(cli, "code_challenge_method", "S512"), "invalid_request"},
-		"malformed challenge":              {with(cli, "code_challenge", "short"), "invalid_request"},
+		"malformed challenge":              {with(cli, "code_challenge", "not base64url"), "invalid_request"},
+		"challenge of another hash":        {with(cli, "code_challenge", "c2hvcnQ"), "invalid_request"},
 		"challenge of a confidential one":  {with(web, "code_challenge", interactiontest.Challenge()), "invalid_request"},
 		"a confidential one that needs it": {with(web, "client_id", "strict", "redirect_uri", "https://strict.example.com/callback"), "invalid_request"},
 	} {
@@ -95,6 +105,17 @@ func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
 				t.Errorf("answered at %s; in the fragment: want %v", answer.Header.Get("Location"), fragment)
 			}
 		})
+	}
+}
+
+func TestOnlyWhatWasSentOnceTellsWhereAnErrorGoes(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	refusedWithAPage(t, b.Get(w.WebRequest("client_id", "web")), pages.SentenceUnknownClient)
+	refusedWithAPage(t, b.Get(w.WebRequest("redirect_uri", interactiontest.WebRedirect)), pages.SentenceUnknownRedirect)
+	answer := b.Get(w.WebRequest("state", "another"))
+	if values := answer.Values(); values.Get("error") != "invalid_request" || values.Has("state") {
+		t.Errorf("two states: answered %v", values)
 	}
 }
 
@@ -135,6 +156,20 @@ func TestScopesThatAClientMayNotHaveAreDroppedWhenOpenIDIsAsked(t *testing.T) {
 	}
 	if !slices.Equal(outcome.Scopes, []string{"openid", "email"}) {
 		t.Errorf("granted %v, want openid and email", outcome.Scopes)
+	}
+}
+
+func TestOfflineAccessIsDroppedWhereNoRefreshTokenCanFollow(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	const redirect = "https://strict.example.com/callback"
+	page := b.Get(with(w.CLIRequest(redirect), "client_id", "strict", "scope", "openid offline_access"))
+	if page = b.Login(page, "alice", interactiontest.AlicePassword); strings.Contains(page.Body, "offline_access") {
+		t.Error("the user is asked for it")
+	}
+	outcome, err := w.Redeem("strict", b.Consent(page, "allow").Values().Get("code"), redirect, interactiontest.Verifier)
+	if err != nil || !slices.Equal(outcome.Scopes, []string{"openid"}) || outcome.Grant.Offline {
+		t.Errorf("granted %v, offline %v: %v", outcome.Scopes, outcome.Grant.Offline, err)
 	}
 }
 

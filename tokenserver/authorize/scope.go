@@ -34,6 +34,9 @@ func readScope(v *interaction.Visit, params oauth.Params) error {
 		return err
 	}
 	v.Flow.Scopes = withoutUselessOffline(v, scopes)
+	if len(asked) > 0 && len(v.Flow.Scopes) == 0 {
+		return oauth.Errorf(oauth.InvalidScope, "offline_access alone is for clients that use refresh tokens, and for a response_type with code")
+	}
 	return nil
 }
 
@@ -54,6 +57,10 @@ func readResources(v *interaction.Visit, params oauth.Params) error {
 	_, remaining, err := audience(v.Client, v.Flow.Scopes, resources)
 	if err != nil {
 		return err
+	}
+	if len(v.Flow.Scopes) > 0 && len(remaining) == 0 {
+		// A missing scope in the answer would mean that all was granted (RFC 6749 section 5.1).
+		return oauth.Errorf(oauth.InvalidScope, "no scope is left for the resources that were asked for")
 	}
 	v.Flow.Resources, v.Flow.Scopes = resources, remaining
 	return nil

@@ -361,6 +361,7 @@ func TestACredentialThatSaysNothingAuthenticatesNobody(t *testing.T) {
 		"the hash in place of the secret":    {good, good.SHA256},
 		"a hash longer than a hash":          {registration.Credential{ID: "c1", State: registration.CredentialActive, SHA256: good.SHA256 + "00"}, granttest.Secret},
 		"retired a while ago":                {registration.Credential{ID: "c1", State: registration.CredentialRetiring, SHA256: good.SHA256, RetireAfter: 1}, granttest.Secret},
+		"retiring without an end":            {registration.Credential{ID: "c1", State: registration.CredentialRetiring, SHA256: good.SHA256}, granttest.Secret},
 		"a space before, as a careless copy": {good, " " + granttest.Secret},
 	} {
 		w := newWorld(t)

@@ -54,7 +54,7 @@ func (a *Authenticator) usable(c registration.Credential) (stored [sha256.Size]b
 	switch c.State {
 	case registration.CredentialPending, registration.CredentialActive:
 	case registration.CredentialRetiring:
-		ok = ok && (c.RetireAfter == 0 || a.Now().Unix() < c.RetireAfter)
+		ok = ok && a.Now().Unix() < c.RetireAfter
 	default:
 		ok = false
 	}

@@ -129,12 +129,12 @@ func (h *Handler) agree(r *http.Request, v *interaction.Visit) error {
 // builtIn says what the scopes mean that no resource server declares.
 var builtIn = map[string]string{
 	oauth.ScopeOpenID:        "Know who you are on this server",
-	oauth.ScopeProfile:       "See your name, picture and other profile details",
+	oauth.ScopeProfile:       "See your name, picture and other details",
 	oauth.ScopeEmail:         "See your email address",
 	oauth.ScopeAddress:       "See your postal address",
 	oauth.ScopePhone:         "See your phone number",
 	oauth.ScopeGroups:        "See which groups you are in",
-	oauth.ScopeOfflineAccess: "Keep this access when you have signed out",
+	oauth.ScopeOfflineAccess: "Keep this access after you sign out",
 }
 
 func (h *Handler) describe(scope string) string {

@@ -109,6 +109,27 @@ func TestAConsentWithoutTheBrowsersCookieIsForbidden(t *testing.T) {
 	}
 }
 
+func TestAYesThatAnotherSitePostsIsForbidden(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	action, fields := b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword).Form(t)
+	fields.Set("decision", "allow")
+	for _, site := range []string{"cross-site", "same-site"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, action, strings.NewReader(fields.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", site)
+		if answer := b.Do(r); answer.StatusCode != http.StatusForbidden || answer.Values() != nil {
+			t.Errorf("%s: status %d", site, answer.StatusCode)
+		}
+	}
+	if _, err := w.Store.Consent(t.Context(), "uid-alice", "uid-web"); err == nil {
+		t.Error("alice has consented")
+	}
+}
+
 func TestTheLinkOfTheConsentPageIsNoYes(t *testing.T) {
 	w := interactiontest.New(t, rand.Reader)
 	b := w.Browser()

@@ -24,19 +24,25 @@ type TokenInfo struct {
 	Scopes   []string
 	Audience mint.Audience
 	// GrantID is empty where the token rests on no grant; Grant is that record.
-	GrantID  string
-	Grant    storage.Grant
-	IssuedAt time.Time
-	Expires  time.Time
+	GrantID string
+	Grant   storage.Grant
+	// RequestedClaims are the names of those that the token's request wanted from the UserInfo endpoint, where no grant remembers the request.
+	RequestedClaims []string
+	IssuedAt        time.Time
+	Expires         time.Time
 }
 
 // inactiveIfRefused keeps errors of the store: they do not mean that a token is inactive.
 func inactiveIfRefused(err error) error {
-	var refused *Refused
-	if errors.As(err, &refused) {
+	if isRefused(err) {
 		return ErrInactive
 	}
 	return err
+}
+
+func isRefused(err error) bool {
+	var refused *Refused
+	return errors.As(err, &refused)
 }
 
 // verified is an access token with a good signature that has not expired. Whether it is still active is another question.
@@ -58,6 +64,10 @@ func (s *Service) verify(token string) (verified, bool) {
 	if err != nil {
 		return verified{}, false
 	}
+	// A token without a grant is active unless a mark says otherwise, and a store that forgets has forgotten the marks.
+	if rests.Grant == "" && rests.Epoch != s.Epoch {
+		return verified{}, false
+	}
 	v.rests = rests
 	return v, true
 }
@@ -72,7 +82,7 @@ func (s *Service) CheckAccessToken(ctx context.Context, token string) (*TokenInf
 	if err != nil {
 		return nil, inactiveIfRefused(err)
 	}
-	revoked, err := s.Store.Marked(ctx, storage.MarkToken, markOf(v.claims.ID))
+	revoked, err := storage.Recent(s.Store).Marked(ctx, storage.MarkToken, markOf(v.claims.ID))
 	if err != nil {
 		return nil, err
 	}
@@ -86,12 +96,13 @@ func (s *Service) CheckAccessToken(ctx context.Context, token string) (*TokenInf
 func (s *Service) accessStands(ctx context.Context, v verified) (*TokenInfo, error) {
 	info := &TokenInfo{
 		Claims: v.claims, Subject: v.claims.Subject,
-		IssuedAt: time.Unix(v.claims.IssuedAt, 0), Expires: time.Unix(v.claims.Expires, 0),
+		IssuedAt: time.Unix(v.claims.IssuedAt, 0), Expires: time.Unix(v.claims.Expires, 0), RequestedClaims: v.rests.RequestedClaims,
 	}
 	clientUID := v.rests.ClientUID
 	on := rests{userUID: v.rests.UserUID, userEpoch: v.rests.UserEpoch, sessionHash: v.rests.SessionHash}
+	recent := storage.Recent(s.Store)
 	if v.rests.Grant != "" {
-		g, err := s.Store.Grant(ctx, v.rests.Grant)
+		g, err := recent.Grant(ctx, v.rests.Grant)
 		switch {
 		case err != nil:
 			return nil, notFoundIsRefused(err)
@@ -107,7 +118,7 @@ func (s *Service) accessStands(ctx context.Context, v verified) (*TokenInfo, err
 	}
 	info.Client = client
 	if on.userUID != "" {
-		user, err := s.stands(ctx, client, on)
+		user, err := s.stands(ctx, recent, client, on)
 		if err != nil {
 			return nil, err
 		}

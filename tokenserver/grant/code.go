@@ -85,6 +85,11 @@ func (s *Service) openCode(sealed string) (code, error) {
 	return c, nil
 }
 
+// expires is when the code can certainly not be redeemed any more.
+func (c code) expires() time.Time {
+	return time.UnixMilli(c.IssuedAt).Add(min(time.Duration(c.Lifetime)*time.Millisecond, maxCodeLifetime))
+}
+
 // fresh says whether the code may still be redeemed. A lifetime that was lowered since counts at once.
 func (s *Service) fresh(c code, now time.Time) error {
 	server, ok := s.Registry.Server()
@@ -94,8 +99,8 @@ func (s *Service) fresh(c code, now time.Time) error {
 	if c.Epoch != s.Epoch {
 		return refuse("the code was issued before the server restarted")
 	}
-	lifetime := min(time.Duration(c.Lifetime)*time.Millisecond, server.AuthorizationCodeLifetime.Duration(), maxCodeLifetime)
-	if !now.Before(time.UnixMilli(c.IssuedAt).Add(lifetime)) {
+	lowered := time.UnixMilli(c.IssuedAt).Add(server.AuthorizationCodeLifetime.Duration())
+	if !now.Before(c.expires()) || !now.Before(lowered) {
 		return refuse("the code has expired")
 	}
 	if !c.SessionEnds.IsZero() && !now.Before(c.SessionEnds) {

@@ -29,7 +29,7 @@ func (s *Service) End(ctx context.Context, id, reason string) error {
 			return err
 		case g.Ended():
 			if g.Attempt == attempt[:32] {
-				s.ended(ctx, g)
+				s.Ended(ctx, g)
 			}
 			return nil
 		}
@@ -38,7 +38,7 @@ func (s *Service) End(ctx context.Context, id, reason string) error {
 		updated, err := s.Store.UpdateGrant(ctx, g)
 		switch {
 		case err == nil:
-			s.ended(ctx, updated)
+			s.Ended(ctx, updated)
 			return nil
 		case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrAmbiguous), errors.Is(err, storage.ErrNotFound):
 			continue // look again
@@ -49,8 +49,8 @@ func (s *Service) End(ctx context.Context, id, reason string) error {
 	return storage.ErrAmbiguous
 }
 
-// ended writes the audit event of a grant that this request ended.
-func (s *Service) ended(ctx context.Context, g storage.Grant) {
+// Ended writes the audit event of a grant that has just ended, and counts it. The Store is to call it for those that it ends by itself.
+func (s *Service) Ended(ctx context.Context, g storage.Grant) {
 	s.Metrics.ended(g.EndReason)
 	s.Log.WarnContext(ctx, "grant ended", "audit", "GrantEnded", "reason", g.EndReason, "grant", g.ID, "client", g.ClientID, "user", g.UserUID)
 }
@@ -69,5 +69,21 @@ func (s *Service) Withdraw(ctx context.Context, userUID, clientUID string) error
 			return err
 		}
 	}
+	return nil
+}
+
+// maxAccessTokenLifetime is the longest that a server may let access tokens live.
+const maxAccessTokenLifetime = 24 * time.Hour
+
+// EndSession ends a session, whose hash is given, and with it every code, refresh token and access token that carries the hash and is not
+// offline. Ends is when nothing new can come from it any more, mark or none; the last access token may live on from there, so the mark is kept
+// for as long. Who asked may hang up: it is done all the same.
+func (s *Service) EndSession(ctx context.Context, hash, userUID string, ends time.Time) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	if err := s.mark(ctx, storage.MarkSession, hash, ends.Add(maxAccessTokenLifetime)); err != nil {
+		return err
+	}
+	s.Log.InfoContext(ctx, "session ended", "audit", "SessionEnded", "reason", storage.EndLogout, "user", userUID)
 	return nil
 }

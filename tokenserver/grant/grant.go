@@ -7,7 +7,7 @@
 //	password.go  a password is handed over: the record begins there
 //	refresh.go   refreshing advances the record by compare-and-swap
 //	scope.go     which scopes and audience one token of a grant gets
-//	end.go       a grant ends
+//	end.go       a grant ends, or a session with all that rests on it
 //	check.go     whether an access or refresh token is good now
 //	unsettled.go writes of which nobody knows whether they happened
 //	metrics.go   what is counted
@@ -46,7 +46,8 @@ type Service struct {
 	Log     *slog.Logger
 	Metrics *Metrics
 
-	unsettled unsettled
+	unsettled unsettled // by codes and refresh tokens, which come again
+	orphans   unsettled // by passwords: the next try begins another grant
 }
 
 // What is refused.
@@ -74,7 +75,7 @@ func refuse(sentence string) error { return &Refused{What: Grant, Sentence: sent
 // ErrInactive: the token authorises nothing, for whatever reason.
 var ErrInactive = errors.New("grant: the token is not active")
 
-var errNotServing = errors.New("grant: no server is registered")
+var errNotServing = fmt.Errorf("grant: %w", registry.ErrNotServing)
 
 // Outcome of a redemption, password or refresh: what the tokens that answer it are to say.
 type Outcome struct {
@@ -103,8 +104,9 @@ func restsOf(g storage.Grant) rests {
 	return r
 }
 
-// stands says whether what a grant rests on is still there, and gives the user as they are now.
-func (s *Service) stands(ctx context.Context, client *registry.Client, r rests) (*registry.User, error) {
+// stands says whether what a grant rests on is still there, and gives the user as they are now. Marks are read from the store, or from its
+// recent reads where those will do.
+func (s *Service) stands(ctx context.Context, marks storage.Reader, client *registry.Client, r rests) (*registry.User, error) {
 	user, ok := s.Registry.UserByUID(r.userUID)
 	if !ok || user.Epoch != r.userEpoch {
 		return nil, refuse("the user or the password changed since the authorization")
@@ -115,7 +117,7 @@ func (s *Service) stands(ctx context.Context, client *registry.Client, r rests) 
 		}
 	}
 	if r.sessionHash != "" {
-		ended, err := s.SessionEnded(ctx, r.sessionHash)
+		ended, err := marks.Marked(ctx, storage.MarkSession, r.sessionHash)
 		if err != nil {
 			return nil, err
 		}
@@ -126,10 +128,18 @@ func (s *Service) stands(ctx context.Context, client *registry.Client, r rests) 
 	return user, nil
 }
 
+// begunBy is the grant type that a grant began with. The authorization endpoint always answers to a redirect URI.
+func begunBy(g storage.Grant) string {
+	if g.RedirectURI == "" {
+		return oauth.GrantPassword
+	}
+	return oauth.GrantAuthorizationCode
+}
+
 // offlineStands says whether an offline grant may still be one: what began at the authorization endpoint is offline by a scope, and a scope
 // that is no longer allowed no longer counts.
 func offlineStands(client *registry.Client, g storage.Grant) bool {
-	return !g.Offline || g.RedirectURI == "" || slices.Contains(client.Scopes(), oauth.ScopeOfflineAccess)
+	return !g.Offline || begunBy(g) == oauth.GrantPassword || slices.Contains(client.Scopes(), oauth.ScopeOfflineAccess)
 }
 
 // SessionEnded says whether the session with this hash was ended.
@@ -152,8 +162,9 @@ func hashID(kind, value string) string {
 	return hex.EncodeToString(sum[:20])
 }
 
-// begin fills in what every new grant has.
-func (s *Service) begin(g *storage.Grant, client *registry.Client, server registration.Server, until time.Time) error {
+// begin fills in what every new grant has. Until is the end of refreshing, where the grant ends with something, and code when the code that it
+// began with has expired; either may be zero.
+func (s *Service) begin(g *storage.Grant, client *registry.Client, server registration.Server, until, code time.Time) error {
 	attempt, err := s.draw()
 	if err != nil {
 		return err
@@ -173,21 +184,30 @@ func (s *Service) begin(g *storage.Grant, client *registry.Client, server regist
 			g.RefreshUntil = until
 		}
 	}
+	if !code.IsZero() {
+		g.ExpiresAt = code.Add(clockSkew)
+	}
 	g.ExpiresAt = expiry(*g, client, server, now)
 	return nil
 }
 
-// expiry is when a grant that is used now can authorise nothing any more: no code, no refresh token and no access token of it is good then.
+// clockSkew is how much the clocks of two replicas may differ: for so long after its code has expired a grant is kept, or the replica whose
+// clock is behind could redeem the code again.
+const clockSkew = time.Minute
+
+// expiry is when a grant that is used now can authorise nothing any more: no refresh token and no access token of it is good then. It is not
+// earlier than it was while the code could still be redeemed.
 func expiry(g storage.Grant, client *registry.Client, server registration.Server, now time.Time) time.Time {
 	end := now
 	if g.Generation > 0 {
 		end = earlier(g.RefreshUntil, now.Add(server.RefreshToken.IdleLifetime.Duration()))
 	}
-	if code := g.CreatedAt.Add(maxCodeLifetime); code.After(end) {
+	// The last refresh, or the last repeated one, may come just before, and its access token lives on.
+	end = end.Add(client.AccessTokenLifetime).Add(server.RefreshToken.ReuseGracePeriod.Duration())
+	if code := earlier(g.ExpiresAt, g.CreatedAt.Add(maxCodeLifetime+clockSkew)); code.After(end) {
 		end = code
 	}
-	// The last refresh, or the last repeated one, may come just before, and its access token lives on.
-	return end.Add(client.AccessTokenLifetime).Add(server.RefreshToken.ReuseGracePeriod.Duration())
+	return end
 }
 
 func earlier(a, b time.Time) time.Time {

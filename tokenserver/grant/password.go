@@ -30,7 +30,7 @@ func (s *Service) Password(ctx context.Context, r PasswordGrant) (Outcome, error
 		return Outcome{}, err
 	}
 	// The password may have changed while it was verified.
-	user, err := s.stands(ctx, r.Client, rests{userUID: r.User.UID, userEpoch: r.User.Epoch})
+	user, err := s.stands(ctx, s.Store, r.Client, rests{userUID: r.User.UID, userEpoch: r.User.Epoch})
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -44,16 +44,32 @@ func (s *Service) Password(ctx context.Context, r PasswordGrant) (Outcome, error
 		AuthTime: s.Now(), AMR: []string{oauth.AMRPassword},
 		Scopes: r.Scopes, Resources: r.Resources, Offline: true,
 	}
-	if err := s.begin(&g, r.Client, server, time.Time{}); err != nil {
+	if err := s.begin(&g, r.Client, server, time.Time{}, time.Time{}); err != nil {
 		return Outcome{}, err
 	}
 	refreshToken, err := s.refreshToken(g)
 	if err != nil {
 		return Outcome{}, err
 	}
-	created, err := s.create(ctx, g, false)
+	created, unknown, err := s.create(ctx, g, false)
 	if err != nil {
+		if unknown {
+			s.orphans.remember(g, s.Now())
+		}
 		return Outcome{}, err
 	}
+	s.endOrphan(ctx)
 	return Outcome{Grant: created, User: user, Scopes: scopes, Audience: audience, RefreshToken: refreshToken}, nil
+}
+
+// endOrphan ends one grant that may have begun although its client was told to try again: the next try begins another, and nobody can ever use
+// the first. What fails is tried with a later request.
+func (s *Service) endOrphan(ctx context.Context) {
+	orphan, ok := s.orphans.takeAny(s.Now())
+	if !ok {
+		return
+	}
+	if err := s.End(ctx, orphan.ID, storage.EndUnanswered); err != nil {
+		s.orphans.remember(orphan, s.Now())
+	}
 }

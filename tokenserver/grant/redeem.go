@@ -50,7 +50,7 @@ func (s *Service) Redeem(ctx context.Context, r Redemption) (Outcome, error) {
 	earlier, again := s.unsettled.take(g.ID, s.Now())
 	if again {
 		g = earlier
-	} else if err := s.begin(&g, r.Client, server, endOfRefreshing(c)); err != nil {
+	} else if err := s.begin(&g, r.Client, server, endOfRefreshing(c), c.expires()); err != nil {
 		return Outcome{}, err
 	}
 	// The token is made before the record: what fails here has consumed nothing.
@@ -58,11 +58,17 @@ func (s *Service) Redeem(ctx context.Context, r Redemption) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	created, err := s.create(ctx, g, again)
-	if errors.Is(err, errTaken) {
+	created, unknown, err := s.create(ctx, g, again)
+	switch {
+	case errors.Is(err, errTaken):
 		return Outcome{}, s.replayed(ctx, g.ID)
+	case err == nil:
+		err = s.stillConsented(ctx, c, created)
 	}
 	if err != nil {
+		if unknown && !isRefused(err) {
+			s.unsettled.remember(g, s.Now())
+		}
 		return Outcome{}, err
 	}
 	return Outcome{Grant: created, User: user, Scopes: scopes, Audience: audience, RefreshToken: refreshToken}, nil
@@ -129,22 +135,41 @@ func validVerifier(verifier string) bool {
 
 // codeStands says whether what a code rests on is still there.
 func (s *Service) codeStands(ctx context.Context, c code, client *registry.Client) (*registry.User, error) {
-	user, err := s.stands(ctx, client, rests{
+	user, err := s.stands(ctx, s.Store, client, rests{
 		userUID: c.UserUID, userEpoch: c.UserEpoch, sessionHash: c.SessionHash, redirectURI: c.RedirectURI,
 	})
-	if err != nil || !c.Consented {
-		return user, err
+	if err != nil {
+		return nil, err
+	}
+	return user, s.consented(ctx, c)
+}
+
+// consented says whether the consent that a code rests on is still there.
+func (s *Service) consented(ctx context.Context, c code) error {
+	if !c.Consented {
+		return nil
 	}
 	consent, err := s.Store.Consent(ctx, c.UserUID, c.ClientUID)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		return nil, err
+		return err
 	}
-	withdrawn := errors.Is(err, storage.ErrNotFound) ||
-		slices.ContainsFunc(c.Scopes, func(scope string) bool { return !slices.Contains(consent.Scopes, scope) })
-	if withdrawn {
-		return nil, refuse("the user has withdrawn the consent")
+	if err != nil || slices.ContainsFunc(c.Scopes, func(scope string) bool { return !slices.Contains(consent.Scopes, scope) }) {
+		return refuse("the user has withdrawn the consent")
 	}
-	return user, nil
+	return nil
+}
+
+// stillConsented ends a new grant whose consent was withdrawn while it was created: withdrawing deletes the consent and then ends the grants
+// that it finds, and may have found this one not yet.
+func (s *Service) stillConsented(ctx context.Context, c code, created storage.Grant) error {
+	refused := s.consented(ctx, c)
+	if !isRefused(refused) {
+		return refused
+	}
+	if err := s.End(ctx, created.ID, storage.EndConsentWithdrawn); err != nil {
+		return err
+	}
+	return refused
 }
 
 // grantOf a code, without what begin fills in.
@@ -154,7 +179,7 @@ func grantOf(c code) storage.Grant {
 		UserUID: c.UserUID, Subject: c.Subject, UserEpoch: c.UserEpoch,
 		SessionHash: c.SessionHash, AuthTime: c.AuthTime, AMR: c.AMR,
 		Scopes: c.Scopes, Resources: c.Resources, RedirectURI: c.RedirectURI,
-		Nonce: c.Nonce, ClaimsRequest: c.ClaimsRequest, Offline: c.Offline,
+		Nonce: c.Nonce, ClaimsRequest: c.ClaimsRequest, Consented: c.Consented, Offline: c.Offline,
 	}
 }
 
@@ -180,41 +205,37 @@ var errTaken = errors.New("grant: created by another request")
 // maxTries is how often a request writes again after a conflict or a lost answer.
 const maxTries = 16
 
-// create creates the record. An answer that was lost is looked for: a record of this attempt is this request's own. Lost says that the answer
-// to an earlier write of the same attempt was.
-func (s *Service) create(ctx context.Context, g storage.Grant, lost bool) (created storage.Grant, err error) {
-	defer func() {
-		if lost && err != nil && !errors.Is(err, errTaken) {
-			s.unsettled.remember(g, s.Now())
-		}
-	}()
+// create creates the record. An answer that was lost is looked for: a record of this attempt is this request's own. Unknown says that a write
+// of the attempt may happen, or may have; it does so from the beginning if an earlier request made one.
+func (s *Service) create(ctx context.Context, g storage.Grant, earlier bool) (created storage.Grant, unknown bool, err error) {
+	unknown = earlier
 	for range maxTries {
 		created, err = s.Store.CreateGrant(ctx, g)
 		if err == nil {
-			return created, nil
+			return created, true, nil
 		}
 		if errors.Is(err, storage.ErrFull) {
 			s.Metrics.full()
 			s.Log.WarnContext(ctx, "the bound on live grants is reached", "client", g.ClientID)
 		}
 		ambiguous := errors.Is(err, storage.ErrAmbiguous)
-		lost = lost || ambiguous
+		unknown = unknown || ambiguous
 		if !ambiguous && !errors.Is(err, storage.ErrExists) {
-			return storage.Grant{}, err
+			return storage.Grant{}, unknown, err
 		}
 		found, err := s.Store.Grant(ctx, g.ID)
 		switch {
-		case err == nil && found.Attempt == g.Attempt:
-			return found, nil
+		case err == nil && found.Attempt == g.Attempt && !found.Ended():
+			return found, true, nil
 		case err == nil:
-			return storage.Grant{}, errTaken
+			return storage.Grant{}, false, errTaken
 		case errors.Is(err, storage.ErrNotFound) && ambiguous:
 			continue // it did not arrive; the same attempt may try again
 		case errors.Is(err, storage.ErrNotFound):
-			return storage.Grant{}, errTaken // it was there a moment ago
+			return storage.Grant{}, false, errTaken // it was there a moment ago
 		default:
-			return storage.Grant{}, err
+			return storage.Grant{}, unknown, err
 		}
 	}
-	return storage.Grant{}, storage.ErrAmbiguous
+	return storage.Grant{}, unknown, storage.ErrAmbiguous
 }

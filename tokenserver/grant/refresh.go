@@ -60,45 +60,64 @@ func (s *Service) Refresh(ctx context.Context, r Refreshing) (Outcome, error) {
 	if !ok {
 		return Outcome{}, refuse("the refresh token is not one of this server")
 	}
-	// What a token means is decided by the first look at the record. Looking again after a conflict may find that others were faster; whoever
-	// loses such a race has replayed nothing.
-	raced := false
+	attempt, err := s.draw()
+	if err != nil {
+		return Outcome{}, err
+	}
+	try := refreshing{Refreshing: r, token: token, attempt: attempt[:32]}
+	out, err := s.refresh(ctx, &try)
+	switch {
+	case err == nil:
+		// The client has what it came for: from now on an earlier token is in the wrong hands.
+		s.unsettled.forget(token.Grant)
+	case try.unknown && !isRefused(err):
+		s.unsettled.remember(try.out.Grant, s.Now())
+	}
+	return out, err
+}
+
+// refreshing is one request and what has become of it so far.
+type refreshing struct {
+	Refreshing
+	token refresh
+	// attempt is the id of every write of this request: whichever of them happened, also late, is its own.
+	attempt string
+	// raced: it has tried to write. Out is what it tried last.
+	raced bool
+	out   Outcome
+	// unknown: of one of its writes it is not known whether it will happen, and it would replace the refresh token.
+	unknown bool
+}
+
+// refresh tries until it is known what became of the request. What a token means is decided by the first look at the record. Looking again may
+// find that others were faster; whoever loses such a race has replayed nothing.
+func (s *Service) refresh(ctx context.Context, try *refreshing) (Outcome, error) {
 	for range maxTries {
-		g, err := s.grantOfRefreshToken(ctx, token, r.Client)
+		g, err := s.grantOfRefreshToken(ctx, try.token, try.Client)
 		if err != nil {
 			return Outcome{}, err
 		}
-		out, err := s.refreshOnce(ctx, r, g, token.Generation, raced)
-		tried := out.Grant.ID != "" && (errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrAmbiguous))
-		if !tried {
+		if try.raced && g.Attempt == try.attempt && !g.Ended() {
+			return s.landed(try, g)
+		}
+		out, err := s.refreshOnce(ctx, try, g)
+		if !errors.Is(err, errTried) {
 			return out, err
 		}
-		raced = true
-		mine, ok, readErr := s.landed(ctx, out)
-		if readErr != nil {
-			if errors.Is(err, storage.ErrAmbiguous) {
-				s.unsettled.remember(out.Grant, s.Now())
-			}
-			return Outcome{}, readErr
-		}
-		if ok {
-			return mine, nil
-		}
+		try.raced, try.out = true, out
+		try.unknown = try.unknown || errors.Is(err, storage.ErrAmbiguous) && out.Grant.Generation > g.Generation
 	}
 	return Outcome{}, storage.ErrAmbiguous
 }
 
-// landed says whether the write that out stands for has happened, although its answer was lost or was a conflict.
-func (s *Service) landed(ctx context.Context, out Outcome) (Outcome, bool, error) {
-	found, err := s.Store.Grant(ctx, out.Grant.ID)
-	if err != nil {
-		return Outcome{}, false, notFoundIsRefused(err)
-	}
-	if found.Attempt != out.Grant.Attempt || found.Ended() {
-		return Outcome{}, false, nil
-	}
+// landed answers with a write of this request that has happened, although its answer was lost or was a conflict.
+func (s *Service) landed(try *refreshing, found storage.Grant) (out Outcome, err error) {
+	out = try.out
 	out.Grant = found
-	return out, true, nil
+	if found.Generation > try.token.Generation {
+		out.RefreshToken, err = s.refreshToken(found)
+	}
+	return out, err
 }
 
 // grantOfRefreshToken reads the record and checks that the token is of this client and this record.
@@ -122,8 +141,11 @@ func notFoundIsRefused(err error) error {
 	return err
 }
 
-// refreshOnce decides by the record as it was read. After ErrConflict and ErrAmbiguous, the outcome holds what it tried to write.
-func (s *Service) refreshOnce(ctx context.Context, r Refreshing, g storage.Grant, generation int64, raced bool) (Outcome, error) {
+// errTried: it was tried to write what the outcome holds. Whether it has happened shows when the record is read again.
+var errTried = errors.New("grant: written by another request, or without an answer")
+
+// refreshOnce decides by the record as it was read.
+func (s *Service) refreshOnce(ctx context.Context, r *refreshing, g storage.Grant) (Outcome, error) {
 	server, ok := s.Registry.Server()
 	if !ok {
 		return Outcome{}, errNotServing
@@ -137,33 +159,38 @@ func (s *Service) refreshOnce(ctx context.Context, r Refreshing, g storage.Grant
 		return Outcome{}, err
 	}
 	now := s.Now()
-	switch decide(g, generation, server.RefreshToken, r.Client.Public(), now) {
+	switch decide(g, r.token.Generation, server.RefreshToken, r.Client.Public(), now) {
 	case advance:
-		return s.advance(ctx, out, r.Client, server, now)
+		return s.advance(ctx, out, r, server, now)
 	case keep:
-		return s.touch(ctx, out, r.Client, server, now)
+		return s.touch(ctx, out, r, server, now)
 	case repeat:
-		out.RefreshToken, err = s.refreshToken(g)
-		if errors.Is(err, keys.ErrNoKey) {
-			return Outcome{}, refuse("the key of the refresh token was revoked")
-		}
-		return out, err
+		return s.repeated(out)
 	case ahead:
 		s.Log.WarnContext(ctx, "a refresh token is newer than its record: was the store restored from a backup?", "grant", g.ID, "client", g.ClientID)
 		return Outcome{}, refuse("the refresh token is newer than what the server remembers")
 	default:
-		if raced {
+		if r.raced {
 			return Outcome{}, refuse("the refresh token was used by another request meanwhile")
 		}
-		if earlier, ok := s.unsettled.take(g.ID, now); ok && earlier.Attempt == g.Attempt && generation == g.Generation-1 {
-			out.RefreshToken, err = s.refreshToken(g)
-			return out, err
+		if earlier, ok := s.unsettled.take(g.ID, now); ok && earlier.Attempt == g.Attempt && r.token.Generation == g.Generation-1 {
+			return s.repeated(out)
 		}
 		if err := s.End(ctx, g.ID, storage.EndRefreshTokenReuse); err != nil {
 			return Outcome{}, err
 		}
 		return Outcome{}, refuse("the refresh token was used already; all tokens of the authorization are revoked")
 	}
+}
+
+// repeated answers with the refresh token that is current already.
+func (s *Service) repeated(out Outcome) (Outcome, error) {
+	var err error
+	out.RefreshToken, err = s.refreshToken(out.Grant)
+	if errors.Is(err, keys.ErrNoKey) {
+		return Outcome{}, refuse("the key of the refresh token was revoked")
+	}
+	return out, err
 }
 
 // refreshStands says whether the grant may be refreshed at all, by whichever generation.
@@ -177,10 +204,12 @@ func (s *Service) refreshStands(ctx context.Context, client *registry.Client, g 
 		return nil, refuse("the refresh token has reached the end of its lifetime")
 	case !now.Before(g.LastUsed.Add(lifetimes.IdleLifetime.Duration())):
 		return nil, refuse("the refresh token was not used for too long")
+	case !client.HasGrant(begunBy(g)):
+		return nil, refuse("the client no longer lists the grant type that the authorization began with")
 	case !offlineStands(client, g):
 		return nil, refuse("the client may no longer use offline_access")
 	}
-	return s.stands(ctx, client, restsOf(g))
+	return s.stands(ctx, s.Store, client, restsOf(g))
 }
 
 // step is what a refresh token's generation makes of a request.
@@ -210,46 +239,42 @@ func decide(g storage.Grant, generation int64, lifetimes registration.RefreshTok
 }
 
 // advance makes the next generation current. It does not extend the absolute lifetime.
-func (s *Service) advance(ctx context.Context, out Outcome, client *registry.Client, server registration.Server, now time.Time) (Outcome, error) {
+func (s *Service) advance(ctx context.Context, out Outcome, r *refreshing, server registration.Server, now time.Time) (Outcome, error) {
 	g := out.Grant
 	g.Generation++
 	g.AdvancedAt, g.LastUsed, g.SealKID = now, now, s.Keys.SealingKID()
-	g.ExpiresAt = expiry(g, client, server, now)
+	g.ExpiresAt = expiry(g, r.Client, server, now)
 	out.Grant = g
 	var err error
 	if out.RefreshToken, err = s.refreshToken(g); err != nil {
 		return Outcome{}, err
 	}
-	return s.update(ctx, out)
+	return s.update(ctx, out, r.attempt)
 }
 
 // maxTouch is how often the last use of a refresh token that is kept is written down, at most: it must not cost a write each.
 const maxTouch = time.Hour
 
 // touch writes the last use down, if that is due. Under a short idle lifetime it is due earlier, or the token would seem idle.
-func (s *Service) touch(ctx context.Context, out Outcome, client *registry.Client, server registration.Server, now time.Time) (Outcome, error) {
+func (s *Service) touch(ctx context.Context, out Outcome, r *refreshing, server registration.Server, now time.Time) (Outcome, error) {
 	due := out.Grant.LastUsed.Add(min(maxTouch, server.RefreshToken.IdleLifetime.Duration()/2))
 	if now.Before(due) {
 		return out, nil
 	}
 	out.Grant.LastUsed = now
-	out.Grant.ExpiresAt = expiry(out.Grant, client, server, now)
-	return s.update(ctx, out)
+	out.Grant.ExpiresAt = expiry(out.Grant, r.Client, server, now)
+	return s.update(ctx, out, r.attempt)
 }
 
-// update writes the grant of out as an attempt of its own.
-func (s *Service) update(ctx context.Context, out Outcome) (Outcome, error) {
-	attempt, err := s.draw()
-	if err != nil {
-		return Outcome{}, err
-	}
-	out.Grant.Attempt = attempt[:32]
+// update writes the grant of out.
+func (s *Service) update(ctx context.Context, out Outcome, attempt string) (Outcome, error) {
+	out.Grant.Attempt = attempt
 	updated, err := s.Store.UpdateGrant(ctx, out.Grant)
-	if errors.Is(err, storage.ErrNotFound) {
+	switch {
+	case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrAmbiguous):
+		return out, fmt.Errorf("%w: %w", errTried, err)
+	case err != nil:
 		return Outcome{}, notFoundIsRefused(err)
-	}
-	if err != nil {
-		return out, err
 	}
 	out.Grant = updated
 	return out, nil

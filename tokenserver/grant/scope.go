@@ -9,22 +9,29 @@ import (
 // access decides scopes and audience of one access token. Granted and resources are the grant's; askedScopes and askedResources the token
 // request's, which may narrow them and never widen (RFC 6749 section 6, RFC 8707 section 2.2). What is no longer allowed now is cut.
 func access(client *registry.Client, granted, askedScopes, resources, askedResources []string) (scopes, audience []string, err error) {
-	scopes = granted
+	wanted := granted
 	if len(askedScopes) > 0 {
 		for _, scope := range askedScopes {
 			if !slices.Contains(granted, scope) {
 				return nil, nil, &Refused{What: Scope, Sentence: "a scope was not granted; ask the user for it at the authorization endpoint"}
 			}
 		}
-		scopes = askedScopes
+		wanted = askedScopes
 	}
 	targets, err := targets(client, granted, resources, askedResources)
 	if err != nil {
 		return nil, nil, err
 	}
-	audience, scopes, err = client.Audience(scopes, targets)
+	audience, scopes, err = client.Audience(wanted, targets)
 	if err != nil {
 		return nil, nil, &Refused{What: Target, Sentence: "a resource is unknown, or its owner does not allow this client"}
+	}
+	if len(wanted) > 0 && len(scopes) == 0 {
+		// A missing scope in the answer would mean that all was granted (RFC 6749 section 5.1).
+		if len(askedScopes)+len(askedResources) > 0 {
+			return nil, nil, &Refused{What: Scope, Sentence: "no scope of those that were granted is left for what was asked"}
+		}
+		return nil, nil, refuse("no scope of the authorization is allowed any more")
 	}
 	return scopes, audience, nil
 }

@@ -8,7 +8,8 @@ import (
 )
 
 // unsettled remembers the writes whose outcome could not be found out, so that the requests were answered 503 and got nothing. Such a write may
-// have happened all the same. When the client tries again, what it finds is its own: no answer went to anybody else, so it is no replay.
+// have happened all the same. When the client tries again, what it finds is its own: no answer went to anybody else, so it is no replay. Once
+// the client has been answered, it is forgotten: whoever then comes with the old code or token is somebody else.
 //
 // This is a memory of one process. A client that tries again at another replica, after a write that did happen, is taken for a replay there:
 // that errs on the safe side.
@@ -47,6 +48,13 @@ func (u *unsettled) remember(g storage.Grant, now time.Time) {
 	}
 }
 
+// forget what is remembered of a grant: its client has been answered.
+func (u *unsettled) forget(id string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.writes, id)
+}
+
 // take what is remembered of a grant: one request gets it, so that of two that try again only one can succeed.
 func (u *unsettled) take(id string, now time.Time) (storage.Grant, bool) {
 	u.mu.Lock()
@@ -54,4 +62,17 @@ func (u *unsettled) take(id string, now time.Time) (storage.Grant, bool) {
 	w, ok := u.writes[id]
 	delete(u.writes, id)
 	return w.grant, ok && now.Before(w.until)
+}
+
+// takeAny takes any one of what is remembered.
+func (u *unsettled) takeAny(now time.Time) (storage.Grant, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for id, w := range u.writes {
+		delete(u.writes, id)
+		if now.Before(w.until) {
+			return w.grant, true
+		}
+	}
+	return storage.Grant{}, false
 }

@@ -4,7 +4,7 @@
 //	flow.go      Flow: the request, what the user has done about it since, and the step that may take it up
 //	encoding.go  its bytes
 //	flows.go     Flows: seal and open, tie to the browser, check against what is registered now
-//	posted.go    an authorization request that came by POST, on its way to a GET
+//	posted.go    a request of another site that came by POST, on its way to a GET
 //	consents.go  what users have allowed clients for good
 //
 // Every step redirects back to one place, the authorization endpoint, which decides what is next; no step leads to another. A sealed flow

@@ -26,6 +26,9 @@ const (
 	PathConsent   = "/consent"
 )
 
+// PathLogout is where a session ends, below the issuer. It is no step of a flow.
+const PathLogout = "/logout"
+
 // ParamFlow is the parameter that carries a sealed flow, in a URL or in a form.
 const ParamFlow = "flow"
 

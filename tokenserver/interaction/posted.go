@@ -6,28 +6,29 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
-// ParamPosted is the parameter that carries a sealed authorization request from a POST to a GET: a POST from another site comes without our
-// cookies, a GET with them. It is tied to no browser, as the URL of a GET would not be.
+// ParamPosted is the parameter that carries a sealed request from a POST to a GET: a POST from another site comes without our cookies, a GET
+// with them. It is tied to no browser, as the URL of a GET would not be.
 const ParamPosted = "posted"
 
 // maxPosted is how large a sealed request may be, in bytes, so that the URL that carries it passes everywhere.
 const maxPosted = 7 << 10
 
 // ErrTooLarge: the request does not fit into a URL.
-var ErrTooLarge = errors.New("the authorization request is too large")
+var ErrTooLarge = errors.New("the request is too large")
 
-var errPosted = errors.New("not an authorization request that was posted here")
+var errPosted = errors.New("not a request that was posted here")
 
-// SealPosted seals the parameters of a POSTed authorization request. ErrTooLarge.
-func (s *Flows) SealPosted(params oauth.Params) (string, error) {
+// SealPosted seals the parameters of a request that was POSTed to the endpoint with this path. ErrTooLarge.
+func (s *Flows) SealPosted(path string, params oauth.Params) (string, error) {
 	data := binary.AppendVarint(nil, s.Now().Unix())
-	data = append(data, url.Values(params).Encode()...)
+	data = append(data, path+"?"+url.Values(params).Encode()...)
 	sealed, err := s.Keys.Seal(keys.PurposePost, data)
 	if err != nil {
 		return "", fmt.Errorf("sealing a posted request: %w", err)
@@ -38,8 +39,8 @@ func (s *Flows) SealPosted(params oauth.Params) (string, error) {
 	return sealed, nil
 }
 
-// OpenPosted gives the parameters back.
-func (s *Flows) OpenPosted(sealed string) (oauth.Params, error) {
+// OpenPosted gives the parameters back, to the endpoint that they were posted to.
+func (s *Flows) OpenPosted(path, sealed string) (oauth.Params, error) {
 	data, err := s.Keys.Open(keys.PurposePost, sealed)
 	if err != nil {
 		return nil, errPosted
@@ -48,5 +49,9 @@ func (s *Flows) OpenPosted(sealed string) (oauth.Params, error) {
 	if n <= 0 || s.Now().Sub(time.Unix(seconds, 0)) > Lifetime {
 		return nil, errPosted
 	}
-	return oauth.ParseForm(&http.Request{URL: &url.URL{RawQuery: string(data[n:])}}, false)
+	query, ok := strings.CutPrefix(string(data[n:]), path+"?")
+	if !ok {
+		return nil, errPosted
+	}
+	return oauth.ParseForm(&http.Request{URL: &url.URL{RawQuery: query}}, false)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/token"
 )
 
@@ -26,7 +27,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{World: granttest.New(t)}
-	tokens := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords}
+	tokens := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords, Throttle: w.Throttle}
 	w.Route("/token", tokens.Handle)
 	w.Route("/introspect", (&introspect.Handler{Clients: w.Clients, Grants: w.Grants, Registry: w.Registry}).Handle)
 	w.orders, w.stock = w.AddClient(introspector("orders-api")), w.AddClient(introspector("stock-api"))
@@ -192,6 +193,32 @@ func TestARefreshTokenIsShownToItsOwnClientOnly(t *testing.T) {
 	inactive(t, "another client", w.introspect(w.AddClient(granttest.Client("shop.other")), refresh))
 }
 
+func TestARefreshTokenIsInactiveOnceItCannotBeUsed(t *testing.T) {
+	for what, takeAway := range map[string]func(w *world){
+		"the client may refresh no longer": func(w *world) {
+			c := w.shop
+			c.GrantTypes = []string{oauth.GrantAuthorizationCode}
+			w.AddClient(c)
+		},
+		"it may not be offline any more": func(w *world) {
+			c := w.shop
+			c.Scopes = []string{"openid", "orders:read"}
+			w.AddClient(c)
+		},
+		"it was not used for too long": func(w *world) { w.Clock.Move(720 * time.Hour) },
+		"the password changed": func(w *world) {
+			u := granttest.User()
+			u.Epoch = "epoch-2"
+			w.AddUser(u)
+		},
+	} {
+		w := newWorld(t)
+		refresh := w.Begin(w.shop, "openid", "offline_access", "orders:read").String("refresh_token")
+		takeAway(w)
+		inactive(t, what, w.introspect(w.shop, refresh))
+	}
+}
+
 func TestARefreshTokenSaysWhenItsLifetimesEndIt(t *testing.T) {
 	w := newWorld(t)
 	begun := w.Clock.Now()
@@ -335,7 +362,7 @@ func TestATokenWithoutAGrantFallsWithWhatItRestsOn(t *testing.T) {
 			client, _ := w.Registry.Client(w.shop.ID)
 			access, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
 				Client: client, Subject: granttest.Subject, Audience: []string{granttest.Orders}, Scopes: []string{"orders:read"},
-				Rests: mint.TokenID{ClientUID: client.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1"},
+				Rests: mint.TokenID{ClientUID: client.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1", Epoch: w.Grants.Epoch},
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -406,6 +433,26 @@ func TestAnAPIThatNoLongerAllowsTheClientSeesItsTokensInactive(t *testing.T) {
 				t.Errorf("the other API is told %s", a.Body)
 			}
 		})
+	}
+}
+
+func TestAnAnswerThatIsNotKnownIsNotInactive(t *testing.T) {
+	w := newWorld(t)
+	begun := w.Begin(w.shop, "openid", "orders:read")
+	for what, faults := range map[string][]storagetest.Fault{
+		"the record cannot be read":              {storagetest.Unavailable},
+		"the session's mark cannot be read":      {storagetest.None, storagetest.Unavailable},
+		"the access token's mark cannot be read": {storagetest.None, storagetest.None, storagetest.Unavailable},
+	} {
+		w.Store.Next(faults...)
+		a := w.introspect(w.shop, begun.String("access_token"))
+		if a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)
+		}
+	}
+	w.Store.Next(storagetest.Unavailable)
+	if a := w.introspect(w.shop, begun.String("refresh_token")); a.Status != http.StatusServiceUnavailable {
+		t.Errorf("of a refresh token: the answer is %d %s", a.Status, a.Body)
 	}
 }
 

@@ -42,7 +42,7 @@ type material struct {
 }
 
 // LoadDir reads the key files of dir: "<kid>.pem" with a PKCS #8 private key for ES256 or RS256, "<kid>.sealing" with 32 bytes in base64. It
-// does nothing if they are what was read last. A file that is no key is left out and named in the error, which never quotes content; the
+// changes nothing if they are what was read last, and says the same again. A file that is no key is left out and named in the error, which never quotes content; the
 // rest is in force. If the directory cannot be read, what was read before stays.
 func (s *Set) LoadDir(dir string) error {
 	files, err := readFiles(dir)
@@ -53,7 +53,7 @@ func (s *Set) LoadDir(dir string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.loaded && stamp == s.stamp {
-		return nil
+		return s.loadErr
 	}
 	held := map[string]material{}
 	var errs []error
@@ -69,11 +69,10 @@ func (s *Set) LoadDir(dir string) error {
 		}
 		held[kid] = m
 	}
-	// A directory with a bad file is read, and complained about, again next time.
-	s.stamp, s.loaded = stamp, len(errs) == 0
+	s.stamp, s.loaded, s.loadErr = stamp, true, errors.Join(errs...)
 	s.material = held
 	s.ring.Store(newRing(s.random, s.document, held))
-	return errors.Join(errs...)
+	return s.loadErr
 }
 
 type file struct {

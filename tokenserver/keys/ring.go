@@ -54,6 +54,11 @@ func newRing(random io.Reader, doc registration.Server, held map[string]material
 	return r
 }
 
+// Can says whether the ring can seal, and sign with each of the algorithms.
+func (r *Ring) Can(algorithms ...string) bool {
+	return r.sealer != nil && !slices.ContainsFunc(algorithms, func(alg string) bool { return r.signers[alg] == nil })
+}
+
 func knownPhase(phase string) bool {
 	return phase == registration.KeyPublished || phase == registration.KeyActive || phase == registration.KeyRetiring
 }

@@ -23,12 +23,16 @@ const (
 	PurposePost    Purpose = "post"     // an authorization request that was posted, on its way to a GET; bound to nothing
 	PurposeBrowser Purpose = "browser"  // the cookie that binds flows to a browser
 	PurposeSession Purpose = "session"  // the cookie of a login
+	PurposeLogout  Purpose = "logout"   // the form that asks whether to end a session, bound to that session
+	PurposeDevice  Purpose = "device"   // the cookie of a browser that users have signed in with
 	PurposeCode    Purpose = "code"     // an authorization code
 	PurposeRefresh Purpose = "refresh"  // a refresh token
 	PurposeTokenID Purpose = "token-id" // the jti of an access token
 )
 
-var purposes = []Purpose{PurposeFlow, PurposePost, PurposeBrowser, PurposeSession, PurposeCode, PurposeRefresh, PurposeTokenID}
+var purposes = []Purpose{
+	PurposeFlow, PurposePost, PurposeBrowser, PurposeSession, PurposeLogout, PurposeDevice, PurposeCode, PurposeRefresh, PurposeTokenID,
+}
 
 // sealFormat is the version of the format of sealed values: "<kid>.<base64url(nonce || ciphertext)>", XChaCha20-Poly1305.
 const sealFormat = "v1"

@@ -35,6 +35,7 @@ type Set struct {
 	mu       sync.Mutex // guards what follows; writers only
 	stamp    [sha256.Size]byte
 	loaded   bool
+	loadErr  error // of the files that were read last
 	material map[string]material
 	document registration.Server
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -25,6 +26,7 @@ type signingKey struct {
 	alg    string
 	method jwt.SigningMethod
 	key    crypto.Signer
+	heads  sync.Map // encoded headers, by typ; there are two
 }
 
 func newSigningKey(kid string, m material) *signingKey {
@@ -45,7 +47,7 @@ func (r *Ring) Sign(alg, typ string, claims any) (token string, err error) {
 	if k == nil {
 		return "", fmt.Errorf("%w: no Active key for %s", ErrNoKey, alg)
 	}
-	head, err := json.Marshal(header{Algorithm: k.alg, KeyID: k.kid, Type: typ})
+	head, err := k.head(typ)
 	if err != nil {
 		return "", fmt.Errorf("encode header: %w", err)
 	}
@@ -53,12 +55,26 @@ func (r *Ring) Sign(alg, typ string, claims any) (token string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("encode claims: %w", err)
 	}
-	signed := base64.RawURLEncoding.EncodeToString(head) + "." + base64.RawURLEncoding.EncodeToString(body)
+	signed := head + "." + base64.RawURLEncoding.EncodeToString(body)
 	signature, err := k.method.Sign(signed, k.key)
 	if err != nil {
 		return "", fmt.Errorf("sign with %s: %w", k.kid, err)
 	}
 	return signed + "." + base64.RawURLEncoding.EncodeToString(signature), nil
+}
+
+// head is the header of the key's tokens of a typ, encoded once.
+func (k *signingKey) head(typ string) (string, error) {
+	if encoded, ok := k.heads.Load(typ); ok {
+		return encoded.(string), nil
+	}
+	head, err := json.Marshal(header{Algorithm: k.alg, KeyID: k.kid, Type: typ})
+	if err != nil {
+		return "", err
+	}
+	encoded := base64.RawURLEncoding.EncodeToString(head)
+	k.heads.Store(typ, encoded)
+	return encoded, nil
 }
 
 // encodeJSON is json.Marshal without the escapes for HTML, which would lengthen URLs in claims.

@@ -3,7 +3,6 @@
 package login
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -12,8 +11,10 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
+	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
@@ -23,6 +24,8 @@ type Handler struct {
 	Flows     *interaction.Flows
 	Sessions  *session.Sessions
 	Passwords *password.Verifier
+	Throttle  *throttle.Throttle
+	Devices   *throttle.Devices
 }
 
 // Handle one request.
@@ -40,7 +43,7 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	web.NoteClient(r.Context(), visit.Client.ID)
-	return show(w, visit, sealed, visit.Flow.LoginHint, false)
+	return show(w, http.StatusOK, visit, pages.Login{Flow: sealed, Username: visit.Flow.LoginHint})
 }
 
 func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
@@ -57,8 +60,15 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	web.NoteClient(r.Context(), visit.Client.ID)
-	user, err := h.authenticate(r.Context(), params.Get("username"), params.Get("password"))
+	form := pages.Login{Flow: sealed, Username: params.Get("username")}
+	user, err := h.authenticate(r, visit.Server, form.Username, params.Get("password"))
+	var refused *throttle.Refused
 	switch {
+	case errors.As(err, &refused):
+		web.NoteError(r.Context(), oauth.TemporarilyUnavailable)
+		w.Header().Set("Retry-After", refused.RetryAfter())
+		form.Wait = refused.After
+		return show(w, http.StatusTooManyRequests, visit, form)
 	case errors.Is(err, password.ErrBusy):
 		return &web.PageError{
 			Status: http.StatusServiceUnavailable, Code: oauth.TemporarilyUnavailable, Sentence: pages.SentenceBusy, RetryAfter: 2,
@@ -67,7 +77,11 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 		return err
 	case user == nil:
 		web.NoteError(r.Context(), oauth.AccessDenied)
-		return show(w, visit, sealed, params.Get("username"), true)
+		form.Failed = true
+		return show(w, http.StatusOK, visit, form)
+	}
+	if err := h.Devices.Remember(w, r, visit.Server.Issuer, user.UID); err != nil {
+		return err
 	}
 	begun, err := h.Sessions.Begin(w, visit.Server, user, oauth.AMRPassword)
 	if err != nil {
@@ -77,34 +91,33 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 	return h.Flows.Go(w, r, visit, interaction.StepResume)
 }
 
-// authenticate gives the user whose password this is, or nil. An unknown user costs the same work as a known one, and is the same to whoever
-// asks.
-func (h *Handler) authenticate(ctx context.Context, username, secret string) (*registry.User, error) {
+// authenticate gives the user whose password this is, or nil; a *throttle.Refused if it is too early to try. An unknown user costs the same
+// work as a known one, and is the same to whoever asks.
+func (h *Handler) authenticate(r *http.Request, server registration.Server, username, secret string) (*registry.User, error) {
 	if secret == "" || len(secret) > password.MaxLength {
 		return nil, nil
 	}
-	var known *registry.User
-	hash := ""
-	if name, err := password.NormalizeUsername(username); err == nil {
-		if user, ok := h.Registry.UserByName(name); ok {
-			known, hash = user, user.PasswordHash
-		}
+	name, user, hash := h.Registry.Login(username)
+	device := ""
+	if user != nil {
+		device = h.Devices.Known(r, server.Issuer, user.UID)
 	}
-	ok, err := h.Passwords.Verify(ctx, hash, secret)
-	if err != nil || !ok || known == nil {
+	source := web.Source(r, server.TrustedProxies)
+	right, err := h.Throttle.Login(name, source.String(), device).Verify(r.Context(), h.Passwords, hash, secret)
+	if err != nil || !right || user == nil {
+		web.NoteSource(r.Context(), source)
 		return nil, err
 	}
-	return known, nil
+	return user, nil
 }
 
 // show the form. A failed login shows it again, with one sentence for whatever was wrong.
-func show(w http.ResponseWriter, v *interaction.Visit, sealed, username string, failed bool) error {
+func show(w http.ResponseWriter, status int, v *interaction.Visit, form pages.Login) error {
 	action, err := url.JoinPath(v.Server.Issuer, interaction.PathLogin)
 	if err != nil {
 		return err
 	}
-	return web.Page(w, http.StatusOK, pages.Login{
-		Action: action, Flow: sealed, Server: v.ServerHost(), Username: username, Failed: failed,
-		Client: pages.Client{DisplayName: v.Client.DisplayName, ID: v.Client.ID},
-	}, v.RedirectURI)
+	form.Action, form.Server = action, v.ServerHost()
+	form.Client = pages.Client{DisplayName: v.Client.DisplayName, ID: v.Client.ID}
+	return web.Page(w, status, form, v.RedirectURI)
 }

@@ -26,6 +26,7 @@ const (
 	PathToken         = "/token"
 	PathIntrospect    = "/introspect"
 	PathRevoke        = "/revoke"
+	PathLogout        = "/logout"
 	PathUserInfo      = "/userinfo"
 	PathJWKS          = "/jwks"
 	PathOpenID        = "/.well-known/openid-configuration"
@@ -45,6 +46,8 @@ type Document struct {
 	JWKSURI               string `json:"jwks_uri"`
 	IntrospectionEndpoint string `json:"introspection_endpoint"`
 	RevocationEndpoint    string `json:"revocation_endpoint"`
+	// EndSessionEndpoint is of OpenID Connect RP-Initiated Logout 1.0 section 2.1; as people log in, so they log out.
+	EndSessionEndpoint string `json:"end_session_endpoint,omitempty"`
 
 	Scopes              []string `json:"scopes_supported,omitempty"`
 	ResponseTypes       []string `json:"response_types_supported,omitempty"`
@@ -103,6 +106,7 @@ func Describe(s registration.Server, scopes []string) Document {
 		d.ResponseTypes = append(d.ResponseTypes, oauth.ResponseTypeCodeToken, oauth.ResponseTypeCodeIDToken, oauth.ResponseTypeCodeIDTokenToken)
 	}
 	if code || implicit {
+		d.EndSessionEndpoint = s.Issuer + PathLogout
 		d.ResponseModes = append(d.ResponseModes, oauth.ResponseModeFragment, oauth.ResponseModeFormPost)
 		d.Prompts = []string{oauth.PromptNone, oauth.PromptLogin, oauth.PromptConsent, oauth.PromptSelectAccount}
 	}

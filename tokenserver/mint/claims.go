@@ -85,6 +85,18 @@ func claimOf(user *registry.User, name string) (any, bool) {
 	return nil, false
 }
 
+// RequestedBeyond are the names that a claims parameter asks for at the UserInfo endpoint, as far as the scopes allow them, this user has them,
+// and the scopes do not stand for them anyway. A token that no grant remembers the request of carries them, so they are few.
+func RequestedBeyond(user *registry.User, scopes []string, parameter string) []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(ClaimsByName(user, scopes, RequestedClaims(parameter, "userinfo")))) {
+		if _, known := scopeOfClaim[name]; !known {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // RequestedClaims are the names that a claims parameter asks for in one place, id_token or userinfo (OpenID Connect Core section 5.5), sorted.
 // A parameter that is no such object asks for nothing.
 func RequestedClaims(parameter, place string) []string {

@@ -35,7 +35,7 @@ type IDTokenInput struct {
 func (m *Minter) IDToken(in IDTokenInput) (string, error) {
 	server, ok := m.Registry.Server()
 	if !ok {
-		return "", ErrNotServing
+		return "", errNotServing
 	}
 	now := m.Now()
 	claims := in.userClaims()

@@ -8,7 +8,6 @@
 package mint
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -17,8 +16,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-// ErrNotServing: there is no server document, so there is nothing to issue tokens for.
-var ErrNotServing = errors.New("mint: no server is registered")
+// errNotServing: there is no server document, so there is nothing to issue tokens for.
+var errNotServing = fmt.Errorf("mint: %w", registry.ErrNotServing)
 
 // Minter makes tokens with the keys and for the issuer that are in force when it is asked. All fields are needed.
 type Minter struct {
@@ -59,7 +58,7 @@ type AccessTokenInput struct {
 func (m *Minter) AccessToken(in AccessTokenInput) (token string, lifetime time.Duration, err error) {
 	server, ok := m.Registry.Server()
 	if !ok || len(server.Algorithms) == 0 {
-		return "", 0, ErrNotServing
+		return "", 0, errNotServing
 	}
 	id, err := m.sealTokenID(in.Rests)
 	if err != nil {
@@ -78,6 +77,23 @@ func (m *Minter) AccessToken(in AccessTokenInput) (token string, lifetime time.D
 		return "", 0, fmt.Errorf("sign an access token: %w", err)
 	}
 	return token, lifetime, nil
+}
+
+// Ready says whether tokens for the client can be made: an access token, and an ID token if the client may ask for one. It is asked before
+// anything is used up for them. The error wraps registry.ErrNotServing.
+func (m *Minter) Ready(client *registry.Client) error {
+	server, ok := m.Registry.Server()
+	if !ok || len(server.Algorithms) == 0 {
+		return errNotServing
+	}
+	needed := []string{server.Algorithms[0]}
+	if client.MayHave(oauth.ScopeOpenID) {
+		needed = append(needed, client.IDTokenAlg)
+	}
+	if ring := m.Keys.Ring(); !ring.Can(needed...) {
+		return fmt.Errorf("%w: a key is lacking", errNotServing)
+	}
+	return nil
 }
 
 func unix(t time.Time) int64 {

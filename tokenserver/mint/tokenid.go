@@ -22,6 +22,10 @@ type TokenID struct {
 	UserUID     string `json:"u,omitempty"`
 	UserEpoch   string `json:"e,omitempty"`
 	SessionHash string `json:"s,omitempty"`
+	// Epoch of the store, where that forgets: a mark that revokes the token would be forgotten too.
+	Epoch string `json:"ep,omitempty"`
+	// RequestedClaims are the names of claims that the request wanted from the UserInfo endpoint (OpenID Connect Core section 5.5).
+	RequestedClaims []string `json:"l,omitempty"`
 }
 
 func (m *Minter) sealTokenID(id TokenID) (string, error) {

@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"unicode/utf8"
 )
@@ -58,6 +59,9 @@ func ParseForm(r *http.Request, body bool) (Params, error) {
 // RefuseInQuery refuses a request whose URL holds one of the parameters: URLs end up in logs and histories, so no secret may be in one (RFC
 // 6749 section 2.3.1, RFC 9700 section 4.3.2). A query that cannot be read could hold any of them.
 func RefuseInQuery(r *http.Request, names ...string) error {
+	if r.URL.RawQuery == "" {
+		return nil
+	}
 	query, err := ParseForm(r, false)
 	if err != nil {
 		return err
@@ -85,15 +89,26 @@ func readBody(r *http.Request) (string, error) {
 	if r.Body == nil {
 		return "", nil
 	}
+	if r.ContentLength > MaxForm {
+		return "", tooLarge() // unread
+	}
 	content, err := io.ReadAll(io.LimitReader(r.Body, MaxForm+1))
-	var tooLarge *http.MaxBytesError
+	var limit *http.MaxBytesError
 	switch {
-	case len(content) > MaxForm || errors.As(err, &tooLarge):
-		return "", Errorf(InvalidRequest, "the form is larger than %d bytes", MaxForm).WithStatus(http.StatusRequestEntityTooLarge)
+	case len(content) > MaxForm || errors.As(err, &limit):
+		return "", tooLarge()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "", Errorf(InvalidRequest, "the form did not come in time").WithStatus(http.StatusRequestTimeout)
 	case err != nil:
-		return "", Errorf(InvalidRequest, "the form could not be read").WithCause(err)
+		return "", Errorf(InvalidRequest, "the form could not be read") // the client went away, which is no failure of ours
 	}
 	return string(content), nil
+}
+
+// tooLarge closes the connection: the rest of the form is not waited for.
+func tooLarge() *Error {
+	return Errorf(InvalidRequest, "the form is larger than %d bytes", MaxForm).WithStatus(http.StatusRequestEntityTooLarge).
+		WithHeader("Connection", "close")
 }
 
 // parse is url.ParseQuery with nothing forgiven: the standard one goes on after an error and keeps repeated parameters.

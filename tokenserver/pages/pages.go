@@ -1,4 +1,4 @@
-// Package pages makes the pages that people see: login, consent and errors. They are HTML templates without scripts, with one stylesheet
+// Package pages makes the pages that people see: login, consent, logout and errors. They are HTML templates without scripts, with one stylesheet
 // that travels inside the page and that the page's Content-Security-Policy names by its hash. Nothing is fetched from anywhere. One more
 // page, Post, is rather passed than seen: its one script, named by its hash too, sends its form on.
 //
@@ -15,8 +15,11 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"math"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -46,6 +49,20 @@ type Login struct {
 	Username string
 	// Failed says that username and password did not match.
 	Failed bool
+	// Wait, if it is not zero, is how long it takes until another attempt is let in.
+	Wait time.Duration
+}
+
+// Pause is Wait in words, in whole seconds or minutes, rounded up: "1 second", "16 minutes".
+func (l Login) Pause() string {
+	n, unit := int(math.Ceil(l.Wait.Seconds())), "second"
+	if n > 60 {
+		n, unit = int(math.Ceil(l.Wait.Minutes())), "minute"
+	}
+	if n != 1 {
+		unit += "s"
+	}
+	return strconv.Itoa(n) + " " + unit
 }
 
 // Consent asks whether an application may have what it asks for.
@@ -59,6 +76,27 @@ type Consent struct {
 	Host   string
 	Local  bool
 	Scopes []Scope
+}
+
+// Logout asks whether to sign out.
+type Logout struct {
+	// Action is the URL that the form is posted to, and Request the sealed request that it carries.
+	Action, Request string
+	Server          string
+	// Username of who is signed in, and what they are called if that is known.
+	Username, Name string
+	// Host that the user goes to afterwards; empty: to a page of this server.
+	Host string
+}
+
+// Initial of the user, for the badge.
+func (l Logout) Initial() string { return initial(l.Name + l.Username) }
+
+// SignedOut says that the user is signed out.
+type SignedOut struct {
+	Server string
+	// Stays says that the application wanted the user somewhere where it may not send anybody.
+	Stays bool
 }
 
 // Post carries an answer to the application in a form (OAuth 2.0 Form Post Response Mode). It needs a click only where there are no scripts.
@@ -89,8 +127,10 @@ func (c Client) Title() string {
 }
 
 // Initial is the first letter or digit of the title, for the badge.
-func (c Client) Initial() string {
-	for _, r := range c.Title() {
+func (c Client) Initial() string { return initial(c.Title()) }
+
+func initial(title string) string {
+	for _, r := range title {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) {
 			return strings.ToUpper(string(r))
 		}
@@ -110,16 +150,18 @@ func Host(address string) string {
 // Scope and what it means. Description may be empty.
 type Scope struct{ Name, Description string }
 
-func (Error) file() string   { return "error.html" }
-func (Login) file() string   { return "login.html" }
-func (Consent) file() string { return "consent.html" }
-func (Post) file() string    { return "post.html" }
+func (Error) file() string     { return "error.html" }
+func (Login) file() string     { return "login.html" }
+func (Consent) file() string   { return "consent.html" }
+func (Logout) file() string    { return "logout.html" }
+func (SignedOut) file() string { return "signedout.html" }
+func (Post) file() string      { return "post.html" }
 
 var templates = parse()
 
 func parse() map[string]*template.Template {
 	all := map[string]*template.Template{}
-	for _, page := range []Page{Error{}, Login{}, Consent{}, Post{}} {
+	for _, page := range []Page{Error{}, Login{}, Consent{}, Logout{}, SignedOut{}, Post{}} {
 		all[page.file()] = template.Must(template.New(page.file()).Funcs(template.FuncMap{
 			"style":  func() template.CSS { return style },
 			"script": func() template.JS { return script },

@@ -25,7 +25,13 @@ var everyPage = map[string]Page{
 		Action: "https://shop.example.com/callback?a=b", Client: Client{ID: "web"}, Server: "auth.example.com",
 		Fields: []Field{{"code", "x"}, {"state", `"><script>alert(1)</script>`}},
 	},
-	"consent for nothing": Consent{Action: "https://auth.example.com/consent", Client: Client{ID: "web"}, Username: "alice", Host: "127.0.0.1:1", Local: true},
+	"logout": Logout{
+		Action: "https://auth.example.com/logout", Request: "sealed", Server: "auth.example.com", Username: "alice", Name: "Alice", Host: "shop.example.com",
+	},
+	"logout and nothing after":  Logout{Action: "https://auth.example.com/logout", Request: "sealed", Username: "alice"},
+	"signed out":                SignedOut{Server: "auth.example.com"},
+	"signed out and no further": SignedOut{Stays: true},
+	"consent for nothing":       Consent{Action: "https://auth.example.com/consent", Client: Client{ID: "web"}, Username: "alice", Host: "127.0.0.1:1", Local: true},
 }
 
 func parsed(t *testing.T, page Page) *html.Node {
@@ -175,7 +181,7 @@ func TestEveryFieldHasALabelAndEveryPageAHeadingAndATitle(t *testing.T) {
 
 func TestPagesHaveTheIDsThatProgramsKnow(t *testing.T) {
 	for name, ids := range map[string][]string{
-		"login": {"username", "password", "login-submit"}, "consent": {"consent-allow", "consent-deny"},
+		"login": {"username", "password", "login-submit"}, "consent": {"consent-allow", "consent-deny"}, "logout": {"logout-confirm"},
 	} {
 		found := map[string]bool{}
 		for node := range parsed(t, everyPage[name]).Descendants() {

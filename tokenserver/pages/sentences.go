@@ -10,6 +10,7 @@ const (
 	SentenceFlowUnknown     = "This page does not belong to a sign-in that was started in this browser. Go back to the application and sign in again."
 	SentenceFlowExpired     = "This sign-in has taken too long. Go back to the application and sign in again."
 	SentenceFlowChanged     = "The application's registration changed while you were signing in. Go back to it and sign in again."
+	SentenceLogoutUnknown   = "This page is too old, or of another sign-in than the one in this browser. Go back to the application and sign out again."
 	SentenceBusy            = "This server is busy. Wait a few seconds, then try again."
 	SentenceInternal        = "Something went wrong on this server. Wait a moment, then go back to the application and try again."
 	SentenceMethod          = "This address cannot be opened this way. Go back to the application and sign in again."

@@ -1,8 +1,8 @@
 // Package password hashes and verifies users' passwords, and normalises their names. The manager hashes and checks hashes with it, the token
 // server verifies; both must agree on what a name is.
 //
-// password.go has the hashes, phc.go reads and bounds their parameters, verifier.go limits how many are computed at once, username.go
-// normalises names.
+// password.go has the hashes, phc.go reads and bounds their parameters, decoy.go makes hashes for names that are nobody's, verifier.go limits how
+// many are computed at once, username.go normalises names.
 package password
 
 import (

@@ -115,7 +115,38 @@ func TestAVeryLongPasswordIsRefusedUnhashed(t *testing.T) {
 	}
 }
 
-func TestAnUnknownUserCostsWhatAKnownOneDoes(t *testing.T) {
+func TestADecoyCostsWhatItStandsForAndFitsNoPassword(t *testing.T) {
+	blowfish, err := bcrypt.GenerateFromPassword([]byte("secret"), 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, phc := range []string{
+		mustHash(t, "secret"), "$argon2id$v=19$m=256,t=3,p=2$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc",
+		string(blowfish), strings.Replace(string(blowfish), "$2a$", "$2y$", 1),
+	} {
+		decoy := Decoy(phc)
+		stands, stood := mustParse(t, decoy), mustParse(t, phc)
+		if stands.bcrypt != stood.bcrypt || stands.params != stood.params {
+			t.Errorf("%q stands for %q", decoy, phc)
+		}
+		if stood.bcrypt && decoy[4:6] != phc[4:6] {
+			t.Errorf("%q has another cost than %q", decoy, phc)
+		}
+		if again := Decoy(decoy); again != decoy {
+			t.Errorf("the decoy of %q is %q", decoy, again)
+		}
+		for _, secret := range []string{"secret", "", "x"} {
+			if ok, err := Verify(decoy, secret); ok || err != nil {
+				t.Errorf("Verify(%q, %q) = %v, %v", decoy, secret, ok, err)
+			}
+		}
+	}
+	if Decoy("") != Decoy(mustHash(t, "x")) || Decoy("no hash") != Decoy("") {
+		t.Error("without a hash to stand for, a decoy costs something else than a hash that is made here")
+	}
+}
+
+func TestAVerifierComputesADecoyWhereThereIsNoHash(t *testing.T) {
 	v := NewVerifier(1)
 	known := mustHash(t, "secret")
 	for i, phc := range []string{known, "", known, ""} {
@@ -124,12 +155,20 @@ func TestAnUnknownUserCostsWhatAKnownOneDoes(t *testing.T) {
 			t.Errorf("Verify(%q) = %v, %v after %d computations", phc, ok, err, v.Work())
 		}
 	}
-	stand, ours := mustParse(t, dummy), mustParse(t, known)
-	if stand.params != ours.params || len(stand.sum) != len(ours.sum) {
-		t.Errorf("the dummy costs %+v, a hash %+v", stand.params, ours.params)
-	}
 	if ok, err := v.Verify(t.Context(), known, "secret"); !ok || err != nil {
 		t.Errorf("the right password: %v, %v", ok, err)
+	}
+}
+
+func TestAPasswordThatMayNotBeVerifiedIsNotComputed(t *testing.T) {
+	v := NewVerifier(1)
+	early := errors.New("too early")
+	ok, err := v.VerifyIf(t.Context(), func() error { return early }, mustHash(t, "secret"), "secret")
+	if ok || !errors.Is(err, early) || v.Work() != 0 {
+		t.Errorf("VerifyIf = %v, %v after %d computations", ok, err, v.Work())
+	}
+	if ok, err := v.VerifyIf(t.Context(), func() error { return nil }, mustHash(t, "secret"), "secret"); !ok || err != nil {
+		t.Errorf("the one after it: %v, %v", ok, err)
 	}
 }
 

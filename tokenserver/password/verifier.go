@@ -12,9 +12,6 @@ const waiting = 32
 // ErrBusy: too many verifications wait already; try again later.
 var ErrBusy = errors.New("too many passwords are being verified")
 
-// dummy is a hash of our own cost that nobody knows a password of: its sum is all zero. It stands in for users who do not exist.
-const dummy = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-
 // Verifier verifies passwords, no more at once than it was made for: each takes tens of MiB of memory, and anyone may ask.
 type Verifier struct {
 	slots  chan struct{}
@@ -29,9 +26,15 @@ func NewVerifier(concurrent int) *Verifier {
 	return &Verifier{slots: make(chan struct{}, concurrent), limit: int64(concurrent) * (1 + waiting)}
 }
 
-// Verify is Verify of the package, when its turn comes: ErrBusy if too many wait, the error of ctx if that ends first. With phc "", which
-// stands for an unknown user, it does the same work and says false.
+// Verify is Verify of the package, when its turn comes: ErrBusy if too many wait, the error of ctx if that ends first. With phc "" it does the
+// work of a hash of our own and says false.
 func (v *Verifier) Verify(ctx context.Context, phc, password string) (bool, error) {
+	return v.VerifyIf(ctx, func() error { return nil }, phc, password)
+}
+
+// VerifyIf is Verify, if may has no error when its turn has come; else the error is that one, and nothing is computed. May must return at
+// once.
+func (v *Verifier) VerifyIf(ctx context.Context, may func() error, phc, password string) (bool, error) {
 	if v.queued.Add(1) > v.limit {
 		v.queued.Add(-1)
 		return false, ErrBusy
@@ -43,10 +46,12 @@ func (v *Verifier) Verify(ctx context.Context, phc, password string) (bool, erro
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
+	if err := may(); err != nil {
+		return false, err
+	}
 	v.done.Add(1)
 	if phc == "" {
-		_, err := Verify(dummy, password)
-		return false, err
+		phc = Decoy("")
 	}
 	return Verify(phc, password)
 }

@@ -73,7 +73,12 @@ func clientDenied(s registration.Server, rule registration.ClientRule, c registr
 		}
 	}
 	for _, uri := range c.RedirectURIs {
-		if message := redirectDenied(rule, uri); message != "" {
+		if message := redirectDenied(rule, "redirectURIs", uri); message != "" {
+			return message
+		}
+	}
+	for _, uri := range c.PostLogoutRedirectURIs {
+		if message := redirectDenied(rule, "postLogoutRedirectURIs", uri); message != "" {
 			return message
 		}
 	}
@@ -86,7 +91,7 @@ func clientDenied(s registration.Server, rule registration.ClientRule, c registr
 	return ""
 }
 
-func redirectDenied(rule registration.ClientRule, uri string) string {
+func redirectDenied(rule registration.ClientRule, field, uri string) string {
 	switch kind, name := registration.ClassifyRedirect(uri); kind {
 	case registration.RedirectLoopback:
 		return ""
@@ -94,14 +99,14 @@ func redirectDenied(rule registration.ClientRule, uri string) string {
 		if matchesHost(rule.RedirectHosts, name) {
 			return ""
 		}
-		return fmt.Sprintf("redirectURIs: the host of %q is not allowed", uri)
+		return fmt.Sprintf("%s: the host of %q is not allowed", field, uri)
 	case registration.RedirectPrivateUse:
 		if slices.Contains(rule.RedirectSchemes, name) {
 			return ""
 		}
-		return fmt.Sprintf("redirectURIs: the scheme of %q is not allowed", uri)
+		return fmt.Sprintf("%s: the scheme of %q is not allowed", field, uri)
 	default:
-		return fmt.Sprintf("redirectURIs: %q is neither https, nor loopback, nor of a private-use scheme", uri)
+		return fmt.Sprintf("%s: %q is neither https, nor loopback, nor of a private-use scheme", field, uri)
 	}
 }
 

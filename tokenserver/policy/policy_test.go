@@ -50,8 +50,11 @@ func TestAClientIsAcceptedThatARuleAllowsInEverything(t *testing.T) {
 		},
 		"loopback https":     func(c *registration.Client) { c.RedirectURIs = []string{"https://[::1]/cb"} },
 		"private-use scheme": func(c *registration.Client) { c.RedirectURIs = []string{"com.shop.app:/cb"} },
-		"shorter lifetime":   func(c *registration.Client) { c.AccessTokenLifetime = 60 },
-		"other algorithm":    func(c *registration.Client) { c.IDTokenAlg = "ES256" },
+		"after logout": func(c *registration.Client) {
+			c.PostLogoutRedirectURIs = []string{"https://one.example/", "http://127.0.0.1/out", "com.shop.app:/out"}
+		},
+		"shorter lifetime": func(c *registration.Client) { c.AccessTokenLifetime = 60 },
+		"other algorithm":  func(c *registration.Client) { c.IDTokenAlg = "ES256" },
 	} {
 		d := Client(server(nil), nil, client(change))
 		if !d.Accepted || d.Rule != "shop" || len(d.Denials) != 0 {
@@ -85,6 +88,15 @@ func TestAClientIsRefusedForEachThingThatItsRuleDoesNotAllow(t *testing.T) {
 			},
 			func(c *registration.Client) { c.RedirectURIs = []string{"com.other.app:/cb"} },
 			func(c *registration.Client) { c.RedirectURIs = []string{"javascript:alert(1)"} },
+		},
+		"postLogoutRedirectURIs": {
+			func(c *registration.Client) { c.PostLogoutRedirectURIs = []string{"https://evil.example/"} },
+			func(c *registration.Client) { c.PostLogoutRedirectURIs = []string{"com.other.app:/out"} },
+			func(c *registration.Client) { c.PostLogoutRedirectURIs = []string{"javascript:alert(1)"} },
+			func(c *registration.Client) { c.PostLogoutRedirectURIs = []string{"http://a.shop.example.com/"} },
+			func(c *registration.Client) {
+				c.PostLogoutRedirectURIs = []string{"https://a.shop.example.com/", "https://evil.example/"}
+			},
 		},
 		"consent":                  {func(c *registration.Client) { c.Consent = "Skip" }},
 		"accessTokenLifetime":      {func(c *registration.Client) { c.AccessTokenLifetime = 301 }},

@@ -34,6 +34,10 @@ type Server struct {
 	RefreshToken              RefreshToken `json:"refreshToken"`
 	SessionIdleLifetime       Seconds      `json:"sessionIdleLifetime"`
 	SessionAbsoluteLifetime   Seconds      `json:"sessionAbsoluteLifetime"`
+	// Storage is where the server's records are kept, one of the constants below; empty says nothing about it.
+	Storage string `json:"storage,omitempty"`
+	// TrustedProxies, in CIDR notation, whose X-Forwarded-For is believed.
+	TrustedProxies []string `json:"trustedProxies,omitempty"`
 	// Algorithms that the server signs with; the first signs access tokens.
 	Algorithms []string `json:"algorithms"`
 	// Keys and their phases. A key that is not listed is not used; one whose file is missing is not held.
@@ -41,6 +45,13 @@ type Server struct {
 	// RevokedKeys are kids that are out of the JWKS and untrusted at once.
 	RevokedKeys []string `json:"revokedKeys,omitempty"`
 }
+
+// Values of Server.Storage.
+const (
+	StorageKubernetes = "Kubernetes"
+	StorageMemory     = "Memory"
+	StoragePostgreSQL = "PostgreSQL"
+)
 
 // RefreshToken are the lifetimes and the rotation of refresh tokens.
 type RefreshToken struct {
@@ -137,12 +148,14 @@ type Client struct {
 	DisplayName string   `json:"displayName,omitempty"`
 	GrantTypes  []string `json:"grantTypes"`
 	// AuthMethod is client_secret_basic, client_secret_post or none.
-	AuthMethod   string       `json:"authMethod"`
-	RedirectURIs []string     `json:"redirectURIs,omitempty"`
-	Scopes       []string     `json:"scopes,omitempty"`
-	PKCE         string       `json:"pkce"`
-	Consent      string       `json:"consent"`
-	Credentials  []Credential `json:"credentials,omitempty"`
+	AuthMethod   string   `json:"authMethod"`
+	RedirectURIs []string `json:"redirectURIs,omitempty"`
+	// PostLogoutRedirectURIs are where the browser may go after logout, by exact string.
+	PostLogoutRedirectURIs []string     `json:"postLogoutRedirectURIs,omitempty"`
+	Scopes                 []string     `json:"scopes,omitempty"`
+	PKCE                   string       `json:"pkce"`
+	Consent                string       `json:"consent"`
+	Credentials            []Credential `json:"credentials,omitempty"`
 	// IDTokenAlg is RS256 or ES256.
 	IDTokenAlg    string   `json:"idTokenAlg"`
 	IDTokenClaims []string `json:"idTokenClaims,omitempty"`
@@ -151,7 +164,7 @@ type Client struct {
 	Suspended           bool    `json:"suspended,omitempty"`
 }
 
-// Credential states. All of them authenticate, a Retiring one until RetireAfter.
+// Credential states. All of them authenticate, a Retiring one until RetireAfter and not without one.
 const (
 	CredentialPending  = "Pending"
 	CredentialActive   = "Active"

@@ -96,6 +96,11 @@ func TestARedirectLeadsToAHostAMachineOrAnApplication(t *testing.T) {
 		"https://app.example.com\\@evil/":  {},
 		"https://app.exa%6dple.com/cb":     {},
 		"https://*.example.com/cb":         {},
+		"https://app.example.com/cb?q=1":   {RedirectWeb, "app.example.com"},
+		"https://app.example.com/cb?code":  {},
+		"https://app.example.com/?a&iss=1": {},
+		"https://app.example.com/?a;b=1":   {},
+		"com.example.app:/cb?state=1":      {},
 		"http://localhost.evil.example/cb": {},
 		"http://127.0.0.1.evil/cb":         {},
 	} {

@@ -2,6 +2,7 @@ package registration
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -19,11 +20,15 @@ const (
 	RedirectPrivateUse
 )
 
+// reserved are the parameters of an authorization response (RFC 6749 section 4.1.2, RFC 9207, OpenID Connect). A redirect URI with one of them
+// in its query would have it twice.
+var reserved = []string{"code", "state", "iss", "error", "id_token", "response", "access_token"}
+
 // ClassifyRedirect says what a redirect URI leads to: for RedirectWeb and RedirectLoopback also the host, in lower case and without port and
 // brackets, and for RedirectPrivateUse the scheme. It is strict: what two parsers could read differently is RedirectInvalid.
 func ClassifyRedirect(uri string) (kind RedirectKind, hostOrScheme string) {
 	u, err := url.Parse(uri)
-	if err != nil || u.User != nil || u.Fragment != "" || strings.ContainsFunc(uri, notInURI) {
+	if err != nil || u.User != nil || u.Fragment != "" || strings.ContainsFunc(uri, notInURI) || answers(u.RawQuery) {
 		return RedirectInvalid, ""
 	}
 	if u.Scheme != "https" && u.Scheme != "http" {
@@ -43,4 +48,10 @@ func ClassifyRedirect(uri string) (kind RedirectKind, hostOrScheme string) {
 		return RedirectWeb, host
 	}
 	return RedirectInvalid, ""
+}
+
+// answers says whether a query has a parameter of an authorization response, or may be read as if it had one: some split at semicolons.
+func answers(rawQuery string) bool {
+	query, err := url.ParseQuery(rawQuery)
+	return err != nil || slices.ContainsFunc(reserved, query.Has)
 }

@@ -152,8 +152,17 @@ func (r *Registry) putUser(name string, e Entry) error {
 	if err := about(e, space, value, doc.UID); err != nil {
 		return err
 	}
+	r.forgetUser(doc.UID)
 	r.users[doc.UID] = &holding[registration.User]{name, doc}
+	r.passwords.add(doc.PasswordHash, 1)
 	return nil
+}
+
+func (r *Registry) forgetUser(uid string) {
+	if u := r.users[uid]; u != nil {
+		r.passwords.add(u.document.PasswordHash, -1)
+		delete(r.users, uid)
+	}
 }
 
 func (r *Registry) putResourceServer(name string, e Entry) error {
@@ -204,7 +213,7 @@ func (r *Registry) remove(name string) {
 		delete(r.clientsByUID, c.document.UID)
 	case registration.FormatUser:
 		if u := r.users[e.OwnerUID]; u != nil && u.entry == name {
-			delete(r.users, e.OwnerUID)
+			r.forgetUser(e.OwnerUID)
 		}
 	case registration.FormatResourceServer:
 		delete(r.resourceServers, e.Value)

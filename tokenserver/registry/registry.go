@@ -2,7 +2,7 @@
 // the cluster, one at a time, and asked by the endpoints at every use, so that what it says next is in force at once.
 //
 // registry.go keeps the entries and the indexes, apply.go puts one in, client.go answers about clients and decides scopes and audiences,
-// user.go about users, resource.go about resource servers and scopes.
+// user.go about users, mix.go about what the passwords of users cost, resource.go about resource servers and scopes.
 //
 // A name has one owner: who holds the entry of that space and value. A client, resource server or user is served only under names that its own
 // UID holds; a user needs the entries of its subject and of its username (the document is in either), a scope the entry of the scope.
@@ -44,6 +44,8 @@ var (
 	ErrInvalidTarget = errors.New("invalid target")
 	// ErrInvalidScope: a scope is unknown, or the client may not ask for it (RFC 6749 section 5.2).
 	ErrInvalidScope = errors.New("invalid scope")
+	// ErrNotServing: the server's document is not there, or nothing can be made by it now. It may be in a moment.
+	ErrNotServing = errors.New("not serving yet")
 )
 
 // Registry is safe for many readers and writers. What it hands out is immutable.
@@ -60,6 +62,7 @@ type Registry struct {
 	clients         map[string]*clientRecord // by client id
 	clientsByUID    map[string]*clientRecord
 	users           map[string]*holding[registration.User]           // by UID
+	passwords       mix                                              // of users
 	resourceServers map[string]*holding[registration.ResourceServer] // by identifier
 	namespaces      map[string]*holding[registration.Namespace]      // by name
 	described       map[string]*holding[registration.ResourceServer] // by UID
@@ -85,6 +88,7 @@ func New() *Registry {
 		clients:         map[string]*clientRecord{},
 		clientsByUID:    map[string]*clientRecord{},
 		users:           map[string]*holding[registration.User]{},
+		passwords:       mix{},
 		resourceServers: map[string]*holding[registration.ResourceServer]{},
 		namespaces:      map[string]*holding[registration.Namespace]{},
 		described:       map[string]*holding[registration.ResourceServer]{},

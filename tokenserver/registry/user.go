@@ -1,6 +1,9 @@
 package registry
 
-import "github.com/oauth-operator/oauth-operator/tokenserver/registration"
+import (
+	"github.com/oauth-operator/oauth-operator/tokenserver/password"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
 
 // User is a user who may be served now. It is immutable; its claims must not be changed.
 type User struct {
@@ -10,6 +13,28 @@ type User struct {
 // UserByName is the user with this username, which must be in its normal form.
 func (r *Registry) UserByName(normalized string) (*User, bool) {
 	return r.userByClaim(SpaceUsername, normalized)
+}
+
+// Login is what a password is verified by, for a username as it was typed. The name is in its normal form, or as it came if it has none. User
+// is nil if the name is nobody's, or a user's without a password; then no password fits the hash, which costs what a user's does.
+func (r *Registry) Login(username string) (name string, user *User, hash string) {
+	name, err := password.NormalizeUsername(username)
+	if err != nil {
+		name = username
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if err == nil {
+		u, ok := r.user(r.claims[claim{SpaceUsername, name}].uid)
+		if ok && u.Username == name && u.PasswordHash != "" {
+			return name, u, u.PasswordHash
+		}
+	}
+	key := ""
+	if r.server != nil {
+		key = r.server.document.UID
+	}
+	return name, nil, r.passwords.pick(key, name)
 }
 
 // UserBySubject is the user with this subject identifier.

@@ -18,7 +18,7 @@ import (
 func newWorld(t *testing.T) *granttest.World {
 	t.Helper()
 	w := granttest.New(t)
-	tokens := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords}
+	tokens := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords, Throttle: w.Throttle}
 	w.Route("/token", tokens.Handle)
 	w.Route("/revoke", (&revoke.Handler{Clients: w.Clients, Grants: w.Grants}).Handle)
 	return w

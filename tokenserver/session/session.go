@@ -30,7 +30,10 @@ type Session struct {
 	AuthTime int64    `json:"at"`
 	AMR      []string `json:"amr,omitempty"`
 	Started  int64    `json:"st"`
-	LastUsed int64    `json:"lu"`
+	// Until is the absolute end as it was at the login. A lowered lifetime ends the session earlier, a raised one never later: the mark of an
+	// ended session may be forgotten after it.
+	Until    int64 `json:"un"`
+	LastUsed int64 `json:"lu"`
 }
 
 // Hash of the session's id: 43 characters of base64url.
@@ -41,7 +44,11 @@ func (s *Session) Hash() string {
 
 // Ends is the absolute end of the session.
 func (s *Session) Ends(server registration.Server) time.Time {
-	return time.Unix(s.Started, 0).Add(server.SessionAbsoluteLifetime.Duration())
+	now, then := time.Unix(s.Started, 0).Add(server.SessionAbsoluteLifetime.Duration()), time.Unix(s.Until, 0)
+	if now.Before(then) {
+		return now
+	}
+	return then
 }
 
 const cookieSession = "session"
@@ -67,13 +74,23 @@ func (s *Sessions) Begin(w http.ResponseWriter, server registration.Server, user
 	now := s.Now().Unix()
 	session := &Session{
 		ID: base64.RawURLEncoding.EncodeToString(id), UserUID: user.UID, Epoch: user.Epoch,
-		AuthTime: now, AMR: amr, Started: now, LastUsed: now,
+		AuthTime: now, AMR: amr, Started: now, Until: now + int64(server.SessionAbsoluteLifetime), LastUsed: now,
 	}
 	return session, s.set(w, server, session)
 }
 
 // Current session of the browser and its user; nil if there is none that is good. An error means that it is not known.
 func (s *Sessions) Current(ctx context.Context, r *http.Request, server registration.Server) (*Session, *registry.User, error) {
+	session, user, err := s.Left(ctx, r, server)
+	if session == nil || s.idle(server, session) {
+		return nil, nil, err
+	}
+	return session, user, nil
+}
+
+// Left is Current, and also finds a session that was idle for too long to sign anybody in: the tokens that came from it still live, so there
+// is something left to end.
+func (s *Sessions) Left(ctx context.Context, r *http.Request, server registration.Server) (*Session, *registry.User, error) {
 	data, err := s.Keys.Open(keys.PurposeSession, web.CookiesOf(server.Issuer).Get(r, cookieSession))
 	if err != nil {
 		return nil, nil, nil // no cookie, or none that we sealed
@@ -82,7 +99,7 @@ func (s *Sessions) Current(ctx context.Context, r *http.Request, server registra
 	if err := json.Unmarshal(data, session); err != nil {
 		return nil, nil, nil
 	}
-	if !s.alive(server, session) {
+	if !s.Now().Before(session.Ends(server)) {
 		return nil, nil, nil
 	}
 	user, ok := s.Registry.UserByUID(session.UserUID)
@@ -99,11 +116,20 @@ func (s *Sessions) Current(ctx context.Context, r *http.Request, server registra
 	return session, user, nil
 }
 
-// alive says whether both lifetimes hold. They are the server's of now, so that a lowered one acts on running sessions.
-func (s *Sessions) alive(server registration.Server, session *Session) bool {
-	now := s.Now()
-	idle := time.Unix(session.LastUsed, 0).Add(server.SessionIdleLifetime.Duration())
-	return now.Before(idle) && now.Before(session.Ends(server))
+// idle says whether the session was not used for too long. Like the absolute lifetime, the idle one is the server's of now, so that a lowered
+// one acts on running sessions.
+func (s *Sessions) idle(server registration.Server, session *Session) bool {
+	return !s.Now().Before(time.Unix(session.LastUsed, 0).Add(server.SessionIdleLifetime.Duration()))
+}
+
+// End the session, for every copy of its cookie, and all that came from it and is not offline. The browser's cookie goes once that is done,
+// and not before: whoever has to try again needs it.
+func (s *Sessions) End(ctx context.Context, w http.ResponseWriter, server registration.Server, session *Session) error {
+	if err := s.Grants.EndSession(ctx, session.Hash(), session.UserUID, time.Unix(session.Until, 0)); err != nil {
+		return fmt.Errorf("ending a session: %w", err)
+	}
+	web.CookiesOf(server.Issuer).Delete(w, cookieSession)
+	return nil
 }
 
 // Touch notes that the session was used.

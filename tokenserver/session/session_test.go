@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
@@ -277,5 +278,64 @@ func TestACookieThatWasNotSealedHereAsASessionIsNone(t *testing.T) {
 	}
 	if found(t, w, cookie, &http.Cookie{Name: cookie.Name, Value: "planted"}) != nil {
 		t.Error("one of two cookies of the same name was chosen")
+	}
+}
+
+func TestARaisedLifetimeDoesNotActOnRunningSessions(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	w.Server.SessionIdleLifetime = 100 * 3600
+	begun, cookie := begin(t, w)
+	ends := begun.Ends(w.Server)
+	w.Server.SessionAbsoluteLifetime = 100 * 3600
+	if got := begun.Ends(w.Server); !got.Equal(ends) {
+		t.Errorf("it ends at %s, was to end at %s", got, ends)
+	}
+	w.Advance(24*time.Hour - time.Second)
+	if found(t, w, cookie) == nil {
+		t.Fatal("there is none")
+	}
+	w.Advance(time.Second)
+	if found(t, w, cookie) != nil {
+		t.Error("the session goes on")
+	}
+}
+
+func TestAnIdleSessionIsLeftUntilItsAbsoluteEnd(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	begun, cookie := begin(t, w)
+	r := httptest.NewRequest(http.MethodGet, "/logout", nil)
+	r.AddCookie(cookie)
+	w.Advance(w.Server.SessionIdleLifetime.Duration())
+	left, user, err := w.Sessions.Left(t.Context(), r, w.Server)
+	if err != nil || left == nil || left.Hash() != begun.Hash() || user.Username != "alice" || found(t, w, cookie) != nil {
+		t.Errorf("left is %+v of %+v (%v), current is %+v", left, user, err, found(t, w, cookie))
+	}
+	w.Advance(w.Server.SessionAbsoluteLifetime.Duration() - w.Server.SessionIdleLifetime.Duration())
+	if left, _, err := w.Sessions.Left(t.Context(), r, w.Server); err != nil || left != nil {
+		t.Errorf("at its end, left is %+v (%v)", left, err)
+	}
+}
+
+func TestASessionEndsForEveryCopyAndForgetsTheCookieOnlyThen(t *testing.T) {
+	store := &storagetest.Faulty{}
+	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
+	begun, cookie := begin(t, w)
+	store.Always(storagetest.Unavailable)
+	answer := httptest.NewRecorder()
+	if err := w.Sessions.End(t.Context(), answer, w.Server, begun); err == nil || len(answer.Result().Cookies()) != 0 {
+		t.Errorf("a store that is away: %v, cookies %v", err, answer.Result().Cookies())
+	}
+	store.Always(storagetest.None)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	answer = httptest.NewRecorder()
+	if err := w.Sessions.End(gone, answer, w.Server, begun); err != nil {
+		t.Errorf("whoever asked is gone: %v", err)
+	}
+	if deleted := only(t, answer); deleted.Name != cookie.Name || deleted.MaxAge >= 0 || deleted.Value != "" {
+		t.Errorf("the cookie is %v", deleted)
+	}
+	if found(t, w, cookie) != nil {
+		t.Error("a copy of the cookie is good")
 	}
 }

@@ -68,6 +68,16 @@ func resourcesOf(form oauth.Params) ([]string, error) {
 	return resources, nil
 }
 
+// audienceOf a token, and what remains of its scopes. If nothing does, that is an error: a missing scope in the answer would mean that all was
+// granted (RFC 6749 section 5.1).
+func audienceOf(client *registry.Client, scopes, resources []string) (audience, remaining []string, err error) {
+	audience, remaining, err = client.Audience(scopes, resources)
+	if err == nil && len(scopes) > 0 && len(remaining) == 0 {
+		return nil, nil, oauth.Errorf(oauth.InvalidScope, "no scope is left for the resources that were asked for")
+	}
+	return audience, remaining, err
+}
+
 // protocolError puts an error of a grant into the protocol's words. What it does not know passes as it is.
 func protocolError(err error) error {
 	var refused *grant.Refused

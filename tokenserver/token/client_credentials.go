@@ -28,13 +28,13 @@ func (h *Handler) clientCredentials(_ context.Context, client *registry.Client, 
 	if err != nil {
 		return nil, err
 	}
-	audience, scopes, err := client.Audience(scopes, resources)
+	audience, scopes, err := audienceOf(client, scopes, resources)
 	if err != nil {
 		return nil, err
 	}
 	token, lifetime, err := h.Minter.AccessToken(mint.AccessTokenInput{
 		Client: client, Subject: client.ID, Audience: audience, Scopes: scopes,
-		Rests: mint.TokenID{ClientUID: client.UID},
+		Rests: mint.TokenID{ClientUID: client.UID, Epoch: h.Grants.Epoch},
 	})
 	if err != nil {
 		return nil, err

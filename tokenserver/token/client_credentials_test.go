@@ -125,6 +125,41 @@ func TestAResourceServerHasItsSay(t *testing.T) {
 	}
 }
 
+// A missing scope in an answer means that all was granted, so none may be missing because nothing was left.
+func TestATokenForNothingThatWasAskedIsRefused(t *testing.T) {
+	w := newWorld(t)
+	c := service()
+	c.Scopes = []string{"stock:read"}
+	w.AddClient(c)
+	for _, asked := range [][]string{{"scope", "stock:read"}, nil} {
+		pairs := append([]string{"grant_type", "client_credentials", "resource", granttest.Issuer}, asked...)
+		w.Refused(w.Post("/token", c, pairs...), 400, "invalid_scope")
+	}
+	p := legacy()
+	p.Scopes = []string{"stock:read"}
+	w.AddClient(p)
+	w.Refused(w.Post("/token", p, "grant_type", "password", "username", "alice", "password", granttest.Password, "resource", granttest.Issuer), 400, "invalid_scope")
+	c.Scopes = nil
+	w.AddClient(c)
+	if a := w.OK(w.Post("/token", c, "grant_type", "client_credentials", "resource", granttest.Issuer)); a.String("scope") != "" {
+		t.Errorf("a client without scopes has %q", a.String("scope"))
+	}
+}
+
+func TestAServicesRevokedTokenStaysRevokedAfterARestart(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(service())
+	token := w.OK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
+	if !w.Active(token) {
+		t.Fatal("the token is not active at first")
+	}
+	w.OK(w.Post("/revoke", c, "token", token))
+	w.Restart()
+	if w.Active(token) {
+		t.Error("it is active again")
+	}
+}
+
 // checkAudience of the access token, in any order.
 func checkAudience(t *testing.T, w *granttest.World, a granttest.Answer, want ...string) {
 	t.Helper()

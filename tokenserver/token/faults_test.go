@@ -2,10 +2,12 @@ package token_test
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
 
@@ -182,6 +184,32 @@ func TestAnEndWhoseAnswerWasLostCountsOnce(t *testing.T) {
 	}
 }
 
+// Without a key no token can be made. That is found out before anything is used up for it.
+func TestAKeyThatIsLackingUsesNothingUp(t *testing.T) {
+	for _, lacking := range []string{"ES256", "RS256", registration.AlgorithmSealing} {
+		w := newWorld(t)
+		c := w.AddClient(granttest.Client("shop.web"))
+		code := w.Code(w.Authorization(c, "openid"))
+		a := w.Begin(c, "openid")
+		all, some := slices.Clone(w.Server.Keys), slices.Clone(w.Server.Keys)
+		for i := range some {
+			if some[i].Algorithm == lacking {
+				some[i].Phase = registration.KeyRetiring
+			}
+		}
+		writes := w.Store.Writes()
+		w.ChangeServer(func(s *registration.Server) { s.Keys = some })
+		tryAgain(t, w.Redeem(c, code))
+		tryAgain(t, w.Refresh(c, a.String("refresh_token")))
+		if w.Store.Writes() != writes {
+			t.Errorf("without a key for %s something was written", lacking)
+		}
+		w.ChangeServer(func(s *registration.Server) { s.Keys = all })
+		w.OK(w.Redeem(c, code))
+		w.OK(w.Refresh(c, a.String("refresh_token")))
+	}
+}
+
 func TestTheServersBoundIsAnsweredWith503(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(granttest.Client("shop.web"))
@@ -215,5 +243,25 @@ func TestAnUnreachableStoreNeverMakesAFalseAnswer(t *testing.T) {
 	w.Store.Always(storagetest.None)
 	if !w.Active(a.String("access_token")) {
 		t.Error("the token was revoked although the answer was 503")
+	}
+}
+
+func TestAnUnseenWriteStaysOnesOwnHoweverOftenTheStoreFails(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	code := w.Code(w.Authorization(c, "openid"))
+	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	tryAgain(t, w.Redeem(c, code))
+	for _, faults := range [][]storagetest.Fault{
+		{storagetest.Unavailable},
+		{storagetest.None, storagetest.Unavailable},
+		{storagetest.None, storagetest.None, storagetest.Unavailable},
+	} {
+		w.Store.Next(faults...)
+		tryAgain(t, w.Redeem(c, code))
+	}
+	a := w.OK(w.Redeem(c, code))
+	if !w.Active(a.String("access_token")) {
+		t.Error("the access token is not active")
 	}
 }

@@ -3,11 +3,13 @@ package token
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
 )
 
 func (h *Handler) password(ctx context.Context, client *registry.Client, form oauth.Params) (*answer, error) {
@@ -26,10 +28,10 @@ func (h *Handler) password(ctx context.Context, client *registry.Client, form oa
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := client.Audience(scopes, resources); err != nil {
+	if _, _, err := audienceOf(client, scopes, resources); err != nil {
 		return nil, err
 	}
-	user, err := h.verifyPassword(ctx, form.Get("username"), form.Get("password"))
+	user, err := h.verifyPassword(ctx, client, form.Get("username"), form.Get("password"))
 	if err != nil {
 		return nil, err
 	}
@@ -45,20 +47,24 @@ func errPassword() error {
 	return oauth.Errorf(oauth.InvalidGrant, "the username or the password is wrong")
 }
 
+// errTooMany says when to try again. RFC 6749 has no code for it. 429 with Retry-After is what HTTP clients wait and try again for (RFC 6585
+// section 4); invalid_grant would tell the application that the password is wrong, which nobody has looked at.
+func errTooMany(refused *throttle.Refused) error {
+	return oauth.Errorf(oauth.TemporarilyUnavailable, "too many passwords were wrong; try again after the seconds in Retry-After").
+		WithStatus(http.StatusTooManyRequests).WithHeader("Retry-After", refused.RetryAfter())
+}
+
 // verifyPassword does the same work for users who do not exist. A password that is too long is refused before any work, whoever the user is.
-func (h *Handler) verifyPassword(ctx context.Context, username, secret string) (*registry.User, error) {
+func (h *Handler) verifyPassword(ctx context.Context, client *registry.Client, username, secret string) (*registry.User, error) {
 	if len(secret) > password.MaxLength {
 		return nil, errPassword()
 	}
-	var user *registry.User
-	hash := ""
-	if name, err := password.NormalizeUsername(username); err == nil {
-		if found, ok := h.Registry.UserByName(name); ok {
-			user, hash = found, found.PasswordHash
-		}
-	}
-	right, err := h.Passwords.Verify(ctx, hash, secret)
+	name, user, hash := h.Registry.Login(username)
+	right, err := h.Throttle.Grant(name, client.UID).Verify(ctx, h.Passwords, hash, secret)
+	var refused *throttle.Refused
 	switch {
+	case errors.As(err, &refused):
+		return nil, errTooMany(refused)
 	case errors.Is(err, password.ErrBusy):
 		return nil, oauth.Errorf(oauth.TemporarilyUnavailable, "too many passwords are being verified; try again in a moment").
 			WithHeader("Retry-After", "2")

@@ -37,6 +37,7 @@ func TestARepetitionWithinTheGraceGetsTheSameSuccessor(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(spa())
 	first := w.Begin(c, "openid", "orders:read", "stock:read").String("refresh_token")
+	w.Clock.Move(time.Hour)
 	second := w.OK(w.Refresh(c, first))
 	w.Clock.Move(30 * time.Second)
 	again := w.OK(w.Refresh(c, first, "scope", "orders:read"))
@@ -182,6 +183,23 @@ func TestScopesMayBeNarrowedAndNotWidened(t *testing.T) {
 			t.Errorf("scope is %q after it was narrowed once", narrow.String("scope"))
 		}
 	}
+}
+
+func TestAnAuthorizationOfWhichNoScopeIsLeftIsRefused(t *testing.T) {
+	w := newWorld(t)
+	c := granttest.Client("shop.web")
+	w.AddClient(c)
+	a := w.Begin(c, "openid", "stock:read")
+	w.Refused(w.Refresh(c, a.String("refresh_token"), "scope", "stock:read", "resource", granttest.Issuer), 400, "invalid_scope")
+	b := w.Begin(c, "stock:read")
+	w.RemoveResourceServer(granttest.Stock)
+	w.Refused(w.Refresh(c, b.String("refresh_token")), 400, "invalid_grant")
+	w.Refused(w.Redeem(c, w.Code(w.Authorization(c, "stock:read"))), 400, "invalid_grant")
+	if got := w.OK(w.Refresh(c, a.String("refresh_token"))).String("scope"); got != "openid" {
+		t.Errorf("what is left of the other is %q", got)
+	}
+	w.AddResourceServer(granttest.ResourceServer(granttest.Stock, "stock:read"))
+	w.OK(w.Refresh(c, b.String("refresh_token")))
 }
 
 func TestRotationDoesNotExtendTheAbsoluteLifetime(t *testing.T) {

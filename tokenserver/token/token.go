@@ -19,6 +19,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
@@ -29,6 +30,7 @@ type Handler struct {
 	Minter    *mint.Minter
 	Registry  *registry.Registry
 	Passwords *password.Verifier
+	Throttle  *throttle.Throttle
 }
 
 // exchange turns one kind of grant into an answer. The client has authenticated and registered the grant type.
@@ -71,7 +73,10 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	web.NoteGrantType(r.Context(), form.Get("grant_type"))
-	// 4. The grant.
+	// 4. The grant. It is used up only if the tokens for it can be made.
+	if err := h.Minter.Ready(client); err != nil {
+		return err
+	}
 	answer, err := exchange(h, r.Context(), client, form)
 	if err != nil {
 		return protocolError(err)

@@ -22,7 +22,7 @@ import (
 func newWorld(t *testing.T) *granttest.World {
 	t.Helper()
 	w := granttest.New(t)
-	endpoint := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords}
+	endpoint := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords, Throttle: w.Throttle}
 	w.Route("/token", endpoint.Handle)
 	w.Route("/introspect", (&introspect.Handler{Clients: w.Clients, Grants: w.Grants, Registry: w.Registry}).Handle)
 	w.Route("/revoke", (&revoke.Handler{Clients: w.Clients, Grants: w.Grants}).Handle)

@@ -64,7 +64,7 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 // (OpenID Connect Core section 5.3.2).
 func claimsOf(info *grant.TokenInfo) map[string]any {
 	claims := mint.ClaimsByScope(info.User, info.Scopes)
-	requested := mint.RequestedClaims(info.Grant.ClaimsRequest, "userinfo")
+	requested := append(mint.RequestedClaims(info.Grant.ClaimsRequest, "userinfo"), info.RequestedClaims...)
 	maps.Copy(claims, mint.ClaimsByName(info.User, info.Scopes, requested))
 	claims["sub"] = info.Subject
 	return claims

@@ -24,7 +24,7 @@ const realm = `Bearer realm="https://auth.example.com"`
 func newWorld(t *testing.T) *granttest.World {
 	t.Helper()
 	w := granttest.New(t)
-	tokens := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords}
+	tokens := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords, Throttle: w.Throttle}
 	w.Route("/token", tokens.Handle)
 	w.Route("/revoke", (&revoke.Handler{Clients: w.Clients, Grants: w.Grants}).Handle)
 	w.Route("/userinfo", (&userinfo.Handler{Grants: w.Grants, Registry: w.Registry}).Handle)
@@ -250,7 +250,7 @@ func TestATokenWithoutAUserHasNoUserInfo(t *testing.T) {
 	served, _ := w.Registry.Client(c.ID)
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
 		Client: served, Subject: granttest.Subject, Audience: []string{granttest.Issuer}, Scopes: []string{"openid", "profile"},
-		Rests: mint.TokenID{ClientUID: c.UID},
+		Rests: mint.TokenID{ClientUID: c.UID, Epoch: w.Grants.Epoch},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -348,7 +348,7 @@ func TestAnImplicitTokenIsGoodWhileItsSessionIs(t *testing.T) {
 	served, _ := w.Registry.Client(c.ID)
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
 		Client: served, Subject: granttest.Subject, Audience: []string{granttest.Issuer}, Scopes: []string{"openid", "email"},
-		Rests: mint.TokenID{ClientUID: c.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1"},
+		Rests: mint.TokenID{ClientUID: c.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1", Epoch: w.Grants.Epoch},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -360,6 +360,31 @@ func TestAnImplicitTokenIsGoodWhileItsSessionIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	challenged(t, "after logout", info(w, token), 401, "invalid_token")
+}
+
+func TestAnImplicitTokenBringsTheClaimsThatItsRequestWanted(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(client())
+	served, _ := w.Registry.Client(c.ID)
+	ask := func(scopes ...string) any {
+		token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
+			Client: served, Subject: granttest.Subject, Audience: []string{granttest.Issuer}, Scopes: scopes,
+			Rests: mint.TokenID{
+				ClientUID: c.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1", Epoch: w.Grants.Epoch,
+				RequestedClaims: []string{"department"},
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w.OK(info(w, token)).JSON["department"]
+	}
+	if got := ask("openid", "profile"); got != "sales" {
+		t.Errorf("department is %v", got)
+	}
+	if got := ask("openid"); got != nil {
+		t.Errorf("without a scope for it, department is %v", got)
+	}
 }
 
 func TestOnlyGetAndPostAreAllowed(t *testing.T) {

@@ -9,9 +9,10 @@ import (
 // Endpoints that live by a cookie must not have it (RFC 9700 section 2.6). Methods are those that the endpoint takes.
 func CORS(next http.Handler, methods ...string) http.Handler {
 	allowed := strings.Join(methods, ", ")
+	anybody, exposed := []string{"*"}, []string{"WWW-Authenticate, Retry-After, Request-Id"} // shared by all answers
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Access-Control-Allow-Origin", "*")
+		h["Access-Control-Allow-Origin"] = anybody
 		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
 			h.Set("Access-Control-Allow-Methods", allowed)
 			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
@@ -19,7 +20,7 @@ func CORS(next http.Handler, methods ...string) http.Handler {
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
-		h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After, Request-Id")
+		h["Access-Control-Expose-Headers"] = exposed
 		next.ServeHTTP(w, r)
 	})
 }

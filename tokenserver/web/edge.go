@@ -7,10 +7,12 @@
 //	failure.go  from an error to an answer; PageError
 //	event.go    the one log event that each request causes, and the fields it may have
 //	metrics.go  the counters, with label values from fixed sets
+//	source.go   where a request comes from
 //	cookies.go  names and attributes of our cookies
 //	cors.go     which endpoints scripts of any origin may call
 //
-// Nothing that a client or a user sends reaches the log or a label, except the id of a client that is registered.
+// Nothing that a client or a user sends reaches the log or a label, except the id of a client that is registered; and the log, where a
+// password was wrong, the address that it came from.
 package web
 
 import (
@@ -122,11 +124,19 @@ func (e *Edge) requestID() (string, error) {
 
 // defaultHeaders are right for nearly every answer; a room that answers something public replaces Cache-Control.
 func defaultHeaders(h http.Header, id string) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Request-Id", id)
+	h["Cache-Control"] = noStore
+	h["X-Content-Type-Options"] = noSniff
+	h["Referrer-Policy"] = noReferrer
+	h["Request-Id"] = []string{id}
 }
+
+// Values of headers that nearly every answer has. They are shared: whoever wants another value sets the header anew.
+var (
+	noStore    = []string{"no-store"}
+	noSniff    = []string{"nosniff"}
+	noReferrer = []string{"no-referrer"}
+	noCache    = []string{"no-cache"}
+)
 
 func allowed(method string, methods []string) bool {
 	return len(methods) == 0 || slices.Contains(methods, method) ||

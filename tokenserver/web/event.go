@@ -2,8 +2,10 @@ package web
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -11,13 +13,14 @@ import (
 )
 
 // event is what will be known about a request once it is over. Only the fields below are logged, and none of them holds text of the
-// request: a client id is that of a registered client, the others come from fixed sets.
+// request: a client id is that of a registered client, a source is an address, the others come from fixed sets.
 type event struct {
 	id        string
 	began     time.Time
 	clientID  string
 	grantType string
 	errorCode string
+	source    netip.Prefix
 	// cause is logged as an event of its own: it is ours, and says why the other side learned nothing more.
 	cause error
 }
@@ -85,18 +88,20 @@ func (e *Edge) finish(r *http.Request, name string, event *event, answer *record
 	}
 	method := knownMethod(r.Method)
 	counters.observe(method, status, event.grantType, event.errorCode, took)
-	if event.cause != nil {
+	// That a client hangs up before it is answered is no failure of ours.
+	gone := errors.Is(r.Context().Err(), context.Canceled) && event.cause != nil && temporary(event.cause)
+	if event.cause != nil && !gone {
 		e.Log.LogAttrs(r.Context(), slog.LevelError, "request failed",
 			slog.String("request", event.id), slog.String("endpoint", name), slog.String("cause", event.cause.Error()))
 	}
 	level := slog.LevelInfo
-	if status >= http.StatusInternalServerError {
+	if status >= http.StatusInternalServerError && !gone {
 		level = slog.LevelWarn
 	}
 	if !e.Log.Enabled(r.Context(), level) {
 		return
 	}
-	fields := make([]slog.Attr, 0, 8)
+	fields := make([]slog.Attr, 0, 9)
 	fields = append(fields, slog.String("request", event.id), slog.String("endpoint", name), slog.String("method", method),
 		slog.Int("status", status), slog.Duration("duration", took))
 	for _, f := range []struct{ key, value string }{
@@ -105,6 +110,9 @@ func (e *Edge) finish(r *http.Request, name string, event *event, answer *record
 		if f.value != "" {
 			fields = append(fields, slog.String(f.key, f.value))
 		}
+	}
+	if event.source.IsValid() {
+		fields = append(fields, slog.String("source", event.source.String()))
 	}
 	e.Log.LogAttrs(r.Context(), level, "request", fields...)
 }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
@@ -76,9 +78,15 @@ func pageError(err error) *PageError {
 	}
 }
 
-// temporary says whether the store could not answer, so that the same request may succeed later.
+// temporary says whether the same request may succeed later: the store could not answer, others were faster again and again, what the server
+// needs has not arrived yet, or the time for the request was over.
 func temporary(err error) bool {
-	return errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrAmbiguous) || errors.Is(err, storage.ErrFull)
+	return slices.ContainsFunc(passing, func(target error) bool { return errors.Is(err, target) })
+}
+
+var passing = []error{
+	storage.ErrUnavailable, storage.ErrAmbiguous, storage.ErrFull, storage.ErrConflict, registry.ErrNotServing,
+	context.Canceled, context.DeadlineExceeded,
 }
 
 // causeOf is what the log says about err beyond its code; nil if the code says all.

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -17,18 +18,19 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
 // edge with a log and metrics to look at.
 func edge(t *testing.T) (*Edge, *bytes.Buffer, *prometheus.Registry) {
 	t.Helper()
-	registry, log := prometheus.NewRegistry(), &bytes.Buffer{}
-	metrics, err := NewMetrics(registry)
+	prom, log := prometheus.NewRegistry(), &bytes.Buffer{}
+	metrics, err := NewMetrics(prom)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Edge{Log: slog.New(slog.NewJSONHandler(log, nil)), Metrics: metrics, Now: time.Now, Random: rand.Reader}, log, registry
+	return &Edge{Log: slog.New(slog.NewJSONHandler(log, nil)), Metrics: metrics, Now: time.Now, Random: rand.Reader}, log, prom
 }
 
 func ask(h http.Handler, method, target string) *httptest.ResponseRecorder {
@@ -75,7 +77,9 @@ func TestWhatIsOursIsSaidToTheLogAndNotToTheClient(t *testing.T) {
 
 func TestAStoreThatIsAwayIsTemporary(t *testing.T) {
 	e, _, _ := edge(t)
-	for _, err := range []error{storage.ErrUnavailable, storage.ErrAmbiguous, storage.ErrFull} {
+	for _, err := range []error{
+		storage.ErrUnavailable, storage.ErrAmbiguous, storage.ErrFull, storage.ErrConflict, registry.ErrNotServing, context.DeadlineExceeded,
+	} {
 		for _, h := range []http.Handler{e.ForAPI("token", failing(err)), e.ForBrowser("login", failing(err))} {
 			w := ask(h, "POST", "/")
 			if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
@@ -83,6 +87,30 @@ func TestAStoreThatIsAwayIsTemporary(t *testing.T) {
 			}
 		}
 		e, _, _ = edge(t)
+	}
+}
+
+func TestAClientThatHangsUpIsNoFailureOfOurs(t *testing.T) {
+	for _, test := range []struct {
+		err    error
+		gone   bool
+		failed bool
+	}{
+		{context.Canceled, true, false},
+		{fmt.Errorf("reading a grant: %w", storage.ErrUnavailable), true, false},
+		{fmt.Errorf("reading a grant: %w", storage.ErrUnavailable), false, true},
+		{errors.New("the disk is full"), true, true},
+	} {
+		e, log, _ := edge(t)
+		ctx, hangUp := context.WithCancel(t.Context())
+		if test.gone {
+			hangUp()
+		}
+		e.ForAPI("token", failing(test.err)).ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "POST", "/token", nil))
+		hangUp()
+		if failed := strings.Contains(log.String(), "ERROR"); failed != test.failed {
+			t.Errorf("%v, hung up %t: the log says %s", test.err, test.gone, log)
+		}
 	}
 }
 

@@ -30,6 +30,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
@@ -102,6 +103,7 @@ type World struct {
 	Minter    *mint.Minter
 	Clients   *clientauth.Authenticator
 	Passwords *password.Verifier
+	Throttle  *throttle.Throttle
 	Edge      *web.Edge
 
 	// Server is the server's document as served; change it with ChangeServer.
@@ -151,12 +153,23 @@ func (w *World) rooms() {
 		Store: w.Store, Keys: w.Keys, Registry: w.Registry, Now: w.Clock.Now, Random: rand.Reader, Epoch: w.Memory.Epoch(), Log: log,
 		Metrics: grantMetrics,
 	}
+	w.Store.OnEnd(w.Grants.Ended)
 	w.Minter = &mint.Minter{Keys: w.Keys, Registry: w.Registry, Now: w.Clock.Now}
 	w.Clients = &clientauth.Authenticator{Registry: w.Registry, Now: w.Clock.Now, Used: w.used}
 	w.Passwords = password.NewVerifier(4)
+	w.Throttle, err = throttle.New(w.Clock.Now, rand.Reader, w.Metrics)
+	must(w.t, err)
 	webMetrics, err := web.NewMetrics(w.Metrics)
 	must(w.t, err)
 	w.Edge = &web.Edge{Log: log, Metrics: webMetrics, Now: w.Clock.Now, Random: rand.Reader}
+}
+
+// Restart forgets what the process kept in memory, as the program does when it starts again.
+func (w *World) Restart() {
+	var err error
+	w.Memory, err = memory.New(w.Clock.Now, rand.Reader)
+	must(w.t, err)
+	w.Store.Store, w.Grants.Epoch = w.Memory, w.Memory.Epoch()
 }
 
 func (w *World) used(clientUID, credentialID string) {

@@ -225,6 +225,11 @@ func (a Answer) IsConsent() bool {
 	return a.StatusCode == http.StatusOK && a.Find("button", "id", "consent-allow") != nil
 }
 
+// IsLogout says whether the browser stopped at the page that asks whether to sign out.
+func (a Answer) IsLogout() bool {
+	return a.StatusCode == http.StatusOK && a.Find("button", "id", "logout-confirm") != nil
+}
+
 // Values of the answer to the client: of the query, or of the fragment if there is one. Nil if the browser was not sent to a client.
 func (a Answer) Values() url.Values {
 	location := a.Header.Get("Location")
@@ -263,6 +268,15 @@ func (b *Browser) Consent(page Answer, decision string) Answer {
 	action, fields := page.Form(b.T)
 	fields.Set("decision", decision)
 	return b.Post(action, fields)
+}
+
+// Confirm presses the button of the logout page.
+func (b *Browser) Confirm(page Answer) Answer {
+	b.T.Helper()
+	if !page.IsLogout() {
+		b.T.Fatalf("not the logout page: %d at %s: %s %s", page.StatusCode, page.URL, page.Header.Get("Location"), page.Body)
+	}
+	return b.Post(page.Form(b.T))
 }
 
 // SignIn goes all the way as alice, from the request to the answer.

@@ -25,6 +25,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/login"
+	"github.com/oauth-operator/oauth-operator/tokenserver/logout"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
@@ -35,6 +36,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
@@ -58,6 +60,7 @@ type World struct {
 	Sessions  *session.Sessions
 	Metrics   *prometheus.Registry
 	Passwords *password.Verifier
+	Throttle  *throttle.Throttle
 	Random    io.Reader
 
 	mu  sync.Mutex
@@ -140,16 +143,24 @@ func (w *World) assemble(store storage.Store, path string) {
 	w.Flows = &interaction.Flows{Keys: w.Keys, Registry: w.Registry, Now: w.Now, Random: w.Random}
 	w.Sessions = &session.Sessions{Keys: w.Keys, Registry: w.Registry, Grants: w.Grants, Now: w.Now, Random: w.Random}
 	w.Passwords = password.NewVerifier(2)
+	if w.Throttle, err = throttle.New(w.Now, w.Random, w.Metrics); err != nil {
+		w.T.Fatal(err)
+	}
 	consents := &interaction.Consents{Store: store, Now: w.Now}
 	authorizeRoom := &authorize.Handler{
 		Registry: w.Registry, Keys: w.Keys, Flows: w.Flows, Sessions: w.Sessions, Consents: consents, Grants: w.Grants,
 		Minter: &mint.Minter{Keys: w.Keys, Registry: w.Registry, Now: w.Now}, Now: w.Now,
 	}
-	loginRoom := &login.Handler{Registry: w.Registry, Flows: w.Flows, Sessions: w.Sessions, Passwords: w.Passwords}
+	loginRoom := &login.Handler{
+		Registry: w.Registry, Flows: w.Flows, Sessions: w.Sessions, Passwords: w.Passwords, Throttle: w.Throttle,
+		Devices: &throttle.Devices{Keys: w.Keys, Now: w.Now, Random: w.Random},
+	}
 	consentRoom := &consent.Handler{Registry: w.Registry, Flows: w.Flows, Sessions: w.Sessions, Consents: consents}
+	logoutRoom := &logout.Handler{Registry: w.Registry, Keys: w.Keys, Flows: w.Flows, Sessions: w.Sessions, Now: w.Now}
 	mux := http.NewServeMux()
 	for route, handle := range map[string]web.Handler{
 		interaction.PathAuthorize: authorizeRoom.Handle, interaction.PathLogin: loginRoom.Handle, interaction.PathConsent: consentRoom.Handle,
+		interaction.PathLogout: logoutRoom.Handle,
 	} {
 		mux.Handle(path+route, edge.ForBrowser(route[1:], handle, http.MethodGet, http.MethodPost))
 	}
@@ -235,6 +246,7 @@ func server(issuer string) registration.Server {
 // Redirect URIs of the clients.
 const (
 	WebRedirect     = "https://shop.example.com/callback"
+	WebSignedOut    = "https://shop.example.com/signed-out?from=here"
 	SPARedirect     = "https://spa.example.com/callback"
 	HybridRedirect  = "https://hybrid.example.com/callback"
 	LoopbackURI     = "http://127.0.0.1/callback"
@@ -255,7 +267,7 @@ func Clients() []any {
 		}
 	}
 	web := client("web", "Shop", oauth.AuthMethodSecretBasic, []string{WebRedirect}, code, refresh)
-	web.PKCE = registration.PKCEWhenSent
+	web.PKCE, web.PostLogoutRedirectURIs = registration.PKCEWhenSent, []string{WebSignedOut, "com.example.app:/signed-out"}
 	trusted := client("trusted", "Intranet", oauth.AuthMethodSecretBasic, []string{"https://intranet.example.com/callback"}, code, refresh)
 	trusted.Consent, trusted.PKCE = registration.ConsentSkip, registration.PKCEWhenSent
 	return []any{

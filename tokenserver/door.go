@@ -1,0 +1,235 @@
+package tokenserver
+
+import (
+	"bytes"
+	"container/list"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/web"
+)
+
+const (
+	// maxConnections is how many connections are open at once. HTTP/2 is not served, so that it also bounds the requests under way.
+	maxConnections = 2048
+	// smallBody is the size up to which bodies are read without further ado, in bytes: a form with a code, a verifier and a secret has a tenth.
+	smallBody = 8 << 10
+	// maxLarge is how many bodies beyond that size are read at once.
+	maxLarge = 128
+)
+
+// door lets connections and requests in. A stranger can open connections and be slow on each; so a connection counts for nothing until it has
+// brought a whole request. When there are too many, the one that has waited longest for that is closed for the new one, and only if all have
+// brought theirs, the new one is. The endpoints see a request when all of it is there.
+type door struct {
+	limit int
+	large chan struct{}
+
+	mu   sync.Mutex
+	open int
+	// waiting connections, the longest first: new, idle, or in the middle of sending.
+	waiting *list.List
+	// closed early, to make room; refused, because there was none.
+	closed, refused int
+}
+
+func newDoor(limit int) *door {
+	return &door{limit: limit, large: make(chan struct{}, maxLarge), waiting: list.New()}
+}
+
+// connection that was let in.
+type connection struct {
+	net.Conn
+	door *door
+	// place among the waiting; nil while its request is served.
+	place *list.Element
+	gone  bool
+}
+
+// listener is ln behind the door.
+func (d *door) listener(ln net.Listener) net.Listener { return &doorway{ln, d} }
+
+type doorway struct {
+	net.Listener
+	door *door
+}
+
+// Accept waits for a connection that may come in.
+func (w *doorway) Accept() (net.Conn, error) {
+	for {
+		raw, err := w.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if c := w.door.enter(raw); c != nil {
+			return c, nil
+		}
+		_ = raw.Close() // there is nobody to tell
+	}
+}
+
+// enter makes room for a connection, if it can.
+func (d *door) enter(raw net.Conn) *connection {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open >= d.limit {
+		longest := d.waiting.Front()
+		if longest == nil {
+			d.refused++
+			return nil
+		}
+		d.closed++
+		d.leave(longest.Value.(*connection))
+	}
+	c := &connection{Conn: raw, door: d}
+	c.place = d.waiting.PushBack(c)
+	d.open++
+	return c
+}
+
+// leave closes a connection. The caller has the lock.
+func (d *door) leave(c *connection) {
+	if c.gone {
+		return
+	}
+	c.gone = true
+	d.open--
+	d.wait(c, false)
+	_ = c.Conn.Close() // whoever reads from it learns of it
+}
+
+// wait says whether the connection waits. The caller has the lock.
+func (d *door) wait(c *connection, waits bool) {
+	if c.place != nil {
+		d.waiting.Remove(c.place)
+		c.place = nil
+	}
+	if waits && !c.gone {
+		c.place = d.waiting.PushBack(c)
+	}
+}
+
+// Close the connection.
+func (c *connection) Close() error {
+	c.door.mu.Lock()
+	defer c.door.mu.Unlock()
+	c.door.leave(c)
+	return nil
+}
+
+// waits notes whether the connection waits. False: it is closed.
+func (c *connection) waits(waits bool) bool {
+	c.door.mu.Lock()
+	defer c.door.mu.Unlock()
+	c.door.wait(c, waits)
+	return !c.gone
+}
+
+// CloseWrite lets the other side read the answer before the connection is closed; net/http asks for it where it has not read all of a request.
+func (c *connection) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+type connectionKey struct{}
+
+// context of the requests of a connection.
+func (d *door) context(ctx context.Context, c net.Conn) context.Context {
+	if encrypted, ok := c.(*tls.Conn); ok {
+		c = encrypted.NetConn()
+	}
+	return context.WithValue(ctx, connectionKey{}, c)
+}
+
+// handler is next, for requests that are there with all of their body. A body that is too large, or fails, is left for next to find out.
+func (d *door) handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !d.readBody(r) {
+			w.Header().Set("Retry-After", "2")
+			w.Header().Set("Connection", "close")
+			_ = web.JSON(w, http.StatusServiceUnavailable, map[string]string{"error": oauth.TemporarilyUnavailable})
+			return
+		}
+		c, ok := r.Context().Value(connectionKey{}).(*connection)
+		if !ok {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if !c.waits(false) {
+			return // it was closed meanwhile: nobody is there to be answered
+		}
+		defer c.waits(true)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// readBody reads the body, unless that says itself that it is too large. False: too many large ones are being read.
+func (d *door) readBody(r *http.Request) bool {
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength > oauth.MaxForm {
+		return true
+	}
+	content, err := io.ReadAll(io.LimitReader(r.Body, smallBody))
+	if err == nil && len(content) == smallBody {
+		select {
+		case d.large <- struct{}{}:
+			defer func() { <-d.large }()
+		default:
+			return false
+		}
+		var rest []byte
+		rest, err = io.ReadAll(io.LimitReader(r.Body, oauth.MaxForm+1-smallBody))
+		content = append(content, rest...)
+	}
+	r.Body = &body{rest: bytes.NewReader(content), err: err, Closer: r.Body}
+	return true
+}
+
+// body that has been read, and how that ended.
+type body struct {
+	rest *bytes.Reader
+	err  error
+	io.Closer
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.rest.Read(p)
+	if errors.Is(err, io.EOF) && b.err != nil {
+		err = b.err
+	}
+	return n, err
+}
+
+// metrics of the door.
+func (d *door) metrics() []prometheus.Collector {
+	const namespace, subsystem = "oauth_operator", "tokenserver"
+	read := func(number func() float64) func() float64 {
+		return func() float64 {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return number()
+		}
+	}
+	return []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: "connections", Help: "Connections that are open.",
+		}, read(func() float64 { return float64(d.open) })),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: "connections_closed_early_total",
+			Help: "Connections without a request that were closed because another one needed the place.",
+		}, read(func() float64 { return float64(d.closed) })),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: "connections_refused_total",
+			Help: "Connections that were closed at once because as many requests as may be were under way.",
+		}, read(func() float64 { return float64(d.refused) })),
+	}
+}

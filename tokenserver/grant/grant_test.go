@@ -1,0 +1,375 @@
+package grant_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
+)
+
+func served(t *testing.T, w *granttest.World, c registration.Client) *registry.Client {
+	t.Helper()
+	w.AddClient(c)
+	client, ok := w.Registry.Client(c.ID)
+	if !ok {
+		t.Fatalf("%s is not served", c.ID)
+	}
+	return client
+}
+
+func redeem(w *granttest.World, client *registry.Client, code string) (grant.Outcome, error) {
+	return w.Grants.Redeem(context.Background(), grant.Redemption{
+		Client: client, Code: code, RedirectURI: granttest.Callback, CodeVerifier: granttest.Verifier,
+	})
+}
+
+func begin(t *testing.T, w *granttest.World, client *registry.Client, scopes ...string) grant.Outcome {
+	t.Helper()
+	out, err := redeem(w, client, w.Code(w.Authorization(client.Client, scopes...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// refused reports an error that is not a refusal of this kind.
+func refused(t *testing.T, what string, err error, kind grant.What) {
+	t.Helper()
+	var no *grant.Refused
+	if !errors.As(err, &no) || no.What != kind {
+		t.Errorf("%s: the error is %v", what, err)
+	}
+}
+
+func TestACodeHas256RandomBits(t *testing.T) {
+	w := granttest.New(t)
+	c := granttest.Client("shop.web")
+	served(t, w, c)
+	seen := map[string]bool{}
+	for range 10 {
+		plain, err := w.Keys.Open(keys.PurposeCode, w.Code(w.Authorization(c, "openid")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var content struct{ ID string }
+		if err := json.Unmarshal(plain, &content); err != nil || len(content.ID) != 64 || seen[content.ID] {
+			t.Errorf("the id of a code is %q (%v)", content.ID, err)
+		}
+		seen[content.ID] = true
+	}
+}
+
+func TestACodeFitsIntoAURL(t *testing.T) {
+	w := granttest.New(t)
+	a := w.Authorization(granttest.Client("shop.web"), "openid", "profile", "email", "offline_access", "orders:read", "orders:write")
+	a.Nonce, a.ClaimsRequest, a.Resources = strings.Repeat("n", 512), strings.Repeat("c", 512), []string{granttest.Orders, granttest.Stock}
+	if code := w.Code(a); len(code) > 4<<10 {
+		t.Errorf("a code is %d bytes long", len(code))
+	}
+}
+
+func TestACodeEndsWithItsSession(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	a := w.Authorization(client.Client, "openid")
+	a.SessionEnds = w.Clock.Now().Add(10 * time.Second)
+	late := w.Code(a)
+	w.Clock.Move(10 * time.Second)
+	_, err := redeem(w, client, late)
+	refused(t, "a code of a session that is over", err, grant.Grant)
+}
+
+func TestNoServerMakesACodeLiveLongerThanTenMinutes(t *testing.T) {
+	w := granttest.New(t)
+	w.ChangeServer(func(s *registration.Server) { s.AuthorizationCodeLifetime = 3600 })
+	client := served(t, w, granttest.Client("shop.web"))
+	code, late := w.Code(w.Authorization(client.Client, "openid")), w.Code(w.Authorization(client.Client, "openid"))
+	w.Clock.Move(10*time.Minute - time.Second)
+	if _, err := redeem(w, client, code); err != nil {
+		t.Errorf("within ten minutes: %v", err)
+	}
+	w.Clock.Move(time.Second)
+	_, err := redeem(w, client, late)
+	refused(t, "after ten minutes", err, grant.Grant)
+}
+
+func TestAPublicClientNeedsACodeWithAChallenge(t *testing.T) {
+	w := granttest.New(t)
+	c := granttest.Client("shop.web")
+	c.PKCE = registration.PKCEWhenSent
+	client := served(t, w, c)
+	a := w.Authorization(c, "openid")
+	a.CodeChallenge = ""
+	code := w.Code(a)
+	public := served(t, w, granttest.Public(c))
+	_, err := w.Grants.Redeem(t.Context(), grant.Redemption{Client: public, Code: code, RedirectURI: granttest.Callback})
+	refused(t, "a client that was confidential when it got the code", err, grant.Grant)
+	if _, err := w.Grants.Redeem(t.Context(), grant.Redemption{Client: client, Code: code, RedirectURI: granttest.Callback}); err != nil {
+		t.Errorf("a confidential client that may do without: %v", err)
+	}
+}
+
+func TestAPasswordThatChangedWhileItWasVerifiedBeginsNothing(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	before, _ := w.Registry.UserByUID("alice-uid")
+	u := granttest.User()
+	u.Epoch = "epoch-2"
+	w.AddUser(u)
+	_, err := w.Grants.Password(t.Context(), grant.PasswordGrant{Client: client, User: before, Scopes: []string{"openid"}})
+	refused(t, "an old password", err, grant.Grant)
+	if len(w.Records()) != 0 {
+		t.Error("there is a record")
+	}
+}
+
+func TestAGrantEndsAlthoughItsRequestIsGone(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	out := begin(t, w, client, "openid")
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.Grants.End(gone, out.Grant.ID, storage.EndRevoked); err != nil {
+		t.Error(err)
+	}
+	if g := w.Records()[0]; !g.Ended() || g.EndReason != storage.EndRevoked {
+		t.Errorf("the record is %+v", g)
+	}
+	if err := w.Grants.End(t.Context(), out.Grant.ID, storage.EndLogout); err != nil {
+		t.Errorf("ending it again: %v", err)
+	}
+	if g := w.Records()[0]; g.EndReason != storage.EndRevoked {
+		t.Errorf("ending it again made the reason %q", g.EndReason)
+	}
+	if err := w.Grants.End(t.Context(), "unknown", storage.EndLogout); err != nil {
+		t.Errorf("ending what is not there: %v", err)
+	}
+}
+
+func TestAReplayIsSeenAsLongAsACodeCouldBeRedeemed(t *testing.T) {
+	w := granttest.New(t)
+	w.ChangeServer(func(s *registration.Server) { s.AuthorizationCodeLifetime = 600 })
+	c := granttest.Client("shop.web")
+	c.GrantTypes = c.GrantTypes[:1] // no refresh token to keep the record for
+	client := served(t, w, c)
+	code := w.Code(w.Authorization(c, "openid"))
+	if _, err := redeem(w, client, code); err != nil {
+		t.Fatal(err)
+	}
+	w.Clock.Move(10*time.Minute - time.Second)
+	if _, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := redeem(w, client, code)
+	refused(t, "a replay at the last moment", err, grant.Grant)
+	if _, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = redeem(w, client, code)
+	refused(t, "and again, after the grant has ended", err, grant.Grant)
+}
+
+// A record that authorises nothing more is of no use to anybody.
+func TestARecordIsGoneSoonAfterItsCodeAndTokens(t *testing.T) {
+	w := granttest.New(t)
+	w.ChangeServer(func(s *registration.Server) {
+		s.AuthorizationCodeLifetime, s.AccessTokenLifetime = 30, 1
+		s.RefreshToken = registration.RefreshToken{IdleLifetime: 1, AbsoluteLifetime: 1}
+	})
+	client := served(t, w, granttest.Client("shop.web"))
+	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
+	out, err := redeem(w, client, code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := refreshWith(w, client.ID, out.RefreshToken); err != nil {
+		t.Fatal(err)
+	}
+	w.Clock.Move(30*time.Second - time.Millisecond)
+	if _, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = redeem(w, client, code)
+	refused(t, "a replay at the last moment", err, grant.Grant)
+	w.Clock.Move(2 * time.Minute)
+	if removed, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); err != nil || removed != 1 {
+		t.Errorf("two minutes later %d records were removed (%v)", removed, err)
+	}
+}
+
+func TestARecordOutlivesItsLastAccessToken(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	out := begin(t, w, client, "openid")
+	w.Clock.Move(24*time.Hour - time.Second) // the session ends in a second
+	last, err := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: out.RefreshToken})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Clock.Move(299 * time.Second)
+	if _, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if g, err := w.Memory.Grant(t.Context(), last.Grant.ID); err != nil || g.Ended() {
+		t.Errorf("the record of a token that has not expired is gone: %v", err)
+	}
+	w.Clock.Move(time.Hour)
+	if removed, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); err != nil || removed != 1 {
+		t.Errorf("an hour later %d records were removed (%v)", removed, err)
+	}
+}
+
+func TestTheOldestOfTooManyGrantsEnds(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	oldest := begin(t, w, client, "openid")
+	for range storage.MaxGrantsOfPair {
+		w.Clock.Move(time.Second)
+		begin(t, w, client, "openid")
+	}
+	_, err := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: oldest.RefreshToken})
+	refused(t, "the oldest", err, grant.Grant)
+	live := 0
+	for _, g := range w.Records() {
+		if g.Live(w.Clock.Now()) {
+			live++
+		}
+	}
+	if live != storage.MaxGrantsOfPair {
+		t.Errorf("%d grants are live, want %d", live, storage.MaxGrantsOfPair)
+	}
+	if w.Count("oauth_operator_tokenserver_grants_ended_total", "Bound") != 1 || !strings.Contains(w.Log.String(), `"reason":"Bound"`) {
+		t.Error("that it ended is neither logged nor counted once")
+	}
+}
+
+// A record that was lost and is created again under its id has another incarnation: it revives nothing.
+func TestTokensOfALostRecordStayDead(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	code := w.Code(w.Authorization(client.Client, "openid"))
+	lost, err := redeem(w, client, code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lostAccess := accessToken(t, w, client, lost)
+	if w.Store.Store, err = memory.New(w.Clock.Now, rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	if w.Active(lostAccess) {
+		t.Error("an access token without its record is active")
+	}
+	again, err := redeem(w, client, code)
+	if err != nil || again.Grant.ID != lost.Grant.ID {
+		t.Fatalf("the record is %q, was %q (%v)", again.Grant.ID, lost.Grant.ID, err)
+	}
+	if w.Active(lostAccess) {
+		t.Error("an access token of the lost record is active")
+	}
+	_, err = w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: lost.RefreshToken})
+	refused(t, "a refresh token of the lost record", err, grant.Grant)
+	for _, token := range []string{lostAccess, lost.RefreshToken} {
+		if became, err := w.Grants.Revoke(t.Context(), client, token); became != grant.Unknown || err != nil {
+			t.Errorf("revoking a token of the lost record is %v (%v)", became, err)
+		}
+	}
+	if !w.Active(accessToken(t, w, client, again)) {
+		t.Error("the new record has ended")
+	}
+	if _, err := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: again.RefreshToken}); err != nil {
+		t.Errorf("refreshing the new record: %v", err)
+	}
+}
+
+func accessToken(t *testing.T, w *granttest.World, client *registry.Client, out grant.Outcome) string {
+	t.Helper()
+	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
+		Client: client, Subject: out.Grant.Subject, Audience: out.Audience, Scopes: out.Scopes,
+		Rests: mint.TokenID{Grant: out.Grant.ID, Incarnation: out.Grant.Incarnation},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// A dump of the store is worth nothing: no value in it can be presented anywhere, and none that is handed out is in it.
+func TestADumpOfTheStoreYieldsNothingUsable(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
+	out, err := redeem(w, client, code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err = w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: out.RefreshToken}); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(w.Records())
+	if err != nil {
+		t.Fatal(err)
+	}
+	plainCode, _ := w.Keys.Open(keys.PurposeCode, code)
+	var content struct{ ID string }
+	if err := json.Unmarshal(plainCode, &content); err != nil {
+		t.Fatal(err)
+	}
+	for what, value := range map[string]string{
+		"the code": code, "the id in the code": content.ID, "the refresh token": out.RefreshToken, "the client's secret": granttest.Secret,
+		"the password": granttest.Password, "the verifier": granttest.Verifier,
+	} {
+		if strings.Contains(string(raw), value) {
+			t.Errorf("%s is in the store", what)
+		}
+	}
+	var records []map[string]any
+	if err := json.Unmarshal(raw, &records); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range records[0] {
+		text, ok := value.(string)
+		if !ok {
+			continue
+		}
+		_, err := redeem(w, client, text)
+		refused(t, name+" as a code", err, grant.Grant)
+		_, err = w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: text})
+		refused(t, name+" as a refresh token", err, grant.Grant)
+		if _, err := w.Grants.CheckAccessToken(t.Context(), text); !errors.Is(err, grant.ErrInactive) {
+			t.Errorf("%s as an access token: %v", name, err)
+		}
+	}
+	if w.Records()[0].Ended() {
+		t.Error("trying ended the grant")
+	}
+}
+
+// What is refused says why in fixed words: no value of the request is in them.
+func TestARefusalQuotesNothing(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	const needle = "needle-in-the-request"
+	_, codeErr := redeem(w, client, needle)
+	_, refreshErr := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: needle})
+	_, uriErr := w.Grants.Redeem(t.Context(), grant.Redemption{
+		Client: client, Code: w.Code(w.Authorization(client.Client, "openid")), RedirectURI: needle, CodeVerifier: needle,
+	})
+	for _, err := range []error{codeErr, refreshErr, uriErr} {
+		refused(t, "a needle", err, grant.Grant)
+		if strings.Contains(err.Error(), needle) {
+			t.Errorf("the error is %v", err)
+		}
+	}
+}

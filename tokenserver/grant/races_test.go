@@ -1,0 +1,302 @@
+package grant_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
+)
+
+// meanwhile is a store in which something happens just before a write.
+type meanwhile struct {
+	storage.Store
+	create func(storage.Grant)
+	update func(storage.Grant) error
+}
+
+func (m *meanwhile) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+	if m.create != nil {
+		m.create(g)
+	}
+	return m.Store.CreateGrant(ctx, g)
+}
+
+func (m *meanwhile) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+	if m.update != nil {
+		if err := m.update(g); err != nil {
+			return storage.Grant{}, err
+		}
+	}
+	return m.Store.UpdateGrant(ctx, g)
+}
+
+func refreshWith(w *granttest.World, client string, token string) (grant.Outcome, error) {
+	c, _ := w.Registry.Client(client)
+	return w.Grants.Refresh(context.Background(), grant.Refreshing{Client: c, RefreshToken: token})
+}
+
+func noGrace(s *registration.Server) { s.RefreshToken.ReuseGracePeriod = 0 }
+
+// The store was away at the wrong moment, and the client tried again and was answered. Then its old token comes from somewhere else.
+func TestAThiefIsNotForgivenWhatTheClientWasForgiven(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	first := begin(t, w, client, "openid", "offline_access")
+	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	if _, err := refreshWith(w, client.ID, first.RefreshToken); !errors.Is(err, storage.ErrUnavailable) {
+		t.Fatalf("while the store is away: %v", err)
+	}
+	second, err := refreshWith(w, client.ID, first.RefreshToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Clock.Move(3 * time.Minute)
+	_, err = refreshWith(w, client.ID, first.RefreshToken)
+	refused(t, "the old token", err, grant.Grant)
+	_, err = refreshWith(w, client.ID, second.RefreshToken)
+	refused(t, "the new token, after reuse", err, grant.Grant)
+	if g := w.Records()[0]; g.EndReason != storage.EndRefreshTokenReuse {
+		t.Errorf("the grant ended for %q", g.EndReason)
+	}
+}
+
+// Writing down that a token was used, in a rotation that spares confidential clients, replaces no token: nobody may use the one before.
+func TestALostNoteOfTheLastUseForgivesNothing(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	first := begin(t, w, client, "openid", "offline_access")
+	second, err := refreshWith(w, client.ID, first.RefreshToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.ChangeServer(func(s *registration.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
+	w.Clock.Move(2 * time.Hour)
+	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	if _, err := refreshWith(w, client.ID, second.RefreshToken); !errors.Is(err, storage.ErrUnavailable) {
+		t.Fatalf("while the store is away: %v", err)
+	}
+	_, err = refreshWith(w, client.ID, first.RefreshToken)
+	refused(t, "the token before", err, grant.Grant)
+	if g := w.Records()[0]; g.EndReason != storage.EndRefreshTokenReuse {
+		t.Errorf("the grant ended for %q", g.EndReason)
+	}
+}
+
+func TestAnAdvanceThatLandsLateIsOnesOwn(t *testing.T) {
+	w := granttest.New(t)
+	w.ChangeServer(noGrace)
+	client := served(t, w, granttest.Client("shop.web"))
+	first := begin(t, w, client, "openid", "offline_access")
+	var late []storage.Grant
+	w.Grants.Store = &meanwhile{Store: w.Memory, update: func(g storage.Grant) error {
+		if late = append(late, g); len(late) == 1 {
+			return storage.ErrAmbiguous // it is still on its way
+		}
+		_, err := w.Memory.UpdateGrant(t.Context(), late[0])
+		return err
+	}}
+	second, err := refreshWith(w, client.ID, first.RefreshToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Grants.Store = w.Store
+	if _, err := refreshWith(w, client.ID, second.RefreshToken); err != nil {
+		t.Errorf("with what it got: %v", err)
+	}
+}
+
+// The first write is on its way when the second is refused for certain: the client is told to try again, and then the first lands.
+func TestAnAdvanceThatLandsAfterTheAnswerIsOnesOwn(t *testing.T) {
+	w := granttest.New(t)
+	w.ChangeServer(noGrace)
+	client := served(t, w, granttest.Client("shop.web"))
+	first := begin(t, w, client, "openid", "offline_access")
+	var late []storage.Grant
+	w.Grants.Store = &meanwhile{Store: w.Memory, update: func(g storage.Grant) error {
+		if late = append(late, g); len(late) == 1 {
+			return storage.ErrAmbiguous
+		}
+		return storage.ErrUnavailable
+	}}
+	if _, err := refreshWith(w, client.ID, first.RefreshToken); !errors.Is(err, storage.ErrUnavailable) {
+		t.Fatalf("while the store is away: %v", err)
+	}
+	if _, err := w.Memory.UpdateGrant(t.Context(), late[0]); err != nil {
+		t.Fatal(err)
+	}
+	w.Grants.Store = w.Store
+	second, err := refreshWith(w, client.ID, first.RefreshToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := refreshWith(w, client.ID, second.RefreshToken); err != nil {
+		t.Errorf("with what it got: %v", err)
+	}
+}
+
+// consented is a code of an authorization that rests on a stored consent.
+func consented(t *testing.T, w *granttest.World, client registration.Client) string {
+	t.Helper()
+	a := w.Authorization(client, "openid", "offline_access")
+	a.Consented = true
+	if _, err := w.Memory.PutConsent(t.Context(), storage.Consent{
+		UserUID: a.UserUID, ClientUID: client.UID, Scopes: a.Scopes, GrantedAt: w.Clock.Now(), UpdatedAt: w.Clock.Now(),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return w.Code(a)
+}
+
+func TestAConsentThatIsWithdrawnWhileACodeIsRedeemedEndsTheGrant(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	code := consented(t, w, client.Client)
+	w.Grants.Store = &meanwhile{Store: w.Store, create: func(g storage.Grant) {
+		if err := w.Grants.Withdraw(t.Context(), g.UserUID, g.ClientUID); err != nil {
+			t.Error(err)
+		}
+	}}
+	_, err := redeem(w, client, code)
+	refused(t, "a code whose consent is gone", err, grant.Grant)
+	if g := w.Records()[0]; g.EndReason != storage.EndConsentWithdrawn {
+		t.Errorf("the grant ended for %q", g.EndReason)
+	}
+}
+
+func TestAConsentThatCannotBeReadUsesNoCodeUp(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	code := consented(t, w, client.Client)
+	w.Store.Next(storagetest.None, storagetest.None, storagetest.None, storagetest.Unavailable) // the mark of the session, the consent, the creation, the consent again
+	if _, err := redeem(w, client, code); !errors.Is(err, storage.ErrUnavailable) {
+		t.Fatalf("while the store is away: %v", err)
+	}
+	if _, err := redeem(w, client, code); err != nil {
+		t.Errorf("and again: %v", err)
+	}
+	if live := w.Records(); len(live) != 1 || live[0].Ended() {
+		t.Errorf("the records are %+v", live)
+	}
+}
+
+// A create of which nobody knows whether it happened has happened, and the bound of the pair has ended it since: it authorises nothing.
+func TestAGrantThatHasEndedIsNotOnesOwnAnyMore(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
+	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	if _, err := redeem(w, client, code); !errors.Is(err, storage.ErrUnavailable) {
+		t.Fatalf("while the store is away: %v", err)
+	}
+	g := w.Records()[0]
+	g.End(w.Clock.Now(), storage.EndBound)
+	if _, err := w.Memory.UpdateGrant(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	_, err := redeem(w, client, code)
+	refused(t, "the code of a grant that has ended", err, grant.Grant)
+}
+
+func TestWhatAPasswordBeganAndNobodyWasToldOfEnds(t *testing.T) {
+	w := granttest.New(t)
+	c := granttest.Client("shop.legacy")
+	c.GrantTypes = []string{"password", "refresh_token"}
+	client := served(t, w, c)
+	alice, _ := w.Registry.UserByUID("alice-uid")
+	password := func() error {
+		_, err := w.Grants.Password(t.Context(), grant.PasswordGrant{Client: client, User: alice, Scopes: []string{"openid"}})
+		return err
+	}
+	w.Store.Next(storagetest.LostAnswer, storagetest.Unavailable)
+	if err := password(); !errors.Is(err, storage.ErrUnavailable) {
+		t.Fatalf("while the store is away: %v", err)
+	}
+	// The first end fails, and is tried again.
+	w.Store.Next(storagetest.None, storagetest.Unavailable)
+	for range 2 {
+		if err := password(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	live := 0
+	for _, g := range w.Records() {
+		if !g.Ended() {
+			live++
+		} else if g.EndReason != storage.EndUnanswered {
+			t.Errorf("a grant ended for %q", g.EndReason)
+		}
+	}
+	if live != 2 {
+		t.Errorf("%d grants are live, want the two that were answered", live)
+	}
+}
+
+func TestARefreshNeedsTheGrantTypeThatTheGrantBeganWith(t *testing.T) {
+	w := granttest.New(t)
+	c := granttest.Client("shop.both")
+	c.GrantTypes = []string{"authorization_code", "password", "refresh_token"}
+	client := served(t, w, c)
+	alice, _ := w.Registry.UserByUID("alice-uid")
+	byPassword, err := w.Grants.Password(t.Context(), grant.PasswordGrant{Client: client, User: alice, Scopes: []string{"openid"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	byCode := begin(t, w, client, "openid", "offline_access")
+	c.GrantTypes = []string{"authorization_code", "refresh_token"}
+	w.AddClient(c)
+	_, err = refreshWith(w, c.ID, byPassword.RefreshToken)
+	refused(t, "begun with a password", err, grant.Grant)
+	next, err := refreshWith(w, c.ID, byCode.RefreshToken)
+	if err != nil {
+		t.Errorf("begun with a code: %v", err)
+	}
+	c.GrantTypes = []string{"password", "refresh_token"}
+	w.AddClient(c)
+	_, err = refreshWith(w, c.ID, next.RefreshToken)
+	refused(t, "begun with a code", err, grant.Grant)
+	if _, err := refreshWith(w, c.ID, byPassword.RefreshToken); err != nil {
+		t.Errorf("begun with a password, which is allowed again: %v", err)
+	}
+}
+
+func implicitToken(t *testing.T, w *granttest.World, client *registry.Client) string {
+	t.Helper()
+	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
+		Client: client, Subject: granttest.Subject, Audience: []string{granttest.Issuer}, Scopes: []string{"openid"},
+		Rests: mint.TokenID{
+			ClientUID: client.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1", Epoch: w.Grants.Epoch,
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// What is revoked by a mark alone stays revoked when a store that forgets has lost the mark.
+func TestATokenWithoutAGrantDoesNotOutliveAStoreThatForgets(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	token := implicitToken(t, w, client)
+	if !w.Active(token) {
+		t.Fatal("the token is not active at first")
+	}
+	if became, err := w.Grants.Revoke(t.Context(), client, token); became != grant.Revoked || err != nil {
+		t.Fatalf("revoking it is %v (%v)", became, err)
+	}
+	w.Restart()
+	if w.Active(token) {
+		t.Error("a revoked token is active after a restart")
+	}
+	if !w.Active(implicitToken(t, w, client)) {
+		t.Error("a new token is not active after a restart")
+	}
+}

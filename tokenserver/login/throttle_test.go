@@ -1,0 +1,156 @@
+package login_test
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+)
+
+// newWorld is a World where passwords are verified fast, since so many are tried.
+func newWorld(t *testing.T) *interactiontest.World {
+	t.Helper()
+	w := interactiontest.New(t, rand.Reader)
+	for name, secret := range map[string]string{"alice": interactiontest.AlicePassword, "bob": interactiontest.BobPassword} {
+		hash, err := bcrypt.GenerateFromPassword([]byte(secret), bcrypt.MinCost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		user := w.User(name)
+		user.PasswordHash = string(hash)
+		w.Apply(user)
+	}
+	return w
+}
+
+// guess a password with a browser of its own.
+func guess(w *interactiontest.World, username, secret string) interactiontest.Answer {
+	b := w.Browser()
+	return b.Login(b.Get(w.WebRequest()), username, secret)
+}
+
+// wantWait checks that an answer is the login page with a sentence that says when to try again, and that nothing was hashed for it.
+func wantWait(t *testing.T, what string, answer interactiontest.Answer, work int64, seconds, words string) {
+	t.Helper()
+	if answer.StatusCode != http.StatusTooManyRequests || answer.Header.Get("Retry-After") != seconds ||
+		!strings.Contains(answer.Body, "Wait "+words+", then try again.") || strings.Contains(answer.Body, failure) {
+		t.Errorf("%s: status %d, Retry-After %q: %s", what, answer.StatusCode, answer.Header.Get("Retry-After"), answer.Body)
+	}
+	if answer.Find("p", "role", "alert") == nil || answer.Find("input", "id", "password") == nil || len(answer.Cookies()) != 0 {
+		t.Errorf("%s: not the form with an alert: %s", what, answer.Body)
+	}
+	if work != 0 {
+		t.Errorf("%s: %d passwords were hashed, want none", what, work)
+	}
+}
+
+func TestWhileOthersGuessAStrangerWaitsAndTheOwnersBrowserGetsIn(t *testing.T) {
+	w := newWorld(t)
+	owner := w.Browser()
+	if page := owner.Login(owner.Get(w.WebRequest()), "alice", interactiontest.AlicePassword); !page.IsConsent() {
+		t.Fatalf("status %d", page.StatusCode)
+	}
+	for range 10 {
+		if answer := guess(w, "alice", "wrong"); !strings.Contains(answer.Body, failure) {
+			t.Fatalf("status %d: %s", answer.StatusCode, answer.Body)
+		}
+	}
+	for what, secret := range map[string]string{"a wrong password": "wrong", "the right password": interactiontest.AlicePassword} {
+		before := w.Passwords.Work()
+		wantWait(t, what, guess(w, "ALICE", secret), w.Passwords.Work()-before, "1", "1 second")
+	}
+	again := w.WebRequest("prompt", "login")
+	if page := owner.Login(owner.Get(again), "alice", interactiontest.AlicePassword); page.IsLogin() || page.StatusCode != http.StatusOK {
+		t.Errorf("the owner's browser is kept out: %d %s", page.StatusCode, page.Body)
+	}
+	// For bob, the browser is anybody's.
+	for range 10 {
+		guess(w, "bob", "wrong")
+	}
+	before := w.Passwords.Work()
+	wantWait(t, "bob with alice's browser", owner.Login(owner.Get(again), "bob", interactiontest.BobPassword), w.Passwords.Work()-before, "1", "1 second")
+	w.Advance(time.Second)
+	if page := guess(w, "bob", interactiontest.BobPassword); !page.IsConsent() {
+		t.Errorf("after the wait: %d %s", page.StatusCode, page.Body)
+	}
+}
+
+func TestANameThatIsNobodysWaitsLikeAUsers(t *testing.T) {
+	w := newWorld(t)
+	bodies := map[string]bool{}
+	for _, name := range []string{"alice", "nobody", "no user\x7f"} {
+		for range 10 {
+			guess(w, name, "wrong")
+		}
+		before := w.Passwords.Work()
+		answer := guess(w, name, "wrong")
+		wantWait(t, name, answer, w.Passwords.Work()-before, "1", "1 second")
+		body := strings.ReplaceAll(strings.ReplaceAll(answer.Body, name, ""), html(name), "")
+		_, fields := answer.Form(t)
+		bodies[strings.ReplaceAll(body, fields.Get("flow"), "")] = true
+	}
+	if len(bodies) != 1 {
+		t.Errorf("there are %d different pages", len(bodies))
+	}
+}
+
+func TestTheWaitGrowsAndIsSaidInMinutes(t *testing.T) {
+	w := newWorld(t)
+	for range 10 {
+		guess(w, "alice", "wrong")
+	}
+	for wait := 1; wait < 128; wait *= 2 {
+		w.Advance(time.Duration(wait) * time.Second)
+		guess(w, "alice", "wrong")
+	}
+	wantWait(t, "the eighth wait", guess(w, "alice", "wrong"), 0, "128", "3 minutes")
+}
+
+func TestOnlyATrustedProxySaysWhereALoginComesFrom(t *testing.T) {
+	w := newWorld(t)
+	from := func(address string) interactiontest.Answer {
+		b := w.Browser()
+		action, fields := b.Get(w.WebRequest()).Form(t)
+		fields.Set("username", rand.Text())
+		fields.Set("password", "wrong")
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, action, strings.NewReader(fields.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("X-Forwarded-For", address)
+		return b.Do(r)
+	}
+	w.Server.TrustedProxies = []string{"127.0.0.0/8", "::1/128"}
+	w.Apply(w.Server)
+	for i := range 100 {
+		if answer := from(fmt.Sprintf("2001:db8:7:8::%x", i)); answer.StatusCode != http.StatusOK {
+			t.Fatalf("guess %d: status %d", i+1, answer.StatusCode)
+		}
+	}
+	if answer := from("2001:db8:7:8::ffff"); answer.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("the hundred-and-first guess from one network: status %d", answer.StatusCode)
+	}
+	if answer := from("2001:db8:7:9::1"); answer.StatusCode != http.StatusOK {
+		t.Errorf("another network: status %d", answer.StatusCode)
+	}
+	if log := w.Log(); !strings.Contains(log, `"source":"2001:db8:7:8::/64"`) {
+		t.Error("the log does not say where the guesses came from")
+	}
+	w.Server.TrustedProxies = nil
+	w.Apply(w.Server)
+	for i := range 100 {
+		if answer := from(fmt.Sprintf("198.51.100.%d", i)); answer.StatusCode != http.StatusOK {
+			t.Fatalf("guess %d: status %d", i+1, answer.StatusCode)
+		}
+	}
+	if answer := from("203.0.113.1"); answer.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("an address that only the client says: status %d", answer.StatusCode)
+	}
+}

@@ -1,0 +1,159 @@
+// Package logout ends the session of a browser (OpenID Connect RP-Initiated Logout 1.0).
+//
+//	logout.go   the ways in: a request by GET, one by POST, and the answer to the page that asks
+//	request.go  from parameters to a request: who sent the user here, whom they think is signed in, and where the user goes afterwards
+//	form.go     the request as the page's form carries it, sealed for one session
+//
+// Nobody is signed out by a page of another site alone. Either the request has an ID token of the very user who is signed in, which only an
+// application has that this user signed in to; or the user is asked, and the form that says yes is good for one session only.
+//
+// Ending a session is one write, and a request without a session writes nothing. Both get the same answer.
+package logout
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/session"
+	"github.com/oauth-operator/oauth-operator/tokenserver/web"
+)
+
+// Handler of the logout endpoint, GET and POST, for web.Edge.ForBrowser. All fields are needed.
+type Handler struct {
+	Registry *registry.Registry
+	Keys     *keys.Set
+	Flows    *interaction.Flows
+	Sessions *session.Sessions
+	Now      func() time.Time
+}
+
+// Handle one request.
+func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
+	server, ok := h.Registry.Server()
+	if !ok {
+		return interaction.Unavailable()
+	}
+	params, err := oauth.ParseForm(r, r.Method == http.MethodPost)
+	if err != nil {
+		return err
+	}
+	switch {
+	case r.Method == http.MethodPost && params.Has(paramForm):
+		return h.confirm(w, r, server, params.Get(paramForm))
+	case r.Method == http.MethodPost:
+		return h.post(w, server, params)
+	case params.Has(interaction.ParamPosted):
+		if params, err = h.Flows.OpenPosted(interaction.PathLogout, params.Get(interaction.ParamPosted)); err != nil {
+			return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceLogoutUnknown}
+		}
+	}
+	return h.begin(w, r, server, params)
+}
+
+// post turns a POSTed request into a GET of the same: it comes from the application's site, and so without our cookies. It sets none either.
+func (h *Handler) post(w http.ResponseWriter, server registration.Server, params oauth.Params) error {
+	sealed, err := h.Flows.SealPosted(interaction.PathLogout, known(params))
+	if errors.Is(err, interaction.ErrTooLarge) {
+		return oauth.Errorf(oauth.InvalidRequest, "the request is too large")
+	}
+	if err != nil {
+		return err
+	}
+	return web.Redirect(w, server.Issuer+interaction.PathLogout+"?"+interaction.ParamPosted+"="+url.QueryEscape(sealed))
+}
+
+// begin is a request: the session ends, or the user is asked.
+func (h *Handler) begin(w http.ResponseWriter, r *http.Request, server registration.Server, params oauth.Params) error {
+	req, err := h.read(r.Context(), server, params)
+	if err != nil {
+		return err
+	}
+	current, user, err := h.Sessions.Left(r.Context(), r, server)
+	switch {
+	case err != nil:
+		return err
+	case current == nil:
+		return done(w, server, req)
+	case r.Method == http.MethodGet && req.subject != "" && req.subject == user.Subject:
+		return h.end(w, r, server, req, current)
+	}
+	return h.ask(w, server, req, current, user)
+}
+
+// confirm is the user's yes. It counts for the session that was shown; where another is signed in by now, that one is asked.
+func (h *Handler) confirm(w http.ResponseWriter, r *http.Request, server registration.Server, sealed string) error {
+	if err := interaction.SameOrigin(r); err != nil {
+		return err
+	}
+	req, shown, err := h.openForm(r.Context(), sealed)
+	if err != nil {
+		return err
+	}
+	current, user, err := h.Sessions.Left(r.Context(), r, server)
+	switch {
+	case err != nil:
+		return err
+	case current == nil:
+		return done(w, server, req)
+	case current.Hash() != shown:
+		return h.ask(w, server, req, current, user)
+	}
+	return h.end(w, r, server, req, current)
+}
+
+func (h *Handler) end(w http.ResponseWriter, r *http.Request, server registration.Server, req request, current *session.Session) error {
+	if err := h.Sessions.End(r.Context(), w, server, current); err != nil {
+		return err
+	}
+	return done(w, server, req)
+}
+
+// ask the user.
+func (h *Handler) ask(w http.ResponseWriter, server registration.Server, req request, current *session.Session, user *registry.User) error {
+	sealed, err := h.sealForm(req, current)
+	if err != nil {
+		return err
+	}
+	page := pages.Logout{
+		Action: server.Issuer + interaction.PathLogout, Request: sealed, Server: pages.Host(server.Issuer), Username: user.Username,
+	}
+	if req.redirectURI != "" {
+		page.Host = (&interaction.Visit{RedirectURI: req.redirectURI}).Host()
+	}
+	if name, ok := user.Claims["name"].(string); ok {
+		page.Name = name
+	}
+	return web.Page(w, http.StatusOK, page, req.redirectURI)
+}
+
+// done: nobody is signed in.
+func done(w http.ResponseWriter, server registration.Server, req request) error {
+	if req.redirectURI == "" {
+		return web.Page(w, http.StatusOK, pages.SignedOut{Server: pages.Host(server.Issuer), Stays: req.stays}, "")
+	}
+	return web.Redirect(w, withState(req.redirectURI, req.state))
+}
+
+// withState puts the state into the query of a URI. What is there already stays as it is.
+func withState(uri, state string) string {
+	if state == "" {
+		return uri
+	}
+	separator := "?"
+	switch {
+	case strings.HasSuffix(uri, "?") || strings.HasSuffix(uri, "&"):
+		separator = ""
+	case strings.Contains(uri, "?"):
+		separator = "&"
+	}
+	return uri + separator + url.Values{"state": {state}}.Encode()
+}

@@ -1,0 +1,349 @@
+package logout_test
+
+import (
+	"crypto/rand"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/web"
+)
+
+// endpoint is the URL of a logout request. Pairs are names and values.
+func endpoint(w *interactiontest.World, pairs ...string) string {
+	if len(pairs) == 0 {
+		return w.Issuer + "/logout"
+	}
+	return w.Issuer + "/logout?" + values(pairs...).Encode()
+}
+
+func values(pairs ...string) url.Values {
+	all := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		all.Add(pairs[i], pairs[i+1])
+	}
+	return all
+}
+
+// idToken of alice for the client web, as the server signs them.
+func idToken(t *testing.T, w *interactiontest.World, change func(claims map[string]any)) string {
+	t.Helper()
+	claims := map[string]any{
+		"iss": w.Issuer, "sub": "subject-alice", "aud": "web", "iat": w.Now().Unix(), "exp": w.Now().Add(5 * time.Minute).Unix(),
+	}
+	if change != nil {
+		change(claims)
+	}
+	token, err := w.Keys.Sign("RS256", "JWT", claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// signedIn is a browser in which alice is signed in.
+func signedIn(t *testing.T, w *interactiontest.World) *interactiontest.Browser {
+	t.Helper()
+	b := w.Browser()
+	if b.SignIn(w.WebRequest()).Values().Get("code") == "" {
+		t.Fatal("alice cannot sign in")
+	}
+	return b
+}
+
+// isSignedIn says whether the browser's user needs no login.
+func isSignedIn(t *testing.T, b *interactiontest.Browser) bool {
+	t.Helper()
+	answer := b.Get(b.WebRequest("prompt", "none")).Values()
+	switch {
+	case answer.Get("code") != "":
+		return true
+	case answer.Get("error") == "login_required":
+		return false
+	}
+	t.Fatalf("the answer is %v", answer)
+	return false
+}
+
+// sessionCookie of the browser.
+func sessionCookie(t *testing.T, b *interactiontest.Browser) *http.Cookie {
+	t.Helper()
+	issuer, err := url.Parse(b.Issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cookie := range b.Jar.Cookies(issuer) {
+		if cookie.Name == web.CookiesOf(b.Issuer).Name("session") {
+			return cookie
+		}
+	}
+	return nil
+}
+
+// thief is another browser with a copy of the cookie.
+func thief(t *testing.T, w *interactiontest.World, cookie *http.Cookie) *interactiontest.Browser {
+	t.Helper()
+	b := w.Browser()
+	issuer, err := url.Parse(w.Issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Jar.SetCookies(issuer, []*http.Cookie{cookie})
+	return b
+}
+
+// isSignedOut reports an answer that is not the page that says so.
+func isSignedOut(t *testing.T, what string, a interactiontest.Answer) {
+	t.Helper()
+	if a.StatusCode != http.StatusOK || !strings.Contains(a.Body, "You are signed out") || a.Header.Get("Location") != "" {
+		t.Errorf("%s: %d %s %s", what, a.StatusCode, a.Header.Get("Location"), a.Body)
+	}
+}
+
+func TestTheUserIsAskedAndThenSignedOut(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := signedIn(t, w)
+	page := b.Get(endpoint(w))
+	if !page.IsLogout() || !strings.Contains(page.Body, "Alice Liddell") || !strings.Contains(page.Body, "alice") {
+		t.Fatalf("the page is %d %s", page.StatusCode, page.Body)
+	}
+	if !isSignedIn(t, b) {
+		t.Fatal("asking ended the session")
+	}
+	isSignedOut(t, "after the yes", b.Confirm(page))
+	if sessionCookie(t, b) != nil {
+		t.Error("the browser keeps the cookie")
+	}
+	if isSignedIn(t, b) {
+		t.Error("the session goes on")
+	}
+	isSignedOut(t, "the form again", b.Confirm(page))
+}
+
+func TestACopyOfTheCookieIsDeadAfterLogout(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := signedIn(t, w)
+	copied := thief(t, w, sessionCookie(t, b))
+	if !isSignedIn(t, copied) {
+		t.Fatal("the copy is none")
+	}
+	b.Confirm(b.Get(endpoint(w)))
+	if isSignedIn(t, copied) {
+		t.Error("the copy is good after logout")
+	}
+}
+
+func TestOneBrowsersLogoutIsNoOthers(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	here, there := signedIn(t, w), signedIn(t, w)
+	here.Confirm(here.Get(endpoint(w)))
+	if !isSignedIn(t, there) {
+		t.Error("the user was signed out in another browser")
+	}
+}
+
+// tokens of a sign-in in the browser with these scopes.
+func tokens(t *testing.T, b *interactiontest.Browser, scope string) (access string, out grant.Outcome) {
+	t.Helper()
+	request, err := url.Parse(b.WebRequest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := request.Query()
+	query.Set("scope", scope)
+	request.RawQuery = query.Encode()
+	out, err = b.Redeem("web", b.SignIn(request.String()).Values().Get("code"), interactiontest.WebRedirect, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, _ := b.Registry.Client("web")
+	minter := &mint.Minter{Keys: b.Keys, Registry: b.Registry, Now: b.Now}
+	access, _, err = minter.AccessToken(mint.AccessTokenInput{
+		Client: client, Subject: out.Grant.Subject, Audience: out.Audience, Scopes: out.Scopes,
+		Rests: mint.TokenID{Grant: out.Grant.ID, Incarnation: out.Grant.Incarnation},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return access, out
+}
+
+func active(t *testing.T, w *interactiontest.World, access string) bool {
+	t.Helper()
+	_, err := w.Grants.CheckAccessToken(t.Context(), access)
+	return err == nil
+}
+
+func refreshes(t *testing.T, w *interactiontest.World, out grant.Outcome) bool {
+	t.Helper()
+	client, _ := w.Registry.Client("web")
+	_, err := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: out.RefreshToken})
+	return err == nil
+}
+
+func TestLogoutEndsTheTokensOfTheSessionAndNotTheOfflineOnes(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b, elsewhere := w.Browser(), w.Browser()
+	online, onlineGrant := tokens(t, b, "openid profile")
+	offline, offlineGrant := tokens(t, b, "openid profile offline_access")
+	other, otherGrant := tokens(t, elsewhere, "openid profile")
+	code := b.Get(w.WebRequest()).Values().Get("code")
+	b.Confirm(b.Get(endpoint(w)))
+	if active(t, w, online) || refreshes(t, w, onlineGrant) {
+		t.Error("a token of the session is good after logout")
+	}
+	if _, err := w.Redeem("web", code, interactiontest.WebRedirect, ""); err == nil {
+		t.Error("a code of the session is good after logout")
+	}
+	if !active(t, w, offline) || !refreshes(t, w, offlineGrant) {
+		t.Error("an offline token ended")
+	}
+	if !active(t, w, other) || !refreshes(t, w, otherGrant) {
+		t.Error("a token of another session ended")
+	}
+}
+
+// What ended stays dead when the session would have ended by itself: the last access token may live a day longer.
+func TestNothingComesBackOnceTheSessionIsForgotten(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	w.Server.AccessTokenLifetime = 24 * 3600
+	w.Apply(w.Server)
+	b := w.Browser()
+	b.SignIn(w.WebRequest())
+	for range 5 {
+		w.Advance(w.Server.SessionIdleLifetime.Duration() / 2)
+		b.Get(w.WebRequest())
+	}
+	cookie := sessionCookie(t, b)
+	access, _ := tokens(t, b, "openid profile")
+	if !active(t, w, access) {
+		t.Fatal("the token is not active")
+	}
+	b.Confirm(b.Get(endpoint(w)))
+	w.Server.SessionAbsoluteLifetime, w.Server.SessionIdleLifetime = 1000*3600, 1000*3600
+	w.Apply(w.Server)
+	for range 30 {
+		w.Advance(time.Hour)
+		if _, err := w.Store.Sweep(t.Context(), w.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if active(t, w, access) {
+			t.Fatal("an access token of the session is active again")
+		}
+		if isSignedIn(t, thief(t, w, cookie)) {
+			t.Fatal("the cookie is good again")
+		}
+	}
+	for range 30 {
+		w.Advance(time.Hour)
+		if isSignedIn(t, thief(t, w, cookie)) {
+			t.Fatal("the cookie is good again")
+		}
+	}
+}
+
+// An idle session signs nobody in, but its tokens live on.
+func TestASessionThatWasIdleTooLongIsSignedOutToo(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	w.Server.RefreshToken.IdleLifetime = 24 * 3600
+	w.Apply(w.Server)
+	b := w.Browser()
+	_, out := tokens(t, b, "openid profile")
+	w.Advance(w.Server.SessionIdleLifetime.Duration())
+	if isSignedIn(t, b) {
+		t.Fatal("the session is not idle")
+	}
+	isSignedOut(t, "an idle session", b.Confirm(b.Get(endpoint(w))))
+	if refreshes(t, w, out) {
+		t.Error("its refresh token is good after logout")
+	}
+}
+
+func TestALogoutIsOneWriteAndWithoutASessionNone(t *testing.T) {
+	counted := &storagetest.Faulty{}
+	w := interactiontest.New(t, rand.Reader, interactiontest.Store(counted))
+	b := signedIn(t, w)
+	copied := thief(t, w, sessionCookie(t, b))
+	before := counted.Writes()
+	page := b.Get(endpoint(w, "client_id", "web"))
+	if n := counted.Writes() - before; n != 0 {
+		t.Errorf("%d writes for a question", n)
+	}
+	b.Confirm(page)
+	if n := counted.Writes() - before; n != 1 {
+		t.Errorf("%d writes for a logout", n)
+	}
+	hint := idToken(t, w, nil)
+	calls := counted.Calls("Marked")
+	for _, stranger := range []*interactiontest.Browser{b, w.Browser()} {
+		for range 3 {
+			isSignedOut(t, "nobody", stranger.Get(endpoint(w)))
+			isSignedOut(t, "nobody, with a hint", stranger.Get(endpoint(w, "id_token_hint", hint)))
+			isSignedOut(t, "nobody, posted", stranger.Post(endpoint(w), values("id_token_hint", hint)))
+			isSignedOut(t, "nobody, with the form", stranger.Post(page.Form(t)))
+			if to := stranger.Get(endpoint(w, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", "s")).Header.Get("Location"); to != interactiontest.WebSignedOut+"&state=s" {
+				t.Errorf("nobody is sent to %q", to)
+			}
+		}
+	}
+	if n := counted.Calls("Marked") - calls; n != 0 {
+		t.Errorf("%d reads for who has no session", n)
+	}
+	isSignedOut(t, "a copy", copied.Get(endpoint(w, "id_token_hint", hint)))
+	if n := counted.Writes() - before; n != 1 {
+		t.Errorf("%d writes, want the one", n)
+	}
+}
+
+func TestALogoutThatCannotBeWrittenIsNotPretended(t *testing.T) {
+	store := &storagetest.Faulty{}
+	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
+	b := signedIn(t, w)
+	page := b.Get(endpoint(w))
+	for name, fail := range map[string]func(){
+		"away":                       func() { store.Always(storagetest.Unavailable) },
+		"away for the write":         func() { store.Next(storagetest.None, storagetest.Unavailable) },
+		"answers lost, again and on": func() { store.Next(storagetest.None); store.Always(storagetest.LostRequest) },
+	} {
+		fail()
+		answer := b.Post(page.Form(t))
+		store.Always(storagetest.None)
+		if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" || answer.Header.Get("Set-Cookie") != "" {
+			t.Errorf("%s: %d, Retry-After %q, Set-Cookie %q", name, answer.StatusCode, answer.Header.Get("Retry-After"), answer.Header.Get("Set-Cookie"))
+		}
+		if !isSignedIn(t, b) {
+			t.Fatalf("%s: the session has ended", name)
+		}
+	}
+	store.Next(storagetest.None, storagetest.LostAnswer)
+	isSignedOut(t, "an answer that was lost once", b.Confirm(page))
+	if isSignedIn(t, b) {
+		t.Error("the session goes on")
+	}
+}
+
+func TestNothingOfALogoutReachesTheLog(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := signedIn(t, w)
+	hint, cookie := idToken(t, w, nil), sessionCookie(t, b).Value
+	page := b.Get(endpoint(w, "id_token_hint", "needle-hint", "client_id", "needle-client", "state", "needle-state"))
+	_, fields := page.Form(t)
+	b.Get(endpoint(w, "id_token_hint", hint, "post_logout_redirect_uri", "https://needle.example/", "logout_hint", "needle-hint"))
+	if isSignedIn(t, b) {
+		t.Fatal("the session goes on")
+	}
+	for _, secret := range []string{"needle", hint, cookie, fields.Get("logout")} {
+		if strings.Contains(w.Log(), secret) {
+			t.Errorf("%.20s is in the log", secret)
+		}
+	}
+	if !strings.Contains(w.Log(), `"audit":"SessionEnded"`) || !strings.Contains(w.Log(), `"user":"uid-alice"`) {
+		t.Error("the log does not say that the session ended")
+	}
+}

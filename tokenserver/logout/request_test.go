@@ -1,0 +1,275 @@
+package logout_test
+
+import (
+	"crypto/rand"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
+)
+
+func TestAnIDTokenOfTheUserSignsThemOutAtOnce(t *testing.T) {
+	for name, hint := range map[string]func(*testing.T, *interactiontest.World) string{
+		"a fresh one": func(t *testing.T, w *interactiontest.World) string { return idToken(t, w, nil) },
+		"one that expired a year ago": func(t *testing.T, w *interactiontest.World) string {
+			return idToken(t, w, func(claims map[string]any) { claims["exp"] = w.Now().Add(-365 * 24 * time.Hour).Unix() })
+		},
+		"one of a key that retires": func(t *testing.T, w *interactiontest.World) string {
+			token := idToken(t, w, nil)
+			w.Server.Keys = slices.Clone(w.Server.Keys)
+			for i := range w.Server.Keys {
+				if w.Server.Keys[i].Algorithm == "RS256" {
+					w.Server.Keys[i].Phase = registration.KeyRetiring
+				}
+			}
+			w.Keys.Use(w.Server)
+			return token
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := interactiontest.New(t, rand.Reader)
+			b := signedIn(t, w)
+			answer := b.Get(endpoint(w, "id_token_hint", hint(t, w), "client_id", "web",
+				"post_logout_redirect_uri", interactiontest.WebSignedOut, "state", "xyz"))
+			if answer.StatusCode != http.StatusSeeOther || answer.Header.Get("Location") != interactiontest.WebSignedOut+"&state=xyz" {
+				t.Fatalf("the answer is %d %s %s", answer.StatusCode, answer.Header.Get("Location"), answer.Body)
+			}
+			if sessionCookie(t, b) != nil || isSignedIn(t, b) {
+				t.Error("the session goes on")
+			}
+		})
+	}
+}
+
+func TestAnIDTokenThatTheServerIssuedIsAHint(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	token := b.SignIn(w.LegacyRequest("id_token")).Values().Get("id_token")
+	if token == "" {
+		t.Fatal("there is none")
+	}
+	isSignedOut(t, "with the ID token", b.Get(endpoint(w, "id_token_hint", token)))
+	if isSignedIn(t, b) {
+		t.Error("the session goes on")
+	}
+}
+
+// Another site can make a browser open any address.
+func TestNobodyIsSignedOutByALinkAlone(t *testing.T) {
+	store := &storagetest.Faulty{}
+	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
+	elsewhere := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	access, _ := tokens(t, b, "openid profile")
+	suspended := w.Client("trusted")
+	suspended.Suspended = true
+	w.Apply(suspended)
+	before := store.Writes()
+	good := idToken(t, w, nil)
+	parts := strings.Split(good, ".")
+	for name, pairs := range map[string][]string{
+		"nothing":                  nil,
+		"the client":               {"client_id", "web"},
+		"the user's name":          {"logout_hint", "alice", "client_id", "web"},
+		"where to go":              {"client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut},
+		"another user's ID token":  {"id_token_hint", idToken(t, w, func(c map[string]any) { c["sub"] = "subject-bob" })},
+		"an ID token of nobody":    {"id_token_hint", idToken(t, w, func(c map[string]any) { delete(c, "sub") })},
+		"of another issuer":        {"id_token_hint", idToken(t, w, func(c map[string]any) { c["iss"] = "https://evil.example.com" })},
+		"of another server":        {"id_token_hint", idToken(t, elsewhere, nil)},
+		"for nobody":               {"id_token_hint", idToken(t, w, func(c map[string]any) { delete(c, "aud") })},
+		"for an unknown client":    {"id_token_hint", idToken(t, w, func(c map[string]any) { c["aud"] = "unknown" })},
+		"for a suspended client":   {"id_token_hint", idToken(t, w, func(c map[string]any) { c["aud"] = "trusted" })},
+		"for two":                  {"id_token_hint", idToken(t, w, func(c map[string]any) { c["aud"] = []string{"web", "evil"} })},
+		"unsigned":                 {"id_token_hint", "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0." + parts[1] + "."},
+		"no signature":             {"id_token_hint", parts[0] + "." + parts[1] + "."},
+		"another one's signature":  {"id_token_hint", parts[0] + "." + parts[1] + "." + strings.Split(idToken(t, w, func(c map[string]any) { c["nonce"] = "n" }), ".")[2]},
+		"an access token":          {"id_token_hint", access},
+		"a word":                   {"id_token_hint", "subject-alice"},
+		"a form that nobody posts": {"logout", "x"},
+	} {
+		page := b.Get(endpoint(w, pairs...))
+		if !page.IsLogout() {
+			t.Errorf("%s: %d %s", name, page.StatusCode, page.Header.Get("Location"))
+		}
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodHead, endpoint(w, "id_token_hint", good), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Do(r)
+	if n := store.Writes() - before; n != 0 {
+		t.Errorf("%d writes", n)
+	}
+	if !isSignedIn(t, b) {
+		t.Error("the session has ended")
+	}
+}
+
+func TestAnIDTokenOfARevokedKeyIsNoHint(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := signedIn(t, w)
+	token := idToken(t, w, nil)
+	for _, key := range w.Server.Keys {
+		if key.Algorithm == "RS256" {
+			w.Server.RevokedKeys = append(w.Server.RevokedKeys, key.KID)
+		}
+	}
+	w.Keys.Use(w.Server)
+	if page := b.Get(endpoint(w, "id_token_hint", token)); !page.IsLogout() {
+		t.Errorf("the answer is %d", page.StatusCode)
+	}
+}
+
+func TestAnIDTokenOfOneClientAndTheIDOfAnotherAreAnError(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := signedIn(t, w)
+	for _, other := range []string{"spa", "unknown"} {
+		answer := b.Get(endpoint(w, "id_token_hint", idToken(t, w, nil), "client_id", other, "post_logout_redirect_uri", interactiontest.WebSignedOut))
+		if answer.StatusCode != http.StatusBadRequest || answer.Header.Get("Location") != "" {
+			t.Errorf("%s: %d %s", other, answer.StatusCode, answer.Header.Get("Location"))
+		}
+	}
+	if !isSignedIn(t, b) {
+		t.Error("the session has ended")
+	}
+}
+
+func TestTheUserGoesOnlyWhereAKnownClientHasRegistered(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	hint := idToken(t, w, nil)
+	const there = interactiontest.WebSignedOut
+	client := w.Client("web")
+	client.PostLogoutRedirectURIs = append(slices.Clone(client.PostLogoutRedirectURIs), "http://127.0.0.1/out")
+	w.Apply(client)
+	for name, c := range map[string]struct {
+		pairs []string
+		goes  string
+	}{
+		"with an ID token":               {[]string{"id_token_hint", hint, "post_logout_redirect_uri", there}, there},
+		"with the client's id":           {[]string{"client_id", "web", "post_logout_redirect_uri", there}, there},
+		"with a state":                   {[]string{"client_id", "web", "post_logout_redirect_uri", there, "state", "a b&c=d"}, there + "&state=a+b%26c%3Dd"},
+		"to a private-use scheme":        {[]string{"client_id", "web", "post_logout_redirect_uri", "com.example.app:/signed-out", "state", "s"}, "com.example.app:/signed-out?state=s"},
+		"a state alone":                  {[]string{"client_id", "web", "state", "s"}, ""},
+		"without a client":               {[]string{"post_logout_redirect_uri", there}, ""},
+		"of an unknown client":           {[]string{"client_id", "unknown", "post_logout_redirect_uri", there}, ""},
+		"of another client":              {[]string{"client_id", "spa", "post_logout_redirect_uri", there}, ""},
+		"with a forged hint":             {[]string{"id_token_hint", hint[:len(hint)-8] + "AAAAAAAA", "client_id", "web", "post_logout_redirect_uri", there}, ""},
+		"to the redirect URI":            {[]string{"client_id", "web", "post_logout_redirect_uri", interactiontest.WebRedirect}, ""},
+		"elsewhere":                      {[]string{"id_token_hint", hint, "post_logout_redirect_uri", "https://evil.example.com/"}, ""},
+		"a query more":                   {[]string{"id_token_hint", hint, "post_logout_redirect_uri", there + "&a=b"}, ""},
+		"a query less":                   {[]string{"id_token_hint", hint, "post_logout_redirect_uri", "https://shop.example.com/signed-out"}, ""},
+		"a slash more":                   {[]string{"id_token_hint", hint, "post_logout_redirect_uri", "https://shop.example.com//signed-out?from=here"}, ""},
+		"another case":                   {[]string{"id_token_hint", hint, "post_logout_redirect_uri", "https://SHOP.example.com/signed-out?from=here"}, ""},
+		"the default port":               {[]string{"id_token_hint", hint, "post_logout_redirect_uri", "https://shop.example.com:443/signed-out?from=here"}, ""},
+		"encoded twice":                  {[]string{"id_token_hint", hint, "post_logout_redirect_uri", url.QueryEscape(there)}, ""},
+		"a fragment":                     {[]string{"id_token_hint", hint, "post_logout_redirect_uri", there + "#a"}, ""},
+		"a user":                         {[]string{"id_token_hint", hint, "post_logout_redirect_uri", "https://shop.example.com@evil.example.com/signed-out?from=here"}, ""},
+		"a script":                       {[]string{"id_token_hint", hint, "post_logout_redirect_uri", "javascript:alert(1)"}, ""},
+		"another port of this machine":   {[]string{"id_token_hint", hint, "post_logout_redirect_uri", "http://127.0.0.1:51004/out"}, ""},
+		"the registered port of it":      {[]string{"id_token_hint", hint, "post_logout_redirect_uri", "http://127.0.0.1/out"}, "http://127.0.0.1/out"},
+		"a line break in the state":      {[]string{"id_token_hint", hint, "post_logout_redirect_uri", there, "state", "a\r\nSet-Cookie: b=c"}, there + "&state=a%0D%0ASet-Cookie%3A+b%3Dc"},
+		"a hint, and where to is absent": {[]string{"id_token_hint", hint}, ""},
+	} {
+		b := signedIn(t, w)
+		answer := b.Get(endpoint(w, c.pairs...))
+		asked := answer.IsLogout()
+		if asked {
+			answer = b.Confirm(answer)
+		}
+		if c.goes == "" {
+			isSignedOut(t, name, answer)
+			says := strings.Contains(answer.Body, "has not registered")
+			if wanted := slices.Contains(c.pairs, "post_logout_redirect_uri"); says != wanted {
+				t.Errorf("%s: the page says why the user stays: %v, want %v", name, says, wanted)
+			}
+		} else if answer.StatusCode != http.StatusSeeOther || answer.Header.Get("Location") != c.goes {
+			t.Errorf("%s: %d %q, want %q", name, answer.StatusCode, answer.Header.Get("Location"), c.goes)
+		}
+		if isSignedIn(t, b) {
+			t.Errorf("%s: the session goes on", name)
+		}
+	}
+}
+
+func TestWhereTheUserGoesIsHeldAgainstWhatIsRegisteredNow(t *testing.T) {
+	for name, change := range map[string]func(*registration.Client){
+		"the address was removed": func(c *registration.Client) { c.PostLogoutRedirectURIs = nil },
+		"the client is suspended": func(c *registration.Client) { c.Suspended = true },
+	} {
+		w := interactiontest.New(t, rand.Reader)
+		b := signedIn(t, w)
+		page := b.Get(endpoint(w, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut))
+		client := w.Client("web")
+		change(&client)
+		w.Apply(client)
+		isSignedOut(t, name, b.Confirm(page))
+	}
+}
+
+func TestAParameterSentTwiceIsAnError(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := signedIn(t, w)
+	for _, answer := range []interactiontest.Answer{
+		b.Get(endpoint(w, "state", "a", "state", "b")), b.Post(endpoint(w), values("client_id", "web", "client_id", "spa")),
+	} {
+		if answer.StatusCode != http.StatusBadRequest || answer.Header.Get("Location") != "" {
+			t.Errorf("%d %s", answer.StatusCode, answer.Header.Get("Location"))
+		}
+	}
+}
+
+// A form of another site comes without our cookies: the GET that it becomes has them.
+func TestALogoutMayBePosted(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b, withoutCookies := signedIn(t, w), w.Browser()
+	hint := idToken(t, w, nil)
+	posted := withoutCookies.PostOnce(endpoint(w), values("id_token_hint", hint, "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", "xyz"))
+	to := posted.Header.Get("Location")
+	if posted.StatusCode != http.StatusSeeOther || !strings.HasPrefix(to, w.Issuer+"/logout?posted=") || posted.Header.Get("Set-Cookie") != "" {
+		t.Fatalf("the answer is %d %s, Set-Cookie %q", posted.StatusCode, to, posted.Header.Get("Set-Cookie"))
+	}
+	if strings.Contains(to, hint) || strings.Contains(to, "xyz") {
+		t.Error("the URL shows what was posted")
+	}
+	if goes := b.Get(to).Header.Get("Location"); goes != interactiontest.WebSignedOut+"&state=xyz" || isSignedIn(t, b) {
+		t.Errorf("the user goes to %q", goes)
+	}
+	again := signedIn(t, w)
+	if page := again.Post(endpoint(w), values("client_id", "web")); !page.IsLogout() {
+		t.Errorf("without an ID token the answer is %d", page.StatusCode)
+	}
+	w.Advance(31 * time.Minute)
+	if answer := again.Get(to); answer.StatusCode != http.StatusBadRequest {
+		t.Errorf("half an hour later the answer is %d", answer.StatusCode)
+	}
+	if answer := again.Post(endpoint(w), values("state", strings.Repeat("s", 8<<10))); answer.StatusCode != http.StatusBadRequest {
+		t.Errorf("what fits into no URL is answered with %d", answer.StatusCode)
+	}
+}
+
+func TestWhatWasPostedToOneEndpointIsNothingToAnother(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := signedIn(t, w)
+	request, err := url.Parse(w.WebRequest("id_token_hint", idToken(t, w, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	authorize := b.PostOnce(w.Issuer+"/authorize", request.Query()).Header.Get("Location")
+	logout := b.PostOnce(endpoint(w), values("client_id", "web")).Header.Get("Location")
+	for _, crossed := range []string{
+		strings.Replace(authorize, "/authorize?", "/logout?", 1), strings.Replace(logout, "/logout?", "/authorize?", 1),
+	} {
+		if answer := b.Get(crossed); answer.StatusCode != http.StatusBadRequest {
+			t.Errorf("%.60s is answered with %d", crossed, answer.StatusCode)
+		}
+	}
+	if !isSignedIn(t, b) {
+		t.Error("the session has ended")
+	}
+}

@@ -1,0 +1,129 @@
+package registry_test
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/password"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
+)
+
+// Hashes of three costs, which no test computes.
+var (
+	argonHash    = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+	oldArgonHash = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+	bcryptHash   = "$2a$12$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
+)
+
+// account is a user with a hash.
+func account(i int, hash string) registration.User {
+	return registration.User{
+		UID: fmt.Sprint("uid-", i), Subject: fmt.Sprint("subject-", i), Username: fmt.Sprint("user-", i), PasswordHash: hash, Epoch: "e",
+	}
+}
+
+// staff are 1,000 users: 600, 300 and 100 of each cost.
+func staff() []any {
+	all := make([]any, 1000)
+	for i := range all {
+		hash := argonHash
+		if i%10 == 0 {
+			hash = bcryptHash
+		} else if i%10 < 4 {
+			hash = oldArgonHash
+		}
+		all[i] = account(i, hash)
+	}
+	return all
+}
+
+// costs of each name: the decoy of the hash that a password for it is verified by.
+func costs(r *registry.Registry, name func(int) string) []string {
+	all := make([]string, 5000)
+	for i := range all {
+		_, _, hash := r.Login(name(i))
+		all[i] = password.Decoy(hash)
+	}
+	return all
+}
+
+func nobody(i int) string { return fmt.Sprint("nobody-", i) }
+
+func TestUnknownNamesCostWhatUsersCostAndAsOften(t *testing.T) {
+	r := registry.New()
+	registrytest.Fill(t, r, append(staff(), server())...)
+	found := map[string]int{}
+	for i, decoy := range costs(r, nobody) {
+		found[decoy]++
+		if _, user, hash := r.Login(nobody(i)); user != nil || password.CheckHash(hash) != nil {
+			t.Fatalf("%s is %v with %s", nobody(i), user, hash)
+		}
+	}
+	for hash, share := range map[string]float64{argonHash: 0.6, oldArgonHash: 0.3, bcryptHash: 0.1} {
+		// Four standard deviations of a binomial distribution.
+		want, slack := 5000*share, 4*math.Sqrt(5000*share*(1-share))
+		if got := float64(found[password.Decoy(hash)]); math.Abs(got-want) > slack {
+			t.Errorf("%.20s: %v of 5000 unknown names, want %v ± %.0f", hash, got, want, slack)
+		}
+	}
+	if len(found) != 3 {
+		t.Errorf("there are %d costs, want those of users: %v", len(found), found)
+	}
+}
+
+func TestAnUnknownNameCostsAlwaysTheSameOnEveryReplica(t *testing.T) {
+	one, other := registry.New(), registry.New()
+	users := staff()
+	registrytest.Fill(t, one, append(users, server())...)
+	// In another order, with a detour.
+	registrytest.Fill(t, other, account(0, argonHash), account(9999, oldArgonHash))
+	registrytest.Fill(t, other, server())
+	for i := len(users) - 1; i >= 0; i-- {
+		registrytest.Fill(t, other, users[i])
+	}
+	for _, name := range []string{"identity/subject-9999", "username/user-9999"} {
+		other.Remove(name)
+	}
+	before := costs(one, nobody)
+	for i, decoy := range costs(other, nobody) {
+		if decoy != before[i] {
+			t.Fatalf("%s costs %s here and %s there", nobody(i), before[i], decoy)
+		}
+	}
+	// The spelling makes no difference, as it makes none for users.
+	if _, _, hash := one.Login(strings.ToUpper(nobody(1))); password.Decoy(hash) != before[1] {
+		t.Error("NOBODY-1 costs something else than nobody-1")
+	}
+	registrytest.Fill(t, one, account(1001, bcryptHash))
+	changed := 0
+	for i, decoy := range costs(one, nobody) {
+		if decoy != before[i] {
+			changed++
+		}
+	}
+	if changed > 50 {
+		t.Errorf("one more user changed what %d of 5000 unknown names cost", changed)
+	}
+}
+
+func TestANameWithoutAPasswordIsAsANameThatIsNobodys(t *testing.T) {
+	r := registry.New()
+	locked := account(1, "")
+	registrytest.Fill(t, r, server(), locked, account(2, bcryptHash))
+	for _, name := range []string{locked.Username, "nobody", "no\x7fname", "", strings.Repeat("n", 300)} {
+		if _, user, hash := r.Login(name); user != nil || hash != password.Decoy(bcryptHash) {
+			t.Errorf("%.10q: user %v, hash %q", name, user, hash)
+		}
+	}
+	if name, user, hash := r.Login("USER-2"); name != "user-2" || user == nil || user.UID != "uid-2" || hash != bcryptHash {
+		t.Errorf("USER-2: %q, %v, %q", name, user, hash)
+	}
+	r.Remove("identity/subject-2")
+	if _, user, hash := r.Login("user-2"); user != nil || hash != password.Decoy("") {
+		t.Errorf("without users: %v, %q", user, hash)
+	}
+}

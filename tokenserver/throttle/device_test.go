@@ -1,0 +1,157 @@
+package throttle
+
+import (
+	"crypto/rand"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/web"
+)
+
+const issuer = "https://auth.example.com"
+
+// desk has Devices, under a clock that stands until it is moved, and one browser.
+type desk struct {
+	*Devices
+	t   *testing.T
+	now time.Time
+	jar map[string]*http.Cookie
+}
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	d := &desk{t: t, now: time.Unix(1_800_000_000, 0), jar: map[string]*http.Cookie{}}
+	kid, content, err := keys.GenerateSealing(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, kid+".sealing"), content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	set := keys.NewSet(rand.Reader)
+	if err := set.LoadDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	set.Use(registration.Server{Issuer: issuer, Keys: []registration.Key{
+		{KID: kid, Algorithm: registration.AlgorithmSealing, Phase: registration.KeyActive},
+	}})
+	d.Devices = &Devices{Keys: set, Now: func() time.Time { return d.now }, Random: rand.Reader}
+	return d
+}
+
+// request of the browser.
+func (d *desk) request() *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "/login", nil)
+	for _, c := range d.jar {
+		r.AddCookie(c)
+	}
+	return r
+}
+
+// signIn of a user with the browser.
+func (d *desk) signIn(userUID string) *http.Cookie {
+	d.t.Helper()
+	w := httptest.NewRecorder()
+	if err := d.Remember(w, d.request(), issuer, userUID); err != nil {
+		d.t.Fatal(err)
+	}
+	set := w.Result().Cookies()
+	if len(set) != 1 {
+		d.t.Fatalf("%d cookies", len(set))
+	}
+	d.jar[set[0].Name] = set[0]
+	return set[0]
+}
+
+func (d *desk) knows(userUID string) bool { return d.Known(d.request(), issuer, userUID) != "" }
+
+func TestABrowserIsKnownForThoseWhoSignedInWithIt(t *testing.T) {
+	d := newDesk(t)
+	if d.knows("alice") || d.knows("") {
+		t.Error("a new browser is known")
+	}
+	cookie := d.signIn("alice")
+	if !cookie.HttpOnly || !cookie.Secure || cookie.SameSite != http.SameSiteLaxMode || !strings.HasPrefix(cookie.Name, "__Host-") ||
+		strings.Contains(cookie.Value, "alice") || cookie.MaxAge != 180*24*3600 {
+		t.Errorf("the cookie is %s", cookie)
+	}
+	if !d.knows("alice") || d.knows("bob") || d.knows("") {
+		t.Error("the browser is not known for alice alone")
+	}
+	first := d.Known(d.request(), issuer, "alice")
+	d.signIn("bob")
+	if d.Known(d.request(), issuer, "alice") != first || d.Known(d.request(), issuer, "bob") != first {
+		t.Error("the browser became another one")
+	}
+	other := newDesk(t)
+	other.signIn("alice")
+	if other.Known(other.request(), issuer, "alice") == first {
+		t.Error("two browsers are one")
+	}
+}
+
+func TestABrowserIsKnownForAFewUsersAndNotForEver(t *testing.T) {
+	d := newDesk(t)
+	for _, user := range []string{"a", "b", "c", "a", "d", "e"} {
+		d.signIn(user)
+	}
+	for user, want := range map[string]bool{"a": true, "b": false, "c": true, "d": true, "e": true} {
+		if d.knows(user) != want {
+			t.Errorf("known for %s: %v", user, !want)
+		}
+	}
+	d.now = d.now.Add(100 * 24 * time.Hour)
+	d.signIn("e")
+	d.now = d.now.Add(80 * 24 * time.Hour)
+	if d.knows("a") || !d.knows("e") {
+		t.Error("a login half a year ago counts, or one after it does not")
+	}
+	for range 100 {
+		d.signIn(rand.Text())
+	}
+	if n := len(d.signIn("e").String()); n > 1024 {
+		t.Errorf("the cookie has grown to %d bytes", n)
+	}
+}
+
+func TestADeviceCookieThatWeDidNotSealForThisMakesNoBrowserKnown(t *testing.T) {
+	d := newDesk(t)
+	cookie := d.signIn("alice")
+	stranger := newDesk(t)
+	for what, value := range map[string]string{
+		"another server's": stranger.signIn("alice").Value,
+		"changed":          cookie.Value[:len(cookie.Value)-2] + "AA",
+		"nothing":          "",
+		"no JSON":          sealed(t, d, keys.PurposeDevice, "x"),
+		"a session":        sealed(t, d, keys.PurposeSession, `{"id":"x","users":[{"uid":"alice","at":1800000000}]}`),
+	} {
+		d.jar[cookie.Name].Value = value
+		if d.knows("alice") {
+			t.Errorf("%s: known", what)
+		}
+	}
+	d.jar[cookie.Name].Value = sealed(t, d, keys.PurposeDevice, `{"id":"x","users":[{"uid":"alice","at":1800000000}]}`)
+	if !d.knows("alice") {
+		t.Error("what was sealed for this is refused too")
+	}
+	if name := web.CookiesOf(issuer).Name(cookieDevice); name != cookie.Name {
+		t.Errorf("the cookie is called %s, want %s", cookie.Name, name)
+	}
+}
+
+func sealed(t *testing.T, d *desk, purpose keys.Purpose, content string) string {
+	t.Helper()
+	value, err := d.Keys.Seal(purpose, []byte(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}

@@ -1,0 +1,384 @@
+package throttle
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/crypto/argon2"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/password"
+)
+
+const right, wrong = "right", "wrong"
+
+// hash of the right password, as cheap as there is.
+var hash = sync.OnceValue(func() string {
+	salt := []byte("salted salt")
+	sum := argon2.IDKey([]byte(right), salt, 1, 8, 1, 16)
+	return "$argon2id$v=19$m=8,t=1,p=1$" + base64.RawStdEncoding.EncodeToString(salt) + "$" + base64.RawStdEncoding.EncodeToString(sum)
+})
+
+// place is a Throttle whose clock stands until it is moved.
+type place struct {
+	*Throttle
+	t        *testing.T
+	verifier *password.Verifier
+	metrics  *prometheus.Registry
+	now      time.Time
+}
+
+func newPlace(t *testing.T) *place {
+	t.Helper()
+	p := &place{t: t, verifier: password.NewVerifier(4), metrics: prometheus.NewRegistry(), now: time.Unix(1_800_000_000, 0)}
+	var err error
+	if p.Throttle, err = New(func() time.Time { return p.now }, rand.Reader, p.metrics); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// try an attempt: "right", "wrong", or how long it has to wait, in seconds. What has to wait is not hashed, all else is.
+func (p *place) try(a *Attempt, secret string) string {
+	p.t.Helper()
+	before := p.verifier.Work()
+	ok, err := a.Verify(p.t.Context(), p.verifier, hash(), secret)
+	hashed := p.verifier.Work() - before
+	var refused *Refused
+	switch {
+	case errors.As(err, &refused):
+		if ok || hashed != 0 {
+			p.t.Errorf("a refused attempt is %v after %d hashes", ok, hashed)
+		}
+		return refused.RetryAfter()
+	case err != nil:
+		p.t.Fatal(err)
+	case hashed != 1:
+		p.t.Errorf("%d hashes, want 1", hashed)
+	}
+	if ok {
+		return right
+	}
+	return wrong
+}
+
+// login of a name from somewhere else each time.
+func (p *place) login(name, secret string) string {
+	p.t.Helper()
+	return p.try(p.Login(name, rand.Text(), ""), secret)
+}
+
+// fail so many times; each must be let in.
+func (p *place) fail(n int, attempt func() *Attempt) {
+	p.t.Helper()
+	for i := range n {
+		if got := p.try(attempt(), wrong); got != wrong {
+			p.t.Fatalf("failure %d is %s", i+1, got)
+		}
+	}
+}
+
+func (p *place) want(what, got, want string) {
+	p.t.Helper()
+	if got != want {
+		p.t.Errorf("%s: %s, want %s", what, got, want)
+	}
+}
+
+func TestAfterTenFailuresOfANameTheNextOneWaits(t *testing.T) {
+	p := newPlace(t)
+	for _, name := range []string{"alice", "nobody", strings.Repeat("x", 1000), ""} {
+		p.fail(10, func() *Attempt { return p.Login(name, rand.Text(), "") })
+		p.want("the eleventh", p.login(name, wrong), "1")
+		p.want("the right password", p.login(name, right), "1")
+		p.want("the right password at the token endpoint", p.try(p.Grant(name, "client"), right), "1")
+	}
+	p.want("another name", p.login("bob", right), right)
+}
+
+func TestFailuresOfBothEndpointsAddUp(t *testing.T) {
+	p := newPlace(t)
+	p.fail(5, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.fail(5, func() *Attempt { return p.Grant("alice", rand.Text()) })
+	p.want("the eleventh", p.login("alice", right), "1")
+}
+
+func TestDelaysDoubleUpToAQuarterOfAnHour(t *testing.T) {
+	p := newPlace(t)
+	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	for _, seconds := range []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900} {
+		p.want("at once", p.login("alice", wrong), fmt.Sprint(seconds))
+		p.now = p.now.Add(time.Duration(seconds)*time.Second - time.Millisecond)
+		p.want("just before", p.login("alice", right), "1")
+		p.now = p.now.Add(time.Millisecond)
+		p.want("in time", p.login("alice", wrong), wrong)
+	}
+}
+
+func TestAfterTenQuietMinutesADelayIsForgotten(t *testing.T) {
+	p := newPlace(t)
+	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.now = p.now.Add(time.Second + 10*time.Minute - time.Millisecond)
+	p.fail(1, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.want("within ten minutes of the delay", p.login("alice", wrong), "2")
+	p.now = p.now.Add(2*time.Second + 10*time.Minute)
+	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.want("later", p.login("alice", wrong), "1")
+}
+
+func TestOnlyFailuresOfTheLastTenMinutesCount(t *testing.T) {
+	p := newPlace(t)
+	p.fail(5, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.now = p.now.Add(9 * time.Minute)
+	p.fail(4, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.now = p.now.Add(time.Minute)
+	p.fail(6, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.want("ten within two minutes", p.login("alice", right), "1")
+}
+
+func TestARightPasswordClearsTheNameButNotWhereItCameFrom(t *testing.T) {
+	p := newPlace(t)
+	for range 11 {
+		p.fail(9, func() *Attempt { return p.Login("alice", "here", "") })
+		p.want("the right password", p.try(p.Login("alice", "here", ""), right), right)
+	}
+	p.fail(1, func() *Attempt { return p.Login("alice", "here", "") })
+	p.want("the hundred-and-first failure from there", p.try(p.Login("alice", "here", ""), right), "1")
+	p.want("from elsewhere", p.login("alice", right), right)
+
+	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.now = p.now.Add(time.Second)
+	p.want("after a delay", p.login("alice", right), right)
+	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.want("the first delay again", p.login("alice", right), "1")
+}
+
+func TestTheOwnersDeviceGetsInWhileOthersGuess(t *testing.T) {
+	p := newPlace(t)
+	p.fail(100, func() *Attempt { return p.Login(rand.Text(), "office", "") })
+	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.want("a stranger", p.login("alice", right), "1")
+	p.want("a colleague", p.try(p.Login("bob", "office", ""), right), "1")
+	p.fail(9, func() *Attempt { return p.Login("alice", "office", "laptop") })
+	p.want("the owner", p.try(p.Login("alice", "office", "laptop"), right), right)
+	p.want("a stranger after the owner", p.login("alice", right), "1")
+
+	p.fail(10, func() *Attempt { return p.Login("alice", "office", "laptop") })
+	p.want("whoever took the device", p.try(p.Login("alice", "office", "laptop"), right), "1")
+	p.want("the owner's other device", p.try(p.Login("alice", "office", "phone"), right), right)
+	p.want("another user of the device", p.try(p.Login("carol", "home", "laptop"), right), right)
+}
+
+func TestAHundredFailuresOfASourceAndAThousandOfAClientMakeAllOfItWaitAMinuteAtMost(t *testing.T) {
+	p := newPlace(t)
+	for _, c := range []struct {
+		failures int
+		attempt  func(name string) *Attempt
+	}{
+		{100, func(name string) *Attempt { return p.Login(name, "192.0.2.7/32", "") }},
+		{1000, func(name string) *Attempt { return p.Grant(name, "client-uid") }},
+	} {
+		p.fail(c.failures, func() *Attempt { return c.attempt(rand.Text()) })
+		for _, seconds := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
+			p.want("one more", p.try(c.attempt("bob"), right), fmt.Sprint(seconds))
+			p.now = p.now.Add(time.Duration(seconds) * time.Second)
+			p.fail(1, func() *Attempt { return c.attempt(rand.Text()) })
+		}
+	}
+	p.want("bob from elsewhere", p.login("bob", right), right)
+}
+
+func TestGuessesAtOnceAreNotMoreThanOneAfterAnother(t *testing.T) {
+	p := newPlace(t)
+	var crowd sync.WaitGroup
+	for range 100 {
+		crowd.Go(func() { _, _ = p.Login("alice", rand.Text(), "").Verify(t.Context(), p.verifier, hash(), wrong) })
+	}
+	crowd.Wait()
+	if hashed := p.verifier.Work(); hashed != 10 {
+		t.Errorf("%d of 100 guesses were hashed, want 10", hashed)
+	}
+	p.want("the next one", p.login("alice", right), "1")
+	p.now = p.now.Add(time.Second)
+	before := p.verifier.Work()
+	for range 100 {
+		crowd.Go(func() { _, _ = p.Login("alice", rand.Text(), "").Verify(t.Context(), p.verifier, hash(), wrong) })
+	}
+	crowd.Wait()
+	if hashed := p.verifier.Work() - before; hashed != 1 {
+		t.Errorf("%d guesses were hashed after a delay, want 1", hashed)
+	}
+}
+
+func TestOnlySoManyAttemptsRunAsMayFail(t *testing.T) {
+	p := newPlace(t)
+	p.fail(8, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	waiting := make([]*Attempt, 4)
+	for i := range waiting {
+		waiting[i] = p.Login("alice", rand.Text(), "")
+		if err := waiting[i].early(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, want := range []bool{true, true, false, false} {
+		if err := waiting[i].begin(); (err == nil) != want {
+			t.Errorf("attempt %d of 4 at once, after 8 failures: %v", i+1, err)
+		}
+	}
+	waiting[0].end(false, nil)
+	p.want("with one running", p.login("alice", right), "1")
+	waiting[1].end(true, nil)
+	p.want("after the other was right", p.login("alice", right), right)
+}
+
+func TestAnAttemptThatWaitedForItsTurnIsLookedAtAgain(t *testing.T) {
+	p := newPlace(t)
+	late := p.Login("alice", rand.Text(), "")
+	if err := late.early(); err != nil {
+		t.Fatal(err)
+	}
+	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	if err := late.begin(); err == nil {
+		t.Error("it began after ten others had failed")
+	}
+}
+
+func TestAUserWhoSignsInManyTimesAtOnceIsNotRefused(t *testing.T) {
+	p := newPlace(t)
+	var crowd sync.WaitGroup
+	for range 100 {
+		crowd.Go(func() {
+			if ok, err := p.Grant("robot", "client").Verify(t.Context(), p.verifier, hash(), right); !ok || err != nil {
+				t.Errorf("Verify = %v, %v", ok, err)
+			}
+		})
+	}
+	crowd.Wait()
+}
+
+func TestWhatWasNotVerifiedDoesNotCount(t *testing.T) {
+	p := newPlace(t)
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	full := busy(t)
+	for range 50 {
+		if _, err := p.Login("alice", "here", "").Verify(gone, full, hash(), wrong); err == nil {
+			t.Fatal("it was verified")
+		}
+		if _, err := p.Login("alice", "here", "").Verify(t.Context(), p.verifier, "no hash", wrong); !errors.Is(err, password.ErrHash) {
+			t.Fatal(err)
+		}
+	}
+	p.fail(10, func() *Attempt { return p.Login("alice", "here", "") })
+}
+
+// busy is a verifier that verifies nothing until the test is over.
+func busy(t *testing.T) *password.Verifier {
+	v := password.NewVerifier(1)
+	held, release := make(chan struct{}), make(chan struct{})
+	var done sync.WaitGroup
+	done.Go(func() {
+		_, _ = v.VerifyIf(context.WithoutCancel(t.Context()), func() error { close(held); <-release; return errors.New("over") }, "", "x")
+	})
+	<-held
+	t.Cleanup(func() { close(release); done.Wait() })
+	return v
+}
+
+func TestNoNumberOfNamesMakesItForgetOrGrow(t *testing.T) {
+	p := newPlace(t)
+	small := rule{by: "name", failures: 10, longest: 15 * time.Minute, buckets: 4 * ways}
+	p.names = newTable(small)
+	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.fail(5, func() *Attempt { return p.Login("bob", rand.Text(), "") })
+	for i := range 2000 {
+		p.login(fmt.Sprint("made-up-", i), wrong)
+		if p.login("alice", right) == right {
+			t.Fatalf("after %d made-up names alice's failures are forgotten", i)
+		}
+	}
+	if got := p.names.buckets; got != 4*ways || len(p.names.sets) != 4 {
+		t.Errorf("there are %d buckets in %d sets", got, len(p.names.sets))
+	}
+	admitted := 0
+	for range 10 {
+		if p.login("bob", wrong) == wrong {
+			admitted++
+		}
+	}
+	if admitted > 5 {
+		t.Errorf("%d more failures of bob were let in after 5", admitted)
+	}
+	// Nor does it help to make room between guesses.
+	admitted = 0
+	for range 50 {
+		if p.login("carol", wrong) == wrong {
+			admitted++
+		}
+		for range 4 * ways {
+			p.login(rand.Text(), wrong)
+		}
+		p.now = p.now.Add(time.Second)
+	}
+	if admitted > 15 {
+		t.Errorf("%d guesses of carol were let in within a minute", admitted)
+	}
+	if p.count("oauth_operator_tokenserver_password_counters_shared_total", "name") == 0 {
+		t.Error("no metric says that there are too many names")
+	}
+	// When it is over, all is as before.
+	p.now = p.now.Add(time.Hour)
+	p.want("alice", p.login("alice", right), right)
+	p.fail(10, func() *Attempt { return p.Login("someone", rand.Text(), "") })
+}
+
+func TestTheMetricsNameWhatFailedTooOftenAndNothingElse(t *testing.T) {
+	p := newPlace(t)
+	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.login("alice", wrong)
+	p.login("alice", wrong)
+	const refused = "oauth_operator_tokenserver_password_attempts_refused_total"
+	if n := p.count(refused, "name"); n != 2 {
+		t.Errorf("%v attempts were refused by name, want 2", n)
+	}
+	for _, by := range []string{"device", "source", "client"} {
+		if n := p.count(refused, by); n != 0 {
+			t.Errorf("%v attempts were refused by %s", n, by)
+		}
+	}
+}
+
+// count of a metric with the label by; it fails for any other label or value than those that are fixed.
+func (p *place) count(name, by string) (value float64) {
+	p.t.Helper()
+	families, err := p.metrics.Gather()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	found := false
+	for _, family := range families {
+		if len(family.GetMetric()) != 4 {
+			p.t.Errorf("%s has %d series, want 4", family.GetName(), len(family.GetMetric()))
+		}
+		for _, metric := range family.GetMetric() {
+			label := metric.GetLabel()[0]
+			if len(metric.GetLabel()) != 1 || label.GetName() != "by" {
+				p.t.Errorf("%s has the labels %v", family.GetName(), metric.GetLabel())
+			}
+			if family.GetName() == name && label.GetValue() == by {
+				value, found = metric.GetCounter().GetValue(), true
+			}
+		}
+	}
+	if !found {
+		p.t.Fatalf("there is no %s by %s", name, by)
+	}
+	return value
+}

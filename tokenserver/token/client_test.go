@@ -1,0 +1,106 @@
+package token_test
+
+import (
+	"testing"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// everything is a client that may use every grant of the token endpoint.
+func everything() registration.Client {
+	c := granttest.Client("shop.everything")
+	c.GrantTypes = []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantPassword, oauth.GrantClientCredentials}
+	return c
+}
+
+func TestARefusedClientIsUnknownToEveryGrant(t *testing.T) {
+	for what, refuse := range map[string]func(w *granttest.World, c registration.Client){
+		"suspended": func(w *granttest.World, c registration.Client) {
+			c.Suspended = true
+			w.AddClient(c)
+		},
+		"deleted": func(w *granttest.World, c registration.Client) { w.RemoveClient(c.ID) },
+		"its grant type is in no rule any more": func(w *granttest.World, _ registration.Client) {
+			w.ChangeServer(func(s *registration.Server) {
+				s.AllowedClients[0].GrantTypes = []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantClientCredentials}
+			})
+		},
+		"its namespace is in no rule any more": func(w *granttest.World, _ registration.Client) {
+			w.ChangeServer(func(s *registration.Server) {
+				s.AllowedClients[0].Namespaces = registration.Namespaces{Names: []string{"elsewhere"}}
+			})
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			c := w.AddClient(everything())
+			code, refresh := w.Code(w.Authorization(c, "openid")), w.Begin(c, "openid").String("refresh_token")
+			before := w.Store.Writes()
+			refuse(w, c)
+			for _, pairs := range [][]string{
+				{"grant_type", "client_credentials"},
+				{"grant_type", "password", "username", "alice", "password", granttest.Password},
+				{"grant_type", "refresh_token", "refresh_token", refresh},
+				{"grant_type", "authorization_code", "code", code, "redirect_uri", granttest.Callback, "code_verifier", granttest.Verifier},
+				{"grant_type", "unknown"},
+				{},
+			} {
+				w.Refused(w.Post("/token", c, pairs...), 401, "invalid_client")
+			}
+			if w.Store.Writes() != before || w.Passwords.Work() != 0 {
+				t.Error("a refused client caused a write or had a password hashed")
+			}
+			w.AddClient(c)
+			w.ChangeServer(func(s *registration.Server) {
+				s.AllowedClients[0].GrantTypes = everything().GrantTypes
+				s.AllowedClients[0].Namespaces = registration.Namespaces{All: true}
+			})
+			w.OK(w.Post("/token", c, "grant_type", "client_credentials"))
+			w.OK(w.Refresh(c, refresh))
+			w.OK(w.Redeem(c, code))
+		})
+	}
+}
+
+func TestNobodyGetsATokenWithoutSayingWhoTheyAre(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(everything())
+	a := w.Begin(c, "openid")
+	for _, pairs := range [][]string{
+		{"grant_type", "client_credentials"},
+		{"grant_type", "client_credentials", "client_id", c.ID},
+		{"grant_type", "refresh_token", "refresh_token", a.String("refresh_token")},
+		{"grant_type", "refresh_token", "refresh_token", a.String("refresh_token"), "client_id", c.ID},
+		{"grant_type", "authorization_code", "code", w.Code(w.Authorization(c, "openid")), "redirect_uri", granttest.Callback, "code_verifier", granttest.Verifier},
+	} {
+		w.Refused(w.Post("/token", noClient, pairs...), 401, "invalid_client")
+	}
+	w.OK(w.Refresh(c, a.String("refresh_token")))
+}
+
+func TestATokenOfOneKindIsNoneOfAnother(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(everything())
+	a := w.Begin(c, "openid")
+	kinds := map[string]string{
+		"an access token": a.String("access_token"), "an ID token": a.String("id_token"), "a refresh token": a.String("refresh_token"),
+		"a jti": w.Claims(a.String("access_token"))["jti"].(string), "an id of a record": w.Records()[0].ID,
+	}
+	for what, value := range kinds {
+		if answer := w.Redeem(c, value); answer.Status != 400 || answer.ErrorCode() != "invalid_grant" {
+			t.Errorf("%s as a code: %d %s", what, answer.Status, answer.Body)
+		}
+	}
+	kinds["a code"] = w.Code(w.Authorization(c, "openid"))
+	delete(kinds, "a refresh token")
+	for what, value := range kinds {
+		if answer := w.Refresh(c, value); answer.Status != 400 || answer.ErrorCode() != "invalid_grant" {
+			t.Errorf("%s as a refresh token: %d %s", what, answer.Status, answer.Body)
+		}
+	}
+	if w.Records()[0].Ended() {
+		t.Error("trying ended the grant")
+	}
+}

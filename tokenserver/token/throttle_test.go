@@ -1,0 +1,111 @@
+package token_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/password"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// exchangePassword for a token, as the client.
+func exchangePassword(w *granttest.World, c registration.Client, username, secret string) granttest.Answer {
+	return w.Post("/token", c, "grant_type", "password", "username", username, "password", secret)
+}
+
+func TestTenWrongPasswordsMakeANameWaitWhoeverItIs(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(legacy())
+	other := legacy()
+	other.ID, other.UID = "shop.other", "other-uid"
+	w.AddClient(other)
+	var bodies []string
+	for _, username := range []string{"alice", "nobody", "not a\u200bname"} {
+		for range 10 {
+			w.Refused(exchangePassword(w, c, username, "wrong"), 400, "invalid_grant")
+		}
+		before := w.Passwords.Work()
+		for _, c := range []registration.Client{c, other} {
+			a := exchangePassword(w, c, username, granttest.Password)
+			w.Refused(a, 429, "temporarily_unavailable")
+			if a.Header.Get("Retry-After") != "1" {
+				t.Errorf("%s: Retry-After is %q", username, a.Header.Get("Retry-After"))
+			}
+			bodies = append(bodies, a.Body)
+		}
+		if work := w.Passwords.Work() - before; work != 0 {
+			t.Errorf("%d passwords were hashed for %s, want none", work, username)
+		}
+	}
+	for _, body := range bodies {
+		if body != bodies[0] {
+			t.Errorf("one is answered %s, another %s", bodies[0], body)
+		}
+	}
+	w.Refused(exchangePassword(w, c, "ALICE", granttest.Password), 429, "temporarily_unavailable")
+	w.Clock.Move(time.Second)
+	w.OK(exchangePassword(w, other, "alice", granttest.Password))
+	if len(w.Records()) != 1 {
+		t.Errorf("there are %d grants, want 1", len(w.Records()))
+	}
+}
+
+func TestAThousandWrongPasswordsMakeAClientWaitAndNoOther(t *testing.T) {
+	w := newWorld(t)
+	// Cheap hashes, since a thousand are computed: names that are nobody's cost what users cost.
+	cheap := granttest.User()
+	cheap.PasswordHash = "$2a$04$" + strings.Repeat(".", 53)
+	w.AddUser(cheap)
+	c := w.AddClient(legacy())
+	for range 1000 {
+		w.Refused(exchangePassword(w, c, rand.Text(), "wrong"), 400, "invalid_grant")
+	}
+	w.Refused(exchangePassword(w, c, "bob", "wrong"), 429, "temporarily_unavailable")
+	other := legacy()
+	other.ID, other.UID = "shop.other", "other-uid"
+	w.Refused(exchangePassword(w, w.AddClient(other), "bob", "wrong"), 400, "invalid_grant")
+}
+
+func TestAUserWhoseNameMustWaitKeepsTheTokensThatAreThere(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(legacy())
+	a := w.OK(exchangePassword(w, c, "alice", granttest.Password))
+	for range 11 {
+		exchangePassword(w, c, "alice", "wrong")
+	}
+	if !w.Active(a.String("access_token")) {
+		t.Error("the access token is not active")
+	}
+	w.OK(w.Refresh(c, a.String("refresh_token")))
+}
+
+func TestATooBusyServerAnswers503WithRetryAfter(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(legacy())
+	ctx, stop := context.WithCancel(t.Context())
+	var crowd sync.WaitGroup
+	defer crowd.Wait()
+	defer stop()
+	// All places are taken: one that never ends in each slot, and as many as may wait for them.
+	for full := false; !full; {
+		crowd.Go(func() { _, _ = w.Passwords.VerifyIf(ctx, func() error { <-ctx.Done(); return ctx.Err() }, "", "x") })
+		probe, cancel := context.WithTimeout(ctx, time.Millisecond)
+		_, err := w.Passwords.Verify(probe, "", "x")
+		cancel()
+		full = errors.Is(err, password.ErrBusy)
+	}
+	a := exchangePassword(w, c, "alice", granttest.Password)
+	w.Refused(a, 503, "temporarily_unavailable")
+	if a.Header.Get("Retry-After") == "" {
+		t.Error("there is no Retry-After")
+	}
+	if len(w.Records()) != 0 {
+		t.Error("there is a grant")
+	}
+}
