@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"context"
+	"errors"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -45,24 +47,25 @@ func repeats(c metav1.Condition, all []metav1.Condition) bool {
 }
 
 func note(recorder events.EventRecorder, object client.Object, kind string, c metav1.Condition) {
-	recorder.Eventf(object, nil, kind, c.Reason, action, "%s", clip(c.Message))
+	recorder.Eventf(object, nil, kind, c.Reason, action, "%s", shorten(c.Message, maxNote))
 }
 
-func clip(text string) string {
-	if len(text) > maxNote {
-		return text[:maxNote-3] + "..."
-	}
-	return text
-}
+const again = " (it is tried again)"
 
 // finish writes the status, unless a step failed: conditions of half a pass would say what nobody found out. Then what was written before
-// stands, its observedGeneration tells that it is older, and an event tells why, unless somebody else was just faster.
+// stands, its observedGeneration tells that it is older, and an event tells why, unless it is nobody's fault.
 func (op *operator) finish(object client.Object, failed error, write func() error) error {
 	if failed == nil {
 		return write()
 	}
-	if !apierrors.IsConflict(failed) && !apierrors.IsAlreadyExists(failed) && !apierrors.IsNotFound(failed) {
-		op.events.Eventf(object, nil, corev1.EventTypeWarning, "Failed", action, "%s", clip(failed.Error()+" (it is tried again)"))
+	if !passing(failed) {
+		op.events.Eventf(object, nil, corev1.EventTypeWarning, "Failed", action, "%s", shorten(failed.Error(), maxNote-len(again))+again)
 	}
 	return failed
+}
+
+// passing says whether an error only means that somebody else was faster, that the manager is being stopped, or that the namespace is.
+func passing(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) ||
+		errors.Is(err, context.Canceled) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 }

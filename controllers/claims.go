@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
@@ -139,6 +140,16 @@ func (op *operator) remove(ctx context.Context, e *served.Entry) error {
 	return nil
 }
 
+// taken says whether an Entry belongs to another object than the one with that UID, and that object exists. It is asked before anything else is
+// claimed: whoever does not get its first name claims no others, or each look would claim and release them anew.
+func (op *operator) taken(ctx context.Context, e *served.Entry, uid types.UID) (bool, error) {
+	if e == nil || e.Spec.Owner.UID == uid {
+		return false, nil
+	}
+	gone, err := op.ownerGone(ctx, e.Spec.Owner)
+	return !gone, err
+}
+
 // releaseOthers removes the Entries of an object that are not in keep: names that it asks for no more.
 func (op *operator) releaseOthers(ctx context.Context, owner served.Owner, keep ...*served.Entry) error {
 	entries, err := op.entriesOf(ctx, owner)
@@ -165,14 +176,23 @@ func containsEntry(entries []*served.Entry, e *served.Entry) bool {
 	return false
 }
 
-// forget removes the Entries of an owner that does not exist any more, or not with that UID. The cache only says where to look: each
-// deletion is preceded by an answer of the API server.
+// forget removes the Entries of an owner that does not exist any more. The cache only says where to look: each deletion is preceded by an answer
+// of the API server.
 func (op *operator) forget(ctx context.Context, kind string, key client.ObjectKey) error {
-	entries, err := op.entriesOf(ctx, served.Owner{Kind: kind, Namespace: key.Namespace, Name: key.Name})
+	return op.forgetFormer(ctx, served.Owner{Kind: kind, Namespace: key.Namespace, Name: key.Name})
+}
+
+// forgetFormer removes the Entries of objects that had the owner's name before it. Who is deleted and created again at once may never be seen to
+// be gone, and what the former one was allowed must not outlive it.
+func (op *operator) forgetFormer(ctx context.Context, owner served.Owner) error {
+	entries, err := op.entriesOf(ctx, owner)
 	if err != nil {
 		return err
 	}
 	for i := range entries {
+		if entries[i].Spec.Owner.UID == owner.UID {
+			continue
+		}
 		gone, err := op.ownerGone(ctx, entries[i].Spec.Owner)
 		if err != nil {
 			return err
@@ -198,9 +218,10 @@ func (op *operator) ownerGone(ctx context.Context, owner served.Owner) (bool, er
 	return ownerGone(ctx, op.live, owner)
 }
 
-// ownerGone asks the API server whether the owner of an Entry is gone: there is none of that name, or it has another UID. Any other answer
-// than the object or NotFound is an error, and then nothing may be concluded. A 404 that does not speak of the object is such an answer: it
-// comes from an API server that does not serve the kind, or from something in front of it.
+// ownerGone asks the API server whether the owner of an Entry is gone: there is none of that name, it has another UID, or it is being deleted,
+// which nobody can take back, whatever finalizer it waits for. Any other answer than the object or NotFound is an error, and then nothing may be
+// concluded. A 404 that does not speak of the object is such an answer: it comes from an API server that does not serve the kind, or from
+// something in front of it.
 func ownerGone(ctx context.Context, live client.Reader, owner served.Owner) (bool, error) {
 	object := &metav1.PartialObjectMetadata{}
 	object.SetGroupVersionKind(ownerKind(owner.Kind))
@@ -211,8 +232,12 @@ func ownerGone(ctx context.Context, live client.Reader, owner served.Owner) (boo
 	if err != nil {
 		return false, fmt.Errorf("looking for the owner of an Entry: %w", err)
 	}
-	return object.UID != owner.UID, nil
+	return object.UID != owner.UID || !object.DeletionTimestamp.IsZero() && !outlivesDeletion(owner.Kind), nil
 }
+
+// outlivesDeletion says whether objects of a kind are needed while they are being deleted: what is in a namespace goes one by one before it, and
+// a server's documents are the garbage collector's.
+func outlivesDeletion(kind string) bool { return kind == kindNamespace || kind == kindServer }
 
 func ownerKind(kind string) schema.GroupVersionKind {
 	if kind == kindNamespace {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -45,6 +44,9 @@ func (r *clientReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	if !c.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, r.forget(ctx, kindClient, request.NamespacedName)
 	}
+	if err := r.forgetFormer(ctx, compile.Owner(kindClient, &c)); err != nil {
+		return ctrl.Result{}, err
+	}
 	s := &clientScope{client: &c}
 	defer func() {
 		if err = r.finish(&c, err, func() error { return r.writeStatus(ctx, s) }); err == nil {
@@ -78,7 +80,7 @@ func (r *clientReconciler) accept(ctx context.Context, s *clientScope) (err erro
 	if d := policy.Client(s.at.document, s.at.labels, s.document); d.Accepted {
 		s.accepted = holds(v1alpha1.ReasonAccepted, "rule \""+d.Rule+"\" of the server allows it")
 	} else {
-		s.accepted = fails(v1alpha1.ReasonNotAllowedByServer, "%s", denial(d))
+		s.accepted = fails(v1alpha1.ReasonNotAllowedByServer, "%s (ask for less, or have the server's owner allow it in spec.allowedClients)", denial(d))
 		if s.entry == nil {
 			return nil
 		}
@@ -105,10 +107,16 @@ func (r *clientReconciler) claimID(ctx context.Context, s *clientScope, found *s
 	}
 	err := r.write(ctx, s, found)
 	if errors.Is(err, errTaken) {
-		s.accepted = fails(v1alpha1.ReasonClientIDTaken, "spec.clientID: the id %q is taken: choose another", s.document.ID)
+		s.accepted = clientIDTaken(s)
 		return nil
 	}
 	return err
+}
+
+// clientIDTaken says what to change. The field may be empty, and cannot be changed in the object that is there.
+func clientIDTaken(s *clientScope) verdict {
+	return fails(v1alpha1.ReasonClientIDTaken,
+		"spec.clientID: another object of the server has the name %q: delete this client and create it with another clientID, which is immutable", s.document.ID)
 }
 
 // write makes the document of s the one that is served, onto the Entry that was seen.
@@ -135,7 +143,7 @@ func (r *clientReconciler) resolve(ctx context.Context, s *clientScope) (err err
 		return nil
 	}
 	s.scopes, err = r.resolveScopes(ctx, s.at, s.document)
-	s.resolved = scopesVerdict(s.scopes.unknown)
+	s.resolved = scopesVerdict(s.scopes)
 	return err
 }
 
@@ -149,31 +157,14 @@ func (r *clientReconciler) keepCredentials(ctx context.Context, s *clientScope) 
 	case s.document.AuthMethod == string(v1alpha1.AuthMethodNone):
 		s.credentials = holds(v1alpha1.ReasonNotNeeded, "a public client has no credential")
 		if err = r.write(ctx, s, s.entry); err == nil {
-			err = r.removeSecrets(ctx, s.client, "")
+			err = r.removeSecrets(ctx, s.client)
 		}
 	case s.client.Spec.Secret != nil && s.client.Spec.Secret.Source == v1alpha1.SecretFromSecret:
 		err = r.takeSecret(ctx, s)
 	default:
 		err = r.generateSecret(ctx, s)
 	}
-	if errors.Is(err, errTaken) {
-		s.accepted, s.credentials = fails(v1alpha1.ReasonClientIDTaken, "spec.clientID: the id %q is taken: choose another", s.document.ID), verdict{}
-		return nil
-	}
-	if apierrors.IsAlreadyExists(err) && s.entry == nil {
-		return r.lostRace(ctx, s, err)
-	}
-	return err
-}
-
-// lostRace tells a name that somebody else claimed since we looked from our own Entry of a moment ago.
-func (r *clientReconciler) lostRace(ctx context.Context, s *clientScope, cause error) error {
-	now, err := readEntry(ctx, r.live, s.at.server, s.claim())
-	if err != nil || now == nil || now.Spec.Owner.UID == s.client.UID {
-		return cause // try again
-	}
-	s.accepted, s.credentials = fails(v1alpha1.ReasonClientIDTaken, "spec.clientID: the id %q is taken: choose another", s.document.ID), verdict{}
-	return nil
+	return err // of two that create the Entry one gets AlreadyExists, and finds the other's when it looks again
 }
 
 // observe looks at the token servers.

@@ -3,12 +3,12 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -18,13 +18,13 @@ import (
 
 // writeStatus writes what the steps found, if it is news.
 func (r *clientReconciler) writeStatus(ctx context.Context, s *clientScope) error {
-	before := s.client.DeepCopy()
+	before := s.client.Status.DeepCopy()
 	r.fillStatus(s)
-	if reflect.DeepEqual(before.Status, s.client.Status) {
+	after := s.client.Status.DeepCopy()
+	if equality.Semantic.DeepEqual(before, after) { // which knows that one time can be written in two ways
 		return nil
 	}
-	announce(r.events, s.client, before.Status.Conditions, s.client.Status.Conditions)
-	return client.IgnoreNotFound(r.Status().Patch(ctx, s.client, client.MergeFrom(before), client.FieldOwner(FieldManager)))
+	return r.replaceStatus(ctx, s.client, before.Conditions, after)
 }
 
 func (r *clientReconciler) fillStatus(s *clientScope) {
@@ -88,12 +88,26 @@ func legacyGrant(c *v1alpha1.OAuthClient) verdict {
 }
 
 // scopesVerdict says which scopes were left out.
-func scopesVerdict(unknown []string) verdict {
-	if len(unknown) == 0 {
+func scopesVerdict(scopes scopeFacts) verdict {
+	var problems []string
+	if len(scopes.undeclared) > 0 {
+		problems = append(problems, "no ResourceServer of the server declares "+quoted(scopes.undeclared))
+	}
+	if len(scopes.refused) > 0 {
+		problems = append(problems, "the ResourceServer's allowedClients do not let this client have "+quoted(scopes.refused))
+	}
+	if len(problems) == 0 {
 		return holds(v1alpha1.ReasonResolvedRefs, "all scopes exist and may be used")
 	}
-	return fails(v1alpha1.ReasonUnknownScope, "spec.scopes: no ResourceServer of the server declares %s and allows it to this client: left out, the rest works",
-		strings.Join(unknown, ", "))
+	return fails(v1alpha1.ReasonUnknownScope, "spec.scopes: %s (left out; the rest works)", strings.Join(problems, "; "))
+}
+
+func quoted(names []string) string {
+	list := make([]string, 0, len(names))
+	for _, name := range names {
+		list = append(list, strconv.Quote(name))
+	}
+	return strings.Join(list, ", ")
 }
 
 // acceptedNow says whether the client's last verdict is that it is accepted.
@@ -106,7 +120,7 @@ func acceptedNow(c *v1alpha1.OAuthClient) bool {
 	return false
 }
 
-// credentialStatus tells of credentials what may be told. Last use is what live token servers say, and what was known before.
+// credentialStatus tells of credentials what may be told. Last use is what live token servers say, if that is news.
 func credentialStatus(credentials []registration.Credential, live []served.Replica, c *v1alpha1.OAuthClient) []v1alpha1.CredentialStatus {
 	used := map[string]*metav1.Time{}
 	for _, known := range c.Status.Credentials {
@@ -114,7 +128,7 @@ func credentialStatus(credentials []registration.Credential, live []served.Repli
 	}
 	for i := range live {
 		for _, use := range live[i].Spec.Used {
-			if use.Owner == c.UID && (used[use.ID] == nil || used[use.ID].Before(&use.Time)) {
+			if use.Owner == c.UID && isNews(used[use.ID], use.Time) {
 				used[use.ID] = use.Time.DeepCopy()
 			}
 		}
@@ -127,6 +141,11 @@ func credentialStatus(credentials []registration.Credential, live []served.Repli
 		})
 	}
 	return list
+}
+
+// isNews says whether a use is so much later than the last one that was told that it is worth a write.
+func isNews(told *metav1.Time, use metav1.Time) bool {
+	return told == nil || use.Sub(told.Time) >= lastUsedStep
 }
 
 func unixTime(seconds int64) *metav1.Time {

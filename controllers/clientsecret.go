@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -30,20 +32,27 @@ const contentAnnotation = "internal.oauth-operator.dev/content"
 // refused: the hash is served as Pending, then the Secret is written, then the credential becomes Active.
 func (r *clientReconciler) generateSecret(ctx context.Context, s *clientScope) error {
 	target, err := r.findTarget(ctx, s)
-	if err != nil || s.credentials.decided() {
+	if err != nil {
 		return err
+	}
+	if s.credentials.decided() {
+		return r.write(ctx, s, s.entry) // the id is the client's even so; a document that was written in accept is not written again
 	}
 	active := inState(s.document.Credentials, registration.CredentialActive)
 	if active != nil && target.holds(active.Source) {
-		s.credentials = secretReady(target.spec.Name)
-		if err := r.write(ctx, s, s.entry); err != nil { // a document that was written in accept already is not written again
+		s.document.Credentials = activated(*active, active.Source)
+		if err := r.write(ctx, s, s.entry); err != nil {
 			return err
 		}
+		s.credentials = secretReady(target.spec.Name)
 		return r.removeSecrets(ctx, s.client, target.spec.Name)
 	}
 	value, err := r.valueToKeep(ctx, s, target)
-	if err != nil || s.credentials.decided() {
+	if err != nil {
 		return err
+	}
+	if s.credentials.decided() {
+		return r.write(ctx, s, s.entry)
 	}
 	if value == "" {
 		if value, err = newSecret(r.random); err != nil {
@@ -66,34 +75,46 @@ func (r *clientReconciler) takeSecret(ctx context.Context, s *clientScope) error
 	if active != nil && target.copies(active.Source) {
 		known = sourcePart(active.Source)
 	}
-	source, value, refusal, err := r.readSecretKey(ctx, s.client.Namespace, ref, known)
+	source, value, refusal, err := r.readSecretKey(ctx, secretRead{
+		namespace: s.client.Namespace, ref: ref, field: "spec.secret.fromSecret", detail: ref.Key, known: known,
+		forbidden: func(secret *corev1.Secret) string { return forbiddenSource(secret, s.client.UID) },
+	})
 	if err != nil {
 		return err
 	}
 	if refusal.decided() {
-		refusal.message = "spec.secret.fromSecret: " + refusal.message
 		s.credentials = refusal
 		return r.write(ctx, s, s.entry)
 	}
 	if source == known {
-		if target != nil {
-			ref.Name = target.spec.Name
+		s.document.Credentials = activated(*active, active.Source)
+		if err := r.write(ctx, s, s.entry); err != nil {
+			return err
 		}
-		s.credentials = secretReady(ref.Name)
-		return r.write(ctx, s, s.entry)
+		return r.finishSource(ctx, s, target)
 	}
 	if weak, problem := checkSecret(string(value)); problem != "" {
 		s.credentials = fails(refusedSecret(weak), "spec.secret.fromSecret: the value of key %q in Secret %q %s", ref.Key, ref.Name, problem)
 		return r.write(ctx, s, s.entry)
 	}
 	if target == nil || s.credentials.decided() {
-		return r.activate(ctx, s, string(value), source, ref.Name)
+		return r.activate(ctx, s, string(value), source)
 	}
 	return r.deliver(ctx, s, target, string(value), source)
 }
 
+// finishSource is what is left to do when a secret from a source, and its copy if there is to be one, are in force.
+func (r *clientReconciler) finishSource(ctx context.Context, s *clientScope, target *secretTarget) error {
+	mounted, keep := s.client.Spec.Secret.FromSecret.Name, []string{s.client.Spec.Secret.FromSecret.Name}
+	if target != nil {
+		mounted, keep = target.spec.Name, append(keep, target.spec.Name)
+	}
+	s.credentials = secretReady(mounted)
+	return r.removeSecrets(ctx, s.client, keep...)
+}
+
 // activate serves a secret that needs no Secret to be written.
-func (r *clientReconciler) activate(ctx context.Context, s *clientScope, value, source, secretName string) error {
+func (r *clientReconciler) activate(ctx context.Context, s *clientScope, value, source string) error {
 	c := credentialOf(s.document.Credentials, value)
 	if c == nil {
 		fresh, err := newCredential(value, registration.CredentialActive, r.now(), r.random)
@@ -110,8 +131,21 @@ func (r *clientReconciler) activate(ctx context.Context, s *clientScope, value, 
 	if refused.decided() { // the target cannot be written, which is no reason not to serve
 		return nil
 	}
-	s.credentials = secretReady(secretName)
-	return r.removeSecrets(ctx, s.client, "")
+	return r.finishSource(ctx, s, nil)
+}
+
+// forbiddenSource says why a Secret must not be a client's secret; empty: it may. What is read is copied, if a target is set, to where others may
+// read it, and whoever may write OAuthClients need not be one who may read every Secret.
+func forbiddenSource(secret *corev1.Secret, reader types.UID) string {
+	owner := clientOwner(secret)
+	switch {
+	case strings.HasPrefix(string(secret.Type), "kubernetes.io/") && secret.Type != corev1.SecretTypeBasicAuth,
+		secret.Type == corev1.SecretTypeBootstrapToken:
+		return fmt.Sprintf("is of the type %s: name one that was made for this client", secret.Type)
+	case owner != nil && owner.UID != reader, owner == nil && secret.Labels[workload.ManagedByLabel] == workload.ManagedBy:
+		return "is the operator's own: name one that was made for this client"
+	}
+	return ""
 }
 
 // deliver serves the hash, writes the target and makes the credential Active. source is what the value was read from, if not from the target.
@@ -140,6 +174,9 @@ func (r *clientReconciler) deliver(ctx context.Context, s *clientScope, target *
 	if err := r.write(ctx, s, s.entry); err != nil {
 		return err
 	}
+	if source != "" {
+		return r.finishSource(ctx, s, target)
+	}
 	s.credentials = secretReady(target.spec.Name)
 	return r.removeSecrets(ctx, s.client, target.spec.Name)
 }
@@ -149,8 +186,7 @@ type secretTarget struct {
 	spec     *v1alpha1.SecretTarget
 	content  targetContent
 	metadata *metav1.PartialObjectMetadata // nil: no such Secret
-	ours     bool
-	adopt    bool // not ours, and marked for us by somebody who may write it
+	ours     bool                          // else somebody who may write it has marked it for us
 }
 
 // targetContent is all of the Secret but the client secret.
@@ -209,12 +245,12 @@ func (r *clientReconciler) findTarget(ctx context.Context, s *clientScope) (*sec
 	switch {
 	case owner != nil && owner.UID == s.client.UID:
 		target.ours = true
-	case metadata.Annotations[v1alpha1.AdoptAnnotation] == s.client.Name:
-		target.adopt = true
+	case metadata.Annotations[v1alpha1.AdoptAnnotation] == s.client.Name: // claimTarget takes it over
 	case owner != nil && owner.Name == s.client.Name:
-		s.credentials = waits("Secret %q belongs to an OAuthClient of this name that was deleted; waiting until it is removed", spec.Name)
+		s.credentials = waits("Secret %q belongs to an OAuthClient of this name that was deleted; waiting until the Secret is removed too", spec.Name)
 	default:
-		s.credentials = fails(v1alpha1.ReasonSecretExists, "Secret %q exists and is not this client's: remove it, name another in spec.secret.target.name, or annotate it with %s: %s",
+		s.credentials = fails(v1alpha1.ReasonSecretExists,
+			"Secret %q exists and is not this client's: remove it, or name another in spec.secret.target.name, or annotate it with %s=%s to have it taken over",
 			spec.Name, v1alpha1.AdoptAnnotation, s.client.Name)
 	}
 	return target, nil
@@ -224,6 +260,9 @@ func (r *clientReconciler) findTarget(ctx context.Context, s *clientScope) (*sec
 // client's, or if no document says what the client's are (it was lost). One that somebody edited is not: it is no random value of ours.
 func (r *clientReconciler) valueToKeep(ctx context.Context, s *clientScope, target *secretTarget) (string, error) {
 	if target.metadata == nil {
+		if err := r.reallyMissing(ctx, s, target.spec.Name); err != nil {
+			return "", err
+		}
 		return r.valueElsewhere(ctx, s)
 	}
 	var secret corev1.Secret
@@ -240,11 +279,27 @@ func (r *clientReconciler) valueToKeep(ctx context.Context, s *clientScope, targ
 	case target.ours && len(s.document.Credentials) > 0 || value == "":
 		return "", nil
 	}
-	if weak, problem := checkSecret(value); problem != "" {
+	weak, problem := checkSecret(value)
+	switch {
+	case problem != "" && target.ours:
+		return "", nil // nothing that we wrote or adopted
+	case problem != "":
 		s.credentials = fails(refusedSecret(weak), "Secret %q: the value of key %q %s", secret.Name, compile.SecretKeyClientSecret, problem)
 		return "", nil
 	}
 	return value, nil
+}
+
+// reallyMissing asks the API server for the target of a client that has a credential: a cache that lags behind must not make us replace it.
+func (r *clientReconciler) reallyMissing(ctx context.Context, s *clientScope, name string) error {
+	if len(s.document.Credentials) == 0 {
+		return nil
+	}
+	err := r.live.Get(ctx, client.ObjectKey{Namespace: s.client.Namespace, Name: name}, secretMetadata())
+	if err == nil {
+		return apierrors.NewConflict(corev1.Resource("secrets"), name, errors.New("the cache does not know it yet"))
+	}
+	return client.IgnoreNotFound(err)
 }
 
 // valueElsewhere is the client's secret in a Secret of another name: the target was renamed.
@@ -325,15 +380,16 @@ func (r *clientReconciler) claimTarget(ctx context.Context, s *clientScope, targ
 	return secret.ResourceVersion, nil
 }
 
-// removeSecrets removes the Secrets of the client but the one that it keeps: the target was renamed, or there is none any more.
-func (r *clientReconciler) removeSecrets(ctx context.Context, c *v1alpha1.OAuthClient, keep string) error {
+// removeSecrets removes the Secrets of the client but those that it keeps: the target was renamed, or there is none any more. One that became the
+// source is kept, since sources are not ours to remove.
+func (r *clientReconciler) removeSecrets(ctx context.Context, c *v1alpha1.OAuthClient, keep ...string) error {
 	owned, err := r.secretsOf(ctx, c)
 	if err != nil {
 		return err
 	}
 	for i := range owned {
 		m := &owned[i]
-		if m.Name == keep {
+		if slices.Contains(keep, m.Name) {
 			continue
 		}
 		if err := r.Delete(ctx, m, client.Preconditions{UID: &m.UID, ResourceVersion: &m.ResourceVersion}); client.IgnoreNotFound(err) != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -59,6 +60,9 @@ func ready(parts []part, message string) verdict {
 	return holds(v1alpha1.ReasonReady, message)
 }
 
+// maxMessage is the longest message of a condition in bytes: the schema admits 32,768 characters, and nobody reads more than this.
+const maxMessage = 8 << 10
+
 // setConditions writes the parts, in their order, and removes conditions of other types. The time of a condition changes with its status only.
 func setConditions(conditions *[]metav1.Condition, generation int64, now time.Time, parts []part) {
 	*conditions = slices.DeleteFunc(*conditions, func(c metav1.Condition) bool {
@@ -66,10 +70,24 @@ func setConditions(conditions *[]metav1.Condition, generation int64, now time.Ti
 	})
 	for _, p := range parts {
 		meta.SetStatusCondition(conditions, metav1.Condition{
-			Type: p.condition, Status: p.verdict.status, Reason: p.verdict.reason, Message: p.verdict.message,
+			Type: p.condition, Status: p.verdict.status, Reason: p.verdict.reason, Message: brief(p.verdict.message),
 			ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(now.UTC().Truncate(time.Second)),
 		})
 	}
+}
+
+func brief(message string) string { return shorten(message, maxMessage) }
+
+// shorten cuts a text of more than so many bytes, between two characters.
+func shorten(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	end := most - len("...")
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "..."
 }
 
 // conditionIs says whether a condition has a status, and speaks of this generation.

@@ -10,6 +10,7 @@
 //	resourceservers.go    ResourceServer: the identifier and the scopes
 //	namespaces.go         the labels of namespaces
 //	*_status.go           conditions, computed from what the steps found, without a client
+//	status.go             how a status is written, and what of it is told
 //	conditions.go         what the conditions of all kinds have in common
 //	announce.go           the events that tell of them
 //	claims.go             Entries: claimed, kept current, released; who claimed a name first keeps it

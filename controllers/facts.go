@@ -38,7 +38,11 @@ func (op *operator) attach(ctx context.Context, key client.ObjectKey, namespace,
 		if client.IgnoreNotFound(err) != nil {
 			return nil, verdict{}, err
 		}
-		return nil, fails(v1alpha1.ReasonServerNotFound, "%s: there is no AuthorizationServer %q in namespace %q", field, key.Name, key.Namespace), nil
+		return nil, fails(v1alpha1.ReasonServerNotFound, "%s: there is no AuthorizationServer %q in namespace %q: create it there, or delete this object and create it with another serverRef, which is immutable",
+			field, key.Name, key.Namespace), nil
+	}
+	if !server.DeletionTimestamp.IsZero() { // what is claimed there now would have to be removed again
+		return nil, fails(v1alpha1.ReasonServerNotFound, "%s: the AuthorizationServer %q in namespace %q is being deleted", field, key.Name, key.Namespace), nil
 	}
 	a = &attachment{server: &server}
 	a.serverEntry, err = op.entry(ctx, &server, issuerClaim(&server))
@@ -100,8 +104,9 @@ func decodeEntry[T any](e *served.Entry) (T, error) {
 
 // scopeFacts are the Entries by which a client may have its scopes, and the scopes that it may not have.
 type scopeFacts struct {
-	entries []*served.Entry
-	unknown []string
+	entries    []*served.Entry
+	undeclared []string
+	refused    []string // their ResourceServer does not allow them to the client
 }
 
 // resolveScopes finds out who declares each scope of a client, and whether that API lets the client have it.
@@ -111,52 +116,54 @@ func (op *operator) resolveScopes(ctx context.Context, a *attachment, doc regist
 		if slices.Contains(builtInScopes, scope) {
 			continue
 		}
-		entries, err := op.scopeEntries(ctx, a, doc.Namespace, scope)
-		if err != nil {
+		entries, allowed, err := op.scopeEntries(ctx, a, doc.Namespace, scope)
+		switch {
+		case err != nil:
 			return facts, err
+		case entries == nil:
+			facts.undeclared = append(facts.undeclared, scope)
+		case !allowed:
+			facts.refused = append(facts.refused, scope)
+		default:
+			facts.entries = append(facts.entries, entries...)
 		}
-		if entries == nil {
-			facts.unknown = append(facts.unknown, scope)
-		}
-		facts.entries = append(facts.entries, entries...)
 	}
 	return facts, nil
 }
 
-// scopeEntries are the claim of a scope and the documents that decide it; nil if the client may not have the scope.
-func (op *operator) scopeEntries(ctx context.Context, a *attachment, clientNamespace, scope string) ([]*served.Entry, error) {
+// scopeEntries are the claim of a scope and the documents that decide it, nil if nobody declares it; and whether the client may have it.
+func (op *operator) scopeEntries(ctx context.Context, a *attachment, clientNamespace, scope string) (entries []*served.Entry, allowed bool, err error) {
 	claimed, err := op.entry(ctx, a.server, compile.Claim{Space: served.SpaceScope, Value: scope})
 	if err != nil || claimed == nil {
-		return nil, err
+		return nil, false, err
 	}
 	owned, err := op.entriesOf(ctx, claimed.Spec.Owner)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	i := slices.IndexFunc(owned, func(e served.Entry) bool {
 		return e.Spec.Format == registration.FormatResourceServer && e.Spec.Owner.UID == claimed.Spec.Owner.UID && e.Spec.ServerUID == a.server.UID
 	})
 	if i < 0 {
-		return nil, nil
+		return nil, false, nil
 	}
 	rs, err := decodeEntry[registration.ResourceServer](&owned[i])
 	if err != nil {
-		return nil, nil //nolint:nilerr // what cannot be read is not served; the ResourceServer's own conditions say so
+		return nil, false, nil //nolint:nilerr // what cannot be read is not served; the ResourceServer's own conditions say so
 	}
 	itsNamespace, err := op.entry(ctx, a.server, compile.Claim{Space: served.SpaceNamespace, Value: rs.Namespace})
 	if err != nil || itsNamespace == nil {
-		return nil, err
+		return nil, false, err
 	}
 	itsLabels, err := decodeEntry[registration.Namespace](itsNamespace)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	declared := slices.ContainsFunc(rs.Scopes, func(s registration.Scope) bool { return s.Name == scope })
-	if !declared || !policy.ResourceServer(a.document, known(itsLabels.Labels), rs).Accepted ||
-		!policy.AllowsClient(rs, clientNamespace, a.labels, scope) {
-		return nil, nil
+	if !declared || !policy.ResourceServer(a.document, known(itsLabels.Labels), rs).Accepted {
+		return nil, false, nil
 	}
-	return []*served.Entry{claimed, &owned[i], itsNamespace}, nil
+	return []*served.Entry{claimed, &owned[i], itsNamespace}, policy.AllowsClient(rs, clientNamespace, a.labels, scope), nil
 }
 
 // known turns "no labels" into a map, since policy takes nil for "nothing is known".

@@ -195,12 +195,12 @@ func otherIndexes() []index {
 	}
 }
 
-// clientOwner is the reference to the OAuthClient that owns a Secret; nil if none does.
+// clientOwner is the reference to the OAuthClient whose Secret this is; nil if it is none's. Others may let a Secret of their own go with a client
+// by a reference that does not say "controller".
 func clientOwner(m metav1.Object) *metav1.OwnerReference {
-	for _, ref := range m.GetOwnerReferences() {
-		if ref.Kind == kindClient && ref.APIVersion == v1alpha1.GroupVersion.String() {
-			return &ref
-		}
+	ref := metav1.GetControllerOfNoCopy(m)
+	if ref == nil || ref.Kind != kindClient || ref.APIVersion != v1alpha1.GroupVersion.String() {
+		return nil
 	}
-	return nil
+	return ref
 }

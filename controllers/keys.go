@@ -226,6 +226,25 @@ func (ring keyRing) has(kid string) bool {
 	return slices.ContainsFunc(ring.Keys, func(k keyRecord) bool { return k.KID == kid })
 }
 
+// valid says whether each key has a name of its own and a known phase, and each algorithm one Active key at most.
+func (ring keyRing) valid() bool {
+	kids, active := map[string]bool{}, map[string]bool{}
+	for _, k := range ring.Keys {
+		if k.KID == "" || k.Algorithm == "" || kids[k.KID] || k.Phase == registration.KeyActive && active[k.Algorithm] {
+			return false
+		}
+		switch k.Phase {
+		case registration.KeyActive:
+			active[k.Algorithm] = true
+		case registration.KeyPublished, registration.KeyRetiring:
+		default:
+			return false
+		}
+		kids[k.KID] = true
+	}
+	return true
+}
+
 // earliest of two times, of which the zero one means never.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {

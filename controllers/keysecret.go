@@ -83,7 +83,7 @@ func (op *operator) readKeys(ctx context.Context, server *v1alpha1.Authorization
 		return state, err
 	}
 	state.ring, state.lost, err = takeStock(state.stored, material, known, revoked, op.now())
-	if err == nil && state.exists && len(state.lost) == 0 {
+	if err == nil && len(state.lost) == 0 && len(state.stored.Keys) > 0 {
 		op.verified.set(key, state.version)
 	}
 	return state, err
@@ -207,25 +207,6 @@ func decodeRing(secret metav1.Object) (keyRing, error) {
 		return keyRing{}, errUnknownKeys
 	}
 	return ring, nil
-}
-
-// valid says whether each key has a name of its own and a known phase, and each algorithm one Active key at most.
-func (ring keyRing) valid() bool {
-	kids, active := map[string]bool{}, map[string]bool{}
-	for _, k := range ring.Keys {
-		if k.KID == "" || k.Algorithm == "" || kids[k.KID] || k.Phase == registration.KeyActive && active[k.Algorithm] {
-			return false
-		}
-		switch k.Phase {
-		case registration.KeyActive:
-			active[k.Algorithm] = true
-		case registration.KeyPublished, registration.KeyRetiring:
-		default:
-			return false
-		}
-		kids[k.KID] = true
-	}
-	return true
 }
 
 // newKeys collects what is generated in one pass, by the name of its file.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -102,8 +103,17 @@ func clientOf(t *testing.T, c *rest.Config) client.Client {
 // startManager runs all controllers as the manager until the test ends, and returns when their caches are filled. Change may set options.
 func startManager(t *testing.T, change ...func(*Options)) ctrl.Manager {
 	t.Helper()
+	mgr, stop := runManager(t, change...)
+	t.Cleanup(stop)
+	return mgr
+}
+
+// runManager is startManager for a manager that is stopped before the test ends, or earlier. Stop returns when it has ended.
+func runManager(t *testing.T, change ...func(*Options)) (mgr ctrl.Manager, stop func()) {
+	t.Helper()
 	metrics.Registry = prometheus.NewRegistry() // the operator's metrics are registered once for each manager
-	mgr, err := ctrl.NewManager(managerConfig, ctrl.Options{
+	var err error
+	mgr, err = ctrl.NewManager(managerConfig, ctrl.Options{
 		Scheme: Scheme(), Cache: CacheOptions(),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)}, // several tests of one process have controllers of the same name
@@ -122,16 +132,17 @@ func startManager(t *testing.T, change ...func(*Options)) ctrl.Manager {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("the manager ended: %v", err)
 		}
 	})
 	if !mgr.GetCache().WaitForCacheSync(t.Context()) {
+		stop()
 		t.Fatal("the caches were not filled")
 	}
-	return mgr
+	return mgr, stop
 }
 
 // eventually fails the test if the sentence does not become true.

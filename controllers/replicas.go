@@ -31,14 +31,14 @@ func (op *operator) liveReplicas(ctx context.Context, server types.UID) ([]serve
 // expiry is when a replica is live no more, unless it renews.
 func expiry(r *served.Replica) time.Time { return r.Spec.RenewTime.Add(liveFor) }
 
-// programmed says whether every live replica serves these Entries, and one of them is ready to. When it does not only because one lags
-// behind, recheck is when that one has died, if it has.
+// programmed says whether every live replica serves these Entries, and one of them is ready to. When it does not because of one, recheck is when
+// that one has died, if it has.
 func programmed(live []served.Replica, entries []*served.Entry) (v verdict, recheck time.Time) {
 	if len(live) == 0 {
 		return fails(v1alpha1.ReasonNoReplica, "no token server of the AuthorizationServer is running"), time.Time{}
 	}
-	if v := rejected(live, entries); v.decided() {
-		return v, time.Time{}
+	if v, recheck := rejected(live, entries); v.decided() {
+		return v, recheck
 	}
 	for i := range live {
 		for _, e := range entries {
@@ -53,22 +53,22 @@ func programmed(live []served.Replica, entries []*served.Entry) (v verdict, rech
 	return holds(v1alpha1.ReasonProgrammed, "all token servers serve it"), time.Time{}
 }
 
-// rejected says which of the Entries a replica cannot read; undecided if there is none.
-func rejected(live []served.Replica, entries []*served.Entry) verdict {
+// rejected says which of the Entries a replica cannot read, and when that one has died; undecided if there is none.
+func rejected(live []served.Replica, entries []*served.Entry) (v verdict, recheck time.Time) {
 	for i := range live {
 		spec := &live[i].Spec
 		for _, e := range entries {
 			for _, r := range spec.Rejected {
 				if r.Name == e.Name && r.ResourceVersion == e.ResourceVersion {
-					return fails(v1alpha1.ReasonEntryRejected, "token server %s cannot serve it: %s", live[i].Name, r.Reason)
+					return fails(v1alpha1.ReasonEntryRejected, "token server %s cannot serve it: %s", live[i].Name, r.Reason), expiry(&live[i])
 				}
 			}
 			if e.Spec.Format != "" && len(spec.Formats) > 0 && !slices.Contains(spec.Formats, e.Spec.Format) {
-				return fails(v1alpha1.ReasonEntryRejected, "token server %s does not read documents of format %s: upgrade it", live[i].Name, e.Spec.Format)
+				return fails(v1alpha1.ReasonEntryRejected, "token server %s does not read documents of format %s: upgrade it", live[i].Name, e.Spec.Format), expiry(&live[i])
 			}
 		}
 	}
-	return verdict{}
+	return verdict{}, time.Time{}
 }
 
 // applied compares resourceVersions as the numbers that they are.

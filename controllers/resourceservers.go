@@ -46,6 +46,9 @@ func (r *resourceServerReconciler) Reconcile(ctx context.Context, request ctrl.R
 	if !api.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, r.forget(ctx, kindResourceServer, request.NamespacedName)
 	}
+	if err := r.forgetFormer(ctx, compile.Owner(kindResourceServer, &api)); err != nil {
+		return ctrl.Result{}, err
+	}
 	s := &resourceServerScope{api: &api}
 	defer func() {
 		if err = r.finish(&api, err, func() error { return r.writeStatus(ctx, s) }); err == nil {
@@ -75,8 +78,18 @@ func (r *resourceServerReconciler) accept(ctx context.Context, s *resourceServer
 	if s.entry, err = r.entryNow(ctx, s.at.server, s.claim()); err != nil {
 		return err
 	}
+	taken, err := r.taken(ctx, s.entry, s.api.UID)
+	if err != nil {
+		return err
+	}
+	if taken {
+		s.accepted = fails(v1alpha1.ReasonIdentifierTaken,
+			"spec.identifier: another object of the server has the name %q: delete this ResourceServer and create it with another identifier, which is immutable",
+			s.document.Identifier)
+		return r.releaseOthers(ctx, s.owner()) // the scopes too: who is not served holds no names
+	}
 	if d := policy.ResourceServer(s.at.document, s.at.labels, s.document); !d.Accepted {
-		s.refused = denial(d)
+		s.refused = denial(d) + " (ask for less, or have the server's owner allow it in spec.allowedResourceServers)"
 	}
 	return nil
 }
@@ -140,12 +153,8 @@ func (r *resourceServerReconciler) serve(ctx context.Context, s *resourceServerS
 	if err != nil {
 		return err
 	}
-	s.entry, err = r.hold(ctx, compile.Entry(s.at.server, s.claim(), s.owner(), registration.FormatResourceServer, text), s.entry)
-	if errors.Is(err, errTaken) {
-		s.accepted = fails(v1alpha1.ReasonIdentifierTaken, "spec.identifier: %q is the name of another object of this server: choose another", s.document.Identifier)
-		return r.releaseOthers(ctx, s.owner()) // the scopes too: who is not served holds no names
-	}
-	if err != nil {
+	want := compile.Entry(s.at.server, s.claim(), s.owner(), registration.FormatResourceServer, text)
+	if s.entry, err = r.hold(ctx, want, s.entry); err != nil {
 		return err
 	}
 	switch {

@@ -2,9 +2,8 @@ package controllers
 
 import (
 	"context"
-	"reflect"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	"k8s.io/apimachinery/pkg/api/equality"
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -12,13 +11,13 @@ import (
 
 // writeStatus writes what the steps found, if it is news.
 func (r *resourceServerReconciler) writeStatus(ctx context.Context, s *resourceServerScope) error {
-	before := s.api.DeepCopy()
+	before := s.api.Status.DeepCopy()
 	r.fillStatus(s)
-	if reflect.DeepEqual(before.Status, s.api.Status) {
+	after := s.api.Status.DeepCopy()
+	if equality.Semantic.DeepEqual(before, after) { // which knows that one time can be written in two ways
 		return nil
 	}
-	announce(r.events, s.api, before.Status.Conditions, s.api.Status.Conditions)
-	return client.IgnoreNotFound(r.Status().Patch(ctx, s.api, client.MergeFrom(before), client.FieldOwner(FieldManager)))
+	return r.replaceStatus(ctx, s.api, before.Conditions, after)
 }
 
 func (r *resourceServerReconciler) fillStatus(s *resourceServerScope) {

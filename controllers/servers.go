@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,7 +26,11 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
-type serverReconciler struct{ *operator }
+type serverReconciler struct {
+	*operator
+	// dsnSources tells which Secrets were seen to hold a DSN, by the server's name, so that they are read only when they change.
+	dsnSources sync.Map
+}
 
 // serverScope is what the steps find out about one AuthorizationServer. Each step leaves its verdict; one that is undecided was not reached.
 type serverScope struct {
@@ -48,6 +53,7 @@ func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		if client.IgnoreNotFound(err) != nil {
 			return ctrl.Result{}, err
 		}
+		r.dsnSources.Delete(request.NamespacedName)
 		return ctrl.Result{}, r.forget(ctx, kindServer, request.NamespacedName)
 	}
 	if !server.DeletionTimestamp.IsZero() {
@@ -61,7 +67,7 @@ func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	}()
 
 	for _, step := range []func(context.Context, *serverScope) error{
-		r.decideIssuer, r.keepWorkload, r.keepKeys, r.serve, r.resolveTLS, r.observe,
+		r.decideIssuer, r.keepWorkload, r.keepKeys, r.serve, r.resolveTLS, r.resolveStorage, r.observe,
 	} {
 		if err := step(ctx, s); err != nil {
 			return ctrl.Result{}, err
@@ -181,7 +187,7 @@ func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) error {
 		s.keys = fails(v1alpha1.ReasonSecretExists, "Secret %q has the name of the key Secret and is not the operator's: remove it", name)
 		return nil
 	case errors.Is(err, errUnknownKeys):
-		s.keys = fails(v1alpha1.ReasonKeysLost, "Secret %q: %s: restore it from a backup, or remove the Secret to get new keys", name, err)
+		s.keys = fails(v1alpha1.ReasonKeysLost, "Secret %q: %s: restore it from a backup, or remove the Secret and list what is lost in spec.signing.revokedKeys", name, err)
 		return nil
 	case err != nil:
 		return err
@@ -271,6 +277,30 @@ func (r *serverReconciler) resolveTLS(ctx context.Context, s *serverScope) error
 	return err
 }
 
+// resolveStorage looks for the Secret and the key that spec.storage names; whether the DSN in it is a good one is for the token server to say.
+func (r *serverReconciler) resolveStorage(ctx context.Context, s *serverScope) error {
+	ref := compile.DSN(s.server)
+	if ref == nil || !s.resolved.ok() {
+		return nil
+	}
+	name := client.ObjectKeyFromObject(s.server)
+	known, _ := r.dsnSources.Load(name)
+	source, _ := known.(string)
+	source, _, refusal, err := r.readSecretKey(ctx, secretRead{
+		namespace: s.server.Namespace, ref: *ref, field: "spec.storage.postgreSQL.secretRef", detail: ref.Key, known: source,
+	})
+	switch {
+	case err != nil:
+		return err
+	case refusal.decided():
+		s.resolved = refusal
+		r.dsnSources.Delete(name)
+	default:
+		r.dsnSources.Store(name, source)
+	}
+	return nil
+}
+
 // observe looks at the token servers and counts the clients.
 func (r *serverReconciler) observe(ctx context.Context, s *serverScope) error {
 	var err error
@@ -301,6 +331,9 @@ func secretsOfServer(s *v1alpha1.AuthorizationServer) []string {
 	keys := []string{keyText(keySecretKey(s))}
 	if s.Spec.TLS != nil {
 		keys = append(keys, s.Namespace+"/"+s.Spec.TLS.SecretName)
+	}
+	if ref := compile.DSN(s); ref != nil {
+		keys = append(keys, s.Namespace+"/"+ref.Name)
 	}
 	return keys
 }

@@ -2,26 +2,27 @@ package controllers
 
 import (
 	"context"
-	"reflect"
+	"fmt"
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 )
 
 // writeStatus writes what the steps found, if it is news.
 func (r *serverReconciler) writeStatus(ctx context.Context, s *serverScope) error {
-	before := s.server.DeepCopy()
+	before := s.server.Status.DeepCopy()
 	r.fillStatus(s)
-	if reflect.DeepEqual(before.Status, s.server.Status) {
+	after := s.server.Status.DeepCopy()
+	if equality.Semantic.DeepEqual(before, after) { // which knows that one time can be written in two ways
 		return nil
 	}
-	announce(r.events, s.server, before.Status.Conditions, s.server.Status.Conditions)
-	return client.IgnoreNotFound(r.Status().Patch(ctx, s.server, client.MergeFrom(before), client.FieldOwner(FieldManager)))
+	return r.replaceStatus(ctx, s.server, before.Conditions, after)
 }
 
 func (r *serverReconciler) fillStatus(s *serverScope) {
@@ -64,10 +65,8 @@ func serverAvailable(s *serverScope) verdict {
 	case !s.accepted.decided():
 		return waits("not looked at yet")
 	}
-	for i := range s.live {
-		if s.live[i].Spec.Ready {
-			return holds(v1alpha1.ReasonAvailable, "a token server is ready")
-		}
+	if slices.ContainsFunc(s.live, func(r served.Replica) bool { return r.Spec.Ready }) {
+		return holds(v1alpha1.ReasonAvailable, "a token server is ready"+troubles(s.live))
 	}
 	for i := range s.live {
 		if problem := s.live[i].Spec.Problem; problem != "" {
@@ -78,4 +77,14 @@ func serverAvailable(s *serverScope) verdict {
 		return fails(v1alpha1.ReasonNoReplica, "no token server is ready yet")
 	}
 	return fails(v1alpha1.ReasonNoReplica, "no token server is running")
+}
+
+// troubles is what a replica that is ready has to report all the same, such as a database that has gone away.
+func troubles(live []served.Replica) string {
+	for i := range live {
+		if r := &live[i]; r.Spec.Ready && r.Spec.Problem != "" {
+			return fmt.Sprintf("; token server %s: %s", r.Name, r.Spec.Problem)
+		}
+	}
+	return ""
 }

@@ -49,6 +49,9 @@ func (r *userReconciler) Reconcile(ctx context.Context, request ctrl.Request) (r
 	if !user.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, r.forget(ctx, kindUser, request.NamespacedName)
 	}
+	if err := r.forgetFormer(ctx, compile.Owner(kindUser, &user)); err != nil {
+		return ctrl.Result{}, err
+	}
 	s := &userScope{user: &user}
 	defer func() {
 		if err = r.finish(&user, err, func() error { return r.writeStatus(ctx, s) }); err == nil {
@@ -75,8 +78,16 @@ func (r *userReconciler) accept(ctx context.Context, s *userScope) (err error) {
 		s.accepted = fails(v1alpha1.ReasonInvalid, "%s", findings)
 		return nil
 	}
-	s.entry, err = r.entryNow(ctx, s.at.server, s.subjectClaim())
-	return err
+	if s.entry, err = r.entryNow(ctx, s.at.server, s.subjectClaim()); err != nil {
+		return err
+	}
+	taken, err := r.taken(ctx, s.entry, s.user.UID)
+	if err != nil || !taken {
+		return err
+	}
+	s.accepted = fails(v1alpha1.ReasonSubjectTaken,
+		"spec.subject: another object of the server has the name %q: delete this user and create it with another subject, which is immutable", s.document.Subject)
+	return r.releaseOthers(ctx, compile.Owner(kindUser, s.user)) // the username too: who is not served holds no names
 }
 
 func (s *userScope) subjectClaim() compile.Claim {
@@ -118,7 +129,11 @@ func (r *userReconciler) keepPassword(ctx context.Context, s *userScope) error {
 	if ref == nil {
 		return r.noPassword(s)
 	}
-	source, value, refusal, err := r.readSecretKey(ctx, s.user.Namespace, *ref, s.document.PasswordSource)
+	read := secretRead{namespace: s.user.Namespace, ref: *ref, field: "spec.passwordSecretRef", detail: "password:" + ref.Key, known: s.document.PasswordSource}
+	if ref == s.user.Spec.PasswordHashSecretRef { // what was taken for a password may turn out to be a hash, in the same key of the same Secret
+		read.field, read.detail = "spec.passwordHashSecretRef", "hash:"+ref.Key
+	}
+	source, value, refusal, err := r.readSecretKey(ctx, read)
 	if err != nil {
 		return err
 	}
@@ -127,7 +142,7 @@ func (r *userReconciler) keepPassword(ctx context.Context, s *userScope) error {
 		s.credentials = refusal
 		return nil
 	case source == s.document.PasswordSource:
-		s.credentials = holds(v1alpha1.ReasonSecretReady, "the password in the Secret is in force")
+		s.credentials = passwordReady(s.user)
 		return nil
 	}
 	if err := r.takePassword(s, string(value)); err != nil {
@@ -159,7 +174,7 @@ func (r *userReconciler) takePassword(s *userScope, value string) error {
 			s.user.Spec.PasswordSecretRef.Key, s.user.Spec.PasswordSecretRef.Name, problem)
 		return nil
 	}
-	s.credentials = holds(v1alpha1.ReasonSecretReady, "the password in the Secret is in force")
+	s.credentials = passwordReady(s.user)
 	if s.document.PasswordHash != "" {
 		if same, err := password.Verify(s.document.PasswordHash, value); err == nil && same {
 			return nil
@@ -178,7 +193,7 @@ func (r *userReconciler) takeHash(s *userScope, hash string) error {
 			s.user.Spec.PasswordHashSecretRef.Key, s.user.Spec.PasswordHashSecretRef.Name, err.Error())
 		return nil
 	}
-	s.credentials = holds(v1alpha1.ReasonSecretReady, "the hash in the Secret is in force")
+	s.credentials = passwordReady(s.user)
 	if hash == s.document.PasswordHash {
 		return nil
 	}
@@ -229,12 +244,7 @@ func (r *userReconciler) serve(ctx context.Context, s *userScope) error {
 		return err
 	}
 	owner := compile.Owner(kindUser, s.user)
-	s.entry, err = r.hold(ctx, compile.Entry(s.at.server, s.subjectClaim(), owner, registration.FormatUser, text), s.entry)
-	if errors.Is(err, errTaken) {
-		s.accepted = fails(v1alpha1.ReasonSubjectTaken, "spec.subject: %q is the name of another object of this server: choose another", s.document.Subject)
-		return r.releaseOthers(ctx, owner) // the username too: who is not served holds no names
-	}
-	if err != nil {
+	if s.entry, err = r.hold(ctx, compile.Entry(s.at.server, s.subjectClaim(), owner, registration.FormatUser, text), s.entry); err != nil {
 		return err
 	}
 	s.accepted = holds(v1alpha1.ReasonAccepted, "the server accepts the user")
@@ -249,6 +259,10 @@ func (r *userReconciler) observe(ctx context.Context, s *userScope) (err error) 
 	return err
 }
 
+func passwordReady(u *v1alpha1.OAuthUser) verdict {
+	return holds(v1alpha1.ReasonSecretReady, fmt.Sprintf("what Secret %q holds is in force", passwordRef(u).Name))
+}
+
 func passwordRef(u *v1alpha1.OAuthUser) *v1alpha1.SecretKeyReference {
 	if u.Spec.PasswordHashSecretRef != nil {
 		return u.Spec.PasswordHashSecretRef
@@ -256,13 +270,23 @@ func passwordRef(u *v1alpha1.OAuthUser) *v1alpha1.SecretKeyReference {
 	return u.Spec.PasswordSecretRef
 }
 
-// readSecretKey reads a key of a Secret, unless the Secret is at the version that source tells. Its metadata come from the cache, its content
-// from the API server. A Secret or key that is not there is a refusal.
-func (op *operator) readSecretKey(
-	ctx context.Context, namespace string, ref v1alpha1.SecretKeyReference, known string,
-) (source string, value []byte, refusal verdict, err error) {
-	missing := fails(v1alpha1.ReasonSecretNotFound, "there is no Secret %q in namespace %q", ref.Name, namespace)
-	key := client.ObjectKey{Namespace: namespace, Name: ref.Name}
+// secretRead is what to read of which Secret, and on whose behalf.
+type secretRead struct {
+	namespace string
+	ref       v1alpha1.SecretKeyReference
+	field     string // that holds the reference, for whoever wrote it
+	detail    string // what is read, as the source tells it
+	known     string // the source that was read before
+	// forbidden says why the Secret must not be read for this; empty: it may. Nil forbids none.
+	forbidden func(*corev1.Secret) string
+}
+
+// readSecretKey reads a key of a Secret, unless the Secret is as it was when the known source was read. Its metadata come from the cache, its
+// content from the API server. A Secret or key that is not there is a refusal.
+func (op *operator) readSecretKey(ctx context.Context, read secretRead) (source string, value []byte, refusal verdict, err error) {
+	ref := read.ref
+	missing := fails(v1alpha1.ReasonSecretNotFound, "%s: there is no Secret %q in namespace %q", read.field, ref.Name, read.namespace)
+	key := client.ObjectKey{Namespace: read.namespace, Name: ref.Name}
 	metadata := secretMetadata()
 	if err := op.Get(ctx, key, metadata); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -270,7 +294,7 @@ func (op *operator) readSecretKey(
 		}
 		return "", nil, verdict{}, err
 	}
-	if source = sourceOf(metadata, ref.Key); source == known {
+	if source = sourceOf(metadata, read.detail); source == read.known {
 		return source, nil, verdict{}, nil
 	}
 	var secret corev1.Secret
@@ -280,9 +304,14 @@ func (op *operator) readSecretKey(
 		}
 		return "", nil, verdict{}, err
 	}
+	if read.forbidden != nil {
+		if why := read.forbidden(&secret); why != "" {
+			return "", nil, fails(v1alpha1.ReasonInvalid, "%s: Secret %q %s", read.field, ref.Name, why), nil
+		}
+	}
 	value, found := secret.Data[ref.Key]
 	if !found {
-		return "", nil, fails(v1alpha1.ReasonSecretNotFound, "Secret %q in namespace %q has no key %q", ref.Name, namespace, ref.Key), nil
+		return "", nil, fails(v1alpha1.ReasonSecretNotFound, "%s: Secret %q in namespace %q has no key %q", read.field, ref.Name, read.namespace, ref.Key), nil
 	}
-	return sourceOf(&secret, ref.Key), value, verdict{}, nil
+	return sourceOf(&secret, read.detail), value, verdict{}, nil
 }

@@ -2,9 +2,8 @@ package controllers
 
 import (
 	"context"
-	"reflect"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	"k8s.io/apimachinery/pkg/api/equality"
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -12,13 +11,13 @@ import (
 
 // writeStatus writes what the steps found, if it is news.
 func (r *userReconciler) writeStatus(ctx context.Context, s *userScope) error {
-	before := s.user.DeepCopy()
+	before := s.user.Status.DeepCopy()
 	r.fillStatus(s)
-	if reflect.DeepEqual(before.Status, s.user.Status) {
+	after := s.user.Status.DeepCopy()
+	if equality.Semantic.DeepEqual(before, after) { // which knows that one time can be written in two ways
 		return nil
 	}
-	announce(r.events, s.user, before.Status.Conditions, s.user.Status.Conditions)
-	return client.IgnoreNotFound(r.Status().Patch(ctx, s.user, client.MergeFrom(before), client.FieldOwner(FieldManager)))
+	return r.replaceStatus(ctx, s.user, before.Conditions, after)
 }
 
 func (r *userReconciler) fillStatus(s *userScope) {

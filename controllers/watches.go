@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -27,24 +28,37 @@ import (
 // countDelay gathers a burst of accepted clients into one count for the server's status.
 const countDelay = time.Second
 
+// maxRetry is how long a step that failed again and again waits before it is tried once more. When the API server is back after an hour, nobody has
+// to wait another.
+const maxRetry = 30 * time.Second
+
+// controller are the options of each controller. There is no limit over all objects: one that fails is retried less and less often, and hinders no
+// other.
+func (o Options) controller() controller.Options {
+	return controller.Options{
+		MaxConcurrentReconciles: o.Workers,
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](5*time.Millisecond, maxRetry),
+	}
+}
+
 func setUpServers(mgr ctrl.Manager, op *operator, o Options) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("authorizationserver").
-		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers}).
+		WithOptions(o.controller()).
 		For(&v1alpha1.AuthorizationServer{}).
 		Owns(&corev1.ServiceAccount{}).
 		Owns(&rbacv1.RoleBinding{}).
-		Watches(&v1alpha1.AuthorizationServer{}, op.wakes(op.serversOfIssuer), onDelete()).
+		Watches(&v1alpha1.AuthorizationServer{}, op.wakes(op.serversOfIssuer), onChange(existence)).
 		Watches(&served.Entry{}, op.wakes(ownerOfKind(kindServer)), onNews()).
 		Watches(&served.Replica{}, op.wakes(op.serversOfReplica)).
 		Watches(secretMetadata(), op.wakes(op.byIndex(&v1alpha1.AuthorizationServerList{}, indexSecret))).
 		Watches(&v1alpha1.OAuthClient{}, counts{}).
-		Complete(&serverReconciler{op})
+		Complete(&serverReconciler{operator: op})
 }
 
 func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 	list := func() client.ObjectList { return &v1alpha1.OAuthClientList{} }
 	return ctrl.NewControllerManagedBy(mgr).Named("oauthclient").
-		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers}).
+		WithOptions(o.controller()).
 		For(&v1alpha1.OAuthClient{}).
 		Watches(&v1alpha1.AuthorizationServer{}, op.wakes(op.byServer(list)), onChange(serverVerdict)).
 		Watches(&served.Entry{}, op.wakes(ownerOfKind(kindClient)), onNews()).
@@ -52,7 +66,8 @@ func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&served.Entry{}, op.wakes(op.clientsOfRules), onChange(rules)).
 		Watches(&served.Entry{}, op.wakes(op.clientsOfScopes)).
 		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(progress)).
-		Watches(&served.Replica{}, op.wakes(op.clientsUsed)).
+		Watches(&served.Replica{}, op.wakes(op.ownersOfRejected(kindClient)), onChange(rejections)).
+		Watches(&served.Replica{}, op.wakes(op.clientsUsed), onChange(uses)).
 		Watches(secretMetadata(), op.wakes(op.byIndex(list(), indexSecret))).
 		Complete(&clientReconciler{op})
 }
@@ -60,13 +75,14 @@ func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 func setUpUsers(mgr ctrl.Manager, op *operator, o Options) error {
 	list := func() client.ObjectList { return &v1alpha1.OAuthUserList{} }
 	return ctrl.NewControllerManagedBy(mgr).Named("oauthuser").
-		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers}).
+		WithOptions(o.controller()).
 		For(&v1alpha1.OAuthUser{}).
 		Watches(&v1alpha1.AuthorizationServer{}, op.wakes(op.byServer(list)), onChange(serverVerdict)).
 		Watches(&served.Entry{}, op.wakes(ownerOfKind(kindUser)), onNews()).
 		Watches(&served.Entry{}, op.wakes(op.byName(list)), onDelete()).
 		Watches(&served.Entry{}, op.wakes(op.byServerEntry(list)), onChange(existence)).
 		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(progress)).
+		Watches(&served.Replica{}, op.wakes(op.ownersOfRejected(kindUser)), onChange(rejections)).
 		Watches(secretMetadata(), op.wakes(op.byIndex(list(), indexSecret))).
 		Complete(&userReconciler{op})
 }
@@ -74,7 +90,7 @@ func setUpUsers(mgr ctrl.Manager, op *operator, o Options) error {
 func setUpResourceServers(mgr ctrl.Manager, op *operator, o Options) error {
 	list := func() client.ObjectList { return &v1alpha1.ResourceServerList{} }
 	return ctrl.NewControllerManagedBy(mgr).Named("resourceserver").
-		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers}).
+		WithOptions(o.controller()).
 		For(&v1alpha1.ResourceServer{}).
 		Watches(&v1alpha1.AuthorizationServer{}, op.wakes(op.byServer(list)), onChange(serverVerdict)).
 		Watches(&served.Entry{}, op.wakes(ownerOfKind(kindResourceServer)), onNews()).
@@ -83,12 +99,13 @@ func setUpResourceServers(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&served.Entry{}, op.wakes(op.resourceServersOfNamespace)).
 		Watches(&v1alpha1.OAuthClient{}, op.wakes(op.byIndex(list(), indexIntrospector)), onChange(specOfClient)).
 		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(progress)).
+		Watches(&served.Replica{}, op.wakes(op.ownersOfRejected(kindResourceServer)), onChange(rejections)).
 		Complete(&resourceServerReconciler{op})
 }
 
 func setUpNamespaces(mgr ctrl.Manager, op *operator, o Options) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("namespace").
-		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers}).
+		WithOptions(o.controller()).
 		For(&corev1.Namespace{}).
 		Watches(&served.Entry{}, op.wakes(ownerOfKind(kindNamespace)), onNews()).
 		Complete(&namespaceReconciler{op})
@@ -173,6 +190,25 @@ func (op *operator) byReplica(list func() client.ObjectList) wakeFunc {
 	}
 }
 
+// ownersOfRejected finds the objects of a kind of which a replica cannot read a document: they may have been served before, and wait for nothing.
+func (op *operator) ownersOfRejected(kind string) wakeFunc {
+	return func(ctx context.Context, changed client.Object) []client.ObjectKey {
+		replica, ok := changed.(*served.Replica)
+		if !ok {
+			return nil
+		}
+		var keys []client.ObjectKey
+		for _, rejected := range replica.Spec.Rejected {
+			var e served.Entry
+			if op.Get(ctx, client.ObjectKey{Namespace: replica.Namespace, Name: rejected.Name}, &e) != nil {
+				continue // its owner is woken when it is seen
+			}
+			keys = append(keys, ownerOfKind(kind)(ctx, &e)...)
+		}
+		return keys
+	}
+}
+
 // serverOfEntry is the server that an Entry is read by.
 func serverOfEntry(e *served.Entry) client.ObjectKey {
 	for _, ref := range e.OwnerReferences {
@@ -194,7 +230,7 @@ func ownerOfKind(kind string) wakeFunc {
 	}
 }
 
-// serversOfIssuer finds the servers that want the issuer of one that is gone.
+// serversOfIssuer finds the servers that want the issuer of one that came or is gone: of two of the same second, the second may be the older.
 func (op *operator) serversOfIssuer(ctx context.Context, changed client.Object) []client.ObjectKey {
 	server, ok := changed.(*v1alpha1.AuthorizationServer)
 	if !ok {
@@ -279,7 +315,11 @@ func (op *operator) resourceServersOfNamespace(ctx context.Context, changed clie
 		client.MatchingFields{indexServer: keyText(serverOfEntry(e))})
 }
 
-// clientsUsed finds the clients of which a replica says a later use than their status.
+// lastUsedStep is how much later the use of a credential must be to be told in a status: ten thousand clients that are used all the time must not
+// cost ten thousand writes a minute.
+const lastUsedStep = time.Hour
+
+// clientsUsed finds the clients of which a replica says a use that is news.
 func (op *operator) clientsUsed(ctx context.Context, changed client.Object) []client.ObjectKey {
 	replica, ok := changed.(*served.Replica)
 	if !ok {
@@ -293,7 +333,7 @@ func (op *operator) clientsUsed(ctx context.Context, changed client.Object) []cl
 			continue
 		}
 		if c := &list.Items[0]; slices.ContainsFunc(c.Status.Credentials, func(known v1alpha1.CredentialStatus) bool {
-			return known.ID == use.ID && (known.LastUsed == nil || known.LastUsed.Before(&use.Time))
+			return known.ID == use.ID && isNews(known.LastUsed, use.Time)
 		}) {
 			keys = append(keys, client.ObjectKeyFromObject(c))
 		}
@@ -360,8 +400,11 @@ func onNews() builder.Predicates {
 // existence matters, and nothing that changes.
 func existence(_, _ client.Object) bool { return false }
 
-// serverVerdict is what a server's conditions say of itself: its objects quote it.
+// serverVerdict is what a server's conditions say of itself, and whether it is being deleted: its objects quote it.
 func serverVerdict(before, after *v1alpha1.AuthorizationServer) bool {
+	if before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() {
+		return true
+	}
 	b := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionAccepted)
 	a := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionAccepted)
 	return (b == nil) != (a == nil) || b != nil && (b.Status != a.Status || b.Reason != a.Reason)
@@ -389,9 +432,19 @@ func rules(before, after *served.Entry) bool {
 	return err != nil || !reflect.DeepEqual(a, b)
 }
 
-// progress of a replica: a renewal alone tells nobody anything.
+// progress of a replica: a renewal alone tells nobody anything, unless it was taken for dead.
 func progress(before, after *served.Replica) bool {
 	b, a := &before.Spec, &after.Spec
-	return b.AppliedResourceVersion != a.AppliedResourceVersion || b.Ready != a.Ready || !reflect.DeepEqual(b.Rejected, a.Rejected) ||
+	return !a.RenewTime.Before(&metav1.MicroTime{Time: expiry(before)}) || b.AppliedResourceVersion != a.AppliedResourceVersion || b.Ready != a.Ready || !reflect.DeepEqual(b.Rejected, a.Rejected) ||
 		!slices.Equal(b.Formats, a.Formats)
+}
+
+// rejections by a replica matter to those whom they concern.
+func rejections(before, after *served.Replica) bool {
+	return !reflect.DeepEqual(before.Spec.Rejected, after.Spec.Rejected)
+}
+
+// uses of credentials matter, which change at most once a minute.
+func uses(before, after *served.Replica) bool {
+	return !reflect.DeepEqual(before.Spec.Used, after.Spec.Used)
 }

@@ -41,13 +41,21 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	context.AfterFunc(ctx, stop) // a second signal kills the process
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+	setLog(os.Stdout)
+	if err := run(ctx, os.Args[1:]); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return
 		}
 		fmt.Fprintln(os.Stderr, "manager: "+err.Error())
 		os.Exit(1)
 	}
+}
+
+// setLog has all of the program log JSON events.
+func setLog(out io.Writer) {
+	log := slog.New(slog.NewJSONHandler(out, nil))
+	klog.SetSlogLogger(log)
+	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
 }
 
 // options are the flags.
@@ -58,7 +66,7 @@ type options struct {
 }
 
 // run reads the flags and keeps the cluster until ctx ends.
-func run(ctx context.Context, args []string, stdout io.Writer) error {
+func run(ctx context.Context, args []string) error {
 	var o options
 	flags := flag.NewFlagSet("manager", flag.ContinueOnError)
 	config.RegisterFlags(flags) // --kubeconfig
@@ -73,10 +81,6 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q", flags.Arg(0))
 	}
-	log := slog.New(slog.NewJSONHandler(stdout, nil))
-	klog.SetSlogLogger(log)
-	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
-
 	api, err := config.GetConfig()
 	if err != nil {
 		return fmt.Errorf("reading how to reach the API server: %w", err)

@@ -38,6 +38,8 @@ func Server(as *v1alpha1.AuthorizationServer, keys []registration.Key) (registra
 		AccessTokenLifetime:       seconds(nil, defaultAccessTokenLifetime),
 		AuthorizationCodeLifetime: seconds(nil, defaultAuthorizationCodeLifetime),
 		RefreshToken:              refreshToken(nil),
+		Storage:                   string(Storage(as)),
+		TrustedProxies:            texts(spec.TrustedProxies),
 		Keys:                      slices.Clone(keys),
 	}
 	var findings, more Findings
@@ -66,6 +68,22 @@ func Server(as *v1alpha1.AuthorizationServer, keys []registration.Key) (registra
 		}
 	}
 	return doc, append(findings, tooLarge(doc)...)
+}
+
+// Storage is where the server's records are kept.
+func Storage(as *v1alpha1.AuthorizationServer) v1alpha1.StorageType {
+	if as.Spec.Storage == nil {
+		return v1alpha1.StorageKubernetes
+	}
+	return as.Spec.Storage.Type
+}
+
+// DSN is where the DSN of the server's database is; nil if it has none.
+func DSN(as *v1alpha1.AuthorizationServer) *v1alpha1.SecretKeyReference {
+	if as.Spec.Storage == nil || as.Spec.Storage.PostgreSQL == nil {
+		return nil
+	}
+	return &as.Spec.Storage.PostgreSQL.SecretRef
 }
 
 // Algorithms that the server is to have keys for; the first signs access tokens.

@@ -1,0 +1,71 @@
+package controllers
+
+import (
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+func TestAnEntryThatWasEditedOrDeletedIsRepaired(t *testing.T) {
+	w := newWorld(t)
+	c, user := w.readyClient(), w.readyUser("alice", "correct horse")
+	w.readyAPI(ordersAPI, "orders:read")
+	before := map[string]served.EntrySpec{}
+	for _, e := range w.entries() {
+		before[e.Name] = e.Spec
+	}
+	if len(before) != 7 { // the server, the namespace, the client, the API and its scope, the user's two names
+		t.Errorf("there are %d Entries", len(before))
+	}
+	// What has nothing random in it is as it was to the letter; a client's credential and a user's hash are made anew when their Entry is lost.
+	repaired := func(name string) func() bool {
+		return func() bool {
+			e := &served.Entry{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: name}}
+			if !w.exists(e) || e.Labels[served.ServerUIDLabel] != string(w.server.UID) {
+				return false
+			}
+			if kind := e.Spec.Owner.Kind; kind == kindClient || kind == kindUser {
+				e.Spec.Document = before[name].Document
+			}
+			return e.Spec == before[name]
+		}
+	}
+	for name, spec := range before {
+		what := string(spec.Space) + " " + spec.Value + ": "
+		e := &served.Entry{}
+		e.Namespace, e.Name = w.identity, name
+		edit(w, e, func(e *served.Entry) { e.Labels = nil })
+		eventually(t, what+"the label is set again", repaired(name))
+		if spec.Format != "" {
+			edit(w, e, func(e *served.Entry) { e.Spec.Document = strings.Replace(e.Spec.Document, "{", `{"more":1,`, 1) })
+			eventually(t, what+"the document is written again", func() bool {
+				w.get(e)
+				return !strings.Contains(e.Spec.Document, `"more"`)
+			})
+			eventually(t, what+"it says what it said", repaired(name))
+		}
+		w.remove(e)
+		eventually(t, what+"it is made again", repaired(name))
+	}
+	if !w.logsIn(user, "correct horse") || !w.authenticates(c, w.valueOf(c)) {
+		t.Error("the user's password or the client's secret is not in force")
+	}
+
+	// A credential that somebody put there goes.
+	e := w.entry(served.SpaceIdentity, c.Status.ClientID)
+	edit(w, e, func(e *served.Entry) {
+		doc, err := decodeEntry[registration.Client](e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc.Credentials = append(doc.Credentials, registration.Credential{ID: "c-0", SHA256: hashSecret(strong), State: registration.CredentialPending})
+		if e.Spec.Document, err = registration.Encode(doc); err != nil {
+			t.Fatal(err)
+		}
+	})
+	eventually(t, "only the client's own credential is accepted", func() bool { return !w.authenticates(c, strong) && w.authenticates(c, w.valueOf(c)) })
+}

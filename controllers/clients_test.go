@@ -1,0 +1,470 @@
+package controllers
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+func asking(id string) func(*v1alpha1.OAuthClient) {
+	return func(c *v1alpha1.OAuthClient) { c.Spec.ClientID = id }
+}
+
+func TestOfTwoClientsWithOneIDTheFirstKeepsIt(t *testing.T) {
+	w := newWorld(t)
+	rival := newNamespace(t, map[string]string{"apps-of": w.identity})
+	t.Cleanup(func() { w.apps = rival; w.cleanUp() })
+	inRival := func(c *v1alpha1.OAuthClient) { c.Namespace = rival }
+	first := w.readyClient(asking("free-first"))
+	value := w.valueOf(first)
+	second := w.newClient(asking("free-first"), inRival)
+	message := w.condition(second, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
+	if !strings.Contains(message, "spec.clientID") || !strings.Contains(message, `"free-first"`) {
+		t.Errorf("the message does not say what to change: %s", message)
+	}
+	for _, c := range second.Status.Conditions {
+		if strings.Contains(c.Message, first.Namespace) || strings.Contains(c.Message, first.Name) {
+			t.Errorf("it tells of the other tenant: %s", c.Message)
+		}
+	}
+	if second.Status.ClientID != "" || len(second.Status.Credentials) > 0 || w.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: rival, Name: second.Name + "-oauth"}}) {
+		t.Errorf("it has a credential: %+v", second.Status)
+	}
+	if doc := w.document(first); doc.UID != string(first.UID) || !w.authenticates(first, value) {
+		t.Error("the first client lost its id")
+	}
+
+	// A race: each id is asked for in both namespaces at once.
+	const races = 12
+	var both [2][races]*v1alpha1.OAuthClient
+	var all sync.WaitGroup
+	for i := range races {
+		for side, namespace := range []string{w.apps, rival} {
+			c := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprint("race-", i)}, Spec: *first.Spec.DeepCopy()}
+			c.Spec.ClientID = fmt.Sprint("free-race-", i)
+			both[side][i] = c
+			all.Go(func() {
+				if err := admin.Create(t.Context(), c); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	all.Wait()
+	for i := range races {
+		eventually(t, "one has it and the other does not", func() bool {
+			w.get(both[0][i])
+			w.get(both[1][i])
+			a, b := both[0][i], both[1][i]
+			if acceptedNow(b) {
+				a, b = b, a
+			}
+			taken := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionAccepted)
+			return acceptedNow(a) && !acceptedNow(b) && taken != nil && taken.Reason == v1alpha1.ReasonClientIDTaken && w.document(a).UID == string(a.UID)
+		})
+	}
+}
+
+func TestTheLoserGetsTheNameWhenTheWinnerGoes(t *testing.T) {
+	w := newWorld(t)
+	first := w.readyClient(asking("free-one"))
+	value := w.valueOf(first)
+	second := w.newClient(asking("free-one"))
+	w.condition(second, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
+	w.remove(first)
+	w.condition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if doc := w.document(second); doc.UID != string(second.UID) || w.authenticates(second, value) || !w.authenticates(second, w.valueOf(second)) {
+		t.Error("it has not the name alone: the secret of the first is accepted, or its own is not")
+	}
+}
+
+func TestAnIDOutsideTheOwnNamespaceNeedsARule(t *testing.T) {
+	w := newWorld(t)
+	for _, id := range []string{"other.client", "freedom", "Free-x", w.identity + ".x", w.apps} {
+		c := w.newClient(asking(id))
+		message := w.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		if !strings.Contains(message, "clientID") || !strings.Contains(message, strconv.Quote(id)) {
+			t.Errorf("%s: %s", id, message)
+		}
+		if w.entry(served.SpaceIdentity, id) != nil {
+			t.Errorf("%s: a client that is not allowed keeps the name from others", id)
+		}
+	}
+	w.readyClient(asking(w.apps + ".anything"))
+	w.readyClient(asking("free-x"))
+}
+
+func TestAClientThatIsCreatedAgainInheritsNothing(t *testing.T) {
+	made := watchWrites(t)
+	w := newWorld(t)
+	for i, id := range []string{"", "free-x"} { // the second time it asks for another name, too
+		first := w.readyClient(named("again"))
+		old, oldID := w.valueOf(first), first.Status.ClientID
+		second := first.DeepCopy()
+		second.ResourceVersion, second.UID, second.Status = "", "", v1alpha1.OAuthClientStatus{}
+		second.Spec.ClientID = id
+		made.unseen(t, func() { w.remove(first); create(t, second) })
+		w.condition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		if value := w.valueOf(second); value == old || w.authenticates(second, old) || !w.authenticates(second, value) {
+			t.Errorf("%d: it has the old secret", i)
+		}
+		eventually(t, "nothing of the former one is served", func() bool {
+			return !slices.ContainsFunc(w.entries(), func(e served.Entry) bool { return e.Spec.Owner.UID == first.UID })
+		})
+		if i == 1 && w.entry(served.SpaceIdentity, oldID) != nil {
+			t.Errorf("%s is served still", oldID)
+		}
+		w.remove(second)
+		eventually(t, "it is gone with its Secret", func() bool {
+			return !w.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "again-oauth"}})
+		})
+	}
+}
+
+func TestAClientThatIsBeingDeletedIsForgottenAtOnce(t *testing.T) {
+	w := newWorld(t)
+	c := w.readyClient(func(c *v1alpha1.OAuthClient) { c.Finalizers = []string{"example.com/backup"} })
+	w.remove(c)
+	eventually(t, "its Entry is gone while it waits for somebody's finalizer", func() bool { return w.entry(served.SpaceIdentity, c.Status.ClientID) == nil })
+	if w.get(c); c.DeletionTimestamp.IsZero() {
+		t.Error("it is not being deleted")
+	}
+	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Finalizers = nil })
+	if gone := w.readyClient(); gone.Finalizers != nil {
+		t.Errorf("the operator adds finalizers: %v", gone.Finalizers)
+	}
+}
+
+func TestWhatTheManagerDidNotSeeIsForgottenWhenItIsBack(t *testing.T) {
+	w, stop := newStoppableWorld(t)
+	gone, again := w.readyClient(), w.readyClient(named("again"))
+	stop()
+	w.remove(gone)
+	w.remove(again)
+	_, stop = runManager(t)
+	defer stop()
+	eventually(t, "their Entries are gone", func() bool {
+		return w.entry(served.SpaceIdentity, gone.Status.ClientID) == nil && w.entry(served.SpaceIdentity, again.Status.ClientID) == nil
+	})
+}
+
+func TestAClientThatIsNotAllowedIsToldWhat(t *testing.T) {
+	w := newWorld(t)
+	foreign := newNamespace(t)
+	t.Cleanup(func() { w.apps = foreign; w.cleanUp() })
+	for _, test := range []struct {
+		change func(*v1alpha1.OAuthClient)
+		say    []string
+	}{
+		{func(c *v1alpha1.OAuthClient) { c.Namespace = foreign }, []string{"namespace", strconv.Quote(foreign)}},
+		{func(c *v1alpha1.OAuthClient) {
+			c.Spec.GrantTypes, c.Spec.RedirectURIs = []v1alpha1.GrantType{"authorization_code"}, []string{"com.example.app:/cb"}
+		}, []string{`rule "apps"`, "redirectURIs", "com.example.app:/cb"}},
+		{func(c *v1alpha1.OAuthClient) { c.Spec.Consent = v1alpha1.ConsentSkip }, []string{`rule "apps"`, "consent", "Skip"}},
+	} {
+		c := w.newClient(test.change)
+		message := w.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		for _, part := range test.say {
+			if !strings.Contains(message, part) {
+				t.Errorf("the message does not speak of %s: %s", part, message)
+			}
+		}
+		w.condition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		if doc := w.document(c); doc.UID != "" {
+			t.Error("it is served")
+		}
+		eventually(t, "an event warns of it", func() bool {
+			return slices.ContainsFunc(w.eventsOf(c), func(e string) bool { return strings.HasPrefix(e, "Warning NotAllowedByServer "+message) })
+		})
+	}
+}
+
+// One write changes what a rule, a label or a lifetime says, whatever the number of clients; their conditions follow.
+func TestWhatDecidesAboutManyClientsIsOneWrite(t *testing.T) {
+	made := watchWrites(t)
+	w := newWorld(t)
+	clients := []*v1alpha1.OAuthClient{w.readyClient(), w.readyClient(), w.readyClient()}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.apps}}
+	for _, change := range []struct {
+		name     string
+		make     func()
+		accepted metav1.ConditionStatus
+		reason   string
+	}{
+		{"a rule is tightened", func() {
+			edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+				s.Spec.AllowedClients[0].GrantTypes = []v1alpha1.GrantType{"authorization_code"}
+			})
+		}, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer},
+		{"it is loosened", func() {
+			edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedClients[0].GrantTypes = nil })
+		}, metav1.ConditionTrue, v1alpha1.ReasonAccepted},
+		{"a label is removed", func() {
+			edit(w, namespace, func(n *corev1.Namespace) { delete(n.Labels, "apps-of") })
+		}, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer},
+		{"it is set again", func() {
+			edit(w, namespace, func(n *corev1.Namespace) { n.Labels["apps-of"] = w.identity })
+		}, metav1.ConditionTrue, v1alpha1.ReasonAccepted},
+		{"a lifetime is lowered", func() {
+			edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+				s.Spec.Tokens = &v1alpha1.TokenSettings{AccessTokenLifetime: &metav1.Duration{Duration: 60e9}}
+			})
+		}, metav1.ConditionTrue, v1alpha1.ReasonAccepted},
+	} {
+		made.settle(t)
+		values := map[string]string{}
+		for _, c := range clients {
+			values[c.Name] = w.valueOf(c)
+		}
+		change.make()
+		eventually(t, change.name+": it is written", func() bool { return len(made.to("/entries")) > 0 })
+		for _, c := range clients {
+			w.condition(c, v1alpha1.ConditionAccepted, change.accepted, change.reason)
+			if w.valueOf(c) != values[c.Name] || !w.authenticates(c, values[c.Name]) {
+				t.Errorf("%s: client %s has another secret", change.name, c.Name)
+			}
+		}
+		if n := len(made.to("/entries")); n != 1 {
+			t.Errorf("%s: %d writes of Entries: %q", change.name, n, made.to("/entries"))
+		}
+	}
+	if doc := documentAt[registration.Server](w, w.server.Spec.Issuer); doc.AccessTokenLifetime != 60 {
+		t.Errorf("the lifetime is %d s", doc.AccessTokenLifetime)
+	}
+}
+
+func TestAScopeThatAClientMayNotHaveIsNamedAndLeftOut(t *testing.T) {
+	w := newWorld(t)
+	c := w.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"openid", "orders:read", "orders:write"} })
+	unknown := func() string {
+		return w.condition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonUnknownScope)
+	}
+	if message := unknown(); !strings.Contains(message, `declares "orders:read", "orders:write"`) {
+		t.Error(message)
+	}
+	w.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	w.condition(c, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonProgrammed)
+	if !w.authenticates(c, w.valueOf(c)) {
+		t.Error("the rest does not work")
+	}
+
+	api := w.newAPI("https://orders.example.com", "orders:read")
+	eventually(t, "one is declared", func() bool {
+		message := unknown()
+		return strings.Contains(message, `declares "orders:write"`) && !strings.Contains(message, "orders:read")
+	})
+	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:read", "orders:write") })
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	edit(w, api, func(api *v1alpha1.ResourceServer) {
+		api.Spec.AllowedClients = []v1alpha1.ResourceClientRule{{Name: "read", Scopes: []string{"orders:read"}}}
+	})
+	eventually(t, "one is refused", func() bool { return strings.Contains(unknown(), `do not let this client have "orders:write"`) })
+	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.AllowedClients = nil })
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:read") }) // it loses a scope
+	eventually(t, "one is undeclared", func() bool { return strings.Contains(unknown(), `declares "orders:write"`) })
+	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:read", "orders:write") })
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { // the server allows the API no more
+		s.Spec.AllowedResourceServers[0].Scopes = []string{"nothing"}
+	})
+	eventually(t, "both are undeclared", func() bool { return strings.Contains(unknown(), `declares "orders:read", "orders:write"`) })
+	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedResourceServers[0].Scopes = nil })
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.remove(api)
+	unknown()
+}
+
+func TestAClientWaitsForItsServerAndOutlivesIt(t *testing.T) {
+	w := newWorld(t)
+	c := w.readyClient()
+	value := w.valueOf(c)
+	early := w.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.ServerRef.Name = "later" })
+	message := w.condition(early, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
+	for _, part := range []string{"spec.serverRef", `"later"`, strconv.Quote(w.identity)} {
+		if !strings.Contains(message, part) {
+			t.Errorf("the message does not speak of %s: %s", part, message)
+		}
+	}
+	later := &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: "later"}, Spec: *w.server.Spec.DeepCopy()}
+	later.Spec.Issuer += "/later"
+	create(t, later)
+	w.condition(early, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	w.condition(early, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+
+	w.remove(w.server)
+	w.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
+	if w.valueOf(c) != value {
+		t.Error("its Secret has another value")
+	}
+	eventually(t, "the Replica of the old server is gone", func() bool { return !w.exists(w.replica) })
+	w.startServer() // of the same name, but another server
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if w.valueOf(c) != value || !w.authenticates(c, value) {
+		t.Error("its Secret has another value, or that is refused")
+	}
+}
+
+func TestASuspendedClientIsRefusedAndNothingIsDeleted(t *testing.T) {
+	w := newWorld(t)
+	c := w.readyClient()
+	value := w.valueOf(c)
+	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.Suspended = true })
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSuspended)
+	if !w.document(c).Suspended {
+		t.Error("token servers are not told")
+	}
+	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.Suspended = false })
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if w.document(c).Suspended || w.valueOf(c) != value || !w.authenticates(c, value) {
+		t.Error("it is not as it was")
+	}
+}
+
+func TestAClientWithALegacyGrantCarriesAWarning(t *testing.T) {
+	w := newWorld(t)
+	modern := w.readyClient()
+	legacy := w.readyClient(func(c *v1alpha1.OAuthClient) {
+		c.Spec.GrantTypes = []v1alpha1.GrantType{"implicit", "password"}
+		c.Spec.RedirectURIs = []string{"https://app.example.com/callback"}
+	})
+	message := w.condition(legacy, v1alpha1.ConditionLegacyGrant, metav1.ConditionTrue, v1alpha1.ReasonLegacyGrant)
+	if !strings.Contains(message, "implicit and password") || !strings.Contains(message, "RFC 9700") {
+		t.Error(message)
+	}
+	eventually(t, "an event warns of it", func() bool {
+		return slices.ContainsFunc(w.eventsOf(legacy), func(e string) bool { return strings.HasPrefix(e, "Warning LegacyGrant ") })
+	})
+	if meta.FindStatusCondition(modern.Status.Conditions, v1alpha1.ConditionLegacyGrant) != nil {
+		t.Error("a client without legacy grants carries the warning too")
+	}
+	for _, grant := range []string{"implicit", "password"} {
+		eventually(t, "the metric counts it", func() bool {
+			return gauge(t, "oauth_operator_legacy_grant_clients", map[string]string{"grant_type": grant}) == 1
+		})
+	}
+	edit(w, legacy, func(c *v1alpha1.OAuthClient) { c.Spec.GrantTypes, c.Spec.RedirectURIs = modern.Spec.GrantTypes, nil })
+	w.condition(legacy, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if meta.FindStatusCondition(legacy.Status.Conditions, v1alpha1.ConditionLegacyGrant) != nil {
+		t.Error("the warning stays when the grants are gone")
+	}
+}
+
+// gauge reads a metric of the manager that runs.
+func gauge(t *testing.T, name string, labels map[string]string) float64 {
+	t.Helper()
+	families, err := metrics.Registry.(prometheus.Gatherer).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != name {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			same := len(metric.GetLabel()) == len(labels)
+			for _, label := range metric.GetLabel() {
+				same = same && labels[label.GetName()] == label.GetValue()
+			}
+			if same {
+				return metric.GetGauge().GetValue()
+			}
+		}
+	}
+	return -1
+}
+
+func TestNoPartOfAStatusOrEventHoldsASecret(t *testing.T) {
+	w := newWorld(t)
+	secrets := []string{strong, "hunter2-hunter2", "not a hash at all"}
+	good := w.readyClient()
+	secrets = append(secrets, w.valueOf(good))
+	w.newSecret(w.apps, "source", map[string]string{"value": strong, "weak": secrets[1], "broken": strong + "\n"})
+	read := w.readyClient(reading("source", "value"), targeting("copy"))
+	weak, broken := w.newClient(reading("source", "weak")), w.newClient(reading("source", "broken"))
+	w.condition(weak, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonWeakSecret)
+	w.condition(broken, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	user := w.newUser("alice", secrets[1])
+	w.condition(user, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	hashed := w.newUser("bob", secrets[2], func(u *v1alpha1.OAuthUser) {
+		u.Spec.PasswordSecretRef, u.Spec.PasswordHashSecretRef = nil, u.Spec.PasswordSecretRef
+	})
+	w.condition(hashed, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidPassword)
+	edit(w, w.secretOf(good), func(s *corev1.Secret) { s.Data["client_secret"] = []byte(strong) })
+	eventually(t, "it is repaired", func() bool { return w.valueOf(good) != strong })
+	secrets = append(secrets, w.valueOf(good))
+
+	var texts []string
+	for _, o := range []client.Object{good, read, weak, broken, user, hashed, w.server} {
+		w.get(o)
+		texts = append(texts, fmt.Sprintf("%+v %s", o, strings.Join(w.eventsOf(o), "\n")))
+	}
+	for _, e := range w.entries() {
+		texts = append(texts, fmt.Sprintf("%+v", e))
+	}
+	for _, text := range texts {
+		for _, secret := range secrets {
+			if strings.Contains(text, secret) {
+				t.Errorf("%q is in %s", secret, text)
+			}
+		}
+	}
+}
+
+func TestReconcilingTwiceWritesNothing(t *testing.T) {
+	made := watchWrites(t)
+	w, stop := newStoppableWorld(t)
+	defer func() { stop() }()
+	w.newAPI("https://orders.example.com", "orders:read")
+	w.newAPI("https://orders.example.com", "orders:write") // its identifier is taken
+	w.newAPI("https://bills.example.com", "orders:read")   // its scope is
+	w.newSecret(w.apps, "source", map[string]string{"value": strong, "weak": "hunter2"})
+	w.newSecret(w.apps, "taken", nil)
+	w.newUser("alice", "correct horse")
+	w.newUser("alice-2", "correct horse", func(u *v1alpha1.OAuthUser) { u.Spec.Username = "alice" })
+	w.newUser("bob", "correct horse", func(u *v1alpha1.OAuthUser) { u.Spec.Subject = "free-same" })
+	w.newUser("bob-2", "correct horse", func(u *v1alpha1.OAuthUser) { u.Spec.Subject = "free-same" })
+	all := []client.Object{w.server}
+	for _, change := range []func(*v1alpha1.OAuthClient){
+		func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"orders:read", "nobody:has"} },
+		func(c *v1alpha1.OAuthClient) { c.Spec.GrantTypes = []v1alpha1.GrantType{"password"} },
+		func(c *v1alpha1.OAuthClient) { c.Spec.Suspended = true },
+		func(c *v1alpha1.OAuthClient) {
+			c.Spec.GrantTypes, c.Spec.RedirectURIs = []v1alpha1.GrantType{"authorization_code"}, []string{"http://127.0.0.1/cb"}
+			c.Spec.TokenEndpointAuthMethod = v1alpha1.AuthMethodNone
+		},
+		asking("free-same"), asking("elsewhere.x"), targeting("taken"), reading("source", "value"), reading("source", "weak"), reading("nothing", "value"),
+		func(c *v1alpha1.OAuthClient) { reading("source", "value")(c); targeting("copy")(c) },
+		func(c *v1alpha1.OAuthClient) { reading("source", "value")(c); targeting("taken")(c) },
+		func(c *v1alpha1.OAuthClient) { c.Spec.ServerRef.Name = "nowhere" },
+	} {
+		all = append(all, w.newClient(change))
+	}
+	made.settle(t)
+	for _, o := range all { // each is looked at again when it is touched
+		w.get(o)
+		o.SetAnnotations(map[string]string{"example.com/touched": "yes"})
+		if err := admin.Update(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit(w, w.replica, func(r *served.Replica) { r.Spec.RenewTime = soon() })
+	made.settleAt(t, 0, "when objects are touched")
+	stop()
+	_, stop = runManager(t)
+	made.settleAt(t, 0, "when the manager starts anew")
+}

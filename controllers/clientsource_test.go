@@ -1,0 +1,120 @@
+package controllers
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+)
+
+func reading(name, key string) func(*v1alpha1.OAuthClient) {
+	return func(c *v1alpha1.OAuthClient) {
+		c.Spec.Secret = &v1alpha1.ClientSecret{Source: v1alpha1.SecretFromSecret, FromSecret: &v1alpha1.SecretKeyReference{Name: name, Key: key}}
+	}
+}
+
+func TestASourceIsReadAndNeverChanged(t *testing.T) {
+	w := newWorld(t)
+	c := w.newClient(reading("source", "value"))
+	message := w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
+	if !strings.Contains(message, "spec.secret.fromSecret") || !strings.Contains(message, `"source"`) {
+		t.Error(message)
+	}
+	source := w.newSecret(w.apps, "source", map[string]string{"other": strong})
+	eventually(t, "the message speaks of the key", func() bool {
+		return strings.Contains(w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound), `"value"`)
+	})
+	edit(w, source, func(s *corev1.Secret) { s.Data["value"] = []byte("short") })
+	w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonWeakSecret)
+	if w.authenticates(c, "short") {
+		t.Error("a weak secret is accepted")
+	}
+	edit(w, source, func(s *corev1.Secret) { s.Data["value"] = []byte(strong + "\n") })
+	w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	edit(w, source, func(s *corev1.Secret) { s.Data["value"] = []byte(strong) })
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if !w.authenticates(c, strong) {
+		t.Error("the secret does not authenticate")
+	}
+	if w.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: c.Name + "-oauth"}}) {
+		t.Error("it was copied, and nobody asked for that")
+	}
+	before := source.DeepCopy()
+
+	edit(w, c, targeting("copy"))
+	eventually(t, "it is copied", func() bool {
+		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "copy"}}
+		return w.exists(s) && string(s.Data["client_secret"]) == strong && string(s.Data["issuer"]) != ""
+	})
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if w.get(source); source.ResourceVersion != before.ResourceVersion {
+		t.Error("the source was changed")
+	}
+	edit(w, source, func(s *corev1.Secret) { s.Data["value"] = []byte(strong + strong) })
+	eventually(t, "source, copy and server follow", func() bool {
+		return w.valueOf(c) == strong+strong && w.authenticates(c, strong+strong) && !w.authenticates(c, strong)
+	})
+	w.remove(source)
+	w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
+	if !w.authenticates(c, strong+strong) {
+		t.Error("what was in force is not, because the source is missing")
+	}
+}
+
+func TestAGeneratedSecretThatBecomesTheSourceIsKept(t *testing.T) {
+	w := newWorld(t)
+	c := w.readyClient()
+	generated := w.secretOf(c)
+	value := string(generated.Data["client_secret"])
+	edit(w, c, reading(generated.Name, "client_secret"))
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	edit(w, c, targeting("copy"))
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	eventually(t, "it is copied", func() bool { return w.valueOf(c) == value })
+	if w.get(generated); string(generated.Data["client_secret"]) != value || !generated.DeletionTimestamp.IsZero() {
+		t.Error("the source was changed")
+	}
+}
+
+func TestSecretsThatAreNoClientSecretsAreNotCopied(t *testing.T) {
+	w := newWorld(t)
+	other := w.readyClient(named("other"))
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "robot"}}
+	create(t, account)
+	w.newSecret(w.apps, "token", map[string]string{"client_secret": strong}, func(s *corev1.Secret) {
+		s.Type, s.Annotations = corev1.SecretTypeServiceAccountToken, map[string]string{corev1.ServiceAccountNameKey: "robot"}
+	})
+	w.newSecret(w.apps, "registry", map[string]string{corev1.DockerConfigJsonKey: `{"auths":{"registry.example.com":{"auth":"c2VjcmV0"}}}`},
+		func(s *corev1.Secret) { s.Type = corev1.SecretTypeDockerConfigJson })
+	for name, key := range map[string]string{"token": "client_secret", "registry": corev1.DockerConfigJsonKey, other.Name + "-oauth": "client_secret"} {
+		c := w.newClient(reading(name, key), targeting("copy-of-"+name))
+		message := w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+		if !strings.Contains(message, strconv.Quote(name)) {
+			t.Error(message)
+		}
+		if w.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "copy-of-" + name}}) || len(w.document(c).Credentials) > 0 {
+			t.Errorf("Secret %s was read", name)
+		}
+	}
+	// Keys of the token server, of which a sealing key is text.
+	keys := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: "main-tokenserver-keys"}}
+	w.get(keys)
+	sealing := ""
+	for file := range keys.Data {
+		if strings.HasSuffix(file, sealingSuffix) {
+			sealing = file
+		}
+	}
+	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.AllowedClients = append(s.Spec.AllowedClients, v1alpha1.ClientRule{Name: "own"})
+	})
+	c := w.newClient(reading(keys.Name, sealing), targeting("stolen"), func(c *v1alpha1.OAuthClient) { c.Namespace = w.identity })
+	w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	if w.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: "stolen"}}) {
+		t.Error("a key of the token server was copied")
+	}
+}

@@ -1,0 +1,419 @@
+package controllers
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/workload"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+func key(kid, algorithm, phase string) registration.Key {
+	return registration.Key{KID: kid, Algorithm: algorithm, Phase: phase}
+}
+
+var stockTime = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func record(kid, algorithm, phase string) keyRecord {
+	return keyRecord{KID: kid, Algorithm: algorithm, Phase: phase, Since: stockTime}
+}
+
+func TestTheAnnotationIsReadAsItWasWritten(t *testing.T) {
+	w := newKeyWorld(t)
+	w.settle(0)
+	w.plan.revision = 3
+	w.settle(time.Hour)
+	w.plan.now = w.plan.now.Add(1234567 * time.Nanosecond)
+	w.settle(time.Hour)
+	for name, ring := range map[string]keyRing{"none": {}, "all phases": w.ring} {
+		text, err := encodeRing(ring)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := decodeRing(&metav1.ObjectMeta{Annotations: map[string]string{ringAnnotation: text}})
+		if err != nil || !reflect.DeepEqual(got, ring) {
+			t.Errorf("%s: read %+v, %v, written %+v", name, got, err, ring)
+		}
+	}
+	if ring, err := decodeRing(&metav1.ObjectMeta{}); err != nil || !reflect.DeepEqual(ring, keyRing{}) {
+		t.Errorf("no annotation: %+v, %v", ring, err)
+	}
+}
+
+func TestAnAnnotationThatWasSpoiledIsNoRing(t *testing.T) {
+	for _, text := range []string{
+		"{", "[]", "none", `{"keys":[{"kid":"a","algorithm":"ES256","phase":"Used"}]}`, `{"keys":[{"kid":"","algorithm":"ES256","phase":"Active"}]}`,
+		`{"keys":[{"kid":"a","algorithm":"ES256","phase":"Active"},{"kid":"a","algorithm":"RS256","phase":"Active"}]}`,
+		`{"keys":[{"kid":"a","algorithm":"ES256","phase":"Active"},{"kid":"b","algorithm":"ES256","phase":"Active"}]}`,
+		`{"keys":[{"kid":"a","algorithm":"ES256","phase":"Active","since":"yesterday"}]}`, `{"keys":[{"kid":"a","phase":"Active"}]}`,
+	} {
+		ring, err := decodeRing(&metav1.ObjectMeta{Name: "s", Annotations: map[string]string{ringAnnotation: text}})
+		if !errors.Is(err, errUnknownKeys) || !reflect.DeepEqual(ring, keyRing{}) {
+			t.Errorf("%s: %+v, %v", text, ring, err)
+		}
+	}
+}
+
+func TestAKeyIsMissedWhoseMaterialIsGone(t *testing.T) {
+	ring := keyRing{Started: []string{"ES256"}, Keys: []keyRecord{
+		record("a", "ES256", registration.KeyActive), record("p", "ES256", registration.KeyPublished), record("r", "ES256", registration.KeyRetiring),
+	}}
+	served := ring.documents()
+	for name, c := range map[string]struct {
+		ring     keyRing
+		material []string
+		known    []registration.Key
+		revoked  []string
+		lost     []string
+	}{
+		"all there":                           {ring, []string{"r", "a", "p"}, served, nil, nil},
+		"verified before":                     {ring, nil, served, nil, nil},
+		"one gone":                            {ring, []string{"a", "r"}, served, nil, []string{"p"}},
+		"one gone and revoked":                {ring, []string{"a", "r"}, served, []string{"p"}, nil},
+		"all gone":                            {ring, []string{}, served, nil, []string{"a", "p", "r"}},
+		"a new server takes them up":          {ring, []string{"a", "p", "r"}, nil, nil, nil},
+		"the Secret is gone":                  {keyRing{}, []string{}, served, nil, []string{"a", "p", "r"}},
+		"the Secret is gone, some revoked":    {keyRing{}, []string{}, served, []string{"a", "r"}, []string{"p"}},
+		"the Secret is gone, all revoked":     {keyRing{}, []string{}, served, []string{"a", "r", "p"}, nil},
+		"an older Secret":                     {ring, []string{"a", "p", "r"}, []registration.Key{key("new", "ES256", registration.KeyActive)}, nil, []string{"new"}},
+		"an older Secret, the newest revoked": {ring, []string{"a", "p", "r"}, []registration.Key{key("new", "ES256", registration.KeyActive)}, []string{"new"}, nil},
+		"an older document": {ring, []string{"a", "p", "r"}, []registration.Key{
+			key("r", "ES256", registration.KeyActive), key("old", "ES256", registration.KeyRetiring), key("x", "ES256", registration.KeyPublished),
+		}, nil, nil},
+		"a new server": {keyRing{}, []string{}, nil, nil, nil},
+	} {
+		got, lost, err := takeStock(c.ring, c.material, c.known, c.revoked, stockTime)
+		if err != nil || !slices.Equal(slices.Sorted(slices.Values(lost)), c.lost) {
+			t.Errorf("%s: lost %q, %v, want %q", name, lost, err, c.lost)
+		}
+		if !reflect.DeepEqual(got, c.ring) {
+			t.Errorf("%s: the ring is %+v", name, got)
+		}
+	}
+}
+
+func TestARingIsRebuiltFromTheDocumentWhenOnlyTheAnnotationIsLost(t *testing.T) {
+	known := []registration.Key{
+		key("e-r", "ES256", registration.KeyRetiring), key("e-a", "ES256", registration.KeyActive), key("r-a", "RS256", registration.KeyActive),
+		key("e-p", "ES256", registration.KeyPublished), key("s-a", sealing, registration.KeyActive),
+	}
+	material := []string{"s-a", "e-r", "e-a", "r-a", "e-p", "unknown"}
+	ring, lost, err := takeStock(keyRing{}, material, known, nil, stockTime)
+	if err != nil || len(lost) > 0 {
+		t.Fatalf("lost %q, %v", lost, err)
+	}
+	if !reflect.DeepEqual(ring.documents(), known) || !ring.valid() || !slices.Equal(slices.Sorted(slices.Values(ring.Started)), []string{"ES256", "RS256", sealing}) {
+		t.Errorf("%+v", ring)
+	}
+	w := newKeyWorld(t)
+	w.ring, w.plan.served = ring, known
+	w.plan.now = stockTime
+	if w.advance(w.plan.token); !w.ring.has("e-r") || w.active("ES256") != "e-a" || w.active("RS256") != "r-a" || w.standby("ES256") != "e-p" {
+		t.Errorf("%+v", w.ring)
+	}
+	if _, lost, _ := takeStock(keyRing{}, []string{"e-a"}, known, nil, stockTime); len(lost) != 4 {
+		t.Errorf("with one key left, lost %q", lost)
+	}
+}
+
+func TestMaterialOfWhichNothingIsKnownIsNotThrownAway(t *testing.T) {
+	_, _, err := takeStock(keyRing{}, []string{"a"}, nil, nil, stockTime)
+	if !errors.Is(err, errUnknownKeys) {
+		t.Errorf("%v", err)
+	}
+	if _, lost, err := takeStock(keyRing{}, []string{"a"}, nil, []string{"a"}, stockTime); err != nil || len(lost) > 0 {
+		t.Errorf("revoked: lost %q, %v", lost, err)
+	}
+}
+
+func TestTheFilesOfKeysAreWhatTheTokenServerReads(t *testing.T) {
+	made, dir := newKeys{}, t.TempDir()
+	generate := made.generate(rand.Reader)
+	kids := map[string]string{}
+	for _, algorithm := range eachAlgorithm() {
+		kid, err := generate(algorithm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kids[kid] = algorithm
+	}
+	for file, content := range made {
+		if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set := keys.NewSet(rand.Reader)
+	if err := set.LoadDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	want := slices.Sorted(maps.Keys(kids))
+	if got := set.Held(); !slices.Equal(got, want) {
+		t.Errorf("holds %q, want %q", got, want)
+	}
+	if got := slices.Sorted(slices.Values(materialOf(made))); !slices.Equal(got, want) {
+		t.Errorf("the manager finds %q, want %q", got, want)
+	}
+	var doc registration.Server
+	for kid, algorithm := range kids {
+		doc.Keys = append(doc.Keys, key(kid, algorithm, registration.KeyActive))
+	}
+	if missing := set.Use(doc); len(missing) > 0 {
+		t.Errorf("of the wrong algorithm: %q", missing)
+	}
+}
+
+func TestAKeyThatCannotBeMadeLeavesNoFile(t *testing.T) {
+	made := newKeys{}
+	for _, algorithm := range []string{"PS256", sealing} {
+		if kid, err := made.generate(strings.NewReader(""))(algorithm); err == nil || kid != "" || len(made) > 0 {
+			t.Errorf("%s: kid %q, %v, files %d", algorithm, kid, err, len(made))
+		}
+	}
+}
+
+func TestTheMaterialOfAKeyGoesWithTheKeyAndOtherFilesStay(t *testing.T) {
+	secret := &corev1.Secret{Data: map[string][]byte{"a.pem": []byte("a"), "b.pem": []byte("b"), "c.sealing": []byte("c"), "notes.txt": []byte("n")}}
+	secret.Labels = map[string]string{"team": "identity"}
+	ring := keyRing{Keys: []keyRecord{record("a", "ES256", registration.KeyActive), record("d", sealing, registration.KeyActive)}}
+	if err := fillKeySecret(secret, "main", ring, newKeys{"d.sealing": []byte("d")}); err != nil {
+		t.Fatal(err)
+	}
+	if got := slices.Sorted(maps.Keys(secret.Data)); !slices.Equal(got, []string{"a.pem", "d.sealing", "notes.txt"}) {
+		t.Errorf("files %q", got)
+	}
+	if secret.Labels["team"] != "identity" || secret.Labels[workload.ManagedByLabel] != workload.ManagedBy {
+		t.Errorf("labels %v", secret.Labels)
+	}
+	if got, err := decodeRing(secret); err != nil || !reflect.DeepEqual(got, ring) {
+		t.Errorf("the annotation says %+v, %v", got, err)
+	}
+	if len(secret.OwnerReferences) > 0 {
+		t.Error("the keys go with their AuthorizationServer")
+	}
+	if text := secret.Annotations[ringAnnotation]; strings.Contains(text, base64.StdEncoding.EncodeToString([]byte("d"))) {
+		t.Errorf("the annotation holds material: %s", text)
+	}
+}
+
+func TestAFileIsAKeyByItsName(t *testing.T) {
+	for file, want := range map[string]string{"a.pem": "a", "a.b.sealing": "a.b", "a.sealing": "a", "a": "", ".pem": "", "a.pem.bak": "", "pem": ""} {
+		if kid, ok := kidOf(file); ok != (want != "") || ok && kid != want {
+			t.Errorf("%s: %q, %v", file, kid, ok)
+		}
+	}
+	if got := materialOf(map[string][]byte{"a.pem": nil}); got == nil || len(got) > 0 {
+		t.Errorf("an empty file is the key %q", got)
+	}
+}
+
+// keyServer is an AuthorizationServer whose keys were made, by a running manager.
+func keyServer(t *testing.T) (server *v1alpha1.AuthorizationServer, secret *corev1.Secret) {
+	t.Helper()
+	namespace := newNamespace(t)
+	server = &v1alpha1.AuthorizationServer{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "main"},
+		Spec:       v1alpha1.AuthorizationServerSpec{Issuer: "https://" + namespace + ".example.com"},
+	}
+	create(t, server)
+	eventually(t, "the keys are made and in status", func() bool { return len(serverNow(t, server).Status.Keys) == 6 })
+	return server, keySecretNow(t, server)
+}
+
+func serverNow(t *testing.T, server *v1alpha1.AuthorizationServer) *v1alpha1.AuthorizationServer {
+	t.Helper()
+	var now v1alpha1.AuthorizationServer
+	if err := admin.Get(t.Context(), client.ObjectKeyFromObject(server), &now); err != nil {
+		t.Fatal(err)
+	}
+	return &now
+}
+
+// keySecretNow is nil if there is none.
+func keySecretNow(t *testing.T, server *v1alpha1.AuthorizationServer) *corev1.Secret {
+	t.Helper()
+	var secret corev1.Secret
+	if err := admin.Get(t.Context(), keySecretKey(server), &secret); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		t.Fatal(err)
+	}
+	return &secret
+}
+
+func availableFor(t *testing.T, server *v1alpha1.AuthorizationServer, reason string) bool {
+	t.Helper()
+	c := meta.FindStatusCondition(serverNow(t, server).Status.Conditions, v1alpha1.ConditionAvailable)
+	return c != nil && c.Reason == reason
+}
+
+func servedKIDs(t *testing.T, server *v1alpha1.AuthorizationServer) []string {
+	t.Helper()
+	entry, err := readEntry(t.Context(), admin, server, issuerClaim(server))
+	if err != nil || entry == nil {
+		t.Fatalf("no document: %v", err)
+	}
+	doc, err := decodeEntry[registration.Server](entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kids []string
+	for _, k := range doc.Keys {
+		kids = append(kids, k.KID)
+	}
+	return kids
+}
+
+func TestALostKeySecretIsReportedAndNeverSilentlyMadeAgain(t *testing.T) {
+	startManager(t)
+	server, secret := keyServer(t)
+	served := servedKIDs(t, server)
+	if err := admin.Delete(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "Available=False/KeysLost", func() bool { return availableFor(t, server, v1alpha1.ReasonKeysLost) })
+	annotate(t, server, "poke", "1") // another pass finds it no different
+	change(t, server, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.Tokens = &v1alpha1.TokenSettings{AccessTokenLifetime: &metav1.Duration{Duration: time.Minute}}
+	})
+	eventually(t, "the change of a lifetime is served all the same", func() bool {
+		entry, err := readEntry(t.Context(), admin, server, issuerClaim(server))
+		return err == nil && entry != nil && strings.Contains(entry.Spec.Document, `"accessTokenLifetime":60`)
+	})
+	if keySecretNow(t, server) != nil {
+		t.Error("the keys were made again")
+	}
+	if now := servedKIDs(t, server); !slices.Equal(now, served) {
+		t.Errorf("token servers are told of %q, and were of %q", now, served)
+	}
+
+	restored := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+		Namespace: secret.Namespace, Name: secret.Name, Labels: secret.Labels, Annotations: secret.Annotations,
+	}, Data: secret.Data}
+	create(t, restored)
+	eventually(t, "the restored keys are taken up", func() bool { return !availableFor(t, server, v1alpha1.ReasonKeysLost) })
+	if now := servedKIDs(t, server); !slices.Equal(now, served) {
+		t.Errorf("after the restore token servers are told of %q, and were of %q", now, served)
+	}
+}
+
+func TestLostKeysAreReplacedByWhoRevokesThem(t *testing.T) {
+	startManager(t)
+	server, secret := keyServer(t)
+	served := servedKIDs(t, server)
+	if err := admin.Delete(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "Available=False/KeysLost", func() bool { return availableFor(t, server, v1alpha1.ReasonKeysLost) })
+	change(t, server, func(s *v1alpha1.AuthorizationServer) { s.Spec.Signing = &v1alpha1.SigningSettings{RevokedKeys: served} })
+	eventually(t, "new keys are made", func() bool {
+		return keySecretNow(t, server) != nil && !availableFor(t, server, v1alpha1.ReasonKeysLost)
+	})
+	eventually(t, "and served, instead of the old ones", func() bool {
+		now := servedKIDs(t, server)
+		return len(now) == 6 && !slices.ContainsFunc(now, func(kid string) bool { return slices.Contains(served, kid) })
+	})
+}
+
+func TestASecretThatIsNotOursIsNotTakenForTheKeySecretAndNotTouched(t *testing.T) {
+	startManager(t)
+	namespace := newNamespace(t)
+	foreign := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: workload.KeysSecretName("main")}, Data: map[string][]byte{"mine.pem": []byte("mine")},
+	}
+	create(t, foreign)
+	server := &v1alpha1.AuthorizationServer{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "main"},
+		Spec:       v1alpha1.AuthorizationServerSpec{Issuer: "https://" + namespace + ".example.com"},
+	}
+	create(t, server)
+	eventually(t, "Available=False/SecretExists", func() bool { return availableFor(t, server, v1alpha1.ReasonSecretExists) })
+	if now := keySecretNow(t, server); now == nil || now.ResourceVersion != foreign.ResourceVersion {
+		t.Error("the Secret was changed")
+	}
+	if err := admin.Delete(t.Context(), foreign); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "keys are made when it is gone", func() bool { return len(serverNow(t, server).Status.Keys) == 6 })
+}
+
+func TestAServerThatIsCreatedAgainTakesUpItsKeys(t *testing.T) {
+	startManager(t)
+	server, secret := keyServer(t)
+	if err := admin.Delete(t.Context(), server); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is gone", func() bool {
+		return apierrors.IsNotFound(admin.Get(t.Context(), client.ObjectKeyFromObject(server), &v1alpha1.AuthorizationServer{}))
+	})
+	again := &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: server.Namespace, Name: server.Name}, Spec: server.Spec}
+	create(t, again)
+	eventually(t, "it has keys", func() bool { return len(serverNow(t, again).Status.Keys) == 6 })
+	now := keySecretNow(t, again)
+	if now == nil || now.UID != secret.UID || !reflect.DeepEqual(now.Data, secret.Data) {
+		t.Error("the keys are others than before")
+	}
+}
+
+func TestRevokingAKeyRemovesItsMaterialAndServesTheStandby(t *testing.T) {
+	startManager(t)
+	server, secret := keyServer(t)
+	ring, err := decodeRing(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	revoked, standby := ring.find("RS256", registration.KeyActive).KID, ring.find("RS256", registration.KeyPublished).KID
+	change(t, server, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.Signing = &v1alpha1.SigningSettings{RevokedKeys: []string{revoked}}
+	})
+	eventually(t, "the material is gone", func() bool { return len(keySecretNow(t, server).Data[revoked+signingSuffix]) == 0 })
+	eventually(t, "the standby is Active in status", func() bool {
+		return slices.ContainsFunc(serverNow(t, server).Status.Keys, func(k v1alpha1.KeyStatus) bool { return k.KID == standby && k.Phase == v1alpha1.KeyActive })
+	})
+	if kids := servedKIDs(t, server); slices.Contains(kids, revoked) || len(kids) != 6 {
+		t.Errorf("token servers are told of %q", kids)
+	}
+}
+
+func annotate(t *testing.T, object client.Object, name, value string) {
+	t.Helper()
+	patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, name, value))
+	if err := admin.Patch(t.Context(), object.DeepCopyObject().(client.Object), patch); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// change edits a server as its owner does.
+func change(t *testing.T, server *v1alpha1.AuthorizationServer, edit func(*v1alpha1.AuthorizationServer)) {
+	t.Helper()
+	for {
+		now := serverNow(t, server)
+		edit(now)
+		err := admin.Update(t.Context(), now)
+		if apierrors.IsConflict(err) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+}

@@ -1,0 +1,86 @@
+package controllers
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/workload"
+)
+
+func TestTheManagerMayGrantOneRoleAndMakeNone(t *testing.T) {
+	namespace := newNamespace(t)
+	create(t, &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: namespace},
+		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get"}}},
+	})
+	manager := clientOf(t, managerConfig)
+	bind := func(name, kind, role string) error {
+		return manager.Create(t.Context(), &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: role},
+			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: "default"}},
+		})
+	}
+	if err := bind("allowed", "ClusterRole", workload.ClusterRole); err != nil {
+		t.Errorf("the token server's role: %v", err)
+	}
+	for _, role := range []string{"cluster-admin", namespace} { // what it has itself anybody may grant who may bind at all
+		if err := bind("forbidden", "ClusterRole", role); !apierrors.IsForbidden(err) {
+			t.Errorf("ClusterRole %s: %v", role, err)
+		}
+	}
+	for what, o := range map[string]client.Object{
+		"a Role":               &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "r"}},
+		"a ClusterRole":        &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "r-" + namespace}},
+		"a ClusterRoleBinding": &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "b-" + namespace}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: workload.ClusterRole}},
+		"a Pod":                &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "p"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}}},
+	} {
+		if err := manager.Create(t.Context(), o); !apierrors.IsForbidden(err) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestATokenServerReadsItsEntriesAndNoSecret(t *testing.T) {
+	server := &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: newNamespace(t), Name: "main"}}
+	server.Spec.Issuer = "https://" + server.Namespace + ".example.com"
+	create(t, server)
+	create(t, workload.ServiceAccount(server), workload.RoleBinding(server))
+	user := fmt.Sprintf("system:serviceaccount:%s:%s", server.Namespace, workload.ServiceAccountName(server.Name))
+
+	for _, c := range []struct {
+		group, resource string
+		verbs           []string // of all there are
+	}{
+		{"internal.oauth-operator.dev", "entries", []string{"list", "watch"}},
+		{"internal.oauth-operator.dev", "replicas", []string{"create", "patch", "delete"}},
+		{"", "secrets", nil},
+		{"", "serviceaccounts/token", nil},
+		{"", "configmaps", nil},
+		{"rbac.authorization.k8s.io", "rolebindings", nil},
+		{"oauth-operator.dev", "oauthclients", nil},
+		{"oauth-operator.dev", "oauthusers", nil},
+	} {
+		for _, verb := range []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "bind", "escalate", "impersonate"} {
+			for namespace, own := range map[string]bool{server.Namespace: true, "default": false, "": false} {
+				review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+					User: user, Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + server.Namespace, "system:authenticated"},
+					ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: verb, Group: c.group, Resource: c.resource},
+				}}
+				create(t, review)
+				if wanted := own && slices.Contains(c.verbs, verb); review.Status.Allowed != wanted {
+					t.Errorf("%s %s in namespace %q: allowed is %v", verb, c.resource, namespace, review.Status.Allowed)
+				}
+			}
+		}
+	}
+}

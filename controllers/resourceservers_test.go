@@ -1,0 +1,123 @@
+package controllers
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+const ordersAPI = "https://orders.example.com"
+
+func (w *world) readyAPI(identifier string, scopes ...string) *v1alpha1.ResourceServer {
+	w.t.Helper()
+	api := w.newAPI(identifier, scopes...)
+	w.condition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	return api
+}
+
+func (w *world) scopesOf(identifier string) string {
+	w.t.Helper()
+	return strings.Join(scopeNames(documentAt[registration.ResourceServer](w, identifier)), " ")
+}
+
+func TestAResourceServerCannotHaveAnothersName(t *testing.T) {
+	made := watchWrites(t)
+	w := newWorld(t)
+	w.readyAPI(ordersAPI, "orders:read")
+	w.readyClient(asking("free-client"))
+	w.readyUser("alice", "correct horse", subject("urn:alice"))
+	for _, identifier := range []string{ordersAPI, w.server.Spec.Issuer, "urn:alice"} {
+		api := w.newAPI(identifier, "new:scope")
+		message := w.condition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
+		if !strings.Contains(message, "spec.identifier") || !strings.Contains(message, identifier) {
+			t.Errorf("%s: %s", identifier, message)
+		}
+		made.settle(t) // and nobody claims and releases scopes without end
+		if slices.ContainsFunc(w.entries(), func(e served.Entry) bool { return e.Spec.Owner.UID == api.UID }) {
+			t.Errorf("%s: who is not served holds a name", identifier)
+		}
+		w.remove(api)
+	}
+}
+
+func TestAScopeBelongsToWhoDeclaredItFirst(t *testing.T) {
+	w := newWorld(t)
+	first := w.readyAPI(ordersAPI, "orders:read", "orders:write")
+	second := w.newAPI("https://bills.example.com", "orders:read", "bills:read")
+	message := w.condition(second, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonScopeTaken)
+	if !strings.Contains(message, `"orders:read"`) || strings.Contains(message, "bills:read") || strings.Contains(message, first.Name) {
+		t.Error(message)
+	}
+	if own, other := w.scopesOf("https://bills.example.com"), w.scopesOf(ordersAPI); own != "bills:read" || other != "orders:read orders:write" {
+		t.Errorf("the second has %q, the first %q", own, other)
+	}
+	edit(w, first, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:write") })
+	w.condition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if own, other := w.scopesOf("https://bills.example.com"), w.scopesOf(ordersAPI); own != "bills:read orders:read" || other != "orders:write" {
+		t.Errorf("the second has %q, the first %q", own, other)
+	}
+}
+
+func TestAResourceServerThatIsNotAllowedHoldsNoNames(t *testing.T) {
+	w := newWorld(t, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.AllowedResourceServers[0].Identifiers, s.Spec.AllowedResourceServers[0].Scopes = []string{"https://*"}, []string{"orders:*"}
+	})
+	for identifier, scope := range map[string]string{"urn:orders": "orders:read", ordersAPI: "bills:read"} {
+		api := w.newAPI(identifier, scope)
+		message := w.condition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		if !strings.Contains(message, `rule "apps"`) {
+			t.Error(message)
+		}
+		if w.entry(served.SpaceIdentity, identifier) != nil || w.entry(served.SpaceScope, scope) != nil {
+			t.Errorf("%s keeps a name from others", identifier)
+		}
+	}
+	// One that was allowed keeps what it has, and is refused by the token servers, who know the same rules.
+	api := w.readyAPI("https://more.example.com", "orders:more")
+	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedResourceServers[0].Scopes = []string{"bills:*"} })
+	w.condition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+	if w.scopesOf("https://more.example.com") != "orders:more" || w.entry(served.SpaceScope, "orders:more") == nil {
+		t.Error("it lost its names")
+	}
+}
+
+func TestAClientThatMayIntrospectHasToExistAndToBeConfidential(t *testing.T) {
+	w := newWorld(t)
+	api := w.readyAPI(ordersAPI)
+	edit(w, api, func(api *v1alpha1.ResourceServer) {
+		api.Spec.IntrospectionClients = []v1alpha1.ClientReference{{Name: "gateway"}}
+	})
+	message := w.condition(api, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonClientNotFound)
+	if !strings.Contains(message, w.apps+"/gateway") {
+		t.Error(message)
+	}
+	c := w.newClient(named("gateway"), func(c *v1alpha1.OAuthClient) {
+		c.Spec.GrantTypes, c.Spec.RedirectURIs = []v1alpha1.GrantType{"authorization_code"}, []string{"http://127.0.0.1/cb"}
+		c.Spec.TokenEndpointAuthMethod = v1alpha1.AuthMethodNone
+	})
+	w.condition(api, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.TokenEndpointAuthMethod = v1alpha1.AuthMethodPost })
+	w.condition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.remove(c)
+	w.condition(api, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonClientNotFound)
+}
+
+func TestAResourceServerThatIsCreatedAgainLeavesNothingBehind(t *testing.T) {
+	made := watchWrites(t)
+	w := newWorld(t)
+	first := w.readyAPI(ordersAPI, "orders:read")
+	second := first.DeepCopy()
+	second.ResourceVersion, second.UID, second.Status = "", "", v1alpha1.ResourceServerStatus{}
+	second.Spec.Identifier, second.Spec.Scopes = "https://new.example.com", declared("orders:new")
+	made.unseen(t, func() { w.remove(first); create(t, second) })
+	w.condition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	eventually(t, "nothing of the former one is served", func() bool {
+		return !slices.ContainsFunc(w.entries(), func(e served.Entry) bool { return e.Spec.Owner.UID == first.UID })
+	})
+}
