@@ -15,104 +15,90 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/world"
 )
-
-// api applies a ResourceServer in the app team's namespace and waits until it is Ready.
-func (w *world) api(identifier string, scopes ...string) *v1alpha1.ResourceServer {
-	w.t.Helper()
-	r := &v1alpha1.ResourceServer{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "api"},
-		Spec:       v1alpha1.ResourceServerSpec{ServerRef: v1alpha1.ServerReference{Name: "main", Namespace: w.identity}, Identifier: identifier},
-	}
-	for _, scope := range scopes {
-		r.Spec.Scopes = append(r.Spec.Scopes, v1alpha1.ResourceScope{Name: scope})
-	}
-	w.create(r)
-	w.wait("the ResourceServer to be Ready", r, func() bool { return isTrue(r.Status.Conditions, v1alpha1.ConditionReady) })
-	return r
-}
 
 var serviceSpec = v1alpha1.OAuthClientSpec{
 	GrantTypes: []v1alpha1.GrantType{"client_credentials"}, TokenEndpointAuthMethod: "client_secret_basic",
 }
 
-// service asks for a token by client credentials.
-func (w *world) service(config *oauth2.Config) (int, string) {
-	w.t.Helper()
-	status, answer := w.post("/token", config, url.Values{"grant_type": {"client_credentials"}})
+// serviceToken asks for a token by client credentials.
+func serviceToken(w *world.World, config *oauth2.Config) (int, string) {
+	w.T.Helper()
+	status, answer := w.Post("/token", config, url.Values{"grant_type": {"client_credentials"}})
 	code, _ := answer["error"].(string)
 	return status, code
 }
 
 // refusedWithinASecond waits until the client's requests are refused as an unknown client's.
-func (w *world) refusedWithinASecond(config *oauth2.Config) {
-	w.t.Helper()
-	w.eventually("the refusal", time.Second, func() (bool, string) {
-		status, code := w.service(config)
+func refusedWithinASecond(w *world.World, config *oauth2.Config) {
+	w.T.Helper()
+	w.Eventually("the refusal", time.Second, func() (bool, string) {
+		status, code := serviceToken(w, config)
 		return status == http.StatusUnauthorized && code == "invalid_client", code
 	})
 }
 
-func (w *world) servedWithinASecond(config *oauth2.Config) {
-	w.t.Helper()
-	w.eventually("the token", time.Second, func() (bool, string) {
-		status, code := w.service(config)
+func servedWithinASecond(w *world.World, config *oauth2.Config) {
+	w.T.Helper()
+	w.Eventually("the token", time.Second, func() (bool, string) {
+		status, code := serviceToken(w, config)
 		return status == http.StatusOK, code
 	})
 }
 
 func TestASuspendedClientIsRefusedWithinASecondAndServedAgainAfterwards(t *testing.T) {
-	w := newWorld(t)
-	c := w.client("service", serviceSpec)
-	config := w.config(c)
-	w.servedWithinASecond(config)
-	w.update(c, func() { c.Spec.Suspended = true })
-	w.refusedWithinASecond(config)
-	w.update(c, func() { c.Spec.Suspended = false })
-	w.servedWithinASecond(config)
+	w := world.New(t)
+	c := w.Client("service", serviceSpec)
+	config := w.Config(c)
+	servedWithinASecond(w, config)
+	w.Update(c, func() { c.Spec.Suspended = true })
+	refusedWithinASecond(w, config)
+	w.Update(c, func() { c.Spec.Suspended = false })
+	servedWithinASecond(w, config)
 }
 
 func TestADeletedClientIsRefusedWithinASecondAndItsSuccessorInheritsNothing(t *testing.T) {
-	w := newWorld(t)
-	c := w.client("service", serviceSpec)
-	before := w.config(c)
-	if err := kube.Delete(t.Context(), c); err != nil {
+	w := world.New(t)
+	c := w.Client("service", serviceSpec)
+	before := w.Config(c)
+	if err := world.Kube.Delete(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	w.refusedWithinASecond(before)
-	after := w.config(w.client("service", serviceSpec))
+	refusedWithinASecond(w, before)
+	after := w.Config(w.Client("service", serviceSpec))
 	if after.ClientID != before.ClientID || after.ClientSecret == before.ClientSecret {
 		t.Errorf("want the same client id and another secret")
 	}
-	w.servedWithinASecond(after)
-	w.refusedWithinASecond(before)
+	servedWithinASecond(w, after)
+	refusedWithinASecond(w, before)
 }
 
 func TestATightenedRuleActsOnRunningClientsWithinASecond(t *testing.T) {
-	w := newWorld(t)
-	config := w.config(w.client("service", serviceSpec))
-	w.servedWithinASecond(config)
-	w.update(w.server, func() { w.server.Spec.AllowedClients[0].GrantTypes = []v1alpha1.GrantType{"authorization_code"} })
-	w.refusedWithinASecond(config)
-	w.update(w.server, func() { w.server.Spec.AllowedClients[0].GrantTypes = nil })
-	w.servedWithinASecond(config)
+	w := world.New(t)
+	config := w.Config(w.Client("service", serviceSpec))
+	servedWithinASecond(w, config)
+	w.Update(w.Server, func() { w.Server.Spec.AllowedClients[0].GrantTypes = []v1alpha1.GrantType{"authorization_code"} })
+	refusedWithinASecond(w, config)
+	w.Update(w.Server, func() { w.Server.Spec.AllowedClients[0].GrantTypes = nil })
+	servedWithinASecond(w, config)
 }
 
 func TestANamespaceThatLosesItsLabelLosesItsClients(t *testing.T) {
-	w := newWorld(t)
-	config := w.config(w.client("service", serviceSpec))
-	w.servedWithinASecond(config)
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.apps}}
-	w.update(namespace, func() { delete(namespace.Labels, "apps-of") })
-	w.refusedWithinASecond(config)
+	w := world.New(t)
+	config := w.Config(w.Client("service", serviceSpec))
+	servedWithinASecond(w, config)
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.Apps}}
+	w.Update(namespace, func() { delete(namespace.Labels, "apps-of") })
+	refusedWithinASecond(w, config)
 }
 
 func TestAClientThatNoRuleAllowsIsToldWhichFieldIsAtFault(t *testing.T) {
-	w := newWorld(t, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedClients[0].GrantTypes = nil })
-	c := w.unready("legacy", v1alpha1.OAuthClientSpec{
+	w := world.New(t, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedClients[0].GrantTypes = nil })
+	c := w.Unready("legacy", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"password"}, TokenEndpointAuthMethod: "client_secret_basic",
 	})
-	w.wait("the refusal", c, func() bool {
+	w.Wait("the refusal", c, func() bool {
 		return meta.IsStatusConditionFalse(c.Status.Conditions, v1alpha1.ConditionAccepted)
 	})
 	accepted := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionAccepted)
@@ -122,51 +108,51 @@ func TestAClientThatNoRuleAllowsIsToldWhichFieldIsAtFault(t *testing.T) {
 }
 
 func TestAScopeThatNobodyDeclaresIsLeftOutAndTheRestWorks(t *testing.T) {
-	w := newWorld(t)
-	w.api("https://orders.example.com", "orders:read")
+	w := world.New(t)
+	w.API("https://orders.example.com", []string{"orders:read"})
 	spec := serviceSpec
 	spec.Scopes = []string{"orders:read", "orders:raed"}
-	c := w.unready("service", spec)
-	w.wait("the finding", c, func() bool {
+	c := w.Unready("service", spec)
+	w.Wait("the finding", c, func() bool {
 		return meta.IsStatusConditionFalse(c.Status.Conditions, v1alpha1.ConditionResolvedRefs) &&
-			isTrue(c.Status.Conditions, v1alpha1.ConditionProgrammed)
+			world.IsTrue(c.Status.Conditions, v1alpha1.ConditionProgrammed)
 	})
 	found := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionResolvedRefs)
 	if found.Reason != v1alpha1.ReasonUnknownScope || !strings.Contains(found.Message, "orders:raed") || strings.Contains(found.Message, "orders:read") {
 		t.Errorf("want the unknown scope named and no other, got %s: %s", found.Reason, found.Message)
 	}
-	status, answer := w.post("/token", w.config(c), url.Values{"grant_type": {"client_credentials"}})
+	status, answer := w.Post("/token", w.Config(c), url.Values{"grant_type": {"client_credentials"}})
 	if status != http.StatusOK || answer["scope"] != "orders:read" {
 		t.Errorf("want a token for orders:read, got %d %v", status, answer["scope"])
 	}
 }
 
 func TestASecondAuthorizationServerServesItsOwnIssuerAndNoOthersClients(t *testing.T) {
-	one, two := newWorld(t), newWorld(t)
-	config := one.config(one.client("service", serviceSpec))
-	one.servedWithinASecond(config)
-	if status, code := two.service(config); status != http.StatusUnauthorized || code != "invalid_client" {
+	one, two := world.New(t), world.New(t)
+	config := one.Config(one.Client("service", serviceSpec))
+	servedWithinASecond(one, config)
+	if status, code := serviceToken(two, config); status != http.StatusUnauthorized || code != "invalid_client" {
 		t.Errorf("the other server answered %d %s", status, code)
 	}
 }
 
 func TestATokenServerCanReadNoSecret(t *testing.T) {
-	w := newWorld(t)
-	config, err := cluster.ConfigFor(t.Context(), w.identity, "main-tokenserver")
+	w := world.New(t)
+	config, err := world.Cluster.ConfigFor(t.Context(), w.Identity, "main-tokenserver")
 	if err != nil {
 		t.Fatal(err)
 	}
-	asServer, err := newClient(config)
+	asServer, err := world.NewClient(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, namespace := range []string{w.identity, w.apps, "oauth-operator-system", "kube-system"} {
+	for _, namespace := range []string{w.Identity, w.Apps, "oauth-operator-system", "kube-system"} {
 		if err := asServer.List(t.Context(), &corev1.SecretList{}, client.InNamespace(namespace)); err == nil {
 			t.Errorf("it lists the Secrets of %s", namespace)
 		}
 	}
-	key := client.ObjectKey{Namespace: w.identity, Name: "main-tokenserver-keys"}
-	if err := kube.Get(t.Context(), key, &corev1.Secret{}); err != nil {
+	key := client.ObjectKey{Namespace: w.Identity, Name: "main-tokenserver-keys"}
+	if err := world.Kube.Get(t.Context(), key, &corev1.Secret{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := asServer.Get(t.Context(), key, &corev1.Secret{}); err == nil {
@@ -175,14 +161,14 @@ func TestATokenServerCanReadNoSecret(t *testing.T) {
 }
 
 func TestATokenServerThatIsKilledComesBackAndServes(t *testing.T) {
-	w := newWorld(t)
-	config := w.config(w.client("service", serviceSpec))
-	w.servedWithinASecond(config)
-	if err := running.Node.Replicas(w.identity, "main")[0].Signal(syscall.SIGKILL); err != nil {
+	w := world.New(t)
+	config := w.Config(w.Client("service", serviceSpec))
+	servedWithinASecond(w, config)
+	if err := world.Operator.Node.Replicas(w.Identity, "main")[0].Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("the token server", 20*time.Second, func() (bool, string) {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.issuer+"/jwks", nil)
+	w.Eventually("the token server", 20*time.Second, func() (bool, string) {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.Issuer+"/jwks", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,17 +178,17 @@ func TestATokenServerThatIsKilledComesBackAndServes(t *testing.T) {
 		}
 		return response.Body.Close() == nil && response.StatusCode == http.StatusOK, response.Status
 	})
-	w.eventually("a token", 10*time.Second, func() (bool, string) {
-		status, code := w.service(config)
+	w.Eventually("a token", 10*time.Second, func() (bool, string) {
+		status, code := serviceToken(w, config)
 		return status == http.StatusOK, code
 	})
 }
 
 func TestNoSecretIsInAnyLogOrDocument(t *testing.T) {
-	w := newWorld(t)
-	config := w.config(w.client("service", serviceSpec))
-	w.servedWithinASecond(config)
-	if everything := logs.String(); strings.Contains(everything, config.ClientSecret) || strings.Contains(everything, password) {
+	w := world.New(t)
+	config := w.Config(w.Client("service", serviceSpec))
+	servedWithinASecond(w, config)
+	if everything := world.Logs.String(); strings.Contains(everything, config.ClientSecret) || strings.Contains(everything, world.Password) {
 		t.Error("a secret is in a log")
 	}
 }
@@ -210,7 +196,7 @@ func TestNoSecretIsInAnyLogOrDocument(t *testing.T) {
 // wantLegacy checks that the client says what RFC 9700 says of its grant types.
 func wantLegacy(t *testing.T, c *v1alpha1.OAuthClient) {
 	t.Helper()
-	if !isTrue(c.Status.Conditions, v1alpha1.ConditionLegacyGrant) {
+	if !world.IsTrue(c.Status.Conditions, v1alpha1.ConditionLegacyGrant) {
 		t.Errorf("want the condition LegacyGrant, got %v", c.Status.Conditions)
 	}
 }

@@ -20,6 +20,9 @@ type Browser struct {
 	At     *url.URL // the fragment included, which is never sent
 }
 
+// Accept is the header by which servers know a browser that wants a page.
+const Accept = "text/html,application/xhtml+xml,*/*;q=0.8"
+
 // New is a person with a fresh browser.
 func New() (*Browser, error) {
 	jar, err := cookiejar.New(nil)
@@ -53,6 +56,12 @@ func (b *Browser) SignIn(address, issuer, username, password string) error {
 	}
 	return fmt.Errorf("%s asks again and again", b.At)
 }
+
+// Through makes requests go through the transport, which may trust authorities that nobody else knows.
+func (b *Browser) Through(transport http.RoundTripper) { b.client.Transport = transport }
+
+// Client has the browser's cookies. It follows no redirect.
+func (b *Browser) Client() *http.Client { return b.client }
 
 // Follow makes redirects be followed only while they stay at addresses with the prefix; the one that leaves is kept in At.
 func (b *Browser) Follow(prefix string) { b.stay = prefix }
@@ -105,6 +114,7 @@ func (b *Browser) Do(method, address string, form url.Values) (*html.Node, error
 		if err != nil {
 			return nil, err
 		}
+		request.Header.Set("Accept", Accept)
 		if method == http.MethodPost {
 			request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			request.Header.Set("Origin", b.At.Scheme+"://"+b.At.Host)

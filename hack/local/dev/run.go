@@ -41,18 +41,17 @@ func run(ctx context.Context, p paths, verbose bool, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	logs, err := openLogs(p, verbose, out)
-	if err != nil {
-		return err
-	}
-	defer logs.close()
-
 	say(out, "starting a control plane (Kubernetes %s)", controlplane.Version)
 	cp, err := controlplane.Start(ctx, controlplane.Options{Binaries: binaries, DataDir: filepath.Join(p.data(), "controlplane"), Log: out})
 	if err != nil {
 		return err
 	}
 	defer cp.Stop()
+	logs, err := openLogs(p, verbose, out) // not before: they may be those of another run, which has the control plane's data
+	if err != nil {
+		return err
+	}
+	defer logs.close()
 	if err := cp.WriteKubeconfig(p.kubeconfig()); err != nil {
 		return err
 	}

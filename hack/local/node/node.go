@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/fields"
@@ -31,6 +32,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/hack/local/process"
 )
 
@@ -128,7 +130,10 @@ func (n *Node) place(ctx context.Context, server *v1alpha1.AuthorizationServer) 
 		_, _ = fmt.Fprintf(n.options.Log, "%s: %v\n", key, err)
 		return
 	}
-	spec := podSpec{key: key, uid: server.UID, listen: listen}
+	spec := podSpec{key: key, uid: server.UID, listen: listen, storage: strings.ToLower(string(compile.Storage(server)))}
+	if ref := compile.DSN(server); ref != nil {
+		spec.dsnSecret, spec.dsnKey = string(ref.Name), string(ref.Key)
+	}
 	if server.Spec.TLS != nil {
 		spec.tlsSecret = server.Spec.TLS.SecretName
 	}

@@ -234,7 +234,7 @@ func TestATokenServerLivesAsItsAuthorizationServerSays(t *testing.T) {
 	replica := c.node.Replicas("demo", "main")[0]
 	for flag, want := range map[string]string{
 		"--namespace": "demo", "--server-name": "main", "--replica-name": replica.Name(),
-		"--listen": "127.0.0.1:18080", "--status-listen": replica.Status(), "--tls-dir": "",
+		"--listen": "127.0.0.1:18080", "--status-listen": replica.Status(), "--tls-dir": "", "--storage": "kubernetes",
 	} {
 		if first.Args[flag] != want {
 			t.Errorf("%s is %q, want %q", flag, first.Args[flag], want)
@@ -280,6 +280,10 @@ func TestATokenServerLivesAsItsAuthorizationServerSays(t *testing.T) {
 		if !strings.Contains(c.log.String(), "demo/main-0: goodbye\n") {
 			t.Error("it had no chance to end in order")
 		}
+	})
+	t.Run("another storage is another process", func(t *testing.T) {
+		c.apply(t, server("{issuer: 'http://127.0.0.1:18080', storage: {type: Memory}}"))
+		c.what(t, "it runs with the other", func(g given) bool { return g.Args["--storage"] == "memory" })
 	})
 	t.Run("TLS is another directory and another process", func(t *testing.T) {
 		c.apply(t, secret("cert", "tls.crt: c, tls.key: k")+"---\n"+server("{issuer: 'http://127.0.0.1:18080', tls: {secretName: cert}}"))

@@ -18,6 +18,9 @@ type podSpec struct {
 	uid       types.UID
 	listen    string // host:port of the first replica
 	tlsSecret string // empty: no TLS
+	storage   string // as the flag has it
+	// Where the DSN is; empty: there is none.
+	dsnSecret, dsnKey string
 }
 
 // serviceAccount and keySecret are named by the operator, which makes both.
@@ -57,6 +60,9 @@ func (n *Node) runPod(ctx context.Context, p *pod) {
 	if p.spec.tlsSecret != "" {
 		volumes.tls = filepath.Join(dir, "tls")
 	}
+	if p.spec.dsnSecret != "" {
+		volumes.storage = filepath.Join(dir, "storage")
+	}
 	var all sync.WaitGroup
 	defer all.Wait()
 	if !n.mount(ctx, &all, p.spec, dir, volumes) {
@@ -76,7 +82,7 @@ func (n *Node) runPod(ctx context.Context, p *pod) {
 
 // volumes are the paths that a token server is told.
 type volumes struct {
-	keys, tls, kubeconfig string
+	keys, tls, storage, kubeconfig string
 }
 
 // mount fills the directories and keeps them up to date until the context ends, by goroutines that it adds to all. It returns when everything is there for the first time,
@@ -98,6 +104,9 @@ func (n *Node) mount(ctx context.Context, all *sync.WaitGroup, spec podSpec, dir
 	}
 	if v.tls != "" {
 		mounts = append(mounts, waiting{"Secret " + spec.tlsSecret, project(ctx, all, n.client, namespace, spec.tlsSecret, v.tls, log)})
+	}
+	if v.storage != "" {
+		mounts = append(mounts, waiting{"Secret " + spec.dsnSecret, project(ctx, all, n.client, namespace, spec.dsnSecret, v.storage, log)})
 	}
 	for _, w := range mounts {
 		patience := time.After(5 * time.Second)

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"net"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -60,10 +61,13 @@ func (r *Replica) command(v volumes) (process.Command, error) {
 	args := []string{
 		"--namespace", r.spec.key.Namespace, "--server-name", r.spec.key.Name, "--server-uid", string(r.spec.uid),
 		"--replica-name", r.name, "--listen", r.Listen(), "--status-listen", r.Status(),
-		"--keys-dir", v.keys, "--kubeconfig", v.kubeconfig,
+		"--keys-dir", v.keys, "--storage", r.spec.storage, "--kubeconfig", v.kubeconfig,
 	}
 	if v.tls != "" {
 		args = append(args, "--tls-dir", v.tls)
+	}
+	if v.storage != "" {
+		args = append(args, "--storage-dsn-file", filepath.Join(v.storage, r.spec.dsnKey))
 	}
 	return process.Command{Path: r.node.options.Program, Args: args, Output: process.Lines(r.node.options.Log, r.id()+": ")}, nil
 }

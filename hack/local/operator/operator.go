@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/client-go/rest"
+
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
 	"github.com/oauth-operator/oauth-operator/hack/local/loopback"
 	"github.com/oauth-operator/oauth-operator/hack/local/node"
@@ -38,6 +40,8 @@ type Options struct {
 	Dir string
 	// Replicas of each token server; default 1.
 	Replicas int
+	// NodeConfig is how the node and its token servers reach the API server; default: as its administrators do.
+	NodeConfig *rest.Config
 	// ManagerLog and TokenServerLog receive the programs' output.
 	ManagerLog, TokenServerLog io.Writer
 }
@@ -90,8 +94,11 @@ func Start(ctx context.Context, o Options) (*Operator, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.NodeConfig == nil {
+		o.NodeConfig = o.ControlPlane.AdminConfig()
+	}
 	n, err := node.Start(node.Options{
-		Config: o.ControlPlane.AdminConfig(), Program: o.Programs.TokenServer, Dir: filepath.Join(o.Dir, "volumes"),
+		Config: o.NodeConfig, Program: o.Programs.TokenServer, Dir: filepath.Join(o.Dir, "volumes"),
 		Replicas: o.Replicas, Log: o.TokenServerLog,
 	})
 	if err != nil {

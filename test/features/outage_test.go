@@ -1,0 +1,376 @@
+package features
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/hack/local/node"
+	"github.com/oauth-operator/oauth-operator/test/world"
+)
+
+// outage is how long the API server is away: long enough that every watch has failed, and failed again.
+const outage = 6 * time.Second
+
+func replica(w *world.World) *node.Replica {
+	w.T.Helper()
+	replicas := world.Operator.Node.Replicas(w.Identity, "main")
+	if len(replicas) != 1 {
+		w.T.Fatalf("want one token server, there are %d", len(replicas))
+	}
+	return replicas[0]
+}
+
+// probe asks on the status port.
+func probe(w *world.World, address, path string) (int, string) {
+	w.T.Helper()
+	response, err := http.Get("http://" + address + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	return response.StatusCode, strings.TrimSpace(string(body))
+}
+
+// frozenManager stops the manager as it stands, until the function is called, or the test ends.
+func frozenManager(w *world.World) (thaw func()) {
+	w.T.Helper()
+	if err := world.Operator.Manager.Signal(syscall.SIGSTOP); err != nil {
+		w.T.Fatal(err)
+	}
+	thaw = sync.OnceFunc(func() {
+		if err := world.Operator.Manager.Signal(syscall.SIGCONT); err != nil {
+			w.T.Error(err)
+		}
+	})
+	w.T.Cleanup(thaw)
+	return thaw
+}
+
+func TestWithoutTheAPIServerEverythingThatIsKnownIsServedAndNothingElseIsPretended(t *testing.T) {
+	w := world.New(t)
+	service, users := w.Config(w.Client("service", serviceSpec)), trusted(w)
+	later := w.Client("later", serviceSpec)
+	web := w.Config(w.Client("web", v1alpha1.OAuthClientSpec{
+		GrantTypes: []v1alpha1.GrantType{"authorization_code"}, TokenEndpointAuthMethod: "client_secret_basic", Consent: "Skip",
+		RedirectURIs: []string{w.Callback}, Scopes: []string{"openid"},
+	}), "openid")
+	server := replica(w)
+	pid := server.PID()
+	before := tokensOf(w, users, world.Username)
+	verifier := oauth2.GenerateVerifier()
+	code := url.Values{
+		"grant_type": {"authorization_code"}, "redirect_uri": {w.Callback}, "code_verifier": {verifier},
+		"code": {w.SignIn(web.AuthCodeURL("xyz", oauth2.S256ChallengeOption(verifier))).Query().Get("code")},
+	}
+	refresh := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {before.RefreshToken}}
+
+	world.Cluster.StopAPIServer()
+	t.Cleanup(func() {
+		if err := world.Cluster.StartAPIServer(context.Background()); err != nil { // for the tests that follow
+			t.Error(err)
+		}
+	})
+	for end := time.Now().Add(outage); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {
+		if status, code := serviceToken(w, service); status != http.StatusOK {
+			t.Fatalf("a service is answered %d %s", status, code)
+		}
+		for _, path := range []string{"/jwks", "/.well-known/openid-configuration"} {
+			if status, _ := w.Get(path, ""); status != http.StatusOK {
+				t.Fatalf("%s answers %d", path, status)
+			}
+		}
+		for _, path := range []string{"/livez", "/readyz"} {
+			if status, said := probe(w, server.Status(), path); status != http.StatusOK {
+				t.Fatalf("%s answers %d %s", path, status, said)
+			}
+		}
+		// What takes a record is refused for now, and uses nothing up.
+		for c, form := range map[*oauth2.Config]url.Values{web: code, users: refresh} {
+			if status, answer := w.Post("/token", c, form); status != http.StatusServiceUnavailable || answer["error"] != "temporarily_unavailable" {
+				t.Fatalf("%s is answered %d %v", form.Get("grant_type"), status, answer["error"])
+			}
+		}
+		// A record that cannot be read again is soon not known to hold; that it does not is never said.
+		if status, answer := w.Post("/introspect", users, url.Values{"token": {before.AccessToken}}); status == http.StatusOK && answer["active"] != true ||
+			status != http.StatusOK && status != http.StatusServiceUnavailable {
+			t.Fatalf("introspection answers %d %v", status, answer)
+		}
+		if status, answer := w.Post("/revoke", users, url.Values{"token": {before.RefreshToken}}); status != http.StatusServiceUnavailable {
+			t.Fatalf("revocation answers %d %v", status, answer)
+		}
+	}
+	if age := servedStateAge(w, server); age < outage/2 {
+		t.Errorf("the metric says that what is served was confirmed %s ago", age)
+	}
+
+	if err := world.Cluster.StartAPIServer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for c, form := range map[*oauth2.Config]url.Values{web: code, users: refresh} {
+		w.Eventually("the tokens for the "+form.Get("grant_type"), 20*time.Second, func() (bool, string) {
+			status, answer := w.Post("/token", c, form)
+			if status != http.StatusOK && status != http.StatusServiceUnavailable {
+				t.Fatalf("the %s was used up: %d %v", form.Get("grant_type"), status, answer)
+			}
+			return status == http.StatusOK, "it is refused still"
+		})
+	}
+	if !w.Active(users, before.AccessToken) {
+		t.Error("the token from before the outage is inactive")
+	}
+	w.Update(later, func() { later.Spec.Suspended = true })
+	suspended := w.Config(later)
+	// The manager's watches wait up to half a minute before they try again.
+	w.Eventually("the change after the outage", time.Minute, func() (bool, string) {
+		status, code := serviceToken(w, suspended)
+		return status == http.StatusUnauthorized, code
+	})
+	servedWithinASecond(w, w.Config(w.Client("new", serviceSpec)))
+	if now := server.PID(); now != pid {
+		t.Errorf("the token server was restarted: it was process %d and is %d", pid, now)
+	}
+}
+
+// servedStateAge is the metric that says how old is what is served.
+func servedStateAge(w *world.World, server *node.Replica) time.Duration {
+	w.T.Helper()
+	_, metrics := probe(w, server.Status(), "/metrics")
+	for line := range strings.Lines(metrics) {
+		if value, found := strings.CutPrefix(line, "oauth_operator_tokenserver_served_state_age_seconds "); found {
+			seconds, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				w.T.Fatal(err)
+			}
+			return time.Duration(seconds * float64(time.Second))
+		}
+	}
+	w.T.Fatal("there is no such metric")
+	return 0
+}
+
+func TestWithoutTheManagerTokensAreIssuedEvenByATokenServerThatStartsOnlyThen(t *testing.T) {
+	w := world.New(t)
+	service, users := w.Config(w.Client("service", serviceSpec)), trusted(w)
+	thaw := frozenManager(w)
+	servedWithinASecond(w, service)
+	old := replica(w).PID()
+	if err := replica(w).Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	w.Eventually("the next token server", 20*time.Second, func() (bool, string) {
+		replicas := world.Operator.Node.Replicas(w.Identity, "main")
+		if len(replicas) == 0 || replicas[0].PID() == old {
+			return false, "none has started"
+		}
+		status, said := probe(w, replicas[0].Status(), "/readyz")
+		return status == http.StatusOK, said
+	})
+	servedWithinASecond(w, service)
+	if !w.Active(users, tokensOf(w, users, world.Username).AccessToken) {
+		t.Error("a user's token is inactive")
+	}
+	thaw()
+	servedWithinASecond(w, w.Config(w.Client("new", serviceSpec)))
+}
+
+// slowRequest is a token request whose server has begun to read it: it has said so by 100 Continue (RFC 9110 section 10.1.1), and waits for
+// the rest.
+type slowRequest struct {
+	rest   *io.PipeWriter
+	result chan error // nil for a token
+}
+
+const tokenForm = "grant_type=client_credentials"
+
+// beginTokenRequest sends all of a token request but the end of its body, over a connection of its own. An error means that no server has
+// accepted it.
+func beginTokenRequest(w *world.World, c *oauth2.Config) (*slowRequest, error) {
+	body, rest := io.Pipe()
+	accepted, result := make(chan struct{}), make(chan error, 1)
+	ctx := httptrace.WithClientTrace(w.T.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(accepted) }})
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, w.Issuer+"/token", body)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	request.ContentLength = int64(len(tokenForm))
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	request.Header.Set("Expect", "100-continue")
+	request.SetBasicAuth(url.QueryEscape(c.ClientID), url.QueryEscape(c.ClientSecret))
+	go func() {
+		transport := &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: time.Minute}
+		response, err := transport.RoundTrip(request)
+		if err == nil {
+			var answer []byte
+			answer, err = io.ReadAll(response.Body)
+			err = errors.Join(err, response.Body.Close())
+			if err == nil && (response.StatusCode != http.StatusOK || !strings.Contains(string(answer), "access_token")) {
+				err = errors.New(response.Status + " " + string(answer))
+			}
+		}
+		result <- err
+	}()
+	select {
+	case <-accepted:
+		return &slowRequest{rest, result}, nil
+	case err := <-result:
+		return nil, errors.Join(errors.New("not accepted"), err)
+	}
+}
+
+// finish sends the end of the body and returns what became of the request.
+func (r *slowRequest) finish() error {
+	if _, err := io.WriteString(r.rest, tokenForm); err != nil {
+		return err
+	}
+	return errors.Join(r.rest.Close(), <-r.result)
+}
+
+func TestAReplicaThatIsToldToEndUnderLoadAnswersEveryRequestThatItHasAccepted(t *testing.T) {
+	w := world.New(t)
+	config := w.Config(w.Client("service", serviceSpec))
+	server := replica(w)
+	status, listen, old := server.Status(), server.Listen(), server.PID()
+
+	var load sync.WaitGroup
+	t.Cleanup(load.Wait)
+	var answered atomic.Int64
+	for range 4 {
+		load.Go(func() {
+			for {
+				request, err := beginTokenRequest(w, config)
+				if err != nil {
+					return // not accepted: whoever balances the load sends it to another replica
+				}
+				if err := request.finish(); err != nil {
+					t.Errorf("an accepted request: %v", err)
+				}
+				answered.Add(1)
+			}
+		})
+	}
+	var held []*slowRequest
+	for range 20 {
+		request, err := beginTokenRequest(w, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, request)
+	}
+	if err := server.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	w.Eventually("the closed port", 5*time.Second, func() (bool, string) {
+		connection, err := net.DialTimeout("tcp", listen, time.Second)
+		if err == nil {
+			_ = connection.Close()
+		}
+		return errors.Is(err, syscall.ECONNREFUSED), "it takes new connections"
+	})
+	if code, said := probe(w, status, "/readyz"); code != http.StatusServiceUnavailable || said != "shutting down" {
+		t.Errorf("readiness: %d %s", code, said)
+	}
+	for _, request := range held {
+		if err := request.finish(); err != nil {
+			t.Errorf("a request that was accepted before the signal: %v", err)
+		}
+	}
+	load.Wait()
+	if answered.Load() == 0 {
+		t.Error("there was no load")
+	}
+	w.Eventually("the next token server", 20*time.Second, func() (bool, string) {
+		if server.PID() == old || server.PID() == 0 {
+			return false, "none has started"
+		}
+		code, said := probe(w, server.Status(), "/readyz")
+		return code == http.StatusOK, said
+	})
+	servedWithinASecond(w, config)
+}
+
+// entryOf is the document of an object.
+func entryOf(w *world.World, o client.Object) *served.Entry {
+	w.T.Helper()
+	var list served.EntryList
+	if err := world.Kube.List(w.T.Context(), &list, client.InNamespace(w.Identity)); err != nil {
+		w.T.Fatal(err)
+	}
+	i := slices.IndexFunc(list.Items, func(e served.Entry) bool { return e.Spec.Owner.UID == o.GetUID() && e.Spec.Format != "" })
+	if i < 0 {
+		w.T.Fatalf("%s has no document", o.GetName())
+	}
+	return &list.Items[i]
+}
+
+func TestADocumentOfAnUnknownFormatIsRejectedAloneAndMendedByTheManager(t *testing.T) {
+	w := world.New(t)
+	hurt := w.Client("hurt", serviceSpec)
+	whole, config := w.Config(w.Client("whole", serviceSpec)), w.Config(hurt)
+	servedWithinASecond(w, config)
+	entry := entryOf(w, hurt)
+	thaw := frozenManager(w)
+	w.Update(entry, func() { entry.Spec.Format = "client/v999" })
+	refusedWithinASecond(w, config)
+	servedWithinASecond(w, whole)
+	said := &served.Replica{ObjectMeta: metav1.ObjectMeta{Namespace: w.Identity, Name: replica(w).Name()}}
+	w.Wait("the word of the token server", said, func() bool {
+		return slices.ContainsFunc(said.Spec.Rejected, func(r served.RejectedEntry) bool {
+			return r.Name == entry.Name && r.ResourceVersion == entry.ResourceVersion && strings.Contains(r.Reason, "client/v999")
+		})
+	})
+	thaw()
+	w.Eventually("the client's return", 10*time.Second, func() (bool, string) {
+		status, code := serviceToken(w, config)
+		return status == http.StatusOK, code
+	})
+}
+
+func TestAReplicaThatCannotReadADocumentKeepsItsClientFromReadyAndNoOther(t *testing.T) {
+	w := world.New(t)
+	hurt, whole := w.Client("hurt", serviceSpec), w.Client("whole", serviceSpec)
+	entry := entryOf(w, hurt)
+	// What a token server of an older version says beside the one that runs.
+	old := &served.Replica{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: w.Identity, Name: "of-an-older-version", Labels: map[string]string{served.ServerUIDLabel: string(w.Server.UID)},
+		},
+		Spec: served.ReplicaSpec{
+			ServerUID: w.Server.UID, RenewTime: metav1.NowMicro(), AppliedResourceVersion: entry.ResourceVersion, Ready: true,
+			Rejected: []served.RejectedEntry{{Name: entry.Name, ResourceVersion: entry.ResourceVersion, Reason: "unknown format"}},
+		},
+	}
+	w.Create(old)
+	w.Wait("the finding", hurt, func() bool {
+		found := meta.FindStatusCondition(hurt.Status.Conditions, v1alpha1.ConditionProgrammed)
+		return found != nil && found.Status == metav1.ConditionFalse && found.Reason == v1alpha1.ReasonEntryRejected &&
+			strings.Contains(found.Message, old.Name) && strings.Contains(found.Message, "unknown format") &&
+			!world.IsTrue(hurt.Status.Conditions, v1alpha1.ConditionReady)
+	})
+	w.Wait("the other client", whole, func() bool { return world.IsTrue(whole.Status.Conditions, v1alpha1.ConditionReady) })
+	w.Delete(old)
+	w.Wait("the client's return", hurt, func() bool { return world.IsTrue(hurt.Status.Conditions, v1alpha1.ConditionReady) })
+}
