@@ -6,7 +6,11 @@ BUILD := CGO_ENABLED=0 go build -trimpath
 RACE = $(shell test "$$(go env CGO_ENABLED)" = 1 && \
 	echo 'int main(void) { return 0; }' | $$(go env CC) -x c -o /dev/null - 2>/dev/null && echo -race)
 # The browser tests need Chromium. In CI it is installed, and its lack is a failure.
-BROWSER = $(shell { test -n "$$CI" || command -v chromium chromium-browser google-chrome; } >/dev/null && echo -tags=browser)
+BROWSER = $(shell { test -n "$$CI" || command -v chromium chromium-browser google-chrome; } >/dev/null && echo browser)
+# So it is with the tests of storage in PostgreSQL, which start a server of their own.
+POSTGRES = $(shell { test -n "$$CI" || command -v initdb || ls -d /usr/lib/postgresql/*/bin; } >/dev/null 2>&1 && echo postgres)
+# And with those that have Apache's mod_auth_openidc as a client.
+APACHE = $(shell { test -n "$$CI" || test -e /usr/lib/apache2/modules/mod_auth_openidc.so; } && echo apache)
 # Narrow `make test` and `make bench`: make test PKGS=./tokenserver/... ARGS='-run Code -v'
 PKGS ?= ./...
 ARGS ?=
@@ -28,7 +32,7 @@ run: bin/local/manager bin/local/tokenserver bin/local/dev ## Run the operator o
 .PHONY: test
 test: bin/local/dev ## Run all tests
 	@bin/local/dev controlplane
-	go test $(RACE) $(BROWSER) -timeout 30m $(ARGS) $(PKGS)
+	go test $(RACE) -tags=$(BROWSER),$(POSTGRES),$(APACHE) -timeout 30m $(ARGS) $(PKGS)
 
 .PHONY: screenshots
 screenshots: bin/local/dev ## Take the pictures of the pages in docs/images (needs Chromium)
@@ -38,7 +42,7 @@ screenshots: bin/local/dev ## Take the pictures of the pages in docs/images (nee
 .PHONY: bench
 bench: bin/local/dev ## Run the benchmarks
 	@bin/local/dev controlplane
-	go test -run '^$$' -bench . -benchmem -timeout 60m $(ARGS) $(PKGS)
+	go test -tags=$(POSTGRES) -run '^$$' -bench . -benchmem -timeout 60m $(ARGS) $(PKGS)
 
 .PHONY: build
 build: ## Build the programs into bin
@@ -57,7 +61,7 @@ verify: generate ## Fail when anything generated, or a go.mod, is not as it woul
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters
-	$(GOLANGCI_LINT) run --build-tags=browser ./...
+	$(GOLANGCI_LINT) run --build-tags=browser,postgres,apache ./...
 
 .PHONY: clean
 clean: ## Remove what was built, and the state of `make run`
