@@ -424,6 +424,7 @@ type AuthorizationServer struct {
 	// spec is what the platform team decides.
 	Spec AuthorizationServerSpec `json:"spec"`
 	// status is what the manager and the token servers report.
+	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "the manager has not looked at it yet", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Ready", status: "Unknown", reason: "Pending", message: "the manager has not looked at it yet", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
 	// +optional
 	Status AuthorizationServerStatus `json:"status,omitempty"`
 }

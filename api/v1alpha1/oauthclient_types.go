@@ -305,6 +305,7 @@ type OAuthClient struct {
 	// spec is what the app team asks for.
 	Spec OAuthClientSpec `json:"spec"`
 	// status is what the manager and the token servers report.
+	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "the manager has not looked at it yet", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Ready", status: "Unknown", reason: "Pending", message: "the manager has not looked at it yet", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
 	// +optional
 	Status OAuthClientStatus `json:"status,omitempty"`
 }

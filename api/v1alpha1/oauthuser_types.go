@@ -90,6 +90,7 @@ type OAuthUser struct {
 	// spec is who the user is and how the user logs in.
 	Spec OAuthUserSpec `json:"spec"`
 	// status is what the manager and the token servers report.
+	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "the manager has not looked at it yet", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Ready", status: "Unknown", reason: "Pending", message: "the manager has not looked at it yet", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
 	// +optional
 	Status OAuthUserStatus `json:"status,omitempty"`
 }

@@ -115,6 +115,7 @@ type ResourceServer struct {
 	// spec is what the team of the API declares.
 	Spec ResourceServerSpec `json:"spec"`
 	// status is what the manager and the token servers report.
+	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "the manager has not looked at it yet", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Ready", status: "Unknown", reason: "Pending", message: "the manager has not looked at it yet", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
 	// +optional
 	Status ResourceServerStatus `json:"status,omitempty"`
 }
