@@ -85,6 +85,8 @@ type refreshing struct {
 	// raced: it has tried to write. Out is what it tried last.
 	raced bool
 	out   Outcome
+	// glanced: what it tried was a conflict, and went by a record that may have been old. That alone is no race.
+	glanced bool
 	// unknown: of one of its writes it is not known whether it will happen, and it would replace the refresh token.
 	unknown bool
 }
@@ -92,23 +94,58 @@ type refreshing struct {
 // refresh tries until it is known what became of the request. What a token means is decided by the first look at the record. Looking again may
 // find that others were faster; whoever loses such a race has replayed nothing.
 func (s *Service) refresh(ctx context.Context, try *refreshing) (Outcome, error) {
+	if out, err := s.glance(ctx, try); err == nil {
+		return out, nil
+	}
 	for range maxTries {
-		g, err := s.grantOfRefreshToken(ctx, try.token, try.Client)
+		g, err := s.grantOfRefreshToken(ctx, s.Store, try.token, try.Client)
 		if err != nil {
 			return Outcome{}, err
 		}
 		if try.raced && g.Attempt == try.attempt && !g.Ended() {
 			return s.landed(try, g)
 		}
+		try.raced, try.glanced = try.raced && !try.glanced, false
 		out, err := s.refreshOnce(ctx, try, g)
 		if !errors.Is(err, errTried) {
 			return out, err
 		}
-		try.raced, try.out = true, out
-		try.unknown = try.unknown || errors.Is(err, storage.ErrAmbiguous) && out.Grant.Generation > g.Generation
+		try.tried(out, g, err)
 	}
 	return Outcome{}, storage.ErrAmbiguous
 }
+
+// tried notes that it was tried to write out in place of g.
+func (r *refreshing) tried(out Outcome, g storage.Grant, err error) {
+	r.raced, r.out = true, out
+	r.unknown = r.unknown || errors.Is(err, storage.ErrAmbiguous) && out.Grant.Generation > g.Generation
+}
+
+// glance spares the store a read where it has cheaper ones. A record that may be a moment old is good enough to be advanced: if it has changed
+// since, the write is a conflict, and nothing has happened. Whatever else it says, and every error, means that the record has to be read.
+func (s *Service) glance(ctx context.Context, try *refreshing) (Outcome, error) {
+	recent := storage.Recent(s.Store)
+	if recent == storage.Reader(s.Store) {
+		return Outcome{}, errGlance
+	}
+	g, err := s.grantOfRefreshToken(ctx, recent, try.token, try.Client)
+	if err != nil {
+		return Outcome{}, err
+	}
+	server, ok := s.Registry.Server()
+	if !ok || decide(g, try.token.Generation, server.RefreshToken, try.Client.Public(), s.Now()) != advance {
+		return Outcome{}, errGlance
+	}
+	out, err := s.refreshOnce(ctx, try, g)
+	if errors.Is(err, errTried) {
+		try.tried(out, g, err)
+		try.glanced = errors.Is(err, storage.ErrConflict)
+	}
+	return out, err
+}
+
+// errGlance: the record has to be read.
+var errGlance = errors.New("grant: not by a glance")
 
 // landed answers with a write of this request that has happened, although its answer was lost or was a conflict.
 func (s *Service) landed(try *refreshing, found storage.Grant) (out Outcome, err error) {
@@ -121,8 +158,8 @@ func (s *Service) landed(try *refreshing, found storage.Grant) (out Outcome, err
 }
 
 // grantOfRefreshToken reads the record and checks that the token is of this client and this record.
-func (s *Service) grantOfRefreshToken(ctx context.Context, token refresh, client *registry.Client) (storage.Grant, error) {
-	g, err := s.Store.Grant(ctx, token.Grant)
+func (s *Service) grantOfRefreshToken(ctx context.Context, from storage.Reader, token refresh, client *registry.Client) (storage.Grant, error) {
+	g, err := from.Grant(ctx, token.Grant)
 	switch {
 	case err != nil:
 		return storage.Grant{}, notFoundIsRefused(err)
@@ -287,7 +324,7 @@ func (s *Service) CheckRefreshToken(ctx context.Context, sealed string, client *
 	if !ok || !serving || !client.HasGrant(oauth.GrantRefreshToken) {
 		return nil, ErrInactive
 	}
-	g, err := s.grantOfRefreshToken(ctx, token, client)
+	g, err := s.grantOfRefreshToken(ctx, s.Store, token, client)
 	if err != nil {
 		return nil, inactiveIfRefused(err)
 	}

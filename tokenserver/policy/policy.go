@@ -35,7 +35,7 @@ type Decision struct {
 // Client decides whether the rules of s allow c: one rule must allow everything. Labels are those of the client's namespace, nil if it is
 // not known. The first rule that allows everything decides, so the order of rules is the order of precedence.
 func Client(s registration.Server, labels map[string]string, c registration.Client) Decision {
-	if !slices.Contains(s.Algorithms, c.IDTokenAlg) {
+	if slices.Contains(c.Scopes, "openid") && !slices.Contains(s.Algorithms, c.IDTokenAlg) {
 		return Decision{Denials: []Denial{{Message: fmt.Sprintf("idTokenSignedResponseAlg: the server does not sign with %q, but with %s",
 			c.IDTokenAlg, strings.Join(s.Algorithms, ", "))}}}
 	}

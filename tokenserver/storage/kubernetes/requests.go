@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/rest"
 
 	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
@@ -98,13 +100,31 @@ func write(ctx context.Context, r *rest.Request, into runtime.Object) error {
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	result := r.MaxRetries(0).Do(ctx)
-	err := result.Error()
-	if err == nil && into != nil {
-		if err = result.Into(into); err != nil {
-			return fmt.Errorf("%w: the answer cannot be read", storage.ErrAmbiguous)
-		}
+	if err := result.Error(); err != nil {
+		return outcome(err, connected.Load())
 	}
-	return outcome(err, connected.Load())
+	if into != nil && decode(result, into) != nil {
+		return fmt.Errorf("%w: the answer cannot be read", storage.ErrAmbiguous)
+	}
+	return nil
+}
+
+// decode reads the object of an answer without an error. The decoder of client-go reads every object twice, once to find out its kind; here it is
+// known, and only checked.
+func decode(result rest.Result, into runtime.Object) error {
+	body, err := result.Raw()
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return err
+	}
+	kind := into.GetObjectKind()
+	if got, want := kind.GroupVersionKind().Kind, reflect.TypeOf(into).Elem().Name(); got != want {
+		return fmt.Errorf("the answer is a %q, not a %s", got, want)
+	}
+	kind.SetGroupVersionKind(schema.GroupVersionKind{}) // as client-go has it
+	return nil
 }
 
 // outcome of a write. An answer of 5xx may come from anywhere on the way, after the write or before it. The text of an answer is not passed on,
@@ -112,8 +132,6 @@ func write(ctx context.Context, r *rest.Request, into runtime.Object) error {
 func outcome(err error, connected bool) error {
 	var status apierrors.APIStatus
 	switch {
-	case err == nil:
-		return nil
 	case !errors.As(err, &status) && !connected:
 		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 	case !errors.As(err, &status):
@@ -138,7 +156,11 @@ func read(ctx context.Context, r *rest.Request, into runtime.Object) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	err := r.MaxRetries(1).Do(ctx).Into(into)
+	result := r.MaxRetries(1).Do(ctx)
+	err := result.Error()
+	if err == nil {
+		err = decode(result, into)
+	}
 	var status apierrors.APIStatus
 	switch {
 	case err == nil:

@@ -29,7 +29,8 @@ const (
 		ON CONFLICT (server_uid, kind, id) DO UPDATE SET expires_at = GREATEST(oauth_marks.expires_at, excluded.expires_at)
 		RETURNING $1::BIGINT`
 
-	readMark = `SELECT $1::BIGINT FROM oauth_marks WHERE server_uid = $2 AND kind = $3 AND id = $4 AND expires_at > $5`
+	// One row, whatever the answer: mostly there is no mark.
+	readMark = `SELECT $1::BIGINT, EXISTS (SELECT 1 FROM oauth_marks WHERE server_uid = $2 AND kind = $3 AND id = $4 AND expires_at > $5)`
 )
 
 // Consent implements storage.Store.
@@ -115,12 +116,7 @@ func (s *Store) Mark(ctx context.Context, kind storage.MarkKind, id string, unti
 // Marked implements storage.Store.
 func (s *Store) Marked(ctx context.Context, kind storage.MarkKind, id string) (marked bool, err error) {
 	err = s.call(ctx, reads, func(ctx context.Context, c *conn) error {
-		err := c.row(ctx, readMark, []any{s.options.ServerUID, string(kind), id, s.options.Now().UTC()})
-		marked = err == nil
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
-		return err
+		return c.row(ctx, readMark, []any{s.options.ServerUID, string(kind), id, s.options.Now().UTC()}, &marked)
 	})
 	return marked && err == nil, err
 }
