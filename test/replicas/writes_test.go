@@ -1,0 +1,262 @@
+package replicas
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/test/world"
+)
+
+// audited is the audit log from an offset on.
+func audited(t testing.TB, from int64) string {
+	t.Helper()
+	f, err := os.Open(auditLog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	content, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// auditedSoFar is how long the audit log is.
+func auditedSoFar(t testing.TB) int64 {
+	t.Helper()
+	info, err := os.Stat(auditLog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
+// writes of the replicas while something is done, as the API server saw them: "<verb> <resource>" and how many; those that it refused end in its
+// status. What the replicas write by the
+// clock, whatever they are asked, is counted apart: their sign of life and the lease of who sweeps.
+func (e *estate) writes(do func()) (asked map[string]int, byTheClock int) {
+	e.T.Helper()
+	from := auditedSoFar(e.T)
+	do()
+	time.Sleep(50 * time.Millisecond) // an event may be in the file a moment after its answer
+	asked = map[string]int{}
+	lines := bufio.NewScanner(strings.NewReader(audited(e.T, from)))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var event struct {
+			Verb string
+			User struct{ Username string }
+			Ref  struct{ Resource string } `json:"objectRef"`
+			Said struct{ Code int }        `json:"responseStatus"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
+			e.T.Fatal(err)
+		}
+		switch {
+		case event.User.Username != "system:serviceaccount:"+e.Identity+":main-tokenserver":
+		case event.Ref.Resource == "replicas" || event.Ref.Resource == "leases":
+			byTheClock++
+		case event.Said.Code >= http.StatusBadRequest:
+			asked[fmt.Sprint(event.Verb, " ", event.Ref.Resource, " ", event.Said.Code)]++
+		default:
+			asked[event.Verb+" "+event.Ref.Resource]++
+		}
+	}
+	return asked, byTheClock
+}
+
+// many requests, each made for its number and sent to some replica. It tells how they were answered.
+func (e *estate) many(n int, request func(i int) *http.Request) map[int]int {
+	e.T.Helper()
+	var next atomic.Int64
+	var mu sync.Mutex
+	answered := map[int]int{}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				a := e.once(request(i))
+				mu.Lock()
+				answered[a]++
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	return answered
+}
+
+// once sends a request and follows no redirect; 0 is no answer.
+func (e *estate) once(request *http.Request) int {
+	response, err := e.HTTP.Transport.RoundTrip(request)
+	if err != nil {
+		return 0
+	}
+	_, _ = io.Copy(io.Discard, response.Body)
+	_ = response.Body.Close()
+	return response.StatusCode
+}
+
+func (e *estate) request(i int, method, path string, form url.Values) *http.Request {
+	request, err := http.NewRequestWithContext(e.T.Context(), method, "http://"+e.address(i)+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		panic(err)
+	}
+	if method == http.MethodPost {
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	return request
+}
+
+func TestStrangersCauseNoWrite(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t)
+	authorize := strings.TrimPrefix(e.config.AuthCodeURL("xyz"), e.Issuer)
+	challenge := "&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256"
+	what := []func(i int) *http.Request{
+		func(i int) *http.Request { return e.request(i, http.MethodGet, authorize+challenge, nil) },
+		func(i int) *http.Request { return e.request(i, http.MethodGet, authorize, nil) },
+		func(i int) *http.Request {
+			return e.request(i, http.MethodGet, "/authorize?client_id="+fmt.Sprint("nobody", i), nil)
+		},
+		func(i int) *http.Request { return e.request(i, http.MethodGet, "/login?flow="+fmt.Sprint(i), nil) },
+		func(i int) *http.Request { return e.request(i, http.MethodGet, "/logout", nil) },
+		func(i int) *http.Request {
+			return e.request(i, http.MethodPost, "/token", url.Values{"grant_type": {"client_credentials"}, "client_id": {e.config.ClientID}, "client_secret": {fmt.Sprint("wrong", i)}})
+		},
+		func(i int) *http.Request {
+			return e.request(i, http.MethodPost, "/token", url.Values{"grant_type": {"authorization_code"}, "code": {fmt.Sprint("guess", i)}, "client_id": {e.config.ClientID}})
+		},
+		func(i int) *http.Request {
+			return e.request(i, http.MethodPost, "/introspect", url.Values{"token": {fmt.Sprint(i)}})
+		},
+		func(i int) *http.Request {
+			return e.request(i, http.MethodPost, "/revoke", url.Values{"token": {fmt.Sprint(i)}})
+		},
+		func(i int) *http.Request {
+			request := e.request(i, http.MethodGet, "/userinfo", nil)
+			request.Header.Set("Authorization", fmt.Sprint("Bearer guess", i))
+			return request
+		},
+	}
+	began := time.Now()
+	var answered map[int]int
+	asked, byTheClock := e.writes(func() {
+		answered = e.many(*requests, func(i int) *http.Request { return what[i%len(what)](i) })
+	})
+	took := time.Since(began)
+	if len(asked) > 0 {
+		t.Errorf("%d requests of strangers caused writes: %v", *requests, asked)
+	}
+	checkClock(t, byTheClock, took)
+	if answered[0] > 0 || answered[http.StatusOK] > *requests/5 || answered[http.StatusInternalServerError] > 0 {
+		t.Errorf("they were answered %v", answered)
+	}
+	t.Logf("%d requests in %s: %v", *requests, took, answered)
+}
+
+func TestTokensOfMachinesCauseNoWrite(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t)
+	began := time.Now()
+	var answered map[int]int
+	asked, byTheClock := e.writes(func() {
+		answered = e.many(*requests, func(i int) *http.Request {
+			request := e.request(i, http.MethodPost, "/token", url.Values{"grant_type": {"client_credentials"}})
+			request.SetBasicAuth(url.QueryEscape(e.config.ClientID), url.QueryEscape(e.config.ClientSecret))
+			return request
+		})
+	})
+	took := time.Since(began)
+	if len(asked) > 0 {
+		t.Errorf("%d tokens of machines caused writes: %v", *requests, asked)
+	}
+	checkClock(t, byTheClock, took)
+	if answered[http.StatusOK] != *requests {
+		t.Errorf("they were answered %v", answered)
+	}
+	t.Logf("%d tokens in %s", *requests, took)
+}
+
+// checkClock: each replica gives a sign of life every ten seconds, and once a minute one more if a credential was used; one of them holds a lease.
+func checkClock(t *testing.T, writes int, took time.Duration) {
+	t.Helper()
+	if most := count*(int(took/(10*time.Second))+2+int(took/time.Minute)+1) + 1; writes > most {
+		t.Errorf("in %s the replicas wrote %d times by the clock, want at most %d", took, writes, most)
+	}
+}
+
+func TestEachStepOfALoginCostsTheWritesItMust(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t)
+	stranger := e.Browser()
+	stranger.Follow(e.Issuer)
+	var code, verifier string
+	var got answer
+	step := func(what string, want map[string]int, do func()) {
+		t.Helper()
+		if asked, _ := e.writes(do); !maps.Equal(asked, want) {
+			t.Errorf("%s wrote %v, want %v", what, asked, want)
+		}
+	}
+	none := map[string]int{}
+	step("an authorization of who is signed in and has agreed", none, func() { code, verifier = e.code() })
+	step("a redemption", map[string]int{"create oauthgrants": 1}, func() { got = e.good(e.post(0, "/token", redemption(e, code, verifier))) })
+	step("the use of a token", none, func() {
+		for replica := range count {
+			e.active(replica, got.token("access_token"))
+			request := e.request(replica, http.MethodGet, "/userinfo", nil)
+			request.Header.Set("Authorization", "Bearer "+got.token("access_token"))
+			e.good(e.do(request))
+		}
+	})
+	step("a refresh", map[string]int{"update oauthgrants": 1}, func() { got = e.good(e.post(1, "/token", refresh(got.token("refresh_token")))) })
+	step("an access token that is revoked", map[string]int{"create marks": 1}, func() {
+		e.good(e.post(2, "/revoke", url.Values{"token": {got.token("access_token")}}))
+	})
+	step("the same again", none, func() { e.good(e.post(0, "/revoke", url.Values{"token": {got.token("access_token")}})) })
+	step("a refresh token that is revoked", map[string]int{"update oauthgrants": 1}, func() {
+		e.good(e.post(0, "/revoke", url.Values{"token": {got.token("refresh_token")}}))
+	})
+	step("a replay of what has ended", map[string]int{"create oauthgrants 409": 1}, func() { e.post(1, "/token", redemption(e, code, verifier)) })
+	step("a password", map[string]int{"create oauthgrants": 1}, func() {
+		got = e.good(e.post(2, "/token", url.Values{"grant_type": {"password"}, "username": {world.Username}, "password": {world.Password}}))
+	})
+	step("a login", none, func() {
+		page, err := stranger.Do(http.MethodGet, e.config.AuthCodeURL("xyz")+"&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256", nil)
+		if err == nil {
+			_, err = stranger.Submit(page, "login-submit", map[string]string{"username": world.Username, "password": world.Password})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	step("signing out", map[string]int{"create marks": 1}, func() {
+		page, err := stranger.Do(http.MethodGet, e.Issuer+"/logout", nil)
+		if err == nil {
+			_, err = stranger.Submit(page, "logout-confirm", nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
