@@ -1,0 +1,91 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/test/world"
+)
+
+func objectKey(o client.Object) client.ObjectKey { return client.ObjectKeyFromObject(o) }
+
+// BenchmarkApply is the time from applying an OAuthClient to a token that it got with the Secret that the operator wrote for it.
+func BenchmarkApply(b *testing.B) {
+	const clients, warm = 200, 10
+	w := world.New(b)
+	w.API(ordersAPI, []string{ordersScope})
+	secrets := watchSecrets(b, w)
+	l, err := dial(hostOf(w.Issuer))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+
+	var took []time.Duration
+	for i := range clients + warm {
+		began := time.Now()
+		w.Unready(fmt.Sprintf("client-%d", i), service)
+		secret := <-secrets
+		request := machineToken(w, &oauth2.Config{
+			ClientID: string(secret.Data["client_id"]), ClientSecret: string(secret.Data["client_secret"]),
+		})
+		for {
+			a, err := l.ask(request)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if a.status == http.StatusOK {
+				break
+			}
+			if a.status != http.StatusUnauthorized || time.Since(began) > time.Minute {
+				b.Fatalf("client-%d: answered %d %s", i, a.status, a.body)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if i >= warm {
+			took = append(took, time.Since(began))
+		}
+	}
+	slices.Sort(took)
+	p50, p99 := took[clients/2], took[clients*99/100]
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(p50)/1e6, "ms-p50")
+	b.ReportMetric(float64(p99)/1e6, "ms-p99")
+	b.ReportMetric(float64(took[clients-1])/1e6, "ms-max")
+	table.add("an OAuthClient is applied, until its first token", fmt.Sprintf("p50 %v, p99 %v", p50.Round(time.Millisecond), p99.Round(time.Millisecond)), "p99 250 ms")
+}
+
+// watchSecrets gives each Secret of the app team's namespace, as soon as the client's secret is in it.
+func watchSecrets(b *testing.B, w *world.World) <-chan *corev1.Secret {
+	b.Helper()
+	kube, err := client.NewWithWatch(world.Cluster.AdminConfig(), client.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	b.Cleanup(cancel)
+	events, err := kube.Watch(ctx, &corev1.SecretList{}, client.InNamespace(w.Apps))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(events.Stop)
+	filled := make(chan *corev1.Secret, 1)
+	go func() {
+		known := map[string]bool{}
+		for e := range events.ResultChan() {
+			if secret, ok := e.Object.(*corev1.Secret); ok && !known[secret.Name] && len(secret.Data["client_secret"]) > 0 {
+				known[secret.Name] = true
+				filled <- secret
+			}
+		}
+	}()
+	return filled
+}

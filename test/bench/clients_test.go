@@ -1,0 +1,112 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/oauth-operator/oauth-operator/test/world"
+)
+
+// BenchmarkTenThousandClients is what a server costs that holds 10,000 clients: its memory, the time until it is ready, and what one more
+// client costs there, and costs where there are ten.
+func BenchmarkTenThousandClients(b *testing.B) {
+	const few, many = 10, 10_000
+	w := world.New(b)
+	w.API(ordersAPI, []string{ordersScope})
+	c := w.Client("service", service)
+	config := w.Config(c)
+	copies := copiesOf(b, w, c)
+
+	held := func(n int) (change, served time.Duration) {
+		copies.until(b, n)
+		servedNow(b, w, copies.config(n-1, config))
+		time.Sleep(2 * time.Second) // what making them has left behind
+		change = costOfChange(b, w, copies)
+		return change, timeToServe(b, w, copies, config)
+	}
+	changeFew, servedFew := held(few)
+	changeMany, servedMany := held(many)
+	ready, now, highest := restarted(b, w, copies, config, many)
+
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(now, "MiB")
+	b.ReportMetric(highest, "MiB-peak")
+	b.ReportMetric(ready.Seconds(), "s-ready")
+	b.ReportMetric(float64(changeFew), "ns-CPU/change-of-10")
+	b.ReportMetric(float64(changeMany), "ns-CPU/change-of-10000")
+	b.ReportMetric(float64(servedFew), "ns/served-of-10")
+	b.ReportMetric(float64(servedMany), "ns/served-of-10000")
+	table.add("10,000 clients: memory", fmt.Sprintf("%.0f MiB after a token for each, %.0f MiB at its highest", now, highest), "150 MiB")
+	table.add("10,000 clients: ready", fmt.Sprintf("%.1f s", ready.Seconds()), "5 s")
+	table.add("a client changes, CPU", fmt.Sprintf("%v with 10 clients, %v with 10,000", changeFew, changeMany), "the same")
+	table.add("a client is added, until its first token", fmt.Sprintf("%v with 10 clients, %v with 10,000", servedFew, servedMany), "the same")
+}
+
+// costOfChange is the CPU time of the server for the change of a client.
+func costOfChange(b *testing.B, w *world.World, copies *copies) time.Duration {
+	b.Helper()
+	const changes = 400
+	pid, entry := replica(b, w).PID(), copies.entry(0)
+	if err := world.Kube.Get(b.Context(), objectKey(entry), entry); err != nil {
+		b.Fatal(err)
+	}
+	document := entry.Spec.Document
+	before := cpuOf(b, pid)
+	for i := range changes {
+		entry.Spec.Document = fmt.Sprintf("%s%*s", document, 1+i%2, "") // the same, one space longer or two
+		if err := world.Kube.Update(b.Context(), entry); err != nil {
+			b.Fatal(err)
+		}
+	}
+	time.Sleep(settle)
+	return (cpuOf(b, pid) - before) / changes
+}
+
+// timeToServe is the median time from the creation of a client's Entry to a token for it.
+func timeToServe(b *testing.B, w *world.World, copies *copies, config *oauth2.Config) time.Duration {
+	b.Helper()
+	const clients = 50
+	var all []time.Duration
+	for range clients {
+		i := copies.made
+		began := time.Now()
+		copies.until(b, i+1)
+		servedNow(b, w, copies.config(i, config))
+		all = append(all, time.Since(began))
+	}
+	return median(all)
+}
+
+// restarted is how long the server takes to be ready with all its clients, and its memory when each has got a token, now and at its highest.
+func restarted(b *testing.B, w *world.World, copies *copies, config *oauth2.Config, n int) (ready time.Duration, now, highest float64) {
+	b.Helper()
+	const starts = 3
+	var took []time.Duration
+	for range starts {
+		ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+		err := world.Operator.Node.Replicas(w.Identity, "main")[0].Restart(ctx)
+		began := time.Now()
+		cancel()
+		if err != nil {
+			b.Fatal(err)
+		}
+		eventually(b, "the server to be ready", func() bool { return readyz(replica(b, w).Status()) })
+		took = append(took, time.Since(began))
+	}
+	var requests [][]byte
+	for i := range n {
+		requests = append(requests, machineToken(w, copies.config(i, config)))
+	}
+	load(b, hostOf(w.Issuer), n/workers, func(l *line, worker, i int) error {
+		_, err := l.must(http.StatusOK, requests[i*workers+worker])
+		return err
+	})
+	now, highest = memoryOf(b, replica(b, w).PID())
+	return slices.Max(took), now, highest
+}

@@ -1,0 +1,136 @@
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/oauth2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// copies are clients that are served like the one that they are copies of, with its secret, and that nobody applied: their Entries are written
+// as the manager would write them. It would remove them again; so it stands still while there are any.
+type copies struct {
+	w        *world.World
+	original served.Entry
+	document registration.Client
+	made     int
+}
+
+func copiesOf(b *testing.B, w *world.World, c *v1alpha1.OAuthClient) *copies {
+	b.Helper()
+	entries := &served.EntryList{}
+	if err := world.Kube.List(b.Context(), entries, client.InNamespace(w.Identity)); err != nil {
+		b.Fatal(err)
+	}
+	for _, e := range entries.Items {
+		if e.Spec.Owner.UID != c.UID || e.Spec.Document == "" {
+			continue
+		}
+		made := &copies{w: w, original: e}
+		if err := json.Unmarshal([]byte(e.Spec.Document), &made.document); err != nil {
+			b.Fatal(err)
+		}
+		pauseManager(b)
+		return made
+	}
+	b.Fatalf("there is no Entry of %s", c.Name)
+	return nil
+}
+
+func pauseManager(b *testing.B) {
+	b.Helper()
+	if err := world.Operator.Manager.Signal(syscall.SIGSTOP); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := world.Operator.Manager.Signal(syscall.SIGCONT); err != nil {
+			b.Error(err)
+		}
+	})
+}
+
+// entry of the i-th copy.
+func (c *copies) entry(i int) *served.Entry {
+	uid := types.UID(fmt.Sprintf("00000000-0000-4000-8000-%012d", i))
+	document := c.document
+	document.Name = fmt.Sprintf("copy-%d", i)
+	document.UID, document.ID = string(uid), c.document.Namespace+"."+document.Name
+	encoded, err := registration.Encode(document)
+	if err != nil {
+		panic(err) // it was decoded from the same
+	}
+	e := &served.Entry{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: c.original.Namespace, Name: fmt.Sprintf("entry-copy-%032d", i), Labels: c.original.Labels, OwnerReferences: c.original.OwnerReferences,
+		},
+		Spec: c.original.Spec,
+	}
+	e.Spec.Value, e.Spec.Document = document.ID, encoded
+	e.Spec.Owner.UID, e.Spec.Owner.Name = uid, document.Name
+	return e
+}
+
+// config of the i-th copy, from that of the original.
+func (c *copies) config(i int, original *oauth2.Config) *oauth2.Config {
+	config := *original
+	config.ClientID = fmt.Sprintf("%s.copy-%d", c.document.Namespace, i)
+	return &config
+}
+
+// until there are so many copies, more are made.
+func (c *copies) until(b *testing.B, n int) {
+	b.Helper()
+	next := make(chan int)
+	var all sync.WaitGroup
+	failed := make(chan error, workers)
+	for range workers {
+		all.Go(func() {
+			for i := range next {
+				if err := world.Kube.Create(b.Context(), c.entry(i)); err != nil {
+					select {
+					case failed <- err:
+					default:
+					}
+				}
+			}
+		})
+	}
+	for i := c.made; i < n; i++ {
+		next <- i
+	}
+	close(next)
+	all.Wait()
+	select {
+	case err := <-failed:
+		b.Fatal(err)
+	default:
+	}
+	c.made = n
+}
+
+// servedNow waits until a client gets a token.
+func servedNow(b *testing.B, w *world.World, config *oauth2.Config) {
+	b.Helper()
+	request := machineToken(w, config)
+	eventually(b, "a token for "+config.ClientID, func() bool {
+		l, err := dial(hostOf(w.Issuer))
+		if err != nil {
+			return false
+		}
+		defer func() { _ = l.Close() }()
+		a, err := l.ask(request)
+		return err == nil && a.status == http.StatusOK
+	})
+}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// signer signs what an access token has to say (RFC 9068 section 2.2).
+type signer struct{ key *ecdsa.PrivateKey }
+
+func newSigner() (*signer, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	return &signer{key}, err
+}
+
+type claims struct {
+	jwt.RegisteredClaims
+	ClientID string `json:"client_id"`
+	Scope    string `json:"scope"`
+}
+
+func (s *signer) token() (string, error) {
+	var id [16]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return "", err
+	}
+	now := time.Now()
+	token := jwt.NewWithClaims(jwt.SigningMethodES256, claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: "http://127.0.0.1:20000", Subject: "apps.service", Audience: jwt.ClaimStrings{"https://orders.example.com"},
+			ExpiresAt: jwt.NewNumericDate(now.Add(5 * time.Minute)), IssuedAt: jwt.NewNumericDate(now),
+			ID: base64.RawURLEncoding.EncodeToString(id[:]),
+		},
+		ClientID: "apps.service", Scope: "orders:read",
+	})
+	token.Header["kid"], token.Header["typ"] = "one", "at+jwt"
+	return token.SignedString(s.key)
+}

@@ -1,0 +1,114 @@
+package bench
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// workers is how many connections a load has, each with one request at a time.
+const workers = 8
+
+// line is a connection that is kept. It costs little, so that on two cores the server has one for itself.
+type line struct {
+	net.Conn
+	reader *bufio.Reader
+}
+
+func dial(address string) (*line, error) {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return &line{c, bufio.NewReader(c)}, nil
+}
+
+// answer is what matters of one.
+type answer struct {
+	status   int
+	location string
+	body     []byte
+}
+
+// ask sends a request and reads the answer.
+func (l *line) ask(request []byte) (answer, error) {
+	if _, err := l.Write(request); err != nil {
+		return answer{}, err
+	}
+	response, err := http.ReadResponse(l.reader, nil)
+	if err != nil {
+		return answer{}, err
+	}
+	body, err := io.ReadAll(response.Body)
+	return answer{response.StatusCode, response.Header.Get("Location"), body}, errors.Join(err, response.Body.Close())
+}
+
+// must is ask, where the answer must have a status.
+func (l *line) must(status int, request []byte) (answer, error) {
+	a, err := l.ask(request)
+	if err == nil && a.status != status {
+		err = fmt.Errorf("answered %d %s", a.status, a.body)
+	}
+	return a, err
+}
+
+// post is a request as a client's HTTP library sends it.
+func post(address, path, authorization string, form url.Values) []byte {
+	body := form.Encode()
+	return []byte("POST " + path + " HTTP/1.1\r\nHost: " + address + "\r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: " +
+		strconv.Itoa(len(body)) + "\r\nAuthorization: " + authorization +
+		"\r\nContent-Type: application/x-www-form-urlencoded\r\nAccept-Encoding: gzip\r\n\r\n" + body)
+}
+
+// get is a request as a browser sends it.
+func get(address, target, cookies string) []byte {
+	return []byte("GET " + target + " HTTP/1.1\r\nHost: " + address + "\r\nAccept: text/html\r\nCookie: " + cookies + "\r\n\r\n")
+}
+
+// step is the i-th thing that a worker does.
+type step func(l *line, worker, i int) error
+
+// load lets every worker do so many steps, each worker on a connection of its own.
+func load(b *testing.B, address string, each int, do step) {
+	b.Helper()
+	var all sync.WaitGroup
+	failed := make(chan error, workers)
+	for worker := range workers {
+		all.Go(func() {
+			l, err := dial(address)
+			if err == nil {
+				defer func() { _ = l.Close() }()
+			}
+			for i := 0; i < each && err == nil; i++ {
+				err = do(l, worker, i)
+			}
+			if err != nil {
+				failed <- err
+			}
+		})
+	}
+	all.Wait()
+	select {
+	case err := <-failed:
+		b.Fatalf("%v\nlogs:\n%s", err, tail())
+	default:
+	}
+}
+
+// the same request again and again.
+func same(request []byte) step {
+	return func(l *line, _, _ int) error {
+		_, err := l.must(http.StatusOK, request)
+		return err
+	}
+}
+
+func hostOf(issuer string) string { return strings.TrimPrefix(issuer, "http://") }

@@ -1,0 +1,49 @@
+package bench
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+)
+
+// cpuOf is the CPU time, user and system, that all threads of a process have used, to the nanosecond: its CPU clock (clock_getcpuclockid(3)).
+func cpuOf(b *testing.B, pid int) time.Duration {
+	b.Helper()
+	const processClock = 2 // CPUCLOCK_SCHED, of the process and not of one thread
+	var now syscall.Timespec
+	clock := uintptr(^pid<<3 | processClock)
+	if _, _, errno := syscall.Syscall(syscall.SYS_CLOCK_GETTIME, clock, uintptr(unsafe.Pointer(&now)), 0); errno != 0 {
+		b.Fatalf("reading the CPU clock of process %d: %v", pid, errno)
+	}
+	return time.Duration(now.Nano())
+}
+
+// memoryOf is the resident memory of a process, now and at its highest, in MiB.
+func memoryOf(b *testing.B, pid int) (now, highest float64) {
+	b.Helper()
+	f, err := os.Open(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) != 3 || fields[2] != "kB" {
+			continue
+		}
+		kib, _ := strconv.ParseFloat(fields[1], 64)
+		switch fields[0] {
+		case "VmRSS:":
+			now = kib / 1024
+		case "VmHWM:":
+			highest = kib / 1024
+		}
+	}
+	return now, highest
+}

@@ -1,0 +1,291 @@
+package bench
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/world"
+)
+
+// backend is where a server keeps its records, and what is known of it.
+type backend struct {
+	kind v1alpha1.StorageType
+	// each is how much a worker does in a turn: for a second or two.
+	each int
+	// prepare makes what the server needs before it starts.
+	prepare func(b *testing.B, server *v1alpha1.AuthorizationServer) *store
+}
+
+// store is a backend that runs.
+type store struct {
+	// floor are the floor's arguments: where it finds a record to change.
+	floor func(b *testing.B, w *world.World) []string
+	// written is how much was written so far, in the backend's own unit, and what that is called.
+	written func(b *testing.B) float64
+	unit    string
+	// size of the grants, in bytes, and how many there are.
+	size func(b *testing.B, w *world.World) (bytes, grants float64)
+}
+
+// backends that can be measured here; one more in storage_postgres_test.go.
+var backends = []backend{
+	{v1alpha1.StorageMemory, 400, inMemory},
+	{v1alpha1.StorageKubernetes, 100, inKubernetes},
+}
+
+// BenchmarkStorage is the cost of redeeming a code and of refreshing, on each backend. Its floor is a server that changes one record by
+// compare-and-swap, through the same library; what the signature of the access token costs is taken off before the two are compared, since
+// the floor signs nothing.
+func BenchmarkStorage(b *testing.B) {
+	for _, row := range backends {
+		b.Run(string(row.kind), func(b *testing.B) { benchmarkStorage(b, row) })
+	}
+}
+
+func benchmarkStorage(b *testing.B, row backend) {
+	const count = 7
+	each := row.each
+	clients := each * workers // so that a user has one more grant at a client with each turn, and no more than there may be
+	var s *store
+	w := world.New(b, func(server *v1alpha1.AuthorizationServer) {
+		server.Spec.Tokens = &v1alpha1.TokenSettings{AuthorizationCodeLifetime: &metav1.Duration{Duration: 10 * time.Minute}}
+		server.Spec.Storage = &v1alpha1.StorageSettings{Type: row.kind}
+		s = row.prepare(b, server)
+	})
+	w.API(ordersAPI, []string{ordersScope})
+	c := w.Client("web", v1alpha1.OAuthClientSpec{
+		GrantTypes: []v1alpha1.GrantType{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: v1alpha1.AuthMethodBasic,
+		RedirectURIs: []string{w.Callback}, Scopes: []string{ordersScope}, Consent: v1alpha1.ConsentSkip,
+	})
+	config := w.Config(c, ordersScope)
+	copies := copiesOf(b, w, c)
+	copies.until(b, clients)
+	p := &people{w: w, config: config, copies: copies, clients: clients, cookies: signIn(b, w, config)}
+	p.known(b)
+	address, pid := hostOf(w.Issuer), replica(b, w).PID()
+	redeem := target{pid, address, func() step { return p.redeem(b, p.codes(b, each)) }}
+	refresh := target{pid, address, func() step { return p.refresh }}
+
+	redeem.cost(b, each) // the floor copies what this leaves behind
+	floor := startFloor(b, s.floor(b, w)...)
+	costs := turns(b, count, each, floor("/parse"), floor("/sign"), floor("/swap"), redeem, refresh)
+	before, grantsBefore := s.size(b, w)
+	for i, conversation := range []struct {
+		name string
+		target
+	}{{"redeem", redeem}, {"refresh", refresh}} {
+		do := conversation.turn()
+		written, quiet := s.written(b), quietly(b, s)
+		began := time.Now()
+		load(b, address, each, do)
+		passed := time.Since(began)
+		writes := (s.written(b) - written - quiet*passed.Seconds()) / float64(each*workers)
+		x := ratio(count, func(turn int) float64 {
+			signing := costs[1][turn] - costs[0][turn]
+			return float64(costs[3+i][turn]-signing) / float64(costs[2][turn])
+		})
+		cost, swap, rate := median(costs[3+i]), median(costs[2]), float64(each*workers)/passed.Seconds()
+		b.ReportMetric(float64(cost), "ns-CPU/"+conversation.name)
+		b.ReportMetric(x, "x-floor-"+conversation.name)
+		b.ReportMetric(writes, s.unit+"/"+conversation.name)
+		b.ReportMetric(rate, conversation.name+"/s")
+		if after, grants := s.size(b, w); grants > grantsBefore {
+			b.ReportMetric((after-before)/(grants-grantsBefore), "bytes/grant")
+			table.add(fmt.Sprintf("a grant, %s", row.kind), fmt.Sprintf("%.0f bytes", (after-before)/(grants-grantsBefore)), "")
+			before, grantsBefore = after, grants
+		}
+		table.add(fmt.Sprintf("%s, %s", conversation.name, row.kind),
+			fmt.Sprintf("%v CPU, floor %v, %.2f x without the signature; %.1f %s, %.0f a second", cost, swap, x, writes, s.unit, rate),
+			"1.5 x the floor, and the signature")
+	}
+	b.ReportMetric(float64(median(costs[2])), "ns-floor")
+	b.ReportMetric(0, "ns/op")
+}
+
+// quietly is how much is written in a second in which nobody asks for anything.
+func quietly(b *testing.B, s *store) float64 {
+	b.Helper()
+	const seconds = 5
+	before := s.written(b)
+	time.Sleep(seconds * time.Second)
+	return (s.written(b) - before) / seconds
+}
+
+// people sign in at many clients.
+type people struct {
+	w       *world.World
+	config  *oauth2.Config
+	copies  *copies
+	clients int
+	cookies string
+	// refreshes is the refresh token that each worker got last, and last the client that got it.
+	refreshes [workers]string
+	last      [workers]*oauth2.Config
+}
+
+const verifier = "a-code-verifier-of-43-characters-or-more-as-it-must-be"
+
+// cookieJar remembers what a browser sent last.
+type cookieJar struct{ last string }
+
+func (j *cookieJar) RoundTrip(r *http.Request) (*http.Response, error) {
+	j.last = r.Header.Get("Cookie")
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// signIn gives the cookies of a browser in which alice has signed in.
+func signIn(b *testing.B, w *world.World, config *oauth2.Config) string {
+	b.Helper()
+	browser, jar := w.Browser(), &cookieJar{}
+	browser.Through(jar)
+	browser.Follow(w.Issuer)
+	address := config.AuthCodeURL("state", oauth2.S256ChallengeOption(verifier))
+	if err := browser.SignIn(address, w.Issuer, world.Username, world.Password); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := browser.Do(http.MethodGet, address, nil); err != nil {
+		b.Fatal(err)
+	}
+	if !strings.HasPrefix(browser.At.String(), w.Callback) {
+		b.Fatalf("the session does not last: sent to %s", browser.At)
+	}
+	return jar.last
+}
+
+// clientOf the i-th step of a worker: each worker has its own, so that none waits for another.
+func (p *people) clientOf(worker, i int) *oauth2.Config {
+	return p.copies.config(worker+workers*(i%(p.clients/workers)), p.config)
+}
+
+// known waits until the server knows all clients.
+func (p *people) known(b *testing.B) {
+	b.Helper()
+	load(b, hostOf(p.w.Issuer), p.clients/workers, func(l *line, worker, i int) error {
+		address, err := url.Parse(p.clientOf(worker, i).AuthCodeURL("state", oauth2.S256ChallengeOption(verifier)))
+		if err != nil {
+			return err
+		}
+		for range 1000 {
+			a, err := l.ask(get(address.Host, address.RequestURI(), p.cookies))
+			if err != nil || a.status == http.StatusSeeOther {
+				return err
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		return fmt.Errorf("%s is not known", p.clientOf(worker, i).ClientID)
+	})
+}
+
+// codes that each worker redeems.
+func (p *people) codes(b *testing.B, each int) [workers][]string {
+	b.Helper()
+	var codes [workers][]string
+	load(b, hostOf(p.w.Issuer), each, func(l *line, worker, i int) error {
+		address, err := url.Parse(p.clientOf(worker, i).AuthCodeURL("state", oauth2.S256ChallengeOption(verifier)))
+		if err != nil {
+			return err
+		}
+		a, err := l.must(http.StatusSeeOther, get(address.Host, address.RequestURI(), p.cookies))
+		if err != nil {
+			return err
+		}
+		back, err := url.Parse(a.location)
+		if err != nil || back.Query().Get("code") == "" {
+			return fmt.Errorf("sent to %s without a code", a.location)
+		}
+		codes[worker] = append(codes[worker], back.Query().Get("code"))
+		return nil
+	})
+	return codes
+}
+
+// redeem the codes.
+func (p *people) redeem(b *testing.B, codes [workers][]string) step {
+	b.Helper()
+	return func(l *line, worker, i int) error {
+		return p.exchange(l, worker, p.clientOf(worker, i), url.Values{
+			"grant_type": {"authorization_code"}, "code": {codes[worker][i]}, "redirect_uri": {p.w.Callback}, "code_verifier": {verifier},
+		})
+	}
+}
+
+// refresh the token that the worker got last, which is of the client whose code it redeemed last.
+func (p *people) refresh(l *line, worker, _ int) error {
+	return p.exchange(l, worker, p.last[worker], url.Values{"grant_type": {"refresh_token"}, "refresh_token": {p.refreshes[worker]}})
+}
+
+func (p *people) exchange(l *line, worker int, c *oauth2.Config, form url.Values) error {
+	a, err := l.must(http.StatusOK, post(hostOf(p.w.Issuer), "/token", basic(c.ClientID, c.ClientSecret), form))
+	if err != nil {
+		return err
+	}
+	var tokens struct {
+		RefreshToken string `json:"refresh_token"`
+	}
+	if err := json.Unmarshal(a.body, &tokens); err != nil || tokens.RefreshToken == "" {
+		return errors.New("the answer has no refresh token")
+	}
+	p.refreshes[worker], p.last[worker] = tokens.RefreshToken, c
+	return nil
+}
+
+func inMemory(*testing.B, *v1alpha1.AuthorizationServer) *store {
+	return &store{
+		floor:   func(*testing.B, *world.World) []string { return nil },
+		written: func(*testing.B) float64 { return 0 }, unit: "writes",
+		size: func(*testing.B, *world.World) (bytes, grants float64) { return 0, 0 },
+	}
+}
+
+func inKubernetes(*testing.B, *v1alpha1.AuthorizationServer) *store {
+	return &store{
+		floor: func(b *testing.B, w *world.World) []string {
+			kubeconfig, err := world.Cluster.WriteServiceAccountKubeconfig(b.Context(), w.Identity, "main-tokenserver", filepath.Join(b.TempDir(), "account"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			return []string{"--kubeconfig", kubeconfig, "--namespace", w.Identity}
+		},
+		// etcd counts its writes: a resource version is the number of the last.
+		written: func(b *testing.B) float64 {
+			all := &corev1.NamespaceList{}
+			if err := world.Kube.List(b.Context(), all); err != nil {
+				b.Fatal(err)
+			}
+			var revision float64
+			if _, err := fmt.Sscan(all.ResourceVersion, &revision); err != nil {
+				b.Fatal(err)
+			}
+			return revision
+		},
+		unit: "writes",
+		// An object is stored as JSON.
+		size: func(b *testing.B, w *world.World) (bytes, grants float64) {
+			all := &v1alpha1.OAuthGrantList{}
+			if err := world.Kube.List(b.Context(), all, client.InNamespace(w.Identity)); err != nil {
+				b.Fatal(err)
+			}
+			for i := range all.Items {
+				content, err := json.Marshal(&all.Items[i])
+				if err != nil {
+					b.Fatal(err)
+				}
+				bytes += float64(len(content))
+			}
+			return bytes, float64(len(all.Items))
+		},
+	}
+}

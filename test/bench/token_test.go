@@ -1,0 +1,98 @@
+package bench
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"golang.org/x/oauth2"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/world"
+)
+
+// ordersAPI is the API that all tokens are for.
+const (
+	ordersAPI   = "https://orders.example.com"
+	ordersScope = "orders:read"
+)
+
+var service = v1alpha1.OAuthClientSpec{
+	GrantTypes:              []v1alpha1.GrantType{"client_credentials"},
+	TokenEndpointAuthMethod: v1alpha1.AuthMethodBasic,
+	Scopes:                  []string{ordersScope},
+}
+
+func basic(id, secret string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(id)+":"+url.QueryEscape(secret)))
+}
+
+// machineToken is the request of a machine for a token.
+func machineToken(w *world.World, c *oauth2.Config) []byte {
+	return post(hostOf(w.Issuer), "/token", basic(c.ClientID, c.ClientSecret), url.Values{"grant_type": {"client_credentials"}, "scope": {ordersScope}})
+}
+
+// BenchmarkClientCredentials is the cost of a token for a machine, signed with ES256, against a server that only reads the form and signs one.
+func BenchmarkClientCredentials(b *testing.B) {
+	const count, each = 15, 1000
+	w := world.New(b)
+	w.API(ordersAPI, []string{ordersScope})
+	request := machineToken(w, w.Config(w.Client("service", service)))
+	wantES256(b, hostOf(w.Issuer), request)
+	server := target{replica(b, w).PID(), hostOf(w.Issuer), always(same(request))}
+
+	costs := turns(b, count, each, startFloor(b)("/sign"), server)
+	floor, cost := median(costs[0]), median(costs[1])
+	x := ratio(count, func(turn int) float64 { return float64(costs[1][turn]) / float64(costs[0][turn]) })
+	b.ReportMetric(0, "ns/op") // the whole benchmark's, and so nobody's
+	b.ReportMetric(float64(floor), "ns-floor")
+	b.ReportMetric(float64(cost), "ns-CPU/req")
+	b.ReportMetric(x, "x-floor")
+	b.ReportMetric(float64(idle(b, server.pid)), "ns-CPU/idle-s")
+	table.add("client_credentials, ES256", fmt.Sprintf("%v CPU, floor %v, %.2f x", cost, floor, x), "1.25 x the floor")
+}
+
+// idle is the CPU time that a process takes in a second in which nobody asks it anything.
+func idle(b *testing.B, pid int) time.Duration {
+	b.Helper()
+	const seconds = 5
+	before := cpuOf(b, pid)
+	time.Sleep(seconds * time.Second)
+	return (cpuOf(b, pid) - before) / seconds
+}
+
+// wantES256 makes sure that what is measured is what it is called.
+func wantES256(b *testing.B, address string, request []byte) {
+	b.Helper()
+	l, err := dial(address)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	a, err := l.must(http.StatusOK, request)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var tokens struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.Unmarshal(a.body, &tokens); err != nil {
+		b.Fatal(err)
+	}
+	token, _, err := jwt.NewParser().ParseUnverified(tokens.AccessToken, jwt.MapClaims{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if alg := token.Method.Alg(); alg != "ES256" {
+		b.Fatalf("want a token signed with ES256, got %s", alg)
+	}
+	if scope := fmt.Sprint(token.Claims.(jwt.MapClaims)["scope"]); !strings.Contains(scope, ordersScope) {
+		b.Fatalf("want a token for %s, got %s", ordersScope, scope)
+	}
+}
