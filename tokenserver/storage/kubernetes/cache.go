@@ -94,7 +94,7 @@ func (c *grantCache) Replace(list []any, resourceVersion string) error {
 		c.put(o)
 	}
 	c.mu.Unlock()
-	c.progress.reached(resourceVersion)
+	c.progress.replaced(resourceVersion)
 	c.store.listed()
 	return nil
 }
@@ -124,7 +124,11 @@ func (c *grantCache) put(o *v1alpha1.OAuthGrant) {
 		if old.version > h.version {
 			return
 		}
-		c.remove(old)
+		if old.uid != h.uid { // it was deleted and made again, and no watch has brought that
+			c.gone(old.name, old.grant, old.grant.CreatedAt)
+		} else {
+			c.remove(old)
+		}
 	}
 	if c.byName == nil {
 		c.byName, c.byPair = map[string]*held{}, map[pair]map[string]struct{}{}
@@ -349,7 +353,7 @@ func (c *consentCache) Replace(list []any, resourceVersion string) error {
 			c.store.withdrawn(p)
 		}
 	}
-	c.progress.reached(resourceVersion)
+	c.progress.replaced(resourceVersion)
 	c.store.listed()
 	return nil
 }
@@ -424,7 +428,7 @@ func (c *markCache) Replace(list []any, resourceVersion string) error {
 	c.mu.Lock()
 	c.byName = byName
 	c.mu.Unlock()
-	c.progress.reached(resourceVersion)
+	c.progress.replaced(resourceVersion)
 	c.store.listed()
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 // Consent implements storage.Store.
 func (s *Store) Consent(ctx context.Context, userUID, clientUID string) (storage.Consent, error) {
 	found := &v1alpha1.OAuthConsent{}
-	if err := read(ctx, s.in(s.clients.public.Get(), consentResource).Name(s.consentName(pair{userUID, clientUID})), found); err != nil {
+	if err := get(ctx, s.in(s.clients.public.Get(), consentResource), s.consentName(pair{userUID, clientUID}), found); err != nil {
 		return storage.Consent{}, err
 	}
 	return consentOf(found), nil
@@ -24,7 +24,7 @@ func (s *Store) PutConsent(ctx context.Context, c storage.Consent) (storage.Cons
 	if c.Version != "" {
 		request = s.in(s.clients.public.Put(), consentResource).Name(o.Name)
 	}
-	err := write(ctx, request.Body(o), stored)
+	err := put(ctx, request, o, stored)
 	switch {
 	case errors.Is(err, storage.ErrNotFound) && c.Version == "": // the namespace, or the kind
 		return storage.Consent{}, storage.ErrUnavailable

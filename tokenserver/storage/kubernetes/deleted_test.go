@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -65,6 +66,59 @@ func TestAReplicaThatHasNotHeardOfADeletionYetDoesNotRedeemTheCodeAgain(t *testi
 	}
 }
 
+// While a watch is broken, a grant is deleted and its code replayed. The list that follows has an object of the same name.
+func TestAReplicaThatMissedADeletionFindsItInTheList(t *testing.T) {
+	w := newWorld(t)
+	api, network := via(w.api)
+	a, late := w.open(t, "main-0"), w.openVia(t, "main-1", api)
+	mustCreate(t, a, w.grantOf("code", "user", "client"))
+	eventually(t, "the grant is known", func() bool { _, err := storage.Recent(late.Store).Grant(t.Context(), "code"); return err == nil })
+	a.stop()
+	network.bar()
+	network.cut()
+	w.deleteGrant(t, "code")
+	again := w.grantOf("code", "user", "client")
+	again.Attempt = "again"
+	created := make(chan error)
+	go func() { _, err := late.CreateGrant(t.Context(), again); created <- err }()
+	eventually(t, "the object is there again", func() bool { return len(w.grants(t)) == 1 })
+	network.release()
+	if err := <-created; !errors.Is(err, storage.ErrExists) {
+		t.Errorf("CreateGrant: %v, want ErrExists", err)
+	}
+	if left := w.grants(t); len(left) > 0 {
+		t.Errorf("what the redeemed code made again is still there: %+v", left[0].Spec)
+	}
+}
+
+// Somebody has kept the YAML of a grant, and applies it after it was deleted.
+func TestAGrantThatIsPutBackByHandStaysDead(t *testing.T) {
+	w := newWorld(t)
+	api, network := via(w.api)
+	s := w.openVia(t, "main-0", api)
+	recent := storage.Recent(s.Store)
+	mustCreate(t, s, w.grantOf("code", "user", "client"))
+	saved := w.grants(t)[0].DeepCopy()
+	w.deleteGrant(t, "code")
+	eventually(t, "the deletion is written down", func() bool { return len(w.marks(t)) == 1 })
+	saved.ObjectMeta = metav1.ObjectMeta{
+		Namespace: saved.Namespace, Name: saved.Name, Labels: saved.Labels, OwnerReferences: saved.OwnerReferences,
+	}
+	w.create(t, saved)
+	known := mustCreate(t, s, w.grantOf("later", "user", "client")) // once this one is known, so is what came before it
+	eventually(t, "the watches are known to work", func() bool {
+		network.fail(unreachable)
+		defer network.clear()
+		_, err := recent.Grant(t.Context(), known.ID)
+		return err == nil
+	})
+	for name, reader := range map[string]storage.Reader{"Grant": s, "Recent": recent} {
+		if g, err := reader.Grant(t.Context(), "code"); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("%s: %+v, %v, want ErrNotFound", name, g, err)
+		}
+	}
+}
+
 func TestACreationThatTheWatchDoesNotConfirmIsNotBelieved(t *testing.T) {
 	w := newWorld(t)
 	api, network := via(w.api)
@@ -120,6 +174,9 @@ func TestWhatAnotherReplicaChangedIsSeenAlsoWhenTheWatchIsStuck(t *testing.T) {
 	if ended, err := stuck.Grant(t.Context(), "code"); err != nil || !ended.Ended() {
 		t.Errorf("a read that has to be right: %+v, %v", ended, err)
 	}
+	if marked, err := stuck.Marked(t.Context(), storage.MarkToken, "token"); err != nil || !marked {
+		t.Errorf("a read that has to be right: %v, %v", marked, err)
+	}
 	network.fail(unreachable, unreachable) // the connection is gone, and nobody has noticed
 	w.ahead.Store(int64(storage.RecentBound))
 	if _, err := recent.Grant(t.Context(), "code"); !errors.Is(err, storage.ErrUnavailable) {
@@ -127,6 +184,69 @@ func TestWhatAnotherReplicaChangedIsSeenAlsoWhenTheWatchIsStuck(t *testing.T) {
 	}
 	if _, err := recent.Marked(t.Context(), storage.MarkToken, "token"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("with an old cache and no API server: %v, want ErrUnavailable", err)
+	}
+}
+
+func TestTheAPIServerIsAskedWhileAllIsListedAgain(t *testing.T) {
+	w := newWorld(t)
+	api, network := via(w.api)
+	a, late := w.open(t, "main-0"), w.openVia(t, "main-1", api)
+	g := mustCreate(t, a, w.grantOf("code", "user", "client"))
+	recent := storage.Recent(late.Store)
+	fromMemory := func() bool {
+		network.fail(unreachable, unreachable)
+		defer network.clear()
+		_, err := recent.Grant(t.Context(), "code")
+		return err == nil
+	}
+	eventually(t, "the grant is known", fromMemory)
+	network.hold()
+	listed := network.listing()
+	network.cut()
+	eventually(t, "the lists have begun", func() bool { return network.listing() == listed+3 })
+	g.End(w.now(), storage.EndRevoked)
+	if _, err := a.UpdateGrant(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Mark(t.Context(), storage.MarkToken, "token", w.now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	for until := time.Now().Add(500 * time.Millisecond); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		if found, err := recent.Grant(t.Context(), "code"); err != nil || !found.Ended() {
+			t.Fatalf("a grant that has ended: %+v, %v", found, err)
+		}
+		if marked, err := recent.Marked(t.Context(), storage.MarkToken, "token"); err != nil || !marked {
+			t.Fatalf("a mark: %v, %v", marked, err)
+		}
+	}
+	network.release()
+	eventually(t, "the API server is not needed any more", func() bool {
+		network.fail(unreachable, unreachable)
+		defer network.clear()
+		marked, err := recent.Marked(t.Context(), storage.MarkToken, "another")
+		return err == nil && !marked
+	})
+}
+
+func TestWhenTheClockIsSetBackWhatWasKnownIsNotRecent(t *testing.T) {
+	w := newWorld(t)
+	api, network := via(w.api)
+	s := w.openVia(t, "main-0", api)
+	recent := storage.Recent(s.Store)
+	mustCreate(t, s, w.grantOf("code", "user", "client"))
+	eventually(t, "the watches are known to work", func() bool {
+		network.fail(unreachable, unreachable)
+		defer network.clear()
+		_, err := recent.Grant(t.Context(), "code")
+		return err == nil
+	})
+	network.leave()
+	w.ahead.Store(-int64(time.Hour))
+	if g, err := recent.Grant(t.Context(), "code"); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("without an API server: %+v, %v, want ErrUnavailable", g, err)
+	}
+	if marked, err := recent.Marked(t.Context(), storage.MarkToken, "token"); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("without an API server: %v, %v, want ErrUnavailable", marked, err)
 	}
 }
 

@@ -75,6 +75,86 @@ func TestWhatAFailureSaysOfAWrite(t *testing.T) {
 	}
 }
 
+// A proxy that counts wrong gives each request the answer to the one before it.
+func TestTheAnswerToAnotherRequestIsNoAnswer(t *testing.T) {
+	w := newWorld(t)
+	api, network := via(w.api)
+	s := w.openVia(t, "main-0", api)
+	other := func() { // something that the answer to a grant could be taken for
+		t.Helper()
+		if _, err := s.Grant(t.Context(), "other"); err != nil {
+			t.Fatal(err)
+		}
+		network.fail(mixedUp)
+	}
+	mustCreate(t, s, w.grantOf("other", "user", "client"))
+	g := w.grantOf("mine", "user", "client")
+	other()
+	if got, err := s.CreateGrant(t.Context(), g); !errors.Is(err, storage.ErrAmbiguous) {
+		t.Errorf("CreateGrant: %+v, %v, want ErrAmbiguous", got, err)
+	}
+	other()
+	if got, err := s.Grant(t.Context(), "mine"); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("Grant: %+v, %v, want ErrUnavailable", got, err)
+	}
+	g, err := s.Grant(t.Context(), "mine")
+	if err != nil || g.Attempt != "attempt-mine" {
+		t.Fatalf("what was created: %+v, %v", g, err)
+	}
+	g.Attempt = "second"
+	other()
+	if got, err := s.UpdateGrant(t.Context(), g); !errors.Is(err, storage.ErrAmbiguous) {
+		t.Errorf("UpdateGrant, answered about another grant: %+v, %v, want ErrAmbiguous", got, err)
+	}
+	if g, err = s.Grant(t.Context(), "mine"); err != nil || g.Attempt != "second" {
+		t.Fatalf("what was written: %+v, %v", g, err)
+	}
+	network.fail(mixedUp)
+	g.Attempt = "third"
+	if got, err := s.UpdateGrant(t.Context(), g); !errors.Is(err, storage.ErrAmbiguous) {
+		t.Errorf("UpdateGrant, answered by what was read before: %+v, %v, want ErrAmbiguous", got, err)
+	}
+	if g, err = s.Grant(t.Context(), "mine"); err != nil || g.Attempt != "third" {
+		t.Fatalf("what was written: %+v, %v", g, err)
+	}
+	old := g
+	g.Attempt = "fourth"
+	if g, err = s.UpdateGrant(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	network.fail(mixedUp)
+	old.Attempt = "fifth"
+	if got, err := s.UpdateGrant(t.Context(), old); !errors.Is(err, storage.ErrAmbiguous) {
+		t.Errorf("a conflict, answered by what another request wrote: %+v, %v, want ErrAmbiguous", got, err)
+	}
+	network.fail(mixedUp)
+	g.End(w.now(), storage.EndRevoked)
+	if got, err := s.UpdateGrant(t.Context(), g); !errors.Is(err, storage.ErrAmbiguous) {
+		t.Errorf("ending it, answered by what was read before: %+v, %v, want ErrAmbiguous", got, err)
+	}
+
+	until := w.now().Add(time.Hour)
+	if err := s.Mark(t.Context(), storage.MarkToken, "other", until); err != nil {
+		t.Fatal(err)
+	}
+	network.fail(mixedUp)
+	if err := s.Mark(t.Context(), storage.MarkToken, "mine", until); !errors.Is(err, storage.ErrAmbiguous) {
+		t.Errorf("Mark: %v, want ErrAmbiguous", err)
+	}
+
+	putConsent(t, s, "alice", "mine")
+	putConsent(t, s, "alice", "other")
+	network.fail(mixedUp)
+	if got, err := s.Consent(t.Context(), "alice", "mine"); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("Consent: %+v, %v, want ErrUnavailable", got, err)
+	}
+	network.fail(mixedUp)
+	got, err := s.PutConsent(t.Context(), storage.Consent{UserUID: "alice", ClientUID: "third", Scopes: []string{"openid"}})
+	if !errors.Is(err, storage.ErrAmbiguous) {
+		t.Errorf("PutConsent: %+v, %v, want ErrAmbiguous", got, err)
+	}
+}
+
 func TestAFailedReadSaysNothingOfTheRecord(t *testing.T) {
 	w := newWorld(t)
 	api, network := via(w.api)

@@ -35,7 +35,7 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	}
 	g.Version = ""
 	created := &v1alpha1.OAuthGrant{}
-	err := write(ctx, s.in(s.clients.public.Post(), grantResource).Body(s.grantObject(g, s.username(g.UserUID))), created)
+	err := put(ctx, s.in(s.clients.public.Post(), grantResource), s.grantObject(g, s.username(g.UserUID)), created)
 	switch {
 	case errors.Is(err, storage.ErrAmbiguous):
 		s.doubt(name)
@@ -55,7 +55,7 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 func (s *Store) Grant(ctx context.Context, id string) (storage.Grant, error) {
 	name := s.grantName(id)
 	found := &v1alpha1.OAuthGrant{}
-	if err := read(ctx, s.in(s.clients.public.Get(), grantResource).Name(name), found); err != nil {
+	if err := get(ctx, s.in(s.clients.public.Get(), grantResource), name, found); err != nil {
 		return storage.Grant{}, err
 	}
 	if s.doubted(name) {
@@ -87,8 +87,11 @@ func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	// API server leave it out.
 	o.ManagedFields = []metav1.ManagedFieldsEntry{{}}
 	updated := &v1alpha1.OAuthGrant{}
-	if err := write(ctx, s.in(s.clients.public.Put(), grantResource).Name(name).Body(o), updated); err != nil {
+	if err := put(ctx, s.in(s.clients.public.Put(), grantResource).Name(name), o, updated); err != nil {
 		return storage.Grant{}, err
+	}
+	if updated.ResourceVersion == g.Version || updated.Spec.Attempt != g.Attempt {
+		return storage.Grant{}, fmt.Errorf("%w: the answer is not to this write", storage.ErrAmbiguous)
 	}
 	s.grants.written(updated)
 	return grantOf(updated), nil

@@ -167,7 +167,11 @@ type recent struct{ *Store }
 
 // Grant is found in the cache or at the API server: one that another replica has just created is not in the cache yet.
 func (r recent) Grant(ctx context.Context, id string) (storage.Grant, error) {
-	cached, ok := r.grants.get(r.grantName(id))
+	name := r.grantName(id)
+	if r.dead(name) {
+		return storage.Grant{}, storage.ErrNotFound
+	}
+	cached, ok := r.grants.get(name)
 	if ok && (cached.Ended() || r.fresh()) {
 		return cached, nil
 	}

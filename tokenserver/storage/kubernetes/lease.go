@@ -35,7 +35,7 @@ func (s *Store) lead(ctx context.Context) (bool, error) {
 func (s *Store) holdLease(ctx context.Context) (bool, error) {
 	now := s.config.Now()
 	lease := &coordinationv1.Lease{}
-	err := read(ctx, s.in(s.clients.leases.Get(), leaseResource).Name(s.leaseName()), lease)
+	err := get(ctx, s.in(s.clients.leases.Get(), leaseResource), s.leaseName(), lease)
 	if errors.Is(err, storage.ErrNotFound) {
 		lease = &coordinationv1.Lease{ObjectMeta: s.meta(s.leaseName(), nil)}
 		s.hold(lease, now)

@@ -30,10 +30,10 @@ func (s *Store) Mark(ctx context.Context, kind storage.MarkKind, id string, unti
 // mark tries once. ErrConflict: another request was faster.
 func (s *Store) mark(ctx context.Context, name string, kind storage.MarkKind, until time.Time) error {
 	o, stored := s.markObject(name, kind, until), &servedv1alpha1.Mark{}
-	err := write(ctx, s.in(s.clients.internal.Post(), markResource).Body(o), stored)
+	err := put(ctx, s.in(s.clients.internal.Post(), markResource), o, stored)
 	if errors.Is(err, storage.ErrExists) {
 		found := &servedv1alpha1.Mark{}
-		err = read(ctx, s.in(s.clients.internal.Get(), markResource).Name(name), found)
+		err = get(ctx, s.in(s.clients.internal.Get(), markResource), name, found)
 		switch {
 		case errors.Is(err, storage.ErrNotFound): // it expired and was swept just now
 			return storage.ErrConflict
@@ -43,7 +43,7 @@ func (s *Store) mark(ctx context.Context, name string, kind storage.MarkKind, un
 			return nil
 		}
 		o.ResourceVersion = found.ResourceVersion
-		err = write(ctx, s.in(s.clients.internal.Put(), markResource).Name(name).Body(o), stored)
+		err = put(ctx, s.in(s.clients.internal.Put(), markResource).Name(name), o, stored)
 		if errors.Is(err, storage.ErrNotFound) {
 			return storage.ErrConflict
 		}
@@ -63,7 +63,7 @@ func (s *Store) Marked(ctx context.Context, kind storage.MarkKind, id string) (b
 		return true, nil
 	}
 	found := &servedv1alpha1.Mark{}
-	err := read(ctx, s.in(s.clients.internal.Get(), markResource).Name(name), found)
+	err := get(ctx, s.in(s.clients.internal.Get(), markResource), name, found)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return false, nil

@@ -109,6 +109,24 @@ func write(ctx context.Context, r *rest.Request, into runtime.Object) error {
 	return nil
 }
 
+// object of the cluster.
+type object interface {
+	metav1.Object
+	runtime.Object
+}
+
+// put sends an object by a write, and reads what the API server answers. The answer has to be about this object: what is between here and the
+// API server may mix answers up.
+func put(ctx context.Context, r *rest.Request, o, into object) error {
+	if err := write(ctx, r.Body(o), into); err != nil {
+		return err
+	}
+	if into.GetName() != o.GetName() {
+		return fmt.Errorf("%w: the answer is about another object", storage.ErrAmbiguous)
+	}
+	return nil
+}
+
 // decode reads the object of an answer without an error. The decoder of client-go reads every object twice, once to find out its kind; here it is
 // known, and only checked.
 func decode(result rest.Result, into runtime.Object) error {
@@ -172,6 +190,17 @@ func read(ctx context.Context, r *rest.Request, into runtime.Object) error {
 	default:
 		return answered(storage.ErrUnavailable, status.Status())
 	}
+}
+
+// get reads the object of a name, and of no other.
+func get(ctx context.Context, r *rest.Request, name string, into object) error {
+	if err := read(ctx, r.Name(name), into); err != nil {
+		return err
+	}
+	if into.GetName() != name {
+		return fmt.Errorf("%w: the answer is about another object", storage.ErrUnavailable)
+	}
+	return nil
 }
 
 // noSuchObject tells an object that is not there from a kind that is not served, which says nothing about the object.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -136,6 +137,35 @@ func TestTheSweepFindsAnObjectWhoseLabelsWereTakenAway(t *testing.T) {
 	w.ahead.Store(int64(24 * time.Hour))
 	if n := sweep(t, s, w); n < 1 || len(w.grants(t)) > 0 {
 		t.Errorf("%d records were removed, %d grants are left", n, len(w.grants(t)))
+	}
+}
+
+func TestTheSweepFindsMoreThanAPageOfObjectsWhoseLabelsWereTakenAway(t *testing.T) {
+	w := newWorld(t)
+	s := w.open(t, "main-0")
+	mustCreate(t, s, w.grantOf("a", "user", "client"))
+	first := w.grants(t)[0]
+	first.Labels = nil
+	if err := admin.Update(t.Context(), &first); err != nil {
+		t.Fatal(err)
+	}
+	const count = 510 // a page has 500
+	var creating sync.WaitGroup
+	for part := range 8 {
+		creating.Go(func() {
+			for i := part + 1; i < count; i += 8 {
+				o := &v1alpha1.OAuthGrant{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: fmt.Sprint("grant-", i)}, Spec: first.Spec}
+				if err := admin.Create(t.Context(), o); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	creating.Wait()
+	w.ahead.Store(int64(24 * time.Hour))
+	sweep(t, s, w)
+	if left := w.grants(t); len(left) > 0 {
+		t.Errorf("%d of %d grants are left", len(left), count)
 	}
 }
 

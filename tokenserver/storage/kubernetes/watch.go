@@ -36,11 +36,11 @@ func (s *Store) reflector(
 	lw.WatchFuncWithContext = func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 		w, err := inner(ctx, o)
 		if err != nil {
-			progress.setOpen(false)
+			progress.closed()
 			return nil, err
 		}
-		progress.setOpen(true)
-		return &endingWatch{Interface: w, ended: func() { progress.setOpen(false) }}, nil
+		progress.opened(o.SendInitialEvents != nil && *o.SendInitialEvents)
+		return &endingWatch{Interface: w, ended: progress.closed}, nil
 	}
 	return cache.NewReflectorWithOptions(lw, kind, into, cache.ReflectorOptions{
 		Name: resource,
@@ -65,6 +65,7 @@ func (w *endingWatch) Stop() {
 type progress struct {
 	mu      sync.Mutex
 	open    bool
+	listing bool // the watch brings all there is first, and until that is complete the cache holds what it held before
 	synced  bool
 	version uint64
 	waiting map[chan struct{}]uint64 // closed when the version is reached
@@ -72,17 +73,31 @@ type progress struct {
 
 func newProgress() *progress { return &progress{waiting: map[chan struct{}]uint64{}} }
 
-func (p *progress) setOpen(open bool) {
+func (p *progress) opened(listing bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.open = open
+	p.open, p.listing = true, listing
 }
 
-// state says whether there was a first list, and whether the watch is open.
+func (p *progress) closed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open = false
+}
+
+// state says whether there was a first list, and whether a watch keeps up what the cache holds.
 func (p *progress) state() (synced, open bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.synced, p.open
+	return p.synced, p.open && !p.listing
+}
+
+// replaced notes that the cache holds all there is at the version.
+func (p *progress) replaced(resourceVersion string) {
+	p.mu.Lock()
+	p.listing = false
+	p.mu.Unlock()
+	p.reached(resourceVersion)
 }
 
 // reached notes that everything up to the version is in the cache.
@@ -146,9 +161,10 @@ func (s *Store) open() bool {
 // another replica has revoked would be called active meanwhile.
 const confirmEvery = 5 * time.Second
 
-// recent says whether the caches held what held not long ago.
+// recent says whether the caches held what held not long ago. When the clock has been set back, nobody can know.
 func (s *Store) recent() bool {
-	return s.config.Now().Sub(time.Unix(0, s.confirmed.Load())) < storage.RecentBound
+	age := s.config.Now().Sub(time.Unix(0, s.confirmed.Load()))
+	return age >= 0 && age < storage.RecentBound
 }
 
 // fresh says whether they do so still, as far as anybody can know.
@@ -161,7 +177,7 @@ func (s *Store) confirm(ctx context.Context) {
 			continue
 		}
 		began := s.config.Now()
-		err := read(ctx, s.in(s.clients.leases.Get(), leaseResource).Name(s.leaseName()), &coordinationv1.Lease{})
+		err := get(ctx, s.in(s.clients.leases.Get(), leaseResource), s.leaseName(), &coordinationv1.Lease{})
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			continue
 		}
