@@ -103,7 +103,8 @@ func (s *Service) fresh(c code, now time.Time) error {
 	if !now.Before(c.expires()) || !now.Before(lowered) {
 		return refuse("the code has expired")
 	}
-	if !c.SessionEnds.IsZero() && !now.Before(c.SessionEnds) {
+	// A lifetime of sessions, likewise.
+	if !c.SessionEnds.IsZero() && !now.Before(earlier(c.SessionEnds, c.AuthTime.Add(server.SessionAbsoluteLifetime.Duration()))) {
 		return refuse("the session of the authorization has ended")
 	}
 	return nil

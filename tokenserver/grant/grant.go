@@ -46,8 +46,9 @@ type Service struct {
 	Log     *slog.Logger
 	Metrics *Metrics
 
-	unsettled unsettled // by codes and refresh tokens, which come again
-	orphans   unsettled // by passwords: the next try begins another grant
+	// Of a refresh it must not be forgiven that a code comes again, nor the other way round.
+	codes, refreshes unsettled
+	orphans          orphans // of passwords, which come again for another grant
 }
 
 // What is refused.

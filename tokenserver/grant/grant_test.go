@@ -213,7 +213,7 @@ func TestARecordOutlivesItsLastAccessToken(t *testing.T) {
 	w := granttest.New(t)
 	client := served(t, w, granttest.Client("shop.web"))
 	out := begin(t, w, client, "openid")
-	w.Clock.Move(24*time.Hour - time.Second) // the session ends in a second
+	w.Clock.Move(24*time.Hour - time.Minute - time.Second) // the session began a minute earlier, and ends in a second
 	last, err := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: out.RefreshToken})
 	if err != nil {
 		t.Fatal(err)

@@ -51,10 +51,10 @@ func (s *Service) Password(ctx context.Context, r PasswordGrant) (Outcome, error
 	if err != nil {
 		return Outcome{}, err
 	}
-	created, unknown, err := s.create(ctx, g, false)
+	created, unknown, err := s.create(ctx, g)
 	if err != nil {
 		if unknown {
-			s.orphans.remember(g, s.Now())
+			s.orphans.add(g.ID)
 		}
 		return Outcome{}, err
 	}
@@ -65,11 +65,11 @@ func (s *Service) Password(ctx context.Context, r PasswordGrant) (Outcome, error
 // endOrphan ends one grant that may have begun although its client was told to try again: the next try begins another, and nobody can ever use
 // the first. What fails is tried with a later request.
 func (s *Service) endOrphan(ctx context.Context) {
-	orphan, ok := s.orphans.takeAny(s.Now())
+	id, ok := s.orphans.take()
 	if !ok {
 		return
 	}
-	if err := s.End(ctx, orphan.ID, storage.EndUnanswered); err != nil {
-		s.orphans.remember(orphan, s.Now())
+	if err := s.End(ctx, id, storage.EndUnanswered); err != nil {
+		s.orphans.add(id)
 	}
 }

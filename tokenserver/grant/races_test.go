@@ -300,3 +300,131 @@ func TestATokenWithoutAGrantDoesNotOutliveAStoreThatForgets(t *testing.T) {
 		t.Error("a new token is not active after a restart")
 	}
 }
+
+// A code that comes again is a replay, although a refresh of the same grant got no answer.
+func TestAnUnansweredRefreshForgivesNoReplayOfTheCode(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
+	first, err := redeem(w, client, code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	_, err = refreshWith(w, client.ID, first.RefreshToken)
+	awayFor(t, "the refresh", err)
+	_, err = redeem(w, client, code)
+	refused(t, "the code, again", err, grant.Grant)
+	endedFor(t, w, storage.EndCodeReuse)
+}
+
+// Of two parallel requests one is answered by the write of the other, which learns nothing of it. Then the old token comes from somewhere else.
+func TestAnAnswerToAParallelRequestLeavesNothingToForgive(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	first := begin(t, w, client, "openid", "offline_access")
+	slow := &meanwhile{Store: w.Store}
+	slow.update = func(g storage.Grant) error {
+		slow.update = nil
+		if _, err := w.Memory.UpdateGrant(t.Context(), g); err != nil {
+			return err
+		}
+		if _, err := refreshWith(w, client.ID, first.RefreshToken); err != nil {
+			t.Errorf("the parallel request: %v", err)
+		}
+		w.Store.Next(storagetest.Unavailable) // the write is known to have no answer, and then it cannot be read
+		return storage.ErrAmbiguous
+	}
+	w.Grants.Store = slow
+	_, err := refreshWith(w, client.ID, first.RefreshToken)
+	awayFor(t, "the slow request", err)
+	w.Clock.Move(time.Minute)
+	_, err = refreshWith(w, client.ID, first.RefreshToken)
+	refused(t, "the old token", err, grant.Grant)
+	endedFor(t, w, storage.EndRefreshTokenReuse)
+}
+
+// Something between server and store delivered the write twice: the answer that came is that of the second, and says that somebody was faster.
+func TestAnAdvanceThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
+	for _, unreadable := range []bool{false, true} {
+		w := granttest.New(t)
+		w.ChangeServer(noGrace)
+		client := served(t, w, granttest.Client("shop.web"))
+		first := begin(t, w, client, "openid", "offline_access")
+		twice := &meanwhile{Store: w.Store}
+		twice.update = func(g storage.Grant) error {
+			twice.update = nil
+			if unreadable {
+				w.Store.Next(storagetest.None, storagetest.Unavailable)
+			}
+			_, err := w.Memory.UpdateGrant(t.Context(), g)
+			return err
+		}
+		w.Grants.Store = twice
+		second, err := refreshWith(w, client.ID, first.RefreshToken)
+		if unreadable {
+			awayFor(t, "the refresh", err)
+			second, err = refreshWith(w, client.ID, first.RefreshToken)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := refreshWith(w, client.ID, second.RefreshToken); err != nil {
+			t.Errorf("with what it got: %v", err)
+		}
+	}
+}
+
+func TestACreationThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
+	for _, unreadable := range []bool{false, true} {
+		w := granttest.New(t)
+		client := served(t, w, granttest.Client("shop.web"))
+		code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
+		twice := &meanwhile{Store: w.Store}
+		twice.create = func(g storage.Grant) {
+			twice.create = nil
+			if unreadable {
+				w.Store.Next(storagetest.None, storagetest.Unavailable)
+			}
+			if _, err := w.Memory.CreateGrant(t.Context(), g); err != nil {
+				t.Error(err)
+			}
+		}
+		w.Grants.Store = twice
+		out, err := redeem(w, client, code)
+		if unreadable {
+			awayFor(t, "the redemption", err)
+			out, err = redeem(w, client, code)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := refreshWith(w, client.ID, out.RefreshToken); err != nil {
+			t.Errorf("with what it got: %v", err)
+		}
+		_, err = redeem(w, client, code)
+		refused(t, "the code, after its client was answered", err, grant.Grant)
+		endedFor(t, w, storage.EndCodeReuse)
+	}
+}
+
+// The record of a first try is found by a second one, which then cannot read the consent; the third is still the client's.
+func TestAConsentThatCannotBeReadLosesNoUnseenWrite(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	code := consented(t, w, client.Client)
+	w.Store.Next(storagetest.None, storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	_, err := redeem(w, client, code)
+	awayFor(t, "the first", err)
+	// The mark, the consent, the creation, what is there instead, the consent again.
+	w.Store.Next(storagetest.None, storagetest.None, storagetest.None, storagetest.None, storagetest.Unavailable)
+	_, err = redeem(w, client, code)
+	awayFor(t, "the second", err)
+	out, err := redeem(w, client, code)
+	if err != nil {
+		t.Fatalf("the third: %v", err)
+	}
+	if _, err := refreshWith(w, client.ID, out.RefreshToken); err != nil {
+		t.Errorf("with what it got: %v", err)
+	}
+}

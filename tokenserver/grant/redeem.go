@@ -47,10 +47,7 @@ func (s *Service) Redeem(ctx context.Context, r Redemption) (Outcome, error) {
 		return Outcome{}, err
 	}
 	g := grantOf(c)
-	earlier, again := s.unsettled.take(g.ID, s.Now())
-	if again {
-		g = earlier
-	} else if err := s.begin(&g, r.Client, server, endOfRefreshing(c), c.expires()); err != nil {
+	if err := s.begin(&g, r.Client, server, endOfRefreshing(c), c.expires()); err != nil {
 		return Outcome{}, err
 	}
 	// The token is made before the record: what fails here has consumed nothing.
@@ -58,20 +55,35 @@ func (s *Service) Redeem(ctx context.Context, r Redemption) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	created, unknown, err := s.create(ctx, g, again)
-	switch {
-	case errors.Is(err, errTaken):
-		return Outcome{}, s.replayed(ctx, g.ID)
-	case err == nil:
-		err = s.stillConsented(ctx, c, created)
-	}
+	s.codes.begin(g.ID, g.Attempt)
+	out, unknown, err := s.establish(ctx, c, Outcome{Grant: g, User: user, Scopes: scopes, Audience: audience, RefreshToken: refreshToken})
+	s.codes.over(g.ID, out.Grant.Attempt, err, unknown, s.Now())
 	if err != nil {
-		if unknown && !isRefused(err) {
-			s.unsettled.remember(g, s.Now())
-		}
 		return Outcome{}, err
 	}
-	return Outcome{Grant: created, User: user, Scopes: scopes, Audience: audience, RefreshToken: refreshToken}, nil
+	return out, nil
+}
+
+// establish creates the record of out, or finds it: one that an earlier request created and was never told of is as good. Unknown says that the
+// record may be there although this fails; the outcome then still says by whose attempt.
+func (s *Service) establish(ctx context.Context, c code, out Outcome) (_ Outcome, unknown bool, err error) {
+	created, unknown, err := s.create(ctx, out.Grant)
+	switch {
+	case err == nil:
+		out.Grant = created
+	case !errors.Is(err, errTaken):
+		return out, unknown, err
+	case !created.Ended() && s.codes.take(created.ID, created.Attempt, s.Now()):
+		out.Grant, unknown = created, true
+		repeated, err := s.repeated(out)
+		if err != nil {
+			return out, unknown, err
+		}
+		out = repeated
+	default:
+		return out, false, s.replayed(ctx, out.Grant.ID)
+	}
+	return out, unknown, s.stillConsented(ctx, c, out.Grant)
 }
 
 // checkRedemption holds the request against the code alone (RFC 6749 section 4.1.3, RFC 7636 section 4.6).
@@ -205,10 +217,10 @@ var errTaken = errors.New("grant: created by another request")
 // maxTries is how often a request writes again after a conflict or a lost answer.
 const maxTries = 16
 
-// create creates the record. An answer that was lost is looked for: a record of this attempt is this request's own. Unknown says that a write
-// of the attempt may happen, or may have; it does so from the beginning if an earlier request made one.
-func (s *Service) create(ctx context.Context, g storage.Grant, earlier bool) (created storage.Grant, unknown bool, err error) {
-	unknown = earlier
+// create creates the record. An answer that was lost is looked for: a record of this attempt is this request's own; with errTaken comes the
+// record that is there instead. Unknown says that a write of the attempt may happen, or may have. That a record exists already may mean that
+// the request was delivered twice, so this too is unknown until the record is read.
+func (s *Service) create(ctx context.Context, g storage.Grant) (created storage.Grant, unknown bool, err error) {
 	for range maxTries {
 		created, err = s.Store.CreateGrant(ctx, g)
 		if err == nil {
@@ -219,22 +231,22 @@ func (s *Service) create(ctx context.Context, g storage.Grant, earlier bool) (cr
 			s.Log.WarnContext(ctx, "the bound on live grants is reached", "client", g.ClientID)
 		}
 		ambiguous := errors.Is(err, storage.ErrAmbiguous)
-		unknown = unknown || ambiguous
 		if !ambiguous && !errors.Is(err, storage.ErrExists) {
 			return storage.Grant{}, unknown, err
 		}
+		unknown = true
 		found, err := s.Store.Grant(ctx, g.ID)
 		switch {
 		case err == nil && found.Attempt == g.Attempt && !found.Ended():
 			return found, true, nil
 		case err == nil:
-			return storage.Grant{}, false, errTaken
+			return found, false, errTaken
 		case errors.Is(err, storage.ErrNotFound) && ambiguous:
 			continue // it did not arrive; the same attempt may try again
 		case errors.Is(err, storage.ErrNotFound):
 			return storage.Grant{}, false, errTaken // it was there a moment ago
 		default:
-			return storage.Grant{}, unknown, err
+			return storage.Grant{}, true, err
 		}
 	}
 	return storage.Grant{}, unknown, storage.ErrAmbiguous

@@ -60,19 +60,19 @@ func (s *Service) Refresh(ctx context.Context, r Refreshing) (Outcome, error) {
 	if !ok {
 		return Outcome{}, refuse("the refresh token is not one of this server")
 	}
+	server, ok := s.Registry.Server()
+	if !ok {
+		return Outcome{}, errNotServing
+	}
 	attempt, err := s.draw()
 	if err != nil {
 		return Outcome{}, err
 	}
-	try := refreshing{Refreshing: r, token: token, attempt: attempt[:32]}
+	try := refreshing{Refreshing: r, token: token, server: server, attempt: attempt[:32]}
+	s.refreshes.begin(token.Grant, try.attempt)
 	out, err := s.refresh(ctx, &try)
-	switch {
-	case err == nil:
-		// The client has what it came for: from now on an earlier token is in the wrong hands.
-		s.unsettled.forget(token.Grant)
-	case try.unknown && !isRefused(err):
-		s.unsettled.remember(try.out.Grant, s.Now())
-	}
+	// Once the client has what it came for, an earlier token is in the wrong hands.
+	s.refreshes.over(token.Grant, try.attempt, err, try.unknown, s.Now())
 	return out, err
 }
 
@@ -80,14 +80,15 @@ func (s *Service) Refresh(ctx context.Context, r Refreshing) (Outcome, error) {
 type refreshing struct {
 	Refreshing
 	token refresh
+	// server as it was when the request came: one request is decided by one set of rules, however often it looks at the record.
+	server registration.Server
 	// attempt is the id of every write of this request: whichever of them happened, also late, is its own.
 	attempt string
-	// raced: it has tried to write. Out is what it tried last.
+	// out is what it has tried to write last.
+	out Outcome
+	// raced: it has tried to write in place of a record that it had read. A copy that may have been old does not count.
 	raced bool
-	out   Outcome
-	// glanced: what it tried was a conflict, and went by a record that may have been old. That alone is no race.
-	glanced bool
-	// unknown: of one of its writes it is not known whether it will happen, and it would replace the refresh token.
+	// unknown: of one of its writes it is not known whether it will happen, or has, and it would replace the refresh token.
 	unknown bool
 }
 
@@ -102,44 +103,46 @@ func (s *Service) refresh(ctx context.Context, try *refreshing) (Outcome, error)
 		if err != nil {
 			return Outcome{}, err
 		}
-		if try.raced && g.Attempt == try.attempt && !g.Ended() {
+		if g.Attempt == try.attempt && !g.Ended() {
 			return s.landed(try, g)
 		}
-		try.raced, try.glanced = try.raced && !try.glanced, false
-		out, err := s.refreshOnce(ctx, try, g)
+		out, err := s.refreshOnce(ctx, try, g, s.stepOf(try, g))
 		if !errors.Is(err, errTried) {
 			return out, err
 		}
-		try.tried(out, g, err)
+		try.tried(out, g)
+		try.raced = true
 	}
 	return Outcome{}, storage.ErrAmbiguous
 }
 
-// tried notes that it was tried to write out in place of g.
-func (r *refreshing) tried(out Outcome, g storage.Grant, err error) {
-	r.raced, r.out = true, out
-	r.unknown = r.unknown || errors.Is(err, storage.ErrAmbiguous) && out.Grant.Generation > g.Generation
+// tried notes that it was tried to write out in place of g. A conflict, too, may be with this very write, delivered twice.
+func (r *refreshing) tried(out Outcome, g storage.Grant) {
+	r.out = out
+	r.unknown = r.unknown || out.Grant.Generation > g.Generation
 }
 
 // glance spares the store a read where it has cheaper ones. A record that may be a moment old is good enough to be advanced: if it has changed
 // since, the write is a conflict, and nothing has happened. Whatever else it says, and every error, means that the record has to be read.
+//
+// A conflict then leaves open whether the token was current when the request came, which makes no difference within the grace. Without a grace
+// the record has to be read first, or the slower one of two parallel requests would be taken for a thief.
 func (s *Service) glance(ctx context.Context, try *refreshing) (Outcome, error) {
 	recent := storage.Recent(s.Store)
-	if recent == storage.Reader(s.Store) {
+	if recent == storage.Reader(s.Store) || try.server.RefreshToken.ReuseGracePeriod == 0 {
 		return Outcome{}, errGlance
 	}
 	g, err := s.grantOfRefreshToken(ctx, recent, try.token, try.Client)
 	if err != nil {
 		return Outcome{}, err
 	}
-	server, ok := s.Registry.Server()
-	if !ok || decide(g, try.token.Generation, server.RefreshToken, try.Client.Public(), s.Now()) != advance {
+	decided := s.stepOf(try, g)
+	if decided != advance {
 		return Outcome{}, errGlance
 	}
-	out, err := s.refreshOnce(ctx, try, g)
+	out, err := s.refreshOnce(ctx, try, g, decided)
 	if errors.Is(err, errTried) {
-		try.tried(out, g, err)
-		try.glanced = errors.Is(err, storage.ErrConflict)
+		try.tried(out, g)
 	}
 	return out, err
 }
@@ -181,13 +184,9 @@ func notFoundIsRefused(err error) error {
 // errTried: it was tried to write what the outcome holds. Whether it has happened shows when the record is read again.
 var errTried = errors.New("grant: written by another request, or without an answer")
 
-// refreshOnce decides by the record as it was read.
-func (s *Service) refreshOnce(ctx context.Context, r *refreshing, g storage.Grant) (Outcome, error) {
-	server, ok := s.Registry.Server()
-	if !ok {
-		return Outcome{}, errNotServing
-	}
-	user, err := s.refreshStands(ctx, r.Client, g, server)
+// refreshOnce does what was decided by the record as it was read.
+func (s *Service) refreshOnce(ctx context.Context, r *refreshing, g storage.Grant, decided step) (Outcome, error) {
+	user, err := s.refreshStands(ctx, r.Client, g, r.server)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -195,29 +194,35 @@ func (s *Service) refreshOnce(ctx context.Context, r *refreshing, g storage.Gran
 	if out.Scopes, out.Audience, err = access(r.Client, g.Scopes, r.Scopes, g.Resources, r.Resources); err != nil {
 		return Outcome{}, err
 	}
-	now := s.Now()
-	switch decide(g, r.token.Generation, server.RefreshToken, r.Client.Public(), now) {
+	switch decided {
 	case advance:
-		return s.advance(ctx, out, r, server, now)
+		return s.advance(ctx, out, r)
 	case keep:
-		return s.touch(ctx, out, r, server, now)
+		return s.touch(ctx, out, r)
 	case repeat:
 		return s.repeated(out)
 	case ahead:
 		s.Log.WarnContext(ctx, "a refresh token is newer than its record: was the store restored from a backup?", "grant", g.ID, "client", g.ClientID)
 		return Outcome{}, refuse("the refresh token is newer than what the server remembers")
 	default:
-		if r.raced {
-			return Outcome{}, refuse("the refresh token was used by another request meanwhile")
-		}
-		if earlier, ok := s.unsettled.take(g.ID, now); ok && earlier.Attempt == g.Attempt && r.token.Generation == g.Generation-1 {
-			return s.repeated(out)
-		}
-		if err := s.End(ctx, g.ID, storage.EndRefreshTokenReuse); err != nil {
-			return Outcome{}, err
-		}
-		return Outcome{}, refuse("the refresh token was used already; all tokens of the authorization are revoked")
+		return s.reused(ctx, out, r)
 	}
+}
+
+// reused answers to a token that was replaced long ago: it was used by a copy, unless its own successor never reached the client.
+func (s *Service) reused(ctx context.Context, out Outcome, r *refreshing) (Outcome, error) {
+	if r.raced {
+		return Outcome{}, refuse("the refresh token was used by another request meanwhile")
+	}
+	g := out.Grant
+	if r.token.Generation == g.Generation-1 && s.refreshes.take(g.ID, g.Attempt, s.Now()) {
+		r.attempt, r.unknown = g.Attempt, true
+		return s.repeated(out)
+	}
+	if err := s.End(ctx, g.ID, storage.EndRefreshTokenReuse); err != nil {
+		return Outcome{}, err
+	}
+	return Outcome{}, refuse("the refresh token was used already; all tokens of the authorization are revoked")
 }
 
 // repeated answers with the refresh token that is current already.
@@ -233,13 +238,12 @@ func (s *Service) repeated(out Outcome) (Outcome, error) {
 // refreshStands says whether the grant may be refreshed at all, by whichever generation.
 func (s *Service) refreshStands(ctx context.Context, client *registry.Client, g storage.Grant, server registration.Server) (*registry.User, error) {
 	now := s.Now()
-	lifetimes := server.RefreshToken
 	switch {
 	case g.Ended():
 		return nil, refuse("the authorization has ended")
-	case !now.Before(g.RefreshUntil), !now.Before(g.CreatedAt.Add(lifetimes.AbsoluteLifetime.Duration())):
+	case !now.Before(refreshEnds(g, server)):
 		return nil, refuse("the refresh token has reached the end of its lifetime")
-	case !now.Before(g.LastUsed.Add(lifetimes.IdleLifetime.Duration())):
+	case !now.Before(g.LastUsed.Add(server.RefreshToken.IdleLifetime.Duration())):
 		return nil, refuse("the refresh token was not used for too long")
 	case !client.HasGrant(begunBy(g)):
 		return nil, refuse("the client no longer lists the grant type that the authorization began with")
@@ -247,6 +251,16 @@ func (s *Service) refreshStands(ctx context.Context, client *registry.Client, g 
 		return nil, refuse("the client may no longer use offline_access")
 	}
 	return s.stands(ctx, s.Store, client, restsOf(g))
+}
+
+// refreshEnds is the absolute end of refreshing. Lifetimes that were lowered since the grant began count at once; raised ones give it no more
+// than it had. What rests on a session ends no later than the session does, which began with the login.
+func refreshEnds(g storage.Grant, server registration.Server) time.Time {
+	end := earlier(g.RefreshUntil, g.CreatedAt.Add(server.RefreshToken.AbsoluteLifetime.Duration()))
+	if restsOf(g).sessionHash != "" {
+		end = earlier(end, g.AuthTime.Add(server.SessionAbsoluteLifetime.Duration()))
+	}
+	return end
 }
 
 // step is what a refresh token's generation makes of a request.
@@ -259,6 +273,10 @@ const (
 	repeat              // it was just replaced: the answer was lost, or a parallel request was faster
 	ahead               // the record is older than the token
 )
+
+func (s *Service) stepOf(r *refreshing, g storage.Grant) step {
+	return decide(g, r.token.Generation, r.server.RefreshToken, r.Client.Public(), s.Now())
+}
 
 func decide(g storage.Grant, generation int64, lifetimes registration.RefreshToken, public bool, now time.Time) step {
 	switch {
@@ -276,11 +294,11 @@ func decide(g storage.Grant, generation int64, lifetimes registration.RefreshTok
 }
 
 // advance makes the next generation current. It does not extend the absolute lifetime.
-func (s *Service) advance(ctx context.Context, out Outcome, r *refreshing, server registration.Server, now time.Time) (Outcome, error) {
-	g := out.Grant
+func (s *Service) advance(ctx context.Context, out Outcome, r *refreshing) (Outcome, error) {
+	g, now := out.Grant, s.Now()
 	g.Generation++
 	g.AdvancedAt, g.LastUsed, g.SealKID = now, now, s.Keys.SealingKID()
-	g.ExpiresAt = expiry(g, r.Client, server, now)
+	g.ExpiresAt = expiry(g, r.Client, r.server, now)
 	out.Grant = g
 	var err error
 	if out.RefreshToken, err = s.refreshToken(g); err != nil {
@@ -293,13 +311,14 @@ func (s *Service) advance(ctx context.Context, out Outcome, r *refreshing, serve
 const maxTouch = time.Hour
 
 // touch writes the last use down, if that is due. Under a short idle lifetime it is due earlier, or the token would seem idle.
-func (s *Service) touch(ctx context.Context, out Outcome, r *refreshing, server registration.Server, now time.Time) (Outcome, error) {
-	due := out.Grant.LastUsed.Add(min(maxTouch, server.RefreshToken.IdleLifetime.Duration()/2))
+func (s *Service) touch(ctx context.Context, out Outcome, r *refreshing) (Outcome, error) {
+	now := s.Now()
+	due := out.Grant.LastUsed.Add(min(maxTouch, r.server.RefreshToken.IdleLifetime.Duration()/2))
 	if now.Before(due) {
 		return out, nil
 	}
 	out.Grant.LastUsed = now
-	out.Grant.ExpiresAt = expiry(out.Grant, r.Client, server, now)
+	out.Grant.ExpiresAt = expiry(out.Grant, r.Client, r.server, now)
 	return s.update(ctx, out, r.attempt)
 }
 
@@ -342,10 +361,9 @@ func (s *Service) CheckRefreshToken(ctx context.Context, sealed string, client *
 	if err != nil {
 		return nil, inactiveIfRefused(err)
 	}
-	lifetimes := server.RefreshToken
-	expires := earlier(g.CreatedAt.Add(lifetimes.AbsoluteLifetime.Duration()), g.LastUsed.Add(lifetimes.IdleLifetime.Duration()))
+	idle := g.LastUsed.Add(server.RefreshToken.IdleLifetime.Duration())
 	return &TokenInfo{
 		Client: client, User: user, Subject: g.Subject, Scopes: scopes, GrantID: g.ID, Grant: g,
-		IssuedAt: g.AdvancedAt, Expires: earlier(g.RefreshUntil, expires),
+		IssuedAt: g.AdvancedAt, Expires: earlier(refreshEnds(g, server), idle),
 	}, nil
 }

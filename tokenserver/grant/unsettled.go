@@ -1,78 +1,139 @@
 package grant
 
 import (
+	"slices"
 	"sync"
 	"time"
-
-	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// unsettled remembers the writes whose outcome could not be found out, so that the requests were answered 503 and got nothing. Such a write may
-// have happened all the same. When the client tries again, what it finds is its own: no answer went to anybody else, so it is no replay. Once
-// the client has been answered, it is forgotten: whoever then comes with the old code or token is somebody else.
+// unsettled remembers, for one kind of secret, the writes whose outcome could not be found out, so that the requests were answered 503 and got
+// nothing. Such a write may have happened all the same. When the client tries again and finds the record as one of them has left it, what it
+// finds is its own: no answer went to anybody else, so it is no replay. Once the client has been answered, all of it is forgotten: whoever then
+// comes with the old code or token is somebody else.
 //
-// This is a memory of one process. A client that tries again at another replica, after a write that did happen, is taken for a replay there:
-// that errs on the safe side.
+// This is a memory of one process, and other replicas share neither what it holds nor what it forgets. A client whose write happened and who
+// tries again at another replica, with a code or after the grace, is taken for a replay there: its grant ends, and it has to begin anew. And
+// within the grace that other replica answers without a write, of which this one learns nothing: here the replaced token is forgiven once more,
+// whoever has it, until its successor is used or the write is too old. Both take a store that was away at the wrong moment.
 type unsettled struct {
 	mu     sync.Mutex
-	writes map[string]write
+	writes map[string][]write // by grant
+	kept   int                // how many of them are remembered beyond their request
 }
 
 type write struct {
-	grant storage.Grant
+	attempt string
+	// until is how long it is remembered; zero while its request is under way.
 	until time.Time
 }
 
-// How long and how many writes are remembered. A code lives no longer, and a client that waits longer than Retry-After says does so seldom.
+// How long and how many writes are remembered. A code lives no longer, and a client that waits longer than Retry-After says does so seldom. A
+// client that tries again and again while the store is away leaves several, of which one has happened at the most; nobody knows which.
 const (
-	unsettledFor = maxCodeLifetime
-	maxUnsettled = 10_000
+	unsettledFor    = maxCodeLifetime
+	maxUnsettled    = 10_000
+	maxUnsettledOne = 16 // of one grant
 )
 
-// remember the write of g, at now.
-func (u *unsettled) remember(g storage.Grant, now time.Time) {
+// begin notes that a request is about to write, and by which attempt. It must call over.
+func (u *unsettled) begin(id, attempt string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.writes == nil {
-		u.writes = map[string]write{}
+		u.writes = map[string][]write{}
 	}
-	if len(u.writes) >= maxUnsettled {
-		for id, w := range u.writes {
-			if !now.Before(w.until) {
-				delete(u.writes, id)
-			}
+	u.writes[id] = append(u.writes[id], write{attempt: attempt})
+}
+
+// over says how a request ended, at now. Unknown means that its write may have happened. If the grant was answered for since it began, there is
+// nothing to remember.
+func (u *unsettled) over(id, attempt string, err error, unknown bool, now time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err == nil {
+		u.remove(id, func(write) bool { return true })
+		return
+	}
+	if !unknown || isRefused(err) || !u.room(id, now) {
+		u.remove(id, func(w write) bool { return w.attempt == attempt })
+		return
+	}
+	for i, w := range u.writes[id] {
+		if w.attempt == attempt {
+			u.writes[id][i].until = now.Add(unsettledFor)
+			u.kept++
 		}
 	}
-	if len(u.writes) < maxUnsettled {
-		u.writes[g.ID] = write{g, now.Add(unsettledFor)}
+}
+
+// take says whether the attempt is among what is remembered of a grant. If so, it is now the write of the request that asks, which must say over
+// for it: of two that try again only one can succeed.
+func (u *unsettled) take(id, attempt string, now time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !slices.ContainsFunc(u.writes[id], func(w write) bool { return w.attempt == attempt && now.Before(w.until) }) {
+		return false
 	}
+	u.remove(id, func(write) bool { return true })
+	u.writes[id] = []write{{attempt: attempt}}
+	return true
 }
 
-// forget what is remembered of a grant: its client has been answered.
-func (u *unsettled) forget(id string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	delete(u.writes, id)
+// room says whether one more write of a grant can be remembered. What is too old makes room.
+func (u *unsettled) room(id string, now time.Time) bool {
+	old := func(w write) bool { return !w.until.IsZero() && !now.Before(w.until) }
+	u.remove(id, old)
+	if u.kept >= maxUnsettled {
+		for id := range u.writes {
+			u.remove(id, old)
+		}
+	}
+	ofOne := 0
+	for _, w := range u.writes[id] {
+		if !w.until.IsZero() {
+			ofOne++
+		}
+	}
+	return u.kept < maxUnsettled && ofOne < maxUnsettledOne
 }
 
-// take what is remembered of a grant: one request gets it, so that of two that try again only one can succeed.
-func (u *unsettled) take(id string, now time.Time) (storage.Grant, bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	w, ok := u.writes[id]
-	delete(u.writes, id)
-	return w.grant, ok && now.Before(w.until)
-}
-
-// takeAny takes any one of what is remembered.
-func (u *unsettled) takeAny(now time.Time) (storage.Grant, bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for id, w := range u.writes {
+// remove those writes of a grant that which picks.
+func (u *unsettled) remove(id string, which func(write) bool) {
+	left := slices.DeleteFunc(u.writes[id], func(w write) bool {
+		if which(w) && !w.until.IsZero() {
+			u.kept--
+		}
+		return which(w)
+	})
+	if len(left) == 0 {
 		delete(u.writes, id)
-		if now.Before(w.until) {
-			return w.grant, true
-		}
+		return
 	}
-	return storage.Grant{}, false
+	u.writes[id] = left
+}
+
+// orphans are grants that may have begun although nobody was told of them.
+type orphans struct {
+	mu  sync.Mutex
+	ids []string
+}
+
+// add a grant, if there is room.
+func (o *orphans) add(id string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.ids) < maxUnsettled {
+		o.ids = append(o.ids, id)
+	}
+}
+
+// take one.
+func (o *orphans) take() (id string, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.ids) == 0 {
+		return "", false
+	}
+	id, o.ids = o.ids[0], o.ids[1:]
+	return id, true
 }

@@ -216,7 +216,14 @@ func TestTheServersBoundIsAnsweredWith503(t *testing.T) {
 	w.Memory.Bound(20, 1)
 	a := w.Begin(c, "openid")
 	code := w.Code(w.Authorization(c, "openid"))
+	const full = "oauth_operator_tokenserver_grants_full_total"
+	if got := w.Count(full, ""); got != 0 {
+		t.Errorf("before it, %s is %v", full, got)
+	}
 	tryAgain(t, w.Redeem(c, code))
+	if got := w.Count(full, ""); got != 1 {
+		t.Errorf("%s is %v, want 1", full, got)
+	}
 	w.OK(w.Post("/revoke", c, "token", a.String("refresh_token")))
 	w.OK(w.Redeem(c, code))
 }

@@ -11,7 +11,6 @@ package token
 import (
 	"context"
 	"net/http"
-	"slices"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/clientauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
@@ -42,16 +41,6 @@ var exchanges = map[string]exchange{
 	oauth.GrantPassword:          (*Handler).password,
 	oauth.GrantClientCredentials: (*Handler).clientCredentials,
 	oauth.GrantRefreshToken:      (*Handler).refreshToken,
-}
-
-// GrantTypes that the endpoint takes, sorted.
-func GrantTypes() []string {
-	var types []string
-	for grantType := range exchanges {
-		types = append(types, grantType)
-	}
-	slices.Sort(types)
-	return types
 }
 
 // Handle answers a token request.

@@ -4,6 +4,7 @@
 //	granttest.go  the World: its parts and its documents
 //	requests.go   requests to the endpoints of a World, and what comes back
 //	impostors.go  values that look like access tokens and are none
+//	watched.go    a store with copies beside it, which lag on request
 package granttest
 
 import (

@@ -99,10 +99,10 @@ func (w *World) Post(path string, client registration.Client, pairs ...string) A
 // Authorization of alice to the client, as the authorization endpoint makes one for a request with a redirect URI and a challenge. It was made
 // a minute after the login. Change what a test is about.
 func (w *World) Authorization(client registration.Client, scopes ...string) grant.Authorization {
-	now := w.Clock.Now()
+	login := w.Clock.Now().Add(-time.Minute)
 	return grant.Authorization{
 		ClientID: client.ID, ClientUID: client.UID, UserUID: "alice-uid", Subject: Subject, UserEpoch: "epoch-1",
-		SessionHash: "session-1", SessionEnds: now.Add(24 * time.Hour), AuthTime: now.Add(-time.Minute), AMR: []string{oauth.AMRPassword},
+		SessionHash: "session-1", SessionEnds: login.Add(w.Server.SessionAbsoluteLifetime.Duration()), AuthTime: login, AMR: []string{oauth.AMRPassword},
 		Scopes: scopes, RedirectURI: Callback, RedirectURISent: true, Nonce: "n-0S6_WzA2Mj", CodeChallenge: Challenge,
 		Offline: slices.Contains(scopes, oauth.ScopeOfflineAccess),
 	}
@@ -192,7 +192,7 @@ func (w *World) part(token string, i int) map[string]any {
 	return values
 }
 
-// Count gives the value of a counter with one label.
+// Count gives the value of a counter with one label, or of one without if the label is empty.
 func (w *World) Count(name, label string) float64 {
 	w.t.Helper()
 	families, err := w.Metrics.Gather()
@@ -202,6 +202,9 @@ func (w *World) Count(name, label string) float64 {
 			continue
 		}
 		for _, metric := range family.GetMetric() {
+			if label == "" && len(metric.GetLabel()) == 0 {
+				return metric.GetCounter().GetValue()
+			}
 			for _, pair := range metric.GetLabel() {
 				if pair.GetValue() == label {
 					return metric.GetCounter().GetValue()

@@ -1,0 +1,182 @@
+package grant_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
+)
+
+func awayFor(t *testing.T, what string, err error) {
+	t.Helper()
+	if !errors.Is(err, storage.ErrUnavailable) && !errors.Is(err, storage.ErrAmbiguous) {
+		t.Fatalf("%s, while the store is away: %v", what, err)
+	}
+}
+
+// endedFor reports the record if it did not end for the reason; empty: if it has ended.
+func endedFor(t *testing.T, w *granttest.World, reason string) {
+	t.Helper()
+	if g := w.Records()[0]; g.EndReason != reason {
+		t.Errorf("the grant ended for %q, want %q", g.EndReason, reason)
+	}
+}
+
+func TestARefreshThatGoesByACopyReadsNothing(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	first := begin(t, w, client, "openid", "offline_access")
+	w.Watch(w.Store)
+	reads := w.Store.Calls("Grant")
+	second, err := refreshWith(w, client.ID, first.RefreshToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.Store.Calls("Grant") != reads {
+		t.Errorf("it read %d times", w.Store.Calls("Grant")-reads)
+	}
+	if _, err := refreshWith(w, client.ID, second.RefreshToken); err != nil {
+		t.Errorf("with what it got: %v", err)
+	}
+}
+
+func TestACopyThatLagsIsNoReasonToRefuse(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	first := begin(t, w, client, "openid", "offline_access")
+	w.Watch(w.Store).Hold(w.Records()...)
+	second, err := refreshWith(w, client.ID, first.RefreshToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := refreshWith(w, client.ID, first.RefreshToken)
+	if err != nil || again.RefreshToken != second.RefreshToken {
+		t.Errorf("a repetition within the grace got another token, or none (%v)", err)
+	}
+	if _, err := refreshWith(w, client.ID, second.RefreshToken); err != nil {
+		t.Errorf("a token that is newer than the copy: %v", err)
+	}
+	endedFor(t, w, "")
+}
+
+func TestACopyThatLagsLetsNoThiefIn(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	first := begin(t, w, client, "openid", "offline_access")
+	old := w.Records()
+	if _, err := refreshWith(w, client.ID, first.RefreshToken); err != nil {
+		t.Fatal(err)
+	}
+	w.Watch(w.Store).Hold(old...)
+	w.Clock.Move(time.Minute)
+	_, err := refreshWith(w, client.ID, first.RefreshToken)
+	refused(t, "a token that the copy takes for current", err, grant.Grant)
+	endedFor(t, w, storage.EndRefreshTokenReuse)
+}
+
+func TestWithoutGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
+	w := granttest.New(t)
+	w.ChangeServer(noGrace)
+	client := served(t, w, granttest.Client("shop.web"))
+	first := begin(t, w, client, "openid", "offline_access")
+	var faster grant.Outcome
+	during := &meanwhile{Store: w.Store}
+	during.update = func(storage.Grant) (err error) {
+		during.update = nil
+		faster, err = refreshWith(w, client.ID, first.RefreshToken)
+		return err
+	}
+	w.Watch(during)
+	_, err := refreshWith(w, client.ID, first.RefreshToken)
+	refused(t, "the slower one", err, grant.Grant)
+	endedFor(t, w, "")
+	if _, err := refreshWith(w, client.ID, faster.RefreshToken); err != nil {
+		t.Errorf("with what the faster one got: %v", err)
+	}
+}
+
+// The client was told to try again, and did so while the store was still away: its second write is on top of a copy that lags, and can never
+// happen. The first one has.
+func TestARetryDuringAnOutageDoesNotCostTheClientItsGrant(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	first := begin(t, w, client, "openid", "offline_access")
+	watched := w.Watch(w.Store)
+	watched.Hold(w.Records()...)
+	// Of each the write, and reading what became of it.
+	for _, fault := range []storagetest.Fault{storagetest.LostAnswer, storagetest.LostRequest, storagetest.LostRequest} {
+		w.Store.Next(fault, storagetest.Unavailable)
+		_, err := refreshWith(w, client.ID, first.RefreshToken)
+		awayFor(t, "a refresh", err)
+		w.Clock.Move(2 * time.Second)
+	}
+	watched.CatchUp()
+	w.Clock.Move(2 * time.Minute)
+	second, err := refreshWith(w, client.ID, first.RefreshToken)
+	if err != nil {
+		t.Fatalf("after the outage and the grace: %v", err)
+	}
+	endedFor(t, w, "")
+	if _, err := refreshWith(w, client.ID, second.RefreshToken); err != nil {
+		t.Errorf("with what it got: %v", err)
+	}
+}
+
+// The write on top of a copy got no answer. What the token is shows when the record is read, as if nothing had been tried.
+func TestAnUnansweredWriteOnTopOfACopyHidesNoTheft(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	first := begin(t, w, client, "openid", "offline_access")
+	old := w.Records()
+	second, err := refreshWith(w, client.ID, first.RefreshToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := refreshWith(w, client.ID, second.RefreshToken); err != nil {
+		t.Fatal(err)
+	}
+	w.Watch(w.Store).Hold(old...)
+	w.Store.Next(storagetest.LostRequest)
+	_, err = refreshWith(w, client.ID, first.RefreshToken)
+	refused(t, "a token that was replaced twice", err, grant.Grant)
+	endedFor(t, w, storage.EndRefreshTokenReuse)
+}
+
+func TestAnUnansweredWriteOnTopOfACopyDeniesTheClientNothing(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	first := begin(t, w, client, "openid", "offline_access")
+	w.Watch(w.Store).Hold(w.Records()...)
+	w.Store.Next(storagetest.LostAnswer, storagetest.Unavailable)
+	_, err := refreshWith(w, client.ID, first.RefreshToken)
+	awayFor(t, "the first", err)
+	w.Clock.Move(2 * time.Minute)
+	w.Store.Next(storagetest.LostRequest)
+	if _, err := refreshWith(w, client.ID, first.RefreshToken); err != nil {
+		t.Errorf("trying again: %v", err)
+	}
+	endedFor(t, w, "")
+}
+
+func TestWhatWasDecidedByACopyIsWrittenOrReadAgain(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	first := begin(t, w, client, "openid", "offline_access")
+	w.Watch(w.Store).Hold(w.Records()...)
+	if err := w.Grants.End(t.Context(), first.Grant.ID, storage.EndRevoked); err != nil {
+		t.Fatal(err)
+	}
+	// The rotation changes in the middle of the request: a token that is kept costs no write, and no write would show that the grant has ended.
+	w.Grants.Now = func() time.Time {
+		w.Grants.Now = w.Clock.Now
+		w.ChangeServer(func(s *registration.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
+		return w.Clock.Now()
+	}
+	_, err := refreshWith(w, client.ID, first.RefreshToken)
+	refused(t, "a token of a grant that has ended", err, grant.Grant)
+}

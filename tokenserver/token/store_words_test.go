@@ -1,0 +1,120 @@
+package token_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
+)
+
+// wordy is a store whose errors say what failed where, as those of a database or of an API server do.
+type wordy struct{ storage.Store }
+
+const needle = `ERROR: relation "grants" of postgres://app@db.internal/oauth, OAuthGrant identity/c-5e1f (SQLSTATE 42P01)`
+
+func wordily(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", err, needle)
+}
+
+func (s wordy) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+	created, err := s.Store.CreateGrant(ctx, g)
+	return created, wordily(err)
+}
+
+func (s wordy) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+	updated, err := s.Store.UpdateGrant(ctx, g)
+	return updated, wordily(err)
+}
+
+func (s wordy) Grant(ctx context.Context, id string) (storage.Grant, error) {
+	g, err := s.Store.Grant(ctx, id)
+	return g, wordily(err)
+}
+
+func (s wordy) Marked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
+	marked, err := s.Store.Marked(ctx, kind, id)
+	return marked, wordily(err)
+}
+
+func (s wordy) Mark(ctx context.Context, kind storage.MarkKind, id string, until time.Time) error {
+	return wordily(s.Store.Mark(ctx, kind, id, until))
+}
+
+// wordless reports words of the store in what somebody was answered.
+func wordless(t *testing.T, answer string) {
+	t.Helper()
+	for _, word := range []string{"relation", "postgres", "internal", "OAuthGrant", "c-5e1f", "SQLSTATE", "42P01", "storage:"} {
+		if strings.Contains(answer, word) {
+			t.Errorf("the answer has %q in it: %s", word, answer)
+		}
+	}
+}
+
+func TestWhatTheStoreSaysIsForTheLogAndNotForTheClient(t *testing.T) {
+	w := newWorld(t)
+	w.Grants.Store = wordy{w.Store}
+	c := w.AddClient(granttest.Client("shop.web"))
+	a := w.Begin(c, "openid", "offline_access")
+	code := w.Code(w.Authorization(c, "openid"))
+	quiet := func(a granttest.Answer) {
+		t.Helper()
+		tryAgain(t, a)
+		wordless(t, a.Body+fmt.Sprint(a.Header))
+		if !strings.Contains(w.Log.String(), "SQLSTATE 42P01") {
+			t.Error("the log lacks the cause")
+		}
+	}
+	for _, faults := range [][]storagetest.Fault{
+		{storagetest.Unavailable},
+		{storagetest.None, storagetest.Unavailable},
+		{storagetest.None, storagetest.LostRequest, storagetest.Unavailable},
+	} {
+		w.Store.Next(faults...)
+		quiet(w.Redeem(c, code))
+		w.Store.Next(faults...)
+		quiet(w.Refresh(c, a.String("refresh_token")))
+	}
+	w.Memory.Bound(20, 1)
+	quiet(w.Redeem(c, code))
+	w.Store.Always(storagetest.Unavailable)
+	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
+		quiet(w.Post("/introspect", c, "token", token))
+		quiet(w.Post("/revoke", c, "token", token))
+	}
+	r := w.Form("/userinfo", noClient)
+	r.Header.Set("Authorization", "Bearer "+a.String("access_token"))
+	quiet(w.Do(r))
+}
+
+func TestWhatTheStoreSaysIsNotInARedirect(t *testing.T) {
+	faulty := &storagetest.Faulty{}
+	w := interactiontest.New(t, rand.Reader, interactiontest.Store(faulty))
+	w.Grants.Store = wordy{faulty}
+	b := w.Browser()
+	b.SignIn(w.WebRequest())
+	faulty.Always(storagetest.Unavailable)
+	a := b.Get(w.WebRequest())
+	if a.StatusCode != http.StatusSeeOther || a.Values().Get("error") != "temporarily_unavailable" {
+		t.Errorf("the answer is %d to %s", a.StatusCode, a.Header.Get("Location"))
+	}
+	location, err := url.QueryUnescape(a.Header.Get("Location"))
+	if err != nil {
+		t.Error(err)
+	}
+	wordless(t, location+fmt.Sprint(a.Header)+string(a.Body))
+	if !strings.Contains(w.Log(), "SQLSTATE 42P01") {
+		t.Error("the log lacks the cause")
+	}
+}
