@@ -79,6 +79,25 @@ func TestOfTwoClientsWithOneIDTheFirstKeepsIt(t *testing.T) {
 	}
 }
 
+// A client's tokens name it as their subject, so whoever chooses client ids would else choose whom an API takes it for (RFC 9068 section 5).
+func TestAClientCannotHaveTheIDOfAUser(t *testing.T) {
+	w := newWorld(t, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedClients[0].ClientIDs = []string{"*"} })
+	chosen, given := w.readyUser("alice", "correct horse", subject("free-alice")), w.readyUser("bob", "correct horse")
+	for _, u := range []*v1alpha1.OAuthUser{chosen, given} {
+		id := u.Status.Subject
+		c := w.newClient(asking(id))
+		if message := w.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken); !strings.Contains(message, strconv.Quote(id)) {
+			t.Errorf("%s: %s", id, message)
+		}
+		if c.Status.ClientID != "" || len(c.Status.Credentials) > 0 {
+			t.Errorf("%s: it has a credential: %+v", id, c.Status)
+		}
+		if doc := w.userDocument(u); doc.UID != string(u.UID) || !w.logsIn(u, "correct horse") {
+			t.Errorf("%s: the user lost the subject", id)
+		}
+	}
+}
+
 func TestTheLoserGetsTheNameWhenTheWinnerGoes(t *testing.T) {
 	w := newWorld(t)
 	first := w.readyClient(asking("free-one"))

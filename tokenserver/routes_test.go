@@ -1,14 +1,27 @@
 package tokenserver
 
 import (
+	"crypto/rand"
 	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/metadata"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
 )
 
 // Every endpoint is in the discovery document, but for the pages that people are led to and the document itself; and what it names is there.
@@ -31,12 +44,17 @@ func TestTheRoutesAreThoseOfTheDiscoveryDocument(t *testing.T) {
 			}
 		}
 		at := metadata.IssuerPath(issuer)
-		known := append(metadata.Locations(at), at+interaction.PathLogin, at+interaction.PathConsent)
-		var routed []string
+		var routed, located []string
 		for _, row := range (&rooms{}).routes(issuer) {
-			if !slices.Contains(known, row.path) {
+			switch {
+			case row.name == "discovery":
+				located = append(located, row.path)
+			case row.path != at+interaction.PathLogin && row.path != at+interaction.PathConsent:
 				routed = append(routed, "https://auth.example.com"+row.path)
 			}
+		}
+		if !slices.Equal(located, metadata.Locations(at)) {
+			t.Errorf("%s: the document is routed at %q, want %q", issuer, located, metadata.Locations(at))
 		}
 		slices.Sort(named)
 		slices.Sort(routed)
@@ -50,5 +68,109 @@ func TestTheRoutesAreThoseOfTheDiscoveryDocument(t *testing.T) {
 func TestThePathsOfTheRoomsAreThoseOfTheDocument(t *testing.T) {
 	if interaction.PathAuthorize != metadata.PathAuthorize || interaction.PathLogout != metadata.PathLogout {
 		t.Error("the rooms redirect to other paths than are published")
+	}
+}
+
+// publishing are the rooms of an issuer that has one key.
+func publishing(t *testing.T, issuer string) *rooms {
+	t.Helper()
+	store, err := memory.New(time.Now, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kid, content, err := keys.GenerateSigning("ES256", rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, kid+".pem"), content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := &Server{
+		Registry: registry.New(), Keys: keys.NewSet(rand.Reader), Store: store, Now: time.Now, Random: rand.Reader,
+		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+	}
+	if err := server.Keys.LoadDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	document := registration.Server{
+		UID: "server-uid", Issuer: issuer, Algorithms: []string{"ES256"},
+		Keys: []registration.Key{{KID: kid, Algorithm: "ES256", Phase: registration.KeyActive}},
+	}
+	registrytest.Fill(t, server.Registry, document)
+	server.Keys.Use(document)
+	r, err := server.rooms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// asked is what a script of another origin is answered.
+func asked(h http.Handler, method, path string) *httptest.ResponseRecorder {
+	request := httptest.NewRequest(method, path, nil)
+	request.Header.Set("Origin", "https://spa.example.com")
+	if method == http.MethodOptions {
+		request.Header.Set("Access-Control-Request-Method", http.MethodPost)
+	}
+	answer := httptest.NewRecorder()
+	h.ServeHTTP(answer, request)
+	return answer
+}
+
+// Clients look for the document where OpenID Connect Discovery section 4 puts it, or where RFC 8414 section 3.1 does.
+func TestTheDocumentsAreServedWhereClientsLookAndMayBeCachedForAsLongAsAKeyWaits(t *testing.T) {
+	for issuer, locations := range map[string][]string{
+		"https://auth.example.com": {"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"},
+		"https://auth.example.com/t1": {
+			"/t1/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t1", "/t1/.well-known/oauth-authorization-server",
+		},
+	} {
+		r := publishing(t, issuer)
+		for _, path := range locations {
+			answer := asked(r, http.MethodGet, path)
+			var document metadata.Document
+			if err := json.Unmarshal(answer.Body.Bytes(), &document); err != nil || answer.Code != http.StatusOK || document.Issuer != issuer {
+				t.Errorf("%s: %s answers %d %s (%v)", issuer, path, answer.Code, answer.Body, err)
+			}
+		}
+		// Every answer is no-store unless its endpoint says otherwise.
+		for _, path := range append(locations, strings.TrimPrefix(issuer, "https://auth.example.com")+"/jwks") {
+			answer := asked(r, http.MethodGet, path)
+			if got := answer.Header().Values("Cache-Control"); answer.Code != http.StatusOK || !slices.Equal(got, []string{"public, max-age=300"}) {
+				t.Errorf("%s: %s answers %d with Cache-Control %q", issuer, path, answer.Code, got)
+			}
+		}
+	}
+}
+
+// An endpoint that lives by a cookie, or answers APIs alone, is none for scripts of other origins (RFC 9700 section 2.6).
+func TestScriptsOfOtherOriginsMayCallFiveEndpointsAndNoOther(t *testing.T) {
+	for _, issuer := range []string{"https://auth.example.com", "https://auth.example.com/t1"} {
+		r := publishing(t, issuer)
+		named := map[string]bool{}
+		for _, row := range r.routes(issuer) {
+			named[row.name] = true
+			open := slices.Contains([]string{"discovery", "jwks", "token", "userinfo", "revoke"}, row.name)
+			for _, method := range append(row.methods, http.MethodOptions) {
+				answer := asked(r, method, row.path)
+				allowed := answer.Header().Values("Access-Control-Allow-Origin")
+				if open && !slices.Equal(allowed, []string{"*"}) || !open && len(allowed) > 0 {
+					t.Errorf("%s %s is open to %q", method, row.path, allowed)
+				}
+				for name := range answer.Header() {
+					if name == "Access-Control-Allow-Credentials" || !open && strings.HasPrefix(name, "Access-Control-") {
+						t.Errorf("%s %s has the header %s", method, row.path, name)
+					}
+				}
+			}
+		}
+		for _, name := range []string{
+			"authorize", "login", "consent", "logout", "token", "introspect", "revoke", "userinfo", "jwks", "discovery",
+		} {
+			if !named[name] {
+				t.Errorf("%s: there is no endpoint %s", issuer, name)
+			}
+		}
 	}
 }

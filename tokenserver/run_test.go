@@ -13,7 +13,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -155,17 +159,22 @@ func (r *running) readiness(t *testing.T) string {
 	return strings.TrimSpace(body)
 }
 
-// token asks for one with client credentials.
-func (r *running) token(t *testing.T) (int, map[string]any) {
+// tokenRequest is a token request of the client.
+func (r *running) tokenRequest(ctx context.Context, t *testing.T, form url.Values) *http.Request {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.issuer()+"/token",
-		strings.NewReader(url.Values{"grant_type": {"client_credentials"}}.Encode()))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.issuer()+"/token", strings.NewReader(form.Encode()))
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.SetBasicAuth("apps.batch", secret)
-	response, err := http.DefaultClient.Do(request)
+	return request
+}
+
+// token asks for one with client credentials.
+func (r *running) token(t *testing.T) (int, map[string]any) {
+	t.Helper()
+	response, err := http.DefaultClient.Do(r.tokenRequest(t.Context(), t, url.Values{"grant_type": {"client_credentials"}}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,5 +229,53 @@ func TestATokenServerServesWhatTheClusterSaysFromReadinessToItsEnd(t *testing.T)
 	}
 	if r.api.Replica(t, "main-0") != nil {
 		t.Error("the Replica outlives the orderly end of its process")
+	}
+}
+
+func TestProbesStayGreenWhileNoMorePasswordsMayWait(t *testing.T) {
+	r := start(t)
+	legacy := machine()
+	legacy.GrantTypes = []string{"password"}
+	r.api.Put(t, serverDocument(r.api.ServerUID, r.issuer(), r.keys), registration.Namespace{Name: "apps"}, legacy)
+	eventually(t, "ready", func() bool { return r.readiness(t) == "ok" })
+	eventually(t, "a Replica that says ready", func() bool {
+		replica := r.api.Replica(t, "main-0")
+		return replica != nil && replica.Spec.Ready
+	})
+
+	// Passwords of users that do not exist, each of another name, cost what any cost, and make no name wait.
+	ctx, stop := context.WithCancel(t.Context())
+	connections := &http.Transport{MaxIdleConnsPerHost: 40 * runtime.GOMAXPROCS(0)}
+	var load sync.WaitGroup
+	defer func() { stop(); load.Wait(); connections.CloseIdleConnections() }()
+	var name, refused atomic.Int64
+	for range 40 * runtime.GOMAXPROCS(0) { // more than may wait
+		load.Go(func() {
+			for ctx.Err() == nil {
+				user := "nobody-" + strconv.FormatInt(name.Add(1), 10)
+				request := r.tokenRequest(ctx, t, url.Values{"grant_type": {"password"}, "username": {user}, "password": {"a wrong password"}})
+				response, err := connections.RoundTrip(request)
+				if err != nil {
+					continue
+				}
+				if response.StatusCode == http.StatusServiceUnavailable && response.Header.Get("Retry-After") != "" {
+					refused.Add(1)
+				}
+				_, _ = io.Copy(io.Discard, response.Body)
+				_ = response.Body.Close()
+			}
+		})
+	}
+	for range 5 {
+		before := refused.Load()
+		eventually(t, "passwords are refused", func() bool { return refused.Load() > before })
+		for _, path := range []string{"/livez", "/readyz"} {
+			if status, said := r.get(t, r.options.StatusListen, path); status != http.StatusOK {
+				t.Errorf("%s answers %d %s", path, status, said)
+			}
+		}
+		if replica := r.api.Replica(t, "main-0"); replica == nil || !replica.Spec.Ready {
+			t.Errorf("the Replica says %+v", replica)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package features
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"golang.org/x/oauth2"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -84,6 +86,24 @@ func TestATightenedRuleActsOnRunningClientsWithinASecond(t *testing.T) {
 	servedWithinASecond(w, config)
 }
 
+func TestALoweredLifetimeActsOnRunningClientsWithinASecond(t *testing.T) {
+	w := world.New(t)
+	config := w.Config(w.Client("service", serviceSpec))
+	lifetime := func(want time.Duration) {
+		t.Helper()
+		w.Eventually("the lifetime of "+want.String(), time.Second, func() (bool, string) {
+			_, answer := w.Post("/token", config, url.Values{"grant_type": {"client_credentials"}})
+			return answer["expires_in"] == want.Seconds(), fmt.Sprint(answer["expires_in"])
+		})
+	}
+	servedWithinASecond(w, config)
+	lifetime(5 * time.Minute)
+	w.Update(w.Server, func() {
+		w.Server.Spec.Tokens = &v1alpha1.TokenSettings{AccessTokenLifetime: &metav1.Duration{Duration: 42 * time.Second}}
+	})
+	lifetime(42 * time.Second)
+}
+
 func TestANamespaceThatLosesItsLabelLosesItsClients(t *testing.T) {
 	w := world.New(t)
 	config := w.Config(w.Client("service", serviceSpec))
@@ -147,16 +167,16 @@ func TestATokenServerCanReadNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, namespace := range []string{w.Identity, w.Apps, "oauth-operator-system", "kube-system"} {
-		if err := asServer.List(t.Context(), &corev1.SecretList{}, client.InNamespace(namespace)); err == nil {
-			t.Errorf("it lists the Secrets of %s", namespace)
+		if err := asServer.List(t.Context(), &corev1.SecretList{}, client.InNamespace(namespace)); !apierrors.IsForbidden(err) {
+			t.Errorf("listing the Secrets of %s is not forbidden: %v", namespace, err)
 		}
 	}
 	key := client.ObjectKey{Namespace: w.Identity, Name: "main-tokenserver-keys"}
 	if err := world.Kube.Get(t.Context(), key, &corev1.Secret{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := asServer.Get(t.Context(), key, &corev1.Secret{}); err == nil {
-		t.Error("it reads its own keys from the API server")
+	if err := asServer.Get(t.Context(), key, &corev1.Secret{}); !apierrors.IsForbidden(err) {
+		t.Errorf("reading its own keys from the API server is not forbidden: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@
 // by a client.
 //
 //	flows_test.go       the five flows
+//	discovery_test.go   what is advertised, and no more, works
 //	life_test.go        clients, rules and namespaces come, change and go
 //	users_test.go       users, APIs and keys do
 //	ends_test.go        logins and what came from them end

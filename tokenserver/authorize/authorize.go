@@ -17,6 +17,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -166,23 +167,32 @@ func known(params oauth.Params) oauth.Params {
 	return kept
 }
 
-// salvage what tells where to say that the request is malformed: only what was sent exactly once.
+// salvage what tells where to say that the request is malformed: only what was sent exactly once, and well encoded.
 func salvage(raw string) oauth.Params {
 	params := oauth.Params{}
 	if len(raw) > oauth.MaxForm {
 		return params
 	}
-	values, err := url.ParseQuery(raw)
-	if err != nil {
-		return params
-	}
-	for _, name := range []string{"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope"} {
-		if sent := values[name]; len(sent) == 1 && sent[0] != "" {
-			params[name] = sent
+	sent := map[string]bool{}
+	for pair := range strings.SplitSeq(raw, "&") {
+		name, value, err := oauth.DecodePair(pair)
+		if !slices.Contains(telling, name) {
+			continue
 		}
+		if err != nil || sent[name] {
+			value = unreadable
+		}
+		sent[name], params[name] = true, []string{value}
 	}
-	if sent := values["redirect_uri"]; len(sent) > 1 {
-		params["redirect_uri"] = []string{strings.Join(sent, " ")} // not left out, and none that is registered
-	}
+	maps.DeleteFunc(params, func(name string, values []string) bool {
+		return values[0] == "" || values[0] == unreadable && name != "redirect_uri"
+	})
 	return params
 }
+
+// telling parameters say where an error goes, and how.
+var telling = []string{"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope"}
+
+// unreadable stands for a redirect URI that was sent, though nobody can say which: it is not left out, and is none that is registered. No
+// parameter has this value, for none holds a NUL.
+const unreadable = "\x00"

@@ -64,6 +64,13 @@ func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
 		"a parameter twice":                {web + "&scope=openid", "invalid_request"},
 		"a parameter twice, once empty":    {web + "&nonce=&nonce=x", "invalid_request"},
 		"response_type twice":              {web + "&response_type=code", "invalid_request"},
+		"a parameter ill encoded":          {web + "&x=%zz", "invalid_request"},
+		"a name ill encoded":               {web + "&%zz=x", "invalid_request"},
+		"a semicolon not encoded":          {web + "&x=a;b", "invalid_request"},
+		"a parameter that is not UTF-8":    {web + "&x=%ff", "invalid_request"},
+		"a parameter with a NUL":           {web + "&x=%00", "invalid_request"},
+		"response_mode ill encoded":        {web + "&response_mode=%zz", "invalid_request"},
+		"101 parameters":                   {web + strings.Repeat("&resource=x", 96), "invalid_request"},
 		"request object":                   {with(web, "request", "e30.e30."), "request_not_supported"},
 		"request_uri":                      {with(web, "request_uri", "urn:x"), "request_uri_not_supported"},
 		"registration":                     {with(web, "registration", "{}"), "registration_not_supported"},
@@ -73,6 +80,7 @@ func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
 		"malformed scope":                  {with(web, "scope", "openid \"x\""), "invalid_scope"},
 		"id_token without openid":          {with(legacy, "scope", "profile"), "invalid_scope"},
 		"id_token without nonce":           {without(legacy, "nonce"), "invalid_request"},
+		"id_token alone without nonce":     {without(w.LegacyRequest("id_token"), "nonce"), "invalid_request"},
 		"unknown prompt":                   {with(web, "prompt", "create"), "invalid_request"},
 		"prompt none with another":         {with(web, "prompt", "none login"), "invalid_request"},
 		"max_age no number":                {with(web, "max_age", "soon"), "invalid_request"},
@@ -81,6 +89,7 @@ func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
 		"seventeen resources":              {web + strings.Repeat("&resource="+url.QueryEscape(interactiontest.OrdersAPI), 17), "invalid_target"},
 		"public client that needs no PKCE": {with(web, "client_id", "lax", "redirect_uri", "https://lax.example.com/callback"), "invalid_request"},
 		"unknown resource":                 {with(web, "resource", "https://nowhere.example.com"), "invalid_target"},
+		"resource with a fragment":         {with(web, "resource", interactiontest.OrdersAPI+"#x"), "invalid_target"},
 		"relative resource":                {with(web, "resource", "orders"), "invalid_target"},
 		"claims no object":                 {with(web, "claims", "[]"), "invalid_request"},
 		"forged id_token_hint":             {with(web, "id_token_hint", "e30.e30.e30"), "invalid_request"},
@@ -117,6 +126,36 @@ func TestOnlyWhatWasSentOnceTellsWhereAnErrorGoes(t *testing.T) {
 	if values := answer.Values(); values.Get("error") != "invalid_request" || values.Has("state") {
 		t.Errorf("two states: answered %v", values)
 	}
+}
+
+func TestOnlyWhatIsWellEncodedTellsWhereAnErrorGoes(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	web, b := w.WebRequest(), w.Browser()
+	for _, bad := range []string{"a;b", "%zz", "%ff", "%00", "x&state=%zz", "%zz&state=x"} {
+		stateless := without(web, "state") + "&state=" + bad
+		_, body, _ := strings.Cut(stateless, "?")
+		for method, answer := range map[string]interactiontest.Answer{"GET": b.Get(stateless), "POST": postRaw(b, body)} {
+			values := answer.Values()
+			if values.Get("error") != "invalid_request" || values.Get("iss") != w.Issuer || values.Has("state") {
+				t.Errorf("%s with the state %s: status %d, answered %v", method, bad, answer.StatusCode, values)
+			}
+		}
+		refusedWithAPage(t, b.Get(without(web, "client_id")+"&client_id="+strings.ReplaceAll(bad, "state", "client_id")), pages.SentenceUnknownClient)
+		// Of a client with one redirect URI, to which an error would go if the parameter were taken to be left out.
+		refusedWithAPage(t, b.Get(without(web, "redirect_uri", "scope")+"&redirect_uri="+strings.ReplaceAll(bad, "state", "redirect_uri")),
+			pages.SentenceUnknownRedirect)
+	}
+}
+
+// postRaw posts a form as it is written.
+func postRaw(b *interactiontest.Browser, form string) interactiontest.Answer {
+	b.T.Helper()
+	r, err := http.NewRequestWithContext(b.T.Context(), http.MethodPost, b.Issuer+"/authorize", strings.NewReader(form))
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return b.Do(r)
 }
 
 func TestTheOrderOfAResponseTypesWordsMeansNothing(t *testing.T) {

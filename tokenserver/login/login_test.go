@@ -119,21 +119,20 @@ func TestAFormThatAnotherSitePostsIsForbidden(t *testing.T) {
 	}
 }
 
-func TestTheRedirectAfterALoginIsASeeOther(t *testing.T) {
+func TestTheRedirectsAfterALoginAndAConsentAreSeeOthers(t *testing.T) {
 	w := interactiontest.New(t, rand.Reader)
 	b := w.Browser()
-	answer := b.Consent(b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword), "allow")
-	posts := 0
-	for _, hop := range answer.Hops {
-		if hop.Status != http.StatusSeeOther {
-			t.Errorf("%s: status %d", hop.From, hop.Status)
+	login := b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
+	consent := b.Consent(login, "allow")
+	for form, hops := range map[string][]interactiontest.Hop{"login": login.Hops, "consent": consent.Hops} {
+		if len(hops) == 0 || hops[0].Method != http.MethodPost || !strings.HasPrefix(hops[0].From, w.Issuer+"/"+form) {
+			t.Fatalf("the %s form is not answered with a redirect: %v", form, hops)
 		}
-		if hop.Method == http.MethodPost {
-			posts++
+		for _, hop := range hops {
+			if hop.Status != http.StatusSeeOther {
+				t.Errorf("%s: %s to %s: status %d", form, hop.Method, hop.From, hop.Status)
+			}
 		}
-	}
-	if posts != 1 {
-		t.Fatalf("%d redirects after a POST", posts)
 	}
 }
 

@@ -124,7 +124,7 @@ func parse(raw string) (Params, error) {
 		if count++; count > MaxParams {
 			return nil, Errorf(InvalidRequest, "there are more than %d parameters", MaxParams)
 		}
-		name, value, err := decode(pair)
+		name, value, err := DecodePair(pair)
 		if err != nil {
 			return nil, err
 		}
@@ -146,19 +146,22 @@ func parse(raw string) (Params, error) {
 	return params, nil
 }
 
-func decode(pair string) (name, value string, err error) {
-	if strings.Contains(pair, ";") {
-		return "", "", Errorf(InvalidRequest, "encode the character ; in a parameter as %%3B")
-	}
+// DecodePair reads one name=value of a form or query. With an error it still gives the name, if that much can be read. Every error is an *Error
+// with the code invalid_request.
+func DecodePair(pair string) (name, value string, err error) {
 	rawName, rawValue, _ := strings.Cut(pair, "=")
-	if name, err = url.QueryUnescape(rawName); err != nil {
+	name, err = url.QueryUnescape(rawName)
+	if err != nil || !utf8.ValidString(name) {
 		return "", "", Errorf(InvalidRequest, "the name of a parameter is not well encoded")
 	}
-	if value, err = url.QueryUnescape(rawValue); err != nil {
-		return "", "", Errorf(InvalidRequest, "%s is not well encoded", spoken(name))
+	if strings.Contains(pair, ";") {
+		return name, "", Errorf(InvalidRequest, "encode the character ; in a parameter as %%3B")
 	}
-	if !utf8.ValidString(name) || !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
-		return "", "", Errorf(InvalidRequest, "the parameters are not valid UTF-8")
+	if value, err = url.QueryUnescape(rawValue); err != nil {
+		return name, "", Errorf(InvalidRequest, "%s is not well encoded", spoken(name))
+	}
+	if !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
+		return name, "", Errorf(InvalidRequest, "%s is not valid UTF-8", spoken(name))
 	}
 	return name, value, nil
 }

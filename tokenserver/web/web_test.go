@@ -75,18 +75,27 @@ func TestWhatIsOursIsSaidToTheLogAndNotToTheClient(t *testing.T) {
 	}
 }
 
-func TestAStoreThatIsAwayIsTemporary(t *testing.T) {
-	e, _, _ := edge(t)
-	for _, err := range []error{
+func TestAStoreThatIsAwayIsTemporaryAndNothingOfItIsShown(t *testing.T) {
+	const needle = `UPDATE grants SET object="grant-4f2a"`
+	for _, cause := range []error{
 		storage.ErrUnavailable, storage.ErrAmbiguous, storage.ErrFull, storage.ErrConflict, registry.ErrNotServing, context.DeadlineExceeded,
 	} {
+		err := fmt.Errorf("%s: %w", needle, cause)
+		e, log, _ := edge(t)
 		for _, h := range []http.Handler{e.ForAPI("token", failing(err)), e.ForBrowser("login", failing(err))} {
+			log.Reset()
 			w := ask(h, "POST", "/")
 			if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
 				t.Errorf("%v: status %d, Retry-After %q", err, w.Code, w.Header().Get("Retry-After"))
 			}
+			if shown := fmt.Sprint(w.Header()) + w.Body.String(); strings.Contains(shown, "grants") || strings.Contains(shown, "4f2a") ||
+				strings.Contains(shown, cause.Error()) {
+				t.Errorf("the client is shown the cause: %s", shown)
+			}
+			if !strings.Contains(log.String(), "grant-4f2a") {
+				t.Errorf("the log does not say why: %s", log)
+			}
 		}
-		e, _, _ = edge(t)
 	}
 }
 
