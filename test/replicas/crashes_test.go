@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oauth-operator/oauth-operator/test/world"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
 const grantsResource = "oauthgrants"
@@ -145,7 +147,16 @@ func (c *chain) refresh(t *testing.T, e *estate, replica int) {
 
 // The store goes away twice, in the middle of what ten clients do.
 func TestWhatWasAnsweredBeforeAndDuringAnOutageHoldsAfterIt(t *testing.T) {
-	e := newEstate(t)
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) { throughAnOutage(t, b.open(t)) })
+	}
+}
+
+func throughAnOutage(t *testing.T, r records) {
+	e := newEstate(t, r.change, func(server *v1alpha1.AuthorizationServer) {
+		server.Spec.Tokens = &v1alpha1.TokenSettings{AuthorizationCodeLifetime: &metav1.Duration{Duration: 10 * time.Minute}}
+	})
+	e.records = r.dump
 	chains := make([]*chain, 10)
 	for i := range chains {
 		chains[i] = &chain{token: e.begin(i).token("refresh_token")}
@@ -171,13 +182,13 @@ func TestWhatWasAnsweredBeforeAndDuringAnOutageHoldsAfterIt(t *testing.T) {
 	}
 	for range 2 {
 		time.Sleep(time.Second)
-		world.Cluster.StopAPIServer()
-		time.Sleep(6 * time.Second)
+		r.away()
+		time.Sleep(*outage)
 		// What takes a record is refused, and uses nothing up.
 		if a := e.post(0, "/token", redemption(e, code, verifier)); !a.is(http.StatusServiceUnavailable, "temporarily_unavailable") || a.retryAfter == "" {
 			t.Errorf("without a store a code is answered %d %v, Retry-After %q", a.status, a.body["error"], a.retryAfter)
 		}
-		if err := world.Cluster.StartAPIServer(t.Context()); err != nil {
+		if err := r.back(); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)

@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
@@ -32,6 +33,7 @@ var (
 	rounds   = flag.Int("rounds", 5, "how often fifty clients race for one code, and for one refresh token")
 	requests = flag.Int("requests", 10_000, "how many requests must cost no write, of strangers and of machines each")
 	logins   = flag.Int("logins", 600, "how many logins make a burst")
+	outage   = flag.Duration("outage", 6*time.Second, "how long the store is away")
 )
 
 // What all tests share, beside what package world holds.

@@ -16,10 +16,10 @@ import (
 func init() { backends = append(backends, backend{"PostgreSQL", openPostgreSQL}) }
 
 // openPostgreSQL starts a database, and tells the server of it by a Secret.
-func openPostgreSQL(t *testing.T) (change func(*v1alpha1.AuthorizationServer), dump func() string) {
+func openPostgreSQL(t *testing.T) records {
 	t.Helper()
-	database := postgrestest.Start(t)
-	change = func(server *v1alpha1.AuthorizationServer) {
+	database := postgrestest.Start(t, "synchronous_commit=on") // what it has acknowledged survives that it is killed
+	change := func(server *v1alpha1.AuthorizationServer) {
 		secret := &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: server.Namespace, Name: "database"}, StringData: map[string]string{"uri": database.DSN("postgres")},
 		}
@@ -31,5 +31,5 @@ func openPostgreSQL(t *testing.T) (change func(*v1alpha1.AuthorizationServer), d
 			PostgreSQL: &v1alpha1.PostgreSQLSettings{SecretRef: v1alpha1.SecretKeyReference{Name: "database", Key: "uri"}},
 		}
 	}
-	return change, func() string { return database.Dump(t, "postgres") }
+	return records{change, func() string { return database.Dump(t, "postgres") }, database.Kill, database.Start}
 }

@@ -7,21 +7,38 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/oauth2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/person"
 	"github.com/oauth-operator/oauth-operator/test/world"
 )
 
 // backend is where a server keeps its records.
 type backend struct {
 	name string
-	// open it: how the server is told, and what anybody could read who reads it all.
-	open func(t *testing.T) (change func(*v1alpha1.AuthorizationServer), dump func() string)
+	open func(t *testing.T) records
 }
 
-var backends = []backend{{"Kubernetes", func(*testing.T) (func(*v1alpha1.AuthorizationServer), func() string) {
-	return func(*v1alpha1.AuthorizationServer) {}, func() string { return "" }
+// records of a server.
+type records struct {
+	// change is how the server is told of them.
+	change func(*v1alpha1.AuthorizationServer)
+	// dump is what anybody could read who reads it all.
+	dump func() string
+	// away takes the store away without a warning; back brings it back.
+	away func()
+	back func() error
+}
+
+var backends = []backend{{"Kubernetes", func(t *testing.T) records {
+	return records{
+		change: func(*v1alpha1.AuthorizationServer) {},
+		dump:   func() string { return "" },
+		away:   world.Cluster.StopAPIServer,
+		back:   func() error { return world.Cluster.StartAPIServer(t.Context()) },
+	}
 }}}
 
 // onEach runs a test with records in each of the backends.
@@ -30,9 +47,9 @@ func onEach(t *testing.T, test func(t *testing.T, e *estate)) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
-			change, dump := b.open(t)
-			e := newEstate(t, change)
-			e.records = dump
+			r := b.open(t)
+			e := newEstate(t, r.change)
+			e.records = r.dump
 			test(t, e)
 		})
 	}
@@ -146,6 +163,89 @@ func TestWhatOneReplicaRevokedIsDeadAtAll(t *testing.T) {
 		}
 		t.Logf("all replicas knew after %s at the latest", slowest)
 	})
+}
+
+func TestALogoutAtOneReplicaHoldsAtOnceAtAll(t *testing.T) {
+	onEach(t, func(t *testing.T, e *estate) {
+		for range *rounds {
+			offline, online := e.begin(0), e.begin(1, "openid", "profile")
+			cookies := e.cookies()
+			for replica := range count { // so that each has it in mind
+				if answer := e.silent(replica, cookies); !answer.Has("code") {
+					t.Fatalf("while she is signed in, replica %d answers %v", replica, answer)
+				}
+				online = e.good(e.post(replica, "/token", refresh(online.token("refresh_token"))))
+			}
+			page, status := e.visit(0, "/logout", url.Values{"id_token_hint": {online.token("id_token")}}, cookies)
+			if status != http.StatusOK {
+				t.Fatalf("the logout is answered %d %v", status, page)
+			}
+			for replica := count - 1; replica >= 0; replica-- {
+				if answer := e.silent(replica, cookies); answer.Get("error") != "login_required" {
+					t.Errorf("a copy of the session's cookie at replica %d is answered %v", replica, answer)
+				}
+				if a := e.post(replica, "/token", refresh(online.token("refresh_token"))); !a.is(http.StatusBadRequest, "invalid_grant") {
+					t.Errorf("the online refresh token at replica %d is answered %d %v", replica, a.status, a.body["error"])
+				}
+				if e.active(replica, online.token("refresh_token")) {
+					t.Errorf("at replica %d the online refresh token is active", replica)
+				}
+				offline = e.good(e.post(replica, "/token", refresh(offline.token("refresh_token"))))
+			}
+			e.dead(online.token("access_token"))
+		}
+	})
+}
+
+// cookies of alice's browser: what a thief would copy.
+func (e *estate) cookies() []*http.Cookie {
+	e.T.Helper()
+	issuer, err := url.Parse(e.Issuer)
+	if err != nil {
+		e.T.Fatal(err)
+	}
+	cookies := e.alice.Client().Jar.Cookies(issuer)
+	if len(cookies) == 0 {
+		e.T.Fatal("the browser has no cookies")
+	}
+	return cookies
+}
+
+// silent is what a replica answers an application that wants no page to be shown (OpenID Connect Core section 3.1.2.1, prompt=none).
+func (e *estate) silent(replica int, cookies []*http.Cookie) url.Values {
+	e.T.Helper()
+	location, status := e.visit(replica, "/authorize", url.Values{
+		"client_id": {e.config.ClientID}, "redirect_uri": {e.Callback}, "response_type": {"code"}, "scope": {"openid profile"}, "state": {"xyz"},
+		"prompt": {"none"}, "code_challenge": {oauth2.S256ChallengeFromVerifier(oauth2.GenerateVerifier())}, "code_challenge_method": {"S256"},
+	}, cookies)
+	if location == nil {
+		e.T.Fatalf("a page is shown, %d", status)
+	}
+	return location.Query()
+}
+
+// visit a page at a replica with the cookies. The location is where the browser is sent, nil if it stays.
+func (e *estate) visit(replica int, path string, query url.Values, cookies []*http.Cookie) (location *url.URL, status int) {
+	e.T.Helper()
+	request, err := http.NewRequestWithContext(e.T.Context(), http.MethodGet, "http://"+e.address(replica)+path+"?"+query.Encode(), nil)
+	if err != nil {
+		e.T.Fatal(err)
+	}
+	request.Header.Set("Accept", person.Accept)
+	for _, cookie := range cookies {
+		request.AddCookie(cookie)
+	}
+	response, err := e.HTTP.Transport.RoundTrip(request)
+	if err != nil {
+		e.T.Fatal(err)
+	}
+	if err := response.Body.Close(); err != nil {
+		e.T.Fatal(err)
+	}
+	if location, err = response.Location(); err != nil {
+		return nil, response.StatusCode
+	}
+	return location, response.StatusCode
 }
 
 func TestAGrantThatIsDeletedByHandStaysDeadAtEveryReplica(t *testing.T) {

@@ -91,11 +91,15 @@ func (e *estate) ready(index int) *node.Replica {
 	return found
 }
 
-// code that alice's browser brings, and its verifier.
-func (e *estate) code() (code, verifier string) {
+// code that alice's browser brings, and its verifier. It is for the scopes, or for all that the client asks for.
+func (e *estate) code(scopes ...string) (code, verifier string) {
 	e.T.Helper()
 	verifier = oauth2.GenerateVerifier()
-	if err := e.alice.SignIn(e.config.AuthCodeURL("xyz", oauth2.S256ChallengeOption(verifier)), e.Issuer, world.Username, world.Password); err != nil {
+	config := *e.config
+	if len(scopes) > 0 {
+		config.Scopes = scopes
+	}
+	if err := e.alice.SignIn(config.AuthCodeURL("xyz", oauth2.S256ChallengeOption(verifier)), e.Issuer, world.Username, world.Password); err != nil {
 		e.T.Fatal(err)
 	}
 	code = e.alice.At.Query().Get("code")
@@ -183,10 +187,10 @@ func (e *estate) good(a answer) answer {
 	return a
 }
 
-// begin an authorization at a replica.
-func (e *estate) begin(replica int) answer {
+// begin an authorization at a replica, for the scopes or for all that the client asks for.
+func (e *estate) begin(replica int, scopes ...string) answer {
 	e.T.Helper()
-	code, verifier := e.code()
+	code, verifier := e.code(scopes...)
 	return e.good(e.post(replica, "/token", redemption(e, code, verifier)))
 }
 
