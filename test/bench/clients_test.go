@@ -86,6 +86,22 @@ func timeToServe(b *testing.B, w *world.World, copies *copies, config *oauth2.Co
 // restarted is how long the server takes to be ready with all its clients, and its memory when each has got a token, now and at its highest.
 func restarted(b *testing.B, w *world.World, copies *copies, config *oauth2.Config, n int) (ready time.Duration, now, highest float64) {
 	b.Helper()
+	ready = timeToReady(b, w)
+	var requests [][]byte
+	for i := range n {
+		requests = append(requests, machineToken(w, copies.config(i, config)))
+	}
+	load(b, hostOf(w.Issuer), n/workers, func(l *line, worker, i int) error {
+		_, err := l.must(http.StatusOK, requests[i*workers+worker])
+		return err
+	})
+	now, highest = memoryOf(b, replica(b, w).PID())
+	return ready, now, highest
+}
+
+// timeToReady is how long the server takes to be ready when it starts again, at the most.
+func timeToReady(b *testing.B, w *world.World) time.Duration {
+	b.Helper()
 	const starts = 3
 	var took []time.Duration
 	for range starts {
@@ -99,14 +115,5 @@ func restarted(b *testing.B, w *world.World, copies *copies, config *oauth2.Conf
 		eventually(b, "the server to be ready", func() bool { return readyz(replica(b, w).Status()) })
 		took = append(took, time.Since(began))
 	}
-	var requests [][]byte
-	for i := range n {
-		requests = append(requests, machineToken(w, copies.config(i, config)))
-	}
-	load(b, hostOf(w.Issuer), n/workers, func(l *line, worker, i int) error {
-		_, err := l.must(http.StatusOK, requests[i*workers+worker])
-		return err
-	})
-	now, highest = memoryOf(b, replica(b, w).PID())
-	return slices.Max(took), now, highest
+	return slices.Max(took)
 }

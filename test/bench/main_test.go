@@ -11,6 +11,7 @@
 //	token_test.go    a client_credentials token
 //	clients_test.go  a server that holds 10,000 clients
 //	apply_test.go    from an applied OAuthClient to a working token
+//	grants_test.go   what live grants cost the cluster that holds them
 //	storage_test.go  redeeming a code and refreshing, on each backend; PostgreSQL with the build tag postgres
 //
 // Benchmarks report; no number makes one fail. Each measures a fixed amount of work, so that one iteration (-benchtime 1x) is all it takes.

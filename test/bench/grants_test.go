@@ -1,0 +1,135 @@
+package bench
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/world"
+)
+
+// BenchmarkTwentyThousandGrants is what live grants cost the cluster that holds them as objects: etcd, the API server and the token server.
+func BenchmarkTwentyThousandGrants(b *testing.B) {
+	const grants = 20_000
+	w := world.New(b)
+	w.API(ordersAPI, []string{ordersScope})
+	c := w.Client("web", v1alpha1.OAuthClientSpec{
+		GrantTypes: []v1alpha1.GrantType{"password", "refresh_token"}, TokenEndpointAuthMethod: v1alpha1.AuthMethodBasic, Scopes: []string{ordersScope},
+	})
+	config := w.Config(c, ordersScope)
+	p := &people{w: w, config: config}
+	signInByPassword := func(l *line, worker, _ int) error {
+		if worker > 0 {
+			return nil
+		}
+		return p.password(l, worker, config)
+	}
+	load(b, hostOf(w.Issuer), 1, signInByPassword)
+	all := &v1alpha1.OAuthGrantList{}
+	if err := world.Kube.List(b.Context(), all, client.InNamespace(w.Identity)); err != nil || len(all.Items) != 1 {
+		b.Fatalf("want one grant, got %d (%v)", len(all.Items), err)
+	}
+
+	pid := replica(b, w).PID()
+	before, _ := memoryOf(b, pid)
+	apiBefore, etcdBefore := ofAPIServer(b, "process_resident_memory_bytes"), ofAPIServer(b, "apiserver_storage_size_bytes")
+	began := time.Now()
+	copyGrants(b, &all.Items[0], grants)
+	took := time.Since(began)
+	time.Sleep(12 * time.Second) // the API server asks etcd for its size every now and then
+	after, _ := memoryOf(b, pid)
+	apiAfter, etcdAfter := ofAPIServer(b, "process_resident_memory_bytes"), ofAPIServer(b, "apiserver_storage_size_bytes")
+	ready := timeToReady(b, w)
+
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric((etcdAfter-etcdBefore)/grants, "bytes-etcd/grant")
+	b.ReportMetric((apiAfter-apiBefore)/grants, "bytes-API-server/grant")
+	b.ReportMetric((after-before)*(1<<20)/grants, "bytes/grant")
+	b.ReportMetric(ready.Seconds(), "s-ready")
+	b.ReportMetric(grants/took.Seconds(), "creates/s")
+	table.add("20,000 grants in Kubernetes", fmt.Sprintf("%.0f MiB in etcd, %.0f MiB more of the API server's memory, %.0f MiB more of the token server's",
+		(etcdAfter-etcdBefore)/(1<<20), (apiAfter-apiBefore)/(1<<20), after-before), "")
+	table.add("20,000 grants: ready", fmt.Sprintf("%.1f s", ready.Seconds()), "")
+}
+
+// copyGrants makes grants like this one, each of a client of its own.
+func copyGrants(b *testing.B, original *v1alpha1.OAuthGrant, n int) {
+	b.Helper()
+	next := make(chan int)
+	failed := make(chan error, workers)
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() {
+			for i := range next {
+				g := original.DeepCopy()
+				g.ObjectMeta = metav1.ObjectMeta{
+					Namespace: original.Namespace, Name: fmt.Sprintf("grant-%040d", i), Labels: g.Labels, OwnerReferences: original.OwnerReferences,
+				}
+				g.Spec.ID = fmt.Sprintf("%040d", i)
+				g.Spec.ClientUID = fmt.Sprintf("00000000-0000-4000-8000-%012d", i)
+				g.Labels[v1alpha1.ClientLabel] = fmt.Sprintf("%040d", i)
+				if err := world.Kube.Create(b.Context(), g); err != nil {
+					select {
+					case failed <- err:
+					default:
+					}
+				}
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	all.Wait()
+	select {
+	case err := <-failed:
+		b.Fatal(err)
+	default:
+	}
+}
+
+// ofAPIServer is the sum of a metric of the API server.
+func ofAPIServer(b *testing.B, metric string) (sum float64) {
+	b.Helper()
+	config := world.Cluster.AdminConfig()
+	kube, err := rest.HTTPClientFor(config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	response, err := kube.Get(config.Host + "/metrics")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(response.Body)
+		b.Fatalf("the API server's metrics are answered %s: %s", response.Status, text)
+	}
+	found := false
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		if name, _, _ = strings.Cut(name, "{"); name != metric {
+			continue
+		}
+		var v float64
+		if _, err := fmt.Sscan(value, &v); err != nil {
+			b.Fatal(err)
+		}
+		sum, found = sum+v, true
+	}
+	if !found {
+		b.Fatalf("the API server has no metric %s", metric)
+	}
+	return sum
+}
