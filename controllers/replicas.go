@@ -28,6 +28,27 @@ func (op *operator) liveReplicas(ctx context.Context, server types.UID) ([]serve
 	return slices.DeleteFunc(list.Items, func(r served.Replica) bool { return !expiry(&r).After(now) }), nil
 }
 
+// mourned is how long after its death a replica is asked for: what was killed leaves its Replica behind.
+const mourned = time.Hour
+
+// liveReplicasNow is liveReplicas for what is decided by a replica's death. The watch may be behind: after an outage of the API server it can
+// be back long after the replicas are. So where one seems to have died lately, the API server is asked.
+func (op *operator) liveReplicasNow(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]served.Replica, error) {
+	var known served.ReplicaList
+	if err := op.List(ctx, &known, client.MatchingFields{indexServerUID: string(server.UID)}); err != nil {
+		return nil, fmt.Errorf("listing Replicas: %w", err)
+	}
+	now := op.now()
+	dead := func(r served.Replica) bool { return !expiry(&r).After(now) }
+	if slices.ContainsFunc(known.Items, func(r served.Replica) bool { return dead(r) && expiry(&r).Add(mourned).After(now) }) {
+		known = served.ReplicaList{}
+		if err := op.live.List(ctx, &known, client.InNamespace(server.Namespace), client.MatchingLabels{served.ServerUIDLabel: string(server.UID)}); err != nil {
+			return nil, fmt.Errorf("listing Replicas: %w", err)
+		}
+	}
+	return slices.DeleteFunc(known.Items, func(r served.Replica) bool { return r.Spec.ServerUID != server.UID || dead(r) }), nil
+}
+
 // expiry is when a replica is live no more, unless it renews.
 func expiry(r *served.Replica) time.Time { return r.Spec.RenewTime.Add(liveFor) }
 

@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -16,6 +19,32 @@ import (
 func (w *world) applied(r *served.Replica, version string) {
 	w.t.Helper()
 	edit(w, r, func(r *served.Replica) { r.Spec.AppliedResourceVersion = version })
+}
+
+// lagging is a cache whose watch has brought nothing since it saw these.
+type lagging struct {
+	client.Client
+	seen []served.Replica
+}
+
+func (c lagging) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	list.(*served.ReplicaList).Items = slices.Clone(c.seen)
+	return nil
+}
+
+func TestAReplicaIsNotTakenForDeadBecauseTheWatchIsBehind(t *testing.T) {
+	w := newWorld(t)
+	second := w.newReplica("main-1", everything)
+	seen := []served.Replica{*w.replica, *second}
+	for i := range seen {
+		seen[i].Spec.RenewTime = metav1.NewMicroTime(time.Now().Add(-10 * time.Minute))
+	}
+	edit(w, second, func(r *served.Replica) { r.Spec.RenewTime = metav1.NewMicroTime(time.Now().Add(-liveFor)) })
+	op := &operator{Client: lagging{seen: seen}, live: admin, now: time.Now}
+	live, err := op.liveReplicasNow(t.Context(), w.server)
+	if err != nil || len(live) != 1 || live[0].Name != w.replica.Name {
+		t.Errorf("want %s alone, got %v (%v)", w.replica.Name, live, err)
+	}
 }
 
 func TestProgrammedWaitsForEveryLiveReplica(t *testing.T) {

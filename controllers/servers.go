@@ -196,7 +196,7 @@ func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) error {
 	if len(state.lost) > 0 {
 		return nil
 	}
-	if s.live, err = r.liveReplicas(ctx, s.server.UID); err != nil {
+	if s.live, err = r.liveReplicasNow(ctx, s.server); err != nil {
 		return err
 	}
 	interval, revision := compile.Rotation(s.server)
@@ -304,7 +304,7 @@ func (r *serverReconciler) resolveStorage(ctx context.Context, s *serverScope) e
 // observe looks at the token servers and counts the clients.
 func (r *serverReconciler) observe(ctx context.Context, s *serverScope) error {
 	var err error
-	if s.live, err = r.liveReplicas(ctx, s.server.UID); err != nil {
+	if s.live, err = r.liveReplicasNow(ctx, s.server); err != nil {
 		return err
 	}
 	for i := range s.live {

@@ -10,6 +10,7 @@
 //	end.go       a grant ends, or a session with all that rests on it
 //	check.go     whether an access or refresh token is good now
 //	unsettled.go writes of which nobody knows whether they happened
+//	outage.go    when the store was away
 //	metrics.go   what is counted
 //
 // Every answer about a token holds for the registry and the store as they are at that moment. What is refused wraps *Refused; errors of the
@@ -48,6 +49,7 @@ type Service struct {
 
 	// Of a refresh it must not be forgiven that a code comes again, nor the other way round.
 	codes, refreshes unsettled
+	outages          outages
 	orphans          orphans // of passwords, which come again for another grant
 }
 

@@ -318,6 +318,37 @@ func TestAnUnansweredRefreshForgivesNoReplayOfTheCode(t *testing.T) {
 	endedFor(t, w, storage.EndCodeReuse)
 }
 
+// The write is still on its way when the client tries again, and is faster than the second one.
+func TestAnAdvanceThatLandsDuringTheRetryIsOnesOwn(t *testing.T) {
+	w := granttest.New(t)
+	w.ChangeServer(noGrace)
+	client := served(t, w, granttest.Client("shop.web"))
+	first := begin(t, w, client, "openid", "offline_access")
+	var late []storage.Grant
+	w.Grants.Store = &meanwhile{Store: w.Memory, update: func(g storage.Grant) error {
+		if late = append(late, g); len(late) == 1 {
+			return storage.ErrAmbiguous
+		}
+		return storage.ErrUnavailable
+	}}
+	_, err := refreshWith(w, client.ID, first.RefreshToken)
+	awayFor(t, "the first try", err)
+	retry := &meanwhile{Store: w.Memory}
+	retry.update = func(storage.Grant) error {
+		retry.update = nil
+		_, err := w.Memory.UpdateGrant(t.Context(), late[0])
+		return err
+	}
+	w.Grants.Store = retry
+	second, err := refreshWith(w, client.ID, first.RefreshToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := refreshWith(w, client.ID, second.RefreshToken); err != nil {
+		t.Errorf("with what it got: %v", err)
+	}
+}
+
 // Of two parallel requests one is answered by the write of the other, which learns nothing of it. Then the old token comes from somewhere else.
 func TestAnAnswerToAParallelRequestLeavesNothingToForgive(t *testing.T) {
 	w := granttest.New(t)

@@ -55,14 +55,18 @@ func (s *Service) Redeem(ctx context.Context, r Redemption) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
+	out, unknown := Outcome{Grant: g, User: user, Scopes: scopes, Audience: audience, RefreshToken: refreshToken}, false
 	s.codes.begin(g.ID, g.Attempt)
-	out, unknown, err := s.establish(ctx, c, Outcome{Grant: g, User: user, Scopes: scopes, Audience: audience, RefreshToken: refreshToken})
-	s.codes.over(g.ID, out.Grant.Attempt, err, unknown, s.Now())
-	if err != nil {
+	err = errUnfinished
+	defer func() { s.codes.over(g.ID, out.Grant.Attempt, err, unknown, s.Now()) }()
+	if out, unknown, err = s.establish(ctx, c, out); err != nil {
 		return Outcome{}, err
 	}
 	return out, nil
 }
+
+// errUnfinished is how a request has ended that was broken off in the middle.
+var errUnfinished = errors.New("grant: the request was broken off")
 
 // establish creates the record of out, or finds it: one that an earlier request created and was never told of is as good. Unknown says that the
 // record may be there although this fails; the outcome then still says by whose attempt.

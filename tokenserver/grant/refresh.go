@@ -55,7 +55,7 @@ type Refreshing struct {
 }
 
 // Refresh carries a grant on. As with codes, only a request that passes every check advances or ends the grant.
-func (s *Service) Refresh(ctx context.Context, r Refreshing) (Outcome, error) {
+func (s *Service) Refresh(ctx context.Context, r Refreshing) (out Outcome, err error) {
 	token, ok := s.openRefreshToken(r.RefreshToken)
 	if !ok {
 		return Outcome{}, refuse("the refresh token is not one of this server")
@@ -70,10 +70,13 @@ func (s *Service) Refresh(ctx context.Context, r Refreshing) (Outcome, error) {
 	}
 	try := refreshing{Refreshing: r, token: token, server: server, attempt: attempt[:32]}
 	s.refreshes.begin(token.Grant, try.attempt)
-	out, err := s.refresh(ctx, &try)
-	// Once the client has what it came for, an earlier token is in the wrong hands.
-	s.refreshes.over(token.Grant, try.attempt, err, try.unknown, s.Now())
-	return out, err
+	err = errUnfinished
+	defer func() {
+		s.outages.note(ctx, err, s.Now())
+		// Once the client has what it came for, an earlier token is in the wrong hands.
+		s.refreshes.over(token.Grant, try.attempt, err, try.unknown, s.Now())
+	}()
+	return s.refresh(ctx, &try)
 }
 
 // refreshing is one request and what has become of it so far.
@@ -106,7 +109,7 @@ func (s *Service) refresh(ctx context.Context, try *refreshing) (Outcome, error)
 		if g.Attempt == try.attempt && !g.Ended() {
 			return s.landed(try, g)
 		}
-		out, err := s.refreshOnce(ctx, try, g, s.stepOf(try, g))
+		out, err := s.refreshOnce(ctx, try, g, s.stepOf(g, try.token.Generation, try.server.RefreshToken, try.Client.Public()))
 		if !errors.Is(err, errTried) {
 			return out, err
 		}
@@ -125,18 +128,18 @@ func (r *refreshing) tried(out Outcome, g storage.Grant) {
 // glance spares the store a read where it has cheaper ones. A record that may be a moment old is good enough to be advanced: if it has changed
 // since, the write is a conflict, and nothing has happened. Whatever else it says, and every error, means that the record has to be read.
 //
-// A conflict then leaves open whether the token was current when the request came, which makes no difference within the grace. Without a grace
-// the record has to be read first, or the slower one of two parallel requests would be taken for a thief.
+// A conflict then leaves open whether the token was current when the request came, which makes no difference within the grace. Where the grace
+// may be over before the request is, the record has to be read first, or the slower one of two parallel requests would be taken for a thief.
 func (s *Service) glance(ctx context.Context, try *refreshing) (Outcome, error) {
 	recent := storage.Recent(s.Store)
-	if recent == storage.Reader(s.Store) || try.server.RefreshToken.ReuseGracePeriod == 0 {
+	if recent == storage.Reader(s.Store) || try.server.RefreshToken.ReuseGracePeriod.Duration() < slowest {
 		return Outcome{}, errGlance
 	}
 	g, err := s.grantOfRefreshToken(ctx, recent, try.token, try.Client)
 	if err != nil {
 		return Outcome{}, err
 	}
-	decided := s.stepOf(try, g)
+	decided := s.stepOf(g, try.token.Generation, try.server.RefreshToken, try.Client.Public())
 	if decided != advance {
 		return Outcome{}, errGlance
 	}
@@ -146,6 +149,9 @@ func (s *Service) glance(ctx context.Context, try *refreshing) (Outcome, error) 
 	}
 	return out, err
 }
+
+// slowest is longer than a request takes, with all that it may wait for.
+const slowest = 30 * time.Second
 
 // errGlance: the record has to be read.
 var errGlance = errors.New("grant: not by a glance")
@@ -211,13 +217,13 @@ func (s *Service) refreshOnce(ctx context.Context, r *refreshing, g storage.Gran
 
 // reused answers to a token that was replaced long ago: it was used by a copy, unless its own successor never reached the client.
 func (s *Service) reused(ctx context.Context, out Outcome, r *refreshing) (Outcome, error) {
-	if r.raced {
-		return Outcome{}, refuse("the refresh token was used by another request meanwhile")
-	}
 	g := out.Grant
-	if r.token.Generation == g.Generation-1 && s.refreshes.take(g.ID, g.Attempt, s.Now()) {
+	switch {
+	case r.token.Generation == g.Generation-1 && s.refreshes.take(g.ID, g.Attempt, s.Now()):
 		r.attempt, r.unknown = g.Attempt, true
 		return s.repeated(out)
+	case r.raced:
+		return Outcome{}, refuse("the refresh token was used by another request meanwhile")
 	}
 	if err := s.End(ctx, g.ID, storage.EndRefreshTokenReuse); err != nil {
 		return Outcome{}, err
@@ -274,19 +280,20 @@ const (
 	ahead               // the record is older than the token
 )
 
-func (s *Service) stepOf(r *refreshing, g storage.Grant) step {
-	return decide(g, r.token.Generation, r.server.RefreshToken, r.Client.Public(), s.Now())
-}
-
-func decide(g storage.Grant, generation int64, lifetimes registration.RefreshToken, public bool, now time.Time) step {
+// stepOf a token of the generation, by the server's rules.
+func (s *Service) stepOf(g storage.Grant, generation int64, rules registration.RefreshToken, public bool) step {
+	now, grace := s.Now(), rules.ReuseGracePeriod.Duration()
+	if grace > 0 {
+		grace += s.outages.since(g.AdvancedAt)
+	}
 	switch {
 	case generation > g.Generation:
 		return ahead
-	case generation == g.Generation && lifetimes.RotatePublicClientsOnly && !public:
+	case generation == g.Generation && rules.RotatePublicClientsOnly && !public:
 		return keep
 	case generation == g.Generation:
 		return advance
-	case generation == g.Generation-1 && now.Before(g.AdvancedAt.Add(lifetimes.ReuseGracePeriod.Duration())):
+	case generation == g.Generation-1 && now.Before(g.AdvancedAt.Add(grace)):
 		return repeat
 	default:
 		return reuse
@@ -351,8 +358,7 @@ func (s *Service) CheckRefreshToken(ctx context.Context, sealed string, client *
 	if err != nil {
 		return nil, inactiveIfRefused(err)
 	}
-	now := s.Now()
-	switch decide(g, token.Generation, server.RefreshToken, client.Public(), now) {
+	switch s.stepOf(g, token.Generation, server.RefreshToken, client.Public()) {
 	case advance, keep, repeat:
 	default:
 		return nil, ErrInactive

@@ -12,7 +12,8 @@ import (
 // comes with the old code or token is somebody else.
 //
 // This is a memory of one process, and other replicas share neither what it holds nor what it forgets. A client whose write happened and who
-// tries again at another replica, with a code or after the grace, is taken for a replay there: its grant ends, and it has to begin anew. And
+// tries again at another replica, with a code or after the grace (which an outage stops), is taken for a replay there: its grant ends, and it
+// has to begin anew. And
 // within the grace that other replica answers without a write, of which this one learns nothing: here the replaced token is forgiven once more,
 // whoever has it, until its successor is used or the write is too old. Both take a store that was away at the wrong moment.
 type unsettled struct {
@@ -32,7 +33,7 @@ type write struct {
 const (
 	unsettledFor    = maxCodeLifetime
 	maxUnsettled    = 10_000
-	maxUnsettledOne = 16 // of one grant
+	maxUnsettledOne = 64 // of one grant
 )
 
 // begin notes that a request is about to write, and by which attempt. It must call over.

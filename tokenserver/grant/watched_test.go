@@ -100,6 +100,25 @@ func TestWithoutGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
 	}
 }
 
+// It waits for the store for longer than the grace.
+func TestWithAShortGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
+	w := granttest.New(t)
+	w.ChangeServer(func(s *registration.Server) { s.RefreshToken.ReuseGracePeriod = 2 })
+	client := served(t, w, granttest.Client("shop.web"))
+	first := begin(t, w, client, "openid", "offline_access")
+	during := &meanwhile{Store: w.Store}
+	during.update = func(storage.Grant) error {
+		during.update = nil
+		_, err := refreshWith(w, client.ID, first.RefreshToken)
+		w.Clock.Move(3 * time.Second)
+		return err
+	}
+	w.Watch(during)
+	_, err := refreshWith(w, client.ID, first.RefreshToken)
+	refused(t, "the slower one", err, grant.Grant)
+	endedFor(t, w, "")
+}
+
 // The client was told to try again, and did so while the store was still away: its second write is on top of a copy that lags, and can never
 // happen. The first one has.
 func TestARetryDuringAnOutageDoesNotCostTheClientItsGrant(t *testing.T) {
@@ -179,4 +198,51 @@ func TestWhatWasDecidedByACopyIsWrittenOrReadAgain(t *testing.T) {
 	}
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
 	refused(t, "a token of a grant that has ended", err, grant.Grant)
+}
+
+// replica is another process of the World's token server.
+func replica(w *granttest.World) *grant.Service {
+	return &grant.Service{
+		Store: w.Store, Keys: w.Keys, Registry: w.Registry, Now: w.Grants.Now, Random: w.Grants.Random, Log: w.Grants.Log, Metrics: w.Grants.Metrics,
+	}
+}
+
+// The refresh has happened, and nobody was told. What happened then is known to one replica, and the client comes back to another.
+func TestAnOutageDoesNotUseUpTheGrace(t *testing.T) {
+	w := granttest.New(t)
+	client := served(t, w, granttest.Client("shop.web"))
+	other := replica(w)
+	at := func(s *grant.Service, token string) (grant.Outcome, error) {
+		return s.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: token})
+	}
+	first := begin(t, w, client, "openid", "offline_access")
+	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	_, err := at(w.Grants, first.RefreshToken)
+	awayFor(t, "a refresh", err)
+	w.Store.Always(storagetest.Unavailable)
+	for _, wait := range []time.Duration{time.Second, time.Minute, time.Minute} {
+		w.Clock.Move(wait)
+		_, err := at(other, first.RefreshToken)
+		awayFor(t, "a refresh at the other replica", err)
+	}
+	w.Store.Always(storagetest.None)
+	w.Clock.Move(time.Second)
+	if _, err := replica(w).CheckRefreshToken(t.Context(), first.RefreshToken, client); !errors.Is(err, grant.ErrInactive) {
+		t.Errorf("a replica that has noticed no outage says %v of the replaced token", err)
+	}
+	second, err := at(other, first.RefreshToken)
+	if err != nil {
+		t.Fatalf("after the outage: %v", err)
+	}
+	endedFor(t, w, "")
+
+	// The grace goes on where it was: a copy that comes later is found out.
+	w.Clock.Move(3 * time.Minute)
+	if _, err := at(other, first.RefreshToken); err == nil {
+		t.Error("the replaced token is good for ever")
+	}
+	endedFor(t, w, storage.EndRefreshTokenReuse)
+	if _, err := at(other, second.RefreshToken); err == nil {
+		t.Error("its successor is good after the reuse")
+	}
 }

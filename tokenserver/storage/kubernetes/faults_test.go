@@ -101,6 +101,12 @@ func TestTheAnswerToAnotherRequestIsNoAnswer(t *testing.T) {
 	if err != nil || g.Attempt != "attempt-mine" {
 		t.Fatalf("what was created: %+v, %v", g, err)
 	}
+	replay := g
+	replay.Attempt = "replay"
+	network.fail(mixedUp)
+	if got, err := s.CreateGrant(t.Context(), replay); !errors.Is(err, storage.ErrAmbiguous) {
+		t.Errorf("CreateGrant of what is there, answered by what was read before: %+v, %v, want ErrAmbiguous", got, err)
+	}
 	g.Attempt = "second"
 	other()
 	if got, err := s.UpdateGrant(t.Context(), g); !errors.Is(err, storage.ErrAmbiguous) {

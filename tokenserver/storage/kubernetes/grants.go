@@ -18,6 +18,8 @@ import (
 // pageSize is how many objects are listed at a time.
 const pageSize = 500
 
+var errAnotherWrite = fmt.Errorf("%w: the answer is not to this write", storage.ErrAmbiguous)
+
 // CreateGrant implements storage.Store. The name of the object follows from the grant's id, so the API server lets one creation win.
 func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
 	if problem := s.Problem(); problem != "" {
@@ -36,6 +38,9 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	g.Version = ""
 	created := &v1alpha1.OAuthGrant{}
 	err := put(ctx, s.in(s.clients.public.Post(), grantResource), s.grantObject(g, s.username(g.UserUID)), created)
+	if err == nil && created.Spec.Attempt != g.Attempt {
+		err = errAnotherWrite
+	}
 	switch {
 	case errors.Is(err, storage.ErrAmbiguous):
 		s.doubt(name)
@@ -91,7 +96,7 @@ func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 		return storage.Grant{}, err
 	}
 	if updated.ResourceVersion == g.Version || updated.Spec.Attempt != g.Attempt {
-		return storage.Grant{}, fmt.Errorf("%w: the answer is not to this write", storage.ErrAmbiguous)
+		return storage.Grant{}, errAnotherWrite
 	}
 	s.grants.written(updated)
 	return grantOf(updated), nil

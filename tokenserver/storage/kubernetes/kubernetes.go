@@ -68,8 +68,8 @@ type Store struct {
 	marks    *markCache
 	chores   *chores
 
-	confirmed atomic.Int64 // when it was last known that the watches work, in Unix nanoseconds
-	leads     atomic.Bool  // this replica sweeps
+	confirmed atomic.Pointer[time.Time] // when it was last known that the watches work; nil if never
+	leads     atomic.Bool               // this replica sweeps
 	sweeping  sync.Mutex
 	readAll   time.Time // when the sweep last read all objects; guarded by sweeping, as is the next
 	warned    time.Time // when the event near the bound was last written

@@ -161,9 +161,14 @@ func (s *Store) open() bool {
 // another replica has revoked would be called active meanwhile.
 const confirmEvery = 5 * time.Second
 
-// recent says whether the caches held what held not long ago. When the clock has been set back, nobody can know.
+// recent says whether the caches held what held not long ago. The clock that is compared here is not the one on the wall, which may be set back;
+// where there is no other, and it was, nobody can know.
 func (s *Store) recent() bool {
-	age := s.config.Now().Sub(time.Unix(0, s.confirmed.Load()))
+	confirmed := s.confirmed.Load()
+	if confirmed == nil {
+		return false
+	}
+	age := s.config.Now().Sub(*confirmed)
 	return age >= 0 && age < storage.RecentBound
 }
 
@@ -181,7 +186,7 @@ func (s *Store) confirm(ctx context.Context) {
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			continue
 		}
-		s.confirmed.Store(began.UnixNano())
+		s.confirmed.Store(&began)
 		wait = confirmEvery
 	}
 }
