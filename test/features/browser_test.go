@@ -102,7 +102,6 @@ func TestAPersonInChromiumSignsInConsentsAndIsNotAskedAgain(t *testing.T) {
 		chromedp.SendKeys(chromedp.CSS("#password"), "not it"),
 		chromedp.Click(chromedp.CSS("#login-submit")),
 		chromedp.WaitVisible(chromedp.CSS(`[role="alert"]`)),
-		picture("login-failed"),
 		chromedp.SetValue(chromedp.CSS("#username"), world.Username),
 		chromedp.SendKeys(chromedp.CSS("#password"), world.Password),
 		chromedp.Click(chromedp.CSS("#login-submit")),

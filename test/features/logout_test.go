@@ -131,7 +131,7 @@ func TestAPersonInChromiumIsAskedAndSignsOut(t *testing.T) {
 		t.Errorf("refreshing the offline one answers %d", status)
 	}
 	chromium.Do(t, s.browser, chromium.At(s.signOut),
-		chromedp.Navigate(endpoint), chromedp.WaitVisible(chromedp.CSS(".badge")), picture("signed-out"),
+		chromedp.Navigate(endpoint), chromedp.WaitVisible(chromedp.CSS(".badge")),
 		chromedp.Navigate(s.config.AuthCodeURL("s", oauth2.S256ChallengeOption(strings.Repeat("v", 43)))),
 		chromedp.WaitVisible(chromedp.CSS("#username")))
 }

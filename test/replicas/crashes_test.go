@@ -141,7 +141,7 @@ func (c *chain) refresh(t *testing.T, e *estate, replica int) {
 	case a.is(http.StatusServiceUnavailable, "temporarily_unavailable") && a.retryAfter != "":
 		c.unknown++
 	default:
-		t.Errorf("during an outage a refresh is answered %d %v, Retry-After %q", a.status, a.body["error"], a.retryAfter)
+		t.Errorf("during an outage a refresh is answered %d %v, Retry-After %q", a.status, a.body, a.retryAfter)
 	}
 }
 
