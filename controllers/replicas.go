@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,8 +29,29 @@ func (op *operator) liveReplicas(ctx context.Context, server types.UID) ([]serve
 	return slices.DeleteFunc(list.Items, func(r served.Replica) bool { return !expiry(&r).After(now) }), nil
 }
 
-// mourned is how long after its death a replica is asked for: what was killed leaves its Replica behind.
+// mourned is how long after its death a replica is still asked for.
 const mourned = time.Hour
+
+// buryReplicas removes those that have been dead for long: a process that was killed leaves its own behind.
+func (op *operator) buryReplicas(ctx context.Context, server *v1alpha1.AuthorizationServer) error {
+	var known served.ReplicaList
+	if err := op.List(ctx, &known, client.MatchingFields{indexServerUID: string(server.UID)}); err != nil {
+		return fmt.Errorf("listing Replicas: %w", err)
+	}
+	now := op.now()
+	for i := range known.Items {
+		r := &known.Items[i]
+		if expiry(r).Add(mourned).After(now) {
+			continue
+		}
+		// One that has renewed itself meanwhile has another version.
+		err := op.Delete(ctx, r, client.Preconditions{UID: &r.UID, ResourceVersion: &r.ResourceVersion})
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			return fmt.Errorf("removing Replica %s: %w", r.Name, err)
+		}
+	}
+	return nil
+}
 
 // liveReplicasNow is liveReplicas for what is decided by a replica's death. The watch may be behind: after an outage of the API server it can
 // be back long after the replicas are. So where one seems to have died lately, the API server is asked.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -44,6 +45,24 @@ func TestAReplicaIsNotTakenForDeadBecauseTheWatchIsBehind(t *testing.T) {
 	live, err := op.liveReplicasNow(t.Context(), w.server)
 	if err != nil || len(live) != 1 || live[0].Name != w.replica.Name {
 		t.Errorf("want %s alone, got %v (%v)", w.replica.Name, live, err)
+	}
+}
+
+func TestAReplicaThatWasKilledLeavesNothingForGood(t *testing.T) {
+	w := newWorld(t)
+	ago := func(d time.Duration) func(*served.Replica) {
+		return func(r *served.Replica) {
+			r.Spec.RenewTime = metav1.NewMicroTime(time.Now().Add(-d).UTC().Truncate(time.Microsecond))
+		}
+	}
+	long, lately := w.newReplica("killed-0", "1", ago(2*time.Hour)), w.newReplica("killed-1", "1", ago(time.Minute))
+	eventually(t, "the Replica of what was killed long ago to go", func() bool {
+		return apierrors.IsNotFound(admin.Get(t.Context(), client.ObjectKeyFromObject(long), long))
+	})
+	for _, r := range []*served.Replica{w.replica, lately} {
+		if err := admin.Get(t.Context(), client.ObjectKeyFromObject(r), r); err != nil {
+			t.Errorf("%s: %v", r.Name, err)
+		}
 	}
 }
 

@@ -303,7 +303,10 @@ func (r *serverReconciler) resolveStorage(ctx context.Context, s *serverScope) e
 
 // observe looks at the token servers and counts the clients.
 func (r *serverReconciler) observe(ctx context.Context, s *serverScope) error {
-	var err error
+	err := r.buryReplicas(ctx, s.server)
+	if err != nil {
+		return err
+	}
 	if s.live, err = r.liveReplicasNow(ctx, s.server); err != nil {
 		return err
 	}
