@@ -15,6 +15,7 @@
 //	announce.go           the events that tell of them
 //	claims.go             Entries: claimed, kept current, released; who claimed a name first keeps it
 //	facts.go              the documents in force, read back from the Entries: policy is decided on what token servers see
+//	informers.go          how the manager comes back after an outage of the API server
 //	replicas.go           what token servers say of themselves; when an object is programmed
 //	sweep.go              documents without an owner
 //	indexes.go, watches.go  which object wakes which
@@ -78,6 +79,7 @@ func Scheme() *runtime.Scheme {
 func CacheOptions() cache.Options {
 	ours := labels.SelectorFromSet(labels.Set{workload.ManagedByLabel: workload.ManagedBy})
 	return cache.Options{
+		NewInformer:                 newInformer,
 		DefaultTransform:            cache.TransformStripManagedFields(),
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{

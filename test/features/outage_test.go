@@ -35,8 +35,8 @@ import (
 // storage.RecentBound nobody can know any more that a record still holds, and after 30 seconds a Replica that is not renewed counts as dead.
 var outage = flag.Duration("outage", 6*time.Second, "how long the API server is away, five minutes at the most")
 
-// recovery is how long the manager may take to see again: each of its watches waits up to a minute before it tries again.
-const recovery = 90 * time.Second
+// recovery is how long the manager may take to see again.
+const recovery = 15 * time.Second
 
 func replica(w *world.World) *node.Replica {
 	w.T.Helper()
