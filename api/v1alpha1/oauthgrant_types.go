@@ -157,7 +157,7 @@ type OAuthGrantSpec struct {
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	// +optional
 	EndedAt *metav1.MicroTime `json:"endedAt,omitempty"`
-	// endReason says why it was ended: CodeReuse, RefreshTokenReuse, Revoked, ConsentWithdrawn, Logout, Bound or Unanswered.
+	// endReason says why it was ended: CodeReuse, RefreshTokenReuse, Revoked, ConsentWithdrawn, Bound or Unanswered.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	EndReason string `json:"endReason,omitempty"`
