@@ -19,29 +19,52 @@ import (
 // liveFor is how long after its last renewal a replica counts.
 const liveFor = 30 * time.Second
 
-// liveReplicas of a server.
-func (op *operator) liveReplicas(ctx context.Context, server types.UID) ([]served.Replica, error) {
+// replicas of a server as the watch knows them, the dead ones too.
+func (op *operator) replicas(ctx context.Context, server types.UID) ([]served.Replica, error) {
 	var list served.ReplicaList
 	if err := op.List(ctx, &list, client.MatchingFields{indexServerUID: string(server)}); err != nil {
 		return nil, fmt.Errorf("listing Replicas: %w", err)
 	}
-	now := op.now()
-	return slices.DeleteFunc(list.Items, func(r served.Replica) bool { return !expiry(&r).After(now) }), nil
+	return list.Items, nil
 }
 
-// mourned is how long after its death a replica is still asked for.
-const mourned = time.Hour
+// liveReplicas of a server.
+func (op *operator) liveReplicas(ctx context.Context, server types.UID) ([]served.Replica, error) {
+	known, err := op.replicas(ctx, server)
+	return slices.DeleteFunc(known, deadFor(0, op.now())), err
+}
+
+// liveReplicasNow is liveReplicas for what is decided by a replica's death. The watch may be behind: after an outage of the API server it can
+// be back after the replicas are. So where one seems to have died lately, the API server is asked.
+func (op *operator) liveReplicasNow(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]served.Replica, error) {
+	known, err := op.replicas(ctx, server.UID)
+	if err != nil {
+		return nil, err
+	}
+	dead, mourned := deadFor(0, op.now()), deadFor(mourning, op.now())
+	if !slices.ContainsFunc(known, func(r served.Replica) bool { return dead(r) && !mourned(r) }) {
+		return slices.DeleteFunc(known, dead), nil
+	}
+	var all served.ReplicaList
+	if err := op.live.List(ctx, &all, client.InNamespace(server.Namespace), client.MatchingLabels{served.ServerUIDLabel: string(server.UID)}); err != nil {
+		return nil, fmt.Errorf("listing Replicas: %w", err)
+	}
+	return slices.DeleteFunc(all.Items, func(r served.Replica) bool { return r.Spec.ServerUID != server.UID || dead(r) }), nil
+}
+
+// mourning is how long after its death a replica is still asked for.
+const mourning = time.Hour
 
 // buryReplicas removes those that have been dead for long: a process that was killed leaves its own behind.
 func (op *operator) buryReplicas(ctx context.Context, server *v1alpha1.AuthorizationServer) error {
-	var known served.ReplicaList
-	if err := op.List(ctx, &known, client.MatchingFields{indexServerUID: string(server.UID)}); err != nil {
-		return fmt.Errorf("listing Replicas: %w", err)
+	known, err := op.replicas(ctx, server.UID)
+	if err != nil {
+		return err
 	}
-	now := op.now()
-	for i := range known.Items {
-		r := &known.Items[i]
-		if expiry(r).Add(mourned).After(now) {
+	mourned := deadFor(mourning, op.now())
+	for i := range known {
+		r := &known[i]
+		if !mourned(*r) {
 			continue
 		}
 		// One that has renewed itself meanwhile has another version.
@@ -53,22 +76,9 @@ func (op *operator) buryReplicas(ctx context.Context, server *v1alpha1.Authoriza
 	return nil
 }
 
-// liveReplicasNow is liveReplicas for what is decided by a replica's death. The watch may be behind: after an outage of the API server it can
-// be back long after the replicas are. So where one seems to have died lately, the API server is asked.
-func (op *operator) liveReplicasNow(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]served.Replica, error) {
-	var known served.ReplicaList
-	if err := op.List(ctx, &known, client.MatchingFields{indexServerUID: string(server.UID)}); err != nil {
-		return nil, fmt.Errorf("listing Replicas: %w", err)
-	}
-	now := op.now()
-	dead := func(r served.Replica) bool { return !expiry(&r).After(now) }
-	if slices.ContainsFunc(known.Items, func(r served.Replica) bool { return dead(r) && expiry(&r).Add(mourned).After(now) }) {
-		known = served.ReplicaList{}
-		if err := op.live.List(ctx, &known, client.InNamespace(server.Namespace), client.MatchingLabels{served.ServerUIDLabel: string(server.UID)}); err != nil {
-			return nil, fmt.Errorf("listing Replicas: %w", err)
-		}
-	}
-	return slices.DeleteFunc(known.Items, func(r served.Replica) bool { return r.Spec.ServerUID != server.UID || dead(r) }), nil
+// deadFor so long, or longer.
+func deadFor(long time.Duration, now time.Time) func(served.Replica) bool {
+	return func(r served.Replica) bool { return !expiry(&r).Add(long).After(now) }
 }
 
 // expiry is when a replica is live no more, unless it renews.

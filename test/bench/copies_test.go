@@ -92,13 +92,20 @@ func (c *copies) config(i int, original *oauth2.Config) *oauth2.Config {
 // until there are so many copies, more are made.
 func (c *copies) until(b *testing.B, n int) {
 	b.Helper()
+	createAll(b, c.made, n, func(i int) client.Object { return c.entry(i) })
+	c.made = n
+}
+
+// createAll creates the objects from, and up to but not including, to.
+func createAll(b *testing.B, from, to int, object func(i int) client.Object) {
+	b.Helper()
 	next := make(chan int)
 	var all sync.WaitGroup
 	failed := make(chan error, workers)
 	for range workers {
 		all.Go(func() {
 			for i := range next {
-				if err := world.Kube.Create(b.Context(), c.entry(i)); err != nil {
+				if err := world.Kube.Create(b.Context(), object(i)); err != nil {
 					select {
 					case failed <- err:
 					default:
@@ -107,7 +114,7 @@ func (c *copies) until(b *testing.B, n int) {
 			}
 		})
 	}
-	for i := c.made; i < n; i++ {
+	for i := from; i < to; i++ {
 		next <- i
 	}
 	close(next)
@@ -117,7 +124,6 @@ func (c *copies) until(b *testing.B, n int) {
 		b.Fatal(err)
 	default:
 	}
-	c.made = n
 }
 
 // servedNow waits until a client gets a token.

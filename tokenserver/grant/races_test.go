@@ -38,6 +38,22 @@ func (m *meanwhile) UpdateGrant(ctx context.Context, g storage.Grant) (storage.G
 	return m.Store.UpdateGrant(ctx, g)
 }
 
+// lateWrite has the first write of a World on its way until it lands, and asks what becomes of the others before they are done.
+func lateWrite(w *granttest.World, others func() error) (land func() error) {
+	var first *storage.Grant
+	w.Grants.Store = &meanwhile{Store: w.Memory, update: func(g storage.Grant) error {
+		if first == nil {
+			first = &g
+			return storage.ErrAmbiguous
+		}
+		return others()
+	}}
+	return func() error {
+		_, err := w.Memory.UpdateGrant(context.Background(), *first)
+		return err
+	}
+}
+
 func refreshWith(w *granttest.World, client string, token string) (grant.Outcome, error) {
 	c, _ := w.Registry.Client(client)
 	return w.Grants.Refresh(context.Background(), grant.Refreshing{Client: c, RefreshToken: token})
@@ -95,14 +111,8 @@ func TestAnAdvanceThatLandsLateIsOnesOwn(t *testing.T) {
 	w.ChangeServer(noGrace)
 	client := served(t, w, granttest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
-	var late []storage.Grant
-	w.Grants.Store = &meanwhile{Store: w.Memory, update: func(g storage.Grant) error {
-		if late = append(late, g); len(late) == 1 {
-			return storage.ErrAmbiguous // it is still on its way
-		}
-		_, err := w.Memory.UpdateGrant(t.Context(), late[0])
-		return err
-	}}
+	var land func() error
+	land = lateWrite(w, func() error { return land() })
 	second, err := refreshWith(w, client.ID, first.RefreshToken)
 	if err != nil {
 		t.Fatal(err)
@@ -119,17 +129,11 @@ func TestAnAdvanceThatLandsAfterTheAnswerIsOnesOwn(t *testing.T) {
 	w.ChangeServer(noGrace)
 	client := served(t, w, granttest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
-	var late []storage.Grant
-	w.Grants.Store = &meanwhile{Store: w.Memory, update: func(g storage.Grant) error {
-		if late = append(late, g); len(late) == 1 {
-			return storage.ErrAmbiguous
-		}
-		return storage.ErrUnavailable
-	}}
+	land := lateWrite(w, func() error { return storage.ErrUnavailable })
 	if _, err := refreshWith(w, client.ID, first.RefreshToken); !errors.Is(err, storage.ErrUnavailable) {
 		t.Fatalf("while the store is away: %v", err)
 	}
-	if _, err := w.Memory.UpdateGrant(t.Context(), late[0]); err != nil {
+	if err := land(); err != nil {
 		t.Fatal(err)
 	}
 	w.Grants.Store = w.Store
@@ -324,20 +328,13 @@ func TestAnAdvanceThatLandsDuringTheRetryIsOnesOwn(t *testing.T) {
 	w.ChangeServer(noGrace)
 	client := served(t, w, granttest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
-	var late []storage.Grant
-	w.Grants.Store = &meanwhile{Store: w.Memory, update: func(g storage.Grant) error {
-		if late = append(late, g); len(late) == 1 {
-			return storage.ErrAmbiguous
-		}
-		return storage.ErrUnavailable
-	}}
+	land := lateWrite(w, func() error { return storage.ErrUnavailable })
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
 	awayFor(t, "the first try", err)
 	retry := &meanwhile{Store: w.Memory}
 	retry.update = func(storage.Grant) error {
 		retry.update = nil
-		_, err := w.Memory.UpdateGrant(t.Context(), late[0])
-		return err
+		return land()
 	}
 	w.Grants.Store = retry
 	second, err := refreshWith(w, client.ID, first.RefreshToken)

@@ -282,10 +282,6 @@ const (
 
 // stepOf a token of the generation, by the server's rules.
 func (s *Service) stepOf(g storage.Grant, generation int64, rules registration.RefreshToken, public bool) step {
-	now, grace := s.Now(), rules.ReuseGracePeriod.Duration()
-	if grace > 0 {
-		grace += s.outages.since(g.AdvancedAt)
-	}
 	switch {
 	case generation > g.Generation:
 		return ahead
@@ -293,11 +289,19 @@ func (s *Service) stepOf(g storage.Grant, generation int64, rules registration.R
 		return keep
 	case generation == g.Generation:
 		return advance
-	case generation == g.Generation-1 && now.Before(g.AdvancedAt.Add(grace)):
+	case generation == g.Generation-1 && s.graced(g, rules.ReuseGracePeriod.Duration()):
 		return repeat
 	default:
 		return reuse
 	}
+}
+
+// graced says whether the grace since the last rotation is not over. An outage stops it, if there is one.
+func (s *Service) graced(g storage.Grant, grace time.Duration) bool {
+	if grace > 0 {
+		grace += s.outages.since(g.AdvancedAt)
+	}
+	return s.Now().Before(g.AdvancedAt.Add(grace))
 }
 
 // advance makes the next generation current. It does not extend the absolute lifetime.

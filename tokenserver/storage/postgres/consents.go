@@ -79,15 +79,7 @@ func (s *Store) PutConsent(ctx context.Context, consent storage.Consent) (storag
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
-		err = c.row(ctx, hasConsent, key)
-		switch {
-		case err == nil:
-			return storage.ErrConflict
-		case errors.Is(err, pgx.ErrNoRows):
-			return storage.ErrNotFound
-		default:
-			return notDone{err}
-		}
+		return notSwapped(c.row(ctx, hasConsent, key))
 	})
 	if err != nil {
 		return storage.Consent{}, err

@@ -181,6 +181,18 @@ func (s *Store) Grant(ctx context.Context, id string) (storage.Grant, error) {
 	return kept(found), nil
 }
 
+// notSwapped is why a compare-and-swap has changed nothing, from the answer to whether there is such a record at all.
+func notSwapped(there error) error {
+	switch {
+	case there == nil:
+		return storage.ErrConflict
+	case errors.Is(there, pgx.ErrNoRows):
+		return storage.ErrNotFound
+	default:
+		return notDone{there}
+	}
+}
+
 // UpdateGrant implements storage.Store.
 func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
 	read := g.Version
@@ -194,15 +206,7 @@ func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
-		err = c.row(ctx, hasGrant, []any{s.options.ServerUID, g.ID})
-		switch {
-		case err == nil:
-			return storage.ErrConflict
-		case errors.Is(err, pgx.ErrNoRows):
-			return storage.ErrNotFound
-		default:
-			return notDone{err}
-		}
+		return notSwapped(c.row(ctx, hasGrant, []any{s.options.ServerUID, g.ID}))
 	})
 	if err != nil {
 		return storage.Grant{}, err
