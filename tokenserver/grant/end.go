@@ -3,6 +3,7 @@ package grant
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
@@ -52,7 +53,20 @@ func (s *Service) End(ctx context.Context, id, reason string) error {
 // Ended writes the audit event of a grant that has just ended, and counts it. The Store is to call it for those that it ends by itself.
 func (s *Service) Ended(ctx context.Context, g storage.Grant) {
 	s.Metrics.ended(g.EndReason)
-	s.Log.WarnContext(ctx, "grant ended", "audit", "GrantEnded", "reason", g.EndReason, "grant", g.ID, "client", g.ClientID, "user", g.UserUID)
+	s.Log.Log(ctx, severity(g.EndReason), "grant ended",
+		"audit", "GrantEnded", "reason", g.EndReason, "grant", g.ID, "client", g.ClientID, "user", g.UserUID)
+}
+
+// severity of the end of a grant. A code or refresh token that was used twice is a warning, since
+// a copy of it may have been stolen (RFC 9700 section 4.14); every other reason is ordinary: the
+// user, the client or a bound ended the grant.
+func severity(reason string) slog.Level {
+	switch reason {
+	case storage.EndCodeReuse, storage.EndRefreshTokenReuse:
+		return slog.LevelInfo
+	default:
+		return slog.LevelWarn
+	}
 }
 
 // Withdraw deletes the consent of a user to a client and ends the grants of the pair.

@@ -255,6 +255,21 @@ func TestTheOldestOfTooManyGrantsEnds(t *testing.T) {
 	}
 }
 
+func TestOnlyTheReuseOfACodeOrRefreshTokenIsAWarning(t *testing.T) {
+	w := granttest.New(t)
+	for _, reason := range []string{
+		storage.EndCodeReuse, storage.EndRefreshTokenReuse, storage.EndRevoked, storage.EndConsentWithdrawn, storage.EndLogout,
+		storage.EndBound, storage.EndUnanswered,
+	} {
+		w.Grants.Ended(t.Context(), storage.Grant{ID: "of-" + reason, EndReason: reason})
+		reuse := reason == storage.EndCodeReuse || reason == storage.EndRefreshTokenReuse
+		logged := w.Log.String()[strings.LastIndex(strings.TrimSpace(w.Log.String()), "\n")+1:]
+		if !strings.Contains(logged, `"grant":"of-`+reason+`"`) || strings.Contains(logged, `"level":"WARN"`) != reuse {
+			t.Errorf("%s is logged as %s", reason, logged)
+		}
+	}
+}
+
 // A record that was lost and is created again under its id has another incarnation: it revives nothing.
 func TestTokensOfALostRecordStayDead(t *testing.T) {
 	w := granttest.New(t)
