@@ -80,7 +80,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 		form.Failed = true
 		return show(w, http.StatusOK, visit, form)
 	}
-	if err := h.Devices.Remember(w, r, visit.Server.Issuer, user.UID); err != nil {
+	if err := h.Devices.Remember(w, r, visit.Server.Issuer, user.UID, user.Epoch); err != nil {
 		return err
 	}
 	begun, err := h.Sessions.Begin(w, visit.Server, user, oauth.AMRPassword)
@@ -100,7 +100,7 @@ func (h *Handler) authenticate(r *http.Request, server registration.Server, user
 	name, user, hash := h.Registry.Login(username)
 	device := ""
 	if user != nil {
-		device = h.Devices.Known(r, server.Issuer, user.UID)
+		device = h.Devices.Known(r, server.Issuer, user.UID, user.Epoch)
 	}
 	source := web.Source(r, server.TrustedProxies)
 	right, err := h.Throttle.Login(name, source.String(), device).Verify(r.Context(), h.Passwords, hash, secret)

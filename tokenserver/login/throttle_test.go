@@ -81,6 +81,24 @@ func TestWhileOthersGuessAStrangerWaitsAndTheOwnersBrowserGetsIn(t *testing.T) {
 	}
 }
 
+// A thief who knew the password signed in with it, and the owner has changed it since: the thief's browser guesses no better than any other.
+func TestAChangedPasswordEndsWhatADeviceCookieIsGoodFor(t *testing.T) {
+	w := newWorld(t)
+	thief := w.Browser()
+	if page := thief.Login(thief.Get(w.WebRequest()), "alice", interactiontest.AlicePassword); !page.IsConsent() {
+		t.Fatalf("status %d", page.StatusCode)
+	}
+	alice := w.User("alice")
+	alice.Epoch = "after the change"
+	w.Apply(alice)
+	for range 10 {
+		guess(w, "alice", "wrong")
+	}
+	before := w.Passwords.Work()
+	answer := thief.Login(thief.Get(w.WebRequest()), "alice", "another guess")
+	wantWait(t, "the thief's browser", answer, w.Passwords.Work()-before, "1", "1 second")
+}
+
 func TestANameThatIsNobodysWaitsLikeAUsers(t *testing.T) {
 	w := newWorld(t)
 	bodies := map[string]bool{}

@@ -31,7 +31,10 @@ type device struct {
 }
 
 type deviceUser struct {
-	UID   string `json:"uid"`
+	UID string `json:"uid"`
+	// Epoch of the user at the login. After a change of the password the browser is as unknown as any other, until a login with the new one:
+	// a thief who knew the old one may have made it known.
+	Epoch string `json:"ep"`
 	Since int64  `json:"at"`
 }
 
@@ -42,19 +45,19 @@ type Devices struct {
 	Random io.Reader
 }
 
-// Known is the id of the browser if the user has signed in with it before, else empty.
-func (d *Devices) Known(r *http.Request, issuer, userUID string) string {
+// Known is the id of the browser if the user has signed in with it since the password changed last, else empty. Epoch is the user's of now.
+func (d *Devices) Known(r *http.Request, issuer, userUID, epoch string) string {
 	known := d.open(r, issuer)
 	for _, user := range known.Users {
-		if user.UID == userUID && d.Now().Sub(time.Unix(user.Since, 0)) < deviceLifetime {
+		if user.UID == userUID && user.Epoch == epoch && d.Now().Sub(time.Unix(user.Since, 0)) < deviceLifetime {
 			return known.ID
 		}
 	}
 	return ""
 }
 
-// Remember that the user has signed in with the browser.
-func (d *Devices) Remember(w http.ResponseWriter, r *http.Request, issuer, userUID string) error {
+// Remember that the user, who is of this epoch, has signed in with the browser.
+func (d *Devices) Remember(w http.ResponseWriter, r *http.Request, issuer, userUID, epoch string) error {
 	known := d.open(r, issuer)
 	if known.ID == "" {
 		id := make([]byte, 16)
@@ -64,7 +67,7 @@ func (d *Devices) Remember(w http.ResponseWriter, r *http.Request, issuer, userU
 		known.ID = base64.RawURLEncoding.EncodeToString(id)
 	}
 	users := slices.DeleteFunc(known.Users, func(u deviceUser) bool { return u.UID == userUID })
-	users = slices.Insert(users, 0, deviceUser{UID: userUID, Since: d.Now().Unix()})
+	users = slices.Insert(users, 0, deviceUser{UID: userUID, Epoch: epoch, Since: d.Now().Unix()})
 	known.Users = users[:min(len(users), deviceUsers)]
 	data, err := json.Marshal(known)
 	if err != nil {

@@ -23,11 +23,13 @@ type desk struct {
 	t   *testing.T
 	now time.Time
 	jar map[string]*http.Cookie
+	// epoch of every user.
+	epoch string
 }
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	d := &desk{t: t, now: time.Unix(1_800_000_000, 0), jar: map[string]*http.Cookie{}}
+	d := &desk{t: t, now: time.Unix(1_800_000_000, 0), jar: map[string]*http.Cookie{}, epoch: "first"}
 	kid, content, err := keys.GenerateSealing(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +62,7 @@ func (d *desk) request() *http.Request {
 func (d *desk) signIn(userUID string) *http.Cookie {
 	d.t.Helper()
 	w := httptest.NewRecorder()
-	if err := d.Remember(w, d.request(), issuer, userUID); err != nil {
+	if err := d.Remember(w, d.request(), issuer, userUID, d.epoch); err != nil {
 		d.t.Fatal(err)
 	}
 	set := w.Result().Cookies()
@@ -71,7 +73,9 @@ func (d *desk) signIn(userUID string) *http.Cookie {
 	return set[0]
 }
 
-func (d *desk) knows(userUID string) bool { return d.Known(d.request(), issuer, userUID) != "" }
+func (d *desk) knows(userUID string) bool {
+	return d.Known(d.request(), issuer, userUID, d.epoch) != ""
+}
 
 func TestABrowserIsKnownForThoseWhoSignedInWithIt(t *testing.T) {
 	d := newDesk(t)
@@ -86,14 +90,14 @@ func TestABrowserIsKnownForThoseWhoSignedInWithIt(t *testing.T) {
 	if !d.knows("alice") || d.knows("bob") || d.knows("") {
 		t.Error("the browser is not known for alice alone")
 	}
-	first := d.Known(d.request(), issuer, "alice")
+	first := d.Known(d.request(), issuer, "alice", d.epoch)
 	d.signIn("bob")
-	if d.Known(d.request(), issuer, "alice") != first || d.Known(d.request(), issuer, "bob") != first {
+	if d.Known(d.request(), issuer, "alice", d.epoch) != first || d.Known(d.request(), issuer, "bob", d.epoch) != first {
 		t.Error("the browser became another one")
 	}
 	other := newDesk(t)
 	other.signIn("alice")
-	if other.Known(other.request(), issuer, "alice") == first {
+	if other.Known(other.request(), issuer, "alice", d.epoch) == first {
 		t.Error("two browsers are one")
 	}
 }
@@ -122,6 +126,25 @@ func TestABrowserIsKnownForAFewUsersAndNotForEver(t *testing.T) {
 	}
 }
 
+func TestABrowserIsUnknownAfterAChangeOfThePasswordUntilTheNextLogin(t *testing.T) {
+	d := newDesk(t)
+	d.signIn("alice")
+	first := d.Known(d.request(), issuer, "alice", "first")
+	d.epoch = "second"
+	if d.knows("alice") {
+		t.Error("the browser is known by a login with the password from before")
+	}
+	d.signIn("alice")
+	if d.Known(d.request(), issuer, "alice", "second") != first || d.Known(d.request(), issuer, "alice", "first") != "" {
+		t.Error("the browser is not known, for the new password alone, after a login with it")
+	}
+	cookie := d.signIn("alice")
+	d.jar[cookie.Name].Value = sealed(t, d, keys.PurposeDevice, `{"id":"x","users":[{"uid":"alice","at":1800000000}]}`)
+	if d.knows("alice") {
+		t.Error("a cookie that names no epoch makes the browser known")
+	}
+}
+
 func TestADeviceCookieThatWeDidNotSealForThisMakesNoBrowserKnown(t *testing.T) {
 	d := newDesk(t)
 	cookie := d.signIn("alice")
@@ -131,14 +154,14 @@ func TestADeviceCookieThatWeDidNotSealForThisMakesNoBrowserKnown(t *testing.T) {
 		"changed":          cookie.Value[:len(cookie.Value)-2] + "AA",
 		"nothing":          "",
 		"no JSON":          sealed(t, d, keys.PurposeDevice, "x"),
-		"a session":        sealed(t, d, keys.PurposeSession, `{"id":"x","users":[{"uid":"alice","at":1800000000}]}`),
+		"a session":        sealed(t, d, keys.PurposeSession, `{"id":"x","users":[{"uid":"alice","ep":"first","at":1800000000}]}`),
 	} {
 		d.jar[cookie.Name].Value = value
 		if d.knows("alice") {
 			t.Errorf("%s: known", what)
 		}
 	}
-	d.jar[cookie.Name].Value = sealed(t, d, keys.PurposeDevice, `{"id":"x","users":[{"uid":"alice","at":1800000000}]}`)
+	d.jar[cookie.Name].Value = sealed(t, d, keys.PurposeDevice, `{"id":"x","users":[{"uid":"alice","ep":"first","at":1800000000}]}`)
 	if !d.knows("alice") {
 		t.Error("what was sealed for this is refused too")
 	}
