@@ -63,9 +63,9 @@ func (s *Service) Ended(ctx context.Context, g storage.Grant) {
 func severity(reason string) slog.Level {
 	switch reason {
 	case storage.EndCodeReuse, storage.EndRefreshTokenReuse:
-		return slog.LevelInfo
-	default:
 		return slog.LevelWarn
+	default:
+		return slog.LevelInfo
 	}
 }
 
