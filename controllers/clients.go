@@ -126,7 +126,7 @@ func (r *clientReconciler) write(ctx context.Context, s *clientScope, seen *serv
 		return err
 	}
 	owner := compile.Owner(kindClient, s.client)
-	e, err := r.hold(ctx, compile.Entry(s.at.server, s.claim(), owner, registration.FormatClient, text), seen)
+	e, err := r.hold(ctx, compile.Entry(s.at.server, s.claim(), owner, registration.Format(s.document), text), seen)
 	if err != nil {
 		return err
 	}

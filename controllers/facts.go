@@ -79,8 +79,9 @@ func (op *operator) namespaceFacts(ctx context.Context, server *v1alpha1.Authori
 	if err := op.Get(ctx, client.ObjectKey{Name: name}, &namespace); err != nil {
 		return nil, nil, fmt.Errorf("reading namespace %s: %w", name, err)
 	}
+	doc := compile.Namespace(&namespace)
 	e, err := op.claim(ctx, server, compile.Claim{Space: served.SpaceNamespace, Value: name},
-		compile.Owner(kindNamespace, &namespace), registration.FormatNamespace, compile.Namespace(&namespace))
+		compile.Owner(kindNamespace, &namespace), registration.Format(doc), doc)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -142,7 +143,7 @@ func (op *operator) scopeEntries(ctx context.Context, a *attachment, clientNames
 		return nil, false, err
 	}
 	i := slices.IndexFunc(owned, func(e served.Entry) bool {
-		return e.Spec.Format == registration.FormatResourceServer && e.Spec.Owner.UID == claimed.Spec.Owner.UID && e.Spec.ServerUID == a.server.UID
+		return registration.Kind(e.Spec.Format) == registration.KindResourceServer && e.Spec.Owner.UID == claimed.Spec.Owner.UID && e.Spec.ServerUID == a.server.UID
 	})
 	if i < 0 {
 		return nil, false, nil

@@ -153,7 +153,7 @@ func (r *resourceServerReconciler) serve(ctx context.Context, s *resourceServerS
 	if err != nil {
 		return err
 	}
-	want := compile.Entry(s.at.server, s.claim(), s.owner(), registration.FormatResourceServer, text)
+	want := compile.Entry(s.at.server, s.claim(), s.owner(), registration.Format(document), text)
 	if s.entry, err = r.hold(ctx, want, s.entry); err != nil {
 		return err
 	}

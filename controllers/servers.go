@@ -251,7 +251,7 @@ func (r *serverReconciler) serve(ctx context.Context, s *serverScope) error {
 		return err
 	}
 	owner := compile.Owner(kindServer, s.server)
-	s.entry, err = r.hold(ctx, compile.Entry(s.server, issuerClaim(s.server), owner, registration.FormatServer, text), s.entry)
+	s.entry, err = r.hold(ctx, compile.Entry(s.server, issuerClaim(s.server), owner, registration.Format(doc), text), s.entry)
 	if errors.Is(err, errTaken) { // only somebody who writes Entries by hand can do this
 		s.accepted = fails(v1alpha1.ReasonIssuerTaken, "spec.issuer: the name %q is claimed by another object", s.server.Spec.Issuer)
 		return nil

@@ -115,7 +115,7 @@ func (r *userReconciler) keepPassword(ctx context.Context, s *userScope) error {
 	if s.accepted.decided() {
 		return nil
 	}
-	if s.entry != nil && s.entry.Spec.Owner.UID == s.user.UID && s.entry.Spec.Format == registration.FormatUser {
+	if s.entry != nil && s.entry.Spec.Owner.UID == s.user.UID && registration.Kind(s.entry.Spec.Format) == registration.KindUser {
 		if stored, err := decodeEntry[registration.User](s.entry); err == nil {
 			s.document.PasswordHash, s.document.Epoch, s.document.PasswordSource = stored.PasswordHash, stored.Epoch, stored.PasswordSource
 		}
@@ -244,7 +244,7 @@ func (r *userReconciler) serve(ctx context.Context, s *userScope) error {
 		return err
 	}
 	owner := compile.Owner(kindUser, s.user)
-	if s.entry, err = r.hold(ctx, compile.Entry(s.at.server, s.subjectClaim(), owner, registration.FormatUser, text), s.entry); err != nil {
+	if s.entry, err = r.hold(ctx, compile.Entry(s.at.server, s.subjectClaim(), owner, registration.Format(s.document), text), s.entry); err != nil {
 		return err
 	}
 	s.accepted = holds(v1alpha1.ReasonAccepted, "the server accepts the user")

@@ -161,7 +161,7 @@ func (op *operator) byServer(list func() client.ObjectList) wakeFunc {
 func (op *operator) byServerEntry(list func() client.ObjectList) wakeFunc {
 	return func(ctx context.Context, changed client.Object) []client.ObjectKey {
 		e, ok := changed.(*served.Entry)
-		if !ok || e.Spec.Format != registration.FormatServer {
+		if !ok || registration.Kind(e.Spec.Format) != registration.KindServer {
 			return nil
 		}
 		return op.find(ctx, list(), client.MatchingFields{indexServer: keyText(serverOfEntry(e))})
@@ -254,10 +254,10 @@ func (op *operator) clientsOfRules(ctx context.Context, changed client.Object) [
 		return nil
 	}
 	ofServer := client.MatchingFields{indexServer: keyText(serverOfEntry(e))}
-	switch e.Spec.Format {
-	case registration.FormatServer:
+	switch registration.Kind(e.Spec.Format) {
+	case registration.KindServer:
 		return op.find(ctx, &v1alpha1.OAuthClientList{}, ofServer)
-	case registration.FormatNamespace:
+	case registration.KindNamespace:
 		return op.find(ctx, &v1alpha1.OAuthClientList{}, ofServer, client.InNamespace(e.Spec.Value))
 	}
 	return nil
@@ -275,13 +275,13 @@ func (op *operator) clientsOfScopes(ctx context.Context, changed client.Object) 
 	switch {
 	case e.Spec.Space == served.SpaceScope:
 		scopes = []string{e.Spec.Value}
-	case e.Spec.Format == registration.FormatResourceServer:
+	case registration.Kind(e.Spec.Format) == registration.KindResourceServer:
 		doc, err := decodeEntry[registration.ResourceServer](e)
 		if err != nil {
 			return nil
 		}
 		scopes = scopeNames(doc)
-	case e.Spec.Format == registration.FormatNamespace:
+	case registration.Kind(e.Spec.Format) == registration.KindNamespace:
 		var list v1alpha1.ResourceServerList
 		if err := op.List(ctx, &list, client.InNamespace(e.Spec.Value), client.MatchingFields{indexServer: keyText(server)}); err != nil {
 			return nil
@@ -308,7 +308,7 @@ func scopeNames(doc registration.ResourceServer) []string {
 
 func (op *operator) resourceServersOfNamespace(ctx context.Context, changed client.Object) []client.ObjectKey {
 	e, ok := changed.(*served.Entry)
-	if !ok || e.Spec.Format != registration.FormatNamespace {
+	if !ok || registration.Kind(e.Spec.Format) != registration.KindNamespace {
 		return nil
 	}
 	return op.find(ctx, &v1alpha1.ResourceServerList{}, client.InNamespace(e.Spec.Value),
@@ -420,7 +420,7 @@ func rules(before, after *served.Entry) bool {
 	if before.Spec.Document == after.Spec.Document {
 		return false
 	}
-	if after.Spec.Format != registration.FormatServer {
+	if registration.Kind(after.Spec.Format) != registration.KindServer {
 		return true
 	}
 	b, err := decodeEntry[registration.Server](before)

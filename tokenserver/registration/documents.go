@@ -1,20 +1,20 @@
-// Package registration holds the documents that the manager writes and the token server reads: one for each server, client, user, resource
-// server and namespace. They state facts and hashes, never anything usable. What follows from the facts is decided by package policy, on
-// both sides alike. redirect.go compares redirect URIs, uri.go says what one leads to, encoding.go reads and writes documents.
+// Package registration holds the documents that the manager writes and the token server reads: one
+// for each server, client, user, resource server and namespace. They state facts and hashes, never
+// anything usable. What follows from the facts is decided by package policy, on both sides alike.
+// redirect.go compares redirect URIs, uri.go says what one leads to, encoding.go reads and writes
+// documents, formats.go says which format a document has.
 //
-// A document is JSON. Its format names its kind and version; a reader that does not know a format leaves the document alone and says so.
+// A document is JSON. Its format names its kind and version. Manager and token servers of
+// neighbouring versions run side by side, in either order, and neither may allow more than was asked:
+//
+//   - A reader refuses a document of a format that it does not know, and one with a field that it
+//     does not know. Left out, the field could be a constraint.
+//   - A field that is added after a release belongs to a format of its own (struct tag "format").
+//   - The manager writes the oldest format that can say what an object asks, and a newer one only
+//     once every live replica reads it.
 package registration
 
 import "time"
-
-// Formats that this version writes and reads.
-const (
-	FormatServer         = "server/v1"
-	FormatClient         = "client/v1"
-	FormatUser           = "user/v1"
-	FormatResourceServer = "resourceserver/v1"
-	FormatNamespace      = "namespace/v1"
-)
 
 // Any in a list of patterns allows everything.
 const Any = "*"

@@ -63,25 +63,25 @@ func (r *Registry) apply(name string, e Entry) error {
 
 // bump starts a new epoch if decisions about clients follow from the entry.
 func (r *Registry) bump(e Entry) {
-	if e.Format != registration.FormatClient && e.Format != registration.FormatUser && e.Space != SpaceUsername {
+	if kind := registration.Kind(e.Format); kind != registration.KindClient && kind != registration.KindUser && e.Space != SpaceUsername {
 		r.epoch++
 	}
 }
 
 // put decodes the document of an entry and indexes it.
 func (r *Registry) put(name string, e Entry) error {
-	switch e.Format {
+	switch registration.Kind(e.Format) {
 	case "":
 		return knownSpace(e.Space)
-	case registration.FormatServer:
+	case registration.KindServer:
 		return r.putServer(name, e)
-	case registration.FormatClient:
+	case registration.KindClient:
 		return r.putClient(name, e)
-	case registration.FormatUser:
+	case registration.KindUser:
 		return r.putUser(name, e)
-	case registration.FormatResourceServer:
+	case registration.KindResourceServer:
 		return r.putResourceServer(name, e)
-	case registration.FormatNamespace:
+	case registration.KindNamespace:
 		return r.putNamespace(name, e)
 	}
 	return fmt.Errorf("%w %q", registration.ErrFormat, e.Format)
@@ -204,21 +204,21 @@ func (r *Registry) remove(name string) {
 	}
 	delete(r.entries, name)
 	delete(r.claims, claim{e.Space, e.Value})
-	switch e.Format {
-	case registration.FormatServer:
+	switch registration.Kind(e.Format) {
+	case registration.KindServer:
 		r.server = nil
-	case registration.FormatClient:
+	case registration.KindClient:
 		c := r.clients[e.Value]
 		delete(r.clients, e.Value)
 		delete(r.clientsByUID, c.document.UID)
-	case registration.FormatUser:
+	case registration.KindUser:
 		if u := r.users[e.OwnerUID]; u != nil && u.entry == name {
 			r.forgetUser(e.OwnerUID)
 		}
-	case registration.FormatResourceServer:
+	case registration.KindResourceServer:
 		delete(r.resourceServers, e.Value)
 		delete(r.described, e.OwnerUID)
-	case registration.FormatNamespace:
+	case registration.KindNamespace:
 		delete(r.namespaces, e.Value)
 	}
 	r.bump(e)

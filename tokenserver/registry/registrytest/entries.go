@@ -33,19 +33,19 @@ func Entries(t testing.TB, doc any) map[string]registry.Entry {
 	}
 	switch d := doc.(type) {
 	case registration.Server:
-		add(registry.SpaceIdentity, d.Issuer, d.UID, registration.FormatServer, document)
+		add(registry.SpaceIdentity, d.Issuer, d.UID, registration.Format(doc), document)
 	case registration.Client:
-		add(registry.SpaceIdentity, d.ID, d.UID, registration.FormatClient, document)
+		add(registry.SpaceIdentity, d.ID, d.UID, registration.Format(doc), document)
 	case registration.User:
-		add(registry.SpaceIdentity, d.Subject, d.UID, registration.FormatUser, document)
+		add(registry.SpaceIdentity, d.Subject, d.UID, registration.Format(doc), document)
 		add(registry.SpaceUsername, d.Username, d.UID, "", "")
 	case registration.ResourceServer:
-		add(registry.SpaceIdentity, d.Identifier, d.UID, registration.FormatResourceServer, document)
+		add(registry.SpaceIdentity, d.Identifier, d.UID, registration.Format(doc), document)
 		for _, s := range d.Scopes {
 			add(registry.SpaceScope, s.Name, d.UID, "", "")
 		}
 	case registration.Namespace:
-		add(registry.SpaceNamespace, d.Name, "namespace-"+d.Name, registration.FormatNamespace, document)
+		add(registry.SpaceNamespace, d.Name, "namespace-"+d.Name, registration.Format(doc), document)
 	default:
 		t.Fatalf("no document: %T", doc)
 	}
