@@ -52,7 +52,7 @@ func newListener(address string, handler http.Handler, log *slog.Logger, changed
 			ReadTimeout:       10 * time.Second, // the header and the body
 			WriteTimeout:      30 * time.Second,
 			IdleTimeout:       60 * time.Second,
-			MaxHeaderBytes:    8 << 10, // net/http adds 4 KiB; the request line is part of it
+			MaxHeaderBytes:    12 << 10, // net/http adds 4 KiB; the request line is part of it
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		},
 		log:     log,

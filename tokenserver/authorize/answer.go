@@ -1,7 +1,6 @@
 package authorize
 
 import (
-	"context"
 	"net/url"
 	"slices"
 	"strconv"
@@ -14,10 +13,10 @@ import (
 )
 
 // result is what the response type asks for. There is never a refresh token in it (RFC 6749 section 4.2.2).
-func (h *Handler) result(ctx context.Context, v *interaction.Visit, l *login) (url.Values, error) {
+func (h *Handler) result(v *interaction.Visit, l *login) (url.Values, error) {
 	values := url.Values{}
 	if v.Flow.Asks("code") {
-		code, err := h.code(ctx, v, l)
+		code, err := h.code(v, l)
 		if err != nil {
 			return nil, err
 		}
@@ -43,17 +42,23 @@ func (h *Handler) result(ctx context.Context, v *interaction.Visit, l *login) (u
 	return values, nil
 }
 
-func (h *Handler) code(ctx context.Context, v *interaction.Visit, l *login) (string, error) {
-	return h.Grants.NewCode(ctx, grant.Authorization{
+func (h *Handler) code(v *interaction.Visit, l *login) (string, error) {
+	a := authorization(v)
+	a.UserUID, a.UserEpoch = l.user.UID, l.user.Epoch
+	a.SessionHash, a.SessionEnds = l.session.Hash(), l.session.Ends(v.Server)
+	a.AuthTime, a.AMR = time.Unix(l.session.AuthTime, 0), l.session.AMR
+	return h.Grants.NewCode(a)
+}
+
+// authorization that the request asks for, before it is known of whom.
+func authorization(v *interaction.Visit) grant.Authorization {
+	return grant.Authorization{
 		ClientID: v.Client.ID, ClientUID: v.Client.UID,
-		UserUID: l.user.UID, Subject: l.user.Subject, UserEpoch: l.user.Epoch,
-		SessionHash: l.session.Hash(), SessionEnds: l.session.Ends(v.Server),
-		AuthTime: time.Unix(l.session.AuthTime, 0), AMR: l.session.AMR,
 		Scopes: v.Flow.Scopes, Resources: v.Flow.Resources,
 		RedirectURI: v.RedirectURI, RedirectURISent: v.Flow.RedirectSent,
 		Nonce: v.Flow.Nonce, ClaimsRequest: v.Flow.Claims, CodeChallenge: v.Flow.CodeChallenge,
 		Offline: slices.Contains(v.Flow.Scopes, oauth.ScopeOfflineAccess), Consented: needsConsent(v),
-	})
+	}
 }
 
 func (h *Handler) accessToken(v *interaction.Visit, l *login, values url.Values) error {

@@ -15,7 +15,6 @@ package authorize
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"maps"
 	"net/http"
@@ -54,22 +53,24 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	}
 	params, err := oauth.ParseForm(r, false)
 	if err != nil {
-		return h.begin(w, r, salvage(r.URL.RawQuery), err)
+		return h.begin(w, r, salvage(r.URL.RawQuery), err, h.next)
 	}
+	var visit *interaction.Visit
 	switch {
 	case params.Has("client_id"):
-		return h.begin(w, r, params, nil)
+		return h.begin(w, r, params, nil, h.next)
 	case params.Has(interaction.ParamFlow):
-		return h.resume(w, r, params.Get(interaction.ParamFlow))
+		visit, err = h.Flows.Open(r, params.Get(interaction.ParamFlow), interaction.StepResume)
 	case params.Has(interaction.ParamPosted):
-		params, err := h.Flows.OpenPosted(interaction.PathAuthorize, params.Get(interaction.ParamPosted))
-		if err != nil {
-			return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceFlowExpired}
-		}
-		return h.begin(w, r, params, nil)
+		visit, err = h.Flows.OpenPostedFlow(params.Get(interaction.ParamPosted))
 	default:
-		return h.begin(w, r, params, nil)
+		return h.begin(w, r, params, nil, h.next)
 	}
+	if err != nil {
+		return err
+	}
+	web.NoteClient(r.Context(), visit.Client.ID)
+	return h.next(w, r, visit)
 }
 
 // post turns a POSTed request into a GET of the same: it may come from another site's form, and then without our cookies. It sets none
@@ -82,24 +83,25 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	params, err := oauth.ParseForm(r, true)
 	if err != nil {
-		return h.begin(w, r, salvage(string(body)), err)
+		params = salvage(string(body))
 	}
-	server, ok := h.Registry.Server()
-	if !ok {
-		return interaction.Unavailable()
-	}
-	sealed, err := h.Flows.SealPosted(interaction.PathAuthorize, known(params))
-	if errors.Is(err, interaction.ErrTooLarge) {
-		return h.begin(w, r, params, oauth.Errorf(oauth.InvalidRequest, "the request is too large"))
-	}
+	return h.begin(w, r, params, err, h.toGet)
+}
+
+// toGet sends a request that was POSTed to the GET that it becomes.
+func (h *Handler) toGet(w http.ResponseWriter, _ *http.Request, v *interaction.Visit) error {
+	sealed, err := h.Flows.SealPostedFlow(v.Flow)
 	if err != nil {
 		return err
 	}
-	return web.Redirect(w, server.Issuer+interaction.PathAuthorize+"?"+interaction.ParamPosted+"="+url.QueryEscape(sealed))
+	return web.Redirect(w, v.Server.Issuer+interaction.PathAuthorize+"?"+interaction.ParamPosted+"="+url.QueryEscape(sealed))
 }
 
-// begin a flow, or fail: failed is what is already known to be wrong with the request.
-func (h *Handler) begin(w http.ResponseWriter, r *http.Request, params oauth.Params, failed error) error {
+// begin a flow and go on with then, or fail: failed is what is already known to be wrong with the request.
+func (h *Handler) begin(
+	w http.ResponseWriter, r *http.Request, params oauth.Params, failed error,
+	then func(http.ResponseWriter, *http.Request, *interaction.Visit) error,
+) error {
 	server, ok := h.Registry.Server()
 	if !ok {
 		return interaction.Unavailable()
@@ -122,17 +124,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, params oauth.Par
 	if failed != nil {
 		return fail(w, r, visit, failed)
 	}
-	return h.next(w, r, visit)
-}
-
-// resume a flow that returns from one of its pages.
-func (h *Handler) resume(w http.ResponseWriter, r *http.Request, sealed string) error {
-	visit, err := h.Flows.Open(r, sealed, interaction.StepResume)
-	if err != nil {
-		return err
-	}
-	web.NoteClient(r.Context(), visit.Client.ID)
-	return h.next(w, r, visit)
+	return then(w, r, visit)
 }
 
 // redirectURI of the request: the one it names, or the only one that is registered, where it may be left out (RFC 6749 section 3.1.2.3; OpenID
@@ -148,23 +140,6 @@ func redirectURI(flow *interaction.Flow, client *registry.Client, params oauth.P
 		requested = client.RedirectURIs[0]
 	}
 	return requested, flow.SetRedirect(client.RedirectURIs, requested)
-}
-
-// parameters that the endpoint reads.
-var parameters = []string{
-	"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
-	"prompt", "max_age", "resource", "claims", "login_hint", "id_token_hint", "request", "request_uri", "registration",
-}
-
-// known parameters only: others are ignored (RFC 6749 section 3.1).
-func known(params oauth.Params) oauth.Params {
-	kept := oauth.Params{}
-	for _, name := range parameters {
-		if values := params.All(name); len(values) > 0 {
-			kept[name] = values
-		}
-	}
-	return kept
 }
 
 // salvage what tells where to say that the request is malformed: only what was sent exactly once, and well encoded.

@@ -25,7 +25,7 @@ func (h *Handler) next(w http.ResponseWriter, r *http.Request, v *interaction.Vi
 	case step != 0:
 		return h.Flows.Go(w, r, v, step)
 	}
-	values, err := h.result(r.Context(), v, login)
+	values, err := h.result(v, login)
 	if err != nil {
 		return fail(w, r, v, err)
 	}

@@ -2,10 +2,12 @@ package authorize
 
 import (
 	"encoding/base64"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
@@ -16,16 +18,30 @@ import (
 func (h *Handler) read(v *interaction.Visit, params oauth.Params) error {
 	for _, step := range []func(*interaction.Visit, oauth.Params) error{
 		readUnsupported, readResponseType, readResponseMode, readScope, readNonce, readCodeChallenge, readPrompt, readMaxAge,
-		readResources, h.readClaims, h.readHints,
+		readResources, h.readClaims, h.readHints, h.checkSize,
 	} {
 		if err := step(v, params); err != nil {
 			return err
 		}
 	}
-	if !h.Flows.Fits(v.Flow) {
-		return oauth.Errorf(oauth.InvalidRequest, "the request is too large: it may take %d bytes once it is sealed", interaction.MaxSealed)
-	}
 	return nil
+}
+
+// checkSize refuses a request that would not fit into the URLs of its pages, or whose code would not fit into that of its answer, before the
+// user has done anything for it.
+func (h *Handler) checkSize(v *interaction.Visit, _ oauth.Params) error {
+	if !h.Flows.Fits(v.Flow) {
+		return oauth.Errorf(oauth.InvalidRequest, "the request is larger than %d bytes: send less, such as a shorter state", interaction.MaxSealed)
+	}
+	if !v.Flow.Asks("code") {
+		return nil
+	}
+	err := h.Grants.CheckCode(authorization(v))
+	if errors.Is(err, grant.ErrCodeTooLarge) {
+		return oauth.Errorf(oauth.InvalidRequest,
+			"the code would be larger than %d bytes: shorten nonce or claims, or ask for fewer scopes and resources", grant.MaxCode)
+	}
+	return err
 }
 
 // readUnsupported refuses what would change the request's meaning if it were ignored (OpenID Connect Core sections 6.1, 6.2 and 7.2.1).
@@ -70,9 +86,9 @@ func readResponseType(v *interaction.Visit, params oauth.Params) error {
 		if !slices.Equal(words, served.words) {
 			continue
 		}
-		for _, grant := range served.grants {
-			if !v.Client.HasGrant(grant) {
-				return oauth.Errorf(oauth.UnauthorizedClient, "this response_type needs the grant type %s, which the client does not list", grant)
+		for _, grantType := range served.grants {
+			if !v.Client.HasGrant(grantType) {
+				return oauth.Errorf(oauth.UnauthorizedClient, "this response_type needs the grant type %s, which the client does not list", grantType)
 			}
 		}
 		v.Flow.ResponseType = served.words

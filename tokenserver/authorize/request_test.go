@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sort"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 )
@@ -270,37 +272,111 @@ func TestTheAnswerNamesTheIssuerWhateverTheHostHeaderSays(t *testing.T) {
 	}
 }
 
-func TestARequestOfTheLargestStateAndNonceFits(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	// The worst characters there are for an encoding, and 512 bytes of all else.
-	state, nonce := strings.Repeat("\"\\<&\x01é", 512/7)+"xxxxxxxx", strings.Repeat("<\"&\\", 512/4)
-	request := with(w.CLIRequest("http://127.0.0.1:51004/callback"), "state", state, "nonce", nonce, "claims", `{"id_token":{"auth_time":{"essential":true}}}`,
-		"resource", interactiontest.OrdersAPI, "login_hint", strings.Repeat("u", 200), "scope", "openid profile email offline_access orders:read")
-	if len(state) < 512 || len(nonce) < 512 {
-		t.Fatalf("state has %d bytes, nonce %d", len(state), len(nonce))
-	}
-	b := w.Browser()
-	answer := b.SignIn(request)
-	if got := answer.Values().Get("state"); got != state {
-		t.Errorf("state came back as %q: %s", got, answer.Body)
-	}
-	for _, hop := range answer.Hops {
-		if u, _ := url.Parse(hop.To); len(u.Query().Get("flow")) > 3<<10 {
-			t.Errorf("a flow of %d bytes", len(u.Query().Get("flow")))
+// largest is a request of the client cli with a state of 3,000 bytes, a nonce of 512, 512 bytes of all else and the longest redirect URI, in
+// the worst characters there are for an encoding.
+func largest(t *testing.T, w *interactiontest.World) (request, redirectURI, state, nonce string) {
+	t.Helper()
+	client := w.Client("cli")
+	registered := "http://127.0.0.1/" + strings.Repeat("c", 2031)
+	client.RedirectURIs = []string{registered}
+	w.Apply(client)
+	redirectURI = strings.Replace(registered, "127.0.0.1", "127.0.0.1:51004", 1)
+	state, nonce = strings.Repeat("\"\\<&\x01\u00e9", 3000/7)+"xxxx", strings.Repeat("<\"&\\", 512/4)
+	request = with(w.CLIRequest(redirectURI), "state", state, "nonce", nonce, "claims", `{"id_token":{"auth_time":{"essential":true}}}`,
+		"resource", interactiontest.OrdersAPI, "scope", "openid profile email offline_access orders:read")
+	parameters, rest := queryOf(t, request), 512
+	for name := range parameters {
+		if name != "redirect_uri" && name != "state" && name != "nonce" {
+			rest -= len(parameters.Get(name))
 		}
 	}
-	outcome, err := w.Redeem("cli", answer.Values().Get("code"), "http://127.0.0.1:51004/callback", interactiontest.Verifier)
-	if err != nil || outcome.Grant.Nonce != nonce {
-		t.Errorf("the nonce did not arrive: %v", err)
+	if len(registered) != 2048 || len(state) != 3000 || len(nonce) != 512 || rest < 0 {
+		t.Fatalf("redirect_uri has %d bytes, state %d, nonce %d, all else %d", len(registered), len(state), len(nonce), 512-rest)
 	}
+	return with(request, "login_hint", strings.Repeat("u", rest)), redirectURI, state, nonce
+}
+
+func TestARequestOfTheLargestStateAndNonceFits(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	request, redirectURI, state, nonce := largest(t, w)
+	check := func(how string, answer interactiontest.Answer) {
+		t.Helper()
+		if got := answer.Values().Get("state"); got != state {
+			t.Fatalf("%s: state came back as %q: %s", how, got, answer.Body)
+		}
+		for _, hop := range answer.Hops {
+			u, _ := url.Parse(hop.To)
+			for _, name := range []string{"flow", "posted"} {
+				if sealed := u.Query().Get(name); len(sealed) > (5<<10)*4/3+32 || len(hop.To) > 8<<10 && sealed != "" {
+					t.Errorf("%s: a sealed request of %d bytes in a URL of %d", how, len(sealed), len(hop.To))
+				}
+			}
+		}
+		code := answer.Values().Get("code")
+		if len(code) > grant.MaxCode {
+			t.Errorf("%s: a code of %d bytes", how, len(code))
+		}
+		outcome, err := w.Redeem("cli", code, redirectURI, interactiontest.Verifier)
+		if err != nil || outcome.Grant.Nonce != nonce || outcome.Grant.RedirectURI != redirectURI {
+			t.Errorf("%s: the nonce did not arrive: %v", how, err)
+		}
+	}
+	b := w.Browser()
+	check("by GET", b.SignIn(request))
+	posted := w.Browser().PostOnce(w.Issuer+"/authorize", queryOf(t, request))
+	answer := b.Get(posted.Header.Get("Location"))
+	check("by POST", b.Consent(answer, "allow"))
 }
 
 func TestALargerRequestIsInvalid(t *testing.T) {
 	w := interactiontest.New(t, rand.Reader)
-	refusedAtTheClient(t, w.Browser().Get(w.WebRequest("nonce", strings.Repeat("n", 2200))), "invalid_request")
 	signedIn := w.Browser()
 	signedIn.SignIn(w.WebRequest())
-	refusedAtTheClient(t, signedIn.Get(w.WebRequest("nonce", strings.Repeat("n", 2200))), "invalid_request")
+	for how, b := range map[string]*interactiontest.Browser{"a new browser": w.Browser(), "one that is signed in": signedIn} {
+		tooLarge := with(w.WebRequest(), "login_hint", strings.Repeat("u", 5<<10))
+		refusedAtTheClient(t, b.Get(tooLarge), "invalid_request")
+		posted := w.Browser().PostOnce(w.Issuer+"/authorize", queryOf(t, tooLarge))
+		if values := queryOf(t, posted.Header.Get("Location")); values.Get("error") != "invalid_request" || values.Get("state") != "some state" {
+			t.Errorf("%s: posted, it is answered with %v", how, values)
+		}
+	}
+}
+
+func TestARequestWhoseCodeWouldPassTwoKibibytesIsRefusedBeforeAnyPage(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	fits := func(n int) bool {
+		answer := w.Browser().Get(w.WebRequest("nonce", strings.Repeat("n", n)))
+		if answer.IsLogin() {
+			return true
+		}
+		refusedAtTheClient(t, answer, "invalid_request")
+		return false
+	}
+	longest := sort.Search(2048, func(n int) bool { return !fits(n + 512) }) + 511
+	answer := w.Browser().SignIn(w.WebRequest("nonce", strings.Repeat("n", longest)))
+	if code := answer.Values().Get("code"); code == "" || len(code) > 2048 || len(code) < 1800 {
+		t.Errorf("the longest nonce that is let in has %d bytes, and its code %d: %v", longest, len(code), answer.Values())
+	}
+	if answer := w.Browser().Get(with(w.LegacyRequest("id_token"), "nonce", strings.Repeat("n", longest+1))); !answer.IsLogin() {
+		t.Errorf("a request for no code is held to the size of one: %v", answer.Values())
+	}
+}
+
+func TestARedirectURIThatIsRemovedMeanwhileStopsTheFlow(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	client := w.Client("cli")
+	request := w.CLIRequest("http://127.0.0.1:51004/callback")
+	page := w.Browser()
+	form := page.Get(request)
+	posted := w.Browser().PostOnce(w.Issuer+"/authorize", queryOf(t, request)).Header.Get("Location")
+	code := w.Browser().SignIn(request).Values().Get("code")
+	client.RedirectURIs = []string{"http://127.0.0.1/another", interactiontest.PrivateURI}
+	w.Apply(client)
+	refusedWithAPage(t, page.Login(form, "alice", interactiontest.AlicePassword), pages.SentenceFlowChanged)
+	refusedWithAPage(t, w.Browser().Get(posted), pages.SentenceFlowChanged)
+	if _, err := w.Redeem("cli", code, "http://127.0.0.1:51004/callback", interactiontest.Verifier); err == nil {
+		t.Error("a code was redeemed whose redirect URI is no longer registered")
+	}
 }
 
 func TestTheRequestMayBePosted(t *testing.T) {

@@ -1,23 +1,33 @@
 package grant
 
 import (
-	"context"
-	"encoding/json"
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
+
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
 // maxCodeLifetime is the longest that a server may let codes live (RFC 6749 section 4.1.2).
 const maxCodeLifetime = 10 * time.Minute
 
-// Authorization is what the user authorized: the content of a code. The names of its JSON are short because a code is part of a URL.
+// MaxCode is how large a code may be, in bytes: it is part of a URL, beside the state of the request.
+const MaxCode = 2 << 10
+
+// ErrCodeTooLarge: a code for the authorization would be larger than MaxCode.
+var ErrCodeTooLarge = errors.New("grant: the code would be too large")
+
+// Authorization is what the user authorized: the content of a code. Its names are short because a code is part of a URL. The subject is not
+// in it: it is immutable, and the user's UID leads to it.
 type Authorization struct {
 	ClientID    string `json:"c"`
 	ClientUID   string `json:"cu"`
 	UserUID     string `json:"u"`
-	Subject     string `json:"s"`
 	UserEpoch   string `json:"e"`
 	SessionHash string `json:"h"`
 	// SessionEnds is the absolute end of the session; nothing but an offline grant outlives it.
@@ -26,9 +36,9 @@ type Authorization struct {
 	AMR         []string  `json:"m,omitempty"`
 	Scopes      []string  `json:"sc,omitempty"`
 	Resources   []string  `json:"r,omitempty"`
-	// RedirectURI that the code was sent to. RedirectURISent says whether the request named it: if so, so must the token request (RFC 6749
-	// section 4.1.3).
-	RedirectURI     string `json:"ru"`
+	// RedirectURI that the code is sent to; the code holds its hash alone. RedirectURISent says whether the request named it: if so, so must
+	// the token request (RFC 6749 section 4.1.3).
+	RedirectURI     string `json:"-"`
 	RedirectURISent bool   `json:"rs,omitempty"`
 	Nonce           string `json:"n,omitempty"`
 	ClaimsRequest   string `json:"cl,omitempty"`
@@ -40,7 +50,7 @@ type Authorization struct {
 	Consented bool `json:"k,omitempty"`
 }
 
-// code is what an authorization code holds.
+// code is what an authorization code holds, as CBOR (RFC 8949): a nonce or a claims parameter of characters that JSON escapes must not grow.
 type code struct {
 	// ID is 32 random bytes; the record that redeeming creates is named by its hash.
 	ID       string `json:"id"`
@@ -48,11 +58,13 @@ type code struct {
 	IssuedAt int64  `json:"ia"` // Unix time in milliseconds
 	// Lifetime in milliseconds that codes had when this one was issued.
 	Lifetime int64 `json:"lt"`
+	// Redirect is the SHA-256 of RedirectURI.
+	Redirect []byte `json:"ru"`
 	Authorization
 }
 
-// NewCode makes an authorization code. It writes nothing: what is never redeemed leaves no trace.
-func (s *Service) NewCode(_ context.Context, a Authorization) (string, error) {
+// NewCode makes an authorization code. It writes nothing: what is never redeemed leaves no trace. ErrCodeTooLarge.
+func (s *Service) NewCode(a Authorization) (string, error) {
 	server, ok := s.Registry.Server()
 	if !ok {
 		return "", errNotServing
@@ -61,16 +73,36 @@ func (s *Service) NewCode(_ context.Context, a Authorization) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	c := code{
+	redirect := sha256.Sum256([]byte(a.RedirectURI))
+	plain, err := cbor.Marshal(code{
 		ID: id, Epoch: s.Epoch, IssuedAt: s.Now().UnixMilli(),
-		Lifetime: server.AuthorizationCodeLifetime.Duration().Milliseconds(), Authorization: a,
-	}
-	plain, err := json.Marshal(c)
+		Lifetime: server.AuthorizationCodeLifetime.Duration().Milliseconds(), Redirect: redirect[:], Authorization: a,
+	})
 	if err != nil {
 		return "", fmt.Errorf("encode a code: %w", err)
 	}
-	return s.Keys.Seal(keys.PurposeCode, plain)
+	sealed, err := s.Keys.Seal(keys.PurposeCode, plain)
+	if err != nil {
+		return "", err
+	}
+	if len(sealed) > MaxCode {
+		return "", ErrCodeTooLarge
+	}
+	return sealed, nil
 }
+
+// CheckCode reports whether there can be a code for an authorization of which only the request is known yet, not the user and the login: for
+// every user, or ErrCodeTooLarge.
+func (s *Service) CheckCode(request Authorization) error {
+	request.UserUID, request.UserEpoch, request.SessionHash = longestID, longestID, longestID
+	request.AuthTime, request.SessionEnds = s.Now(), s.Now()
+	request.AMR = []string{oauth.AMRPassword}
+	_, err := s.NewCode(request)
+	return err
+}
+
+// longestID is as long as the UIDs, epochs and hashes that a login brings: a hash in base64url, or a UUID.
+var longestID = strings.Repeat("x", 43)
 
 // openCode reads a code of ours, whatever its age.
 func (s *Service) openCode(sealed string) (code, error) {
@@ -79,7 +111,7 @@ func (s *Service) openCode(sealed string) (code, error) {
 		return code{}, refuse("the code is not one of this server")
 	}
 	var c code
-	if err := json.Unmarshal(plain, &c); err != nil {
+	if err := cbor.Unmarshal(plain, &c); err != nil {
 		return code{}, refuse("the code is not one of this server")
 	}
 	return c, nil

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
+
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
@@ -64,7 +66,7 @@ func TestACodeHas256RandomBits(t *testing.T) {
 			t.Fatal(err)
 		}
 		var content struct{ ID string }
-		if err := json.Unmarshal(plain, &content); err != nil || len(content.ID) != 64 || seen[content.ID] {
+		if err := cbor.Unmarshal(plain, &content); err != nil || len(content.ID) != 64 || seen[content.ID] {
 			t.Errorf("the id of a code is %q (%v)", content.ID, err)
 		}
 		seen[content.ID] = true
@@ -75,7 +77,7 @@ func TestACodeFitsIntoAURL(t *testing.T) {
 	w := granttest.New(t)
 	a := w.Authorization(granttest.Client("shop.web"), "openid", "profile", "email", "offline_access", "orders:read", "orders:write")
 	a.Nonce, a.ClaimsRequest, a.Resources = strings.Repeat("n", 512), strings.Repeat("c", 512), []string{granttest.Orders, granttest.Stock}
-	if code := w.Code(a); len(code) > 4<<10 {
+	if code := w.Code(a); len(code) > grant.MaxCode {
 		t.Errorf("a code is %d bytes long", len(code))
 	}
 }
@@ -338,7 +340,7 @@ func TestADumpOfTheStoreYieldsNothingUsable(t *testing.T) {
 	}
 	plainCode, _ := w.Keys.Open(keys.PurposeCode, code)
 	var content struct{ ID string }
-	if err := json.Unmarshal(plainCode, &content); err != nil {
+	if err := cbor.Unmarshal(plainCode, &content); err != nil {
 		t.Fatal(err)
 	}
 	for what, value := range map[string]string{

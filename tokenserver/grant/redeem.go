@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -38,6 +39,9 @@ func (s *Service) Redeem(ctx context.Context, r Redemption) (Outcome, error) {
 	if err := s.checkRedemption(c, r); err != nil {
 		return Outcome{}, err
 	}
+	if c.RedirectURI, err = redirectURI(c, r); err != nil {
+		return Outcome{}, err
+	}
 	user, err := s.codeStands(ctx, c, r.Client)
 	if err != nil {
 		return Outcome{}, err
@@ -46,7 +50,7 @@ func (s *Service) Redeem(ctx context.Context, r Redemption) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	g := grantOf(c)
+	g := grantOf(c, user)
 	if err := s.begin(&g, r.Client, server, endOfRefreshing(c), c.expires()); err != nil {
 		return Outcome{}, err
 	}
@@ -98,20 +102,35 @@ func (s *Service) checkRedemption(c code, r Redemption) error {
 	if err := s.fresh(c, s.Now()); err != nil {
 		return err
 	}
-	// What the authorization request named must be named again. If it named none, leaving it out is right, and naming the one that was used
-	// does no harm.
-	switch {
-	case r.RedirectURI == "" && c.RedirectURISent:
-		return refuse("redirect_uri is missing, and the authorization request had one")
-	case r.RedirectURI != "" && r.RedirectURI != c.RedirectURI:
-		return refuse("redirect_uri is not the one of the authorization request")
-	}
 	if c.CodeChallenge == "" && r.Client.Public() {
 		// The client was confidential when it got the code. Without a secret, PKCE is all that binds a code to who asked for it (RFC 9700
 		// section 2.1.1).
 		return refuse("the client is public, and the authorization request had no code_challenge")
 	}
 	return checkVerifier(c.CodeChallenge, r.CodeVerifier)
+}
+
+// redirectURI of the authorization, which its code holds the hash of. What the authorization request named must be named again. If it named
+// none, it meant the one that was registered; leaving it out is right then, and naming it does no harm.
+func redirectURI(c code, r Redemption) (string, error) {
+	refersTo := func(uri string) bool {
+		sum := sha256.Sum256([]byte(uri))
+		return bytes.Equal(sum[:], c.Redirect)
+	}
+	if r.RedirectURI != "" {
+		if !refersTo(r.RedirectURI) {
+			return "", refuse("redirect_uri is not the one of the authorization request")
+		}
+		return r.RedirectURI, nil
+	}
+	if c.RedirectURISent {
+		return "", refuse("redirect_uri is missing, and the authorization request had one")
+	}
+	i := slices.IndexFunc(r.Client.RedirectURIs, refersTo)
+	if i < 0 {
+		return "", refuse("the redirect URI of the authorization is no longer registered")
+	}
+	return r.Client.RedirectURIs[i], nil
 }
 
 // checkVerifier proves that whoever began the flow is who ends it. A verifier where no challenge was sent means that someone took the challenge
@@ -188,11 +207,11 @@ func (s *Service) stillConsented(ctx context.Context, c code, created storage.Gr
 	return refused
 }
 
-// grantOf a code, without what begin fills in.
-func grantOf(c code) storage.Grant {
+// grantOf a code of the user, without what begin fills in.
+func grantOf(c code, user *registry.User) storage.Grant {
 	return storage.Grant{
 		ID:      hashID("code", c.ID),
-		UserUID: c.UserUID, Subject: c.Subject, UserEpoch: c.UserEpoch,
+		UserUID: c.UserUID, Subject: user.Subject, UserEpoch: c.UserEpoch,
 		SessionHash: c.SessionHash, AuthTime: c.AuthTime, AMR: c.AMR,
 		Scopes: c.Scopes, Resources: c.Resources, RedirectURI: c.RedirectURI,
 		Nonce: c.Nonce, ClaimsRequest: c.ClaimsRequest, Consented: c.Consented, Offline: c.Offline,

@@ -24,12 +24,14 @@ import (
 // Step is the hop that a sealed flow is for.
 type Step int64
 
-// Steps. Login and Consent are pages; Answer is the consent page's form; Resume is the way back to the authorization endpoint.
+// Steps. Login and Consent are pages; Answer is the consent page's form; Resume is the way back to the authorization endpoint; Posted is the GET
+// that a request by POST becomes.
 const (
 	StepLogin Step = iota + 1
 	StepConsent
 	StepAnswer
 	StepResume
+	StepPosted
 )
 
 // Lifetime of a flow, from the authorization request to its answer.

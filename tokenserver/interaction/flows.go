@@ -2,7 +2,6 @@ package interaction
 
 import (
 	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -32,10 +31,10 @@ const PathLogout = "/logout"
 // ParamFlow is the parameter that carries a sealed flow, in a URL or in a form.
 const ParamFlow = "flow"
 
-// MaxSealed is how large a sealed flow may be, in bytes: URLs of 8 KiB pass everywhere, and this leaves room.
-const MaxSealed = 3 << 10
+// MaxSealed is how large a sealed flow may be, in bytes before base64url, which makes a third more of it: URLs of 8 KiB pass everywhere.
+const MaxSealed = 5 << 10
 
-// grows is how much larger a sealed flow may become by what the user does in it.
+// grows is how much larger a flow may become by what the user does in it.
 const grows = 256
 
 // cookieBrowser is the kind of the cookie that ties flows to a browser. All flows of the browser share it, so that two tabs work and
@@ -78,8 +77,7 @@ func (v *Visit) ServerHost() string { return pages.Host(v.Server.Issuer) }
 // Fits says whether the flow stays within MaxSealed, whatever the user does in it.
 func (s *Flows) Fits(f *Flow) bool {
 	const nonceAndTag = 24 + 16
-	size := len(s.Keys.SealingKID()) + 1 + base64.RawURLEncoding.EncodedLen(nonceAndTag+len(f.encode()))
-	return size+grows <= MaxSealed
+	return nonceAndTag+len(f.encode())+grows <= MaxSealed
 }
 
 // Go sends the browser to a step of the visit's flow. The flow is tied to this browser if it is not yet.
@@ -147,14 +145,41 @@ func (s *Flows) Open(r *http.Request, sealed string, steps ...Step) (*Visit, err
 }
 
 func (s *Flows) open(sealed string) (*Flow, error) {
-	if sealed == "" || len(sealed) > MaxSealed {
-		return nil, errMalformed
-	}
 	data, err := s.Keys.Open(keys.PurposeFlow, sealed)
 	if err != nil {
 		return nil, err
 	}
 	return decodeFlow(data)
+}
+
+// SealPostedFlow seals a flow that a POST began, for the GET that it becomes. It is tied to no browser, as the URL of a GET would not be.
+func (s *Flows) SealPostedFlow(f *Flow) (string, error) {
+	sealed := *f
+	sealed.Step = StepPosted
+	out, err := s.Keys.Seal(keys.PurposePost, sealed.encode())
+	if err != nil {
+		return "", fmt.Errorf("sealing a posted request: %w", err)
+	}
+	return out, nil
+}
+
+// OpenPostedFlow gives a flow that a POST began to the GET that the POST became, and looks up what is registered now. The flow begins there.
+func (s *Flows) OpenPostedFlow(sealed string) (*Visit, error) {
+	server, ok := s.Registry.Server()
+	if !ok {
+		return nil, Unavailable()
+	}
+	expired := &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceFlowExpired}
+	data, err := s.Keys.Open(keys.PurposePost, sealed)
+	if err != nil {
+		return nil, expired
+	}
+	f, err := decodeFlow(data)
+	if err != nil || f.Step != StepPosted || s.Now().Sub(time.Unix(f.Started, 0)) > Lifetime {
+		return nil, expired
+	}
+	f.Started = s.Now().Unix()
+	return s.visit(server, f)
 }
 
 // visit holds the flow against what is registered now: what was right at its start may have been withdrawn since.

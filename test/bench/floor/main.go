@@ -95,7 +95,7 @@ func serve(ctx context.Context, listen string, handler http.Handler) error {
 	server := &http.Server{
 		Addr: listen, Handler: handler, Protocols: protocols,
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 60 * time.Second,
-		MaxHeaderBytes: 8 << 10,
+		MaxHeaderBytes: 12 << 10,
 	}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {

@@ -101,7 +101,7 @@ func (w *World) Post(path string, client registration.Client, pairs ...string) A
 func (w *World) Authorization(client registration.Client, scopes ...string) grant.Authorization {
 	login := w.Clock.Now().Add(-time.Minute)
 	return grant.Authorization{
-		ClientID: client.ID, ClientUID: client.UID, UserUID: "alice-uid", Subject: Subject, UserEpoch: "epoch-1",
+		ClientID: client.ID, ClientUID: client.UID, UserUID: "alice-uid", UserEpoch: "epoch-1",
 		SessionHash: "session-1", SessionEnds: login.Add(w.Server.SessionAbsoluteLifetime.Duration()), AuthTime: login, AMR: []string{oauth.AMRPassword},
 		Scopes: scopes, RedirectURI: Callback, RedirectURISent: true, Nonce: "n-0S6_WzA2Mj", CodeChallenge: Challenge,
 		Offline: slices.Contains(scopes, oauth.ScopeOfflineAccess),
@@ -111,7 +111,7 @@ func (w *World) Authorization(client registration.Client, scopes ...string) gran
 // Code of an authorization.
 func (w *World) Code(a grant.Authorization) string {
 	w.t.Helper()
-	code, err := w.Grants.NewCode(context.Background(), a)
+	code, err := w.Grants.NewCode(a)
 	must(w.t, err)
 	w.mu.Lock()
 	defer w.mu.Unlock()
