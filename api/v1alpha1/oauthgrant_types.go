@@ -64,7 +64,7 @@ type OAuthGrantSpec struct {
 	// +optional
 	ClientUID string `json:"clientUID,omitempty"`
 
-	// sessionHash is a hash of the id of the session in which the user authorized the client; empty for the password grant.
+	// sessionHash is a hash of the root of the session in which the user authorized the client; empty for the password grant.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	SessionHash string `json:"sessionHash,omitempty"`

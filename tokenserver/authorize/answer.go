@@ -45,7 +45,7 @@ func (h *Handler) result(v *interaction.Visit, l *login) (url.Values, error) {
 func (h *Handler) code(v *interaction.Visit, l *login) (string, error) {
 	a := authorization(v)
 	a.UserUID, a.UserEpoch = l.user.UID, l.user.Epoch
-	a.SessionHash, a.SessionEnds = l.session.Hash(), l.session.Ends(v.Server)
+	a.SessionHash, a.SessionEnds = l.session.RootHash(), l.session.Ends(v.Server)
 	a.AuthTime, a.AMR = time.Unix(l.session.AuthTime, 0), l.session.AMR
 	return h.Grants.NewCode(a)
 }
@@ -70,7 +70,7 @@ func (h *Handler) accessToken(v *interaction.Visit, l *login, values url.Values)
 		Client: v.Client, Subject: l.user.Subject, Audience: aud, Scopes: scopes,
 		AuthTime: time.Unix(l.session.AuthTime, 0), AMR: l.session.AMR,
 		Rests: mint.TokenID{
-			ClientUID: v.Client.UID, UserUID: l.user.UID, UserEpoch: l.user.Epoch, SessionHash: l.session.Hash(), Epoch: h.Grants.Epoch,
+			ClientUID: v.Client.UID, UserUID: l.user.UID, UserEpoch: l.user.Epoch, SessionHash: l.session.RootHash(), Epoch: h.Grants.Epoch,
 			RequestedClaims: mint.RequestedBeyond(l.user, scopes, v.Flow.Claims),
 		},
 	})

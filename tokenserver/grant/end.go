@@ -86,18 +86,20 @@ func (s *Service) Withdraw(ctx context.Context, userUID, clientUID string) error
 	return nil
 }
 
-// maxAccessTokenLifetime is the longest that a server may let access tokens live.
-const maxAccessTokenLifetime = 24 * time.Hour
+// MaxAccessTokenLifetime is the longest that a server may let access tokens live.
+const MaxAccessTokenLifetime = 24 * time.Hour
 
-// EndSession ends a session, whose hash is given, and with it every code, refresh token and access token that carries the hash and is not
-// offline. Ends is when nothing new can come from it any more, mark or none; the last access token may live on from there, so the mark is kept
-// for as long. Who asked may hang up: it is done all the same.
-func (s *Service) EndSession(ctx context.Context, hash, userUID string, ends time.Time) error {
+// EndSession ends all sessions of a root, whose hash is given, and with them every code, refresh token
+// and access token that carries the hash and is not offline. Ends is when nothing new can come from them
+// any more, mark or none; the last access token may live on from there, so the mark is kept for as long.
+// The reason is one of the constants of package storage. If the request is cancelled, it is done all the
+// same.
+func (s *Service) EndSession(ctx context.Context, hash, userUID string, ends time.Time, reason string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
-	if err := s.mark(ctx, storage.MarkSession, hash, ends.Add(maxAccessTokenLifetime)); err != nil {
+	if err := s.mark(ctx, storage.MarkSession, hash, ends.Add(MaxAccessTokenLifetime)); err != nil {
 		return err
 	}
-	s.Log.InfoContext(ctx, "session ended", "audit", "SessionEnded", "reason", storage.EndLogout, "user", userUID)
+	s.Log.InfoContext(ctx, "session ended", "audit", "SessionEnded", "reason", reason, "user", userUID)
 	return nil
 }

@@ -145,9 +145,9 @@ func offlineStands(client *registry.Client, g storage.Grant) bool {
 	return !g.Offline || begunBy(g) == oauth.GrantPassword || slices.Contains(client.Scopes(), oauth.ScopeOfflineAccess)
 }
 
-// SessionEnded says whether the session with this hash was ended.
-func (s *Service) SessionEnded(ctx context.Context, sessionHash string) (bool, error) {
-	return s.Store.Marked(ctx, storage.MarkSession, sessionHash)
+// SessionEnded reports whether the sessions of the root with this hash were ended.
+func (s *Service) SessionEnded(ctx context.Context, rootHash string) (bool, error) {
+	return s.Store.Marked(ctx, storage.MarkSession, rootHash)
 }
 
 // draw makes a random id of 64 hexadecimal digits.

@@ -80,11 +80,11 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 		form.Failed = true
 		return show(w, http.StatusOK, visit, form)
 	}
-	if err := h.Devices.Remember(w, r, visit.Server.Issuer, user.UID, user.Epoch); err != nil {
+	begun, err := h.Sessions.Begin(r.Context(), w, r, visit.Server, user, oauth.AMRPassword)
+	if err != nil {
 		return err
 	}
-	begun, err := h.Sessions.Begin(w, visit.Server, user, oauth.AMRPassword)
-	if err != nil {
+	if err := h.Devices.Remember(w, r, visit.Server.Issuer, user.UID, user.Epoch); err != nil {
 		return err
 	}
 	visit.Flow.LoginSession = begun.Hash()

@@ -23,7 +23,7 @@ const maxForm = 12 << 10
 
 // form is what the page's form holds.
 type form struct {
-	// Session is the hash of the session that the page shows. Another site cannot get such a form for a session that is not its own.
+	// Session is the hash of the root of the session that the page shows. Another site cannot get such a form for a session that is not its own.
 	Session   string `json:"s"`
 	Started   int64  `json:"at"` // Unix seconds
 	ClientUID string `json:"c,omitempty"`
@@ -34,7 +34,7 @@ type form struct {
 }
 
 func (h *Handler) sealForm(req request, current *session.Session) (string, error) {
-	f := form{Session: current.Hash(), Started: h.Now().Unix(), RedirectURI: req.redirectURI, State: req.state, Stays: req.stays}
+	f := form{Session: current.RootHash(), Started: h.Now().Unix(), RedirectURI: req.redirectURI, State: req.state, Stays: req.stays}
 	if req.client != nil {
 		f.ClientUID = req.client.UID
 	}
@@ -52,7 +52,7 @@ func (h *Handler) sealForm(req request, current *session.Session) (string, error
 	return sealed, nil
 }
 
-// openForm gives the request back, held against what is registered now, and the hash of the session that the page showed.
+// openForm gives the request back, held against what is registered now, and the hash of the root that the page showed.
 func (h *Handler) openForm(ctx context.Context, sealed string) (request, string, error) {
 	unknown := &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceLogoutUnknown}
 	plain, err := h.Keys.Open(keys.PurposeLogout, sealed)

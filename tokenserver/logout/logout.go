@@ -104,7 +104,7 @@ func (h *Handler) confirm(w http.ResponseWriter, r *http.Request, server registr
 		return err
 	case current == nil:
 		return done(w, server, req)
-	case current.Hash() != shown:
+	case current.RootHash() != shown:
 		return h.ask(w, server, req, current, user)
 	}
 	return h.end(w, r, server, req, current)

@@ -209,6 +209,122 @@ func TestLogoutEndsTheTokensOfTheSessionAndNotTheOfflineOnes(t *testing.T) {
 	}
 }
 
+// Application A wants to see a login (prompt=login, max_age) or the session was idle: it is the same user, and application B keeps its access
+// until they sign out.
+func TestALogoutEndsWhatCameFromEveryLoginOfTheUserInTheBrowser(t *testing.T) {
+	for name, again := range map[string]func(*interactiontest.World) string{
+		"prompt=login": func(w *interactiontest.World) string { return w.WebRequest("prompt", "login") },
+		"max_age": func(w *interactiontest.World) string {
+			w.Advance(time.Minute)
+			return w.WebRequest("max_age", "1")
+		},
+		"idle time": func(w *interactiontest.World) string {
+			w.Advance(w.Server.SessionIdleLifetime.Duration())
+			return w.WebRequest()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := interactiontest.New(t, rand.Reader)
+			w.Server.RefreshToken.IdleLifetime = 24 * 3600
+			w.Apply(w.Server)
+			b := w.Browser()
+			_, first := tokens(t, b, "openid profile")
+			cookies := []*http.Cookie{sessionCookie(t, b)}
+			page := b.Login(b.Get(again(w)), "alice", interactiontest.AlicePassword)
+			code := page.Values().Get("code")
+			second, err := w.Redeem("web", code, interactiontest.WebRedirect, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cookies = append(cookies, sessionCookie(t, b))
+			implicit := b.SignIn(w.LegacyRequest("token")).Values().Get("access_token")
+			if cookies[0].Value == cookies[1].Value {
+				t.Fatal("there was no login")
+			}
+			if !refreshes(t, w, first) || !refreshes(t, w, second) || !active(t, w, implicit) {
+				t.Fatal("a token ended with a login of the same user")
+			}
+			isSignedOut(t, "after the yes", b.Confirm(b.Get(endpoint(w))))
+			if refreshes(t, w, first) || refreshes(t, w, second) || active(t, w, implicit) {
+				t.Error("a token is good after logout")
+			}
+			for i, cookie := range cookies {
+				if isSignedIn(t, thief(t, w, cookie)) {
+					t.Errorf("a copy of cookie %d is good after logout", i)
+				}
+			}
+		})
+	}
+}
+
+func TestALoginAsAnotherUserEndsTheSessionAtOnce(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	access, online := tokens(t, b, "openid profile")
+	offlineAccess, offline := tokens(t, b, "openid profile offline_access")
+	cookie := sessionCookie(t, b)
+	page := b.Login(b.Get(w.WebRequest("prompt", "login")), "bob", interactiontest.BobPassword)
+	if !page.IsConsent() {
+		t.Fatalf("the answer is %d %s", page.StatusCode, page.Body)
+	}
+	if active(t, w, access) || refreshes(t, w, online) {
+		t.Error("a token of the session that was replaced is good")
+	}
+	if isSignedIn(t, thief(t, w, cookie)) {
+		t.Error("a copy of the cookie that was replaced is good")
+	}
+	if !active(t, w, offlineAccess) || !refreshes(t, w, offline) {
+		t.Error("an offline token ended")
+	}
+	b.Consent(page, "allow")
+	if !isSignedIn(t, b) {
+		t.Error("bob is not signed in")
+	}
+}
+
+func TestALoginAsAnotherUserIsRefusedIfTheSessionBeforeCannotBeEnded(t *testing.T) {
+	store := &storagetest.Faulty{}
+	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
+	b := signedIn(t, w)
+	action, fields := b.Get(w.WebRequest("prompt", "login")).Form(t)
+	fields.Set("username", "bob")
+	fields.Set("password", interactiontest.BobPassword)
+	store.Always(storagetest.LostRequest)
+	answer := b.PostOnce(action, fields)
+	if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" || len(answer.Cookies()) != 0 {
+		t.Errorf("the answer is %d, Retry-After %q, cookies %v", answer.StatusCode, answer.Header.Get("Retry-After"), answer.Cookies())
+	}
+	store.Always(storagetest.None)
+	if !isSignedIn(t, b) {
+		t.Error("alice is not signed in")
+	}
+	if page := b.Post(action, fields); !page.IsConsent() {
+		t.Errorf("when it works again: %d %s", page.StatusCode, page.Body)
+	}
+}
+
+// At the absolute end the last access token may just have been issued.
+func TestASessionAtItsAbsoluteEndIsSignedOutToo(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	w.Server.AccessTokenLifetime = 2 * 3600
+	w.Apply(w.Server)
+	b := w.Browser()
+	for range 5 {
+		b.SignIn(w.WebRequest())
+		w.Advance(4 * time.Hour)
+	}
+	w.Advance(3 * time.Hour)
+	access, _ := tokens(t, b, "openid profile")
+	w.Advance(90 * time.Minute)
+	if isSignedIn(t, b) || !active(t, w, access) {
+		t.Fatal("the session is not over, or its last token is")
+	}
+	isSignedOut(t, "a session that is over", b.Confirm(b.Get(endpoint(w))))
+	if active(t, w, access) {
+		t.Error("its last access token is active after logout")
+	}
+}
+
 // What ended stays dead when the session would have ended by itself: the last access token may live a day longer.
 func TestNothingComesBackOnceTheSessionIsForgotten(t *testing.T) {
 	w := interactiontest.New(t, rand.Reader)

@@ -1,7 +1,13 @@
-// Package session is the login of a user in a browser: a sealed cookie, and no record. It ends by its idle or absolute lifetime, when the
-// user is gone or has another password (UID and epoch are held against the registry at every use), and when its hash is marked as ended.
+// Package session is the login of a user in a browser: a sealed cookie, and no record. It ends by its
+// idle or absolute lifetime, when the user is gone or has another password (UID and epoch are held
+// against the registry at every use), and when its root is marked as ended.
 //
-// Each login draws a new session id (RFC 9700 section 4.7 on fixation): a session is never continued as another user's.
+// Each login draws a new session id (RFC 9700 section 4.7 on fixation). The root is drawn at the first
+// login of a user in a browser and stays through the logins of that user that follow, so that logging in
+// again for one application signs the user out of no other. Grants and tokens carry the root's hash, and
+// marking the root ends all of them, and every copy of every cookie that has it. When another user logs
+// in, the root that is replaced is marked before the new cookie is set: afterwards no cookie of the
+// browser could end what rests on it.
 package session
 
 import (
@@ -18,12 +24,15 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
 // Session of a user, as its cookie holds it. Times are Unix seconds.
 type Session struct {
-	// ID is random and leaves the server only sealed; records carry its hash.
+	// Root and ID are random and leave the server only sealed. The id is of one login, the root of all
+	// logins of the user in this browser; grants, tokens and marks carry the root's hash.
+	Root     string   `json:"root"`
 	ID       string   `json:"sid"`
 	UserUID  string   `json:"uid"`
 	Epoch    string   `json:"ep"`
@@ -36,9 +45,14 @@ type Session struct {
 	LastUsed int64 `json:"lu"`
 }
 
-// Hash of the session's id: 43 characters of base64url.
-func (s *Session) Hash() string {
-	sum := sha256.Sum256([]byte("session " + s.ID))
+// Hash of the session's id, which tells this login from others: 43 characters of base64url.
+func (s *Session) Hash() string { return hash("session " + s.ID) }
+
+// RootHash is what everything that came from the session carries: 43 characters of base64url.
+func (s *Session) RootHash() string { return hash("root " + s.Root) }
+
+func hash(value string) string {
+	sum := sha256.Sum256([]byte(value))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
@@ -65,55 +79,102 @@ type Sessions struct {
 	Random   io.Reader
 }
 
-// Begin a session of the user, who has just authenticated by the methods (RFC 8176). It replaces the browser's session, if there is one.
-func (s *Sessions) Begin(w http.ResponseWriter, server registration.Server, user *registry.User, amr ...string) (*Session, error) {
-	id := make([]byte, 32)
-	if _, err := io.ReadFull(s.Random, id); err != nil {
-		return nil, fmt.Errorf("drawing a session id: %w", err)
+// Begin a session of the user, who has just authenticated by the methods (RFC 8176), in the browser that
+// sent the request. It replaces the browser's session, if there is one. An error means that no cookie was
+// set.
+func (s *Sessions) Begin(
+	ctx context.Context, w http.ResponseWriter, r *http.Request, server registration.Server, user *registry.User, amr ...string,
+) (*Session, error) {
+	id, err := s.draw()
+	if err != nil {
+		return nil, err
+	}
+	root, err := s.root(ctx, r, server, user)
+	if err != nil {
+		return nil, err
 	}
 	now := s.Now().Unix()
 	session := &Session{
-		ID: base64.RawURLEncoding.EncodeToString(id), UserUID: user.UID, Epoch: user.Epoch,
+		Root: root, ID: id, UserUID: user.UID, Epoch: user.Epoch,
 		AuthTime: now, AMR: amr, Started: now, Until: now + int64(server.SessionAbsoluteLifetime), LastUsed: now,
 	}
 	return session, s.set(w, server, session)
 }
 
+// root of a session that begins: that of the browser's cookie if it is of the same user, whether or not
+// it still signs them in. It may be idle, at its absolute end, or of another password, but what rests on
+// it may be good or become so, and the new cookie is what ends it. A root of another user is ended here.
+func (s *Sessions) root(ctx context.Context, r *http.Request, server registration.Server, user *registry.User) (string, error) {
+	replaced := s.open(r, server)
+	if replaced == nil || s.over(replaced) {
+		return s.draw()
+	}
+	ended, err := s.ended(ctx, replaced)
+	switch {
+	case err != nil:
+		return "", err
+	case ended:
+		return s.draw()
+	case replaced.UserUID == user.UID:
+		return replaced.Root, nil
+	}
+	if err := s.mark(ctx, server, replaced, storage.EndSessionReplaced); err != nil {
+		return "", err
+	}
+	return s.draw()
+}
+
+// draw makes a root or an id.
+func (s *Sessions) draw() (string, error) {
+	value := make([]byte, 32)
+	if _, err := io.ReadFull(s.Random, value); err != nil {
+		return "", fmt.Errorf("drawing a session: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(value), nil
+}
+
 // Current session of the browser and its user; nil if there is none that is good. An error means that it is not known.
 func (s *Sessions) Current(ctx context.Context, r *http.Request, server registration.Server) (*Session, *registry.User, error) {
 	session, user, err := s.Left(ctx, r, server)
-	if session == nil || s.idle(server, session) {
+	if session == nil || s.idle(server, session) || !s.Now().Before(session.Ends(server)) {
 		return nil, nil, err
 	}
 	return session, user, nil
 }
 
-// Left is Current, and also finds a session that was idle for too long to sign anybody in: the tokens that came from it still live, so there
-// is something left to end.
+// Left is Current, and also finds a session that signs nobody in any more because it was idle for too long or is at its absolute end, while
+// tokens that came from it may still live: there is something left to end.
 func (s *Sessions) Left(ctx context.Context, r *http.Request, server registration.Server) (*Session, *registry.User, error) {
-	data, err := s.Keys.Open(keys.PurposeSession, web.CookiesOf(server.Issuer).Get(r, cookieSession))
-	if err != nil {
-		return nil, nil, nil // no cookie, or none that we sealed
-	}
-	session := &Session{}
-	if err := json.Unmarshal(data, session); err != nil {
-		return nil, nil, nil
-	}
-	if !s.Now().Before(session.Ends(server)) {
+	session := s.open(r, server)
+	if session == nil || s.over(session) {
 		return nil, nil, nil
 	}
 	user, ok := s.Registry.UserByUID(session.UserUID)
 	if !ok || user.Epoch != session.Epoch {
-		return nil, nil, nil
+		return nil, nil, nil // everything that came from it is refused, for the same reason
 	}
-	ended, err := s.Grants.SessionEnded(ctx, session.Hash())
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading whether a session has ended: %w", err)
-	}
-	if ended {
-		return nil, nil, nil
+	if ended, err := s.ended(ctx, session); ended || err != nil {
+		return nil, nil, err
 	}
 	return session, user, nil
+}
+
+// open the browser's cookie, whatever became of its session; nil if there is none that this server sealed.
+func (s *Sessions) open(r *http.Request, server registration.Server) *Session {
+	data, err := s.Keys.Open(keys.PurposeSession, web.CookiesOf(server.Issuer).Get(r, cookieSession))
+	if err != nil {
+		return nil
+	}
+	session := &Session{}
+	if err := json.Unmarshal(data, session); err != nil || session.Root == "" || session.ID == "" {
+		return nil
+	}
+	return session
+}
+
+// over reports whether nothing that came from the session can be good any more: it has ended, and so has the last access token.
+func (s *Sessions) over(session *Session) bool {
+	return !s.Now().Before(time.Unix(session.Until, 0).Add(grant.MaxAccessTokenLifetime))
 }
 
 // idle says whether the session was not used for too long. Like the absolute lifetime, the idle one is the server's of now, so that a lowered
@@ -122,13 +183,34 @@ func (s *Sessions) idle(server registration.Server, session *Session) bool {
 	return !s.Now().Before(time.Unix(session.LastUsed, 0).Add(server.SessionIdleLifetime.Duration()))
 }
 
-// End the session, for every copy of its cookie, and all that came from it and is not offline. The browser's cookie goes once that is done,
-// and not before: whoever has to try again needs it.
+func (s *Sessions) ended(ctx context.Context, session *Session) (bool, error) {
+	ended, err := s.Grants.SessionEnded(ctx, session.RootHash())
+	if err != nil {
+		return false, fmt.Errorf("reading whether a session has ended: %w", err)
+	}
+	return ended, nil
+}
+
+// End the session, for every copy of each cookie of its root, and all that came from it and is not offline. The browser's cookie goes once that
+// is done, and not before: it is needed to try again.
 func (s *Sessions) End(ctx context.Context, w http.ResponseWriter, server registration.Server, session *Session) error {
-	if err := s.Grants.EndSession(ctx, session.Hash(), session.UserUID, time.Unix(session.Until, 0)); err != nil {
-		return fmt.Errorf("ending a session: %w", err)
+	if err := s.mark(ctx, server, session, storage.EndLogout); err != nil {
+		return err
 	}
 	web.CookiesOf(server.Issuer).Delete(w, cookieSession)
+	return nil
+}
+
+// mark the root of a session as ended. The cookie at hand may be a copy of an earlier one than the
+// browser has: the last cookie of the root is good for an absolute lifetime from now at the most.
+func (s *Sessions) mark(ctx context.Context, server registration.Server, session *Session, reason string) error {
+	ends := time.Unix(session.Until, 0)
+	if last := s.Now().Add(server.SessionAbsoluteLifetime.Duration()); last.After(ends) {
+		ends = last
+	}
+	if err := s.Grants.EndSession(ctx, session.RootHash(), session.UserUID, ends, reason); err != nil {
+		return fmt.Errorf("ending a session: %w", err)
+	}
 	return nil
 }
 

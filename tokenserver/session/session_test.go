@@ -18,16 +18,31 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
 
-// begin a session of alice, and give the cookie that holds it.
+// begin a session of alice in a browser without cookies, and give the cookie that holds it.
 func begin(t *testing.T, w *interactiontest.World) (*session.Session, *http.Cookie) {
 	t.Helper()
-	alice, _ := w.Registry.UserByName("alice")
+	return login(t, w, "alice")
+}
+
+// login of a user in a browser that has these cookies.
+func login(t *testing.T, w *interactiontest.World, username string, has ...*http.Cookie) (*session.Session, *http.Cookie) {
+	t.Helper()
+	user, _ := w.Registry.UserByName(username)
 	answer := httptest.NewRecorder()
-	begun, err := w.Sessions.Begin(answer, w.Server, alice, "pwd")
+	begun, err := w.Sessions.Begin(t.Context(), answer, request(has...), w.Server, user, "pwd")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return begun, only(t, answer)
+}
+
+// request of a browser that has these cookies.
+func request(has ...*http.Cookie) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "/login", nil)
+	for _, cookie := range has {
+		r.AddCookie(cookie)
+	}
+	return r
 }
 
 // only gives the one cookie that an answer sets.
@@ -82,10 +97,11 @@ func TestASessionIsFoundAgainAsItBegan(t *testing.T) {
 	if again == nil {
 		t.Fatal("there is none")
 	}
-	if again.Hash() != begun.Hash() || again.AuthTime != begun.AuthTime || len(again.AMR) != 1 || again.AMR[0] != "pwd" {
+	if again.Hash() != begun.Hash() || again.RootHash() != begun.RootHash() || again.AuthTime != begun.AuthTime || len(again.AMR) != 1 || again.AMR[0] != "pwd" {
 		t.Errorf("began as %+v, found as %+v", begun, again)
 	}
-	if strings.Contains(cookie.Value, begun.ID) || strings.Contains(cookie.Value, "alice") || begun.Hash() == begun.ID {
+	if strings.Contains(cookie.Value, begun.ID) || strings.Contains(cookie.Value, begun.Root) || strings.Contains(cookie.Value, "alice") ||
+		begun.Hash() == begun.ID || begun.RootHash() == begun.Root {
 		t.Error("the cookie or the hash shows what it stands for")
 	}
 	if found(t, w) != nil {
@@ -96,12 +112,198 @@ func TestASessionIsFoundAgainAsItBegan(t *testing.T) {
 func TestEachLoginDrawsAnotherSessionID(t *testing.T) {
 	w := interactiontest.New(t, rand.Reader)
 	seen := map[string]bool{}
-	for range 5 {
-		begun, _ := begin(t, w)
-		if len(begun.ID) < 43 || seen[begun.ID] || seen[begun.Hash()] {
+	var has []*http.Cookie
+	for i := range 10 {
+		begun, cookie := login(t, w, "alice", has...)
+		if len(begun.ID) < 43 || len(begun.Root) < 43 || seen[begun.ID] || seen[begun.Hash()] || begun.Root == begun.ID {
 			t.Errorf("the id has %d characters, or was there before", len(begun.ID))
 		}
 		seen[begun.ID], seen[begun.Hash()] = true, true
+		if i%2 == 0 { // every other time in the browser of the login before
+			has = []*http.Cookie{cookie}
+		} else {
+			has = nil
+		}
+	}
+}
+
+func TestALoginInABrowserWithoutASessionDrawsARoot(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	first, cookie := begin(t, w)
+	second, _ := begin(t, w)
+	if first.Root == second.Root {
+		t.Error("two browsers have one root")
+	}
+	for what, value := range map[string]string{"not sealed": "x", "of a session without a root": sealed(t, w, keys.PurposeSession, "", &session.Session{
+		ID: "id", UserUID: first.UserUID, Epoch: first.Epoch, Started: first.Started, Until: first.Until, LastUsed: first.LastUsed,
+	}).Value} {
+		odd := &http.Cookie{Name: cookie.Name, Value: value}
+		if found(t, w, odd) != nil {
+			t.Errorf("%s: it is a session", what)
+		}
+		if begun, _ := login(t, w, "alice", odd); len(begun.Root) < 43 {
+			t.Errorf("%s: the root is %q", what, begun.Root)
+		}
+	}
+}
+
+// ways in which a session may have come to no longer sign its user in, while something that came from it lives or may live again.
+var ways = map[string]func(*interactiontest.World){
+	"running":              func(*interactiontest.World) {},
+	"idle":                 func(w *interactiontest.World) { w.Advance(w.Server.SessionIdleLifetime.Duration()) },
+	"at its absolute end":  func(w *interactiontest.World) { w.Advance(w.Server.SessionAbsoluteLifetime.Duration()) },
+	"of a lifetime before": func(w *interactiontest.World) { w.Server.SessionAbsoluteLifetime = 60; w.Advance(time.Hour) },
+	"of a password before": func(w *interactiontest.World) {
+		alice := w.User("alice")
+		alice.Epoch = "epoch-later"
+		w.Apply(alice)
+	},
+}
+
+func TestTheRootStaysWithTheUserThroughLaterLogins(t *testing.T) {
+	for name, become := range ways {
+		w := interactiontest.New(t, rand.Reader)
+		first, cookie := begin(t, w)
+		become(w)
+		second, later := login(t, w, "alice", cookie)
+		third, _ := login(t, w, "alice", later)
+		if second.Root != first.Root || third.Root != first.Root {
+			t.Errorf("%s: the root changed", name)
+		}
+		if again := found(t, w, later); again == nil || again.Hash() != second.Hash() {
+			t.Errorf("%s: the new session is %+v", name, again)
+		}
+		if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Server, third); err != nil {
+			t.Fatal(err)
+		}
+		if ended, err := w.Grants.SessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
+			t.Errorf("%s: what the first login led to lives on after logout (%v)", name, err)
+		}
+		if found(t, w, cookie) != nil || found(t, w, later) != nil {
+			t.Errorf("%s: a copy of a cookie is good after logout", name)
+		}
+	}
+}
+
+func TestALoginOfAnotherUserEndsTheSessionThatItReplaces(t *testing.T) {
+	for name, become := range ways {
+		w := interactiontest.New(t, rand.Reader)
+		first, cookie := begin(t, w)
+		become(w)
+		second, later := login(t, w, "bob", cookie)
+		if second.Root == first.Root || found(t, w, later) == nil {
+			t.Errorf("%s: bob has alice's root, or no session", name)
+		}
+		if ended, err := w.Grants.SessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
+			t.Errorf("%s: what came from the session that was replaced lives on (%v)", name, err)
+		}
+		if !strings.Contains(w.Log(), `"reason":"SessionReplaced","user":"uid-alice"`) {
+			t.Errorf("%s: the log does not say so", name)
+		}
+	}
+}
+
+func TestTheSessionOfAUserWhoIsNotServedAtTheMomentIsReplacedLikeAnyOther(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	_, cookie := begin(t, w)
+	alice := w.User("alice")
+	w.Registry.Remove("identity/" + alice.Subject)
+	if found(t, w, cookie) != nil {
+		t.Fatal("alice is served")
+	}
+	login(t, w, "bob", cookie)
+	w.Apply(alice)
+	if found(t, w, cookie) != nil {
+		t.Error("the session that was replaced is good again")
+	}
+}
+
+func TestAnEndedRootIsTakenUpByNoLogin(t *testing.T) {
+	store := &storagetest.Faulty{}
+	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
+	first, cookie := begin(t, w)
+	if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Server, first); err != nil {
+		t.Fatal(err)
+	}
+	before := store.Writes()
+	for _, name := range []string{"alice", "bob", "alice"} { // with a copy of the cookie
+		if begun, later := login(t, w, name, cookie); begun.Root == first.Root || found(t, w, later) == nil {
+			t.Errorf("%s has the ended root, or no session", name)
+		}
+	}
+	if n := store.Writes() - before; n != 0 {
+		t.Errorf("%d writes about a session that had ended", n)
+	}
+}
+
+func TestOnceNothingOfASessionCanBeGoodItIsLeftAlone(t *testing.T) {
+	store := &storagetest.Faulty{}
+	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
+	first, cookie := begin(t, w)
+	w.Advance(w.Server.SessionAbsoluteLifetime.Duration() + 24*time.Hour)
+	if begun, _ := login(t, w, "alice", cookie); begun.Root == first.Root {
+		t.Error("the root is that of the session")
+	}
+	login(t, w, "bob", cookie)
+	if n := store.Writes(); n != 0 {
+		t.Errorf("%d writes", n)
+	}
+}
+
+func TestALoginWhoseMarkCannotBeWrittenSetsNoCookie(t *testing.T) {
+	store := &storagetest.Faulty{}
+	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
+	_, cookie := begin(t, w)
+	bob, _ := w.Registry.UserByName("bob")
+	for name, fail := range map[string]func(){
+		"away":          func() { store.Always(storagetest.Unavailable) },
+		"requests lost": func() { store.Always(storagetest.LostRequest) },
+		"away for the write": func() {
+			reads := store.Calls("Marked")
+			login(t, w, "alice", cookie)
+			for range store.Calls("Marked") - reads {
+				store.Next(storagetest.None)
+			}
+			store.Always(storagetest.Unavailable)
+		},
+	} {
+		fail()
+		answer := httptest.NewRecorder()
+		if begun, err := w.Sessions.Begin(t.Context(), answer, request(cookie), w.Server, bob, "pwd"); err == nil || begun != nil ||
+			len(answer.Result().Cookies()) != 0 {
+			t.Errorf("%s: %v, cookies %v", name, err, answer.Result().Cookies())
+		}
+		store.Always(storagetest.None)
+		if found(t, w, cookie) == nil {
+			t.Fatalf("%s: the session has ended", name)
+		}
+	}
+}
+
+// A thief logs out with a copy of an early cookie, long after the browser has a later one: the mark holds for that one too.
+func TestALogoutWithAnEarlyCookieHoldsForTheLatest(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	first, cookie := begin(t, w)
+	w.Advance(w.Server.SessionAbsoluteLifetime.Duration() - time.Hour)
+	_, later := login(t, w, "alice", cookie)
+	if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Server, first); err != nil {
+		t.Fatal(err)
+	}
+	for range 24 {
+		if _, err := w.Store.Sweep(t.Context(), w.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if found(t, w, later) != nil {
+			t.Fatal("the latest cookie is good after logout")
+		}
+		w.Advance(time.Hour)
+	}
+	w.Advance(23 * time.Hour)
+	if _, err := w.Store.Sweep(t.Context(), w.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if ended, err := w.Grants.SessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
+		t.Errorf("the mark is gone while an access token of the latest session may live (%v)", err)
 	}
 }
 
@@ -226,7 +428,7 @@ func TestACopyOfTheCookieOfAnEndedSessionIsDead(t *testing.T) {
 	w := interactiontest.New(t, rand.Reader)
 	begun, cookie := begin(t, w)
 	other, otherCookie := begin(t, w)
-	if err := w.Store.Mark(t.Context(), storage.MarkSession, begun.Hash(), begun.Ends(w.Server)); err != nil {
+	if err := w.Store.Mark(t.Context(), storage.MarkSession, begun.RootHash(), begun.Ends(w.Server)); err != nil {
 		t.Fatal(err)
 	}
 	if found(t, w, cookie) != nil {
@@ -300,20 +502,26 @@ func TestARaisedLifetimeDoesNotActOnRunningSessions(t *testing.T) {
 	}
 }
 
-func TestAnIdleSessionIsLeftUntilItsAbsoluteEnd(t *testing.T) {
+func TestASessionIsLeftToEndForAsLongAsATokenOfItMayLive(t *testing.T) {
 	w := interactiontest.New(t, rand.Reader)
 	begun, cookie := begin(t, w)
 	r := httptest.NewRequest(http.MethodGet, "/logout", nil)
 	r.AddCookie(cookie)
+	left := func(when string, want bool) {
+		t.Helper()
+		left, user, err := w.Sessions.Left(t.Context(), r, w.Server)
+		if err != nil || (left != nil) != want || want && (left.Hash() != begun.Hash() || user.Username != "alice") || found(t, w, cookie) != nil {
+			t.Errorf("%s, left is %+v of %+v (%v), current is %+v", when, left, user, err, found(t, w, cookie))
+		}
+	}
 	w.Advance(w.Server.SessionIdleLifetime.Duration())
-	left, user, err := w.Sessions.Left(t.Context(), r, w.Server)
-	if err != nil || left == nil || left.Hash() != begun.Hash() || user.Username != "alice" || found(t, w, cookie) != nil {
-		t.Errorf("left is %+v of %+v (%v), current is %+v", left, user, err, found(t, w, cookie))
-	}
+	left("idle", true)
 	w.Advance(w.Server.SessionAbsoluteLifetime.Duration() - w.Server.SessionIdleLifetime.Duration())
-	if left, _, err := w.Sessions.Left(t.Context(), r, w.Server); err != nil || left != nil {
-		t.Errorf("at its end, left is %+v (%v)", left, err)
-	}
+	left("at its end", true)
+	w.Advance(24*time.Hour - time.Second)
+	left("just before the end of the last access token", true)
+	w.Advance(time.Second)
+	left("after it", false)
 }
 
 func TestASessionEndsForEveryCopyAndForgetsTheCookieOnlyThen(t *testing.T) {

@@ -46,7 +46,9 @@ const (
 	EndRevoked           = "Revoked"
 	EndConsentWithdrawn  = "ConsentWithdrawn"
 	EndLogout            = "Logout"
-	EndBound             = "Bound"
+	// EndSessionReplaced: another user has logged in over the session.
+	EndSessionReplaced = "SessionReplaced"
+	EndBound           = "Bound"
 	// EndUnanswered: it began by a request that got no answer, so nobody has a token of it.
 	EndUnanswered = "Unanswered"
 )
@@ -68,7 +70,7 @@ type Grant struct {
 	Subject   string
 	// UserEpoch of the user when the grant began.
 	UserEpoch string
-	// SessionHash is the hash of the session's id; empty for the password grant.
+	// SessionHash is the hash of the session's root; empty for the password grant.
 	SessionHash string
 	AuthTime    time.Time
 	AMR         []string
@@ -135,7 +137,7 @@ type MarkKind string
 const (
 	// MarkToken: the access token with this id was revoked.
 	MarkToken MarkKind = "token"
-	// MarkSession: the session with this hash has ended.
+	// MarkSession: the sessions whose root has this hash have ended.
 	MarkSession MarkKind = "session"
 )
 
