@@ -99,16 +99,15 @@ func about(f *interaction.Flow, user *registry.User) bool {
 
 // cut the scopes to what the client and the resource servers allow now.
 func (h *Handler) cut(v *interaction.Visit) error {
-	openID := slices.Contains(v.Flow.Scopes, oauth.ScopeOpenID)
 	_, remaining, err := audience(v.Client, v.Flow.Scopes, v.Flow.Resources)
 	if err != nil {
 		return err
 	}
-	if openID && !slices.Contains(remaining, oauth.ScopeOpenID) || len(remaining) == 0 && len(v.Flow.Scopes) > 0 {
+	if len(remaining) == 0 && slices.ContainsFunc(v.Flow.Scopes, oauth.APIScope) {
 		return oauth.Errorf(oauth.InvalidScope, "the client may no longer have what it asked for")
 	}
 	v.Flow.Scopes = remaining
-	return nil
+	return checkOpenID(v)
 }
 
 // alwaysAsks: a public client that is answered at a loopback or private-use URI could be any program on the user's device (RFC 8252 section

@@ -78,7 +78,6 @@ func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
 		"registration":                     {with(web, "registration", "{}"), "registration_not_supported"},
 		"unknown scope without openid":     {with(web, "scope", "profile nothing"), "invalid_scope"},
 		"no scope left for the resource":   {with(web, "scope", "orders:read", "resource", w.Issuer), "invalid_scope"},
-		"offline_access for nothing":       {with(legacy, "scope", "offline_access", "response_type", "token"), "invalid_scope"},
 		"malformed scope":                  {with(web, "scope", "openid \"x\""), "invalid_scope"},
 		"id_token without openid":          {with(legacy, "scope", "profile"), "invalid_scope"},
 		"id_token without nonce":           {without(legacy, "nonce"), "invalid_request"},
@@ -87,7 +86,7 @@ func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
 		"prompt none with another":         {with(web, "prompt", "none login"), "invalid_request"},
 		"max_age no number":                {with(web, "max_age", "soon"), "invalid_request"},
 		"max_age negative":                 {with(web, "max_age", "-1"), "invalid_request"},
-		"openid of a client without it":    {with(web, "client_id", "plain", "redirect_uri", "https://plain.example.com/callback"), "invalid_scope"},
+		"an unknown scope without openid":  {with(web, "scope", "offline_access nothing"), "invalid_scope"},
 		"seventeen resources":              {web + strings.Repeat("&resource="+url.QueryEscape(interactiontest.OrdersAPI), 17), "invalid_target"},
 		"public client that needs no PKCE": {with(web, "client_id", "lax", "redirect_uri", "https://lax.example.com/callback"), "invalid_request"},
 		"unknown resource":                 {with(web, "resource", "https://nowhere.example.com"), "invalid_target"},
@@ -197,6 +196,60 @@ func TestScopesThatAClientMayNotHaveAreDroppedWhenOpenIDIsAsked(t *testing.T) {
 	}
 	if !slices.Equal(outcome.Scopes, []string{"openid", "email"}) {
 		t.Errorf("granted %v, want openid and email", outcome.Scopes)
+	}
+}
+
+func TestABuiltInScopeThatTheClientCannotHaveIsDropped(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	client := w.Client("web")
+	client.Scopes = []string{"profile", interactiontest.ScopeReadOrders}
+	w.Apply(client)
+	for asked, want := range map[string][]string{
+		"openid offline_access orders:read": {"orders:read"}, "email phone profile": {"profile"}, "openid": nil, "offline_access groups": nil,
+		"openid nothing": nil,
+	} {
+		answer := w.Browser().SignIn(with(w.WebRequest(), "scope", asked))
+		outcome, err := w.Redeem("web", answer.Values().Get("code"), interactiontest.WebRedirect, "")
+		if err != nil || !slices.Equal(outcome.Scopes, want) {
+			t.Errorf("%s: granted %v, want %v: %v %v", asked, outcome.Scopes, want, err, answer.Values())
+		}
+	}
+	legacy := w.Client("legacy")
+	legacy.Scopes = []string{"profile"}
+	w.Apply(legacy)
+	for _, responseType := range []string{"id_token", "id_token token"} {
+		refusedAtTheClient(t, w.Browser().Get(with(w.LegacyRequest(responseType), "scope", "openid profile")), "invalid_scope")
+	}
+	answer := w.Browser().SignIn(with(w.LegacyRequest("token"), "scope", "openid offline_access profile"))
+	if got := answer.Values().Get("scope"); got != "profile" {
+		t.Errorf("response_type token: scope is %q: %v", got, answer.Values())
+	}
+	answer = w.Browser().SignIn(with(w.LegacyRequest("token"), "scope", "openid"))
+	if values := answer.Values(); values.Get("access_token") == "" || !values.Has("scope") || values.Get("scope") != "" {
+		t.Errorf("response_type token with nothing left: %v", values)
+	}
+}
+
+func TestAnIDTokenWhoseScopeIsTakenAwayMeanwhileIsRefused(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	page := b.Login(b.Get(w.LegacyRequest("id_token")), "alice", interactiontest.AlicePassword)
+	client := w.Client("legacy")
+	client.Scopes = []string{"profile"}
+	w.Apply(client)
+	refusedAtTheClient(t, b.Consent(page, "allow"), "invalid_scope")
+}
+
+func TestABuiltInScopeThatIsTakenAwayMeanwhileIsDropped(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	page := b.Login(b.Get(with(w.WebRequest(), "scope", "openid")), "alice", interactiontest.AlicePassword)
+	client := w.Client("web")
+	client.Scopes = []string{"profile"}
+	w.Apply(client)
+	outcome, err := w.Redeem("web", b.Consent(page, "allow").Values().Get("code"), interactiontest.WebRedirect, "")
+	if err != nil || len(outcome.Scopes) != 0 {
+		t.Errorf("granted %v: %v", outcome.Scopes, err)
 	}
 }
 

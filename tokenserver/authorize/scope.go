@@ -12,40 +12,34 @@ import (
 // maxResources bounds the work that one request can ask for.
 const maxResources = 16
 
-// readScope: what the client may not have is dropped in an authentication request (OpenID Connect Core section 3.1.2.1) and an error in any
-// other (RFC 6749 section 4.1.2.1). What is granted in the end is said with the token.
+// readScope: a built-in scope that the client cannot have here is dropped. What else it may not have is dropped in an authentication request
+// (OpenID Connect Core section 3.1.2.1) and an error in any other (RFC 6749 section 4.1.2.1). What is granted in the end is said with the token.
 func readScope(v *interaction.Visit, params oauth.Params) error {
 	asked, err := oauth.ParseScope(params.Get("scope"))
 	if err != nil {
 		return err
 	}
-	openID := slices.Contains(asked, oauth.ScopeOpenID)
-	if openID && !v.Client.MayHave(oauth.ScopeOpenID) {
-		return oauth.Errorf(oauth.InvalidScope, "the client may not ask for scope openid")
+	var unavailable []string
+	if !v.Flow.Asks("code") || !v.Client.HasGrant(oauth.GrantRefreshToken) {
+		// No refresh token can follow (OpenID Connect Core section 11).
+		unavailable = append(unavailable, oauth.ScopeOfflineAccess)
 	}
-	if !openID && v.Flow.Asks("id_token") {
-		return oauth.Errorf(oauth.InvalidScope, "a response_type with id_token needs the scope openid")
-	}
-	scopes, _, err := v.Client.ResolveScope(asked, openID)
+	v.Flow.Scopes, err = v.Client.ResolveScope(asked, slices.Contains(asked, oauth.ScopeOpenID), unavailable...)
 	if errors.Is(err, registry.ErrInvalidScope) {
 		return oauth.Errorf(oauth.InvalidScope, "a scope is unknown, or not one that this client may ask for")
 	}
 	if err != nil {
 		return err
 	}
-	v.Flow.Scopes = withoutUselessOffline(v, scopes)
-	if len(asked) > 0 && len(v.Flow.Scopes) == 0 {
-		return oauth.Errorf(oauth.InvalidScope, "offline_access alone is for clients that use refresh tokens, and for a response_type with code")
-	}
-	return nil
+	return checkOpenID(v)
 }
 
-// withoutUselessOffline drops offline_access where no refresh token can follow (OpenID Connect Core section 11).
-func withoutUselessOffline(v *interaction.Visit, scopes []string) []string {
-	if v.Flow.Asks("code") && v.Client.HasGrant(oauth.GrantRefreshToken) {
-		return scopes
+// checkOpenID refuses an ID token from here without the scope that asks for one (OpenID Connect Core section 3.1.2.1).
+func checkOpenID(v *interaction.Visit) error {
+	if v.Flow.Asks("id_token") && !slices.Contains(v.Flow.Scopes, oauth.ScopeOpenID) {
+		return oauth.Errorf(oauth.InvalidScope, "a response_type with id_token needs the scope openid, among the scopes that the client registered too")
 	}
-	return slices.DeleteFunc(scopes, func(scope string) bool { return scope == oauth.ScopeOfflineAccess })
+	return nil
 }
 
 // readResources: who the token is for, and the scopes cut to that (RFC 8707 section 2).

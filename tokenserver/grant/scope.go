@@ -3,20 +3,25 @@ package grant
 import (
 	"slices"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
 // access decides scopes and audience of one access token. Granted and resources are the grant's; askedScopes and askedResources the token
-// request's, which may narrow them and never widen (RFC 6749 section 6, RFC 8707 section 2.2). What is no longer allowed now is cut.
+// request's, which may narrow them and never widen (RFC 6749 section 6, RFC 8707 section 2.2); a built-in scope that is asked and was not
+// granted is dropped. What is no longer allowed now is cut.
 func access(client *registry.Client, granted, askedScopes, resources, askedResources []string) (scopes, audience []string, err error) {
 	wanted := granted
 	if len(askedScopes) > 0 {
+		wanted = nil
 		for _, scope := range askedScopes {
-			if !slices.Contains(granted, scope) {
+			switch {
+			case slices.Contains(granted, scope):
+				wanted = append(wanted, scope)
+			case oauth.APIScope(scope):
 				return nil, nil, &Refused{What: Scope, Sentence: "a scope was not granted; ask the user for it at the authorization endpoint"}
 			}
 		}
-		wanted = askedScopes
 	}
 	targets, err := targets(client, granted, resources, askedResources)
 	if err != nil {
@@ -26,8 +31,8 @@ func access(client *registry.Client, granted, askedScopes, resources, askedResou
 	if err != nil {
 		return nil, nil, &Refused{What: Target, Sentence: "a resource is unknown, or its owner does not allow this client"}
 	}
-	if len(wanted) > 0 && len(scopes) == 0 {
-		// A missing scope in the answer would mean that all was granted (RFC 6749 section 5.1).
+	if len(scopes) == 0 && slices.ContainsFunc(wanted, oauth.APIScope) {
+		// A token for nothing that was wanted of an API serves no purpose.
 		if len(askedScopes)+len(askedResources) > 0 {
 			return nil, nil, &Refused{What: Scope, Sentence: "no scope of those that were granted is left for what was asked"}
 		}

@@ -25,6 +25,9 @@ var BuiltInScopes = []string{ScopeOpenID, ScopeProfile, ScopeEmail, ScopeAddress
 // BuiltInScope says whether a scope is one of them.
 func BuiltInScope(scope string) bool { return slices.Contains(BuiltInScopes, scope) }
 
+// APIScope reports whether a scope is one that only a resource server can declare.
+func APIScope(scope string) bool { return !BuiltInScope(scope) }
+
 // ParseScope splits a scope parameter into its scopes, each once, in the order sent (RFC 6749 section 3.3). None is given for an empty
 // one. The error is an *Error with the code invalid_scope.
 func ParseScope(value string) ([]string, error) {

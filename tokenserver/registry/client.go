@@ -100,29 +100,32 @@ func (c *Client) Scopes() []string { return slices.Clone(c.scopes) }
 // MayHave says whether the client may have a scope now.
 func (c *Client) MayHave(scope string) bool { return slices.Contains(c.scopes, scope) }
 
-// ResolveScope says which scopes a request is for. None requested stands for all that the client may have but openid and offline_access (RFC
-// 6749 section 3.3 leaves the default to the server). One that the client may not have is dropped and reported if lenient, as authentication
-// requests want it (OpenID Connect Core section 3.1.2.1); else the error wraps ErrInvalidScope and names it.
-func (c *Client) ResolveScope(requested []string, lenient bool) (granted, dropped []string, err error) {
+// ResolveScope gives the scopes that a request is granted. None requested stands for all that the client may have but openid and
+// offline_access (RFC 6749 section 3.3 leaves the default to the server). Unavailable are built-in scopes that no client can have in the flow
+// of the request.
+//
+// A built-in scope that the client cannot have is dropped: many clients add openid or offline_access to whatever they ask for. Any other is
+// dropped if lenient, as authentication requests want it (OpenID Connect Core section 3.1.2.1); else the error wraps ErrInvalidScope and names
+// it. What was requested may so be granted in no part, which is not the default.
+func (c *Client) ResolveScope(requested []string, lenient bool, unavailable ...string) (granted []string, err error) {
+	available := func(scope string) bool { return c.MayHave(scope) && !slices.Contains(unavailable, scope) }
 	if len(requested) == 0 {
 		for _, scope := range c.scopes {
-			if scope != oauth.ScopeOpenID && scope != oauth.ScopeOfflineAccess {
+			if scope != oauth.ScopeOpenID && scope != oauth.ScopeOfflineAccess && available(scope) {
 				granted = append(granted, scope)
 			}
 		}
-		return granted, nil, nil
+		return granted, nil
 	}
 	for _, scope := range requested {
 		switch {
-		case c.MayHave(scope):
+		case available(scope):
 			granted = append(granted, scope)
-		case lenient:
-			dropped = append(dropped, scope)
-		default:
-			return nil, nil, fmt.Errorf("%w: the client may not ask for scope %s", ErrInvalidScope, scope)
+		case !lenient && !oauth.BuiltInScope(scope):
+			return nil, fmt.Errorf("%w: the client may not ask for scope %s", ErrInvalidScope, scope)
 		}
 	}
-	return granted, dropped, nil
+	return granted, nil
 }
 
 // Audience says who a token is for, and which of the scopes remain in it.

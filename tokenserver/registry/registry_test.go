@@ -246,18 +246,32 @@ func TestAResourceThatIsUnknownOrDoesNotAllowTheClientIsAnInvalidTarget(t *testi
 
 func TestScopesAreResolvedStrictlyOrLeniently(t *testing.T) {
 	c := mustClient(t, shop(t))
-	granted, dropped, err := c.ResolveScope(nil, false)
-	if want := []string{"email", "orders:read", "stock:read"}; err != nil || dropped != nil || !slices.Equal(granted, want) {
-		t.Errorf("none asked: %v, %v, %v, want %v", granted, dropped, err, want)
+	granted, err := c.ResolveScope(nil, false)
+	if want := []string{"email", "orders:read", "stock:read"}; err != nil || !slices.Equal(granted, want) {
+		t.Errorf("none asked: %v, %v, want %v", granted, err, want)
 	}
-	granted, dropped, err = c.ResolveScope([]string{"openid", "orders:write", "orders:read"}, true)
-	if err != nil || !slices.Equal(granted, []string{"openid", "orders:read"}) || !slices.Equal(dropped, []string{"orders:write"}) {
-		t.Errorf("leniently: %v, %v, %v", granted, dropped, err)
+	granted, err = c.ResolveScope([]string{"openid", "orders:write", "orders:read"}, true)
+	if err != nil || !slices.Equal(granted, []string{"openid", "orders:read"}) {
+		t.Errorf("leniently: %v, %v", granted, err)
 	}
-	for _, scope := range []string{"orders:write", "profile", "nobody:knows", "x"} {
-		if granted, _, err := c.ResolveScope([]string{"openid", scope}, false); !errors.Is(err, registry.ErrInvalidScope) || granted != nil {
+	for _, scope := range []string{"orders:write", "undeclared:scope", "x"} {
+		if granted, err := c.ResolveScope([]string{"openid", scope}, false); !errors.Is(err, registry.ErrInvalidScope) || granted != nil {
 			t.Errorf("strictly %q: %v, %v", scope, granted, err)
 		}
+	}
+}
+
+func TestABuiltInScopeThatCannotBeHadIsDroppedAndWhatIsLeftIsNeverTheDefault(t *testing.T) {
+	c := mustClient(t, shop(t))
+	for asked, want := range map[string][]string{
+		"profile openid orders:read": {"openid", "orders:read"}, "profile": nil, "phone groups": nil, "email": nil, "openid email": {"openid"},
+	} {
+		if granted, err := c.ResolveScope(strings.Fields(asked), false, "email"); err != nil || !slices.Equal(granted, want) {
+			t.Errorf("%s: %v, %v, want %v", asked, granted, err, want)
+		}
+	}
+	if granted, err := c.ResolveScope(nil, false, "email"); err != nil || !slices.Equal(granted, []string{"orders:read", "stock:read"}) {
+		t.Errorf("none asked: %v, %v", granted, err)
 	}
 }
 

@@ -2,7 +2,6 @@ package token
 
 import (
 	"context"
-	"slices"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
@@ -16,14 +15,10 @@ func (h *Handler) clientCredentials(_ context.Context, client *registry.Client, 
 	if err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(requested, oauth.BuiltInScope) {
-		return nil, oauth.Errorf(oauth.InvalidScope, "scopes about a user are not for client_credentials, where there is none")
-	}
-	scopes, _, err := client.ResolveScope(requested, false)
+	scopes, err := client.ResolveScope(requested, false, oauth.BuiltInScopes...)
 	if err != nil {
 		return nil, err
 	}
-	scopes = slices.DeleteFunc(scopes, oauth.BuiltInScope)
 	resources, err := resourcesOf(form)
 	if err != nil {
 		return nil, err

@@ -20,7 +20,11 @@ func (h *Handler) password(ctx context.Context, client *registry.Client, form oa
 	if err != nil {
 		return nil, err
 	}
-	scopes, _, err := client.ResolveScope(requested, false)
+	var unavailable []string
+	if !client.HasGrant(oauth.GrantRefreshToken) {
+		unavailable = append(unavailable, oauth.ScopeOfflineAccess)
+	}
+	scopes, err := client.ResolveScope(requested, false, unavailable...)
 	if err != nil {
 		return nil, err
 	}

@@ -98,5 +98,27 @@ func TestWithoutScopeAPasswordGrantsAllButOpenIDAndOfflineAccess(t *testing.T) {
 	if a.String("id_token") != "" {
 		t.Error("there is an ID token without openid")
 	}
-	w.Refused(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", granttest.Password, "scope", "phone"), 400, "invalid_scope")
+}
+
+func TestABuiltInScopeThatAPasswordCannotBringIsDropped(t *testing.T) {
+	w := newWorld(t)
+	c := legacy()
+	ask := func(scope string) granttest.Answer {
+		return w.Post("/token", w.AddClient(c), "grant_type", "password", "username", "alice", "password", granttest.Password, "scope", scope)
+	}
+	if a := w.OK(ask("phone orders:read")); a.String("scope") != "orders:read" {
+		t.Errorf("the answer is %s", a.Body)
+	}
+	if a := w.OK(ask("phone")); a.String("scope") != "" || !strings.Contains(a.Body, `"scope":""`) {
+		t.Errorf("with nothing left, the answer is %s", a.Body)
+	}
+	w.Refused(ask("orders:read nothing"), 400, "invalid_scope")
+	w.Refused(ask("openid nothing"), 400, "invalid_scope")
+	if a := w.OK(ask("offline_access openid")); a.String("scope") != "offline_access openid" || a.String("refresh_token") == "" {
+		t.Errorf("the answer is %s", a.Body)
+	}
+	c.GrantTypes = []string{oauth.GrantPassword}
+	if a := w.OK(ask("offline_access openid")); a.String("scope") != "openid" || a.String("refresh_token") != "" {
+		t.Errorf("where no refresh token can follow, the answer is %s", a.Body)
+	}
 }

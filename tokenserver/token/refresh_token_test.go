@@ -195,6 +195,27 @@ func TestScopesMayBeNarrowedAndNotWidened(t *testing.T) {
 	}
 }
 
+func TestABuiltInScopeThatWasNotGrantedIsDroppedAtRefresh(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	a := w.Begin(c, "openid", "orders:read")
+	for asked, want := range map[string]string{
+		"offline_access orders:read": "orders:read", "offline_access": "", "profile email": "", "openid offline_access": "openid",
+	} {
+		a = w.OK(w.Refresh(c, a.String("refresh_token"), "scope", asked))
+		if got := a.String("scope"); got != want || !strings.Contains(a.Body, `"scope":"`) || (want == "openid") != (a.String("id_token") != "") {
+			t.Errorf("%s: %s, want the scope %q", asked, a.Body, want)
+		}
+	}
+	w.Refused(w.Refresh(c, a.String("refresh_token"), "scope", "offline_access orders:write"), 400, "invalid_scope")
+	b := w.Begin(c, "openid")
+	c.Scopes = []string{"orders:read"}
+	w.AddClient(c)
+	if b = w.OK(w.Refresh(c, b.String("refresh_token"))); b.String("scope") != "" || b.String("id_token") != "" {
+		t.Errorf("after the client lost openid: %s", b.Body)
+	}
+}
+
 func TestAnAuthorizationOfWhichNoScopeIsLeftIsRefused(t *testing.T) {
 	w := newWorld(t)
 	c := granttest.Client("shop.web")
