@@ -83,8 +83,8 @@ func readBody(r *http.Request) (string, error) {
 	if err != nil || mediaType != FormType {
 		return "", Errorf(InvalidRequest, "send the parameters as Content-Type: %s", FormType)
 	}
-	if charset, ok := attributes["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
-		return "", Errorf(InvalidRequest, "send the parameters in UTF-8")
+	if charset, ok := attributes["charset"]; ok && !isUTF8(charset) {
+		return "", Errorf(InvalidRequest, "send the parameters as Content-Type: %s; charset=utf-8", FormType)
 	}
 	if r.Body == nil {
 		return "", nil
@@ -103,6 +103,13 @@ func readBody(r *http.Request) (string, error) {
 		return "", Errorf(InvalidRequest, "the form could not be read") // the client went away, which is no failure of ours
 	}
 	return string(content), nil
+}
+
+// isUTF8 reports whether a charset is UTF-8, by its name or by the one without a hyphen that many clients send. Single quotes, unlike double
+// ones, are not part of the syntax of a media type, and are sent all the same.
+func isUTF8(charset string) bool {
+	charset = strings.Trim(charset, "'")
+	return strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
 }
 
 // tooLarge closes the connection: the rest of the form is not waited for.

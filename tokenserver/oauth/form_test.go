@@ -171,6 +171,8 @@ func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 func TestOnlyAFormIsAForm(t *testing.T) {
 	for _, contentType := range []string{
 		FormType, FormType + ";charset=utf-8", FormType + "; charset=UTF-8", FormType + `; charset="utf-8"`, strings.ToUpper(FormType),
+		FormType + ";charset=utf8", FormType + "; charset=UTF8", FormType + `; Charset="UTF8"`, FormType + ` ; charset="utf8"`, FormType + "; charset='utf-8'",
+		FormType + ";", FormType + "; charset=utf-8;",
 	} {
 		if params, err := ParseForm(posted(contentType, "a=1"), true); err != nil || params.Get("a") != "1" {
 			t.Errorf("%q is refused: %v", contentType, err)
@@ -178,6 +180,7 @@ func TestOnlyAFormIsAForm(t *testing.T) {
 	}
 	for _, contentType := range []string{
 		"", "application/json", "text/plain", "multipart/form-data; boundary=x", FormType + "; charset=iso-8859-1", FormType + "; charset=utf-16",
+		FormType + "; charset=utf-88", FormType + "; charset=utf", FormType + "; charset=''", FormType + `; charset=""`,
 		FormType + "; charset", FormType + ", application/json", "x" + FormType,
 	} {
 		_, err := ParseForm(posted(contentType, "a=1"), true)

@@ -323,14 +323,27 @@ func TestCORSAllowsAnyOriginWithoutCredentials(t *testing.T) {
 			t.Errorf("%s: headers %v", method, w.Header())
 		}
 	}
-	r := httptest.NewRequest("OPTIONS", "/token", nil)
-	r.Header.Set("Origin", "https://spa.example.com")
-	r.Header.Set("Access-Control-Request-Method", "POST")
-	r.Header.Set("Access-Control-Request-Headers", "authorization")
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	if w.Code != http.StatusNoContent || w.Header().Get("Access-Control-Allow-Methods") != "POST" ||
-		!strings.Contains(w.Header().Get("Access-Control-Allow-Headers"), "Authorization") {
-		t.Errorf("preflight: status %d, headers %v", w.Code, w.Header())
+}
+
+func TestAPreflightAllowsAnyHeaderAndAuthorization(t *testing.T) {
+	e, _, _ := edge(t)
+	h := CORS(e.ForAPI("token", failing(oauth.Errorf(oauth.InvalidRequest, "no")), "GET", "POST"), "GET", "POST")
+	for _, asked := range []string{"", "authorization", "content-type,traceparent,x-requested-with", "mcp-protocol-version"} {
+		r := httptest.NewRequest("OPTIONS", "/token", nil)
+		r.Header.Set("Origin", "https://spa.example.com")
+		r.Header.Set("Access-Control-Request-Method", "POST")
+		if asked != "" {
+			r.Header.Set("Access-Control-Request-Headers", asked)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		for name, want := range map[string]string{
+			"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*, Authorization", "Access-Control-Allow-Methods": "GET, POST",
+			"Access-Control-Allow-Credentials": "", "Vary": "",
+		} {
+			if got := w.Header().Get(name); got != want || w.Code != http.StatusNoContent {
+				t.Errorf("preflight for %q: status %d, %s is %q, want %q", asked, w.Code, name, got, want)
+			}
+		}
 	}
 }
