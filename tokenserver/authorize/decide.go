@@ -94,7 +94,7 @@ func (h *Handler) good(f *interaction.Flow, s *session.Session, user *registry.U
 
 // about says whether the user is the one that the request is about, if it is about one.
 func about(f *interaction.Flow, user *registry.User) bool {
-	return f.Subject == "" || f.Subject == user.Subject
+	return len(f.Subjects) == 0 || slices.Contains(f.Subjects, user.Subject)
 }
 
 // cut the scopes to what the client and the resource servers allow now.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 )
 
@@ -246,6 +247,74 @@ func TestAnIDTokenHintAsksForThatUser(t *testing.T) {
 	refusedAtTheClient(t, other.Get(w.WebRequest("id_token_hint", ofAlice, "prompt", "none")), "login_required")
 	page := other.Get(w.WebRequest("id_token_hint", ofAlice))
 	refusedAtTheClient(t, other.Login(page, "bob", interactiontest.BobPassword), "login_required")
-	asked := other.Get(w.WebRequest("claims", `{"id_token":{"sub":{"value":"subject-alice"}}}`, "prompt", "none"))
-	refusedAtTheClient(t, asked, "login_required")
+}
+
+func TestTheTokensSayWhichAuthenticationTookPlaceAndAnotherThatIsEssentialIsRefused(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	acr := func(b *interactiontest.Browser, pairs ...string) (string, interactiontest.Answer) {
+		answer := b.SignIn(w.LegacyRequest("id_token", pairs...))
+		var claims struct {
+			ACR string `json:"acr"`
+		}
+		if token := answer.Values().Get("id_token"); token != "" {
+			if err := w.Keys.Verify(token, oauth.TypeIDToken, &claims); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return claims.ACR, answer
+	}
+	b := w.Browser()
+	for _, pairs := range [][]string{
+		nil, {"acr_values", "urn:example:gold " + oauth.ACRPassword}, {"acr_values", "urn:example:gold"},
+		{"claims", `{"id_token":{"acr":null}}`}, {"claims", `{"id_token":{"acr":{"essential":true}}}`},
+		{"claims", `{"id_token":{"acr":{"value":"urn:example:gold"}}}`},
+		{"claims", `{"id_token":{"acr":{"essential":true,"values":["urn:example:gold","` + oauth.ACRPassword + `"]}}}`},
+		{"claims", `{"id_token":{"acr":{"essential":true,"value":"` + oauth.ACRPassword + `"}}}`},
+	} {
+		for _, in := range []*interactiontest.Browser{b, w.Browser()} { // with a session, and without
+			if got, answer := acr(in, pairs...); got != oauth.ACRPassword {
+				t.Errorf("%q: acr is %q: %v", pairs, got, answer.Values())
+			}
+		}
+	}
+	for _, wanted := range []string{`"value":"urn:example:gold"`, `"values":["urn:example:gold","0"]`} {
+		_, answer := acr(b, "claims", `{"id_token":{"acr":{"essential":true,`+wanted+`}}}`)
+		refusedAtTheClient(t, answer, "unmet_authentication_requirements")
+	}
+}
+
+func TestAClaimsParameterThatNamesSubjectsIsOnlyAboutThem(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	ofBob := b.Consent(b.Login(b.Get(w.LegacyRequest("id_token")), "bob", interactiontest.BobPassword), "allow").Values().Get("id_token")
+	page := b.Login(b.Get(w.WebRequest("prompt", "login")), "bob", interactiontest.BobPassword)
+	b.Consent(page, "allow")
+	for claims, want := range map[string]string{
+		`{"id_token":{"sub":{"value":"subject-alice"}}}`:                                                 "login_required",
+		`{"userinfo":{"sub":{"value":"subject-alice"}}}`:                                                 "login_required",
+		`{"id_token":{"sub":{"values":["subject-alice","subject-carol"]}}}`:                              "login_required",
+		`{"userinfo":{"sub":{"essential":true,"values":["subject-alice"]}}}`:                             "login_required",
+		`{"id_token":{"sub":{"values":["subject-alice","subject-bob"]}}}`:                                "",
+		`{"id_token":{"sub":{"value":"subject-bob"}},"userinfo":{"sub":{"values":["x","subject-bob"]}}}`: "",
+		`{"id_token":{"sub":null},"userinfo":{"sub":{"essential":true}}}`:                                "",
+		`{"id_token":{"sub":{"values":["a","b"]}},"userinfo":{"sub":{"values":["c"]}}}`:                  "invalid_request",
+		`{"id_token":{"sub":{"values":[]}}}`:                                                             "invalid_request",
+		`{"id_token":{"sub":{"values":[1]}}}`:                                                            "invalid_request",
+		`{"id_token":{"sub":{"values":[null]}}}`:                                                         "invalid_request",
+		`{"id_token":{"sub":{"values":"subject-bob"}}}`:                                                  "invalid_request",
+		`{"id_token":{"sub":{"value":"subject-bob","values":["subject-bob"]}}}`:                          "invalid_request",
+		`{"id_token":{"sub":"subject-bob"}}`:                                                             "invalid_request",
+	} {
+		answer := b.Get(w.WebRequest("claims", claims, "prompt", "none"))
+		if want != "" {
+			refusedAtTheClient(t, answer, want)
+		} else if answer.Values().Get("code") == "" {
+			t.Errorf("%s: %v", claims, answer.Values())
+		}
+	}
+	hinted := w.WebRequest("id_token_hint", ofBob, "prompt", "none", "claims", `{"id_token":{"sub":{"values":["subject-alice","subject-bob"]}}}`)
+	if values := b.Get(hinted).Values(); values.Get("code") == "" {
+		t.Errorf("a hint at one of the subjects: %v", values)
+	}
+	refusedAtTheClient(t, b.Get(w.WebRequest("id_token_hint", ofBob, "claims", `{"id_token":{"sub":{"values":["subject-alice"]}}}`)), "invalid_request")
 }

@@ -7,7 +7,7 @@ import (
 
 // A flow's bytes are a version and the fields in one fixed order, each after its length: what a request fills with the characters that JSON
 // would escape must not grow.
-const encodingVersion = 1
+const encodingVersion = 2
 
 var errMalformed = errors.New("malformed flow")
 
@@ -15,7 +15,7 @@ var errMalformed = errors.New("malformed flow")
 func (f *Flow) fields() []any {
 	return []any{
 		(*int64)(&f.Step), &f.Started, &f.Browser, &f.ClientUID, &f.Redirect, &f.RedirectPort, &f.RedirectSent, &f.ResponseType, (*int64)(&f.Mode),
-		&f.State, &f.Nonce, &f.Scopes, &f.Resources, &f.CodeChallenge, &f.Claims, &f.LoginHint, &f.Subject, &f.Prompt, &f.MaxAge,
+		&f.State, &f.Nonce, &f.Scopes, &f.Resources, &f.CodeChallenge, &f.Claims, &f.LoginHint, &f.Subjects, &f.Prompt, &f.MaxAge,
 		&f.LoginSession, &f.ShownTo, &f.ConsentOf, &f.Denied,
 	}
 }

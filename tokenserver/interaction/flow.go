@@ -67,9 +67,9 @@ type Flow struct {
 	CodeChallenge string   // S256 (RFC 7636)
 	Claims        string   // OpenID Connect Core section 5.5, JSON
 	LoginHint     string
-	// Subject that the answer must be about, by id_token_hint or by the claims parameter; empty: anyone.
-	Subject string
-	Prompt  []string
+	// Subjects of which one must be that of the answer, by id_token_hint or by the claims parameter; empty: any.
+	Subjects []string
+	Prompt   []string
 	// MaxAge in seconds, or NoMaxAge.
 	MaxAge int64
 

@@ -35,6 +35,7 @@ type answer struct {
 	Issuer    string        `json:"iss,omitempty"`
 	TokenID   string        `json:"jti,omitempty"`
 	AuthTime  int64         `json:"auth_time,omitempty"`
+	ACR       string        `json:"acr,omitempty"` // RFC 9470 section 6.2
 	AMR       []string      `json:"amr,omitempty"`
 }
 
@@ -83,7 +84,7 @@ func (h *Handler) accessToken(caller *registry.Client, info *grant.TokenInfo) an
 	a := answer{
 		Active: true, Scope: oauth.FormatScope(info.Scopes), ClientID: claims.ClientID, TokenType: oauth.TokenTypeBearer,
 		Expires: claims.Expires, IssuedAt: claims.IssuedAt, Subject: claims.Subject, Audience: info.Audience,
-		Issuer: claims.Issuer, TokenID: claims.ID, AuthTime: claims.AuthTime, AMR: claims.AMR,
+		Issuer: claims.Issuer, TokenID: claims.ID, AuthTime: claims.AuthTime, ACR: claims.ACR, AMR: claims.AMR,
 	}
 	if info.Client.UID == caller.UID {
 		return a

@@ -82,7 +82,7 @@ func TestATokensOwnClientIsToldAllOfIt(t *testing.T) {
 	exactly(t, a, map[string]any{
 		"active": true, "iss": granttest.Issuer, "sub": granttest.Subject, "client_id": "shop.web", "token_type": "Bearer",
 		"aud": []any{granttest.Orders, granttest.Stock, granttest.Issuer}, "scope": "openid orders:read stock:read",
-		"iat": now, "exp": now + 300, "auth_time": now - 60, "amr": []any{"pwd"}, "jti": w.Claims(access)["jti"],
+		"iat": now, "exp": now + 300, "auth_time": now - 60, "acr": oauth.ACRPassword, "amr": []any{"pwd"}, "jti": w.Claims(access)["jti"],
 	})
 	if w.Store.Writes() != 1 {
 		t.Errorf("there were %d writes, want only the one of the redemption", w.Store.Writes())
@@ -96,7 +96,7 @@ func TestAnAPIIsToldWhatConcernsIt(t *testing.T) {
 	want := map[string]any{
 		"active": true, "iss": granttest.Issuer, "sub": granttest.Subject, "client_id": "shop.web", "token_type": "Bearer",
 		"aud": granttest.Orders, "scope": "orders:read",
-		"iat": now, "exp": now + 300, "auth_time": now - 60, "amr": []any{"pwd"}, "jti": w.Claims(access)["jti"],
+		"iat": now, "exp": now + 300, "auth_time": now - 60, "acr": oauth.ACRPassword, "amr": []any{"pwd"}, "jti": w.Claims(access)["jti"],
 	}
 	exactly(t, w.introspect(w.orders, access), want)
 	want["aud"], want["scope"] = granttest.Stock, "stock:read"

@@ -57,6 +57,7 @@ type Document struct {
 	IDTokenAlgorithms   []string `json:"id_token_signing_alg_values_supported,omitempty"`
 	ClaimTypes          []string `json:"claim_types_supported,omitempty"`
 	Claims              []string `json:"claims_supported,omitempty"`
+	ACRValues           []string `json:"acr_values_supported,omitempty"`
 	Prompts             []string `json:"prompt_values_supported,omitempty"`
 	CodeChallenge       []string `json:"code_challenge_methods_supported,omitempty"`
 	TokenAuthMethods    []string `json:"token_endpoint_auth_methods_supported,omitempty"`
@@ -105,6 +106,9 @@ func Describe(s registration.Server, scopes []string) Document {
 	if hybrid(s) {
 		d.ResponseTypes = append(d.ResponseTypes, oauth.ResponseTypeCodeToken, oauth.ResponseTypeCodeIDToken, oauth.ResponseTypeCodeIDTokenToken)
 	}
+	if code || implicit || slices.Contains(grants, oauth.GrantPassword) {
+		d.ACRValues = mint.ACRValues
+	}
 	if code || implicit {
 		d.EndSessionEndpoint = s.Issuer + PathLogout
 		d.ResponseModes = append(d.ResponseModes, oauth.ResponseModeFragment, oauth.ResponseModeFormPost)
@@ -135,7 +139,7 @@ func hybrid(s registration.Server) bool {
 
 // claims that ID tokens and the userinfo answer can have: what the protocol sets, and what scopes stand for.
 func claims() []string {
-	return append([]string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "amr", "at_hash", "c_hash"}, mint.SupportedClaims()...)
+	return append([]string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "at_hash", "c_hash"}, mint.SupportedClaims()...)
 }
 
 // Handler answers with the discovery document and the JWK Set. The documents are public: any origin may read them.

@@ -40,6 +40,17 @@ var protocolClaims = []string{
 	"events", "at_hash", "c_hash", "s_hash", "may_act",
 }
 
+// ACRValues are the authentication context classes that a login can be of.
+var ACRValues = []string{oauth.ACRPassword}
+
+// acrOf a login by its methods; empty if there is no class for them.
+func acrOf(amr []string) string {
+	if slices.Contains(amr, oauth.AMRPassword) {
+		return oauth.ACRPassword
+	}
+	return ""
+}
+
 // SupportedClaims are the names of the claims that scopes stand for, sorted.
 func SupportedClaims() []string { return slices.Sorted(maps.Keys(scopeOfClaim)) }
 

@@ -18,7 +18,7 @@ type IDTokenInput struct {
 	// Subject as it was when the authorization began.
 	Subject string
 	Scopes  []string
-	// AuthTime and AMR of the user's login.
+	// AuthTime and AMR of the user's login. The acr follows from the latter.
 	AuthTime time.Time
 	AMR      []string
 	// Nonce of the authentication request; empty in a refreshed ID token (OpenID Connect Core section 12.2).
@@ -53,7 +53,7 @@ func (m *Minter) IDToken(in IDTokenInput) (string, error) {
 		claims["amr"] = in.AMR
 	}
 	for name, value := range map[string]string{
-		"nonce": in.Nonce, "at_hash": halfHash(in.AccessToken), "c_hash": halfHash(in.Code),
+		"nonce": in.Nonce, "acr": acrOf(in.AMR), "at_hash": halfHash(in.AccessToken), "c_hash": halfHash(in.Code),
 	} {
 		if value != "" {
 			claims[name] = value

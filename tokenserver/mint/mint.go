@@ -37,6 +37,7 @@ type AccessClaims struct {
 	ClientID string   `json:"client_id"`
 	Scope    string   `json:"scope,omitempty"`
 	AuthTime int64    `json:"auth_time,omitempty"`
+	ACR      string   `json:"acr,omitempty"`
 	AMR      []string `json:"amr,omitempty"`
 }
 
@@ -70,7 +71,7 @@ func (m *Minter) AccessToken(in AccessTokenInput) (token string, lifetime time.D
 		Issuer: server.Issuer, Subject: in.Subject, Audience: in.Audience,
 		Expires: now.Add(lifetime).Unix(), IssuedAt: now.Unix(),
 		ID: id, ClientID: in.Client.ID, Scope: oauth.FormatScope(in.Scopes),
-		AuthTime: unix(in.AuthTime), AMR: in.AMR,
+		AuthTime: unix(in.AuthTime), ACR: acrOf(in.AMR), AMR: in.AMR,
 	}
 	token, err = m.Keys.Sign(server.Algorithms[0], oauth.TypeAccessToken, claims)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
@@ -57,7 +58,7 @@ func TestAnAccessTokenIsWhatRFC9068Says(t *testing.T) {
 	claims := w.Claims(token)
 	exactly(t, "the token", claims, map[string]any{
 		"iss": granttest.Issuer, "sub": granttest.Subject, "aud": []any{granttest.Orders, granttest.Issuer}, "client_id": "shop.web",
-		"scope": "openid orders:read", "iat": now, "exp": now + 300, "auth_time": now - 3600, "amr": []any{"pwd"}, "jti": claims["jti"],
+		"scope": "openid orders:read", "iat": now, "exp": now + 300, "auth_time": now - 3600, "acr": oauth.ACRPassword, "amr": []any{"pwd"}, "jti": claims["jti"],
 	})
 	header := w.Header(token)
 	exactly(t, "the header", header, map[string]any{"typ": "at+jwt", "alg": "ES256", "kid": header["kid"]})
@@ -126,7 +127,7 @@ func TestAnIDTokenIsWhatOpenIDConnectSays(t *testing.T) {
 	}
 	exactly(t, "the ID token", w.Claims(token), map[string]any{
 		"iss": granttest.Issuer, "sub": granttest.Subject, "aud": "shop.web", "iat": now, "exp": now + 300, "auth_time": now - 3600,
-		"amr": []any{"pwd"}, "nonce": "n-0S6_WzA2Mj", "at_hash": vectorAtHash, "c_hash": vectorCHash,
+		"acr": oauth.ACRPassword, "amr": []any{"pwd"}, "nonce": "n-0S6_WzA2Mj", "at_hash": vectorAtHash, "c_hash": vectorCHash,
 	})
 	token, err = w.Minter.IDToken(mint.IDTokenInput{Client: client, User: alice(t, w), Subject: granttest.Subject, Scopes: []string{"openid"}})
 	if err != nil {
@@ -172,7 +173,7 @@ func TestTheHashesAreThoseOfTheSpecification(t *testing.T) {
 func about(claims map[string]any) []string {
 	var names []string
 	for name := range claims {
-		if !slices.Contains([]string{"iss", "sub", "aud", "exp", "iat", "auth_time", "amr", "nonce", "at_hash", "c_hash"}, name) {
+		if !slices.Contains([]string{"iss", "sub", "aud", "exp", "iat", "auth_time", "acr", "amr", "nonce", "at_hash", "c_hash"}, name) {
 			names = append(names, name)
 		}
 	}

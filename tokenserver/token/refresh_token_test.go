@@ -304,7 +304,7 @@ func TestARefreshedIDTokenKeepsTheLoginAndHasANewIssueTime(t *testing.T) {
 	w.Clock.Move(time.Hour)
 	refreshed := w.OK(w.Refresh(c, a.String("refresh_token")))
 	after := w.Claims(refreshed.String("id_token"))
-	for _, name := range []string{"iss", "sub", "aud", "auth_time", "amr"} {
+	for _, name := range []string{"iss", "sub", "aud", "auth_time", "acr", "amr"} {
 		if fmt.Sprint(before[name]) != fmt.Sprint(after[name]) {
 			t.Errorf("%s was %v and is %v", name, before[name], after[name])
 		}
@@ -324,7 +324,7 @@ func TestARefreshedAccessTokenKeepsTheLogin(t *testing.T) {
 		w.Clock.Move(time.Hour)
 		a = w.OK(w.Refresh(c, a.String("refresh_token")))
 		access := w.Claims(a.String("access_token"))
-		for _, name := range []string{"auth_time", "amr"} {
+		for _, name := range []string{"auth_time", "acr", "amr"} {
 			if login[name] == nil || fmt.Sprint(access[name]) != fmt.Sprint(login[name]) {
 				t.Errorf("%s is %v, of the login %v", name, access[name], login[name])
 			}
