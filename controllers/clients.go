@@ -24,7 +24,8 @@ type clientScope struct {
 	document registration.Client // as it is to be served; keepCredentials changes its credentials
 	entry    *served.Entry       // as it is served; nil until it is
 	scopes   scopeFacts
-	live     []served.Replica
+	live     []replica
+	uses     []served.CredentialUse
 	wake     time.Time
 
 	accepted    verdict
@@ -167,10 +168,14 @@ func (r *clientReconciler) keepCredentials(ctx context.Context, s *clientScope) 
 	return err // of two that create the Entry one gets AlreadyExists, and finds the other's when it looks again
 }
 
-// observe looks at the token servers.
+// observe looks at the token servers, and at what they tell of the client.
 func (r *clientReconciler) observe(ctx context.Context, s *clientScope) (err error) {
-	if s.at != nil {
-		s.live, err = r.liveReplicas(ctx, s.at.server.UID)
+	if s.at == nil {
+		return nil
 	}
+	if s.live, err = r.liveReplicas(ctx, s.at.server); err != nil {
+		return err
+	}
+	s.uses, err = r.usesOf(ctx, s.at.server, s.client.UID)
 	return err
 }

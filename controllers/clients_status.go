@@ -9,19 +9,27 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 // writeStatus writes what the steps found, if it is news.
 func (r *clientReconciler) writeStatus(ctx context.Context, s *clientScope) error {
 	before := s.client.Status.DeepCopy()
 	r.fillStatus(s)
+	key := client.ObjectKeyFromObject(s.client)
+	due := r.telling.isDue(key)
+	if due || !equality.Semantic.DeepEqual(before, &s.client.Status) {
+		r.tellUses(s)
+	}
 	after := s.client.Status.DeepCopy()
 	if equality.Semantic.DeepEqual(before, after) { // which knows that one time can be written in two ways
+		if due {
+			r.telling.done(key)
+		}
 		return nil
 	}
 	return r.replaceStatus(ctx, s.client, before.Conditions, after)
@@ -45,7 +53,7 @@ func (r *clientReconciler) fillStatus(s *clientScope) {
 	status.ClientID, status.SecretName = "", ""
 	if s.entry != nil {
 		status.ClientID = s.document.ID
-		status.Credentials = credentialStatus(s.document.Credentials, s.live, s.client)
+		status.Credentials = credentialStatus(s.document.Credentials, status.Credentials)
 	} else {
 		status.Credentials = nil
 	}
@@ -118,34 +126,6 @@ func acceptedNow(c *v1alpha1.OAuthClient) bool {
 		}
 	}
 	return false
-}
-
-// credentialStatus tells of credentials what may be told. Last use is what live token servers say, if that is news.
-func credentialStatus(credentials []registration.Credential, live []served.Replica, c *v1alpha1.OAuthClient) []v1alpha1.CredentialStatus {
-	used := map[string]*metav1.Time{}
-	for _, known := range c.Status.Credentials {
-		used[known.ID] = known.LastUsed
-	}
-	for i := range live {
-		for _, use := range live[i].Spec.Used {
-			if use.Owner == c.UID && isNews(used[use.ID], use.Time) {
-				used[use.ID] = use.Time.DeepCopy()
-			}
-		}
-	}
-	var list []v1alpha1.CredentialStatus
-	for _, credential := range credentials {
-		list = append(list, v1alpha1.CredentialStatus{
-			ID: credential.ID, State: v1alpha1.CredentialState(credential.State),
-			NotBefore: unixTime(credential.NotBefore), RetireAfter: unixTime(credential.RetireAfter), LastUsed: used[credential.ID],
-		})
-	}
-	return list
-}
-
-// isNews says whether a use is so much later than the last one that was told that it is worth a write.
-func isNews(told *metav1.Time, use metav1.Time) bool {
-	return told == nil || use.Sub(told.Time) >= lastUsedStep
 }
 
 func unixTime(seconds int64) *metav1.Time {

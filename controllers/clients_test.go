@@ -481,7 +481,7 @@ func TestReconcilingTwiceWritesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	edit(w, w.replica, func(r *served.Replica) { r.Spec.RenewTime = soon() })
+	w.renew(w.replica)
 	made.settleAt(t, 0, "when objects are touched")
 	stop()
 	_, stop = runManager(t)

@@ -17,6 +17,8 @@
 //	facts.go              the documents in force, read back from the Entries: policy is decided on what token servers see
 //	informers.go          how the manager comes back after an outage of the API server
 //	replicas.go           what token servers say of themselves; when an object is programmed
+//	sightings.go          when the manager saw them change: whether they are live
+//	usage.go              when credentials were last used
 //	sweep.go              documents without an owner
 //	indexes.go, watches.go  which object wakes which
 //	metrics.go
@@ -52,7 +54,7 @@ import (
 // +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers;oauthclients;oauthusers;resourceservers,verbs=get;list;watch
 // +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers/status;oauthclients/status;oauthusers/status;resourceservers/status,verbs=patch
 // +kubebuilder:rbac:groups=internal.oauth-operator.dev,resources=entries,verbs=get;list;watch;create;update;delete
-// +kubebuilder:rbac:groups=internal.oauth-operator.dev,resources=replicas,verbs=list;watch;delete
+// +kubebuilder:rbac:groups=internal.oauth-operator.dev,resources=replicas;usages,verbs=list;watch;delete
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=list;watch;create;patch;delete
@@ -115,13 +117,15 @@ type operator struct {
 	now           func() time.Time
 	random        io.Reader
 	verified      *verified
+	seen          *sightings
+	telling       *telling
 }
 
 // SetUp adds everything to a manager whose cache has CacheOptions.
 func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	op := &operator{
 		Client: mgr.GetClient(), live: mgr.GetAPIReader(), events: mgr.GetEventRecorder(FieldManager),
-		now: o.Now, random: o.Random, verified: newVerified(),
+		now: o.Now, random: o.Random, verified: newVerified(), seen: newSightings(o.Now), telling: newTelling(o.Now),
 	}
 	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
@@ -131,6 +135,9 @@ func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		if _, err := mgr.GetCache().GetInformer(ctx, kind, cache.BlockUntilSynced(false)); err != nil {
 			return err
 		}
+	}
+	if err := op.seen.follow(ctx, mgr.GetCache(), &served.Replica{}, &served.Usage{}); err != nil {
+		return err
 	}
 	for _, setUp := range []func(ctrl.Manager, *operator, Options) error{
 		setUpServers, setUpClients, setUpUsers, setUpResourceServers, setUpNamespaces,

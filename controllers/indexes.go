@@ -23,7 +23,8 @@ const (
 	indexIntrospector = "introspector" // resource servers by a client that may introspect, "<namespace>/<name>"
 	indexIssuer       = "issuer"       // servers by their issuer
 	indexOwner        = "owner"        // Entries by their owner, see ownerKey; Secrets by the UID of the OAuthClient that owns them
-	indexServerUID    = "serverUID"    // Replicas and servers by the UID of the server
+	indexServerUID    = "serverUID"    // Replicas, Usages and servers by the UID of the server
+	indexUsed         = "used"         // Usages by the UIDs of the clients of which they speak
 )
 
 func ownerKey(owner served.Owner) string {
@@ -186,6 +187,8 @@ func otherIndexes() []index {
 	return []index{
 		indexed(&served.Entry{}, indexOwner, func(e *served.Entry) []string { return []string{ownerKey(e.Spec.Owner)} }),
 		indexed(&served.Replica{}, indexServerUID, func(r *served.Replica) []string { return []string{string(r.Spec.ServerUID)} }),
+		indexed(&served.Usage{}, indexServerUID, func(u *served.Usage) []string { return []string{string(u.Spec.ServerUID)} }),
+		indexed(&served.Usage{}, indexUsed, clientsIn),
 		indexed(secretMetadata(), indexOwner, func(m *metav1.PartialObjectMetadata) []string {
 			if owner := clientOwner(m); owner != nil {
 				return []string{string(owner.UID)}

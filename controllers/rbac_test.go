@@ -63,6 +63,7 @@ func TestATokenServerReadsItsEntriesAndNoSecret(t *testing.T) {
 	}{
 		{"internal.oauth-operator.dev", "entries", []string{"list", "watch"}},
 		{"internal.oauth-operator.dev", "replicas", []string{"create", "patch", "delete"}},
+		{"internal.oauth-operator.dev", "usages", []string{"create", "patch"}},
 		{"", "secrets", nil},
 		{"", "serviceaccounts/token", nil},
 		{"", "configmaps", nil},

@@ -9,84 +9,137 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
-// liveFor is how long after its last renewal a replica counts.
+// liveFor is how long after its last change a replica counts. It renews itself every 10 seconds.
 const liveFor = 30 * time.Second
 
-// replicas of a server as the watch knows them, the dead ones too.
-func (op *operator) replicas(ctx context.Context, server types.UID) ([]served.Replica, error) {
+// mourning is how long after its death a replica is still asked for, and its Usage kept.
+const mourning = time.Hour
+
+// replica is a Replica that is live.
+type replica struct {
+	*served.Replica
+	// until is when it is live no more, unless it changes before.
+	until time.Time
+	// renewed reports that it was seen to change. Else it was found when the manager started: what it
+	// says must not be overlooked, and it may be dead.
+	renewed bool
+}
+
+// replicas of a server as the watch knows them, the dead ones too. They are the cache's own.
+// Those of another namespace are another's to write.
+func (op *operator) replicas(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]served.Replica, error) {
 	var list served.ReplicaList
-	if err := op.List(ctx, &list, client.MatchingFields{indexServerUID: string(server)}); err != nil {
+	err := op.List(ctx, &list, client.InNamespace(server.Namespace), client.MatchingFields{indexServerUID: string(server.UID)},
+		client.UnsafeDisableDeepCopy)
+	if err != nil {
 		return nil, fmt.Errorf("listing Replicas: %w", err)
 	}
 	return list.Items, nil
 }
 
-// liveReplicas of a server.
-func (op *operator) liveReplicas(ctx context.Context, server types.UID) ([]served.Replica, error) {
-	known, err := op.replicas(ctx, server)
-	return slices.DeleteFunc(known, deadFor(0, op.now())), err
+// liveOf are those of the Replicas that changed in the last 30 seconds.
+func (op *operator) liveOf(known []served.Replica) []replica {
+	var live []replica
+	now := op.now()
+	for i := range known {
+		seen := op.seen.see(&known[i])
+		if until := seen.at.Add(liveFor); until.After(now) {
+			live = append(live, replica{&known[i], until, seen.changed})
+		}
+	}
+	return live
 }
 
-// liveReplicasNow is liveReplicas for what is decided by a replica's death. The watch may be behind: after an outage of the API server it can
-// be back after the replicas are. So where one seems to have died lately, the API server is asked.
-func (op *operator) liveReplicasNow(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]served.Replica, error) {
-	known, err := op.replicas(ctx, server.UID)
+// liveReplicas of a server.
+func (op *operator) liveReplicas(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]replica, error) {
+	known, err := op.replicas(ctx, server)
+	return op.liveOf(known), err
+}
+
+// liveReplicasNow is liveReplicas for what is decided by a replica's death. The watch may be behind:
+// after an outage of the API server it can be back after the replicas are. So where one seems to have
+// died lately, the API server is asked.
+func (op *operator) liveReplicasNow(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]replica, error) {
+	known, err := op.replicas(ctx, server)
 	if err != nil {
 		return nil, err
 	}
-	dead, mourned := deadFor(0, op.now()), deadFor(mourning, op.now())
-	if !slices.ContainsFunc(known, func(r served.Replica) bool { return dead(r) && !mourned(r) }) {
-		return slices.DeleteFunc(known, dead), nil
+	now := op.now()
+	if !slices.ContainsFunc(known, func(r served.Replica) bool {
+		still := now.Sub(op.seen.see(&r).at)
+		return still >= liveFor && still < liveFor+mourning
+	}) {
+		return op.liveOf(known), nil
 	}
 	var all served.ReplicaList
 	if err := op.live.List(ctx, &all, client.InNamespace(server.Namespace), client.MatchingLabels{served.ServerUIDLabel: string(server.UID)}); err != nil {
 		return nil, fmt.Errorf("listing Replicas: %w", err)
 	}
-	return slices.DeleteFunc(all.Items, func(r served.Replica) bool { return r.Spec.ServerUID != server.UID || dead(r) }), nil
+	return op.liveOf(slices.DeleteFunc(all.Items, func(r served.Replica) bool { return r.Spec.ServerUID != server.UID })), nil
 }
 
-// mourning is how long after its death a replica is still asked for.
-const mourning = time.Hour
-
-// buryReplicas removes those that have been dead for long: a process that was killed leaves its own behind.
-func (op *operator) buryReplicas(ctx context.Context, server *v1alpha1.AuthorizationServer) error {
-	known, err := op.replicas(ctx, server.UID)
+// buryReplicas removes the Replicas and Usages of processes that have been dead for long, and returns
+// when there may be more to remove. A process that was killed leaves both behind, and one that ended in
+// order its Usage.
+func (op *operator) buryReplicas(ctx context.Context, server *v1alpha1.AuthorizationServer) (next time.Time, err error) {
+	known, err := op.replicas(ctx, server)
 	if err != nil {
-		return err
+		return next, err
 	}
-	mourned := deadFor(mourning, op.now())
+	usages, err := op.usages(ctx, client.InNamespace(server.Namespace), client.MatchingFields{indexServerUID: string(server.UID)})
+	if err != nil {
+		return next, err
+	}
+	kept := map[string]bool{}
 	for i := range known {
-		r := &known[i]
-		if !mourned(*r) {
+		due := op.seen.see(&known[i]).at.Add(liveFor + mourning)
+		buried, err := op.bury(ctx, &known[i], due)
+		if err != nil {
+			return next, err
+		}
+		if !buried {
+			kept[known[i].Name] = true
+			next = earliest(next, due)
+		}
+	}
+	for i := range usages {
+		if kept[usages[i].Name] {
 			continue
 		}
-		// One that has renewed itself meanwhile has another version.
-		err := op.Delete(ctx, r, client.Preconditions{UID: &r.UID, ResourceVersion: &r.ResourceVersion})
-		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			return fmt.Errorf("removing Replica %s: %w", r.Name, err)
+		due := op.seen.see(&usages[i]).at.Add(mourning)
+		buried, err := op.bury(ctx, &usages[i], due)
+		if err != nil {
+			return next, err
+		}
+		if !buried {
+			next = earliest(next, due)
 		}
 	}
-	return nil
+	return next, nil
 }
 
-// deadFor so long, or longer.
-func deadFor(long time.Duration, now time.Time) func(served.Replica) bool {
-	return func(r served.Replica) bool { return !expiry(&r).Add(long).After(now) }
+// bury removes an object if that is due. One that has changed meanwhile has another version and stays.
+func (op *operator) bury(ctx context.Context, object client.Object, due time.Time) (done bool, err error) {
+	if due.After(op.now()) {
+		return false, nil
+	}
+	uid, version := object.GetUID(), object.GetResourceVersion()
+	err = op.Delete(ctx, object, client.Preconditions{UID: &uid, ResourceVersion: &version})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return false, fmt.Errorf("removing %s, whose process is gone: %w", object.GetName(), err)
+	}
+	return true, nil
 }
-
-// expiry is when a replica is live no more, unless it renews.
-func expiry(r *served.Replica) time.Time { return r.Spec.RenewTime.Add(liveFor) }
 
 // programmed says whether every live replica serves these Entries, and one of them is ready to. When it does not because of one, recheck is when
 // that one has died, if it has.
-func programmed(live []served.Replica, entries []*served.Entry) (v verdict, recheck time.Time) {
+func programmed(live []replica, entries []*served.Entry) (v verdict, recheck time.Time) {
 	if len(live) == 0 {
 		return fails(v1alpha1.ReasonNoReplica, "no token server of the AuthorizationServer is running"), time.Time{}
 	}
@@ -96,28 +149,28 @@ func programmed(live []served.Replica, entries []*served.Entry) (v verdict, rech
 	for i := range live {
 		for _, e := range entries {
 			if !applied(live[i].Spec.AppliedResourceVersion, e.ResourceVersion) {
-				return fails(v1alpha1.ReasonPending, "token server %s does not serve the latest change yet", live[i].Name), expiry(&live[i])
+				return fails(v1alpha1.ReasonPending, "token server %s does not serve the latest change yet", live[i].Name), live[i].until
 			}
 		}
 	}
-	if !slices.ContainsFunc(live, func(r served.Replica) bool { return r.Spec.Ready }) {
+	if !slices.ContainsFunc(live, func(r replica) bool { return r.Spec.Ready }) {
 		return fails(v1alpha1.ReasonNoReplica, "no token server of the AuthorizationServer is ready"), time.Time{}
 	}
 	return holds(v1alpha1.ReasonProgrammed, "all token servers serve it"), time.Time{}
 }
 
 // rejected says which of the Entries a replica cannot read, and when that one has died; undecided if there is none.
-func rejected(live []served.Replica, entries []*served.Entry) (v verdict, recheck time.Time) {
+func rejected(live []replica, entries []*served.Entry) (v verdict, recheck time.Time) {
 	for i := range live {
 		spec := &live[i].Spec
 		for _, e := range entries {
 			for _, r := range spec.Rejected {
 				if r.Name == e.Name && r.ResourceVersion == e.ResourceVersion {
-					return fails(v1alpha1.ReasonEntryRejected, "token server %s cannot serve it: %s", live[i].Name, r.Reason), expiry(&live[i])
+					return fails(v1alpha1.ReasonEntryRejected, "token server %s cannot serve it: %s", live[i].Name, r.Reason), live[i].until
 				}
 			}
 			if e.Spec.Format != "" && len(spec.Formats) > 0 && !slices.Contains(spec.Formats, e.Spec.Format) {
-				return fails(v1alpha1.ReasonEntryRejected, "token server %s does not read documents of format %s: upgrade it", live[i].Name, e.Spec.Format), expiry(&live[i])
+				return fails(v1alpha1.ReasonEntryRejected, "token server %s does not read documents of format %s: upgrade it", live[i].Name, e.Spec.Format), live[i].until
 			}
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -37,32 +36,148 @@ func TestAReplicaIsNotTakenForDeadBecauseTheWatchIsBehind(t *testing.T) {
 	w := newWorld(t)
 	second := w.newReplica("main-1", everything)
 	seen := []served.Replica{*w.replica, *second}
-	for i := range seen {
-		seen[i].Spec.RenewTime = metav1.NewMicroTime(time.Now().Add(-10 * time.Minute))
+	op := &operator{Client: lagging{seen: seen}, live: admin, now: w.clock.now, seen: newSightings(w.clock.now)}
+	if live, err := op.liveReplicasNow(t.Context(), w.server); err != nil || len(live) != 2 {
+		t.Errorf("want both, got %v (%v)", live, err)
 	}
-	edit(w, second, func(r *served.Replica) { r.Spec.RenewTime = metav1.NewMicroTime(time.Now().Add(-liveFor)) })
-	op := &operator{Client: lagging{seen: seen}, live: admin, now: time.Now}
+	w.clock.move(10 * time.Minute)
+	w.renew(w.replica) // the watch brings nothing of it
 	live, err := op.liveReplicasNow(t.Context(), w.server)
 	if err != nil || len(live) != 1 || live[0].Name != w.replica.Name {
 		t.Errorf("want %s alone, got %v (%v)", w.replica.Name, live, err)
+	}
+	w.clock.move(liveFor) // nor is the older version that the watch still shows a change
+	if live, err := op.liveReplicas(t.Context(), w.server); err != nil || len(live) > 0 {
+		t.Errorf("want none, got %v (%v)", live, err)
+	}
+}
+
+func TestAReplicaLivesFromWhenItWasSeenToChangeWhateverItsClockSays(t *testing.T) {
+	server := &v1alpha1.AuthorizationServer{}
+	now := time.Now()
+	clock := func() time.Time { return now }
+	named := func(name, version string, off time.Duration) served.Replica {
+		return served.Replica{
+			ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(name), ResourceVersion: version},
+			Spec:       served.ReplicaSpec{RenewTime: metav1.NewMicroTime(now.Add(off)), Ready: true},
+		}
+	}
+	cache := &lagging{}
+	op := &operator{Client: cache, now: clock, seen: newSightings(clock)}
+	names := func() string {
+		live, err := op.liveReplicas(t.Context(), server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list []string
+		for _, r := range live {
+			list = append(list, r.Name)
+		}
+		return strings.Join(list, " ")
+	}
+	const off = 5 * time.Minute
+	for i, step := range []struct {
+		after      time.Duration
+		seen       []served.Replica
+		live, what string
+	}{
+		{0, []served.Replica{named("ahead", "10", off), named("behind", "11", -off)}, "ahead behind", "both are new"},
+		{liveFor - time.Second, []served.Replica{named("ahead", "10", off), named("behind", "12", -off)}, "ahead behind", "one has renewed itself"},
+		{time.Second, []served.Replica{named("ahead", "10", off), named("behind", "12", -off)}, "behind", "one has not for 30 seconds"},
+		{liveFor, []served.Replica{named("ahead", "13", off), named("behind", "12", -off)}, "ahead", "now it is the other way round"},
+		{time.Hour, []served.Replica{named("ahead", "13", 2*time.Hour), named("behind", "9", 0)}, "", "no change, and an older version than was seen"},
+	} {
+		now, cache.seen = now.Add(step.after), step.seen
+		if got := names(); got != step.live {
+			t.Errorf("step %d, %s: %q are live, want %q", i, step.what, got, step.live)
+		}
+	}
+}
+
+func TestAReplicaWhoseClockIsOffDelaysNothingAndIsWaitedFor(t *testing.T) {
+	for name, off := range map[string]time.Duration{"ahead": 5 * time.Minute, "behind": -5 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			renewed := metav1.NewMicroTime(time.Now().Add(off).UTC().Truncate(time.Microsecond))
+			other := w.newReplica("other", "1", func(r *served.Replica) { r.Spec.RenewTime = renewed })
+			c := w.newClient()
+			if message := w.condition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonPending); !strings.Contains(message, "other") {
+				t.Errorf("is not waited for: %s", message)
+			}
+			w.applied(other, everything)
+			w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+			w.applied(other, "1") // and now it dies
+			w.clock.move(liveFor - 5*time.Second)
+			w.renew(w.replica)
+			edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+			w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		})
 	}
 }
 
 func TestAReplicaThatWasKilledLeavesNothingForGood(t *testing.T) {
 	w := newWorld(t)
-	ago := func(d time.Duration) func(*served.Replica) {
-		return func(r *served.Replica) {
-			r.Spec.RenewTime = metav1.NewMicroTime(time.Now().Add(-d).UTC().Truncate(time.Microsecond))
+	usage := func(name string) *served.Usage {
+		return w.newUsage(name, served.CredentialUse{Owner: "c", ID: "c1", Time: metav1.NewTime(time.Now().UTC().Truncate(time.Hour))})
+	}
+	long := w.newReplica("killed-0", "1")
+	gone := []client.Object{long, usage("killed-0"), usage("ended-0")} // the last ended in order, and left its Usage alone
+	lives := usage(w.replica.Name)
+	w.renew(w.replica)
+	time.Sleep(time.Second) // the manager has seen them
+	w.clock.move(30 * time.Minute)
+	w.renew(w.replica)
+	time.Sleep(time.Second)
+	for _, o := range append(gone, lives) {
+		if !w.exists(o) {
+			t.Errorf("%T %s is gone after half an hour", o, o.GetName())
 		}
 	}
-	long, lately := w.newReplica("killed-0", "1", ago(2*time.Hour)), w.newReplica("killed-1", "1", ago(time.Minute))
-	eventually(t, "the Replica of what was killed long ago to go", func() bool {
-		return apierrors.IsNotFound(admin.Get(t.Context(), client.ObjectKeyFromObject(long), long))
-	})
-	for _, r := range []*served.Replica{w.replica, lately} {
-		if err := admin.Get(t.Context(), client.ObjectKeyFromObject(r), r); err != nil {
-			t.Errorf("%s: %v", r.Name, err)
+	lately := w.newReplica("killed-1", "1")
+	kept := usage("ended-1")
+	w.clock.move(mourning - 20*time.Minute)
+	w.renew(w.replica)
+	for _, o := range gone {
+		eventually(t, "what the dead left behind to go", func() bool { return !w.exists(o) })
+	}
+	for _, o := range []client.Object{w.replica, lives, lately, kept} {
+		if !w.exists(o) {
+			t.Errorf("%T %s is gone", o, o.GetName())
 		}
+	}
+}
+
+// newUsage is what a token server tells of credentials.
+func (w *world) newUsage(name string, uses ...served.CredentialUse) *served.Usage {
+	w.t.Helper()
+	u := &served.Usage{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: name, Labels: map[string]string{served.ServerUIDLabel: string(w.server.UID)}},
+		Spec:       served.UsageSpec{ServerUID: w.server.UID, Uses: uses},
+	}
+	create(w.t, u)
+	return u
+}
+
+func TestAManagerThatStartsDoesNotTakeADeadReplicaForAvailable(t *testing.T) {
+	w, stop := newStoppableWorld(t)
+	stop()
+	dead := w.newReplica("dead-0", everything)
+	w.remove(w.replica)
+	setCondition(w, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	startManager(t, w.clock.set)
+	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.TrustedProxies = []v1alpha1.CIDR{"10.0.0.0/8"} })
+	w.condition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	w.renew(dead)
+	w.condition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionTrue, v1alpha1.ReasonAvailable)
+}
+
+// setCondition of the server, as a manager before wrote it.
+func setCondition(w *world, kind string, status metav1.ConditionStatus, reason string) {
+	w.t.Helper()
+	w.get(w.server)
+	meta.SetStatusCondition(&w.server.Status.Conditions, metav1.Condition{Type: kind, Status: status, Reason: reason, Message: reason})
+	if err := admin.Status().Update(w.t.Context(), w.server); err != nil {
+		w.t.Fatal(err)
 	}
 }
 
@@ -80,10 +195,12 @@ func TestProgrammedWaitsForEveryLiveReplica(t *testing.T) {
 	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 
 	// A new generation counts anew; one that dies is waited for no more.
+	w.newReplica("main-2", "1")
+	w.renew(w.replica)
+	time.Sleep(time.Second)               // the manager has seen it
+	w.clock.move(liveFor - 6*time.Second) // it will be dead in a few seconds
+	w.renew(w.replica)
 	w.applied(second, everything)
-	w.newReplica("main-2", "1", func(r *served.Replica) { // it will be dead in a few seconds
-		r.Spec.RenewTime = metav1.NewMicroTime(time.Now().Add(6*time.Second - liveFor).UTC().Truncate(time.Microsecond))
-	})
 	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
 	w.condition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonPending)
 	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
@@ -137,11 +254,12 @@ func TestProgrammedIsNotWithdrawnWhenAServerRestarts(t *testing.T) {
 
 func TestAReplicaThatWasTakenForDeadCountsWhenItRenews(t *testing.T) {
 	w := newWorld(t)
-	edit(w, w.replica, func(r *served.Replica) { r.Spec.RenewTime = metav1.NewMicroTime(time.Now().Add(-time.Hour).UTC()) })
+	w.clock.move(time.Hour)
+	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Annotations = map[string]string{"example.com/touched": "yes"} })
 	w.condition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
 	c := w.newClient()
 	w.condition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
-	edit(w, w.replica, func(r *served.Replica) { r.Spec.RenewTime = soon() })
+	w.renew(w.replica)
 	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
@@ -162,38 +280,4 @@ func TestAnEntryThatAReplicaCannotReadIsItsClientsAlone(t *testing.T) {
 	w.condition(other, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	edit(w, w.replica, func(r *served.Replica) { r.Spec.Rejected = nil })
 	w.condition(hurt, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-}
-
-func TestTheLastUseOfACredentialIsToldOnceAnHour(t *testing.T) {
-	made := watchWrites(t)
-	w := newWorld(t)
-	c := w.readyClient()
-	id := c.Status.Credentials[0].ID
-	use := func(at time.Time) {
-		edit(w, w.replica, func(r *served.Replica) {
-			r.Spec.Used = []served.CredentialUse{{Owner: types.UID("another"), ID: id, Time: metav1.NewTime(at)}, {Owner: c.UID, ID: id, Time: metav1.NewTime(at)}}
-		})
-	}
-	told := func() *metav1.Time { w.get(c); return c.Status.Credentials[0].LastUsed }
-	first := time.Now().UTC().Truncate(time.Minute).Add(-10 * time.Hour)
-	use(first)
-	eventually(t, "the first use is told", func() bool { return told() != nil && told().Time.Equal(first) })
-	made.settle(t)
-	use(first.Add(time.Minute))
-	use(first.Add(59 * time.Minute))
-	time.Sleep(300 * time.Millisecond)
-	if at := told(); !at.Time.Equal(first) {
-		t.Errorf("a use within the hour was told: %s", at)
-	}
-	use(first.Add(time.Hour))
-	eventually(t, "a use an hour later is told", func() bool { return told().Time.Equal(first.Add(time.Hour)) })
-	w.remove(w.replica)
-	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
-	eventually(t, "it was looked at", func() bool { w.get(c); return c.Status.ObservedGeneration == c.Generation })
-	if at := told(); at == nil || !at.Time.Equal(first.Add(time.Hour)) {
-		t.Errorf("the last use was forgotten with the replica that told it: %v", at)
-	}
-	if meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionProgrammed) {
-		t.Error("a new generation is Programmed without a replica")
-	}
 }

@@ -26,7 +26,7 @@ type resourceServerScope struct {
 	document registration.ResourceServer // all that it asks for; serve cuts the scopes to those that it holds
 	entry    *served.Entry               // of the identifier, with the document
 	claims   []*served.Entry             // of the scopes
-	live     []served.Replica
+	live     []replica
 	wake     time.Time
 
 	refused  string // by policy: why
@@ -208,7 +208,7 @@ func (r *resourceServerReconciler) resolve(ctx context.Context, s *resourceServe
 // observe looks at the token servers.
 func (r *resourceServerReconciler) observe(ctx context.Context, s *resourceServerScope) (err error) {
 	if s.at != nil {
-		s.live, err = r.liveReplicas(ctx, s.at.server.UID)
+		s.live, err = r.liveReplicas(ctx, s.at.server)
 	}
 	return err
 }

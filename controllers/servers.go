@@ -38,7 +38,7 @@ type serverScope struct {
 	entry    *served.Entry // the document in force, from decideIssuer and serve
 	ring     keyRing       // from keepKeys
 	lost     []string      // from keepKeys
-	live     []served.Replica
+	live     []replica
 	clients  int32
 	wake     time.Time
 	accepted verdict
@@ -230,9 +230,9 @@ func knownKeys(s *serverScope) []registration.Key {
 	return known
 }
 
-func heldByAll(live []served.Replica) func(kid string) bool {
+func heldByAll(live []replica) func(kid string) bool {
 	return func(kid string) bool {
-		return len(live) > 0 && !slices.ContainsFunc(live, func(r served.Replica) bool { return !slices.Contains(r.Spec.Keys, kid) })
+		return len(live) > 0 && !slices.ContainsFunc(live, func(r replica) bool { return !slices.Contains(r.Spec.Keys, kid) })
 	}
 }
 
@@ -303,15 +303,16 @@ func (r *serverReconciler) resolveStorage(ctx context.Context, s *serverScope) e
 
 // observe looks at the token servers and counts the clients.
 func (r *serverReconciler) observe(ctx context.Context, s *serverScope) error {
-	err := r.buryReplicas(ctx, s.server)
+	due, err := r.buryReplicas(ctx, s.server)
 	if err != nil {
 		return err
 	}
+	s.wake = earliest(s.wake, due)
 	if s.live, err = r.liveReplicasNow(ctx, s.server); err != nil {
 		return err
 	}
 	for i := range s.live {
-		s.wake = earliest(s.wake, expiry(&s.live[i]))
+		s.wake = earliest(s.wake, s.live[i].until)
 	}
 	s.clients, err = r.countClients(ctx, s.server)
 	return err

@@ -7,9 +7,9 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 )
@@ -65,7 +65,8 @@ func serverAvailable(s *serverScope) verdict {
 	case !s.accepted.decided():
 		return waits("not looked at yet")
 	}
-	if slices.ContainsFunc(s.live, func(r served.Replica) bool { return r.Spec.Ready }) {
+	was := meta.IsStatusConditionTrue(s.server.Status.Conditions, v1alpha1.ConditionAvailable)
+	if slices.ContainsFunc(s.live, func(r replica) bool { return r.Spec.Ready && (r.renewed || was) }) {
 		return holds(v1alpha1.ReasonAvailable, "a token server is ready"+troubles(s.live))
 	}
 	for i := range s.live {
@@ -80,7 +81,7 @@ func serverAvailable(s *serverScope) verdict {
 }
 
 // troubles is what a replica that is ready has to report all the same, such as a database that has gone away.
-func troubles(live []served.Replica) string {
+func troubles(live []replica) string {
 	for i := range live {
 		if r := &live[i]; r.Spec.Ready && r.Spec.Problem != "" {
 			return fmt.Sprintf("; token server %s: %s", r.Name, r.Spec.Problem)

@@ -31,7 +31,7 @@ type userScope struct {
 	document    registration.User
 	entry       *served.Entry // of the subject, with the document
 	username    *served.Entry
-	live        []served.Replica
+	live        []replica
 	wake        time.Time
 	accepted    verdict
 	credentials verdict
@@ -254,7 +254,7 @@ func (r *userReconciler) serve(ctx context.Context, s *userScope) error {
 // observe looks at the token servers.
 func (r *userReconciler) observe(ctx context.Context, s *userScope) (err error) {
 	if s.at != nil {
-		s.live, err = r.liveReplicas(ctx, s.at.server.UID)
+		s.live, err = r.liveReplicas(ctx, s.at.server)
 	}
 	return err
 }

@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -65,9 +64,9 @@ func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&served.Entry{}, op.wakes(op.byName(list)), onDelete()).
 		Watches(&served.Entry{}, op.wakes(op.clientsOfRules), onChange(rules)).
 		Watches(&served.Entry{}, op.wakes(op.clientsOfScopes)).
-		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(progress)).
+		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(op.progress)).
 		Watches(&served.Replica{}, op.wakes(op.ownersOfRejected(kindClient)), onChange(rejections)).
-		Watches(&served.Replica{}, op.wakes(op.clientsUsed), onChange(uses)).
+		Watches(&served.Usage{}, op.onUses()).
 		Watches(secretMetadata(), op.wakes(op.byIndex(list(), indexSecret))).
 		Complete(&clientReconciler{op})
 }
@@ -81,7 +80,7 @@ func setUpUsers(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&served.Entry{}, op.wakes(ownerOfKind(kindUser)), onNews()).
 		Watches(&served.Entry{}, op.wakes(op.byName(list)), onDelete()).
 		Watches(&served.Entry{}, op.wakes(op.byServerEntry(list)), onChange(existence)).
-		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(progress)).
+		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(op.progress)).
 		Watches(&served.Replica{}, op.wakes(op.ownersOfRejected(kindUser)), onChange(rejections)).
 		Watches(secretMetadata(), op.wakes(op.byIndex(list(), indexSecret))).
 		Complete(&userReconciler{op})
@@ -98,7 +97,7 @@ func setUpResourceServers(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&served.Entry{}, op.wakes(op.byServerEntry(list)), onChange(rules)).
 		Watches(&served.Entry{}, op.wakes(op.resourceServersOfNamespace)).
 		Watches(&v1alpha1.OAuthClient{}, op.wakes(op.byIndex(list(), indexIntrospector)), onChange(specOfClient)).
-		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(progress)).
+		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(op.progress)).
 		Watches(&served.Replica{}, op.wakes(op.ownersOfRejected(kindResourceServer)), onChange(rejections)).
 		Complete(&resourceServerReconciler{op})
 }
@@ -315,32 +314,6 @@ func (op *operator) resourceServersOfNamespace(ctx context.Context, changed clie
 		client.MatchingFields{indexServer: keyText(serverOfEntry(e))})
 }
 
-// lastUsedStep is how much later the use of a credential must be to be told in a status: ten thousand clients that are used all the time must not
-// cost ten thousand writes a minute.
-const lastUsedStep = time.Hour
-
-// clientsUsed finds the clients of which a replica says a use that is news.
-func (op *operator) clientsUsed(ctx context.Context, changed client.Object) []client.ObjectKey {
-	replica, ok := changed.(*served.Replica)
-	if !ok {
-		return nil
-	}
-	var keys []client.ObjectKey
-	for _, use := range replica.Spec.Used {
-		var list v1alpha1.OAuthClientList
-		err := op.List(ctx, &list, client.MatchingFields{indexUID: string(use.Owner)}, client.UnsafeDisableDeepCopy)
-		if err != nil || len(list.Items) == 0 {
-			continue
-		}
-		if c := &list.Items[0]; slices.ContainsFunc(c.Status.Credentials, func(known v1alpha1.CredentialStatus) bool {
-			return known.ID == use.ID && isNews(known.LastUsed, use.Time)
-		}) {
-			keys = append(keys, client.ObjectKeyFromObject(c))
-		}
-	}
-	return keys
-}
-
 // counts wakes a server a moment after one of its clients was accepted or refused.
 type counts struct{}
 
@@ -432,19 +405,15 @@ func rules(before, after *served.Entry) bool {
 	return err != nil || !reflect.DeepEqual(a, b)
 }
 
-// progress of a replica: a renewal alone tells nobody anything, unless it was taken for dead.
-func progress(before, after *served.Replica) bool {
+// progress of a replica: a renewal alone tells nothing, unless it was taken for dead.
+func (op *operator) progress(before, after *served.Replica) bool {
 	b, a := &before.Spec, &after.Spec
-	return !a.RenewTime.Before(&metav1.MicroTime{Time: expiry(before)}) || b.AppliedResourceVersion != a.AppliedResourceVersion || b.Ready != a.Ready || !reflect.DeepEqual(b.Rejected, a.Rejected) ||
+	return op.now().Sub(op.seen.see(after).revived) < liveFor ||
+		b.AppliedResourceVersion != a.AppliedResourceVersion || b.Ready != a.Ready || !reflect.DeepEqual(b.Rejected, a.Rejected) ||
 		!slices.Equal(b.Formats, a.Formats)
 }
 
 // rejections by a replica matter to those whom they concern.
 func rejections(before, after *served.Replica) bool {
 	return !reflect.DeepEqual(before.Spec.Rejected, after.Spec.Rejected)
-}
-
-// uses of credentials matter, which change at most once a minute.
-func uses(before, after *served.Replica) bool {
-	return !reflect.DeepEqual(before.Spec.Used, after.Spec.Used)
 }

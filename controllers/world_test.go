@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,29 +35,37 @@ type world struct {
 	server         *v1alpha1.AuthorizationServer
 	replica        *served.Replica
 	manager        ctrl.Manager
+	clock          *clock
 }
 
 // newWorld starts a manager and applies an AuthorizationServer that allows everything to the app team's namespace.
 func newWorld(t *testing.T, change ...func(*v1alpha1.AuthorizationServer)) *world {
 	t.Helper()
 	w := emptyWorld(t, change...)
-	w.manager = startManager(t)
+	w.manager = startManager(t, w.clock.set)
 	w.startServer()
 	return w
 }
+
+// clock of the manager, which can be moved.
+type clock struct{ ahead atomic.Int64 }
+
+func (c *clock) now() time.Time       { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) move(d time.Duration) { c.ahead.Add(int64(d)) }
+func (c *clock) set(o *Options)       { o.Now = c.now }
 
 // newStoppableWorld is newWorld with a manager that the test stops.
 func newStoppableWorld(t *testing.T) (w *world, stop func()) {
 	t.Helper()
 	w = emptyWorld(t)
-	_, stop = runManager(t)
+	_, stop = runManager(t, w.clock.set)
 	w.startServer()
 	return w, stop
 }
 
 func emptyWorld(t *testing.T, change ...func(*v1alpha1.AuthorizationServer)) *world {
 	t.Helper()
-	w := &world{t: t, identity: newNamespace(t)}
+	w := &world{t: t, identity: newNamespace(t), clock: &clock{}}
 	w.apps = newNamespace(t, map[string]string{"apps-of": w.identity})
 	w.server = &v1alpha1.AuthorizationServer{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: "main"},
@@ -86,9 +95,11 @@ func (w *world) startServer() {
 	w.server.ResourceVersion, w.server.UID = "", ""
 	create(w.t, w.server)
 	w.replica = w.newReplica("main-0", everything)
+	w.keepRenewing(w.replica)
 	w.condition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
+// newReplica is a token server that says so once; see keepRenewing.
 func (w *world) newReplica(name, applied string, change ...func(*served.Replica)) *served.Replica {
 	w.t.Helper()
 	r := &served.Replica{
@@ -98,7 +109,9 @@ func (w *world) newReplica(name, applied string, change ...func(*served.Replica)
 				APIVersion: v1alpha1.GroupVersion.String(), Kind: kindServer, Name: w.server.Name, UID: w.server.UID,
 			}},
 		},
-		Spec: served.ReplicaSpec{ServerUID: w.server.UID, RenewTime: soon(), AppliedResourceVersion: applied, Ready: true},
+		Spec: served.ReplicaSpec{
+			ServerUID: w.server.UID, RenewTime: renewal(), AppliedResourceVersion: applied, Ready: true, Formats: registration.Formats(),
+		},
 	}
 	for _, f := range change {
 		f(r)
@@ -107,16 +120,43 @@ func (w *world) newReplica(name, applied string, change ...func(*served.Replica)
 	return r
 }
 
-// soon is a renewal that keeps a replica live for the rest of the test, which nothing renews.
-func soon() metav1.MicroTime {
-	return metav1.NewMicroTime(time.Now().Add(10 * time.Minute).UTC().Truncate(time.Microsecond))
+func renewal() metav1.MicroTime {
+	return metav1.NewMicroTime(time.Now().UTC().Truncate(time.Microsecond))
+}
+
+// renew has a replica renew itself now, as it does every ten seconds.
+func (w *world) renew(r *served.Replica) {
+	w.t.Helper()
+	edit(w, r, func(r *served.Replica) { r.Spec.RenewTime = renewal() })
+}
+
+// keepRenewing renews a replica until the test ends or the replica is gone.
+func (w *world) keepRenewing(r *served.Replica) {
+	key, ctx := client.ObjectKeyFromObject(r), w.t.Context()
+	go func() {
+		for ticker := time.NewTicker(10 * time.Second); ; {
+			select {
+			case <-ctx.Done():
+				ticker.Stop()
+				return
+			case <-ticker.C:
+			}
+			var now served.Replica
+			if err := admin.Get(ctx, key, &now); err != nil {
+				ticker.Stop()
+				return
+			}
+			now.Spec.RenewTime = renewal()
+			_ = admin.Update(ctx, &now) // a conflict is a renewal too
+		}
+	}()
 }
 
 // cleanUp removes what the managers of other tests would reconcile.
 func (w *world) cleanUp() {
 	ctx := context.Background()
 	for _, o := range []client.Object{
-		&v1alpha1.OAuthClient{}, &v1alpha1.OAuthUser{}, &v1alpha1.ResourceServer{}, &v1alpha1.AuthorizationServer{}, &served.Replica{}, &served.Entry{},
+		&v1alpha1.OAuthClient{}, &v1alpha1.OAuthUser{}, &v1alpha1.ResourceServer{}, &v1alpha1.AuthorizationServer{}, &served.Replica{}, &served.Usage{}, &served.Entry{},
 	} {
 		for _, namespace := range []string{w.identity, w.apps} {
 			if err := admin.DeleteAllOf(ctx, o, client.InNamespace(namespace)); err != nil {

@@ -54,8 +54,8 @@ type Server struct {
 	Store    storage.Store
 	// Epoch of a store that does not outlive its process; empty for any other.
 	Epoch string
-	// Used is told of each credential that was accepted.
-	Used    func(clientUID, credentialID string)
+	// Used is told of each credential that was used.
+	Used    func(registry.Use)
 	Now     func() time.Time
 	Random  io.Reader
 	Log     *slog.Logger

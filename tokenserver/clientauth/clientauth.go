@@ -1,8 +1,9 @@
-// Package clientauth finds out which client a request is from (RFC 6749 section 2.3). A client uses the one method that it registered:
-// client_secret_basic, client_secret_post, or none.
+// Package clientauth finds out which client a request is from (RFC 6749 section 2.3). A client uses
+// the one method that it registered: client_secret_basic, client_secret_post, or none.
 //
-// Whether a client is unknown, suspended, or sent a wrong secret or used another method, the answer is the same to the byte and costs the same
-// work: client ids are not for guessing.
+// Whether a client is unknown, suspended, or sent a wrong secret, the answer is the same to the byte
+// and costs the same work, whatever the method: client ids are not for guessing. A client that sent
+// the right secret by another method than its own is told so, since nothing is left to guess.
 //
 //	clientauth.go  the Authenticator
 //	present.go     what a request presents, and where
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
@@ -24,7 +26,7 @@ type Authenticator struct {
 	Registry *registry.Registry
 	Now      func() time.Time
 	// Used, if set, learns which credential of a client was used; it must return at once.
-	Used func(clientUID, credentialID string)
+	Used func(registry.Use)
 
 	work atomic.Int64
 }
@@ -38,18 +40,31 @@ func (a *Authenticator) Authenticate(r *http.Request, form oauth.Params) (*regis
 	}
 	client, known := a.find(p)
 	credential, matches := a.compare(client, p.secrets)
+	if !known {
+		return nil, a.failed()
+	}
+	use := registry.Use{
+		ClientUID: client.UID, CredentialID: credential.ID, Retiring: credential.State == registration.CredentialRetiring,
+	}
 	switch {
-	case !known || p.method != client.AuthMethod:
-		return nil, a.failed()
-	case p.method == oauth.AuthMethodNone:
+	case p.method == client.AuthMethod && p.method == oauth.AuthMethodNone:
 		return client, nil
-	case !matches:
+	case !matches || client.Public():
 		return nil, a.failed()
+	case p.method != client.AuthMethod:
+		use.RefusedMethod = p.method
+		a.used(use)
+		return nil, a.challenged(oauth.Errorf(oauth.InvalidClient,
+			"the secret is right, but the request sent it by %s: send it by %s, or change the client's tokenEndpointAuthMethod", p.method, client.AuthMethod))
 	}
-	if a.Used != nil {
-		a.Used(client.UID, credential)
-	}
+	a.used(use)
 	return client, nil
+}
+
+func (a *Authenticator) used(use registry.Use) {
+	if a.Used != nil {
+		a.Used(use)
+	}
 }
 
 // AuthenticateConfidential is as Authenticate, for endpoints where an identifier alone is not enough.

@@ -14,6 +14,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
@@ -228,7 +229,8 @@ func TestEveryClientThatIsNotWhoItSaysIsAnsweredAlikeAndCostsTheSame(t *testing.
 		{"a deleted client", request(w, encoded(gone.ID, granttest.Secret))},
 		{"a client without a secret yet", request(w, encoded(bare.ID, ""))},
 		{"a client that rotates, and a wrong secret", request(w, encoded(rotating.ID, "wrong"))},
-		{"another method, the right secret", request(w, encoded(post.ID, granttest.Secret))},
+		{"another method, and a wrong secret", request(w, encoded(post.ID, "wrong"))},
+		{"another method, and a suspended client's secret", request(w, "", "client_id", suspended.ID, "client_secret", granttest.Secret)},
 		{"a public client with a secret", request(w, encoded(public.ID, granttest.Secret))},
 		{"a confidential client without one", request(w, "", "client_id", served.ID)},
 		{"the identifier in another case", request(w, encoded(strings.ToUpper(served.ID), granttest.Secret))},
@@ -253,6 +255,46 @@ func TestEveryClientThatIsNotWhoItSaysIsAnsweredAlikeAndCostsTheSame(t *testing.
 	if did := w.Clients.Work() - before; did != work {
 		t.Errorf("the right secret costs %d comparisons, a wrong one %d", did, work)
 	}
+	before = w.Clients.Work()
+	w.Refused(w.Do(request(w, encoded(post.ID, granttest.Secret))), 401, "invalid_client")
+	if did := w.Clients.Work() - before; did != work {
+		t.Errorf("the right secret by another method costs %d comparisons, a wrong one %d", did, work)
+	}
+}
+
+func TestWhoHoldsTheRightSecretIsToldThatItCameByTheWrongMethod(t *testing.T) {
+	w := newWorld(t)
+	basic, post, public := w.AddClient(by(oauth.AuthMethodSecretBasic)), w.AddClient(by(oauth.AuthMethodSecretPost)), by(oauth.AuthMethodNone)
+	public.Credentials = []registration.Credential{granttest.Credential("c1", granttest.Secret)} // of the time before it was public
+	w.AddClient(public)
+	posted := func(id, secret string) *http.Request { return request(w, "", "client_id", id, "client_secret", secret) }
+	for _, test := range []struct {
+		r    *http.Request
+		told string // what the description has; empty: what everybody is told
+	}{
+		{encodedRequest(w, post.ID, granttest.Secret), "by client_secret_basic: send it by client_secret_post"},
+		{posted(basic.ID, granttest.Secret), "by client_secret_post: send it by client_secret_basic"},
+		{encodedRequest(w, post.ID, "wrong"), ""}, {posted(basic.ID, "wrong"), ""}, {posted(basic.ID, ""), ""},
+		{posted(public.ID, granttest.Secret), ""}, {encodedRequest(w, public.ID, granttest.Secret), ""},
+	} {
+		a := w.Do(test.r)
+		w.Refused(a, 401, "invalid_client")
+		right := strings.Contains(a.String("error_description"), "the secret is right")
+		if right != (test.told != "") || !strings.Contains(a.String("error_description"), test.told) || strings.Contains(a.Body, granttest.Secret) {
+			t.Errorf("the answer is %s, want %q", a.Body, test.told)
+		}
+	}
+	want := []registry.Use{
+		{ClientUID: post.UID, CredentialID: "c1", RefusedMethod: oauth.AuthMethodSecretBasic},
+		{ClientUID: basic.UID, CredentialID: "c1", RefusedMethod: oauth.AuthMethodSecretPost},
+	}
+	if !slices.Equal(w.Misused, want) || len(w.Used) > 0 {
+		t.Errorf("noted were %+v as refused and %v as used, want %+v and none", w.Misused, w.Used, want)
+	}
+}
+
+func encodedRequest(w *granttest.World, id, secret string) *http.Request {
+	return request(w, encoded(id, secret))
 }
 
 func TestA401HasAChallenge(t *testing.T) {
@@ -327,9 +369,22 @@ func TestBothSecretsWorkUntilTheOldOneIsRetired(t *testing.T) {
 	if want := []string{c.UID + "/old", c.UID + "/current", c.UID + "/pending"}; !slices.Equal(w.Used, want) {
 		t.Errorf("used were %v, want %v", w.Used, want)
 	}
-	w.Clock.Move(time.Hour - time.Second)
+	c.Credentials = c.Credentials[1:] // the manager ends it
+	w.AddClient(c)
+	w.Refused(w.Do(request(w, encoded(c.ID, "old-secret"))), 401, "invalid_client")
+	w.OK(w.Do(request(w, encoded(c.ID, "current-secret"))))
+}
+
+func TestAClockThatIsOffEndsNoSecretEarlyNorWithoutTheManagerMuchLater(t *testing.T) {
+	w := newWorld(t)
+	c := by(oauth.AuthMethodSecretBasic)
+	old := granttest.Credential("old", "old-secret")
+	old.State, old.RetireAfter = registration.CredentialRetiring, w.Clock.Now().Add(time.Hour).Unix()
+	c.Credentials = []registration.Credential{old, granttest.Credential("current", "current-secret")}
+	w.AddClient(c)
+	w.Clock.Move(time.Hour + 5*time.Minute) // it is five minutes ahead
 	w.OK(w.Do(request(w, encoded(c.ID, "old-secret"))))
-	w.Clock.Move(time.Second)
+	w.Clock.Move(5 * time.Minute)
 	w.Refused(w.Do(request(w, encoded(c.ID, "old-secret"))), 401, "invalid_client")
 	w.OK(w.Do(request(w, encoded(c.ID, "current-secret"))))
 }

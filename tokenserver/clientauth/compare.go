@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
@@ -17,7 +18,7 @@ const (
 )
 
 // compare says which credential one of the secrets is. Without a client it does the same work and says no.
-func (a *Authenticator) compare(client *registry.Client, secrets []string) (credentialID string, matches bool) {
+func (a *Authenticator) compare(client *registry.Client, secrets []string) (found registration.Credential, matches bool) {
 	hashes := make([][sha256.Size]byte, spelled)
 	for i := range hashes {
 		if i < len(secrets) {
@@ -40,21 +41,26 @@ func (a *Authenticator) compare(client *registry.Client, secrets []string) (cred
 			a.work.Add(1)
 			equal := subtle.ConstantTimeCompare(hash[:], stored[:]) == 1
 			if equal && usable && j < len(secrets) && secrets[j] != "" {
-				credentialID, matches = credential.ID, true
+				found, matches = credential, true
 			}
 		}
 	}
-	return credentialID, matches
+	return found, matches
 }
 
-// usable gives the hash of a credential, and whether it authenticates now: a Retiring one until its time is over.
+// afterRetiring is how much later than its time a Retiring credential ends here. Its end is when the
+// manager takes it out of the document, by one clock for all replicas; the clock of this one, which may
+// be minutes off, only ends what a manager that is away did not.
+const afterRetiring = 10 * time.Minute
+
+// usable gives the hash of a credential, and whether it authenticates now.
 func (a *Authenticator) usable(c registration.Credential) (stored [sha256.Size]byte, ok bool) {
 	n, err := hex.Decode(stored[:], fitted(c.SHA256))
 	ok = err == nil && n == sha256.Size
 	switch c.State {
 	case registration.CredentialPending, registration.CredentialActive:
 	case registration.CredentialRetiring:
-		ok = ok && a.Now().Unix() < c.RetireAfter
+		ok = ok && a.Now().Before(time.Unix(c.RetireAfter, 0).Add(afterRetiring))
 	default:
 		ok = false
 	}

@@ -1,10 +1,11 @@
-// Package cluster connects a token server to the cluster: it serves what the Entries say, and says of itself in a Replica what it serves.
+// Package cluster connects a token server to the cluster: it serves what the Entries say, and says of
+// itself in a Replica what it serves.
 //
-// cluster.go puts the parts together, entries.go applies Entries to registry and keys, replica.go keeps the Replica, usage.go remembers when
-// credentials were last accepted.
+// cluster.go puts the parts together, entries.go applies Entries to registry and keys, replica.go
+// keeps the Replica, usage.go remembers when credentials were last used and keeps the Usage.
 //
-// All Entries come through one watch in one order. When the API server cannot be reached, what was served stays served, and the watch begins
-// again by itself when it can.
+// All Entries come through one watch in one order. When the API server cannot be reached, what was
+// served stays served, and the watch begins again by itself when it can.
 package cluster
 
 import (
@@ -60,7 +61,6 @@ type Cluster struct {
 
 	watching atomic.Bool
 	seen     atomic.Int64 // when the cluster last confirmed what is served, in Unix nanoseconds; 0: never
-	reported time.Time    // only for the goroutine that writes
 }
 
 // RESTConfig reads how the API server is reached: from a kubeconfig, or from the Pod's ServiceAccount if the path is empty. Tokens in files are
@@ -133,11 +133,12 @@ func (c *Cluster) register(metrics prometheus.Registerer) error {
 	return nil
 }
 
-// Run serves the Entries and keeps the Replica, until ctx ends.
+// Run serves the Entries and keeps the Replica and the Usage, until ctx ends.
 func (c *Cluster) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	running.Go(func() { c.reflector().RunWithContext(ctx) })
 	running.Go(func() { c.keepReplica(ctx) })
+	running.Go(func() { c.keepUsage(ctx) })
 	running.Wait()
 }
 
@@ -149,8 +150,8 @@ func (c *Cluster) Changed() {
 	}
 }
 
-// Used notes that a client's credential was accepted now. It causes at most one write a minute.
-func (c *Cluster) Used(clientUID, credentialID string) { c.usage.Used(clientUID, credentialID) }
+// Used notes that a client's credential was used now. It causes one write an hour at most.
+func (c *Cluster) Used(use registry.Use) { c.usage.Used(use) }
 
 func (c *Cluster) reflector() *cache.Reflector {
 	mine := func(o *metav1.ListOptions) {

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math"
@@ -138,7 +139,7 @@ func TestTheClusterIsServedAsItChanges(t *testing.T) {
 	t.Run("the server's document sets the keys", testKeys)
 	t.Run("the Replica says what the process says", testState)
 	t.Run("a Replica that was deleted comes back", testDeleted)
-	t.Run("uses of credentials are written at most once a minute", testUsage)
+	t.Run("uses of credentials are written once an hour", testUsage)
 	t.Run("many changes cause few writes", testDebounce)
 	t.Run("an orderly end takes the Replica away", testLeave)
 	t.Run("an outage is survived", testOutage) // last: it restarts the API server
@@ -286,35 +287,71 @@ func testState(t *testing.T) {
 func testDeleted(t *testing.T) {
 	c := connect(t, api, "deleted")
 	eventually(t, "there is a Replica", func() bool { return api.Replica(t, "deleted") != nil })
-	c.Used("client-1", "c1")
 	if err := c.Leave(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	c.Changed()
-	eventually(t, "there is a Replica again, with all that was used", func() bool { return len(c.replica(t).Used) == 1 })
+	eventually(t, "there is a Replica again", func() bool { return api.Replica(t, "deleted") != nil })
 }
 
 func testUsage(t *testing.T) {
 	c := connect(t, api, "usage")
 	eventually(t, "there is a Replica", func() bool { return api.Replica(t, "usage") != nil })
-	c.ahead.Store(int64(61 * time.Second))
-	c.Used("client-1", "c1")
-	c.Changed()
-	eventually(t, "a use is written", func() bool { return len(c.replica(t).Used) == 1 })
-	use := c.replica(t).Used[0]
-	if use.Owner != "client-1" || use.ID != "c1" || use.Time.Second() != 0 || c.now().Sub(use.Time.Time) > 2*time.Minute {
-		t.Errorf("use %+v", use)
+	size := len(encoded(t, api.Replica(t, "usage")))
+	use := func(n int) registry.Use { return registry.Use{ClientUID: fmt.Sprint("client-", n), CredentialID: "c1"} }
+	uses := func() []servedv1alpha1.CredentialUse {
+		if u := api.Usage(t, "usage"); u != nil {
+			return u.Spec.Uses
+		}
+		return nil
 	}
-	c.Used("client-2", "c1")
-	before := c.replica(t).RenewTime
-	c.Changed()
-	eventually(t, "the Replica is renewed", func() bool { return c.replica(t).RenewTime.After(before.Time) })
-	if used := c.replica(t).Used; len(used) != 1 {
-		t.Errorf("a second use in the same minute is written: %+v", used)
+	c.Used(use(0))
+	if uses() != nil {
+		t.Error("written at once, and not with those that follow")
 	}
-	c.ahead.Store(int64(122 * time.Second))
-	c.Changed()
-	eventually(t, "the second use is written a minute later", func() bool { return len(c.replica(t).Used) == 2 })
+	c.ahead.Store(int64(time.Minute))
+	eventually(t, "the first use is written within a minute", func() bool { return len(uses()) == 1 })
+	u := api.Usage(t, "usage")
+	first := u.Spec.Uses[0]
+	if first.Owner != "client-0" || first.ID != "c1" || first.Time.Minute() != 0 || c.now().Sub(first.Time.Time) > 2*time.Hour {
+		t.Errorf("use %+v", first)
+	}
+	if u.Labels[servedv1alpha1.ServerUIDLabel] != api.ServerUID || len(u.OwnerReferences) != 1 || string(u.OwnerReferences[0].UID) != api.ServerUID {
+		t.Errorf("the Usage is not tied to its server: %+v", u.ObjectMeta)
+	}
+	for n := range 1500 {
+		c.Used(use(n + 1))
+	}
+	c.ahead.Store(int64(59 * time.Minute))
+	time.Sleep(6 * time.Second) // longer than from one look to the next
+	if version := api.Usage(t, "usage").ResourceVersion; version != u.ResourceVersion {
+		t.Error("written again within the hour")
+	}
+	c.ahead.Store(int64(62 * time.Minute))
+	eventually(t, "as many as fit are written an hour later", func() bool { return len(uses()) == servedv1alpha1.MaxUses })
+	c.ahead.Store(int64(123 * time.Minute))
+	eventually(t, "the others come an hour after", func() bool { return len(uses()) >= 500 && len(uses()) < servedv1alpha1.MaxUses })
+	if grown := len(encoded(t, api.Replica(t, "usage"))); grown > size+100 {
+		t.Errorf("with the uses of 1,500 clients the Replica has %d bytes, before %d", grown, size)
+	}
+
+	c.Used(use(2000))
+	c.stop()
+	if err := c.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := uses(); len(got) != 1 || got[0].Owner != "client-2000" {
+		t.Errorf("after an orderly end the Usage lists %+v, want what was not written yet", got)
+	}
+}
+
+func encoded(t *testing.T, object any) []byte {
+	t.Helper()
+	b, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func testDebounce(t *testing.T) {

@@ -26,10 +26,9 @@ const (
 	apart = 100 * time.Millisecond
 	// retryEvery is how soon a failed write is tried again.
 	retryEvery = time.Second
-	// writeTimeout of one write; less than the 30 seconds after which an unrenewed Replica counts as gone.
+	// writeTimeout of one write; less than the 30 seconds after which a Replica that does not change
+	// counts as gone.
 	writeTimeout = 8 * time.Second
-	// reportEvery is how often uses of credentials are written, if there are new ones.
-	reportEvery = time.Minute
 )
 
 // Bounds of the schema of a Replica, in characters and items.
@@ -98,31 +97,18 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// writeReplica writes what holds now. It patches, so that the uses of credentials, which may be a megabyte, travel only when they are new.
+// writeReplica writes what holds now.
 func (c *Cluster) writeReplica(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	now := c.config.Now()
-	report := now.Sub(c.reported) >= reportEvery
-	var used []use
-	if report {
-		used, report = c.usage.report()
-	}
-	err := c.patchReplica(ctx, c.replicaPatch(now, used, report))
+	spec := c.replicaSpec()
+	err := c.patch(ctx, replicaResource, map[string]any{"metadata": c.patchedMetadata(), "spec": patched(spec)})
 	if apierrors.IsNotFound(err) {
-		// A new object has no uses yet; all are reported with it.
-		c.usage.again()
-		used, report = c.usage.report()
-		err = c.createReplica(ctx, now, used)
+		replica := &servedv1alpha1.Replica{ObjectMeta: c.metadata(), Spec: spec}
+		err = c.client.Post().Namespace(c.config.Namespace).Resource(replicaResource).Body(replica).Do(ctx).Error()
 	}
 	if err != nil {
-		if report {
-			c.usage.again()
-		}
 		return err
-	}
-	if report {
-		c.reported = now
 	}
 	if c.watching.Load() {
 		c.sawCluster()
@@ -130,55 +116,53 @@ func (c *Cluster) writeReplica(ctx context.Context) error {
 	return nil
 }
 
-// replicaPatch is a JSON merge patch (RFC 7386): what is null is removed.
-func (c *Cluster) replicaPatch(now time.Time, used []use, report bool) map[string]any {
-	s := c.replicaSpec(now)
-	spec := map[string]any{
+// patched is the spec for a JSON merge patch (RFC 7396), which removes what is null and leaves what is
+// missing: so it names every field.
+func patched(s servedv1alpha1.ReplicaSpec) map[string]any {
+	return map[string]any{
 		"serverUID": s.ServerUID, "renewTime": s.RenewTime, "appliedResourceVersion": s.AppliedResourceVersion, "ready": s.Ready,
 		"problem": s.Problem, "formats": s.Formats, "keys": s.Keys, "rejected": s.Rejected,
 	}
-	if report {
-		spec["used"] = credentialUses(used)
-	}
-	return map[string]any{"metadata": map[string]any{"labels": c.labels(), "ownerReferences": c.owners()}, "spec": spec}
 }
 
-func (c *Cluster) patchReplica(ctx context.Context, patch map[string]any) error {
+// patch writes one of the two objects that have the name of this process.
+func (c *Cluster) patch(ctx context.Context, resource string, patch map[string]any) error {
 	body, err := json.Marshal(patch)
 	if err != nil {
-		return fmt.Errorf("encode the replica: %w", err)
+		return fmt.Errorf("encode a patch of %s: %w", resource, err)
 	}
-	return c.client.Patch(types.MergePatchType).Namespace(c.config.Namespace).Resource(replicaResource).Name(c.config.ReplicaName).
+	return c.client.Patch(types.MergePatchType).Namespace(c.config.Namespace).Resource(resource).Name(c.config.ReplicaName).
 		Body(body).Do(ctx).Error()
 }
 
-func (c *Cluster) createReplica(ctx context.Context, now time.Time, used []use) error {
-	replica := &servedv1alpha1.Replica{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: c.config.Namespace, Name: c.config.ReplicaName, Labels: c.labels(), OwnerReferences: c.owners(),
-		},
-		Spec: c.replicaSpec(now),
+// metadata of the two objects that have the name of this process.
+func (c *Cluster) metadata() metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Namespace: c.config.Namespace, Name: c.config.ReplicaName, Labels: c.labels(), OwnerReferences: c.owners(),
 	}
-	replica.Spec.Used = credentialUses(used)
-	return c.client.Post().Namespace(c.config.Namespace).Resource(replicaResource).Body(replica).Do(ctx).Error()
 }
 
-// Leave deletes the Replica: an orderly end, after which nobody waits for this process.
+func (c *Cluster) patchedMetadata() map[string]any {
+	return map[string]any{"labels": c.labels(), "ownerReferences": c.owners()}
+}
+
+// Leave is an orderly end: it deletes the Replica, so that nothing waits for this process any more, and
+// writes the uses of credentials that are not written yet.
 func (c *Cluster) Leave(ctx context.Context) error {
 	err := c.client.Delete().Namespace(c.config.Namespace).Resource(replicaResource).Name(c.config.ReplicaName).Do(ctx).Error()
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("delete the replica: %w", err)
 	}
-	return nil
+	return c.writeUsage(ctx)
 }
 
-func (c *Cluster) replicaSpec(now time.Time) servedv1alpha1.ReplicaSpec {
+func (c *Cluster) replicaSpec() servedv1alpha1.ReplicaSpec {
 	// What is applied is read before what follows from it: a Replica may say less than holds, never more.
 	applied, rejected := c.entries.state()
 	state := c.config.State()
 	return servedv1alpha1.ReplicaSpec{
 		ServerUID:              types.UID(c.config.ServerUID),
-		RenewTime:              metav1.NewMicroTime(now.UTC().Truncate(time.Microsecond)),
+		RenewTime:              metav1.NewMicroTime(c.config.Now().UTC().Truncate(time.Microsecond)),
 		AppliedResourceVersion: truncate(applied, maxVersion),
 		Ready:                  state.Ready,
 		Problem:                truncate(state.Problem, maxProblem),
@@ -192,22 +176,12 @@ func (c *Cluster) labels() map[string]string {
 	return map[string]string{servedv1alpha1.ServerUIDLabel: c.config.ServerUID}
 }
 
-// owners lets the garbage collector remove a Replica whose process did not, once the server is gone.
+// owners lets the garbage collector remove what the process left behind, once the server is gone.
 func (c *Cluster) owners() []metav1.OwnerReference {
 	return []metav1.OwnerReference{{
 		APIVersion: "oauth-operator.dev/v1alpha1", Kind: "AuthorizationServer",
 		Name: c.config.ServerName, UID: types.UID(c.config.ServerUID),
 	}}
-}
-
-func credentialUses(used []use) []servedv1alpha1.CredentialUse {
-	uses := make([]servedv1alpha1.CredentialUse, 0, len(used))
-	for _, u := range used {
-		uses = append(uses, servedv1alpha1.CredentialUse{
-			Owner: types.UID(u.client), ID: u.id, Time: metav1.NewTime(time.Unix(u.minute*60, 0).UTC()),
-		})
-	}
-	return uses
 }
 
 func byName(a, b servedv1alpha1.RejectedEntry) int { return cmp.Compare(a.Name, b.Name) }

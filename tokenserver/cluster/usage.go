@@ -1,79 +1,182 @@
 package cluster
 
 import (
+	"cmp"
+	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
 const (
-	// maxReported is how many credentials a Replica names.
-	maxReported = 10_000
-	// maxRemembered is how many are kept between two reports. Credentials are registered, so it is their number that bounds the map; this
-	// bound is for clusters beyond all measure.
+	// reportEvery is the least time between two writes of the Usage.
+	reportEvery = time.Hour
+	// gatherFor is how long a first use waits for others, so that one write tells of them all.
+	gatherFor = 30 * time.Second
+	// checkEvery is how often it is looked whether there is something to write.
+	checkEvery = 5 * time.Second
+	// retryUsage is how soon a write that failed is tried again.
+	retryUsage = time.Minute
+	// maxRemembered bounds the memory of a cluster with more credentials than that.
 	maxRemembered = 100_000
+	// forgetAfter is how many hours a use is remembered after it was written.
+	forgetAfter = 24
 )
 
-// credential of a client.
-type credential struct{ client, id string }
+// resource of Usages, as in their URL.
+const usageResource = "usages"
 
-// use of a credential, to the minute.
-type use struct {
-	credential
-	minute int64 // since 1970
+// credential of a client. What came by a wrong method is counted apart.
+type credential struct{ client, id, refusedMethod string }
+
+// lastUse of a credential. Hours are counted since 1970; 0 is none.
+type lastUse struct {
+	used, reported int64
+	// urgent uses are written first: they decide when a credential ends, or that its client is told.
+	urgent bool
 }
 
-// Usage remembers when each credential was last accepted, to the minute. It is safe for use by many.
+// Usage remembers when each credential was last used, to the hour, and what of it was written. It is
+// safe for concurrent use.
 type Usage struct {
 	now func() time.Time
 
 	mu      sync.Mutex
-	minutes map[credential]int64
-	changed bool
+	uses    map[credential]lastUse
+	waiting time.Time // since when there is something to write; zero if there is nothing
+	written time.Time
 }
 
 // NewUsage returns an empty record.
 func NewUsage(now func() time.Time) *Usage {
-	return &Usage{now: now, minutes: map[credential]int64{}}
+	return &Usage{now: now, uses: map[credential]lastUse{}}
 }
 
-// Used notes that a credential was accepted now.
-func (u *Usage) Used(clientUID, credentialID string) {
-	minute := u.now().Unix() / 60
-	c := credential{clientUID, credentialID}
+// Used notes that a credential was used now.
+func (u *Usage) Used(use registry.Use) {
+	now := u.now()
+	hour := now.Unix() / 3600
+	c := credential{use.ClientUID, use.CredentialID, use.RefusedMethod}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	known, ok := u.minutes[c]
-	if ok && known >= minute || !ok && len(u.minutes) >= maxRemembered {
+	last, known := u.uses[c]
+	if known && last.used >= hour || !known && len(u.uses) >= maxRemembered {
 		return
 	}
-	u.minutes[c] = minute
-	u.changed = true
+	last.used, last.urgent = hour, use.Retiring || use.RefusedMethod != ""
+	u.uses[c] = last
+	if u.waiting.IsZero() {
+		u.waiting = now
+	}
 }
 
-// report returns the uses since the program started, the latest first, and at most maxReported of them; what does not fit is forgotten. False
-// if nothing has changed since the last report.
-func (u *Usage) report() ([]use, bool) {
+// due reports whether it is time to write.
+func (u *Usage) due() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if !u.changed {
-		return nil, false
-	}
-	u.changed = false
-	uses := make([]use, 0, len(u.minutes))
-	for c, minute := range u.minutes {
-		uses = append(uses, use{c, minute})
-	}
-	slices.SortFunc(uses, func(a, b use) int { return int(b.minute - a.minute) })
-	for _, forgotten := range uses[min(maxReported, len(uses)):] {
-		delete(u.minutes, forgotten.credential)
-	}
-	return uses[:min(maxReported, len(uses))], true
+	now := u.now()
+	return !u.waiting.IsZero() && now.Sub(u.waiting) >= gatherFor &&
+		(u.written.IsZero() || now.Sub(u.written) >= reportEvery)
 }
 
-// again makes the next report come even if nothing changes, since this one was not delivered.
-func (u *Usage) again() {
+// unwritten returns what is to be written: the urgent uses, then the credentials that have waited
+// longest to be written, and no more than a Usage lists. With fewer places than credentials, each has
+// its turn.
+func (u *Usage) unwritten() []servedv1alpha1.CredentialUse {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.changed = true
+	var news []credential
+	for c, last := range u.uses {
+		if last.used > last.reported {
+			news = append(news, c)
+		}
+	}
+	slices.SortFunc(news, func(a, b credential) int {
+		x, y := u.uses[a], u.uses[b]
+		if x.urgent != y.urgent {
+			if x.urgent {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(x.reported, y.reported)
+	})
+	news = news[:min(len(news), servedv1alpha1.MaxUses)]
+	uses := make([]servedv1alpha1.CredentialUse, 0, len(news))
+	for _, c := range news {
+		uses = append(uses, servedv1alpha1.CredentialUse{
+			Owner: types.UID(c.client), ID: c.id, RefusedMethod: c.refusedMethod,
+			Time: metav1.NewTime(time.Unix(u.uses[c].used*3600, 0).UTC()),
+		})
+	}
+	return uses
+}
+
+// wrote notes that uses were written, and forgets those that are old.
+func (u *Usage) wrote(uses []servedv1alpha1.CredentialUse) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := u.now()
+	u.written, u.waiting = now, time.Time{}
+	for _, use := range uses {
+		c := credential{string(use.Owner), use.ID, use.RefusedMethod}
+		last := u.uses[c]
+		last.reported = use.Time.Unix() / 3600
+		u.uses[c] = last
+	}
+	for c, last := range u.uses {
+		switch {
+		case last.used > last.reported:
+			u.waiting = now // there was no room for it, or it was used meanwhile
+		case last.used < now.Unix()/3600-forgetAfter:
+			delete(u.uses, c)
+		}
+	}
+}
+
+// keepUsage writes the Usage when it is due, until ctx ends.
+func (c *Cluster) keepUsage(ctx context.Context) {
+	wait := checkEvery
+	for pause(ctx, wait) {
+		wait = checkEvery
+		if !c.usage.due() {
+			continue
+		}
+		if err := c.writeUsage(ctx); err != nil && ctx.Err() == nil {
+			c.config.Log.Warn("cannot write when credentials were used", "error", err.Error())
+			wait = retryUsage
+		}
+	}
+}
+
+// writeUsage writes what was not written yet, if there is anything. The Usage lists only that: the
+// manager has taken over what it listed before.
+func (c *Cluster) writeUsage(ctx context.Context) error {
+	uses := c.usage.unwritten()
+	if len(uses) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	usage := &servedv1alpha1.Usage{
+		ObjectMeta: c.metadata(),
+		Spec:       servedv1alpha1.UsageSpec{ServerUID: types.UID(c.config.ServerUID), Uses: uses},
+	}
+	err := c.patch(ctx, usageResource, map[string]any{"metadata": c.patchedMetadata(), "spec": usage.Spec})
+	if apierrors.IsNotFound(err) {
+		err = c.client.Post().Namespace(c.config.Namespace).Resource(usageResource).Body(usage).Do(ctx).Error()
+	}
+	if err != nil {
+		return fmt.Errorf("write the Usage: %w", err)
+	}
+	c.usage.wrote(uses)
+	return nil
 }

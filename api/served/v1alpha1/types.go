@@ -1,7 +1,10 @@
-// Package v1alpha1 holds the internal kinds by which the manager and the token servers speak to one another. Nobody writes them by hand.
+// Package v1alpha1 holds the internal kinds by which the manager and the token servers speak to one
+// another. Nobody writes them by hand.
 //
-// An Entry is one fact that the manager states and a token server serves: a claimed name and, for most, a document about its owner. A
-// Replica is what one token server process says of itself. A Mark is something that token servers remember for a while. All live in the namespace of the AuthorizationServer and are owned by it.
+// An Entry is one fact that the manager states and a token server serves: a claimed name and, for
+// most, a document about its owner. A Replica is what one token server process says of itself, a
+// Usage when it last accepted which credentials. A Mark is something that token servers remember for
+// a while. All live in the namespace of the AuthorizationServer and are owned by it.
 //
 // +kubebuilder:object:generate=true
 // +groupName=internal.oauth-operator.dev
@@ -21,12 +24,12 @@ var GroupVersion = schema.GroupVersion{Group: "internal.oauth-operator.dev", Ver
 var AddToScheme = schemeBuilder.AddToScheme
 
 var schemeBuilder = runtime.NewSchemeBuilder(func(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &Entry{}, &EntryList{}, &Replica{}, &ReplicaList{}, &Mark{}, &MarkList{})
+	s.AddKnownTypes(GroupVersion, &Entry{}, &EntryList{}, &Replica{}, &ReplicaList{}, &Usage{}, &UsageList{}, &Mark{}, &MarkList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 })
 
-// ServerUIDLabel is on every Entry, Replica and Mark and holds the UID of the AuthorizationServer; a token server selects its Entries by it.
+// ServerUIDLabel is on every Entry, Replica, Usage and Mark and holds the UID of the AuthorizationServer; a token server selects its Entries by it.
 const ServerUIDLabel = "internal.oauth-operator.dev/server-uid"
 
 // Space is a set of names in which each name has one owner.
@@ -130,24 +133,6 @@ type RejectedEntry struct {
 	Reason string `json:"reason"`
 }
 
-// CredentialUse is when a replica last accepted a credential.
-type CredentialUse struct {
-	// owner is the UID of the client.
-	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=128
-	Owner types.UID `json:"owner"`
-	// id of the credential.
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=128
-	ID string `json:"id"`
-	// time to the minute.
-	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
-	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
-	Time metav1.Time `json:"time"`
-}
-
 // ReplicaSpec is what one token server process says of itself.
 type ReplicaSpec struct {
 	// serverUID is the UID of the AuthorizationServer that is served.
@@ -155,7 +140,8 @@ type ReplicaSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ServerUID types.UID `json:"serverUID"`
-	// renewTime is when the process last wrote. A replica is live for 30 seconds after it.
+	// renewTime is when the process last wrote, by its own clock; for people. Whether a replica is live
+	// follows from the object's changes: the manager counts 30 seconds from when it saw the last one.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
@@ -189,11 +175,6 @@ type ReplicaSpec struct {
 	// +listMapKey=name
 	// +optional
 	Rejected []RejectedEntry `json:"rejected,omitempty"`
-	// used says when credentials were last accepted, since the process started; written at most once a minute.
-	// +kubebuilder:validation:MaxItems=10000
-	// +listType=atomic
-	// +optional
-	Used []CredentialUse `json:"used,omitempty"`
 }
 
 // Replica is one token server process.
@@ -218,6 +199,69 @@ type ReplicaList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitempty"`
 	Items           []Replica `json:"items"`
+}
+
+// CredentialUse is the last use of a credential.
+type CredentialUse struct {
+	// owner is the UID of the client.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	Owner types.UID `json:"owner"`
+	// id of the credential.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	ID string `json:"id"`
+	// time is the hour of the last use: its beginning, by the clock of the token server.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:00:00Z$`
+	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be an hour since 1970 in UTC"
+	Time metav1.Time `json:"time"`
+	// refusedMethod is the token endpoint authentication method by which the right secret came, where
+	// that is not the client's: those requests were refused. Empty for uses that were accepted.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	RefusedMethod string `json:"refusedMethod,omitempty"`
+}
+
+// MaxUses is how many uses one Usage lists.
+const MaxUses = 1000
+
+// UsageSpec is what one token server process says of credentials.
+type UsageSpec struct {
+	// serverUID is the UID of the AuthorizationServer that is served.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	ServerUID types.UID `json:"serverUID"`
+	// uses that are news since the last time that this was written; those for which there was no room
+	// come the next time.
+	// +kubebuilder:validation:MaxItems=1000
+	// +listType=atomic
+	// +optional
+	Uses []CredentialUse `json:"uses,omitempty"`
+}
+
+// Usage says which credentials one token server process accepted lately. It has the name of the
+// process's Replica, and outlives it for an hour. It is written once an hour at most, so a client that
+// authenticates with a secret causes no other write.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type Usage struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec UsageSpec `json:"spec"`
+}
+
+// UsageList is a list of Usages.
+//
+// +kubebuilder:object:root=true
+type UsageList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Usage `json:"items"`
 }
 
 // MarkSpec says what is marked, and until when.

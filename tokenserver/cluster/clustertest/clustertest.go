@@ -204,15 +204,26 @@ func (a *API) entries(r *rest.Request) *rest.Request {
 // Replica reads a Replica; nil if there is none.
 func (a *API) Replica(t testing.TB, name string) *servedv1alpha1.Replica {
 	t.Helper()
-	replica := &servedv1alpha1.Replica{}
+	return read(t, a, "replicas", name, &servedv1alpha1.Replica{})
+}
+
+// Usage reads a Usage; nil if there is none.
+func (a *API) Usage(t testing.TB, name string) *servedv1alpha1.Usage {
+	t.Helper()
+	return read(t, a, "usages", name, &servedv1alpha1.Usage{})
+}
+
+func read[T runtime.Object](t testing.TB, a *API, resource, name string, into T) T {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
 	defer cancel()
-	err := a.client.Get().Namespace(Namespace).Resource("replicas").Name(name).Do(ctx).Into(replica)
+	err := a.client.Get().Namespace(Namespace).Resource(resource).Name(name).Do(ctx).Into(into)
 	if apierrors.IsNotFound(err) {
-		return nil
+		var none T
+		return none
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return replica
+	return into
 }

@@ -111,7 +111,9 @@ type World struct {
 	Server registration.Server
 	// Used are the credentials that clients used: "<client UID>/<credential id>".
 	Used []string
-	mu   sync.Mutex
+	// Misused are the right credentials that came by a wrong method.
+	Misused []registry.Use
+	mu      sync.Mutex
 
 	routes  map[string]web.Handler
 	secrets []string
@@ -173,10 +175,14 @@ func (w *World) Restart() {
 	w.Store.Store, w.Grants.Epoch = w.Memory, w.Memory.Epoch()
 }
 
-func (w *World) used(clientUID, credentialID string) {
+func (w *World) used(use registry.Use) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.Used = append(w.Used, clientUID+"/"+credentialID)
+	if use.RefusedMethod != "" {
+		w.Misused = append(w.Misused, use)
+		return
+	}
+	w.Used = append(w.Used, use.ClientUID+"/"+use.CredentialID)
 }
 
 func server(keys []registration.Key) registration.Server {

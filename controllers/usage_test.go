@@ -1,0 +1,179 @@
+package controllers
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+func useOf(owner types.UID, id string, at time.Time) served.CredentialUse {
+	return served.CredentialUse{Owner: owner, ID: id, Time: metav1.NewTime(at.UTC().Truncate(time.Hour))}
+}
+
+func TestTheLastUseOfAnActiveCredentialIsToldOnceADay(t *testing.T) {
+	made := watchWrites(t)
+	w := newWorld(t)
+	c := w.readyClient()
+	id := c.Status.Credentials[0].ID
+	told := func() *metav1.Time { w.get(c); return c.Status.Credentials[0].LastUsed }
+	first := time.Now().UTC().Truncate(time.Hour).Add(-72 * time.Hour)
+	u := w.newUsage(w.replica.Name, useOf("another", id, first), useOf(c.UID, id, first))
+	use := func(at time.Time) {
+		edit(w, u, func(u *served.Usage) { u.Spec.Uses = []served.CredentialUse{useOf(c.UID, id, at)} })
+	}
+	eventually(t, "the first use is told", func() bool { return told() != nil && told().Time.Equal(first) })
+	made.settle(t)
+	use(first.Add(time.Hour))
+	use(first.Add(23 * time.Hour))
+	time.Sleep(300 * time.Millisecond)
+	if at := told(); !at.Time.Equal(first) {
+		t.Errorf("a use on the same day was told: %s", at)
+	}
+	use(first.Add(24 * time.Hour))
+	eventually(t, "a use a day later is told", func() bool { return told().Time.Equal(first.Add(24 * time.Hour)) })
+	use(time.Now().Add(1000 * time.Hour)) // the replica's clock is wrong
+	eventually(t, "a use is told, and not as one of the future", func() bool {
+		return told().After(first.Add(24*time.Hour)) && !told().After(time.Now())
+	})
+	last := told().DeepCopy()
+	w.remove(u)
+	w.remove(w.replica)
+	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	eventually(t, "it was looked at", func() bool { w.get(c); return c.Status.ObservedGeneration == c.Generation })
+	if at := told(); at == nil || !at.Equal(last) {
+		t.Errorf("the last use was forgotten with the replica that told it: %v", at)
+	}
+}
+
+func TestTheLastUseOfARetiringCredentialIsToldOnceAnHour(t *testing.T) {
+	told := metav1.NewTime(time.Now().UTC().Truncate(time.Hour))
+	for state, step := range map[v1alpha1.CredentialState]time.Duration{
+		v1alpha1.CredentialRetiring: time.Hour, v1alpha1.CredentialActive: 24 * time.Hour, v1alpha1.CredentialPending: 24 * time.Hour,
+	} {
+		if !worthTelling(state, nil, told.Time) || worthTelling(state, &told, told.Add(step-time.Hour)) || !worthTelling(state, &told, told.Add(step)) {
+			t.Errorf("%s: not once every %s", state, step)
+		}
+	}
+}
+
+func TestWhatATokenServerOfAnotherNamespaceTellsOfAClientIsNotBelieved(t *testing.T) {
+	w := newWorld(t)
+	c := w.readyClient()
+	u := &served.Usage{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "main-0"},
+		Spec:       served.UsageSpec{ServerUID: w.server.UID, Uses: []served.CredentialUse{useOf(c.UID, c.Status.Credentials[0].ID, time.Now())}},
+	}
+	r := &served.Replica{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "main-0"},
+		Spec:       served.ReplicaSpec{ServerUID: w.server.UID, RenewTime: renewal(), AppliedResourceVersion: "1"},
+	}
+	create(t, u, r)
+	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if c.Status.Credentials[0].LastUsed != nil {
+		t.Errorf("was told: %s", c.Status.Credentials[0].LastUsed)
+	}
+}
+
+// With ten thousand clients that are in use all the time, at several replicas, a status is written less
+// than once a second: at the beginning, when all of them are news, and later.
+func TestTheUsesOfTenThousandBusyClientsAreToldOverTime(t *testing.T) {
+	const clients, replicas, hours = 10_000, 3, 72
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	tell := newTelling(func() time.Time { return now })
+	keys := make([]client.ObjectKey, clients)
+	told := map[client.ObjectKey]time.Time{}
+	perHour := make([]int, hours)
+	for i := range keys {
+		keys[i] = client.ObjectKey{Name: fmt.Sprint(i)}
+	}
+	for hour := range hours {
+		used := now
+		tell.forget()
+		waiting := map[client.ObjectKey]bool{}
+		for i := range replicas { // each brings another thousand every hour
+			for j := range served.MaxUses {
+				key := keys[(hour*served.MaxUses*replicas+i*served.MaxUses+j)%clients]
+				if last, is := told[key]; !is || used.Sub(last) >= tellAgain {
+					tell.turn(key)
+					waiting[key] = true
+				}
+			}
+		}
+		for range 3600 {
+			now = now.Add(time.Second)
+			second := 0
+			for key := range waiting {
+				if tell.isDue(key) {
+					told[key] = used
+					tell.done(key)
+					delete(waiting, key)
+					second++
+				}
+			}
+			if perHour[hour] += second; second > 1 {
+				t.Fatalf("%d writes in one second of hour %d", second, hour)
+			}
+		}
+	}
+	if len(told) != clients {
+		t.Errorf("of %d clients the last use was told", len(told))
+	}
+	if sum := slices.Max(perHour); sum >= 3600 || sum == 0 {
+		t.Errorf("%d writes in an hour", sum)
+	}
+	t.Logf("writes of statuses in each hour: %v", perHour)
+}
+
+func TestASecretThatComesByTheWrongMethodIsAnEventOnItsClient(t *testing.T) {
+	w := newWorld(t)
+	c, other := w.readyClient(), w.readyClient()
+	use := useOf(c.UID, c.Status.Credentials[0].ID, time.Now())
+	use.RefusedMethod = "client_secret_post"
+	told := func() int {
+		n := 0
+		for _, e := range w.eventsOf(c) {
+			if strings.Contains(e, "Warning "+reasonWrongMethod) && strings.Contains(e, "client_secret_post") && strings.Contains(e, "client_secret_basic") {
+				n++
+			}
+		}
+		return n
+	}
+	u := w.newUsage(w.replica.Name, use)
+	eventually(t, "the event is there", func() bool { return told() == 1 })
+	w.get(c)
+	if c.Status.Credentials[0].LastUsed != nil {
+		t.Error("a request that was refused counts as use")
+	}
+	edit(w, u, func(u *served.Usage) { // some more of the same day
+		again := use
+		again.Time = metav1.NewTime(use.Time.Add(time.Hour))
+		u.Spec.Uses = []served.CredentialUse{again}
+	})
+	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if n := told(); n != 1 {
+		t.Errorf("%d events in a day", n)
+	}
+	if events := w.eventsOf(other); slices.ContainsFunc(events, func(e string) bool { return strings.Contains(e, reasonWrongMethod) }) {
+		t.Errorf("on another client: %q", events)
+	}
+}
+
+func TestTheStatusKeepsTheLastUseOfWhatIsStillServed(t *testing.T) {
+	at := metav1.NewTime(time.Now())
+	got := credentialStatus([]registration.Credential{{ID: "a"}, {ID: "b"}}, []v1alpha1.CredentialStatus{{ID: "b", LastUsed: &at}, {ID: "c", LastUsed: &at}})
+	if len(got) != 2 || got[0].LastUsed != nil || got[1].LastUsed != &at {
+		t.Errorf("%+v", got)
+	}
+}
