@@ -288,7 +288,6 @@ type OAuthClientStatus struct {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=oac,categories=oauth
 // +kubebuilder:printcolumn:name="Client ID",type=string,JSONPath=`.status.clientID`
-// +kubebuilder:printcolumn:name="Grants",type=string,JSONPath=`.spec.grantTypes`
 // +kubebuilder:printcolumn:name="Auth",type=string,JSONPath=`.spec.tokenEndpointAuthMethod`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`

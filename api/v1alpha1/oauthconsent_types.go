@@ -56,7 +56,6 @@ type OAuthConsentSpec struct {
 // grants of the two.
 //
 // +kubebuilder:object:root=true
-// +kubebuilder:resource:categories=oauth
 // +kubebuilder:printcolumn:name="User",type=string,JSONPath=`.spec.username`
 // +kubebuilder:printcolumn:name="Client",type=string,JSONPath=`.spec.clientID`
 // +kubebuilder:printcolumn:name="Scopes",type=string,JSONPath=`.spec.scopes`

@@ -166,7 +166,6 @@ type OAuthGrantSpec struct {
 // OAuthGrant is one authorization of a user to a client. Token servers write it; deleting it revokes its tokens at once.
 //
 // +kubebuilder:object:root=true
-// +kubebuilder:resource:categories=oauth
 // +kubebuilder:printcolumn:name="User",type=string,JSONPath=`.spec.username`
 // +kubebuilder:printcolumn:name="Client",type=string,JSONPath=`.spec.clientID`
 // +kubebuilder:printcolumn:name="Scopes",type=string,JSONPath=`.spec.scopes`
