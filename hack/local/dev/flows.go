@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os/exec"
 	"slices"
 	"strings"
 
@@ -19,13 +18,12 @@ const (
 	dev     = "bin/local/dev"
 )
 
-// flow is something to try: what it is called, and commands that do it when they are pasted into a shell.
+// flow is something to try: what it is called, and a command that does it when it is pasted into a shell.
 type flow struct {
-	title    string
-	commands []string
+	title, command string
 }
 
-// printFlows tells how to get a token by each of the flows.
+// printFlows prints how to get a token by each of the flows.
 func printFlows(ctx context.Context, kube client.Client, p paths, out io.Writer) error {
 	var server v1alpha1.AuthorizationServer
 	if err := kube.Get(ctx, client.ObjectKey{Namespace: serverNamespace, Name: serverName}, &server); err != nil {
@@ -35,79 +33,64 @@ func printFlows(ctx context.Context, kube client.Client, p paths, out io.Writer)
 	if err := kube.List(ctx, &clients, client.InNamespace(clientNamespace)); err != nil {
 		return err
 	}
-	request := "curl -sS"
-	if _, err := exec.LookPath("curl"); err != nil {
-		request = dev + " request"
-	}
 	say(out, `
-Everything runs. The issuer is %s. Paste these into another terminal, in %s:
+Everything runs. The issuer is %s. Paste these into another terminal, in %s.
+Each gets a token, and shows the requests that it sends and their answers.
 `, server.Spec.Issuer, p.root)
-	for _, f := range flows(server.Spec.Issuer, request, clients.Items) {
-		say(out, "# %s\n%s\n", f.title, strings.Join(f.commands, "\n"))
+	for _, f := range flows(clients.Items) {
+		say(out, "# %s\n%s\n", f.title, f.command)
+	}
+	if example := curl(server.Spec.Issuer, clients.Items); example != "" {
+		say(out, "# A token for a service, with curl and the Secret that the operator wrote\n%s\n", example)
 	}
 	say(out, `# What there is
 %s get oauth -A
 
-`+"`dev login`"+` prints the URL of the login page; sign in as alice, with the password that this prints:
-%s -n %s get secret alice -o go-template='{{.data.password | base64decode}}{{"\n"}}'
-
-The programs' logs are in %s. Ctrl-C stops everything; the data stays for the next run.`, kubectl, kubectl, serverNamespace, p.logs())
+The programs' logs are in %s. Ctrl-C stops everything; the data stays for the next run.`, kubectl, p.logs())
 	return nil
 }
 
-func flows(issuer, request string, clients []v1alpha1.OAuthClient) []flow {
-	with := func(grant v1alpha1.GrantType, do func(c v1alpha1.OAuthClient)) {
+// flows are the clients and what each does to get a token, in the order of the README.
+func flows(clients []v1alpha1.OAuthClient) []flow {
+	var all []flow
+	add := func(grant v1alpha1.GrantType, title func(c v1alpha1.OAuthClient) string) {
 		for _, c := range clients {
-			if slices.Contains(c.Spec.GrantTypes, grant) {
-				do(c)
+			if what := title(c); what != "" && slices.Contains(c.Spec.GrantTypes, grant) {
+				all = append(all, flow{what, fmt.Sprintf("%s token %s %s", dev, grant, c.Name)})
 			}
 		}
 	}
-	token := issuer + "/token"
-	var all []flow
-	add := func(title string, commands ...string) { all = append(all, flow{title, commands}) }
-
-	with(v1alpha1.GrantTypeClientCredentials, func(c v1alpha1.OAuthClient) {
-		add(fmt.Sprintf("Client Credentials: %q gets a token for itself", c.Name),
-			fmt.Sprintf("%s %s -d grant_type=client_credentials %s", request, credentials(c), token))
-	})
-	with(v1alpha1.GrantTypePassword, func(c v1alpha1.OAuthClient) {
-		password := fmt.Sprintf(`%s %s -d grant_type=password -d username=alice --data-urlencode "password=$(%s)" %s`,
-			request, credentials(c), read(serverNamespace, "alice", "{{.data.password | base64decode}}"), token)
-		add(fmt.Sprintf("Resource Owner Password Credentials: %q asks for the password itself", c.Name), password)
-		if slices.Contains(c.Spec.GrantTypes, v1alpha1.GrantTypeRefreshToken) {
-			add(fmt.Sprintf("Refresh Token: %q signs in as above and then refreshes", c.Name),
-				fmt.Sprintf(`refresh_token=$(%s | sed -n 's/.*"refresh_token" *: *"\([^"]*\)".*/\1/p')`, password),
-				fmt.Sprintf(`%s %s -d grant_type=refresh_token -d "refresh_token=$refresh_token" %s`, request, credentials(c), token))
-		}
-	})
-	with(v1alpha1.GrantTypeAuthorizationCode, func(c v1alpha1.OAuthClient) {
-		kind := "a web application with a secret"
+	always := func(title string) func(v1alpha1.OAuthClient) string {
+		return func(v1alpha1.OAuthClient) string { return title }
+	}
+	add(v1alpha1.GrantTypeAuthorizationCode, func(c v1alpha1.OAuthClient) string {
 		if c.Spec.TokenEndpointAuthMethod == v1alpha1.AuthMethodNone {
-			kind = "a native application without a secret"
+			return "Authorization Code with PKCE: a native application, which has no secret"
 		}
-		add(fmt.Sprintf("Authorization Code with PKCE, then Refresh Token: %q, %s", c.Name, kind), dev+" login "+c.Name)
+		return "Authorization Code with PKCE: a web application"
 	})
-	with(v1alpha1.GrantTypeImplicit, func(c v1alpha1.OAuthClient) {
-		add(fmt.Sprintf("Implicit: %q, a legacy browser application", c.Name), dev+" login "+c.Name)
+	add(v1alpha1.GrantTypeClientCredentials, always("Client Credentials: a service, for itself"))
+	add(v1alpha1.GrantTypeRefreshToken, func(c v1alpha1.OAuthClient) string {
+		if !slices.Contains(c.Spec.GrantTypes, v1alpha1.GrantTypePassword) {
+			return "" // it works with these too, after another login in the browser
+		}
+		return "Refresh Token: a token from the password, and then another one without it"
 	})
+	add(v1alpha1.GrantTypePassword, always("Resource Owner Password Credentials (legacy): an application that asks for the password itself"))
+	add(v1alpha1.GrantTypeImplicit, always("Implicit (legacy): a browser application that takes its token from the redirect"))
 	return all
 }
 
-// credentials are the arguments by which curl authenticates as the client. Client ids and generated secrets need no encoding.
-func credentials(c v1alpha1.OAuthClient) string {
-	switch c.Spec.TokenEndpointAuthMethod {
-	case v1alpha1.AuthMethodBasic:
-		return fmt.Sprintf(`-u "$(%s)"`, read(c.Namespace, c.Status.SecretName,
-			"{{.data.client_id | base64decode}}:{{.data.client_secret | base64decode}}"))
-	case v1alpha1.AuthMethodPost:
-		return fmt.Sprintf(`-d "$(%s)"`, read(c.Namespace, c.Status.SecretName,
-			"client_id={{.data.client_id | base64decode}}&client_secret={{.data.client_secret | base64decode}}"))
+// curl is the request of the first client that authenticates by HTTP Basic and acts for itself. Empty if there is none. Client ids and
+// generated secrets need no encoding.
+func curl(issuer string, clients []v1alpha1.OAuthClient) string {
+	i := slices.IndexFunc(clients, func(c v1alpha1.OAuthClient) bool {
+		return slices.Contains(c.Spec.GrantTypes, v1alpha1.GrantTypeClientCredentials) && c.Spec.TokenEndpointAuthMethod == v1alpha1.AuthMethodBasic
+	})
+	if i < 0 {
+		return ""
 	}
-	return "-d client_id=" + c.Status.ClientID
-}
-
-// read is a command that prints data of a Secret.
-func read(namespace, secret, template string) string {
-	return fmt.Sprintf("%s -n %s get secret %s -o go-template='%s'", kubectl, namespace, secret, template)
+	c := clients[i]
+	secret := fmt.Sprintf("%s -n %s get secret %s -o go-template='{{.data.client_secret | base64decode}}'", kubectl, c.Namespace, c.Status.SecretName)
+	return strings.Join([]string{"curl -sS", fmt.Sprintf(`-u "%s:$(%s)"`, c.Status.ClientID, secret), "-d grant_type=client_credentials", issuer + "/token"}, " ")
 }

@@ -47,33 +47,43 @@ func TestEveryPrintedCommandWorks(t *testing.T) {
 	if err := kube.List(t.Context(), &clients, client.InNamespace(clientNamespace)); err != nil {
 		t.Fatal(err)
 	}
-	tools := []string{dev + " request"}
-	if _, err := exec.LookPath("curl"); err == nil {
-		tools = append(tools, "curl -sS")
-	}
 	grants := map[string]bool{}
-	for _, tool := range tools {
-		for _, f := range flows(issuer, tool, clients.Items) {
-			kind, _, _ := strings.Cut(f.title, ":")
-			grants[kind] = true
-			if strings.HasPrefix(f.commands[0], dev+" login") {
-				if tool == tools[0] {
-					t.Run(f.title, func(t *testing.T) { playLogin(t, p, f.commands[0], issuer) })
-				}
-				continue
-			}
-			t.Run(f.title+" ("+tool+")", func(t *testing.T) { playRequest(t, p, f.commands) })
+	for _, f := range flows(clients.Items) {
+		if !strings.HasPrefix(f.command, dev+" token ") || len(f.command) > 60 {
+			t.Errorf("%s: the command is %q", f.title, f.command)
 		}
+		grants[strings.Fields(f.command)[2]] = true
+		t.Run(f.title, func(t *testing.T) {
+			if strings.Contains(f.command, "authorization_code") || strings.Contains(f.command, "implicit") {
+				playLogin(t, p, f.command, issuer)
+				return
+			}
+			printed := play(t, p, f.command)
+			for _, part := range []string{"POST " + issuer + "/token\n", "grant_type=" + strings.Fields(f.command)[2], "200 OK\n", `"access_token": "`} {
+				if !strings.Contains(printed, part) {
+					t.Errorf("it does not show %s:\n%s", part, printed)
+				}
+			}
+		})
 	}
-	if len(grants) != 5 {
-		t.Errorf("want commands for five flows, got %v", grants)
+	if want := grantTypes(); len(grants) != len(want) {
+		t.Errorf("there are commands for %v, want %v", grants, want)
+	}
+	if _, err := exec.LookPath("curl"); err != nil {
+		return // the example is for machines that have it
+	}
+	var answer struct {
+		AccessToken string `json:"access_token"`
+	}
+	if printed := play(t, p, curl(issuer, clients.Items)); json.Unmarshal([]byte(printed), &answer) != nil || answer.AccessToken == "" {
+		t.Errorf("curl is answered %s", printed)
 	}
 }
 
-// playRequest pastes the commands into a shell; the last of them must print a token response.
-func playRequest(t *testing.T, p paths, commands []string) {
+// play pastes the command into a shell, and returns what it prints.
+func play(t *testing.T, p paths, command string) string {
 	t.Helper()
-	shell := exec.Command("/bin/sh", "-c", strings.Join(commands, "\n"))
+	shell := exec.Command("/bin/sh", "-c", command)
 	shell.Dir, shell.Env = p.root, append(os.Environ(), asDev+"=yes")
 	var stderr bytes.Buffer
 	shell.Stderr = &stderr
@@ -81,12 +91,7 @@ func playRequest(t *testing.T, p paths, commands []string) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, stderr.String())
 	}
-	var answer struct {
-		AccessToken string `json:"access_token"`
-	}
-	if err := json.Unmarshal(output, &answer); err != nil || answer.AccessToken == "" {
-		t.Fatalf("it printed %s%s", output, stderr.String())
-	}
+	return string(output)
 }
 
 // playLogin runs the command and signs in at the URL that it prints.
@@ -98,7 +103,7 @@ func playLogin(t *testing.T, p paths, command, issuer string) {
 	var printed bytes.Buffer
 	ended := make(chan error, 1)
 	go func() {
-		err := loginCommand(ctx, p, strings.Fields(command)[2:], io.MultiWriter(writer, &printed))
+		err := tokenCommand(ctx, p, strings.Fields(command)[2:], io.MultiWriter(writer, &printed))
 		_ = writer.CloseWithError(io.EOF)
 		ended <- err
 	}()
@@ -126,8 +131,10 @@ func playLogin(t *testing.T, p paths, command, issuer string) {
 	if err := <-ended; err != nil {
 		t.Fatalf("%v\n%s", err, printed.String())
 	}
-	if !strings.Contains(printed.String(), "access_token") || !strings.Contains(printed.String(), "Alice Liddell") {
-		t.Errorf("it printed\n%s", printed.String())
+	for _, part := range []string{"GET " + issuer + "/userinfo\n", `"access_token": "`, `"name": "Alice Liddell"`} {
+		if !strings.Contains(printed.String(), part) {
+			t.Errorf("it does not show %s:\n%s", part, printed.String())
+		}
 	}
 }
 

@@ -28,10 +28,13 @@ type registration struct {
 	issuer       string
 	clientID     string
 	clientSecret string // empty for a public client
+
+	username string
+	password string // empty where the user is not a local one with a password in a Secret
 }
 
-func register(ctx context.Context, kube client.Client, namespace, name string) (*registration, error) {
-	r := &registration{}
+func register(ctx context.Context, kube client.Client, namespace, name, username string) (*registration, error) {
+	r := &registration{username: username}
 	if err := kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &r.object); err != nil {
 		return nil, err
 	}
@@ -44,6 +47,10 @@ func register(ctx context.Context, kube client.Client, namespace, name string) (
 		return nil, err
 	}
 	r.issuer, r.clientID = server.Spec.Issuer, r.object.Status.ClientID
+	var err error
+	if r.password, err = passwordOf(ctx, kube, ref, username); err != nil {
+		return nil, err
+	}
 	if r.object.Spec.TokenEndpointAuthMethod == v1alpha1.AuthMethodNone {
 		return r, nil
 	}
@@ -56,4 +63,24 @@ func register(ctx context.Context, kube client.Client, namespace, name string) (
 	}
 	r.clientID, r.clientSecret = string(secret.Data["client_id"]), string(secret.Data["client_secret"])
 	return r, nil
+}
+
+// passwordOf reads the password of a local user of the server from its Secret. Empty if there is no such user or Secret.
+func passwordOf(ctx context.Context, kube client.Client, server client.ObjectKey, username string) (string, error) {
+	var users v1alpha1.OAuthUserList
+	if err := kube.List(ctx, &users, client.InNamespace(server.Namespace)); err != nil {
+		return "", err
+	}
+	for _, u := range users.Items {
+		ref := u.Spec.PasswordSecretRef
+		if u.Spec.ServerRef.Name != server.Name || u.Spec.Username != username || ref == nil {
+			continue
+		}
+		var secret corev1.Secret
+		if err := kube.Get(ctx, client.ObjectKey{Namespace: u.Namespace, Name: ref.Name}, &secret); err != nil {
+			return "", client.IgnoreNotFound(err)
+		}
+		return string(secret.Data[ref.Key]), nil
+	}
+	return "", nil
 }

@@ -1,8 +1,8 @@
 // Command dev is the program behind `make run`.
 //
 //	dev run            a control plane, the operator and the samples, until Ctrl-C           (run.go, flows.go)
-//	dev login CLIENT   sign in to a sample client in the browser and show its tokens         (login.go, callback.go)
-//	dev request URL    send an HTTP request, where there is no curl                          (request.go)
+//	dev token GRANT    get a token as the application of a sample client would, and show     (token.go, authorize.go,
+//	                   the requests and answers                                              callback.go, shown.go)
 //	dev controlplane   only build the control plane's programs, which can take a while
 //
 // Its state is in bin/local of the checkout: the kubeconfig, kubectl, and the data, which a later run takes up again.
@@ -14,10 +14,14 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
 )
@@ -42,11 +46,10 @@ func untilSignalled() error {
 }
 
 func dispatch(ctx context.Context, args []string) error {
+	// Without a logger, controller-runtime prints the stack of the first caller that would log after half a minute.
+	log.SetLogger(logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, nil)))
 	if len(args) == 0 {
 		args = []string{"run"}
-	}
-	if args[0] == "request" {
-		return requestCommand(ctx, args[1:], os.Stdout)
 	}
 	root, err := controlplane.Root()
 	if err != nil {
@@ -59,13 +62,13 @@ func dispatch(ctx context.Context, args []string) error {
 	switch args[0] {
 	case "run":
 		return runCommand(ctx, p, args[1:])
-	case "login":
-		return loginCommand(ctx, p, args[1:], os.Stdout)
+	case "token":
+		return tokenCommand(ctx, p, args[1:], os.Stdout)
 	case "controlplane":
 		_, err := linkPrograms(ctx, p, os.Stderr)
 		return err
 	}
-	return fmt.Errorf("there is no command %q; run, login, request and controlplane are the commands", args[0])
+	return fmt.Errorf("there is no command %q; run, token and controlplane are the commands", args[0])
 }
 
 // paths are the places of everything, under the root of the checkout.

@@ -25,6 +25,7 @@ const (
 	serverName      = "demo"
 	serverNamespace = "demo"
 	clientNamespace = "demo-apps"
+	userName        = "alice"
 )
 
 func runCommand(ctx context.Context, p paths, args []string) error {
