@@ -386,20 +386,6 @@ func TestASealedValueOfAnotherKindOrServerIsNoCode(t *testing.T) {
 	w.Refused(w.Redeem(c, foreign), 400, "invalid_grant")
 }
 
-func TestARecordHoldsNothingThatCouldBeUsed(t *testing.T) {
-	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	code := w.Code(w.Authorization(c, "openid"))
-	plain, err := w.Keys.Open(keys.PurposeCode, code)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.OK(w.Redeem(c, code))
-	if id := w.Records()[0].ID; strings.Contains(string(plain), id) {
-		t.Error("the record is named by what the code holds, and not by its hash")
-	}
-}
-
 func TestAClientWithoutTheGrantTypeGetsNoRefreshToken(t *testing.T) {
 	w := newWorld(t)
 	c := granttest.Client("shop.web")

@@ -1,0 +1,98 @@
+package token_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+// witness is a store that keeps what it was given to write.
+type witness struct {
+	storage.Store
+	t       *testing.T
+	written []string
+}
+
+func (s *witness) note(values ...any) {
+	raw, err := json.Marshal(values)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.written = append(s.written, string(raw))
+}
+
+func (s *witness) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+	s.note(g)
+	return s.Store.CreateGrant(ctx, g)
+}
+
+func (s *witness) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+	s.note(g)
+	return s.Store.UpdateGrant(ctx, g)
+}
+
+func (s *witness) PutConsent(ctx context.Context, c storage.Consent) (storage.Consent, error) {
+	s.note(c)
+	return s.Store.PutConsent(ctx, c)
+}
+
+func TestARecordHoldsNothingThatCouldBeUsed(t *testing.T) {
+	w := newWorld(t)
+	store := &witness{Store: w.Memory, t: t}
+	w.Store.Store = store
+	c := w.AddClient(everything())
+	code := w.Code(w.Authorization(c, "openid", "offline_access"))
+	begun := w.OK(w.Redeem(c, code))
+	refreshed := w.OK(w.Refresh(c, begun.String("refresh_token")))
+	byPassword := w.OK(w.Post("/token", c, "grant_type", "password", "username", granttest.Username, "password", granttest.Password, "scope", "openid"))
+	w.OK(w.Post("/revoke", c, "token", begun.String("access_token")))
+	w.OK(w.Post("/revoke", c, "token", refreshed.String("refresh_token")))
+
+	plain, err := w.Keys.Open(keys.PurposeCode, code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id := w.Records()[0].ID; strings.Contains(string(plain), id) {
+		t.Error("the record is named by what the code holds, and not by its hash")
+	}
+	var content struct{ ID string }
+	if err := json.Unmarshal(plain, &content); err != nil || content.ID == "" {
+		t.Fatalf("the code holds %s (%v)", plain, err)
+	}
+	secrets := map[string]string{
+		"the code": code, "the id that the code holds": content.ID, "the client's secret": granttest.Secret, "the password": granttest.Password,
+		"the password's hash": granttest.User().PasswordHash, "the verifier": granttest.Verifier,
+	}
+	for what, a := range map[string]granttest.Answer{"first": begun, "refreshed": refreshed, "password's": byPassword} {
+		for _, kind := range []string{"access_token", "refresh_token", "id_token"} {
+			secrets["the "+what+" "+kind] = a.String(kind)
+		}
+	}
+	const part = 20
+	if len(store.written) < 4 {
+		t.Fatalf("%d records were written", len(store.written))
+	}
+	for what, secret := range secrets {
+		if len(secret) <= part {
+			t.Fatalf("%s is %q", what, secret)
+		}
+		// What stands before the last dot names a key, or is what any token says. A part that long could not be guessed.
+		usable, encoded := secret[strings.LastIndex(secret, ".")+1:], base64.StdEncoding.EncodeToString([]byte(secret))
+		for _, record := range store.written {
+			for i := range len(usable) - part {
+				if strings.Contains(record, usable[i:i+part]) {
+					t.Fatalf("%s, or a part of it, is in the record %s", what, record)
+				}
+			}
+			if strings.Contains(record, encoded) {
+				t.Errorf("%s, encoded, is in the record %s", what, record)
+			}
+		}
+	}
+}
