@@ -252,6 +252,34 @@ func TestASealedValueOfAnotherPurposeOrIssuerIsNoFlow(t *testing.T) {
 	}
 }
 
+func TestAFlowGoesOnInTheBrowserThatBeganItAlone(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	owner, thief := w.Browser(), w.Browser()
+	owner.SignIn(w.WebRequest())
+	thief.SignIn(w.WebRequest())
+	consent := owner.Get(w.WebRequest("prompt", "consent"))
+	login := owner.Get(w.WebRequest("prompt", "login"))
+	answered := owner.Consent(owner.Get(w.WebRequest("prompt", "consent")), "allow")
+	links := map[string]string{"the login page": login.URL, "the consent page": consent.URL, "what follows the consent": answered.Hops[0].To}
+	for _, hop := range owner.Login(login, "alice", interactiontest.AlicePassword).Hops[:1] {
+		links["what follows the login"] = hop.To
+	}
+	for what, link := range links {
+		if !strings.HasPrefix(link, w.Issuer+"/") || !strings.Contains(link, "flow=") {
+			t.Fatalf("%s is %s", what, link)
+		}
+		// The thief is signed in, so a flow that is taken up would be answered, or shown.
+		for name, b := range map[string]*interactiontest.Browser{"a browser that is signed in": thief, "one that is new": w.Browser()} {
+			if answer := b.Get(link); answer.StatusCode != http.StatusForbidden || answer.Values() != nil {
+				t.Errorf("%s opens %s: %d %v", name, what, answer.StatusCode, answer.Values())
+			}
+		}
+		if answer := owner.Get(link); answer.StatusCode == http.StatusForbidden {
+			t.Errorf("the browser that began it may not open %s", what)
+		}
+	}
+}
+
 func TestTwoTabsBothComplete(t *testing.T) {
 	w := interactiontest.New(t, rand.Reader)
 	b := w.Browser()

@@ -10,6 +10,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
 )
 
 func TestPromptNoneWithoutASessionIsLoginRequired(t *testing.T) {
@@ -32,6 +34,37 @@ func TestPromptNoneWithoutAConsentIsConsentRequired(t *testing.T) {
 	b := w.Browser()
 	b.SignIn(w.WebRequest())
 	refusedAtTheClient(t, b.Get(with(w.WebRequest("prompt", "none"), "scope", "openid profile email")), "consent_required")
+}
+
+func TestAClientOrUserThatIsCreatedAgainInheritsNoConsent(t *testing.T) {
+	for what, again := range map[string]func(w *interactiontest.World){
+		"client": func(w *interactiontest.World) {
+			c := w.Client("web")
+			w.Registry.Remove(registrytest.Name(registry.SpaceIdentity, c.ID))
+			c.UID = "uid-web-again"
+			w.Apply(c)
+		},
+		"user": func(w *interactiontest.World) {
+			u := w.User("alice")
+			w.Registry.Remove(registrytest.Name(registry.SpaceIdentity, u.Subject))
+			w.Registry.Remove(registrytest.Name(registry.SpaceUsername, u.Username))
+			u.UID = "uid-alice-again"
+			w.Apply(u)
+		},
+	} {
+		w := interactiontest.New(t, rand.Reader)
+		b := w.Browser()
+		b.SignIn(w.WebRequest())
+		page := b.Login(b.Get(w.WebRequest("prompt", "login")), "alice", interactiontest.AlicePassword)
+		if page.Values().Get("code") == "" {
+			t.Fatalf("the consent is not remembered: %s", page.Body)
+		}
+		again(w)
+		page = b.Get(w.WebRequest("prompt", "login"))
+		if page = b.Login(page, "alice", interactiontest.AlicePassword); !page.IsConsent() {
+			t.Errorf("the %s is answered by the consent of the one before: %v", what, page.Values())
+		}
+	}
 }
 
 func TestAnAppOnTheUsersDeviceIsNeverAnsweredSilently(t *testing.T) {

@@ -1,6 +1,7 @@
 package userinfo_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -289,6 +290,35 @@ func TestClaimsComeByScope(t *testing.T) {
 		a := w.OK(info(w, w.Begin(c, test.scopes...).String("access_token")))
 		if !reflect.DeepEqual(a.JSON, test.want) {
 			t.Errorf("%v: the claims are %v, want %v", test.scopes, a.JSON, test.want)
+		}
+	}
+}
+
+func TestNoUserSetsTheSubjectOrAnotherClaimOfTheProtocol(t *testing.T) {
+	w := newWorld(t)
+	u := granttest.User()
+	reserved := []string{"sub", "iss", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "may_act", "cnf", "events"}
+	asked := map[string]map[string]any{"userinfo": {}}
+	for _, name := range reserved {
+		u.Claims[name], asked["userinfo"][name] = "forged", nil
+	}
+	w.AddUser(u)
+	parameter, err := json.Marshal(asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := client()
+	c.IDTokenClaims = reserved
+	w.AddClient(c)
+	authorization := w.Authorization(c, "openid", "profile", "email")
+	authorization.ClaimsRequest = string(parameter)
+	a := w.OK(info(w, w.OK(w.Redeem(c, w.Code(authorization))).String("access_token")))
+	if a.String("sub") != granttest.Subject {
+		t.Errorf("the subject is %v", a.JSON["sub"])
+	}
+	for name, value := range a.JSON {
+		if value == "forged" {
+			t.Errorf("%s is what the user says", name)
 		}
 	}
 }
