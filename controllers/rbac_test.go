@@ -48,6 +48,26 @@ func TestTheManagerMayGrantOneRoleAndMakeNone(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+	// What is there already may be changed no more than made, and no other identity may be used.
+	for _, target := range []struct{ group, resource string }{
+		{rbacv1.GroupName, "roles"}, {rbacv1.GroupName, "clusterroles"}, {rbacv1.GroupName, "clusterrolebindings"},
+		{"", "serviceaccounts/token"}, {"", "pods/exec"}, {"", "users"}, {"", "groups"}, {"", "nodes"}, {"certificates.k8s.io", "certificatesigningrequests"},
+		{"admissionregistration.k8s.io", "mutatingwebhookconfigurations"},
+	} {
+		for _, verb := range []string{"create", "update", "patch", "delete", "deletecollection", "bind", "escalate", "impersonate"} {
+			for _, name := range []string{"", "cluster-admin", "admin", workload.ClusterRole} {
+				review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+					ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: verb, Group: target.group, Resource: target.resource, Name: name},
+				}}
+				if err := manager.Create(t.Context(), review); err != nil {
+					t.Fatal(err)
+				}
+				if wanted := target.resource == "clusterroles" && verb == "bind" && name == workload.ClusterRole; review.Status.Allowed != wanted {
+					t.Errorf("%s %s %q: allowed is %v", verb, target.resource, name, review.Status.Allowed)
+				}
+			}
+		}
+	}
 }
 
 func TestATokenServerReadsItsEntriesAndNoSecret(t *testing.T) {

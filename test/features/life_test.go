@@ -204,12 +204,42 @@ func TestATokenServerThatIsKilledComesBackAndServes(t *testing.T) {
 	})
 }
 
-func TestNoSecretIsInAnyLogOrDocument(t *testing.T) {
+func TestNoSecretIsInAnyLogMetricOrDocument(t *testing.T) {
 	w := world.New(t)
 	config := w.Config(w.Client("service", serviceSpec))
 	servedWithinASecond(w, config)
-	if everything := world.Logs.String(); strings.Contains(everything, config.ClientSecret) || strings.Contains(everything, world.Password) {
-		t.Error("a secret is in a log")
+	app := trusted(w)
+	tokens := tokensOf(w, app, world.Username)
+	// What is refused is told of, and must not be quoted.
+	const mistyped = "the password of another place"
+	for _, form := range []url.Values{
+		{"grant_type": {"password"}, "username": {world.Username}, "password": {mistyped}},
+		{"grant_type": {"refresh_token"}, "refresh_token": {tokens.RefreshToken + "x"}},
+		{"grant_type": {"authorization_code"}, "code": {"a-code-that-nobody-issued"}, "redirect_uri": {w.Callback}},
+	} {
+		if status, answer := w.Post("/token", app, form); status == http.StatusOK {
+			t.Fatalf("%v", answer)
+		}
+	}
+	wrong := *config
+	wrong.ClientSecret += "x"
+	if status, code := serviceToken(w, &wrong); code != "invalid_client" {
+		t.Fatalf("%d %s", status, code)
+	}
+	_, metrics := probe(w, replica(w).Status(), "/metrics")
+	served := raw(t, world.Cluster.AdminConfig(), "/apis/internal.oauth-operator.dev/v1alpha1/namespaces/"+w.Identity+"/entries")
+	for where, text := range map[string]string{"log": world.Logs.String(), "metric": metrics, "document": served} {
+		if len(text) < 1000 {
+			t.Errorf("nothing was looked at in place of each %s: %q", where, text)
+		}
+		for what, secret := range map[string]string{
+			"client's secret": config.ClientSecret, "other client's secret": app.ClientSecret, "password": world.Password, "mistyped password": mistyped,
+			"access token": tokens.AccessToken, "refresh token": tokens.RefreshToken, "code": "a-code-that-nobody-issued",
+		} {
+			if strings.Contains(text, secret[strings.LastIndex(secret, ".")+1:]) {
+				t.Errorf("the %s is in a %s", what, where)
+			}
+		}
 	}
 }
 

@@ -194,29 +194,36 @@ func (e *estate) begin(replica int, scopes ...string) answer {
 	return e.good(e.post(replica, "/token", redemption(e, code, verifier)))
 }
 
-// metric is the sum over the replicas of the samples that have the name and the label.
-func (e *estate) metric(name, label string) (sum float64) {
+// metrics of all replicas.
+func (e *estate) metrics() string {
 	e.T.Helper()
+	var all strings.Builder
 	for _, replica := range e.replicas() {
 		response, err := http.Get("http://" + replica.Status() + "/metrics")
 		if err != nil {
 			e.T.Fatal(err)
 		}
-		content, err := io.ReadAll(response.Body)
+		_, err = io.Copy(&all, response.Body)
 		_ = response.Body.Close()
 		if err != nil {
 			e.T.Fatal(err)
 		}
-		for line := range strings.Lines(string(content)) {
-			if !strings.HasPrefix(line, name+"{") || !strings.Contains(line, label) {
-				continue
-			}
-			value, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndex(line, " "):]), 64)
-			if err != nil {
-				e.T.Fatal(err)
-			}
-			sum += value
+	}
+	return all.String()
+}
+
+// metric is the sum over the replicas of the samples that have the name and the label.
+func (e *estate) metric(name, label string) (sum float64) {
+	e.T.Helper()
+	for line := range strings.Lines(e.metrics()) {
+		if !strings.HasPrefix(line, name+"{") || !strings.Contains(line, label) {
+			continue
 		}
+		value, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndex(line, " "):]), 64)
+		if err != nil {
+			e.T.Fatal(err)
+		}
+		sum += value
 	}
 	return sum
 }
@@ -295,7 +302,8 @@ func (e *estate) search(t *testing.T) {
 	}
 	e.seen.note("password", world.Password)
 	for where, text := range map[string]string{
-		"an object of the namespace": objects, "the records": e.records(), "the log": world.Logs.String()[e.logged:], "the audit log": audited(t, e.audited),
+		"an object of the namespace": objects, "an object of the applications": dump(t, e.Apps), "the records": e.records(),
+		"the log": world.Logs.String()[e.logged:], "the audit log": audited(t, e.audited), "the metrics": e.metrics(),
 	} {
 		for what, value := range e.seen.found(text) {
 			t.Errorf("the %s %q is in %s", what, value, where)
