@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fxamacker/cbor/v2"
+
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
@@ -62,8 +64,8 @@ func TestARecordHoldsNothingThatCouldBeUsed(t *testing.T) {
 		t.Error("the record is named by what the code holds, and not by its hash")
 	}
 	var content struct{ ID string }
-	if err := json.Unmarshal(plain, &content); err != nil || content.ID == "" {
-		t.Fatalf("the code holds %s (%v)", plain, err)
+	if err := cbor.Unmarshal(plain, &content); err != nil || content.ID == "" {
+		t.Fatalf("the code holds %x (%v)", plain, err)
 	}
 	secrets := map[string]string{
 		"the code": code, "the id that the code holds": content.ID, "the client's secret": granttest.Secret, "the password": granttest.Password,

@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
@@ -29,9 +31,26 @@ const asDev = "DEV_TEST_AS_PROGRAM"
 func TestMain(m *testing.M) {
 	if os.Getenv(asDev) != "" {
 		main()
+		if !log.Log.Enabled() {
+			fmt.Fprintln(os.Stderr, "after half a minute controller-runtime would print the stack of the first caller that would log")
+			os.Exit(3)
+		}
 		return
 	}
+	log.SetLogger(logr.Discard())
 	os.Exit(m.Run())
+}
+
+func TestControllerRuntimeHasALoggerBeforeAnythingRuns(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := exec.Command(self, "run", "-h")
+	program.Env = append(os.Environ(), asDev+"=yes")
+	if said, err := program.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, said)
+	}
 }
 
 func TestEveryPrintedCommandWorks(t *testing.T) {
@@ -146,6 +165,13 @@ func startSamples(t *testing.T, p paths) (client.Client, string) {
 	}
 	programs, err := operator.Build(t.Context(), p.local())
 	if err != nil {
+		t.Fatal(err)
+	}
+	checkout := filepath.Join(p.root, "hack", "controlplane") // by which the program knows where it is
+	if err := os.MkdirAll(checkout, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(checkout, "go.mod"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	self, err := os.Executable()
