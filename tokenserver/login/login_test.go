@@ -3,6 +3,7 @@ package login_test
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -12,8 +13,10 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
+	"github.com/oauth-operator/oauth-operator/tokenserver/session"
 )
 
 const failure = "That username and password do not match. Check both and try again."
@@ -151,7 +154,19 @@ func TestTheSessionChangesAtEachLoginAndTheBrowsersCookieDoesNot(t *testing.T) {
 	before := jar()
 	b.Login(b.Get(w.WebRequest("prompt", "login")), "alice", interactiontest.AlicePassword)
 	after := jar()
-	if before["session"] == "" || before["session"] == after["session"] {
+	// The same session, sealed again, would be another value too.
+	id := func(cookie string) string {
+		plain, err := w.Keys.Open(keys.PurposeSession, cookie)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var opened session.Session
+		if err := json.Unmarshal(plain, &opened); err != nil || opened.ID == "" {
+			t.Fatalf("the cookie holds %s (%v)", plain, err)
+		}
+		return opened.ID
+	}
+	if id(before["session"]) == id(after["session"]) {
 		t.Error("the session is the same after another login")
 	}
 	if before["browser"] == "" || before["browser"] != after["browser"] {
