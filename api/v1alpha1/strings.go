@@ -103,7 +103,7 @@ type ClaimName = string
 // +kubebuilder:validation:XValidation:rule=`!self.contains('#')`,message="a redirect URI must have no fragment: remove what begins with # (RFC 6749 section 3.1.2)"
 // +kubebuilder:validation:XValidation:rule=`!self.contains('*')`,message="a redirect URI must have no wildcard: list each URI exactly"
 // +kubebuilder:validation:XValidation:rule=`!self.contains(';')`,message="a redirect URI must have no semicolon, which some programs take for the end of a query parameter: percent-encode it (%3B)"
-// +kubebuilder:validation:XValidation:rule=`!isURL(self) || !['code', 'state', 'iss', 'error', 'id_token', 'response', 'access_token'].exists(k, k in url(self).getQuery())`,message="the query of a redirect URI must not have code, state, iss, error, id_token, response or access_token: the authorization response has parameters of these names"
+// +kubebuilder:validation:XValidation:rule=`!isURL(self) || !['code', 'state', 'iss', 'error', 'error_description', 'error_uri', 'id_token', 'response', 'access_token', 'token_type', 'expires_in', 'scope'].exists(k, k in url(self).getQuery())`,message="the query of a redirect URI must not have code, state, iss, error, error_description, error_uri, id_token, response, access_token, token_type, expires_in or scope: the authorization response has parameters of these names"
 // +kubebuilder:validation:XValidation:rule=`isURL(self) || !self.matches('^([A-Za-z0-9._~:/?#\\[\\]@!$&\'()*+,;=-]|%[0-9A-Fa-f]{2})*$') || !self.matches('^(https?://([^/?#]*@)?(\\[[0-9A-Fa-f:.]*\\]|[^%*:/?#\\[@]+)(:[0-9]+)?([/?#]|$)|[a-z][a-z0-9+-]*([.][a-z0-9+-]+)+:.)')`,message="a redirect URI must be a valid URL: check its host and port"
 type RedirectURI = string
 

@@ -1,6 +1,9 @@
 package registration
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 func TestARedirectURIIsComparedExactly(t *testing.T) {
 	registered := []string{"https://app.example.com/cb", "com.example.app:/cb"}
@@ -100,6 +103,7 @@ func TestARedirectLeadsToAHostAMachineOrAnApplication(t *testing.T) {
 		"https://app.example.com/cb?code":  {},
 		"https://app.example.com/?a&iss=1": {},
 		"https://app.example.com/?a;b=1":   {},
+		"https://app.example.com/?scopes":  {RedirectWeb, "app.example.com"},
 		"com.example.app:/cb?state=1":      {},
 		"http://localhost.evil.example/cb": {},
 		"http://127.0.0.1.evil/cb":         {},
@@ -109,6 +113,21 @@ func TestARedirectLeadsToAHostAMachineOrAnApplication(t *testing.T) {
 		}
 		if got := PublicRedirect(uri); got != (want.kind != RedirectWeb) {
 			t.Errorf("PublicRedirect(%q) = %v", uri, got)
+		}
+	}
+}
+
+func TestARedirectURIWithAParameterOfTheResponseIsInvalid(t *testing.T) {
+	for _, name := range []string{
+		"code", "state", "iss", "error", "error_description", "error_uri", "id_token", "response", "access_token", "token_type", "expires_in", "scope",
+	} {
+		for _, uri := range []string{
+			"https://app.example.com/cb?" + name + "=1", "https://app.example.com/cb?a=b&" + name, "com.example.app:/cb?" + name + "=",
+			fmt.Sprintf("http://127.0.0.1/cb?%%%02x%s=1", name[0], name[1:]),
+		} {
+			if kind, _ := ClassifyRedirect(uri); kind != RedirectInvalid {
+				t.Errorf("%s is %v", uri, kind)
+			}
 		}
 	}
 }

@@ -20,9 +20,11 @@ const (
 	RedirectPrivateUse
 )
 
-// reserved are the parameters of an authorization response (RFC 6749 section 4.1.2, RFC 9207, OpenID Connect). A redirect URI with one of them
-// in its query would have it twice.
-var reserved = []string{"code", "state", "iss", "error", "id_token", "response", "access_token"}
+// reserved are the parameters of an authorization response (RFC 6749 sections 4.1.2, 4.1.2.1 and 4.2.2, RFC 9207, OpenID Connect, JARM). A
+// redirect URI with one of them in its query would have it twice, or have it where it is left out of the response.
+var reserved = []string{
+	"code", "state", "iss", "error", "error_description", "error_uri", "id_token", "response", "access_token", "token_type", "expires_in", "scope",
+}
 
 // ClassifyRedirect says what a redirect URI leads to: for RedirectWeb and RedirectLoopback also the host, in lower case and without port and
 // brackets, and for RedirectPrivateUse the scheme. It is strict: what two parsers could read differently is RedirectInvalid.
