@@ -46,6 +46,9 @@ func (r *rooms) routes(issuer string) []route {
 
 		{get, at + metadata.PathJWKS, "jwks", api, true, r.metadata.JWKS},
 	}
+	for _, path := range metadata.PageLocations(at) {
+		table = append(table, route{get, path, "issuer", browser, false, r.metadata.Page})
+	}
 	for _, path := range metadata.Locations(at) {
 		table = append(table, route{get, path, "discovery", api, true, r.metadata.Discovery})
 	}

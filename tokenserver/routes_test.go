@@ -49,6 +49,7 @@ func TestTheRoutesAreThoseOfTheDiscoveryDocument(t *testing.T) {
 			switch {
 			case row.name == "discovery":
 				located = append(located, row.path)
+			case row.name == "issuer": // for people
 			case row.path != at+interaction.PathLogin && row.path != at+interaction.PathConsent:
 				routed = append(routed, "https://auth.example.com"+row.path)
 			}
@@ -144,6 +145,30 @@ func TestTheDocumentsAreServedWhereClientsLookAndMayBeCachedForAsLongAsAKeyWaits
 	}
 }
 
+func TestTheIssuersAddressIsAPageThatLinksToTheMetadata(t *testing.T) {
+	for issuer, paths := range map[string][]string{
+		"https://auth.example.com": {"/"}, "https://auth.example.com/t1": {"/t1", "/t1/"},
+	} {
+		r := publishing(t, issuer)
+		for _, path := range paths {
+			answer := asked(r, http.MethodGet, path)
+			body := answer.Body.String()
+			if answer.Code != http.StatusOK || !strings.HasPrefix(answer.Header().Get("Content-Type"), "text/html") ||
+				!strings.Contains(body, "auth.example.com</bdi></h1>") || !strings.Contains(body, `href="`+issuer+`/.well-known/openid-configuration"`) {
+				t.Errorf("%s: %s answers %d %s", issuer, path, answer.Code, body)
+			}
+			if answer := asked(r, http.MethodPost, path); answer.Code != http.StatusMethodNotAllowed {
+				t.Errorf("%s: POST %s answers %d", issuer, path, answer.Code)
+			}
+		}
+	}
+	for _, path := range []string{"/", "/t2", "/t1/x"} {
+		if answer := asked(publishing(t, "https://auth.example.com/t1"), http.MethodGet, path); answer.Code != http.StatusNotFound {
+			t.Errorf("%s, which is not the issuer's, answers %d", path, answer.Code)
+		}
+	}
+}
+
 // An endpoint that lives by a cookie, or answers APIs alone, is none for scripts of other origins (RFC 9700 section 2.6).
 func TestScriptsOfOtherOriginsMayCallFiveEndpointsAndNoOther(t *testing.T) {
 	for _, issuer := range []string{"https://auth.example.com", "https://auth.example.com/t1"} {
@@ -166,7 +191,7 @@ func TestScriptsOfOtherOriginsMayCallFiveEndpointsAndNoOther(t *testing.T) {
 			}
 		}
 		for _, name := range []string{
-			"authorize", "login", "consent", "logout", "token", "introspect", "revoke", "userinfo", "jwks", "discovery",
+			"authorize", "login", "consent", "logout", "token", "introspect", "revoke", "userinfo", "jwks", "discovery", "issuer",
 		} {
 			if !named[name] {
 				t.Errorf("%s: there is no endpoint %s", issuer, name)

@@ -1,4 +1,4 @@
-// Package pages makes the pages that people see: login, consent, logout and errors. They are HTML templates without scripts, with one stylesheet
+// Package pages makes the pages that people see: login, consent, logout, errors and the issuer's address. They are HTML templates without scripts, with one stylesheet
 // that travels inside the page and that the page's Content-Security-Policy names by its hash. Nothing is fetched from anywhere. One more
 // page, Post, is rather passed than seen: its one script, named by its hash too, sends its form on.
 //
@@ -36,6 +36,14 @@ type Error struct {
 	Server string
 	// Request is the id of the request, for the operator to find it in the log.
 	Request string
+}
+
+// Issuer is what is at the issuer's address.
+type Issuer struct {
+	// Server is the host of the issuer.
+	Server string
+	// Issuer is its identifier, and Metadata the URL of its discovery document.
+	Issuer, Metadata string
 }
 
 // Login asks for username and password.
@@ -151,6 +159,7 @@ func Host(address string) string {
 type Scope struct{ Name, Description string }
 
 func (Error) file() string     { return "error.html" }
+func (Issuer) file() string    { return "issuer.html" }
 func (Login) file() string     { return "login.html" }
 func (Consent) file() string   { return "consent.html" }
 func (Logout) file() string    { return "logout.html" }
@@ -161,7 +170,7 @@ var templates = parse()
 
 func parse() map[string]*template.Template {
 	all := map[string]*template.Template{}
-	for _, page := range []Page{Error{}, Login{}, Consent{}, Logout{}, SignedOut{}, Post{}} {
+	for _, page := range []Page{Error{}, Issuer{}, Login{}, Consent{}, Logout{}, SignedOut{}, Post{}} {
 		all[page.file()] = template.Must(template.New(page.file()).Funcs(template.FuncMap{
 			"style":  func() template.CSS { return style },
 			"script": func() template.JS { return script },
