@@ -9,19 +9,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-// claimsOfScope are the claims that a scope stands for (OpenID Connect Core section 5.4; groups is in common use).
-var claimsOfScope = map[string][]string{
-	oauth.ScopeProfile: {
-		"name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile", "picture", "website", "gender",
-		"birthdate", "zoneinfo", "locale", "updated_at",
-	},
-	oauth.ScopeEmail:   {"email", "email_verified"},
-	oauth.ScopeAddress: {"address"},
-	oauth.ScopePhone:   {"phone_number", "phone_number_verified"},
-	oauth.ScopeGroups:  {"groups"},
-}
-
-var scopeOfClaim = invert(claimsOfScope)
+var claimsOfScope, scopeOfClaim = oauth.ClaimsOfScope, invert(oauth.ClaimsOfScope)
 
 func invert(claims map[string][]string) map[string]string {
 	scopes := map[string]string{}
@@ -71,13 +59,20 @@ func ClaimsByName(user *registry.User, scopes, names []string) map[string]any {
 		return claims
 	}
 	for _, name := range names {
-		scope, known := scopeOfClaim[name]
-		if !known {
-			scope = oauth.ScopeProfile
+		if value, ok := claimOf(user, name); ok && slices.Contains(scopes, oauth.ScopeOfClaim(name)) {
+			claims[name] = value
 		}
-		if !slices.Contains(scopes, scope) || slices.Contains(protocolClaims, name) {
-			continue
-		}
+	}
+	return claims
+}
+
+// RegisteredClaims are the claims about the user that the client registered for ID tokens and UserInfo answers, whatever the scope.
+func RegisteredClaims(user *registry.User, client *registry.Client) map[string]any {
+	claims := map[string]any{}
+	if user == nil {
+		return claims
+	}
+	for _, name := range client.IDTokenClaims {
 		if value, ok := claimOf(user, name); ok {
 			claims[name] = value
 		}
@@ -85,8 +80,11 @@ func ClaimsByName(user *registry.User, scopes, names []string) map[string]any {
 	return claims
 }
 
-// claimOf a user. A username is what the user calls themself, unless the claims say otherwise.
+// claimOf a user; none that the protocol sets. A username is what the user calls themself, unless the claims say otherwise.
 func claimOf(user *registry.User, name string) (any, bool) {
+	if slices.Contains(protocolClaims, name) {
+		return nil, false
+	}
 	if value, ok := user.Claims[name]; ok && value != nil {
 		return value, true
 	}

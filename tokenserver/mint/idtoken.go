@@ -68,8 +68,8 @@ func (m *Minter) IDToken(in IDTokenInput) (string, error) {
 
 // userClaims are the claims about the user that belong into this ID token.
 func (in IDTokenInput) userClaims() map[string]any {
-	names := append(RequestedClaims(in.ClaimsRequest, "id_token"), in.Client.IDTokenClaims...)
-	claims := ClaimsByName(in.User, in.Scopes, names)
+	claims := ClaimsByName(in.User, in.Scopes, RequestedClaims(in.ClaimsRequest, "id_token"))
+	maps.Copy(claims, RegisteredClaims(in.User, in.Client))
 	if in.AccessToken == "" && in.Code == "" {
 		maps.Copy(claims, ClaimsByScope(in.User, in.Scopes))
 	}

@@ -4,6 +4,7 @@
 //   - errors.go: error codes, the HTTP status of each, and the Error that endpoints answer with
 //   - form.go: reading parameters from a query or a form (RFC 6749 sections 3.1 and 3.2)
 //   - scope.go: the syntax of a scope, and the scopes that need no resource server
+//   - claims.go: the claims about a user that those scopes stand for
 //
 // It imports nothing of ours and decides nothing.
 package oauth

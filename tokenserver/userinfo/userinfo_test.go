@@ -294,6 +294,26 @@ func TestClaimsComeByScope(t *testing.T) {
 	}
 }
 
+func TestTheClaimsThatAClientRegisteredForIDTokensAreInBothWhateverTheScope(t *testing.T) {
+	w := newWorld(t)
+	w.AddUser(rich())
+	c := client()
+	c.IDTokenClaims = []string{"groups", "email", "department", "unknown"}
+	w.AddClient(c)
+	tokens := w.Begin(c, "openid")
+	inUserInfo, inIDToken := w.OK(info(w, tokens.String("access_token"))).JSON, w.Claims(tokens.String("id_token"))
+	for name, want := range map[string]any{
+		"groups": []any{"admins", "ops"}, "email": "alice@example.com", "department": "sales", "unknown": nil, "email_verified": nil, "name": nil,
+	} {
+		if !reflect.DeepEqual(inUserInfo[name], want) || !reflect.DeepEqual(inIDToken[name], want) {
+			t.Errorf("%s is %v at userinfo and %v in the ID token, want %v", name, inUserInfo[name], inIDToken[name], want)
+		}
+	}
+	if a := info(w, w.Begin(c, "profile").String("access_token")); a.Status == 200 {
+		t.Errorf("without openid there are claims: %s", a.Body)
+	}
+}
+
 func TestNoUserSetsTheSubjectOrAnotherClaimOfTheProtocol(t *testing.T) {
 	w := newWorld(t)
 	u := granttest.User()
