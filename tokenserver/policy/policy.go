@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
@@ -70,6 +71,12 @@ func clientDenied(s registration.Server, rule registration.ClientRule, c registr
 	for _, scope := range c.Scopes {
 		if !matchesPrefix(rule.Scopes, scope) {
 			return fmt.Sprintf("scopes: %q is not allowed", scope)
+		}
+	}
+	for _, claim := range c.IDTokenClaims {
+		// The client is told it whatever scope it asks for, so the rule has to allow the scope that it would else need.
+		if scope := oauth.ScopeOfClaim(claim); !matchesPrefix(rule.Scopes, scope) {
+			return fmt.Sprintf("idTokenClaims: %q is not allowed, since it belongs to the scope %q, which scopes of the rule do not allow", claim, scope)
 		}
 	}
 	for _, uri := range c.RedirectURIs {

@@ -74,6 +74,11 @@ func TestAClientIsRefusedForEachThingThatItsRuleDoesNotAllow(t *testing.T) {
 			func(c *registration.Client) { c.Scopes = []string{"email"} }, func(c *registration.Client) { c.Scopes = []string{"openid2"} },
 			func(c *registration.Client) { c.Scopes = []string{"openid", "orders"} },
 		},
+		"idTokenClaims": {
+			func(c *registration.Client) { c.IDTokenClaims = []string{"email"} },
+			func(c *registration.Client) { c.IDTokenClaims = []string{"name", "phone_number#de"} },
+			func(c *registration.Client) { c.IDTokenClaims = []string{"department"} },
+		},
 		"redirectURIs": {
 			func(c *registration.Client) { c.RedirectURIs = []string{"https://shop.example.com/cb"} },
 			func(c *registration.Client) { c.RedirectURIs = []string{"https://a.b.shop.example.com/cb"} },
@@ -108,6 +113,20 @@ func TestAClientIsRefusedForEachThingThatItsRuleDoesNotAllow(t *testing.T) {
 				t.Errorf("%s, case %d: %+v", field, i, d)
 			}
 		}
+	}
+}
+
+func TestTheClaimsThatAClientIsToldWhateverTheScopeAreThoseOfScopesThatTheRuleAllows(t *testing.T) {
+	s := server(func(_ *registration.Server, r *registration.ClientRule) { r.Scopes = []string{"openid", "profile", "groups"} })
+	c := client(func(c *registration.Client) {
+		c.Scopes, c.IDTokenClaims = []string{"openid"}, []string{"groups", "name", "department", "name#de"}
+	})
+	if d := Client(s, nil, c); !d.Accepted {
+		t.Errorf("claims of scopes that the rule allows: %+v", d)
+	}
+	c.IDTokenClaims = append(c.IDTokenClaims, "email")
+	if d := Client(s, nil, c); d.Accepted || !strings.Contains(d.Denials[0].Message, `"email"`) {
+		t.Errorf("a claim of a scope that the rule does not allow: %+v", d)
 	}
 }
 
