@@ -233,7 +233,7 @@ func TestAnEndedSessionIsNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Store.Mark(t.Context(), storage.MarkSession, outcome.Grant.SessionHash, w.Now().Add(1<<40)); err != nil {
+	if err := w.Store.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: outcome.Grant.SessionHash, ExpiresAt: w.Now().Add(1 << 40)}); err != nil {
 		t.Fatal(err)
 	}
 	if page := b.Get(w.WebRequest()); !page.IsLogin() {

@@ -163,6 +163,9 @@ const (
 	NotTheirs
 	// NotRevocable: an ID token, which cannot be taken back.
 	NotRevocable
+	// NoPlace: as many access tokens are revoked and remembered as there may be of the user, the client,
+	// the namespace or the server. The token is as good as it was.
+	NoPlace
 )
 
 // Revoke takes back a token of the client: with a refresh token, of whichever generation, the whole grant; an access token alone. Nothing is
@@ -197,7 +200,7 @@ func (s *Service) revokeRefreshToken(ctx context.Context, client *registry.Clien
 }
 
 func (s *Service) revokeAccessToken(ctx context.Context, client *registry.Client, v verified) (Revocation, error) {
-	clientUID, ended := v.rests.ClientUID, false
+	clientUID, userUID, ended := v.rests.ClientUID, v.rests.UserUID, false
 	if v.rests.Grant != "" {
 		g, err := s.Store.Grant(ctx, v.rests.Grant)
 		switch {
@@ -208,7 +211,7 @@ func (s *Service) revokeAccessToken(ctx context.Context, client *registry.Client
 		case g.Incarnation != v.rests.Incarnation:
 			return Unknown, nil
 		}
-		clientUID, ended = g.ClientUID, g.Ended()
+		clientUID, userUID, ended = g.ClientUID, g.UserUID, g.Ended()
 	}
 	if clientUID != client.UID {
 		return NotTheirs, nil
@@ -220,13 +223,29 @@ func (s *Service) revokeAccessToken(ctx context.Context, client *registry.Client
 	if marked, err := s.Store.Marked(ctx, storage.MarkToken, id); marked || err != nil {
 		return Revoked, err
 	}
-	return Revoked, s.mark(ctx, storage.MarkToken, id, time.Unix(v.claims.Expires, 0))
+	now, until := s.Now(), time.Unix(v.claims.Expires, 0)
+	if least := now.Add(leastMark); until.Before(least) {
+		until = least
+	}
+	err := s.mark(ctx, storage.Mark{
+		Kind: storage.MarkToken, ID: id, UserUID: userUID, ClientUID: client.UID, Namespace: client.Namespace, ExpiresAt: until,
+	})
+	if errors.Is(err, storage.ErrFull) {
+		s.Metrics.noPlace()
+		s.Log.WarnContext(ctx, "a bound on revoked access tokens is reached", "client", client.ID)
+		return NoPlace, nil
+	}
+	return Revoked, err
 }
 
+// leastMark is how long the mark of a revoked access token stays in its place, however soon the token
+// expires: it bounds how many marks a client can write in a time, not only how many there are.
+const leastMark = 10 * time.Minute
+
 // mark sets a mark. Setting it again does no harm, so an answer that was lost is asked for again.
-func (s *Service) mark(ctx context.Context, kind storage.MarkKind, id string, until time.Time) error {
+func (s *Service) mark(ctx context.Context, m storage.Mark) error {
 	for range maxTries {
-		err := s.Store.Mark(ctx, kind, id, until)
+		err := s.Store.Mark(ctx, m)
 		if !errors.Is(err, storage.ErrAmbiguous) {
 			return err
 		}

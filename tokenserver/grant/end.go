@@ -97,7 +97,9 @@ const MaxAccessTokenLifetime = 24 * time.Hour
 func (s *Service) EndSession(ctx context.Context, hash, userUID string, ends time.Time, reason string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
-	if err := s.mark(ctx, storage.MarkSession, hash, ends.Add(MaxAccessTokenLifetime)); err != nil {
+	if err := s.mark(ctx, storage.Mark{
+		Kind: storage.MarkSession, ID: hash, UserUID: userUID, ExpiresAt: ends.Add(MaxAccessTokenLifetime),
+	}); err != nil {
 		return err
 	}
 	s.Log.InfoContext(ctx, "session ended", "audit", "SessionEnded", "reason", reason, "user", userUID)

@@ -150,6 +150,11 @@ func (s *Service) SessionEnded(ctx context.Context, rootHash string) (bool, erro
 	return s.Store.Marked(ctx, storage.MarkSession, rootHash)
 }
 
+// EndedSessions counts the ended sessions of a user that are remembered, up to a limit.
+func (s *Service) EndedSessions(ctx context.Context, userUID string, limit int) (int, error) {
+	return s.Store.MarksOf(ctx, storage.MarkSession, userUID, limit)
+}
+
 // draw makes a random id of 64 hexadecimal digits.
 func (s *Service) draw() (string, error) {
 	var id [32]byte

@@ -6,6 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type Metrics struct {
 	endings *prometheus.CounterVec
 	refused prometheus.Counter
+	places  prometheus.Counter
 }
 
 // NewMetrics makes the counters and registers them.
@@ -20,8 +21,12 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 			Namespace: namespace, Subsystem: subsystem, Name: "grants_full_total",
 			Help: "Requests that were refused because the bound on live grants was reached.",
 		}),
+		places: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: "revocations_full_total",
+			Help: "Access tokens that could not be revoked because a bound on remembered revocations was reached.",
+		}),
 	}
-	for _, c := range []prometheus.Collector{m.endings, m.refused} {
+	for _, c := range []prometheus.Collector{m.endings, m.refused, m.places} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}
@@ -32,6 +37,12 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 func (m *Metrics) ended(reason string) {
 	if m != nil {
 		m.endings.WithLabelValues(reason).Inc()
+	}
+}
+
+func (m *Metrics) noPlace() {
+	if m != nil {
+		m.places.Inc()
 	}
 }
 

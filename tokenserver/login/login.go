@@ -4,8 +4,11 @@ package login
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"net/url"
+	"strconv"
+	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
@@ -80,8 +83,20 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 		form.Failed = true
 		return show(w, http.StatusOK, visit, form)
 	}
+	return h.begin(w, r, visit, form, user)
+}
+
+// begin the session of a user whose password was right, and go on with the flow.
+func (h *Handler) begin(w http.ResponseWriter, r *http.Request, visit *interaction.Visit, form pages.Login, user *registry.User) error {
 	begun, err := h.Sessions.Begin(r.Context(), w, r, visit.Server, user, oauth.AMRPassword)
-	if err != nil {
+	var often *session.TooManyLogins
+	switch {
+	case errors.As(err, &often):
+		web.NoteError(r.Context(), oauth.TemporarilyUnavailable)
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter(often)))
+		form.Often, form.Wait = true, often.After
+		return show(w, http.StatusTooManyRequests, visit, form)
+	case err != nil:
 		return err
 	}
 	if err := h.Devices.Remember(w, r, visit.Server.Issuer, user.UID, user.Epoch); err != nil {
@@ -109,6 +124,15 @@ func (h *Handler) authenticate(r *http.Request, server registration.Server, user
 		return nil, err
 	}
 	return user, nil
+}
+
+// retryAfter is how many seconds to wait after too many logins. Where that is not known, an hour makes
+// no difference.
+func retryAfter(often *session.TooManyLogins) int {
+	if often.After == 0 {
+		return int(time.Hour / time.Second)
+	}
+	return int(math.Ceil(often.After.Seconds()))
 }
 
 // show the form. A failed login shows it again, with one sentence for whatever was wrong.

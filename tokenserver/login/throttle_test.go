@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
 // newWorld is a World where passwords are verified fast, since so many are tried.
@@ -97,6 +98,43 @@ func TestAChangedPasswordEndsWhatADeviceCookieIsGoodFor(t *testing.T) {
 	before := w.Passwords.Work()
 	answer := thief.Login(thief.Get(w.WebRequest()), "alice", "another guess")
 	wantWait(t, "the thief's browser", answer, w.Passwords.Work()-before, "1", "1 second")
+}
+
+func TestAUserWhoSignsInTooOftenIsToldToWait(t *testing.T) {
+	w := newWorld(t)
+	for range 30 {
+		if page := guess(w, "alice", interactiontest.AlicePassword); !page.IsConsent() {
+			t.Fatalf("status %d", page.StatusCode)
+		}
+	}
+	answer := guess(w, "alice", interactiontest.AlicePassword)
+	if answer.StatusCode != http.StatusTooManyRequests || answer.Header.Get("Retry-After") != "600" || len(answer.Cookies()) != 0 ||
+		answer.Find("p", "role", "alert") == nil || !strings.Contains(answer.Body, "You have signed in too often. Wait 10 minutes, then try again.") {
+		t.Errorf("status %d, Retry-After %q, cookies %v: %s", answer.StatusCode, answer.Header.Get("Retry-After"), answer.Cookies(), answer.Body)
+	}
+	if answer := guess(w, "alice", "wrong"); answer.StatusCode != http.StatusOK || !strings.Contains(answer.Body, failure) {
+		t.Errorf("a wrong password is answered %d: %s", answer.StatusCode, answer.Body)
+	}
+	if page := guess(w, "bob", interactiontest.BobPassword); !page.IsConsent() {
+		t.Errorf("bob: status %d", page.StatusCode)
+	}
+	w.Advance(10 * time.Minute)
+	if page := guess(w, "alice", interactiontest.AlicePassword); !page.IsConsent() {
+		t.Errorf("ten minutes later: status %d", page.StatusCode)
+	}
+	for i := range 100 {
+		err := w.Store.Mark(t.Context(), storage.Mark{
+			Kind: storage.MarkSession, ID: fmt.Sprint(i), UserUID: "uid-alice", ExpiresAt: w.Now().Add(time.Hour),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer = guess(w, "alice", interactiontest.AlicePassword)
+	if answer.StatusCode != http.StatusTooManyRequests || answer.Header.Get("Retry-After") != "3600" || len(answer.Cookies()) != 0 ||
+		!strings.Contains(answer.Body, "You have signed in too often. Try again tomorrow") {
+		t.Errorf("with a hundred ended sessions: status %d, Retry-After %q: %s", answer.StatusCode, answer.Header.Get("Retry-After"), answer.Body)
+	}
 }
 
 func TestANameThatIsNobodysWaitsLikeAUsers(t *testing.T) {

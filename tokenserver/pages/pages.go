@@ -59,6 +59,8 @@ type Login struct {
 	Failed bool
 	// Wait, if it is not zero, is how long it takes until another attempt is let in.
 	Wait time.Duration
+	// Often says that the user has signed in too often. Wait may be zero then, for it is not known.
+	Often bool
 }
 
 // Pause is Wait in words, in whole seconds or minutes, rounded up: "1 second", "16 minutes".

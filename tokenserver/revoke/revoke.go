@@ -16,6 +16,10 @@ type Handler struct {
 	Grants  *grant.Service
 }
 
+// retryAfter is how many seconds a client waits before it tries again where no more revoked access
+// tokens can be remembered. A place is taken for ten minutes at least.
+const retryAfter = "60"
+
 // Handle answers a revocation request. It says 200 only of a token that authorises nothing from now on; if the store cannot be reached, that
 // is an error to try again (RFC 7009 section 2.2.1). The token_type_hint is not needed: a token shows what it is.
 func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
@@ -47,6 +51,10 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 		return oauth.Errorf(oauth.UnauthorizedClient, "the token was issued to another client")
 	case grant.NotRevocable:
 		return oauth.Errorf(oauth.UnsupportedTokenType, "ID tokens cannot be revoked")
+	case grant.NoPlace:
+		return oauth.Errorf(oauth.TemporarilyUnavailable,
+			"too many revoked access tokens are remembered; revoke the refresh token instead, or try again later").
+			WithHeader("Retry-After", retryAfter)
 	default:
 		return web.NoBody(w, http.StatusOK)
 	}

@@ -215,21 +215,107 @@ func TestRevokingAgainWritesNothing(t *testing.T) {
 	}
 }
 
-func TestAMarkGoesWithTheTokenThatItIsAbout(t *testing.T) {
+// service is a client that gets tokens for itself.
+func service(id, namespace string) registration.Client {
+	c := granttest.Client(id)
+	c.GrantTypes, c.RedirectURIs, c.Namespace = []string{oauth.GrantClientCredentials}, nil, namespace
+	return c
+}
+
+// revokes a new token of a service.
+func revokes(t *testing.T, w *granttest.World, c registration.Client) granttest.Answer {
+	t.Helper()
+	token := w.OK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
+	a := w.Post("/revoke", c, "token", token)
+	if active := w.Active(token); active != (a.Status != http.StatusOK) {
+		t.Fatalf("the answer is %d %s, and the token is active: %v", a.Status, a.Body, active)
+	}
+	return a
+}
+
+func TestAMarkGoesWithTheTokenThatItIsAboutAndStaysForTenMinutes(t *testing.T) {
 	w := newWorld(t)
-	c := granttest.Client("shop.service")
-	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantClientCredentials}, nil
-	w.AddClient(c)
+	swept := func(what string, want int) {
+		t.Helper()
+		if removed, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); removed != want || err != nil {
+			t.Errorf("%s: %d marks were removed, want %d (%v)", what, removed, want, err)
+		}
+	}
+	c := w.AddClient(service("shop.service", "shop"))
 	for range 10 {
-		done(t, "a token", w.Post("/revoke", c, "token", w.OK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")))
+		done(t, "a token", revokes(t, w, c))
 	}
-	w.Clock.Move(299 * time.Second)
-	if removed, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); removed != 0 || err != nil {
-		t.Errorf("%d marks were removed while their tokens have not expired (%v)", removed, err)
-	}
+	w.Clock.Move(599 * time.Second)
+	swept("before ten minutes are over", 0)
 	w.Clock.Move(time.Second)
-	if removed, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); removed != 10 || err != nil {
-		t.Errorf("%d marks were removed, want 10 (%v)", removed, err)
+	swept("after them", 10)
+	c.AccessTokenLifetime = 3600
+	c = w.AddClient(c)
+	w.ChangeServer(func(s *registration.Server) { s.AccessTokenLifetime = 3600 })
+	done(t, "a token", revokes(t, w, c))
+	w.Clock.Move(3599 * time.Second)
+	swept("before the token expires", 0)
+	w.Clock.Move(time.Second)
+	swept("when it has", 1)
+}
+
+func noPlace(t *testing.T, what string, a granttest.Answer) {
+	t.Helper()
+	if a.Status != http.StatusServiceUnavailable || a.ErrorCode() != oauth.TemporarilyUnavailable || a.Header.Get("Retry-After") != "60" {
+		t.Errorf("%s: the answer is %d %s, Retry-After %q", what, a.Status, a.Body, a.Header.Get("Retry-After"))
+	}
+}
+
+func TestATenantThatFillsItsPlacesStopsNoOtherNamespacesRevocation(t *testing.T) {
+	w := newWorld(t)
+	bounds := storage.BoundsOf(storage.MarkToken)
+	if bounds != (storage.MarkBounds{OfUserAndClient: 100, OfClient: 1_000, OfNamespace: 10_000, OfServer: 100_000}) {
+		t.Errorf("the bounds are %+v", bounds)
+	}
+	w.Memory.BoundMarks(storage.MarkToken, storage.MarkBounds{OfUserAndClient: 5, OfClient: 10, OfNamespace: 20, OfServer: 100})
+	for _, id := range []string{"flood.a", "flood.b"} {
+		c := w.AddClient(service(id, "flood"))
+		for range 10 {
+			done(t, id, revokes(t, w, c))
+		}
+		before := w.Store.Calls("Mark")
+		noPlace(t, id+" at its bound", revokes(t, w, c))
+		if got := w.Store.Calls("Mark") - before; got != 1 {
+			t.Errorf("%d tries to set a mark where there is no place", got)
+		}
+	}
+	third := w.AddClient(service("flood.c", "flood"))
+	noPlace(t, "another client of the namespace", revokes(t, w, third))
+	done(t, "another namespace", revokes(t, w, w.AddClient(service("shop.service", "shop"))))
+	if got := w.Count("oauth_operator_tokenserver_revocations_full_total", ""); got != 3 {
+		t.Errorf("the metric counts %v, want 3", got)
+	}
+	w.Clock.Move(10 * time.Minute)
+	done(t, "ten minutes later", revokes(t, w, third))
+}
+
+func TestAUserWhoFillsTheirPlacesAtAClientStopsNoOtherUser(t *testing.T) {
+	w := newWorld(t)
+	w.Memory.BoundMarks(storage.MarkToken, storage.MarkBounds{OfUserAndClient: 3, OfClient: 10, OfNamespace: 20, OfServer: 100})
+	c := w.AddClient(granttest.Public(granttest.Client("shop.spa")))
+	revoke := func(user string) (granttest.Answer, granttest.Answer) {
+		a := w.Authorization(c, "openid", "offline_access")
+		a.UserUID = user
+		begun := w.OK(w.Redeem(c, w.Code(a)))
+		return w.Post("/revoke", c, "token", begun.String("access_token")), begun
+	}
+	w.AddUser(registration.User{UID: "bob-uid", Subject: "bob-subject", Username: "bob", Epoch: "epoch-1"})
+	for range 3 {
+		got, _ := revoke("alice-uid")
+		done(t, "alice", got)
+	}
+	got, begun := revoke("alice-uid")
+	noPlace(t, "alice at the bound", got)
+	got, _ = revoke("bob-uid")
+	done(t, "bob", got)
+	done(t, "alice's refresh token", w.Post("/revoke", c, "token", begun.String("refresh_token")))
+	if w.Active(begun.String("access_token")) {
+		t.Error("the access token is active although the grant has ended")
 	}
 }
 

@@ -8,6 +8,9 @@
 // marking the root ends all of them, and every copy of every cookie that has it. When another user logs
 // in, the root that is replaced is marked before the new cookie is set: afterwards no cookie of the
 // browser could end what rests on it.
+//
+//	session.go  a session from its login to its end
+//	logins.go   how often a user may log in
 package session
 
 import (
@@ -77,14 +80,19 @@ type Sessions struct {
 	Grants   *grant.Service
 	Now      func() time.Time
 	Random   io.Reader
+
+	logins logins
 }
 
 // Begin a session of the user, who has just authenticated by the methods (RFC 8176), in the browser that
 // sent the request. It replaces the browser's session, if there is one. An error means that no cookie was
-// set.
+// set; it is a *TooManyLogins if the user has logged in too often.
 func (s *Sessions) Begin(
 	ctx context.Context, w http.ResponseWriter, r *http.Request, server registration.Server, user *registry.User, amr ...string,
 ) (*Session, error) {
+	if err := s.admit(ctx, user); err != nil {
+		return nil, err
+	}
 	id, err := s.draw()
 	if err != nil {
 		return nil, err
@@ -99,6 +107,21 @@ func (s *Sessions) Begin(
 		AuthTime: now, AMR: amr, Started: now, Until: now + int64(server.SessionAbsoluteLifetime), LastUsed: now,
 	}
 	return session, s.set(w, server, session)
+}
+
+// admit a login of the user, whose session may leave a mark behind when it ends.
+func (s *Sessions) admit(ctx context.Context, user *registry.User) error {
+	ended, err := s.Grants.EndedSessions(ctx, user.UID, maxEnded)
+	switch {
+	case err != nil:
+		return fmt.Errorf("counting the ended sessions of a user: %w", err)
+	case ended >= maxEnded:
+		return &TooManyLogins{}
+	}
+	if wait := s.logins.add(user.UID, s.Now()); wait > 0 {
+		return &TooManyLogins{After: wait}
+	}
+	return nil
 }
 
 // root of a session that begins: that of the browser's cookie if it is of the same user, whether or not

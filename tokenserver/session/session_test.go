@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
@@ -280,6 +282,89 @@ func TestALoginWhoseMarkCannotBeWrittenSetsNoCookie(t *testing.T) {
 	}
 }
 
+func TestAUserLogsInThirtyTimesInTenMinutesAndNoMore(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	refused := func(want time.Duration) {
+		t.Helper()
+		alice, _ := w.Registry.UserByName("alice")
+		answer := httptest.NewRecorder()
+		_, err := w.Sessions.Begin(t.Context(), answer, request(), w.Server, alice, "pwd")
+		var often *session.TooManyLogins
+		if !errors.As(err, &often) || often.After != want || len(answer.Result().Cookies()) != 0 {
+			t.Errorf("the answer is %v, cookies %v; want a refusal for %s", err, answer.Result().Cookies(), want)
+		}
+	}
+	for range 30 {
+		begin(t, w)
+		w.Advance(10 * time.Second)
+	}
+	refused(5 * time.Minute)
+	login(t, w, "bob")
+	w.Advance(5*time.Minute - time.Second)
+	refused(time.Second)
+	w.Advance(time.Second)
+	begin(t, w)
+	refused(10 * time.Second)
+	w.Advance(10 * time.Minute)
+	for range 30 {
+		begin(t, w)
+	}
+	refused(10 * time.Minute)
+}
+
+func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
+	for name, leave := range map[string]func(*interactiontest.World, *session.Session, *http.Cookie){
+		"logout": func(w *interactiontest.World, begun *session.Session, _ *http.Cookie) {
+			if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Server, begun); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"replacement": func(w *interactiontest.World, _ *session.Session, cookie *http.Cookie) {
+			for _, other := range []string{"bob", "carol", "dan", "erin", "frank", "grace", "heidi", "ivan", "judy", "mallory"} {
+				user := &registry.User{User: registration.User{UID: "uid-" + other}}
+				_, err := w.Sessions.Begin(t.Context(), httptest.NewRecorder(), request(cookie), w.Server, user, "pwd")
+				var often *session.TooManyLogins
+				if err == nil || !errors.As(err, &often) {
+					return
+				}
+			}
+		},
+	} {
+		w := interactiontest.New(t, rand.Reader)
+		alice, _ := w.Registry.UserByName("alice")
+		marks := func() int {
+			n, err := w.Store.MarksOf(t.Context(), storage.MarkSession, alice.UID, 1_000_000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		refused := 0
+		for range 1000 {
+			answer := httptest.NewRecorder()
+			begun, err := w.Sessions.Begin(t.Context(), answer, request(), w.Server, alice, "pwd")
+			var often *session.TooManyLogins
+			switch {
+			case errors.As(err, &often):
+				refused++
+			case err != nil:
+				t.Fatal(err)
+			default:
+				leave(w, begun, only(t, answer))
+			}
+			w.Advance(30 * time.Second)
+		}
+		if n := marks(); n != 100 || refused != 900 {
+			t.Errorf("%s: %d marks, and %d of 1000 logins were refused", name, n, refused)
+		}
+		w.Advance(w.Server.SessionAbsoluteLifetime.Duration() + 24*time.Hour)
+		if _, err := w.Store.Sweep(t.Context(), w.Now()); err != nil || marks() != 0 {
+			t.Errorf("%s: %d marks are left (%v)", name, marks(), err)
+		}
+		begin(t, w)
+	}
+}
+
 // A thief logs out with a copy of an early cookie, long after the browser has a later one: the mark holds for that one too.
 func TestALogoutWithAnEarlyCookieHoldsForTheLatest(t *testing.T) {
 	w := interactiontest.New(t, rand.Reader)
@@ -428,7 +513,7 @@ func TestACopyOfTheCookieOfAnEndedSessionIsDead(t *testing.T) {
 	w := interactiontest.New(t, rand.Reader)
 	begun, cookie := begin(t, w)
 	other, otherCookie := begin(t, w)
-	if err := w.Store.Mark(t.Context(), storage.MarkSession, begun.RootHash(), begun.Ends(w.Server)); err != nil {
+	if err := w.Store.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: begun.RootHash(), ExpiresAt: begun.Ends(w.Server)}); err != nil {
 		t.Fatal(err)
 	}
 	if found(t, w, cookie) != nil {

@@ -23,8 +23,8 @@ var (
 	ErrAmbiguous = errors.New("storage: outcome unknown")
 	// ErrUnavailable: the store cannot be reached, and nothing was written.
 	ErrUnavailable = errors.New("storage: unavailable")
-	// ErrFull: the bound on live grants is reached.
-	ErrFull = errors.New("storage: too many grants")
+	// ErrFull: a bound is reached, on live grants or on marks.
+	ErrFull = errors.New("storage: too many records")
 )
 
 // Bounds on live grants: those that have neither ended nor expired.
@@ -131,16 +131,6 @@ type Consent struct {
 	UpdatedAt time.Time
 }
 
-// MarkKind says what a Mark is about.
-type MarkKind string
-
-const (
-	// MarkToken: the access token with this id was revoked.
-	MarkToken MarkKind = "token"
-	// MarkSession: the sessions whose root has this hash have ended.
-	MarkSession MarkKind = "session"
-)
-
 // Reader reads what a token stands on.
 type Reader interface {
 	// Grant and Marked are as in Store.
@@ -181,10 +171,14 @@ type Store interface {
 	// DeleteConsent removes it; nil if there is none.
 	DeleteConsent(ctx context.Context, userUID, clientUID string) error
 
-	// Mark sets a mark until the time given; setting it again is no error.
-	Mark(ctx context.Context, kind MarkKind, id string, until time.Time) error
+	// Mark sets a mark. Setting it again is no error and takes no further place; of two times the later one counts. ErrFull at one of the
+	// bounds of BoundsOf. They hold over all replicas, but for what several of them write at the same moment.
+	Mark(ctx context.Context, m Mark) error
 	// Marked says whether a mark is set and has not expired.
 	Marked(ctx context.Context, kind MarkKind, id string) (bool, error)
+	// MarksOf counts the marks of a kind that hold and are a user's, up to a limit. Marks that another replica has just set may not be
+	// counted yet.
+	MarksOf(ctx context.Context, kind MarkKind, userUID string, limit int) (int, error)
 
 	// Sweep removes records that have expired at now, and returns how many.
 	Sweep(ctx context.Context, now time.Time) (int, error)

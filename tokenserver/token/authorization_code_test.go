@@ -276,7 +276,7 @@ func TestACodeFallsWithWhatItRestsOn(t *testing.T) {
 			}
 		}, "invalid_grant", 400},
 		{"the session was ended", func(t *testing.T, w *granttest.World, _ registration.Client) {
-			if err := w.Memory.Mark(t.Context(), storage.MarkSession, "session-1", w.Clock.Now().Add(time.Hour)); err != nil {
+			if err := w.Memory.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Clock.Now().Add(time.Hour)}); err != nil {
 				t.Fatal(err)
 			}
 		}, "invalid_grant", 400},

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
@@ -48,8 +47,8 @@ func (s wordy) Marked(ctx context.Context, kind storage.MarkKind, id string) (bo
 	return marked, wordily(err)
 }
 
-func (s wordy) Mark(ctx context.Context, kind storage.MarkKind, id string, until time.Time) error {
-	return wordily(s.Store.Mark(ctx, kind, id, until))
+func (s wordy) Mark(ctx context.Context, m storage.Mark) error {
+	return wordily(s.Store.Mark(ctx, m))
 }
 
 // wordless reports words of the store in what somebody was answered.

@@ -274,6 +274,18 @@ type MarkSpec struct {
 	// kind of what is marked: a token that was revoked, a session that has ended, a grant that was deleted before its code had expired.
 	// +kubebuilder:validation:Enum=token;session;grant
 	Kind string `json:"kind"`
+	// userUID is the UID of the user whose token or session it was; empty if there was none.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	UserUID string `json:"userUID,omitempty"`
+	// clientUID is the UID of the client that the token was issued to; empty for a session.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	ClientUID string `json:"clientUID,omitempty"`
+	// clientNamespace is the namespace of that client. How many marks a user, a client and a namespace may have is bounded.
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	ClientNamespace string `json:"clientNamespace,omitempty"`
 	// expiresAt is when the mark means nothing any more; the object is deleted soon after.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`

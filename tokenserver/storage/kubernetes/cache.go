@@ -375,10 +375,11 @@ func (c *consentCache) has(p pair) bool {
 
 func pairOf(o *v1alpha1.OAuthConsent) pair { return pair{o.Spec.UserUID, o.Spec.ClientUID} }
 
-// markCache holds until when each mark holds.
+// markCache holds until when each mark holds, and counts the marks against their bounds.
 type markCache struct {
 	progress *progress
 	store    *Store
+	places   storage.Places // by the names of the objects
 
 	mu     sync.RWMutex
 	byName map[string]heldMark
@@ -412,21 +413,23 @@ func (c *markCache) Delete(obj any) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.byName, o.Name)
+	c.places.Drop(o.Name)
 	return nil
 }
 
 // Replace all by a list.
 func (c *markCache) Replace(list []any, resourceVersion string) error {
-	byName := make(map[string]heldMark, len(list))
+	byName, marks := make(map[string]heldMark, len(list)), make(map[string]storage.Mark, len(list))
 	for _, obj := range list {
 		o, err := as[*servedv1alpha1.Mark](obj)
 		if err != nil {
 			return err
 		}
-		byName[o.Name] = heldMark{o.Spec.ExpiresAt.Time, o.UID, o.ResourceVersion}
+		byName[o.Name], marks[o.Name] = heldMark{o.Spec.ExpiresAt.Time, o.UID, o.ResourceVersion}, markOf(o)
 	}
 	c.mu.Lock()
 	c.byName = byName
+	c.places.Replace(marks)
 	c.mu.Unlock()
 	c.progress.replaced(resourceVersion)
 	c.store.listed()
@@ -450,6 +453,7 @@ func (c *markCache) written(o *servedv1alpha1.Mark) {
 	}
 	if old, ok := c.byName[o.Name]; !ok || versionOf(old.version) < versionOf(o.ResourceVersion) {
 		c.byName[o.Name] = heldMark{o.Spec.ExpiresAt.Time, o.UID, o.ResourceVersion}
+		c.places.Put(o.Name, markOf(o))
 	}
 }
 

@@ -107,7 +107,7 @@ func (s *Store) doChores(ctx context.Context) {
 		ends, dead := s.chores.take()
 		failed := s.endUnconsented(ctx, ends)
 		for name, until := range dead {
-			if err := s.Mark(ctx, markGrant, name, until); err != nil {
+			if err := s.Mark(ctx, storage.Mark{Kind: markGrant, ID: name, ExpiresAt: until}); err != nil {
 				failed = err
 				s.chores.bury(name, until)
 			}

@@ -168,7 +168,7 @@ func TestWhatAnotherReplicaChangedIsSeenAlsoWhenTheWatchIsStuck(t *testing.T) {
 	if _, err := a.UpdateGrant(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Mark(t.Context(), storage.MarkToken, "token", w.now().Add(time.Hour)); err != nil {
+	if err := a.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "token", ExpiresAt: w.now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	if ended, err := stuck.Grant(t.Context(), "code"); err != nil || !ended.Ended() {
@@ -208,7 +208,7 @@ func TestTheAPIServerIsAskedWhileAllIsListedAgain(t *testing.T) {
 	if _, err := a.UpdateGrant(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Mark(t.Context(), storage.MarkToken, "token", w.now().Add(time.Hour)); err != nil {
+	if err := a.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "token", ExpiresAt: w.now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	for until := time.Now().Add(500 * time.Millisecond); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {

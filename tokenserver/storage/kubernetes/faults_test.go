@@ -57,7 +57,7 @@ func TestWhatAFailureSaysOfAWrite(t *testing.T) {
 				t.Errorf("after the update: %v, %+v", err, found)
 			}
 			network.fail(test.fault)
-			if err := s.Mark(t.Context(), storage.MarkToken, id, w.now().Add(time.Hour)); !errors.Is(err, test.want) {
+			if err := s.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: id, ExpiresAt: w.now().Add(time.Hour)}); !errors.Is(err, test.want) {
 				t.Errorf("Mark: %v, want %v", err, test.want)
 			}
 			if marked, err := s.Marked(t.Context(), storage.MarkToken, id); err != nil || marked != test.written {
@@ -140,11 +140,11 @@ func TestTheAnswerToAnotherRequestIsNoAnswer(t *testing.T) {
 	}
 
 	until := w.now().Add(time.Hour)
-	if err := s.Mark(t.Context(), storage.MarkToken, "other", until); err != nil {
+	if err := s.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "other", ExpiresAt: until}); err != nil {
 		t.Fatal(err)
 	}
 	network.fail(mixedUp)
-	if err := s.Mark(t.Context(), storage.MarkToken, "mine", until); !errors.Is(err, storage.ErrAmbiguous) {
+	if err := s.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "mine", ExpiresAt: until}); !errors.Is(err, storage.ErrAmbiguous) {
 		t.Errorf("Mark: %v, want ErrAmbiguous", err)
 	}
 

@@ -153,6 +153,11 @@ func (s *Store) Bound(ofPair, ofServer int) {
 	s.maxPair, s.maxLive = ofPair, ofServer
 }
 
+// BoundMarks replaces the bounds on marks of a kind.
+func (s *Store) BoundMarks(kind storage.MarkKind, bounds storage.MarkBounds) {
+	s.marks.places.Bound(kind, bounds)
+}
+
 func (s *Store) bounds() (ofPair, ofServer int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -211,7 +211,7 @@ func TestObjectsHoldNoMoreThanTheRecordAndTheirNamesAndLabelsSayNothing(t *testi
 	if _, err := s.PutConsent(t.Context(), storage.Consent{UserUID: "the-user", ClientUID: "the-client", Scopes: []string{"openid"}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Mark(t.Context(), storage.MarkSession, "the-session", w.now().Add(time.Hour)); err != nil {
+	if err := s.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "the-session", ExpiresAt: w.now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	var consents v1alpha1.OAuthConsentList

@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
@@ -12,14 +13,27 @@ import (
 // markGrant is a mark of the store's own: the grant of this name was deleted while its code could still be redeemed.
 const markGrant storage.MarkKind = "grant"
 
-// Mark implements storage.Store. Of two times the later one counts.
-func (s *Store) Mark(ctx context.Context, kind storage.MarkKind, id string, until time.Time) error {
-	name := s.markName(kind, id)
-	if s.marks.has(name, until.Add(-time.Nanosecond)) {
+// Mark implements storage.Store.
+func (s *Store) Mark(ctx context.Context, m storage.Mark) error {
+	name := s.markName(m.Kind, m.ID)
+	if s.marks.has(name, m.ExpiresAt.Add(-time.Nanosecond)) {
 		return nil // marked until then, or longer
 	}
+	taken, err := s.marks.places.Take(name, m, s.config.Now())
+	if err != nil {
+		return err
+	}
+	err = s.setMark(ctx, name, m)
+	if err != nil && taken && !errors.Is(err, storage.ErrAmbiguous) {
+		s.marks.places.Return(name)
+	}
+	return err
+}
+
+// setMark writes a mark, however many others write it.
+func (s *Store) setMark(ctx context.Context, name string, m storage.Mark) error {
 	for range maxTries {
-		err := s.mark(ctx, name, kind, until)
+		err := s.mark(ctx, name, m)
 		if !errors.Is(err, storage.ErrConflict) {
 			return err
 		}
@@ -28,8 +42,8 @@ func (s *Store) Mark(ctx context.Context, kind storage.MarkKind, id string, unti
 }
 
 // mark tries once. ErrConflict: another request was faster.
-func (s *Store) mark(ctx context.Context, name string, kind storage.MarkKind, until time.Time) error {
-	o, stored := s.markObject(name, kind, until), &servedv1alpha1.Mark{}
+func (s *Store) mark(ctx context.Context, name string, m storage.Mark) error {
+	o, stored := s.markObject(name, m), &servedv1alpha1.Mark{}
 	err := put(ctx, s.in(s.clients.internal.Post(), markResource), o, stored)
 	if errors.Is(err, storage.ErrExists) {
 		found := &servedv1alpha1.Mark{}
@@ -39,7 +53,7 @@ func (s *Store) mark(ctx context.Context, name string, kind storage.MarkKind, un
 			return storage.ErrConflict
 		case err != nil:
 			return err
-		case !found.Spec.ExpiresAt.Time.Before(until.Truncate(time.Microsecond)):
+		case !found.Spec.ExpiresAt.Time.Before(m.ExpiresAt.Truncate(time.Microsecond)):
 			return nil
 		}
 		o.ResourceVersion = found.ResourceVersion
@@ -71,4 +85,15 @@ func (s *Store) Marked(ctx context.Context, kind storage.MarkKind, id string) (b
 		return false, err
 	}
 	return now.Before(found.Spec.ExpiresAt.Time), nil
+}
+
+// MarksOf implements storage.Store.
+func (s *Store) MarksOf(ctx context.Context, kind storage.MarkKind, userUID string, limit int) (int, error) {
+	if ctx.Err() != nil {
+		return 0, storage.ErrUnavailable
+	}
+	if problem := s.Problem(); problem != "" {
+		return 0, fmt.Errorf("%w: %s", storage.ErrUnavailable, problem)
+	}
+	return min(limit, s.marks.places.OfUser(kind, userUID, s.config.Now())), nil
 }

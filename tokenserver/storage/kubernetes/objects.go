@@ -123,10 +123,21 @@ func consentOf(o *v1alpha1.OAuthConsent) storage.Consent {
 	}
 }
 
-func (s *Store) markObject(name string, kind storage.MarkKind, until time.Time) *servedv1alpha1.Mark {
+func (s *Store) markObject(name string, m storage.Mark) *servedv1alpha1.Mark {
 	return &servedv1alpha1.Mark{
 		ObjectMeta: s.meta(name, map[string]string{servedv1alpha1.ServerUIDLabel: s.config.ServerUID}),
-		Spec:       servedv1alpha1.MarkSpec{ServerUID: types.UID(s.config.ServerUID), Kind: string(kind), ExpiresAt: exactly(until)},
+		Spec: servedv1alpha1.MarkSpec{
+			ServerUID: types.UID(s.config.ServerUID), Kind: string(m.Kind), ExpiresAt: exactly(m.ExpiresAt),
+			UserUID: m.UserUID, ClientUID: m.ClientUID, ClientNamespace: m.Namespace,
+		},
+	}
+}
+
+// markOf is the mark of an object, without its id, of which the object has only a hash.
+func markOf(o *servedv1alpha1.Mark) storage.Mark {
+	return storage.Mark{
+		Kind: storage.MarkKind(o.Spec.Kind), ExpiresAt: o.Spec.ExpiresAt.Time,
+		UserUID: o.Spec.UserUID, ClientUID: o.Spec.ClientUID, Namespace: o.Spec.ClientNamespace,
 	}
 }
 

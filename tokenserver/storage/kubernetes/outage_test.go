@@ -44,9 +44,11 @@ func TestAnOutageOfTheAPIServerLosesAndInventsNothing(t *testing.T) {
 		"a grant unheard of": func() error { _, err := recent.Grant(t.Context(), "another"); return err },
 		"GrantsOf":           func() error { _, err := s.GrantsOf(t.Context(), "user", ""); return err },
 		"Consent":            func() error { _, err := s.Consent(t.Context(), "user", "client"); return err },
-		"Mark":               func() error { return s.Mark(t.Context(), storage.MarkToken, "a", g.ExpiresAt) },
-		"Marked":             func() error { _, err := s.Marked(t.Context(), storage.MarkToken, "a"); return err },
-		"Sweep":              func() error { _, err := s.Sweep(t.Context(), w.now()); return err },
+		"Mark": func() error {
+			return s.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "a", ExpiresAt: g.ExpiresAt})
+		},
+		"Marked": func() error { _, err := s.Marked(t.Context(), storage.MarkToken, "a"); return err },
+		"Sweep":  func() error { _, err := s.Sweep(t.Context(), w.now()); return err },
 	} {
 		if err := call(); !errors.Is(err, storage.ErrUnavailable) {
 			t.Errorf("%s: %v, want ErrUnavailable", name, err)

@@ -58,31 +58,6 @@ func (s *Store) DeleteConsent(ctx context.Context, userUID, clientUID string) er
 	return nil
 }
 
-// Mark implements storage.Store. Of two times the later one counts.
-func (s *Store) Mark(ctx context.Context, kind storage.MarkKind, id string, until time.Time) error {
-	if ctx.Err() != nil {
-		return storage.ErrUnavailable
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := mark{kind, id}
-	if until.After(s.marks[key]) {
-		s.marks[key] = until
-	}
-	return nil
-}
-
-// Marked implements storage.Store.
-func (s *Store) Marked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
-	if ctx.Err() != nil {
-		return false, storage.ErrUnavailable
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	until, ok := s.marks[mark{kind, id}]
-	return ok && s.now().Before(until), nil
-}
-
 // Sweep implements storage.Store.
 func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
 	if ctx.Err() != nil {
@@ -94,6 +69,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
 	for key, until := range s.marks {
 		if !now.Before(until) {
 			delete(s.marks, key)
+			s.places.Drop(key.name())
 			removed++
 		}
 	}

@@ -4,7 +4,8 @@
 //
 //	memory.go    the store, its epoch and its bounds
 //	grants.go    grants and their indexes
-//	consents.go  consents, marks, and the sweep of what has expired
+//	consents.go  consents, and the sweep of what has expired
+//	marks.go     marks
 package memory
 
 import (
@@ -34,6 +35,7 @@ type Store struct {
 	swept    time.Time                                 // when there was no room last
 	consents map[pair]storage.Consent
 	marks    map[mark]time.Time
+	places   storage.Places // of the marks
 	maxPair  int
 	maxLive  int
 }
@@ -41,11 +43,6 @@ type Store struct {
 var _ storage.Store = (*Store)(nil)
 
 type pair struct{ user, client string }
-
-type mark struct {
-	kind storage.MarkKind
-	id   string
-}
 
 // New returns an empty store with an epoch taken from random.
 func New(now func() time.Time, random io.Reader) (*Store, error) {
@@ -70,6 +67,11 @@ func (s *Store) Bound(ofPair, ofServer int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.maxPair, s.maxLive = ofPair, ofServer
+}
+
+// BoundMarks replaces the bounds on marks of a kind.
+func (s *Store) BoundMarks(kind storage.MarkKind, bounds storage.MarkBounds) {
+	s.places.Bound(kind, bounds)
 }
 
 func (s *Store) nextVersion() string {

@@ -86,7 +86,7 @@ func TestACallWithoutTimeLeftIsUnavailable(t *testing.T) {
 	if _, err := s.CreateGrant(ctx, storage.Grant{ID: "a"}); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("CreateGrant: %v, want ErrUnavailable", err)
 	}
-	if err := s.Mark(ctx, storage.MarkToken, "a", time.Now().Add(time.Hour)); !errors.Is(err, storage.ErrUnavailable) {
+	if err := s.Mark(ctx, storage.Mark{Kind: storage.MarkToken, ID: "a", ExpiresAt: time.Now().Add(time.Hour)}); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("Mark: %v, want ErrUnavailable", err)
 	}
 }

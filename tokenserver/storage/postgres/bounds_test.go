@@ -165,7 +165,7 @@ func TestServersInOneDatabaseDoNotSeeOneAnother(t *testing.T) {
 	if _, err := a.PutConsent(t.Context(), storage.Consent{UserUID: "user-uid", ClientUID: "client-uid"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Mark(t.Context(), storage.MarkToken, "m", time.Now().Add(time.Hour)); err != nil {
+	if err := a.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "m", ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 

@@ -22,15 +22,16 @@ const (
 const countLive = `SELECT $1::BIGINT, COUNT(*) FROM (
 	SELECT 1 FROM oauth_grants WHERE server_uid = $2 AND expires_at > $3 AND ended_at IS NULL LIMIT $4) AS live`
 
-// census keeps the bound on live grants of a server. A counter in the database would be a row that every login of every replica has to write;
+// census keeps the bound on live grants of a server, or that on its marks of a kind. A counter in the database would be a row that every login of every replica has to write;
 // instead a replica counts now and then, and more often the less room there is.
 type census struct {
+	sql  string        // counts, for a server ($2), what has not expired at a time ($3), up to a limit ($4)
 	turn chan struct{} // held by who counts
 
 	mu    sync.Mutex
 	max   int
 	live  int       // as counted last
-	room  int       // grants that may be created before counting again
+	room  int       // how many may be created before counting again
 	full  bool      // there was no room
 	until time.Time // when to count again at the latest; zero: now
 }
@@ -111,23 +112,23 @@ func (c *census) limit() int {
 	return c.max
 }
 
-// admit says whether the server may have one more live grant: nil, or ErrFull, or why that cannot be known.
-func (s *Store) admit(ctx context.Context) error {
+// admit one more record that the census counts: nil, or ErrFull, or why it cannot be known whether there is room.
+func (s *Store) admit(ctx context.Context, census *census) error {
 	waiting, cancel := context.WithTimeout(ctx, s.options.CallTimeout)
 	defer cancel()
 	for {
-		if admitted, known := s.census.enter(s.options.Now()); admitted {
+		if admitted, known := census.enter(s.options.Now()); admitted {
 			return nil
 		} else if known {
 			return storage.ErrFull
 		}
 		select {
-		case s.census.turn <- struct{}{}:
+		case census.turn <- struct{}{}:
 		case <-waiting.Done():
-			return fmt.Errorf("%w: the live grants could not be counted in time", storage.ErrUnavailable)
+			return fmt.Errorf("%w: the records could not be counted in time", storage.ErrUnavailable)
 		}
-		err := s.count(waiting)
-		<-s.census.turn
+		err := s.count(waiting, census)
+		<-census.turn
 		if err != nil {
 			return err
 		}
@@ -139,24 +140,24 @@ func (s *Store) recount(ctx context.Context) {
 	select {
 	case s.census.turn <- struct{}{}:
 		s.census.forget()
-		_ = s.count(ctx) // see above
+		_ = s.count(ctx, &s.census) // see above
 		<-s.census.turn
 	case <-ctx.Done():
 	}
 }
 
-// count the live grants, unless another has done so meanwhile.
-func (s *Store) count(ctx context.Context) error {
+// count what the census counts, unless another has done so meanwhile.
+func (s *Store) count(ctx context.Context, census *census) error {
 	now := s.options.Now()
-	if s.census.fresh(now) {
+	if census.fresh(now) {
 		return nil
 	}
 	var live int
 	err := s.call(ctx, reads, func(ctx context.Context, c *conn) error {
-		return c.row(ctx, countLive, []any{s.options.ServerUID, now.UTC(), s.census.limit()}, &live)
+		return c.row(ctx, census.sql, []any{s.options.ServerUID, now.UTC(), census.limit()}, &live)
 	})
 	if err == nil {
-		s.census.counted(live, now)
+		census.counted(live, now)
 	}
 	return err
 }

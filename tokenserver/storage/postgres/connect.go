@@ -93,6 +93,7 @@ func (s *Store) refresh(ctx context.Context) {
 	s.look.failed, s.look.pinged, s.look.counted = stamp{}, s.options.Now(), time.Time{}
 	s.database.Store(next)
 	s.census.forget()
+	s.tokenMarks.forget()
 	s.say(State{Ready: true})
 	if current != nil {
 		s.ended.Go(current.pool.Close) // when the calls that use it are done

@@ -24,13 +24,6 @@ const (
 	hasConsent = `SELECT $1::BIGINT FROM oauth_consents WHERE server_uid = $2 AND user_uid = $3 AND client_uid = $4`
 
 	deleteConsent = `DELETE FROM oauth_consents WHERE server_uid = $2 AND user_uid = $3 AND client_uid = $4 RETURNING $1::BIGINT`
-
-	setMark = `INSERT INTO oauth_marks (server_uid, kind, id, expires_at) VALUES ($2, $3, $4, $5)
-		ON CONFLICT (server_uid, kind, id) DO UPDATE SET expires_at = GREATEST(oauth_marks.expires_at, excluded.expires_at)
-		RETURNING $1::BIGINT`
-
-	// One row, whatever the answer: mostly there is no mark.
-	readMark = `SELECT $1::BIGINT, EXISTS (SELECT 1 FROM oauth_marks WHERE server_uid = $2 AND kind = $3 AND id = $4 AND expires_at > $5)`
 )
 
 // Consent implements storage.Store.
@@ -96,19 +89,4 @@ func (s *Store) DeleteConsent(ctx context.Context, userUID, clientUID string) er
 		}
 		return err
 	})
-}
-
-// Mark implements storage.Store. Of two times the later one counts.
-func (s *Store) Mark(ctx context.Context, kind storage.MarkKind, id string, until time.Time) error {
-	return s.call(ctx, writes, func(ctx context.Context, c *conn) error {
-		return c.row(ctx, setMark, []any{s.options.ServerUID, string(kind), id, until.UTC()})
-	})
-}
-
-// Marked implements storage.Store.
-func (s *Store) Marked(ctx context.Context, kind storage.MarkKind, id string) (marked bool, err error) {
-	err = s.call(ctx, reads, func(ctx context.Context, c *conn) error {
-		return c.row(ctx, readMark, []any{s.options.ServerUID, string(kind), id, s.options.Now().UTC()}, &marked)
-	})
-	return marked && err == nil, err
 }

@@ -39,7 +39,9 @@ func everyWrite(t *testing.T, s storage.Store) map[string]func() error {
 		"UpdateGrant":   func() error { _, err := s.UpdateGrant(t.Context(), g); return err },
 		"PutConsent":    func() error { _, err := s.PutConsent(t.Context(), c); return err },
 		"DeleteConsent": func() error { return s.DeleteConsent(t.Context(), "u", "another") },
-		"Mark":          func() error { return s.Mark(t.Context(), storage.MarkToken, "m", time.Now().Add(time.Hour)) },
+		"Mark": func() error {
+			return s.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "m", ExpiresAt: time.Now().Add(time.Hour)})
+		},
 	}
 }
 
@@ -167,7 +169,7 @@ func TestARepeatedAnswerIsNotTakenForAnother(t *testing.T) {
 	honest := open(t, shared.DSN(database))
 	create(t, honest, newGrant("a"))
 	b := create(t, honest, newGrant("b"))
-	if err := honest.Mark(t.Context(), storage.MarkToken, "marked", time.Now().Add(time.Hour)); err != nil {
+	if err := honest.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "marked", ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	warm := func() {

@@ -87,7 +87,7 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	if g.Version, err = s.newVersion(); err != nil {
 		return storage.Grant{}, err
 	}
-	if err := s.admit(ctx); err != nil {
+	if err := s.admit(ctx, &s.census); err != nil {
 		if errors.Is(err, storage.ErrFull) {
 			return storage.Grant{}, s.takenOrFull(ctx, g.ID)
 		}

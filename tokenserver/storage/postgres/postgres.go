@@ -9,8 +9,9 @@
 //	call.go       one exchange with the database: deadline, retries, and an answer that belongs to its question
 //	errors.go     what an error means for a caller, and how it is told without the password
 //	grants.go     grants
-//	census.go     the bound on live grants of a server
-//	consents.go   consents and marks
+//	census.go     the bounds of a server, on live grants and on marks
+//	consents.go   consents
+//	marks.go      marks
 //	values.go     how Go's values are written down
 //	sweep.go      removing what has expired
 //
@@ -60,9 +61,13 @@ type Store struct {
 	database atomic.Pointer[database] // nil until a DSN has worked
 	state    atomic.Pointer[State]
 	echo     atomic.Int64
-	census   census
+	census   census // of live grants
 	maxPair  atomic.Int64
-	unmade   atomic.Bool // a table was missing: the database is not what it was
+
+	tokenMarks census // of marks of revoked access tokens
+	boundsMu   sync.Mutex
+	bounds     map[storage.MarkKind]storage.MarkBounds // in place of those of package storage
+	unmade     atomic.Bool                             // a table was missing: the database is not what it was
 
 	look   look // what the goroutine that watches the DSN remembers
 	stop   context.CancelFunc
@@ -102,8 +107,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s.state.Store(&State{Problem: "the database has not been reached yet"})
-	s.census.turn = make(chan struct{}, 1)
+	s.census.sql, s.census.turn = countLive, make(chan struct{}, 1)
+	s.tokenMarks.sql, s.tokenMarks.turn = countTokenMarks, make(chan struct{}, 1)
 	s.Bound(storage.MaxGrantsOfPair, storage.MaxGrants)
+	s.BoundMarks(storage.MarkToken, storage.BoundsOf(storage.MarkToken))
 	if err := s.register(o.Metrics); err != nil {
 		return nil, err
 	}
@@ -140,6 +147,28 @@ func (s *Store) Ready() error {
 func (s *Store) Bound(ofPair, ofServer int) {
 	s.maxPair.Store(int64(ofPair))
 	s.census.bound(ofServer)
+}
+
+// BoundMarks replaces the bounds on marks of a kind. The one of the server holds for revoked access tokens alone.
+func (s *Store) BoundMarks(kind storage.MarkKind, bounds storage.MarkBounds) {
+	s.boundsMu.Lock()
+	defer s.boundsMu.Unlock()
+	if s.bounds == nil {
+		s.bounds = map[storage.MarkKind]storage.MarkBounds{}
+	}
+	s.bounds[kind] = bounds
+	if kind == storage.MarkToken {
+		s.tokenMarks.bound(bounds.OfServer)
+	}
+}
+
+func (s *Store) markBounds(kind storage.MarkKind) storage.MarkBounds {
+	s.boundsMu.Lock()
+	defer s.boundsMu.Unlock()
+	if bounds, ok := s.bounds[kind]; ok {
+		return bounds
+	}
+	return storage.BoundsOf(kind)
 }
 
 func (s *Store) register(metrics prometheus.Registerer) error {

@@ -156,7 +156,7 @@ func parallelConsents(t *testing.T, s storage.Store) {
 func parallelMarks(t *testing.T, s storage.Store) {
 	until := time.Now().Add(time.Hour)
 	won, errs := parallel(func(i int) error {
-		return s.Mark(t.Context(), storage.MarkSession, "a", until.Add(time.Duration(i)*time.Second))
+		return s.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "a", ExpiresAt: until.Add(time.Duration(i) * time.Second)})
 	})
 	if won != 50 {
 		t.Errorf("%d of 50 set the mark: %v", won, errs)
@@ -176,8 +176,11 @@ func withoutTime(t *testing.T, s storage.Store) {
 		"Consent":       func() error { _, err := s.Consent(ctx, "u", "c"); return err },
 		"PutConsent":    func() error { _, err := s.PutConsent(ctx, newConsent()); return err },
 		"DeleteConsent": func() error { return s.DeleteConsent(ctx, "u", "c") },
-		"Mark":          func() error { return s.Mark(ctx, storage.MarkToken, "a", time.Now().Add(time.Hour)) },
-		"Marked":        func() error { _, err := s.Marked(ctx, storage.MarkToken, "a"); return err },
+		"Mark": func() error {
+			return s.Mark(ctx, storage.Mark{Kind: storage.MarkToken, ID: "a", ExpiresAt: time.Now().Add(time.Hour)})
+		},
+		"MarksOf": func() error { _, err := s.MarksOf(ctx, storage.MarkToken, "u", 1); return err },
+		"Marked":  func() error { _, err := s.Marked(ctx, storage.MarkToken, "a"); return err },
 	} {
 		if err := call(); !errors.Is(err, storage.ErrUnavailable) && !errors.Is(err, storage.ErrAmbiguous) {
 			t.Errorf("%s: %v, want ErrUnavailable", name, err)

@@ -141,14 +141,19 @@ func (f *Faulty) DeleteConsent(ctx context.Context, userUID, clientUID string) e
 }
 
 // Mark implements storage.Store.
-func (f *Faulty) Mark(ctx context.Context, kind storage.MarkKind, id string, until time.Time) error {
-	_, err := write(f, "Mark", func() (struct{}, error) { return struct{}{}, f.Store.Mark(ctx, kind, id, until) })
+func (f *Faulty) Mark(ctx context.Context, m storage.Mark) error {
+	_, err := write(f, "Mark", func() (struct{}, error) { return struct{}{}, f.Store.Mark(ctx, m) })
 	return err
 }
 
 // Marked implements storage.Store.
 func (f *Faulty) Marked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
 	return read(f, "Marked", func() (bool, error) { return f.Store.Marked(ctx, kind, id) })
+}
+
+// MarksOf implements storage.Store.
+func (f *Faulty) MarksOf(ctx context.Context, kind storage.MarkKind, userUID string, limit int) (int, error) {
+	return read(f, "MarksOf", func() (int, error) { return f.Store.MarksOf(ctx, kind, userUID, limit) })
 }
 
 // OnEnd implements storage.Store.

@@ -70,7 +70,7 @@ func consentDeletedTwice(t *testing.T, s storage.Store) {
 
 func setMark(t *testing.T, s storage.Store, kind storage.MarkKind, id string, until time.Time) {
 	t.Helper()
-	if err := s.Mark(t.Context(), kind, id, until); err != nil {
+	if err := s.Mark(t.Context(), storage.Mark{Kind: kind, ID: id, ExpiresAt: until}); err != nil {
 		t.Fatalf("Mark: %v", err)
 	}
 }

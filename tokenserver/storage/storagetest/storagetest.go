@@ -2,6 +2,7 @@
 //
 //	storagetest.go  Run, and the tests of grants
 //	records.go      the tests of consents, marks and the sweep
+//	marks.go        the tests of the bounds on marks
 //	edges.go        the tests of races, bounds and strange values
 //	faulty.go       Faulty, a store whose calls go wrong
 package storagetest
@@ -51,6 +52,10 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"AMarkHoldsUntilItsTime", markHolds},
 		{"AMarkCanBeSetTwice", markSetTwice},
 		{"AMarkCanBeSetByFiftyAtOnce", parallelMarks},
+		{"AMarkIsRefusedAtTheBoundOfWhoseItIsAndOfNoOther", marksHaveBounds},
+		{"APlaceIsFreeOnceItsMarkHasExpired", placesAreFreed},
+		{"FiftyParallelMarksKeepABound", parallelMarksKeepBound},
+		{"TheMarksOfAUserAreCounted", marksAreCounted},
 		{"ACallWithoutTimeLeftDoesNothing", withoutTime},
 		{"TheSweepRemovesWhatHasExpiredAndNothingElse", sweepRemovesExpired},
 	} {

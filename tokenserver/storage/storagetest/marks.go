@@ -1,0 +1,151 @@
+package storagetest
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+// boundMarks replaces the bounds on marks of revoked access tokens.
+func boundMarks(t *testing.T, s storage.Store, bounds storage.MarkBounds) {
+	t.Helper()
+	if faulty, ok := s.(*Faulty); ok {
+		s = faulty.Store
+	}
+	b, ok := s.(interface {
+		BoundMarks(storage.MarkKind, storage.MarkBounds)
+	})
+	if !ok {
+		t.Fatalf("a %T has no BoundMarks", s)
+	}
+	b.BoundMarks(storage.MarkToken, bounds)
+}
+
+// revoked is the mark of an access token of the user at the client, whose namespace is the one given.
+func revoked(id, user, client, namespace string) storage.Mark {
+	return storage.Mark{
+		Kind: storage.MarkToken, ID: id, UserUID: user, ClientUID: client, Namespace: namespace, ExpiresAt: time.Now().Add(time.Hour),
+	}
+}
+
+func marksHaveBounds(t *testing.T, s storage.Store) {
+	boundMarks(t, s, storage.MarkBounds{OfUserAndClient: 2, OfClient: 4, OfNamespace: 6, OfServer: 8})
+	n := 0
+	marks := func(user, client, namespace string, want ...error) {
+		t.Helper()
+		for _, want := range want {
+			n++
+			err := s.Mark(t.Context(), revoked(fmt.Sprint(n), user, client, namespace))
+			if !errors.Is(err, want) {
+				t.Errorf("mark %d, of %s at %s in %s: %v, want %v", n, user, client, namespace, err, want)
+			}
+			checkMark(t, s, storage.MarkToken, fmt.Sprint(n), want == nil)
+		}
+	}
+	full := storage.ErrFull
+	marks("alice", "web", "shop", nil, nil, full)
+	marks("bob", "web", "shop", nil, nil, full) // another user is not stopped, and the client is at its bound now
+	marks("carol", "web", "shop", full)
+	marks("", "web", "shop", full)
+	marks("alice", "api", "shop", nil) // another client is not stopped
+	marks("", "service", "shop", nil, full)
+	marks("alice", "spa", "shop", full) // the namespace is at its bound
+	marks("alice", "web", "blog", full) // and so is alice at the client, wherever that is
+	marks("alice", "cms", "blog", nil)  // another namespace is not stopped
+	marks("", "", "", nil, full)        // the server is at its bound
+	marks("dan", "tool", "desk", full)
+
+	if err := s.Mark(t.Context(), revoked("1", "alice", "web", "shop")); err != nil {
+		t.Errorf("a mark that is set already, at the bound: %v", err)
+	}
+	for i := range 10 {
+		m := storage.Mark{Kind: storage.MarkSession, ID: fmt.Sprint(i), UserUID: "alice", ExpiresAt: time.Now().Add(time.Hour)}
+		if err := s.Mark(t.Context(), m); err != nil {
+			t.Errorf("the mark of an ended session: %v", err)
+		}
+	}
+}
+
+func placesAreFreed(t *testing.T, s storage.Store) {
+	boundMarks(t, s, storage.MarkBounds{OfClient: 1, OfServer: 2})
+	short := revoked("short", "alice", "web", "shop")
+	short.ExpiresAt = time.Now().Add(500 * time.Millisecond)
+	if err := s.Mark(t.Context(), short); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Mark(t.Context(), revoked("next", "alice", "web", "shop")); !errors.Is(err, storage.ErrFull) {
+		t.Errorf("beyond the bound: %v, want ErrFull", err)
+	}
+	var err error
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if err = s.Mark(t.Context(), revoked("next", "alice", "web", "shop")); err == nil {
+			return
+		}
+	}
+	t.Errorf("once the mark has expired: %v", err)
+}
+
+func parallelMarksKeepBound(t *testing.T, s storage.Store) {
+	const bound, slack = 10, 10 // as many as a store may write at one moment
+	boundMarks(t, s, storage.MarkBounds{OfClient: bound})
+	won, errs := parallel(func(i int) error {
+		return s.Mark(t.Context(), revoked(fmt.Sprint(i), "alice", "web", "shop"))
+	})
+	if won < bound || won > bound+slack {
+		t.Errorf("%d marks were set, want %d and few more", won, bound)
+	}
+	for _, err := range errs {
+		if !errors.Is(err, storage.ErrFull) {
+			t.Errorf("one was refused with %v", err)
+		}
+	}
+	if err := s.Mark(t.Context(), revoked("another", "alice", "web", "shop")); !errors.Is(err, storage.ErrFull) {
+		t.Errorf("after them: %v, want ErrFull", err)
+	}
+}
+
+func marksAreCounted(t *testing.T, s storage.Store) {
+	count := func(kind storage.MarkKind, user string, limit, want int) {
+		t.Helper()
+		if n, err := s.MarksOf(t.Context(), kind, user, limit); err != nil || n != want {
+			t.Errorf("%s has %d marks of the kind %s (%v), want %d", user, n, kind, err, want)
+		}
+	}
+	count(storage.MarkSession, "alice", 10, 0)
+	for i, m := range []storage.Mark{
+		{Kind: storage.MarkSession, UserUID: "alice"}, {Kind: storage.MarkSession, UserUID: "alice"}, {Kind: storage.MarkSession, UserUID: "alice"},
+		{Kind: storage.MarkSession, UserUID: "bob"}, {Kind: storage.MarkSession}, revoked("", "alice", "web", "shop"),
+	} {
+		m.ID, m.ExpiresAt = fmt.Sprint(i), time.Now().Add(time.Hour)
+		for range 2 {
+			if err := s.Mark(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := s.Mark(t.Context(), storage.Mark{
+		Kind: storage.MarkSession, ID: "over", UserUID: "alice", ExpiresAt: time.Now().Add(-time.Second),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	count(storage.MarkSession, "alice", 10, 3)
+	count(storage.MarkSession, "alice", 2, 2)
+	count(storage.MarkSession, "bob", 10, 1)
+	count(storage.MarkSession, "carol", 10, 0)
+	count(storage.MarkToken, "alice", 10, 1)
+	if _, err := s.Sweep(t.Context(), time.Now().Add(2*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		n, err := s.MarksOf(t.Context(), storage.MarkSession, "alice", 10)
+		if err == nil && n == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after the sweep alice has %d marks (%v)", n, err)
+		}
+	}
+}
