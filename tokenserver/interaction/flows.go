@@ -152,36 +152,6 @@ func (s *Flows) open(sealed string) (*Flow, error) {
 	return decodeFlow(data)
 }
 
-// SealPostedFlow seals a flow that a POST began, for the GET that it becomes. It is tied to no browser, as the URL of a GET would not be.
-func (s *Flows) SealPostedFlow(f *Flow) (string, error) {
-	sealed := *f
-	sealed.Step = StepPosted
-	out, err := s.Keys.Seal(keys.PurposePost, sealed.encode())
-	if err != nil {
-		return "", fmt.Errorf("sealing a posted request: %w", err)
-	}
-	return out, nil
-}
-
-// OpenPostedFlow gives a flow that a POST began to the GET that the POST became, and looks up what is registered now. The flow begins there.
-func (s *Flows) OpenPostedFlow(sealed string) (*Visit, error) {
-	server, ok := s.Registry.Server()
-	if !ok {
-		return nil, Unavailable()
-	}
-	expired := &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceFlowExpired}
-	data, err := s.Keys.Open(keys.PurposePost, sealed)
-	if err != nil {
-		return nil, expired
-	}
-	f, err := decodeFlow(data)
-	if err != nil || f.Step != StepPosted || s.Now().Sub(time.Unix(f.Started, 0)) > Lifetime {
-		return nil, expired
-	}
-	f.Started = s.Now().Unix()
-	return s.visit(server, f)
-}
-
 // visit holds the flow against what is registered now: what was right at its start may have been withdrawn since.
 func (s *Flows) visit(server registration.Server, f *Flow) (*Visit, error) {
 	changed := &web.PageError{Status: http.StatusBadRequest, Code: oauth.UnauthorizedClient, Sentence: pages.SentenceFlowChanged}
