@@ -117,7 +117,9 @@ func TestAClientIsRefusedForEachThingThatItsRuleDoesNotAllow(t *testing.T) {
 }
 
 func TestTheClaimsThatAClientIsToldWhateverTheScopeAreThoseOfScopesThatTheRuleAllows(t *testing.T) {
-	s := server(func(_ *registration.Server, r *registration.ClientRule) { r.Scopes = []string{"openid", "profile", "groups"} })
+	s := server(func(_ *registration.Server, r *registration.ClientRule) {
+		r.Scopes = []string{"openid", "profile", "groups"}
+	})
 	c := client(func(c *registration.Client) {
 		c.Scopes, c.IDTokenClaims = []string{"openid"}, []string{"groups", "name", "department", "name#de"}
 	})
