@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
@@ -41,6 +42,13 @@ func access(client *registry.Client, granted, askedScopes, resources, askedResou
 	return scopes, audience, nil
 }
 
+// covers reports whether a resource is among those of an authorization, in either spelling of an empty path (RFC 3986 section 6.2.3).
+func covers(resources []string, asked string) bool {
+	return slices.ContainsFunc(resources, func(resource string) bool {
+		return registration.CanonicalIdentifier(resource) == registration.CanonicalIdentifier(asked)
+	})
+}
+
 // targets are the resources that a token is for; none: the owners of its scopes.
 func targets(client *registry.Client, granted, resources, asked []string) ([]string, error) {
 	if len(asked) > 0 {
@@ -52,7 +60,7 @@ func targets(client *registry.Client, granted, resources, asked []string) ([]str
 			}
 		}
 		for _, resource := range asked {
-			if !slices.Contains(covered, resource) {
+			if !covers(covered, resource) {
 				return nil, &Refused{What: Target, Sentence: "a resource is not covered by the authorization"}
 			}
 		}

@@ -170,14 +170,15 @@ func (r *Registry) putResourceServer(name string, e Entry) error {
 	if err != nil {
 		return err
 	}
-	if err := about(e, SpaceIdentity, doc.Identifier, doc.UID); err != nil {
+	identifier := registration.CanonicalIdentifier(doc.Identifier)
+	if err := about(e, SpaceIdentity, identifier, doc.UID); err != nil {
 		return err
 	}
 	if other := r.described[doc.UID]; other != nil {
 		return fmt.Errorf("entry %s is the document of this resource server already", other.entry)
 	}
 	h := &holding[registration.ResourceServer]{name, doc}
-	r.resourceServers[doc.Identifier], r.described[doc.UID] = h, h
+	r.resourceServers[identifier], r.described[doc.UID] = h, h
 	return nil
 }
 

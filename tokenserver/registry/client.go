@@ -130,16 +130,17 @@ func (c *Client) ResolveScope(requested []string, lenient bool, unavailable ...s
 
 // Audience says who a token is for, and which of the scopes remain in it.
 //
-// With resources (RFC 8707) it is exactly those, each once; scopes of other resource servers are cut. Each must be the issuer, or a resource
+// With resources (RFC 8707) it is exactly those, each once and as it was registered; scopes of other resource servers are cut. Each must be the issuer, or a resource
 // server that is accepted and allows this client; else the error wraps ErrInvalidTarget. Without, it is the owners of the scopes, and the
 // issuer too if openid is among them or nobody owns any. Scopes that the client may not have now are cut in either case.
 func (c *Client) Audience(scopes, resources []string) (aud, remaining []string, err error) {
 	for _, resource := range resources {
-		if !c.mayTarget(resource) {
+		identifier, ok := c.target(resource)
+		if !ok {
 			return nil, nil, fmt.Errorf("%w: a resource is unknown, or does not allow this client", ErrInvalidTarget)
 		}
-		if !slices.Contains(aud, resource) {
-			aud = append(aud, resource)
+		if !slices.Contains(aud, identifier) {
+			aud = append(aud, identifier)
 		}
 	}
 	for _, scope := range scopes {
@@ -158,14 +159,17 @@ func (c *Client) Audience(scopes, resources []string) (aud, remaining []string, 
 	return aud, remaining, nil
 }
 
-// mayTarget says whether the client may name a resource.
-func (c *Client) mayTarget(resource string) bool {
-	if resource == c.issuer {
-		return true
+// target is the identifier of a resource as it was registered; false if the client may not name it.
+func (c *Client) target(resource string) (identifier string, ok bool) {
+	if registration.CanonicalIdentifier(resource) == registration.CanonicalIdentifier(c.issuer) {
+		return c.issuer, true
 	}
 	r := c.registry
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	rs := r.accepted(resource)
-	return rs != nil && policy.AllowsClient(*rs, c.Namespace, r.labels(c.Namespace), "")
+	if rs == nil || !policy.AllowsClient(*rs, c.Namespace, r.labels(c.Namespace), "") {
+		return "", false
+	}
+	return rs.Identifier, true
 }

@@ -63,7 +63,7 @@ type Registry struct {
 	clientsByUID    map[string]*clientRecord
 	users           map[string]*holding[registration.User]           // by UID
 	passwords       mix                                              // of users
-	resourceServers map[string]*holding[registration.ResourceServer] // by identifier
+	resourceServers map[string]*holding[registration.ResourceServer] // by canonical identifier
 	namespaces      map[string]*holding[registration.Namespace]      // by name
 	described       map[string]*holding[registration.ResourceServer] // by UID
 }

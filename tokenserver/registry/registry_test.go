@@ -25,7 +25,7 @@ func server() registration.Server {
 			GrantTypes: []string{"authorization_code", "client_credentials"}, Scopes: []string{"*"}, RedirectHosts: []string{"*"}, Consent: []string{"Required"},
 		}},
 		AllowedResourceServers: []registration.ResourceServerRule{{
-			Name: "all", Namespaces: registration.Namespaces{All: true}, Identifiers: []string{"https://*"}, Scopes: []string{"*"},
+			Name: "all", Namespaces: registration.Namespaces{All: true}, Identifiers: []string{"https://*.example.com"}, Scopes: []string{"*"},
 		}},
 	}
 }
@@ -225,7 +225,7 @@ func TestAudienceIsTheOwnersOfTheScopesOrTheResourcesAsked(t *testing.T) {
 func TestAResourceThatIsUnknownOrDoesNotAllowTheClientIsAnInvalidTarget(t *testing.T) {
 	r := shop(t)
 	c := mustClient(t, r)
-	for _, resource := range []string{"", "orders", "https://orders.example.com/", "https://orders.example.com#x", "shop.web", "https://other.example"} {
+	for _, resource := range []string{"", "orders", "https://orders.example.com//", "https://orders.example.com/x", "https://orders.example.com#x", "shop.web", "https://other.example"} {
 		if _, _, err := c.Audience(nil, []string{resource}); !errors.Is(err, registry.ErrInvalidTarget) {
 			t.Errorf("Audience of resource %q: %v", resource, err)
 		}
@@ -241,6 +241,39 @@ func TestAResourceThatIsUnknownOrDoesNotAllowTheClientIsAnInvalidTarget(t *testi
 	registrytest.Fill(t, r, s)
 	if _, _, err := c.Audience(nil, []string{"https://stock.example.com"}); !errors.Is(err, registry.ErrInvalidTarget) {
 		t.Errorf("a resource server that no rule allows: %v", err)
+	}
+}
+
+// RFC 3986 section 6.2.3: an empty path and "/" are one resource, and an API compares the audience with what it registered.
+func TestAResourceIsFoundInEitherSpellingAndTheAudienceIsAsRegistered(t *testing.T) {
+	r := shop(t)
+	with := stock()
+	with.Identifier += "/"
+	registrytest.Fill(t, r, with)
+	c := mustClient(t, r)
+	for registered, asked := range map[string][]string{
+		"https://orders.example.com": {"https://orders.example.com/", "https://orders.example.com"},
+		"https://stock.example.com/": {"https://stock.example.com", "https://stock.example.com/"},
+		issuer:                       {issuer + "/", issuer},
+	} {
+		aud, _, err := c.Audience(nil, asked)
+		if err != nil || !slices.Equal(aud, []string{registered}) {
+			t.Errorf("resource %v: audience %v, %v", asked, aud, err)
+		}
+	}
+	aud, scopes, err := c.Audience([]string{"orders:read", "stock:read"}, []string{"https://orders.example.com/"})
+	if err != nil || !slices.Equal(aud, []string{"https://orders.example.com"}) || !slices.Equal(scopes, []string{"orders:read"}) {
+		t.Errorf("audience %v with scopes %v, %v", aud, scopes, err)
+	}
+	if !r.MayIntrospect("orders", "gateway", "https://orders.example.com/") {
+		t.Error("the API's client may not introspect under the other spelling")
+	}
+	// Both spellings are one name: the second is refused.
+	second := with
+	second.UID, second.Identifier, second.Scopes = "second", "https://stock.example.com", nil
+	name, e := entry(t, second)
+	if err := r.Apply(name+"-second", e); !errors.Is(err, registry.ErrRejected) {
+		t.Errorf("both spellings are served: %v", err)
 	}
 }
 

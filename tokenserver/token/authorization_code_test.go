@@ -358,6 +358,19 @@ func TestTheTokenRequestMayNarrowTheResourcesAndNotWiden(t *testing.T) {
 	checkAudience(t, w, w.OK(w.Redeem(c, none, "resource", granttest.Orders)), granttest.Orders)
 }
 
+func TestEitherSpellingOfAResourceGetsTheAudienceAsRegistered(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(granttest.Client("shop.web"))
+	in := w.Authorization(c, "openid", "orders:read")
+	in.Resources = []string{granttest.Orders + "/"}
+	a := w.OK(w.Redeem(c, w.Code(in), "resource", granttest.Orders))
+	checkAudience(t, w, a, granttest.Orders)
+	a = w.OK(w.Refresh(c, a.String("refresh_token"), "resource", granttest.Orders+"/"))
+	checkAudience(t, w, a, granttest.Orders)
+	a = w.OK(w.Refresh(c, a.String("refresh_token")))
+	checkAudience(t, w, a, granttest.Orders)
+}
+
 func TestASealedValueOfAnotherKindOrServerIsNoCode(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(granttest.Client("shop.web"))

@@ -115,7 +115,7 @@ func TestAResourceThatIsNoneIsAnInvalidTarget(t *testing.T) {
 	c := w.AddClient(service())
 	for _, resource := range []string{
 		"/orders", "orders", "//orders.example.com", granttest.Orders + "#", granttest.Orders + "#part", "https://unknown.example.com",
-		granttest.Orders + "/", "HTTPS://orders.example.com", ":",
+		granttest.Orders + "//", "HTTPS://orders.example.com", ":",
 	} {
 		w.Refused(w.Post("/token", c, "grant_type", "client_credentials", "resource", resource), 400, "invalid_target")
 		w.Refused(w.Post("/token", c, "grant_type", "client_credentials", "resource", granttest.Orders, "resource", resource), 400, "invalid_target")

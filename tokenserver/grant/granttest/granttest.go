@@ -294,7 +294,7 @@ func (w *World) AddResourceServer(rs registration.ResourceServer) {
 	for _, scope := range rs.Scopes {
 		w.apply("scope-"+scope.Name, registry.SpaceScope, scope.Name, rs.UID, "", nil)
 	}
-	w.apply("rs-"+rs.Identifier, registry.SpaceIdentity, rs.Identifier, rs.UID, registration.FormatResourceServer, rs)
+	w.apply("rs-"+rs.Identifier, registry.SpaceIdentity, registration.CanonicalIdentifier(rs.Identifier), rs.UID, registration.FormatResourceServer, rs)
 }
 
 // RemoveResourceServer stops serving a resource server.

@@ -40,7 +40,7 @@ func Entries(t testing.TB, doc any) map[string]registry.Entry {
 		add(registry.SpaceIdentity, d.Subject, d.UID, registration.Format(doc), document)
 		add(registry.SpaceUsername, d.Username, d.UID, "", "")
 	case registration.ResourceServer:
-		add(registry.SpaceIdentity, d.Identifier, d.UID, registration.Format(doc), document)
+		add(registry.SpaceIdentity, registration.CanonicalIdentifier(d.Identifier), d.UID, registration.Format(doc), document)
 		for _, s := range d.Scopes {
 			add(registry.SpaceScope, s.Name, d.UID, "", "")
 		}
