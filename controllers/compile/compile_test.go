@@ -2,7 +2,6 @@ package compile
 
 import (
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -281,7 +280,7 @@ func TestTheFirstAlgorithmStaysTheFirst(t *testing.T) {
 
 func TestAClaimThatTheProtocolSetsIsRefusedByName(t *testing.T) {
 	for _, name := range []string{
-		"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "cnf",
+		"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "may_act", "cnf",
 		"events", "at_hash", "c_hash", "s_hash", "SUB", "Iss", "\u017fub", // the last is an "s" to who ignores letter case
 	} {
 		_, findings := User(user(fmt.Sprintf(`{"name":"Alice",%q:1}`, name)))
@@ -292,19 +291,33 @@ func TestAClaimThatTheProtocolSetsIsRefusedByName(t *testing.T) {
 	}
 }
 
-func TestTheClaimsThatAreReservedForUsersAreThoseThatClientsMayNotAskFor(t *testing.T) {
-	crd, err := os.ReadFile("../../config/crd/bases/oauth-operator.dev_oauthclients.yaml")
-	if err != nil {
-		t.Fatal(err)
+func TestStandardClaimsHaveTheirTypes(t *testing.T) {
+	right := `{"name":"Alice","name#ja":"アリス","email":"a@example.com","email_verified":true,"phone_number_verified":false,"updated_at":1311280970,
+		"address":{"country":"NL","region":null,"house":7},"groups":["admins"],"nickname":null,"roles":"any","level":[1]}`
+	if _, findings := User(user(right)); len(findings) > 0 {
+		t.Errorf("right types: %s", findings)
 	}
-	_, list, found := strings.Cut(string(crd), "!(self in [")
-	list, _, closed := strings.Cut(list, "]")
-	if !found || !closed {
-		t.Fatal("the rule is not there")
-	}
-	want := strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune("', \n", r) })
-	if got := slices.Sorted(slices.Values(reservedClaims)); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
-		t.Errorf("reserved %q, and idTokenClaims refuses %q", got, want)
+	for claims, field := range map[string]string{
+		`{"email_verified":"true"}`:         "spec.claims.email_verified",
+		`{"Email_Verified":"true"}`:         "spec.claims.Email_Verified",
+		`{"phone_number_verified":1}`:       "spec.claims.phone_number_verified",
+		`{"groups":"admins"}`:               "spec.claims.groups",
+		`{"groups":["admins",7]}`:           "spec.claims.groups",
+		`{"groups":[null]}`:                 "spec.claims.groups",
+		`{"groups":{"admins":true}}`:        "spec.claims.groups",
+		`{"name":7}`:                        "spec.claims.name",
+		`{"name#ja":["a"]}`:                 "spec.claims.name#ja",
+		`{"email":["a@example.com"]}`:       "spec.claims.email",
+		`{"updated_at":"2026-01-01"}`:       "spec.claims.updated_at",
+		`{"address":"Main Street 1"}`:       "spec.claims.address",
+		`{"address":{"postal_code":12345}}`: "spec.claims.address.postal_code",
+		`{"birthdate":19800101}`:            "spec.claims.birthdate",
+	} {
+		_, findings := User(user(claims))
+		expectFinding(t, findings, field)
+		if len(findings) != 1 || !strings.Contains(findings.String(), "must be ") {
+			t.Errorf("%s: %s", claims, findings)
+		}
 	}
 }
 

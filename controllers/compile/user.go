@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
@@ -19,14 +16,6 @@ const (
 	maxClaimsDepth = 8
 )
 
-// reservedClaims are set by the protocol: a user who could set them could say who issued a token, for whom, and until when (RFC 7519 section
-// 4.1, OpenID Connect Core section 2 and the specifications that add to it). Names that differ in letter case only are reserved too: many
-// readers of JSON, Go's among them, take one for the other.
-var reservedClaims = []string{
-	"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "cnf",
-	"events", "at_hash", "c_hash", "s_hash",
-}
-
 // Subject that an OAuthUser asks for.
 func Subject(u *v1alpha1.OAuthUser) string {
 	if u.Spec.Subject != "" {
@@ -35,15 +24,19 @@ func Subject(u *v1alpha1.OAuthUser) string {
 	return string(u.UID)
 }
 
+// username that an OAuthUser asks for, in the form in which usernames are compared.
+func username(u *v1alpha1.OAuthUser) (string, error) {
+	return password.NormalizeUsername(u.Spec.Username)
+}
+
 // User is the document of an OAuthUser, without what follows from its password.
 func User(u *v1alpha1.OAuthUser) (registration.User, Findings) {
 	doc := registration.User{UID: string(u.UID), Subject: Subject(u)}
 	var findings Findings
-	username, err := password.NormalizeUsername(u.Spec.Username)
-	if err != nil {
+	var err error
+	if doc.Username, err = username(u); err != nil {
 		findings = append(findings, Finding{"spec.username", err.Error()})
 	}
-	doc.Username = username
 	if u.Spec.Claims != nil && len(u.Spec.Claims.Raw) > 0 {
 		var found Findings
 		doc.Claims, found = claims(u.Spec.Claims.Raw)
@@ -65,10 +58,8 @@ func claims(raw []byte) (map[string]any, Findings) {
 		return nil, Findings{{path, "must be a JSON object"}}
 	}
 	var findings Findings
-	for _, name := range slices.Sorted(maps.Keys(set)) {
-		if slices.ContainsFunc(reservedClaims, func(reserved string) bool { return strings.EqualFold(reserved, name) }) {
-			findings = append(findings, Finding{path + "." + name, "is set by the protocol, remove it"})
-		}
+	for _, problem := range registration.CheckClaims(set) {
+		findings = append(findings, Finding{path + "." + problem.Path, problem.Message})
 	}
 	if depth(set) > maxClaimsDepth {
 		findings = append(findings, Finding{path, fmt.Sprintf("must not be nested deeper than %d levels", maxClaimsDepth)})

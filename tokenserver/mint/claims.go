@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
@@ -19,13 +20,6 @@ func invert(claims map[string][]string) map[string]string {
 		}
 	}
 	return scopes
-}
-
-// protocolClaims are set by the protocol, never by what is stored about a user. Documents that set them are refused before; this is what
-// keeps a mistake there from becoming a forged token.
-var protocolClaims = []string{
-	"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "cnf",
-	"events", "at_hash", "c_hash", "s_hash", "may_act",
 }
 
 // ACRValues are the authentication context classes that a login can be of.
@@ -82,7 +76,7 @@ func RegisteredClaims(user *registry.User, client *registry.Client) map[string]a
 
 // claimOf a user; none that the protocol sets. A username is what the user calls themself, unless the claims say otherwise.
 func claimOf(user *registry.User, name string) (any, bool) {
-	if slices.Contains(protocolClaims, name) {
+	if registration.ReservedClaim(name) {
 		return nil, false
 	}
 	if value, ok := user.Claims[name]; ok && value != nil {
