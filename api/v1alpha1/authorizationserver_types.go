@@ -83,7 +83,9 @@ type ClientRule struct {
 	// +optional
 	GrantTypes []GrantType `json:"grantTypes,omitempty"`
 
-	// clientIDs outside "<own namespace>." that a client may claim: a literal, a prefix that ends in "*", or "*" for any. Default: none.
+	// clientIDs outside "<own namespace>." that a client may claim: a literal, a prefix that ends in "*", or "*" for any. An id that begins
+	// like those of another namespace, such as shop.web, needs a pattern that begins with "shop." itself, whether or not there is such a
+	// namespace: * and shop* do not stand for it. Default: none.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=set
@@ -105,7 +107,9 @@ type ClientRule struct {
 	// +optional
 	RedirectHosts []RedirectHost `json:"redirectHosts,omitempty"`
 
-	// redirectSchemes are the private-use URI schemes (RFC 8252 section 7.1) that redirect URIs may have. Default: none.
+	// redirectSchemes are the private-use URI schemes (RFC 8252 section 7.1) that redirect URIs may have: a scheme, or "*" for any that
+	// contains a dot. One without a dot has to be named, and is for public clients with PKCE and consent only. Schemes that browsers or
+	// operating systems handle themselves, and those that IANA has registered, are never among them. Default: none.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=set
@@ -122,7 +126,6 @@ type ClientRule struct {
 	// maxAccessTokenLifetime is the longest access token lifetime that a client may ask for. Default: the server's own lifetime.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')`,message="maxAccessTokenLifetime must be a duration from 1s to 24h in whole h, m and s, such as 15m"
 	// +optional
 	MaxAccessTokenLifetime *metav1.Duration `json:"maxAccessTokenLifetime,omitempty"`
@@ -137,7 +140,8 @@ type ResourceServerRule struct {
 	// +optional
 	Namespaces *RuleNamespaces `json:"namespaces,omitempty"`
 
-	// identifiers that a resource server may have: a literal, a prefix that ends in "*", or "*" for any. Default: any.
+	// identifiers that a resource server may have: a literal, one with "*." in place of the first label of its host, or "*" for any.
+	// https://h and https://h/ are one. Default: any.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=set
@@ -157,7 +161,6 @@ type TokenSettings struct {
 	// accessTokenLifetime is how long an access token is valid, and an ID token. Default: 5m.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')`,message="accessTokenLifetime must be a duration from 1s to 24h in whole h, m and s, such as 5m"
 	// +optional
 	AccessTokenLifetime *metav1.Duration `json:"accessTokenLifetime,omitempty"`
@@ -165,7 +168,6 @@ type TokenSettings struct {
 	// authorizationCodeLifetime is how long an authorization code can be redeemed; at most 10m (RFC 6749 section 4.1.2). Default: 60s.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('10m')`,message="authorizationCodeLifetime must be a duration from 1s to 10m in whole h, m and s, such as 60s"
 	// +optional
 	AuthorizationCodeLifetime *metav1.Duration `json:"authorizationCodeLifetime,omitempty"`
@@ -188,13 +190,12 @@ const (
 
 // RefreshTokenSettings are the lifetimes and the rotation of refresh tokens.
 //
-// +kubebuilder:validation:XValidation:rule=`!has(self.idleLifetime) || duration(self.idleLifetime) <= (has(self.absoluteLifetime) ? duration(self.absoluteLifetime) : duration('2160h'))`,fieldPath=".idleLifetime",message="idleLifetime must not be longer than absoluteLifetime, whose default is 2160h: shorten idleLifetime or raise absoluteLifetime"
+// +kubebuilder:validation:XValidation:rule=`!has(self.idleLifetime) || !self.idleLifetime.matches('^([0-9]{1,5}(h|m|s)){1,3}$') || (has(self.absoluteLifetime) && !self.absoluteLifetime.matches('^([0-9]{1,5}(h|m|s)){1,3}$')) || duration(self.idleLifetime) <= (has(self.absoluteLifetime) ? duration(self.absoluteLifetime) : duration('2160h'))`,fieldPath=".idleLifetime",message="idleLifetime must not be longer than absoluteLifetime, whose default is 2160h: shorten idleLifetime or raise absoluteLifetime"
 type RefreshTokenSettings struct {
 	// idleLifetime is how long a refresh token lives without being used; at most absoluteLifetime. Default: 720h, or absoluteLifetime if
 	// that is shorter.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h')`,message="idleLifetime must be a duration from 1s to 8760h in whole h, m and s, such as 720h"
 	// +optional
 	IdleLifetime *metav1.Duration `json:"idleLifetime,omitempty"`
@@ -202,7 +203,6 @@ type RefreshTokenSettings struct {
 	// absoluteLifetime is how long refresh tokens of one authorization live in all. Default: 2160h.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h')`,message="absoluteLifetime must be a duration from 1s to 8760h in whole h, m and s, such as 2160h"
 	// +optional
 	AbsoluteLifetime *metav1.Duration `json:"absoluteLifetime,omitempty"`
@@ -215,7 +215,6 @@ type RefreshTokenSettings struct {
 	// turns it off. Default: 60s.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('0s') && duration(self) <= duration('5m')`,message="reuseGracePeriod must be a duration from 0s to 5m in whole h, m and s, such as 60s"
 	// +optional
 	ReuseGracePeriod *metav1.Duration `json:"reuseGracePeriod,omitempty"`
@@ -223,13 +222,12 @@ type RefreshTokenSettings struct {
 
 // SessionSettings are the lifetimes of a login in the browser.
 //
-// +kubebuilder:validation:XValidation:rule=`!has(self.idleLifetime) || duration(self.idleLifetime) <= (has(self.absoluteLifetime) ? duration(self.absoluteLifetime) : duration('24h'))`,fieldPath=".idleLifetime",message="idleLifetime must not be longer than absoluteLifetime, whose default is 24h: shorten idleLifetime or raise absoluteLifetime"
+// +kubebuilder:validation:XValidation:rule=`!has(self.idleLifetime) || !self.idleLifetime.matches('^([0-9]{1,5}(h|m|s)){1,3}$') || (has(self.absoluteLifetime) && !self.absoluteLifetime.matches('^([0-9]{1,5}(h|m|s)){1,3}$')) || duration(self.idleLifetime) <= (has(self.absoluteLifetime) ? duration(self.absoluteLifetime) : duration('24h'))`,fieldPath=".idleLifetime",message="idleLifetime must not be longer than absoluteLifetime, whose default is 24h: shorten idleLifetime or raise absoluteLifetime"
 type SessionSettings struct {
 	// idleLifetime is how long a session lives without being used; at most absoluteLifetime. Default: 8h, or absoluteLifetime if that is
 	// shorter.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h')`,message="idleLifetime must be a duration from 1s to 8760h in whole h, m and s, such as 8h"
 	// +optional
 	IdleLifetime *metav1.Duration `json:"idleLifetime,omitempty"`
@@ -237,7 +235,6 @@ type SessionSettings struct {
 	// absoluteLifetime is how long a session lives in all. Default: 24h.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h')`,message="absoluteLifetime must be a duration from 1s to 8760h in whole h, m and s, such as 24h"
 	// +optional
 	AbsoluteLifetime *metav1.Duration `json:"absoluteLifetime,omitempty"`
@@ -270,7 +267,6 @@ type KeyRotation struct {
 	// interval between rotations. Default: 2160h.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1h') && duration(self) <= duration('8760h')`,message="interval must be a duration from 1h to 8760h in whole h, m and s, such as 2160h"
 	// +optional
 	Interval *metav1.Duration `json:"interval,omitempty"`

@@ -266,7 +266,9 @@ func (f *fuzzer) value(schema apiextensionsv1.JSONSchemaProps, depth int) any {
 		return []any{f.pick(oddTimes)} // the schema's check takes a list for a string wherever there is a format
 	case schema.Type == "string" && schema.Format == "date-time":
 		return f.pick(oddTimes)
-	case schema.Type == "string" && strings.Contains(schema.Pattern, "(h|m|s)"):
+	case schema.Type == "string" && slices.ContainsFunc(schema.XValidations, func(rule apiextensionsv1.ValidationRule) bool {
+		return strings.Contains(rule.Rule, "duration(self)")
+	}):
 		return f.pick(oddDurations)
 	case schema.Type == "string":
 		return f.text(schema)

@@ -86,8 +86,9 @@ type OAuthClientSpec struct {
 	TokenEndpointAuthMethod TokenEndpointAuthMethod `json:"tokenEndpointAuthMethod"`
 
 	// redirectURIs to which authorization responses may be sent; for authorization_code and implicit, and required there. https, or http
-	// with a loopback host, or a private-use scheme that contains a dot (RFC 8252 section 7.1); absolute, without fragment, user name and
-	// wildcard. Compared exactly, but a URI whose host is a loopback IP literal matches any port (RFC 8252 section 7.3).
+	// with a loopback host, or a private-use scheme that a rule of the server allows (RFC 8252 section 7.1; one without a dot is for public
+	// clients with consent only); absolute, without fragment, user name and wildcard. Compared exactly, but a URI whose host is a loopback
+	// IP literal matches any port (RFC 8252 section 7.3).
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:XValidation:rule=`self.all(x, self.exists_one(y, y == x))`,message="redirectURIs must not contain a URI twice"
 	// +listType=atomic
@@ -137,7 +138,6 @@ type OAuthClientSpec struct {
 	// accessTokenLifetime is how long the client's access tokens are valid. Default: the server's.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s)){1,3}$`
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')`,message="accessTokenLifetime must be a duration from 1s to 24h in whole h, m and s, such as 5m"
 	// +optional
 	AccessTokenLifetime *metav1.Duration `json:"accessTokenLifetime,omitempty"`
@@ -256,7 +256,7 @@ type OAuthClientStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// clientID is the client identifier in use.
+	// clientID is the client identifier in use. The name stays the client's while the server is away or its documents are lost.
 	// +kubebuilder:validation:MaxLength=317
 	// +optional
 	ClientID string `json:"clientID,omitempty"`

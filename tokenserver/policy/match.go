@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -35,6 +36,25 @@ func selects(s registration.Selector, labels map[string]string) bool {
 	return true
 }
 
+// describe a selector as kubectl takes it (--selector).
+func describe(s registration.Selector) string {
+	var terms []string
+	for _, key := range slices.Sorted(maps.Keys(s.MatchLabels)) {
+		terms = append(terms, key+"="+s.MatchLabels[key])
+	}
+	for _, r := range s.MatchExpressions {
+		switch r.Operator {
+		case "Exists":
+			terms = append(terms, r.Key)
+		case "DoesNotExist":
+			terms = append(terms, "!"+r.Key)
+		default:
+			terms = append(terms, r.Key+" "+strings.ToLower(r.Operator)+" ("+strings.Join(r.Values, ",")+")")
+		}
+	}
+	return strings.Join(terms, ",")
+}
+
 func holds(r registration.Requirement, labels map[string]string) bool {
 	value, has := labels[r.Key]
 	switch r.Operator {
@@ -58,6 +78,64 @@ func matchesPrefix(patterns []string, value string) bool {
 		}
 		return p == value
 	})
+}
+
+// allowsClientID reports whether a client of a namespace may have an id. Ids that begin with "<own namespace>." are the client's own.
+// Those that begin like another namespace's own ids need a pattern that names that beginning, whether or not the namespace exists: the
+// patterns * and shop* do not stand for shop.web.
+func allowsClientID(patterns []string, namespace, id string) bool {
+	label, _, dotted := strings.Cut(id, ".")
+	if dotted && label == namespace {
+		return true
+	}
+	beginning := ""
+	if dotted && isDNSLabel(strings.ToLower(label)) {
+		beginning = label + "."
+	}
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		return strings.HasPrefix(strings.TrimSuffix(p, "*"), beginning) && matchesPrefix([]string{p}, id)
+	})
+}
+
+// isDNSLabel reports whether s could be the name of a namespace (RFC 1123 section 2.1).
+func isDNSLabel(s string) bool {
+	return s != "" && len(s) <= 63 && s[0] != '-' && s[len(s)-1] != '-' &&
+		strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
+// matchesIdentifier reports whether one of the patterns is the resource identifier, in either spelling of an empty path (RFC 3986
+// section 6.2.3), or "*", or has "*." in place of the first label of its host.
+func matchesIdentifier(patterns []string, identifier string) bool {
+	identifier = registration.CanonicalIdentifier(identifier)
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		p = registration.CanonicalIdentifier(p)
+		if p == registration.Any || p == identifier {
+			return true
+		}
+		scheme, suffix, wild := strings.Cut(p, "://*.")
+		rest, sameScheme := strings.CutPrefix(identifier, scheme+"://")
+		if !wild || !sameScheme {
+			return false
+		}
+		label, rest, dotted := strings.Cut(rest, ".")
+		return dotted && rest == suffix && isDNSLabel(strings.ToLower(label))
+	})
+}
+
+// allowsScheme reports whether a rule lets a client have redirect URIs of a private-use scheme. "*" stands for those that contain a
+// dot. One without a dot could be any application's (RFC 8252 section 7.1 would have none), so the rule has to name it, and the client
+// has to be one whose codes are of no use to another application and whose user is asked.
+func allowsScheme(patterns []string, scheme string, c registration.Client) bool {
+	if strings.Contains(scheme, ".") {
+		return slices.Contains(patterns, scheme) || slices.Contains(patterns, registration.Any)
+	}
+	return slices.Contains(patterns, scheme) && askedAndBound(c)
+}
+
+// askedAndBound reports whether a client is public, gets tokens for codes with PKCE only, and only when the user consents.
+func askedAndBound(c registration.Client) bool {
+	return c.AuthMethod == "none" && c.PKCE == registration.PKCERequired && c.Consent == registration.ConsentRequired &&
+		!slices.Contains(c.GrantTypes, "implicit")
 }
 
 // matchesHost says whether one of the patterns is the host, "*." before what follows the host's first label, or "*".

@@ -52,7 +52,8 @@ func Client(s registration.Server, labels map[string]string, c registration.Clie
 		return Decision{Accepted: true, Rule: rule.Name, AccessTokenLifetime: accessTokenLifetime(s, rule, c)}
 	}
 	if len(d.Denials) == 0 {
-		d.Denials = []Denial{{Message: fmt.Sprintf("no rule of the server allows clients from namespace %q", c.Namespace)}}
+		d.Denials = []Denial{{Message: noRule("clients", c.Namespace, s.AllowedClients,
+			func(r registration.ClientRule) (string, registration.Namespaces) { return r.Name, r.Namespaces })}}
 	}
 	return d
 }
@@ -64,9 +65,8 @@ func clientDenied(s registration.Server, rule registration.ClientRule, c registr
 			return fmt.Sprintf("grantTypes: %q is not allowed", grant)
 		}
 	}
-	if !strings.HasPrefix(c.ID, c.Namespace+".") && !matchesPrefix(rule.ClientIDs, c.ID) {
-		return fmt.Sprintf("clientID: %q is not allowed, only ids that begin with %q are, and those that clientIDs of the rule lists",
-			c.ID, c.Namespace+".")
+	if !allowsClientID(rule.ClientIDs, c.Namespace, c.ID) {
+		return clientIDDenied(rule, c)
 	}
 	for _, scope := range c.Scopes {
 		if !matchesPrefix(rule.Scopes, scope) {
@@ -80,12 +80,12 @@ func clientDenied(s registration.Server, rule registration.ClientRule, c registr
 		}
 	}
 	for _, uri := range c.RedirectURIs {
-		if message := redirectDenied(rule, "redirectURIs", uri); message != "" {
+		if message := redirectDenied(rule, c, "redirectURIs", uri); message != "" {
 			return message
 		}
 	}
 	for _, uri := range c.PostLogoutRedirectURIs {
-		if message := redirectDenied(rule, "postLogoutRedirectURIs", uri); message != "" {
+		if message := redirectDenied(rule, c, "postLogoutRedirectURIs", uri); message != "" {
 			return message
 		}
 	}
@@ -98,7 +98,17 @@ func clientDenied(s registration.Server, rule registration.ClientRule, c registr
 	return ""
 }
 
-func redirectDenied(rule registration.ClientRule, field, uri string) string {
+func clientIDDenied(rule registration.ClientRule, c registration.Client) string {
+	if matchesPrefix(rule.ClientIDs, c.ID) {
+		label, _, _ := strings.Cut(c.ID, ".")
+		return fmt.Sprintf("clientID: %q is not allowed, since ids that begin with %q belong to a namespace of that name; a pattern in clientIDs of the rule has to begin with %q to allow it",
+			c.ID, label+".", label+".")
+	}
+	return fmt.Sprintf("clientID: %q is not allowed, only ids that begin with %q are, and those that clientIDs of the rule lists",
+		c.ID, c.Namespace+".")
+}
+
+func redirectDenied(rule registration.ClientRule, c registration.Client, field, uri string) string {
 	switch kind, name := registration.ClassifyRedirect(uri); kind {
 	case registration.RedirectLoopback:
 		return ""
@@ -108,12 +118,15 @@ func redirectDenied(rule registration.ClientRule, field, uri string) string {
 		}
 		return fmt.Sprintf("%s: the host of %q is not allowed", field, uri)
 	case registration.RedirectPrivateUse:
-		if slices.Contains(rule.RedirectSchemes, name) {
+		if allowsScheme(rule.RedirectSchemes, name, c) {
 			return ""
 		}
-		return fmt.Sprintf("%s: the scheme of %q is not allowed", field, uri)
+		if slices.Contains(rule.RedirectSchemes, name) {
+			return fmt.Sprintf("%s: the scheme of %q has no dot, so it is for public clients only, with PKCE and consent and without the implicit grant", field, uri)
+		}
+		return fmt.Sprintf("%s: the scheme of %q is not allowed by redirectSchemes of the rule", field, uri)
 	default:
-		return fmt.Sprintf("%s: %q is neither https, nor loopback, nor of a private-use scheme", field, uri)
+		return fmt.Sprintf("%s: %q is neither https, nor loopback, nor of a private-use scheme such as com.example.app", field, uri)
 	}
 }
 
@@ -148,13 +161,34 @@ func ResourceServer(s registration.Server, labels map[string]string, rs registra
 		return Decision{Accepted: true, Rule: rule.Name}
 	}
 	if len(d.Denials) == 0 {
-		d.Denials = []Denial{{Message: fmt.Sprintf("no rule of the server allows resource servers from namespace %q", rs.Namespace)}}
+		d.Denials = []Denial{{Message: noRule("resource servers", rs.Namespace, s.AllowedResourceServers,
+			func(r registration.ResourceServerRule) (string, registration.Namespaces) { return r.Name, r.Namespaces })}}
 	}
 	return d
 }
 
+// noRule says that no rule is for a namespace, and by which labels of namespaces the rules select. The name of a rule and its labels are
+// all that is told of an object in another namespace.
+func noRule[R any](what, namespace string, rules []R, parts func(R) (string, registration.Namespaces)) string {
+	var selectors []string
+	for _, r := range rules {
+		name, namespaces := parts(r)
+		if namespaces.Selector == nil {
+			continue
+		}
+		if labels := describe(*namespaces.Selector); labels != "" {
+			selectors = append(selectors, fmt.Sprintf("rule %q selects namespaces by the labels %s", name, labels))
+		}
+	}
+	message := fmt.Sprintf("no rule of the server allows %s from namespace %q", what, namespace)
+	if len(selectors) == 0 {
+		return message
+	}
+	return message + ": " + strings.Join(selectors, "; ")
+}
+
 func resourceServerDenied(rule registration.ResourceServerRule, rs registration.ResourceServer) string {
-	if !matchesPrefix(rule.Identifiers, rs.Identifier) {
+	if !matchesIdentifier(rule.Identifiers, rs.Identifier) {
 		return fmt.Sprintf("identifier: %q is not allowed", rs.Identifier)
 	}
 	for _, scope := range rs.Scopes {

@@ -276,6 +276,129 @@ func TestAResourceServerAllowsClientsByNamespaceAndScope(t *testing.T) {
 	}
 }
 
+// An id that begins like those of a namespace belongs to it, also before it exists.
+func TestOnlyAPatternThatNamesANamespaceGivesAnotherOneItsIDs(t *testing.T) {
+	for _, c := range []struct {
+		pattern, id string
+		want        bool
+	}{
+		{"*", "shop.web", false}, {"shop*", "shop.web", false}, {"sho*", "shop.web", false}, {"*", "Shop.web", false}, {"*", "SHOP.", false},
+		{"S*", "Shop.web", false}, {"Shop*", "Shop.web", false}, {"*", "apps.web", true}, {"*", "Apps.web", false}, {"*", "0-x.web", false},
+		{"*", strings.Repeat("a", 63) + ".web", false},
+		{"shop.*", "shop.web", true}, {"shop.web", "shop.web", true}, {"shop.w*", "shop.web", true}, {"Shop.*", "Shop.web", true},
+		{"shop.*", "Shop.web", false}, {"shop.*", "shop2.web", false},
+		// No namespace can have these beginnings.
+		{"*", "shop", true}, {"*", "shop_web", true}, {"*", "shop_1.web", true}, {"*", "-shop.web", true}, {"*", "shop-.web", true},
+		{"*", ".web", true}, {"*", "~.web", true}, {"*", strings.Repeat("a", 64) + ".web", true}, {"shop*", "shop-web", true},
+	} {
+		s := server(func(_ *registration.Server, r *registration.ClientRule) {
+			r.Namespaces, r.ClientIDs = registration.Namespaces{All: true}, []string{"none", c.pattern}
+		})
+		d := Client(s, nil, client(func(x *registration.Client) { x.Namespace, x.ID = "apps", c.id }))
+		if d.Accepted != c.want {
+			t.Errorf("pattern %q, id %q of namespace apps: %+v", c.pattern, c.id, d)
+		}
+		label, _, _ := strings.Cut(c.id, ".")
+		if matches := matchesPrefix([]string{c.pattern}, c.id); !c.want && matches && !strings.Contains(d.Denials[0].Message, "begin with \""+label+".\"") {
+			t.Errorf("pattern %q, id %q: the message does not say what pattern it takes: %s", c.pattern, c.id, d.Denials[0].Message)
+		}
+	}
+}
+
+func TestASchemeIsAllowedByNameOrWithADotByAStar(t *testing.T) {
+	native := func(uri string, change func(*registration.Client)) registration.Client {
+		return client(func(c *registration.Client) {
+			c.AuthMethod, c.RedirectURIs = "none", []string{uri}
+			if change != nil {
+				change(c)
+			}
+		})
+	}
+	for _, c := range []struct {
+		name    string
+		schemes []string
+		client  registration.Client
+		want    bool
+	}{
+		{"with a dot, by name", []string{"com.shop.app"}, native("com.shop.app:/cb", nil), true},
+		{"with a dot, by *", []string{"*"}, native("com.shop.app:/cb", nil), true},
+		{"with a dot, confidential", []string{"*"}, client(func(c *registration.Client) { c.RedirectURIs = []string{"com.shop.app:/cb"} }), true},
+		{"another", []string{"com.shop.app"}, native("com.shop.app2:/cb", nil), false},
+		{"no list", nil, native("com.shop.app:/cb", nil), false},
+		{"without a dot, by *", []string{"*"}, native("cursor://cb", nil), false},
+		{"without a dot, by name", []string{"*", "cursor"}, native("cursor://cb", nil), true},
+		{"without a dot, confidential", []string{"cursor"}, native("cursor://cb", func(c *registration.Client) { c.AuthMethod = "client_secret_basic" }), false},
+		{"without a dot, implicit", []string{"cursor"}, native("cursor://cb", func(c *registration.Client) { c.GrantTypes = []string{"implicit"} }), false},
+		{"without a dot, hybrid", []string{"cursor"}, native("cursor://cb", func(c *registration.Client) {
+			c.GrantTypes = []string{"authorization_code", "implicit"}
+		}), false},
+		{"without a dot, no PKCE", []string{"cursor"}, native("cursor://cb", func(c *registration.Client) { c.PKCE = "WhenSent" }), false},
+		{"without a dot, no consent", []string{"cursor"}, native("cursor://cb", func(c *registration.Client) { c.Consent = "Skip" }), false},
+		{"after logout", []string{"cursor"}, native("https://one.example/cb", func(c *registration.Client) {
+			c.PostLogoutRedirectURIs, c.Consent = []string{"cursor:out"}, "Skip"
+		}), false},
+		{"intent by name", []string{"*", "intent"}, native("intent://cb", nil), false},
+		{"ms-msdt by name", []string{"*", "ms-msdt"}, native("ms-msdt:/cb", nil), false},
+		{"JavaScript by name", []string{"*", "JavaScript", "javascript"}, native("JavaScript:alert(1)", nil), false},
+		{"a registered one with a dot", []string{"*", "iris.beep"}, native("iris.beep://cb", nil), false},
+		{"https by name", []string{"*", "https"}, native("https://evil.example/cb", nil), false},
+	} {
+		s := server(func(_ *registration.Server, r *registration.ClientRule) {
+			r.RedirectSchemes, r.Consent, r.GrantTypes = c.schemes, []string{"Required", "Skip"}, []string{"authorization_code", "implicit"}
+		})
+		if d := Client(s, nil, c.client); d.Accepted != c.want {
+			t.Errorf("%s: %+v", c.name, d)
+		}
+	}
+}
+
+func TestWhereNoRuleIsForANamespaceTheMessageSaysByWhichLabelsRulesSelect(t *testing.T) {
+	selector := registration.Selector{
+		MatchLabels: map[string]string{"team": "shop", "env": "test"},
+		MatchExpressions: []registration.Requirement{
+			{Key: "tier", Operator: "In", Values: []string{"a", "b"}}, {Key: "old", Operator: "DoesNotExist"}, {Key: "x", Operator: "Exists"},
+			{Key: "y", Operator: "NotIn", Values: []string{"c"}},
+		},
+	}
+	namespaces := registration.Namespaces{Selector: &selector}
+	const labels = `rule "shop" selects namespaces by the labels env=test,team=shop,tier in (a,b),!old,x,y notin (c)`
+	s := server(func(s *registration.Server, r *registration.ClientRule) {
+		r.Namespaces = namespaces
+		s.AllowedResourceServers = []registration.ResourceServerRule{{Name: "shop", Namespaces: namespaces}}
+	})
+	for _, d := range []Decision{
+		Client(s, map[string]string{}, client(nil)), ResourceServer(s, map[string]string{}, registration.ResourceServer{Namespace: "shop"}),
+	} {
+		if len(d.Denials) != 1 || !strings.Contains(d.Denials[0].Message, `from namespace "shop": `+labels) {
+			t.Errorf("%+v", d)
+		}
+	}
+	if d := Client(server(nil), nil, client(func(c *registration.Client) { c.Namespace = "other" })); strings.Contains(d.Denials[0].Message, "label") {
+		t.Errorf("a rule that selects by no label: %+v", d)
+	}
+}
+
+func TestAnIdentifierMatchesALiteralAHostLabelOrAll(t *testing.T) {
+	for _, c := range []struct {
+		pattern, identifier string
+		want                bool
+	}{
+		{"*", "urn:x", true}, {"https://h", "https://h", true}, {"https://h", "https://h/", true}, {"https://h/", "https://h", true},
+		{"https://h", "https://h/x", false}, {"https://h", "https://h.evil.example", false},
+		{"https://*.example.com", "https://orders.example.com", true}, {"https://*.example.com/", "https://orders.example.com", true},
+		{"https://*.example.com", "https://orders.example.com/", true}, {"https://*.example.com/v1", "https://orders.example.com/v1", true},
+		{"https://*.example.com", "https://a.b.example.com", false}, {"https://*.example.com", "https://.example.com", false},
+		{"https://*.example.com", "https://example.com", false}, {"https://*.example.com", "http://orders.example.com", false},
+		{"https://*.example.com", "https://orders.example.com.evil", false}, {"https://*.example.com", "https://evil.org/orders.example.com", false},
+		{"https://*.example.com", "https://u@orders.example.com", false}, {"https://*.example.com", "https://orders.example.com/v1", false},
+		{"https://h*", "https://hx", false}, {"https://*", "https://h", false},
+	} {
+		if got := matchesIdentifier([]string{"none", c.pattern}, c.identifier); got != c.want {
+			t.Errorf("pattern %q, identifier %q: %v", c.pattern, c.identifier, got)
+		}
+	}
+}
+
 func TestAPatternIsALiteralAPrefixOrAHostLabel(t *testing.T) {
 	for _, c := range []struct {
 		pattern, value string

@@ -1,8 +1,10 @@
 // Package registration holds the documents that the manager writes and the token server reads: one
 // for each server, client, user, resource server and namespace. They state facts and hashes, never
 // anything usable. What follows from the facts is decided by package policy, on both sides alike.
-// redirect.go compares redirect URIs, uri.go says what one leads to, encoding.go reads and writes
-// documents, formats.go says which format a document has.
+// redirect.go compares redirect URIs, uri.go says what one leads to, schemes.go which schemes are no
+// application's own, identifier.go has the form of resource identifiers, claims.go the claims that
+// users can have, encoding.go reads and writes documents, formats.go says which format a document
+// has.
 //
 // A document is JSON. Its format names its kind and version. Manager and token servers of
 // neighbouring versions run side by side, in either order, and neither may allow more than was asked:
