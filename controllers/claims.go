@@ -11,7 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
@@ -122,6 +121,22 @@ func (op *operator) claim(
 	return op.hold(ctx, compile.Entry(server, claim, owner, format, text), current)
 }
 
+// claimName claims a name that has no document, unless it belongs to another object: then the error is errTaken.
+func (op *operator) claimName(ctx context.Context, at *attachment, claim compile.Claim, kind string, object client.Object) (*served.Entry, error) {
+	current, err := op.entry(ctx, at.server, claim)
+	if err != nil {
+		return nil, err
+	}
+	taken, err := op.taken(ctx, at, claim, object, current)
+	if err != nil {
+		return nil, err
+	}
+	if taken {
+		return nil, errTaken
+	}
+	return op.claim(ctx, at.server, claim, compile.Owner(kind, object), "", nil)
+}
+
 func sameEntry(want, have *served.Entry) bool {
 	for key, value := range want.Labels {
 		if have.Labels[key] != value {
@@ -138,16 +153,6 @@ func (op *operator) remove(ctx context.Context, e *served.Entry) error {
 		return fmt.Errorf("removing the Entry of %s %q: %w", e.Spec.Space, e.Spec.Value, err)
 	}
 	return nil
-}
-
-// taken says whether an Entry belongs to another object than the one with that UID, and that object exists. It is asked before anything else is
-// claimed: whoever does not get its first name claims no others, or each look would claim and release them anew.
-func (op *operator) taken(ctx context.Context, e *served.Entry, uid types.UID) (bool, error) {
-	if e == nil || e.Spec.Owner.UID == uid {
-		return false, nil
-	}
-	gone, err := op.ownerGone(ctx, e.Spec.Owner)
-	return !gone, err
 }
 
 // releaseOthers removes the Entries of an object that are not in keep: names that it asks for no more.

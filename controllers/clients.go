@@ -78,14 +78,23 @@ func (r *clientReconciler) accept(ctx context.Context, s *clientScope) (err erro
 	if found != nil && found.Spec.Owner.UID == s.client.UID {
 		s.entry = found
 	}
-	if d := policy.Client(s.at.document, s.at.labels, s.document); d.Accepted {
-		s.accepted = holds(v1alpha1.ReasonAccepted, "rule \""+d.Rule+"\" of the server allows it")
-	} else {
+	d := policy.Client(s.at.document, s.at.labels, s.document)
+	if !d.Accepted {
 		s.accepted = fails(v1alpha1.ReasonNotAllowedByServer, "%s (ask for less, or have the server's owner allow it in spec.allowedClients)", denial(d))
 		if s.entry == nil {
 			return nil
 		}
+		return r.claimID(ctx, s, found)
 	}
+	taken, err := r.taken(ctx, s.at, s.claim(), s.client, found)
+	if err != nil {
+		return err
+	}
+	if taken {
+		s.accepted = clientIDTaken(s)
+		return nil
+	}
+	s.accepted = holds(v1alpha1.ReasonAccepted, "rule \""+d.Rule+"\" of the server allows it")
 	return r.claimID(ctx, s, found)
 }
 

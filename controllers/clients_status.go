@@ -50,7 +50,10 @@ func (r *clientReconciler) fillStatus(s *clientScope) {
 	}
 	setConditions(&status.Conditions, s.client.Generation, r.now(), parts)
 
-	status.ClientID, status.SecretName = "", ""
+	status.SecretName = ""
+	if s.accepted.reason == v1alpha1.ReasonClientIDTaken { // in any other case a client that has no Entry keeps the name that it had
+		status.ClientID = ""
+	}
 	if s.entry != nil {
 		status.ClientID = s.document.ID
 		status.Credentials = credentialStatus(s.document.Credentials, status.Credentials)

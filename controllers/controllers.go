@@ -13,7 +13,8 @@
 //	status.go             how a status is written, and what of it is told
 //	conditions.go         what the conditions of all kinds have in common
 //	announce.go           the events that tell of them
-//	claims.go             Entries: claimed, kept current, released; who claimed a name first keeps it
+//	claims.go             Entries: claimed, kept current, released
+//	owners.go             who owns a name
 //	facts.go              the documents in force, read back from the Entries: policy is decided on what token servers see
 //	informers.go          how the manager comes back after an outage of the API server
 //	replicas.go           what token servers say of themselves; when an object is programmed

@@ -17,7 +17,7 @@ const (
 	indexUID          = "uid"          // objects by their UID
 	indexServer       = "server"       // objects by the server they name, "<namespace>/<name>"
 	indexUnprogrammed = "unprogrammed" // the same, but only those that token servers do not serve yet
-	indexName         = "name"         // objects by a name that they claim, "<namespace>/<name of the server> <value>"
+	indexName         = "name"         // objects by a name that they ask for, "<namespace>/<name of the server> <space> <value>"
 	indexScope        = "scope"        // clients by a scope that they register, written as indexName
 	indexSecret       = "secret"       // objects by a Secret that they name, "<namespace>/<name>"
 	indexIntrospector = "introspector" // resource servers by a client that may introspect, "<namespace>/<name>"
@@ -33,7 +33,22 @@ func ownerKey(owner served.Owner) string {
 
 func keyText(key client.ObjectKey) string { return key.Namespace + "/" + key.Name }
 
-func nameKey(server client.ObjectKey, value string) string { return keyText(server) + " " + value }
+func nameKey(server client.ObjectKey, name compile.Claim) string {
+	return keyText(server) + " " + string(name.Space) + " " + name.Value
+}
+
+func nameKeys(object client.Object) []string {
+	server, names := namesOf(object)
+	var keys []string
+	for _, name := range names.Asked {
+		keys = append(keys, nameKey(server, name))
+	}
+	return keys
+}
+
+func scopeKey(server client.ObjectKey, scope string) string {
+	return nameKey(server, compile.Claim{Space: served.SpaceScope, Value: scope})
+}
 
 // serverKey of a reference in an object of a namespace.
 func serverKey(ref v1alpha1.ServerReference, own string) client.ObjectKey {
@@ -116,11 +131,11 @@ func clientIndexes() []index {
 		indexed(&object{}, indexUnprogrammed, func(c *object) []string {
 			return unprogrammed(serverOfClient(c), c.Status.Conditions, c.Generation)
 		}),
-		indexed(&object{}, indexName, func(c *object) []string { return []string{nameKey(serverOfClient(c), compile.ClientID(c))} }),
+		indexed(&object{}, indexName, func(c *object) []string { return nameKeys(c) }),
 		indexed(&object{}, indexScope, func(c *object) []string {
 			var keys []string
 			for _, scope := range c.Spec.Scopes {
-				keys = append(keys, nameKey(serverOfClient(c), scope))
+				keys = append(keys, scopeKey(serverOfClient(c), scope))
 			}
 			return keys
 		}),
@@ -146,10 +161,7 @@ func userIndexes() []index {
 		indexed(&object{}, indexUnprogrammed, func(u *object) []string {
 			return unprogrammed(serverOfUser(u), u.Status.Conditions, u.Generation)
 		}),
-		indexed(&object{}, indexName, func(u *object) []string {
-			doc, _ := compile.User(u)
-			return []string{nameKey(serverOfUser(u), doc.Subject), nameKey(serverOfUser(u), doc.Username)}
-		}),
+		indexed(&object{}, indexName, func(u *object) []string { return nameKeys(u) }),
 		indexed(&object{}, indexSecret, func(u *object) []string {
 			if ref := passwordRef(u); ref != nil {
 				return []string{u.Namespace + "/" + ref.Name}
@@ -166,13 +178,7 @@ func resourceServerIndexes() []index {
 		indexed(&object{}, indexUnprogrammed, func(rs *object) []string {
 			return unprogrammed(serverOfResourceServer(rs), rs.Status.Conditions, rs.Generation)
 		}),
-		indexed(&object{}, indexName, func(rs *object) []string {
-			keys := []string{nameKey(serverOfResourceServer(rs), rs.Spec.Identifier)}
-			for _, scope := range rs.Spec.Scopes {
-				keys = append(keys, nameKey(serverOfResourceServer(rs), scope.Name))
-			}
-			return keys
-		}),
+		indexed(&object{}, indexName, func(rs *object) []string { return nameKeys(rs) }),
 		indexed(&object{}, indexIntrospector, func(rs *object) []string {
 			var keys []string
 			for _, ref := range rs.Spec.IntrospectionClients {

@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -25,7 +24,8 @@ type resourceServerScope struct {
 	at       *attachment
 	document registration.ResourceServer // all that it asks for; serve cuts the scopes to those that it holds
 	entry    *served.Entry               // of the identifier, with the document
-	claims   []*served.Entry             // of the scopes
+	claims   []*served.Entry             // of the scopes that it has
+	lost     []string                    // the scopes that another has
 	live     []replica
 	wake     time.Time
 
@@ -78,7 +78,11 @@ func (r *resourceServerReconciler) accept(ctx context.Context, s *resourceServer
 	if s.entry, err = r.entryNow(ctx, s.at.server, s.claim()); err != nil {
 		return err
 	}
-	taken, err := r.taken(ctx, s.entry, s.api.UID)
+	if d := policy.ResourceServer(s.at.document, s.at.labels, s.document); !d.Accepted {
+		s.refused = denial(d) + " (ask for less, or have the server's owner allow it in spec.allowedResourceServers)"
+		return nil // one that holds its names keeps them, and one that does not gets none
+	}
+	taken, err := r.taken(ctx, s.at, s.claim(), s.api, s.entry)
 	if err != nil {
 		return err
 	}
@@ -88,14 +92,11 @@ func (r *resourceServerReconciler) accept(ctx context.Context, s *resourceServer
 			s.document.Identifier)
 		return r.releaseOthers(ctx, s.owner()) // the scopes too: who is not served holds no names
 	}
-	if d := policy.ResourceServer(s.at.document, s.at.labels, s.document); !d.Accepted {
-		s.refused = denial(d) + " (ask for less, or have the server's owner allow it in spec.allowedResourceServers)"
-	}
 	return nil
 }
 
 func (s *resourceServerScope) claim() compile.Claim {
-	return compile.Claim{Space: served.SpaceIdentity, Value: s.document.Identifier}
+	return compile.IdentifierClaim(s.document.Identifier)
 }
 
 func (s *resourceServerScope) owner() served.Owner { return compile.Owner(kindResourceServer, s.api) }
@@ -110,7 +111,6 @@ func (r *resourceServerReconciler) claimScopes(ctx context.Context, s *resourceS
 	if s.accepted.decided() {
 		return nil
 	}
-	var taken []string
 	for _, scope := range s.document.Scopes {
 		claim := compile.Claim{Space: served.SpaceScope, Value: scope.Name}
 		var held *served.Entry
@@ -118,20 +118,16 @@ func (r *resourceServerReconciler) claimScopes(ctx context.Context, s *resourceS
 		if s.refused != "" {
 			held, err = r.entry(ctx, s.at.server, claim)
 		} else {
-			held, err = r.claim(ctx, s.at.server, claim, s.owner(), "", nil)
+			held, err = r.claimName(ctx, s.at, claim, kindResourceServer, s.api)
 		}
 		switch {
-		case errors.Is(err, errTaken):
-			taken = append(taken, fmt.Sprintf("%q", scope.Name))
+		case errors.Is(err, errTaken), err == nil && held != nil && held.Spec.Owner.UID != s.api.UID:
+			s.lost = append(s.lost, scope.Name)
 		case err != nil:
 			return err
-		case held != nil && held.Spec.Owner.UID == s.api.UID:
+		case held != nil:
 			s.claims = append(s.claims, held)
 		}
-	}
-	if len(taken) > 0 {
-		s.accepted = fails(v1alpha1.ReasonScopeTaken, "spec.scopes: %s: another ResourceServer declared it first, choose another name; the rest is served",
-			strings.Join(taken, ", "))
 	}
 	return nil
 }
@@ -139,7 +135,7 @@ func (r *resourceServerReconciler) claimScopes(ctx context.Context, s *resourceS
 // serve writes the document. That of a ResourceServer which policy refuses holds all that it asks for, so that token servers refuse it too.
 func (r *resourceServerReconciler) serve(ctx context.Context, s *resourceServerScope) error {
 	switch {
-	case s.at == nil || s.accepted.decided() && s.accepted.reason != v1alpha1.ReasonScopeTaken:
+	case s.accepted.decided():
 		return nil
 	case s.refused != "" && !s.held():
 		s.accepted = fails(v1alpha1.ReasonNotAllowedByServer, "%s", s.refused)
@@ -157,10 +153,9 @@ func (r *resourceServerReconciler) serve(ctx context.Context, s *resourceServerS
 	if s.entry, err = r.hold(ctx, want, s.entry); err != nil {
 		return err
 	}
-	switch {
-	case s.refused != "":
+	if s.refused != "" {
 		s.accepted = fails(v1alpha1.ReasonNotAllowedByServer, "%s", s.refused)
-	case !s.accepted.decided():
+	} else {
 		s.accepted = holds(v1alpha1.ReasonAccepted, "a rule of the server allows it")
 	}
 	return r.releaseOthers(ctx, s.owner(), append([]*served.Entry{s.entry}, s.claims...)...)
@@ -174,7 +169,8 @@ func values(entries []*served.Entry) []string {
 	return names
 }
 
-// resolve looks for the clients that may introspect. One that is missing keeps nothing else from working.
+// resolve says which scopes are another's, and looks for the clients that may introspect. What is missing keeps nothing else from
+// working.
 func (r *resourceServerReconciler) resolve(ctx context.Context, s *resourceServerScope) error {
 	if s.at == nil {
 		return nil
@@ -194,6 +190,9 @@ func (r *resourceServerReconciler) resolve(ctx context.Context, s *resourceServe
 		}
 	}
 	switch {
+	case s.accepted.ok() && len(s.lost) > 0:
+		s.resolved = fails(v1alpha1.ReasonScopeTaken, "spec.scopes: another ResourceServer of the server has %s: choose other names (left out; the rest works)",
+			quoted(s.lost))
 	case len(missing) > 0:
 		s.resolved = fails(v1alpha1.ReasonClientNotFound, "spec.introspectionClients: no OAuthClient of this server: %s", strings.Join(missing, ", "))
 	case len(public) > 0:

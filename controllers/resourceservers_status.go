@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 
@@ -30,6 +31,29 @@ func (r *resourceServerReconciler) fillStatus(s *resourceServerScope) {
 	parts = append(parts, part{v1alpha1.ConditionProgrammed, r.resourceServerProgrammed(s, parts)})
 	parts = append(parts, part{v1alpha1.ConditionReady, ready(parts, "clients can get tokens for the API")})
 	setConditions(&status.Conditions, s.api.Generation, r.now(), parts)
+	fillNames(status, s)
+}
+
+// fillNames writes down the names that the ResourceServer has. One that is not served at present keeps those that it had and still asks
+// for, unless another object has them.
+func fillNames(status *v1alpha1.ResourceServerStatus, s *resourceServerScope) {
+	if s.accepted.reason == v1alpha1.ReasonIdentifierTaken {
+		status.Identifier, status.Scopes = "", nil
+		return
+	}
+	if s.held() {
+		status.Identifier = s.document.Identifier
+	}
+	has := values(s.claims)
+	var scopes []string
+	for _, scope := range s.api.Spec.Scopes {
+		had := slices.Contains(status.Scopes, scope.Name) && !slices.Contains(s.lost, scope.Name)
+		if had || slices.Contains(has, scope.Name) {
+			scopes = append(scopes, scope.Name)
+		}
+	}
+	slices.Sort(scopes)
+	status.Scopes = scopes
 }
 
 func (r *resourceServerReconciler) resourceServerProgrammed(s *resourceServerScope, others []part) verdict {

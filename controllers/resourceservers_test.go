@@ -32,7 +32,7 @@ func TestAResourceServerCannotHaveAnothersName(t *testing.T) {
 	w.readyAPI(ordersAPI, "orders:read")
 	w.readyClient(asking("free-client"))
 	w.readyUser("alice", "correct horse", subject("urn:alice"))
-	for _, identifier := range []string{ordersAPI, w.server.Spec.Issuer, "urn:alice"} {
+	for _, identifier := range []string{ordersAPI, ordersAPI + "/", w.server.Spec.Issuer, w.server.Spec.Issuer + "/", "urn:alice"} {
 		api := w.newAPI(identifier, "new:scope")
 		message := w.condition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
 		if !strings.Contains(message, "spec.identifier") || !strings.Contains(message, identifier) {
@@ -50,7 +50,8 @@ func TestAScopeBelongsToWhoDeclaredItFirst(t *testing.T) {
 	w := newWorld(t)
 	first := w.readyAPI(ordersAPI, "orders:read", "orders:write")
 	second := w.newAPI("https://bills.example.com", "orders:read", "bills:read")
-	message := w.condition(second, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonScopeTaken)
+	message := w.condition(second, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonScopeTaken)
+	w.condition(second, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted) // the rest of it is
 	if !strings.Contains(message, `"orders:read"`) || strings.Contains(message, "bills:read") || strings.Contains(message, first.Name) {
 		t.Error(message)
 	}
@@ -66,7 +67,7 @@ func TestAScopeBelongsToWhoDeclaredItFirst(t *testing.T) {
 
 func TestAResourceServerThatIsNotAllowedHoldsNoNames(t *testing.T) {
 	w := newWorld(t, func(s *v1alpha1.AuthorizationServer) {
-		s.Spec.AllowedResourceServers[0].Identifiers, s.Spec.AllowedResourceServers[0].Scopes = []string{"https://*"}, []string{"orders:*"}
+		s.Spec.AllowedResourceServers[0].Identifiers, s.Spec.AllowedResourceServers[0].Scopes = []string{"https://*.example.com"}, []string{"orders:*"}
 	})
 	for identifier, scope := range map[string]string{"urn:orders": "orders:read", ordersAPI: "bills:read"} {
 		api := w.newAPI(identifier, scope)

@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,8 +91,10 @@ func (r *serverReconciler) decideIssuer(ctx context.Context, s *serverScope) err
 		return err
 	}
 	for i := range others.Items {
-		if older(&others.Items[i], s.server) {
-			s.accepted = fails(v1alpha1.ReasonIssuerTaken, "spec.issuer: an older AuthorizationServer has the issuer %q: choose another", s.server.Spec.Issuer)
+		if byAge(&others.Items[i], s.server) < 0 {
+			s.accepted = fails(v1alpha1.ReasonIssuerTaken,
+				"spec.issuer: an older AuthorizationServer has the issuer %q: delete this AuthorizationServer and create it with another issuer, which is immutable",
+				s.server.Spec.Issuer)
 		}
 	}
 	var err error
@@ -110,10 +111,6 @@ func (r *serverReconciler) decideIssuer(ctx context.Context, s *serverScope) err
 	}
 	s.accepted = holds(v1alpha1.ReasonAccepted, "the issuer is this server's")
 	return nil
-}
-
-func older(a, b *v1alpha1.AuthorizationServer) bool {
-	return a.UID != b.UID && cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.UID, b.UID)) < 0
 }
 
 // keepWorkload gives the token server its identity and its rights.
@@ -253,7 +250,9 @@ func (r *serverReconciler) serve(ctx context.Context, s *serverScope) error {
 	owner := compile.Owner(kindServer, s.server)
 	s.entry, err = r.hold(ctx, compile.Entry(s.server, issuerClaim(s.server), owner, registration.Format(doc), text), s.entry)
 	if errors.Is(err, errTaken) { // only somebody who writes Entries by hand can do this
-		s.accepted = fails(v1alpha1.ReasonIssuerTaken, "spec.issuer: the name %q is claimed by another object", s.server.Spec.Issuer)
+		s.accepted = fails(v1alpha1.ReasonIssuerTaken,
+			"spec.issuer: another object of the server has the name %q: delete this AuthorizationServer and create it with another issuer, which is immutable",
+			s.server.Spec.Issuer)
 		return nil
 	}
 	if err != nil {

@@ -81,7 +81,7 @@ func (r *userReconciler) accept(ctx context.Context, s *userScope) (err error) {
 	if s.entry, err = r.entryNow(ctx, s.at.server, s.subjectClaim()); err != nil {
 		return err
 	}
-	taken, err := r.taken(ctx, s.entry, s.user.UID)
+	taken, err := r.taken(ctx, s.at, s.subjectClaim(), s.user, s.entry)
 	if err != nil || !taken {
 		return err
 	}
@@ -101,7 +101,7 @@ func (r *userReconciler) claimUsername(ctx context.Context, s *userScope) error 
 	}
 	claim := compile.Claim{Space: served.SpaceUsername, Value: s.document.Username}
 	var err error
-	s.username, err = r.claim(ctx, s.at.server, claim, compile.Owner(kindUser, s.user), "", nil)
+	s.username, err = r.claimName(ctx, s.at, claim, kindUser, s.user)
 	if errors.Is(err, errTaken) {
 		s.accepted = fails(v1alpha1.ReasonUsernameTaken, "spec.username: the name %q belongs to another user of this server: choose another", s.document.Username)
 		return nil

@@ -30,8 +30,13 @@ func (r *userReconciler) fillStatus(s *userScope) {
 	parts = append(parts, part{v1alpha1.ConditionProgrammed, r.userProgrammed(s, parts)})
 	parts = append(parts, part{v1alpha1.ConditionReady, ready(parts, "the user can log in")})
 	setConditions(&status.Conditions, s.user.Generation, r.now(), parts)
-	if s.accepted.ok() {
-		status.Subject = s.document.Subject
+	switch { // a user who is not served at present keeps the names, unless another object has them
+	case s.accepted.ok():
+		status.Subject, status.Username = s.document.Subject, s.document.Username
+	case s.accepted.reason == v1alpha1.ReasonSubjectTaken:
+		status.Subject, status.Username = "", ""
+	case s.accepted.reason == v1alpha1.ReasonUsernameTaken && status.Username == s.document.Username:
+		status.Username = ""
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -56,7 +57,7 @@ func setUpServers(mgr ctrl.Manager, op *operator, o Options) error {
 
 func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 	list := func() client.ObjectList { return &v1alpha1.OAuthClientList{} }
-	return ctrl.NewControllerManagedBy(mgr).Named("oauthclient").
+	b := ctrl.NewControllerManagedBy(mgr).Named("oauthclient").
 		WithOptions(o.controller()).
 		For(&v1alpha1.OAuthClient{}).
 		Watches(&v1alpha1.AuthorizationServer{}, op.wakes(op.byServer(list)), onChange(serverVerdict)).
@@ -67,13 +68,13 @@ func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(op.progress)).
 		Watches(&served.Replica{}, op.wakes(op.ownersOfRejected(kindClient)), onChange(rejections)).
 		Watches(&served.Usage{}, op.onUses()).
-		Watches(secretMetadata(), op.wakes(op.byIndex(list(), indexSecret))).
-		Complete(&clientReconciler{op})
+		Watches(secretMetadata(), op.wakes(op.byIndex(list(), indexSecret)))
+	return op.watchClaimants(b, list).Complete(&clientReconciler{op})
 }
 
 func setUpUsers(mgr ctrl.Manager, op *operator, o Options) error {
 	list := func() client.ObjectList { return &v1alpha1.OAuthUserList{} }
-	return ctrl.NewControllerManagedBy(mgr).Named("oauthuser").
+	b := ctrl.NewControllerManagedBy(mgr).Named("oauthuser").
 		WithOptions(o.controller()).
 		For(&v1alpha1.OAuthUser{}).
 		Watches(&v1alpha1.AuthorizationServer{}, op.wakes(op.byServer(list)), onChange(serverVerdict)).
@@ -82,13 +83,13 @@ func setUpUsers(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&served.Entry{}, op.wakes(op.byServerEntry(list)), onChange(existence)).
 		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(op.progress)).
 		Watches(&served.Replica{}, op.wakes(op.ownersOfRejected(kindUser)), onChange(rejections)).
-		Watches(secretMetadata(), op.wakes(op.byIndex(list(), indexSecret))).
-		Complete(&userReconciler{op})
+		Watches(secretMetadata(), op.wakes(op.byIndex(list(), indexSecret)))
+	return op.watchClaimants(b, list).Complete(&userReconciler{op})
 }
 
 func setUpResourceServers(mgr ctrl.Manager, op *operator, o Options) error {
 	list := func() client.ObjectList { return &v1alpha1.ResourceServerList{} }
-	return ctrl.NewControllerManagedBy(mgr).Named("resourceserver").
+	b := ctrl.NewControllerManagedBy(mgr).Named("resourceserver").
 		WithOptions(o.controller()).
 		For(&v1alpha1.ResourceServer{}).
 		Watches(&v1alpha1.AuthorizationServer{}, op.wakes(op.byServer(list)), onChange(serverVerdict)).
@@ -98,8 +99,8 @@ func setUpResourceServers(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&served.Entry{}, op.wakes(op.resourceServersOfNamespace)).
 		Watches(&v1alpha1.OAuthClient{}, op.wakes(op.byIndex(list(), indexIntrospector)), onChange(specOfClient)).
 		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(op.progress)).
-		Watches(&served.Replica{}, op.wakes(op.ownersOfRejected(kindResourceServer)), onChange(rejections)).
-		Complete(&resourceServerReconciler{op})
+		Watches(&served.Replica{}, op.wakes(op.ownersOfRejected(kindResourceServer)), onChange(rejections))
+	return op.watchClaimants(b, list).Complete(&resourceServerReconciler{op})
 }
 
 func setUpNamespaces(mgr ctrl.Manager, op *operator, o Options) error {
@@ -174,8 +175,40 @@ func (op *operator) byName(list func() client.ObjectList) wakeFunc {
 		if !ok || e.Spec.Space == served.SpaceNamespace {
 			return nil
 		}
-		return op.find(ctx, list(), client.MatchingFields{indexName: nameKey(serverOfEntry(e), e.Spec.Value)})
+		name := compile.Claim{Space: e.Spec.Space, Value: e.Spec.Value}
+		return op.find(ctx, list(), client.MatchingFields{indexName: nameKey(serverOfEntry(e), name)})
 	}
+}
+
+// watchClaimants wakes the objects of a kind when another object that asks for one of their names is gone, or asks, holds or may have
+// something else: where nobody holds the Entry of a name, they wait for those that are before them.
+func (op *operator) watchClaimants(b *builder.Builder, list func() client.ObjectList) *builder.Builder {
+	for _, kind := range claimantKinds() {
+		b = b.Watches(kind, op.wakes(func(ctx context.Context, changed client.Object) []client.ObjectKey {
+			var keys []client.ObjectKey
+			for _, name := range nameKeys(changed) {
+				keys = append(keys, op.find(ctx, list(), client.MatchingFields{indexName: name})...)
+			}
+			return keys
+		}), builder.WithPredicates(predicate.Funcs{
+			CreateFunc: func(event.CreateEvent) bool { return false }, // the youngest is before no other
+			UpdateFunc: func(e event.UpdateEvent) bool { return otherStanding(e.ObjectOld, e.ObjectNew) },
+		}))
+	}
+	return b
+}
+
+// otherStanding reports whether an object asks for other names, holds others, or is accepted otherwise than before.
+func otherStanding(before, after client.Object) bool {
+	if before.GetDeletionTimestamp().IsZero() != after.GetDeletionTimestamp().IsZero() {
+		return true
+	}
+	if otherVerdict(conditionsOf(before), conditionsOf(after)) {
+		return true
+	}
+	_, namesBefore := namesOf(before)
+	_, namesAfter := namesOf(after)
+	return !reflect.DeepEqual(namesBefore, namesAfter)
 }
 
 // byReplica finds the objects that wait for a replica.
@@ -292,7 +325,7 @@ func (op *operator) clientsOfScopes(ctx context.Context, changed client.Object) 
 	}
 	var keys []client.ObjectKey
 	for _, scope := range scopes {
-		keys = append(keys, op.find(ctx, &v1alpha1.OAuthClientList{}, client.MatchingFields{indexScope: nameKey(server, scope)})...)
+		keys = append(keys, op.find(ctx, &v1alpha1.OAuthClientList{}, client.MatchingFields{indexScope: scopeKey(server, scope)})...)
 	}
 	return keys
 }
@@ -378,8 +411,12 @@ func serverVerdict(before, after *v1alpha1.AuthorizationServer) bool {
 	if before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() {
 		return true
 	}
-	b := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionAccepted)
-	a := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionAccepted)
+	return otherVerdict(before.Status.Conditions, after.Status.Conditions)
+}
+
+// otherVerdict reports whether the condition Accepted has another status or reason than before.
+func otherVerdict(before, after []metav1.Condition) bool {
+	b, a := meta.FindStatusCondition(before, v1alpha1.ConditionAccepted), meta.FindStatusCondition(after, v1alpha1.ConditionAccepted)
 	return (b == nil) != (a == nil) || b != nil && (b.Status != a.Status || b.Reason != a.Reason)
 }
 

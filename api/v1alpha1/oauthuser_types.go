@@ -57,10 +57,15 @@ type OAuthUserStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// subject is the `sub` in use.
+	// subject is the `sub` in use. The name stays the user's while the server is away or its documents are lost.
 	// +kubebuilder:validation:MaxLength=255
 	// +optional
 	Subject string `json:"subject,omitempty"`
+
+	// username is the name that the user logs in with, as it is compared. The name stays the user's as the subject does.
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	Username string `json:"username,omitempty"`
 
 	// conditions: Accepted, CredentialsReady, Programmed and Ready.
 	// +kubebuilder:validation:MaxItems=16

@@ -88,6 +88,19 @@ type ResourceServerStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
+	// identifier is the resource identifier in use. The name stays the ResourceServer's while the server is away or its documents are
+	// lost.
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Identifier string `json:"identifier,omitempty"`
+
+	// scopes are those of spec.scopes that the ResourceServer has, as the identifier.
+	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:items:MaxLength=256
+	// +listType=set
+	// +optional
+	Scopes []string `json:"scopes,omitempty"`
+
 	// conditions: Accepted, ResolvedRefs, Programmed and Ready.
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:XValidation:rule=`self.all(c, c.lastTransitionTime >= timestamp('1970-01-01T00:00:00Z'))`,message="lastTransitionTime must be a time as in RFC 3339, since 1970"

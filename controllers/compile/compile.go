@@ -7,6 +7,7 @@
 //	user.go            OAuthUser -> user/v1; bounds of claims
 //	resourceserver.go  ResourceServer -> resourceserver/v1
 //	entry.go           documents -> Entries: what they are called and who owns them
+//	names.go           the names that an object asks for, and those that its status says it held
 //
 // Every documented default is written out here, so that a reader of documents knows none.
 package compile

@@ -1,0 +1,57 @@
+package compile
+
+import (
+	"slices"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// Names are the names that an object asks for at its server, and those of them that its status says it held when the manager last
+// looked. Status is written by the manager, and outlives the Entries.
+type Names struct {
+	Asked, Held []Claim
+}
+
+// ask adds a name; held is what the status says of it.
+func (n *Names) ask(claim Claim, held bool) {
+	n.Asked = append(n.Asked, claim)
+	if held {
+		n.Held = append(n.Held, claim)
+	}
+}
+
+// ClientNames are those of an OAuthClient: its client id.
+func ClientNames(c *v1alpha1.OAuthClient) Names {
+	var names Names
+	id := ClientID(c)
+	names.ask(Claim{served.SpaceIdentity, id}, c.Status.ClientID == id)
+	return names
+}
+
+// UserNames are those of an OAuthUser: the subject first, then the username if it is valid.
+func UserNames(u *v1alpha1.OAuthUser) Names {
+	var names Names
+	subject := Subject(u)
+	names.ask(Claim{served.SpaceIdentity, subject}, u.Status.Subject == subject)
+	if username, err := username(u); err == nil {
+		names.ask(Claim{served.SpaceUsername, username}, u.Status.Username == username)
+	}
+	return names
+}
+
+// ResourceServerNames are those of a ResourceServer: the identifier first, then the scopes.
+func ResourceServerNames(rs *v1alpha1.ResourceServer) Names {
+	var names Names
+	names.ask(IdentifierClaim(rs.Spec.Identifier), rs.Status.Identifier == rs.Spec.Identifier)
+	for _, scope := range rs.Spec.Scopes {
+		names.ask(Claim{served.SpaceScope, scope.Name}, slices.Contains(rs.Status.Scopes, scope.Name))
+	}
+	return names
+}
+
+// IdentifierClaim is the claim of a resource identifier, one for both spellings of an empty path.
+func IdentifierClaim(identifier string) Claim {
+	return Claim{served.SpaceIdentity, registration.CanonicalIdentifier(identifier)}
+}

@@ -1,0 +1,291 @@
+package controllers
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
+)
+
+const bankAPI = "https://bank.example.com/"
+
+// bank is one name of each kind, with its owner, and other objects that ask for it. They are in a namespace of their own and older.
+type bank struct {
+	*world
+	rivals    string // their namespace
+	client    *v1alpha1.OAuthClient
+	user      *v1alpha1.OAuthUser
+	api       *v1alpha1.ResourceServer
+	claimants []client.Object
+}
+
+// newBank has a server whose second rule is for the namespace of the rivals, and allows no names until allowRivals.
+func newBank(t *testing.T) (b *bank, stop func()) {
+	t.Helper()
+	b = &bank{world: emptyWorld(t)}
+	rivals := newNamespace(t, map[string]string{"rivals-of": b.identity})
+	b.rivals = rivals
+	t.Cleanup(func() { b.apps = rivals; b.cleanUp() })
+	b.server.Spec.AllowedClients[0].ClientIDs = []string{"bank"}
+	b.server.Spec.AllowedClients = append(b.server.Spec.AllowedClients, v1alpha1.ClientRule{
+		Name: "rivals", Namespaces: b.from("rivals-of", b.identity), ClientIDs: []string{"rival-*"},
+	})
+	b.server.Spec.AllowedResourceServers = append(b.server.Spec.AllowedResourceServers, v1alpha1.ResourceServerRule{
+		Name: "rivals", Namespaces: b.from("rivals-of", b.identity), Identifiers: []string{"urn:rival"},
+	})
+	_, stop = runManager(t)
+	b.startServer()
+	return b, stop
+}
+
+func (b *bank) allowRivals() {
+	b.t.Helper()
+	edit(b.world, b.server, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.AllowedClients[1].ClientIDs, s.Spec.AllowedResourceServers[1].Identifiers = []string{"bank"}, nil
+	})
+}
+
+// addClaimants applies so many objects of each kind that ask for the bank's names, when they may not have them.
+func (b *bank) addClaimants(n int) {
+	b.t.Helper()
+	for i := range n {
+		c := b.newClient(asking("bank"), func(c *v1alpha1.OAuthClient) { c.Namespace = b.rivals })
+		b.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		api := b.apiOf(b.rivals)
+		create(b.t, api)
+		b.condition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		u := b.newUser(fmt.Sprint("rival-", i), "correct horse", subject("bank-user"), username("Bank"), func(u *v1alpha1.OAuthUser) {
+			u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"iss":"x"}`)}
+		})
+		b.condition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+		b.claimants = append(b.claimants, c, api, u)
+	}
+	time.Sleep(1100 * time.Millisecond) // creationTimestamp counts seconds
+}
+
+func (b *bank) apiOf(namespace string) *v1alpha1.ResourceServer {
+	return &v1alpha1.ResourceServer{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "api-"},
+		Spec: v1alpha1.ResourceServerSpec{
+			ServerRef:  v1alpha1.ServerReference{Name: "main", Namespace: b.identity},
+			Identifier: bankAPI, Scopes: declared("bank:read", "bank:write"),
+		},
+	}
+}
+
+// addOwners applies the objects that get the names.
+func (b *bank) addOwners() {
+	b.t.Helper()
+	b.client = b.readyClient(asking("bank"))
+	b.user = b.readyUser("bank", "correct horse", subject("bank-user"))
+	b.api = b.apiOf(b.apps)
+	create(b.t, b.api)
+	b.condition(b.api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+// names are the bank's, by the UID of the owner that each should have.
+func (b *bank) names() map[compile.Claim]types.UID {
+	return map[compile.Claim]types.UID{
+		{Space: served.SpaceIdentity, Value: "bank"}:                     b.client.UID,
+		{Space: served.SpaceIdentity, Value: "bank-user"}:                b.user.UID,
+		{Space: served.SpaceUsername, Value: "bank"}:                     b.user.UID,
+		{Space: served.SpaceIdentity, Value: "https://bank.example.com"}: b.api.UID,
+		{Space: served.SpaceScope, Value: "bank:read"}:                   b.api.UID,
+		{Space: served.SpaceScope, Value: "bank:write"}:                  b.api.UID,
+	}
+}
+
+// keeps waits until each name has an owner and each object is served or refused, and fails the test if a name changed hands.
+func (b *bank) keeps(when string) {
+	b.t.Helper()
+	for name, uid := range b.names() {
+		var e *served.Entry
+		eventually(b.t, fmt.Sprintf("%s: %v is claimed", when, name), func() bool {
+			e = b.entry(name.Space, name.Value)
+			return e != nil
+		})
+		if e.Spec.Owner.UID != uid {
+			b.t.Fatalf("%s: %v has changed hands: %+v has it", when, name, e.Spec.Owner)
+		}
+	}
+	for _, owner := range []client.Object{b.client, b.user, b.api} {
+		b.condition(owner, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	}
+	for _, c := range b.claimants {
+		reason := v1alpha1.ReasonClientIDTaken
+		switch c.(type) {
+		case *v1alpha1.OAuthUser:
+			reason = v1alpha1.ReasonSubjectTaken
+		case *v1alpha1.ResourceServer:
+			reason = v1alpha1.ReasonIdentifierTaken
+		}
+		b.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, reason)
+		if _, names := namesOf(c); len(names.Held) > 0 {
+			b.t.Fatalf("%s: the status of one that is refused says that it holds %v", when, names.Held)
+		}
+	}
+}
+
+// createServerAgain deletes the AuthorizationServer and creates it with the same spec.
+func (b *bank) createServerAgain() {
+	b.t.Helper()
+	b.remove(b.replica)
+	b.remove(b.server)
+	b.startServer()
+}
+
+func TestEveryNameIsItsFormerOwnersWithADozenOlderRefusedClaimantsWaiting(t *testing.T) {
+	b, stop := newBank(t)
+	defer func() { stop() }()
+	b.addClaimants(4)
+	b.addOwners()
+	b.allowRivals()
+	for _, c := range b.claimants {
+		if u, ok := c.(*v1alpha1.OAuthUser); ok {
+			edit(b.world, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = nil })
+		}
+	}
+	b.keeps("before anything happens")
+
+	for range 3 {
+		for name := range b.names() {
+			b.remove(b.entry(name.Space, name.Value))
+		}
+		b.keeps("after Entries were deleted by hand")
+	}
+	for range 3 {
+		b.createServerAgain()
+		b.keeps("after the server was created again")
+	}
+	for range 2 {
+		stop()
+		b.remove(b.replica)
+		b.remove(b.server)
+		if err := admin.DeleteAllOf(t.Context(), &served.Entry{}, client.InNamespace(b.identity)); err != nil {
+			t.Fatal(err)
+		}
+		b.server.ResourceVersion, b.server.UID = "", ""
+		create(t, b.server)
+		b.replica = b.newReplica("main-0", everything)
+		_, stop = runManager(t)
+		b.keeps("after a manager found a server that was created again while none ran")
+	}
+	b.restore()
+	b.keeps("after all was restored with its status")
+}
+
+// restore deletes everything and creates it with another UID and the former status, the refused ones first and the server last.
+func (b *bank) restore() {
+	b.t.Helper()
+	b.remove(b.replica)
+	b.remove(b.server)
+	all := append(append([]client.Object{}, b.claimants...), b.client, b.user, b.api)
+	for _, o := range all {
+		b.condition(o, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
+		b.remove(o)
+	}
+	if err := admin.DeleteAllOf(b.t.Context(), &served.Entry{}, client.InNamespace(b.identity)); err != nil {
+		b.t.Fatal(err)
+	}
+	for i, o := range all {
+		if i == len(b.claimants) {
+			time.Sleep(1100 * time.Millisecond)
+		}
+		saved := o.DeepCopyObject()
+		o.SetUID("")
+		o.SetResourceVersion("")
+		create(b.t, o)
+		for {
+			b.get(o)
+			switch o := o.(type) {
+			case *v1alpha1.OAuthClient:
+				o.Status = saved.(*v1alpha1.OAuthClient).Status
+			case *v1alpha1.OAuthUser:
+				o.Status = saved.(*v1alpha1.OAuthUser).Status
+			case *v1alpha1.ResourceServer:
+				o.Status = saved.(*v1alpha1.ResourceServer).Status
+			}
+			if admin.Status().Update(b.t.Context(), o) == nil {
+				break
+			}
+		}
+	}
+	b.startServer()
+}
+
+func TestAnOwnerThatTheNewServerRefusesKeepsItsNameFromOthersUntilItIsDeleted(t *testing.T) {
+	b, stop := newBank(t)
+	defer func() { stop() }()
+	b.addOwners()
+	b.addClaimants(1)
+	b.allowRivals()
+	b.server.Spec.AllowedClients[0].ClientIDs, b.server.Spec.AllowedResourceServers[0].Scopes = nil, []string{"none"}
+	b.createServerAgain()
+	rival, api := b.claimants[0].(*v1alpha1.OAuthClient), b.claimants[1].(*v1alpha1.ResourceServer)
+	for range 2 {
+		b.condition(b.client, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		b.condition(b.api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		b.condition(rival, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
+		b.condition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
+		edit(b.world, rival, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName += "x" }) // it looks again
+		edit(b.world, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes[0].Description += "x" })
+	}
+	if b.client.Status.ClientID != "bank" || b.api.Status.Identifier != bankAPI || len(b.api.Status.Scopes) != 2 {
+		t.Errorf("their status says %q, %q and %q", b.client.Status.ClientID, b.api.Status.Identifier, b.api.Status.Scopes)
+	}
+	// They never held an Entry at this server, so none goes with them.
+	b.remove(b.client)
+	b.condition(rival, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	b.remove(b.api)
+	b.condition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+func TestOfThoseWhoWaitTheOldestThatIsAllowedGetsTheName(t *testing.T) {
+	b, stop := newBank(t)
+	defer func() { stop() }()
+	b.addOwners()
+	b.addClaimants(1) // and the rules never allow these
+	var waiting []*v1alpha1.OAuthClient
+	for range 3 {
+		c := b.newClient(asking("bank"))
+		b.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
+		waiting = append(waiting, c)
+		time.Sleep(1100 * time.Millisecond)
+	}
+	for _, next := range waiting {
+		b.remove(b.client)
+		b.client = next
+		b.condition(next, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		if next.Status.ClientID != "bank" {
+			t.Errorf("its status says %q", next.Status.ClientID)
+		}
+	}
+}
+
+// One that cannot be served for want of its other name keeps no name from others.
+func TestAnObjectThatLacksItsOtherNameHoldsUpNoOther(t *testing.T) {
+	w := newWorld(t)
+	alice := w.readyUser("alice", "correct horse")
+	stuck := w.newUser("stuck", "correct horse", subject("wanted"), username("Alice"))
+	w.condition(stuck, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUsernameTaken)
+	first := w.readyAPI(ordersAPI)
+	second := w.newAPI(ordersAPI, "orders:read")
+	w.condition(second, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
+	time.Sleep(1100 * time.Millisecond)
+	w.readyUser("bob", "correct horse", subject("wanted"))
+	w.readyAPI("https://more.example.com", "orders:read")
+	// Each gets the name that it lacked, and nothing else.
+	w.remove(alice)
+	w.condition(stuck, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonSubjectTaken)
+	w.remove(first)
+	w.condition(second, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonScopeTaken)
+	w.condition(second, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+}
