@@ -63,6 +63,11 @@ func TestNoSchemeOfAnyoneElseIsAPrivateUseScheme(t *testing.T) {
 			t.Errorf("%s: kind %v, %q", uri, kind, name)
 		}
 	}
+	for _, scheme := range []string{"JavaScript", "INTENT", "Ms-msdt", "MailTo"} {
+		if !PublicScheme(scheme) {
+			t.Errorf("%s is taken for a private-use scheme", scheme)
+		}
+	}
 	for uri, scheme := range map[string]string{
 		"com.shop.app:/cb": "com.shop.app", "cursor://anysphere.cursor/cb": "cursor", "vscode:/cb": "vscode", "my-app:cb": "my-app",
 		"com.ms-x.app:/cb": "com.ms-x.app",
