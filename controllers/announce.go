@@ -29,6 +29,10 @@ func announce(recorder events.EventRecorder, object client.Object, before, after
 		changed := old == nil || old.Status != c.Status || old.Reason != c.Reason || old.Message != c.Message
 		switch {
 		case !changed:
+		case c.Type == v1alpha1.ConditionKeysCurrent:
+			if c.Status == metav1.ConditionFalse || old != nil && old.Status == metav1.ConditionFalse {
+				note(recorder, object, corev1.EventTypeNormal, c) // asked for, and no fault
+			}
 		case c.Type == v1alpha1.ConditionLegacyGrant:
 			note(recorder, object, corev1.EventTypeWarning, c)
 		case c.Type == v1alpha1.ConditionReady && c.Status == metav1.ConditionTrue:

@@ -14,7 +14,13 @@ const publishedFor = 10 * time.Minute
 // clocks differ.
 const retireMargin = time.Minute
 
-// maxKeys of one server, which status and Replicas can list. A rotation that would exceed it waits until old keys are gone.
+// maxRetiring is how many keys of one algorithm retire at a time. A rotation that would exceed it waits
+// until the oldest is gone: a sealing key stays for months, and a revision that is raised in a loop must
+// not fill the Secret, nor keep the keys of another algorithm from being replaced.
+const maxRetiring = 16
+
+// maxKeys of one server, which status and Replicas can list: those of three algorithms, and what is left
+// of algorithms that are used no more.
 const maxKeys = 60
 
 // keyRing is all that is remembered of a server's keys but the keys themselves: an annotation on their Secret.
@@ -112,30 +118,89 @@ func (ring *keyRing) advanceOne(algorithm string, first bool, p keyPlan, generat
 	if active != nil {
 		active.Lifetime = max(active.Lifetime, p.lifetime(algorithm))
 	}
-	switch {
-	case active == nil && first:
-		// The very first keys: no token is out, no verifier has cached anything.
-	case active == nil && slices.Contains(ring.Started, algorithm):
-		// The Active key was revoked. The standby follows at once, unless a replica could not read what the others make with it.
-		if p.live && !p.held(standby.KID) {
-			return time.Time{}, nil
-		}
-	case active != nil && active.Revision >= p.revision && active.Since.Add(p.interval).After(p.now):
-		return active.Since.Add(p.interval), nil
-	default:
-		due := standby.usableAt()
-		if due.IsZero() || due.After(p.now) {
+	if !first { // the very first keys: no token is out, no verifier has cached anything
+		if due, _ := ring.due(algorithm, p); due.IsZero() || due.After(p.now) {
 			return due, nil
-		}
-		if !p.held(standby.KID) || len(ring.Keys) >= maxKeys {
-			return time.Time{}, nil // a replica that holds it is seen, and a key that goes wakes us
 		}
 	}
 	if active != nil {
 		active.retire(p)
 	}
 	ring.promote(standby, p)
-	return p.now.Add(p.interval), ring.publish(algorithm, p, generate)
+	return p.now.Add(p.intervalOf(algorithm)), ring.publish(algorithm, p, generate)
+}
+
+// due is when the standby of an algorithm becomes Active; the zero time if that depends on something
+// else than time. Waits says for what it waits, where the rotation is asked for or overdue.
+func (ring *keyRing) due(algorithm string, p keyPlan) (at time.Time, waits string) {
+	active, standby := ring.find(algorithm, registration.KeyActive), ring.find(algorithm, registration.KeyPublished)
+	switch {
+	case active == nil && slices.Contains(ring.Started, algorithm):
+		// The Active key was revoked. The standby follows at once, unless a replica could not read what the others make with it.
+		if p.live && !p.held(standby.KID) {
+			return time.Time{}, waitsForReplicas
+		}
+		return p.now, ""
+	case active != nil && active.Revision >= p.revision && active.Since.Add(p.intervalOf(algorithm)).After(p.now):
+		return active.Since.Add(p.intervalOf(algorithm)), ""
+	}
+	usable := standby.usableAt()
+	if usable.After(p.now) {
+		return usable, "when verifiers have had time to fetch it"
+	}
+	if usable.IsZero() || !p.held(standby.KID) {
+		return time.Time{}, waitsForReplicas // a replica that holds it is seen
+	}
+	if room, full := ring.roomAt(algorithm); full {
+		return room, "when the oldest of the retiring keys is not needed any more"
+	}
+	return p.now, ""
+}
+
+const waitsForReplicas = "once every token server holds it, and one is running"
+
+// roomAt is when another key of an algorithm may retire, if there is no room for it now.
+func (ring *keyRing) roomAt(algorithm string) (at time.Time, full bool) {
+	retiring := 0
+	for _, k := range ring.Keys {
+		if k.Algorithm == algorithm && k.Phase == registration.KeyRetiring {
+			retiring++
+			at = earliest(at, k.Until)
+		}
+	}
+	return at, retiring >= maxRetiring || len(ring.Keys) >= maxKeys
+}
+
+// pendingKey is a standby that is to become Active, and does not yet.
+type pendingKey struct {
+	kid, algorithm string
+	at             time.Time // zero: not known
+	waits          string
+}
+
+// pending are the rotations that are asked for or overdue.
+func (ring keyRing) pending(p keyPlan) []pendingKey {
+	p.now = p.now.UTC().Truncate(time.Second)
+	var list []pendingKey
+	for _, algorithm := range append(slices.Clone(p.algorithms), registration.AlgorithmSealing) {
+		standby := ring.find(algorithm, registration.KeyPublished)
+		if standby == nil {
+			continue
+		}
+		if at, waits := ring.due(algorithm, p); waits != "" {
+			list = append(list, pendingKey{standby.KID, algorithm, at, waits})
+		}
+	}
+	return list
+}
+
+// intervalOf the rotation of an algorithm's keys. Sealing keys retire for long: with a short interval
+// they are replaced less often, so that there is room left for rotations that are asked for.
+func (p keyPlan) intervalOf(algorithm string) time.Duration {
+	if algorithm == registration.AlgorithmSealing {
+		return max(p.interval, 2*p.sealed/maxRetiring)
+	}
+	return p.interval
 }
 
 // find is the oldest key of an algorithm in a phase.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -470,22 +471,86 @@ func TestKeysAreTakenUpByAServerThatIsCreatedAgain(t *testing.T) {
 	}
 }
 
-func TestRotationStopsBeforeThereAreMoreKeysThanStatusCanList(t *testing.T) {
+func TestARevisionThatIsRaisedInALoopFillsNoSecretAndStopsNoSigningKey(t *testing.T) {
 	w := newKeyWorld(t)
 	w.plan.sealed = 8760 * time.Hour
 	w.settle(0)
+	signing := map[string]bool{}
 	for range 200 {
 		w.plan.revision++
 		w.settle(time.Hour)
+		signing[w.active("ES256")] = true
+		if n := len(w.kids(sealing, registration.KeyRetiring)); n > maxRetiring {
+			t.Fatalf("%d sealing keys retire", n)
+		}
 	}
-	if len(w.ring.Keys) > 64 {
+	if len(w.ring.Keys) > maxRetiring+10 {
 		t.Errorf("%d keys", len(w.ring.Keys))
 	}
+	if len(signing) != 200 {
+		t.Errorf("of 200 rotations %d replaced the signing key", len(signing))
+	}
 	old := w.active(sealing)
-	w.settle(8760 * time.Hour)
-	w.settle(time.Hour)
-	if w.active(sealing) == old {
-		t.Error("does not go on when the old keys are gone")
+	pending := w.ring.pending(w.plan)
+	if len(pending) != 1 || pending[0].algorithm != sealing || !pending[0].at.After(w.plan.now) {
+		t.Fatalf("pending are %+v", pending)
+	}
+	if w.settle(pending[0].at.Sub(w.plan.now) - time.Second); w.active(sealing) != old {
+		t.Error("goes on while there is no room")
+	}
+	if w.settle(time.Second); w.active(sealing) == old {
+		t.Error("does not go on when it said that it would")
+	}
+}
+
+func TestAShortIntervalLeavesRoomForSealingKeysThatAreAskedFor(t *testing.T) {
+	w := newKeyWorld(t)
+	w.plan.interval, w.plan.sealed = time.Hour, 2160*time.Hour
+	w.settle(0)
+	signing := w.active("ES256")
+	for range 24 * 100 {
+		w.settle(time.Hour)
+	}
+	if n := len(w.kids(sealing, registration.KeyRetiring)); n > maxRetiring/2+1 || n == 0 {
+		t.Errorf("%d sealing keys retire", n)
+	}
+	if w.active("ES256") == signing {
+		t.Error("signing keys are not replaced")
+	}
+	old := w.active(sealing)
+	w.plan.revision++
+	if w.settle(time.Second); w.active(sealing) == old {
+		t.Error("what is asked for waits")
+	}
+}
+
+func TestARotationThatIsPendingSaysForWhatItWaitsAndUntilWhen(t *testing.T) {
+	w := newKeyWorld(t)
+	w.settle(0)
+	if pending := w.ring.pending(w.plan); len(pending) > 0 {
+		t.Errorf("nothing is asked for, and pending are %+v", pending)
+	}
+	w.plan.revision = 1
+	w.settle(time.Minute)
+	want := map[string]string{"ES256": w.standby("ES256"), "RS256": w.standby("RS256")}
+	pending := w.ring.pending(w.plan)
+	for _, k := range pending {
+		if k.kid != want[k.algorithm] || !k.at.Equal(w.plan.now.Add(publishedFor-time.Minute)) || !strings.Contains(k.waits, "verifiers") {
+			t.Errorf("%+v", k)
+		}
+	}
+	if len(pending) != len(want) {
+		t.Errorf("pending are %+v, want %v", pending, want)
+	}
+	w.plan.held = func(string) bool { return false }
+	w.settle(time.Minute)
+	if pending := w.ring.pending(w.plan); len(pending) != 2 || !pending[0].at.IsZero() || !strings.Contains(pending[0].waits, "token server") {
+		t.Errorf("a replica lacks it, and pending are %+v", pending)
+	}
+	w.plan.held = w.ring.has
+	w.settle(time.Minute)
+	if w.settle(publishedFor); len(w.ring.pending(w.plan)) > 0 {
+		t.Errorf("rotated, and pending are %+v", w.ring.pending(w.plan))
 	}
 }
 

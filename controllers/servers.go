@@ -43,6 +43,8 @@ type serverScope struct {
 	accepted verdict
 	resolved verdict
 	keys     verdict // undecided: the keys are as they should be
+	rotation verdict // from keepKeys
+	pending  []pendingKey
 }
 
 // Reconcile serves an AuthorizationServer: its issuer is its own, its token server has an identity and keys, its document is current.
@@ -198,11 +200,12 @@ func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) error {
 	}
 	interval, revision := compile.Rotation(s.server)
 	made := newKeys{}
-	next, wake, err := state.ring.advance(keyPlan{
+	plan := keyPlan{
 		algorithms: compile.Algorithms(s.server), revoked: doc.RevokedKeys, interval: interval, revision: revision,
 		token: compile.LongestToken(doc), sealed: compile.LongestSealed(doc), served: known,
 		live: len(s.live) > 0, held: heldByAll(s.live), now: r.now(),
-	}, made.generate(r.random))
+	}
+	next, wake, err := state.ring.advance(plan, made.generate(r.random))
 	if err != nil {
 		return err
 	}
@@ -210,6 +213,7 @@ func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) error {
 		return err
 	}
 	s.ring, s.wake = next, wake
+	s.rotation, s.pending = rotation(next.pending(plan), revision), next.pending(plan)
 	return nil
 }
 

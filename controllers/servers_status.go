@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -33,7 +34,8 @@ func (r *serverReconciler) fillStatus(s *serverScope) {
 		{v1alpha1.ConditionResolvedRefs, s.resolved.orPending("not looked at yet")},
 		{v1alpha1.ConditionAvailable, serverAvailable(s)},
 	}
-	parts = append(parts, part{v1alpha1.ConditionReady, ready(parts, "the server issues tokens")})
+	parts = append(parts, part{v1alpha1.ConditionReady, ready(parts, "the server issues tokens")},
+		part{v1alpha1.ConditionKeysCurrent, s.rotation.orPending("the keys were not looked at yet")})
 	setConditions(&status.Conditions, s.server.Generation, r.now(), parts)
 	if !s.accepted.ok() {
 		if s.accepted.reason == v1alpha1.ReasonIssuerTaken {
@@ -49,9 +51,36 @@ func (r *serverReconciler) fillStatus(s *serverScope) {
 		for _, k := range s.ring.Keys {
 			status.Keys = append(status.Keys, v1alpha1.KeyStatus{
 				KID: k.KID, Algorithm: k.Algorithm, Phase: v1alpha1.KeyPhase(k.Phase), Since: metav1.NewTime(k.Since),
+				ActiveAfter: activeAfter(s.pending, k.KID),
 			})
 		}
 	}
+}
+
+// rotation says whether the keys are those that the spec asks for, and if not, which ones are to follow
+// and when.
+func rotation(pending []pendingKey, revision int64) verdict {
+	if len(pending) == 0 {
+		return holds(v1alpha1.ReasonKeysCurrent, "no rotation of keys is pending")
+	}
+	var list []string
+	for _, k := range pending {
+		when := k.waits
+		if !k.at.IsZero() {
+			when = "at " + k.at.Format(time.RFC3339) + ", " + k.waits
+		}
+		list = append(list, fmt.Sprintf("the %s key %s becomes Active %s", k.algorithm, k.kid, when))
+	}
+	return fails(v1alpha1.ReasonRotationPending, "spec.signing.rotation (revision %d): %s", revision, strings.Join(list, "; "))
+}
+
+func activeAfter(pending []pendingKey, kid string) *metav1.Time {
+	for _, k := range pending {
+		if k.kid == kid && !k.at.IsZero() {
+			return &metav1.Time{Time: k.at}
+		}
+	}
+	return nil
 }
 
 // serverAvailable says whether a token server answers, from what the replicas say of themselves.

@@ -1,11 +1,14 @@
 package controllers
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
@@ -102,4 +105,45 @@ func TestAServerCountsTheClientsThatItAccepted(t *testing.T) {
 	count(2)
 	w.remove(c)
 	count(1)
+}
+
+func TestARotationThatIsAskedForIsToldWhileItIsPending(t *testing.T) {
+	w := newWorld(t)
+	w.condition(w.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionTrue, v1alpha1.ReasonKeysCurrent)
+	hold := func() {
+		edit(w, w.replica, func(r *served.Replica) {
+			r.Spec.Keys = nil
+			for _, k := range w.server.Status.Keys {
+				r.Spec.Keys = append(r.Spec.Keys, string(k.KID))
+			}
+		})
+	}
+	hold()
+	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.Signing = &v1alpha1.SigningSettings{Rotation: &v1alpha1.KeyRotation{Revision: 2}}
+	})
+	message := w.condition(w.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionFalse, v1alpha1.ReasonRotationPending)
+	eventually(t, "the status says when each signing key becomes Active, and the condition says the same", func() bool {
+		w.get(w.server)
+		message = meta.FindStatusCondition(w.server.Status.Conditions, v1alpha1.ConditionKeysCurrent).Message
+		told := 0
+		for _, k := range w.server.Status.Keys {
+			if k.ActiveAfter != nil && k.Phase == v1alpha1.KeyPublished && time.Until(k.ActiveAfter.Time) > 5*time.Minute &&
+				strings.Contains(message, string(k.KID)) && strings.Contains(message, k.ActiveAfter.UTC().Format(time.RFC3339)) {
+				told++
+			}
+		}
+		return told == 2 && strings.Contains(message, "revision 2")
+	})
+	if !meta.IsStatusConditionTrue(w.server.Status.Conditions, v1alpha1.ConditionReady) {
+		t.Error("a rotation that is pending is taken for a fault")
+	}
+	w.clock.move(publishedFor)
+	hold()
+	w.condition(w.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionTrue, v1alpha1.ReasonKeysCurrent)
+	for _, reason := range []string{v1alpha1.ReasonRotationPending, v1alpha1.ReasonKeysCurrent} {
+		if events := w.eventsOf(w.server); !slices.ContainsFunc(events, func(e string) bool { return strings.HasPrefix(e, "Normal "+reason) }) {
+			t.Errorf("no event %s: %q", reason, events)
+		}
+	}
 }

@@ -12,6 +12,8 @@ const (
 	ConditionProgrammed = "Programmed"
 	// ConditionAvailable: a replica of the token server is up and ready; on AuthorizationServers.
 	ConditionAvailable = "Available"
+	// ConditionKeysCurrent: no rotation of keys is pending; on AuthorizationServers. Ready does not depend on it.
+	ConditionKeysCurrent = "KeysCurrent"
 	// ConditionReady: all of the others hold. For a client: a token request succeeds.
 	ConditionReady = "Ready"
 	// ConditionLegacyGrant: the client uses a grant type that RFC 9700 advises against.
@@ -70,6 +72,10 @@ const (
 
 	// ReasonKeysLost: the Secret with the server's keys is gone; it is never silently made again.
 	ReasonKeysLost = "KeysLost"
+	// ReasonKeysCurrent: no rotation of keys is pending.
+	ReasonKeysCurrent = "KeysCurrent"
+	// ReasonRotationPending: keys are to be replaced; the message says by which and when.
+	ReasonRotationPending = "RotationPending"
 	// ReasonNoReplica: no live replica of the token server is ready.
 	ReasonNoReplica = "NoReplica"
 	// ReasonReplicaProblem: a replica reports what keeps it from serving; the message quotes it.
