@@ -30,7 +30,7 @@ type form struct {
 	// RedirectURI, State and Stays as in request.
 	RedirectURI string `json:"u,omitempty"`
 	State       string `json:"st,omitempty"`
-	Stays       bool   `json:"x,omitempty"`
+	Stays       reason `json:"why,omitempty"`
 }
 
 func (h *Handler) sealForm(req request, current *session.Session) (string, error) {
@@ -54,23 +54,23 @@ func (h *Handler) sealForm(req request, current *session.Session) (string, error
 
 // openForm gives the request back, held against what is registered now, and the hash of the root that the page showed.
 func (h *Handler) openForm(ctx context.Context, sealed string) (request, string, error) {
-	unknown := &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceLogoutUnknown}
+	tooOld := &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceLogoutUnknown}
 	plain, err := h.Keys.Open(keys.PurposeLogout, sealed)
 	if err != nil {
-		return request{}, "", unknown
+		return request{}, "", tooOld
 	}
 	var f form
 	if err := json.Unmarshal(plain, &f); err != nil {
-		return request{}, "", unknown
+		return request{}, "", tooOld
 	}
 	if h.Now().Sub(time.Unix(f.Started, 0)) > interaction.Lifetime {
-		return request{}, "", unknown
+		return request{}, "", tooOld
 	}
 	req := request{stays: f.Stays}
 	if client, ok := h.Registry.ClientByUID(f.ClientUID); ok {
 		req.client = client
 		web.NoteClient(ctx, client.ID)
 	}
-	h.redirectTo(ctx, &req, f.RedirectURI, f.State)
+	h.redirectTo(ctx, &req, f.RedirectURI, f.State, unknown)
 	return req, f.Session, nil
 }

@@ -7,11 +7,10 @@
 // Nobody is signed out by a page of another site alone. Either the request has an ID token of the very user who is signed in, which only an
 // application has that this user signed in to; or the user is asked, and the form that says yes is good for one session only.
 //
-// Ending a session is one write, and a request without a session writes nothing. Both get the same answer.
+// Ending a session is one write, and a request without a session writes nothing. A page says "signed out" only of a session that has ended.
 package logout
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -50,21 +49,27 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	case r.Method == http.MethodPost && params.Has(paramForm):
 		return h.confirm(w, r, server, params.Get(paramForm))
 	case r.Method == http.MethodPost:
-		return h.post(w, server, params)
-	case params.Has(interaction.ParamPosted):
-		if params, err = h.Flows.OpenPosted(interaction.PathLogout, params.Get(interaction.ParamPosted)); err != nil {
-			return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceLogoutUnknown}
-		}
+		return h.post(w, r, server, params)
 	}
-	return h.begin(w, r, server, params)
+	var req request
+	if params.Has(interaction.ParamPosted) {
+		req, err = h.openPosted(r.Context(), params.Get(interaction.ParamPosted))
+	} else {
+		req, err = h.read(r.Context(), server, params)
+	}
+	if err != nil {
+		return err
+	}
+	return h.begin(w, r, server, req)
 }
 
 // post turns a POSTed request into a GET of the same: it comes from the application's site, and so without our cookies. It sets none either.
-func (h *Handler) post(w http.ResponseWriter, server registration.Server, params oauth.Params) error {
-	sealed, err := h.Flows.SealPosted(interaction.PathLogout, known(params))
-	if errors.Is(err, interaction.ErrTooLarge) {
-		return oauth.Errorf(oauth.InvalidRequest, "the request is too large")
+func (h *Handler) post(w http.ResponseWriter, r *http.Request, server registration.Server, params oauth.Params) error {
+	req, err := h.read(r.Context(), server, params)
+	if err != nil {
+		return err
 	}
+	sealed, err := h.sealPosted(req)
 	if err != nil {
 		return err
 	}
@@ -72,17 +77,13 @@ func (h *Handler) post(w http.ResponseWriter, server registration.Server, params
 }
 
 // begin is a request: the session ends, or the user is asked.
-func (h *Handler) begin(w http.ResponseWriter, r *http.Request, server registration.Server, params oauth.Params) error {
-	req, err := h.read(r.Context(), server, params)
-	if err != nil {
-		return err
-	}
+func (h *Handler) begin(w http.ResponseWriter, r *http.Request, server registration.Server, req request) error {
 	current, user, err := h.Sessions.Left(r.Context(), r, server)
 	switch {
 	case err != nil:
 		return err
 	case current == nil:
-		return done(w, server, req)
+		return notSignedIn(w, r, server, req)
 	case r.Method == http.MethodGet && req.subject != "" && req.subject == user.Subject:
 		return h.end(w, r, server, req, current)
 	}
@@ -103,7 +104,7 @@ func (h *Handler) confirm(w http.ResponseWriter, r *http.Request, server registr
 	case err != nil:
 		return err
 	case current == nil:
-		return done(w, server, req)
+		return notSignedIn(w, r, server, req)
 	case current.RootHash() != shown:
 		return h.ask(w, server, req, current, user)
 	}
@@ -114,7 +115,7 @@ func (h *Handler) end(w http.ResponseWriter, r *http.Request, server registratio
 	if err := h.Sessions.End(r.Context(), w, server, current); err != nil {
 		return err
 	}
-	return done(w, server, req)
+	return done(w, server, req, true)
 }
 
 // ask the user.
@@ -135,10 +136,21 @@ func (h *Handler) ask(w http.ResponseWriter, server registration.Server, req req
 	return web.Page(w, http.StatusOK, page, req.redirectURI)
 }
 
-// done: nobody is signed in.
-func done(w http.ResponseWriter, server registration.Server, req request) error {
+// notSignedIn answers a request that came with no session. A browser sends the session's cookie with
+// what it opens in a window. It does not (SameSite=Lax) with what a page of another site embeds or
+// fetches, and then it is not known whether the user is signed in: that must not look like a logout.
+func notSignedIn(w http.ResponseWriter, r *http.Request, server registration.Server, req request) error {
+	switch r.Header.Get("Sec-Fetch-Dest") {
+	case "", "document":
+		return done(w, server, req, false)
+	}
+	return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceLogoutHidden}
+}
+
+// done sends the user on, or says what happened: whether a session has ended.
+func done(w http.ResponseWriter, server registration.Server, req request, ended bool) error {
 	if req.redirectURI == "" {
-		return web.Page(w, http.StatusOK, pages.SignedOut{Server: pages.Host(server.Issuer), Stays: req.stays}, "")
+		return web.Page(w, http.StatusOK, pages.SignedOut{Server: pages.Host(server.Issuer), Ended: ended, Stays: sentences[req.stays]}, "")
 	}
 	return web.Redirect(w, withState(req.redirectURI, req.state))
 }

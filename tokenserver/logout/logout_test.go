@@ -106,6 +106,15 @@ func isSignedOut(t *testing.T, what string, a interactiontest.Answer) {
 	}
 }
 
+// isNotSignedIn reports an answer that is not the page that says that there was no session to end.
+func isNotSignedIn(t *testing.T, what string, a interactiontest.Answer) {
+	t.Helper()
+	if a.StatusCode != http.StatusOK || !strings.Contains(a.Body, "You are not signed in") || strings.Contains(a.Body, "signed out") ||
+		a.Header.Get("Location") != "" {
+		t.Errorf("%s: %d %s %s", what, a.StatusCode, a.Header.Get("Location"), a.Body)
+	}
+}
+
 func TestTheUserIsAskedAndThenSignedOut(t *testing.T) {
 	w := interactiontest.New(t, rand.Reader)
 	b := signedIn(t, w)
@@ -123,7 +132,7 @@ func TestTheUserIsAskedAndThenSignedOut(t *testing.T) {
 	if isSignedIn(t, b) {
 		t.Error("the session goes on")
 	}
-	isSignedOut(t, "the form again", b.Confirm(page))
+	isNotSignedIn(t, "the form again", b.Confirm(page))
 }
 
 func TestACopyOfTheCookieIsDeadAfterLogout(t *testing.T) {
@@ -381,6 +390,48 @@ func TestASessionThatWasIdleTooLongIsSignedOutToo(t *testing.T) {
 	}
 }
 
+// Cookies are SameSite=Lax: a browser sends none with what another site embeds or fetches, and no program of an application has any. What comes
+// without the session's cookie has ended nothing, and must not look as if it had.
+func TestALogoutWithoutCookiesDoesNotSayThatTheUserIsSignedOut(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := signedIn(t, w)
+	hint := idToken(t, w, nil)
+	without := func(dest string, pairs ...string) interactiontest.Answer {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, endpoint(w, pairs...), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if dest != "" {
+			r.Header.Set("Sec-Fetch-Dest", dest)
+		}
+		return w.Browser().Do(r)
+	}
+	for _, pairs := range [][]string{
+		nil, {"id_token_hint", hint}, {"client_id", "web"}, {"id_token_hint", hint, "post_logout_redirect_uri", interactiontest.WebSignedOut},
+	} {
+		for _, dest := range []string{"iframe", "frame", "image", "empty", "script", "object"} {
+			answer := without(dest, pairs...)
+			if answer.StatusCode != http.StatusBadRequest || answer.Header.Get("Location") != "" ||
+				!strings.Contains(answer.Body, "you may still be signed in") {
+				t.Errorf("%v in %s: %d %s", pairs, dest, answer.StatusCode, answer.Header.Get("Location"))
+			}
+		}
+		for _, dest := range []string{"", "document"} {
+			if answer := without(dest, pairs...); len(pairs) > 2 {
+				if answer.Header.Get("Location") != interactiontest.WebSignedOut {
+					t.Errorf("%v, for %q: %d %s", pairs, dest, answer.StatusCode, answer.Header.Get("Location"))
+				}
+			} else {
+				isNotSignedIn(t, "without a cookie", answer)
+			}
+		}
+	}
+	if !isSignedIn(t, b) {
+		t.Fatal("the session has ended")
+	}
+	isSignedOut(t, "with the cookie", b.Get(endpoint(w, "id_token_hint", hint)))
+}
+
 func TestALogoutIsOneWriteAndWithoutASessionNone(t *testing.T) {
 	counted := &storagetest.Faulty{}
 	w := interactiontest.New(t, rand.Reader, interactiontest.Store(counted))
@@ -399,10 +450,10 @@ func TestALogoutIsOneWriteAndWithoutASessionNone(t *testing.T) {
 	calls := counted.Calls("Marked")
 	for _, stranger := range []*interactiontest.Browser{b, w.Browser()} {
 		for range 3 {
-			isSignedOut(t, "nobody", stranger.Get(endpoint(w)))
-			isSignedOut(t, "nobody, with a hint", stranger.Get(endpoint(w, "id_token_hint", hint)))
-			isSignedOut(t, "nobody, posted", stranger.Post(endpoint(w), values("id_token_hint", hint)))
-			isSignedOut(t, "nobody, with the form", stranger.Post(page.Form(t)))
+			isNotSignedIn(t, "nobody", stranger.Get(endpoint(w)))
+			isNotSignedIn(t, "nobody, with a hint", stranger.Get(endpoint(w, "id_token_hint", hint)))
+			isNotSignedIn(t, "nobody, posted", stranger.Post(endpoint(w), values("id_token_hint", hint)))
+			isNotSignedIn(t, "nobody, with the form", stranger.Post(page.Form(t)))
 			if to := stranger.Get(endpoint(w, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", "s")).Header.Get("Location"); to != interactiontest.WebSignedOut+"&state=s" {
 				t.Errorf("nobody is sent to %q", to)
 			}
@@ -411,7 +462,7 @@ func TestALogoutIsOneWriteAndWithoutASessionNone(t *testing.T) {
 	if n := counted.Calls("Marked") - calls; n != 0 {
 		t.Errorf("%d reads for who has no session", n)
 	}
-	isSignedOut(t, "a copy", copied.Get(endpoint(w, "id_token_hint", hint)))
+	isNotSignedIn(t, "a copy", copied.Get(endpoint(w, "id_token_hint", hint)))
 	if n := counted.Writes() - before; n != 1 {
 		t.Errorf("%d writes, want the one", n)
 	}

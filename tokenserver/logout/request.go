@@ -2,9 +2,12 @@ package logout
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
@@ -20,34 +23,39 @@ type request struct {
 	subject string
 	// redirectURI is where the user goes afterwards, one that the client has registered, and state what goes with it; empty: nowhere.
 	redirectURI, state string
-	// stays says that the client asked for a redirectURI that it does not get.
-	stays bool
+	// stays is why the client does not get the redirectURI that it asked for.
+	stays reason
 }
 
-// parameters that the endpoint reads (RP-Initiated Logout section 2). It also knows logout_hint and ui_locales, and ignores them: the session
-// is the browser's, and the page has one language.
-var parameters = []string{"id_token_hint", "client_id", "post_logout_redirect_uri", "state"}
+// reason why the user does not go on. Its numbers are in sealed forms.
+type reason int
 
-// known parameters only: others are ignored.
-func known(params oauth.Params) oauth.Params {
-	kept := oauth.Params{}
-	for _, name := range parameters {
-		if params.Has(name) {
-			kept[name] = params.All(name)
-		}
-	}
-	return kept
+const (
+	goesOn       reason = iota // or was to go nowhere
+	unregistered               // the client has not registered the address
+	badHint                    // the client is not known, for the ID token is no good
+	unknown                    // the client is not served
+	unnamed                    // nothing says which client it is
+)
+
+// sentences for the user; none for goesOn.
+var sentences = map[reason]string{
+	unregistered: pages.StaysUnregistered, badHint: pages.StaysHint, unknown: pages.StaysUnknown, unnamed: pages.StaysUnnamed,
 }
 
-// read the parameters. What does not verify counts as not sent, and what rests on it is not done (RP-Initiated Logout section 4); the user can
-// still sign out. But where an ID token says one client and client_id another, nobody can tell who is asking (section 2).
+// read the parameters (RP-Initiated Logout section 2). It also knows logout_hint and ui_locales, and
+// ignores them: the session is the browser's, and the page has one language. What does not verify counts
+// as not sent, and what rests on it is not done (section 4); the user can still sign out. But where an ID
+// token says one client and client_id another, it is not known which of them asks (section 2).
 func (h *Handler) read(ctx context.Context, server registration.Server, params oauth.Params) (request, error) {
 	var req request
+	nameless := unnamed
 	if hint := params.Get("id_token_hint"); hint != "" {
-		client, subject, ok := h.openHint(server, hint)
+		client, subject, problem := h.openHint(server, hint)
 		switch {
-		case !ok:
+		case problem != goesOn:
 			web.NoteError(ctx, oauth.InvalidRequest)
+			nameless = problem
 		case params.Has("client_id") && params.Get("client_id") != client.ID:
 			return request{}, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceBadRequest}
 		default:
@@ -55,37 +63,89 @@ func (h *Handler) read(ctx context.Context, server registration.Server, params o
 		}
 	} else if client, ok := h.Registry.Client(params.Get("client_id")); ok {
 		req.client = client
+	} else if params.Has("client_id") {
+		nameless = unknown
 	}
 	if req.client != nil {
 		web.NoteClient(ctx, req.client.ID)
 	}
-	h.redirectTo(ctx, &req, params.Get("post_logout_redirect_uri"), params.Get("state"))
+	h.redirectTo(ctx, &req, params.Get("post_logout_redirect_uri"), params.Get("state"), nameless)
 	return req, nil
 }
 
-// openHint reads an ID token that this server signed for one of its clients, with a key that is still published. It may have expired long ago
-// (RP-Initiated Logout section 2).
-func (h *Handler) openHint(server registration.Server, hint string) (*registry.Client, string, bool) {
+// openHint reads an ID token that this server signed for one of its clients, with a key that is still
+// published. It may have expired long ago (RP-Initiated Logout section 2).
+func (h *Handler) openHint(server registration.Server, hint string) (*registry.Client, string, reason) {
 	var claims struct {
 		Issuer   string `json:"iss"`
 		Subject  string `json:"sub"`
 		Audience string `json:"aud"`
 	}
-	if h.Keys.Verify(hint, oauth.TypeIDToken, &claims) != nil || claims.Issuer != server.Issuer || claims.Subject == "" {
-		return nil, "", false
+	if h.Keys.Verify(hint, oauth.TypeIDToken, &claims) != nil || claims.Issuer != server.Issuer || claims.Subject == "" || claims.Audience == "" {
+		return nil, "", badHint
 	}
 	client, ok := h.Registry.Client(claims.Audience)
-	return client, claims.Subject, ok
+	if !ok {
+		return nil, "", unknown
+	}
+	return client, claims.Subject, goesOn
 }
 
-// redirectTo sets where the user goes: only where the client is known and has registered exactly this (RP-Initiated Logout section 3).
-func (h *Handler) redirectTo(ctx context.Context, req *request, uri, state string) {
+// redirectTo sets where the user goes: only where the client is known and has registered exactly this
+// (RP-Initiated Logout section 3). Nameless is why the client is not known, if it is not.
+func (h *Handler) redirectTo(ctx context.Context, req *request, uri, state string, nameless reason) {
 	switch {
 	case uri == "":
-	case req.client != nil && slices.Contains(req.client.PostLogoutRedirectURIs, uri):
+		return
+	case req.client == nil:
+		req.stays = nameless
+	case slices.Contains(req.client.PostLogoutRedirectURIs, uri):
 		req.redirectURI, req.state = uri, state
+		return
 	default:
-		req.stays = true
-		web.NoteError(ctx, oauth.InvalidRequest)
+		req.stays = unregistered
 	}
+	web.NoteError(ctx, oauth.InvalidRequest)
+}
+
+// Names of what a request that came by POST is sealed as, on its way to a GET.
+const (
+	sealedClient  = "client"
+	sealedSubject = "subject"
+	sealedURI     = "uri"
+	sealedState   = "state"
+	sealedStays   = "stays"
+)
+
+// sealPosted seals a request. What its ID token says is in it, and not the token, which alone may be
+// larger than a URL.
+func (h *Handler) sealPosted(req request) (string, error) {
+	params := oauth.Params{sealedSubject: {req.subject}, sealedURI: {req.redirectURI}, sealedState: {req.state}}
+	if req.client != nil {
+		params[sealedClient] = []string{req.client.UID}
+	}
+	if req.stays != goesOn {
+		params[sealedStays] = []string{strconv.Itoa(int(req.stays))}
+	}
+	sealed, err := h.Flows.SealPosted(interaction.PathLogout, params)
+	if errors.Is(err, interaction.ErrTooLarge) {
+		return "", oauth.Errorf(oauth.InvalidRequest, "the request is too large")
+	}
+	return sealed, err
+}
+
+// openPosted gives the request back, held against what is registered now.
+func (h *Handler) openPosted(ctx context.Context, sealed string) (request, error) {
+	params, err := h.Flows.OpenPosted(interaction.PathLogout, sealed)
+	if err != nil {
+		return request{}, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceLogoutUnknown}
+	}
+	number, _ := strconv.Atoi(params.Get(sealedStays)) // absent: goesOn
+	req := request{subject: params.Get(sealedSubject), stays: reason(number)}
+	if client, ok := h.Registry.ClientByUID(params.Get(sealedClient)); ok {
+		req.client = client
+		web.NoteClient(ctx, client.ID)
+	}
+	h.redirectTo(ctx, &req, params.Get(sealedURI), params.Get(sealedState), unknown)
+	return req, nil
 }

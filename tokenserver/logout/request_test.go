@@ -2,6 +2,7 @@ package logout_test
 
 import (
 	"crypto/rand"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
@@ -184,7 +186,7 @@ func TestTheUserGoesOnlyWhereAKnownClientHasRegistered(t *testing.T) {
 		}
 		if c.goes == "" {
 			isSignedOut(t, name, answer)
-			says := strings.Contains(answer.Body, "has not registered")
+			says := strings.Contains(answer.Body, "wanted you to go on")
 			if wanted := slices.Contains(c.pairs, "post_logout_redirect_uri"); says != wanted {
 				t.Errorf("%s: the page says why the user stays: %v, want %v", name, says, wanted)
 			}
@@ -193,6 +195,100 @@ func TestTheUserGoesOnlyWhereAKnownClientHasRegistered(t *testing.T) {
 		}
 		if isSignedIn(t, b) {
 			t.Errorf("%s: the session goes on", name)
+		}
+	}
+}
+
+func TestThePageSaysWhyTheUserDoesNotGoOn(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	hint := idToken(t, w, nil)
+	gone := w.Client("trusted")
+	gone.Suspended = true
+	w.Apply(gone)
+	for name, c := range map[string]struct {
+		pairs []string
+		says  string
+	}{
+		"an address that is not registered":    {[]string{"id_token_hint", hint, "post_logout_redirect_uri", "https://evil.example.com/"}, pages.StaysUnregistered},
+		"the same, named by its id":            {[]string{"client_id", "web", "post_logout_redirect_uri", "https://evil.example.com/"}, pages.StaysUnregistered},
+		"a word for a hint":                    {[]string{"id_token_hint", "x", "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.StaysHint},
+		"a forged hint, and the client's id":   {[]string{"id_token_hint", hint[:len(hint)-8] + "AAAAAAAA", "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.StaysHint},
+		"a hint of another issuer":             {[]string{"id_token_hint", idToken(t, w, func(c map[string]any) { c["iss"] = "https://evil.example.com" }), "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.StaysHint},
+		"a hint for a client that was deleted": {[]string{"id_token_hint", idToken(t, w, func(c map[string]any) { c["aud"] = "deleted" }), "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.StaysUnknown},
+		"a hint for a suspended client":        {[]string{"id_token_hint", idToken(t, w, func(c map[string]any) { c["aud"] = "trusted" }), "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.StaysUnknown},
+		"an unknown client":                    {[]string{"client_id", "unknown", "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.StaysUnknown},
+		"neither":                              {[]string{"post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.StaysUnnamed},
+		"a bad hint that wants nothing":        {[]string{"id_token_hint", "x"}, ""},
+	} {
+		for way, sent := range map[string]func(*interactiontest.Browser) interactiontest.Answer{
+			"GET": func(b *interactiontest.Browser) interactiontest.Answer { return b.Get(endpoint(w, c.pairs...)) },
+			"POST": func(b *interactiontest.Browser) interactiontest.Answer {
+				return b.Post(endpoint(w), values(c.pairs...))
+			},
+		} {
+			b := signedIn(t, w)
+			answer := sent(b)
+			if answer.IsLogout() {
+				answer = b.Confirm(answer)
+			}
+			isSignedOut(t, name, answer)
+			for _, sentence := range []string{pages.StaysUnregistered, pages.StaysHint, pages.StaysUnknown, pages.StaysUnnamed} {
+				if strings.Contains(answer.Body, sentence) != (sentence == c.says) {
+					t.Errorf("%s, by %s: the page says %s", name, way, answer.Find("p", "class", "sentence").FirstChild.Data)
+				}
+			}
+		}
+	}
+}
+
+// A POST takes what a GET takes, and more: a large ID token is one of the reasons to send a form.
+func TestAPostedLogoutHoldsALargeIDToken(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	state := strings.Repeat("s", 3000)
+	for _, groups := range []int{100, 200} {
+		hint := idToken(t, w, func(c map[string]any) {
+			all := make([]string, groups)
+			for i := range all {
+				all[i] = fmt.Sprintf("a group of people with a long name, number %d", i)
+			}
+			c["groups"] = all
+		})
+		if groups == 100 && len(hint) < 5<<10 {
+			t.Fatalf("the ID token has %d bytes", len(hint))
+		}
+		b, withoutCookies := signedIn(t, w), w.Browser()
+		posted := withoutCookies.PostOnce(endpoint(w), values(
+			"id_token_hint", hint, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", state))
+		to := posted.Header.Get("Location")
+		if posted.StatusCode != http.StatusSeeOther || len(to) > 8<<10 || strings.Contains(to, hint) {
+			t.Fatalf("%d groups: the answer is %d, with an address of %d bytes", groups, posted.StatusCode, len(to))
+		}
+		if goes := b.Get(to).Header.Get("Location"); goes != interactiontest.WebSignedOut+"&state="+state || isSignedIn(t, b) {
+			t.Errorf("%d groups: the user goes to %.80q", groups, goes)
+		}
+	}
+	b := signedIn(t, w)
+	mismatch := b.Post(endpoint(w), values("id_token_hint", idToken(t, w, nil), "client_id", "spa"))
+	if mismatch.StatusCode != http.StatusBadRequest || !isSignedIn(t, b) {
+		t.Errorf("the ID token of one client and the id of another: %d", mismatch.StatusCode)
+	}
+}
+
+func TestAPostedLogoutIsHeldAgainstWhatIsRegisteredWhenItGoesOn(t *testing.T) {
+	for name, change := range map[string]func(*registration.Client){
+		pages.StaysUnregistered: func(c *registration.Client) { c.PostLogoutRedirectURIs = nil },
+		pages.StaysUnknown:      func(c *registration.Client) { c.Suspended = true },
+	} {
+		w := interactiontest.New(t, rand.Reader)
+		b := signedIn(t, w)
+		to := b.PostOnce(endpoint(w), values("client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut)).Header.Get("Location")
+		client := w.Client("web")
+		change(&client)
+		w.Apply(client)
+		answer := b.Confirm(b.Get(to))
+		isSignedOut(t, name, answer)
+		if !strings.Contains(answer.Body, name) {
+			t.Errorf("the page does not say %s", name)
 		}
 	}
 }
@@ -248,7 +344,8 @@ func TestALogoutMayBePosted(t *testing.T) {
 	if answer := again.Get(to); answer.StatusCode != http.StatusBadRequest {
 		t.Errorf("half an hour later the answer is %d", answer.StatusCode)
 	}
-	if answer := again.Post(endpoint(w), values("state", strings.Repeat("s", 8<<10))); answer.StatusCode != http.StatusBadRequest {
+	if answer := again.Post(endpoint(w), values(
+		"client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", strings.Repeat("s", 8<<10))); answer.StatusCode != http.StatusBadRequest {
 		t.Errorf("what fits into no URL is answered with %d", answer.StatusCode)
 	}
 }

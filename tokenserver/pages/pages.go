@@ -102,11 +102,14 @@ type Logout struct {
 // Initial of the user, for the badge.
 func (l Logout) Initial() string { return initial(l.Name + l.Username) }
 
-// SignedOut says that the user is signed out.
+// SignedOut says that the user is signed out, or was not signed in.
 type SignedOut struct {
 	Server string
-	// Stays says that the application wanted the user somewhere where it may not send anybody.
-	Stays bool
+	// Ended says that there was a session, which has ended now.
+	Ended bool
+	// Stays says why the user does not go on to where the application wanted: one of the Stays sentences;
+	// empty if it wanted nothing.
+	Stays string
 }
 
 // Post carries an answer to the application in a form (OAuth 2.0 Form Post Response Mode). It needs a click only where there are no scripts.

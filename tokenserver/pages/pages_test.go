@@ -30,8 +30,9 @@ var everyPage = map[string]Page{
 	},
 	"logout and nothing after":  Logout{Action: "https://auth.example.com/logout", Request: "sealed", Username: "alice"},
 	"issuer":                    Issuer{Server: "auth.example.com", Issuer: "https://auth.example.com", Metadata: "https://auth.example.com/metadata"},
-	"signed out":                SignedOut{Server: "auth.example.com"},
-	"signed out and no further": SignedOut{Stays: true},
+	"signed out":                SignedOut{Server: "auth.example.com", Ended: true},
+	"signed out and no further": SignedOut{Ended: true, Stays: StaysHint},
+	"not signed in":             SignedOut{Server: "auth.example.com", Stays: StaysUnregistered},
 	"consent for nothing":       Consent{Action: "https://auth.example.com/consent", Client: Client{ID: "web"}, Username: "alice", Host: "127.0.0.1:1", Local: true},
 }
 
