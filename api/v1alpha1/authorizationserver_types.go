@@ -404,7 +404,7 @@ type AuthorizationServerStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2147483647
 	// +optional
-	Clients int32 `json:"clients,omitempty"`
+	Clients int32 `json:"clients"`
 }
 
 // AuthorizationServer is an OAuth 2.0 authorization server and OpenID Provider with its own issuer, keys and rules.

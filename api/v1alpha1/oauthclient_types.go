@@ -169,19 +169,20 @@ type ClientSecret struct {
 //
 // +kubebuilder:object:generate=false
 type SecretTarget struct {
-	// name of the Secret, in the client's namespace.
+	// name of the Secret, in the client's namespace; not one that ends with -tokenserver-keys or -tokenserver-upstreams.
+	// +kubebuilder:validation:XValidation:rule=`!self.endsWith('-tokenserver-keys') && !self.endsWith('-tokenserver-upstreams')`,message="target.name must not end with -tokenserver-keys or -tokenserver-upstreams: Secrets of such names belong to AuthorizationServers"
 	Name ObjectName `json:"name"`
 
-	// labels to put on the Secret; not with a prefix of Kubernetes or of this operator.
+	// labels to put on the Secret; not with a prefix of Kubernetes or of this operator, but for app.kubernetes.io/.
 	// +kubebuilder:validation:MaxProperties=16
-	// +kubebuilder:validation:XValidation:rule=`self.all(k, !k.matches('^([^/]*[.])?(kubernetes[.]io|k8s[.]io|oauth-operator[.]dev)/'))`,message="labels must not have the prefixes kubernetes.io/, k8s.io/ and oauth-operator.dev/ or their subdomains: they belong to Kubernetes and to this operator"
+	// +kubebuilder:validation:XValidation:rule=`self.all(k, (k.startsWith('app.kubernetes.io/') && k != 'app.kubernetes.io/managed-by') || !k.matches('^([^/]*[.])?(kubernetes[.]io|k8s[.]io|oauth-operator[.]dev)/'))`,message="labels must not have the prefixes kubernetes.io/, k8s.io/ and oauth-operator.dev/ or their subdomains: they belong to Kubernetes and to this operator; but app.kubernetes.io/ may be used, except app.kubernetes.io/managed-by"
 	// +kubebuilder:validation:XValidation:rule=`self.all(k, !format.qualifiedName().validate(k).hasValue())`,message="a key in labels must be a qualified name as Kubernetes wants it, such as example.com/team or team"
 	// +optional
 	Labels map[string]LabelValue `json:"labels,omitempty"`
 
-	// annotations to put on the Secret; not with a prefix of Kubernetes or of this operator.
+	// annotations to put on the Secret; not with a prefix of Kubernetes or of this operator, but for app.kubernetes.io/.
 	// +kubebuilder:validation:MaxProperties=16
-	// +kubebuilder:validation:XValidation:rule=`self.all(k, !k.matches('^([^/]*[.])?(kubernetes[.]io|k8s[.]io|oauth-operator[.]dev)/'))`,message="annotations must not have the prefixes kubernetes.io/, k8s.io/ and oauth-operator.dev/ or their subdomains: they belong to Kubernetes and to this operator"
+	// +kubebuilder:validation:XValidation:rule=`self.all(k, (k.startsWith('app.kubernetes.io/') && k != 'app.kubernetes.io/managed-by') || !k.matches('^([^/]*[.])?(kubernetes[.]io|k8s[.]io|oauth-operator[.]dev)/'))`,message="annotations must not have the prefixes kubernetes.io/, k8s.io/ and oauth-operator.dev/ or their subdomains: they belong to Kubernetes and to this operator; but app.kubernetes.io/ may be used, except app.kubernetes.io/managed-by"
 	// +kubebuilder:validation:XValidation:rule=`self.all(k, !format.qualifiedName().validate(k).hasValue())`,message="a key in annotations must be a qualified name as Kubernetes wants it, such as example.com/team or team"
 	// +optional
 	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
