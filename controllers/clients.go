@@ -15,13 +15,18 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
-type clientReconciler struct{ *operator }
+type clientReconciler struct {
+	*operator
+	pending *pendingSecrets
+}
 
 // clientScope is what the steps find out about one OAuthClient.
 type clientScope struct {
 	client   *v1alpha1.OAuthClient
+	failed   *failure
 	at       *attachment
 	document registration.Client // as it is to be served; keepCredentials changes its credentials
+	found    *served.Entry       // of the id; it may be another object's
 	entry    *served.Entry       // as it is served; nil until it is
 	scopes   scopeFacts
 	live     []replica
@@ -34,33 +39,34 @@ type clientScope struct {
 }
 
 // Reconcile serves an OAuthClient: its id is its own, its document is current, its Secret holds its credential.
-func (r *clientReconciler) Reconcile(ctx context.Context, request ctrl.Request) (result ctrl.Result, err error) {
+func (r *clientReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var c v1alpha1.OAuthClient
 	if err := r.Get(ctx, request.NamespacedName, &c); err != nil {
 		if client.IgnoreNotFound(err) != nil {
 			return ctrl.Result{}, err
 		}
-		return ctrl.Result{}, r.forget(ctx, kindClient, request.NamespacedName)
+		r.pending.forget(request.NamespacedName)
+		return r.done(kindClient, request.NamespacedName, r.forget(ctx, kindClient, request.NamespacedName))
 	}
 	if !c.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, r.forget(ctx, kindClient, request.NamespacedName)
-	}
-	if err := r.forgetFormer(ctx, compile.Owner(kindClient, &c)); err != nil {
-		return ctrl.Result{}, err
+		r.pending.forget(request.NamespacedName)
+		return r.done(kindClient, request.NamespacedName, r.forget(ctx, kindClient, request.NamespacedName))
 	}
 	s := &clientScope{client: &c}
-	defer func() {
-		if err = r.finish(&c, err, func() error { return r.writeStatus(ctx, s) }); err == nil {
-			result = after(r.now(), s.wake)
-		}
-	}()
+	s.failed = take(onBehalfOf(ctx, &c), s, []step[*clientScope]{
+		{condition: v1alpha1.ConditionAccepted, do: r.forgetNamesakes},
+		{condition: v1alpha1.ConditionAccepted, do: r.accept},
+		{condition: v1alpha1.ConditionProgrammed, do: r.claimID},
+		{condition: v1alpha1.ConditionResolvedRefs, do: r.resolve},
+		{condition: v1alpha1.ConditionCredentialsReady, do: r.keepCredentials},
+		{condition: v1alpha1.ConditionProgrammed, do: r.observe, always: true},
+	})
+	return r.finish(&c, kindClient, s.failed, &s.wake, func() error { return r.writeStatus(ctx, s) })
+}
 
-	for _, step := range []func(context.Context, *clientScope) error{r.accept, r.resolve, r.keepCredentials, r.observe} {
-		if err := step(ctx, s); err != nil {
-			return ctrl.Result{}, err
-		}
-	}
-	return ctrl.Result{}, nil
+// forgetNamesakes removes what is served for objects that had this one's name before it.
+func (r *clientReconciler) forgetNamesakes(ctx context.Context, s *clientScope) error {
+	return r.forgetFormer(ctx, compile.Owner(kindClient, s.client))
 }
 
 // accept asks policy, and looks up what is served. A client that is not accepted gets no Entry, or anybody could keep any id from others; one
@@ -71,22 +77,18 @@ func (r *clientReconciler) accept(ctx context.Context, s *clientScope) (err erro
 		return err
 	}
 	s.document = compile.Client(s.client, nil)
-	found, err := r.entryNow(ctx, s.at.server, s.claim())
-	if err != nil {
+	if s.found, err = r.entryNow(ctx, s.at.server, s.claim()); err != nil {
 		return err
 	}
-	if found != nil && found.Spec.Owner.UID == s.client.UID {
-		s.entry = found
+	if s.found != nil && s.found.Spec.Owner.UID == s.client.UID {
+		s.entry = s.found
 	}
 	d := policy.Client(s.at.document, s.at.labels, s.document)
 	if !d.Accepted {
 		s.accepted = fails(v1alpha1.ReasonNotAllowedByServer, "%s (ask for less, or have the server's owner allow it in spec.allowedClients)", denial(d))
-		if s.entry == nil {
-			return nil
-		}
-		return r.claimID(ctx, s, found)
+		return nil
 	}
-	taken, err := r.taken(ctx, s.at, s.claim(), s.client, found)
+	taken, err := r.taken(ctx, s.at, s.claim(), s.client, s.found)
 	if err != nil {
 		return err
 	}
@@ -95,15 +97,18 @@ func (r *clientReconciler) accept(ctx context.Context, s *clientScope) (err erro
 		return nil
 	}
 	s.accepted = holds(v1alpha1.ReasonAccepted, "rule \""+d.Rule+"\" of the server allows it")
-	return r.claimID(ctx, s, found)
+	return nil
 }
 
 func (s *clientScope) claim() compile.Claim {
 	return compile.Claim{Space: served.SpaceIdentity, Value: s.document.ID}
 }
 
-// claimID creates the Entry, or brings it up to date but for its credentials.
-func (r *clientReconciler) claimID(ctx context.Context, s *clientScope, found *served.Entry) error {
+// claimID brings the Entry up to date but for its credentials; that of a client which does not exist any more is replaced.
+func (r *clientReconciler) claimID(ctx context.Context, s *clientScope) error {
+	if !s.served() {
+		return nil
+	}
 	if s.entry != nil {
 		if stored, err := decodeEntry[registration.Client](s.entry); err == nil {
 			s.document.Credentials = stored.Credentials
@@ -112,10 +117,10 @@ func (r *clientReconciler) claimID(ctx context.Context, s *clientScope, found *s
 	if s.document.AuthMethod == string(v1alpha1.AuthMethodNone) {
 		s.document.Credentials = nil
 	}
-	if s.entry == nil && found == nil {
+	if s.found == nil {
 		return nil // keepCredentials creates it, with the credential in it
 	}
-	err := r.write(ctx, s, found)
+	err := r.write(ctx, s, s.found)
 	if errors.Is(err, errTaken) {
 		s.accepted = clientIDTaken(s)
 		return nil

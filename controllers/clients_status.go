@@ -38,19 +38,24 @@ func (r *clientReconciler) writeStatus(ctx context.Context, s *clientScope) erro
 func (r *clientReconciler) fillStatus(s *clientScope) {
 	status := &s.client.Status
 	status.ObservedGeneration = s.client.Generation
-	parts := []part{
-		{v1alpha1.ConditionAccepted, s.accepted.orPending("not looked at yet")},
-		{v1alpha1.ConditionResolvedRefs, s.resolved.orPending("waiting for the AuthorizationServer")},
-		{v1alpha1.ConditionCredentialsReady, s.credentials.orPending("waiting until the client is accepted")},
+	found := func(condition string, v verdict, waiting string) part {
+		return s.failed.part(condition, v, status.Conditions, s.client.Generation, waiting)
 	}
-	parts = append(parts, part{v1alpha1.ConditionProgrammed, r.clientProgrammed(s, parts)})
-	parts = append(parts, part{v1alpha1.ConditionReady, clientReady(s.client, parts)})
+	parts := []part{
+		found(v1alpha1.ConditionAccepted, s.accepted, "not looked at yet"),
+		found(v1alpha1.ConditionResolvedRefs, s.resolved, "waiting for the AuthorizationServer"),
+		found(v1alpha1.ConditionCredentialsReady, s.credentials, "waiting until the client is accepted"),
+	}
+	parts = append(parts, found(v1alpha1.ConditionProgrammed, r.clientProgrammed(s, parts), ""))
+	parts = append(parts, part{v1alpha1.ConditionReady, clientReady(s, parts)})
 	if legacy := legacyGrant(s.client); legacy.decided() {
 		parts = append(parts, part{v1alpha1.ConditionLegacyGrant, legacy})
 	}
 	setConditions(&status.Conditions, s.client.Generation, r.now(), parts)
 
-	status.SecretName = ""
+	if s.failed != nil {
+		return // what is served, and what Pods use, is as it was
+	}
 	if s.accepted.reason == v1alpha1.ReasonClientIDTaken { // in any other case a client that has no Entry keeps the name that it had
 		status.ClientID = ""
 	}
@@ -60,6 +65,7 @@ func (r *clientReconciler) fillStatus(s *clientScope) {
 	} else {
 		status.Credentials = nil
 	}
+	status.SecretName = ""
 	if target := compile.SecretTarget(s.client); target != nil && s.credentials.ok() {
 		status.SecretName = target.Name
 	}
@@ -80,9 +86,9 @@ func (r *clientReconciler) clientProgrammed(s *clientScope, others []part) verdi
 	return v
 }
 
-func clientReady(c *v1alpha1.OAuthClient, parts []part) verdict {
-	v := ready(parts, "token requests succeed")
-	if v.ok() && c.Spec.Suspended {
+func clientReady(s *clientScope, parts []part) verdict {
+	v := s.failed.ready(parts, "token requests succeed")
+	if v.ok() && s.client.Spec.Suspended {
 		return fails(v1alpha1.ReasonSuspended, "spec.suspended is set: every request of the client is refused")
 	}
 	return v

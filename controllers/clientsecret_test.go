@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,6 +16,7 @@ import (
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
@@ -225,9 +227,12 @@ func TestASecretThatIsNotOursIsLeftAlone(t *testing.T) {
 		w.get(before)
 		c := w.newClient(targeting(name))
 		message := w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
-		for _, part := range []string{strconv.Quote(name), "spec.secret.target.name", v1alpha1.AdoptAnnotation + "=" + c.Name} {
-			if !strings.Contains(message, part) {
-				t.Errorf("%s: the message does not speak of %s: %s", name, part, message)
+		owned := name == other.Name+"-oauth"
+		for part, wanted := range map[string]bool{
+			strconv.Quote(name): true, "spec.secret.target.name": true, v1alpha1.AdoptAnnotation + "=" + c.Name: !owned, `OAuthClient "other"`: owned,
+		} {
+			if strings.Contains(message, part) != wanted {
+				t.Errorf("%s: the message speaks of %s is %v: %s", name, part, !wanted, message)
 			}
 		}
 		w.condition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
@@ -282,8 +287,8 @@ func TestASecretIsTakenOverOnlyWithTheAnnotation(t *testing.T) {
 		string(s.Data["issuer"]) != w.server.Spec.Issuer {
 		t.Errorf("the Secret holds %d keys, its value authenticates: %v", len(s.Data), w.authenticates(c, strong))
 	}
-	if owner := metav1.GetControllerOf(s); owner == nil || owner.UID != c.UID {
-		t.Errorf("its owners are %v", s.OwnerReferences)
+	if len(s.OwnerReferences) > 0 || s.Labels[workload.ManagedByLabel] != "" {
+		t.Errorf("it goes with the client: owners %v, labels %v", s.OwnerReferences, s.Labels)
 	}
 	if _, marked := s.Annotations[v1alpha1.AdoptAnnotation]; marked {
 		t.Error("it is still marked, so a later client of this name could take it too")
@@ -414,5 +419,87 @@ func TestClientsKeepTheirSecretsWhenAllEntriesAreLost(t *testing.T) {
 			t.Errorf("client %s has another secret", c.Name)
 		}
 		w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	}
+}
+
+func TestWhatAnotherOwnsIsNeverTakenHoweverItIsMarked(t *testing.T) {
+	w := newWorld(t)
+	living := w.readyClient(named("living"))
+	certificate := []metav1.OwnerReference{{APIVersion: "cert-manager.io/v1", Kind: "Certificate", Name: "site", UID: "its-uid", Controller: new(true)}}
+	along := []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: kindClient, Name: living.Name, UID: living.UID}}
+	for name, change := range map[string]func(*corev1.Secret){
+		"of-a-controller":      func(s *corev1.Secret) { s.OwnerReferences = certificate },
+		"with-a-living-client": func(s *corev1.Secret) { s.OwnerReferences = along },
+		"adopted-by-another":   func(s *corev1.Secret) { s.Annotations[adoptedAnnotation] = adoptedBy(living) },
+	} {
+		secret := w.newSecret(w.apps, name, map[string]string{"client_secret": strong}, func(s *corev1.Secret) {
+			s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: "for-" + name}
+			change(s)
+		})
+		c := w.newClient(named("for-"+name), targeting(name))
+		message := w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
+		if strings.Contains(message, v1alpha1.AdoptAnnotation) || !strings.Contains(message, "owns it") {
+			t.Error(message)
+		}
+		before := secret.ResourceVersion
+		if w.get(secret); secret.ResourceVersion != before || w.authenticates(c, strong) {
+			t.Errorf("%s: the Secret was changed, or read", name)
+		}
+	}
+}
+
+func TestWhatWasAdoptedKeepsItsOwnersAndOutlivesTheClient(t *testing.T) {
+	w := newWorld(t)
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "holder"}}
+	create(t, account)
+	owner := metav1.OwnerReference{APIVersion: "v1", Kind: "ServiceAccount", Name: account.Name, UID: account.UID}
+	gone := metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: kindClient, Name: "former", UID: "former-uid", Controller: new(true)}
+	secret := w.newSecret(w.apps, "kept", map[string]string{"client_secret": strong, "theirs": "x"}, func(s *corev1.Secret) {
+		s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: "adopter", "example.com/a": "b"}
+		s.Labels = map[string]string{workload.ManagedByLabel: "Helm"}
+		s.OwnerReferences = []metav1.OwnerReference{owner, gone}
+	})
+	c := w.readyClient(named("adopter"), targeting("kept"))
+	w.get(secret)
+	if len(secret.OwnerReferences) != 1 || secret.OwnerReferences[0].UID != account.UID || secret.Labels[workload.ManagedByLabel] != "Helm" ||
+		secret.Annotations["example.com/a"] != "b" || string(secret.Data["theirs"]) != "x" || string(secret.Data["issuer"]) == "" {
+		t.Errorf("owners %v, labels %v, annotations %v", secret.OwnerReferences, secret.Labels, secret.Annotations)
+	}
+	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.Secret.Target.Labels = map[string]string{"team": "shop"} })
+	eventually(t, "it is kept current", func() bool { w.get(secret); return secret.Labels["team"] == "shop" })
+	edit(w, c, targeting("elsewhere"))
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	eventually(t, "the target has moved", func() bool { return w.valueOf(c) == strong })
+	edit(w, c, targeting("kept"))
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.remove(c)
+	eventually(t, "the client is forgotten", func() bool { return w.document(c).UID == "" })
+	time.Sleep(2 * time.Second) // the garbage collector has had its time
+	if !w.exists(secret) || string(secret.Data["theirs"]) != "x" {
+		t.Error("it went with the client")
+	}
+	// A client that is created again does not inherit it, unless it is marked anew.
+	c = w.newClient(named("adopter"), targeting("kept"))
+	w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
+	annotate(t, secret, v1alpha1.AdoptAnnotation, "adopter")
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+func TestTheCacheHoldsOfSecretsOnlyWhatTheManagerReads(t *testing.T) {
+	w := newWorld(t)
+	const applied = "kubectl.kubernetes.io/last-applied-configuration"
+	secret := w.newSecret(w.apps, "theirs", map[string]string{"a": "b"}, func(s *corev1.Secret) {
+		s.Annotations = map[string]string{applied: `{"data":{"a":"Yg=="}}`, v1alpha1.AdoptAnnotation: "x", adoptedAnnotation: "y", "notoauth-operator.dev/a": "b"}
+		s.Labels = map[string]string{"team": "a", workload.ManagedByLabel: "Helm"}
+	})
+	cached := secretMetadata()
+	eventually(t, "it is in the cache", func() bool {
+		return w.manager.GetClient().Get(t.Context(), client.ObjectKeyFromObject(secret), cached) == nil
+	})
+	if want := map[string]string{v1alpha1.AdoptAnnotation: "x", adoptedAnnotation: "y"}; !maps.Equal(cached.Annotations, want) {
+		t.Errorf("annotations %v", cached.Annotations)
+	}
+	if want := map[string]string{workload.ManagedByLabel: "Helm"}; !maps.Equal(cached.Labels, want) || len(cached.ManagedFields) > 0 {
+		t.Errorf("labels %v, managed fields %v", cached.Labels, cached.ManagedFields)
 	}
 }

@@ -65,18 +65,51 @@ func TestASourceIsReadAndNeverChanged(t *testing.T) {
 	}
 }
 
-func TestAGeneratedSecretThatBecomesTheSourceIsKept(t *testing.T) {
+func TestWhatTheOperatorWroteForAClientIsNeverASource(t *testing.T) {
 	w := newWorld(t)
 	c := w.readyClient()
 	generated := w.secretOf(c)
 	value := string(generated.Data["client_secret"])
-	edit(w, c, reading(generated.Name, "client_secret"))
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	edit(w, c, targeting("copy"))
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	eventually(t, "it is copied", func() bool { return w.valueOf(c) == value })
-	if w.get(generated); string(generated.Data["client_secret"]) != value || !generated.DeletionTimestamp.IsZero() {
-		t.Error("the source was changed")
+	w.newSecret(w.apps, "adopted", map[string]string{"client_secret": strong}, func(s *corev1.Secret) {
+		s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: "adopter"}
+	})
+	w.readyClient(named("adopter"), targeting("adopted"))
+	for _, name := range []string{generated.Name, "adopted"} {
+		edit(w, c, reading(name, "client_secret")) // the first one was made for this very client
+		message := w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+		if !strings.Contains(message, strconv.Quote(name)) || !strings.Contains(message, "spec.secret.fromSecret") {
+			t.Error(message)
+		}
+	}
+	if w.get(generated); string(generated.Data["client_secret"]) != value || !generated.DeletionTimestamp.IsZero() || !w.authenticates(c, value) {
+		t.Error("what Pods hold is not in force any more")
+	}
+	// Of a password, a certificate and a DSN. The client's Secrets are in the server's namespace then.
+	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.AllowedClients = append(s.Spec.AllowedClients, v1alpha1.ClientRule{Name: "own"})
+	})
+	own := w.readyClient(named("own"), func(c *v1alpha1.OAuthClient) { c.Namespace = w.identity })
+	for _, name := range []string{own.Name + "-oauth", "main-tokenserver-keys"} {
+		user := w.newUser("user-of-"+name, "", func(u *v1alpha1.OAuthUser) {
+			u.Spec.PasswordSecretRef = &v1alpha1.SecretKeyReference{Name: name, Key: "client_id"}
+		})
+		w.condition(user, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+		edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.TLS = &v1alpha1.TLSSettings{SecretName: name} })
+		message := w.condition(w.server, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+		if !strings.Contains(message, "spec.tls.secretName") {
+			t.Error(message)
+		}
+		edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+			s.Spec.TLS = nil
+			s.Spec.Storage = &v1alpha1.StorageSettings{Type: v1alpha1.StoragePostgreSQL, PostgreSQL: &v1alpha1.PostgreSQLSettings{
+				SecretRef: v1alpha1.SecretKeyReference{Name: name, Key: "client_id"},
+			}}
+		})
+		message = w.condition(w.server, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+		if !strings.Contains(message, "spec.storage.postgreSQL.secretRef") {
+			t.Error(message)
+		}
+		edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.Storage = nil })
 	}
 }
 

@@ -18,18 +18,27 @@ type verdict struct {
 	status  metav1.ConditionStatus
 	reason  string
 	message string
+	// stalled: nothing but an edit of the object itself can help.
+	stalled bool
 }
 
 func holds(reason, message string) verdict {
-	return verdict{metav1.ConditionTrue, reason, message}
+	return verdict{status: metav1.ConditionTrue, reason: reason, message: message}
 }
 
 func fails(reason, format string, args ...any) verdict {
-	return verdict{metav1.ConditionFalse, reason, fmt.Sprintf(format, args...)}
+	return verdict{status: metav1.ConditionFalse, reason: reason, message: fmt.Sprintf(format, args...)}
 }
 
 func waits(format string, args ...any) verdict {
-	return verdict{metav1.ConditionUnknown, v1alpha1.ReasonPending, fmt.Sprintf(format, args...)}
+	return verdict{status: metav1.ConditionUnknown, reason: v1alpha1.ReasonPending, message: fmt.Sprintf(format, args...)}
+}
+
+// invalid is the verdict on an object that is invalid in itself.
+func invalid(format string, args ...any) verdict {
+	v := fails(v1alpha1.ReasonInvalid, format, args...)
+	v.stalled = true
+	return v
 }
 
 func (v verdict) ok() bool { return v.status == metav1.ConditionTrue }
@@ -63,10 +72,29 @@ func ready(parts []part, message string) verdict {
 // maxMessage is the longest message of a condition in bytes: the schema admits 32,768 characters, and nobody reads more than this.
 const maxMessage = 8 << 10
 
-// setConditions writes the parts, in their order, and removes conditions of other types. The time of a condition changes with its status only.
+// maxConditions is how many conditions the schema admits.
+const maxConditions = 16
+
+// setConditions writes the parts, in their order. The condition Stalled (of kstatus, by which tools tell an object that will never get ready from one
+// that is not ready yet) is there if one of them says so. Conditions of ours that are no part go; those of other controllers stay, as far as there
+// is room. The time of a condition changes with its status only.
 func setConditions(conditions *[]metav1.Condition, generation int64, now time.Time, parts []part) {
+	for _, p := range parts {
+		if p.verdict.stalled {
+			parts = append(slices.Clone(parts), part{v1alpha1.ConditionStalled, holds(p.verdict.reason, p.verdict.message)})
+			break
+		}
+	}
+	room := maxConditions - len(parts)
 	*conditions = slices.DeleteFunc(*conditions, func(c metav1.Condition) bool {
-		return !slices.ContainsFunc(parts, func(p part) bool { return p.condition == c.Type })
+		if slices.ContainsFunc(parts, func(p part) bool { return p.condition == c.Type }) {
+			return false
+		}
+		if c.Type == v1alpha1.ConditionLegacyGrant || c.Type == v1alpha1.ConditionStalled {
+			return true
+		}
+		room--
+		return room < 0
 	})
 	for _, p := range parts {
 		meta.SetStatusCondition(conditions, metav1.Condition{

@@ -1,13 +1,18 @@
 package controllers
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
@@ -84,11 +89,127 @@ func TestTheTimeOfAConditionChangesWithItsStatusOnly(t *testing.T) {
 	}
 }
 
-func TestAConditionThatIsNoPartGoes(t *testing.T) {
-	conditions := []metav1.Condition{{Type: v1alpha1.ConditionLegacyGrant, Status: "True"}, {Type: "Ready", Status: "True"}}
+func TestAConditionOfOursThatIsNoPartGoesAndOthersStay(t *testing.T) {
+	conditions := []metav1.Condition{
+		{Type: v1alpha1.ConditionLegacyGrant, Status: "True"}, {Type: v1alpha1.ConditionStalled, Status: "True"},
+		{Type: "example.com/Reviewed", Status: "False", Reason: "Theirs"}, {Type: "Ready", Status: "True"},
+	}
 	setConditions(&conditions, 1, time.Unix(1, 0), []part{{"Ready", holds("Ready", "")}})
-	if len(conditions) != 1 || conditions[0].Type != "Ready" {
+	if len(conditions) != 2 || conditions[0].Type != "example.com/Reviewed" || conditions[0].Reason != "Theirs" || conditions[1].Type != "Ready" {
 		t.Errorf("%+v", conditions)
+	}
+	for i := range 30 { // what the API server would refuse
+		conditions = append(conditions, metav1.Condition{Type: fmt.Sprint("example.com/", i), Status: "True"})
+	}
+	setConditions(&conditions, 1, time.Unix(1, 0), []part{{"Ready", holds("Ready", "")}, {"Accepted", holds("Accepted", "")}})
+	if len(conditions) != maxConditions || !conditionIs(conditions, "Accepted", "True", 1) {
+		t.Errorf("%d conditions", len(conditions))
+	}
+}
+
+func TestAnObjectThatIsInvalidInItselfIsStalled(t *testing.T) {
+	var conditions []metav1.Condition
+	setConditions(&conditions, 3, time.Unix(1, 0), []part{{"Accepted", invalid("spec.x: is wrong")}, {"Ready", invalid("spec.x: is wrong")}})
+	if !conditionIs(conditions, v1alpha1.ConditionStalled, metav1.ConditionTrue, 3) || len(conditions) != 3 {
+		t.Errorf("%+v", conditions)
+	}
+	setConditions(&conditions, 4, time.Unix(1, 0), []part{{"Accepted", fails(v1alpha1.ReasonNotAllowedByServer, "x")}, {"Ready", fails("X", "x")}})
+	if len(conditions) != 2 {
+		t.Errorf("%+v", conditions)
+	}
+}
+
+func TestAStepThatFailsIsToldAndWhatWasNotReachedIsAsItWas(t *testing.T) {
+	scope := ""
+	did := func(name string, err error) func(context.Context, *string) error {
+		return func(_ context.Context, s *string) error { *s += name; return err }
+	}
+	broken := errors.New("broken")
+	f := take(t.Context(), &scope, []step[*string]{
+		{condition: "A", do: did("a", nil)}, {condition: "B", do: did("b", broken)}, {condition: "C", do: did("c", nil)},
+		{condition: "D", do: did("d", errors.New("later")), always: true},
+	})
+	if scope != "abd" || f == nil || f.condition != "B" || !errors.Is(f.err, broken) {
+		t.Errorf("did %s: %+v", scope, f)
+	}
+	f.verdict = fails(v1alpha1.ReasonFailed, "broken")
+	before := []metav1.Condition{
+		{Type: "C", Status: "True", Reason: "Fine", ObservedGeneration: 2}, {Type: "D", Status: "True", Reason: "Fine", ObservedGeneration: 1},
+	}
+	for condition, want := range map[string]verdict{
+		"A": holds("Fine", ""), "B": f.verdict, "C": {status: "True", reason: "Fine"}, "D": waits("waiting"),
+	} {
+		found := verdict{}
+		if condition == "A" {
+			found = want
+		}
+		if got := f.part(condition, found, before, 2, "waiting"); got.verdict != want {
+			t.Errorf("%s: %+v", condition, got)
+		}
+	}
+	if v := f.ready([]part{{"A", holds("", "")}, {"D", waits("waiting")}, {"B", f.verdict}}, ""); v != f.verdict {
+		t.Errorf("Ready says %+v", v)
+	}
+	if v := (*failure)(nil).part("D", verdict{}, before, 2, "waiting").verdict; v != waits("waiting") {
+		t.Errorf("without a failure: %+v", v)
+	}
+}
+
+func TestWhatConditionsSayOfAFailureIsAboutTheObjectsNamespaceOnly(t *testing.T) {
+	forbidden := func(namespace string) error {
+		status := apierrors.NewForbidden(schema.GroupResource{Resource: "things"}, "x", errors.New("exceeded quota: secret-plan"))
+		return fmt.Errorf("wrapped: %w", &writeError{verb: "creating", kind: "Thing", namespace: namespace, name: "x", err: status})
+	}
+	c := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{Namespace: "shop"}}
+	for name, test := range map[string]struct {
+		err    error
+		reason string
+		quotes bool
+	}{
+		"refused here":      {forbidden("shop"), v1alpha1.ReasonRefused, true},
+		"refused elsewhere": {forbidden("identity"), v1alpha1.ReasonRefused, false},
+		"an answer":         {apierrors.NewInternalError(errors.New("secret-plan")), v1alpha1.ReasonFailed, false},
+		"anything else":     {errors.New("secret-plan"), v1alpha1.ReasonFailed, false},
+	} {
+		if v := explain(test.err, c); v.reason != test.reason || v.ok() || strings.Contains(v.message, "secret-plan") != test.quotes {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+}
+
+func TestAFailureThatMayPassIsToldWhenItHasLastedASecondOrTwo(t *testing.T) {
+	now := time.Unix(1000, 0)
+	op := &operator{now: func() time.Time { return now }, setbacks: newSetbacks(), heldBack: newHeldBack()}
+	c := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}}
+	wrote := 0
+	pass := func(err error) {
+		var f *failure
+		if err != nil {
+			f = &failure{condition: "Accepted", err: err}
+		}
+		result, logged := op.finish(c, kindClient, f, new(time.Time), func() error { wrote++; return nil })
+		if err != nil && (logged == nil) != (passing(err) || refused(err)) || err != nil && logged == nil && result.RequeueAfter == 0 {
+			t.Errorf("%v: logged as an error is %v, tried again in %v", err, logged, result.RequeueAfter)
+		}
+	}
+	for _, err := range []error{apierrors.NewConflict(schema.GroupResource{}, "x", nil), apierrors.NewServiceUnavailable("away"), errors.New("broken")} {
+		wrote = 0
+		pass(err)
+		now = now.Add(time.Second)
+		pass(err)
+		if wrote > 0 {
+			t.Errorf("%v: told at once", err)
+		}
+		now = now.Add(time.Second)
+		if pass(err); wrote != 1 {
+			t.Errorf("%v: not told after two seconds", err)
+		}
+		pass(nil)
+	}
+	wrote = 0
+	refusal := &writeError{err: apierrors.NewForbidden(schema.GroupResource{}, "x", nil), retryAt: now.Add(time.Second)}
+	if pass(refusal); wrote != 1 {
+		t.Error("a refusal is not told at once")
 	}
 }
 

@@ -11,6 +11,8 @@
 //	namespaces.go         the labels of namespaces
 //	*_status.go           conditions, computed from what the steps found, without a client
 //	status.go             how a status is written, and what of it is told
+//	failures.go           the steps of a pass, what conditions say of one that fails, and when it is tried again
+//	writes.go             how often the API server is asked again for what it has refused
 //	conditions.go         what the conditions of all kinds have in common
 //	announce.go           the events that tell of them
 //	claims.go             Entries: claimed, kept current, released
@@ -20,6 +22,9 @@
 //	replicas.go           what token servers say of themselves; when an object is programmed
 //	sightings.go          when the manager saw them change: whether they are live
 //	usage.go              when credentials were last used
+//	workload.go           the objects that token servers need; names that others have
+//	adoption.go           which Secrets are a client's, and which may become one
+//	secrettarget.go       the Secret that a workload mounts
 //	sweep.go              documents without an owner
 //	indexes.go, watches.go  which object wakes which
 //	metrics.go
@@ -30,10 +35,13 @@ package controllers
 import (
 	"context"
 	"io"
+	"maps"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -58,8 +66,8 @@ import (
 // +kubebuilder:rbac:groups=internal.oauth-operator.dev,resources=replicas;usages,verbs=list;watch;delete
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch;delete
-// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,verbs=bind,resourceNames=oauth-operator-tokenserver
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch,namespace=oauth-operator-system
@@ -79,7 +87,8 @@ func Scheme() *runtime.Scheme {
 }
 
 // CacheOptions keep the manager's memory to what it needs: of ServiceAccounts and RoleBindings its own, of everything no managedFields, and
-// nothing that no controller watches. So of Secrets there are the metadata only: to read a whole one from the cache is an error.
+// nothing that no controller watches. So of Secrets there are the metadata only: to read a whole one from the cache is an error. Of the metadata
+// there is what the manager reads, since kubectl apply leaves the content of a Secret in one of its annotations.
 func CacheOptions() cache.Options {
 	ours := labels.SelectorFromSet(labels.Set{workload.ManagedByLabel: workload.ManagedBy})
 	return cache.Options{
@@ -87,10 +96,26 @@ func CacheOptions() cache.Options {
 		DefaultTransform:            cache.TransformStripManagedFields(),
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{
+			secretMetadata():         {Transform: ourMetadata},
 			&corev1.ServiceAccount{}: {Label: ours},
 			&rbacv1.RoleBinding{}:    {Label: ours},
 		},
 	}
+}
+
+// ourMetadata cuts a Secret in the cache down to its identity, its owners, and the labels and annotations that are ours.
+func ourMetadata(object any) (any, error) {
+	m, ok := object.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return object, nil
+	}
+	m.ManagedFields, m.Finalizers, m.GenerateName = nil, nil, ""
+	maps.DeleteFunc(m.Labels, func(key, _ string) bool { return key != workload.ManagedByLabel && key != workload.KeysLabel })
+	maps.DeleteFunc(m.Annotations, func(key, _ string) bool {
+		prefix, _, _ := strings.Cut(key, "/")
+		return prefix != v1alpha1.GroupVersion.Group && !strings.HasSuffix(prefix, "."+v1alpha1.GroupVersion.Group)
+	})
+	return m, nil
 }
 
 // Options of the controllers.
@@ -100,6 +125,8 @@ type Options struct {
 	// SweepInterval is how often documents without an owner are looked for, SweepWait how long a sweep that would remove many waits before
 	// it goes on.
 	SweepInterval, SweepWait time.Duration
+	// CountInterval is how often at most the number of clients in a server's status is brought up to date.
+	CountInterval time.Duration
 	// Workers that reconcile objects of one kind at a time.
 	Workers int
 }
@@ -108,12 +135,14 @@ type Options struct {
 const (
 	DefaultSweepInterval = 10 * time.Minute
 	DefaultSweepWait     = 10 * time.Minute
+	DefaultCountInterval = 10 * time.Second
 	DefaultWorkers       = 4
 )
 
 // operator is what the reconcilers share: the cluster, the clock and randomness.
 type operator struct {
-	client.Client               // reads from the cache
+	client.Client               // reads from the cache, and writes by writer
+	writer        *writer       // the same, for what only it can do
 	live          client.Reader // reads from the API server
 	events        events.EventRecorder
 	now           func() time.Time
@@ -121,13 +150,17 @@ type operator struct {
 	verified      *verified
 	seen          *sightings
 	telling       *telling
+	setbacks      *setbacks
+	heldBack      *heldBack
 }
 
 // SetUp adds everything to a manager whose cache has CacheOptions.
 func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
+	w := newWriter(mgr.GetClient(), o.Now)
 	op := &operator{
-		Client: mgr.GetClient(), live: mgr.GetAPIReader(), events: mgr.GetEventRecorder(FieldManager),
+		Client: w, writer: w, live: mgr.GetAPIReader(), events: mgr.GetEventRecorder(FieldManager),
 		now: o.Now, random: o.Random, verified: newVerified(), seen: newSightings(o.Now), telling: newTelling(o.Now),
+		setbacks: newSetbacks(), heldBack: newHeldBack(),
 	}
 	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err

@@ -76,7 +76,7 @@ func (w *world) mountable(when string, c *v1alpha1.OAuthClient) (values []string
 		w.t.Fatal(err)
 	}
 	for _, s := range secrets.Items {
-		owner, value := metav1.GetControllerOf(&s), string(s.Data["client_secret"])
+		owner, value := oauthClientOf(&s), string(s.Data["client_secret"])
 		if owner == nil || owner.UID != c.UID || value == "" {
 			continue
 		}

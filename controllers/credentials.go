@@ -9,9 +9,12 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
@@ -30,6 +33,43 @@ func newSecret(random io.Reader) (string, error) {
 		return "", fmt.Errorf("making a client secret: %w", err)
 	}
 	return secretPrefix + base64.RawURLEncoding.EncodeToString(b), nil
+}
+
+// pendingSecrets are secrets that were generated and are in no Secret yet, by the client. Another try goes on with the one that there is, whose
+// hash may be served already. They are in memory only: one that is lost with the manager was given to no client.
+type pendingSecrets struct {
+	mu sync.Mutex
+	of map[client.ObjectKey]pendingSecret
+}
+
+type pendingSecret struct {
+	client types.UID
+	value  string
+}
+
+func newPendingSecrets() *pendingSecrets {
+	return &pendingSecrets{of: map[client.ObjectKey]pendingSecret{}}
+}
+
+// value is the client's pending secret; a new one if there is none.
+func (p *pendingSecrets) value(c metav1.Object, random io.Reader) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := client.ObjectKey{Namespace: c.GetNamespace(), Name: c.GetName()}
+	if found, ok := p.of[key]; ok && found.client == c.GetUID() {
+		return found.value, nil
+	}
+	value, err := newSecret(random)
+	if err == nil {
+		p.of[key] = pendingSecret{c.GetUID(), value}
+	}
+	return value, err
+}
+
+func (p *pendingSecrets) forget(c client.ObjectKey) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.of, c)
 }
 
 // newCredential is the hash of a secret, under an id that says nothing about it.

@@ -22,7 +22,7 @@ const (
 	indexSecret       = "secret"       // objects by a Secret that they name, "<namespace>/<name>"
 	indexIntrospector = "introspector" // resource servers by a client that may introspect, "<namespace>/<name>"
 	indexIssuer       = "issuer"       // servers by their issuer
-	indexOwner        = "owner"        // Entries by their owner, see ownerKey; Secrets by the UID of the OAuthClient that owns them
+	indexOwner        = "owner"        // Entries by their owner, see ownerKey; Secrets by the UID of the OAuthClient whose they are
 	indexServerUID    = "serverUID"    // Replicas, Usages and servers by the UID of the server
 	indexUsed         = "used"         // Usages by the UIDs of the clients of which they speak
 )
@@ -196,20 +196,10 @@ func otherIndexes() []index {
 		indexed(&served.Usage{}, indexServerUID, func(u *served.Usage) []string { return []string{string(u.Spec.ServerUID)} }),
 		indexed(&served.Usage{}, indexUsed, clientsIn),
 		indexed(secretMetadata(), indexOwner, func(m *metav1.PartialObjectMetadata) []string {
-			if owner := clientOwner(m); owner != nil {
+			if owner := oauthClientOf(m); owner != nil {
 				return []string{string(owner.UID)}
 			}
 			return nil
 		}),
 	}
-}
-
-// clientOwner is the reference to the OAuthClient whose Secret this is; nil if it is none's. Others may let a Secret of their own go with a client
-// by a reference that does not say "controller".
-func clientOwner(m metav1.Object) *metav1.OwnerReference {
-	ref := metav1.GetControllerOfNoCopy(m)
-	if ref == nil || ref.Kind != kindClient || ref.APIVersion != v1alpha1.GroupVersion.String() {
-		return nil
-	}
-	return ref
 }

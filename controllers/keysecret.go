@@ -43,9 +43,10 @@ type keyState struct {
 	ring keyRing
 	// stored is the ring as the annotation has it.
 	stored keyRing
-	// exists: the Secret is there; version is its resourceVersion.
+	// exists: the Secret is there; version is its resourceVersion, and labeled that it has the labels that it should have.
 	exists  bool
 	version string
+	labeled bool
 	// lost are keys that the server had and whose material is gone.
 	lost []string
 }
@@ -150,7 +151,7 @@ func (op *operator) readKeySecret(ctx context.Context, key client.ObjectKey) (st
 	err = op.Get(ctx, key, cached)
 	if err == nil && op.verified.is(key, cached.ResourceVersion) {
 		ring, err := decodeRing(cached)
-		return keyState{stored: ring, exists: true, version: cached.ResourceVersion}, nil, err
+		return keyState{stored: ring, exists: true, version: cached.ResourceVersion, labeled: labeledKeys(cached)}, nil, err
 	}
 	if client.IgnoreNotFound(err) != nil {
 		return keyState{}, nil, err
@@ -162,11 +163,22 @@ func (op *operator) readKeySecret(ctx context.Context, key client.ObjectKey) (st
 		}
 		return keyState{}, nil, fmt.Errorf("reading the key Secret: %w", err)
 	}
-	if secret.Labels[workload.ManagedByLabel] != workload.ManagedBy {
+	if !operatorsKeys(&secret) {
 		return keyState{}, nil, errForeignSecret
 	}
 	ring, err := decodeRing(&secret)
-	return keyState{stored: ring, exists: true, version: secret.ResourceVersion}, materialOf(secret.Data), err
+	return keyState{stored: ring, exists: true, version: secret.ResourceVersion, labeled: labeledKeys(&secret)}, materialOf(secret.Data), err
+}
+
+// operatorsKeys reports whether a Secret that has the name of a key Secret is one: it has our label, or those that key Secrets had before, and
+// it belongs to nothing that would delete it or write into it, such as an OAuthClient that was there first.
+func operatorsKeys(m metav1.Object) bool {
+	ours := m.GetLabels()[workload.KeysLabel] != "" || m.GetLabels()[workload.ManagedByLabel] == workload.ManagedBy
+	return ours && len(m.GetOwnerReferences()) == 0 && adopterOf(m) == nil
+}
+
+func labeledKeys(m metav1.Object) bool {
+	return m.GetLabels()[workload.KeysLabel] != "" && m.GetLabels()[workload.ManagedByLabel] != workload.ManagedBy
 }
 
 // materialOf lists the keys that there are files for; never nil.
@@ -230,7 +242,7 @@ func (n newKeys) generate(random io.Reader) func(algorithm string) (string, erro
 // writeKeys stores the ring and new material, and removes the material of keys that left the ring. It writes only onto the version that was
 // read. Nothing is written when nothing changed.
 func (op *operator) writeKeys(ctx context.Context, server *v1alpha1.AuthorizationServer, state keyState, next keyRing, made newKeys) error {
-	if state.exists && len(made) == 0 && reflect.DeepEqual(state.stored, next) {
+	if state.exists && state.labeled && len(made) == 0 && reflect.DeepEqual(state.stored, next) {
 		return nil
 	}
 	key := keySecretKey(server)
@@ -251,7 +263,7 @@ func (op *operator) writeKeys(ctx context.Context, server *v1alpha1.Authorizatio
 		err = op.Create(ctx, secret, client.FieldOwner(FieldManager))
 	}
 	if err != nil {
-		return fmt.Errorf("writing the key Secret: %w", err)
+		return err
 	}
 	op.verified.set(key, secret.ResourceVersion)
 	return nil
@@ -266,7 +278,10 @@ func fillKeySecret(secret *corev1.Secret, server string, ring keyRing, made newK
 	if secret.Labels == nil {
 		secret.Labels = map[string]string{}
 	}
-	maps.Copy(secret.Labels, workload.Labels(server))
+	if secret.Labels[workload.ManagedByLabel] == workload.ManagedBy { // the labels that key Secrets had before
+		maps.DeleteFunc(secret.Labels, func(key, value string) bool { return workload.Labels(server)[key] == value })
+	}
+	secret.Labels[workload.KeysLabel] = server
 	if secret.Annotations == nil {
 		secret.Annotations = map[string]string{}
 	}

@@ -199,7 +199,7 @@ func TestTheMaterialOfAKeyGoesWithTheKeyAndOtherFilesStay(t *testing.T) {
 	if got := slices.Sorted(maps.Keys(secret.Data)); !slices.Equal(got, []string{"a.pem", "d.sealing", "notes.txt"}) {
 		t.Errorf("files %q", got)
 	}
-	if secret.Labels["team"] != "identity" || secret.Labels[workload.ManagedByLabel] != workload.ManagedBy {
+	if secret.Labels["team"] != "identity" || secret.Labels[workload.KeysLabel] != "main" {
 		t.Errorf("labels %v", secret.Labels)
 	}
 	if got, err := decodeRing(secret); err != nil || !reflect.DeepEqual(got, ring) {

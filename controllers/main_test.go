@@ -121,7 +121,7 @@ func runManager(t *testing.T, change ...func(*Options)) (mgr ctrl.Manager, stop 
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Now: time.Now, Random: rand.Reader, SweepInterval: DefaultSweepInterval, SweepWait: DefaultSweepWait, Workers: DefaultWorkers}
+	o := Options{Now: time.Now, Random: rand.Reader, SweepInterval: DefaultSweepInterval, SweepWait: DefaultSweepWait, CountInterval: 100 * time.Millisecond, Workers: DefaultWorkers}
 	for _, f := range change {
 		f(&o)
 	}

@@ -21,7 +21,7 @@ func (r *namespaceReconciler) Reconcile(ctx context.Context, request ctrl.Reques
 		if client.IgnoreNotFound(err) != nil {
 			return ctrl.Result{}, err
 		}
-		return ctrl.Result{}, r.forget(ctx, kindNamespace, request.NamespacedName)
+		return r.done(kindNamespace, request.NamespacedName, r.forget(ctx, kindNamespace, request.NamespacedName))
 	}
 	entries, err := r.entriesOf(ctx, served.Owner{Kind: kindNamespace, Name: namespace.Name})
 	if err != nil {
@@ -39,8 +39,8 @@ func (r *namespaceReconciler) Reconcile(ctx context.Context, request ctrl.Reques
 			continue
 		}
 		if _, _, err := r.namespaceFacts(ctx, &server, namespace.Name); err != nil {
-			return ctrl.Result{}, err
+			return r.done(kindNamespace, request.NamespacedName, err)
 		}
 	}
-	return ctrl.Result{}, nil
+	return r.done(kindNamespace, request.NamespacedName, nil)
 }

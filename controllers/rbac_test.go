@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
+	localoperator "github.com/oauth-operator/oauth-operator/hack/local/operator"
 )
 
 func TestTheManagerMayGrantOneRoleAndMakeNone(t *testing.T) {
@@ -102,6 +104,21 @@ func TestATokenServerReadsItsEntriesAndNoSecret(t *testing.T) {
 					t.Errorf("%s %s in namespace %q: allowed is %v", verb, c.resource, namespace, review.Status.Allowed)
 				}
 			}
+		}
+	}
+}
+
+func TestTheManagerHasOneLease(t *testing.T) {
+	manager := clientOf(t, managerConfig)
+	create(t, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: localoperator.Namespace, Name: "anothers"}})
+	for name, allowed := range map[string]bool{"oauth-operator-manager": true, "anothers": false} {
+		err := manager.Get(t.Context(), client.ObjectKey{Namespace: localoperator.Namespace, Name: name}, &coordinationv1.Lease{})
+		if apierrors.IsForbidden(err) == allowed {
+			t.Errorf("reading %s: %v", name, err)
+		}
+		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: localoperator.Namespace, Name: name, ResourceVersion: "1"}}
+		if err := manager.Update(t.Context(), lease); apierrors.IsForbidden(err) == allowed {
+			t.Errorf("updating %s: %v", name, err)
 		}
 	}
 }

@@ -21,6 +21,7 @@ type resourceServerReconciler struct{ *operator }
 // resourceServerScope is what the steps find out about one ResourceServer.
 type resourceServerScope struct {
 	api      *v1alpha1.ResourceServer
+	failed   *failure
 	at       *attachment
 	document registration.ResourceServer // all that it asks for; serve cuts the scopes to those that it holds
 	entry    *served.Entry               // of the identifier, with the document
@@ -35,33 +36,32 @@ type resourceServerScope struct {
 }
 
 // Reconcile serves a ResourceServer: its identifier and its scopes are its own, its document is current.
-func (r *resourceServerReconciler) Reconcile(ctx context.Context, request ctrl.Request) (result ctrl.Result, err error) {
+func (r *resourceServerReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var api v1alpha1.ResourceServer
 	if err := r.Get(ctx, request.NamespacedName, &api); err != nil {
 		if client.IgnoreNotFound(err) != nil {
 			return ctrl.Result{}, err
 		}
-		return ctrl.Result{}, r.forget(ctx, kindResourceServer, request.NamespacedName)
+		return r.done(kindResourceServer, request.NamespacedName, r.forget(ctx, kindResourceServer, request.NamespacedName))
 	}
 	if !api.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, r.forget(ctx, kindResourceServer, request.NamespacedName)
-	}
-	if err := r.forgetFormer(ctx, compile.Owner(kindResourceServer, &api)); err != nil {
-		return ctrl.Result{}, err
+		return r.done(kindResourceServer, request.NamespacedName, r.forget(ctx, kindResourceServer, request.NamespacedName))
 	}
 	s := &resourceServerScope{api: &api}
-	defer func() {
-		if err = r.finish(&api, err, func() error { return r.writeStatus(ctx, s) }); err == nil {
-			result = after(r.now(), s.wake)
-		}
-	}()
+	s.failed = take(onBehalfOf(ctx, &api), s, []step[*resourceServerScope]{
+		{condition: v1alpha1.ConditionAccepted, do: r.forgetNamesakes},
+		{condition: v1alpha1.ConditionAccepted, do: r.accept},
+		{condition: v1alpha1.ConditionAccepted, do: r.claimScopes},
+		{condition: v1alpha1.ConditionAccepted, do: r.serve},
+		{condition: v1alpha1.ConditionResolvedRefs, do: r.resolve, always: true},
+		{condition: v1alpha1.ConditionProgrammed, do: r.observe, always: true},
+	})
+	return r.finish(&api, kindResourceServer, s.failed, &s.wake, func() error { return r.writeStatus(ctx, s) })
+}
 
-	for _, step := range []func(context.Context, *resourceServerScope) error{r.accept, r.claimScopes, r.serve, r.resolve, r.observe} {
-		if err := step(ctx, s); err != nil {
-			return ctrl.Result{}, err
-		}
-	}
-	return ctrl.Result{}, nil
+// forgetNamesakes removes what is served for objects that had this one's name before it.
+func (r *resourceServerReconciler) forgetNamesakes(ctx context.Context, s *resourceServerScope) error {
+	return r.forgetFormer(ctx, compile.Owner(kindResourceServer, s.api))
 }
 
 // accept compiles the ResourceServer and asks policy. A mistake leaves in force what was served before.
@@ -72,7 +72,7 @@ func (r *resourceServerReconciler) accept(ctx context.Context, s *resourceServer
 	}
 	var findings compile.Findings
 	if s.document, findings = compile.ResourceServer(s.api); len(findings) > 0 {
-		s.accepted = fails(v1alpha1.ReasonInvalid, "%s (what was served before stays in force until this is corrected)", findings)
+		s.accepted = invalid("%s (what was served before stays in force until this is corrected)", findings)
 		return nil
 	}
 	if s.entry, err = r.entryNow(ctx, s.at.server, s.claim()); err != nil {

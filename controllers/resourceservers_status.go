@@ -24,14 +24,19 @@ func (r *resourceServerReconciler) writeStatus(ctx context.Context, s *resourceS
 func (r *resourceServerReconciler) fillStatus(s *resourceServerScope) {
 	status := &s.api.Status
 	status.ObservedGeneration = s.api.Generation
-	parts := []part{
-		{v1alpha1.ConditionAccepted, s.accepted.orPending("not looked at yet")},
-		{v1alpha1.ConditionResolvedRefs, s.resolved.orPending("waiting for the AuthorizationServer")},
+	found := func(condition string, v verdict, waiting string) part {
+		return s.failed.part(condition, v, status.Conditions, s.api.Generation, waiting)
 	}
-	parts = append(parts, part{v1alpha1.ConditionProgrammed, r.resourceServerProgrammed(s, parts)})
-	parts = append(parts, part{v1alpha1.ConditionReady, ready(parts, "clients can get tokens for the API")})
+	parts := []part{
+		found(v1alpha1.ConditionAccepted, s.accepted, "not looked at yet"),
+		found(v1alpha1.ConditionResolvedRefs, s.resolved, "waiting for the AuthorizationServer"),
+	}
+	parts = append(parts, found(v1alpha1.ConditionProgrammed, r.resourceServerProgrammed(s, parts), ""))
+	parts = append(parts, part{v1alpha1.ConditionReady, s.failed.ready(parts, "clients can get tokens for the API")})
 	setConditions(&status.Conditions, s.api.Generation, r.now(), parts)
-	fillNames(status, s)
+	if s.failed == nil { // else it has the names that it had
+		fillNames(status, s)
+	}
 }
 
 // fillNames writes down the names that the ResourceServer has. One that is not served at present keeps those that it had and still asks

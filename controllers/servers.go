@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 	"slices"
 	"sync"
@@ -12,9 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -29,10 +25,15 @@ type serverReconciler struct {
 	*operator
 	// dsnSources tells which Secrets were seen to hold a DSN, by the server's name, so that they are read only when they change.
 	dsnSources sync.Map
+	// countInterval is how often at most a change of the number of clients is written, and counted tells when one was, by the server's name: a
+	// thousand clients that are created one after the other are no thousand writes of the server's status.
+	countInterval time.Duration
+	counted       sync.Map
 }
 
 // serverScope is what the steps find out about one AuthorizationServer. Each step leaves its verdict; one that is undecided was not reached.
 type serverScope struct {
+	failed   *failure
 	server   *v1alpha1.AuthorizationServer
 	entry    *served.Entry // the document in force, from decideIssuer and serve
 	ring     keyRing       // from keepKeys
@@ -45,36 +46,34 @@ type serverScope struct {
 	keys     verdict // undecided: the keys are as they should be
 	rotation verdict // from keepKeys
 	pending  []pendingKey
+	names    verdict // undecided: no other object has the name of one that the server needs
 }
 
 // Reconcile serves an AuthorizationServer: its issuer is its own, its token server has an identity and keys, its document is current.
-func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) (result ctrl.Result, err error) {
+func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var server v1alpha1.AuthorizationServer
 	if err := r.Get(ctx, request.NamespacedName, &server); err != nil {
 		if client.IgnoreNotFound(err) != nil {
 			return ctrl.Result{}, err
 		}
 		r.dsnSources.Delete(request.NamespacedName)
-		return ctrl.Result{}, r.forget(ctx, kindServer, request.NamespacedName)
+		r.counted.Delete(request.NamespacedName)
+		return r.done(kindServer, request.NamespacedName, r.forget(ctx, kindServer, request.NamespacedName))
 	}
 	if !server.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil
 	}
-	s := &serverScope{server: &server}
-	defer func() {
-		if err = r.finish(&server, err, func() error { return r.writeStatus(ctx, s) }); err == nil {
-			result = after(r.now(), s.wake)
-		}
-	}()
-
-	for _, step := range []func(context.Context, *serverScope) error{
-		r.decideIssuer, r.keepWorkload, r.keepKeys, r.serve, r.resolveTLS, r.resolveStorage, r.observe,
-	} {
-		if err := step(ctx, s); err != nil {
-			return ctrl.Result{}, err
-		}
-	}
-	return ctrl.Result{}, nil
+	s := &serverScope{server: &server, clients: server.Status.Clients}
+	s.failed = take(onBehalfOf(ctx, &server), s, []step[*serverScope]{
+		{condition: v1alpha1.ConditionAccepted, do: r.decideIssuer},
+		{condition: v1alpha1.ConditionAvailable, do: r.keepKeys},
+		{condition: v1alpha1.ConditionAvailable, do: r.serve, always: true}, // a rule that is tightened is in force though keys cannot be written
+		{condition: v1alpha1.ConditionResolvedRefs, do: r.resolveTLS},
+		{condition: v1alpha1.ConditionResolvedRefs, do: r.resolveStorage},
+		{condition: v1alpha1.ConditionAvailable, do: r.keepWorkload},
+		{condition: v1alpha1.ConditionAvailable, do: r.observe, always: true},
+	})
+	return r.finish(&server, kindServer, s.failed, &s.wake, func() error { return r.writeStatus(ctx, s) })
 }
 
 // after is the result that comes back at a time; the zero time means never.
@@ -108,7 +107,7 @@ func (r *serverReconciler) decideIssuer(ctx context.Context, s *serverScope) err
 		return r.releaseOthers(ctx, compile.Owner(kindServer, s.server))
 	}
 	if _, findings := compile.Server(s.server, nil); len(findings) > 0 {
-		s.accepted = fails(v1alpha1.ReasonInvalid, "%s (what was served before stays in force until this is corrected)", findings)
+		s.accepted = invalid("%s (what was served before stays in force until this is corrected)", findings)
 		return nil
 	}
 	s.accepted = holds(v1alpha1.ReasonAccepted, "the issuer is this server's")
@@ -120,70 +119,50 @@ func (r *serverReconciler) keepWorkload(ctx context.Context, s *serverScope) err
 	if !s.accepted.ok() {
 		return nil
 	}
-	account := workload.ServiceAccount(s.server)
-	if err := r.keep(ctx, account, &corev1.ServiceAccount{}, func(client.Object) bool { return true }); err != nil {
-		return err
-	}
 	binding := workload.RoleBinding(s.server)
-	return r.keep(ctx, binding, &rbacv1.RoleBinding{}, func(have client.Object) bool {
-		found := have.(*rbacv1.RoleBinding)
-		return found.RoleRef == binding.RoleRef && reflect.DeepEqual(found.Subjects, binding.Subjects)
-	})
-}
-
-// keep applies an object unless the cached one is as it should be. An object whose roleRef is another cannot be changed, and is made anew.
-func (r *serverReconciler) keep(ctx context.Context, want, have client.Object, same func(have client.Object) bool) error {
-	err := r.Get(ctx, client.ObjectKeyFromObject(want), have)
-	if err == nil && same(have) && sameMetadata(want, have) {
-		return nil
-	}
-	if client.IgnoreNotFound(err) != nil {
-		return err
-	}
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(want)
-	if err != nil {
-		return err
-	}
-	if err = r.apply(ctx, content); apierrors.IsInvalid(err) {
-		if err := r.Delete(ctx, want); client.IgnoreNotFound(err) != nil {
+	for _, o := range []workloadObject{
+		{
+			want: workload.ServiceAccount(s.server), have: &corev1.ServiceAccount{},
+			same: func(client.Object) bool { return true }, replace: func(client.Object) bool { return false },
+		},
+		{
+			want: binding, have: &rbacv1.RoleBinding{},
+			same: func(have client.Object) bool {
+				found := have.(*rbacv1.RoleBinding)
+				return found.RoleRef == binding.RoleRef && reflect.DeepEqual(found.Subjects, binding.Subjects)
+			},
+			replace: func(have client.Object) bool { return have.(*rbacv1.RoleBinding).RoleRef != binding.RoleRef },
+		},
+	} {
+		taken, err := r.keep(ctx, s.server, o)
+		if err != nil {
 			return err
 		}
-		err = r.apply(ctx, content)
-	}
-	if err != nil {
-		return fmt.Errorf("applying %s %s: %w", want.GetObjectKind().GroupVersionKind().Kind, want.GetName(), err)
+		if taken.decided() {
+			s.names = taken
+			s.wake = earliest(s.wake, r.now().Add(retryName)) // the cache has our own objects only
+		}
 	}
 	return nil
 }
 
-// apply owns the fields of content, whoever wrote them before.
-func (r *serverReconciler) apply(ctx context.Context, content map[string]any) error {
-	u := &unstructured.Unstructured{Object: content}
-	u.SetCreationTimestamp(metav1.Time{})
-	return r.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(FieldManager), client.ForceOwnership)
-}
-
-func sameMetadata(want, have client.Object) bool {
-	for key, value := range want.GetLabels() {
-		if have.GetLabels()[key] != value {
-			return false
-		}
-	}
-	return slices.ContainsFunc(have.GetOwnerReferences(), func(ref metav1.OwnerReference) bool { return ref.UID == want.GetOwnerReferences()[0].UID })
-}
-
 // keepKeys makes, rotates and revokes keys. What was lost is not made again: everything signed with it would silently become invalid, and
 // a restored Secret would come too late.
-func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) error {
+func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) (err error) {
 	if !s.accepted.ok() {
 		return nil
 	}
+	defer func() {
+		if err != nil { // the document goes on to list those that it lists
+			s.keys = waits("the keys are not known")
+		}
+	}()
 	doc, _ := compile.Server(s.server, nil)
 	known := knownKeys(s)
 	state, err := r.readKeys(ctx, s.server, known, doc.RevokedKeys)
 	switch name := keySecretKey(s.server).Name; {
 	case errors.Is(err, errForeignSecret):
-		s.keys = fails(v1alpha1.ReasonSecretExists, "Secret %q has the name of the key Secret and is not the operator's: remove it", name)
+		s.keys = fails(v1alpha1.ReasonSecretExists, "Secret %q has the name of the key Secret and is not the operator's, or belongs to another object: remove it", name)
 		return nil
 	case errors.Is(err, errUnknownKeys):
 		s.keys = fails(v1alpha1.ReasonKeysLost, "Secret %q: %s: restore it from a backup, or remove the Secret and list what is lost in spec.signing.revokedKeys", name, err)
@@ -272,10 +251,14 @@ func (r *serverReconciler) resolveTLS(ctx context.Context, s *serverScope) error
 		return nil
 	}
 	name := s.server.Spec.TLS.SecretName
-	err := r.Get(ctx, client.ObjectKey{Namespace: s.server.Namespace, Name: name}, secretMetadata())
+	metadata := secretMetadata()
+	err := r.Get(ctx, client.ObjectKey{Namespace: s.server.Namespace, Name: name}, metadata)
 	if apierrors.IsNotFound(err) {
 		s.resolved = fails(v1alpha1.ReasonSecretNotFound, "spec.tls.secretName: there is no Secret %q in namespace %q", name, s.server.Namespace)
 		return nil
+	}
+	if own := operatorsOwn(metadata); err == nil && own != "" {
+		s.resolved = fails(v1alpha1.ReasonInvalid, "spec.tls.secretName: Secret %q %s: name one that was made for this", name, own)
 	}
 	return err
 }
@@ -317,8 +300,27 @@ func (r *serverReconciler) observe(ctx context.Context, s *serverScope) error {
 	for i := range s.live {
 		s.wake = earliest(s.wake, s.live[i].until)
 	}
-	s.clients, err = r.countClients(ctx, s.server)
+	count, err := r.countClients(ctx, s.server)
+	if err == nil {
+		s.clients = r.countToWrite(s, count)
+	}
 	return err
+}
+
+// countToWrite is the number of clients for the status: the present one, unless the last change of it was written just now.
+func (r *serverReconciler) countToWrite(s *serverScope, count int32) int32 {
+	name, now := client.ObjectKeyFromObject(s.server), r.now()
+	if count == s.server.Status.Clients {
+		return count
+	}
+	if last, ok := r.counted.Load(name); ok {
+		if due := last.(time.Time).Add(r.countInterval); now.Before(due) {
+			s.wake = earliest(s.wake, due)
+			return s.server.Status.Clients
+		}
+	}
+	r.counted.Store(name, now)
+	return count
 }
 
 // countClients looks at the cache without copying: there may be ten thousand.

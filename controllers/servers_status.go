@@ -29,13 +29,16 @@ func (r *serverReconciler) writeStatus(ctx context.Context, s *serverScope) erro
 func (r *serverReconciler) fillStatus(s *serverScope) {
 	status := &s.server.Status
 	status.ObservedGeneration = s.server.Generation
-	parts := []part{
-		{v1alpha1.ConditionAccepted, s.accepted.orPending("the server was not looked at yet")},
-		{v1alpha1.ConditionResolvedRefs, s.resolved.orPending("not looked at yet")},
-		{v1alpha1.ConditionAvailable, serverAvailable(s)},
+	found := func(condition string, v verdict, waiting string) part {
+		return s.failed.part(condition, v, status.Conditions, s.server.Generation, waiting)
 	}
-	parts = append(parts, part{v1alpha1.ConditionReady, ready(parts, "the server issues tokens")},
-		part{v1alpha1.ConditionKeysCurrent, s.rotation.orPending("the keys were not looked at yet")})
+	parts := []part{
+		found(v1alpha1.ConditionAccepted, s.accepted, "the server was not looked at yet"),
+		found(v1alpha1.ConditionResolvedRefs, s.resolved, "not looked at yet"),
+		found(v1alpha1.ConditionAvailable, serverAvailable(s), ""),
+	}
+	parts = append(parts, part{v1alpha1.ConditionReady, s.failed.ready(parts, "the server issues tokens")},
+		found(v1alpha1.ConditionKeysCurrent, s.rotation, "the keys were not looked at yet"))
 	setConditions(&status.Conditions, s.server.Generation, r.now(), parts)
 	if !s.accepted.ok() {
 		if s.accepted.reason == v1alpha1.ReasonIssuerTaken {
@@ -46,7 +49,7 @@ func (r *serverReconciler) fillStatus(s *serverScope) {
 	endpoints := compile.Endpoints(s.server.Spec.Issuer)
 	status.Endpoints = &endpoints
 	status.Clients = s.clients
-	if len(s.lost) == 0 && len(s.ring.Keys) > 0 {
+	if len(s.lost) == 0 && len(s.ring.Keys) > 0 && !s.keys.decided() {
 		status.Keys = nil
 		for _, k := range s.ring.Keys {
 			status.Keys = append(status.Keys, v1alpha1.KeyStatus{
@@ -86,6 +89,8 @@ func activeAfter(pending []pendingKey, kid string) *metav1.Time {
 // serverAvailable says whether a token server answers, from what the replicas say of themselves.
 func serverAvailable(s *serverScope) verdict {
 	switch {
+	case s.names.decided():
+		return s.names
 	case s.keys.decided():
 		return s.keys
 	case len(s.lost) > 0:

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -145,5 +148,138 @@ func TestARotationThatIsAskedForIsToldWhileItIsPending(t *testing.T) {
 		if events := w.eventsOf(w.server); !slices.ContainsFunc(events, func(e string) bool { return strings.HasPrefix(e, "Normal "+reason) }) {
 			t.Errorf("no event %s: %q", reason, events)
 		}
+	}
+}
+
+func TestAServiceAccountOrRoleBindingThatIsNotOursIsLeftAloneAndNamed(t *testing.T) {
+	w := emptyWorld(t)
+	at := metav1.ObjectMeta{Namespace: w.identity, Name: workload.ServiceAccountName("main"), Annotations: map[string]string{"example.com/role": "theirs"}}
+	account := &corev1.ServiceAccount{ObjectMeta: at}
+	binding := &rbacv1.RoleBinding{ObjectMeta: at, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"}}
+	// One that looks like ours, and that another controller has.
+	binding.Labels = workload.Labels("main")
+	theirs := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: "theirs"}}
+	create(t, theirs)
+	binding.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: theirs.Name, UID: theirs.UID, Controller: new(true)}}
+	create(t, account, binding)
+	startManager(t)
+	create(t, w.server)
+	w.replica = w.newReplica("main-0", everything)
+	for _, o := range []client.Object{binding, account} {
+		message := w.condition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNameTaken)
+		if !strings.Contains(message, `"main-tokenserver"`) {
+			t.Error(message)
+		}
+		before := o.GetResourceVersion()
+		if w.get(o); o.GetResourceVersion() != before || o.GetAnnotations()["example.com/role"] != "theirs" {
+			t.Errorf("%T was changed", o)
+		}
+		w.remove(o)
+		annotate(t, w.server, "poke", before) // or it is seen within half a minute
+	}
+	w.condition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	// Ours, of a server that was deleted without what it owns.
+	w.get(account)
+	edit(w, account, func(a *corev1.ServiceAccount) { a.OwnerReferences = nil })
+	eventually(t, "it is the server's again", func() bool { w.get(account); return metav1.IsControlledBy(account, w.server) })
+}
+
+func TestAClientsSecretIsNeverTheKeySecret(t *testing.T) {
+	w := newWorld(t)
+	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.AllowedClients = append(s.Spec.AllowedClients, v1alpha1.ClientRule{Name: "own"})
+	})
+	for _, name := range []string{"other-tokenserver-keys", "other-tokenserver-upstreams"} {
+		c := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: "thief"}, Spec: v1alpha1.OAuthClientSpec{
+			ServerRef: v1alpha1.ServerReference{Name: "main"}, GrantTypes: []v1alpha1.GrantType{"client_credentials"},
+			TokenEndpointAuthMethod: v1alpha1.AuthMethodBasic,
+			Secret:                  &v1alpha1.ClientSecret{Source: v1alpha1.SecretGenerate, Target: &v1alpha1.SecretTarget{Name: name}},
+		}}
+		if err := admin.Create(t.Context(), c); err == nil || !strings.Contains(err.Error(), "target.name must not end with -tokenserver-keys") {
+			t.Errorf("%s: %v", name, err)
+		}
+		// One from before the rule. What a step of the client finds is what the condition says.
+		s := &clientScope{client: c}
+		if target, err := (&clientReconciler{}).findTarget(t.Context(), s); target != nil || err != nil || s.credentials.reason != v1alpha1.ReasonInvalid || !s.credentials.stalled {
+			t.Errorf("%s: %v, %v, %+v", name, target, err, s.credentials)
+		}
+	}
+	// A Secret of the name that belongs to a client is not taken for the key Secret, however it is labeled.
+	owner := w.readyClient(named("owner"), func(c *v1alpha1.OAuthClient) { c.Namespace = w.identity })
+	theirs := w.newSecret(w.identity, workload.KeysSecretName("second"), nil, func(s *corev1.Secret) {
+		s.Labels = map[string]string{workload.ManagedByLabel: workload.ManagedBy, workload.KeysLabel: "second"}
+		s.OwnerReferences = []metav1.OwnerReference{{
+			APIVersion: v1alpha1.GroupVersion.String(), Kind: kindClient, Name: owner.Name, UID: owner.UID, Controller: new(true),
+		}}
+	})
+	second := &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: "second"}}
+	second.Spec.Issuer = w.server.Spec.Issuer + "/second"
+	create(t, second)
+	w.condition(second, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
+	if before := theirs.ResourceVersion; w.exists(theirs) && theirs.ResourceVersion != before {
+		t.Error("the Secret was changed")
+	}
+}
+
+func TestTheKeySecretHasLabelsOfOurOwnAndOldOnesAreReplaced(t *testing.T) {
+	w := emptyWorld(t)
+	_, stop := runManager(t)
+	w.startServer()
+	secret := keySecretNow(t, w.server)
+	check := func(when string) {
+		t.Helper()
+		for key := range secret.Labels {
+			if strings.HasPrefix(key, "app.kubernetes.io/") {
+				t.Errorf("%s: label %s", when, key)
+			}
+		}
+		if secret.Labels[workload.KeysLabel] != "main" {
+			t.Errorf("%s: labels %v", when, secret.Labels)
+		}
+	}
+	check("a new one")
+	stop()
+	data := secret.Data
+	edit(w, secret, func(s *corev1.Secret) { s.Labels = workload.Labels("main"); s.Labels["team"] = "identity" })
+	startManager(t)
+	eventually(t, "it has the new labels", func() bool { w.get(secret); return secret.Labels[workload.KeysLabel] != "" })
+	check("one from before")
+	if secret.Labels["team"] != "identity" || !reflect.DeepEqual(secret.Data, data) {
+		t.Errorf("labels %v; keys are the same: %v", secret.Labels, reflect.DeepEqual(secret.Data, data))
+	}
+	w.condition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+func TestTheCountOfClientsCostsFewWritesInABurst(t *testing.T) {
+	const interval = 2 * time.Second
+	made := watchWrites(t)
+	w := emptyWorld(t)
+	w.manager = startManager(t, func(o *Options) { o.CountInterval = interval })
+	w.startServer()
+	w.readyClient()
+	made.settle(t)
+	began := time.Now()
+	for i := range 40 {
+		w.readyClient()
+		edit(w, w.replica, func(r *served.Replica) {
+			r.Spec.RenewTime = metav1.NewMicroTime(r.Spec.RenewTime.Add(time.Duration(i) * time.Millisecond))
+		})
+	}
+	eventually(t, "it has counted all", func() bool { w.get(w.server); return w.server.Status.Clients == 41 })
+	most := int(time.Since(began)/interval) + 2
+	if n := len(made.to("/authorizationservers/main/status")); n > most {
+		t.Errorf("%d writes in %v, not %d", n, time.Since(began), most)
+	}
+}
+
+func TestAColumnSaysZeroWhereThereAreNoClients(t *testing.T) {
+	w := newWorld(t)
+	u := &unstructured.Unstructured{}
+	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kindServer))
+	if err := admin.Get(t.Context(), client.ObjectKeyFromObject(w.server), u); err != nil {
+		t.Fatal(err)
+	}
+	if count, found, err := unstructured.NestedInt64(u.Object, "status", "clients"); count != 0 || !found || err != nil {
+		t.Errorf("status.clients is %d, there: %v, %v", count, found, err)
 	}
 }

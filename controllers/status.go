@@ -36,6 +36,6 @@ func (op *operator) replaceStatus(ctx context.Context, object client.Object, bef
 	case err != nil:
 		return err
 	}
-	announce(op.events, object, before, conditionsOf(object))
+	op.announce(object, before, conditionsOf(object))
 	return nil
 }

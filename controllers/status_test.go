@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -11,7 +12,7 @@ import (
 // A pass that began before an object was deleted and created again must not say of the new one what it found out about the former.
 func TestAStatusIsNotWrittenToTheNextObjectOfTheName(t *testing.T) {
 	manager := clientOf(t, managerConfig)
-	op := &operator{Client: manager, live: manager, events: newRecorder(t)}
+	op := &operator{Client: manager, live: manager, events: newRecorder(t), now: time.Now, heldBack: newHeldBack()}
 	first := &v1alpha1.OAuthClient{
 		ObjectMeta: metav1.ObjectMeta{Namespace: newNamespace(t), Name: "again"},
 		Spec: v1alpha1.OAuthClientSpec{

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -35,7 +36,8 @@ const (
 )
 
 // Sweeper removes the Entries whose owners do not exist any more. Reconcilers remove them as soon as they see the owner go; the sweep finds
-// what went while nobody looked. Entries whose AuthorizationServer is gone are the garbage collector's.
+// what went while nobody looked. Entries whose AuthorizationServer is gone are the garbage collector's, unless it was told to leave them behind
+// (kubectl delete --cascade=orphan): then they name no owner that it could look for.
 //
 // The cache says where to look. An Entry is removed after the API server has said that its owner is gone, and only if it is still the one
 // that was looked at. Any other answer ends the sweep, and what was announced has to be announced again.
@@ -96,7 +98,7 @@ func (s *Sweeper) sweep(ctx context.Context) (next time.Time, err error) {
 			return next, err
 		}
 		if waiting != nil {
-			announced[servers[i].server.UID] = waiting
+			announced[servers[i].uid] = waiting
 			next = earliest(next, waiting.goesOn)
 		}
 	}
@@ -106,14 +108,14 @@ func (s *Sweeper) sweep(ctx context.Context) (next time.Time, err error) {
 
 // sweepServer asks for the owner of each suspect, and removes what has none; of a large sweep it returns what waits.
 func (s *Sweeper) sweepServer(ctx context.Context, i *inventory) (*largeSweep, error) {
-	orphans, err := s.orphans(ctx, i.suspects)
+	orphans, err := s.orphans(ctx, i)
 	if err != nil {
 		return nil, err
 	}
-	before := s.announced[i.server.UID]
+	before := s.announced[i.uid]
 	remove, waiting := decideSweep(i.total, orphans, before, s.now(), s.Wait)
 	if waiting != nil && waiting != before {
-		s.events.Eventf(i.server, nil, corev1.EventTypeWarning, reasonLargeSweep, actionSweep,
+		s.events.Eventf(i.regarding, nil, corev1.EventTypeWarning, reasonLargeSweep, actionSweep,
 			"%d of %d documents belong to objects that do not exist any more; they will be removed at %s, unless the API server says otherwise then",
 			len(orphans), i.total, waiting.goesOn.UTC().Format(time.RFC3339))
 	}
@@ -149,10 +151,16 @@ func decideSweep(total int, orphans []*served.Entry, announced *largeSweep, now 
 }
 
 // orphans are the suspects whose owner is gone, by the word of the API server.
-func (s *Sweeper) orphans(ctx context.Context, suspects []*served.Entry) ([]*served.Entry, error) {
+func (s *Sweeper) orphans(ctx context.Context, i *inventory) ([]*served.Entry, error) {
+	if i.former != nil {
+		if gone, err := s.ownerGone(ctx, *i.former); err != nil || !gone {
+			return nil, err
+		}
+		return append(i.suspects, i.issuer), nil
+	}
 	gone := map[types.UID]bool{}
 	var orphans []*served.Entry
-	for _, e := range suspects {
+	for _, e := range i.suspects {
 		owner := e.Spec.Owner
 		if _, asked := gone[owner.UID]; !asked { // a ResourceServer has an Entry for each scope
 			var err error
@@ -169,12 +177,17 @@ func (s *Sweeper) orphans(ctx context.Context, suspects []*served.Entry) ([]*ser
 
 // inventory is what the cache has of one server's Entries.
 type inventory struct {
-	server   *v1alpha1.AuthorizationServer
+	uid       types.UID
+	namespace string
+	regarding client.Object // that events are about
+	// former is the server, if it is not in the cache and has left the Entries behind. Then all are suspects, and issuer besides.
+	former   *served.Owner
+	issuer   *served.Entry
 	total    int
 	suspects []*served.Entry // their owner is not in the cache
 }
 
-// inventory of each server that exists and has suspects. It looks at the cache without copying: there may be ten thousand Entries.
+// inventory of each server that exists, and of each that has left Entries behind. It looks at the cache without copying: there may be ten thousand Entries.
 func (s *Sweeper) inventory(ctx context.Context) ([]inventory, error) {
 	var servers v1alpha1.AuthorizationServerList
 	var entries served.EntryList
@@ -186,24 +199,57 @@ func (s *Sweeper) inventory(ctx context.Context) ([]inventory, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := make([]inventory, len(servers.Items))
-	byUID := map[types.UID]*inventory{}
+	found := map[types.UID]*inventory{}
 	for i := range servers.Items {
-		found[i].server = &servers.Items[i]
-		byUID[servers.Items[i].UID] = &found[i]
+		server := &servers.Items[i]
+		found[server.UID] = &inventory{uid: server.UID, namespace: server.Namespace, regarding: server}
 	}
+	former := map[types.UID]*inventory{}
 	for i := range entries.Items {
 		e := &entries.Items[i]
-		of := byUID[e.Spec.ServerUID]
-		if of == nil || of.server.Namespace != e.Namespace {
-			continue
-		}
-		of.total++
-		if !owners[e.Spec.Owner.UID] {
-			of.suspects = append(of.suspects, e.DeepCopy())
+		switch of := found[e.Spec.ServerUID]; {
+		case of == nil:
+			leftBehind(former, e)
+		case of.namespace == e.Namespace:
+			of.total++
+			if !owners[e.Spec.Owner.UID] {
+				of.suspects = append(of.suspects, e.DeepCopy())
+			}
 		}
 	}
-	return found, nil
+	var all []inventory
+	for _, i := range found {
+		all = append(all, *i)
+	}
+	for _, i := range former {
+		if i.former != nil {
+			all = append(all, *i)
+		}
+	}
+	return all, nil
+}
+
+// leftBehind adds an Entry to those of a server that is not in the cache, unless the garbage collector removes it. The name of the server is in
+// the Entry of its issuer, which is removed after the others: as long as there are any, the API server can be asked for it.
+func leftBehind(former map[types.UID]*inventory, e *served.Entry) {
+	if slices.ContainsFunc(e.OwnerReferences, func(ref metav1.OwnerReference) bool { return ref.UID == e.Spec.ServerUID }) {
+		return
+	}
+	of := former[e.Spec.ServerUID]
+	if of == nil {
+		of = &inventory{uid: e.Spec.ServerUID, namespace: e.Namespace}
+		former[of.uid] = of
+	}
+	if of.namespace != e.Namespace {
+		return
+	}
+	of.total++
+	e = e.DeepCopy()
+	if e.Spec.Owner.Kind == kindServer && e.Spec.Owner.UID == e.Spec.ServerUID {
+		of.former, of.issuer, of.regarding = &e.Spec.Owner, e, e
+		return
+	}
+	of.suspects = append(of.suspects, e)
 }
 
 // ownerUIDs are those of all objects in the cache that can own an Entry.

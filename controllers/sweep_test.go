@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -444,4 +445,32 @@ func TestWhatIsAnOrphanWhenTheManagerStartsIsSweptAtOnceUnlessItIsMuch(t *testin
 	if n := large.unowned(); n != 11 {
 		t.Errorf("of 11 orphans %d are left", n)
 	}
+}
+
+func TestWhatADeletedServerLeavesBehindIsSwept(t *testing.T) {
+	w := newSweepWorld(t)
+	w.living("living")
+	issuer := w.entry(w.server.Spec.Issuer, compile.Owner(kindServer, w.server))
+	w.orphan("gone")
+	if err := admin.Delete(t.Context(), w.server, client.PropagationPolicy(metav1.DeletePropagationOrphan)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the garbage collector has let go of what the server owned", func() bool {
+		return apierrors.IsNotFound(admin.Get(t.Context(), client.ObjectKeyFromObject(w.server), &v1alpha1.AuthorizationServer{})) &&
+			admin.Get(t.Context(), client.ObjectKeyFromObject(issuer), issuer) == nil && len(issuer.OwnerReferences) == 0
+	})
+	w.api.set(func(rw http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, "/authorizationservers/") {
+			return false
+		}
+		http.Error(rw, "404 page not found", http.StatusNotFound) // which speaks of no server
+		return true
+	})
+	if _, err := w.after(0); err == nil {
+		t.Error("the sweep did not fail")
+	}
+	w.left("while the API server cannot say", 3)
+	w.api.mend()
+	w.sweeps(0)
+	w.left("when it says that there is no such server", 0)
 }

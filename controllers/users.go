@@ -27,6 +27,7 @@ type userReconciler struct{ *operator }
 // userScope is what the steps find out about one OAuthUser.
 type userScope struct {
 	user        *v1alpha1.OAuthUser
+	failed      *failure
 	at          *attachment
 	document    registration.User
 	entry       *served.Entry // of the subject, with the document
@@ -38,33 +39,32 @@ type userScope struct {
 }
 
 // Reconcile serves an OAuthUser: its two names are its own, its document is current.
-func (r *userReconciler) Reconcile(ctx context.Context, request ctrl.Request) (result ctrl.Result, err error) {
+func (r *userReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var user v1alpha1.OAuthUser
 	if err := r.Get(ctx, request.NamespacedName, &user); err != nil {
 		if client.IgnoreNotFound(err) != nil {
 			return ctrl.Result{}, err
 		}
-		return ctrl.Result{}, r.forget(ctx, kindUser, request.NamespacedName)
+		return r.done(kindUser, request.NamespacedName, r.forget(ctx, kindUser, request.NamespacedName))
 	}
 	if !user.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, r.forget(ctx, kindUser, request.NamespacedName)
-	}
-	if err := r.forgetFormer(ctx, compile.Owner(kindUser, &user)); err != nil {
-		return ctrl.Result{}, err
+		return r.done(kindUser, request.NamespacedName, r.forget(ctx, kindUser, request.NamespacedName))
 	}
 	s := &userScope{user: &user}
-	defer func() {
-		if err = r.finish(&user, err, func() error { return r.writeStatus(ctx, s) }); err == nil {
-			result = after(r.now(), s.wake)
-		}
-	}()
+	s.failed = take(onBehalfOf(ctx, &user), s, []step[*userScope]{
+		{condition: v1alpha1.ConditionAccepted, do: r.forgetNamesakes},
+		{condition: v1alpha1.ConditionAccepted, do: r.accept},
+		{condition: v1alpha1.ConditionAccepted, do: r.claimUsername},
+		{condition: v1alpha1.ConditionCredentialsReady, do: r.keepPassword},
+		{condition: v1alpha1.ConditionAccepted, do: r.serve},
+		{condition: v1alpha1.ConditionProgrammed, do: r.observe, always: true},
+	})
+	return r.finish(&user, kindUser, s.failed, &s.wake, func() error { return r.writeStatus(ctx, s) })
+}
 
-	for _, step := range []func(context.Context, *userScope) error{r.accept, r.claimUsername, r.keepPassword, r.serve, r.observe} {
-		if err := step(ctx, s); err != nil {
-			return ctrl.Result{}, err
-		}
-	}
-	return ctrl.Result{}, nil
+// forgetNamesakes removes what is served for objects that had this one's name before it.
+func (r *userReconciler) forgetNamesakes(ctx context.Context, s *userScope) error {
+	return r.forgetFormer(ctx, compile.Owner(kindUser, s.user))
 }
 
 // accept compiles the user. A mistake leaves in force what was served before.
@@ -75,7 +75,7 @@ func (r *userReconciler) accept(ctx context.Context, s *userScope) (err error) {
 	}
 	var findings compile.Findings
 	if s.document, findings = compile.User(s.user); len(findings) > 0 {
-		s.accepted = fails(v1alpha1.ReasonInvalid, "%s", findings)
+		s.accepted = invalid("%s", findings)
 		return nil
 	}
 	if s.entry, err = r.entryNow(ctx, s.at.server, s.subjectClaim()); err != nil {
@@ -294,18 +294,24 @@ func (op *operator) readSecretKey(ctx context.Context, read secretRead) (source 
 		}
 		return "", nil, verdict{}, err
 	}
+	if own := operatorsOwn(metadata); own != "" {
+		return "", nil, fails(v1alpha1.ReasonInvalid, "%s: Secret %q %s: name one that was made for this", read.field, ref.Name, own), nil
+	}
 	if source = sourceOf(metadata, read.detail); source == read.known {
 		return source, nil, verdict{}, nil
 	}
-	var secret corev1.Secret
-	if err := op.live.Get(ctx, key, &secret); err != nil {
+	secret, err := op.readSecret(ctx, key)
+	if err != nil {
 		if apierrors.IsNotFound(err) {
 			return "", nil, missing, nil
 		}
 		return "", nil, verdict{}, err
 	}
+	if secret.ResourceVersion != metadata.ResourceVersion {
+		return "", nil, verdict{}, changedMeanwhile(ref.Name) // and may be the operator's own now
+	}
 	if read.forbidden != nil {
-		if why := read.forbidden(&secret); why != "" {
+		if why := read.forbidden(secret); why != "" {
 			return "", nil, fails(v1alpha1.ReasonInvalid, "%s: Secret %q %s", read.field, ref.Name, why), nil
 		}
 	}
@@ -313,5 +319,11 @@ func (op *operator) readSecretKey(ctx context.Context, read secretRead) (source 
 	if !found {
 		return "", nil, fails(v1alpha1.ReasonSecretNotFound, "%s: Secret %q in namespace %q has no key %q", read.field, ref.Name, read.namespace, ref.Key), nil
 	}
-	return sourceOf(&secret, read.detail), value, verdict{}, nil
+	return sourceOf(secret, read.detail), value, verdict{}, nil
+}
+
+// readSecret reads a whole Secret from the API server: the cache has the metadata only.
+func (op *operator) readSecret(ctx context.Context, key client.ObjectKey) (*corev1.Secret, error) {
+	var secret corev1.Secret
+	return &secret, op.live.Get(ctx, key, &secret)
 }

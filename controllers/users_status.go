@@ -23,12 +23,15 @@ func (r *userReconciler) writeStatus(ctx context.Context, s *userScope) error {
 func (r *userReconciler) fillStatus(s *userScope) {
 	status := &s.user.Status
 	status.ObservedGeneration = s.user.Generation
-	parts := []part{
-		{v1alpha1.ConditionAccepted, s.accepted.orPending("not looked at yet")},
-		{v1alpha1.ConditionCredentialsReady, s.credentials.orPending("waiting until the user is accepted")},
+	found := func(condition string, v verdict, waiting string) part {
+		return s.failed.part(condition, v, status.Conditions, s.user.Generation, waiting)
 	}
-	parts = append(parts, part{v1alpha1.ConditionProgrammed, r.userProgrammed(s, parts)})
-	parts = append(parts, part{v1alpha1.ConditionReady, ready(parts, "the user can log in")})
+	parts := []part{
+		found(v1alpha1.ConditionAccepted, s.accepted, "not looked at yet"),
+		found(v1alpha1.ConditionCredentialsReady, s.credentials, "waiting until the user is accepted"),
+	}
+	parts = append(parts, found(v1alpha1.ConditionProgrammed, r.userProgrammed(s, parts), ""))
+	parts = append(parts, part{v1alpha1.ConditionReady, s.failed.ready(parts, "the user can log in")})
 	setConditions(&status.Conditions, s.user.Generation, r.now(), parts)
 	switch { // a user who is not served at present keeps the names, unless another object has them
 	case s.accepted.ok():

@@ -52,7 +52,7 @@ func setUpServers(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&served.Replica{}, op.wakes(op.serversOfReplica)).
 		Watches(secretMetadata(), op.wakes(op.byIndex(&v1alpha1.AuthorizationServerList{}, indexSecret))).
 		Watches(&v1alpha1.OAuthClient{}, counts{}).
-		Complete(&serverReconciler{operator: op})
+		Complete(&serverReconciler{operator: op, countInterval: o.CountInterval})
 }
 
 func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
@@ -69,7 +69,7 @@ func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&served.Replica{}, op.wakes(op.ownersOfRejected(kindClient)), onChange(rejections)).
 		Watches(&served.Usage{}, op.onUses()).
 		Watches(secretMetadata(), op.wakes(op.byIndex(list(), indexSecret)))
-	return op.watchClaimants(b, list).Complete(&clientReconciler{op})
+	return op.watchClaimants(b, list).Complete(&clientReconciler{operator: op, pending: newPendingSecrets()})
 }
 
 func setUpUsers(mgr ctrl.Manager, op *operator, o Options) error {

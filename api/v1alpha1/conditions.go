@@ -1,6 +1,6 @@
 package v1alpha1
 
-// Condition types. Each has positive polarity except LegacyGrant, which is present and True only where a legacy grant type is in use.
+// Condition types. Each has positive polarity except Stalled and LegacyGrant, which are present only where they are True.
 const (
 	// ConditionAccepted: the object is valid and the server's rules allow all it asks.
 	ConditionAccepted = "Accepted"
@@ -16,6 +16,8 @@ const (
 	ConditionKeysCurrent = "KeysCurrent"
 	// ConditionReady: all of the others hold. For a client: a token request succeeds.
 	ConditionReady = "Ready"
+	// ConditionStalled: the object is invalid in itself, and nothing but an edit of it helps (kstatus). Present only then, and True.
+	ConditionStalled = "Stalled"
 	// ConditionLegacyGrant: the client uses a grant type that RFC 9700 advises against.
 	ConditionLegacyGrant = "LegacyGrant"
 )
@@ -29,6 +31,10 @@ const (
 	ReasonReady        = "Ready"
 	ReasonPending      = "Pending"
 
+	// ReasonRefused: the API server refuses what the manager has to write, such as by a quota or an admission policy; the message quotes it.
+	ReasonRefused = "Refused"
+	// ReasonFailed: the manager could not finish for another reason, and tries again.
+	ReasonFailed = "Failed"
 	// ReasonServerNotFound: serverRef names an AuthorizationServer that does not exist.
 	ReasonServerNotFound = "ServerNotFound"
 	// ReasonServerNotAccepted: serverRef names an AuthorizationServer that is itself not accepted.
@@ -70,6 +76,8 @@ const (
 	// ReasonInvalidPassword: the password or the hash in the Secret cannot be used.
 	ReasonInvalidPassword = "InvalidPassword"
 
+	// ReasonNameTaken: an object that the server needs has a name that another object has, which is not the operator's.
+	ReasonNameTaken = "NameTaken"
 	// ReasonKeysLost: the Secret with the server's keys is gone; it is never silently made again.
 	ReasonKeysLost = "KeysLost"
 	// ReasonKeysCurrent: no rotation of keys is pending.

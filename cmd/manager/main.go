@@ -115,7 +115,8 @@ func newManager(ctx context.Context, api *rest.Config, o options) (ctrl.Manager,
 	}
 	err = controllers.SetUp(ctx, mgr, controllers.Options{
 		Now: time.Now, Random: rand.Reader,
-		SweepInterval: controllers.DefaultSweepInterval, SweepWait: controllers.DefaultSweepWait, Workers: controllers.DefaultWorkers,
+		SweepInterval: controllers.DefaultSweepInterval, SweepWait: controllers.DefaultSweepWait,
+		CountInterval: controllers.DefaultCountInterval, Workers: controllers.DefaultWorkers,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("setting up the controllers: %w", err)

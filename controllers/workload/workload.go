@@ -22,6 +22,10 @@ const (
 	ManagedBy      = "oauth-operator"
 )
 
+// KeysLabel is on the Secret that holds a server's keys, with the name of the server. Nothing owns that Secret, so it has no label of
+// app.kubernetes.io/: Argo CD before 3.0 takes what has app.kubernetes.io/instance and no owner for its own, and prunes it.
+const KeysLabel = "oauth-operator.dev/keys-of"
+
 // ServiceAccountName is the name of the ServiceAccount of a server's token server.
 func ServiceAccountName(server string) string { return server + "-tokenserver" }
 

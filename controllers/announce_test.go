@@ -1,0 +1,49 @@
+package controllers
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+)
+
+// Objects that are applied together, in whatever order, get ready without a warning; one whose
+// needs are not met is warned of when it is not new any more.
+func TestACleanFirstApplyLeavesNoWarnings(t *testing.T) {
+	w := emptyWorld(t)
+	startManager(t)
+	const scope = "orders:read"
+	c := w.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{scope} })
+	w.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
+	user := w.newUser("alice", "")
+	create(t, w.server)
+	w.condition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	w.condition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonUnknownScope)
+	w.condition(user, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
+	w.newSecret(w.identity, "alice", map[string]string{"password": "correct horse"})
+	w.replica = w.newReplica("main-0", everything)
+	api := w.newAPI("https://api.example.com", scope)
+	forgotten := w.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"no:such"} })
+	for _, o := range []client.Object{c, user, api, w.server} {
+		w.condition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	}
+	warned := func(o client.Object) bool {
+		return slices.ContainsFunc(w.eventsOf(o), func(e string) bool { return strings.HasPrefix(e, "Warning ") })
+	}
+	time.Sleep(time.Second) // events come a little later
+	for _, o := range []client.Object{c, user, api, w.server, forgotten} {
+		if warned(o) {
+			t.Errorf("%T: %q", o, w.eventsOf(o))
+		}
+	}
+	for deadline := time.Now().Add(settling + 10*time.Second); !warned(forgotten) && time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	}
+	if !warned(forgotten) {
+		t.Error("nothing warns of a scope that is still not declared")
+	}
+}

@@ -1,0 +1,281 @@
+package controllers
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
+)
+
+// newQuota admits so many Secrets in a namespace. The quota controller, which no test runs, would
+// write the status.
+func (w *world) newQuota(namespace string, secrets string) *corev1.ResourceQuota {
+	w.t.Helper()
+	hard := corev1.ResourceList{corev1.ResourceSecrets: resource.MustParse(secrets)}
+	q := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "none"}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}
+	create(w.t, q)
+	q.Status = corev1.ResourceQuotaStatus{Hard: hard, Used: corev1.ResourceList{corev1.ResourceSecrets: resource.MustParse("0")}}
+	if err := admin.Status().Update(w.t.Context(), q); err != nil {
+		w.t.Fatal(err)
+	}
+	probe := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "probe"}}
+	eventually(w.t, "the quota is in force", func() bool {
+		return apierrors.IsForbidden(admin.Create(w.t.Context(), probe.DeepCopy(), client.DryRunAll))
+	})
+	return q
+}
+
+// newPolicy refuses the objects of a resource in a namespace for which a CEL expression does not
+// hold, until the test ends or lift is called.
+func (w *world) newPolicy(namespace, group, version, resource, expression, message string, probe client.Object) (lift func()) {
+	w.t.Helper()
+	name := namespace + "-" + resource
+	fail, all := admissionv1.Fail, metav1.LabelSelector{}
+	policy := &admissionv1.ValidatingAdmissionPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: admissionv1.ValidatingAdmissionPolicySpec{
+			FailurePolicy: &fail,
+			MatchConstraints: &admissionv1.MatchResources{
+				ObjectSelector:    &all,
+				NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: namespace}},
+				ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
+					Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update},
+					Rule:       admissionv1.Rule{APIGroups: []string{group}, APIVersions: []string{version}, Resources: []string{resource}},
+				}}},
+			},
+			Validations: []admissionv1.Validation{{Expression: expression, Message: message}},
+		},
+	}
+	binding := &admissionv1.ValidatingAdmissionPolicyBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+			PolicyName: name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+		},
+	}
+	create(w.t, policy, binding)
+	refuses := func() bool {
+		err := admin.Create(w.t.Context(), probe.DeepCopyObject().(client.Object), client.DryRunAll)
+		return err != nil && strings.Contains(err.Error(), message)
+	}
+	eventually(w.t, "the policy is in force", refuses)
+	return func() {
+		w.remove(binding)
+		w.remove(policy)
+		eventually(w.t, "the policy is not in force", func() bool { return !refuses() })
+	}
+}
+
+// quiet fails the test if the manager changes anything in the given time but by the allowed number
+// of tries, and wakes all that wait meanwhile.
+func (w *world) quiet(made *writes, d time.Duration, tries int) {
+	w.t.Helper()
+	made.allow(-1)
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		edit(w, w.replica, func(r *served.Replica) { // what token servers have applied wakes the objects that wait for it
+			r.Spec.AppliedResourceVersion = fmt.Sprint(time.Now().UnixNano())
+		})
+	}
+	if entries := made.to("/entries"); len(entries) > 0 {
+		w.t.Errorf("%d writes of Entries: %q", len(entries), entries[0])
+	}
+	if all := made.to(""); len(all) > tries {
+		w.t.Errorf("%d requests that write in %v, not %d: %q", len(all), d, tries, all[:min(10, len(all))])
+	}
+}
+
+func TestASecretThatAQuotaRefusesIsAConditionAndIsTriedLessAndLessOften(t *testing.T) {
+	made := watchWrites(t)
+	w := newWorld(t)
+	quota := w.newQuota(w.apps, "0")
+	began := time.Now()
+	c := w.newClient()
+	message := w.condition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+	if !strings.Contains(message, "exceeded quota: none") || !strings.Contains(message, c.Name+"-oauth") || time.Since(began) > 5*time.Second {
+		t.Errorf("after %v: %s", time.Since(began), message)
+	}
+	time.Sleep(500 * time.Millisecond) // the status was written
+	w.quiet(made, 8*time.Second, 4)    // tries after 1, 3 and 7 seconds
+	if w.entry(served.SpaceIdentity, compile.ClientID(c)) != nil {
+		t.Error("there is an Entry")
+	}
+	edit(w, quota, func(q *corev1.ResourceQuota) { q.Spec.Hard[corev1.ResourceSecrets] = resource.MustParse("9") })
+	quota.Status.Hard = quota.Spec.Hard
+	if err := admin.Status().Update(t.Context(), quota); err != nil {
+		t.Fatal(err)
+	}
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if !w.authenticates(c, w.valueOf(c)) || len(w.document(c).Credentials) != 1 {
+		t.Error("the secret does not authenticate")
+	}
+}
+
+func TestACredentialStaysInForceWhileItsSecretCannotBeWrittenAgain(t *testing.T) {
+	made := watchWrites(t)
+	w := newWorld(t)
+	deleted, edited := w.readyClient(), w.readyClient()
+	values := map[*v1alpha1.OAuthClient]string{deleted: w.valueOf(deleted), edited: w.valueOf(edited)}
+	lift := w.newPolicy(w.apps, "", "v1", "secrets", "has(object.metadata.labels) && 'team' in object.metadata.labels || !has(object.data)", "a team is missing",
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "probe"}, StringData: map[string]string{"a": "b"}})
+	w.remove(w.secretOf(deleted))
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"team":"a"}},"stringData":{"client_secret":"`+strong+`"}}`))
+	if err := admin.Patch(t.Context(), w.secretOf(edited), patch); err != nil {
+		t.Fatal(err)
+	}
+	message := w.condition(deleted, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+	if !strings.Contains(message, "a team is missing") {
+		t.Error(message)
+	}
+	edit(w, deleted, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "another generation" })
+	w.condition(deleted, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+	time.Sleep(500 * time.Millisecond)
+	w.quiet(made, 5*time.Second, 3)
+	if !w.authenticates(deleted, values[deleted]) {
+		t.Error("what Pods hold is refused")
+	}
+	lift()
+	w.condition(deleted, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if now := w.valueOf(deleted); now == values[deleted] || !w.authenticates(deleted, now) || w.authenticates(deleted, values[deleted]) {
+		t.Error("a Secret that was deleted has the same value again")
+	}
+}
+
+func TestAPolicyOnLabelsAndContentSeesTheWholeSecret(t *testing.T) {
+	w := newWorld(t)
+	w.newPolicy(w.apps, "", "v1", "secrets",
+		"has(object.metadata.labels) && 'team' in object.metadata.labels && has(object.data) && 'client_secret' in object.data && 'issuer' in object.data",
+		"it is not whole", &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "probe"}})
+	c := w.readyClient(func(c *v1alpha1.OAuthClient) {
+		c.Spec.Secret = &v1alpha1.ClientSecret{Source: v1alpha1.SecretGenerate, Target: &v1alpha1.SecretTarget{
+			Name: "whole", Labels: map[string]string{"team": "shop"},
+		}}
+	})
+	if !w.authenticates(c, w.valueOf(c)) {
+		t.Error("the secret does not authenticate")
+	}
+	refused := w.newClient()
+	w.condition(refused, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+	edit(w, refused, func(r *v1alpha1.OAuthClient) {
+		r.Spec.Secret = c.Spec.Secret.DeepCopy()
+		r.Spec.Secret.Target.Name = "other"
+	})
+	w.condition(refused, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+func TestAnImmutableSecretIsACondition(t *testing.T) {
+	made := watchWrites(t)
+	w := newWorld(t)
+	c := w.readyClient()
+	value := w.valueOf(c)
+	edit(w, w.secretOf(c), func(s *corev1.Secret) { s.Immutable = new(true) })
+	edit(w, c, func(c *v1alpha1.OAuthClient) { // which changes what the Secret is to hold
+		c.Spec.GrantTypes, c.Spec.RedirectURIs = []v1alpha1.GrantType{"authorization_code"}, []string{"https://app.example.com/cb"}
+	})
+	message := w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+	if !strings.Contains(message, "immutable") {
+		t.Error(message)
+	}
+	time.Sleep(500 * time.Millisecond)
+	w.quiet(made, 4*time.Second, 3)
+	if w.get(c); !w.authenticates(c, value) || c.Status.SecretName == "" {
+		t.Error("the secret that Pods hold is not in force")
+	}
+}
+
+func TestWhateverStepFailsTheConditionsOfThatKindSaySoOfThisGeneration(t *testing.T) {
+	w := newWorld(t)
+	c, user, api := w.readyClient(), w.newUser("alice", "correct horse"), w.newAPI("https://api.example.com", "a:read")
+	w.condition(user, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.condition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	lift := w.newPolicy(w.identity, "internal.oauth-operator.dev", "v1alpha1", "entries", "object.metadata.name == 'none'", "the platform is frozen",
+		compile.Entry(w.server, compile.Claim{Space: served.SpaceIdentity, Value: "probe"}, compile.Owner(kindClient, c), "", ""))
+	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Changed" })
+	edit(w, user, func(u *v1alpha1.OAuthUser) { u.Spec.Username = "alice.two" })
+	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes[0].Description = "Changed" })
+	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.Tokens = &v1alpha1.TokenSettings{AccessTokenLifetime: &metav1.Duration{Duration: time.Minute}}
+	})
+	for _, o := range []client.Object{c, user, api, w.server} {
+		message := w.condition(o, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+		own := o.GetNamespace() == w.identity
+		if strings.Contains(message, "the platform is frozen") != own || !strings.Contains(message, "Entry") {
+			t.Errorf("%T: %s", o, message)
+		}
+	}
+	for condition, status := range map[string]metav1.ConditionStatus{
+		v1alpha1.ConditionAccepted: metav1.ConditionTrue, v1alpha1.ConditionResolvedRefs: metav1.ConditionUnknown,
+		v1alpha1.ConditionCredentialsReady: metav1.ConditionUnknown, v1alpha1.ConditionProgrammed: metav1.ConditionFalse,
+	} {
+		if w.get(c); !conditionIs(c.Status.Conditions, condition, status, c.Generation) {
+			t.Logf("conditions %+v", c.Status.Conditions)
+			t.Errorf("%s is not %s", condition, status)
+		}
+	}
+	lift()
+	for _, o := range []client.Object{c, user, api, w.server} {
+		w.condition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	}
+}
+
+func TestWhatWasRefusedIsAskedAgainLessAndLessOftenUntilTheObjectIsEdited(t *testing.T) {
+	var asked atomic.Int32
+	counted := rest.CopyConfig(managerConfig)
+	counted.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPost {
+				asked.Add(1)
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	now := time.Now()
+	w := newWriter(clientOf(t, counted), func() time.Time { return now })
+	object := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{UID: "a", Generation: 1}}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: newNamespace(t), Name: "Not a name"}}
+	create := func() {
+		t.Helper()
+		if err := w.Create(onBehalfOf(t.Context(), object), secret.DeepCopy()); !apierrors.IsInvalid(err) {
+			t.Errorf("%v", err)
+		}
+	}
+	in := func(d time.Duration) int32 {
+		before := asked.Load()
+		for end := now.Add(d); now.Before(end); now = now.Add(100 * time.Millisecond) {
+			create()
+		}
+		return asked.Load() - before
+	}
+	for _, c := range []struct {
+		in   time.Duration
+		want int32
+	}{{time.Second, 1}, {15 * time.Second, 4}, {16 * time.Second, 1}, {5 * time.Minute, 4}, {20 * time.Minute, 4}} {
+		if got := in(c.in); got < c.want-1 || got > c.want+1 {
+			t.Errorf("in %v: asked %d times, not %d", c.in, got, c.want)
+		}
+	}
+	before := asked.Load()
+	object.Generation++
+	if create(); asked.Load() != before+1 {
+		t.Error("an edited object is not tried at once")
+	}
+	object.UID = "b"
+	if create(); asked.Load() != before+2 {
+		t.Error("another object of the name is not tried at once")
+	}
+	if create(); asked.Load() != before+2 {
+		t.Error("it is tried again at once")
+	}
+}
