@@ -90,6 +90,20 @@ func TestAPasswordIsHashedOnlyWhenItsSecretChanged(t *testing.T) {
 	w.condition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
+func TestAnotherSpellingOfAPasswordsCharactersIsNoNewPassword(t *testing.T) {
+	w := newWorld(t)
+	u := w.readyUser("alice", "caf\u00e9 au lait")
+	first := w.userDocument(u)
+	edit(w, w.userSecret("alice"), func(s *corev1.Secret) { s.Data["password"] = []byte("cafe\u0301\u00a0au lait") })
+	eventually(t, "the Secret was seen", func() bool { return w.userDocument(u).PasswordSource != first.PasswordSource })
+	if doc := w.userDocument(u); doc.PasswordHash != first.PasswordHash || doc.Epoch != first.Epoch {
+		t.Error("the password was hashed again, or a new epoch begun")
+	}
+	if !w.logsIn(u, "cafe\u0301 au lait") || w.logsIn(u, "cafe au lait") {
+		t.Error("the password is not what it was")
+	}
+}
+
 func TestAPasswordThatCannotBeUsedIsNamedAndTheOldOneStays(t *testing.T) {
 	w := newWorld(t)
 	u := w.readyUser("alice", "correct horse")

@@ -75,6 +75,16 @@ func TestAUsernameIsNormalized(t *testing.T) {
 	}
 }
 
+func TestWhiteSpaceAroundAUsernameIsNoPartOfIt(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	for _, typed := range []string{"alice ", "\u00a0Alice\t"} {
+		b := w.Browser()
+		if page := b.Login(b.Get(w.WebRequest()), typed, interactiontest.AlicePassword); !page.IsConsent() {
+			t.Errorf("%q is not alice: %d %s", typed, page.StatusCode, page.Body)
+		}
+	}
+}
+
 func TestALoginWithoutTheBrowsersCookieIsForbidden(t *testing.T) {
 	w := interactiontest.New(t, rand.Reader)
 	owner, victim := w.Browser(), w.Browser()

@@ -1,8 +1,8 @@
-// Package password hashes and verifies users' passwords, and normalises their names. The manager hashes and checks hashes with it, the token
-// server verifies; both must agree on what a name is.
+// Package password hashes and verifies users' passwords, and normalises passwords and usernames. The manager hashes and checks hashes with it,
+// the token server verifies; both must agree on what a password and a name are.
 //
 // password.go has the hashes, phc.go reads and bounds their parameters, decoy.go makes hashes for names that are nobody's, verifier.go limits how
-// many are computed at once, username.go normalises names.
+// many are computed at once, normalize.go normalises.
 package password
 
 import (
@@ -30,7 +30,7 @@ const (
 // ErrTooLong: the password has more than MaxLength bytes.
 var ErrTooLong = errors.New("password is too long")
 
-// Hash returns an argon2id hash of the password in PHC string format, with a salt from random.
+// Hash returns an argon2id hash of the normalised password in PHC string format, with a salt from random.
 func Hash(password string, random io.Reader) (phc string, err error) {
 	if len(password) > MaxLength {
 		return "", fmt.Errorf("%w: more than %d bytes", ErrTooLong, MaxLength)
@@ -39,12 +39,12 @@ func Hash(password string, random io.Reader) (phc string, err error) {
 	if _, err := io.ReadFull(random, salt); err != nil {
 		return "", fmt.Errorf("make a salt: %w", err)
 	}
-	sum := argon2.IDKey([]byte(password), salt, ownCost.time, ownCost.memory, ownCost.threads, hashLength)
+	sum := argon2.IDKey([]byte(normalize(password)), salt, ownCost.time, ownCost.memory, ownCost.threads, hashLength)
 	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, ownCost.memory, ownCost.time, ownCost.threads,
 		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum)), nil
 }
 
-// Verify says whether phc, an argon2id or bcrypt hash, is the password's. The error wraps ErrHash if phc is no hash that CheckHash passes: it
+// Verify says whether phc, an argon2id or bcrypt hash, is the normalised password's. The error wraps ErrHash if phc is no hash that CheckHash passes: it
 // is never computed then. A bcrypt hash sees only the first 72 bytes of a password.
 func Verify(phc, password string) (bool, error) {
 	if len(password) > MaxLength {
@@ -54,6 +54,7 @@ func Verify(phc, password string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	password = normalize(password)
 	if h.bcrypt {
 		// The parameters were checked, so the only error left is that the password is another.
 		return bcrypt.CompareHashAndPassword([]byte(phc), []byte(password)) == nil, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -82,8 +84,8 @@ func TestAHashThatCostsTooMuchIsNeverComputed(t *testing.T) {
 	}
 	salt, sum := "c29tZXNhbHQ", "CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 	for _, phc := range []string{
-		argon("65537", "2", "1", salt, sum), argon("4294967295", "2", "1", salt, sum), argon("99999999999999999999", "2", "1", salt, sum),
-		argon("65536", "11", "1", salt, sum), argon("65536", "2", "5", salt, sum), argon("0", "2", "1", salt, sum), argon("65536", "0", "1", salt, sum),
+		argon("131073", "2", "1", salt, sum), argon("4294967295", "2", "1", salt, sum), argon("99999999999999999999", "2", "1", salt, sum),
+		argon("65536", "11", "1", salt, sum), argon("65536", "2", "9", salt, sum), argon("0", "2", "1", salt, sum), argon("65536", "0", "1", salt, sum),
 		argon("65536", "2", "0", salt, sum), argon("8", "2", "2", salt, sum), argon("065536", "2", "1", salt, sum),
 		argon("65536", "2", "1", "", sum), argon("65536", "2", "1", "c2FsdA", sum), argon("65536", "2", "1", salt, "c2hvcnQ"), argon("65536", "2", "1", salt, ""),
 		argon("65536", "2", "1", salt, strings.Repeat("A", 200)), argon("65536", "2", "1", salt, sum+"="),
@@ -214,9 +216,56 @@ func TestAVerifierComputesNoMoreThanItsNumberAtOnceAndLetsFewWait(t *testing.T) 
 	}
 }
 
+func TestHashesWithTheCostsOfDjangoAndVaultwardenVerify(t *testing.T) {
+	for _, cost := range []argon2Params{{memory: 102400, time: 2, threads: 8}, {memory: 65540, time: 3, threads: 4}} {
+		salt := []byte("sixteen bytes of")
+		phc := fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", cost.memory, cost.time, cost.threads, base64.RawStdEncoding.EncodeToString(salt),
+			base64.RawStdEncoding.EncodeToString(argon2.IDKey([]byte("secret"), salt, cost.time, cost.memory, cost.threads, 32)))
+		if err := CheckHash(phc); err != nil {
+			t.Error(err)
+		}
+		if ok, err := Verify(phc, "secret"); !ok || err != nil {
+			t.Errorf("Verify(%q) = %v, %v", phc, ok, err)
+		}
+	}
+}
+
+func TestOnePasswordThatKeyboardsWriteInSeveralWaysIsOne(t *testing.T) {
+	const composed, decomposed = "caf\u00e9 au lait", "cafe\u0301\u00a0au\u3000lait"
+	blowfish, err := bcrypt.GenerateFromPassword([]byte(composed), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, phc := range []string{mustHash(t, composed), mustHash(t, decomposed), string(blowfish)} {
+		for _, typed := range []string{composed, decomposed} {
+			if ok, err := Verify(phc, typed); !ok || err != nil {
+				t.Errorf("Verify(%+q) = %v, %v", typed, ok, err)
+			}
+		}
+		for _, other := range []string{"cafe au lait", "CAF\u00c9 au lait", " caf\u00e9 au lait", "caf\u00e9 au lait "} {
+			if ok, err := Verify(phc, other); ok || err != nil {
+				t.Errorf("Verify(%+q) = %v, %v", other, ok, err)
+			}
+		}
+	}
+}
+
+func TestAPasswordThatTheProfileRefusesIsTakenAsTyped(t *testing.T) {
+	for _, typed := range []string{"tab\there", "e\u0301\u0000", "\u0378 is unassigned", "\xff", " \u200b"} {
+		phc := mustHash(t, typed)
+		if ok, err := Verify(phc, typed); !ok || err != nil {
+			t.Errorf("Verify(%+q) = %v, %v", typed, ok, err)
+		}
+	}
+	if ok, _ := Verify(mustHash(t, "e\u0301\t"), "\u00e9\t"); ok {
+		t.Error("what the profile refuses is changed all the same")
+	}
+}
+
 func TestAUsernameHasOneForm(t *testing.T) {
 	for name, want := range map[string]string{
 		"alice": "alice", "Alice": "alice", "ALICE": "alice", "straße": "straße", "Ａｌｉｃｅ": "alice", "e\u0301va": "éva", "a.b-c_d@x": "a.b-c_d@x",
+		"alice ": "alice", " \talice\u00a0\r\n": "alice", "\u3000alice" + strings.Repeat(" ", 300): "alice",
 	} {
 		got, err := NormalizeUsername(name)
 		if err != nil || got != want {
@@ -227,7 +276,7 @@ func TestAUsernameHasOneForm(t *testing.T) {
 			t.Errorf("the form of %q changes again: %q, %v", name, again, err)
 		}
 	}
-	for _, name := range []string{"", "a b", "a\tb", "a\x00", "a\u200b", "a\u202e", "\xff", strings.Repeat("a", 257), "♥"} {
+	for _, name := range []string{"", " ", "a b", "a\tb", "a\x00", "a\u200b", "a\u202e", "\xff", strings.Repeat("a", 257), "♥"} {
 		if got, err := NormalizeUsername(name); !errors.Is(err, ErrUsername) {
 			t.Errorf("NormalizeUsername(%q) = %q, %v", name, got, err)
 		}

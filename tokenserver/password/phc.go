@@ -8,11 +8,12 @@ import (
 	"strconv"
 )
 
-// Bounds of the costs that a hash may ask of the token server: whoever writes a hash must not be able to stop it.
+// Bounds of the costs that a hash may ask of the token server: whoever writes a hash must not be able to stop it. They are above what
+// applications write by default (Django: m=102400,t=2,p=8; Vaultwarden: m=65540,t=3,p=4).
 const (
-	maxMemory  = 65536 // KiB
+	maxMemory  = 128 << 10 // KiB
 	maxTime    = 10
-	maxThreads = 4
+	maxThreads = 8
 	minBcrypt  = 4
 	maxBcrypt  = 14
 )
@@ -39,8 +40,8 @@ var (
 	bcryptFormat = regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`)
 )
 
-// CheckHash says what is wrong with a hash that an administrator wrote: it must be argon2id (version 19, m at most 65536 KiB, t at most 10, p
-// at most 4) or bcrypt (cost 4 to 14). The error names parameters, never the hash.
+// CheckHash says what is wrong with a hash that an administrator wrote: it must be argon2id (version 19, m at most 131072 KiB, t at most 10, p
+// at most 8) or bcrypt (cost 4 to 14). The error names parameters, never the hash.
 func CheckHash(phc string) error {
 	_, err := parse(phc)
 	return err

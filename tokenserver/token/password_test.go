@@ -71,6 +71,12 @@ func TestAnUnknownUserIsAnsweredAndCostsAsAKnownOne(t *testing.T) {
 	}
 }
 
+func TestWhiteSpaceAroundAUsernameOfAPasswordGrantIsNoPartOfIt(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(legacy())
+	w.OK(exchangePassword(w, c, " alice\u00a0", granttest.Password))
+}
+
 func TestAPasswordOverAKibibyteIsRefusedUnhashed(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(legacy())
