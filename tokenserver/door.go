@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
 const (
@@ -24,34 +23,39 @@ const (
 	smallBody = 8 << 10
 	// maxLarge is how many bodies beyond that size are read at once.
 	maxLarge = 128
+	// socketBuffer is how many bytes the kernel keeps for a connection in each direction. It would keep MiB for a client that sends requests
+	// and reads no answers, and they count against the memory of the container.
+	socketBuffer = 16 << 10
 )
 
-// door lets connections and requests in. A stranger can open connections and be slow on each; so a connection counts for nothing until it has
-// brought a whole request. When there are too many, the one that has waited longest for that is closed for the new one, and only if all have
-// brought theirs, the new one is. The endpoints see a request when all of it is there.
+// door lets connections and requests in, and answers out. A stranger can open connections and be slow on each, in sending requests or in
+// reading answers; so a connection counts only while an endpoint works on its request. When there are too many, the one that has waited
+// longest for its client is closed for the new one, and only if there is work for all of them, the new one is. The endpoints see a request
+// when all of it is there, and their answer leaves when all of it is.
 type door struct {
-	limit int
-	large chan struct{}
+	limit, largeLimit int
 
 	mu   sync.Mutex
 	open int
-	// waiting connections, the longest first: new, idle, or in the middle of sending.
+	// waiting connections, the longest first: new, idle, in the middle of sending, or reading their answer.
 	waiting *list.List
+	// large bodies that are being sent, by their connections, the longest first.
+	large *list.List
 	// closed early, to make room; refused, because there was none.
 	closed, refused int
 }
 
 func newDoor(limit int) *door {
-	return &door{limit: limit, large: make(chan struct{}, maxLarge), waiting: list.New()}
+	return &door{limit: limit, largeLimit: maxLarge, waiting: list.New(), large: list.New()}
 }
 
 // connection that was let in.
 type connection struct {
 	net.Conn
 	door *door
-	// place among the waiting; nil while its request is served.
-	place *list.Element
-	gone  bool
+	// place among the waiting; nil while an endpoint works on its request. Large is its place among those that send a large body.
+	place, large *list.Element
+	gone         bool
 }
 
 // listener is ln behind the door.
@@ -89,6 +93,12 @@ func (d *door) enter(raw net.Conn) *connection {
 		d.closed++
 		d.leave(longest.Value.(*connection))
 	}
+	if buffered, ok := raw.(interface {
+		SetReadBuffer(bytes int) error
+		SetWriteBuffer(bytes int) error
+	}); ok { // an error is of a connection that has gone: who reads from it learns of it
+		_, _ = buffered.SetReadBuffer(socketBuffer), buffered.SetWriteBuffer(socketBuffer)
+	}
 	c := &connection{Conn: raw, door: d}
 	c.place = d.waiting.PushBack(c)
 	d.open++
@@ -103,6 +113,7 @@ func (d *door) leave(c *connection) {
 	c.gone = true
 	d.open--
 	d.wait(c, false)
+	d.sendsLarge(c, false)
 	_ = c.Conn.Close() // whoever reads from it learns of it
 }
 
@@ -114,6 +125,23 @@ func (d *door) wait(c *connection, waits bool) {
 	}
 	if waits && !c.gone {
 		c.place = d.waiting.PushBack(c)
+	}
+}
+
+// sendsLarge says whether the connection is sending a large body. When too many are, the one that began first is closed. The caller has the
+// lock.
+func (d *door) sendsLarge(c *connection, sends bool) {
+	if c.large != nil {
+		d.large.Remove(c.large)
+		c.large = nil
+	}
+	if !sends || c.gone {
+		return
+	}
+	c.large = d.large.PushBack(c)
+	if d.large.Len() > d.largeLimit {
+		d.closed++
+		d.leave(d.large.Front().Value.(*connection))
 	}
 }
 
@@ -131,6 +159,13 @@ func (c *connection) waits(waits bool) bool {
 	defer c.door.mu.Unlock()
 	c.door.wait(c, waits)
 	return !c.gone
+}
+
+// sendsLarge notes whether it is sending a large body.
+func (c *connection) sendsLarge(sends bool) {
+	c.door.mu.Lock()
+	defer c.door.mu.Unlock()
+	c.door.sendsLarge(c, sends)
 }
 
 // CloseWrite lets the other side read the answer before the connection is closed; net/http asks for it where it has not read all of a request.
@@ -151,47 +186,77 @@ func (d *door) context(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, c)
 }
 
-// handler is next, for requests that are there with all of their body. A body that is too large, or fails, is left for next to find out.
+// handler is next, for requests that are there with all of their body. A body that is too large, or fails, is left for next to find out. What
+// next answers is kept until it is done, and written while the connection waits.
 func (d *door) handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !d.readBody(r) {
-			w.Header().Set("Retry-After", "2")
-			w.Header().Set("Connection", "close")
-			_ = web.JSON(w, http.StatusServiceUnavailable, map[string]string{"error": oauth.TemporarilyUnavailable})
-			return
-		}
 		c, ok := r.Context().Value(connectionKey{}).(*connection)
 		if !ok {
 			next.ServeHTTP(w, r)
 			return
 		}
-		if !c.waits(false) {
+		c.readBody(r)
+		kept := &answer{header: w.Header()}
+		if !c.serve(next, kept, r) {
 			return // it was closed meanwhile: nobody is there to be answered
 		}
-		defer c.waits(true)
-		next.ServeHTTP(w, r)
+		kept.send(w)
 	})
 }
 
-// readBody reads the body, unless that says itself that it is too large. False: too many large ones are being read.
-func (d *door) readBody(r *http.Request) bool {
+// serve a request of the connection. False: it is closed.
+func (c *connection) serve(next http.Handler, w http.ResponseWriter, r *http.Request) bool {
+	if !c.waits(false) {
+		return false
+	}
+	defer c.waits(true)
+	next.ServeHTTP(w, r)
+	return true
+}
+
+// answer that an endpoint has given, before any of it is sent.
+type answer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (a *answer) Header() http.Header { return a.header }
+
+// WriteHeader keeps the first status.
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(p)
+}
+
+// send the answer.
+func (a *answer) send(w http.ResponseWriter) {
+	if a.status != 0 {
+		w.WriteHeader(a.status)
+	}
+	_, _ = a.body.WriteTo(w) // the client has gone: there is nobody left to tell
+}
+
+// readBody reads the body, unless that says itself that it is too large.
+func (c *connection) readBody(r *http.Request) {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength > oauth.MaxForm {
-		return true
+		return
 	}
 	content, err := io.ReadAll(io.LimitReader(r.Body, smallBody))
 	if err == nil && len(content) == smallBody {
-		select {
-		case d.large <- struct{}{}:
-			defer func() { <-d.large }()
-		default:
-			return false
-		}
+		c.sendsLarge(true)
+		defer c.sendsLarge(false)
 		var rest []byte
 		rest, err = io.ReadAll(io.LimitReader(r.Body, oauth.MaxForm+1-smallBody))
 		content = append(content, rest...)
 	}
 	r.Body = &body{rest: bytes.NewReader(content), err: err, Closer: r.Body}
-	return true
 }
 
 // body that has been read, and how that ended.
@@ -225,7 +290,7 @@ func (d *door) metrics() []prometheus.Collector {
 		}, read(func() float64 { return float64(d.open) })),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "connections_closed_early_total",
-			Help: "Connections without a request that were closed because another one needed the place.",
+			Help: "Connections that waited for their client and were closed because another one needed the place.",
 		}, read(func() float64 { return float64(d.closed) })),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "connections_refused_total",
