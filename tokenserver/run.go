@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,12 +72,16 @@ type program struct {
 // Run serves until ctx ends, and then ends in order: it is not ready any more, finishes the requests under way, and takes its Replica away.
 // The error says why it could not start; once it runs, what goes wrong is said by readiness, Replica and log, and tried again.
 func Run(ctx context.Context, o Options) error {
-	p, err := newProgram(o)
+	limit, unlimit := limitMemory(os.DirFS("/"))
+	defer unlimit()
+	hashes := hashMemory(limit)
+	p, err := newProgram(o, hashes)
 	if err != nil {
 		return err
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	o.Log.Info("starting", "memoryLimit", limit, "passwordHashMemory", hashes)
 	var parts sync.WaitGroup
 	for _, part := range []func(context.Context){p.api.run, p.status.run, p.cluster.Run, p.records.run, p.watchFiles, p.sweep, p.keepRoom} {
 		parts.Go(func() { part(running) })
@@ -102,7 +107,8 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-func newProgram(o Options) (*program, error) {
+// newProgram makes the program. Hashes is how much memory the password hashes that are computed at once may take.
+func newProgram(o Options, hashes int64) (*program, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -117,7 +123,7 @@ func newProgram(o Options) (*program, error) {
 		return nil, err
 	}
 	server := &Server{
-		Registry: p.registry, Keys: p.keys, Store: p.records.Store, Epoch: p.records.epoch, Used: p.cluster.Used,
+		Registry: p.registry, Keys: p.keys, Store: p.records.Store, Epoch: p.records.epoch, Used: p.cluster.Used, HashMemory: hashes,
 		Now: o.Now, Random: o.Random, Log: o.Log, Metrics: metrics,
 	}
 	handler, err := server.Handler()

@@ -8,6 +8,7 @@
 //	door.go         which connections and requests are let in, before any work is done for them
 //	status.go       probes and metrics
 //	collector.go    how often garbage is collected
+//	memory.go       how much memory there is, and how much of it is for password hashes
 //
 // Data flows one way: cluster fills registry and keys; the endpoint rooms (authorize, login, consent, logout, token, introspect, revoke,
 // userinfo, metadata) read them and keep what outlives a request in storage.
@@ -47,13 +48,15 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Server is what the endpoints work with. All fields are needed, but for Epoch.
+// Server is what the endpoints work with. All fields are needed, but for Epoch and HashMemory.
 type Server struct {
 	Registry *registry.Registry
 	Keys     *keys.Set
 	Store    storage.Store
 	// Epoch of a store that does not outlive its process; empty for any other.
 	Epoch string
+	// HashMemory is how much memory the password hashes that are computed at once may take, in bytes; zero: as much as the CPUs make them take.
+	HashMemory int64
 	// Used is told of each credential that was used.
 	Used    func(registry.Use)
 	Now     func() time.Time
@@ -112,7 +115,7 @@ func (s *Server) rooms() (*rooms, error) {
 	consents := &interaction.Consents{Store: s.Store, Now: s.Now}
 	sessions := &session.Sessions{Keys: s.Keys, Registry: s.Registry, Grants: grants, Now: s.Now, Random: s.Random}
 	clients := &clientauth.Authenticator{Registry: s.Registry, Now: s.Now, Used: s.Used}
-	passwords := password.NewVerifier(runtime.GOMAXPROCS(0))
+	passwords := password.NewVerifier(password.Limits{CPUs: runtime.GOMAXPROCS(0), Memory: s.HashMemory}, s.Now)
 	guesses, err := throttle.New(s.Now, s.Random, s.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("make the throttle: %w", err)

@@ -76,6 +76,8 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 		return &web.PageError{
 			Status: http.StatusServiceUnavailable, Code: oauth.TemporarilyUnavailable, Sentence: pages.SentenceBusy, RetryAfter: 2,
 		}
+	case errors.Is(err, password.ErrMemory):
+		return &web.PageError{Status: http.StatusInternalServerError, Code: oauth.ServerError, Sentence: pages.SentenceMemory, Cause: err}
 	case err != nil:
 		return err
 	case user == nil:

@@ -316,10 +316,10 @@ func TestATooBusyServerAsksToWait(t *testing.T) {
 	page := b.Get(w.WebRequest())
 	ctx, stop := context.WithCancel(t.Context())
 	var crowd sync.WaitGroup
-	for range 200 {
+	for range 300 {
 		crowd.Go(func() {
 			for ctx.Err() == nil {
-				if _, err := w.Passwords.Verify(ctx, "", "guess"); errors.Is(err, password.ErrBusy) {
+				if _, err := w.Passwords.Verify(ctx, password.Request{}); errors.Is(err, password.ErrBusy) {
 					time.Sleep(time.Millisecond)
 				}
 			}

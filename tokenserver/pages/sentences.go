@@ -13,6 +13,7 @@ const (
 	SentenceLogoutUnknown   = "This page is too old, or of another sign-in than the one in this browser. Go back to the application and sign out again."
 	SentenceLogoutHidden    = "An application tried to sign you out without showing you this page, so you may still be signed in. Open the application and sign out there again, and tell its owner."
 	SentenceBusy            = "This server is busy. Wait a few seconds, then try again."
+	SentenceMemory          = "This server has too little memory to check this password. Tell its administrator, who finds the reason in its log."
 	SentenceInternal        = "Something went wrong on this server. Wait a moment, then go back to the application and try again."
 	SentenceMethod          = "This address cannot be opened this way. Go back to the application and sign in again."
 )

@@ -1,8 +1,13 @@
 // Package password hashes and verifies users' passwords, and normalises passwords and usernames. The manager hashes and checks hashes with it,
 // the token server verifies; both must agree on what a password and a name are.
 //
-// password.go has the hashes, phc.go reads and bounds their parameters, decoy.go makes hashes for names that are nobody's, verifier.go limits how
-// many are computed at once, normalize.go normalises.
+//	password.go   hashes and their verification
+//	phc.go        reads hashes and bounds their parameters
+//	decoy.go      makes hashes for names that are nobody's
+//	normalize.go  the one form of a password and of a username
+//	verifier.go   Verifier: verifies within limits of CPUs and memory
+//	queue.go      what waits for its turn, and who may have how much of the queue
+//	cost.go       what a hash takes, and how long
 package password
 
 import (
@@ -19,8 +24,13 @@ import (
 // MaxLength of a password in bytes; a longer one is refused unhashed.
 const MaxLength = 1024
 
+// OwnMemory is how much a hash that this package makes takes, in bytes.
+const OwnMemory = ownMemory << 10
+
+const ownMemory = 19456 // KiB
+
 // Cost of the hashes that this package makes: the second choice of the OWASP password storage cheat sheet for argon2id, 19 MiB and two passes.
-var ownCost = argon2Params{memory: 19456, time: 2, threads: 1}
+var ownCost = argon2Params{memory: ownMemory, time: 2, threads: 1}
 
 const (
 	saltLength = 16

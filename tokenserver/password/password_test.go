@@ -2,13 +2,11 @@ package password
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -148,32 +146,6 @@ func TestADecoyCostsWhatItStandsForAndFitsNoPassword(t *testing.T) {
 	}
 }
 
-func TestAVerifierComputesADecoyWhereThereIsNoHash(t *testing.T) {
-	v := NewVerifier(1)
-	known := mustHash(t, "secret")
-	for i, phc := range []string{known, "", known, ""} {
-		ok, err := v.Verify(t.Context(), phc, "guess")
-		if ok || err != nil || v.Work() != int64(i+1) {
-			t.Errorf("Verify(%q) = %v, %v after %d computations", phc, ok, err, v.Work())
-		}
-	}
-	if ok, err := v.Verify(t.Context(), known, "secret"); !ok || err != nil {
-		t.Errorf("the right password: %v, %v", ok, err)
-	}
-}
-
-func TestAPasswordThatMayNotBeVerifiedIsNotComputed(t *testing.T) {
-	v := NewVerifier(1)
-	early := errors.New("too early")
-	ok, err := v.VerifyIf(t.Context(), func() error { return early }, mustHash(t, "secret"), "secret")
-	if ok || !errors.Is(err, early) || v.Work() != 0 {
-		t.Errorf("VerifyIf = %v, %v after %d computations", ok, err, v.Work())
-	}
-	if ok, err := v.VerifyIf(t.Context(), func() error { return nil }, mustHash(t, "secret"), "secret"); !ok || err != nil {
-		t.Errorf("the one after it: %v, %v", ok, err)
-	}
-}
-
 func mustParse(t *testing.T, phc string) parsed {
 	t.Helper()
 	p, err := parse(phc)
@@ -181,39 +153,6 @@ func mustParse(t *testing.T, phc string) parsed {
 		t.Fatal(err)
 	}
 	return p
-}
-
-func TestAVerifierComputesNoMoreThanItsNumberAtOnceAndLetsFewWait(t *testing.T) {
-	v := NewVerifier(1)
-	v.slots <- struct{}{} // one that takes for ever
-	v.queued.Add(1)
-	ctx, cancel := context.WithCancel(t.Context())
-	var waiters sync.WaitGroup
-	results := make(chan error, waiting)
-	for range waiting {
-		waiters.Go(func() { _, err := v.Verify(ctx, "", "x"); results <- err })
-	}
-	for v.queued.Load() < 1+waiting {
-		time.Sleep(time.Millisecond)
-	}
-	if _, err := v.Verify(t.Context(), "", "x"); !errors.Is(err, ErrBusy) {
-		t.Errorf("one too many: %v", err)
-	}
-	if v.Work() != 0 {
-		t.Errorf("%d were computed beside the one that runs", v.Work())
-	}
-	cancel()
-	waiters.Wait()
-	for range waiting {
-		if err := <-results; !errors.Is(err, context.Canceled) {
-			t.Errorf("one that waited: %v", err)
-		}
-	}
-	<-v.slots
-	v.queued.Add(-1)
-	if _, err := v.Verify(t.Context(), "", "x"); err != nil {
-		t.Errorf("after all have gone: %v", err)
-	}
 }
 
 func TestHashesWithTheCostsOfDjangoAndVaultwardenVerify(t *testing.T) {

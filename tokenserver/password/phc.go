@@ -8,10 +8,13 @@ import (
 	"strconv"
 )
 
+// MaxMemory is how much a hash that CheckHash passes takes at most, in bytes.
+const MaxMemory = 128 << 20
+
 // Bounds of the costs that a hash may ask of the token server: whoever writes a hash must not be able to stop it. They are above what
 // applications write by default (Django: m=102400,t=2,p=8; Vaultwarden: m=65540,t=3,p=4).
 const (
-	maxMemory  = 128 << 10 // KiB
+	maxMemory  = MaxMemory >> 10 // KiB
 	maxTime    = 10
 	maxThreads = 8
 	minBcrypt  = 4
@@ -28,8 +31,10 @@ type argon2Params struct {
 	threads uint8
 }
 
+// parsed is a hash that may be computed: of bcrypt with its cost, or of argon2id.
 type parsed struct {
 	bcrypt bool
+	cost   int
 	params argon2Params
 	salt   []byte
 	sum    []byte
@@ -53,7 +58,7 @@ func parse(phc string) (parsed, error) {
 		if err != nil || cost < minBcrypt || cost > maxBcrypt {
 			return parsed{}, fmt.Errorf("%w: bcrypt cost %s is not from %d to %d", ErrHash, m[1], minBcrypt, maxBcrypt)
 		}
-		return parsed{bcrypt: true}, nil
+		return parsed{bcrypt: true, cost: cost}, nil
 	}
 	m := argon2Format.FindStringSubmatch(phc)
 	if m == nil {

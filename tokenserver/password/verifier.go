@@ -3,57 +3,97 @@ package password
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"sync/atomic"
+	"time"
 )
 
-// waiting is how many verifications may wait for each that runs. At some 20 ms each, the last one waits for less than a second.
-const waiting = 32
+var (
+	// ErrBusy: there is no place in the queue; try again later.
+	ErrBusy = errors.New("too many passwords are being verified")
+	// ErrMemory: the hash takes more memory than all hashes together may take.
+	ErrMemory = errors.New("the password hash takes more memory than the server has for hashes: raise the memory limit of the server, or lower m of the hash")
+)
 
-// ErrBusy: too many verifications wait already; try again later.
-var ErrBusy = errors.New("too many passwords are being verified")
+// Limits of what verifying passwords may take.
+type Limits struct {
+	// CPUs that hashes are computed on at once; at least one.
+	CPUs int
+	// Memory of the hashes that are computed at once, in bytes; zero: as much as the CPUs make them take.
+	Memory int64
+}
 
-// Verifier verifies passwords, no more at once than it was made for: each takes tens of MiB of memory, and anyone may ask.
+// Verifier verifies passwords, few at once: each takes tens of MiB of memory, and anyone may ask. The others wait in a queue that is bounded
+// by the time that it takes.
 type Verifier struct {
-	slots  chan struct{}
-	queued atomic.Int64
-	limit  int64
+	queue  *queue
+	rates  rates
+	limits Limits
+	now    func() time.Time
 	done   atomic.Int64
 }
 
-// NewVerifier returns a Verifier that computes at most concurrent hashes at once; at least one.
-func NewVerifier(concurrent int) *Verifier {
-	concurrent = max(concurrent, 1)
-	return &Verifier{slots: make(chan struct{}, concurrent), limit: int64(concurrent) * (1 + waiting)}
+// NewVerifier returns a Verifier that computes within the limits. It learns from the clock how long hashes take.
+func NewVerifier(limits Limits, now func() time.Time) *Verifier {
+	limits.CPUs = max(limits.CPUs, 1)
+	if limits.Memory <= 0 {
+		limits.Memory = math.MaxInt64
+	}
+	return &Verifier{queue: newQueue(limits), limits: limits, now: now}
 }
 
-// Verify is Verify of the package, when its turn comes: ErrBusy if too many wait, the error of ctx if that ends first. With phc "" it does the
-// work of a hash of our own and says false.
-func (v *Verifier) Verify(ctx context.Context, phc, password string) (bool, error) {
-	return v.VerifyIf(ctx, func() error { return nil }, phc, password)
+// Request is a password to verify.
+type Request struct {
+	// Hash of the right password. Empty: the work of a hash of our own is done, and no password is right.
+	Hash     string
+	Password string
+	// Shares of the queue that it counts in.
+	Shares []Share
+	// Reserve lets it into the part of the queue that is kept for such requests, where the rest is full.
+	Reserve bool
+	// May, if it is not nil, is called when the turn of the request has come; with an error nothing is computed. It must return at once.
+	May func() error
 }
 
-// VerifyIf is Verify, if may has no error when its turn has come; else the error is that one, and nothing is computed. May must return at
-// once.
-func (v *Verifier) VerifyIf(ctx context.Context, may func() error, phc, password string) (bool, error) {
-	if v.queued.Add(1) > v.limit {
-		v.queued.Add(-1)
+// Verify is Verify of the package, when the turn of the request comes. The error wraps ErrBusy if there is no place in the queue, ErrMemory if
+// there never is one for such a hash, and is that of ctx if it ends first.
+func (v *Verifier) Verify(ctx context.Context, r Request) (bool, error) {
+	if r.Hash == "" {
+		r.Hash = Decoy("")
+	}
+	h, err := parse(r.Hash)
+	if err != nil {
+		return false, err
+	}
+	if h.memory() > v.limits.Memory {
+		return false, fmt.Errorf("%w (it takes %d KiB, and there are %d)", ErrMemory, h.memory()>>10, v.limits.Memory>>10)
+	}
+	threads := min(h.threads(), v.limits.CPUs)
+	p := &place{cpus: threads, memory: h.memory(), takes: v.rates.estimate(h, threads), shares: r.Shares}
+	if !v.queue.enter(p, r.Reserve) {
 		return false, ErrBusy
 	}
-	defer v.queued.Add(-1)
+	defer v.queue.leave(p)
+	late := time.NewTimer(longestWait)
+	defer late.Stop()
 	select {
-	case v.slots <- struct{}{}:
-		defer func() { <-v.slots }()
+	case <-p.turn:
+	case <-late.C:
+		return false, ErrBusy
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	if err := may(); err != nil {
-		return false, err
+	if r.May != nil {
+		if err := r.May(); err != nil {
+			return false, err
+		}
 	}
 	v.done.Add(1)
-	if phc == "" {
-		phc = Decoy("")
-	}
-	return Verify(phc, password)
+	began := v.now()
+	right, err := Verify(r.Hash, r.Password)
+	v.rates.learn(h, threads, v.now().Sub(began))
+	return right, err
 }
 
 // Work is how many verifications were computed so far.

@@ -28,7 +28,7 @@ func (b *bucket) wait(r rule, now time.Duration) time.Duration {
 		return b.until - now
 	case b.delays > 0 && b.running > 0:
 		return step // after a delay there is one attempt at a time
-	case len(b.failures) > 0 && len(b.failures)+b.running >= r.failures:
+	case len(b.failures)+b.running >= r.failures:
 		return step // those that run may be the last ones
 	}
 	return 0

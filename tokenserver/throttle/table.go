@@ -3,10 +3,15 @@ package throttle
 import (
 	"encoding/binary"
 	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
 
 // tag is what a bucket is found by: an HMAC under a key that nobody knows, so that tags spread evenly whatever names are sent.
 type tag [16]byte
+
+// places in the queue that all with this tag share.
+func (g tag) places(n int) password.Share { return password.Places(string(g[:]), n) }
 
 // ways is how many buckets a tag may be in.
 const ways = 8

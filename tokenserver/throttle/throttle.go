@@ -9,6 +9,9 @@
 // page, the client at the token endpoint. A browser that has signed a user in before has a bucket of its own for that user and counts for
 // nothing else, so that others who guess cannot keep the owner out.
 //
+// What is not refused waits in the queue of package password, where no name and no source has more than a part, whether its passwords are
+// right or wrong: one user with many connections keeps no other out. A browser that is known has a place of its own there too.
+//
 // A refusal is an answer and not a pause: a connection that is held costs the server more than the one who guesses.
 //
 // The counters are those of one process. With several replicas a guesser has so many times the attempts; a counter that they share would be a
@@ -30,6 +33,9 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
+
+// namePlaces is how many attempts for one name may be in the queue at once, right or wrong: one account must not lock out the others.
+const namePlaces = 2
 
 // window in which failures are counted, and for which a delay is remembered after it is over.
 const window = 10 * time.Minute
@@ -113,7 +119,10 @@ func New(now func() time.Time, random io.Reader, registerer prometheus.Registere
 type Attempt struct {
 	throttle *Throttle
 	counted  []counted
-	begun    bool
+	// shares of the queue of those who wait to be verified; reserve: a place in it is kept for attempts like this one.
+	shares  []password.Share
+	reserve bool
+	begun   bool
 }
 
 // counted is a bucket of an attempt.
@@ -129,21 +138,30 @@ type counted struct {
 // browser is not known to be this user's.
 func (t *Throttle) Login(name, source, device string) *Attempt {
 	if device != "" {
-		return &Attempt{throttle: t, counted: []counted{{table: t.devices, tag: t.tag("device", device, name), resets: true}}}
+		of := t.tag("device", device, name)
+		return &Attempt{
+			throttle: t, counted: []counted{{table: t.devices, tag: of, resets: true}},
+			shares: []password.Share{of.places(1), t.tag("devices", name).places(namePlaces)}, reserve: true,
+		}
 	}
-	return t.attempt(name, counted{table: t.sources, tag: t.tag("source", source)})
+	return t.attempt(name, counted{table: t.sources, tag: t.tag("source", source)}, t.tag("page", name))
 }
 
 // Grant is an attempt at the token endpoint, for a username in its normal form, by a client that has authenticated.
 func (t *Throttle) Grant(name, clientUID string) *Attempt {
-	return t.attempt(name, counted{table: t.clients, tag: t.tag("client", clientUID)})
+	return t.attempt(name, counted{table: t.clients, tag: t.tag("client", clientUID)}, t.tag("grant", clientUID, name))
 }
 
-func (t *Throttle) attempt(name string, from counted) *Attempt {
-	return &Attempt{throttle: t, counted: []counted{{table: t.names, tag: t.tag("name", name), resets: true}, from}}
+// attempt from a source or by a client. The name's places are apart for the login page and for each client, so that none takes them from
+// another.
+func (t *Throttle) attempt(name string, from counted, waits tag) *Attempt {
+	return &Attempt{
+		throttle: t, counted: []counted{{table: t.names, tag: t.tag("name", name), resets: true}, from},
+		shares: []password.Share{waits.places(namePlaces), password.Quarter(string(from.tag[:]))},
+	}
 }
 
-// tag of a bucket. No part but the last may have a zero byte.
+// tag of a bucket or a share. No part but the last may have a zero byte.
 func (t *Throttle) tag(parts ...string) tag {
 	mac := hmac.New(sha256.New, t.key[:])
 	for i, part := range parts {
@@ -155,13 +173,13 @@ func (t *Throttle) tag(parts ...string) tag {
 	return tag(mac.Sum(nil)[:len(tag{})])
 }
 
-// Verify is Verify of the verifier, unless it is too early: then the error is a *Refused, and nothing is hashed. What comes out is counted.
-// An attempt is good for one call.
+// Verify is Verify of the verifier, unless it is too early: then the error is a *Refused, nothing is hashed, and no place in the queue taken.
+// What comes out is counted. An attempt is good for one call.
 func (a *Attempt) Verify(ctx context.Context, v *password.Verifier, phc, secret string) (bool, error) {
 	if err := a.early(); err != nil {
 		return false, err
 	}
-	right, err := v.VerifyIf(ctx, a.begin, phc, secret)
+	right, err := v.Verify(ctx, password.Request{Hash: phc, Password: secret, Shares: a.shares, Reserve: a.reserve, May: a.begin})
 	a.end(right, err)
 	return right, err
 }

@@ -37,7 +37,7 @@ type place struct {
 
 func newPlace(t *testing.T) *place {
 	t.Helper()
-	p := &place{t: t, verifier: password.NewVerifier(4), metrics: prometheus.NewRegistry(), now: time.Unix(1_800_000_000, 0)}
+	p := &place{t: t, verifier: password.NewVerifier(password.Limits{CPUs: 4}, time.Now), metrics: prometheus.NewRegistry(), now: time.Unix(1_800_000_000, 0)}
 	var err error
 	if p.Throttle, err = New(func() time.Time { return p.now }, rand.Reader, p.metrics); err != nil {
 		t.Fatal(err)
@@ -195,47 +195,60 @@ func TestAHundredFailuresOfASourceAndAThousandOfAClientMakeAllOfItWaitAMinuteAtM
 	p.want("bob from elsewhere", p.login("bob", right), right)
 }
 
+// crowd of so many attempts at once, each of which tries again while there is no place for it.
+func (p *place) crowd(n int, attempt func() *Attempt, secret string) {
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() {
+			for {
+				if _, err := attempt().Verify(p.t.Context(), p.verifier, hash(), secret); !errors.Is(err, password.ErrBusy) {
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
 func TestGuessesAtOnceAreNotMoreThanOneAfterAnother(t *testing.T) {
 	p := newPlace(t)
-	var crowd sync.WaitGroup
-	for range 100 {
-		crowd.Go(func() { _, _ = p.Login("alice", rand.Text(), "").Verify(t.Context(), p.verifier, hash(), wrong) })
-	}
-	crowd.Wait()
+	guess := func() *Attempt { return p.Login("alice", rand.Text(), "") }
+	p.crowd(100, guess, wrong)
 	if hashed := p.verifier.Work(); hashed != 10 {
 		t.Errorf("%d of 100 guesses were hashed, want 10", hashed)
 	}
 	p.want("the next one", p.login("alice", right), "1")
 	p.now = p.now.Add(time.Second)
 	before := p.verifier.Work()
-	for range 100 {
-		crowd.Go(func() { _, _ = p.Login("alice", rand.Text(), "").Verify(t.Context(), p.verifier, hash(), wrong) })
-	}
-	crowd.Wait()
+	p.crowd(100, guess, wrong)
 	if hashed := p.verifier.Work() - before; hashed != 1 {
 		t.Errorf("%d guesses were hashed after a delay, want 1", hashed)
 	}
 }
 
 func TestOnlySoManyAttemptsRunAsMayFail(t *testing.T) {
-	p := newPlace(t)
-	p.fail(8, func() *Attempt { return p.Login("alice", rand.Text(), "") })
-	waiting := make([]*Attempt, 4)
-	for i := range waiting {
-		waiting[i] = p.Login("alice", rand.Text(), "")
-		if err := waiting[i].early(); err != nil {
-			t.Fatal(err)
+	for _, failed := range []int{0, 8} {
+		p := newPlace(t)
+		p.fail(failed, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+		running := make([]*Attempt, 12-failed)
+		for i := range running {
+			running[i] = p.Login("alice", rand.Text(), "")
+			if err := running[i].early(); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	for i, want := range []bool{true, true, false, false} {
-		if err := waiting[i].begin(); (err == nil) != want {
-			t.Errorf("attempt %d of 4 at once, after 8 failures: %v", i+1, err)
+		for i, attempt := range running {
+			if err := attempt.begin(); (err == nil) != (i < 10-failed) {
+				t.Errorf("attempt %d at once, after %d failures: %v", i+1, failed, err)
+			}
 		}
+		running[0].end(false, nil)
+		p.want("with the others running", p.login("alice", right), "1")
+		for _, attempt := range running[1 : 10-failed] {
+			attempt.end(true, nil)
+		}
+		p.want("after they were right", p.login("alice", right), right)
 	}
-	waiting[0].end(false, nil)
-	p.want("with one running", p.login("alice", right), "1")
-	waiting[1].end(true, nil)
-	p.want("after the other was right", p.login("alice", right), right)
 }
 
 func TestAnAttemptThatWaitedForItsTurnIsLookedAtAgain(t *testing.T) {
@@ -250,17 +263,12 @@ func TestAnAttemptThatWaitedForItsTurnIsLookedAtAgain(t *testing.T) {
 	}
 }
 
-func TestAUserWhoSignsInManyTimesAtOnceIsNotRefused(t *testing.T) {
+func TestAUserWhoSignsInAgainAndAgainIsNotRefused(t *testing.T) {
 	p := newPlace(t)
-	var crowd sync.WaitGroup
-	for range 100 {
-		crowd.Go(func() {
-			if ok, err := p.Grant("robot", "client").Verify(t.Context(), p.verifier, hash(), right); !ok || err != nil {
-				t.Errorf("Verify = %v, %v", ok, err)
-			}
-		})
+	p.crowd(100, func() *Attempt { return p.Grant("robot", "client") }, right)
+	if hashed := p.verifier.Work(); hashed != 100 {
+		t.Errorf("%d right passwords were verified, want all 100", hashed)
 	}
-	crowd.Wait()
 }
 
 func TestWhatWasNotVerifiedDoesNotCount(t *testing.T) {
@@ -281,11 +289,11 @@ func TestWhatWasNotVerifiedDoesNotCount(t *testing.T) {
 
 // busy is a verifier that verifies nothing until the test is over.
 func busy(t *testing.T) *password.Verifier {
-	v := password.NewVerifier(1)
+	v := password.NewVerifier(password.Limits{CPUs: 1}, time.Now)
 	held, release := make(chan struct{}), make(chan struct{})
 	var done sync.WaitGroup
 	done.Go(func() {
-		_, _ = v.VerifyIf(context.WithoutCancel(t.Context()), func() error { close(held); <-release; return errors.New("over") }, "", "x")
+		_, _ = v.Verify(context.WithoutCancel(t.Context()), password.Request{May: func() error { close(held); <-release; return errors.New("over") }})
 	})
 	<-held
 	t.Cleanup(func() { close(release); done.Wait() })

@@ -72,6 +72,9 @@ func (h *Handler) verifyPassword(ctx context.Context, client *registry.Client, u
 	case errors.Is(err, password.ErrBusy):
 		return nil, oauth.Errorf(oauth.TemporarilyUnavailable, "too many passwords are being verified; try again in a moment").
 			WithHeader("Retry-After", "2")
+	case errors.Is(err, password.ErrMemory):
+		return nil, oauth.Errorf(oauth.ServerError, "the server has too little memory to verify this password: its administrator finds the reason in its log").
+			WithCause(err)
 	case err != nil:
 		return nil, err
 	case !right || user == nil:

@@ -92,11 +92,13 @@ func TestATooBusyServerAnswers503WithRetryAfter(t *testing.T) {
 	var crowd sync.WaitGroup
 	defer crowd.Wait()
 	defer stop()
-	// All places are taken: one that never ends in each slot, and as many as may wait for them.
+	// All places are taken: by one that never ends for each CPU, and by as many as may wait for them.
 	for full := false; !full; {
-		crowd.Go(func() { _, _ = w.Passwords.VerifyIf(ctx, func() error { <-ctx.Done(); return ctx.Err() }, "", "x") })
+		crowd.Go(func() {
+			_, _ = w.Passwords.Verify(ctx, password.Request{May: func() error { <-ctx.Done(); return ctx.Err() }})
+		})
 		probe, cancel := context.WithTimeout(ctx, time.Millisecond)
-		_, err := w.Passwords.Verify(probe, "", "x")
+		_, err := w.Passwords.Verify(probe, password.Request{})
 		cancel()
 		full = errors.Is(err, password.ErrBusy)
 	}
@@ -107,5 +109,25 @@ func TestATooBusyServerAnswers503WithRetryAfter(t *testing.T) {
 	}
 	if len(w.Records()) != 0 {
 		t.Error("there is a grant")
+	}
+}
+
+func TestAHashThatTakesMoreMemoryThanTheServerHasIsAnsweredClearly(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(legacy())
+	user := granttest.User()
+	user.PasswordHash = "$argon2id$v=19$m=131072,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+	w.AddUser(user)
+	var bodies []string
+	for _, username := range []string{"alice", "nobody"} { // who costs the same, for all hashes are like this one
+		a := exchangePassword(w, c, username, granttest.Password)
+		w.Refused(a, 500, "server_error")
+		bodies = append(bodies, a.Body)
+	}
+	if bodies[0] != bodies[1] || !strings.Contains(bodies[0], "memory") || strings.Contains(bodies[0], "131072") || w.Passwords.Work() != 0 {
+		t.Errorf("after %d hashes the answers are %s", w.Passwords.Work(), bodies)
+	}
+	if log := w.Log.String(); !strings.Contains(log, "raise the memory limit of the server") || !strings.Contains(log, "131072 KiB") {
+		t.Error("the log does not say what to change")
 	}
 }

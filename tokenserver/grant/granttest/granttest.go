@@ -159,7 +159,7 @@ func (w *World) rooms() {
 	w.Store.OnEnd(w.Grants.Ended)
 	w.Minter = &mint.Minter{Keys: w.Keys, Registry: w.Registry, Now: w.Clock.Now}
 	w.Clients = &clientauth.Authenticator{Registry: w.Registry, Now: w.Clock.Now, Used: w.used}
-	w.Passwords = password.NewVerifier(4)
+	w.Passwords = password.NewVerifier(password.Limits{CPUs: 4, Memory: password.MaxMemory - 1}, time.Now)
 	w.Throttle, err = throttle.New(w.Clock.Now, rand.Reader, w.Metrics)
 	must(w.t, err)
 	webMetrics, err := web.NewMetrics(w.Metrics)

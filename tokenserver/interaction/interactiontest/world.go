@@ -142,7 +142,7 @@ func (w *World) assemble(store storage.Store, path string) {
 	}
 	w.Flows = &interaction.Flows{Keys: w.Keys, Registry: w.Registry, Now: w.Now, Random: w.Random}
 	w.Sessions = &session.Sessions{Keys: w.Keys, Registry: w.Registry, Grants: w.Grants, Now: w.Now, Random: w.Random}
-	w.Passwords = password.NewVerifier(2)
+	w.Passwords = password.NewVerifier(password.Limits{CPUs: 2, Memory: password.MaxMemory - 1}, time.Now)
 	if w.Throttle, err = throttle.New(w.Now, w.Random, w.Metrics); err != nil {
 		w.T.Fatal(err)
 	}

@@ -1,0 +1,306 @@
+package password
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// office has a Verifier, and requests that are held in it until they are let go.
+type office struct {
+	*Verifier
+	t    *testing.T
+	held sync.WaitGroup
+}
+
+func newOffice(t *testing.T, limits Limits) *office {
+	o := &office{t: t, Verifier: NewVerifier(limits, time.Now)}
+	t.Cleanup(o.held.Wait)
+	return o
+}
+
+// request that is held: it waits for its turn, and then computes nothing until it is released.
+type request struct {
+	release func()
+	turn    chan struct{} // closed when its turn has come
+	over    chan error
+}
+
+// hold a request. It returns when the request has its place in the queue, or has been refused one.
+func (o *office) hold(r Request) *request {
+	o.t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(o.t.Context()))
+	o.t.Cleanup(cancel)
+	held := &request{release: cancel, turn: make(chan struct{}), over: make(chan error, 1)}
+	r.May = func() error {
+		close(held.turn)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	before := o.places()
+	o.held.Go(func() {
+		_, err := o.Verify(ctx, r)
+		held.over <- err
+	})
+	for o.places() == before && len(held.over) == 0 {
+		time.Sleep(100 * time.Microsecond)
+	}
+	return held
+}
+
+// refused says whether the request has no place.
+func (r *request) refused() bool { return len(r.over) > 0 }
+
+// places that are taken, those of what is computed included.
+func (o *office) places() int {
+	o.queue.mu.Lock()
+	defer o.queue.mu.Unlock()
+	return o.queue.used[common.Key].places + o.queue.used[reserve.Key].places
+}
+
+// running is how many of the requests have their turn, or will have it at once.
+func (o *office) running(requests []*request) (n int) {
+	for _, r := range requests {
+		select {
+		case <-r.turn:
+			n++
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return n
+}
+
+// argon2Hash is no password's, and costs what it says.
+func argon2Hash(memory, passes, threads int) string {
+	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc", memory, passes, threads)
+}
+
+func bcryptHash(cost int) string { return fmt.Sprintf("$2a$%02d$%s", cost, strings.Repeat(".", 53)) }
+
+func TestAVerifierComputesADecoyWhereThereIsNoHash(t *testing.T) {
+	o := newOffice(t, Limits{CPUs: 1})
+	known := mustHash(t, "secret")
+	for i, phc := range []string{known, "", known, ""} {
+		ok, err := o.Verify(t.Context(), Request{Hash: phc, Password: "guess"})
+		if ok || err != nil || o.Work() != int64(i+1) {
+			t.Errorf("Verify(%q) = %v, %v after %d computations", phc, ok, err, o.Work())
+		}
+	}
+	if ok, err := o.Verify(t.Context(), Request{Hash: known, Password: "secret"}); !ok || err != nil {
+		t.Errorf("the right password: %v, %v", ok, err)
+	}
+	if ok, err := o.Verify(t.Context(), Request{Hash: "no hash", Password: "secret"}); ok || !errors.Is(err, ErrHash) {
+		t.Errorf("what is no hash: %v, %v", ok, err)
+	}
+}
+
+func TestAPasswordThatMayNotBeVerifiedIsNotComputed(t *testing.T) {
+	o := newOffice(t, Limits{CPUs: 1})
+	early := errors.New("too early")
+	r := Request{Hash: mustHash(t, "secret"), Password: "secret", May: func() error { return early }}
+	ok, err := o.Verify(t.Context(), r)
+	if ok || !errors.Is(err, early) || o.Work() != 0 {
+		t.Errorf("Verify = %v, %v after %d computations", ok, err, o.Work())
+	}
+	r.May = func() error { return nil }
+	if ok, err := o.Verify(t.Context(), r); !ok || err != nil {
+		t.Errorf("the one after it: %v, %v", ok, err)
+	}
+}
+
+func TestHashesAtOnceTakeNoMoreCPUsAndMemoryThanThereAre(t *testing.T) {
+	const mib = 1 << 20
+	for name, c := range map[string]struct {
+		limits Limits
+		hash   string
+		want   int
+	}{
+		"one thread each":                         {Limits{CPUs: 3}, "", 3},
+		"four threads each":                       {Limits{CPUs: 9}, argon2Hash(1024, 1, 4), 2},
+		"more threads than CPUs":                  {Limits{CPUs: 2}, argon2Hash(1024, 1, 8), 1},
+		"many CPUs and little memory":             {Limits{CPUs: 64, Memory: 150 * mib}, argon2Hash(64<<10, 2, 1), 2},
+		"a hash that takes all the memory":        {Limits{CPUs: 64, Memory: 64 * mib}, argon2Hash(64<<10, 2, 1), 1},
+		"bcrypt, which takes next to no memory":   {Limits{CPUs: 4, Memory: 19 * mib}, bcryptHash(4), 4},
+		"our own, with as much as is always left": {Limits{CPUs: 64, Memory: OwnMemory}, "", 1},
+	} {
+		o := newOffice(t, c.limits)
+		var requests []*request
+		for range c.want + 3 {
+			requests = append(requests, o.hold(Request{Hash: c.hash}))
+		}
+		if n := o.running(requests); n != c.want {
+			t.Errorf("%s: %d at once, want %d", name, n, c.want)
+		}
+		for _, r := range requests { // in the order in which they came
+			select {
+			case <-r.turn:
+			case <-time.After(5 * time.Second):
+				t.Errorf("%s: one waits although there is room", name)
+			}
+			r.release()
+		}
+		o.held.Wait()
+		if q := o.queue; o.places() != 0 || q.cpus != 0 || q.memory != 0 || q.waiting.Len() != 0 || len(q.used) != 0 {
+			t.Errorf("%s: afterwards the queue is %+v", name, q)
+		}
+	}
+}
+
+func TestAHashThatTakesMoreMemoryThanAllMayIsRefusedUncomputedWithWhatToChange(t *testing.T) {
+	o := newOffice(t, Limits{CPUs: 2, Memory: 96 << 20})
+	ok, err := o.Verify(t.Context(), Request{Hash: argon2Hash(102400, 2, 8), Password: "secret"})
+	if ok || !errors.Is(err, ErrMemory) || o.Work() != 0 {
+		t.Fatalf("Verify = %v, %v after %d computations", ok, err, o.Work())
+	}
+	for _, part := range []string{"raise the memory limit of the server", "102400 KiB", "98304"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q does not say %q", err, part)
+		}
+	}
+}
+
+// full holds requests until one is refused, and says how many were not.
+func (o *office) full(r Request) int {
+	o.t.Helper()
+	for n := range 10_000 {
+		if held := o.hold(r); held.refused() {
+			if err := <-held.over; !errors.Is(err, ErrBusy) {
+				o.t.Errorf("one too many: %v", err)
+			}
+			return n
+		}
+	}
+	o.t.Fatal("the queue has no end")
+	return 0
+}
+
+func TestTheQueueIsAsLongAsItTakesFourSecondsAndHasAnEndForTheFastestHashesToo(t *testing.T) {
+	for name, c := range map[string]struct {
+		limits      Limits
+		hash        string
+		least, most int
+	}{
+		"our own":                      {Limits{CPUs: 1}, "", 140, 150},
+		"our own on two CPUs":          {Limits{CPUs: 2}, "", 285, 300},
+		"our own, with memory for one": {Limits{CPUs: 4, Memory: OwnMemory}, "", 140, 150},
+		"half a second each":           {Limits{CPUs: 1}, bcryptHash(13), 8, 8},
+		"seconds each":                 {Limits{CPUs: 1}, argon2Hash(128<<10, 10, 1), 4, 4},
+		"the fastest":                  {Limits{CPUs: 8}, bcryptHash(4), queuePlaces, queuePlaces},
+	} {
+		if n := newOffice(t, c.limits).full(Request{Hash: c.hash}); n < c.least || n > c.most {
+			t.Errorf("%s: %d places, want %d to %d", name, n, c.least, c.most)
+		}
+	}
+}
+
+func TestTheQueueIsShorterWhereHashesTakeLonger(t *testing.T) {
+	var clock time.Duration
+	o := newOffice(t, Limits{CPUs: 1})
+	o.now = func() time.Time { clock += 100 * time.Millisecond; return time.Unix(0, int64(clock)) }
+	for range 50 {
+		if _, err := o.Verify(t.Context(), Request{Hash: bcryptHash(4)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := o.full(Request{Hash: bcryptHash(4)}); n < 38 || n > 42 {
+		t.Errorf("%d places for hashes of a tenth of a second, want 40", n)
+	}
+	// What is measured of one algorithm says nothing of the other, and a single long pause nothing at all.
+	other := newOffice(t, Limits{CPUs: 1})
+	other.rates.learn(mustParse(t, Decoy("")), 1, time.Hour)
+	if n := other.full(Request{}); n < 80 {
+		t.Errorf("%d places after a pause", n)
+	}
+}
+
+func TestNoKeyHasMoreThanItsShareOfTheQueue(t *testing.T) {
+	o := newOffice(t, Limits{CPUs: 1})
+	if n := o.full(Request{Shares: []Share{Places("alice", 2)}}); n != 2 {
+		t.Errorf("a name has %d places, want 2", n)
+	}
+	if n := o.full(Request{Shares: []Share{Places("bob", 2), Quarter("here")}}); n != 2 {
+		t.Errorf("another name has %d places, want 2", n)
+	}
+	all := newOffice(t, Limits{CPUs: 1}).full(Request{})
+	for i, source := range []string{"here", "there"} {
+		if n := o.full(Request{Shares: []Share{Quarter(source)}}); n < all/quarter-1-2*(1-i) || n > all/quarter-2*(1-i) {
+			t.Errorf("%s has %d places more, want a quarter of %d", source, n, all)
+		}
+	}
+	// Where a hash takes as long as a quarter of the queue, one name still leaves places to others of its source.
+	costly := newOffice(t, Limits{CPUs: 2})
+	for name, want := range map[string]int{"alice": 2, "bob": 2} {
+		if n := costly.full(Request{Hash: bcryptHash(14), Shares: []Share{Places(name, 2), Quarter("here")}}); n != want {
+			t.Errorf("%s has %d places for costly hashes, want %d", name, n, want)
+		}
+	}
+	if n := costly.full(Request{Hash: bcryptHash(14), Shares: []Share{Quarter("here")}}); n != 0 {
+		t.Errorf("the source has %d places for costly hashes more", n)
+	}
+}
+
+func TestAFullQueueStillHasAReserve(t *testing.T) {
+	o := newOffice(t, Limits{CPUs: 1})
+	all := o.full(Request{})
+	if n := o.full(Request{Reserve: true}); n < all/quarter-1 || n > all/quarter {
+		t.Errorf("the reserve has %d places, want a quarter of %d", n, all)
+	}
+	// Those it is for leave it alone while there is room elsewhere.
+	o = newOffice(t, Limits{CPUs: 1})
+	if n := o.full(Request{Reserve: true}); n < all+all/quarter-2 || n > all+all/quarter+1 {
+		t.Errorf("there are %d places in all", n)
+	}
+}
+
+func TestACostlyHashIsNotOvertaken(t *testing.T) {
+	o := newOffice(t, Limits{CPUs: 2})
+	first := o.hold(Request{Hash: bcryptHash(4)})
+	costly := o.hold(Request{Hash: argon2Hash(1024, 1, 2)}) // needs both CPUs
+	later := o.hold(Request{Hash: bcryptHash(4)})
+	if o.running([]*request{first}) != 1 || o.running([]*request{costly, later}) != 0 {
+		t.Error("another one runs than the first")
+	}
+	first.release()
+	<-costly.turn
+	if o.running([]*request{later}) != 0 {
+		t.Error("a third CPU was found")
+	}
+	costly.release()
+	<-later.turn
+}
+
+func TestARequestWhoseClientHasGoneLeavesTheQueue(t *testing.T) {
+	o := newOffice(t, Limits{CPUs: 1})
+	first := o.hold(Request{})
+	gone := o.hold(Request{Shares: []Share{Places("alice", 1)}})
+	next := o.hold(Request{})
+	gone.release()
+	if err := <-gone.over; !errors.Is(err, context.Canceled) {
+		t.Errorf("the one that has gone: %v", err)
+	}
+	if n := o.places(); n != 2 {
+		t.Errorf("%d places are taken, want 2", n)
+	}
+	if o.hold(Request{Shares: []Share{Places("alice", 1)}}).refused() {
+		t.Error("its share is still taken")
+	}
+	first.release()
+	<-next.turn
+	if o.Work() != 0 {
+		t.Errorf("%d were computed", o.Work())
+	}
+}
+
+func TestNoRequestWaitsMuchLongerThanWasEstimated(t *testing.T) {
+	o := newOffice(t, Limits{CPUs: 1})
+	o.hold(Request{}) // takes for ever
+	began := time.Now()
+	_, err := o.Verify(t.Context(), Request{})
+	if took := time.Since(began); !errors.Is(err, ErrBusy) || took > longestWait+2*time.Second {
+		t.Errorf("after %s: %v", took, err)
+	}
+}
