@@ -14,6 +14,25 @@ const (
 	ClientLabel = "oauth-operator.dev/client-hash"
 )
 
+// AuthorizedAPI is a ResourceServer that a user has allowed a client to call.
+type AuthorizedAPI struct {
+	// identifier of the ResourceServer, which is the audience of tokens for it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	Identifier string `json:"identifier"`
+	// uid of the ResourceServer. One that is created again under the identifier has another.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	UID types.UID `json:"uid"`
+	// scopes of the ResourceServer that were allowed; none: it may be called without any.
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=256
+	// +listType=atomic
+	// +optional
+	Scopes []string `json:"scopes,omitempty"`
+}
+
 // OAuthGrantSpec is one authorization: of a user to a client, by a code or by a password. It holds no token, no code, and nothing that one
 // could be made from: tokens are sealed values that name a grant, and the keys that seal them are elsewhere.
 type OAuthGrantSpec struct {
@@ -93,6 +112,19 @@ type OAuthGrantSpec struct {
 	// +listType=atomic
 	// +optional
 	Resources []string `json:"resources,omitempty"`
+	// apis are the ResourceServers that the scopes and resources are of. One that is created again under
+	// its identifier is another, which the grant does not reach.
+	// +kubebuilder:validation:MaxItems=256
+	// +listType=atomic
+	// +optional
+	APIs []AuthorizedAPI `json:"apis,omitempty"`
+	// claims about the user that were granted one by one, beyond those of the scopes (OpenID Connect
+	// Core section 5.5).
+	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:items:MaxLength=256
+	// +listType=atomic
+	// +optional
+	Claims []string `json:"claims,omitempty"`
 	// redirectURI that the code was sent to; empty for the password grant.
 	// +kubebuilder:validation:MaxLength=2048
 	// +optional
@@ -109,6 +141,11 @@ type OAuthGrantSpec struct {
 	// consented: the authorization rests on an OAuthConsent, and ends with it.
 	// +optional
 	Consented bool `json:"consented,omitempty"`
+	// consentUID is the UID of that OAuthConsent. One that is written after a withdrawal is another.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	ConsentUID types.UID `json:"consentUID,omitempty"`
 	// offline: the refresh token outlives the session.
 	// +optional
 	Offline bool `json:"offline,omitempty"`

@@ -8,6 +8,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -77,15 +78,23 @@ type Grant struct {
 
 	Scopes    []string // granted
 	Resources []string // RFC 8707, as asked; empty: by scope
+	// APIs are the ResourceServers that Scopes and Resources are of. A scope or resource that now
+	// is of another object under the same name is no part of the grant.
+	APIs []API
+	// Claims about the user that were granted one by one, beyond those that Scopes stand for
+	// (OpenID Connect Core section 5.5).
+	Claims []string
 	// RedirectURI of the authorization request; refused once the client no longer registers it. Empty for the password grant.
 	RedirectURI string
 	// Nonce and ClaimsRequest of the authentication request (OpenID Connect Core sections 3.1.2.1 and 5.5).
 	Nonce         string
 	ClaimsRequest string
 
-	// Consented: the authorization rests on a stored consent, and ends with it. A store may end it (EndConsentWithdrawn) when it finds that the
-	// pair has no consent.
-	Consented bool
+	// Consented: the authorization rests on the consent with ConsentUID, and ends with it: one that
+	// was given later is another. A store ends the grant (EndConsentWithdrawn) when it finds that
+	// the consent is gone.
+	Consented  bool
+	ConsentUID string
 	// Offline: the refresh token outlives the session (scope offline_access, or the password grant).
 	Offline bool
 	// Generation of the refresh token that is current, from 1; 0: the grant has no refresh token.
@@ -121,21 +130,59 @@ func (g *Grant) End(now time.Time, reason string) {
 // Live says whether the grant has neither ended nor expired at now.
 func (g Grant) Live(now time.Time) bool { return !g.Ended() && now.Before(g.ExpiresAt) }
 
+// Clone returns a copy that shares no list with g.
+func (g Grant) Clone() Grant {
+	g.AMR, g.Scopes, g.Resources = slices.Clone(g.AMR), slices.Clone(g.Scopes), slices.Clone(g.Resources)
+	g.APIs, g.Claims = cloneAPIs(g.APIs), slices.Clone(g.Claims)
+	return g
+}
+
+// API is a ResourceServer as one object: created again under its identifier, it has another UID.
+type API struct {
+	UID        string
+	Identifier string
+	// Scopes of this API, among those of the record that holds it.
+	Scopes []string
+}
+
+func cloneAPIs(apis []API) []API {
+	apis = slices.Clone(apis)
+	for i := range apis {
+		apis[i].Scopes = slices.Clone(apis[i].Scopes)
+	}
+	return apis
+}
+
 // Consent is what a user has allowed a client, for good.
 type Consent struct {
 	UserUID   string
 	ClientUID string
-	Version   string // as in Grant
-	Scopes    []string
+	// UID is set by the store when the consent is created. It stays when the consent grows, and one
+	// that is given after a withdrawal has another.
+	UID     string
+	Version string // as in Grant
+
+	Scopes []string
+	// Claims that were allowed one by one, and APIs that were, with those of Scopes that are theirs.
+	Claims []string
+	APIs   []API
+
 	GrantedAt time.Time
 	UpdatedAt time.Time
 }
 
+// Clone returns a copy that shares no list with c.
+func (c Consent) Clone() Consent {
+	c.Scopes, c.Claims, c.APIs = slices.Clone(c.Scopes), slices.Clone(c.Claims), cloneAPIs(c.APIs)
+	return c
+}
+
 // Reader reads what a token stands on.
 type Reader interface {
-	// Grant and Marked are as in Store.
+	// Grant, Marked and Consented are as in Store.
 	Grant(ctx context.Context, id string) (Grant, error)
 	Marked(ctx context.Context, kind MarkKind, id string) (bool, error)
+	Consented(ctx context.Context, userUID, clientUID, consentUID string) (bool, error)
 }
 
 // Recent gives the cheapest reads that are good enough to say whether an access token is active. What was created before is found by all of
@@ -168,7 +215,12 @@ type Store interface {
 	Consent(ctx context.Context, userUID, clientUID string) (Consent, error)
 	// PutConsent creates it if Version is empty (ErrExists), else replaces that version (ErrConflict, ErrNotFound).
 	PutConsent(ctx context.Context, c Consent) (Consent, error)
-	// DeleteConsent removes it; nil if there is none.
+	// Consented reports whether the consent of the user to the client is there and has this UID. None
+	// has an empty one.
+	Consented(ctx context.Context, userUID, clientUID, consentUID string) (bool, error)
+	// DeleteConsent removes it, which withdraws it; nil if there is none. The grants that rest on it are
+	// ended (EndReason ConsentWithdrawn) by the store, at the next Sweep at the latest, however the
+	// consent was removed.
 	DeleteConsent(ctx context.Context, userUID, clientUID string) error
 
 	// Mark sets a mark. Setting it again is no error and takes no further place; of two times the later one counts. ErrFull at one of the

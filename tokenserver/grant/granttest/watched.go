@@ -53,6 +53,11 @@ func (c copies) Grant(ctx context.Context, id string) (storage.Grant, error) {
 	return c.of.follows.Grant(ctx, id)
 }
 
+// Consented implements storage.Reader.
+func (c copies) Consented(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
+	return c.of.follows.Consented(ctx, userUID, clientUID, consentUID)
+}
+
 // Marked implements storage.Reader.
 func (c copies) Marked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
 	return c.of.follows.Marked(ctx, kind, id)

@@ -187,7 +187,7 @@ func (c *grantCache) get(name string) (storage.Grant, bool) {
 	if !ok {
 		return storage.Grant{}, false
 	}
-	return copyOf(h.grant), true
+	return h.grant.Clone(), true
 }
 
 func (c *grantCache) username(name string) (string, bool) {
@@ -294,13 +294,13 @@ func (c *grantCache) forget(now time.Time) {
 	}
 }
 
-// consentCache holds whose consents there are.
+// consentCache holds the UIDs of the consents that there are.
 type consentCache struct {
 	progress *progress
 	store    *Store
 
-	mu    sync.RWMutex
-	pairs map[pair]struct{}
+	mu   sync.RWMutex
+	uids map[pair]types.UID
 }
 
 // Add a consent that has appeared.
@@ -311,10 +311,10 @@ func (c *consentCache) Add(obj any) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pairs == nil {
-		c.pairs = map[pair]struct{}{}
+	if c.uids == nil {
+		c.uids = map[pair]types.UID{}
 	}
-	c.pairs[pairOf(o)] = struct{}{}
+	c.uids[pairOf(o)] = o.UID
 	return nil
 }
 
@@ -328,29 +328,31 @@ func (c *consentCache) Delete(obj any) error {
 		return err
 	}
 	c.mu.Lock()
-	delete(c.pairs, pairOf(o))
+	if c.uids[pairOf(o)] == o.UID {
+		delete(c.uids, pairOf(o))
+	}
 	c.mu.Unlock()
-	c.store.withdrawn(pairOf(o))
+	c.store.withdrawn(pairOf(o), o.UID)
 	return nil
 }
 
 // Replace all by a list. What is not in it was deleted while the watch was broken.
 func (c *consentCache) Replace(list []any, resourceVersion string) error {
-	pairs := make(map[pair]struct{}, len(list))
+	uids := make(map[pair]types.UID, len(list))
 	for _, obj := range list {
 		o, err := as[*v1alpha1.OAuthConsent](obj)
 		if err != nil {
 			return err
 		}
-		pairs[pairOf(o)] = struct{}{}
+		uids[pairOf(o)] = o.UID
 	}
 	c.mu.Lock()
-	before := c.pairs
-	c.pairs = pairs
+	before := c.uids
+	c.uids = uids
 	c.mu.Unlock()
-	for p := range before {
-		if _, ok := pairs[p]; !ok {
-			c.store.withdrawn(p)
+	for p, uid := range before {
+		if uids[p] != uid {
+			c.store.withdrawn(p, uid)
 		}
 	}
 	c.progress.replaced(resourceVersion)
@@ -366,11 +368,11 @@ func (c *consentCache) UpdateResourceVersion(resourceVersion string) {
 	c.progress.reached(resourceVersion)
 }
 
-func (c *consentCache) has(p pair) bool {
+// has reports whether the consent of a pair is known to be the one with the UID.
+func (c *consentCache) has(p pair, uid types.UID) bool {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	_, ok := c.pairs[p]
-	return ok
+	return uid != "" && c.uids[p] == uid
 }
 
 func pairOf(o *v1alpha1.OAuthConsent) pair { return pair{o.Spec.UserUID, o.Spec.ClientUID} }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
@@ -28,6 +30,8 @@ type chores struct {
 // sentence is why a grant is to end.
 type sentence struct {
 	pair pair
+	// consent is the UID of the one that the grant rests on.
+	consent string
 	// certain: the consent was seen to be deleted. Otherwise it is looked for first.
 	certain bool
 }
@@ -68,18 +72,22 @@ func (c *chores) take() (ends map[string]sentence, dead map[string]time.Time) {
 	return ends, dead
 }
 
-// withdrawn ends all grants of a pair, because its consent was deleted.
-func (s *Store) withdrawn(p pair) {
+// withdrawn ends all grants of a pair but those that rest on another consent, because the one with
+// this UID was deleted.
+func (s *Store) withdrawn(p pair, uid types.UID) {
 	for _, g := range s.grants.liveOf(p, s.config.Now(), "") {
-		s.chores.end(g.ID, sentence{p, true})
+		if g.ConsentUID == "" || g.ConsentUID == string(uid) {
+			s.chores.end(g.ID, sentence{p, g.ConsentUID, true})
+		}
 	}
 }
 
 // checkConsent has a grant looked at that rests on a consent which is not there. The consent may be on its way; or it was deleted, perhaps while
 // no token server ran.
 func (s *Store) checkConsent(g storage.Grant) {
-	if p := (pair{g.UserUID, g.ClientUID}); g.Consented && !g.Ended() && s.synced() && !s.consents.has(p) {
-		s.chores.end(g.ID, sentence{p, false})
+	p := pair{g.UserUID, g.ClientUID}
+	if g.Consented && !g.Ended() && s.synced() && !s.consents.has(p, types.UID(g.ConsentUID)) {
+		s.chores.end(g.ID, sentence{p, g.ConsentUID, false})
 	}
 }
 
@@ -123,12 +131,12 @@ func (s *Store) doChores(ctx context.Context) {
 
 // endUnconsented ends grants, and puts back those that it cannot end now.
 func (s *Store) endUnconsented(ctx context.Context, ends map[string]sentence) (failed error) {
-	stands := map[pair]bool{}
+	found := map[pair]string{}
 	for id, why := range ends {
 		if g, ok := s.grants.get(s.grantName(id)); ok && g.Ended() {
 			continue
 		}
-		err := s.endOne(ctx, id, why, stands)
+		err := s.endOne(ctx, id, why, found)
 		if err != nil {
 			failed = err
 			s.chores.end(id, why)
@@ -137,19 +145,20 @@ func (s *Store) endUnconsented(ctx context.Context, ends map[string]sentence) (f
 	return failed
 }
 
-// endOne ends a grant, unless its consent stands after all. What is found out about consents goes into stands.
-func (s *Store) endOne(ctx context.Context, id string, why sentence, stands map[pair]bool) error {
-	if !why.certain {
-		there, known := stands[why.pair]
+// endOne ends a grant, unless its consent stands after all. The UIDs of the consents that were read go
+// into found, empty for none.
+func (s *Store) endOne(ctx context.Context, id string, why sentence, found map[pair]string) error {
+	if !why.certain && why.consent != "" {
+		uid, known := found[why.pair]
 		if !known {
-			_, err := s.Consent(ctx, why.pair.user, why.pair.client)
+			consent, err := s.Consent(ctx, why.pair.user, why.pair.client)
 			if err != nil && !errors.Is(err, storage.ErrNotFound) {
 				return err
 			}
-			there = err == nil
-			stands[why.pair] = there
+			uid = consent.UID
+			found[why.pair] = uid
 		}
-		if there {
+		if uid == why.consent {
 			return nil
 		}
 	}

@@ -17,6 +17,15 @@ func (s *Store) Consent(ctx context.Context, userUID, clientUID string) (storage
 	return consentOf(found), nil
 }
 
+// Consented implements storage.Store.
+func (s *Store) Consented(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
+	consent, err := s.Consent(ctx, userUID, clientUID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && consentUID != "" && consent.UID == consentUID, err
+}
+
 // PutConsent implements storage.Store.
 func (s *Store) PutConsent(ctx context.Context, c storage.Consent) (storage.Consent, error) {
 	o, stored := s.consentObject(c), &v1alpha1.OAuthConsent{}

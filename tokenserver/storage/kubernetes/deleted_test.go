@@ -250,11 +250,14 @@ func TestWhenTheClockIsSetBackWhatWasKnownIsNotRecent(t *testing.T) {
 	}
 }
 
-func putConsent(t *testing.T, s storage.Store, user, client string) {
+// putConsent gives its UID.
+func putConsent(t *testing.T, s storage.Store, user, client string) string {
 	t.Helper()
-	if _, err := s.PutConsent(t.Context(), storage.Consent{UserUID: user, ClientUID: client, Scopes: []string{"openid"}}); err != nil {
+	consent, err := s.PutConsent(t.Context(), storage.Consent{UserUID: user, ClientUID: client, Scopes: []string{"openid"}})
+	if err != nil {
 		t.Fatal(err)
 	}
+	return consent.UID
 }
 
 // deleteConsent is what kubectl delete does.
@@ -287,20 +290,19 @@ func ended(t *testing.T, s storage.Store, id string) bool {
 	return g.Ended()
 }
 
-func (w *world) consentedGrant(id, user, client string) storage.Grant {
+func (w *world) consentedGrant(id, user, client, consent string) storage.Grant {
 	g := w.grantOf(id, user, client)
-	g.Consented = true
+	g.Consented, g.ConsentUID = true, consent
 	return g
 }
 
 func TestADeletedConsentEndsTheGrantsOfItsPair(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.open(t, "main-0"), w.open(t, "main-1")
-	putConsent(t, a, "alice", "shop")
-	putConsent(t, a, "alice", "phone")
-	mustCreate(t, a, w.consentedGrant("rests on it", "alice", "shop"))
+	shop, phone := putConsent(t, a, "alice", "shop"), putConsent(t, a, "alice", "phone")
+	mustCreate(t, a, w.consentedGrant("rests on it", "alice", "shop", shop))
 	mustCreate(t, b, w.grantOf("by password", "alice", "shop"))
-	mustCreate(t, a, w.consentedGrant("another client", "alice", "phone"))
+	mustCreate(t, a, w.consentedGrant("another client", "alice", "phone", phone))
 	mustCreate(t, a, w.grantOf("another user", "bob", "shop"))
 	began := time.Now()
 	w.deleteConsent(t, "alice", "shop")
@@ -315,8 +317,10 @@ func TestADeletedConsentEndsTheGrantsOfItsPair(t *testing.T) {
 	if ended(t, a, "another client") || ended(t, a, "another user") {
 		t.Error("another pair's grant has ended")
 	}
-	putConsent(t, a, "alice", "shop") // the user agrees again
-	mustCreate(t, b, w.consentedGrant("later", "alice", "shop"))
+	again := putConsent(t, a, "alice", "shop") // the user agrees again
+	mustCreate(t, b, w.consentedGrant("later", "alice", "shop", again))
+	mustCreate(t, b, w.consentedGrant("too late", "alice", "shop", shop))
+	eventually(t, "what rests on the withdrawn consent ends, although there is another", func() bool { return ended(t, b, "too late") })
 	time.Sleep(time.Second)
 	if ended(t, a, "later") || !ended(t, a, "rests on it") {
 		t.Error("a new consent is not a new beginning")
@@ -326,10 +330,9 @@ func TestADeletedConsentEndsTheGrantsOfItsPair(t *testing.T) {
 func TestAConsentThatIsDeletedWhileNoTokenServerRunsEndsItsGrantsWhenOneStarts(t *testing.T) {
 	w := newWorld(t)
 	a := w.open(t, "main-0")
-	putConsent(t, a, "alice", "shop")
-	putConsent(t, a, "alice", "phone")
-	mustCreate(t, a, w.consentedGrant("rests on it", "alice", "shop"))
-	mustCreate(t, a, w.consentedGrant("another client", "alice", "phone"))
+	shop, phone := putConsent(t, a, "alice", "shop"), putConsent(t, a, "alice", "phone")
+	mustCreate(t, a, w.consentedGrant("rests on it", "alice", "shop", shop))
+	mustCreate(t, a, w.consentedGrant("another client", "alice", "phone", phone))
 	mustCreate(t, a, w.grantOf("rests on none", "carol", "shop"))
 	a.stop()
 	w.deleteConsent(t, "alice", "shop")
@@ -344,6 +347,41 @@ func TestAConsentThatIsDeletedWhileNoTokenServerRunsEndsItsGrantsWhenOneStarts(t
 func TestAGrantThatComesAfterItsConsentWentEndsSoon(t *testing.T) {
 	w := newWorld(t)
 	s := w.open(t, "main-0")
-	mustCreate(t, s, w.consentedGrant("too late", "alice", "shop"))
-	eventually(t, "the grant ends", func() bool { return ended(t, s, "too late") })
+	mustCreate(t, s, w.consentedGrant("too late", "alice", "shop", "of one that is gone"))
+	mustCreate(t, s, w.consentedGrant("before consents had a UID", "alice", "shop", ""))
+	eventually(t, "the grants end", func() bool { return ended(t, s, "too late") && ended(t, s, "before consents had a UID") })
+}
+
+func TestAWithdrawalByAnotherReplicaIsSeenAlsoWhenTheWatchIsStuck(t *testing.T) {
+	w := newWorld(t)
+	api, network := via(w.api)
+	a, stuck := w.open(t, "main-0"), w.openVia(t, "main-1", api)
+	recent := storage.Recent(stuck.Store)
+	first := putConsent(t, a, "alice", "shop")
+	if there, err := recent.Consented(t.Context(), "alice", "shop", first); err != nil || !there {
+		t.Errorf("what another replica has just created: %v, %v", there, err)
+	}
+	fromMemory := func() bool {
+		network.fail(unreachable, unreachable)
+		defer network.clear()
+		there, err := recent.Consented(t.Context(), "alice", "shop", first)
+		return err == nil && there
+	}
+	eventually(t, "the consent is known", fromMemory)
+	network.hold()
+	w.deleteConsent(t, "alice", "shop")
+	second := putConsent(t, a, "alice", "shop")
+	for name, reader := range map[string]storage.Reader{"a read that has to be right": stuck, "a recent one": recent} {
+		if there, err := reader.Consented(t.Context(), "alice", "shop", second); err != nil || !there {
+			t.Errorf("%s: the new consent is there: %v, %v", name, there, err)
+		}
+	}
+	if there, err := stuck.Consented(t.Context(), "alice", "shop", first); err != nil || there {
+		t.Errorf("the withdrawn consent is there: %v, %v", there, err)
+	}
+	network.fail(unreachable, unreachable)
+	w.ahead.Store(int64(storage.RecentBound))
+	if there, err := recent.Consented(t.Context(), "alice", "shop", first); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("with an old cache and no API server: %v, %v, want ErrUnavailable", there, err)
+	}
 }

@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
@@ -185,6 +186,20 @@ func (r recent) Grant(ctx context.Context, id string) (storage.Grant, error) {
 		return cached, nil
 	}
 	return g, err
+}
+
+// Consented finds the consent in the cache. One that is not there, or is another, is looked for at the
+// API server: another replica may have just created it.
+func (r recent) Consented(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
+	cached := r.consents.has(pair{userUID, clientUID}, types.UID(consentUID))
+	if cached && r.fresh() {
+		return true, nil
+	}
+	consented, err := r.Store.Consented(ctx, userUID, clientUID, consentUID)
+	if errors.Is(err, storage.ErrUnavailable) && cached && r.recent() {
+		return true, nil
+	}
+	return consented, err
 }
 
 // Marked finds a mark in the cache. That it is not there means no while the watch is known to work.

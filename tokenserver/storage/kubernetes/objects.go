@@ -3,7 +3,6 @@ package kubernetes
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"slices"
 	"strconv"
 	"time"
 
@@ -66,8 +65,9 @@ func (s *Store) grantObject(g storage.Grant, username string) *v1alpha1.OAuthGra
 			Username: username, Subject: g.Subject, UserUID: g.UserUID, UserEpoch: g.UserEpoch,
 			ClientID: g.ClientID, ClientUID: g.ClientUID,
 			SessionHash: g.SessionHash, AuthTime: timestamp(g.AuthTime), AMR: g.AMR,
-			Scopes: g.Scopes, Resources: g.Resources, RedirectURI: g.RedirectURI, Nonce: g.Nonce, ClaimsRequest: g.ClaimsRequest,
-			Consented: g.Consented, Offline: g.Offline,
+			Scopes: g.Scopes, Resources: g.Resources, APIs: apisObject(g.APIs), Claims: g.Claims,
+			RedirectURI: g.RedirectURI, Nonce: g.Nonce, ClaimsRequest: g.ClaimsRequest,
+			Consented: g.Consented, ConsentUID: types.UID(g.ConsentUID), Offline: g.Offline,
 			Generation: g.Generation, AdvancedAt: timestamp(g.AdvancedAt), SealKID: g.SealKID,
 			CreatedAt: timestamp(g.CreatedAt), LastUsedAt: timestamp(g.LastUsed),
 			RefreshUntil: timestamp(g.RefreshUntil), ExpiresAt: exactly(g.ExpiresAt),
@@ -84,8 +84,9 @@ func grantOf(o *v1alpha1.OAuthGrant) storage.Grant {
 		ID: spec.ID, Version: o.ResourceVersion, Incarnation: spec.Incarnation, Attempt: spec.Attempt,
 		ClientUID: spec.ClientUID, ClientID: spec.ClientID, UserUID: spec.UserUID, Subject: spec.Subject, UserEpoch: spec.UserEpoch,
 		SessionHash: spec.SessionHash, AuthTime: timeOf(spec.AuthTime), AMR: spec.AMR,
-		Scopes: spec.Scopes, Resources: spec.Resources, RedirectURI: spec.RedirectURI, Nonce: spec.Nonce, ClaimsRequest: spec.ClaimsRequest,
-		Consented: spec.Consented, Offline: spec.Offline,
+		Scopes: spec.Scopes, Resources: spec.Resources, APIs: apisOf(spec.APIs), Claims: spec.Claims,
+		RedirectURI: spec.RedirectURI, Nonce: spec.Nonce, ClaimsRequest: spec.ClaimsRequest,
+		Consented: spec.Consented, ConsentUID: string(spec.ConsentUID), Offline: spec.Offline,
 		Generation: spec.Generation, AdvancedAt: timeOf(spec.AdvancedAt), SealKID: spec.SealKID,
 		CreatedAt: timeOf(spec.CreatedAt), LastUsed: timeOf(spec.LastUsedAt),
 		RefreshUntil: timeOf(spec.RefreshUntil), ExpiresAt: spec.ExpiresAt.Time,
@@ -93,10 +94,20 @@ func grantOf(o *v1alpha1.OAuthGrant) storage.Grant {
 	}
 }
 
-// copyOf shares nothing with g that either side could change.
-func copyOf(g storage.Grant) storage.Grant {
-	g.AMR, g.Scopes, g.Resources = slices.Clone(g.AMR), slices.Clone(g.Scopes), slices.Clone(g.Resources)
-	return g
+func apisObject(apis []storage.API) []v1alpha1.AuthorizedAPI {
+	var objects []v1alpha1.AuthorizedAPI
+	for _, api := range apis {
+		objects = append(objects, v1alpha1.AuthorizedAPI{Identifier: api.Identifier, UID: types.UID(api.UID), Scopes: api.Scopes})
+	}
+	return objects
+}
+
+func apisOf(objects []v1alpha1.AuthorizedAPI) []storage.API {
+	var apis []storage.API
+	for _, o := range objects {
+		apis = append(apis, storage.API{UID: string(o.UID), Identifier: o.Identifier, Scopes: o.Scopes})
+	}
+	return apis
 }
 
 func (s *Store) consentObject(c storage.Consent) *v1alpha1.OAuthConsent {
@@ -106,7 +117,8 @@ func (s *Store) consentObject(c storage.Consent) *v1alpha1.OAuthConsent {
 		Spec: v1alpha1.OAuthConsentSpec{
 			ServerRef: v1alpha1.LocalServerReference{Name: s.config.ServerName}, ServerUID: types.UID(s.config.ServerUID),
 			Username: s.username(c.UserUID), UserUID: c.UserUID, ClientUID: c.ClientUID,
-			Scopes: c.Scopes, GrantedAt: timestamp(c.GrantedAt), UpdatedAt: timestamp(c.UpdatedAt),
+			Scopes: c.Scopes, APIs: apisObject(c.APIs), Claims: c.Claims,
+			GrantedAt: timestamp(c.GrantedAt), UpdatedAt: timestamp(c.UpdatedAt),
 		},
 	}
 	if s.config.ClientID != nil {
@@ -118,8 +130,9 @@ func (s *Store) consentObject(c storage.Consent) *v1alpha1.OAuthConsent {
 
 func consentOf(o *v1alpha1.OAuthConsent) storage.Consent {
 	return storage.Consent{
-		UserUID: o.Spec.UserUID, ClientUID: o.Spec.ClientUID, Version: o.ResourceVersion,
-		Scopes: o.Spec.Scopes, GrantedAt: timeOf(o.Spec.GrantedAt), UpdatedAt: timeOf(o.Spec.UpdatedAt),
+		UserUID: o.Spec.UserUID, ClientUID: o.Spec.ClientUID, UID: string(o.UID), Version: o.ResourceVersion,
+		Scopes: o.Spec.Scopes, APIs: apisOf(o.Spec.APIs), Claims: o.Spec.Claims,
+		GrantedAt: timeOf(o.Spec.GrantedAt), UpdatedAt: timeOf(o.Spec.UpdatedAt),
 	}
 }
 

@@ -2,7 +2,6 @@ package memory
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
@@ -19,8 +18,18 @@ func (s *Store) Consent(ctx context.Context, userUID, clientUID string) (storage
 	if !ok {
 		return storage.Consent{}, storage.ErrNotFound
 	}
-	c.Scopes = slices.Clone(c.Scopes)
-	return c, nil
+	return c.Clone(), nil
+}
+
+// Consented implements storage.Store.
+func (s *Store) Consented(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
+	if ctx.Err() != nil {
+		return false, storage.ErrUnavailable
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.consents[pair{userUID, clientUID}]
+	return ok && c.UID == consentUID, nil
 }
 
 // PutConsent implements storage.Store.
@@ -40,11 +49,13 @@ func (s *Store) PutConsent(ctx context.Context, c storage.Consent) (storage.Cons
 	case c.Version != old.Version:
 		return storage.Consent{}, storage.ErrConflict
 	}
-	c.Version = s.nextVersion()
-	c.Scopes = slices.Clone(c.Scopes)
+	c = c.Clone()
+	c.Version, c.UID = s.nextVersion(), old.UID
+	if !exists {
+		c.UID = c.Version
+	}
 	s.consents[key] = c
-	c.Scopes = slices.Clone(c.Scopes)
-	return c, nil
+	return c.Clone(), nil
 }
 
 // DeleteConsent implements storage.Store.
@@ -52,10 +63,25 @@ func (s *Store) DeleteConsent(ctx context.Context, userUID, clientUID string) er
 	if ctx.Err() != nil {
 		return storage.ErrUnavailable
 	}
+	for _, g := range s.withdraw(pair{userUID, clientUID}) {
+		s.Tell(ctx, g)
+	}
+	return nil
+}
+
+// withdraw removes the consent of a pair, and returns the grants that ended with it.
+func (s *Store) withdraw(of pair) (ended []storage.Grant) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.consents, pair{userUID, clientUID})
-	return nil
+	now := s.now()
+	delete(s.consents, of)
+	for id := range s.ofPair[of] {
+		if g := s.grants[id]; g.Consented && g.Live(now) {
+			g.End(now, storage.EndConsentWithdrawn)
+			ended = append(ended, s.put(g).Clone())
+		}
+	}
+	return ended
 }
 
 // Sweep implements storage.Store.

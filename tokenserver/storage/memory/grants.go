@@ -36,7 +36,7 @@ func (s *Store) create(g storage.Grant) (created storage.Grant, ended []storage.
 		return storage.Grant{}, nil, storage.ErrFull
 	}
 	ended = s.endOldest(g.UserUID, g.ClientUID, now)
-	return copyOf(s.put(g)), ended, nil
+	return s.put(g).Clone(), ended, nil
 }
 
 // endOldest makes room for one more live grant of the pair, and gives those that had to end.
@@ -50,7 +50,7 @@ func (s *Store) endOldest(userUID, clientUID string, now time.Time) (ended []sto
 	slices.SortFunc(live, byAge)
 	for len(live) >= s.maxPair {
 		live[0].End(now, storage.EndBound)
-		ended = append(ended, copyOf(s.put(live[0])))
+		ended = append(ended, s.put(live[0]).Clone())
 		live = live[1:]
 	}
 	return ended
@@ -61,7 +61,7 @@ func (s *Store) put(g storage.Grant) storage.Grant {
 	if old, ok := s.grants[g.ID]; ok {
 		s.unindex(old)
 	}
-	g = copyOf(g)
+	g = g.Clone()
 	g.Version = s.nextVersion()
 	s.grants[g.ID] = g
 	if !g.Ended() {
@@ -113,7 +113,7 @@ func (s *Store) Grant(ctx context.Context, id string) (storage.Grant, error) {
 	if !ok {
 		return storage.Grant{}, storage.ErrNotFound
 	}
-	return copyOf(g), nil
+	return g.Clone(), nil
 }
 
 // UpdateGrant implements storage.Store.
@@ -130,7 +130,7 @@ func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	case old.Version != g.Version:
 		return storage.Grant{}, storage.ErrConflict
 	}
-	return copyOf(s.put(g)), nil
+	return s.put(g).Clone(), nil
 }
 
 // GrantsOf implements storage.Store.
@@ -148,7 +148,7 @@ func (s *Store) GrantsOf(ctx context.Context, userUID, clientUID string) ([]stor
 		}
 		for id := range ids {
 			if g := s.grants[id]; now.Before(g.ExpiresAt) {
-				found = append(found, copyOf(g))
+				found = append(found, g.Clone())
 			}
 		}
 	}
@@ -171,10 +171,4 @@ func (s *Store) sweep(now time.Time) int {
 
 func byAge(a, b storage.Grant) int {
 	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
-}
-
-// copyOf shares nothing with g that either side could change.
-func copyOf(g storage.Grant) storage.Grant {
-	g.AMR, g.Scopes, g.Resources = slices.Clone(g.AMR), slices.Clone(g.Scopes), slices.Clone(g.Resources)
-	return g
 }

@@ -5,10 +5,19 @@ package postgres
 // What tests look at.
 const CountLive = countLive
 
+// Newest is the number of the last migration.
+func Newest() int64 {
+	all, err := steps(files)
+	if err != nil {
+		panic(err)
+	}
+	return all[len(all)-1].version
+}
+
 // Spoken is everything that is said to the database while it is used.
 func Spoken() []string {
 	said := []string{
-		takeTurn, endOldest, createGrant, readGrant, updateGrant, hasGrant, grantsOfUser, grantsOfPair, countLive, readConsent, createConsent,
+		takeTurn, endOldest, createGrant, readGrant, updateGrant, hasGrant, grantsOfUser, grantsOfPair, countLive, readConsent, createConsent, standingConsent, endUnconsented,
 		updateConsent, hasConsent, deleteConsent, setMark, readMark, makeMigrations, readMigrations, claimStep, finishStep,
 	}
 	for _, sweep := range sweeps {

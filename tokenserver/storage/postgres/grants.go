@@ -13,7 +13,7 @@ import (
 // grantColumns in the order of grantValues and grantTargets, behind server_uid.
 const grantColumns = `id, version, incarnation, attempt, client_uid, client_id, user_uid, subject, user_epoch, session_hash, auth_time, amr,
 	scopes, resources, redirect_uri, nonce, claims_request, consented, offline, generation, advanced_at, seal_kid, created_at, last_used,
-	refresh_until, expires_at, ended_at, end_reason`
+	refresh_until, expires_at, ended_at, end_reason, apis, claims, consent_uid`
 
 // Of every question $1 is its number.
 const (
@@ -28,7 +28,8 @@ const (
 		RETURNING ` + grantColumns
 
 	createGrant = `INSERT INTO oauth_grants (server_uid, ` + grantColumns + `)
-		VALUES ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)
+		VALUES ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30,
+			$31, $32, $33)
 		RETURNING $1::BIGINT`
 
 	readGrant = `SELECT $1::BIGINT, ` + grantColumns + ` FROM oauth_grants WHERE server_uid = $2 AND id = $3`
@@ -37,8 +38,8 @@ const (
 	updateGrant = `UPDATE oauth_grants SET version = $4, incarnation = $5, attempt = $6, client_uid = $7, client_id = $8,
 			user_uid = $9, subject = $10, user_epoch = $11, session_hash = $12, auth_time = $13, amr = $14, scopes = $15, resources = $16, redirect_uri = $17, nonce = $18,
 			claims_request = $19, consented = $20, offline = $21, generation = $22, advanced_at = $23, seal_kid = $24, created_at = $25,
-			last_used = $26, refresh_until = $27, expires_at = $28, ended_at = $29, end_reason = $30
-		WHERE server_uid = $2 AND id = $3 AND version = $31
+			last_used = $26, refresh_until = $27, expires_at = $28, ended_at = $29, end_reason = $30, apis = $31, claims = $32, consent_uid = $33
+		WHERE server_uid = $2 AND id = $3 AND version = $34
 		RETURNING $1::BIGINT`
 
 	hasGrant = `SELECT $1::BIGINT FROM oauth_grants WHERE server_uid = $2 AND id = $3`
@@ -56,7 +57,7 @@ func grantValues(g *storage.Grant) []any {
 		g.ID, g.Version, g.Incarnation, g.Attempt, g.ClientUID, g.ClientID, g.UserUID, g.Subject, g.UserEpoch, g.SessionHash,
 		orNull(g.AuthTime), list(g.AMR), list(g.Scopes), list(g.Resources), g.RedirectURI, g.Nonce, g.ClaimsRequest,
 		g.Consented, g.Offline, g.Generation, orNull(g.AdvancedAt), g.SealKID, g.CreatedAt, orNull(g.LastUsed), orNull(g.RefreshUntil),
-		g.ExpiresAt, orNull(g.EndedAt), g.EndReason,
+		g.ExpiresAt, orNull(g.EndedAt), g.EndReason, apiList(g.APIs), list(g.Claims), g.ConsentUID,
 	}
 }
 
@@ -66,7 +67,7 @@ func grantTargets(g *storage.Grant) []any {
 		&g.ID, &g.Version, &g.Incarnation, &g.Attempt, &g.ClientUID, &g.ClientID, &g.UserUID, &g.Subject, &g.UserEpoch, &g.SessionHash,
 		(*nullable)(&g.AuthTime), &g.AMR, &g.Scopes, &g.Resources, &g.RedirectURI, &g.Nonce, &g.ClaimsRequest,
 		&g.Consented, &g.Offline, &g.Generation, (*nullable)(&g.AdvancedAt), &g.SealKID, &g.CreatedAt, (*nullable)(&g.LastUsed), (*nullable)(&g.RefreshUntil),
-		&g.ExpiresAt, (*nullable)(&g.EndedAt), &g.EndReason,
+		&g.ExpiresAt, (*nullable)(&g.EndedAt), &g.EndReason, (*apiArray)(&g.APIs), &g.Claims, &g.ConsentUID,
 	}
 }
 
@@ -76,6 +77,7 @@ func kept(g storage.Grant) storage.Grant {
 		*at = at.UTC().Truncate(time.Microsecond)
 	}
 	g.AMR, g.Scopes, g.Resources = some(g.AMR), some(g.Scopes), some(g.Resources)
+	g.APIs, g.Claims = keptAPIs(g.APIs), some(g.Claims)
 	return g
 }
 
@@ -224,30 +226,35 @@ func (s *Store) GrantsOf(ctx context.Context, userUID, clientUID string) ([]stor
 		sql, args = grantsOfPair, append(args, clientUID)
 	}
 	var found []storage.Grant
-	err := s.call(ctx, reads, func(ctx context.Context, c *conn) error {
-		found = nil
-		number := c.number()
-		rows, err := c.Query(ctx, sql, append([]any{number}, args...)...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var g storage.Grant
-			var got int64
-			if err := rows.Scan(append([]any{&got}, grantTargets(&g)...)...); err != nil {
-				return err
-			}
-			if got != number {
-				return errOutOfStep
-			}
-			found = append(found, kept(g))
-		}
-		rows.Close()
-		if err := rows.Err(); err != nil || len(found) > 0 {
-			return err
-		}
-		return c.inStep(ctx)
+	err := s.call(ctx, reads, func(ctx context.Context, c *conn) (err error) {
+		found, err = c.grants(ctx, sql, args...)
+		return err
 	})
 	return found, err
+}
+
+// grants asks a question whose answer is any number of grants.
+func (c *conn) grants(ctx context.Context, sql string, args ...any) (found []storage.Grant, err error) {
+	number := c.number()
+	rows, err := c.Query(ctx, sql, append([]any{number}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var g storage.Grant
+		var got int64
+		if err := rows.Scan(append([]any{&got}, grantTargets(&g)...)...); err != nil {
+			return nil, err
+		}
+		if got != number {
+			return nil, errOutOfStep
+		}
+		found = append(found, kept(g))
+	}
+	rows.Close()
+	if err := rows.Err(); err != nil || len(found) > 0 {
+		return found, err
+	}
+	return nil, c.inStep(ctx)
 }

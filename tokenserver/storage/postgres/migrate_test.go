@@ -4,6 +4,7 @@ package postgres_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
@@ -51,7 +52,7 @@ func TestASchemaNewerThanTheProgramIsRefused(t *testing.T) {
 	shared.Exec(t, database, "INSERT INTO oauth_schema_migrations VALUES (7, 'a newer version', now(), now())")
 	s := openAnyhow(t, shared.DSN(database))
 	err := s.Ready()
-	if err == nil || !strings.Contains(err.Error(), "schema is of version 7") || !strings.Contains(err.Error(), "up to 1") {
+	if err == nil || !strings.Contains(err.Error(), "schema is of version 7") || !strings.Contains(err.Error(), fmt.Sprint("up to ", postgres.Newest())) {
 		t.Errorf("the store says %v", err)
 	}
 	if _, err := s.CreateGrant(t.Context(), newGrant("g")); !errors.Is(err, storage.ErrUnavailable) {
@@ -76,6 +77,91 @@ func TestAMigrationWhoseReplicaDiedIsTakenOver(t *testing.T) {
 		t.Errorf("it waited for %v, and the other had 5 s left", waited)
 	}
 	create(t, s, newGrant("g"))
+}
+
+// withoutUIDs takes the schema back to before consents had a UID.
+const withoutUIDs = `
+	ALTER TABLE oauth_grants DROP COLUMN apis, DROP COLUMN claims, DROP COLUMN consent_uid;
+	ALTER TABLE oauth_consents DROP COLUMN uid, DROP COLUMN apis, DROP COLUMN claims;
+	DELETE FROM oauth_schema_migrations WHERE version > 2`
+
+func TestWhatWasWrittenBeforeConsentsHadAUIDGoesOnWhereItsConsentIsThere(t *testing.T) {
+	database := shared.NewDatabase(t)
+	s := open(t, shared.DSN(database))
+	g := newGrant("rests on it")
+	if _, err := s.PutConsent(t.Context(), storage.Consent{UserUID: g.UserUID, ClientUID: g.ClientUID, Scopes: []string{"openid", "orders:read"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		id, client string
+		consented  bool
+	}{{"rests on it", g.ClientUID, true}, {"its consent is gone", "another", true}, {"by password", g.ClientUID, false}} {
+		g := newGrant(c.id)
+		g.ClientUID, g.Consented, g.Scopes = c.client, c.consented, []string{"openid", "orders:read"}
+		create(t, s, g)
+	}
+	s.Close()
+	shared.Exec(t, database, withoutUIDs)
+
+	s = open(t, shared.DSN(database))
+	consent, err := s.Consent(t.Context(), g.UserUID, g.ClientUID)
+	if err != nil || consent.UID == "" || len(consent.Scopes) != 2 || len(consent.APIs) != 0 {
+		t.Fatalf("the consent is %+v, %v", consent, err)
+	}
+	if _, err := s.Sweep(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]struct{ consent, ended string }{
+		"rests on it": {consent.UID, ""}, "its consent is gone": {"", storage.EndConsentWithdrawn}, "by password": {"", ""},
+	} {
+		got, err := s.Grant(t.Context(), id)
+		if err != nil || got.ConsentUID != want.consent || got.EndReason != want.ended || len(got.Scopes) != 2 || len(got.APIs) != 0 {
+			t.Errorf("%s: %+v, %v", id, got, err)
+		}
+	}
+}
+
+// While a version is replaced by the next, the earlier one writes consents without a UID.
+func TestAConsentWithoutAUIDGetsOneWhenItGrows(t *testing.T) {
+	database := shared.NewDatabase(t)
+	s := open(t, shared.DSN(database))
+	if _, err := s.PutConsent(t.Context(), storage.Consent{UserUID: "u", ClientUID: "c"}); err != nil {
+		t.Fatal(err)
+	}
+	shared.Exec(t, database, "UPDATE oauth_consents SET uid = ''")
+	if there, err := s.Consented(t.Context(), "u", "c", ""); err != nil || there {
+		t.Errorf("a consent without a UID counts: %v, %v", there, err)
+	}
+	consent, err := s.Consent(t.Context(), "u", "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if consent, err = s.PutConsent(t.Context(), consent); err != nil || consent.UID == "" {
+		t.Errorf("it is %+v, %v", consent, err)
+	}
+}
+
+// Who has a right to the database withdraws a consent by deleting its row.
+func TestDeletingTheRowOfAConsentWithdrawsIt(t *testing.T) {
+	database := shared.NewDatabase(t)
+	s := open(t, shared.DSN(database))
+	g := newGrant("g")
+	consent, err := s.PutConsent(t.Context(), storage.Consent{UserUID: g.UserUID, ClientUID: g.ClientUID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Consented, g.ConsentUID = true, consent.UID
+	create(t, s, g)
+	shared.Exec(t, database, "DELETE FROM oauth_consents WHERE user_uid = '"+g.UserUID+"'")
+	if there, err := s.Consented(t.Context(), g.UserUID, g.ClientUID, consent.UID); err != nil || there {
+		t.Errorf("it still counts: %v, %v", there, err)
+	}
+	if _, err := s.Sweep(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if g, err := s.Grant(t.Context(), "g"); err != nil || g.EndReason != storage.EndConsentWithdrawn {
+		t.Errorf("the grant is %+v, %v", g, err)
+	}
 }
 
 func TestWhereTheSchemaIsThereNoRightToMakeItIsNeeded(t *testing.T) {

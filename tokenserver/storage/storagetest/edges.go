@@ -174,6 +174,7 @@ func withoutTime(t *testing.T, s storage.Store) {
 		"UpdateGrant":   func() error { _, err := s.UpdateGrant(ctx, storage.Grant{ID: "a", Version: "1"}); return err },
 		"GrantsOf":      func() error { _, err := s.GrantsOf(ctx, "u", ""); return err },
 		"Consent":       func() error { _, err := s.Consent(ctx, "u", "c"); return err },
+		"Consented":     func() error { _, err := s.Consented(ctx, "u", "c", "uid"); return err },
 		"PutConsent":    func() error { _, err := s.PutConsent(ctx, newConsent()); return err },
 		"DeleteConsent": func() error { return s.DeleteConsent(ctx, "u", "c") },
 		"Mark": func() error {

@@ -129,6 +129,11 @@ func (f *Faulty) Consent(ctx context.Context, userUID, clientUID string) (storag
 	return read(f, "Consent", func() (storage.Consent, error) { return f.Store.Consent(ctx, userUID, clientUID) })
 }
 
+// Consented implements storage.Store.
+func (f *Faulty) Consented(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
+	return read(f, "Consented", func() (bool, error) { return f.Store.Consented(ctx, userUID, clientUID, consentUID) })
+}
+
 // PutConsent implements storage.Store.
 func (f *Faulty) PutConsent(ctx context.Context, c storage.Consent) (storage.Consent, error) {
 	return write(f, "PutConsent", func() (storage.Consent, error) { return f.Store.PutConsent(ctx, c) })

@@ -1,8 +1,10 @@
 package storagetest
 
 import (
+	"context"
 	"errors"
 	"reflect"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,6 +51,126 @@ func consentNeedsVersion(t *testing.T, s storage.Store) {
 	}
 	if _, err := s.Consent(t.Context(), "u", "another"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("reading the consent to another client: %v, want ErrNotFound", err)
+	}
+}
+
+func consentIsReadAsWritten(t *testing.T, s storage.Store) {
+	want := newConsent()
+	want.Scopes, want.Claims = []string{"openid", "orders:read", "orders:write"}, []string{"name", "email"}
+	want.APIs = []storage.API{
+		{UID: "orders-uid", Identifier: "https://orders.example.com", Scopes: []string{"orders:read", "orders:write"}},
+		{UID: "stock-uid", Identifier: "urn:example:stock"},
+	}
+	want = put(t, s, want)
+	value := reflect.ValueOf(want)
+	for i := range value.NumField() {
+		if value.Field(i).IsZero() {
+			t.Errorf("a stored consent has no %s", value.Type().Field(i).Name)
+		}
+	}
+	for range 2 {
+		got, err := s.Consent(t.Context(), "u", "c")
+		if err != nil {
+			t.Fatalf("Consent: %v", err)
+		}
+		for _, c := range []*storage.Consent{&got, &want} {
+			c.GrantedAt, c.UpdatedAt = c.GrantedAt.UTC(), c.UpdatedAt.UTC()
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("read %+v\nwant %+v", got, want)
+		}
+		got.Scopes[0], got.Claims[0], got.APIs[0].Scopes[0] = "changed by the reader", "as is this", "and this"
+	}
+}
+
+func consentGivenAgain(t *testing.T, s storage.Store) {
+	stands := func(uid string, want bool) {
+		t.Helper()
+		for name, reader := range map[string]storage.Reader{"the store": s, "recent reads": storage.Recent(s)} {
+			there, err := reader.Consented(t.Context(), "u", "c", uid)
+			if err != nil || there != want {
+				t.Errorf("%s: the consent %q is there: %v, %v; want %v", name, uid, there, err, want)
+			}
+		}
+	}
+	stands("", false)
+	first := put(t, s, newConsent())
+	stands(first.UID, true)
+	stands("", false)
+	stands("another", false)
+	grown := first
+	grown.UID, grown.Scopes = "", []string{"openid", "email"} // the store keeps the UID
+	if grown = put(t, s, grown); grown.UID != first.UID {
+		t.Errorf("a consent that has grown has the UID %q, had %q", grown.UID, first.UID)
+	}
+	if err := s.DeleteConsent(t.Context(), "u", "c"); err != nil {
+		t.Fatalf("DeleteConsent: %v", err)
+	}
+	again := newConsent()
+	again.UID = first.UID // nor is it for the caller to choose
+	if again = put(t, s, again); again.UID == "" || again.UID == first.UID {
+		t.Errorf("a consent that was given again has the UID %q, the withdrawn one had %q", again.UID, first.UID)
+	}
+	stands(again.UID, true)
+	within(t, "the withdrawn consent is gone", func() bool {
+		there, err := storage.Recent(s).Consented(t.Context(), "u", "c", first.UID)
+		return err == nil && !there
+	})
+	stands(first.UID, false)
+}
+
+// withdrawnConsentEnds: the store ends by itself what rests on a consent that is gone, at the next sweep at the latest, and tells of it.
+func withdrawnConsentEnds(t *testing.T, s storage.Store) {
+	var mu sync.Mutex
+	var told []storage.Grant
+	s.OnEnd(func(_ context.Context, g storage.Grant) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, g)
+	})
+	first := put(t, s, newConsent())
+	to := func(id, client, consent string) storage.Grant {
+		g := newGrant(id)
+		g.UserUID, g.ClientUID, g.Consented, g.ConsentUID = "u", client, consent != "", consent
+		return create(t, s, g)
+	}
+	other := newConsent()
+	other.ClientUID = "another"
+	to("rests on it", "c", first.UID)
+	to("rests on another", "another", put(t, s, other).UID)
+	to("rests on none", "third", "")
+	if err := s.DeleteConsent(t.Context(), "u", "c"); err != nil {
+		t.Fatalf("DeleteConsent: %v", err)
+	}
+	to("rests on the one that was given again", "c", put(t, s, newConsent()).UID)
+	within(t, "the grant ends", func() bool {
+		if _, err := s.Sweep(t.Context(), time.Now()); err != nil {
+			t.Fatalf("Sweep: %v", err)
+		}
+		return read1(t, s, "rests on it").Ended()
+	})
+	if g := read1(t, s, "rests on it"); g.EndReason != storage.EndConsentWithdrawn {
+		t.Errorf("it ended for %q", g.EndReason)
+	}
+	for _, id := range []string{"rests on another", "rests on none", "rests on the one that was given again"} {
+		if read1(t, s, id).Ended() {
+			t.Errorf("what %s has ended", id)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(told) != 1 || told[0].ID != "rests on it" || told[0].EndReason != storage.EndConsentWithdrawn || told[0].ClientID != "shop.web" {
+		t.Errorf("the store told of %+v", told)
+	}
+}
+
+// within waits until something holds that follows soon.
+func within(t *testing.T, sentence string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within ten seconds: %s", sentence)
+		}
 	}
 }
 

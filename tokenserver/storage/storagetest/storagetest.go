@@ -48,6 +48,9 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"AConsentIsReplacedOnlyByWhoReadIt", consentNeedsVersion},
 		{"AConsentCanBeDeletedTwice", consentDeletedTwice},
 		{"AConsentIsOfOnePair", consentsAreApart},
+		{"AConsentIsReadAsWritten", consentIsReadAsWritten},
+		{"AConsentThatIsGivenAgainIsAnother", consentGivenAgain},
+		{"AWithdrawnConsentEndsWhatRestsOnItAndNothingElse", withdrawnConsentEnds},
 		{"OfFiftyParallelConsentsOneWins", parallelConsents},
 		{"AMarkHoldsUntilItsTime", markHolds},
 		{"AMarkCanBeSetTwice", markSetTwice},
@@ -69,8 +72,7 @@ func fullGrant(t *testing.T, s storage.Store) storage.Grant {
 	g := newGrant("a")
 	consent := newConsent()
 	consent.UserUID, consent.ClientUID = g.UserUID, g.ClientUID
-	put(t, s, consent)
-	g.Consented = true
+	g.Consented, g.ConsentUID = true, put(t, s, consent).UID
 	return g
 }
 
@@ -81,7 +83,11 @@ func newGrant(id string) storage.Grant {
 		ID: id, Incarnation: "incarnation", Attempt: "attempt",
 		ClientUID: "client-uid", ClientID: "shop.web", UserUID: "user-uid", Subject: "248289761001", UserEpoch: "epoch",
 		SessionHash: "session", AuthTime: now.Add(-time.Minute), AMR: []string{"pwd"},
-		Scopes: []string{"openid", "orders:read"}, Resources: []string{"https://orders.example.com"},
+		Scopes: []string{"openid", "orders:read"}, Resources: []string{"https://orders.example.com"}, Claims: []string{"name", "email"},
+		APIs: []storage.API{
+			{UID: "orders-uid", Identifier: "https://orders.example.com", Scopes: []string{"orders:read"}},
+			{UID: "stock-uid", Identifier: "urn:example:stock"},
+		},
 		RedirectURI: "https://shop.example.com/callback", Nonce: "nonce", ClaimsRequest: `{"id_token":{"email":null}}`,
 		Offline: true, Generation: 3, AdvancedAt: now, SealKID: "seal-1",
 		CreatedAt: now, LastUsed: now, RefreshUntil: now.Add(2 * time.Hour), ExpiresAt: now.Add(3 * time.Hour),
