@@ -31,7 +31,7 @@ func (h *Handler) result(v *interaction.Visit, l *login) (url.Values, error) {
 		token, err := h.Minter.IDToken(mint.IDTokenInput{
 			Client: v.Client, User: l.user, Subject: l.user.Subject, Scopes: v.Flow.Scopes,
 			AuthTime: time.Unix(l.session.AuthTime, 0), AMR: l.session.AMR,
-			Nonce: v.Flow.Nonce, ClaimsRequest: v.Flow.Claims,
+			Nonce: v.Flow.Nonce, ClaimsRequest: v.Flow.Claims, Claims: singleClaims(v),
 			AccessToken: values.Get("access_token"), Code: values.Get("code"),
 		})
 		if err != nil {
@@ -44,6 +44,7 @@ func (h *Handler) result(v *interaction.Visit, l *login) (url.Values, error) {
 
 func (h *Handler) code(v *interaction.Visit, l *login) (string, error) {
 	a := authorization(v)
+	a.ConsentUID = l.consentUID
 	a.UserUID, a.UserEpoch = l.user.UID, l.user.Epoch
 	a.SessionHash, a.SessionEnds = l.session.RootHash(), l.session.Ends(v.Server)
 	a.AuthTime, a.AMR = time.Unix(l.session.AuthTime, 0), l.session.AMR
@@ -56,9 +57,20 @@ func authorization(v *interaction.Visit) grant.Authorization {
 		ClientID: v.Client.ID, ClientUID: v.Client.UID,
 		Scopes: v.Flow.Scopes, Resources: v.Flow.Resources,
 		RedirectURI: v.RedirectURI, RedirectURISent: v.Flow.RedirectSent,
-		Nonce: v.Flow.Nonce, ClaimsRequest: v.Flow.Claims, CodeChallenge: v.Flow.CodeChallenge,
+		Nonce: v.Flow.Nonce, ClaimsRequest: v.Flow.Claims, Claims: singleClaims(v), CodeChallenge: v.Flow.CodeChallenge,
 		Offline: slices.Contains(v.Flow.Scopes, oauth.ScopeOfflineAccess), Consented: needsConsent(v),
 	}
+}
+
+// singleUserInfoClaims are those that it asks for at the UserInfo endpoint.
+func singleUserInfoClaims(v *interaction.Visit) []string {
+	requested := mint.RequestedClaims(v.Flow.Claims, "userinfo")
+	return slices.DeleteFunc(singleClaims(v), func(name string) bool { return !slices.Contains(requested, name) })
+}
+
+// singleClaims that the request asks for beyond its scopes.
+func singleClaims(v *interaction.Visit) []string {
+	return mint.SingleClaims(v.Client, v.Flow.Scopes, v.Flow.Claims)
 }
 
 func (h *Handler) accessToken(v *interaction.Visit, l *login, values url.Values) error {
@@ -71,6 +83,8 @@ func (h *Handler) accessToken(v *interaction.Visit, l *login, values url.Values)
 		AuthTime: time.Unix(l.session.AuthTime, 0), AMR: l.session.AMR,
 		Rests: mint.TokenID{
 			ClientUID: v.Client.UID, UserUID: l.user.UID, UserEpoch: l.user.Epoch, SessionHash: l.session.RootHash(), Epoch: h.Grants.Epoch,
+			Redirect: mint.ShortRedirect(v.Flow.Redirect), ConsentUID: l.consentUID, Objects: v.Client.Objects(scopes, aud),
+			Claims:          singleUserInfoClaims(v),
 			RequestedClaims: mint.RequestedBeyond(l.user, scopes, v.Flow.Claims),
 		},
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
@@ -119,8 +120,8 @@ func TestAnImplicitAccessTokenRemembersTheClaimsThatItsRequestWanted(t *testing.
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(info.RequestedClaims, []string{"department"}) {
-			t.Errorf("%s: it remembers %q", responseType, info.RequestedClaims)
+		if !slices.Equal(info.RequestedClaims, []string{"department", "email"}) || !slices.Equal(info.GrantedClaims, []string{"email"}) {
+			t.Errorf("%s: it remembers %q, of which %q were granted one by one", responseType, info.RequestedClaims, info.GrantedClaims)
 		}
 	}
 }
@@ -138,6 +139,68 @@ func TestACodeFallsWithTheConsentThatItRestsOn(t *testing.T) {
 	trusted := with(w.WebRequest(), "client_id", "trusted", "redirect_uri", "https://intranet.example.com/callback")
 	if _, err := w.Redeem("trusted", b.Get(trusted).Values().Get("code"), "https://intranet.example.com/callback", ""); err != nil {
 		t.Errorf("a code that rests on no consent: %v", err)
+	}
+}
+
+func TestAFrontChannelTokenEndsWithTheConsentAndWithTheRedirectURI(t *testing.T) {
+	requests := map[string]func(w *interactiontest.World) (request, client string){
+		"token": func(w *interactiontest.World) (request, client string) { return w.LegacyRequest("token"), "legacy" },
+		"code token": func(w *interactiontest.World) (request, client string) {
+			return w.HybridRequest("code token"), "hybrid"
+		},
+		"loopback": func(w *interactiontest.World) (request, client string) {
+			legacy := w.Client("legacy")
+			legacy.RedirectURIs = append(legacy.RedirectURIs, interactiontest.LoopbackURI)
+			w.Apply(legacy)
+			return with(w.LegacyRequest("token"), "redirect_uri", "http://127.0.0.1:9000/callback"), "legacy"
+		},
+	}
+	ends := map[string]func(t *testing.T, w *interactiontest.World, client string){
+		"the consent is withdrawn": func(t *testing.T, w *interactiontest.World, client string) {
+			if err := w.Store.DeleteConsent(t.Context(), "uid-alice", "uid-"+client); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"the redirect URI is removed": func(_ *testing.T, w *interactiontest.World, client string) {
+			c := w.Client(client)
+			c.RedirectURIs = []string{"https://" + client + ".example.com/other"}
+			w.Apply(c)
+		},
+	}
+	for name, request := range requests {
+		for what, end := range ends {
+			t.Run(name+"/"+what, func(t *testing.T) {
+				w := interactiontest.New(t, rand.Reader)
+				b := w.Browser()
+				address, client := request(w)
+				token := b.SignIn(address).Values().Get("access_token")
+				active := func() bool { _, err := w.Grants.CheckAccessToken(t.Context(), token); return err == nil }
+				if !active() {
+					t.Fatal("the token is not active at first")
+				}
+				end(t, w, client)
+				if active() {
+					t.Error("the token is active")
+				}
+				if b.SignIn(address); active() {
+					t.Error("the token is active again once the user has agreed again")
+				}
+			})
+		}
+	}
+}
+
+func TestATokenThatNeedsNoConsentOutlivesAWithdrawal(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	client := w.Client("legacy")
+	client.Consent = registration.ConsentSkip
+	w.Apply(client)
+	token := w.Browser().SignIn(w.LegacyRequest("token")).Values().Get("access_token")
+	if err := w.Store.DeleteConsent(t.Context(), "uid-alice", "uid-legacy"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Grants.CheckAccessToken(t.Context(), token); err != nil {
+		t.Errorf("checking the token: %v", err)
 	}
 }
 

@@ -39,6 +39,8 @@ func (h *Handler) next(w http.ResponseWriter, r *http.Request, v *interaction.Vi
 type login struct {
 	session *session.Session
 	user    *registry.User
+	// consentUID of the consent that the answer rests on; empty: it needs none.
+	consentUID string
 }
 
 // decide which page is next; none if the answer is. Where prompt is none the page that would be next is an error (OpenID Connect Core section
@@ -70,7 +72,7 @@ func (h *Handler) decide(r *http.Request, v *interaction.Visit) (interaction.Ste
 	if err := h.cut(v); err != nil {
 		return 0, nil, err
 	}
-	asks, err := h.asksConsent(r.Context(), v, user)
+	asks, consentUID, err := h.asksConsent(r.Context(), v, user)
 	switch {
 	case err != nil:
 		return 0, nil, err
@@ -79,7 +81,7 @@ func (h *Handler) decide(r *http.Request, v *interaction.Visit) (interaction.Ste
 	case asks:
 		return interaction.StepConsent, nil, nil
 	}
-	return 0, &login{session: found, user: user}, nil
+	return 0, &login{session: found, user: user, consentUID: consentUID}, nil
 }
 
 // good says whether a login from before this flow will do. One that the client wants to see happen (prompt login or select_account), or that is
@@ -116,17 +118,17 @@ func alwaysAsks(v *interaction.Visit) bool {
 	return v.Client.Public() && registration.PublicRedirect(v.RedirectURI)
 }
 
-// asksConsent says whether the user has to see the consent page. Even a yes in this flow counts only while it is stored: it may have been
-// withdrawn since.
-func (h *Handler) asksConsent(ctx context.Context, v *interaction.Visit, user *registry.User) (bool, error) {
+// asksConsent says whether the user has to see the consent page, and else which consent the answer rests on. Even a yes in this flow counts only
+// while it is stored: it may have been withdrawn since.
+func (h *Handler) asksConsent(ctx context.Context, v *interaction.Visit, user *registry.User) (asks bool, consentUID string, err error) {
 	if v.Flow.ConsentOf != user.UID && (v.Flow.Prompts(oauth.PromptConsent) || alwaysAsks(v)) {
-		return true, nil
+		return true, "", nil
 	}
 	if !needsConsent(v) {
-		return false, nil
+		return false, "", nil
 	}
-	covered, err := h.Consents.Covers(ctx, user.UID, v.Client.UID, v.Flow.Scopes)
-	return !covered, err
+	consentUID, err = h.Consents.Covering(ctx, user.UID, v.Client.UID, v.Asked())
+	return consentUID == "", consentUID, err
 }
 
 // needsConsent says whether the answer rests on a stored consent. A client that is registered to skip it still needs one for offline_access,

@@ -9,9 +9,6 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-// maxResources bounds the work that one request can ask for.
-const maxResources = 16
-
 // readScope: a built-in scope that the client cannot have here is dropped. What else it may not have is dropped in an authentication request
 // (OpenID Connect Core section 3.1.2.1) and an error in any other (RFC 6749 section 4.1.2.1). What is granted in the end is said with the token.
 func readScope(v *interaction.Visit, params oauth.Params) error {
@@ -45,8 +42,8 @@ func checkOpenID(v *interaction.Visit) error {
 // readResources: who the token is for, and the scopes cut to that (RFC 8707 section 2).
 func readResources(v *interaction.Visit, params oauth.Params) error {
 	resources := params.All("resource")
-	if len(resources) > maxResources {
-		return oauth.Errorf(oauth.InvalidTarget, "there are more than %d resources", maxResources)
+	if len(resources) > oauth.MaxResources {
+		return oauth.Errorf(oauth.InvalidTarget, "there are more than %d resources", oauth.MaxResources)
 	}
 	_, remaining, err := audience(v.Client, v.Flow.Scopes, resources)
 	if err != nil {

@@ -6,7 +6,9 @@ package consent
 import (
 	"net/http"
 	"net/url"
+	"slices"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
@@ -55,7 +57,7 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	return h.show(w, visit, user)
 }
 
-// show the form. It carries the flow as it is shown: for this user and these scopes, and nobody can agree to anything else with it.
+// show the form. It carries the flow as it is shown: to this user, with these scopes, claims and APIs. It is no consent to anything else.
 func (h *Handler) show(w http.ResponseWriter, v *interaction.Visit, user *registry.User) error {
 	scopes := v.Flow.Scopes[:0:0]
 	for _, scope := range v.Flow.Scopes {
@@ -63,7 +65,13 @@ func (h *Handler) show(w http.ResponseWriter, v *interaction.Visit, user *regist
 			scopes = append(scopes, scope)
 		}
 	}
-	v.Flow.Scopes, v.Flow.ShownTo, v.Flow.ConsentOf = scopes, user.UID, ""
+	v.Flow.Scopes, v.Flow.ConsentOf = scopes, ""
+	asked := v.Asked()
+	shown, err := asked.Hash(user.UID)
+	if err != nil {
+		return err
+	}
+	v.Flow.Shown = shown
 	sealed, err := h.Flows.Seal(v.Flow, interaction.StepAnswer)
 	if err != nil {
 		return err
@@ -79,9 +87,7 @@ func (h *Handler) show(w http.ResponseWriter, v *interaction.Visit, user *regist
 	if name, ok := user.Claims["name"].(string); ok {
 		page.Name = name
 	}
-	for _, scope := range scopes {
-		page.Scopes = append(page.Scopes, pages.Scope{Name: scope, Description: h.describe(scope)})
-	}
+	page.Scopes = h.list(v, asked)
 	return web.Page(w, http.StatusOK, page, v.RedirectURI)
 }
 
@@ -108,22 +114,57 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 	default:
 		visit.Flow.Denied = true
 	}
-	visit.Flow.ShownTo = ""
+	visit.Flow.Shown = ""
 	return h.Flows.Go(w, r, visit, interaction.StepResume)
 }
 
-// agree notes the user's yes. Another user than the one that the page asked may be signed in by now, from another tab: nobody agrees for
-// anybody else.
+// agree notes the user's yes. Since the page was shown, another user may have signed in from another tab, or a ResourceServer may have been
+// created again under its identifier: that is no yes, and the page is shown again.
 func (h *Handler) agree(r *http.Request, v *interaction.Visit) error {
 	_, user, err := h.Sessions.Current(r.Context(), r, v.Server)
-	if err != nil || user == nil || user.UID != v.Flow.ShownTo {
+	if err != nil || user == nil {
 		return err
 	}
-	if err := h.Consents.Grow(r.Context(), user.UID, v.Client.UID, v.Flow.Scopes); err != nil {
+	asked := v.Asked()
+	if shown, err := asked.Hash(user.UID); err != nil || shown != v.Flow.Shown {
+		return err
+	}
+	if err := h.Consents.Grow(r.Context(), user.UID, v.Client.UID, asked); err != nil {
 		return err
 	}
 	v.Flow.ConsentOf = user.UID
 	return nil
+}
+
+// list what is asked: the scopes, the claims that are asked for one by one, and the APIs that the request names, with whatever scopes.
+func (h *Handler) list(v *interaction.Visit, asked grant.Asked) (list []pages.Scope) {
+	for _, scope := range asked.Scopes {
+		list = append(list, pages.Scope{Name: scope, Description: h.describe(scope)})
+	}
+	for _, claim := range asked.Claims {
+		list = append(list, pages.Scope{Name: claim, Description: claims[claim]})
+	}
+	for _, api := range asked.APIs {
+		named := func(resource string) bool {
+			object, ok := v.Client.Resource(resource)
+			return ok && object.UID == api.UID
+		}
+		if slices.ContainsFunc(v.Flow.Resources, named) {
+			list = append(list, pages.Scope{Name: api.Identifier, Description: "Call this API on your behalf"})
+		}
+	}
+	return list
+}
+
+// claims about a user, as the page names them.
+var claims = map[string]string{
+	"name": "See your name", "family_name": "See your family name", "given_name": "See your given name", "middle_name": "See your middle name",
+	"nickname": "See your nickname", "preferred_username": "See your username", "profile": "See the address of your profile page",
+	"picture": "See your picture", "website": "See the address of your website", "gender": "See your gender", "birthdate": "See your date of birth",
+	"zoneinfo": "See your time zone", "locale": "See your language", "updated_at": "See when your details last changed",
+	"email": "See your email address", "email_verified": "See whether your email address was verified",
+	"address": "See your postal address", "phone_number": "See your phone number",
+	"phone_number_verified": "See whether your phone number was verified", "groups": "See which groups you are in",
 }
 
 // builtIn says what the scopes mean that no resource server declares.

@@ -26,6 +26,8 @@ type TokenInfo struct {
 	// GrantID is empty where the token rests on no grant; Grant is that record.
 	GrantID string
 	Grant   storage.Grant
+	// GrantedClaims are the names of claims that were granted one by one, and that the client may still have.
+	GrantedClaims []string
 	// RequestedClaims are the names of those that the token's request wanted from the UserInfo endpoint, where no grant remembers the request.
 	RequestedClaims []string
 	IssuedAt        time.Time
@@ -96,10 +98,18 @@ func (s *Service) CheckAccessToken(ctx context.Context, token string) (*TokenInf
 func (s *Service) accessStands(ctx context.Context, v verified) (*TokenInfo, error) {
 	info := &TokenInfo{
 		Claims: v.claims, Subject: v.claims.Subject,
-		IssuedAt: time.Unix(v.claims.IssuedAt, 0), Expires: time.Unix(v.claims.Expires, 0), RequestedClaims: v.rests.RequestedClaims,
+		IssuedAt: time.Unix(v.claims.IssuedAt, 0), Expires: time.Unix(v.claims.Expires, 0), RequestedClaims: slices.Concat(v.rests.RequestedClaims, v.rests.Claims),
 	}
 	clientUID := v.rests.ClientUID
-	on := rests{userUID: v.rests.UserUID, userEpoch: v.rests.UserEpoch, sessionHash: v.rests.SessionHash}
+	on := rests{
+		userUID: v.rests.UserUID, userEpoch: v.rests.UserEpoch, sessionHash: v.rests.SessionHash, redirect: v.rests.Redirect,
+		consented: v.rests.ConsentUID != "", consentUID: v.rests.ConsentUID,
+	}
+	signed, err := oauth.ParseScope(v.claims.Scope)
+	if err != nil {
+		return nil, ErrInactive
+	}
+	of, claims := v.rests.Objects.Of(signed), v.rests.Claims
 	recent := storage.Recent(s.Store)
 	if v.rests.Grant != "" {
 		g, err := recent.Grant(ctx, v.rests.Grant)
@@ -111,6 +121,7 @@ func (s *Service) accessStands(ctx context.Context, v verified) (*TokenInfo, err
 		}
 		info.GrantID, info.Grant = g.ID, g
 		clientUID, on = g.ClientUID, restsOf(g)
+		of, claims = authorizedBy(g).of, g.Claims
 	}
 	client, ok := s.Registry.ClientByUID(clientUID)
 	if !ok || client.ID != v.claims.ClientID {
@@ -124,28 +135,12 @@ func (s *Service) accessStands(ctx context.Context, v verified) (*TokenInfo, err
 		}
 		info.User = user
 	}
-	info.Scopes, info.Audience = stillAllowed(client, v.claims.Scope), stillMeant(client, v.claims.Audience)
+	info.Scopes, info.Audience = of.Scopes(client, signed), of.Resources(client, v.claims.Audience)
+	info.GrantedClaims = mint.AllowedClaims(client, claims)
 	if len(info.Audience) == 0 {
 		return nil, ErrInactive
 	}
 	return info, nil
-}
-
-// stillAllowed are the scopes of a token that its client may have now.
-func stillAllowed(client *registry.Client, scope string) []string {
-	scopes, err := oauth.ParseScope(scope)
-	if err != nil {
-		return nil
-	}
-	return slices.DeleteFunc(scopes, func(scope string) bool { return !client.MayHave(scope) })
-}
-
-// stillMeant are the members of a token's audience that its client may name now: the issuer, and resource servers that are there and allow it.
-func stillMeant(client *registry.Client, audience mint.Audience) mint.Audience {
-	return slices.DeleteFunc(slices.Clone(audience), func(identifier string) bool {
-		_, _, err := client.Audience(nil, []string{identifier})
-		return err != nil
-	})
 }
 
 // markOf the id of a token.

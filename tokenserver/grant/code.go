@@ -11,6 +11,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
 // maxCodeLifetime is the longest that a server may let codes live (RFC 6749 section 4.1.2).
@@ -46,8 +47,11 @@ type Authorization struct {
 	CodeChallenge string `json:"ch,omitempty"`
 	// Offline: offline_access was granted.
 	Offline bool `json:"o,omitempty"`
-	// Consented: the authorization rests on a stored consent, and falls with it.
-	Consented bool `json:"k,omitempty"`
+	// Consented: the authorization rests on the stored consent with ConsentUID, and falls with it.
+	Consented  bool   `json:"k,omitempty"`
+	ConsentUID string `json:"ku,omitempty"`
+	// Claims that were granted one by one (OpenID Connect Core section 5.5).
+	Claims []string `json:"cs,omitempty"`
 }
 
 // code is what an authorization code holds, as CBOR (RFC 8949): a nonce or a claims parameter of characters that JSON escapes must not grow.
@@ -60,6 +64,8 @@ type code struct {
 	Lifetime int64 `json:"lt"`
 	// Redirect is the SHA-256 of RedirectURI.
 	Redirect []byte `json:"ru"`
+	// Objects that Scopes and Resources are of.
+	Objects registry.Objects `json:"ob"`
 	Authorization
 }
 
@@ -74,9 +80,13 @@ func (s *Service) NewCode(a Authorization) (string, error) {
 		return "", err
 	}
 	redirect := sha256.Sum256([]byte(a.RedirectURI))
+	var objects registry.Objects
+	if client, ok := s.Registry.ClientByUID(a.ClientUID); ok {
+		objects = client.Objects(a.Scopes, a.Resources)
+	}
 	plain, err := cbor.Marshal(code{
 		ID: id, Epoch: s.Epoch, IssuedAt: s.Now().UnixMilli(),
-		Lifetime: server.AuthorizationCodeLifetime.Duration().Milliseconds(), Redirect: redirect[:], Authorization: a,
+		Lifetime: server.AuthorizationCodeLifetime.Duration().Milliseconds(), Redirect: redirect[:], Objects: objects, Authorization: a,
 	})
 	if err != nil {
 		return "", fmt.Errorf("encode a code: %w", err)
@@ -97,6 +107,9 @@ func (s *Service) CheckCode(request Authorization) error {
 	request.UserUID, request.UserEpoch, request.SessionHash = longestID, longestID, longestID
 	request.AuthTime, request.SessionEnds = s.Now(), s.Now()
 	request.AMR = []string{oauth.AMRPassword}
+	if request.Consented {
+		request.ConsentUID = longestID
+	}
 	_, err := s.NewCode(request)
 	return err
 }

@@ -69,23 +69,6 @@ func severity(reason string) slog.Level {
 	}
 }
 
-// Withdraw deletes the consent of a user to a client and ends the grants of the pair.
-func (s *Service) Withdraw(ctx context.Context, userUID, clientUID string) error {
-	if err := s.Store.DeleteConsent(ctx, userUID, clientUID); err != nil {
-		return err
-	}
-	grants, err := s.Store.GrantsOf(ctx, userUID, clientUID)
-	if err != nil {
-		return err
-	}
-	for _, g := range grants {
-		if err := s.End(ctx, g.ID, storage.EndConsentWithdrawn); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // MaxAccessTokenLifetime is the longest that a server may let access tokens live.
 const MaxAccessTokenLifetime = 24 * time.Hour
 

@@ -7,6 +7,7 @@
 //	password.go  a password is handed over: the record begins there
 //	refresh.go   refreshing advances the record by compare-and-swap
 //	scope.go     which scopes and audience one token of a grant gets
+//	consent.go   what a user is asked to allow, and whether a consent holds it
 //	end.go       a grant ends, or a session with all that rests on it
 //	check.go     whether an access or refresh token is good now
 //	unsettled.go writes of which nobody knows whether they happened
@@ -18,6 +19,7 @@
 package grant
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -29,6 +31,7 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
@@ -96,27 +99,39 @@ type rests struct {
 	userUID, userEpoch string
 	sessionHash        string // empty: on no session
 	redirectURI        string // empty: on none
+	redirect           []byte // instead of redirectURI, mint.RedirectHash of the registered one
+	consented          bool
+	consentUID         string
 }
 
 // restsOf a grant. An offline one outlives its session.
 func restsOf(g storage.Grant) rests {
-	r := rests{userUID: g.UserUID, userEpoch: g.UserEpoch, redirectURI: g.RedirectURI}
+	r := rests{
+		userUID: g.UserUID, userEpoch: g.UserEpoch, redirectURI: g.RedirectURI, consented: g.Consented, consentUID: g.ConsentUID,
+	}
 	if !g.Offline {
 		r.sessionHash = g.SessionHash
 	}
 	return r
 }
 
-// stands says whether what a grant rests on is still there, and gives the user as they are now. Marks are read from the store, or from its
-// recent reads where those will do.
+// stands says whether what a grant rests on is still there, and gives the user as they are now. Marks and consents are read from the store, or
+// from its recent reads where those will do.
 func (s *Service) stands(ctx context.Context, marks storage.Reader, client *registry.Client, r rests) (*registry.User, error) {
 	user, ok := s.Registry.UserByUID(r.userUID)
 	if !ok || user.Epoch != r.userEpoch {
 		return nil, refuse("the user or the password changed since the authorization")
 	}
-	if r.redirectURI != "" {
-		if _, ok := registration.MatchRedirect(client.RedirectURIs, r.redirectURI); !ok {
-			return nil, refuse("the redirect URI of the authorization is no longer registered")
+	if !r.registered(client) {
+		return nil, refuse("the redirect URI of the authorization is no longer registered")
+	}
+	if r.consented {
+		there, err := marks.Consented(ctx, r.userUID, client.UID, r.consentUID)
+		if err != nil {
+			return nil, err
+		}
+		if !there {
+			return nil, errWithdrawn
 		}
 	}
 	if r.sessionHash != "" {
@@ -129,6 +144,18 @@ func (s *Service) stands(ctx context.Context, marks storage.Reader, client *regi
 		}
 	}
 	return user, nil
+}
+
+// registered reports whether the client still registers the redirect URI.
+func (r rests) registered(client *registry.Client) bool {
+	if len(r.redirect) > 0 {
+		return slices.ContainsFunc(client.RedirectURIs, func(uri string) bool { return bytes.Equal(mint.RedirectHash(uri), r.redirect) })
+	}
+	if r.redirectURI == "" {
+		return true
+	}
+	_, ok := registration.MatchRedirect(client.RedirectURIs, r.redirectURI)
+	return ok
 }
 
 // begunBy is the grant type that a grant began with. The authorization endpoint always answers to a redirect URI.

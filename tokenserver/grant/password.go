@@ -25,7 +25,8 @@ func (s *Service) Password(ctx context.Context, r PasswordGrant) (Outcome, error
 	if !ok {
 		return Outcome{}, errNotServing
 	}
-	scopes, audience, err := access(r.Client, r.Scopes, nil, r.Resources, nil)
+	granted := storage.Grant{Scopes: r.Scopes, Resources: r.Resources, APIs: apis(r.Client, r.Scopes, r.Resources)}
+	scopes, audience, err := access(r.Client, authorizedBy(granted), nil, nil)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -42,7 +43,7 @@ func (s *Service) Password(ctx context.Context, r PasswordGrant) (Outcome, error
 		ID:      hashID("password", id),
 		UserUID: user.UID, Subject: user.Subject, UserEpoch: user.Epoch,
 		AuthTime: s.Now(), AMR: []string{oauth.AMRPassword},
-		Scopes: r.Scopes, Resources: r.Resources, Offline: true,
+		Scopes: r.Scopes, Resources: r.Resources, APIs: granted.APIs, Offline: true,
 	}
 	if err := s.begin(&g, r.Client, server, time.Time{}, time.Time{}); err != nil {
 		return Outcome{}, err

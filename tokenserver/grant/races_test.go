@@ -149,14 +149,7 @@ func TestAnAdvanceThatLandsAfterTheAnswerIsOnesOwn(t *testing.T) {
 // consented is a code of an authorization that rests on a stored consent.
 func consented(t *testing.T, w *granttest.World, client registration.Client) string {
 	t.Helper()
-	a := w.Authorization(client, "openid", "offline_access")
-	a.Consented = true
-	if _, err := w.Memory.PutConsent(t.Context(), storage.Consent{
-		UserUID: a.UserUID, ClientUID: client.UID, Scopes: a.Scopes, GrantedAt: w.Clock.Now(), UpdatedAt: w.Clock.Now(),
-	}); err != nil {
-		t.Fatal(err)
-	}
-	return w.Code(a)
+	return w.Code(w.Consent(w.Authorization(client, "openid", "offline_access")))
 }
 
 func TestAConsentThatIsWithdrawnWhileACodeIsRedeemedEndsTheGrant(t *testing.T) {
@@ -164,9 +157,7 @@ func TestAConsentThatIsWithdrawnWhileACodeIsRedeemedEndsTheGrant(t *testing.T) {
 	client := served(t, w, granttest.Client("shop.web"))
 	code := consented(t, w, client.Client)
 	w.Grants.Store = &meanwhile{Store: w.Store, create: func(g storage.Grant) {
-		if err := w.Grants.Withdraw(t.Context(), g.UserUID, g.ClientUID); err != nil {
-			t.Error(err)
-		}
+		w.Withdraw(g.ClientUID)
 	}}
 	_, err := redeem(w, client, code)
 	refused(t, "a code whose consent is gone", err, grant.Grant)

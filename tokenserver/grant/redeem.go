@@ -46,11 +46,11 @@ func (s *Service) Redeem(ctx context.Context, r Redemption) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	scopes, audience, err := access(r.Client, c.Scopes, nil, c.Resources, r.Resources)
+	scopes, audience, err := access(r.Client, authorizedByCode(c), nil, r.Resources)
 	if err != nil {
 		return Outcome{}, err
 	}
-	g := grantOf(c, user)
+	g := grantOf(c, r.Client, user)
 	if err := s.begin(&g, r.Client, server, endOfRefreshing(c), c.expires()); err != nil {
 		return Outcome{}, err
 	}
@@ -63,7 +63,7 @@ func (s *Service) Redeem(ctx context.Context, r Redemption) (Outcome, error) {
 	s.codes.begin(g.ID, g.Attempt)
 	err = errUnfinished
 	defer func() { s.codes.over(g.ID, out.Grant.Attempt, err, unknown, s.Now()) }()
-	if out, unknown, err = s.establish(ctx, c, out); err != nil {
+	if out, unknown, err = s.establish(ctx, c, r.Client, out); err != nil {
 		return Outcome{}, err
 	}
 	return out, nil
@@ -74,7 +74,7 @@ var errUnfinished = errors.New("grant: the request was broken off")
 
 // establish creates the record of out, or finds it: one that an earlier request created and was never told of is as good. Unknown says that the
 // record may be there although this fails; the outcome then still says by whose attempt.
-func (s *Service) establish(ctx context.Context, c code, out Outcome) (_ Outcome, unknown bool, err error) {
+func (s *Service) establish(ctx context.Context, c code, client *registry.Client, out Outcome) (_ Outcome, unknown bool, err error) {
 	created, unknown, err := s.create(ctx, out.Grant)
 	switch {
 	case err == nil:
@@ -91,7 +91,7 @@ func (s *Service) establish(ctx context.Context, c code, out Outcome) (_ Outcome
 	default:
 		return out, false, s.replayed(ctx, out.Grant.ID)
 	}
-	return out, unknown, s.stillConsented(ctx, c, out.Grant)
+	return out, unknown, s.stillConsented(ctx, c, client, out.Grant)
 }
 
 // checkRedemption holds the request against the code alone (RFC 6749 section 4.1.3, RFC 7636 section 4.6).
@@ -176,45 +176,24 @@ func (s *Service) codeStands(ctx context.Context, c code, client *registry.Clien
 	if err != nil {
 		return nil, err
 	}
-	return user, s.consented(ctx, c)
+	return user, s.consented(ctx, c, client)
 }
 
-// consented says whether the consent that a code rests on is still there.
-func (s *Service) consented(ctx context.Context, c code) error {
-	if !c.Consented {
-		return nil
-	}
-	consent, err := s.Store.Consent(ctx, c.UserUID, c.ClientUID)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		return err
-	}
-	if err != nil || slices.ContainsFunc(c.Scopes, func(scope string) bool { return !slices.Contains(consent.Scopes, scope) }) {
-		return refuse("the user has withdrawn the consent")
-	}
-	return nil
+// authorizedByCode is what the user authorized.
+func authorizedByCode(c code) authorized {
+	return authorized{c.Scopes, c.Resources, c.Objects.Of(c.Scopes)}
 }
 
-// stillConsented ends a new grant whose consent was withdrawn while it was created: withdrawing deletes the consent and then ends the grants
-// that it finds, and may have found this one not yet.
-func (s *Service) stillConsented(ctx context.Context, c code, created storage.Grant) error {
-	refused := s.consented(ctx, c)
-	if !isRefused(refused) {
-		return refused
-	}
-	if err := s.End(ctx, created.ID, storage.EndConsentWithdrawn); err != nil {
-		return err
-	}
-	return refused
-}
-
-// grantOf a code of the user, without what begin fills in.
-func grantOf(c code, user *registry.User) storage.Grant {
+// grantOf a code of the user, without what begin fills in. Its APIs are those that the user authorized and that are still there.
+func grantOf(c code, client *registry.Client, user *registry.User) storage.Grant {
+	a := authorizedByCode(c)
 	return storage.Grant{
 		ID:      hashID("code", c.ID),
 		UserUID: c.UserUID, Subject: user.Subject, UserEpoch: c.UserEpoch,
 		SessionHash: c.SessionHash, AuthTime: c.AuthTime, AMR: c.AMR,
-		Scopes: c.Scopes, Resources: c.Resources, RedirectURI: c.RedirectURI,
-		Nonce: c.Nonce, ClaimsRequest: c.ClaimsRequest, Consented: c.Consented, Offline: c.Offline,
+		Scopes: c.Scopes, Resources: c.Resources, Claims: c.Claims, RedirectURI: c.RedirectURI,
+		APIs:  apis(client, a.of.Scopes(client, a.scopes), a.of.Resources(client, a.resources)),
+		Nonce: c.Nonce, ClaimsRequest: c.ClaimsRequest, Consented: c.Consented, ConsentUID: c.ConsentUID, Offline: c.Offline,
 	}
 }
 

@@ -197,7 +197,7 @@ func (s *Service) refreshOnce(ctx context.Context, r *refreshing, g storage.Gran
 		return Outcome{}, err
 	}
 	out := Outcome{Grant: g, User: user}
-	if out.Scopes, out.Audience, err = access(r.Client, g.Scopes, r.Scopes, g.Resources, r.Resources); err != nil {
+	if out.Scopes, out.Audience, err = access(r.Client, authorizedBy(g), r.Scopes, r.Resources); err != nil {
 		return Outcome{}, err
 	}
 	switch decided {
@@ -367,7 +367,7 @@ func (s *Service) CheckRefreshToken(ctx context.Context, sealed string, client *
 	default:
 		return nil, ErrInactive
 	}
-	scopes, _, err := access(client, g.Scopes, nil, g.Resources, nil)
+	scopes, _, err := access(client, authorizedBy(g), nil, nil)
 	if err != nil {
 		return nil, inactiveIfRefused(err)
 	}

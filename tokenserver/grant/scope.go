@@ -6,29 +6,72 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// access decides scopes and audience of one access token. Granted and resources are the grant's; askedScopes and askedResources the token
-// request's, which may narrow them and never widen (RFC 6749 section 6, RFC 8707 section 2.2); a built-in scope that is asked and was not
-// granted is dropped. What is no longer allowed now is cut.
-func access(client *registry.Client, granted, askedScopes, resources, askedResources []string) (scopes, audience []string, err error) {
-	wanted := granted
+// authorized is what an authorization covers: scopes and resources, of these objects.
+type authorized struct {
+	scopes, resources []string
+	of                registry.Bound
+}
+
+// authorizedBy a grant.
+func authorizedBy(g storage.Grant) authorized {
+	of := registry.Bound{Owners: map[string]registry.Key{}}
+	for _, api := range g.APIs {
+		key := registry.KeyOf(api.UID)
+		of.Objects = append(of.Objects, key)
+		for _, scope := range api.Scopes {
+			of.Owners[scope] = key
+		}
+	}
+	return authorized{g.Scopes, g.Resources, of}
+}
+
+// apis are the resource servers that scopes and resources are of now, each with those of the scopes that are its own.
+func apis(client *registry.Client, scopes, resources []string) (all []storage.API) {
+	at := func(o registry.Object) *storage.API {
+		i := slices.IndexFunc(all, func(api storage.API) bool { return api.UID == o.UID })
+		if i < 0 {
+			i, all = len(all), append(all, storage.API{UID: o.UID, Identifier: o.Identifier})
+		}
+		return &all[i]
+	}
+	for _, resource := range resources {
+		if object, ok := client.Resource(resource); ok {
+			at(object)
+		}
+	}
+	for _, scope := range scopes {
+		if owner, ok := client.Owner(scope); ok {
+			api := at(owner)
+			api.Scopes = append(api.Scopes, scope)
+		}
+	}
+	return all
+}
+
+// access decides scopes and audience of one access token. The request's askedScopes and askedResources may narrow what was authorized and never
+// widen it (RFC 6749 section 6, RFC 8707 section 2.2); a built-in scope that is asked and was not granted is dropped. What is no longer allowed
+// now is cut, and so is what is now of another object than was authorized.
+func access(client *registry.Client, a authorized, askedScopes, askedResources []string) (scopes, audience []string, err error) {
+	wanted := a.scopes
 	if len(askedScopes) > 0 {
 		wanted = nil
 		for _, scope := range askedScopes {
 			switch {
-			case slices.Contains(granted, scope):
+			case slices.Contains(a.scopes, scope):
 				wanted = append(wanted, scope)
 			case oauth.APIScope(scope):
 				return nil, nil, &Refused{What: Scope, Sentence: "a scope was not granted; ask the user for it at the authorization endpoint"}
 			}
 		}
 	}
-	targets, err := targets(client, granted, resources, askedResources)
+	targets, err := targets(client, a, askedResources)
 	if err != nil {
 		return nil, nil, err
 	}
-	audience, scopes, err = client.Audience(wanted, targets)
+	audience, scopes, err = client.Audience(a.of.Scopes(client, wanted), targets)
 	if err != nil {
 		return nil, nil, &Refused{What: Target, Sentence: "a resource is unknown, or its owner does not allow this client"}
 	}
@@ -50,12 +93,14 @@ func covers(resources []string, asked string) bool {
 }
 
 // targets are the resources that a token is for; none: the owners of its scopes.
-func targets(client *registry.Client, granted, resources, asked []string) ([]string, error) {
+func targets(client *registry.Client, a authorized, asked []string) ([]string, error) {
+	// Of the resources that were authorized, one may be gone by now. The others still hold.
+	left := a.of.Resources(client, a.resources)
 	if len(asked) > 0 {
-		covered := resources
-		if len(covered) == 0 {
+		covered := left
+		if len(a.resources) == 0 {
 			var err error
-			if covered, _, err = client.Audience(granted, nil); err != nil {
+			if covered, _, err = client.Audience(a.of.Scopes(client, a.scopes), nil); err != nil {
 				return nil, &Refused{What: Target, Sentence: "the authorization covers no resource any more"}
 			}
 		}
@@ -66,14 +111,7 @@ func targets(client *registry.Client, granted, resources, asked []string) ([]str
 		}
 		return asked, nil
 	}
-	// Of the resources that were authorized, one may be gone by now. The others still hold.
-	var left []string
-	for _, resource := range resources {
-		if _, _, err := client.Audience(nil, []string{resource}); err == nil {
-			left = append(left, resource)
-		}
-	}
-	if len(resources) > 0 && len(left) == 0 {
+	if len(a.resources) > 0 && len(left) == 0 {
 		return nil, &Refused{What: Target, Sentence: "no resource of the authorization is available to this client any more"}
 	}
 	return left, nil

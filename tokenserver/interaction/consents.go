@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
@@ -16,32 +16,26 @@ type Consents struct {
 	Now   func() time.Time
 }
 
-// Covers says whether the user has allowed the client all of the scopes.
-func (c *Consents) Covers(ctx context.Context, userUID, clientUID string, scopes []string) (bool, error) {
+// Covering is the UID of the consent of the user to the client, if it holds all that is asked; else it is empty.
+func (c *Consents) Covering(ctx context.Context, userUID, clientUID string, asked grant.Asked) (uid string, err error) {
 	consent, err := c.Store.Consent(ctx, userUID, clientUID)
-	if errors.Is(err, storage.ErrNotFound) {
-		return false, nil
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("reading a consent: %w", err)
+	case !asked.CoveredBy(consent):
+		return "", nil
 	}
-	if err != nil {
-		return false, fmt.Errorf("reading a consent: %w", err)
-	}
-	return covers(consent.Scopes, scopes), nil
-}
-
-func covers(allowed, scopes []string) bool {
-	for _, scope := range scopes {
-		if !slices.Contains(allowed, scope) {
-			return false
-		}
-	}
-	return true
+	return consent.UID, nil
 }
 
 // attempts of Grow before it gives up: each lost one means that another tab of the same user won.
 const attempts = 8
 
-// Grow adds the scopes to what the user has allowed the client. It never takes any away, and writes nothing if they are there already.
-func (c *Consents) Grow(ctx context.Context, userUID, clientUID string, scopes []string) error {
+// Grow adds what was asked to what the user has allowed the client, and writes nothing if it is there already. Nothing is taken away but what was
+// allowed of a ResourceServer that another has replaced.
+func (c *Consents) Grow(ctx context.Context, userUID, clientUID string, asked grant.Asked) error {
 	var last error
 	for range attempts {
 		consent, err := c.Store.Consent(ctx, userUID, clientUID)
@@ -51,15 +45,11 @@ func (c *Consents) Grow(ctx context.Context, userUID, clientUID string, scopes [
 			consent = storage.Consent{UserUID: userUID, ClientUID: clientUID, GrantedAt: now}
 		case err != nil:
 			return fmt.Errorf("reading a consent: %w", err)
-		case covers(consent.Scopes, scopes):
+		case consent.UID != "" && asked.CoveredBy(consent):
 			return nil
 		}
+		asked.AddTo(&consent)
 		consent.UpdatedAt = now
-		for _, scope := range scopes {
-			if !slices.Contains(consent.Scopes, scope) {
-				consent.Scopes = append(slices.Clip(consent.Scopes), scope)
-			}
-		}
 		_, last = c.Store.PutConsent(ctx, consent)
 		switch {
 		case last == nil:

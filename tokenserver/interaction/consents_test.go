@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
 )
 
@@ -17,23 +19,24 @@ func TestConsentsGivenAtTheSameTimeAreAllKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	consents := &interaction.Consents{Store: store, Now: time.Now}
-	var all []string
+	var all grant.Asked
 	var tabs sync.WaitGroup
 	for i := range 6 {
 		scope := fmt.Sprintf("scope-%d", i)
-		all = append(all, scope)
+		asked := grant.Asked{Scopes: []string{scope}, Claims: []string{"claim-" + scope}, APIs: []storage.API{{UID: "api-of-" + scope, Identifier: "urn:" + scope, Scopes: []string{scope}}}}
+		all.Scopes, all.Claims, all.APIs = append(all.Scopes, scope), append(all.Claims, asked.Claims...), append(all.APIs, asked.APIs...)
 		tabs.Go(func() {
-			if err := consents.Grow(t.Context(), "user", "client", []string{scope}); err != nil {
+			if err := consents.Grow(t.Context(), "user", "client", asked); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	tabs.Wait()
-	if covered, err := consents.Covers(t.Context(), "user", "client", all); err != nil || !covered {
+	if covered, err := consents.Covering(t.Context(), "user", "client", all); err != nil || covered == "" {
 		t.Errorf("not all are kept: %v", err)
 	}
 	for _, pair := range [][2]string{{"other", "client"}, {"user", "other"}} {
-		if covered, err := consents.Covers(t.Context(), pair[0], pair[1], nil); err != nil || covered {
+		if covered, err := consents.Covering(t.Context(), pair[0], pair[1], grant.Asked{}); err != nil || covered != "" {
 			t.Errorf("%v has a consent: %v", pair, err)
 		}
 	}

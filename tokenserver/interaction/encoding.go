@@ -16,7 +16,7 @@ func (f *Flow) fields() []any {
 	return []any{
 		(*int64)(&f.Step), &f.Started, &f.Browser, &f.ClientUID, &f.Redirect, &f.RedirectPort, &f.RedirectSent, &f.ResponseType, (*int64)(&f.Mode),
 		&f.State, &f.Nonce, &f.Scopes, &f.Resources, &f.CodeChallenge, &f.Claims, &f.LoginHint, &f.Subjects, &f.Prompt, &f.MaxAge,
-		&f.LoginSession, &f.ShownTo, &f.ConsentOf, &f.Denied,
+		&f.LoginSession, &f.Shown, &f.ConsentOf, &f.Denied,
 	}
 }
 

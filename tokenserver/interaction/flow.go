@@ -75,8 +75,8 @@ type Flow struct {
 
 	// LoginSession is the hash of the session that the user began in this flow; empty: none.
 	LoginSession string
-	// ShownTo is the UID of the user whom the consent page asked.
-	ShownTo string
+	// Shown is the hash of what the consent page asked, and of whom (grant.Asked).
+	Shown string
 	// ConsentOf is the UID of the user who said yes in this flow.
 	ConsentOf string
 	// Denied says that the user said no.

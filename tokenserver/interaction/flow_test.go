@@ -12,7 +12,7 @@ func full() *Flow {
 		Step: StepAnswer, Started: 1_800_000_000, Browser: HashOf("browser"), ClientUID: "uid", Redirect: HashOf("https://a/b"), RedirectPort: ":8000",
 		RedirectSent: true, ResponseType: []string{"id_token", "token"}, Mode: ModeFormPost, State: "state\x00\"", Nonce: "nonce", Scopes: []string{"a", "b"},
 		Resources: []string{"https://api"}, CodeChallenge: "challenge", Claims: "{}", LoginHint: "alice", Subjects: []string{"sub", "another"}, Prompt: []string{"login"},
-		MaxAge: NoMaxAge, LoginSession: "session", ShownTo: "uid-a", ConsentOf: "uid-b", Denied: true,
+		MaxAge: NoMaxAge, LoginSession: "session", Shown: "hash", ConsentOf: "uid-b", Denied: true,
 	}
 }
 

@@ -10,7 +10,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
@@ -56,6 +58,11 @@ type Visit struct {
 	Client *registry.Client
 	// RedirectURI that the answer goes to.
 	RedirectURI string
+}
+
+// Asked of the user by the flow, as it is now.
+func (v *Visit) Asked() grant.Asked {
+	return grant.Ask(v.Client, v.Flow.Scopes, v.Flow.Resources, mint.SingleClaims(v.Client, v.Flow.Scopes, v.Flow.Claims))
 }
 
 // Host that the answer goes to, for people: the host of the redirect URI, or its scheme if it has no host.

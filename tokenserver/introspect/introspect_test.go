@@ -1,10 +1,13 @@
 package introspect_test
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -320,17 +323,19 @@ var stand = map[string]func(t *testing.T, w *world){
 	"it expired": func(_ *testing.T, w *world) { w.Clock.Move(300 * time.Second) },
 }
 
-// ofGrant is what only a token rests on that has a grant.
-var ofGrant = map[string]func(t *testing.T, w *world){
-	"the grant was ended": func(t *testing.T, w *world) {
-		if err := w.Grants.End(t.Context(), w.Records()[0].ID, storage.EndRevoked); err != nil {
-			t.Fatal(err)
-		}
-	},
-	"the consent was withdrawn": func(t *testing.T, w *world) {
-		if err := w.Grants.Withdraw(t.Context(), "alice-uid", w.shop.UID); err != nil {
-			t.Fatal(err)
-		}
+// theGrantEnded is what only a token rests on that has a grant.
+func theGrantEnded(t *testing.T, w *world) {
+	if err := w.Grants.End(t.Context(), w.Records()[0].ID, storage.EndRevoked); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// byTheUser is what every token rests on that a user authorized at the authorization endpoint.
+var byTheUser = map[string]func(t *testing.T, w *world){
+	"the consent was withdrawn": func(_ *testing.T, w *world) { w.Withdraw(w.shop.UID) },
+	"the consent was withdrawn, and given again": func(_ *testing.T, w *world) {
+		w.Withdraw(w.shop.UID)
+		w.Consent(w.Authorization(w.shop, "openid", "orders:read"))
 	},
 	"the redirect URI was removed": func(_ *testing.T, w *world) {
 		c := w.shop
@@ -341,11 +346,12 @@ var ofGrant = map[string]func(t *testing.T, w *world){
 
 func TestATokenOfAGrantFallsWithWhatItRestsOn(t *testing.T) {
 	all := maps.Clone(stand)
-	maps.Copy(all, ofGrant)
+	maps.Copy(all, byTheUser)
+	all["the grant was ended"] = theGrantEnded
 	for what, takeAway := range all {
 		t.Run(what, func(t *testing.T) {
 			w := newWorld(t)
-			access := w.Begin(w.shop, "openid", "orders:read").String("access_token")
+			access := w.OK(w.Redeem(w.shop, w.Code(w.Consent(w.Authorization(w.shop, "openid", "orders:read"))))).String("access_token")
 			if a := w.introspect(w.orders, access); a.JSON["active"] != true {
 				t.Fatalf("before, the answer is %s", a.Body)
 			}
@@ -355,19 +361,113 @@ func TestATokenOfAGrantFallsWithWhatItRestsOn(t *testing.T) {
 	}
 }
 
+// implicit is an access token as the authorization endpoint makes it.
+func (w *world) implicit(t *testing.T, scopes ...string) string {
+	t.Helper()
+	client, _ := w.Registry.Client(w.shop.ID)
+	a := w.Consent(w.Authorization(w.shop, scopes...))
+	audience, _, err := client.Audience(scopes, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	access, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
+		Client: client, Subject: granttest.Subject, Audience: audience, Scopes: scopes,
+		Rests: mint.TokenID{
+			ClientUID: client.UID, UserUID: a.UserUID, UserEpoch: a.UserEpoch, SessionHash: a.SessionHash, Epoch: w.Grants.Epoch,
+			Redirect: mint.RedirectHash(a.RedirectURI), ConsentUID: a.ConsentUID, Objects: client.Objects(scopes, audience),
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return access
+}
+
+// createdAgain is the resource server of the orders, deleted and created again under its identifier and with its scopes, by another team with
+// another client.
+func (w *world) createdAgain() (theirs registration.Client) {
+	w.RemoveResourceServer(granttest.Orders)
+	theirs = w.AddClient(introspector("another-api"))
+	again := w.api(granttest.Orders, "another-api", "orders:read", "orders:write")
+	again.UID = "another-uid"
+	w.AddResourceServer(again)
+	return theirs
+}
+
+func TestAResourceServerThatIsCreatedAgainInheritsNoTokenAndTheOtherAudiencesLive(t *testing.T) {
+	tokens := map[string]func(w *world) string{
+		"of a grant": func(w *world) string {
+			return w.OK(w.Redeem(w.shop, w.Code(w.Consent(w.Authorization(w.shop, "openid", "orders:read", "stock:read"))))).String("access_token")
+		},
+		"of a grant for resources": func(w *world) string {
+			a := w.Authorization(w.shop, "openid", "orders:read", "stock:read")
+			a.Resources = []string{granttest.Stock, granttest.Orders, granttest.Issuer}
+			return w.OK(w.Redeem(w.shop, w.Code(a))).String("access_token")
+		},
+		"implicit": func(w *world) string { return w.implicit(t, "openid", "orders:read", "stock:read") },
+		"of a machine": func(w *world) string {
+			c := w.shop
+			c.GrantTypes = append(slices.Clone(c.GrantTypes), oauth.GrantClientCredentials)
+			w.AddClient(c)
+			return w.OK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read stock:read")).String("access_token")
+		},
+		"by password": func(w *world) string {
+			c := w.shop
+			c.GrantTypes = append(slices.Clone(c.GrantTypes), oauth.GrantPassword)
+			w.AddClient(c)
+			return w.OK(w.Post("/token", c, "grant_type", "password", "username", granttest.Username, "password", granttest.Password,
+				"scope", "openid orders:read stock:read")).String("access_token")
+		},
+	}
+	for name, make := range tokens {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			access := make(w)
+			if a := w.introspect(w.orders, access); a.JSON["active"] != true || a.JSON["scope"] != "orders:read" {
+				t.Fatalf("before, the answer is %s", a.Body)
+			}
+			theirs := w.createdAgain()
+			inactive(t, "the client of the one that was created again", w.introspect(theirs, access))
+			if a := w.introspect(w.stock, access); a.JSON["active"] != true || a.JSON["scope"] != "stock:read" || a.JSON["aud"] != granttest.Stock {
+				t.Errorf("the other API is told %s", a.Body)
+			}
+			scope, audience := w.introspect(w.shop, access).String("scope"), fmt.Sprint(w.introspect(w.shop, access).JSON["aud"])
+			if strings.Contains(scope, "orders") || !strings.Contains(scope, "stock:read") || strings.Contains(audience, granttest.Orders) {
+				t.Errorf("the token's own client is told of the scope %q for %s", scope, audience)
+			}
+		})
+	}
+}
+
+func TestATokenForAResourceServerAloneDiesWhenThatIsCreatedAgain(t *testing.T) {
+	w := newWorld(t)
+	c := w.shop
+	c.GrantTypes = append(slices.Clone(c.GrantTypes), oauth.GrantClientCredentials)
+	w.AddClient(c)
+	withoutScopes := c
+	withoutScopes.Scopes = nil
+	access := map[string]string{
+		"with a scope": w.OK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read")).String("access_token"),
+		"of a grant":   w.Begin(c, "orders:read").String("access_token"),
+	}
+	w.AddClient(withoutScopes)
+	access["without scopes"] = w.OK(w.Post("/token", c, "grant_type", "client_credentials", "resource", granttest.Orders)).String("access_token")
+	w.AddClient(c)
+	theirs := w.createdAgain()
+	for what, token := range access {
+		inactive(t, what, w.introspect(theirs, token))
+		inactive(t, what+", to its own client", w.introspect(c, token))
+	}
+}
+
 // A token of the implicit grant has no record; its id holds what it rests on.
 func TestATokenWithoutAGrantFallsWithWhatItRestsOn(t *testing.T) {
-	for what, takeAway := range stand {
+	all := maps.Clone(stand)
+	maps.Copy(all, byTheUser)
+	for what, takeAway := range all {
 		t.Run(what, func(t *testing.T) {
 			w := newWorld(t)
-			client, _ := w.Registry.Client(w.shop.ID)
-			access, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
-				Client: client, Subject: granttest.Subject, Audience: []string{granttest.Orders}, Scopes: []string{"orders:read"},
-				Rests: mint.TokenID{ClientUID: client.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1", Epoch: w.Grants.Epoch},
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			access := w.implicit(t, "orders:read")
 			if a := w.introspect(w.orders, access); a.JSON["active"] != true {
 				t.Fatalf("before, the answer is %s", a.Body)
 			}

@@ -74,6 +74,47 @@ func RegisteredClaims(user *registry.User, client *registry.Client) map[string]a
 	return claims
 }
 
+// ScopeOfClaim is the scope that stands for a claim; empty for a claim that none stands for.
+func ScopeOfClaim(name string) string { return scopeOfClaim[name] }
+
+// SingleClaims are the names of claims that a claims parameter asks for, in either place, beyond those of the scopes of an authentication
+// request (OpenID Connect Core section 5.5): they can be granted one by one where the client may have the scope that stands for them. Sorted.
+func SingleClaims(client *registry.Client, scopes []string, parameter string) []string {
+	if !slices.Contains(scopes, oauth.ScopeOpenID) {
+		return nil
+	}
+	asked := append(RequestedClaims(parameter, "userinfo"), RequestedClaims(parameter, "id_token")...)
+	slices.Sort(asked)
+	return slices.DeleteFunc(AllowedClaims(client, slices.Compact(asked)), func(name string) bool {
+		return slices.Contains(scopes, scopeOfClaim[name])
+	})
+}
+
+// AllowedClaims cuts names of claims to those whose scope the client may have now.
+func AllowedClaims(client *registry.Client, names []string) []string {
+	var allowed []string
+	for _, name := range names {
+		if scope, known := scopeOfClaim[name]; known && client.MayHave(scope) {
+			allowed = append(allowed, name)
+		}
+	}
+	return allowed
+}
+
+// ClaimsGranted are the claims of those names that were granted one by one.
+func ClaimsGranted(user *registry.User, granted, names []string) map[string]any {
+	claims := map[string]any{}
+	for _, name := range names {
+		if user == nil || !slices.Contains(granted, name) {
+			continue
+		}
+		if value, ok := claimOf(user, name); ok {
+			claims[name] = value
+		}
+	}
+	return claims
+}
+
 // claimOf a user; none that the protocol sets. A username is what the user calls themself, unless the claims say otherwise.
 func claimOf(user *registry.User, name string) (any, bool) {
 	if registration.ReservedClaim(name) {

@@ -25,6 +25,8 @@ type IDTokenInput struct {
 	Nonce string
 	// ClaimsRequest is the claims parameter of the authentication request, as sent.
 	ClaimsRequest string
+	// Claims that were granted one by one.
+	Claims []string
 	// AccessToken and Code that are issued together with the ID token, if any: it holds their hashes (sections 3.1.3.6 and 3.3.2.11). With
 	// neither there is nothing to ask /userinfo with, so the ID token holds the claims of the scopes (section 5.4).
 	AccessToken string
@@ -69,6 +71,7 @@ func (m *Minter) IDToken(in IDTokenInput) (string, error) {
 // userClaims are the claims about the user that belong into this ID token.
 func (in IDTokenInput) userClaims() map[string]any {
 	claims := ClaimsByName(in.User, in.Scopes, RequestedClaims(in.ClaimsRequest, "id_token"))
+	maps.Copy(claims, ClaimsGranted(in.User, in.Claims, RequestedClaims(in.ClaimsRequest, "id_token")))
 	maps.Copy(claims, RegisteredClaims(in.User, in.Client))
 	if in.AccessToken == "" && in.Code == "" {
 		maps.Copy(claims, ClaimsByScope(in.User, in.Scopes))

@@ -1,19 +1,21 @@
 package mint
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
 // ErrTokenID: the value is not the id of one of our access tokens.
 var ErrTokenID = errors.New("mint: not an id of our tokens")
 
-// TokenID is what an access token rests on: a grant, or, where nothing is stored for it, the client and perhaps a user and a session. It is
-// sealed into jti, so that an API learns nothing from it, and every one is different.
+// TokenID is what an access token rests on: a grant, or, where nothing is stored for it, the client, the resource servers, and perhaps a user, a
+// session, a redirect URI and a consent. It is sealed into jti, so that an API learns nothing from it, and every one is different.
 type TokenID struct {
 	Grant       string `json:"g,omitempty"`
 	Incarnation string `json:"i,omitempty"`
@@ -24,9 +26,23 @@ type TokenID struct {
 	SessionHash string `json:"s,omitempty"`
 	// Epoch of the store, where that forgets: a mark that revokes the token would be forgotten too.
 	Epoch string `json:"ep,omitempty"`
+	// Redirect is the RedirectHash of the redirect URI that the token was sent to.
+	Redirect []byte `json:"r,omitempty"`
+	// ConsentUID of the consent that the user's authorization rests on; empty: on none.
+	ConsentUID string `json:"k,omitempty"`
+	// Objects that the scopes and the audience of the token are of.
+	Objects registry.Objects `json:"o,omitzero"`
+	// Claims that were granted one by one, of those that the request wanted from the UserInfo endpoint.
+	Claims []string `json:"cs,omitempty"`
 	// RequestedClaims are the names of claims that the request wanted from the UserInfo endpoint (OpenID Connect Core section 5.5).
 	RequestedClaims []string `json:"l,omitempty"`
 }
+
+// RedirectHash of a registered redirect URI, for TokenID.
+func RedirectHash(uri string) []byte { return ShortRedirect(sha256.Sum256([]byte(uri))) }
+
+// ShortRedirect is the RedirectHash of the redirect URI with the SHA-256.
+func ShortRedirect(sum [sha256.Size]byte) []byte { return sum[:16] }
 
 func (m *Minter) sealTokenID(id TokenID) (string, error) {
 	plain, err := json.Marshal(id)

@@ -31,7 +31,7 @@ type Client struct {
 	served   bool
 	issuer   string
 	scopes   []string          // effective, in the order registered
-	owners   map[string]string // identifier of the resource server by scope; none for a built-in one
+	owners   map[string]Object // resource server by scope; none for a built-in one
 }
 
 // Client is the client with this id. False if it is unknown, suspended or not allowed by the rules of the server: the three are the same to
@@ -73,7 +73,7 @@ func (r *Registry) decide(doc registration.Client) *Client {
 	labels := r.labels(doc.Namespace)
 	d := policy.Client(r.server.document, labels, doc)
 	c.served, c.Rule, c.AccessTokenLifetime = d.Accepted, d.Rule, d.AccessTokenLifetime.Duration()
-	c.issuer, c.owners = r.server.document.Issuer, map[string]string{}
+	c.issuer, c.owners = r.server.document.Issuer, map[string]Object{}
 	for _, scope := range doc.Scopes {
 		if oauth.BuiltInScope(scope) {
 			c.scopes = append(c.scopes, scope)
@@ -81,7 +81,7 @@ func (r *Registry) decide(doc registration.Client) *Client {
 		}
 		if rs := r.ownerOf(scope); rs != nil && policy.AllowsClient(*rs, doc.Namespace, labels, scope) {
 			c.scopes = append(c.scopes, scope)
-			c.owners[scope] = rs.Identifier
+			c.owners[scope] = Object{rs.UID, rs.Identifier}
 		}
 	}
 	return c
@@ -146,10 +146,10 @@ func (c *Client) Audience(scopes, resources []string) (aud, remaining []string, 
 	for _, scope := range scopes {
 		owner, owned := c.owners[scope]
 		switch {
-		case !c.MayHave(scope), owned && len(resources) > 0 && !slices.Contains(aud, owner):
+		case !c.MayHave(scope), owned && len(resources) > 0 && !slices.Contains(aud, owner.Identifier):
 			continue
-		case owned && !slices.Contains(aud, owner):
-			aud = append(aud, owner)
+		case owned && !slices.Contains(aud, owner.Identifier):
+			aud = append(aud, owner.Identifier)
 		}
 		remaining = append(remaining, scope)
 	}
@@ -161,15 +161,14 @@ func (c *Client) Audience(scopes, resources []string) (aud, remaining []string, 
 
 // target is the identifier of a resource as it was registered; false if the client may not name it.
 func (c *Client) target(resource string) (identifier string, ok bool) {
-	if registration.CanonicalIdentifier(resource) == registration.CanonicalIdentifier(c.issuer) {
+	if c.isIssuer(resource) {
 		return c.issuer, true
 	}
-	r := c.registry
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	rs := r.accepted(resource)
-	if rs == nil || !policy.AllowsClient(*rs, c.Namespace, r.labels(c.Namespace), "") {
-		return "", false
-	}
-	return rs.Identifier, true
+	object, ok := c.Resource(resource)
+	return object.Identifier, ok
+}
+
+// isIssuer reports whether a resource is the server's own issuer, in either spelling of an empty path.
+func (c *Client) isIssuer(resource string) bool {
+	return registration.CanonicalIdentifier(resource) == registration.CanonicalIdentifier(c.issuer)
 }

@@ -2,7 +2,7 @@
 // the cluster, one at a time, and asked by the endpoints at every use, so that what it says next is in force at once.
 //
 // registry.go keeps the entries and the indexes, apply.go puts one in, client.go answers about clients and decides scopes and audiences,
-// user.go about users, mix.go about what the passwords of users cost, resource.go about resource servers and scopes.
+// object.go tells a resource server from one that is created again under its identifier, user.go answers about users, mix.go about what the passwords of users cost, resource.go about resource servers and scopes.
 //
 // A name has one owner: who holds the entry of that space and value. A client, resource server or user is served only under names that its own
 // UID holds; a user needs the entries of its subject and of its username (the document is in either), a scope the entry of the scope.

@@ -48,7 +48,7 @@ func (h *Handler) answerFor(client *registry.Client, out grant.Outcome, nonce st
 	}
 	a.IDToken, err = h.Minter.IDToken(mint.IDTokenInput{
 		Client: client, User: out.User, Subject: g.Subject, Scopes: out.Scopes, AuthTime: g.AuthTime, AMR: g.AMR,
-		Nonce: nonce, ClaimsRequest: g.ClaimsRequest, AccessToken: token,
+		Nonce: nonce, ClaimsRequest: g.ClaimsRequest, Claims: mint.AllowedClaims(client, g.Claims), AccessToken: token,
 	})
 	if err != nil {
 		return nil, err
@@ -56,9 +56,12 @@ func (h *Handler) answerFor(client *registry.Client, out grant.Outcome, nonce st
 	return a, nil
 }
 
-// resourcesOf reads the resource parameters: absolute URIs without fragment (RFC 8707 section 2).
+// resourcesOf reads the resource parameters: absolute URIs without fragment (RFC 8707 section 2), and not too many.
 func resourcesOf(form oauth.Params) ([]string, error) {
 	resources := form.All("resource")
+	if len(resources) > oauth.MaxResources {
+		return nil, oauth.Errorf(oauth.InvalidTarget, "there are more than %d resources", oauth.MaxResources)
+	}
 	for _, resource := range resources {
 		u, err := url.Parse(resource)
 		if err != nil || !u.IsAbs() || u.Fragment != "" || slices.Contains([]byte(resource), '#') {

@@ -270,10 +270,10 @@ func TestACodeFallsWithWhatItRestsOn(t *testing.T) {
 			w.AddUser(u)
 		}, "invalid_grant", 400},
 		{"the user is gone", func(_ *testing.T, w *granttest.World, _ registration.Client) { w.RemoveUser(granttest.User()) }, "invalid_grant", 400},
-		{"the consent was withdrawn", func(t *testing.T, w *granttest.World, c registration.Client) {
-			if err := w.Grants.Withdraw(t.Context(), "alice-uid", c.UID); err != nil {
-				t.Fatal(err)
-			}
+		{"the consent was withdrawn", func(_ *testing.T, w *granttest.World, c registration.Client) { w.Withdraw(c.UID) }, "invalid_grant", 400},
+		{"the consent was withdrawn, and given again", func(_ *testing.T, w *granttest.World, c registration.Client) {
+			w.Withdraw(c.UID)
+			w.Consent(w.Authorization(c, "openid", "offline_access"))
 		}, "invalid_grant", 400},
 		{"the session was ended", func(t *testing.T, w *granttest.World, _ registration.Client) {
 			if err := w.Memory.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Clock.Now().Add(time.Hour)}); err != nil {
@@ -300,12 +300,7 @@ func TestACodeFallsWithWhatItRestsOn(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t)
 			c := w.AddClient(granttest.Client("shop.web"))
-			_, err := w.Memory.PutConsent(t.Context(), storage.Consent{UserUID: "alice-uid", ClientUID: c.UID, Scopes: []string{"openid", "offline_access"}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			authorization := w.Authorization(c, "openid", "offline_access")
-			authorization.Consented = true
+			authorization := w.Consent(w.Authorization(c, "openid", "offline_access"))
 			w.OK(w.Redeem(c, w.Code(authorization)))
 			code := w.Code(authorization)
 			before := len(w.Records())

@@ -237,13 +237,15 @@ func TestWithdrawnConsentEndsThePairsGrants(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(granttest.Client("shop.web"))
 	other := w.AddClient(granttest.Client("shop.other"))
-	a, b := w.Begin(c, "openid", "offline_access"), w.Begin(other, "openid", "offline_access")
-	if err := w.Grants.Withdraw(t.Context(), "alice-uid", c.UID); err != nil {
-		t.Fatal(err)
-	}
-	w.Refused(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
-	if w.Active(a.String("access_token")) {
-		t.Error("an access token is active without consent")
+	a := w.OK(w.Redeem(c, w.Code(w.Consent(w.Authorization(c, "openid", "offline_access")))))
+	b := w.OK(w.Redeem(other, w.Code(w.Consent(w.Authorization(other, "openid", "offline_access")))))
+	w.Withdraw(c.UID)
+	for _, what := range []string{"withdrawn", "withdrawn and given again"} {
+		w.Refused(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
+		if w.Active(a.String("access_token")) {
+			t.Errorf("%s: an access token of before is active", what)
+		}
+		w.Consent(w.Authorization(c, "openid", "offline_access"))
 	}
 	w.OK(w.Refresh(other, b.String("refresh_token")))
 }

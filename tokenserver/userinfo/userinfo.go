@@ -66,6 +66,7 @@ func claimsOf(info *grant.TokenInfo) map[string]any {
 	claims := mint.ClaimsByScope(info.User, info.Scopes)
 	requested := append(mint.RequestedClaims(info.Grant.ClaimsRequest, "userinfo"), info.RequestedClaims...)
 	maps.Copy(claims, mint.ClaimsByName(info.User, info.Scopes, requested))
+	maps.Copy(claims, mint.ClaimsGranted(info.User, info.GrantedClaims, requested))
 	maps.Copy(claims, mint.RegisteredClaims(info.User, info.Client))
 	claims["sub"] = info.Subject
 	return claims

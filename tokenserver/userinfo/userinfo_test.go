@@ -392,6 +392,59 @@ func TestClaimsAndScopesAreThoseOfThisMoment(t *testing.T) {
 	}
 }
 
+func TestAClaimThatWasGrantedByItselfIsThereWhileTheClientMayHaveItsScope(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(client())
+	a := w.Authorization(c, "openid")
+	a.ClaimsRequest, a.Claims = `{"userinfo":{"name":{"essential":true},"department":null},"id_token":{"email":null}}`, []string{"email", "name"}
+	answer := w.OK(w.Redeem(c, w.Code(w.Consent(a))))
+	for range 2 {
+		got := w.OK(info(w, answer.String("access_token"))).JSON
+		if got["name"] != "Alice" || got["email"] != nil || got["department"] != nil || got["preferred_username"] != nil {
+			t.Errorf("/userinfo says %v", got)
+		}
+		if claims := w.Claims(answer.String("id_token")); claims["email"] != "alice@example.com" || claims["name"] != nil {
+			t.Errorf("the ID token says %v", claims)
+		}
+		answer = w.OK(w.Refresh(c, answer.String("refresh_token")))
+	}
+	c.Scopes = []string{"openid", "email"}
+	w.AddClient(c)
+	if got := w.OK(info(w, answer.String("access_token"))).JSON; got["name"] != nil {
+		t.Errorf("although the client may not have profile any more, /userinfo says %v", got)
+	}
+}
+
+func TestAClaimThatWasNotGrantedIsNotThere(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(client())
+	a := w.Authorization(c, "openid")
+	a.ClaimsRequest = `{"userinfo":{"name":null},"id_token":{"name":null}}`
+	answer := w.OK(w.Redeem(c, w.Code(a)))
+	if got := w.OK(info(w, answer.String("access_token"))).JSON; got["name"] != nil {
+		t.Errorf("/userinfo says %v", got)
+	}
+	if claims := w.Claims(answer.String("id_token")); claims["name"] != nil {
+		t.Errorf("the ID token says %v", claims)
+	}
+}
+
+func TestAnImplicitTokenBringsTheClaimsThatWereGrantedByThemselves(t *testing.T) {
+	w := newWorld(t)
+	c := w.AddClient(client())
+	served, _ := w.Registry.Client(c.ID)
+	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
+		Client: served, Subject: granttest.Subject, Audience: []string{granttest.Issuer}, Scopes: []string{"openid"},
+		Rests: mint.TokenID{ClientUID: c.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", Epoch: w.Grants.Epoch, Claims: []string{"name"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.OK(info(w, token)).JSON; got["name"] != "Alice" || got["email"] != nil {
+		t.Errorf("/userinfo says %v", got)
+	}
+}
+
 func TestAnImplicitTokenIsGoodWhileItsSessionIs(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(client())

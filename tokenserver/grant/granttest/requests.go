@@ -108,6 +108,33 @@ func (w *World) Authorization(client registration.Client, scopes ...string) gran
 	}
 }
 
+// Consent stores that alice allows what the authorization is for, and makes the authorization rest on it. The client must be served.
+func (w *World) Consent(a grant.Authorization) grant.Authorization {
+	w.t.Helper()
+	client, ok := w.Registry.ClientByUID(a.ClientUID)
+	if !ok {
+		w.t.Fatalf("%s is not served", a.ClientID)
+	}
+	now := w.Clock.Now()
+	consent, err := w.Memory.Consent(context.Background(), a.UserUID, a.ClientUID)
+	if errors.Is(err, storage.ErrNotFound) {
+		consent, err = storage.Consent{UserUID: a.UserUID, ClientUID: a.ClientUID, GrantedAt: now}, nil
+	}
+	must(w.t, err)
+	grant.Ask(client, a.Scopes, a.Resources, a.Claims).AddTo(&consent)
+	consent.UpdatedAt = now
+	consent, err = w.Memory.PutConsent(context.Background(), consent)
+	must(w.t, err)
+	a.Consented, a.ConsentUID = true, consent.UID
+	return a
+}
+
+// Withdraw alice's consent to the client.
+func (w *World) Withdraw(clientUID string) {
+	w.t.Helper()
+	must(w.t, w.Memory.DeleteConsent(context.Background(), "alice-uid", clientUID))
+}
+
 // Code of an authorization.
 func (w *World) Code(a grant.Authorization) string {
 	w.t.Helper()

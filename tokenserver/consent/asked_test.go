@@ -1,0 +1,164 @@
+package consent_test
+
+import (
+	"crypto/rand"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// createAgain the API under its identifier, with its scope, as another object.
+func createAgain(t *testing.T, w *interactiontest.World, document registration.ResourceServer) {
+	t.Helper()
+	document.UID = "uid-another"
+	w.Apply(document)
+}
+
+func orders(w *interactiontest.World) registration.ResourceServer {
+	found, _ := w.Registry.ResourceServer(interactiontest.OrdersAPI)
+	return found.ResourceServer
+}
+
+// ask with a request of the client that has these parameters: the page that comes, or the answer.
+func ask(w *interactiontest.World, b *interactiontest.Browser, pairs ...string) interactiontest.Answer {
+	page := b.Get(w.Request(append([]string{
+		"client_id", "web", "redirect_uri", interactiontest.WebRedirect, "response_type", "code", "state", "some state",
+	}, pairs...)...))
+	if page.IsLogin() {
+		page = b.Login(page, "alice", interactiontest.AlicePassword)
+	}
+	return page
+}
+
+func TestAnAPIIsAskedForAlsoWithoutAnyOfItsScopes(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	page := ask(w, b, "scope", "openid")
+	if page.StatusCode != 200 || strings.Contains(page.Body, interactiontest.OrdersAPI) {
+		t.Fatalf("a request for no API: %s", page.Body)
+	}
+	b.Consent(page, "allow") // to something else
+	page = ask(w, b, "scope", "openid", "resource", interactiontest.OrdersAPI)
+	if !page.IsConsent() || !strings.Contains(page.Body, "<code>"+interactiontest.OrdersAPI+"</code>") || !strings.Contains(page.Body, "Call this API") {
+		t.Fatalf("the page does not ask for the API: %v %s", page.Values(), page.Body)
+	}
+	if silent := ask(w, b, "scope", "openid", "resource", interactiontest.OrdersAPI, "prompt", "none").Values(); silent.Get("error") != "consent_required" {
+		t.Errorf("silently: %v", silent)
+	}
+	if b.Consent(page, "allow").Values().Get("code") == "" {
+		t.Fatal("there is no code")
+	}
+	if ask(w, b, "scope", "openid", "resource", interactiontest.OrdersAPI).IsConsent() {
+		t.Error("what the user allowed is asked again")
+	}
+	if !ask(w, b, "scope", "openid "+interactiontest.ScopeReadOrders).IsConsent() {
+		t.Error("a scope of the API is not asked, since the user allowed the API without it")
+	}
+}
+
+func TestAClientWithoutScopesSaysWhichAPIItAsksFor(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	client := w.Client("web")
+	client.Scopes = nil
+	w.Apply(client)
+	b := w.Browser()
+	page := ask(w, b, "scope", "", "resource", interactiontest.OrdersAPI)
+	if !page.IsConsent() || strings.Contains(page.Body, "and nothing else") || !strings.Contains(page.Body, interactiontest.OrdersAPI) {
+		t.Errorf("the page says %s", page.Body)
+	}
+	consent, err := w.Store.Consent(t.Context(), "uid-alice", "uid-web")
+	if err == nil {
+		t.Errorf("there is a consent before the user said yes: %+v", consent)
+	}
+}
+
+func TestAResourceServerThatIsCreatedAgainIsAskedForAgain(t *testing.T) {
+	for name, request := range map[string][]string{
+		"by scope":    {"scope", "openid " + interactiontest.ScopeReadOrders},
+		"by resource": {"scope", "openid", "resource", interactiontest.OrdersAPI},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := interactiontest.New(t, rand.Reader)
+			b := w.Browser()
+			b.Consent(ask(w, b, request...), "allow")
+			if ask(w, b, request...).IsConsent() {
+				t.Fatal("the consent is not remembered")
+			}
+			createAgain(t, w, orders(w))
+			page := ask(w, b, request...)
+			if !page.IsConsent() {
+				t.Fatalf("the new resource server inherits the consent: %v", page.Values())
+			}
+			b.Consent(page, "allow")
+			consent, err := w.Store.Consent(t.Context(), "uid-alice", "uid-web")
+			if err != nil || len(consent.APIs) != 1 || consent.APIs[0].UID != "uid-another" || consent.APIs[0].Identifier != interactiontest.OrdersAPI {
+				t.Errorf("the consent is %+v, %v", consent, err)
+			}
+		})
+	}
+}
+
+func TestAYesToAResourceServerIsNoneToOneThatIsCreatedAgainMeanwhile(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	page := ask(w, b, "scope", "openid", "resource", interactiontest.OrdersAPI)
+	createAgain(t, w, orders(w))
+	again := b.Consent(page, "allow")
+	if !again.IsConsent() {
+		t.Fatalf("the yes was taken for another object: %v", again.Values())
+	}
+	if consent, err := w.Store.Consent(t.Context(), "uid-alice", "uid-web"); err == nil {
+		t.Errorf("the consent is %+v", consent)
+	}
+	if b.Consent(again, "allow").Values().Get("code") == "" {
+		t.Error("a yes to the new one is not taken")
+	}
+}
+
+func TestASingleClaimOfARegisteredScopeIsAskedShownAndRemembered(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := w.Browser()
+	b.Consent(ask(w, b, "scope", "openid"), "allow")
+	const name = `{"userinfo":{"name":{"essential":true},"phone_number":null,"department":null,"sub":null}}`
+	page := ask(w, b, "scope", "openid", "claims", name)
+	if !page.IsConsent() || !strings.Contains(page.Body, "See your name") || !strings.Contains(page.Body, "<code>name</code>") {
+		t.Fatalf("the page does not ask for the name: %v %s", page.Values(), page.Body)
+	}
+	for _, not := range []string{"phone_number", "department", "<code>profile</code>"} {
+		if strings.Contains(page.Body, not) {
+			t.Errorf("the page asks for %s, which the client has no scope for, or which no scope stands for", not)
+		}
+	}
+	outcome, err := w.Redeem("web", b.Consent(page, "allow").Values().Get("code"), interactiontest.WebRedirect, "")
+	if err != nil || !slices.Equal(outcome.Grant.Claims, []string{"name"}) || !slices.Equal(outcome.Scopes, []string{"openid"}) {
+		t.Errorf("granted are the claims %v with the scopes %v: %v", outcome.Grant.Claims, outcome.Scopes, err)
+	}
+	consent, err := w.Store.Consent(t.Context(), "uid-alice", "uid-web")
+	if err != nil || !slices.Equal(consent.Claims, []string{"name"}) || !slices.Equal(consent.Scopes, []string{"openid"}) {
+		t.Errorf("remembered are the claims %v with the scopes %v: %v", consent.Claims, consent.Scopes, err)
+	}
+	if page := ask(w, b, "scope", "openid", "claims", name, "prompt", "none"); page.Values().Get("code") == "" {
+		t.Errorf("what the user allowed is asked again: %v", page.Values())
+	}
+	if !ask(w, b, "scope", "openid", "claims", `{"id_token":{"email":null}}`).IsConsent() {
+		t.Error("another claim is not asked")
+	}
+	if !ask(w, b, "scope", "openid profile").IsConsent() {
+		t.Error("the whole scope is not asked, since the user allowed one claim of it")
+	}
+	b.Consent(ask(w, b, "scope", "openid profile"), "allow")
+	if ask(w, b, "scope", "openid", "claims", `{"userinfo":{"nickname":null}}`).IsConsent() {
+		t.Error("a claim of a scope that the user allowed is asked again")
+	}
+}
+
+func TestWithoutOpenIDNoSingleClaimIsAsked(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	page := ask(w, w.Browser(), "scope", "email", "claims", `{"userinfo":{"name":null}}`)
+	if !page.IsConsent() || strings.Contains(page.Body, "<code>name</code>") {
+		t.Errorf("the page is %s", page.Body)
+	}
+}
