@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
@@ -38,7 +37,7 @@ func (a Asked) CoveredBy(c storage.Consent) bool {
 		}
 	}
 	for _, claim := range a.Claims {
-		if !slices.Contains(c.Claims, claim) && !slices.Contains(c.Scopes, mint.ScopeOfClaim(claim)) {
+		if !slices.Contains(c.Claims, claim) && !slices.Contains(c.Scopes, oauth.ScopeOfClaim(claim)) {
 			return false
 		}
 	}
