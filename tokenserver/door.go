@@ -23,21 +23,24 @@ const (
 	smallBody = 8 << 10
 	// maxLarge is how many bodies beyond that size are read at once.
 	maxLarge = 128
-	// socketBuffer is how many bytes the kernel keeps for a connection in each direction. It would keep MiB for a client that sends requests
-	// and reads no answers, and they count against the memory of the container.
+	// socketBuffer is how many bytes the kernel keeps for a connection in each direction. It would
+	// keep MiB for a client that sends requests and reads no answers, and they count against the
+	// memory of the container.
 	socketBuffer = 16 << 10
 )
 
-// door lets connections and requests in, and answers out. A stranger can open connections and be slow on each, in sending requests or in
-// reading answers; so a connection counts only while an endpoint works on its request. When there are too many, the one that has waited
-// longest for its client is closed for the new one, and only if there is work for all of them, the new one is. The endpoints see a request
-// when all of it is there, and their answer leaves when all of it is.
+// door lets connections and requests in, and answers out. A stranger can open connections and be
+// slow on each, in sending requests or in reading answers; so a connection counts only while an
+// endpoint works on its request. When there are too many, the one that has waited longest for its
+// client is closed for the new one, and only if there is work for all of them, the new one is. The
+// endpoints see a request when all of it is there, and their answer leaves when all of it is.
 type door struct {
 	limit, largeLimit int
 
 	mu   sync.Mutex
 	open int
-	// waiting connections, the longest first: new, idle, in the middle of sending, or reading their answer.
+	// waiting connections, the longest first: new, idle, in the middle of sending, or reading their
+	// answer.
 	waiting *list.List
 	// large bodies that are being sent, by their connections, the longest first.
 	large *list.List
@@ -53,7 +56,8 @@ func newDoor(limit int) *door {
 type connection struct {
 	net.Conn
 	door *door
-	// place among the waiting; nil while an endpoint works on its request. Large is its place among those that send a large body.
+	// place among the waiting; nil while an endpoint works on its request. Large is its place among
+	// those that send a large body.
 	place, large *list.Element
 	gone         bool
 }
@@ -128,8 +132,8 @@ func (d *door) wait(c *connection, waits bool) {
 	}
 }
 
-// sendsLarge says whether the connection is sending a large body. When too many are, the one that began first is closed. The caller has the
-// lock.
+// sendsLarge says whether the connection is sending a large body. When too many are, the one that
+// began first is closed. The caller has the lock.
 func (d *door) sendsLarge(c *connection, sends bool) {
 	if c.large != nil {
 		d.large.Remove(c.large)
@@ -186,8 +190,9 @@ func (d *door) context(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, c)
 }
 
-// handler is next, for requests that are there with all of their body. A body that is too large, or fails, is left for next to find out. What
-// next answers is kept until it is done, and written while the connection waits.
+// handler is next, for requests that are there with all of their body. A body that is too large, or
+// fails, is left for next to find out. What next answers is kept until it is done, and written
+// while the connection waits.
 func (d *door) handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, ok := r.Context().Value(connectionKey{}).(*connection)
@@ -211,6 +216,7 @@ func (c *connection) serve(next http.Handler, w http.ResponseWriter, r *http.Req
 	}
 	defer c.waits(true)
 	next.ServeHTTP(w, r)
+	r.Body = http.NoBody // 64 KiB that need not stay until the answer has been read
 	return true
 }
 

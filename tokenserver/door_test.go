@@ -325,7 +325,8 @@ func TestTheKernelKeepsLittleForAClientThatReadsNothing(t *testing.T) {
 		_, _ = w.Write(make([]byte, 8<<10))
 	}), nil)
 	h.unread(get)
-	// Some of the answers are in this side's buffer of 128 KiB or so; the kernel would keep 4 MiB more.
+	// Some of the answers are in this side's buffer of 128 KiB or so; the kernel would keep 4 MiB
+	// more.
 	if n := served.Load(); n < 2 || n > 64 {
 		t.Errorf("%d answers of 8 KiB were written and not read", n)
 	}

@@ -12,20 +12,23 @@ import (
 )
 
 const (
-	// mostHashMemory is how much memory password hashes take at once, at most, in bytes: four of the largest that are accepted.
+	// mostHashMemory is how much memory password hashes take at once, at most, in bytes: four of
+	// the largest that are accepted.
 	mostHashMemory = 4 * password.MaxMemory
-	// runtimePercent of a control group's limit is what the runtime is told to keep within: the rest is for the kernel's buffers.
+	// runtimePercent of a control group's limit is what the runtime is told to keep within: the
+	// rest is for the kernel's buffers.
 	runtimePercent = 90
 )
 
-// hashMemory is how much of the memory that the process may use is for the password hashes that are computed at once: half of it, and enough
-// for one hash of our own.
+// hashMemory is how much of the memory that the process may use is for the password hashes that are
+// computed at once: half of it, and enough for one hash of our own.
 func hashMemory(limit int64) int64 {
 	return max(min(limit/2, mostHashMemory), password.OwnMemory)
 }
 
-// limitMemory keeps the garbage collector within the limit of the process's control groups, until the function that it returns is called: each
-// password hash leaves tens of MiB behind. A GOMEMLIMIT decides instead. The limit is the least that the process is under, that of the machine
+// limitMemory keeps the garbage collector within the limit of the process's control groups, until
+// the function that it returns is called: each password hash leaves tens of MiB behind. A
+// GOMEMLIMIT decides instead. The limit is the least that the process is under, that of the machine
 // included; math.MaxInt64 where none is known.
 func limitMemory(root fs.FS) (limit int64, undo func()) {
 	set := debug.SetMemoryLimit(-1)
@@ -38,8 +41,9 @@ func limitMemory(root fs.FS) (limit int64, undo func()) {
 	return min(limit, machineMemory(root)), undo
 }
 
-// cgroupLimit is the least memory limit of the control groups that the process is in, those of Linux's version 2 and 1. In a container its own
-// group is the root of what is mounted, whatever the process is told.
+// cgroupLimit is the least memory limit of the control groups that the process is in, those of
+// Linux's version 2 and 1. In a container its own group is the root of what is mounted, whatever
+// the process is told.
 func cgroupLimit(root fs.FS) int64 {
 	limit := int64(math.MaxInt64)
 	groups, _ := fs.ReadFile(root, "proc/self/cgroup") // what is not there sets no limit

@@ -107,7 +107,8 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-// newProgram makes the program. Hashes is how much memory the password hashes that are computed at once may take.
+// newProgram makes the program. Hashes is how much memory the password hashes that are computed at
+// once may take.
 func newProgram(o Options, hashes int64) (*program, error) {
 	if err := o.check(); err != nil {
 		return nil, err

@@ -55,7 +55,8 @@ type Server struct {
 	Store    storage.Store
 	// Epoch of a store that does not outlive its process; empty for any other.
 	Epoch string
-	// HashMemory is how much memory the password hashes that are computed at once may take, in bytes; zero: as much as the CPUs make them take.
+	// HashMemory is how much memory the password hashes that are computed at once may take, in
+	// bytes; zero: as much as the CPUs make them take.
 	HashMemory int64
 	// Used is told of each credential that was used.
 	Used    func(registry.Use)

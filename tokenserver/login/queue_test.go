@@ -19,8 +19,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
 
-// queue is a World whose CPUs are all busy until they are released, so that whoever signs in waits. Its hashes take a quarter of a second, so
-// that few fill the queue.
+// queue is a World whose CPUs are all busy until they are released, so that whoever signs in waits.
+// Its hashes take a quarter of a second, so that few fill the queue.
 type queue struct {
 	*interactiontest.World
 	release func()
@@ -59,7 +59,8 @@ func (q *queue) hold() {
 	}
 }
 
-// signIn from an address with a browser that has opened the login page. The answer comes when it has been verified, or has no place.
+// signIn from an address with a browser that has opened the login page. The answer comes when it
+// has been verified, or has no place.
 func (q *queue) signIn(b *interactiontest.Browser, page interactiontest.Answer, address, username, secret string) <-chan interactiontest.Answer {
 	q.T.Helper()
 	action, fields := page.Form(q.T)
@@ -176,7 +177,8 @@ func TestOneAccountOnManyConnectionsKeepsNoOtherOut(t *testing.T) {
 	}
 }
 
-// signInUntil the context ends, over a connection of its own, and without ever becoming a browser that is known.
+// signInUntil the context ends, over a connection of its own, and without ever becoming a browser
+// that is known.
 func signInUntil(ctx context.Context, w *interactiontest.World, like *interactiontest.Browser, action string, fields url.Values) {
 	connection := &http.Transport{}
 	defer connection.CloseIdleConnections()

@@ -29,8 +29,9 @@ func (p parsed) work() float64 {
 	return float64(p.params.memory) * float64(p.params.time)
 }
 
-// rates are how long a unit of work takes one thread, in nanoseconds. They begin with those of an ordinary machine, and follow what is
-// measured: a container may have a tenth of a CPU, or share it.
+// rates are how long a unit of work takes one thread, in nanoseconds. They begin with those of an
+// ordinary machine, and follow what is measured: a container may have a tenth of a CPU, or share
+// it.
 type rates struct {
 	mu             sync.Mutex
 	argon2, bcrypt float64 // zero: nothing was asked for yet
@@ -41,7 +42,8 @@ const (
 	initialBcrypt = 60_000 // a round: 61 ms for cost 10
 	// smoothing is the part of a rate, as its reciprocal, that one measurement replaces.
 	smoothing = 8
-	// outlier is how many times the rate a measurement counts as, at most: a process that was stopped for a while says nothing of hashes.
+	// outlier is how many times the rate a measurement counts as, at most: a process that was
+	// stopped for a while says nothing of hashes.
 	outlier = 4
 )
 

@@ -1,5 +1,6 @@
-// Package password hashes and verifies users' passwords, and normalises passwords and usernames. The manager hashes and checks hashes with it,
-// the token server verifies; both must agree on what a password and a name are.
+// Package password hashes and verifies users' passwords, and normalises passwords and usernames.
+// The manager hashes and checks hashes with it, the token server verifies; both must agree on what
+// a password and a name are.
 //
 //	password.go   hashes and their verification
 //	phc.go        reads hashes and bounds their parameters
@@ -40,7 +41,8 @@ const (
 // ErrTooLong: the password has more than MaxLength bytes.
 var ErrTooLong = errors.New("password is too long")
 
-// Hash returns an argon2id hash of the normalised password in PHC string format, with a salt from random.
+// Hash returns an argon2id hash of the normalised password in PHC string format, with a salt from
+// random.
 func Hash(password string, random io.Reader) (phc string, err error) {
 	if len(password) > MaxLength {
 		return "", fmt.Errorf("%w: more than %d bytes", ErrTooLong, MaxLength)
@@ -54,8 +56,9 @@ func Hash(password string, random io.Reader) (phc string, err error) {
 		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum)), nil
 }
 
-// Verify says whether phc, an argon2id or bcrypt hash, is the normalised password's. The error wraps ErrHash if phc is no hash that CheckHash passes: it
-// is never computed then. A bcrypt hash sees only the first 72 bytes of a password.
+// Verify says whether phc, an argon2id or bcrypt hash, is the normalised password's. The error
+// wraps ErrHash if phc is no hash that CheckHash passes: it is never computed then. A bcrypt hash
+// sees only the first 72 bytes of a password.
 func Verify(phc, password string) (bool, error) {
 	if len(password) > MaxLength {
 		return false, nil

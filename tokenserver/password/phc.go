@@ -11,8 +11,9 @@ import (
 // MaxMemory is how much a hash that CheckHash passes takes at most, in bytes.
 const MaxMemory = 128 << 20
 
-// Bounds of the costs that a hash may ask of the token server: whoever writes a hash must not be able to stop it. They are above what
-// applications write by default (Django: m=102400,t=2,p=8; Vaultwarden: m=65540,t=3,p=4).
+// Bounds of the costs that a hash may ask of the token server: whoever writes a hash must not be
+// able to stop it. They are above what applications write by default (Django: m=102400,t=2,p=8;
+// Vaultwarden: m=65540,t=3,p=4).
 const (
 	maxMemory  = MaxMemory >> 10 // KiB
 	maxTime    = 10
@@ -45,8 +46,9 @@ var (
 	bcryptFormat = regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`)
 )
 
-// CheckHash says what is wrong with a hash that an administrator wrote: it must be argon2id (version 19, m at most 131072 KiB, t at most 10, p
-// at most 8) or bcrypt (cost 4 to 14). The error names parameters, never the hash.
+// CheckHash says what is wrong with a hash that an administrator wrote: it must be argon2id
+// (version 19, m at most 131072 KiB, t at most 10, p at most 8) or bcrypt (cost 4 to 14). The error
+// names parameters, never the hash.
 func CheckHash(phc string) error {
 	_, err := parse(phc)
 	return err

@@ -7,14 +7,17 @@ import (
 )
 
 const (
-	// queueTime is how long the queue may take, so that a browser has its answer long before it or a proxy gives up.
+	// queueTime is how long the queue may take, so that a browser has its answer long before it or
+	// a proxy gives up.
 	queueTime = 4 * time.Second
-	// longestWait is how long a request waits at most, should the queue take longer than was estimated.
+	// longestWait is how long a request waits at most, should the queue take longer than was
+	// estimated.
 	longestWait = 2 * queueTime
-	// queuePlaces is how many requests may be in it, however fast they are: each holds a connection.
+	// queuePlaces is how many requests may be in it, however fast they are: each holds a
+	// connection.
 	queuePlaces = 512
-	// quarter of the queue; leastQuarter is how many places are one at least, where hashes take long: more than a name has, or one user would
-	// lock out all that come from the same address.
+	// quarter of the queue; leastQuarter is how many places are one at least, where hashes take
+	// long: more than a name has, or one user would lock out all that come from the same address.
 	quarter      = 4
 	leastQuarter = 4
 )
@@ -22,7 +25,8 @@ const (
 // Share of the queue: what all requests of one key may have of it together, waiting and computed.
 type Share struct {
 	Key string
-	// least is how many they may be, however long they take; most, however short; between them they may take so much time.
+	// least is how many they may be, however long they take; most, however short; between them they
+	// may take so much time.
 	least, most int
 	time        time.Duration
 }
@@ -41,8 +45,8 @@ var (
 	reserve = Quarter("r")
 )
 
-// queue of requests that wait for CPUs and memory, first come, first served. Each takes a place when it enters, and leaves it when it has been
-// computed or its client has gone.
+// queue of requests that wait for CPUs and memory, first come, first served. Each takes a place
+// when it enters, and leaves it when it has been computed or its client has gone.
 type queue struct {
 	limits Limits
 
@@ -63,7 +67,8 @@ type used struct {
 type place struct {
 	cpus   int
 	memory int64
-	// takes is how long it is computed; by that and the part of the machine that it needs, the queue is so much longer.
+	// takes is how long it is computed; by that and the part of the machine that it needs, the
+	// queue is so much longer.
 	takes  time.Duration
 	shares []Share
 	// turn is closed when it may compute; element is its place among those that wait, until then.
@@ -81,7 +86,8 @@ func (q *queue) length(p *place) time.Duration {
 	return time.Duration(part * float64(p.takes))
 }
 
-// enter the queue; false: it is full, or one of the shares is. For what is reserved, a full queue still has its reserve.
+// enter the queue; false: it is full, or one of the shares is. For what is reserved, a full queue
+// still has its reserve.
 func (q *queue) enter(p *place, reserved bool) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -136,8 +142,8 @@ func (q *queue) leave(p *place) {
 	q.next()
 }
 
-// next gives their turn to those for whom there are CPUs and memory. None overtakes another, or a costly hash would wait for ever. The caller
-// has the lock.
+// next gives their turn to those for whom there are CPUs and memory. None overtakes another, or a
+// costly hash would wait for ever. The caller has the lock.
 func (q *queue) next() {
 	for front := q.waiting.Front(); front != nil; front = q.waiting.Front() {
 		p := front.Value.(*place)

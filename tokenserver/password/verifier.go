@@ -20,12 +20,13 @@ var (
 type Limits struct {
 	// CPUs that hashes are computed on at once; at least one.
 	CPUs int
-	// Memory of the hashes that are computed at once, in bytes; zero: as much as the CPUs make them take.
+	// Memory of the hashes that are computed at once, in bytes; zero: as much as the CPUs make them
+	// take.
 	Memory int64
 }
 
-// Verifier verifies passwords, few at once: each takes tens of MiB of memory, and anyone may ask. The others wait in a queue that is bounded
-// by the time that it takes.
+// Verifier verifies passwords, few at once: each takes tens of MiB of memory, and anyone may ask.
+// The others wait in a queue that is bounded by the time that it takes.
 type Verifier struct {
 	queue  *queue
 	rates  rates
@@ -34,7 +35,8 @@ type Verifier struct {
 	done   atomic.Int64
 }
 
-// NewVerifier returns a Verifier that computes within the limits. It learns from the clock how long hashes take.
+// NewVerifier returns a Verifier that computes within the limits. It learns from the clock how long
+// hashes take.
 func NewVerifier(limits Limits, now func() time.Time) *Verifier {
 	limits.CPUs = max(limits.CPUs, 1)
 	if limits.Memory <= 0 {
@@ -45,19 +47,23 @@ func NewVerifier(limits Limits, now func() time.Time) *Verifier {
 
 // Request is a password to verify.
 type Request struct {
-	// Hash of the right password. Empty: the work of a hash of our own is done, and no password is right.
+	// Hash of the right password. Empty: the work of a hash of our own is done, and no password is
+	// right.
 	Hash     string
 	Password string
 	// Shares of the queue that it counts in.
 	Shares []Share
-	// Reserve lets it into the part of the queue that is kept for such requests, where the rest is full.
+	// Reserve lets it into the part of the queue that is kept for such requests, where the rest is
+	// full.
 	Reserve bool
-	// May, if it is not nil, is called when the turn of the request has come; with an error nothing is computed. It must return at once.
+	// May, if it is not nil, is called when the turn of the request has come; with an error nothing
+	// is computed. It must return at once.
 	May func() error
 }
 
-// Verify is Verify of the package, when the turn of the request comes. The error wraps ErrBusy if there is no place in the queue, ErrMemory if
-// there never is one for such a hash, and is that of ctx if it ends first.
+// Verify is Verify of the package, when the turn of the request comes. The error wraps ErrBusy if
+// there is no place in the queue, ErrMemory if there never is one for such a hash, and is that of
+// ctx if it ends first.
 func (v *Verifier) Verify(ctx context.Context, r Request) (bool, error) {
 	if r.Hash == "" {
 		r.Hash = Decoy("")

@@ -209,7 +209,8 @@ func TestTheQueueIsShorterWhereHashesTakeLonger(t *testing.T) {
 	if n := o.full(Request{Hash: bcryptHash(4)}); n < 38 || n > 42 {
 		t.Errorf("%d places for hashes of a tenth of a second, want 40", n)
 	}
-	// What is measured of one algorithm says nothing of the other, and a single long pause nothing at all.
+	// What is measured of one algorithm says nothing of the other, and a single long pause nothing
+	// at all.
 	other := newOffice(t, Limits{CPUs: 1})
 	other.rates.learn(mustParse(t, Decoy("")), 1, time.Hour)
 	if n := other.full(Request{}); n < 80 {
@@ -231,7 +232,8 @@ func TestNoKeyHasMoreThanItsShareOfTheQueue(t *testing.T) {
 			t.Errorf("%s has %d places more, want a quarter of %d", source, n, all)
 		}
 	}
-	// Where a hash takes as long as a quarter of the queue, one name still leaves places to others of its source.
+	// Where a hash takes as long as a quarter of the queue, one name still leaves places to others
+	// of its source.
 	costly := newOffice(t, Limits{CPUs: 2})
 	for name, want := range map[string]int{"alice": 2, "bob": 2} {
 		if n := costly.full(Request{Hash: bcryptHash(14), Shares: []Share{Places(name, 2), Quarter("here")}}); n != want {

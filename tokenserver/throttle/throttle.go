@@ -9,8 +9,9 @@
 // page, the client at the token endpoint. A browser that has signed a user in before has a bucket of its own for that user and counts for
 // nothing else, so that others who guess cannot keep the owner out.
 //
-// What is not refused waits in the queue of package password, where no name and no source has more than a part, whether its passwords are
-// right or wrong: one user with many connections keeps no other out. A browser that is known has a place of its own there too.
+// What is not refused waits in the queue of package password, where no name and no source has more
+// than a part, whether its passwords are right or wrong: one user with many connections keeps no
+// other out. A browser that is known has a place of its own there too.
 //
 // A refusal is an answer and not a pause: a connection that is held costs the server more than the one who guesses.
 //
@@ -34,7 +35,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
 
-// namePlaces is how many attempts for one name may be in the queue at once, right or wrong: one account must not lock out the others.
+// namePlaces is how many attempts for one name may be in the queue at once, right or wrong: one
+// account must not lock out the others.
 const namePlaces = 2
 
 // window in which failures are counted, and for which a delay is remembered after it is over.
@@ -119,7 +121,8 @@ func New(now func() time.Time, random io.Reader, registerer prometheus.Registere
 type Attempt struct {
 	throttle *Throttle
 	counted  []counted
-	// shares of the queue of those who wait to be verified; reserve: a place in it is kept for attempts like this one.
+	// shares of the queue of those who wait to be verified; reserve: a place in it is kept for
+	// attempts like this one.
 	shares  []password.Share
 	reserve bool
 	begun   bool
@@ -152,8 +155,8 @@ func (t *Throttle) Grant(name, clientUID string) *Attempt {
 	return t.attempt(name, counted{table: t.clients, tag: t.tag("client", clientUID)}, t.tag("grant", clientUID, name))
 }
 
-// attempt from a source or by a client. The name's places are apart for the login page and for each client, so that none takes them from
-// another.
+// attempt from a source or by a client. The name's places are apart for the login page and for each
+// client, so that none takes them from another.
 func (t *Throttle) attempt(name string, from counted, waits tag) *Attempt {
 	return &Attempt{
 		throttle: t, counted: []counted{{table: t.names, tag: t.tag("name", name), resets: true}, from},
@@ -173,8 +176,9 @@ func (t *Throttle) tag(parts ...string) tag {
 	return tag(mac.Sum(nil)[:len(tag{})])
 }
 
-// Verify is Verify of the verifier, unless it is too early: then the error is a *Refused, nothing is hashed, and no place in the queue taken.
-// What comes out is counted. An attempt is good for one call.
+// Verify is Verify of the verifier, unless it is too early: then the error is a *Refused, nothing
+// is hashed, and no place in the queue taken. What comes out is counted. An attempt is good for one
+// call.
 func (a *Attempt) Verify(ctx context.Context, v *password.Verifier, phc, secret string) (bool, error) {
 	if err := a.early(); err != nil {
 		return false, err

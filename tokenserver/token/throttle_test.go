@@ -92,7 +92,8 @@ func TestATooBusyServerAnswers503WithRetryAfter(t *testing.T) {
 	var crowd sync.WaitGroup
 	defer crowd.Wait()
 	defer stop()
-	// All places are taken: by one that never ends for each CPU, and by as many as may wait for them.
+	// All places are taken: by one that never ends for each CPU, and by as many as may wait for
+	// them.
 	for full := false; !full; {
 		crowd.Go(func() {
 			_, _ = w.Passwords.Verify(ctx, password.Request{May: func() error { <-ctx.Done(); return ctx.Err() }})
