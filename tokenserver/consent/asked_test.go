@@ -162,3 +162,56 @@ func TestWithoutOpenIDNoSingleClaimIsAsked(t *testing.T) {
 		t.Errorf("the page is %s", page.Body)
 	}
 }
+
+func TestTheClaimsThatAClientIsToldWhateverTheScopeAreAskedShownAndRemembered(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	register := func(claims ...string) {
+		client := w.Client("web")
+		client.IDTokenClaims = claims
+		w.Apply(client)
+	}
+	remembered := func() []string {
+		consent, err := w.Store.Consent(t.Context(), "uid-alice", "uid-web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return consent.Claims
+	}
+	b := w.Browser()
+	register("email")
+	if page := ask(w, b, "scope", "openid email"); strings.Count(page.Body, "See your email address") != 1 {
+		t.Errorf("a claim of a scope that is asked is not shown once: %s", page.Body)
+	}
+	register()
+	b.Consent(ask(w, b, "scope", "openid"), "allow")
+	register("groups", "department")
+	page := ask(w, b, "scope", "openid")
+	if !page.IsConsent() {
+		t.Fatalf("what the client registered meanwhile is told without a question: %v", page.Values())
+	}
+	for _, shown := range []string{"See which groups you are in", "<code>groups</code>", "See this detail about you", "<code>department</code>"} {
+		if !strings.Contains(page.Body, shown) {
+			t.Errorf("the page does not say %q: %s", shown, page.Body)
+		}
+	}
+	b.Consent(page, "allow")
+	if got := remembered(); !slices.Equal(got, []string{"department", "groups"}) {
+		t.Errorf("remembered are the claims %v", got)
+	}
+	if page := ask(w, b, "scope", "openid"); page.Values().Get("code") == "" {
+		t.Errorf("what the user allowed is asked again: %s", page.Body)
+	}
+	if page := ask(w, b, "scope", "email"); strings.Contains(page.Body, "<code>groups</code>") {
+		t.Errorf("without openid, which tells nothing of it, it is asked: %s", page.Body)
+	}
+	register("policy")
+	b.Consent(ask(w, b, "scope", "openid"), "allow")
+	if got := remembered(); !slices.Equal(got, []string{"groups", "policy"}) {
+		t.Errorf("after another registration, remembered are the claims %v", got)
+	}
+	b.Consent(ask(w, b, "scope", "openid profile"), "allow")
+	register("city")
+	if page := ask(w, b, "scope", "openid"); page.Values().Get("code") == "" {
+		t.Errorf("a claim of a scope that the user allowed is asked: %s", page.Body)
+	}
+}

@@ -136,13 +136,17 @@ func (h *Handler) agree(r *http.Request, v *interaction.Visit) error {
 	return nil
 }
 
-// list what is asked: the scopes, the claims that are asked for one by one, and the APIs that the request names, with whatever scopes.
+// list what is asked: the scopes, the claims that are told one by one, and the APIs that the request names, with whatever scopes.
 func (h *Handler) list(v *interaction.Visit, asked grant.Asked) (list []pages.Scope) {
 	for _, scope := range asked.Scopes {
 		list = append(list, pages.Scope{Name: scope, Description: h.describe(scope)})
 	}
 	for _, claim := range asked.Claims {
-		list = append(list, pages.Scope{Name: claim, Description: claims[claim]})
+		description := claims[claim]
+		if description == "" {
+			description = "See this detail about you"
+		}
+		list = append(list, pages.Scope{Name: claim, Description: description})
 	}
 	for _, api := range asked.APIs {
 		named := func(resource string) bool {

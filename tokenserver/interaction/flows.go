@@ -62,7 +62,7 @@ type Visit struct {
 
 // Asked of the user by the flow, as it is now.
 func (v *Visit) Asked() grant.Asked {
-	return grant.Ask(v.Client, v.Flow.Scopes, v.Flow.Resources, mint.SingleClaims(v.Client, v.Flow.Scopes, v.Flow.Claims))
+	return grant.Ask(v.Client, v.Flow.Scopes, v.Flow.Resources, mint.AskedClaims(v.Client, v.Flow.Scopes, v.Flow.Claims))
 }
 
 // Host that the answer goes to, for people: the host of the redirect URI, or its scheme if it has no host.

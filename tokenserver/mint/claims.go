@@ -87,6 +87,23 @@ func SingleClaims(client *registry.Client, scopes []string, parameter string) []
 	})
 }
 
+// AskedClaims are the names of claims that a user is asked for one by one in an authentication
+// request, beyond those of its scopes: the SingleClaims, and those that the client registered to be
+// told whatever the scope. Sorted.
+func AskedClaims(client *registry.Client, scopes []string, parameter string) []string {
+	if !slices.Contains(scopes, oauth.ScopeOpenID) {
+		return nil
+	}
+	asked := SingleClaims(client, scopes, parameter)
+	for _, name := range client.IDTokenClaims {
+		if !registration.ReservedClaim(name) && !slices.Contains(scopes, oauth.ScopeOfClaim(name)) {
+			asked = append(asked, name)
+		}
+	}
+	slices.Sort(asked)
+	return slices.Compact(asked)
+}
+
 // AllowedClaims cuts names of claims to those whose scope the client may have now.
 func AllowedClaims(client *registry.Client, names []string) []string {
 	var allowed []string

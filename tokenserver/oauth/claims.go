@@ -17,6 +17,11 @@ var ClaimsOfScope = map[string][]string{
 	ScopeGroups:  {"groups"},
 }
 
+// StandardClaim reports whether a scope stands for a claim.
+func StandardClaim(name string) bool {
+	return slices.Contains(ClaimsOfScope[ScopeOfClaim(name)], name)
+}
+
 // ScopeOfClaim is the scope that a claim about the user needs: the one that stands for it, in whatever language (OpenID Connect Core section
 // 5.2), else profile.
 func ScopeOfClaim(name string) string {
