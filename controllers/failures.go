@@ -184,11 +184,16 @@ func (op *operator) retry(key string, err error) (ctrl.Result, error) {
 	return ctrl.Result{}, err
 }
 
-// done is the result of a pass that has no conditions to write.
+// done is the result of a pass over an object that has no conditions, or is gone. So the log tells of
+// what is refused.
 func (op *operator) done(kind string, object client.ObjectKey, err error) (ctrl.Result, error) {
-	if err != nil {
-		return op.retry(setbackKey(kind, object), err)
+	key := setbackKey(kind, object)
+	switch {
+	case err == nil:
+		op.setbacks.clear(key)
+		return ctrl.Result{}, nil
+	case refused(err):
+		return ctrl.Result{}, err
 	}
-	op.setbacks.clear(setbackKey(kind, object))
-	return ctrl.Result{}, nil
+	return op.retry(key, err)
 }
