@@ -132,7 +132,7 @@ func TestAUserWhoSignsInTooOftenIsToldToWait(t *testing.T) {
 	}
 	answer = guess(w, "alice", interactiontest.AlicePassword)
 	if answer.StatusCode != http.StatusTooManyRequests || answer.Header.Get("Retry-After") != "3600" || len(answer.Cookies()) != 0 ||
-		!strings.Contains(answer.Body, "You have signed in too often. Try again tomorrow") {
+		!strings.Contains(answer.Body, "You have signed in too often. Try again later") {
 		t.Errorf("with a hundred ended sessions: status %d, Retry-After %q: %s", answer.StatusCode, answer.Header.Get("Retry-After"), answer.Body)
 	}
 }

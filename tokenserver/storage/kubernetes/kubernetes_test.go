@@ -304,3 +304,41 @@ func TestAnEventAndAMetricTellThatTheBoundIsNear(t *testing.T) {
 	w.ahead.Store(int64(4 * time.Hour))
 	mustCreate(t, s, w.grantOf("11", "user-11", "client"))
 }
+
+func TestABoundOnMarksHoldsOverReplicas(t *testing.T) {
+	w := newWorld(t)
+	const bound, replicas = 20, 3
+	stores := make([]*replica, replicas)
+	for i := range stores {
+		stores[i] = w.open(t, fmt.Sprint("main-", i))
+		stores[i].BoundMarks(storage.MarkToken, storage.MarkBounds{OfClient: bound})
+	}
+	mark := func(s *replica, id, client string) error {
+		return s.Mark(t.Context(), storage.Mark{
+			Kind: storage.MarkToken, ID: id, UserUID: "user", ClientUID: client, Namespace: "shop", ExpiresAt: w.now().Add(time.Hour),
+		})
+	}
+	var all sync.WaitGroup
+	for i, s := range stores {
+		all.Go(func() { // one after another, as a loop of a client would
+			for n := range bound {
+				if err := mark(s, fmt.Sprint(i, "-", n), "client"); err != nil && !errors.Is(err, storage.ErrFull) {
+					t.Errorf("replica %d: %v", i, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := len(w.marks(t)); n < bound || n > bound+replicas*2 {
+		t.Errorf("there are %d marks, and the bound is %d", n, bound)
+	}
+	for i, s := range stores {
+		eventually(t, "the marks are known", func() bool { return errors.Is(mark(s, fmt.Sprint("more-", i), "client"), storage.ErrFull) })
+		if err := mark(s, fmt.Sprint("other-", i), "another"); err != nil {
+			t.Errorf("replica %d: another client: %v", i, err)
+		}
+	}
+	if n, err := w.open(t, "later").MarksOf(t.Context(), storage.MarkToken, "user", 1000); err != nil || n < bound+replicas {
+		t.Errorf("a replica that started later counts %d marks (%v)", n, err)
+	}
+}

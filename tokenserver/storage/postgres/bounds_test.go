@@ -141,6 +141,35 @@ func TestReplicasTogetherExceedTheBoundOfTheServerByLittle(t *testing.T) {
 	}
 }
 
+func TestReplicasTogetherExceedABoundOnMarksByLittle(t *testing.T) {
+	const limit, replicas = 50, 4
+	for name, bounds := range map[string]storage.MarkBounds{
+		"user and client": {OfUserAndClient: limit}, "client": {OfClient: limit}, "namespace": {OfNamespace: limit}, "server": {OfServer: limit},
+	} {
+		database := shared.NewDatabase(t)
+		var all sync.WaitGroup
+		for replica := range replicas {
+			s := open(t, shared.DSN(database))
+			s.BoundMarks(storage.MarkToken, bounds)
+			all.Go(func() {
+				for i := range limit {
+					m := storage.Mark{
+						Kind: storage.MarkToken, ID: fmt.Sprint(replica, "-", i), UserUID: "u", ClientUID: "c", Namespace: "n",
+						ExpiresAt: time.Now().Add(time.Hour),
+					}
+					if err := s.Mark(t.Context(), m); err != nil && !errors.Is(err, storage.ErrFull) {
+						t.Errorf("Mark: %v", err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		if n := postgrestest.Value[int](t, shared, database, "SELECT count(*) FROM oauth_marks"); n < limit || n > limit+replicas {
+			t.Errorf("%s: there are %d marks, and the bound is %d", name, n, limit)
+		}
+	}
+}
+
 func TestCountingTheLiveGrantsNeedsAnIndexAlone(t *testing.T) {
 	database := shared.NewDatabase(t)
 	open(t, shared.DSN(database))
