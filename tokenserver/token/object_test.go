@@ -133,6 +133,13 @@ func TestSixteenResourcesCanBeNamedAndNoMore(t *testing.T) {
 		c.Scopes, request = append(c.Scopes, scope), append(request, "resource", identifier)
 	}
 	w.AddClient(c)
+	a := w.Authorization(c, append([]string{"openid", "offline_access"}, c.Scopes...)...)
+	for i := range oauth.MaxResources {
+		a.Resources = append(a.Resources, fmt.Sprintf("https://api-%d.example.com", i))
+	}
+	if code := w.Code(w.Consent(a)); len(code) > grant.MaxCode { // which makes none that is larger
+		t.Errorf("a code for them is %d bytes long", len(code))
+	}
 	token := w.OK(w.Post("/token", c, request...)).String("access_token")
 	id, _ := w.Claims(token)["jti"].(string)
 	if len(id) > 512 || !w.Active(token) {

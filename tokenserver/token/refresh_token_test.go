@@ -250,6 +250,25 @@ func TestWithdrawnConsentEndsThePairsGrants(t *testing.T) {
 	w.OK(w.Refresh(other, b.String("refresh_token")))
 }
 
+// Where the row of a consent is deleted in a database, the records of the grants that rest on it are as before.
+func TestAGrantWhoseConsentIsGoneIsRefusedAtEveryUseAlthoughItsRecordHasNotEnded(t *testing.T) {
+	for what, uid := range map[string]string{"another consent is there": "of a consent that is gone", "a record without a UID": ""} {
+		w := newWorld(t)
+		c := w.AddClient(granttest.Client("shop.web"))
+		a := w.OK(w.Redeem(c, w.Code(w.Consent(w.Authorization(c, "openid", "offline_access")))))
+		g := w.Records()[0]
+		g.ConsentUID = uid
+		if _, err := w.Memory.UpdateGrant(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+		w.Refused(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
+		client, _ := w.Registry.Client(c.ID)
+		if _, err := w.Grants.CheckRefreshToken(t.Context(), a.String("refresh_token"), client); err == nil || w.Active(a.String("access_token")) {
+			t.Errorf("%s: a token is active (%v)", what, err)
+		}
+	}
+}
+
 func TestAGrantFallsWithWhatItRestsOn(t *testing.T) {
 	for _, test := range []struct {
 		name   string
