@@ -38,14 +38,14 @@ type OAuthConsentSpec struct {
 	// +listType=atomic
 	// +optional
 	Scopes []string `json:"scopes,omitempty"`
-	// apis that the user has allowed the client to call, each with those of the scopes that are its own.
-	// One that is created again under its identifier is another, and is asked for again.
+	// apis that the user has allowed the client to call, each with those of the scopes that are its
+	// own. One that is created again under its identifier is another, and is asked for again.
 	// +kubebuilder:validation:MaxItems=1024
 	// +listType=atomic
 	// +optional
 	APIs []AuthorizedAPI `json:"apis,omitempty"`
-	// claims about the user that the user has allowed one by one, beyond those of the scopes (OpenID
-	// Connect Core section 5.5).
+	// claims about the user that the user has allowed one by one, beyond those of the scopes
+	// (OpenID Connect Core section 5.5).
 	// +kubebuilder:validation:MaxItems=128
 	// +kubebuilder:validation:items:MaxLength=256
 	// +listType=atomic

@@ -112,14 +112,14 @@ type OAuthGrantSpec struct {
 	// +listType=atomic
 	// +optional
 	Resources []string `json:"resources,omitempty"`
-	// apis are the ResourceServers that the scopes and resources are of. One that is created again under
-	// its identifier is another, which the grant does not reach.
+	// apis are the ResourceServers that the scopes and resources are of. One that is created again
+	// under its identifier is another, which the grant does not reach.
 	// +kubebuilder:validation:MaxItems=256
 	// +listType=atomic
 	// +optional
 	APIs []AuthorizedAPI `json:"apis,omitempty"`
-	// claims about the user that were granted one by one, beyond those of the scopes (OpenID Connect
-	// Core section 5.5).
+	// claims about the user that were granted one by one, beyond those of the scopes (OpenID
+	// Connect Core section 5.5).
 	// +kubebuilder:validation:MaxItems=128
 	// +kubebuilder:validation:items:MaxLength=256
 	// +listType=atomic
@@ -141,7 +141,8 @@ type OAuthGrantSpec struct {
 	// consented: the authorization rests on an OAuthConsent, and ends with it.
 	// +optional
 	Consented bool `json:"consented,omitempty"`
-	// consentUID is the UID of that OAuthConsent. One that is written after a withdrawal is another.
+	// consentUID is the UID of that OAuthConsent. One that is written after a withdrawal is
+	// another.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=128
 	// +optional

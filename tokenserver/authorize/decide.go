@@ -118,8 +118,9 @@ func alwaysAsks(v *interaction.Visit) bool {
 	return v.Client.Public() && registration.PublicRedirect(v.RedirectURI)
 }
 
-// asksConsent says whether the user has to see the consent page, and else which consent the answer rests on. Even a yes in this flow counts only
-// while it is stored: it may have been withdrawn since.
+// asksConsent says whether the user has to see the consent page, and else which consent the answer
+// rests on. Even a yes in this flow counts only while it is stored: it may have been withdrawn
+// since.
 func (h *Handler) asksConsent(ctx context.Context, v *interaction.Visit, user *registry.User) (asks bool, consentUID string, err error) {
 	if v.Flow.ConsentOf != user.UID && (v.Flow.Prompts(oauth.PromptConsent) || alwaysAsks(v)) {
 		return true, "", nil

@@ -57,7 +57,8 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	return h.show(w, visit, user)
 }
 
-// show the form. It carries the flow as it is shown: to this user, with these scopes, claims and APIs. It is no consent to anything else.
+// show the form. It carries the flow as it is shown: to this user, with these scopes, claims and
+// APIs. It is no consent to anything else.
 func (h *Handler) show(w http.ResponseWriter, v *interaction.Visit, user *registry.User) error {
 	scopes := v.Flow.Scopes[:0:0]
 	for _, scope := range v.Flow.Scopes {
@@ -118,8 +119,9 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 	return h.Flows.Go(w, r, visit, interaction.StepResume)
 }
 
-// agree notes the user's yes. Since the page was shown, another user may have signed in from another tab, or a ResourceServer may have been
-// created again under its identifier: that is no yes, and the page is shown again.
+// agree notes the user's yes. Since the page was shown, another user may have signed in from
+// another tab, or a ResourceServer may have been created again under its identifier: that is no
+// yes, and the page is shown again.
 func (h *Handler) agree(r *http.Request, v *interaction.Visit) error {
 	_, user, err := h.Sessions.Current(r.Context(), r, v.Server)
 	if err != nil || user == nil {
@@ -136,7 +138,8 @@ func (h *Handler) agree(r *http.Request, v *interaction.Visit) error {
 	return nil
 }
 
-// list what is asked: the scopes, the claims that are told one by one, and the APIs that the request names, with whatever scopes.
+// list what is asked: the scopes, the claims that are told one by one, and the APIs that the
+// request names, with whatever scopes.
 func (h *Handler) list(v *interaction.Visit, asked grant.Asked) (list []pages.Scope) {
 	for _, scope := range asked.Scopes {
 		list = append(list, pages.Scope{Name: scope, Description: h.describe(scope)})

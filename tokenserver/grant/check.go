@@ -26,7 +26,8 @@ type TokenInfo struct {
 	// GrantID is empty where the token rests on no grant; Grant is that record.
 	GrantID string
 	Grant   storage.Grant
-	// GrantedClaims are the names of claims that were granted one by one, and that the client may still have.
+	// GrantedClaims are the names of claims that were granted one by one, and that the client may
+	// still have.
 	GrantedClaims []string
 	// RequestedClaims are the names of those that the token's request wanted from the UserInfo endpoint, where no grant remembers the request.
 	RequestedClaims []string

@@ -28,8 +28,8 @@ func Ask(client *registry.Client, scopes, resources, claims []string) Asked {
 	return Asked{Scopes: scopes, Claims: claims, APIs: apis(client, scopes, resources)}
 }
 
-// CoveredBy reports whether a consent holds all that is asked. An API without any of its scopes is covered by a consent to any of them, and a
-// claim by one to its scope.
+// CoveredBy reports whether a consent holds all that is asked. An API without any of its scopes is
+// covered by a consent to any of them, and a claim by one to its scope.
 func (a Asked) CoveredBy(c storage.Consent) bool {
 	for _, scope := range a.Scopes {
 		if !slices.Contains(c.Scopes, scope) {
@@ -54,7 +54,8 @@ func containsAll(all, some []string) bool {
 	return !slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(all, s) })
 }
 
-// AddTo a consent what is asked. What was allowed of an object that another has replaced under its identifier goes.
+// AddTo a consent what is asked. What was allowed of an object that another has replaced under its
+// identifier goes.
 func (a Asked) AddTo(c *storage.Consent) {
 	grown := c.Clone()
 	grown.APIs = slices.DeleteFunc(grown.APIs, func(allowed storage.API) bool {
@@ -89,8 +90,8 @@ func union(list, more []string) []string {
 	return list
 }
 
-// Hash of what is asked of a user: 43 characters of base64url. It is another one if another user, another object under the same identifier, or
-// anything else is asked.
+// Hash of what is asked of a user: 43 characters of base64url. It is another one if another user,
+// another object under the same identifier, or anything else is asked.
 func (a Asked) Hash(userUID string) (string, error) {
 	asked, err := json.Marshal(struct {
 		User string
@@ -103,7 +104,8 @@ func (a Asked) Hash(userUID string) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
 }
 
-// consented reports, by an error, whether the consent that a code rests on is still there and holds all of it.
+// consented reports, by an error, whether the consent that a code rests on is still there and holds
+// all of it.
 func (s *Service) consented(ctx context.Context, c code, client *registry.Client) error {
 	if !c.Consented {
 		return nil
@@ -122,8 +124,8 @@ func (s *Service) consented(ctx context.Context, c code, client *registry.Client
 
 var errWithdrawn = refuse("the user has withdrawn the consent")
 
-// stillConsented ends a new grant whose consent was withdrawn while it was created: what ends grants when a consent goes may have found this one
-// not yet.
+// stillConsented ends a new grant whose consent was withdrawn while it was created: what ends
+// grants when a consent goes may have found this one not yet.
 func (s *Service) stillConsented(ctx context.Context, c code, client *registry.Client, created storage.Grant) error {
 	refused := s.consented(ctx, c, client)
 	if !isRefused(refused) {

@@ -115,8 +115,8 @@ func restsOf(g storage.Grant) rests {
 	return r
 }
 
-// stands says whether what a grant rests on is still there, and gives the user as they are now. Marks and consents are read from the store, or
-// from its recent reads where those will do.
+// stands says whether what a grant rests on is still there, and gives the user as they are now.
+// Marks and consents are read from the store, or from its recent reads where those will do.
 func (s *Service) stands(ctx context.Context, marks storage.Reader, client *registry.Client, r rests) (*registry.User, error) {
 	user, ok := s.Registry.UserByUID(r.userUID)
 	if !ok || user.Epoch != r.userEpoch {

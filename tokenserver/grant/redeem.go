@@ -184,7 +184,8 @@ func authorizedByCode(c code) authorized {
 	return authorized{c.Scopes, c.Resources, c.Objects.Of(c.Scopes)}
 }
 
-// grantOf a code of the user, without what begin fills in. Its APIs are those that the user authorized and that are still there.
+// grantOf a code of the user, without what begin fills in. Its APIs are those that the user
+// authorized and that are still there.
 func grantOf(c code, client *registry.Client, user *registry.User) storage.Grant {
 	a := authorizedByCode(c)
 	return storage.Grant{

@@ -28,7 +28,8 @@ func authorizedBy(g storage.Grant) authorized {
 	return authorized{g.Scopes, g.Resources, of}
 }
 
-// apis are the resource servers that scopes and resources are of now, each with those of the scopes that are its own.
+// apis are the resource servers that scopes and resources are of now, each with those of the scopes
+// that are its own.
 func apis(client *registry.Client, scopes, resources []string) (all []storage.API) {
 	at := func(o registry.Object) *storage.API {
 		i := slices.IndexFunc(all, func(api storage.API) bool { return api.UID == o.UID })
@@ -51,9 +52,10 @@ func apis(client *registry.Client, scopes, resources []string) (all []storage.AP
 	return all
 }
 
-// access decides scopes and audience of one access token. The request's askedScopes and askedResources may narrow what was authorized and never
-// widen it (RFC 6749 section 6, RFC 8707 section 2.2); a built-in scope that is asked and was not granted is dropped. What is no longer allowed
-// now is cut, and so is what is now of another object than was authorized.
+// access decides scopes and audience of one access token. The request's askedScopes and
+// askedResources may narrow what was authorized and never widen it (RFC 6749 section 6, RFC 8707
+// section 2.2); a built-in scope that is asked and was not granted is dropped. What is no longer
+// allowed now is cut, and so is what is now of another object than was authorized.
 func access(client *registry.Client, a authorized, askedScopes, askedResources []string) (scopes, audience []string, err error) {
 	wanted := a.scopes
 	if len(askedScopes) > 0 {

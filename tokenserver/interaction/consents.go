@@ -16,7 +16,8 @@ type Consents struct {
 	Now   func() time.Time
 }
 
-// Covering is the UID of the consent of the user to the client, if it holds all that is asked; else it is empty.
+// Covering is the UID of the consent of the user to the client, if it holds all that is asked; else
+// it is empty.
 func (c *Consents) Covering(ctx context.Context, userUID, clientUID string, asked grant.Asked) (uid string, err error) {
 	consent, err := c.Store.Consent(ctx, userUID, clientUID)
 	switch {
@@ -33,8 +34,9 @@ func (c *Consents) Covering(ctx context.Context, userUID, clientUID string, aske
 // attempts of Grow before it gives up: each lost one means that another tab of the same user won.
 const attempts = 8
 
-// Grow adds what was asked to what the user has allowed the client, and writes nothing if it is there already. Nothing is taken away but what was
-// allowed of a ResourceServer that another has replaced.
+// Grow adds what was asked to what the user has allowed the client, and writes nothing if it is
+// there already. Nothing is taken away but what was allowed of a ResourceServer that another has
+// replaced.
 func (c *Consents) Grow(ctx context.Context, userUID, clientUID string, asked grant.Asked) error {
 	var last error
 	for range attempts {

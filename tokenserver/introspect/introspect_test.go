@@ -383,8 +383,8 @@ func (w *world) implicit(t *testing.T, scopes ...string) string {
 	return access
 }
 
-// createdAgain is the resource server of the orders, deleted and created again under its identifier and with its scopes, by another team with
-// another client.
+// createdAgain is the resource server of the orders, deleted and created again under its identifier
+// and with its scopes, by another team with another client.
 func (w *world) createdAgain() (theirs registration.Client) {
 	w.RemoveResourceServer(granttest.Orders)
 	theirs = w.AddClient(introspector("another-api"))

@@ -74,8 +74,9 @@ func RegisteredClaims(user *registry.User, client *registry.Client) map[string]a
 	return claims
 }
 
-// SingleClaims are the names of claims that a claims parameter asks for, in either place, beyond those of the scopes of an authentication
-// request (OpenID Connect Core section 5.5): they can be granted one by one where the client may have the scope that stands for them. Sorted.
+// SingleClaims are the names of claims that a claims parameter asks for, in either place, beyond
+// those of the scopes of an authentication request (OpenID Connect Core section 5.5): they can be
+// granted one by one where the client may have the scope that stands for them. Sorted.
 func SingleClaims(client *registry.Client, scopes []string, parameter string) []string {
 	if !slices.Contains(scopes, oauth.ScopeOpenID) {
 		return nil

@@ -14,8 +14,9 @@ import (
 // ErrTokenID: the value is not the id of one of our access tokens.
 var ErrTokenID = errors.New("mint: not an id of our tokens")
 
-// TokenID is what an access token rests on: a grant, or, where nothing is stored for it, the client, the resource servers, and perhaps a user, a
-// session, a redirect URI and a consent. It is sealed into jti, so that an API learns nothing from it, and every one is different.
+// TokenID is what an access token rests on: a grant, or, where nothing is stored for it, the
+// client, the resource servers, and perhaps a user, a session, a redirect URI and a consent. It is
+// sealed into jti, so that an API learns nothing from it, and every one is different.
 type TokenID struct {
 	Grant       string `json:"g,omitempty"`
 	Incarnation string `json:"i,omitempty"`
@@ -32,7 +33,8 @@ type TokenID struct {
 	ConsentUID string `json:"k,omitempty"`
 	// Objects that the scopes and the audience of the token are of.
 	Objects registry.Objects `json:"o,omitzero"`
-	// Claims that were granted one by one, of those that the request wanted from the UserInfo endpoint.
+	// Claims that were granted one by one, of those that the request wanted from the UserInfo
+	// endpoint.
 	Claims []string `json:"cs,omitempty"`
 	// RequestedClaims are the names of claims that the request wanted from the UserInfo endpoint (OpenID Connect Core section 5.5).
 	RequestedClaims []string `json:"l,omitempty"`

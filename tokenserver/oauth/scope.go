@@ -16,7 +16,8 @@ const (
 	ScopeOfflineAccess = "offline_access"
 )
 
-// MaxResources is how many resources one request may name (RFC 8707): it bounds the work, and the size of a token.
+// MaxResources is how many resources one request may name (RFC 8707): it bounds the work, and the
+// size of a token.
 const MaxResources = 16
 
 // MaxScopes is how many scopes one request may name.

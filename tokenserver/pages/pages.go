@@ -160,7 +160,8 @@ func Host(address string) string {
 	return u.Host
 }
 
-// Scope and what it means; also a claim that is asked for by itself, or an API by its identifier. Description may be empty.
+// Scope and what it means; also a claim that is asked for by itself, or an API by its identifier.
+// Description may be empty.
 type Scope struct{ Name, Description string }
 
 func (Error) file() string     { return "error.html" }

@@ -168,7 +168,8 @@ func (c *Client) target(resource string) (identifier string, ok bool) {
 	return object.Identifier, ok
 }
 
-// isIssuer reports whether a resource is the server's own issuer, in either spelling of an empty path.
+// isIssuer reports whether a resource is the server's own issuer, in either spelling of an empty
+// path.
 func (c *Client) isIssuer(resource string) bool {
 	return registration.CanonicalIdentifier(resource) == registration.CanonicalIdentifier(c.issuer)
 }

@@ -10,8 +10,8 @@ import (
 // Object is a ResourceServer as one object: created again under its identifier, it has another UID.
 type Object struct{ UID, Identifier string }
 
-// Key is a short hash of the UID of an object. It is long enough to tell objects apart, since no client and no owner of a ResourceServer chooses
-// a UID.
+// Key is a short hash of the UID of an object. It is long enough to tell objects apart, since no
+// client and no owner of a ResourceServer chooses a UID.
 type Key [8]byte
 
 // KeyOf the object with the UID.
@@ -21,13 +21,15 @@ func KeyOf(uid string) (k Key) {
 	return k
 }
 
-// Owner is the resource server that a scope is of; false for a built-in scope, and for one that the client may not have now.
+// Owner is the resource server that a scope is of; false for a built-in scope, and for one that the
+// client may not have now.
 func (c *Client) Owner(scope string) (Object, bool) {
 	owner, ok := c.owners[scope]
 	return owner, ok
 }
 
-// Resource is the resource server of that identifier, if the client may name it now; false also for the issuer, which is none.
+// Resource is the resource server of that identifier, if the client may name it now; false also for
+// the issuer, which is none.
 func (c *Client) Resource(identifier string) (Object, bool) {
 	if c.isIssuer(identifier) {
 		return Object{}, false
@@ -42,7 +44,8 @@ func (c *Client) Resource(identifier string) (Object, bool) {
 	return Object{rs.UID, rs.Identifier}, true
 }
 
-// Objects say which ResourceServers scopes and resources are of, in little space: codes and the ids of tokens hold them.
+// Objects say which ResourceServers scopes and resources are of, in little space: codes and the ids
+// of tokens hold them.
 type Objects struct {
 	// Keys of the objects, one behind the other.
 	Keys []byte `json:"k,omitempty"`
@@ -85,7 +88,8 @@ func (o *Objects) number(key Key) byte {
 	return byte(number + 1)
 }
 
-// Bound is what scopes and resources were authorized for: these objects and no others of the same names.
+// Bound is what scopes and resources were authorized for: these objects and no others of the same
+// names.
 type Bound struct {
 	// Owners of the scopes, and all objects.
 	Owners  map[string]Key
@@ -108,7 +112,8 @@ func (o Objects) Of(scopes []string) Bound {
 	return b
 }
 
-// Scopes cuts a list to the scopes that the client may have now and that are still of the object that they were authorized for.
+// Scopes cuts a list to the scopes that the client may have now and that are still of the object
+// that they were authorized for.
 func (b Bound) Scopes(c *Client, scopes []string) (left []string) {
 	for _, scope := range scopes {
 		owner, owned := c.Owner(scope)
@@ -122,7 +127,8 @@ func (b Bound) Scopes(c *Client, scopes []string) (left []string) {
 	return left
 }
 
-// Resources cuts a list to those that the client may name now and that are still of an object that was authorized. The issuer always is.
+// Resources cuts a list to those that the client may name now and that are still of an object that
+// was authorized. The issuer always is.
 func (b Bound) Resources(c *Client, resources []string) (left []string) {
 	for _, resource := range resources {
 		object, ok := c.Resource(resource)

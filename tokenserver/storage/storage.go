@@ -163,7 +163,8 @@ type Consent struct {
 	Version string // as in Grant
 
 	Scopes []string
-	// Claims that were allowed one by one, and APIs that were, with those of Scopes that are theirs.
+	// Claims that were allowed one by one, and APIs that were, with those of Scopes that are
+	// theirs.
 	Claims []string
 	APIs   []API
 
@@ -215,12 +216,12 @@ type Store interface {
 	Consent(ctx context.Context, userUID, clientUID string) (Consent, error)
 	// PutConsent creates it if Version is empty (ErrExists), else replaces that version (ErrConflict, ErrNotFound).
 	PutConsent(ctx context.Context, c Consent) (Consent, error)
-	// Consented reports whether the consent of the user to the client is there and has this UID. None
-	// has an empty one.
+	// Consented reports whether the consent of the user to the client is there and has this UID.
+	// None has an empty one.
 	Consented(ctx context.Context, userUID, clientUID, consentUID string) (bool, error)
-	// DeleteConsent removes it, which withdraws it; nil if there is none. The grants that rest on it are
-	// ended (EndReason ConsentWithdrawn) by the store, at the next Sweep at the latest, however the
-	// consent was removed.
+	// DeleteConsent removes it, which withdraws it; nil if there is none. The grants that rest on
+	// it are ended (EndReason ConsentWithdrawn) by the store, at the next Sweep at the latest,
+	// however the consent was removed.
 	DeleteConsent(ctx context.Context, userUID, clientUID string) error
 
 	// Mark sets a mark. Setting it again is no error and takes no further place; of two times the later one counts. ErrFull at one of the

@@ -56,7 +56,8 @@ func (h *Handler) answerFor(client *registry.Client, out grant.Outcome, nonce st
 	return a, nil
 }
 
-// resourcesOf reads the resource parameters: absolute URIs without fragment (RFC 8707 section 2), and not too many.
+// resourcesOf reads the resource parameters: absolute URIs without fragment (RFC 8707 section 2),
+// and not too many.
 func resourcesOf(form oauth.Params) ([]string, error) {
 	resources := form.All("resource")
 	if len(resources) > oauth.MaxResources {

@@ -250,7 +250,8 @@ func TestWithdrawnConsentEndsThePairsGrants(t *testing.T) {
 	w.OK(w.Refresh(other, b.String("refresh_token")))
 }
 
-// Where the row of a consent is deleted in a database, the records of the grants that rest on it are as before.
+// Where the row of a consent is deleted in a database, the records of the grants that rest on it
+// are as before.
 func TestAGrantWhoseConsentIsGoneIsRefusedAtEveryUseAlthoughItsRecordHasNotEnded(t *testing.T) {
 	for what, uid := range map[string]string{"another consent is there": "of a consent that is gone", "a record without a UID": ""} {
 		w := newWorld(t)

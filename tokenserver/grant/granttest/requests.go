@@ -108,7 +108,8 @@ func (w *World) Authorization(client registration.Client, scopes ...string) gran
 	}
 }
 
-// Consent stores that alice allows what the authorization is for, and makes the authorization rest on it. The client must be served.
+// Consent stores that alice allows what the authorization is for, and makes the authorization rest
+// on it. The client must be served.
 func (w *World) Consent(a grant.Authorization) grant.Authorization {
 	w.t.Helper()
 	client, ok := w.Registry.ClientByUID(a.ClientUID)

@@ -145,8 +145,8 @@ func (s *Store) endUnconsented(ctx context.Context, ends map[string]sentence) (f
 	return failed
 }
 
-// endOne ends a grant, unless its consent stands after all. The UIDs of the consents that were read go
-// into found, empty for none.
+// endOne ends a grant, unless its consent stands after all. The UIDs of the consents that were read
+// go into found, empty for none.
 func (s *Store) endOne(ctx context.Context, id string, why sentence, found map[pair]string) error {
 	if !why.certain && why.consent != "" {
 		uid, known := found[why.pair]

@@ -188,8 +188,8 @@ func (r recent) Grant(ctx context.Context, id string) (storage.Grant, error) {
 	return g, err
 }
 
-// Consented finds the consent in the cache. One that is not there, or is another, is looked for at the
-// API server: another replica may have just created it.
+// Consented finds the consent in the cache. One that is not there, or is another, is looked for at
+// the API server: another replica may have just created it.
 func (r recent) Consented(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
 	cached := r.consents.has(pair{userUID, clientUID}, types.UID(consentUID))
 	if cached && r.fresh() {

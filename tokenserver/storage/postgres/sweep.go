@@ -28,7 +28,8 @@ var sweeps = []struct {
 		WHERE expires_at <= $2 AND (server_uid = $1 OR expires_at <= $3) ORDER BY expires_at LIMIT $4)`, false},
 }
 
-// endUnconsented ends a batch of what rests on a consent that is not there: the row was deleted, or replaced by a consent that was given later.
+// endUnconsented ends a batch of what rests on a consent that is not there: the row was deleted, or
+// replaced by a consent that was given later.
 const endUnconsented = `UPDATE oauth_grants SET ended_at = $3, end_reason = $4, expires_at = LEAST(expires_at, $5), version = $6
 	WHERE server_uid = $2 AND ended_at IS NULL AND id IN (
 		SELECT g.id FROM oauth_grants AS g
@@ -37,8 +38,8 @@ const endUnconsented = `UPDATE oauth_grants SET ended_at = $3, end_reason = $4, 
 		WHERE g.server_uid = $2 AND g.consented AND g.ended_at IS NULL AND g.expires_at > $3 AND c.uid IS NULL LIMIT $7)
 	RETURNING $1::BIGINT, ` + grantColumns
 
-// withdraw ends what rests on a consent that is not there, and tells of each grant. Nothing depends on when this happens: at every use it is
-// asked whether the consent is there.
+// withdraw ends what rests on a consent that is not there, and tells of each grant. Nothing depends
+// on when this happens: at every use it is asked whether the consent is there.
 func (s *Store) withdraw(ctx context.Context) error {
 	for {
 		version, err := s.newVersion()

@@ -36,8 +36,8 @@ func list(items []string) []string {
 	return items
 }
 
-// apiList has an element for each API: its UID, its identifier and its scopes, none of which holds a
-// space, with a space between two of them. It is never NULL.
+// apiList has an element for each API: its UID, its identifier and its scopes, none of which holds
+// a space, with a space between two of them. It is never NULL.
 func apiList(apis []storage.API) []string {
 	items := make([]string, 0, len(apis))
 	for _, api := range apis {
@@ -46,7 +46,8 @@ func apiList(apis []storage.API) []string {
 	return items
 }
 
-// apiArray is a list of APIs that is scanned from what apiList made. It implements pgtype.ArraySetter.
+// apiArray is a list of APIs that is scanned from what apiList made. It implements
+// pgtype.ArraySetter.
 type apiArray []storage.API
 
 // SetDimensions implements pgtype.ArraySetter.

@@ -119,7 +119,8 @@ func consentGivenAgain(t *testing.T, s storage.Store) {
 	stands(first.UID, false)
 }
 
-// withdrawnConsentEnds: the store ends by itself what rests on a consent that is gone, at the next sweep at the latest, and tells of it.
+// withdrawnConsentEnds: the store ends by itself what rests on a consent that is gone, at the next
+// sweep at the latest, and tells of it.
 func withdrawnConsentEnds(t *testing.T, s storage.Store) {
 	var mu sync.Mutex
 	var told []storage.Grant
