@@ -188,7 +188,8 @@ func TestWhatIsTooLargeIsRefusedBeforeAnyWork(t *testing.T) {
 		}
 	}
 	h.worked("all of these")
-	// The largest request that the authorization endpoint takes, with every byte of its parameters escaped.
+	// The largest request that the authorization endpoint takes, with every byte of its parameters
+	// escaped.
 	escaped := func(n int) string { return strings.Repeat("%3C", n) }
 	largest := "GET /authorize?client_id=nobody&state=" + escaped(3000) + "&nonce=" + escaped(512) + "&login_hint=" + escaped(512) + " HTTP/1.1\r\nHost: x\r\n" +
 		"Cookie: session=" + strings.Repeat("x", 2<<10) + "\r\n\r\n"

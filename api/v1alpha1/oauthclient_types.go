@@ -129,7 +129,8 @@ type OAuthClientSpec struct {
 	// +optional
 	IDTokenSignedResponseAlg SigningAlgorithm `json:"idTokenSignedResponseAlg,omitempty"`
 
-	// idTokenClaims are user claims to put into the ID token and into the userinfo answer, whatever the scope. Default: none.
+	// idTokenClaims are user claims to put into the ID token and into the userinfo answer, whatever
+	// the scope. Default: none.
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=set
 	// +optional

@@ -97,7 +97,8 @@ func (h *Handler) toGet(w http.ResponseWriter, _ *http.Request, v *interaction.V
 	return web.Redirect(w, v.Server.Issuer+interaction.PathAuthorize+"?"+interaction.ParamPosted+"="+url.QueryEscape(sealed))
 }
 
-// begin a flow and go on with then, or fail: failed is what is already known to be wrong with the request.
+// begin a flow and go on with then, or fail: failed is what is already known to be wrong with the
+// request.
 func (h *Handler) begin(
 	w http.ResponseWriter, r *http.Request, params oauth.Params, failed error,
 	then func(http.ResponseWriter, *http.Request, *interaction.Visit) error,

@@ -10,8 +10,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
-// readClaims keeps the claims parameter (OpenID Connect Core section 5.5). What it demands of sub and acr decides about the answer, and not
-// only about what is in it (section 5.5.1).
+// readClaims keeps the claims parameter (OpenID Connect Core section 5.5). What it demands of sub
+// and acr decides about the answer, and not only about what is in it (section 5.5.1).
 func (h *Handler) readClaims(v *interaction.Visit, params oauth.Params) error {
 	value := params.Get("claims")
 	if value == "" {
@@ -52,7 +52,8 @@ type demand struct {
 	values []string
 }
 
-// readDemand reads what is wanted of a claim whose value is a string. A claim that is only named is wanted as it is.
+// readDemand reads what is wanted of a claim whose value is a string. A claim that is only named is
+// wanted as it is.
 func readDemand(name string, claims map[string]json.RawMessage) (demand, error) {
 	malformed := oauth.Errorf(oauth.InvalidRequest, "claims asks for %s in a form that is not that of OpenID Connect Core section 5.5.1", name)
 	var wanted struct {
@@ -102,7 +103,8 @@ func (h *Handler) readHints(v *interaction.Visit, params oauth.Params) error {
 	return wantSubject(v.Flow, []string{claims.Subject})
 }
 
-// wantSubject narrows the users whom the answer may be about to those with one of the subjects. None is no wish.
+// wantSubject narrows the users whom the answer may be about to those with one of the subjects.
+// None is no wish.
 func wantSubject(f *interaction.Flow, subjects []string) error {
 	if len(subjects) == 0 {
 		return nil

@@ -27,8 +27,8 @@ func (h *Handler) read(v *interaction.Visit, params oauth.Params) error {
 	return nil
 }
 
-// checkSize refuses a request that would not fit into the URLs of its pages, or whose code would not fit into that of its answer, before the
-// user has done anything for it.
+// checkSize refuses a request that would not fit into the URLs of its pages, or whose code would
+// not fit into that of its answer, before the user has done anything for it.
 func (h *Handler) checkSize(v *interaction.Visit, _ oauth.Params) error {
 	if !h.Flows.Fits(v.Flow) {
 		return oauth.Errorf(oauth.InvalidRequest, "the request is larger than %d bytes: send less, such as a shorter state", interaction.MaxSealed)

@@ -325,8 +325,8 @@ func TestTheAnswerNamesTheIssuerWhateverTheHostHeaderSays(t *testing.T) {
 	}
 }
 
-// largest is a request of the client cli with a state of 3,000 bytes, a nonce of 512, 512 bytes of all else and the longest redirect URI, in
-// the worst characters there are for an encoding.
+// largest is a request of the client cli with a state of 3,000 bytes, a nonce of 512, 512 bytes of
+// all else and the longest redirect URI, in the worst characters there are for an encoding.
 func largest(t *testing.T, w *interactiontest.World) (request, redirectURI, state, nonce string) {
 	t.Helper()
 	client := w.Client("cli")

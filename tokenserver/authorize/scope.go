@@ -9,8 +9,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-// readScope: a built-in scope that the client cannot have here is dropped. What else it may not have is dropped in an authentication request
-// (OpenID Connect Core section 3.1.2.1) and an error in any other (RFC 6749 section 4.1.2.1). What is granted in the end is said with the token.
+// readScope: a built-in scope that the client cannot have here is dropped. What else it may not
+// have is dropped in an authentication request (OpenID Connect Core section 3.1.2.1) and an error
+// in any other (RFC 6749 section 4.1.2.1). What is granted in the end is said with the token.
 func readScope(v *interaction.Visit, params oauth.Params) error {
 	asked, err := oauth.ParseScope(params.Get("scope"))
 	if err != nil {
@@ -31,7 +32,8 @@ func readScope(v *interaction.Visit, params oauth.Params) error {
 	return checkOpenID(v)
 }
 
-// checkOpenID refuses an ID token from here without the scope that asks for one (OpenID Connect Core section 3.1.2.1).
+// checkOpenID refuses an ID token from here without the scope that asks for one (OpenID Connect
+// Core section 3.1.2.1).
 func checkOpenID(v *interaction.Visit) error {
 	if v.Flow.Asks("id_token") && !slices.Contains(v.Flow.Scopes, oauth.ScopeOpenID) {
 		return oauth.Errorf(oauth.InvalidScope, "a response_type with id_token needs the scope openid, among the scopes that the client registered too")

@@ -17,14 +17,15 @@ import (
 // maxCodeLifetime is the longest that a server may let codes live (RFC 6749 section 4.1.2).
 const maxCodeLifetime = 10 * time.Minute
 
-// MaxCode is how large a code may be, in bytes: it is part of a URL, beside the state of the request.
+// MaxCode is how large a code may be, in bytes: it is part of a URL, beside the state of the
+// request.
 const MaxCode = 2 << 10
 
 // ErrCodeTooLarge: a code for the authorization would be larger than MaxCode.
 var ErrCodeTooLarge = errors.New("grant: the code would be too large")
 
-// Authorization is what the user authorized: the content of a code. Its names are short because a code is part of a URL. The subject is not
-// in it: it is immutable, and the user's UID leads to it.
+// Authorization is what the user authorized: the content of a code. Its names are short because a
+// code is part of a URL. The subject is not in it: it is immutable, and the user's UID leads to it.
 type Authorization struct {
 	ClientID    string `json:"c"`
 	ClientUID   string `json:"cu"`
@@ -37,8 +38,8 @@ type Authorization struct {
 	AMR         []string  `json:"m,omitempty"`
 	Scopes      []string  `json:"sc,omitempty"`
 	Resources   []string  `json:"r,omitempty"`
-	// RedirectURI that the code is sent to; the code holds its hash alone. RedirectURISent says whether the request named it: if so, so must
-	// the token request (RFC 6749 section 4.1.3).
+	// RedirectURI that the code is sent to; the code holds its hash alone. RedirectURISent says
+	// whether the request named it: if so, so must the token request (RFC 6749 section 4.1.3).
 	RedirectURI     string `json:"-"`
 	RedirectURISent bool   `json:"rs,omitempty"`
 	Nonce           string `json:"n,omitempty"`
@@ -54,7 +55,8 @@ type Authorization struct {
 	Claims []string `json:"cs,omitempty"`
 }
 
-// code is what an authorization code holds, as CBOR (RFC 8949): a nonce or a claims parameter of characters that JSON escapes must not grow.
+// code is what an authorization code holds, as CBOR (RFC 8949): a nonce or a claims parameter of
+// characters that JSON escapes must not grow.
 type code struct {
 	// ID is 32 random bytes; the record that redeeming creates is named by its hash.
 	ID       string `json:"id"`
@@ -69,7 +71,8 @@ type code struct {
 	Authorization
 }
 
-// NewCode makes an authorization code. It writes nothing: what is never redeemed leaves no trace. ErrCodeTooLarge.
+// NewCode makes an authorization code. It writes nothing: what is never redeemed leaves no trace.
+// ErrCodeTooLarge.
 func (s *Service) NewCode(a Authorization) (string, error) {
 	server, ok := s.Registry.Server()
 	if !ok {
@@ -101,8 +104,8 @@ func (s *Service) NewCode(a Authorization) (string, error) {
 	return sealed, nil
 }
 
-// CheckCode reports whether there can be a code for an authorization of which only the request is known yet, not the user and the login: for
-// every user, or ErrCodeTooLarge.
+// CheckCode reports whether there can be a code for an authorization of which only the request is
+// known yet, not the user and the login: for every user, or ErrCodeTooLarge.
 func (s *Service) CheckCode(request Authorization) error {
 	request.UserUID, request.UserEpoch, request.SessionHash = longestID, longestID, longestID
 	request.AuthTime, request.SessionEnds = s.Now(), s.Now()
@@ -114,7 +117,8 @@ func (s *Service) CheckCode(request Authorization) error {
 	return err
 }
 
-// longestID is as long as the UIDs, epochs and hashes that a login brings: a hash in base64url, or a UUID.
+// longestID is as long as the UIDs, epochs and hashes that a login brings: a hash in base64url, or
+// a UUID.
 var longestID = strings.Repeat("x", 43)
 
 // openCode reads a code of ours, whatever its age.

@@ -72,7 +72,8 @@ func (a Asked) AddTo(c *storage.Consent) {
 		return oauth.APIScope(scope) && !slices.ContainsFunc(grown.APIs, func(api storage.API) bool { return slices.Contains(api.Scopes, scope) })
 	})
 	if slices.Contains(a.Scopes, oauth.ScopeOpenID) {
-		// A claim that no scope stands for is asked for by the client's registration alone, and always.
+		// A claim that no scope stands for is asked for by the client's registration alone, and
+		// always.
 		grown.Claims = slices.DeleteFunc(grown.Claims, func(claim string) bool {
 			return !oauth.StandardClaim(claim) && !slices.Contains(a.Claims, claim)
 		})

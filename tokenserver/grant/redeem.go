@@ -110,8 +110,9 @@ func (s *Service) checkRedemption(c code, r Redemption) error {
 	return checkVerifier(c.CodeChallenge, r.CodeVerifier)
 }
 
-// redirectURI of the authorization, which its code holds the hash of. What the authorization request named must be named again. If it named
-// none, it meant the one that was registered; leaving it out is right then, and naming it does no harm.
+// redirectURI of the authorization, which its code holds the hash of. What the authorization
+// request named must be named again. If it named none, it meant the one that was registered;
+// leaving it out is right then, and naming it does no harm.
 func redirectURI(c code, r Redemption) (string, error) {
 	refersTo := func(uri string) bool {
 		sum := sha256.Sum256([]byte(uri))

@@ -24,8 +24,8 @@ import (
 // Step is the hop that a sealed flow is for.
 type Step int64
 
-// Steps. Login and Consent are pages; Answer is the consent page's form; Resume is the way back to the authorization endpoint; Posted is the GET
-// that a request by POST becomes.
+// Steps. Login and Consent are pages; Answer is the consent page's form; Resume is the way back to
+// the authorization endpoint; Posted is the GET that a request by POST becomes.
 const (
 	StepLogin Step = iota + 1
 	StepConsent
@@ -67,7 +67,8 @@ type Flow struct {
 	CodeChallenge string   // S256 (RFC 7636)
 	Claims        string   // OpenID Connect Core section 5.5, JSON
 	LoginHint     string
-	// Subjects of which one must be that of the answer, by id_token_hint or by the claims parameter; empty: any.
+	// Subjects of which one must be that of the answer, by id_token_hint or by the claims
+	// parameter; empty: any.
 	Subjects []string
 	Prompt   []string
 	// MaxAge in seconds, or NoMaxAge.

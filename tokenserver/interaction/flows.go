@@ -33,7 +33,8 @@ const PathLogout = "/logout"
 // ParamFlow is the parameter that carries a sealed flow, in a URL or in a form.
 const ParamFlow = "flow"
 
-// MaxSealed is how large a sealed flow may be, in bytes before base64url, which makes a third more of it: URLs of 8 KiB pass everywhere.
+// MaxSealed is how large a sealed flow may be, in bytes before base64url, which makes a third more
+// of it: URLs of 8 KiB pass everywhere.
 const MaxSealed = 5 << 10
 
 // grows is how much larger a flow may become by what the user does in it.

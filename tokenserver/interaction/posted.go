@@ -58,7 +58,8 @@ func (s *Flows) OpenPosted(path, sealed string) (oauth.Params, error) {
 	return oauth.ParseForm(&http.Request{URL: &url.URL{RawQuery: query}}, false)
 }
 
-// SealPostedFlow seals a flow that a POST began, for the GET that it becomes. It is tied to no browser, as the URL of a GET would not be.
+// SealPostedFlow seals a flow that a POST began, for the GET that it becomes. It is tied to no
+// browser, as the URL of a GET would not be.
 func (s *Flows) SealPostedFlow(f *Flow) (string, error) {
 	sealed := *f
 	sealed.Step = StepPosted
@@ -69,7 +70,8 @@ func (s *Flows) SealPostedFlow(f *Flow) (string, error) {
 	return out, nil
 }
 
-// OpenPostedFlow gives a flow that a POST began to the GET that the POST became, and looks up what is registered now. The flow begins there.
+// OpenPostedFlow gives a flow that a POST began to the GET that the POST became, and looks up what
+// is registered now. The flow begins there.
 func (s *Flows) OpenPostedFlow(sealed string) (*Visit, error) {
 	server, ok := s.Registry.Server()
 	if !ok {

@@ -1,5 +1,5 @@
-// Package metadata is what clients and APIs read before they talk to the server: the discovery document and the JWK Set; and the page that
-// leads people to them.
+// Package metadata is what clients and APIs read before they talk to the server: the discovery
+// document and the JWK Set; and the page that leads people to them.
 //
 // There is one discovery document, for OpenID Connect Discovery and RFC 8414 alike. Everything in it follows from what is served: a grant type
 // that no rule allows is not advertised, and what is advertised works. Nothing of the request changes it.

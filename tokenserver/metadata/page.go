@@ -18,8 +18,8 @@ func (h *Handler) Page(w http.ResponseWriter, _ *http.Request) error {
 	}, "")
 }
 
-// PageLocations are the paths, from the root of the host, at which the issuer's address is: with a slash at its end, and, if it has a path,
-// without.
+// PageLocations are the paths, from the root of the host, at which the issuer's address is: with a
+// slash at its end, and, if it has a path, without.
 func PageLocations(issuerPath string) []string {
 	if issuerPath == "" {
 		return []string{"/"}

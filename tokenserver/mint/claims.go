@@ -60,7 +60,8 @@ func ClaimsByName(user *registry.User, scopes, names []string) map[string]any {
 	return claims
 }
 
-// RegisteredClaims are the claims about the user that the client registered for ID tokens and UserInfo answers, whatever the scope.
+// RegisteredClaims are the claims about the user that the client registered for ID tokens and
+// UserInfo answers, whatever the scope.
 func RegisteredClaims(user *registry.User, client *registry.Client) map[string]any {
 	claims := map[string]any{}
 	if user == nil {
@@ -130,7 +131,8 @@ func ClaimsGranted(user *registry.User, granted, names []string) map[string]any 
 	return claims
 }
 
-// claimOf a user; none that the protocol sets. A username is what the user calls themself, unless the claims say otherwise.
+// claimOf a user; none that the protocol sets. A username is what the user calls themself, unless
+// the claims say otherwise.
 func claimOf(user *registry.User, name string) (any, bool) {
 	if registration.ReservedClaim(name) {
 		return nil, false

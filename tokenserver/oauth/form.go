@@ -105,8 +105,9 @@ func readBody(r *http.Request) (string, error) {
 	return string(content), nil
 }
 
-// isUTF8 reports whether a charset is UTF-8, by its name or by the one without a hyphen that many clients send. Single quotes, unlike double
-// ones, are not part of the syntax of a media type, and are sent all the same.
+// isUTF8 reports whether a charset is UTF-8, by its name or by the one without a hyphen that many
+// clients send. Single quotes, unlike double ones, are not part of the syntax of a media type, and
+// are sent all the same.
 func isUTF8(charset string) bool {
 	charset = strings.Trim(charset, "'")
 	return strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")

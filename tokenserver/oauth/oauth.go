@@ -74,5 +74,6 @@ const (
 // Authentication method references (RFC 8176).
 const AMRPassword = "pwd"
 
-// Authentication context class references (OpenID Connect Core section 2), of SAML 2.0, which clients of OpenID Connect ask for too.
+// Authentication context class references (OpenID Connect Core section 2), of SAML 2.0, which
+// clients of OpenID Connect ask for too.
 const ACRPassword = "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport"

@@ -1,6 +1,8 @@
-// Package pages makes the pages that people see: login, consent, logout, errors and the issuer's address. They are HTML templates without scripts, with one stylesheet
-// that travels inside the page and that the page's Content-Security-Policy names by its hash. Nothing is fetched from anywhere. One more
-// page, Post, is rather passed than seen: its one script, named by its hash too, sends its form on.
+// Package pages makes the pages that people see: login, consent, logout, errors and the issuer's
+// address. They are HTML templates without scripts, with one stylesheet that travels inside the
+// page and that the page's Content-Security-Policy names by its hash. Nothing is fetched from
+// anywhere. One more page, Post, is rather passed than seen: its one script, named by its hash too,
+// sends its form on.
 //
 //	pages.go       the pages and what each shows; rendering
 //	policy.go      the Content-Security-Policy of a page

@@ -74,7 +74,8 @@ func clientDenied(s registration.Server, rule registration.ClientRule, c registr
 		}
 	}
 	for _, claim := range c.IDTokenClaims {
-		// The client is told it whatever scope it asks for, so the rule has to allow the scope that it would else need.
+		// The client is told it whatever scope it asks for, so the rule has to allow the scope that
+		// it would else need.
 		if scope := oauth.ScopeOfClaim(claim); !matchesPrefix(rule.Scopes, scope) {
 			return fmt.Sprintf("idTokenClaims: %q is not allowed, since it belongs to the scope %q, which scopes of the rule do not allow", claim, scope)
 		}

@@ -20,8 +20,9 @@ const (
 	RedirectPrivateUse
 )
 
-// reserved are the parameters of an authorization response (RFC 6749 sections 4.1.2, 4.1.2.1 and 4.2.2, RFC 9207, OpenID Connect, JARM). A
-// redirect URI with one of them in its query would have it twice, or have it where it is left out of the response.
+// reserved are the parameters of an authorization response (RFC 6749 sections 4.1.2, 4.1.2.1 and
+// 4.2.2, RFC 9207, OpenID Connect, JARM). A redirect URI with one of them in its query would have
+// it twice, or have it where it is left out of the response.
 var reserved = []string{
 	"code", "state", "iss", "error", "error_description", "error_uri", "id_token", "response", "access_token", "token_type", "expires_in", "scope",
 }

@@ -100,13 +100,14 @@ func (c *Client) Scopes() []string { return slices.Clone(c.scopes) }
 // MayHave says whether the client may have a scope now.
 func (c *Client) MayHave(scope string) bool { return slices.Contains(c.scopes, scope) }
 
-// ResolveScope gives the scopes that a request is granted. None requested stands for all that the client may have but openid and
-// offline_access (RFC 6749 section 3.3 leaves the default to the server). Unavailable are built-in scopes that no client can have in the flow
-// of the request.
+// ResolveScope gives the scopes that a request is granted. None requested stands for all that the
+// client may have but openid and offline_access (RFC 6749 section 3.3 leaves the default to the
+// server). Unavailable are built-in scopes that no client can have in the flow of the request.
 //
-// A built-in scope that the client cannot have is dropped: many clients add openid or offline_access to whatever they ask for. Any other is
-// dropped if lenient, as authentication requests want it (OpenID Connect Core section 3.1.2.1); else the error wraps ErrInvalidScope and names
-// it. What was requested may so be granted in no part, which is not the default.
+// A built-in scope that the client cannot have is dropped: many clients add openid or
+// offline_access to whatever they ask for. Any other is dropped if lenient, as authentication
+// requests want it (OpenID Connect Core section 3.1.2.1); else the error wraps ErrInvalidScope and
+// names it. What was requested may so be granted in no part, which is not the default.
 func (c *Client) ResolveScope(requested []string, lenient bool, unavailable ...string) (granted []string, err error) {
 	available := func(scope string) bool { return c.MayHave(scope) && !slices.Contains(unavailable, scope) }
 	if len(requested) == 0 {

@@ -21,7 +21,8 @@ type answer struct {
 	ExpiresIn    int64  `json:"expires_in"`
 	RefreshToken string `json:"refresh_token,omitempty"`
 	IDToken      string `json:"id_token,omitempty"`
-	// Scope of the access token. It must be there when it differs from what was asked for, so also when nothing of that was granted.
+	// Scope of the access token. It must be there when it differs from what was asked for, so also
+	// when nothing of that was granted.
 	Scope string `json:"scope"`
 }
 

@@ -60,8 +60,9 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	return web.JSON(w, http.StatusOK, claimsOf(info))
 }
 
-// claimsOf the user that the token's scopes stand for, those that the claims parameter asked for, and those that the client registered. The subject is that of the ID token
-// (OpenID Connect Core section 5.3.2).
+// claimsOf the user that the token's scopes stand for, those that the claims parameter asked for,
+// and those that the client registered. The subject is that of the ID token (OpenID Connect Core
+// section 5.3.2).
 func claimsOf(info *grant.TokenInfo) map[string]any {
 	claims := mint.ClaimsByScope(info.User, info.Scopes)
 	requested := append(mint.RequestedClaims(info.Grant.ClaimsRequest, "userinfo"), info.RequestedClaims...)

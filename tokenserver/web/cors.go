@@ -10,7 +10,8 @@ import (
 func CORS(next http.Handler, methods ...string) http.Handler {
 	allowed := strings.Join(methods, ", ")
 	anybody, exposed := []string{"*"}, []string{"WWW-Authenticate, Retry-After, Request-Id"} // shared by all answers
-	// Any header: tracing and tools add their own. The wildcard does not stand for Authorization (Fetch standard, section 3.3.5).
+	// Any header: tracing and tools add their own. The wildcard does not stand for Authorization
+	// (Fetch standard, section 3.3.5).
 	headers := []string{"*, Authorization"}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
