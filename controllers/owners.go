@@ -19,10 +19,11 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
 )
 
-// Who owns a name at a server: the object that holds the Entry; where there is none, the object that held the name last by its own
-// status; else the oldest object that asks for it and that policy allows. So names do not change hands when a server is created
-// again, when Entries are lost, or when a cluster is restored with the status of its objects. Two that decide at once decide alike,
-// and if their caches differ the API server lets one create the Entry.
+// Who owns a name at a server: the object that holds the Entry; where there is none, the object
+// that held the name last by its own status; else the oldest object that asks for it and that
+// policy allows. So names do not change hands when a server is created again, when Entries are
+// lost, or when a cluster is restored with the status of its objects. Two that decide at once
+// decide alike, and if their caches differ the API server lets one create the Entry.
 
 // claimantKinds are the kinds of objects that ask for names.
 func claimantKinds() []client.Object {
@@ -42,9 +43,9 @@ func namesOf(object client.Object) (server client.ObjectKey, names compile.Names
 	return client.ObjectKey{}, compile.Names{}
 }
 
-// taken reports whether a name belongs to another object than this one. Current is the name's Entry, nil if there is none. It is asked
-// before anything else is claimed: an object that does not get its first name claims no others, or each look would claim and release
-// them anew.
+// taken reports whether a name belongs to another object than this one. Current is the name's
+// Entry, nil if there is none. It is asked before anything else is claimed: an object that does not
+// get its first name claims no others, or each look would claim and release them anew.
 func (op *operator) taken(ctx context.Context, at *attachment, claim compile.Claim, object client.Object, current *served.Entry) (bool, error) {
 	if current != nil {
 		if current.Spec.Owner.UID == object.GetUID() {
@@ -65,8 +66,9 @@ func (op *operator) taken(ctx context.Context, at *attachment, claim compile.Cla
 	return next != nil && next.GetUID() != object.GetUID(), nil
 }
 
-// nextOwner is the object that a name without an Entry belongs to; nil if there is none. One that held the name has it also while it is
-// invalid or policy refuses it, as one that holds the Entry has.
+// nextOwner is the object that a name without an Entry belongs to; nil if there is none. One that
+// held the name has it also while it is invalid or policy refuses it, as one that holds the Entry
+// has.
 func (op *operator) nextOwner(ctx context.Context, at *attachment, claim compile.Claim) (client.Object, error) {
 	claimants, err := op.claimants(ctx, at.server, claim)
 	if err != nil {
@@ -92,8 +94,8 @@ type claimant struct {
 	held   bool // the name, by its own status
 }
 
-// claimants of a name: first those that held it, then by age. The cache is complete when it answers: it waits until what was there when
-// the manager started has been read.
+// claimants of a name: first those that held it, then by age. The cache is complete when it
+// answers: it waits until what was there when the manager started has been read.
 func (op *operator) claimants(ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Claim) ([]claimant, error) {
 	asks := client.MatchingFields{indexName: nameKey(client.ObjectKeyFromObject(server), claim)}
 	var found []claimant
@@ -130,8 +132,8 @@ func byAge(a, b metav1.Object) int {
 	return cmp.Or(created.Compare(b.GetCreationTimestamp().Time), cmp.Compare(a.GetUID(), b.GetUID()))
 }
 
-// mayHave reports whether an object that never held a name could be served under it: it is valid, policy allows it, and the names that
-// it cannot do without are not another's.
+// mayHave reports whether an object that never held a name could be served under it: it is valid,
+// policy allows it, and the names that it cannot do without are not another's.
 func (op *operator) mayHave(ctx context.Context, at *attachment, claim compile.Claim, object client.Object) (bool, error) {
 	switch o := object.(type) {
 	case *v1alpha1.OAuthClient:
@@ -156,7 +158,8 @@ func (op *operator) mayHave(ctx context.Context, at *attachment, claim compile.C
 	return false, nil
 }
 
-// othersFree reports whether no other object holds the Entry of a name that the object needs beside the one that it claims.
+// othersFree reports whether no other object holds the Entry of a name that the object needs beside
+// the one that it claims.
 func (op *operator) othersFree(
 	ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Claim, object client.Object, needed []compile.Claim,
 ) (bool, error) {

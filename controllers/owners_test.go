@@ -17,7 +17,8 @@ import (
 
 const bankAPI = "https://bank.example.com/"
 
-// bank is one name of each kind, with its owner, and other objects that ask for it. They are in a namespace of their own and older.
+// bank is one name of each kind, with its owner, and other objects that ask for it. They are in a
+// namespace of their own and older.
 type bank struct {
 	*world
 	rivals    string // their namespace
@@ -27,7 +28,8 @@ type bank struct {
 	claimants []client.Object
 }
 
-// newBank has a server whose second rule is for the namespace of the rivals, and allows no names until allowRivals.
+// newBank has a server whose second rule is for the namespace of the rivals, and allows no names
+// until allowRivals.
 func newBank(t *testing.T) (b *bank, stop func()) {
 	t.Helper()
 	b = &bank{world: emptyWorld(t)}
@@ -53,7 +55,8 @@ func (b *bank) allowRivals() {
 	})
 }
 
-// addClaimants applies so many objects of each kind that ask for the bank's names, when they may not have them.
+// addClaimants applies so many objects of each kind that ask for the bank's names, when they may
+// not have them.
 func (b *bank) addClaimants(n int) {
 	b.t.Helper()
 	for i := range n {
@@ -103,7 +106,8 @@ func (b *bank) names() map[compile.Claim]types.UID {
 	}
 }
 
-// keeps waits until each name has an owner and each object is served or refused, and fails the test if a name changed hands.
+// keeps waits until each name has an owner and each object is served or refused, and fails the test
+// if a name changed hands.
 func (b *bank) keeps(when string) {
 	b.t.Helper()
 	for name, uid := range b.names() {
@@ -182,7 +186,8 @@ func TestEveryNameIsItsFormerOwnersWithADozenOlderRefusedClaimantsWaiting(t *tes
 	b.keeps("after all was restored with its status")
 }
 
-// restore deletes everything and creates it with another UID and the former status, the refused ones first and the server last.
+// restore deletes everything and creates it with another UID and the former status, the refused
+// ones first and the server last.
 func (b *bank) restore() {
 	b.t.Helper()
 	b.remove(b.replica)

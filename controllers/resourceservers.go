@@ -169,8 +169,8 @@ func values(entries []*served.Entry) []string {
 	return names
 }
 
-// resolve says which scopes are another's, and looks for the clients that may introspect. What is missing keeps nothing else from
-// working.
+// resolve says which scopes are another's, and looks for the clients that may introspect. What is
+// missing keeps nothing else from working.
 func (r *resourceServerReconciler) resolve(ctx context.Context, s *resourceServerScope) error {
 	if s.at == nil {
 		return nil

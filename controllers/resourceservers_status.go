@@ -39,8 +39,8 @@ func (r *resourceServerReconciler) fillStatus(s *resourceServerScope) {
 	}
 }
 
-// fillNames writes down the names that the ResourceServer has. One that is not served at present keeps those that it had and still asks
-// for, unless another object has them.
+// fillNames writes down the names that the ResourceServer has. One that is not served at present
+// keeps those that it had and still asks for, unless another object has them.
 func fillNames(status *v1alpha1.ResourceServerStatus, s *resourceServerScope) {
 	if s.accepted.reason == v1alpha1.ReasonIdentifierTaken {
 		status.Identifier, status.Scopes = "", nil

@@ -180,8 +180,9 @@ func (op *operator) byName(list func() client.ObjectList) wakeFunc {
 	}
 }
 
-// watchClaimants wakes the objects of a kind when another object that asks for one of their names is gone, or asks, holds or may have
-// something else: where nobody holds the Entry of a name, they wait for those that are before them.
+// watchClaimants wakes the objects of a kind when another object that asks for one of their names
+// is gone, or asks, holds or may have something else: where nobody holds the Entry of a name, they
+// wait for those that are before them.
 func (op *operator) watchClaimants(b *builder.Builder, list func() client.ObjectList) *builder.Builder {
 	for _, kind := range claimantKinds() {
 		b = b.Watches(kind, op.wakes(func(ctx context.Context, changed client.Object) []client.ObjectKey {

@@ -48,15 +48,15 @@ const (
 
 	// ReasonIssuerTaken: an older AuthorizationServer has the issuer.
 	ReasonIssuerTaken = "IssuerTaken"
-	// ReasonClientIDTaken: the client id was claimed first by another object.
+	// ReasonClientIDTaken: the client id belongs to another object.
 	ReasonClientIDTaken = "ClientIDTaken"
-	// ReasonSubjectTaken: the subject was claimed first by another object.
+	// ReasonSubjectTaken: the subject belongs to another object.
 	ReasonSubjectTaken = "SubjectTaken"
-	// ReasonUsernameTaken: the username was claimed first by another user.
+	// ReasonUsernameTaken: the username belongs to another user.
 	ReasonUsernameTaken = "UsernameTaken"
-	// ReasonIdentifierTaken: the resource identifier was claimed first by another object.
+	// ReasonIdentifierTaken: the resource identifier belongs to another object.
 	ReasonIdentifierTaken = "IdentifierTaken"
-	// ReasonScopeTaken: a scope was declared first by another ResourceServer.
+	// ReasonScopeTaken: a scope belongs to another ResourceServer; it is left out, the rest works.
 	ReasonScopeTaken = "ScopeTaken"
 	// ReasonUnknownScope: a scope is declared by nobody, or its owner does not allow this client; it is left out, the rest works.
 	ReasonUnknownScope = "UnknownScope"

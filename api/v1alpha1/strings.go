@@ -77,8 +77,9 @@ type IdentifierPattern = string
 // +kubebuilder:validation:XValidation:rule=`self.matches('^([*]|([*][.])?[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*|\\[[0-9a-f:.]+\\])$')`,message="a host in redirectHosts is a lower-case host name without scheme, port and path; * may stand alone, or as *. for one whole label at the beginning"
 type RedirectHost = string
 
-// RedirectScheme is a private-use URI scheme (RFC 8252 section 7.1), or "*" for any that contains a dot. Which schemes are never one is
-// written down in package registration; a test holds this rule and that of RedirectURI to it.
+// RedirectScheme is a private-use URI scheme (RFC 8252 section 7.1), or "*" for any that contains a
+// dot. Which schemes are never one is written down in package registration; a test holds this rule
+// and that of RedirectURI to it.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=128
 // +kubebuilder:validation:XValidation:rule=`self.matches('^([a-z][a-z0-9+-]*([.][a-z0-9+-]+)*|[*])$')`,message="a scheme in redirectSchemes is a private-use scheme in lower case without :, such as com.example.app (RFC 8252 section 7.1), or * for any that contains a dot"

@@ -8,8 +8,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
-// Names are the names that an object asks for at its server, and those of them that its status says it held when the manager last
-// looked. Status is written by the manager, and outlives the Entries.
+// Names are the names that an object asks for at its server, and those of them that its status says
+// it held when the manager last looked. Status is written by the manager, and outlives the Entries.
 type Names struct {
 	Asked, Held []Claim
 }

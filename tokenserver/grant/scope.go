@@ -87,7 +87,8 @@ func access(client *registry.Client, a authorized, askedScopes, askedResources [
 	return scopes, audience, nil
 }
 
-// covers reports whether a resource is among those of an authorization, in either spelling of an empty path (RFC 3986 section 6.2.3).
+// covers reports whether a resource is among those of an authorization, in either spelling of an
+// empty path (RFC 3986 section 6.2.3).
 func covers(resources []string, asked string) bool {
 	return slices.ContainsFunc(resources, func(resource string) bool {
 		return registration.CanonicalIdentifier(resource) == registration.CanonicalIdentifier(asked)

@@ -80,9 +80,10 @@ func matchesPrefix(patterns []string, value string) bool {
 	})
 }
 
-// allowsClientID reports whether a client of a namespace may have an id. Ids that begin with "<own namespace>." are the client's own.
-// Those that begin like another namespace's own ids need a pattern that names that beginning, whether or not the namespace exists: the
-// patterns * and shop* do not stand for shop.web.
+// allowsClientID reports whether a client of a namespace may have an id. Ids that begin with "<own
+// namespace>." are the client's own. Those that begin like another namespace's own ids need a
+// pattern that names that beginning, whether or not the namespace exists: the patterns * and shop*
+// do not stand for shop.web.
 func allowsClientID(patterns []string, namespace, id string) bool {
 	label, _, dotted := strings.Cut(id, ".")
 	if dotted && label == namespace {
@@ -103,8 +104,9 @@ func isDNSLabel(s string) bool {
 		strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
-// matchesIdentifier reports whether one of the patterns is the resource identifier, in either spelling of an empty path (RFC 3986
-// section 6.2.3), or "*", or has "*." in place of the first label of its host.
+// matchesIdentifier reports whether one of the patterns is the resource identifier, in either
+// spelling of an empty path (RFC 3986 section 6.2.3), or "*", or has "*." in place of the first
+// label of its host.
 func matchesIdentifier(patterns []string, identifier string) bool {
 	identifier = registration.CanonicalIdentifier(identifier)
 	return slices.ContainsFunc(patterns, func(p string) bool {
@@ -122,9 +124,10 @@ func matchesIdentifier(patterns []string, identifier string) bool {
 	})
 }
 
-// allowsScheme reports whether a rule lets a client have redirect URIs of a private-use scheme. "*" stands for those that contain a
-// dot. One without a dot could be any application's (RFC 8252 section 7.1 would have none), so the rule has to name it, and the client
-// has to be one whose codes are of no use to another application and whose user is asked.
+// allowsScheme reports whether a rule lets a client have redirect URIs of a private-use scheme. "*"
+// stands for those that contain a dot. One without a dot could be any application's (RFC 8252
+// section 7.1 would have none), so the rule has to name it, and the client has to be one whose
+// codes are of no use to another application and whose user is asked.
 func allowsScheme(patterns []string, scheme string, c registration.Client) bool {
 	if strings.Contains(scheme, ".") {
 		return slices.Contains(patterns, scheme) || slices.Contains(patterns, registration.Any)

@@ -168,8 +168,8 @@ func ResourceServer(s registration.Server, labels map[string]string, rs registra
 	return d
 }
 
-// noRule says that no rule is for a namespace, and by which labels of namespaces the rules select. The name of a rule and its labels are
-// all that is told of an object in another namespace.
+// noRule says that no rule is for a namespace, and by which labels of namespaces the rules select.
+// The name of a rule and its labels are all that is told of an object in another namespace.
 func noRule[R any](what, namespace string, rules []R, parts func(R) (string, registration.Namespaces)) string {
 	var selectors []string
 	for _, r := range rules {

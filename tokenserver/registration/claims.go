@@ -7,15 +7,16 @@ import (
 	"strings"
 )
 
-// reservedClaims are set by the protocol, never by what is said of a user: a user who could set them could say who issued a token, for
-// whom, and until when (RFC 7519 section 4.1, RFC 8693 section 4, OpenID Connect Core section 2 and the specifications that add to it).
+// reservedClaims are set by the protocol, never by what is said of a user: a user who could set
+// them could say who issued a token, for whom, and until when (RFC 7519 section 4.1, RFC 8693
+// section 4, OpenID Connect Core section 2 and the specifications that add to it).
 var reservedClaims = []string{
 	"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "may_act",
 	"cnf", "events", "at_hash", "c_hash", "s_hash",
 }
 
-// ReservedClaim reports whether the protocol sets a claim. Names that differ in letter case only are reserved too: many readers of JSON,
-// Go's among them, take one for the other.
+// ReservedClaim reports whether the protocol sets a claim. Names that differ in letter case only
+// are reserved too: many readers of JSON, Go's among them, take one for the other.
 func ReservedClaim(name string) bool {
 	return slices.ContainsFunc(reservedClaims, func(reserved string) bool { return strings.EqualFold(reserved, name) })
 }
@@ -39,8 +40,9 @@ func isTexts(value any) bool {
 	return ok && !slices.ContainsFunc(list, func(item any) bool { return !textClaim.holds(item) })
 }
 
-// claimTypes are those of the standard claims (OpenID Connect Core sections 5.1 and 5.1.1), and of groups, which is in common use as a
-// list. Relying parties that expect these types fail on any other.
+// claimTypes are those of the standard claims (OpenID Connect Core sections 5.1 and 5.1.1), and of
+// groups, which is in common use as a list. Relying parties that expect these types fail on any
+// other.
 var claimTypes = map[string]claimType{
 	"name": textClaim, "given_name": textClaim, "family_name": textClaim, "middle_name": textClaim, "nickname": textClaim,
 	"preferred_username": textClaim, "profile": textClaim, "picture": textClaim, "website": textClaim, "email": textClaim,
@@ -62,8 +64,8 @@ type ClaimProblem struct {
 	Message string
 }
 
-// CheckClaims finds the claims that a user cannot have, in the order of their names. Numbers are json.Number. A claim that is null is not
-// there.
+// CheckClaims finds the claims that a user cannot have, in the order of their names. Numbers are
+// json.Number. A claim that is null is not there.
 func CheckClaims(claims map[string]any) []ClaimProblem {
 	var wrong []ClaimProblem
 	for _, name := range slices.Sorted(maps.Keys(claims)) {
@@ -92,8 +94,8 @@ func checkType(types map[string]claimType, name, path string, value any) []Claim
 	return []ClaimProblem{{path, want.must + " (OpenID Connect Core section 5.1)"}}
 }
 
-// standardName is the name without its language tag (OpenID Connect Core section 5.2), in lower case: name#ja has the type of name, and
-// readers that ignore letter case expect it of Name too.
+// standardName is the name without its language tag (OpenID Connect Core section 5.2), in lower
+// case: name#ja has the type of name, and readers that ignore letter case expect it of Name too.
 func standardName(name string) string {
 	name, _, _ = strings.Cut(name, "#")
 	return strings.ToLower(name)

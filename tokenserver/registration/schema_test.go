@@ -64,7 +64,7 @@ func TestNoSchemeOfAnyoneElseIsAPrivateUseScheme(t *testing.T) {
 		}
 	}
 	for _, scheme := range []string{"JavaScript", "INTENT", "Ms-msdt", "MailTo"} {
-		if !PublicScheme(scheme) {
+		if PrivateUseScheme(scheme) {
 			t.Errorf("%s is taken for a private-use scheme", scheme)
 		}
 	}

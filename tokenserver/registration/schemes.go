@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// permanentSchemes are those that IANA's registry "Uniform Resource Identifier (URI) Schemes" has as permanent.
+// permanentSchemes are those that IANA's registry "Uniform Resource Identifier (URI) Schemes" has
+// as permanent.
 var permanentSchemes = strings.Fields(`
 	aaa aaas about acap acct cap cid coap coap+tcp coap+ws coaps coaps+tcp coaps+ws crid data dav dict dns dtn example file ftp geo go
 	gopher h323 http https iax icap im imap info ipn ipp ipps iris iris.beep iris.lwz iris.xpc iris.xpcs jabber ldap leaptofrogans mailto
@@ -22,10 +23,11 @@ var systemSchemes = strings.Fields(`
 // systemPrefixes begin further schemes of that sort.
 var systemPrefixes = strings.Fields(`android- chrome- itms microsoft- microsoft. moz- ms- safari- search- x-apple`)
 
-// PublicScheme reports whether a URI scheme cannot be an application's own (RFC 8252 section 7.1), whatever a rule says: it is
-// registered for something else, or the browser or the operating system handles it. Letter case does not matter (RFC 3986 section 3.1).
-func PublicScheme(scheme string) bool {
+// PrivateUseScheme reports whether a URI scheme can be an application's own (RFC 8252 section 7.1):
+// it is not registered for something else, and neither browsers nor operating systems handle it
+// themselves. Letter case does not matter (RFC 3986 section 3.1).
+func PrivateUseScheme(scheme string) bool {
 	scheme = strings.ToLower(scheme)
-	return slices.Contains(permanentSchemes, scheme) || slices.Contains(systemSchemes, scheme) ||
-		slices.ContainsFunc(systemPrefixes, func(prefix string) bool { return strings.HasPrefix(scheme, prefix) })
+	return scheme != "" && !slices.Contains(permanentSchemes, scheme) && !slices.Contains(systemSchemes, scheme) &&
+		!slices.ContainsFunc(systemPrefixes, func(prefix string) bool { return strings.HasPrefix(scheme, prefix) })
 }

@@ -35,7 +35,7 @@ func ClassifyRedirect(uri string) (kind RedirectKind, hostOrScheme string) {
 		return RedirectInvalid, ""
 	}
 	if u.Scheme != "https" && u.Scheme != "http" {
-		if scheme, _, _ := strings.Cut(uri, ":"); scheme != "" && u.Scheme == scheme && !PublicScheme(scheme) {
+		if scheme, _, _ := strings.Cut(uri, ":"); u.Scheme == scheme && PrivateUseScheme(scheme) {
 			return RedirectPrivateUse, scheme
 		}
 		return RedirectInvalid, ""

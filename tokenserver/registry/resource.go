@@ -76,8 +76,8 @@ func (r *Registry) Epoch() uint64 {
 	return r.epoch
 }
 
-// accepted is the resource server with this identifier, in either spelling of an empty path, if the rules allow it, else nil. The caller
-// has the lock.
+// accepted is the resource server with this identifier, in either spelling of an empty path, if the
+// rules allow it, else nil. The caller has the lock.
 func (r *Registry) accepted(identifier string) *registration.ResourceServer {
 	h := r.resourceServers[registration.CanonicalIdentifier(identifier)]
 	if h == nil || r.server == nil {
