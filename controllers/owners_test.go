@@ -235,13 +235,15 @@ func TestAnOwnerThatTheNewServerRefusesKeepsItsNameFromOthersUntilItIsDeleted(t 
 	b.server.Spec.AllowedClients[0].ClientIDs, b.server.Spec.AllowedResourceServers[0].Scopes = nil, []string{"none"}
 	b.createServerAgain()
 	rival, api := b.claimants[0].(*v1alpha1.OAuthClient), b.claimants[1].(*v1alpha1.ResourceServer)
-	for range 2 {
+	for look := range 2 {
+		if look > 0 {
+			edit(b.world, rival, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "again" })
+			edit(b.world, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes[0].Description = "again" })
+		}
 		b.condition(b.client, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
 		b.condition(b.api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
 		b.condition(rival, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
 		b.condition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
-		edit(b.world, rival, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName += "x" }) // it looks again
-		edit(b.world, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes[0].Description += "x" })
 	}
 	if b.client.Status.ClientID != "bank" || b.api.Status.Identifier != bankAPI || len(b.api.Status.Scopes) != 2 {
 		t.Errorf("their status says %q, %q and %q", b.client.Status.ClientID, b.api.Status.Identifier, b.api.Status.Scopes)
