@@ -146,7 +146,7 @@ func (w *writer) do(ctx context.Context, verb string, dryRun bool, object client
 	key := request{verb, gvk.Kind, types.NamespacedName{Namespace: failed.namespace, Name: failed.name}}
 	about, _ := ctx.Value(causeKey{}).(cause)
 	version := object.GetResourceVersion()
-	if failed.err, failed.retryAt = w.refusedBefore(key, about, version); failed.err != nil {
+	if failed.retryAt, failed.err = w.refusedBefore(key, about, version); failed.err != nil {
 		return failed
 	}
 	failed.err = ask()
@@ -158,14 +158,14 @@ func (w *writer) do(ctx context.Context, verb string, dryRun bool, object client
 }
 
 // refusedBefore is the answer that a request had, if it is not yet time to make it again.
-func (w *writer) refusedBefore(key request, about cause, version string) (error, time.Time) {
+func (w *writer) refusedBefore(key request, about cause, version string) (time.Time, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r := w.refused[key]
 	if r == nil || r.cause != about || r.version != version || !w.now().Before(r.retryAt) {
-		return nil, time.Time{}
+		return time.Time{}, nil
 	}
-	return r.err, r.retryAt
+	return r.retryAt, r.err
 }
 
 // remember keeps what became of a request, if it was refused, and says when to make it again.
