@@ -296,14 +296,14 @@ func (s *witness) RoundTrip(r *http.Request) (*http.Response, error) {
 // search what anybody could read for what nobody may find there.
 func (e *estate) search(t *testing.T) {
 	t.Helper()
-	objects := dump(t, e.Identity)
-	if !strings.Contains(objects, string(e.Server.UID)) {
+	objects, metrics := dump(t, e.Identity), e.metrics()
+	if !strings.Contains(objects, string(e.Server.UID)) || !strings.Contains(metrics, "oauth_operator_") {
 		t.Fatal("the dump is empty")
 	}
 	e.seen.note("password", world.Password)
 	for where, text := range map[string]string{
 		"an object of the namespace": objects, "an object of the applications": dump(t, e.Apps), "the records": e.records(),
-		"the log": world.Logs.String()[e.logged:], "the audit log": audited(t, e.audited), "the metrics": e.metrics(),
+		"the log": world.Logs.String()[e.logged:], "the audit log": audited(t, e.audited), "the metrics": metrics,
 	} {
 		for what, value := range e.seen.found(text) {
 			t.Errorf("the %s %q is in %s", what, value, where)

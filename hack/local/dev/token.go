@@ -36,6 +36,10 @@ func tokenCommand(ctx context.Context, p paths, args []string, out io.Writer) er
 	kubeconfig := flags.String("kubeconfig", p.kubeconfig(), "how to reach the cluster")
 	user := flags.String("user", userName, "the username, where a user takes part")
 	prompt := flags.String("prompt", "", "the parameter prompt of the authorization request (OpenID Connect Core section 3.1.2.1)")
+	flags.Usage = func() {
+		say(flags.Output(), "usage: %s token [flags] GRANT_TYPE [OAUTHCLIENT]\n\nGRANT_TYPE is one of %s.\n", dev, strings.Join(grantTypes(), ", "))
+		flags.PrintDefaults()
+	}
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
