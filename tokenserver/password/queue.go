@@ -80,8 +80,15 @@ func newQueue(limits Limits) *queue {
 	return &queue{limits: limits, waiting: list.New(), used: map[string]used{}}
 }
 
-// length is what the place adds to the time that the queue takes.
-func (q *queue) length(p *place) time.Duration {
+// length is how many places are taken.
+func (q *queue) length() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.used[common.Key].places + q.used[reserve.Key].places
+}
+
+// adds is by how much the place makes the queue longer, in time.
+func (q *queue) adds(p *place) time.Duration {
 	part := max(float64(p.cpus)/float64(q.limits.CPUs), float64(p.memory)/float64(q.limits.Memory))
 	return time.Duration(part * float64(p.takes))
 }
@@ -91,7 +98,7 @@ func (q *queue) length(p *place) time.Duration {
 func (q *queue) enter(p *place, reserved bool) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	p.takes = q.length(p)
+	p.takes = q.adds(p)
 	for _, s := range p.shares {
 		if !q.fits(s, p.takes) {
 			return false

@@ -104,3 +104,6 @@ func (v *Verifier) Verify(ctx context.Context, r Request) (bool, error) {
 
 // Work is how many verifications were computed so far.
 func (v *Verifier) Work() int64 { return v.done.Load() }
+
+// Queued is how many requests are in the queue, those that are computed included.
+func (v *Verifier) Queued() int { return v.queue.length() }

@@ -41,12 +41,12 @@ func (o *office) hold(r Request) *request {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	before := o.places()
+	before := o.Queued()
 	o.held.Go(func() {
 		_, err := o.Verify(ctx, r)
 		held.over <- err
 	})
-	for o.places() == before && len(held.over) == 0 {
+	for o.Queued() == before && len(held.over) == 0 {
 		time.Sleep(100 * time.Microsecond)
 	}
 	return held
@@ -54,13 +54,6 @@ func (o *office) hold(r Request) *request {
 
 // refused says whether the request has no place.
 func (r *request) refused() bool { return len(r.over) > 0 }
-
-// places that are taken, those of what is computed included.
-func (o *office) places() int {
-	o.queue.mu.Lock()
-	defer o.queue.mu.Unlock()
-	return o.queue.used[common.Key].places + o.queue.used[reserve.Key].places
-}
 
 // running is how many of the requests have their turn, or will have it at once.
 func (o *office) running(requests []*request) (n int) {
@@ -144,7 +137,7 @@ func TestHashesAtOnceTakeNoMoreCPUsAndMemoryThanThereAre(t *testing.T) {
 			r.release()
 		}
 		o.held.Wait()
-		if q := o.queue; o.places() != 0 || q.cpus != 0 || q.memory != 0 || q.waiting.Len() != 0 || len(q.used) != 0 {
+		if q := o.queue; o.Queued() != 0 || q.cpus != 0 || q.memory != 0 || q.waiting.Len() != 0 || len(q.used) != 0 {
 			t.Errorf("%s: afterwards the queue is %+v", name, q)
 		}
 	}
@@ -284,7 +277,7 @@ func TestARequestWhoseClientHasGoneLeavesTheQueue(t *testing.T) {
 	if err := <-gone.over; !errors.Is(err, context.Canceled) {
 		t.Errorf("the one that has gone: %v", err)
 	}
-	if n := o.places(); n != 2 {
+	if n := o.Queued(); n != 2 {
 		t.Errorf("%d places are taken, want 2", n)
 	}
 	if o.hold(Request{Shares: []Share{Places("alice", 1)}}).refused() {

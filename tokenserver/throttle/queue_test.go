@@ -31,18 +31,23 @@ func newLine(t *testing.T) *line {
 // wait with an attempt, and say whether it has a place.
 func (l *line) wait(a *Attempt) bool {
 	l.t.Helper()
-	refused := make(chan error, 1)
+	over := make(chan error, 1)
+	before := l.verifier.Queued()
 	l.waiting.Go(func() {
-		if _, err := a.Verify(l.ctx, l.verifier, password.Decoy(""), right); errors.Is(err, password.ErrBusy) {
-			refused <- err
-		}
+		_, err := a.Verify(l.ctx, l.verifier, password.Decoy(""), right)
+		over <- err
 	})
-	select {
-	case <-refused:
-		return false
-	case <-time.After(15 * time.Millisecond):
-		return true
+	for l.verifier.Queued() == before {
+		select {
+		case err := <-over:
+			if !errors.Is(err, password.ErrBusy) {
+				l.t.Errorf("an attempt without a place: %v", err)
+			}
+			return false
+		case <-time.After(100 * time.Microsecond):
+		}
 	}
+	return true
 }
 
 // fill with attempts until one has no place, and say how many have.
