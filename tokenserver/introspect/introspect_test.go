@@ -419,10 +419,10 @@ func TestAResourceServerThatIsCreatedAgainInheritsNoTokenAndTheOtherAudiencesLiv
 				"scope", "openid orders:read stock:read")).String("access_token")
 		},
 	}
-	for name, make := range tokens {
+	for name, issue := range tokens {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			access := make(w)
+			access := issue(w)
 			if a := w.introspect(w.orders, access); a.JSON["active"] != true || a.JSON["scope"] != "orders:read" {
 				t.Fatalf("before, the answer is %s", a.Body)
 			}
