@@ -480,11 +480,11 @@ func TestARevisionThatIsRaisedInALoopFillsNoSecretAndStopsNoSigningKey(t *testin
 		w.plan.revision++
 		w.settle(time.Hour)
 		signing[w.active("ES256")] = true
-		if n := len(w.kids(sealing, registration.KeyRetiring)); n > maxRetiring {
+		if n := len(w.kids(sealing, registration.KeyRetiring)); n > 16 {
 			t.Fatalf("%d sealing keys retire", n)
 		}
 	}
-	if len(w.ring.Keys) > maxRetiring+10 {
+	if len(w.ring.Keys) > 26 {
 		t.Errorf("%d keys", len(w.ring.Keys))
 	}
 	if len(signing) != 200 {
@@ -511,7 +511,7 @@ func TestAShortIntervalLeavesRoomForSealingKeysThatAreAskedFor(t *testing.T) {
 	for range 24 * 100 {
 		w.settle(time.Hour)
 	}
-	if n := len(w.kids(sealing, registration.KeyRetiring)); n > maxRetiring/2+1 || n == 0 {
+	if n := len(w.kids(sealing, registration.KeyRetiring)); n > 9 || n == 0 {
 		t.Errorf("%d sealing keys retire", n)
 	}
 	if w.active("ES256") == signing {
