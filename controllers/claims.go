@@ -73,6 +73,9 @@ func (op *operator) hold(ctx context.Context, want, current *served.Entry) (*ser
 		}
 		current = nil
 	}
+	if err := op.checkFormat(ctx, want, current); err != nil {
+		return nil, err
+	}
 	if current == nil {
 		if err := op.Create(ctx, want, client.FieldOwner(FieldManager)); err != nil {
 			return nil, fmt.Errorf("claiming %s %q: %w", want.Spec.Space, want.Spec.Value, err)
@@ -211,9 +214,10 @@ func (op *operator) forgetFormer(ctx context.Context, owner served.Owner) error 
 	return nil
 }
 
+// entriesOf an object. They are the cache's own.
 func (op *operator) entriesOf(ctx context.Context, owner served.Owner) ([]served.Entry, error) {
 	var list served.EntryList
-	if err := op.List(ctx, &list, client.MatchingFields{indexOwner: ownerKey(owner)}); err != nil {
+	if err := op.List(ctx, &list, client.MatchingFields{indexOwner: ownerKey(owner)}, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing Entries: %w", err)
 	}
 	return list.Items, nil

@@ -142,11 +142,31 @@ func (r *clientReconciler) write(ctx context.Context, s *clientScope, seen *serv
 	}
 	owner := compile.Owner(kindClient, s.client)
 	e, err := r.hold(ctx, compile.Entry(s.at.server, s.claim(), owner, registration.Format(s.document), text), seen)
+	if pendingUpgrade(err) && s.client.Spec.Suspended {
+		err = errors.Join(err, r.suspendMeanwhile(ctx, s))
+	}
 	if err != nil {
 		return err
 	}
 	s.entry = e
 	return r.releaseOthers(ctx, owner, e)
+}
+
+// suspendMeanwhile suspends a client whose document cannot be replaced yet.
+func (r *clientReconciler) suspendMeanwhile(ctx context.Context, s *clientScope) error {
+	if s.entry == nil {
+		return nil
+	}
+	old, err := decodeEntry[registration.Client](s.entry)
+	if err != nil || old.Suspended {
+		return err
+	}
+	old.Suspended = true
+	e, err := r.holdMeanwhile(ctx, s.entry, old)
+	if err == nil {
+		s.entry = e
+	}
+	return err
 }
 
 // served says whether the client has, or may get, an Entry.

@@ -90,7 +90,7 @@ func setConditions(conditions *[]metav1.Condition, generation int64, now time.Ti
 		if slices.ContainsFunc(parts, func(p part) bool { return p.condition == c.Type }) {
 			return false
 		}
-		if c.Type == v1alpha1.ConditionLegacyGrant || c.Type == v1alpha1.ConditionStalled {
+		if c.Type == v1alpha1.ConditionLegacyGrant || c.Type == v1alpha1.ConditionStalled || c.Type == v1alpha1.ConditionProgrammed {
 			return true
 		}
 		room--

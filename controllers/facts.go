@@ -96,6 +96,10 @@ func issuerClaim(server *v1alpha1.AuthorizationServer) compile.Claim {
 }
 
 func decodeEntry[T any](e *served.Entry) (T, error) {
+	if tooNew(e) {
+		var none T
+		return none, &versionSkew{verdict: managerTooOld(e)}
+	}
 	doc, err := registration.Decode[T](e.Spec.Format, e.Spec.Document)
 	if err != nil {
 		return doc, fmt.Errorf("reading Entry %s: %w", e.Name, err)

@@ -144,6 +144,14 @@ func (op *operator) finish(object client.Object, kind string, f *failure, wake *
 		}
 		return after(op.now(), earliest(*wake, op.announceHeldBack(object))), nil
 	}
+	if held := asVersionSkew(f.err); held != nil { // no fault: another version is waited for
+		op.setbacks.clear(key)
+		f.condition, f.verdict = v1alpha1.ConditionProgrammed, held.verdict
+		if err := write(); err != nil {
+			return op.retry(key, err)
+		}
+		return after(op.now(), earliest(*wake, held.until)), nil
+	}
 	result, err := op.retry(key, f.err)
 	if op.reportable(key, f.err) {
 		f.verdict = explain(f.err, object)
@@ -194,6 +202,8 @@ func (op *operator) done(kind string, object client.ObjectKey, err error) (ctrl.
 		return ctrl.Result{}, nil
 	case refused(err):
 		return ctrl.Result{}, err
+	case asVersionSkew(err) != nil:
+		return ctrl.Result{RequeueAfter: maxRetry}, nil
 	}
 	return op.retry(key, err)
 }

@@ -150,7 +150,8 @@ func (r *resourceServerReconciler) serve(ctx context.Context, s *resourceServerS
 		return err
 	}
 	want := compile.Entry(s.at.server, s.claim(), s.owner(), registration.Format(document), text)
-	if s.entry, err = r.hold(ctx, want, s.entry); err != nil {
+	e, err := r.hold(ctx, want, s.entry)
+	if err != nil && asVersionSkew(err) == nil {
 		return err
 	}
 	if s.refused != "" {
@@ -158,6 +159,10 @@ func (r *resourceServerReconciler) serve(ctx context.Context, s *resourceServerS
 	} else {
 		s.accepted = holds(v1alpha1.ReasonAccepted, "a rule of the server allows it")
 	}
+	if err != nil {
+		return err
+	}
+	s.entry = e
 	return r.releaseOthers(ctx, s.owner(), append([]*served.Entry{s.entry}, s.claims...)...)
 }
 

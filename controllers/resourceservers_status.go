@@ -65,6 +65,9 @@ func (r *resourceServerReconciler) resourceServerProgrammed(s *resourceServerSco
 	if !s.accepted.ok() {
 		return waits("waiting until the ResourceServer is accepted")
 	}
+	if s.entry == nil {
+		return waits("waiting until the ResourceServer's document is written")
+	}
 	v, recheck := programmed(s.live, append([]*served.Entry{s.entry, s.at.serverEntry, s.at.namespaceEntry}, s.claims...))
 	v = latch(v, s.api.Status.Conditions, s.api.Generation, others)
 	if !v.ok() {

@@ -111,6 +111,9 @@ func (r *serverReconciler) decideIssuer(ctx context.Context, s *serverScope) err
 		return nil
 	}
 	s.accepted = holds(v1alpha1.ReasonAccepted, "the issuer is this server's")
+	if s.entry != nil && tooNew(s.entry) {
+		return &versionSkew{verdict: managerTooOld(s.entry)}
+	}
 	return nil
 }
 
@@ -231,17 +234,44 @@ func (r *serverReconciler) serve(ctx context.Context, s *serverScope) error {
 		return err
 	}
 	owner := compile.Owner(kindServer, s.server)
-	s.entry, err = r.hold(ctx, compile.Entry(s.server, issuerClaim(s.server), owner, registration.Format(doc), text), s.entry)
+	e, err := r.hold(ctx, compile.Entry(s.server, issuerClaim(s.server), owner, registration.Format(doc), text), s.entry)
 	if errors.Is(err, errTaken) { // only somebody who writes Entries by hand can do this
 		s.accepted = fails(v1alpha1.ReasonIssuerTaken,
 			"spec.issuer: another object of the server has the name %q: delete this AuthorizationServer and create it with another issuer, which is immutable",
 			s.server.Spec.Issuer)
 		return nil
 	}
+	if pendingUpgrade(err) {
+		err = errors.Join(err, r.serveMeanwhile(ctx, s, doc))
+	}
 	if err != nil {
 		return err
 	}
+	s.entry = e
 	return r.releaseOthers(ctx, owner, s.entry)
+}
+
+// serveMeanwhile keeps the keys of a server going whose document cannot be replaced yet.
+func (r *serverReconciler) serveMeanwhile(ctx context.Context, s *serverScope, doc registration.Server) error {
+	if s.entry == nil {
+		return nil
+	}
+	old, err := decodeEntry[registration.Server](s.entry)
+	if err != nil {
+		return err
+	}
+	e, err := r.holdMeanwhile(ctx, s.entry, meanwhile(old, doc))
+	if err == nil {
+		s.entry = e
+	}
+	return err
+}
+
+// meanwhile is the old document of a server with the keys of the new one: a key that was revoked is
+// worthless at once, whatever else has to wait.
+func meanwhile(old, doc registration.Server) registration.Server {
+	old.Keys, old.RevokedKeys, old.Algorithms = doc.Keys, doc.RevokedKeys, doc.Algorithms
+	return old
 }
 
 // resolveTLS looks for the Secret that spec.tls names; whether its content is a certificate is for the token server to say.

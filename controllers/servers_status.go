@@ -37,6 +37,9 @@ func (r *serverReconciler) fillStatus(s *serverScope) {
 		found(v1alpha1.ConditionResolvedRefs, s.resolved, "not looked at yet"),
 		found(v1alpha1.ConditionAvailable, serverAvailable(s), ""),
 	}
+	if s.failed != nil && s.failed.condition == v1alpha1.ConditionProgrammed {
+		parts = append(parts, found(v1alpha1.ConditionProgrammed, verdict{}, ""))
+	}
 	parts = append(parts, part{v1alpha1.ConditionReady, s.failed.ready(parts, "the server issues tokens")},
 		found(v1alpha1.ConditionKeysCurrent, s.rotation, "the keys were not looked at yet"))
 	setConditions(&status.Conditions, s.server.Generation, r.now(), parts)

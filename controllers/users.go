@@ -244,10 +244,14 @@ func (r *userReconciler) serve(ctx context.Context, s *userScope) error {
 		return err
 	}
 	owner := compile.Owner(kindUser, s.user)
-	if s.entry, err = r.hold(ctx, compile.Entry(s.at.server, s.subjectClaim(), owner, registration.Format(s.document), text), s.entry); err != nil {
+	e, err := r.hold(ctx, compile.Entry(s.at.server, s.subjectClaim(), owner, registration.Format(s.document), text), s.entry)
+	if err == nil || asVersionSkew(err) != nil {
+		s.accepted = holds(v1alpha1.ReasonAccepted, "the server accepts the user")
+	}
+	if err != nil {
 		return err
 	}
-	s.accepted = holds(v1alpha1.ReasonAccepted, "the server accepts the user")
+	s.entry = e
 	return r.releaseOthers(ctx, owner, s.entry, s.username)
 }
 

@@ -47,6 +47,9 @@ func (r *userReconciler) userProgrammed(s *userScope, others []part) verdict {
 	if !s.accepted.ok() {
 		return waits("waiting until the user is accepted")
 	}
+	if s.entry == nil {
+		return waits("waiting until the user's document is written")
+	}
 	v, recheck := programmed(s.live, []*served.Entry{s.entry, s.username, s.at.serverEntry})
 	v = latch(v, s.user.Status.Conditions, s.user.Generation, others)
 	if !v.ok() {

@@ -88,6 +88,10 @@ const (
 	ReasonNoReplica = "NoReplica"
 	// ReasonReplicaProblem: a replica reports what keeps it from serving; the message quotes it.
 	ReasonReplicaProblem = "ReplicaProblem"
+	// ReasonUpgradePending: a token server does not read the document format that the object needs.
+	ReasonUpgradePending = "UpgradePending"
+	// ReasonManagerTooOld: a newer manager wrote the document, in a format that this one does not read.
+	ReasonManagerTooOld = "ManagerTooOld"
 	// ReasonEntryRejected: a replica cannot read the document of this object.
 	ReasonEntryRejected = "EntryRejected"
 

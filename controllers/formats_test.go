@@ -1,0 +1,158 @@
+package controllers
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+)
+
+// without is what a token server of a version says that does not read a format yet.
+func without(format string) func(*served.Replica) {
+	return func(r *served.Replica) {
+		r.Spec.Formats = slices.DeleteFunc(registration.Formats(), func(f string) bool { return f == format })
+	}
+}
+
+// A token server that lacks a format stands for one that is older than a manager which writes it. For
+// each kind of object the document is one that no replica has seen before.
+func TestANewFormatIsWrittenOnlyOnceEveryLiveReplicaReadsIt(t *testing.T) {
+	for _, test := range []struct {
+		format string
+		create func(w *world) (o client.Object, identity string)
+	}{
+		{registration.FormatClient, func(w *world) (client.Object, string) {
+			c := w.newClient()
+			return c, c.Namespace + "." + c.Name
+		}},
+		{registration.FormatUser, func(w *world) (client.Object, string) {
+			return w.newUser("alice", "correct horse", func(u *v1alpha1.OAuthUser) { u.Spec.Subject = "alice-subject" }), "alice-subject"
+		}},
+		{registration.FormatResourceServer, func(w *world) (client.Object, string) { return w.newAPI(ordersAPI, "orders:read"), ordersAPI }},
+	} {
+		t.Run(test.format, func(t *testing.T) {
+			w := newWorld(t)
+			old := w.newReplica("old-0", everything, without(test.format))
+			w.keepRenewing(old)
+			o, identity := test.create(w)
+			message := w.condition(o, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonUpgradePending)
+			if !strings.Contains(message, "old-0") || !strings.Contains(message, test.format) {
+				t.Error(message)
+			}
+			w.condition(o, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonUpgradePending)
+			time.Sleep(500 * time.Millisecond)
+			if e := w.entry(served.SpaceIdentity, identity); e != nil {
+				t.Errorf("written: %+v", e.Spec)
+			}
+			edit(w, old, func(r *served.Replica) { r.Spec.Formats = registration.Formats() }) // it was upgraded
+			w.condition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		})
+	}
+}
+
+func TestADocumentThatCannotBeReplacedStays(t *testing.T) {
+	w := newWorld(t)
+	op := &operator{Client: w.manager.GetClient(), live: w.manager.GetAPIReader(), now: w.clock.now, seen: newSightings(w.clock.now)}
+	c := w.readyClient()
+	current := w.entry(served.SpaceIdentity, c.Status.ClientID)
+	eventually(t, "the cache has it", func() bool {
+		var e served.Entry
+		return op.Get(t.Context(), client.ObjectKeyFromObject(current), &e) == nil && e.ResourceVersion == current.ResourceVersion
+	})
+	want := current.DeepCopy()
+	want.Spec.Format, want.Spec.Document = "client/v2", `{"constraint":true}`
+	held, err := op.hold(t.Context(), want, current)
+	if held != nil || !pendingUpgrade(err) || !strings.Contains(err.Error(), "client/v2") {
+		t.Errorf("%+v, %v", held, err)
+	}
+	if now := w.entry(served.SpaceIdentity, c.Status.ClientID); now.ResourceVersion != current.ResourceVersion {
+		t.Errorf("the document is %s %s", now.Spec.Format, now.Spec.Document)
+	}
+	edit(w, w.replica, func(r *served.Replica) { r.Spec.Formats = append(r.Spec.Formats, "client/v2") })
+	eventually(t, "every replica reads it", func() bool {
+		_, err = op.hold(t.Context(), want, current)
+		return !pendingUpgrade(err)
+	})
+}
+
+func TestAManagerDoesNotWriteOverADocumentThatItCannotRead(t *testing.T) {
+	w := newWorld(t)
+	c, u := w.readyClient(), w.newUser("alice", "correct horse")
+	api := w.newAPI(ordersAPI, "orders:read")
+	w.condition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.condition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	secret := w.valueOf(c)
+	var entries []*served.Entry
+	for _, name := range []string{c.Status.ClientID, u.Status.Subject, ordersAPI} {
+		e := w.entry(served.SpaceIdentity, name)
+		edit(w, e, func(e *served.Entry) {
+			e.Spec.Format = registration.Kind(e.Spec.Format) + "/v9"
+			e.Spec.Document = `{"constraint":true}`
+		})
+		entries = append(entries, e)
+	}
+	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	edit(w, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = nil; u.Annotations = map[string]string{"touched": "yes"} })
+	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:read", "orders:write") })
+	for _, o := range []client.Object{c, u, api} {
+		message := w.condition(o, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
+		if !strings.Contains(message, "/v9") {
+			t.Error(message)
+		}
+	}
+	time.Sleep(500 * time.Millisecond)
+	for _, e := range entries {
+		if now := w.entry(e.Spec.Space, e.Spec.Value); now == nil || now.ResourceVersion != e.ResourceVersion {
+			t.Errorf("written over: %+v", now)
+		}
+	}
+	if w.valueOf(c) != secret {
+		t.Error("the client's Secret was changed")
+	}
+	w.get(c)
+	if c.Status.ClientID == "" || c.Status.SecretName == "" || len(c.Status.Credentials) == 0 {
+		t.Errorf("the status forgets what is served: %+v", c.Status)
+	}
+}
+
+func TestAManagerThatCannotReadTheServersDocumentLeavesAllAsItIs(t *testing.T) {
+	w := newWorld(t)
+	c := w.readyClient()
+	e := w.entry(served.SpaceIdentity, w.server.Spec.Issuer)
+	edit(w, e, func(e *served.Entry) { e.Spec.Format, e.Spec.Document = "server/v9", `{"constraint":true}` })
+	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.Signing = &v1alpha1.SigningSettings{Rotation: &v1alpha1.KeyRotation{Revision: 7}}
+	})
+	keys := w.server.Status.Keys
+	w.condition(w.server, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
+	w.condition(w.server, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
+	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	w.condition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
+	if now := w.entry(served.SpaceIdentity, w.server.Spec.Issuer); now.ResourceVersion != e.ResourceVersion {
+		t.Errorf("written over: %+v", now.Spec)
+	}
+	if w.get(w.server); len(keys) != len(w.server.Status.Keys) {
+		t.Errorf("the keys were %+v and are %+v", keys, w.server.Status.Keys)
+	}
+	w.get(c)
+	if c.Status.ClientID == "" || c.Status.SecretName == "" {
+		t.Errorf("the status forgets what is served: %+v", c.Status)
+	}
+}
+
+// While a token server is older than what the server asks, a key that was revoked is worthless at once.
+func TestARevokedKeyDoesNotWaitForAnUpgrade(t *testing.T) {
+	old := registration.Server{UID: "u", Keys: []registration.Key{{KID: "a"}, {KID: "b"}}, Algorithms: []string{"ES256"}, AccessTokenLifetime: 60}
+	doc := registration.Server{UID: "u", Keys: []registration.Key{{KID: "b"}}, RevokedKeys: []string{"a"}, AccessTokenLifetime: 600}
+	got := meanwhile(old, doc)
+	if len(got.Keys) != 1 || !slices.Equal(got.RevokedKeys, []string{"a"}) || got.AccessTokenLifetime != 60 || got.Algorithms != nil {
+		t.Errorf("%+v", got)
+	}
+}
