@@ -19,7 +19,12 @@ CONTROLLER_GEN_VERSION := $(shell awk '$$1 == "sigs.k8s.io/controller-tools" {pr
 GOLANGCI_LINT_VERSION := $(shell awk '$$1 == "github.com/golangci/golangci-lint/v2" {print $$2}' hack/tools/golangci-lint/go.mod)
 CONTROLLER_GEN := bin/tools/controller-gen@$(CONTROLLER_GEN_VERSION)/controller-gen
 GOLANGCI_LINT := bin/tools/golangci-lint@$(GOLANGCI_LINT_VERSION)/golangci-lint
-MODULES := . hack/controlplane hack/tools/controller-gen hack/tools/golangci-lint
+# The database of vulnerabilities is a Go module, so what a scan finds depends on the commit alone.
+GOVULNCHECK_VERSION := $(shell awk '$$1 == "golang.org/x/vulndb" {print $$2}' hack/tools/govulncheck/go.mod)
+GOVULNCHECK := bin/tools/govulncheck@$(GOVULNCHECK_VERSION)
+# Releases are built with this version of Go.
+TOOLCHAIN := $(shell awk '$$1 == "toolchain" {print $$2}' go.mod)
+MODULES := . hack/controlplane hack/tools/controller-gen hack/tools/golangci-lint hack/tools/govulncheck
 
 .PHONY: help
 help: ## List the targets
@@ -66,6 +71,11 @@ verify: generate ## Fail when anything generated, or a go.mod, is not as it woul
 lint: $(GOLANGCI_LINT) ## Run the linters
 	$(GOLANGCI_LINT) run --build-tags=browser,postgres,apache ./...
 
+# To scan with a newer database: cd hack/tools/govulncheck && go get golang.org/x/vulndb@latest && go mod tidy
+.PHONY: vuln
+vuln: $(GOVULNCHECK)/db ## Fail when the programs call what has a known vulnerability
+	GOTOOLCHAIN=$(TOOLCHAIN) $(GOVULNCHECK)/govulncheck -db file://$(CURDIR)/$(GOVULNCHECK)/db ./cmd/...
+
 .PHONY: clean
 clean: ## Remove what was built, and the state of `make run`
 	rm -rf bin
@@ -81,3 +91,7 @@ $(CONTROLLER_GEN):
 	cd hack/tools/controller-gen && $(BUILD) -o $(CURDIR)/$@ sigs.k8s.io/controller-tools/cmd/controller-gen
 $(GOLANGCI_LINT):
 	cd hack/tools/golangci-lint && $(BUILD) -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(GOVULNCHECK)/db:
+	cd hack/tools/govulncheck && $(BUILD) -o $(CURDIR)/$(GOVULNCHECK)/ golang.org/x/vuln/cmd/govulncheck golang.org/x/vulndb/cmd/indexdb
+	cd hack/tools/govulncheck && $(CURDIR)/$(GOVULNCHECK)/indexdb -vulns "$$(go list -m -f '{{.Dir}}' golang.org/x/vulndb)/data/osv" -out $(CURDIR)/$@.new
+	mv $@.new $@
