@@ -26,6 +26,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/oauth-operator/oauth-operator/controllers"
+	"github.com/oauth-operator/oauth-operator/version"
 )
 
 // leaseName is the Lease that managers elect their leader by.
@@ -42,7 +43,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	context.AfterFunc(ctx, stop) // a second signal kills the process
 	setLog(os.Stdout)
-	if err := run(ctx, os.Args[1:]); err != nil {
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return
 		}
@@ -66,7 +67,7 @@ type options struct {
 }
 
 // run reads the flags and keeps the cluster until ctx ends.
-func run(ctx context.Context, args []string) error {
+func run(ctx context.Context, args []string, stdout io.Writer) error {
 	var o options
 	flags := flag.NewFlagSet("manager", flag.ContinueOnError)
 	config.RegisterFlags(flags) // --kubeconfig
@@ -75,18 +76,24 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&o.probes, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 for none")
 	flags.BoolVar(&o.elect, "leader-elect", false, "have only one of several managers at work at a time")
 	flags.StringVar(&o.electIn, "leader-election-namespace", "oauth-operator-system", "namespace of the Lease that leaders are elected by")
+	printVersion := flags.Bool("version", false, "print the version and exit")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q", flags.Arg(0))
 	}
+	if *printVersion {
+		_, err := fmt.Fprintln(stdout, version.String())
+		return err
+	}
+	ctrl.Log.Info("starting", "version", version.Version(), "commit", version.Commit())
 	api, err := config.GetConfig()
 	if err != nil {
 		return fmt.Errorf("reading how to reach the API server: %w", err)
 	}
 	api.QPS = -1 // no limit on this side: the API server has its own (priority and fairness), and client-go's would be the slowest part of all
-	api.UserAgent = "oauth-operator-manager"
+	api.UserAgent = version.UserAgent("manager")
 	mgr, err := newManager(ctx, api, o)
 	if err != nil {
 		return err

@@ -21,6 +21,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
 	"github.com/oauth-operator/oauth-operator/hack/local/loopback"
 	"github.com/oauth-operator/oauth-operator/hack/local/operator"
+	"github.com/oauth-operator/oauth-operator/version"
 )
 
 // log is what the manager logs, and client-go in this process.
@@ -54,7 +55,7 @@ func TestTheManagerLeadsWithTheShippedRightsAndLetsGoWhenItEnds(t *testing.T) {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"--kubeconfig", kubeconfig, "--health-probe-bind-address", probes, "--leader-elect"})
+		ended <- run(ctx, []string{"--kubeconfig", kubeconfig, "--health-probe-bind-address", probes, "--leader-elect"}, io.Discard)
 	}()
 
 	clients, err := kubernetes.NewForConfig(cp.AdminConfig())
@@ -135,8 +136,15 @@ func status(url string) int {
 
 func TestAnUnknownArgumentIsRefused(t *testing.T) {
 	for _, args := range [][]string{{"--no-such-flag"}, {"serve"}, {"--leader-elect", "false"}} {
-		if err := run(t.Context(), args); err == nil {
+		if err := run(t.Context(), args, io.Discard); err == nil {
 			t.Errorf("%q was accepted", args)
 		}
+	}
+}
+
+func TestTheVersionIsPrinted(t *testing.T) {
+	var out strings.Builder
+	if err := run(t.Context(), []string{"--version"}, &out); err != nil || !strings.HasPrefix(out.String(), version.Version()) {
+		t.Errorf("printed %q, %v", out.String(), err)
 	}
 }

@@ -13,10 +13,13 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+	_ "time/tzdata" // time zones, for the same
 
+	_ "golang.org/x/crypto/x509roots/fallback" // public CA roots, for an image that holds nothing but the programs
 	"k8s.io/klog/v2"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver"
+	"github.com/oauth-operator/oauth-operator/version"
 )
 
 func main() {
@@ -45,11 +48,17 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.StringVar(&o.Storage, "storage", "kubernetes", "where records are kept: kubernetes, memory or postgresql, as spec.storage.type of the AuthorizationServer")
 	flags.StringVar(&o.DSNFile, "storage-dsn-file", "", "file with the DSN of the database, for --storage=postgresql")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", "", "file that says how to reach the API server; not needed inside a Pod")
+	printVersion := flags.Bool("version", false, "print the version and exit")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q", flags.Arg(0))
 	}
+	if *printVersion {
+		_, err := fmt.Fprintln(stdout, version.String())
+		return err
+	}
+	log.Info("starting", "version", version.Version(), "commit", version.Commit())
 	return tokenserver.Run(ctx, o)
 }

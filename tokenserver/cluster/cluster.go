@@ -31,6 +31,7 @@ import (
 	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/version"
 )
 
 // Config says whose Entries are served and where they go. All fields are needed.
@@ -74,7 +75,7 @@ func RESTConfig(kubeconfig string) (*rest.Config, error) {
 		return nil, fmt.Errorf("read how to reach the API server: %w", err)
 	}
 	config.QPS = -1
-	config.UserAgent = "oauth-operator-tokenserver"
+	config.UserAgent = version.UserAgent("tokenserver")
 	return config, nil
 }
 
