@@ -16,7 +16,7 @@ import (
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // errTaken: the name belongs to another object, which exists. It says nothing about that object, since it may be another tenant's.
@@ -105,7 +105,7 @@ func (op *operator) claim(
 	text := ""
 	if format != "" {
 		var err error
-		if text, err = registration.Encode(document); err != nil {
+		if text, err = documents.Encode(document); err != nil {
 			return nil, err
 		}
 	}

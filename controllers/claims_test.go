@@ -7,7 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 func TestAnEntryThatWasEditedOrDeletedIsRepaired(t *testing.T) {
@@ -58,12 +58,12 @@ func TestAnEntryThatWasEditedOrDeletedIsRepaired(t *testing.T) {
 	// A credential that somebody put there goes.
 	e := w.entry(served.SpaceIdentity, c.Status.ClientID)
 	edit(w, e, func(e *served.Entry) {
-		doc, err := decodeEntry[registration.Client](e)
+		doc, err := decodeEntry[documents.Client](e)
 		if err != nil {
 			t.Fatal(err)
 		}
-		doc.Credentials = append(doc.Credentials, registration.Credential{ID: "c-0", SHA256: hashSecret(strong), State: registration.CredentialPending})
-		if e.Spec.Document, err = registration.Encode(doc); err != nil {
+		doc.Credentials = append(doc.Credentials, documents.Credential{ID: "c-0", SHA256: hashSecret(strong), State: documents.CredentialPending})
+		if e.Spec.Document, err = documents.Encode(doc); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -11,8 +11,8 @@ import (
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 type clientReconciler struct {
@@ -25,9 +25,9 @@ type clientScope struct {
 	client   *v1alpha1.OAuthClient
 	failed   *failure
 	at       *attachment
-	document registration.Client // as it is to be served; keepCredentials changes its credentials
-	found    *served.Entry       // of the id; it may be another object's
-	entry    *served.Entry       // as it is served; nil until it is
+	document documents.Client // as it is to be served; keepCredentials changes its credentials
+	found    *served.Entry    // of the id; it may be another object's
+	entry    *served.Entry    // as it is served; nil until it is
 	scopes   scopeFacts
 	live     []replica
 	uses     []served.CredentialUse
@@ -110,7 +110,7 @@ func (r *clientReconciler) claimID(ctx context.Context, s *clientScope) error {
 		return nil
 	}
 	if s.entry != nil {
-		if stored, err := decodeEntry[registration.Client](s.entry); err == nil {
+		if stored, err := decodeEntry[documents.Client](s.entry); err == nil {
 			s.document.Credentials = stored.Credentials
 		}
 	}
@@ -136,12 +136,12 @@ func clientIDTaken(s *clientScope) verdict {
 
 // write makes the document of s the one that is served, onto the Entry that was seen.
 func (r *clientReconciler) write(ctx context.Context, s *clientScope, seen *served.Entry) error {
-	text, err := registration.Encode(s.document)
+	text, err := documents.Encode(s.document)
 	if err != nil {
 		return err
 	}
 	owner := compile.Owner(kindClient, s.client)
-	e, err := r.hold(ctx, compile.Entry(s.at.server, s.claim(), owner, registration.Format(s.document), text), seen)
+	e, err := r.hold(ctx, compile.Entry(s.at.server, s.claim(), owner, documents.Format(s.document), text), seen)
 	if pendingUpgrade(err) && s.client.Spec.Suspended {
 		err = errors.Join(err, r.suspendMeanwhile(ctx, s))
 	}
@@ -157,7 +157,7 @@ func (r *clientReconciler) suspendMeanwhile(ctx context.Context, s *clientScope)
 	if s.entry == nil {
 		return nil
 	}
-	old, err := decodeEntry[registration.Client](s.entry)
+	old, err := decodeEntry[documents.Client](s.entry)
 	if err != nil || old.Suspended {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 func asking(id string) func(*v1alpha1.OAuthClient) {
@@ -261,7 +261,7 @@ func TestWhatDecidesAboutManyClientsIsOneWrite(t *testing.T) {
 			t.Errorf("%s: %d writes of Entries: %q", change.name, n, made.to("/entries"))
 		}
 	}
-	if doc := documentAt[registration.Server](w, w.server.Spec.Issuer); doc.AccessTokenLifetime != 60 {
+	if doc := documentAt[documents.Server](w, w.server.Spec.Issuer); doc.AccessTokenLifetime != 60 {
 		t.Errorf("the lifetime is %d s", doc.AccessTokenLifetime)
 	}
 }

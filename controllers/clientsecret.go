@@ -12,7 +12,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // generateSecret has the target hold a generated secret. The order is the one in which no step leaves a workload with a secret that is
@@ -26,7 +26,7 @@ func (r *clientReconciler) generateSecret(ctx context.Context, s *clientScope) e
 	if s.credentials.decided() {
 		return r.write(ctx, s, s.entry) // the id is the client's even so; a document that was written in accept is not written again
 	}
-	active := inState(s.document.Credentials, registration.CredentialActive)
+	active := inState(s.document.Credentials, documents.CredentialActive)
 	if active != nil && target.holds(active.Source) {
 		s.document.Credentials = activated(*active, active.Source)
 		if err := r.write(ctx, s, s.entry); err != nil {
@@ -60,7 +60,7 @@ func (r *clientReconciler) takeSecret(ctx context.Context, s *clientScope) error
 		return err
 	}
 	known := ""
-	active := inState(s.document.Credentials, registration.CredentialActive)
+	active := inState(s.document.Credentials, documents.CredentialActive)
 	if active != nil && target.copies(active.Source) {
 		known = sourcePart(active.Source)
 	}
@@ -106,7 +106,7 @@ func (r *clientReconciler) finishSource(ctx context.Context, s *clientScope, tar
 func (r *clientReconciler) activate(ctx context.Context, s *clientScope, value, source string) error {
 	c := credentialOf(s.document.Credentials, value)
 	if c == nil {
-		fresh, err := newCredential(value, registration.CredentialActive, r.now(), r.random)
+		fresh, err := newCredential(value, documents.CredentialActive, r.now(), r.random)
 		if err != nil {
 			return err
 		}
@@ -143,7 +143,7 @@ func (r *clientReconciler) deliver(ctx context.Context, s *clientScope, target *
 				return err
 			}
 		}
-		pending, err := newCredential(value, registration.CredentialPending, r.now(), r.random)
+		pending, err := newCredential(value, documents.CredentialPending, r.now(), r.random)
 		if err != nil {
 			return err
 		}
@@ -238,7 +238,7 @@ func (r *clientReconciler) valueElsewhere(ctx context.Context, s *clientScope) (
 			return "", err
 		}
 		value := string(secret.Data[compile.SecretKeyClientSecret])
-		if c := credentialOf(s.document.Credentials, value); c != nil && c.State == registration.CredentialActive {
+		if c := credentialOf(s.document.Credentials, value); c != nil && c.State == documents.CredentialActive {
 			return value, nil
 		}
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // strong is a secret that somebody else wrote.
@@ -111,14 +111,14 @@ func (h *history) withSecret(has func(corev1.Secret) bool) *corev1.Secret {
 	return nil
 }
 
-func (h *history) withClient(t *testing.T, has func(registration.Client) bool) *served.Entry {
+func (h *history) withClient(t *testing.T, has func(documents.Client) bool) *served.Entry {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range h.entries {
-		if h.entries[i].Spec.Format != registration.FormatClient {
+		if h.entries[i].Spec.Format != documents.FormatClient {
 			continue
 		}
-		doc, err := decodeEntry[registration.Client](&h.entries[i])
+		doc, err := decodeEntry[documents.Client](&h.entries[i])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,14 +144,14 @@ func TestTheHashIsServedBeforeTheSecretIsWritten(t *testing.T) {
 	c := w.readyClient()
 	for range 2 { // the first secret, and one that replaces it
 		value := w.valueOf(c)
-		in := func(state string) func(registration.Client) bool {
-			return func(doc registration.Client) bool {
+		in := func(state string) func(documents.Client) bool {
+			return func(doc documents.Client) bool {
 				found := credentialOf(doc.Credentials, value)
 				return found != nil && found.State == state
 			}
 		}
-		eventually(t, "all is seen", func() bool { return h.withClient(t, in(registration.CredentialActive)) != nil })
-		pending, active := h.withClient(t, in(registration.CredentialPending)), h.withClient(t, in(registration.CredentialActive))
+		eventually(t, "all is seen", func() bool { return h.withClient(t, in(documents.CredentialActive)) != nil })
+		pending, active := h.withClient(t, in(documents.CredentialPending)), h.withClient(t, in(documents.CredentialActive))
 		written := h.withSecret(func(s corev1.Secret) bool { return string(s.Data["client_secret"]) == value })
 		if pending == nil || written == nil {
 			t.Fatalf("pending: %v, written: %v", pending != nil, written != nil)
@@ -413,7 +413,7 @@ func TestClientsKeepTheirSecretsWhenAllEntriesAreLost(t *testing.T) {
 	for _, c := range clients {
 		eventually(t, "it is served anew", func() bool {
 			e := w.entry(served.SpaceIdentity, compile.ClientID(c))
-			return e != nil && !lost[string(e.UID)] && inState(w.document(c).Credentials, registration.CredentialActive) != nil
+			return e != nil && !lost[string(e.UID)] && inState(w.document(c).Credentials, documents.CredentialActive) != nil
 		})
 		if value := values[c.Name]; w.valueOf(c) != value || !w.authenticates(c, value) {
 			t.Errorf("client %s has another secret", c.Name)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // A manager that is stopped after any of its writes leaves nothing that does not work, and the next one finishes what it began.
@@ -60,7 +60,7 @@ func TestWhereverTheManagerStopsASecretThatCanBeMountedAuthenticates(t *testing.
 				if begin == "another source" {
 					values = append(values, strong) // and no other
 				}
-				return len(values) == 1 && len(credentials) == 1 && credentials[0].State == registration.CredentialActive && w.authenticates(c, values[0])
+				return len(values) == 1 && len(credentials) == 1 && credentials[0].State == documents.CredentialActive && w.authenticates(c, values[0])
 			})
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // secretPrefix lets secret scanners know a generated client secret. It and base64url have characters only that need no encoding in HTTP Basic.
@@ -73,12 +73,12 @@ func (p *pendingSecrets) forget(c client.ObjectKey) {
 }
 
 // newCredential is the hash of a secret, under an id that says nothing about it.
-func newCredential(secret, state string, now time.Time, random io.Reader) (registration.Credential, error) {
+func newCredential(secret, state string, now time.Time, random io.Reader) (documents.Credential, error) {
 	id := make([]byte, 8)
 	if _, err := io.ReadFull(random, id); err != nil {
-		return registration.Credential{}, fmt.Errorf("making a credential: %w", err)
+		return documents.Credential{}, fmt.Errorf("making a credential: %w", err)
 	}
-	return registration.Credential{
+	return documents.Credential{
 		ID: "c-" + hex.EncodeToString(id), SHA256: hashSecret(secret), State: state, NotBefore: now.Unix(),
 	}, nil
 }
@@ -89,7 +89,7 @@ func hashSecret(secret string) string {
 }
 
 // credentialOf is the credential that a secret is the value of; nil if there is none.
-func credentialOf(credentials []registration.Credential, secret string) *registration.Credential {
+func credentialOf(credentials []documents.Credential, secret string) *documents.Credential {
 	if secret == "" {
 		return nil
 	}
@@ -102,7 +102,7 @@ func credentialOf(credentials []registration.Credential, secret string) *registr
 	return nil
 }
 
-func inState(credentials []registration.Credential, state string) *registration.Credential {
+func inState(credentials []documents.Credential, state string) *documents.Credential {
 	for i := range credentials {
 		if credentials[i].State == state {
 			return &credentials[i]
@@ -112,15 +112,15 @@ func inState(credentials []registration.Credential, state string) *registration.
 }
 
 // withPending puts a credential beside the one that is Active, in place of one that an interrupted attempt left.
-func withPending(credentials []registration.Credential, pending registration.Credential) []registration.Credential {
-	kept := slices.DeleteFunc(slices.Clone(credentials), func(c registration.Credential) bool { return c.State == registration.CredentialPending })
-	return append([]registration.Credential{pending}, kept...)
+func withPending(credentials []documents.Credential, pending documents.Credential) []documents.Credential {
+	kept := slices.DeleteFunc(slices.Clone(credentials), func(c documents.Credential) bool { return c.State == documents.CredentialPending })
+	return append([]documents.Credential{pending}, kept...)
 }
 
 // activated makes one credential the only one, since the Secret holds it now.
-func activated(c registration.Credential, source string) []registration.Credential {
-	c.State, c.Source = registration.CredentialActive, source
-	return []registration.Credential{c}
+func activated(c documents.Credential, source string) []documents.Credential {
+	c.State, c.Source = documents.CredentialActive, source
+	return []documents.Credential{c}
 }
 
 // sourceOf names one version of a Secret and what was read from it.

@@ -15,7 +15,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 func TestAGeneratedSecretHas256RandomBitsAndNoCharacterThatNeedsEncoding(t *testing.T) {
@@ -45,7 +45,7 @@ func TestNothingIsMadeWithoutRandomness(t *testing.T) {
 		if secret, err := newSecret(random); err == nil || secret != "" {
 			t.Errorf("%s: a secret %q", name, secret)
 		}
-		if c, err := newCredential("s", registration.CredentialActive, time.Unix(1, 0), bytes.NewReader(nil)); err == nil || c != (registration.Credential{}) {
+		if c, err := newCredential("s", documents.CredentialActive, time.Unix(1, 0), bytes.NewReader(nil)); err == nil || c != (documents.Credential{}) {
 			t.Errorf("%s: a credential %+v", name, c)
 		}
 	}
@@ -53,24 +53,24 @@ func TestNothingIsMadeWithoutRandomness(t *testing.T) {
 
 func TestACredentialHoldsAHashAndAnIDThatSaysNothingAboutTheSecret(t *testing.T) {
 	const secret = "oauthop_0123456789012345678901234567890123456789012"
-	c, err := newCredential(secret, registration.CredentialPending, time.Unix(1700000000, 5), bytes.NewReader(make([]byte, 8)))
+	c, err := newCredential(secret, documents.CredentialPending, time.Unix(1700000000, 5), bytes.NewReader(make([]byte, 8)))
 	sum := sha256.Sum256([]byte(secret))
-	want := registration.Credential{ID: "c-0000000000000000", SHA256: hex.EncodeToString(sum[:]), State: "Pending", NotBefore: 1700000000}
+	want := documents.Credential{ID: "c-0000000000000000", SHA256: hex.EncodeToString(sum[:]), State: "Pending", NotBefore: 1700000000}
 	if err != nil || c != want {
 		t.Errorf("%+v, %v", c, err)
 	}
-	text, _ := registration.Encode(registration.Client{Credentials: []registration.Credential{c}})
+	text, _ := documents.Encode(documents.Client{Credentials: []documents.Credential{c}})
 	if strings.Contains(text, secret) || strings.Contains(fmt.Sprintf("%+v", c), secret) {
 		t.Error("the secret is in the document")
 	}
-	again, _ := newCredential(secret, registration.CredentialPending, time.Unix(1700000000, 5), rand.Reader)
+	again, _ := newCredential(secret, documents.CredentialPending, time.Unix(1700000000, 5), rand.Reader)
 	if again.ID == c.ID {
 		t.Error("the id follows from the secret")
 	}
 }
 
 func TestACredentialIsFoundByItsSecretAlone(t *testing.T) {
-	credentials := []registration.Credential{{ID: "a", SHA256: hashSecret("one")}, {ID: "b", SHA256: hashSecret("two")}, {ID: "c"}}
+	credentials := []documents.Credential{{ID: "a", SHA256: hashSecret("one")}, {ID: "b", SHA256: hashSecret("two")}, {ID: "c"}}
 	for secret, want := range map[string]string{"one": "a", "two": "b"} {
 		if c := credentialOf(credentials, secret); c == nil || c.ID != want {
 			t.Errorf("%q: %+v", secret, c)
@@ -81,33 +81,33 @@ func TestACredentialIsFoundByItsSecretAlone(t *testing.T) {
 			t.Errorf("%q: %+v", secret, c)
 		}
 	}
-	if c := credentialOf([]registration.Credential{{ID: "empty", SHA256: hashSecret("")}}, ""); c != nil {
+	if c := credentialOf([]documents.Credential{{ID: "empty", SHA256: hashSecret("")}}, ""); c != nil {
 		t.Error("a client without a secret has a credential")
 	}
 }
 
 func TestARetryReplacesThePendingCredentialAndLeavesTheActiveOne(t *testing.T) {
-	active := registration.Credential{ID: "a", State: registration.CredentialActive}
-	first := withPending([]registration.Credential{active}, registration.Credential{ID: "p1", State: registration.CredentialPending})
-	second := withPending(first, registration.Credential{ID: "p2", State: registration.CredentialPending})
-	want := []registration.Credential{{ID: "p2", State: registration.CredentialPending}, active}
+	active := documents.Credential{ID: "a", State: documents.CredentialActive}
+	first := withPending([]documents.Credential{active}, documents.Credential{ID: "p1", State: documents.CredentialPending})
+	second := withPending(first, documents.Credential{ID: "p2", State: documents.CredentialPending})
+	want := []documents.Credential{{ID: "p2", State: documents.CredentialPending}, active}
 	if !reflect.DeepEqual(second, want) {
 		t.Errorf("%+v", second)
 	}
 	if len(first) != 2 || first[0].ID != "p1" || first[1] != active {
 		t.Errorf("the list that was given is now %+v", first)
 	}
-	if c := inState(second, registration.CredentialActive); c == nil || c.ID != "a" {
+	if c := inState(second, documents.CredentialActive); c == nil || c.ID != "a" {
 		t.Errorf("the Active one is %+v", c)
 	}
-	if c := inState(nil, registration.CredentialActive); c != nil {
+	if c := inState(nil, documents.CredentialActive); c != nil {
 		t.Errorf("of none %+v", c)
 	}
 }
 
 func TestAnActivatedCredentialIsTheOnlyOne(t *testing.T) {
-	got := activated(registration.Credential{ID: "p", SHA256: "h", State: registration.CredentialPending, NotBefore: 5}, "uid/7")
-	want := []registration.Credential{{ID: "p", SHA256: "h", State: registration.CredentialActive, NotBefore: 5, Source: "uid/7"}}
+	got := activated(documents.Credential{ID: "p", SHA256: "h", State: documents.CredentialPending, NotBefore: 5}, "uid/7")
+	want := []documents.Credential{{ID: "p", SHA256: "h", State: documents.CredentialActive, NotBefore: 5, Source: "uid/7"}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
 	}

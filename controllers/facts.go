@@ -13,8 +13,8 @@ import (
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 // builtInScopes belong to the protocol (OpenID Connect Core section 5.4 and 11, and groups), and to no ResourceServer.
@@ -25,7 +25,7 @@ var builtInScopes = []string{"openid", "profile", "email", "address", "phone", "
 type attachment struct {
 	server         *v1alpha1.AuthorizationServer
 	serverEntry    *served.Entry
-	document       registration.Server
+	document       documents.Server
 	namespaceEntry *served.Entry
 	labels         map[string]string
 }
@@ -52,7 +52,7 @@ func (op *operator) attach(ctx context.Context, key client.ObjectKey, namespace,
 	if refused := serverRefuses(a, field); refused.decided() {
 		return nil, refused, nil
 	}
-	if a.document, err = decodeEntry[registration.Server](a.serverEntry); err != nil {
+	if a.document, err = decodeEntry[documents.Server](a.serverEntry); err != nil {
 		return nil, verdict{}, err
 	}
 	if !rules {
@@ -81,7 +81,7 @@ func (op *operator) namespaceFacts(ctx context.Context, server *v1alpha1.Authori
 	}
 	doc := compile.Namespace(&namespace)
 	e, err := op.claim(ctx, server, compile.Claim{Space: served.SpaceNamespace, Value: name},
-		compile.Owner(kindNamespace, &namespace), registration.Format(doc), doc)
+		compile.Owner(kindNamespace, &namespace), documents.Format(doc), doc)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -100,7 +100,7 @@ func decodeEntry[T any](e *served.Entry) (T, error) {
 		var none T
 		return none, &versionSkew{verdict: managerTooOld(e)}
 	}
-	doc, err := registration.Decode[T](e.Spec.Format, e.Spec.Document)
+	doc, err := documents.Decode[T](e.Spec.Format, e.Spec.Document)
 	if err != nil {
 		return doc, fmt.Errorf("reading Entry %s: %w", e.Name, err)
 	}
@@ -115,7 +115,7 @@ type scopeFacts struct {
 }
 
 // resolveScopes finds out who declares each scope of a client, and whether that API lets the client have it.
-func (op *operator) resolveScopes(ctx context.Context, a *attachment, doc registration.Client) (scopeFacts, error) {
+func (op *operator) resolveScopes(ctx context.Context, a *attachment, doc documents.Client) (scopeFacts, error) {
 	var facts scopeFacts
 	for _, scope := range doc.Scopes {
 		if slices.Contains(builtInScopes, scope) {
@@ -147,12 +147,12 @@ func (op *operator) scopeEntries(ctx context.Context, a *attachment, clientNames
 		return nil, false, err
 	}
 	i := slices.IndexFunc(owned, func(e served.Entry) bool {
-		return registration.Kind(e.Spec.Format) == registration.KindResourceServer && e.Spec.Owner.UID == claimed.Spec.Owner.UID && e.Spec.ServerUID == a.server.UID
+		return documents.Kind(e.Spec.Format) == documents.KindResourceServer && e.Spec.Owner.UID == claimed.Spec.Owner.UID && e.Spec.ServerUID == a.server.UID
 	})
 	if i < 0 {
 		return nil, false, nil
 	}
-	rs, err := decodeEntry[registration.ResourceServer](&owned[i])
+	rs, err := decodeEntry[documents.ResourceServer](&owned[i])
 	if err != nil {
 		return nil, false, nil //nolint:nilerr // what cannot be read is not served; the ResourceServer's own conditions say so
 	}
@@ -160,11 +160,11 @@ func (op *operator) scopeEntries(ctx context.Context, a *attachment, clientNames
 	if err != nil || itsNamespace == nil {
 		return nil, false, err
 	}
-	itsLabels, err := decodeEntry[registration.Namespace](itsNamespace)
+	itsLabels, err := decodeEntry[documents.Namespace](itsNamespace)
 	if err != nil {
 		return nil, false, err
 	}
-	declared := slices.ContainsFunc(rs.Scopes, func(s registration.Scope) bool { return s.Name == scope })
+	declared := slices.ContainsFunc(rs.Scopes, func(s documents.Scope) bool { return s.Name == scope })
 	if !declared || !policy.ResourceServer(a.document, known(itsLabels.Labels), rs).Accepted {
 		return nil, false, nil
 	}

@@ -10,7 +10,7 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // versionSkew is the error that an Entry stays as it is, since the manager and the token servers are of
@@ -70,7 +70,7 @@ func (op *operator) checkFormat(ctx context.Context, want, current *served.Entry
 // holdMeanwhile writes a document in the format that the Entry has: what may change in it while the one
 // that the object asks for has to wait.
 func (op *operator) holdMeanwhile(ctx context.Context, current *served.Entry, document any) (*served.Entry, error) {
-	text, err := registration.Encode(document)
+	text, err := documents.Encode(document)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (op *operator) holdMeanwhile(ctx context.Context, current *served.Entry, do
 }
 
 // tooNew reports whether an Entry has a document of a format that this manager does not know.
-func tooNew(e *served.Entry) bool { return e.Spec.Format != "" && !registration.Reads(e.Spec.Format) }
+func tooNew(e *served.Entry) bool { return e.Spec.Format != "" && !documents.Reads(e.Spec.Format) }
 
 func managerTooOld(e *served.Entry) verdict {
 	return fails(v1alpha1.ReasonManagerTooOld,

@@ -11,13 +11,13 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // without is what a token server of a version says that does not read a format yet.
 func without(format string) func(*served.Replica) {
 	return func(r *served.Replica) {
-		r.Spec.Formats = slices.DeleteFunc(registration.Formats(), func(f string) bool { return f == format })
+		r.Spec.Formats = slices.DeleteFunc(documents.Formats(), func(f string) bool { return f == format })
 	}
 }
 
@@ -28,14 +28,14 @@ func TestANewFormatIsWrittenOnlyOnceEveryLiveReplicaReadsIt(t *testing.T) {
 		format string
 		create func(w *world) (o client.Object, identity string)
 	}{
-		{registration.FormatClient, func(w *world) (client.Object, string) {
+		{documents.FormatClient, func(w *world) (client.Object, string) {
 			c := w.newClient()
 			return c, c.Namespace + "." + c.Name
 		}},
-		{registration.FormatUser, func(w *world) (client.Object, string) {
+		{documents.FormatUser, func(w *world) (client.Object, string) {
 			return w.newUser("alice", "correct horse", func(u *v1alpha1.OAuthUser) { u.Spec.Subject = "alice-subject" }), "alice-subject"
 		}},
-		{registration.FormatResourceServer, func(w *world) (client.Object, string) { return w.newAPI(ordersAPI, "orders:read"), ordersAPI }},
+		{documents.FormatResourceServer, func(w *world) (client.Object, string) { return w.newAPI(ordersAPI, "orders:read"), ordersAPI }},
 	} {
 		t.Run(test.format, func(t *testing.T) {
 			w := newWorld(t)
@@ -51,7 +51,7 @@ func TestANewFormatIsWrittenOnlyOnceEveryLiveReplicaReadsIt(t *testing.T) {
 			if e := w.entry(served.SpaceIdentity, identity); e != nil {
 				t.Errorf("written: %+v", e.Spec)
 			}
-			edit(w, old, func(r *served.Replica) { r.Spec.Formats = registration.Formats() }) // it was upgraded
+			edit(w, old, func(r *served.Replica) { r.Spec.Formats = documents.Formats() }) // it was upgraded
 			w.condition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		})
 	}
@@ -93,7 +93,7 @@ func TestAManagerDoesNotWriteOverADocumentThatItCannotRead(t *testing.T) {
 	for _, name := range []string{c.Status.ClientID, u.Status.Subject, ordersAPI} {
 		e := w.entry(served.SpaceIdentity, name)
 		edit(w, e, func(e *served.Entry) {
-			e.Spec.Format = registration.Kind(e.Spec.Format) + "/v9"
+			e.Spec.Format = documents.Kind(e.Spec.Format) + "/v9"
 			e.Spec.Document = `{"constraint":true}`
 		})
 		entries = append(entries, e)
@@ -149,8 +149,8 @@ func TestAManagerThatCannotReadTheServersDocumentLeavesAllAsItIs(t *testing.T) {
 
 // While a token server is older than what the server asks, a key that was revoked is worthless at once.
 func TestARevokedKeyDoesNotWaitForAnUpgrade(t *testing.T) {
-	old := registration.Server{UID: "u", Keys: []registration.Key{{KID: "a"}, {KID: "b"}}, Algorithms: []string{"ES256"}, AccessTokenLifetime: 60}
-	doc := registration.Server{UID: "u", Keys: []registration.Key{{KID: "b"}}, RevokedKeys: []string{"a"}, AccessTokenLifetime: 600}
+	old := documents.Server{UID: "u", Keys: []documents.Key{{KID: "a"}, {KID: "b"}}, Algorithms: []string{"ES256"}, AccessTokenLifetime: 60}
+	doc := documents.Server{UID: "u", Keys: []documents.Key{{KID: "b"}}, RevokedKeys: []string{"a"}, AccessTokenLifetime: 600}
 	got := meanwhile(old, doc)
 	if len(got.Keys) != 1 || !slices.Equal(got.RevokedKeys, []string{"a"}) || got.AccessTokenLifetime != 60 || got.Algorithms != nil {
 		t.Errorf("%+v", got)

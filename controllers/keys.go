@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // publishedFor is how long a signing key is in the JWKS before it signs: twice the max-age with which verifiers may cache it, 300 s.
@@ -41,7 +41,7 @@ type keyRecord struct {
 	// Revision of spec.signing.rotation for which it became Active.
 	Revision int64 `json:"revision,omitempty"`
 	// Lifetime is the longest that something made with it can have.
-	Lifetime registration.Seconds `json:"lifetime,omitempty"`
+	Lifetime documents.Seconds `json:"lifetime,omitempty"`
 	// Until is when the last of that has expired; set when it retires.
 	Until time.Time `json:"until,omitzero"`
 }
@@ -55,7 +55,7 @@ type keyPlan struct {
 	// token and sealed are the longest lifetimes that may come about now.
 	token, sealed time.Duration
 	// served are the keys as token servers are told now.
-	served []registration.Key
+	served []documents.Key
 	// live says whether there are live replicas, held whether there are and all of them hold the key.
 	live bool
 	held func(kid string) bool
@@ -69,7 +69,7 @@ func (ring keyRing) advance(p keyPlan, generate func(algorithm string) (kid stri
 	next = keyRing{Started: slices.Clone(ring.Started), Keys: slices.Clone(ring.Keys)}
 	first := len(ring.Keys) == 0 && len(ring.Started) == 0
 	next.drop(p)
-	for _, algorithm := range append(slices.Clone(p.algorithms), registration.AlgorithmSealing) {
+	for _, algorithm := range append(slices.Clone(p.algorithms), documents.AlgorithmSealing) {
 		due, err := next.advanceOne(algorithm, first, p, generate)
 		if err != nil {
 			return ring, time.Time{}, err
@@ -77,7 +77,7 @@ func (ring keyRing) advance(p keyPlan, generate func(algorithm string) (kid stri
 		wake = earliest(wake, due)
 	}
 	for _, k := range next.Keys {
-		if k.Phase == registration.KeyRetiring {
+		if k.Phase == documents.KeyRetiring {
 			wake = earliest(wake, k.Until)
 		}
 	}
@@ -87,33 +87,33 @@ func (ring keyRing) advance(p keyPlan, generate func(algorithm string) (kid stri
 // drop removes keys that are revoked, whose time is over, or that wait for an algorithm that is wanted no more; an Active key of such an
 // algorithm retires.
 func (ring *keyRing) drop(p keyPlan) {
-	wanted := append(slices.Clone(p.algorithms), registration.AlgorithmSealing)
+	wanted := append(slices.Clone(p.algorithms), documents.AlgorithmSealing)
 	for i := range ring.Keys {
 		switch k := &ring.Keys[i]; {
-		case k.Phase == registration.KeyActive && !slices.Contains(wanted, k.Algorithm):
+		case k.Phase == documents.KeyActive && !slices.Contains(wanted, k.Algorithm):
 			k.retire(p)
-		case k.Phase == registration.KeyRetiring && p.serves(k.KID, registration.KeyActive):
+		case k.Phase == documents.KeyRetiring && p.serves(k.KID, documents.KeyActive):
 			k.retire(p) // the document that says so was never written, or is about to be: until then it is in use
-		case k.Phase == registration.KeyRetiring:
+		case k.Phase == documents.KeyRetiring:
 			k.keep(p)
 		}
 	}
 	ring.Keys = slices.DeleteFunc(ring.Keys, func(k keyRecord) bool {
 		return slices.Contains(p.revoked, k.KID) ||
-			k.Phase == registration.KeyRetiring && !k.Until.After(p.now) ||
-			k.Phase == registration.KeyPublished && !slices.Contains(wanted, k.Algorithm)
+			k.Phase == documents.KeyRetiring && !k.Until.After(p.now) ||
+			k.Phase == documents.KeyPublished && !slices.Contains(wanted, k.Algorithm)
 	})
 	ring.Started = slices.DeleteFunc(ring.Started, func(algorithm string) bool { return !slices.Contains(wanted, algorithm) })
 }
 
 // advanceOne does what is due for one algorithm and says when to look again; the zero time means not before something else changes.
 func (ring *keyRing) advanceOne(algorithm string, first bool, p keyPlan, generate func(string) (string, error)) (time.Time, error) {
-	if ring.find(algorithm, registration.KeyPublished) == nil {
+	if ring.find(algorithm, documents.KeyPublished) == nil {
 		if err := ring.publish(algorithm, p, generate); err != nil {
 			return time.Time{}, err
 		}
 	}
-	active, standby := ring.find(algorithm, registration.KeyActive), ring.find(algorithm, registration.KeyPublished)
+	active, standby := ring.find(algorithm, documents.KeyActive), ring.find(algorithm, documents.KeyPublished)
 	standby.see(p)
 	if active != nil {
 		active.Lifetime = max(active.Lifetime, p.lifetime(algorithm))
@@ -133,7 +133,7 @@ func (ring *keyRing) advanceOne(algorithm string, first bool, p keyPlan, generat
 // due is when the standby of an algorithm becomes Active; the zero time if that depends on something
 // else than time. Waits says for what it waits, where the rotation is asked for or overdue.
 func (ring *keyRing) due(algorithm string, p keyPlan) (at time.Time, waits string) {
-	active, standby := ring.find(algorithm, registration.KeyActive), ring.find(algorithm, registration.KeyPublished)
+	active, standby := ring.find(algorithm, documents.KeyActive), ring.find(algorithm, documents.KeyPublished)
 	switch {
 	case active == nil && slices.Contains(ring.Started, algorithm):
 		// The Active key was revoked. The standby follows at once, unless a replica could not read what the others make with it.
@@ -163,7 +163,7 @@ const waitsForReplicas = "once every token server holds it, and one is running"
 func (ring *keyRing) roomAt(algorithm string) (at time.Time, full bool) {
 	retiring := 0
 	for _, k := range ring.Keys {
-		if k.Algorithm == algorithm && k.Phase == registration.KeyRetiring {
+		if k.Algorithm == algorithm && k.Phase == documents.KeyRetiring {
 			retiring++
 			at = earliest(at, k.Until)
 		}
@@ -182,8 +182,8 @@ type pendingKey struct {
 func (ring keyRing) pending(p keyPlan) []pendingKey {
 	p.now = p.now.UTC().Truncate(time.Second)
 	var list []pendingKey
-	for _, algorithm := range append(slices.Clone(p.algorithms), registration.AlgorithmSealing) {
-		standby := ring.find(algorithm, registration.KeyPublished)
+	for _, algorithm := range append(slices.Clone(p.algorithms), documents.AlgorithmSealing) {
+		standby := ring.find(algorithm, documents.KeyPublished)
 		if standby == nil {
 			continue
 		}
@@ -197,7 +197,7 @@ func (ring keyRing) pending(p keyPlan) []pendingKey {
 // intervalOf the rotation of an algorithm's keys. Sealing keys retire for long: with a short interval
 // they are replaced less often, so that there is room left for rotations that are asked for.
 func (p keyPlan) intervalOf(algorithm string) time.Duration {
-	if algorithm == registration.AlgorithmSealing {
+	if algorithm == documents.AlgorithmSealing {
 		return max(p.interval, 2*p.sealed/maxRetiring)
 	}
 	return p.interval
@@ -218,12 +218,12 @@ func (ring *keyRing) publish(algorithm string, p keyPlan, generate func(string) 
 	if err != nil {
 		return err
 	}
-	ring.Keys = append(ring.Keys, keyRecord{KID: kid, Algorithm: algorithm, Phase: registration.KeyPublished, Since: p.now})
+	ring.Keys = append(ring.Keys, keyRecord{KID: kid, Algorithm: algorithm, Phase: documents.KeyPublished, Since: p.now})
 	return nil
 }
 
 func (ring *keyRing) promote(k *keyRecord, p keyPlan) {
-	k.Phase, k.Since, k.Held = registration.KeyActive, p.now, time.Time{}
+	k.Phase, k.Since, k.Held = documents.KeyActive, p.now, time.Time{}
 	k.Revision, k.Lifetime = p.revision, p.lifetime(k.Algorithm)
 	for _, other := range ring.Keys {
 		k.Revision = max(k.Revision, other.Revision) // a revision that was lowered meanwhile is no reason to rotate again
@@ -245,14 +245,14 @@ func (k *keyRecord) see(p keyPlan) {
 
 // usableAt is from when a Published key may be Active; the zero time if not all replicas hold it. Nobody but the replicas knows sealing keys.
 func (k *keyRecord) usableAt() time.Time {
-	if k.Held.IsZero() || k.Algorithm == registration.AlgorithmSealing {
+	if k.Held.IsZero() || k.Algorithm == documents.AlgorithmSealing {
 		return k.Held
 	}
 	return k.Held.Add(publishedFor)
 }
 
 func (k *keyRecord) retire(p keyPlan) {
-	k.Phase, k.Since = registration.KeyRetiring, p.now
+	k.Phase, k.Since = documents.KeyRetiring, p.now
 	k.keep(p)
 }
 
@@ -265,24 +265,24 @@ func (k *keyRecord) keep(p keyPlan) {
 	}
 }
 
-func (p keyPlan) lifetime(algorithm string) registration.Seconds {
+func (p keyPlan) lifetime(algorithm string) documents.Seconds {
 	longest := p.token
-	if algorithm == registration.AlgorithmSealing {
+	if algorithm == documents.AlgorithmSealing {
 		longest = p.sealed
 	}
-	return registration.Seconds(longest / time.Second)
+	return documents.Seconds(longest / time.Second)
 }
 
 // serves says whether token servers are told that a key is in a phase.
 func (p keyPlan) serves(kid, phase string) bool {
-	return slices.ContainsFunc(p.served, func(k registration.Key) bool { return k.KID == kid && k.Phase == phase })
+	return slices.ContainsFunc(p.served, func(k documents.Key) bool { return k.KID == kid && k.Phase == phase })
 }
 
 // documents are the keys as token servers are told.
-func (ring keyRing) documents() []registration.Key {
-	var list []registration.Key
+func (ring keyRing) documents() []documents.Key {
+	var list []documents.Key
 	for _, k := range ring.Keys {
-		list = append(list, registration.Key{KID: k.KID, Algorithm: k.Algorithm, Phase: k.Phase})
+		list = append(list, documents.Key{KID: k.KID, Algorithm: k.Algorithm, Phase: k.Phase})
 	}
 	return list
 }
@@ -295,13 +295,13 @@ func (ring keyRing) has(kid string) bool {
 func (ring keyRing) valid() bool {
 	kids, active := map[string]bool{}, map[string]bool{}
 	for _, k := range ring.Keys {
-		if k.KID == "" || k.Algorithm == "" || kids[k.KID] || k.Phase == registration.KeyActive && active[k.Algorithm] {
+		if k.KID == "" || k.Algorithm == "" || kids[k.KID] || k.Phase == documents.KeyActive && active[k.Algorithm] {
 			return false
 		}
 		switch k.Phase {
-		case registration.KeyActive:
+		case documents.KeyActive:
 			active[k.Algorithm] = true
-		case registration.KeyPublished, registration.KeyRetiring:
+		case documents.KeyPublished, documents.KeyRetiring:
 		default:
 			return false
 		}

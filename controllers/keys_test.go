@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/metadata"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
-const sealing = registration.AlgorithmSealing
+const sealing = documents.AlgorithmSealing
 
 // keyWorld is a server whose keys are kept: the ring, what is asked of it, and a clock. Replicas hold a key as soon as it is in the ring, unless the
 // test says otherwise.
@@ -87,11 +87,11 @@ func (w *keyWorld) only(algorithm, phase string) string {
 
 func (w *keyWorld) active(algorithm string) string {
 	w.t.Helper()
-	return w.only(algorithm, registration.KeyActive)
+	return w.only(algorithm, documents.KeyActive)
 }
 func (w *keyWorld) standby(algorithm string) string {
 	w.t.Helper()
-	return w.only(algorithm, registration.KeyPublished)
+	return w.only(algorithm, documents.KeyPublished)
 }
 
 func eachAlgorithm() []string { return []string{"ES256", "RS256", sealing} }
@@ -163,7 +163,7 @@ func TestKeysAreReplacedWhenTheIntervalIsOver(t *testing.T) {
 			t.Errorf("%s: no new standby", algorithm)
 		}
 	}
-	if got := w.only("ES256", registration.KeyRetiring); got != old {
+	if got := w.only("ES256", documents.KeyRetiring); got != old {
 		t.Errorf("%s retires, want %s", got, old)
 	}
 }
@@ -281,7 +281,7 @@ func TestARetiringSealingKeyStaysForTheLongestRefreshTokenOrSession(t *testing.T
 	old := w.active(sealing)
 	w.plan.revision = 1
 	w.advance(time.Hour)
-	if got := w.only(sealing, registration.KeyRetiring); got != old {
+	if got := w.only(sealing, documents.KeyRetiring); got != old {
 		t.Fatalf("%s retires, want %s", got, old)
 	}
 	if w.advance(w.plan.sealed); !w.ring.has(old) {
@@ -345,7 +345,7 @@ func TestRevokingAKeyPromotesTheStandbyAtOnceAndRemovesTheKey(t *testing.T) {
 			if w.active(algorithm) != standby || w.standby(algorithm) == standby {
 				t.Errorf("%s, %s: %s is Active, %s is the standby", algorithm, name, w.active(algorithm), w.standby(algorithm))
 			}
-			if len(w.kids(algorithm, registration.KeyRetiring)) > 0 {
+			if len(w.kids(algorithm, documents.KeyRetiring)) > 0 {
 				t.Errorf("%s, %s: it retires", algorithm, name)
 			}
 		}
@@ -373,7 +373,7 @@ func TestRevokingAllKeysWaitsForTheReplicasToHoldNewOnes(t *testing.T) {
 	w.plan.held = func(string) bool { return !lacks }
 	w.advance(time.Second)
 	for _, algorithm := range eachAlgorithm() {
-		if kids := w.kids(algorithm, registration.KeyActive); len(kids) > 0 {
+		if kids := w.kids(algorithm, documents.KeyActive); len(kids) > 0 {
 			t.Errorf("%s: %q is in use, which no replica holds", algorithm, kids)
 		}
 	}
@@ -423,7 +423,7 @@ func TestANewAlgorithmIsPublishedBeforeItIsUsed(t *testing.T) {
 	w := newKeyWorld(t)
 	w.plan.algorithms = []string{"RS256"}
 	w.settle(0)
-	if len(w.kids("ES256", registration.KeyPublished)) > 0 {
+	if len(w.kids("ES256", documents.KeyPublished)) > 0 {
 		t.Fatal("a key of an algorithm that nobody asked for")
 	}
 	rs := w.active("RS256")
@@ -431,7 +431,7 @@ func TestANewAlgorithmIsPublishedBeforeItIsUsed(t *testing.T) {
 	w.settle(time.Hour)
 	published := w.standby("ES256")
 	w.advance(publishedFor - time.Second)
-	if kids := w.kids("ES256", registration.KeyActive); len(kids) > 0 {
+	if kids := w.kids("ES256", documents.KeyActive); len(kids) > 0 {
 		t.Fatalf("%q is Active before verifiers know it", kids)
 	}
 	w.advance(time.Second)
@@ -446,7 +446,7 @@ func TestAnAlgorithmThatIsWantedNoMoreRetires(t *testing.T) {
 	old, standby := w.active("ES256"), w.standby("ES256")
 	w.plan.algorithms = []string{"RS256"}
 	w.advance(time.Hour)
-	if w.only("ES256", registration.KeyRetiring) != old || w.ring.has(standby) {
+	if w.only("ES256", documents.KeyRetiring) != old || w.ring.has(standby) {
 		t.Errorf("%+v", w.ring.Keys)
 	}
 	w.advance(w.plan.token + retireMargin)
@@ -455,7 +455,7 @@ func TestAnAlgorithmThatIsWantedNoMoreRetires(t *testing.T) {
 	}
 	w.plan.algorithms = []string{"ES256", "RS256"}
 	w.settle(time.Hour)
-	if kids := w.kids("ES256", registration.KeyActive); len(kids) > 0 {
+	if kids := w.kids("ES256", documents.KeyActive); len(kids) > 0 {
 		t.Errorf("wanted again: %q is Active before verifiers know it", kids)
 	}
 }
@@ -480,7 +480,7 @@ func TestARevisionThatIsRaisedInALoopFillsNoSecretAndStopsNoSigningKey(t *testin
 		w.plan.revision++
 		w.settle(time.Hour)
 		signing[w.active("ES256")] = true
-		if n := len(w.kids(sealing, registration.KeyRetiring)); n > 16 {
+		if n := len(w.kids(sealing, documents.KeyRetiring)); n > 16 {
 			t.Fatalf("%d sealing keys retire", n)
 		}
 	}
@@ -511,7 +511,7 @@ func TestAShortIntervalLeavesRoomForSealingKeysThatAreAskedFor(t *testing.T) {
 	for range 24 * 100 {
 		w.settle(time.Hour)
 	}
-	if n := len(w.kids(sealing, registration.KeyRetiring)); n > 9 || n == 0 {
+	if n := len(w.kids(sealing, documents.KeyRetiring)); n > 9 || n == 0 {
 		t.Errorf("%d sealing keys retire", n)
 	}
 	if w.active("ES256") == signing {

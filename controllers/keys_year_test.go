@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/metadata"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 // yearSeeds make the years the same in every run. Raise the number to search elsewhere.
@@ -41,9 +41,9 @@ type keyYear struct {
 	now    time.Time
 	made   int
 
-	ring     keyRing            // the Secret
-	document []registration.Key // the Entry
-	written  time.Time          // when it was written
+	ring     keyRing         // the Secret
+	document []documents.Key // the Entry
+	written  time.Time       // when it was written
 	plan     keyPlan
 	away     time.Time // until when the manager is away
 
@@ -56,7 +56,7 @@ type keyYear struct {
 // yearReplica is one token server.
 type yearReplica struct {
 	files    map[string]bool
-	document []registration.Key
+	document []documents.Key
 	cached   map[string]time.Time // when a verifier may last have got a JWKS from it that lacks a key
 }
 
@@ -162,11 +162,11 @@ func (y *keyYear) use() {
 			}
 		}
 		for _, k := range r.document {
-			if k.Phase != registration.KeyActive || !r.files[k.KID] || slices.Contains(y.plan.revoked, k.KID) {
+			if k.Phase != documents.KeyActive || !r.files[k.KID] || slices.Contains(y.plan.revoked, k.KID) {
 				continue
 			}
 			lifetime := y.plan.token
-			if k.Algorithm == registration.AlgorithmSealing {
+			if k.Algorithm == documents.AlgorithmSealing {
 				lifetime = y.plan.sealed
 			}
 			if until := y.now.Add(lifetime); until.After(y.inUse[k.KID]) {
@@ -180,24 +180,24 @@ func (y *keyYear) use() {
 
 // ready says what the token server says of itself: it holds every Active key.
 func (y *keyYear) ready(r *yearReplica) bool {
-	return !slices.ContainsFunc(r.document, func(k registration.Key) bool {
-		return k.Phase == registration.KeyActive && !slices.Contains(y.plan.revoked, k.KID) && !r.files[k.KID]
+	return !slices.ContainsFunc(r.document, func(k documents.Key) bool {
+		return k.Phase == documents.KeyActive && !slices.Contains(y.plan.revoked, k.KID) && !r.files[k.KID]
 	})
 }
 
 func (y *keyYear) verifies(r *yearReplica, kid string) bool {
-	return r.files[kid] && slices.ContainsFunc(r.document, func(k registration.Key) bool { return k.KID == kid })
+	return r.files[kid] && slices.ContainsFunc(r.document, func(k documents.Key) bool { return k.KID == kid })
 }
 
 // expectReadable: what is made with a key now can be read by all, but where a revocation made haste necessary.
-func (y *keyYear) expectReadable(k registration.Key) {
+func (y *keyYear) expectReadable(k documents.Key) {
 	y.t.Helper()
 	for i, r := range y.replicas {
 		if !y.verifies(r, k.KID) {
 			y.t.Errorf("%s: %s is used, and replica %d lacks it", y.now, k.KID, i)
 		}
 		lacked, ever := r.cached[k.KID]
-		if k.Algorithm != registration.AlgorithmSealing && !y.emergency[k.KID] && ever && y.now.Sub(lacked) < metadata.MaxAge*time.Second {
+		if k.Algorithm != documents.AlgorithmSealing && !y.emergency[k.KID] && ever && y.now.Sub(lacked) < metadata.MaxAge*time.Second {
 			y.t.Errorf("%s: %s signs, and replica %d had a JWKS without it %s ago", y.now, k.KID, i, y.now.Sub(lacked))
 		}
 	}
@@ -256,13 +256,13 @@ func (y *keyYear) expectStep(p keyPlan, next keyRing) {
 			y.t.Errorf("%s: %s is revoked and still there", y.now, k.KID)
 		}
 	}
-	for _, algorithm := range append(slices.Clone(p.algorithms), registration.AlgorithmSealing) {
-		if next.find(algorithm, registration.KeyPublished) == nil {
+	for _, algorithm := range append(slices.Clone(p.algorithms), documents.AlgorithmSealing) {
+		if next.find(algorithm, documents.KeyPublished) == nil {
 			y.t.Errorf("%s: no standby for %s", y.now, algorithm)
 		}
-		before, after := y.ring.find(algorithm, registration.KeyActive), next.find(algorithm, registration.KeyActive)
+		before, after := y.ring.find(algorithm, documents.KeyActive), next.find(algorithm, documents.KeyActive)
 		switch {
-		case after == nil && slices.Contains(next.Started, algorithm) && (!p.live || p.held(next.find(algorithm, registration.KeyPublished).KID)):
+		case after == nil && slices.Contains(next.Started, algorithm) && (!p.live || p.held(next.find(algorithm, documents.KeyPublished).KID)):
 			y.t.Errorf("%s: no Active key for %s, for no reason", y.now, algorithm)
 		case after == nil || before != nil && before.KID == after.KID:
 		case before == nil && !slices.Contains(y.ring.Started, algorithm) && len(y.ring.Keys) > 0:
@@ -275,7 +275,7 @@ func (y *keyYear) expectStep(p keyPlan, next keyRing) {
 		default:
 			y.rotations++
 			y.expectOrderly(p, algorithm, *after)
-			if k := next.Keys[slices.IndexFunc(next.Keys, func(k keyRecord) bool { return k.KID == before.KID })]; k.Phase != registration.KeyRetiring {
+			if k := next.Keys[slices.IndexFunc(next.Keys, func(k keyRecord) bool { return k.KID == before.KID })]; k.Phase != documents.KeyRetiring {
 				y.t.Errorf("%s: %s was replaced and is %s", y.now, k.KID, k.Phase)
 			}
 		}
@@ -286,11 +286,11 @@ func (y *keyYear) expectStep(p keyPlan, next keyRing) {
 func (y *keyYear) expectOrderly(p keyPlan, algorithm string, k keyRecord) {
 	y.t.Helper()
 	i := slices.IndexFunc(y.ring.Keys, func(old keyRecord) bool { return old.KID == k.KID })
-	if i < 0 || y.ring.Keys[i].Phase != registration.KeyPublished || !p.held(k.KID) {
+	if i < 0 || y.ring.Keys[i].Phase != documents.KeyPublished || !p.held(k.KID) {
 		y.t.Errorf("%s: %s became Active without being a standby that all live replicas hold", y.now, k.KID)
 		return
 	}
-	if algorithm != registration.AlgorithmSealing && y.now.Sub(y.ring.Keys[i].Since) < publishedFor {
+	if algorithm != documents.AlgorithmSealing && y.now.Sub(y.ring.Keys[i].Since) < publishedFor {
 		y.t.Errorf("%s: %s was published for %s only", y.now, k.KID, y.now.Sub(y.ring.Keys[i].Since))
 	}
 }

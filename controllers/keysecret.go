@@ -20,8 +20,8 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 // ringAnnotation holds the keyRing on the key Secret. The Secret has no owner: keys outlive their AuthorizationServer.
@@ -77,7 +77,7 @@ func keySecretKey(server *v1alpha1.AuthorizationServer) client.ObjectKey {
 
 // readKeys finds the ring and whether all of its material is there. known are the keys that the server's document or status speaks of; revoked
 // ones are not missed.
-func (op *operator) readKeys(ctx context.Context, server *v1alpha1.AuthorizationServer, known []registration.Key, revoked []string) (keyState, error) {
+func (op *operator) readKeys(ctx context.Context, server *v1alpha1.AuthorizationServer, known []documents.Key, revoked []string) (keyState, error) {
 	key := keySecretKey(server)
 	state, material, err := op.readKeySecret(ctx, key)
 	if err != nil {
@@ -93,7 +93,7 @@ func (op *operator) readKeys(ctx context.Context, server *v1alpha1.Authorization
 // takeStock compares what is remembered of the keys with what there is. Material lists the keys that are there; nil means that all of the ring's
 // are. The ring that it returns is the remembered one, or, where nothing is remembered, what can be told from the known keys.
 func takeStock(
-	remembered keyRing, material []string, known []registration.Key, revoked []string, now time.Time,
+	remembered keyRing, material []string, known []documents.Key, revoked []string, now time.Time,
 ) (ring keyRing, lost []string, err error) {
 	there := func(kid string) bool { return material == nil || slices.Contains(material, kid) }
 	miss := func(kid string) {
@@ -117,7 +117,7 @@ func takeStock(
 	}
 	for _, k := range known {
 		// A key leaves the ring long after it was Active: if it is Active to the token servers, this is an older Secret, from a backup.
-		if k.Phase == registration.KeyActive && !remembered.has(k.KID) {
+		if k.Phase == documents.KeyActive && !remembered.has(k.KID) {
 			miss(k.KID)
 		}
 	}
@@ -126,13 +126,13 @@ func takeStock(
 
 // rebuild makes a ring of the known keys that there is material for: the annotation was lost, the keys were not. Material of which nothing at
 // all is known is not thrown away, since somebody may still have its records.
-func rebuild(material []string, known []registration.Key, revoked []string, now time.Time) (ring keyRing, err error) {
+func rebuild(material []string, known []documents.Key, revoked []string, now time.Time) (ring keyRing, err error) {
 	for _, k := range known {
 		if !slices.Contains(material, k.KID) || ring.has(k.KID) {
 			continue
 		}
 		ring.Keys = append(ring.Keys, keyRecord{KID: k.KID, Algorithm: k.Algorithm, Phase: k.Phase, Since: now.UTC().Truncate(time.Second)})
-		if k.Phase == registration.KeyActive && !slices.Contains(ring.Started, k.Algorithm) {
+		if k.Phase == documents.KeyActive && !slices.Contains(ring.Started, k.Algorithm) {
 			ring.Started = append(ring.Started, k.Algorithm)
 		}
 	}
@@ -227,7 +227,7 @@ type newKeys map[string][]byte
 func (n newKeys) generate(random io.Reader) func(algorithm string) (string, error) {
 	return func(algorithm string) (string, error) {
 		suffix, generate := signingSuffix, func() (string, []byte, error) { return keys.GenerateSigning(algorithm, random) }
-		if algorithm == registration.AlgorithmSealing {
+		if algorithm == documents.AlgorithmSealing {
 			suffix, generate = sealingSuffix, func() (string, []byte, error) { return keys.GenerateSealing(random) }
 		}
 		kid, content, err := generate()

@@ -22,12 +22,12 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
-func key(kid, algorithm, phase string) registration.Key {
-	return registration.Key{KID: kid, Algorithm: algorithm, Phase: phase}
+func key(kid, algorithm, phase string) documents.Key {
+	return documents.Key{KID: kid, Algorithm: algorithm, Phase: phase}
 }
 
 var stockTime = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -74,13 +74,13 @@ func TestAnAnnotationThatWasSpoiledIsNoRing(t *testing.T) {
 
 func TestAKeyIsMissedWhoseMaterialIsGone(t *testing.T) {
 	ring := keyRing{Started: []string{"ES256"}, Keys: []keyRecord{
-		record("a", "ES256", registration.KeyActive), record("p", "ES256", registration.KeyPublished), record("r", "ES256", registration.KeyRetiring),
+		record("a", "ES256", documents.KeyActive), record("p", "ES256", documents.KeyPublished), record("r", "ES256", documents.KeyRetiring),
 	}}
 	served := ring.documents()
 	for name, c := range map[string]struct {
 		ring     keyRing
 		material []string
-		known    []registration.Key
+		known    []documents.Key
 		revoked  []string
 		lost     []string
 	}{
@@ -93,10 +93,10 @@ func TestAKeyIsMissedWhoseMaterialIsGone(t *testing.T) {
 		"the Secret is gone":                  {keyRing{}, []string{}, served, nil, []string{"a", "p", "r"}},
 		"the Secret is gone, some revoked":    {keyRing{}, []string{}, served, []string{"a", "r"}, []string{"p"}},
 		"the Secret is gone, all revoked":     {keyRing{}, []string{}, served, []string{"a", "r", "p"}, nil},
-		"an older Secret":                     {ring, []string{"a", "p", "r"}, []registration.Key{key("new", "ES256", registration.KeyActive)}, nil, []string{"new"}},
-		"an older Secret, the newest revoked": {ring, []string{"a", "p", "r"}, []registration.Key{key("new", "ES256", registration.KeyActive)}, []string{"new"}, nil},
-		"an older document": {ring, []string{"a", "p", "r"}, []registration.Key{
-			key("r", "ES256", registration.KeyActive), key("old", "ES256", registration.KeyRetiring), key("x", "ES256", registration.KeyPublished),
+		"an older Secret":                     {ring, []string{"a", "p", "r"}, []documents.Key{key("new", "ES256", documents.KeyActive)}, nil, []string{"new"}},
+		"an older Secret, the newest revoked": {ring, []string{"a", "p", "r"}, []documents.Key{key("new", "ES256", documents.KeyActive)}, []string{"new"}, nil},
+		"an older document": {ring, []string{"a", "p", "r"}, []documents.Key{
+			key("r", "ES256", documents.KeyActive), key("old", "ES256", documents.KeyRetiring), key("x", "ES256", documents.KeyPublished),
 		}, nil, nil},
 		"a new server": {keyRing{}, []string{}, nil, nil, nil},
 	} {
@@ -111,9 +111,9 @@ func TestAKeyIsMissedWhoseMaterialIsGone(t *testing.T) {
 }
 
 func TestARingIsRebuiltFromTheDocumentWhenOnlyTheAnnotationIsLost(t *testing.T) {
-	known := []registration.Key{
-		key("e-r", "ES256", registration.KeyRetiring), key("e-a", "ES256", registration.KeyActive), key("r-a", "RS256", registration.KeyActive),
-		key("e-p", "ES256", registration.KeyPublished), key("s-a", sealing, registration.KeyActive),
+	known := []documents.Key{
+		key("e-r", "ES256", documents.KeyRetiring), key("e-a", "ES256", documents.KeyActive), key("r-a", "RS256", documents.KeyActive),
+		key("e-p", "ES256", documents.KeyPublished), key("s-a", sealing, documents.KeyActive),
 	}
 	material := []string{"s-a", "e-r", "e-a", "r-a", "e-p", "unknown"}
 	ring, lost, err := takeStock(keyRing{}, material, known, nil, stockTime)
@@ -171,9 +171,9 @@ func TestTheFilesOfKeysAreWhatTheTokenServerReads(t *testing.T) {
 	if got := slices.Sorted(slices.Values(materialOf(made))); !slices.Equal(got, want) {
 		t.Errorf("the manager finds %q, want %q", got, want)
 	}
-	var doc registration.Server
+	var doc documents.Server
 	for kid, algorithm := range kids {
-		doc.Keys = append(doc.Keys, key(kid, algorithm, registration.KeyActive))
+		doc.Keys = append(doc.Keys, key(kid, algorithm, documents.KeyActive))
 	}
 	if missing := set.Use(doc); len(missing) > 0 {
 		t.Errorf("of the wrong algorithm: %q", missing)
@@ -192,7 +192,7 @@ func TestAKeyThatCannotBeMadeLeavesNoFile(t *testing.T) {
 func TestTheMaterialOfAKeyGoesWithTheKeyAndOtherFilesStay(t *testing.T) {
 	secret := &corev1.Secret{Data: map[string][]byte{"a.pem": []byte("a"), "b.pem": []byte("b"), "c.sealing": []byte("c"), "notes.txt": []byte("n")}}
 	secret.Labels = map[string]string{"team": "identity"}
-	ring := keyRing{Keys: []keyRecord{record("a", "ES256", registration.KeyActive), record("d", sealing, registration.KeyActive)}}
+	ring := keyRing{Keys: []keyRecord{record("a", "ES256", documents.KeyActive), record("d", sealing, documents.KeyActive)}}
 	if err := fillKeySecret(secret, "main", ring, newKeys{"d.sealing": []byte("d")}); err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func servedKIDs(t *testing.T, server *v1alpha1.AuthorizationServer) []string {
 	if err != nil || entry == nil {
 		t.Fatalf("no document: %v", err)
 	}
-	doc, err := decodeEntry[registration.Server](entry)
+	doc, err := decodeEntry[documents.Server](entry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,7 +380,7 @@ func TestRevokingAKeyRemovesItsMaterialAndServesTheStandby(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	revoked, standby := ring.find("RS256", registration.KeyActive).KID, ring.find("RS256", registration.KeyPublished).KID
+	revoked, standby := ring.find("RS256", documents.KeyActive).KID, ring.find("RS256", documents.KeyPublished).KID
 	change(t, server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.Signing = &v1alpha1.SigningSettings{RevokedKeys: []string{revoked}}
 	})

@@ -12,8 +12,8 @@ import (
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 type resourceServerReconciler struct{ *operator }
@@ -23,10 +23,10 @@ type resourceServerScope struct {
 	api      *v1alpha1.ResourceServer
 	failed   *failure
 	at       *attachment
-	document registration.ResourceServer // all that it asks for; serve cuts the scopes to those that it holds
-	entry    *served.Entry               // of the identifier, with the document
-	claims   []*served.Entry             // of the scopes that it has
-	lost     []string                    // the scopes that another has
+	document documents.ResourceServer // all that it asks for; serve cuts the scopes to those that it holds
+	entry    *served.Entry            // of the identifier, with the document
+	claims   []*served.Entry          // of the scopes that it has
+	lost     []string                 // the scopes that another has
 	live     []replica
 	wake     time.Time
 
@@ -145,11 +145,11 @@ func (r *resourceServerReconciler) serve(ctx context.Context, s *resourceServerS
 	if s.refused == "" {
 		document = compile.WithScopes(document, values(s.claims))
 	}
-	text, err := registration.Encode(document)
+	text, err := documents.Encode(document)
 	if err != nil {
 		return err
 	}
-	want := compile.Entry(s.at.server, s.claim(), s.owner(), registration.Format(document), text)
+	want := compile.Entry(s.at.server, s.claim(), s.owner(), documents.Format(document), text)
 	e, err := r.hold(ctx, want, s.entry)
 	if err != nil && asVersionSkew(err) == nil {
 		return err

@@ -9,7 +9,7 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 const ordersAPI = "https://orders.example.com"
@@ -23,7 +23,7 @@ func (w *world) readyAPI(identifier string, scopes ...string) *v1alpha1.Resource
 
 func (w *world) scopesOf(identifier string) string {
 	w.t.Helper()
-	return strings.Join(scopeNames(documentAt[registration.ResourceServer](w, identifier)), " ")
+	return strings.Join(scopeNames(documentAt[documents.ResourceServer](w, identifier)), " ")
 }
 
 func TestAResourceServerCannotHaveAnothersName(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 type serverReconciler struct {
@@ -200,15 +200,15 @@ func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) (err er
 }
 
 // knownKeys are those that the document in force lists, or the status if there is none.
-func knownKeys(s *serverScope) []registration.Key {
+func knownKeys(s *serverScope) []documents.Key {
 	if s.entry != nil {
-		if doc, err := decodeEntry[registration.Server](s.entry); err == nil {
+		if doc, err := decodeEntry[documents.Server](s.entry); err == nil {
 			return doc.Keys
 		}
 	}
-	var known []registration.Key
+	var known []documents.Key
 	for _, k := range s.server.Status.Keys {
-		known = append(known, registration.Key{KID: k.KID, Algorithm: k.Algorithm, Phase: string(k.Phase)})
+		known = append(known, documents.Key{KID: k.KID, Algorithm: k.Algorithm, Phase: string(k.Phase)})
 	}
 	return known
 }
@@ -229,12 +229,12 @@ func (r *serverReconciler) serve(ctx context.Context, s *serverScope) error {
 		keys = knownKeys(s) // a restored Secret finds them as they were; all else that the document says is in force
 	}
 	doc, _ := compile.Server(s.server, keys)
-	text, err := registration.Encode(doc)
+	text, err := documents.Encode(doc)
 	if err != nil {
 		return err
 	}
 	owner := compile.Owner(kindServer, s.server)
-	e, err := r.hold(ctx, compile.Entry(s.server, issuerClaim(s.server), owner, registration.Format(doc), text), s.entry)
+	e, err := r.hold(ctx, compile.Entry(s.server, issuerClaim(s.server), owner, documents.Format(doc), text), s.entry)
 	if errors.Is(err, errTaken) { // only somebody who writes Entries by hand can do this
 		s.accepted = fails(v1alpha1.ReasonIssuerTaken,
 			"spec.issuer: another object of the server has the name %q: delete this AuthorizationServer and create it with another issuer, which is immutable",
@@ -252,11 +252,11 @@ func (r *serverReconciler) serve(ctx context.Context, s *serverScope) error {
 }
 
 // serveMeanwhile keeps the keys of a server going whose document cannot be replaced yet.
-func (r *serverReconciler) serveMeanwhile(ctx context.Context, s *serverScope, doc registration.Server) error {
+func (r *serverReconciler) serveMeanwhile(ctx context.Context, s *serverScope, doc documents.Server) error {
 	if s.entry == nil {
 		return nil
 	}
-	old, err := decodeEntry[registration.Server](s.entry)
+	old, err := decodeEntry[documents.Server](s.entry)
 	if err != nil {
 		return err
 	}
@@ -269,7 +269,7 @@ func (r *serverReconciler) serveMeanwhile(ctx context.Context, s *serverScope, d
 
 // meanwhile is the old document of a server with the keys of the new one: a key that was revoked is
 // worthless at once, whatever else has to wait.
-func meanwhile(old, doc registration.Server) registration.Server {
+func meanwhile(old, doc documents.Server) documents.Server {
 	old.Keys, old.RevokedKeys, old.Algorithms = doc.Keys, doc.RevokedKeys, doc.Algorithms
 	return old
 }

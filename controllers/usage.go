@@ -18,7 +18,7 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 const (
@@ -238,7 +238,7 @@ func (r *clientReconciler) tellRefusal(c *v1alpha1.OAuthClient, method string) {
 }
 
 // credentialStatus tells of credentials what may be told. Their last uses stay as they were told.
-func credentialStatus(credentials []registration.Credential, told []v1alpha1.CredentialStatus) []v1alpha1.CredentialStatus {
+func credentialStatus(credentials []documents.Credential, told []v1alpha1.CredentialStatus) []v1alpha1.CredentialStatus {
 	used := map[string]*metav1.Time{}
 	for _, known := range told {
 		used[known.ID] = known.LastUsed

@@ -13,7 +13,7 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 func useOf(owner types.UID, id string, at time.Time) served.CredentialUse {
@@ -172,7 +172,7 @@ func TestASecretThatComesByTheWrongMethodIsAnEventOnItsClient(t *testing.T) {
 
 func TestTheStatusKeepsTheLastUseOfWhatIsStillServed(t *testing.T) {
 	at := metav1.NewTime(time.Now())
-	got := credentialStatus([]registration.Credential{{ID: "a"}, {ID: "b"}}, []v1alpha1.CredentialStatus{{ID: "b", LastUsed: &at}, {ID: "c", LastUsed: &at}})
+	got := credentialStatus([]documents.Credential{{ID: "a"}, {ID: "b"}}, []v1alpha1.CredentialStatus{{ID: "b", LastUsed: &at}, {ID: "c", LastUsed: &at}})
 	if len(got) != 2 || got[0].LastUsed != nil || got[1].LastUsed != &at {
 		t.Errorf("%+v", got)
 	}

@@ -18,8 +18,8 @@ import (
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 type userReconciler struct{ *operator }
@@ -29,7 +29,7 @@ type userScope struct {
 	user        *v1alpha1.OAuthUser
 	failed      *failure
 	at          *attachment
-	document    registration.User
+	document    documents.User
 	entry       *served.Entry // of the subject, with the document
 	username    *served.Entry
 	live        []replica
@@ -115,8 +115,8 @@ func (r *userReconciler) keepPassword(ctx context.Context, s *userScope) error {
 	if s.accepted.decided() {
 		return nil
 	}
-	if s.entry != nil && s.entry.Spec.Owner.UID == s.user.UID && registration.Kind(s.entry.Spec.Format) == registration.KindUser {
-		if stored, err := decodeEntry[registration.User](s.entry); err == nil {
+	if s.entry != nil && s.entry.Spec.Owner.UID == s.user.UID && documents.Kind(s.entry.Spec.Format) == documents.KindUser {
+		if stored, err := decodeEntry[documents.User](s.entry); err == nil {
 			s.document.PasswordHash, s.document.Epoch, s.document.PasswordSource = stored.PasswordHash, stored.Epoch, stored.PasswordSource
 		}
 	}
@@ -239,12 +239,12 @@ func (r *userReconciler) serve(ctx context.Context, s *userScope) error {
 	if s.accepted.decided() {
 		return nil
 	}
-	text, err := registration.Encode(s.document)
+	text, err := documents.Encode(s.document)
 	if err != nil {
 		return err
 	}
 	owner := compile.Owner(kindUser, s.user)
-	e, err := r.hold(ctx, compile.Entry(s.at.server, s.subjectClaim(), owner, registration.Format(s.document), text), s.entry)
+	e, err := r.hold(ctx, compile.Entry(s.at.server, s.subjectClaim(), owner, documents.Format(s.document), text), s.entry)
 	if err == nil || asVersionSkew(err) != nil {
 		s.accepted = holds(v1alpha1.ReasonAccepted, "the server accepts the user")
 	}

@@ -12,8 +12,8 @@ import (
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 func (w *world) readyUser(name, password string, change ...func(*v1alpha1.OAuthUser)) *v1alpha1.OAuthUser {
@@ -23,9 +23,9 @@ func (w *world) readyUser(name, password string, change ...func(*v1alpha1.OAuthU
 	return u
 }
 
-func (w *world) userDocument(u *v1alpha1.OAuthUser) registration.User {
+func (w *world) userDocument(u *v1alpha1.OAuthUser) documents.User {
 	w.t.Helper()
-	return documentAt[registration.User](w, compile.Subject(u))
+	return documentAt[documents.User](w, compile.Subject(u))
 }
 
 func (w *world) logsIn(u *v1alpha1.OAuthUser, secret string) bool {

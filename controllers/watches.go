@@ -22,7 +22,7 @@ import (
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // countDelay gathers a burst of accepted clients into one count for the server's status.
@@ -161,7 +161,7 @@ func (op *operator) byServer(list func() client.ObjectList) wakeFunc {
 func (op *operator) byServerEntry(list func() client.ObjectList) wakeFunc {
 	return func(ctx context.Context, changed client.Object) []client.ObjectKey {
 		e, ok := changed.(*served.Entry)
-		if !ok || registration.Kind(e.Spec.Format) != registration.KindServer {
+		if !ok || documents.Kind(e.Spec.Format) != documents.KindServer {
 			return nil
 		}
 		return op.find(ctx, list(), client.MatchingFields{indexServer: keyText(serverOfEntry(e))})
@@ -287,10 +287,10 @@ func (op *operator) clientsOfRules(ctx context.Context, changed client.Object) [
 		return nil
 	}
 	ofServer := client.MatchingFields{indexServer: keyText(serverOfEntry(e))}
-	switch registration.Kind(e.Spec.Format) {
-	case registration.KindServer:
+	switch documents.Kind(e.Spec.Format) {
+	case documents.KindServer:
 		return op.find(ctx, &v1alpha1.OAuthClientList{}, ofServer)
-	case registration.KindNamespace:
+	case documents.KindNamespace:
 		return op.find(ctx, &v1alpha1.OAuthClientList{}, ofServer, client.InNamespace(e.Spec.Value))
 	}
 	return nil
@@ -308,13 +308,13 @@ func (op *operator) clientsOfScopes(ctx context.Context, changed client.Object) 
 	switch {
 	case e.Spec.Space == served.SpaceScope:
 		scopes = []string{e.Spec.Value}
-	case registration.Kind(e.Spec.Format) == registration.KindResourceServer:
-		doc, err := decodeEntry[registration.ResourceServer](e)
+	case documents.Kind(e.Spec.Format) == documents.KindResourceServer:
+		doc, err := decodeEntry[documents.ResourceServer](e)
 		if err != nil {
 			return nil
 		}
 		scopes = scopeNames(doc)
-	case registration.Kind(e.Spec.Format) == registration.KindNamespace:
+	case documents.Kind(e.Spec.Format) == documents.KindNamespace:
 		var list v1alpha1.ResourceServerList
 		if err := op.List(ctx, &list, client.InNamespace(e.Spec.Value), client.MatchingFields{indexServer: keyText(server)}); err != nil {
 			return nil
@@ -331,7 +331,7 @@ func (op *operator) clientsOfScopes(ctx context.Context, changed client.Object) 
 	return keys
 }
 
-func scopeNames(doc registration.ResourceServer) []string {
+func scopeNames(doc documents.ResourceServer) []string {
 	var names []string
 	for _, scope := range doc.Scopes {
 		names = append(names, scope.Name)
@@ -341,7 +341,7 @@ func scopeNames(doc registration.ResourceServer) []string {
 
 func (op *operator) resourceServersOfNamespace(ctx context.Context, changed client.Object) []client.ObjectKey {
 	e, ok := changed.(*served.Entry)
-	if !ok || registration.Kind(e.Spec.Format) != registration.KindNamespace {
+	if !ok || documents.Kind(e.Spec.Format) != documents.KindNamespace {
 		return nil
 	}
 	return op.find(ctx, &v1alpha1.ResourceServerList{}, client.InNamespace(e.Spec.Value),
@@ -431,14 +431,14 @@ func rules(before, after *served.Entry) bool {
 	if before.Spec.Document == after.Spec.Document {
 		return false
 	}
-	if registration.Kind(after.Spec.Format) != registration.KindServer {
+	if documents.Kind(after.Spec.Format) != documents.KindServer {
 		return true
 	}
-	b, err := decodeEntry[registration.Server](before)
+	b, err := decodeEntry[documents.Server](before)
 	if err != nil {
 		return true
 	}
-	a, err := decodeEntry[registration.Server](after)
+	a, err := decodeEntry[documents.Server](after)
 	b.Keys, a.Keys, b.RevokedKeys, a.RevokedKeys = nil, nil, nil, nil
 	return err != nil || !reflect.DeepEqual(a, b)
 }

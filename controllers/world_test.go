@@ -22,7 +22,7 @@ import (
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // everything that token servers could have applied.
@@ -110,7 +110,7 @@ func (w *world) newReplica(name, applied string, change ...func(*served.Replica)
 			}},
 		},
 		Spec: served.ReplicaSpec{
-			ServerUID: w.server.UID, RenewTime: renewal(), AppliedResourceVersion: applied, Ready: true, Formats: registration.Formats(),
+			ServerUID: w.server.UID, RenewTime: renewal(), AppliedResourceVersion: applied, Ready: true, Formats: documents.Formats(),
 		},
 	}
 	for _, f := range change {
@@ -341,9 +341,9 @@ func (w *world) entries() []served.Entry {
 }
 
 // document that is served for a client; the zero document if none is.
-func (w *world) document(c *v1alpha1.OAuthClient) registration.Client {
+func (w *world) document(c *v1alpha1.OAuthClient) documents.Client {
 	w.t.Helper()
-	return documentAt[registration.Client](w, compile.ClientID(c))
+	return documentAt[documents.Client](w, compile.ClientID(c))
 }
 
 func documentAt[T any](w *world, identity string) T {

@@ -26,9 +26,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
@@ -87,12 +87,12 @@ func furnish(t *testing.T) *rooms {
 		Registry: registry.New(), Keys: keys.NewSet(rand.Reader), Store: store, Now: time.Now, Random: rand.Reader,
 		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 	}
-	all := registration.Namespaces{All: true}
-	registrytest.Fill(t, server.Registry, registration.Namespace{Name: "apps"}, registration.Server{
-		UID: "server-uid", Issuer: "http://127.0.0.1", AllowedClients: []registration.ClientRule{{
-			Name: "all", Namespaces: all, GrantTypes: []string{oauth.GrantPassword}, Scopes: []string{registration.Any}, Consent: []string{"Required"},
+	all := documents.Namespaces{All: true}
+	registrytest.Fill(t, server.Registry, documents.Namespace{Name: "apps"}, documents.Server{
+		UID: "server-uid", Issuer: "http://127.0.0.1", AllowedClients: []documents.ClientRule{{
+			Name: "all", Namespaces: all, GrantTypes: []string{oauth.GrantPassword}, Scopes: []string{documents.Any}, Consent: []string{"Required"},
 		}},
-	}, registration.Client{
+	}, documents.Client{
 		UID: "client-uid", Namespace: "apps", Name: "legacy", ID: "apps.legacy", GrantTypes: []string{oauth.GrantPassword},
 		AuthMethod: oauth.AuthMethodSecretBasic, PKCE: "Required", Consent: "Required", IDTokenAlg: "RS256",
 	})

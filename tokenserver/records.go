@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/kubernetes"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
@@ -20,7 +20,7 @@ import (
 // records is where the program keeps what outlives a request.
 type records struct {
 	storage.Store
-	// kind is one of the registration.Storage constants.
+	// kind is one of the documents.Storage constants.
 	kind string
 	// epoch of a store that does not outlive the process; empty for any other.
 	epoch string
@@ -35,18 +35,18 @@ type records struct {
 // openRecords opens the store that the options name. The names are those of spec.storage.type; letter case does not matter.
 func (p *program) openRecords(metrics prometheus.Registerer) (records, error) {
 	switch o := p.options; {
-	case strings.EqualFold(o.Storage, registration.StorageKubernetes):
+	case strings.EqualFold(o.Storage, documents.StorageKubernetes):
 		return p.openKubernetes(metrics)
-	case strings.EqualFold(o.Storage, registration.StorageMemory):
+	case strings.EqualFold(o.Storage, documents.StorageMemory):
 		store, err := memory.New(o.Now, o.Random)
 		if err != nil {
 			return records{}, fmt.Errorf("make the store: %w", err)
 		}
 		return records{
-			Store: store, kind: registration.StorageMemory, epoch: store.Epoch(),
+			Store: store, kind: documents.StorageMemory, epoch: store.Epoch(),
 			run: func(context.Context) {}, problem: func() string { return "" },
 		}, nil
-	case strings.EqualFold(o.Storage, registration.StoragePostgreSQL):
+	case strings.EqualFold(o.Storage, documents.StoragePostgreSQL):
 		return p.openPostgres(metrics)
 	default:
 		return records{}, fmt.Errorf("unknown storage %q", o.Storage)
@@ -65,7 +65,7 @@ func (p *program) openKubernetes(metrics prometheus.Registerer) (records, error)
 	if err != nil {
 		return records{}, err
 	}
-	return records{Store: store, kind: registration.StorageKubernetes, run: store.Run, problem: store.Problem}, nil
+	return records{Store: store, kind: documents.StorageKubernetes, run: store.Run, problem: store.Problem}, nil
 }
 
 // firstTry bounds the first attempt to reach the database. Others follow, while the program runs.
@@ -85,7 +85,7 @@ func (p *program) openPostgres(metrics prometheus.Registerer) (records, error) {
 		return records{}, err
 	}
 	return records{
-		Store: store, kind: registration.StoragePostgreSQL,
+		Store: store, kind: documents.StoragePostgreSQL,
 		run: func(ctx context.Context) {
 			<-ctx.Done()
 			store.Close()

@@ -15,10 +15,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/metadata"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
@@ -27,8 +27,8 @@ import (
 // Every endpoint is in the discovery document, but for the pages that people are led to and the document itself; and what it names is there.
 func TestTheRoutesAreThoseOfTheDiscoveryDocument(t *testing.T) {
 	for _, issuer := range []string{"https://auth.example.com", "https://auth.example.com/t1"} {
-		encoded, err := json.Marshal(metadata.Describe(registration.Server{
-			Issuer: issuer, AllowedClients: []registration.ClientRule{{GrantTypes: []string{"authorization_code"}}},
+		encoded, err := json.Marshal(metadata.Describe(documents.Server{
+			Issuer: issuer, AllowedClients: []documents.ClientRule{{GrantTypes: []string{"authorization_code"}}},
 		}, nil))
 		if err != nil {
 			t.Fatal(err)
@@ -94,9 +94,9 @@ func publishing(t *testing.T, issuer string) *rooms {
 	if err := server.Keys.LoadDir(dir); err != nil {
 		t.Fatal(err)
 	}
-	document := registration.Server{
+	document := documents.Server{
 		UID: "server-uid", Issuer: issuer, Algorithms: []string{"ES256"},
-		Keys: []registration.Key{{KID: kid, Algorithm: "ES256", Phase: registration.KeyActive}},
+		Keys: []documents.Key{{KID: kid, Algorithm: "ES256", Phase: documents.KeyActive}},
 	}
 	registrytest.Fill(t, server.Registry, document)
 	server.Keys.Use(document)

@@ -23,8 +23,8 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver"
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster/clustertest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 const secret = "oas_0123456789abcdef0123456789abcdef"
@@ -41,23 +41,23 @@ func freePort(t *testing.T) string {
 }
 
 // writeKeys fills a directory with new keys and says what a document says of them: one Active key of each sort.
-func writeKeys(t *testing.T, dir string) []registration.Key {
+func writeKeys(t *testing.T, dir string) []documents.Key {
 	t.Helper()
-	var listed []registration.Key
+	var listed []documents.Key
 	for _, alg := range []string{"ES256", "RS256"} {
 		kid, content, err := keys.GenerateSigning(alg, rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
 		write(t, filepath.Join(dir, kid+".pem"), content)
-		listed = append(listed, registration.Key{KID: kid, Algorithm: alg, Phase: registration.KeyActive})
+		listed = append(listed, documents.Key{KID: kid, Algorithm: alg, Phase: documents.KeyActive})
 	}
 	kid, content, err := keys.GenerateSealing(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, kid+".sealing"), content)
-	return append(listed, registration.Key{KID: kid, Algorithm: registration.AlgorithmSealing, Phase: registration.KeyActive})
+	return append(listed, documents.Key{KID: kid, Algorithm: documents.AlgorithmSealing, Phase: documents.KeyActive})
 }
 
 func write(t *testing.T, path string, content []byte) {
@@ -68,30 +68,30 @@ func write(t *testing.T, path string, content []byte) {
 }
 
 // serverDocument of an issuer that allows everything from everywhere.
-func serverDocument(uid, issuer string, listed []registration.Key) registration.Server {
-	return registration.Server{
+func serverDocument(uid, issuer string, listed []documents.Key) documents.Server {
+	return documents.Server{
 		UID: uid, Namespace: clustertest.Namespace, Name: clustertest.ServerName, Issuer: issuer,
-		AllowedClients: []registration.ClientRule{{
-			Name: "all", Namespaces: registration.Namespaces{All: true},
+		AllowedClients: []documents.ClientRule{{
+			Name: "all", Namespaces: documents.Namespaces{All: true},
 			GrantTypes: []string{"authorization_code", "implicit", "password", "client_credentials", "refresh_token"},
 			ClientIDs:  []string{"*"}, Scopes: []string{"*"}, RedirectHosts: []string{"*"}, Consent: []string{"Required"},
 		}},
-		AllowedResourceServers: []registration.ResourceServerRule{{
-			Name: "all", Namespaces: registration.Namespaces{All: true}, Identifiers: []string{"*"}, Scopes: []string{"*"},
+		AllowedResourceServers: []documents.ResourceServerRule{{
+			Name: "all", Namespaces: documents.Namespaces{All: true}, Identifiers: []string{"*"}, Scopes: []string{"*"},
 		}},
 		AccessTokenLifetime: 300, AuthorizationCodeLifetime: 60,
-		RefreshToken:        registration.RefreshToken{IdleLifetime: 3600, AbsoluteLifetime: 7200, ReuseGracePeriod: 60},
+		RefreshToken:        documents.RefreshToken{IdleLifetime: 3600, AbsoluteLifetime: 7200, ReuseGracePeriod: 60},
 		SessionIdleLifetime: 3600, SessionAbsoluteLifetime: 7200,
 		Algorithms: []string{"ES256", "RS256"}, Keys: listed,
 	}
 }
 
-func machine() registration.Client {
+func machine() documents.Client {
 	sum := sha256.Sum256([]byte(secret))
-	return registration.Client{
+	return documents.Client{
 		UID: "client-uid", Namespace: "apps", Name: "batch", ID: "apps.batch", GrantTypes: []string{"client_credentials"},
 		AuthMethod: "client_secret_basic", PKCE: "Required", Consent: "Required", IDTokenAlg: "RS256",
-		Credentials: []registration.Credential{{ID: "c1", SHA256: hex.EncodeToString(sum[:]), State: "Active"}},
+		Credentials: []documents.Credential{{ID: "c1", SHA256: hex.EncodeToString(sum[:]), State: "Active"}},
 	}
 }
 
@@ -99,7 +99,7 @@ func machine() registration.Client {
 type running struct {
 	api      *clustertest.API
 	options  tokenserver.Options
-	keys     []registration.Key
+	keys     []documents.Key
 	stop     func()
 	finished chan error
 }
@@ -198,7 +198,7 @@ func TestATokenServerServesWhatTheClusterSaysFromReadinessToItsEnd(t *testing.T)
 		t.Errorf("/token before the server is known: %d", status)
 	}
 
-	r.api.Put(t, serverDocument(r.api.ServerUID, r.issuer(), r.keys), registration.Namespace{Name: "apps"}, machine())
+	r.api.Put(t, serverDocument(r.api.ServerUID, r.issuer(), r.keys), documents.Namespace{Name: "apps"}, machine())
 	eventually(t, "ready", func() bool { return r.readiness(t) == "ok" })
 	eventually(t, "a token", func() bool { status, _ := r.token(t); return status == http.StatusOK })
 	eventually(t, "a Replica that says ready", func() bool {
@@ -207,10 +207,10 @@ func TestATokenServerServesWhatTheClusterSaysFromReadinessToItsEnd(t *testing.T)
 	})
 
 	elsewhere := serverDocument(r.api.ServerUID, r.issuer(), r.keys)
-	elsewhere.Storage = registration.StorageMemory
+	elsewhere.Storage = documents.StorageMemory
 	r.api.Put(t, elsewhere)
 	eventually(t, "not ready for another storage", func() bool { return strings.Contains(r.readiness(t), "--storage=memory") })
-	elsewhere.Storage = registration.StorageKubernetes
+	elsewhere.Storage = documents.StorageKubernetes
 	r.api.Put(t, elsewhere)
 	eventually(t, "ready for its own storage", func() bool { return r.readiness(t) == "ok" })
 
@@ -236,7 +236,7 @@ func TestProbesStayGreenWhileNoMorePasswordsMayWait(t *testing.T) {
 	r := start(t)
 	legacy := machine()
 	legacy.GrantTypes = []string{"password"}
-	r.api.Put(t, serverDocument(r.api.ServerUID, r.issuer(), r.keys), registration.Namespace{Name: "apps"}, legacy)
+	r.api.Put(t, serverDocument(r.api.ServerUID, r.issuer(), r.keys), documents.Namespace{Name: "apps"}, legacy)
 	eventually(t, "ready", func() bool { return r.readiness(t) == "ok" })
 	eventually(t, "a Replica that says ready", func() bool {
 		replica := r.api.Replica(t, "main-0")

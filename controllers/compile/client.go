@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // ClientID that an OAuthClient asks for.
@@ -16,9 +16,9 @@ func ClientID(c *v1alpha1.OAuthClient) string {
 }
 
 // Client is the document of an OAuthClient with these credentials.
-func Client(c *v1alpha1.OAuthClient, credentials []registration.Credential) registration.Client {
+func Client(c *v1alpha1.OAuthClient, credentials []documents.Credential) documents.Client {
 	spec := &c.Spec
-	doc := registration.Client{
+	doc := documents.Client{
 		UID:                    string(c.UID),
 		Namespace:              c.Namespace,
 		Name:                   c.Name,
@@ -29,8 +29,8 @@ func Client(c *v1alpha1.OAuthClient, credentials []registration.Credential) regi
 		RedirectURIs:           spec.RedirectURIs,
 		PostLogoutRedirectURIs: spec.PostLogoutRedirectURIs,
 		Scopes:                 spec.Scopes,
-		PKCE:                   registration.PKCERequired,
-		Consent:                registration.ConsentRequired,
+		PKCE:                   documents.PKCERequired,
+		Consent:                documents.ConsentRequired,
 		Credentials:            credentials,
 		IDTokenAlg:             string(v1alpha1.AlgorithmRS256),
 		IDTokenClaims:          spec.IDTokenClaims,
@@ -74,7 +74,7 @@ const (
 )
 
 // SecretContent is what the client's Secret holds beside the secret itself.
-func SecretContent(doc registration.Client, issuer string) map[string]string {
+func SecretContent(doc documents.Client, issuer string) map[string]string {
 	endpoints := Endpoints(issuer)
 	content := map[string]string{
 		SecretKeyClientID:      doc.ID,

@@ -18,7 +18,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // Finding is a mistake that the API server cannot see. The field is a path below the object; the message says what to change.
@@ -66,7 +66,7 @@ const maxDocument = 1 << 20
 
 // tooLarge finds documents that no Entry can hold: an object may be as large as the API server takes, and a document writes out its defaults.
 func tooLarge(document any) Findings {
-	text, err := registration.Encode(document)
+	text, err := documents.Encode(document)
 	if err != nil {
 		return Findings{{"spec", err.Error()}}
 	}

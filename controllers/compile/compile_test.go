@@ -15,8 +15,8 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 func server(change func(*v1alpha1.AuthorizationServerSpec)) *v1alpha1.AuthorizationServer {
@@ -130,7 +130,7 @@ func TestADocumentThatFitsIntoNoEntryIsAFinding(t *testing.T) {
 }
 
 func TestARuleWithoutNamespacesAdmitsItsOwnAlone(t *testing.T) {
-	own := registration.Namespaces{Names: []string{"identity"}}
+	own := documents.Namespaces{Names: []string{"identity"}}
 	for name, n := range map[string]*v1alpha1.RuleNamespaces{
 		"left out":                    nil,
 		"empty":                       {},
@@ -161,10 +161,10 @@ func TestLegacyGrantsAreAllowedOnlyWhereTheyAreListed(t *testing.T) {
 }
 
 func TestLifetimesHaveTheirDefaultsAndIdleNeverExceedsAbsolute(t *testing.T) {
-	const day = registration.Seconds(24 * 3600)
+	const day = documents.Seconds(24 * 3600)
 	for name, c := range map[string]struct {
 		change                                               func(*v1alpha1.AuthorizationServerSpec)
-		refreshIdle, refreshAbsolute, sessionIdle, sessionAb registration.Seconds
+		refreshIdle, refreshAbsolute, sessionIdle, sessionAb documents.Seconds
 	}{
 		"nothing":       {nil, 30 * day, 90 * day, day / 3, day},
 		"empty objects": {func(s *v1alpha1.AuthorizationServerSpec) { set(s, nil, nil, nil, nil) }, 30 * day, 90 * day, day / 3, day},
@@ -179,8 +179,8 @@ func TestLifetimesHaveTheirDefaultsAndIdleNeverExceedsAbsolute(t *testing.T) {
 		}, 3600, 7200, 60, 120},
 	} {
 		doc, _ := Server(server(c.change), nil)
-		got := []registration.Seconds{doc.RefreshToken.IdleLifetime, doc.RefreshToken.AbsoluteLifetime, doc.SessionIdleLifetime, doc.SessionAbsoluteLifetime}
-		if want := []registration.Seconds{c.refreshIdle, c.refreshAbsolute, c.sessionIdle, c.sessionAb}; !slices.Equal(got, want) {
+		got := []documents.Seconds{doc.RefreshToken.IdleLifetime, doc.RefreshToken.AbsoluteLifetime, doc.SessionIdleLifetime, doc.SessionAbsoluteLifetime}
+		if want := []documents.Seconds{c.refreshIdle, c.refreshAbsolute, c.sessionIdle, c.sessionAb}; !slices.Equal(got, want) {
 			t.Errorf("%s: refresh idle and absolute, session idle and absolute %d, want %d", name, got, want)
 		}
 		if doc.AccessTokenLifetime != 300 || doc.AuthorizationCodeLifetime != 60 || doc.RefreshToken.ReuseGracePeriod != 60 {
@@ -218,19 +218,19 @@ func TestTheLongestTokenIsWhatAnyRuleAllows(t *testing.T) {
 }
 
 func TestTheLongestSealedIsWhateverOutlivesAllOthers(t *testing.T) {
-	short := func(doc *registration.Server) {
+	short := func(doc *documents.Server) {
 		doc.RefreshToken.AbsoluteLifetime, doc.SessionAbsoluteLifetime, doc.AuthorizationCodeLifetime, doc.AccessTokenLifetime = 1, 1, 1, 1
 	}
 	for name, c := range map[string]struct {
-		change func(*registration.Server)
+		change func(*documents.Server)
 		want   time.Duration
 	}{
-		"refresh token":        {func(doc *registration.Server) { doc.RefreshToken.AbsoluteLifetime = 7201 }, 7201 * time.Second},
-		"session":              {func(doc *registration.Server) { doc.SessionAbsoluteLifetime = 7202 }, 7202 * time.Second},
-		"code":                 {func(doc *registration.Server) { doc.AuthorizationCodeLifetime = 7203 }, 7203 * time.Second},
-		"id of a token":        {func(doc *registration.Server) { doc.AccessTokenLifetime = 7204 }, 7204 * time.Second},
-		"id of a rule's token": {func(doc *registration.Server) { doc.AllowedClients[0].MaxAccessTokenLifetime = 7205 }, 7205 * time.Second},
-		"a login under way":    {func(*registration.Server) {}, interaction.Lifetime},
+		"refresh token":        {func(doc *documents.Server) { doc.RefreshToken.AbsoluteLifetime = 7201 }, 7201 * time.Second},
+		"session":              {func(doc *documents.Server) { doc.SessionAbsoluteLifetime = 7202 }, 7202 * time.Second},
+		"code":                 {func(doc *documents.Server) { doc.AuthorizationCodeLifetime = 7203 }, 7203 * time.Second},
+		"id of a token":        {func(doc *documents.Server) { doc.AccessTokenLifetime = 7204 }, 7204 * time.Second},
+		"id of a rule's token": {func(doc *documents.Server) { doc.AllowedClients[0].MaxAccessTokenLifetime = 7205 }, 7205 * time.Second},
+		"a login under way":    {func(*documents.Server) {}, interaction.Lifetime},
 	} {
 		doc, _ := Server(server(nil), nil)
 		short(&doc)
@@ -242,19 +242,19 @@ func TestTheLongestSealedIsWhateverOutlivesAllOthers(t *testing.T) {
 }
 
 func TestOnlyAlgorithmsWithAKeyThatMaySignAreServed(t *testing.T) {
-	key := func(kid, algorithm, phase string) registration.Key {
-		return registration.Key{KID: kid, Algorithm: algorithm, Phase: phase}
+	key := func(kid, algorithm, phase string) documents.Key {
+		return documents.Key{KID: kid, Algorithm: algorithm, Phase: phase}
 	}
-	active, other := key("r", "RS256", registration.KeyActive), key("e", "ES256", registration.KeyActive)
+	active, other := key("r", "RS256", documents.KeyActive), key("e", "ES256", documents.KeyActive)
 	for name, c := range map[string]struct {
-		keys []registration.Key
+		keys []documents.Key
 		want []string
 	}{
-		"both":             {[]registration.Key{active, other}, []string{"ES256", "RS256"}},
-		"one is published": {[]registration.Key{active, key("e", "ES256", registration.KeyPublished)}, []string{"RS256"}},
-		"one is retiring":  {[]registration.Key{active, key("e", "ES256", registration.KeyRetiring)}, []string{"RS256"}},
-		"one is revoked":   {[]registration.Key{active, key("revoked", "ES256", registration.KeyActive)}, []string{"RS256"}},
-		"an unwanted one":  {[]registration.Key{active, key("x", "PS256", registration.KeyActive)}, []string{"RS256"}},
+		"both":             {[]documents.Key{active, other}, []string{"ES256", "RS256"}},
+		"one is published": {[]documents.Key{active, key("e", "ES256", documents.KeyPublished)}, []string{"RS256"}},
+		"one is retiring":  {[]documents.Key{active, key("e", "ES256", documents.KeyRetiring)}, []string{"RS256"}},
+		"one is revoked":   {[]documents.Key{active, key("revoked", "ES256", documents.KeyActive)}, []string{"RS256"}},
+		"an unwanted one":  {[]documents.Key{active, key("x", "PS256", documents.KeyActive)}, []string{"RS256"}},
 		"none":             {nil, nil},
 	} {
 		doc, _ := Server(server(func(s *v1alpha1.AuthorizationServerSpec) {
@@ -345,7 +345,7 @@ func TestClaimsAreBoundedInBytesAndDepth(t *testing.T) {
 
 func TestNumbersInClaimsKeepTheirDigits(t *testing.T) {
 	doc, _ := User(user(`{"employee":9007199254740993,"level":1.50}`))
-	text, err := registration.Encode(doc)
+	text, err := documents.Encode(doc)
 	if err != nil || !strings.Contains(text, `"claims":{"employee":9007199254740993,"level":1.50}`) {
 		t.Error(text, err)
 	}
@@ -400,9 +400,9 @@ func TestAPublicClientHasNoSecretAndFromSecretIsCopiedOnlyToATarget(t *testing.T
 }
 
 func TestAResourceServerDeclaresOnlyTheScopesThatItHolds(t *testing.T) {
-	doc := registration.ResourceServer{Name: "orders", Scopes: []registration.Scope{{Name: "a"}, {Name: "b", Description: "B"}, {Name: "c"}}}
+	doc := documents.ResourceServer{Name: "orders", Scopes: []documents.Scope{{Name: "a"}, {Name: "b", Description: "B"}, {Name: "c"}}}
 	got := WithScopes(doc, []string{"c", "b", "x"})
-	if want := []registration.Scope{{Name: "b", Description: "B"}, {Name: "c"}}; !reflect.DeepEqual(got.Scopes, want) || got.Name != "orders" {
+	if want := []documents.Scope{{Name: "b", Description: "B"}, {Name: "c"}}; !reflect.DeepEqual(got.Scopes, want) || got.Name != "orders" {
 		t.Errorf("%+v", got)
 	}
 	if len(doc.Scopes) != 3 || doc.Scopes[0].Name != "a" {
@@ -433,9 +433,9 @@ func TestTwoClaimsAreOneEntryOnlyIfTheyAreOneName(t *testing.T) {
 func TestAnEntryNamesItsOwnerAndGoesWithItsServer(t *testing.T) {
 	as := server(nil)
 	owner := Owner("OAuthClient", &metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "c"})
-	e := Entry(as, Claim{served.SpaceIdentity, "shop.web"}, owner, registration.FormatClient, "{}")
+	e := Entry(as, Claim{served.SpaceIdentity, "shop.web"}, owner, documents.FormatClient, "{}")
 	want := served.EntrySpec{
-		ServerUID: "s", Space: served.SpaceIdentity, Value: "shop.web", Format: registration.FormatClient, Document: "{}",
+		ServerUID: "s", Space: served.SpaceIdentity, Value: "shop.web", Format: documents.FormatClient, Document: "{}",
 		Owner: served.Owner{Kind: "OAuthClient", Namespace: "shop", Name: "web", UID: "c"},
 	}
 	if e.Spec != want || e.Namespace != as.Namespace || e.Name != EntryName("s", Claim{served.SpaceIdentity, "shop.web"}) {

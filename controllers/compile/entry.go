@@ -11,7 +11,7 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // Claim is one name that an object asks for.
@@ -54,6 +54,6 @@ func Owner(kind string, object metav1.Object) served.Owner {
 }
 
 // Namespace is the document of a namespace: its labels, which rules select by.
-func Namespace(ns *corev1.Namespace) registration.Namespace {
-	return registration.Namespace{Name: ns.Name, Labels: ns.Labels}
+func Namespace(ns *corev1.Namespace) documents.Namespace {
+	return documents.Namespace{Name: ns.Name, Labels: ns.Labels}
 }

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // What the API server admits decodes into the Go types, so whatever decodes is tried: more than is admitted. It must compile to a document that
@@ -44,21 +44,21 @@ func FuzzWhateverTheCRDAdmitsCompiles(f *testing.F) {
 		}
 		switch typed := typed.(type) {
 		case *v1alpha1.AuthorizationServer:
-			doc := expectCompiles(t, typed, func() (registration.Server, Findings) { return Server(typed, nil) })
+			doc := expectCompiles(t, typed, func() (documents.Server, Findings) { return Server(typed, nil) })
 			expectServer(t, doc)
 		case *v1alpha1.OAuthClient:
-			doc := expectCompiles(t, typed, func() (registration.Client, Findings) { return Client(typed, nil), nil })
+			doc := expectCompiles(t, typed, func() (documents.Client, Findings) { return Client(typed, nil), nil })
 			expectClient(t, typed, doc)
 		case *v1alpha1.OAuthUser:
-			doc := expectCompiles(t, typed, func() (registration.User, Findings) { return User(typed) })
+			doc := expectCompiles(t, typed, func() (documents.User, Findings) { return User(typed) })
 			expectUser(t, typed, doc)
 		case *v1alpha1.ResourceServer:
-			doc := expectCompiles(t, typed, func() (registration.ResourceServer, Findings) { return ResourceServer(typed) })
+			doc := expectCompiles(t, typed, func() (documents.ResourceServer, Findings) { return ResourceServer(typed) })
 			for _, rule := range doc.AllowedClients {
 				expectRule(t, rule.Namespaces, rule.Scopes)
 			}
 		case *corev1.Namespace:
-			expectCompiles(t, typed, func() (registration.Namespace, Findings) { return Namespace(typed), nil })
+			expectCompiles(t, typed, func() (documents.Namespace, Findings) { return Namespace(typed), nil })
 		}
 	})
 }
@@ -91,12 +91,12 @@ func expectCompiles[T any](t *testing.T, object runtime.Object, compile func() (
 	t.Helper()
 	before := object.DeepCopyObject()
 	doc, findings := compile()
-	text, err := registration.Encode(doc)
+	text, err := documents.Encode(doc)
 	if err != nil {
 		t.Fatalf("the document cannot be written: %v", err)
 	}
 	doc2, findings2 := compile()
-	if text2, _ := registration.Encode(doc2); text2 != text || !reflect.DeepEqual(findings2, findings) {
+	if text2, _ := documents.Encode(doc2); text2 != text || !reflect.DeepEqual(findings2, findings) {
 		t.Errorf("compiled twice:\n%s %s\n%s %s", text, findings, text2, findings2)
 	}
 	if !reflect.DeepEqual(object, before) {
@@ -108,7 +108,7 @@ func expectCompiles[T any](t *testing.T, object runtime.Object, compile func() (
 	if err := decoder.Decode(&read); err != nil {
 		t.Fatalf("the document cannot be read: %v", err)
 	}
-	if again, err := registration.Encode(read); err != nil || again != text {
+	if again, err := documents.Encode(read); err != nil || again != text {
 		t.Errorf("written\n%s\nread\n%s\n%v", text, again, err)
 	}
 	for _, finding := range findings {
@@ -122,7 +122,7 @@ func expectCompiles[T any](t *testing.T, object runtime.Object, compile func() (
 	return doc
 }
 
-func expectServer(t *testing.T, doc registration.Server) {
+func expectServer(t *testing.T, doc documents.Server) {
 	t.Helper()
 	if len(doc.AllowedClients) == 0 || len(doc.AllowedResourceServers) == 0 {
 		t.Error("a document without rules")
@@ -142,7 +142,7 @@ func expectServer(t *testing.T, doc registration.Server) {
 }
 
 // expectRule: the namespaces are said in one way, and every list that stands for a default has it written out.
-func expectRule(t *testing.T, n registration.Namespaces, lists ...[]string) {
+func expectRule(t *testing.T, n documents.Namespaces, lists ...[]string) {
 	t.Helper()
 	ways := 0
 	for _, way := range []bool{n.All, n.Names != nil, n.Selector != nil} {
@@ -160,7 +160,7 @@ func expectRule(t *testing.T, n registration.Namespaces, lists ...[]string) {
 	}
 }
 
-func expectClient(t *testing.T, c *v1alpha1.OAuthClient, doc registration.Client) {
+func expectClient(t *testing.T, c *v1alpha1.OAuthClient, doc documents.Client) {
 	t.Helper()
 	if doc.ID == "" || doc.DisplayName == "" || doc.PKCE == "" || doc.Consent == "" || doc.IDTokenAlg == "" {
 		t.Errorf("a default is not written out: %+v", doc)
@@ -174,7 +174,7 @@ func expectClient(t *testing.T, c *v1alpha1.OAuthClient, doc registration.Client
 	}
 }
 
-func expectUser(t *testing.T, u *v1alpha1.OAuthUser, doc registration.User) {
+func expectUser(t *testing.T, u *v1alpha1.OAuthUser, doc documents.User) {
 	t.Helper()
 	_, findings := User(u)
 	if len(findings) > 0 {
@@ -184,7 +184,7 @@ func expectUser(t *testing.T, u *v1alpha1.OAuthUser, doc registration.User) {
 		t.Error("a user without a name")
 	}
 	for name := range doc.Claims {
-		if registration.ReservedClaim(name) {
+		if documents.ReservedClaim(name) {
 			t.Errorf("the claim %q went through", name)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // go test ./controllers/compile -update writes what the compiler says today over the golden files. Read the difference before you keep it:
@@ -73,11 +73,11 @@ func compileCase(t *testing.T, dir string, object runtime.Object) map[string][]b
 	var findings Findings
 	switch object := object.(type) {
 	case *v1alpha1.AuthorizationServer:
-		var keys []registration.Key
+		var keys []documents.Key
 		readYAML(t, filepath.Join(dir, "keys.yaml"), &keys)
 		document, findings = Server(object, keys)
 	case *v1alpha1.OAuthClient:
-		var credentials []registration.Credential
+		var credentials []documents.Credential
 		readYAML(t, filepath.Join(dir, "credentials.yaml"), &credentials)
 		doc := Client(object, credentials)
 		document = doc
@@ -91,7 +91,7 @@ func compileCase(t *testing.T, dir string, object runtime.Object) map[string][]b
 	case *corev1.Namespace:
 		document = Namespace(object)
 	}
-	text, err := registration.Encode(document)
+	text, err := documents.Encode(document)
 	if err != nil {
 		t.Fatal(err)
 	}

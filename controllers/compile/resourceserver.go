@@ -6,21 +6,21 @@ import (
 	"strconv"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // ResourceServer is the document of a ResourceServer that declares all its scopes; WithScopes cuts them to those it holds.
-func ResourceServer(rs *v1alpha1.ResourceServer) (registration.ResourceServer, Findings) {
-	doc := registration.ResourceServer{
+func ResourceServer(rs *v1alpha1.ResourceServer) (documents.ResourceServer, Findings) {
+	doc := documents.ResourceServer{
 		UID:        string(rs.UID),
 		Namespace:  rs.Namespace,
 		Name:       rs.Name,
 		Identifier: rs.Spec.Identifier,
 	}
 	for _, scope := range rs.Spec.Scopes {
-		doc.Scopes = append(doc.Scopes, registration.Scope{Name: scope.Name, Description: scope.Description})
+		doc.Scopes = append(doc.Scopes, documents.Scope{Name: scope.Name, Description: scope.Description})
 	}
-	slices.SortFunc(doc.Scopes, func(a, b registration.Scope) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(doc.Scopes, func(a, b documents.Scope) int { return cmp.Compare(a.Name, b.Name) })
 	rules := rs.Spec.AllowedClients
 	if len(rules) == 0 {
 		rules = []v1alpha1.ResourceClientRule{{Name: defaultRule}}
@@ -29,12 +29,12 @@ func ResourceServer(rs *v1alpha1.ResourceServer) (registration.ResourceServer, F
 	for i, rule := range rules {
 		namespaces, found := namespaces(rule.Namespaces, rs.Namespace, "spec.allowedClients["+strconv.Itoa(i)+"].namespaces")
 		findings = append(findings, found...)
-		doc.AllowedClients = append(doc.AllowedClients, registration.ResourceClientRule{
-			Name: rule.Name, Namespaces: namespaces, Scopes: orDefault(rule.Scopes, registration.Any),
+		doc.AllowedClients = append(doc.AllowedClients, documents.ResourceClientRule{
+			Name: rule.Name, Namespaces: namespaces, Scopes: orDefault(rule.Scopes, documents.Any),
 		})
 	}
 	for _, client := range rs.Spec.IntrospectionClients {
-		doc.IntrospectionClients = append(doc.IntrospectionClients, registration.ClientName{
+		doc.IntrospectionClients = append(doc.IntrospectionClients, documents.ClientName{
 			Namespace: orNamespace(client.Namespace, rs.Namespace), Name: client.Name,
 		})
 	}
@@ -42,8 +42,8 @@ func ResourceServer(rs *v1alpha1.ResourceServer) (registration.ResourceServer, F
 }
 
 // WithScopes returns doc with those of its scopes that are in held.
-func WithScopes(doc registration.ResourceServer, held []string) registration.ResourceServer {
-	var scopes []registration.Scope
+func WithScopes(doc documents.ResourceServer, held []string) documents.ResourceServer {
+	var scopes []documents.Scope
 	for _, scope := range doc.Scopes {
 		if slices.Contains(held, scope.Name) {
 			scopes = append(scopes, scope)

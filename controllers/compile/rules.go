@@ -9,24 +9,24 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // namespaces that a rule admits. own is the namespace of the object that holds the rule, path that of the field.
-func namespaces(n *v1alpha1.RuleNamespaces, own, path string) (registration.Namespaces, Findings) {
+func namespaces(n *v1alpha1.RuleNamespaces, own, path string) (documents.Namespaces, Findings) {
 	switch {
 	case n != nil && n.From == v1alpha1.NamespacesAll:
-		return registration.Namespaces{All: true}, nil
+		return documents.Namespaces{All: true}, nil
 	case n != nil && n.From == v1alpha1.NamespacesSelector && n.Selector != nil:
 		selector, findings := selector(n.Selector, path+".selector")
-		return registration.Namespaces{Selector: &selector}, findings
+		return documents.Namespaces{Selector: &selector}, findings
 	default:
-		return registration.Namespaces{Names: []string{own}}, nil
+		return documents.Namespaces{Names: []string{own}}, nil
 	}
 }
 
 // selector checks what the schema of Kubernetes' own type leaves open: the syntax of keys and values, and which operator has values.
-func selector(s *metav1.LabelSelector, path string) (registration.Selector, Findings) {
+func selector(s *metav1.LabelSelector, path string) (documents.Selector, Findings) {
 	var findings Findings
 	for _, err := range validation.ValidateLabelSelector(s, validation.LabelSelectorValidationOptions{}, field.NewPath(path)) {
 		findings = append(findings, Finding{Field: err.Field, Message: err.ErrorBody()})
@@ -35,9 +35,9 @@ func selector(s *metav1.LabelSelector, path string) (registration.Selector, Find
 	slices.SortFunc(findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Field, b.Field), cmp.Compare(a.Message, b.Message))
 	})
-	compiled := registration.Selector{MatchLabels: s.MatchLabels}
+	compiled := documents.Selector{MatchLabels: s.MatchLabels}
 	for _, expression := range s.MatchExpressions {
-		compiled.MatchExpressions = append(compiled.MatchExpressions, registration.Requirement{
+		compiled.MatchExpressions = append(compiled.MatchExpressions, documents.Requirement{
 			Key: expression.Key, Operator: string(expression.Operator), Values: expression.Values,
 		})
 	}

@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // Defaults of an AuthorizationServer, as the comments of its fields document them.
@@ -28,9 +28,9 @@ const defaultRule = "default"
 
 // Server is the document of an AuthorizationServer with these keys. Algorithms that have no Active key, or a revoked one only, are left out: the
 // server cannot sign with them.
-func Server(as *v1alpha1.AuthorizationServer, keys []registration.Key) (registration.Server, Findings) {
+func Server(as *v1alpha1.AuthorizationServer, keys []documents.Key) (documents.Server, Findings) {
 	spec := &as.Spec
-	doc := registration.Server{
+	doc := documents.Server{
 		UID:                       string(as.UID),
 		Namespace:                 as.Namespace,
 		Name:                      as.Name,
@@ -61,8 +61,8 @@ func Server(as *v1alpha1.AuthorizationServer, keys []registration.Key) (registra
 		doc.RevokedKeys = slices.Sorted(slices.Values(spec.Signing.RevokedKeys))
 	}
 	for _, algorithm := range Algorithms(as) {
-		if slices.ContainsFunc(keys, func(k registration.Key) bool {
-			return k.Algorithm == algorithm && k.Phase == registration.KeyActive && !slices.Contains(doc.RevokedKeys, k.KID)
+		if slices.ContainsFunc(keys, func(k documents.Key) bool {
+			return k.Algorithm == algorithm && k.Phase == documents.KeyActive && !slices.Contains(doc.RevokedKeys, k.KID)
 		}) {
 			doc.Algorithms = append(doc.Algorithms, algorithm)
 		}
@@ -104,7 +104,7 @@ func Rotation(as *v1alpha1.AuthorizationServer) (interval time.Duration, revisio
 }
 
 // LongestToken is the longest lifetime that a token signed now can have.
-func LongestToken(doc registration.Server) time.Duration {
+func LongestToken(doc documents.Server) time.Duration {
 	longest := doc.AccessTokenLifetime
 	for _, rule := range doc.AllowedClients {
 		longest = max(longest, rule.MaxAccessTokenLifetime)
@@ -117,7 +117,7 @@ const flowLifetime = 30 * time.Minute
 
 // LongestSealed is the longest lifetime that something sealed now can have: a refresh token, a session, a code, the id of an access token, or
 // an authorization request on its way through the pages.
-func LongestSealed(doc registration.Server) time.Duration {
+func LongestSealed(doc documents.Server) time.Duration {
 	longest := max(doc.RefreshToken.AbsoluteLifetime, doc.SessionAbsoluteLifetime, doc.AuthorizationCodeLifetime)
 	return max(longest.Duration(), LongestToken(doc), flowLifetime)
 }
@@ -132,12 +132,12 @@ func Endpoints(issuer string) v1alpha1.ServerEndpoints {
 	}
 }
 
-func refreshToken(settings *v1alpha1.RefreshTokenSettings) registration.RefreshToken {
+func refreshToken(settings *v1alpha1.RefreshTokenSettings) documents.RefreshToken {
 	if settings == nil {
 		settings = &v1alpha1.RefreshTokenSettings{}
 	}
 	absolute := seconds(settings.AbsoluteLifetime, defaultRefreshAbsoluteLifetime)
-	return registration.RefreshToken{
+	return documents.RefreshToken{
 		IdleLifetime:            min(seconds(settings.IdleLifetime, defaultRefreshIdleLifetime), absolute),
 		AbsoluteLifetime:        absolute,
 		ReuseGracePeriod:        seconds(settings.ReuseGracePeriod, defaultReuseGracePeriod),
@@ -145,58 +145,58 @@ func refreshToken(settings *v1alpha1.RefreshTokenSettings) registration.RefreshT
 	}
 }
 
-func clientRules(as *v1alpha1.AuthorizationServer) ([]registration.ClientRule, Findings) {
+func clientRules(as *v1alpha1.AuthorizationServer) ([]documents.ClientRule, Findings) {
 	rules := as.Spec.AllowedClients
 	if len(rules) == 0 {
 		rules = []v1alpha1.ClientRule{{Name: defaultRule}}
 	}
-	var compiled []registration.ClientRule
+	var compiled []documents.ClientRule
 	var findings Findings
 	for i, rule := range rules {
 		namespaces, found := namespaces(rule.Namespaces, as.Namespace, "spec.allowedClients["+strconv.Itoa(i)+"].namespaces")
 		findings = append(findings, found...)
-		compiled = append(compiled, registration.ClientRule{
+		compiled = append(compiled, documents.ClientRule{
 			Name:       rule.Name,
 			Namespaces: namespaces,
 			GrantTypes: orDefault(texts(rule.GrantTypes), string(v1alpha1.GrantTypeAuthorizationCode),
 				string(v1alpha1.GrantTypeClientCredentials), string(v1alpha1.GrantTypeRefreshToken)),
 			ClientIDs:              rule.ClientIDs,
-			Scopes:                 orDefault(rule.Scopes, registration.Any),
-			RedirectHosts:          orDefault(rule.RedirectHosts, registration.Any),
+			Scopes:                 orDefault(rule.Scopes, documents.Any),
+			RedirectHosts:          orDefault(rule.RedirectHosts, documents.Any),
 			RedirectSchemes:        rule.RedirectSchemes,
-			Consent:                orDefault(texts(rule.Consent), registration.ConsentRequired),
+			Consent:                orDefault(texts(rule.Consent), documents.ConsentRequired),
 			MaxAccessTokenLifetime: seconds(rule.MaxAccessTokenLifetime, 0),
 		})
 	}
 	return compiled, findings
 }
 
-func resourceServerRules(as *v1alpha1.AuthorizationServer) ([]registration.ResourceServerRule, Findings) {
+func resourceServerRules(as *v1alpha1.AuthorizationServer) ([]documents.ResourceServerRule, Findings) {
 	rules := as.Spec.AllowedResourceServers
 	if len(rules) == 0 {
 		rules = []v1alpha1.ResourceServerRule{{Name: defaultRule}}
 	}
-	var compiled []registration.ResourceServerRule
+	var compiled []documents.ResourceServerRule
 	var findings Findings
 	for i, rule := range rules {
 		namespaces, found := namespaces(rule.Namespaces, as.Namespace, "spec.allowedResourceServers["+strconv.Itoa(i)+"].namespaces")
 		findings = append(findings, found...)
-		compiled = append(compiled, registration.ResourceServerRule{
+		compiled = append(compiled, documents.ResourceServerRule{
 			Name:        rule.Name,
 			Namespaces:  namespaces,
-			Identifiers: orDefault(rule.Identifiers, registration.Any),
-			Scopes:      orDefault(rule.Scopes, registration.Any),
+			Identifiers: orDefault(rule.Identifiers, documents.Any),
+			Scopes:      orDefault(rule.Scopes, documents.Any),
 		})
 	}
 	return compiled, findings
 }
 
 // seconds of a duration, or of its default where none is written.
-func seconds(d *metav1.Duration, otherwise time.Duration) registration.Seconds {
+func seconds(d *metav1.Duration, otherwise time.Duration) documents.Seconds {
 	if d != nil {
 		otherwise = d.Duration
 	}
-	return registration.Seconds(otherwise / time.Second)
+	return documents.Seconds(otherwise / time.Second)
 }
 
 func orDefault(list []string, otherwise ...string) []string {

@@ -6,8 +6,8 @@ import (
 	"fmt"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 // Bounds of a user's claims: they travel in ID tokens and in memory.
@@ -30,8 +30,8 @@ func username(u *v1alpha1.OAuthUser) (string, error) {
 }
 
 // User is the document of an OAuthUser, without what follows from its password.
-func User(u *v1alpha1.OAuthUser) (registration.User, Findings) {
-	doc := registration.User{UID: string(u.UID), Subject: Subject(u)}
+func User(u *v1alpha1.OAuthUser) (documents.User, Findings) {
+	doc := documents.User{UID: string(u.UID), Subject: Subject(u)}
 	var findings Findings
 	var err error
 	if doc.Username, err = username(u); err != nil {
@@ -58,7 +58,7 @@ func claims(raw []byte) (map[string]any, Findings) {
 		return nil, Findings{{path, "must be a JSON object"}}
 	}
 	var findings Findings
-	for _, problem := range registration.CheckClaims(set) {
+	for _, problem := range documents.CheckClaims(set) {
 		findings = append(findings, Finding{path + "." + problem.Path, problem.Message})
 	}
 	if depth(set) > maxClaimsDepth {

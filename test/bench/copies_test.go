@@ -16,7 +16,7 @@ import (
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/world"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // copies are clients that are served like the one that they are copies of, with its secret, and that nobody applied: their Entries are written
@@ -24,7 +24,7 @@ import (
 type copies struct {
 	w        *world.World
 	original served.Entry
-	document registration.Client
+	document documents.Client
 	made     int
 }
 
@@ -67,7 +67,7 @@ func (c *copies) entry(i int) *served.Entry {
 	document := c.document
 	document.Name = fmt.Sprintf("copy-%d", i)
 	document.UID, document.ID = string(uid), c.document.Namespace+"."+document.Name
-	encoded, err := registration.Encode(document)
+	encoded, err := documents.Encode(document)
 	if err != nil {
 		panic(err) // it was decoded from the same
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/world"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // trusted is a client that trades passwords for tokens, the shortest way to a user's tokens.
@@ -226,7 +226,7 @@ func TestARotationLeavesEveryTokenAndSessionInForce(t *testing.T) {
 	w := world.New(t)
 	config := trusted(w)
 	before := tokensOf(w, config, world.Username)
-	signing, sealing := key(w, "ES256", v1alpha1.KeyActive), key(w, registration.AlgorithmSealing, v1alpha1.KeyActive)
+	signing, sealing := key(w, "ES256", v1alpha1.KeyActive), key(w, documents.AlgorithmSealing, v1alpha1.KeyActive)
 	standby := key(w, "ES256", v1alpha1.KeyPublished)
 	w.Update(w.Server, func() {
 		w.Server.Spec.Signing = &v1alpha1.SigningSettings{Rotation: &v1alpha1.KeyRotation{Revision: 1}}

@@ -12,11 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
@@ -193,7 +193,7 @@ func TestAFrontChannelTokenEndsWithTheConsentAndWithTheRedirectURI(t *testing.T)
 func TestATokenThatNeedsNoConsentOutlivesAWithdrawal(t *testing.T) {
 	w := interactiontest.New(t, rand.Reader)
 	client := w.Client("legacy")
-	client.Consent = registration.ConsentSkip
+	client.Consent = documents.ConsentSkip
 	w.Apply(client)
 	token := w.Browser().SignIn(w.LegacyRequest("token")).Values().Get("access_token")
 	if err := w.Store.DeleteConsent(t.Context(), "uid-alice", "uid-legacy"); err != nil {

@@ -6,9 +6,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
@@ -115,7 +115,7 @@ func (h *Handler) cut(v *interaction.Visit) error {
 // alwaysAsks: a public client that is answered at a loopback or private-use URI could be any program on the user's device (RFC 8252 section
 // 8.6).
 func alwaysAsks(v *interaction.Visit) bool {
-	return v.Client.Public() && registration.PublicRedirect(v.RedirectURI)
+	return v.Client.Public() && documents.PublicRedirect(v.RedirectURI)
 }
 
 // asksConsent says whether the user has to see the consent page, and else which consent the answer
@@ -135,5 +135,5 @@ func (h *Handler) asksConsent(ctx context.Context, v *interaction.Visit, user *r
 // needsConsent says whether the answer rests on a stored consent. A client that is registered to skip it still needs one for offline_access,
 // which outlives the session (OpenID Connect Core section 11).
 func needsConsent(v *interaction.Visit) bool {
-	return v.Client.Consent != registration.ConsentSkip || slices.Contains(v.Flow.Scopes, oauth.ScopeOfflineAccess)
+	return v.Client.Consent != documents.ConsentSkip || slices.Contains(v.Flow.Scopes, oauth.ScopeOfflineAccess)
 }

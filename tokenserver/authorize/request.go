@@ -7,10 +7,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
@@ -170,7 +170,7 @@ func readCodeChallenge(v *interaction.Visit, params oauth.Params) error {
 
 // needsPKCE: all public clients (RFC 9700 section 2.1.1), and those that are not registered to go without.
 func needsPKCE(client *registry.Client) bool {
-	return client.Public() || client.PKCE != registration.PKCEWhenSent
+	return client.Public() || client.PKCE != documents.PKCEWhenSent
 }
 
 var prompts = []string{oauth.PromptNone, oauth.PromptLogin, oauth.PromptConsent, oauth.PromptSelectAccount}

@@ -16,8 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
@@ -44,7 +44,7 @@ func (a *Authenticator) Authenticate(r *http.Request, form oauth.Params) (*regis
 		return nil, a.failed()
 	}
 	use := registry.Use{
-		ClientUID: client.UID, CredentialID: credential.ID, Retiring: credential.State == registration.CredentialRetiring,
+		ClientUID: client.UID, CredentialID: credential.ID, Retiring: credential.State == documents.CredentialRetiring,
 	}
 	switch {
 	case p.method == client.AuthMethod && p.method == oauth.AuthMethodNone:

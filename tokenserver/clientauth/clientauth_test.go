@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
@@ -49,7 +49,7 @@ func newWorld(t *testing.T) *granttest.World {
 
 // request with a form, and an Authorization header unless it is empty.
 func request(w *granttest.World, authorization string, pairs ...string) *http.Request {
-	r := w.Form("/who", registration.Client{}, pairs...)
+	r := w.Form("/who", documents.Client{}, pairs...)
 	if authorization != "" {
 		r.Header.Set("Authorization", authorization)
 	}
@@ -64,7 +64,7 @@ func basic(id, secret string) string {
 // encoded is a Basic header as RFC 6749 section 2.3.1 has it.
 func encoded(id, secret string) string { return basic(url.QueryEscape(id), url.QueryEscape(secret)) }
 
-func by(method string) registration.Client {
+func by(method string) documents.Client {
 	c := granttest.Client("shop." + method)
 	c.AuthMethod = method
 	if method == oauth.AuthMethodNone {
@@ -101,7 +101,7 @@ func TestAClientUsesTheMethodThatItRegistered(t *testing.T) {
 func TestTheExampleOfRFC6749Authenticates(t *testing.T) {
 	w := newWorld(t)
 	c := granttest.Client("s6BhdRkqt3")
-	c.Credentials = []registration.Credential{granttest.Credential("c1", "7Fjfp0ZBr1KtDRbnfVdmIw")}
+	c.Credentials = []documents.Credential{granttest.Credential("c1", "7Fjfp0ZBr1KtDRbnfVdmIw")}
 	w.AddClient(c)
 	w.OK(w.Do(request(w, "Basic czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3")))
 }
@@ -113,7 +113,7 @@ func TestASecretWorksFormEncodedAndAsItIs(t *testing.T) {
 		for _, method := range methods[:2] {
 			w := newWorld(t)
 			c := by(method)
-			c.Credentials = []registration.Credential{granttest.Credential("c1", secret)}
+			c.Credentials = []documents.Credential{granttest.Credential("c1", secret)}
 			w.AddClient(c)
 			if method == oauth.AuthMethodSecretPost {
 				w.OK(w.Do(request(w, "", "client_id", c.ID, "client_secret", secret)))
@@ -172,7 +172,7 @@ func TestAPublicClientThatSendsASecretIsRefused(t *testing.T) {
 	c := w.AddClient(by(oauth.AuthMethodNone))
 	// Even one that it had before it was made public.
 	had := by(oauth.AuthMethodNone)
-	had.ID, had.UID, had.Credentials = "shop.had", "had-uid", []registration.Credential{granttest.Credential("c1", granttest.Secret)}
+	had.ID, had.UID, had.Credentials = "shop.had", "had-uid", []documents.Credential{granttest.Credential("c1", granttest.Secret)}
 	w.AddClient(had)
 	for _, id := range []string{c.ID, had.ID} {
 		for what, r := range map[string]*http.Request{
@@ -207,7 +207,7 @@ func TestEveryClientThatIsNotWhoItSaysIsAnsweredAlikeAndCostsTheSame(t *testing.
 	bare.Credentials = nil
 	rotating := granttest.Client("shop.rotating")
 	rotating.Credentials = append(rotating.Credentials, granttest.Credential("c2", "another"))
-	for _, c := range []registration.Client{suspended, refused, gone, bare, rotating} {
+	for _, c := range []documents.Client{suspended, refused, gone, bare, rotating} {
 		w.AddClient(c)
 	}
 	w.RemoveClient(gone.ID)
@@ -265,7 +265,7 @@ func TestEveryClientThatIsNotWhoItSaysIsAnsweredAlikeAndCostsTheSame(t *testing.
 func TestWhoHoldsTheRightSecretIsToldThatItCameByTheWrongMethod(t *testing.T) {
 	w := newWorld(t)
 	basic, post, public := w.AddClient(by(oauth.AuthMethodSecretBasic)), w.AddClient(by(oauth.AuthMethodSecretPost)), by(oauth.AuthMethodNone)
-	public.Credentials = []registration.Credential{granttest.Credential("c1", granttest.Secret)} // of the time before it was public
+	public.Credentials = []documents.Credential{granttest.Credential("c1", granttest.Secret)} // of the time before it was public
 	w.AddClient(public)
 	posted := func(id, secret string) *http.Request { return request(w, "", "client_id", id, "client_secret", secret) }
 	for _, test := range []struct {
@@ -359,9 +359,9 @@ func TestBothSecretsWorkUntilTheOldOneIsRetired(t *testing.T) {
 	w := newWorld(t)
 	c := by(oauth.AuthMethodSecretBasic)
 	old, current, pending := granttest.Credential("old", "old-secret"), granttest.Credential("current", "current-secret"), granttest.Credential("pending", "pending-secret")
-	old.State, old.RetireAfter = registration.CredentialRetiring, w.Clock.Now().Add(time.Hour).Unix()
-	pending.State = registration.CredentialPending
-	c.Credentials = []registration.Credential{old, current, pending}
+	old.State, old.RetireAfter = documents.CredentialRetiring, w.Clock.Now().Add(time.Hour).Unix()
+	pending.State = documents.CredentialPending
+	c.Credentials = []documents.Credential{old, current, pending}
 	w.AddClient(c)
 	for _, secret := range []string{"old-secret", "current-secret", "pending-secret"} {
 		w.OK(w.Do(request(w, encoded(c.ID, secret))))
@@ -379,8 +379,8 @@ func TestAClockThatIsOffEndsNoSecretEarlyNorWithoutTheManagerMuchLater(t *testin
 	w := newWorld(t)
 	c := by(oauth.AuthMethodSecretBasic)
 	old := granttest.Credential("old", "old-secret")
-	old.State, old.RetireAfter = registration.CredentialRetiring, w.Clock.Now().Add(time.Hour).Unix()
-	c.Credentials = []registration.Credential{old, granttest.Credential("current", "current-secret")}
+	old.State, old.RetireAfter = documents.CredentialRetiring, w.Clock.Now().Add(time.Hour).Unix()
+	c.Credentials = []documents.Credential{old, granttest.Credential("current", "current-secret")}
 	w.AddClient(c)
 	w.Clock.Move(time.Hour + 5*time.Minute) // it is five minutes ahead
 	w.OK(w.Do(request(w, encoded(c.ID, "old-secret"))))
@@ -393,7 +393,7 @@ func TestAChangedSecretCountsAtOnce(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
 	w.OK(w.Do(request(w, encoded(c.ID, granttest.Secret))))
-	c.Credentials = []registration.Credential{granttest.Credential("c2", "another")}
+	c.Credentials = []documents.Credential{granttest.Credential("c2", "another")}
 	w.AddClient(c)
 	w.Refused(w.Do(request(w, encoded(c.ID, granttest.Secret))), 401, "invalid_client")
 	w.OK(w.Do(request(w, encoded(c.ID, "another"))))
@@ -403,25 +403,25 @@ func TestACredentialThatSaysNothingAuthenticatesNobody(t *testing.T) {
 	good := granttest.Credential("c1", granttest.Secret)
 	empty := granttest.Credential("c1", "")
 	for what, test := range map[string]struct {
-		credential registration.Credential
+		credential documents.Credential
 		secret     string
 	}{
-		"no hash":                            {registration.Credential{ID: "c1", State: registration.CredentialActive}, ""},
-		"no hash, zeroes":                    {registration.Credential{ID: "c1", State: registration.CredentialActive}, strings.Repeat("\x00", 32)},
+		"no hash":                            {documents.Credential{ID: "c1", State: documents.CredentialActive}, ""},
+		"no hash, zeroes":                    {documents.Credential{ID: "c1", State: documents.CredentialActive}, strings.Repeat("\x00", 32)},
 		"the hash of nothing":                {empty, ""},
-		"half a hash":                        {registration.Credential{ID: "c1", State: registration.CredentialActive, SHA256: good.SHA256[:32]}, granttest.Secret},
-		"no hexadecimal":                     {registration.Credential{ID: "c1", State: registration.CredentialActive, SHA256: strings.Repeat("x", 64)}, granttest.Secret},
-		"no state":                           {registration.Credential{ID: "c1", SHA256: good.SHA256}, granttest.Secret},
-		"an unknown state":                   {registration.Credential{ID: "c1", SHA256: good.SHA256, State: "Revoked"}, granttest.Secret},
+		"half a hash":                        {documents.Credential{ID: "c1", State: documents.CredentialActive, SHA256: good.SHA256[:32]}, granttest.Secret},
+		"no hexadecimal":                     {documents.Credential{ID: "c1", State: documents.CredentialActive, SHA256: strings.Repeat("x", 64)}, granttest.Secret},
+		"no state":                           {documents.Credential{ID: "c1", SHA256: good.SHA256}, granttest.Secret},
+		"an unknown state":                   {documents.Credential{ID: "c1", SHA256: good.SHA256, State: "Revoked"}, granttest.Secret},
 		"the hash in place of the secret":    {good, good.SHA256},
-		"a hash longer than a hash":          {registration.Credential{ID: "c1", State: registration.CredentialActive, SHA256: good.SHA256 + "00"}, granttest.Secret},
-		"retired a while ago":                {registration.Credential{ID: "c1", State: registration.CredentialRetiring, SHA256: good.SHA256, RetireAfter: 1}, granttest.Secret},
-		"retiring without an end":            {registration.Credential{ID: "c1", State: registration.CredentialRetiring, SHA256: good.SHA256}, granttest.Secret},
+		"a hash longer than a hash":          {documents.Credential{ID: "c1", State: documents.CredentialActive, SHA256: good.SHA256 + "00"}, granttest.Secret},
+		"retired a while ago":                {documents.Credential{ID: "c1", State: documents.CredentialRetiring, SHA256: good.SHA256, RetireAfter: 1}, granttest.Secret},
+		"retiring without an end":            {documents.Credential{ID: "c1", State: documents.CredentialRetiring, SHA256: good.SHA256}, granttest.Secret},
 		"a space before, as a careless copy": {good, " " + granttest.Secret},
 	} {
 		w := newWorld(t)
 		c := by(oauth.AuthMethodSecretBasic)
-		c.Credentials = []registration.Credential{test.credential}
+		c.Credentials = []documents.Credential{test.credential}
 		w.AddClient(c)
 		if a := w.Do(request(w, encoded(c.ID, test.secret))); a.Status != 401 {
 			t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)

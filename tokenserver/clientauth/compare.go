@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"time"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
@@ -18,7 +18,7 @@ const (
 )
 
 // compare says which credential one of the secrets is. Without a client it does the same work and says no.
-func (a *Authenticator) compare(client *registry.Client, secrets []string) (found registration.Credential, matches bool) {
+func (a *Authenticator) compare(client *registry.Client, secrets []string) (found documents.Credential, matches bool) {
 	hashes := make([][sha256.Size]byte, spelled)
 	for i := range hashes {
 		if i < len(secrets) {
@@ -27,12 +27,12 @@ func (a *Authenticator) compare(client *registry.Client, secrets []string) (foun
 			hashes[i] = sha256.Sum256(nil)
 		}
 	}
-	var credentials []registration.Credential
+	var credentials []documents.Credential
 	if client != nil {
 		credentials = client.Credentials
 	}
 	for i := range max(slots, len(credentials)) {
-		var credential registration.Credential
+		var credential documents.Credential
 		if i < len(credentials) {
 			credential = credentials[i]
 		}
@@ -54,12 +54,12 @@ func (a *Authenticator) compare(client *registry.Client, secrets []string) (foun
 const afterRetiring = 10 * time.Minute
 
 // usable gives the hash of a credential, and whether it authenticates now.
-func (a *Authenticator) usable(c registration.Credential) (stored [sha256.Size]byte, ok bool) {
+func (a *Authenticator) usable(c documents.Credential) (stored [sha256.Size]byte, ok bool) {
 	n, err := hex.Decode(stored[:], fitted(c.SHA256))
 	ok = err == nil && n == sha256.Size
 	switch c.State {
-	case registration.CredentialPending, registration.CredentialActive:
-	case registration.CredentialRetiring:
+	case documents.CredentialPending, documents.CredentialActive:
+	case documents.CredentialRetiring:
 		ok = ok && a.Now().Before(time.Unix(c.RetireAfter, 0).Add(afterRetiring))
 	default:
 		ok = false

@@ -22,8 +22,8 @@ import (
 	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster"
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster/clustertest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
@@ -114,18 +114,18 @@ func eventually(t *testing.T, sentence string, holds func() bool) {
 	}
 }
 
-func server(uid string) registration.Server {
-	return registration.Server{
+func server(uid string) documents.Server {
+	return documents.Server{
 		UID: uid, Namespace: clustertest.Namespace, Name: clustertest.ServerName, Issuer: issuer, AccessTokenLifetime: 300,
 		Algorithms: []string{"RS256"},
-		AllowedClients: []registration.ClientRule{{
-			Name: "all", Namespaces: registration.Namespaces{All: true}, GrantTypes: []string{"client_credentials"}, Scopes: []string{"*"}, Consent: []string{"Required"},
+		AllowedClients: []documents.ClientRule{{
+			Name: "all", Namespaces: documents.Namespaces{All: true}, GrantTypes: []string{"client_credentials"}, Scopes: []string{"*"}, Consent: []string{"Required"},
 		}},
 	}
 }
 
-func client(n int) registration.Client {
-	return registration.Client{
+func client(n int) documents.Client {
+	return documents.Client{
 		UID: fmt.Sprint("client-", n), Namespace: "shop", Name: fmt.Sprint("c", n), ID: fmt.Sprint("shop.c", n), GrantTypes: []string{"client_credentials"},
 		AuthMethod: "client_secret_basic", PKCE: "Required", Consent: "Required", IDTokenAlg: "RS256",
 	}
@@ -169,7 +169,7 @@ func testChanges(t *testing.T) {
 	eventually(t, "a deleted client is refused", func() bool { _, ok := c.registry.Client("shop.c2"); return !ok })
 
 	s := c.replica(t)
-	if s.ServerUID != types.UID(api.ServerUID) || !slices.Equal(s.Formats, registration.Formats()) {
+	if s.ServerUID != types.UID(api.ServerUID) || !slices.Equal(s.Formats, documents.Formats()) {
 		t.Errorf("the Replica says %+v", s)
 	}
 	r := api.Replica(t, "changes")
@@ -251,7 +251,7 @@ func testKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := server(api.ServerUID)
-	s.Keys = []registration.Key{{KID: kid, Algorithm: "RS256", Phase: registration.KeyActive}}
+	s.Keys = []documents.Key{{KID: kid, Algorithm: "RS256", Phase: documents.KeyActive}}
 	c.applies(t, api.Put(t, s))
 	if _, err := c.keys.Sign("RS256", "JWT", struct{}{}); err != nil {
 		t.Errorf("the document is applied, and its key does not sign: %v", err)

@@ -9,8 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
@@ -129,7 +129,7 @@ func (s *entries) useKeys() {
 	s.used = epoch
 	doc, ok := s.registry.Server()
 	if !ok {
-		doc = registration.Server{}
+		doc = documents.Server{}
 	}
 	s.keys.Use(doc)
 }

@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 const (
@@ -166,7 +166,7 @@ func (c *Cluster) replicaSpec() servedv1alpha1.ReplicaSpec {
 		AppliedResourceVersion: truncate(applied, maxVersion),
 		Ready:                  state.Ready,
 		Problem:                truncate(state.Problem, maxProblem),
-		Formats:                registration.Formats(),
+		Formats:                documents.Formats(),
 		Keys:                   state.Keys[:min(len(state.Keys), maxKeys)],
 		Rejected:               rejected,
 	}

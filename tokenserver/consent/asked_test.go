@@ -6,18 +6,18 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 // createAgain the API under its identifier, with its scope, as another object.
-func createAgain(t *testing.T, w *interactiontest.World, document registration.ResourceServer) {
+func createAgain(t *testing.T, w *interactiontest.World, document documents.ResourceServer) {
 	t.Helper()
 	document.UID = "uid-another"
 	w.Apply(document)
 }
 
-func orders(w *interactiontest.World) registration.ResourceServer {
+func orders(w *interactiontest.World) documents.ResourceServer {
 	found, _ := w.Registry.ResourceServer(interactiontest.OrdersAPI)
 	return found.ResourceServer
 }

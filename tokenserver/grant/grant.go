@@ -30,10 +30,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
@@ -154,7 +154,7 @@ func (r rests) registered(client *registry.Client) bool {
 	if r.redirectURI == "" {
 		return true
 	}
-	_, ok := registration.MatchRedirect(client.RedirectURIs, r.redirectURI)
+	_, ok := documents.MatchRedirect(client.RedirectURIs, r.redirectURI)
 	return ok
 }
 
@@ -199,7 +199,7 @@ func hashID(kind, value string) string {
 
 // begin fills in what every new grant has. Until is the end of refreshing, where the grant ends with something, and code when the code that it
 // began with has expired; either may be zero.
-func (s *Service) begin(g *storage.Grant, client *registry.Client, server registration.Server, until, code time.Time) error {
+func (s *Service) begin(g *storage.Grant, client *registry.Client, server documents.Server, until, code time.Time) error {
 	attempt, err := s.draw()
 	if err != nil {
 		return err
@@ -232,7 +232,7 @@ const clockSkew = time.Minute
 
 // expiry is when a grant that is used now can authorise nothing any more: no refresh token and no access token of it is good then. It is not
 // earlier than it was while the code could still be redeemed.
-func expiry(g storage.Grant, client *registry.Client, server registration.Server, now time.Time) time.Time {
+func expiry(g storage.Grant, client *registry.Client, server documents.Server, now time.Time) time.Time {
 	end := now
 	if g.Generation > 0 {
 		end = earlier(g.RefreshUntil, now.Add(server.RefreshToken.IdleLifetime.Duration()))

@@ -11,17 +11,17 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
 )
 
-func served(t *testing.T, w *granttest.World, c registration.Client) *registry.Client {
+func served(t *testing.T, w *granttest.World, c documents.Client) *registry.Client {
 	t.Helper()
 	w.AddClient(c)
 	client, ok := w.Registry.Client(c.ID)
@@ -95,7 +95,7 @@ func TestACodeEndsWithItsSession(t *testing.T) {
 
 func TestNoServerMakesACodeLiveLongerThanTenMinutes(t *testing.T) {
 	w := granttest.New(t)
-	w.ChangeServer(func(s *registration.Server) { s.AuthorizationCodeLifetime = 3600 })
+	w.ChangeServer(func(s *documents.Server) { s.AuthorizationCodeLifetime = 3600 })
 	client := served(t, w, granttest.Client("shop.web"))
 	code, late := w.Code(w.Authorization(client.Client, "openid")), w.Code(w.Authorization(client.Client, "openid"))
 	w.Clock.Move(10*time.Minute - time.Second)
@@ -110,7 +110,7 @@ func TestNoServerMakesACodeLiveLongerThanTenMinutes(t *testing.T) {
 func TestAPublicClientNeedsACodeWithAChallenge(t *testing.T) {
 	w := granttest.New(t)
 	c := granttest.Client("shop.web")
-	c.PKCE = registration.PKCEWhenSent
+	c.PKCE = documents.PKCEWhenSent
 	client := served(t, w, c)
 	a := w.Authorization(c, "openid")
 	a.CodeChallenge = ""
@@ -162,7 +162,7 @@ func TestAGrantEndsAlthoughItsRequestIsGone(t *testing.T) {
 
 func TestAReplayIsSeenAsLongAsACodeCouldBeRedeemed(t *testing.T) {
 	w := granttest.New(t)
-	w.ChangeServer(func(s *registration.Server) { s.AuthorizationCodeLifetime = 600 })
+	w.ChangeServer(func(s *documents.Server) { s.AuthorizationCodeLifetime = 600 })
 	c := granttest.Client("shop.web")
 	c.GrantTypes = c.GrantTypes[:1] // no refresh token to keep the record for
 	client := served(t, w, c)
@@ -186,9 +186,9 @@ func TestAReplayIsSeenAsLongAsACodeCouldBeRedeemed(t *testing.T) {
 // A record that authorises nothing more is of no use to anybody.
 func TestARecordIsGoneSoonAfterItsCodeAndTokens(t *testing.T) {
 	w := granttest.New(t)
-	w.ChangeServer(func(s *registration.Server) {
+	w.ChangeServer(func(s *documents.Server) {
 		s.AuthorizationCodeLifetime, s.AccessTokenLifetime = 30, 1
-		s.RefreshToken = registration.RefreshToken{IdleLifetime: 1, AbsoluteLifetime: 1}
+		s.RefreshToken = documents.RefreshToken{IdleLifetime: 1, AbsoluteLifetime: 1}
 	})
 	client := served(t, w, granttest.Client("shop.web"))
 	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))

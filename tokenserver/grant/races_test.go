@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
@@ -59,7 +59,7 @@ func refreshWith(w *granttest.World, client string, token string) (grant.Outcome
 	return w.Grants.Refresh(context.Background(), grant.Refreshing{Client: c, RefreshToken: token})
 }
 
-func noGrace(s *registration.Server) { s.RefreshToken.ReuseGracePeriod = 0 }
+func noGrace(s *documents.Server) { s.RefreshToken.ReuseGracePeriod = 0 }
 
 // The store was away at the wrong moment, and the client tried again and was answered. Then its old token comes from somewhere else.
 func TestAThiefIsNotForgivenWhatTheClientWasForgiven(t *testing.T) {
@@ -93,7 +93,7 @@ func TestALostNoteOfTheLastUseForgivesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.ChangeServer(func(s *registration.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
+	w.ChangeServer(func(s *documents.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
 	w.Clock.Move(2 * time.Hour)
 	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
 	if _, err := refreshWith(w, client.ID, second.RefreshToken); !errors.Is(err, storage.ErrUnavailable) {
@@ -147,7 +147,7 @@ func TestAnAdvanceThatLandsAfterTheAnswerIsOnesOwn(t *testing.T) {
 }
 
 // consented is a code of an authorization that rests on a stored consent.
-func consented(t *testing.T, w *granttest.World, client registration.Client) string {
+func consented(t *testing.T, w *granttest.World, client documents.Client) string {
 	t.Helper()
 	return w.Code(w.Consent(w.Authorization(client, "openid", "offline_access")))
 }

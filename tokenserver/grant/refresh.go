@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
@@ -84,7 +84,7 @@ type refreshing struct {
 	Refreshing
 	token refresh
 	// server as it was when the request came: one request is decided by one set of rules, however often it looks at the record.
-	server registration.Server
+	server documents.Server
 	// attempt is the id of every write of this request: whichever of them happened, also late, is its own.
 	attempt string
 	// out is what it has tried to write last.
@@ -242,7 +242,7 @@ func (s *Service) repeated(out Outcome) (Outcome, error) {
 }
 
 // refreshStands says whether the grant may be refreshed at all, by whichever generation.
-func (s *Service) refreshStands(ctx context.Context, client *registry.Client, g storage.Grant, server registration.Server) (*registry.User, error) {
+func (s *Service) refreshStands(ctx context.Context, client *registry.Client, g storage.Grant, server documents.Server) (*registry.User, error) {
 	now := s.Now()
 	switch {
 	case g.Ended():
@@ -261,7 +261,7 @@ func (s *Service) refreshStands(ctx context.Context, client *registry.Client, g 
 
 // refreshEnds is the absolute end of refreshing. Lifetimes that were lowered since the grant began count at once; raised ones give it no more
 // than it had. What rests on a session ends no later than the session does, which began with the login.
-func refreshEnds(g storage.Grant, server registration.Server) time.Time {
+func refreshEnds(g storage.Grant, server documents.Server) time.Time {
 	end := earlier(g.RefreshUntil, g.CreatedAt.Add(server.RefreshToken.AbsoluteLifetime.Duration()))
 	if restsOf(g).sessionHash != "" {
 		end = earlier(end, g.AuthTime.Add(server.SessionAbsoluteLifetime.Duration()))
@@ -281,7 +281,7 @@ const (
 )
 
 // stepOf a token of the generation, by the server's rules.
-func (s *Service) stepOf(g storage.Grant, generation int64, rules registration.RefreshToken, public bool) step {
+func (s *Service) stepOf(g storage.Grant, generation int64, rules documents.RefreshToken, public bool) step {
 	switch {
 	case generation > g.Generation:
 		return ahead

@@ -3,8 +3,8 @@ package grant
 import (
 	"slices"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
@@ -91,7 +91,7 @@ func access(client *registry.Client, a authorized, askedScopes, askedResources [
 // empty path (RFC 3986 section 6.2.3).
 func covers(resources []string, asked string) bool {
 	return slices.ContainsFunc(resources, func(resource string) bool {
-		return registration.CanonicalIdentifier(resource) == registration.CanonicalIdentifier(asked)
+		return documents.CanonicalIdentifier(resource) == documents.CanonicalIdentifier(asked)
 	})
 }
 

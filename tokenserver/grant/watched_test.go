@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
@@ -103,7 +103,7 @@ func TestWithoutGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
 // It waits for the store for longer than the grace.
 func TestWithAShortGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
 	w := granttest.New(t)
-	w.ChangeServer(func(s *registration.Server) { s.RefreshToken.ReuseGracePeriod = 2 })
+	w.ChangeServer(func(s *documents.Server) { s.RefreshToken.ReuseGracePeriod = 2 })
 	client := served(t, w, granttest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
 	during := &meanwhile{Store: w.Store}
@@ -193,7 +193,7 @@ func TestWhatWasDecidedByACopyIsWrittenOrReadAgain(t *testing.T) {
 	// The rotation changes in the middle of the request: a token that is kept costs no write, and no write would show that the grant has ended.
 	w.Grants.Now = func() time.Time {
 		w.Grants.Now = w.Clock.Now
-		w.ChangeServer(func(s *registration.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
+		w.ChangeServer(func(s *documents.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
 		return w.Clock.Now()
 	}
 	_, err := refreshWith(w, client.ID, first.RefreshToken)

@@ -10,12 +10,12 @@ import (
 	"slices"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
@@ -55,7 +55,7 @@ type Flows struct {
 // Visit is a flow that was opened, with what is registered now.
 type Visit struct {
 	Flow   *Flow
-	Server registration.Server
+	Server documents.Server
 	Client *registry.Client
 	// RedirectURI that the answer goes to.
 	RedirectURI string
@@ -161,7 +161,7 @@ func (s *Flows) open(sealed string) (*Flow, error) {
 }
 
 // visit holds the flow against what is registered now: what was right at its start may have been withdrawn since.
-func (s *Flows) visit(server registration.Server, f *Flow) (*Visit, error) {
+func (s *Flows) visit(server documents.Server, f *Flow) (*Visit, error) {
 	changed := &web.PageError{Status: http.StatusBadRequest, Code: oauth.UnauthorizedClient, Sentence: pages.SentenceFlowChanged}
 	client, ok := s.Registry.ClientByUID(f.ClientUID)
 	if !ok || slices.ContainsFunc(f.GrantTypes(), func(grant string) bool { return !client.HasGrant(grant) }) {

@@ -11,11 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/introspect"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/token"
@@ -24,7 +24,7 @@ import (
 // world has two APIs, each with a client that introspects for it, and a client with a user's tokens for both.
 type world struct {
 	*granttest.World
-	orders, stock, shop registration.Client
+	orders, stock, shop documents.Client
 }
 
 func newWorld(t *testing.T) *world {
@@ -41,7 +41,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // introspector is a client without any grant of its own that could matter here.
-func introspector(name string) registration.Client {
+func introspector(name string) documents.Client {
 	c := granttest.Client("apis." + name)
 	c.Namespace, c.Name = "apis", name
 	c.GrantTypes, c.RedirectURIs, c.Scopes = []string{oauth.GrantClientCredentials}, nil, nil
@@ -49,13 +49,13 @@ func introspector(name string) registration.Client {
 }
 
 // api is a resource server that lists a client of its namespace.
-func (w *world) api(identifier, lists string, scopes ...string) registration.ResourceServer {
+func (w *world) api(identifier, lists string, scopes ...string) documents.ResourceServer {
 	rs := granttest.ResourceServer(identifier, scopes...)
-	rs.IntrospectionClients = []registration.ClientName{{Namespace: "apis", Name: lists}}
+	rs.IntrospectionClients = []documents.ClientName{{Namespace: "apis", Name: lists}}
 	return rs
 }
 
-func (w *world) introspect(caller registration.Client, token string, pairs ...string) granttest.Answer {
+func (w *world) introspect(caller documents.Client, token string, pairs ...string) granttest.Answer {
 	return w.Post("/introspect", caller, append([]string{"token", token}, pairs...)...)
 }
 
@@ -106,7 +106,7 @@ func TestAnAPIIsToldWhatConcernsIt(t *testing.T) {
 	exactly(t, w.introspect(w.stock, access), want)
 
 	both := w.api(granttest.Stock, "stock-api", "stock:read")
-	both.IntrospectionClients = append(both.IntrospectionClients, registration.ClientName{Namespace: "apis", Name: "orders-api"})
+	both.IntrospectionClients = append(both.IntrospectionClients, documents.ClientName{Namespace: "apis", Name: "orders-api"})
 	w.AddResourceServer(both)
 	want["aud"], want["scope"] = []any{granttest.Orders, granttest.Stock}, "orders:read stock:read"
 	exactly(t, w.introspect(w.orders, access), want)
@@ -130,7 +130,7 @@ func TestToAnyoneElseATokenIsInactive(t *testing.T) {
 	access := w.Begin(w.shop, "openid", "orders:read").String("access_token")
 	namesake := introspector("orders-api")
 	namesake.ID, namesake.UID, namesake.Namespace = "other.orders-api", "namesake-uid", "other"
-	for what, caller := range map[string]registration.Client{
+	for what, caller := range map[string]documents.Client{
 		"another client with users":                 w.AddClient(granttest.Client("shop.other")),
 		"a client that another API lists":           w.stock,
 		"a client of that name in another place":    w.AddClient(namesake),
@@ -159,11 +159,11 @@ func TestIntrospectionIsForConfidentialClientsThatAuthenticate(t *testing.T) {
 	w := newWorld(t)
 	public := w.AddClient(granttest.Public(granttest.Client("shop.spa")))
 	access := w.Begin(public, "openid", "orders:read").String("access_token")
-	anonymous := w.Form("/introspect", registration.Client{}, "token", access)
-	named := w.Form("/introspect", registration.Client{}, "token", access, "client_id", w.orders.ID)
+	anonymous := w.Form("/introspect", documents.Client{}, "token", access)
+	named := w.Form("/introspect", documents.Client{}, "token", access, "client_id", w.orders.ID)
 	wrong := w.Form("/introspect", w.orders, "token", access)
 	wrong.SetBasicAuth(w.orders.ID, "wrong")
-	bearer := w.Form("/introspect", registration.Client{}, "token", access)
+	bearer := w.Form("/introspect", documents.Client{}, "token", access)
 	bearer.Header.Set("Authorization", "Bearer "+access)
 	suspended := introspector("suspended")
 	suspended.Suspended = true
@@ -231,7 +231,7 @@ func TestARefreshTokenSaysWhenItsLifetimesEndIt(t *testing.T) {
 		t.Errorf("a refresh token that ends with its session has exp %v", got)
 	}
 	offline := w.Begin(w.shop, "openid", "offline_access").String("refresh_token")
-	w.ChangeServer(func(s *registration.Server) { s.RefreshToken.AbsoluteLifetime = 7200 })
+	w.ChangeServer(func(s *documents.Server) { s.RefreshToken.AbsoluteLifetime = 7200 })
 	if got := w.introspect(w.shop, offline).JSON["exp"]; got != float64(begun.Add(2*time.Hour).Unix()) {
 		t.Errorf("under a lifetime that was lowered exp is %v", got)
 	}
@@ -284,7 +284,7 @@ var stand = map[string]func(t *testing.T, w *world){
 	},
 	"the client is gone": func(_ *testing.T, w *world) { w.RemoveClient(w.shop.ID) },
 	"no rule allows the client": func(_ *testing.T, w *world) {
-		w.ChangeServer(func(s *registration.Server) {
+		w.ChangeServer(func(s *documents.Server) {
 			s.AllowedClients[0].ClientIDs, s.AllowedClients[0].GrantTypes = nil, []string{"client_credentials"}
 		})
 	},
@@ -312,7 +312,7 @@ var stand = map[string]func(t *testing.T, w *world){
 		}
 	},
 	"the key was revoked": func(_ *testing.T, w *world) {
-		w.ChangeServer(func(s *registration.Server) {
+		w.ChangeServer(func(s *documents.Server) {
 			for _, key := range s.Keys {
 				if key.Algorithm == "ES256" {
 					s.RevokedKeys = append(s.RevokedKeys, key.KID)
@@ -385,7 +385,7 @@ func (w *world) implicit(t *testing.T, scopes ...string) string {
 
 // createdAgain is the resource server of the orders, deleted and created again under its identifier
 // and with its scopes, by another team with another client.
-func (w *world) createdAgain() (theirs registration.Client) {
+func (w *world) createdAgain() (theirs documents.Client) {
 	w.RemoveResourceServer(granttest.Orders)
 	theirs = w.AddClient(introspector("another-api"))
 	again := w.api(granttest.Orders, "another-api", "orders:read", "orders:write")
@@ -508,11 +508,11 @@ func TestAnAPIThatNoLongerAllowsTheClientSeesItsTokensInactive(t *testing.T) {
 	for what, takeAway := range map[string]func(w *world){
 		"its own rules": func(w *world) {
 			rs := w.api(granttest.Orders, "orders-api", "orders:read", "orders:write")
-			rs.AllowedClients[0].Namespaces = registration.Namespaces{Names: []string{"elsewhere"}}
+			rs.AllowedClients[0].Namespaces = documents.Namespaces{Names: []string{"elsewhere"}}
 			w.AddResourceServer(rs)
 		},
 		"the server's rules": func(w *world) {
-			w.ChangeServer(func(s *registration.Server) { s.AllowedResourceServers[0].Identifiers = []string{granttest.Stock} })
+			w.ChangeServer(func(s *documents.Server) { s.AllowedResourceServers[0].Identifiers = []string{granttest.Stock} })
 		},
 		"it is gone": func(w *world) { w.RemoveResourceServer(granttest.Orders) },
 	} {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // fixed keys, the same in every process: what one process of a fuzzer finds interesting means the same to the others.
@@ -24,9 +24,9 @@ func fixed(f *testing.F) *Set {
 	if err != nil {
 		f.Fatal(err)
 	}
-	m := made{dir: f.TempDir(), doc: registration.Server{Issuer: "https://a.example", Algorithms: []string{"ES256"}, Keys: []registration.Key{
-		{KID: "signs", Algorithm: "ES256", Phase: registration.KeyActive},
-		{KID: "seals", Algorithm: registration.AlgorithmSealing, Phase: registration.KeyActive},
+	m := made{dir: f.TempDir(), doc: documents.Server{Issuer: "https://a.example", Algorithms: []string{"ES256"}, Keys: []documents.Key{
+		{KID: "signs", Algorithm: "ES256", Phase: documents.KeyActive},
+		{KID: "seals", Algorithm: documents.AlgorithmSealing, Phase: documents.KeyActive},
 	}}}
 	m.write(f, "signs.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	m.write(f, "seals.sealing", []byte(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, 32))))

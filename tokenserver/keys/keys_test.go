@@ -19,13 +19,13 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // made is a directory of keys and the document that lists them: one Active key of each sort, as for a new server.
 type made struct {
 	dir string
-	doc registration.Server
+	doc documents.Server
 }
 
 // kid of the nth listed key.
@@ -39,10 +39,10 @@ const (
 
 func makeKeys(t testing.TB, issuer string) made {
 	t.Helper()
-	m := made{dir: t.TempDir(), doc: registration.Server{Issuer: issuer, Algorithms: []string{"ES256", "RS256"}}}
-	m.addSigning(t, "ES256", registration.KeyActive)
-	m.addSigning(t, "RS256", registration.KeyActive)
-	m.addSealing(t, registration.KeyActive)
+	m := made{dir: t.TempDir(), doc: documents.Server{Issuer: issuer, Algorithms: []string{"ES256", "RS256"}}}
+	m.addSigning(t, "ES256", documents.KeyActive)
+	m.addSigning(t, "RS256", documents.KeyActive)
+	m.addSealing(t, documents.KeyActive)
 	return m
 }
 
@@ -53,7 +53,7 @@ func (m *made) addSigning(t testing.TB, alg, phase string) {
 		t.Fatal(err)
 	}
 	m.write(t, kid+".pem", content)
-	m.doc.Keys = append(m.doc.Keys, registration.Key{KID: kid, Algorithm: alg, Phase: phase})
+	m.doc.Keys = append(m.doc.Keys, documents.Key{KID: kid, Algorithm: alg, Phase: phase})
 }
 
 func (m *made) addSealing(t testing.TB, phase string) {
@@ -63,7 +63,7 @@ func (m *made) addSealing(t testing.TB, phase string) {
 		t.Fatal(err)
 	}
 	m.write(t, kid+".sealing", content)
-	m.doc.Keys = append(m.doc.Keys, registration.Key{KID: kid, Algorithm: registration.AlgorithmSealing, Phase: phase})
+	m.doc.Keys = append(m.doc.Keys, documents.Key{KID: kid, Algorithm: documents.AlgorithmSealing, Phase: phase})
 }
 
 func (m *made) write(t testing.TB, name string, content []byte) {
@@ -86,14 +86,14 @@ func (m *made) set(t testing.TB) *Set {
 }
 
 // phase returns the document with the phase of one key changed.
-func (m *made) phase(n int, phase string) registration.Server {
+func (m *made) phase(n int, phase string) documents.Server {
 	doc := m.doc
 	doc.Keys = slices.Clone(doc.Keys)
 	doc.Keys[n].Phase = phase
 	return doc
 }
 
-func (m *made) revoked(n int) registration.Server {
+func (m *made) revoked(n int) documents.Server {
 	doc := m.doc
 	doc.RevokedKeys = []string{m.kid(n)}
 	return doc
@@ -204,7 +204,7 @@ func TestAForgedTokenIsRefused(t *testing.T) {
 
 func TestARevokedKeyIsRefusedAtOnce(t *testing.T) {
 	m := makeKeys(t, "https://a.example")
-	m.addSigning(t, "ES256", registration.KeyPublished)
+	m.addSigning(t, "ES256", documents.KeyPublished)
 	s := m.set(t)
 	token := mustSign(t, s, "ES256", "JWT")
 	sealed, err := s.Seal(PurposeCode, []byte("x"))
@@ -251,7 +251,7 @@ func TestAKeyDoesWhatItsPhaseSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, phase := range []string{registration.KeyPublished, registration.KeyRetiring} {
+	for _, phase := range []string{documents.KeyPublished, documents.KeyRetiring} {
 		s.Use(m.phase(es256, phase))
 		if _, err := s.Sign("ES256", "JWT", claims{}); !errors.Is(err, ErrNoKey) {
 			t.Errorf("a %s key signs: %v", phase, err)
@@ -270,7 +270,7 @@ func TestAKeyDoesWhatItsPhaseSays(t *testing.T) {
 			t.Errorf("what a %s key sealed: %v", phase, err)
 		}
 	}
-	for n, gone := range map[string]registration.Server{"an unknown phase": m.phase(es256, "Gone"), "no entry": {Issuer: "https://a.example"}} {
+	for n, gone := range map[string]documents.Server{"an unknown phase": m.phase(es256, "Gone"), "no entry": {Issuer: "https://a.example"}} {
 		s.Use(gone)
 		if err := s.Verify(token, "JWT", &claims{}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("a key with %s verifies: %v", n, err)
@@ -280,7 +280,7 @@ func TestAKeyDoesWhatItsPhaseSays(t *testing.T) {
 
 func TestTheJWKSHasPublicMembersOnlyAndUniqueKids(t *testing.T) {
 	m := makeKeys(t, "https://a.example")
-	m.addSigning(t, "RS256", registration.KeyPublished)
+	m.addSigning(t, "RS256", documents.KeyPublished)
 	m.doc.Keys = append(m.doc.Keys, m.doc.Keys[0])
 	s := m.set(t)
 	var set struct {
@@ -383,8 +383,8 @@ func TestDeterministicSealingIsByteIdenticalUnderTheKeyThatIsNamed(t *testing.T)
 		t.Fatal(err)
 	}
 	kid := m.kid(sealing)
-	m.doc = m.phase(sealing, registration.KeyRetiring)
-	m.addSealing(t, registration.KeyActive)
+	m.doc = m.phase(sealing, documents.KeyRetiring)
+	m.addSealing(t, documents.KeyActive)
 	restarted := m.set(t) // with another Active key
 	second, err := restarted.SealDeterministic(PurposeRefresh, kid, []byte("x"))
 	if err != nil || first != second {
@@ -466,7 +466,7 @@ func TestAServerWithoutAnActiveKeySaysWhichIsMissing(t *testing.T) {
 		t.Errorf("Problem = %q with all keys", s.Problem())
 	}
 	standby := m.doc
-	standby.Keys = append(slices.Clone(standby.Keys), registration.Key{KID: "es256-new", Algorithm: "ES256", Phase: registration.KeyPublished})
+	standby.Keys = append(slices.Clone(standby.Keys), documents.Key{KID: "es256-new", Algorithm: "ES256", Phase: documents.KeyPublished})
 	if missing := s.Use(standby); !slices.Equal(missing, []string{"es256-new"}) || s.Problem() != "" {
 		t.Errorf("a Published key that is not held: missing %v, problem %q", missing, s.Problem())
 	}
@@ -485,7 +485,7 @@ func TestKeysAreReadAgainWhenTheDirectoryChanges(t *testing.T) {
 	if err := s.LoadDir(m.dir); err != nil || s.Ring() != before {
 		t.Errorf("an unchanged directory makes another ring: %v", err)
 	}
-	m.addSigning(t, "ES256", registration.KeyPublished)
+	m.addSigning(t, "ES256", documents.KeyPublished)
 	if err := s.LoadDir(m.dir); err != nil || !slices.Contains(s.Held(), m.kid(3)) || len(s.Held()) != 4 {
 		t.Errorf("held %v, %v", s.Held(), err)
 	}
@@ -580,8 +580,8 @@ func TestReadersSeeOneRingOrTheNext(t *testing.T) {
 
 func TestGeneratedKeysHaveDistinctKidsOfSafeCharacters(t *testing.T) {
 	m := makeKeys(t, "https://a.example")
-	m.addSigning(t, "ES256", registration.KeyPublished)
-	m.addSealing(t, registration.KeyPublished)
+	m.addSigning(t, "ES256", documents.KeyPublished)
+	m.addSealing(t, documents.KeyPublished)
 	kids := map[string]bool{}
 	for _, k := range m.doc.Keys {
 		if strings.Trim(k.KID, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || kids[k.KID] {

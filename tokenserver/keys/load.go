@@ -16,7 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // Suffixes of key files, after the kid.
@@ -127,7 +127,7 @@ func parseFile(f file) (kid string, m material, err error) {
 	if kid == "" || err != nil || len(secret) != sealingSize {
 		return "", material{}, fmt.Errorf("key file %s: not %d bytes in base64", f.name, sealingSize)
 	}
-	return kid, material{algorithm: registration.AlgorithmSealing, secret: secret}, nil
+	return kid, material{algorithm: documents.AlgorithmSealing, secret: secret}, nil
 }
 
 // parseSigning reads a PKCS #8 private key. The algorithm follows from the type of the key.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // Ring is the keys that are in force at one moment. It is immutable and safe for use by many.
@@ -23,7 +23,7 @@ type Ring struct {
 }
 
 // newRing takes from the material what the document lists and does not revoke.
-func newRing(random io.Reader, doc registration.Server, held map[string]material) *Ring {
+func newRing(random io.Reader, doc documents.Server, held map[string]material) *Ring {
 	r := &Ring{
 		random:  random,
 		issuer:  doc.Issuer,
@@ -41,7 +41,7 @@ func newRing(random io.Reader, doc registration.Server, held map[string]material
 			r.missing = append(r.missing, key.KID)
 			continue
 		}
-		if key.Algorithm == registration.AlgorithmSealing {
+		if key.Algorithm == documents.AlgorithmSealing {
 			r.addSealing(key, m)
 			continue
 		}
@@ -60,42 +60,42 @@ func (r *Ring) Can(algorithms ...string) bool {
 }
 
 func knownPhase(phase string) bool {
-	return phase == registration.KeyPublished || phase == registration.KeyActive || phase == registration.KeyRetiring
+	return phase == documents.KeyPublished || phase == documents.KeyActive || phase == documents.KeyRetiring
 }
 
 // addSigning returns nil for a kid that is in the ring already: kids are unique in a JWK Set, and the first one counts.
-func (r *Ring) addSigning(key registration.Key, m material) *signingKey {
+func (r *Ring) addSigning(key documents.Key, m material) *signingKey {
 	if _, twice := r.signing[key.KID]; twice {
 		return nil
 	}
 	s := newSigningKey(key.KID, m)
 	r.signing[key.KID] = s
-	if _, has := r.signers[key.Algorithm]; !has && key.Phase == registration.KeyActive {
+	if _, has := r.signers[key.Algorithm]; !has && key.Phase == documents.KeyActive {
 		r.signers[key.Algorithm] = s
 	}
 	return s
 }
 
-func (r *Ring) addSealing(key registration.Key, m material) {
+func (r *Ring) addSealing(key documents.Key, m material) {
 	if _, twice := r.sealing[key.KID]; twice {
 		return
 	}
 	s := newSealingKey(key.KID, m.secret)
 	r.sealing[key.KID] = s
-	if r.sealer == nil && key.Phase == registration.KeyActive {
+	if r.sealer == nil && key.Phase == documents.KeyActive {
 		r.sealer = s
 	}
 }
 
 // findProblem says which Active keys are lacking: those that are listed and not held (another replica may use them, and what it makes could
 // not be read here), and algorithms without any.
-func (r *Ring) findProblem(doc registration.Server) string {
+func (r *Ring) findProblem(doc documents.Server) string {
 	if doc.Issuer == "" {
 		return "the server's document has not arrived"
 	}
 	var problems []string
 	for _, key := range doc.Keys {
-		if key.Phase == registration.KeyActive && slices.Contains(r.missing, key.KID) {
+		if key.Phase == documents.KeyActive && slices.Contains(r.missing, key.KID) {
 			problems = append(problems, fmt.Sprintf("the Active key %s (%s) is not in the key directory", key.KID, key.Algorithm))
 		}
 	}

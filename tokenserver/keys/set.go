@@ -16,7 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 var (
@@ -37,19 +37,19 @@ type Set struct {
 	loaded   bool
 	loadErr  error // of the files that were read last
 	material map[string]material
-	document registration.Server
+	document documents.Server
 }
 
 // NewSet returns an empty set that takes nonces from random. It can do nothing before LoadDir and Use.
 func NewSet(random io.Reader) *Set {
 	s := &Set{random: random}
-	s.ring.Store(newRing(random, registration.Server{}, nil))
+	s.ring.Store(newRing(random, documents.Server{}, nil))
 	return s
 }
 
 // Use puts a server's document in force: issuer, phases and revocation. It returns the kids that the document lists, does not revoke and
 // that are not held, or held with another algorithm. Using the same document again costs nothing.
-func (s *Set) Use(doc registration.Server) (missing []string) {
+func (s *Set) Use(doc documents.Server) (missing []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !reflect.DeepEqual(s.document, doc) {

@@ -10,11 +10,11 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
 	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
@@ -110,7 +110,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, visit *interacti
 
 // authenticate gives the user whose password this is, or nil; a *throttle.Refused if it is too early to try. An unknown user costs the same
 // work as a known one, and is the same to whoever asks.
-func (h *Handler) authenticate(r *http.Request, server registration.Server, username, secret string) (*registry.User, error) {
+func (h *Handler) authenticate(r *http.Request, server documents.Server, username, secret string) (*registry.User, error) {
 	if secret == "" || len(secret) > password.MaxLength {
 		return nil, nil
 	}

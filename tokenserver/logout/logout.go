@@ -16,11 +16,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
@@ -64,7 +64,7 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 }
 
 // post turns a POSTed request into a GET of the same: it comes from the application's site, and so without our cookies. It sets none either.
-func (h *Handler) post(w http.ResponseWriter, r *http.Request, server registration.Server, params oauth.Params) error {
+func (h *Handler) post(w http.ResponseWriter, r *http.Request, server documents.Server, params oauth.Params) error {
 	req, err := h.read(r.Context(), server, params)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, server registrati
 }
 
 // begin is a request: the session ends, or the user is asked.
-func (h *Handler) begin(w http.ResponseWriter, r *http.Request, server registration.Server, req request) error {
+func (h *Handler) begin(w http.ResponseWriter, r *http.Request, server documents.Server, req request) error {
 	current, user, err := h.Sessions.Left(r.Context(), r, server)
 	switch {
 	case err != nil:
@@ -91,7 +91,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, server registrat
 }
 
 // confirm is the user's yes. It counts for the session that was shown; where another is signed in by now, that one is asked.
-func (h *Handler) confirm(w http.ResponseWriter, r *http.Request, server registration.Server, sealed string) error {
+func (h *Handler) confirm(w http.ResponseWriter, r *http.Request, server documents.Server, sealed string) error {
 	if err := interaction.SameOrigin(r); err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (h *Handler) confirm(w http.ResponseWriter, r *http.Request, server registr
 	return h.end(w, r, server, req, current)
 }
 
-func (h *Handler) end(w http.ResponseWriter, r *http.Request, server registration.Server, req request, current *session.Session) error {
+func (h *Handler) end(w http.ResponseWriter, r *http.Request, server documents.Server, req request, current *session.Session) error {
 	if err := h.Sessions.End(r.Context(), w, server, current); err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (h *Handler) end(w http.ResponseWriter, r *http.Request, server registratio
 }
 
 // ask the user.
-func (h *Handler) ask(w http.ResponseWriter, server registration.Server, req request, current *session.Session, user *registry.User) error {
+func (h *Handler) ask(w http.ResponseWriter, server documents.Server, req request, current *session.Session, user *registry.User) error {
 	sealed, err := h.sealForm(req, current)
 	if err != nil {
 		return err
@@ -139,7 +139,7 @@ func (h *Handler) ask(w http.ResponseWriter, server registration.Server, req req
 // notSignedIn answers a request that came with no session. A browser sends the session's cookie with
 // what it opens in a window. It does not (SameSite=Lax) with what a page of another site embeds or
 // fetches, and then it is not known whether the user is signed in: that must not look like a logout.
-func notSignedIn(w http.ResponseWriter, r *http.Request, server registration.Server, req request) error {
+func notSignedIn(w http.ResponseWriter, r *http.Request, server documents.Server, req request) error {
 	switch r.Header.Get("Sec-Fetch-Dest") {
 	case "", "document":
 		return done(w, server, req, false)
@@ -148,7 +148,7 @@ func notSignedIn(w http.ResponseWriter, r *http.Request, server registration.Ser
 }
 
 // done sends the user on, or says what happened: whether a session has ended.
-func done(w http.ResponseWriter, server registration.Server, req request, ended bool) error {
+func done(w http.ResponseWriter, server documents.Server, req request, ended bool) error {
 	if req.redirectURI == "" {
 		return web.Page(w, http.StatusOK, pages.SignedOut{Server: pages.Host(server.Issuer), Ended: ended, Stays: sentences[req.stays]}, "")
 	}

@@ -7,10 +7,10 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
@@ -47,7 +47,7 @@ var sentences = map[reason]string{
 // ignores them: the session is the browser's, and the page has one language. What does not verify counts
 // as not sent, and what rests on it is not done (section 4); the user can still sign out. But where an ID
 // token says one client and client_id another, it is not known which of them asks (section 2).
-func (h *Handler) read(ctx context.Context, server registration.Server, params oauth.Params) (request, error) {
+func (h *Handler) read(ctx context.Context, server documents.Server, params oauth.Params) (request, error) {
 	var req request
 	nameless := unnamed
 	if hint := params.Get("id_token_hint"); hint != "" {
@@ -75,7 +75,7 @@ func (h *Handler) read(ctx context.Context, server registration.Server, params o
 
 // openHint reads an ID token that this server signed for one of its clients, with a key that is still
 // published. It may have expired long ago (RP-Initiated Logout section 2).
-func (h *Handler) openHint(server registration.Server, hint string) (*registry.Client, string, reason) {
+func (h *Handler) openHint(server documents.Server, hint string) (*registry.Client, string, reason) {
 	var claims struct {
 		Issuer   string `json:"iss"`
 		Subject  string `json:"sub"`

@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
 
@@ -27,7 +27,7 @@ func TestAnIDTokenOfTheUserSignsThemOutAtOnce(t *testing.T) {
 			w.Server.Keys = slices.Clone(w.Server.Keys)
 			for i := range w.Server.Keys {
 				if w.Server.Keys[i].Algorithm == "RS256" {
-					w.Server.Keys[i].Phase = registration.KeyRetiring
+					w.Server.Keys[i].Phase = documents.KeyRetiring
 				}
 			}
 			w.Keys.Use(w.Server)
@@ -275,9 +275,9 @@ func TestAPostedLogoutHoldsALargeIDToken(t *testing.T) {
 }
 
 func TestAPostedLogoutIsHeldAgainstWhatIsRegisteredWhenItGoesOn(t *testing.T) {
-	for name, change := range map[string]func(*registration.Client){
-		pages.StaysUnregistered: func(c *registration.Client) { c.PostLogoutRedirectURIs = nil },
-		pages.StaysUnknown:      func(c *registration.Client) { c.Suspended = true },
+	for name, change := range map[string]func(*documents.Client){
+		pages.StaysUnregistered: func(c *documents.Client) { c.PostLogoutRedirectURIs = nil },
+		pages.StaysUnknown:      func(c *documents.Client) { c.Suspended = true },
 	} {
 		w := interactiontest.New(t, rand.Reader)
 		b := signedIn(t, w)
@@ -294,9 +294,9 @@ func TestAPostedLogoutIsHeldAgainstWhatIsRegisteredWhenItGoesOn(t *testing.T) {
 }
 
 func TestWhereTheUserGoesIsHeldAgainstWhatIsRegisteredNow(t *testing.T) {
-	for name, change := range map[string]func(*registration.Client){
-		"the address was removed": func(c *registration.Client) { c.PostLogoutRedirectURIs = nil },
-		"the client is suspended": func(c *registration.Client) { c.Suspended = true },
+	for name, change := range map[string]func(*documents.Client){
+		"the address was removed": func(c *documents.Client) { c.PostLogoutRedirectURIs = nil },
+		"the client is suspended": func(c *documents.Client) { c.Suspended = true },
 	} {
 		w := interactiontest.New(t, rand.Reader)
 		b := signedIn(t, w)

@@ -13,10 +13,10 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
@@ -71,7 +71,7 @@ type Document struct {
 }
 
 // Describe says what follows from a server's document, and the scopes that exist.
-func Describe(s registration.Server, scopes []string) Document {
+func Describe(s documents.Server, scopes []string) Document {
 	grants := grantTypes(s)
 	code, implicit := slices.Contains(grants, oauth.GrantAuthorizationCode), slices.Contains(grants, oauth.GrantImplicit)
 	d := Document{
@@ -119,12 +119,12 @@ func Describe(s registration.Server, scopes []string) Document {
 }
 
 // grantTypes that some rule allows, in a fixed order.
-func grantTypes(s registration.Server) []string {
+func grantTypes(s documents.Server) []string {
 	var grants []string
 	for _, grant := range []string{
 		oauth.GrantAuthorizationCode, oauth.GrantImplicit, oauth.GrantPassword, oauth.GrantClientCredentials, oauth.GrantRefreshToken,
 	} {
-		if slices.ContainsFunc(s.AllowedClients, func(r registration.ClientRule) bool { return slices.Contains(r.GrantTypes, grant) }) {
+		if slices.ContainsFunc(s.AllowedClients, func(r documents.ClientRule) bool { return slices.Contains(r.GrantTypes, grant) }) {
 			grants = append(grants, grant)
 		}
 	}
@@ -132,8 +132,8 @@ func grantTypes(s registration.Server) []string {
 }
 
 // hybrid says whether one rule allows what the hybrid response types need together.
-func hybrid(s registration.Server) bool {
-	return slices.ContainsFunc(s.AllowedClients, func(r registration.ClientRule) bool {
+func hybrid(s documents.Server) bool {
+	return slices.ContainsFunc(s.AllowedClients, func(r documents.ClientRule) bool {
 		return slices.Contains(r.GrantTypes, oauth.GrantAuthorizationCode) && slices.Contains(r.GrantTypes, oauth.GrantImplicit)
 	})
 }

@@ -12,18 +12,18 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
 )
 
-func server(grants ...string) registration.Server {
-	return registration.Server{
+func server(grants ...string) documents.Server {
+	return documents.Server{
 		UID: "server", Issuer: "https://auth.example.com/t1", Algorithms: []string{"ES256", "RS256"}, AccessTokenLifetime: 300,
-		AllowedClients: []registration.ClientRule{
-			{Name: "none", Namespaces: registration.Namespaces{All: true}}, {Name: "some", Namespaces: registration.Namespaces{All: true}, GrantTypes: grants},
+		AllowedClients: []documents.ClientRule{
+			{Name: "none", Namespaces: documents.Namespaces{All: true}}, {Name: "some", Namespaces: documents.Namespaces{All: true}, GrantTypes: grants},
 		},
 	}
 }
@@ -49,7 +49,7 @@ func TestWhatNoRuleAllowsIsNotAdvertised(t *testing.T) {
 
 func TestAHybridResponseTypeNeedsOneRuleThatAllowsBothGrants(t *testing.T) {
 	s := server("authorization_code")
-	s.AllowedClients = append(s.AllowedClients, registration.ClientRule{Name: "other", GrantTypes: []string{"implicit"}})
+	s.AllowedClients = append(s.AllowedClients, documents.ClientRule{Name: "other", GrantTypes: []string{"implicit"}})
 	if types := Describe(s, nil).ResponseTypes; !slices.Equal(types, []string{"code", "token", "id_token", "id_token token"}) {
 		t.Errorf("advertises %v", types)
 	}
@@ -106,7 +106,7 @@ func handler(t *testing.T) *Handler {
 	if err := os.WriteFile(filepath.Join(dir, kid+".pem"), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.Keys = []registration.Key{{KID: kid, Algorithm: "ES256", Phase: registration.KeyPublished}}
+	s.Keys = []documents.Key{{KID: kid, Algorithm: "ES256", Phase: documents.KeyPublished}}
 	h := &Handler{Registry: registry.New(), Keys: keys.NewSet(rand.Reader)}
 	if err := h.Keys.LoadDir(dir); err != nil {
 		t.Fatal(err)

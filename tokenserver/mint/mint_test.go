@@ -9,16 +9,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
 // served is the client as the registry serves it.
-func served(t *testing.T, w *granttest.World, c registration.Client) *registry.Client {
+func served(t *testing.T, w *granttest.World, c documents.Client) *registry.Client {
 	t.Helper()
 	w.AddClient(c)
 	client, ok := w.Registry.Client(c.ID)
@@ -84,7 +84,7 @@ func TestAMachinesTokenSaysNothingOfAUser(t *testing.T) {
 
 func TestTheServersFirstAlgorithmSignsAccessTokens(t *testing.T) {
 	w := granttest.New(t)
-	w.ChangeServer(func(s *registration.Server) { s.Algorithms = []string{"RS256", "ES256"} })
+	w.ChangeServer(func(s *documents.Server) { s.Algorithms = []string{"RS256", "ES256"} })
 	client := served(t, w, granttest.Client("shop.web"))
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{Client: client, Subject: "x", Audience: []string{"y"}, Rests: mint.TokenID{ClientUID: client.UID}})
 	if err != nil {
@@ -354,7 +354,7 @@ func TestWithoutAServerThereAreNoTokens(t *testing.T) {
 func TestWithoutAKeyThereAreNoTokens(t *testing.T) {
 	w := granttest.New(t)
 	client := served(t, w, granttest.Client("shop.web"))
-	w.ChangeServer(func(s *registration.Server) {
+	w.ChangeServer(func(s *documents.Server) {
 		for _, key := range s.Keys {
 			s.RevokedKeys = append(s.RevokedKeys, key.KID)
 		}

@@ -5,12 +5,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // admits says whether a rule is for a namespace. Labels nil means that nothing is known of the namespace: then no selector matches, not even
 // one that asks for the absence of a label.
-func admits(n registration.Namespaces, namespace string, labels map[string]string) bool {
+func admits(n documents.Namespaces, namespace string, labels map[string]string) bool {
 	switch {
 	case n.All:
 		return true
@@ -22,7 +22,7 @@ func admits(n registration.Namespaces, namespace string, labels map[string]strin
 }
 
 // selects says whether all requirements hold, as Kubernetes means them: NotIn holds too where the label is missing.
-func selects(s registration.Selector, labels map[string]string) bool {
+func selects(s documents.Selector, labels map[string]string) bool {
 	for key, want := range s.MatchLabels {
 		if got, has := labels[key]; !has || got != want {
 			return false
@@ -37,7 +37,7 @@ func selects(s registration.Selector, labels map[string]string) bool {
 }
 
 // describe a selector as kubectl takes it (--selector).
-func describe(s registration.Selector) string {
+func describe(s documents.Selector) string {
 	var terms []string
 	for _, key := range slices.Sorted(maps.Keys(s.MatchLabels)) {
 		terms = append(terms, key+"="+s.MatchLabels[key])
@@ -55,7 +55,7 @@ func describe(s registration.Selector) string {
 	return strings.Join(terms, ",")
 }
 
-func holds(r registration.Requirement, labels map[string]string) bool {
+func holds(r documents.Requirement, labels map[string]string) bool {
 	value, has := labels[r.Key]
 	switch r.Operator {
 	case "In":
@@ -108,10 +108,10 @@ func isDNSLabel(s string) bool {
 // spelling of an empty path (RFC 3986 section 6.2.3), or "*", or has "*." in place of the first
 // label of its host.
 func matchesIdentifier(patterns []string, identifier string) bool {
-	identifier = registration.CanonicalIdentifier(identifier)
+	identifier = documents.CanonicalIdentifier(identifier)
 	return slices.ContainsFunc(patterns, func(p string) bool {
-		p = registration.CanonicalIdentifier(p)
-		if p == registration.Any || p == identifier {
+		p = documents.CanonicalIdentifier(p)
+		if p == documents.Any || p == identifier {
 			return true
 		}
 		scheme, suffix, wild := strings.Cut(p, "://*.")
@@ -128,16 +128,16 @@ func matchesIdentifier(patterns []string, identifier string) bool {
 // stands for those that contain a dot. One without a dot could be any application's (RFC 8252
 // section 7.1 would have none), so the rule has to name it, and the client has to be one whose
 // codes are of no use to another application and whose user is asked.
-func allowsScheme(patterns []string, scheme string, c registration.Client) bool {
+func allowsScheme(patterns []string, scheme string, c documents.Client) bool {
 	if strings.Contains(scheme, ".") {
-		return slices.Contains(patterns, scheme) || slices.Contains(patterns, registration.Any)
+		return slices.Contains(patterns, scheme) || slices.Contains(patterns, documents.Any)
 	}
 	return slices.Contains(patterns, scheme) && askedAndBound(c)
 }
 
 // askedAndBound reports whether a client is public, gets tokens for codes with PKCE only, and only when the user consents.
-func askedAndBound(c registration.Client) bool {
-	return c.AuthMethod == "none" && c.PKCE == registration.PKCERequired && c.Consent == registration.ConsentRequired &&
+func askedAndBound(c documents.Client) bool {
+	return c.AuthMethod == "none" && c.PKCE == documents.PKCERequired && c.Consent == documents.ConsentRequired &&
 		!slices.Contains(c.GrantTypes, "implicit")
 }
 
@@ -145,7 +145,7 @@ func askedAndBound(c registration.Client) bool {
 func matchesHost(patterns []string, host string) bool {
 	_, parent, _ := strings.Cut(host, ".")
 	return slices.ContainsFunc(patterns, func(p string) bool {
-		if p == registration.Any {
+		if p == documents.Any {
 			return true
 		}
 		if suffix, wild := strings.CutPrefix(p, "*."); wild {

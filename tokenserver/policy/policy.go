@@ -10,8 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 // Denial is why one rule does not allow what is asked.
@@ -30,12 +30,12 @@ type Decision struct {
 	// Denials has one entry a rule that admits the namespace, or one that says that none does.
 	Denials []Denial
 	// AccessTokenLifetime is in force for an accepted client.
-	AccessTokenLifetime registration.Seconds
+	AccessTokenLifetime documents.Seconds
 }
 
 // Client decides whether the rules of s allow c: one rule must allow everything. Labels are those of the client's namespace, nil if it is
 // not known. The first rule that allows everything decides, so the order of rules is the order of precedence.
-func Client(s registration.Server, labels map[string]string, c registration.Client) Decision {
+func Client(s documents.Server, labels map[string]string, c documents.Client) Decision {
 	if slices.Contains(c.Scopes, "openid") && !slices.Contains(s.Algorithms, c.IDTokenAlg) {
 		return Decision{Denials: []Denial{{Message: fmt.Sprintf("idTokenSignedResponseAlg: the server does not sign with %q, but with %s",
 			c.IDTokenAlg, strings.Join(s.Algorithms, ", "))}}}
@@ -53,13 +53,13 @@ func Client(s registration.Server, labels map[string]string, c registration.Clie
 	}
 	if len(d.Denials) == 0 {
 		d.Denials = []Denial{{Message: noRule("clients", c.Namespace, s.AllowedClients,
-			func(r registration.ClientRule) (string, registration.Namespaces) { return r.Name, r.Namespaces })}}
+			func(r documents.ClientRule) (string, documents.Namespaces) { return r.Name, r.Namespaces })}}
 	}
 	return d
 }
 
 // clientDenied says what of c the rule does not allow; empty: nothing.
-func clientDenied(s registration.Server, rule registration.ClientRule, c registration.Client) string {
+func clientDenied(s documents.Server, rule documents.ClientRule, c documents.Client) string {
 	for _, grant := range c.GrantTypes {
 		if !slices.Contains(rule.GrantTypes, grant) {
 			return fmt.Sprintf("grantTypes: %q is not allowed", grant)
@@ -99,7 +99,7 @@ func clientDenied(s registration.Server, rule registration.ClientRule, c registr
 	return ""
 }
 
-func clientIDDenied(rule registration.ClientRule, c registration.Client) string {
+func clientIDDenied(rule documents.ClientRule, c documents.Client) string {
 	if matchesPrefix(rule.ClientIDs, c.ID) {
 		label, _, _ := strings.Cut(c.ID, ".")
 		return fmt.Sprintf("clientID: %q is not allowed, since ids that begin with %q belong to a namespace of that name; a pattern in clientIDs of the rule has to begin with %q to allow it",
@@ -109,16 +109,16 @@ func clientIDDenied(rule registration.ClientRule, c registration.Client) string 
 		c.ID, c.Namespace+".")
 }
 
-func redirectDenied(rule registration.ClientRule, c registration.Client, field, uri string) string {
-	switch kind, name := registration.ClassifyRedirect(uri); kind {
-	case registration.RedirectLoopback:
+func redirectDenied(rule documents.ClientRule, c documents.Client, field, uri string) string {
+	switch kind, name := documents.ClassifyRedirect(uri); kind {
+	case documents.RedirectLoopback:
 		return ""
-	case registration.RedirectWeb:
+	case documents.RedirectWeb:
 		if matchesHost(rule.RedirectHosts, name) {
 			return ""
 		}
 		return fmt.Sprintf("%s: the host of %q is not allowed", field, uri)
-	case registration.RedirectPrivateUse:
+	case documents.RedirectPrivateUse:
 		if allowsScheme(rule.RedirectSchemes, name, c) {
 			return ""
 		}
@@ -132,7 +132,7 @@ func redirectDenied(rule registration.ClientRule, c registration.Client, field, 
 }
 
 // longestLifetime is how long the rule lets access tokens of its clients live.
-func longestLifetime(s registration.Server, rule registration.ClientRule) registration.Seconds {
+func longestLifetime(s documents.Server, rule documents.ClientRule) documents.Seconds {
 	if rule.MaxAccessTokenLifetime > 0 {
 		return rule.MaxAccessTokenLifetime
 	}
@@ -140,7 +140,7 @@ func longestLifetime(s registration.Server, rule registration.ClientRule) regist
 }
 
 // accessTokenLifetime is what c asks for, or the server's, and never longer than the rule allows.
-func accessTokenLifetime(s registration.Server, rule registration.ClientRule, c registration.Client) registration.Seconds {
+func accessTokenLifetime(s documents.Server, rule documents.ClientRule, c documents.Client) documents.Seconds {
 	lifetime := s.AccessTokenLifetime
 	if c.AccessTokenLifetime > 0 {
 		lifetime = c.AccessTokenLifetime
@@ -149,7 +149,7 @@ func accessTokenLifetime(s registration.Server, rule registration.ClientRule, c 
 }
 
 // ResourceServer decides whether the rules of s allow rs, as Client does.
-func ResourceServer(s registration.Server, labels map[string]string, rs registration.ResourceServer) Decision {
+func ResourceServer(s documents.Server, labels map[string]string, rs documents.ResourceServer) Decision {
 	var d Decision
 	for _, rule := range s.AllowedResourceServers {
 		if !admits(rule.Namespaces, rs.Namespace, labels) {
@@ -163,14 +163,14 @@ func ResourceServer(s registration.Server, labels map[string]string, rs registra
 	}
 	if len(d.Denials) == 0 {
 		d.Denials = []Denial{{Message: noRule("resource servers", rs.Namespace, s.AllowedResourceServers,
-			func(r registration.ResourceServerRule) (string, registration.Namespaces) { return r.Name, r.Namespaces })}}
+			func(r documents.ResourceServerRule) (string, documents.Namespaces) { return r.Name, r.Namespaces })}}
 	}
 	return d
 }
 
 // noRule says that no rule is for a namespace, and by which labels of namespaces the rules select.
 // The name of a rule and its labels are all that is told of an object in another namespace.
-func noRule[R any](what, namespace string, rules []R, parts func(R) (string, registration.Namespaces)) string {
+func noRule[R any](what, namespace string, rules []R, parts func(R) (string, documents.Namespaces)) string {
 	var selectors []string
 	for _, r := range rules {
 		name, namespaces := parts(r)
@@ -188,7 +188,7 @@ func noRule[R any](what, namespace string, rules []R, parts func(R) (string, reg
 	return message + ": " + strings.Join(selectors, "; ")
 }
 
-func resourceServerDenied(rule registration.ResourceServerRule, rs registration.ResourceServer) string {
+func resourceServerDenied(rule documents.ResourceServerRule, rs documents.ResourceServer) string {
 	if !matchesIdentifier(rule.Identifiers, rs.Identifier) {
 		return fmt.Sprintf("identifier: %q is not allowed", rs.Identifier)
 	}
@@ -202,8 +202,8 @@ func resourceServerDenied(rule registration.ResourceServerRule, rs registration.
 
 // AllowsClient says whether rs lets clients of a namespace have a scope of its own; with scope "", whether they may name it as a resource
 // (RFC 8707) at all. One rule must allow it, and another may allow another scope. Labels as for Client.
-func AllowsClient(rs registration.ResourceServer, clientNamespace string, labels map[string]string, scope string) bool {
-	return slices.ContainsFunc(rs.AllowedClients, func(rule registration.ResourceClientRule) bool {
+func AllowsClient(rs documents.ResourceServer, clientNamespace string, labels map[string]string, scope string) bool {
+	return slices.ContainsFunc(rs.AllowedClients, func(rule documents.ResourceClientRule) bool {
 		return admits(rule.Namespaces, clientNamespace, labels) && (scope == "" || matchesPrefix(rule.Scopes, scope))
 	})
 }

@@ -4,15 +4,15 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // server with one rule, which allows what client asks for and little else.
-func server(change func(*registration.Server, *registration.ClientRule)) registration.Server {
-	s := registration.Server{
+func server(change func(*documents.Server, *documents.ClientRule)) documents.Server {
+	s := documents.Server{
 		Issuer: "https://auth.example.com", AccessTokenLifetime: 300, Algorithms: []string{"ES256", "RS256"},
-		AllowedClients: []registration.ClientRule{{
-			Name: "shop", Namespaces: registration.Namespaces{Names: []string{"shop"}},
+		AllowedClients: []documents.ClientRule{{
+			Name: "shop", Namespaces: documents.Namespaces{Names: []string{"shop"}},
 			GrantTypes: []string{"authorization_code", "refresh_token"}, ClientIDs: []string{"shop-*", "exact"},
 			Scopes: []string{"openid", "orders:*"}, RedirectHosts: []string{"*.shop.example.com", "one.example"},
 			RedirectSchemes: []string{"com.shop.app"}, Consent: []string{"Required"},
@@ -24,8 +24,8 @@ func server(change func(*registration.Server, *registration.ClientRule)) registr
 	return s
 }
 
-func client(change func(*registration.Client)) registration.Client {
-	c := registration.Client{
+func client(change func(*documents.Client)) documents.Client {
+	c := documents.Client{
 		UID: "u", Namespace: "shop", Name: "web", ID: "shop.web", GrantTypes: []string{"authorization_code"}, AuthMethod: "client_secret_basic",
 		RedirectURIs: []string{"https://a.shop.example.com/cb"}, Scopes: []string{"openid", "orders:read"}, PKCE: "Required", Consent: "Required",
 		IDTokenAlg: "RS256",
@@ -37,24 +37,24 @@ func client(change func(*registration.Client)) registration.Client {
 }
 
 func TestAClientIsAcceptedThatARuleAllowsInEverything(t *testing.T) {
-	for name, change := range map[string]func(*registration.Client){
+	for name, change := range map[string]func(*documents.Client){
 		"as it is":     nil,
-		"both grants":  func(c *registration.Client) { c.GrantTypes = []string{"refresh_token", "authorization_code"} },
-		"own id":       func(c *registration.Client) { c.ID = "shop.anything" },
-		"id by prefix": func(c *registration.Client) { c.ID = "shop-web" },
-		"id by name":   func(c *registration.Client) { c.ID = "exact" },
-		"no scopes":    func(c *registration.Client) { c.Scopes = nil },
-		"host by name": func(c *registration.Client) { c.RedirectURIs = []string{"https://one.example/cb"} },
-		"loopback": func(c *registration.Client) {
+		"both grants":  func(c *documents.Client) { c.GrantTypes = []string{"refresh_token", "authorization_code"} },
+		"own id":       func(c *documents.Client) { c.ID = "shop.anything" },
+		"id by prefix": func(c *documents.Client) { c.ID = "shop-web" },
+		"id by name":   func(c *documents.Client) { c.ID = "exact" },
+		"no scopes":    func(c *documents.Client) { c.Scopes = nil },
+		"host by name": func(c *documents.Client) { c.RedirectURIs = []string{"https://one.example/cb"} },
+		"loopback": func(c *documents.Client) {
 			c.RedirectURIs = []string{"http://127.0.0.1/cb", "http://localhost:1/cb"}
 		},
-		"loopback https":     func(c *registration.Client) { c.RedirectURIs = []string{"https://[::1]/cb"} },
-		"private-use scheme": func(c *registration.Client) { c.RedirectURIs = []string{"com.shop.app:/cb"} },
-		"after logout": func(c *registration.Client) {
+		"loopback https":     func(c *documents.Client) { c.RedirectURIs = []string{"https://[::1]/cb"} },
+		"private-use scheme": func(c *documents.Client) { c.RedirectURIs = []string{"com.shop.app:/cb"} },
+		"after logout": func(c *documents.Client) {
 			c.PostLogoutRedirectURIs = []string{"https://one.example/", "http://127.0.0.1/out", "com.shop.app:/out"}
 		},
-		"shorter lifetime": func(c *registration.Client) { c.AccessTokenLifetime = 60 },
-		"other algorithm":  func(c *registration.Client) { c.IDTokenAlg = "ES256" },
+		"shorter lifetime": func(c *documents.Client) { c.AccessTokenLifetime = 60 },
+		"other algorithm":  func(c *documents.Client) { c.IDTokenAlg = "ES256" },
 	} {
 		d := Client(server(nil), nil, client(change))
 		if !d.Accepted || d.Rule != "shop" || len(d.Denials) != 0 {
@@ -64,48 +64,48 @@ func TestAClientIsAcceptedThatARuleAllowsInEverything(t *testing.T) {
 }
 
 func TestAClientIsRefusedForEachThingThatItsRuleDoesNotAllow(t *testing.T) {
-	for field, changes := range map[string][]func(*registration.Client){
-		"grantTypes": {func(c *registration.Client) { c.GrantTypes = []string{"authorization_code", "password"} }},
+	for field, changes := range map[string][]func(*documents.Client){
+		"grantTypes": {func(c *documents.Client) { c.GrantTypes = []string{"authorization_code", "password"} }},
 		"clientID": {
-			func(c *registration.Client) { c.ID = "other.web" }, func(c *registration.Client) { c.ID = "shopper" },
-			func(c *registration.Client) { c.ID = "exact2" }, func(c *registration.Client) { c.ID = "SHOP-web" },
+			func(c *documents.Client) { c.ID = "other.web" }, func(c *documents.Client) { c.ID = "shopper" },
+			func(c *documents.Client) { c.ID = "exact2" }, func(c *documents.Client) { c.ID = "SHOP-web" },
 		},
 		"scopes": {
-			func(c *registration.Client) { c.Scopes = []string{"email"} }, func(c *registration.Client) { c.Scopes = []string{"openid2"} },
-			func(c *registration.Client) { c.Scopes = []string{"openid", "orders"} },
+			func(c *documents.Client) { c.Scopes = []string{"email"} }, func(c *documents.Client) { c.Scopes = []string{"openid2"} },
+			func(c *documents.Client) { c.Scopes = []string{"openid", "orders"} },
 		},
 		"idTokenClaims": {
-			func(c *registration.Client) { c.IDTokenClaims = []string{"email"} },
-			func(c *registration.Client) { c.IDTokenClaims = []string{"name", "phone_number#de"} },
-			func(c *registration.Client) { c.IDTokenClaims = []string{"department"} },
+			func(c *documents.Client) { c.IDTokenClaims = []string{"email"} },
+			func(c *documents.Client) { c.IDTokenClaims = []string{"name", "phone_number#de"} },
+			func(c *documents.Client) { c.IDTokenClaims = []string{"department"} },
 		},
 		"redirectURIs": {
-			func(c *registration.Client) { c.RedirectURIs = []string{"https://shop.example.com/cb"} },
-			func(c *registration.Client) { c.RedirectURIs = []string{"https://a.b.shop.example.com/cb"} },
-			func(c *registration.Client) { c.RedirectURIs = []string{"https://ashop.example.com/cb"} },
-			func(c *registration.Client) { c.RedirectURIs = []string{"https://a.shop.example.com.evil.example/cb"} },
-			func(c *registration.Client) {
+			func(c *documents.Client) { c.RedirectURIs = []string{"https://shop.example.com/cb"} },
+			func(c *documents.Client) { c.RedirectURIs = []string{"https://a.b.shop.example.com/cb"} },
+			func(c *documents.Client) { c.RedirectURIs = []string{"https://ashop.example.com/cb"} },
+			func(c *documents.Client) { c.RedirectURIs = []string{"https://a.shop.example.com.evil.example/cb"} },
+			func(c *documents.Client) {
 				c.RedirectURIs = []string{"https://a.shop.example.com/cb", "https://evil.example/cb"}
 			},
-			func(c *registration.Client) { c.RedirectURIs = []string{"http://a.shop.example.com/cb"} },
-			func(c *registration.Client) {
+			func(c *documents.Client) { c.RedirectURIs = []string{"http://a.shop.example.com/cb"} },
+			func(c *documents.Client) {
 				c.RedirectURIs = []string{"https://evil.example\\@a.shop.example.com/cb"}
 			},
-			func(c *registration.Client) { c.RedirectURIs = []string{"com.other.app:/cb"} },
-			func(c *registration.Client) { c.RedirectURIs = []string{"javascript:alert(1)"} },
+			func(c *documents.Client) { c.RedirectURIs = []string{"com.other.app:/cb"} },
+			func(c *documents.Client) { c.RedirectURIs = []string{"javascript:alert(1)"} },
 		},
 		"postLogoutRedirectURIs": {
-			func(c *registration.Client) { c.PostLogoutRedirectURIs = []string{"https://evil.example/"} },
-			func(c *registration.Client) { c.PostLogoutRedirectURIs = []string{"com.other.app:/out"} },
-			func(c *registration.Client) { c.PostLogoutRedirectURIs = []string{"javascript:alert(1)"} },
-			func(c *registration.Client) { c.PostLogoutRedirectURIs = []string{"http://a.shop.example.com/"} },
-			func(c *registration.Client) {
+			func(c *documents.Client) { c.PostLogoutRedirectURIs = []string{"https://evil.example/"} },
+			func(c *documents.Client) { c.PostLogoutRedirectURIs = []string{"com.other.app:/out"} },
+			func(c *documents.Client) { c.PostLogoutRedirectURIs = []string{"javascript:alert(1)"} },
+			func(c *documents.Client) { c.PostLogoutRedirectURIs = []string{"http://a.shop.example.com/"} },
+			func(c *documents.Client) {
 				c.PostLogoutRedirectURIs = []string{"https://a.shop.example.com/", "https://evil.example/"}
 			},
 		},
-		"consent":                  {func(c *registration.Client) { c.Consent = "Skip" }},
-		"accessTokenLifetime":      {func(c *registration.Client) { c.AccessTokenLifetime = 301 }},
-		"idTokenSignedResponseAlg": {func(c *registration.Client) { c.IDTokenAlg = "PS256" }},
+		"consent":                  {func(c *documents.Client) { c.Consent = "Skip" }},
+		"accessTokenLifetime":      {func(c *documents.Client) { c.AccessTokenLifetime = 301 }},
+		"idTokenSignedResponseAlg": {func(c *documents.Client) { c.IDTokenAlg = "PS256" }},
 	} {
 		for i, change := range changes {
 			d := Client(server(nil), nil, client(change))
@@ -117,10 +117,10 @@ func TestAClientIsRefusedForEachThingThatItsRuleDoesNotAllow(t *testing.T) {
 }
 
 func TestTheClaimsThatAClientIsToldWhateverTheScopeAreThoseOfScopesThatTheRuleAllows(t *testing.T) {
-	s := server(func(_ *registration.Server, r *registration.ClientRule) {
+	s := server(func(_ *documents.Server, r *documents.ClientRule) {
 		r.Scopes = []string{"openid", "profile", "groups"}
 	})
-	c := client(func(c *registration.Client) {
+	c := client(func(c *documents.Client) {
 		c.Scopes, c.IDTokenClaims = []string{"openid"}, []string{"groups", "name", "department", "name#de"}
 	})
 	if d := Client(s, nil, c); !d.Accepted {
@@ -133,43 +133,43 @@ func TestTheClaimsThatAClientIsToldWhateverTheScopeAreThoseOfScopesThatTheRuleAl
 }
 
 func TestOneRuleMustAllowEverything(t *testing.T) {
-	s := server(func(s *registration.Server, r *registration.ClientRule) {
+	s := server(func(s *documents.Server, r *documents.ClientRule) {
 		other := *r
 		other.Name, other.GrantTypes, other.Consent = "batch", []string{"client_credentials"}, []string{"Skip"}
 		s.AllowedClients = append(s.AllowedClients, other)
 	})
-	split := client(func(c *registration.Client) { c.GrantTypes = []string{"authorization_code", "client_credentials"} })
+	split := client(func(c *documents.Client) { c.GrantTypes = []string{"authorization_code", "client_credentials"} })
 	d := Client(s, nil, split)
 	if d.Accepted || len(d.Denials) != 2 || d.Denials[0].Rule != "shop" || d.Denials[1].Rule != "batch" {
 		t.Errorf("two rules that allow half each: %+v", d)
 	}
-	second := client(func(c *registration.Client) { c.GrantTypes, c.Consent = []string{"client_credentials"}, "Skip" })
+	second := client(func(c *documents.Client) { c.GrantTypes, c.Consent = []string{"client_credentials"}, "Skip" })
 	if d := Client(s, nil, second); !d.Accepted || d.Rule != "batch" || len(d.Denials) != 0 {
 		t.Errorf("what the second rule allows: %+v", d)
 	}
 }
 
 func TestARuleIsForTheNamespacesItAdmits(t *testing.T) {
-	selector := func(s registration.Selector) registration.Namespaces { return registration.Namespaces{Selector: &s} }
-	require := func(op string, values ...string) registration.Namespaces {
-		return selector(registration.Selector{MatchExpressions: []registration.Requirement{{Key: "team", Operator: op, Values: values}}})
+	selector := func(s documents.Selector) documents.Namespaces { return documents.Namespaces{Selector: &s} }
+	require := func(op string, values ...string) documents.Namespaces {
+		return selector(documents.Selector{MatchExpressions: []documents.Requirement{{Key: "team", Operator: op, Values: values}}})
 	}
 	team := map[string]string{"team": "shop"}
 	for _, c := range []struct {
 		name       string
-		namespaces registration.Namespaces
+		namespaces documents.Namespaces
 		labels     map[string]string
 		want       bool
 	}{
-		{"none", registration.Namespaces{}, team, false},
-		{"all", registration.Namespaces{All: true}, nil, true},
-		{"names", registration.Namespaces{Names: []string{"a", "shop"}}, nil, true},
-		{"other names", registration.Namespaces{Names: []string{"a", "shop2"}}, team, false},
-		{"label", selector(registration.Selector{MatchLabels: map[string]string{"team": "shop"}}), team, true},
-		{"label of another value", selector(registration.Selector{MatchLabels: map[string]string{"team": "x"}}), team, false},
-		{"one of two labels", selector(registration.Selector{MatchLabels: map[string]string{"team": "shop", "env": "p"}}), team, false},
-		{"empty label that is missing", selector(registration.Selector{MatchLabels: map[string]string{"env": ""}}), team, false},
-		{"empty selector", selector(registration.Selector{}), team, true},
+		{"none", documents.Namespaces{}, team, false},
+		{"all", documents.Namespaces{All: true}, nil, true},
+		{"names", documents.Namespaces{Names: []string{"a", "shop"}}, nil, true},
+		{"other names", documents.Namespaces{Names: []string{"a", "shop2"}}, team, false},
+		{"label", selector(documents.Selector{MatchLabels: map[string]string{"team": "shop"}}), team, true},
+		{"label of another value", selector(documents.Selector{MatchLabels: map[string]string{"team": "x"}}), team, false},
+		{"one of two labels", selector(documents.Selector{MatchLabels: map[string]string{"team": "shop", "env": "p"}}), team, false},
+		{"empty label that is missing", selector(documents.Selector{MatchLabels: map[string]string{"env": ""}}), team, false},
+		{"empty selector", selector(documents.Selector{}), team, true},
 		{"In", require("In", "shop", "x"), team, true},
 		{"In others", require("In", "x"), team, false},
 		{"In without the label", require("In", ""), map[string]string{}, false},
@@ -181,11 +181,11 @@ func TestARuleIsForTheNamespacesItAdmits(t *testing.T) {
 		{"DoesNotExist", require("DoesNotExist"), team, false},
 		{"DoesNotExist without the label", require("DoesNotExist"), map[string]string{}, true},
 		{"unknown operator", require("Gt", "1"), team, false},
-		{"unknown namespace, empty selector", selector(registration.Selector{}), nil, false},
+		{"unknown namespace, empty selector", selector(documents.Selector{}), nil, false},
 		{"unknown namespace, NotIn", require("NotIn", "shop"), nil, false},
 		{"unknown namespace, DoesNotExist", require("DoesNotExist"), nil, false},
 	} {
-		s := server(func(_ *registration.Server, r *registration.ClientRule) { r.Namespaces = c.namespaces })
+		s := server(func(_ *documents.Server, r *documents.ClientRule) { r.Namespaces = c.namespaces })
 		d := Client(s, c.labels, client(nil))
 		if d.Accepted != c.want {
 			t.Errorf("%s: %+v", c.name, d)
@@ -197,50 +197,50 @@ func TestARuleIsForTheNamespacesItAdmits(t *testing.T) {
 }
 
 func TestAnAccessTokenLivesAsLongAsTheRuleAllows(t *testing.T) {
-	for _, c := range []struct{ server, rule, client, want registration.Seconds }{
+	for _, c := range []struct{ server, rule, client, want documents.Seconds }{
 		{300, 0, 0, 300}, {300, 0, 60, 60}, {300, 900, 0, 300}, {300, 900, 900, 900}, {300, 60, 0, 60}, {300, 60, 30, 30},
 	} {
-		s := server(func(s *registration.Server, r *registration.ClientRule) {
+		s := server(func(s *documents.Server, r *documents.ClientRule) {
 			s.AccessTokenLifetime, r.MaxAccessTokenLifetime = c.server, c.rule
 		})
-		d := Client(s, nil, client(func(x *registration.Client) { x.AccessTokenLifetime = c.client }))
+		d := Client(s, nil, client(func(x *documents.Client) { x.AccessTokenLifetime = c.client }))
 		if !d.Accepted || d.AccessTokenLifetime != c.want {
 			t.Errorf("server %d, rule %d, client %d: %+v, want %d", c.server, c.rule, c.client, d, c.want)
 		}
 	}
-	tooLong := client(func(x *registration.Client) { x.AccessTokenLifetime = 901 })
-	s := server(func(_ *registration.Server, r *registration.ClientRule) { r.MaxAccessTokenLifetime = 900 })
+	tooLong := client(func(x *documents.Client) { x.AccessTokenLifetime = 901 })
+	s := server(func(_ *documents.Server, r *documents.ClientRule) { r.MaxAccessTokenLifetime = 900 })
 	if d := Client(s, nil, tooLong); d.Accepted {
 		t.Errorf("longer than the rule allows: %+v", d)
 	}
 }
 
 func TestAnEmptyListOfARuleAllowsNothing(t *testing.T) {
-	s := server(func(_ *registration.Server, r *registration.ClientRule) {
-		*r = registration.ClientRule{Name: "empty", Namespaces: registration.Namespaces{All: true}}
+	s := server(func(_ *documents.Server, r *documents.ClientRule) {
+		*r = documents.ClientRule{Name: "empty", Namespaces: documents.Namespaces{All: true}}
 	})
 	if d := Client(s, nil, client(nil)); d.Accepted {
 		t.Errorf("%+v", d)
 	}
-	if d := Client(registration.Server{Algorithms: []string{"RS256"}}, nil, client(nil)); d.Accepted {
+	if d := Client(documents.Server{Algorithms: []string{"RS256"}}, nil, client(nil)); d.Accepted {
 		t.Errorf("a server without rules: %+v", d)
 	}
 }
 
 func TestAResourceServerIsAcceptedThatOneRuleAllows(t *testing.T) {
-	s := registration.Server{AllowedResourceServers: []registration.ResourceServerRule{
-		{Name: "orders", Namespaces: registration.Namespaces{Names: []string{"orders"}}, Identifiers: []string{"https://orders.example.com"}, Scopes: []string{"orders:*"}},
-		{Name: "any", Namespaces: registration.Namespaces{Names: []string{"infra"}}, Identifiers: []string{"*"}, Scopes: []string{"*"}},
+	s := documents.Server{AllowedResourceServers: []documents.ResourceServerRule{
+		{Name: "orders", Namespaces: documents.Namespaces{Names: []string{"orders"}}, Identifiers: []string{"https://orders.example.com"}, Scopes: []string{"orders:*"}},
+		{Name: "any", Namespaces: documents.Namespaces{Names: []string{"infra"}}, Identifiers: []string{"*"}, Scopes: []string{"*"}},
 	}}
-	rs := func(namespace, identifier string, scopes ...string) registration.ResourceServer {
-		r := registration.ResourceServer{Namespace: namespace, Identifier: identifier}
+	rs := func(namespace, identifier string, scopes ...string) documents.ResourceServer {
+		r := documents.ResourceServer{Namespace: namespace, Identifier: identifier}
 		for _, s := range scopes {
-			r.Scopes = append(r.Scopes, registration.Scope{Name: s})
+			r.Scopes = append(r.Scopes, documents.Scope{Name: s})
 		}
 		return r
 	}
 	for _, c := range []struct {
-		rs   registration.ResourceServer
+		rs   documents.ResourceServer
 		rule string
 	}{
 		{rs("orders", "https://orders.example.com", "orders:read"), "orders"},
@@ -256,9 +256,9 @@ func TestAResourceServerIsAcceptedThatOneRuleAllows(t *testing.T) {
 }
 
 func TestAResourceServerAllowsClientsByNamespaceAndScope(t *testing.T) {
-	rs := registration.ResourceServer{AllowedClients: []registration.ResourceClientRule{
-		{Name: "own", Namespaces: registration.Namespaces{Names: []string{"orders"}}, Scopes: []string{"*"}},
-		{Name: "shop", Namespaces: registration.Namespaces{Selector: &registration.Selector{MatchLabels: map[string]string{"team": "shop"}}}, Scopes: []string{"orders:read"}},
+	rs := documents.ResourceServer{AllowedClients: []documents.ResourceClientRule{
+		{Name: "own", Namespaces: documents.Namespaces{Names: []string{"orders"}}, Scopes: []string{"*"}},
+		{Name: "shop", Namespaces: documents.Namespaces{Selector: &documents.Selector{MatchLabels: map[string]string{"team": "shop"}}}, Scopes: []string{"orders:read"}},
 	}}
 	shop := map[string]string{"team": "shop"}
 	for _, c := range []struct {
@@ -291,10 +291,10 @@ func TestOnlyAPatternThatNamesANamespaceGivesAnotherOneItsIDs(t *testing.T) {
 		{"*", "shop", true}, {"*", "shop_web", true}, {"*", "shop_1.web", true}, {"*", "-shop.web", true}, {"*", "shop-.web", true},
 		{"*", ".web", true}, {"*", "~.web", true}, {"*", strings.Repeat("a", 64) + ".web", true}, {"shop*", "shop-web", true},
 	} {
-		s := server(func(_ *registration.Server, r *registration.ClientRule) {
-			r.Namespaces, r.ClientIDs = registration.Namespaces{All: true}, []string{"none", c.pattern}
+		s := server(func(_ *documents.Server, r *documents.ClientRule) {
+			r.Namespaces, r.ClientIDs = documents.Namespaces{All: true}, []string{"none", c.pattern}
 		})
-		d := Client(s, nil, client(func(x *registration.Client) { x.Namespace, x.ID = "apps", c.id }))
+		d := Client(s, nil, client(func(x *documents.Client) { x.Namespace, x.ID = "apps", c.id }))
 		if d.Accepted != c.want {
 			t.Errorf("pattern %q, id %q of namespace apps: %+v", c.pattern, c.id, d)
 		}
@@ -306,8 +306,8 @@ func TestOnlyAPatternThatNamesANamespaceGivesAnotherOneItsIDs(t *testing.T) {
 }
 
 func TestASchemeIsAllowedByNameOrWithADotByAStar(t *testing.T) {
-	native := func(uri string, change func(*registration.Client)) registration.Client {
-		return client(func(c *registration.Client) {
+	native := func(uri string, change func(*documents.Client)) documents.Client {
+		return client(func(c *documents.Client) {
 			c.AuthMethod, c.RedirectURIs = "none", []string{uri}
 			if change != nil {
 				change(c)
@@ -317,24 +317,24 @@ func TestASchemeIsAllowedByNameOrWithADotByAStar(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		schemes []string
-		client  registration.Client
+		client  documents.Client
 		want    bool
 	}{
 		{"with a dot, by name", []string{"com.shop.app"}, native("com.shop.app:/cb", nil), true},
 		{"with a dot, by *", []string{"*"}, native("com.shop.app:/cb", nil), true},
-		{"with a dot, confidential", []string{"*"}, client(func(c *registration.Client) { c.RedirectURIs = []string{"com.shop.app:/cb"} }), true},
+		{"with a dot, confidential", []string{"*"}, client(func(c *documents.Client) { c.RedirectURIs = []string{"com.shop.app:/cb"} }), true},
 		{"another", []string{"com.shop.app"}, native("com.shop.app2:/cb", nil), false},
 		{"no list", nil, native("com.shop.app:/cb", nil), false},
 		{"without a dot, by *", []string{"*"}, native("cursor://cb", nil), false},
 		{"without a dot, by name", []string{"*", "cursor"}, native("cursor://cb", nil), true},
-		{"without a dot, confidential", []string{"cursor"}, native("cursor://cb", func(c *registration.Client) { c.AuthMethod = "client_secret_basic" }), false},
-		{"without a dot, implicit", []string{"cursor"}, native("cursor://cb", func(c *registration.Client) { c.GrantTypes = []string{"implicit"} }), false},
-		{"without a dot, hybrid", []string{"cursor"}, native("cursor://cb", func(c *registration.Client) {
+		{"without a dot, confidential", []string{"cursor"}, native("cursor://cb", func(c *documents.Client) { c.AuthMethod = "client_secret_basic" }), false},
+		{"without a dot, implicit", []string{"cursor"}, native("cursor://cb", func(c *documents.Client) { c.GrantTypes = []string{"implicit"} }), false},
+		{"without a dot, hybrid", []string{"cursor"}, native("cursor://cb", func(c *documents.Client) {
 			c.GrantTypes = []string{"authorization_code", "implicit"}
 		}), false},
-		{"without a dot, no PKCE", []string{"cursor"}, native("cursor://cb", func(c *registration.Client) { c.PKCE = "WhenSent" }), false},
-		{"without a dot, no consent", []string{"cursor"}, native("cursor://cb", func(c *registration.Client) { c.Consent = "Skip" }), false},
-		{"after logout", []string{"cursor"}, native("https://one.example/cb", func(c *registration.Client) {
+		{"without a dot, no PKCE", []string{"cursor"}, native("cursor://cb", func(c *documents.Client) { c.PKCE = "WhenSent" }), false},
+		{"without a dot, no consent", []string{"cursor"}, native("cursor://cb", func(c *documents.Client) { c.Consent = "Skip" }), false},
+		{"after logout", []string{"cursor"}, native("https://one.example/cb", func(c *documents.Client) {
 			c.PostLogoutRedirectURIs, c.Consent = []string{"cursor:out"}, "Skip"
 		}), false},
 		{"intent by name", []string{"*", "intent"}, native("intent://cb", nil), false},
@@ -343,7 +343,7 @@ func TestASchemeIsAllowedByNameOrWithADotByAStar(t *testing.T) {
 		{"a registered one with a dot", []string{"*", "iris.beep"}, native("iris.beep://cb", nil), false},
 		{"https by name", []string{"*", "https"}, native("https://evil.example/cb", nil), false},
 	} {
-		s := server(func(_ *registration.Server, r *registration.ClientRule) {
+		s := server(func(_ *documents.Server, r *documents.ClientRule) {
 			r.RedirectSchemes, r.Consent, r.GrantTypes = c.schemes, []string{"Required", "Skip"}, []string{"authorization_code", "implicit"}
 		})
 		if d := Client(s, nil, c.client); d.Accepted != c.want {
@@ -353,27 +353,27 @@ func TestASchemeIsAllowedByNameOrWithADotByAStar(t *testing.T) {
 }
 
 func TestWhereNoRuleIsForANamespaceTheMessageSaysByWhichLabelsRulesSelect(t *testing.T) {
-	selector := registration.Selector{
+	selector := documents.Selector{
 		MatchLabels: map[string]string{"team": "shop", "env": "test"},
-		MatchExpressions: []registration.Requirement{
+		MatchExpressions: []documents.Requirement{
 			{Key: "tier", Operator: "In", Values: []string{"a", "b"}}, {Key: "old", Operator: "DoesNotExist"}, {Key: "x", Operator: "Exists"},
 			{Key: "y", Operator: "NotIn", Values: []string{"c"}},
 		},
 	}
-	namespaces := registration.Namespaces{Selector: &selector}
+	namespaces := documents.Namespaces{Selector: &selector}
 	const labels = `rule "shop" selects namespaces by the labels env=test,team=shop,tier in (a,b),!old,x,y notin (c)`
-	s := server(func(s *registration.Server, r *registration.ClientRule) {
+	s := server(func(s *documents.Server, r *documents.ClientRule) {
 		r.Namespaces = namespaces
-		s.AllowedResourceServers = []registration.ResourceServerRule{{Name: "shop", Namespaces: namespaces}}
+		s.AllowedResourceServers = []documents.ResourceServerRule{{Name: "shop", Namespaces: namespaces}}
 	})
 	for _, d := range []Decision{
-		Client(s, map[string]string{}, client(nil)), ResourceServer(s, map[string]string{}, registration.ResourceServer{Namespace: "shop"}),
+		Client(s, map[string]string{}, client(nil)), ResourceServer(s, map[string]string{}, documents.ResourceServer{Namespace: "shop"}),
 	} {
 		if len(d.Denials) != 1 || !strings.Contains(d.Denials[0].Message, `from namespace "shop": `+labels) {
 			t.Errorf("%+v", d)
 		}
 	}
-	if d := Client(server(nil), nil, client(func(c *registration.Client) { c.Namespace = "other" })); strings.Contains(d.Denials[0].Message, "label") {
+	if d := Client(server(nil), nil, client(func(c *documents.Client) { c.Namespace = "other" })); strings.Contains(d.Denials[0].Message, "label") {
 		t.Errorf("a rule that selects by no label: %+v", d)
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"maps"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // Apply puts an entry in force in place of the one of that name. If it cannot be served (the error wraps ErrRejected), nothing of either is
@@ -63,28 +63,28 @@ func (r *Registry) apply(name string, e Entry) error {
 
 // bump starts a new epoch if decisions about clients follow from the entry.
 func (r *Registry) bump(e Entry) {
-	if kind := registration.Kind(e.Format); kind != registration.KindClient && kind != registration.KindUser && e.Space != SpaceUsername {
+	if kind := documents.Kind(e.Format); kind != documents.KindClient && kind != documents.KindUser && e.Space != SpaceUsername {
 		r.epoch++
 	}
 }
 
 // put decodes the document of an entry and indexes it.
 func (r *Registry) put(name string, e Entry) error {
-	switch registration.Kind(e.Format) {
+	switch documents.Kind(e.Format) {
 	case "":
 		return knownSpace(e.Space)
-	case registration.KindServer:
+	case documents.KindServer:
 		return r.putServer(name, e)
-	case registration.KindClient:
+	case documents.KindClient:
 		return r.putClient(name, e)
-	case registration.KindUser:
+	case documents.KindUser:
 		return r.putUser(name, e)
-	case registration.KindResourceServer:
+	case documents.KindResourceServer:
 		return r.putResourceServer(name, e)
-	case registration.KindNamespace:
+	case documents.KindNamespace:
 		return r.putNamespace(name, e)
 	}
-	return fmt.Errorf("%w %q", registration.ErrFormat, e.Format)
+	return fmt.Errorf("%w %q", documents.ErrFormat, e.Format)
 }
 
 func knownSpace(space string) error {
@@ -109,7 +109,7 @@ func about(e Entry, space, value, uid string) error {
 }
 
 func (r *Registry) putServer(name string, e Entry) error {
-	doc, err := registration.Decode[registration.Server](e.Format, e.Document)
+	doc, err := documents.Decode[documents.Server](e.Format, e.Document)
 	if err != nil {
 		return err
 	}
@@ -119,12 +119,12 @@ func (r *Registry) putServer(name string, e Entry) error {
 	if r.server != nil {
 		return fmt.Errorf("entry %s is the server's document already", r.server.entry)
 	}
-	r.server = &holding[registration.Server]{name, doc}
+	r.server = &holding[documents.Server]{name, doc}
 	return nil
 }
 
 func (r *Registry) putClient(name string, e Entry) error {
-	doc, err := registration.Decode[registration.Client](e.Format, e.Document)
+	doc, err := documents.Decode[documents.Client](e.Format, e.Document)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (r *Registry) putClient(name string, e Entry) error {
 
 // putUser takes the document with either of a user's names. While a name changes there may be two; the one that came last counts.
 func (r *Registry) putUser(name string, e Entry) error {
-	doc, err := registration.Decode[registration.User](e.Format, e.Document)
+	doc, err := documents.Decode[documents.User](e.Format, e.Document)
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (r *Registry) putUser(name string, e Entry) error {
 		return err
 	}
 	r.forgetUser(doc.UID)
-	r.users[doc.UID] = &holding[registration.User]{name, doc}
+	r.users[doc.UID] = &holding[documents.User]{name, doc}
 	r.passwords.add(doc.PasswordHash, 1)
 	return nil
 }
@@ -166,24 +166,24 @@ func (r *Registry) forgetUser(uid string) {
 }
 
 func (r *Registry) putResourceServer(name string, e Entry) error {
-	doc, err := registration.Decode[registration.ResourceServer](e.Format, e.Document)
+	doc, err := documents.Decode[documents.ResourceServer](e.Format, e.Document)
 	if err != nil {
 		return err
 	}
-	identifier := registration.CanonicalIdentifier(doc.Identifier)
+	identifier := documents.CanonicalIdentifier(doc.Identifier)
 	if err := about(e, SpaceIdentity, identifier, doc.UID); err != nil {
 		return err
 	}
 	if other := r.described[doc.UID]; other != nil {
 		return fmt.Errorf("entry %s is the document of this resource server already", other.entry)
 	}
-	h := &holding[registration.ResourceServer]{name, doc}
+	h := &holding[documents.ResourceServer]{name, doc}
 	r.resourceServers[identifier], r.described[doc.UID] = h, h
 	return nil
 }
 
 func (r *Registry) putNamespace(name string, e Entry) error {
-	doc, err := registration.Decode[registration.Namespace](e.Format, e.Document)
+	doc, err := documents.Decode[documents.Namespace](e.Format, e.Document)
 	if err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ func (r *Registry) putNamespace(name string, e Entry) error {
 	if doc.Labels == nil {
 		doc.Labels = map[string]string{} // known to have none, and not unknown
 	}
-	r.namespaces[doc.Name] = &holding[registration.Namespace]{name, doc}
+	r.namespaces[doc.Name] = &holding[documents.Namespace]{name, doc}
 	return nil
 }
 
@@ -205,21 +205,21 @@ func (r *Registry) remove(name string) {
 	}
 	delete(r.entries, name)
 	delete(r.claims, claim{e.Space, e.Value})
-	switch registration.Kind(e.Format) {
-	case registration.KindServer:
+	switch documents.Kind(e.Format) {
+	case documents.KindServer:
 		r.server = nil
-	case registration.KindClient:
+	case documents.KindClient:
 		c := r.clients[e.Value]
 		delete(r.clients, e.Value)
 		delete(r.clientsByUID, c.document.UID)
-	case registration.KindUser:
+	case documents.KindUser:
 		if u := r.users[e.OwnerUID]; u != nil && u.entry == name {
 			r.forgetUser(e.OwnerUID)
 		}
-	case registration.KindResourceServer:
+	case documents.KindResourceServer:
 		delete(r.resourceServers, e.Value)
 		delete(r.described, e.OwnerUID)
-	case registration.KindNamespace:
+	case documents.KindNamespace:
 		delete(r.namespaces, e.Value)
 	}
 	r.bump(e)

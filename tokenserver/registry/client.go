@@ -6,21 +6,21 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 // clientRecord is a client's document, and what was last decided about it.
 type clientRecord struct {
 	entry    string
-	document registration.Client
+	document documents.Client
 	decided  atomic.Pointer[Client]
 }
 
 // Client is a client that may be served now. It is immutable; ask the registry again for each request.
 type Client struct {
-	registration.Client
+	documents.Client
 	// AccessTokenLifetime is in force: what the client asked for or the server's, within what its rule allows.
 	AccessTokenLifetime time.Duration
 	// Rule of the server that accepts the client.
@@ -65,7 +65,7 @@ func (r *Registry) serve(rec *clientRecord) (*Client, bool) {
 	return c, true
 }
 
-func (r *Registry) decide(doc registration.Client) *Client {
+func (r *Registry) decide(doc documents.Client) *Client {
 	c := &Client{Client: doc, registry: r, epoch: r.epoch}
 	if r.server == nil || doc.Suspended {
 		return c
@@ -172,5 +172,5 @@ func (c *Client) target(resource string) (identifier string, ok bool) {
 // isIssuer reports whether a resource is the server's own issuer, in either spelling of an empty
 // path.
 func (c *Client) isIssuer(resource string) bool {
-	return registration.CanonicalIdentifier(resource) == registration.CanonicalIdentifier(c.issuer)
+	return documents.CanonicalIdentifier(resource) == documents.CanonicalIdentifier(c.issuer)
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
 )
@@ -20,8 +20,8 @@ var (
 )
 
 // account is a user with a hash.
-func account(i int, hash string) registration.User {
-	return registration.User{
+func account(i int, hash string) documents.User {
+	return documents.User{
 		UID: fmt.Sprint("uid-", i), Subject: fmt.Sprint("subject-", i), Username: fmt.Sprint("user-", i), PasswordHash: hash, Epoch: "e",
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // Spaces of names, as in the entries.
@@ -32,7 +32,7 @@ type Entry struct {
 	Space    string
 	Value    string
 	OwnerUID string
-	// Format and Document as in package registration; both are empty for a claim alone.
+	// Format and Document as in package documents; both are empty for a claim alone.
 	Format   string
 	Document string
 }
@@ -58,14 +58,14 @@ type Registry struct {
 	// epoch grows with every change that decisions follow from.
 	epoch uint64
 
-	server          *holding[registration.Server]
+	server          *holding[documents.Server]
 	clients         map[string]*clientRecord // by client id
 	clientsByUID    map[string]*clientRecord
-	users           map[string]*holding[registration.User]           // by UID
-	passwords       mix                                              // of users
-	resourceServers map[string]*holding[registration.ResourceServer] // by canonical identifier
-	namespaces      map[string]*holding[registration.Namespace]      // by name
-	described       map[string]*holding[registration.ResourceServer] // by UID
+	users           map[string]*holding[documents.User]           // by UID
+	passwords       mix                                           // of users
+	resourceServers map[string]*holding[documents.ResourceServer] // by canonical identifier
+	namespaces      map[string]*holding[documents.Namespace]      // by name
+	described       map[string]*holding[documents.ResourceServer] // by UID
 }
 
 // claim is one name in a space.
@@ -87,11 +87,11 @@ func New() *Registry {
 		claims:          map[claim]holder{},
 		clients:         map[string]*clientRecord{},
 		clientsByUID:    map[string]*clientRecord{},
-		users:           map[string]*holding[registration.User]{},
+		users:           map[string]*holding[documents.User]{},
 		passwords:       mix{},
-		resourceServers: map[string]*holding[registration.ResourceServer]{},
-		namespaces:      map[string]*holding[registration.Namespace]{},
-		described:       map[string]*holding[registration.ResourceServer]{},
+		resourceServers: map[string]*holding[documents.ResourceServer]{},
+		namespaces:      map[string]*holding[documents.Namespace]{},
+		described:       map[string]*holding[documents.ResourceServer]{},
 	}
 }
 
@@ -102,11 +102,11 @@ func (r *Registry) SetSynced() { r.synced.Store(true) }
 func (r *Registry) Synced() bool { return r.synced.Load() }
 
 // Server is the server's own document; false before it has arrived.
-func (r *Registry) Server() (registration.Server, bool) {
+func (r *Registry) Server() (documents.Server, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if r.server == nil {
-		return registration.Server{}, false
+		return documents.Server{}, false
 	}
 	return r.server.document, true
 }

@@ -9,61 +9,61 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
 )
 
 const issuer = "https://auth.example.com"
 
-func server() registration.Server {
-	return registration.Server{
+func server() documents.Server {
+	return documents.Server{
 		UID: "server", Namespace: "identity", Name: "main", Issuer: issuer, AccessTokenLifetime: 300, Algorithms: []string{"ES256", "RS256"},
-		AllowedClients: []registration.ClientRule{{
+		AllowedClients: []documents.ClientRule{{
 			Name:       "shop",
-			Namespaces: registration.Namespaces{Selector: &registration.Selector{MatchLabels: map[string]string{"team": "shop"}}},
+			Namespaces: documents.Namespaces{Selector: &documents.Selector{MatchLabels: map[string]string{"team": "shop"}}},
 			GrantTypes: []string{"authorization_code", "client_credentials"}, Scopes: []string{"*"}, RedirectHosts: []string{"*"}, Consent: []string{"Required"},
 		}},
-		AllowedResourceServers: []registration.ResourceServerRule{{
-			Name: "all", Namespaces: registration.Namespaces{All: true}, Identifiers: []string{"https://*.example.com"}, Scopes: []string{"*"},
+		AllowedResourceServers: []documents.ResourceServerRule{{
+			Name: "all", Namespaces: documents.Namespaces{All: true}, Identifiers: []string{"https://*.example.com"}, Scopes: []string{"*"},
 		}},
 	}
 }
 
-func namespace(name string, labels ...string) registration.Namespace {
-	n := registration.Namespace{Name: name}
+func namespace(name string, labels ...string) documents.Namespace {
+	n := documents.Namespace{Name: name}
 	if len(labels) == 2 {
 		n.Labels = map[string]string{labels[0]: labels[1]}
 	}
 	return n
 }
 
-func client() registration.Client {
-	return registration.Client{
+func client() documents.Client {
+	return documents.Client{
 		UID: "web", Namespace: "shop", Name: "web", ID: "shop.web", GrantTypes: []string{"authorization_code"}, AuthMethod: "client_secret_basic",
 		RedirectURIs: []string{"https://shop.example.com/cb"}, PKCE: "Required", Consent: "Required", IDTokenAlg: "RS256",
 		Scopes: []string{"openid", "email", "orders:read", "orders:write", "stock:read", "nobody:knows", "offline_access"},
 	}
 }
 
-func orders() registration.ResourceServer {
-	return registration.ResourceServer{
+func orders() documents.ResourceServer {
+	return documents.ResourceServer{
 		UID: "orders", Namespace: "orders", Name: "api", Identifier: "https://orders.example.com",
-		Scopes:               []registration.Scope{{Name: "orders:read", Description: "See your orders"}, {Name: "orders:write"}},
-		AllowedClients:       []registration.ResourceClientRule{{Name: "readers", Namespaces: registration.Namespaces{All: true}, Scopes: []string{"orders:read"}}},
-		IntrospectionClients: []registration.ClientName{{Namespace: "orders", Name: "gateway"}},
+		Scopes:               []documents.Scope{{Name: "orders:read", Description: "See your orders"}, {Name: "orders:write"}},
+		AllowedClients:       []documents.ResourceClientRule{{Name: "readers", Namespaces: documents.Namespaces{All: true}, Scopes: []string{"orders:read"}}},
+		IntrospectionClients: []documents.ClientName{{Namespace: "orders", Name: "gateway"}},
 	}
 }
 
-func stock() registration.ResourceServer {
-	return registration.ResourceServer{
-		UID: "stock", Namespace: "stock", Name: "api", Identifier: "https://stock.example.com", Scopes: []registration.Scope{{Name: "stock:read"}},
-		AllowedClients: []registration.ResourceClientRule{{Name: "shop", Namespaces: registration.Namespaces{Names: []string{"shop"}}, Scopes: []string{"*"}}},
+func stock() documents.ResourceServer {
+	return documents.ResourceServer{
+		UID: "stock", Namespace: "stock", Name: "api", Identifier: "https://stock.example.com", Scopes: []documents.Scope{{Name: "stock:read"}},
+		AllowedClients: []documents.ResourceClientRule{{Name: "shop", Namespaces: documents.Namespaces{Names: []string{"shop"}}, Scopes: []string{"*"}}},
 	}
 }
 
-func user() registration.User {
-	return registration.User{UID: "user-1", Subject: "248289761001", Username: "alice", PasswordHash: "x", Epoch: "e1"}
+func user() documents.User {
+	return documents.User{UID: "user-1", Subject: "248289761001", Username: "alice", PasswordHash: "x", Epoch: "e1"}
 }
 
 // shop is a registry with all of it.
@@ -164,7 +164,7 @@ func TestAClientHasTheScopesThatAreBuiltInOrThatTheirOwnerAllowsIt(t *testing.T)
 		t.Errorf("Scopes = %v, want %v", got, want)
 	}
 	tight := orders()
-	tight.AllowedClients[0].Namespaces = registration.Namespaces{Names: []string{"orders"}}
+	tight.AllowedClients[0].Namespaces = documents.Namespaces{Names: []string{"orders"}}
 	registrytest.Fill(t, r, tight)
 	if c := mustClient(t, r); c.MayHave("orders:read") || !c.MayHave("stock:read") {
 		t.Errorf("after its owner allows it no more: %v", c.Scopes())
@@ -178,7 +178,7 @@ func TestAClientHasTheScopesThatAreBuiltInOrThatTheirOwnerAllowsIt(t *testing.T)
 func TestAScopeIsItsOwnersAlone(t *testing.T) {
 	r := shop(t)
 	rival := stock()
-	rival.Scopes = append(rival.Scopes, registration.Scope{Name: "orders:write"}, registration.Scope{Name: "email"})
+	rival.Scopes = append(rival.Scopes, documents.Scope{Name: "orders:write"}, documents.Scope{Name: "email"})
 	name, e := entry(t, rival)
 	if err := r.Apply(name, e); err != nil {
 		t.Fatal(err)
@@ -367,7 +367,7 @@ func TestAnEntryThatCannotBeServedIsRejectedAndHurtsNoOther(t *testing.T) {
 		"no owner":                     func(e *registry.Entry) { e.OwnerUID = "" },
 		"another space":                func(e *registry.Entry) { e.Space = registry.SpaceUsername },
 		"an unknown space":             func(e *registry.Entry) { e.Space, e.Format = "other", "" },
-		"the format of another kind":   func(e *registry.Entry) { e.Format = registration.FormatUser },
+		"the format of another kind":   func(e *registry.Entry) { e.Format = documents.FormatUser },
 		"another name than it says":    func(e *registry.Entry) { e.Value = "shop.other" },
 		"a name that is another's":     func(e *registry.Entry) { e.Value = issuer },
 		"a document of a second owner": func(e *registry.Entry) { e.Document = strings.Replace(e.Document, `"uid":"web"`, `"uid":"orders"`, 1) },

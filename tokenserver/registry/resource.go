@@ -3,14 +3,14 @@ package registry
 import (
 	"slices"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 // ResourceServer is a resource server that the rules of the server allow.
 type ResourceServer struct {
-	registration.ResourceServer
+	documents.ResourceServer
 }
 
 // ResourceServer with this identifier; false if it is unknown or not allowed.
@@ -51,7 +51,7 @@ func (r *Registry) MayIntrospect(clientNamespace, clientName, identifier string)
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	rs := r.accepted(identifier)
-	return rs != nil && slices.Contains(rs.IntrospectionClients, registration.ClientName{Namespace: clientNamespace, Name: clientName})
+	return rs != nil && slices.Contains(rs.IntrospectionClients, documents.ClientName{Namespace: clientNamespace, Name: clientName})
 }
 
 // Scopes that exist: the built-in ones, then those of resource servers, sorted.
@@ -78,8 +78,8 @@ func (r *Registry) Epoch() uint64 {
 
 // accepted is the resource server with this identifier, in either spelling of an empty path, if the
 // rules allow it, else nil. The caller has the lock.
-func (r *Registry) accepted(identifier string) *registration.ResourceServer {
-	h := r.resourceServers[registration.CanonicalIdentifier(identifier)]
+func (r *Registry) accepted(identifier string) *documents.ResourceServer {
+	h := r.resourceServers[documents.CanonicalIdentifier(identifier)]
 	if h == nil || r.server == nil {
 		return nil
 	}
@@ -91,7 +91,7 @@ func (r *Registry) accepted(identifier string) *registration.ResourceServer {
 
 // ownerOf is the accepted resource server that declares a scope and holds its name, else nil. A built-in scope has no owner, whatever is
 // claimed. The caller has the lock.
-func (r *Registry) ownerOf(scope string) *registration.ResourceServer {
+func (r *Registry) ownerOf(scope string) *documents.ResourceServer {
 	if oauth.BuiltInScope(scope) {
 		return nil
 	}
@@ -102,6 +102,6 @@ func (r *Registry) ownerOf(scope string) *registration.ResourceServer {
 	return r.accepted(held.document.Identifier)
 }
 
-func indexOf(scopes []registration.Scope, name string) int {
-	return slices.IndexFunc(scopes, func(s registration.Scope) bool { return s.Name == name })
+func indexOf(scopes []documents.Scope, name string) int {
+	return slices.IndexFunc(scopes, func(s documents.Scope) bool { return s.Name == name })
 }

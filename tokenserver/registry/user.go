@@ -1,13 +1,13 @@
 package registry
 
 import (
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 // User is a user who may be served now. It is immutable; its claims must not be changed.
 type User struct {
-	registration.User
+	documents.User
 }
 
 // UserByName is the user with this username, which must be in its normal form.

@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/revoke"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
@@ -105,7 +105,7 @@ func TestATokenOfAnotherClientIsRefusedAndUntouched(t *testing.T) {
 	a := w.Begin(c, "openid", "offline_access")
 	machine := w.OK(w.Post("/token", service, "grant_type", "client_credentials")).String("access_token")
 	before := w.Store.Writes()
-	for _, thief := range []registration.Client{
+	for _, thief := range []documents.Client{
 		w.AddClient(granttest.Client("shop.thief")), w.AddClient(granttest.Public(granttest.Client("shop.spa"))),
 	} {
 		for _, token := range []string{a.String("access_token"), a.String("refresh_token"), machine} {
@@ -216,14 +216,14 @@ func TestRevokingAgainWritesNothing(t *testing.T) {
 }
 
 // service is a client that gets tokens for itself.
-func service(id, namespace string) registration.Client {
+func service(id, namespace string) documents.Client {
 	c := granttest.Client(id)
 	c.GrantTypes, c.RedirectURIs, c.Namespace = []string{oauth.GrantClientCredentials}, nil, namespace
 	return c
 }
 
 // revokes a new token of a service.
-func revokes(t *testing.T, w *granttest.World, c registration.Client) granttest.Answer {
+func revokes(t *testing.T, w *granttest.World, c documents.Client) granttest.Answer {
 	t.Helper()
 	token := w.OK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
 	a := w.Post("/revoke", c, "token", token)
@@ -251,7 +251,7 @@ func TestAMarkGoesWithTheTokenThatItIsAboutAndStaysForTenMinutes(t *testing.T) {
 	swept("after them", 10)
 	c.AccessTokenLifetime = 3600
 	c = w.AddClient(c)
-	w.ChangeServer(func(s *registration.Server) { s.AccessTokenLifetime = 3600 })
+	w.ChangeServer(func(s *documents.Server) { s.AccessTokenLifetime = 3600 })
 	done(t, "a token", revokes(t, w, c))
 	w.Clock.Move(3599 * time.Second)
 	swept("before the token expires", 0)
@@ -304,7 +304,7 @@ func TestAUserWhoFillsTheirPlacesAtAClientStopsNoOtherUser(t *testing.T) {
 		begun := w.OK(w.Redeem(c, w.Code(a)))
 		return w.Post("/revoke", c, "token", begun.String("access_token")), begun
 	}
-	w.AddUser(registration.User{UID: "bob-uid", Subject: "bob-subject", Username: "bob", Epoch: "epoch-1"})
+	w.AddUser(documents.User{UID: "bob-uid", Subject: "bob-subject", Username: "bob", Epoch: "epoch-1"})
 	for range 3 {
 		got, _ := revoke("alice-uid")
 		done(t, "alice", got)
@@ -374,8 +374,8 @@ func TestRevocationIsForClientsThatAuthenticate(t *testing.T) {
 	wrong := w.Form("/revoke", c, "token", a.String("refresh_token"))
 	wrong.SetBasicAuth(c.ID, "wrong")
 	for what, r := range map[string]*http.Request{
-		"nobody":              w.Form("/revoke", registration.Client{}, "token", a.String("refresh_token")),
-		"an identifier alone": w.Form("/revoke", registration.Client{}, "token", a.String("refresh_token"), "client_id", c.ID),
+		"nobody":              w.Form("/revoke", documents.Client{}, "token", a.String("refresh_token")),
+		"an identifier alone": w.Form("/revoke", documents.Client{}, "token", a.String("refresh_token"), "client_id", c.ID),
 		"a wrong secret":      wrong,
 	} {
 		if got := w.Do(r); got.Status != http.StatusUnauthorized || got.ErrorCode() != "invalid_client" {

@@ -23,9 +23,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
@@ -60,7 +60,7 @@ func hash(value string) string {
 }
 
 // Ends is the absolute end of the session.
-func (s *Session) Ends(server registration.Server) time.Time {
+func (s *Session) Ends(server documents.Server) time.Time {
 	now, then := time.Unix(s.Started, 0).Add(server.SessionAbsoluteLifetime.Duration()), time.Unix(s.Until, 0)
 	if now.Before(then) {
 		return now
@@ -88,7 +88,7 @@ type Sessions struct {
 // sent the request. It replaces the browser's session, if there is one. An error means that no cookie was
 // set; it is a *TooManyLogins if the user has logged in too often.
 func (s *Sessions) Begin(
-	ctx context.Context, w http.ResponseWriter, r *http.Request, server registration.Server, user *registry.User, amr ...string,
+	ctx context.Context, w http.ResponseWriter, r *http.Request, server documents.Server, user *registry.User, amr ...string,
 ) (*Session, error) {
 	if err := s.admit(ctx, user); err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ func (s *Sessions) admit(ctx context.Context, user *registry.User) error {
 // root of a session that begins: that of the browser's cookie if it is of the same user, whether or not
 // it still signs them in. It may be idle, at its absolute end, or of another password, but what rests on
 // it may be good or become so, and the new cookie is what ends it. A root of another user is ended here.
-func (s *Sessions) root(ctx context.Context, r *http.Request, server registration.Server, user *registry.User) (string, error) {
+func (s *Sessions) root(ctx context.Context, r *http.Request, server documents.Server, user *registry.User) (string, error) {
 	replaced := s.open(r, server)
 	if replaced == nil || s.over(replaced) {
 		return s.draw()
@@ -157,7 +157,7 @@ func (s *Sessions) draw() (string, error) {
 }
 
 // Current session of the browser and its user; nil if there is none that is good. An error means that it is not known.
-func (s *Sessions) Current(ctx context.Context, r *http.Request, server registration.Server) (*Session, *registry.User, error) {
+func (s *Sessions) Current(ctx context.Context, r *http.Request, server documents.Server) (*Session, *registry.User, error) {
 	session, user, err := s.Left(ctx, r, server)
 	if session == nil || s.idle(server, session) || !s.Now().Before(session.Ends(server)) {
 		return nil, nil, err
@@ -167,7 +167,7 @@ func (s *Sessions) Current(ctx context.Context, r *http.Request, server registra
 
 // Left is Current, and also finds a session that signs nobody in any more because it was idle for too long or is at its absolute end, while
 // tokens that came from it may still live: there is something left to end.
-func (s *Sessions) Left(ctx context.Context, r *http.Request, server registration.Server) (*Session, *registry.User, error) {
+func (s *Sessions) Left(ctx context.Context, r *http.Request, server documents.Server) (*Session, *registry.User, error) {
 	session := s.open(r, server)
 	if session == nil || s.over(session) {
 		return nil, nil, nil
@@ -183,7 +183,7 @@ func (s *Sessions) Left(ctx context.Context, r *http.Request, server registratio
 }
 
 // open the browser's cookie, whatever became of its session; nil if there is none that this server sealed.
-func (s *Sessions) open(r *http.Request, server registration.Server) *Session {
+func (s *Sessions) open(r *http.Request, server documents.Server) *Session {
 	data, err := s.Keys.Open(keys.PurposeSession, web.CookiesOf(server.Issuer).Get(r, cookieSession))
 	if err != nil {
 		return nil
@@ -202,7 +202,7 @@ func (s *Sessions) over(session *Session) bool {
 
 // idle says whether the session was not used for too long. Like the absolute lifetime, the idle one is the server's of now, so that a lowered
 // one acts on running sessions.
-func (s *Sessions) idle(server registration.Server, session *Session) bool {
+func (s *Sessions) idle(server documents.Server, session *Session) bool {
 	return !s.Now().Before(time.Unix(session.LastUsed, 0).Add(server.SessionIdleLifetime.Duration()))
 }
 
@@ -216,7 +216,7 @@ func (s *Sessions) ended(ctx context.Context, session *Session) (bool, error) {
 
 // End the session, for every copy of each cookie of its root, and all that came from it and is not offline. The browser's cookie goes once that
 // is done, and not before: it is needed to try again.
-func (s *Sessions) End(ctx context.Context, w http.ResponseWriter, server registration.Server, session *Session) error {
+func (s *Sessions) End(ctx context.Context, w http.ResponseWriter, server documents.Server, session *Session) error {
 	if err := s.mark(ctx, server, session, storage.EndLogout); err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (s *Sessions) End(ctx context.Context, w http.ResponseWriter, server regist
 
 // mark the root of a session as ended. The cookie at hand may be a copy of an earlier one than the
 // browser has: the last cookie of the root is good for an absolute lifetime from now at the most.
-func (s *Sessions) mark(ctx context.Context, server registration.Server, session *Session, reason string) error {
+func (s *Sessions) mark(ctx context.Context, server documents.Server, session *Session, reason string) error {
 	ends := time.Unix(session.Until, 0)
 	if last := s.Now().Add(server.SessionAbsoluteLifetime.Duration()); last.After(ends) {
 		ends = last
@@ -238,7 +238,7 @@ func (s *Sessions) mark(ctx context.Context, server registration.Server, session
 }
 
 // Touch notes that the session was used.
-func (s *Sessions) Touch(w http.ResponseWriter, server registration.Server, session *Session) error {
+func (s *Sessions) Touch(w http.ResponseWriter, server documents.Server, session *Session) error {
 	now := s.Now()
 	if now.Sub(time.Unix(session.LastUsed, 0)) < touchAfter {
 		return nil
@@ -249,7 +249,7 @@ func (s *Sessions) Touch(w http.ResponseWriter, server registration.Server, sess
 }
 
 // set the cookie. It goes when the browser closes; how long it is good for is inside.
-func (s *Sessions) set(w http.ResponseWriter, server registration.Server, session *Session) error {
+func (s *Sessions) set(w http.ResponseWriter, server documents.Server, session *Session) error {
 	data, err := json.Marshal(session)
 	if err != nil {
 		return fmt.Errorf("encoding a session: %w", err)

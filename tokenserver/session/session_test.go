@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
@@ -321,7 +321,7 @@ func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
 		},
 		"replacement": func(w *interactiontest.World, _ *session.Session, cookie *http.Cookie) {
 			for _, other := range []string{"bob", "carol", "dan", "erin", "frank", "grace", "heidi", "ivan", "judy", "mallory"} {
-				user := &registry.User{User: registration.User{UID: "uid-" + other}}
+				user := &registry.User{User: documents.User{UID: "uid-" + other}}
 				_, err := w.Sessions.Begin(t.Context(), httptest.NewRecorder(), request(cookie), w.Server, user, "pwd")
 				var often *session.TooManyLogins
 				if err == nil || !errors.As(err, &often) {
@@ -426,9 +426,9 @@ func TestASessionEndsWithEitherLifetime(t *testing.T) {
 }
 
 func TestALoweredLifetimeActsOnRunningSessions(t *testing.T) {
-	for name, lower := range map[string]func(*registration.Server){
-		"idle":     func(s *registration.Server) { s.SessionIdleLifetime = 60 },
-		"absolute": func(s *registration.Server) { s.SessionAbsoluteLifetime = 60 },
+	for name, lower := range map[string]func(*documents.Server){
+		"idle":     func(s *documents.Server) { s.SessionIdleLifetime = 60 },
+		"absolute": func(s *documents.Server) { s.SessionAbsoluteLifetime = 60 },
 	} {
 		w := interactiontest.New(t, rand.Reader)
 		_, cookie := begin(t, w)

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
@@ -42,8 +42,8 @@ func newDesk(t *testing.T) *desk {
 	if err := set.LoadDir(dir); err != nil {
 		t.Fatal(err)
 	}
-	set.Use(registration.Server{Issuer: issuer, Keys: []registration.Key{
-		{KID: kid, Algorithm: registration.AlgorithmSealing, Phase: registration.KeyActive},
+	set.Use(documents.Server{Issuer: issuer, Keys: []documents.Key{
+		{KID: kid, Algorithm: documents.AlgorithmSealing, Phase: documents.KeyActive},
 	}})
 	d.Devices = &Devices{Keys: set, Now: func() time.Time { return d.now }, Random: rand.Reader}
 	return d

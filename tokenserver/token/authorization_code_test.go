@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
@@ -233,7 +233,7 @@ func TestALoweredLifetimeCountsAtOnce(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(granttest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
-	w.ChangeServer(func(s *registration.Server) { s.AuthorizationCodeLifetime = 10 })
+	w.ChangeServer(func(s *documents.Server) { s.AuthorizationCodeLifetime = 10 })
 	w.Clock.Move(10 * time.Second)
 	w.Refused(w.Redeem(c, code), 400, "invalid_grant")
 }
@@ -254,45 +254,45 @@ func TestACodeOfAnotherProcessIsRefusedWhereTheStoreForgets(t *testing.T) {
 func TestACodeFallsWithWhatItRestsOn(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		change func(t *testing.T, w *granttest.World, c registration.Client)
+		change func(t *testing.T, w *granttest.World, c documents.Client)
 		code   string
 		status int
 	}{
-		{"the password changed", func(_ *testing.T, w *granttest.World, _ registration.Client) {
+		{"the password changed", func(_ *testing.T, w *granttest.World, _ documents.Client) {
 			u := granttest.User()
 			u.Epoch = "epoch-2"
 			w.AddUser(u)
 		}, "invalid_grant", 400},
-		{"the user was created again", func(_ *testing.T, w *granttest.World, _ registration.Client) {
+		{"the user was created again", func(_ *testing.T, w *granttest.World, _ documents.Client) {
 			u := granttest.User()
 			w.RemoveUser(u)
 			u.UID = "another-uid"
 			w.AddUser(u)
 		}, "invalid_grant", 400},
-		{"the user is gone", func(_ *testing.T, w *granttest.World, _ registration.Client) { w.RemoveUser(granttest.User()) }, "invalid_grant", 400},
-		{"the consent was withdrawn", func(_ *testing.T, w *granttest.World, c registration.Client) { w.Withdraw(c.UID) }, "invalid_grant", 400},
-		{"the consent was withdrawn, and given again", func(_ *testing.T, w *granttest.World, c registration.Client) {
+		{"the user is gone", func(_ *testing.T, w *granttest.World, _ documents.Client) { w.RemoveUser(granttest.User()) }, "invalid_grant", 400},
+		{"the consent was withdrawn", func(_ *testing.T, w *granttest.World, c documents.Client) { w.Withdraw(c.UID) }, "invalid_grant", 400},
+		{"the consent was withdrawn, and given again", func(_ *testing.T, w *granttest.World, c documents.Client) {
 			w.Withdraw(c.UID)
 			w.Consent(w.Authorization(c, "openid", "offline_access"))
 		}, "invalid_grant", 400},
-		{"the session was ended", func(t *testing.T, w *granttest.World, _ registration.Client) {
+		{"the session was ended", func(t *testing.T, w *granttest.World, _ documents.Client) {
 			if err := w.Memory.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Clock.Now().Add(time.Hour)}); err != nil {
 				t.Fatal(err)
 			}
 		}, "invalid_grant", 400},
-		{"the redirect URI was removed", func(_ *testing.T, w *granttest.World, c registration.Client) {
+		{"the redirect URI was removed", func(_ *testing.T, w *granttest.World, c documents.Client) {
 			c.RedirectURIs = []string{"https://shop.example.com/other"}
 			w.AddClient(c)
 		}, "invalid_grant", 400},
-		{"the client was suspended", func(_ *testing.T, w *granttest.World, c registration.Client) {
+		{"the client was suspended", func(_ *testing.T, w *granttest.World, c documents.Client) {
 			c.Suspended = true
 			w.AddClient(c)
 		}, "invalid_client", 401},
-		{"the client is gone", func(_ *testing.T, w *granttest.World, c registration.Client) { w.RemoveClient(c.ID) }, "invalid_client", 401},
-		{"no rule allows the client", func(_ *testing.T, w *granttest.World, _ registration.Client) {
-			w.ChangeServer(func(s *registration.Server) { s.AllowedClients = nil })
+		{"the client is gone", func(_ *testing.T, w *granttest.World, c documents.Client) { w.RemoveClient(c.ID) }, "invalid_client", 401},
+		{"no rule allows the client", func(_ *testing.T, w *granttest.World, _ documents.Client) {
+			w.ChangeServer(func(s *documents.Server) { s.AllowedClients = nil })
 		}, "invalid_client", 401},
-		{"the grant type was removed", func(_ *testing.T, w *granttest.World, c registration.Client) {
+		{"the grant type was removed", func(_ *testing.T, w *granttest.World, c documents.Client) {
 			c.GrantTypes = []string{oauth.GrantClientCredentials}
 			w.AddClient(c)
 		}, "unauthorized_client", 400},

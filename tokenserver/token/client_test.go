@@ -3,33 +3,33 @@ package token_test
 import (
 	"testing"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 // everything is a client that may use every grant of the token endpoint.
-func everything() registration.Client {
+func everything() documents.Client {
 	c := granttest.Client("shop.everything")
 	c.GrantTypes = []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantPassword, oauth.GrantClientCredentials}
 	return c
 }
 
 func TestARefusedClientIsUnknownToEveryGrant(t *testing.T) {
-	for what, refuse := range map[string]func(w *granttest.World, c registration.Client){
-		"suspended": func(w *granttest.World, c registration.Client) {
+	for what, refuse := range map[string]func(w *granttest.World, c documents.Client){
+		"suspended": func(w *granttest.World, c documents.Client) {
 			c.Suspended = true
 			w.AddClient(c)
 		},
-		"deleted": func(w *granttest.World, c registration.Client) { w.RemoveClient(c.ID) },
-		"its grant type is in no rule any more": func(w *granttest.World, _ registration.Client) {
-			w.ChangeServer(func(s *registration.Server) {
+		"deleted": func(w *granttest.World, c documents.Client) { w.RemoveClient(c.ID) },
+		"its grant type is in no rule any more": func(w *granttest.World, _ documents.Client) {
+			w.ChangeServer(func(s *documents.Server) {
 				s.AllowedClients[0].GrantTypes = []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantClientCredentials}
 			})
 		},
-		"its namespace is in no rule any more": func(w *granttest.World, _ registration.Client) {
-			w.ChangeServer(func(s *registration.Server) {
-				s.AllowedClients[0].Namespaces = registration.Namespaces{Names: []string{"elsewhere"}}
+		"its namespace is in no rule any more": func(w *granttest.World, _ documents.Client) {
+			w.ChangeServer(func(s *documents.Server) {
+				s.AllowedClients[0].Namespaces = documents.Namespaces{Names: []string{"elsewhere"}}
 			})
 		},
 	} {
@@ -53,9 +53,9 @@ func TestARefusedClientIsUnknownToEveryGrant(t *testing.T) {
 				t.Error("a refused client caused a write or had a password hashed")
 			}
 			w.AddClient(c)
-			w.ChangeServer(func(s *registration.Server) {
+			w.ChangeServer(func(s *documents.Server) {
 				s.AllowedClients[0].GrantTypes = everything().GrantTypes
-				s.AllowedClients[0].Namespaces = registration.Namespaces{All: true}
+				s.AllowedClients[0].Namespaces = documents.Namespaces{All: true}
 			})
 			w.OK(w.Post("/token", c, "grant_type", "client_credentials"))
 			w.OK(w.Refresh(c, refresh))

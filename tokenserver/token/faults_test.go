@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
 
@@ -186,7 +186,7 @@ func TestAnEndWhoseAnswerWasLostCountsOnce(t *testing.T) {
 
 // Without a key no token can be made. That is found out before anything is used up for it.
 func TestAKeyThatIsLackingUsesNothingUp(t *testing.T) {
-	for _, lacking := range []string{"ES256", "RS256", registration.AlgorithmSealing} {
+	for _, lacking := range []string{"ES256", "RS256", documents.AlgorithmSealing} {
 		w := newWorld(t)
 		c := w.AddClient(granttest.Client("shop.web"))
 		code := w.Code(w.Authorization(c, "openid"))
@@ -194,17 +194,17 @@ func TestAKeyThatIsLackingUsesNothingUp(t *testing.T) {
 		all, some := slices.Clone(w.Server.Keys), slices.Clone(w.Server.Keys)
 		for i := range some {
 			if some[i].Algorithm == lacking {
-				some[i].Phase = registration.KeyRetiring
+				some[i].Phase = documents.KeyRetiring
 			}
 		}
 		writes := w.Store.Writes()
-		w.ChangeServer(func(s *registration.Server) { s.Keys = some })
+		w.ChangeServer(func(s *documents.Server) { s.Keys = some })
 		tryAgain(t, w.Redeem(c, code))
 		tryAgain(t, w.Refresh(c, a.String("refresh_token")))
 		if w.Store.Writes() != writes {
 			t.Errorf("without a key for %s something was written", lacking)
 		}
-		w.ChangeServer(func(s *registration.Server) { s.Keys = all })
+		w.ChangeServer(func(s *documents.Server) { s.Keys = all })
 		w.OK(w.Redeem(c, code))
 		w.OK(w.Refresh(c, a.String("refresh_token")))
 	}

@@ -4,13 +4,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 // legacy is a client that is handed passwords.
-func legacy() registration.Client {
+func legacy() documents.Client {
 	c := granttest.Client("shop.legacy")
 	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantPassword, oauth.GrantRefreshToken}, nil
 	return c

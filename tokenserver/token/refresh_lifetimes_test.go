@@ -4,14 +4,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
 func TestRotationDoesNotExtendTheAbsoluteLifetime(t *testing.T) {
 	w := newWorld(t)
-	w.ChangeServer(func(s *registration.Server) {
+	w.ChangeServer(func(s *documents.Server) {
 		s.RefreshToken.IdleLifetime, s.RefreshToken.AbsoluteLifetime = 2*3600, 3*3600
 	})
 	c := w.AddClient(spa())
@@ -28,7 +28,7 @@ func TestRotationDoesNotExtendTheAbsoluteLifetime(t *testing.T) {
 
 func TestAnIdleRefreshTokenExpires(t *testing.T) {
 	w := newWorld(t)
-	w.ChangeServer(func(s *registration.Server) { s.RefreshToken.IdleLifetime = 3600 })
+	w.ChangeServer(func(s *documents.Server) { s.RefreshToken.IdleLifetime = 3600 })
 	c := w.AddClient(spa())
 	token := w.Begin(c, "openid", "offline_access").String("refresh_token")
 	w.Clock.Move(time.Hour - time.Second)
@@ -42,13 +42,13 @@ func TestLoweredLifetimesOfRefreshTokensCountAtOnce(t *testing.T) {
 	c := w.AddClient(spa())
 	token := w.Begin(c, "openid", "offline_access").String("refresh_token")
 	w.Clock.Move(2 * time.Hour)
-	w.ChangeServer(func(s *registration.Server) { s.RefreshToken.AbsoluteLifetime = 3600 })
+	w.ChangeServer(func(s *documents.Server) { s.RefreshToken.AbsoluteLifetime = 3600 })
 	w.Refused(w.Refresh(c, token), 400, "invalid_grant")
-	w.ChangeServer(func(s *registration.Server) {
+	w.ChangeServer(func(s *documents.Server) {
 		s.RefreshToken.AbsoluteLifetime, s.RefreshToken.IdleLifetime = 9*3600, 3600
 	})
 	w.Refused(w.Refresh(c, token), 400, "invalid_grant")
-	w.ChangeServer(func(s *registration.Server) { s.RefreshToken.IdleLifetime = 9 * 3600 })
+	w.ChangeServer(func(s *documents.Server) { s.RefreshToken.IdleLifetime = 9 * 3600 })
 	w.OK(w.Refresh(c, token))
 }
 
@@ -71,7 +71,7 @@ func TestALoweredLifetimeOfSessionsEndsOnlineRefreshTokensAtOnceAndNoOfflineOnes
 	online, offline := w.Begin(c, "openid", "orders:read"), w.Begin(c, "openid", "offline_access")
 	w.Clock.Move(time.Hour - time.Minute - time.Second) // the login was a minute earlier
 	code := w.Code(w.Authorization(c, "openid"))
-	w.ChangeServer(func(s *registration.Server) { s.SessionAbsoluteLifetime = 3600 })
+	w.ChangeServer(func(s *documents.Server) { s.SessionAbsoluteLifetime = 3600 })
 	if got := w.Post("/introspect", c, "token", online.String("refresh_token")).JSON["exp"]; got != float64(w.Clock.Now().Unix()+1) {
 		t.Errorf("exp is %v, a second before the end", got)
 	}
@@ -86,11 +86,11 @@ func TestALoweredLifetimeOfSessionsEndsOnlineRefreshTokensAtOnceAndNoOfflineOnes
 	// A code of a session that is over by the lifetime of now.
 	w.OK(w.Redeem(c, code))
 	code = w.Code(w.Authorization(c, "openid"))
-	w.ChangeServer(func(s *registration.Server) { s.SessionAbsoluteLifetime = 60 })
+	w.ChangeServer(func(s *documents.Server) { s.SessionAbsoluteLifetime = 60 })
 	w.Refused(w.Redeem(c, code), 400, "invalid_grant")
 
 	// A raised one gives a session no more than it had at the login.
-	w.ChangeServer(func(s *registration.Server) { s.SessionAbsoluteLifetime = 100 * 3600 })
+	w.ChangeServer(func(s *documents.Server) { s.SessionAbsoluteLifetime = 100 * 3600 })
 	online = w.OK(w.Refresh(c, online.String("refresh_token")))
 	w.Clock.Move(23 * time.Hour)
 	w.Refused(w.Refresh(c, online.String("refresh_token")), 400, "invalid_grant")
@@ -116,7 +116,7 @@ func TestLogoutEndsWhatIsOnlineAndNothingElse(t *testing.T) {
 
 func TestAKeptTokenIsNotIdleWhileItIsUsed(t *testing.T) {
 	w := newWorld(t)
-	w.ChangeServer(func(s *registration.Server) {
+	w.ChangeServer(func(s *documents.Server) {
 		s.RefreshToken.RotatePublicClientsOnly, s.RefreshToken.IdleLifetime = true, 600
 	})
 	c := w.AddClient(granttest.Client("shop.web"))

@@ -8,17 +8,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
 // spa is a public client.
-func spa() registration.Client { return granttest.Public(granttest.Client("shop.spa")) }
+func spa() documents.Client { return granttest.Public(granttest.Client("shop.spa")) }
 
 func TestARefreshTokenIsRotated(t *testing.T) {
-	for _, c := range []registration.Client{granttest.Client("shop.web"), spa()} {
+	for _, c := range []documents.Client{granttest.Client("shop.web"), spa()} {
 		w := newWorld(t)
 		w.AddClient(c)
 		first := w.Begin(c, "openid", "orders:read").String("refresh_token")
@@ -273,34 +273,34 @@ func TestAGrantWhoseConsentIsGoneIsRefusedAtEveryUseAlthoughItsRecordHasNotEnded
 func TestAGrantFallsWithWhatItRestsOn(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		change func(w *granttest.World, c registration.Client)
+		change func(w *granttest.World, c documents.Client)
 		code   string
 		status int
 	}{
-		{"the password changed", func(w *granttest.World, _ registration.Client) {
+		{"the password changed", func(w *granttest.World, _ documents.Client) {
 			u := granttest.User()
 			u.Epoch = "epoch-2"
 			w.AddUser(u)
 		}, "invalid_grant", 400},
-		{"the user is gone", func(w *granttest.World, _ registration.Client) { w.RemoveUser(granttest.User()) }, "invalid_grant", 400},
-		{"the redirect URI was removed", func(w *granttest.World, c registration.Client) {
+		{"the user is gone", func(w *granttest.World, _ documents.Client) { w.RemoveUser(granttest.User()) }, "invalid_grant", 400},
+		{"the redirect URI was removed", func(w *granttest.World, c documents.Client) {
 			c.RedirectURIs = []string{"https://shop.example.com/other"}
 			w.AddClient(c)
 		}, "invalid_grant", 400},
-		{"the client may not be offline any more", func(w *granttest.World, c registration.Client) {
+		{"the client may not be offline any more", func(w *granttest.World, c documents.Client) {
 			c.Scopes = []string{"openid", "orders:read"}
 			w.AddClient(c)
 		}, "invalid_grant", 400},
-		{"the client was created again", func(w *granttest.World, c registration.Client) {
+		{"the client was created again", func(w *granttest.World, c documents.Client) {
 			w.RemoveClient(c.ID)
 			c.UID = "another-uid"
 			w.AddClient(c)
 		}, "invalid_grant", 400},
-		{"the client was suspended", func(w *granttest.World, c registration.Client) {
+		{"the client was suspended", func(w *granttest.World, c documents.Client) {
 			c.Suspended = true
 			w.AddClient(c)
 		}, "invalid_client", 401},
-		{"the grant type was removed", func(w *granttest.World, c registration.Client) {
+		{"the grant type was removed", func(w *granttest.World, c documents.Client) {
 			c.GrantTypes = []string{oauth.GrantAuthorizationCode}
 			w.AddClient(c)
 		}, "unauthorized_client", 400},
@@ -375,7 +375,7 @@ func TestATokenNewerThanItsRecordEndsNothing(t *testing.T) {
 
 func TestAConfidentialClientKeepsItsTokenWhereOnlyPublicOnesRotate(t *testing.T) {
 	w := newWorld(t)
-	w.ChangeServer(func(s *registration.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
+	w.ChangeServer(func(s *documents.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
 	c := w.AddClient(granttest.Client("shop.web"))
 	public := w.AddClient(spa())
 	token := w.Begin(c, "openid", "offline_access").String("refresh_token")
@@ -407,16 +407,16 @@ func TestTheSuccessorIsTheSameAfterTheSealingKeyChanged(t *testing.T) {
 	first := w.Begin(c, "openid").String("refresh_token")
 	second := w.OK(w.Refresh(c, first)).String("refresh_token")
 	var active string
-	w.ChangeServer(func(s *registration.Server) {
+	w.ChangeServer(func(s *documents.Server) {
 		for i, key := range s.Keys {
-			if key.Algorithm != registration.AlgorithmSealing {
+			if key.Algorithm != documents.AlgorithmSealing {
 				continue
 			}
-			if key.Phase == registration.KeyActive {
+			if key.Phase == documents.KeyActive {
 				active = key.KID
-				s.Keys[i].Phase = registration.KeyRetiring
+				s.Keys[i].Phase = documents.KeyRetiring
 			} else {
-				s.Keys[i].Phase = registration.KeyActive
+				s.Keys[i].Phase = documents.KeyActive
 			}
 		}
 	})
@@ -427,13 +427,13 @@ func TestTheSuccessorIsTheSameAfterTheSealingKeyChanged(t *testing.T) {
 	if strings.HasPrefix(third, active+".") {
 		t.Error("the next refresh token is sealed with the key that retires")
 	}
-	w.ChangeServer(func(s *registration.Server) { s.RevokedKeys = []string{active} })
+	w.ChangeServer(func(s *documents.Server) { s.RevokedKeys = []string{active} })
 	w.Refused(w.Refresh(c, second), 400, "invalid_grant")
 	w.OK(w.Refresh(c, third))
 }
 
 // withoutGrace lets no refresh token be used twice.
-func withoutGrace(s *registration.Server) { s.RefreshToken.ReuseGracePeriod = 0 }
+func withoutGrace(s *documents.Server) { s.RefreshToken.ReuseGracePeriod = 0 }
 
 // noClient authenticates nobody.
-var noClient registration.Client
+var noClient documents.Client

@@ -9,13 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 )
 
 // exchangePassword for a token, as the client.
-func exchangePassword(w *granttest.World, c registration.Client, username, secret string) granttest.Answer {
+func exchangePassword(w *granttest.World, c documents.Client, username, secret string) granttest.Answer {
 	return w.Post("/token", c, "grant_type", "password", "username", username, "password", secret)
 }
 
@@ -31,7 +31,7 @@ func TestTenWrongPasswordsMakeANameWaitWhoeverItIs(t *testing.T) {
 			w.Refused(exchangePassword(w, c, username, "wrong"), 400, "invalid_grant")
 		}
 		before := w.Passwords.Work()
-		for _, c := range []registration.Client{c, other} {
+		for _, c := range []documents.Client{c, other} {
 			a := exchangePassword(w, c, username, granttest.Password)
 			w.Refused(a, 429, "temporarily_unavailable")
 			if a.Header.Get("Retry-After") != "1" {

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/introspect"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/revoke"
 	"github.com/oauth-operator/oauth-operator/tokenserver/token"
 	"github.com/oauth-operator/oauth-operator/tokenserver/userinfo"
@@ -31,7 +31,7 @@ func newWorld(t *testing.T) *granttest.World {
 }
 
 // service is a client that acts for itself.
-func service() registration.Client {
+func service() documents.Client {
 	c := granttest.Client("shop.service")
 	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantClientCredentials}, nil
 	c.Scopes = []string{"orders:read", "orders:write", "stock:read"}

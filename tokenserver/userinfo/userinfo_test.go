@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/revoke"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/token"
@@ -33,7 +33,7 @@ func newWorld(t *testing.T) *granttest.World {
 }
 
 // client may have every scope about a user.
-func client() registration.Client {
+func client() documents.Client {
 	c := granttest.Client("shop.web")
 	c.Scopes = append([]string{"orders:read"}, oauth.BuiltInScopes...)
 	return c
@@ -172,24 +172,24 @@ func TestWhatIsNoAccessTokenIsInvalid(t *testing.T) {
 }
 
 func TestATokenIsInvalidOnceItAuthorisesNothing(t *testing.T) {
-	for what, takeAway := range map[string]func(w *granttest.World, c registration.Client, a granttest.Answer){
-		"expired": func(w *granttest.World, _ registration.Client, _ granttest.Answer) { w.Clock.Move(300 * time.Second) },
-		"revoked": func(w *granttest.World, c registration.Client, a granttest.Answer) {
+	for what, takeAway := range map[string]func(w *granttest.World, c documents.Client, a granttest.Answer){
+		"expired": func(w *granttest.World, _ documents.Client, _ granttest.Answer) { w.Clock.Move(300 * time.Second) },
+		"revoked": func(w *granttest.World, c documents.Client, a granttest.Answer) {
 			w.Post("/revoke", c, "token", a.String("access_token"))
 		},
-		"its grant revoked": func(w *granttest.World, c registration.Client, a granttest.Answer) {
+		"its grant revoked": func(w *granttest.World, c documents.Client, a granttest.Answer) {
 			w.Post("/revoke", c, "token", a.String("refresh_token"))
 		},
-		"its client suspended": func(w *granttest.World, c registration.Client, _ granttest.Answer) {
+		"its client suspended": func(w *granttest.World, c documents.Client, _ granttest.Answer) {
 			c.Suspended = true
 			w.AddClient(c)
 		},
-		"its client gone": func(w *granttest.World, c registration.Client, _ granttest.Answer) { w.RemoveClient(c.ID) },
-		"its user gone":   func(w *granttest.World, _ registration.Client, _ granttest.Answer) { w.RemoveUser(granttest.User()) },
-		"its session ended": func(w *granttest.World, _ registration.Client, _ granttest.Answer) {
+		"its client gone": func(w *granttest.World, c documents.Client, _ granttest.Answer) { w.RemoveClient(c.ID) },
+		"its user gone":   func(w *granttest.World, _ documents.Client, _ granttest.Answer) { w.RemoveUser(granttest.User()) },
+		"its session ended": func(w *granttest.World, _ documents.Client, _ granttest.Answer) {
 			_ = w.Memory.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Clock.Now().Add(time.Hour)})
 		},
-		"the password changed": func(w *granttest.World, _ registration.Client, _ granttest.Answer) {
+		"the password changed": func(w *granttest.World, _ documents.Client, _ granttest.Answer) {
 			u := granttest.User()
 			u.Epoch = "epoch-2"
 			w.AddUser(u)
@@ -260,7 +260,7 @@ func TestATokenWithoutAUserHasNoUserInfo(t *testing.T) {
 }
 
 // rich is a user with a claim for every scope, one for none, and some that nobody may set.
-func rich() registration.User {
+func rich() documents.User {
 	u := granttest.User()
 	u.Claims = map[string]any{
 		"name": "Alice", "given_name": "Alice", "email": "alice@example.com", "email_verified": false, "groups": []any{"admins", "ops"},

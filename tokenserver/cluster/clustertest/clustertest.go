@@ -23,7 +23,7 @@ import (
 
 	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
 )
 
@@ -139,13 +139,13 @@ func (a *API) Put(t testing.TB, documents ...any) string {
 
 func kindOf(doc any) string {
 	switch doc.(type) {
-	case registration.Server:
+	case documents.Server:
 		return "AuthorizationServer"
-	case registration.Client:
+	case documents.Client:
 		return "OAuthClient"
-	case registration.User:
+	case documents.User:
 		return "OAuthUser"
-	case registration.ResourceServer:
+	case documents.ResourceServer:
 		return "ResourceServer"
 	default:
 		return "Namespace"

@@ -22,12 +22,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/clientauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
@@ -108,7 +108,7 @@ type World struct {
 	Edge      *web.Edge
 
 	// Server is the server's document as served; change it with ChangeServer.
-	Server registration.Server
+	Server documents.Server
 	// Used are the credentials that clients used: "<client UID>/<credential id>".
 	Used []string
 	// Misused are the right credentials that came by a wrong method.
@@ -185,34 +185,34 @@ func (w *World) used(use registry.Use) {
 	w.Used = append(w.Used, use.ClientUID+"/"+use.CredentialID)
 }
 
-func server(keys []registration.Key) registration.Server {
-	all := registration.Namespaces{All: true}
-	each := []string{registration.Any}
-	return registration.Server{
+func server(keys []documents.Key) documents.Server {
+	all := documents.Namespaces{All: true}
+	each := []string{documents.Any}
+	return documents.Server{
 		UID: "server-uid", Namespace: "identity", Name: "main", Issuer: Issuer,
-		AllowedClients: []registration.ClientRule{{
+		AllowedClients: []documents.ClientRule{{
 			Name: "all", Namespaces: all, ClientIDs: each, Scopes: each, RedirectHosts: each, RedirectSchemes: []string{"com.shop.app"},
 			GrantTypes: []string{
 				oauth.GrantAuthorizationCode, oauth.GrantImplicit, oauth.GrantPassword, oauth.GrantClientCredentials, oauth.GrantRefreshToken,
 			},
-			Consent: []string{registration.ConsentRequired, registration.ConsentSkip},
+			Consent: []string{documents.ConsentRequired, documents.ConsentSkip},
 		}},
-		AllowedResourceServers:    []registration.ResourceServerRule{{Name: "all", Namespaces: all, Identifiers: each, Scopes: each}},
+		AllowedResourceServers:    []documents.ResourceServerRule{{Name: "all", Namespaces: all, Identifiers: each, Scopes: each}},
 		AccessTokenLifetime:       300,
 		AuthorizationCodeLifetime: 60,
-		RefreshToken:              registration.RefreshToken{IdleLifetime: 720 * 3600, AbsoluteLifetime: 2160 * 3600, ReuseGracePeriod: 60},
+		RefreshToken:              documents.RefreshToken{IdleLifetime: 720 * 3600, AbsoluteLifetime: 2160 * 3600, ReuseGracePeriod: 60},
 		SessionIdleLifetime:       8 * 3600, SessionAbsoluteLifetime: 24 * 3600,
 		Algorithms: []string{"ES256", "RS256"}, Keys: keys,
 	}
 }
 
 // ChangeServer changes the server's document and serves it, as one entry does.
-func (w *World) ChangeServer(change func(*registration.Server)) {
+func (w *World) ChangeServer(change func(*documents.Server)) {
 	w.t.Helper()
 	// What is served already must not change under its readers.
-	document, err := registration.Encode(w.Server)
+	document, err := documents.Encode(w.Server)
 	must(w.t, err)
-	w.Server, err = registration.Decode[registration.Server](registration.FormatServer, document)
+	w.Server, err = documents.Decode[documents.Server](documents.FormatServer, document)
 	must(w.t, err)
 	change(&w.Server)
 	w.putServer()
@@ -220,35 +220,35 @@ func (w *World) ChangeServer(change func(*registration.Server)) {
 
 func (w *World) putServer() {
 	w.Keys.Use(w.Server)
-	w.apply("server", registry.SpaceIdentity, w.Server.Issuer, w.Server.UID, registration.FormatServer, w.Server)
+	w.apply("server", registry.SpaceIdentity, w.Server.Issuer, w.Server.UID, documents.FormatServer, w.Server)
 }
 
 // Client is a confidential client of the code flow with the secret Secret. Change what a test is about.
-func Client(id string) registration.Client {
-	return registration.Client{
+func Client(id string) documents.Client {
+	return documents.Client{
 		UID: id + "-uid", Namespace: "shop", Name: id, ID: id,
 		GrantTypes: []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken}, AuthMethod: oauth.AuthMethodSecretBasic,
 		RedirectURIs: []string{Callback}, Scopes: []string{"openid", "profile", "email", "offline_access", "orders:read", "orders:write", "stock:read"},
-		PKCE: registration.PKCERequired, Consent: registration.ConsentRequired, IDTokenAlg: "RS256",
-		Credentials: []registration.Credential{Credential("c1", Secret)},
+		PKCE: documents.PKCERequired, Consent: documents.ConsentRequired, IDTokenAlg: "RS256",
+		Credentials: []documents.Credential{Credential("c1", Secret)},
 	}
 }
 
 // Credential of a secret.
-func Credential(id, secret string) registration.Credential {
+func Credential(id, secret string) documents.Credential {
 	sum := sha256.Sum256([]byte(secret))
-	return registration.Credential{ID: id, SHA256: hex.EncodeToString(sum[:]), State: registration.CredentialActive}
+	return documents.Credential{ID: id, SHA256: hex.EncodeToString(sum[:]), State: documents.CredentialActive}
 }
 
 // Public makes a client a public one.
-func Public(c registration.Client) registration.Client {
+func Public(c documents.Client) documents.Client {
 	c.AuthMethod, c.Credentials = oauth.AuthMethodNone, nil
 	return c
 }
 
 // AddClient serves a client, also in place of what was served for it.
-func (w *World) AddClient(c registration.Client) registration.Client {
-	w.apply("client-"+c.ID, registry.SpaceIdentity, c.ID, c.UID, registration.FormatClient, c)
+func (w *World) AddClient(c documents.Client) documents.Client {
+	w.apply("client-"+c.ID, registry.SpaceIdentity, c.ID, c.UID, documents.FormatClient, c)
 	return c
 }
 
@@ -256,45 +256,45 @@ func (w *World) AddClient(c registration.Client) registration.Client {
 func (w *World) RemoveClient(id string) { w.Registry.Remove("client-" + id) }
 
 // User is alice.
-func User() registration.User {
-	return registration.User{
+func User() documents.User {
+	return documents.User{
 		UID: "alice-uid", Subject: Subject, Username: Username, PasswordHash: keysOnce().passwordHash, Epoch: "epoch-1",
 		Claims: map[string]any{"name": "Alice", "email": "alice@example.com", "email_verified": true, "groups": []any{"admins"}, "department": "sales"},
 	}
 }
 
 // AddUser serves a user, also in place of what was served for it.
-func (w *World) AddUser(u registration.User) {
+func (w *World) AddUser(u documents.User) {
 	w.apply("username-"+u.Username, registry.SpaceUsername, u.Username, u.UID, "", nil)
-	w.apply("user-"+u.Subject, registry.SpaceIdentity, u.Subject, u.UID, registration.FormatUser, u)
+	w.apply("user-"+u.Subject, registry.SpaceIdentity, u.Subject, u.UID, documents.FormatUser, u)
 }
 
 // RemoveUser stops serving a user.
-func (w *World) RemoveUser(u registration.User) {
+func (w *World) RemoveUser(u documents.User) {
 	w.Registry.Remove("username-" + u.Username)
 	w.Registry.Remove("user-" + u.Subject)
 }
 
 // ResourceServer with scopes, which allows every client and lists none for introspection.
-func ResourceServer(identifier string, scopes ...string) registration.ResourceServer {
-	rs := registration.ResourceServer{
+func ResourceServer(identifier string, scopes ...string) documents.ResourceServer {
+	rs := documents.ResourceServer{
 		UID: identifier + "-uid", Namespace: "apis", Name: "api", Identifier: identifier,
-		AllowedClients: []registration.ResourceClientRule{{
-			Name: "all", Namespaces: registration.Namespaces{All: true}, Scopes: []string{registration.Any},
+		AllowedClients: []documents.ResourceClientRule{{
+			Name: "all", Namespaces: documents.Namespaces{All: true}, Scopes: []string{documents.Any},
 		}},
 	}
 	for _, scope := range scopes {
-		rs.Scopes = append(rs.Scopes, registration.Scope{Name: scope})
+		rs.Scopes = append(rs.Scopes, documents.Scope{Name: scope})
 	}
 	return rs
 }
 
 // AddResourceServer serves a resource server, also in place of what was served for it.
-func (w *World) AddResourceServer(rs registration.ResourceServer) {
+func (w *World) AddResourceServer(rs documents.ResourceServer) {
 	for _, scope := range rs.Scopes {
 		w.apply("scope-"+scope.Name, registry.SpaceScope, scope.Name, rs.UID, "", nil)
 	}
-	w.apply("rs-"+rs.Identifier, registry.SpaceIdentity, registration.CanonicalIdentifier(rs.Identifier), rs.UID, registration.FormatResourceServer, rs)
+	w.apply("rs-"+rs.Identifier, registry.SpaceIdentity, documents.CanonicalIdentifier(rs.Identifier), rs.UID, documents.FormatResourceServer, rs)
 }
 
 // RemoveResourceServer stops serving a resource server.
@@ -305,7 +305,7 @@ func (w *World) apply(name, space, value, uid, format string, doc any) {
 	entry := registry.Entry{Space: space, Value: value, OwnerUID: uid, Format: format}
 	if doc != nil {
 		var err error
-		entry.Document, err = registration.Encode(doc)
+		entry.Document, err = documents.Encode(doc)
 		must(w.t, err)
 	}
 	must(w.t, w.Registry.Apply(name, entry))
@@ -314,7 +314,7 @@ func (w *World) apply(name, space, value, uid, format string, doc any) {
 // material is made once: RSA keys and password hashes are slow.
 type material struct {
 	files        map[string][]byte
-	keys         []registration.Key
+	keys         []documents.Key
 	passwordHash string
 }
 
@@ -324,13 +324,13 @@ var keysOnce = sync.OnceValue(func() material {
 		kid, content, err := keys.GenerateSigning(alg, rand.Reader)
 		panicOn(err)
 		m.files[kid+".pem"] = content
-		m.keys = append(m.keys, registration.Key{KID: kid, Algorithm: alg, Phase: registration.KeyActive})
+		m.keys = append(m.keys, documents.Key{KID: kid, Algorithm: alg, Phase: documents.KeyActive})
 	}
-	for _, phase := range []string{registration.KeyActive, registration.KeyPublished} {
+	for _, phase := range []string{documents.KeyActive, documents.KeyPublished} {
 		kid, content, err := keys.GenerateSealing(rand.Reader)
 		panicOn(err)
 		m.files[kid+".sealing"] = content
-		m.keys = append(m.keys, registration.Key{KID: kid, Algorithm: registration.AlgorithmSealing, Phase: phase})
+		m.keys = append(m.keys, documents.Key{KID: kid, Algorithm: documents.AlgorithmSealing, Phase: phase})
 	}
 	var err error
 	m.passwordHash, err = password.Hash(Password, rand.Reader)

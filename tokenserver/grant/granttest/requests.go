@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
@@ -69,7 +69,7 @@ func (w *World) Do(r *http.Request) Answer {
 }
 
 // Form request by POST. Pairs are name and value; client is who authenticates, by the method it registered; none without an id.
-func (w *World) Form(path string, client registration.Client, pairs ...string) *http.Request {
+func (w *World) Form(path string, client documents.Client, pairs ...string) *http.Request {
 	form := url.Values{}
 	for pair := range slices.Chunk(pairs, 2) {
 		form.Add(pair[0], pair[1])
@@ -91,14 +91,14 @@ func (w *World) Form(path string, client registration.Client, pairs ...string) *
 }
 
 // Post a form and give the answer.
-func (w *World) Post(path string, client registration.Client, pairs ...string) Answer {
+func (w *World) Post(path string, client documents.Client, pairs ...string) Answer {
 	w.t.Helper()
 	return w.Do(w.Form(path, client, pairs...))
 }
 
 // Authorization of alice to the client, as the authorization endpoint makes one for a request with a redirect URI and a challenge. It was made
 // a minute after the login. Change what a test is about.
-func (w *World) Authorization(client registration.Client, scopes ...string) grant.Authorization {
+func (w *World) Authorization(client documents.Client, scopes ...string) grant.Authorization {
 	login := w.Clock.Now().Add(-time.Minute)
 	return grant.Authorization{
 		ClientID: client.ID, ClientUID: client.UID, UserUID: "alice-uid", UserEpoch: "epoch-1",
@@ -148,20 +148,20 @@ func (w *World) Code(a grant.Authorization) string {
 }
 
 // Redeem a code as the client does, at /token; pairs are added to the request.
-func (w *World) Redeem(client registration.Client, code string, pairs ...string) Answer {
+func (w *World) Redeem(client documents.Client, code string, pairs ...string) Answer {
 	w.t.Helper()
 	return w.Post("/token", client, slices.Concat([]string{
 		"grant_type", oauth.GrantAuthorizationCode, "code", code, "redirect_uri", Callback, "code_verifier", Verifier}, pairs)...)
 }
 
 // Begin an authorization and redeem its code.
-func (w *World) Begin(client registration.Client, scopes ...string) Answer {
+func (w *World) Begin(client documents.Client, scopes ...string) Answer {
 	w.t.Helper()
 	return w.OK(w.Redeem(client, w.Code(w.Authorization(client, scopes...))))
 }
 
 // Refresh at /token.
-func (w *World) Refresh(client registration.Client, refreshToken string, pairs ...string) Answer {
+func (w *World) Refresh(client documents.Client, refreshToken string, pairs ...string) Answer {
 	w.t.Helper()
 	return w.Post("/token", client, slices.Concat([]string{"grant_type", oauth.GrantRefreshToken, "refresh_token", refreshToken}, pairs)...)
 }

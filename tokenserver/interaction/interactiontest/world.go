@@ -21,6 +21,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/authorize"
 	"github.com/oauth-operator/oauth-operator/tokenserver/consent"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
@@ -29,7 +30,6 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
@@ -51,7 +51,7 @@ type World struct {
 	T         testing.TB
 	Issuer    string
 	HTTP      *httptest.Server
-	Server    registration.Server
+	Server    documents.Server
 	Registry  *registry.Registry
 	Keys      *keys.Set
 	Store     *memory.Store
@@ -113,7 +113,7 @@ func New(t testing.TB, random io.Reader, opts ...Option) *World {
 	w.Keys, w.Server.Keys = newKeys(t, random)
 	w.Keys.Use(w.Server)
 	registrytest.Fill(t, w.Registry, w.Server,
-		registration.Namespace{Name: "demo"}, registration.Namespace{Name: "apps"},
+		documents.Namespace{Name: "demo"}, documents.Namespace{Name: "apps"},
 		user(t, random, "alice", AlicePassword, map[string]any{"name": "Alice Liddell", "email": "alice@example.com"}),
 		user(t, random, "bob", BobPassword, nil))
 	registrytest.Fill(t, w.Registry, Clients()...)
@@ -202,7 +202,7 @@ func (w *World) Apply(documents ...any) {
 }
 
 // User as the server knows them now.
-func (w *World) User(name string) registration.User {
+func (w *World) User(name string) documents.User {
 	w.T.Helper()
 	found, ok := w.Registry.UserByName(name)
 	if !ok {
@@ -212,7 +212,7 @@ func (w *World) User(name string) registration.User {
 }
 
 // Client as the server knows it now.
-func (w *World) Client(id string) registration.Client {
+func (w *World) Client(id string) documents.Client {
 	w.T.Helper()
 	found, ok := w.Registry.Client(id)
 	if !ok {
@@ -221,23 +221,23 @@ func (w *World) Client(id string) registration.Client {
 	return found.Client
 }
 
-func server(issuer string) registration.Server {
-	all := registration.Namespaces{All: true}
-	return registration.Server{
+func server(issuer string) documents.Server {
+	all := documents.Namespaces{All: true}
+	return documents.Server{
 		UID: "uid-server", Namespace: "demo", Name: "main", Issuer: issuer,
-		AllowedClients: []registration.ClientRule{{
-			Name: "all", Namespaces: all, ClientIDs: []string{registration.Any}, Scopes: []string{registration.Any},
+		AllowedClients: []documents.ClientRule{{
+			Name: "all", Namespaces: all, ClientIDs: []string{documents.Any}, Scopes: []string{documents.Any},
 			GrantTypes: []string{
 				oauth.GrantAuthorizationCode, oauth.GrantImplicit, oauth.GrantPassword, oauth.GrantClientCredentials, oauth.GrantRefreshToken,
 			},
-			RedirectHosts: []string{registration.Any}, RedirectSchemes: []string{"com.example.app"},
-			Consent: []string{registration.ConsentRequired, registration.ConsentSkip},
+			RedirectHosts: []string{documents.Any}, RedirectSchemes: []string{"com.example.app"},
+			Consent: []string{documents.ConsentRequired, documents.ConsentSkip},
 		}},
-		AllowedResourceServers: []registration.ResourceServerRule{{
-			Name: "all", Namespaces: all, Identifiers: []string{registration.Any}, Scopes: []string{registration.Any},
+		AllowedResourceServers: []documents.ResourceServerRule{{
+			Name: "all", Namespaces: all, Identifiers: []string{documents.Any}, Scopes: []string{documents.Any},
 		}},
 		AccessTokenLifetime: 300, AuthorizationCodeLifetime: 60,
-		RefreshToken:        registration.RefreshToken{IdleLifetime: 3600, AbsoluteLifetime: 36000, ReuseGracePeriod: 60},
+		RefreshToken:        documents.RefreshToken{IdleLifetime: 3600, AbsoluteLifetime: 36000, ReuseGracePeriod: 60},
 		SessionIdleLifetime: 8 * 3600, SessionAbsoluteLifetime: 24 * 3600,
 		Algorithms: []string{"ES256", "RS256"},
 	}
@@ -260,22 +260,22 @@ const (
 func Clients() []any {
 	code, refresh := oauth.GrantAuthorizationCode, oauth.GrantRefreshToken
 	identity := []string{oauth.ScopeOpenID, oauth.ScopeProfile, oauth.ScopeEmail, oauth.ScopeOfflineAccess, ScopeReadOrders}
-	client := func(id, name, method string, uris []string, grants ...string) registration.Client {
-		return registration.Client{
+	client := func(id, name, method string, uris []string, grants ...string) documents.Client {
+		return documents.Client{
 			UID: "uid-" + id, Namespace: "apps", Name: id, ID: id, DisplayName: name, GrantTypes: grants, AuthMethod: method,
-			RedirectURIs: uris, Scopes: identity, PKCE: registration.PKCERequired, Consent: registration.ConsentRequired, IDTokenAlg: "RS256",
+			RedirectURIs: uris, Scopes: identity, PKCE: documents.PKCERequired, Consent: documents.ConsentRequired, IDTokenAlg: "RS256",
 		}
 	}
 	web := client("web", "Shop", oauth.AuthMethodSecretBasic, []string{WebRedirect}, code, refresh)
-	web.PKCE, web.PostLogoutRedirectURIs = registration.PKCEWhenSent, []string{WebSignedOut, "com.example.app:/signed-out"}
+	web.PKCE, web.PostLogoutRedirectURIs = documents.PKCEWhenSent, []string{WebSignedOut, "com.example.app:/signed-out"}
 	trusted := client("trusted", "Intranet", oauth.AuthMethodSecretBasic, []string{"https://intranet.example.com/callback"}, code, refresh)
-	trusted.Consent, trusted.PKCE = registration.ConsentSkip, registration.PKCEWhenSent
+	trusted.Consent, trusted.PKCE = documents.ConsentSkip, documents.PKCEWhenSent
 	return []any{
-		registration.ResourceServer{
+		documents.ResourceServer{
 			UID: "uid-orders", Namespace: "apps", Name: "orders", Identifier: OrdersAPI,
-			Scopes: []registration.Scope{{Name: ScopeReadOrders, Description: "See your orders"}},
-			AllowedClients: []registration.ResourceClientRule{{
-				Name: "all", Namespaces: registration.Namespaces{All: true}, Scopes: []string{registration.Any},
+			Scopes: []documents.Scope{{Name: ScopeReadOrders, Description: "See your orders"}},
+			AllowedClients: []documents.ResourceClientRule{{
+				Name: "all", Namespaces: documents.Namespaces{All: true}, Scopes: []string{documents.Any},
 			}},
 		},
 		web, trusted,
@@ -287,13 +287,13 @@ func Clients() []any {
 	}
 }
 
-func user(t testing.TB, random io.Reader, name, secret string, claims map[string]any) registration.User {
+func user(t testing.TB, random io.Reader, name, secret string, claims map[string]any) documents.User {
 	t.Helper()
 	hash, err := password.Hash(secret, random)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return registration.User{
+	return documents.User{
 		UID: "uid-" + name, Subject: "subject-" + name, Username: name, PasswordHash: hash, Epoch: "epoch-" + name, Claims: claims,
 	}
 }
@@ -303,10 +303,10 @@ var material struct {
 	sync.Once
 	err   error
 	files map[string][]byte
-	keys  []registration.Key
+	keys  []documents.Key
 }
 
-func newKeys(t testing.TB, random io.Reader) (*keys.Set, []registration.Key) {
+func newKeys(t testing.TB, random io.Reader) (*keys.Set, []documents.Key) {
 	t.Helper()
 	material.Do(func() { material.files, material.keys, material.err = generate(random) })
 	if material.err != nil {
@@ -325,20 +325,20 @@ func newKeys(t testing.TB, random io.Reader) (*keys.Set, []registration.Key) {
 	return set, material.keys
 }
 
-func generate(random io.Reader) (map[string][]byte, []registration.Key, error) {
-	files, all := map[string][]byte{}, []registration.Key{}
+func generate(random io.Reader) (map[string][]byte, []documents.Key, error) {
+	files, all := map[string][]byte{}, []documents.Key{}
 	for _, algorithm := range []string{"ES256", "RS256"} {
 		kid, content, err := keys.GenerateSigning(algorithm, random)
 		if err != nil {
 			return nil, nil, err
 		}
 		files[kid+".pem"] = content
-		all = append(all, registration.Key{KID: kid, Algorithm: algorithm, Phase: registration.KeyActive})
+		all = append(all, documents.Key{KID: kid, Algorithm: algorithm, Phase: documents.KeyActive})
 	}
 	kid, content, err := keys.GenerateSealing(random)
 	if err != nil {
 		return nil, nil, err
 	}
 	files[kid+".sealing"] = content
-	return files, append(all, registration.Key{KID: kid, Algorithm: registration.AlgorithmSealing, Phase: registration.KeyActive}), nil
+	return files, append(all, documents.Key{KID: kid, Algorithm: documents.AlgorithmSealing, Phase: documents.KeyActive}), nil
 }

@@ -4,7 +4,7 @@ package registrytest
 import (
 	"testing"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/registration"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
@@ -23,7 +23,7 @@ func Fill(t testing.TB, r *registry.Registry, documents ...any) {
 // Entries are the entries of one document, by name: the one with the document, and a claim for each other name of its owner.
 func Entries(t testing.TB, doc any) map[string]registry.Entry {
 	t.Helper()
-	document, err := registration.Encode(doc)
+	document, err := documents.Encode(doc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,20 +32,20 @@ func Entries(t testing.TB, doc any) map[string]registry.Entry {
 		entries[Name(space, value)] = registry.Entry{Space: space, Value: value, OwnerUID: uid, Format: format, Document: document}
 	}
 	switch d := doc.(type) {
-	case registration.Server:
-		add(registry.SpaceIdentity, d.Issuer, d.UID, registration.Format(doc), document)
-	case registration.Client:
-		add(registry.SpaceIdentity, d.ID, d.UID, registration.Format(doc), document)
-	case registration.User:
-		add(registry.SpaceIdentity, d.Subject, d.UID, registration.Format(doc), document)
+	case documents.Server:
+		add(registry.SpaceIdentity, d.Issuer, d.UID, documents.Format(doc), document)
+	case documents.Client:
+		add(registry.SpaceIdentity, d.ID, d.UID, documents.Format(doc), document)
+	case documents.User:
+		add(registry.SpaceIdentity, d.Subject, d.UID, documents.Format(doc), document)
 		add(registry.SpaceUsername, d.Username, d.UID, "", "")
-	case registration.ResourceServer:
-		add(registry.SpaceIdentity, registration.CanonicalIdentifier(d.Identifier), d.UID, registration.Format(doc), document)
+	case documents.ResourceServer:
+		add(registry.SpaceIdentity, documents.CanonicalIdentifier(d.Identifier), d.UID, documents.Format(doc), document)
 		for _, s := range d.Scopes {
 			add(registry.SpaceScope, s.Name, d.UID, "", "")
 		}
-	case registration.Namespace:
-		add(registry.SpaceNamespace, d.Name, "namespace-"+d.Name, registration.Format(doc), document)
+	case documents.Namespace:
+		add(registry.SpaceNamespace, d.Name, "namespace-"+d.Name, documents.Format(doc), document)
 	default:
 		t.Fatalf("no document: %T", doc)
 	}

@@ -1,4 +1,4 @@
-package registration
+package documents
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// go test ./tokenserver/registration -update writes the fields of today over the golden file.
+// go test ./tokenserver/documents -update writes the fields of today over the golden file.
 var update = flag.Bool("update", false, "write the golden file")
 
 // A token server refuses a document with a field that it does not know. So the fields of a format are

@@ -1,4 +1,4 @@
-// Package registration holds the documents that the manager writes and the token server reads: one
+// Package documents holds the documents that the manager writes and the token server reads: one
 // for each server, client, user, resource server and namespace. They state facts and hashes, never
 // anything usable. What follows from the facts is decided by package policy, on both sides alike.
 // redirect.go compares redirect URIs, uri.go says what one leads to, schemes.go which schemes are no
@@ -14,7 +14,7 @@
 //   - A field that is added after a release belongs to a format of its own (struct tag "format").
 //   - The manager writes the oldest format that can say what an object asks, and a newer one only
 //     once every live replica reads it.
-package registration
+package documents
 
 import "time"
 
