@@ -350,26 +350,58 @@ func entryOf(w *world.World, o client.Object) *served.Entry {
 	return &list.Items[i]
 }
 
-func TestADocumentOfAnUnknownFormatIsRejectedAloneAndMendedByTheManager(t *testing.T) {
+func TestADocumentThatCannotBeReadIsRejectedAloneAndMendedByTheManager(t *testing.T) {
 	w := world.New(t)
-	hurt := w.Client("hurt", serviceSpec)
-	whole, config := w.Config(w.Client("whole", serviceSpec)), w.Config(hurt)
+	rejected := w.Client("rejected", serviceSpec)
+	other, config := w.Config(w.Client("other", serviceSpec)), w.Config(rejected)
 	servedWithinASecond(w, config)
-	entry := entryOf(w, hurt)
+	entry := entryOf(w, rejected)
 	thaw := frozenManager(w)
-	w.Update(entry, func() { entry.Spec.Format = "client/v999" })
+	w.Update(entry, func() { entry.Spec.Document = `{"noSuchField":true}` })
 	refusedWithinASecond(w, config)
-	servedWithinASecond(w, whole)
-	said := &served.Replica{ObjectMeta: metav1.ObjectMeta{Namespace: w.Identity, Name: replica(w).Name()}}
-	w.Wait("the word of the token server", said, func() bool {
-		return slices.ContainsFunc(said.Spec.Rejected, func(r served.RejectedEntry) bool {
-			return r.Name == entry.Name && r.ResourceVersion == entry.ResourceVersion && strings.Contains(r.Reason, "client/v999")
-		})
-	})
+	servedWithinASecond(w, other)
+	waitForRejection(w, entry, "noSuchField")
 	thaw()
 	w.Eventually("the client's return", 10*time.Second, func() (bool, string) {
 		status, code := serviceToken(w, config)
 		return status == http.StatusOK, code
+	})
+}
+
+func TestADocumentOfAnUnknownFormatIsRejectedAloneAndTheManagerWaitsForAnUpgrade(t *testing.T) {
+	w := world.New(t)
+	rejected := w.Client("rejected", serviceSpec)
+	other, config := w.Config(w.Client("other", serviceSpec)), w.Config(rejected)
+	servedWithinASecond(w, config)
+	entry := entryOf(w, rejected)
+	w.Update(entry, func() { entry.Spec.Format = "client/v999" })
+	refusedWithinASecond(w, config)
+	servedWithinASecond(w, other)
+	waitForRejection(w, entry, "client/v999")
+	w.Wait("the condition", rejected, func() bool {
+		c := meta.FindStatusCondition(rejected.Status.Conditions, v1alpha1.ConditionProgrammed)
+		return c != nil && c.Status == metav1.ConditionFalse && c.Reason == v1alpha1.ReasonManagerTooOld
+	})
+	if code, _ := serviceToken(w, config); code != http.StatusUnauthorized {
+		t.Errorf("a client whose document the manager does not know: %d", code)
+	}
+	if err := world.Kube.Delete(t.Context(), entry); err != nil {
+		t.Fatal(err)
+	}
+	w.Eventually("the client's return with its secret", 10*time.Second, func() (bool, string) {
+		status, code := serviceToken(w, config)
+		return status == http.StatusOK, code
+	})
+}
+
+// waitForRejection waits until the token server says that it rejects this version of an Entry, for a reason that holds the text.
+func waitForRejection(w *world.World, entry *served.Entry, text string) {
+	w.T.Helper()
+	of := &served.Replica{ObjectMeta: metav1.ObjectMeta{Namespace: w.Identity, Name: replica(w).Name()}}
+	w.Wait("the rejection", of, func() bool {
+		return slices.ContainsFunc(of.Spec.Rejected, func(r served.RejectedEntry) bool {
+			return r.Name == entry.Name && r.ResourceVersion == entry.ResourceVersion && strings.Contains(r.Reason, text)
+		})
 	})
 }
 
