@@ -47,7 +47,7 @@ func (a *Authenticator) Authenticate(r *http.Request, form oauth.Params) (*regis
 		ClientUID: client.UID, CredentialID: credential.ID, Retiring: credential.State == documents.CredentialRetiring,
 	}
 	switch {
-	case p.method == client.AuthMethod && p.method == oauth.AuthMethodNone:
+	case p.method == oauth.AuthMethodNone && client.Public():
 		return client, nil
 	case !matches || client.Public():
 		return nil, a.failed()

@@ -27,7 +27,7 @@ func TestADocumentWithAFieldThatTheReaderDoesNotKnowIsRefused(t *testing.T) {
 		`{"id":"shop.web","tokensNotBefore":1}`:             read[Client](FormatClient),
 		`{"credentials":[{"id":"a","revoked":true}]}`:       read[Client](FormatClient),
 		`{"allowedClients":[{"name":"a","legacyUntil":1}]}`: read[Server](FormatServer),
-		`{"name":"shop","later":{"secret":[1]}} `:           read[Namespace](FormatNamespace),
+		`{"name":"shop","later":{"secret":[1]}}`:            read[Namespace](FormatNamespace),
 	} {
 		doc, err := decode(document)
 		if err == nil || !reflect.ValueOf(doc).IsZero() {
