@@ -32,7 +32,7 @@ import (
 )
 
 // outage is how long the API server is away. By default it is long enough that every watch has failed, and failed again. After
-// storage.RecentBound nobody can know any more that a record still holds, and after 30 seconds a Replica that is not renewed counts as dead.
+// storage.MaxRecentLag nobody can know any more that a record still holds, and after 30 seconds a Replica that is not renewed counts as dead.
 var outage = flag.Duration("outage", 6*time.Second, "how long the API server is away, five minutes at the most")
 
 // recovery is how long the manager may take to see again.
@@ -127,7 +127,7 @@ func TestWithoutTheAPIServerEverythingThatIsKnownIsServedAndNothingElseIsPretend
 			}
 		}
 		// A record that cannot be read again is soon not known to hold; that it does not is never said.
-		unknown := time.Since(began) > storage.RecentBound
+		unknown := time.Since(began) > storage.MaxRecentLag
 		switch status, answer := w.Post("/introspect", users, url.Values{"token": {before.AccessToken}}); {
 		case status == http.StatusOK && answer["active"] == true && !unknown:
 		case status == http.StatusServiceUnavailable && answer["error"] == "temporarily_unavailable":

@@ -93,7 +93,7 @@ func TestAnImplicitAccessTokenIsGoodUntilItsSessionEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Store.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: rests.SessionHash, ExpiresAt: info.Expires}); err != nil {
+	if err := w.Store.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: rests.SessionHash, ExpiresAt: info.Expires}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Grants.CheckAccessToken(t.Context(), token); err == nil {

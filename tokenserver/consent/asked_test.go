@@ -69,7 +69,7 @@ func TestAClientWithoutScopesSaysWhichAPIItAsksFor(t *testing.T) {
 	if !page.IsConsent() || strings.Contains(page.Body, "and nothing else") || !strings.Contains(page.Body, interactiontest.OrdersAPI) {
 		t.Errorf("the page says %s", page.Body)
 	}
-	consent, err := w.Store.Consent(t.Context(), "uid-alice", "uid-web")
+	consent, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web")
 	if err == nil {
 		t.Errorf("there is a consent before the user said yes: %+v", consent)
 	}
@@ -93,7 +93,7 @@ func TestAResourceServerThatIsCreatedAgainIsAskedForAgain(t *testing.T) {
 				t.Fatalf("the new resource server inherits the consent: %v", page.Values())
 			}
 			b.Consent(page, "allow")
-			consent, err := w.Store.Consent(t.Context(), "uid-alice", "uid-web")
+			consent, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web")
 			if err != nil || len(consent.APIs) != 1 || consent.APIs[0].UID != "uid-another" || consent.APIs[0].Identifier != interactiontest.OrdersAPI {
 				t.Errorf("the consent is %+v, %v", consent, err)
 			}
@@ -110,7 +110,7 @@ func TestAYesToAResourceServerIsNoneToOneThatIsCreatedAgainMeanwhile(t *testing.
 	if !again.IsConsent() {
 		t.Fatalf("the yes was taken for another object: %v", again.Values())
 	}
-	if consent, err := w.Store.Consent(t.Context(), "uid-alice", "uid-web"); err == nil {
+	if consent, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web"); err == nil {
 		t.Errorf("the consent is %+v", consent)
 	}
 	if b.Consent(again, "allow").Values().Get("code") == "" {
@@ -136,7 +136,7 @@ func TestASingleClaimOfARegisteredScopeIsAskedShownAndRemembered(t *testing.T) {
 	if err != nil || !slices.Equal(outcome.Grant.Claims, []string{"name"}) || !slices.Equal(outcome.Scopes, []string{"openid"}) {
 		t.Errorf("granted are the claims %v with the scopes %v: %v", outcome.Grant.Claims, outcome.Scopes, err)
 	}
-	consent, err := w.Store.Consent(t.Context(), "uid-alice", "uid-web")
+	consent, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web")
 	if err != nil || !slices.Equal(consent.Claims, []string{"name"}) || !slices.Equal(consent.Scopes, []string{"openid"}) {
 		t.Errorf("remembered are the claims %v with the scopes %v: %v", consent.Claims, consent.Scopes, err)
 	}
@@ -171,7 +171,7 @@ func TestTheClaimsThatAClientIsToldWhateverTheScopeAreAskedShownAndRemembered(t 
 		w.Apply(client)
 	}
 	remembered := func() []string {
-		consent, err := w.Store.Consent(t.Context(), "uid-alice", "uid-web")
+		consent, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web")
 		if err != nil {
 			t.Fatal(err)
 		}

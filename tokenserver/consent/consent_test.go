@@ -38,7 +38,7 @@ func TestDenyingIsAccessDenied(t *testing.T) {
 			t.Errorf("%q: answered %v", decision, values)
 		}
 	}
-	if _, err := w.Store.Consent(t.Context(), "uid-alice", "uid-web"); err == nil {
+	if _, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web"); err == nil {
 		t.Error("a no was remembered as a yes")
 	}
 }
@@ -65,7 +65,7 @@ func TestAConsentIsRememberedAndGrows(t *testing.T) {
 			t.Errorf("%s: asked %v, want %v", c.scope, got, c.asked)
 		}
 	}
-	consent, err := w.Store.Consent(t.Context(), "uid-alice", "uid-web")
+	consent, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web")
 	if err != nil || !slices.Equal(consent.Scopes, []string{"openid", "email", "profile"}) {
 		t.Errorf("remembered %v: %v", consent.Scopes, err)
 	}
@@ -82,7 +82,7 @@ func TestAConsentShownToOneUserIsNoneOfAnother(t *testing.T) {
 		t.Fatalf("alice's page was taken for bob's yes: %v %s", again.Values(), again.Body)
 	}
 	for _, user := range []string{"uid-alice", "uid-bob"} {
-		if _, err := w.Store.Consent(t.Context(), user, "uid-web"); err == nil {
+		if _, err := w.Store.GetConsent(t.Context(), user, "uid-web"); err == nil {
 			t.Errorf("%s has consented", user)
 		}
 	}
@@ -125,7 +125,7 @@ func TestAYesThatAnotherSitePostsIsForbidden(t *testing.T) {
 			t.Errorf("%s: status %d", site, answer.StatusCode)
 		}
 	}
-	if _, err := w.Store.Consent(t.Context(), "uid-alice", "uid-web"); err == nil {
+	if _, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web"); err == nil {
 		t.Error("alice has consented")
 	}
 }
@@ -203,7 +203,7 @@ func TestAConsentWhoseOutcomeIsUnknownIsReadAgain(t *testing.T) {
 			if answer := b.Consent(page, "allow"); answer.Values().Get("code") == "" {
 				t.Fatalf("answered %d %v", answer.StatusCode, answer.Values())
 			}
-			if _, err := w.Store.Consent(t.Context(), "uid-alice", "uid-web"); err != nil {
+			if _, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web"); err != nil {
 				t.Error(err)
 			}
 		})
@@ -233,7 +233,7 @@ func TestAnEndedSessionIsNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Store.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: outcome.Grant.SessionHash, ExpiresAt: w.Now().Add(1 << 40)}); err != nil {
+	if err := w.Store.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: outcome.Grant.SessionHash, ExpiresAt: w.Now().Add(1 << 40)}); err != nil {
 		t.Fatal(err)
 	}
 	if page := b.Get(w.WebRequest()); !page.IsLogin() {

@@ -85,7 +85,7 @@ func (s *Service) CheckAccessToken(ctx context.Context, token string) (*TokenInf
 	if err != nil {
 		return nil, inactiveIfRefused(err)
 	}
-	revoked, err := storage.Recent(s.Store).Marked(ctx, storage.MarkToken, markOf(v.claims.ID))
+	revoked, err := storage.RecentReader(s.Store).IsMarked(ctx, storage.MarkToken, markOf(v.claims.ID))
 	if err != nil {
 		return nil, err
 	}
@@ -111,13 +111,13 @@ func (s *Service) accessStands(ctx context.Context, v verified) (*TokenInfo, err
 		return nil, ErrInactive
 	}
 	of, claims := v.rests.Objects.Of(signed), v.rests.Claims
-	recent := storage.Recent(s.Store)
+	recent := storage.RecentReader(s.Store)
 	if v.rests.Grant != "" {
-		g, err := recent.Grant(ctx, v.rests.Grant)
+		g, err := recent.GetGrant(ctx, v.rests.Grant)
 		switch {
 		case err != nil:
 			return nil, notFoundIsRefused(err)
-		case g.Ended() || g.Incarnation != v.rests.Incarnation:
+		case g.IsEnded() || g.Incarnation != v.rests.Incarnation:
 			return nil, ErrInactive
 		}
 		info.GrantID, info.Grant = g.ID, g
@@ -181,7 +181,7 @@ func (s *Service) Revoke(ctx context.Context, client *registry.Client, token str
 }
 
 func (s *Service) revokeRefreshToken(ctx context.Context, client *registry.Client, r refresh) (Revocation, error) {
-	g, err := s.Store.Grant(ctx, r.Grant)
+	g, err := s.Store.GetGrant(ctx, r.Grant)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return Unknown, nil
@@ -198,7 +198,7 @@ func (s *Service) revokeRefreshToken(ctx context.Context, client *registry.Clien
 func (s *Service) revokeAccessToken(ctx context.Context, client *registry.Client, v verified) (Revocation, error) {
 	clientUID, userUID, ended := v.rests.ClientUID, v.rests.UserUID, false
 	if v.rests.Grant != "" {
-		g, err := s.Store.Grant(ctx, v.rests.Grant)
+		g, err := s.Store.GetGrant(ctx, v.rests.Grant)
 		switch {
 		case errors.Is(err, storage.ErrNotFound):
 			return Unknown, nil
@@ -207,7 +207,7 @@ func (s *Service) revokeAccessToken(ctx context.Context, client *registry.Client
 		case g.Incarnation != v.rests.Incarnation:
 			return Unknown, nil
 		}
-		clientUID, userUID, ended = g.ClientUID, g.UserUID, g.Ended()
+		clientUID, userUID, ended = g.ClientUID, g.UserUID, g.IsEnded()
 	}
 	if clientUID != client.UID {
 		return NotTheirs, nil
@@ -216,7 +216,7 @@ func (s *Service) revokeAccessToken(ctx context.Context, client *registry.Client
 		return Revoked, nil
 	}
 	id := markOf(v.claims.ID)
-	if marked, err := s.Store.Marked(ctx, storage.MarkToken, id); marked || err != nil {
+	if marked, err := s.Store.IsMarked(ctx, storage.MarkToken, id); marked || err != nil {
 		return Revoked, err
 	}
 	now, until := s.Now(), time.Unix(v.claims.Expires, 0)
@@ -241,7 +241,7 @@ const leastMark = 10 * time.Minute
 // mark sets a mark. Setting it again does no harm, so an answer that was lost is asked for again.
 func (s *Service) mark(ctx context.Context, m storage.Mark) error {
 	for range maxTries {
-		err := s.Store.Mark(ctx, m)
+		err := s.Store.SetMark(ctx, m)
 		if !errors.Is(err, storage.ErrAmbiguous) {
 			return err
 		}

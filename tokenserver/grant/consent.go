@@ -111,7 +111,7 @@ func (s *Service) consented(ctx context.Context, c code, client *registry.Client
 	if !c.Consented {
 		return nil
 	}
-	consent, err := s.Store.Consent(ctx, c.UserUID, c.ClientUID)
+	consent, err := s.Store.GetConsent(ctx, c.UserUID, c.ClientUID)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}

@@ -22,13 +22,13 @@ func (s *Service) End(ctx context.Context, id, reason string) error {
 		return err
 	}
 	for range maxTries {
-		g, err := s.Store.Grant(ctx, id)
+		g, err := s.Store.GetGrant(ctx, id)
 		switch {
 		case errors.Is(err, storage.ErrNotFound):
 			return nil
 		case err != nil:
 			return err
-		case g.Ended():
+		case g.IsEnded():
 			if g.Attempt == attempt[:32] {
 				s.Ended(ctx, g)
 			}

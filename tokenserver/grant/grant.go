@@ -126,7 +126,7 @@ func (s *Service) stands(ctx context.Context, marks storage.Reader, client *regi
 		return nil, refuse("the redirect URI of the authorization is no longer registered")
 	}
 	if r.consented {
-		there, err := marks.Consented(ctx, r.userUID, client.UID, r.consentUID)
+		there, err := marks.HasConsent(ctx, r.userUID, client.UID, r.consentUID)
 		if err != nil {
 			return nil, err
 		}
@@ -135,7 +135,7 @@ func (s *Service) stands(ctx context.Context, marks storage.Reader, client *regi
 		}
 	}
 	if r.sessionHash != "" {
-		ended, err := marks.Marked(ctx, storage.MarkSession, r.sessionHash)
+		ended, err := marks.IsMarked(ctx, storage.MarkSession, r.sessionHash)
 		if err != nil {
 			return nil, err
 		}
@@ -174,12 +174,12 @@ func offlineStands(client *registry.Client, g storage.Grant) bool {
 
 // SessionEnded reports whether the sessions of the root with this hash were ended.
 func (s *Service) SessionEnded(ctx context.Context, rootHash string) (bool, error) {
-	return s.Store.Marked(ctx, storage.MarkSession, rootHash)
+	return s.Store.IsMarked(ctx, storage.MarkSession, rootHash)
 }
 
 // EndedSessions counts the ended sessions of a user that are remembered, up to a limit.
 func (s *Service) EndedSessions(ctx context.Context, userUID string, limit int) (int, error) {
-	return s.Store.MarksOf(ctx, storage.MarkSession, userUID, limit)
+	return s.Store.CountMarks(ctx, storage.MarkSession, userUID, limit)
 }
 
 // draw makes a random id of 64 hexadecimal digits.

@@ -146,7 +146,7 @@ func TestAGrantEndsAlthoughItsRequestIsGone(t *testing.T) {
 	if err := w.Grants.End(gone, out.Grant.ID, storage.EndRevoked); err != nil {
 		t.Error(err)
 	}
-	if g := w.Records()[0]; !g.Ended() || g.EndReason != storage.EndRevoked {
+	if g := w.Records()[0]; !g.IsEnded() || g.EndReason != storage.EndRevoked {
 		t.Errorf("the record is %+v", g)
 	}
 	if err := w.Grants.End(t.Context(), out.Grant.ID, storage.EndLogout); err != nil {
@@ -224,7 +224,7 @@ func TestARecordOutlivesItsLastAccessToken(t *testing.T) {
 	if _, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if g, err := w.Memory.Grant(t.Context(), last.Grant.ID); err != nil || g.Ended() {
+	if g, err := w.Memory.GetGrant(t.Context(), last.Grant.ID); err != nil || g.IsEnded() {
 		t.Errorf("the record of a token that has not expired is gone: %v", err)
 	}
 	w.Clock.Move(time.Hour)
@@ -237,7 +237,7 @@ func TestTheOldestOfTooManyGrantsEnds(t *testing.T) {
 	w := granttest.New(t)
 	client := served(t, w, granttest.Client("shop.web"))
 	oldest := begin(t, w, client, "openid")
-	for range storage.MaxGrantsOfPair {
+	for range storage.MaxGrantsPerUserAndClient {
 		w.Clock.Move(time.Second)
 		begin(t, w, client, "openid")
 	}
@@ -245,12 +245,12 @@ func TestTheOldestOfTooManyGrantsEnds(t *testing.T) {
 	refused(t, "the oldest", err, grant.Grant)
 	live := 0
 	for _, g := range w.Records() {
-		if g.Live(w.Clock.Now()) {
+		if g.IsLive(w.Clock.Now()) {
 			live++
 		}
 	}
-	if live != storage.MaxGrantsOfPair {
-		t.Errorf("%d grants are live, want %d", live, storage.MaxGrantsOfPair)
+	if live != storage.MaxGrantsPerUserAndClient {
+		t.Errorf("%d grants are live, want %d", live, storage.MaxGrantsPerUserAndClient)
 	}
 	if w.Count("oauth_operator_tokenserver_grants_ended_total", "Bound") != 1 || !strings.Contains(w.Log.String(), `"reason":"Bound"`) {
 		t.Error("that it ended is neither logged nor counted once")
@@ -368,7 +368,7 @@ func TestADumpOfTheStoreYieldsNothingUsable(t *testing.T) {
 			t.Errorf("%s as an access token: %v", name, err)
 		}
 	}
-	if w.Records()[0].Ended() {
+	if w.Records()[0].IsEnded() {
 		t.Error("trying ended the grant")
 	}
 }

@@ -177,7 +177,7 @@ func TestAConsentThatCannotBeReadUsesNoCodeUp(t *testing.T) {
 	if _, err := redeem(w, client, code); err != nil {
 		t.Errorf("and again: %v", err)
 	}
-	if live := w.Records(); len(live) != 1 || live[0].Ended() {
+	if live := w.Records(); len(live) != 1 || live[0].IsEnded() {
 		t.Errorf("the records are %+v", live)
 	}
 }
@@ -223,7 +223,7 @@ func TestWhatAPasswordBeganAndNobodyWasToldOfEnds(t *testing.T) {
 	}
 	live := 0
 	for _, g := range w.Records() {
-		if !g.Ended() {
+		if !g.IsEnded() {
 			live++
 		} else if g.EndReason != storage.EndUnanswered {
 			t.Errorf("a grant ended for %q", g.EndReason)

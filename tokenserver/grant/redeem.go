@@ -81,7 +81,7 @@ func (s *Service) establish(ctx context.Context, c code, client *registry.Client
 		out.Grant = created
 	case !errors.Is(err, errTaken):
 		return out, unknown, err
-	case !created.Ended() && s.codes.take(created.ID, created.Attempt, s.Now()):
+	case !created.IsEnded() && s.codes.take(created.ID, created.Attempt, s.Now()):
 		out.Grant, unknown = created, true
 		repeated, err := s.repeated(out)
 		if err != nil {
@@ -239,9 +239,9 @@ func (s *Service) create(ctx context.Context, g storage.Grant) (created storage.
 			return storage.Grant{}, unknown, err
 		}
 		unknown = true
-		found, err := s.Store.Grant(ctx, g.ID)
+		found, err := s.Store.GetGrant(ctx, g.ID)
 		switch {
-		case err == nil && found.Attempt == g.Attempt && !found.Ended():
+		case err == nil && found.Attempt == g.Attempt && !found.IsEnded():
 			return found, true, nil
 		case err == nil:
 			return found, false, errTaken

@@ -106,7 +106,7 @@ func (s *Service) refresh(ctx context.Context, try *refreshing) (Outcome, error)
 		if err != nil {
 			return Outcome{}, err
 		}
-		if g.Attempt == try.attempt && !g.Ended() {
+		if g.Attempt == try.attempt && !g.IsEnded() {
 			return s.landed(try, g)
 		}
 		out, err := s.refreshOnce(ctx, try, g, s.stepOf(g, try.token.Generation, try.server.RefreshToken, try.Client.Public()))
@@ -131,7 +131,7 @@ func (r *refreshing) tried(out Outcome, g storage.Grant) {
 // A conflict then leaves open whether the token was current when the request came, which makes no difference within the grace. Where the grace
 // may be over before the request is, the record has to be read first, or the slower one of two parallel requests would be taken for a thief.
 func (s *Service) glance(ctx context.Context, try *refreshing) (Outcome, error) {
-	recent := storage.Recent(s.Store)
+	recent := storage.RecentReader(s.Store)
 	if recent == storage.Reader(s.Store) || try.server.RefreshToken.ReuseGracePeriod.Duration() < slowest {
 		return Outcome{}, errGlance
 	}
@@ -168,7 +168,7 @@ func (s *Service) landed(try *refreshing, found storage.Grant) (out Outcome, err
 
 // grantOfRefreshToken reads the record and checks that the token is of this client and this record.
 func (s *Service) grantOfRefreshToken(ctx context.Context, from storage.Reader, token refresh, client *registry.Client) (storage.Grant, error) {
-	g, err := from.Grant(ctx, token.Grant)
+	g, err := from.GetGrant(ctx, token.Grant)
 	switch {
 	case err != nil:
 		return storage.Grant{}, notFoundIsRefused(err)
@@ -245,7 +245,7 @@ func (s *Service) repeated(out Outcome) (Outcome, error) {
 func (s *Service) refreshStands(ctx context.Context, client *registry.Client, g storage.Grant, server documents.Server) (*registry.User, error) {
 	now := s.Now()
 	switch {
-	case g.Ended():
+	case g.IsEnded():
 		return nil, refuse("the authorization has ended")
 	case !now.Before(refreshEnds(g, server)):
 		return nil, refuse("the refresh token has reached the end of its lifetime")

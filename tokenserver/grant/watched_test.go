@@ -32,13 +32,13 @@ func TestARefreshThatGoesByACopyReadsNothing(t *testing.T) {
 	client := served(t, w, granttest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
 	w.Watch(w.Store)
-	reads := w.Store.Calls("Grant")
+	reads := w.Store.Calls("GetGrant")
 	second, err := refreshWith(w, client.ID, first.RefreshToken)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.Store.Calls("Grant") != reads {
-		t.Errorf("it read %d times", w.Store.Calls("Grant")-reads)
+	if w.Store.Calls("GetGrant") != reads {
+		t.Errorf("it read %d times", w.Store.Calls("GetGrant")-reads)
 	}
 	if _, err := refreshWith(w, client.ID, second.RefreshToken); err != nil {
 		t.Errorf("with what it got: %v", err)

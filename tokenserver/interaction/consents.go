@@ -19,7 +19,7 @@ type Consents struct {
 // Covering is the UID of the consent of the user to the client, if it holds all that is asked; else
 // it is empty.
 func (c *Consents) Covering(ctx context.Context, userUID, clientUID string, asked grant.Asked) (uid string, err error) {
-	consent, err := c.Store.Consent(ctx, userUID, clientUID)
+	consent, err := c.Store.GetConsent(ctx, userUID, clientUID)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return "", nil
@@ -40,7 +40,7 @@ const attempts = 8
 func (c *Consents) Grow(ctx context.Context, userUID, clientUID string, asked grant.Asked) error {
 	var last error
 	for range attempts {
-		consent, err := c.Store.Consent(ctx, userUID, clientUID)
+		consent, err := c.Store.GetConsent(ctx, userUID, clientUID)
 		now := c.Now()
 		switch {
 		case errors.Is(err, storage.ErrNotFound):

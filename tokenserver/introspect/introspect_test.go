@@ -307,7 +307,7 @@ var stand = map[string]func(t *testing.T, w *world){
 		w.AddUser(u)
 	},
 	"the session ended": func(t *testing.T, w *world) {
-		if err := w.Memory.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Clock.Now().Add(time.Hour)}); err != nil {
+		if err := w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Clock.Now().Add(time.Hour)}); err != nil {
 			t.Fatal(err)
 		}
 	},

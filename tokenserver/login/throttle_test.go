@@ -123,7 +123,7 @@ func TestAUserWhoSignsInTooOftenIsToldToWait(t *testing.T) {
 		t.Errorf("ten minutes later: status %d", page.StatusCode)
 	}
 	for i := range 100 {
-		err := w.Store.Mark(t.Context(), storage.Mark{
+		err := w.Store.SetMark(t.Context(), storage.Mark{
 			Kind: storage.MarkSession, ID: fmt.Sprint(i), UserUID: "uid-alice", ExpiresAt: w.Now().Add(time.Hour),
 		})
 		if err != nil {

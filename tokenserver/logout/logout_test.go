@@ -447,7 +447,7 @@ func TestALogoutIsOneWriteAndWithoutASessionNone(t *testing.T) {
 		t.Errorf("%d writes for a logout", n)
 	}
 	hint := idToken(t, w, nil)
-	calls := counted.Calls("Marked")
+	calls := counted.Calls("IsMarked")
 	for _, stranger := range []*interactiontest.Browser{b, w.Browser()} {
 		for range 3 {
 			isNotSignedIn(t, "nobody", stranger.Get(endpoint(w)))
@@ -459,7 +459,7 @@ func TestALogoutIsOneWriteAndWithoutASessionNone(t *testing.T) {
 			}
 		}
 	}
-	if n := counted.Calls("Marked") - calls; n != 0 {
+	if n := counted.Calls("IsMarked") - calls; n != 0 {
 		t.Errorf("%d reads for who has no session", n)
 	}
 	isNotSignedIn(t, "a copy", copied.Get(endpoint(w, "id_token_hint", hint)))

@@ -46,7 +46,7 @@ func TestRevokingAnAccessTokenEndsItAlone(t *testing.T) {
 		t.Error("another token of the grant has ended")
 	}
 	w.OK(w.Refresh(c, second.String("refresh_token")))
-	if got := w.Store.Calls("Mark"); got != 1 || w.Store.Writes()-before != 2 { // the mark, and the refresh
+	if got := w.Store.Calls("SetMark"); got != 1 || w.Store.Writes()-before != 2 { // the mark, and the refresh
 		t.Errorf("there were %d marks", got)
 	}
 }
@@ -129,7 +129,7 @@ func TestAClientThatWasCreatedAgainRevokesNothingOfTheOld(t *testing.T) {
 	c.UID = "another-uid"
 	w.AddClient(c)
 	w.Refused(w.Post("/revoke", c, "token", a.String("refresh_token")), 400, "unauthorized_client")
-	if w.Records()[0].Ended() {
+	if w.Records()[0].IsEnded() {
 		t.Error("the grant of the former client was ended")
 	}
 }
@@ -268,19 +268,19 @@ func noPlace(t *testing.T, what string, a granttest.Answer) {
 
 func TestATenantThatFillsItsPlacesStopsNoOtherNamespacesRevocation(t *testing.T) {
 	w := newWorld(t)
-	bounds := storage.BoundsOf(storage.MarkToken)
-	if bounds != (storage.MarkBounds{OfUserAndClient: 100, OfClient: 1_000, OfNamespace: 10_000, OfServer: 100_000}) {
+	bounds := storage.DefaultMarkBounds(storage.MarkToken)
+	if bounds != (storage.MarkBounds{PerUserAndClient: 100, PerClient: 1_000, PerNamespace: 10_000, PerServer: 100_000}) {
 		t.Errorf("the bounds are %+v", bounds)
 	}
-	w.Memory.BoundMarks(storage.MarkToken, storage.MarkBounds{OfUserAndClient: 5, OfClient: 10, OfNamespace: 20, OfServer: 100})
+	w.Memory.SetMarkBounds(storage.MarkToken, storage.MarkBounds{PerUserAndClient: 5, PerClient: 10, PerNamespace: 20, PerServer: 100})
 	for _, id := range []string{"flood.a", "flood.b"} {
 		c := w.AddClient(service(id, "flood"))
 		for range 10 {
 			done(t, id, revokes(t, w, c))
 		}
-		before := w.Store.Calls("Mark")
+		before := w.Store.Calls("SetMark")
 		noPlace(t, id+" at its bound", revokes(t, w, c))
-		if got := w.Store.Calls("Mark") - before; got != 1 {
+		if got := w.Store.Calls("SetMark") - before; got != 1 {
 			t.Errorf("%d tries to set a mark where there is no place", got)
 		}
 	}
@@ -296,7 +296,7 @@ func TestATenantThatFillsItsPlacesStopsNoOtherNamespacesRevocation(t *testing.T)
 
 func TestAUserWhoFillsTheirPlacesAtAClientStopsNoOtherUser(t *testing.T) {
 	w := newWorld(t)
-	w.Memory.BoundMarks(storage.MarkToken, storage.MarkBounds{OfUserAndClient: 3, OfClient: 10, OfNamespace: 20, OfServer: 100})
+	w.Memory.SetMarkBounds(storage.MarkToken, storage.MarkBounds{PerUserAndClient: 3, PerClient: 10, PerNamespace: 20, PerServer: 100})
 	c := w.AddClient(granttest.Public(granttest.Client("shop.spa")))
 	revoke := func(user string) (granttest.Answer, granttest.Answer) {
 		a := w.Authorization(c, "openid", "offline_access")
@@ -386,7 +386,7 @@ func TestRevocationIsForClientsThatAuthenticate(t *testing.T) {
 	suspended.Suspended = true
 	w.AddClient(suspended)
 	w.Refused(w.Post("/revoke", c, "token", a.String("refresh_token")), 401, "invalid_client")
-	if w.Records()[0].Ended() {
+	if w.Records()[0].IsEnded() {
 		t.Error("a refused request ended the grant")
 	}
 }

@@ -261,9 +261,9 @@ func TestALoginWhoseMarkCannotBeWrittenSetsNoCookie(t *testing.T) {
 		"away":          func() { store.Always(storagetest.Unavailable) },
 		"requests lost": func() { store.Always(storagetest.LostRequest) },
 		"away for the write": func() {
-			reads := store.Calls("Marked")
+			reads := store.Calls("IsMarked")
 			login(t, w, "alice", cookie)
-			for range store.Calls("Marked") - reads {
+			for range store.Calls("IsMarked") - reads {
 				store.Next(storagetest.None)
 			}
 			store.Always(storagetest.Unavailable)
@@ -333,7 +333,7 @@ func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
 		w := interactiontest.New(t, rand.Reader)
 		alice, _ := w.Registry.UserByName("alice")
 		marks := func() int {
-			n, err := w.Store.MarksOf(t.Context(), storage.MarkSession, alice.UID, 1_000_000)
+			n, err := w.Store.CountMarks(t.Context(), storage.MarkSession, alice.UID, 1_000_000)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -513,7 +513,7 @@ func TestACopyOfTheCookieOfAnEndedSessionIsDead(t *testing.T) {
 	w := interactiontest.New(t, rand.Reader)
 	begun, cookie := begin(t, w)
 	other, otherCookie := begin(t, w)
-	if err := w.Store.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: begun.RootHash(), ExpiresAt: begun.Ends(w.Server)}); err != nil {
+	if err := w.Store.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: begun.RootHash(), ExpiresAt: begun.Ends(w.Server)}); err != nil {
 		t.Fatal(err)
 	}
 	if found(t, w, cookie) != nil {

@@ -12,11 +12,11 @@ func TestAGrantThatEndedIsKeptForAWhileAndNoLongerThanItWasToLive(t *testing.T) 
 		{now.Add(time.Minute), now.Add(time.Minute)},
 	} {
 		g := Grant{ExpiresAt: test.expires}
-		if g.Ended() || !g.Live(now) || g.Live(test.expires) {
+		if g.IsEnded() || !g.IsLive(now) || g.IsLive(test.expires) {
 			t.Errorf("before it ends, it is %+v", g)
 		}
 		g.End(now, EndRevoked)
-		if !g.Ended() || g.Live(now) || g.EndReason != EndRevoked || !g.ExpiresAt.Equal(test.want) {
+		if !g.IsEnded() || g.IsLive(now) || g.EndReason != EndRevoked || !g.ExpiresAt.Equal(test.want) {
 			t.Errorf("it is %+v, want it kept until %v", g, test.want)
 		}
 	}

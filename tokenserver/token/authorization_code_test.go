@@ -276,7 +276,7 @@ func TestACodeFallsWithWhatItRestsOn(t *testing.T) {
 			w.Consent(w.Authorization(c, "openid", "offline_access"))
 		}, "invalid_grant", 400},
 		{"the session was ended", func(t *testing.T, w *granttest.World, _ documents.Client) {
-			if err := w.Memory.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Clock.Now().Add(time.Hour)}); err != nil {
+			if err := w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Clock.Now().Add(time.Hour)}); err != nil {
 				t.Fatal(err)
 			}
 		}, "invalid_grant", 400},

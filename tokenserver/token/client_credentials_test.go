@@ -19,8 +19,8 @@ func TestAServiceGetsNoRefreshTokenAndCausesNoWrite(t *testing.T) {
 			t.Errorf("the answer is %s", a.Body)
 		}
 	}
-	if w.Store.Writes() != 0 || w.Store.Calls("Grant") != 0 {
-		t.Errorf("%d writes and %d reads, want none", w.Store.Writes(), w.Store.Calls("Grant"))
+	if w.Store.Writes() != 0 || w.Store.Calls("GetGrant") != 0 {
+		t.Errorf("%d writes and %d reads, want none", w.Store.Writes(), w.Store.Calls("GetGrant"))
 	}
 }
 

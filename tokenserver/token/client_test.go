@@ -100,7 +100,7 @@ func TestATokenOfOneKindIsNoneOfAnother(t *testing.T) {
 			t.Errorf("%s as a refresh token: %d %s", what, answer.Status, answer.Body)
 		}
 	}
-	if w.Records()[0].Ended() {
+	if w.Records()[0].IsEnded() {
 		t.Error("trying ended the grant")
 	}
 }

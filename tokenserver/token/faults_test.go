@@ -102,7 +102,7 @@ func TestARefreshWhoseAnswerWasLostIsOnesOwn(t *testing.T) {
 		token := w.Begin(c, "openid", "offline_access").String("refresh_token")
 		w.Store.Next(storagetest.None, fault)
 		a := w.OK(w.Refresh(c, token))
-		if g := w.Records()[0]; g.Generation != 2 || g.Ended() {
+		if g := w.Records()[0]; g.Generation != 2 || g.IsEnded() {
 			t.Errorf("the record is %+v", g)
 		}
 		w.OK(w.Refresh(c, a.String("refresh_token")))
@@ -116,7 +116,7 @@ func TestARefreshWhoseAnswerWasLostIsOnesOwnWithoutGraceToo(t *testing.T) {
 	token := w.Begin(c, "openid", "offline_access").String("refresh_token")
 	w.Store.Next(storagetest.None, storagetest.LostAnswer)
 	w.OK(w.Refresh(c, token))
-	if w.Records()[0].Ended() {
+	if w.Records()[0].IsEnded() {
 		t.Error("a request's own write was taken for a replay")
 	}
 }
@@ -133,7 +133,7 @@ func TestAnUnreachableStoreConsumesNoRefreshToken(t *testing.T) {
 		w.Store.Next(faults...)
 		tryAgain(t, w.Refresh(c, token))
 	}
-	if g := w.Records()[0]; g.Generation != 1 || g.Ended() {
+	if g := w.Records()[0]; g.Generation != 1 || g.IsEnded() {
 		t.Errorf("the record is %+v", g)
 	}
 	w.OK(w.Refresh(c, token))
@@ -213,7 +213,7 @@ func TestAKeyThatIsLackingUsesNothingUp(t *testing.T) {
 func TestTheServersBoundIsAnsweredWith503(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(granttest.Client("shop.web"))
-	w.Memory.Bound(20, 1)
+	w.Memory.SetGrantBounds(20, 1)
 	a := w.Begin(c, "openid")
 	code := w.Code(w.Authorization(c, "openid"))
 	const full = "oauth_operator_tokenserver_grants_full_total"

@@ -101,7 +101,7 @@ func TestLogoutEndsWhatIsOnlineAndNothingElse(t *testing.T) {
 	c := w.AddClient(granttest.Client("shop.web"))
 	online := w.Begin(c, "openid", "orders:read")
 	offline := w.Begin(c, "openid", "offline_access")
-	if err := w.Store.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Clock.Now().Add(24 * time.Hour)}); err != nil {
+	if err := w.Store.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Clock.Now().Add(24 * time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	w.Refused(w.Refresh(c, online.String("refresh_token")), 400, "invalid_grant")

@@ -311,7 +311,7 @@ func TestAGrantFallsWithWhatItRestsOn(t *testing.T) {
 			a := w.Begin(c, "openid", "offline_access", "orders:read")
 			test.change(w, c)
 			w.Refused(w.Refresh(c, a.String("refresh_token")), test.status, test.code)
-			if g := w.Records()[0]; g.Ended() || g.Generation != 1 {
+			if g := w.Records()[0]; g.IsEnded() || g.Generation != 1 {
 				t.Errorf("a refused request changed the record: %+v", g)
 			}
 		})
@@ -367,7 +367,7 @@ func TestATokenNewerThanItsRecordEndsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Refused(w.Refresh(c, third), 400, "invalid_grant")
-	if w.Records()[0].Ended() {
+	if w.Records()[0].IsEnded() {
 		t.Error("the grant has ended")
 	}
 	w.OK(w.Refresh(c, first))

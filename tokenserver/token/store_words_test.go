@@ -37,18 +37,18 @@ func (s wordy) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant,
 	return updated, wordily(err)
 }
 
-func (s wordy) Grant(ctx context.Context, id string) (storage.Grant, error) {
-	g, err := s.Store.Grant(ctx, id)
+func (s wordy) GetGrant(ctx context.Context, id string) (storage.Grant, error) {
+	g, err := s.Store.GetGrant(ctx, id)
 	return g, wordily(err)
 }
 
-func (s wordy) Marked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
-	marked, err := s.Store.Marked(ctx, kind, id)
+func (s wordy) IsMarked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
+	marked, err := s.Store.IsMarked(ctx, kind, id)
 	return marked, wordily(err)
 }
 
-func (s wordy) Mark(ctx context.Context, m storage.Mark) error {
-	return wordily(s.Store.Mark(ctx, m))
+func (s wordy) SetMark(ctx context.Context, m storage.Mark) error {
+	return wordily(s.Store.SetMark(ctx, m))
 }
 
 // wordless reports words of the store in what somebody was answered.
@@ -85,7 +85,7 @@ func TestWhatTheStoreSaysIsForTheLogAndNotForTheClient(t *testing.T) {
 		w.Store.Next(faults...)
 		quiet(w.Refresh(c, a.String("refresh_token")))
 	}
-	w.Memory.Bound(20, 1)
+	w.Memory.SetGrantBounds(20, 1)
 	quiet(w.Redeem(c, code))
 	w.Store.Always(storagetest.Unavailable)
 	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {

@@ -187,7 +187,7 @@ func TestATokenIsInvalidOnceItAuthorisesNothing(t *testing.T) {
 		"its client gone": func(w *granttest.World, c documents.Client, _ granttest.Answer) { w.RemoveClient(c.ID) },
 		"its user gone":   func(w *granttest.World, _ documents.Client, _ granttest.Answer) { w.RemoveUser(granttest.User()) },
 		"its session ended": func(w *granttest.World, _ documents.Client, _ granttest.Answer) {
-			_ = w.Memory.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Clock.Now().Add(time.Hour)})
+			_ = w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Clock.Now().Add(time.Hour)})
 		},
 		"the password changed": func(w *granttest.World, _ documents.Client, _ granttest.Answer) {
 			u := granttest.User()
@@ -459,7 +459,7 @@ func TestAnImplicitTokenIsGoodWhileItsSessionIs(t *testing.T) {
 	if got := w.OK(info(w, token)).JSON["email"]; got != "alice@example.com" {
 		t.Errorf("email is %v", got)
 	}
-	if err := w.Memory.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Clock.Now().Add(time.Hour)}); err != nil {
+	if err := w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Clock.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	challenged(t, "after logout", info(w, token), 401, "invalid_token")

@@ -117,7 +117,7 @@ func (w *World) Consent(a grant.Authorization) grant.Authorization {
 		w.t.Fatalf("%s is not served", a.ClientID)
 	}
 	now := w.Clock.Now()
-	consent, err := w.Memory.Consent(context.Background(), a.UserUID, a.ClientUID)
+	consent, err := w.Memory.GetConsent(context.Background(), a.UserUID, a.ClientUID)
 	if errors.Is(err, storage.ErrNotFound) {
 		consent, err = storage.Consent{UserUID: a.UserUID, ClientUID: a.ClientUID, GrantedAt: now}, nil
 	}
@@ -196,7 +196,7 @@ func (w *World) Active(accessToken string) bool {
 // Records are all grants of alice.
 func (w *World) Records() []storage.Grant {
 	w.t.Helper()
-	grants, err := w.Memory.GrantsOf(context.Background(), "alice-uid", "")
+	grants, err := w.Memory.ListGrants(context.Background(), "alice-uid", "")
 	must(w.t, err)
 	return grants
 }

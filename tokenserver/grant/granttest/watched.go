@@ -37,28 +37,28 @@ func (w *Watched) Hold(grants ...storage.Grant) {
 // CatchUp ends every Hold.
 func (w *Watched) CatchUp() { w.Hold() }
 
-// Recent gives reads of the copies.
-func (w *Watched) Recent() storage.Reader { return copies{w} }
+// RecentReader gives reads of the copies.
+func (w *Watched) RecentReader() storage.Reader { return copies{w} }
 
 type copies struct{ of *Watched }
 
-// Grant implements storage.Reader.
-func (c copies) Grant(ctx context.Context, id string) (storage.Grant, error) {
+// GetGrant implements storage.Reader.
+func (c copies) GetGrant(ctx context.Context, id string) (storage.Grant, error) {
 	c.of.mu.Lock()
 	g, held := c.of.held[id]
 	c.of.mu.Unlock()
 	if held {
 		return g, nil
 	}
-	return c.of.follows.Grant(ctx, id)
+	return c.of.follows.GetGrant(ctx, id)
 }
 
-// Consented implements storage.Reader.
-func (c copies) Consented(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
-	return c.of.follows.Consented(ctx, userUID, clientUID, consentUID)
+// HasConsent implements storage.Reader.
+func (c copies) HasConsent(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
+	return c.of.follows.HasConsent(ctx, userUID, clientUID, consentUID)
 }
 
-// Marked implements storage.Reader.
-func (c copies) Marked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
-	return c.of.follows.Marked(ctx, kind, id)
+// IsMarked implements storage.Reader.
+func (c copies) IsMarked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
+	return c.of.follows.IsMarked(ctx, kind, id)
 }

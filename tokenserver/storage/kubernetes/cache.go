@@ -140,7 +140,7 @@ func (c *grantCache) put(o *v1alpha1.OAuthGrant) {
 		c.byPair[p] = map[string]struct{}{}
 	}
 	c.byPair[p][h.name] = struct{}{}
-	if !h.grant.Ended() {
+	if !h.grant.IsEnded() {
 		c.counted++
 	}
 }
@@ -152,7 +152,7 @@ func (c *grantCache) remove(h *held) {
 	if len(c.byPair[p]) == 0 {
 		delete(c.byPair, p)
 	}
-	if !h.grant.Ended() {
+	if !h.grant.IsEnded() {
 		c.counted--
 	}
 }
@@ -214,7 +214,7 @@ func (c *grantCache) liveOf(p pair, now time.Time, but string) []storage.Grant {
 	defer c.mu.RUnlock()
 	var live []storage.Grant
 	for name := range c.byPair[p] {
-		if g := c.byName[name].grant; g.ID != but && g.Live(now) {
+		if g := c.byName[name].grant; g.ID != but && g.IsLive(now) {
 			live = append(live, g)
 		}
 	}
@@ -235,7 +235,7 @@ func (c *grantCache) live(now time.Time) int {
 	defer c.mu.RUnlock()
 	live := 0
 	for _, h := range c.byName {
-		if h.grant.Live(now) {
+		if h.grant.IsLive(now) {
 			live++
 		}
 	}
@@ -248,7 +248,7 @@ func (c *grantCache) consented() []storage.Grant {
 	defer c.mu.RUnlock()
 	var found []storage.Grant
 	for _, h := range c.byName {
-		if h.grant.Consented && !h.grant.Ended() {
+		if h.grant.Consented && !h.grant.IsEnded() {
 			found = append(found, h.grant)
 		}
 	}
@@ -381,7 +381,7 @@ func pairOf(o *v1alpha1.OAuthConsent) pair { return pair{o.Spec.UserUID, o.Spec.
 type markCache struct {
 	progress *progress
 	store    *Store
-	places   storage.Places // by the names of the objects
+	places   storage.MarkCounter // by the names of the objects
 
 	mu     sync.RWMutex
 	byName map[string]heldMark
@@ -415,7 +415,7 @@ func (c *markCache) Delete(obj any) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.byName, o.Name)
-	c.places.Drop(o.Name)
+	c.places.Remove(o.Name)
 	return nil
 }
 
@@ -431,7 +431,7 @@ func (c *markCache) Replace(list []any, resourceVersion string) error {
 	}
 	c.mu.Lock()
 	c.byName = byName
-	c.places.Replace(marks)
+	c.places.ReplaceAll(marks)
 	c.mu.Unlock()
 	c.progress.replaced(resourceVersion)
 	c.store.listed()
@@ -455,7 +455,7 @@ func (c *markCache) written(o *servedv1alpha1.Mark) {
 	}
 	if old, ok := c.byName[o.Name]; !ok || versionOf(old.version) < versionOf(o.ResourceVersion) {
 		c.byName[o.Name] = heldMark{o.Spec.ExpiresAt.Time, o.UID, o.ResourceVersion}
-		c.places.Put(o.Name, markOf(o))
+		c.places.Add(o.Name, markOf(o))
 	}
 }
 

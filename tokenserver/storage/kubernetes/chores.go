@@ -86,7 +86,7 @@ func (s *Store) withdrawn(p pair, uid types.UID) {
 // no token server ran.
 func (s *Store) checkConsent(g storage.Grant) {
 	p := pair{g.UserUID, g.ClientUID}
-	if g.Consented && !g.Ended() && s.synced() && !s.consents.has(p, types.UID(g.ConsentUID)) {
+	if g.Consented && !g.IsEnded() && s.synced() && !s.consents.has(p, types.UID(g.ConsentUID)) {
 		s.chores.end(g.ID, sentence{p, g.ConsentUID, false})
 	}
 }
@@ -115,7 +115,7 @@ func (s *Store) doChores(ctx context.Context) {
 		ends, dead := s.chores.take()
 		failed := s.endUnconsented(ctx, ends)
 		for name, until := range dead {
-			if err := s.Mark(ctx, storage.Mark{Kind: markGrant, ID: name, ExpiresAt: until}); err != nil {
+			if err := s.SetMark(ctx, storage.Mark{Kind: markGrant, ID: name, ExpiresAt: until}); err != nil {
 				failed = err
 				s.chores.bury(name, until)
 			}
@@ -133,7 +133,7 @@ func (s *Store) doChores(ctx context.Context) {
 func (s *Store) endUnconsented(ctx context.Context, ends map[string]sentence) (failed error) {
 	found := map[pair]string{}
 	for id, why := range ends {
-		if g, ok := s.grants.get(s.grantName(id)); ok && g.Ended() {
+		if g, ok := s.grants.get(s.grantName(id)); ok && g.IsEnded() {
 			continue
 		}
 		err := s.endOne(ctx, id, why, found)
@@ -151,7 +151,7 @@ func (s *Store) endOne(ctx context.Context, id string, why sentence, found map[p
 	if !why.certain && why.consent != "" {
 		uid, known := found[why.pair]
 		if !known {
-			consent, err := s.Consent(ctx, why.pair.user, why.pair.client)
+			consent, err := s.GetConsent(ctx, why.pair.user, why.pair.client)
 			if err != nil && !errors.Is(err, storage.ErrNotFound) {
 				return err
 			}

@@ -8,8 +8,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// Consent implements storage.Store.
-func (s *Store) Consent(ctx context.Context, userUID, clientUID string) (storage.Consent, error) {
+// GetConsent implements storage.Store.
+func (s *Store) GetConsent(ctx context.Context, userUID, clientUID string) (storage.Consent, error) {
 	found := &v1alpha1.OAuthConsent{}
 	if err := get(ctx, s.in(s.clients.public.Get(), consentResource), s.consentName(pair{userUID, clientUID}), found); err != nil {
 		return storage.Consent{}, err
@@ -17,9 +17,9 @@ func (s *Store) Consent(ctx context.Context, userUID, clientUID string) (storage
 	return consentOf(found), nil
 }
 
-// Consented implements storage.Store.
-func (s *Store) Consented(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
-	consent, err := s.Consent(ctx, userUID, clientUID)
+// HasConsent implements storage.Store.
+func (s *Store) HasConsent(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
+	consent, err := s.GetConsent(ctx, userUID, clientUID)
 	if errors.Is(err, storage.ErrNotFound) {
 		return false, nil
 	}
@@ -43,7 +43,7 @@ func (s *Store) PutConsent(ctx context.Context, c storage.Consent) (storage.Cons
 	return consentOf(stored), nil
 }
 
-// DeleteConsent implements storage.Store. Like every deletion of a consent, it ends the pair's grants soon after.
+// DeleteConsent deletes a consent, as kubectl does. It ends the pair's grants soon after.
 func (s *Store) DeleteConsent(ctx context.Context, userUID, clientUID string) error {
 	err := write(ctx, s.in(s.clients.public.Delete(), consentResource).Name(s.consentName(pair{userUID, clientUID})), nil)
 	if errors.Is(err, storage.ErrNotFound) {

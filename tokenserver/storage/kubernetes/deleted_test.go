@@ -17,12 +17,12 @@ func TestADeletedGrantIsDeadAtOnceOnEveryReplica(t *testing.T) {
 	a, b := w.open(t, "main-0"), w.open(t, "main-1")
 	for range 20 {
 		g := mustCreate(t, a, w.grantOf("code", "user", "client"))
-		if _, err := storage.Recent(b.Store).Grant(t.Context(), "code"); err != nil {
+		if _, err := storage.RecentReader(b.Store).GetGrant(t.Context(), "code"); err != nil {
 			t.Fatalf("what has just been created: %v", err)
 		}
 		w.deleteGrant(t, "code")
 		for _, s := range []*replica{b, a} {
-			if _, err := s.Grant(t.Context(), "code"); !errors.Is(err, storage.ErrNotFound) {
+			if _, err := s.GetGrant(t.Context(), "code"); !errors.Is(err, storage.ErrNotFound) {
 				t.Errorf("Grant: %v, want ErrNotFound", err)
 			}
 			if _, err := s.UpdateGrant(t.Context(), g); !errors.Is(err, storage.ErrNotFound) {
@@ -34,7 +34,7 @@ func TestADeletedGrantIsDeadAtOnceOnEveryReplica(t *testing.T) {
 		}
 		began := time.Now()
 		eventually(t, "introspection sees it", func() bool {
-			_, err := storage.Recent(b.Store).Grant(t.Context(), "code")
+			_, err := storage.RecentReader(b.Store).GetGrant(t.Context(), "code")
 			return errors.Is(err, storage.ErrNotFound)
 		})
 		if took := time.Since(began); took > time.Second {
@@ -52,7 +52,10 @@ func TestAReplicaThatHasNotHeardOfADeletionYetDoesNotRedeemTheCodeAgain(t *testi
 	api, network := via(w.api)
 	a, late := w.open(t, "main-0"), w.openVia(t, "main-1", api)
 	mustCreate(t, a, w.grantOf("code", "user", "client"))
-	eventually(t, "the grant is known", func() bool { _, err := storage.Recent(late.Store).Grant(t.Context(), "code"); return err == nil })
+	eventually(t, "the grant is known", func() bool {
+		_, err := storage.RecentReader(late.Store).GetGrant(t.Context(), "code")
+		return err == nil
+	})
 	network.hold()
 	w.deleteGrant(t, "code")
 	again := w.grantOf("code", "user", "client")
@@ -72,7 +75,10 @@ func TestAReplicaThatMissedADeletionFindsItInTheList(t *testing.T) {
 	api, network := via(w.api)
 	a, late := w.open(t, "main-0"), w.openVia(t, "main-1", api)
 	mustCreate(t, a, w.grantOf("code", "user", "client"))
-	eventually(t, "the grant is known", func() bool { _, err := storage.Recent(late.Store).Grant(t.Context(), "code"); return err == nil })
+	eventually(t, "the grant is known", func() bool {
+		_, err := storage.RecentReader(late.Store).GetGrant(t.Context(), "code")
+		return err == nil
+	})
 	a.stop()
 	network.bar()
 	network.cut()
@@ -96,7 +102,7 @@ func TestAGrantThatIsPutBackByHandStaysDead(t *testing.T) {
 	w := newWorld(t)
 	api, network := via(w.api)
 	s := w.openVia(t, "main-0", api)
-	recent := storage.Recent(s.Store)
+	recent := storage.RecentReader(s.Store)
 	mustCreate(t, s, w.grantOf("code", "user", "client"))
 	saved := w.grants(t)[0].DeepCopy()
 	w.deleteGrant(t, "code")
@@ -109,11 +115,11 @@ func TestAGrantThatIsPutBackByHandStaysDead(t *testing.T) {
 	eventually(t, "the watches are known to work", func() bool {
 		network.fail(unreachable)
 		defer network.clear()
-		_, err := recent.Grant(t.Context(), known.ID)
+		_, err := recent.GetGrant(t.Context(), known.ID)
 		return err == nil
 	})
 	for name, reader := range map[string]storage.Reader{"Grant": s, "Recent": recent} {
-		if g, err := reader.Grant(t.Context(), "code"); !errors.Is(err, storage.ErrNotFound) {
+		if g, err := reader.GetGrant(t.Context(), "code"); !errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("%s: %+v, %v, want ErrNotFound", name, g, err)
 		}
 	}
@@ -127,11 +133,11 @@ func TestACreationThatTheWatchDoesNotConfirmIsNotBelieved(t *testing.T) {
 	if _, err := s.CreateGrant(t.Context(), w.grantOf("code", "user", "client")); !errors.Is(err, storage.ErrAmbiguous) {
 		t.Errorf("CreateGrant: %v, want ErrAmbiguous", err)
 	}
-	if _, err := s.Grant(t.Context(), "code"); !errors.Is(err, storage.ErrUnavailable) {
+	if _, err := s.GetGrant(t.Context(), "code"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("Grant: %v, want ErrUnavailable", err)
 	}
 	network.release()
-	if g, err := s.Grant(t.Context(), "code"); err != nil || g.Attempt != "attempt-code" {
+	if g, err := s.GetGrant(t.Context(), "code"); err != nil || g.Attempt != "attempt-code" {
 		t.Errorf("once the watch works: %+v, %v", g, err)
 	}
 }
@@ -161,28 +167,28 @@ func TestWhatAnotherReplicaChangedIsSeenAlsoWhenTheWatchIsStuck(t *testing.T) {
 	api, network := via(w.api)
 	a, stuck := w.open(t, "main-0"), w.openVia(t, "main-1", api)
 	g := mustCreate(t, a, w.grantOf("code", "user", "client"))
-	recent := storage.Recent(stuck.Store)
-	eventually(t, "the grant is known", func() bool { _, err := recent.Grant(t.Context(), "code"); return err == nil })
+	recent := storage.RecentReader(stuck.Store)
+	eventually(t, "the grant is known", func() bool { _, err := recent.GetGrant(t.Context(), "code"); return err == nil })
 	network.hold()
 	g.End(w.now(), storage.EndRevoked)
 	if _, err := a.UpdateGrant(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "token", ExpiresAt: w.now().Add(time.Hour)}); err != nil {
+	if err := a.SetMark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "token", ExpiresAt: w.now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
-	if ended, err := stuck.Grant(t.Context(), "code"); err != nil || !ended.Ended() {
+	if ended, err := stuck.GetGrant(t.Context(), "code"); err != nil || !ended.IsEnded() {
 		t.Errorf("a read that has to be right: %+v, %v", ended, err)
 	}
-	if marked, err := stuck.Marked(t.Context(), storage.MarkToken, "token"); err != nil || !marked {
+	if marked, err := stuck.IsMarked(t.Context(), storage.MarkToken, "token"); err != nil || !marked {
 		t.Errorf("a read that has to be right: %v, %v", marked, err)
 	}
 	network.fail(unreachable, unreachable) // the connection is gone, and nobody has noticed
-	w.ahead.Store(int64(storage.RecentBound))
-	if _, err := recent.Grant(t.Context(), "code"); !errors.Is(err, storage.ErrUnavailable) {
+	w.ahead.Store(int64(storage.MaxRecentLag))
+	if _, err := recent.GetGrant(t.Context(), "code"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("with an old cache and no API server: %v, want ErrUnavailable", err)
 	}
-	if _, err := recent.Marked(t.Context(), storage.MarkToken, "token"); !errors.Is(err, storage.ErrUnavailable) {
+	if _, err := recent.IsMarked(t.Context(), storage.MarkToken, "token"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("with an old cache and no API server: %v, want ErrUnavailable", err)
 	}
 }
@@ -192,11 +198,11 @@ func TestTheAPIServerIsAskedWhileAllIsListedAgain(t *testing.T) {
 	api, network := via(w.api)
 	a, late := w.open(t, "main-0"), w.openVia(t, "main-1", api)
 	g := mustCreate(t, a, w.grantOf("code", "user", "client"))
-	recent := storage.Recent(late.Store)
+	recent := storage.RecentReader(late.Store)
 	fromMemory := func() bool {
 		network.fail(unreachable, unreachable)
 		defer network.clear()
-		_, err := recent.Grant(t.Context(), "code")
+		_, err := recent.GetGrant(t.Context(), "code")
 		return err == nil
 	}
 	eventually(t, "the grant is known", fromMemory)
@@ -208,14 +214,14 @@ func TestTheAPIServerIsAskedWhileAllIsListedAgain(t *testing.T) {
 	if _, err := a.UpdateGrant(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "token", ExpiresAt: w.now().Add(time.Hour)}); err != nil {
+	if err := a.SetMark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "token", ExpiresAt: w.now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	for until := time.Now().Add(500 * time.Millisecond); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
-		if found, err := recent.Grant(t.Context(), "code"); err != nil || !found.Ended() {
+		if found, err := recent.GetGrant(t.Context(), "code"); err != nil || !found.IsEnded() {
 			t.Fatalf("a grant that has ended: %+v, %v", found, err)
 		}
-		if marked, err := recent.Marked(t.Context(), storage.MarkToken, "token"); err != nil || !marked {
+		if marked, err := recent.IsMarked(t.Context(), storage.MarkToken, "token"); err != nil || !marked {
 			t.Fatalf("a mark: %v, %v", marked, err)
 		}
 	}
@@ -223,7 +229,7 @@ func TestTheAPIServerIsAskedWhileAllIsListedAgain(t *testing.T) {
 	eventually(t, "the API server is not needed any more", func() bool {
 		network.fail(unreachable, unreachable)
 		defer network.clear()
-		marked, err := recent.Marked(t.Context(), storage.MarkToken, "another")
+		marked, err := recent.IsMarked(t.Context(), storage.MarkToken, "another")
 		return err == nil && !marked
 	})
 }
@@ -232,20 +238,20 @@ func TestWhenTheClockIsSetBackWhatWasKnownIsNotRecent(t *testing.T) {
 	w := newWorld(t)
 	api, network := via(w.api)
 	s := w.openVia(t, "main-0", api)
-	recent := storage.Recent(s.Store)
+	recent := storage.RecentReader(s.Store)
 	mustCreate(t, s, w.grantOf("code", "user", "client"))
 	eventually(t, "the watches are known to work", func() bool {
 		network.fail(unreachable, unreachable)
 		defer network.clear()
-		_, err := recent.Grant(t.Context(), "code")
+		_, err := recent.GetGrant(t.Context(), "code")
 		return err == nil
 	})
 	network.leave()
 	w.ahead.Store(-int64(time.Hour))
-	if g, err := recent.Grant(t.Context(), "code"); !errors.Is(err, storage.ErrUnavailable) {
+	if g, err := recent.GetGrant(t.Context(), "code"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("without an API server: %+v, %v, want ErrUnavailable", g, err)
 	}
-	if marked, err := recent.Marked(t.Context(), storage.MarkToken, "token"); !errors.Is(err, storage.ErrUnavailable) {
+	if marked, err := recent.IsMarked(t.Context(), storage.MarkToken, "token"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("without an API server: %v, %v, want ErrUnavailable", marked, err)
 	}
 }
@@ -280,14 +286,14 @@ func (w *world) deleteConsent(t *testing.T, user, clientUID string) {
 
 func ended(t *testing.T, s storage.Store, id string) bool {
 	t.Helper()
-	g, err := s.Grant(t.Context(), id)
+	g, err := s.GetGrant(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.Ended() && g.EndReason != storage.EndConsentWithdrawn {
+	if g.IsEnded() && g.EndReason != storage.EndConsentWithdrawn {
 		t.Errorf("%s ended for %s", id, g.EndReason)
 	}
-	return g.Ended()
+	return g.IsEnded()
 }
 
 func (w *world) consentedGrant(id, user, client, consent string) storage.Grant {
@@ -310,7 +316,7 @@ func TestADeletedConsentEndsTheGrantsOfItsPair(t *testing.T) {
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("that took %s", took)
 	}
-	if _, err := a.Consent(t.Context(), "alice", "shop"); !errors.Is(err, storage.ErrNotFound) {
+	if _, err := a.GetConsent(t.Context(), "alice", "shop"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("the consent: %v", err)
 	}
 	time.Sleep(time.Second)
@@ -356,15 +362,15 @@ func TestAWithdrawalByAnotherReplicaIsSeenAlsoWhenTheWatchIsStuck(t *testing.T) 
 	w := newWorld(t)
 	api, network := via(w.api)
 	a, stuck := w.open(t, "main-0"), w.openVia(t, "main-1", api)
-	recent := storage.Recent(stuck.Store)
+	recent := storage.RecentReader(stuck.Store)
 	first := putConsent(t, a, "alice", "shop")
-	if there, err := recent.Consented(t.Context(), "alice", "shop", first); err != nil || !there {
+	if there, err := recent.HasConsent(t.Context(), "alice", "shop", first); err != nil || !there {
 		t.Errorf("what another replica has just created: %v, %v", there, err)
 	}
 	fromMemory := func() bool {
 		network.fail(unreachable, unreachable)
 		defer network.clear()
-		there, err := recent.Consented(t.Context(), "alice", "shop", first)
+		there, err := recent.HasConsent(t.Context(), "alice", "shop", first)
 		return err == nil && there
 	}
 	eventually(t, "the consent is known", fromMemory)
@@ -372,16 +378,16 @@ func TestAWithdrawalByAnotherReplicaIsSeenAlsoWhenTheWatchIsStuck(t *testing.T) 
 	w.deleteConsent(t, "alice", "shop")
 	second := putConsent(t, a, "alice", "shop")
 	for name, reader := range map[string]storage.Reader{"a read that has to be right": stuck, "a recent one": recent} {
-		if there, err := reader.Consented(t.Context(), "alice", "shop", second); err != nil || !there {
+		if there, err := reader.HasConsent(t.Context(), "alice", "shop", second); err != nil || !there {
 			t.Errorf("%s: the new consent is there: %v, %v", name, there, err)
 		}
 	}
-	if there, err := stuck.Consented(t.Context(), "alice", "shop", first); err != nil || there {
+	if there, err := stuck.HasConsent(t.Context(), "alice", "shop", first); err != nil || there {
 		t.Errorf("the withdrawn consent is there: %v, %v", there, err)
 	}
 	network.fail(unreachable, unreachable)
-	w.ahead.Store(int64(storage.RecentBound))
-	if there, err := recent.Consented(t.Context(), "alice", "shop", first); !errors.Is(err, storage.ErrUnavailable) {
+	w.ahead.Store(int64(storage.MaxRecentLag))
+	if there, err := recent.HasConsent(t.Context(), "alice", "shop", first); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("with an old cache and no API server: %v, %v, want ErrUnavailable", there, err)
 	}
 }

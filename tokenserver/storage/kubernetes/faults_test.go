@@ -41,7 +41,7 @@ func TestWhatAFailureSaysOfAWrite(t *testing.T) {
 			} else if strings.Contains(err.Error(), "trouble") {
 				t.Errorf("the error repeats what the answer said: %v", err)
 			}
-			found, err := s.Grant(t.Context(), id)
+			found, err := s.GetGrant(t.Context(), id)
 			if test.written && (err != nil || found.Attempt != g.Attempt) || !test.written && !errors.Is(err, storage.ErrNotFound) {
 				t.Fatalf("after it: %v, %+v", err, found)
 			}
@@ -53,14 +53,14 @@ func TestWhatAFailureSaysOfAWrite(t *testing.T) {
 			if _, err = s.UpdateGrant(t.Context(), found); !errors.Is(err, test.want) {
 				t.Errorf("UpdateGrant: %v, want %v", err, test.want)
 			}
-			if found, err = s.Grant(t.Context(), id); err != nil || (found.Attempt == "another") != test.written {
+			if found, err = s.GetGrant(t.Context(), id); err != nil || (found.Attempt == "another") != test.written {
 				t.Errorf("after the update: %v, %+v", err, found)
 			}
 			network.fail(test.fault)
-			if err := s.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: id, ExpiresAt: w.now().Add(time.Hour)}); !errors.Is(err, test.want) {
+			if err := s.SetMark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: id, ExpiresAt: w.now().Add(time.Hour)}); !errors.Is(err, test.want) {
 				t.Errorf("Mark: %v, want %v", err, test.want)
 			}
-			if marked, err := s.Marked(t.Context(), storage.MarkToken, id); err != nil || marked != test.written {
+			if marked, err := s.IsMarked(t.Context(), storage.MarkToken, id); err != nil || marked != test.written {
 				t.Errorf("after Mark: %v, %v", marked, err)
 			}
 			consent := storage.Consent{UserUID: "user", ClientUID: "client-" + id, Scopes: []string{"openid"}}
@@ -68,7 +68,7 @@ func TestWhatAFailureSaysOfAWrite(t *testing.T) {
 			if _, err := s.PutConsent(t.Context(), consent); !errors.Is(err, test.want) {
 				t.Errorf("PutConsent: %v, want %v", err, test.want)
 			}
-			if _, err := s.Consent(t.Context(), "user", "client-"+id); (err == nil) != test.written {
+			if _, err := s.GetConsent(t.Context(), "user", "client-"+id); (err == nil) != test.written {
 				t.Errorf("after PutConsent: %v", err)
 			}
 		})
@@ -82,7 +82,7 @@ func TestTheAnswerToAnotherRequestIsNoAnswer(t *testing.T) {
 	s := w.openVia(t, "main-0", api)
 	other := func() { // something that the answer to a grant could be taken for
 		t.Helper()
-		if _, err := s.Grant(t.Context(), "other"); err != nil {
+		if _, err := s.GetGrant(t.Context(), "other"); err != nil {
 			t.Fatal(err)
 		}
 		network.fail(mixedUp)
@@ -94,10 +94,10 @@ func TestTheAnswerToAnotherRequestIsNoAnswer(t *testing.T) {
 		t.Errorf("CreateGrant: %+v, %v, want ErrAmbiguous", got, err)
 	}
 	other()
-	if got, err := s.Grant(t.Context(), "mine"); !errors.Is(err, storage.ErrUnavailable) {
+	if got, err := s.GetGrant(t.Context(), "mine"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("Grant: %+v, %v, want ErrUnavailable", got, err)
 	}
-	g, err := s.Grant(t.Context(), "mine")
+	g, err := s.GetGrant(t.Context(), "mine")
 	if err != nil || g.Attempt != "attempt-mine" {
 		t.Fatalf("what was created: %+v, %v", g, err)
 	}
@@ -112,7 +112,7 @@ func TestTheAnswerToAnotherRequestIsNoAnswer(t *testing.T) {
 	if got, err := s.UpdateGrant(t.Context(), g); !errors.Is(err, storage.ErrAmbiguous) {
 		t.Errorf("UpdateGrant, answered about another grant: %+v, %v, want ErrAmbiguous", got, err)
 	}
-	if g, err = s.Grant(t.Context(), "mine"); err != nil || g.Attempt != "second" {
+	if g, err = s.GetGrant(t.Context(), "mine"); err != nil || g.Attempt != "second" {
 		t.Fatalf("what was written: %+v, %v", g, err)
 	}
 	network.fail(mixedUp)
@@ -120,7 +120,7 @@ func TestTheAnswerToAnotherRequestIsNoAnswer(t *testing.T) {
 	if got, err := s.UpdateGrant(t.Context(), g); !errors.Is(err, storage.ErrAmbiguous) {
 		t.Errorf("UpdateGrant, answered by what was read before: %+v, %v, want ErrAmbiguous", got, err)
 	}
-	if g, err = s.Grant(t.Context(), "mine"); err != nil || g.Attempt != "third" {
+	if g, err = s.GetGrant(t.Context(), "mine"); err != nil || g.Attempt != "third" {
 		t.Fatalf("what was written: %+v, %v", g, err)
 	}
 	old := g
@@ -140,18 +140,18 @@ func TestTheAnswerToAnotherRequestIsNoAnswer(t *testing.T) {
 	}
 
 	until := w.now().Add(time.Hour)
-	if err := s.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "other", ExpiresAt: until}); err != nil {
+	if err := s.SetMark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "other", ExpiresAt: until}); err != nil {
 		t.Fatal(err)
 	}
 	network.fail(mixedUp)
-	if err := s.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "mine", ExpiresAt: until}); !errors.Is(err, storage.ErrAmbiguous) {
+	if err := s.SetMark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "mine", ExpiresAt: until}); !errors.Is(err, storage.ErrAmbiguous) {
 		t.Errorf("Mark: %v, want ErrAmbiguous", err)
 	}
 
 	putConsent(t, s, "alice", "mine")
 	putConsent(t, s, "alice", "other")
 	network.fail(mixedUp)
-	if got, err := s.Consent(t.Context(), "alice", "mine"); !errors.Is(err, storage.ErrUnavailable) {
+	if got, err := s.GetConsent(t.Context(), "alice", "mine"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("Consent: %+v, %v, want ErrUnavailable", got, err)
 	}
 	network.fail(mixedUp)
@@ -174,17 +174,17 @@ func TestAFailedReadSaysNothingOfTheRecord(t *testing.T) {
 			for range 3 { // as often as a read is tried
 				network.fail(f)
 			}
-			if _, err := s.Grant(t.Context(), "a"); !errors.Is(err, storage.ErrUnavailable) {
+			if _, err := s.GetGrant(t.Context(), "a"); !errors.Is(err, storage.ErrUnavailable) {
 				t.Errorf("Grant: %v, want ErrUnavailable", err)
 			}
 			network.clear()
 			network.fail(f, f, f)
-			if _, err := s.Marked(t.Context(), storage.MarkToken, "a"); !errors.Is(err, storage.ErrUnavailable) {
+			if _, err := s.IsMarked(t.Context(), storage.MarkToken, "a"); !errors.Is(err, storage.ErrUnavailable) {
 				t.Errorf("Marked: %v, want ErrUnavailable", err)
 			}
 			network.clear()
 			network.fail(f, f, f)
-			if _, err := s.GrantsOf(t.Context(), "user", ""); !errors.Is(err, storage.ErrUnavailable) {
+			if _, err := s.ListGrants(t.Context(), "user", ""); !errors.Is(err, storage.ErrUnavailable) {
 				t.Errorf("GrantsOf: %v, want ErrUnavailable", err)
 			}
 			network.clear()
@@ -202,13 +202,13 @@ func TestNoCallWaitsForever(t *testing.T) {
 		t.Errorf("CreateGrant: %v, want ErrAmbiguous", err)
 	}
 	network.fail(silence)
-	if _, err := s.Grant(t.Context(), "a"); !errors.Is(err, storage.ErrUnavailable) {
+	if _, err := s.GetGrant(t.Context(), "a"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("Grant: %v, want ErrUnavailable", err)
 	}
 	if took := time.Since(began); took > 15*time.Second {
 		t.Errorf("the two calls took %s", took)
 	}
-	if g, err := s.Grant(t.Context(), "a"); err != nil || g.Attempt != "attempt-a" {
+	if g, err := s.GetGrant(t.Context(), "a"); err != nil || g.Attempt != "attempt-a" {
 		t.Errorf("later: %+v, %v", g, err)
 	}
 }

@@ -56,8 +56,8 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	return grantOf(created), nil
 }
 
-// Grant implements storage.Store.
-func (s *Store) Grant(ctx context.Context, id string) (storage.Grant, error) {
+// GetGrant implements storage.Store.
+func (s *Store) GetGrant(ctx context.Context, id string) (storage.Grant, error) {
 	name := s.grantName(id)
 	found := &v1alpha1.OAuthGrant{}
 	if err := get(ctx, s.in(s.clients.public.Get(), grantResource), name, found); err != nil {
@@ -102,8 +102,8 @@ func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	return grantOf(updated), nil
 }
 
-// GrantsOf implements storage.Store.
-func (s *Store) GrantsOf(ctx context.Context, userUID, clientUID string) ([]storage.Grant, error) {
+// ListGrants implements storage.Store.
+func (s *Store) ListGrants(ctx context.Context, userUID, clientUID string) ([]storage.Grant, error) {
 	labels := v1alpha1.ServerUIDLabel + "=" + s.config.ServerUID + "," + v1alpha1.UserLabel + "=" + s.userHash(userUID)
 	if clientUID != "" {
 		labels += "," + v1alpha1.ClientLabel + "=" + s.clientHash(clientUID)
@@ -146,20 +146,20 @@ func (s *Store) end(ctx context.Context, id, reason string) error {
 	var err error
 	for range maxTries {
 		var g storage.Grant
-		g, err = s.Grant(ctx, id)
+		g, err = s.GetGrant(ctx, id)
 		switch {
 		case errors.Is(err, storage.ErrNotFound):
 			return nil
 		case err != nil:
 			return err
-		case g.Ended():
+		case g.IsEnded():
 			return nil
 		}
 		g.End(s.config.Now(), reason)
 		_, err = s.UpdateGrant(ctx, g)
 		switch {
 		case err == nil:
-			s.Tell(ctx, g)
+			s.NotifyEnd(ctx, g)
 			return nil
 		case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrAmbiguous), errors.Is(err, storage.ErrNotFound):
 			continue // look again

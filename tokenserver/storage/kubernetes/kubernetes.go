@@ -59,7 +59,7 @@ type Config struct {
 
 // Store is a storage.Store. It serves once Run has read what there is.
 type Store struct {
-	storage.Endings
+	storage.EndNotifier
 
 	config  Config
 	clients clients
@@ -94,7 +94,7 @@ func New(api *rest.Config, config Config) (*Store, error) {
 	}
 	s := &Store{
 		config: config, clients: clients,
-		maxPair: storage.MaxGrantsOfPair, maxLive: storage.MaxGrants, uncertain: map[string]time.Time{},
+		maxPair: storage.MaxGrantsPerUserAndClient, maxLive: storage.MaxGrantsPerServer, uncertain: map[string]time.Time{},
 	}
 	s.chores = newChores()
 	s.grants = &grantCache{progress: newProgress(), store: s}
@@ -147,16 +147,16 @@ func (s *Store) listed() {
 	s.checkConsents()
 }
 
-// Bound replaces the bounds on live grants of a pair and of the server.
-func (s *Store) Bound(ofPair, ofServer int) {
+// SetGrantBounds replaces the bounds on live grants of a pair and of the server.
+func (s *Store) SetGrantBounds(ofPair, ofServer int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.maxPair, s.maxLive = ofPair, ofServer
 }
 
-// BoundMarks replaces the bounds on marks of a kind.
-func (s *Store) BoundMarks(kind storage.MarkKind, bounds storage.MarkBounds) {
-	s.marks.places.Bound(kind, bounds)
+// SetMarkBounds replaces the bounds on marks of a kind.
+func (s *Store) SetMarkBounds(kind storage.MarkKind, bounds storage.MarkBounds) {
+	s.marks.places.SetBounds(kind, bounds)
 }
 
 func (s *Store) bounds() (ofPair, ofServer int) {
@@ -165,23 +165,23 @@ func (s *Store) bounds() (ofPair, ofServer int) {
 	return s.maxPair, s.maxLive
 }
 
-// Recent gives reads from what the watches brought, as storage.Recent wants them. While a watch is broken, the API server is asked; if it cannot
-// be reached either, what the watches brought last is good for as long as storage.RecentBound.
-func (s *Store) Recent() storage.Reader { return recent{s} }
+// RecentReader gives reads from what the watches brought, as storage.RecentReader wants them. While a watch is broken, the API server is asked; if it cannot
+// be reached either, what the watches brought last is good for as long as storage.MaxRecentLag.
+func (s *Store) RecentReader() storage.Reader { return recent{s} }
 
 type recent struct{ *Store }
 
 // Grant is found in the cache or at the API server: one that another replica has just created is not in the cache yet.
-func (r recent) Grant(ctx context.Context, id string) (storage.Grant, error) {
+func (r recent) GetGrant(ctx context.Context, id string) (storage.Grant, error) {
 	name := r.grantName(id)
 	if r.dead(name) {
 		return storage.Grant{}, storage.ErrNotFound
 	}
 	cached, ok := r.grants.get(name)
-	if ok && (cached.Ended() || r.fresh()) {
+	if ok && (cached.IsEnded() || r.fresh()) {
 		return cached, nil
 	}
-	g, err := r.Store.Grant(ctx, id)
+	g, err := r.Store.GetGrant(ctx, id)
 	if errors.Is(err, storage.ErrUnavailable) && ok && r.recent() {
 		return cached, nil
 	}
@@ -190,12 +190,12 @@ func (r recent) Grant(ctx context.Context, id string) (storage.Grant, error) {
 
 // Consented finds the consent in the cache. One that is not there, or is another, is looked for at
 // the API server: another replica may have just created it.
-func (r recent) Consented(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
+func (r recent) HasConsent(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
 	cached := r.consents.has(pair{userUID, clientUID}, types.UID(consentUID))
 	if cached && r.fresh() {
 		return true, nil
 	}
-	consented, err := r.Store.Consented(ctx, userUID, clientUID, consentUID)
+	consented, err := r.Store.HasConsent(ctx, userUID, clientUID, consentUID)
 	if errors.Is(err, storage.ErrUnavailable) && cached && r.recent() {
 		return true, nil
 	}
@@ -203,14 +203,14 @@ func (r recent) Consented(ctx context.Context, userUID, clientUID, consentUID st
 }
 
 // Marked finds a mark in the cache. That it is not there means no while the watch is known to work.
-func (r recent) Marked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
+func (r recent) IsMarked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
 	if r.marks.has(r.markName(kind, id), r.config.Now()) {
 		return true, nil
 	}
 	if r.fresh() {
 		return false, nil
 	}
-	marked, err := r.Store.Marked(ctx, kind, id)
+	marked, err := r.Store.IsMarked(ctx, kind, id)
 	if errors.Is(err, storage.ErrUnavailable) && r.recent() {
 		return false, nil
 	}

@@ -199,7 +199,7 @@ func mustCreate(t *testing.T, s storage.Store, g storage.Grant) storage.Grant {
 }
 
 func TestTheKubernetesStoreIsAStore(t *testing.T) {
-	storagetest.Run(t, func(t *testing.T) storage.Store { return newWorld(t).open(t, "main-0") })
+	storagetest.Run(t, func(t *testing.T) storagetest.Backend { return newWorld(t).open(t, "main-0") })
 }
 
 func TestObjectsHoldNoMoreThanTheRecordAndTheirNamesAndLabelsSayNothing(t *testing.T) {
@@ -211,7 +211,7 @@ func TestObjectsHoldNoMoreThanTheRecordAndTheirNamesAndLabelsSayNothing(t *testi
 	if _, err := s.PutConsent(t.Context(), storage.Consent{UserUID: "the-user", ClientUID: "the-client", Scopes: []string{"openid"}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "the-session", ExpiresAt: w.now().Add(time.Hour)}); err != nil {
+	if err := s.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "the-session", ExpiresAt: w.now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	var consents v1alpha1.OAuthConsentList
@@ -255,7 +255,7 @@ func TestObjectsHoldNoMoreThanTheRecordAndTheirNamesAndLabelsSayNothing(t *testi
 func TestAnEventAndAMetricTellThatTheBoundIsNear(t *testing.T) {
 	w := newWorld(t)
 	s := w.open(t, "main-0")
-	s.Bound(20, 10)
+	s.SetGrantBounds(20, 10)
 	tell := func() (events int, live float64) {
 		t.Helper()
 		if _, err := s.Sweep(t.Context(), w.now()); err != nil {
@@ -311,10 +311,10 @@ func TestABoundOnMarksHoldsOverReplicas(t *testing.T) {
 	stores := make([]*replica, replicas)
 	for i := range stores {
 		stores[i] = w.open(t, fmt.Sprint("main-", i))
-		stores[i].BoundMarks(storage.MarkToken, storage.MarkBounds{OfClient: bound})
+		stores[i].SetMarkBounds(storage.MarkToken, storage.MarkBounds{PerClient: bound})
 	}
 	mark := func(s *replica, id, client string) error {
-		return s.Mark(t.Context(), storage.Mark{
+		return s.SetMark(t.Context(), storage.Mark{
 			Kind: storage.MarkToken, ID: id, UserUID: "user", ClientUID: client, Namespace: "shop", ExpiresAt: w.now().Add(time.Hour),
 		})
 	}
@@ -338,7 +338,7 @@ func TestABoundOnMarksHoldsOverReplicas(t *testing.T) {
 			t.Errorf("replica %d: another client: %v", i, err)
 		}
 	}
-	if n, err := w.open(t, "later").MarksOf(t.Context(), storage.MarkToken, "user", 1000); err != nil || n < bound+replicas {
+	if n, err := w.open(t, "later").CountMarks(t.Context(), storage.MarkToken, "user", 1000); err != nil || n < bound+replicas {
 		t.Errorf("a replica that started later counts %d marks (%v)", n, err)
 	}
 }

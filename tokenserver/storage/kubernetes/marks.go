@@ -13,19 +13,19 @@ import (
 // markGrant is a mark of the store's own: the grant of this name was deleted while its code could still be redeemed.
 const markGrant storage.MarkKind = "grant"
 
-// Mark implements storage.Store.
-func (s *Store) Mark(ctx context.Context, m storage.Mark) error {
+// SetMark implements storage.Store.
+func (s *Store) SetMark(ctx context.Context, m storage.Mark) error {
 	name := s.markName(m.Kind, m.ID)
 	if s.marks.has(name, m.ExpiresAt.Add(-time.Nanosecond)) {
 		return nil // marked until then, or longer
 	}
-	taken, err := s.marks.places.Take(name, m, s.config.Now())
+	taken, err := s.marks.places.Reserve(name, m, s.config.Now())
 	if err != nil {
 		return err
 	}
 	err = s.setMark(ctx, name, m)
 	if err != nil && taken && !errors.Is(err, storage.ErrAmbiguous) {
-		s.marks.places.Return(name)
+		s.marks.places.Release(name)
 	}
 	return err
 }
@@ -70,8 +70,8 @@ func (s *Store) mark(ctx context.Context, name string, m storage.Mark) error {
 	return err
 }
 
-// Marked implements storage.Store.
-func (s *Store) Marked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
+// IsMarked implements storage.Store.
+func (s *Store) IsMarked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
 	name, now := s.markName(kind, id), s.config.Now()
 	if s.marks.has(name, now) {
 		return true, nil
@@ -87,13 +87,13 @@ func (s *Store) Marked(ctx context.Context, kind storage.MarkKind, id string) (b
 	return now.Before(found.Spec.ExpiresAt.Time), nil
 }
 
-// MarksOf implements storage.Store.
-func (s *Store) MarksOf(ctx context.Context, kind storage.MarkKind, userUID string, limit int) (int, error) {
+// CountMarks implements storage.Store.
+func (s *Store) CountMarks(ctx context.Context, kind storage.MarkKind, userUID string, limit int) (int, error) {
 	if ctx.Err() != nil {
 		return 0, storage.ErrUnavailable
 	}
 	if problem := s.Problem(); problem != "" {
 		return 0, fmt.Errorf("%w: %s", storage.ErrUnavailable, problem)
 	}
-	return min(limit, s.marks.places.OfUser(kind, userUID, s.config.Now())), nil
+	return min(limit, s.marks.places.CountOfUser(kind, userUID, s.config.Now())), nil
 }

@@ -12,11 +12,11 @@ func TestAnOutageOfTheAPIServerLosesAndInventsNothing(t *testing.T) {
 	api, network := via(w.api)
 	s := w.openVia(t, "main-0", api)
 	g := mustCreate(t, s, w.grantOf("before", "user", "client"))
-	recent := storage.Recent(s.Store)
+	recent := storage.RecentReader(s.Store)
 	eventually(t, "the watches are known to work", func() bool {
 		network.fail(unreachable)
 		defer network.clear()
-		marked, err := recent.Marked(t.Context(), storage.MarkToken, "a")
+		marked, err := recent.IsMarked(t.Context(), storage.MarkToken, "a")
 		return err == nil && !marked
 	})
 
@@ -31,31 +31,31 @@ func TestAnOutageOfTheAPIServerLosesAndInventsNothing(t *testing.T) {
 		}
 	}
 	defer start()
-	if found, err := recent.Grant(t.Context(), "before"); err != nil || found.Incarnation != g.Incarnation {
+	if found, err := recent.GetGrant(t.Context(), "before"); err != nil || found.Incarnation != g.Incarnation {
 		t.Errorf("what was known a moment ago: %+v, %v", found, err)
 	}
-	if marked, err := recent.Marked(t.Context(), storage.MarkToken, "a"); err != nil || marked {
+	if marked, err := recent.IsMarked(t.Context(), storage.MarkToken, "a"); err != nil || marked {
 		t.Errorf("what was known a moment ago: %v, %v", marked, err)
 	}
 	for name, call := range map[string]func() error{
 		"CreateGrant":        func() error { _, err := s.CreateGrant(t.Context(), w.grantOf("within", "user", "client")); return err },
 		"UpdateGrant":        func() error { _, err := s.UpdateGrant(t.Context(), g); return err },
-		"Grant":              func() error { _, err := s.Grant(t.Context(), "before"); return err },
-		"a grant unheard of": func() error { _, err := recent.Grant(t.Context(), "another"); return err },
-		"GrantsOf":           func() error { _, err := s.GrantsOf(t.Context(), "user", ""); return err },
-		"Consent":            func() error { _, err := s.Consent(t.Context(), "user", "client"); return err },
-		"Mark": func() error {
-			return s.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "a", ExpiresAt: g.ExpiresAt})
+		"GetGrant":           func() error { _, err := s.GetGrant(t.Context(), "before"); return err },
+		"a grant unheard of": func() error { _, err := recent.GetGrant(t.Context(), "another"); return err },
+		"ListGrants":         func() error { _, err := s.ListGrants(t.Context(), "user", ""); return err },
+		"GetConsent":         func() error { _, err := s.GetConsent(t.Context(), "user", "client"); return err },
+		"SetMark": func() error {
+			return s.SetMark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "a", ExpiresAt: g.ExpiresAt})
 		},
-		"Marked": func() error { _, err := s.Marked(t.Context(), storage.MarkToken, "a"); return err },
-		"Sweep":  func() error { _, err := s.Sweep(t.Context(), w.now()); return err },
+		"IsMarked": func() error { _, err := s.IsMarked(t.Context(), storage.MarkToken, "a"); return err },
+		"Sweep":    func() error { _, err := s.Sweep(t.Context(), w.now()); return err },
 	} {
 		if err := call(); !errors.Is(err, storage.ErrUnavailable) {
 			t.Errorf("%s: %v, want ErrUnavailable", name, err)
 		}
 	}
-	w.ahead.Store(int64(storage.RecentBound))
-	if _, err := recent.Grant(t.Context(), "before"); !errors.Is(err, storage.ErrUnavailable) {
+	w.ahead.Store(int64(storage.MaxRecentLag))
+	if _, err := recent.GetGrant(t.Context(), "before"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("what was known long ago: %v, want ErrUnavailable", err)
 	}
 
@@ -64,10 +64,10 @@ func TestAnOutageOfTheAPIServerLosesAndInventsNothing(t *testing.T) {
 		if _, err := s.CreateGrant(t.Context(), w.grantOf("within", "user", "client")); err == nil {
 			return true
 		}
-		found, err := s.Grant(t.Context(), "within") // an answer may have been lost on the way
+		found, err := s.GetGrant(t.Context(), "within") // an answer may have been lost on the way
 		return err == nil && found.Attempt == "attempt-within"
 	})
-	if found, err := s.Grant(t.Context(), "before"); err != nil || found.Version != g.Version {
+	if found, err := s.GetGrant(t.Context(), "before"); err != nil || found.Version != g.Version {
 		t.Errorf("what was there before: %+v, %v", found, err)
 	}
 }

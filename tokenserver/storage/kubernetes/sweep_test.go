@@ -178,7 +178,7 @@ func TestTheSweepLeavesWhatHasChanged(t *testing.T) {
 	g := w.grantOf("a", "user", "client")
 	g.ExpiresAt = w.now().Add(time.Minute)
 	created := mustCreate(t, a, g)
-	eventually(t, "the grant is known", func() bool { _, err := storage.Recent(late.Store).Grant(t.Context(), "a"); return err == nil })
+	eventually(t, "the grant is known", func() bool { _, err := storage.RecentReader(late.Store).GetGrant(t.Context(), "a"); return err == nil })
 	network.hold()
 	defer network.release()
 	created.ExpiresAt = w.now().Add(time.Hour)

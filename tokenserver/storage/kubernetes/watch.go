@@ -169,7 +169,7 @@ func (s *Store) recent() bool {
 		return false
 	}
 	age := s.config.Now().Sub(*confirmed)
-	return age >= 0 && age < storage.RecentBound
+	return age >= 0 && age < storage.MaxRecentLag
 }
 
 // fresh says whether they do so still, as far as anybody can know.

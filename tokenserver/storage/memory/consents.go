@@ -7,28 +7,28 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// Consent implements storage.Store.
-func (s *Store) Consent(ctx context.Context, userUID, clientUID string) (storage.Consent, error) {
+// GetConsent implements storage.Store.
+func (s *Store) GetConsent(ctx context.Context, userUID, clientUID string) (storage.Consent, error) {
 	if ctx.Err() != nil {
 		return storage.Consent{}, storage.ErrUnavailable
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, ok := s.consents[pair{userUID, clientUID}]
+	c, ok := s.consents[userAndClient{userUID, clientUID}]
 	if !ok {
 		return storage.Consent{}, storage.ErrNotFound
 	}
 	return c.Clone(), nil
 }
 
-// Consented implements storage.Store.
-func (s *Store) Consented(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
+// HasConsent implements storage.Store.
+func (s *Store) HasConsent(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
 	if ctx.Err() != nil {
 		return false, storage.ErrUnavailable
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, ok := s.consents[pair{userUID, clientUID}]
+	c, ok := s.consents[userAndClient{userUID, clientUID}]
 	return ok && c.UID == consentUID, nil
 }
 
@@ -39,7 +39,7 @@ func (s *Store) PutConsent(ctx context.Context, c storage.Consent) (storage.Cons
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := pair{c.UserUID, c.ClientUID}
+	key := userAndClient{c.UserUID, c.ClientUID}
 	old, exists := s.consents[key]
 	switch {
 	case c.Version == "" && exists:
@@ -58,27 +58,28 @@ func (s *Store) PutConsent(ctx context.Context, c storage.Consent) (storage.Cons
 	return c.Clone(), nil
 }
 
-// DeleteConsent implements storage.Store.
+// DeleteConsent deletes a consent, and ends the grants that rest on it. It returns nil if there is
+// none. Nothing else can reach the records of this store, so tests withdraw consents by it.
 func (s *Store) DeleteConsent(ctx context.Context, userUID, clientUID string) error {
 	if ctx.Err() != nil {
 		return storage.ErrUnavailable
 	}
-	for _, g := range s.withdraw(pair{userUID, clientUID}) {
-		s.Tell(ctx, g)
+	for _, g := range s.deleteConsent(userAndClient{userUID, clientUID}) {
+		s.NotifyEnd(ctx, g)
 	}
 	return nil
 }
 
 // withdraw removes the consent of a pair, and returns the grants that ended with it.
-func (s *Store) withdraw(of pair) (ended []storage.Grant) {
+func (s *Store) deleteConsent(of userAndClient) (ended []storage.Grant) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
 	delete(s.consents, of)
-	for id := range s.ofPair[of] {
-		if g := s.grants[id]; g.Consented && g.Live(now) {
+	for id := range s.notEndedOf[of] {
+		if g := s.grants[id]; g.Consented && g.IsLive(now) {
 			g.End(now, storage.EndConsentWithdrawn)
-			ended = append(ended, s.put(g).Clone())
+			ended = append(ended, s.storeGrant(g).Clone())
 		}
 	}
 	return ended
@@ -91,11 +92,11 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	removed := s.sweep(now)
+	removed := s.sweepGrants(now)
 	for key, until := range s.marks {
 		if !now.Before(until) {
 			delete(s.marks, key)
-			s.places.Drop(key.name())
+			s.markCounter.Remove(key.String())
 			removed++
 		}
 	}

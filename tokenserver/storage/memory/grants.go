@@ -14,63 +14,63 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	if ctx.Err() != nil {
 		return storage.Grant{}, storage.ErrUnavailable
 	}
-	created, ended, err := s.create(g)
+	created, ended, err := s.createGrant(g)
 	for _, g := range ended {
-		s.Tell(ctx, g)
+		s.NotifyEnd(ctx, g)
 	}
 	return created, err
 }
 
-func (s *Store) create(g storage.Grant) (created storage.Grant, ended []storage.Grant, err error) {
+func (s *Store) createGrant(g storage.Grant) (created storage.Grant, ended []storage.Grant, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, taken := s.grants[g.ID]; taken {
 		return storage.Grant{}, nil, storage.ErrExists
 	}
 	now := s.now()
-	if s.live >= s.maxLive && now.Sub(s.swept) >= time.Second {
-		s.sweep(now)
-		s.swept = now
+	if s.notEnded >= s.maxPerServer && now.Sub(s.lastSweep) >= time.Second {
+		s.sweepGrants(now)
+		s.lastSweep = now
 	}
-	if s.live >= s.maxLive {
+	if s.notEnded >= s.maxPerServer {
 		return storage.Grant{}, nil, storage.ErrFull
 	}
 	ended = s.endOldest(g.UserUID, g.ClientUID, now)
-	return s.put(g).Clone(), ended, nil
+	return s.storeGrant(g).Clone(), ended, nil
 }
 
 // endOldest makes room for one more live grant of the pair, and gives those that had to end.
 func (s *Store) endOldest(userUID, clientUID string, now time.Time) (ended []storage.Grant) {
 	var live []storage.Grant
-	for id := range s.ofPair[pair{userUID, clientUID}] {
-		if g := s.grants[id]; g.Live(now) {
+	for id := range s.notEndedOf[userAndClient{userUID, clientUID}] {
+		if g := s.grants[id]; g.IsLive(now) {
 			live = append(live, g)
 		}
 	}
-	slices.SortFunc(live, byAge)
-	for len(live) >= s.maxPair {
+	slices.SortFunc(live, compareByAge)
+	for len(live) >= s.maxPerUserAndClient {
 		live[0].End(now, storage.EndBound)
-		ended = append(ended, s.put(live[0]).Clone())
+		ended = append(ended, s.storeGrant(live[0]).Clone())
 		live = live[1:]
 	}
 	return ended
 }
 
 // put stores g under a new version and keeps the indexes in step.
-func (s *Store) put(g storage.Grant) storage.Grant {
+func (s *Store) storeGrant(g storage.Grant) storage.Grant {
 	if old, ok := s.grants[g.ID]; ok {
-		s.unindex(old)
+		s.removeFromIndexes(old)
 	}
 	g = g.Clone()
 	g.Version = s.nextVersion()
 	s.grants[g.ID] = g
-	if !g.Ended() {
-		s.live++
-		of := pair{g.UserUID, g.ClientUID}
-		if s.ofPair[of] == nil {
-			s.ofPair[of] = map[string]struct{}{}
+	if !g.IsEnded() {
+		s.notEnded++
+		of := userAndClient{g.UserUID, g.ClientUID}
+		if s.notEndedOf[of] == nil {
+			s.notEndedOf[of] = map[string]struct{}{}
 		}
-		s.ofPair[of][g.ID] = struct{}{}
+		s.notEndedOf[of][g.ID] = struct{}{}
 	}
 	clients := s.byUser[g.UserUID]
 	if clients == nil {
@@ -84,12 +84,12 @@ func (s *Store) put(g storage.Grant) storage.Grant {
 	return g
 }
 
-func (s *Store) unindex(g storage.Grant) {
-	if !g.Ended() {
-		s.live--
-		of := pair{g.UserUID, g.ClientUID}
-		if delete(s.ofPair[of], g.ID); len(s.ofPair[of]) == 0 {
-			delete(s.ofPair, of)
+func (s *Store) removeFromIndexes(g storage.Grant) {
+	if !g.IsEnded() {
+		s.notEnded--
+		of := userAndClient{g.UserUID, g.ClientUID}
+		if delete(s.notEndedOf[of], g.ID); len(s.notEndedOf[of]) == 0 {
+			delete(s.notEndedOf, of)
 		}
 	}
 	clients := s.byUser[g.UserUID]
@@ -102,8 +102,8 @@ func (s *Store) unindex(g storage.Grant) {
 	}
 }
 
-// Grant implements storage.Store.
-func (s *Store) Grant(ctx context.Context, id string) (storage.Grant, error) {
+// GetGrant implements storage.Store.
+func (s *Store) GetGrant(ctx context.Context, id string) (storage.Grant, error) {
 	if ctx.Err() != nil {
 		return storage.Grant{}, storage.ErrUnavailable
 	}
@@ -130,11 +130,11 @@ func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	case old.Version != g.Version:
 		return storage.Grant{}, storage.ErrConflict
 	}
-	return s.put(g).Clone(), nil
+	return s.storeGrant(g).Clone(), nil
 }
 
-// GrantsOf implements storage.Store.
-func (s *Store) GrantsOf(ctx context.Context, userUID, clientUID string) ([]storage.Grant, error) {
+// ListGrants implements storage.Store.
+func (s *Store) ListGrants(ctx context.Context, userUID, clientUID string) ([]storage.Grant, error) {
 	if ctx.Err() != nil {
 		return nil, storage.ErrUnavailable
 	}
@@ -152,16 +152,16 @@ func (s *Store) GrantsOf(ctx context.Context, userUID, clientUID string) ([]stor
 			}
 		}
 	}
-	slices.SortFunc(found, byAge)
+	slices.SortFunc(found, compareByAge)
 	return found, nil
 }
 
 // sweep removes grants that have expired at now, and returns how many.
-func (s *Store) sweep(now time.Time) int {
+func (s *Store) sweepGrants(now time.Time) int {
 	removed := 0
 	for id, g := range s.grants {
 		if !now.Before(g.ExpiresAt) {
-			s.unindex(g)
+			s.removeFromIndexes(g)
 			delete(s.grants, id)
 			removed++
 		}
@@ -169,6 +169,6 @@ func (s *Store) sweep(now time.Time) int {
 	return removed
 }
 
-func byAge(a, b storage.Grant) int {
+func compareByAge(a, b storage.Grant) int {
 	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
 }

@@ -8,49 +8,49 @@ import (
 )
 
 // mark is what names a mark.
-type mark struct {
+type markKey struct {
 	kind storage.MarkKind
 	id   string
 }
 
-func (m mark) name() string { return string(m.kind) + "/" + m.id }
+func (m markKey) String() string { return string(m.kind) + "/" + m.id }
 
-// Mark implements storage.Store.
-func (s *Store) Mark(ctx context.Context, m storage.Mark) error {
+// SetMark implements storage.Store.
+func (s *Store) SetMark(ctx context.Context, m storage.Mark) error {
 	if ctx.Err() != nil {
 		return storage.ErrUnavailable
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := mark{m.Kind, m.ID}
+	key := markKey{m.Kind, m.ID}
 	if !m.ExpiresAt.After(s.marks[key]) {
 		return nil
 	}
-	if _, err := s.places.Take(key.name(), m, s.now()); err != nil {
+	if _, err := s.markCounter.Reserve(key.String(), m, s.now()); err != nil {
 		return err
 	}
-	s.places.Put(key.name(), m)
+	s.markCounter.Add(key.String(), m)
 	s.marks[key] = m.ExpiresAt
 	return nil
 }
 
-// Marked implements storage.Store.
-func (s *Store) Marked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
+// IsMarked implements storage.Store.
+func (s *Store) IsMarked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
 	if ctx.Err() != nil {
 		return false, storage.ErrUnavailable
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.holds(s.marks[mark{kind, id}]), nil
+	return s.isUnexpired(s.marks[markKey{kind, id}]), nil
 }
 
-// MarksOf implements storage.Store.
-func (s *Store) MarksOf(ctx context.Context, kind storage.MarkKind, userUID string, limit int) (int, error) {
+// CountMarks implements storage.Store.
+func (s *Store) CountMarks(ctx context.Context, kind storage.MarkKind, userUID string, limit int) (int, error) {
 	if ctx.Err() != nil {
 		return 0, storage.ErrUnavailable
 	}
-	return min(limit, s.places.OfUser(kind, userUID, s.now())), nil
+	return min(limit, s.markCounter.CountOfUser(kind, userUID, s.now())), nil
 }
 
 // holds reports whether a mark that expires at the time given still means something. The zero time is of no mark.
-func (s *Store) holds(until time.Time) bool { return s.now().Before(until) }
+func (s *Store) isUnexpired(until time.Time) bool { return s.now().Before(until) }

@@ -21,28 +21,28 @@ import (
 
 // Store is a storage.Store. Its methods are safe for use by many.
 type Store struct {
-	storage.Endings
+	storage.EndNotifier
 
 	now   func() time.Time
 	epoch string
 
-	mu       sync.Mutex
-	version  uint64
-	grants   map[string]storage.Grant
-	byUser   map[string]map[string]map[string]struct{} // user UID, client UID, ids of grants
-	ofPair   map[pair]map[string]struct{}              // ids of grants that have not ended
-	live     int                                       // how many those are; some may have expired
-	swept    time.Time                                 // when there was no room last
-	consents map[pair]storage.Consent
-	marks    map[mark]time.Time
-	places   storage.Places // of the marks
-	maxPair  int
-	maxLive  int
+	mu                  sync.Mutex
+	version             uint64
+	grants              map[string]storage.Grant
+	byUser              map[string]map[string]map[string]struct{} // user UID, client UID, ids of grants
+	notEndedOf          map[userAndClient]map[string]struct{}     // ids of grants that have not ended
+	notEnded            int                                       // how many those are; some may have expired
+	lastSweep           time.Time                                 // when there was no room last
+	consents            map[userAndClient]storage.Consent
+	marks               map[markKey]time.Time
+	markCounter         storage.MarkCounter // of the marks
+	maxPerUserAndClient int
+	maxPerServer        int
 }
 
 var _ storage.Store = (*Store)(nil)
 
-type pair struct{ user, client string }
+type userAndClient struct{ user, client string }
 
 // New returns an empty store with an epoch taken from random.
 func New(now func() time.Time, random io.Reader) (*Store, error) {
@@ -53,25 +53,25 @@ func New(now func() time.Time, random io.Reader) (*Store, error) {
 	return &Store{
 		now: now, epoch: hex.EncodeToString(epoch[:]),
 		grants: map[string]storage.Grant{}, byUser: map[string]map[string]map[string]struct{}{},
-		ofPair:   map[pair]map[string]struct{}{},
-		consents: map[pair]storage.Consent{}, marks: map[mark]time.Time{},
-		maxPair: storage.MaxGrantsOfPair, maxLive: storage.MaxGrants,
+		notEndedOf: map[userAndClient]map[string]struct{}{},
+		consents:   map[userAndClient]storage.Consent{}, marks: map[markKey]time.Time{},
+		maxPerUserAndClient: storage.MaxGrantsPerUserAndClient, maxPerServer: storage.MaxGrantsPerServer,
 	}, nil
 }
 
 // Epoch is random and of this store alone: 32 hexadecimal digits.
 func (s *Store) Epoch() string { return s.epoch }
 
-// Bound replaces the bounds on live grants of a pair and of the server.
-func (s *Store) Bound(ofPair, ofServer int) {
+// SetGrantBounds replaces the bounds on live grants of a pair and of the server.
+func (s *Store) SetGrantBounds(ofPair, ofServer int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.maxPair, s.maxLive = ofPair, ofServer
+	s.maxPerUserAndClient, s.maxPerServer = ofPair, ofServer
 }
 
-// BoundMarks replaces the bounds on marks of a kind.
-func (s *Store) BoundMarks(kind storage.MarkKind, bounds storage.MarkBounds) {
-	s.places.Bound(kind, bounds)
+// SetMarkBounds replaces the bounds on marks of a kind.
+func (s *Store) SetMarkBounds(kind storage.MarkKind, bounds storage.MarkBounds) {
+	s.markCounter.SetBounds(kind, bounds)
 }
 
 func (s *Store) nextVersion() string {

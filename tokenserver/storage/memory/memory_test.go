@@ -23,11 +23,28 @@ func open(t *testing.T, now func() time.Time) *memory.Store {
 }
 
 func TestTheMemoryStoreIsAStore(t *testing.T) {
-	storagetest.Run(t, func(t *testing.T) storage.Store { return open(t, time.Now) })
+	storagetest.Run(t, func(t *testing.T) storagetest.Backend { return open(t, time.Now) })
+}
+
+// faultyBackend is a Faulty without faults on top of a memory store.
+type faultyBackend struct {
+	storagetest.Faulty
+	memory *memory.Store
+}
+
+func (b *faultyBackend) SetMarkBounds(kind storage.MarkKind, bounds storage.MarkBounds) {
+	b.memory.SetMarkBounds(kind, bounds)
+}
+
+func (b *faultyBackend) DeleteConsent(ctx context.Context, userUID, clientUID string) error {
+	return b.memory.DeleteConsent(ctx, userUID, clientUID)
 }
 
 func TestAFaultyStoreWithoutFaultsIsAStore(t *testing.T) {
-	storagetest.Run(t, func(t *testing.T) storage.Store { return &storagetest.Faulty{Store: open(t, time.Now)} })
+	storagetest.Run(t, func(t *testing.T) storagetest.Backend {
+		s := open(t, time.Now)
+		return &faultyBackend{storagetest.Faulty{Store: s}, s}
+	})
 }
 
 func TestEveryStoreHasAnEpochOfItsOwn(t *testing.T) {
@@ -40,7 +57,7 @@ func TestEveryStoreHasAnEpochOfItsOwn(t *testing.T) {
 func TestTheServersBoundRefusesUntilGrantsEndOrExpire(t *testing.T) {
 	now := time.Now()
 	s := open(t, func() time.Time { return now })
-	s.Bound(2, 4)
+	s.SetGrantBounds(2, 4)
 	create := func(i int) error {
 		_, err := s.CreateGrant(t.Context(), storage.Grant{
 			ID: fmt.Sprint(i), UserUID: fmt.Sprint("user", i), ClientUID: "client",
@@ -56,7 +73,7 @@ func TestTheServersBoundRefusesUntilGrantsEndOrExpire(t *testing.T) {
 	if err := create(4); !errors.Is(err, storage.ErrFull) {
 		t.Fatalf("beyond the bound: %v, want ErrFull", err)
 	}
-	g, err := s.Grant(t.Context(), "3")
+	g, err := s.GetGrant(t.Context(), "3")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,13 +97,13 @@ func TestACallWithoutTimeLeftIsUnavailable(t *testing.T) {
 	s := open(t, time.Now)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Grant(ctx, "a"); !errors.Is(err, storage.ErrUnavailable) {
+	if _, err := s.GetGrant(ctx, "a"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("Grant: %v, want ErrUnavailable", err)
 	}
 	if _, err := s.CreateGrant(ctx, storage.Grant{ID: "a"}); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("CreateGrant: %v, want ErrUnavailable", err)
 	}
-	if err := s.Mark(ctx, storage.Mark{Kind: storage.MarkToken, ID: "a", ExpiresAt: time.Now().Add(time.Hour)}); !errors.Is(err, storage.ErrUnavailable) {
+	if err := s.SetMark(ctx, storage.Mark{Kind: storage.MarkToken, ID: "a", ExpiresAt: time.Now().Add(time.Hour)}); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("Mark: %v, want ErrUnavailable", err)
 	}
 }

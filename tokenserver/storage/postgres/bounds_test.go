@@ -22,7 +22,7 @@ func TestReplicasThatCreateAtOnceKeepTheBoundOfAPair(t *testing.T) {
 	// Between looking at what there is and committing, there is time for all the others.
 	shared.Exec(t, database, `CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END';
 		CREATE TRIGGER linger BEFORE INSERT ON oauth_grants FOR EACH ROW EXECUTE FUNCTION linger()`)
-	const creators = storage.MaxGrantsOfPair + 7
+	const creators = storage.MaxGrantsPerUserAndClient + 7
 	var all sync.WaitGroup
 	for i := range creators {
 		all.Go(func() {
@@ -33,33 +33,33 @@ func TestReplicasThatCreateAtOnceKeepTheBoundOfAPair(t *testing.T) {
 		})
 	}
 	all.Wait()
-	grants, err := replicas[0].GrantsOf(t.Context(), "user-uid", "client-uid")
+	grants, err := replicas[0].ListGrants(t.Context(), "user-uid", "client-uid")
 	if err != nil {
 		t.Fatal(err)
 	}
 	live := 0
 	for _, g := range grants {
-		if g.Live(time.Now()) {
+		if g.IsLive(time.Now()) {
 			live++
 		} else if g.EndReason != storage.EndBound {
 			t.Errorf("%s has ended for %s", g.ID, g.EndReason)
 		}
 	}
-	if len(grants) != creators || live != storage.MaxGrantsOfPair {
-		t.Errorf("of %d grants %d are live, want %d of %d", len(grants), live, storage.MaxGrantsOfPair, creators)
+	if len(grants) != creators || live != storage.MaxGrantsPerUserAndClient {
+		t.Errorf("of %d grants %d are live, want %d of %d", len(grants), live, storage.MaxGrantsPerUserAndClient, creators)
 	}
 }
 
 func TestAnIDThatIsTakenEndsNothing(t *testing.T) {
 	s := open(t, shared.DSN(shared.NewDatabase(t)))
-	for i := range storage.MaxGrantsOfPair {
+	for i := range storage.MaxGrantsPerUserAndClient {
 		create(t, s, newGrant(fmt.Sprint("g", i)))
 	}
 	if _, err := s.CreateGrant(t.Context(), newGrant("g7")); !errors.Is(err, storage.ErrExists) {
 		t.Fatalf("creating it again: %v, want ErrExists", err)
 	}
-	for i := range storage.MaxGrantsOfPair {
-		if g := read(t, s, fmt.Sprint("g", i)); g.Ended() {
+	for i := range storage.MaxGrantsPerUserAndClient {
+		if g := read(t, s, fmt.Sprint("g", i)); g.IsEnded() {
 			t.Errorf("%s has ended", g.ID)
 		}
 	}
@@ -74,7 +74,7 @@ func ofOthers(i int) storage.Grant {
 
 func TestAtTheBoundOfTheServerNothingIsCreatedAndReplaysAreStillSeen(t *testing.T) {
 	s := open(t, shared.DSN(shared.NewDatabase(t)))
-	s.Bound(20, 5)
+	s.SetGrantBounds(20, 5)
 	for i := range 5 {
 		create(t, s, ofOthers(i))
 	}
@@ -105,7 +105,7 @@ func TestAtTheBoundOfTheServerRoomIsFoundWhenGrantsExpire(t *testing.T) {
 			return now
 		}
 	})
-	s.Bound(20, 1)
+	s.SetGrantBounds(20, 1)
 	create(t, s, ofOthers(0))
 	if _, err := s.CreateGrant(t.Context(), ofOthers(1)); !errors.Is(err, storage.ErrFull) {
 		t.Fatalf("beyond the bound: %v, want ErrFull", err)
@@ -124,7 +124,7 @@ func TestReplicasTogetherExceedTheBoundOfTheServerByLittle(t *testing.T) {
 	var all sync.WaitGroup
 	for replica := range replicas {
 		s := open(t, shared.DSN(database))
-		s.Bound(20, limit)
+		s.SetGrantBounds(20, limit)
 		all.Go(func() {
 			for i := range limit {
 				_, err := s.CreateGrant(t.Context(), ofOthers(1000*replica+i))
@@ -144,20 +144,20 @@ func TestReplicasTogetherExceedTheBoundOfTheServerByLittle(t *testing.T) {
 func TestReplicasTogetherExceedABoundOnMarksByLittle(t *testing.T) {
 	const limit, replicas = 50, 4
 	for name, bounds := range map[string]storage.MarkBounds{
-		"user and client": {OfUserAndClient: limit}, "client": {OfClient: limit}, "namespace": {OfNamespace: limit}, "server": {OfServer: limit},
+		"user and client": {PerUserAndClient: limit}, "client": {PerClient: limit}, "namespace": {PerNamespace: limit}, "server": {PerServer: limit},
 	} {
 		database := shared.NewDatabase(t)
 		var all sync.WaitGroup
 		for replica := range replicas {
 			s := open(t, shared.DSN(database))
-			s.BoundMarks(storage.MarkToken, bounds)
+			s.SetMarkBounds(storage.MarkToken, bounds)
 			all.Go(func() {
 				for i := range limit {
 					m := storage.Mark{
 						Kind: storage.MarkToken, ID: fmt.Sprint(replica, "-", i), UserUID: "u", ClientUID: "c", Namespace: "n",
 						ExpiresAt: time.Now().Add(time.Hour),
 					}
-					if err := s.Mark(t.Context(), m); err != nil && !errors.Is(err, storage.ErrFull) {
+					if err := s.SetMark(t.Context(), m); err != nil && !errors.Is(err, storage.ErrFull) {
 						t.Errorf("Mark: %v", err)
 					}
 				}
@@ -194,20 +194,20 @@ func TestServersInOneDatabaseDoNotSeeOneAnother(t *testing.T) {
 	if _, err := a.PutConsent(t.Context(), storage.Consent{UserUID: "user-uid", ClientUID: "client-uid"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "m", ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
+	if err := a.SetMark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "m", ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 
-	if _, err := b.Grant(t.Context(), "g"); !errors.Is(err, storage.ErrNotFound) {
+	if _, err := b.GetGrant(t.Context(), "g"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("another server reads the grant: %v", err)
 	}
-	if grants, err := b.GrantsOf(t.Context(), "user-uid", ""); err != nil || len(grants) > 0 {
+	if grants, err := b.ListGrants(t.Context(), "user-uid", ""); err != nil || len(grants) > 0 {
 		t.Errorf("another server lists %d grants: %v", len(grants), err)
 	}
-	if _, err := b.Consent(t.Context(), "user-uid", "client-uid"); !errors.Is(err, storage.ErrNotFound) {
+	if _, err := b.GetConsent(t.Context(), "user-uid", "client-uid"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("another server reads the consent: %v", err)
 	}
-	if marked, err := b.Marked(t.Context(), storage.MarkToken, "m"); err != nil || marked {
+	if marked, err := b.IsMarked(t.Context(), storage.MarkToken, "m"); err != nil || marked {
 		t.Errorf("another server sees the mark: %v", err)
 	}
 	if err := b.DeleteConsent(t.Context(), "user-uid", "client-uid"); err != nil {
@@ -218,7 +218,7 @@ func TestServersInOneDatabaseDoNotSeeOneAnother(t *testing.T) {
 	}
 	create(t, b, newGrant("g"))
 	read(t, a, "g")
-	if _, err := a.Consent(t.Context(), "user-uid", "client-uid"); err != nil {
+	if _, err := a.GetConsent(t.Context(), "user-uid", "client-uid"); err != nil {
 		t.Errorf("the consent has gone: %v", err)
 	}
 }

@@ -49,7 +49,7 @@ func TestAWrongDSNSaysWhatToChangeAndNeverThePassword(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("the store says %v, want %q", err, test.want)
 			}
-			_, used := s.Grant(t.Context(), "g")
+			_, used := s.GetGrant(t.Context(), "g")
 			if !errors.Is(used, storage.ErrUnavailable) {
 				t.Errorf("Grant: %v, want ErrUnavailable", used)
 			}
@@ -95,7 +95,7 @@ func TestAChangedDSNIsUsedWithoutARestart(t *testing.T) {
 	create(t, s, newGrant("in the first"))
 	write(t, s.file, shared.DSN(second)+"\n")
 	eventually(t, "the second database is used", func() bool {
-		_, err := s.Grant(t.Context(), "in the first")
+		_, err := s.GetGrant(t.Context(), "in the first")
 		return errors.Is(err, storage.ErrNotFound)
 	})
 	create(t, s, newGrant("in the second"))
@@ -125,7 +125,7 @@ func TestACallUnderWayIsNotCutOffByAChangedDSN(t *testing.T) {
 	})
 	write(t, s.file, shared.DSN(other))
 	eventually(t, "the other database is used", func() bool {
-		_, err := s.Grant(t.Context(), "g")
+		_, err := s.GetGrant(t.Context(), "g")
 		return errors.Is(err, storage.ErrNotFound)
 	})
 	if err := tx.Rollback(t.Context()); err != nil {
@@ -181,7 +181,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the store works again", func() bool {
-		_, err := s.Grant(t.Context(), "g")
+		_, err := s.GetGrant(t.Context(), "g")
 		return err == nil
 	})
 }

@@ -32,8 +32,8 @@ const (
 	deleteConsent = `DELETE FROM oauth_consents WHERE server_uid = $2 AND user_uid = $3 AND client_uid = $4 RETURNING $1::BIGINT`
 )
 
-// Consent implements storage.Store.
-func (s *Store) Consent(ctx context.Context, userUID, clientUID string) (storage.Consent, error) {
+// GetConsent implements storage.Store.
+func (s *Store) GetConsent(ctx context.Context, userUID, clientUID string) (storage.Consent, error) {
 	var found storage.Consent
 	err := s.call(ctx, reads, func(ctx context.Context, c *conn) error {
 		found = storage.Consent{UserUID: userUID, ClientUID: clientUID}
@@ -57,8 +57,8 @@ func keptConsent(c storage.Consent) storage.Consent {
 	return c
 }
 
-// Consented implements storage.Store.
-func (s *Store) Consented(ctx context.Context, userUID, clientUID, consentUID string) (there bool, err error) {
+// HasConsent implements storage.Store.
+func (s *Store) HasConsent(ctx context.Context, userUID, clientUID, consentUID string) (there bool, err error) {
 	err = s.call(ctx, reads, func(ctx context.Context, c *conn) error {
 		return c.row(ctx, standingConsent, []any{s.options.ServerUID, userUID, clientUID, consentUID}, &there)
 	})

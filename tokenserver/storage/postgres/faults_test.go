@@ -38,9 +38,8 @@ func everyWrite(t *testing.T, s storage.Store) map[string]func() error {
 		"CreateGrant":   func() error { _, err := s.CreateGrant(t.Context(), newGrant("new")); return err },
 		"UpdateGrant":   func() error { _, err := s.UpdateGrant(t.Context(), g); return err },
 		"PutConsent":    func() error { _, err := s.PutConsent(t.Context(), c); return err },
-		"DeleteConsent": func() error { return s.DeleteConsent(t.Context(), "u", "another") },
-		"Mark": func() error {
-			return s.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "m", ExpiresAt: time.Now().Add(time.Hour)})
+		"SetMark": func() error {
+			return s.SetMark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "m", ExpiresAt: time.Now().Add(time.Hour)})
 		},
 	}
 }
@@ -48,10 +47,10 @@ func everyWrite(t *testing.T, s storage.Store) map[string]func() error {
 func everyRead(t *testing.T, s storage.Store) map[string]func() error {
 	t.Helper()
 	return map[string]func() error{
-		"Grant":    func() error { _, err := s.Grant(t.Context(), "existing"); return err },
-		"GrantsOf": func() error { _, err := s.GrantsOf(t.Context(), "user-uid", ""); return err },
-		"Consent":  func() error { _, err := s.Consent(t.Context(), "u", "c"); return err },
-		"Marked":   func() error { _, err := s.Marked(t.Context(), storage.MarkToken, "m"); return err },
+		"GetGrant":   func() error { _, err := s.GetGrant(t.Context(), "existing"); return err },
+		"ListGrants": func() error { _, err := s.ListGrants(t.Context(), "user-uid", ""); return err },
+		"GetConsent": func() error { _, err := s.GetConsent(t.Context(), "u", "c"); return err },
+		"IsMarked":   func() error { _, err := s.IsMarked(t.Context(), storage.MarkToken, "m"); return err },
 	}
 }
 
@@ -116,7 +115,7 @@ func TestAWriteWhoseAnswerIsLostIsAmbiguousAndAReadUnavailable(t *testing.T) {
 						g, err := s.CreateGrant(t.Context(), newGrant(fmt.Sprint("warm", warm)))
 						_, updated := s.UpdateGrant(t.Context(), g)
 						// The first mark after an outage counts the marks first, which is a read.
-						marked := s.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: g.ID, ExpiresAt: time.Now().Add(time.Hour)})
+						marked := s.SetMark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: g.ID, ExpiresAt: time.Now().Add(time.Hour)})
 						return err == nil && updated == nil && marked == nil
 					})
 					lose(proxy)
@@ -131,7 +130,7 @@ func TestAWriteWhoseAnswerIsLostIsAmbiguousAndAReadUnavailable(t *testing.T) {
 			proxy.Pass()
 			// All the writes have happened.
 			eventually(t, "the store works again", func() bool {
-				_, err := s.Grant(t.Context(), "new")
+				_, err := s.GetGrant(t.Context(), "new")
 				return err == nil
 			})
 			if err := written["UpdateGrant"](); !errors.Is(err, storage.ErrConflict) {
@@ -154,7 +153,7 @@ func TestAWriteThatNeverArrivedIsAmbiguousAndCanBeTriedAgain(t *testing.T) {
 	proxy.Pass()
 	proxy.Cut()
 	eventually(t, "the store works again", func() bool {
-		_, err := s.Grant(t.Context(), "existing")
+		_, err := s.GetGrant(t.Context(), "existing")
 		return err == nil
 	})
 	for name, call := range written {
@@ -171,16 +170,16 @@ func TestARepeatedAnswerIsNotTakenForAnother(t *testing.T) {
 	honest := open(t, shared.DSN(database))
 	create(t, honest, newGrant("a"))
 	b := create(t, honest, newGrant("b"))
-	if err := honest.Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "marked", ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
+	if err := honest.SetMark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "marked", ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	warm := func() {
 		t.Helper()
 		eventually(t, "the store works", func() bool {
-			_, err := s.Grant(t.Context(), "a")
-			_, marked := s.Marked(t.Context(), storage.MarkToken, "marked")
-			_, missing := s.Grant(t.Context(), "missing")
-			_, list := s.GrantsOf(t.Context(), "user-uid", "client-uid")
+			_, err := s.GetGrant(t.Context(), "a")
+			_, marked := s.IsMarked(t.Context(), storage.MarkToken, "marked")
+			_, missing := s.GetGrant(t.Context(), "missing")
+			_, list := s.ListGrants(t.Context(), "user-uid", "client-uid")
 			return err == nil && marked == nil && errors.Is(missing, storage.ErrNotFound) && list == nil
 		})
 	}
@@ -196,19 +195,19 @@ func TestARepeatedAnswerIsNotTakenForAnother(t *testing.T) {
 			t.Fatal(err)
 		}
 		proxy.RepeatAnswers()
-		if g, err := s.Grant(t.Context(), "a"); err == nil && g.ID != "a" || err != nil && !unknown(err) {
+		if g, err := s.GetGrant(t.Context(), "a"); err == nil && g.ID != "a" || err != nil && !unknown(err) {
 			t.Fatalf("round %d: reading a gives %q, %v", round, g.ID, err)
 		}
-		if g, err := s.Grant(t.Context(), "b"); err == nil && g.Version != next.Version || err != nil && !unknown(err) {
+		if g, err := s.GetGrant(t.Context(), "b"); err == nil && g.Version != next.Version || err != nil && !unknown(err) {
 			t.Fatalf("round %d: reading b gives %q %q, %v", round, g.ID, g.Version, err)
 		}
-		if g, err := s.Grant(t.Context(), "missing"); !errors.Is(err, storage.ErrNotFound) && !unknown(err) {
+		if g, err := s.GetGrant(t.Context(), "missing"); !errors.Is(err, storage.ErrNotFound) && !unknown(err) {
 			t.Fatalf("round %d: reading what is not there gives %q, %v", round, g.ID, err)
 		}
-		if marked, err := s.Marked(t.Context(), storage.MarkToken, "marked"); err == nil && !marked || err != nil && !unknown(err) {
+		if marked, err := s.IsMarked(t.Context(), storage.MarkToken, "marked"); err == nil && !marked || err != nil && !unknown(err) {
 			t.Fatalf("round %d: the mark is %v, %v", round, marked, err)
 		}
-		if marked, err := s.Marked(t.Context(), storage.MarkToken, "another"); err == nil && marked || err != nil && !unknown(err) {
+		if marked, err := s.IsMarked(t.Context(), storage.MarkToken, "another"); err == nil && marked || err != nil && !unknown(err) {
 			t.Fatalf("round %d: what is not marked is %v, %v", round, marked, err)
 		}
 		if _, err := s.UpdateGrant(t.Context(), b); !errors.Is(err, storage.ErrConflict) && !unknown(err) {
@@ -263,7 +262,7 @@ func TestAServerKilledInTheMiddleOfWritesLosesNothingThatItAcknowledged(t *testi
 
 	done, ambiguous, landed := 0, 0, 0
 	for id, outcome := range outcomes {
-		_, err := s.Grant(t.Context(), id)
+		_, err := s.GetGrant(t.Context(), id)
 		switch {
 		case outcome == nil:
 			done++
@@ -314,8 +313,8 @@ func TestATransactionThatMustBeTriedAgainIsTriedAgain(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if live := postgrestest.Value[int](t, shared, database, "SELECT count(*) FROM oauth_grants WHERE ended_at IS NULL"); live != storage.MaxGrantsOfPair {
-		t.Errorf("%d grants of the pair are live, want %d", live, storage.MaxGrantsOfPair)
+	if live := postgrestest.Value[int](t, shared, database, "SELECT count(*) FROM oauth_grants WHERE ended_at IS NULL"); live != storage.MaxGrantsPerUserAndClient {
+		t.Errorf("%d grants of the pair are live, want %d", live, storage.MaxGrantsPerUserAndClient)
 	}
 	if won.Load() > 1 {
 		t.Errorf("%d updates of one version have happened", won.Load())
@@ -325,7 +324,7 @@ func TestATransactionThatMustBeTriedAgainIsTriedAgain(t *testing.T) {
 func TestADeadlockIsNobodysLoss(t *testing.T) {
 	database := shared.NewDatabase(t)
 	s := open(t, shared.DSN(database)+"&options=-cdeadlock_timeout%3D500ms")
-	for i := range storage.MaxGrantsOfPair {
+	for i := range storage.MaxGrantsPerUserAndClient {
 		create(t, s, newGrant(fmt.Sprint("g", i)))
 	}
 	// Somebody at the console locks the rows the other way round, and has more patience.
@@ -365,7 +364,7 @@ func TestADatabaseThatStandsStillHoldsNobodyUp(t *testing.T) {
 			if _, err := s.CreateGrant(t.Context(), ofOthers(i)); err == nil {
 				t.Error("a write succeeded while the database stood still")
 			}
-			if _, err := s.Grant(t.Context(), "g"); err == nil {
+			if _, err := s.GetGrant(t.Context(), "g"); err == nil {
 				t.Error("a read succeeded while the database stood still")
 			}
 		})
@@ -376,7 +375,7 @@ func TestADatabaseThatStandsStillHoldsNobodyUp(t *testing.T) {
 	}
 	proxy.Hold(false)
 	eventually(t, "the store works again", func() bool {
-		_, err := s.Grant(t.Context(), "g")
+		_, err := s.GetGrant(t.Context(), "g")
 		return err == nil
 	})
 }

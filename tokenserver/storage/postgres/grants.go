@@ -103,7 +103,7 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 		return storage.Grant{}, err
 	}
 	for _, g := range ended {
-		s.Tell(ctx, g)
+		s.NotifyEnd(ctx, g)
 	}
 	return g, nil
 }
@@ -166,8 +166,8 @@ func (s *Store) takenOrFull(ctx context.Context, id string) error {
 	})
 }
 
-// Grant implements storage.Store.
-func (s *Store) Grant(ctx context.Context, id string) (storage.Grant, error) {
+// GetGrant implements storage.Store.
+func (s *Store) GetGrant(ctx context.Context, id string) (storage.Grant, error) {
 	var found storage.Grant
 	err := s.call(ctx, reads, func(ctx context.Context, c *conn) error {
 		found = storage.Grant{}
@@ -213,14 +213,14 @@ func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	if err != nil {
 		return storage.Grant{}, err
 	}
-	if g.Ended() {
+	if g.IsEnded() {
 		s.census.left()
 	}
 	return g, nil
 }
 
-// GrantsOf implements storage.Store.
-func (s *Store) GrantsOf(ctx context.Context, userUID, clientUID string) ([]storage.Grant, error) {
+// ListGrants implements storage.Store.
+func (s *Store) ListGrants(ctx context.Context, userUID, clientUID string) ([]storage.Grant, error) {
 	sql, args := grantsOfUser, []any{s.options.ServerUID, userUID, s.options.Now().UTC()}
 	if clientUID != "" {
 		sql, args = grantsOfPair, append(args, clientUID)

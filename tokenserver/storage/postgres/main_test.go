@@ -42,8 +42,8 @@ func TestMain(m *testing.M) {
 func TestPostgresIsAStore(t *testing.T) {
 	// Each test is a server of its own, and all are in one database: none may notice the others.
 	dsn := shared.DSN(shared.NewDatabase(t))
-	storagetest.Run(t, func(t *testing.T) storage.Store {
-		return open(t, dsn, func(o *postgres.Options) { o.ServerUID = t.Name() }).Store
+	storagetest.Run(t, func(t *testing.T) storagetest.Backend {
+		return open(t, dsn, func(o *postgres.Options) { o.ServerUID = t.Name() })
 	})
 }
 
@@ -156,7 +156,7 @@ func create(t *testing.T, s storage.Store, g storage.Grant) storage.Grant {
 
 func read(t *testing.T, s storage.Store, id string) storage.Grant {
 	t.Helper()
-	g, err := s.Grant(t.Context(), id)
+	g, err := s.GetGrant(t.Context(), id)
 	if err != nil {
 		t.Fatalf("Grant: %v", err)
 	}

@@ -39,20 +39,20 @@ const (
 		SELECT 1 FROM oauth_marks WHERE server_uid = $2 AND kind = 'token' AND expires_at > $3 LIMIT $4) AS live`
 )
 
-// Mark implements storage.Store. Statements that run at the same moment do not see one another: a bound can be exceeded by as many marks as
+// SetMark implements storage.Store. Statements that run at the same moment do not see one another: a bound can be exceeded by as many marks as
 // there are connections.
-func (s *Store) Mark(ctx context.Context, m storage.Mark) error {
+func (s *Store) SetMark(ctx context.Context, m storage.Mark) error {
 	row := []any{s.options.ServerUID, string(m.Kind), m.ID, m.ExpiresAt.UTC(), m.UserUID, m.ClientUID, m.Namespace}
 	bounds := s.markBounds(m.Kind)
 	if bounds == (storage.MarkBounds{}) {
 		return s.call(ctx, writes, func(ctx context.Context, c *conn) error { return c.row(ctx, setMark, row) })
 	}
 	var err error
-	if m.Kind == storage.MarkToken && bounds.OfServer > 0 {
+	if m.Kind == storage.MarkToken && bounds.PerServer > 0 {
 		err = s.admit(ctx, &s.tokenMarks)
 	}
 	if err == nil {
-		row = append(row, s.options.Now().UTC(), bounds.OfUserAndClient, bounds.OfClient, bounds.OfNamespace)
+		row = append(row, s.options.Now().UTC(), bounds.PerUserAndClient, bounds.PerClient, bounds.PerNamespace)
 		err = s.call(ctx, writes, func(ctx context.Context, c *conn) error {
 			err := c.row(ctx, setBoundedMark, row)
 			if errors.Is(err, pgx.ErrNoRows) {
@@ -62,23 +62,23 @@ func (s *Store) Mark(ctx context.Context, m storage.Mark) error {
 		})
 	}
 	if errors.Is(err, storage.ErrFull) {
-		if marked, reading := s.Marked(ctx, m.Kind, m.ID); marked || reading != nil {
+		if marked, reading := s.IsMarked(ctx, m.Kind, m.ID); marked || reading != nil {
 			return reading
 		}
 	}
 	return err
 }
 
-// Marked implements storage.Store.
-func (s *Store) Marked(ctx context.Context, kind storage.MarkKind, id string) (marked bool, err error) {
+// IsMarked implements storage.Store.
+func (s *Store) IsMarked(ctx context.Context, kind storage.MarkKind, id string) (marked bool, err error) {
 	err = s.call(ctx, reads, func(ctx context.Context, c *conn) error {
 		return c.row(ctx, readMark, []any{s.options.ServerUID, string(kind), id, s.options.Now().UTC()}, &marked)
 	})
 	return marked && err == nil, err
 }
 
-// MarksOf implements storage.Store.
-func (s *Store) MarksOf(ctx context.Context, kind storage.MarkKind, userUID string, limit int) (n int, err error) {
+// CountMarks implements storage.Store.
+func (s *Store) CountMarks(ctx context.Context, kind storage.MarkKind, userUID string, limit int) (n int, err error) {
 	err = s.call(ctx, reads, func(ctx context.Context, c *conn) error {
 		return c.row(ctx, countMarksOfUser, []any{s.options.ServerUID, string(kind), userUID, s.options.Now().UTC(), limit}, &n)
 	})

@@ -104,7 +104,7 @@ func TestWhatWasWrittenBeforeConsentsHadAUIDGoesOnWhereItsConsentIsThere(t *test
 	shared.Exec(t, database, withoutUIDs)
 
 	s = open(t, shared.DSN(database))
-	consent, err := s.Consent(t.Context(), g.UserUID, g.ClientUID)
+	consent, err := s.GetConsent(t.Context(), g.UserUID, g.ClientUID)
 	if err != nil || consent.UID == "" || len(consent.Scopes) != 2 || len(consent.APIs) != 0 {
 		t.Fatalf("the consent is %+v, %v", consent, err)
 	}
@@ -114,7 +114,7 @@ func TestWhatWasWrittenBeforeConsentsHadAUIDGoesOnWhereItsConsentIsThere(t *test
 	for id, want := range map[string]struct{ consent, ended string }{
 		"rests on it": {consent.UID, ""}, "its consent is gone": {"", storage.EndConsentWithdrawn}, "by password": {"", ""},
 	} {
-		got, err := s.Grant(t.Context(), id)
+		got, err := s.GetGrant(t.Context(), id)
 		if err != nil || got.ConsentUID != want.consent || got.EndReason != want.ended || len(got.Scopes) != 2 || len(got.APIs) != 0 {
 			t.Errorf("%s: %+v, %v", id, got, err)
 		}
@@ -129,10 +129,10 @@ func TestAConsentWithoutAUIDGetsOneWhenItGrows(t *testing.T) {
 		t.Fatal(err)
 	}
 	shared.Exec(t, database, "UPDATE oauth_consents SET uid = ''")
-	if there, err := s.Consented(t.Context(), "u", "c", ""); err != nil || there {
+	if there, err := s.HasConsent(t.Context(), "u", "c", ""); err != nil || there {
 		t.Errorf("a consent without a UID counts: %v, %v", there, err)
 	}
-	consent, err := s.Consent(t.Context(), "u", "c")
+	consent, err := s.GetConsent(t.Context(), "u", "c")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,13 +153,13 @@ func TestDeletingTheRowOfAConsentWithdrawsIt(t *testing.T) {
 	g.Consented, g.ConsentUID = true, consent.UID
 	create(t, s, g)
 	shared.Exec(t, database, "DELETE FROM oauth_consents WHERE user_uid = '"+g.UserUID+"'")
-	if there, err := s.Consented(t.Context(), g.UserUID, g.ClientUID, consent.UID); err != nil || there {
+	if there, err := s.HasConsent(t.Context(), g.UserUID, g.ClientUID, consent.UID); err != nil || there {
 		t.Errorf("it still counts: %v, %v", there, err)
 	}
 	if _, err := s.Sweep(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if g, err := s.Grant(t.Context(), "g"); err != nil || g.EndReason != storage.EndConsentWithdrawn {
+	if g, err := s.GetGrant(t.Context(), "g"); err != nil || g.EndReason != storage.EndConsentWithdrawn {
 		t.Errorf("the grant is %+v, %v", g, err)
 	}
 }
@@ -183,7 +183,7 @@ func TestADatabaseThatWasEmptiedIsFilledAgainWithoutARestart(t *testing.T) {
 	s := open(t, shared.DSN(database))
 	create(t, s, newGrant("g"))
 	shared.Exec(t, database, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-	if _, err := s.Grant(t.Context(), "g"); !errors.Is(err, storage.ErrUnavailable) {
+	if _, err := s.GetGrant(t.Context(), "g"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("without tables: %v, want ErrUnavailable", err)
 	}
 	eventually(t, "the tables are made again", func() bool {

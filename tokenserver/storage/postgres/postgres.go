@@ -54,7 +54,7 @@ type Options struct {
 
 // Store is a storage.Store. Its methods are safe for use by many.
 type Store struct {
-	storage.Endings
+	storage.EndNotifier
 
 	options  Options
 	name     string                   // random, to tell the replicas apart
@@ -109,8 +109,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.state.Store(&State{Problem: "the database has not been reached yet"})
 	s.census.sql, s.census.turn = countLive, make(chan struct{}, 1)
 	s.tokenMarks.sql, s.tokenMarks.turn = countTokenMarks, make(chan struct{}, 1)
-	s.Bound(storage.MaxGrantsOfPair, storage.MaxGrants)
-	s.BoundMarks(storage.MarkToken, storage.BoundsOf(storage.MarkToken))
+	s.SetGrantBounds(storage.MaxGrantsPerUserAndClient, storage.MaxGrantsPerServer)
+	s.SetMarkBounds(storage.MarkToken, storage.DefaultMarkBounds(storage.MarkToken))
 	if err := s.register(o.Metrics); err != nil {
 		return nil, err
 	}
@@ -143,14 +143,14 @@ func (s *Store) Ready() error {
 	return nil
 }
 
-// Bound replaces the bounds on live grants of a pair and of the server.
-func (s *Store) Bound(ofPair, ofServer int) {
+// SetGrantBounds replaces the bounds on live grants of a pair and of the server.
+func (s *Store) SetGrantBounds(ofPair, ofServer int) {
 	s.maxPair.Store(int64(ofPair))
 	s.census.bound(ofServer)
 }
 
-// BoundMarks replaces the bounds on marks of a kind. The one of the server holds for revoked access tokens alone.
-func (s *Store) BoundMarks(kind storage.MarkKind, bounds storage.MarkBounds) {
+// SetMarkBounds replaces the bounds on marks of a kind. The one of the server holds for revoked access tokens alone.
+func (s *Store) SetMarkBounds(kind storage.MarkKind, bounds storage.MarkBounds) {
 	s.boundsMu.Lock()
 	defer s.boundsMu.Unlock()
 	if s.bounds == nil {
@@ -158,7 +158,7 @@ func (s *Store) BoundMarks(kind storage.MarkKind, bounds storage.MarkBounds) {
 	}
 	s.bounds[kind] = bounds
 	if kind == storage.MarkToken {
-		s.tokenMarks.bound(bounds.OfServer)
+		s.tokenMarks.bound(bounds.PerServer)
 	}
 }
 
@@ -168,7 +168,7 @@ func (s *Store) markBounds(kind storage.MarkKind) storage.MarkBounds {
 	if bounds, ok := s.bounds[kind]; ok {
 		return bounds
 	}
-	return storage.BoundsOf(kind)
+	return storage.DefaultMarkBounds(kind)
 }
 
 func (s *Store) register(metrics prometheus.Registerer) error {

@@ -54,7 +54,7 @@ func (s *Store) withdraw(ctx context.Context) error {
 			return err
 		})
 		for _, g := range ended {
-			s.Tell(ctx, g)
+			s.NotifyEnd(ctx, g)
 		}
 		if len(ended) > 0 {
 			s.census.left()

@@ -24,7 +24,7 @@ func TestReplicasThatSweepAtOnceRemoveEachRecordOnceAndLeaveNothingBehind(t *tes
 		'', '', '', false, false, 0, NULL, '', now(), NULL, NULL, now() - INTERVAL '1 second', NULL, '' FROM generate_series(1, 2200) AS n`)
 	shared.Exec(t, database, `INSERT INTO oauth_pairs SELECT 'server-uid', 'u' || n, '', now() FROM generate_series(1, 2200) AS n`)
 	for i := range 3 {
-		if err := replicas[0].Mark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: fmt.Sprint(i), ExpiresAt: time.Now()}); err != nil {
+		if err := replicas[0].SetMark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: fmt.Sprint(i), ExpiresAt: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -55,7 +55,7 @@ func TestWhatADeletedServerLeftIsSweptByAnotherADayLater(t *testing.T) {
 	database := shared.NewDatabase(t)
 	gone := open(t, shared.DSN(database), func(o *postgres.Options) { o.ServerUID = "gone" })
 	create(t, gone, newGrant("g"))
-	if err := gone.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "s", ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
+	if err := gone.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "s", ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	gone.Close()

@@ -13,7 +13,7 @@ import (
 )
 
 // everyFieldIsTested holds fullGrant to its word, so that a field that a backend forgets is found.
-func everyFieldIsTested(t *testing.T, s storage.Store) {
+func everyFieldIsTested(t *testing.T, s Backend) {
 	g := fullGrant(t, s)
 	create(t, s, g)
 	g.End(time.Now().Truncate(time.Second), storage.EndRevoked)
@@ -36,7 +36,7 @@ func everyFieldIsTested(t *testing.T, s storage.Store) {
 	}
 }
 
-func longValuesAreKept(t *testing.T, s storage.Store) {
+func longValuesAreKept(t *testing.T, s Backend) {
 	g := newGrant("long")
 	g.Nonce = strings.Repeat("é", 256)
 	g.RedirectURI = "https://shop.example.com/" + strings.Repeat("a", 2000)
@@ -49,19 +49,19 @@ func longValuesAreKept(t *testing.T, s storage.Store) {
 	same(t, read1(t, s, "long"), g)
 }
 
-func takenIDEndsNothing(t *testing.T, s storage.Store) {
+func takenIDEndsNothing(t *testing.T, s Backend) {
 	fill(t, s)
 	if _, err := s.CreateGrant(t.Context(), newGrant("g7")); !errors.Is(err, storage.ErrExists) {
 		t.Errorf("creating an id again: %v, want ErrExists", err)
 	}
-	for i := range storage.MaxGrantsOfPair {
-		if id := fmt.Sprint("g", i); read1(t, s, id).Ended() {
+	for i := range storage.MaxGrantsPerUserAndClient {
+		if id := fmt.Sprint("g", i); read1(t, s, id).IsEnded() {
 			t.Errorf("%s has ended, although nothing was created", id)
 		}
 	}
 }
 
-func parallelCreatesOfAPair(t *testing.T, s storage.Store) {
+func parallelCreatesOfAPair(t *testing.T, s Backend) {
 	won, errs := parallel(func(i int) error {
 		_, err := s.CreateGrant(t.Context(), newGrant(fmt.Sprint("g", i)))
 		return err
@@ -69,34 +69,34 @@ func parallelCreatesOfAPair(t *testing.T, s storage.Store) {
 	if won != 50 {
 		t.Fatalf("%d of 50 were created: %v", won, errs)
 	}
-	grants, err := s.GrantsOf(t.Context(), "user-uid", "client-uid")
+	grants, err := s.ListGrants(t.Context(), "user-uid", "client-uid")
 	if err != nil {
 		t.Fatalf("GrantsOf: %v", err)
 	}
 	live := 0
 	for _, g := range grants {
-		if g.Live(time.Now()) {
+		if g.IsLive(time.Now()) {
 			live++
 		}
 	}
-	if len(grants) != 50 || live > storage.MaxGrantsOfPair || live == 0 {
-		t.Errorf("of %d grants %d are live, want at most %d of 50", len(grants), live, storage.MaxGrantsOfPair)
+	if len(grants) != 50 || live > storage.MaxGrantsPerUserAndClient || live == 0 {
+		t.Errorf("of %d grants %d are live, want at most %d of 50", len(grants), live, storage.MaxGrantsPerUserAndClient)
 	}
 }
 
-func endedAreListed(t *testing.T, s storage.Store) {
+func endedAreListed(t *testing.T, s Backend) {
 	g := create(t, s, newGrant("a"))
 	g.End(time.Now(), storage.EndRevoked)
 	if _, err := s.UpdateGrant(t.Context(), g); err != nil {
 		t.Fatalf("UpdateGrant: %v", err)
 	}
-	grants, err := s.GrantsOf(t.Context(), g.UserUID, g.ClientUID)
-	if err != nil || len(grants) != 1 || !grants[0].Ended() {
+	grants, err := s.ListGrants(t.Context(), g.UserUID, g.ClientUID)
+	if err != nil || len(grants) != 1 || !grants[0].IsEnded() {
 		t.Errorf("listed are %+v, %v; want the one that has ended", grants, err)
 	}
 }
 
-func oldVersionsStayOld(t *testing.T, s storage.Store) {
+func oldVersionsStayOld(t *testing.T, s Backend) {
 	g := create(t, s, newGrant("a"))
 	g.ExpiresAt = time.Now().Add(-time.Second)
 	g, err := s.UpdateGrant(t.Context(), g)
@@ -120,7 +120,7 @@ func oldVersionsStayOld(t *testing.T, s storage.Store) {
 	}
 }
 
-func consentsAreApart(t *testing.T, s storage.Store) {
+func consentsAreApart(t *testing.T, s Backend) {
 	put(t, s, newConsent())
 	other := newConsent()
 	other.ClientUID, other.Scopes = "another", nil
@@ -128,19 +128,19 @@ func consentsAreApart(t *testing.T, s storage.Store) {
 	if err := s.DeleteConsent(t.Context(), "u", "c"); err != nil {
 		t.Fatalf("DeleteConsent: %v", err)
 	}
-	got, err := s.Consent(t.Context(), "u", "another")
+	got, err := s.GetConsent(t.Context(), "u", "another")
 	if err != nil || len(got.Scopes) != 0 {
 		t.Errorf("the consent to another client is %+v, %v", got, err)
 	}
 }
 
-func parallelConsents(t *testing.T, s storage.Store) {
+func parallelConsents(t *testing.T, s Backend) {
 	won, errs := parallel(func(int) error {
 		_, err := s.PutConsent(t.Context(), newConsent())
 		return err
 	})
 	onlyOne(t, won, errs, storage.ErrExists)
-	stored, err := s.Consent(t.Context(), "u", "c")
+	stored, err := s.GetConsent(t.Context(), "u", "c")
 	if err != nil {
 		t.Fatalf("Consent: %v", err)
 	}
@@ -153,10 +153,10 @@ func parallelConsents(t *testing.T, s storage.Store) {
 	onlyOne(t, won, errs, storage.ErrConflict)
 }
 
-func parallelMarks(t *testing.T, s storage.Store) {
+func parallelMarks(t *testing.T, s Backend) {
 	until := time.Now().Add(time.Hour)
 	won, errs := parallel(func(i int) error {
-		return s.Mark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "a", ExpiresAt: until.Add(time.Duration(i) * time.Second)})
+		return s.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "a", ExpiresAt: until.Add(time.Duration(i) * time.Second)})
 	})
 	if won != 50 {
 		t.Errorf("%d of 50 set the mark: %v", won, errs)
@@ -165,29 +165,28 @@ func parallelMarks(t *testing.T, s storage.Store) {
 }
 
 // withoutTime: what cannot be begun was not done.
-func withoutTime(t *testing.T, s storage.Store) {
+func withoutTime(t *testing.T, s Backend) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, call := range map[string]func() error{
 		"CreateGrant":   func() error { _, err := s.CreateGrant(ctx, newGrant("a")); return err },
-		"Grant":         func() error { _, err := s.Grant(ctx, "a"); return err },
+		"GetGrant":      func() error { _, err := s.GetGrant(ctx, "a"); return err },
 		"UpdateGrant":   func() error { _, err := s.UpdateGrant(ctx, storage.Grant{ID: "a", Version: "1"}); return err },
-		"GrantsOf":      func() error { _, err := s.GrantsOf(ctx, "u", ""); return err },
-		"Consent":       func() error { _, err := s.Consent(ctx, "u", "c"); return err },
-		"Consented":     func() error { _, err := s.Consented(ctx, "u", "c", "uid"); return err },
+		"ListGrants":    func() error { _, err := s.ListGrants(ctx, "u", ""); return err },
+		"GetConsent":    func() error { _, err := s.GetConsent(ctx, "u", "c"); return err },
+		"HasConsent":    func() error { _, err := s.HasConsent(ctx, "u", "c", "uid"); return err },
 		"PutConsent":    func() error { _, err := s.PutConsent(ctx, newConsent()); return err },
-		"DeleteConsent": func() error { return s.DeleteConsent(ctx, "u", "c") },
-		"Mark": func() error {
-			return s.Mark(ctx, storage.Mark{Kind: storage.MarkToken, ID: "a", ExpiresAt: time.Now().Add(time.Hour)})
+		"SetMark": func() error {
+			return s.SetMark(ctx, storage.Mark{Kind: storage.MarkToken, ID: "a", ExpiresAt: time.Now().Add(time.Hour)})
 		},
-		"MarksOf": func() error { _, err := s.MarksOf(ctx, storage.MarkToken, "u", 1); return err },
-		"Marked":  func() error { _, err := s.Marked(ctx, storage.MarkToken, "a"); return err },
+		"CountMarks": func() error { _, err := s.CountMarks(ctx, storage.MarkToken, "u", 1); return err },
+		"IsMarked":   func() error { _, err := s.IsMarked(ctx, storage.MarkToken, "a"); return err },
 	} {
 		if err := call(); !errors.Is(err, storage.ErrUnavailable) && !errors.Is(err, storage.ErrAmbiguous) {
 			t.Errorf("%s: %v, want ErrUnavailable", name, err)
 		}
 	}
-	if _, err := s.Grant(t.Context(), "a"); !errors.Is(err, storage.ErrNotFound) {
+	if _, err := s.GetGrant(t.Context(), "a"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("the grant was created: %v", err)
 	}
 	checkMark(t, s, storage.MarkToken, "a", false)

@@ -58,7 +58,7 @@ func (f *Faulty) Calls(method string) int {
 // Writes says how many calls were made of methods that write.
 func (f *Faulty) Writes() int {
 	writes := 0
-	for _, method := range []string{"CreateGrant", "UpdateGrant", "PutConsent", "DeleteConsent", "Mark"} {
+	for _, method := range []string{"CreateGrant", "UpdateGrant", "PutConsent", "SetMark"} {
 		writes += f.Calls(method)
 	}
 	return writes
@@ -109,9 +109,9 @@ func (f *Faulty) CreateGrant(ctx context.Context, g storage.Grant) (storage.Gran
 	return write(f, "CreateGrant", func() (storage.Grant, error) { return f.Store.CreateGrant(ctx, g) })
 }
 
-// Grant implements storage.Store.
-func (f *Faulty) Grant(ctx context.Context, id string) (storage.Grant, error) {
-	return read(f, "Grant", func() (storage.Grant, error) { return f.Store.Grant(ctx, id) })
+// GetGrant implements storage.Store.
+func (f *Faulty) GetGrant(ctx context.Context, id string) (storage.Grant, error) {
+	return read(f, "GetGrant", func() (storage.Grant, error) { return f.Store.GetGrant(ctx, id) })
 }
 
 // UpdateGrant implements storage.Store.
@@ -119,19 +119,19 @@ func (f *Faulty) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Gran
 	return write(f, "UpdateGrant", func() (storage.Grant, error) { return f.Store.UpdateGrant(ctx, g) })
 }
 
-// GrantsOf implements storage.Store.
-func (f *Faulty) GrantsOf(ctx context.Context, userUID, clientUID string) ([]storage.Grant, error) {
-	return read(f, "GrantsOf", func() ([]storage.Grant, error) { return f.Store.GrantsOf(ctx, userUID, clientUID) })
+// ListGrants implements storage.Store.
+func (f *Faulty) ListGrants(ctx context.Context, userUID, clientUID string) ([]storage.Grant, error) {
+	return read(f, "ListGrants", func() ([]storage.Grant, error) { return f.Store.ListGrants(ctx, userUID, clientUID) })
 }
 
-// Consent implements storage.Store.
-func (f *Faulty) Consent(ctx context.Context, userUID, clientUID string) (storage.Consent, error) {
-	return read(f, "Consent", func() (storage.Consent, error) { return f.Store.Consent(ctx, userUID, clientUID) })
+// GetConsent implements storage.Store.
+func (f *Faulty) GetConsent(ctx context.Context, userUID, clientUID string) (storage.Consent, error) {
+	return read(f, "GetConsent", func() (storage.Consent, error) { return f.Store.GetConsent(ctx, userUID, clientUID) })
 }
 
-// Consented implements storage.Store.
-func (f *Faulty) Consented(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
-	return read(f, "Consented", func() (bool, error) { return f.Store.Consented(ctx, userUID, clientUID, consentUID) })
+// HasConsent implements storage.Store.
+func (f *Faulty) HasConsent(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
+	return read(f, "HasConsent", func() (bool, error) { return f.Store.HasConsent(ctx, userUID, clientUID, consentUID) })
 }
 
 // PutConsent implements storage.Store.
@@ -139,26 +139,20 @@ func (f *Faulty) PutConsent(ctx context.Context, c storage.Consent) (storage.Con
 	return write(f, "PutConsent", func() (storage.Consent, error) { return f.Store.PutConsent(ctx, c) })
 }
 
-// DeleteConsent implements storage.Store.
-func (f *Faulty) DeleteConsent(ctx context.Context, userUID, clientUID string) error {
-	_, err := write(f, "DeleteConsent", func() (struct{}, error) { return struct{}{}, f.Store.DeleteConsent(ctx, userUID, clientUID) })
+// SetMark implements storage.Store.
+func (f *Faulty) SetMark(ctx context.Context, m storage.Mark) error {
+	_, err := write(f, "SetMark", func() (struct{}, error) { return struct{}{}, f.Store.SetMark(ctx, m) })
 	return err
 }
 
-// Mark implements storage.Store.
-func (f *Faulty) Mark(ctx context.Context, m storage.Mark) error {
-	_, err := write(f, "Mark", func() (struct{}, error) { return struct{}{}, f.Store.Mark(ctx, m) })
-	return err
+// IsMarked implements storage.Store.
+func (f *Faulty) IsMarked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
+	return read(f, "IsMarked", func() (bool, error) { return f.Store.IsMarked(ctx, kind, id) })
 }
 
-// Marked implements storage.Store.
-func (f *Faulty) Marked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
-	return read(f, "Marked", func() (bool, error) { return f.Store.Marked(ctx, kind, id) })
-}
-
-// MarksOf implements storage.Store.
-func (f *Faulty) MarksOf(ctx context.Context, kind storage.MarkKind, userUID string, limit int) (int, error) {
-	return read(f, "MarksOf", func() (int, error) { return f.Store.MarksOf(ctx, kind, userUID, limit) })
+// CountMarks implements storage.Store.
+func (f *Faulty) CountMarks(ctx context.Context, kind storage.MarkKind, userUID string, limit int) (int, error) {
+	return read(f, "CountMarks", func() (int, error) { return f.Store.CountMarks(ctx, kind, userUID, limit) })
 }
 
 // OnEnd implements storage.Store.

@@ -33,12 +33,12 @@ func TestAFaultSaysNoMoreThanItsNameDoes(t *testing.T) {
 			if _, err := s.CreateGrant(t.Context(), storage.Grant{ID: "a"}); !errors.Is(err, test.want) {
 				t.Errorf("the call says %v, want %v", err, test.want)
 			}
-			_, err = s.Grant(t.Context(), "a")
+			_, err = s.GetGrant(t.Context(), "a")
 			if done := err == nil; done != test.done {
 				t.Errorf("the write was done: %v, want %v", done, test.done)
 			}
-			if s.Writes() != 1 || s.Calls("Grant") != 1 {
-				t.Errorf("counted %d writes and %d reads, want 1 and 1", s.Writes(), s.Calls("Grant"))
+			if s.Writes() != 1 || s.Calls("GetGrant") != 1 {
+				t.Errorf("counted %d writes and %d reads, want 1 and 1", s.Writes(), s.Calls("GetGrant"))
 			}
 		})
 	}

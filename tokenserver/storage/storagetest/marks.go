@@ -9,21 +9,6 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// boundMarks replaces the bounds on marks of revoked access tokens.
-func boundMarks(t *testing.T, s storage.Store, bounds storage.MarkBounds) {
-	t.Helper()
-	if faulty, ok := s.(*Faulty); ok {
-		s = faulty.Store
-	}
-	b, ok := s.(interface {
-		BoundMarks(storage.MarkKind, storage.MarkBounds)
-	})
-	if !ok {
-		t.Fatalf("a %T has no BoundMarks", s)
-	}
-	b.BoundMarks(storage.MarkToken, bounds)
-}
-
 // revoked is the mark of an access token of the user at the client, whose namespace is the one given.
 func revoked(id, user, client, namespace string) storage.Mark {
 	return storage.Mark{
@@ -31,14 +16,14 @@ func revoked(id, user, client, namespace string) storage.Mark {
 	}
 }
 
-func marksHaveBounds(t *testing.T, s storage.Store) {
-	boundMarks(t, s, storage.MarkBounds{OfUserAndClient: 2, OfClient: 4, OfNamespace: 6, OfServer: 8})
+func marksHaveBounds(t *testing.T, s Backend) {
+	s.SetMarkBounds(storage.MarkToken, storage.MarkBounds{PerUserAndClient: 2, PerClient: 4, PerNamespace: 6, PerServer: 8})
 	n := 0
 	marks := func(user, client, namespace string, want ...error) {
 		t.Helper()
 		for _, want := range want {
 			n++
-			err := s.Mark(t.Context(), revoked(fmt.Sprint(n), user, client, namespace))
+			err := s.SetMark(t.Context(), revoked(fmt.Sprint(n), user, client, namespace))
 			if !errors.Is(err, want) {
 				t.Errorf("mark %d, of %s at %s in %s: %v, want %v", n, user, client, namespace, err, want)
 			}
@@ -58,41 +43,41 @@ func marksHaveBounds(t *testing.T, s storage.Store) {
 	marks("", "", "", nil, full)        // the server is at its bound
 	marks("dan", "tool", "desk", full)
 
-	if err := s.Mark(t.Context(), revoked("1", "alice", "web", "shop")); err != nil {
+	if err := s.SetMark(t.Context(), revoked("1", "alice", "web", "shop")); err != nil {
 		t.Errorf("a mark that is set already, at the bound: %v", err)
 	}
 	for i := range 10 {
 		m := storage.Mark{Kind: storage.MarkSession, ID: fmt.Sprint(i), UserUID: "alice", ExpiresAt: time.Now().Add(time.Hour)}
-		if err := s.Mark(t.Context(), m); err != nil {
+		if err := s.SetMark(t.Context(), m); err != nil {
 			t.Errorf("the mark of an ended session: %v", err)
 		}
 	}
 }
 
-func placesAreFreed(t *testing.T, s storage.Store) {
-	boundMarks(t, s, storage.MarkBounds{OfClient: 1, OfServer: 2})
+func placesAreFreed(t *testing.T, s Backend) {
+	s.SetMarkBounds(storage.MarkToken, storage.MarkBounds{PerClient: 1, PerServer: 2})
 	short := revoked("short", "alice", "web", "shop")
 	short.ExpiresAt = time.Now().Add(500 * time.Millisecond)
-	if err := s.Mark(t.Context(), short); err != nil {
+	if err := s.SetMark(t.Context(), short); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Mark(t.Context(), revoked("next", "alice", "web", "shop")); !errors.Is(err, storage.ErrFull) {
+	if err := s.SetMark(t.Context(), revoked("next", "alice", "web", "shop")); !errors.Is(err, storage.ErrFull) {
 		t.Errorf("beyond the bound: %v, want ErrFull", err)
 	}
 	var err error
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		if err = s.Mark(t.Context(), revoked("next", "alice", "web", "shop")); err == nil {
+		if err = s.SetMark(t.Context(), revoked("next", "alice", "web", "shop")); err == nil {
 			return
 		}
 	}
 	t.Errorf("once the mark has expired: %v", err)
 }
 
-func parallelMarksKeepBound(t *testing.T, s storage.Store) {
+func parallelMarksKeepBound(t *testing.T, s Backend) {
 	const bound, slack = 10, 10 // as many as a store may write at one moment
-	boundMarks(t, s, storage.MarkBounds{OfClient: bound})
+	s.SetMarkBounds(storage.MarkToken, storage.MarkBounds{PerClient: bound})
 	won, errs := parallel(func(i int) error {
-		return s.Mark(t.Context(), revoked(fmt.Sprint(i), "alice", "web", "shop"))
+		return s.SetMark(t.Context(), revoked(fmt.Sprint(i), "alice", "web", "shop"))
 	})
 	if won < bound || won > bound+slack {
 		t.Errorf("%d marks were set, want %d and few more", won, bound)
@@ -102,15 +87,15 @@ func parallelMarksKeepBound(t *testing.T, s storage.Store) {
 			t.Errorf("one was refused with %v", err)
 		}
 	}
-	if err := s.Mark(t.Context(), revoked("another", "alice", "web", "shop")); !errors.Is(err, storage.ErrFull) {
+	if err := s.SetMark(t.Context(), revoked("another", "alice", "web", "shop")); !errors.Is(err, storage.ErrFull) {
 		t.Errorf("after them: %v, want ErrFull", err)
 	}
 }
 
-func marksAreCounted(t *testing.T, s storage.Store) {
+func marksAreCounted(t *testing.T, s Backend) {
 	count := func(kind storage.MarkKind, user string, limit, want int) {
 		t.Helper()
-		if n, err := s.MarksOf(t.Context(), kind, user, limit); err != nil || n != want {
+		if n, err := s.CountMarks(t.Context(), kind, user, limit); err != nil || n != want {
 			t.Errorf("%s has %d marks of the kind %s (%v), want %d", user, n, kind, err, want)
 		}
 	}
@@ -121,12 +106,12 @@ func marksAreCounted(t *testing.T, s storage.Store) {
 	} {
 		m.ID, m.ExpiresAt = fmt.Sprint(i), time.Now().Add(time.Hour)
 		for range 2 {
-			if err := s.Mark(t.Context(), m); err != nil {
+			if err := s.SetMark(t.Context(), m); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if err := s.Mark(t.Context(), storage.Mark{
+	if err := s.SetMark(t.Context(), storage.Mark{
 		Kind: storage.MarkSession, ID: "over", UserUID: "alice", ExpiresAt: time.Now().Add(-time.Second),
 	}); err != nil {
 		t.Fatal(err)
@@ -140,7 +125,7 @@ func marksAreCounted(t *testing.T, s storage.Store) {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		n, err := s.MarksOf(t.Context(), storage.MarkSession, "alice", 10)
+		n, err := s.CountMarks(t.Context(), storage.MarkSession, "alice", 10)
 		if err == nil && n == 0 {
 			break
 		}

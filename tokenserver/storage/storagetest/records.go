@@ -25,8 +25,8 @@ func put(t *testing.T, s storage.Store, c storage.Consent) storage.Consent {
 	return stored
 }
 
-func consentNeedsVersion(t *testing.T, s storage.Store) {
-	if _, err := s.Consent(t.Context(), "u", "c"); !errors.Is(err, storage.ErrNotFound) {
+func consentNeedsVersion(t *testing.T, s Backend) {
+	if _, err := s.GetConsent(t.Context(), "u", "c"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("reading an unknown consent: %v, want ErrNotFound", err)
 	}
 	first := put(t, s, newConsent())
@@ -42,19 +42,19 @@ func consentNeedsVersion(t *testing.T, s storage.Store) {
 	if _, err := s.PutConsent(t.Context(), grown); !errors.Is(err, storage.ErrConflict) {
 		t.Errorf("replacing an old version: %v, want ErrConflict", err)
 	}
-	got, err := s.Consent(t.Context(), "u", "c")
+	got, err := s.GetConsent(t.Context(), "u", "c")
 	if err != nil {
 		t.Fatalf("Consent: %v", err)
 	}
 	if got.Version != second.Version || !reflect.DeepEqual(got.Scopes, grown.Scopes) || !got.GrantedAt.Equal(first.GrantedAt) {
 		t.Errorf("read %+v, want %+v", got, second)
 	}
-	if _, err := s.Consent(t.Context(), "u", "another"); !errors.Is(err, storage.ErrNotFound) {
+	if _, err := s.GetConsent(t.Context(), "u", "another"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("reading the consent to another client: %v, want ErrNotFound", err)
 	}
 }
 
-func consentIsReadAsWritten(t *testing.T, s storage.Store) {
+func consentIsReadAsWritten(t *testing.T, s Backend) {
 	want := newConsent()
 	want.Scopes, want.Claims = []string{"openid", "orders:read", "orders:write"}, []string{"name", "email"}
 	want.APIs = []storage.API{
@@ -69,7 +69,7 @@ func consentIsReadAsWritten(t *testing.T, s storage.Store) {
 		}
 	}
 	for range 2 {
-		got, err := s.Consent(t.Context(), "u", "c")
+		got, err := s.GetConsent(t.Context(), "u", "c")
 		if err != nil {
 			t.Fatalf("Consent: %v", err)
 		}
@@ -83,11 +83,11 @@ func consentIsReadAsWritten(t *testing.T, s storage.Store) {
 	}
 }
 
-func consentGivenAgain(t *testing.T, s storage.Store) {
+func consentGivenAgain(t *testing.T, s Backend) {
 	stands := func(uid string, want bool) {
 		t.Helper()
-		for name, reader := range map[string]storage.Reader{"the store": s, "recent reads": storage.Recent(s)} {
-			there, err := reader.Consented(t.Context(), "u", "c", uid)
+		for name, reader := range map[string]storage.Reader{"the store": s, "recent reads": storage.RecentReader(s)} {
+			there, err := reader.HasConsent(t.Context(), "u", "c", uid)
 			if err != nil || there != want {
 				t.Errorf("%s: the consent %q is there: %v, %v; want %v", name, uid, there, err, want)
 			}
@@ -113,7 +113,7 @@ func consentGivenAgain(t *testing.T, s storage.Store) {
 	}
 	stands(again.UID, true)
 	within(t, "the withdrawn consent is gone", func() bool {
-		there, err := storage.Recent(s).Consented(t.Context(), "u", "c", first.UID)
+		there, err := storage.RecentReader(s).HasConsent(t.Context(), "u", "c", first.UID)
 		return err == nil && !there
 	})
 	stands(first.UID, false)
@@ -121,7 +121,7 @@ func consentGivenAgain(t *testing.T, s storage.Store) {
 
 // withdrawnConsentEnds: the store ends by itself what rests on a consent that is gone, at the next
 // sweep at the latest, and tells of it.
-func withdrawnConsentEnds(t *testing.T, s storage.Store) {
+func withdrawnConsentEnds(t *testing.T, s Backend) {
 	var mu sync.Mutex
 	var told []storage.Grant
 	s.OnEnd(func(_ context.Context, g storage.Grant) {
@@ -148,13 +148,13 @@ func withdrawnConsentEnds(t *testing.T, s storage.Store) {
 		if _, err := s.Sweep(t.Context(), time.Now()); err != nil {
 			t.Fatalf("Sweep: %v", err)
 		}
-		return read1(t, s, "rests on it").Ended()
+		return read1(t, s, "rests on it").IsEnded()
 	})
 	if g := read1(t, s, "rests on it"); g.EndReason != storage.EndConsentWithdrawn {
 		t.Errorf("it ended for %q", g.EndReason)
 	}
 	for _, id := range []string{"rests on another", "rests on none", "rests on the one that was given again"} {
-		if read1(t, s, id).Ended() {
+		if read1(t, s, id).IsEnded() {
 			t.Errorf("what %s has ended", id)
 		}
 	}
@@ -175,14 +175,14 @@ func within(t *testing.T, sentence string, holds func() bool) {
 	}
 }
 
-func consentDeletedTwice(t *testing.T, s storage.Store) {
+func consentDeletedTwice(t *testing.T, s Backend) {
 	stored := put(t, s, newConsent())
 	for range 2 {
 		if err := s.DeleteConsent(t.Context(), "u", "c"); err != nil {
 			t.Fatalf("DeleteConsent: %v", err)
 		}
 	}
-	if _, err := s.Consent(t.Context(), "u", "c"); !errors.Is(err, storage.ErrNotFound) {
+	if _, err := s.GetConsent(t.Context(), "u", "c"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("reading a deleted consent: %v, want ErrNotFound", err)
 	}
 	if _, err := s.PutConsent(t.Context(), stored); !errors.Is(err, storage.ErrNotFound) {
@@ -193,14 +193,14 @@ func consentDeletedTwice(t *testing.T, s storage.Store) {
 
 func setMark(t *testing.T, s storage.Store, kind storage.MarkKind, id string, until time.Time) {
 	t.Helper()
-	if err := s.Mark(t.Context(), storage.Mark{Kind: kind, ID: id, ExpiresAt: until}); err != nil {
+	if err := s.SetMark(t.Context(), storage.Mark{Kind: kind, ID: id, ExpiresAt: until}); err != nil {
 		t.Fatalf("Mark: %v", err)
 	}
 }
 
 func checkMark(t *testing.T, s storage.Store, kind storage.MarkKind, id string, want bool) {
 	t.Helper()
-	got, err := s.Marked(t.Context(), kind, id)
+	got, err := s.IsMarked(t.Context(), kind, id)
 	if err != nil {
 		t.Fatalf("Marked: %v", err)
 	}
@@ -209,7 +209,7 @@ func checkMark(t *testing.T, s storage.Store, kind storage.MarkKind, id string, 
 	}
 }
 
-func markHolds(t *testing.T, s storage.Store) {
+func markHolds(t *testing.T, s Backend) {
 	setMark(t, s, storage.MarkToken, "a", time.Now().Add(time.Hour))
 	setMark(t, s, storage.MarkToken, "over", time.Now().Add(-time.Second))
 	checkMark(t, s, storage.MarkToken, "a", true)
@@ -218,7 +218,7 @@ func markHolds(t *testing.T, s storage.Store) {
 	checkMark(t, s, storage.MarkSession, "a", false)
 }
 
-func markSetTwice(t *testing.T, s storage.Store) {
+func markSetTwice(t *testing.T, s Backend) {
 	setMark(t, s, storage.MarkSession, "a", time.Now().Add(time.Hour))
 	setMark(t, s, storage.MarkSession, "a", time.Now().Add(-time.Hour))
 	checkMark(t, s, storage.MarkSession, "a", true)
@@ -226,7 +226,7 @@ func markSetTwice(t *testing.T, s storage.Store) {
 	checkMark(t, s, storage.MarkSession, "a", true)
 }
 
-func sweepRemovesExpired(t *testing.T, s storage.Store) {
+func sweepRemovesExpired(t *testing.T, s Backend) {
 	now := time.Now()
 	soon := newGrant("soon")
 	soon.ExpiresAt = now.Add(time.Hour)
@@ -250,13 +250,13 @@ func sweepRemovesExpired(t *testing.T, s storage.Store) {
 	}
 	sweep(now, 0)
 	sweep(now.Add(2*time.Hour), 2)
-	if _, err := s.Grant(t.Context(), "soon"); !errors.Is(err, storage.ErrNotFound) {
+	if _, err := s.GetGrant(t.Context(), "soon"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("an expired grant is still there: %v", err)
 	}
 	checkMark(t, s, storage.MarkToken, "soon", false)
 	read1(t, s, "later")
 	checkMark(t, s, storage.MarkToken, "later", true)
-	if _, err := s.Consent(t.Context(), "u", "c"); err != nil {
+	if _, err := s.GetConsent(t.Context(), "u", "c"); err != nil {
 		t.Errorf("the sweep took a consent: %v", err)
 	}
 	sweep(now.Add(2*time.Hour), 0)

@@ -20,12 +20,22 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// Run tests a backend. Open gives a store that is empty and of this test alone, with the time of day as its clock and the bounds of package
-// storage.
-func Run(t *testing.T, open func(t *testing.T) storage.Store) {
+// Backend is a store under test, with what tests have to do to it from outside.
+type Backend interface {
+	storage.Store
+	// SetMarkBounds replaces the bounds on marks of a kind.
+	SetMarkBounds(kind storage.MarkKind, bounds storage.MarkBounds)
+	// DeleteConsent deletes a consent, as people do with kubectl or SQL to withdraw it. It returns
+	// nil if there is none.
+	DeleteConsent(ctx context.Context, userUID, clientUID string) error
+}
+
+// Run tests a backend. Open returns an empty store for one test, with the real time as its clock
+// and the default bounds.
+func Run(t *testing.T, open func(t *testing.T) Backend) {
 	for _, test := range []struct {
 		name string
-		run  func(t *testing.T, s storage.Store)
+		run  func(t *testing.T, s Backend)
 	}{
 		{"AGrantIsReadAsItWasWritten", grantIsReadAsWritten},
 		{"EveryFieldOfAGrantIsKept", everyFieldIsTested},
@@ -105,7 +115,7 @@ func create(t *testing.T, s storage.Store, g storage.Grant) storage.Grant {
 
 func read1(t *testing.T, s storage.Store, id string) storage.Grant {
 	t.Helper()
-	g, err := s.Grant(t.Context(), id)
+	g, err := s.GetGrant(t.Context(), id)
 	if err != nil {
 		t.Fatalf("Grant: %v", err)
 	}
@@ -126,7 +136,7 @@ func same(t *testing.T, got, want storage.Grant) {
 	}
 }
 
-func grantIsReadAsWritten(t *testing.T, s storage.Store) {
+func grantIsReadAsWritten(t *testing.T, s Backend) {
 	want := fullGrant(t, s)
 	created := create(t, s, want)
 	if created.Version == "" {
@@ -140,13 +150,13 @@ func grantIsReadAsWritten(t *testing.T, s storage.Store) {
 	same(t, got, want)
 	got.Scopes[0] = "changed by the reader"
 	same(t, read1(t, s, "a"), want)
-	if _, err := s.Grant(t.Context(), "b"); !errors.Is(err, storage.ErrNotFound) {
+	if _, err := s.GetGrant(t.Context(), "b"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("reading an unknown id: %v, want ErrNotFound", err)
 	}
 }
 
 // smallGrantIsReadAsWritten: a grant by password to a client without refresh tokens has no more than this.
-func smallGrantIsReadAsWritten(t *testing.T, s storage.Store) {
+func smallGrantIsReadAsWritten(t *testing.T, s Backend) {
 	now := time.Now().Truncate(time.Microsecond)
 	want := storage.Grant{
 		ID: "a", Incarnation: "incarnation", Attempt: "attempt", ClientUID: "client-uid", ClientID: "shop.web", UserUID: "user-uid", Subject: "1",
@@ -155,21 +165,21 @@ func smallGrantIsReadAsWritten(t *testing.T, s storage.Store) {
 	same(t, create(t, s, want), want)
 	got := read1(t, s, "a")
 	same(t, got, want)
-	if got.Ended() || !got.Live(now) {
+	if got.IsEnded() || !got.IsLive(now) {
 		t.Errorf("it is not live: %+v", got)
 	}
 }
 
 // recentReads may lag behind changes for a while, never behind a creation, and not behind what this store did itself.
-func recentReads(t *testing.T, s storage.Store) {
-	recent := storage.Recent(s)
+func recentReads(t *testing.T, s Backend) {
+	recent := storage.RecentReader(s)
 	g := create(t, s, newGrant("a"))
-	got, err := recent.Grant(t.Context(), "a")
+	got, err := recent.GetGrant(t.Context(), "a")
 	if err != nil {
 		t.Fatalf("Grant: %v", err)
 	}
 	same(t, got, g)
-	if marked, err := recent.Marked(t.Context(), storage.MarkToken, "a"); err != nil || marked {
+	if marked, err := recent.IsMarked(t.Context(), storage.MarkToken, "a"); err != nil || marked {
 		t.Errorf("before it is marked: %v, %v", marked, err)
 	}
 	g.End(time.Now(), storage.EndRevoked)
@@ -177,18 +187,18 @@ func recentReads(t *testing.T, s storage.Store) {
 		t.Fatalf("UpdateGrant: %v", err)
 	}
 	setMark(t, s, storage.MarkToken, "a", time.Now().Add(time.Hour))
-	if got, err = recent.Grant(t.Context(), "a"); err != nil || !got.Ended() {
+	if got, err = recent.GetGrant(t.Context(), "a"); err != nil || !got.IsEnded() {
 		t.Errorf("after it has ended: %+v, %v", got, err)
 	}
-	if marked, err := recent.Marked(t.Context(), storage.MarkToken, "a"); err != nil || !marked {
+	if marked, err := recent.IsMarked(t.Context(), storage.MarkToken, "a"); err != nil || !marked {
 		t.Errorf("after it was marked: %v, %v", marked, err)
 	}
-	if _, err := recent.Grant(t.Context(), "b"); !errors.Is(err, storage.ErrNotFound) {
+	if _, err := recent.GetGrant(t.Context(), "b"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("reading an unknown id: %v, want ErrNotFound", err)
 	}
 }
 
-func grantIsCreatedOnce(t *testing.T, s storage.Store) {
+func grantIsCreatedOnce(t *testing.T, s Backend) {
 	first := create(t, s, newGrant("a"))
 	second := newGrant("a")
 	second.Attempt = "another"
@@ -235,7 +245,7 @@ func onlyOne(t *testing.T, won int, errs []error, want error) {
 	}
 }
 
-func parallelCreates(t *testing.T, s storage.Store) {
+func parallelCreates(t *testing.T, s Backend) {
 	won, errs := parallel(func(i int) error {
 		g := newGrant("a")
 		g.Attempt = fmt.Sprint(i)
@@ -245,7 +255,7 @@ func parallelCreates(t *testing.T, s storage.Store) {
 	onlyOne(t, won, errs, storage.ErrExists)
 }
 
-func updateNeedsVersion(t *testing.T, s storage.Store) {
+func updateNeedsVersion(t *testing.T, s Backend) {
 	created := create(t, s, newGrant("a"))
 	next := created
 	next.Generation++
@@ -267,7 +277,7 @@ func updateNeedsVersion(t *testing.T, s storage.Store) {
 	}
 }
 
-func parallelUpdates(t *testing.T, s storage.Store) {
+func parallelUpdates(t *testing.T, s Backend) {
 	created := create(t, s, newGrant("a"))
 	won, errs := parallel(func(i int) error {
 		g := created
@@ -278,11 +288,11 @@ func parallelUpdates(t *testing.T, s storage.Store) {
 	onlyOne(t, won, errs, storage.ErrConflict)
 }
 
-func noUpdateIsLost(t *testing.T, s storage.Store) {
+func noUpdateIsLost(t *testing.T, s Backend) {
 	create(t, s, newGrant("a"))
 	won, errs := parallel(func(int) error {
 		for {
-			g, err := s.Grant(t.Context(), "a")
+			g, err := s.GetGrant(t.Context(), "a")
 			if err != nil {
 				return err
 			}
@@ -300,7 +310,7 @@ func noUpdateIsLost(t *testing.T, s storage.Store) {
 	}
 }
 
-func endedKeepsID(t *testing.T, s storage.Store) {
+func endedKeepsID(t *testing.T, s Backend) {
 	g := create(t, s, newGrant("a"))
 	g.End(time.Now(), storage.EndRevoked)
 	if _, err := s.UpdateGrant(t.Context(), g); err != nil {
@@ -309,12 +319,12 @@ func endedKeepsID(t *testing.T, s storage.Store) {
 	if _, err := s.CreateGrant(t.Context(), newGrant("a")); !errors.Is(err, storage.ErrExists) {
 		t.Errorf("creating the id of an ended grant: %v, want ErrExists", err)
 	}
-	if got := read1(t, s, "a"); !got.Ended() || got.EndReason != storage.EndRevoked {
+	if got := read1(t, s, "a"); !got.IsEnded() || got.EndReason != storage.EndRevoked {
 		t.Errorf("the grant has not ended: %+v", got)
 	}
 }
 
-func grantsAreListed(t *testing.T, s storage.Store) {
+func grantsAreListed(t *testing.T, s Backend) {
 	now := time.Now()
 	for i, pair := range [][2]string{{"u1", "c1"}, {"u1", "c2"}, {"u2", "c1"}, {"u1", "c1"}} {
 		g := newGrant(fmt.Sprint("g", i))
@@ -335,7 +345,7 @@ func grantsAreListed(t *testing.T, s storage.Store) {
 		{"u3", "", nil},
 		{"u1", "c3", nil},
 	} {
-		grants, err := s.GrantsOf(t.Context(), test.user, test.client)
+		grants, err := s.ListGrants(t.Context(), test.user, test.client)
 		if err != nil {
 			t.Fatalf("GrantsOf: %v", err)
 		}
@@ -350,40 +360,40 @@ func grantsAreListed(t *testing.T, s storage.Store) {
 }
 
 // fill makes as many live grants of one pair as it may have, the first one oldest.
-func fill(t *testing.T, s storage.Store) {
+func fill(t *testing.T, s Backend) {
 	now := time.Now()
-	for i := range storage.MaxGrantsOfPair {
+	for i := range storage.MaxGrantsPerUserAndClient {
 		g := newGrant(fmt.Sprint("g", i))
 		g.CreatedAt = now.Add(time.Duration(i-100) * time.Second)
 		create(t, s, g)
 	}
 }
 
-func oldestEndsAtBound(t *testing.T, s storage.Store) {
+func oldestEndsAtBound(t *testing.T, s Backend) {
 	var told []storage.Grant
 	s.OnEnd(func(_ context.Context, g storage.Grant) { told = append(told, g) })
 	fill(t, s)
 	other := newGrant("other")
 	other.ClientUID = "another client"
 	create(t, s, other)
-	if read1(t, s, "g0").Ended() {
+	if read1(t, s, "g0").IsEnded() {
 		t.Fatal("a grant ended before the bound was reached")
 	}
 	create(t, s, newGrant("one more"))
-	if g := read1(t, s, "g0"); !g.Ended() || g.EndReason != storage.EndBound {
+	if g := read1(t, s, "g0"); !g.IsEnded() || g.EndReason != storage.EndBound {
 		t.Errorf("the oldest grant has not ended for the bound: %+v", g)
 	}
 	if len(told) != 1 || told[0].ID != "g0" || told[0].EndReason != storage.EndBound || told[0].ClientID != "shop.web" || told[0].UserUID != "user-uid" {
 		t.Errorf("the store told of %+v", told)
 	}
 	for _, id := range []string{"g1", "g19", "other", "one more"} {
-		if read1(t, s, id).Ended() {
+		if read1(t, s, id).IsEnded() {
 			t.Errorf("%s has ended, and only the oldest of the pair should have", id)
 		}
 	}
 }
 
-func endedDoNotCount(t *testing.T, s storage.Store) {
+func endedDoNotCount(t *testing.T, s Backend) {
 	fill(t, s)
 	ended := read1(t, s, "g19")
 	ended.End(time.Now(), storage.EndRevoked)
@@ -397,11 +407,11 @@ func endedDoNotCount(t *testing.T, s storage.Store) {
 	}
 	create(t, s, newGrant("in place of the ended one"))
 	create(t, s, newGrant("in place of the expired one"))
-	if read1(t, s, "g0").Ended() {
+	if read1(t, s, "g0").IsEnded() {
 		t.Error("the oldest grant has ended although there was room")
 	}
 	create(t, s, newGrant("one more"))
-	if !read1(t, s, "g0").Ended() {
+	if !read1(t, s, "g0").IsEnded() {
 		t.Error("the oldest grant has not ended although there was no room")
 	}
 }
