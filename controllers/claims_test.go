@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
@@ -39,17 +40,17 @@ func TestAnEntryThatWasEditedOrDeletedIsRepaired(t *testing.T) {
 		e := &served.Entry{}
 		e.Namespace, e.Name = w.identity, name
 		edit(w, e, func(e *served.Entry) { e.Labels = nil })
-		eventually(t, what+"the label is set again", repaired(name))
+		eventually.True(t, what+"the label is set again", repaired(name))
 		if spec.Format != "" {
 			edit(w, e, func(e *served.Entry) { e.Spec.Document = strings.Replace(e.Spec.Document, "{", `{"more":1,`, 1) })
-			eventually(t, what+"the document is written again", func() bool {
+			eventually.True(t, what+"the document is written again", func() bool {
 				w.get(e)
 				return !strings.Contains(e.Spec.Document, `"more"`)
 			})
-			eventually(t, what+"it says what it said", repaired(name))
+			eventually.True(t, what+"it says what it said", repaired(name))
 		}
 		w.remove(e)
-		eventually(t, what+"it is made again", repaired(name))
+		eventually.True(t, what+"it is made again", repaired(name))
 	}
 	if !w.logsIn(user, "correct horse") || !w.authenticates(c, w.valueOf(c)) {
 		t.Error("the user's password or the client's secret is not in force")
@@ -67,5 +68,5 @@ func TestAnEntryThatWasEditedOrDeletedIsRepaired(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	eventually(t, "only the client's own credential is accepted", func() bool { return !w.authenticates(c, strong) && w.authenticates(c, w.valueOf(c)) })
+	eventually.True(t, "only the client's own credential is accepted", func() bool { return !w.authenticates(c, strong) && w.authenticates(c, w.valueOf(c)) })
 }

@@ -17,6 +17,7 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
@@ -66,7 +67,7 @@ func TestOfTwoClientsWithOneIDTheFirstKeepsIt(t *testing.T) {
 	}
 	all.Wait()
 	for i := range races {
-		eventually(t, "one has it and the other does not", func() bool {
+		eventually.True(t, "one has it and the other does not", func() bool {
 			w.get(both[0][i])
 			w.get(both[1][i])
 			a, b := both[0][i], both[1][i]
@@ -141,14 +142,14 @@ func TestAClientThatIsCreatedAgainInheritsNothing(t *testing.T) {
 		if value := w.valueOf(second); value == old || w.authenticates(second, old) || !w.authenticates(second, value) {
 			t.Errorf("%d: it has the old secret", i)
 		}
-		eventually(t, "nothing of the former one is served", func() bool {
+		eventually.True(t, "nothing of the former one is served", func() bool {
 			return !slices.ContainsFunc(w.entries(), func(e served.Entry) bool { return e.Spec.Owner.UID == first.UID })
 		})
 		if i == 1 && w.entry(served.SpaceIdentity, oldID) != nil {
 			t.Errorf("%s is served still", oldID)
 		}
 		w.remove(second)
-		eventually(t, "it is gone with its Secret", func() bool {
+		eventually.True(t, "it is gone with its Secret", func() bool {
 			return !w.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "again-oauth"}})
 		})
 	}
@@ -158,7 +159,7 @@ func TestAClientThatIsBeingDeletedIsForgottenAtOnce(t *testing.T) {
 	w := newWorld(t)
 	c := w.readyClient(func(c *v1alpha1.OAuthClient) { c.Finalizers = []string{"example.com/backup"} })
 	w.remove(c)
-	eventually(t, "its Entry is gone while it waits for somebody's finalizer", func() bool { return w.entry(served.SpaceIdentity, c.Status.ClientID) == nil })
+	eventually.True(t, "its Entry is gone while it waits for somebody's finalizer", func() bool { return w.entry(served.SpaceIdentity, c.Status.ClientID) == nil })
 	if w.get(c); c.DeletionTimestamp.IsZero() {
 		t.Error("it is not being deleted")
 	}
@@ -176,7 +177,7 @@ func TestWhatTheManagerDidNotSeeIsForgottenWhenItIsBack(t *testing.T) {
 	w.remove(again)
 	_, stop = runManager(t)
 	defer stop()
-	eventually(t, "their Entries are gone", func() bool {
+	eventually.True(t, "their Entries are gone", func() bool {
 		return w.entry(served.SpaceIdentity, gone.Status.ClientID) == nil && w.entry(served.SpaceIdentity, again.Status.ClientID) == nil
 	})
 }
@@ -206,7 +207,7 @@ func TestAClientThatIsNotAllowedIsToldWhat(t *testing.T) {
 		if doc := w.document(c); doc.UID != "" {
 			t.Error("it is served")
 		}
-		eventually(t, "an event warns of it", func() bool {
+		eventually.True(t, "an event warns of it", func() bool {
 			return slices.ContainsFunc(w.eventsOf(c), func(e string) bool { return strings.HasPrefix(e, "Warning NotAllowedByServer "+message) })
 		})
 	}
@@ -250,7 +251,7 @@ func TestWhatDecidesAboutManyClientsIsOneWrite(t *testing.T) {
 			values[c.Name] = w.valueOf(c)
 		}
 		change.make()
-		eventually(t, change.name+": it is written", func() bool { return len(made.to("/entries")) > 0 })
+		eventually.True(t, change.name+": it is written", func() bool { return len(made.to("/entries")) > 0 })
 		for _, c := range clients {
 			w.condition(c, v1alpha1.ConditionAccepted, change.accepted, change.reason)
 			if w.valueOf(c) != values[c.Name] || !w.authenticates(c, values[c.Name]) {
@@ -282,7 +283,7 @@ func TestAScopeThatAClientMayNotHaveIsNamedAndLeftOut(t *testing.T) {
 	}
 
 	api := w.newAPI("https://orders.example.com", "orders:read")
-	eventually(t, "one is declared", func() bool {
+	eventually.True(t, "one is declared", func() bool {
 		message := unknown()
 		return strings.Contains(message, `declares "orders:write"`) && !strings.Contains(message, "orders:read")
 	})
@@ -291,17 +292,17 @@ func TestAScopeThatAClientMayNotHaveIsNamedAndLeftOut(t *testing.T) {
 	edit(w, api, func(api *v1alpha1.ResourceServer) {
 		api.Spec.AllowedClients = []v1alpha1.ResourceClientRule{{Name: "read", Scopes: []string{"orders:read"}}}
 	})
-	eventually(t, "one is refused", func() bool { return strings.Contains(unknown(), `do not let this client have "orders:write"`) })
+	eventually.True(t, "one is refused", func() bool { return strings.Contains(unknown(), `do not let this client have "orders:write"`) })
 	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.AllowedClients = nil })
 	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:read") }) // it loses a scope
-	eventually(t, "one is undeclared", func() bool { return strings.Contains(unknown(), `declares "orders:write"`) })
+	eventually.True(t, "one is undeclared", func() bool { return strings.Contains(unknown(), `declares "orders:write"`) })
 	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:read", "orders:write") })
 	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { // the server allows the API no more
 		s.Spec.AllowedResourceServers[0].Scopes = []string{"nothing"}
 	})
-	eventually(t, "both are undeclared", func() bool { return strings.Contains(unknown(), `declares "orders:read", "orders:write"`) })
+	eventually.True(t, "both are undeclared", func() bool { return strings.Contains(unknown(), `declares "orders:read", "orders:write"`) })
 	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedResourceServers[0].Scopes = nil })
 	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	w.remove(api)
@@ -330,7 +331,7 @@ func TestAClientWaitsForItsServerAndOutlivesIt(t *testing.T) {
 	if w.valueOf(c) != value {
 		t.Error("its Secret has another value")
 	}
-	eventually(t, "the Replica of the old server is gone", func() bool { return !w.exists(w.replica) })
+	eventually.True(t, "the Replica of the old server is gone", func() bool { return !w.exists(w.replica) })
 	w.startServer() // of the same name, but another server
 	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	if w.valueOf(c) != value || !w.authenticates(c, value) {
@@ -365,14 +366,14 @@ func TestAClientWithALegacyGrantCarriesAWarning(t *testing.T) {
 	if !strings.Contains(message, "implicit and password") || !strings.Contains(message, "RFC 9700") {
 		t.Error(message)
 	}
-	eventually(t, "an event warns of it", func() bool {
+	eventually.True(t, "an event warns of it", func() bool {
 		return slices.ContainsFunc(w.eventsOf(legacy), func(e string) bool { return strings.HasPrefix(e, "Warning LegacyGrant ") })
 	})
 	if meta.FindStatusCondition(modern.Status.Conditions, v1alpha1.ConditionLegacyGrant) != nil {
 		t.Error("a client without legacy grants carries the warning too")
 	}
 	for _, grant := range []string{"implicit", "password"} {
-		eventually(t, "the metric counts it", func() bool {
+		eventually.True(t, "the metric counts it", func() bool {
 			return gauge(t, "oauth_operator_legacy_grant_clients", map[string]string{"grant_type": grant}) == 1
 		})
 	}
@@ -424,7 +425,7 @@ func TestNoPartOfAStatusOrEventHoldsASecret(t *testing.T) {
 	})
 	w.condition(hashed, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidPassword)
 	edit(w, w.secretOf(good), func(s *corev1.Secret) { s.Data["client_secret"] = []byte(strong) })
-	eventually(t, "it is repaired", func() bool { return w.valueOf(good) != strong })
+	eventually.True(t, "it is repaired", func() bool { return w.valueOf(good) != strong })
 	secrets = append(secrets, w.valueOf(good))
 
 	var texts []string

@@ -17,6 +17,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
@@ -150,7 +151,7 @@ func TestTheHashIsServedBeforeTheSecretIsWritten(t *testing.T) {
 				return found != nil && found.State == state
 			}
 		}
-		eventually(t, "all is seen", func() bool { return h.withClient(t, in(documents.CredentialActive)) != nil })
+		eventually.True(t, "all is seen", func() bool { return h.withClient(t, in(documents.CredentialActive)) != nil })
 		pending, active := h.withClient(t, in(documents.CredentialPending)), h.withClient(t, in(documents.CredentialActive))
 		written := h.withSecret(func(s corev1.Secret) bool { return string(s.Data["client_secret"]) == value })
 		if pending == nil || written == nil {
@@ -160,7 +161,7 @@ func TestTheHashIsServedBeforeTheSecretIsWritten(t *testing.T) {
 			t.Errorf("the hash was served at %d, the Secret written at %d, the credential Active at %d", p, s, a)
 		}
 		w.remove(w.secretOf(c))
-		eventually(t, "there is another secret", func() bool {
+		eventually.True(t, "there is another secret", func() bool {
 			s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name + "-oauth"}}
 			other := w.exists(s) && len(s.Data["client_secret"]) > 0 && string(s.Data["client_secret"]) != value
 			return other && !w.authenticates(c, value)
@@ -173,7 +174,7 @@ func TestADeletedSecretIsWrittenAgainWithANewValue(t *testing.T) {
 	c := w.readyClient()
 	old := w.valueOf(c)
 	w.remove(w.secretOf(c))
-	eventually(t, "the new secret authenticates, the old one does not", func() bool {
+	eventually.True(t, "the new secret authenticates, the old one does not", func() bool {
 		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name + "-oauth"}}
 		return w.exists(s) && w.authenticates(c, string(s.Data["client_secret"])) && !w.authenticates(c, old)
 	})
@@ -192,13 +193,13 @@ func TestASecretThatWasEditedIsRepaired(t *testing.T) {
 		s.Data["token_endpoint"] = []byte("https://evil.example.com/token")
 		s.Data["mine"] = []byte("kept")
 	})
-	eventually(t, "all but the secret is as it was, and what is another's was kept", func() bool {
+	eventually.True(t, "all but the secret is as it was, and what is another's was kept", func() bool {
 		s := w.secretOf(c)
 		return string(s.Data["issuer"]) == w.server.Spec.Issuer && string(s.Data["token_endpoint"]) == w.server.Spec.Issuer+"/token" &&
 			s.Labels["a"] == "b" && string(s.Data["client_secret"]) == value && string(s.Data["mine"]) == "kept"
 	})
 	edit(w, w.secretOf(c), func(s *corev1.Secret) { s.Data["client_secret"] = []byte(strong) })
-	eventually(t, "a secret that somebody put there is replaced by a random one", func() bool {
+	eventually.True(t, "a secret that somebody put there is replaced by a random one", func() bool {
 		now := w.valueOf(c)
 		return now != strong && now != value && w.authenticates(c, now)
 	})
@@ -206,7 +207,7 @@ func TestASecretThatWasEditedIsRepaired(t *testing.T) {
 		t.Error("the secret that somebody put there is accepted")
 	}
 	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.Secret.Target.Labels = map[string]string{"c": "d"} })
-	eventually(t, "labels follow the target", func() bool {
+	eventually.True(t, "labels follow the target", func() bool {
 		labels := w.secretOf(c).Labels
 		return labels["c"] == "d" && labels["a"] == ""
 	})
@@ -245,7 +246,7 @@ func TestASecretThatIsNotOursIsLeftAlone(t *testing.T) {
 			t.Errorf("Secret %s: status.secretName %q, credentials %v", name, c.Status.SecretName, w.document(c).Credentials)
 		}
 		w.remove(c)
-		eventually(t, "the client is forgotten", func() bool { return w.document(c).UID == "" })
+		eventually.True(t, "the client is forgotten", func() bool { return w.document(c).UID == "" })
 		if w.get(after); after.ResourceVersion != before.ResourceVersion {
 			t.Errorf("Secret %s was changed when the client went", name)
 		}
@@ -265,7 +266,7 @@ func TestASecretThatGoesWithAClientIsNotTherebyOurs(t *testing.T) {
 		s.OwnerReferences = []metav1.OwnerReference{reference}
 	})
 	edit(w, c, targeting("renamed"))
-	eventually(t, "the target has moved", func() bool {
+	eventually.True(t, "the target has moved", func() bool {
 		return !w.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: c.Name + "-oauth"}})
 	})
 	edit(w, c, targeting("beside"))
@@ -297,7 +298,7 @@ func TestASecretIsTakenOverOnlyWithTheAnnotation(t *testing.T) {
 	weak := w.newClient(func(c *v1alpha1.OAuthClient) { c.Name = "weak" }, targeting("guessable"))
 	w.condition(weak, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	w.remove(weak)
-	eventually(t, "it is gone with its Secret", func() bool {
+	eventually.True(t, "it is gone with its Secret", func() bool {
 		return !w.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "guessable"}})
 	})
 	w.newSecret(w.apps, "guessable", map[string]string{"client_secret": "hunter2"}, func(s *corev1.Secret) {
@@ -317,7 +318,7 @@ func TestTheSecretsOfAnotherUIDAreWaitedOut(t *testing.T) {
 	old := w.valueOf(c)
 	edit(w, w.secretOf(c), func(s *corev1.Secret) { s.Finalizers = []string{hold} })
 	w.remove(c)
-	eventually(t, "it is gone", func() bool { return !w.exists(c) })
+	eventually.True(t, "it is gone", func() bool { return !w.exists(c) })
 	c = w.newClient(named("again"))
 	message := w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionUnknown, v1alpha1.ReasonPending)
 	if !strings.Contains(message, `"again-oauth"`) {
@@ -338,7 +339,7 @@ func TestARestoredSecretIsTakenUpByTheClientItIsMarkedFor(t *testing.T) {
 	c := w.readyClient(named("restored"))
 	backup := w.secretOf(c)
 	w.remove(c)
-	eventually(t, "both are gone", func() bool { return !w.exists(c) && !w.exists(backup.DeepCopy()) })
+	eventually.True(t, "both are gone", func() bool { return !w.exists(c) && !w.exists(backup.DeepCopy()) })
 	backup.ResourceVersion, backup.UID, backup.OwnerReferences = "", "", nil
 	backup.Annotations[v1alpha1.AdoptAnnotation] = c.Name
 	create(t, backup)
@@ -354,7 +355,7 @@ func TestATargetThatIsRenamedKeepsTheValue(t *testing.T) {
 	value := w.valueOf(c)
 	edit(w, c, targeting("elsewhere"))
 	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	eventually(t, "the old Secret is gone", func() bool {
+	eventually.True(t, "the old Secret is gone", func() bool {
 		return !w.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: c.Name + "-oauth"}})
 	})
 	if w.valueOf(c) != value || !w.authenticates(c, value) || c.Status.SecretName != "elsewhere" {
@@ -384,7 +385,7 @@ func TestAClientThatBecomesPublicHasNoSecret(t *testing.T) {
 	edit(w, c, native(v1alpha1.AuthMethodNone))
 	w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionTrue, v1alpha1.ReasonNotNeeded)
 	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	eventually(t, "the Secret is gone", func() bool { return !w.exists(old.DeepCopy()) })
+	eventually.True(t, "the Secret is gone", func() bool { return !w.exists(old.DeepCopy()) })
 	if w.authenticates(c, value) || c.Status.SecretName != "" || len(c.Status.Credentials) > 0 {
 		t.Errorf("the secret is accepted: %v, status %+v", w.authenticates(c, value), c.Status)
 	}
@@ -411,7 +412,7 @@ func TestClientsKeepTheirSecretsWhenAllEntriesAreLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range clients {
-		eventually(t, "it is served anew", func() bool {
+		eventually.True(t, "it is served anew", func() bool {
 			e := w.entry(served.SpaceIdentity, compile.ClientID(c))
 			return e != nil && !lost[string(e.UID)] && inState(w.document(c).Credentials, documents.CredentialActive) != nil
 		})
@@ -466,14 +467,14 @@ func TestWhatWasAdoptedKeepsItsOwnersAndOutlivesTheClient(t *testing.T) {
 		t.Errorf("owners %v, labels %v, annotations %v", secret.OwnerReferences, secret.Labels, secret.Annotations)
 	}
 	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.Secret.Target.Labels = map[string]string{"team": "shop"} })
-	eventually(t, "it is kept current", func() bool { w.get(secret); return secret.Labels["team"] == "shop" })
+	eventually.True(t, "it is kept current", func() bool { w.get(secret); return secret.Labels["team"] == "shop" })
 	edit(w, c, targeting("elsewhere"))
 	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	eventually(t, "the target has moved", func() bool { return w.valueOf(c) == strong })
+	eventually.True(t, "the target has moved", func() bool { return w.valueOf(c) == strong })
 	edit(w, c, targeting("kept"))
 	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	w.remove(c)
-	eventually(t, "the client is forgotten", func() bool { return w.document(c).UID == "" })
+	eventually.True(t, "the client is forgotten", func() bool { return w.document(c).UID == "" })
 	time.Sleep(2 * time.Second) // the garbage collector has had its time
 	if !w.exists(secret) || string(secret.Data["theirs"]) != "x" {
 		t.Error("it went with the client")
@@ -493,7 +494,7 @@ func TestTheCacheHoldsOfSecretsOnlyWhatTheManagerReads(t *testing.T) {
 		s.Labels = map[string]string{"team": "a", workload.ManagedByLabel: "Helm"}
 	})
 	cached := secretMetadata()
-	eventually(t, "it is in the cache", func() bool {
+	eventually.True(t, "it is in the cache", func() bool {
 		return w.manager.GetClient().Get(t.Context(), client.ObjectKeyFromObject(secret), cached) == nil
 	})
 	if want := map[string]string{v1alpha1.AdoptAnnotation: "x", adoptedAnnotation: "y"}; !maps.Equal(cached.Annotations, want) {

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
 func reading(name, key string) func(*v1alpha1.OAuthClient) {
@@ -25,7 +26,7 @@ func TestASourceIsReadAndNeverChanged(t *testing.T) {
 		t.Error(message)
 	}
 	source := w.newSecret(w.apps, "source", map[string]string{"other": strong})
-	eventually(t, "the message speaks of the key", func() bool {
+	eventually.True(t, "the message speaks of the key", func() bool {
 		return strings.Contains(w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound), `"value"`)
 	})
 	edit(w, source, func(s *corev1.Secret) { s.Data["value"] = []byte("short") })
@@ -46,7 +47,7 @@ func TestASourceIsReadAndNeverChanged(t *testing.T) {
 	before := source.DeepCopy()
 
 	edit(w, c, targeting("copy"))
-	eventually(t, "it is copied", func() bool {
+	eventually.True(t, "it is copied", func() bool {
 		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "copy"}}
 		return w.exists(s) && string(s.Data["client_secret"]) == strong && string(s.Data["issuer"]) != ""
 	})
@@ -55,7 +56,7 @@ func TestASourceIsReadAndNeverChanged(t *testing.T) {
 		t.Error("the source was changed")
 	}
 	edit(w, source, func(s *corev1.Secret) { s.Data["value"] = []byte(strong + strong) })
-	eventually(t, "source, copy and server follow", func() bool {
+	eventually.True(t, "source, copy and server follow", func() bool {
 		return w.valueOf(c) == strong+strong && w.authenticates(c, strong+strong) && !w.authenticates(c, strong)
 	})
 	w.remove(source)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
@@ -45,7 +46,7 @@ func TestWhereverTheManagerStopsASecretThatCanBeMountedAuthenticates(t *testing.
 			}
 			made.allow(n)
 			_, stop = runManager(t)
-			eventually(t, "the manager has written "+strconv.Itoa(n)+" times, or has no more to write", func() bool {
+			eventually.True(t, "the manager has written "+strconv.Itoa(n)+" times, or has no more to write", func() bool {
 				w.get(c)
 				return made.refusedSome() || conditionIs(c.Status.Conditions, v1alpha1.ConditionReady, metav1.ConditionTrue, c.Generation)
 			})
@@ -54,7 +55,7 @@ func TestWhereverTheManagerStopsASecretThatCanBeMountedAuthenticates(t *testing.
 			made.allow(-1)
 			_, stop = runManager(t)
 			w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-			eventually(t, "there is one credential, and it is what the Secret holds", func() bool {
+			eventually.True(t, "there is one credential, and it is what the Secret holds", func() bool {
 				credentials := w.document(c).Credentials
 				values := w.mountable(what, c)
 				if begin == "another source" {

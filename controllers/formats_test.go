@@ -11,6 +11,7 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
@@ -62,7 +63,7 @@ func TestADocumentThatCannotBeReplacedStays(t *testing.T) {
 	op := &operator{Client: w.manager.GetClient(), live: w.manager.GetAPIReader(), now: w.clock.now, seen: newSightings(w.clock.now)}
 	c := w.readyClient()
 	current := w.entry(served.SpaceIdentity, c.Status.ClientID)
-	eventually(t, "the cache has it", func() bool {
+	eventually.True(t, "the cache has it", func() bool {
 		var e served.Entry
 		return op.Get(t.Context(), client.ObjectKeyFromObject(current), &e) == nil && e.ResourceVersion == current.ResourceVersion
 	})
@@ -76,7 +77,7 @@ func TestADocumentThatCannotBeReplacedStays(t *testing.T) {
 		t.Errorf("the document is %s %s", now.Spec.Format, now.Spec.Document)
 	}
 	edit(w, w.replica, func(r *served.Replica) { r.Spec.Formats = append(r.Spec.Formats, "client/v2") })
-	eventually(t, "every replica reads it", func() bool {
+	eventually.True(t, "every replica reads it", func() bool {
 		_, err = op.hold(t.Context(), want, current)
 		return !pendingUpgrade(err)
 	})

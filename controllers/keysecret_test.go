@@ -22,6 +22,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 )
@@ -233,7 +234,7 @@ func keyServer(t *testing.T) (server *v1alpha1.AuthorizationServer, secret *core
 		Spec:       v1alpha1.AuthorizationServerSpec{Issuer: "https://" + namespace + ".example.com"},
 	}
 	create(t, server)
-	eventually(t, "the keys are made and in status", func() bool { return len(serverNow(t, server).Status.Keys) == 6 })
+	eventually.True(t, "the keys are made and in status", func() bool { return len(serverNow(t, server).Status.Keys) == 6 })
 	return server, keySecretNow(t, server)
 }
 
@@ -289,12 +290,12 @@ func TestALostKeySecretIsReportedAndNeverSilentlyMadeAgain(t *testing.T) {
 	if err := admin.Delete(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "Available=False/KeysLost", func() bool { return availableFor(t, server, v1alpha1.ReasonKeysLost) })
+	eventually.True(t, "Available=False/KeysLost", func() bool { return availableFor(t, server, v1alpha1.ReasonKeysLost) })
 	annotate(t, server, "poke", "1") // another pass finds it no different
 	change(t, server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.Tokens = &v1alpha1.TokenSettings{AccessTokenLifetime: &metav1.Duration{Duration: time.Minute}}
 	})
-	eventually(t, "the change of a lifetime is served all the same", func() bool {
+	eventually.True(t, "the change of a lifetime is served all the same", func() bool {
 		entry, err := readEntry(t.Context(), admin, server, issuerClaim(server))
 		return err == nil && entry != nil && strings.Contains(entry.Spec.Document, `"accessTokenLifetime":60`)
 	})
@@ -309,7 +310,7 @@ func TestALostKeySecretIsReportedAndNeverSilentlyMadeAgain(t *testing.T) {
 		Namespace: secret.Namespace, Name: secret.Name, Labels: secret.Labels, Annotations: secret.Annotations,
 	}, Data: secret.Data}
 	create(t, restored)
-	eventually(t, "the restored keys are taken up", func() bool { return !availableFor(t, server, v1alpha1.ReasonKeysLost) })
+	eventually.True(t, "the restored keys are taken up", func() bool { return !availableFor(t, server, v1alpha1.ReasonKeysLost) })
 	if now := servedKIDs(t, server); !slices.Equal(now, served) {
 		t.Errorf("after the restore token servers are told of %q, and were of %q", now, served)
 	}
@@ -322,12 +323,12 @@ func TestLostKeysAreReplacedByWhoRevokesThem(t *testing.T) {
 	if err := admin.Delete(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "Available=False/KeysLost", func() bool { return availableFor(t, server, v1alpha1.ReasonKeysLost) })
+	eventually.True(t, "Available=False/KeysLost", func() bool { return availableFor(t, server, v1alpha1.ReasonKeysLost) })
 	change(t, server, func(s *v1alpha1.AuthorizationServer) { s.Spec.Signing = &v1alpha1.SigningSettings{RevokedKeys: served} })
-	eventually(t, "new keys are made", func() bool {
+	eventually.True(t, "new keys are made", func() bool {
 		return keySecretNow(t, server) != nil && !availableFor(t, server, v1alpha1.ReasonKeysLost)
 	})
-	eventually(t, "and served, instead of the old ones", func() bool {
+	eventually.True(t, "and served, instead of the old ones", func() bool {
 		now := servedKIDs(t, server)
 		return len(now) == 6 && !slices.ContainsFunc(now, func(kid string) bool { return slices.Contains(served, kid) })
 	})
@@ -345,14 +346,14 @@ func TestASecretThatIsNotOursIsNotTakenForTheKeySecretAndNotTouched(t *testing.T
 		Spec:       v1alpha1.AuthorizationServerSpec{Issuer: "https://" + namespace + ".example.com"},
 	}
 	create(t, server)
-	eventually(t, "Available=False/SecretExists", func() bool { return availableFor(t, server, v1alpha1.ReasonSecretExists) })
+	eventually.True(t, "Available=False/SecretExists", func() bool { return availableFor(t, server, v1alpha1.ReasonSecretExists) })
 	if now := keySecretNow(t, server); now == nil || now.ResourceVersion != foreign.ResourceVersion {
 		t.Error("the Secret was changed")
 	}
 	if err := admin.Delete(t.Context(), foreign); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "keys are made when it is gone", func() bool { return len(serverNow(t, server).Status.Keys) == 6 })
+	eventually.True(t, "keys are made when it is gone", func() bool { return len(serverNow(t, server).Status.Keys) == 6 })
 }
 
 func TestAServerThatIsCreatedAgainTakesUpItsKeys(t *testing.T) {
@@ -361,12 +362,12 @@ func TestAServerThatIsCreatedAgainTakesUpItsKeys(t *testing.T) {
 	if err := admin.Delete(t.Context(), server); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is gone", func() bool {
+	eventually.True(t, "it is gone", func() bool {
 		return apierrors.IsNotFound(admin.Get(t.Context(), client.ObjectKeyFromObject(server), &v1alpha1.AuthorizationServer{}))
 	})
 	again := &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: server.Namespace, Name: server.Name}, Spec: server.Spec}
 	create(t, again)
-	eventually(t, "it has keys", func() bool { return len(serverNow(t, again).Status.Keys) == 6 })
+	eventually.True(t, "it has keys", func() bool { return len(serverNow(t, again).Status.Keys) == 6 })
 	now := keySecretNow(t, again)
 	if now == nil || now.UID != secret.UID || !reflect.DeepEqual(now.Data, secret.Data) {
 		t.Error("the keys are others than before")
@@ -384,8 +385,8 @@ func TestRevokingAKeyRemovesItsMaterialAndServesTheStandby(t *testing.T) {
 	change(t, server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.Signing = &v1alpha1.SigningSettings{RevokedKeys: []string{revoked}}
 	})
-	eventually(t, "the material is gone", func() bool { return len(keySecretNow(t, server).Data[revoked+signingSuffix]) == 0 })
-	eventually(t, "the standby is Active in status", func() bool {
+	eventually.True(t, "the material is gone", func() bool { return len(keySecretNow(t, server).Data[revoked+signingSuffix]) == 0 })
+	eventually.True(t, "the standby is Active in status", func() bool {
 		return slices.ContainsFunc(serverNow(t, server).Status.Keys, func(k v1alpha1.KeyStatus) bool { return k.KID == standby && k.Phase == v1alpha1.KeyActive })
 	})
 	if kids := servedKIDs(t, server); slices.Contains(kids, revoked) || len(kids) != 6 {

@@ -27,12 +27,14 @@ import (
 	localoperator "github.com/oauth-operator/oauth-operator/hack/local/operator"
 )
 
-// What all tests of the package share: one control plane with the kinds and the shipped RBAC. Each test has namespaces of its own.
+// What all tests of the package share: one control plane with the kinds and the shipped RBAC. Each
+// test has namespaces of its own.
 var (
 	plane *controlplane.ControlPlane
 	// admin is an administrator: the people of the tests. Unknown fields are refused.
 	admin client.Client
-	// managerConfig is who the manager is: its ServiceAccount, with the rights that are shipped and no others.
+	// managerConfig is who the manager is: its ServiceAccount, with the rights that are shipped and
+	// no others.
 	managerConfig *rest.Config
 )
 
@@ -100,7 +102,8 @@ func clientOf(t *testing.T, c *rest.Config) client.Client {
 	return made
 }
 
-// startManager runs all controllers as the manager until the test ends, and returns when their caches are filled. Change may set options.
+// startManager runs all controllers as the manager until the test ends, and returns when their
+// caches are filled. Change may set options.
 func startManager(t *testing.T, change ...func(*Options)) ctrl.Manager {
 	t.Helper()
 	mgr, stop := runManager(t, change...)
@@ -108,7 +111,8 @@ func startManager(t *testing.T, change ...func(*Options)) ctrl.Manager {
 	return mgr
 }
 
-// runManager is startManager for a manager that is stopped before the test ends, or earlier. Stop returns when it has ended.
+// runManager is startManager for a manager that is stopped before the test ends, or earlier. Stop
+// returns when it has ended.
 func runManager(t *testing.T, change ...func(*Options)) (mgr ctrl.Manager, stop func()) {
 	t.Helper()
 	metrics.Registry = prometheus.NewRegistry() // the operator's metrics are registered once for each manager
@@ -143,14 +147,4 @@ func runManager(t *testing.T, change ...func(*Options)) (mgr ctrl.Manager, stop 
 		t.Fatal("the caches were not filled")
 	}
 	return mgr, stop
-}
-
-// eventually fails the test if the sentence does not become true.
-func eventually(t *testing.T, sentence string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 seconds: %s", sentence)
-		}
-	}
 }

@@ -13,6 +13,7 @@ import (
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
 const bankAPI = "https://bank.example.com/"
@@ -112,7 +113,7 @@ func (b *bank) keeps(when string) {
 	b.t.Helper()
 	for name, uid := range b.names() {
 		var e *served.Entry
-		eventually(b.t, fmt.Sprintf("%s: %v is claimed", when, name), func() bool {
+		eventually.True(b.t, fmt.Sprintf("%s: %v is claimed", when, name), func() bool {
 			e = b.entry(name.Space, name.Value)
 			return e != nil
 		})

@@ -19,6 +19,7 @@ import (
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
 // newQuota admits so many Secrets in a namespace. The quota controller, which no test runs, would
@@ -33,7 +34,7 @@ func (w *world) newQuota(namespace string, secrets string) *corev1.ResourceQuota
 		w.t.Fatal(err)
 	}
 	probe := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "probe"}}
-	eventually(w.t, "the quota is in force", func() bool {
+	eventually.True(w.t, "the quota is in force", func() bool {
 		return apierrors.IsForbidden(admin.Create(w.t.Context(), probe.DeepCopy(), client.DryRunAll))
 	})
 	return q
@@ -71,11 +72,11 @@ func (w *world) newPolicy(namespace, group, version, resource, expression, messa
 		err := admin.Create(w.t.Context(), probe.DeepCopyObject().(client.Object), client.DryRunAll)
 		return err != nil && strings.Contains(err.Error(), message)
 	}
-	eventually(w.t, "the policy is in force", refuses)
+	eventually.True(w.t, "the policy is in force", refuses)
 	return func() {
 		w.remove(binding)
 		w.remove(policy)
-		eventually(w.t, "the policy is not in force", func() bool { return !refuses() })
+		eventually.True(w.t, "the policy is not in force", func() bool { return !refuses() })
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
 func (w *world) applied(r *served.Replica, version string) {
@@ -138,7 +139,7 @@ func TestAReplicaThatWasKilledLeavesNothingForGood(t *testing.T) {
 	w.clock.move(mourning - 20*time.Minute)
 	w.renew(w.replica)
 	for _, o := range gone {
-		eventually(t, "what the dead left behind to go", func() bool { return !w.exists(o) })
+		eventually.True(t, "what the dead left behind to go", func() bool { return !w.exists(o) })
 	}
 	for _, o := range []client.Object{w.replica, lives, lately, kept} {
 		if !w.exists(o) {

@@ -9,6 +9,7 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
@@ -118,7 +119,7 @@ func TestAResourceServerThatIsCreatedAgainLeavesNothingBehind(t *testing.T) {
 	second.Spec.Identifier, second.Spec.Scopes = "https://new.example.com", declared("orders:new")
 	made.unseen(t, func() { w.remove(first); create(t, second) })
 	w.condition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	eventually(t, "nothing of the former one is served", func() bool {
+	eventually.True(t, "nothing of the former one is served", func() bool {
 		return !slices.ContainsFunc(w.entries(), func(e served.Entry) bool { return e.Spec.Owner.UID == first.UID })
 	})
 }

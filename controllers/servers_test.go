@@ -18,6 +18,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
 func TestOfTwoServersWithOneIssuerTheOlderHasIt(t *testing.T) {
@@ -35,7 +36,7 @@ func TestOfTwoServersWithOneIssuerTheOlderHasIt(t *testing.T) {
 	}
 	w.condition(older, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
 	e := &served.Entry{ObjectMeta: metav1.ObjectMeta{Namespace: younger.Namespace, Name: compile.EntryName(younger.UID, issuerClaim(younger))}}
-	eventually(t, "the younger one is not served", func() bool { return !w.exists(e) })
+	eventually.True(t, "the younger one is not served", func() bool { return !w.exists(e) })
 	if younger.Status.Endpoints != nil {
 		t.Error("it tells of endpoints")
 	}
@@ -78,7 +79,7 @@ func TestTheIdentityOfATokenServerIsRepaired(t *testing.T) {
 		},
 	} {
 		damage()
-		eventually(t, what+": all is as it was", func() bool {
+		eventually.True(t, what+": all is as it was", func() bool {
 			return w.exists(account) && w.exists(binding) && binding.RoleRef == want.RoleRef && len(binding.Subjects) == 1 &&
 				binding.Subjects[0] == want.Subjects[0] && binding.Labels[workload.ManagedByLabel] == workload.ManagedBy
 		})
@@ -103,7 +104,7 @@ func TestAServerCountsTheClientsThatItAccepted(t *testing.T) {
 	w.newClient(asking("elsewhere.x"))
 	count := func(n int32) {
 		t.Helper()
-		eventually(t, "it counts right", func() bool { w.get(w.server); return w.server.Status.Clients == n })
+		eventually.True(t, "it counts right", func() bool { w.get(w.server); return w.server.Status.Clients == n })
 	}
 	count(2)
 	w.remove(c)
@@ -126,7 +127,7 @@ func TestARotationThatIsAskedForIsToldWhileItIsPending(t *testing.T) {
 		s.Spec.Signing = &v1alpha1.SigningSettings{Rotation: &v1alpha1.KeyRotation{Revision: 2}}
 	})
 	message := w.condition(w.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionFalse, v1alpha1.ReasonRotationPending)
-	eventually(t, "the status says when each signing key becomes Active, and the condition says the same", func() bool {
+	eventually.True(t, "the status says when each signing key becomes Active, and the condition says the same", func() bool {
 		w.get(w.server)
 		message = meta.FindStatusCondition(w.server.Status.Conditions, v1alpha1.ConditionKeysCurrent).Message
 		told := 0
@@ -181,7 +182,7 @@ func TestAServiceAccountOrRoleBindingThatIsNotOursIsLeftAloneAndNamed(t *testing
 	// Ours, of a server that was deleted without what it owns.
 	w.get(account)
 	edit(w, account, func(a *corev1.ServiceAccount) { a.OwnerReferences = nil })
-	eventually(t, "it is the server's again", func() bool { w.get(account); return metav1.IsControlledBy(account, w.server) })
+	eventually.True(t, "it is the server's again", func() bool { w.get(account); return metav1.IsControlledBy(account, w.server) })
 }
 
 func TestAClientsSecretIsNeverTheKeySecret(t *testing.T) {
@@ -242,7 +243,7 @@ func TestTheKeySecretHasLabelsOfOurOwnAndOldOnesAreReplaced(t *testing.T) {
 	data := secret.Data
 	edit(w, secret, func(s *corev1.Secret) { s.Labels = workload.Labels("main"); s.Labels["team"] = "identity" })
 	startManager(t)
-	eventually(t, "it has the new labels", func() bool { w.get(secret); return secret.Labels[workload.KeysLabel] != "" })
+	eventually.True(t, "it has the new labels", func() bool { w.get(secret); return secret.Labels[workload.KeysLabel] != "" })
 	check("one from before")
 	if secret.Labels["team"] != "identity" || !reflect.DeepEqual(secret.Data, data) {
 		t.Errorf("labels %v; keys are the same: %v", secret.Labels, reflect.DeepEqual(secret.Data, data))
@@ -265,7 +266,7 @@ func TestTheCountOfClientsCostsFewWritesInABurst(t *testing.T) {
 			r.Spec.RenewTime = metav1.NewMicroTime(r.Spec.RenewTime.Add(time.Duration(i) * time.Millisecond))
 		})
 	}
-	eventually(t, "it has counted all", func() bool { w.get(w.server); return w.server.Status.Clients == 41 })
+	eventually.True(t, "it has counted all", func() bool { w.get(w.server); return w.server.Status.Clients == 41 })
 	most := int(time.Since(began)/interval) + 2
 	if n := len(made.to("/authorizationservers/main/status")); n > most {
 		t.Errorf("%d writes in %v, not %d", n, time.Since(began), most)

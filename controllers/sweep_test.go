@@ -25,6 +25,7 @@ import (
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
 // sweepWorld is an AuthorizationServer with Entries of clients that exist and of clients that do not, and a Sweeper with a clock of its own.
@@ -157,7 +158,7 @@ func (w *sweepWorld) unowned() int {
 func (w *sweepWorld) announcements(n int) []string {
 	w.t.Helper()
 	var notes []string
-	eventually(w.t, fmt.Sprintf("%d large sweeps are announced", n), func() bool {
+	eventually.True(w.t, fmt.Sprintf("%d large sweeps are announced", n), func() bool {
 		var list eventsv1.EventList
 		if err := admin.List(w.t.Context(), &list, client.InNamespace(w.server.Namespace)); err != nil {
 			w.t.Fatal(err)
@@ -439,7 +440,7 @@ func TestWhatIsAnOrphanWhenTheManagerStartsIsSweptAtOnceUnlessItIsMuch(t *testin
 	large.orphans(11)
 	small.orphan("gone")
 	startManager(t)
-	eventually(t, "the one orphan is gone", func() bool { return small.unowned() == 0 })
+	eventually.True(t, "the one orphan is gone", func() bool { return small.unowned() == 0 })
 	large.announcements(1)
 	time.Sleep(time.Second) // for whoever else might want to remove them
 	if n := large.unowned(); n != 11 {
@@ -455,7 +456,7 @@ func TestWhatADeletedServerLeavesBehindIsSwept(t *testing.T) {
 	if err := admin.Delete(t.Context(), w.server, client.PropagationPolicy(metav1.DeletePropagationOrphan)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the garbage collector has let go of what the server owned", func() bool {
+	eventually.True(t, "the garbage collector has let go of what the server owned", func() bool {
 		return apierrors.IsNotFound(admin.Get(t.Context(), client.ObjectKeyFromObject(w.server), &v1alpha1.AuthorizationServer{})) &&
 			admin.Get(t.Context(), client.ObjectKeyFromObject(issuer), issuer) == nil && len(issuer.OwnerReferences) == 0
 	})

@@ -13,6 +13,7 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
@@ -31,7 +32,7 @@ func TestTheLastUseOfAnActiveCredentialIsToldOnceADay(t *testing.T) {
 	use := func(at time.Time) {
 		edit(w, u, func(u *served.Usage) { u.Spec.Uses = []served.CredentialUse{useOf(c.UID, id, at)} })
 	}
-	eventually(t, "the first use is told", func() bool { return told() != nil && told().Time.Equal(first) })
+	eventually.True(t, "the first use is told", func() bool { return told() != nil && told().Time.Equal(first) })
 	made.settle(t)
 	use(first.Add(time.Hour))
 	use(first.Add(23 * time.Hour))
@@ -40,16 +41,16 @@ func TestTheLastUseOfAnActiveCredentialIsToldOnceADay(t *testing.T) {
 		t.Errorf("a use on the same day was told: %s", at)
 	}
 	use(first.Add(24 * time.Hour))
-	eventually(t, "a use a day later is told", func() bool { return told().Time.Equal(first.Add(24 * time.Hour)) })
+	eventually.True(t, "a use a day later is told", func() bool { return told().Time.Equal(first.Add(24 * time.Hour)) })
 	use(time.Now().Add(1000 * time.Hour)) // the replica's clock is wrong
-	eventually(t, "a use is told, and not as one of the future", func() bool {
+	eventually.True(t, "a use is told, and not as one of the future", func() bool {
 		return told().After(first.Add(24*time.Hour)) && !told().After(time.Now())
 	})
 	last := told().DeepCopy()
 	w.remove(u)
 	w.remove(w.replica)
 	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
-	eventually(t, "it was looked at", func() bool { w.get(c); return c.Status.ObservedGeneration == c.Generation })
+	eventually.True(t, "it was looked at", func() bool { w.get(c); return c.Status.ObservedGeneration == c.Generation })
 	if at := told(); at == nil || !at.Equal(last) {
 		t.Errorf("the last use was forgotten with the replica that told it: %v", at)
 	}
@@ -150,7 +151,7 @@ func TestASecretThatComesByTheWrongMethodIsAnEventOnItsClient(t *testing.T) {
 		return n
 	}
 	u := w.newUsage(w.replica.Name, use)
-	eventually(t, "the event is there", func() bool { return told() == 1 })
+	eventually.True(t, "the event is there", func() bool { return told() == 1 })
 	w.get(c)
 	if c.Status.Credentials[0].LastUsed != nil {
 		t.Error("a request that was refused counts as use")

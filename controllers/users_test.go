@@ -12,6 +12,7 @@ import (
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
@@ -71,19 +72,19 @@ func TestAPasswordIsHashedOnlyWhenItsSecretChanged(t *testing.T) {
 		}
 	}
 	edit(w, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"name": "Alice"}`)} })
-	eventually(t, "the claim is served", func() bool { return w.userDocument(u).Claims["name"] == "Alice" })
+	eventually.True(t, "the claim is served", func() bool { return w.userDocument(u).Claims["name"] == "Alice" })
 	same("when a claim came")
 	stop()
 	_, stop = runManager(t)
 	edit(w, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = nil })
-	eventually(t, "the claim is gone", func() bool { return len(w.userDocument(u).Claims) == 0 })
+	eventually.True(t, "the claim is gone", func() bool { return len(w.userDocument(u).Claims) == 0 })
 	same("when the manager started anew")
 	edit(w, w.userSecret("alice"), func(s *corev1.Secret) { s.Data["other"] = []byte("x") })
-	eventually(t, "the Secret was seen", func() bool { return w.userDocument(u).PasswordSource != first.PasswordSource })
+	eventually.True(t, "the Secret was seen", func() bool { return w.userDocument(u).PasswordSource != first.PasswordSource })
 	same("when another key of the Secret changed")
 
 	edit(w, w.userSecret("alice"), func(s *corev1.Secret) { s.Data["password"] = []byte("battery staple") })
-	eventually(t, "the new password is in force", func() bool { return w.logsIn(u, "battery staple") })
+	eventually.True(t, "the new password is in force", func() bool { return w.logsIn(u, "battery staple") })
 	if doc := w.userDocument(u); w.logsIn(u, "correct horse") || doc.Epoch == first.Epoch {
 		t.Error("the old password is in force, or what began with it has not ended")
 	}
@@ -95,7 +96,7 @@ func TestAnotherSpellingOfAPasswordsCharactersIsNoNewPassword(t *testing.T) {
 	u := w.readyUser("alice", "caf\u00e9 au lait")
 	first := w.userDocument(u)
 	edit(w, w.userSecret("alice"), func(s *corev1.Secret) { s.Data["password"] = []byte("cafe\u0301\u00a0au lait") })
-	eventually(t, "the Secret was seen", func() bool { return w.userDocument(u).PasswordSource != first.PasswordSource })
+	eventually.True(t, "the Secret was seen", func() bool { return w.userDocument(u).PasswordSource != first.PasswordSource })
 	if doc := w.userDocument(u); doc.PasswordHash != first.PasswordHash || doc.Epoch != first.Epoch {
 		t.Error("the password was hashed again, or a new epoch begun")
 	}
@@ -111,7 +112,7 @@ func TestAPasswordThatCannotBeUsedIsNamedAndTheOldOneStays(t *testing.T) {
 		"": "empty", "ends\n": "line break", strings.Repeat("x", password.MaxLength+1): "longer", "\xff": "UTF-8",
 	} {
 		edit(w, w.userSecret("alice"), func(s *corev1.Secret) { s.Data["password"] = []byte(value) })
-		eventually(t, "it is refused: "+say, func() bool {
+		eventually.True(t, "it is refused: "+say, func() bool {
 			message := w.condition(u, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidPassword)
 			return strings.Contains(message, say) && strings.Contains(message, `"alice"`) && strings.Contains(message, "spec.passwordSecretRef")
 		})
@@ -142,7 +143,7 @@ func TestAHashThatWasTakenForAPasswordIsReadAnew(t *testing.T) {
 	edit(w, u, func(u *v1alpha1.OAuthUser) {
 		u.Spec.PasswordSecretRef, u.Spec.PasswordHashSecretRef = nil, u.Spec.PasswordSecretRef
 	})
-	eventually(t, "the hash is in force", func() bool { return w.userDocument(u).PasswordHash == bcrypt })
+	eventually.True(t, "the hash is in force", func() bool { return w.userDocument(u).PasswordHash == bcrypt })
 	w.condition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	edit(w, w.userSecret("alice"), func(s *corev1.Secret) {
 		s.Data["password"] = []byte("$2a$31$5dgz18Xd3GqgJ3pP5YfLMuEEzW7WnCzWyR3qN6XqW6yxJ7c0qgHLO")
@@ -222,7 +223,7 @@ func TestAUserWhoIsCreatedAgainInheritsNothing(t *testing.T) {
 	if doc.Subject == old.Subject || doc.Epoch == old.Epoch || doc.PasswordHash == old.PasswordHash || doc.UID == old.UID {
 		t.Error("the new user has something of the old one")
 	}
-	eventually(t, "nothing of the former one is served", func() bool {
+	eventually.True(t, "nothing of the former one is served", func() bool {
 		return !slices.ContainsFunc(w.entries(), func(e served.Entry) bool { return e.Spec.Owner.UID == first.UID })
 	})
 }

@@ -22,13 +22,15 @@ import (
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // everything that token servers could have applied.
 const everything = "9223372036854775807"
 
-// world is a platform team's namespace with an AuthorizationServer, and an app team's namespace beside it. A Replica says that all is served.
+// world is a platform team's namespace with an AuthorizationServer, and an app team's namespace
+// beside it. A Replica says that all is served.
 type world struct {
 	t              *testing.T
 	identity, apps string
@@ -38,7 +40,8 @@ type world struct {
 	clock          *clock
 }
 
-// newWorld starts a manager and applies an AuthorizationServer that allows everything to the app team's namespace.
+// newWorld starts a manager and applies an AuthorizationServer that allows everything to the app
+// team's namespace.
 func newWorld(t *testing.T, change ...func(*v1alpha1.AuthorizationServer)) *world {
 	t.Helper()
 	w := emptyWorld(t, change...)
@@ -248,7 +251,8 @@ func (w *world) newSecret(namespace, name string, data map[string]string, change
 	return s
 }
 
-// condition waits until a condition has a status and a reason for the present generation, and returns its message. The object is then as it was.
+// condition waits until a condition has a status and a reason for the present generation, and
+// returns its message. The object is then as it was.
 func (w *world) condition(o client.Object, kind string, status metav1.ConditionStatus, reason string) string {
 	w.t.Helper()
 	var c *metav1.Condition
@@ -421,7 +425,8 @@ func (w *writes) record(r *http.Request) bool {
 	return true
 }
 
-// allow forgets what was written, and lets so many be written from now on, or any number if it is negative.
+// allow forgets what was written, and lets so many be written from now on, or any number if it is
+// negative.
 func (w *writes) allow(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -434,12 +439,13 @@ func (w *writes) refusedSome() bool {
 	return w.refused > 0
 }
 
-// unseen does what the manager sees the end of only: until it is done none of the manager's writes succeed.
+// unseen does what the manager sees the end of only: until it is done none of the manager's writes
+// succeed.
 func (w *writes) unseen(t *testing.T, do func()) {
 	t.Helper()
 	w.allow(0)
 	do()
-	eventually(t, "the manager has tried to write", w.refusedSome)
+	eventually.True(t, "the manager has tried to write", w.refusedSome)
 	w.allow(-1)
 }
 
@@ -477,7 +483,8 @@ func (w *writes) settle(t *testing.T) {
 	w.mu.Unlock()
 }
 
-// settleAt fails the test if there were more writes than so many by the time that there are no more.
+// settleAt fails the test if there were more writes than so many by the time that there are no
+// more.
 func (w *writes) settleAt(t *testing.T, most int, when string) {
 	t.Helper()
 	var made []string

@@ -12,18 +12,19 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
 func objectKey(o client.Object) client.ObjectKey { return client.ObjectKeyFromObject(o) }
 
-// BenchmarkApply is the time from applying an OAuthClient to a token that it got with the Secret that the operator wrote for it.
+// BenchmarkApply is the time from applying an OAuthClient to a token that it got with the Secret
+// that the operator wrote for it.
 func BenchmarkApply(b *testing.B) {
 	const clients, warm = 200, 10
-	w := world.New(b)
-	w.API(ordersAPI, []string{ordersScope})
-	secrets := watchSecrets(b, w)
-	l, err := dial(hostOf(w.Issuer))
+	env := testenv.New(b)
+	env.ReadyAPI(ordersAPI, []string{ordersScope})
+	secrets := watchSecrets(b, env)
+	l, err := dial(hostOf(env.Issuer))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -32,13 +33,13 @@ func BenchmarkApply(b *testing.B) {
 	var took []time.Duration
 	for i := range clients + warm {
 		began := time.Now()
-		w.Unready(fmt.Sprintf("client-%d", i), service)
+		env.CreateClient(fmt.Sprintf("client-%d", i), service)
 		secret := <-secrets
-		request := machineToken(w, &oauth2.Config{
+		request := tokenRequest(env, &oauth2.Config{
 			ClientID: string(secret.Data["client_id"]), ClientSecret: string(secret.Data["client_secret"]),
 		})
 		for {
-			a, err := l.ask(request)
+			a, err := l.send(request)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -63,16 +64,17 @@ func BenchmarkApply(b *testing.B) {
 	table.add("an OAuthClient is applied, until its first token", fmt.Sprintf("p50 %v, p99 %v", p50.Round(time.Millisecond), p99.Round(time.Millisecond)), "p99 250 ms")
 }
 
-// watchSecrets gives each Secret of the app team's namespace, as soon as the client's secret is in it.
-func watchSecrets(b *testing.B, w *world.World) <-chan *corev1.Secret {
+// watchSecrets gives each Secret of the app team's namespace, as soon as the client's secret is in
+// it.
+func watchSecrets(b *testing.B, env *testenv.Env) <-chan *corev1.Secret {
 	b.Helper()
-	kube, err := client.NewWithWatch(world.Cluster.AdminConfig(), client.Options{})
+	kube, err := client.NewWithWatch(testenv.ControlPlane.AdminConfig(), client.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(b.Context())
 	b.Cleanup(cancel)
-	events, err := kube.Watch(ctx, &corev1.SecretList{}, client.InNamespace(w.Apps))
+	events, err := kube.Watch(ctx, &corev1.SecretList{}, client.InNamespace(env.AppNamespace))
 	if err != nil {
 		b.Fatal(err)
 	}

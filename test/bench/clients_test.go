@@ -10,29 +10,30 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
-// BenchmarkTenThousandClients is what a server costs that holds 10,000 clients: its memory, the time until it is ready, and what one more
-// client costs there, and costs where there are ten.
+// BenchmarkTenThousandClients is what a server costs that holds 10,000 clients: its memory, the
+// time until it is ready, and what one more client costs there, and costs where there are ten.
 func BenchmarkTenThousandClients(b *testing.B) {
 	const few, many = 10, 10_000
-	w := world.New(b)
-	w.API(ordersAPI, []string{ordersScope})
-	c := w.Client("service", service)
-	config := w.Config(c)
-	copies := copiesOf(b, w, c)
+	env := testenv.New(b)
+	env.ReadyAPI(ordersAPI, []string{ordersScope})
+	c := env.ReadyClient("service", service)
+	config := env.Config(c)
+	copies := copiesOf(b, env, c)
 
 	held := func(n int) (change, served time.Duration) {
-		copies.until(b, n)
-		servedNow(b, w, copies.config(n-1, config))
+		copies.grow(b, n)
+		waitUntilServed(b, env, copies.config(n-1, config))
 		time.Sleep(2 * time.Second) // what making them has left behind
-		change = costOfChange(b, w, copies)
-		return change, timeToServe(b, w, copies, config)
+		change = costOfChange(b, env, copies)
+		return change, timeToServe(b, env, copies, config)
 	}
 	changeFew, servedFew := held(few)
 	changeMany, servedMany := held(many)
-	ready, now, highest := restarted(b, w, copies, config, many)
+	ready, now, highest := restarted(b, env, copies, config, many)
 
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(now, "MiB")
@@ -49,70 +50,71 @@ func BenchmarkTenThousandClients(b *testing.B) {
 }
 
 // costOfChange is the CPU time of the server for the change of a client.
-func costOfChange(b *testing.B, w *world.World, copies *copies) time.Duration {
+func costOfChange(b *testing.B, env *testenv.Env, copies *copies) time.Duration {
 	b.Helper()
 	const changes = 400
-	pid, entry := replica(b, w).PID(), copies.entry(0)
-	if err := world.Kube.Get(b.Context(), objectKey(entry), entry); err != nil {
+	pid, entry := replica(b, env).PID(), copies.entry(0)
+	if err := testenv.Kube.Get(b.Context(), objectKey(entry), entry); err != nil {
 		b.Fatal(err)
 	}
 	document := entry.Spec.Document
 	before := cpuOf(b, pid)
 	for i := range changes {
 		entry.Spec.Document = fmt.Sprintf("%s%*s", document, 1+i%2, "") // the same, one space longer or two
-		if err := world.Kube.Update(b.Context(), entry); err != nil {
+		if err := testenv.Kube.Update(b.Context(), entry); err != nil {
 			b.Fatal(err)
 		}
 	}
-	time.Sleep(settle)
+	time.Sleep(drainTime)
 	return (cpuOf(b, pid) - before) / changes
 }
 
 // timeToServe is the median time from the creation of a client's Entry to a token for it.
-func timeToServe(b *testing.B, w *world.World, copies *copies, config *oauth2.Config) time.Duration {
+func timeToServe(b *testing.B, env *testenv.Env, copies *copies, config *oauth2.Config) time.Duration {
 	b.Helper()
 	const clients = 50
 	var all []time.Duration
 	for range clients {
 		i := copies.made
 		began := time.Now()
-		copies.until(b, i+1)
-		servedNow(b, w, copies.config(i, config))
+		copies.grow(b, i+1)
+		waitUntilServed(b, env, copies.config(i, config))
 		all = append(all, time.Since(began))
 	}
 	return median(all)
 }
 
-// restarted is how long the server takes to be ready with all its clients, and its memory when each has got a token, now and at its highest.
-func restarted(b *testing.B, w *world.World, copies *copies, config *oauth2.Config, n int) (ready time.Duration, now, highest float64) {
+// restarted is how long the server takes to be ready with all its clients, and its memory when each
+// has got a token, now and at its highest.
+func restarted(b *testing.B, env *testenv.Env, copies *copies, config *oauth2.Config, n int) (ready time.Duration, now, highest float64) {
 	b.Helper()
-	ready = timeToReady(b, w)
+	ready = timeToReady(b, env)
 	var requests [][]byte
 	for i := range n {
-		requests = append(requests, machineToken(w, copies.config(i, config)))
+		requests = append(requests, tokenRequest(env, copies.config(i, config)))
 	}
-	load(b, hostOf(w.Issuer), n/workers, func(l *line, worker, i int) error {
-		_, err := l.must(http.StatusOK, requests[i*workers+worker])
+	load(b, hostOf(env.Issuer), n/workers, func(l *connection, worker, i int) error {
+		_, err := l.sendExpecting(http.StatusOK, requests[i*workers+worker])
 		return err
 	})
-	now, highest = memoryOf(b, replica(b, w).PID())
+	now, highest = memoryOf(b, replica(b, env).PID())
 	return ready, now, highest
 }
 
 // timeToReady is how long the server takes to be ready when it starts again, at the most.
-func timeToReady(b *testing.B, w *world.World) time.Duration {
+func timeToReady(b *testing.B, env *testenv.Env) time.Duration {
 	b.Helper()
 	const starts = 3
 	var took []time.Duration
 	for range starts {
 		ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
-		err := world.Operator.Node.Replicas(w.Identity, "main")[0].Restart(ctx)
+		err := testenv.Operator.Node.Replicas(env.ServerNamespace, "main")[0].Restart(ctx)
 		began := time.Now()
 		cancel()
 		if err != nil {
 			b.Fatal(err)
 		}
-		eventually(b, "the server to be ready", func() bool { return readyz(replica(b, w).Status()) })
+		eventually.True(b, "the server to be ready", func() bool { return readyz(replica(b, env).Status()) })
 		took = append(took, time.Since(began))
 	}
 	return slices.Max(took)

@@ -15,30 +15,32 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// copies are clients that are served like the one that they are copies of, with its secret, and that nobody applied: their Entries are written
-// as the manager would write them. It would remove them again; so it stands still while there are any.
+// copies are clients that are served like the one that they are copies of, with its secret, and
+// that nobody applied: their Entries are written as the manager would write them. It would remove
+// them again; so it stands still while there are any.
 type copies struct {
-	w        *world.World
+	env      *testenv.Env
 	original served.Entry
 	document documents.Client
 	made     int
 }
 
-func copiesOf(b *testing.B, w *world.World, c *v1alpha1.OAuthClient) *copies {
+func copiesOf(b *testing.B, env *testenv.Env, c *v1alpha1.OAuthClient) *copies {
 	b.Helper()
 	entries := &served.EntryList{}
-	if err := world.Kube.List(b.Context(), entries, client.InNamespace(w.Identity)); err != nil {
+	if err := testenv.Kube.List(b.Context(), entries, client.InNamespace(env.ServerNamespace)); err != nil {
 		b.Fatal(err)
 	}
 	for _, e := range entries.Items {
 		if e.Spec.Owner.UID != c.UID || e.Spec.Document == "" {
 			continue
 		}
-		made := &copies{w: w, original: e}
+		made := &copies{env: env, original: e}
 		if err := json.Unmarshal([]byte(e.Spec.Document), &made.document); err != nil {
 			b.Fatal(err)
 		}
@@ -51,11 +53,11 @@ func copiesOf(b *testing.B, w *world.World, c *v1alpha1.OAuthClient) *copies {
 
 func pauseManager(b *testing.B) {
 	b.Helper()
-	if err := world.Operator.Manager.Signal(syscall.SIGSTOP); err != nil {
+	if err := testenv.Operator.Manager.Signal(syscall.SIGSTOP); err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {
-		if err := world.Operator.Manager.Signal(syscall.SIGCONT); err != nil {
+		if err := testenv.Operator.Manager.Signal(syscall.SIGCONT); err != nil {
 			b.Error(err)
 		}
 	})
@@ -89,8 +91,8 @@ func (c *copies) config(i int, original *oauth2.Config) *oauth2.Config {
 	return &config
 }
 
-// until there are so many copies, more are made.
-func (c *copies) until(b *testing.B, n int) {
+// grow creates copies until there are n.
+func (c *copies) grow(b *testing.B, n int) {
 	b.Helper()
 	createAll(b, c.made, n, func(i int) client.Object { return c.entry(i) })
 	c.made = n
@@ -105,7 +107,7 @@ func createAll(b *testing.B, from, to int, object func(i int) client.Object) {
 	for range workers {
 		all.Go(func() {
 			for i := range next {
-				if err := world.Kube.Create(b.Context(), object(i)); err != nil {
+				if err := testenv.Kube.Create(b.Context(), object(i)); err != nil {
 					select {
 					case failed <- err:
 					default:
@@ -126,17 +128,17 @@ func createAll(b *testing.B, from, to int, object func(i int) client.Object) {
 	}
 }
 
-// servedNow waits until a client gets a token.
-func servedNow(b *testing.B, w *world.World, config *oauth2.Config) {
+// waitUntilServed waits until a client gets a token.
+func waitUntilServed(b *testing.B, env *testenv.Env, config *oauth2.Config) {
 	b.Helper()
-	request := machineToken(w, config)
-	eventually(b, "a token for "+config.ClientID, func() bool {
-		l, err := dial(hostOf(w.Issuer))
+	request := tokenRequest(env, config)
+	eventually.True(b, "a token for "+config.ClientID, func() bool {
+		l, err := dial(hostOf(env.Issuer))
 		if err != nil {
 			return false
 		}
 		defer func() { _ = l.Close() }()
-		a, err := l.ask(request)
+		a, err := l.send(request)
 		return err == nil && a.status == http.StatusOK
 	})
 }

@@ -14,32 +14,33 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
-// BenchmarkTwentyThousandGrants is what live grants cost the cluster that holds them as objects: etcd, the API server and the token server.
+// BenchmarkTwentyThousandGrants is what live grants cost the cluster that holds them as objects:
+// etcd, the API server and the token server.
 func BenchmarkTwentyThousandGrants(b *testing.B) {
 	const grants = 20_000
-	w := world.New(b)
-	w.API(ordersAPI, []string{ordersScope})
-	c := w.Client("web", v1alpha1.OAuthClientSpec{
+	env := testenv.New(b)
+	env.ReadyAPI(ordersAPI, []string{ordersScope})
+	c := env.ReadyClient("web", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"password", "refresh_token"}, TokenEndpointAuthMethod: v1alpha1.AuthMethodBasic, Scopes: []string{ordersScope},
 	})
-	config := w.Config(c, ordersScope)
-	p := &people{w: w, config: config}
-	signInByPassword := func(l *line, worker, _ int) error {
+	config := env.Config(c, ordersScope)
+	p := &userLoad{env: env, config: config}
+	signInByPassword := func(l *connection, worker, _ int) error {
 		if worker > 0 {
 			return nil
 		}
 		return p.password(l, worker, config)
 	}
-	load(b, hostOf(w.Issuer), 1, signInByPassword)
+	load(b, hostOf(env.Issuer), 1, signInByPassword)
 	all := &v1alpha1.OAuthGrantList{}
-	if err := world.Kube.List(b.Context(), all, client.InNamespace(w.Identity)); err != nil || len(all.Items) != 1 {
+	if err := testenv.Kube.List(b.Context(), all, client.InNamespace(env.ServerNamespace)); err != nil || len(all.Items) != 1 {
 		b.Fatalf("want one grant, got %d (%v)", len(all.Items), err)
 	}
 
-	pid := replica(b, w).PID()
+	pid := replica(b, env).PID()
 	before, _ := memoryOf(b, pid)
 	apiBefore, etcdBefore := ofAPIServer(b, "process_resident_memory_bytes"), ofAPIServer(b, "apiserver_storage_size_bytes")
 	began := time.Now()
@@ -48,7 +49,7 @@ func BenchmarkTwentyThousandGrants(b *testing.B) {
 	time.Sleep(12 * time.Second) // the API server asks etcd for its size every now and then
 	after, _ := memoryOf(b, pid)
 	apiAfter, etcdAfter := ofAPIServer(b, "process_resident_memory_bytes"), ofAPIServer(b, "apiserver_storage_size_bytes")
-	ready := timeToReady(b, w)
+	ready := timeToReady(b, env)
 
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric((etcdAfter-etcdBefore)/grants, "bytes-etcd/grant")
@@ -76,7 +77,7 @@ func copyOfGrant(original *v1alpha1.OAuthGrant, i int) *v1alpha1.OAuthGrant {
 // ofAPIServer is the sum of a metric of the API server.
 func ofAPIServer(b *testing.B, metric string) (sum float64) {
 	b.Helper()
-	config := world.Cluster.AdminConfig()
+	config := testenv.ControlPlane.AdminConfig()
 	kube, err := rest.HTTPClientFor(config)
 	if err != nil {
 		b.Fatal(err)

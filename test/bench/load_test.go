@@ -17,18 +17,19 @@ import (
 // workers is how many connections a load has, each with one request at a time.
 const workers = 8
 
-// line is a connection that is kept. It costs little, so that on two cores the server has one for itself.
-type line struct {
+// connection is a kept-alive connection. It costs little, so that on two cores the server has one
+// for itself.
+type connection struct {
 	net.Conn
 	reader *bufio.Reader
 }
 
-func dial(address string) (*line, error) {
+func dial(address string) (*connection, error) {
 	c, err := net.Dial("tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	return &line{c, bufio.NewReader(c)}, nil
+	return &connection{c, bufio.NewReader(c)}, nil
 }
 
 // answer is what matters of one.
@@ -38,8 +39,8 @@ type answer struct {
 	body     []byte
 }
 
-// ask sends a request and reads the answer.
-func (l *line) ask(request []byte) (answer, error) {
+// send sends a request and reads the response.
+func (l *connection) send(request []byte) (answer, error) {
 	if _, err := l.Write(request); err != nil {
 		return answer{}, err
 	}
@@ -51,9 +52,9 @@ func (l *line) ask(request []byte) (answer, error) {
 	return answer{response.StatusCode, response.Header.Get("Location"), body}, errors.Join(err, response.Body.Close())
 }
 
-// must is ask, where the answer must have a status.
-func (l *line) must(status int, request []byte) (answer, error) {
-	a, err := l.ask(request)
+// sendExpecting is send, and returns an error if the status is another one.
+func (l *connection) sendExpecting(status int, request []byte) (answer, error) {
+	a, err := l.send(request)
 	if err == nil && a.status != status {
 		err = fmt.Errorf("answered %d %s", a.status, a.body)
 	}
@@ -74,7 +75,7 @@ func get(address, target, cookies string) []byte {
 }
 
 // step is the i-th thing that a worker does.
-type step func(l *line, worker, i int) error
+type step func(l *connection, worker, i int) error
 
 // load lets every worker do so many steps, each worker on a connection of its own.
 func load(b *testing.B, address string, each int, do step) {
@@ -103,10 +104,10 @@ func load(b *testing.B, address string, each int, do step) {
 	}
 }
 
-// the same request again and again.
-func same(request []byte) step {
-	return func(l *line, _, _ int) error {
-		_, err := l.must(http.StatusOK, request)
+// repeat is a step that sends the same request.
+func repeat(request []byte) step {
+	return func(l *connection, _, _ int) error {
+		_, err := l.sendExpecting(http.StatusOK, request)
 		return err
 	}
 }

@@ -1,11 +1,12 @@
-// Package bench measures what the product costs. The unit is the CPU time of the server's process, user and system, for each request of a
-// counted load: unlike throughput it means something on a machine that others use too. Where there is a floor (test/bench/floor), both are
-// loaded in turns within one run, and the ratio is the median over the turns.
+// Package bench measures what the product costs. The unit is the CPU time of the server's process,
+// user and system, for each request of a counted load: unlike throughput it means something on a
+// machine that others use too. Where there is a floor (test/bench/floor), both are loaded
+// alternately within one run, and the ratio is the median over the rounds.
 //
 //	main_test.go     what all benchmarks share; the table at the end
 //	process_*_test.go  a process: its CPU time and memory
 //	load_test.go     a counted load on connections that are kept
-//	turns_test.go    the server and its floor, in turns
+//	measure_test.go  the server and its floor, alternately
 //	copies_test.go   many clients, without waiting for the manager to make each
 //
 //	token_test.go    a client_credentials token
@@ -14,7 +15,8 @@
 //	grants_test.go   what live grants cost the cluster that holds them
 //	storage_test.go  redeeming a code and refreshing, on each backend; PostgreSQL with the build tag postgres
 //
-// Benchmarks report; no number makes one fail. Each measures a fixed amount of work, so that one iteration (-benchtime 1x) is all it takes.
+// Benchmarks report; no number makes one fail. Each measures a fixed amount of work, so that one
+// iteration (-benchtime 1x) is all it takes.
 package bench
 
 import (
@@ -29,7 +31,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
 func TestMain(m *testing.M) {
@@ -37,8 +39,8 @@ func TestMain(m *testing.M) {
 	if flag.Lookup("test.bench").Value.String() == "" {
 		os.Exit(m.Run()) // nothing to measure, nothing to start
 	}
-	// As it is where people run it: etcd waits for the disk.
-	status := world.Main(m, func(o *controlplane.Options) { o.NoFsync = false })
+	// etcd waits for the disk, as it does in production.
+	status := testenv.Main(m, testenv.Options{})
 	if floor.dir != "" {
 		_ = os.RemoveAll(floor.dir)
 	}

@@ -12,7 +12,8 @@ import (
 	"unsafe"
 )
 
-// cpuOf is the CPU time, user and system, that all threads of a process have used, to the nanosecond: its CPU clock (clock_getcpuclockid(3)).
+// cpuOf is the CPU time, user and system, that all threads of a process have used, to the
+// nanosecond: its CPU clock (clock_getcpuclockid(3)).
 func cpuOf(b *testing.B, pid int) time.Duration {
 	b.Helper()
 	const processClock = 2 // CPUCLOCK_SCHED, of the process and not of one thread

@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres/postgrestest"
 )
 
@@ -20,7 +20,7 @@ func inPostgreSQL(b *testing.B, server *v1alpha1.AuthorizationServer) *store {
 	p := postgrestest.Start(b, "fsync=on", "synchronous_commit=on", "full_page_writes=on", "shared_buffers=128MB")
 	database := p.NewDatabase(b)
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: server.Namespace, Name: "database"}, StringData: map[string]string{"dsn": p.DSN(database)}}
-	if err := world.Kube.Create(b.Context(), secret); err != nil {
+	if err := testenv.Kube.Create(b.Context(), secret); err != nil {
 		b.Fatal(err)
 	}
 	server.Spec.Storage.PostgreSQL = &v1alpha1.PostgreSQLSettings{SecretRef: v1alpha1.SecretKeyReference{Name: "database", Key: "dsn"}}
@@ -28,13 +28,13 @@ func inPostgreSQL(b *testing.B, server *v1alpha1.AuthorizationServer) *store {
 		return float64(postgrestest.Value[int64](b, p, database, query))
 	}
 	return &store{
-		floor: func(*testing.B, *world.World) []string { return []string{"--dsn", p.DSN(database)} },
+		floor: func(*testing.B, *testenv.Env) []string { return []string{"--dsn", p.DSN(database)} },
 		// A transaction has a number only if it writes.
 		written: func(b *testing.B) float64 {
 			return value(b, "SELECT pg_snapshot_xmax(pg_current_snapshot())::TEXT::BIGINT")
 		},
 		unit: "writes",
-		size: func(b *testing.B, _ *world.World) (bytes, grants float64) {
+		size: func(b *testing.B, _ *testenv.Env) (bytes, grants float64) {
 			return value(b, "SELECT pg_total_relation_size('oauth_grants')"), value(b, "SELECT COUNT(*) FROM oauth_grants")
 		},
 	}

@@ -17,7 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/browser"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
 // backend is where a server keeps its records, and what is known of it.
@@ -32,12 +33,12 @@ type backend struct {
 // store is a backend that runs.
 type store struct {
 	// floor are the floor's arguments: where it finds a record to change.
-	floor func(b *testing.B, w *world.World) []string
+	floor func(b *testing.B, env *testenv.Env) []string
 	// written is how much was written so far, in the backend's own unit, and what that is called.
 	written func(b *testing.B) float64
 	unit    string
 	// size of the grants, in bytes, and how many there are.
-	size func(b *testing.B, w *world.World) (bytes, grants float64)
+	size func(b *testing.B, env *testenv.Env) (bytes, grants float64)
 }
 
 // backends that can be measured here; one more in storage_postgres_test.go.
@@ -46,9 +47,11 @@ var backends = []backend{
 	{v1alpha1.StorageKubernetes, 100, inKubernetes},
 }
 
-// BenchmarkStorage is the cost of redeeming a code and of refreshing, on each backend. Its floor is a server that changes one record by
-// compare-and-swap, through the same library; what the signature of the access token costs is taken off before the two are compared, since
-// the floor signs nothing. Where a code or refresh token depends on a session, it is also read whether the session has ended.
+// BenchmarkStorage is the cost of redeeming a code and of refreshing, on each backend. Its floor is
+// a server that changes one record by compare-and-swap, through the same library; what the
+// signature of the access token costs is taken off before the two are compared, since the floor
+// signs nothing. Where a code or refresh token depends on a session, it is also read whether the
+// session has ended.
 func BenchmarkStorage(b *testing.B) {
 	for _, row := range backends {
 		b.Run(string(row.kind), func(b *testing.B) { benchmarkStorage(b, row) })
@@ -60,45 +63,45 @@ func benchmarkStorage(b *testing.B, row backend) {
 	each := row.each
 	clients := each * workers // so that a user has one more grant at a client with each turn, and no more than there may be
 	var s *store
-	w := world.New(b, func(server *v1alpha1.AuthorizationServer) {
+	env := testenv.New(b, func(server *v1alpha1.AuthorizationServer) {
 		server.Spec.Tokens = &v1alpha1.TokenSettings{AuthorizationCodeLifetime: &metav1.Duration{Duration: 10 * time.Minute}}
 		server.Spec.Storage = &v1alpha1.StorageSettings{Type: row.kind}
 		s = row.prepare(b, server)
 	})
-	w.API(ordersAPI, []string{ordersScope})
-	c := w.Client("web", v1alpha1.OAuthClientSpec{
+	env.ReadyAPI(ordersAPI, []string{ordersScope})
+	c := env.ReadyClient("web", v1alpha1.OAuthClientSpec{
 		GrantTypes:              []v1alpha1.GrantType{"authorization_code", "refresh_token", "password"},
 		TokenEndpointAuthMethod: v1alpha1.AuthMethodBasic,
-		RedirectURIs:            []string{w.Callback}, Scopes: []string{ordersScope}, Consent: v1alpha1.ConsentSkip,
+		RedirectURIs:            []string{env.Callback}, Scopes: []string{ordersScope}, Consent: v1alpha1.ConsentSkip,
 	})
-	config := w.Config(c, ordersScope)
-	copies := copiesOf(b, w, c)
-	copies.until(b, clients)
-	p := &people{w: w, config: config, copies: copies, clients: clients, cookies: signIn(b, w, config)}
-	p.known(b)
-	address, pid := hostOf(w.Issuer), replica(b, w).PID()
+	config := env.Config(c, ordersScope)
+	copies := copiesOf(b, env, c)
+	copies.grow(b, clients)
+	p := &userLoad{env: env, config: config, copies: copies, clients: clients, cookies: signIn(b, env, config)}
+	p.waitUntilServed(b)
+	address, pid := hostOf(env.Issuer), replica(b, env).PID()
 	redeem := target{pid, address, func() step { return p.redeem(b, p.codes(b, each)) }}
 	refreshOfSession := target{pid, address, func() step { return p.refresh }}
-	alone := &people{w: w, config: config, copies: copies, clients: clients}
-	load(b, address, 1, func(l *line, worker, i int) error { return alone.password(l, worker, alone.clientOf(worker, i)) })
+	alone := &userLoad{env: env, config: config, copies: copies, clients: clients}
+	load(b, address, 1, func(l *connection, worker, i int) error { return alone.password(l, worker, alone.clientOf(worker, i)) })
 	refresh := target{pid, address, func() step { return alone.refresh }}
 
 	redeem.cost(b, each) // the floor copies what this leaves behind
-	floor := startFloor(b, s.floor(b, w)...)
-	costs := turns(b, count, each, floor("/parse"), floor("/sign"), floor("/swap"), redeem, refresh, refreshOfSession)
+	floor := startFloor(b, s.floor(b, env)...)
+	costs := measureAlternately(b, count, each, floor("/parse"), floor("/sign"), floor("/swap"), redeem, refresh, refreshOfSession)
 	for i, conversation := range []struct {
 		name string
 		target
 	}{{"redeem", redeem}, {"refresh", refresh}, {"refresh-of-session", refreshOfSession}} {
-		do := conversation.turn()
-		written, quiet := s.written(b), quietly(b, s)
+		do := conversation.prepare()
+		written, quiet := s.written(b), idleWrites(b, s)
 		began := time.Now()
 		load(b, address, each, do)
 		passed := time.Since(began)
 		writes := (s.written(b) - written - quiet*passed.Seconds()) / float64(each*workers)
-		x := ratio(count, func(turn int) float64 {
-			signing := costs[1][turn] - costs[0][turn]
-			return float64(costs[3+i][turn]-signing) / float64(costs[2][turn])
+		x := ratio(count, func(round int) float64 {
+			signing := costs[1][round] - costs[0][round]
+			return float64(costs[3+i][round]-signing) / float64(costs[2][round])
 		})
 		cost, swap, rate := median(costs[3+i]), median(costs[2]), float64(each*workers)/passed.Seconds()
 		b.ReportMetric(float64(cost), "ns-CPU/"+conversation.name)
@@ -109,7 +112,7 @@ func benchmarkStorage(b *testing.B, row backend) {
 			fmt.Sprintf("%v CPU, floor %v, %.2f x without the signature; %.1f %s, %.0f a second", cost, swap, x, writes, s.unit, rate),
 			"1.5 x the floor, and the signature")
 	}
-	if bytes, grants := s.size(b, w); grants > 0 {
+	if bytes, grants := s.size(b, env); grants > 0 {
 		b.ReportMetric(bytes/grants, "bytes/grant")
 		table.add(fmt.Sprintf("a grant, %s", row.kind), fmt.Sprintf("%.0f bytes", bytes/grants), "")
 	}
@@ -117,8 +120,8 @@ func benchmarkStorage(b *testing.B, row backend) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// quietly is how much is written in a second in which nobody asks for anything.
-func quietly(b *testing.B, s *store) float64 {
+// idleWrites returns how much is written in a second without requests.
+func idleWrites(b *testing.B, s *store) float64 {
 	b.Helper()
 	const seconds = 5
 	before := s.written(b)
@@ -126,9 +129,9 @@ func quietly(b *testing.B, s *store) float64 {
 	return (s.written(b) - before) / seconds
 }
 
-// people sign in at many clients.
-type people struct {
-	w       *world.World
+// userLoad is a load of users who sign in at many clients.
+type userLoad struct {
+	env     *testenv.Env
 	config  *oauth2.Config
 	copies  *copies
 	clients int
@@ -149,39 +152,33 @@ func (j *cookieJar) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // signIn gives the cookies of a browser in which alice has signed in.
-func signIn(b *testing.B, w *world.World, config *oauth2.Config) string {
+func signIn(b *testing.B, env *testenv.Env, config *oauth2.Config) string {
 	b.Helper()
-	browser, jar := w.Browser(), &cookieJar{}
-	browser.Through(jar)
-	browser.Follow(w.Issuer)
+	jar := &cookieJar{}
+	alice := browser.New(jar, env.Issuer)
 	address := config.AuthCodeURL("state", oauth2.S256ChallengeOption(verifier))
-	if err := browser.SignIn(address, w.Issuer, world.Username, world.Password); err != nil {
-		b.Fatal(err)
-	}
-	if _, err := browser.Do(http.MethodGet, address, nil); err != nil {
-		b.Fatal(err)
-	}
-	if !strings.HasPrefix(browser.At.String(), w.Callback) {
-		b.Fatalf("the session does not last: sent to %s", browser.At)
+	env.SignInWith(alice, address, testenv.Password)
+	if page := env.Open(alice, address); !strings.HasPrefix(page.At.String(), env.Callback) {
+		b.Fatalf("the session does not last: the browser is at %s", page.At)
 	}
 	return jar.last
 }
 
 // clientOf the i-th step of a worker: each worker has its own, so that none waits for another.
-func (p *people) clientOf(worker, i int) *oauth2.Config {
+func (p *userLoad) clientOf(worker, i int) *oauth2.Config {
 	return p.copies.config(worker+workers*(i%(p.clients/workers)), p.config)
 }
 
-// known waits until the server knows all clients.
-func (p *people) known(b *testing.B) {
+// waitUntilServed waits until the server serves all clients.
+func (p *userLoad) waitUntilServed(b *testing.B) {
 	b.Helper()
-	load(b, hostOf(p.w.Issuer), p.clients/workers, func(l *line, worker, i int) error {
+	load(b, hostOf(p.env.Issuer), p.clients/workers, func(l *connection, worker, i int) error {
 		address, err := url.Parse(p.clientOf(worker, i).AuthCodeURL("state", oauth2.S256ChallengeOption(verifier)))
 		if err != nil {
 			return err
 		}
 		for range 1000 {
-			a, err := l.ask(get(address.Host, address.RequestURI(), p.cookies))
+			a, err := l.send(get(address.Host, address.RequestURI(), p.cookies))
 			if err != nil || a.status == http.StatusSeeOther {
 				return err
 			}
@@ -192,15 +189,15 @@ func (p *people) known(b *testing.B) {
 }
 
 // codes that each worker redeems.
-func (p *people) codes(b *testing.B, each int) [workers][]string {
+func (p *userLoad) codes(b *testing.B, each int) [workers][]string {
 	b.Helper()
 	var codes [workers][]string
-	load(b, hostOf(p.w.Issuer), each, func(l *line, worker, i int) error {
+	load(b, hostOf(p.env.Issuer), each, func(l *connection, worker, i int) error {
 		address, err := url.Parse(p.clientOf(worker, i).AuthCodeURL("state", oauth2.S256ChallengeOption(verifier)))
 		if err != nil {
 			return err
 		}
-		a, err := l.must(http.StatusSeeOther, get(address.Host, address.RequestURI(), p.cookies))
+		a, err := l.sendExpecting(http.StatusSeeOther, get(address.Host, address.RequestURI(), p.cookies))
 		if err != nil {
 			return err
 		}
@@ -215,29 +212,29 @@ func (p *people) codes(b *testing.B, each int) [workers][]string {
 }
 
 // redeem the codes.
-func (p *people) redeem(b *testing.B, codes [workers][]string) step {
+func (p *userLoad) redeem(b *testing.B, codes [workers][]string) step {
 	b.Helper()
-	return func(l *line, worker, i int) error {
+	return func(l *connection, worker, i int) error {
 		return p.exchange(l, worker, p.clientOf(worker, i), url.Values{
-			"grant_type": {"authorization_code"}, "code": {codes[worker][i]}, "redirect_uri": {p.w.Callback}, "code_verifier": {verifier},
+			"grant_type": {"authorization_code"}, "code": {codes[worker][i]}, "redirect_uri": {p.env.Callback}, "code_verifier": {verifier},
 		})
 	}
 }
 
 // password gets a worker a refresh token that depends on no session.
-func (p *people) password(l *line, worker int, c *oauth2.Config) error {
+func (p *userLoad) password(l *connection, worker int, c *oauth2.Config) error {
 	return p.exchange(l, worker, c, url.Values{
-		"grant_type": {"password"}, "username": {world.Username}, "password": {world.Password}, "scope": {ordersScope},
+		"grant_type": {"password"}, "username": {testenv.Username}, "password": {testenv.Password}, "scope": {ordersScope},
 	})
 }
 
 // refresh the token that the worker got last, which is of the client whose code it redeemed last.
-func (p *people) refresh(l *line, worker, _ int) error {
+func (p *userLoad) refresh(l *connection, worker, _ int) error {
 	return p.exchange(l, worker, p.last[worker], url.Values{"grant_type": {"refresh_token"}, "refresh_token": {p.refreshes[worker]}})
 }
 
-func (p *people) exchange(l *line, worker int, c *oauth2.Config, form url.Values) error {
-	a, err := l.must(http.StatusOK, post(hostOf(p.w.Issuer), "/token", basic(c.ClientID, c.ClientSecret), form))
+func (p *userLoad) exchange(l *connection, worker int, c *oauth2.Config, form url.Values) error {
+	a, err := l.sendExpecting(http.StatusOK, post(hostOf(p.env.Issuer), "/token", basic(c.ClientID, c.ClientSecret), form))
 	if err != nil {
 		return err
 	}
@@ -253,25 +250,25 @@ func (p *people) exchange(l *line, worker int, c *oauth2.Config, form url.Values
 
 func inMemory(*testing.B, *v1alpha1.AuthorizationServer) *store {
 	return &store{
-		floor:   func(*testing.B, *world.World) []string { return nil },
+		floor:   func(*testing.B, *testenv.Env) []string { return nil },
 		written: func(*testing.B) float64 { return 0 }, unit: "writes",
-		size: func(*testing.B, *world.World) (bytes, grants float64) { return 0, 0 },
+		size: func(*testing.B, *testenv.Env) (bytes, grants float64) { return 0, 0 },
 	}
 }
 
 func inKubernetes(*testing.B, *v1alpha1.AuthorizationServer) *store {
 	return &store{
-		floor: func(b *testing.B, w *world.World) []string {
-			kubeconfig, err := world.Cluster.WriteServiceAccountKubeconfig(b.Context(), w.Identity, "main-tokenserver", filepath.Join(b.TempDir(), "account"))
+		floor: func(b *testing.B, env *testenv.Env) []string {
+			kubeconfig, err := testenv.ControlPlane.WriteServiceAccountKubeconfig(b.Context(), env.ServerNamespace, "main-tokenserver", filepath.Join(b.TempDir(), "account"))
 			if err != nil {
 				b.Fatal(err)
 			}
-			return []string{"--kubeconfig", kubeconfig, "--namespace", w.Identity}
+			return []string{"--kubeconfig", kubeconfig, "--namespace", env.ServerNamespace}
 		},
 		// etcd counts its writes: a resource version is the number of the last.
 		written: func(b *testing.B) float64 {
 			all := &corev1.NamespaceList{}
-			if err := world.Kube.List(b.Context(), all); err != nil {
+			if err := testenv.Kube.List(b.Context(), all); err != nil {
 				b.Fatal(err)
 			}
 			var revision float64
@@ -282,9 +279,9 @@ func inKubernetes(*testing.B, *v1alpha1.AuthorizationServer) *store {
 		},
 		unit: "writes",
 		// An object is stored as JSON.
-		size: func(b *testing.B, w *world.World) (bytes, grants float64) {
+		size: func(b *testing.B, env *testenv.Env) (bytes, grants float64) {
 			all := &v1alpha1.OAuthGrantList{}
-			if err := world.Kube.List(b.Context(), all, client.InNamespace(w.Identity)); err != nil {
+			if err := testenv.Kube.List(b.Context(), all, client.InNamespace(env.ServerNamespace)); err != nil {
 				b.Fatal(err)
 			}
 			for i := range all.Items {

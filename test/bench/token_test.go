@@ -14,7 +14,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
 // ordersAPI is the API that all tokens are for.
@@ -33,23 +33,24 @@ func basic(id, secret string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(id)+":"+url.QueryEscape(secret)))
 }
 
-// machineToken is the request of a machine for a token.
-func machineToken(w *world.World, c *oauth2.Config) []byte {
-	return post(hostOf(w.Issuer), "/token", basic(c.ClientID, c.ClientSecret), url.Values{"grant_type": {"client_credentials"}, "scope": {ordersScope}})
+// tokenRequest returns a client_credentials request.
+func tokenRequest(env *testenv.Env, c *oauth2.Config) []byte {
+	return post(hostOf(env.Issuer), "/token", basic(c.ClientID, c.ClientSecret), url.Values{"grant_type": {"client_credentials"}, "scope": {ordersScope}})
 }
 
-// BenchmarkClientCredentials is the cost of a token for a machine, signed with ES256, against a server that only reads the form and signs one.
+// BenchmarkClientCredentials is the cost of a token for a machine, signed with ES256, against a
+// server that only reads the form and signs one.
 func BenchmarkClientCredentials(b *testing.B) {
 	const count, each = 15, 1000
-	w := world.New(b)
-	w.API(ordersAPI, []string{ordersScope})
-	request := machineToken(w, w.Config(w.Client("service", service)))
-	wantES256(b, hostOf(w.Issuer), request)
-	server := target{replica(b, w).PID(), hostOf(w.Issuer), always(same(request))}
+	env := testenv.New(b)
+	env.ReadyAPI(ordersAPI, []string{ordersScope})
+	request := tokenRequest(env, env.Config(env.ReadyClient("service", service)))
+	wantES256(b, hostOf(env.Issuer), request)
+	server := target{replica(b, env).PID(), hostOf(env.Issuer), constantly(repeat(request))}
 
-	costs := turns(b, count, each, startFloor(b)("/sign"), server)
+	costs := measureAlternately(b, count, each, startFloor(b)("/sign"), server)
 	floor, cost := median(costs[0]), median(costs[1])
-	x := ratio(count, func(turn int) float64 { return float64(costs[1][turn]) / float64(costs[0][turn]) })
+	x := ratio(count, func(round int) float64 { return float64(costs[1][round]) / float64(costs[0][round]) })
 	b.ReportMetric(0, "ns/op") // the whole benchmark's, and so nobody's
 	b.ReportMetric(float64(floor), "ns-floor")
 	b.ReportMetric(float64(cost), "ns-CPU/req")
@@ -75,7 +76,7 @@ func wantES256(b *testing.B, address string, request []byte) {
 		b.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	a, err := l.must(http.StatusOK, request)
+	a, err := l.sendExpecting(http.StatusOK, request)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,4 +1,5 @@
-// Package chromium is a headless Chromium for tests. It is needed only by tests with the build tag browser.
+// Package chromium is a headless Chromium for tests. It is needed only by tests with the build tag
+// browser.
 package chromium
 
 import (
@@ -48,8 +49,9 @@ func Tab(t *testing.T, browser context.Context) context.Context { //nolint:reviv
 	return ctx
 }
 
-// At waits until the browser shows a page whose address begins so. That a server has seen a request says nothing about whether the browser has
-// left the page before, and what is asked of it meanwhile is cut off.
+// At waits until the browser shows a page whose address begins so. That a server has seen a request
+// says nothing about whether the browser has left the page before, and what is asked of it
+// meanwhile is cut off.
 func At(address string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		for {

@@ -5,7 +5,6 @@ package clients
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -19,8 +18,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/hack/local/loopback"
 	"github.com/oauth-operator/oauth-operator/hack/local/process"
-	"github.com/oauth-operator/oauth-operator/test/person"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/browser"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
 // modules is where Debian and its likes put Apache's modules.
@@ -29,7 +28,8 @@ const modules = "/usr/lib/apache2/modules"
 // nobody is whom Apache runs as where the tests run as root.
 const nobody = 65534
 
-// apacheConfig is for one process without privileges. Its arguments: directory, port, modules, issuer, client id, secret.
+// apacheConfig is for one process without privileges. Its arguments: directory, port, modules,
+// issuer, client id, secret.
 const apacheConfig = `
 ServerRoot %[1]s
 ServerName 127.0.0.1
@@ -73,9 +73,9 @@ OIDCInfoHook id_token userinfo access_token refresh_token
 </Location>
 `
 
-// apache is a web server whose /private is for users of the World's issuer.
+// apache is a web server whose /private is for users of the Env's issuer.
 type apache struct {
-	w    *world.World
+	env  *testenv.Env
 	base string
 }
 
@@ -83,8 +83,8 @@ func (a *apache) private() string  { return a.base + "/private/index.html" }
 func (a *apache) callback() string { return a.base + "/callback" }
 
 // startApache starts a web server that is the client.
-func startApache(w *world.World, port int, c *v1alpha1.OAuthClient) *apache {
-	t := w.T
+func startApache(env *testenv.Env, port int, c *v1alpha1.OAuthClient) *apache {
+	t := env.T
 	t.Helper()
 	program, err := exec.LookPath("apache2")
 	if err != nil {
@@ -95,9 +95,9 @@ func startApache(w *world.World, port int, c *v1alpha1.OAuthClient) *apache {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	secret := w.Secret(c)
+	secret := env.SecretOf(c)
 	files := map[string]string{
-		"ca.crt": string(w.Authority.PEM),
+		"ca.crt": string(env.Authority.PEM),
 		"apache.conf": fmt.Sprintf(apacheConfig, dir, port, modules, secret.Data["issuer"], secret.Data["client_id"],
 			secret.Data["client_secret"]),
 		"htdocs/private/index.html": "for users\n",
@@ -128,8 +128,8 @@ func startApache(w *world.World, port int, c *v1alpha1.OAuthClient) *apache {
 			t.Logf("Apache says:\n%s", said)
 		}
 	})
-	a := &apache{w: w, base: fmt.Sprintf("http://127.0.0.1:%d", port)}
-	w.Eventually("Apache", 20*time.Second, func() (bool, string) {
+	a := &apache{env: env, base: fmt.Sprintf("http://127.0.0.1:%d", port)}
+	env.Eventually("Apache", 20*time.Second, func() (bool, string) {
 		response, err := http.Get(a.base + "/bye")
 		if err != nil {
 			return false, err.Error()
@@ -139,30 +139,18 @@ func startApache(w *world.World, port int, c *v1alpha1.OAuthClient) *apache {
 	return a
 }
 
-// page is what the web server answers: its status, where it sends the browser, for whom the page is, and the page.
-type page struct {
-	status               int
-	location, user, body string
-}
-
-// get asks the web server as the browser would, but follows no redirect.
-func (a *apache) get(browser *http.Client, address string) page {
-	a.w.T.Helper()
-	request, err := http.NewRequestWithContext(a.w.T.Context(), http.MethodGet, address, nil)
+// get opens a page and follows no redirect.
+func (a *apache) get(b *browser.Browser, address string) browser.Page {
+	a.env.T.Helper()
+	request, err := browser.NewRequest(a.env.T.Context(), http.MethodGet, address, nil)
 	if err != nil {
-		a.w.T.Fatal(err)
+		a.env.T.Fatal(err)
 	}
-	request.Header.Set("Accept", person.Accept)
-	response, err := browser.Do(request)
+	page, err := b.DoOnce(request)
 	if err != nil {
-		a.w.T.Fatal(err)
+		a.env.T.Fatal(err)
 	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		a.w.T.Fatal(err)
-	}
-	return page{response.StatusCode, response.Header.Get("Location"), response.Header.Get("X-User"), string(body)}
+	return page
 }
 
 // session is what the web server knows of the person who is signed in.
@@ -178,68 +166,68 @@ type session struct {
 	} `json:"userinfo"`
 }
 
-func (a *apache) session(browser *http.Client) session {
-	a.w.T.Helper()
-	info := a.get(browser, a.callback()+"?info=json")
+func (a *apache) session(b *browser.Browser) session {
+	a.env.T.Helper()
+	info := a.get(b, a.callback()+"?info=json")
 	var s session
-	if err := json.Unmarshal([]byte(info.body), &s); err != nil {
-		a.w.T.Fatalf("%v: %q", err, info.body)
+	if err := json.Unmarshal([]byte(info.Body), &s); err != nil {
+		a.env.T.Fatalf("%v: %q", err, info.Body)
 	}
 	return s
 }
 
 func TestApacheSignsAUserInRefreshesAndSignsOut(t *testing.T) {
-	w := world.New(t, world.HTTPS)
+	env := testenv.New(t, testenv.WithTLS)
 	port, err := loopback.FreePort("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := w.Client("apache", v1alpha1.OAuthClientSpec{
+	c := env.ReadyClient("apache", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "client_secret_basic",
 		RedirectURIs:           []string{fmt.Sprintf("http://127.0.0.1:%d/callback", port)},
 		PostLogoutRedirectURIs: []string{fmt.Sprintf("http://127.0.0.1:%d/bye", port)},
 		Scopes:                 []string{"openid", "email", "profile", "offline_access"},
 	})
-	a := startApache(w, port, c)
-	alice := w.Browser()
-	browser := alice.Client()
+	a := startApache(env, port, c)
+	alice := browser.New(env.HTTP.Transport, "")
 
-	if got := a.get(browser, a.private()); got.status != http.StatusFound || !strings.HasPrefix(got.location, w.Issuer) {
-		t.Fatalf("a stranger is answered %d and sent to %s", got.status, got.location)
+	if got := a.get(alice, a.private()); got.StatusCode != http.StatusFound || !strings.HasPrefix(got.At.String(), env.Issuer) {
+		t.Fatalf("a stranger is answered %d and sent to %s", got.StatusCode, got.At)
 	}
-	if err := alice.SignIn(a.private(), w.Issuer, world.Username, world.Password); err != nil {
+	if _, err := alice.SignIn(t.Context(), a.private(), testenv.Username, testenv.Password); err != nil {
 		t.Fatal(err)
 	}
-	if got := a.get(browser, a.private()); got.status != http.StatusOK || got.body != "for users\n" || got.user != world.Email {
-		t.Fatalf("after signing in: %d for %q", got.status, got.user)
+	if got := a.get(alice, a.private()); got.StatusCode != http.StatusOK || got.Body != "for users\n" || got.Header.Get("X-User") != testenv.Email {
+		t.Fatalf("after signing in: %d for %q", got.StatusCode, got.Header.Get("X-User"))
 	}
-	before := a.session(browser)
-	if before.IDToken.Subject != world.Subject || before.UserInfo.Email != world.Email || before.UserInfo.Name == "" {
+	before := a.session(alice)
+	if before.IDToken.Subject != testenv.Subject || before.UserInfo.Email != testenv.Email || before.UserInfo.Name == "" {
 		t.Errorf("Apache knows %+v", before)
 	}
 
-	a.get(browser, a.callback()+"?"+url.Values{"refresh": {a.private()}, "access_token": {before.AccessToken}}.Encode())
-	after := a.session(browser)
+	a.get(alice, a.callback()+"?"+url.Values{"refresh": {a.private()}, "access_token": {before.AccessToken}}.Encode())
+	after := a.session(alice)
 	if after.AccessToken == before.AccessToken || after.RefreshToken == before.RefreshToken {
 		t.Error("want another access token and another refresh token")
 	}
-	config := w.Config(c)
-	if !w.Active(config, after.AccessToken) || !w.Active(config, after.RefreshToken) {
+	config := env.Config(c)
+	if !env.IsActive(config, after.AccessToken) || !env.IsActive(config, after.RefreshToken) {
 		t.Error("the tokens that Apache has now are inactive")
 	}
 
-	// It takes its tokens back, and sends the browser to the issuer to sign out there too, which sends it on.
-	out := a.get(browser, a.callback()+"?"+url.Values{"logout": {a.base + "/bye"}}.Encode())
-	if out.status != http.StatusFound || !strings.HasPrefix(out.location, w.Issuer+"/logout") {
-		t.Fatalf("the logout is answered %d and goes on at %s", out.status, out.location)
+	// It takes its tokens back, and sends the browser to the issuer to sign out there too, which
+	// sends it on.
+	out := a.get(alice, a.callback()+"?"+url.Values{"logout": {a.base + "/bye"}}.Encode())
+	if out.StatusCode != http.StatusFound || !strings.HasPrefix(out.At.String(), env.Issuer+"/logout") {
+		t.Fatalf("the logout is answered %d and goes on at %s", out.StatusCode, out.At)
 	}
-	if w.Active(config, after.AccessToken) || w.Active(config, after.RefreshToken) {
+	if env.IsActive(config, after.AccessToken) || env.IsActive(config, after.RefreshToken) {
 		t.Error("Apache has revoked its tokens, and they are active")
 	}
-	if _, err := alice.Do(http.MethodGet, out.location, nil); err != nil || alice.At.String() != a.base+"/bye" {
-		t.Errorf("the browser ends at %s (%v)", alice.At, err)
+	if page := env.Open(alice, out.At.String()); page.URL != a.base+"/bye" {
+		t.Errorf("the browser ends at %s", page.URL)
 	}
-	if asked, err := alice.Do(http.MethodGet, a.private(), nil); err != nil || person.Find(asked, "login-submit") == nil {
-		t.Errorf("after signing out she is not asked to sign in, but at %s (%v)", alice.At, err)
+	if page := env.Open(alice, a.private()); !page.IsLogin() {
+		t.Errorf("after signing out she is not asked to sign in, but at %s", page.URL)
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/chromium"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
 //go:embed testdata/app.html
@@ -26,8 +26,8 @@ var appPage []byte
 var appScript []byte
 
 // browserApp serves the application at an origin of its own and registers it.
-func browserApp(w *world.World) (address string) {
-	w.T.Helper()
+func browserApp(env *testenv.Env) (address string) {
+	env.T.Helper()
 	var settings []byte
 	serve := func(mediaType string, content func() []byte) http.HandlerFunc {
 		return func(rw http.ResponseWriter, _ *http.Request) {
@@ -43,18 +43,18 @@ func browserApp(w *world.World) (address string) {
 	mux.HandleFunc("GET /oidc-client-ts.min.js", serve("text/javascript", func() []byte { return library }))
 	mux.HandleFunc("GET /settings.json", serve("application/json", func() []byte { return settings }))
 	server := httptest.NewServer(mux)
-	w.T.Cleanup(server.Close)
+	env.T.Cleanup(server.Close)
 
-	w.Callback = server.URL + "/callback"
-	c := w.Client("browser-app", v1alpha1.OAuthClientSpec{
+	env.Callback = server.URL + "/callback"
+	c := env.ReadyClient("browser-app", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "none",
-		RedirectURIs: []string{w.Callback}, Scopes: []string{"openid", "profile", "email", "offline_access"},
+		RedirectURIs: []string{env.Callback}, Scopes: []string{"openid", "profile", "email", "offline_access"},
 	})
 	settings, err := json.Marshal(map[string]string{
-		"authority": w.Issuer, "client_id": c.Status.ClientID, "redirect_uri": w.Callback, "scope": "openid profile email offline_access",
+		"authority": env.Issuer, "client_id": c.Status.ClientID, "redirect_uri": env.Callback, "scope": "openid profile email offline_access",
 	})
 	if err != nil {
-		w.T.Fatal(err)
+		env.T.Fatal(err)
 	}
 	return server.URL
 }
@@ -83,24 +83,24 @@ type appTokens struct {
 }
 
 func TestABrowserApplicationOfAnotherOriginSignsAUserInRefreshesAndRevokes(t *testing.T) {
-	w := world.New(t)
-	address := browserApp(w)
+	env := testenv.New(t)
+	address := browserApp(env)
 	browser := chromium.Start(t)
 	chromium.Do(t, browser,
 		chromedp.Navigate(address),
 		chromedp.WaitVisible(chromedp.CSS("#username")),
-		chromedp.SendKeys(chromedp.CSS("#username"), world.Username),
-		chromedp.SendKeys(chromedp.CSS("#password"), world.Password),
+		chromedp.SendKeys(chromedp.CSS("#username"), testenv.Username),
+		chromedp.SendKeys(chromedp.CSS("#password"), testenv.Password),
 		chromedp.Click(chromedp.CSS("#login-submit")),
 		chromedp.WaitVisible(chromedp.CSS("#consent-allow")),
 		chromedp.Click(chromedp.CSS("#consent-allow")))
 
 	before := shown[appTokens](t, browser, "signed-in")
-	if before.Profile["sub"] != world.Subject || before.Profile["email"] != world.Email || before.RefreshToken == "" {
+	if before.Profile["sub"] != testenv.Subject || before.Profile["email"] != testenv.Email || before.RefreshToken == "" {
 		t.Errorf("the application knows %v, and has a refresh token: %t", before.Profile, before.RefreshToken != "")
 	}
 	after := shown[appTokens](t, browser, "refreshed")
-	if after.AccessToken == before.AccessToken || after.RefreshToken == before.RefreshToken || after.Profile["sub"] != world.Subject {
+	if after.AccessToken == before.AccessToken || after.RefreshToken == before.RefreshToken || after.Profile["sub"] != testenv.Subject {
 		t.Error("want other tokens for the same user")
 	}
 
@@ -121,7 +121,7 @@ func TestABrowserApplicationOfAnotherOriginSignsAUserInRefreshesAndRevokes(t *te
 	if list, ok := clientID.([]any); ok {
 		clientID = list[0]
 	}
-	status, answer := w.Post("/token", nil, url.Values{
+	status, answer := env.Post("/token", nil, url.Values{
 		"grant_type": {"refresh_token"}, "refresh_token": {after.RefreshToken}, "client_id": {clientID.(string)},
 	})
 	if status != http.StatusBadRequest || answer["error"] != "invalid_grant" {
@@ -131,7 +131,7 @@ func TestABrowserApplicationOfAnotherOriginSignsAUserInRefreshesAndRevokes(t *te
 
 // A cross-site POST carries no Lax cookie; the request it brings finds the session all the same.
 func TestAFormOfAnotherSiteThatAsksForAuthorizationFindsTheSession(t *testing.T) {
-	w := world.New(t)
+	env := testenv.New(t)
 	page := ""
 	arrived := make(chan url.Values, 10)
 	mux := http.NewServeMux()
@@ -143,21 +143,21 @@ func TestAFormOfAnotherSiteThatAsksForAuthorizationFindsTheSession(t *testing.T)
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	site := strings.Replace(server.URL, "127.0.0.1", "localhost", 1) // another site than the issuer's 127.0.0.1
-	w.Callback = site + "/callback"
-	c := w.Client("web", v1alpha1.OAuthClientSpec{
+	env.Callback = site + "/callback"
+	c := env.ReadyClient("web", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"authorization_code"}, TokenEndpointAuthMethod: "client_secret_basic", Consent: "Skip", PKCE: "WhenSent",
-		RedirectURIs: []string{w.Callback}, Scopes: []string{"openid"},
+		RedirectURIs: []string{env.Callback}, Scopes: []string{"openid"},
 	})
-	page = `<!doctype html><form method="post" action="` + w.Issuer + `/authorize"><input name="client_id" value="` + c.Status.ClientID + `">
-		<input name="response_type" value="code"><input name="scope" value="openid"><input name="redirect_uri" value="` + w.Callback + `">
+	page = `<!doctype html><form method="post" action="` + env.Issuer + `/authorize"><input name="client_id" value="` + c.Status.ClientID + `">
+		<input name="response_type" value="code"><input name="scope" value="openid"><input name="redirect_uri" value="` + env.Callback + `">
 		<input name="state" value="posted"><button id="send">send</button></form>`
 
 	browser := chromium.Start(t)
 	chromium.Do(t, browser,
-		chromedp.Navigate(w.Config(c, "openid").AuthCodeURL("first")),
+		chromedp.Navigate(env.Config(c, "openid").AuthCodeURL("first")),
 		chromedp.WaitVisible(chromedp.CSS("#username")),
-		chromedp.SendKeys(chromedp.CSS("#username"), world.Username),
-		chromedp.SendKeys(chromedp.CSS("#password"), world.Password),
+		chromedp.SendKeys(chromedp.CSS("#username"), testenv.Username),
+		chromedp.SendKeys(chromedp.CSS("#password"), testenv.Password),
 		chromedp.Click(chromedp.CSS("#login-submit")))
 	for _, state := range []string{"first", "posted"} {
 		select {
@@ -169,7 +169,7 @@ func TestAFormOfAnotherSiteThatAsksForAuthorizationFindsTheSession(t *testing.T)
 			t.Fatalf("the browser was not sent back with %s", state)
 		}
 		if state == "first" {
-			chromium.Do(t, browser, chromium.At(w.Callback),
+			chromium.Do(t, browser, chromium.At(env.Callback),
 				chromedp.Navigate(site+"/form"), chromedp.WaitVisible(chromedp.CSS("#send")), chromedp.Click(chromedp.CSS("#send")))
 		}
 	}

@@ -18,21 +18,22 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
 // prefix is what the API server puts before names and groups that our ID tokens say.
 const prefix = "main:"
 
-// trustingCluster is another cluster, whose API server takes the ID tokens of the World's issuer for one client.
-func trustingCluster(w *world.World, audience string) *controlplane.ControlPlane {
-	t := w.T
+// trustingCluster is another cluster, whose API server takes the ID tokens of the Env's issuer for
+// one client.
+func trustingCluster(env *testenv.Env, audience string) *controlplane.ControlPlane {
+	t := env.T
 	t.Helper()
 	claim := func(name string) map[string]any { return map[string]any{"claim": name, "prefix": prefix} }
 	config, err := json.Marshal(map[string]any{
 		"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration",
 		"jwt": []any{map[string]any{
-			"issuer":        map[string]any{"url": w.Issuer, "audiences": []string{audience}, "certificateAuthority": string(w.Authority.PEM)},
+			"issuer":        map[string]any{"url": env.Issuer, "audiences": []string{audience}, "certificateAuthority": string(env.Authority.PEM)},
 			"claimMappings": map[string]any{"username": claim("email"), "groups": claim("groups")},
 		}},
 	})
@@ -74,46 +75,46 @@ func whoIs(t *testing.T, client kubernetes.Interface) (authenticationv1.UserInfo
 }
 
 // kubectl is a client as kubectl's login plugins are: without a secret, at a loopback address.
-func kubectl(w *world.World, name string) *oauth2.Config {
-	w.T.Helper()
-	w.Callback = "http://127.0.0.1:8000/callback"
-	return w.Config(w.Client(name, v1alpha1.OAuthClientSpec{
+func kubectl(env *testenv.Env, name string) *oauth2.Config {
+	env.T.Helper()
+	env.Callback = "http://127.0.0.1:8000/callback"
+	return env.Config(env.ReadyClient(name, v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "none",
-		RedirectURIs: []string{w.Callback}, Scopes: []string{"openid", "email", "groups", "offline_access"},
+		RedirectURIs: []string{env.Callback}, Scopes: []string{"openid", "email", "groups", "offline_access"},
 		IDTokenClaims: []v1alpha1.ClaimName{"email", "groups"},
 	}), "openid", "email", "groups", "offline_access")
 }
 
 // login is the code flow, and returns the tokens.
-func login(w *world.World, config *oauth2.Config) (idToken string, token *oauth2.Token) {
-	w.T.Helper()
+func login(env *testenv.Env, config *oauth2.Config) (idToken string, token *oauth2.Token) {
+	env.T.Helper()
 	verifier := oauth2.GenerateVerifier()
-	answer := w.SignIn(config.AuthCodeURL("xyz", oauth2.S256ChallengeOption(verifier))).Query()
-	token, err := config.Exchange(w.Context(), answer.Get("code"), oauth2.VerifierOption(verifier))
+	answer := env.SignIn(config.AuthCodeURL("xyz", oauth2.S256ChallengeOption(verifier))).Query()
+	token, err := config.Exchange(env.Context(), answer.Get("code"), oauth2.VerifierOption(verifier))
 	if err != nil {
-		w.T.Fatal(err)
+		env.T.Fatal(err)
 	}
 	return token.Extra("id_token").(string), token
 }
 
 func TestAKubernetesAPIServerTakesAnIDTokenForItsUser(t *testing.T) {
-	w := world.New(t, world.HTTPS)
-	config := kubectl(w, "kubectl")
-	cluster := trustingCluster(w, config.ClientID)
-	idToken, token := login(w, config)
+	env := testenv.New(t, testenv.WithTLS)
+	config := kubectl(env, "kubectl")
+	cluster := trustingCluster(env, config.ClientID)
+	idToken, token := login(env, config)
 	alice := as(t, cluster, idToken)
 
 	var user authenticationv1.UserInfo
-	w.Eventually("the API server's trust in the issuer", 30*time.Second, func() (bool, string) { // it reads discovery and JWKS now and then
+	env.Eventually("the API server's trust in the issuer", 30*time.Second, func() (bool, string) { // it reads discovery and JWKS now and then
 		var err error
 		user, err = whoIs(t, alice)
 		return err == nil, "it does not authenticate her"
 	})
-	if user.Username != prefix+world.Email || !slices.Contains(user.Groups, prefix+world.Group) {
-		t.Errorf("want %s in %s, got %s in %v", world.Email, world.Group, user.Username, user.Groups)
+	if user.Username != prefix+testenv.Email || !slices.Contains(user.Groups, prefix+testenv.Group) {
+		t.Errorf("want %s in %s, got %s in %v", testenv.Email, testenv.Group, user.Username, user.Groups)
 	}
 
-	anothers, _ := login(w, kubectl(w, "another"))
+	anothers, _ := login(env, kubectl(env, "another"))
 	for what, refused := range map[string]string{"an access token": token.AccessToken, "another client's ID token": anothers, "a refresh token": token.RefreshToken} {
 		if user, err := whoIs(t, as(t, cluster, refused)); !apierrors.IsUnauthorized(err) {
 			t.Errorf("%s was taken for %s (%v)", what, user.Username, err)
@@ -137,11 +138,11 @@ func TestAKubernetesAPIServerTakesAnIDTokenForItsUser(t *testing.T) {
 	if _, err := admin.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "readers"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "readers"},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: prefix + world.Group}},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: prefix + testenv.Group}},
 	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.Eventually("her group's right", 10*time.Second, func() (bool, string) {
+	env.Eventually("her group's right", 10*time.Second, func() (bool, string) {
 		_, err := alice.CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{})
 		return err == nil, "she is refused"
 	})
@@ -149,12 +150,12 @@ func TestAKubernetesAPIServerTakesAnIDTokenForItsUser(t *testing.T) {
 	// kubectl's plugins refresh, and pass on the ID token that comes along.
 	stale := *token
 	stale.Expiry = time.Now().Add(-time.Minute)
-	fresh, err := config.TokenSource(w.Context(), &stale).Token()
+	fresh, err := config.TokenSource(env.Context(), &stale).Token()
 	if err != nil {
 		t.Fatal(err)
 	}
 	renewed, _ := fresh.Extra("id_token").(string)
-	if user, err := whoIs(t, as(t, cluster, renewed)); err != nil || user.Username != prefix+world.Email || !slices.Contains(user.Groups, prefix+world.Group) {
+	if user, err := whoIs(t, as(t, cluster, renewed)); err != nil || user.Username != prefix+testenv.Email || !slices.Contains(user.Groups, prefix+testenv.Group) {
 		t.Errorf("by the refreshed ID token she is %s in %v (%v)", user.Username, user.Groups, err)
 	}
 }

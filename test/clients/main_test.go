@@ -1,5 +1,6 @@
-// Package clients has programs of other people sign users in with our tokens, as they are: a Kubernetes API server, Apache's
-// mod_auth_openidc, and oidc-client-ts in a browser. (golang.org/x/oauth2 and go-oidc are the clients of test/features.)
+// Package clients tests the token server with clients of other projects: a Kubernetes API server,
+// Apache's mod_auth_openidc, and oidc-client-ts in a browser. (test/features uses
+// golang.org/x/oauth2 and go-oidc.)
 //
 //	kubernetes_test.go  kube-apiserver, by ID tokens
 //	apache_test.go      a confidential web application (build tag apache)
@@ -10,7 +11,10 @@ import (
 	"os"
 	"testing"
 
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
-func TestMain(m *testing.M) { os.Exit(world.Main(m)) }
+func TestMain(m *testing.M) {
+	os.Exit(testenv.Main(m, testenv.Options{ControlPlane: controlplane.Options{NoFsync: true}}))
+}

@@ -20,7 +20,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/chromium"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
 // screenshots is a directory that receives pictures of the pages; none are made if it is empty.
@@ -50,7 +50,7 @@ func picture(name string) chromedp.Action[chromedp.Void] {
 }
 
 // app is a web application's callback; it keeps the queries that it was sent.
-func app(t *testing.T, w *world.World) <-chan url.Values {
+func app(t *testing.T, env *testenv.Env) <-chan url.Values {
 	t.Helper()
 	arrived := make(chan url.Values, 10)
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -59,18 +59,18 @@ func app(t *testing.T, w *world.World) <-chan url.Values {
 		}
 	}))
 	t.Cleanup(server.Close)
-	w.Callback = server.URL + "/callback"
+	env.Callback = server.URL + "/callback"
 	return arrived
 }
 
-func webClient(w *world.World) *oauth2.Config {
-	w.T.Helper()
+func webClient(env *testenv.Env) *oauth2.Config {
+	env.T.Helper()
 	scopes := []string{"openid", "profile", "email", "offline_access"}
-	c := w.Client("web", v1alpha1.OAuthClientSpec{
+	c := env.ReadyClient("web", v1alpha1.OAuthClientSpec{
 		DisplayName: "Example Shop", GrantTypes: []v1alpha1.GrantType{"authorization_code", "refresh_token"},
-		TokenEndpointAuthMethod: "client_secret_basic", RedirectURIs: []string{w.Callback}, Scopes: scopes,
+		TokenEndpointAuthMethod: "client_secret_basic", RedirectURIs: []string{env.Callback}, Scopes: scopes,
 	})
-	return w.Config(c, scopes...)
+	return env.Config(c, scopes...)
 }
 
 func awaitCode(t *testing.T, arrived <-chan url.Values, state string) string {
@@ -88,9 +88,9 @@ func awaitCode(t *testing.T, arrived <-chan url.Values, state string) string {
 }
 
 func TestAPersonInChromiumSignsInConsentsAndIsNotAskedAgain(t *testing.T) {
-	w := world.New(t)
-	arrived := app(t, w)
-	config := webClient(w)
+	env := testenv.New(t)
+	arrived := app(t, env)
+	config := webClient(env)
 	browser := chromium.Start(t, chromium.WithoutJavaScript())
 	verifier := oauth2.GenerateVerifier()
 	address := config.AuthCodeURL("first", oauth2.S256ChallengeOption(verifier))
@@ -98,28 +98,28 @@ func TestAPersonInChromiumSignsInConsentsAndIsNotAskedAgain(t *testing.T) {
 		chromedp.Navigate(address),
 		chromedp.WaitVisible(chromedp.CSS("#username")),
 		picture("login"),
-		chromedp.SendKeys(chromedp.CSS("#username"), world.Username),
+		chromedp.SendKeys(chromedp.CSS("#username"), testenv.Username),
 		chromedp.SendKeys(chromedp.CSS("#password"), "not it"),
 		chromedp.Click(chromedp.CSS("#login-submit")),
 		chromedp.WaitVisible(chromedp.CSS(`[role="alert"]`)),
-		chromedp.SetValue(chromedp.CSS("#username"), world.Username),
-		chromedp.SendKeys(chromedp.CSS("#password"), world.Password),
+		chromedp.SetValue(chromedp.CSS("#username"), testenv.Username),
+		chromedp.SendKeys(chromedp.CSS("#password"), testenv.Password),
 		chromedp.Click(chromedp.CSS("#login-submit")),
 		chromedp.WaitVisible(chromedp.CSS("#consent-allow")),
 		picture("consent"),
 		chromedp.Click(chromedp.CSS("#consent-allow")),
 	)
-	if _, err := config.Exchange(w.Context(), awaitCode(t, arrived, "first"), oauth2.VerifierOption(verifier)); err != nil {
+	if _, err := config.Exchange(env.Context(), awaitCode(t, arrived, "first"), oauth2.VerifierOption(verifier)); err != nil {
 		t.Fatal(err)
 	}
-	chromium.Do(t, browser, chromium.At(w.Callback), chromedp.Navigate(config.AuthCodeURL("second", oauth2.S256ChallengeOption(verifier))))
+	chromium.Do(t, browser, chromium.At(env.Callback), chromedp.Navigate(config.AuthCodeURL("second", oauth2.S256ChallengeOption(verifier))))
 	awaitCode(t, arrived, "second")
 }
 
 func TestTwoTabsOfOneBrowserBothComplete(t *testing.T) {
-	w := world.New(t)
-	arrived := app(t, w)
-	config := webClient(w)
+	env := testenv.New(t)
+	arrived := app(t, env)
+	config := webClient(env)
 	one := chromium.Start(t, chromium.WithoutJavaScript())
 	two := chromium.Tab(t, one)
 	open := func(ctx context.Context, state string) {
@@ -131,8 +131,8 @@ func TestTwoTabsOfOneBrowserBothComplete(t *testing.T) {
 	open(two, "two")
 	finish := func(ctx context.Context) {
 		chromium.Do(t, ctx,
-			chromedp.SendKeys(chromedp.CSS("#username"), world.Username),
-			chromedp.SendKeys(chromedp.CSS("#password"), world.Password),
+			chromedp.SendKeys(chromedp.CSS("#username"), testenv.Username),
+			chromedp.SendKeys(chromedp.CSS("#password"), testenv.Password),
 			chromedp.Click(chromedp.CSS("#login-submit")))
 	}
 	finish(one)
@@ -143,20 +143,20 @@ func TestTwoTabsOfOneBrowserBothComplete(t *testing.T) {
 }
 
 func TestAPersonWhoRefusesIsSentBackWithAccessDenied(t *testing.T) {
-	w := world.New(t)
-	arrived := app(t, w)
-	config := webClient(w)
+	env := testenv.New(t)
+	arrived := app(t, env)
+	config := webClient(env)
 	chromium.Do(t, chromium.Start(t, chromium.WithoutJavaScript()),
 		chromedp.Navigate(config.AuthCodeURL("xyz", oauth2.S256ChallengeOption(strings.Repeat("v", 43)))),
 		chromedp.WaitVisible(chromedp.CSS("#username")),
-		chromedp.SendKeys(chromedp.CSS("#username"), world.Username),
-		chromedp.SendKeys(chromedp.CSS("#password"), world.Password),
+		chromedp.SendKeys(chromedp.CSS("#username"), testenv.Username),
+		chromedp.SendKeys(chromedp.CSS("#password"), testenv.Password),
 		chromedp.Click(chromedp.CSS("#login-submit")),
 		chromedp.WaitVisible(chromedp.CSS("#consent-deny")),
 		chromedp.Click(chromedp.CSS("#consent-deny")))
 	select {
 	case got := <-arrived:
-		if got.Get("error") != "access_denied" || got.Get("state") != "xyz" || got.Get("iss") != w.Issuer {
+		if got.Get("error") != "access_denied" || got.Get("state") != "xyz" || got.Get("iss") != env.Issuer {
 			t.Errorf("sent back with %v", got)
 		}
 	case <-time.After(20 * time.Second):
@@ -165,9 +165,9 @@ func TestAPersonWhoRefusesIsSentBackWithAccessDenied(t *testing.T) {
 }
 
 func TestAnUnregisteredRedirectURIEndsOnAPageAndNowhereElse(t *testing.T) {
-	w := world.New(t)
-	app(t, w)
-	config := webClient(w)
+	env := testenv.New(t)
+	app(t, env)
+	config := webClient(env)
 	config.RedirectURL = "https://evil.example.com/callback"
 	browser := chromium.Start(t, chromium.WithoutJavaScript())
 	chromium.Do(t, browser,
@@ -177,7 +177,7 @@ func TestAnUnregisteredRedirectURIEndsOnAPageAndNowhereElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(at, w.Issuer+"/authorize") {
+	if !strings.HasPrefix(at, env.Issuer+"/authorize") {
 		t.Errorf("the browser is at %s", at)
 	}
 }

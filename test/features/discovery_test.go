@@ -16,27 +16,25 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/test/person"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/browser"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
-// trial tries what a server may or may not do: alice is signed in, and no client asks for her consent.
-type trial struct {
-	*world.World
-	alice  *person.Browser
+// metadataCheck tries whether what the metadata advertises works: alice is signed in, and no client
+// asks for her consent.
+type metadataCheck struct {
+	*testenv.Env
+	alice  *browser.Browser
 	client *oauth2.Config // has every grant
 }
 
-func newTrial(t *testing.T) *trial {
+func newMetadataCheck(t *testing.T) *metadataCheck {
 	t.Helper()
-	w := world.New(t)
+	env := testenv.New(t)
 	all := spec("client_secret_basic")
 	all.GrantTypes = []v1alpha1.GrantType{"authorization_code", "implicit", "password", "client_credentials", "refresh_token"}
-	tr := &trial{World: w, alice: w.Browser(), client: w.Config(w.Client("all", all), "openid")}
-	tr.alice.Follow(w.Issuer)
-	if err := tr.alice.SignIn(tr.request(tr.client), w.Issuer, world.Username, world.Password); err != nil {
-		t.Fatal(err)
-	}
+	tr := &metadataCheck{Env: env, alice: env.NewBrowser(), client: env.Config(env.ReadyClient("all", all), "openid")}
+	env.SignInWith(tr.alice, tr.request(tr.client), testenv.Password)
 	return tr
 }
 
@@ -51,7 +49,7 @@ func spec(method string) v1alpha1.OAuthClientSpec {
 const verifier = "dBjftJeZ4CVP-mBoJBgEyfEHDvOOAuvWn0Cjm5PbCnk"
 
 // request to the authorization endpoint, with PKCE and a nonce, and what is set instead.
-func (tr *trial) request(c *oauth2.Config, pairs ...string) string {
+func (tr *metadataCheck) request(c *oauth2.Config, pairs ...string) string {
 	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(verifier), oidc.Nonce("n-0S6_WzA2Mj")}
 	for i := 0; i < len(pairs); i += 2 {
 		options = append(options, oauth2.SetAuthURLParam(pairs[i], pairs[i+1]))
@@ -59,24 +57,18 @@ func (tr *trial) request(c *oauth2.Config, pairs ...string) string {
 	return c.AuthCodeURL("xyz", options...)
 }
 
-// ask as alice, and see how the answer gets to the client, and which; by is "page" where there is none.
-func (tr *trial) ask(request string) (by string, answer url.Values, page *html.Node) {
+// ask as alice, and see how the answer gets to the client, and which; by is "page" where there is
+// none.
+func (tr *metadataCheck) ask(request string) (by string, answer url.Values, page browser.Page) {
 	tr.T.Helper()
-	page, err := tr.alice.Do(http.MethodGet, request, nil)
-	if err != nil {
-		tr.T.Fatal(err)
-	}
+	page = tr.Open(tr.alice, request)
 	switch {
-	case !strings.HasPrefix(tr.alice.At.String(), tr.Callback):
-		by, answer = posted(page, tr.Callback)
-	case tr.alice.At.Fragment != "":
-		by = "fragment"
-		answer, err = url.ParseQuery(tr.alice.At.EscapedFragment())
+	case !strings.HasPrefix(page.At.String(), tr.Callback):
+		by, answer = posted(page.Document(), tr.Callback)
+	case page.At.Fragment != "":
+		by, answer = "fragment", page.Values()
 	default:
-		by, answer = "query", tr.alice.At.Query()
-	}
-	if err != nil {
-		tr.T.Fatal(err)
+		by, answer = "query", page.Values()
 	}
 	if by != "page" && (answer.Get("state") != "xyz" || answer.Get("iss") != tr.Issuer) {
 		tr.T.Errorf("the answer to %s has not the state and the issuer: %v", request, answer)
@@ -103,7 +95,7 @@ func posted(page *html.Node, address string) (by string, answer url.Values) {
 }
 
 // code for the client.
-func (tr *trial) code(c *oauth2.Config) url.Values {
+func (tr *metadataCheck) code(c *oauth2.Config) url.Values {
 	tr.T.Helper()
 	_, answer, _ := tr.ask(tr.request(c))
 	return url.Values{
@@ -112,23 +104,24 @@ func (tr *trial) code(c *oauth2.Config) url.Values {
 }
 
 // admitted creates a client, if the API server takes it.
-func (tr *trial) admitted(name string, spec v1alpha1.OAuthClientSpec) (*oauth2.Config, bool) {
+func (tr *metadataCheck) admitted(name string, spec v1alpha1.OAuthClientSpec) (*oauth2.Config, bool) {
 	tr.T.Helper()
-	spec.ServerRef = v1alpha1.ServerReference{Name: "main", Namespace: tr.Identity}
-	c := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{Namespace: tr.Apps, Name: name}, Spec: spec}
-	err := world.Kube.Create(tr.T.Context(), c)
+	spec.ServerRef = v1alpha1.ServerReference{Name: "main", Namespace: tr.ServerNamespace}
+	c := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{Namespace: tr.AppNamespace, Name: name}, Spec: spec}
+	err := testenv.Kube.Create(tr.T.Context(), c)
 	if apierrors.IsInvalid(err) {
 		return nil, false
 	}
 	if err != nil {
 		tr.T.Fatal(err)
 	}
-	tr.Wait("the client "+name+" to be Ready", c, func() bool { return world.IsTrue(c.Status.Conditions, v1alpha1.ConditionReady) })
+	tr.WaitFor("the client "+name+" to be Ready", c, func() bool { return testenv.IsTrue(c.Status.Conditions, v1alpha1.ConditionReady) })
 	return tr.Config(c, "openid"), true
 }
 
-// agree holds what is advertised against what works: for each of the values, and whatever else is advertised.
-func agree(t testing.TB, what string, advertised []string, works func(value string) bool, values ...string) {
+// checkAdvertised fails the test unless exactly the advertised values work, of these values and all
+// that are advertised.
+func checkAdvertised(t testing.TB, what string, advertised []string, works func(value string) bool, values ...string) {
 	t.Helper()
 	for _, value := range slices.Compact(slices.Sorted(slices.Values(append(values, advertised...)))) {
 		if works, named := works(value), slices.Contains(advertised, value); works != named {
@@ -137,7 +130,8 @@ func agree(t testing.TB, what string, advertised []string, works func(value stri
 	}
 }
 
-// refused says whether the answer to the client is an error, which must be the one that RFC 6749 has for it.
+// refused says whether the answer to the client is an error, which must be the one that RFC 6749
+// has for it.
 func refused(t testing.TB, what string, answer url.Values, code string) bool {
 	t.Helper()
 	if got := answer.Get("error"); got != "" && got != code {
@@ -147,7 +141,7 @@ func refused(t testing.TB, what string, answer url.Values, code string) bool {
 }
 
 func TestWhatIsAdvertisedWorksAndWhatIsNotIsRefused(t *testing.T) {
-	tr := newTrial(t)
+	tr := newMetadataCheck(t)
 	provider, err := oidc.NewProvider(tr.Context(), tr.Issuer)
 	if err != nil {
 		t.Fatal(err)
@@ -166,16 +160,16 @@ func TestWhatIsAdvertisedWorksAndWhatIsNotIsRefused(t *testing.T) {
 	if err := provider.Claims(&document); err != nil {
 		t.Fatal(err)
 	}
-	agree(t, "grant type", document.GrantTypes, tr.grantType,
+	checkAdvertised(t, "grant type", document.GrantTypes, tr.grantType,
 		"authorization_code", "implicit", "password", "client_credentials", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code",
 		"urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:grant-type:jwt-bearer", "urn:openid:params:grant-type:ciba")
-	agree(t, "response type", document.ResponseTypes, tr.responseType,
+	checkAdvertised(t, "response type", document.ResponseTypes, tr.responseType,
 		"code", "token", "id_token", "id_token token", "code token", "code id_token", "code id_token token", "none", "device", "code code")
-	agree(t, "response mode", document.ResponseModes, func(mode string) bool { return tr.responseMode(mode, document.ResponseTypes) },
+	checkAdvertised(t, "response mode", document.ResponseModes, func(mode string) bool { return tr.responseMode(mode, document.ResponseTypes) },
 		"query", "fragment", "form_post", "web_message", "jwt", "query.jwt", "form_post.jwt")
-	agree(t, "prompt", document.Prompts, tr.prompt, "none", "login", "consent", "select_account", "create")
-	agree(t, "code challenge method", document.Challenges, tr.challenge, "S256", "plain", "S512")
-	agree(t, "ID token algorithm", document.Algorithms, tr.algorithm, "ES256", "RS256", "PS256", "ES384", "EdDSA", "HS256", "none")
+	checkAdvertised(t, "prompt", document.Prompts, tr.prompt, "none", "login", "consent", "select_account", "create")
+	checkAdvertised(t, "code challenge method", document.Challenges, tr.challenge, "S256", "plain", "S512")
+	checkAdvertised(t, "ID token algorithm", document.Algorithms, tr.algorithm, "ES256", "RS256", "PS256", "ES384", "EdDSA", "HS256", "none")
 
 	clients := map[string]*oauth2.Config{}
 	methods := []string{"client_secret_basic", "client_secret_post", "none", "private_key_jwt", "client_secret_jwt", "tls_client_auth"}
@@ -185,7 +179,7 @@ func TestWhatIsAdvertisedWorksAndWhatIsNotIsRefused(t *testing.T) {
 		}
 	}
 	tokens := map[string]string{}
-	agree(t, "authentication at the token endpoint by", document.TokenAuth, func(method string) bool {
+	checkAdvertised(t, "authentication at the token endpoint by", document.TokenAuth, func(method string) bool {
 		if clients[method] == nil {
 			return false
 		}
@@ -193,14 +187,14 @@ func TestWhatIsAdvertisedWorksAndWhatIsNotIsRefused(t *testing.T) {
 		tokens[method], _ = answer["access_token"].(string)
 		return status == http.StatusOK
 	}, methods...)
-	agree(t, "authentication at the introspection endpoint by", document.IntrospectionAuth, func(method string) bool {
+	checkAdvertised(t, "authentication at the introspection endpoint by", document.IntrospectionAuth, func(method string) bool {
 		if clients[method] == nil {
 			return false
 		}
 		status, answer := tr.authenticated(method, "/introspect", clients[method], url.Values{"token": {tokens[method]}})
 		return status == http.StatusOK && answer["active"] == true
 	}, methods...)
-	agree(t, "authentication at the revocation endpoint by", document.RevocationAuth, func(method string) bool {
+	checkAdvertised(t, "authentication at the revocation endpoint by", document.RevocationAuth, func(method string) bool {
 		if clients[method] == nil {
 			return false
 		}
@@ -210,7 +204,7 @@ func TestWhatIsAdvertisedWorksAndWhatIsNotIsRefused(t *testing.T) {
 }
 
 // authenticated sends a form as the client, by the method.
-func (tr *trial) authenticated(method, endpoint string, c *oauth2.Config, form url.Values) (int, map[string]any) {
+func (tr *metadataCheck) authenticated(method, endpoint string, c *oauth2.Config, form url.Values) (int, map[string]any) {
 	tr.T.Helper()
 	if method == "client_secret_basic" {
 		return tr.Post(endpoint, c, form)
@@ -222,7 +216,7 @@ func (tr *trial) authenticated(method, endpoint string, c *oauth2.Config, form u
 	return tr.Post(endpoint, nil, form)
 }
 
-func (tr *trial) grantType(grant string) bool {
+func (tr *metadataCheck) grantType(grant string) bool {
 	form := url.Values{}
 	switch grant {
 	case "authorization_code":
@@ -234,7 +228,7 @@ func (tr *trial) grantType(grant string) bool {
 		}
 		return answer.Has("access_token")
 	case "password":
-		form = url.Values{"username": {world.Username}, "password": {world.Password}}
+		form = url.Values{"username": {testenv.Username}, "password": {testenv.Password}}
 	case "refresh_token":
 		_, answer := tr.Post("/token", tr.client, tr.code(tr.client))
 		token, _ := answer["refresh_token"].(string)
@@ -251,7 +245,7 @@ func (tr *trial) grantType(grant string) bool {
 // parameters of an answer, by the word of the response type that asks for it.
 var parameters = map[string]string{"code": "code", "token": "access_token", "id_token": "id_token"}
 
-func (tr *trial) responseType(words string) bool {
+func (tr *metadataCheck) responseType(words string) bool {
 	_, answer, _ := tr.ask(tr.request(tr.client, "response_type", words))
 	if refused(tr.T, words, answer, "unsupported_response_type") {
 		return false
@@ -265,7 +259,7 @@ func (tr *trial) responseType(words string) bool {
 }
 
 // responseMode tries a mode with each response type. No token is ever in a query.
-func (tr *trial) responseMode(mode string, types []string) bool {
+func (tr *metadataCheck) responseMode(mode string, types []string) bool {
 	works := true
 	for _, words := range types {
 		by, answer, _ := tr.ask(tr.request(tr.client, "response_type", words, "response_mode", mode))
@@ -284,14 +278,14 @@ func (tr *trial) responseMode(mode string, types []string) bool {
 	return works
 }
 
-func (tr *trial) prompt(value string) bool {
+func (tr *metadataCheck) prompt(value string) bool {
 	by, answer, page := tr.ask(tr.request(tr.client, "prompt", value))
 	if refused(tr.T, value, answer, "invalid_request") {
 		return false
 	}
 	shown := by
 	for _, button := range []string{"login-submit", "consent-allow"} {
-		if person.Find(page, button) != nil {
+		if page.Find("button", "id", button) != nil {
 			shown = button
 		}
 	}
@@ -302,7 +296,7 @@ func (tr *trial) prompt(value string) bool {
 	return true
 }
 
-func (tr *trial) challenge(method string) bool {
+func (tr *metadataCheck) challenge(method string) bool {
 	challenge := verifier
 	if method == "S256" {
 		challenge = oauth2.S256ChallengeFromVerifier(verifier)
@@ -311,7 +305,7 @@ func (tr *trial) challenge(method string) bool {
 	return !refused(tr.T, method, answer, "invalid_request")
 }
 
-func (tr *trial) algorithm(name string) bool {
+func (tr *metadataCheck) algorithm(name string) bool {
 	signed := spec("client_secret_basic")
 	signed.IDTokenSignedResponseAlg = v1alpha1.SigningAlgorithm(name)
 	c, ok := tr.admitted("signed-"+strings.ToLower(name), signed)

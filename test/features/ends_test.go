@@ -12,16 +12,16 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/test/person"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/browser"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
 // customer is alice at her browser, signed in to a web application.
 type customer struct {
-	*world.World
+	*testenv.Env
 	app     *v1alpha1.OAuthClient
 	config  *oauth2.Config
-	browser *person.Browser
+	browser *browser.Browser
 }
 
 var shopSpec = v1alpha1.OAuthClientSpec{
@@ -32,10 +32,9 @@ var shopSpec = v1alpha1.OAuthClientSpec{
 
 func newCustomer(t *testing.T) *customer {
 	t.Helper()
-	w := world.New(t)
-	c := &customer{World: w, app: w.Client("web", shopSpec), browser: w.Browser()}
-	c.config = w.Config(c.app, "openid", "profile")
-	c.browser.Follow(w.Issuer)
+	env := testenv.New(t)
+	c := &customer{Env: env, app: env.ReadyClient("web", shopSpec), browser: env.NewBrowser()}
+	c.config = env.Config(c.app, "openid", "profile")
 	return c
 }
 
@@ -44,10 +43,8 @@ func (c *customer) tokens(password string, scopes ...string) *oauth2.Token {
 	c.T.Helper()
 	config, verifier := *c.config, oauth2.GenerateVerifier()
 	config.Scopes = scopes
-	if err := c.browser.SignIn(config.AuthCodeURL("xyz", oauth2.S256ChallengeOption(verifier)), c.Issuer, world.Username, password); err != nil {
-		c.T.Fatal(err)
-	}
-	token, err := config.Exchange(c.Context(), c.browser.At.Query().Get("code"), oauth2.VerifierOption(verifier))
+	at := c.SignInWith(c.browser, config.AuthCodeURL("xyz", oauth2.S256ChallengeOption(verifier)), password)
+	token, err := config.Exchange(c.Context(), at.Query().Get("code"), oauth2.VerifierOption(verifier))
 	if err != nil {
 		c.T.Fatal(err)
 	}
@@ -58,10 +55,7 @@ func (c *customer) tokens(password string, scopes ...string) *oauth2.Token {
 func (c *customer) isSignedIn() bool {
 	c.T.Helper()
 	address := c.config.AuthCodeURL("xyz", oauth2.S256ChallengeOption(oauth2.GenerateVerifier()), oauth2.SetAuthURLParam("prompt", "none"))
-	if _, err := c.browser.Do(http.MethodGet, address, nil); err != nil {
-		c.T.Fatal(err)
-	}
-	answer := c.browser.At.Query()
+	answer := c.Open(c.browser, address).At.Query()
 	if !answer.Has("code") && answer.Get("error") != "login_required" {
 		c.T.Fatalf("the answer is %v", answer)
 	}
@@ -81,7 +75,7 @@ func (c *customer) good(token *oauth2.Token) bool {
 func (c *customer) sessionMarks() int {
 	c.T.Helper()
 	var list served.MarkList
-	if err := world.Kube.List(c.T.Context(), &list, client.InNamespace(c.Identity)); err != nil {
+	if err := testenv.Kube.List(c.T.Context(), &list, client.InNamespace(c.ServerNamespace)); err != nil {
 		c.T.Fatal(err)
 	}
 	marks := 0
@@ -95,27 +89,24 @@ func (c *customer) sessionMarks() int {
 
 func TestSigningOutEndsWhatCameFromTheSessionAndIsOneMark(t *testing.T) {
 	c := newCustomer(t)
-	offline := c.tokens(world.Password, "openid", "profile", "offline_access")
-	online := c.tokens(world.Password, "openid", "profile")
+	offline := c.tokens(testenv.Password, "openid", "profile", "offline_access")
+	online := c.tokens(testenv.Password, "openid", "profile")
 	hint, _ := online.Extra("id_token").(string)
 	address := c.Issuer + "/logout?" + url.Values{
 		"id_token_hint": {hint}, "post_logout_redirect_uri": shopSpec.PostLogoutRedirectURIs, "state": {"xyz"},
 	}.Encode()
-	if _, err := c.browser.Do(http.MethodGet, address, nil); err != nil {
-		t.Fatal(err)
-	}
-	if at := c.browser.At.String(); at != "https://app.example.com/signed-out?state=xyz" {
+	if at := c.Open(c.browser, address).At.String(); at != "https://app.example.com/signed-out?state=xyz" {
 		t.Errorf("the browser is sent to %s", at)
 	}
-	if c.good(online) || c.Active(c.config, online.AccessToken) || c.Active(c.config, online.RefreshToken) {
+	if c.good(online) || c.IsActive(c.config, online.AccessToken) || c.IsActive(c.config, online.RefreshToken) {
 		t.Error("a token of the session is good")
 	}
-	_, err := refresh(c.World, c.config, online.RefreshToken)
+	_, err := refresh(c.Env, c.config, online.RefreshToken)
 	wantOAuthError(t, err, "invalid_grant")
 	if !c.good(offline) {
 		t.Error("the offline access token has ended")
 	}
-	if _, err := refresh(c.World, c.config, offline.RefreshToken); err != nil {
+	if _, err := refresh(c.Env, c.config, offline.RefreshToken); err != nil {
 		t.Error(err)
 	}
 	if marks := c.sessionMarks(); marks != 1 {
@@ -125,9 +116,7 @@ func TestSigningOutEndsWhatCameFromTheSessionAndIsOneMark(t *testing.T) {
 		t.Error("she is signed in")
 	}
 	for range 3 { // nobody is signed in any more
-		if _, err := c.browser.Do(http.MethodGet, address, nil); err != nil {
-			t.Fatal(err)
-		}
+		c.Open(c.browser, address)
 	}
 	if marks := c.sessionMarks(); marks != 1 {
 		t.Errorf("%d marks after who has no session, want one", marks)
@@ -137,16 +126,16 @@ func TestSigningOutEndsWhatCameFromTheSessionAndIsOneMark(t *testing.T) {
 func TestAChangedPasswordEndsSessionsAndTokens(t *testing.T) {
 	const next = "another long enough pass-phrase"
 	c := newCustomer(t)
-	before := c.tokens(world.Password, "openid", "profile", "offline_access")
+	before := c.tokens(testenv.Password, "openid", "profile", "offline_access")
 	secret := &corev1.Secret{}
-	secret.Namespace, secret.Name = c.Identity, "alice"
-	c.Wait("the Secret", secret, func() bool { return true })
+	secret.Namespace, secret.Name = c.ServerNamespace, "alice"
+	c.WaitFor("the Secret", secret, func() bool { return true })
 	c.Update(secret, func() { secret.Data = map[string][]byte{"password": []byte(next)} })
 	c.Eventually("the end of her session", 5*time.Second, func() (bool, string) { return !c.isSignedIn(), "it goes on" })
-	if c.good(before) || c.Active(c.config, before.AccessToken) {
+	if c.good(before) || c.IsActive(c.config, before.AccessToken) {
 		t.Error("the access token is good")
 	}
-	_, err := refresh(c.World, c.config, before.RefreshToken)
+	_, err := refresh(c.Env, c.config, before.RefreshToken)
 	wantOAuthError(t, err, "invalid_grant")
 	if !c.good(c.tokens(next, "openid", "profile")) {
 		t.Error("with the new password the token is refused")
@@ -155,33 +144,33 @@ func TestAChangedPasswordEndsSessionsAndTokens(t *testing.T) {
 
 func TestASuspendedClientsTokensAreDeadWhileItIs(t *testing.T) {
 	c := newCustomer(t)
-	token := c.tokens(world.Password, "openid", "profile", "offline_access")
+	token := c.tokens(testenv.Password, "openid", "profile", "offline_access")
 	c.Update(c.app, func() { c.app.Spec.Suspended = true })
 	c.Eventually("the end of the token", time.Second, func() (bool, string) { return !c.good(token), "it is good" })
-	_, err := refresh(c.World, c.config, token.RefreshToken)
+	_, err := refresh(c.Env, c.config, token.RefreshToken)
 	wantOAuthError(t, err, "invalid_client")
 	c.Update(c.app, func() { c.app.Spec.Suspended = false })
 	c.Eventually("the token", time.Second, func() (bool, string) { return c.good(token), "it is refused" })
-	if _, err := refresh(c.World, c.config, token.RefreshToken); err != nil {
+	if _, err := refresh(c.Env, c.config, token.RefreshToken); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestADeletedClientsTokensAreDeadAndItsSuccessorsAreNot(t *testing.T) {
 	c := newCustomer(t)
-	token := c.tokens(world.Password, "openid", "profile", "offline_access")
+	token := c.tokens(testenv.Password, "openid", "profile", "offline_access")
 	c.Delete(c.app)
 	c.Eventually("the end of the token", time.Second, func() (bool, string) { return !c.good(token), "it is good" })
-	_, err := refresh(c.World, c.config, token.RefreshToken)
+	_, err := refresh(c.Env, c.config, token.RefreshToken)
 	wantOAuthError(t, err, "invalid_client")
-	c.app = c.Client("web", shopSpec)
+	c.app = c.ReadyClient("web", shopSpec)
 	c.config = c.Config(c.app, "openid", "profile")
-	if c.good(token) || c.Active(c.config, token.AccessToken) || c.Active(c.config, token.RefreshToken) {
+	if c.good(token) || c.IsActive(c.config, token.AccessToken) || c.IsActive(c.config, token.RefreshToken) {
 		t.Error("a token of the client before is good")
 	}
-	_, err = refresh(c.World, c.config, token.RefreshToken)
+	_, err = refresh(c.Env, c.config, token.RefreshToken)
 	wantOAuthError(t, err, "invalid_grant")
-	if !c.good(c.tokens(world.Password, "openid", "profile")) {
+	if !c.good(c.tokens(testenv.Password, "openid", "profile")) {
 		t.Error("the successor's token is refused")
 	}
 }

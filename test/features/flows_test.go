@@ -12,21 +12,21 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
 func TestAServiceGetsATokenForItselfFromItsSecret(t *testing.T) {
-	w := world.New(t)
-	w.API("https://orders.example.com", []string{"orders:read"})
-	c := w.Client("service", v1alpha1.OAuthClientSpec{
+	env := testenv.New(t)
+	env.ReadyAPI("https://orders.example.com", []string{"orders:read"})
+	c := env.ReadyClient("service", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"client_credentials"}, TokenEndpointAuthMethod: "client_secret_basic", Scopes: []string{"orders:read"},
 	})
-	from := w.Config(c)
+	from := env.Config(c)
 	config := clientcredentials.Config{
 		ClientID: from.ClientID, ClientSecret: from.ClientSecret, TokenURL: from.Endpoint.TokenURL, Scopes: []string{"orders:read"},
 		AuthStyle: from.Endpoint.AuthStyle,
 	}
-	token, err := config.Token(w.Context())
+	token, err := config.Token(env.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestAServiceGetsATokenForItselfFromItsSecret(t *testing.T) {
 	if token.TokenType != "Bearer" || token.RefreshToken != "" || left < 4*time.Minute || left > 5*time.Minute {
 		t.Errorf("want a bearer token for five minutes and no refresh token, got %s for %s, %q", token.TokenType, left, token.RefreshToken)
 	}
-	verified, err := accessTokenVerifier(w, "https://orders.example.com").Verify(w.Context(), token.AccessToken)
+	verified, err := accessTokenVerifier(env, "https://orders.example.com").Verify(env.Context(), token.AccessToken)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,51 +44,52 @@ func TestAServiceGetsATokenForItselfFromItsSecret(t *testing.T) {
 }
 
 func TestAWebApplicationSignsAUserInAndRefreshes(t *testing.T) {
-	w := world.New(t)
-	c := w.Client("web", v1alpha1.OAuthClientSpec{
+	env := testenv.New(t)
+	c := env.ReadyClient("web", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "client_secret_basic",
-		RedirectURIs: []string{w.Callback}, Scopes: []string{"openid", "profile", "email", "offline_access"},
+		RedirectURIs: []string{env.Callback}, Scopes: []string{"openid", "profile", "email", "offline_access"},
 	})
-	codeFlow(w, w.Config(c, "openid", "profile", "email", "offline_access"))
+	codeFlow(env, env.Config(c, "openid", "profile", "email", "offline_access"))
 }
 
 func TestANativeApplicationSignsAUserInWithPKCEAlone(t *testing.T) {
-	w := world.New(t)
-	c := w.Client("cli", v1alpha1.OAuthClientSpec{
+	env := testenv.New(t)
+	c := env.ReadyClient("cli", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "none",
-		RedirectURIs: []string{w.Callback}, Scopes: []string{"openid", "profile", "email", "offline_access"},
+		RedirectURIs: []string{env.Callback}, Scopes: []string{"openid", "profile", "email", "offline_access"},
 	})
-	codeFlow(w, w.Config(c, "openid", "profile", "email", "offline_access"))
+	codeFlow(env, env.Config(c, "openid", "profile", "email", "offline_access"))
 }
 
 func TestAnIssuerWithAPathServesTheCodeFlow(t *testing.T) {
-	w := world.New(t, func(s *v1alpha1.AuthorizationServer) { s.Spec.Issuer += "/tenants/one" })
-	c := w.Client("web", v1alpha1.OAuthClientSpec{
+	env := testenv.New(t, func(s *v1alpha1.AuthorizationServer) { s.Spec.Issuer += "/tenants/one" })
+	c := env.ReadyClient("web", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "client_secret_post",
-		RedirectURIs: []string{w.Callback}, Scopes: []string{"openid", "profile", "email", "offline_access"},
+		RedirectURIs: []string{env.Callback}, Scopes: []string{"openid", "profile", "email", "offline_access"},
 	})
-	codeFlow(w, w.Config(c, "openid", "profile", "email", "offline_access"))
+	codeFlow(env, env.Config(c, "openid", "profile", "email", "offline_access"))
 }
 
-// codeFlow goes through the authorization code flow with PKCE and one refresh, and checks every token as a client would.
-func codeFlow(w *world.World, config *oauth2.Config) {
-	t := w.T
+// codeFlow goes through the authorization code flow with PKCE and one refresh, and checks every
+// token as a client would.
+func codeFlow(env *testenv.Env, config *oauth2.Config) {
+	t := env.T
 	t.Helper()
-	provider, err := oidc.NewProvider(w.Context(), w.Issuer)
+	provider, err := oidc.NewProvider(env.Context(), env.Issuer)
 	if err != nil {
 		t.Fatal(err)
 	}
 	verifier := oauth2.GenerateVerifier()
-	answer := w.SignIn(config.AuthCodeURL("xyz", oauth2.S256ChallengeOption(verifier), oidc.Nonce("n-0S6_WzA2Mj"))).Query()
-	if answer.Get("state") != "xyz" || answer.Get("iss") != w.Issuer {
+	answer := env.SignIn(config.AuthCodeURL("xyz", oauth2.S256ChallengeOption(verifier), oidc.Nonce("n-0S6_WzA2Mj"))).Query()
+	if answer.Get("state") != "xyz" || answer.Get("iss") != env.Issuer {
 		t.Fatalf("want state and iss back, got %v", answer)
 	}
-	token, err := config.Exchange(w.Context(), answer.Get("code"), oauth2.VerifierOption(verifier))
+	token, err := config.Exchange(env.Context(), answer.Get("code"), oauth2.VerifierOption(verifier))
 	if err != nil {
 		t.Fatal(err)
 	}
 	raw, _ := token.Extra("id_token").(string)
-	idToken, err := provider.Verifier(&oidc.Config{ClientID: config.ClientID}).Verify(w.Context(), raw)
+	idToken, err := provider.Verifier(&oidc.Config{ClientID: config.ClientID}).Verify(env.Context(), raw)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +101,7 @@ func codeFlow(w *world.World, config *oauth2.Config) {
 			t.Error(err)
 		}
 	}
-	info, err := provider.UserInfo(w.Context(), oauth2.StaticTokenSource(token))
+	info, err := provider.UserInfo(env.Context(), oauth2.StaticTokenSource(token))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,74 +111,74 @@ func codeFlow(w *world.World, config *oauth2.Config) {
 
 	stale := *token
 	stale.Expiry = stale.Expiry.AddDate(-1, 0, 0)
-	fresh, err := config.TokenSource(w.Context(), &stale).Token()
+	fresh, err := config.TokenSource(env.Context(), &stale).Token()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if fresh.AccessToken == token.AccessToken || fresh.RefreshToken == token.RefreshToken {
 		t.Error("want another access token and another refresh token")
 	}
-	if _, err := provider.UserInfo(w.Context(), oauth2.StaticTokenSource(fresh)); err != nil {
+	if _, err := provider.UserInfo(env.Context(), oauth2.StaticTokenSource(fresh)); err != nil {
 		t.Error(err)
 	}
 
-	_, err = config.Exchange(w.Context(), answer.Get("code"), oauth2.VerifierOption(verifier))
+	_, err = config.Exchange(env.Context(), answer.Get("code"), oauth2.VerifierOption(verifier))
 	wantOAuthError(t, err, "invalid_grant")
-	if _, err := provider.UserInfo(w.Context(), oauth2.StaticTokenSource(fresh)); err == nil {
+	if _, err := provider.UserInfo(env.Context(), oauth2.StaticTokenSource(fresh)); err == nil {
 		t.Error("the code was used again, and tokens from it still work")
 	}
 }
 
 func TestALegacyBrowserApplicationGetsTokensFromTheAuthorizationEndpoint(t *testing.T) {
-	w := world.New(t)
-	c := w.Client("spa", v1alpha1.OAuthClientSpec{
+	env := testenv.New(t)
+	c := env.ReadyClient("spa", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"implicit"}, TokenEndpointAuthMethod: "none",
-		RedirectURIs: []string{w.Callback}, Scopes: []string{"openid", "email"},
+		RedirectURIs: []string{env.Callback}, Scopes: []string{"openid", "email"},
 	})
-	config := w.Config(c, "openid", "email")
+	config := env.Config(c, "openid", "email")
 	address := config.AuthCodeURL("xyz", oauth2.SetAuthURLParam("response_type", "id_token token"), oidc.Nonce("n-0S6_WzA2Mj"))
-	answer, err := url.ParseQuery(w.SignIn(address).EscapedFragment())
+	answer, err := url.ParseQuery(env.SignIn(address).EscapedFragment())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer.Has("refresh_token") || answer.Has("code") || answer.Get("state") != "xyz" || answer.Get("iss") != w.Issuer {
+	if answer.Has("refresh_token") || answer.Has("code") || answer.Get("state") != "xyz" || answer.Get("iss") != env.Issuer {
 		t.Errorf("want state and iss, neither code nor refresh token: %v", answer)
 	}
-	provider, err := oidc.NewProvider(w.Context(), w.Issuer)
+	provider, err := oidc.NewProvider(env.Context(), env.Issuer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	idToken, err := provider.Verifier(&oidc.Config{ClientID: config.ClientID}).Verify(w.Context(), answer.Get("id_token"))
+	idToken, err := provider.Verifier(&oidc.Config{ClientID: config.ClientID}).Verify(env.Context(), answer.Get("id_token"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := idToken.VerifyAccessToken(answer.Get("access_token")); err != nil || idToken.Nonce != "n-0S6_WzA2Mj" {
 		t.Errorf("nonce %q, at_hash: %v", idToken.Nonce, err)
 	}
-	if _, err := provider.UserInfo(w.Context(), oauth2.StaticTokenSource(&oauth2.Token{AccessToken: answer.Get("access_token")})); err != nil {
+	if _, err := provider.UserInfo(env.Context(), oauth2.StaticTokenSource(&oauth2.Token{AccessToken: answer.Get("access_token")})); err != nil {
 		t.Error(err)
 	}
 	wantLegacy(t, c)
 }
 
 func TestATrustedApplicationTradesThePasswordForTokens(t *testing.T) {
-	w := world.New(t)
-	c := w.Client("legacy", v1alpha1.OAuthClientSpec{
+	env := testenv.New(t)
+	c := env.ReadyClient("legacy", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"password", "refresh_token"}, TokenEndpointAuthMethod: "client_secret_post",
 		Scopes: []string{"openid", "email"},
 	})
-	config := w.Config(c, "openid", "email")
-	token, err := config.PasswordCredentialsToken(w.Context(), "ALICE", world.Password)
+	config := env.Config(c, "openid", "email")
+	token, err := config.PasswordCredentialsToken(env.Context(), "ALICE", testenv.Password)
 	if err != nil {
 		t.Fatal(err)
 	}
 	stale := *token
 	stale.Expiry = stale.Expiry.AddDate(-1, 0, 0)
-	if _, err := config.TokenSource(w.Context(), &stale).Token(); err != nil {
+	if _, err := config.TokenSource(env.Context(), &stale).Token(); err != nil {
 		t.Error(err)
 	}
-	_, wrong := config.PasswordCredentialsToken(w.Context(), world.Username, "wrong")
-	_, unknown := config.PasswordCredentialsToken(w.Context(), "nobody", "wrong")
+	_, wrong := config.PasswordCredentialsToken(env.Context(), testenv.Username, "wrong")
+	_, unknown := config.PasswordCredentialsToken(env.Context(), "nobody", "wrong")
 	wantOAuthError(t, wrong, "invalid_grant")
 	if wrong.Error() != unknown.Error() {
 		t.Errorf("a wrong password and an unknown user differ: %v, %v", wrong, unknown)
@@ -186,17 +187,17 @@ func TestATrustedApplicationTradesThePasswordForTokens(t *testing.T) {
 }
 
 func TestATokenEndsWhenItIsRevoked(t *testing.T) {
-	w := world.New(t)
-	c := w.Client("legacy", v1alpha1.OAuthClientSpec{
+	env := testenv.New(t)
+	c := env.ReadyClient("legacy", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"password", "refresh_token"}, TokenEndpointAuthMethod: "client_secret_basic", Scopes: []string{"openid"},
 	})
-	config := w.Config(c, "openid")
-	token, err := config.PasswordCredentialsToken(w.Context(), world.Username, world.Password)
+	config := env.Config(c, "openid")
+	token, err := config.PasswordCredentialsToken(env.Context(), testenv.Username, testenv.Password)
 	if err != nil {
 		t.Fatal(err)
 	}
 	active := func() bool {
-		status, answer := w.Post("/introspect", config, url.Values{"token": {token.AccessToken}})
+		status, answer := env.Post("/introspect", config, url.Values{"token": {token.AccessToken}})
 		if status != http.StatusOK {
 			t.Fatalf("introspection answered %d %v", status, answer)
 		}
@@ -205,7 +206,7 @@ func TestATokenEndsWhenItIsRevoked(t *testing.T) {
 	if !active() {
 		t.Fatal("want the token active")
 	}
-	if status, answer := w.Post("/revoke", config, url.Values{"token": {token.RefreshToken}}); status != http.StatusOK {
+	if status, answer := env.Post("/revoke", config, url.Values{"token": {token.RefreshToken}}); status != http.StatusOK {
 		t.Fatalf("revocation answered %d %v", status, answer)
 	}
 	if active() {
@@ -214,11 +215,11 @@ func TestATokenEndsWhenItIsRevoked(t *testing.T) {
 }
 
 // accessTokenVerifier checks access tokens as an API would, by discovery and the JWKS.
-func accessTokenVerifier(w *world.World, audience string) *oidc.IDTokenVerifier {
-	w.T.Helper()
-	provider, err := oidc.NewProvider(w.Context(), w.Issuer)
+func accessTokenVerifier(env *testenv.Env, audience string) *oidc.IDTokenVerifier {
+	env.T.Helper()
+	provider, err := oidc.NewProvider(env.Context(), env.Issuer)
 	if err != nil {
-		w.T.Fatal(err)
+		env.T.Fatal(err)
 	}
 	return provider.Verifier(&oidc.Config{ClientID: audience, SupportedSigningAlgs: []string{"ES256"}})
 }

@@ -17,12 +17,13 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/chromium"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
-// shop is an application that signs its users out: config is its client's, out is where they come back, with what they bring.
+// shop is an application that signs its users out: config is its client's, out is where they come
+// back, with what they bring.
 type shop struct {
-	*world.World
+	*testenv.Env
 	config  *oauth2.Config
 	in, out chan url.Values
 	signOut string // the URI of out
@@ -32,7 +33,7 @@ type shop struct {
 
 func newShop(t *testing.T) *shop {
 	t.Helper()
-	s := &shop{t: t, World: world.New(t), in: make(chan url.Values, 10), out: make(chan url.Values, 10)}
+	s := &shop{t: t, Env: testenv.New(t), in: make(chan url.Values, 10), out: make(chan url.Values, 10)}
 	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/callback":
@@ -44,7 +45,7 @@ func newShop(t *testing.T) *shop {
 	t.Cleanup(app.Close)
 	s.Callback, s.signOut = app.URL+"/callback", app.URL+"/signed-out"
 	scopes := []string{"openid", "profile", "offline_access"}
-	s.config = s.Config(s.Client("web", v1alpha1.OAuthClientSpec{
+	s.config = s.Config(s.ReadyClient("web", v1alpha1.OAuthClientSpec{
 		DisplayName: "Example Shop", GrantTypes: []v1alpha1.GrantType{"authorization_code", "refresh_token"},
 		TokenEndpointAuthMethod: "client_secret_basic", RedirectURIs: []string{s.Callback}, PostLogoutRedirectURIs: []string{s.signOut},
 		Scopes: scopes,
@@ -53,7 +54,8 @@ func newShop(t *testing.T) *shop {
 	return s
 }
 
-// open sends the browser to the authorization endpoint, and gives what the code is redeemed for once the person has done the rest.
+// open sends the browser to the authorization endpoint, and gives what the code is redeemed for
+// once the person has done the rest.
 func (s *shop) open(scopes string, actions ...chromedp.Action[chromedp.Void]) *oauth2.Token {
 	s.T.Helper()
 	verifier := oauth2.GenerateVerifier()
@@ -72,8 +74,8 @@ func (s *shop) signIn(scopes string) *oauth2.Token {
 	s.T.Helper()
 	return s.open(scopes,
 		chromedp.WaitVisible(chromedp.CSS("#username")),
-		chromedp.SendKeys(chromedp.CSS("#username"), world.Username),
-		chromedp.SendKeys(chromedp.CSS("#password"), world.Password),
+		chromedp.SendKeys(chromedp.CSS("#username"), testenv.Username),
+		chromedp.SendKeys(chromedp.CSS("#password"), testenv.Password),
 		chromedp.Click(chromedp.CSS("#login-submit")),
 		chromedp.WaitVisible(chromedp.CSS("#consent-allow")),
 		chromedp.Click(chromedp.CSS("#consent-allow")))
@@ -105,7 +107,7 @@ func TestAPersonInChromiumIsAskedAndSignsOut(t *testing.T) {
 		chromedp.Navigate(address),
 		chromedp.WaitVisible(chromedp.CSS("#logout-confirm")),
 		picture("logout"))
-	if !s.Active(s.config, online.AccessToken) {
+	if !s.IsActive(s.config, online.AccessToken) {
 		t.Fatal("asking signed the user out")
 	}
 	chromium.Do(t, s.browser, chromedp.Click(chromedp.CSS("#logout-confirm")))
@@ -113,7 +115,7 @@ func TestAPersonInChromiumIsAskedAndSignsOut(t *testing.T) {
 		t.Errorf("sent back with %v", got)
 	}
 	for name, token := range map[string]string{"access": online.AccessToken, "refresh": online.RefreshToken} {
-		if s.Active(s.config, token) {
+		if s.IsActive(s.config, token) {
 			t.Errorf("the online %s token is active", name)
 		}
 	}
@@ -127,7 +129,7 @@ func TestAPersonInChromiumIsAskedAndSignsOut(t *testing.T) {
 	if status := refresh(online); status != http.StatusBadRequest {
 		t.Errorf("refreshing the online one answers %d", status)
 	}
-	if status := refresh(offline); status != http.StatusOK || !s.Active(s.config, offline.AccessToken) {
+	if status := refresh(offline); status != http.StatusOK || !s.IsActive(s.config, offline.AccessToken) {
 		t.Errorf("refreshing the offline one answers %d", status)
 	}
 	chromium.Do(t, s.browser, chromium.At(s.signOut),
@@ -154,12 +156,13 @@ func TestAPersonInChromiumIsSignedOutByAFormOfTheApplication(t *testing.T) {
 	if got := s.awaitSignedOut(); got.Get("state") != "xyz" {
 		t.Errorf("sent back with %v", got)
 	}
-	if s.Active(s.config, token.AccessToken) {
+	if s.IsActive(s.config, token.AccessToken) {
 		t.Error("the access token is active")
 	}
 }
 
-// Another site's form cannot press the button: it comes without our cookies, and with a form that was made for somebody else.
+// Another site's form cannot press the button: it comes without our cookies, and with a form that
+// was made for somebody else.
 func TestAnotherSiteInChromiumSignsNobodyOut(t *testing.T) {
 	s := newShop(t)
 	token := s.signIn("openid profile")
@@ -173,7 +176,7 @@ func TestAnotherSiteInChromiumSignsNobodyOut(t *testing.T) {
 	chromium.Do(t, s.browser,
 		chromedp.Navigate(elsewhere), chromedp.Click(chromedp.CSS("button")), chromedp.WaitVisible(chromedp.CSS(".badge-error")),
 		chromedp.Navigate(elsewhere), chromedp.Click(chromedp.CSS("#plain")), chromedp.WaitVisible(chromedp.CSS("#logout-confirm")))
-	if !s.Active(s.config, token.AccessToken) {
+	if !s.IsActive(s.config, token.AccessToken) {
 		t.Error("the user was signed out")
 	}
 	s.open("openid profile")

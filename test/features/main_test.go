@@ -1,24 +1,27 @@
-// Package features goes from a manifest to an HTTP answer: what a user applies is read by the manager, served by the token server, and seen
-// by a client.
+// Package features tests what users see: a test applies objects, and checks what a client of the
+// token server gets, and the conditions.
 //
 //	flows_test.go       the five flows
-//	discovery_test.go   what is advertised, and no more, works
-//	life_test.go        clients, rules and namespaces come, change and go
-//	users_test.go       users, APIs and keys do
-//	ends_test.go        logins and what came from them end
-//	outage_test.go      the API server, the manager or a replica is away
+//	discovery_test.go   what the metadata advertises works, and nothing else does
+//	life_test.go        clients, rules and namespaces are created, changed and deleted
+//	users_test.go       users, APIs and keys are
+//	ends_test.go        the end of sessions, grants and tokens
+//	outage_test.go      outages of the API server, the manager and a replica
 //	tls_test.go         certificates
 //	storage_test.go     records in the cluster
 //	postgresql_test.go  records in a database (build tag postgres)
-//	browser_test.go     a person at a browser (build tag browser)
-//	logout_test.go      the person signs out (build tag browser)
+//	browser_test.go     signing in with Chromium (build tag browser)
+//	logout_test.go      signing out with Chromium (build tag browser)
 package features
 
 import (
 	"os"
 	"testing"
 
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
-func TestMain(m *testing.M) { os.Exit(world.Main(m)) }
+func TestMain(m *testing.M) {
+	os.Exit(testenv.Main(m, testenv.Options{ControlPlane: controlplane.Options{NoFsync: true}}))
+}

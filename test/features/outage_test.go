@@ -27,7 +27,7 @@ import (
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/hack/local/node"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
@@ -38,18 +38,18 @@ var outage = flag.Duration("outage", 6*time.Second, "how long the API server is 
 // recovery is how long the manager may take to see again.
 const recovery = 15 * time.Second
 
-func replica(w *world.World) *node.Replica {
-	w.T.Helper()
-	replicas := world.Operator.Node.Replicas(w.Identity, "main")
+func replica(env *testenv.Env) *node.Replica {
+	env.T.Helper()
+	replicas := testenv.Operator.Node.Replicas(env.ServerNamespace, "main")
 	if len(replicas) != 1 {
-		w.T.Fatalf("want one token server, there are %d", len(replicas))
+		env.T.Fatalf("want one token server, there are %d", len(replicas))
 	}
 	return replicas[0]
 }
 
 // probe asks on the status port.
-func probe(w *world.World, address, path string) (int, string) {
-	w.T.Helper()
+func probe(env *testenv.Env, address, path string) (int, string) {
+	env.T.Helper()
 	response, err := http.Get("http://" + address + path)
 	if err != nil {
 		return 0, err.Error()
@@ -57,24 +57,24 @@ func probe(w *world.World, address, path string) (int, string) {
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		w.T.Fatal(err)
+		env.T.Fatal(err)
 	}
 	return response.StatusCode, strings.TrimSpace(string(body))
 }
 
-// frozenManager stops the manager as it stands, until the function is called, or the test ends.
-func frozenManager(w *world.World) (thaw func()) {
-	w.T.Helper()
-	if err := world.Operator.Manager.Signal(syscall.SIGSTOP); err != nil {
-		w.T.Fatal(err)
+// suspendManager suspends the process of the manager until resume is called or the test ends.
+func suspendManager(env *testenv.Env) (resume func()) {
+	env.T.Helper()
+	if err := testenv.Operator.Manager.Signal(syscall.SIGSTOP); err != nil {
+		env.T.Fatal(err)
 	}
-	thaw = sync.OnceFunc(func() {
-		if err := world.Operator.Manager.Signal(syscall.SIGCONT); err != nil {
-			w.T.Error(err)
+	resume = sync.OnceFunc(func() {
+		if err := testenv.Operator.Manager.Signal(syscall.SIGCONT); err != nil {
+			env.T.Error(err)
 		}
 	})
-	w.T.Cleanup(thaw)
-	return thaw
+	env.T.Cleanup(resume)
+	return resume
 }
 
 func TestWithoutTheAPIServerEverythingThatIsKnownIsServedAndNothingElseIsPretended(t *testing.T) {
@@ -83,142 +83,142 @@ func TestWithoutTheAPIServerEverythingThatIsKnownIsServedAndNothingElseIsPretend
 			AuthorizationCodeLifetime: &metav1.Duration{Duration: 10 * time.Minute}, AccessTokenLifetime: &metav1.Duration{Duration: 10 * time.Minute},
 		}
 	}
-	w := world.New(t, lasting)
-	service, users := w.Config(w.Client("service", serviceSpec)), trusted(w)
-	later := w.Client("later", serviceSpec)
-	web := w.Config(w.Client("web", v1alpha1.OAuthClientSpec{
+	env := testenv.New(t, lasting)
+	service, users := env.Config(env.ReadyClient("service", serviceSpec)), trusted(env)
+	later := env.ReadyClient("later", serviceSpec)
+	web := env.Config(env.ReadyClient("web", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"authorization_code"}, TokenEndpointAuthMethod: "client_secret_basic", Consent: "Skip",
-		RedirectURIs: []string{w.Callback}, Scopes: []string{"openid"},
+		RedirectURIs: []string{env.Callback}, Scopes: []string{"openid"},
 	}), "openid")
-	server := replica(w)
+	server := replica(env)
 	pid := server.PID()
-	before := tokensOf(w, users, world.Username)
+	before := tokensOf(env, users, testenv.Username)
 	verifier := oauth2.GenerateVerifier()
 	code := url.Values{
-		"grant_type": {"authorization_code"}, "redirect_uri": {w.Callback}, "code_verifier": {verifier},
-		"code": {w.SignIn(web.AuthCodeURL("xyz", oauth2.S256ChallengeOption(verifier))).Query().Get("code")},
+		"grant_type": {"authorization_code"}, "redirect_uri": {env.Callback}, "code_verifier": {verifier},
+		"code": {env.SignIn(web.AuthCodeURL("xyz", oauth2.S256ChallengeOption(verifier))).Query().Get("code")},
 	}
 	refresh := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {before.RefreshToken}}
 
-	world.Cluster.StopAPIServer()
+	testenv.ControlPlane.StopAPIServer()
 	t.Cleanup(func() {
-		if err := world.Cluster.StartAPIServer(context.Background()); err != nil { // for the tests that follow
+		if err := testenv.ControlPlane.StartAPIServer(context.Background()); err != nil { // for the tests that follow
 			t.Error(err)
 		}
 	})
 	for began := time.Now(); time.Since(began) < *outage; time.Sleep(250 * time.Millisecond) {
-		if status, code := serviceToken(w, service); status != http.StatusOK {
+		if status, code := serviceToken(env, service); status != http.StatusOK {
 			t.Fatalf("a service is answered %d %s", status, code)
 		}
 		for _, path := range []string{"/jwks", "/.well-known/openid-configuration"} {
-			if status, _ := w.Get(path, ""); status != http.StatusOK {
+			if status, _ := env.Get(path, ""); status != http.StatusOK {
 				t.Fatalf("%s answers %d", path, status)
 			}
 		}
 		for _, path := range []string{"/livez", "/readyz"} {
-			if status, said := probe(w, server.Status(), path); status != http.StatusOK {
+			if status, said := probe(env, server.Status(), path); status != http.StatusOK {
 				t.Fatalf("%s answers %d %s", path, status, said)
 			}
 		}
 		// What takes a record is refused for now, and uses nothing up.
 		for c, form := range map[*oauth2.Config]url.Values{web: code, users: refresh} {
-			if status, answer := w.Post("/token", c, form); status != http.StatusServiceUnavailable || answer["error"] != "temporarily_unavailable" {
+			if status, answer := env.Post("/token", c, form); status != http.StatusServiceUnavailable || answer["error"] != "temporarily_unavailable" {
 				t.Fatalf("%s is answered %d %v", form.Get("grant_type"), status, answer["error"])
 			}
 		}
 		// A record that cannot be read again is soon not known to hold; that it does not is never said.
 		unknown := time.Since(began) > storage.MaxRecentLag
-		switch status, answer := w.Post("/introspect", users, url.Values{"token": {before.AccessToken}}); {
+		switch status, answer := env.Post("/introspect", users, url.Values{"token": {before.AccessToken}}); {
 		case status == http.StatusOK && answer["active"] == true && !unknown:
 		case status == http.StatusServiceUnavailable && answer["error"] == "temporarily_unavailable":
 		default:
 			t.Fatalf("after %s introspection answers %d %v", time.Since(began), status, answer)
 		}
-		if status, answer := w.Post("/revoke", users, url.Values{"token": {before.RefreshToken}}); status != http.StatusServiceUnavailable {
+		if status, answer := env.Post("/revoke", users, url.Values{"token": {before.RefreshToken}}); status != http.StatusServiceUnavailable {
 			t.Fatalf("revocation answers %d %v", status, answer)
 		}
 	}
-	if age := servedStateAge(w, server); age < *outage/2 {
+	if age := servedStateAge(env, server); age < *outage/2 {
 		t.Errorf("the metric says that what is served was confirmed %s ago", age)
 	}
 
-	if err := world.Cluster.StartAPIServer(t.Context()); err != nil {
+	if err := testenv.ControlPlane.StartAPIServer(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for c, form := range map[*oauth2.Config]url.Values{web: code, users: refresh} {
-		w.Eventually("the tokens for the "+form.Get("grant_type"), 20*time.Second, func() (bool, string) {
-			status, answer := w.Post("/token", c, form)
+		env.Eventually("the tokens for the "+form.Get("grant_type"), 20*time.Second, func() (bool, string) {
+			status, answer := env.Post("/token", c, form)
 			if status != http.StatusOK && status != http.StatusServiceUnavailable {
 				t.Fatalf("the %s was used up: %d %v", form.Get("grant_type"), status, answer)
 			}
 			return status == http.StatusOK, "it is refused still"
 		})
 	}
-	if !w.Active(users, before.AccessToken) {
+	if !env.IsActive(users, before.AccessToken) {
 		t.Error("the token from before the outage is inactive")
 	}
 	back := metav1.NowMicro()
-	w.Update(later, func() { later.Spec.Suspended = true })
-	suspended := w.Config(later)
-	w.Eventually("the change after the outage", recovery, func() (bool, string) {
-		status, code := serviceToken(w, suspended)
+	env.Update(later, func() { later.Spec.Suspended = true })
+	suspended := env.Config(later)
+	env.Eventually("the change after the outage", recovery, func() (bool, string) {
+		status, code := serviceToken(env, suspended)
 		return status == http.StatusUnauthorized, code
 	})
-	renewed := &served.Replica{ObjectMeta: metav1.ObjectMeta{Namespace: w.Identity, Name: server.Name()}}
-	w.Wait("the renewal of the Replica", renewed, func() bool { return back.Before(&renewed.Spec.RenewTime) })
-	w.Eventually("the AuthorizationServer's return", recovery, func() (bool, string) {
-		if err := world.Kube.Get(t.Context(), client.ObjectKeyFromObject(w.Server), w.Server); err != nil {
+	renewed := &served.Replica{ObjectMeta: metav1.ObjectMeta{Namespace: env.ServerNamespace, Name: server.Name()}}
+	env.WaitFor("the renewal of the Replica", renewed, func() bool { return back.Before(&renewed.Spec.RenewTime) })
+	env.Eventually("the AuthorizationServer's return", recovery, func() (bool, string) {
+		if err := testenv.Kube.Get(t.Context(), client.ObjectKeyFromObject(env.Server), env.Server); err != nil {
 			return false, err.Error()
 		}
-		available := meta.FindStatusCondition(w.Server.Status.Conditions, v1alpha1.ConditionAvailable)
+		available := meta.FindStatusCondition(env.Server.Status.Conditions, v1alpha1.ConditionAvailable)
 		return available != nil && available.Status == metav1.ConditionTrue, fmt.Sprint(available)
 	})
-	servedWithinASecond(w, w.Config(w.Client("new", serviceSpec)))
+	servedWithinASecond(env, env.Config(env.ReadyClient("new", serviceSpec)))
 	if now := server.PID(); now != pid {
 		t.Errorf("the token server was restarted: it was process %d and is %d", pid, now)
 	}
 }
 
 // servedStateAge is the metric that says how old is what is served.
-func servedStateAge(w *world.World, server *node.Replica) time.Duration {
-	w.T.Helper()
-	_, metrics := probe(w, server.Status(), "/metrics")
+func servedStateAge(env *testenv.Env, server *node.Replica) time.Duration {
+	env.T.Helper()
+	_, metrics := probe(env, server.Status(), "/metrics")
 	for line := range strings.Lines(metrics) {
 		if value, found := strings.CutPrefix(line, "oauth_operator_tokenserver_served_state_age_seconds "); found {
 			seconds, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
 			if err != nil {
-				w.T.Fatal(err)
+				env.T.Fatal(err)
 			}
 			return time.Duration(seconds * float64(time.Second))
 		}
 	}
-	w.T.Fatal("there is no such metric")
+	env.T.Fatal("there is no such metric")
 	return 0
 }
 
 func TestWithoutTheManagerTokensAreIssuedEvenByATokenServerThatStartsOnlyThen(t *testing.T) {
-	w := world.New(t)
-	service, users := w.Config(w.Client("service", serviceSpec)), trusted(w)
-	thaw := frozenManager(w)
-	servedWithinASecond(w, service)
-	old := replica(w).PID()
-	if err := replica(w).Signal(syscall.SIGKILL); err != nil {
+	env := testenv.New(t)
+	service, users := env.Config(env.ReadyClient("service", serviceSpec)), trusted(env)
+	resume := suspendManager(env)
+	servedWithinASecond(env, service)
+	old := replica(env).PID()
+	if err := replica(env).Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	w.Eventually("the next token server", 20*time.Second, func() (bool, string) {
-		replicas := world.Operator.Node.Replicas(w.Identity, "main")
+	env.Eventually("the next token server", 20*time.Second, func() (bool, string) {
+		replicas := testenv.Operator.Node.Replicas(env.ServerNamespace, "main")
 		if len(replicas) == 0 || replicas[0].PID() == old {
 			return false, "none has started"
 		}
-		status, said := probe(w, replicas[0].Status(), "/readyz")
+		status, said := probe(env, replicas[0].Status(), "/readyz")
 		return status == http.StatusOK, said
 	})
-	servedWithinASecond(w, service)
-	if !w.Active(users, tokensOf(w, users, world.Username).AccessToken) {
+	servedWithinASecond(env, service)
+	if !env.IsActive(users, tokensOf(env, users, testenv.Username).AccessToken) {
 		t.Error("a user's token is inactive")
 	}
-	thaw()
-	servedWithinASecond(w, w.Config(w.Client("new", serviceSpec)))
+	resume()
+	servedWithinASecond(env, env.Config(env.ReadyClient("new", serviceSpec)))
 }
 
 // slowRequest is a token request whose server has begun to read it: it has said so by 100 Continue (RFC 9110 section 10.1.1), and waits for
@@ -232,13 +232,13 @@ const tokenForm = "grant_type=client_credentials"
 
 // beginTokenRequest sends all of a token request but the end of its body, over a connection of its own. An error means that no server has
 // accepted it.
-func beginTokenRequest(w *world.World, c *oauth2.Config) (*slowRequest, error) {
+func beginTokenRequest(env *testenv.Env, c *oauth2.Config) (*slowRequest, error) {
 	body, rest := io.Pipe()
 	accepted, result := make(chan struct{}), make(chan error, 1)
-	ctx := httptrace.WithClientTrace(w.T.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(accepted) }})
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, w.Issuer+"/token", body)
+	ctx := httptrace.WithClientTrace(env.T.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(accepted) }})
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, env.Issuer+"/token", body)
 	if err != nil {
-		w.T.Fatal(err)
+		env.T.Fatal(err)
 	}
 	request.ContentLength = int64(len(tokenForm))
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -274,9 +274,9 @@ func (r *slowRequest) finish() error {
 }
 
 func TestAReplicaThatIsToldToEndUnderLoadAnswersEveryRequestThatItHasAccepted(t *testing.T) {
-	w := world.New(t)
-	config := w.Config(w.Client("service", serviceSpec))
-	server := replica(w)
+	env := testenv.New(t)
+	config := env.Config(env.ReadyClient("service", serviceSpec))
+	server := replica(env)
 	status, listen, old := server.Status(), server.Listen(), server.PID()
 
 	var load sync.WaitGroup
@@ -285,7 +285,7 @@ func TestAReplicaThatIsToldToEndUnderLoadAnswersEveryRequestThatItHasAccepted(t 
 	for range 4 {
 		load.Go(func() {
 			for {
-				request, err := beginTokenRequest(w, config)
+				request, err := beginTokenRequest(env, config)
 				if err != nil {
 					return // not accepted: whoever balances the load sends it to another replica
 				}
@@ -298,7 +298,7 @@ func TestAReplicaThatIsToldToEndUnderLoadAnswersEveryRequestThatItHasAccepted(t 
 	}
 	var held []*slowRequest
 	for range 20 {
-		request, err := beginTokenRequest(w, config)
+		request, err := beginTokenRequest(env, config)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -307,14 +307,14 @@ func TestAReplicaThatIsToldToEndUnderLoadAnswersEveryRequestThatItHasAccepted(t 
 	if err := server.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	w.Eventually("the closed port", 5*time.Second, func() (bool, string) {
+	env.Eventually("the closed port", 5*time.Second, func() (bool, string) {
 		connection, err := net.DialTimeout("tcp", listen, time.Second)
 		if err == nil {
 			_ = connection.Close()
 		}
 		return errors.Is(err, syscall.ECONNREFUSED), "it takes new connections"
 	})
-	if code, said := probe(w, status, "/readyz"); code != http.StatusServiceUnavailable || said != "shutting down" {
+	if code, said := probe(env, status, "/readyz"); code != http.StatusServiceUnavailable || said != "shutting down" {
 		t.Errorf("readiness: %d %s", code, said)
 	}
 	for _, request := range held {
@@ -326,79 +326,79 @@ func TestAReplicaThatIsToldToEndUnderLoadAnswersEveryRequestThatItHasAccepted(t 
 	if answered.Load() == 0 {
 		t.Error("there was no load")
 	}
-	w.Eventually("the next token server", 20*time.Second, func() (bool, string) {
+	env.Eventually("the next token server", 20*time.Second, func() (bool, string) {
 		if server.PID() == old || server.PID() == 0 {
 			return false, "none has started"
 		}
-		code, said := probe(w, server.Status(), "/readyz")
+		code, said := probe(env, server.Status(), "/readyz")
 		return code == http.StatusOK, said
 	})
-	servedWithinASecond(w, config)
+	servedWithinASecond(env, config)
 }
 
 // entryOf is the document of an object.
-func entryOf(w *world.World, o client.Object) *served.Entry {
-	w.T.Helper()
+func entryOf(env *testenv.Env, o client.Object) *served.Entry {
+	env.T.Helper()
 	var list served.EntryList
-	if err := world.Kube.List(w.T.Context(), &list, client.InNamespace(w.Identity)); err != nil {
-		w.T.Fatal(err)
+	if err := testenv.Kube.List(env.T.Context(), &list, client.InNamespace(env.ServerNamespace)); err != nil {
+		env.T.Fatal(err)
 	}
 	i := slices.IndexFunc(list.Items, func(e served.Entry) bool { return e.Spec.Owner.UID == o.GetUID() && e.Spec.Format != "" })
 	if i < 0 {
-		w.T.Fatalf("%s has no document", o.GetName())
+		env.T.Fatalf("%s has no document", o.GetName())
 	}
 	return &list.Items[i]
 }
 
 func TestADocumentThatCannotBeReadIsRejectedAloneAndMendedByTheManager(t *testing.T) {
-	w := world.New(t)
-	rejected := w.Client("rejected", serviceSpec)
-	other, config := w.Config(w.Client("other", serviceSpec)), w.Config(rejected)
-	servedWithinASecond(w, config)
-	entry := entryOf(w, rejected)
-	thaw := frozenManager(w)
-	w.Update(entry, func() { entry.Spec.Document = `{"noSuchField":true}` })
-	refusedWithinASecond(w, config)
-	servedWithinASecond(w, other)
-	waitForRejection(w, entry, "noSuchField")
-	thaw()
-	w.Eventually("the client's return", 10*time.Second, func() (bool, string) {
-		status, code := serviceToken(w, config)
+	env := testenv.New(t)
+	rejected := env.ReadyClient("rejected", serviceSpec)
+	other, config := env.Config(env.ReadyClient("other", serviceSpec)), env.Config(rejected)
+	servedWithinASecond(env, config)
+	entry := entryOf(env, rejected)
+	resume := suspendManager(env)
+	env.Update(entry, func() { entry.Spec.Document = `{"noSuchField":true}` })
+	refusedWithinASecond(env, config)
+	servedWithinASecond(env, other)
+	waitForRejection(env, entry, "noSuchField")
+	resume()
+	env.Eventually("the client's return", 10*time.Second, func() (bool, string) {
+		status, code := serviceToken(env, config)
 		return status == http.StatusOK, code
 	})
 }
 
 func TestADocumentOfAnUnknownFormatIsRejectedAloneAndTheManagerWaitsForAnUpgrade(t *testing.T) {
-	w := world.New(t)
-	rejected := w.Client("rejected", serviceSpec)
-	other, config := w.Config(w.Client("other", serviceSpec)), w.Config(rejected)
-	servedWithinASecond(w, config)
-	entry := entryOf(w, rejected)
-	w.Update(entry, func() { entry.Spec.Format = "client/v999" })
-	refusedWithinASecond(w, config)
-	servedWithinASecond(w, other)
-	waitForRejection(w, entry, "client/v999")
-	w.Wait("the condition", rejected, func() bool {
+	env := testenv.New(t)
+	rejected := env.ReadyClient("rejected", serviceSpec)
+	other, config := env.Config(env.ReadyClient("other", serviceSpec)), env.Config(rejected)
+	servedWithinASecond(env, config)
+	entry := entryOf(env, rejected)
+	env.Update(entry, func() { entry.Spec.Format = "client/v999" })
+	refusedWithinASecond(env, config)
+	servedWithinASecond(env, other)
+	waitForRejection(env, entry, "client/v999")
+	env.WaitFor("the condition", rejected, func() bool {
 		c := meta.FindStatusCondition(rejected.Status.Conditions, v1alpha1.ConditionProgrammed)
 		return c != nil && c.Status == metav1.ConditionFalse && c.Reason == v1alpha1.ReasonManagerTooOld
 	})
-	if code, _ := serviceToken(w, config); code != http.StatusUnauthorized {
+	if code, _ := serviceToken(env, config); code != http.StatusUnauthorized {
 		t.Errorf("a client whose document the manager does not know: %d", code)
 	}
-	if err := world.Kube.Delete(t.Context(), entry); err != nil {
+	if err := testenv.Kube.Delete(t.Context(), entry); err != nil {
 		t.Fatal(err)
 	}
-	w.Eventually("the client's return with its secret", 10*time.Second, func() (bool, string) {
-		status, code := serviceToken(w, config)
+	env.Eventually("the client's return with its secret", 10*time.Second, func() (bool, string) {
+		status, code := serviceToken(env, config)
 		return status == http.StatusOK, code
 	})
 }
 
 // waitForRejection waits until the token server says that it rejects this version of an Entry, for a reason that holds the text.
-func waitForRejection(w *world.World, entry *served.Entry, text string) {
-	w.T.Helper()
-	of := &served.Replica{ObjectMeta: metav1.ObjectMeta{Namespace: w.Identity, Name: replica(w).Name()}}
-	w.Wait("the rejection", of, func() bool {
+func waitForRejection(env *testenv.Env, entry *served.Entry, text string) {
+	env.T.Helper()
+	of := &served.Replica{ObjectMeta: metav1.ObjectMeta{Namespace: env.ServerNamespace, Name: replica(env).Name()}}
+	env.WaitFor("the rejection", of, func() bool {
 		return slices.ContainsFunc(of.Spec.Rejected, func(r served.RejectedEntry) bool {
 			return r.Name == entry.Name && r.ResourceVersion == entry.ResourceVersion && strings.Contains(r.Reason, text)
 		})
@@ -406,27 +406,27 @@ func waitForRejection(w *world.World, entry *served.Entry, text string) {
 }
 
 func TestAReplicaThatCannotReadADocumentKeepsItsClientFromReadyAndNoOther(t *testing.T) {
-	w := world.New(t)
-	hurt, whole := w.Client("hurt", serviceSpec), w.Client("whole", serviceSpec)
-	entry := entryOf(w, hurt)
+	env := testenv.New(t)
+	unreadable, readable := env.ReadyClient("unreadable", serviceSpec), env.ReadyClient("readable", serviceSpec)
+	entry := entryOf(env, unreadable)
 	// What a token server of an older version says beside the one that runs.
 	old := &served.Replica{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: w.Identity, Name: "of-an-older-version", Labels: map[string]string{served.ServerUIDLabel: string(w.Server.UID)},
+			Namespace: env.ServerNamespace, Name: "of-an-older-version", Labels: map[string]string{served.ServerUIDLabel: string(env.Server.UID)},
 		},
 		Spec: served.ReplicaSpec{
-			ServerUID: w.Server.UID, RenewTime: metav1.NowMicro(), AppliedResourceVersion: entry.ResourceVersion, Ready: true,
+			ServerUID: env.Server.UID, RenewTime: metav1.NowMicro(), AppliedResourceVersion: entry.ResourceVersion, Ready: true,
 			Rejected: []served.RejectedEntry{{Name: entry.Name, ResourceVersion: entry.ResourceVersion, Reason: "unknown format"}},
 		},
 	}
-	w.Create(old)
-	w.Wait("the finding", hurt, func() bool {
-		found := meta.FindStatusCondition(hurt.Status.Conditions, v1alpha1.ConditionProgrammed)
+	env.Create(old)
+	env.WaitFor("the finding", unreadable, func() bool {
+		found := meta.FindStatusCondition(unreadable.Status.Conditions, v1alpha1.ConditionProgrammed)
 		return found != nil && found.Status == metav1.ConditionFalse && found.Reason == v1alpha1.ReasonEntryRejected &&
 			strings.Contains(found.Message, old.Name) && strings.Contains(found.Message, "unknown format") &&
-			!world.IsTrue(hurt.Status.Conditions, v1alpha1.ConditionReady)
+			!testenv.IsTrue(unreadable.Status.Conditions, v1alpha1.ConditionReady)
 	})
-	w.Wait("the other client", whole, func() bool { return world.IsTrue(whole.Status.Conditions, v1alpha1.ConditionReady) })
-	w.Delete(old)
-	w.Wait("the client's return", hurt, func() bool { return world.IsTrue(hurt.Status.Conditions, v1alpha1.ConditionReady) })
+	env.WaitFor("the other client", readable, func() bool { return testenv.IsTrue(readable.Status.Conditions, v1alpha1.ConditionReady) })
+	env.Delete(old)
+	env.WaitFor("the client's return", unreadable, func() bool { return testenv.IsTrue(unreadable.Status.Conditions, v1alpha1.ConditionReady) })
 }

@@ -10,31 +10,31 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
 func TestAnIssuerWithTLSServesTheCodeFlow(t *testing.T) {
-	w := world.New(t, world.HTTPS)
-	c := w.Client("web", v1alpha1.OAuthClientSpec{
+	env := testenv.New(t, testenv.WithTLS)
+	c := env.ReadyClient("web", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "client_secret_basic",
-		RedirectURIs: []string{w.Callback}, Scopes: []string{"openid", "profile", "email", "offline_access"},
+		RedirectURIs: []string{env.Callback}, Scopes: []string{"openid", "profile", "email", "offline_access"},
 	})
-	codeFlow(w, w.Config(c, "openid", "profile", "email", "offline_access"))
+	codeFlow(env, env.Config(c, "openid", "profile", "email", "offline_access"))
 }
 
 func TestACertificateIsReplacedWithoutARestart(t *testing.T) {
-	w := world.New(t, world.HTTPS)
-	server := world.Operator.Node.Replicas(w.Identity, "main")[0]
+	env := testenv.New(t, testenv.WithTLS)
+	server := testenv.Operator.Node.Replicas(env.ServerNamespace, "main")[0]
 	before := server.PID()
-	next := world.NewAuthority(t)
+	next := testenv.NewAuthority(t)
 	certificate, key := next.Issue(t)
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.Identity, Name: "tls"}}
-	w.Update(secret, func() { secret.StringData = map[string]string{"tls.crt": certificate, "tls.key": key} })
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.ServerNamespace, Name: "tls"}}
+	env.Update(secret, func() { secret.StringData = map[string]string{"tls.crt": certificate, "tls.key": key} })
 
-	w.HTTP.CloseIdleConnections()
-	w.HTTP.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: next.Roots(), MinVersion: tls.VersionTLS12}}
-	w.Eventually("the new certificate", 10*time.Second, func() (bool, string) {
-		response, err := w.HTTP.Get(w.Issuer + "/jwks")
+	env.HTTP.CloseIdleConnections()
+	env.HTTP.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: next.CertPool(), MinVersion: tls.VersionTLS12}}
+	env.Eventually("the new certificate", 10*time.Second, func() (bool, string) {
+		response, err := env.HTTP.Get(env.Issuer + "/jwks")
 		if err != nil {
 			return false, err.Error()
 		}

@@ -10,7 +10,7 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
 // brief makes everything end at once that may.
@@ -23,35 +23,35 @@ func brief(server *v1alpha1.AuthorizationServer) {
 }
 
 // objects of the server's namespace that logins make.
-func (e *estate) objects() int {
-	e.T.Helper()
+func (s *replicatedServer) objects() int {
+	s.T.Helper()
 	var marks served.MarkList
-	if err := world.Kube.List(e.T.Context(), &marks, client.InNamespace(e.Identity)); err != nil {
-		e.T.Fatal(err)
+	if err := testenv.Kube.List(s.T.Context(), &marks, client.InNamespace(s.ServerNamespace)); err != nil {
+		s.T.Fatal(err)
 	}
-	return len(e.grants()) + len(marks.Items)
+	return len(s.grants()) + len(marks.Items)
 }
 
 func TestOfABurstOfLoginsNothingIsLeft(t *testing.T) {
 	t.Parallel()
-	e := newEstate(t, brief)
-	before := e.objects()
+	s := newReplicatedServer(t, brief)
+	before := s.objects()
 	began := time.Now()
 	for i := range *logins {
-		code, verifier := e.code()
-		if a := e.post(i, "/token", redemption(e, code, verifier)); a.status != http.StatusOK {
+		code, verifier := s.code()
+		if a := s.post(i, "/token", redemption(s, code, verifier)); a.status != http.StatusOK {
 			t.Fatalf("login %d is answered %d %v (%v)", i, a.status, a.body, a.err)
 		}
 	}
-	most := e.objects()
+	most := s.objects()
 	took := time.Since(began)
 	if most == before {
 		t.Fatal("logins leave no records")
 	}
 	began = time.Now()
-	e.Eventually("the records to be gone", 4*time.Minute, func() (bool, string) {
+	s.Eventually("the records to be gone", 4*time.Minute, func() (bool, string) {
 		time.Sleep(500 * time.Millisecond)
-		return e.objects() == before, "some are there"
+		return s.objects() == before, "some are there"
 	})
 	t.Logf("%d logins in %s, %d objects at the end of them, gone %s later", *logins, took, most, time.Since(began))
 }

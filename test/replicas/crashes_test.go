@@ -15,37 +15,37 @@ import (
 const grantsResource = "oauthgrants"
 
 func TestWhatIsLostBetweenAReplicaAndTheStoreIsFoundAgain(t *testing.T) {
-	e := newEstate(t)
-	for name, happen := range map[string]what{
-		"a lost answer": loseAnswer, "a lost request": loseRequest, "a repeated request": repeat,
+	s := newReplicatedServer(t)
+	for name, inject := range map[string]injection{
+		"a lost response": loseResponse, "a lost request": loseRequest, "a repeated request": repeatRequest,
 	} {
-		code, verifier := e.code()
-		between.next(http.MethodPost, grantsResource, happen)
-		got := e.post(0, "/token", redemption(e, code, verifier))
+		code, verifier := s.code()
+		apiProxy.failNext(http.MethodPost, grantsResource, inject)
+		got := s.post(0, "/token", redemption(s, code, verifier))
 		if got.status != http.StatusOK {
 			t.Fatalf("%s: the redemption is answered %d %v", name, got.status, got.body)
 		}
-		between.next(http.MethodPut, grantsResource, happen)
-		next := e.post(1, "/token", refresh(got.token("refresh_token")))
+		apiProxy.failNext(http.MethodPut, grantsResource, inject)
+		next := s.post(1, "/token", refresh(got.token("refresh_token")))
 		if next.status != http.StatusOK {
 			t.Fatalf("%s: the refresh is answered %d %v", name, next.status, next.body)
 		}
-		if !e.active(2, next.token("access_token")) {
+		if !s.active(2, next.token("access_token")) {
 			t.Errorf("%s: the token is inactive", name)
 		}
 		// That was this request's own write, and the next one is a replay all the same.
-		if a := e.post(2, "/token", redemption(e, code, verifier)); !a.is(http.StatusBadRequest, "invalid_grant") {
+		if a := s.post(2, "/token", redemption(s, code, verifier)); !a.is(http.StatusBadRequest, "invalid_grant") {
 			t.Errorf("%s: the code a second time is answered %d %v", name, a.status, a.body["error"])
 		}
-		e.dead(next.token("access_token"))
+		s.dead(next.token("access_token"))
 	}
 }
 
 // killedBetween kills a replica when the store has done its write and before it has heard of it.
-func killedBetween(t *testing.T, e *estate, method string, send func() answer) {
+func killedBetween(t *testing.T, s *replicatedServer, method string, send func() answer) {
 	t.Helper()
 	done, release := make(chan struct{}), make(chan struct{})
-	between.next(method, grantsResource, hold(done, release))
+	apiProxy.failNext(method, grantsResource, holdResponse(done, release))
 	answered := make(chan answer)
 	go func() { answered <- send() }()
 	select {
@@ -53,7 +53,7 @@ func killedBetween(t *testing.T, e *estate, method string, send func() answer) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("the write did not come")
 	}
-	victim := e.replicas()[0]
+	victim := s.replicas()[0]
 	if err := victim.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -64,63 +64,64 @@ func killedBetween(t *testing.T, e *estate, method string, send func() answer) {
 }
 
 func TestAClientWhoseReplicaWasKilledRefreshesAtAnother(t *testing.T) {
-	e := newEstate(t)
-	token := e.begin(0).token("refresh_token")
-	killedBetween(t, e, http.MethodPut, func() answer { return e.post(0, "/token", refresh(token)) })
-	if g := e.grants()[0]; g.Spec.Generation != 2 {
+	s := newReplicatedServer(t)
+	token := s.begin(0).token("refresh_token")
+	killedBetween(t, s, http.MethodPut, func() answer { return s.post(0, "/token", refresh(token)) })
+	if g := s.grants()[0]; g.Spec.Generation != 2 {
 		t.Fatalf("the store has generation %d, want the one that was written", g.Spec.Generation)
 	}
-	next := e.good(e.post(1, "/token", refresh(token)))
-	again := e.good(e.post(2, "/token", refresh(token)))
+	next := s.good(s.post(1, "/token", refresh(token)))
+	again := s.good(s.post(2, "/token", refresh(token)))
 	if next.token("refresh_token") == "" || next.token("refresh_token") != again.token("refresh_token") {
 		t.Error("the retries have different successors")
 	}
-	e.ready(0)
-	last := e.good(e.post(0, "/token", refresh(next.token("refresh_token"))))
-	if !e.active(1, last.token("access_token")) {
+	s.ready(0)
+	last := s.good(s.post(0, "/token", refresh(next.token("refresh_token"))))
+	if !s.active(1, last.token("access_token")) {
 		t.Error("what the replica issues that came back is inactive")
 	}
 }
 
-// Nobody knows any more whether the first redemption was answered. To honour the code again would be to honour a stolen one.
+// Nobody knows any more whether the first redemption was answered. To honour the code again would
+// be to honour a stolen one.
 func TestACodeWhoseReplicaWasKilledIsRefusedAndTheNextLoginWorks(t *testing.T) {
-	e := newEstate(t)
-	code, verifier := e.code()
-	killedBetween(t, e, http.MethodPost, func() answer { return e.post(0, "/token", redemption(e, code, verifier)) })
-	if a := e.post(1, "/token", redemption(e, code, verifier)); !a.is(http.StatusBadRequest, "invalid_grant") {
+	s := newReplicatedServer(t)
+	code, verifier := s.code()
+	killedBetween(t, s, http.MethodPost, func() answer { return s.post(0, "/token", redemption(s, code, verifier)) })
+	if a := s.post(1, "/token", redemption(s, code, verifier)); !a.is(http.StatusBadRequest, "invalid_grant") {
 		t.Errorf("the retry at another replica is answered %d %v", a.status, a.body["error"])
 	}
-	if g := e.grants()[0]; g.Spec.EndReason != "CodeReuse" {
+	if g := s.grants()[0]; g.Spec.EndReason != "CodeReuse" {
 		t.Errorf("the grant that nobody heard of ended for %q", g.Spec.EndReason)
 	}
-	e.ready(0)
-	if got := e.begin(1); !e.active(0, got.token("access_token")) {
+	s.ready(0)
+	if got := s.begin(1); !s.active(0, got.token("access_token")) {
 		t.Error("after the next login the token is inactive at the replica that came back")
 	}
 }
 
 // A replica that is killed before the store has heard of the code has used nothing up.
 func TestACodeThatTheStoreNeverHeardOfIsGoodAtAnotherReplica(t *testing.T) {
-	e := newEstate(t)
-	code, verifier := e.code()
+	s := newReplicatedServer(t)
+	code, verifier := s.code()
 	reached, release := make(chan struct{}), make(chan struct{})
-	between.next(http.MethodPost, grantsResource, func(func() (*http.Response, error)) (*http.Response, error) {
+	apiProxy.failNext(http.MethodPost, grantsResource, func(func() (*http.Response, error)) (*http.Response, error) {
 		close(reached)
 		<-release
 		return nil, errLost
 	})
 	answered := make(chan answer)
-	go func() { answered <- e.post(0, "/token", redemption(e, code, verifier)) }()
+	go func() { answered <- s.post(0, "/token", redemption(s, code, verifier)) }()
 	<-reached
-	if err := e.replicas()[0].Signal(syscall.SIGKILL); err != nil {
+	if err := s.replicas()[0].Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	close(release)
 	if a := <-answered; a.err == nil {
 		t.Fatalf("the dead replica has answered %d", a.status)
 	}
-	e.good(e.post(1, "/token", redemption(e, code, verifier)))
-	e.ready(0)
+	s.good(s.post(1, "/token", redemption(s, code, verifier)))
+	s.ready(0)
 }
 
 // chain is a client that refreshes again and again, and keeps what it was told last.
@@ -130,8 +131,8 @@ type chain struct {
 	unknown  int
 }
 
-func (c *chain) refresh(t *testing.T, e *estate, replica int) {
-	a := e.post(replica, "/token", refresh(c.token))
+func (c *chain) refresh(t *testing.T, s *replicatedServer, replica int) {
+	a := s.post(replica, "/token", refresh(c.token))
 	switch {
 	case a.err != nil:
 		t.Errorf("a replica does not answer: %v", a.err)
@@ -153,17 +154,17 @@ func TestWhatWasAnsweredBeforeAndDuringAnOutageHoldsAfterIt(t *testing.T) {
 }
 
 func throughAnOutage(t *testing.T, r records) {
-	e := newEstate(t, r.change, func(server *v1alpha1.AuthorizationServer) {
+	s := newReplicatedServer(t, r.change, func(server *v1alpha1.AuthorizationServer) {
 		server.Spec.Tokens = &v1alpha1.TokenSettings{AuthorizationCodeLifetime: &metav1.Duration{Duration: 10 * time.Minute}}
 	})
-	e.records = r.dump
+	s.dumpRecords = r.dump
 	chains := make([]*chain, 10)
 	for i := range chains {
-		chains[i] = &chain{token: e.begin(i).token("refresh_token")}
+		chains[i] = &chain{token: s.begin(i).token("refresh_token")}
 	}
-	code, verifier := e.code()
+	code, verifier := s.code()
 	var pids []int
-	for _, replica := range e.replicas() {
+	for _, replica := range s.replicas() {
 		pids = append(pids, replica.PID())
 	}
 	over := make(chan struct{})
@@ -171,7 +172,7 @@ func throughAnOutage(t *testing.T, r records) {
 	for i, c := range chains {
 		all.Go(func() {
 			for replica := i; ; replica++ {
-				c.refresh(t, e, replica)
+				c.refresh(t, s, replica)
 				select {
 				case <-over:
 					return
@@ -185,7 +186,7 @@ func throughAnOutage(t *testing.T, r records) {
 		r.away()
 		time.Sleep(*outage)
 		// What takes a record is refused, and uses nothing up.
-		if a := e.post(0, "/token", redemption(e, code, verifier)); !a.is(http.StatusServiceUnavailable, "temporarily_unavailable") || a.retryAfter == "" {
+		if a := s.post(0, "/token", redemption(s, code, verifier)); !a.is(http.StatusServiceUnavailable, "temporarily_unavailable") || a.retryAfter == "" {
 			t.Errorf("without a store a code is answered %d %v, Retry-After %q", a.status, a.body["error"], a.retryAfter)
 		}
 		if err := r.back(); err != nil {
@@ -195,8 +196,8 @@ func throughAnOutage(t *testing.T, r records) {
 	}
 	close(over)
 	all.Wait()
-	e.Eventually("the code to be redeemed", 30*time.Second, func() (bool, string) {
-		a := e.post(0, "/token", redemption(e, code, verifier))
+	s.Eventually("the code to be redeemed", 30*time.Second, func() (bool, string) {
+		a := s.post(0, "/token", redemption(s, code, verifier))
 		if a.status != http.StatusOK && a.status != http.StatusServiceUnavailable {
 			t.Fatalf("the code was used up: %d %v", a.status, a.body["error"])
 		}
@@ -206,12 +207,12 @@ func throughAnOutage(t *testing.T, r records) {
 		if c.answered == 0 || c.unknown == 0 {
 			t.Errorf("chain %d: %d answers and %d times unknown: it has not seen an outage", i, c.answered, c.unknown)
 		}
-		a := e.post(i, "/token", refresh(c.token))
-		if a.status != http.StatusOK || !e.active(i+1, a.token("access_token")) {
+		a := s.post(i, "/token", refresh(c.token))
+		if a.status != http.StatusOK || !s.active(i+1, a.token("access_token")) {
 			t.Errorf("chain %d: what it was told last is answered %d %v", i, a.status, a.body["error"])
 		}
 	}
-	for i, replica := range e.replicas() {
+	for i, replica := range s.replicas() {
 		if replica.PID() != pids[i] {
 			t.Errorf("replica %d was restarted", i)
 		}

@@ -1,19 +1,20 @@
-// Package replicas has several processes of a token server over one store: what one of them has answered holds at all of them, whatever happens
-// to a process, to the store, or to what is said between the two.
+// Package replicas tests several replicas of a token server with one store: what one replica has
+// answered is true at all of them, whatever happens to a replica, to the store, or to the requests
+// between the two.
 //
-//	races_test.go       fifty clients at once, and what one replica did seen from the others
-//	crashes_test.go     a replica is killed, an answer is lost, the store is away
-//	writes_test.go      what the API server's audit log says about what a request costs
-//	burst_test.go       many logins, and what is left of them
-//	replicas_test.go    three replicas, requests to each, and the search for what nobody may find
-//	gateway_test.go     what stands between the replicas and the API server
-//	postgresql_test.go  the same with records in PostgreSQL (build tag postgres)
+//	races_test.go        fifty requests at once, and the effects of one replica's answers on the others
+//	crashes_test.go      killed replicas, lost responses, outages of the store
+//	writes_test.go       how many writes a request causes, by the API server's audit log
+//	burst_test.go        many logins, and the records that remain
+//	replicas_test.go     the set-up: an AuthorizationServer with three replicas, requests to each
+//	leaks_test.go        the search for codes, tokens and secrets in objects, logs and metrics
+//	fault_proxy_test.go  a proxy in front of the API server that loses or repeats requests
+//	postgresql_test.go   the same with records in PostgreSQL (build tag postgres)
 //
-// How much is done can be raised: go test ./test/replicas -args -rounds 100 -logins 10000.
+// More rounds and logins take longer: go test ./test/replicas -args -rounds 100 -logins 10000.
 package replicas
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -21,12 +22,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
-	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
-
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
 	"github.com/oauth-operator/oauth-operator/hack/local/operator"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
 var (
@@ -36,10 +34,10 @@ var (
 	outage   = flag.Duration("outage", 6*time.Second, "how long the store is away")
 )
 
-// What all tests share, beside what package world holds.
+// What all tests share, besides the variables of package testenv.
 var (
-	between  *gateway
-	auditLog string
+	apiProxy *faultProxy // between the replicas and the API server
+	auditLog string      // the path
 )
 
 // auditPolicy has every write in the log, and nothing else.
@@ -58,50 +56,26 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "replicas")
-	if err == nil {
-		defer func() { _ = os.RemoveAll(dir) }()
-		err = start(dir)
-	}
-	defer stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return m.Run()
-}
-
-func start(dir string) error {
-	ctrllog.SetLogger(logr.Discard())
-	ctx := context.Background()
-	programs, err := operator.Build(ctx, filepath.Join(dir, "bin"))
-	if err != nil {
-		return err
-	}
+	defer func() { _ = os.RemoveAll(dir) }()
 	auditLog = filepath.Join(dir, "audit.log")
-	if world.Cluster, err = controlplane.Start(ctx, controlplane.Options{NoFsync: true, AuditPolicy: auditPolicy, AuditLog: auditLog}); err != nil {
-		return err
-	}
-	if between, err = newGateway(world.Cluster.AdminConfig()); err != nil {
-		return err
-	}
-	if world.Operator, err = operator.Start(ctx, operator.Options{
-		ControlPlane: world.Cluster, Programs: programs, Dir: filepath.Join(dir, "data"), Replicas: 3, NodeConfig: between.config(),
-		ManagerLog: &world.Logs, TokenServerLog: &world.Logs,
-	}); err != nil {
-		return err
-	}
-	world.Kube, err = world.NewClient(world.Cluster.AdminConfig())
-	return err
-}
-
-func stop() {
-	if world.Operator != nil {
-		world.Operator.Stop()
-	}
-	if between != nil {
-		between.close()
-	}
-	if world.Cluster != nil {
-		world.Cluster.Stop()
-	}
+	defer func() {
+		if apiProxy != nil {
+			apiProxy.close()
+		}
+	}()
+	return testenv.Main(m, testenv.Options{
+		ControlPlane: controlplane.Options{NoFsync: true, AuditPolicy: auditPolicy, AuditLog: auditLog},
+		Operator: func(o *operator.Options) error {
+			var err error
+			if apiProxy, err = newFaultProxy(testenv.ControlPlane.AdminConfig()); err != nil {
+				return err
+			}
+			o.Replicas, o.NodeConfig = replicaCount, apiProxy.config()
+			return nil
+		},
+	})
 }

@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres/postgrestest"
 )
 
@@ -23,7 +23,7 @@ func openPostgreSQL(t *testing.T) records {
 		secret := &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: server.Namespace, Name: "database"}, StringData: map[string]string{"uri": database.DSN("postgres")},
 		}
-		if err := world.Kube.Create(t.Context(), secret); err != nil {
+		if err := testenv.Kube.Create(t.Context(), secret); err != nil {
 			t.Fatal(err)
 		}
 		server.Spec.Storage = &v1alpha1.StorageSettings{

@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/test/person"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/browser"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
 // backend is where a server keeps its records.
@@ -36,21 +36,21 @@ var backends = []backend{{"Kubernetes", func(t *testing.T) records {
 	return records{
 		change: func(*v1alpha1.AuthorizationServer) {},
 		dump:   func() string { return "" },
-		away:   world.Cluster.StopAPIServer,
-		back:   func() error { return world.Cluster.StartAPIServer(t.Context()) },
+		away:   testenv.ControlPlane.StopAPIServer,
+		back:   func() error { return testenv.ControlPlane.StartAPIServer(t.Context()) },
 	}
 }}}
 
 // onEach runs a test with records in each of the backends.
-func onEach(t *testing.T, test func(t *testing.T, e *estate)) {
+func onEach(t *testing.T, test func(t *testing.T, s *replicatedServer)) {
 	t.Helper()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
 			r := b.open(t)
-			e := newEstate(t, r.change)
-			e.records = r.dump
-			test(t, e)
+			s := newReplicatedServer(t, r.change)
+			s.dumpRecords = r.dump
+			test(t, s)
 		})
 	}
 }
@@ -72,11 +72,11 @@ func fifty(send func(i int) answer) []answer {
 }
 
 func TestOfFiftyRedemptionsOfACodeOverThreeReplicasOneSucceeds(t *testing.T) {
-	onEach(t, func(t *testing.T, e *estate) {
+	onEach(t, func(t *testing.T, s *replicatedServer) {
 		for range *rounds {
-			code, verifier := e.code()
+			code, verifier := s.code()
 			var won []answer
-			for _, a := range fifty(func(i int) answer { return e.post(i, "/token", redemption(e, code, verifier)) }) {
+			for _, a := range fifty(func(i int) answer { return s.post(i, "/token", redemption(s, code, verifier)) }) {
 				if a.status == http.StatusOK {
 					won = append(won, a)
 				} else if !a.is(http.StatusBadRequest, "invalid_grant") {
@@ -86,10 +86,11 @@ func TestOfFiftyRedemptionsOfACodeOverThreeReplicasOneSucceeds(t *testing.T) {
 			if len(won) != 1 {
 				t.Fatalf("%d of 50 redeemed one code", len(won))
 			}
-			// The others passed every check as well: a code that is used twice may have been stolen (RFC 6749 section 4.1.2).
-			e.dead(won[0].token("access_token"))
-			for replica := range count {
-				if a := e.post(replica, "/token", refresh(won[0].token("refresh_token"))); !a.is(http.StatusBadRequest, "invalid_grant") {
+			// The others passed every check as well: a code that is used twice may have been stolen
+			// (RFC 6749 section 4.1.2).
+			s.dead(won[0].token("access_token"))
+			for replica := range replicaCount {
+				if a := s.post(replica, "/token", refresh(won[0].token("refresh_token"))); !a.is(http.StatusBadRequest, "invalid_grant") {
 					t.Errorf("the winner's refresh token is answered %d %v", a.status, a.body["error"])
 				}
 			}
@@ -98,11 +99,11 @@ func TestOfFiftyRedemptionsOfACodeOverThreeReplicasOneSucceeds(t *testing.T) {
 }
 
 func TestOfFiftyRefreshesOverThreeReplicasOneSuccessorLives(t *testing.T) {
-	onEach(t, func(t *testing.T, e *estate) {
-		token := e.begin(0).token("refresh_token")
+	onEach(t, func(t *testing.T, s *replicatedServer) {
+		token := s.begin(0).token("refresh_token")
 		for range *rounds {
 			successors, access := map[string]bool{}, map[string]bool{}
-			for _, a := range fifty(func(i int) answer { return e.post(i, "/token", refresh(token)) }) {
+			for _, a := range fifty(func(i int) answer { return s.post(i, "/token", refresh(token)) }) {
 				if a.status != http.StatusOK {
 					t.Fatalf("within the grace it is answered %d %v (%v)", a.status, a.body, a.err)
 				}
@@ -113,7 +114,7 @@ func TestOfFiftyRefreshesOverThreeReplicasOneSuccessorLives(t *testing.T) {
 				t.Fatalf("%d refresh tokens and %d access tokens, want 1 and 50", len(successors), len(access))
 			}
 			for a := range access {
-				if !e.active(len(access), a) {
+				if !s.active(len(access), a) {
 					t.Fatal("an access token is inactive")
 				}
 				delete(access, a)
@@ -123,124 +124,126 @@ func TestOfFiftyRefreshesOverThreeReplicasOneSuccessorLives(t *testing.T) {
 }
 
 func TestAFreshTokenIsGoodAtEveryReplicaAtOnce(t *testing.T) {
-	onEach(t, func(t *testing.T, e *estate) {
+	onEach(t, func(t *testing.T, s *replicatedServer) {
 		for i := range 3 * *rounds {
-			got := e.begin(i)
-			for other := range count {
-				if !e.active(other, got.token("access_token")) || !e.active(other, got.token("refresh_token")) {
-					t.Fatalf("at replica %d a token that replica %d has just issued is inactive", other, i%count)
+			got := s.begin(i)
+			for other := range replicaCount {
+				if !s.active(other, got.token("access_token")) || !s.active(other, got.token("refresh_token")) {
+					t.Fatalf("at replica %d a token that replica %d has just issued is inactive", other, i%replicaCount)
 				}
 			}
-			next := e.good(e.post(i+1, "/token", refresh(got.token("refresh_token"))))
-			for other := range count {
-				if !e.active(other, next.token("access_token")) || !e.active(other, next.token("refresh_token")) {
-					t.Fatalf("at replica %d a token that replica %d has just refreshed is inactive", other, (i+1)%count)
+			next := s.good(s.post(i+1, "/token", refresh(got.token("refresh_token"))))
+			for other := range replicaCount {
+				if !s.active(other, next.token("access_token")) || !s.active(other, next.token("refresh_token")) {
+					t.Fatalf("at replica %d a token that replica %d has just refreshed is inactive", other, (i+1)%replicaCount)
 				}
 			}
-			e.good(e.post(i+2, "/revoke", url.Values{"token": {next.token("refresh_token")}}))
+			s.good(s.post(i+2, "/revoke", url.Values{"token": {next.token("refresh_token")}}))
 		}
 	})
 }
 
 func TestWhatOneReplicaRevokedIsDeadAtAll(t *testing.T) {
-	onEach(t, func(t *testing.T, e *estate) {
+	onEach(t, func(t *testing.T, s *replicatedServer) {
 		var slowest time.Duration
 		for i := range 3 * *rounds {
-			got := e.begin(i)
-			for other := range count { // so that each has it in mind
-				e.active(other, got.token("access_token"))
+			got := s.begin(i)
+			for other := range replicaCount { // so that each has it in mind
+				s.active(other, got.token("access_token"))
 			}
-			e.good(e.post(i, "/revoke", url.Values{"token": {got.token("access_token")}}))
-			slowest = max(slowest, e.dead(got.token("access_token")))
-			next := e.good(e.post(i+1, "/token", refresh(got.token("refresh_token"))))
-			e.good(e.post(i+2, "/revoke", url.Values{"token": {next.token("refresh_token")}}))
-			for other := range count {
-				if a := e.post(other, "/token", refresh(next.token("refresh_token"))); !a.is(http.StatusBadRequest, "invalid_grant") {
+			s.good(s.post(i, "/revoke", url.Values{"token": {got.token("access_token")}}))
+			slowest = max(slowest, s.dead(got.token("access_token")))
+			next := s.good(s.post(i+1, "/token", refresh(got.token("refresh_token"))))
+			s.good(s.post(i+2, "/revoke", url.Values{"token": {next.token("refresh_token")}}))
+			for other := range replicaCount {
+				if a := s.post(other, "/token", refresh(next.token("refresh_token"))); !a.is(http.StatusBadRequest, "invalid_grant") {
 					t.Errorf("a revoked refresh token is answered %d %v", a.status, a.body["error"])
 				}
 			}
-			slowest = max(slowest, e.dead(next.token("access_token")))
+			slowest = max(slowest, s.dead(next.token("access_token")))
 		}
 		t.Logf("all replicas knew after %s at the latest", slowest)
 	})
 }
 
 func TestALogoutAtOneReplicaHoldsAtOnceAtAll(t *testing.T) {
-	onEach(t, func(t *testing.T, e *estate) {
+	onEach(t, func(t *testing.T, s *replicatedServer) {
 		for range min(*rounds, 20) { // a user may log in 30 times in ten minutes at each replica
-			offline, online := e.begin(0), e.begin(1, "openid", "profile")
-			cookies := e.cookies()
-			for replica := range count { // so that each has it in mind
-				if answer := e.silent(replica, cookies); !answer.Has("code") {
+			offline, online := s.begin(0), s.begin(1, "openid", "profile")
+			cookies := s.cookies()
+			for replica := range replicaCount { // so that each has it in mind
+				if answer := s.silent(replica, cookies); !answer.Has("code") {
 					t.Fatalf("while she is signed in, replica %d answers %v", replica, answer)
 				}
-				online = e.good(e.post(replica, "/token", refresh(online.token("refresh_token"))))
+				online = s.good(s.post(replica, "/token", refresh(online.token("refresh_token"))))
 			}
-			page, status := e.visit(0, "/logout", url.Values{"id_token_hint": {online.token("id_token")}}, cookies)
+			page, status := s.visit(0, "/logout", url.Values{"id_token_hint": {online.token("id_token")}}, cookies)
 			if status != http.StatusOK {
 				t.Fatalf("the logout is answered %d %v", status, page)
 			}
-			for replica := count - 1; replica >= 0; replica-- {
-				if answer := e.silent(replica, cookies); answer.Get("error") != "login_required" {
+			for replica := replicaCount - 1; replica >= 0; replica-- {
+				if answer := s.silent(replica, cookies); answer.Get("error") != "login_required" {
 					t.Errorf("a copy of the session's cookie at replica %d is answered %v", replica, answer)
 				}
-				if a := e.post(replica, "/token", refresh(online.token("refresh_token"))); !a.is(http.StatusBadRequest, "invalid_grant") {
+				if a := s.post(replica, "/token", refresh(online.token("refresh_token"))); !a.is(http.StatusBadRequest, "invalid_grant") {
 					t.Errorf("the online refresh token at replica %d is answered %d %v", replica, a.status, a.body["error"])
 				}
-				if e.active(replica, online.token("refresh_token")) {
+				if s.active(replica, online.token("refresh_token")) {
 					t.Errorf("at replica %d the online refresh token is active", replica)
 				}
-				offline = e.good(e.post(replica, "/token", refresh(offline.token("refresh_token"))))
+				offline = s.good(s.post(replica, "/token", refresh(offline.token("refresh_token"))))
 			}
-			e.dead(online.token("access_token"))
+			s.dead(online.token("access_token"))
 		}
 	})
 }
 
 // cookies of alice's browser: what a thief would copy.
-func (e *estate) cookies() []*http.Cookie {
-	e.T.Helper()
-	issuer, err := url.Parse(e.Issuer)
+func (s *replicatedServer) cookies() []*http.Cookie {
+	s.T.Helper()
+	issuer, err := url.Parse(s.Issuer)
 	if err != nil {
-		e.T.Fatal(err)
+		s.T.Fatal(err)
 	}
-	cookies := e.alice.Client().Jar.Cookies(issuer)
+	cookies := s.alice.Jar.Cookies(issuer)
 	if len(cookies) == 0 {
-		e.T.Fatal("the browser has no cookies")
+		s.T.Fatal("the browser has no cookies")
 	}
 	return cookies
 }
 
-// silent is what a replica answers an application that wants no page to be shown (OpenID Connect Core section 3.1.2.1, prompt=none).
-func (e *estate) silent(replica int, cookies []*http.Cookie) url.Values {
-	e.T.Helper()
-	location, status := e.visit(replica, "/authorize", url.Values{
-		"client_id": {e.config.ClientID}, "redirect_uri": {e.Callback}, "response_type": {"code"}, "scope": {"openid profile"}, "state": {"xyz"},
+// silent is what a replica answers an application that wants no page to be shown (OpenID Connect
+// Core section 3.1.2.1, prompt=none).
+func (s *replicatedServer) silent(replica int, cookies []*http.Cookie) url.Values {
+	s.T.Helper()
+	location, status := s.visit(replica, "/authorize", url.Values{
+		"client_id": {s.config.ClientID}, "redirect_uri": {s.Callback}, "response_type": {"code"}, "scope": {"openid profile"}, "state": {"xyz"},
 		"prompt": {"none"}, "code_challenge": {oauth2.S256ChallengeFromVerifier(oauth2.GenerateVerifier())}, "code_challenge_method": {"S256"},
 	}, cookies)
 	if location == nil {
-		e.T.Fatalf("a page is shown, %d", status)
+		s.T.Fatalf("a page is shown, %d", status)
 	}
 	return location.Query()
 }
 
-// visit a page at a replica with the cookies. The location is where the browser is sent, nil if it stays.
-func (e *estate) visit(replica int, path string, query url.Values, cookies []*http.Cookie) (location *url.URL, status int) {
-	e.T.Helper()
-	request, err := http.NewRequestWithContext(e.T.Context(), http.MethodGet, "http://"+e.address(replica)+path+"?"+query.Encode(), nil)
+// visit a page at a replica with the cookies. The location is where the browser is sent, nil if it
+// stays.
+func (s *replicatedServer) visit(replica int, path string, query url.Values, cookies []*http.Cookie) (location *url.URL, status int) {
+	s.T.Helper()
+	request, err := http.NewRequestWithContext(s.T.Context(), http.MethodGet, "http://"+s.address(replica)+path+"?"+query.Encode(), nil)
 	if err != nil {
-		e.T.Fatal(err)
+		s.T.Fatal(err)
 	}
-	request.Header.Set("Accept", person.Accept)
+	request.Header.Set("Accept", browser.Accept)
 	for _, cookie := range cookies {
 		request.AddCookie(cookie)
 	}
-	response, err := e.HTTP.Transport.RoundTrip(request)
+	response, err := s.HTTP.Transport.RoundTrip(request)
 	if err != nil {
-		e.T.Fatal(err)
+		s.T.Fatal(err)
 	}
 	if err := response.Body.Close(); err != nil {
-		e.T.Fatal(err)
+		s.T.Fatal(err)
 	}
 	if location, err = response.Location(); err != nil {
 		return nil, response.StatusCode
@@ -250,41 +253,41 @@ func (e *estate) visit(replica int, path string, query url.Values, cookies []*ht
 
 func TestAGrantThatIsDeletedByHandStaysDeadAtEveryReplica(t *testing.T) {
 	t.Parallel()
-	e := newEstate(t)
+	s := newReplicatedServer(t)
 	for i := range *rounds {
-		code, verifier := e.code()
-		got := e.good(e.post(i, "/token", redemption(e, code, verifier)))
-		if err := world.Kube.DeleteAllOf(t.Context(), &v1alpha1.OAuthGrant{}, client.InNamespace(e.Identity)); err != nil {
+		code, verifier := s.code()
+		got := s.good(s.post(i, "/token", redemption(s, code, verifier)))
+		if err := testenv.Kube.DeleteAllOf(t.Context(), &v1alpha1.OAuthGrant{}, client.InNamespace(s.ServerNamespace)); err != nil {
 			t.Fatal(err)
 		}
-		for other := range count {
-			if a := e.post(i+1+other, "/token", redemption(e, code, verifier)); !a.is(http.StatusBadRequest, "invalid_grant") {
+		for other := range replicaCount {
+			if a := s.post(i+1+other, "/token", redemption(s, code, verifier)); !a.is(http.StatusBadRequest, "invalid_grant") {
 				t.Errorf("the code of a grant that was deleted is answered %d %v", a.status, a.body["error"])
 			}
-			if a := e.post(i+1+other, "/token", refresh(got.token("refresh_token"))); !a.is(http.StatusBadRequest, "invalid_grant") {
+			if a := s.post(i+1+other, "/token", refresh(got.token("refresh_token"))); !a.is(http.StatusBadRequest, "invalid_grant") {
 				t.Errorf("the refresh token of a grant that was deleted is answered %d %v", a.status, a.body["error"])
 			}
 		}
-		e.dead(got.token("access_token"))
-		if left := e.grants(); len(left) > 0 {
+		s.dead(got.token("access_token"))
+		if left := s.grants(); len(left) > 0 {
 			t.Errorf("there is a grant again: %+v", left[0].Spec)
 		}
 	}
 }
 
 func TestAUserHasTwentyGrantsAtAClientAndTheOldestEnds(t *testing.T) {
-	onEach(t, func(t *testing.T, e *estate) {
-		oldest := e.begin(0)
-		second := e.begin(1)
+	onEach(t, func(t *testing.T, s *replicatedServer) {
+		oldest := s.begin(0)
+		second := s.begin(1)
 		for i := range 19 {
-			e.begin(i)
+			s.begin(i)
 		}
-		e.dead(oldest.token("access_token"))
-		if a := e.post(2, "/token", refresh(oldest.token("refresh_token"))); !a.is(http.StatusBadRequest, "invalid_grant") {
+		s.dead(oldest.token("access_token"))
+		if a := s.post(2, "/token", refresh(oldest.token("refresh_token"))); !a.is(http.StatusBadRequest, "invalid_grant") {
 			t.Errorf("the oldest is answered %d %v", a.status, a.body["error"])
 		}
-		e.good(e.post(2, "/token", refresh(second.token("refresh_token"))))
-		if ended := e.metric("oauth_operator_tokenserver_grants_ended_total", `reason="Bound"`); ended != 1 {
+		s.good(s.post(2, "/token", refresh(second.token("refresh_token"))))
+		if ended := s.metric("oauth_operator_tokenserver_grants_ended_total", `reason="Bound"`); ended != 1 {
 			t.Errorf("the replicas count %v grants that ended for the bound, want 1", ended)
 		}
 	})

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
 // audited is the audit log from an offset on.
@@ -46,16 +46,17 @@ func auditedSoFar(t testing.TB) int64 {
 	return info.Size()
 }
 
-// writes of the replicas while something is done, as the API server saw them: "<verb> <resource>" and how many; those that it refused end in its
-// status. What the replicas write by the
-// clock, whatever they are asked, is counted apart: their sign of life, the lease of who sweeps, and once an hour which credentials were used.
-func (e *estate) writes(do func()) (asked map[string]int, byTheClock int) {
-	e.T.Helper()
-	from := auditedSoFar(e.T)
+// writes of the replicas while something is done, as the API server saw them: "<verb> <resource>"
+// and how many; those that it refused end in its status. What the replicas write by the clock,
+// whatever they are asked, is counted apart: their sign of life, the lease of who sweeps, and once
+// an hour which credentials were used.
+func (s *replicatedServer) writes(do func()) (asked map[string]int, byTheClock int) {
+	s.T.Helper()
+	from := auditedSoFar(s.T)
 	do()
 	time.Sleep(50 * time.Millisecond) // an event may be in the file a moment after its answer
 	asked = map[string]int{}
-	lines := bufio.NewScanner(strings.NewReader(audited(e.T, from)))
+	lines := bufio.NewScanner(strings.NewReader(audited(s.T, from)))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var event struct {
@@ -65,10 +66,10 @@ func (e *estate) writes(do func()) (asked map[string]int, byTheClock int) {
 			Said struct{ Code int }        `json:"responseStatus"`
 		}
 		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
-			e.T.Fatal(err)
+			s.T.Fatal(err)
 		}
 		switch {
-		case event.User.Username != "system:serviceaccount:"+e.Identity+":main-tokenserver":
+		case event.User.Username != "system:serviceaccount:"+s.ServerNamespace+":main-tokenserver":
 		case event.Ref.Resource == "replicas" || event.Ref.Resource == "leases" || event.Ref.Resource == "usages":
 			byTheClock++
 		case event.Said.Code >= http.StatusBadRequest:
@@ -80,9 +81,10 @@ func (e *estate) writes(do func()) (asked map[string]int, byTheClock int) {
 	return asked, byTheClock
 }
 
-// many requests, each made for its number and sent to some replica. It tells how they were answered.
-func (e *estate) many(n int, request func(i int) *http.Request) map[int]int {
-	e.T.Helper()
+// many requests, each made for its number and sent to some replica. It tells how they were
+// answered.
+func (s *replicatedServer) many(n int, request func(i int) *http.Request) map[int]int {
+	s.T.Helper()
 	var next atomic.Int64
 	var mu sync.Mutex
 	answered := map[int]int{}
@@ -94,7 +96,7 @@ func (e *estate) many(n int, request func(i int) *http.Request) map[int]int {
 				if i >= n {
 					return
 				}
-				a := e.once(request(i))
+				a := s.once(request(i))
 				mu.Lock()
 				answered[a]++
 				mu.Unlock()
@@ -106,8 +108,8 @@ func (e *estate) many(n int, request func(i int) *http.Request) map[int]int {
 }
 
 // once sends a request and follows no redirect; 0 is no answer.
-func (e *estate) once(request *http.Request) int {
-	response, err := e.HTTP.Transport.RoundTrip(request)
+func (s *replicatedServer) once(request *http.Request) int {
+	response, err := s.HTTP.Transport.RoundTrip(request)
 	if err != nil {
 		return 0
 	}
@@ -116,8 +118,8 @@ func (e *estate) once(request *http.Request) int {
 	return response.StatusCode
 }
 
-func (e *estate) request(i int, method, path string, form url.Values) *http.Request {
-	request, err := http.NewRequestWithContext(e.T.Context(), method, "http://"+e.address(i)+path, strings.NewReader(form.Encode()))
+func (s *replicatedServer) request(i int, method, path string, form url.Values) *http.Request {
+	request, err := http.NewRequestWithContext(s.T.Context(), method, "http://"+s.address(i)+path, strings.NewReader(form.Encode()))
 	if err != nil {
 		panic(err)
 	}
@@ -129,39 +131,39 @@ func (e *estate) request(i int, method, path string, form url.Values) *http.Requ
 
 func TestStrangersCauseNoWrite(t *testing.T) {
 	t.Parallel()
-	e := newEstate(t)
-	authorize := strings.TrimPrefix(e.config.AuthCodeURL("xyz"), e.Issuer)
+	s := newReplicatedServer(t)
+	authorize := strings.TrimPrefix(s.config.AuthCodeURL("xyz"), s.Issuer)
 	challenge := "&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256"
 	what := []func(i int) *http.Request{
-		func(i int) *http.Request { return e.request(i, http.MethodGet, authorize+challenge, nil) },
-		func(i int) *http.Request { return e.request(i, http.MethodGet, authorize, nil) },
+		func(i int) *http.Request { return s.request(i, http.MethodGet, authorize+challenge, nil) },
+		func(i int) *http.Request { return s.request(i, http.MethodGet, authorize, nil) },
 		func(i int) *http.Request {
-			return e.request(i, http.MethodGet, "/authorize?client_id="+fmt.Sprint("nobody", i), nil)
+			return s.request(i, http.MethodGet, "/authorize?client_id="+fmt.Sprint("nobody", i), nil)
 		},
-		func(i int) *http.Request { return e.request(i, http.MethodGet, "/login?flow="+fmt.Sprint(i), nil) },
-		func(i int) *http.Request { return e.request(i, http.MethodGet, "/logout", nil) },
+		func(i int) *http.Request { return s.request(i, http.MethodGet, "/login?flow="+fmt.Sprint(i), nil) },
+		func(i int) *http.Request { return s.request(i, http.MethodGet, "/logout", nil) },
 		func(i int) *http.Request {
-			return e.request(i, http.MethodPost, "/token", url.Values{"grant_type": {"client_credentials"}, "client_id": {e.config.ClientID}, "client_secret": {fmt.Sprint("wrong", i)}})
-		},
-		func(i int) *http.Request {
-			return e.request(i, http.MethodPost, "/token", url.Values{"grant_type": {"authorization_code"}, "code": {fmt.Sprint("guess", i)}, "client_id": {e.config.ClientID}})
+			return s.request(i, http.MethodPost, "/token", url.Values{"grant_type": {"client_credentials"}, "client_id": {s.config.ClientID}, "client_secret": {fmt.Sprint("wrong", i)}})
 		},
 		func(i int) *http.Request {
-			return e.request(i, http.MethodPost, "/introspect", url.Values{"token": {fmt.Sprint(i)}})
+			return s.request(i, http.MethodPost, "/token", url.Values{"grant_type": {"authorization_code"}, "code": {fmt.Sprint("guess", i)}, "client_id": {s.config.ClientID}})
 		},
 		func(i int) *http.Request {
-			return e.request(i, http.MethodPost, "/revoke", url.Values{"token": {fmt.Sprint(i)}})
+			return s.request(i, http.MethodPost, "/introspect", url.Values{"token": {fmt.Sprint(i)}})
 		},
 		func(i int) *http.Request {
-			request := e.request(i, http.MethodGet, "/userinfo", nil)
+			return s.request(i, http.MethodPost, "/revoke", url.Values{"token": {fmt.Sprint(i)}})
+		},
+		func(i int) *http.Request {
+			request := s.request(i, http.MethodGet, "/userinfo", nil)
 			request.Header.Set("Authorization", fmt.Sprint("Bearer guess", i))
 			return request
 		},
 	}
 	began := time.Now()
 	var answered map[int]int
-	asked, byTheClock := e.writes(func() {
-		answered = e.many(*requests, func(i int) *http.Request { return what[i%len(what)](i) })
+	asked, byTheClock := s.writes(func() {
+		answered = s.many(*requests, func(i int) *http.Request { return what[i%len(what)](i) })
 	})
 	took := time.Since(began)
 	if len(asked) > 0 {
@@ -176,13 +178,13 @@ func TestStrangersCauseNoWrite(t *testing.T) {
 
 func TestTokensOfMachinesCauseNoWrite(t *testing.T) {
 	t.Parallel()
-	e := newEstate(t)
+	s := newReplicatedServer(t)
 	began := time.Now()
 	var answered map[int]int
-	asked, byTheClock := e.writes(func() {
-		answered = e.many(*requests, func(i int) *http.Request {
-			request := e.request(i, http.MethodPost, "/token", url.Values{"grant_type": {"client_credentials"}})
-			request.SetBasicAuth(url.QueryEscape(e.config.ClientID), url.QueryEscape(e.config.ClientSecret))
+	asked, byTheClock := s.writes(func() {
+		answered = s.many(*requests, func(i int) *http.Request {
+			request := s.request(i, http.MethodPost, "/token", url.Values{"grant_type": {"client_credentials"}})
+			request.SetBasicAuth(url.QueryEscape(s.config.ClientID), url.QueryEscape(s.config.ClientSecret))
 			return request
 		})
 	})
@@ -197,66 +199,58 @@ func TestTokensOfMachinesCauseNoWrite(t *testing.T) {
 	t.Logf("%d tokens in %s", *requests, took)
 }
 
-// checkClock: each replica gives a sign of life every ten seconds, and once an hour writes its Usage (the first time an attempt, and a
-// creation); one of them holds a lease.
+// checkClock: each replica gives a sign of life every ten seconds, and once an hour writes its
+// Usage (the first time an attempt, and a creation); one of them holds a lease.
 func checkClock(t *testing.T, writes int, took time.Duration) {
 	t.Helper()
-	if most := count*(int(took/(10*time.Second))+2+2) + 1; writes > most {
+	if most := replicaCount*(int(took/(10*time.Second))+2+2) + 1; writes > most {
 		t.Errorf("in %s the replicas wrote %d times by the clock, want at most %d", took, writes, most)
 	}
 }
 
 func TestEachStepOfALoginCostsTheWritesItMust(t *testing.T) {
 	t.Parallel()
-	e := newEstate(t)
-	stranger := e.Browser()
-	stranger.Follow(e.Issuer)
+	s := newReplicatedServer(t)
+	stranger := s.NewBrowser()
 	var code, verifier string
 	var got answer
 	step := func(what string, want map[string]int, do func()) {
 		t.Helper()
-		if asked, _ := e.writes(do); !maps.Equal(asked, want) {
+		if asked, _ := s.writes(do); !maps.Equal(asked, want) {
 			t.Errorf("%s wrote %v, want %v", what, asked, want)
 		}
 	}
 	none := map[string]int{}
-	step("an authorization of who is signed in and has agreed", none, func() { code, verifier = e.code() })
-	step("a redemption", map[string]int{"create oauthgrants": 1}, func() { got = e.good(e.post(0, "/token", redemption(e, code, verifier))) })
+	step("an authorization of who is signed in and has agreed", none, func() { code, verifier = s.code() })
+	step("a redemption", map[string]int{"create oauthgrants": 1}, func() { got = s.good(s.post(0, "/token", redemption(s, code, verifier))) })
 	step("the use of a token", none, func() {
-		for replica := range count {
-			e.active(replica, got.token("access_token"))
-			request := e.request(replica, http.MethodGet, "/userinfo", nil)
+		for replica := range replicaCount {
+			s.active(replica, got.token("access_token"))
+			request := s.request(replica, http.MethodGet, "/userinfo", nil)
 			request.Header.Set("Authorization", "Bearer "+got.token("access_token"))
-			e.good(e.do(request))
+			s.good(s.do(request))
 		}
 	})
-	step("a refresh", map[string]int{"update oauthgrants": 1}, func() { got = e.good(e.post(1, "/token", refresh(got.token("refresh_token")))) })
+	step("a refresh", map[string]int{"update oauthgrants": 1}, func() { got = s.good(s.post(1, "/token", refresh(got.token("refresh_token")))) })
 	step("an access token that is revoked", map[string]int{"create marks": 1}, func() {
-		e.good(e.post(2, "/revoke", url.Values{"token": {got.token("access_token")}}))
+		s.good(s.post(2, "/revoke", url.Values{"token": {got.token("access_token")}}))
 	})
-	step("the same again", none, func() { e.good(e.post(0, "/revoke", url.Values{"token": {got.token("access_token")}})) })
+	step("the same again", none, func() { s.good(s.post(0, "/revoke", url.Values{"token": {got.token("access_token")}})) })
 	step("a refresh token that is revoked", map[string]int{"update oauthgrants": 1}, func() {
-		e.good(e.post(0, "/revoke", url.Values{"token": {got.token("refresh_token")}}))
+		s.good(s.post(0, "/revoke", url.Values{"token": {got.token("refresh_token")}}))
 	})
-	step("a replay of what has ended", map[string]int{"create oauthgrants 409": 1}, func() { e.post(1, "/token", redemption(e, code, verifier)) })
+	step("a replay of what has ended", map[string]int{"create oauthgrants 409": 1}, func() { s.post(1, "/token", redemption(s, code, verifier)) })
 	step("a password", map[string]int{"create oauthgrants": 1}, func() {
-		got = e.good(e.post(2, "/token", url.Values{"grant_type": {"password"}, "username": {world.Username}, "password": {world.Password}}))
+		got = s.good(s.post(2, "/token", url.Values{"grant_type": {"password"}, "username": {testenv.Username}, "password": {testenv.Password}}))
 	})
 	step("a login", none, func() {
-		page, err := stranger.Do(http.MethodGet, e.config.AuthCodeURL("xyz")+"&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256", nil)
-		if err == nil {
-			_, err = stranger.Submit(page, "login-submit", map[string]string{"username": world.Username, "password": world.Password})
-		}
-		if err != nil {
+		page := s.Open(stranger, s.config.AuthCodeURL("xyz")+"&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256")
+		if _, err := stranger.Login(t.Context(), page, testenv.Username, testenv.Password); err != nil {
 			t.Fatal(err)
 		}
 	})
 	step("signing out", map[string]int{"create marks": 1}, func() {
-		page, err := stranger.Do(http.MethodGet, e.Issuer+"/logout", nil)
-		if err == nil {
-			_, err = stranger.Submit(page, "logout-confirm", nil)
-		}
-		if err != nil {
+		if _, err := stranger.Submit(t.Context(), s.Open(stranger, s.Issuer+"/logout"), "logout-confirm", nil); err != nil {
 			t.Fatal(err)
 		}
 	})

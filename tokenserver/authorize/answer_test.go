@@ -1,7 +1,6 @@
 package authorize_test
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -32,9 +31,9 @@ type idToken struct {
 }
 
 func TestImplicitAnswersInTheFragmentAndNeverWithARefreshToken(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	for _, responseType := range []string{"token", "id_token", "id_token token"} {
-		answer := w.Browser().SignIn(w.LegacyRequest(responseType, "prompt", "consent"))
+		answer := w.NewBrowser().SignIn(w.LegacyRequest(responseType, "prompt", "consent"))
 		location, values := answer.Header.Get("Location"), answer.Values()
 		if !strings.HasPrefix(location, "https://legacy.example.com/callback#") || strings.Contains(location, "?") {
 			t.Errorf("%s: answered at %s", responseType, strings.SplitN(location, "=", 2)[0])
@@ -56,8 +55,8 @@ func TestImplicitAnswersInTheFragmentAndNeverWithARefreshToken(t *testing.T) {
 }
 
 func TestAnIDTokenIsTiedToTheRequestAndToTheAccessToken(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	values := b.SignIn(w.LegacyRequest("id_token token")).Values()
 	var both, alone idToken
 	if err := w.Keys.Verify(values.Get("id_token"), "JWT", &both); err != nil {
@@ -80,8 +79,8 @@ func TestAnIDTokenIsTiedToTheRequestAndToTheAccessToken(t *testing.T) {
 }
 
 func TestAnImplicitAccessTokenIsGoodUntilItsSessionEnds(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	token := w.Browser().SignIn(w.LegacyRequest("token")).Values().Get("access_token")
+	w := interactiontest.New(t)
+	token := w.NewBrowser().SignIn(w.LegacyRequest("token")).Values().Get("access_token")
 	if _, err := w.Grants.CheckAccessToken(t.Context(), token); err != nil {
 		t.Fatalf("not good: %v", err)
 	}
@@ -93,13 +92,13 @@ func TestAnImplicitAccessTokenIsGoodUntilItsSessionEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Store.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: rests.SessionHash, ExpiresAt: info.Expires}); err != nil {
+	if err := w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: rests.SessionHash, ExpiresAt: info.Expires}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Grants.CheckAccessToken(t.Context(), token); err == nil {
 		t.Error("good although the session has ended")
 	}
-	token = w.Browser().SignIn(w.LegacyRequest("token")).Values().Get("access_token")
+	token = w.NewBrowser().SignIn(w.LegacyRequest("token")).Values().Get("access_token")
 	changed := w.User("alice")
 	changed.Epoch = "another"
 	w.Apply(changed)
@@ -109,13 +108,13 @@ func TestAnImplicitAccessTokenIsGoodUntilItsSessionEnds(t *testing.T) {
 }
 
 func TestAnImplicitAccessTokenRemembersTheClaimsThatItsRequestWanted(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	alice := w.User("alice")
 	alice.Claims["department"] = "sales"
 	w.Apply(alice)
 	wants := `{"userinfo":{"department":null,"email":null,"sub":null,"unheard_of":null},"id_token":{"name":null}}`
 	for _, responseType := range []string{"token", "id_token token"} {
-		token := w.Browser().SignIn(w.LegacyRequest(responseType, "claims", wants)).Values().Get("access_token")
+		token := w.NewBrowser().SignIn(w.LegacyRequest(responseType, "claims", wants)).Values().Get("access_token")
 		info, err := w.Grants.CheckAccessToken(t.Context(), token)
 		if err != nil {
 			t.Fatal(err)
@@ -127,10 +126,10 @@ func TestAnImplicitAccessTokenRemembersTheClaimsThatItsRequestWanted(t *testing.
 }
 
 func TestACodeFallsWithTheConsentThatItRestsOn(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	code := b.SignIn(w.WebRequest()).Values().Get("code")
-	if err := w.Store.DeleteConsent(t.Context(), "uid-alice", "uid-web"); err != nil {
+	if err := w.Memory.DeleteConsent(t.Context(), "uid-alice", "uid-web"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Redeem("web", code, interactiontest.WebRedirect, ""); err == nil {
@@ -143,25 +142,25 @@ func TestACodeFallsWithTheConsentThatItRestsOn(t *testing.T) {
 }
 
 func TestAFrontChannelTokenEndsWithTheConsentAndWithTheRedirectURI(t *testing.T) {
-	requests := map[string]func(w *interactiontest.World) (request, client string){
-		"token": func(w *interactiontest.World) (request, client string) { return w.LegacyRequest("token"), "legacy" },
-		"code token": func(w *interactiontest.World) (request, client string) {
+	requests := map[string]func(w *interactiontest.Server) (request, client string){
+		"token": func(w *interactiontest.Server) (request, client string) { return w.LegacyRequest("token"), "legacy" },
+		"code token": func(w *interactiontest.Server) (request, client string) {
 			return w.HybridRequest("code token"), "hybrid"
 		},
-		"loopback": func(w *interactiontest.World) (request, client string) {
+		"loopback": func(w *interactiontest.Server) (request, client string) {
 			legacy := w.Client("legacy")
 			legacy.RedirectURIs = append(legacy.RedirectURIs, interactiontest.LoopbackURI)
 			w.Apply(legacy)
 			return with(w.LegacyRequest("token"), "redirect_uri", "http://127.0.0.1:9000/callback"), "legacy"
 		},
 	}
-	ends := map[string]func(t *testing.T, w *interactiontest.World, client string){
-		"the consent is withdrawn": func(t *testing.T, w *interactiontest.World, client string) {
-			if err := w.Store.DeleteConsent(t.Context(), "uid-alice", "uid-"+client); err != nil {
+	ends := map[string]func(t *testing.T, w *interactiontest.Server, client string){
+		"the consent is withdrawn": func(t *testing.T, w *interactiontest.Server, client string) {
+			if err := w.Memory.DeleteConsent(t.Context(), "uid-alice", "uid-"+client); err != nil {
 				t.Fatal(err)
 			}
 		},
-		"the redirect URI is removed": func(_ *testing.T, w *interactiontest.World, client string) {
+		"the redirect URI is removed": func(_ *testing.T, w *interactiontest.Server, client string) {
 			c := w.Client(client)
 			c.RedirectURIs = []string{"https://" + client + ".example.com/other"}
 			w.Apply(c)
@@ -170,8 +169,8 @@ func TestAFrontChannelTokenEndsWithTheConsentAndWithTheRedirectURI(t *testing.T)
 	for name, request := range requests {
 		for what, end := range ends {
 			t.Run(name+"/"+what, func(t *testing.T) {
-				w := interactiontest.New(t, rand.Reader)
-				b := w.Browser()
+				w := interactiontest.New(t)
+				b := w.NewBrowser()
 				address, client := request(w)
 				token := b.SignIn(address).Values().Get("access_token")
 				active := func() bool { _, err := w.Grants.CheckAccessToken(t.Context(), token); return err == nil }
@@ -191,12 +190,12 @@ func TestAFrontChannelTokenEndsWithTheConsentAndWithTheRedirectURI(t *testing.T)
 }
 
 func TestATokenThatNeedsNoConsentOutlivesAWithdrawal(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	client := w.Client("legacy")
 	client.Consent = documents.ConsentSkip
 	w.Apply(client)
-	token := w.Browser().SignIn(w.LegacyRequest("token")).Values().Get("access_token")
-	if err := w.Store.DeleteConsent(t.Context(), "uid-alice", "uid-legacy"); err != nil {
+	token := w.NewBrowser().SignIn(w.LegacyRequest("token")).Values().Get("access_token")
+	if err := w.Memory.DeleteConsent(t.Context(), "uid-alice", "uid-legacy"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Grants.CheckAccessToken(t.Context(), token); err != nil {
@@ -205,8 +204,8 @@ func TestATokenThatNeedsNoConsentOutlivesAWithdrawal(t *testing.T) {
 }
 
 func TestAScopeThatIsTakenAwayMeanwhileTellsNothingMore(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	page := b.Login(b.Get(w.LegacyRequest("id_token")), "alice", interactiontest.AlicePassword)
 	client := w.Client("legacy")
 	client.Scopes = []string{"openid"}
@@ -221,8 +220,8 @@ func TestAScopeThatIsTakenAwayMeanwhileTellsNothingMore(t *testing.T) {
 }
 
 func TestACodeCarriesWhatWasAuthorized(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	answer := w.Browser().SignIn(w.CLIRequest("http://127.0.0.1:9000/callback", "nonce", "n"))
+	w := interactiontest.New(t)
+	answer := w.NewBrowser().SignIn(w.CLIRequest("http://127.0.0.1:9000/callback", "nonce", "n"))
 	outcome, err := w.Redeem("cli", answer.Values().Get("code"), "http://127.0.0.1:9000/callback", interactiontest.Verifier)
 	if err != nil {
 		t.Fatal(err)
@@ -234,27 +233,27 @@ func TestACodeCarriesWhatWasAuthorized(t *testing.T) {
 }
 
 func TestARedirectURIsOwnQueryIsKept(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	client := w.Client("web")
 	client.RedirectURIs = []string{"https://shop.example.com/callback?tenant=a%20b&x="}
 	w.Apply(client)
-	answer := w.Browser().SignIn(with(w.WebRequest(), "redirect_uri", client.RedirectURIs[0]))
+	answer := w.NewBrowser().SignIn(with(w.WebRequest(), "redirect_uri", client.RedirectURIs[0]))
 	if !strings.HasPrefix(answer.Header.Get("Location"), client.RedirectURIs[0]+"&code=") {
 		t.Errorf("answered at %s", answer.Header.Get("Location"))
 	}
 }
 
 func TestHostileTextIsInert(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	hostile := "\"><script>alert(1)</script>\r\nSet-Cookie: x=y\r\n\r\n<b>"
 	client := w.Client("web")
 	client.DisplayName = hostile
 	w.Apply(client)
-	b := w.Browser()
+	b := w.NewBrowser()
 	page := b.Get(with(w.WebRequest(), "state", hostile, "login_hint", hostile))
 	failed := b.Login(page, hostile, "wrong")
 	consentPage := b.Login(page, "alice", interactiontest.AlicePassword)
-	for _, p := range []interactiontest.Answer{page, failed, consentPage} {
+	for _, p := range []interactiontest.Page{page, failed, consentPage} {
 		if strings.Contains(p.Body, "<script") || strings.Contains(p.Body, "<b>") || p.Find("script", "", "") != nil || p.Find("b", "", "") != nil {
 			t.Errorf("the text became markup: %s", p.Body)
 		}
@@ -270,8 +269,8 @@ func TestHostileTextIsInert(t *testing.T) {
 }
 
 func TestAnEditedFlowIsRefused(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	page := b.Get(w.WebRequest())
 	action, fields := page.Form(t)
 	fields.Set("username", "alice")
@@ -288,8 +287,8 @@ func TestAnEditedFlowIsRefused(t *testing.T) {
 }
 
 func TestASealedValueOfAnotherPurposeOrIssuerIsNoFlow(t *testing.T) {
-	w, other := interactiontest.New(t, rand.Reader), interactiontest.New(t, rand.Reader)
-	b, elsewhere := w.Browser(), other.Browser()
+	w, other := interactiontest.New(t), interactiontest.New(t)
+	b, elsewhere := w.NewBrowser(), other.NewBrowser()
 	code := b.SignIn(w.WebRequest()).Values().Get("code")
 	u, _ := url.Parse(w.Issuer)
 	values := []string{code, queryOf(t, elsewhere.Get(other.WebRequest()).URL).Get("flow")}
@@ -316,15 +315,15 @@ func TestASealedValueOfAnotherPurposeOrIssuerIsNoFlow(t *testing.T) {
 }
 
 func TestAFlowGoesOnInTheBrowserThatBeganItAlone(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	owner, thief := w.Browser(), w.Browser()
+	w := interactiontest.New(t)
+	owner, thief := w.NewBrowser(), w.NewBrowser()
 	owner.SignIn(w.WebRequest())
 	thief.SignIn(w.WebRequest())
 	consent := owner.Get(w.WebRequest("prompt", "consent"))
 	login := owner.Get(w.WebRequest("prompt", "login"))
 	answered := owner.Consent(owner.Get(w.WebRequest("prompt", "consent")), "allow")
-	links := map[string]string{"the login page": login.URL, "the consent page": consent.URL, "what follows the consent": answered.Hops[0].To}
-	for _, hop := range owner.Login(login, "alice", interactiontest.AlicePassword).Hops[:1] {
+	links := map[string]string{"the login page": login.URL, "the consent page": consent.URL, "what follows the consent": answered.Redirects[0].To}
+	for _, hop := range owner.Login(login, "alice", interactiontest.AlicePassword).Redirects[:1] {
 		links["what follows the login"] = hop.To
 	}
 	for what, link := range links {
@@ -332,7 +331,7 @@ func TestAFlowGoesOnInTheBrowserThatBeganItAlone(t *testing.T) {
 			t.Fatalf("%s is %s", what, link)
 		}
 		// The thief is signed in, so a flow that is taken up would be answered, or shown.
-		for name, b := range map[string]*interactiontest.Browser{"a browser that is signed in": thief, "one that is new": w.Browser()} {
+		for name, b := range map[string]*interactiontest.Browser{"a browser that is signed in": thief, "one that is new": w.NewBrowser()} {
 			if answer := b.Get(link); answer.StatusCode != http.StatusForbidden || answer.Values() != nil {
 				t.Errorf("%s opens %s: %d %v", name, what, answer.StatusCode, answer.Values())
 			}
@@ -344,10 +343,10 @@ func TestAFlowGoesOnInTheBrowserThatBeganItAlone(t *testing.T) {
 }
 
 func TestTwoTabsBothComplete(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	first, second := b.Get(with(w.WebRequest(), "state", "one")), b.Get(with(w.WebRequest(), "state", "two"))
-	for state, page := range map[string]interactiontest.Answer{"one": first, "two": second} {
+	for state, page := range map[string]interactiontest.Page{"one": first, "two": second} {
 		page = b.Login(page, "alice", interactiontest.AlicePassword)
 		if page.IsConsent() {
 			page = b.Consent(page, "allow")
@@ -359,8 +358,8 @@ func TestTwoTabsBothComplete(t *testing.T) {
 }
 
 func TestTwentyAbandonedFlowsDoNotLockABrowserOut(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	for i := range 20 {
 		b.Get(w.WebRequest("nonce", fmt.Sprint(i, strings.Repeat("n", 500))))
 	}
@@ -375,8 +374,8 @@ func TestTwentyAbandonedFlowsDoNotLockABrowserOut(t *testing.T) {
 
 func TestAnAnonymousRequestCausesNoWrite(t *testing.T) {
 	counted := &storagetest.Faulty{}
-	w := interactiontest.New(t, rand.Reader, interactiontest.Store(counted))
-	b := w.Browser()
+	w := interactiontest.New(t, interactiontest.Store(counted))
+	b := w.NewBrowser()
 	for range 3 {
 		b.Get(w.WebRequest())
 		b.Get(w.WebRequest("prompt", "none"))
@@ -395,8 +394,8 @@ func TestAnAnonymousRequestCausesNoWrite(t *testing.T) {
 
 func TestAStoreThatIsAwayIsSaidToTheClient(t *testing.T) {
 	store := &storagetest.Faulty{}
-	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
-	b := w.Browser()
+	w := interactiontest.New(t, interactiontest.Store(store))
+	b := w.NewBrowser()
 	b.SignIn(w.WebRequest())
 	store.Always(storagetest.Unavailable)
 	refusedAtTheClient(t, b.Get(w.WebRequest()), "temporarily_unavailable")
@@ -407,8 +406,8 @@ func TestAStoreThatIsAwayIsSaidToTheClient(t *testing.T) {
 }
 
 func TestASessionEndsIdleAndAbsolutely(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	b.SignIn(w.WebRequest())
 	for range 3 {
 		w.Advance(7 * time.Hour)
@@ -428,9 +427,9 @@ func TestASessionEndsIdleAndAbsolutely(t *testing.T) {
 }
 
 func TestBeforeTheFirstSyncThereIsAPageThatSaysToWait(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	w.Registry.Remove("identity/" + w.Issuer)
-	answer := w.Browser().Get(w.WebRequest())
+	answer := w.NewBrowser().Get(w.WebRequest())
 	if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" || !strings.Contains(answer.Body, pages.SentenceBusy) {
 		t.Errorf("status %d, Retry-After %q", answer.StatusCode, answer.Header.Get("Retry-After"))
 	}

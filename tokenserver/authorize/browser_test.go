@@ -4,7 +4,6 @@ package authorize_test
 
 import (
 	"context"
-	"crypto/rand"
 	"html/template"
 	"net/http"
 	"net/http/httptest"
@@ -75,7 +74,7 @@ func TestChromiumIsSentToTheApplicationAndFromThereToAnotherOfItsHosts(t *testin
 				http.Redirect(w, r, home.URL+"/home", http.StatusFound)
 			}))
 			t.Cleanup(callback.Close)
-			w := interactiontest.New(t, rand.Reader)
+			w := interactiontest.New(t)
 			client := w.Client("web")
 			client.RedirectURIs = []string{callback.URL + "/callback"}
 			w.Apply(client)
@@ -90,7 +89,7 @@ func TestChromiumIsSentToTheApplicationAndFromThereToAnotherOfItsHosts(t *testin
 }
 
 func TestChromiumIsLetGoToAPrivateUseScheme(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	browser := chromium.Start(t)
 	went := make(visits, 10)
 	if err := chromedp.Listen(browser, func(event any) {
@@ -116,7 +115,7 @@ func TestChromiumPostsTheAnswerByItselfAndAtAClickWithoutScripts(t *testing.T) {
 			arrived := make(visits, 5)
 			app := httptest.NewServer(arrived.keep("/callback", nil))
 			t.Cleanup(app.Close)
-			w := interactiontest.New(t, rand.Reader)
+			w := interactiontest.New(t)
 			client := w.Client("hybrid")
 			client.RedirectURIs = []string{app.URL + "/callback"}
 			w.Apply(client)
@@ -136,7 +135,7 @@ func TestARequestThatAnotherSitePostsFindsTheSession(t *testing.T) {
 	arrived := make(visits, 5)
 	app := httptest.NewServer(arrived.keep("/callback", nil))
 	t.Cleanup(app.Close)
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	client := w.Client("web")
 	client.RedirectURIs = []string{app.URL + "/callback"}
 	w.Apply(client)

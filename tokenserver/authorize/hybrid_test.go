@@ -1,7 +1,6 @@
 package authorize_test
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"html/template"
@@ -21,8 +20,8 @@ func half(value string) string {
 }
 
 func TestAHybridAnswerHoldsACodeAndTokensThatAreTiedTogether(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	for _, responseType := range []string{"code token", "code id_token", "code id_token token", "token code"} {
 		answer := b.SignIn(w.HybridRequest(responseType))
 		values := answer.Values()
@@ -67,8 +66,8 @@ func TestAHybridAnswerHoldsACodeAndTokensThatAreTiedTogether(t *testing.T) {
 
 func TestAHybridFlowStopsWhenTheClientLosesOneOfTheGrants(t *testing.T) {
 	for _, left := range []string{oauth.GrantAuthorizationCode, oauth.GrantImplicit} {
-		w := interactiontest.New(t, rand.Reader)
-		b := w.Browser()
+		w := interactiontest.New(t)
+		b := w.NewBrowser()
 		page := b.Get(w.HybridRequest("code id_token"))
 		client := w.Client("hybrid")
 		client.GrantTypes = []string{left}
@@ -78,7 +77,7 @@ func TestAHybridFlowStopsWhenTheClientLosesOneOfTheGrants(t *testing.T) {
 }
 
 func TestAnAnswerMayBePostedToTheRegisteredURIAndNowhereElse(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	hostile := `"><script>alert(1)</script><input name="code" value="x">`
 	client := w.Client("hybrid")
 	client.RedirectURIs = []string{interactiontest.HybridRedirect + "?tenant=a%20b&x="}
@@ -88,8 +87,8 @@ func TestAnAnswerMayBePostedToTheRegisteredURIAndNowhereElse(t *testing.T) {
 		{"code", ""}, {"id_token", ""}, {"code id_token token", ""}, {"code", "invalid_request"}, {"code", "login_required"}, {"code", "access_denied"},
 	} {
 		request := with(w.HybridRequest(c.responseType), "redirect_uri", client.RedirectURIs[0], "response_mode", "form_post", "state", hostile)
-		b := w.Browser()
-		var answer interactiontest.Answer
+		b := w.NewBrowser()
+		var answer interactiontest.Page
 		switch c.code {
 		case "invalid_request":
 			answer = b.Get(with(request, "max_age", "x"))
@@ -121,12 +120,12 @@ func TestAnAnswerMayBePostedToTheRegisteredURIAndNowhereElse(t *testing.T) {
 }
 
 func TestEveryPageIsNeitherFramedNorStoredNorReadByOtherOrigins(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	loginPage := b.Get(w.WebRequest())
-	answers := map[string]interactiontest.Answer{
+	answers := map[string]interactiontest.Page{
 		"login": loginPage, "failed": b.Login(loginPage, "alice", "wrong"), "consent": b.Login(loginPage, "alice", interactiontest.AlicePassword),
-		"unknown client": b.Get(w.Request("client_id", "nobody")), "stolen link": w.Browser().Get(loginPage.URL),
+		"unknown client": b.Get(w.Request("client_id", "nobody")), "stolen link": w.NewBrowser().Get(loginPage.URL),
 		"redirect": b.Get(w.WebRequest("max_age", "x")), "post": b.Get(w.WebRequest("response_mode", "form_post", "max_age", "x")),
 	}
 	for name, answer := range answers {

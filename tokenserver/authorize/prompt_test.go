@@ -1,7 +1,6 @@
 package authorize_test
 
 import (
-	"crypto/rand"
 	"net/http"
 	"strings"
 	"testing"
@@ -15,36 +14,36 @@ import (
 )
 
 func TestPromptNoneWithoutASessionIsLoginRequired(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	refusedAtTheClient(t, w.Browser().Get(w.WebRequest("prompt", "none")), "login_required")
+	w := interactiontest.New(t)
+	refusedAtTheClient(t, w.NewBrowser().Get(w.WebRequest("prompt", "none")), "login_required")
 }
 
 func TestPromptNoneWithASessionAndAConsentAnswersAtOnce(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	b.SignIn(w.WebRequest())
 	answer := b.Get(w.WebRequest("prompt", "none"))
-	if answer.Values().Get("code") == "" || len(answer.Hops) != 1 {
-		t.Errorf("no code at once: %v after %d hops", answer.Values(), len(answer.Hops))
+	if answer.Values().Get("code") == "" || len(answer.Redirects) != 1 {
+		t.Errorf("no code at once: %v after %d hops", answer.Values(), len(answer.Redirects))
 	}
 }
 
 func TestPromptNoneWithoutAConsentIsConsentRequired(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	b.SignIn(w.WebRequest())
 	refusedAtTheClient(t, b.Get(with(w.WebRequest("prompt", "none"), "scope", "openid profile email")), "consent_required")
 }
 
 func TestAClientOrUserThatIsCreatedAgainInheritsNoConsent(t *testing.T) {
-	for what, again := range map[string]func(w *interactiontest.World){
-		"client": func(w *interactiontest.World) {
+	for what, again := range map[string]func(w *interactiontest.Server){
+		"client": func(w *interactiontest.Server) {
 			c := w.Client("web")
 			w.Registry.Remove(registrytest.Name(registry.SpaceIdentity, c.ID))
 			c.UID = "uid-web-again"
 			w.Apply(c)
 		},
-		"user": func(w *interactiontest.World) {
+		"user": func(w *interactiontest.Server) {
 			u := w.User("alice")
 			w.Registry.Remove(registrytest.Name(registry.SpaceIdentity, u.Subject))
 			w.Registry.Remove(registrytest.Name(registry.SpaceUsername, u.Username))
@@ -52,8 +51,8 @@ func TestAClientOrUserThatIsCreatedAgainInheritsNoConsent(t *testing.T) {
 			w.Apply(u)
 		},
 	} {
-		w := interactiontest.New(t, rand.Reader)
-		b := w.Browser()
+		w := interactiontest.New(t)
+		b := w.NewBrowser()
 		b.SignIn(w.WebRequest())
 		page := b.Login(b.Get(w.WebRequest("prompt", "login")), "alice", interactiontest.AlicePassword)
 		if page.Values().Get("code") == "" {
@@ -68,11 +67,11 @@ func TestAClientOrUserThatIsCreatedAgainInheritsNoConsent(t *testing.T) {
 }
 
 func TestAnAppOnTheUsersDeviceIsNeverAnsweredSilently(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	client := w.Client("cli")
 	client.Consent = "Skip"
 	w.Apply(client)
-	b := w.Browser()
+	b := w.NewBrowser()
 	for _, uri := range []string{"http://127.0.0.1:4000/callback", "com.example.app:/callback"} {
 		refusedAtTheClient(t, b.Get(w.CLIRequest(uri, "prompt", "none")), "interaction_required")
 		b.SignIn(w.CLIRequest(uri))
@@ -88,11 +87,11 @@ func TestAnAppOnTheUsersDeviceIsNeverAnsweredSilently(t *testing.T) {
 }
 
 func TestAConfidentialClientOnALoopbackHostIsAnsweredSilently(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	client := w.Client("web")
 	client.RedirectURIs = []string{"http://127.0.0.1:4000/callback"}
 	w.Apply(client)
-	b := w.Browser()
+	b := w.NewBrowser()
 	request := with(w.WebRequest(), "redirect_uri", client.RedirectURIs[0])
 	b.SignIn(request)
 	if values := b.Get(with(request, "prompt", "none")).Values(); values.Get("code") == "" {
@@ -101,13 +100,13 @@ func TestAConfidentialClientOnALoopbackHostIsAnsweredSilently(t *testing.T) {
 }
 
 func TestAYesInAFlowIsNoneOfWhoeverSignsInLater(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	asBob := b.Login(b.Get(w.WebRequest()), "bob", interactiontest.BobPassword)
 	b.Consent(asBob, "allow")
 	page := b.Login(b.Get(w.WebRequest("prompt", "select_account consent")), "alice", interactiontest.AlicePassword)
 	answer := b.Consent(page, "allow")
-	resume := answer.Hops[len(answer.Hops)-1].From
+	resume := answer.Redirects[len(answer.Redirects)-1].From
 	b.Login(b.Get(w.WebRequest("prompt", "login")), "bob", interactiontest.BobPassword)
 	if page := b.Get(resume); page.Values() != nil {
 		t.Errorf("alice's yes was taken for bob's: %v", page.Values())
@@ -117,7 +116,7 @@ func TestAYesInAFlowIsNoneOfWhoeverSignsInLater(t *testing.T) {
 		t.Fatalf("alice is asked again: %s", again.Body)
 	}
 	page = b.Get(w.WebRequest("prompt", "consent"))
-	resume = b.Consent(page, "allow").Hops[0].To
+	resume = b.Consent(page, "allow").Redirects[0].To
 	b.Login(b.Get(w.WebRequest("prompt", "login")), "bob", interactiontest.BobPassword)
 	if page := b.Get(resume); !page.IsConsent() {
 		t.Errorf("prompt=consent was satisfied by alice's yes: %v", page.Values())
@@ -125,9 +124,9 @@ func TestAYesInAFlowIsNoneOfWhoeverSignsInLater(t *testing.T) {
 }
 
 func TestARegisteredSkipAsksNothing(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	request := with(w.WebRequest(), "client_id", "trusted", "redirect_uri", "https://intranet.example.com/callback")
-	b := w.Browser()
+	b := w.NewBrowser()
 	if values := b.Login(b.Get(request), "alice", interactiontest.AlicePassword).Values(); values.Get("code") == "" {
 		t.Errorf("no code after the login: %v", values)
 	}
@@ -140,8 +139,8 @@ func TestARegisteredSkipAsksNothing(t *testing.T) {
 }
 
 func TestARememberedConsentThatIncludesOfflineAccessIsEnough(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	request := with(w.WebRequest(), "scope", "openid offline_access")
 	b.SignIn(request)
 	if values := b.Get(with(request, "prompt", "none")).Values(); values.Get("code") == "" {
@@ -150,8 +149,8 @@ func TestARememberedConsentThatIncludesOfflineAccessIsEnough(t *testing.T) {
 }
 
 func TestPromptConsentAsksAgainAndTheAnswerEndsIt(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	b.SignIn(w.WebRequest())
 	page := b.Get(w.WebRequest("prompt", "consent"))
 	if !page.IsConsent() {
@@ -164,8 +163,8 @@ func TestPromptConsentAsksAgainAndTheAnswerEndsIt(t *testing.T) {
 
 func TestOnlyALoginInTheFlowSatisfiesPromptLoginAndSelectAccount(t *testing.T) {
 	for _, prompt := range []string{"login", "select_account", "login consent"} {
-		w := interactiontest.New(t, rand.Reader)
-		b := w.Browser()
+		w := interactiontest.New(t)
+		b := w.NewBrowser()
 		b.SignIn(w.WebRequest())
 		first := b.Get(w.WebRequest("prompt", prompt))
 		if !first.IsLogin() {
@@ -193,8 +192,8 @@ func TestOnlyALoginInTheFlowSatisfiesPromptLoginAndSelectAccount(t *testing.T) {
 }
 
 func TestALoginInAFlowCountsOnlyForItsOwnSession(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	page := b.Get(w.WebRequest("prompt", "login"))
 	consentPage := b.Login(page, "alice", interactiontest.AlicePassword)
 	// Another tab signs in anew: what the flow saw is no longer the browser's session.
@@ -205,8 +204,8 @@ func TestALoginInAFlowCountsOnlyForItsOwnSession(t *testing.T) {
 }
 
 func TestMaxAgeForcesALoginOnlyWhenTheSessionIsOlder(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	b.SignIn(w.WebRequest())
 	began := w.Now()
 	w.Advance(2 * time.Minute)
@@ -234,8 +233,8 @@ func TestMaxAgeForcesALoginOnlyWhenTheSessionIsOlder(t *testing.T) {
 }
 
 func TestMaxAgeZeroAsksOnceAndDoesNotLoop(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	b.SignIn(w.WebRequest())
 	// The clock stands still: even a login of this very second is not one in this flow.
 	page := b.Get(w.WebRequest("max_age", "0"))
@@ -250,16 +249,16 @@ func TestMaxAgeZeroAsksOnceAndDoesNotLoop(t *testing.T) {
 }
 
 func TestAFlowEndsAfterHalfAnHour(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	page := b.Get(w.WebRequest())
 	w.Advance(30*time.Minute + time.Second)
 	refusedWithAPage(t, b.Login(page, "alice", interactiontest.AlicePassword), pages.SentenceFlowExpired)
 }
 
 func TestAnIDTokenHintAsksForThatUser(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	ofAlice := b.SignIn(w.LegacyRequest("id_token")).Values().Get("id_token")
 	accessToken := b.SignIn(w.LegacyRequest("token")).Values().Get("access_token")
 	if values := b.SignIn(w.WebRequest("id_token_hint", ofAlice)).Values(); values.Get("code") == "" {
@@ -268,14 +267,14 @@ func TestAnIDTokenHintAsksForThatUser(t *testing.T) {
 	refusedAtTheClient(t, b.Get(w.WebRequest("id_token_hint", accessToken)), "invalid_request")
 	refusedAtTheClient(t, b.Get(w.WebRequest("id_token_hint", ofAlice, "claims", `{"id_token":{"sub":{"value":"subject-bob"}}}`)), "invalid_request")
 	// Another issuer with the same keys: the signature is good.
-	elsewhere := interactiontest.New(t, rand.Reader)
-	foreign := elsewhere.Browser().SignIn(elsewhere.LegacyRequest("id_token")).Values().Get("id_token")
+	elsewhere := interactiontest.New(t)
+	foreign := elsewhere.NewBrowser().SignIn(elsewhere.LegacyRequest("id_token")).Values().Get("id_token")
 	refusedAtTheClient(t, b.Get(w.WebRequest("id_token_hint", foreign)), "invalid_request")
 	w.Advance(time.Hour)
 	if values := b.SignIn(w.WebRequest("id_token_hint", ofAlice)).Values(); values.Get("code") == "" {
 		t.Errorf("an expired hint is as good: %v", values)
 	}
-	other := w.Browser()
+	other := w.NewBrowser()
 	other.Login(other.Get(w.WebRequest()), "bob", interactiontest.BobPassword)
 	refusedAtTheClient(t, other.Get(w.WebRequest("id_token_hint", ofAlice, "prompt", "none")), "login_required")
 	page := other.Get(w.WebRequest("id_token_hint", ofAlice))
@@ -283,8 +282,8 @@ func TestAnIDTokenHintAsksForThatUser(t *testing.T) {
 }
 
 func TestTheTokensSayWhichAuthenticationTookPlaceAndAnotherThatIsEssentialIsRefused(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	acr := func(b *interactiontest.Browser, pairs ...string) (string, interactiontest.Answer) {
+	w := interactiontest.New(t)
+	acr := func(b *interactiontest.Browser, pairs ...string) (string, interactiontest.Page) {
 		answer := b.SignIn(w.LegacyRequest("id_token", pairs...))
 		var claims struct {
 			ACR string `json:"acr"`
@@ -296,7 +295,7 @@ func TestTheTokensSayWhichAuthenticationTookPlaceAndAnotherThatIsEssentialIsRefu
 		}
 		return claims.ACR, answer
 	}
-	b := w.Browser()
+	b := w.NewBrowser()
 	for _, pairs := range [][]string{
 		nil, {"acr_values", "urn:example:gold " + oauth.ACRPassword}, {"acr_values", "urn:example:gold"},
 		{"claims", `{"id_token":{"acr":null}}`}, {"claims", `{"id_token":{"acr":{"essential":true}}}`},
@@ -304,7 +303,7 @@ func TestTheTokensSayWhichAuthenticationTookPlaceAndAnotherThatIsEssentialIsRefu
 		{"claims", `{"id_token":{"acr":{"essential":true,"values":["urn:example:gold","` + oauth.ACRPassword + `"]}}}`},
 		{"claims", `{"id_token":{"acr":{"essential":true,"value":"` + oauth.ACRPassword + `"}}}`},
 	} {
-		for _, in := range []*interactiontest.Browser{b, w.Browser()} { // with a session, and without
+		for _, in := range []*interactiontest.Browser{b, w.NewBrowser()} { // with a session, and without
 			if got, answer := acr(in, pairs...); got != oauth.ACRPassword {
 				t.Errorf("%q: acr is %q: %v", pairs, got, answer.Values())
 			}
@@ -317,8 +316,8 @@ func TestTheTokensSayWhichAuthenticationTookPlaceAndAnotherThatIsEssentialIsRefu
 }
 
 func TestAClaimsParameterThatNamesSubjectsIsOnlyAboutThem(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	ofBob := b.Consent(b.Login(b.Get(w.LegacyRequest("id_token")), "bob", interactiontest.BobPassword), "allow").Values().Get("id_token")
 	page := b.Login(b.Get(w.WebRequest("prompt", "login")), "bob", interactiontest.BobPassword)
 	b.Consent(page, "allow")

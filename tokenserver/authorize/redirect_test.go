@@ -1,7 +1,6 @@
 package authorize_test
 
 import (
-	"crypto/rand"
 	"net/http"
 	"net/url"
 	"strings"
@@ -12,7 +11,7 @@ import (
 )
 
 // refusedWithAPage fails the test unless the answer is a page that sends the browser nowhere.
-func refusedWithAPage(t *testing.T, answer interactiontest.Answer, sentence string) {
+func refusedWithAPage(t *testing.T, answer interactiontest.Page, sentence string) {
 	t.Helper()
 	if answer.StatusCode != http.StatusBadRequest || answer.Header.Get("Location") != "" {
 		t.Errorf("status %d, Location %q; want a page with 400", answer.StatusCode, answer.Header.Get("Location"))
@@ -26,7 +25,7 @@ func refusedWithAPage(t *testing.T, answer interactiontest.Answer, sentence stri
 func html(body string) string { return strings.NewReplacer("&#39;", "'").Replace(body) }
 
 // refusedAtTheClient fails the test unless the answer is an error that goes to the client, with state and issuer.
-func refusedAtTheClient(t *testing.T, answer interactiontest.Answer, code string) {
+func refusedAtTheClient(t *testing.T, answer interactiontest.Page, code string) {
 	t.Helper()
 	values := answer.Values()
 	if answer.StatusCode != http.StatusSeeOther || values.Get("error") != code {
@@ -44,8 +43,8 @@ func refusedAtTheClient(t *testing.T, answer interactiontest.Answer, code string
 }
 
 func TestAnUnknownClientGetsAPageAndNoRedirect(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	for _, id := range []string{"nobody", "WEB", "web ", "", "uid-web"} {
 		refusedWithAPage(t, b.Get(w.Request("client_id", id, "redirect_uri", interactiontest.WebRedirect, "response_type", "code")),
 			pages.SentenceUnknownClient)
@@ -53,16 +52,16 @@ func TestAnUnknownClientGetsAPageAndNoRedirect(t *testing.T) {
 }
 
 func TestASuspendedClientIsAnUnknownClient(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	suspended := w.Client("web")
 	suspended.Suspended = true
 	w.Apply(suspended)
-	refusedWithAPage(t, w.Browser().Get(w.WebRequest()), pages.SentenceUnknownClient)
+	refusedWithAPage(t, w.NewBrowser().Get(w.WebRequest()), pages.SentenceUnknownClient)
 }
 
 func TestRedirectURIsAreComparedAsExactStrings(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	for _, uri := range []string{
 		"https://shop.example.com/callback/", "https://shop.example.com/Callback", "https://SHOP.example.com/callback",
 		"HTTPS://shop.example.com/callback", "https://shop.example.com:443/callback", "https://shop.example.com/callback?x=1",
@@ -83,24 +82,24 @@ func TestRedirectURIsAreComparedAsExactStrings(t *testing.T) {
 }
 
 func TestARedirectURIIsDecodedOnce(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	twice := url.QueryEscape(url.QueryEscape(interactiontest.WebRedirect))
-	refusedWithAPage(t, w.Browser().Get(w.Issuer+"/authorize?client_id=web&response_type=code&scope=openid&redirect_uri="+twice),
+	refusedWithAPage(t, w.NewBrowser().Get(w.Issuer+"/authorize?client_id=web&response_type=code&scope=openid&redirect_uri="+twice),
 		pages.SentenceUnknownRedirect)
 }
 
 func TestAnHTTPRedirectToAnotherHostThanLoopbackRefusesTheClient(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	client := w.Client("web")
 	client.RedirectURIs = []string{"http://shop.example.com/callback"}
 	w.Apply(client)
-	refusedWithAPage(t, w.Browser().Get(w.Request("client_id", "web", "redirect_uri", "http://shop.example.com/callback",
+	refusedWithAPage(t, w.NewBrowser().Get(w.Request("client_id", "web", "redirect_uri", "http://shop.example.com/callback",
 		"response_type", "code", "scope", "openid")), pages.SentenceUnknownClient)
 }
 
 func TestThePortOfALoopbackRedirectIsFreeAndNothingElseIs(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	for _, uri := range []string{
 		"http://127.0.0.1/callback", "http://127.0.0.1:51004/callback", "http://[::1]:8000/callback", "http://[::1]:51004/callback",
 		"http://[::1]/callback", "com.example.app:/callback",
@@ -124,8 +123,8 @@ func TestThePortOfALoopbackRedirectIsFreeAndNothingElseIs(t *testing.T) {
 }
 
 func TestTheRedirectURIMayBeLeftOutWithOneRegisteredAndWithoutOpenID(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	answer := b.SignIn(w.Request("client_id", "web", "response_type", "code", "scope", "profile"))
 	if !strings.HasPrefix(answer.Header.Get("Location"), interactiontest.WebRedirect+"?") {
 		t.Fatalf("answered at %q", answer.Header.Get("Location"))
@@ -138,32 +137,32 @@ func TestTheRedirectURIMayBeLeftOutWithOneRegisteredAndWithoutOpenID(t *testing.
 }
 
 func TestAChangeOfRegistrationStopsAFlow(t *testing.T) {
-	for name, change := range map[string]func(w *interactiontest.World){
-		"redirect removed": func(w *interactiontest.World) {
+	for name, change := range map[string]func(w *interactiontest.Server){
+		"redirect removed": func(w *interactiontest.Server) {
 			client := w.Client("web")
 			client.RedirectURIs = []string{"https://shop.example.com/other"}
 			w.Apply(client)
 		},
-		"client removed": func(w *interactiontest.World) { w.Registry.Remove("identity/web") },
-		"client suspended": func(w *interactiontest.World) {
+		"client removed": func(w *interactiontest.Server) { w.Registry.Remove("identity/web") },
+		"client suspended": func(w *interactiontest.Server) {
 			client := w.Client("web")
 			client.Suspended = true
 			w.Apply(client)
 		},
-		"client created again": func(w *interactiontest.World) {
+		"client created again": func(w *interactiontest.Server) {
 			client := w.Client("web")
 			client.UID = "uid-another"
 			w.Apply(client)
 		},
-		"grant type removed": func(w *interactiontest.World) {
+		"grant type removed": func(w *interactiontest.Server) {
 			client := w.Client("web")
 			client.GrantTypes = []string{"client_credentials"}
 			w.Apply(client)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := interactiontest.New(t, rand.Reader)
-			atLogin, atConsent := w.Browser(), w.Browser()
+			w := interactiontest.New(t)
+			atLogin, atConsent := w.NewBrowser(), w.NewBrowser()
 			loginPage := atLogin.Get(w.WebRequest())
 			consentPage := atConsent.Login(atConsent.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
 			change(w)

@@ -1,7 +1,6 @@
 package authorize_test
 
 import (
-	"crypto/rand"
 	"maps"
 	"net/http"
 	"net/url"
@@ -39,7 +38,7 @@ func with(request string, pairs ...string) string {
 }
 
 func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	web, cli, legacy := w.WebRequest(), w.CLIRequest(interactiontest.LoopbackURI), w.LegacyRequest("id_token token")
 	hybrid := w.HybridRequest("code id_token")
 	plain, lax := w.Client("web"), w.Client("spa")
@@ -105,7 +104,7 @@ func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
 		"a confidential one that needs it": {with(web, "client_id", "strict", "redirect_uri", "https://strict.example.com/callback"), "invalid_request"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			answer := w.Browser().Get(c.request)
+			answer := w.NewBrowser().Get(c.request)
 			refusedAtTheClient(t, answer, c.code)
 			if cookies := answer.Cookies(); len(cookies) != 0 {
 				t.Errorf("an error sets cookies: %v", cookies)
@@ -119,8 +118,8 @@ func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
 }
 
 func TestOnlyWhatWasSentOnceTellsWhereAnErrorGoes(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	refusedWithAPage(t, b.Get(w.WebRequest("client_id", "web")), pages.SentenceUnknownClient)
 	refusedWithAPage(t, b.Get(w.WebRequest("redirect_uri", interactiontest.WebRedirect)), pages.SentenceUnknownRedirect)
 	answer := b.Get(w.WebRequest("state", "another"))
@@ -130,12 +129,12 @@ func TestOnlyWhatWasSentOnceTellsWhereAnErrorGoes(t *testing.T) {
 }
 
 func TestOnlyWhatIsWellEncodedTellsWhereAnErrorGoes(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	web, b := w.WebRequest(), w.Browser()
+	w := interactiontest.New(t)
+	web, b := w.WebRequest(), w.NewBrowser()
 	for _, bad := range []string{"a;b", "%zz", "%ff", "%00", "x&state=%zz", "%zz&state=x"} {
 		stateless := without(web, "state") + "&state=" + bad
 		_, body, _ := strings.Cut(stateless, "?")
-		for method, answer := range map[string]interactiontest.Answer{"GET": b.Get(stateless), "POST": postRaw(b, body)} {
+		for method, answer := range map[string]interactiontest.Page{"GET": b.Get(stateless), "POST": postRaw(b, body)} {
 			values := answer.Values()
 			if values.Get("error") != "invalid_request" || values.Get("iss") != w.Issuer || values.Has("state") {
 				t.Errorf("%s with the state %s: status %d, answered %v", method, bad, answer.StatusCode, values)
@@ -149,7 +148,7 @@ func TestOnlyWhatIsWellEncodedTellsWhereAnErrorGoes(t *testing.T) {
 }
 
 // postRaw posts a form as it is written.
-func postRaw(b *interactiontest.Browser, form string) interactiontest.Answer {
+func postRaw(b *interactiontest.Browser, form string) interactiontest.Page {
 	b.T.Helper()
 	r, err := http.NewRequestWithContext(b.T.Context(), http.MethodPost, b.Issuer+"/authorize", strings.NewReader(form))
 	if err != nil {
@@ -160,9 +159,9 @@ func postRaw(b *interactiontest.Browser, form string) interactiontest.Answer {
 }
 
 func TestTheOrderOfAResponseTypesWordsMeansNothing(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	for _, words := range []string{"id_token token", "token id_token"} {
-		values := w.Browser().SignIn(w.LegacyRequest(words)).Values()
+		values := w.NewBrowser().SignIn(w.LegacyRequest(words)).Values()
 		if values.Get("id_token") == "" || values.Get("access_token") == "" {
 			t.Errorf("%s: answered %v", words, slices.Sorted(maps.Keys(values)))
 		}
@@ -170,26 +169,26 @@ func TestTheOrderOfAResponseTypesWordsMeansNothing(t *testing.T) {
 }
 
 func TestImplicitIsOnlyForClientsWhoseRuleListsIt(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	w.Server.AllowedClients[0].GrantTypes = []string{"authorization_code", "refresh_token", "client_credentials"}
-	w.Apply(w.Server)
-	refusedWithAPage(t, w.Browser().Get(w.LegacyRequest("token")), pages.SentenceUnknownClient)
+	w := interactiontest.New(t)
+	w.Document.AllowedClients[0].GrantTypes = []string{"authorization_code", "refresh_token", "client_credentials"}
+	w.Apply(w.Document)
+	refusedWithAPage(t, w.NewBrowser().Get(w.LegacyRequest("token")), pages.SentenceUnknownClient)
 }
 
 func TestUnknownParametersAreIgnoredAndEmptyOnesAreAbsent(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	request := w.WebRequest("x", "y", "prompt", "", "max_age", "", "nonce", "", "display", "popup", "ui_locales", "de", "acr_values", "1",
 		"claims", `{"id_token":{"acr":{"values":["1"]}}}`)
-	if answer := w.Browser().SignIn(request); answer.Values().Get("code") == "" {
+	if answer := w.NewBrowser().SignIn(request); answer.Values().Get("code") == "" {
 		t.Errorf("no code: %v %s", answer.Values(), answer.Body)
 	}
 }
 
 func TestScopesThatAClientMayNotHaveAreDroppedWhenOpenIDIsAsked(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	answer := w.Browser().SignIn(w.WebRequest("scope", "ignored"))
+	w := interactiontest.New(t)
+	answer := w.NewBrowser().SignIn(w.WebRequest("scope", "ignored"))
 	refusedAtTheClient(t, answer, "invalid_request") // twice, as WebRequest has one
-	answer = w.Browser().SignIn(with(w.WebRequest(), "scope", "openid nothing email phone"))
+	answer = w.NewBrowser().SignIn(with(w.WebRequest(), "scope", "openid nothing email phone"))
 	outcome, err := w.Redeem("web", answer.Values().Get("code"), interactiontest.WebRedirect, "")
 	if err != nil {
 		t.Fatal(err)
@@ -200,7 +199,7 @@ func TestScopesThatAClientMayNotHaveAreDroppedWhenOpenIDIsAsked(t *testing.T) {
 }
 
 func TestABuiltInScopeThatTheClientCannotHaveIsDropped(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	client := w.Client("web")
 	client.Scopes = []string{"profile", interactiontest.ScopeReadOrders}
 	w.Apply(client)
@@ -208,7 +207,7 @@ func TestABuiltInScopeThatTheClientCannotHaveIsDropped(t *testing.T) {
 		"openid offline_access orders:read": {"orders:read"}, "email phone profile": {"profile"}, "openid": nil, "offline_access groups": nil,
 		"openid nothing": nil,
 	} {
-		answer := w.Browser().SignIn(with(w.WebRequest(), "scope", asked))
+		answer := w.NewBrowser().SignIn(with(w.WebRequest(), "scope", asked))
 		outcome, err := w.Redeem("web", answer.Values().Get("code"), interactiontest.WebRedirect, "")
 		if err != nil || !slices.Equal(outcome.Scopes, want) {
 			t.Errorf("%s: granted %v, want %v: %v %v", asked, outcome.Scopes, want, err, answer.Values())
@@ -218,21 +217,21 @@ func TestABuiltInScopeThatTheClientCannotHaveIsDropped(t *testing.T) {
 	legacy.Scopes = []string{"profile"}
 	w.Apply(legacy)
 	for _, responseType := range []string{"id_token", "id_token token"} {
-		refusedAtTheClient(t, w.Browser().Get(with(w.LegacyRequest(responseType), "scope", "openid profile")), "invalid_scope")
+		refusedAtTheClient(t, w.NewBrowser().Get(with(w.LegacyRequest(responseType), "scope", "openid profile")), "invalid_scope")
 	}
-	answer := w.Browser().SignIn(with(w.LegacyRequest("token"), "scope", "openid offline_access profile"))
+	answer := w.NewBrowser().SignIn(with(w.LegacyRequest("token"), "scope", "openid offline_access profile"))
 	if got := answer.Values().Get("scope"); got != "profile" {
 		t.Errorf("response_type token: scope is %q: %v", got, answer.Values())
 	}
-	answer = w.Browser().SignIn(with(w.LegacyRequest("token"), "scope", "openid"))
+	answer = w.NewBrowser().SignIn(with(w.LegacyRequest("token"), "scope", "openid"))
 	if values := answer.Values(); values.Get("access_token") == "" || !values.Has("scope") || values.Get("scope") != "" {
 		t.Errorf("response_type token with nothing left: %v", values)
 	}
 }
 
 func TestAnIDTokenWhoseScopeIsTakenAwayMeanwhileIsRefused(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	page := b.Login(b.Get(w.LegacyRequest("id_token")), "alice", interactiontest.AlicePassword)
 	client := w.Client("legacy")
 	client.Scopes = []string{"profile"}
@@ -241,8 +240,8 @@ func TestAnIDTokenWhoseScopeIsTakenAwayMeanwhileIsRefused(t *testing.T) {
 }
 
 func TestABuiltInScopeThatIsTakenAwayMeanwhileIsDropped(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	page := b.Login(b.Get(with(w.WebRequest(), "scope", "openid")), "alice", interactiontest.AlicePassword)
 	client := w.Client("web")
 	client.Scopes = []string{"profile"}
@@ -254,8 +253,8 @@ func TestABuiltInScopeThatIsTakenAwayMeanwhileIsDropped(t *testing.T) {
 }
 
 func TestOfflineAccessIsDroppedWhereNoRefreshTokenCanFollow(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	const redirect = "https://strict.example.com/callback"
 	page := b.Get(with(w.CLIRequest(redirect), "client_id", "strict", "scope", "openid offline_access"))
 	if page = b.Login(page, "alice", interactiontest.AlicePassword); strings.Contains(page.Body, "offline_access") {
@@ -268,8 +267,8 @@ func TestOfflineAccessIsDroppedWhereNoRefreshTokenCanFollow(t *testing.T) {
 }
 
 func TestAnAbsentScopeStandsForAllButOpenIDAndOfflineAccess(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	answer := w.Browser().SignIn(with(w.WebRequest(), "scope", ""))
+	w := interactiontest.New(t)
+	answer := w.NewBrowser().SignIn(with(w.WebRequest(), "scope", ""))
 	outcome, err := w.Redeem("web", answer.Values().Get("code"), interactiontest.WebRedirect, "")
 	if err != nil {
 		t.Fatal(err)
@@ -280,8 +279,8 @@ func TestAnAbsentScopeStandsForAllButOpenIDAndOfflineAccess(t *testing.T) {
 }
 
 func TestAResourceCutsTheScopesAndNamesTheAudience(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	answer := w.Browser().SignIn(with(w.WebRequest(), "scope", "profile orders:read", "resource", interactiontest.OrdersAPI))
+	w := interactiontest.New(t)
+	answer := w.NewBrowser().SignIn(with(w.WebRequest(), "scope", "profile orders:read", "resource", interactiontest.OrdersAPI))
 	outcome, err := w.Redeem("web", answer.Values().Get("code"), interactiontest.WebRedirect, "")
 	if err != nil {
 		t.Fatal(err)
@@ -292,18 +291,18 @@ func TestAResourceCutsTheScopesAndNamesTheAudience(t *testing.T) {
 }
 
 func TestTheAnswerNamesTheIssuerWhateverTheHostHeaderSays(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	for _, request := range []string{w.WebRequest(), with(w.WebRequest(), "response_mode", "fragment"), w.LegacyRequest("id_token")} {
-		answer := w.Browser().SignIn(request)
+		answer := w.NewBrowser().SignIn(request)
 		if got := answer.Values().Get("iss"); got != w.Issuer {
 			t.Errorf("success: iss %q, want %q", got, w.Issuer)
 		}
-		answer = w.Browser().Get(with(request, "max_age", "x"))
+		answer = w.NewBrowser().Get(with(request, "max_age", "x"))
 		if got := answer.Values().Get("iss"); got != w.Issuer || answer.Values().Get("error") == "" {
 			t.Errorf("error: iss %q, want %q", got, w.Issuer)
 		}
 	}
-	b := w.Browser()
+	b := w.NewBrowser()
 	for _, request := range []string{w.WebRequest(), with(w.WebRequest(), "max_age", "x")} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, request, nil)
 		if err != nil {
@@ -314,7 +313,7 @@ func TestTheAnswerNamesTheIssuerWhateverTheHostHeaderSays(t *testing.T) {
 		r.Header.Set("X-Forwarded-Proto", "https")
 		r.Header.Set("Forwarded", "host=evil.example.com;proto=https")
 		answer := b.Do(r)
-		for _, hop := range answer.Hops {
+		for _, hop := range answer.Redirects {
 			if strings.Contains(hop.To, "evil") {
 				t.Errorf("a forged host is in the redirect to %s", hop.To)
 			}
@@ -327,7 +326,7 @@ func TestTheAnswerNamesTheIssuerWhateverTheHostHeaderSays(t *testing.T) {
 
 // largest is a request of the client cli with a state of 3,000 bytes, a nonce of 512, 512 bytes of
 // all else and the longest redirect URI, in the worst characters there are for an encoding.
-func largest(t *testing.T, w *interactiontest.World) (request, redirectURI, state, nonce string) {
+func largest(t *testing.T, w *interactiontest.Server) (request, redirectURI, state, nonce string) {
 	t.Helper()
 	client := w.Client("cli")
 	registered := "http://127.0.0.1/" + strings.Repeat("c", 2031)
@@ -350,14 +349,14 @@ func largest(t *testing.T, w *interactiontest.World) (request, redirectURI, stat
 }
 
 func TestARequestOfTheLargestStateAndNonceFits(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	request, redirectURI, state, nonce := largest(t, w)
-	check := func(how string, answer interactiontest.Answer) {
+	check := func(how string, answer interactiontest.Page) {
 		t.Helper()
 		if got := answer.Values().Get("state"); got != state {
 			t.Fatalf("%s: state came back as %q: %s", how, got, answer.Body)
 		}
-		for _, hop := range answer.Hops {
+		for _, hop := range answer.Redirects {
 			u, _ := url.Parse(hop.To)
 			for _, name := range []string{"flow", "posted"} {
 				if sealed := u.Query().Get(name); len(sealed) > (5<<10)*4/3+32 || len(hop.To) > 8<<10 && sealed != "" {
@@ -374,21 +373,21 @@ func TestARequestOfTheLargestStateAndNonceFits(t *testing.T) {
 			t.Errorf("%s: the nonce did not arrive: %v", how, err)
 		}
 	}
-	b := w.Browser()
+	b := w.NewBrowser()
 	check("by GET", b.SignIn(request))
-	posted := w.Browser().PostOnce(w.Issuer+"/authorize", queryOf(t, request))
+	posted := w.NewBrowser().PostOnce(w.Issuer+"/authorize", queryOf(t, request))
 	answer := b.Get(posted.Header.Get("Location"))
 	check("by POST", b.Consent(answer, "allow"))
 }
 
 func TestALargerRequestIsInvalid(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	signedIn := w.Browser()
+	w := interactiontest.New(t)
+	signedIn := w.NewBrowser()
 	signedIn.SignIn(w.WebRequest())
-	for how, b := range map[string]*interactiontest.Browser{"a new browser": w.Browser(), "one that is signed in": signedIn} {
+	for how, b := range map[string]*interactiontest.Browser{"a new browser": w.NewBrowser(), "one that is signed in": signedIn} {
 		tooLarge := with(w.WebRequest(), "login_hint", strings.Repeat("u", 5<<10))
 		refusedAtTheClient(t, b.Get(tooLarge), "invalid_request")
-		posted := w.Browser().PostOnce(w.Issuer+"/authorize", queryOf(t, tooLarge))
+		posted := w.NewBrowser().PostOnce(w.Issuer+"/authorize", queryOf(t, tooLarge))
 		if values := queryOf(t, posted.Header.Get("Location")); values.Get("error") != "invalid_request" || values.Get("state") != "some state" {
 			t.Errorf("%s: posted, it is answered with %v", how, values)
 		}
@@ -396,9 +395,9 @@ func TestALargerRequestIsInvalid(t *testing.T) {
 }
 
 func TestARequestWhoseCodeWouldPassTwoKibibytesIsRefusedBeforeAnyPage(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	fits := func(n int) bool {
-		answer := w.Browser().Get(w.WebRequest("nonce", strings.Repeat("n", n)))
+		answer := w.NewBrowser().Get(w.WebRequest("nonce", strings.Repeat("n", n)))
 		if answer.IsLogin() {
 			return true
 		}
@@ -406,38 +405,38 @@ func TestARequestWhoseCodeWouldPassTwoKibibytesIsRefusedBeforeAnyPage(t *testing
 		return false
 	}
 	longest := sort.Search(2048, func(n int) bool { return !fits(n + 512) }) + 511
-	answer := w.Browser().SignIn(w.WebRequest("nonce", strings.Repeat("n", longest)))
+	answer := w.NewBrowser().SignIn(w.WebRequest("nonce", strings.Repeat("n", longest)))
 	if code := answer.Values().Get("code"); code == "" || len(code) > 2048 || len(code) < 1800 {
 		t.Errorf("the longest nonce that is let in has %d bytes, and its code %d: %v", longest, len(code), answer.Values())
 	}
-	if answer := w.Browser().Get(with(w.LegacyRequest("id_token"), "nonce", strings.Repeat("n", longest+1))); !answer.IsLogin() {
+	if answer := w.NewBrowser().Get(with(w.LegacyRequest("id_token"), "nonce", strings.Repeat("n", longest+1))); !answer.IsLogin() {
 		t.Errorf("a request for no code is held to the size of one: %v", answer.Values())
 	}
 }
 
 func TestARedirectURIThatIsRemovedMeanwhileStopsTheFlow(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	client := w.Client("cli")
 	request := w.CLIRequest("http://127.0.0.1:51004/callback")
-	page := w.Browser()
+	page := w.NewBrowser()
 	form := page.Get(request)
-	posted := w.Browser().PostOnce(w.Issuer+"/authorize", queryOf(t, request)).Header.Get("Location")
-	code := w.Browser().SignIn(request).Values().Get("code")
+	posted := w.NewBrowser().PostOnce(w.Issuer+"/authorize", queryOf(t, request)).Header.Get("Location")
+	code := w.NewBrowser().SignIn(request).Values().Get("code")
 	client.RedirectURIs = []string{"http://127.0.0.1/another", interactiontest.PrivateURI}
 	w.Apply(client)
 	refusedWithAPage(t, page.Login(form, "alice", interactiontest.AlicePassword), pages.SentenceFlowChanged)
-	refusedWithAPage(t, w.Browser().Get(posted), pages.SentenceFlowChanged)
+	refusedWithAPage(t, w.NewBrowser().Get(posted), pages.SentenceFlowChanged)
 	if _, err := w.Redeem("cli", code, "http://127.0.0.1:51004/callback", interactiontest.Verifier); err == nil {
 		t.Error("a code was redeemed whose redirect URI is no longer registered")
 	}
 }
 
 func TestTheRequestMayBePosted(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	b.SignIn(w.WebRequest())
 	u, _ := url.Parse(w.WebRequest("prompt", "none"))
-	posted := w.Browser().PostOnce(w.Issuer+"/authorize", u.Query())
+	posted := w.NewBrowser().PostOnce(w.Issuer+"/authorize", u.Query())
 	location := posted.Header.Get("Location")
 	if posted.StatusCode != http.StatusSeeOther || !strings.HasPrefix(location, w.Issuer+"/authorize?posted=") {
 		t.Fatalf("status %d, Location %q", posted.StatusCode, location)
@@ -453,10 +452,10 @@ func TestTheRequestMayBePosted(t *testing.T) {
 }
 
 func TestAPostedRequestIsNoFlowAndAFlowIsNoPostedRequest(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	u, _ := url.Parse(w.WebRequest())
-	posted := queryOf(t, w.Browser().PostOnce(w.Issuer+"/authorize", u.Query()).Header.Get("Location")).Get("posted")
+	posted := queryOf(t, w.NewBrowser().PostOnce(w.Issuer+"/authorize", u.Query()).Header.Get("Location")).Get("posted")
 	page := b.Get(w.WebRequest())
 	flow := queryOf(t, page.URL).Get("flow")
 	for _, address := range []string{

@@ -12,17 +12,17 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
-	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
 // newWorld has two rooms that say who asks: one for every client, and one for confidential clients.
-func newWorld(t *testing.T) *granttest.World {
+func newWorld(t *testing.T) *servertest.Server {
 	t.Helper()
-	w := granttest.New(t)
-	w.Route("/who", func(rw http.ResponseWriter, r *http.Request) error {
+	w := servertest.New(t)
+	w.Handle("/who", func(rw http.ResponseWriter, r *http.Request) error {
 		form, err := oauth.ParseForm(r, true)
 		if err != nil {
 			return err
@@ -33,7 +33,7 @@ func newWorld(t *testing.T) *granttest.World {
 		}
 		return web.JSON(rw, http.StatusOK, map[string]string{"client": client.ID})
 	})
-	w.Route("/confidential", func(rw http.ResponseWriter, r *http.Request) error {
+	w.Handle("/confidential", func(rw http.ResponseWriter, r *http.Request) error {
 		form, err := oauth.ParseForm(r, true)
 		if err != nil {
 			return err
@@ -48,7 +48,7 @@ func newWorld(t *testing.T) *granttest.World {
 }
 
 // request with a form, and an Authorization header unless it is empty.
-func request(w *granttest.World, authorization string, pairs ...string) *http.Request {
+func request(w *servertest.Server, authorization string, pairs ...string) *http.Request {
 	r := w.Form("/who", documents.Client{}, pairs...)
 	if authorization != "" {
 		r.Header.Set("Authorization", authorization)
@@ -65,7 +65,7 @@ func basic(id, secret string) string {
 func encoded(id, secret string) string { return basic(url.QueryEscape(id), url.QueryEscape(secret)) }
 
 func by(method string) documents.Client {
-	c := granttest.Client("shop." + method)
+	c := servertest.Client("shop." + method)
 	c.AuthMethod = method
 	if method == oauth.AuthMethodNone {
 		c.Credentials = nil
@@ -80,13 +80,13 @@ func TestAClientUsesTheMethodThatItRegistered(t *testing.T) {
 	for _, registered := range methods {
 		c := w.AddClient(by(registered))
 		for used, r := range map[string]*http.Request{
-			oauth.AuthMethodSecretBasic: request(w, encoded(c.ID, granttest.Secret)),
-			oauth.AuthMethodSecretPost:  request(w, "", "client_id", c.ID, "client_secret", granttest.Secret),
+			oauth.AuthMethodSecretBasic: request(w, encoded(c.ID, servertest.Secret)),
+			oauth.AuthMethodSecretPost:  request(w, "", "client_id", c.ID, "client_secret", servertest.Secret),
 			oauth.AuthMethodNone:        request(w, "", "client_id", c.ID),
 		} {
 			a := w.Do(r)
 			if used == registered {
-				if w.OK(a).String("client") != c.ID {
+				if w.RequireOK(a).String("client") != c.ID {
 					t.Errorf("%s is taken for %s", c.ID, a.Body)
 				}
 				continue
@@ -100,30 +100,30 @@ func TestAClientUsesTheMethodThatItRegistered(t *testing.T) {
 
 func TestTheExampleOfRFC6749Authenticates(t *testing.T) {
 	w := newWorld(t)
-	c := granttest.Client("s6BhdRkqt3")
-	c.Credentials = []documents.Credential{granttest.Credential("c1", "7Fjfp0ZBr1KtDRbnfVdmIw")}
+	c := servertest.Client("s6BhdRkqt3")
+	c.Credentials = []documents.Credential{servertest.Credential("c1", "7Fjfp0ZBr1KtDRbnfVdmIw")}
 	w.AddClient(c)
-	w.OK(w.Do(request(w, "Basic czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3")))
+	w.RequireOK(w.Do(request(w, "Basic czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3")))
 }
 
 func TestASecretWorksFormEncodedAndAsItIs(t *testing.T) {
 	for _, secret := range []string{
-		granttest.Secret, "100%", "%41BC", "%zz", "a+b", "a b", "a:b:c", ":", "a&b=c", "%2B+%2b", `"\`, " %&+£€", "пароль-密码", strings.Repeat("x", 4096),
+		servertest.Secret, "100%", "%41BC", "%zz", "a+b", "a b", "a:b:c", ":", "a&b=c", "%2B+%2b", `"\`, " %&+£€", "пароль-密码", strings.Repeat("x", 4096),
 	} {
 		for _, method := range methods[:2] {
 			w := newWorld(t)
 			c := by(method)
-			c.Credentials = []documents.Credential{granttest.Credential("c1", secret)}
+			c.Credentials = []documents.Credential{servertest.Credential("c1", secret)}
 			w.AddClient(c)
 			if method == oauth.AuthMethodSecretPost {
-				w.OK(w.Do(request(w, "", "client_id", c.ID, "client_secret", secret)))
-				w.Refused(w.Do(request(w, "", "client_id", c.ID, "client_secret", url.QueryEscape(secret)+"%")), 401, "invalid_client")
+				w.RequireOK(w.Do(request(w, "", "client_id", c.ID, "client_secret", secret)))
+				w.CheckError(w.Do(request(w, "", "client_id", c.ID, "client_secret", url.QueryEscape(secret)+"%")), 401, "invalid_client")
 				continue
 			}
-			w.OK(w.Do(request(w, encoded(c.ID, secret))))
-			w.OK(w.Do(request(w, basic(c.ID, secret))))
-			w.Refused(w.Do(request(w, basic(c.ID, secret+"x"))), 401, "invalid_client")
-			w.Refused(w.Do(request(w, encoded(c.ID, url.QueryEscape(secret)+"%"))), 401, "invalid_client")
+			w.RequireOK(w.Do(request(w, encoded(c.ID, secret))))
+			w.RequireOK(w.Do(request(w, basic(c.ID, secret))))
+			w.CheckError(w.Do(request(w, basic(c.ID, secret+"x"))), 401, "invalid_client")
+			w.CheckError(w.Do(request(w, encoded(c.ID, url.QueryEscape(secret)+"%"))), 401, "invalid_client")
 		}
 	}
 }
@@ -131,10 +131,10 @@ func TestASecretWorksFormEncodedAndAsItIs(t *testing.T) {
 func TestAnIdentifierWorksFormEncodedAndAsItIs(t *testing.T) {
 	w := newWorld(t)
 	for _, id := range []string{"shop.web", "https://shop.example.com/client", "a+b", "a%20b", "ä"} {
-		c := w.AddClient(granttest.Client(id))
-		w.OK(w.Do(request(w, encoded(c.ID, granttest.Secret))))
+		c := w.AddClient(servertest.Client(id))
+		w.RequireOK(w.Do(request(w, encoded(c.ID, servertest.Secret))))
 		if !strings.Contains(id, ":") {
-			w.OK(w.Do(request(w, basic(c.ID, granttest.Secret))))
+			w.RequireOK(w.Do(request(w, basic(c.ID, servertest.Secret))))
 		}
 	}
 }
@@ -142,15 +142,15 @@ func TestAnIdentifierWorksFormEncodedAndAsItIs(t *testing.T) {
 func TestMoreThanOneMethodInARequestIsRefused(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
-	header := encoded(c.ID, granttest.Secret)
+	header := encoded(c.ID, servertest.Secret)
 	two := request(w, header)
 	two.Header.Add("Authorization", header)
 	for what, r := range map[string]*http.Request{
-		"Basic and a posted secret":         request(w, header, "client_id", c.ID, "client_secret", granttest.Secret),
-		"Basic and a secret without an id":  request(w, header, "client_secret", granttest.Secret),
+		"Basic and a posted secret":         request(w, header, "client_id", c.ID, "client_secret", servertest.Secret),
+		"Basic and a secret without an id":  request(w, header, "client_secret", servertest.Secret),
 		"Basic and an assertion":            request(w, header, "client_assertion", "x"),
-		"a posted secret and an assertion":  request(w, "", "client_id", c.ID, "client_secret", granttest.Secret, "client_assertion", "x"),
-		"another scheme and a secret":       request(w, "Bearer x", "client_id", c.ID, "client_secret", granttest.Secret),
+		"a posted secret and an assertion":  request(w, "", "client_id", c.ID, "client_secret", servertest.Secret, "client_assertion", "x"),
+		"another scheme and a secret":       request(w, "Bearer x", "client_id", c.ID, "client_secret", servertest.Secret),
 		"two headers":                       two,
 		"Basic and another client's id":     request(w, header, "client_id", "shop.other"),
 		"Basic and an id that is no string": request(w, header, "client_id", c.ID+"\n"),
@@ -160,8 +160,8 @@ func TestMoreThanOneMethodInARequestIsRefused(t *testing.T) {
 			t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)
 		}
 	}
-	w.OK(w.Do(request(w, header, "client_id", c.ID)))
-	w.OK(w.Do(request(w, header, "client_id", "", "client_secret", "", "client_assertion", "")))
+	w.RequireOK(w.Do(request(w, header, "client_id", c.ID)))
+	w.RequireOK(w.Do(request(w, header, "client_id", "", "client_secret", "", "client_assertion", "")))
 	if len(w.Used) != 2 {
 		t.Errorf("credentials were used %d times, want 2", len(w.Used))
 	}
@@ -172,12 +172,12 @@ func TestAPublicClientThatSendsASecretIsRefused(t *testing.T) {
 	c := w.AddClient(by(oauth.AuthMethodNone))
 	// Even one that it had before it was made public.
 	had := by(oauth.AuthMethodNone)
-	had.ID, had.UID, had.Credentials = "shop.had", "had-uid", []documents.Credential{granttest.Credential("c1", granttest.Secret)}
+	had.ID, had.UID, had.Credentials = "shop.had", "had-uid", []documents.Credential{servertest.Credential("c1", servertest.Secret)}
 	w.AddClient(had)
 	for _, id := range []string{c.ID, had.ID} {
 		for what, r := range map[string]*http.Request{
-			"a posted secret":          request(w, "", "client_id", id, "client_secret", granttest.Secret),
-			"Basic":                    request(w, encoded(id, granttest.Secret)),
+			"a posted secret":          request(w, "", "client_id", id, "client_secret", servertest.Secret),
+			"Basic":                    request(w, encoded(id, servertest.Secret)),
 			"Basic without a secret":   request(w, basic(id, "")),
 			"a scheme that is unknown": request(w, "Negotiate x", "client_id", id),
 		} {
@@ -185,15 +185,15 @@ func TestAPublicClientThatSendsASecretIsRefused(t *testing.T) {
 				t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)
 			}
 		}
-		w.OK(w.Do(request(w, "", "client_id", id, "client_secret", "")))
+		w.RequireOK(w.Do(request(w, "", "client_id", id, "client_secret", "")))
 	}
 }
 
 func TestOnlyConfidentialClientsAreConfidential(t *testing.T) {
 	w := newWorld(t)
 	public, shop := w.AddClient(by(oauth.AuthMethodNone)), w.AddClient(by(oauth.AuthMethodSecretBasic))
-	w.Refused(w.Post("/confidential", public), 401, "invalid_client")
-	w.OK(w.Post("/confidential", shop))
+	w.CheckError(w.Post("/confidential", public), 401, "invalid_client")
+	w.RequireOK(w.Post("/confidential", shop))
 }
 
 // Who guesses identifiers learns nothing: neither from the answer nor from the work.
@@ -201,17 +201,17 @@ func TestEveryClientThatIsNotWhoItSaysIsAnsweredAlikeAndCostsTheSame(t *testing.
 	w := newWorld(t)
 	served := w.AddClient(by(oauth.AuthMethodSecretBasic))
 	post, public := w.AddClient(by(oauth.AuthMethodSecretPost)), w.AddClient(by(oauth.AuthMethodNone))
-	suspended, refused, gone, bare := granttest.Client("shop.suspended"), granttest.Client("shop.refused"), granttest.Client("shop.gone"), granttest.Client("shop.bare")
+	suspended, refused, gone, bare := servertest.Client("shop.suspended"), servertest.Client("shop.refused"), servertest.Client("shop.gone"), servertest.Client("shop.bare")
 	suspended.Suspended = true
 	refused.Scopes, refused.RedirectURIs = []string{"openid"}, []string{"com.unknown.app:/cb"}
 	bare.Credentials = nil
-	rotating := granttest.Client("shop.rotating")
-	rotating.Credentials = append(rotating.Credentials, granttest.Credential("c2", "another"))
+	rotating := servertest.Client("shop.rotating")
+	rotating.Credentials = append(rotating.Credentials, servertest.Credential("c2", "another"))
 	for _, c := range []documents.Client{suspended, refused, gone, bare, rotating} {
 		w.AddClient(c)
 	}
 	w.RemoveClient(gone.ID)
-	var first granttest.Answer
+	var first servertest.Answer
 	var work int64
 	for i, test := range []struct {
 		what string
@@ -220,27 +220,27 @@ func TestEveryClientThatIsNotWhoItSaysIsAnsweredAlikeAndCostsTheSame(t *testing.
 		{"a wrong secret", request(w, encoded(served.ID, "wrong"))},
 		{"no secret", request(w, basic(served.ID, ""))},
 		{"a secret that reads in two ways", request(w, basic(served.ID, "100%25"))},
-		{"an unknown client", request(w, encoded("shop.unknown", granttest.Secret))},
+		{"an unknown client", request(w, encoded("shop.unknown", servertest.Secret))},
 		{"an unknown client without a secret", request(w, "", "client_id", "shop.unknown")},
-		{"an unknown client with a posted secret", request(w, "", "client_id", "shop.unknown", "client_secret", granttest.Secret)},
-		{"an identifier of unusual length", request(w, encoded(strings.Repeat("x", 8192), granttest.Secret))},
-		{"a suspended client", request(w, encoded(suspended.ID, granttest.Secret))},
-		{"a client that no rule allows", request(w, encoded(refused.ID, granttest.Secret))},
-		{"a deleted client", request(w, encoded(gone.ID, granttest.Secret))},
+		{"an unknown client with a posted secret", request(w, "", "client_id", "shop.unknown", "client_secret", servertest.Secret)},
+		{"an identifier of unusual length", request(w, encoded(strings.Repeat("x", 8192), servertest.Secret))},
+		{"a suspended client", request(w, encoded(suspended.ID, servertest.Secret))},
+		{"a client that no rule allows", request(w, encoded(refused.ID, servertest.Secret))},
+		{"a deleted client", request(w, encoded(gone.ID, servertest.Secret))},
 		{"a client without a secret yet", request(w, encoded(bare.ID, ""))},
 		{"a client that rotates, and a wrong secret", request(w, encoded(rotating.ID, "wrong"))},
 		{"another method, and a wrong secret", request(w, encoded(post.ID, "wrong"))},
-		{"another method, and a suspended client's secret", request(w, "", "client_id", suspended.ID, "client_secret", granttest.Secret)},
-		{"a public client with a secret", request(w, encoded(public.ID, granttest.Secret))},
+		{"another method, and a suspended client's secret", request(w, "", "client_id", suspended.ID, "client_secret", servertest.Secret)},
+		{"a public client with a secret", request(w, encoded(public.ID, servertest.Secret))},
 		{"a confidential client without one", request(w, "", "client_id", served.ID)},
-		{"the identifier in another case", request(w, encoded(strings.ToUpper(served.ID), granttest.Secret))},
+		{"the identifier in another case", request(w, encoded(strings.ToUpper(served.ID), servertest.Secret))},
 	} {
 		before := w.Clients.Work()
 		a := w.Do(test.r)
 		did := w.Clients.Work() - before
 		if i == 0 {
 			first, work = a, did
-			w.Refused(a, 401, "invalid_client")
+			w.CheckError(a, 401, "invalid_client")
 			continue
 		}
 		if a.Status != first.Status || a.Body != first.Body || a.Header.Get("WWW-Authenticate") != first.Header.Get("WWW-Authenticate") {
@@ -251,12 +251,12 @@ func TestEveryClientThatIsNotWhoItSaysIsAnsweredAlikeAndCostsTheSame(t *testing.
 		}
 	}
 	before := w.Clients.Work()
-	w.OK(w.Do(request(w, encoded(served.ID, granttest.Secret))))
+	w.RequireOK(w.Do(request(w, encoded(served.ID, servertest.Secret))))
 	if did := w.Clients.Work() - before; did != work {
 		t.Errorf("the right secret costs %d comparisons, a wrong one %d", did, work)
 	}
 	before = w.Clients.Work()
-	w.Refused(w.Do(request(w, encoded(post.ID, granttest.Secret))), 401, "invalid_client")
+	w.CheckError(w.Do(request(w, encoded(post.ID, servertest.Secret))), 401, "invalid_client")
 	if did := w.Clients.Work() - before; did != work {
 		t.Errorf("the right secret by another method costs %d comparisons, a wrong one %d", did, work)
 	}
@@ -265,22 +265,22 @@ func TestEveryClientThatIsNotWhoItSaysIsAnsweredAlikeAndCostsTheSame(t *testing.
 func TestWhoHoldsTheRightSecretIsToldThatItCameByTheWrongMethod(t *testing.T) {
 	w := newWorld(t)
 	basic, post, public := w.AddClient(by(oauth.AuthMethodSecretBasic)), w.AddClient(by(oauth.AuthMethodSecretPost)), by(oauth.AuthMethodNone)
-	public.Credentials = []documents.Credential{granttest.Credential("c1", granttest.Secret)} // of the time before it was public
+	public.Credentials = []documents.Credential{servertest.Credential("c1", servertest.Secret)} // of the time before it was public
 	w.AddClient(public)
 	posted := func(id, secret string) *http.Request { return request(w, "", "client_id", id, "client_secret", secret) }
 	for _, test := range []struct {
 		r    *http.Request
 		told string // what the description has; empty: what everybody is told
 	}{
-		{encodedRequest(w, post.ID, granttest.Secret), "by client_secret_basic: send it by client_secret_post"},
-		{posted(basic.ID, granttest.Secret), "by client_secret_post: send it by client_secret_basic"},
+		{encodedRequest(w, post.ID, servertest.Secret), "by client_secret_basic: send it by client_secret_post"},
+		{posted(basic.ID, servertest.Secret), "by client_secret_post: send it by client_secret_basic"},
 		{encodedRequest(w, post.ID, "wrong"), ""}, {posted(basic.ID, "wrong"), ""}, {posted(basic.ID, ""), ""},
-		{posted(public.ID, granttest.Secret), ""}, {encodedRequest(w, public.ID, granttest.Secret), ""},
+		{posted(public.ID, servertest.Secret), ""}, {encodedRequest(w, public.ID, servertest.Secret), ""},
 	} {
 		a := w.Do(test.r)
-		w.Refused(a, 401, "invalid_client")
+		w.CheckError(a, 401, "invalid_client")
 		right := strings.Contains(a.String("error_description"), "the secret is right")
-		if right != (test.told != "") || !strings.Contains(a.String("error_description"), test.told) || strings.Contains(a.Body, granttest.Secret) {
+		if right != (test.told != "") || !strings.Contains(a.String("error_description"), test.told) || strings.Contains(a.Body, servertest.Secret) {
 			t.Errorf("the answer is %s, want %q", a.Body, test.told)
 		}
 	}
@@ -293,7 +293,7 @@ func TestWhoHoldsTheRightSecretIsToldThatItCameByTheWrongMethod(t *testing.T) {
 	}
 }
 
-func encodedRequest(w *granttest.World, id, secret string) *http.Request {
+func encodedRequest(w *servertest.Server, id, secret string) *http.Request {
 	return request(w, encoded(id, secret))
 }
 
@@ -304,7 +304,7 @@ func TestA401HasAChallenge(t *testing.T) {
 		request(w, encoded(c.ID, "wrong")), request(w, "Basic x"), request(w, "Bearer x"), request(w, ""), request(w, "", "client_assertion", "x"),
 	} {
 		a := w.Do(r)
-		w.Refused(a, 401, "invalid_client")
+		w.CheckError(a, 401, "invalid_client")
 		if got := a.Header.Get("WWW-Authenticate"); got != `Basic realm="https://auth.example.com", charset="UTF-8"` {
 			t.Errorf("WWW-Authenticate is %q", got)
 		}
@@ -317,91 +317,91 @@ func TestA401HasAChallenge(t *testing.T) {
 func TestAMalformedHeaderIsNoClient(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
-	plain := c.ID + ":" + granttest.Secret
+	plain := c.ID + ":" + servertest.Secret
 	for what, header := range map[string]string{
 		"no credentials":             "Basic",
 		"empty credentials":          "Basic ",
 		"not base64":                 "Basic " + plain,
 		"no padding":                 "Basic " + strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(plain+"x")), "=") + "=====",
-		"base64 twice":               basic(basic(c.ID, granttest.Secret), ""),
+		"base64 twice":               basic(basic(c.ID, servertest.Secret), ""),
 		"no colon":                   "Basic " + base64.StdEncoding.EncodeToString([]byte(c.ID)),
-		"no identifier":              basic("", granttest.Secret),
-		"credentials as parameters":  `Basic username="` + c.ID + `", password="` + granttest.Secret + `"`,
-		"two schemes":                basic(c.ID, granttest.Secret) + ", Bearer x",
-		"the other way round":        basic(granttest.Secret, c.ID),
+		"no identifier":              basic("", servertest.Secret),
+		"credentials as parameters":  `Basic username="` + c.ID + `", password="` + servertest.Secret + `"`,
+		"two schemes":                basic(c.ID, servertest.Secret) + ", Bearer x",
+		"the other way round":        basic(servertest.Secret, c.ID),
 		"another scheme":             "Digest " + base64.StdEncoding.EncodeToString([]byte(plain)),
 		"a tab":                      "Basic\t" + base64.StdEncoding.EncodeToString([]byte(plain)),
-		"a zero byte in the secret":  basic(c.ID, granttest.Secret+"\x00"),
-		"a line break in the secret": basic(c.ID, granttest.Secret+"\n"),
-		"half a character":           basic(c.ID, granttest.Secret+"\xff"),
+		"a zero byte in the secret":  basic(c.ID, servertest.Secret+"\x00"),
+		"a line break in the secret": basic(c.ID, servertest.Secret+"\n"),
+		"half a character":           basic(c.ID, servertest.Secret+"\xff"),
 	} {
 		a := w.Do(request(w, header))
 		if a.Status != 401 || a.ErrorCode() != "invalid_client" {
 			t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)
 		}
-		if strings.Contains(a.Body, granttest.Secret) {
+		if strings.Contains(a.Body, servertest.Secret) {
 			t.Errorf("%s: the answer quotes the secret", what)
 		}
 	}
 	for _, scheme := range []string{"basic ", "BASIC ", "Basic  "} {
-		w.OK(w.Do(request(w, scheme+base64.StdEncoding.EncodeToString([]byte(plain)))))
+		w.RequireOK(w.Do(request(w, scheme+base64.StdEncoding.EncodeToString([]byte(plain)))))
 	}
 }
 
 func TestAnAssertionIsNotKnownYet(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(by(oauth.AuthMethodNone))
-	w.Refused(w.Do(request(w, "", "client_id", c.ID, "client_assertion", "x",
+	w.CheckError(w.Do(request(w, "", "client_id", c.ID, "client_assertion", "x",
 		"client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")), 401, "invalid_client")
 }
 
 func TestBothSecretsWorkUntilTheOldOneIsRetired(t *testing.T) {
 	w := newWorld(t)
 	c := by(oauth.AuthMethodSecretBasic)
-	old, current, pending := granttest.Credential("old", "old-secret"), granttest.Credential("current", "current-secret"), granttest.Credential("pending", "pending-secret")
-	old.State, old.RetireAfter = documents.CredentialRetiring, w.Clock.Now().Add(time.Hour).Unix()
+	old, current, pending := servertest.Credential("old", "old-secret"), servertest.Credential("current", "current-secret"), servertest.Credential("pending", "pending-secret")
+	old.State, old.RetireAfter = documents.CredentialRetiring, w.Now().Add(time.Hour).Unix()
 	pending.State = documents.CredentialPending
 	c.Credentials = []documents.Credential{old, current, pending}
 	w.AddClient(c)
 	for _, secret := range []string{"old-secret", "current-secret", "pending-secret"} {
-		w.OK(w.Do(request(w, encoded(c.ID, secret))))
+		w.RequireOK(w.Do(request(w, encoded(c.ID, secret))))
 	}
 	if want := []string{c.UID + "/old", c.UID + "/current", c.UID + "/pending"}; !slices.Equal(w.Used, want) {
 		t.Errorf("used were %v, want %v", w.Used, want)
 	}
 	c.Credentials = c.Credentials[1:] // the manager ends it
 	w.AddClient(c)
-	w.Refused(w.Do(request(w, encoded(c.ID, "old-secret"))), 401, "invalid_client")
-	w.OK(w.Do(request(w, encoded(c.ID, "current-secret"))))
+	w.CheckError(w.Do(request(w, encoded(c.ID, "old-secret"))), 401, "invalid_client")
+	w.RequireOK(w.Do(request(w, encoded(c.ID, "current-secret"))))
 }
 
 func TestAClockThatIsOffEndsNoSecretEarlyNorWithoutTheManagerMuchLater(t *testing.T) {
 	w := newWorld(t)
 	c := by(oauth.AuthMethodSecretBasic)
-	old := granttest.Credential("old", "old-secret")
-	old.State, old.RetireAfter = documents.CredentialRetiring, w.Clock.Now().Add(time.Hour).Unix()
-	c.Credentials = []documents.Credential{old, granttest.Credential("current", "current-secret")}
+	old := servertest.Credential("old", "old-secret")
+	old.State, old.RetireAfter = documents.CredentialRetiring, w.Now().Add(time.Hour).Unix()
+	c.Credentials = []documents.Credential{old, servertest.Credential("current", "current-secret")}
 	w.AddClient(c)
-	w.Clock.Move(time.Hour + 5*time.Minute) // it is five minutes ahead
-	w.OK(w.Do(request(w, encoded(c.ID, "old-secret"))))
-	w.Clock.Move(5 * time.Minute)
-	w.Refused(w.Do(request(w, encoded(c.ID, "old-secret"))), 401, "invalid_client")
-	w.OK(w.Do(request(w, encoded(c.ID, "current-secret"))))
+	w.Advance(time.Hour + 5*time.Minute) // it is five minutes ahead
+	w.RequireOK(w.Do(request(w, encoded(c.ID, "old-secret"))))
+	w.Advance(5 * time.Minute)
+	w.CheckError(w.Do(request(w, encoded(c.ID, "old-secret"))), 401, "invalid_client")
+	w.RequireOK(w.Do(request(w, encoded(c.ID, "current-secret"))))
 }
 
 func TestAChangedSecretCountsAtOnce(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
-	w.OK(w.Do(request(w, encoded(c.ID, granttest.Secret))))
-	c.Credentials = []documents.Credential{granttest.Credential("c2", "another")}
+	w.RequireOK(w.Do(request(w, encoded(c.ID, servertest.Secret))))
+	c.Credentials = []documents.Credential{servertest.Credential("c2", "another")}
 	w.AddClient(c)
-	w.Refused(w.Do(request(w, encoded(c.ID, granttest.Secret))), 401, "invalid_client")
-	w.OK(w.Do(request(w, encoded(c.ID, "another"))))
+	w.CheckError(w.Do(request(w, encoded(c.ID, servertest.Secret))), 401, "invalid_client")
+	w.RequireOK(w.Do(request(w, encoded(c.ID, "another"))))
 }
 
 func TestACredentialThatSaysNothingAuthenticatesNobody(t *testing.T) {
-	good := granttest.Credential("c1", granttest.Secret)
-	empty := granttest.Credential("c1", "")
+	good := servertest.Credential("c1", servertest.Secret)
+	empty := servertest.Credential("c1", "")
 	for what, test := range map[string]struct {
 		credential documents.Credential
 		secret     string
@@ -409,15 +409,15 @@ func TestACredentialThatSaysNothingAuthenticatesNobody(t *testing.T) {
 		"no hash":                            {documents.Credential{ID: "c1", State: documents.CredentialActive}, ""},
 		"no hash, zeroes":                    {documents.Credential{ID: "c1", State: documents.CredentialActive}, strings.Repeat("\x00", 32)},
 		"the hash of nothing":                {empty, ""},
-		"half a hash":                        {documents.Credential{ID: "c1", State: documents.CredentialActive, SHA256: good.SHA256[:32]}, granttest.Secret},
-		"no hexadecimal":                     {documents.Credential{ID: "c1", State: documents.CredentialActive, SHA256: strings.Repeat("x", 64)}, granttest.Secret},
-		"no state":                           {documents.Credential{ID: "c1", SHA256: good.SHA256}, granttest.Secret},
-		"an unknown state":                   {documents.Credential{ID: "c1", SHA256: good.SHA256, State: "Revoked"}, granttest.Secret},
+		"half a hash":                        {documents.Credential{ID: "c1", State: documents.CredentialActive, SHA256: good.SHA256[:32]}, servertest.Secret},
+		"no hexadecimal":                     {documents.Credential{ID: "c1", State: documents.CredentialActive, SHA256: strings.Repeat("x", 64)}, servertest.Secret},
+		"no state":                           {documents.Credential{ID: "c1", SHA256: good.SHA256}, servertest.Secret},
+		"an unknown state":                   {documents.Credential{ID: "c1", SHA256: good.SHA256, State: "Revoked"}, servertest.Secret},
 		"the hash in place of the secret":    {good, good.SHA256},
-		"a hash longer than a hash":          {documents.Credential{ID: "c1", State: documents.CredentialActive, SHA256: good.SHA256 + "00"}, granttest.Secret},
-		"retired a while ago":                {documents.Credential{ID: "c1", State: documents.CredentialRetiring, SHA256: good.SHA256, RetireAfter: 1}, granttest.Secret},
-		"retiring without an end":            {documents.Credential{ID: "c1", State: documents.CredentialRetiring, SHA256: good.SHA256}, granttest.Secret},
-		"a space before, as a careless copy": {good, " " + granttest.Secret},
+		"a hash longer than a hash":          {documents.Credential{ID: "c1", State: documents.CredentialActive, SHA256: good.SHA256 + "00"}, servertest.Secret},
+		"retired a while ago":                {documents.Credential{ID: "c1", State: documents.CredentialRetiring, SHA256: good.SHA256, RetireAfter: 1}, servertest.Secret},
+		"retiring without an end":            {documents.Credential{ID: "c1", State: documents.CredentialRetiring, SHA256: good.SHA256}, servertest.Secret},
+		"a space before, as a careless copy": {good, " " + servertest.Secret},
 	} {
 		w := newWorld(t)
 		c := by(oauth.AuthMethodSecretBasic)
@@ -439,7 +439,7 @@ func TestParallelRequestsDoNotMeet(t *testing.T) {
 	for i := range 20 {
 		group.Go(func() {
 			right := i%2 == 0
-			secret := granttest.Secret
+			secret := servertest.Secret
 			if !right {
 				secret = fmt.Sprint("wrong", i)
 			}

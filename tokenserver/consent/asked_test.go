@@ -1,7 +1,6 @@
 package consent_test
 
 import (
-	"crypto/rand"
 	"slices"
 	"strings"
 	"testing"
@@ -11,19 +10,19 @@ import (
 )
 
 // createAgain the API under its identifier, with its scope, as another object.
-func createAgain(t *testing.T, w *interactiontest.World, document documents.ResourceServer) {
+func createAgain(t *testing.T, w *interactiontest.Server, document documents.ResourceServer) {
 	t.Helper()
 	document.UID = "uid-another"
 	w.Apply(document)
 }
 
-func orders(w *interactiontest.World) documents.ResourceServer {
+func orders(w *interactiontest.Server) documents.ResourceServer {
 	found, _ := w.Registry.ResourceServer(interactiontest.OrdersAPI)
 	return found.ResourceServer
 }
 
 // ask with a request of the client that has these parameters: the page that comes, or the answer.
-func ask(w *interactiontest.World, b *interactiontest.Browser, pairs ...string) interactiontest.Answer {
+func ask(w *interactiontest.Server, b *interactiontest.Browser, pairs ...string) interactiontest.Page {
 	page := b.Get(w.Request(append([]string{
 		"client_id", "web", "redirect_uri", interactiontest.WebRedirect, "response_type", "code", "state", "some state",
 	}, pairs...)...))
@@ -34,8 +33,8 @@ func ask(w *interactiontest.World, b *interactiontest.Browser, pairs ...string) 
 }
 
 func TestAnAPIIsAskedForAlsoWithoutAnyOfItsScopes(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	page := ask(w, b, "scope", "openid")
 	if page.StatusCode != 200 || strings.Contains(page.Body, interactiontest.OrdersAPI) {
 		t.Fatalf("a request for no API: %s", page.Body)
@@ -60,16 +59,16 @@ func TestAnAPIIsAskedForAlsoWithoutAnyOfItsScopes(t *testing.T) {
 }
 
 func TestAClientWithoutScopesSaysWhichAPIItAsksFor(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	client := w.Client("web")
 	client.Scopes = nil
 	w.Apply(client)
-	b := w.Browser()
+	b := w.NewBrowser()
 	page := ask(w, b, "scope", "", "resource", interactiontest.OrdersAPI)
 	if !page.IsConsent() || strings.Contains(page.Body, "and nothing else") || !strings.Contains(page.Body, interactiontest.OrdersAPI) {
 		t.Errorf("the page says %s", page.Body)
 	}
-	consent, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web")
+	consent, err := w.Memory.GetConsent(t.Context(), "uid-alice", "uid-web")
 	if err == nil {
 		t.Errorf("there is a consent before the user said yes: %+v", consent)
 	}
@@ -81,8 +80,8 @@ func TestAResourceServerThatIsCreatedAgainIsAskedForAgain(t *testing.T) {
 		"by resource": {"scope", "openid", "resource", interactiontest.OrdersAPI},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := interactiontest.New(t, rand.Reader)
-			b := w.Browser()
+			w := interactiontest.New(t)
+			b := w.NewBrowser()
 			b.Consent(ask(w, b, request...), "allow")
 			if ask(w, b, request...).IsConsent() {
 				t.Fatal("the consent is not remembered")
@@ -93,7 +92,7 @@ func TestAResourceServerThatIsCreatedAgainIsAskedForAgain(t *testing.T) {
 				t.Fatalf("the new resource server inherits the consent: %v", page.Values())
 			}
 			b.Consent(page, "allow")
-			consent, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web")
+			consent, err := w.Memory.GetConsent(t.Context(), "uid-alice", "uid-web")
 			if err != nil || len(consent.APIs) != 1 || consent.APIs[0].UID != "uid-another" || consent.APIs[0].Identifier != interactiontest.OrdersAPI {
 				t.Errorf("the consent is %+v, %v", consent, err)
 			}
@@ -102,15 +101,15 @@ func TestAResourceServerThatIsCreatedAgainIsAskedForAgain(t *testing.T) {
 }
 
 func TestAYesToAResourceServerIsNoneToOneThatIsCreatedAgainMeanwhile(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	page := ask(w, b, "scope", "openid", "resource", interactiontest.OrdersAPI)
 	createAgain(t, w, orders(w))
 	again := b.Consent(page, "allow")
 	if !again.IsConsent() {
 		t.Fatalf("the yes was taken for another object: %v", again.Values())
 	}
-	if consent, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web"); err == nil {
+	if consent, err := w.Memory.GetConsent(t.Context(), "uid-alice", "uid-web"); err == nil {
 		t.Errorf("the consent is %+v", consent)
 	}
 	if b.Consent(again, "allow").Values().Get("code") == "" {
@@ -119,8 +118,8 @@ func TestAYesToAResourceServerIsNoneToOneThatIsCreatedAgainMeanwhile(t *testing.
 }
 
 func TestASingleClaimOfARegisteredScopeIsAskedShownAndRemembered(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	b.Consent(ask(w, b, "scope", "openid"), "allow")
 	const name = `{"userinfo":{"name":{"essential":true},"phone_number":null,"department":null,"sub":null}}`
 	page := ask(w, b, "scope", "openid", "claims", name)
@@ -136,7 +135,7 @@ func TestASingleClaimOfARegisteredScopeIsAskedShownAndRemembered(t *testing.T) {
 	if err != nil || !slices.Equal(outcome.Grant.Claims, []string{"name"}) || !slices.Equal(outcome.Scopes, []string{"openid"}) {
 		t.Errorf("granted are the claims %v with the scopes %v: %v", outcome.Grant.Claims, outcome.Scopes, err)
 	}
-	consent, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web")
+	consent, err := w.Memory.GetConsent(t.Context(), "uid-alice", "uid-web")
 	if err != nil || !slices.Equal(consent.Claims, []string{"name"}) || !slices.Equal(consent.Scopes, []string{"openid"}) {
 		t.Errorf("remembered are the claims %v with the scopes %v: %v", consent.Claims, consent.Scopes, err)
 	}
@@ -156,28 +155,28 @@ func TestASingleClaimOfARegisteredScopeIsAskedShownAndRemembered(t *testing.T) {
 }
 
 func TestWithoutOpenIDNoSingleClaimIsAsked(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	page := ask(w, w.Browser(), "scope", "email", "claims", `{"userinfo":{"name":null}}`)
+	w := interactiontest.New(t)
+	page := ask(w, w.NewBrowser(), "scope", "email", "claims", `{"userinfo":{"name":null}}`)
 	if !page.IsConsent() || strings.Contains(page.Body, "<code>name</code>") {
 		t.Errorf("the page is %s", page.Body)
 	}
 }
 
 func TestTheClaimsThatAClientIsToldWhateverTheScopeAreAskedShownAndRemembered(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	register := func(claims ...string) {
 		client := w.Client("web")
 		client.IDTokenClaims = claims
 		w.Apply(client)
 	}
 	remembered := func() []string {
-		consent, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web")
+		consent, err := w.Memory.GetConsent(t.Context(), "uid-alice", "uid-web")
 		if err != nil {
 			t.Fatal(err)
 		}
 		return consent.Claims
 	}
-	b := w.Browser()
+	b := w.NewBrowser()
 	register("email")
 	if page := ask(w, b, "scope", "openid email"); strings.Count(page.Body, "See your email address") != 1 {
 		t.Errorf("a claim of a scope that is asked is not shown once: %s", page.Body)

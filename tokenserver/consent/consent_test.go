@@ -2,7 +2,6 @@ package consent_test
 
 import (
 	"context"
-	"crypto/rand"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,8 +13,8 @@ import (
 )
 
 func TestTheConsentPageSaysWhoAsksForWhatAndWhereItGoes(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	request := strings.Replace(w.WebRequest(), "scope=openid+profile", "scope=openid+orders%3Aread", 1)
 	page := b.Login(b.Get(request), "alice", interactiontest.AlicePassword)
 	for _, text := range []string{"Shop", ">web<", "See your orders", interactiontest.ScopeReadOrders, "Alice Liddell", "alice", "shop.example.com"} {
@@ -26,26 +25,28 @@ func TestTheConsentPageSaysWhoAsksForWhatAndWhereItGoes(t *testing.T) {
 }
 
 func TestDenyingIsAccessDenied(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	for _, decision := range []string{"deny", "", "ALLOW", "yes"} {
 		page := b.Get(w.WebRequest())
 		if page.IsLogin() {
 			page = b.Login(page, "alice", interactiontest.AlicePassword)
 		}
-		values := b.Consent(page, decision).Values()
+		action, fields := page.Form(t)
+		fields.Set("decision", decision)
+		values := b.Post(action, fields).Values()
 		if values.Get("error") != "access_denied" || values.Get("state") != "some state" || values.Get("iss") != w.Issuer || values.Has("code") {
 			t.Errorf("%q: answered %v", decision, values)
 		}
 	}
-	if _, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web"); err == nil {
+	if _, err := w.Memory.GetConsent(t.Context(), "uid-alice", "uid-web"); err == nil {
 		t.Error("a no was remembered as a yes")
 	}
 }
 
 func TestAConsentIsRememberedAndGrows(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	asked := func(scope string) bool {
 		page := b.Get(strings.Replace(w.WebRequest(), "scope=openid+profile", "scope="+scope, 1))
 		if page.IsLogin() {
@@ -65,15 +66,15 @@ func TestAConsentIsRememberedAndGrows(t *testing.T) {
 			t.Errorf("%s: asked %v, want %v", c.scope, got, c.asked)
 		}
 	}
-	consent, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web")
+	consent, err := w.Memory.GetConsent(t.Context(), "uid-alice", "uid-web")
 	if err != nil || !slices.Equal(consent.Scopes, []string{"openid", "email", "profile"}) {
 		t.Errorf("remembered %v: %v", consent.Scopes, err)
 	}
 }
 
 func TestAConsentShownToOneUserIsNoneOfAnother(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	shownToAlice := b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
 	// Bob signs in from another tab of the same browser.
 	b.Login(b.Get(w.WebRequest("prompt", "login")), "bob", interactiontest.BobPassword)
@@ -82,7 +83,7 @@ func TestAConsentShownToOneUserIsNoneOfAnother(t *testing.T) {
 		t.Fatalf("alice's page was taken for bob's yes: %v %s", again.Values(), again.Body)
 	}
 	for _, user := range []string{"uid-alice", "uid-bob"} {
-		if _, err := w.Store.GetConsent(t.Context(), user, "uid-web"); err == nil {
+		if _, err := w.Memory.GetConsent(t.Context(), user, "uid-web"); err == nil {
 			t.Errorf("%s has consented", user)
 		}
 	}
@@ -93,13 +94,13 @@ func TestAConsentShownToOneUserIsNoneOfAnother(t *testing.T) {
 }
 
 func TestAConsentWithoutTheBrowsersCookieIsForbidden(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	owner, other := w.Browser(), w.Browser()
+	w := interactiontest.New(t)
+	owner, other := w.NewBrowser(), w.NewBrowser()
 	other.Login(other.Get(w.WebRequest()), "bob", interactiontest.BobPassword)
 	page := owner.Login(owner.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
 	action, fields := page.Form(t)
 	fields.Set("decision", "allow")
-	for name, b := range map[string]*interactiontest.Browser{"no cookie": w.Browser(), "another browser": other} {
+	for name, b := range map[string]*interactiontest.Browser{"no cookie": w.NewBrowser(), "another browser": other} {
 		if answer := b.Post(action, fields); answer.StatusCode != http.StatusForbidden || answer.Values() != nil {
 			t.Errorf("%s: status %d", name, answer.StatusCode)
 		}
@@ -110,8 +111,8 @@ func TestAConsentWithoutTheBrowsersCookieIsForbidden(t *testing.T) {
 }
 
 func TestAYesThatAnotherSitePostsIsForbidden(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	action, fields := b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword).Form(t)
 	fields.Set("decision", "allow")
 	for _, site := range []string{"cross-site", "same-site"} {
@@ -125,14 +126,14 @@ func TestAYesThatAnotherSitePostsIsForbidden(t *testing.T) {
 			t.Errorf("%s: status %d", site, answer.StatusCode)
 		}
 	}
-	if _, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web"); err == nil {
+	if _, err := w.Memory.GetConsent(t.Context(), "uid-alice", "uid-web"); err == nil {
 		t.Error("alice has consented")
 	}
 }
 
 func TestTheLinkOfTheConsentPageIsNoYes(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	page := b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
 	action, fields := page.Form(t)
 	link := strings.TrimPrefix(page.URL, w.Issuer+"/consent?flow=")
@@ -144,8 +145,8 @@ func TestTheLinkOfTheConsentPageIsNoYes(t *testing.T) {
 }
 
 func TestASessionThatEndedMeanwhileCannotConsent(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	page := b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
 	user := w.User("alice")
 	user.Epoch = "another"
@@ -156,8 +157,8 @@ func TestASessionThatEndedMeanwhileCannotConsent(t *testing.T) {
 }
 
 func TestAScopeThatIsTakenAwayMeanwhileIsNotGranted(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	page := b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
 	client := w.Client("web")
 	client.Scopes = []string{"openid"}
@@ -169,8 +170,8 @@ func TestAScopeThatIsTakenAwayMeanwhileIsNotGranted(t *testing.T) {
 }
 
 func TestAnotherAccountCanBeChosenInstead(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	page := b.Consent(b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword), "switch")
 	answer := b.Consent(b.Login(page, "bob", interactiontest.BobPassword), "allow")
 	outcome, err := w.Redeem("web", answer.Values().Get("code"), interactiontest.WebRedirect, "")
@@ -180,11 +181,11 @@ func TestAnotherAccountCanBeChosenInstead(t *testing.T) {
 }
 
 func TestAWithdrawnConsentIsAskedForAgainInTheSameFlow(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	answer := b.Consent(b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword), "allow")
-	resume := answer.Hops[len(answer.Hops)-1].From
-	if err := w.Store.DeleteConsent(context.Background(), "uid-alice", "uid-web"); err != nil {
+	resume := answer.Redirects[len(answer.Redirects)-1].From
+	if err := w.Memory.DeleteConsent(context.Background(), "uid-alice", "uid-web"); err != nil {
 		t.Fatal(err)
 	}
 	if page := b.Get(resume); !page.IsConsent() {
@@ -196,14 +197,14 @@ func TestAConsentWhoseOutcomeIsUnknownIsReadAgain(t *testing.T) {
 	for name, fault := range map[string]storagetest.Fault{"done": storagetest.LostAnswer, "not done": storagetest.LostRequest} {
 		t.Run(name, func(t *testing.T) {
 			store := &storagetest.Faulty{}
-			w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
-			b := w.Browser()
+			w := interactiontest.New(t, interactiontest.Store(store))
+			b := w.NewBrowser()
 			page := b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
 			store.Next(storagetest.None, storagetest.None, fault) // the session's mark, the consent read, the consent written
 			if answer := b.Consent(page, "allow"); answer.Values().Get("code") == "" {
 				t.Fatalf("answered %d %v", answer.StatusCode, answer.Values())
 			}
-			if _, err := w.Store.GetConsent(t.Context(), "uid-alice", "uid-web"); err != nil {
+			if _, err := w.Memory.GetConsent(t.Context(), "uid-alice", "uid-web"); err != nil {
 				t.Error(err)
 			}
 		})
@@ -212,8 +213,8 @@ func TestAConsentWhoseOutcomeIsUnknownIsReadAgain(t *testing.T) {
 
 func TestAConsentThatCannotBeStoredIsNotPretended(t *testing.T) {
 	store := &storagetest.Faulty{}
-	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
-	b := w.Browser()
+	w := interactiontest.New(t, interactiontest.Store(store))
+	b := w.NewBrowser()
 	page := b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
 	store.Always(storagetest.Unavailable)
 	answer := b.Consent(page, "allow")
@@ -227,13 +228,13 @@ func TestAConsentThatCannotBeStoredIsNotPretended(t *testing.T) {
 }
 
 func TestAnEndedSessionIsNone(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	outcome, err := w.Redeem("web", b.SignIn(w.WebRequest()).Values().Get("code"), interactiontest.WebRedirect, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Store.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: outcome.Grant.SessionHash, ExpiresAt: w.Now().Add(1 << 40)}); err != nil {
+	if err := w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: outcome.Grant.SessionHash, ExpiresAt: w.Now().Add(1 << 40)}); err != nil {
 		t.Fatal(err)
 	}
 	if page := b.Get(w.WebRequest()); !page.IsLogin() {

@@ -13,15 +13,15 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
-	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
 )
 
-func served(t *testing.T, w *granttest.World, c documents.Client) *registry.Client {
+func served(t *testing.T, w *servertest.Server, c documents.Client) *registry.Client {
 	t.Helper()
 	w.AddClient(c)
 	client, ok := w.Registry.Client(c.ID)
@@ -31,13 +31,13 @@ func served(t *testing.T, w *granttest.World, c documents.Client) *registry.Clie
 	return client
 }
 
-func redeem(w *granttest.World, client *registry.Client, code string) (grant.Outcome, error) {
+func redeem(w *servertest.Server, client *registry.Client, code string) (grant.Outcome, error) {
 	return w.Grants.Redeem(context.Background(), grant.Redemption{
-		Client: client, Code: code, RedirectURI: granttest.Callback, CodeVerifier: granttest.Verifier,
+		Client: client, Code: code, RedirectURI: servertest.Callback, CodeVerifier: servertest.Verifier,
 	})
 }
 
-func begin(t *testing.T, w *granttest.World, client *registry.Client, scopes ...string) grant.Outcome {
+func begin(t *testing.T, w *servertest.Server, client *registry.Client, scopes ...string) grant.Outcome {
 	t.Helper()
 	out, err := redeem(w, client, w.Code(w.Authorization(client.Client, scopes...)))
 	if err != nil {
@@ -56,8 +56,8 @@ func refused(t *testing.T, what string, err error, kind grant.What) {
 }
 
 func TestACodeHas256RandomBits(t *testing.T) {
-	w := granttest.New(t)
-	c := granttest.Client("shop.web")
+	w := servertest.New(t)
+	c := servertest.Client("shop.web")
 	served(t, w, c)
 	seen := map[string]bool{}
 	for range 10 {
@@ -74,85 +74,85 @@ func TestACodeHas256RandomBits(t *testing.T) {
 }
 
 func TestACodeFitsIntoAURL(t *testing.T) {
-	w := granttest.New(t)
-	a := w.Authorization(granttest.Client("shop.web"), "openid", "profile", "email", "offline_access", "orders:read", "orders:write")
-	a.Nonce, a.ClaimsRequest, a.Resources = strings.Repeat("n", 512), strings.Repeat("c", 512), []string{granttest.Orders, granttest.Stock}
+	w := servertest.New(t)
+	a := w.Authorization(servertest.Client("shop.web"), "openid", "profile", "email", "offline_access", "orders:read", "orders:write")
+	a.Nonce, a.ClaimsRequest, a.Resources = strings.Repeat("n", 512), strings.Repeat("c", 512), []string{servertest.Orders, servertest.Stock}
 	if code := w.Code(a); len(code) > grant.MaxCode {
 		t.Errorf("a code is %d bytes long", len(code))
 	}
 }
 
 func TestACodeEndsWithItsSession(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	a := w.Authorization(client.Client, "openid")
-	a.SessionEnds = w.Clock.Now().Add(10 * time.Second)
+	a.SessionEnds = w.Now().Add(10 * time.Second)
 	late := w.Code(a)
-	w.Clock.Move(10 * time.Second)
+	w.Advance(10 * time.Second)
 	_, err := redeem(w, client, late)
 	refused(t, "a code of a session that is over", err, grant.Grant)
 }
 
 func TestNoServerMakesACodeLiveLongerThanTenMinutes(t *testing.T) {
-	w := granttest.New(t)
-	w.ChangeServer(func(s *documents.Server) { s.AuthorizationCodeLifetime = 3600 })
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	w.ChangeDocument(func(s *documents.Server) { s.AuthorizationCodeLifetime = 3600 })
+	client := served(t, w, servertest.Client("shop.web"))
 	code, late := w.Code(w.Authorization(client.Client, "openid")), w.Code(w.Authorization(client.Client, "openid"))
-	w.Clock.Move(10*time.Minute - time.Second)
+	w.Advance(10*time.Minute - time.Second)
 	if _, err := redeem(w, client, code); err != nil {
 		t.Errorf("within ten minutes: %v", err)
 	}
-	w.Clock.Move(time.Second)
+	w.Advance(time.Second)
 	_, err := redeem(w, client, late)
 	refused(t, "after ten minutes", err, grant.Grant)
 }
 
 func TestAPublicClientNeedsACodeWithAChallenge(t *testing.T) {
-	w := granttest.New(t)
-	c := granttest.Client("shop.web")
+	w := servertest.New(t)
+	c := servertest.Client("shop.web")
 	c.PKCE = documents.PKCEWhenSent
 	client := served(t, w, c)
 	a := w.Authorization(c, "openid")
 	a.CodeChallenge = ""
 	code := w.Code(a)
-	public := served(t, w, granttest.Public(c))
-	_, err := w.Grants.Redeem(t.Context(), grant.Redemption{Client: public, Code: code, RedirectURI: granttest.Callback})
+	public := served(t, w, servertest.Public(c))
+	_, err := w.Grants.Redeem(t.Context(), grant.Redemption{Client: public, Code: code, RedirectURI: servertest.Callback})
 	refused(t, "a client that was confidential when it got the code", err, grant.Grant)
-	if _, err := w.Grants.Redeem(t.Context(), grant.Redemption{Client: client, Code: code, RedirectURI: granttest.Callback}); err != nil {
+	if _, err := w.Grants.Redeem(t.Context(), grant.Redemption{Client: client, Code: code, RedirectURI: servertest.Callback}); err != nil {
 		t.Errorf("a confidential client that may do without: %v", err)
 	}
 }
 
 func TestAPasswordThatChangedWhileItWasVerifiedBeginsNothing(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	before, _ := w.Registry.UserByUID("alice-uid")
-	u := granttest.User()
+	u := servertest.User()
 	u.Epoch = "epoch-2"
 	w.AddUser(u)
 	_, err := w.Grants.Password(t.Context(), grant.PasswordGrant{Client: client, User: before, Scopes: []string{"openid"}})
 	refused(t, "an old password", err, grant.Grant)
-	if len(w.Records()) != 0 {
+	if len(w.StoredGrants()) != 0 {
 		t.Error("there is a record")
 	}
 }
 
 func TestAGrantEndsAlthoughItsRequestIsGone(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	out := begin(t, w, client, "openid")
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := w.Grants.End(gone, out.Grant.ID, storage.EndRevoked); err != nil {
 		t.Error(err)
 	}
-	if g := w.Records()[0]; !g.IsEnded() || g.EndReason != storage.EndRevoked {
+	if g := w.StoredGrants()[0]; !g.IsEnded() || g.EndReason != storage.EndRevoked {
 		t.Errorf("the record is %+v", g)
 	}
 	if err := w.Grants.End(t.Context(), out.Grant.ID, storage.EndLogout); err != nil {
 		t.Errorf("ending it again: %v", err)
 	}
-	if g := w.Records()[0]; g.EndReason != storage.EndRevoked {
+	if g := w.StoredGrants()[0]; g.EndReason != storage.EndRevoked {
 		t.Errorf("ending it again made the reason %q", g.EndReason)
 	}
 	if err := w.Grants.End(t.Context(), "unknown", storage.EndLogout); err != nil {
@@ -161,22 +161,22 @@ func TestAGrantEndsAlthoughItsRequestIsGone(t *testing.T) {
 }
 
 func TestAReplayIsSeenAsLongAsACodeCouldBeRedeemed(t *testing.T) {
-	w := granttest.New(t)
-	w.ChangeServer(func(s *documents.Server) { s.AuthorizationCodeLifetime = 600 })
-	c := granttest.Client("shop.web")
+	w := servertest.New(t)
+	w.ChangeDocument(func(s *documents.Server) { s.AuthorizationCodeLifetime = 600 })
+	c := servertest.Client("shop.web")
 	c.GrantTypes = c.GrantTypes[:1] // no refresh token to keep the record for
 	client := served(t, w, c)
 	code := w.Code(w.Authorization(c, "openid"))
 	if _, err := redeem(w, client, code); err != nil {
 		t.Fatal(err)
 	}
-	w.Clock.Move(10*time.Minute - time.Second)
-	if _, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); err != nil {
+	w.Advance(10*time.Minute - time.Second)
+	if _, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil {
 		t.Fatal(err)
 	}
 	_, err := redeem(w, client, code)
 	refused(t, "a replay at the last moment", err, grant.Grant)
-	if _, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); err != nil {
+	if _, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil {
 		t.Fatal(err)
 	}
 	_, err = redeem(w, client, code)
@@ -185,12 +185,12 @@ func TestAReplayIsSeenAsLongAsACodeCouldBeRedeemed(t *testing.T) {
 
 // A record that authorises nothing more is of no use to anybody.
 func TestARecordIsGoneSoonAfterItsCodeAndTokens(t *testing.T) {
-	w := granttest.New(t)
-	w.ChangeServer(func(s *documents.Server) {
+	w := servertest.New(t)
+	w.ChangeDocument(func(s *documents.Server) {
 		s.AuthorizationCodeLifetime, s.AccessTokenLifetime = 30, 1
 		s.RefreshToken = documents.RefreshToken{IdleLifetime: 1, AbsoluteLifetime: 1}
 	})
-	client := served(t, w, granttest.Client("shop.web"))
+	client := served(t, w, servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
 	out, err := redeem(w, client, code)
 	if err != nil {
@@ -199,66 +199,66 @@ func TestARecordIsGoneSoonAfterItsCodeAndTokens(t *testing.T) {
 	if _, err := refreshWith(w, client.ID, out.RefreshToken); err != nil {
 		t.Fatal(err)
 	}
-	w.Clock.Move(30*time.Second - time.Millisecond)
-	if _, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); err != nil {
+	w.Advance(30*time.Second - time.Millisecond)
+	if _, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil {
 		t.Fatal(err)
 	}
 	_, err = redeem(w, client, code)
 	refused(t, "a replay at the last moment", err, grant.Grant)
-	w.Clock.Move(2 * time.Minute)
-	if removed, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); err != nil || removed != 1 {
+	w.Advance(2 * time.Minute)
+	if removed, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil || removed != 1 {
 		t.Errorf("two minutes later %d records were removed (%v)", removed, err)
 	}
 }
 
 func TestARecordOutlivesItsLastAccessToken(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	out := begin(t, w, client, "openid")
-	w.Clock.Move(24*time.Hour - time.Minute - time.Second) // the session began a minute earlier, and ends in a second
+	w.Advance(24*time.Hour - time.Minute - time.Second) // the session began a minute earlier, and ends in a second
 	last, err := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: out.RefreshToken})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Clock.Move(299 * time.Second)
-	if _, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); err != nil {
+	w.Advance(299 * time.Second)
+	if _, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if g, err := w.Memory.GetGrant(t.Context(), last.Grant.ID); err != nil || g.IsEnded() {
 		t.Errorf("the record of a token that has not expired is gone: %v", err)
 	}
-	w.Clock.Move(time.Hour)
-	if removed, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); err != nil || removed != 1 {
+	w.Advance(time.Hour)
+	if removed, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil || removed != 1 {
 		t.Errorf("an hour later %d records were removed (%v)", removed, err)
 	}
 }
 
 func TestTheOldestOfTooManyGrantsEnds(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	oldest := begin(t, w, client, "openid")
 	for range storage.MaxGrantsPerUserAndClient {
-		w.Clock.Move(time.Second)
+		w.Advance(time.Second)
 		begin(t, w, client, "openid")
 	}
 	_, err := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: oldest.RefreshToken})
 	refused(t, "the oldest", err, grant.Grant)
 	live := 0
-	for _, g := range w.Records() {
-		if g.IsLive(w.Clock.Now()) {
+	for _, g := range w.StoredGrants() {
+		if g.IsLive(w.Now()) {
 			live++
 		}
 	}
 	if live != storage.MaxGrantsPerUserAndClient {
 		t.Errorf("%d grants are live, want %d", live, storage.MaxGrantsPerUserAndClient)
 	}
-	if w.Count("oauth_operator_tokenserver_grants_ended_total", "Bound") != 1 || !strings.Contains(w.Log.String(), `"reason":"Bound"`) {
+	if w.CounterValue("oauth_operator_tokenserver_grants_ended_total", "Bound") != 1 || !strings.Contains(w.Log.String(), `"reason":"Bound"`) {
 		t.Error("that it ended is neither logged nor counted once")
 	}
 }
 
 func TestOnlyTheReuseOfACodeOrRefreshTokenIsAWarning(t *testing.T) {
-	w := granttest.New(t)
+	w := servertest.New(t)
 	for _, reason := range []string{
 		storage.EndCodeReuse, storage.EndRefreshTokenReuse, storage.EndRevoked, storage.EndConsentWithdrawn, storage.EndLogout,
 		storage.EndBound, storage.EndUnanswered,
@@ -274,25 +274,25 @@ func TestOnlyTheReuseOfACodeOrRefreshTokenIsAWarning(t *testing.T) {
 
 // A record that was lost and is created again under its id has another incarnation: it revives nothing.
 func TestTokensOfALostRecordStayDead(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(client.Client, "openid"))
 	lost, err := redeem(w, client, code)
 	if err != nil {
 		t.Fatal(err)
 	}
 	lostAccess := accessToken(t, w, client, lost)
-	if w.Store.Store, err = memory.New(w.Clock.Now, rand.Reader); err != nil {
+	if w.Store.Store, err = memory.New(w.Now, rand.Reader); err != nil {
 		t.Fatal(err)
 	}
-	if w.Active(lostAccess) {
+	if w.IsActive(lostAccess) {
 		t.Error("an access token without its record is active")
 	}
 	again, err := redeem(w, client, code)
 	if err != nil || again.Grant.ID != lost.Grant.ID {
 		t.Fatalf("the record is %q, was %q (%v)", again.Grant.ID, lost.Grant.ID, err)
 	}
-	if w.Active(lostAccess) {
+	if w.IsActive(lostAccess) {
 		t.Error("an access token of the lost record is active")
 	}
 	_, err = w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: lost.RefreshToken})
@@ -302,7 +302,7 @@ func TestTokensOfALostRecordStayDead(t *testing.T) {
 			t.Errorf("revoking a token of the lost record is %v (%v)", became, err)
 		}
 	}
-	if !w.Active(accessToken(t, w, client, again)) {
+	if !w.IsActive(accessToken(t, w, client, again)) {
 		t.Error("the new record has ended")
 	}
 	if _, err := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: again.RefreshToken}); err != nil {
@@ -310,7 +310,7 @@ func TestTokensOfALostRecordStayDead(t *testing.T) {
 	}
 }
 
-func accessToken(t *testing.T, w *granttest.World, client *registry.Client, out grant.Outcome) string {
+func accessToken(t *testing.T, w *servertest.Server, client *registry.Client, out grant.Outcome) string {
 	t.Helper()
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
 		Client: client, Subject: out.Grant.Subject, Audience: out.Audience, Scopes: out.Scopes,
@@ -324,8 +324,8 @@ func accessToken(t *testing.T, w *granttest.World, client *registry.Client, out 
 
 // A dump of the store is worth nothing: no value in it can be presented anywhere, and none that is handed out is in it.
 func TestADumpOfTheStoreYieldsNothingUsable(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
 	out, err := redeem(w, client, code)
 	if err != nil {
@@ -334,7 +334,7 @@ func TestADumpOfTheStoreYieldsNothingUsable(t *testing.T) {
 	if out, err = w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: out.RefreshToken}); err != nil {
 		t.Fatal(err)
 	}
-	raw, err := json.Marshal(w.Records())
+	raw, err := json.Marshal(w.StoredGrants())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -344,8 +344,8 @@ func TestADumpOfTheStoreYieldsNothingUsable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, value := range map[string]string{
-		"the code": code, "the id in the code": content.ID, "the refresh token": out.RefreshToken, "the client's secret": granttest.Secret,
-		"the password": granttest.Password, "the verifier": granttest.Verifier,
+		"the code": code, "the id in the code": content.ID, "the refresh token": out.RefreshToken, "the client's secret": servertest.Secret,
+		"the password": servertest.Password, "the verifier": servertest.Verifier,
 	} {
 		if strings.Contains(string(raw), value) {
 			t.Errorf("%s is in the store", what)
@@ -368,15 +368,15 @@ func TestADumpOfTheStoreYieldsNothingUsable(t *testing.T) {
 			t.Errorf("%s as an access token: %v", name, err)
 		}
 	}
-	if w.Records()[0].IsEnded() {
+	if w.StoredGrants()[0].IsEnded() {
 		t.Error("trying ended the grant")
 	}
 }
 
 // What is refused says why in fixed words: no value of the request is in them.
 func TestARefusalQuotesNothing(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	const needle = "needle-in-the-request"
 	_, codeErr := redeem(w, client, needle)
 	_, refreshErr := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: needle})

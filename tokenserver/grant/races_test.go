@@ -8,9 +8,9 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
-	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
@@ -39,7 +39,7 @@ func (m *meanwhile) UpdateGrant(ctx context.Context, g storage.Grant) (storage.G
 }
 
 // lateWrite has the first write of a World on its way until it lands, and asks what becomes of the others before they are done.
-func lateWrite(w *granttest.World, others func() error) (land func() error) {
+func lateWrite(w *servertest.Server, others func() error) (land func() error) {
 	var first *storage.Grant
 	w.Grants.Store = &meanwhile{Store: w.Memory, update: func(g storage.Grant) error {
 		if first == nil {
@@ -54,7 +54,7 @@ func lateWrite(w *granttest.World, others func() error) (land func() error) {
 	}
 }
 
-func refreshWith(w *granttest.World, client string, token string) (grant.Outcome, error) {
+func refreshWith(w *servertest.Server, client string, token string) (grant.Outcome, error) {
 	c, _ := w.Registry.Client(client)
 	return w.Grants.Refresh(context.Background(), grant.Refreshing{Client: c, RefreshToken: token})
 }
@@ -63,8 +63,8 @@ func noGrace(s *documents.Server) { s.RefreshToken.ReuseGracePeriod = 0 }
 
 // The store was away at the wrong moment, and the client tried again and was answered. Then its old token comes from somewhere else.
 func TestAThiefIsNotForgivenWhatTheClientWasForgiven(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
 	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
 	if _, err := refreshWith(w, client.ID, first.RefreshToken); !errors.Is(err, storage.ErrUnavailable) {
@@ -74,42 +74,42 @@ func TestAThiefIsNotForgivenWhatTheClientWasForgiven(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Clock.Move(3 * time.Minute)
+	w.Advance(3 * time.Minute)
 	_, err = refreshWith(w, client.ID, first.RefreshToken)
 	refused(t, "the old token", err, grant.Grant)
 	_, err = refreshWith(w, client.ID, second.RefreshToken)
 	refused(t, "the new token, after reuse", err, grant.Grant)
-	if g := w.Records()[0]; g.EndReason != storage.EndRefreshTokenReuse {
+	if g := w.StoredGrants()[0]; g.EndReason != storage.EndRefreshTokenReuse {
 		t.Errorf("the grant ended for %q", g.EndReason)
 	}
 }
 
 // Writing down that a token was used, in a rotation that spares confidential clients, replaces no token: nobody may use the one before.
 func TestALostNoteOfTheLastUseForgivesNothing(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
 	second, err := refreshWith(w, client.ID, first.RefreshToken)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.ChangeServer(func(s *documents.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
-	w.Clock.Move(2 * time.Hour)
+	w.ChangeDocument(func(s *documents.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
+	w.Advance(2 * time.Hour)
 	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
 	if _, err := refreshWith(w, client.ID, second.RefreshToken); !errors.Is(err, storage.ErrUnavailable) {
 		t.Fatalf("while the store is away: %v", err)
 	}
 	_, err = refreshWith(w, client.ID, first.RefreshToken)
 	refused(t, "the token before", err, grant.Grant)
-	if g := w.Records()[0]; g.EndReason != storage.EndRefreshTokenReuse {
+	if g := w.StoredGrants()[0]; g.EndReason != storage.EndRefreshTokenReuse {
 		t.Errorf("the grant ended for %q", g.EndReason)
 	}
 }
 
 func TestAnAdvanceThatLandsLateIsOnesOwn(t *testing.T) {
-	w := granttest.New(t)
-	w.ChangeServer(noGrace)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	w.ChangeDocument(noGrace)
+	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
 	var land func() error
 	land = lateWrite(w, func() error { return land() })
@@ -125,9 +125,9 @@ func TestAnAdvanceThatLandsLateIsOnesOwn(t *testing.T) {
 
 // The first write is on its way when the second is refused for certain: the client is told to try again, and then the first lands.
 func TestAnAdvanceThatLandsAfterTheAnswerIsOnesOwn(t *testing.T) {
-	w := granttest.New(t)
-	w.ChangeServer(noGrace)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	w.ChangeDocument(noGrace)
+	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
 	land := lateWrite(w, func() error { return storage.ErrUnavailable })
 	if _, err := refreshWith(w, client.ID, first.RefreshToken); !errors.Is(err, storage.ErrUnavailable) {
@@ -147,28 +147,28 @@ func TestAnAdvanceThatLandsAfterTheAnswerIsOnesOwn(t *testing.T) {
 }
 
 // consented is a code of an authorization that rests on a stored consent.
-func consented(t *testing.T, w *granttest.World, client documents.Client) string {
+func consented(t *testing.T, w *servertest.Server, client documents.Client) string {
 	t.Helper()
 	return w.Code(w.Consent(w.Authorization(client, "openid", "offline_access")))
 }
 
 func TestAConsentThatIsWithdrawnWhileACodeIsRedeemedEndsTheGrant(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	code := consented(t, w, client.Client)
 	w.Grants.Store = &meanwhile{Store: w.Store, create: func(g storage.Grant) {
-		w.Withdraw(g.ClientUID)
+		w.WithdrawConsent(g.ClientUID)
 	}}
 	_, err := redeem(w, client, code)
 	refused(t, "a code whose consent is gone", err, grant.Grant)
-	if g := w.Records()[0]; g.EndReason != storage.EndConsentWithdrawn {
+	if g := w.StoredGrants()[0]; g.EndReason != storage.EndConsentWithdrawn {
 		t.Errorf("the grant ended for %q", g.EndReason)
 	}
 }
 
 func TestAConsentThatCannotBeReadUsesNoCodeUp(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	code := consented(t, w, client.Client)
 	w.Store.Next(storagetest.None, storagetest.None, storagetest.None, storagetest.Unavailable) // the mark of the session, the consent, the creation, the consent again
 	if _, err := redeem(w, client, code); !errors.Is(err, storage.ErrUnavailable) {
@@ -177,22 +177,22 @@ func TestAConsentThatCannotBeReadUsesNoCodeUp(t *testing.T) {
 	if _, err := redeem(w, client, code); err != nil {
 		t.Errorf("and again: %v", err)
 	}
-	if live := w.Records(); len(live) != 1 || live[0].IsEnded() {
+	if live := w.StoredGrants(); len(live) != 1 || live[0].IsEnded() {
 		t.Errorf("the records are %+v", live)
 	}
 }
 
 // A create of which nobody knows whether it happened has happened, and the bound of the pair has ended it since: it authorises nothing.
 func TestAGrantThatHasEndedIsNotOnesOwnAnyMore(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
 	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
 	if _, err := redeem(w, client, code); !errors.Is(err, storage.ErrUnavailable) {
 		t.Fatalf("while the store is away: %v", err)
 	}
-	g := w.Records()[0]
-	g.End(w.Clock.Now(), storage.EndBound)
+	g := w.StoredGrants()[0]
+	g.End(w.Now(), storage.EndBound)
 	if _, err := w.Memory.UpdateGrant(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
@@ -201,8 +201,8 @@ func TestAGrantThatHasEndedIsNotOnesOwnAnyMore(t *testing.T) {
 }
 
 func TestWhatAPasswordBeganAndNobodyWasToldOfEnds(t *testing.T) {
-	w := granttest.New(t)
-	c := granttest.Client("shop.legacy")
+	w := servertest.New(t)
+	c := servertest.Client("shop.legacy")
 	c.GrantTypes = []string{"password", "refresh_token"}
 	client := served(t, w, c)
 	alice, _ := w.Registry.UserByUID("alice-uid")
@@ -222,7 +222,7 @@ func TestWhatAPasswordBeganAndNobodyWasToldOfEnds(t *testing.T) {
 		}
 	}
 	live := 0
-	for _, g := range w.Records() {
+	for _, g := range w.StoredGrants() {
 		if !g.IsEnded() {
 			live++
 		} else if g.EndReason != storage.EndUnanswered {
@@ -235,8 +235,8 @@ func TestWhatAPasswordBeganAndNobodyWasToldOfEnds(t *testing.T) {
 }
 
 func TestARefreshNeedsTheGrantTypeThatTheGrantBeganWith(t *testing.T) {
-	w := granttest.New(t)
-	c := granttest.Client("shop.both")
+	w := servertest.New(t)
+	c := servertest.Client("shop.both")
 	c.GrantTypes = []string{"authorization_code", "password", "refresh_token"}
 	client := served(t, w, c)
 	alice, _ := w.Registry.UserByUID("alice-uid")
@@ -262,10 +262,10 @@ func TestARefreshNeedsTheGrantTypeThatTheGrantBeganWith(t *testing.T) {
 	}
 }
 
-func implicitToken(t *testing.T, w *granttest.World, client *registry.Client) string {
+func implicitToken(t *testing.T, w *servertest.Server, client *registry.Client) string {
 	t.Helper()
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
-		Client: client, Subject: granttest.Subject, Audience: []string{granttest.Issuer}, Scopes: []string{"openid"},
+		Client: client, Subject: servertest.Subject, Audience: []string{servertest.Issuer}, Scopes: []string{"openid"},
 		Rests: mint.TokenID{
 			ClientUID: client.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1", Epoch: w.Grants.Epoch,
 		},
@@ -278,28 +278,28 @@ func implicitToken(t *testing.T, w *granttest.World, client *registry.Client) st
 
 // What is revoked by a mark alone stays revoked when a store that forgets has lost the mark.
 func TestATokenWithoutAGrantDoesNotOutliveAStoreThatForgets(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	token := implicitToken(t, w, client)
-	if !w.Active(token) {
+	if !w.IsActive(token) {
 		t.Fatal("the token is not active at first")
 	}
 	if became, err := w.Grants.Revoke(t.Context(), client, token); became != grant.Revoked || err != nil {
 		t.Fatalf("revoking it is %v (%v)", became, err)
 	}
 	w.Restart()
-	if w.Active(token) {
+	if w.IsActive(token) {
 		t.Error("a revoked token is active after a restart")
 	}
-	if !w.Active(implicitToken(t, w, client)) {
+	if !w.IsActive(implicitToken(t, w, client)) {
 		t.Error("a new token is not active after a restart")
 	}
 }
 
 // A code that comes again is a replay, although a refresh of the same grant got no answer.
 func TestAnUnansweredRefreshForgivesNoReplayOfTheCode(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
 	first, err := redeem(w, client, code)
 	if err != nil {
@@ -315,9 +315,9 @@ func TestAnUnansweredRefreshForgivesNoReplayOfTheCode(t *testing.T) {
 
 // The write is still on its way when the client tries again, and is faster than the second one.
 func TestAnAdvanceThatLandsDuringTheRetryIsOnesOwn(t *testing.T) {
-	w := granttest.New(t)
-	w.ChangeServer(noGrace)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	w.ChangeDocument(noGrace)
+	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
 	land := lateWrite(w, func() error { return storage.ErrUnavailable })
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
@@ -339,8 +339,8 @@ func TestAnAdvanceThatLandsDuringTheRetryIsOnesOwn(t *testing.T) {
 
 // Of two parallel requests one is answered by the write of the other, which learns nothing of it. Then the old token comes from somewhere else.
 func TestAnAnswerToAParallelRequestLeavesNothingToForgive(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
 	slow := &meanwhile{Store: w.Store}
 	slow.update = func(g storage.Grant) error {
@@ -357,7 +357,7 @@ func TestAnAnswerToAParallelRequestLeavesNothingToForgive(t *testing.T) {
 	w.Grants.Store = slow
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
 	awayFor(t, "the slow request", err)
-	w.Clock.Move(time.Minute)
+	w.Advance(time.Minute)
 	_, err = refreshWith(w, client.ID, first.RefreshToken)
 	refused(t, "the old token", err, grant.Grant)
 	endedFor(t, w, storage.EndRefreshTokenReuse)
@@ -366,9 +366,9 @@ func TestAnAnswerToAParallelRequestLeavesNothingToForgive(t *testing.T) {
 // Something between server and store delivered the write twice: the answer that came is that of the second, and says that somebody was faster.
 func TestAnAdvanceThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
 	for _, unreadable := range []bool{false, true} {
-		w := granttest.New(t)
-		w.ChangeServer(noGrace)
-		client := served(t, w, granttest.Client("shop.web"))
+		w := servertest.New(t)
+		w.ChangeDocument(noGrace)
+		client := served(t, w, servertest.Client("shop.web"))
 		first := begin(t, w, client, "openid", "offline_access")
 		twice := &meanwhile{Store: w.Store}
 		twice.update = func(g storage.Grant) error {
@@ -396,8 +396,8 @@ func TestAnAdvanceThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
 
 func TestACreationThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
 	for _, unreadable := range []bool{false, true} {
-		w := granttest.New(t)
-		client := served(t, w, granttest.Client("shop.web"))
+		w := servertest.New(t)
+		client := served(t, w, servertest.Client("shop.web"))
 		code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
 		twice := &meanwhile{Store: w.Store}
 		twice.create = func(g storage.Grant) {
@@ -429,8 +429,8 @@ func TestACreationThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
 
 // The record of a first try is found by a second one, which then cannot read the consent; the third is still the client's.
 func TestAConsentThatCannotBeReadLosesNoUnseenWrite(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	code := consented(t, w, client.Client)
 	w.Store.Next(storagetest.None, storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
 	_, err := redeem(w, client, code)

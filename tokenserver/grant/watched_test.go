@@ -7,7 +7,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
-	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
@@ -20,18 +20,18 @@ func awayFor(t *testing.T, what string, err error) {
 }
 
 // endedFor reports the record if it did not end for the reason; empty: if it has ended.
-func endedFor(t *testing.T, w *granttest.World, reason string) {
+func endedFor(t *testing.T, w *servertest.Server, reason string) {
 	t.Helper()
-	if g := w.Records()[0]; g.EndReason != reason {
+	if g := w.StoredGrants()[0]; g.EndReason != reason {
 		t.Errorf("the grant ended for %q, want %q", g.EndReason, reason)
 	}
 }
 
 func TestARefreshThatGoesByACopyReadsNothing(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
-	w.Watch(w.Store)
+	w.UseCachedReads(w.Store)
 	reads := w.Store.Calls("GetGrant")
 	second, err := refreshWith(w, client.ID, first.RefreshToken)
 	if err != nil {
@@ -46,10 +46,10 @@ func TestARefreshThatGoesByACopyReadsNothing(t *testing.T) {
 }
 
 func TestACopyThatLagsIsNoReasonToRefuse(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
-	w.Watch(w.Store).Hold(w.Records()...)
+	w.UseCachedReads(w.Store).Freeze(w.StoredGrants()...)
 	second, err := refreshWith(w, client.ID, first.RefreshToken)
 	if err != nil {
 		t.Fatal(err)
@@ -65,24 +65,24 @@ func TestACopyThatLagsIsNoReasonToRefuse(t *testing.T) {
 }
 
 func TestACopyThatLagsLetsNoThiefIn(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
-	old := w.Records()
+	old := w.StoredGrants()
 	if _, err := refreshWith(w, client.ID, first.RefreshToken); err != nil {
 		t.Fatal(err)
 	}
-	w.Watch(w.Store).Hold(old...)
-	w.Clock.Move(time.Minute)
+	w.UseCachedReads(w.Store).Freeze(old...)
+	w.Advance(time.Minute)
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
 	refused(t, "a token that the copy takes for current", err, grant.Grant)
 	endedFor(t, w, storage.EndRefreshTokenReuse)
 }
 
 func TestWithoutGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
-	w := granttest.New(t)
-	w.ChangeServer(noGrace)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	w.ChangeDocument(noGrace)
+	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
 	var faster grant.Outcome
 	during := &meanwhile{Store: w.Store}
@@ -91,7 +91,7 @@ func TestWithoutGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
 		faster, err = refreshWith(w, client.ID, first.RefreshToken)
 		return err
 	}
-	w.Watch(during)
+	w.UseCachedReads(during)
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
 	refused(t, "the slower one", err, grant.Grant)
 	endedFor(t, w, "")
@@ -102,18 +102,18 @@ func TestWithoutGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
 
 // It waits for the store for longer than the grace.
 func TestWithAShortGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
-	w := granttest.New(t)
-	w.ChangeServer(func(s *documents.Server) { s.RefreshToken.ReuseGracePeriod = 2 })
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	w.ChangeDocument(func(s *documents.Server) { s.RefreshToken.ReuseGracePeriod = 2 })
+	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
 	during := &meanwhile{Store: w.Store}
 	during.update = func(storage.Grant) error {
 		during.update = nil
 		_, err := refreshWith(w, client.ID, first.RefreshToken)
-		w.Clock.Move(3 * time.Second)
+		w.Advance(3 * time.Second)
 		return err
 	}
-	w.Watch(during)
+	w.UseCachedReads(during)
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
 	refused(t, "the slower one", err, grant.Grant)
 	endedFor(t, w, "")
@@ -122,20 +122,20 @@ func TestWithAShortGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
 // The client was told to try again, and did so while the store was still away: its second write is on top of a copy that lags, and can never
 // happen. The first one has.
 func TestARetryDuringAnOutageDoesNotCostTheClientItsGrant(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
-	watched := w.Watch(w.Store)
-	watched.Hold(w.Records()...)
+	watched := w.UseCachedReads(w.Store)
+	watched.Freeze(w.StoredGrants()...)
 	// Of each the write, and reading what became of it.
 	for _, fault := range []storagetest.Fault{storagetest.LostAnswer, storagetest.LostRequest, storagetest.LostRequest} {
 		w.Store.Next(fault, storagetest.Unavailable)
 		_, err := refreshWith(w, client.ID, first.RefreshToken)
 		awayFor(t, "a refresh", err)
-		w.Clock.Move(2 * time.Second)
+		w.Advance(2 * time.Second)
 	}
 	watched.CatchUp()
-	w.Clock.Move(2 * time.Minute)
+	w.Advance(2 * time.Minute)
 	second, err := refreshWith(w, client.ID, first.RefreshToken)
 	if err != nil {
 		t.Fatalf("after the outage and the grace: %v", err)
@@ -148,10 +148,10 @@ func TestARetryDuringAnOutageDoesNotCostTheClientItsGrant(t *testing.T) {
 
 // The write on top of a copy got no answer. What the token is shows when the record is read, as if nothing had been tried.
 func TestAnUnansweredWriteOnTopOfACopyHidesNoTheft(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
-	old := w.Records()
+	old := w.StoredGrants()
 	second, err := refreshWith(w, client.ID, first.RefreshToken)
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +159,7 @@ func TestAnUnansweredWriteOnTopOfACopyHidesNoTheft(t *testing.T) {
 	if _, err := refreshWith(w, client.ID, second.RefreshToken); err != nil {
 		t.Fatal(err)
 	}
-	w.Watch(w.Store).Hold(old...)
+	w.UseCachedReads(w.Store).Freeze(old...)
 	w.Store.Next(storagetest.LostRequest)
 	_, err = refreshWith(w, client.ID, first.RefreshToken)
 	refused(t, "a token that was replaced twice", err, grant.Grant)
@@ -167,14 +167,14 @@ func TestAnUnansweredWriteOnTopOfACopyHidesNoTheft(t *testing.T) {
 }
 
 func TestAnUnansweredWriteOnTopOfACopyDeniesTheClientNothing(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
-	w.Watch(w.Store).Hold(w.Records()...)
+	w.UseCachedReads(w.Store).Freeze(w.StoredGrants()...)
 	w.Store.Next(storagetest.LostAnswer, storagetest.Unavailable)
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
 	awayFor(t, "the first", err)
-	w.Clock.Move(2 * time.Minute)
+	w.Advance(2 * time.Minute)
 	w.Store.Next(storagetest.LostRequest)
 	if _, err := refreshWith(w, client.ID, first.RefreshToken); err != nil {
 		t.Errorf("trying again: %v", err)
@@ -183,25 +183,25 @@ func TestAnUnansweredWriteOnTopOfACopyDeniesTheClientNothing(t *testing.T) {
 }
 
 func TestWhatWasDecidedByACopyIsWrittenOrReadAgain(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
-	w.Watch(w.Store).Hold(w.Records()...)
+	w.UseCachedReads(w.Store).Freeze(w.StoredGrants()...)
 	if err := w.Grants.End(t.Context(), first.Grant.ID, storage.EndRevoked); err != nil {
 		t.Fatal(err)
 	}
 	// The rotation changes in the middle of the request: a token that is kept costs no write, and no write would show that the grant has ended.
 	w.Grants.Now = func() time.Time {
-		w.Grants.Now = w.Clock.Now
-		w.ChangeServer(func(s *documents.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
-		return w.Clock.Now()
+		w.Grants.Now = w.Now
+		w.ChangeDocument(func(s *documents.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
+		return w.Now()
 	}
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
 	refused(t, "a token of a grant that has ended", err, grant.Grant)
 }
 
 // replica is another process of the World's token server.
-func replica(w *granttest.World) *grant.Service {
+func replica(w *servertest.Server) *grant.Service {
 	return &grant.Service{
 		Store: w.Store, Keys: w.Keys, Registry: w.Registry, Now: w.Grants.Now, Random: w.Grants.Random, Log: w.Grants.Log, Metrics: w.Grants.Metrics,
 	}
@@ -209,8 +209,8 @@ func replica(w *granttest.World) *grant.Service {
 
 // The refresh has happened, and nobody was told. What happened then is known to one replica, and the client comes back to another.
 func TestAnOutageDoesNotUseUpTheGrace(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	other := replica(w)
 	at := func(s *grant.Service, token string) (grant.Outcome, error) {
 		return s.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: token})
@@ -221,12 +221,12 @@ func TestAnOutageDoesNotUseUpTheGrace(t *testing.T) {
 	awayFor(t, "a refresh", err)
 	w.Store.Always(storagetest.Unavailable)
 	for _, wait := range []time.Duration{time.Second, time.Minute, time.Minute} {
-		w.Clock.Move(wait)
+		w.Advance(wait)
 		_, err := at(other, first.RefreshToken)
 		awayFor(t, "a refresh at the other replica", err)
 	}
 	w.Store.Always(storagetest.None)
-	w.Clock.Move(time.Second)
+	w.Advance(time.Second)
 	if _, err := replica(w).CheckRefreshToken(t.Context(), first.RefreshToken, client); !errors.Is(err, grant.ErrInactive) {
 		t.Errorf("a replica that has noticed no outage says %v of the replaced token", err)
 	}
@@ -237,7 +237,7 @@ func TestAnOutageDoesNotUseUpTheGrace(t *testing.T) {
 	endedFor(t, w, "")
 
 	// The grace goes on where it was: a copy that comes later is found out.
-	w.Clock.Move(3 * time.Minute)
+	w.Advance(3 * time.Minute)
 	if _, err := at(other, first.RefreshToken); err == nil {
 		t.Error("the replaced token is good for ever")
 	}

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
-	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/introspect"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/token"
@@ -23,26 +23,26 @@ import (
 
 // world has two APIs, each with a client that introspects for it, and a client with a user's tokens for both.
 type world struct {
-	*granttest.World
+	*servertest.Server
 	orders, stock, shop documents.Client
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{World: granttest.New(t)}
+	w := &world{Server: servertest.New(t)}
 	tokens := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords, Throttle: w.Throttle}
-	w.Route("/token", tokens.Handle)
-	w.Route("/introspect", (&introspect.Handler{Clients: w.Clients, Grants: w.Grants, Registry: w.Registry}).Handle)
+	w.Handle("/token", tokens.Handle)
+	w.Handle("/introspect", (&introspect.Handler{Clients: w.Clients, Grants: w.Grants, Registry: w.Registry}).Handle)
 	w.orders, w.stock = w.AddClient(introspector("orders-api")), w.AddClient(introspector("stock-api"))
-	w.AddResourceServer(w.api(granttest.Orders, "orders-api", "orders:read", "orders:write"))
-	w.AddResourceServer(w.api(granttest.Stock, "stock-api", "stock:read"))
-	w.shop = w.AddClient(granttest.Client("shop.web"))
+	w.AddResourceServer(w.api(servertest.Orders, "orders-api", "orders:read", "orders:write"))
+	w.AddResourceServer(w.api(servertest.Stock, "stock-api", "stock:read"))
+	w.shop = w.AddClient(servertest.Client("shop.web"))
 	return w
 }
 
 // introspector is a client without any grant of its own that could matter here.
 func introspector(name string) documents.Client {
-	c := granttest.Client("apis." + name)
+	c := servertest.Client("apis." + name)
 	c.Namespace, c.Name = "apis", name
 	c.GrantTypes, c.RedirectURIs, c.Scopes = []string{oauth.GrantClientCredentials}, nil, nil
 	return c
@@ -50,17 +50,17 @@ func introspector(name string) documents.Client {
 
 // api is a resource server that lists a client of its namespace.
 func (w *world) api(identifier, lists string, scopes ...string) documents.ResourceServer {
-	rs := granttest.ResourceServer(identifier, scopes...)
+	rs := servertest.ResourceServer(identifier, scopes...)
 	rs.IntrospectionClients = []documents.ClientName{{Namespace: "apis", Name: lists}}
 	return rs
 }
 
-func (w *world) introspect(caller documents.Client, token string, pairs ...string) granttest.Answer {
+func (w *world) introspect(caller documents.Client, token string, pairs ...string) servertest.Answer {
 	return w.Post("/introspect", caller, append([]string{"token", token}, pairs...)...)
 }
 
 // inactive reports an answer that says anything but that a token is not active.
-func inactive(t *testing.T, what string, a granttest.Answer) {
+func inactive(t *testing.T, what string, a servertest.Answer) {
 	t.Helper()
 	if a.Status != http.StatusOK || a.Body != `{"active":false}` {
 		t.Errorf("%s: the answer is %d %s, want 200 and only active:false", what, a.Status, a.Body)
@@ -70,7 +70,7 @@ func inactive(t *testing.T, what string, a granttest.Answer) {
 	}
 }
 
-func exactly(t *testing.T, a granttest.Answer, want map[string]any) {
+func exactly(t *testing.T, a servertest.Answer, want map[string]any) {
 	t.Helper()
 	if a.Status != http.StatusOK || !reflect.DeepEqual(a.JSON, want) {
 		t.Errorf("the answer is %d %v, want %v", a.Status, a.JSON, want)
@@ -79,12 +79,12 @@ func exactly(t *testing.T, a granttest.Answer, want map[string]any) {
 
 func TestATokensOwnClientIsToldAllOfIt(t *testing.T) {
 	w := newWorld(t)
-	now := float64(w.Clock.Now().Unix())
-	access := w.Begin(w.shop, "openid", "orders:read", "stock:read").String("access_token")
+	now := float64(w.Now().Unix())
+	access := w.IssueTokens(w.shop, "openid", "orders:read", "stock:read").String("access_token")
 	a := w.introspect(w.shop, access)
 	exactly(t, a, map[string]any{
-		"active": true, "iss": granttest.Issuer, "sub": granttest.Subject, "client_id": "shop.web", "token_type": "Bearer",
-		"aud": []any{granttest.Orders, granttest.Stock, granttest.Issuer}, "scope": "openid orders:read stock:read",
+		"active": true, "iss": servertest.Issuer, "sub": servertest.Subject, "client_id": "shop.web", "token_type": "Bearer",
+		"aud": []any{servertest.Orders, servertest.Stock, servertest.Issuer}, "scope": "openid orders:read stock:read",
 		"iat": now, "exp": now + 300, "auth_time": now - 60, "acr": oauth.ACRPassword, "amr": []any{"pwd"}, "jti": w.Claims(access)["jti"],
 	})
 	if w.Store.Writes() != 1 {
@@ -94,44 +94,44 @@ func TestATokensOwnClientIsToldAllOfIt(t *testing.T) {
 
 func TestAnAPIIsToldWhatConcernsIt(t *testing.T) {
 	w := newWorld(t)
-	now := float64(w.Clock.Now().Unix())
-	access := w.Begin(w.shop, "openid", "profile", "orders:read", "stock:read").String("access_token")
+	now := float64(w.Now().Unix())
+	access := w.IssueTokens(w.shop, "openid", "profile", "orders:read", "stock:read").String("access_token")
 	want := map[string]any{
-		"active": true, "iss": granttest.Issuer, "sub": granttest.Subject, "client_id": "shop.web", "token_type": "Bearer",
-		"aud": granttest.Orders, "scope": "orders:read",
+		"active": true, "iss": servertest.Issuer, "sub": servertest.Subject, "client_id": "shop.web", "token_type": "Bearer",
+		"aud": servertest.Orders, "scope": "orders:read",
 		"iat": now, "exp": now + 300, "auth_time": now - 60, "acr": oauth.ACRPassword, "amr": []any{"pwd"}, "jti": w.Claims(access)["jti"],
 	}
 	exactly(t, w.introspect(w.orders, access), want)
-	want["aud"], want["scope"] = granttest.Stock, "stock:read"
+	want["aud"], want["scope"] = servertest.Stock, "stock:read"
 	exactly(t, w.introspect(w.stock, access), want)
 
-	both := w.api(granttest.Stock, "stock-api", "stock:read")
+	both := w.api(servertest.Stock, "stock-api", "stock:read")
 	both.IntrospectionClients = append(both.IntrospectionClients, documents.ClientName{Namespace: "apis", Name: "orders-api"})
 	w.AddResourceServer(both)
-	want["aud"], want["scope"] = []any{granttest.Orders, granttest.Stock}, "orders:read stock:read"
+	want["aud"], want["scope"] = []any{servertest.Orders, servertest.Stock}, "orders:read stock:read"
 	exactly(t, w.introspect(w.orders, access), want)
 }
 
 func TestATokenOfAServiceIsAboutTheService(t *testing.T) {
 	w := newWorld(t)
-	c := granttest.Client("shop.service")
+	c := servertest.Client("shop.service")
 	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantClientCredentials}, nil
 	w.AddClient(c)
-	now := float64(w.Clock.Now().Unix())
-	access := w.OK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:write")).String("access_token")
+	now := float64(w.Now().Unix())
+	access := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:write")).String("access_token")
 	exactly(t, w.introspect(w.orders, access), map[string]any{
-		"active": true, "iss": granttest.Issuer, "sub": "shop.service", "client_id": "shop.service", "token_type": "Bearer",
-		"aud": granttest.Orders, "scope": "orders:write", "iat": now, "exp": now + 300, "jti": w.Claims(access)["jti"],
+		"active": true, "iss": servertest.Issuer, "sub": "shop.service", "client_id": "shop.service", "token_type": "Bearer",
+		"aud": servertest.Orders, "scope": "orders:write", "iat": now, "exp": now + 300, "jti": w.Claims(access)["jti"],
 	})
 }
 
 func TestToAnyoneElseATokenIsInactive(t *testing.T) {
 	w := newWorld(t)
-	access := w.Begin(w.shop, "openid", "orders:read").String("access_token")
+	access := w.IssueTokens(w.shop, "openid", "orders:read").String("access_token")
 	namesake := introspector("orders-api")
 	namesake.ID, namesake.UID, namesake.Namespace = "other.orders-api", "namesake-uid", "other"
 	for what, caller := range map[string]documents.Client{
-		"another client with users":                 w.AddClient(granttest.Client("shop.other")),
+		"another client with users":                 w.AddClient(servertest.Client("shop.other")),
 		"a client that another API lists":           w.stock,
 		"a client of that name in another place":    w.AddClient(namesake),
 		"a client in the API's namespace, unlisted": w.AddClient(introspector("orders-worker")),
@@ -141,14 +141,14 @@ func TestToAnyoneElseATokenIsInactive(t *testing.T) {
 	if got := w.introspect(w.orders, access); got.JSON["active"] != true {
 		t.Errorf("the API that is listed is told %s", got.Body)
 	}
-	unlisted := w.api(granttest.Orders, "nobody", "orders:read", "orders:write")
+	unlisted := w.api(servertest.Orders, "nobody", "orders:read", "orders:write")
 	w.AddResourceServer(unlisted)
 	inactive(t, "a client that is listed no longer", w.introspect(w.orders, access))
 }
 
 func TestATokenForOneAPIIsInactiveToAnother(t *testing.T) {
 	w := newWorld(t)
-	access := w.OK(w.Redeem(w.shop, w.Code(w.Authorization(w.shop, "openid", "orders:read", "stock:read")), "resource", granttest.Stock)).String("access_token")
+	access := w.RequireOK(w.Redeem(w.shop, w.Code(w.Authorization(w.shop, "openid", "orders:read", "stock:read")), "resource", servertest.Stock)).String("access_token")
 	inactive(t, "the other API", w.introspect(w.orders, access))
 	if a := w.introspect(w.stock, access); a.JSON["active"] != true {
 		t.Errorf("the API of the token is told %s", a.Body)
@@ -157,8 +157,8 @@ func TestATokenForOneAPIIsInactiveToAnother(t *testing.T) {
 
 func TestIntrospectionIsForConfidentialClientsThatAuthenticate(t *testing.T) {
 	w := newWorld(t)
-	public := w.AddClient(granttest.Public(granttest.Client("shop.spa")))
-	access := w.Begin(public, "openid", "orders:read").String("access_token")
+	public := w.AddClient(servertest.Public(servertest.Client("shop.spa")))
+	access := w.IssueTokens(public, "openid", "orders:read").String("access_token")
 	anonymous := w.Form("/introspect", documents.Client{}, "token", access)
 	named := w.Form("/introspect", documents.Client{}, "token", access, "client_id", w.orders.ID)
 	wrong := w.Form("/introspect", w.orders, "token", access)
@@ -185,15 +185,15 @@ func TestIntrospectionIsForConfidentialClientsThatAuthenticate(t *testing.T) {
 
 func TestARefreshTokenIsShownToItsOwnClientOnly(t *testing.T) {
 	w := newWorld(t)
-	begun := w.Clock.Now()
-	refresh := w.Begin(w.shop, "openid", "offline_access", "orders:read").String("refresh_token")
-	w.Clock.Move(time.Hour)
+	begun := w.Now()
+	refresh := w.IssueTokens(w.shop, "openid", "offline_access", "orders:read").String("refresh_token")
+	w.Advance(time.Hour)
 	exactly(t, w.introspect(w.shop, refresh), map[string]any{
-		"active": true, "iss": granttest.Issuer, "sub": granttest.Subject, "client_id": "shop.web", "scope": "openid offline_access orders:read",
+		"active": true, "iss": servertest.Issuer, "sub": servertest.Subject, "client_id": "shop.web", "scope": "openid offline_access orders:read",
 		"iat": float64(begun.Unix()), "exp": float64(begun.Add(720 * time.Hour).Unix()),
 	})
 	inactive(t, "an API that is listed", w.introspect(w.orders, refresh))
-	inactive(t, "another client", w.introspect(w.AddClient(granttest.Client("shop.other")), refresh))
+	inactive(t, "another client", w.introspect(w.AddClient(servertest.Client("shop.other")), refresh))
 }
 
 func TestARefreshTokenIsInactiveOnceItCannotBeUsed(t *testing.T) {
@@ -208,15 +208,15 @@ func TestARefreshTokenIsInactiveOnceItCannotBeUsed(t *testing.T) {
 			c.Scopes = []string{"openid", "orders:read"}
 			w.AddClient(c)
 		},
-		"it was not used for too long": func(w *world) { w.Clock.Move(720 * time.Hour) },
+		"it was not used for too long": func(w *world) { w.Advance(720 * time.Hour) },
 		"the password changed": func(w *world) {
-			u := granttest.User()
+			u := servertest.User()
 			u.Epoch = "epoch-2"
 			w.AddUser(u)
 		},
 	} {
 		w := newWorld(t)
-		refresh := w.Begin(w.shop, "openid", "offline_access", "orders:read").String("refresh_token")
+		refresh := w.IssueTokens(w.shop, "openid", "offline_access", "orders:read").String("refresh_token")
 		takeAway(w)
 		inactive(t, what, w.introspect(w.shop, refresh))
 	}
@@ -224,14 +224,14 @@ func TestARefreshTokenIsInactiveOnceItCannotBeUsed(t *testing.T) {
 
 func TestARefreshTokenSaysWhenItsLifetimesEndIt(t *testing.T) {
 	w := newWorld(t)
-	begun := w.Clock.Now()
-	online := w.Begin(w.shop, "openid").String("refresh_token")
+	begun := w.Now()
+	online := w.IssueTokens(w.shop, "openid").String("refresh_token")
 	login := begun.Add(-time.Minute)
 	if got := w.introspect(w.shop, online).JSON["exp"]; got != float64(login.Add(24*time.Hour).Unix()) {
 		t.Errorf("a refresh token that ends with its session has exp %v", got)
 	}
-	offline := w.Begin(w.shop, "openid", "offline_access").String("refresh_token")
-	w.ChangeServer(func(s *documents.Server) { s.RefreshToken.AbsoluteLifetime = 7200 })
+	offline := w.IssueTokens(w.shop, "openid", "offline_access").String("refresh_token")
+	w.ChangeDocument(func(s *documents.Server) { s.RefreshToken.AbsoluteLifetime = 7200 })
 	if got := w.introspect(w.shop, offline).JSON["exp"]; got != float64(begun.Add(2*time.Hour).Unix()) {
 		t.Errorf("under a lifetime that was lowered exp is %v", got)
 	}
@@ -239,19 +239,19 @@ func TestARefreshTokenSaysWhenItsLifetimesEndIt(t *testing.T) {
 
 func TestAskingAboutAUsedRefreshTokenIsNoReuse(t *testing.T) {
 	w := newWorld(t)
-	first := w.Begin(w.shop, "openid", "offline_access").String("refresh_token")
-	second := w.OK(w.Refresh(w.shop, first)).String("refresh_token")
-	w.Clock.Move(time.Hour)
+	first := w.IssueTokens(w.shop, "openid", "offline_access").String("refresh_token")
+	second := w.RequireOK(w.Refresh(w.shop, first)).String("refresh_token")
+	w.Advance(time.Hour)
 	inactive(t, "a token that was used", w.introspect(w.shop, first))
 	if a := w.introspect(w.shop, second); a.JSON["active"] != true {
 		t.Errorf("its successor is %s", a.Body)
 	}
-	w.OK(w.Refresh(w.shop, second))
+	w.RequireOK(w.Refresh(w.shop, second))
 }
 
 func TestAWrongHintStillFindsTheToken(t *testing.T) {
 	w := newWorld(t)
-	a := w.Begin(w.shop, "openid", "offline_access")
+	a := w.IssueTokens(w.shop, "openid", "offline_access")
 	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
 		for _, hint := range []string{"access_token", "refresh_token", "id_token", "unknown", ""} {
 			if got := w.introspect(w.shop, token, "token_type_hint", hint); got.JSON["active"] != true {
@@ -263,10 +263,10 @@ func TestAWrongHintStillFindsTheToken(t *testing.T) {
 
 func TestWhatIsNoTokenIsInactive(t *testing.T) {
 	w := newWorld(t)
-	a := w.Begin(w.shop, "openid", "orders:read")
-	impostors := w.Impostors(a.String("access_token"))
-	impostors["an ID token"] = a.String("id_token")
-	for what, value := range impostors {
+	a := w.IssueTokens(w.shop, "openid", "orders:read")
+	forged := w.ForgedTokens(a.String("access_token"))
+	forged["an ID token"] = a.String("id_token")
+	for what, value := range forged {
 		inactive(t, what, w.introspect(w.shop, value))
 		inactive(t, what, w.introspect(w.orders, value))
 	}
@@ -284,7 +284,7 @@ var stand = map[string]func(t *testing.T, w *world){
 	},
 	"the client is gone": func(_ *testing.T, w *world) { w.RemoveClient(w.shop.ID) },
 	"no rule allows the client": func(_ *testing.T, w *world) {
-		w.ChangeServer(func(s *documents.Server) {
+		w.ChangeDocument(func(s *documents.Server) {
 			s.AllowedClients[0].ClientIDs, s.AllowedClients[0].GrantTypes = nil, []string{"client_credentials"}
 		})
 	},
@@ -294,25 +294,25 @@ var stand = map[string]func(t *testing.T, w *world){
 		c.UID = "another-uid"
 		w.AddClient(c)
 	},
-	"the user is gone": func(_ *testing.T, w *world) { w.RemoveUser(granttest.User()) },
+	"the user is gone": func(_ *testing.T, w *world) { w.RemoveUser(servertest.User()) },
 	"the user was created again": func(_ *testing.T, w *world) {
-		u := granttest.User()
+		u := servertest.User()
 		w.RemoveUser(u)
 		u.UID = "another-uid"
 		w.AddUser(u)
 	},
 	"the password changed": func(_ *testing.T, w *world) {
-		u := granttest.User()
+		u := servertest.User()
 		u.Epoch = "epoch-2"
 		w.AddUser(u)
 	},
 	"the session ended": func(t *testing.T, w *world) {
-		if err := w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Clock.Now().Add(time.Hour)}); err != nil {
+		if err := w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Now().Add(time.Hour)}); err != nil {
 			t.Fatal(err)
 		}
 	},
 	"the key was revoked": func(_ *testing.T, w *world) {
-		w.ChangeServer(func(s *documents.Server) {
+		w.ChangeDocument(func(s *documents.Server) {
 			for _, key := range s.Keys {
 				if key.Algorithm == "ES256" {
 					s.RevokedKeys = append(s.RevokedKeys, key.KID)
@@ -320,21 +320,21 @@ var stand = map[string]func(t *testing.T, w *world){
 			}
 		})
 	},
-	"it expired": func(_ *testing.T, w *world) { w.Clock.Move(300 * time.Second) },
+	"it expired": func(_ *testing.T, w *world) { w.Advance(300 * time.Second) },
 }
 
 // theGrantEnded is what only a token rests on that has a grant.
 func theGrantEnded(t *testing.T, w *world) {
-	if err := w.Grants.End(t.Context(), w.Records()[0].ID, storage.EndRevoked); err != nil {
+	if err := w.Grants.End(t.Context(), w.StoredGrants()[0].ID, storage.EndRevoked); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // byTheUser is what every token rests on that a user authorized at the authorization endpoint.
 var byTheUser = map[string]func(t *testing.T, w *world){
-	"the consent was withdrawn": func(_ *testing.T, w *world) { w.Withdraw(w.shop.UID) },
+	"the consent was withdrawn": func(_ *testing.T, w *world) { w.WithdrawConsent(w.shop.UID) },
 	"the consent was withdrawn, and given again": func(_ *testing.T, w *world) {
-		w.Withdraw(w.shop.UID)
+		w.WithdrawConsent(w.shop.UID)
 		w.Consent(w.Authorization(w.shop, "openid", "orders:read"))
 	},
 	"the redirect URI was removed": func(_ *testing.T, w *world) {
@@ -351,7 +351,7 @@ func TestATokenOfAGrantFallsWithWhatItRestsOn(t *testing.T) {
 	for what, takeAway := range all {
 		t.Run(what, func(t *testing.T) {
 			w := newWorld(t)
-			access := w.OK(w.Redeem(w.shop, w.Code(w.Consent(w.Authorization(w.shop, "openid", "orders:read"))))).String("access_token")
+			access := w.RequireOK(w.Redeem(w.shop, w.Code(w.Consent(w.Authorization(w.shop, "openid", "orders:read"))))).String("access_token")
 			if a := w.introspect(w.orders, access); a.JSON["active"] != true {
 				t.Fatalf("before, the answer is %s", a.Body)
 			}
@@ -371,7 +371,7 @@ func (w *world) implicit(t *testing.T, scopes ...string) string {
 		t.Fatal(err)
 	}
 	access, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
-		Client: client, Subject: granttest.Subject, Audience: audience, Scopes: scopes,
+		Client: client, Subject: servertest.Subject, Audience: audience, Scopes: scopes,
 		Rests: mint.TokenID{
 			ClientUID: client.UID, UserUID: a.UserUID, UserEpoch: a.UserEpoch, SessionHash: a.SessionHash, Epoch: w.Grants.Epoch,
 			Redirect: mint.RedirectHash(a.RedirectURI), ConsentUID: a.ConsentUID, Objects: client.Objects(scopes, audience),
@@ -386,9 +386,9 @@ func (w *world) implicit(t *testing.T, scopes ...string) string {
 // createdAgain is the resource server of the orders, deleted and created again under its identifier
 // and with its scopes, by another team with another client.
 func (w *world) createdAgain() (theirs documents.Client) {
-	w.RemoveResourceServer(granttest.Orders)
+	w.RemoveResourceServer(servertest.Orders)
 	theirs = w.AddClient(introspector("another-api"))
-	again := w.api(granttest.Orders, "another-api", "orders:read", "orders:write")
+	again := w.api(servertest.Orders, "another-api", "orders:read", "orders:write")
 	again.UID = "another-uid"
 	w.AddResourceServer(again)
 	return theirs
@@ -397,25 +397,25 @@ func (w *world) createdAgain() (theirs documents.Client) {
 func TestAResourceServerThatIsCreatedAgainInheritsNoTokenAndTheOtherAudiencesLive(t *testing.T) {
 	tokens := map[string]func(w *world) string{
 		"of a grant": func(w *world) string {
-			return w.OK(w.Redeem(w.shop, w.Code(w.Consent(w.Authorization(w.shop, "openid", "orders:read", "stock:read"))))).String("access_token")
+			return w.RequireOK(w.Redeem(w.shop, w.Code(w.Consent(w.Authorization(w.shop, "openid", "orders:read", "stock:read"))))).String("access_token")
 		},
 		"of a grant for resources": func(w *world) string {
 			a := w.Authorization(w.shop, "openid", "orders:read", "stock:read")
-			a.Resources = []string{granttest.Stock, granttest.Orders, granttest.Issuer}
-			return w.OK(w.Redeem(w.shop, w.Code(a))).String("access_token")
+			a.Resources = []string{servertest.Stock, servertest.Orders, servertest.Issuer}
+			return w.RequireOK(w.Redeem(w.shop, w.Code(a))).String("access_token")
 		},
 		"implicit": func(w *world) string { return w.implicit(t, "openid", "orders:read", "stock:read") },
 		"of a machine": func(w *world) string {
 			c := w.shop
 			c.GrantTypes = append(slices.Clone(c.GrantTypes), oauth.GrantClientCredentials)
 			w.AddClient(c)
-			return w.OK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read stock:read")).String("access_token")
+			return w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read stock:read")).String("access_token")
 		},
 		"by password": func(w *world) string {
 			c := w.shop
 			c.GrantTypes = append(slices.Clone(c.GrantTypes), oauth.GrantPassword)
 			w.AddClient(c)
-			return w.OK(w.Post("/token", c, "grant_type", "password", "username", granttest.Username, "password", granttest.Password,
+			return w.RequireOK(w.Post("/token", c, "grant_type", "password", "username", servertest.Username, "password", servertest.Password,
 				"scope", "openid orders:read stock:read")).String("access_token")
 		},
 	}
@@ -428,11 +428,11 @@ func TestAResourceServerThatIsCreatedAgainInheritsNoTokenAndTheOtherAudiencesLiv
 			}
 			theirs := w.createdAgain()
 			inactive(t, "the client of the one that was created again", w.introspect(theirs, access))
-			if a := w.introspect(w.stock, access); a.JSON["active"] != true || a.JSON["scope"] != "stock:read" || a.JSON["aud"] != granttest.Stock {
+			if a := w.introspect(w.stock, access); a.JSON["active"] != true || a.JSON["scope"] != "stock:read" || a.JSON["aud"] != servertest.Stock {
 				t.Errorf("the other API is told %s", a.Body)
 			}
 			scope, audience := w.introspect(w.shop, access).String("scope"), fmt.Sprint(w.introspect(w.shop, access).JSON["aud"])
-			if strings.Contains(scope, "orders") || !strings.Contains(scope, "stock:read") || strings.Contains(audience, granttest.Orders) {
+			if strings.Contains(scope, "orders") || !strings.Contains(scope, "stock:read") || strings.Contains(audience, servertest.Orders) {
 				t.Errorf("the token's own client is told of the scope %q for %s", scope, audience)
 			}
 		})
@@ -447,11 +447,11 @@ func TestATokenForAResourceServerAloneDiesWhenThatIsCreatedAgain(t *testing.T) {
 	withoutScopes := c
 	withoutScopes.Scopes = nil
 	access := map[string]string{
-		"with a scope": w.OK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read")).String("access_token"),
-		"of a grant":   w.Begin(c, "orders:read").String("access_token"),
+		"with a scope": w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read")).String("access_token"),
+		"of a grant":   w.IssueTokens(c, "orders:read").String("access_token"),
 	}
 	w.AddClient(withoutScopes)
-	access["without scopes"] = w.OK(w.Post("/token", c, "grant_type", "client_credentials", "resource", granttest.Orders)).String("access_token")
+	access["without scopes"] = w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "resource", servertest.Orders)).String("access_token")
 	w.AddClient(c)
 	theirs := w.createdAgain()
 	for what, token := range access {
@@ -479,7 +479,7 @@ func TestATokenWithoutAGrantFallsWithWhatItRestsOn(t *testing.T) {
 
 func TestAnOfflineGrantsTokenOutlivesTheSession(t *testing.T) {
 	w := newWorld(t)
-	a := w.Begin(w.shop, "openid", "offline_access", "orders:read")
+	a := w.IssueTokens(w.shop, "openid", "offline_access", "orders:read")
 	stand["the session ended"](t, w)
 	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
 		if got := w.introspect(w.shop, token); got.JSON["active"] != true {
@@ -490,7 +490,7 @@ func TestAnOfflineGrantsTokenOutlivesTheSession(t *testing.T) {
 
 func TestScopesAreCutToWhatTheClientMayHaveNow(t *testing.T) {
 	w := newWorld(t)
-	a := w.Begin(w.shop, "openid", "email", "offline_access", "orders:read", "orders:write")
+	a := w.IssueTokens(w.shop, "openid", "email", "offline_access", "orders:read", "orders:write")
 	c := w.shop
 	c.Scopes = []string{"openid", "offline_access", "orders:read"}
 	w.AddClient(c)
@@ -507,27 +507,27 @@ func TestScopesAreCutToWhatTheClientMayHaveNow(t *testing.T) {
 func TestAnAPIThatNoLongerAllowsTheClientSeesItsTokensInactive(t *testing.T) {
 	for what, takeAway := range map[string]func(w *world){
 		"its own rules": func(w *world) {
-			rs := w.api(granttest.Orders, "orders-api", "orders:read", "orders:write")
+			rs := w.api(servertest.Orders, "orders-api", "orders:read", "orders:write")
 			rs.AllowedClients[0].Namespaces = documents.Namespaces{Names: []string{"elsewhere"}}
 			w.AddResourceServer(rs)
 		},
 		"the server's rules": func(w *world) {
-			w.ChangeServer(func(s *documents.Server) { s.AllowedResourceServers[0].Identifiers = []string{granttest.Stock} })
+			w.ChangeDocument(func(s *documents.Server) { s.AllowedResourceServers[0].Identifiers = []string{servertest.Stock} })
 		},
-		"it is gone": func(w *world) { w.RemoveResourceServer(granttest.Orders) },
+		"it is gone": func(w *world) { w.RemoveResourceServer(servertest.Orders) },
 	} {
 		t.Run(what, func(t *testing.T) {
 			w := newWorld(t)
-			both := w.Begin(w.shop, "orders:read", "stock:read").String("access_token")
-			only := w.Begin(w.shop, "orders:read").String("access_token")
-			bare := w.OK(w.Redeem(w.shop, w.Code(w.Authorization(w.shop, "openid", "orders:read")), "resource", granttest.Orders)).String("access_token")
+			both := w.IssueTokens(w.shop, "orders:read", "stock:read").String("access_token")
+			only := w.IssueTokens(w.shop, "orders:read").String("access_token")
+			bare := w.RequireOK(w.Redeem(w.shop, w.Code(w.Authorization(w.shop, "openid", "orders:read")), "resource", servertest.Orders)).String("access_token")
 			takeAway(w)
 			for _, token := range []string{both, only, bare} {
 				inactive(t, "the API", w.introspect(w.orders, token))
 			}
 			inactive(t, "the client, of a token for this API alone", w.introspect(w.shop, only))
 			inactive(t, "the client, of a token for this API alone", w.introspect(w.shop, bare))
-			if a := w.introspect(w.shop, both); a.JSON["aud"] != granttest.Stock || a.String("scope") != "stock:read" {
+			if a := w.introspect(w.shop, both); a.JSON["aud"] != servertest.Stock || a.String("scope") != "stock:read" {
 				t.Errorf("the client is told %s", a.Body)
 			}
 			if a := w.introspect(w.stock, both); a.JSON["active"] != true {
@@ -539,7 +539,7 @@ func TestAnAPIThatNoLongerAllowsTheClientSeesItsTokensInactive(t *testing.T) {
 
 func TestAnAnswerThatIsNotKnownIsNotInactive(t *testing.T) {
 	w := newWorld(t)
-	begun := w.Begin(w.shop, "openid", "orders:read")
+	begun := w.IssueTokens(w.shop, "openid", "orders:read")
 	for what, faults := range map[string][]storagetest.Fault{
 		"the record cannot be read":              {storagetest.Unavailable},
 		"the session's mark cannot be read":      {storagetest.None, storagetest.Unavailable},
@@ -559,15 +559,15 @@ func TestAnAnswerThatIsNotKnownIsNotInactive(t *testing.T) {
 
 func TestARequestThatIsNoneIsRefused(t *testing.T) {
 	w := newWorld(t)
-	access := w.Begin(w.shop, "openid").String("access_token")
-	w.Refused(w.Post("/introspect", w.shop), 400, "invalid_request")
-	w.Refused(w.Post("/introspect", w.shop, "token", ""), 400, "invalid_request")
-	w.Refused(w.Post("/introspect", w.shop, "token", access, "token", access), 400, "invalid_request")
-	w.Refused(w.Do(w.Form("/introspect?token=x", w.shop, "token", access)), 400, "invalid_request")
-	w.Refused(w.Do(w.Form("/introspect?client_secret="+granttest.Secret, w.shop, "token", access)), 400, "invalid_request")
+	access := w.IssueTokens(w.shop, "openid").String("access_token")
+	w.CheckError(w.Post("/introspect", w.shop), 400, "invalid_request")
+	w.CheckError(w.Post("/introspect", w.shop, "token", ""), 400, "invalid_request")
+	w.CheckError(w.Post("/introspect", w.shop, "token", access, "token", access), 400, "invalid_request")
+	w.CheckError(w.Do(w.Form("/introspect?token=x", w.shop, "token", access)), 400, "invalid_request")
+	w.CheckError(w.Do(w.Form("/introspect?client_secret="+servertest.Secret, w.shop, "token", access)), 400, "invalid_request")
 	json := w.Form("/introspect", w.shop, "token", access)
 	json.Header.Set("Content-Type", "application/json")
-	w.Refused(w.Do(json), 400, "invalid_request")
+	w.CheckError(w.Do(json), 400, "invalid_request")
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut} {
 		a := w.Do(httptest.NewRequest(method, "/introspect", nil))
 		if a.Status != http.StatusMethodNotAllowed || a.Header.Get("Allow") != "POST" {

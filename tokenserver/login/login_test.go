@@ -2,7 +2,6 @@ package login_test
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/test/browser"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
@@ -22,8 +22,8 @@ import (
 const failure = "That username and password do not match. Check both and try again."
 
 func TestAWrongPasswordAndAnUnknownUserGetTheSamePageForTheSameWork(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	page := b.Get(w.WebRequest())
 	bodies := map[string]bool{}
 	for _, c := range []struct{ username, password string }{
@@ -53,8 +53,8 @@ func TestAWrongPasswordAndAnUnknownUserGetTheSamePageForTheSameWork(t *testing.T
 func html(s string) string { return strings.ReplaceAll(s, "\x7f", "&#127;") }
 
 func TestALongPasswordIsRefusedBeforeItIsHashed(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	page := b.Get(w.WebRequest())
 	for _, secret := range []string{strings.Repeat("p", password.MaxLength+1), ""} {
 		before := w.Passwords.Work()
@@ -68,17 +68,17 @@ func TestALongPasswordIsRefusedBeforeItIsHashed(t *testing.T) {
 }
 
 func TestAUsernameIsNormalized(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	if page := b.Login(b.Get(w.WebRequest()), "ALICE", interactiontest.AlicePassword); !page.IsConsent() {
 		t.Errorf("ALICE is not alice: %d %s", page.StatusCode, page.Body)
 	}
 }
 
 func TestWhiteSpaceAroundAUsernameIsNoPartOfIt(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	for _, typed := range []string{"alice ", "\u00a0Alice\t"} {
-		b := w.Browser()
+		b := w.NewBrowser()
 		if page := b.Login(b.Get(w.WebRequest()), typed, interactiontest.AlicePassword); !page.IsConsent() {
 			t.Errorf("%q is not alice: %d %s", typed, page.StatusCode, page.Body)
 		}
@@ -86,14 +86,14 @@ func TestWhiteSpaceAroundAUsernameIsNoPartOfIt(t *testing.T) {
 }
 
 func TestALoginWithoutTheBrowsersCookieIsForbidden(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	owner, victim := w.Browser(), w.Browser()
+	w := interactiontest.New(t)
+	owner, victim := w.NewBrowser(), w.NewBrowser()
 	victim.Get(w.WebRequest()) // has a cookie of its own
 	page := owner.Get(w.WebRequest())
 	action, fields := page.Form(t)
 	fields.Set("username", "alice")
 	fields.Set("password", interactiontest.AlicePassword)
-	for name, b := range map[string]*interactiontest.Browser{"no cookie": w.Browser(), "another browser": victim} {
+	for name, b := range map[string]*interactiontest.Browser{"no cookie": w.NewBrowser(), "another browser": victim} {
 		answer := b.Post(action, fields)
 		if answer.StatusCode != http.StatusForbidden || len(answer.Cookies()) != 0 || !strings.Contains(answer.Body, pages.SentenceFlowUnknown) {
 			t.Errorf("%s: status %d, cookies %v", name, answer.StatusCode, answer.Cookies())
@@ -114,8 +114,8 @@ func TestALoginWithoutTheBrowsersCookieIsForbidden(t *testing.T) {
 }
 
 func TestAFormThatAnotherSitePostsIsForbidden(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	_, fields := b.Get(w.WebRequest()).Form(t)
 	fields.Set("username", "alice")
 	fields.Set("password", interactiontest.AlicePassword)
@@ -133,11 +133,11 @@ func TestAFormThatAnotherSitePostsIsForbidden(t *testing.T) {
 }
 
 func TestTheRedirectsAfterALoginAndAConsentAreSeeOthers(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	login := b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
 	consent := b.Consent(login, "allow")
-	for form, hops := range map[string][]interactiontest.Hop{"login": login.Hops, "consent": consent.Hops} {
+	for form, hops := range map[string][]browser.Redirect{"login": login.Redirects, "consent": consent.Redirects} {
 		if len(hops) == 0 || hops[0].Method != http.MethodPost || !strings.HasPrefix(hops[0].From, w.Issuer+"/"+form) {
 			t.Fatalf("the %s form is not answered with a redirect: %v", form, hops)
 		}
@@ -150,8 +150,8 @@ func TestTheRedirectsAfterALoginAndAConsentAreSeeOthers(t *testing.T) {
 }
 
 func TestTheSessionChangesAtEachLoginAndTheBrowsersCookieDoesNot(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	jar := func() map[string]string {
 		u, _ := url.Parse(w.Issuer)
 		values := map[string]string{}
@@ -185,7 +185,7 @@ func TestTheSessionChangesAtEachLoginAndTheBrowsersCookieDoesNot(t *testing.T) {
 }
 
 func TestAnotherPasswordOrUserEndsTheSession(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	for name, change := range map[string]func(){
 		"epoch": func() {
 			user := w.User("alice")
@@ -200,7 +200,7 @@ func TestAnotherPasswordOrUserEndsTheSession(t *testing.T) {
 			w.Apply(user)
 		},
 	} {
-		b := w.Browser()
+		b := w.NewBrowser()
 		b.SignIn(w.WebRequest())
 		if page := b.Get(w.WebRequest()); page.IsLogin() {
 			t.Fatal("no session")
@@ -213,8 +213,8 @@ func TestAnotherPasswordOrUserEndsTheSession(t *testing.T) {
 }
 
 func TestNoSecretReachesTheLog(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	b.Login(b.Get(w.WebRequest("login_hint", "hinted-name")), "typed-name", "typed-password")
 	answer := b.SignIn(w.WebRequest("nonce", "secret-nonce"))
 	implicit := b.SignIn(w.LegacyRequest("id_token token"))
@@ -228,12 +228,12 @@ func TestNoSecretReachesTheLog(t *testing.T) {
 	for _, c := range b.Jar.Cookies(u) {
 		secrets = append(secrets, c.Value)
 	}
-	for _, hop := range answer.Hops {
+	for _, hop := range answer.Redirects {
 		if u, err := url.Parse(hop.To); err == nil && u.Query().Get("flow") != "" {
 			secrets = append(secrets, u.Query().Get("flow"))
 		}
 	}
-	log := w.Log()
+	log := w.Log.String()
 	for _, secret := range secrets {
 		if secret == "" || strings.Contains(log, secret) {
 			t.Errorf("the log has %.40q", secret)
@@ -245,8 +245,8 @@ func TestNoSecretReachesTheLog(t *testing.T) {
 }
 
 func TestACookieOfOneKindCannotBeUsedAsAnother(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	b.SignIn(w.WebRequest())
 	u, _ := url.Parse(w.Issuer)
 	cookies := b.Jar.Cookies(u)
@@ -254,7 +254,7 @@ func TestACookieOfOneKindCannotBeUsedAsAnother(t *testing.T) {
 		t.Fatalf("%d cookies", len(cookies))
 	}
 	for shift := 1; shift < len(cookies); shift++ {
-		swapped := w.Browser()
+		swapped := w.NewBrowser()
 		for i, c := range cookies {
 			swapped.Jar.SetCookies(u, []*http.Cookie{{Name: c.Name, Value: cookies[(i+shift)%len(cookies)].Value, Path: "/"}})
 		}
@@ -269,14 +269,14 @@ func TestCookiesOfAnHTTPSIssuerAreHostCookies(t *testing.T) {
 		options []interactiontest.Option
 		secure  bool
 	}{"http": {nil, false}, "https": {[]interactiontest.Option{interactiontest.TLS}, true}} {
-		w := interactiontest.New(t, rand.Reader, c.options...)
-		b := w.Browser()
+		w := interactiontest.New(t, c.options...)
+		b := w.NewBrowser()
 		page := b.Get(w.WebRequest())
 		action, fields := page.Form(t)
 		fields.Set("username", "alice")
 		fields.Set("password", interactiontest.AlicePassword)
 		cookies := b.PostOnce(action, fields).Cookies()
-		cookies = append(cookies, w.Browser().GetOnce(w.WebRequest()).Cookies()...)
+		cookies = append(cookies, w.NewBrowser().GetOnce(w.WebRequest()).Cookies()...)
 		if len(cookies) != 3 {
 			t.Fatalf("%s: %d cookies, want those of the session, the device and the browser", name, len(cookies))
 		}
@@ -298,12 +298,12 @@ func TestCookiesOfAnHTTPSIssuerAreHostCookies(t *testing.T) {
 }
 
 func TestAnIssuerWithAPathKeepsItsPagesBelowIt(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader, interactiontest.Path("/tenant/one"))
-	answer := w.Browser().SignIn(w.WebRequest())
+	w := interactiontest.New(t, interactiontest.Path("/tenant/one"))
+	answer := w.NewBrowser().SignIn(w.WebRequest())
 	if answer.Values().Get("code") == "" || answer.Values().Get("iss") != w.Issuer {
 		t.Errorf("answered %v", answer.Values())
 	}
-	for _, hop := range answer.Hops[:len(answer.Hops)-1] {
+	for _, hop := range answer.Redirects[:len(answer.Redirects)-1] {
 		if !strings.HasPrefix(hop.To, w.Issuer+"/") {
 			t.Errorf("led to %s", hop.To)
 		}
@@ -311,8 +311,8 @@ func TestAnIssuerWithAPathKeepsItsPagesBelowIt(t *testing.T) {
 }
 
 func TestATooBusyServerAsksToWait(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	page := b.Get(w.WebRequest())
 	ctx, stop := context.WithCancel(t.Context())
 	var crowd sync.WaitGroup

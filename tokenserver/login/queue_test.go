@@ -2,7 +2,6 @@ package login_test
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,18 +16,18 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
 
-// queue is a World whose CPUs are all busy until they are released, so that whoever signs in waits.
+// queue is a server whose CPUs are all busy until they are released, so that whoever signs in waits.
 type queue struct {
-	*interactiontest.World
+	*interactiontest.Server
 	release func()
 	waiting sync.WaitGroup
 }
 
 func newQueue(t *testing.T) *queue {
 	t.Helper()
-	q := &queue{World: interactiontest.New(t, rand.Reader)}
-	q.Server.TrustedProxies = []string{"127.0.0.0/8", "::1/128"}
-	q.Apply(q.Server)
+	q := &queue{Server: interactiontest.New(t)}
+	q.Document.TrustedProxies = []string{"127.0.0.0/8", "::1/128"}
+	q.Apply(q.Document)
 	t.Cleanup(q.waiting.Wait)
 	return q
 }
@@ -48,7 +47,7 @@ func (q *queue) hold() {
 }
 
 // request of a login with a browser that has opened the login page, from an address.
-func (q *queue) request(ctx context.Context, page interactiontest.Answer, address, username, secret string) *http.Request {
+func (q *queue) request(ctx context.Context, page interactiontest.Page, address, username, secret string) *http.Request {
 	q.T.Helper()
 	action, fields := page.Form(q.T)
 	fields.Set("username", username)
@@ -79,7 +78,7 @@ func (q *queue) queued(ask func()) bool {
 
 // fill the queue from an address with names that nobody has, until one has no place. It returns how
 // many have one, and a function that takes them away.
-func (q *queue) fill(b *interactiontest.Browser, page interactiontest.Answer, prefix string) (names int, leave func()) {
+func (q *queue) fill(b *interactiontest.Browser, page interactiontest.Page, prefix string) (names int, leave func()) {
 	q.T.Helper()
 	ctx, leave := context.WithCancel(q.T.Context())
 	refused := false
@@ -100,21 +99,21 @@ func (q *queue) fill(b *interactiontest.Browser, page interactiontest.Answer, pr
 }
 
 // signIn is a login that has a place in the queue, or none. The answer comes when it is there.
-func (q *queue) signIn(b *interactiontest.Browser, page interactiontest.Answer, address, username, secret string) (answer chan interactiontest.Answer, waits bool) {
+func (q *queue) signIn(b *interactiontest.Browser, page interactiontest.Page, address, username, secret string) (answer chan interactiontest.Page, waits bool) {
 	q.T.Helper()
-	answer = make(chan interactiontest.Answer, 1)
+	answer = make(chan interactiontest.Page, 1)
 	r := q.request(context.WithoutCancel(q.T.Context()), page, address, username, secret)
 	return answer, q.queued(func() { answer <- b.Do(r) })
 }
 
 func TestNamesThatWaitFromOneIPv6NetworkShareItsBoundAndTheOwnersDeviceGetsInThroughIt(t *testing.T) {
 	q := newQueue(t)
-	owner := q.Browser()
+	owner := q.NewBrowser()
 	if page := owner.Login(owner.Get(q.WebRequest()), "alice", interactiontest.AlicePassword); !page.IsConsent() {
 		t.Fatalf("status %d", page.StatusCode)
 	}
 	ownersPage := owner.Get(q.WebRequest("prompt", "login"))
-	b := q.Browser()
+	b := q.NewBrowser()
 	page := b.Get(q.WebRequest())
 	q.hold()
 	names, leave := q.fill(b, page, "2001:db8:7:8::")
@@ -142,7 +141,7 @@ func TestNamesThatWaitFromOneIPv6NetworkShareItsBoundAndTheOwnersDeviceGetsInThr
 		time.Sleep(time.Millisecond)
 	}
 	q.release()
-	for name, answer := range map[string]chan interactiontest.Answer{"bob from another network": elsewhere, "alice's device": known} {
+	for name, answer := range map[string]chan interactiontest.Page{"bob from another network": elsewhere, "alice's device": known} {
 		if a := <-answer; a.IsLogin() || a.StatusCode != http.StatusOK {
 			t.Errorf("%s is answered %d: %s", name, a.StatusCode, a.Body)
 		}
@@ -151,7 +150,7 @@ func TestNamesThatWaitFromOneIPv6NetworkShareItsBoundAndTheOwnersDeviceGetsInThr
 
 func TestAPasswordClientThatTakesAUsersPlacesDoesNotStopHerLoginPage(t *testing.T) {
 	q := newQueue(t)
-	b := q.Browser()
+	b := q.NewBrowser()
 	page := b.Get(q.WebRequest())
 	q.hold()
 	ctx, stop := context.WithCancel(t.Context())
@@ -177,8 +176,8 @@ func TestAPasswordClientThatTakesAUsersPlacesDoesNotStopHerLoginPage(t *testing.
 }
 
 func TestOneAccountOnManyConnectionsKeepsNoOtherOut(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	crowd := w.Browser()
+	w := interactiontest.New(t)
+	crowd := w.NewBrowser()
 	action, fields := crowd.Get(w.WebRequest()).Form(t)
 	fields.Set("username", "alice")
 	fields.Set("password", interactiontest.AlicePassword)
@@ -190,7 +189,7 @@ func TestOneAccountOnManyConnectionsKeepsNoOtherOut(t *testing.T) {
 		all.Go(func() { signInUntil(ctx, w, crowd, action, fields) })
 	}
 	for try := range 10 {
-		bob := w.Browser()
+		bob := w.NewBrowser()
 		if page := bob.Login(bob.Get(w.WebRequest()), "bob", interactiontest.BobPassword); !page.IsConsent() {
 			t.Errorf("try %d: status %d", try, page.StatusCode)
 		}
@@ -199,7 +198,7 @@ func TestOneAccountOnManyConnectionsKeepsNoOtherOut(t *testing.T) {
 
 // signInUntil the context ends, over a connection of its own, and without ever becoming a browser
 // that is known.
-func signInUntil(ctx context.Context, w *interactiontest.World, like *interactiontest.Browser, action string, fields url.Values) {
+func signInUntil(ctx context.Context, w *interactiontest.Server, like *interactiontest.Browser, action string, fields url.Values) {
 	connection := &http.Transport{}
 	defer connection.CloseIdleConnections()
 	for ctx.Err() == nil {
@@ -219,16 +218,16 @@ func signInUntil(ctx context.Context, w *interactiontest.World, like *interactio
 }
 
 func TestAHashThatTakesMoreMemoryThanTheServerHasIsSaidOnThePageAndInTheLog(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	alice := w.User("alice")
 	alice.PasswordHash = "$argon2id$v=19$m=131072,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 	w.Apply(alice)
-	b := w.Browser()
+	b := w.NewBrowser()
 	answer := b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
 	if answer.StatusCode != http.StatusInternalServerError || !strings.Contains(answer.Body, pages.SentenceMemory) || w.Passwords.Work() != 0 {
 		t.Errorf("status %d after %d hashes: %s", answer.StatusCode, w.Passwords.Work(), answer.Body)
 	}
-	if log := w.Log(); !strings.Contains(log, "raise the memory limit of the server") || !strings.Contains(log, "131072 KiB") {
+	if log := w.Log.String(); !strings.Contains(log, "raise the memory limit of the server") || !strings.Contains(log, "131072 KiB") {
 		t.Error("the log does not say what to change")
 	}
 }

@@ -15,9 +15,9 @@ import (
 )
 
 // newWorld is a World where passwords are verified fast, since so many are tried.
-func newWorld(t *testing.T) *interactiontest.World {
+func newWorld(t *testing.T) *interactiontest.Server {
 	t.Helper()
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	for name, secret := range map[string]string{"alice": interactiontest.AlicePassword, "bob": interactiontest.BobPassword} {
 		hash, err := bcrypt.GenerateFromPassword([]byte(secret), bcrypt.MinCost)
 		if err != nil {
@@ -31,13 +31,13 @@ func newWorld(t *testing.T) *interactiontest.World {
 }
 
 // guess a password with a browser of its own.
-func guess(w *interactiontest.World, username, secret string) interactiontest.Answer {
-	b := w.Browser()
+func guess(w *interactiontest.Server, username, secret string) interactiontest.Page {
+	b := w.NewBrowser()
 	return b.Login(b.Get(w.WebRequest()), username, secret)
 }
 
 // wantWait checks that an answer is the login page with a sentence that says when to try again, and that nothing was hashed for it.
-func wantWait(t *testing.T, what string, answer interactiontest.Answer, work int64, seconds, words string) {
+func wantWait(t *testing.T, what string, answer interactiontest.Page, work int64, seconds, words string) {
 	t.Helper()
 	if answer.StatusCode != http.StatusTooManyRequests || answer.Header.Get("Retry-After") != seconds ||
 		!strings.Contains(answer.Body, "Wait "+words+", then try again.") || strings.Contains(answer.Body, failure) {
@@ -53,7 +53,7 @@ func wantWait(t *testing.T, what string, answer interactiontest.Answer, work int
 
 func TestWhileOthersGuessAStrangerWaitsAndTheOwnersBrowserGetsIn(t *testing.T) {
 	w := newWorld(t)
-	owner := w.Browser()
+	owner := w.NewBrowser()
 	if page := owner.Login(owner.Get(w.WebRequest()), "alice", interactiontest.AlicePassword); !page.IsConsent() {
 		t.Fatalf("status %d", page.StatusCode)
 	}
@@ -85,7 +85,7 @@ func TestWhileOthersGuessAStrangerWaitsAndTheOwnersBrowserGetsIn(t *testing.T) {
 // A thief who knew the password signed in with it, and the owner has changed it since: the thief's browser guesses no better than any other.
 func TestAChangedPasswordEndsWhatADeviceCookieIsGoodFor(t *testing.T) {
 	w := newWorld(t)
-	thief := w.Browser()
+	thief := w.NewBrowser()
 	if page := thief.Login(thief.Get(w.WebRequest()), "alice", interactiontest.AlicePassword); !page.IsConsent() {
 		t.Fatalf("status %d", page.StatusCode)
 	}
@@ -123,7 +123,7 @@ func TestAUserWhoSignsInTooOftenIsToldToWait(t *testing.T) {
 		t.Errorf("ten minutes later: status %d", page.StatusCode)
 	}
 	for i := range 100 {
-		err := w.Store.SetMark(t.Context(), storage.Mark{
+		err := w.Memory.SetMark(t.Context(), storage.Mark{
 			Kind: storage.MarkSession, ID: fmt.Sprint(i), UserUID: "uid-alice", ExpiresAt: w.Now().Add(time.Hour),
 		})
 		if err != nil {
@@ -170,8 +170,8 @@ func TestTheWaitGrowsAndIsSaidInMinutes(t *testing.T) {
 
 func TestOnlyATrustedProxySaysWhereALoginComesFrom(t *testing.T) {
 	w := newWorld(t)
-	from := func(address string) interactiontest.Answer {
-		b := w.Browser()
+	from := func(address string) interactiontest.Page {
+		b := w.NewBrowser()
 		action, fields := b.Get(w.WebRequest()).Form(t)
 		fields.Set("username", rand.Text())
 		fields.Set("password", "wrong")
@@ -183,8 +183,8 @@ func TestOnlyATrustedProxySaysWhereALoginComesFrom(t *testing.T) {
 		r.Header.Set("X-Forwarded-For", address)
 		return b.Do(r)
 	}
-	w.Server.TrustedProxies = []string{"127.0.0.0/8", "::1/128"}
-	w.Apply(w.Server)
+	w.Document.TrustedProxies = []string{"127.0.0.0/8", "::1/128"}
+	w.Apply(w.Document)
 	for i := range 100 {
 		if answer := from(fmt.Sprintf("2001:db8:7:8::%x", i)); answer.StatusCode != http.StatusOK {
 			t.Fatalf("guess %d: status %d", i+1, answer.StatusCode)
@@ -196,11 +196,11 @@ func TestOnlyATrustedProxySaysWhereALoginComesFrom(t *testing.T) {
 	if answer := from("2001:db8:7:9::1"); answer.StatusCode != http.StatusOK {
 		t.Errorf("another network: status %d", answer.StatusCode)
 	}
-	if log := w.Log(); !strings.Contains(log, `"source":"2001:db8:7:8::/64"`) {
+	if log := w.Log.String(); !strings.Contains(log, `"source":"2001:db8:7:8::/64"`) {
 		t.Error("the log does not say where the guesses came from")
 	}
-	w.Server.TrustedProxies = nil
-	w.Apply(w.Server)
+	w.Document.TrustedProxies = nil
+	w.Apply(w.Document)
 	for i := range 100 {
 		if answer := from(fmt.Sprintf("198.51.100.%d", i)); answer.StatusCode != http.StatusOK {
 			t.Fatalf("guess %d: status %d", i+1, answer.StatusCode)

@@ -1,7 +1,6 @@
 package logout_test
 
 import (
-	"crypto/rand"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,7 +13,7 @@ import (
 
 // A form that the server made for one session is anybody's who opens the page in that session: it must not end another.
 func TestAYesIsGoodForTheSessionThatWasShownAlone(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	attacker, victim := signedIn(t, w), signedIn(t, w)
 	action, fields := attacker.Get(endpoint(w, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut)).Form(t)
 	page := victim.Post(action, fields)
@@ -24,7 +23,7 @@ func TestAYesIsGoodForTheSessionThatWasShownAlone(t *testing.T) {
 	if !isSignedIn(t, victim) || !isSignedIn(t, attacker) {
 		t.Fatal("somebody was signed out")
 	}
-	if goes := victim.Confirm(page).Header.Get("Location"); goes != interactiontest.WebSignedOut || isSignedIn(t, victim) {
+	if goes := victim.ConfirmLogout(page).Header.Get("Location"); goes != interactiontest.WebSignedOut || isSignedIn(t, victim) {
 		t.Errorf("after a yes of their own the user goes to %q", goes)
 	}
 	if !isSignedIn(t, attacker) {
@@ -33,10 +32,10 @@ func TestAYesIsGoodForTheSessionThatWasShownAlone(t *testing.T) {
 }
 
 func TestAYesThatAnotherSitePostsIsForbidden(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	b := signedIn(t, w)
 	action, fields := b.Get(endpoint(w)).Form(t)
-	post := func(site string) interactiontest.Answer {
+	post := func(site string) interactiontest.Page {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, action, strings.NewReader(fields.Encode()))
 		if err != nil {
 			t.Fatal(err)
@@ -57,7 +56,7 @@ func TestAYesThatAnotherSitePostsIsForbidden(t *testing.T) {
 }
 
 func TestAYesThatWasNotAskedForIsNone(t *testing.T) {
-	w, elsewhere := interactiontest.New(t, rand.Reader), interactiontest.New(t, rand.Reader)
+	w, elsewhere := interactiontest.New(t), interactiontest.New(t)
 	b := signedIn(t, w)
 	_, fields := b.Get(endpoint(w)).Form(t)
 	good := fields.Get("logout")
@@ -95,7 +94,7 @@ func TestAYesThatWasNotAskedForIsNone(t *testing.T) {
 }
 
 func TestTheRequestThatFitsIntoNoFormIsRefused(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	b := signedIn(t, w)
 	for size, want := range map[int]int{2 << 10: http.StatusOK, 14 << 10: http.StatusBadRequest} {
 		answer := b.Get(endpoint(w, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", strings.Repeat("s", size)))
@@ -106,10 +105,10 @@ func TestTheRequestThatFitsIntoNoFormIsRefused(t *testing.T) {
 }
 
 func TestTheLogoutPageIsNeitherFramedNorStoredAndLetsTheBrowserGoOn(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	b := signedIn(t, w)
 	page := b.Get(endpoint(w, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut))
-	for _, a := range []interactiontest.Answer{page, b.Confirm(b.Get(endpoint(w)))} {
+	for _, a := range []interactiontest.Page{page, b.ConfirmLogout(b.Get(endpoint(w)))} {
 		for header, want := range map[string]string{
 			"X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store", "Access-Control-Allow-Origin": "",
 		} {
@@ -130,9 +129,9 @@ func TestTheLogoutPageIsNeitherFramedNorStoredAndLetsTheBrowserGoOn(t *testing.T
 }
 
 func TestBeforeTheFirstSyncThereIsAPageThatSaysToWait(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	w.Registry.Remove("identity/" + w.Issuer)
-	if answer := w.Browser().Get(endpoint(w)); answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
+	if answer := w.NewBrowser().Get(endpoint(w)); answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
 		t.Errorf("the answer is %d", answer.StatusCode)
 	}
 }

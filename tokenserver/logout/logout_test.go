@@ -1,7 +1,6 @@
 package logout_test
 
 import (
-	"crypto/rand"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,7 +15,7 @@ import (
 )
 
 // endpoint is the URL of a logout request. Pairs are names and values.
-func endpoint(w *interactiontest.World, pairs ...string) string {
+func endpoint(w *interactiontest.Server, pairs ...string) string {
 	if len(pairs) == 0 {
 		return w.Issuer + "/logout"
 	}
@@ -32,7 +31,7 @@ func values(pairs ...string) url.Values {
 }
 
 // idToken of alice for the client web, as the server signs them.
-func idToken(t *testing.T, w *interactiontest.World, change func(claims map[string]any)) string {
+func idToken(t *testing.T, w *interactiontest.Server, change func(claims map[string]any)) string {
 	t.Helper()
 	claims := map[string]any{
 		"iss": w.Issuer, "sub": "subject-alice", "aud": "web", "iat": w.Now().Unix(), "exp": w.Now().Add(5 * time.Minute).Unix(),
@@ -48,9 +47,9 @@ func idToken(t *testing.T, w *interactiontest.World, change func(claims map[stri
 }
 
 // signedIn is a browser in which alice is signed in.
-func signedIn(t *testing.T, w *interactiontest.World) *interactiontest.Browser {
+func signedIn(t *testing.T, w *interactiontest.Server) *interactiontest.Browser {
 	t.Helper()
-	b := w.Browser()
+	b := w.NewBrowser()
 	if b.SignIn(w.WebRequest()).Values().Get("code") == "" {
 		t.Fatal("alice cannot sign in")
 	}
@@ -87,9 +86,9 @@ func sessionCookie(t *testing.T, b *interactiontest.Browser) *http.Cookie {
 }
 
 // thief is another browser with a copy of the cookie.
-func thief(t *testing.T, w *interactiontest.World, cookie *http.Cookie) *interactiontest.Browser {
+func thief(t *testing.T, w *interactiontest.Server, cookie *http.Cookie) *interactiontest.Browser {
 	t.Helper()
-	b := w.Browser()
+	b := w.NewBrowser()
 	issuer, err := url.Parse(w.Issuer)
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +98,7 @@ func thief(t *testing.T, w *interactiontest.World, cookie *http.Cookie) *interac
 }
 
 // isSignedOut reports an answer that is not the page that says so.
-func isSignedOut(t *testing.T, what string, a interactiontest.Answer) {
+func isSignedOut(t *testing.T, what string, a interactiontest.Page) {
 	t.Helper()
 	if a.StatusCode != http.StatusOK || !strings.Contains(a.Body, "You are signed out") || a.Header.Get("Location") != "" {
 		t.Errorf("%s: %d %s %s", what, a.StatusCode, a.Header.Get("Location"), a.Body)
@@ -107,7 +106,7 @@ func isSignedOut(t *testing.T, what string, a interactiontest.Answer) {
 }
 
 // isNotSignedIn reports an answer that is not the page that says that there was no session to end.
-func isNotSignedIn(t *testing.T, what string, a interactiontest.Answer) {
+func isNotSignedIn(t *testing.T, what string, a interactiontest.Page) {
 	t.Helper()
 	if a.StatusCode != http.StatusOK || !strings.Contains(a.Body, "You are not signed in") || strings.Contains(a.Body, "signed out") ||
 		a.Header.Get("Location") != "" {
@@ -116,7 +115,7 @@ func isNotSignedIn(t *testing.T, what string, a interactiontest.Answer) {
 }
 
 func TestTheUserIsAskedAndThenSignedOut(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	b := signedIn(t, w)
 	page := b.Get(endpoint(w))
 	if !page.IsLogout() || !strings.Contains(page.Body, "Alice Liddell") || !strings.Contains(page.Body, "alice") {
@@ -125,33 +124,33 @@ func TestTheUserIsAskedAndThenSignedOut(t *testing.T) {
 	if !isSignedIn(t, b) {
 		t.Fatal("asking ended the session")
 	}
-	isSignedOut(t, "after the yes", b.Confirm(page))
+	isSignedOut(t, "after the yes", b.ConfirmLogout(page))
 	if sessionCookie(t, b) != nil {
 		t.Error("the browser keeps the cookie")
 	}
 	if isSignedIn(t, b) {
 		t.Error("the session goes on")
 	}
-	isNotSignedIn(t, "the form again", b.Confirm(page))
+	isNotSignedIn(t, "the form again", b.ConfirmLogout(page))
 }
 
 func TestACopyOfTheCookieIsDeadAfterLogout(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	b := signedIn(t, w)
 	copied := thief(t, w, sessionCookie(t, b))
 	if !isSignedIn(t, copied) {
 		t.Fatal("the copy is none")
 	}
-	b.Confirm(b.Get(endpoint(w)))
+	b.ConfirmLogout(b.Get(endpoint(w)))
 	if isSignedIn(t, copied) {
 		t.Error("the copy is good after logout")
 	}
 }
 
 func TestOneBrowsersLogoutIsNoOthers(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	here, there := signedIn(t, w), signedIn(t, w)
-	here.Confirm(here.Get(endpoint(w)))
+	here.ConfirmLogout(here.Get(endpoint(w)))
 	if !isSignedIn(t, there) {
 		t.Error("the user was signed out in another browser")
 	}
@@ -183,13 +182,13 @@ func tokens(t *testing.T, b *interactiontest.Browser, scope string) (access stri
 	return access, out
 }
 
-func active(t *testing.T, w *interactiontest.World, access string) bool {
+func active(t *testing.T, w *interactiontest.Server, access string) bool {
 	t.Helper()
 	_, err := w.Grants.CheckAccessToken(t.Context(), access)
 	return err == nil
 }
 
-func refreshes(t *testing.T, w *interactiontest.World, out grant.Outcome) bool {
+func refreshes(t *testing.T, w *interactiontest.Server, out grant.Outcome) bool {
 	t.Helper()
 	client, _ := w.Registry.Client("web")
 	_, err := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: out.RefreshToken})
@@ -197,13 +196,13 @@ func refreshes(t *testing.T, w *interactiontest.World, out grant.Outcome) bool {
 }
 
 func TestLogoutEndsTheTokensOfTheSessionAndNotTheOfflineOnes(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b, elsewhere := w.Browser(), w.Browser()
+	w := interactiontest.New(t)
+	b, elsewhere := w.NewBrowser(), w.NewBrowser()
 	online, onlineGrant := tokens(t, b, "openid profile")
 	offline, offlineGrant := tokens(t, b, "openid profile offline_access")
 	other, otherGrant := tokens(t, elsewhere, "openid profile")
 	code := b.Get(w.WebRequest()).Values().Get("code")
-	b.Confirm(b.Get(endpoint(w)))
+	b.ConfirmLogout(b.Get(endpoint(w)))
 	if active(t, w, online) || refreshes(t, w, onlineGrant) {
 		t.Error("a token of the session is good after logout")
 	}
@@ -221,22 +220,22 @@ func TestLogoutEndsTheTokensOfTheSessionAndNotTheOfflineOnes(t *testing.T) {
 // Application A wants to see a login (prompt=login, max_age) or the session was idle: it is the same user, and application B keeps its access
 // until they sign out.
 func TestALogoutEndsWhatCameFromEveryLoginOfTheUserInTheBrowser(t *testing.T) {
-	for name, again := range map[string]func(*interactiontest.World) string{
-		"prompt=login": func(w *interactiontest.World) string { return w.WebRequest("prompt", "login") },
-		"max_age": func(w *interactiontest.World) string {
+	for name, again := range map[string]func(*interactiontest.Server) string{
+		"prompt=login": func(w *interactiontest.Server) string { return w.WebRequest("prompt", "login") },
+		"max_age": func(w *interactiontest.Server) string {
 			w.Advance(time.Minute)
 			return w.WebRequest("max_age", "1")
 		},
-		"idle time": func(w *interactiontest.World) string {
-			w.Advance(w.Server.SessionIdleLifetime.Duration())
+		"idle time": func(w *interactiontest.Server) string {
+			w.Advance(w.Document.SessionIdleLifetime.Duration())
 			return w.WebRequest()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := interactiontest.New(t, rand.Reader)
-			w.Server.RefreshToken.IdleLifetime = 24 * 3600
-			w.Apply(w.Server)
-			b := w.Browser()
+			w := interactiontest.New(t)
+			w.Document.RefreshToken.IdleLifetime = 24 * 3600
+			w.Apply(w.Document)
+			b := w.NewBrowser()
 			_, first := tokens(t, b, "openid profile")
 			cookies := []*http.Cookie{sessionCookie(t, b)}
 			page := b.Login(b.Get(again(w)), "alice", interactiontest.AlicePassword)
@@ -253,7 +252,7 @@ func TestALogoutEndsWhatCameFromEveryLoginOfTheUserInTheBrowser(t *testing.T) {
 			if !refreshes(t, w, first) || !refreshes(t, w, second) || !active(t, w, implicit) {
 				t.Fatal("a token ended with a login of the same user")
 			}
-			isSignedOut(t, "after the yes", b.Confirm(b.Get(endpoint(w))))
+			isSignedOut(t, "after the yes", b.ConfirmLogout(b.Get(endpoint(w))))
 			if refreshes(t, w, first) || refreshes(t, w, second) || active(t, w, implicit) {
 				t.Error("a token is good after logout")
 			}
@@ -267,8 +266,8 @@ func TestALogoutEndsWhatCameFromEveryLoginOfTheUserInTheBrowser(t *testing.T) {
 }
 
 func TestALoginAsAnotherUserEndsTheSessionAtOnce(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	access, online := tokens(t, b, "openid profile")
 	offlineAccess, offline := tokens(t, b, "openid profile offline_access")
 	cookie := sessionCookie(t, b)
@@ -293,7 +292,7 @@ func TestALoginAsAnotherUserEndsTheSessionAtOnce(t *testing.T) {
 
 func TestALoginAsAnotherUserIsRefusedIfTheSessionBeforeCannotBeEnded(t *testing.T) {
 	store := &storagetest.Faulty{}
-	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
+	w := interactiontest.New(t, interactiontest.Store(store))
 	b := signedIn(t, w)
 	action, fields := b.Get(w.WebRequest("prompt", "login")).Form(t)
 	fields.Set("username", "bob")
@@ -314,10 +313,10 @@ func TestALoginAsAnotherUserIsRefusedIfTheSessionBeforeCannotBeEnded(t *testing.
 
 // At the absolute end the last access token may just have been issued.
 func TestASessionAtItsAbsoluteEndIsSignedOutToo(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	w.Server.AccessTokenLifetime = 2 * 3600
-	w.Apply(w.Server)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	w.Document.AccessTokenLifetime = 2 * 3600
+	w.Apply(w.Document)
+	b := w.NewBrowser()
 	for range 5 {
 		b.SignIn(w.WebRequest())
 		w.Advance(4 * time.Hour)
@@ -328,7 +327,7 @@ func TestASessionAtItsAbsoluteEndIsSignedOutToo(t *testing.T) {
 	if isSignedIn(t, b) || !active(t, w, access) {
 		t.Fatal("the session is not over, or its last token is")
 	}
-	isSignedOut(t, "a session that is over", b.Confirm(b.Get(endpoint(w))))
+	isSignedOut(t, "a session that is over", b.ConfirmLogout(b.Get(endpoint(w))))
 	if active(t, w, access) {
 		t.Error("its last access token is active after logout")
 	}
@@ -336,13 +335,13 @@ func TestASessionAtItsAbsoluteEndIsSignedOutToo(t *testing.T) {
 
 // What ended stays dead when the session would have ended by itself: the last access token may live a day longer.
 func TestNothingComesBackOnceTheSessionIsForgotten(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	w.Server.AccessTokenLifetime = 24 * 3600
-	w.Apply(w.Server)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	w.Document.AccessTokenLifetime = 24 * 3600
+	w.Apply(w.Document)
+	b := w.NewBrowser()
 	b.SignIn(w.WebRequest())
 	for range 5 {
-		w.Advance(w.Server.SessionIdleLifetime.Duration() / 2)
+		w.Advance(w.Document.SessionIdleLifetime.Duration() / 2)
 		b.Get(w.WebRequest())
 	}
 	cookie := sessionCookie(t, b)
@@ -350,12 +349,12 @@ func TestNothingComesBackOnceTheSessionIsForgotten(t *testing.T) {
 	if !active(t, w, access) {
 		t.Fatal("the token is not active")
 	}
-	b.Confirm(b.Get(endpoint(w)))
-	w.Server.SessionAbsoluteLifetime, w.Server.SessionIdleLifetime = 1000*3600, 1000*3600
-	w.Apply(w.Server)
+	b.ConfirmLogout(b.Get(endpoint(w)))
+	w.Document.SessionAbsoluteLifetime, w.Document.SessionIdleLifetime = 1000*3600, 1000*3600
+	w.Apply(w.Document)
 	for range 30 {
 		w.Advance(time.Hour)
-		if _, err := w.Store.Sweep(t.Context(), w.Now()); err != nil {
+		if _, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil {
 			t.Fatal(err)
 		}
 		if active(t, w, access) {
@@ -375,16 +374,16 @@ func TestNothingComesBackOnceTheSessionIsForgotten(t *testing.T) {
 
 // An idle session signs nobody in, but its tokens live on.
 func TestASessionThatWasIdleTooLongIsSignedOutToo(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	w.Server.RefreshToken.IdleLifetime = 24 * 3600
-	w.Apply(w.Server)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	w.Document.RefreshToken.IdleLifetime = 24 * 3600
+	w.Apply(w.Document)
+	b := w.NewBrowser()
 	_, out := tokens(t, b, "openid profile")
-	w.Advance(w.Server.SessionIdleLifetime.Duration())
+	w.Advance(w.Document.SessionIdleLifetime.Duration())
 	if isSignedIn(t, b) {
 		t.Fatal("the session is not idle")
 	}
-	isSignedOut(t, "an idle session", b.Confirm(b.Get(endpoint(w))))
+	isSignedOut(t, "an idle session", b.ConfirmLogout(b.Get(endpoint(w))))
 	if refreshes(t, w, out) {
 		t.Error("its refresh token is good after logout")
 	}
@@ -393,10 +392,10 @@ func TestASessionThatWasIdleTooLongIsSignedOutToo(t *testing.T) {
 // Cookies are SameSite=Lax: a browser sends none with what another site embeds or fetches, and no program of an application has any. What comes
 // without the session's cookie has ended nothing, and must not look as if it had.
 func TestALogoutWithoutCookiesDoesNotSayThatTheUserIsSignedOut(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	b := signedIn(t, w)
 	hint := idToken(t, w, nil)
-	without := func(dest string, pairs ...string) interactiontest.Answer {
+	without := func(dest string, pairs ...string) interactiontest.Page {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, endpoint(w, pairs...), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -404,7 +403,7 @@ func TestALogoutWithoutCookiesDoesNotSayThatTheUserIsSignedOut(t *testing.T) {
 		if dest != "" {
 			r.Header.Set("Sec-Fetch-Dest", dest)
 		}
-		return w.Browser().Do(r)
+		return w.NewBrowser().Do(r)
 	}
 	for _, pairs := range [][]string{
 		nil, {"id_token_hint", hint}, {"client_id", "web"}, {"id_token_hint", hint, "post_logout_redirect_uri", interactiontest.WebSignedOut},
@@ -434,7 +433,7 @@ func TestALogoutWithoutCookiesDoesNotSayThatTheUserIsSignedOut(t *testing.T) {
 
 func TestALogoutIsOneWriteAndWithoutASessionNone(t *testing.T) {
 	counted := &storagetest.Faulty{}
-	w := interactiontest.New(t, rand.Reader, interactiontest.Store(counted))
+	w := interactiontest.New(t, interactiontest.Store(counted))
 	b := signedIn(t, w)
 	copied := thief(t, w, sessionCookie(t, b))
 	before := counted.Writes()
@@ -442,13 +441,13 @@ func TestALogoutIsOneWriteAndWithoutASessionNone(t *testing.T) {
 	if n := counted.Writes() - before; n != 0 {
 		t.Errorf("%d writes for a question", n)
 	}
-	b.Confirm(page)
+	b.ConfirmLogout(page)
 	if n := counted.Writes() - before; n != 1 {
 		t.Errorf("%d writes for a logout", n)
 	}
 	hint := idToken(t, w, nil)
 	calls := counted.Calls("IsMarked")
-	for _, stranger := range []*interactiontest.Browser{b, w.Browser()} {
+	for _, stranger := range []*interactiontest.Browser{b, w.NewBrowser()} {
 		for range 3 {
 			isNotSignedIn(t, "nobody", stranger.Get(endpoint(w)))
 			isNotSignedIn(t, "nobody, with a hint", stranger.Get(endpoint(w, "id_token_hint", hint)))
@@ -470,7 +469,7 @@ func TestALogoutIsOneWriteAndWithoutASessionNone(t *testing.T) {
 
 func TestALogoutThatCannotBeWrittenIsNotPretended(t *testing.T) {
 	store := &storagetest.Faulty{}
-	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
+	w := interactiontest.New(t, interactiontest.Store(store))
 	b := signedIn(t, w)
 	page := b.Get(endpoint(w))
 	for name, fail := range map[string]func(){
@@ -489,14 +488,14 @@ func TestALogoutThatCannotBeWrittenIsNotPretended(t *testing.T) {
 		}
 	}
 	store.Next(storagetest.None, storagetest.LostAnswer)
-	isSignedOut(t, "an answer that was lost once", b.Confirm(page))
+	isSignedOut(t, "an answer that was lost once", b.ConfirmLogout(page))
 	if isSignedIn(t, b) {
 		t.Error("the session goes on")
 	}
 }
 
 func TestNothingOfALogoutReachesTheLog(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	b := signedIn(t, w)
 	hint, cookie := idToken(t, w, nil), sessionCookie(t, b).Value
 	page := b.Get(endpoint(w, "id_token_hint", "needle-hint", "client_id", "needle-client", "state", "needle-state"))
@@ -506,11 +505,11 @@ func TestNothingOfALogoutReachesTheLog(t *testing.T) {
 		t.Fatal("the session goes on")
 	}
 	for _, secret := range []string{"needle", hint, cookie, fields.Get("logout")} {
-		if strings.Contains(w.Log(), secret) {
+		if strings.Contains(w.Log.String(), secret) {
 			t.Errorf("%.20s is in the log", secret)
 		}
 	}
-	if !strings.Contains(w.Log(), `"audit":"SessionEnded"`) || !strings.Contains(w.Log(), `"user":"uid-alice"`) {
+	if !strings.Contains(w.Log.String(), `"audit":"SessionEnded"`) || !strings.Contains(w.Log.String(), `"user":"uid-alice"`) {
 		t.Error("the log does not say that the session ended")
 	}
 }

@@ -1,7 +1,6 @@
 package logout_test
 
 import (
-	"crypto/rand"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -17,25 +16,25 @@ import (
 )
 
 func TestAnIDTokenOfTheUserSignsThemOutAtOnce(t *testing.T) {
-	for name, hint := range map[string]func(*testing.T, *interactiontest.World) string{
-		"a fresh one": func(t *testing.T, w *interactiontest.World) string { return idToken(t, w, nil) },
-		"one that expired a year ago": func(t *testing.T, w *interactiontest.World) string {
+	for name, hint := range map[string]func(*testing.T, *interactiontest.Server) string{
+		"a fresh one": func(t *testing.T, w *interactiontest.Server) string { return idToken(t, w, nil) },
+		"one that expired a year ago": func(t *testing.T, w *interactiontest.Server) string {
 			return idToken(t, w, func(claims map[string]any) { claims["exp"] = w.Now().Add(-365 * 24 * time.Hour).Unix() })
 		},
-		"one of a key that retires": func(t *testing.T, w *interactiontest.World) string {
+		"one of a key that retires": func(t *testing.T, w *interactiontest.Server) string {
 			token := idToken(t, w, nil)
-			w.Server.Keys = slices.Clone(w.Server.Keys)
-			for i := range w.Server.Keys {
-				if w.Server.Keys[i].Algorithm == "RS256" {
-					w.Server.Keys[i].Phase = documents.KeyRetiring
+			w.Document.Keys = slices.Clone(w.Document.Keys)
+			for i := range w.Document.Keys {
+				if w.Document.Keys[i].Algorithm == "RS256" {
+					w.Document.Keys[i].Phase = documents.KeyRetiring
 				}
 			}
-			w.Keys.Use(w.Server)
+			w.Keys.Use(w.Document)
 			return token
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := interactiontest.New(t, rand.Reader)
+			w := interactiontest.New(t)
 			b := signedIn(t, w)
 			answer := b.Get(endpoint(w, "id_token_hint", hint(t, w), "client_id", "web",
 				"post_logout_redirect_uri", interactiontest.WebSignedOut, "state", "xyz"))
@@ -50,8 +49,8 @@ func TestAnIDTokenOfTheUserSignsThemOutAtOnce(t *testing.T) {
 }
 
 func TestAnIDTokenThatTheServerIssuedIsAHint(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
 	token := b.SignIn(w.LegacyRequest("id_token")).Values().Get("id_token")
 	if token == "" {
 		t.Fatal("there is none")
@@ -65,9 +64,9 @@ func TestAnIDTokenThatTheServerIssuedIsAHint(t *testing.T) {
 // Another site can make a browser open any address.
 func TestNobodyIsSignedOutByALinkAlone(t *testing.T) {
 	store := &storagetest.Faulty{}
-	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
-	elsewhere := interactiontest.New(t, rand.Reader)
-	b := w.Browser()
+	w := interactiontest.New(t, interactiontest.Store(store))
+	elsewhere := interactiontest.New(t)
+	b := w.NewBrowser()
 	access, _ := tokens(t, b, "openid profile")
 	suspended := w.Client("trusted")
 	suspended.Suspended = true
@@ -114,22 +113,22 @@ func TestNobodyIsSignedOutByALinkAlone(t *testing.T) {
 }
 
 func TestAnIDTokenOfARevokedKeyIsNoHint(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	b := signedIn(t, w)
 	token := idToken(t, w, nil)
-	for _, key := range w.Server.Keys {
+	for _, key := range w.Document.Keys {
 		if key.Algorithm == "RS256" {
-			w.Server.RevokedKeys = append(w.Server.RevokedKeys, key.KID)
+			w.Document.RevokedKeys = append(w.Document.RevokedKeys, key.KID)
 		}
 	}
-	w.Keys.Use(w.Server)
+	w.Keys.Use(w.Document)
 	if page := b.Get(endpoint(w, "id_token_hint", token)); !page.IsLogout() {
 		t.Errorf("the answer is %d", page.StatusCode)
 	}
 }
 
 func TestAnIDTokenOfOneClientAndTheIDOfAnotherAreAnError(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	b := signedIn(t, w)
 	for _, other := range []string{"spa", "unknown"} {
 		answer := b.Get(endpoint(w, "id_token_hint", idToken(t, w, nil), "client_id", other, "post_logout_redirect_uri", interactiontest.WebSignedOut))
@@ -143,7 +142,7 @@ func TestAnIDTokenOfOneClientAndTheIDOfAnotherAreAnError(t *testing.T) {
 }
 
 func TestTheUserGoesOnlyWhereAKnownClientHasRegistered(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	hint := idToken(t, w, nil)
 	const there = interactiontest.WebSignedOut
 	client := w.Client("web")
@@ -182,7 +181,7 @@ func TestTheUserGoesOnlyWhereAKnownClientHasRegistered(t *testing.T) {
 		answer := b.Get(endpoint(w, c.pairs...))
 		asked := answer.IsLogout()
 		if asked {
-			answer = b.Confirm(answer)
+			answer = b.ConfirmLogout(answer)
 		}
 		if c.goes == "" {
 			isSignedOut(t, name, answer)
@@ -200,7 +199,7 @@ func TestTheUserGoesOnlyWhereAKnownClientHasRegistered(t *testing.T) {
 }
 
 func TestThePageSaysWhyTheUserDoesNotGoOn(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	hint := idToken(t, w, nil)
 	gone := w.Client("trusted")
 	gone.Suspended = true
@@ -220,16 +219,16 @@ func TestThePageSaysWhyTheUserDoesNotGoOn(t *testing.T) {
 		"neither":                              {[]string{"post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.StaysUnnamed},
 		"a bad hint that wants nothing":        {[]string{"id_token_hint", "x"}, ""},
 	} {
-		for way, sent := range map[string]func(*interactiontest.Browser) interactiontest.Answer{
-			"GET": func(b *interactiontest.Browser) interactiontest.Answer { return b.Get(endpoint(w, c.pairs...)) },
-			"POST": func(b *interactiontest.Browser) interactiontest.Answer {
+		for way, sent := range map[string]func(*interactiontest.Browser) interactiontest.Page{
+			"GET": func(b *interactiontest.Browser) interactiontest.Page { return b.Get(endpoint(w, c.pairs...)) },
+			"POST": func(b *interactiontest.Browser) interactiontest.Page {
 				return b.Post(endpoint(w), values(c.pairs...))
 			},
 		} {
 			b := signedIn(t, w)
 			answer := sent(b)
 			if answer.IsLogout() {
-				answer = b.Confirm(answer)
+				answer = b.ConfirmLogout(answer)
 			}
 			isSignedOut(t, name, answer)
 			for _, sentence := range []string{pages.StaysUnregistered, pages.StaysHint, pages.StaysUnknown, pages.StaysUnnamed} {
@@ -243,7 +242,7 @@ func TestThePageSaysWhyTheUserDoesNotGoOn(t *testing.T) {
 
 // A POST takes what a GET takes, and more: a large ID token is one of the reasons to send a form.
 func TestAPostedLogoutHoldsALargeIDToken(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	state := strings.Repeat("s", 3000)
 	for _, groups := range []int{100, 200} {
 		hint := idToken(t, w, func(c map[string]any) {
@@ -256,7 +255,7 @@ func TestAPostedLogoutHoldsALargeIDToken(t *testing.T) {
 		if groups == 100 && len(hint) < 5<<10 {
 			t.Fatalf("the ID token has %d bytes", len(hint))
 		}
-		b, withoutCookies := signedIn(t, w), w.Browser()
+		b, withoutCookies := signedIn(t, w), w.NewBrowser()
 		posted := withoutCookies.PostOnce(endpoint(w), values(
 			"id_token_hint", hint, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", state))
 		to := posted.Header.Get("Location")
@@ -279,13 +278,13 @@ func TestAPostedLogoutIsHeldAgainstWhatIsRegisteredWhenItGoesOn(t *testing.T) {
 		pages.StaysUnregistered: func(c *documents.Client) { c.PostLogoutRedirectURIs = nil },
 		pages.StaysUnknown:      func(c *documents.Client) { c.Suspended = true },
 	} {
-		w := interactiontest.New(t, rand.Reader)
+		w := interactiontest.New(t)
 		b := signedIn(t, w)
 		to := b.PostOnce(endpoint(w), values("client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut)).Header.Get("Location")
 		client := w.Client("web")
 		change(&client)
 		w.Apply(client)
-		answer := b.Confirm(b.Get(to))
+		answer := b.ConfirmLogout(b.Get(to))
 		isSignedOut(t, name, answer)
 		if !strings.Contains(answer.Body, name) {
 			t.Errorf("the page does not say %s", name)
@@ -298,20 +297,20 @@ func TestWhereTheUserGoesIsHeldAgainstWhatIsRegisteredNow(t *testing.T) {
 		"the address was removed": func(c *documents.Client) { c.PostLogoutRedirectURIs = nil },
 		"the client is suspended": func(c *documents.Client) { c.Suspended = true },
 	} {
-		w := interactiontest.New(t, rand.Reader)
+		w := interactiontest.New(t)
 		b := signedIn(t, w)
 		page := b.Get(endpoint(w, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut))
 		client := w.Client("web")
 		change(&client)
 		w.Apply(client)
-		isSignedOut(t, name, b.Confirm(page))
+		isSignedOut(t, name, b.ConfirmLogout(page))
 	}
 }
 
 func TestAParameterSentTwiceIsAnError(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	b := signedIn(t, w)
-	for _, answer := range []interactiontest.Answer{
+	for _, answer := range []interactiontest.Page{
 		b.Get(endpoint(w, "state", "a", "state", "b")), b.Post(endpoint(w), values("client_id", "web", "client_id", "spa")),
 	} {
 		if answer.StatusCode != http.StatusBadRequest || answer.Header.Get("Location") != "" {
@@ -322,8 +321,8 @@ func TestAParameterSentTwiceIsAnError(t *testing.T) {
 
 // A form of another site comes without our cookies: the GET that it becomes has them.
 func TestALogoutMayBePosted(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	b, withoutCookies := signedIn(t, w), w.Browser()
+	w := interactiontest.New(t)
+	b, withoutCookies := signedIn(t, w), w.NewBrowser()
 	hint := idToken(t, w, nil)
 	posted := withoutCookies.PostOnce(endpoint(w), values("id_token_hint", hint, "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", "xyz"))
 	to := posted.Header.Get("Location")
@@ -351,7 +350,7 @@ func TestALogoutMayBePosted(t *testing.T) {
 }
 
 func TestWhatWasPostedToOneEndpointIsNothingToAnother(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	b := signedIn(t, w)
 	request, err := url.Parse(w.WebRequest("id_token_hint", idToken(t, w, nil)))
 	if err != nil {

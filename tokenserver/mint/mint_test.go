@@ -10,15 +10,16 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
-	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 )
 
 // served is the client as the registry serves it.
-func served(t *testing.T, w *granttest.World, c documents.Client) *registry.Client {
+func served(t *testing.T, w *servertest.Server, c documents.Client) *registry.Client {
 	t.Helper()
 	w.AddClient(c)
 	client, ok := w.Registry.Client(c.ID)
@@ -28,7 +29,7 @@ func served(t *testing.T, w *granttest.World, c documents.Client) *registry.Clie
 	return client
 }
 
-func alice(t *testing.T, w *granttest.World) *registry.User {
+func alice(t *testing.T, w *servertest.Server) *registry.User {
 	t.Helper()
 	user, ok := w.Registry.UserByUID("alice-uid")
 	if !ok {
@@ -45,19 +46,19 @@ func exactly(t *testing.T, what string, got, want map[string]any) {
 }
 
 func TestAnAccessTokenIsWhatRFC9068Says(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
-	now := float64(w.Clock.Now().Unix())
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
+	now := float64(w.Now().Unix())
 	token, lifetime, err := w.Minter.AccessToken(mint.AccessTokenInput{
-		Client: client, Subject: granttest.Subject, Audience: []string{granttest.Orders, granttest.Issuer}, Scopes: []string{"openid", "orders:read"},
-		AuthTime: w.Clock.Now().Add(-time.Hour), AMR: []string{"pwd"}, Rests: mint.TokenID{Grant: "g", Incarnation: "i"},
+		Client: client, Subject: servertest.Subject, Audience: []string{servertest.Orders, servertest.Issuer}, Scopes: []string{"openid", "orders:read"},
+		AuthTime: w.Now().Add(-time.Hour), AMR: []string{"pwd"}, Rests: mint.TokenID{Grant: "g", Incarnation: "i"},
 	})
 	if err != nil || lifetime != 5*time.Minute {
 		t.Fatalf("lifetime %v, %v", lifetime, err)
 	}
 	claims := w.Claims(token)
 	exactly(t, "the token", claims, map[string]any{
-		"iss": granttest.Issuer, "sub": granttest.Subject, "aud": []any{granttest.Orders, granttest.Issuer}, "client_id": "shop.web",
+		"iss": servertest.Issuer, "sub": servertest.Subject, "aud": []any{servertest.Orders, servertest.Issuer}, "client_id": "shop.web",
 		"scope": "openid orders:read", "iat": now, "exp": now + 300, "auth_time": now - 3600, "acr": oauth.ACRPassword, "amr": []any{"pwd"}, "jti": claims["jti"],
 	})
 	header := w.Header(token)
@@ -65,27 +66,27 @@ func TestAnAccessTokenIsWhatRFC9068Says(t *testing.T) {
 }
 
 func TestAMachinesTokenSaysNothingOfAUser(t *testing.T) {
-	w := granttest.New(t)
-	c := granttest.Client("shop.service")
+	w := servertest.New(t)
+	c := servertest.Client("shop.service")
 	c.AccessTokenLifetime = 60
 	client := served(t, w, c)
-	now := float64(w.Clock.Now().Unix())
+	now := float64(w.Now().Unix())
 	token, lifetime, err := w.Minter.AccessToken(mint.AccessTokenInput{
-		Client: client, Subject: client.ID, Audience: []string{granttest.Orders}, Rests: mint.TokenID{ClientUID: client.UID},
+		Client: client, Subject: client.ID, Audience: []string{servertest.Orders}, Rests: mint.TokenID{ClientUID: client.UID},
 	})
 	if err != nil || lifetime != time.Minute {
 		t.Fatalf("lifetime %v, %v", lifetime, err)
 	}
 	claims := w.Claims(token)
 	exactly(t, "the token", claims, map[string]any{
-		"iss": granttest.Issuer, "sub": "shop.service", "aud": granttest.Orders, "client_id": "shop.service", "iat": now, "exp": now + 60, "jti": claims["jti"],
+		"iss": servertest.Issuer, "sub": "shop.service", "aud": servertest.Orders, "client_id": "shop.service", "iat": now, "exp": now + 60, "jti": claims["jti"],
 	})
 }
 
 func TestTheServersFirstAlgorithmSignsAccessTokens(t *testing.T) {
-	w := granttest.New(t)
-	w.ChangeServer(func(s *documents.Server) { s.Algorithms = []string{"RS256", "ES256"} })
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	w.ChangeDocument(func(s *documents.Server) { s.Algorithms = []string{"RS256", "ES256"} })
+	client := served(t, w, servertest.Client("shop.web"))
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{Client: client, Subject: "x", Audience: []string{"y"}, Rests: mint.TokenID{ClientUID: client.UID}})
 	if err != nil {
 		t.Fatal(err)
@@ -96,12 +97,12 @@ func TestTheServersFirstAlgorithmSignsAccessTokens(t *testing.T) {
 }
 
 func TestTheClientChoosesTheAlgorithmOfItsIDTokens(t *testing.T) {
-	w := granttest.New(t)
+	w := servertest.New(t)
 	for _, alg := range []string{"RS256", "ES256"} {
-		c := granttest.Client("shop.web")
+		c := servertest.Client("shop.web")
 		c.IDTokenAlg = alg
 		client := served(t, w, c)
-		token, err := w.Minter.IDToken(mint.IDTokenInput{Client: client, User: alice(t, w), Subject: granttest.Subject, Scopes: []string{"openid"}})
+		token, err := w.Minter.IDToken(mint.IDTokenInput{Client: client, User: alice(t, w), Subject: servertest.Subject, Scopes: []string{"openid"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,27 +115,27 @@ func TestTheClientChoosesTheAlgorithmOfItsIDTokens(t *testing.T) {
 }
 
 func TestAnIDTokenIsWhatOpenIDConnectSays(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
-	now := float64(w.Clock.Now().Unix())
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
+	now := float64(w.Now().Unix())
 	in := mint.IDTokenInput{
-		Client: client, User: alice(t, w), Subject: granttest.Subject, Scopes: []string{"openid", "email"},
-		AuthTime: w.Clock.Now().Add(-time.Hour), AMR: []string{"pwd"}, Nonce: "n-0S6_WzA2Mj", AccessToken: vectorToken, Code: vectorCode,
+		Client: client, User: alice(t, w), Subject: servertest.Subject, Scopes: []string{"openid", "email"},
+		AuthTime: w.Now().Add(-time.Hour), AMR: []string{"pwd"}, Nonce: "n-0S6_WzA2Mj", AccessToken: vectorToken, Code: vectorCode,
 	}
 	token, err := w.Minter.IDToken(in)
 	if err != nil {
 		t.Fatal(err)
 	}
 	exactly(t, "the ID token", w.Claims(token), map[string]any{
-		"iss": granttest.Issuer, "sub": granttest.Subject, "aud": "shop.web", "iat": now, "exp": now + 300, "auth_time": now - 3600,
+		"iss": servertest.Issuer, "sub": servertest.Subject, "aud": "shop.web", "iat": now, "exp": now + 300, "auth_time": now - 3600,
 		"acr": oauth.ACRPassword, "amr": []any{"pwd"}, "nonce": "n-0S6_WzA2Mj", "at_hash": vectorAtHash, "c_hash": vectorCHash,
 	})
-	token, err = w.Minter.IDToken(mint.IDTokenInput{Client: client, User: alice(t, w), Subject: granttest.Subject, Scopes: []string{"openid"}})
+	token, err = w.Minter.IDToken(mint.IDTokenInput{Client: client, User: alice(t, w), Subject: servertest.Subject, Scopes: []string{"openid"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	exactly(t, "the shortest ID token", w.Claims(token), map[string]any{
-		"iss": granttest.Issuer, "sub": granttest.Subject, "aud": "shop.web", "iat": now, "exp": now + 300,
+		"iss": servertest.Issuer, "sub": servertest.Subject, "aud": "shop.web", "iat": now, "exp": now + 300,
 	})
 }
 
@@ -147,8 +148,8 @@ const (
 )
 
 func TestTheHashesAreThoseOfTheSpecification(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	for _, test := range []struct {
 		token, code   string
 		atHash, cHash any
@@ -158,7 +159,7 @@ func TestTheHashesAreThoseOfTheSpecification(t *testing.T) {
 		{vectorToken, vectorCode, vectorAtHash, vectorCHash},
 	} {
 		id, err := w.Minter.IDToken(mint.IDTokenInput{
-			Client: client, User: alice(t, w), Subject: granttest.Subject, Scopes: []string{"openid"}, AccessToken: test.token, Code: test.code,
+			Client: client, User: alice(t, w), Subject: servertest.Subject, Scopes: []string{"openid"}, AccessToken: test.token, Code: test.code,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -182,8 +183,8 @@ func about(claims map[string]any) []string {
 }
 
 func TestClaimsGoIntoTheIDTokenOnlyWhereNothingElseCanCarryThem(t *testing.T) {
-	w := granttest.New(t)
-	c := granttest.Client("shop.web")
+	w := servertest.New(t)
+	c := servertest.Client("shop.web")
 	client := served(t, w, c)
 	c.IDTokenClaims = []string{"groups", "email", "department"}
 	listing := served(t, w, c)
@@ -214,7 +215,7 @@ func TestClaimsGoIntoTheIDTokenOnlyWhereNothingElseCanCarryThem(t *testing.T) {
 		{name: "a claims parameter that is none", client: client, scopes: scopes, token: "x", claims: `{"id_token":["email"]}`},
 	} {
 		token, err := w.Minter.IDToken(mint.IDTokenInput{
-			Client: test.client, User: alice(t, w), Subject: granttest.Subject, Scopes: test.scopes, AccessToken: test.token, Code: test.code,
+			Client: test.client, User: alice(t, w), Subject: servertest.Subject, Scopes: test.scopes, AccessToken: test.token, Code: test.code,
 			ClaimsRequest: test.claims,
 		})
 		if err != nil {
@@ -228,18 +229,18 @@ func TestClaimsGoIntoTheIDTokenOnlyWhereNothingElseCanCarryThem(t *testing.T) {
 
 // What a user object says must never speak for the server.
 func TestNoUserSetsAClaimOfTheProtocol(t *testing.T) {
-	w := granttest.New(t)
+	w := servertest.New(t)
 	reserved := []string{
 		"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "may_act",
 		"cnf", "events", "at_hash", "c_hash", "s_hash",
 	}
-	u := granttest.User()
+	u := servertest.User()
 	u.Claims = map[string]any{}
 	for _, name := range reserved {
 		u.Claims[name] = "forged"
 	}
 	w.AddUser(u)
-	c := granttest.Client("shop.web")
+	c := servertest.Client("shop.web")
 	c.IDTokenClaims = reserved
 	client := served(t, w, c)
 	asked := map[string]map[string]any{"id_token": {}}
@@ -249,7 +250,7 @@ func TestNoUserSetsAClaimOfTheProtocol(t *testing.T) {
 	parameter, _ := json.Marshal(asked)
 	for _, accessToken := range []string{"", "x"} {
 		token, err := w.Minter.IDToken(mint.IDTokenInput{
-			Client: client, User: alice(t, w), Subject: granttest.Subject, Scopes: []string{"openid", "profile", "email"},
+			Client: client, User: alice(t, w), Subject: servertest.Subject, Scopes: []string{"openid", "profile", "email"},
 			ClaimsRequest: string(parameter), AccessToken: accessToken,
 		})
 		if err != nil {
@@ -267,8 +268,8 @@ func TestNoUserSetsAClaimOfTheProtocol(t *testing.T) {
 }
 
 func TestATokenIDIsSealedAndEveryOneIsDifferent(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
 	rests := mint.TokenID{ClientUID: client.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1"}
 	seen := map[string]bool{}
 	for range 10 {
@@ -294,7 +295,7 @@ func TestATokenIDIsSealedAndEveryOneIsDifferent(t *testing.T) {
 }
 
 func TestWhatIsSealedForAnythingElseIsNoTokenID(t *testing.T) {
-	w := granttest.New(t)
+	w := servertest.New(t)
 	plain := []byte(`{"g":"grant","i":"incarnation"}`)
 	for _, purpose := range []keys.Purpose{keys.PurposeFlow, keys.PurposePost, keys.PurposeBrowser, keys.PurposeSession, keys.PurposeCode, keys.PurposeRefresh} {
 		sealed, err := w.Keys.Seal(purpose, plain)
@@ -340,9 +341,9 @@ func TestAnAudienceOfOneIsAString(t *testing.T) {
 }
 
 func TestWithoutAServerThereAreNoTokens(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
-	w.Registry.Remove("server")
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
+	w.Registry.Remove(registrytest.Name(registry.SpaceIdentity, servertest.Issuer))
 	if _, _, err := w.Minter.AccessToken(mint.AccessTokenInput{Client: client, Subject: "x"}); !errors.Is(err, registry.ErrNotServing) {
 		t.Errorf("an access token: %v", err)
 	}
@@ -352,9 +353,9 @@ func TestWithoutAServerThereAreNoTokens(t *testing.T) {
 }
 
 func TestWithoutAKeyThereAreNoTokens(t *testing.T) {
-	w := granttest.New(t)
-	client := served(t, w, granttest.Client("shop.web"))
-	w.ChangeServer(func(s *documents.Server) {
+	w := servertest.New(t)
+	client := served(t, w, servertest.Client("shop.web"))
+	w.ChangeDocument(func(s *documents.Server) {
 		for _, key := range s.Keys {
 			s.RevokedKeys = append(s.RevokedKeys, key.KID)
 		}

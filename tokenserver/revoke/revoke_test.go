@@ -7,25 +7,25 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
-	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/revoke"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/token"
 )
 
-func newWorld(t *testing.T) *granttest.World {
+func newWorld(t *testing.T) *servertest.Server {
 	t.Helper()
-	w := granttest.New(t)
+	w := servertest.New(t)
 	tokens := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords, Throttle: w.Throttle}
-	w.Route("/token", tokens.Handle)
-	w.Route("/revoke", (&revoke.Handler{Clients: w.Clients, Grants: w.Grants}).Handle)
+	w.Handle("/token", tokens.Handle)
+	w.Handle("/revoke", (&revoke.Handler{Clients: w.Clients, Grants: w.Grants}).Handle)
 	return w
 }
 
 // done reports an answer that is not a 200 without a body.
-func done(t *testing.T, what string, a granttest.Answer) {
+func done(t *testing.T, what string, a servertest.Answer) {
 	t.Helper()
 	if a.Status != http.StatusOK || a.Body != "" || a.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("%s: the answer is %d %q, Cache-Control %q; want an empty 200 that nobody stores", what, a.Status, a.Body, a.Header.Get("Cache-Control"))
@@ -34,18 +34,18 @@ func done(t *testing.T, what string, a granttest.Answer) {
 
 func TestRevokingAnAccessTokenEndsItAlone(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	first := w.Begin(c, "openid", "offline_access")
-	second := w.OK(w.Refresh(c, first.String("refresh_token")))
+	c := w.AddClient(servertest.Client("shop.web"))
+	first := w.IssueTokens(c, "openid", "offline_access")
+	second := w.RequireOK(w.Refresh(c, first.String("refresh_token")))
 	before := w.Store.Writes()
 	done(t, "an access token", w.Post("/revoke", c, "token", first.String("access_token")))
-	if w.Active(first.String("access_token")) {
+	if w.IsActive(first.String("access_token")) {
 		t.Error("the token is active")
 	}
-	if !w.Active(second.String("access_token")) {
+	if !w.IsActive(second.String("access_token")) {
 		t.Error("another token of the grant has ended")
 	}
-	w.OK(w.Refresh(c, second.String("refresh_token")))
+	w.RequireOK(w.Refresh(c, second.String("refresh_token")))
 	if got := w.Store.Calls("SetMark"); got != 1 || w.Store.Writes()-before != 2 { // the mark, and the refresh
 		t.Errorf("there were %d marks", got)
 	}
@@ -53,115 +53,115 @@ func TestRevokingAnAccessTokenEndsItAlone(t *testing.T) {
 
 func TestRevokingARefreshTokenEndsTheGrant(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	first := w.Begin(c, "openid", "offline_access")
-	second := w.OK(w.Refresh(c, first.String("refresh_token")))
-	other := w.Begin(c, "openid", "offline_access")
+	c := w.AddClient(servertest.Client("shop.web"))
+	first := w.IssueTokens(c, "openid", "offline_access")
+	second := w.RequireOK(w.Refresh(c, first.String("refresh_token")))
+	other := w.IssueTokens(c, "openid", "offline_access")
 	done(t, "a refresh token", w.Post("/revoke", c, "token", second.String("refresh_token")))
-	for _, a := range []granttest.Answer{first, second} {
-		if w.Active(a.String("access_token")) {
+	for _, a := range []servertest.Answer{first, second} {
+		if w.IsActive(a.String("access_token")) {
 			t.Error("an access token of the grant is active")
 		}
-		w.Refused(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
+		w.CheckError(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
 	}
-	if !w.Active(other.String("access_token")) {
+	if !w.IsActive(other.String("access_token")) {
 		t.Error("another grant has ended")
 	}
-	w.OK(w.Refresh(c, other.String("refresh_token")))
-	if got := w.Count("oauth_operator_tokenserver_grants_ended_total", storage.EndRevoked); got != 1 {
+	w.RequireOK(w.Refresh(c, other.String("refresh_token")))
+	if got := w.CounterValue("oauth_operator_tokenserver_grants_ended_total", storage.EndRevoked); got != 1 {
 		t.Errorf("the metric counts %v, want 1", got)
 	}
 }
 
 func TestAnOlderRefreshTokenEndsTheGrantToo(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	first := w.Begin(c, "openid", "offline_access").String("refresh_token")
-	second := w.OK(w.Refresh(c, first))
-	w.Clock.Move(time.Hour)
+	c := w.AddClient(servertest.Client("shop.web"))
+	first := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
+	second := w.RequireOK(w.Refresh(c, first))
+	w.Advance(time.Hour)
 	done(t, "a token that was used", w.Post("/revoke", c, "token", first))
-	w.Refused(w.Refresh(c, second.String("refresh_token")), 400, "invalid_grant")
+	w.CheckError(w.Refresh(c, second.String("refresh_token")), 400, "invalid_grant")
 }
 
 func TestTheTokenOfAServiceIsRevoked(t *testing.T) {
 	w := newWorld(t)
-	c := granttest.Client("shop.service")
+	c := servertest.Client("shop.service")
 	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantClientCredentials}, nil
 	w.AddClient(c)
-	first := w.OK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
-	second := w.OK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
+	first := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
+	second := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
 	done(t, "a token of a service", w.Post("/revoke", c, "token", first))
-	if w.Active(first) || !w.Active(second) {
-		t.Errorf("active are: the revoked one %t, the other %t", w.Active(first), w.Active(second))
+	if w.IsActive(first) || !w.IsActive(second) {
+		t.Errorf("active are: the revoked one %t, the other %t", w.IsActive(first), w.IsActive(second))
 	}
 }
 
 func TestATokenOfAnotherClientIsRefusedAndUntouched(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	service := granttest.Client("shop.service")
+	c := w.AddClient(servertest.Client("shop.web"))
+	service := servertest.Client("shop.service")
 	service.GrantTypes, service.RedirectURIs = []string{oauth.GrantClientCredentials}, nil
 	w.AddClient(service)
-	a := w.Begin(c, "openid", "offline_access")
-	machine := w.OK(w.Post("/token", service, "grant_type", "client_credentials")).String("access_token")
+	a := w.IssueTokens(c, "openid", "offline_access")
+	machine := w.RequireOK(w.Post("/token", service, "grant_type", "client_credentials")).String("access_token")
 	before := w.Store.Writes()
 	for _, thief := range []documents.Client{
-		w.AddClient(granttest.Client("shop.thief")), w.AddClient(granttest.Public(granttest.Client("shop.spa"))),
+		w.AddClient(servertest.Client("shop.thief")), w.AddClient(servertest.Public(servertest.Client("shop.spa"))),
 	} {
 		for _, token := range []string{a.String("access_token"), a.String("refresh_token"), machine} {
-			w.Refused(w.Post("/revoke", thief, "token", token), 400, "unauthorized_client")
+			w.CheckError(w.Post("/revoke", thief, "token", token), 400, "unauthorized_client")
 		}
 	}
 	if w.Store.Writes() != before {
 		t.Error("something was written")
 	}
-	if !w.Active(a.String("access_token")) || !w.Active(machine) {
+	if !w.IsActive(a.String("access_token")) || !w.IsActive(machine) {
 		t.Error("a token has ended")
 	}
-	w.OK(w.Refresh(c, a.String("refresh_token")))
+	w.RequireOK(w.Refresh(c, a.String("refresh_token")))
 }
 
 func TestAClientThatWasCreatedAgainRevokesNothingOfTheOld(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	a := w.Begin(c, "openid", "offline_access")
+	c := w.AddClient(servertest.Client("shop.web"))
+	a := w.IssueTokens(c, "openid", "offline_access")
 	w.RemoveClient(c.ID)
 	c.UID = "another-uid"
 	w.AddClient(c)
-	w.Refused(w.Post("/revoke", c, "token", a.String("refresh_token")), 400, "unauthorized_client")
-	if w.Records()[0].IsEnded() {
+	w.CheckError(w.Post("/revoke", c, "token", a.String("refresh_token")), 400, "unauthorized_client")
+	if w.StoredGrants()[0].IsEnded() {
 		t.Error("the grant of the former client was ended")
 	}
 }
 
 func TestAPublicClientRevokesItsTokensByItsIdentifier(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Public(granttest.Client("shop.spa")))
-	a := w.Begin(c, "openid", "offline_access")
+	c := w.AddClient(servertest.Public(servertest.Client("shop.spa")))
+	a := w.IssueTokens(c, "openid", "offline_access")
 	done(t, "a public client's token", w.Post("/revoke", c, "token", a.String("refresh_token")))
-	if w.Active(a.String("access_token")) {
+	if w.IsActive(a.String("access_token")) {
 		t.Error("the access token is active")
 	}
 }
 
 func TestWhatIsNoTokenIsRevokedAlready(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	access := w.Begin(c, "openid").String("access_token")
-	impostors := w.Impostors(access)
-	delete(impostors, granttest.OfTypeIDToken)
-	delete(impostors, granttest.OfAnotherName) // it has the id of the real one, which the client may revoke
+	c := w.AddClient(servertest.Client("shop.web"))
+	access := w.IssueTokens(c, "openid").String("access_token")
+	forged := w.ForgedTokens(access)
+	delete(forged, servertest.ForgedIDToken)
+	delete(forged, servertest.ForgedClientID) // it has the id of the real one, which the client may revoke
 	before := w.Store.Writes()
-	for what, value := range impostors {
+	for what, value := range forged {
 		done(t, what, w.Post("/revoke", c, "token", value))
 	}
 	if w.Store.Writes() != before {
 		t.Error("something was written")
 	}
-	if !w.Active(access) {
+	if !w.IsActive(access) {
 		t.Error("the token that they look like has ended")
 	}
-	w.Clock.Move(300 * time.Second)
+	w.Advance(300 * time.Second)
 	done(t, "an expired token", w.Post("/revoke", c, "token", access))
 	if w.Store.Writes() != before {
 		t.Error("something was written for an expired token")
@@ -170,10 +170,10 @@ func TestWhatIsNoTokenIsRevokedAlready(t *testing.T) {
 
 func TestAnIDTokenCannotBeRevoked(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	a := w.Begin(c, "openid")
-	w.Refused(w.Post("/revoke", c, "token", a.String("id_token")), 400, "unsupported_token_type")
-	if !w.Active(a.String("access_token")) {
+	c := w.AddClient(servertest.Client("shop.web"))
+	a := w.IssueTokens(c, "openid")
+	w.CheckError(w.Post("/revoke", c, "token", a.String("id_token")), 400, "unsupported_token_type")
+	if !w.IsActive(a.String("access_token")) {
 		t.Error("the access token has ended")
 	}
 }
@@ -181,21 +181,21 @@ func TestAnIDTokenCannotBeRevoked(t *testing.T) {
 func TestAWrongHintStillFindsTheToken(t *testing.T) {
 	for _, hint := range []string{"access_token", "refresh_token", "id_token", "unknown", ""} {
 		w := newWorld(t)
-		c := w.AddClient(granttest.Client("shop.web"))
-		a := w.Begin(c, "openid", "offline_access")
+		c := w.AddClient(servertest.Client("shop.web"))
+		a := w.IssueTokens(c, "openid", "offline_access")
 		done(t, "with the hint "+hint, w.Post("/revoke", c, "token", a.String("access_token"), "token_type_hint", hint))
-		if w.Active(a.String("access_token")) {
+		if w.IsActive(a.String("access_token")) {
 			t.Errorf("with the hint %q the access token is active", hint)
 		}
 		done(t, "with the hint "+hint, w.Post("/revoke", c, "token", a.String("refresh_token"), "token_type_hint", hint))
-		w.Refused(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
+		w.CheckError(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
 	}
 }
 
 func TestRevokingAgainWritesNothing(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	a := w.Begin(c, "openid", "offline_access")
+	c := w.AddClient(servertest.Client("shop.web"))
+	a := w.IssueTokens(c, "openid", "offline_access")
 	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
 		done(t, "the first time", w.Post("/revoke", c, "token", token))
 		before := w.Store.Writes()
@@ -206,7 +206,7 @@ func TestRevokingAgainWritesNothing(t *testing.T) {
 			t.Errorf("revoking again made %d writes", got)
 		}
 	}
-	later := w.Begin(c, "openid", "offline_access")
+	later := w.IssueTokens(c, "openid", "offline_access")
 	done(t, "the grant", w.Post("/revoke", c, "token", later.String("refresh_token")))
 	before := w.Store.Writes()
 	done(t, "its access token", w.Post("/revoke", c, "token", later.String("access_token")))
@@ -217,17 +217,17 @@ func TestRevokingAgainWritesNothing(t *testing.T) {
 
 // service is a client that gets tokens for itself.
 func service(id, namespace string) documents.Client {
-	c := granttest.Client(id)
+	c := servertest.Client(id)
 	c.GrantTypes, c.RedirectURIs, c.Namespace = []string{oauth.GrantClientCredentials}, nil, namespace
 	return c
 }
 
 // revokes a new token of a service.
-func revokes(t *testing.T, w *granttest.World, c documents.Client) granttest.Answer {
+func revokes(t *testing.T, w *servertest.Server, c documents.Client) servertest.Answer {
 	t.Helper()
-	token := w.OK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
+	token := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
 	a := w.Post("/revoke", c, "token", token)
-	if active := w.Active(token); active != (a.Status != http.StatusOK) {
+	if active := w.IsActive(token); active != (a.Status != http.StatusOK) {
 		t.Fatalf("the answer is %d %s, and the token is active: %v", a.Status, a.Body, active)
 	}
 	return a
@@ -237,7 +237,7 @@ func TestAMarkGoesWithTheTokenThatItIsAboutAndStaysForTenMinutes(t *testing.T) {
 	w := newWorld(t)
 	swept := func(what string, want int) {
 		t.Helper()
-		if removed, err := w.Memory.Sweep(t.Context(), w.Clock.Now()); removed != want || err != nil {
+		if removed, err := w.Memory.Sweep(t.Context(), w.Now()); removed != want || err != nil {
 			t.Errorf("%s: %d marks were removed, want %d (%v)", what, removed, want, err)
 		}
 	}
@@ -245,21 +245,21 @@ func TestAMarkGoesWithTheTokenThatItIsAboutAndStaysForTenMinutes(t *testing.T) {
 	for range 10 {
 		done(t, "a token", revokes(t, w, c))
 	}
-	w.Clock.Move(599 * time.Second)
+	w.Advance(599 * time.Second)
 	swept("before ten minutes are over", 0)
-	w.Clock.Move(time.Second)
+	w.Advance(time.Second)
 	swept("after them", 10)
 	c.AccessTokenLifetime = 3600
 	c = w.AddClient(c)
-	w.ChangeServer(func(s *documents.Server) { s.AccessTokenLifetime = 3600 })
+	w.ChangeDocument(func(s *documents.Server) { s.AccessTokenLifetime = 3600 })
 	done(t, "a token", revokes(t, w, c))
-	w.Clock.Move(3599 * time.Second)
+	w.Advance(3599 * time.Second)
 	swept("before the token expires", 0)
-	w.Clock.Move(time.Second)
+	w.Advance(time.Second)
 	swept("when it has", 1)
 }
 
-func noPlace(t *testing.T, what string, a granttest.Answer) {
+func noPlace(t *testing.T, what string, a servertest.Answer) {
 	t.Helper()
 	if a.Status != http.StatusServiceUnavailable || a.ErrorCode() != oauth.TemporarilyUnavailable || a.Header.Get("Retry-After") != "60" {
 		t.Errorf("%s: the answer is %d %s, Retry-After %q", what, a.Status, a.Body, a.Header.Get("Retry-After"))
@@ -287,21 +287,21 @@ func TestATenantThatFillsItsPlacesStopsNoOtherNamespacesRevocation(t *testing.T)
 	third := w.AddClient(service("flood.c", "flood"))
 	noPlace(t, "another client of the namespace", revokes(t, w, third))
 	done(t, "another namespace", revokes(t, w, w.AddClient(service("shop.service", "shop"))))
-	if got := w.Count("oauth_operator_tokenserver_revocations_full_total", ""); got != 3 {
+	if got := w.CounterValue("oauth_operator_tokenserver_revocations_full_total", ""); got != 3 {
 		t.Errorf("the metric counts %v, want 3", got)
 	}
-	w.Clock.Move(10 * time.Minute)
+	w.Advance(10 * time.Minute)
 	done(t, "ten minutes later", revokes(t, w, third))
 }
 
 func TestAUserWhoFillsTheirPlacesAtAClientStopsNoOtherUser(t *testing.T) {
 	w := newWorld(t)
 	w.Memory.SetMarkBounds(storage.MarkToken, storage.MarkBounds{PerUserAndClient: 3, PerClient: 10, PerNamespace: 20, PerServer: 100})
-	c := w.AddClient(granttest.Public(granttest.Client("shop.spa")))
-	revoke := func(user string) (granttest.Answer, granttest.Answer) {
+	c := w.AddClient(servertest.Public(servertest.Client("shop.spa")))
+	revoke := func(user string) (servertest.Answer, servertest.Answer) {
 		a := w.Authorization(c, "openid", "offline_access")
 		a.UserUID = user
-		begun := w.OK(w.Redeem(c, w.Code(a)))
+		begun := w.RequireOK(w.Redeem(c, w.Code(a)))
 		return w.Post("/revoke", c, "token", begun.String("access_token")), begun
 	}
 	w.AddUser(documents.User{UID: "bob-uid", Subject: "bob-subject", Username: "bob", Epoch: "epoch-1"})
@@ -314,7 +314,7 @@ func TestAUserWhoFillsTheirPlacesAtAClientStopsNoOtherUser(t *testing.T) {
 	got, _ = revoke("bob-uid")
 	done(t, "bob", got)
 	done(t, "alice's refresh token", w.Post("/revoke", c, "token", begun.String("refresh_token")))
-	if w.Active(begun.String("access_token")) {
+	if w.IsActive(begun.String("access_token")) {
 		t.Error("the access token is active although the grant has ended")
 	}
 }
@@ -329,15 +329,15 @@ func TestThe200IsNeverFalse(t *testing.T) {
 	} {
 		for _, kind := range []string{"access_token", "refresh_token"} {
 			w := newWorld(t)
-			c := w.AddClient(granttest.Client("shop.web"))
-			begun := w.Begin(c, "openid", "offline_access")
+			c := w.AddClient(servertest.Client("shop.web"))
+			begun := w.IssueTokens(c, "openid", "offline_access")
 			w.Store.Next(faults...)
 			a := w.Post("/revoke", c, "token", begun.String(kind))
 			if a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
 				t.Errorf("%s, %s: the answer is %d %s", kind, what, a.Status, a.Body)
 			}
 			done(t, "when it works again", w.Post("/revoke", c, "token", begun.String(kind)))
-			if w.Active(begun.String("access_token")) {
+			if w.IsActive(begun.String("access_token")) {
 				t.Errorf("%s, %s: the access token is active after a 200", kind, what)
 			}
 		}
@@ -348,18 +348,18 @@ func TestAnOutcomeThatWasLostIsAskedFor(t *testing.T) {
 	for _, fault := range []storagetest.Fault{storagetest.LostAnswer, storagetest.LostRequest} {
 		for _, kind := range []string{"access_token", "refresh_token"} {
 			w := newWorld(t)
-			c := w.AddClient(granttest.Client("shop.web"))
-			begun := w.Begin(c, "openid", "offline_access")
+			c := w.AddClient(servertest.Client("shop.web"))
+			begun := w.IssueTokens(c, "openid", "offline_access")
 			w.Store.Next(storagetest.None, storagetest.None, fault)
 			done(t, kind, w.Post("/revoke", c, "token", begun.String(kind)))
-			if w.Active(begun.String("access_token")) {
+			if w.IsActive(begun.String("access_token")) {
 				t.Errorf("%s: the access token is active after a 200", kind)
 			}
 		}
 	}
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	begun := w.Begin(c, "openid")
+	c := w.AddClient(servertest.Client("shop.web"))
+	begun := w.IssueTokens(c, "openid")
 	w.Store.Next(storagetest.None, storagetest.None)
 	w.Store.Always(storagetest.LostRequest)
 	if a := w.Post("/revoke", c, "token", begun.String("access_token")); a.Status != http.StatusServiceUnavailable {
@@ -369,8 +369,8 @@ func TestAnOutcomeThatWasLostIsAskedFor(t *testing.T) {
 
 func TestRevocationIsForClientsThatAuthenticate(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	a := w.Begin(c, "openid", "offline_access")
+	c := w.AddClient(servertest.Client("shop.web"))
+	a := w.IssueTokens(c, "openid", "offline_access")
 	wrong := w.Form("/revoke", c, "token", a.String("refresh_token"))
 	wrong.SetBasicAuth(c.ID, "wrong")
 	for what, r := range map[string]*http.Request{
@@ -385,26 +385,26 @@ func TestRevocationIsForClientsThatAuthenticate(t *testing.T) {
 	suspended := c
 	suspended.Suspended = true
 	w.AddClient(suspended)
-	w.Refused(w.Post("/revoke", c, "token", a.String("refresh_token")), 401, "invalid_client")
-	if w.Records()[0].IsEnded() {
+	w.CheckError(w.Post("/revoke", c, "token", a.String("refresh_token")), 401, "invalid_client")
+	if w.StoredGrants()[0].IsEnded() {
 		t.Error("a refused request ended the grant")
 	}
 }
 
 func TestARequestThatIsNoneIsRefused(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	access := w.Begin(c, "openid").String("access_token")
-	w.Refused(w.Post("/revoke", c), 400, "invalid_request")
-	w.Refused(w.Post("/revoke", c, "token", access, "token", "x"), 400, "invalid_request")
-	w.Refused(w.Do(w.Form("/revoke?token=x", c, "token", access)), 400, "invalid_request")
+	c := w.AddClient(servertest.Client("shop.web"))
+	access := w.IssueTokens(c, "openid").String("access_token")
+	w.CheckError(w.Post("/revoke", c), 400, "invalid_request")
+	w.CheckError(w.Post("/revoke", c, "token", access, "token", "x"), 400, "invalid_request")
+	w.CheckError(w.Do(w.Form("/revoke?token=x", c, "token", access)), 400, "invalid_request")
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodDelete} {
 		a := w.Do(httptest.NewRequest(method, "/revoke?callback=x", nil))
 		if a.Status != http.StatusMethodNotAllowed || a.Header.Get("Allow") != "POST" {
 			t.Errorf("%s is answered %d, Allow %q", method, a.Status, a.Header.Get("Allow"))
 		}
 	}
-	if !w.Active(access) {
+	if !w.IsActive(access) {
 		t.Error("a refused request ended the token")
 	}
 }

@@ -2,7 +2,6 @@ package session_test
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -21,17 +20,17 @@ import (
 )
 
 // begin a session of alice in a browser without cookies, and give the cookie that holds it.
-func begin(t *testing.T, w *interactiontest.World) (*session.Session, *http.Cookie) {
+func begin(t *testing.T, w *interactiontest.Server) (*session.Session, *http.Cookie) {
 	t.Helper()
 	return login(t, w, "alice")
 }
 
 // login of a user in a browser that has these cookies.
-func login(t *testing.T, w *interactiontest.World, username string, has ...*http.Cookie) (*session.Session, *http.Cookie) {
+func login(t *testing.T, w *interactiontest.Server, username string, has ...*http.Cookie) (*session.Session, *http.Cookie) {
 	t.Helper()
 	user, _ := w.Registry.UserByName(username)
 	answer := httptest.NewRecorder()
-	begun, err := w.Sessions.Begin(t.Context(), answer, request(has...), w.Server, user, "pwd")
+	begun, err := w.Sessions.Begin(t.Context(), answer, request(has...), w.Document, user, "pwd")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,13 +57,13 @@ func only(t *testing.T, answer *httptest.ResponseRecorder) *http.Cookie {
 }
 
 // found is the session that the cookies stand for; nil: none.
-func found(t *testing.T, w *interactiontest.World, cookies ...*http.Cookie) *session.Session {
+func found(t *testing.T, w *interactiontest.Server, cookies ...*http.Cookie) *session.Session {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
 	for _, cookie := range cookies {
 		r.AddCookie(cookie)
 	}
-	current, user, err := w.Sessions.Current(t.Context(), r, w.Server)
+	current, user, err := w.Sessions.Current(t.Context(), r, w.Document)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +77,7 @@ func found(t *testing.T, w *interactiontest.World, cookies ...*http.Cookie) *ses
 }
 
 // sealed gives a cookie as the server would make it of s.
-func sealed(t *testing.T, w *interactiontest.World, purpose keys.Purpose, name string, s *session.Session) *http.Cookie {
+func sealed(t *testing.T, w *interactiontest.Server, purpose keys.Purpose, name string, s *session.Session) *http.Cookie {
 	t.Helper()
 	data, err := json.Marshal(s)
 	if err != nil {
@@ -92,7 +91,7 @@ func sealed(t *testing.T, w *interactiontest.World, purpose keys.Purpose, name s
 }
 
 func TestASessionIsFoundAgainAsItBegan(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	begun, cookie := begin(t, w)
 	w.Advance(time.Hour)
 	again := found(t, w, cookie)
@@ -112,7 +111,7 @@ func TestASessionIsFoundAgainAsItBegan(t *testing.T) {
 }
 
 func TestEachLoginDrawsAnotherSessionID(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	seen := map[string]bool{}
 	var has []*http.Cookie
 	for i := range 10 {
@@ -130,7 +129,7 @@ func TestEachLoginDrawsAnotherSessionID(t *testing.T) {
 }
 
 func TestALoginInABrowserWithoutASessionDrawsARoot(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	first, cookie := begin(t, w)
 	second, _ := begin(t, w)
 	if first.Root == second.Root {
@@ -150,12 +149,12 @@ func TestALoginInABrowserWithoutASessionDrawsARoot(t *testing.T) {
 }
 
 // ways in which a session may have come to no longer sign its user in, while something that came from it lives or may live again.
-var ways = map[string]func(*interactiontest.World){
-	"running":              func(*interactiontest.World) {},
-	"idle":                 func(w *interactiontest.World) { w.Advance(w.Server.SessionIdleLifetime.Duration()) },
-	"at its absolute end":  func(w *interactiontest.World) { w.Advance(w.Server.SessionAbsoluteLifetime.Duration()) },
-	"of a lifetime before": func(w *interactiontest.World) { w.Server.SessionAbsoluteLifetime = 60; w.Advance(time.Hour) },
-	"of a password before": func(w *interactiontest.World) {
+var ways = map[string]func(*interactiontest.Server){
+	"running":              func(*interactiontest.Server) {},
+	"idle":                 func(w *interactiontest.Server) { w.Advance(w.Document.SessionIdleLifetime.Duration()) },
+	"at its absolute end":  func(w *interactiontest.Server) { w.Advance(w.Document.SessionAbsoluteLifetime.Duration()) },
+	"of a lifetime before": func(w *interactiontest.Server) { w.Document.SessionAbsoluteLifetime = 60; w.Advance(time.Hour) },
+	"of a password before": func(w *interactiontest.Server) {
 		alice := w.User("alice")
 		alice.Epoch = "epoch-later"
 		w.Apply(alice)
@@ -164,7 +163,7 @@ var ways = map[string]func(*interactiontest.World){
 
 func TestTheRootStaysWithTheUserThroughLaterLogins(t *testing.T) {
 	for name, become := range ways {
-		w := interactiontest.New(t, rand.Reader)
+		w := interactiontest.New(t)
 		first, cookie := begin(t, w)
 		become(w)
 		second, later := login(t, w, "alice", cookie)
@@ -175,7 +174,7 @@ func TestTheRootStaysWithTheUserThroughLaterLogins(t *testing.T) {
 		if again := found(t, w, later); again == nil || again.Hash() != second.Hash() {
 			t.Errorf("%s: the new session is %+v", name, again)
 		}
-		if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Server, third); err != nil {
+		if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Document, third); err != nil {
 			t.Fatal(err)
 		}
 		if ended, err := w.Grants.SessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
@@ -189,7 +188,7 @@ func TestTheRootStaysWithTheUserThroughLaterLogins(t *testing.T) {
 
 func TestALoginOfAnotherUserEndsTheSessionThatItReplaces(t *testing.T) {
 	for name, become := range ways {
-		w := interactiontest.New(t, rand.Reader)
+		w := interactiontest.New(t)
 		first, cookie := begin(t, w)
 		become(w)
 		second, later := login(t, w, "bob", cookie)
@@ -199,14 +198,14 @@ func TestALoginOfAnotherUserEndsTheSessionThatItReplaces(t *testing.T) {
 		if ended, err := w.Grants.SessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
 			t.Errorf("%s: what came from the session that was replaced lives on (%v)", name, err)
 		}
-		if !strings.Contains(w.Log(), `"reason":"SessionReplaced","user":"uid-alice"`) {
+		if !strings.Contains(w.Log.String(), `"reason":"SessionReplaced","user":"uid-alice"`) {
 			t.Errorf("%s: the log does not say so", name)
 		}
 	}
 }
 
 func TestTheSessionOfAUserWhoIsNotServedAtTheMomentIsReplacedLikeAnyOther(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	_, cookie := begin(t, w)
 	alice := w.User("alice")
 	w.Registry.Remove("identity/" + alice.Subject)
@@ -222,9 +221,9 @@ func TestTheSessionOfAUserWhoIsNotServedAtTheMomentIsReplacedLikeAnyOther(t *tes
 
 func TestAnEndedRootIsTakenUpByNoLogin(t *testing.T) {
 	store := &storagetest.Faulty{}
-	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
+	w := interactiontest.New(t, interactiontest.Store(store))
 	first, cookie := begin(t, w)
-	if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Server, first); err != nil {
+	if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Document, first); err != nil {
 		t.Fatal(err)
 	}
 	before := store.Writes()
@@ -240,9 +239,9 @@ func TestAnEndedRootIsTakenUpByNoLogin(t *testing.T) {
 
 func TestOnceNothingOfASessionCanBeGoodItIsLeftAlone(t *testing.T) {
 	store := &storagetest.Faulty{}
-	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
+	w := interactiontest.New(t, interactiontest.Store(store))
 	first, cookie := begin(t, w)
-	w.Advance(w.Server.SessionAbsoluteLifetime.Duration() + 24*time.Hour)
+	w.Advance(w.Document.SessionAbsoluteLifetime.Duration() + 24*time.Hour)
 	if begun, _ := login(t, w, "alice", cookie); begun.Root == first.Root {
 		t.Error("the root is that of the session")
 	}
@@ -254,7 +253,7 @@ func TestOnceNothingOfASessionCanBeGoodItIsLeftAlone(t *testing.T) {
 
 func TestALoginWhoseMarkCannotBeWrittenSetsNoCookie(t *testing.T) {
 	store := &storagetest.Faulty{}
-	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
+	w := interactiontest.New(t, interactiontest.Store(store))
 	_, cookie := begin(t, w)
 	bob, _ := w.Registry.UserByName("bob")
 	for name, fail := range map[string]func(){
@@ -271,7 +270,7 @@ func TestALoginWhoseMarkCannotBeWrittenSetsNoCookie(t *testing.T) {
 	} {
 		fail()
 		answer := httptest.NewRecorder()
-		if begun, err := w.Sessions.Begin(t.Context(), answer, request(cookie), w.Server, bob, "pwd"); err == nil || begun != nil ||
+		if begun, err := w.Sessions.Begin(t.Context(), answer, request(cookie), w.Document, bob, "pwd"); err == nil || begun != nil ||
 			len(answer.Result().Cookies()) != 0 {
 			t.Errorf("%s: %v, cookies %v", name, err, answer.Result().Cookies())
 		}
@@ -283,12 +282,12 @@ func TestALoginWhoseMarkCannotBeWrittenSetsNoCookie(t *testing.T) {
 }
 
 func TestAUserLogsInThirtyTimesInTenMinutesAndNoMore(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	refused := func(want time.Duration) {
 		t.Helper()
 		alice, _ := w.Registry.UserByName("alice")
 		answer := httptest.NewRecorder()
-		_, err := w.Sessions.Begin(t.Context(), answer, request(), w.Server, alice, "pwd")
+		_, err := w.Sessions.Begin(t.Context(), answer, request(), w.Document, alice, "pwd")
 		var often *session.TooManyLogins
 		if !errors.As(err, &often) || often.After != want || len(answer.Result().Cookies()) != 0 {
 			t.Errorf("the answer is %v, cookies %v; want a refusal for %s", err, answer.Result().Cookies(), want)
@@ -313,16 +312,16 @@ func TestAUserLogsInThirtyTimesInTenMinutesAndNoMore(t *testing.T) {
 }
 
 func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
-	for name, leave := range map[string]func(*interactiontest.World, *session.Session, *http.Cookie){
-		"logout": func(w *interactiontest.World, begun *session.Session, _ *http.Cookie) {
-			if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Server, begun); err != nil {
+	for name, leave := range map[string]func(*interactiontest.Server, *session.Session, *http.Cookie){
+		"logout": func(w *interactiontest.Server, begun *session.Session, _ *http.Cookie) {
+			if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Document, begun); err != nil {
 				t.Fatal(err)
 			}
 		},
-		"replacement": func(w *interactiontest.World, _ *session.Session, cookie *http.Cookie) {
+		"replacement": func(w *interactiontest.Server, _ *session.Session, cookie *http.Cookie) {
 			for _, other := range []string{"bob", "carol", "dan", "erin", "frank", "grace", "heidi", "ivan", "judy", "mallory"} {
 				user := &registry.User{User: documents.User{UID: "uid-" + other}}
-				_, err := w.Sessions.Begin(t.Context(), httptest.NewRecorder(), request(cookie), w.Server, user, "pwd")
+				_, err := w.Sessions.Begin(t.Context(), httptest.NewRecorder(), request(cookie), w.Document, user, "pwd")
 				var often *session.TooManyLogins
 				if err == nil || !errors.As(err, &often) {
 					return
@@ -330,10 +329,10 @@ func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
 			}
 		},
 	} {
-		w := interactiontest.New(t, rand.Reader)
+		w := interactiontest.New(t)
 		alice, _ := w.Registry.UserByName("alice")
 		marks := func() int {
-			n, err := w.Store.CountMarks(t.Context(), storage.MarkSession, alice.UID, 1_000_000)
+			n, err := w.Memory.CountMarks(t.Context(), storage.MarkSession, alice.UID, 1_000_000)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -342,7 +341,7 @@ func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
 		refused := 0
 		for range 1000 {
 			answer := httptest.NewRecorder()
-			begun, err := w.Sessions.Begin(t.Context(), answer, request(), w.Server, alice, "pwd")
+			begun, err := w.Sessions.Begin(t.Context(), answer, request(), w.Document, alice, "pwd")
 			var often *session.TooManyLogins
 			switch {
 			case errors.As(err, &often):
@@ -357,8 +356,8 @@ func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
 		if n := marks(); n != 100 || refused != 900 {
 			t.Errorf("%s: %d marks, and %d of 1000 logins were refused", name, n, refused)
 		}
-		w.Advance(w.Server.SessionAbsoluteLifetime.Duration() + 24*time.Hour)
-		if _, err := w.Store.Sweep(t.Context(), w.Now()); err != nil || marks() != 0 {
+		w.Advance(w.Document.SessionAbsoluteLifetime.Duration() + 24*time.Hour)
+		if _, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil || marks() != 0 {
 			t.Errorf("%s: %d marks are left (%v)", name, marks(), err)
 		}
 		begin(t, w)
@@ -367,15 +366,15 @@ func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
 
 // A thief logs out with a copy of an early cookie, long after the browser has a later one: the mark holds for that one too.
 func TestALogoutWithAnEarlyCookieHoldsForTheLatest(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	first, cookie := begin(t, w)
-	w.Advance(w.Server.SessionAbsoluteLifetime.Duration() - time.Hour)
+	w.Advance(w.Document.SessionAbsoluteLifetime.Duration() - time.Hour)
 	_, later := login(t, w, "alice", cookie)
-	if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Server, first); err != nil {
+	if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Document, first); err != nil {
 		t.Fatal(err)
 	}
 	for range 24 {
-		if _, err := w.Store.Sweep(t.Context(), w.Now()); err != nil {
+		if _, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil {
 			t.Fatal(err)
 		}
 		if found(t, w, later) != nil {
@@ -384,7 +383,7 @@ func TestALogoutWithAnEarlyCookieHoldsForTheLatest(t *testing.T) {
 		w.Advance(time.Hour)
 	}
 	w.Advance(23 * time.Hour)
-	if _, err := w.Store.Sweep(t.Context(), w.Now()); err != nil {
+	if _, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if ended, err := w.Grants.SessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
@@ -393,8 +392,8 @@ func TestALogoutWithAnEarlyCookieHoldsForTheLatest(t *testing.T) {
 }
 
 func TestASessionEndsWithEitherLifetime(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	idle, absolute := w.Server.SessionIdleLifetime.Duration(), w.Server.SessionAbsoluteLifetime.Duration()
+	w := interactiontest.New(t)
+	idle, absolute := w.Document.SessionIdleLifetime.Duration(), w.Document.SessionAbsoluteLifetime.Duration()
 	_, cookie := begin(t, w)
 	w.Advance(idle - time.Second)
 	if found(t, w, cookie) == nil {
@@ -408,19 +407,19 @@ func TestASessionEndsWithEitherLifetime(t *testing.T) {
 	for range 2 * int(absolute/idle) {
 		w.Advance(idle / 2)
 		current := found(t, w, cookie)
-		if inTime := w.Now().Before(begun.Ends(w.Server)); (current != nil) != inTime {
+		if inTime := w.Now().Before(begun.Ends(w.Document)); (current != nil) != inTime {
 			t.Fatalf("%s after the login: there is a session: %v", w.Now().Sub(time.Unix(begun.Started, 0)), current != nil)
 		}
 		if current == nil {
 			break
 		}
 		answer := httptest.NewRecorder()
-		if err := w.Sessions.Touch(answer, w.Server, current); err != nil {
+		if err := w.Sessions.Touch(answer, w.Document, current); err != nil {
 			t.Fatal(err)
 		}
 		cookie = only(t, answer)
 	}
-	if w.Now().Before(begun.Ends(w.Server)) || found(t, w, cookie) != nil {
+	if w.Now().Before(begun.Ends(w.Document)) || found(t, w, cookie) != nil {
 		t.Error("the last touch carried it over its absolute lifetime")
 	}
 }
@@ -430,13 +429,13 @@ func TestALoweredLifetimeActsOnRunningSessions(t *testing.T) {
 		"idle":     func(s *documents.Server) { s.SessionIdleLifetime = 60 },
 		"absolute": func(s *documents.Server) { s.SessionAbsoluteLifetime = 60 },
 	} {
-		w := interactiontest.New(t, rand.Reader)
+		w := interactiontest.New(t)
 		_, cookie := begin(t, w)
 		w.Advance(time.Minute)
 		if found(t, w, cookie) == nil {
 			t.Fatal("there is none")
 		}
-		lower(&w.Server)
+		lower(&w.Document)
 		if found(t, w, cookie) != nil {
 			t.Errorf("%s: the session goes on", name)
 		}
@@ -444,11 +443,11 @@ func TestALoweredLifetimeActsOnRunningSessions(t *testing.T) {
 }
 
 func TestATouchChangesNothingButTheLastUseAndNotAtEachRequest(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	begun, cookie := begin(t, w)
 	w.Advance(30 * time.Second)
 	answer := httptest.NewRecorder()
-	if err := w.Sessions.Touch(answer, w.Server, found(t, w, cookie)); err != nil {
+	if err := w.Sessions.Touch(answer, w.Document, found(t, w, cookie)); err != nil {
 		t.Fatal(err)
 	}
 	if cookies := answer.Result().Cookies(); len(cookies) != 0 {
@@ -456,7 +455,7 @@ func TestATouchChangesNothingButTheLastUseAndNotAtEachRequest(t *testing.T) {
 	}
 	w.Advance(time.Minute)
 	answer = httptest.NewRecorder()
-	if err := w.Sessions.Touch(answer, w.Server, found(t, w, cookie)); err != nil {
+	if err := w.Sessions.Touch(answer, w.Document, found(t, w, cookie)); err != nil {
 		t.Fatal(err)
 	}
 	touched := found(t, w, only(t, answer))
@@ -468,14 +467,14 @@ func TestATouchChangesNothingButTheLastUseAndNotAtEachRequest(t *testing.T) {
 }
 
 func TestASessionEndsWithItsUser(t *testing.T) {
-	for name, change := range map[string]func(*interactiontest.World){
-		"another password": func(w *interactiontest.World) {
+	for name, change := range map[string]func(*interactiontest.Server){
+		"another password": func(w *interactiontest.Server) {
 			alice := w.User("alice")
 			alice.Epoch = "epoch-later"
 			w.Apply(alice)
 		},
-		"removed": func(w *interactiontest.World) { w.Registry.Remove("identity/subject-alice") },
-		"created again": func(w *interactiontest.World) {
+		"removed": func(w *interactiontest.Server) { w.Registry.Remove("identity/subject-alice") },
+		"created again": func(w *interactiontest.Server) {
 			alice := w.User("alice")
 			w.Registry.Remove("identity/" + alice.Subject)
 			w.Registry.Remove("username/" + alice.Username)
@@ -483,7 +482,7 @@ func TestASessionEndsWithItsUser(t *testing.T) {
 			w.Apply(alice)
 		},
 	} {
-		w := interactiontest.New(t, rand.Reader)
+		w := interactiontest.New(t)
 		_, cookie := begin(t, w)
 		if found(t, w, cookie) == nil {
 			t.Fatal("there is none")
@@ -496,24 +495,24 @@ func TestASessionEndsWithItsUser(t *testing.T) {
 }
 
 func TestTheUserOfASessionIsTheUserOfNow(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	_, cookie := begin(t, w)
 	alice := w.User("alice")
 	alice.Claims = map[string]any{"name": "Alice Later"}
 	w.Apply(alice)
 	r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
 	r.AddCookie(cookie)
-	_, user, err := w.Sessions.Current(t.Context(), r, w.Server)
+	_, user, err := w.Sessions.Current(t.Context(), r, w.Document)
 	if err != nil || user == nil || user.Claims["name"] != "Alice Later" {
 		t.Errorf("the user is %+v: %v", user, err)
 	}
 }
 
 func TestACopyOfTheCookieOfAnEndedSessionIsDead(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	begun, cookie := begin(t, w)
 	other, otherCookie := begin(t, w)
-	if err := w.Store.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: begun.RootHash(), ExpiresAt: begun.Ends(w.Server)}); err != nil {
+	if err := w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: begun.RootHash(), ExpiresAt: begun.Ends(w.Document)}); err != nil {
 		t.Fatal(err)
 	}
 	if found(t, w, cookie) != nil {
@@ -526,18 +525,18 @@ func TestACopyOfTheCookieOfAnEndedSessionIsDead(t *testing.T) {
 
 func TestWhetherASessionHasEndedIsNeverGuessed(t *testing.T) {
 	store := &storagetest.Faulty{}
-	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
+	w := interactiontest.New(t, interactiontest.Store(store))
 	_, cookie := begin(t, w)
 	store.Always(storagetest.Unavailable)
 	r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
 	r.AddCookie(cookie)
-	if current, user, err := w.Sessions.Current(t.Context(), r, w.Server); err == nil || current != nil || user != nil {
+	if current, user, err := w.Sessions.Current(t.Context(), r, w.Document); err == nil || current != nil || user != nil {
 		t.Errorf("got %v, %v, %v; want an error alone", current, user, err)
 	}
 }
 
 func TestACookieThatWasNotSealedHereAsASessionIsNone(t *testing.T) {
-	w, elsewhere := interactiontest.New(t, rand.Reader), interactiontest.New(t, rand.Reader)
+	w, elsewhere := interactiontest.New(t), interactiontest.New(t)
 	begun, cookie := begin(t, w)
 	for i := 0; i < len(cookie.Value); i += 11 {
 		edited := []byte(cookie.Value)
@@ -569,12 +568,12 @@ func TestACookieThatWasNotSealedHereAsASessionIsNone(t *testing.T) {
 }
 
 func TestARaisedLifetimeDoesNotActOnRunningSessions(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	w.Server.SessionIdleLifetime = 100 * 3600
+	w := interactiontest.New(t)
+	w.Document.SessionIdleLifetime = 100 * 3600
 	begun, cookie := begin(t, w)
-	ends := begun.Ends(w.Server)
-	w.Server.SessionAbsoluteLifetime = 100 * 3600
-	if got := begun.Ends(w.Server); !got.Equal(ends) {
+	ends := begun.Ends(w.Document)
+	w.Document.SessionAbsoluteLifetime = 100 * 3600
+	if got := begun.Ends(w.Document); !got.Equal(ends) {
 		t.Errorf("it ends at %s, was to end at %s", got, ends)
 	}
 	w.Advance(24*time.Hour - time.Second)
@@ -588,20 +587,20 @@ func TestARaisedLifetimeDoesNotActOnRunningSessions(t *testing.T) {
 }
 
 func TestASessionIsLeftToEndForAsLongAsATokenOfItMayLive(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	begun, cookie := begin(t, w)
 	r := httptest.NewRequest(http.MethodGet, "/logout", nil)
 	r.AddCookie(cookie)
 	left := func(when string, want bool) {
 		t.Helper()
-		left, user, err := w.Sessions.Left(t.Context(), r, w.Server)
+		left, user, err := w.Sessions.Left(t.Context(), r, w.Document)
 		if err != nil || (left != nil) != want || want && (left.Hash() != begun.Hash() || user.Username != "alice") || found(t, w, cookie) != nil {
 			t.Errorf("%s, left is %+v of %+v (%v), current is %+v", when, left, user, err, found(t, w, cookie))
 		}
 	}
-	w.Advance(w.Server.SessionIdleLifetime.Duration())
+	w.Advance(w.Document.SessionIdleLifetime.Duration())
 	left("idle", true)
-	w.Advance(w.Server.SessionAbsoluteLifetime.Duration() - w.Server.SessionIdleLifetime.Duration())
+	w.Advance(w.Document.SessionAbsoluteLifetime.Duration() - w.Document.SessionIdleLifetime.Duration())
 	left("at its end", true)
 	w.Advance(24*time.Hour - time.Second)
 	left("just before the end of the last access token", true)
@@ -611,18 +610,18 @@ func TestASessionIsLeftToEndForAsLongAsATokenOfItMayLive(t *testing.T) {
 
 func TestASessionEndsForEveryCopyAndForgetsTheCookieOnlyThen(t *testing.T) {
 	store := &storagetest.Faulty{}
-	w := interactiontest.New(t, rand.Reader, interactiontest.Store(store))
+	w := interactiontest.New(t, interactiontest.Store(store))
 	begun, cookie := begin(t, w)
 	store.Always(storagetest.Unavailable)
 	answer := httptest.NewRecorder()
-	if err := w.Sessions.End(t.Context(), answer, w.Server, begun); err == nil || len(answer.Result().Cookies()) != 0 {
+	if err := w.Sessions.End(t.Context(), answer, w.Document, begun); err == nil || len(answer.Result().Cookies()) != 0 {
 		t.Errorf("a store that is away: %v, cookies %v", err, answer.Result().Cookies())
 	}
 	store.Always(storagetest.None)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	answer = httptest.NewRecorder()
-	if err := w.Sessions.End(gone, answer, w.Server, begun); err != nil {
+	if err := w.Sessions.End(gone, answer, w.Document, begun); err != nil {
 		t.Errorf("whoever asked is gone: %v", err)
 	}
 	if deleted := only(t, answer); deleted.Name != cookie.Name || deleted.MaxAge >= 0 || deleted.Value != "" {

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 )
 
 func TestAServiceGetsNoRefreshTokenAndCausesNoWrite(t *testing.T) {
@@ -14,7 +14,7 @@ func TestAServiceGetsNoRefreshTokenAndCausesNoWrite(t *testing.T) {
 	c.GrantTypes = append(c.GrantTypes, oauth.GrantAuthorizationCode, oauth.GrantRefreshToken)
 	w.AddClient(c)
 	for range 3 {
-		a := w.OK(w.Post("/token", c, "grant_type", "client_credentials"))
+		a := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials"))
 		if a.String("refresh_token") != "" || a.String("id_token") != "" {
 			t.Errorf("the answer is %s", a.Body)
 		}
@@ -26,12 +26,12 @@ func TestAServiceGetsNoRefreshTokenAndCausesNoWrite(t *testing.T) {
 
 func TestAPublicClientCannotActForItself(t *testing.T) {
 	w := newWorld(t)
-	c := granttest.Public(service())
+	c := servertest.Public(service())
 	w.AddClient(c)
-	w.Refused(w.Post("/token", c, "grant_type", "client_credentials"), 400, "unauthorized_client")
+	w.CheckError(w.Post("/token", c, "grant_type", "client_credentials"), 400, "unauthorized_client")
 	c.GrantTypes = []string{oauth.GrantPassword}
 	w.AddClient(c)
-	w.Refused(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", granttest.Password), 400, "unauthorized_client")
+	w.CheckError(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", servertest.Password), 400, "unauthorized_client")
 }
 
 func TestAServiceNeverGetsIdentityScopes(t *testing.T) {
@@ -40,19 +40,19 @@ func TestAServiceNeverGetsIdentityScopes(t *testing.T) {
 	c.Scopes = append(c.Scopes, oauth.BuiltInScopes...)
 	w.AddClient(c)
 	for _, scope := range oauth.BuiltInScopes {
-		a := w.OK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read "+scope))
+		a := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read "+scope))
 		if got := a.String("scope"); got != "orders:read" {
 			t.Errorf("with %s, a service gets %q", scope, got)
 		}
-		a = w.OK(w.Post("/token", c, "grant_type", "client_credentials", "scope", scope))
+		a = w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "scope", scope))
 		if !strings.Contains(a.Body, `"scope":""`) || a.String("id_token") != "" {
 			t.Errorf("with %s alone, the answer is %s", scope, a.Body)
 		}
-		if claims := w.Claims(a.String("access_token")); claims["scope"] != nil || claims["aud"] != granttest.Issuer {
+		if claims := w.Claims(a.String("access_token")); claims["scope"] != nil || claims["aud"] != servertest.Issuer {
 			t.Errorf("with %s alone, the token says %v", scope, claims)
 		}
 	}
-	a := w.OK(w.Post("/token", c, "grant_type", "client_credentials"))
+	a := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials"))
 	if got := a.String("scope"); got != "orders:read orders:write stock:read" {
 		t.Errorf("without scope, a service gets %q", got)
 	}
@@ -64,10 +64,10 @@ func TestAScopeThatTheClientMayNotHaveIsInvalid(t *testing.T) {
 	c.Scopes = []string{"orders:read", "nobody:declares"}
 	w.AddClient(c)
 	for _, scope := range []string{"orders:write", "unknown", "nobody:declares", "orders:read orders:write", "Orders:read", "\"", "ä"} {
-		w.Refused(w.Post("/token", c, "grant_type", "client_credentials", "scope", scope), 400, "invalid_scope")
+		w.CheckError(w.Post("/token", c, "grant_type", "client_credentials", "scope", scope), 400, "invalid_scope")
 	}
 	for _, absent := range [][]string{nil, {"scope", ""}} {
-		a := w.OK(w.Post("/token", c, append([]string{"grant_type", "client_credentials"}, absent...)...))
+		a := w.RequireOK(w.Post("/token", c, append([]string{"grant_type", "client_credentials"}, absent...)...))
 		if a.String("scope") != "orders:read" {
 			t.Errorf("an absent scope gives %q", a.String("scope"))
 		}
@@ -85,26 +85,26 @@ func TestWithoutResourceTheAudienceIsTheOwnersOfTheScopes(t *testing.T) {
 		scope string
 		aud   []string
 	}{
-		{"orders:read", []string{granttest.Orders}},
-		{"orders:read orders:write", []string{granttest.Orders}},
-		{"orders:read stock:read", []string{granttest.Orders, granttest.Stock}},
+		{"orders:read", []string{servertest.Orders}},
+		{"orders:read orders:write", []string{servertest.Orders}},
+		{"orders:read stock:read", []string{servertest.Orders, servertest.Stock}},
 	} {
-		a := w.OK(w.Post("/token", c, "grant_type", "client_credentials", "scope", test.scope))
+		a := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "scope", test.scope))
 		checkAudience(t, w, a, test.aud...)
 	}
-	checkAudience(t, w, w.OK(w.Post("/token", bare, "grant_type", "client_credentials")), granttest.Issuer)
+	checkAudience(t, w, w.RequireOK(w.Post("/token", bare, "grant_type", "client_credentials")), servertest.Issuer)
 }
 
 func TestAResourceIsTheAudienceAndCutsTheScopes(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(service())
-	a := w.OK(w.Post("/token", c, "grant_type", "client_credentials", "resource", granttest.Orders))
-	checkAudience(t, w, a, granttest.Orders)
+	a := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "resource", servertest.Orders))
+	checkAudience(t, w, a, servertest.Orders)
 	if a.String("scope") != "orders:read orders:write" {
 		t.Errorf("scope is %q", a.String("scope"))
 	}
-	a = w.OK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read stock:read", "resource", granttest.Orders, "resource", granttest.Stock))
-	checkAudience(t, w, a, granttest.Orders, granttest.Stock)
+	a = w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read stock:read", "resource", servertest.Orders, "resource", servertest.Stock))
+	checkAudience(t, w, a, servertest.Orders, servertest.Stock)
 	if a.String("scope") != "orders:read stock:read" {
 		t.Errorf("scope is %q", a.String("scope"))
 	}
@@ -114,23 +114,23 @@ func TestAResourceThatIsNoneIsAnInvalidTarget(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(service())
 	for _, resource := range []string{
-		"/orders", "orders", "//orders.example.com", granttest.Orders + "#", granttest.Orders + "#part", "https://unknown.example.com",
-		granttest.Orders + "//", "HTTPS://orders.example.com", ":",
+		"/orders", "orders", "//orders.example.com", servertest.Orders + "#", servertest.Orders + "#part", "https://unknown.example.com",
+		servertest.Orders + "//", "HTTPS://orders.example.com", ":",
 	} {
-		w.Refused(w.Post("/token", c, "grant_type", "client_credentials", "resource", resource), 400, "invalid_target")
-		w.Refused(w.Post("/token", c, "grant_type", "client_credentials", "resource", granttest.Orders, "resource", resource), 400, "invalid_target")
+		w.CheckError(w.Post("/token", c, "grant_type", "client_credentials", "resource", resource), 400, "invalid_target")
+		w.CheckError(w.Post("/token", c, "grant_type", "client_credentials", "resource", servertest.Orders, "resource", resource), 400, "invalid_target")
 	}
 }
 
 func TestAResourceServerHasItsSay(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(service())
-	rs := granttest.ResourceServer(granttest.Orders, "orders:read", "orders:write")
+	rs := servertest.ResourceServer(servertest.Orders, "orders:read", "orders:write")
 	rs.AllowedClients[0].Namespaces.All, rs.AllowedClients[0].Namespaces.Names = false, []string{"other"}
 	w.AddResourceServer(rs)
-	w.Refused(w.Post("/token", c, "grant_type", "client_credentials", "resource", granttest.Orders), 400, "invalid_target")
-	w.Refused(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read"), 400, "invalid_scope")
-	a := w.OK(w.Post("/token", c, "grant_type", "client_credentials"))
+	w.CheckError(w.Post("/token", c, "grant_type", "client_credentials", "resource", servertest.Orders), 400, "invalid_target")
+	w.CheckError(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read"), 400, "invalid_scope")
+	a := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials"))
 	if a.String("scope") != "stock:read" {
 		t.Errorf("scope is %q", a.String("scope"))
 	}
@@ -143,16 +143,16 @@ func TestATokenForNothingThatWasAskedIsRefused(t *testing.T) {
 	c.Scopes = []string{"stock:read"}
 	w.AddClient(c)
 	for _, asked := range [][]string{{"scope", "stock:read"}, nil} {
-		pairs := append([]string{"grant_type", "client_credentials", "resource", granttest.Issuer}, asked...)
-		w.Refused(w.Post("/token", c, pairs...), 400, "invalid_scope")
+		pairs := append([]string{"grant_type", "client_credentials", "resource", servertest.Issuer}, asked...)
+		w.CheckError(w.Post("/token", c, pairs...), 400, "invalid_scope")
 	}
 	p := legacy()
 	p.Scopes = []string{"stock:read"}
 	w.AddClient(p)
-	w.Refused(w.Post("/token", p, "grant_type", "password", "username", "alice", "password", granttest.Password, "resource", granttest.Issuer), 400, "invalid_scope")
+	w.CheckError(w.Post("/token", p, "grant_type", "password", "username", "alice", "password", servertest.Password, "resource", servertest.Issuer), 400, "invalid_scope")
 	c.Scopes = nil
 	w.AddClient(c)
-	if a := w.OK(w.Post("/token", c, "grant_type", "client_credentials", "resource", granttest.Issuer)); a.String("scope") != "" {
+	if a := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "resource", servertest.Issuer)); a.String("scope") != "" {
 		t.Errorf("a client without scopes has %q", a.String("scope"))
 	}
 }
@@ -160,19 +160,19 @@ func TestATokenForNothingThatWasAskedIsRefused(t *testing.T) {
 func TestAServicesRevokedTokenStaysRevokedAfterARestart(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(service())
-	token := w.OK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
-	if !w.Active(token) {
+	token := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
+	if !w.IsActive(token) {
 		t.Fatal("the token is not active at first")
 	}
-	w.OK(w.Post("/revoke", c, "token", token))
+	w.RequireOK(w.Post("/revoke", c, "token", token))
 	w.Restart()
-	if w.Active(token) {
+	if w.IsActive(token) {
 		t.Error("it is active again")
 	}
 }
 
 // checkAudience of the access token, in any order.
-func checkAudience(t *testing.T, w *granttest.World, a granttest.Answer, want ...string) {
+func checkAudience(t *testing.T, w *servertest.Server, a servertest.Answer, want ...string) {
 	t.Helper()
 	got := map[string]bool{}
 	switch aud := w.Claims(a.String("access_token"))["aud"].(type) {

@@ -7,12 +7,12 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
-	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
 
 // tryAgain reports an answer that is not a 503 with a time to wait.
-func tryAgain(t *testing.T, a granttest.Answer) {
+func tryAgain(t *testing.T, a servertest.Answer) {
 	t.Helper()
 	if a.Status != http.StatusServiceUnavailable || a.ErrorCode() != "temporarily_unavailable" || a.Header.Get("Retry-After") == "" {
 		t.Errorf("the answer is %d %s, Retry-After %q; want 503 temporarily_unavailable", a.Status, a.Body, a.Header.Get("Retry-After"))
@@ -22,18 +22,18 @@ func tryAgain(t *testing.T, a granttest.Answer) {
 func TestARedemptionWhoseAnswerWasLostIsNotAReplay(t *testing.T) {
 	for _, fault := range []storagetest.Fault{storagetest.LostAnswer, storagetest.LostRequest} {
 		w := newWorld(t)
-		c := w.AddClient(granttest.Client("shop.web"))
+		c := w.AddClient(servertest.Client("shop.web"))
 		code := w.Code(w.Authorization(c, "openid", "orders:read"))
 		// The first call of a redemption reads the mark of the session.
 		w.Store.Next(storagetest.None, fault)
-		a := w.OK(w.Redeem(c, code))
-		if !w.Active(a.String("access_token")) {
+		a := w.RequireOK(w.Redeem(c, code))
+		if !w.IsActive(a.String("access_token")) {
 			t.Error("the access token is not active")
 		}
-		w.OK(w.Refresh(c, a.String("refresh_token")))
-		w.Clock.Move(time.Second)
-		w.Refused(w.Redeem(c, code), 400, "invalid_grant")
-		if w.Active(a.String("access_token")) {
+		w.RequireOK(w.Refresh(c, a.String("refresh_token")))
+		w.Advance(time.Second)
+		w.CheckError(w.Redeem(c, code), 400, "invalid_grant")
+		if w.IsActive(a.String("access_token")) {
 			t.Error("a replay after it ended nothing")
 		}
 	}
@@ -41,90 +41,90 @@ func TestARedemptionWhoseAnswerWasLostIsNotAReplay(t *testing.T) {
 
 func TestAnUnreadableOutcomeIsTriedAgainLater(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
+	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
 	w.Store.Next(storagetest.None, storagetest.LostRequest, storagetest.Unavailable)
 	tryAgain(t, w.Redeem(c, code))
-	w.OK(w.Redeem(c, code))
+	w.RequireOK(w.Redeem(c, code))
 }
 
 func TestAWriteThatHappenedUnseenIsOnesOwnWhenTheClientTriesAgain(t *testing.T) {
 	w := newWorld(t)
-	w.ChangeServer(withoutGrace)
-	c := w.AddClient(granttest.Client("shop.web"))
+	w.ChangeDocument(withoutGrace)
+	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid", "offline_access"))
 	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
 	tryAgain(t, w.Redeem(c, code))
-	if len(w.Records()) != 1 {
+	if len(w.StoredGrants()) != 1 {
 		t.Fatal("the write did not happen")
 	}
-	a := w.OK(w.Redeem(c, code))
+	a := w.RequireOK(w.Redeem(c, code))
 	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
 	tryAgain(t, w.Refresh(c, a.String("refresh_token")))
-	next := w.OK(w.Refresh(c, a.String("refresh_token")))
-	last := w.OK(w.Refresh(c, next.String("refresh_token")))
+	next := w.RequireOK(w.Refresh(c, a.String("refresh_token")))
+	last := w.RequireOK(w.Refresh(c, next.String("refresh_token")))
 
 	// That was forgiven once: the same again is reuse.
-	w.Refused(w.Refresh(c, next.String("refresh_token")), 400, "invalid_grant")
-	w.Refused(w.Refresh(c, last.String("refresh_token")), 400, "invalid_grant")
-	w.Refused(w.Redeem(c, code), 400, "invalid_grant")
+	w.CheckError(w.Refresh(c, next.String("refresh_token")), 400, "invalid_grant")
+	w.CheckError(w.Refresh(c, last.String("refresh_token")), 400, "invalid_grant")
+	w.CheckError(w.Redeem(c, code), 400, "invalid_grant")
 }
 
 func TestOfTwoRetriesAfterAnUnseenWriteOneSucceeds(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
+	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
 	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
 	tryAgain(t, w.Redeem(c, code))
-	a := w.OK(w.Redeem(c, code))
-	w.Refused(w.Redeem(c, code), 400, "invalid_grant")
-	if w.Active(a.String("access_token")) {
+	a := w.RequireOK(w.Redeem(c, code))
+	w.CheckError(w.Redeem(c, code), 400, "invalid_grant")
+	if w.IsActive(a.String("access_token")) {
 		t.Error("the replay ended nothing")
 	}
 }
 
 func TestAnUnreachableStoreConsumesNoCode(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
+	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
 	w.Store.Always(storagetest.Unavailable)
 	tryAgain(t, w.Redeem(c, code))
 	w.Store.Always(storagetest.None)
 	w.Store.Next(storagetest.None, storagetest.Unavailable)
 	tryAgain(t, w.Redeem(c, code))
-	w.OK(w.Redeem(c, code))
+	w.RequireOK(w.Redeem(c, code))
 }
 
 func TestARefreshWhoseAnswerWasLostIsOnesOwn(t *testing.T) {
 	for _, fault := range []storagetest.Fault{storagetest.LostAnswer, storagetest.LostRequest} {
 		w := newWorld(t)
-		c := w.AddClient(granttest.Client("shop.web"))
-		token := w.Begin(c, "openid", "offline_access").String("refresh_token")
+		c := w.AddClient(servertest.Client("shop.web"))
+		token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 		w.Store.Next(storagetest.None, fault)
-		a := w.OK(w.Refresh(c, token))
-		if g := w.Records()[0]; g.Generation != 2 || g.IsEnded() {
+		a := w.RequireOK(w.Refresh(c, token))
+		if g := w.StoredGrants()[0]; g.Generation != 2 || g.IsEnded() {
 			t.Errorf("the record is %+v", g)
 		}
-		w.OK(w.Refresh(c, a.String("refresh_token")))
+		w.RequireOK(w.Refresh(c, a.String("refresh_token")))
 	}
 }
 
 func TestARefreshWhoseAnswerWasLostIsOnesOwnWithoutGraceToo(t *testing.T) {
 	w := newWorld(t)
-	w.ChangeServer(withoutGrace)
-	c := w.AddClient(granttest.Client("shop.web"))
-	token := w.Begin(c, "openid", "offline_access").String("refresh_token")
+	w.ChangeDocument(withoutGrace)
+	c := w.AddClient(servertest.Client("shop.web"))
+	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	w.Store.Next(storagetest.None, storagetest.LostAnswer)
-	w.OK(w.Refresh(c, token))
-	if w.Records()[0].IsEnded() {
+	w.RequireOK(w.Refresh(c, token))
+	if w.StoredGrants()[0].IsEnded() {
 		t.Error("a request's own write was taken for a replay")
 	}
 }
 
 func TestAnUnreachableStoreConsumesNoRefreshToken(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	token := w.Begin(c, "openid", "offline_access").String("refresh_token")
+	c := w.AddClient(servertest.Client("shop.web"))
+	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	for _, faults := range [][]storagetest.Fault{
 		{storagetest.Unavailable},
 		{storagetest.None, storagetest.Unavailable},
@@ -133,36 +133,36 @@ func TestAnUnreachableStoreConsumesNoRefreshToken(t *testing.T) {
 		w.Store.Next(faults...)
 		tryAgain(t, w.Refresh(c, token))
 	}
-	if g := w.Records()[0]; g.Generation != 1 || g.IsEnded() {
+	if g := w.StoredGrants()[0]; g.Generation != 1 || g.IsEnded() {
 		t.Errorf("the record is %+v", g)
 	}
-	w.OK(w.Refresh(c, token))
+	w.RequireOK(w.Refresh(c, token))
 }
 
 func TestAClientRetriesWithinTheGraceAfterACrash(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	token := w.Begin(c, "openid", "offline_access").String("refresh_token")
+	c := w.AddClient(servertest.Client("shop.web"))
+	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
 	tryAgain(t, w.Refresh(c, token))
-	if g := w.Records()[0]; g.Generation != 2 {
+	if g := w.StoredGrants()[0]; g.Generation != 2 {
 		t.Fatalf("the generation is %d, want 2", g.Generation)
 	}
-	w.Clock.Move(30 * time.Second)
-	a := w.OK(w.Refresh(c, token))
-	w.OK(w.Refresh(c, a.String("refresh_token")))
+	w.Advance(30 * time.Second)
+	a := w.RequireOK(w.Refresh(c, token))
+	w.RequireOK(w.Refresh(c, a.String("refresh_token")))
 }
 
 func TestAReplayThatCannotEndTheGrantSaysSo(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
+	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
-	a := w.OK(w.Redeem(c, code))
+	a := w.RequireOK(w.Redeem(c, code))
 	// Mark of the session, create, read by the creator, read by the ending, and its write.
 	w.Store.Next(storagetest.None, storagetest.None, storagetest.None, storagetest.None, storagetest.Unavailable)
 	tryAgain(t, w.Redeem(c, code))
-	w.Refused(w.Redeem(c, code), 400, "invalid_grant")
-	if w.Active(a.String("access_token")) {
+	w.CheckError(w.Redeem(c, code), 400, "invalid_grant")
+	if w.IsActive(a.String("access_token")) {
 		t.Error("the access token is active after the replay")
 	}
 }
@@ -170,15 +170,15 @@ func TestAReplayThatCannotEndTheGrantSaysSo(t *testing.T) {
 func TestAnEndWhoseAnswerWasLostCountsOnce(t *testing.T) {
 	for _, fault := range []storagetest.Fault{storagetest.LostAnswer, storagetest.LostRequest} {
 		w := newWorld(t)
-		c := w.AddClient(granttest.Client("shop.web"))
+		c := w.AddClient(servertest.Client("shop.web"))
 		code := w.Code(w.Authorization(c, "openid"))
-		a := w.OK(w.Redeem(c, code))
+		a := w.RequireOK(w.Redeem(c, code))
 		w.Store.Next(storagetest.None, storagetest.None, storagetest.None, storagetest.None, fault)
-		w.Refused(w.Redeem(c, code), 400, "invalid_grant")
-		if w.Active(a.String("access_token")) {
+		w.CheckError(w.Redeem(c, code), 400, "invalid_grant")
+		if w.IsActive(a.String("access_token")) {
 			t.Error("the access token is active after the replay")
 		}
-		if got := w.Count("oauth_operator_tokenserver_grants_ended_total", "CodeReuse"); got != 1 {
+		if got := w.CounterValue("oauth_operator_tokenserver_grants_ended_total", "CodeReuse"); got != 1 {
 			t.Errorf("the metric counts %v, want 1", got)
 		}
 	}
@@ -188,57 +188,57 @@ func TestAnEndWhoseAnswerWasLostCountsOnce(t *testing.T) {
 func TestAKeyThatIsLackingUsesNothingUp(t *testing.T) {
 	for _, lacking := range []string{"ES256", "RS256", documents.AlgorithmSealing} {
 		w := newWorld(t)
-		c := w.AddClient(granttest.Client("shop.web"))
+		c := w.AddClient(servertest.Client("shop.web"))
 		code := w.Code(w.Authorization(c, "openid"))
-		a := w.Begin(c, "openid")
-		all, some := slices.Clone(w.Server.Keys), slices.Clone(w.Server.Keys)
+		a := w.IssueTokens(c, "openid")
+		all, some := slices.Clone(w.Document.Keys), slices.Clone(w.Document.Keys)
 		for i := range some {
 			if some[i].Algorithm == lacking {
 				some[i].Phase = documents.KeyRetiring
 			}
 		}
 		writes := w.Store.Writes()
-		w.ChangeServer(func(s *documents.Server) { s.Keys = some })
+		w.ChangeDocument(func(s *documents.Server) { s.Keys = some })
 		tryAgain(t, w.Redeem(c, code))
 		tryAgain(t, w.Refresh(c, a.String("refresh_token")))
 		if w.Store.Writes() != writes {
 			t.Errorf("without a key for %s something was written", lacking)
 		}
-		w.ChangeServer(func(s *documents.Server) { s.Keys = all })
-		w.OK(w.Redeem(c, code))
-		w.OK(w.Refresh(c, a.String("refresh_token")))
+		w.ChangeDocument(func(s *documents.Server) { s.Keys = all })
+		w.RequireOK(w.Redeem(c, code))
+		w.RequireOK(w.Refresh(c, a.String("refresh_token")))
 	}
 }
 
 func TestTheServersBoundIsAnsweredWith503(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
+	c := w.AddClient(servertest.Client("shop.web"))
 	w.Memory.SetGrantBounds(20, 1)
-	a := w.Begin(c, "openid")
+	a := w.IssueTokens(c, "openid")
 	code := w.Code(w.Authorization(c, "openid"))
 	const full = "oauth_operator_tokenserver_grants_full_total"
-	if got := w.Count(full, ""); got != 0 {
+	if got := w.CounterValue(full, ""); got != 0 {
 		t.Errorf("before it, %s is %v", full, got)
 	}
 	tryAgain(t, w.Redeem(c, code))
-	if got := w.Count(full, ""); got != 1 {
+	if got := w.CounterValue(full, ""); got != 1 {
 		t.Errorf("%s is %v, want 1", full, got)
 	}
-	w.OK(w.Post("/revoke", c, "token", a.String("refresh_token")))
-	w.OK(w.Redeem(c, code))
+	w.RequireOK(w.Post("/revoke", c, "token", a.String("refresh_token")))
+	w.RequireOK(w.Redeem(c, code))
 }
 
 func TestMachinesGetTokensWhileTheStoreIsAway(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(service())
 	w.Store.Always(storagetest.Unavailable)
-	w.OK(w.Post("/token", c, "grant_type", "client_credentials"))
+	w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials"))
 }
 
 func TestAnUnreachableStoreNeverMakesAFalseAnswer(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	a := w.Begin(c, "openid", "offline_access")
+	c := w.AddClient(servertest.Client("shop.web"))
+	a := w.IssueTokens(c, "openid", "offline_access")
 	w.Store.Always(storagetest.Unavailable)
 	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
 		tryAgain(t, w.Post("/introspect", c, "token", token))
@@ -248,14 +248,14 @@ func TestAnUnreachableStoreNeverMakesAFalseAnswer(t *testing.T) {
 	r.Header.Set("Authorization", "Bearer "+a.String("access_token"))
 	tryAgain(t, w.Do(r))
 	w.Store.Always(storagetest.None)
-	if !w.Active(a.String("access_token")) {
+	if !w.IsActive(a.String("access_token")) {
 		t.Error("the token was revoked although the answer was 503")
 	}
 }
 
 func TestAnUnseenWriteStaysOnesOwnHoweverOftenTheStoreFails(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
+	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
 	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
 	tryAgain(t, w.Redeem(c, code))
@@ -267,8 +267,8 @@ func TestAnUnseenWriteStaysOnesOwnHoweverOftenTheStoreFails(t *testing.T) {
 		w.Store.Next(faults...)
 		tryAgain(t, w.Redeem(c, code))
 	}
-	a := w.OK(w.Redeem(c, code))
-	if !w.Active(a.String("access_token")) {
+	a := w.RequireOK(w.Redeem(c, code))
+	if !w.IsActive(a.String("access_token")) {
 		t.Error("the access token is not active")
 	}
 }

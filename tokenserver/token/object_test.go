@@ -7,50 +7,50 @@ import (
 	"testing"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
-	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
 // createAgain the resource server of the orders, under its identifier and with its scopes.
-func createAgain(w *granttest.World, scopes ...string) {
-	w.RemoveResourceServer(granttest.Orders)
-	again := granttest.ResourceServer(granttest.Orders, scopes...)
+func createAgain(w *servertest.Server, scopes ...string) {
+	w.RemoveResourceServer(servertest.Orders)
+	again := servertest.ResourceServer(servertest.Orders, scopes...)
 	again.UID = "another-uid"
 	w.AddResourceServer(again)
 }
 
 func TestARecordNamesTheAPIsThatItsScopesAndResourcesAreOf(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
+	c := w.AddClient(servertest.Client("shop.web"))
 	a := w.Authorization(c, "openid", "orders:read", "orders:write")
-	a.Resources = []string{granttest.Stock, granttest.Orders, granttest.Issuer}
-	w.OK(w.Redeem(c, w.Code(a)))
+	a.Resources = []string{servertest.Stock, servertest.Orders, servertest.Issuer}
+	w.RequireOK(w.Redeem(c, w.Code(a)))
 	want := []storage.API{
-		{UID: granttest.Stock + "-uid", Identifier: granttest.Stock},
-		{UID: granttest.Orders + "-uid", Identifier: granttest.Orders, Scopes: []string{"orders:read", "orders:write"}},
+		{UID: servertest.Stock + "-uid", Identifier: servertest.Stock},
+		{UID: servertest.Orders + "-uid", Identifier: servertest.Orders, Scopes: []string{"orders:read", "orders:write"}},
 	}
-	if got := w.Records()[0].APIs; fmt.Sprint(got) != fmt.Sprint(want) {
+	if got := w.StoredGrants()[0].APIs; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("the record says %v, want %v", got, want)
 	}
 }
 
 func TestARefreshTokenYieldsNothingForAResourceServerThatIsCreatedAgain(t *testing.T) {
-	for name, resources := range map[string][]string{"by scope": nil, "by resource": {granttest.Orders, granttest.Stock}} {
+	for name, resources := range map[string][]string{"by scope": nil, "by resource": {servertest.Orders, servertest.Stock}} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			c := w.AddClient(granttest.Client("shop.web"))
+			c := w.AddClient(servertest.Client("shop.web"))
 			a := w.Authorization(c, "openid", "orders:read", "stock:read")
 			a.Resources = resources
-			old := w.OK(w.Redeem(c, w.Code(a)))
+			old := w.RequireOK(w.Redeem(c, w.Code(a)))
 			createAgain(w, "orders:read")
-			w.Refused(w.Refresh(c, old.String("refresh_token"), "scope", "orders:read"), 400, "invalid_scope")
-			w.Refused(w.Refresh(c, old.String("refresh_token"), "resource", granttest.Orders), 400, "invalid_target")
-			refreshed := w.OK(w.Refresh(c, old.String("refresh_token")))
+			w.CheckError(w.Refresh(c, old.String("refresh_token"), "scope", "orders:read"), 400, "invalid_scope")
+			w.CheckError(w.Refresh(c, old.String("refresh_token"), "resource", servertest.Orders), 400, "invalid_target")
+			refreshed := w.RequireOK(w.Refresh(c, old.String("refresh_token")))
 			if got := refreshed.String("scope"); got != "openid stock:read" {
 				t.Errorf("a refreshed token has the scope %q", got)
 			}
-			if got := fmt.Sprint(w.Claims(refreshed.String("access_token"))["aud"]); strings.Contains(got, granttest.Orders) || !strings.Contains(got, granttest.Stock) {
+			if got := fmt.Sprint(w.Claims(refreshed.String("access_token"))["aud"]); strings.Contains(got, servertest.Orders) || !strings.Contains(got, servertest.Stock) {
 				t.Errorf("a refreshed token is for %s", got)
 			}
 			client, _ := w.Registry.Client(c.ID)
@@ -64,34 +64,34 @@ func TestARefreshTokenYieldsNothingForAResourceServerThatIsCreatedAgain(t *testi
 
 func TestAnAuthorizationForAResourceServerAloneYieldsNothingOnceThatIsCreatedAgain(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
+	c := w.AddClient(servertest.Client("shop.web"))
 	byResource := w.Authorization(c)
-	byResource.Resources = []string{granttest.Orders}
+	byResource.Resources = []string{servertest.Orders}
 	for name, a := range map[string]grant.Authorization{"by scope": w.Authorization(c, "orders:read"), "by resource": byResource} {
-		late, old := w.Code(a), w.OK(w.Redeem(c, w.Code(a)))
-		before := len(w.Records())
+		late, old := w.Code(a), w.RequireOK(w.Redeem(c, w.Code(a)))
+		before := len(w.StoredGrants())
 		createAgain(w, "orders:read")
-		if got := w.Redeem(c, late); got.Status != 400 || len(w.Records()) != before {
+		if got := w.Redeem(c, late); got.Status != 400 || len(w.StoredGrants()) != before {
 			t.Errorf("%s: a code is answered %d %s", name, got.Status, got.Body)
 		}
 		if got := w.Refresh(c, old.String("refresh_token")); got.Status != 400 {
 			t.Errorf("%s: a refresh token is answered %d %s", name, got.Status, got.Body)
 		}
-		w.AddResourceServer(granttest.ResourceServer(granttest.Orders, "orders:read", "orders:write")) // as it was
+		w.AddResourceServer(servertest.ResourceServer(servertest.Orders, "orders:read", "orders:write")) // as it was
 	}
 }
 
 func TestACodeYieldsNothingForAResourceServerThatIsCreatedAgain(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
+	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Consent(w.Authorization(c, "openid", "orders:read", "stock:read")))
 	createAgain(w, "orders:read")
-	a := w.OK(w.Redeem(c, code))
+	a := w.RequireOK(w.Redeem(c, code))
 	if a.String("scope") != "openid stock:read" {
 		t.Errorf("the scope is %q", a.String("scope"))
 	}
-	for _, api := range w.Records()[0].APIs {
-		if api.Identifier == granttest.Orders {
+	for _, api := range w.StoredGrants()[0].APIs {
+		if api.Identifier == servertest.Orders {
 			t.Errorf("the record has %+v", api)
 		}
 	}
@@ -99,11 +99,11 @@ func TestACodeYieldsNothingForAResourceServerThatIsCreatedAgain(t *testing.T) {
 
 func TestAScopeThatAnotherResourceServerDeclaresNowIsNoPartOfAGrant(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	old := w.Begin(c, "openid", "orders:read", "orders:write", "stock:read")
-	w.AddResourceServer(granttest.ResourceServer(granttest.Orders, "orders:read"))
-	w.AddResourceServer(granttest.ResourceServer(granttest.Stock, "stock:read", "orders:write")) // it is in the grant too, with another scope
-	if a := w.OK(w.Refresh(c, old.String("refresh_token"))); a.String("scope") != "openid orders:read stock:read" {
+	c := w.AddClient(servertest.Client("shop.web"))
+	old := w.IssueTokens(c, "openid", "orders:read", "orders:write", "stock:read")
+	w.AddResourceServer(servertest.ResourceServer(servertest.Orders, "orders:read"))
+	w.AddResourceServer(servertest.ResourceServer(servertest.Stock, "stock:read", "orders:write")) // it is in the grant too, with another scope
+	if a := w.RequireOK(w.Refresh(c, old.String("refresh_token"))); a.String("scope") != "openid orders:read stock:read" {
 		t.Errorf("the scope is %q", a.String("scope"))
 	}
 	info, err := w.Grants.CheckAccessToken(t.Context(), old.String("access_token"))
@@ -112,9 +112,9 @@ func TestAScopeThatAnotherResourceServerDeclaresNowIsNoPartOfAGrant(t *testing.T
 	}
 	c.GrantTypes = append(c.GrantTypes, oauth.GrantClientCredentials)
 	w.AddClient(c)
-	machine := w.OK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read orders:write stock:read")).String("access_token")
-	w.AddResourceServer(granttest.ResourceServer(granttest.Stock, "stock:read"))
-	w.AddResourceServer(granttest.ResourceServer(granttest.Orders, "orders:read", "orders:write"))
+	machine := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read orders:write stock:read")).String("access_token")
+	w.AddResourceServer(servertest.ResourceServer(servertest.Stock, "stock:read"))
+	w.AddResourceServer(servertest.ResourceServer(servertest.Orders, "orders:read", "orders:write"))
 	if info, err = w.Grants.CheckAccessToken(t.Context(), machine); err != nil || !slices.Equal(info.Scopes, []string{"orders:read", "stock:read"}) {
 		t.Errorf("a machine's token has the scopes %v, %v", info.Scopes, err)
 	}
@@ -122,12 +122,12 @@ func TestAScopeThatAnotherResourceServerDeclaresNowIsNoPartOfAGrant(t *testing.T
 
 func TestSixteenResourcesCanBeNamedAndNoMore(t *testing.T) {
 	w := newWorld(t)
-	c := granttest.Client("shop.web")
+	c := servertest.Client("shop.web")
 	c.GrantTypes, c.Scopes = append(c.GrantTypes, oauth.GrantClientCredentials, oauth.GrantPassword), nil
 	request := []string{"grant_type", "client_credentials"}
 	for i := range oauth.MaxResources {
 		identifier, scope := fmt.Sprintf("https://api-%d.example.com", i), fmt.Sprintf("api-%d:read", i)
-		rs := granttest.ResourceServer(identifier, scope)
+		rs := servertest.ResourceServer(identifier, scope)
 		rs.UID = fmt.Sprintf("6d0c4a3f-9b39-4a3f-9b39-9a0e4d3b%04d", i)
 		w.AddResourceServer(rs)
 		c.Scopes, request = append(c.Scopes, scope), append(request, "resource", identifier)
@@ -140,14 +140,14 @@ func TestSixteenResourcesCanBeNamedAndNoMore(t *testing.T) {
 	if code := w.Code(w.Consent(a)); len(code) > grant.MaxCode { // which makes none that is larger
 		t.Errorf("a code for them is %d bytes long", len(code))
 	}
-	token := w.OK(w.Post("/token", c, request...)).String("access_token")
+	token := w.RequireOK(w.Post("/token", c, request...)).String("access_token")
 	id, _ := w.Claims(token)["jti"].(string)
-	if len(id) > 512 || !w.Active(token) {
+	if len(id) > 512 || !w.IsActive(token) {
 		t.Errorf("the id of a token for %d resources is %d bytes long", oauth.MaxResources, len(id))
 	}
 	for _, grantType := range []string{"client_credentials", "password"} {
 		request[1] = grantType
-		w.Refused(w.Post("/token", c, append(request, "resource", granttest.Orders, "username", granttest.Username, "password", granttest.Password)...),
+		w.CheckError(w.Post("/token", c, append(request, "resource", servertest.Orders, "username", servertest.Username, "password", servertest.Password)...),
 			400, "invalid_target")
 	}
 }

@@ -5,13 +5,13 @@ import (
 	"testing"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
-	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 )
 
 // legacy is a client that is handed passwords.
 func legacy() documents.Client {
-	c := granttest.Client("shop.legacy")
+	c := servertest.Client("shop.legacy")
 	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantPassword, oauth.GrantRefreshToken}, nil
 	return c
 }
@@ -19,19 +19,19 @@ func legacy() documents.Client {
 func TestAPasswordBeginsAGrantWithoutASession(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(legacy())
-	a := w.OK(w.Post("/token", c, "grant_type", "password", "username", "ALICE", "password", granttest.Password, "scope", "openid email orders:read"))
-	records := w.Records()
+	a := w.RequireOK(w.Post("/token", c, "grant_type", "password", "username", "ALICE", "password", servertest.Password, "scope", "openid email orders:read"))
+	records := w.StoredGrants()
 	if len(records) != 1 || w.Store.Writes() != 1 {
 		t.Fatalf("%d records and %d writes, want one of each", len(records), w.Store.Writes())
 	}
-	if g := records[0]; g.SessionHash != "" || !g.Offline || g.Generation != 1 || g.Subject != granttest.Subject {
+	if g := records[0]; g.SessionHash != "" || !g.Offline || g.Generation != 1 || g.Subject != servertest.Subject {
 		t.Errorf("the record is %+v", g)
 	}
 	id := w.Claims(a.String("id_token"))
-	if id["sub"] != granttest.Subject || id["aud"] != "shop.legacy" || id["auth_time"] != float64(w.Clock.Now().Unix()) {
+	if id["sub"] != servertest.Subject || id["aud"] != "shop.legacy" || id["auth_time"] != float64(w.Now().Unix()) {
 		t.Errorf("the ID token says %v", id)
 	}
-	w.OK(w.Refresh(c, a.String("refresh_token")))
+	w.RequireOK(w.Refresh(c, a.String("refresh_token")))
 }
 
 func TestOnlyAClientThatListsItGetsARefreshTokenForAPassword(t *testing.T) {
@@ -39,11 +39,11 @@ func TestOnlyAClientThatListsItGetsARefreshTokenForAPassword(t *testing.T) {
 	c := legacy()
 	c.GrantTypes = []string{oauth.GrantPassword}
 	w.AddClient(c)
-	a := w.OK(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", granttest.Password))
+	a := w.RequireOK(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", servertest.Password))
 	if a.String("refresh_token") != "" {
 		t.Error("there is a refresh token")
 	}
-	if !w.Active(a.String("access_token")) {
+	if !w.IsActive(a.String("access_token")) {
 		t.Error("the access token is not active")
 	}
 }
@@ -55,7 +55,7 @@ func TestAnUnknownUserIsAnsweredAndCostsAsAKnownOne(t *testing.T) {
 	for _, username := range []string{"alice", "nobody", "not a\u200bname", strings.Repeat("x", 1000)} {
 		before := w.Passwords.Work()
 		a := w.Post("/token", c, "grant_type", "password", "username", username, "password", "wrong")
-		w.Refused(a, 400, "invalid_grant")
+		w.CheckError(a, 400, "invalid_grant")
 		bodies = append(bodies, a.Body)
 		if work := w.Passwords.Work() - before; work != 1 {
 			t.Errorf("%d passwords were hashed for %.20q, want 1", work, username)
@@ -66,7 +66,7 @@ func TestAnUnknownUserIsAnsweredAndCostsAsAKnownOne(t *testing.T) {
 			t.Errorf("an unknown user is answered %s, a known one %s", body, bodies[0])
 		}
 	}
-	if len(w.Records()) != 0 {
+	if len(w.StoredGrants()) != 0 {
 		t.Error("a wrong password left a record")
 	}
 }
@@ -74,13 +74,13 @@ func TestAnUnknownUserIsAnsweredAndCostsAsAKnownOne(t *testing.T) {
 func TestWhiteSpaceAroundAUsernameOfAPasswordGrantIsNoPartOfIt(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(legacy())
-	w.OK(exchangePassword(w, c, " alice\u00a0", granttest.Password))
+	w.RequireOK(exchangePassword(w, c, " alice\u00a0", servertest.Password))
 }
 
 func TestAPasswordOverAKibibyteIsRefusedUnhashed(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(legacy())
-	w.Refused(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", strings.Repeat("x", 1025)), 400, "invalid_grant")
+	w.CheckError(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", strings.Repeat("x", 1025)), 400, "invalid_grant")
 	if work := w.Passwords.Work(); work != 0 {
 		t.Errorf("%d passwords were hashed, want none", work)
 	}
@@ -89,15 +89,15 @@ func TestAPasswordOverAKibibyteIsRefusedUnhashed(t *testing.T) {
 func TestAPasswordGrantNeedsBothParameters(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(legacy())
-	w.Refused(w.Post("/token", c, "grant_type", "password", "username", "alice"), 400, "invalid_request")
-	w.Refused(w.Post("/token", c, "grant_type", "password", "password", granttest.Password), 400, "invalid_request")
-	w.Refused(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", ""), 400, "invalid_request")
+	w.CheckError(w.Post("/token", c, "grant_type", "password", "username", "alice"), 400, "invalid_request")
+	w.CheckError(w.Post("/token", c, "grant_type", "password", "password", servertest.Password), 400, "invalid_request")
+	w.CheckError(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", ""), 400, "invalid_request")
 }
 
 func TestWithoutScopeAPasswordGrantsAllButOpenIDAndOfflineAccess(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(legacy())
-	a := w.OK(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", granttest.Password))
+	a := w.RequireOK(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", servertest.Password))
 	if got := a.String("scope"); got != "profile email orders:read orders:write stock:read" {
 		t.Errorf("scope is %q", got)
 	}
@@ -109,22 +109,22 @@ func TestWithoutScopeAPasswordGrantsAllButOpenIDAndOfflineAccess(t *testing.T) {
 func TestABuiltInScopeThatAPasswordCannotBringIsDropped(t *testing.T) {
 	w := newWorld(t)
 	c := legacy()
-	ask := func(scope string) granttest.Answer {
-		return w.Post("/token", w.AddClient(c), "grant_type", "password", "username", "alice", "password", granttest.Password, "scope", scope)
+	ask := func(scope string) servertest.Answer {
+		return w.Post("/token", w.AddClient(c), "grant_type", "password", "username", "alice", "password", servertest.Password, "scope", scope)
 	}
-	if a := w.OK(ask("phone orders:read")); a.String("scope") != "orders:read" {
+	if a := w.RequireOK(ask("phone orders:read")); a.String("scope") != "orders:read" {
 		t.Errorf("the answer is %s", a.Body)
 	}
-	if a := w.OK(ask("phone")); a.String("scope") != "" || !strings.Contains(a.Body, `"scope":""`) {
+	if a := w.RequireOK(ask("phone")); a.String("scope") != "" || !strings.Contains(a.Body, `"scope":""`) {
 		t.Errorf("with nothing left, the answer is %s", a.Body)
 	}
-	w.Refused(ask("orders:read nothing"), 400, "invalid_scope")
-	w.Refused(ask("openid nothing"), 400, "invalid_scope")
-	if a := w.OK(ask("offline_access openid")); a.String("scope") != "offline_access openid" || a.String("refresh_token") == "" {
+	w.CheckError(ask("orders:read nothing"), 400, "invalid_scope")
+	w.CheckError(ask("openid nothing"), 400, "invalid_scope")
+	if a := w.RequireOK(ask("offline_access openid")); a.String("scope") != "offline_access openid" || a.String("refresh_token") == "" {
 		t.Errorf("the answer is %s", a.Body)
 	}
 	c.GrantTypes = []string{oauth.GrantPassword}
-	if a := w.OK(ask("offline_access openid")); a.String("scope") != "openid" || a.String("refresh_token") != "" {
+	if a := w.RequireOK(ask("offline_access openid")); a.String("scope") != "openid" || a.String("refresh_token") != "" {
 		t.Errorf("where no refresh token can follow, the answer is %s", a.Body)
 	}
 }

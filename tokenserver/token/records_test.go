@@ -9,8 +9,8 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
@@ -50,17 +50,17 @@ func TestARecordHoldsNothingThatCouldBeUsed(t *testing.T) {
 	w.Store.Store = store
 	c := w.AddClient(everything())
 	code := w.Code(w.Authorization(c, "openid", "offline_access"))
-	begun := w.OK(w.Redeem(c, code))
-	refreshed := w.OK(w.Refresh(c, begun.String("refresh_token")))
-	byPassword := w.OK(w.Post("/token", c, "grant_type", "password", "username", granttest.Username, "password", granttest.Password, "scope", "openid"))
-	w.OK(w.Post("/revoke", c, "token", begun.String("access_token")))
-	w.OK(w.Post("/revoke", c, "token", refreshed.String("refresh_token")))
+	begun := w.RequireOK(w.Redeem(c, code))
+	refreshed := w.RequireOK(w.Refresh(c, begun.String("refresh_token")))
+	byPassword := w.RequireOK(w.Post("/token", c, "grant_type", "password", "username", servertest.Username, "password", servertest.Password, "scope", "openid"))
+	w.RequireOK(w.Post("/revoke", c, "token", begun.String("access_token")))
+	w.RequireOK(w.Post("/revoke", c, "token", refreshed.String("refresh_token")))
 
 	plain, err := w.Keys.Open(keys.PurposeCode, code)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id := w.Records()[0].ID; strings.Contains(string(plain), id) {
+	if id := w.StoredGrants()[0].ID; strings.Contains(string(plain), id) {
 		t.Error("the record is named by what the code holds, and not by its hash")
 	}
 	var content struct{ ID string }
@@ -68,10 +68,10 @@ func TestARecordHoldsNothingThatCouldBeUsed(t *testing.T) {
 		t.Fatalf("the code holds %x (%v)", plain, err)
 	}
 	secrets := map[string]string{
-		"the code": code, "the id that the code holds": content.ID, "the client's secret": granttest.Secret, "the password": granttest.Password,
-		"the password's hash": granttest.User().PasswordHash, "the verifier": granttest.Verifier,
+		"the code": code, "the id that the code holds": content.ID, "the client's secret": servertest.Secret, "the password": servertest.Password,
+		"the password's hash": servertest.User().PasswordHash, "the verifier": servertest.Verifier,
 	}
-	for what, a := range map[string]granttest.Answer{"first": begun, "refreshed": refreshed, "password's": byPassword} {
+	for what, a := range map[string]servertest.Answer{"first": begun, "refreshed": refreshed, "password's": byPassword} {
 		for _, kind := range []string{"access_token", "refresh_token", "id_token"} {
 			secrets["the "+what+" "+kind] = a.String(kind)
 		}

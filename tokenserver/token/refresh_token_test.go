@@ -9,21 +9,21 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
-	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
 // spa is a public client.
-func spa() documents.Client { return granttest.Public(granttest.Client("shop.spa")) }
+func spa() documents.Client { return servertest.Public(servertest.Client("shop.spa")) }
 
 func TestARefreshTokenIsRotated(t *testing.T) {
-	for _, c := range []documents.Client{granttest.Client("shop.web"), spa()} {
+	for _, c := range []documents.Client{servertest.Client("shop.web"), spa()} {
 		w := newWorld(t)
 		w.AddClient(c)
-		first := w.Begin(c, "openid", "orders:read").String("refresh_token")
-		second := w.OK(w.Refresh(c, first)).String("refresh_token")
-		third := w.OK(w.Refresh(c, second)).String("refresh_token")
+		first := w.IssueTokens(c, "openid", "orders:read").String("refresh_token")
+		second := w.RequireOK(w.Refresh(c, first)).String("refresh_token")
+		third := w.RequireOK(w.Refresh(c, second)).String("refresh_token")
 		if first == second || second == third || third == "" {
 			t.Error("a refresh token stayed the same")
 		}
@@ -36,11 +36,11 @@ func TestARefreshTokenIsRotated(t *testing.T) {
 func TestARepetitionWithinTheGraceGetsTheSameSuccessor(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(spa())
-	first := w.Begin(c, "openid", "orders:read", "stock:read").String("refresh_token")
-	w.Clock.Move(time.Hour)
-	second := w.OK(w.Refresh(c, first))
-	w.Clock.Move(30 * time.Second)
-	again := w.OK(w.Refresh(c, first, "scope", "orders:read"))
+	first := w.IssueTokens(c, "openid", "orders:read", "stock:read").String("refresh_token")
+	w.Advance(time.Hour)
+	second := w.RequireOK(w.Refresh(c, first))
+	w.Advance(30 * time.Second)
+	again := w.RequireOK(w.Refresh(c, first, "scope", "orders:read"))
 	if again.String("refresh_token") != second.String("refresh_token") {
 		t.Error("the repetition got another refresh token")
 	}
@@ -48,31 +48,31 @@ func TestARepetitionWithinTheGraceGetsTheSameSuccessor(t *testing.T) {
 		t.Errorf("the repetition got no fresh access token for what it asked: %s", again.Body)
 	}
 	// The grace began when the token was replaced, and a repetition does not move it.
-	w.Clock.Move(29 * time.Second)
-	w.OK(w.Refresh(c, first))
-	w.Clock.Move(time.Second)
-	w.Refused(w.Refresh(c, first), 400, "invalid_grant")
+	w.Advance(29 * time.Second)
+	w.RequireOK(w.Refresh(c, first))
+	w.Advance(time.Second)
+	w.CheckError(w.Refresh(c, first), 400, "invalid_grant")
 }
 
 func TestReuseAfterTheGraceEndsTheFamily(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(spa())
-	begun := w.Begin(c, "openid", "orders:read")
+	begun := w.IssueTokens(c, "openid", "orders:read")
 	first := begun.String("refresh_token")
-	second := w.OK(w.Refresh(c, first))
-	w.Clock.Move(time.Minute)
-	newest := w.OK(w.Refresh(c, second.String("refresh_token")))
-	w.Refused(w.Refresh(c, first), 400, "invalid_grant")
-	for _, a := range []granttest.Answer{begun, second, newest} {
-		if w.Active(a.String("access_token")) {
+	second := w.RequireOK(w.Refresh(c, first))
+	w.Advance(time.Minute)
+	newest := w.RequireOK(w.Refresh(c, second.String("refresh_token")))
+	w.CheckError(w.Refresh(c, first), 400, "invalid_grant")
+	for _, a := range []servertest.Answer{begun, second, newest} {
+		if w.IsActive(a.String("access_token")) {
 			t.Error("an access token of the family is active")
 		}
 	}
-	w.Refused(w.Refresh(c, newest.String("refresh_token")), 400, "invalid_grant")
-	if got := w.Records()[0].EndReason; got != storage.EndRefreshTokenReuse {
+	w.CheckError(w.Refresh(c, newest.String("refresh_token")), 400, "invalid_grant")
+	if got := w.StoredGrants()[0].EndReason; got != storage.EndRefreshTokenReuse {
 		t.Errorf("the grant ended for %q", got)
 	}
-	if !strings.Contains(w.Log.String(), `"reason":"RefreshTokenReuse"`) || w.Count("oauth_operator_tokenserver_grants_ended_total", "RefreshTokenReuse") != 1 {
+	if !strings.Contains(w.Log.String(), `"reason":"RefreshTokenReuse"`) || w.CounterValue("oauth_operator_tokenserver_grants_ended_total", "RefreshTokenReuse") != 1 {
 		t.Error("the reuse is neither logged nor counted once")
 	}
 }
@@ -80,17 +80,17 @@ func TestReuseAfterTheGraceEndsTheFamily(t *testing.T) {
 func TestReuseIsSeenHoweverOldTheTokenIs(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(spa())
-	first := w.Begin(c, "openid", "offline_access").String("refresh_token")
+	first := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	current := first
 	for range 50 {
-		current = w.OK(w.Refresh(c, current)).String("refresh_token")
-		w.Clock.Move(24 * time.Hour)
-		if _, err := w.Store.Sweep(t.Context(), w.Clock.Now()); err != nil {
+		current = w.RequireOK(w.Refresh(c, current)).String("refresh_token")
+		w.Advance(24 * time.Hour)
+		if _, err := w.Store.Sweep(t.Context(), w.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w.Refused(w.Refresh(c, first), 400, "invalid_grant")
-	w.Refused(w.Refresh(c, current), 400, "invalid_grant")
+	w.CheckError(w.Refresh(c, first), 400, "invalid_grant")
+	w.CheckError(w.Refresh(c, current), 400, "invalid_grant")
 	if !strings.Contains(w.Log.String(), `"reason":"RefreshTokenReuse"`) {
 		t.Error("the reuse was not seen")
 	}
@@ -99,22 +99,22 @@ func TestReuseIsSeenHoweverOldTheTokenIs(t *testing.T) {
 func TestATokenTwoGenerationsOldIsReuseEvenWithinTheGrace(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(spa())
-	first := w.Begin(c, "openid").String("refresh_token")
-	second := w.OK(w.Refresh(c, first)).String("refresh_token")
-	third := w.OK(w.Refresh(c, second)).String("refresh_token")
-	w.Refused(w.Refresh(c, first), 400, "invalid_grant")
-	w.Refused(w.Refresh(c, third), 400, "invalid_grant")
+	first := w.IssueTokens(c, "openid").String("refresh_token")
+	second := w.RequireOK(w.Refresh(c, first)).String("refresh_token")
+	third := w.RequireOK(w.Refresh(c, second)).String("refresh_token")
+	w.CheckError(w.Refresh(c, first), 400, "invalid_grant")
+	w.CheckError(w.Refresh(c, third), 400, "invalid_grant")
 }
 
 func TestParallelRefreshesLeaveOneRefreshToken(t *testing.T) {
 	for _, watched := range []bool{false, true} {
 		w := newWorld(t)
 		c := w.AddClient(spa())
-		first := w.Begin(c, "openid").String("refresh_token")
+		first := w.IssueTokens(c, "openid").String("refresh_token")
 		if watched {
-			w.Watch(w.Store)
+			w.UseCachedReads(w.Store)
 		}
-		answers := make([]granttest.Answer, 50)
+		answers := make([]servertest.Answer, 50)
 		var group sync.WaitGroup
 		for i := range answers {
 			group.Go(func() { answers[i] = w.Refresh(c, first) })
@@ -122,12 +122,12 @@ func TestParallelRefreshesLeaveOneRefreshToken(t *testing.T) {
 		group.Wait()
 		left := map[string]bool{}
 		for _, a := range answers {
-			left[w.OK(a).String("refresh_token")] = true
+			left[w.RequireOK(a).String("refresh_token")] = true
 		}
 		if len(left) != 1 {
 			t.Errorf("50 parallel refreshes left %d refresh tokens", len(left))
 		}
-		if g := w.Records()[0]; g.Generation != 2 {
+		if g := w.StoredGrants()[0]; g.Generation != 2 {
 			t.Errorf("the generation is %d, want 2", g.Generation)
 		}
 	}
@@ -136,13 +136,13 @@ func TestParallelRefreshesLeaveOneRefreshToken(t *testing.T) {
 func TestWithoutGraceLosersOfARaceAreRefusedAndNeverAServerError(t *testing.T) {
 	for _, watched := range []bool{false, true} {
 		w := newWorld(t)
-		w.ChangeServer(withoutGrace)
+		w.ChangeDocument(withoutGrace)
 		c := w.AddClient(spa())
-		first := w.Begin(c, "openid").String("refresh_token")
+		first := w.IssueTokens(c, "openid").String("refresh_token")
 		if watched {
-			w.Watch(w.Store)
+			w.UseCachedReads(w.Store)
 		}
-		answers := make([]granttest.Answer, 50)
+		answers := make([]servertest.Answer, 50)
 		var group sync.WaitGroup
 		for i := range answers {
 			group.Go(func() { answers[i] = w.Refresh(c, first) })
@@ -154,7 +154,7 @@ func TestWithoutGraceLosersOfARaceAreRefusedAndNeverAServerError(t *testing.T) {
 				won++
 				continue
 			}
-			w.Refused(a, 400, "invalid_grant")
+			w.CheckError(a, 400, "invalid_grant")
 		}
 		if won != 1 {
 			t.Errorf("%d of 50 won, want 1", won)
@@ -168,27 +168,27 @@ func TestARefreshTokenIsOfItsClient(t *testing.T) {
 	thief := spa()
 	thief.ID, thief.UID, thief.Name = "shop.thief", "thief-uid", "thief"
 	w.AddClient(thief)
-	first := w.Begin(c, "openid").String("refresh_token")
-	second := w.OK(w.Refresh(c, first)).String("refresh_token")
-	w.Clock.Move(time.Hour)
-	w.Refused(w.Refresh(thief, second), 400, "invalid_grant")
+	first := w.IssueTokens(c, "openid").String("refresh_token")
+	second := w.RequireOK(w.Refresh(c, first)).String("refresh_token")
+	w.Advance(time.Hour)
+	w.CheckError(w.Refresh(thief, second), 400, "invalid_grant")
 	// An old token in another client's hands ends nothing either.
-	w.Refused(w.Refresh(thief, first), 400, "invalid_grant")
-	w.OK(w.Refresh(c, second))
+	w.CheckError(w.Refresh(thief, first), 400, "invalid_grant")
+	w.RequireOK(w.Refresh(c, second))
 }
 
 func TestScopesMayBeNarrowedAndNotWidened(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	a := w.Begin(c, "openid", "orders:read", "stock:read")
-	w.Refused(w.Refresh(c, a.String("refresh_token"), "scope", "orders:read orders:write"), 400, "invalid_scope")
-	w.Refused(w.Refresh(c, a.String("refresh_token"), "scope", "unknown"), 400, "invalid_scope")
-	narrow := w.OK(w.Refresh(c, a.String("refresh_token"), "scope", "orders:read"))
+	c := w.AddClient(servertest.Client("shop.web"))
+	a := w.IssueTokens(c, "openid", "orders:read", "stock:read")
+	w.CheckError(w.Refresh(c, a.String("refresh_token"), "scope", "orders:read orders:write"), 400, "invalid_scope")
+	w.CheckError(w.Refresh(c, a.String("refresh_token"), "scope", "unknown"), 400, "invalid_scope")
+	narrow := w.RequireOK(w.Refresh(c, a.String("refresh_token"), "scope", "orders:read"))
 	if narrow.String("scope") != "orders:read" || narrow.String("id_token") != "" {
 		t.Errorf("the answer is %s", narrow.Body)
 	}
 	for _, absent := range [][]string{nil, {"scope", ""}} {
-		narrow = w.OK(w.Refresh(c, narrow.String("refresh_token"), absent...))
+		narrow = w.RequireOK(w.Refresh(c, narrow.String("refresh_token"), absent...))
 		if narrow.String("scope") != "openid orders:read stock:read" {
 			t.Errorf("scope is %q after it was narrowed once", narrow.String("scope"))
 		}
@@ -197,57 +197,57 @@ func TestScopesMayBeNarrowedAndNotWidened(t *testing.T) {
 
 func TestABuiltInScopeThatWasNotGrantedIsDroppedAtRefresh(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	a := w.Begin(c, "openid", "orders:read")
+	c := w.AddClient(servertest.Client("shop.web"))
+	a := w.IssueTokens(c, "openid", "orders:read")
 	for asked, want := range map[string]string{
 		"offline_access orders:read": "orders:read", "offline_access": "", "profile email": "", "openid offline_access": "openid",
 	} {
-		a = w.OK(w.Refresh(c, a.String("refresh_token"), "scope", asked))
+		a = w.RequireOK(w.Refresh(c, a.String("refresh_token"), "scope", asked))
 		if got := a.String("scope"); got != want || !strings.Contains(a.Body, `"scope":"`) || (want == "openid") != (a.String("id_token") != "") {
 			t.Errorf("%s: %s, want the scope %q", asked, a.Body, want)
 		}
 	}
-	w.Refused(w.Refresh(c, a.String("refresh_token"), "scope", "offline_access orders:write"), 400, "invalid_scope")
-	b := w.Begin(c, "openid")
+	w.CheckError(w.Refresh(c, a.String("refresh_token"), "scope", "offline_access orders:write"), 400, "invalid_scope")
+	b := w.IssueTokens(c, "openid")
 	c.Scopes = []string{"orders:read"}
 	w.AddClient(c)
-	if b = w.OK(w.Refresh(c, b.String("refresh_token"))); b.String("scope") != "" || b.String("id_token") != "" {
+	if b = w.RequireOK(w.Refresh(c, b.String("refresh_token"))); b.String("scope") != "" || b.String("id_token") != "" {
 		t.Errorf("after the client lost openid: %s", b.Body)
 	}
 }
 
 func TestAnAuthorizationOfWhichNoScopeIsLeftIsRefused(t *testing.T) {
 	w := newWorld(t)
-	c := granttest.Client("shop.web")
+	c := servertest.Client("shop.web")
 	w.AddClient(c)
-	a := w.Begin(c, "openid", "stock:read")
-	w.Refused(w.Refresh(c, a.String("refresh_token"), "scope", "stock:read", "resource", granttest.Issuer), 400, "invalid_scope")
-	b := w.Begin(c, "stock:read")
-	w.RemoveResourceServer(granttest.Stock)
-	w.Refused(w.Refresh(c, b.String("refresh_token")), 400, "invalid_grant")
-	w.Refused(w.Redeem(c, w.Code(w.Authorization(c, "stock:read"))), 400, "invalid_grant")
-	if got := w.OK(w.Refresh(c, a.String("refresh_token"))).String("scope"); got != "openid" {
+	a := w.IssueTokens(c, "openid", "stock:read")
+	w.CheckError(w.Refresh(c, a.String("refresh_token"), "scope", "stock:read", "resource", servertest.Issuer), 400, "invalid_scope")
+	b := w.IssueTokens(c, "stock:read")
+	w.RemoveResourceServer(servertest.Stock)
+	w.CheckError(w.Refresh(c, b.String("refresh_token")), 400, "invalid_grant")
+	w.CheckError(w.Redeem(c, w.Code(w.Authorization(c, "stock:read"))), 400, "invalid_grant")
+	if got := w.RequireOK(w.Refresh(c, a.String("refresh_token"))).String("scope"); got != "openid" {
 		t.Errorf("what is left of the other is %q", got)
 	}
-	w.AddResourceServer(granttest.ResourceServer(granttest.Stock, "stock:read"))
-	w.OK(w.Refresh(c, b.String("refresh_token")))
+	w.AddResourceServer(servertest.ResourceServer(servertest.Stock, "stock:read"))
+	w.RequireOK(w.Refresh(c, b.String("refresh_token")))
 }
 
 func TestWithdrawnConsentEndsThePairsGrants(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	other := w.AddClient(granttest.Client("shop.other"))
-	a := w.OK(w.Redeem(c, w.Code(w.Consent(w.Authorization(c, "openid", "offline_access")))))
-	b := w.OK(w.Redeem(other, w.Code(w.Consent(w.Authorization(other, "openid", "offline_access")))))
-	w.Withdraw(c.UID)
+	c := w.AddClient(servertest.Client("shop.web"))
+	other := w.AddClient(servertest.Client("shop.other"))
+	a := w.RequireOK(w.Redeem(c, w.Code(w.Consent(w.Authorization(c, "openid", "offline_access")))))
+	b := w.RequireOK(w.Redeem(other, w.Code(w.Consent(w.Authorization(other, "openid", "offline_access")))))
+	w.WithdrawConsent(c.UID)
 	for _, what := range []string{"withdrawn", "withdrawn and given again"} {
-		w.Refused(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
-		if w.Active(a.String("access_token")) {
+		w.CheckError(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
+		if w.IsActive(a.String("access_token")) {
 			t.Errorf("%s: an access token of before is active", what)
 		}
 		w.Consent(w.Authorization(c, "openid", "offline_access"))
 	}
-	w.OK(w.Refresh(other, b.String("refresh_token")))
+	w.RequireOK(w.Refresh(other, b.String("refresh_token")))
 }
 
 // Where the row of a consent is deleted in a database, the records of the grants that rest on it
@@ -255,16 +255,16 @@ func TestWithdrawnConsentEndsThePairsGrants(t *testing.T) {
 func TestAGrantWhoseConsentIsGoneIsRefusedAtEveryUseAlthoughItsRecordHasNotEnded(t *testing.T) {
 	for what, uid := range map[string]string{"another consent is there": "of a consent that is gone", "a record without a UID": ""} {
 		w := newWorld(t)
-		c := w.AddClient(granttest.Client("shop.web"))
-		a := w.OK(w.Redeem(c, w.Code(w.Consent(w.Authorization(c, "openid", "offline_access")))))
-		g := w.Records()[0]
+		c := w.AddClient(servertest.Client("shop.web"))
+		a := w.RequireOK(w.Redeem(c, w.Code(w.Consent(w.Authorization(c, "openid", "offline_access")))))
+		g := w.StoredGrants()[0]
 		g.ConsentUID = uid
 		if _, err := w.Memory.UpdateGrant(t.Context(), g); err != nil {
 			t.Fatal(err)
 		}
-		w.Refused(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
+		w.CheckError(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
 		client, _ := w.Registry.Client(c.ID)
-		if _, err := w.Grants.CheckRefreshToken(t.Context(), a.String("refresh_token"), client); err == nil || w.Active(a.String("access_token")) {
+		if _, err := w.Grants.CheckRefreshToken(t.Context(), a.String("refresh_token"), client); err == nil || w.IsActive(a.String("access_token")) {
 			t.Errorf("%s: a token is active (%v)", what, err)
 		}
 	}
@@ -273,45 +273,45 @@ func TestAGrantWhoseConsentIsGoneIsRefusedAtEveryUseAlthoughItsRecordHasNotEnded
 func TestAGrantFallsWithWhatItRestsOn(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		change func(w *granttest.World, c documents.Client)
+		change func(w *servertest.Server, c documents.Client)
 		code   string
 		status int
 	}{
-		{"the password changed", func(w *granttest.World, _ documents.Client) {
-			u := granttest.User()
+		{"the password changed", func(w *servertest.Server, _ documents.Client) {
+			u := servertest.User()
 			u.Epoch = "epoch-2"
 			w.AddUser(u)
 		}, "invalid_grant", 400},
-		{"the user is gone", func(w *granttest.World, _ documents.Client) { w.RemoveUser(granttest.User()) }, "invalid_grant", 400},
-		{"the redirect URI was removed", func(w *granttest.World, c documents.Client) {
+		{"the user is gone", func(w *servertest.Server, _ documents.Client) { w.RemoveUser(servertest.User()) }, "invalid_grant", 400},
+		{"the redirect URI was removed", func(w *servertest.Server, c documents.Client) {
 			c.RedirectURIs = []string{"https://shop.example.com/other"}
 			w.AddClient(c)
 		}, "invalid_grant", 400},
-		{"the client may not be offline any more", func(w *granttest.World, c documents.Client) {
+		{"the client may not be offline any more", func(w *servertest.Server, c documents.Client) {
 			c.Scopes = []string{"openid", "orders:read"}
 			w.AddClient(c)
 		}, "invalid_grant", 400},
-		{"the client was created again", func(w *granttest.World, c documents.Client) {
+		{"the client was created again", func(w *servertest.Server, c documents.Client) {
 			w.RemoveClient(c.ID)
 			c.UID = "another-uid"
 			w.AddClient(c)
 		}, "invalid_grant", 400},
-		{"the client was suspended", func(w *granttest.World, c documents.Client) {
+		{"the client was suspended", func(w *servertest.Server, c documents.Client) {
 			c.Suspended = true
 			w.AddClient(c)
 		}, "invalid_client", 401},
-		{"the grant type was removed", func(w *granttest.World, c documents.Client) {
+		{"the grant type was removed", func(w *servertest.Server, c documents.Client) {
 			c.GrantTypes = []string{oauth.GrantAuthorizationCode}
 			w.AddClient(c)
 		}, "unauthorized_client", 400},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t)
-			c := w.AddClient(granttest.Client("shop.web"))
-			a := w.Begin(c, "openid", "offline_access", "orders:read")
+			c := w.AddClient(servertest.Client("shop.web"))
+			a := w.IssueTokens(c, "openid", "offline_access", "orders:read")
 			test.change(w, c)
-			w.Refused(w.Refresh(c, a.String("refresh_token")), test.status, test.code)
-			if g := w.Records()[0]; g.IsEnded() || g.Generation != 1 {
+			w.CheckError(w.Refresh(c, a.String("refresh_token")), test.status, test.code)
+			if g := w.StoredGrants()[0]; g.IsEnded() || g.Generation != 1 {
 				t.Errorf("a refused request changed the record: %+v", g)
 			}
 		})
@@ -320,11 +320,11 @@ func TestAGrantFallsWithWhatItRestsOn(t *testing.T) {
 
 func TestARefreshedIDTokenKeepsTheLoginAndHasANewIssueTime(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	a := w.Begin(c, "openid")
+	c := w.AddClient(servertest.Client("shop.web"))
+	a := w.IssueTokens(c, "openid")
 	before := w.Claims(a.String("id_token"))
-	w.Clock.Move(time.Hour)
-	refreshed := w.OK(w.Refresh(c, a.String("refresh_token")))
+	w.Advance(time.Hour)
+	refreshed := w.RequireOK(w.Refresh(c, a.String("refresh_token")))
 	after := w.Claims(refreshed.String("id_token"))
 	for _, name := range []string{"iss", "sub", "aud", "auth_time", "acr", "amr"} {
 		if fmt.Sprint(before[name]) != fmt.Sprint(after[name]) {
@@ -339,12 +339,12 @@ func TestARefreshedIDTokenKeepsTheLoginAndHasANewIssueTime(t *testing.T) {
 // RFC 9068 section 2.2.1: what a refresh yields still speaks of the login.
 func TestARefreshedAccessTokenKeepsTheLogin(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	a := w.Begin(c, "openid")
+	c := w.AddClient(servertest.Client("shop.web"))
+	a := w.IssueTokens(c, "openid")
 	login := w.Claims(a.String("id_token"))
 	for range 2 {
-		w.Clock.Move(time.Hour)
-		a = w.OK(w.Refresh(c, a.String("refresh_token")))
+		w.Advance(time.Hour)
+		a = w.RequireOK(w.Refresh(c, a.String("refresh_token")))
 		access := w.Claims(a.String("access_token"))
 		for _, name := range []string{"auth_time", "acr", "amr"} {
 			if login[name] == nil || fmt.Sprint(access[name]) != fmt.Sprint(login[name]) {
@@ -356,32 +356,32 @@ func TestARefreshedAccessTokenKeepsTheLogin(t *testing.T) {
 
 func TestATokenNewerThanItsRecordEndsNothing(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	first := w.Begin(c, "openid").String("refresh_token")
-	backup := w.Records()[0]
-	second := w.OK(w.Refresh(c, first)).String("refresh_token")
-	third := w.OK(w.Refresh(c, second)).String("refresh_token")
-	restored := w.Records()[0]
+	c := w.AddClient(servertest.Client("shop.web"))
+	first := w.IssueTokens(c, "openid").String("refresh_token")
+	backup := w.StoredGrants()[0]
+	second := w.RequireOK(w.Refresh(c, first)).String("refresh_token")
+	third := w.RequireOK(w.Refresh(c, second)).String("refresh_token")
+	restored := w.StoredGrants()[0]
 	backup.Version = restored.Version
 	if _, err := w.Memory.UpdateGrant(t.Context(), backup); err != nil {
 		t.Fatal(err)
 	}
-	w.Refused(w.Refresh(c, third), 400, "invalid_grant")
-	if w.Records()[0].IsEnded() {
+	w.CheckError(w.Refresh(c, third), 400, "invalid_grant")
+	if w.StoredGrants()[0].IsEnded() {
 		t.Error("the grant has ended")
 	}
-	w.OK(w.Refresh(c, first))
+	w.RequireOK(w.Refresh(c, first))
 }
 
 func TestAConfidentialClientKeepsItsTokenWhereOnlyPublicOnesRotate(t *testing.T) {
 	w := newWorld(t)
-	w.ChangeServer(func(s *documents.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
-	c := w.AddClient(granttest.Client("shop.web"))
+	w.ChangeDocument(func(s *documents.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
+	c := w.AddClient(servertest.Client("shop.web"))
 	public := w.AddClient(spa())
-	token := w.Begin(c, "openid", "offline_access").String("refresh_token")
+	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	for range 10 {
-		w.Clock.Move(5 * time.Minute)
-		if a := w.OK(w.Refresh(c, token)); a.String("refresh_token") != "" && a.String("refresh_token") != token {
+		w.Advance(5 * time.Minute)
+		if a := w.RequireOK(w.Refresh(c, token)); a.String("refresh_token") != "" && a.String("refresh_token") != token {
 			t.Error("a confidential client got another refresh token")
 		}
 	}
@@ -389,14 +389,14 @@ func TestAConfidentialClientKeepsItsTokenWhereOnlyPublicOnesRotate(t *testing.T)
 		t.Errorf("refreshing for 50 minutes made %d writes", w.Store.Calls("UpdateGrant"))
 	}
 	for range 12 {
-		w.Clock.Move(5 * time.Minute)
-		w.OK(w.Refresh(c, token))
+		w.Advance(5 * time.Minute)
+		w.RequireOK(w.Refresh(c, token))
 	}
 	if w.Store.Calls("UpdateGrant") != 1 {
 		t.Errorf("refreshing for 110 minutes made %d writes, want 1", w.Store.Calls("UpdateGrant"))
 	}
-	other := w.Begin(public, "openid").String("refresh_token")
-	if next := w.OK(w.Refresh(public, other)).String("refresh_token"); next == "" || next == other {
+	other := w.IssueTokens(public, "openid").String("refresh_token")
+	if next := w.RequireOK(w.Refresh(public, other)).String("refresh_token"); next == "" || next == other {
 		t.Error("a public client kept its refresh token")
 	}
 }
@@ -404,10 +404,10 @@ func TestAConfidentialClientKeepsItsTokenWhereOnlyPublicOnesRotate(t *testing.T)
 func TestTheSuccessorIsTheSameAfterTheSealingKeyChanged(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(spa())
-	first := w.Begin(c, "openid").String("refresh_token")
-	second := w.OK(w.Refresh(c, first)).String("refresh_token")
+	first := w.IssueTokens(c, "openid").String("refresh_token")
+	second := w.RequireOK(w.Refresh(c, first)).String("refresh_token")
 	var active string
-	w.ChangeServer(func(s *documents.Server) {
+	w.ChangeDocument(func(s *documents.Server) {
 		for i, key := range s.Keys {
 			if key.Algorithm != documents.AlgorithmSealing {
 				continue
@@ -420,16 +420,16 @@ func TestTheSuccessorIsTheSameAfterTheSealingKeyChanged(t *testing.T) {
 			}
 		}
 	})
-	if again := w.OK(w.Refresh(c, first)).String("refresh_token"); again != second {
+	if again := w.RequireOK(w.Refresh(c, first)).String("refresh_token"); again != second {
 		t.Error("the repetition got another refresh token")
 	}
-	third := w.OK(w.Refresh(c, second)).String("refresh_token")
+	third := w.RequireOK(w.Refresh(c, second)).String("refresh_token")
 	if strings.HasPrefix(third, active+".") {
 		t.Error("the next refresh token is sealed with the key that retires")
 	}
-	w.ChangeServer(func(s *documents.Server) { s.RevokedKeys = []string{active} })
-	w.Refused(w.Refresh(c, second), 400, "invalid_grant")
-	w.OK(w.Refresh(c, third))
+	w.ChangeDocument(func(s *documents.Server) { s.RevokedKeys = []string{active} })
+	w.CheckError(w.Refresh(c, second), 400, "invalid_grant")
+	w.RequireOK(w.Refresh(c, third))
 }
 
 // withoutGrace lets no refresh token be used twice.

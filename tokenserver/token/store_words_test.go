@@ -2,15 +2,14 @@ package token_test
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
@@ -64,10 +63,10 @@ func wordless(t *testing.T, answer string) {
 func TestWhatTheStoreSaysIsForTheLogAndNotForTheClient(t *testing.T) {
 	w := newWorld(t)
 	w.Grants.Store = wordy{w.Store}
-	c := w.AddClient(granttest.Client("shop.web"))
-	a := w.Begin(c, "openid", "offline_access")
+	c := w.AddClient(servertest.Client("shop.web"))
+	a := w.IssueTokens(c, "openid", "offline_access")
 	code := w.Code(w.Authorization(c, "openid"))
-	quiet := func(a granttest.Answer) {
+	quiet := func(a servertest.Answer) {
 		t.Helper()
 		tryAgain(t, a)
 		wordless(t, a.Body+fmt.Sprint(a.Header))
@@ -99,9 +98,9 @@ func TestWhatTheStoreSaysIsForTheLogAndNotForTheClient(t *testing.T) {
 
 func TestWhatTheStoreSaysIsNotInARedirect(t *testing.T) {
 	faulty := &storagetest.Faulty{}
-	w := interactiontest.New(t, rand.Reader, interactiontest.Store(faulty))
+	w := interactiontest.New(t, interactiontest.Store(faulty))
 	w.Grants.Store = wordy{faulty}
-	b := w.Browser()
+	b := w.NewBrowser()
 	b.SignIn(w.WebRequest())
 	faulty.Always(storagetest.Unavailable)
 	a := b.Get(w.WebRequest())
@@ -113,7 +112,7 @@ func TestWhatTheStoreSaysIsNotInARedirect(t *testing.T) {
 		t.Error(err)
 	}
 	wordless(t, location+fmt.Sprint(a.Header)+string(a.Body))
-	if !strings.Contains(w.Log(), "SQLSTATE 42P01") {
+	if !strings.Contains(w.Log.String(), "SQLSTATE 42P01") {
 		t.Error("the log lacks the cause")
 	}
 }

@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
-	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 )
 
 // exchangePassword for a token, as the client.
-func exchangePassword(w *granttest.World, c documents.Client, username, secret string) granttest.Answer {
+func exchangePassword(w *servertest.Server, c documents.Client, username, secret string) servertest.Answer {
 	return w.Post("/token", c, "grant_type", "password", "username", username, "password", secret)
 }
 
@@ -28,12 +28,12 @@ func TestTenWrongPasswordsMakeANameWaitWhoeverItIs(t *testing.T) {
 	var bodies []string
 	for _, username := range []string{"alice", "nobody", "not a\u200bname"} {
 		for range 10 {
-			w.Refused(exchangePassword(w, c, username, "wrong"), 400, "invalid_grant")
+			w.CheckError(exchangePassword(w, c, username, "wrong"), 400, "invalid_grant")
 		}
 		before := w.Passwords.Work()
 		for _, c := range []documents.Client{c, other} {
-			a := exchangePassword(w, c, username, granttest.Password)
-			w.Refused(a, 429, "temporarily_unavailable")
+			a := exchangePassword(w, c, username, servertest.Password)
+			w.CheckError(a, 429, "temporarily_unavailable")
 			if a.Header.Get("Retry-After") != "1" {
 				t.Errorf("%s: Retry-After is %q", username, a.Header.Get("Retry-After"))
 			}
@@ -48,41 +48,41 @@ func TestTenWrongPasswordsMakeANameWaitWhoeverItIs(t *testing.T) {
 			t.Errorf("one is answered %s, another %s", bodies[0], body)
 		}
 	}
-	w.Refused(exchangePassword(w, c, "ALICE", granttest.Password), 429, "temporarily_unavailable")
-	w.Clock.Move(time.Second)
-	w.OK(exchangePassword(w, other, "alice", granttest.Password))
-	if len(w.Records()) != 1 {
-		t.Errorf("there are %d grants, want 1", len(w.Records()))
+	w.CheckError(exchangePassword(w, c, "ALICE", servertest.Password), 429, "temporarily_unavailable")
+	w.Advance(time.Second)
+	w.RequireOK(exchangePassword(w, other, "alice", servertest.Password))
+	if len(w.StoredGrants()) != 1 {
+		t.Errorf("there are %d grants, want 1", len(w.StoredGrants()))
 	}
 }
 
 func TestAThousandWrongPasswordsMakeAClientWaitAndNoOther(t *testing.T) {
 	w := newWorld(t)
 	// Cheap hashes, since a thousand are computed: names that are nobody's cost what users cost.
-	cheap := granttest.User()
+	cheap := servertest.User()
 	cheap.PasswordHash = "$2a$04$" + strings.Repeat(".", 53)
 	w.AddUser(cheap)
 	c := w.AddClient(legacy())
 	for range 1000 {
-		w.Refused(exchangePassword(w, c, rand.Text(), "wrong"), 400, "invalid_grant")
+		w.CheckError(exchangePassword(w, c, rand.Text(), "wrong"), 400, "invalid_grant")
 	}
-	w.Refused(exchangePassword(w, c, "bob", "wrong"), 429, "temporarily_unavailable")
+	w.CheckError(exchangePassword(w, c, "bob", "wrong"), 429, "temporarily_unavailable")
 	other := legacy()
 	other.ID, other.UID = "shop.other", "other-uid"
-	w.Refused(exchangePassword(w, w.AddClient(other), "bob", "wrong"), 400, "invalid_grant")
+	w.CheckError(exchangePassword(w, w.AddClient(other), "bob", "wrong"), 400, "invalid_grant")
 }
 
 func TestAUserWhoseNameMustWaitKeepsTheTokensThatAreThere(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(legacy())
-	a := w.OK(exchangePassword(w, c, "alice", granttest.Password))
+	a := w.RequireOK(exchangePassword(w, c, "alice", servertest.Password))
 	for range 11 {
 		exchangePassword(w, c, "alice", "wrong")
 	}
-	if !w.Active(a.String("access_token")) {
+	if !w.IsActive(a.String("access_token")) {
 		t.Error("the access token is not active")
 	}
-	w.OK(w.Refresh(c, a.String("refresh_token")))
+	w.RequireOK(w.Refresh(c, a.String("refresh_token")))
 }
 
 func TestATooBusyServerAnswers503WithRetryAfter(t *testing.T) {
@@ -103,12 +103,12 @@ func TestATooBusyServerAnswers503WithRetryAfter(t *testing.T) {
 		cancel()
 		full = errors.Is(err, password.ErrBusy)
 	}
-	a := exchangePassword(w, c, "alice", granttest.Password)
-	w.Refused(a, 503, "temporarily_unavailable")
+	a := exchangePassword(w, c, "alice", servertest.Password)
+	w.CheckError(a, 503, "temporarily_unavailable")
 	if a.Header.Get("Retry-After") == "" {
 		t.Error("there is no Retry-After")
 	}
-	if len(w.Records()) != 0 {
+	if len(w.StoredGrants()) != 0 {
 		t.Error("there is a grant")
 	}
 }
@@ -116,13 +116,13 @@ func TestATooBusyServerAnswers503WithRetryAfter(t *testing.T) {
 func TestAHashThatTakesMoreMemoryThanTheServerHasIsAnsweredClearly(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(legacy())
-	user := granttest.User()
+	user := servertest.User()
 	user.PasswordHash = "$argon2id$v=19$m=131072,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 	w.AddUser(user)
 	var bodies []string
 	for _, username := range []string{"alice", "nobody"} { // who costs the same, for all hashes are like this one
-		a := exchangePassword(w, c, username, granttest.Password)
-		w.Refused(a, 500, "server_error")
+		a := exchangePassword(w, c, username, servertest.Password)
+		w.CheckError(a, 500, "server_error")
 		bodies = append(bodies, a.Body)
 	}
 	if bodies[0] != bodies[1] || !strings.Contains(bodies[0], "memory") || strings.Contains(bodies[0], "131072") || w.Passwords.Work() != 0 {

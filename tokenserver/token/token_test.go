@@ -10,29 +10,29 @@ import (
 	"testing"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
-	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/introspect"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/revoke"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/token"
 	"github.com/oauth-operator/oauth-operator/tokenserver/userinfo"
 )
 
 // newWorld serves the endpoints that speak of tokens.
-func newWorld(t *testing.T) *granttest.World {
+func newWorld(t *testing.T) *servertest.Server {
 	t.Helper()
-	w := granttest.New(t)
+	w := servertest.New(t)
 	endpoint := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords, Throttle: w.Throttle}
-	w.Route("/token", endpoint.Handle)
-	w.Route("/introspect", (&introspect.Handler{Clients: w.Clients, Grants: w.Grants, Registry: w.Registry}).Handle)
-	w.Route("/revoke", (&revoke.Handler{Clients: w.Clients, Grants: w.Grants}).Handle)
-	w.Route("/userinfo", (&userinfo.Handler{Grants: w.Grants, Registry: w.Registry}).Handle)
+	w.Handle("/token", endpoint.Handle)
+	w.Handle("/introspect", (&introspect.Handler{Clients: w.Clients, Grants: w.Grants, Registry: w.Registry}).Handle)
+	w.Handle("/revoke", (&revoke.Handler{Clients: w.Clients, Grants: w.Grants}).Handle)
+	w.Handle("/userinfo", (&userinfo.Handler{Grants: w.Grants, Registry: w.Registry}).Handle)
 	return w
 }
 
 // service is a client that acts for itself.
 func service() documents.Client {
-	c := granttest.Client("shop.service")
+	c := servertest.Client("shop.service")
 	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantClientCredentials}, nil
 	c.Scopes = []string{"orders:read", "orders:write", "stock:read"}
 	return c
@@ -54,71 +54,71 @@ func TestOnlyAFormIsRead(t *testing.T) {
 	for _, contentType := range []string{"application/json", "text/plain", "multipart/form-data; boundary=x", ""} {
 		r := w.Form("/token", c, "grant_type", "client_credentials")
 		r.Header.Set("Content-Type", contentType)
-		w.Refused(w.Do(r), 400, "invalid_request")
+		w.CheckError(w.Do(r), 400, "invalid_request")
 	}
 	r := w.Form("/token", c, "grant_type", "client_credentials")
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=UTF-8")
-	w.OK(w.Do(r))
+	w.RequireOK(w.Do(r))
 }
 
 func TestCredentialsInTheURLAreRefused(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(service())
 	for _, query := range []string{
-		"client_id=shop.service&client_secret=" + granttest.Secret, "client_secret=x", "code=x", "refresh_token=x", "password=x", "grant_type=x",
+		"client_id=shop.service&client_secret=" + servertest.Secret, "client_secret=x", "code=x", "refresh_token=x", "password=x", "grant_type=x",
 		"client%5Fsecret=x", "client_secret=x;y",
 	} {
 		r := w.Form("/token?"+query, c, "grant_type", "client_credentials")
-		w.Refused(w.Do(r), 400, "invalid_request")
+		w.CheckError(w.Do(r), 400, "invalid_request")
 	}
-	w.OK(w.Do(w.Form("/token?unknown=1", c, "grant_type", "client_credentials")))
+	w.RequireOK(w.Do(w.Form("/token?unknown=1", c, "grant_type", "client_credentials")))
 }
 
 func TestAParameterSentTwiceIsRefused(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(service())
-	w.Refused(w.Post("/token", c, "grant_type", "client_credentials", "grant_type", "client_credentials"), 400, "invalid_request")
-	w.Refused(w.Post("/token", c, "grant_type", "client_credentials", "unknown", "1", "unknown", "2"), 400, "invalid_request")
-	w.OK(w.Post("/token", c, "grant_type", "client_credentials", "unknown", "1", "scope", ""))
-	w.OK(w.Post("/token", c, "grant_type", "client_credentials", "resource", granttest.Orders, "resource", granttest.Stock))
+	w.CheckError(w.Post("/token", c, "grant_type", "client_credentials", "grant_type", "client_credentials"), 400, "invalid_request")
+	w.CheckError(w.Post("/token", c, "grant_type", "client_credentials", "unknown", "1", "unknown", "2"), 400, "invalid_request")
+	w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "unknown", "1", "scope", ""))
+	w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "resource", servertest.Orders, "resource", servertest.Stock))
 }
 
 func TestTooMuchIsRefused(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(service())
 	large := w.Post("/token", c, "grant_type", "client_credentials", "x", strings.Repeat("x", 64<<10))
-	w.Refused(large, 413, "invalid_request")
+	w.CheckError(large, 413, "invalid_request")
 	pairs := []string{"grant_type", "client_credentials"}
 	for i := range 100 {
 		pairs = append(pairs, fmt.Sprint("p", i), "x")
 	}
-	w.Refused(w.Post("/token", c, pairs...), 400, "invalid_request")
+	w.CheckError(w.Post("/token", c, pairs...), 400, "invalid_request")
 }
 
 func TestUnsupportedAndUnauthorizedAndInvalidGrantAreToldApart(t *testing.T) {
 	w := newWorld(t)
-	web := w.AddClient(granttest.Client("shop.web"))
-	w.Refused(w.Post("/token", web), 400, "invalid_request")
+	web := w.AddClient(servertest.Client("shop.web"))
+	w.CheckError(w.Post("/token", web), 400, "invalid_request")
 	for _, unknown := range []string{"implicit", "urn:example:unknown", "Authorization_Code", "code"} {
-		w.Refused(w.Post("/token", web, "grant_type", unknown), 400, "unsupported_grant_type")
+		w.CheckError(w.Post("/token", web, "grant_type", unknown), 400, "unsupported_grant_type")
 	}
 	for _, notTheirs := range []string{"password", "client_credentials"} {
-		w.Refused(w.Post("/token", web, "grant_type", notTheirs, "username", "x", "password", "y"), 400, "unauthorized_client")
+		w.CheckError(w.Post("/token", web, "grant_type", notTheirs, "username", "x", "password", "y"), 400, "unauthorized_client")
 	}
-	w.Refused(w.Post("/token", web, "grant_type", "authorization_code"), 400, "invalid_request")
-	w.Refused(w.Post("/token", web, "grant_type", "authorization_code", "code", "unknown"), 400, "invalid_grant")
-	w.Refused(w.Post("/token", web, "grant_type", "refresh_token"), 400, "invalid_request")
-	w.Refused(w.Post("/token", web, "grant_type", "refresh_token", "refresh_token", "unknown"), 400, "invalid_grant")
+	w.CheckError(w.Post("/token", web, "grant_type", "authorization_code"), 400, "invalid_request")
+	w.CheckError(w.Post("/token", web, "grant_type", "authorization_code", "code", "unknown"), 400, "invalid_grant")
+	w.CheckError(w.Post("/token", web, "grant_type", "refresh_token"), 400, "invalid_request")
+	w.CheckError(w.Post("/token", web, "grant_type", "refresh_token", "refresh_token", "unknown"), 400, "invalid_grant")
 }
 
 func TestNoAnswerMayBeStored(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(service())
-	for what, a := range map[string]granttest.Answer{
-		"a token":                    w.OK(w.Post("/token", c, "grant_type", "client_credentials")),
+	for what, a := range map[string]servertest.Answer{
+		"a token":                    w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials")),
 		"an error":                   w.Post("/token", c, "grant_type", "unknown"),
-		"a refused client":           w.Post("/token", granttest.Client("shop.unknown"), "grant_type", "client_credentials"),
-		"an answer to introspection": w.OK(w.Post("/introspect", c, "token", "unknown")),
+		"a refused client":           w.Post("/token", servertest.Client("shop.unknown"), "grant_type", "client_credentials"),
+		"an answer to introspection": w.RequireOK(w.Post("/introspect", c, "token", "unknown")),
 		"a refused revocation":       w.Post("/revoke", c),
 	} {
 		h := a.Header
@@ -130,9 +130,9 @@ func TestNoAnswerMayBeStored(t *testing.T) {
 
 func TestDescriptionsKeepToTheirCharacters(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
+	c := w.AddClient(servertest.Client("shop.web"))
 	allowed := regexp.MustCompile(`^[\x20-\x21\x23-\x5b\x5d-\x7e]*$`)
-	for _, a := range []granttest.Answer{
+	for _, a := range []servertest.Answer{
 		w.Post("/token", c, "grant_type", "\"\\\r\nä"),
 		w.Post("/token", c, "grant_type", "refresh_token", "refresh_token", "x", "scope", "\"ä\\"),
 		w.Post("/token", c, "\"ä\\\r\n", "1", "\"ä\\\r\n", "2"),
@@ -146,25 +146,25 @@ func TestDescriptionsKeepToTheirCharacters(t *testing.T) {
 
 func TestAnAccessTokenHasTheClaimsOfRFC9068(t *testing.T) {
 	w := newWorld(t)
-	c := w.AddClient(granttest.Client("shop.web"))
-	a := w.Begin(c, "openid", "orders:read")
+	c := w.AddClient(servertest.Client("shop.web"))
+	a := w.IssueTokens(c, "openid", "orders:read")
 	header, claims := w.Header(a.String("access_token")), w.Claims(a.String("access_token"))
 	if header["typ"] != "at+jwt" || header["alg"] != "ES256" || header["kid"] == "" {
 		t.Errorf("the header is %v", header)
 	}
-	now := float64(w.Clock.Now().Unix())
+	now := float64(w.Now().Unix())
 	for name, want := range map[string]any{
-		"iss": granttest.Issuer, "sub": granttest.Subject, "client_id": "shop.web", "scope": "openid orders:read",
+		"iss": servertest.Issuer, "sub": servertest.Subject, "client_id": "shop.web", "scope": "openid orders:read",
 		"iat": now, "exp": now + 300, "auth_time": now - 60,
 	} {
 		if claims[name] != want {
 			t.Errorf("%s is %v, want %v", name, claims[name], want)
 		}
 	}
-	if fmt.Sprint(claims["aud"]) != fmt.Sprint([]any{granttest.Orders, granttest.Issuer}) {
+	if fmt.Sprint(claims["aud"]) != fmt.Sprint([]any{servertest.Orders, servertest.Issuer}) {
 		t.Errorf("aud is %v", claims["aud"])
 	}
-	if id, _ := claims["jti"].(string); id == "" || strings.Contains(id, w.Records()[0].ID) {
+	if id, _ := claims["jti"].(string); id == "" || strings.Contains(id, w.StoredGrants()[0].ID) {
 		t.Errorf("jti is %q", id)
 	}
 	if a.JSON["token_type"] != "Bearer" || a.JSON["expires_in"] != float64(300) {
@@ -175,9 +175,9 @@ func TestAnAccessTokenHasTheClaimsOfRFC9068(t *testing.T) {
 func TestATokenOfAServiceIsAboutTheService(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(service())
-	a := w.OK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read"))
+	a := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read"))
 	claims := w.Claims(a.String("access_token"))
-	if claims["sub"] != "shop.service" || claims["client_id"] != "shop.service" || claims["aud"] != granttest.Orders {
+	if claims["sub"] != "shop.service" || claims["client_id"] != "shop.service" || claims["aud"] != servertest.Orders {
 		t.Errorf("the claims are %v", claims)
 	}
 	if _, has := claims["auth_time"]; has {
@@ -190,7 +190,7 @@ func TestNoTwoTokensHaveOneID(t *testing.T) {
 	c := w.AddClient(service())
 	seen := map[any]bool{}
 	for range 20 {
-		id := w.Claims(w.OK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token"))["jti"]
+		id := w.Claims(w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token"))["jti"]
 		if seen[id] {
 			t.Fatalf("jti %v is of two tokens", id)
 		}
@@ -201,8 +201,8 @@ func TestNoTwoTokensHaveOneID(t *testing.T) {
 func TestTheMetricCountsLegacyGrants(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(legacy())
-	w.OK(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", granttest.Password))
-	if got := w.Count("oauth_operator_tokenserver_grant_requests_total", "password"); got != 1 {
+	w.RequireOK(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", servertest.Password))
+	if got := w.CounterValue("oauth_operator_tokenserver_grant_requests_total", "password"); got != 1 {
 		t.Errorf("the metric counts %v password grants, want 1", got)
 	}
 }
@@ -210,7 +210,7 @@ func TestTheMetricCountsLegacyGrants(t *testing.T) {
 func TestTheAnswerIsOneJSONObject(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(service())
-	a := w.OK(w.Post("/token", c, "grant_type", "client_credentials"))
+	a := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials"))
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(a.Body), &fields); err != nil {
 		t.Fatal(err)

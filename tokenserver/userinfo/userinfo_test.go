@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
-	"github.com/oauth-operator/oauth-operator/tokenserver/grant/granttest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/revoke"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/token"
 	"github.com/oauth-operator/oauth-operator/tokenserver/userinfo"
@@ -22,19 +22,19 @@ import (
 
 const realm = `Bearer realm="https://auth.example.com"`
 
-func newWorld(t *testing.T) *granttest.World {
+func newWorld(t *testing.T) *servertest.Server {
 	t.Helper()
-	w := granttest.New(t)
+	w := servertest.New(t)
 	tokens := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords, Throttle: w.Throttle}
-	w.Route("/token", tokens.Handle)
-	w.Route("/revoke", (&revoke.Handler{Clients: w.Clients, Grants: w.Grants}).Handle)
-	w.Route("/userinfo", (&userinfo.Handler{Grants: w.Grants, Registry: w.Registry}).Handle)
+	w.Handle("/token", tokens.Handle)
+	w.Handle("/revoke", (&revoke.Handler{Clients: w.Clients, Grants: w.Grants}).Handle)
+	w.Handle("/userinfo", (&userinfo.Handler{Grants: w.Grants, Registry: w.Registry}).Handle)
 	return w
 }
 
 // client may have every scope about a user.
 func client() documents.Client {
-	c := granttest.Client("shop.web")
+	c := servertest.Client("shop.web")
 	c.Scopes = append([]string{"orders:read"}, oauth.BuiltInScopes...)
 	return c
 }
@@ -61,12 +61,12 @@ func post(target, authorization string, pairs ...string) *http.Request {
 }
 
 // info about the token's user.
-func info(w *granttest.World, token string) granttest.Answer {
+func info(w *servertest.Server, token string) servertest.Answer {
 	return w.Do(get("/userinfo", "Bearer "+token))
 }
 
 // challenged reports an answer that is not this error, in its body and in its challenge.
-func challenged(t *testing.T, what string, a granttest.Answer, status int, code string) {
+func challenged(t *testing.T, what string, a servertest.Answer, status int, code string) {
 	t.Helper()
 	challenge := a.Header.Get("WWW-Authenticate")
 	if a.Status != status || a.ErrorCode() != code || !strings.HasPrefix(challenge, realm+`, error="`+code+`"`) {
@@ -79,8 +79,8 @@ func challenged(t *testing.T, what string, a granttest.Answer, status int, code 
 
 func TestATokenIsTakenFromTheHeaderOrAPostedForm(t *testing.T) {
 	w := newWorld(t)
-	access := w.Begin(w.AddClient(client()), "openid", "email").String("access_token")
-	want := map[string]any{"sub": granttest.Subject, "email": "alice@example.com", "email_verified": true}
+	access := w.IssueTokens(w.AddClient(client()), "openid", "email").String("access_token")
+	want := map[string]any{"sub": servertest.Subject, "email": "alice@example.com", "email_verified": true}
 	json := post("/userinfo", "Bearer "+access)
 	json.Header.Set("Content-Type", "application/json")
 	for what, r := range map[string]*http.Request{
@@ -104,7 +104,7 @@ func TestATokenIsTakenFromTheHeaderOrAPostedForm(t *testing.T) {
 
 func TestATokenInTheURLIsRefused(t *testing.T) {
 	w := newWorld(t)
-	access := w.Begin(w.AddClient(client()), "openid").String("access_token")
+	access := w.IssueTokens(w.AddClient(client()), "openid").String("access_token")
 	for what, r := range map[string]*http.Request{
 		"alone":              get("/userinfo?access_token="+access, ""),
 		"with a header":      get("/userinfo?access_token="+access, "Bearer "+access),
@@ -118,9 +118,9 @@ func TestATokenInTheURLIsRefused(t *testing.T) {
 
 func TestWhoBringsNoTokenIsToldHowAndNoError(t *testing.T) {
 	w := newWorld(t)
-	access := w.Begin(w.AddClient(client()), "openid").String("access_token")
+	access := w.IssueTokens(w.AddClient(client()), "openid").String("access_token")
 	basic := get("/userinfo", "")
-	basic.SetBasicAuth("shop.web", granttest.Secret)
+	basic.SetBasicAuth("shop.web", servertest.Secret)
 	form := get("/userinfo", "")
 	form.Header.Set("Content-Type", oauth.FormType)
 	form.Body = http.NoBody
@@ -139,7 +139,7 @@ func TestWhoBringsNoTokenIsToldHowAndNoError(t *testing.T) {
 
 func TestTwoTokensInOneRequestAreRefused(t *testing.T) {
 	w := newWorld(t)
-	access := w.Begin(w.AddClient(client()), "openid").String("access_token")
+	access := w.IssueTokens(w.AddClient(client()), "openid").String("access_token")
 	twice := get("/userinfo", "Bearer "+access)
 	twice.Header.Add("Authorization", "Bearer "+access)
 	for what, r := range map[string]*http.Request{
@@ -161,36 +161,36 @@ func TestAHeaderThatHoldsNoTokenIsABadRequest(t *testing.T) {
 func TestWhatIsNoAccessTokenIsInvalid(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(client())
-	a := w.Begin(c, "openid", "offline_access")
-	impostors := w.Impostors(a.String("access_token"))
-	impostors["an ID token"] = a.String("id_token")
-	impostors["a refresh token"] = a.String("refresh_token")
-	for what, value := range impostors {
+	a := w.IssueTokens(c, "openid", "offline_access")
+	forged := w.ForgedTokens(a.String("access_token"))
+	forged["an ID token"] = a.String("id_token")
+	forged["a refresh token"] = a.String("refresh_token")
+	for what, value := range forged {
 		challenged(t, what, w.Do(post("/userinfo", "", "access_token", value)), 401, "invalid_token")
 	}
-	w.OK(info(w, a.String("access_token")))
+	w.RequireOK(info(w, a.String("access_token")))
 }
 
 func TestATokenIsInvalidOnceItAuthorisesNothing(t *testing.T) {
-	for what, takeAway := range map[string]func(w *granttest.World, c documents.Client, a granttest.Answer){
-		"expired": func(w *granttest.World, _ documents.Client, _ granttest.Answer) { w.Clock.Move(300 * time.Second) },
-		"revoked": func(w *granttest.World, c documents.Client, a granttest.Answer) {
+	for what, takeAway := range map[string]func(w *servertest.Server, c documents.Client, a servertest.Answer){
+		"expired": func(w *servertest.Server, _ documents.Client, _ servertest.Answer) { w.Advance(300 * time.Second) },
+		"revoked": func(w *servertest.Server, c documents.Client, a servertest.Answer) {
 			w.Post("/revoke", c, "token", a.String("access_token"))
 		},
-		"its grant revoked": func(w *granttest.World, c documents.Client, a granttest.Answer) {
+		"its grant revoked": func(w *servertest.Server, c documents.Client, a servertest.Answer) {
 			w.Post("/revoke", c, "token", a.String("refresh_token"))
 		},
-		"its client suspended": func(w *granttest.World, c documents.Client, _ granttest.Answer) {
+		"its client suspended": func(w *servertest.Server, c documents.Client, _ servertest.Answer) {
 			c.Suspended = true
 			w.AddClient(c)
 		},
-		"its client gone": func(w *granttest.World, c documents.Client, _ granttest.Answer) { w.RemoveClient(c.ID) },
-		"its user gone":   func(w *granttest.World, _ documents.Client, _ granttest.Answer) { w.RemoveUser(granttest.User()) },
-		"its session ended": func(w *granttest.World, _ documents.Client, _ granttest.Answer) {
-			_ = w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Clock.Now().Add(time.Hour)})
+		"its client gone": func(w *servertest.Server, c documents.Client, _ servertest.Answer) { w.RemoveClient(c.ID) },
+		"its user gone":   func(w *servertest.Server, _ documents.Client, _ servertest.Answer) { w.RemoveUser(servertest.User()) },
+		"its session ended": func(w *servertest.Server, _ documents.Client, _ servertest.Answer) {
+			_ = w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Now().Add(time.Hour)})
 		},
-		"the password changed": func(w *granttest.World, _ documents.Client, _ granttest.Answer) {
-			u := granttest.User()
+		"the password changed": func(w *servertest.Server, _ documents.Client, _ servertest.Answer) {
+			u := servertest.User()
 			u.Epoch = "epoch-2"
 			w.AddUser(u)
 		},
@@ -198,8 +198,8 @@ func TestATokenIsInvalidOnceItAuthorisesNothing(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			w := newWorld(t)
 			c := w.AddClient(client())
-			a := w.Begin(c, "openid")
-			w.OK(info(w, a.String("access_token")))
+			a := w.IssueTokens(c, "openid")
+			w.RequireOK(info(w, a.String("access_token")))
 			takeAway(w, c, a)
 			challenged(t, what, info(w, a.String("access_token")), 401, "invalid_token")
 		})
@@ -210,26 +210,26 @@ func TestATokenForAnAPIAloneIsInvalidHere(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(client())
 	code := w.Code(w.Authorization(c, "openid", "orders:read"))
-	access := w.OK(w.Redeem(c, code, "resource", granttest.Orders)).String("access_token")
+	access := w.RequireOK(w.Redeem(c, code, "resource", servertest.Orders)).String("access_token")
 	challenged(t, "a token for an API", info(w, access), 401, "invalid_token")
 
 	code = w.Code(w.Authorization(c, "openid", "orders:read"))
-	both := w.OK(w.Redeem(c, code, "resource", granttest.Orders, "resource", granttest.Issuer))
-	w.OK(info(w, both.String("access_token")))
+	both := w.RequireOK(w.Redeem(c, code, "resource", servertest.Orders, "resource", servertest.Issuer))
+	w.RequireOK(info(w, both.String("access_token")))
 }
 
 func TestTheScopeOpenIDIsNeeded(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(client())
-	service := granttest.Client("shop.service")
+	service := servertest.Client("shop.service")
 	service.GrantTypes, service.RedirectURIs, service.Scopes = []string{oauth.GrantClientCredentials}, nil, nil
 	w.AddClient(service)
-	narrowed := w.Begin(c, "openid", "profile")
-	former := w.Begin(c, "openid", "profile").String("access_token")
+	narrowed := w.IssueTokens(c, "openid", "profile")
+	former := w.IssueTokens(c, "openid", "profile").String("access_token")
 	tokens := map[string]string{
-		"a user's token without it": w.Begin(c, "profile").String("access_token"),
-		"a narrowed one":            w.OK(w.Refresh(c, narrowed.String("refresh_token"), "scope", "profile")).String("access_token"),
-		"a service's token":         w.OK(w.Post("/token", service, "grant_type", "client_credentials")).String("access_token"),
+		"a user's token without it": w.IssueTokens(c, "profile").String("access_token"),
+		"a narrowed one":            w.RequireOK(w.Refresh(c, narrowed.String("refresh_token"), "scope", "profile")).String("access_token"),
+		"a service's token":         w.RequireOK(w.Post("/token", service, "grant_type", "client_credentials")).String("access_token"),
 	}
 	for what, token := range tokens {
 		a := info(w, token)
@@ -238,7 +238,7 @@ func TestTheScopeOpenIDIsNeeded(t *testing.T) {
 			t.Errorf("%s: WWW-Authenticate is %q", what, a.Header.Get("WWW-Authenticate"))
 		}
 	}
-	w.OK(info(w, former))
+	w.RequireOK(info(w, former))
 	c.Scopes = []string{"profile"}
 	w.AddClient(c)
 	challenged(t, "a client that may no longer have it", info(w, former), 403, "insufficient_scope")
@@ -250,7 +250,7 @@ func TestATokenWithoutAUserHasNoUserInfo(t *testing.T) {
 	c := w.AddClient(client())
 	served, _ := w.Registry.Client(c.ID)
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
-		Client: served, Subject: granttest.Subject, Audience: []string{granttest.Issuer}, Scopes: []string{"openid", "profile"},
+		Client: served, Subject: servertest.Subject, Audience: []string{servertest.Issuer}, Scopes: []string{"openid", "profile"},
 		Rests: mint.TokenID{ClientUID: c.UID, Epoch: w.Grants.Epoch},
 	})
 	if err != nil {
@@ -261,7 +261,7 @@ func TestATokenWithoutAUserHasNoUserInfo(t *testing.T) {
 
 // rich is a user with a claim for every scope, one for none, and some that nobody may set.
 func rich() documents.User {
-	u := granttest.User()
+	u := servertest.User()
 	u.Claims = map[string]any{
 		"name": "Alice", "given_name": "Alice", "email": "alice@example.com", "email_verified": false, "groups": []any{"admins", "ops"},
 		"address": map[string]any{"country": "NL"}, "phone_number": "+31", "department": "sales", "nickname": nil,
@@ -286,8 +286,8 @@ func TestClaimsComeByScope(t *testing.T) {
 		{[]string{"openid", "groups"}, map[string]any{"groups": []any{"admins", "ops"}}},
 		{[]string{"openid", "offline_access", "orders:read"}, map[string]any{}},
 	} {
-		test.want["sub"] = granttest.Subject
-		a := w.OK(info(w, w.Begin(c, test.scopes...).String("access_token")))
+		test.want["sub"] = servertest.Subject
+		a := w.RequireOK(info(w, w.IssueTokens(c, test.scopes...).String("access_token")))
 		if !reflect.DeepEqual(a.JSON, test.want) {
 			t.Errorf("%v: the claims are %v, want %v", test.scopes, a.JSON, test.want)
 		}
@@ -300,8 +300,8 @@ func TestTheClaimsThatAClientRegisteredForIDTokensAreInBothWhateverTheScope(t *t
 	c := client()
 	c.IDTokenClaims = []string{"groups", "email", "department", "unknown"}
 	w.AddClient(c)
-	tokens := w.Begin(c, "openid")
-	inUserInfo, inIDToken := w.OK(info(w, tokens.String("access_token"))).JSON, w.Claims(tokens.String("id_token"))
+	tokens := w.IssueTokens(c, "openid")
+	inUserInfo, inIDToken := w.RequireOK(info(w, tokens.String("access_token"))).JSON, w.Claims(tokens.String("id_token"))
 	for name, want := range map[string]any{
 		"groups": []any{"admins", "ops"}, "email": "alice@example.com", "department": "sales", "unknown": nil, "email_verified": nil, "name": nil,
 	} {
@@ -309,14 +309,14 @@ func TestTheClaimsThatAClientRegisteredForIDTokensAreInBothWhateverTheScope(t *t
 			t.Errorf("%s is %v at userinfo and %v in the ID token, want %v", name, inUserInfo[name], inIDToken[name], want)
 		}
 	}
-	if a := info(w, w.Begin(c, "profile").String("access_token")); a.Status == 200 {
+	if a := info(w, w.IssueTokens(c, "profile").String("access_token")); a.Status == 200 {
 		t.Errorf("without openid there are claims: %s", a.Body)
 	}
 }
 
 func TestNoUserSetsTheSubjectOrAnotherClaimOfTheProtocol(t *testing.T) {
 	w := newWorld(t)
-	u := granttest.User()
+	u := servertest.User()
 	reserved := []string{"sub", "iss", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "may_act", "cnf", "events"}
 	asked := map[string]map[string]any{"userinfo": {}}
 	for _, name := range reserved {
@@ -332,8 +332,8 @@ func TestNoUserSetsTheSubjectOrAnotherClaimOfTheProtocol(t *testing.T) {
 	w.AddClient(c)
 	authorization := w.Authorization(c, "openid", "profile", "email")
 	authorization.ClaimsRequest = string(parameter)
-	a := w.OK(info(w, w.OK(w.Redeem(c, w.Code(authorization))).String("access_token")))
-	if a.String("sub") != granttest.Subject {
+	a := w.RequireOK(info(w, w.RequireOK(w.Redeem(c, w.Code(authorization))).String("access_token")))
+	if a.String("sub") != servertest.Subject {
 		t.Errorf("the subject is %v", a.JSON["sub"])
 	}
 	for name, value := range a.JSON {
@@ -350,18 +350,18 @@ func TestTheClaimsParameterAsksForMoreWithinTheScopes(t *testing.T) {
 	claims := func(scopes []string, parameter string) map[string]any {
 		authorization := w.Authorization(c, scopes...)
 		authorization.ClaimsRequest = parameter
-		return w.OK(info(w, w.OK(w.Redeem(c, w.Code(authorization))).String("access_token"))).JSON
+		return w.RequireOK(info(w, w.RequireOK(w.Redeem(c, w.Code(authorization))).String("access_token"))).JSON
 	}
 	request := `{"userinfo":{"department":null,"email":{"essential":true},"sub":null,"iss":null,"exp":null},"id_token":{"given_name":null}}`
-	want := map[string]any{"sub": granttest.Subject, "name": "Alice", "given_name": "Alice", "preferred_username": "alice", "department": "sales"}
+	want := map[string]any{"sub": servertest.Subject, "name": "Alice", "given_name": "Alice", "preferred_username": "alice", "department": "sales"}
 	if got := claims([]string{"openid", "profile"}, request); !reflect.DeepEqual(got, want) {
 		t.Errorf("the claims are %v, want %v", got, want)
 	}
-	if got := claims([]string{"openid"}, request); !reflect.DeepEqual(got, map[string]any{"sub": granttest.Subject}) {
+	if got := claims([]string{"openid"}, request); !reflect.DeepEqual(got, map[string]any{"sub": servertest.Subject}) {
 		t.Errorf("without a scope that allows them the claims are %v", got)
 	}
 	for _, broken := range []string{"{", "[]", `{"userinfo":[]}`, `{"userinfo":"department"}`, "null"} {
-		if got := claims([]string{"openid"}, broken); !reflect.DeepEqual(got, map[string]any{"sub": granttest.Subject}) {
+		if got := claims([]string{"openid"}, broken); !reflect.DeepEqual(got, map[string]any{"sub": servertest.Subject}) {
 			t.Errorf("for %s the claims are %v", broken, got)
 		}
 	}
@@ -369,8 +369,8 @@ func TestTheClaimsParameterAsksForMoreWithinTheScopes(t *testing.T) {
 
 func TestTheSubjectIsTheIDTokens(t *testing.T) {
 	w := newWorld(t)
-	a := w.Begin(w.AddClient(client()), "openid")
-	if got, want := w.OK(info(w, a.String("access_token"))).JSON["sub"], w.Claims(a.String("id_token"))["sub"]; got != want || got == "" {
+	a := w.IssueTokens(w.AddClient(client()), "openid")
+	if got, want := w.RequireOK(info(w, a.String("access_token"))).JSON["sub"], w.Claims(a.String("id_token"))["sub"]; got != want || got == "" {
 		t.Errorf("sub is %v, in the ID token %v", got, want)
 	}
 }
@@ -378,16 +378,16 @@ func TestTheSubjectIsTheIDTokens(t *testing.T) {
 func TestClaimsAndScopesAreThoseOfThisMoment(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(client())
-	access := w.Begin(c, "openid", "email").String("access_token")
-	u := granttest.User()
+	access := w.IssueTokens(c, "openid", "email").String("access_token")
+	u := servertest.User()
 	u.Claims["email"] = "alice@new.example"
 	w.AddUser(u)
-	if got := w.OK(info(w, access)).JSON["email"]; got != "alice@new.example" {
+	if got := w.RequireOK(info(w, access)).JSON["email"]; got != "alice@new.example" {
 		t.Errorf("email is %v", got)
 	}
 	c.Scopes = []string{"openid"}
 	w.AddClient(c)
-	if _, has := w.OK(info(w, access)).JSON["email"]; has {
+	if _, has := w.RequireOK(info(w, access)).JSON["email"]; has {
 		t.Error("email is there although the client may no longer have it")
 	}
 }
@@ -397,20 +397,20 @@ func TestAClaimThatWasGrantedByItselfIsThereWhileTheClientMayHaveItsScope(t *tes
 	c := w.AddClient(client())
 	a := w.Authorization(c, "openid")
 	a.ClaimsRequest, a.Claims = `{"userinfo":{"name":{"essential":true},"department":null},"id_token":{"email":null}}`, []string{"email", "name"}
-	answer := w.OK(w.Redeem(c, w.Code(w.Consent(a))))
+	answer := w.RequireOK(w.Redeem(c, w.Code(w.Consent(a))))
 	for range 2 {
-		got := w.OK(info(w, answer.String("access_token"))).JSON
+		got := w.RequireOK(info(w, answer.String("access_token"))).JSON
 		if got["name"] != "Alice" || got["email"] != nil || got["department"] != nil || got["preferred_username"] != nil {
 			t.Errorf("/userinfo says %v", got)
 		}
 		if claims := w.Claims(answer.String("id_token")); claims["email"] != "alice@example.com" || claims["name"] != nil {
 			t.Errorf("the ID token says %v", claims)
 		}
-		answer = w.OK(w.Refresh(c, answer.String("refresh_token")))
+		answer = w.RequireOK(w.Refresh(c, answer.String("refresh_token")))
 	}
 	c.Scopes = []string{"openid", "email"}
 	w.AddClient(c)
-	if got := w.OK(info(w, answer.String("access_token"))).JSON; got["name"] != nil {
+	if got := w.RequireOK(info(w, answer.String("access_token"))).JSON; got["name"] != nil {
 		t.Errorf("although the client may not have profile any more, /userinfo says %v", got)
 	}
 }
@@ -420,8 +420,8 @@ func TestAClaimThatWasNotGrantedIsNotThere(t *testing.T) {
 	c := w.AddClient(client())
 	a := w.Authorization(c, "openid")
 	a.ClaimsRequest = `{"userinfo":{"name":null},"id_token":{"name":null}}`
-	answer := w.OK(w.Redeem(c, w.Code(a)))
-	if got := w.OK(info(w, answer.String("access_token"))).JSON; got["name"] != nil {
+	answer := w.RequireOK(w.Redeem(c, w.Code(a)))
+	if got := w.RequireOK(info(w, answer.String("access_token"))).JSON; got["name"] != nil {
 		t.Errorf("/userinfo says %v", got)
 	}
 	if claims := w.Claims(answer.String("id_token")); claims["name"] != nil {
@@ -434,13 +434,13 @@ func TestAnImplicitTokenBringsTheClaimsThatWereGrantedByThemselves(t *testing.T)
 	c := w.AddClient(client())
 	served, _ := w.Registry.Client(c.ID)
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
-		Client: served, Subject: granttest.Subject, Audience: []string{granttest.Issuer}, Scopes: []string{"openid"},
+		Client: served, Subject: servertest.Subject, Audience: []string{servertest.Issuer}, Scopes: []string{"openid"},
 		Rests: mint.TokenID{ClientUID: c.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", Epoch: w.Grants.Epoch, Claims: []string{"name"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := w.OK(info(w, token)).JSON; got["name"] != "Alice" || got["email"] != nil {
+	if got := w.RequireOK(info(w, token)).JSON; got["name"] != "Alice" || got["email"] != nil {
 		t.Errorf("/userinfo says %v", got)
 	}
 }
@@ -450,16 +450,16 @@ func TestAnImplicitTokenIsGoodWhileItsSessionIs(t *testing.T) {
 	c := w.AddClient(client())
 	served, _ := w.Registry.Client(c.ID)
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
-		Client: served, Subject: granttest.Subject, Audience: []string{granttest.Issuer}, Scopes: []string{"openid", "email"},
+		Client: served, Subject: servertest.Subject, Audience: []string{servertest.Issuer}, Scopes: []string{"openid", "email"},
 		Rests: mint.TokenID{ClientUID: c.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1", Epoch: w.Grants.Epoch},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := w.OK(info(w, token)).JSON["email"]; got != "alice@example.com" {
+	if got := w.RequireOK(info(w, token)).JSON["email"]; got != "alice@example.com" {
 		t.Errorf("email is %v", got)
 	}
-	if err := w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Clock.Now().Add(time.Hour)}); err != nil {
+	if err := w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	challenged(t, "after logout", info(w, token), 401, "invalid_token")
@@ -471,7 +471,7 @@ func TestAnImplicitTokenBringsTheClaimsThatItsRequestWanted(t *testing.T) {
 	served, _ := w.Registry.Client(c.ID)
 	ask := func(scopes ...string) any {
 		token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
-			Client: served, Subject: granttest.Subject, Audience: []string{granttest.Issuer}, Scopes: scopes,
+			Client: served, Subject: servertest.Subject, Audience: []string{servertest.Issuer}, Scopes: scopes,
 			Rests: mint.TokenID{
 				ClientUID: c.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1", Epoch: w.Grants.Epoch,
 				RequestedClaims: []string{"department"},
@@ -480,7 +480,7 @@ func TestAnImplicitTokenBringsTheClaimsThatItsRequestWanted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return w.OK(info(w, token)).JSON["department"]
+		return w.RequireOK(info(w, token)).JSON["department"]
 	}
 	if got := ask("openid", "profile"); got != "sales" {
 		t.Errorf("department is %v", got)
@@ -492,7 +492,7 @@ func TestAnImplicitTokenBringsTheClaimsThatItsRequestWanted(t *testing.T) {
 
 func TestOnlyGetAndPostAreAllowed(t *testing.T) {
 	w := newWorld(t)
-	access := w.Begin(w.AddClient(client()), "openid").String("access_token")
+	access := w.IssueTokens(w.AddClient(client()), "openid").String("access_token")
 	for _, method := range []string{http.MethodPut, http.MethodDelete, http.MethodPatch} {
 		r := get("/userinfo", "Bearer "+access)
 		r.Method = method
@@ -505,9 +505,9 @@ func TestOnlyGetAndPostAreAllowed(t *testing.T) {
 
 func TestNothingIsWritten(t *testing.T) {
 	w := newWorld(t)
-	access := w.Begin(w.AddClient(client()), "openid").String("access_token")
+	access := w.IssueTokens(w.AddClient(client()), "openid").String("access_token")
 	before := w.Store.Writes()
-	w.OK(info(w, access))
+	w.RequireOK(info(w, access))
 	info(w, "unknown")
 	if w.Store.Writes() != before {
 		t.Error("a UserInfo request wrote something")

@@ -30,13 +30,14 @@ import (
 
 const crdKind = "CustomResourceDefinition"
 
-// establishTimeout is how long the API server may take to serve a new kind; it takes a fraction of a second when it is not busy.
+// establishTimeout is how long the API server may take to serve a new kind; it takes a fraction of
+// a second when it is not busy.
 const establishTimeout = time.Minute
 
 var crdResource = apiextensionsv1.SchemeGroupVersion.WithResource("customresourcedefinitions")
 
-// InstallCRDs applies the CustomResourceDefinitions in the *.yaml files of a directory and returns when the API server serves them and the
-// garbage collector starts to know them.
+// InstallCRDs applies the CustomResourceDefinitions in the *.yaml files of a directory and returns
+// when the API server serves them and the garbage collector starts to know them.
 func (cp *ControlPlane) InstallCRDs(ctx context.Context, dir string) error {
 	objects, err := ReadDir(dir)
 	if err != nil {
@@ -52,8 +53,8 @@ func (cp *ControlPlane) InstallCRDs(ctx context.Context, dir string) error {
 	return cp.restartController()
 }
 
-// restartController makes the garbage collector read anew which kinds there are. It does so by itself only every 30 seconds; until then
-// nothing is collected whose owner is of a new kind.
+// restartController makes the garbage collector read anew which kinds there are. It does so by
+// itself only every 30 seconds; until then nothing is collected whose owner is of a new kind.
 func (cp *ControlPlane) restartController() error {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
@@ -72,9 +73,10 @@ func (cp *ControlPlane) Apply(ctx context.Context, fieldManager string, document
 	return Apply(ctx, cp.admin, fieldManager, documents)
 }
 
-// Apply applies all objects of a YAML stream by server-side apply as the given field manager, which takes over fields that others own.
-// Namespaces and CustomResourceDefinitions go first, in whatever order they are written; a new kind is waited for. Unknown and duplicate
-// fields are errors, as with kubectl.
+// Apply applies all objects of a YAML stream by server-side apply as the given field manager, which
+// takes over fields that others own. Namespaces and CustomResourceDefinitions go first, in whatever
+// order they are written; a new kind is waited for. Unknown and duplicate fields are errors, as
+// with kubectl.
 func Apply(ctx context.Context, c *rest.Config, fieldManager string, documents []byte) error {
 	objects, err := Decode(documents)
 	if err != nil {
@@ -120,7 +122,8 @@ func decodeOne(objects []*unstructured.Unstructured, document []byte) ([]*unstru
 	return objects, err
 }
 
-// ReadDir decodes all *.yaml files of a directory, in the order of their names, but for what is kustomize's own.
+// ReadDir decodes all *.yaml files of a directory, in the order of their names, but for what is
+// kustomize's own.
 func ReadDir(dir string) ([]*unstructured.Unstructured, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
 	if err != nil {
@@ -238,7 +241,8 @@ func (a *applier) resource(o *unstructured.Unstructured) (dynamic.ResourceInterf
 	return a.client.Resource(mapping.Resource).Namespace(namespace), nil
 }
 
-// waitForKinds returns when each of the definitions is established and what it defines can be listed.
+// waitForKinds returns when each of the definitions is established and what it defines can be
+// listed.
 func (a *applier) waitForKinds(ctx context.Context, objects []*unstructured.Unstructured) error {
 	ctx, cancel := context.WithTimeout(ctx, establishTimeout)
 	defer cancel()

@@ -22,8 +22,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/hack/local/process"
 )
 
-// Version is the Kubernetes version that the module hack/controlplane builds. The programs are stamped with it: kubectl complains of a
-// server that does not know its version, and the API server derives its API priorities from it.
+// Version is the Kubernetes version that the module hack/controlplane builds. The programs are
+// stamped with it: kubectl complains of a server that does not know its version, and the API server
+// derives its API priorities from it.
 const Version = "v1.36.3"
 
 // Binaries are the paths of the programs.
@@ -40,9 +41,10 @@ func (b *Binaries) byName() map[string]*string {
 	}
 }
 
-// Build returns the programs of the control plane. What the directory KUBEBUILDER_ASSETS holds of them is used; the rest is built from
-// source, once for each version of the sources and of Go, into the user's cache directory. Several processes may call it at a time: one
-// builds, the others wait. log hears of it when that takes long (about eight minutes on two cores, the first time).
+// Build returns the programs of the control plane. What the directory KUBEBUILDER_ASSETS holds of
+// them is used; the rest is built from source, once for each version of the sources and of Go, into
+// the user's cache directory. Several processes may call it at a time: one builds, the others wait.
+// log hears of it when that takes long (about eight minutes on two cores, the first time).
 func Build(ctx context.Context, log io.Writer) (Binaries, error) {
 	var b Binaries
 	missing := b.byName()
@@ -104,8 +106,8 @@ func names(missing map[string]*string) []string {
 	return all
 }
 
-// Root is the directory of this project's checkout: the one above the working directory that has hack/controlplane. A test runs in the
-// directory of its package, a program wherever it is started.
+// Root is the directory of this project's checkout: the one above the working directory that has
+// hack/controlplane. A test runs in the directory of its package, a program wherever it is started.
 func Root() (string, error) {
 	start, err := os.Getwd()
 	if err != nil {
@@ -209,7 +211,8 @@ func build(ctx context.Context, source, target string, missing map[string]*strin
 	var out progress
 	goBuild, err := process.Start(process.Command{
 		Path: goCommand, Args: args, Dir: source, Output: &out,
-		// Without cgo a C compiler, or a broken one, makes no difference. The module stands alone, whatever workspace surrounds it.
+		// Without cgo a C compiler, or a broken one, makes no difference. The module stands alone,
+		// whatever workspace surrounds it.
 		Env: []string{"CGO_ENABLED=0", "GOWORK=off"},
 	})
 	if err != nil {
@@ -231,7 +234,8 @@ func build(ctx context.Context, source, target string, missing map[string]*strin
 	return nil
 }
 
-// waitForBuild returns when the build has ended; it ends it when the context does. Now and then it tells that the build still goes on.
+// waitForBuild returns when the build has ended; it ends it when the context does. Now and then it
+// tells that the build still goes on.
 func waitForBuild(ctx context.Context, goBuild *process.Process, tell func()) {
 	tick := time.NewTicker(30 * time.Second)
 	defer tick.Stop()
@@ -259,8 +263,8 @@ func say(log io.Writer, format string, args ...any) {
 	}
 }
 
-// progress reads what `go build -v` prints: the path of each package it compiles, what it downloads, and errors. It is written to by one
-// goroutine.
+// progress reads what `go build -v` prints: the path of each package it compiles, what it
+// downloads, and errors. It is written to by one goroutine.
 type progress struct {
 	downloaded, compiled atomic.Int64
 	rest                 []byte

@@ -12,7 +12,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/hack/local/process"
 )
 
-// emptyCache gives the test a cache of programs of its own, but leaves Go's where it is: nothing is compiled twice.
+// emptyCache gives the test a cache of programs of its own, but leaves Go's where it is: nothing is
+// compiled twice.
 func emptyCache(t *testing.T) string {
 	t.Helper()
 	goCache, err := exec.Command("go", "env", "GOCACHE").Output()

@@ -18,18 +18,20 @@ import (
 	"time"
 )
 
-// What is kept lives this long; what is made anew at each start, as long too: nothing here outlasts its directory.
+// What is kept lives this long; what is made anew at each start, as long too: nothing here outlasts
+// its directory.
 const validity = 10 * 365 * 24 * time.Hour
 
-// authority is a certificate authority. Etcd and the API server each have one of their own: whoever may speak to the API server may not
-// for that reason speak to etcd.
+// authority is a certificate authority. Etcd and the API server each have one of their own: whoever
+// may speak to the API server may not for that reason speak to etcd.
 type authority struct {
 	certificate *x509.Certificate
 	pem         []byte
 	key         *ecdsa.PrivateKey
 }
 
-// loadAuthority reads an authority from the directory, or makes it there. It is kept, so that kubeconfigs survive a restart.
+// loadAuthority reads an authority from the directory, or makes it there. It is kept, so that
+// kubeconfigs survive a restart.
 func loadAuthority(dir, name string) (*authority, error) {
 	certFile, keyFile := filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")
 	certPEM, err := os.ReadFile(certFile)
@@ -146,7 +148,8 @@ func encodeKey(key any) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// serviceAccountKey returns the file of the key that signs ServiceAccount tokens. It is kept, so that tokens survive a restart.
+// serviceAccountKey returns the file of the key that signs ServiceAccount tokens. It is kept, so
+// that tokens survive a restart.
 func serviceAccountKey(dir string) (string, error) {
 	file := filepath.Join(dir, "serviceaccounts.key")
 	if _, err := os.Stat(file); err == nil || !errors.Is(err, fs.ErrNotExist) {

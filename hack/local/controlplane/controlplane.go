@@ -1,6 +1,7 @@
-// Package controlplane runs a real Kubernetes control plane on the loopback addresses, from Go modules alone: etcd, kube-apiserver, and of
-// kube-controller-manager the garbage collector and the namespace controller, without which ownerReferences and the deletion of namespaces
-// do nothing. There is no node and no Pod.
+// Package controlplane runs a real Kubernetes control plane on the loopback addresses, from Go
+// modules alone: etcd, kube-apiserver, and of kube-controller-manager the garbage collector and the
+// namespace controller, without which ownerReferences and the deletion of namespaces do nothing.
+// There is no node and no Pod.
 //
 //	build.go         the programs: built from source once, kept in the user's cache directory
 //	controlplane.go  start and stop; an outage of the API server
@@ -9,7 +10,8 @@
 //	identities.go    who one can be: an administrator, any user, a ServiceAccount
 //	apply.go         YAML into the cluster
 //
-// It is made for `make run` and for tests. Authorization is RBAC, anonymous requests are refused, every connection is TLS.
+// It is made for `make run` and for tests. Authorization is RBAC, anonymous requests are refused,
+// every connection is TLS.
 package controlplane
 
 import (
@@ -32,15 +34,17 @@ import (
 type Options struct {
 	// Binaries are the programs; default: those of Build.
 	Binaries Binaries
-	// DataDir keeps the cluster's state, keys and logs. Starting on it again continues with what is there. Default: a temporary directory
-	// that Stop removes.
+	// DataDir keeps the cluster's state, keys and logs. Starting on it again continues with what is
+	// there. Default: a temporary directory that Stop removes.
 	DataDir string
 	// Port of the API server; default: a free one.
 	Port int
-	// NoFsync lets etcd leave the disk alone: faster, and only a crash of the whole machine can lose anything. For tests.
+	// NoFsync lets etcd leave the disk alone: faster, and only a crash of the whole machine can
+	// lose anything. For tests.
 	NoFsync bool
-	// AuditPolicy is an audit.k8s.io/v1 Policy in YAML; AuditLog the file that the events go to, one JSON object a line. Both or none. An
-	// event is in the file when its request is answered, or within the same millisecond.
+	// AuditPolicy is an audit.k8s.io/v1 Policy in YAML; AuditLog the file that the events go to,
+	// one JSON object a line. Both or none. An event is in the file when its request is answered,
+	// or within the same millisecond.
 	AuditPolicy, AuditLog string
 	// APIServerArgs are added to the flags of kube-apiserver, and win over them.
 	APIServerArgs []string
@@ -68,8 +72,8 @@ type ControlPlane struct {
 	stopped                     bool
 }
 
-// Start starts a control plane and returns when it serves. The context bounds the start, not what was started: that runs until Stop, and
-// never longer than this process.
+// Start starts a control plane and returns when it serves. The context bounds the start, not what
+// was started: that runs until Stop, and never longer than this process.
 func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 	if (o.AuditPolicy == "") != (o.AuditLog == "") {
 		return nil, errors.New("an audit log needs both AuditPolicy and AuditLog")

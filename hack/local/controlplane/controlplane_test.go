@@ -19,6 +19,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
 func start(t *testing.T, o Options) *ControlPlane {
@@ -52,17 +54,6 @@ func mustCreateConfigMap(t *testing.T, client kubernetes.Interface, name string,
 	return made
 }
 
-func eventually(t *testing.T, sentence string, holds func() error) {
-	t.Helper()
-	var err error
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		if err = holds(); err == nil {
-			return
-		}
-	}
-	t.Fatalf("not within a minute: %s: %v", sentence, err)
-}
-
 func gone(err error) error {
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -80,7 +71,7 @@ func TestWhatIsOwnedGoesWithItsOwner(t *testing.T) {
 		if err := client.CoreV1().ConfigMaps("default").Delete(t.Context(), "owner", metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the ConfigMap is collected", func() error {
+		eventually.NoError(t, "the ConfigMap is collected", func() error {
 			_, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), "owned", metav1.GetOptions{})
 			return gone(err)
 		})
@@ -92,7 +83,7 @@ func TestWhatIsOwnedGoesWithItsOwner(t *testing.T) {
 		if err := client.CoreV1().Namespaces().Delete(t.Context(), "shop", metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the namespace is gone", func() error {
+		eventually.NoError(t, "the namespace is gone", func() error {
 			_, err := client.CoreV1().Namespaces().Get(t.Context(), "shop", metav1.GetOptions{})
 			return gone(err)
 		})
@@ -121,7 +112,7 @@ func TestWhatIsOwnedGoesWithItsOwner(t *testing.T) {
 			t.Fatal(err)
 		}
 		deleted := time.Now()
-		eventually(t, "the ConfigMap is collected", func() error {
+		eventually.NoError(t, "the ConfigMap is collected", func() error {
 			_, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), "of-widget", metav1.GetOptions{})
 			return gone(err)
 		})
@@ -257,7 +248,7 @@ func TestAServiceAccountMayDoWhatRBACSaysAndNoMore(t *testing.T) {
 	if _, err := robot.CoreV1().Secrets("default").List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("reading Secrets: %v", err)
 	}
-	eventually(t, "both requests are in the audit log", func() error {
+	eventually.NoError(t, "both requests are in the audit log", func() error {
 		events, err := os.ReadFile(audit)
 		if err == nil && bytes.Count(events, []byte(`"username":"system:serviceaccount:default:robot"`)) < 2 {
 			return errors.New("they are not")

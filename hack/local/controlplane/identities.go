@@ -15,7 +15,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/hack/local/identity"
 )
 
-// AdminConfig is a configuration that may do everything (group system:masters). The caller may change it.
+// AdminConfig is a configuration that may do everything (group system:masters). The caller may
+// change it.
 func (cp *ControlPlane) AdminConfig() *rest.Config { return rest.CopyConfig(cp.admin) }
 
 // WriteKubeconfig writes the administrator's kubeconfig.
@@ -23,7 +24,8 @@ func (cp *ControlPlane) WriteKubeconfig(path string) error {
 	return identity.WriteKubeconfig(path, cp.admin, "")
 }
 
-// ConfigForUser is the configuration of a user with any name and groups; what it may do is for RBAC to say.
+// ConfigForUser is the configuration of a user with any name and groups; what it may do is for RBAC
+// to say.
 func (cp *ControlPlane) ConfigForUser(name string, groups ...string) (*rest.Config, error) {
 	certPEM, keyPEM, err := cp.clusterCA.issue(name, groups...)
 	if err != nil {
@@ -34,7 +36,8 @@ func (cp *ControlPlane) ConfigForUser(name string, groups ...string) (*rest.Conf
 	return config, nil
 }
 
-// ConfigFor is the configuration of a ServiceAccount, which must exist, by a token that lasts a day.
+// ConfigFor is the configuration of a ServiceAccount, which must exist, by a token that lasts a
+// day.
 func (cp *ControlPlane) ConfigFor(ctx context.Context, namespace, name string) (*rest.Config, error) {
 	client, err := kubernetes.NewForConfig(cp.admin)
 	if err != nil {
@@ -52,8 +55,9 @@ func (cp *ControlPlane) ConfigFor(ctx context.Context, namespace, name string) (
 	return config, nil
 }
 
-// WriteServiceAccountKubeconfig writes a kubeconfig of a ServiceAccount, which must exist, into the directory and returns its path. The
-// token lies beside it and is renewed before it expires, until the control plane stops.
+// WriteServiceAccountKubeconfig writes a kubeconfig of a ServiceAccount, which must exist, into the
+// directory and returns its path. The token lies beside it and is renewed before it expires, until
+// the control plane stops.
 func (cp *ControlPlane) WriteServiceAccountKubeconfig(ctx context.Context, namespace, name, dir string) (string, error) {
 	if _, err := cp.ConfigFor(ctx, namespace, name); err != nil { // say so at once rather than wait for somebody to create it
 		return "", err
@@ -72,8 +76,8 @@ func (cp *ControlPlane) WriteServiceAccountKubeconfig(ctx context.Context, names
 	}
 }
 
-// anonymous is a configuration without credentials. It sets no limit on requests: client-go's default of 5 a second would be the slowest
-// part of everything.
+// anonymous is a configuration without credentials. It sets no limit on requests: client-go's
+// default of 5 a second would be the slowest part of everything.
 func (cp *ControlPlane) anonymous() *rest.Config {
 	return &rest.Config{
 		Host:            "https://" + net.JoinHostPort(host, strconv.Itoa(cp.apiPort)),

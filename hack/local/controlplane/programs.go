@@ -113,7 +113,8 @@ func (cp *ControlPlane) startAPIServer(ctx context.Context) error {
 	}, func() { go cp.watchOver(cp.apiServer, func() *process.Process { return cp.apiServer }) })
 }
 
-// startController starts the two controllers. Nothing waits for them: what they do they do later anyway.
+// startController starts the two controllers. Nothing waits for them: what they do they do later
+// anyway.
 func (cp *ControlPlane) startController() (err error) {
 	kubeconfig := filepath.Join(cp.pki(), "kube-controller-manager.kubeconfig")
 	config, err := cp.ConfigForUser("system:kube-controller-manager", "system:masters")
@@ -149,7 +150,8 @@ func (cp *ControlPlane) watchOver(p *process.Process, current func() *process.Pr
 	}
 }
 
-// onFreePort tries ports until the program can listen on one. A port that is chosen stays: an API server that comes back is where it was.
+// onFreePort tries ports until the program can listen on one. A port that is chosen stays: an API
+// server that comes back is where it was.
 func (cp *ControlPlane) onFreePort(port *int, start func() error, started func()) error {
 	choose := *port == 0
 	for attempt := 1; ; attempt++ {
@@ -173,7 +175,8 @@ func (cp *ControlPlane) onFreePort(port *int, start func() error, started func()
 
 var errPortTaken = errors.New("another program has taken the port")
 
-// startProgram starts a program, its output in a log file, and waits until the probe succeeds. It leaves nothing running when it fails.
+// startProgram starts a program, its output in a log file, and waits until the probe succeeds. It
+// leaves nothing running when it fails.
 func (cp *ControlPlane) startProgram(ctx context.Context, path string, args []string, probe func(context.Context) error) (*process.Process, error) {
 	logFile := filepath.Join(cp.logs(), filepath.Base(path)+".log")
 	out, err := os.Create(logFile)

@@ -64,7 +64,8 @@ func (a *application) byCode(ctx context.Context) (*oauth2.Token, error) {
 	return token, a.sameNonce(ctx, token, nonce)
 }
 
-// byImplicit is the Implicit flow: the tokens come with the answer (RFC 6749 section 4.2, OpenID Connect Core section 3.2).
+// byImplicit is the Implicit flow: the tokens come with the answer (RFC 6749 section 4.2, OpenID
+// Connect Core section 3.2).
 func (a *application) byImplicit(ctx context.Context) (*oauth2.Token, error) {
 	answers, err := listenForCallback(a.object.Spec.RedirectURIs)
 	if err != nil {
@@ -88,7 +89,8 @@ func (a *application) byImplicit(ctx context.Context) (*oauth2.Token, error) {
 	return token, a.sameNonce(ctx, token, nonce)
 }
 
-// sameNonce returns an error if the token has an ID token that belongs to another request (OpenID Connect Core section 3.1.3.7).
+// sameNonce returns an error if the token has an ID token that belongs to another request (OpenID
+// Connect Core section 3.1.3.7).
 func (a *application) sameNonce(ctx context.Context, token *oauth2.Token, nonce string) error {
 	idToken, err := a.idToken(ctx, token)
 	if idToken == nil {

@@ -18,8 +18,8 @@ type callback struct {
 	listener    net.Listener
 }
 
-// listenForCallback listens at the first of the redirect URIs that leads to the loopback address of this machine. One without a port has
-// any (RFC 8252 section 7.3), so a free one.
+// listenForCallback listens at the first of the redirect URIs that leads to the loopback address of
+// this machine. One without a port has any (RFC 8252 section 7.3), so a free one.
 func listenForCallback(redirectURIs []string) (*callback, error) {
 	for _, registered := range redirectURIs {
 		u, err := url.Parse(registered)
@@ -48,8 +48,9 @@ func listenForCallback(redirectURIs []string) (*callback, error) {
 
 func (c *callback) close() { _ = c.listener.Close() }
 
-// wait returns the parameters of the authorization response. They are in the query of the redirect, or in its fragment (RFC 6749 section
-// 4.2.2), which a browser keeps to itself: the page that answers sends it on.
+// wait returns the parameters of the authorization response. They are in the query of the redirect,
+// or in its fragment (RFC 6749 section 4.2.2), which a browser keeps to itself: the page that
+// answers sends it on.
 func (c *callback) wait(ctx context.Context) (url.Values, error) {
 	answers := make(chan url.Values, 1)
 	deliver := func(w http.ResponseWriter, parameters url.Values) {

@@ -18,7 +18,8 @@ const (
 	dev     = "bin/local/dev"
 )
 
-// flow is something to try: what it is called, and a command that does it when it is pasted into a shell.
+// flow is something to try: what it is called, and a command that does it when it is pasted into a
+// shell.
 type flow struct {
 	title, command string
 }
@@ -81,8 +82,8 @@ func flows(clients []v1alpha1.OAuthClient) []flow {
 	return all
 }
 
-// curl is the request of the first client that authenticates by HTTP Basic and acts for itself. Empty if there is none. Client ids and
-// generated secrets need no encoding.
+// curl is the request of the first client that authenticates by HTTP Basic and acts for itself.
+// Empty if there is none. Client ids and generated secrets need no encoding.
 func curl(issuer string, clients []v1alpha1.OAuthClient) string {
 	i := slices.IndexFunc(clients, func(c v1alpha1.OAuthClient) bool {
 		return slices.Contains(c.Spec.GrantTypes, v1alpha1.GrantTypeClientCredentials) && c.Spec.TokenEndpointAuthMethod == v1alpha1.AuthMethodBasic

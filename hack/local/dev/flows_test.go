@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +23,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
 	"github.com/oauth-operator/oauth-operator/hack/local/loopback"
 	"github.com/oauth-operator/oauth-operator/hack/local/operator"
-	"github.com/oauth-operator/oauth-operator/test/person"
+	"github.com/oauth-operator/oauth-operator/test/browser"
 )
 
 // asDev makes the test binary the program that the printed commands call.
@@ -135,11 +136,7 @@ func playLogin(t *testing.T, p paths, command, issuer string) {
 			}
 			if address := regexp.MustCompile(regexp.QuoteMeta(issuer) + `\S+\n`).FindString(seen); address != "" {
 				go func() { _, _ = io.Copy(io.Discard, reader) }()
-				b, err := person.New()
-				if err == nil {
-					err = b.SignIn(strings.TrimSpace(address), issuer, "alice", "wonderland-demo")
-				}
-				if err != nil {
+				if err := signIn(t, strings.TrimSpace(address)); err != nil {
 					t.Error(err)
 					cancel()
 				}
@@ -155,6 +152,20 @@ func playLogin(t *testing.T, p paths, command, issuer string) {
 			t.Errorf("it does not show %s:\n%s", part, printed.String())
 		}
 	}
+}
+
+// signIn does what a user does in a browser, and what the script of the callback's page does: it
+// sends on the fragment.
+func signIn(t *testing.T, address string) error {
+	page, err := browser.New(nil, "").SignIn(t.Context(), address, "alice", "wonderland-demo")
+	if err != nil || page.At.Fragment == "" {
+		return err
+	}
+	response, err := http.Post(page.URL, "application/x-www-form-urlencoded", strings.NewReader(page.At.EscapedFragment()))
+	if err != nil {
+		return err
+	}
+	return response.Body.Close()
 }
 
 // startSamples starts what `make run` starts, with the samples moved to free ports.

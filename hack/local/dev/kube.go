@@ -22,7 +22,8 @@ func newClient(c *rest.Config) (client.Client, error) {
 	return client.New(c, client.Options{Scheme: scheme})
 }
 
-// registration is what a workload knows of its client: from the object, its server and the Secret that the operator has written.
+// registration is what a workload knows of its client: from the object, its server and the Secret
+// that the operator has written.
 type registration struct {
 	object       v1alpha1.OAuthClient
 	issuer       string
@@ -65,7 +66,8 @@ func register(ctx context.Context, kube client.Client, namespace, name, username
 	return r, nil
 }
 
-// passwordOf reads the password of a local user of the server from its Secret. Empty if there is no such user or Secret.
+// passwordOf reads the password of a local user of the server from its Secret. Empty if there is no
+// such user or Secret.
 func passwordOf(ctx context.Context, kube client.Client, server client.ObjectKey, username string) (string, error) {
 	var users v1alpha1.OAuthUserList
 	if err := kube.List(ctx, &users, client.InNamespace(server.Namespace)); err != nil {

@@ -5,7 +5,8 @@
 //	                   the requests and answers                                              callback.go, shown.go)
 //	dev controlplane   only build the control plane's programs, which can take a while
 //
-// Its state is in bin/local of the checkout: the kubeconfig, kubectl, and the data, which a later run takes up again.
+// Its state is in bin/local of the checkout: the kubeconfig, kubectl, and the data, which a later
+// run takes up again.
 package main
 
 import (
@@ -46,7 +47,8 @@ func untilSignalled() error {
 }
 
 func dispatch(ctx context.Context, args []string) error {
-	// Without a logger, controller-runtime prints the stack of the first caller that would log after half a minute.
+	// Without a logger, controller-runtime prints the stack of the first caller that would log
+	// after half a minute.
 	log.SetLogger(logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, nil)))
 	if len(args) == 0 {
 		args = []string{"run"}

@@ -95,8 +95,9 @@ func run(ctx context.Context, p paths, verbose bool, out io.Writer) error {
 	}
 }
 
-// waitForSamples returns when the sample server is available and all its clients are ready. Every ten seconds it tells what it waits for, if
-// that has changed; what is wrong may be for somebody else to mend, such as a port that another program has.
+// waitForSamples returns when the sample server is available and all its clients are ready. Every
+// ten seconds it tells what it waits for, if that has changed; what is wrong may be for somebody
+// else to mend, such as a port that another program has.
 func waitForSamples(ctx context.Context, kube client.Client, op *operator.Operator, failed <-chan error, out io.Writer) error {
 	say(out, "waiting for the AuthorizationServer %s/%s and its clients", serverNamespace, serverName)
 	told, tick := "", time.NewTicker(100*time.Millisecond)
@@ -123,8 +124,8 @@ func waitForSamples(ctx context.Context, kube client.Client, op *operator.Operat
 	}
 }
 
-// notReady lists what keeps the samples from working: by their conditions, and by the token server's own word, for after a restart the
-// conditions may still be those of the run before.
+// notReady lists what keeps the samples from working: by their conditions, and by the token
+// server's own word, for after a restart the conditions may still be those of the run before.
 func notReady(ctx context.Context, kube client.Client, op *operator.Operator) ([]string, error) {
 	var server v1alpha1.AuthorizationServer
 	if err := kube.Get(ctx, client.ObjectKey{Namespace: serverNamespace, Name: serverName}, &server); err != nil {
@@ -165,7 +166,8 @@ func probe(ctx context.Context, url string) error {
 	return nil
 }
 
-// unmet says why the condition does not hold of the object's present generation: nothing when it does.
+// unmet says why the condition does not hold of the object's present generation: nothing when it
+// does.
 func unmet(kind string, o client.Object, conditions []metav1.Condition, wanted string) []string {
 	name := fmt.Sprintf("%s %s/%s", kind, o.GetNamespace(), o.GetName())
 	c := meta.FindStatusCondition(conditions, wanted)

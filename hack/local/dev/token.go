@@ -29,7 +29,8 @@ var byGrant = map[v1alpha1.GrantType]func(*application, context.Context) (*oauth
 	v1alpha1.GrantTypeRefreshToken:      (*application).byRefresh,
 }
 
-// tokenCommand plays the application of an OAuthClient: it gets a token by the grant type, and prints the requests and their answers.
+// tokenCommand plays the application of an OAuthClient: it gets a token by the grant type, and
+// prints the requests and their answers.
 func tokenCommand(ctx context.Context, p paths, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("token", flag.ContinueOnError)
 	namespace := flags.String("n", clientNamespace, "the namespace of the OAuthClient")

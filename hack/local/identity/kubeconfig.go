@@ -1,5 +1,6 @@
-// Package identity lets a program be somebody towards the API server: it writes kubeconfig files, and for a ServiceAccount it does what a
-// kubelet does for a Pod, which is to ask the TokenRequest API for a token, keep it in a file, and renew it before it expires.
+// Package identity lets a program be somebody towards the API server: it writes kubeconfig files,
+// and for a ServiceAccount it does what a kubelet does for a Pod, which is to ask the TokenRequest
+// API for a token, keep it in a file, and renew it before it expires.
 package identity
 
 import (
@@ -12,8 +13,9 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// WriteKubeconfig writes a kubeconfig of one context for the configuration. A token file is referred to, all else is embedded. A reader
-// sees the old file or the new one, whole, and only its owner may read it.
+// WriteKubeconfig writes a kubeconfig of one context for the configuration. A token file is
+// referred to, all else is embedded. A reader sees the old file or the new one, whole, and only its
+// owner may read it.
 func WriteKubeconfig(path string, c *rest.Config, namespace string) error {
 	const name = "local"
 	content, err := clientcmd.Write(api.Config{

@@ -38,9 +38,11 @@ type ServiceAccount struct {
 	ready             chan struct{}
 }
 
-// KeepServiceAccount maintains the files `kubeconfig` and `token` in dir for a ServiceAccount, until the context ends. It waits for a
-// ServiceAccount that does not exist yet, and when one is deleted and created again, it asks for a token of the new one at once. The
-// configuration is that of somebody who may get and watch the ServiceAccount and request its tokens; log hears of failures.
+// KeepServiceAccount maintains the files `kubeconfig` and `token` in dir for a ServiceAccount,
+// until the context ends. It waits for a ServiceAccount that does not exist yet, and when one is
+// deleted and created again, it asks for a token of the new one at once. The configuration is that
+// of somebody who may get and watch the ServiceAccount and request its tokens; log hears of
+// failures.
 func KeepServiceAccount(ctx context.Context, c *rest.Config, namespace, name, dir string, log io.Writer) (*ServiceAccount, error) {
 	return keep(ctx, c, namespace, name, dir, log, atFourFifths)
 }
@@ -107,7 +109,8 @@ func (s *ServiceAccount) run(ctx context.Context) {
 	}
 }
 
-// watch sends the UID of the ServiceAccount whenever it is created, and an empty one when it is deleted.
+// watch sends the UID of the ServiceAccount whenever it is created, and an empty one when it is
+// deleted.
 func (s *ServiceAccount) watch(ctx context.Context, uids chan<- types.UID) {
 	send := func(uid types.UID) {
 		select {

@@ -10,12 +10,14 @@ import (
 	"syscall"
 )
 
-// Ports are taken from below the range that common systems hand out by themselves (Linux from 32768, others from 49152). So a program that
-// is stopped and started again finds its port free: no outgoing connection can have taken it in between.
+// Ports are taken from below the range that common systems hand out by themselves (Linux from
+// 32768, others from 49152). So a program that is stopped and started again finds its port free: no
+// outgoing connection can have taken it in between.
 const lowest, highest = 14000, 32000
 
-// FreePort returns a port of the host (an IP literal) that nothing listens on at the moment. Nothing reserves it: whoever starts a program
-// with it looks for "address already in use", and tries again with another.
+// FreePort returns a port of the host (an IP literal) that nothing listens on at the moment.
+// Nothing reserves it: whoever starts a program with it looks for "address already in use", and
+// tries again with another.
 func FreePort(host string) (int, error) {
 	for range 100 {
 		port := lowest + rand.IntN(highest-lowest)

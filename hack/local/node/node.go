@@ -1,12 +1,14 @@
-// Package node does on this machine what a node of a cluster does for the token servers: it runs one for each AuthorizationServer, with
-// its Secrets as files and its ServiceAccount's token, and runs it again when it ends.
+// Package node does on this machine what a node of a cluster does for the token servers: it runs
+// one for each AuthorizationServer, with its Secrets as files and its ServiceAccount's token, and
+// runs it again when it ends.
 //
 //	node.go        which AuthorizationServers there are, and what follows from each
 //	pod.go         one of them: its files, its processes, from beginning to end
 //	replica.go     one process of it, and what a test may do to that
 //	projection.go  a Secret as a directory whose files change all at once
 //
-// It stands in for the Deployment that the operator writes, its Pods and the kubelet. `make run` and the tests use it.
+// It stands in for the Deployment that the operator writes, its Pods and the kubelet. `make run`
+// and the tests use it.
 package node
 
 import (
@@ -38,15 +40,19 @@ import (
 
 // Options say how to run token servers.
 type Options struct {
-	// Config is the node's own identity: it may read AuthorizationServers and Secrets and request tokens of ServiceAccounts.
+	// Config is the node's own identity: it may read AuthorizationServers and Secrets and request
+	// tokens of ServiceAccounts.
 	Config *rest.Config
 	// Program is the path of the token server's program.
 	Program string
-	// Dir holds the volumes, a directory for each AuthorizationServer. What a deleted one leaves in it is removed.
+	// Dir holds the volumes, a directory for each AuthorizationServer. What a deleted one leaves in
+	// it is removed.
 	Dir string
-	// Replicas of each AuthorizationServer; default 1. The first listens on the issuer's port, the others on free ones.
+	// Replicas of each AuthorizationServer; default 1. The first listens on the issuer's port, the
+	// others on free ones.
 	Replicas int
-	// Log receives the output of all processes, each line behind "<namespace>/<replica>: ", and the node's own remarks.
+	// Log receives the output of all processes, each line behind "<namespace>/<replica>: ", and the
+	// node's own remarks.
 	Log io.Writer
 }
 
@@ -121,8 +127,8 @@ func (n *Node) watch(ctx context.Context, servers rest.Interface) {
 	informer.RunWithContext(ctx)
 }
 
-// place makes what runs for an AuthorizationServer follow from what it says now. A change of anything that a token server is told by its
-// arguments replaces its processes.
+// place makes what runs for an AuthorizationServer follow from what it says now. A change of
+// anything that a token server is told by its arguments replaces its processes.
 func (n *Node) place(ctx context.Context, server *v1alpha1.AuthorizationServer) {
 	key := types.NamespacedName{Namespace: server.Namespace, Name: server.Name}
 	listen, err := listenAddress(server.Spec.Issuer)
@@ -146,7 +152,8 @@ func (n *Node) place(ctx context.Context, server *v1alpha1.AuthorizationServer) 
 	n.pods[key] = n.startPod(ctx, spec, old)
 }
 
-// remove ends what runs for an AuthorizationServer. Until it is gone it stays known: one of the same name that comes meanwhile waits for it.
+// remove ends what runs for an AuthorizationServer. Until it is gone it stays known: one of the
+// same name that comes meanwhile waits for it.
 func (n *Node) remove(key types.NamespacedName) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -171,8 +178,8 @@ func (n *Node) dir(key types.NamespacedName) string {
 	return filepath.Join(n.options.Dir, key.Namespace, key.Name)
 }
 
-// Replicas are the processes that run now for an AuthorizationServer, the one on the issuer's port first. It is for the caller to wait
-// until they are ready.
+// Replicas are the processes that run now for an AuthorizationServer, the one on the issuer's port
+// first. It is for the caller to wait until they are ready.
 func (n *Node) Replicas(namespace, server string) []*Replica {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -189,7 +196,8 @@ func (n *Node) Replicas(namespace, server string) []*Replica {
 	return running
 }
 
-// Stop stops all token servers, each as when its AuthorizationServer is deleted, and returns when they are gone.
+// Stop stops all token servers, each as when its AuthorizationServer is deleted, and returns when
+// they are gone.
 func (n *Node) Stop() {
 	n.cancel()
 	<-n.watched
@@ -201,8 +209,8 @@ func (n *Node) Stop() {
 	}
 }
 
-// listenAddress is where the token server of an issuer listens: on the issuer's port, and on the loopback address that the issuer names,
-// else on 127.0.0.1.
+// listenAddress is where the token server of an issuer listens: on the issuer's port, and on the
+// loopback address that the issuer names, else on 127.0.0.1.
 func listenAddress(issuer string) (string, error) {
 	u, err := url.Parse(issuer)
 	if err != nil {

@@ -28,7 +28,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/hack/local/loopback"
 )
 
-// The test binary is the program that the node runs: one that tells what it was given. What the node does is the same for any program.
+// The test binary is the program that the node runs: one that tells what it was given. What the
+// node does is the same for any program.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "--namespace" {
 		tell()

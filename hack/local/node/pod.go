@@ -12,7 +12,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/hack/local/identity"
 )
 
-// podSpec is what decides how the processes of an AuthorizationServer are run. It is comparable: another value, other processes.
+// podSpec is what decides how the processes of an AuthorizationServer are run. It is comparable:
+// another value, other processes.
 type podSpec struct {
 	key       types.NamespacedName
 	uid       types.UID
@@ -36,8 +37,8 @@ type pod struct {
 	replicas []*Replica    // from when its volumes are there
 }
 
-// startPod runs a pod until the context ends or its cancel is called. It takes the place of the one before, if there is one: that one ends
-// first, for both want the same port and the same directory.
+// startPod runs a pod until the context ends or its cancel is called. It takes the place of the one
+// before, if there is one: that one ends first, for both want the same port and the same directory.
 func (n *Node) startPod(ctx context.Context, spec podSpec, before *pod) *pod {
 	ctx, cancel := context.WithCancel(ctx)
 	p := &pod{spec: spec, cancel: cancel, gone: make(chan struct{})}
@@ -85,8 +86,9 @@ type volumes struct {
 	keys, tls, storage, kubeconfig string
 }
 
-// mount fills the directories and keeps them up to date until the context ends, by goroutines that it adds to all. It returns when everything is there for the first time,
-// and says what it waits for when that takes long; false means that the context has ended.
+// mount fills the directories and keeps them up to date until the context ends, by goroutines that
+// it adds to all. It returns when everything is there for the first time, and says what it waits
+// for when that takes long; false means that the context has ended.
 func (n *Node) mount(ctx context.Context, all *sync.WaitGroup, spec podSpec, dir string, v volumes) bool {
 	log, namespace := n.options.Log, spec.key.Namespace
 	account, err := identity.KeepServiceAccount(ctx, n.options.Config, namespace, spec.serviceAccount(), filepath.Dir(v.kubeconfig), log)

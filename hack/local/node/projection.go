@@ -20,9 +20,10 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// project keeps a directory filled with the data of a Secret until the context ends, as a kubelet does for a volume: it waits for a Secret
-// that does not exist yet, follows its changes, and leaves the files alone when it is deleted. The channel is closed once the files are
-// there, and the group is done when nothing is written any more.
+// project keeps a directory filled with the data of a Secret until the context ends, as a kubelet
+// does for a volume: it waits for a Secret that does not exist yet, follows its changes, and leaves
+// the files alone when it is deleted. The channel is closed once the files are there, and the group
+// is done when nothing is written any more.
 func project(
 	ctx context.Context, group *sync.WaitGroup, client kubernetes.Interface, namespace, secret, dir string, log io.Writer,
 ) <-chan struct{} {
@@ -50,8 +51,9 @@ const (
 	nextLink = "..data_tmp" // becomes it
 )
 
-// replaceFiles makes the directory hold exactly these files, all at one moment, in the layout of a kubelet's volumes: each file is a link
-// through ..data, itself a link to a directory that is never changed once it is in use. A reader who watches ..data sees each change once.
+// replaceFiles makes the directory hold exactly these files, all at one moment, in the layout of a
+// kubelet's volumes: each file is a link through ..data, itself a link to a directory that is never
+// changed once it is in use. A reader who watches ..data sees each change once.
 func replaceFiles(dir string, files map[string][]byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -103,7 +105,8 @@ func readFiles(dir string) (map[string][]byte, error) {
 	return files, nil
 }
 
-// tidy adds the links of new files, and removes those of files that are gone and the directories that do not count any more.
+// tidy adds the links of new files, and removes those of files that are gone and the directories
+// that do not count any more.
 func tidy(dir, current string, files map[string][]byte) error {
 	for name := range files {
 		err := os.Symlink(filepath.Join(dataLink, name), filepath.Join(dir, name))

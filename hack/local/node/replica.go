@@ -45,7 +45,8 @@ func (r *Replica) Listen() string {
 	return r.listen
 }
 
-// Status is the address (host:port) of the probes and metrics. It is another one after each restart.
+// Status is the address (host:port) of the probes and metrics. It is another one after each
+// restart.
 func (r *Replica) Status() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -72,7 +73,8 @@ func (r *Replica) command(v volumes) (process.Command, error) {
 	return process.Command{Path: r.node.options.Program, Args: args, Output: process.Lines(r.node.options.Log, r.id()+": ")}, nil
 }
 
-// choosePorts picks a new port for the status, and for the endpoints of a replica that has no port of its own yet.
+// choosePorts picks a new port for the status, and for the endpoints of a replica that has no port
+// of its own yet.
 func (r *Replica) choosePorts() error {
 	listen := r.Listen()
 	if r.index == 0 {

@@ -14,8 +14,8 @@ type Programs struct {
 	Manager, TokenServer string
 }
 
-// Build builds the programs from this checkout into the directory: with the race detector if the caller has it, so that a data race in
-// them fails the caller's tests too.
+// Build builds the programs from this checkout into the directory: with the race detector if the
+// caller has it, so that a data race in them fails the caller's tests too.
 func Build(ctx context.Context, dir string) (Programs, error) {
 	root, err := controlplane.Root()
 	if err != nil {

@@ -1,6 +1,8 @@
-// Package operator puts the operator onto a local control plane the way its users would: CustomResourceDefinitions and RBAC from config,
-// the manager under its own ServiceAccount, a token server for each AuthorizationServer under that server's. Nothing runs as an
-// administrator but what stands in for Kubernetes itself. `make run` and the tests that go from a manifest to an HTTP answer use it.
+// Package operator puts the operator onto a local control plane the way its users would:
+// CustomResourceDefinitions and RBAC from config, the manager under its own ServiceAccount, a token
+// server for each AuthorizationServer under that server's. Nothing runs as an administrator but
+// what stands in for Kubernetes itself. `make run` and the tests that go from a manifest to an HTTP
+// answer use it.
 package operator
 
 import (
@@ -40,7 +42,8 @@ type Options struct {
 	Dir string
 	// Replicas of each token server; default 1.
 	Replicas int
-	// NodeConfig is how the node and its token servers reach the API server; default: as its administrators do.
+	// NodeConfig is how the node and its token servers reach the API server; default: as its
+	// administrators do.
 	NodeConfig *rest.Config
 	// ManagerLog and TokenServerLog receive the programs' output.
 	ManagerLog, TokenServerLog io.Writer
@@ -69,7 +72,8 @@ func (m *Manager) Health() string {
 	return m.health
 }
 
-// Install applies what is in config: the CustomResourceDefinitions, the manager's namespace, and RBAC.
+// Install applies what is in config: the CustomResourceDefinitions, the manager's namespace, and
+// RBAC.
 func Install(ctx context.Context, cp *controlplane.ControlPlane) error {
 	root, err := controlplane.Root()
 	if err != nil {
@@ -81,8 +85,8 @@ func Install(ctx context.Context, cp *controlplane.ControlPlane) error {
 	return cp.ApplyDir(ctx, FieldManager, filepath.Join(root, "config", "rbac"))
 }
 
-// Start installs and starts the operator. It returns when the programs are started, not when they are ready: conditions tell that. They
-// run until Stop, and never longer than this process.
+// Start installs and starts the operator. It returns when the programs are started, not when they
+// are ready: conditions tell that. They run until Stop, and never longer than this process.
 func Start(ctx context.Context, o Options) (*Operator, error) {
 	if o.ManagerLog == nil {
 		o.ManagerLog = io.Discard

@@ -15,8 +15,8 @@ const (
 	lastBackoff  = 10 * time.Second // also how long a process must have lived for its end to count as the first
 )
 
-// Kept is a program that is started again whenever it ends, with a growing back-off, as a kubelet does with a container. All methods may
-// be called from any goroutine.
+// Kept is a program that is started again whenever it ends, with a growing back-off, as a kubelet
+// does with a container. All methods may be called from any goroutine.
 type Kept struct {
 	name    string
 	command func() (Command, error)
@@ -29,8 +29,9 @@ type Kept struct {
 	process *Process
 }
 
-// Keep starts a program and keeps it running until the context ends; it is stopped then, with the grace period. command is asked anew
-// before each start; log hears, under the given name, each time the program has ended.
+// Keep starts a program and keeps it running until the context ends; it is stopped then, with the
+// grace period. command is asked anew before each start; log hears, under the given name, each time
+// the program has ended.
 func Keep(ctx context.Context, name string, command func() (Command, error), grace time.Duration, log io.Writer) *Kept {
 	k := &Kept{name: name, command: command, grace: grace, log: log, again: make(chan struct{}, 1), done: make(chan struct{})}
 	go k.run(ctx)
@@ -57,7 +58,8 @@ func (k *Kept) Signal(sig os.Signal) error {
 	return p.Signal(sig)
 }
 
-// Restart ends the process in order and starts it again at once. It returns when the new process has been started.
+// Restart ends the process in order and starts it again at once. It returns when the new process
+// has been started.
 func (k *Kept) Restart(ctx context.Context) error {
 	old := k.running()
 	if old == nil {

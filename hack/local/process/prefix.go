@@ -6,8 +6,9 @@ import (
 	"sync"
 )
 
-// Lines returns a writer that passes whole lines on to out, each behind the prefix and in one Write, so that the lines of several programs
-// do not run into one another. A line that is not finished yet is held back, up to 64 KiB.
+// Lines returns a writer that passes whole lines on to out, each behind the prefix and in one
+// Write, so that the lines of several programs do not run into one another. A line that is not
+// finished yet is held back, up to 64 KiB.
 func Lines(out io.Writer, prefix string) io.Writer { return &lines{out: out, prefix: prefix} }
 
 const longestLine = 64 << 10

@@ -1,8 +1,10 @@
 // Package process runs the programs of the local cluster as children that never outlive it.
 //
-// The programs have no children of their own. Each child leads a process group of its own, so that Ctrl-C in a terminal reaches only the parent, which then stops its children in
-// order. Should the parent die without a chance to do so (SIGKILL, a panic, a test that times out), the kernel kills the children: on
-// Linux by their parent-death signal. Other systems have no such signal; there only an orderly end stops them.
+// The programs have no children of their own. Each child leads a process group of its own, so that
+// Ctrl-C in a terminal reaches only the parent, which then stops its children in order. Should the
+// parent die without a chance to do so (SIGKILL, a panic, a test that times out), the kernel kills
+// the children: on Linux by their parent-death signal. Other systems have no such signal; there
+// only an orderly end stops them.
 package process
 
 import (
@@ -18,7 +20,8 @@ import (
 	"time"
 )
 
-// Command says what to run. Output receives both standard output and standard error; standard input is empty.
+// Command says what to run. Output receives both standard output and standard error; standard input
+// is empty.
 type Command struct {
 	Path   string
 	Args   []string // without the program's name
@@ -29,7 +32,8 @@ type Command struct {
 	Credential *syscall.Credential
 }
 
-// Process is a child that has been started. All methods may be called from any goroutine, at any time.
+// Process is a child that has been started. All methods may be called from any goroutine, at any
+// time.
 type Process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
@@ -68,10 +72,12 @@ func (p *Process) Name() string { return filepath.Base(p.cmd.Path) }
 // Done is closed when the process has ended and all its output is written.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Err says how the process ended: nil for exit status 0, else an *exec.ExitError. It must be called only after Done is closed.
+// Err says how the process ended: nil for exit status 0, else an *exec.ExitError. It must be called
+// only after Done is closed.
 func (p *Process) Err() error { return p.err }
 
-// State says in words how the process ended ("exit status 1", "signal: killed"). It must be called only after Done is closed.
+// State says in words how the process ended ("exit status 1", "signal: killed"). It must be called
+// only after Done is closed.
 func (p *Process) State() string { return p.cmd.ProcessState.String() }
 
 // Signal sends a signal to the process. That it has ended already is no error.
@@ -88,7 +94,8 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// Stop asks the process to end (SIGTERM), and kills it when it has not ended after the grace period. It returns when the process is gone.
+// Stop asks the process to end (SIGTERM), and kills it when it has not ended after the grace
+// period. It returns when the process is gone.
 func (p *Process) Stop(grace time.Duration) {
 	_ = p.Signal(syscall.SIGTERM)
 	timer := time.NewTimer(grace)
@@ -105,8 +112,9 @@ type startRequest struct {
 	answer chan<- error
 }
 
-// starter hands commands to one goroutine that owns a thread for good: the parent-death signal is sent when the *thread* that started the
-// child ends, and the Go runtime ends threads as it pleases.
+// starter hands commands to one goroutine that owns a thread for good: the parent-death signal is
+// sent when the *thread* that started the child ends, and the Go runtime ends threads as it
+// pleases.
 var starter = sync.OnceValue(func() chan<- startRequest {
 	requests := make(chan startRequest)
 	go func() {

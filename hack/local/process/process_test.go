@@ -27,7 +27,8 @@ func TestMain(m *testing.M) {
 		fmt.Println(os.Getpid())
 		time.Sleep(time.Minute)
 	case "parent":
-		// Many goroutines come and go on locked threads, so that the runtime ends threads: the child must not notice.
+		// Many goroutines come and go on locked threads, so that the runtime ends threads: the
+		// child must not notice.
 		child, err := Start(Command{Path: os.Args[0], Env: []string{role + "=sleeper"}, Output: os.Stdout})
 		if err != nil {
 			panic(err)

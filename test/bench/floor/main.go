@@ -1,5 +1,6 @@
-// Command floor is what the token server is measured against: the least that a server written with the same libraries can do and still answer.
-// It has the HTTP settings of the token server, and a path for each thing that a request cannot do without.
+// Command floor is what the token server is measured against: the least that a server written with
+// the same libraries can do and still answer. It has the HTTP settings of the token server, and a
+// path for each thing that a request cannot do without.
 //
 //	/parse  reads the form and answers
 //	/sign   reads the form, signs one JWT with ES256 and answers

@@ -24,7 +24,8 @@ type swapOptions struct {
 	kubeconfig, namespace, dsn string
 }
 
-// swapper changes one record by compare-and-swap. Each record is changed by one request at a time, so that no swap fails.
+// swapper changes one record by compare-and-swap. Each record is changed by one request at a time,
+// so that no swap fails.
 type swapper struct{ free chan record }
 
 // record that can be changed. It knows its version.
@@ -98,7 +99,8 @@ type object struct {
 	grant  *v1alpha1.OAuthGrant
 }
 
-// objects are copies of OAuthGrants. They belong to no server, so that no token server looks at them.
+// objects are copies of OAuthGrants. They belong to no server, so that no token server looks at
+// them.
 func objects(ctx context.Context, o swapOptions) ([]record, error) {
 	client, err := kubernetes(o.kubeconfig)
 	if err != nil {

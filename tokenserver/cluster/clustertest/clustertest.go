@@ -1,5 +1,5 @@
-// Package clustertest gives tests a real API server with the kinds installed, an AuthorizationServer in it, and the means to write Entries as
-// the manager would.
+// Package clustertest gives tests a real API server with the kinds installed, an
+// AuthorizationServer in it, and the means to write Entries as the manager would.
 package clustertest
 
 import (

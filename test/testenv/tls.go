@@ -1,4 +1,4 @@
-package world
+package testenv
 
 import (
 	"crypto/ecdsa"
@@ -16,20 +16,20 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
-// HTTPS makes the server of a World speak TLS, with a certificate of the World's own authority.
-func HTTPS(server *v1alpha1.AuthorizationServer) {
+// WithTLS gives the server of an Env a certificate of the Env's own Authority.
+func WithTLS(server *v1alpha1.AuthorizationServer) {
 	server.Spec.Issuer = "https://" + strings.TrimPrefix(server.Spec.Issuer, "http://")
 	server.Spec.TLS = &v1alpha1.TLSSettings{SecretName: "tls"}
 }
 
-// Authority is a certificate authority that nobody knows but who is told.
+// Authority is a certificate authority.
 type Authority struct {
 	PEM         []byte
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 }
 
-// NewAuthority makes an authority.
+// NewAuthority returns an authority with a new key.
 func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{}
@@ -40,7 +40,7 @@ func NewAuthority(t testing.TB) *Authority {
 	return a
 }
 
-// Issue makes a certificate for 127.0.0.1, and its key, in PEM.
+// Issue returns a new certificate for 127.0.0.1 and its key, in PEM.
 func (a *Authority) Issue(t testing.TB) (certificate, key string) {
 	t.Helper()
 	leaf, leafKey := template("127.0.0.1"), newKey(t)
@@ -53,8 +53,8 @@ func (a *Authority) Issue(t testing.TB) (certificate, key string) {
 	return string(a.sign(t, leaf, leafKey)), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// Roots are what a client trusts that trusts the authority and nobody else.
-func (a *Authority) Roots() *x509.CertPool {
+// CertPool returns a pool with the authority's certificate alone.
+func (a *Authority) CertPool() *x509.CertPool {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(a.PEM)
 	return roots

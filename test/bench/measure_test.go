@@ -11,44 +11,46 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/hack/local/loopback"
 	"github.com/oauth-operator/oauth-operator/hack/local/process"
-	"github.com/oauth-operator/oauth-operator/test/world"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
-// settle is how long what a load leaves behind is waited for, and counted.
-const settle = 200 * time.Millisecond
+// drainTime is how long the work that a load leaves behind is waited for, and counted.
+const drainTime = 200 * time.Millisecond
 
-func tail() string { return world.Logs.Tail(40) }
+func tail() string { return testenv.Logs.LastLines(40) }
 
 // target is a process and what it is asked.
 type target struct {
 	pid     int
 	address string
-	// turn gives what is to be done in a turn; what that needs is made ready in it, and not counted.
-	turn func() step
+	// prepare returns the steps of a round. The cost of what it does itself is not counted.
+	prepare func() step
 }
 
-// always the same.
-func always(do step) func() step { return func() step { return do } }
+// constantly returns a prepare function for the same step in every round.
+func constantly(do step) func() step { return func() step { return do } }
 
 // cost is the CPU time for each step, and the time that passed for each.
 func (t target) cost(b *testing.B, each int) (cpu, passed time.Duration) {
 	b.Helper()
-	do := t.turn()
+	do := t.prepare()
 	before, began := cpuOf(b, t.pid), time.Now()
 	load(b, t.address, each, do)
 	passed = time.Since(began)
-	time.Sleep(settle)
+	time.Sleep(drainTime)
 	n := time.Duration(each * workers)
 	return (cpuOf(b, t.pid) - before) / n, passed / n
 }
 
-// turns loads all targets in turns, after one turn that does not count. It gives the costs of each target, by turn.
-func turns(b *testing.B, count, each int, targets ...target) [][]time.Duration {
+// measureAlternately loads the targets alternately, after a first round that does not count. It
+// returns the costs of each target, by round.
+func measureAlternately(b *testing.B, count, each int, targets ...target) [][]time.Duration {
 	b.Helper()
 	costs := make([][]time.Duration, len(targets))
-	for turn := range count + 1 {
+	for round := range count + 1 {
 		for i, t := range targets {
-			if cpu, _ := t.cost(b, each); turn > 0 {
+			if cpu, _ := t.cost(b, each); round > 0 {
 				costs[i] = append(costs[i], cpu)
 			}
 		}
@@ -62,10 +64,10 @@ func median[T ~int64 | ~float64](values []T) T {
 }
 
 // ratio is the median over the turns of what f makes of a turn.
-func ratio(count int, f func(turn int) float64) float64 {
+func ratio(count int, f func(round int) float64) float64 {
 	var all []float64
-	for turn := range count {
-		all = append(all, f(turn))
+	for round := range count {
+		all = append(all, f(round))
 	}
 	return median(all)
 }
@@ -79,38 +81,29 @@ func startFloor(b *testing.B, args ...string) func(path string) target {
 	}
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	p, err := process.Start(process.Command{
-		Path: floorProgram(b), Args: append([]string{"--listen", address}, args...), Output: &world.Logs,
+		Path: floorProgram(b), Args: append([]string{"--listen", address}, args...), Output: &testenv.Logs,
 	})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { p.Stop(5 * time.Second) })
-	eventually(b, "the floor", func() bool {
+	eventually.True(b, "the floor", func() bool {
 		l, err := dial(address)
 		return err == nil && l.Close() == nil
 	})
 	request := url.Values{"grant_type": {"client_credentials"}, "scope": {"orders:read"}}
 	return func(path string) target {
-		return target{p.PID(), address, always(same(post(address, path, "Basic YTpi", request)))}
+		return target{p.PID(), address, constantly(repeat(post(address, path, "Basic YTpi", request)))}
 	}
 }
 
-func eventually(b *testing.B, what string, done func() bool) {
-	b.Helper()
-	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			b.Fatalf("%s did not come\nlogs:\n%s", what, tail())
-		}
-	}
-}
-
-// replica is the one process of a World's token server.
-func replica(b *testing.B, w *world.World) interface {
+// replica is the one process of an Env's token server.
+func replica(b *testing.B, env *testenv.Env) interface {
 	PID() int
 	Status() string
 } {
 	b.Helper()
-	all := world.Operator.Node.Replicas(w.Identity, "main")
+	all := testenv.Operator.Node.Replicas(env.ServerNamespace, "main")
 	if len(all) != 1 {
 		b.Fatalf("want one replica, got %d", len(all))
 	}

@@ -1,4 +1,4 @@
-package world
+package testenv
 
 import (
 	"bytes"
@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Log keeps what the programs have said. It may be used from any goroutine.
+// Log collects the output of programs. It is safe for concurrent use.
 type Log struct {
 	mu     sync.Mutex
 	buffer bytes.Buffer
@@ -24,8 +24,8 @@ func (l *Log) String() string {
 	return l.buffer.String()
 }
 
-// Tail is the last lines.
-func (l *Log) Tail(lines int) string {
+// LastLines returns the last lines.
+func (l *Log) LastLines(lines int) string {
 	all := strings.Split(l.String(), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
