@@ -69,11 +69,12 @@ const settling = 30 * time.Second
 
 func settled(object client.Object) time.Time { return object.GetCreationTimestamp().Add(settling) }
 
-// awaits reports whether a reason is that another object is not there, or not ready.
+// awaits reports whether a reason is that another object is not there or not ready, or that a token
+// server is starting.
 func awaits(reason string) bool {
 	switch reason {
-	case v1alpha1.ReasonServerNotFound, v1alpha1.ReasonServerNotAccepted, v1alpha1.ReasonNoReplica, v1alpha1.ReasonUnknownScope,
-		v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonClientNotFound:
+	case v1alpha1.ReasonServerNotFound, v1alpha1.ReasonServerNotAccepted, v1alpha1.ReasonNoReplica, v1alpha1.ReasonReplicaProblem,
+		v1alpha1.ReasonUnknownScope, v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonClientNotFound:
 		return true
 	}
 	return false
