@@ -14,11 +14,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
 )
-
-// builtInScopes belong to the protocol (OpenID Connect Core section 5.4 and 11, and groups), and to no ResourceServer.
-var builtInScopes = []string{"openid", "profile", "email", "address", "phone", "groups", "offline_access"}
 
 // attachment is where an object is served: the server, the namespace of the object, and what both have in force. It is read from the Entries,
 // not from the objects behind them, so that a decision here is the one that a token server makes with the same documents.
@@ -118,7 +116,7 @@ type scopeFacts struct {
 func (op *operator) resolveScopes(ctx context.Context, a *attachment, doc documents.Client) (scopeFacts, error) {
 	var facts scopeFacts
 	for _, scope := range doc.Scopes {
-		if slices.Contains(builtInScopes, scope) {
+		if oauth.IsBuiltInScope(scope) {
 			continue
 		}
 		entries, allowed, err := op.scopeEntries(ctx, a, doc.Namespace, scope)

@@ -9,8 +9,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
 
-// files of a machine, by path.
-func files(content map[string]string) fstest.MapFS {
+// filesystem returns one with these files, by path.
+func filesystem(content map[string]string) fstest.MapFS {
 	root := fstest.MapFS{}
 	for name, text := range content {
 		root[name] = &fstest.MapFile{Data: []byte(text)}
@@ -42,8 +42,8 @@ func TestTheMemoryLimitIsTheLeastThatTheProcessIsUnder(t *testing.T) {
 			"proc/self/cgroup": "4:memory:/\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n", "proc/meminfo": machine,
 		}, 16000000 << 10},
 	} {
-		limit, undo := limitMemory(files(c.files))
-		undo()
+		limit, restore := limitMemory(filesystem(c.files))
+		restore()
 		if limit != c.want {
 			t.Errorf("%s: %d, want %d", name, limit, c.want)
 		}
@@ -51,21 +51,21 @@ func TestTheMemoryLimitIsTheLeastThatTheProcessIsUnder(t *testing.T) {
 }
 
 func TestTheGarbageCollectorKeepsWithinTheContainersLimitUnlessGOMEMLIMITSaysAnother(t *testing.T) {
-	container := files(map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "1000000000\n"})
+	container := filesystem(map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "1000000000\n"})
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)
 	debug.SetMemoryLimit(math.MaxInt64)
-	_, undo := limitMemory(container)
-	if got := debug.SetMemoryLimit(-1); got != 900_000_000 {
+	_, restore := limitMemory(container)
+	if got := debug.SetMemoryLimit(-1); got != 900_000_000+heapBallast {
 		t.Errorf("the collector's limit is %d", got)
 	}
-	undo()
+	restore()
 	if got := debug.SetMemoryLimit(-1); got != math.MaxInt64 {
 		t.Errorf("afterwards it is %d", got)
 	}
 	debug.SetMemoryLimit(500_000_000)
-	limit, undo := limitMemory(container)
-	defer undo()
+	limit, restore := limitMemory(container)
+	defer restore()
 	if got := debug.SetMemoryLimit(-1); got != 500_000_000 || limit != 500_000_000 {
 		t.Errorf("with GOMEMLIMIT the limit is %d, and the collector's %d", limit, got)
 	}
@@ -73,7 +73,7 @@ func TestTheGarbageCollectorKeepsWithinTheContainersLimitUnlessGOMEMLIMITSaysAno
 
 func TestHashesTakeHalfOfTheMemoryAndAlwaysEnoughForOneOfOurs(t *testing.T) {
 	for limit, want := range map[int64]int64{
-		256 << 20: 128 << 20, 64 << 20: 32 << 20, 16 << 20: password.OwnMemory, math.MaxInt64: mostHashMemory, 64 << 30: mostHashMemory,
+		256 << 20: 128 << 20, 64 << 20: 32 << 20, 16 << 20: password.OwnMemory, math.MaxInt64: maxHashMemory, 64 << 30: maxHashMemory,
 	} {
 		if got := hashMemory(limit); got != want {
 			t.Errorf("of %d: %d, want %d", limit, got, want)

@@ -5,70 +5,72 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/metadata"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// surface says to whom an endpoint speaks, and so what its errors look like.
-type surface int
+// audience is who uses an endpoint, which decides the format of its errors.
+type audience int
 
 const (
-	api     surface = iota // programs: errors are JSON
-	browser                // people: errors are pages
+	forAPI     audience = iota // programs: errors are JSON
+	forBrowser                 // people: errors are pages
 )
 
-// route is one row of the table.
+// route is one row of the table of endpoints.
 type route struct {
+	// methods that the endpoint allows; GET includes HEAD.
 	methods []string
 	// path from the root of the host.
 	path string
 	// name of the endpoint in log and metrics.
-	name    string
-	surface surface
-	// cors lets scripts of any origin call the endpoint, without credentials.
+	name     string
+	audience audience
+	// cors allows scripts of any origin to call the endpoint, without credentials.
 	cors    bool
 	handler web.Handler
 }
 
-// routes is every endpoint of an issuer.
-func (r *rooms) routes(issuer string) []route {
+// routes returns every endpoint of an issuer.
+func (r *router) routes(issuer string) []route {
 	get, post, both := []string{http.MethodGet}, []string{http.MethodPost}, []string{http.MethodGet, http.MethodPost}
-	at := metadata.IssuerPath(issuer)
+	base := metadata.IssuerPath(issuer)
 	table := []route{
-		{both, at + metadata.PathAuthorize, "authorize", browser, false, r.authorize.Handle},
-		{both, at + interaction.PathLogin, "login", browser, false, r.login.Handle},
-		{both, at + interaction.PathConsent, "consent", browser, false, r.consent.Handle},
-		{both, at + metadata.PathLogout, "logout", browser, false, r.logout.Handle},
+		{both, base + oauth.PathAuthorize, "authorize", forBrowser, false, r.authorize.Handle},
+		{both, base + interaction.PathLogin, "login", forBrowser, false, r.login.Handle},
+		{both, base + interaction.PathConsent, "consent", forBrowser, false, r.consent.Handle},
+		{both, base + oauth.PathLogout, "logout", forBrowser, false, r.logout.Handle},
 
-		{post, at + metadata.PathToken, "token", api, true, r.token.Handle},
-		{post, at + metadata.PathIntrospect, "introspect", api, false, r.introspect.Handle},
-		{post, at + metadata.PathRevoke, "revoke", api, true, r.revoke.Handle},
-		{both, at + metadata.PathUserInfo, "userinfo", api, true, r.userinfo.Handle},
+		{post, base + oauth.PathToken, "token", forAPI, true, r.token.Handle},
+		{post, base + oauth.PathIntrospect, "introspect", forAPI, false, r.introspect.Handle},
+		{post, base + oauth.PathRevoke, "revoke", forAPI, true, r.revoke.Handle},
+		{both, base + oauth.PathUserInfo, "userinfo", forAPI, true, r.userinfo.Handle},
 
-		{get, at + metadata.PathJWKS, "jwks", api, true, r.metadata.JWKS},
+		{get, base + oauth.PathJWKS, "jwks", forAPI, true, r.metadata.JWKS},
 	}
-	for _, path := range metadata.PageLocations(at) {
-		table = append(table, route{get, path, "issuer", browser, false, r.metadata.Page})
+	for _, path := range metadata.PagePaths(base) {
+		table = append(table, route{get, path, "issuer", forBrowser, false, r.metadata.Page})
 	}
-	for _, path := range metadata.Locations(at) {
-		table = append(table, route{get, path, "discovery", api, true, r.metadata.Discovery})
+	for _, path := range metadata.DiscoveryPaths(base) {
+		table = append(table, route{get, path, "discovery", forAPI, true, r.metadata.Discovery})
 	}
 	return table
 }
 
-// mount puts the endpoints of an issuer at their paths. A path matches exactly or not at all.
-func (r *rooms) mount(issuer string) map[string]http.Handler {
-	mounted := map[string]http.Handler{}
+// handlers returns the endpoints of an issuer by path. A path matches exactly or not at all.
+func (r *router) handlers(issuer string) map[string]http.Handler {
+	byPath := map[string]http.Handler{}
 	for _, row := range r.routes(issuer) {
 		var h http.Handler
-		if row.surface == browser {
-			h = r.edge.ForBrowser(row.name, row.handler, row.methods...)
+		if row.audience == forBrowser {
+			h = r.web.ForBrowser(row.name, row.handler, row.methods...)
 		} else {
-			h = r.edge.ForAPI(row.name, row.handler, row.methods...)
+			h = r.web.ForAPI(row.name, row.handler, row.methods...)
 		}
 		if row.cors {
 			h = web.CORS(h, row.methods...)
 		}
-		mounted[row.path] = h
+		byPath[row.path] = h
 	}
-	return mounted
+	return byPath
 }

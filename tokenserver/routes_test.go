@@ -19,6 +19,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/metadata"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
@@ -43,19 +44,19 @@ func TestTheRoutesAreThoseOfTheDiscoveryDocument(t *testing.T) {
 				named = append(named, value.(string))
 			}
 		}
-		at := metadata.IssuerPath(issuer)
+		base := metadata.IssuerPath(issuer)
 		var routed, located []string
-		for _, row := range (&rooms{}).routes(issuer) {
+		for _, row := range (&router{}).routes(issuer) {
 			switch {
 			case row.name == "discovery":
 				located = append(located, row.path)
 			case row.name == "issuer": // for people
-			case row.path != at+interaction.PathLogin && row.path != at+interaction.PathConsent:
+			case row.path != base+interaction.PathLogin && row.path != base+interaction.PathConsent:
 				routed = append(routed, "https://auth.example.com"+row.path)
 			}
 		}
-		if !slices.Equal(located, metadata.Locations(at)) {
-			t.Errorf("%s: the document is routed at %q, want %q", issuer, located, metadata.Locations(at))
+		if !slices.Equal(located, metadata.DiscoveryPaths(base)) {
+			t.Errorf("%s: the document is routed at %q, want %q", issuer, located, metadata.DiscoveryPaths(base))
 		}
 		slices.Sort(named)
 		slices.Sort(routed)
@@ -65,15 +66,8 @@ func TestTheRoutesAreThoseOfTheDiscoveryDocument(t *testing.T) {
 	}
 }
 
-// The pages and the document speak of the same paths.
-func TestThePathsOfTheRoomsAreThoseOfTheDocument(t *testing.T) {
-	if interaction.PathAuthorize != metadata.PathAuthorize || interaction.PathLogout != metadata.PathLogout {
-		t.Error("the rooms redirect to other paths than are published")
-	}
-}
-
-// publishing are the rooms of an issuer that has one key.
-func publishing(t *testing.T, issuer string) *rooms {
+// newKeyedRouter returns the endpoints of an issuer that has one key.
+func newKeyedRouter(t *testing.T, issuer string) *router {
 	t.Helper()
 	store, err := memory.New(time.Now, rand.Reader)
 	if err != nil {
@@ -100,15 +94,15 @@ func publishing(t *testing.T, issuer string) *rooms {
 	}
 	registrytest.Fill(t, server.Registry, document)
 	server.Keys.Use(document)
-	r, err := server.rooms()
+	r, err := server.newRouter()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-// asked is what a script of another origin is answered.
-func asked(h http.Handler, method, path string) *httptest.ResponseRecorder {
+// requestFromScript returns the response to a script of another origin.
+func requestFromScript(h http.Handler, method, path string) *httptest.ResponseRecorder {
 	request := httptest.NewRequest(method, path, nil)
 	request.Header.Set("Origin", "https://spa.example.com")
 	if method == http.MethodOptions {
@@ -127,9 +121,9 @@ func TestTheDocumentsAreServedWhereClientsLookAndMayBeCachedForAsLongAsAKeyWaits
 			"/t1/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t1", "/t1/.well-known/oauth-authorization-server",
 		},
 	} {
-		r := publishing(t, issuer)
+		r := newKeyedRouter(t, issuer)
 		for _, path := range locations {
-			answer := asked(r, http.MethodGet, path)
+			answer := requestFromScript(r, http.MethodGet, path)
 			var document metadata.Document
 			if err := json.Unmarshal(answer.Body.Bytes(), &document); err != nil || answer.Code != http.StatusOK || document.Issuer != issuer {
 				t.Errorf("%s: %s answers %d %s (%v)", issuer, path, answer.Code, answer.Body, err)
@@ -137,7 +131,7 @@ func TestTheDocumentsAreServedWhereClientsLookAndMayBeCachedForAsLongAsAKeyWaits
 		}
 		// Every answer is no-store unless its endpoint says otherwise.
 		for _, path := range append(locations, strings.TrimPrefix(issuer, "https://auth.example.com")+"/jwks") {
-			answer := asked(r, http.MethodGet, path)
+			answer := requestFromScript(r, http.MethodGet, path)
 			if got := answer.Header().Values("Cache-Control"); answer.Code != http.StatusOK || !slices.Equal(got, []string{"public, max-age=300"}) {
 				t.Errorf("%s: %s answers %d with Cache-Control %q", issuer, path, answer.Code, got)
 			}
@@ -149,21 +143,21 @@ func TestTheIssuersAddressIsAPageThatLinksToTheMetadata(t *testing.T) {
 	for issuer, paths := range map[string][]string{
 		"https://auth.example.com": {"/"}, "https://auth.example.com/t1": {"/t1", "/t1/"},
 	} {
-		r := publishing(t, issuer)
+		r := newKeyedRouter(t, issuer)
 		for _, path := range paths {
-			answer := asked(r, http.MethodGet, path)
+			answer := requestFromScript(r, http.MethodGet, path)
 			body := answer.Body.String()
 			if answer.Code != http.StatusOK || !strings.HasPrefix(answer.Header().Get("Content-Type"), "text/html") ||
 				!strings.Contains(body, "auth.example.com</bdi></h1>") || !strings.Contains(body, `href="`+issuer+`/.well-known/openid-configuration"`) {
 				t.Errorf("%s: %s answers %d %s", issuer, path, answer.Code, body)
 			}
-			if answer := asked(r, http.MethodPost, path); answer.Code != http.StatusMethodNotAllowed {
+			if answer := requestFromScript(r, http.MethodPost, path); answer.Code != http.StatusMethodNotAllowed {
 				t.Errorf("%s: POST %s answers %d", issuer, path, answer.Code)
 			}
 		}
 	}
 	for _, path := range []string{"/", "/t2", "/t1/x"} {
-		if answer := asked(publishing(t, "https://auth.example.com/t1"), http.MethodGet, path); answer.Code != http.StatusNotFound {
+		if answer := requestFromScript(newKeyedRouter(t, "https://auth.example.com/t1"), http.MethodGet, path); answer.Code != http.StatusNotFound {
 			t.Errorf("%s, which is not the issuer's, answers %d", path, answer.Code)
 		}
 	}
@@ -172,13 +166,13 @@ func TestTheIssuersAddressIsAPageThatLinksToTheMetadata(t *testing.T) {
 // An endpoint that lives by a cookie, or answers APIs alone, is none for scripts of other origins (RFC 9700 section 2.6).
 func TestScriptsOfOtherOriginsMayCallFiveEndpointsAndNoOther(t *testing.T) {
 	for _, issuer := range []string{"https://auth.example.com", "https://auth.example.com/t1"} {
-		r := publishing(t, issuer)
+		r := newKeyedRouter(t, issuer)
 		named := map[string]bool{}
 		for _, row := range r.routes(issuer) {
 			named[row.name] = true
 			open := slices.Contains([]string{"discovery", "jwks", "token", "userinfo", "revoke"}, row.name)
 			for _, method := range append(row.methods, http.MethodOptions) {
-				answer := asked(r, method, row.path)
+				answer := requestFromScript(r, method, row.path)
 				allowed := answer.Header().Values("Access-Control-Allow-Origin")
 				if open && !slices.Equal(allowed, []string{"*"}) || !open && len(allowed) > 0 {
 					t.Errorf("%s %s is open to %q", method, row.path, allowed)
@@ -196,6 +190,35 @@ func TestScriptsOfOtherOriginsMayCallFiveEndpointsAndNoOther(t *testing.T) {
 			if !named[name] {
 				t.Errorf("%s: there is no endpoint %s", issuer, name)
 			}
+		}
+	}
+}
+
+func TestEachEndpointRefusesTheMethodsThatItsRouteDoesNotAllow(t *testing.T) {
+	const issuer = "https://auth.example.com"
+	r := newKeyedRouter(t, issuer)
+	for _, row := range r.routes(issuer) {
+		for _, method := range []string{
+			http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodTrace, "MADEUP",
+		} {
+			answer := httptest.NewRecorder()
+			r.ServeHTTP(answer, httptest.NewRequest(method, row.path, nil))
+			isAllowed := slices.Contains(row.methods, method) || method == http.MethodHead && slices.Contains(row.methods, http.MethodGet)
+			if refused := answer.Code == http.StatusMethodNotAllowed; refused == isAllowed {
+				t.Errorf("%s %s is answered %d", method, row.path, answer.Code)
+			}
+			if allow := answer.Header().Get("Allow"); !isAllowed && allow != strings.Join(row.methods, ", ") {
+				t.Errorf("%s %s: Allow is %q, want %q", method, row.path, allow, row.methods)
+			}
+		}
+	}
+	for path, allow := range map[string]string{
+		oauth.PathToken: "POST", oauth.PathIntrospect: "POST", oauth.PathRevoke: "POST", oauth.PathUserInfo: "GET, POST", oauth.PathJWKS: "GET",
+	} {
+		answer := httptest.NewRecorder()
+		r.ServeHTTP(answer, httptest.NewRequest(http.MethodDelete, path, nil))
+		if answer.Code != http.StatusMethodNotAllowed || answer.Header().Get("Allow") != allow {
+			t.Errorf("DELETE %s is answered %d, Allow %q; want 405 and %s", path, answer.Code, answer.Header().Get("Allow"), allow)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -15,38 +16,44 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster"
+	"github.com/oauth-operator/oauth-operator/tokenserver/httpserver"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
 const (
-	// drain is how long requests under way may take after the program was told to end.
-	drain = 10 * time.Second
-	// statusDrain is how long probes and scrapes under way may take after that.
-	statusDrain = time.Second
-	// leave is how long taking the Replica away may take.
-	leave = 5 * time.Second
-	// sweepEvery is how often expired records are removed.
-	sweepEvery = time.Minute
+	// drainTimeout is how long the requests in progress may take once the program is told to end.
+	drainTimeout = 10 * time.Second
+	// statusDrainTimeout is how long probes and scrapes in progress may take after that.
+	statusDrainTimeout = time.Second
+	// leaveTimeout is how long deleting the Replica may take.
+	leaveTimeout = 5 * time.Second
+	// sweepInterval is how often expired records are deleted.
+	sweepInterval = time.Minute
+	// reloadInterval is how often mounted files are checked for changes.
+	reloadInterval = time.Second
 )
 
-// Options of the program. All are needed, but for TLSDir, DSNFile and Kubeconfig.
+// Options of the program. All but TLSDir, DSNFile and Kubeconfig are required.
 type Options struct {
-	// Namespace, ServerName and ServerUID are those of the AuthorizationServer that is served; ReplicaName names this process.
+	// Namespace, ServerName and ServerUID identify the AuthorizationServer; ReplicaName is the name of
+	// the Replica object of this process.
 	Namespace   string
 	ServerName  string
 	ServerUID   string
 	ReplicaName string
-	// Listen is the address of the endpoints, StatusListen that of probes and metrics: host and port.
+	// Listen is the address of the endpoints, StatusListen that of probes and metrics: "host:port".
 	Listen       string
 	StatusListen string
-	// KeysDir has the key files, TLSDir tls.crt and tls.key; without TLSDir the endpoints speak plain HTTP.
+	// KeysDir is the directory of the key files, TLSDir that of tls.crt and tls.key; without TLSDir the
+	// endpoints speak plain HTTP.
 	KeysDir string
 	TLSDir  string
-	// Storage is where records are kept: kubernetes, memory or postgresql. DSNFile is for the last, and holds the DSN.
+	// Storage is kubernetes, memory or postgresql, in any letter case. PostgreSQL needs DSNFile, a file
+	// with the DSN of the database.
 	Storage string
 	DSNFile string
-	// Kubeconfig says how the API server is reached; empty inside a Pod.
+	// Kubeconfig is the file that says how to reach the API server; empty inside a Pod.
 	Kubeconfig string
 
 	Now    func() time.Time
@@ -59,57 +66,56 @@ type program struct {
 	options  Options
 	registry *registry.Registry
 	keys     *keys.Set
-	records  records
+	store    store
 	cluster  *cluster.Cluster
-	api      *listener
-	status   *listener
+	api      *httpserver.Server
+	status   *httpserver.Server
 
-	draining   atomic.Bool
-	keyProblem atomic.Pointer[string]
-	tlsProblem string // as it was said last; watchFiles alone uses it
+	draining atomic.Bool
+	keyError atomic.Pointer[string] // of the last attempt to load the keys; empty: it succeeded
 }
 
-// Run serves until ctx ends, and then ends in order: it is not ready any more, finishes the requests under way, and takes its Replica away.
-// The error says why it could not start; once it runs, what goes wrong is said by readiness, Replica and log, and tried again.
+// Run serves until ctx ends. Then it reports that it is not ready, finishes the requests in progress
+// and deletes its Replica. It returns an error if it cannot start. Later failures are reported by
+// readiness, Replica and log, and what failed is tried again.
 func Run(ctx context.Context, o Options) error {
-	limit, unlimit := limitMemory(os.DirFS("/"))
-	defer unlimit()
-	hashes := hashMemory(limit)
-	p, err := newProgram(o, hashes)
+	memory, restore := limitMemory(os.DirFS("/"))
+	defer restore()
+	p, err := newProgram(o, hashMemory(memory))
 	if err != nil {
 		return err
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	o.Log.Info("starting", "memoryLimit", limit, "passwordHashMemory", hashes)
-	var parts sync.WaitGroup
-	for _, part := range []func(context.Context){p.api.run, p.status.run, p.cluster.Run, p.records.run, p.watchFiles, p.sweep, p.keepRoom} {
-		parts.Go(func() { part(running) })
+	o.Log.Info("starting", "memoryLimit", memory, "passwordHashMemory", hashMemory(memory))
+	var tasks sync.WaitGroup
+	for _, run := range []func(context.Context){p.api.Run, p.status.Run, p.cluster.Run, p.store.run, p.watchFiles, p.sweep} {
+		tasks.Go(func() { run(running) })
 	}
 	<-ctx.Done()
 
 	o.Log.Info("shutting down")
 	p.draining.Store(true)
 	p.cluster.Changed()
-	ending, cancel := context.WithTimeout(running, drain)
-	p.api.shutdown(ending)
+	ending, cancel := context.WithTimeout(running, drainTimeout)
+	p.api.Shutdown(ending)
 	cancel()
 	stop()
-	ending, cancel = context.WithTimeout(context.WithoutCancel(ctx), statusDrain)
-	p.status.shutdown(ending)
+	ending, cancel = context.WithTimeout(context.WithoutCancel(ctx), statusDrainTimeout)
+	p.status.Shutdown(ending)
 	cancel()
-	parts.Wait() // nobody writes the Replica any more
-	ending, cancel = context.WithTimeout(context.WithoutCancel(ctx), leave)
+	tasks.Wait() // so that none of them writes the Replica again
+	ending, cancel = context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
 	if err := p.cluster.Leave(ending); err != nil {
-		o.Log.Warn("the replica stays behind", "error", err.Error())
+		o.Log.Warn("cannot delete the Replica of this process", "error", err.Error())
 	}
 	return nil
 }
 
-// newProgram makes the program. Hashes is how much memory the password hashes that are computed at
-// once may take.
-func newProgram(o Options, hashes int64) (*program, error) {
+// newProgram returns a program that does not serve yet. hashMemory is how many bytes the password
+// hashes that are computed at once may take.
+func newProgram(o Options, hashMemory int64) (*program, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -120,27 +126,31 @@ func newProgram(o Options, hashes int64) (*program, error) {
 		return nil, err
 	}
 	var err error
-	if p.records, err = p.openRecords(metrics); err != nil { // it tells the cluster of its changes
+	if p.store, err = p.openStore(metrics); err != nil { // it reports changes to p.cluster
 		return nil, err
 	}
 	server := &Server{
-		Registry: p.registry, Keys: p.keys, Store: p.records.Store, Epoch: p.records.epoch, Used: p.cluster.Used, HashMemory: hashes,
+		Registry: p.registry, Keys: p.keys, Store: p.store.Store, Epoch: p.store.epoch, Used: p.cluster.Used, HashMemory: hashMemory,
 		Now: o.Now, Random: o.Random, Log: o.Log, Metrics: metrics,
 	}
 	handler, err := server.Handler()
 	if err != nil {
 		return nil, err
 	}
-	p.api = newListener(o.Listen, handler, o.Log, p.cluster.Changed)
-	metrics.MustRegister(p.api.door.metrics()...)
-	if o.TLSDir != "" {
-		p.api.certificate = &certificate{dir: o.TLSDir}
-	}
-	p.status = newListener(o.StatusListen, statusHandler(metrics, p.problem), o.Log, p.cluster.Changed)
+	p.api = p.newHTTPServer(o.Listen, handler, o.TLSDir)
+	metrics.MustRegister(p.api.Metrics()...)
+	p.status = p.newHTTPServer(o.StatusListen, statusHandler(metrics, p.problem), "")
 	p.loadFiles()
 	return p, nil
 }
 
+func (p *program) newHTTPServer(address string, handler http.Handler, tlsDir string) *httpserver.Server {
+	return httpserver.New(httpserver.Config{
+		Address: address, Handler: handler, TLSDir: tlsDir, Limits: httpserver.DefaultLimits(), Log: p.options.Log, Changed: p.cluster.Changed,
+	})
+}
+
+// check returns an error if a required option is missing.
 func (o Options) check() error {
 	for _, required := range []struct{ name, value string }{
 		{"namespace", o.Namespace}, {"server name", o.ServerName}, {"server UID", o.ServerUID}, {"replica name", o.ReplicaName},
@@ -152,7 +162,7 @@ func (o Options) check() error {
 		}
 	}
 	if o.Now == nil || o.Random == nil || o.Log == nil {
-		return errors.New("clock, randomness or log is missing")
+		return errors.New("the clock, the randomness or the log is missing")
 	}
 	return nil
 }
@@ -170,82 +180,69 @@ func (p *program) connect(metrics prometheus.Registerer) error {
 	return err
 }
 
-// state is what the Replica says of this process.
+// state returns what the Replica reports of this process.
 func (p *program) state() cluster.ReplicaState {
 	problem := p.problem()
 	ready := problem == ""
-	if ready && p.records.trouble != nil {
-		problem = p.records.trouble()
+	if ready && p.store.warning != nil {
+		problem = p.store.warning()
 	}
 	return cluster.ReplicaState{Ready: ready, Problem: problem, Keys: p.keys.Held()}
 }
 
-// problem says what keeps the server from being ready; empty if nothing does.
+// problem returns why the server is not ready; empty if it is.
 func (p *program) problem() string {
 	if p.draining.Load() {
 		return "shutting down"
 	}
-	if problem, _ := p.api.state(); problem != "" {
+	if problem := p.api.Problem(); problem != "" {
 		return problem
 	}
-	if problem, _ := p.status.state(); problem != "" {
+	if problem := p.status.Problem(); problem != "" {
 		return problem
 	}
 	if !p.registry.Synced() {
 		return "the Entries have not been read yet"
 	}
-	if problem := p.recordsProblem(); problem != "" {
+	if problem := p.storeProblem(); problem != "" {
 		return problem
 	}
 	problem := p.keys.Problem()
-	if failed := p.keyProblem.Load(); problem != "" && failed != nil && *failed != "" {
+	if failed := p.keyError.Load(); problem != "" && failed != nil && *failed != "" {
 		problem += " (" + *failed + ")"
 	}
 	return problem
 }
 
-// watchFiles reads keys and certificate again when they change.
+// watchFiles loads keys and certificate again when their files change.
 func (p *program) watchFiles(ctx context.Context) {
-	for wait(ctx, poll) {
+	for sleep(ctx, reloadInterval) {
 		p.loadFiles()
 	}
 }
 
-// loadFiles reads what is mounted. What cannot be read leaves what was there, and is said once.
+// loadFiles loads the keys and the certificate. If their files cannot be read, what was loaded before
+// stays in use.
 func (p *program) loadFiles() {
-	held := p.keys.Ring()
-	said := ""
+	before := p.keys.Ring()
+	problem := ""
 	if err := p.keys.LoadDir(p.options.KeysDir); err != nil {
-		said = err.Error()
+		problem = err.Error()
 	}
-	before := p.keyProblem.Swap(&said)
-	if said != "" && (before == nil || *before != said) {
-		p.options.Log.Warn("cannot load keys", "error", said)
+	last := p.keyError.Swap(&problem)
+	if problem != "" && (last == nil || *last != problem) {
+		p.options.Log.Warn("cannot load keys", "error", problem)
 	}
-	if p.keys.Ring() != held || before != nil && *before != said {
+	if p.keys.Ring() != before || last != nil && *last != problem {
 		p.cluster.Changed()
 	}
-	if p.api.certificate == nil {
-		return
-	}
-	changed, err := p.api.certificate.load()
-	if changed {
-		p.options.Log.Info("loaded the TLS certificate")
-	}
-	said = ""
-	if err != nil && p.api.certificate.missing() == nil {
-		said = err.Error()
-	}
-	if said != "" && said != p.tlsProblem {
-		p.options.Log.Warn("the TLS certificate that was loaded before stays", "error", said)
-	}
-	p.tlsProblem = said
+	p.api.ReloadCertificate()
 }
 
-// sweep removes expired records now and then.
+// sweep deletes expired records once a minute.
 func (p *program) sweep(ctx context.Context) {
-	for wait(ctx, sweepEvery) {
-		removed, err := p.records.Sweep(ctx, p.options.Now())
+	for sleep(ctx, sweepInterval) {
+		removed, err := p.store.Sweep(ctx, p.options.Now())
 		if err != nil {
 			p.options.Log.Warn("cannot remove expired records", "error", err.Error())
 			continue
@@ -253,5 +250,17 @@ func (p *program) sweep(ctx context.Context) {
 		if removed > 0 {
 			p.options.Log.Info("removed expired records", "count", removed)
 		}
+	}
+}
+
+// sleep waits for d, and reports whether it has passed; false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
 	}
 }

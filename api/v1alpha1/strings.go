@@ -78,7 +78,7 @@ type IdentifierPattern = string
 type RedirectHost = string
 
 // RedirectScheme is a private-use URI scheme (RFC 8252 section 7.1), or "*" for any that contains a
-// dot. Which schemes are never one is written down in package documents; a test holds this rule
+// dot. Package redirecturi lists the schemes that are never one; a test holds this rule
 // and that of RedirectURI to it.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=128

@@ -5,6 +5,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
 // ClientID that an OAuthClient asks for.
@@ -85,7 +86,7 @@ func SecretContent(doc documents.Client, issuer string) map[string]string {
 		slices.Contains(doc.GrantTypes, string(v1alpha1.GrantTypeImplicit)) {
 		content[SecretKeyAuthorizationEndpoint] = endpoints.Authorization
 	}
-	if slices.Contains(doc.Scopes, "openid") {
+	if slices.Contains(doc.Scopes, oauth.ScopeOpenID) {
 		content[SecretKeyJWKSURI] = endpoints.JWKS
 	}
 	return content

@@ -17,6 +17,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
 // What the API server admits decodes into the Go types, so whatever decodes is tried: more than is admitted. It must compile to a document that
@@ -184,7 +185,7 @@ func expectUser(t *testing.T, u *v1alpha1.OAuthUser, doc documents.User) {
 		t.Error("a user without a name")
 	}
 	for name := range doc.Claims {
-		if documents.ReservedClaim(name) {
+		if oauth.IsReservedClaim(name) {
 			t.Errorf("the claim %q went through", name)
 		}
 	}

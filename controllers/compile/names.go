@@ -5,7 +5,7 @@ import (
 
 	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
 // Names are the names that an object asks for at its server, and those of them that its status says
@@ -53,5 +53,5 @@ func ResourceServerNames(rs *v1alpha1.ResourceServer) Names {
 
 // IdentifierClaim is the claim of a resource identifier, one for both spellings of an empty path.
 func IdentifierClaim(identifier string) Claim {
-	return Claim{served.SpaceIdentity, documents.CanonicalIdentifier(identifier)}
+	return Claim{served.SpaceIdentity, oauth.CanonicalResource(identifier)}
 }

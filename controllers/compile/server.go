@@ -9,6 +9,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
 // Defaults of an AuthorizationServer, as the comments of its fields document them.
@@ -125,10 +126,10 @@ func LongestSealed(doc documents.Server) time.Duration {
 // Endpoints under an issuer that clients use.
 func Endpoints(issuer string) v1alpha1.ServerEndpoints {
 	return v1alpha1.ServerEndpoints{
-		Authorization: issuer + "/authorize",
-		Token:         issuer + "/token",
-		JWKS:          issuer + "/jwks",
-		Discovery:     issuer + "/.well-known/openid-configuration",
+		Authorization: issuer + oauth.PathAuthorize,
+		Token:         issuer + oauth.PathToken,
+		JWKS:          issuer + oauth.PathJWKS,
+		Discovery:     issuer + oauth.PathOpenIDConfiguration,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
 
@@ -58,7 +59,7 @@ func claims(raw []byte) (map[string]any, Findings) {
 		return nil, Findings{{path, "must be a JSON object"}}
 	}
 	var findings Findings
-	for _, problem := range documents.CheckClaims(set) {
+	for _, problem := range oauth.CheckClaims(set) {
 		findings = append(findings, Finding{path + "." + problem.Path, problem.Message})
 	}
 	if depth(set) > maxClaimsDepth {

@@ -74,7 +74,7 @@ func singleClaims(v *interaction.Visit) []string {
 }
 
 func (h *Handler) accessToken(v *interaction.Visit, l *login, values url.Values) error {
-	aud, scopes, err := audience(v.Client, v.Flow.Scopes, v.Flow.Resources)
+	aud, scopes, err := v.Client.Audience(v.Flow.Scopes, v.Flow.Resources)
 	if err != nil {
 		return err
 	}

@@ -430,7 +430,7 @@ func TestBeforeTheFirstSyncThereIsAPageThatSaysToWait(t *testing.T) {
 	w := interactiontest.New(t)
 	w.Registry.Remove("identity/" + w.Issuer)
 	answer := w.NewBrowser().Get(w.WebRequest())
-	if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" || !strings.Contains(answer.Body, pages.SentenceBusy) {
+	if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" || !strings.Contains(answer.Body, pages.MessageBusy) {
 		t.Errorf("status %d, Retry-After %q", answer.StatusCode, answer.Header.Get("Retry-After"))
 	}
 }

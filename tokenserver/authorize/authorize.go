@@ -34,7 +34,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Handler of the authorization endpoint, GET and POST, for web.Edge.ForBrowser. All fields are needed.
+// Handler of the authorization endpoint, GET and POST, for web.Adapter.ForBrowser. All fields are needed.
 type Handler struct {
 	Registry *registry.Registry
 	Keys     *keys.Set
@@ -76,9 +76,9 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 // post turns a POSTed request into a GET of the same: it may come from another site's form, and then without our cookies. It sets none
 // either, since they would replace those that the GET is about to send.
 func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
-	body, err := io.ReadAll(io.LimitReader(r.Body, oauth.MaxForm+1))
+	body, err := io.ReadAll(io.LimitReader(r.Body, oauth.MaxFormSize+1))
 	if err != nil {
-		return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceBadRequest}
+		return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageBadRequest}
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	params, err := oauth.ParseForm(r, true)
@@ -94,7 +94,7 @@ func (h *Handler) toGet(w http.ResponseWriter, _ *http.Request, v *interaction.V
 	if err != nil {
 		return err
 	}
-	return web.Redirect(w, v.Server.Issuer+interaction.PathAuthorize+"?"+interaction.ParamPosted+"="+url.QueryEscape(sealed))
+	return web.Redirect(w, v.Server.Issuer+oauth.PathAuthorize+"?"+interaction.ParamPosted+"="+url.QueryEscape(sealed))
 }
 
 // begin a flow and go on with then, or fail: failed is what is already known to be wrong with the
@@ -109,13 +109,13 @@ func (h *Handler) begin(
 	}
 	client, ok := h.Registry.Client(params.Get("client_id"))
 	if !ok {
-		return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidClient, Sentence: pages.SentenceUnknownClient}
+		return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidClient, Message: pages.MessageUnknownClient}
 	}
 	web.NoteClient(r.Context(), client.ID)
 	flow := &interaction.Flow{ClientUID: client.UID, Started: h.Now().Unix(), MaxAge: interaction.NoMaxAge}
 	uri, ok := redirectURI(flow, client, params)
 	if !ok {
-		return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceUnknownRedirect}
+		return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageUnknownRedirect}
 	}
 	flow.State, flow.Mode = params.Get("state"), mode(params, uri)
 	visit := &interaction.Visit{Flow: flow, Server: server, Client: client, RedirectURI: uri}
@@ -146,7 +146,7 @@ func redirectURI(flow *interaction.Flow, client *registry.Client, params oauth.P
 // salvage what tells where to say that the request is malformed: only what was sent exactly once, and well encoded.
 func salvage(raw string) oauth.Params {
 	params := oauth.Params{}
-	if len(raw) > oauth.MaxForm {
+	if len(raw) > oauth.MaxFormSize {
 		return params
 	}
 	sent := map[string]bool{}

@@ -9,6 +9,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/redirecturi"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
@@ -101,11 +102,11 @@ func about(f *interaction.Flow, user *registry.User) bool {
 
 // cut the scopes to what the client and the resource servers allow now.
 func (h *Handler) cut(v *interaction.Visit) error {
-	_, remaining, err := audience(v.Client, v.Flow.Scopes, v.Flow.Resources)
+	_, remaining, err := v.Client.Audience(v.Flow.Scopes, v.Flow.Resources)
 	if err != nil {
 		return err
 	}
-	if len(remaining) == 0 && slices.ContainsFunc(v.Flow.Scopes, oauth.APIScope) {
+	if len(remaining) == 0 && slices.ContainsFunc(v.Flow.Scopes, oauth.IsAPIScope) {
 		return oauth.Errorf(oauth.InvalidScope, "the client may no longer have what it asked for")
 	}
 	v.Flow.Scopes = remaining
@@ -115,7 +116,7 @@ func (h *Handler) cut(v *interaction.Visit) error {
 // alwaysAsks: a public client that is answered at a loopback or private-use URI could be any program on the user's device (RFC 8252 section
 // 8.6).
 func alwaysAsks(v *interaction.Visit) bool {
-	return v.Client.Public() && documents.PublicRedirect(v.RedirectURI)
+	return v.Client.Public() && redirecturi.IsNative(v.RedirectURI)
 }
 
 // asksConsent says whether the user has to see the consent page, and else which consent the answer

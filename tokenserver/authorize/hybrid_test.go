@@ -72,7 +72,7 @@ func TestAHybridFlowStopsWhenTheClientLosesOneOfTheGrants(t *testing.T) {
 		client := w.Client("hybrid")
 		client.GrantTypes = []string{left}
 		w.Apply(client)
-		refusedWithAPage(t, b.Login(page, "alice", interactiontest.AlicePassword), pages.SentenceFlowChanged)
+		refusedWithAPage(t, b.Login(page, "alice", interactiontest.AlicePassword), pages.MessageFlowChanged)
 	}
 }
 

@@ -253,7 +253,7 @@ func TestAFlowEndsAfterHalfAnHour(t *testing.T) {
 	b := w.NewBrowser()
 	page := b.Get(w.WebRequest())
 	w.Advance(30*time.Minute + time.Second)
-	refusedWithAPage(t, b.Login(page, "alice", interactiontest.AlicePassword), pages.SentenceFlowExpired)
+	refusedWithAPage(t, b.Login(page, "alice", interactiontest.AlicePassword), pages.MessageFlowExpired)
 }
 
 func TestAnIDTokenHintAsksForThatUser(t *testing.T) {

@@ -47,7 +47,7 @@ func TestAnUnknownClientGetsAPageAndNoRedirect(t *testing.T) {
 	b := w.NewBrowser()
 	for _, id := range []string{"nobody", "WEB", "web ", "", "uid-web"} {
 		refusedWithAPage(t, b.Get(w.Request("client_id", id, "redirect_uri", interactiontest.WebRedirect, "response_type", "code")),
-			pages.SentenceUnknownClient)
+			pages.MessageUnknownClient)
 	}
 }
 
@@ -56,7 +56,7 @@ func TestASuspendedClientIsAnUnknownClient(t *testing.T) {
 	suspended := w.Client("web")
 	suspended.Suspended = true
 	w.Apply(suspended)
-	refusedWithAPage(t, w.NewBrowser().Get(w.WebRequest()), pages.SentenceUnknownClient)
+	refusedWithAPage(t, w.NewBrowser().Get(w.WebRequest()), pages.MessageUnknownClient)
 }
 
 func TestRedirectURIsAreComparedAsExactStrings(t *testing.T) {
@@ -77,7 +77,7 @@ func TestRedirectURIsAreComparedAsExactStrings(t *testing.T) {
 		"https://shop.example.com/callback?response=1", "https://shop.example.com/callback?access_token=1",
 	} {
 		refusedWithAPage(t, b.Get(w.Request("client_id", "web", "redirect_uri", uri, "response_type", "code", "scope", "openid", "state", "s")),
-			pages.SentenceUnknownRedirect)
+			pages.MessageUnknownRedirect)
 	}
 }
 
@@ -85,7 +85,7 @@ func TestARedirectURIIsDecodedOnce(t *testing.T) {
 	w := interactiontest.New(t)
 	twice := url.QueryEscape(url.QueryEscape(interactiontest.WebRedirect))
 	refusedWithAPage(t, w.NewBrowser().Get(w.Issuer+"/authorize?client_id=web&response_type=code&scope=openid&redirect_uri="+twice),
-		pages.SentenceUnknownRedirect)
+		pages.MessageUnknownRedirect)
 }
 
 func TestAnHTTPRedirectToAnotherHostThanLoopbackRefusesTheClient(t *testing.T) {
@@ -94,7 +94,7 @@ func TestAnHTTPRedirectToAnotherHostThanLoopbackRefusesTheClient(t *testing.T) {
 	client.RedirectURIs = []string{"http://shop.example.com/callback"}
 	w.Apply(client)
 	refusedWithAPage(t, w.NewBrowser().Get(w.Request("client_id", "web", "redirect_uri", "http://shop.example.com/callback",
-		"response_type", "code", "scope", "openid")), pages.SentenceUnknownClient)
+		"response_type", "code", "scope", "openid")), pages.MessageUnknownClient)
 }
 
 func TestThePortOfALoopbackRedirectIsFreeAndNothingElseIs(t *testing.T) {
@@ -118,7 +118,7 @@ func TestThePortOfALoopbackRedirectIsFreeAndNothingElseIs(t *testing.T) {
 		"https://127.0.0.1:51004/callback", "http://127.1:51004/callback", "http://2130706433/callback", "http://127.0.0.1:51004@evil.example/callback",
 		"http://127.0.0.1:/callback", "http://127.0.0.1:99999/callback", "http://127.0.0.1:080/callback", "http://[::ffff:127.0.0.1]/callback",
 	} {
-		refusedWithAPage(t, b.Get(w.CLIRequest(uri)), pages.SentenceUnknownRedirect)
+		refusedWithAPage(t, b.Get(w.CLIRequest(uri)), pages.MessageUnknownRedirect)
 	}
 }
 
@@ -132,8 +132,8 @@ func TestTheRedirectURIMayBeLeftOutWithOneRegisteredAndWithoutOpenID(t *testing.
 	if _, err := w.Redeem("web", answer.Values().Get("code"), "", ""); err != nil {
 		t.Errorf("a token request that leaves it out as well: %v", err)
 	}
-	refusedWithAPage(t, b.Get(w.Request("client_id", "web", "response_type", "code", "scope", "openid")), pages.SentenceUnknownRedirect)
-	refusedWithAPage(t, b.Get(w.Request("client_id", "cli", "response_type", "code", "scope", "profile")), pages.SentenceUnknownRedirect)
+	refusedWithAPage(t, b.Get(w.Request("client_id", "web", "response_type", "code", "scope", "openid")), pages.MessageUnknownRedirect)
+	refusedWithAPage(t, b.Get(w.Request("client_id", "cli", "response_type", "code", "scope", "profile")), pages.MessageUnknownRedirect)
 }
 
 func TestAChangeOfRegistrationStopsAFlow(t *testing.T) {
@@ -166,8 +166,8 @@ func TestAChangeOfRegistrationStopsAFlow(t *testing.T) {
 			loginPage := atLogin.Get(w.WebRequest())
 			consentPage := atConsent.Login(atConsent.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
 			change(w)
-			refusedWithAPage(t, atLogin.Login(loginPage, "alice", interactiontest.AlicePassword), pages.SentenceFlowChanged)
-			refusedWithAPage(t, atConsent.Consent(consentPage, "allow"), pages.SentenceFlowChanged)
+			refusedWithAPage(t, atLogin.Login(loginPage, "alice", interactiontest.AlicePassword), pages.MessageFlowChanged)
+			refusedWithAPage(t, atConsent.Consent(consentPage, "allow"), pages.MessageFlowChanged)
 		})
 	}
 }

@@ -120,8 +120,8 @@ func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
 func TestOnlyWhatWasSentOnceTellsWhereAnErrorGoes(t *testing.T) {
 	w := interactiontest.New(t)
 	b := w.NewBrowser()
-	refusedWithAPage(t, b.Get(w.WebRequest("client_id", "web")), pages.SentenceUnknownClient)
-	refusedWithAPage(t, b.Get(w.WebRequest("redirect_uri", interactiontest.WebRedirect)), pages.SentenceUnknownRedirect)
+	refusedWithAPage(t, b.Get(w.WebRequest("client_id", "web")), pages.MessageUnknownClient)
+	refusedWithAPage(t, b.Get(w.WebRequest("redirect_uri", interactiontest.WebRedirect)), pages.MessageUnknownRedirect)
 	answer := b.Get(w.WebRequest("state", "another"))
 	if values := answer.Values(); values.Get("error") != "invalid_request" || values.Has("state") {
 		t.Errorf("two states: answered %v", values)
@@ -140,10 +140,10 @@ func TestOnlyWhatIsWellEncodedTellsWhereAnErrorGoes(t *testing.T) {
 				t.Errorf("%s with the state %s: status %d, answered %v", method, bad, answer.StatusCode, values)
 			}
 		}
-		refusedWithAPage(t, b.Get(without(web, "client_id")+"&client_id="+strings.ReplaceAll(bad, "state", "client_id")), pages.SentenceUnknownClient)
+		refusedWithAPage(t, b.Get(without(web, "client_id")+"&client_id="+strings.ReplaceAll(bad, "state", "client_id")), pages.MessageUnknownClient)
 		// Of a client with one redirect URI, to which an error would go if the parameter were taken to be left out.
 		refusedWithAPage(t, b.Get(without(web, "redirect_uri", "scope")+"&redirect_uri="+strings.ReplaceAll(bad, "state", "redirect_uri")),
-			pages.SentenceUnknownRedirect)
+			pages.MessageUnknownRedirect)
 	}
 }
 
@@ -172,7 +172,7 @@ func TestImplicitIsOnlyForClientsWhoseRuleListsIt(t *testing.T) {
 	w := interactiontest.New(t)
 	w.Document.AllowedClients[0].GrantTypes = []string{"authorization_code", "refresh_token", "client_credentials"}
 	w.Apply(w.Document)
-	refusedWithAPage(t, w.NewBrowser().Get(w.LegacyRequest("token")), pages.SentenceUnknownClient)
+	refusedWithAPage(t, w.NewBrowser().Get(w.LegacyRequest("token")), pages.MessageUnknownClient)
 }
 
 func TestUnknownParametersAreIgnoredAndEmptyOnesAreAbsent(t *testing.T) {
@@ -424,8 +424,8 @@ func TestARedirectURIThatIsRemovedMeanwhileStopsTheFlow(t *testing.T) {
 	code := w.NewBrowser().SignIn(request).Values().Get("code")
 	client.RedirectURIs = []string{"http://127.0.0.1/another", interactiontest.PrivateURI}
 	w.Apply(client)
-	refusedWithAPage(t, page.Login(form, "alice", interactiontest.AlicePassword), pages.SentenceFlowChanged)
-	refusedWithAPage(t, w.NewBrowser().Get(posted), pages.SentenceFlowChanged)
+	refusedWithAPage(t, page.Login(form, "alice", interactiontest.AlicePassword), pages.MessageFlowChanged)
+	refusedWithAPage(t, w.NewBrowser().Get(posted), pages.MessageFlowChanged)
 	if _, err := w.Redeem("cli", code, "http://127.0.0.1:51004/callback", interactiontest.Verifier); err == nil {
 		t.Error("a code was redeemed whose redirect URI is no longer registered")
 	}
@@ -448,7 +448,7 @@ func TestTheRequestMayBePosted(t *testing.T) {
 		t.Errorf("the browser's session was not used: %v", answer.Values())
 	}
 	w.Advance(31 * time.Minute)
-	refusedWithAPage(t, b.Get(location), pages.SentenceFlowExpired)
+	refusedWithAPage(t, b.Get(location), pages.MessageFlowExpired)
 }
 
 func TestAPostedRequestIsNoFlowAndAFlowIsNoPostedRequest(t *testing.T) {

@@ -1,12 +1,10 @@
 package authorize
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
 // readScope: a built-in scope that the client cannot have here is dropped. What else it may not
@@ -23,9 +21,6 @@ func readScope(v *interaction.Visit, params oauth.Params) error {
 		unavailable = append(unavailable, oauth.ScopeOfflineAccess)
 	}
 	v.Flow.Scopes, err = v.Client.ResolveScope(asked, slices.Contains(asked, oauth.ScopeOpenID), unavailable...)
-	if errors.Is(err, registry.ErrInvalidScope) {
-		return oauth.Errorf(oauth.InvalidScope, "a scope is unknown, or not one that this client may ask for")
-	}
 	if err != nil {
 		return err
 	}
@@ -47,7 +42,7 @@ func readResources(v *interaction.Visit, params oauth.Params) error {
 	if len(resources) > oauth.MaxResources {
 		return oauth.Errorf(oauth.InvalidTarget, "there are more than %d resources", oauth.MaxResources)
 	}
-	_, remaining, err := audience(v.Client, v.Flow.Scopes, resources)
+	_, remaining, err := v.Client.Audience(v.Flow.Scopes, resources)
 	if err != nil {
 		return err
 	}
@@ -57,13 +52,4 @@ func readResources(v *interaction.Visit, params oauth.Params) error {
 	}
 	v.Flow.Resources, v.Flow.Scopes = resources, remaining
 	return nil
-}
-
-// audience of a token, in the protocol's words.
-func audience(client *registry.Client, scopes, resources []string) (aud, remaining []string, err error) {
-	aud, remaining, err = client.Audience(scopes, resources)
-	if errors.Is(err, registry.ErrInvalidTarget) {
-		return nil, nil, oauth.Errorf(oauth.InvalidTarget, "a resource is unknown, or does not allow this client")
-	}
-	return aud, remaining, err
 }

@@ -8,17 +8,17 @@ import (
 	"net/url"
 	"slices"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
+	"github.com/oauth-operator/oauth-operator/tokenserver/redirecturi"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Handler of the consent page, GET and POST, for web.Edge.ForBrowser. All fields are needed.
+// Handler of the consent page, GET and POST, for web.Adapter.ForBrowser. All fields are needed.
 type Handler struct {
 	Registry *registry.Registry
 	Flows    *interaction.Flows
@@ -83,7 +83,7 @@ func (h *Handler) show(w http.ResponseWriter, v *interaction.Visit, user *regist
 	}
 	page := pages.Consent{
 		Action: action, Flow: sealed, Client: pages.Client{DisplayName: v.Client.DisplayName, ID: v.Client.ID},
-		Server: v.ServerHost(), Username: user.Username, Host: v.Host(), Local: documents.PublicRedirect(v.RedirectURI),
+		Server: v.ServerHost(), Username: user.Username, Host: v.Host(), Local: redirecturi.IsNative(v.RedirectURI),
 	}
 	if name, ok := user.Claims["name"].(string); ok {
 		page.Name = name

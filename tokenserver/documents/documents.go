@@ -1,16 +1,16 @@
-// Package documents holds the documents that the manager writes and the token server reads: one
-// for each server, client, user, resource server and namespace. They state facts and hashes, never
-// anything usable. What follows from the facts is decided by package policy, on both sides alike.
-// redirect.go compares redirect URIs, uri.go says what one leads to, schemes.go which schemes are no
-// application's own, identifier.go has the form of resource identifiers, claims.go the claims that
-// users can have, encoding.go reads and writes documents, formats.go says which format a document
-// has.
+// Package documents has the documents that the manager writes and the token server reads: one for
+// each server, client, user, resource server and namespace. They contain facts and hashes, no
+// secrets. Manager and token server derive decisions from them with the same package, policy.
 //
-// A document is JSON. Its format names its kind and version. Manager and token servers of
+//	documents.go  the kinds of documents
+//	encoding.go   JSON
+//	formats.go    the format of a document, and which formats this version reads
+//
+// A document is JSON. Its format names its kind and version. Managers and token servers of
 // neighbouring versions run side by side, in either order, and neither may allow more than was asked:
 //
 //   - A reader refuses a document of a format that it does not know, and one with a field that it
-//     does not know. Left out, the field could be a constraint.
+//     does not know, since the field may be a constraint.
 //   - A field that is added after a release belongs to a format of its own (struct tag "format").
 //   - The manager writes the oldest format that can say what an object asks, and a newer one only
 //     once every live replica reads it.

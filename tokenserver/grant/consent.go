@@ -69,13 +69,13 @@ func (a Asked) AddTo(c *storage.Consent) {
 		grown.APIs[i].Scopes = union(grown.APIs[i].Scopes, api.Scopes)
 	}
 	grown.Scopes = slices.DeleteFunc(grown.Scopes, func(scope string) bool {
-		return oauth.APIScope(scope) && !slices.ContainsFunc(grown.APIs, func(api storage.API) bool { return slices.Contains(api.Scopes, scope) })
+		return oauth.IsAPIScope(scope) && !slices.ContainsFunc(grown.APIs, func(api storage.API) bool { return slices.Contains(api.Scopes, scope) })
 	})
 	if slices.Contains(a.Scopes, oauth.ScopeOpenID) {
 		// A claim that no scope stands for is asked for by the client's registration alone, and
 		// always.
 		grown.Claims = slices.DeleteFunc(grown.Claims, func(claim string) bool {
-			return !oauth.StandardClaim(claim) && !slices.Contains(a.Claims, claim)
+			return !oauth.IsStandardClaim(claim) && !slices.Contains(a.Claims, claim)
 		})
 	}
 	grown.Scopes, grown.Claims = union(grown.Scopes, a.Scopes), union(grown.Claims, a.Claims)

@@ -34,6 +34,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/redirecturi"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
@@ -154,7 +155,7 @@ func (r rests) registered(client *registry.Client) bool {
 	if r.redirectURI == "" {
 		return true
 	}
-	_, ok := documents.MatchRedirect(client.RedirectURIs, r.redirectURI)
+	_, ok := redirecturi.Match(client.RedirectURIs, r.redirectURI)
 	return ok
 }
 

@@ -3,7 +3,6 @@ package grant
 import (
 	"slices"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
@@ -64,7 +63,7 @@ func access(client *registry.Client, a authorized, askedScopes, askedResources [
 			switch {
 			case slices.Contains(a.scopes, scope):
 				wanted = append(wanted, scope)
-			case oauth.APIScope(scope):
+			case oauth.IsAPIScope(scope):
 				return nil, nil, &Refused{What: Scope, Sentence: "a scope was not granted; ask the user for it at the authorization endpoint"}
 			}
 		}
@@ -77,7 +76,7 @@ func access(client *registry.Client, a authorized, askedScopes, askedResources [
 	if err != nil {
 		return nil, nil, &Refused{What: Target, Sentence: "a resource is unknown, or its owner does not allow this client"}
 	}
-	if len(scopes) == 0 && slices.ContainsFunc(wanted, oauth.APIScope) {
+	if len(scopes) == 0 && slices.ContainsFunc(wanted, oauth.IsAPIScope) {
 		// A token for nothing that was wanted of an API serves no purpose.
 		if len(askedScopes)+len(askedResources) > 0 {
 			return nil, nil, &Refused{What: Scope, Sentence: "no scope of those that were granted is left for what was asked"}
@@ -91,7 +90,7 @@ func access(client *registry.Client, a authorized, askedScopes, askedResources [
 // empty path (RFC 3986 section 6.2.3).
 func covers(resources []string, asked string) bool {
 	return slices.ContainsFunc(resources, func(resource string) bool {
-		return documents.CanonicalIdentifier(resource) == documents.CanonicalIdentifier(asked)
+		return oauth.CanonicalResource(resource) == oauth.CanonicalResource(asked)
 	})
 }
 

@@ -17,8 +17,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/redirecturi"
 )
 
 // Step is the hop that a sealed flow is for.
@@ -109,7 +109,7 @@ func (f *Flow) Prompts(word string) bool { return slices.Contains(f.Prompt, word
 // SetRedirect keeps which of the registered redirect URIs the request named, and with which port. It is false if URI could not restore what
 // was requested.
 func (f *Flow) SetRedirect(registered []string, requested string) bool {
-	match, ok := documents.MatchRedirect(registered, requested)
+	match, ok := redirecturi.Match(registered, requested)
 	if !ok {
 		return false
 	}

@@ -20,15 +20,12 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Paths of the steps, below the issuer.
+// Paths of the pages, relative to the issuer identifier. No metadata names them: a flow redirects
+// the browser to them.
 const (
-	PathAuthorize = "/authorize"
-	PathLogin     = "/login"
-	PathConsent   = "/consent"
+	PathLogin   = "/login"
+	PathConsent = "/consent"
 )
-
-// PathLogout is where a session ends, below the issuer. It is no step of a flow.
-const PathLogout = "/logout"
 
 // ParamFlow is the parameter that carries a sealed flow, in a URL or in a form.
 const ParamFlow = "flow"
@@ -111,7 +108,7 @@ func (s Step) path() string {
 	case StepConsent, StepAnswer:
 		return PathConsent
 	default:
-		return PathAuthorize
+		return oauth.PathAuthorize
 	}
 }
 
@@ -138,16 +135,16 @@ func (s *Flows) Open(r *http.Request, sealed string, steps ...Step) (*Visit, err
 	}
 	f, err := s.open(sealed)
 	if err != nil {
-		return nil, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceFlowUnknown}
+		return nil, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageFlowUnknown}
 	}
 	if !slices.Contains(steps, f.Step) {
-		return nil, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceFlowUnknown}
+		return nil, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageFlowUnknown}
 	}
 	if !s.sameBrowser(r, server.Issuer, f) {
-		return nil, &web.PageError{Status: http.StatusForbidden, Code: oauth.InvalidRequest, Sentence: pages.SentenceFlowUnknown}
+		return nil, &web.PageError{Status: http.StatusForbidden, Code: oauth.InvalidRequest, Message: pages.MessageFlowUnknown}
 	}
 	if age := s.Now().Sub(time.Unix(f.Started, 0)); age > Lifetime || age < -time.Minute {
-		return nil, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceFlowExpired}
+		return nil, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageFlowExpired}
 	}
 	return s.visit(server, f)
 }
@@ -162,7 +159,7 @@ func (s *Flows) open(sealed string) (*Flow, error) {
 
 // visit holds the flow against what is registered now: what was right at its start may have been withdrawn since.
 func (s *Flows) visit(server documents.Server, f *Flow) (*Visit, error) {
-	changed := &web.PageError{Status: http.StatusBadRequest, Code: oauth.UnauthorizedClient, Sentence: pages.SentenceFlowChanged}
+	changed := &web.PageError{Status: http.StatusBadRequest, Code: oauth.UnauthorizedClient, Message: pages.MessageFlowChanged}
 	client, ok := s.Registry.ClientByUID(f.ClientUID)
 	if !ok || slices.ContainsFunc(f.GrantTypes(), func(grant string) bool { return !client.HasGrant(grant) }) {
 		return nil, changed
@@ -204,7 +201,7 @@ func (s *Flows) sameBrowser(r *http.Request, issuer string, f *Flow) bool {
 // Unavailable is the answer before the server knows what it serves.
 func Unavailable() error {
 	return &web.PageError{
-		Status: http.StatusServiceUnavailable, Code: oauth.TemporarilyUnavailable, Sentence: pages.SentenceBusy, RetryAfter: 2,
+		Status: http.StatusServiceUnavailable, Code: oauth.TemporarilyUnavailable, Message: pages.MessageBusy, RetryAfter: 2,
 	}
 }
 
@@ -215,5 +212,5 @@ func SameOrigin(r *http.Request) error {
 	case "", "same-origin", "none":
 		return nil
 	}
-	return &web.PageError{Status: http.StatusForbidden, Code: oauth.InvalidRequest, Sentence: pages.SentenceFlowUnknown}
+	return &web.PageError{Status: http.StatusForbidden, Code: oauth.InvalidRequest, Message: pages.MessageFlowUnknown}
 }

@@ -77,7 +77,7 @@ func (s *Flows) OpenPostedFlow(sealed string) (*Visit, error) {
 	if !ok {
 		return nil, Unavailable()
 	}
-	expired := &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceFlowExpired}
+	expired := &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageFlowExpired}
 	data, err := s.Keys.Open(keys.PurposePost, sealed)
 	if err != nil {
 		return nil, expired

@@ -41,10 +41,6 @@ type answer struct {
 
 // Handle answers an introspection request. The token_type_hint is not needed: a token shows what it is.
 func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodPost {
-		return oauth.Errorf(oauth.InvalidRequest, "the introspection endpoint takes POST").
-			WithStatus(http.StatusMethodNotAllowed).WithHeader("Allow", http.MethodPost)
-	}
 	if err := oauth.RefuseInQuery(r, "token", "client_id", "client_secret", "client_assertion"); err != nil {
 		return err
 	}

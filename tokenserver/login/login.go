@@ -21,7 +21,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Handler of the login page, GET and POST, for web.Edge.ForBrowser. All fields are needed.
+// Handler of the login page, GET and POST, for web.Adapter.ForBrowser. All fields are needed.
 type Handler struct {
 	Registry  *registry.Registry
 	Flows     *interaction.Flows
@@ -70,14 +70,14 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 	case errors.As(err, &refused):
 		web.NoteError(r.Context(), oauth.TemporarilyUnavailable)
 		w.Header().Set("Retry-After", refused.RetryAfter())
-		form.Wait = refused.After
+		form.RetryAfter = refused.After
 		return show(w, http.StatusTooManyRequests, visit, form)
 	case errors.Is(err, password.ErrBusy):
 		return &web.PageError{
-			Status: http.StatusServiceUnavailable, Code: oauth.TemporarilyUnavailable, Sentence: pages.SentenceBusy, RetryAfter: 2,
+			Status: http.StatusServiceUnavailable, Code: oauth.TemporarilyUnavailable, Message: pages.MessageBusy, RetryAfter: 2,
 		}
 	case errors.Is(err, password.ErrMemory):
-		return &web.PageError{Status: http.StatusInternalServerError, Code: oauth.ServerError, Sentence: pages.SentenceMemory, Cause: err}
+		return &web.PageError{Status: http.StatusInternalServerError, Code: oauth.ServerError, Message: pages.MessageMemory, Cause: err}
 	case err != nil:
 		return err
 	case user == nil:
@@ -96,7 +96,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, visit *interacti
 	case errors.As(err, &often):
 		web.NoteError(r.Context(), oauth.TemporarilyUnavailable)
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter(often)))
-		form.Often, form.Wait = true, often.After
+		form.TooManyLogins, form.RetryAfter = true, often.After
 		return show(w, http.StatusTooManyRequests, visit, form)
 	case err != nil:
 		return err

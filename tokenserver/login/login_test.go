@@ -95,7 +95,7 @@ func TestALoginWithoutTheBrowsersCookieIsForbidden(t *testing.T) {
 	fields.Set("password", interactiontest.AlicePassword)
 	for name, b := range map[string]*interactiontest.Browser{"no cookie": w.NewBrowser(), "another browser": victim} {
 		answer := b.Post(action, fields)
-		if answer.StatusCode != http.StatusForbidden || len(answer.Cookies()) != 0 || !strings.Contains(answer.Body, pages.SentenceFlowUnknown) {
+		if answer.StatusCode != http.StatusForbidden || len(answer.Cookies()) != 0 || !strings.Contains(answer.Body, pages.MessageFlowUnknown) {
 			t.Errorf("%s: status %d, cookies %v", name, answer.StatusCode, answer.Cookies())
 		}
 		if answer = b.Get(page.URL); answer.StatusCode != http.StatusForbidden {
@@ -332,7 +332,7 @@ func TestATooBusyServerAsksToWait(t *testing.T) {
 		if answer.StatusCode == http.StatusOK {
 			continue
 		}
-		if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" || !strings.Contains(answer.Body, pages.SentenceBusy) {
+		if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" || !strings.Contains(answer.Body, pages.MessageBusy) {
 			t.Errorf("status %d, Retry-After %q: %s", answer.StatusCode, answer.Header.Get("Retry-After"), answer.Body)
 		}
 		return

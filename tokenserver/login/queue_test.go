@@ -125,7 +125,7 @@ func TestNamesThatWaitFromOneIPv6NetworkShareItsBoundAndTheOwnersDeviceGetsInThr
 	if waits {
 		t.Fatal("another name from another address of the network has a place")
 	}
-	if a := <-answer; a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" || !strings.Contains(a.Body, pages.SentenceBusy) {
+	if a := <-answer; a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" || !strings.Contains(a.Body, pages.MessageBusy) {
 		t.Errorf("she is refused with %d, Retry-After %q: %s", a.StatusCode, a.Header.Get("Retry-After"), a.Body)
 	}
 	elsewhere, waits := q.signIn(b, page, "2001:db8:7:9::1", "bob", interactiontest.BobPassword)
@@ -224,7 +224,7 @@ func TestAHashThatTakesMoreMemoryThanTheServerHasIsSaidOnThePageAndInTheLog(t *t
 	w.Apply(alice)
 	b := w.NewBrowser()
 	answer := b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
-	if answer.StatusCode != http.StatusInternalServerError || !strings.Contains(answer.Body, pages.SentenceMemory) || w.Passwords.Work() != 0 {
+	if answer.StatusCode != http.StatusInternalServerError || !strings.Contains(answer.Body, pages.MessageMemory) || w.Passwords.Work() != 0 {
 		t.Errorf("status %d after %d hashes: %s", answer.StatusCode, w.Passwords.Work(), answer.Body)
 	}
 	if log := w.Log.String(); !strings.Contains(log, "raise the memory limit of the server") || !strings.Contains(log, "131072 KiB") {

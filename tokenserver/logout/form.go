@@ -54,7 +54,7 @@ func (h *Handler) sealForm(req request, current *session.Session) (string, error
 
 // openForm gives the request back, held against what is registered now, and the hash of the root that the page showed.
 func (h *Handler) openForm(ctx context.Context, sealed string) (request, string, error) {
-	tooOld := &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceLogoutUnknown}
+	tooOld := &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageLogoutUnknown}
 	plain, err := h.Keys.Open(keys.PurposeLogout, sealed)
 	if err != nil {
 		return request{}, "", tooOld

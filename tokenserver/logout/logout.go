@@ -26,7 +26,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Handler of the logout endpoint, GET and POST, for web.Edge.ForBrowser. All fields are needed.
+// Handler of the logout endpoint, GET and POST, for web.Adapter.ForBrowser. All fields are needed.
 type Handler struct {
 	Registry *registry.Registry
 	Keys     *keys.Set
@@ -73,7 +73,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, server documents.
 	if err != nil {
 		return err
 	}
-	return web.Redirect(w, server.Issuer+interaction.PathLogout+"?"+interaction.ParamPosted+"="+url.QueryEscape(sealed))
+	return web.Redirect(w, server.Issuer+oauth.PathLogout+"?"+interaction.ParamPosted+"="+url.QueryEscape(sealed))
 }
 
 // begin is a request: the session ends, or the user is asked.
@@ -125,7 +125,7 @@ func (h *Handler) ask(w http.ResponseWriter, server documents.Server, req reques
 		return err
 	}
 	page := pages.Logout{
-		Action: server.Issuer + interaction.PathLogout, Request: sealed, Server: pages.Host(server.Issuer), Username: user.Username,
+		Action: server.Issuer + oauth.PathLogout, Request: sealed, Server: pages.Host(server.Issuer), Username: user.Username,
 	}
 	if req.redirectURI != "" {
 		page.Host = (&interaction.Visit{RedirectURI: req.redirectURI}).Host()
@@ -144,13 +144,13 @@ func notSignedIn(w http.ResponseWriter, r *http.Request, server documents.Server
 	case "", "document":
 		return done(w, server, req, false)
 	}
-	return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceLogoutHidden}
+	return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageLogoutHidden}
 }
 
 // done sends the user on, or says what happened: whether a session has ended.
 func done(w http.ResponseWriter, server documents.Server, req request, ended bool) error {
 	if req.redirectURI == "" {
-		return web.Page(w, http.StatusOK, pages.SignedOut{Server: pages.Host(server.Issuer), Ended: ended, Stays: sentences[req.stays]}, "")
+		return web.Page(w, http.StatusOK, pages.SignedOut{Server: pages.Host(server.Issuer), Ended: ended, NoRedirect: sentences[req.stays]}, "")
 	}
 	return web.Redirect(w, withState(req.redirectURI, req.state))
 }

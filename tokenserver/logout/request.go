@@ -40,7 +40,7 @@ const (
 
 // sentences for the user; none for goesOn.
 var sentences = map[reason]string{
-	unregistered: pages.StaysUnregistered, badHint: pages.StaysHint, unknown: pages.StaysUnknown, unnamed: pages.StaysUnnamed,
+	unregistered: pages.NoRedirectUnregistered, badHint: pages.NoRedirectHint, unknown: pages.NoRedirectUnknown, unnamed: pages.NoRedirectUnnamed,
 }
 
 // read the parameters (RP-Initiated Logout section 2). It also knows logout_hint and ui_locales, and
@@ -57,7 +57,7 @@ func (h *Handler) read(ctx context.Context, server documents.Server, params oaut
 			web.NoteError(ctx, oauth.InvalidRequest)
 			nameless = problem
 		case params.Has("client_id") && params.Get("client_id") != client.ID:
-			return request{}, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceBadRequest}
+			return request{}, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageBadRequest}
 		default:
 			req.client, req.subject = client, subject
 		}
@@ -127,7 +127,7 @@ func (h *Handler) sealPosted(req request) (string, error) {
 	if req.stays != goesOn {
 		params[sealedStays] = []string{strconv.Itoa(int(req.stays))}
 	}
-	sealed, err := h.Flows.SealPosted(interaction.PathLogout, params)
+	sealed, err := h.Flows.SealPosted(oauth.PathLogout, params)
 	if errors.Is(err, interaction.ErrTooLarge) {
 		return "", oauth.Errorf(oauth.InvalidRequest, "the request is too large")
 	}
@@ -136,9 +136,9 @@ func (h *Handler) sealPosted(req request) (string, error) {
 
 // openPosted gives the request back, held against what is registered now.
 func (h *Handler) openPosted(ctx context.Context, sealed string) (request, error) {
-	params, err := h.Flows.OpenPosted(interaction.PathLogout, sealed)
+	params, err := h.Flows.OpenPosted(oauth.PathLogout, sealed)
 	if err != nil {
-		return request{}, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Sentence: pages.SentenceLogoutUnknown}
+		return request{}, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageLogoutUnknown}
 	}
 	number, _ := strconv.Atoi(params.Get(sealedStays)) // absent: goesOn
 	req := request{subject: params.Get(sealedSubject), stays: reason(number)}

@@ -208,15 +208,15 @@ func TestThePageSaysWhyTheUserDoesNotGoOn(t *testing.T) {
 		pairs []string
 		says  string
 	}{
-		"an address that is not registered":    {[]string{"id_token_hint", hint, "post_logout_redirect_uri", "https://evil.example.com/"}, pages.StaysUnregistered},
-		"the same, named by its id":            {[]string{"client_id", "web", "post_logout_redirect_uri", "https://evil.example.com/"}, pages.StaysUnregistered},
-		"a word for a hint":                    {[]string{"id_token_hint", "x", "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.StaysHint},
-		"a forged hint, and the client's id":   {[]string{"id_token_hint", hint[:len(hint)-8] + "AAAAAAAA", "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.StaysHint},
-		"a hint of another issuer":             {[]string{"id_token_hint", idToken(t, w, func(c map[string]any) { c["iss"] = "https://evil.example.com" }), "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.StaysHint},
-		"a hint for a client that was deleted": {[]string{"id_token_hint", idToken(t, w, func(c map[string]any) { c["aud"] = "deleted" }), "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.StaysUnknown},
-		"a hint for a suspended client":        {[]string{"id_token_hint", idToken(t, w, func(c map[string]any) { c["aud"] = "trusted" }), "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.StaysUnknown},
-		"an unknown client":                    {[]string{"client_id", "unknown", "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.StaysUnknown},
-		"neither":                              {[]string{"post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.StaysUnnamed},
+		"an address that is not registered":    {[]string{"id_token_hint", hint, "post_logout_redirect_uri", "https://evil.example.com/"}, pages.NoRedirectUnregistered},
+		"the same, named by its id":            {[]string{"client_id", "web", "post_logout_redirect_uri", "https://evil.example.com/"}, pages.NoRedirectUnregistered},
+		"a word for a hint":                    {[]string{"id_token_hint", "x", "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.NoRedirectHint},
+		"a forged hint, and the client's id":   {[]string{"id_token_hint", hint[:len(hint)-8] + "AAAAAAAA", "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.NoRedirectHint},
+		"a hint of another issuer":             {[]string{"id_token_hint", idToken(t, w, func(c map[string]any) { c["iss"] = "https://evil.example.com" }), "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.NoRedirectHint},
+		"a hint for a client that was deleted": {[]string{"id_token_hint", idToken(t, w, func(c map[string]any) { c["aud"] = "deleted" }), "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.NoRedirectUnknown},
+		"a hint for a suspended client":        {[]string{"id_token_hint", idToken(t, w, func(c map[string]any) { c["aud"] = "trusted" }), "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.NoRedirectUnknown},
+		"an unknown client":                    {[]string{"client_id", "unknown", "post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.NoRedirectUnknown},
+		"neither":                              {[]string{"post_logout_redirect_uri", interactiontest.WebSignedOut}, pages.NoRedirectUnnamed},
 		"a bad hint that wants nothing":        {[]string{"id_token_hint", "x"}, ""},
 	} {
 		for way, sent := range map[string]func(*interactiontest.Browser) interactiontest.Page{
@@ -231,7 +231,7 @@ func TestThePageSaysWhyTheUserDoesNotGoOn(t *testing.T) {
 				answer = b.ConfirmLogout(answer)
 			}
 			isSignedOut(t, name, answer)
-			for _, sentence := range []string{pages.StaysUnregistered, pages.StaysHint, pages.StaysUnknown, pages.StaysUnnamed} {
+			for _, sentence := range []string{pages.NoRedirectUnregistered, pages.NoRedirectHint, pages.NoRedirectUnknown, pages.NoRedirectUnnamed} {
 				if strings.Contains(answer.Body, sentence) != (sentence == c.says) {
 					t.Errorf("%s, by %s: the page says %s", name, way, answer.Find("p", "class", "sentence").FirstChild.Data)
 				}
@@ -275,8 +275,8 @@ func TestAPostedLogoutHoldsALargeIDToken(t *testing.T) {
 
 func TestAPostedLogoutIsHeldAgainstWhatIsRegisteredWhenItGoesOn(t *testing.T) {
 	for name, change := range map[string]func(*documents.Client){
-		pages.StaysUnregistered: func(c *documents.Client) { c.PostLogoutRedirectURIs = nil },
-		pages.StaysUnknown:      func(c *documents.Client) { c.Suspended = true },
+		pages.NoRedirectUnregistered: func(c *documents.Client) { c.PostLogoutRedirectURIs = nil },
+		pages.NoRedirectUnknown:      func(c *documents.Client) { c.Suspended = true },
 	} {
 		w := interactiontest.New(t)
 		b := signedIn(t, w)

@@ -21,19 +21,6 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Paths of the endpoints, under the issuer.
-const (
-	PathAuthorize     = "/authorize"
-	PathToken         = "/token"
-	PathIntrospect    = "/introspect"
-	PathRevoke        = "/revoke"
-	PathLogout        = "/logout"
-	PathUserInfo      = "/userinfo"
-	PathJWKS          = "/jwks"
-	PathOpenID        = "/.well-known/openid-configuration"
-	PathAuthorization = "/.well-known/oauth-authorization-server"
-)
-
 // MaxAge is how long the JWK Set may be cached, in seconds. A new key is published for at least twice as long before it signs.
 const MaxAge = 300
 
@@ -76,12 +63,12 @@ func Describe(s documents.Server, scopes []string) Document {
 	code, implicit := slices.Contains(grants, oauth.GrantAuthorizationCode), slices.Contains(grants, oauth.GrantImplicit)
 	d := Document{
 		Issuer:                s.Issuer,
-		AuthorizationEndpoint: s.Issuer + PathAuthorize,
-		TokenEndpoint:         s.Issuer + PathToken,
-		UserInfoEndpoint:      s.Issuer + PathUserInfo,
-		JWKSURI:               s.Issuer + PathJWKS,
-		IntrospectionEndpoint: s.Issuer + PathIntrospect,
-		RevocationEndpoint:    s.Issuer + PathRevoke,
+		AuthorizationEndpoint: s.Issuer + oauth.PathAuthorize,
+		TokenEndpoint:         s.Issuer + oauth.PathToken,
+		UserInfoEndpoint:      s.Issuer + oauth.PathUserInfo,
+		JWKSURI:               s.Issuer + oauth.PathJWKS,
+		IntrospectionEndpoint: s.Issuer + oauth.PathIntrospect,
+		RevocationEndpoint:    s.Issuer + oauth.PathRevoke,
 
 		Scopes:            scopes,
 		GrantTypes:        grants,
@@ -111,7 +98,7 @@ func Describe(s documents.Server, scopes []string) Document {
 		d.ACRValues = mint.ACRValues
 	}
 	if code || implicit {
-		d.EndSessionEndpoint = s.Issuer + PathLogout
+		d.EndSessionEndpoint = s.Issuer + oauth.PathLogout
 		d.ResponseModes = append(d.ResponseModes, oauth.ResponseModeFragment, oauth.ResponseModeFormPost)
 		d.Prompts = []string{oauth.PromptNone, oauth.PromptLogin, oauth.PromptConsent, oauth.PromptSelectAccount}
 	}
@@ -170,7 +157,7 @@ func (h *Handler) Discovery(w http.ResponseWriter, _ *http.Request) error {
 // no keys.
 func (h *Handler) JWKS(w http.ResponseWriter, _ *http.Request) error {
 	if h.Keys.Ring().Published() == 0 {
-		return notYet()
+		return web.NotReady()
 	}
 	return public(w, "application/jwk-set+json", h.Keys.JWKS())
 }
@@ -182,7 +169,7 @@ func (h *Handler) discovery() ([]byte, error) {
 	}
 	server, ok := h.Registry.Server()
 	if !ok {
-		return nil, notYet()
+		return nil, web.NotReady()
 	}
 	body, err := json.Marshal(Describe(server, h.Registry.Scopes()))
 	if err != nil {
@@ -192,21 +179,17 @@ func (h *Handler) discovery() ([]byte, error) {
 	return body, nil
 }
 
-func notYet() error {
-	return oauth.Errorf(oauth.TemporarilyUnavailable, "the server is not ready yet")
-}
-
 func public(w http.ResponseWriter, contentType string, body []byte) error {
 	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", MaxAge))
 	return web.Bytes(w, http.StatusOK, contentType, body)
 }
 
-// Locations are the paths, from the root of the host, at which an issuer's discovery document is: OpenID Connect puts the well-known part
+// DiscoveryPaths returns the paths, from the root of the host, at which an issuer's discovery document is: OpenID Connect puts the well-known part
 // after the issuer's path (Discovery section 4.1), RFC 8414 section 3.1 before it; many clients look for the latter after it too.
-func Locations(issuerPath string) []string {
-	locations := []string{issuerPath + PathOpenID, issuerPath + PathAuthorization}
+func DiscoveryPaths(issuerPath string) []string {
+	locations := []string{issuerPath + oauth.PathOpenIDConfiguration, issuerPath + oauth.PathServerMetadata}
 	if issuerPath != "" {
-		locations = append(locations, PathAuthorization+issuerPath)
+		locations = append(locations, oauth.PathServerMetadata+issuerPath)
 	}
 	return slices.Clip(locations)
 }

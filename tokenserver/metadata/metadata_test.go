@@ -119,7 +119,7 @@ func handler(t *testing.T) *Handler {
 func TestNothingOfTheRequestChangesTheDocument(t *testing.T) {
 	h := handler(t)
 	plain := httptest.NewRecorder()
-	if err := h.Discovery(plain, httptest.NewRequest(http.MethodGet, "https://auth.example.com/t1"+PathOpenID, nil)); err != nil {
+	if err := h.Discovery(plain, httptest.NewRequest(http.MethodGet, "https://auth.example.com/t1"+oauth.PathOpenIDConfiguration, nil)); err != nil {
 		t.Fatal(err)
 	}
 	r := httptest.NewRequest(http.MethodGet, "http://evil.example/x?issuer=https://evil.example", nil)
@@ -197,7 +197,7 @@ func TestTheDocumentIsWhereTheSpecificationsPutIt(t *testing.T) {
 			"/t1/a/.well-known/openid-configuration", "/t1/a/.well-known/oauth-authorization-server", "/.well-known/oauth-authorization-server/t1/a",
 		},
 	} {
-		if got := Locations(IssuerPath(issuer)); !slices.Equal(got, want) {
+		if got := DiscoveryPaths(IssuerPath(issuer)); !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", issuer, got, want)
 		}
 	}

@@ -3,6 +3,7 @@ package metadata
 import (
 	"net/http"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
@@ -11,16 +12,16 @@ import (
 func (h *Handler) Page(w http.ResponseWriter, _ *http.Request) error {
 	server, ok := h.Registry.Server()
 	if !ok {
-		return notYet()
+		return web.NotReady()
 	}
 	return web.Page(w, http.StatusOK, pages.Issuer{
-		Server: pages.Host(server.Issuer), Issuer: server.Issuer, Metadata: server.Issuer + PathOpenID,
+		Server: pages.Host(server.Issuer), Issuer: server.Issuer, Metadata: server.Issuer + oauth.PathOpenIDConfiguration,
 	}, "")
 }
 
-// PageLocations are the paths, from the root of the host, at which the issuer's address is: with a
+// PagePaths are the paths, from the root of the host, at which the issuer's address is: with a
 // slash at its end, and, if it has a path, without.
-func PageLocations(issuerPath string) []string {
+func PagePaths(issuerPath string) []string {
 	if issuerPath == "" {
 		return []string{"/"}
 	}

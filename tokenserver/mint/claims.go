@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
@@ -98,7 +97,7 @@ func AskedClaims(client *registry.Client, scopes []string, parameter string) []s
 	}
 	asked := SingleClaims(client, scopes, parameter)
 	for _, name := range client.IDTokenClaims {
-		if !documents.ReservedClaim(name) && !slices.Contains(scopes, oauth.ScopeOfClaim(name)) {
+		if !oauth.IsReservedClaim(name) && !slices.Contains(scopes, oauth.ScopeOfClaim(name)) {
 			asked = append(asked, name)
 		}
 	}
@@ -134,7 +133,7 @@ func ClaimsGranted(user *registry.User, granted, names []string) map[string]any 
 // claimOf a user; none that the protocol sets. A username is what the user calls themself, unless
 // the claims say otherwise.
 func claimOf(user *registry.User, name string) (any, bool) {
-	if documents.ReservedClaim(name) {
+	if oauth.IsReservedClaim(name) {
 		return nil, false
 	}
 	if value, ok := user.Claims[name]; ok && value != nil {

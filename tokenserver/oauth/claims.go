@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// ClaimsOfScope are the claims that a scope stands for (OpenID Connect Core section 5.4; groups is
-// in common use).
+// ClaimsOfScope lists the claims that each scope requests (OpenID Connect Core section 5.4; groups
+// is in common use).
 var ClaimsOfScope = map[string][]string{
 	ScopeProfile: {
 		"name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile", "picture", "website", "gender",
@@ -18,13 +18,14 @@ var ClaimsOfScope = map[string][]string{
 	ScopeGroups:  {"groups"},
 }
 
-// StandardClaim reports whether a scope stands for a claim.
-func StandardClaim(name string) bool {
+// IsStandardClaim reports whether a scope requests the claim.
+func IsStandardClaim(name string) bool {
 	return slices.Contains(ClaimsOfScope[ScopeOfClaim(name)], name)
 }
 
-// ScopeOfClaim is the scope that a claim about the user needs: the one that stands for it, in
-// whatever language (OpenID Connect Core section 5.2), else profile.
+// ScopeOfClaim returns the scope that a client needs for a claim about the user: the scope that
+// requests the claim, with or without a language tag (OpenID Connect Core section 5.2), otherwise
+// profile.
 func ScopeOfClaim(name string) string {
 	name, _, _ = strings.Cut(name, "#")
 	for scope, claims := range ClaimsOfScope {
@@ -33,4 +34,18 @@ func ScopeOfClaim(name string) string {
 		}
 	}
 	return ScopeProfile
+}
+
+// reservedClaims are the claims that the protocol sets. An OAuthUser must not set them: it could
+// otherwise say who issued a token, for whom, and until when (RFC 7519 section 4.1, RFC 8693
+// section 4, OpenID Connect Core section 2 and the specifications that add to it).
+var reservedClaims = []string{
+	"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "may_act",
+	"cnf", "events", "at_hash", "c_hash", "s_hash",
+}
+
+// IsReservedClaim reports whether the protocol sets the claim. Letter case does not matter, because
+// many JSON decoders, Go's among them, ignore it.
+func IsReservedClaim(name string) bool {
+	return slices.ContainsFunc(reservedClaims, func(reserved string) bool { return strings.EqualFold(reserved, name) })
 }

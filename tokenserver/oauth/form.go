@@ -13,10 +13,10 @@ import (
 
 // Bounds of what is read from a request.
 const (
-	// MaxForm is the size of a form or query, in bytes.
-	MaxForm = 64 << 10
-	// MaxParams is the number of parameters.
-	MaxParams = 100
+	// MaxFormSize is the size of a form or query, in bytes.
+	MaxFormSize = 64 << 10
+	// MaxParameters is the number of parameters.
+	MaxParameters = 100
 )
 
 // FormType is the only content type of a request with a body (RFC 6749 section 3.2).
@@ -50,8 +50,8 @@ func ParseForm(r *http.Request, body bool) (Params, error) {
 			return nil, err
 		}
 	}
-	if len(raw) > MaxForm {
-		return nil, Errorf(InvalidRequest, "the parameters are larger than %d bytes", MaxForm)
+	if len(raw) > MaxFormSize {
+		return nil, Errorf(InvalidRequest, "the parameters are larger than %d bytes", MaxFormSize)
 	}
 	return parse(raw)
 }
@@ -89,13 +89,13 @@ func readBody(r *http.Request) (string, error) {
 	if r.Body == nil {
 		return "", nil
 	}
-	if r.ContentLength > MaxForm {
+	if r.ContentLength > MaxFormSize {
 		return "", tooLarge() // unread
 	}
-	content, err := io.ReadAll(io.LimitReader(r.Body, MaxForm+1))
+	content, err := io.ReadAll(io.LimitReader(r.Body, MaxFormSize+1))
 	var limit *http.MaxBytesError
 	switch {
-	case len(content) > MaxForm || errors.As(err, &limit):
+	case len(content) > MaxFormSize || errors.As(err, &limit):
 		return "", tooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return "", Errorf(InvalidRequest, "the form did not come in time").WithStatus(http.StatusRequestTimeout)
@@ -115,7 +115,7 @@ func isUTF8(charset string) bool {
 
 // tooLarge closes the connection: the rest of the form is not waited for.
 func tooLarge() *Error {
-	return Errorf(InvalidRequest, "the form is larger than %d bytes", MaxForm).WithStatus(http.StatusRequestEntityTooLarge).
+	return Errorf(InvalidRequest, "the form is larger than %d bytes", MaxFormSize).WithStatus(http.StatusRequestEntityTooLarge).
 		WithHeader("Connection", "close")
 }
 
@@ -129,8 +129,8 @@ func parse(raw string) (Params, error) {
 		if pair == "" {
 			continue
 		}
-		if count++; count > MaxParams {
-			return nil, Errorf(InvalidRequest, "there are more than %d parameters", MaxParams)
+		if count++; count > MaxParameters {
+			return nil, Errorf(InvalidRequest, "there are more than %d parameters", MaxParameters)
 		}
 		name, value, err := DecodePair(pair)
 		if err != nil {

@@ -108,8 +108,8 @@ func TestWhatIsNotWellEncodedIsRefused(t *testing.T) {
 }
 
 func TestSizesAreBounded(t *testing.T) {
-	fits := "a=" + strings.Repeat("x", MaxForm-2)
-	if params, err := ParseForm(posted(FormType, fits), true); err != nil || len(params.Get("a")) != MaxForm-2 {
+	fits := "a=" + strings.Repeat("x", MaxFormSize-2)
+	if params, err := ParseForm(posted(FormType, fits), true); err != nil || len(params.Get("a")) != MaxFormSize-2 {
 		t.Errorf("a form of 64 KiB is refused: %v", err)
 	}
 	_, err := ParseForm(posted(FormType, fits+"x"), true)
@@ -120,7 +120,7 @@ func TestSizesAreBounded(t *testing.T) {
 	refused(t, "a query of 64 KiB and a byte", err, 400)
 
 	var pairs []string
-	for i := range MaxParams {
+	for i := range MaxParameters {
 		pairs = append(pairs, fmt.Sprintf("p%d=%d", i, i))
 	}
 	if _, err := parse(strings.Join(pairs, "&")); err != nil {
@@ -128,7 +128,7 @@ func TestSizesAreBounded(t *testing.T) {
 	}
 	_, err = parse(strings.Join(append(pairs, "one=more"), "&"))
 	refused(t, "101 parameters", err, 400)
-	_, err = parse(strings.Repeat("resource=x&", MaxParams+1))
+	_, err = parse(strings.Repeat("resource=x&", MaxParameters+1))
 	refused(t, "101 resources", err, 400)
 }
 
@@ -149,7 +149,7 @@ func TestABodyIsNotReadFurtherThanItsBound(t *testing.T) {
 	r.Body = io.NopCloser(body)
 	_, err := ParseForm(r, true)
 	refused(t, "an endless form", err, 413)
-	if body.read > 2*MaxForm {
+	if body.read > 2*MaxFormSize {
 		t.Errorf("%d bytes were read", body.read)
 	}
 
@@ -238,7 +238,7 @@ func FuzzForm(f *testing.F) {
 			t.Fatalf("%q is accepted, and not by the standard library: %v", raw, err)
 		}
 		delete(lenient, "")
-		if len(params) != len(lenient) || len(params) > MaxParams {
+		if len(params) != len(lenient) || len(params) > MaxParameters {
 			t.Errorf("%q has the parameters %v, by the standard library %v", raw, params, lenient)
 		}
 		for name, values := range params {

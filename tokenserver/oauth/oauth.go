@@ -1,12 +1,16 @@
-// Package oauth holds the protocol's own words, for every room that speaks it:
+// Package oauth has the vocabulary of OAuth 2.0 and OpenID Connect, for the controllers and for each
+// endpoint.
 //
-//   - oauth.go: grant types, response types and other registered values
-//   - errors.go: error codes, the HTTP status of each, and the Error that endpoints answer with
-//   - form.go: reading parameters from a query or a form (RFC 6749 sections 3.1 and 3.2)
-//   - scope.go: the syntax of a scope, and the scopes that need no resource server
-//   - claims.go: the claims about a user that those scopes stand for
+//	oauth.go       grant types, response types and other registered values
+//	paths.go       the paths of the endpoints
+//	errors.go      error codes, their HTTP statuses, and the Error that endpoints answer with
+//	form.go        the parameters of a query or a form (RFC 6749 sections 3.1 and 3.2)
+//	scope.go       the syntax of scopes, and the built-in scopes
+//	resource.go    resource identifiers (RFC 8707)
+//	claims.go      which scope requests which claim about a user, and the claims that the protocol sets
+//	claimtypes.go  the types of the claims about a user
 //
-// It imports nothing of ours and decides nothing.
+// It imports no other package of this project.
 package oauth
 
 // Grant types, as a client registers them and, but for implicit, as the token endpoint's grant_type (RFC 7591 section 2).

@@ -16,21 +16,17 @@ const (
 	ScopeOfflineAccess = "offline_access"
 )
 
-// MaxResources is how many resources one request may name (RFC 8707): it bounds the work, and the
-// size of a token.
-const MaxResources = 16
-
 // MaxScopes is how many scopes one request may name.
 const MaxScopes = 256
 
 // BuiltInScopes are all the scopes that no resource server declares.
 var BuiltInScopes = []string{ScopeOpenID, ScopeProfile, ScopeEmail, ScopeAddress, ScopePhone, ScopeGroups, ScopeOfflineAccess}
 
-// BuiltInScope says whether a scope is one of them.
-func BuiltInScope(scope string) bool { return slices.Contains(BuiltInScopes, scope) }
+// IsBuiltInScope says whether a scope is one of them.
+func IsBuiltInScope(scope string) bool { return slices.Contains(BuiltInScopes, scope) }
 
-// APIScope reports whether a scope is one that only a resource server can declare.
-func APIScope(scope string) bool { return !BuiltInScope(scope) }
+// IsAPIScope reports whether a scope is one that only a resource server can declare.
+func IsAPIScope(scope string) bool { return !IsBuiltInScope(scope) }
 
 // ParseScope splits a scope parameter into its scopes, each once, in the order sent (RFC 6749 section 3.3). None is given for an empty
 // one. The error is an *Error with the code invalid_scope.
@@ -40,7 +36,7 @@ func ParseScope(value string) ([]string, error) {
 		switch {
 		case scope == "" || slices.Contains(scopes, scope):
 			continue
-		case !validScope(scope):
+		case !isValidScope(scope):
 			return nil, Errorf(InvalidScope, "a scope holds only the characters x21, x23-5B and x5D-7E, with one space between two of them")
 		case len(scopes) == MaxScopes:
 			return nil, Errorf(InvalidScope, "there are more than %d scopes", MaxScopes)
@@ -53,7 +49,7 @@ func ParseScope(value string) ([]string, error) {
 // FormatScope is the inverse of ParseScope.
 func FormatScope(scopes []string) string { return strings.Join(scopes, " ") }
 
-func validScope(scope string) bool {
+func isValidScope(scope string) bool {
 	for i := range len(scope) {
 		if c := scope[i]; c <= 0x20 || c > 0x7e || c == '"' || c == '\\' {
 			return false

@@ -1,15 +1,14 @@
-// Package pages makes the pages that people see: login, consent, logout, errors and the issuer's
-// address. They are HTML templates without scripts, with one stylesheet that travels inside the
-// page and that the page's Content-Security-Policy names by its hash. Nothing is fetched from
-// anywhere. One more page, Post, is rather passed than seen: its one script, named by its hash too,
-// sends its form on.
+// Package pages renders the HTML pages of the token server: login, consent, logout, errors and the
+// page at the issuer's address. The templates have no scripts, and one stylesheet, which is part of
+// each page and named by its hash in the page's Content-Security-Policy. A page fetches nothing. The
+// page Post alone has a script, named by its hash too, which submits the page's form.
 //
-//	pages.go       the pages and what each shows; rendering
-//	policy.go      the Content-Security-Policy of a page
-//	sentences.go   the fixed sentences of error pages
-//	templates/     the HTML, and style.css
+//	pages.go     the pages, what each shows, rendering
+//	policy.go    the Content-Security-Policy of a page
+//	messages.go  the messages of error pages
+//	templates/   the HTML, and style.css
 //
-// Everything that a page shows is escaped by html/template for its place; nothing here is trusted to be HTML.
+// html/template escapes all that a page shows; no value is trusted to be HTML.
 package pages
 
 import (
@@ -31,16 +30,16 @@ var files embed.FS
 // Page is one of the pages below.
 type Page interface{ file() string }
 
-// Error says one sentence.
+// Error shows one message.
 type Error struct {
-	Sentence string
+	Message string
 	// Server is the host of the issuer; empty if it is not known yet.
 	Server string
-	// Request is the id of the request, for the operator to find it in the log.
+	// Request is the id of the request, with which an administrator finds it in the log.
 	Request string
 }
 
-// Issuer is what is at the issuer's address.
+// Issuer is the page at the issuer's address.
 type Issuer struct {
 	// Server is the host of the issuer.
 	Server string
@@ -48,28 +47,29 @@ type Issuer struct {
 	Issuer, Metadata string
 }
 
-// Login asks for username and password.
+// Login is the form for username and password.
 type Login struct {
-	// Action is the URL that the form is posted to, and Flow the sealed flow that it carries.
+	// Action is the URL that the form is posted to, Flow the sealed flow that it contains.
 	Action, Flow string
 	Client       Client
 	// Server is the host of the issuer.
 	Server string
-	// Username that the form is filled in with.
+	// Username is the initial value of the field.
 	Username string
-	// Failed says that username and password did not match.
+	// Failed reports that username and password did not match.
 	Failed bool
-	// Wait, if it is not zero, is how long it takes until another attempt is let in.
-	Wait time.Duration
-	// Often says that the user has signed in too often. Wait may be zero then, for it is not known.
-	Often bool
+	// RetryAfter is the time until another attempt is accepted, after too many failed ones.
+	RetryAfter time.Duration
+	// TooManyLogins reports that the user has signed in too often. RetryAfter is then zero if the time is
+	// not known.
+	TooManyLogins bool
 }
 
-// Pause is Wait in words, in whole seconds or minutes, rounded up: "1 second", "16 minutes".
-func (l Login) Pause() string {
-	n, unit := int(math.Ceil(l.Wait.Seconds())), "second"
+// RetryAfterText returns RetryAfter in whole seconds or minutes, rounded up: "1 second", "16 minutes".
+func (l Login) RetryAfterText() string {
+	n, unit := int(math.Ceil(l.RetryAfter.Seconds())), "second"
 	if n > 60 {
-		n, unit = int(math.Ceil(l.Wait.Minutes())), "minute"
+		n, unit = int(math.Ceil(l.RetryAfter.Minutes())), "minute"
 	}
 	if n != 1 {
 		unit += "s"
@@ -77,44 +77,46 @@ func (l Login) Pause() string {
 	return strconv.Itoa(n) + " " + unit
 }
 
-// Consent asks whether an application may have what it asks for.
+// Consent asks the user whether an application may have what it asks for.
 type Consent struct {
 	Action, Flow string
 	Client       Client
 	Server       string
-	// Username of who is signed in, and what they are called if that is known.
+	// Username and Name of the user who is signed in. Name may be empty.
 	Username, Name string
-	// Host that the answer goes to. Local says that it is whatever program listens there on the user's device.
+	// Host is the host, or the scheme, that the response is sent to. Local reports that any program on
+	// the user's device may receive it.
 	Host   string
 	Local  bool
 	Scopes []Scope
 }
 
-// Logout asks whether to sign out.
+// Logout asks the user whether to sign out.
 type Logout struct {
-	// Action is the URL that the form is posted to, and Request the sealed request that it carries.
+	// Action is the URL that the form is posted to, Request the sealed request that it contains.
 	Action, Request string
 	Server          string
-	// Username of who is signed in, and what they are called if that is known.
+	// Username and Name of the user who is signed in. Name may be empty.
 	Username, Name string
-	// Host that the user goes to afterwards; empty: to a page of this server.
+	// Host is the host that the browser is redirected to afterwards; empty: a page of this server.
 	Host string
 }
 
-// Initial of the user, for the badge.
+// Initial returns the first letter or digit of the user's name, for the badge.
 func (l Logout) Initial() string { return initial(l.Name + l.Username) }
 
-// SignedOut says that the user is signed out, or was not signed in.
+// SignedOut tells the user that they are signed out, or were not signed in.
 type SignedOut struct {
 	Server string
-	// Ended says that there was a session, which has ended now.
+	// Ended reports that there was a session and that it has ended.
 	Ended bool
-	// Stays says why the user does not go on to where the application wanted: one of the Stays sentences;
-	// empty if it wanted nothing.
-	Stays string
+	// NoRedirect is the NoRedirect message that says why the browser is not redirected to where the
+	// application asked; empty if it asked for nothing.
+	NoRedirect string
 }
 
-// Post carries an answer to the application in a form (OAuth 2.0 Form Post Response Mode). It needs a click only where there are no scripts.
+// Post sends a response to the application in a form (OAuth 2.0 Form Post Response Mode). The user has
+// to click only if the browser runs no scripts.
 type Post struct {
 	// Action is the application's redirect URI.
 	Action string
@@ -123,17 +125,17 @@ type Post struct {
 	Server string
 }
 
-// Field of the form of a Post.
+// Field is a field of the form of a Post.
 type Field struct{ Name, Value string }
 
-// Client is an application as people know it.
+// Client is an application as users know it.
 type Client struct {
 	// DisplayName may be empty.
 	DisplayName string
 	ID          string
 }
 
-// Title is the name of the application, or its id.
+// Title returns the display name of the application, or its id.
 func (c Client) Title() string {
 	if c.DisplayName != "" {
 		return c.DisplayName
@@ -141,7 +143,7 @@ func (c Client) Title() string {
 	return c.ID
 }
 
-// Initial is the first letter or digit of the title, for the badge.
+// Initial returns the first letter or digit of the title, for the badge.
 func (c Client) Initial() string { return initial(c.Title()) }
 
 func initial(title string) string {
@@ -153,7 +155,7 @@ func initial(title string) string {
 	return "?"
 }
 
-// Host of a URL, for people; empty if there is none.
+// Host returns the host of a URL, with its port; empty if there is none.
 func Host(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -162,7 +164,7 @@ func Host(address string) string {
 	return u.Host
 }
 
-// Scope and what it means; also a claim that is asked for by itself, or an API by its identifier.
+// Scope is a scope on the consent page, or a claim or an API that the application asks for by name.
 // Description may be empty.
 type Scope struct{ Name, Description string }
 
@@ -187,7 +189,7 @@ func parse() map[string]*template.Template {
 	return all
 }
 
-// Render a page.
+// Render returns the HTML of a page.
 func Render(page Page) ([]byte, error) {
 	var out bytes.Buffer
 	if err := templates[page.file()].ExecuteTemplate(&out, "frame.html", page); err != nil {

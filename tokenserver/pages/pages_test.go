@@ -14,7 +14,7 @@ import (
 )
 
 var everyPage = map[string]Page{
-	"error":  Error{Sentence: SentenceBusy, Request: "4f1c2a9b8e7d6c5b4a392817"},
+	"error":  Error{Message: MessageBusy, Request: "4f1c2a9b8e7d6c5b4a392817"},
 	"login":  Login{Action: "https://auth.example.com/login", Flow: "sealed", Client: Client{DisplayName: "Shop", ID: "web"}, Server: "auth.example.com"},
 	"failed": Login{Action: "https://auth.example.com/login", Flow: "sealed", Client: Client{ID: "web"}, Username: "alice", Failed: true},
 	"consent": Consent{
@@ -31,8 +31,8 @@ var everyPage = map[string]Page{
 	"logout and nothing after":  Logout{Action: "https://auth.example.com/logout", Request: "sealed", Username: "alice"},
 	"issuer":                    Issuer{Server: "auth.example.com", Issuer: "https://auth.example.com", Metadata: "https://auth.example.com/metadata"},
 	"signed out":                SignedOut{Server: "auth.example.com", Ended: true},
-	"signed out and no further": SignedOut{Ended: true, Stays: StaysHint},
-	"not signed in":             SignedOut{Server: "auth.example.com", Stays: StaysUnregistered},
+	"signed out and no further": SignedOut{Ended: true, NoRedirect: NoRedirectHint},
+	"not signed in":             SignedOut{Server: "auth.example.com", NoRedirect: NoRedirectUnregistered},
 	"consent for nothing":       Consent{Action: "https://auth.example.com/consent", Client: Client{ID: "web"}, Username: "alice", Host: "127.0.0.1:1", Local: true},
 }
 

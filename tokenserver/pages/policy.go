@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// style is the stylesheet, as it stands inside every page.
+// style is the stylesheet that each page contains.
 var style = func() template.CSS {
 	css, err := files.ReadFile("templates/style.css")
 	if err != nil {
-		panic(err) // embedded: present or not built
+		panic(err) // the file is embedded
 	}
 	return template.CSS(css) //nolint:gosec // our own file
 }()
@@ -22,7 +22,7 @@ var styleHash = func() string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"
 }()
 
-// script of the page Post, and the only one there is.
+// script is the script of the page Post. No other page has one.
 const script template.JS = "document.forms[0].submit()"
 
 var scriptHash = func() string {
@@ -30,14 +30,14 @@ var scriptHash = func() string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"
 }()
 
-// SecurityPolicy is the Content-Security-Policy of a page. RedirectsTo is the redirect URI that the page's form leads to in the end, or
-// empty.
+// SecurityPolicy returns the Content-Security-Policy of a page. redirectURI is where the response to
+// the page's form redirects in the end, or empty.
 //
-// Chromium and Safari hold form-action against every redirect that follows a form, to the last one. So the redirect URI's origin must be
-// named, or a private-use scheme by the scheme. Where an application goes from there is its own affair (a proxy that signs in for many
-// hosts sends the user on to one of them), so any https address may follow.
-func SecurityPolicy(page Page, redirectsTo string) string {
-	policy := "default-src 'none'; style-src " + styleHash + "; form-action 'self'" + formTarget(redirectsTo) +
+// Chromium and Safari apply form-action to each redirect that follows a form. So it must name the
+// origin of the redirect URI, or its private-use scheme. From there, an application may redirect to
+// any https address: a proxy that signs in for many hosts sends the user on to one of them.
+func SecurityPolicy(page Page, redirectURI string) string {
+	policy := "default-src 'none'; style-src " + styleHash + "; form-action 'self'" + formActionSources(redirectURI) +
 		"; frame-ancestors 'none'; base-uri 'none'"
 	if _, posts := page.(Post); posts {
 		policy += "; script-src " + scriptHash
@@ -45,17 +45,18 @@ func SecurityPolicy(page Page, redirectsTo string) string {
 	return policy
 }
 
-// formTarget is what form-action has to name for a redirect URI, each source expression after a space: its origin, or its scheme if it has no
-// host to speak of. It is empty if the URI could not stand in a policy.
-func formTarget(redirectURI string) string {
+// formActionSources returns the source expressions that form-action needs for a redirect URI, each
+// after a space: its origin, or its scheme if it has no origin. It returns "" if the URI has a
+// character that a policy cannot contain.
+func formActionSources(redirectURI string) string {
 	u, err := url.Parse(redirectURI)
 	if err != nil || u.Scheme == "" {
 		return ""
 	}
-	source, onward := u.Scheme+":", ""
+	source, next := u.Scheme+":", ""
 	if u.Scheme == "https" || u.Scheme == "http" {
-		onward = " https:"
-		// The grammar of a source expression has no IPv6 literals; a browser would ignore one, and then block the redirect.
+		next = " https:"
+		// A source expression cannot be an IPv6 literal: a browser would ignore it and block the redirect.
 		if !strings.Contains(u.Host, "[") {
 			source += "//" + u.Host
 		}
@@ -63,5 +64,5 @@ func formTarget(redirectURI string) string {
 	if strings.ContainsFunc(source, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`;,'"`, r) }) {
 		return ""
 	}
-	return " " + source + onward
+	return " " + source + next
 }

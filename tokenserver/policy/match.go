@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
 // admits says whether a rule is for a namespace. Labels nil means that nothing is known of the namespace: then no selector matches, not even
@@ -108,9 +109,9 @@ func isDNSLabel(s string) bool {
 // spelling of an empty path (RFC 3986 section 6.2.3), or "*", or has "*." in place of the first
 // label of its host.
 func matchesIdentifier(patterns []string, identifier string) bool {
-	identifier = documents.CanonicalIdentifier(identifier)
+	identifier = oauth.CanonicalResource(identifier)
 	return slices.ContainsFunc(patterns, func(p string) bool {
-		p = documents.CanonicalIdentifier(p)
+		p = oauth.CanonicalResource(p)
 		if p == documents.Any || p == identifier {
 			return true
 		}
@@ -137,8 +138,8 @@ func allowsScheme(patterns []string, scheme string, c documents.Client) bool {
 
 // askedAndBound reports whether a client is public, gets tokens for codes with PKCE only, and only when the user consents.
 func askedAndBound(c documents.Client) bool {
-	return c.AuthMethod == "none" && c.PKCE == documents.PKCERequired && c.Consent == documents.ConsentRequired &&
-		!slices.Contains(c.GrantTypes, "implicit")
+	return c.AuthMethod == oauth.AuthMethodNone && c.PKCE == documents.PKCERequired && c.Consent == documents.ConsentRequired &&
+		!slices.Contains(c.GrantTypes, oauth.GrantImplicit)
 }
 
 // matchesHost says whether one of the patterns is the host, "*." before what follows the host's first label, or "*".

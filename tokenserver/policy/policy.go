@@ -12,6 +12,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/redirecturi"
 )
 
 // Denial is why one rule does not allow what is asked.
@@ -36,7 +37,7 @@ type Decision struct {
 // Client decides whether the rules of s allow c: one rule must allow everything. Labels are those of the client's namespace, nil if it is
 // not known. The first rule that allows everything decides, so the order of rules is the order of precedence.
 func Client(s documents.Server, labels map[string]string, c documents.Client) Decision {
-	if slices.Contains(c.Scopes, "openid") && !slices.Contains(s.Algorithms, c.IDTokenAlg) {
+	if slices.Contains(c.Scopes, oauth.ScopeOpenID) && !slices.Contains(s.Algorithms, c.IDTokenAlg) {
 		return Decision{Denials: []Denial{{Message: fmt.Sprintf("idTokenSignedResponseAlg: the server does not sign with %q, but with %s",
 			c.IDTokenAlg, strings.Join(s.Algorithms, ", "))}}}
 	}
@@ -110,15 +111,15 @@ func clientIDDenied(rule documents.ClientRule, c documents.Client) string {
 }
 
 func redirectDenied(rule documents.ClientRule, c documents.Client, field, uri string) string {
-	switch kind, name := documents.ClassifyRedirect(uri); kind {
-	case documents.RedirectLoopback:
+	switch kind, name := redirecturi.Classify(uri); kind {
+	case redirecturi.Loopback:
 		return ""
-	case documents.RedirectWeb:
+	case redirecturi.Web:
 		if matchesHost(rule.RedirectHosts, name) {
 			return ""
 		}
 		return fmt.Sprintf("%s: the host of %q is not allowed", field, uri)
-	case documents.RedirectPrivateUse:
+	case redirecturi.PrivateUse:
 		if allowsScheme(rule.RedirectSchemes, name, c) {
 			return ""
 		}

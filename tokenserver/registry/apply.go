@@ -5,6 +5,7 @@ import (
 	"maps"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
 // Apply puts an entry in force in place of the one of that name. If it cannot be served (the error wraps ErrRejected), nothing of either is
@@ -170,7 +171,7 @@ func (r *Registry) putResourceServer(name string, e Entry) error {
 	if err != nil {
 		return err
 	}
-	identifier := documents.CanonicalIdentifier(doc.Identifier)
+	identifier := oauth.CanonicalResource(doc.Identifier)
 	if err := about(e, SpaceIdentity, identifier, doc.UID); err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func (r *Registry) decide(doc documents.Client) *Client {
 	c.served, c.Rule, c.AccessTokenLifetime = d.Accepted, d.Rule, d.AccessTokenLifetime.Duration()
 	c.issuer, c.owners = r.server.document.Issuer, map[string]Object{}
 	for _, scope := range doc.Scopes {
-		if oauth.BuiltInScope(scope) {
+		if oauth.IsBuiltInScope(scope) {
 			c.scopes = append(c.scopes, scope)
 			continue
 		}
@@ -122,7 +122,7 @@ func (c *Client) ResolveScope(requested []string, lenient bool, unavailable ...s
 		switch {
 		case available(scope):
 			granted = append(granted, scope)
-		case !lenient && !oauth.BuiltInScope(scope):
+		case !lenient && !oauth.IsBuiltInScope(scope):
 			return nil, fmt.Errorf("%w: the client may not ask for scope %s", ErrInvalidScope, scope)
 		}
 	}
@@ -172,5 +172,5 @@ func (c *Client) target(resource string) (identifier string, ok bool) {
 // isIssuer reports whether a resource is the server's own issuer, in either spelling of an empty
 // path.
 func (c *Client) isIssuer(resource string) bool {
-	return documents.CanonicalIdentifier(resource) == documents.CanonicalIdentifier(c.issuer)
+	return oauth.CanonicalResource(resource) == oauth.CanonicalResource(c.issuer)
 }

@@ -79,7 +79,7 @@ func (r *Registry) Epoch() uint64 {
 // accepted is the resource server with this identifier, in either spelling of an empty path, if the
 // rules allow it, else nil. The caller has the lock.
 func (r *Registry) accepted(identifier string) *documents.ResourceServer {
-	h := r.resourceServers[documents.CanonicalIdentifier(identifier)]
+	h := r.resourceServers[oauth.CanonicalResource(identifier)]
 	if h == nil || r.server == nil {
 		return nil
 	}
@@ -92,7 +92,7 @@ func (r *Registry) accepted(identifier string) *documents.ResourceServer {
 // ownerOf is the accepted resource server that declares a scope and holds its name, else nil. A built-in scope has no owner, whatever is
 // claimed. The caller has the lock.
 func (r *Registry) ownerOf(scope string) *documents.ResourceServer {
-	if oauth.BuiltInScope(scope) {
+	if oauth.IsBuiltInScope(scope) {
 		return nil
 	}
 	held := r.described[r.claims[claim{SpaceScope, scope}].uid]

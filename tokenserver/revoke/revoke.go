@@ -23,10 +23,6 @@ const retryAfter = "60"
 // Handle answers a revocation request. It says 200 only of a token that authorises nothing from now on; if the store cannot be reached, that
 // is an error to try again (RFC 7009 section 2.2.1). The token_type_hint is not needed: a token shows what it is.
 func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodPost {
-		return oauth.Errorf(oauth.InvalidRequest, "the revocation endpoint takes POST").
-			WithStatus(http.StatusMethodNotAllowed).WithHeader("Allow", http.MethodPost)
-	}
 	if err := oauth.RefuseInQuery(r, "token", "client_id", "client_secret", "client_assertion"); err != nil {
 		return err
 	}

@@ -127,5 +127,5 @@ func (s *Server) AddResourceServer(rs documents.ResourceServer) {
 
 // RemoveResourceServer stops serving a resource server.
 func (s *Server) RemoveResourceServer(identifier string) {
-	s.remove(registry.SpaceIdentity, documents.CanonicalIdentifier(identifier))
+	s.remove(registry.SpaceIdentity, oauth.CanonicalResource(identifier))
 }

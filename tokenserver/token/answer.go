@@ -1,7 +1,6 @@
 package token
 
 import (
-	"errors"
 	"net/url"
 	"slices"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
-	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
 // answer of the token endpoint (RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3).
@@ -81,30 +79,4 @@ func audienceOf(client *registry.Client, scopes, resources []string) (audience, 
 		return nil, nil, oauth.Errorf(oauth.InvalidScope, "no scope is left for the resources that were asked for")
 	}
 	return audience, remaining, err
-}
-
-// protocolError puts an error of a grant into the protocol's words. What it does not know passes as it is.
-func protocolError(err error) error {
-	var refused *grant.Refused
-	switch {
-	case errors.As(err, &refused):
-		return oauth.Errorf(codes[refused.What], "%s", refused.Sentence)
-	case errors.Is(err, registry.ErrInvalidScope):
-		return oauth.Errorf(oauth.InvalidScope, "a scope is unknown, not registered by the client, or not allowed to it")
-	case errors.Is(err, registry.ErrInvalidTarget):
-		return oauth.Errorf(oauth.InvalidTarget, "a resource is unknown, or its owner does not allow this client")
-	case errors.Is(err, storage.ErrFull):
-		return oauth.Errorf(oauth.TemporarilyUnavailable, "the server holds as many authorizations as it may").
-			WithHeader("Retry-After", "60").WithCause(err)
-	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrAmbiguous), errors.Is(err, storage.ErrConflict):
-		return oauth.Errorf(oauth.TemporarilyUnavailable, "the store cannot be reached; nothing was used up, try again in a moment").
-			WithHeader("Retry-After", "2").WithCause(err)
-	}
-	return err
-}
-
-var codes = map[grant.What]string{
-	grant.Grant:  oauth.InvalidGrant,
-	grant.Scope:  oauth.InvalidScope,
-	grant.Target: oauth.InvalidTarget,
 }

@@ -68,7 +68,7 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	}
 	answer, err := exchange(h, r.Context(), client, form)
 	if err != nil {
-		return protocolError(err)
+		return err
 	}
 	// 5. The answer.
 	return web.JSON(w, http.StatusOK, answer)
@@ -80,10 +80,6 @@ var secretParams = []string{
 }
 
 func readForm(r *http.Request) (oauth.Params, error) {
-	if r.Method != http.MethodPost {
-		return nil, oauth.Errorf(oauth.InvalidRequest, "the token endpoint takes POST").
-			WithStatus(http.StatusMethodNotAllowed).WithHeader("Allow", http.MethodPost)
-	}
 	if err := oauth.RefuseInQuery(r, secretParams...); err != nil {
 		return nil, err
 	}

@@ -3,8 +3,6 @@ package token_test
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -36,16 +34,6 @@ func service() documents.Client {
 	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantClientCredentials}, nil
 	c.Scopes = []string{"orders:read", "orders:write", "stock:read"}
 	return c
-}
-
-func TestOnlyPostIsAllowed(t *testing.T) {
-	w := newWorld(t)
-	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete, http.MethodHead} {
-		a := w.Do(httptest.NewRequest(method, "/token?grant_type=client_credentials", nil))
-		if a.Status != http.StatusMethodNotAllowed || a.Header.Get("Allow") != "POST" {
-			t.Errorf("%s is answered %d, Allow %q; want 405 and POST", method, a.Status, a.Header.Get("Allow"))
-		}
-	}
 }
 
 func TestOnlyAFormIsRead(t *testing.T) {

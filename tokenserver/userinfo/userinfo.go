@@ -26,13 +26,9 @@ type Handler struct {
 
 // Handle answers a UserInfo request.
 func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodPost {
-		return oauth.Errorf(oauth.InvalidRequest, "the UserInfo endpoint takes GET or POST").
-			WithStatus(http.StatusMethodNotAllowed).WithHeader("Allow", "GET, POST")
-	}
 	server, ok := h.Registry.Server()
 	if !ok {
-		return oauth.Errorf(oauth.TemporarilyUnavailable, "try again in a moment").WithHeader("Retry-After", "2")
+		return web.NotReady()
 	}
 	token, refused := bearerToken(r)
 	if refused != nil {

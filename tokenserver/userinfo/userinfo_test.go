@@ -490,19 +490,6 @@ func TestAnImplicitTokenBringsTheClaimsThatItsRequestWanted(t *testing.T) {
 	}
 }
 
-func TestOnlyGetAndPostAreAllowed(t *testing.T) {
-	w := newWorld(t)
-	access := w.IssueTokens(w.AddClient(client()), "openid").String("access_token")
-	for _, method := range []string{http.MethodPut, http.MethodDelete, http.MethodPatch} {
-		r := get("/userinfo", "Bearer "+access)
-		r.Method = method
-		a := w.Do(r)
-		if a.Status != http.StatusMethodNotAllowed || a.Header.Get("Allow") != "GET, POST" {
-			t.Errorf("%s is answered %d, Allow %q", method, a.Status, a.Header.Get("Allow"))
-		}
-	}
-}
-
 func TestNothingIsWritten(t *testing.T) {
 	w := newWorld(t)
 	access := w.IssueTokens(w.AddClient(client()), "openid").String("access_token")

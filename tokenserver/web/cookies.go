@@ -8,16 +8,18 @@ import (
 	"time"
 )
 
-// Cookies of one issuer. Under an https issuer they are __Host- cookies and Secure; under an http issuer, which is a loopback one, they are
-// neither, because Safari and most HTTP libraries would drop them. Their names carry a hash of the issuer, so that two servers on one host
-// (ports and paths do not separate cookies, RFC 6265 section 8.5) do not overwrite each other's. All are HttpOnly and SameSite=Lax: a form
-// that another site posts comes without them.
+// Cookies names, reads and writes the cookies of one issuer. With an https issuer they are __Host-
+// cookies and Secure. With an http issuer, which is a loopback one, they are neither, because Safari
+// and most HTTP libraries would drop them. Their names contain a hash of the issuer, so that two
+// servers on one host do not overwrite each other's cookies: ports and paths do not separate them
+// (RFC 6265 section 8.5). All are HttpOnly and SameSite=Lax, so browsers do not send them with a form
+// that another site posts.
 type Cookies struct {
 	prefix string
 	secure bool
 }
 
-// CookiesOf an issuer.
+// CookiesOf returns the cookies of an issuer.
 func CookiesOf(issuer string) Cookies {
 	hash := sha256.Sum256([]byte(issuer))
 	c := Cookies{prefix: "oauth-" + hex.EncodeToString(hash[:4]) + "-", secure: strings.HasPrefix(issuer, "https://")}
@@ -27,11 +29,11 @@ func CookiesOf(issuer string) Cookies {
 	return c
 }
 
-// Name of the cookie of a kind: a word of lower-case letters.
+// Name returns the name of the cookie of a kind, which is a word of lower-case letters.
 func (c Cookies) Name(kind string) string { return c.prefix + kind }
 
-// Get gives the value of the cookie, "" if there is none. Two of one name count as none: one of them is not ours, and there is no telling
-// which.
+// Get returns the value of the cookie in the request; "" if there is none. Two cookies of the name
+// count as none, since another host of the domain may have set one of them.
 func (c Cookies) Get(r *http.Request, kind string) string {
 	found := r.CookiesNamed(c.Name(kind))
 	if len(found) != 1 {
@@ -40,12 +42,12 @@ func (c Cookies) Get(r *http.Request, kind string) string {
 	return found[0].Value
 }
 
-// Set the cookie, for as long as the browser runs if lifetime is zero.
+// Set sets the cookie. If lifetime is zero, it ends with the browser session.
 func (c Cookies) Set(w http.ResponseWriter, kind, value string, lifetime time.Duration) {
 	http.SetCookie(w, c.cookie(kind, value, int(lifetime/time.Second)))
 }
 
-// Delete the cookie.
+// Delete deletes the cookie.
 func (c Cookies) Delete(w http.ResponseWriter, kind string) {
 	http.SetCookie(w, c.cookie(kind, "", -1))
 }

@@ -12,22 +12,24 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
-// event is what will be known about a request once it is over. Only the fields below are logged, and none of them holds text of the
-// request: a client id is that of a registered client, a source is an address, the others come from fixed sets.
+// event is what is logged about a request. No field has text of the request: the client id is that
+// of a registered client, the source is an address, the others come from fixed sets.
 type event struct {
 	id        string
-	began     time.Time
+	start     time.Time
 	clientID  string
 	grantType string
-	errorCode string
+	code      string // of the error; empty: the request succeeded
 	source    netip.Prefix
-	// cause is logged as an event of its own: it is ours, and says why the other side learned nothing more.
+	// cause is why the request failed, if the client was not told. It is logged in an event of its
+	// own.
 	cause error
 }
 
 type eventKey struct{}
 
-// RequestID of the request that ctx belongs to: 24 hexadecimal digits, also in the Request-Id header of the answer. Empty outside a request.
+// RequestID returns the id of the request with context ctx: 24 hexadecimal digits, also in the
+// Request-Id header of the response. It is empty outside a request.
 func RequestID(ctx context.Context) string {
 	if e := eventOf(ctx); e != nil {
 		return e.id
@@ -35,33 +37,34 @@ func RequestID(ctx context.Context) string {
 	return ""
 }
 
-// NoteClient says which client the request is from. Only for the id of a client that is registered.
+// NoteClient records the client of the request. The id must be that of a registered client.
 func NoteClient(ctx context.Context, id string) {
 	if e := eventOf(ctx); e != nil {
 		e.clientID = id
 	}
 }
 
-// NoteGrantType says which grant type the request uses. Unknown ones are not noted.
+// NoteGrantType records the grant type of the request, unless it is unknown.
 func NoteGrantType(ctx context.Context, grantType string) {
 	if e := eventOf(ctx); e != nil && slices.Contains(grantTypes, grantType) {
 		e.grantType = grantType
 	}
 }
 
-// NoteError says which error the answer carries, for a handler that writes it itself (a redirect to the client, a form shown again).
+// NoteError records the error code of a response that a handler writes itself, such as a redirect to
+// the client or a form that is shown again.
 func NoteError(ctx context.Context, code string) {
 	if e := eventOf(ctx); e != nil {
-		e.failed(code)
+		e.code = knownCode(code)
 	}
 }
 
-// NoteFailure is NoteError for a handler that tells err to the client by a redirect. It returns what the client may know of err.
+// NoteFailure is NoteError for a handler that redirects to the client with an error. It returns what
+// the client may know about err.
 func NoteFailure(ctx context.Context, err error) *oauth.Error {
 	known := protocolError(err)
 	if e := eventOf(ctx); e != nil {
-		e.failed(known.Code)
-		e.cause = causeOf(err)
+		e.setError(known)
 	}
 	return known
 }
@@ -71,41 +74,46 @@ func eventOf(ctx context.Context) *event {
 	return e
 }
 
-// failed notes an error code; one that is not in the fixed set becomes "other".
-func (e *event) failed(code string) {
-	if !slices.Contains(errorCodes, code) {
-		code = "other"
-	}
-	e.errorCode = code
+// setError records what a client was told and the cause that it was not told.
+func (e *event) setError(err *oauth.Error) {
+	e.code, e.cause = knownCode(err.Code), err.Cause
 }
 
-// finish logs the event and counts it.
-func (e *Edge) finish(r *http.Request, name string, event *event, answer *recorder, counters *endpointMetrics) {
-	took := e.Now().Sub(event.began)
-	status := answer.status
+// knownCode returns the code, or "other" if log and metrics do not know it.
+func knownCode(code string) string {
+	if slices.Contains(errorCodes, code) {
+		return code
+	}
+	return "other"
+}
+
+// finish logs and counts a request.
+func (a *Adapter) finish(r *http.Request, name string, event *event, response *recorder, counters *endpointMetrics) {
+	duration := a.Now().Sub(event.start)
+	status := response.status
 	if status == 0 {
 		status = http.StatusOK
 	}
 	method := knownMethod(r.Method)
-	counters.observe(method, status, event.grantType, event.errorCode, took)
-	// That a client hangs up before it is answered is no failure of ours.
-	gone := errors.Is(r.Context().Err(), context.Canceled) && event.cause != nil && temporary(event.cause)
+	counters.observe(method, status, event.grantType, event.code, duration)
+	// A client that closes its connection makes calls to the store fail. That is not the server's failure.
+	gone := errors.Is(r.Context().Err(), context.Canceled) && event.cause != nil && isTemporary(event.cause)
 	if event.cause != nil && !gone {
-		e.Log.LogAttrs(r.Context(), slog.LevelError, "request failed",
+		a.Log.LogAttrs(r.Context(), slog.LevelError, "request failed",
 			slog.String("request", event.id), slog.String("endpoint", name), slog.String("cause", event.cause.Error()))
 	}
 	level := slog.LevelInfo
 	if status >= http.StatusInternalServerError && !gone {
 		level = slog.LevelWarn
 	}
-	if !e.Log.Enabled(r.Context(), level) {
+	if !a.Log.Enabled(r.Context(), level) {
 		return
 	}
 	fields := make([]slog.Attr, 0, 9)
 	fields = append(fields, slog.String("request", event.id), slog.String("endpoint", name), slog.String("method", method),
-		slog.Int("status", status), slog.Duration("duration", took))
+		slog.Int("status", status), slog.Duration("duration", duration))
 	for _, f := range []struct{ key, value string }{
-		{"client", event.clientID}, {"grant_type", event.grantType}, {"error", event.errorCode},
+		{"client", event.clientID}, {"grant_type", event.grantType}, {"error", event.code},
 	} {
 		if f.value != "" {
 			fields = append(fields, slog.String(f.key, f.value))
@@ -114,10 +122,10 @@ func (e *Edge) finish(r *http.Request, name string, event *event, answer *record
 	if event.source.IsValid() {
 		fields = append(fields, slog.String("source", event.source.String()))
 	}
-	e.Log.LogAttrs(r.Context(), level, "request", fields...)
+	a.Log.LogAttrs(r.Context(), level, "request", fields...)
 }
 
-// knownMethod is the method, or OTHER: a request may name any token there.
+// knownMethod returns the method, or OTHER if it is not a common one: a client may send any token.
 func knownMethod(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions:
@@ -126,7 +134,16 @@ func knownMethod(method string) string {
 	return "OTHER"
 }
 
-// grantTypes that log and metrics know.
+// grantTypes are the grant types that log and metrics know.
 var grantTypes = []string{
 	oauth.GrantAuthorizationCode, oauth.GrantImplicit, oauth.GrantPassword, oauth.GrantClientCredentials, oauth.GrantRefreshToken,
+}
+
+// errorCodes are the error codes that log and metrics know.
+var errorCodes = []string{
+	oauth.InvalidRequest, oauth.InvalidClient, oauth.InvalidGrant, oauth.UnauthorizedClient, oauth.UnsupportedGrantType, oauth.InvalidScope,
+	oauth.UnsupportedResponseType, oauth.AccessDenied, oauth.ServerError, oauth.TemporarilyUnavailable, oauth.InvalidToken,
+	oauth.InsufficientScope, oauth.UnsupportedTokenType, oauth.InvalidTarget, oauth.LoginRequired, oauth.ConsentRequired,
+	oauth.InteractionRequired, oauth.AccountSelection, oauth.RequestNotSupported, oauth.RequestURINotSupported,
+	oauth.RegistrationUnsupported, oauth.UnmetAuthentication,
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics of the endpoints. Every label value comes from a fixed set: the route table's names, the methods and grant types we know, the
-// statuses we answer, the registered error codes.
+// Metrics are the metrics of the requests. All label values are from fixed sets: the endpoints of the
+// route table, common methods, the grant types and error codes of package oauth, HTTP statuses.
 type Metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -16,7 +16,7 @@ type Metrics struct {
 	errors   *prometheus.CounterVec
 }
 
-// NewMetrics makes the counters and registers them.
+// NewMetrics returns new metrics, registered.
 func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	const namespace, subsystem = "oauth_operator", "tokenserver"
 	m := &Metrics{
@@ -50,16 +50,16 @@ type endpointMetrics struct {
 }
 
 func (m *Metrics) endpoint(name string) *endpointMetrics {
-	of := prometheus.Labels{"endpoint": name}
+	labels := prometheus.Labels{"endpoint": name}
 	return &endpointMetrics{
-		requests: m.requests.MustCurryWith(of), grants: m.grants.MustCurryWith(of), errors: m.errors.MustCurryWith(of),
-		seconds: m.seconds.With(of),
+		requests: m.requests.MustCurryWith(labels), grants: m.grants.MustCurryWith(labels), errors: m.errors.MustCurryWith(labels),
+		seconds: m.seconds.With(labels),
 	}
 }
 
-func (m *endpointMetrics) observe(method string, status int, grantType, errorCode string, took time.Duration) {
+func (m *endpointMetrics) observe(method string, status int, grantType, errorCode string, duration time.Duration) {
 	m.requests.WithLabelValues(method, strconv.Itoa(status)).Inc()
-	m.seconds.Observe(took.Seconds())
+	m.seconds.Observe(duration.Seconds())
 	outcome := "ok"
 	if errorCode != "" {
 		m.errors.WithLabelValues(errorCode).Inc()

@@ -4,26 +4,28 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
-// Source is where a request comes from: the address that the connection is from, or, if that is a trusted proxy, what the proxy says in
-// X-Forwarded-For. Each proxy adds the address that it was asked from on the right, so the list is read from there, and the first address
-// that is no trusted proxy's is the source: what stands to the left of it, anybody may have written. Trusted are prefixes in CIDR notation.
+// Source returns the address that a request comes from: that of the connection or, if a trusted proxy
+// opened it, the rightmost one in X-Forwarded-For that is not a trusted proxy's. Each proxy appends
+// the address of its client, so a client may have written what precedes. trusted has prefixes in CIDR
+// notation.
 //
-// It is one IPv4 address, or the /64 of an IPv6 one, which is what one customer gets: addresses in it cost nothing. The zero Prefix, if the
-// connection is from no address.
+// The result is one IPv4 address, or the /64 of an IPv6 address, since one customer gets a /64. It is
+// the zero Prefix if the connection has no address.
 func Source(r *http.Request, trusted []string) netip.Prefix {
-	source, ok := address(r.RemoteAddr)
+	source, ok := parseAddress(r.RemoteAddr)
 	if !ok {
 		return netip.Prefix{}
 	}
-	proxies := prefixes(trusted)
+	proxies := parsePrefixes(trusted)
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && within(source, proxies); i-- {
-		hop, ok := address(strings.TrimSpace(hops[i]))
+	for i := len(hops) - 1; i >= 0 && containsAddress(proxies, source); i-- {
+		hop, ok := parseAddress(strings.TrimSpace(hops[i]))
 		if !ok {
-			break // the proxy says nothing that we understand: whoever comes through it is one source
+			break // not an address: all clients of the proxy are one source
 		}
 		source = hop
 	}
@@ -31,41 +33,36 @@ func Source(r *http.Request, trusted []string) netip.Prefix {
 	if source.Is4() {
 		bits = 32
 	}
-	prefix, _ := source.Prefix(bits) // of an address without zone, with as many bits
+	prefix, _ := source.Prefix(bits) // an address without zone has as many bits
 	return prefix
 }
 
-// address of an address with or without port; an IPv4 address in the form of an IPv6 one is the IPv4 address.
-func address(s string) (netip.Addr, bool) {
-	if with, err := netip.ParseAddrPort(s); err == nil {
-		return with.Addr().Unmap().WithZone(""), true
+// parseAddress parses an address with or without port. It returns an IPv4-mapped IPv6 address as IPv4.
+func parseAddress(s string) (netip.Addr, bool) {
+	if addrPort, err := netip.ParseAddrPort(s); err == nil {
+		return addrPort.Addr().Unmap().WithZone(""), true
 	}
-	alone, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
-	return alone.Unmap().WithZone(""), err == nil
+	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
+	return addr.Unmap().WithZone(""), err == nil
 }
 
-func prefixes(trusted []string) []netip.Prefix {
-	var all []netip.Prefix
-	for _, cidr := range trusted {
+func parsePrefixes(cidrs []string) []netip.Prefix {
+	var prefixes []netip.Prefix
+	for _, cidr := range cidrs {
 		if prefix, err := netip.ParsePrefix(cidr); err == nil {
-			all = append(all, prefix)
+			prefixes = append(prefixes, prefix)
 		}
 	}
-	return all
+	return prefixes
 }
 
-func within(a netip.Addr, all []netip.Prefix) bool {
-	for _, prefix := range all {
-		if prefix.Contains(a) {
-			return true
-		}
-	}
-	return false
+func containsAddress(prefixes []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// NoteSource puts the source into the event of the request. Only where a password was wrong, or refused unread: there it tells a defender who
-// is guessing, and whom to keep out. Nowhere else, since an address is personal data; and never as a label of a metric, since anyone may come
-// with many.
+// NoteSource records the source of the request for the log. It is only for requests whose password was
+// wrong or was not checked: there the operator needs it to find an attacker. An address is personal
+// data, so it is not logged otherwise; and it is no label of a metric, since there may be many.
 func NoteSource(ctx context.Context, source netip.Prefix) {
 	if e := eventOf(ctx); e != nil {
 		e.source = source

@@ -63,7 +63,7 @@ func TestAddressesOfOneIPv6NetworkAreOneSource(t *testing.T) {
 }
 
 func TestTheLogNamesTheSourceOnlyWhereItWasNoted(t *testing.T) {
-	e, log, _ := edge(t)
+	e, log, _ := newAdapter(t)
 	for noted, h := range map[bool]http.Handler{
 		false: e.ForAPI("token", func(w http.ResponseWriter, _ *http.Request) error { return NoBody(w, 204) }),
 		true: e.ForAPI("login", func(w http.ResponseWriter, r *http.Request) error {

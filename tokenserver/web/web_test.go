@@ -22,15 +22,15 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// edge with a log and metrics to look at.
-func edge(t *testing.T) (*Edge, *bytes.Buffer, *prometheus.Registry) {
+// newAdapter returns an adapter with its log and metrics.
+func newAdapter(t *testing.T) (*Adapter, *bytes.Buffer, *prometheus.Registry) {
 	t.Helper()
 	prom, log := prometheus.NewRegistry(), &bytes.Buffer{}
 	metrics, err := NewMetrics(prom)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Edge{Log: slog.New(slog.NewJSONHandler(log, nil)), Metrics: metrics, Now: time.Now, Random: rand.Reader}, log, prom
+	return &Adapter{Log: slog.New(slog.NewJSONHandler(log, nil)), Metrics: metrics, Now: time.Now, Random: rand.Reader}, log, prom
 }
 
 func ask(h http.Handler, method, target string) *httptest.ResponseRecorder {
@@ -44,7 +44,7 @@ func failing(err error) Handler {
 }
 
 func TestAPIErrorsAreJSONThatNobodyStores(t *testing.T) {
-	e, _, _ := edge(t)
+	e, _, _ := newAdapter(t)
 	w := ask(e.ForAPI("token", failing(fmt.Errorf("wrapped: %w",
 		oauth.Errorf(oauth.InvalidClient, "unknown").WithHeader("WWW-Authenticate", "Basic")))), "POST", "/token")
 	if w.Code != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") != "Basic" {
@@ -59,7 +59,7 @@ func TestAPIErrorsAreJSONThatNobodyStores(t *testing.T) {
 }
 
 func TestWhatIsOursIsSaidToTheLogAndNotToTheClient(t *testing.T) {
-	e, log, _ := edge(t)
+	e, log, _ := newAdapter(t)
 	for name, h := range map[string]http.Handler{
 		"api":     e.ForAPI("token", failing(errors.New("the disk is full"))),
 		"browser": e.ForBrowser("login", failing(errors.New("the disk is full"))),
@@ -81,7 +81,7 @@ func TestAStoreThatIsAwayIsTemporaryAndNothingOfItIsShown(t *testing.T) {
 		storage.ErrUnavailable, storage.ErrAmbiguous, storage.ErrFull, storage.ErrConflict, registry.ErrNotServing, context.DeadlineExceeded,
 	} {
 		err := fmt.Errorf("%s: %w", needle, cause)
-		e, log, _ := edge(t)
+		e, log, _ := newAdapter(t)
 		for _, h := range []http.Handler{e.ForAPI("token", failing(err)), e.ForBrowser("login", failing(err))} {
 			log.Reset()
 			w := ask(h, "POST", "/")
@@ -110,7 +110,7 @@ func TestAClientThatHangsUpIsNoFailureOfOurs(t *testing.T) {
 		{fmt.Errorf("reading a grant: %w", storage.ErrUnavailable), false, true},
 		{errors.New("the disk is full"), true, true},
 	} {
-		e, log, _ := edge(t)
+		e, log, _ := newAdapter(t)
 		ctx, hangUp := context.WithCancel(t.Context())
 		if test.gone {
 			hangUp()
@@ -124,7 +124,7 @@ func TestAClientThatHangsUpIsNoFailureOfOurs(t *testing.T) {
 }
 
 func TestAPanicIsA500WithoutDetailAndTheServerGoesOn(t *testing.T) {
-	e, log, _ := edge(t)
+	e, log, _ := newAdapter(t)
 	h := e.ForAPI("token", func(http.ResponseWriter, *http.Request) error { panic("the secret is hunter2") })
 	for range 2 {
 		w := ask(h, "GET", "/")
@@ -151,7 +151,7 @@ func runtimeError() (fault any) {
 }
 
 func TestAnAnswerThatBreaksOffIsCutOff(t *testing.T) {
-	e, _, _ := edge(t)
+	e, _, _ := newAdapter(t)
 	server := httptest.NewServer(e.ForAPI("token", func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Content-Length", "100")
 		_, _ = w.Write([]byte("half"))
@@ -168,7 +168,7 @@ func TestAnAnswerThatBreaksOffIsCutOff(t *testing.T) {
 }
 
 func TestOnlyTheMethodsOfAnEndpointAreTaken(t *testing.T) {
-	e, _, _ := edge(t)
+	e, _, _ := newAdapter(t)
 	h := e.ForAPI("token", func(w http.ResponseWriter, _ *http.Request) error { return JSON(w, 200, "ok") }, "POST")
 	for method, want := range map[string]int{"POST": 200, "GET": 405, "HEAD": 405, "PUT": 405, "MADEUP": 405, "OPTIONS": 405} {
 		w := ask(h, method, "/token")
@@ -182,7 +182,7 @@ func TestOnlyTheMethodsOfAnEndpointAreTaken(t *testing.T) {
 }
 
 func TestEachRequestIsOneEventOfKnownFields(t *testing.T) {
-	e, log, registry := edge(t)
+	e, log, registry := newAdapter(t)
 	h := e.ForAPI("token", func(_ http.ResponseWriter, r *http.Request) error {
 		NoteClient(r.Context(), "shop-web")
 		NoteGrantType(r.Context(), "password")
@@ -225,7 +225,7 @@ func TestEachRequestIsOneEventOfKnownFields(t *testing.T) {
 }
 
 func TestARequestIDIsOursAndDifferent(t *testing.T) {
-	e, _, _ := edge(t)
+	e, _, _ := newAdapter(t)
 	var inside string
 	h := e.ForAPI("token", func(w http.ResponseWriter, r *http.Request) error {
 		inside = RequestID(r.Context())
@@ -246,12 +246,12 @@ func TestARequestIDIsOursAndDifferent(t *testing.T) {
 }
 
 func TestPagesAreNotFramedStoredScriptedOrReferredFrom(t *testing.T) {
-	e, _, _ := edge(t)
+	e, _, _ := newAdapter(t)
 	answers := map[string]*httptest.ResponseRecorder{
 		"page": ask(e.ForBrowser("login", func(w http.ResponseWriter, _ *http.Request) error {
 			return Page(w, 200, pages.Login{Action: "/login"}, "https://shop.example.com/cb")
 		}), "GET", "/"),
-		"error page": ask(e.ForBrowser("login", failing(&PageError{Status: 403, Code: oauth.InvalidRequest, Sentence: "No."})), "GET", "/"),
+		"error page": ask(e.ForBrowser("login", failing(&PageError{Status: 403, Code: oauth.InvalidRequest, Message: "No."})), "GET", "/"),
 	}
 	for name, w := range answers {
 		for header, want := range map[string]string{
@@ -278,9 +278,9 @@ func TestPagesAreNotFramedStoredScriptedOrReferredFrom(t *testing.T) {
 }
 
 func TestAProtocolErrorInABrowserIsAPageThatQuotesNothing(t *testing.T) {
-	e, _, _ := edge(t)
+	e, _, _ := newAdapter(t)
 	w := ask(e.ForBrowser("login", failing(oauth.Errorf(oauth.InvalidRequest, "quoted <text>"))), "GET", "/")
-	if w.Code != http.StatusBadRequest || strings.Contains(w.Body.String(), "quoted") || !strings.Contains(w.Body.String(), pages.SentenceBadRequest) {
+	if w.Code != http.StatusBadRequest || strings.Contains(w.Body.String(), "quoted") || !strings.Contains(w.Body.String(), pages.MessageBadRequest) {
 		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
 }
@@ -315,7 +315,7 @@ func TestCookiesOfTwoIssuersDoNotMeet(t *testing.T) {
 }
 
 func TestCORSAllowsAnyOriginWithoutCredentials(t *testing.T) {
-	e, _, _ := edge(t)
+	e, _, _ := newAdapter(t)
 	h := CORS(e.ForAPI("token", failing(oauth.Errorf(oauth.InvalidRequest, "no")), "POST"), "POST")
 	for _, method := range []string{"POST", "GET"} {
 		w := ask(h, method, "/token")
@@ -326,7 +326,7 @@ func TestCORSAllowsAnyOriginWithoutCredentials(t *testing.T) {
 }
 
 func TestAPreflightAllowsAnyHeaderAndAuthorization(t *testing.T) {
-	e, _, _ := edge(t)
+	e, _, _ := newAdapter(t)
 	h := CORS(e.ForAPI("token", failing(oauth.Errorf(oauth.InvalidRequest, "no")), "GET", "POST"), "GET", "POST")
 	for _, asked := range []string{"", "authorization", "content-type,traceparent,x-requested-with", "mcp-protocol-version"} {
 		r := httptest.NewRequest("OPTIONS", "/token", nil)

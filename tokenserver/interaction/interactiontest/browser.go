@@ -8,7 +8,7 @@ import (
 	"net/url"
 
 	"github.com/oauth-operator/oauth-operator/test/browser"
-	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
 // Verifier and Challenge of PKCE that go together.
@@ -40,7 +40,7 @@ func (s *Server) Request(pairs ...string) string {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		values.Add(pairs[i], pairs[i+1])
 	}
-	return s.Issuer + interaction.PathAuthorize + "?" + values.Encode()
+	return s.Issuer + oauth.PathAuthorize + "?" + values.Encode()
 }
 
 // WebRequest is a good request of the client web, with what is added.

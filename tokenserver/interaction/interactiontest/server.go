@@ -20,6 +20,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/login"
 	"github.com/oauth-operator/oauth-operator/tokenserver/logout"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
@@ -96,8 +97,8 @@ func (s *Server) handler(path string) http.Handler {
 	logoutHandler := &logout.Handler{Registry: s.Registry, Keys: s.Keys, Flows: s.Flows, Sessions: s.Sessions, Now: s.Now}
 	mux := http.NewServeMux()
 	for route, handle := range map[string]web.Handler{
-		interaction.PathAuthorize: authorizeHandler.Handle, interaction.PathLogin: loginHandler.Handle,
-		interaction.PathConsent: consentHandler.Handle, interaction.PathLogout: logoutHandler.Handle,
+		oauth.PathAuthorize: authorizeHandler.Handle, interaction.PathLogin: loginHandler.Handle,
+		interaction.PathConsent: consentHandler.Handle, oauth.PathLogout: logoutHandler.Handle,
 	} {
 		mux.Handle(path+route, s.Edge.ForBrowser(route[1:], handle, http.MethodGet, http.MethodPost))
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
@@ -40,7 +41,7 @@ func Entries(t testing.TB, doc any) map[string]registry.Entry {
 		add(registry.SpaceIdentity, d.Subject, d.UID, documents.Format(doc), document)
 		add(registry.SpaceUsername, d.Username, d.UID, "", "")
 	case documents.ResourceServer:
-		add(registry.SpaceIdentity, documents.CanonicalIdentifier(d.Identifier), d.UID, documents.Format(doc), document)
+		add(registry.SpaceIdentity, oauth.CanonicalResource(d.Identifier), d.UID, documents.Format(doc), document)
 		for _, s := range d.Scopes {
 			add(registry.SpaceScope, s.Name, d.UID, "", "")
 		}

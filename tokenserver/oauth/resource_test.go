@@ -1,4 +1,4 @@
-package documents
+package oauth
 
 import "testing"
 
@@ -23,10 +23,10 @@ func TestAnEmptyPathHasOneForm(t *testing.T) {
 		"://":                "://",
 		"":                   "",
 	} {
-		if got := CanonicalIdentifier(uri); got != want {
+		if got := CanonicalResource(uri); got != want {
 			t.Errorf("%q: %q, want %q", uri, got, want)
 		}
-		if again := CanonicalIdentifier(CanonicalIdentifier(uri)); again != CanonicalIdentifier(uri) {
+		if again := CanonicalResource(CanonicalResource(uri)); again != CanonicalResource(uri) {
 			t.Errorf("%q: the form of its form is %q", uri, again)
 		}
 	}

@@ -1,17 +1,16 @@
-// Package tokenserver is the token server: it puts the rooms below it together and runs them.
+// Package tokenserver is the token server of one AuthorizationServer: the OAuth 2.0 and OpenID
+// Connect endpoints of its issuer, and the program that runs them.
 //
-//	tokenserver.go  Server: the endpoints over a registry, keys and a store
-//	routes.go       the table of endpoints
-//	run.go          Run: the program, from its options to its orderly end
-//	records.go      where records are kept
-//	listener.go     ports and TLS certificates
-//	door.go         which connections and requests are let in, before any work is done for them
-//	status.go       probes and metrics
-//	collector.go    how often garbage is collected
-//	memory.go       how much memory there is, and how much of it is for password hashes
+//	run.go       Run: the program, from its options to its shutdown
+//	store.go     the storage that the options name
+//	memory.go    the memory limit, and how much of it password hashes may take
+//	status.go    the port with probes and metrics
+//	router.go    Server: the endpoints over a registry, keys and a store
+//	routes.go    the table of endpoints
 //
-// Data flows one way: cluster fills registry and keys; the endpoint rooms (authorize, login, consent, logout, token, introspect, revoke,
-// userinfo, metadata) read them and keep what outlives a request in storage.
+// Data flows one way: package cluster fills registry and keys from the cluster; the endpoints
+// (authorize, login, consent, logout, token, introspect, revoke, userinfo, metadata) read them, and
+// keep in the store what outlives a request. Package httpserver has the ports.
 package tokenserver
 
 import (
@@ -48,17 +47,17 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Server is what the endpoints work with. All fields are needed, but for Epoch and HashMemory.
+// Server has what the endpoints work with. All fields but Epoch and HashMemory are required.
 type Server struct {
 	Registry *registry.Registry
 	Keys     *keys.Set
 	Store    storage.Store
-	// Epoch of a store that does not outlive its process; empty for any other.
+	// Epoch identifies this process to a Store that does not outlive it; empty for any other Store.
 	Epoch string
-	// HashMemory is how much memory the password hashes that are computed at once may take, in
-	// bytes; zero: as much as the CPUs make them take.
+	// HashMemory is how many bytes the password hashes that are computed at once may take. Zero: the
+	// number of CPUs is the only limit.
 	HashMemory int64
-	// Used is told of each credential that was used.
+	// Used is called for each credential that authenticated a client.
 	Used    func(registry.Use)
 	Now     func() time.Time
 	Random  io.Reader
@@ -66,9 +65,9 @@ type Server struct {
 	Metrics prometheus.Registerer
 }
 
-// rooms are the endpoints' rooms.
-type rooms struct {
-	edge       *web.Edge
+// router finds the endpoint of a request.
+type router struct {
+	web        *web.Adapter
 	registry   *registry.Registry
 	authorize  *authorize.Handler
 	login      *login.Handler
@@ -80,32 +79,33 @@ type rooms struct {
 	userinfo   *userinfo.Handler
 	metadata   *metadata.Handler
 
-	mounted atomic.Pointer[mounted]
+	current atomic.Pointer[handlers]
 }
 
-// mounted are the endpoints of an issuer, by path.
-type mounted struct {
+// handlers are the endpoints of one issuer, by path.
+type handlers struct {
 	issuer string
-	at     map[string]http.Handler
+	byPath map[string]http.Handler
 }
 
-// Handler serves the endpoints. Before the registry knows the server, everything is unavailable.
+// Handler returns the endpoints as one handler. Until the registry has a server document, each
+// request is answered with 503.
 func (s *Server) Handler() (http.Handler, error) {
-	r, err := s.rooms()
+	r, err := s.newRouter()
 	if err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
-func (s *Server) rooms() (*rooms, error) {
+func (s *Server) newRouter() (*router, error) {
 	requests, err := web.NewMetrics(s.Metrics)
 	if err != nil {
-		return nil, fmt.Errorf("register metrics: %w", err)
+		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	ended, err := grant.NewMetrics(s.Metrics)
 	if err != nil {
-		return nil, fmt.Errorf("register metrics: %w", err)
+		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	grants := &grant.Service{
 		Store: s.Store, Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: s.Random, Epoch: s.Epoch, Log: s.Log, Metrics: ended,
@@ -119,12 +119,12 @@ func (s *Server) rooms() (*rooms, error) {
 	passwords := password.NewVerifier(password.Limits{CPUs: runtime.GOMAXPROCS(0), Memory: s.HashMemory}, s.Now)
 	guesses, err := throttle.New(s.Now, s.Random, s.Metrics)
 	if err != nil {
-		return nil, fmt.Errorf("make the throttle: %w", err)
+		return nil, fmt.Errorf("creating the throttle: %w", err)
 	}
 	devices := &throttle.Devices{Keys: s.Keys, Now: s.Now, Random: s.Random}
 
-	return &rooms{
-		edge:     &web.Edge{Log: s.Log, Metrics: requests, Now: s.Now, Random: s.Random, Issuer: s.issuer},
+	return &router{
+		web:      &web.Adapter{Log: s.Log, Metrics: requests, Now: s.Now, Random: s.Random, Issuer: s.issuer},
 		registry: s.Registry,
 		authorize: &authorize.Handler{
 			Registry: s.Registry, Keys: s.Keys, Flows: flows, Sessions: sessions, Consents: consents, Grants: grants, Minter: minter, Now: s.Now,
@@ -142,34 +142,33 @@ func (s *Server) rooms() (*rooms, error) {
 	}, nil
 }
 
-// issuer that is served; empty before it is known.
+// issuer returns the issuer identifier; empty until the registry has a server document.
 func (s *Server) issuer() string {
 	server, _ := s.Registry.Server()
 	return server.Issuer
 }
 
-// ServeHTTP finds the endpoint by its path alone: the Host header and what proxies add mean nothing here.
-func (r *rooms) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+// ServeHTTP finds the endpoint by the path of the request alone: neither the Host header nor what
+// proxies add has a meaning here.
+func (r *router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	server, ok := r.registry.Server()
 	if !ok {
-		r.edge.ForAPI("unavailable", unavailable).ServeHTTP(w, req)
+		r.web.ForAPI("unavailable", unavailable).ServeHTTP(w, req)
 		return
 	}
-	m := r.mounted.Load()
-	if m == nil || m.issuer != server.Issuer {
-		m = &mounted{server.Issuer, r.mount(server.Issuer)}
-		r.mounted.Store(m)
+	current := r.current.Load()
+	if current == nil || current.issuer != server.Issuer {
+		current = &handlers{server.Issuer, r.handlers(server.Issuer)}
+		r.current.Store(current)
 	}
-	h, ok := m.at[req.URL.Path]
+	h, ok := current.byPath[req.URL.Path]
 	if !ok {
-		h = r.edge.ForAPI("none", notFound)
+		h = r.web.ForAPI("none", notFound)
 	}
 	h.ServeHTTP(w, req)
 }
 
-func unavailable(http.ResponseWriter, *http.Request) error {
-	return oauth.Errorf(oauth.TemporarilyUnavailable, "the server is not ready yet").WithHeader("Retry-After", "2")
-}
+func unavailable(http.ResponseWriter, *http.Request) error { return web.NotReady() }
 
 func notFound(http.ResponseWriter, *http.Request) error {
 	return oauth.Errorf(oauth.InvalidRequest, "there is no such endpoint").WithStatus(http.StatusNotFound)

@@ -1,4 +1,4 @@
-package documents
+package redirecturi
 
 import (
 	"os"
@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// listAfter is the list of strings in a rule of a CustomResourceDefinition that begins after a text.
+// listAfter returns the list of strings that follows a text in a CustomResourceDefinition, sorted.
 func listAfter(t *testing.T, crd, text string) []string {
 	t.Helper()
 	content, err := os.ReadFile("../../config/crd/bases/oauth-operator.dev_" + crd + ".yaml")
@@ -21,12 +21,6 @@ func listAfter(t *testing.T, crd, text string) []string {
 		t.Fatalf("%s has no rule with %s", crd, text)
 	}
 	return slices.Sorted(slices.Values(strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune("', ", r) })))
-}
-
-func TestTheClaimsThatAreReservedForUsersAreThoseThatClientsMayNotAskFor(t *testing.T) {
-	if got, want := listAfter(t, "oauthclients", "!(self in ["), slices.Sorted(slices.Values(reservedClaims)); !slices.Equal(got, want) {
-		t.Errorf("idTokenClaims refuses\n%q\nand reserved are\n%q", got, want)
-	}
 }
 
 func TestTheSchemasRefuseTheSchemesThatAreNoApplicationsOwn(t *testing.T) {
@@ -59,12 +53,12 @@ func TestNoSchemeOfAnyoneElseIsAPrivateUseScheme(t *testing.T) {
 		"itms-services://?action=x", "itms://a", "mailto:a@example.com", "tel:1", "ssh://h", "iris.beep://h/x", "z39.50r://h/x",
 		"soap.beep://h", "microsoft.windows.camera:x", "x-apple.systempreferences:x", "urn:x:y", "wss://h/cb", "ftp://h/cb",
 	} {
-		if kind, name := ClassifyRedirect(uri); kind != RedirectInvalid {
+		if kind, name := Classify(uri); kind != Invalid {
 			t.Errorf("%s: kind %v, %q", uri, kind, name)
 		}
 	}
 	for _, scheme := range []string{"JavaScript", "INTENT", "Ms-msdt", "MailTo"} {
-		if PrivateUseScheme(scheme) {
+		if isPrivateUseScheme(scheme) {
 			t.Errorf("%s is taken for a private-use scheme", scheme)
 		}
 	}
@@ -72,7 +66,7 @@ func TestNoSchemeOfAnyoneElseIsAPrivateUseScheme(t *testing.T) {
 		"com.shop.app:/cb": "com.shop.app", "cursor://anysphere.cursor/cb": "cursor", "vscode:/cb": "vscode", "my-app:cb": "my-app",
 		"com.ms-x.app:/cb": "com.ms-x.app",
 	} {
-		if kind, name := ClassifyRedirect(uri); kind != RedirectPrivateUse || name != scheme {
+		if kind, name := Classify(uri); kind != PrivateUse || name != scheme {
 			t.Errorf("%s: kind %v, %q", uri, kind, name)
 		}
 	}

@@ -1,4 +1,4 @@
-package documents
+package redirecturi
 
 import (
 	"fmt"
@@ -8,8 +8,8 @@ import (
 func TestARedirectURIIsComparedExactly(t *testing.T) {
 	registered := []string{"https://app.example.com/cb", "com.example.app:/cb"}
 	for _, uri := range registered {
-		if got, ok := MatchRedirect(registered, uri); !ok || got != uri {
-			t.Errorf("MatchRedirect(%q) = %q, %v", uri, got, ok)
+		if got, ok := Match(registered, uri); !ok || got != uri {
+			t.Errorf("Match(%q) = %q, %v", uri, got, ok)
 		}
 	}
 	for _, uri := range []string{
@@ -19,8 +19,8 @@ func TestARedirectURIIsComparedExactly(t *testing.T) {
 		"https://app.example.com/cb\t", " https://app.example.com/cb", "https://app.example.com/cb#", "http://app.example.com/cb",
 		"https%3A%2F%2Fapp.example.com%2Fcb", "https://app.example.com./cb", "com.example.app:/cb2", "com.example.app://cb", "",
 	} {
-		if got, ok := MatchRedirect(registered, uri); ok {
-			t.Errorf("MatchRedirect(%q) = %q, want no match", uri, got)
+		if got, ok := Match(registered, uri); ok {
+			t.Errorf("Match(%q) = %q, want no match", uri, got)
 		}
 	}
 }
@@ -58,8 +58,8 @@ func TestOnlyALoopbackIPLiteralHasAFreePort(t *testing.T) {
 		"https://127.0.0.1:80/cb":     "",
 		"https://127.0.0.1:80/tls":    "",
 	} {
-		if got, ok := MatchRedirect(registered, uri); got != want || ok != (want != "") {
-			t.Errorf("MatchRedirect(%q) = %q, %v, want %q", uri, got, ok, want)
+		if got, ok := Match(registered, uri); got != want || ok != (want != "") {
+			t.Errorf("Match(%q) = %q, %v, want %q", uri, got, ok, want)
 		}
 	}
 }
@@ -67,7 +67,7 @@ func TestOnlyALoopbackIPLiteralHasAFreePort(t *testing.T) {
 func TestTheCharactersAfterALoopbackPortAreThoseOfAURI(t *testing.T) {
 	// Whatever was registered, a request that a browser reads in its own way has no free port.
 	for _, rest := range []string{"/cb\\x", "/c b", "/cb\n", "/cb#x"} {
-		if _, ok := MatchRedirect([]string{"http://127.0.0.1" + rest}, "http://127.0.0.1:80"+rest); ok {
+		if _, ok := Match([]string{"http://127.0.0.1" + rest}, "http://127.0.0.1:80"+rest); ok {
 			t.Errorf("%q has a free port", rest)
 		}
 	}
@@ -75,18 +75,18 @@ func TestTheCharactersAfterALoopbackPortAreThoseOfAURI(t *testing.T) {
 
 func TestARedirectLeadsToAHostAMachineOrAnApplication(t *testing.T) {
 	for uri, want := range map[string]struct {
-		kind RedirectKind
+		kind Kind
 		name string
 	}{
-		"https://app.example.com/cb":       {RedirectWeb, "app.example.com"},
-		"https://App.Example.com:8443/cb":  {RedirectWeb, "app.example.com"},
-		"https://[2001:db8::1]/cb":         {RedirectWeb, "2001:db8::1"},
-		"http://127.0.0.1/cb":              {RedirectLoopback, "127.0.0.1"},
-		"https://127.0.0.1/cb":             {RedirectLoopback, "127.0.0.1"},
-		"http://[::1]:8080/cb":             {RedirectLoopback, "::1"},
-		"http://localhost/cb":              {RedirectLoopback, "localhost"},
-		"com.example.app:/cb":              {RedirectPrivateUse, "com.example.app"},
-		"com.example.app://host/cb":        {RedirectPrivateUse, "com.example.app"},
+		"https://app.example.com/cb":       {Web, "app.example.com"},
+		"https://App.Example.com:8443/cb":  {Web, "app.example.com"},
+		"https://[2001:db8::1]/cb":         {Web, "2001:db8::1"},
+		"http://127.0.0.1/cb":              {Loopback, "127.0.0.1"},
+		"https://127.0.0.1/cb":             {Loopback, "127.0.0.1"},
+		"http://[::1]:8080/cb":             {Loopback, "::1"},
+		"http://localhost/cb":              {Loopback, "localhost"},
+		"com.example.app:/cb":              {PrivateUse, "com.example.app"},
+		"com.example.app://host/cb":        {PrivateUse, "com.example.app"},
 		"http://app.example.com/cb":        {},
 		"https:///cb":                      {},
 		"https:cb":                         {},
@@ -99,20 +99,20 @@ func TestARedirectLeadsToAHostAMachineOrAnApplication(t *testing.T) {
 		"https://app.example.com\\@evil/":  {},
 		"https://app.exa%6dple.com/cb":     {},
 		"https://*.example.com/cb":         {},
-		"https://app.example.com/cb?q=1":   {RedirectWeb, "app.example.com"},
+		"https://app.example.com/cb?q=1":   {Web, "app.example.com"},
 		"https://app.example.com/cb?code":  {},
 		"https://app.example.com/?a&iss=1": {},
 		"https://app.example.com/?a;b=1":   {},
-		"https://app.example.com/?scopes":  {RedirectWeb, "app.example.com"},
+		"https://app.example.com/?scopes":  {Web, "app.example.com"},
 		"com.example.app:/cb?state=1":      {},
 		"http://localhost.evil.example/cb": {},
 		"http://127.0.0.1.evil/cb":         {},
 	} {
-		if kind, name := ClassifyRedirect(uri); kind != want.kind || name != want.name {
-			t.Errorf("ClassifyRedirect(%q) = %v, %q, want %v, %q", uri, kind, name, want.kind, want.name)
+		if kind, name := Classify(uri); kind != want.kind || name != want.name {
+			t.Errorf("Classify(%q) = %v, %q, want %v, %q", uri, kind, name, want.kind, want.name)
 		}
-		if got := PublicRedirect(uri); got != (want.kind != RedirectWeb) {
-			t.Errorf("PublicRedirect(%q) = %v", uri, got)
+		if got := IsNative(uri); got != (want.kind != Web) {
+			t.Errorf("IsNative(%q) = %v", uri, got)
 		}
 	}
 }
@@ -125,7 +125,7 @@ func TestARedirectURIWithAParameterOfTheResponseIsInvalid(t *testing.T) {
 			"https://app.example.com/cb?" + name + "=1", "https://app.example.com/cb?a=b&" + name, "com.example.app:/cb?" + name + "=",
 			fmt.Sprintf("http://127.0.0.1/cb?%%%02x%s=1", name[0], name[1:]),
 		} {
-			if kind, _ := ClassifyRedirect(uri); kind != RedirectInvalid {
+			if kind, _ := Classify(uri); kind != Invalid {
 				t.Errorf("%s is %v", uri, kind)
 			}
 		}

@@ -1,4 +1,4 @@
-package documents
+package redirecturi
 
 import (
 	"net/url"
@@ -25,17 +25,17 @@ func FuzzRedirect(f *testing.F) {
 		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, registered, requested string) {
-		if found, ok := MatchRedirect([]string{registered}, registered); !ok || found != registered {
+		if found, ok := Match([]string{registered}, registered); !ok || found != registered {
 			t.Errorf("%q is not itself", registered)
 		}
-		kind, name := ClassifyRedirect(registered)
-		if kind == RedirectInvalid {
+		kind, name := Classify(registered)
+		if kind == Invalid {
 			if name != "" {
 				t.Errorf("%q is not allowed, and leads to %q", registered, name)
 			}
 			return
 		}
-		found, ok := MatchRedirect([]string{registered}, requested)
+		found, ok := Match([]string{registered}, requested)
 		if !ok || requested == registered {
 			return
 		}

@@ -1,0 +1,183 @@
+package httpserver_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/httpserver"
+	"github.com/oauth-operator/oauth-operator/tokenserver/httpserver/httpservertest"
+)
+
+func TestEachLimitIsSetAndNoClientIsWaitedForLongerThanAMinute(t *testing.T) {
+	limits := httpserver.DefaultLimits()
+	for what, timeout := range map[string]time.Duration{
+		"a header": limits.Header, "a request": limits.Request, "an answer": limits.Response, "silence": limits.Idle,
+	} {
+		if timeout <= 0 || timeout > time.Minute {
+			t.Errorf("%s may take %s", what, timeout)
+		}
+	}
+	if limits.Connections <= 0 || limits.LargeBodies <= 0 || limits.LargeBodies > limits.Connections {
+		t.Errorf("%d connections, %d large bodies", limits.Connections, limits.LargeBodies)
+	}
+}
+
+func TestAClientThatDoesNotReadItsAnswerIsCutOff(t *testing.T) {
+	for what, request := range map[string]string{"one answer": get, "many answers": strings.Repeat(get, 100)} {
+		h := httpservertest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 8<<20)) }), httpservertest.ShortLimits)
+		httpservertest.Send(h.Dial(), request)
+		h.Eventually("it is open", func() bool { return h.Stats().Open == 1 })
+		h.Eventually(what+" not read: the connection is closed", func() bool { return h.Stats().Open == 0 })
+	}
+}
+
+func TestTheKernelKeepsLittleForAClientThatReadsNothing(t *testing.T) {
+	var served atomic.Int64
+	h := httpservertest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		served.Add(1)
+		_, _ = w.Write(make([]byte, 8<<10))
+	}), nil)
+	h.SendEndlessly(get)
+	// Some of the answers are in this side's buffer of 128 KiB or so; the kernel would keep 4 MiB
+	// more.
+	if n := served.Load(); n < 2 || n > 64 {
+		t.Errorf("%d answers of 8 KiB were written and not read", n)
+	}
+}
+
+// blockingHandler answers requests once they are released.
+type blockingHandler struct {
+	began   atomic.Int64
+	release chan struct{}
+}
+
+func (s *blockingHandler) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	s.began.Add(1)
+	<-s.release
+	w.WriteHeader(http.StatusNoContent)
+}
+
+const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+func TestConnectionsWithoutARequestYieldToNewOnes(t *testing.T) {
+	s := &blockingHandler{release: make(chan struct{})}
+	h := httpservertest.Start(t, s, func(c *httpserver.Config) { c.Limits.Connections = 3 })
+	busy := httpservertest.Send(h.Dial(), get)
+	h.Eventually("a request is served", func() bool { return s.began.Load() == 1 })
+	close(s.release)
+	if status, _ := httpservertest.ReadResponse(busy); status != http.StatusNoContent {
+		t.Fatalf("status %d", status)
+	}
+	s.release = make(chan struct{})
+	busy = httpservertest.Send(busy, get)
+	h.Eventually("another request is served on the same connection", func() bool { return s.began.Load() == 2 })
+
+	silent := h.Dial()
+	h.Eventually("two are open", func() bool { return h.Stats().Open == 2 })
+	halfSaid := httpservertest.Send(h.Dial(), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
+	h.Eventually("three are open", func() bool { return h.Stats().Open == 3 })
+	for i, c := range []net.Conn{silent, halfSaid} {
+		next := httpservertest.Send(h.Dial(), get)
+		h.Eventually("the next one is served", func() bool { return s.began.Load() == int64(3+i) })
+		if !httpservertest.IsClosed(c, 5*time.Second) {
+			t.Errorf("connection %d of those that wait stays", i+1)
+		}
+		defer func() {
+			if status, _ := httpservertest.ReadResponse(next); status != http.StatusNoContent {
+				t.Errorf("the new one is answered %d", status)
+			}
+		}()
+	}
+	// All three have requests: there is no place.
+	if status, _ := httpservertest.ReadResponse(httpservertest.Send(h.Dial(), get)); status != 0 || s.began.Load() != 4 {
+		t.Errorf("one more is answered %d, and %d were served", status, s.began.Load())
+	}
+	if h.Stats().Open != 3 {
+		t.Errorf("%d are open, want 3", h.Stats().Open)
+	}
+	close(s.release)
+	if status, _ := httpservertest.ReadResponse(busy); status != http.StatusNoContent {
+		t.Errorf("one whose request was under way is answered %d", status)
+	}
+	// And then there is.
+	if status, _ := httpservertest.ReadResponse(httpservertest.Send(h.Dial(), get)); status != http.StatusNoContent {
+		t.Errorf("after all that: %d", status)
+	}
+}
+
+func TestAConnectionThatIsClosedLeavesItsPlace(t *testing.T) {
+	h := httpservertest.Start(t, http.NotFoundHandler(), func(c *httpserver.Config) { c.Limits.Connections = 3 })
+	for i := range 50 {
+		c := httpservertest.Send(h.Dial(), get)
+		if status, _ := httpservertest.ReadResponse(c); status != http.StatusNotFound {
+			t.Fatalf("connection %d is answered %d", i, status)
+		}
+		_ = c.Close()
+	}
+	h.Eventually("all are gone", func() bool { return h.Stats().Open == 0 })
+	if n := h.Stats().Waiting; n != 0 {
+		t.Errorf("%d still wait", n)
+	}
+}
+
+func TestOnlyHTTP1IsServedAndConnectionsAreBoundedWithTLSToo(t *testing.T) {
+	dir := writeCertificate(t)
+	h := httpservertest.Start(t, http.NotFoundHandler(), func(c *httpserver.Config) { c.TLSDir, c.Limits.Connections = dir, 2 })
+	silent := h.Dial()
+	h.Eventually("one is open", func() bool { return h.Stats().Open == 1 })
+	for range 3 {
+		c := tls.Client(h.Dial(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}})
+		if status, body := httpservertest.ReadResponse(httpservertest.Send(c, get)); status != http.StatusNotFound {
+			t.Errorf("status %d %s", status, body)
+		}
+		if protocol := c.ConnectionState().NegotiatedProtocol; protocol != "http/1.1" {
+			t.Errorf("the protocol is %q", protocol)
+		}
+		if h.Stats().Open > 2 {
+			t.Errorf("%d are open", h.Stats().Open)
+		}
+	}
+	if !httpservertest.IsClosed(silent, 5*time.Second) {
+		t.Error("the one that waited longest stays")
+	}
+}
+
+// writeCertificate returns a directory with a self-signed certificate and its key.
+func writeCertificate(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, block := range map[string]*pem.Block{
+		"tls.crt": {Type: "CERTIFICATE", Bytes: der}, "tls.key": {Type: "PRIVATE KEY", Bytes: private},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
