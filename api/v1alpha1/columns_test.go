@@ -3,13 +3,19 @@ package v1alpha1_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
@@ -101,19 +107,19 @@ func TestKubectlGetSaysWhoAllowedWhatToWhom(t *testing.T) {
 		{
 			&v1alpha1.OAuthGrant{ObjectMeta: object, Spec: v1alpha1.OAuthGrantSpec{
 				ServerRef: server, ServerUID: "1", ID: "2", Username: "alice", Subject: "1234", ClientID: "shop.web",
-				Scopes: []string{"openid", "orders:read"}, LastUsedAt: &hourAgo, ExpiresAt: inAYear, EndedAt: &hourAgo, EndReason: "Revoked", Offline: true,
+				Scope: "openid orders:read", LastUsedAt: &hourAgo, ExpiresAt: inAYear, EndedAt: &hourAgo, EndReason: "Revoked", Offline: true,
 			}},
 			"oauthgrants",
-			`Name=example, User=alice, Client=shop.web, Scopes=["openid","orders:read"], Last used=60m, Expires=2035-01-01T00:00:00.000000Z, Ended=Revoked`,
+			`Name=example, User=alice, Client=shop.web, Scope=openid orders:read, Last used=60m, Expires=2035-01-01T00:00:00.000000Z, Ended=Revoked`,
 			`Server=main, Subject=1234, Offline=true`,
 		},
 		{
 			&v1alpha1.OAuthConsent{ObjectMeta: object, Spec: v1alpha1.OAuthConsentSpec{
 				ServerRef: server, ServerUID: "1", Username: "alice", UserUID: "2", ClientID: "shop.web", ClientUID: "3",
-				Scopes: []string{"openid"}, GrantedAt: &hourAgo, UpdatedAt: &hourAgo,
+				Scope: "openid", GrantedAt: &hourAgo, UpdatedAt: &hourAgo,
 			}},
 			"oauthconsents",
-			`Name=example, User=alice, Client=shop.web, Scopes=["openid"], Updated=60m`,
+			`Name=example, User=alice, Client=shop.web, Scope=openid, Updated=60m`,
 			`Server=main`,
 		},
 	} {
@@ -161,6 +167,42 @@ func table(t *testing.T, namespace, plural string) (narrow, wide string) {
 		}
 	}
 	return strings.Join(shown, ", "), strings.Join(added, ", ")
+}
+
+// A printer column cannot join a list: kubectl shows it as JSON.
+func TestNoColumnIsAListOrAnObject(t *testing.T) {
+	files, err := filepath.Glob("../../config/crd/bases/oauth-operator.dev_*.yaml")
+	if err != nil || len(files) != 6 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	path := regexp.MustCompile(`^(?:\.[A-Za-z]+)+$`)
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var kind apiextensionsv1.CustomResourceDefinition
+		if err := yaml.Unmarshal(content, &kind); err != nil {
+			t.Fatal(err)
+		}
+		version := kind.Spec.Versions[0]
+		for _, column := range version.AdditionalPrinterColumns {
+			if !path.MatchString(column.JSONPath) {
+				continue // it picks a condition, of which it takes one word
+			}
+			at := *version.Schema.OpenAPIV3Schema
+			for _, name := range strings.Split(column.JSONPath, ".")[1:] {
+				if at.Type == "object" && len(at.Properties) == 0 { // of metadata the schema says no more
+					at = apiextensionsv1.JSONSchemaProps{Type: "string"}
+					break
+				}
+				at = at.Properties[name]
+			}
+			if !slices.Contains([]string{"string", "integer", "boolean"}, at.Type) {
+				t.Errorf("%s: the column %s shows %s, which is of type %q", kind.Spec.Names.Kind, column.Name, column.JSONPath, at.Type)
+			}
+		}
+	}
 }
 
 func TestTheKindsHaveTheirShortNamesAndTheCategoryIsOfWhatPeopleDeclare(t *testing.T) {

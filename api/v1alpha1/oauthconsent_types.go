@@ -32,12 +32,11 @@ type OAuthConsentSpec struct {
 	// +kubebuilder:validation:MaxLength=128
 	ClientUID string `json:"clientUID"`
 
-	// scopes that the user has allowed.
-	// +kubebuilder:validation:MaxItems=1024
-	// +kubebuilder:validation:items:MaxLength=256
-	// +listType=atomic
+	// scope that the user has allowed: the scopes with spaces between (RFC 6749 section 3.3).
+	// +kubebuilder:validation:MaxLength=263167
+	// +kubebuilder:validation:Pattern=`^[!#-\[\]-~]{1,256}( [!#-\[\]-~]{1,256})*$`
 	// +optional
-	Scopes []string `json:"scopes,omitempty"`
+	Scope string `json:"scope,omitempty"`
 	// apis that the user has allowed the client to call, each with those of the scopes that are its
 	// own. One that is created again under its identifier is another, and is asked for again.
 	// +kubebuilder:validation:MaxItems=1024
@@ -71,7 +70,7 @@ type OAuthConsentSpec struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:printcolumn:name="User",type=string,JSONPath=`.spec.username`
 // +kubebuilder:printcolumn:name="Client",type=string,JSONPath=`.spec.clientID`
-// +kubebuilder:printcolumn:name="Scopes",type=string,JSONPath=`.spec.scopes`
+// +kubebuilder:printcolumn:name="Scope",type=string,JSONPath=`.spec.scope`
 // +kubebuilder:printcolumn:name="Updated",type=date,JSONPath=`.spec.updatedAt`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Server",type=string,JSONPath=`.spec.serverRef.name`,priority=1

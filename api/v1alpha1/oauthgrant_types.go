@@ -100,12 +100,11 @@ type OAuthGrantSpec struct {
 	// +optional
 	AMR []string `json:"amr,omitempty"`
 
-	// scopes that were granted.
-	// +kubebuilder:validation:MaxItems=256
-	// +kubebuilder:validation:items:MaxLength=256
-	// +listType=atomic
+	// scope that was granted: the scopes with spaces between (RFC 6749 section 3.3).
+	// +kubebuilder:validation:MaxLength=65791
+	// +kubebuilder:validation:Pattern=`^[!#-\[\]-~]{1,256}( [!#-\[\]-~]{1,256})*$`
 	// +optional
-	Scopes []string `json:"scopes,omitempty"`
+	Scope string `json:"scope,omitempty"`
 	// resources that were asked for (RFC 8707); none: the owners of the scopes.
 	// +kubebuilder:validation:MaxItems=128
 	// +kubebuilder:validation:items:MaxLength=2048
@@ -206,7 +205,7 @@ type OAuthGrantSpec struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:printcolumn:name="User",type=string,JSONPath=`.spec.username`
 // +kubebuilder:printcolumn:name="Client",type=string,JSONPath=`.spec.clientID`
-// +kubebuilder:printcolumn:name="Scopes",type=string,JSONPath=`.spec.scopes`
+// +kubebuilder:printcolumn:name="Scope",type=string,JSONPath=`.spec.scope`
 // +kubebuilder:printcolumn:name="Last used",type=date,JSONPath=`.spec.lastUsedAt`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.spec.expiresAt`
 // +kubebuilder:printcolumn:name="Ended",type=string,JSONPath=`.spec.endReason`

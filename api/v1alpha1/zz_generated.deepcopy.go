@@ -558,11 +558,6 @@ func (in *OAuthConsentList) DeepCopyObject() runtime.Object {
 func (in *OAuthConsentSpec) DeepCopyInto(out *OAuthConsentSpec) {
 	*out = *in
 	in.ServerRef.DeepCopyInto(&out.ServerRef)
-	if in.Scopes != nil {
-		in, out := &in.Scopes, &out.Scopes
-		*out = make([]string, len(*in))
-		copy(*out, *in)
-	}
 	if in.APIs != nil {
 		in, out := &in.APIs, &out.APIs
 		*out = make([]AuthorizedAPI, len(*in))
@@ -663,11 +658,6 @@ func (in *OAuthGrantSpec) DeepCopyInto(out *OAuthGrantSpec) {
 	}
 	if in.AMR != nil {
 		in, out := &in.AMR, &out.AMR
-		*out = make([]string, len(*in))
-		copy(*out, *in)
-	}
-	if in.Scopes != nil {
-		in, out := &in.Scopes, &out.Scopes
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}

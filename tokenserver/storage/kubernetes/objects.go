@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -65,7 +66,7 @@ func (s *Store) grantObject(g storage.Grant, username string) *v1alpha1.OAuthGra
 			Username: username, Subject: g.Subject, UserUID: g.UserUID, UserEpoch: g.UserEpoch,
 			ClientID: g.ClientID, ClientUID: g.ClientUID,
 			SessionHash: g.SessionHash, AuthTime: timestamp(g.AuthTime), AMR: g.AMR,
-			Scopes: g.Scopes, Resources: g.Resources, APIs: apisObject(g.APIs), Claims: g.Claims,
+			Scope: scope(g.Scopes), Resources: g.Resources, APIs: apisObject(g.APIs), Claims: g.Claims,
 			RedirectURI: g.RedirectURI, Nonce: g.Nonce, ClaimsRequest: g.ClaimsRequest,
 			Consented: g.Consented, ConsentUID: types.UID(g.ConsentUID), Offline: g.Offline,
 			Generation: g.Generation, AdvancedAt: timestamp(g.AdvancedAt), SealKID: g.SealKID,
@@ -84,7 +85,7 @@ func grantOf(o *v1alpha1.OAuthGrant) storage.Grant {
 		ID: spec.ID, Version: o.ResourceVersion, Incarnation: spec.Incarnation, Attempt: spec.Attempt,
 		ClientUID: spec.ClientUID, ClientID: spec.ClientID, UserUID: spec.UserUID, Subject: spec.Subject, UserEpoch: spec.UserEpoch,
 		SessionHash: spec.SessionHash, AuthTime: timeOf(spec.AuthTime), AMR: spec.AMR,
-		Scopes: spec.Scopes, Resources: spec.Resources, APIs: apisOf(spec.APIs), Claims: spec.Claims,
+		Scopes: scopes(spec.Scope), Resources: spec.Resources, APIs: apisOf(spec.APIs), Claims: spec.Claims,
 		RedirectURI: spec.RedirectURI, Nonce: spec.Nonce, ClaimsRequest: spec.ClaimsRequest,
 		Consented: spec.Consented, ConsentUID: string(spec.ConsentUID), Offline: spec.Offline,
 		Generation: spec.Generation, AdvancedAt: timeOf(spec.AdvancedAt), SealKID: spec.SealKID,
@@ -110,6 +111,16 @@ func apisOf(objects []v1alpha1.AuthorizedAPI) []storage.API {
 	return apis
 }
 
+// scope is one string in the objects, since kubectl shows a list as JSON.
+func scope(scopes []string) string { return strings.Join(scopes, " ") }
+
+func scopes(scope string) []string {
+	if scope == "" {
+		return nil
+	}
+	return strings.Split(scope, " ")
+}
+
 func (s *Store) consentObject(c storage.Consent) *v1alpha1.OAuthConsent {
 	p := pair{c.UserUID, c.ClientUID}
 	o := &v1alpha1.OAuthConsent{
@@ -117,7 +128,7 @@ func (s *Store) consentObject(c storage.Consent) *v1alpha1.OAuthConsent {
 		Spec: v1alpha1.OAuthConsentSpec{
 			ServerRef: v1alpha1.LocalServerReference{Name: s.config.ServerName}, ServerUID: types.UID(s.config.ServerUID),
 			Username: s.username(c.UserUID), UserUID: c.UserUID, ClientUID: c.ClientUID,
-			Scopes: c.Scopes, APIs: apisObject(c.APIs), Claims: c.Claims,
+			Scope: scope(c.Scopes), APIs: apisObject(c.APIs), Claims: c.Claims,
 			GrantedAt: timestamp(c.GrantedAt), UpdatedAt: timestamp(c.UpdatedAt),
 		},
 	}
@@ -131,7 +142,7 @@ func (s *Store) consentObject(c storage.Consent) *v1alpha1.OAuthConsent {
 func consentOf(o *v1alpha1.OAuthConsent) storage.Consent {
 	return storage.Consent{
 		UserUID: o.Spec.UserUID, ClientUID: o.Spec.ClientUID, UID: string(o.UID), Version: o.ResourceVersion,
-		Scopes: o.Spec.Scopes, APIs: apisOf(o.Spec.APIs), Claims: o.Spec.Claims,
+		Scopes: scopes(o.Spec.Scope), APIs: apisOf(o.Spec.APIs), Claims: o.Spec.Claims,
 		GrantedAt: timeOf(o.Spec.GrantedAt), UpdatedAt: timeOf(o.Spec.UpdatedAt),
 	}
 }
