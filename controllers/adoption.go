@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 )
@@ -22,23 +22,23 @@ const adoptedAnnotation = "internal.oauth-operator.dev/adopted-by"
 // oauthClientOf is the OAuthClient whose Secret this is: the operator made the Secret for it, or it
 // has adopted the Secret. Nil if there is none. An ownerReference that does not say "controller"
 // does not count: others may let a Secret of their own go with a client by one.
-func oauthClientOf(m metav1.Object) *served.Owner {
+func oauthClientOf(m metav1.Object) *internalv1alpha1.Owner {
 	if ref := metav1.GetControllerOfNoCopy(m); ref != nil {
 		if !isClient(ref) {
 			return nil
 		}
-		return &served.Owner{Kind: kindClient, Namespace: m.GetNamespace(), Name: ref.Name, UID: ref.UID}
+		return &internalv1alpha1.Owner{Kind: kindClient, Namespace: m.GetNamespace(), Name: ref.Name, UID: ref.UID}
 	}
 	return adopterOf(m)
 }
 
 // adopterOf is the OAuthClient that the annotation names; nil if there is none.
-func adopterOf(m metav1.Object) *served.Owner {
+func adopterOf(m metav1.Object) *internalv1alpha1.Owner {
 	name, uid, found := strings.Cut(m.GetAnnotations()[adoptedAnnotation], "/")
 	if !found {
 		return nil
 	}
-	return &served.Owner{Kind: kindClient, Namespace: m.GetNamespace(), Name: name, UID: types.UID(uid)}
+	return &internalv1alpha1.Owner{Kind: kindClient, Namespace: m.GetNamespace(), Name: name, UID: types.UID(uid)}
 }
 
 func adoptedBy(c *v1alpha1.OAuthClient) string { return c.Name + "/" + string(c.UID) }
@@ -63,11 +63,11 @@ func operatorsOwn(m metav1.Object) string {
 // inTheWay says why a client may not adopt a Secret that is marked for it: another object owns it.
 // Empty: it may. An OAuthClient that does not exist any more owns nothing.
 func (r *clientReconciler) inTheWay(ctx context.Context, c *v1alpha1.OAuthClient, m metav1.Object) (string, error) {
-	var owners []served.Owner
+	var owners []internalv1alpha1.Owner
 	for _, ref := range m.GetOwnerReferences() {
 		switch {
 		case isClient(&ref):
-			owners = append(owners, served.Owner{Kind: kindClient, Namespace: c.Namespace, Name: ref.Name, UID: ref.UID})
+			owners = append(owners, internalv1alpha1.Owner{Kind: kindClient, Namespace: c.Namespace, Name: ref.Name, UID: ref.UID})
 		case ref.Controller != nil && *ref.Controller:
 			return fmt.Sprintf("%s %q owns it", ref.Kind, ref.Name), nil
 		}

@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
@@ -27,11 +27,11 @@ func TestACleanFirstApplyLeavesNoWarnings(t *testing.T) {
 	w.condition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonUnknownScope)
 	w.condition(user, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
 	w.newSecret(w.identity, "alice", map[string]string{"password": "correct horse"})
-	w.replica = w.newReplica("main-0", "", func(r *served.Replica) {
+	w.replica = w.newReplica("main-0", "", func(r *internalv1alpha1.Replica) {
 		r.Spec.Ready, r.Spec.Problem = false, "the Entries have not been read yet"
 	})
 	w.condition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonReplicaProblem)
-	edit(w, w.replica, func(r *served.Replica) {
+	edit(w, w.replica, func(r *internalv1alpha1.Replica) {
 		r.Spec.Ready, r.Spec.Problem, r.Spec.AppliedResourceVersion = true, "", everything
 	})
 	api := w.newAPI("https://api.example.com", scope)

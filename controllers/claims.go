@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -32,20 +32,20 @@ const (
 )
 
 // entry of a name at a server, from the cache; nil if there is none there.
-func (op *operator) entry(ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Claim) (*served.Entry, error) {
+func (op *operator) entry(ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Claim) (*internalv1alpha1.Entry, error) {
 	return readEntry(ctx, op.Client, server, claim)
 }
 
 // entryNow is entry, but asks the API server when the cache knows none: whoever generates something new first makes sure that nothing is there.
-func (op *operator) entryNow(ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Claim) (*served.Entry, error) {
+func (op *operator) entryNow(ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Claim) (*internalv1alpha1.Entry, error) {
 	if found, err := op.entry(ctx, server, claim); found != nil || err != nil {
 		return found, err
 	}
 	return readEntry(ctx, op.live, server, claim)
 }
 
-func readEntry(ctx context.Context, from client.Reader, server *v1alpha1.AuthorizationServer, claim compile.Claim) (*served.Entry, error) {
-	var found served.Entry
+func readEntry(ctx context.Context, from client.Reader, server *v1alpha1.AuthorizationServer, claim compile.Claim) (*internalv1alpha1.Entry, error) {
+	var found internalv1alpha1.Entry
 	err := from.Get(ctx, client.ObjectKey{Namespace: server.Namespace, Name: compile.EntryName(server.UID, claim)}, &found)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
@@ -59,7 +59,7 @@ func readEntry(ctx context.Context, from client.Reader, server *v1alpha1.Authori
 // hold makes want exist and returns it as it is stored. The name is claimed by creating the Entry, so of two that want it the API server
 // chooses one; the other gets errTaken while the owner exists. Current is the Entry that the caller has seen under that name, or nil; if it is
 // no longer that one the error is a conflict, and the caller decides again on what is there.
-func (op *operator) hold(ctx context.Context, want, current *served.Entry) (*served.Entry, error) {
+func (op *operator) hold(ctx context.Context, want, current *internalv1alpha1.Entry) (*internalv1alpha1.Entry, error) {
 	if current != nil && current.Spec.Owner.UID != want.Spec.Owner.UID {
 		gone, err := op.ownerGone(ctx, current.Spec.Owner)
 		if err != nil {
@@ -100,8 +100,8 @@ func (op *operator) hold(ctx context.Context, want, current *served.Entry) (*ser
 // claim holds a name whose Entry has nothing to be generated: it depends on the object alone, so what is there already is just brought up to
 // date.
 func (op *operator) claim(
-	ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Claim, owner served.Owner, format string, document any,
-) (*served.Entry, error) {
+	ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Claim, owner internalv1alpha1.Owner, format string, document any,
+) (*internalv1alpha1.Entry, error) {
 	text := ""
 	if format != "" {
 		var err error
@@ -125,7 +125,7 @@ func (op *operator) claim(
 }
 
 // claimName claims a name that has no document, unless it belongs to another object: then the error is errTaken.
-func (op *operator) claimName(ctx context.Context, at *attachment, claim compile.Claim, kind string, object client.Object) (*served.Entry, error) {
+func (op *operator) claimName(ctx context.Context, at *attachment, claim compile.Claim, kind string, object client.Object) (*internalv1alpha1.Entry, error) {
 	current, err := op.entry(ctx, at.server, claim)
 	if err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func (op *operator) claimName(ctx context.Context, at *attachment, claim compile
 	return op.claim(ctx, at.server, claim, compile.Owner(kind, object), "", nil)
 }
 
-func sameEntry(want, have *served.Entry) bool {
+func sameEntry(want, have *internalv1alpha1.Entry) bool {
 	for key, value := range want.Labels {
 		if have.Labels[key] != value {
 			return false
@@ -150,7 +150,7 @@ func sameEntry(want, have *served.Entry) bool {
 }
 
 // remove deletes exactly this version of an Entry; that it is gone already is no error.
-func (op *operator) remove(ctx context.Context, e *served.Entry) error {
+func (op *operator) remove(ctx context.Context, e *internalv1alpha1.Entry) error {
 	err := op.Delete(ctx, e, client.Preconditions{UID: &e.UID, ResourceVersion: &e.ResourceVersion})
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("removing the Entry of %s %q: %w", e.Spec.Space, e.Spec.Value, err)
@@ -159,7 +159,7 @@ func (op *operator) remove(ctx context.Context, e *served.Entry) error {
 }
 
 // releaseOthers removes the Entries of an object that are not in keep: names that it asks for no more.
-func (op *operator) releaseOthers(ctx context.Context, owner served.Owner, keep ...*served.Entry) error {
+func (op *operator) releaseOthers(ctx context.Context, owner internalv1alpha1.Owner, keep ...*internalv1alpha1.Entry) error {
 	entries, err := op.entriesOf(ctx, owner)
 	if err != nil {
 		return err
@@ -175,7 +175,7 @@ func (op *operator) releaseOthers(ctx context.Context, owner served.Owner, keep 
 	return nil
 }
 
-func containsEntry(entries []*served.Entry, e *served.Entry) bool {
+func containsEntry(entries []*internalv1alpha1.Entry, e *internalv1alpha1.Entry) bool {
 	for _, kept := range entries {
 		if kept != nil && kept.Namespace == e.Namespace && kept.Name == e.Name {
 			return true
@@ -187,12 +187,12 @@ func containsEntry(entries []*served.Entry, e *served.Entry) bool {
 // forget removes the Entries of an owner that does not exist any more. The cache only says where to look: each deletion is preceded by an answer
 // of the API server.
 func (op *operator) forget(ctx context.Context, kind string, key client.ObjectKey) error {
-	return op.forgetFormer(ctx, served.Owner{Kind: kind, Namespace: key.Namespace, Name: key.Name})
+	return op.forgetFormer(ctx, internalv1alpha1.Owner{Kind: kind, Namespace: key.Namespace, Name: key.Name})
 }
 
 // forgetFormer removes the Entries of objects that had the owner's name before it. Who is deleted and created again at once may never be seen to
 // be gone, and what the former one was allowed must not outlive it.
-func (op *operator) forgetFormer(ctx context.Context, owner served.Owner) error {
+func (op *operator) forgetFormer(ctx context.Context, owner internalv1alpha1.Owner) error {
 	entries, err := op.entriesOf(ctx, owner)
 	if err != nil {
 		return err
@@ -215,15 +215,15 @@ func (op *operator) forgetFormer(ctx context.Context, owner served.Owner) error 
 }
 
 // entriesOf an object. They are the cache's own.
-func (op *operator) entriesOf(ctx context.Context, owner served.Owner) ([]served.Entry, error) {
-	var list served.EntryList
+func (op *operator) entriesOf(ctx context.Context, owner internalv1alpha1.Owner) ([]internalv1alpha1.Entry, error) {
+	var list internalv1alpha1.EntryList
 	if err := op.List(ctx, &list, client.MatchingFields{indexOwner: ownerKey(owner)}, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing Entries: %w", err)
 	}
 	return list.Items, nil
 }
 
-func (op *operator) ownerGone(ctx context.Context, owner served.Owner) (bool, error) {
+func (op *operator) ownerGone(ctx context.Context, owner internalv1alpha1.Owner) (bool, error) {
 	return ownerGone(ctx, op.live, owner)
 }
 
@@ -231,7 +231,7 @@ func (op *operator) ownerGone(ctx context.Context, owner served.Owner) (bool, er
 // which nobody can take back, whatever finalizer it waits for. Any other answer than the object or NotFound is an error, and then nothing may be
 // concluded. A 404 that does not speak of the object is such an answer: it comes from an API server that does not serve the kind, or from
 // something in front of it.
-func ownerGone(ctx context.Context, live client.Reader, owner served.Owner) (bool, error) {
+func ownerGone(ctx context.Context, live client.Reader, owner internalv1alpha1.Owner) (bool, error) {
 	object := &metav1.PartialObjectMetadata{}
 	object.SetGroupVersionKind(ownerKind(owner.Kind))
 	err := live.Get(ctx, client.ObjectKey{Namespace: owner.Namespace, Name: owner.Name}, object)

@@ -6,7 +6,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
@@ -15,7 +15,7 @@ func TestAnEntryThatWasEditedOrDeletedIsRepaired(t *testing.T) {
 	w := newWorld(t)
 	c, user := w.readyClient(), w.readyUser("alice", "correct horse")
 	w.readyAPI(ordersAPI, "orders:read")
-	before := map[string]served.EntrySpec{}
+	before := map[string]internalv1alpha1.EntrySpec{}
 	for _, e := range w.entries() {
 		before[e.Name] = e.Spec
 	}
@@ -25,8 +25,8 @@ func TestAnEntryThatWasEditedOrDeletedIsRepaired(t *testing.T) {
 	// What has nothing random in it is as it was to the letter; a client's credential and a user's hash are made anew when their Entry is lost.
 	repaired := func(name string) func() bool {
 		return func() bool {
-			e := &served.Entry{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: name}}
-			if !w.exists(e) || e.Labels[served.ServerUIDLabel] != string(w.server.UID) {
+			e := &internalv1alpha1.Entry{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: name}}
+			if !w.exists(e) || e.Labels[internalv1alpha1.ServerUIDLabel] != string(w.server.UID) {
 				return false
 			}
 			if kind := e.Spec.Owner.Kind; kind == kindClient || kind == kindUser {
@@ -37,12 +37,14 @@ func TestAnEntryThatWasEditedOrDeletedIsRepaired(t *testing.T) {
 	}
 	for name, spec := range before {
 		what := string(spec.Space) + " " + spec.Value + ": "
-		e := &served.Entry{}
+		e := &internalv1alpha1.Entry{}
 		e.Namespace, e.Name = w.identity, name
-		edit(w, e, func(e *served.Entry) { e.Labels = nil })
+		edit(w, e, func(e *internalv1alpha1.Entry) { e.Labels = nil })
 		eventually.True(t, what+"the label is set again", repaired(name))
 		if spec.Format != "" {
-			edit(w, e, func(e *served.Entry) { e.Spec.Document = strings.Replace(e.Spec.Document, "{", `{"more":1,`, 1) })
+			edit(w, e, func(e *internalv1alpha1.Entry) {
+				e.Spec.Document = strings.Replace(e.Spec.Document, "{", `{"more":1,`, 1)
+			})
 			eventually.True(t, what+"the document is written again", func() bool {
 				w.get(e)
 				return !strings.Contains(e.Spec.Document, `"more"`)
@@ -57,8 +59,8 @@ func TestAnEntryThatWasEditedOrDeletedIsRepaired(t *testing.T) {
 	}
 
 	// A credential that somebody put there goes.
-	e := w.entry(served.SpaceIdentity, c.Status.ClientID)
-	edit(w, e, func(e *served.Entry) {
+	e := w.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID)
+	edit(w, e, func(e *internalv1alpha1.Entry) {
 		doc, err := decodeEntry[documents.Client](e)
 		if err != nil {
 			t.Fatal(err)

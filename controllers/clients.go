@@ -8,7 +8,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -25,12 +25,12 @@ type clientScope struct {
 	client   *v1alpha1.OAuthClient
 	failed   *failure
 	at       *attachment
-	document documents.Client // as it is to be served; keepCredentials changes its credentials
-	found    *served.Entry    // of the id; it may be another object's
-	entry    *served.Entry    // as it is served; nil until it is
+	document documents.Client        // as it is to be served; keepCredentials changes its credentials
+	found    *internalv1alpha1.Entry // of the id; it may be another object's
+	entry    *internalv1alpha1.Entry // as it is served; nil until it is
 	scopes   scopeFacts
 	live     []replica
-	uses     []served.CredentialUse
+	uses     []internalv1alpha1.CredentialUse
 	wake     time.Time
 
 	accepted    verdict
@@ -101,7 +101,7 @@ func (r *clientReconciler) accept(ctx context.Context, s *clientScope) (err erro
 }
 
 func (s *clientScope) claim() compile.Claim {
-	return compile.Claim{Space: served.SpaceIdentity, Value: s.document.ID}
+	return compile.Claim{Space: internalv1alpha1.SpaceIdentity, Value: s.document.ID}
 }
 
 // claimID brings the Entry up to date but for its credentials; that of a client which does not exist any more is replaced.
@@ -135,7 +135,7 @@ func clientIDTaken(s *clientScope) verdict {
 }
 
 // write makes the document of s the one that is served, onto the Entry that was seen.
-func (r *clientReconciler) write(ctx context.Context, s *clientScope, seen *served.Entry) error {
+func (r *clientReconciler) write(ctx context.Context, s *clientScope, seen *internalv1alpha1.Entry) error {
 	text, err := documents.Encode(s.document)
 	if err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 )
@@ -78,7 +78,7 @@ func (r *clientReconciler) clientProgrammed(s *clientScope, others []part) verdi
 	if s.entry == nil {
 		return waits("waiting for the client's credential")
 	}
-	v, recheck := programmed(s.live, append([]*served.Entry{s.entry, s.at.serverEntry, s.at.namespaceEntry}, s.scopes.entries...))
+	v, recheck := programmed(s.live, append([]*internalv1alpha1.Entry{s.entry, s.at.serverEntry, s.at.namespaceEntry}, s.scopes.entries...))
 	v = latch(v, s.client.Status.Conditions, s.client.Generation, others)
 	if !v.ok() {
 		s.wake = earliest(s.wake, recheck)

@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -120,7 +120,7 @@ func TestAnIDOutsideTheOwnNamespaceNeedsARule(t *testing.T) {
 		if !strings.Contains(message, "clientID") || !strings.Contains(message, strconv.Quote(id)) {
 			t.Errorf("%s: %s", id, message)
 		}
-		if w.entry(served.SpaceIdentity, id) != nil {
+		if w.entry(internalv1alpha1.SpaceIdentity, id) != nil {
 			t.Errorf("%s: a client that is not allowed keeps the name from others", id)
 		}
 	}
@@ -143,9 +143,9 @@ func TestAClientThatIsCreatedAgainInheritsNothing(t *testing.T) {
 			t.Errorf("%d: it has the old secret", i)
 		}
 		eventually.True(t, "nothing of the former one is served", func() bool {
-			return !slices.ContainsFunc(w.entries(), func(e served.Entry) bool { return e.Spec.Owner.UID == first.UID })
+			return !slices.ContainsFunc(w.entries(), func(e internalv1alpha1.Entry) bool { return e.Spec.Owner.UID == first.UID })
 		})
-		if i == 1 && w.entry(served.SpaceIdentity, oldID) != nil {
+		if i == 1 && w.entry(internalv1alpha1.SpaceIdentity, oldID) != nil {
 			t.Errorf("%s is served still", oldID)
 		}
 		w.remove(second)
@@ -159,7 +159,7 @@ func TestAClientThatIsBeingDeletedIsForgottenAtOnce(t *testing.T) {
 	w := newWorld(t)
 	c := w.readyClient(func(c *v1alpha1.OAuthClient) { c.Finalizers = []string{"example.com/backup"} })
 	w.remove(c)
-	eventually.True(t, "its Entry is gone while it waits for somebody's finalizer", func() bool { return w.entry(served.SpaceIdentity, c.Status.ClientID) == nil })
+	eventually.True(t, "its Entry is gone while it waits for somebody's finalizer", func() bool { return w.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID) == nil })
 	if w.get(c); c.DeletionTimestamp.IsZero() {
 		t.Error("it is not being deleted")
 	}
@@ -178,7 +178,7 @@ func TestWhatTheManagerDidNotSeeIsForgottenWhenItIsBack(t *testing.T) {
 	_, stop = runManager(t)
 	defer stop()
 	eventually.True(t, "their Entries are gone", func() bool {
-		return w.entry(served.SpaceIdentity, gone.Status.ClientID) == nil && w.entry(served.SpaceIdentity, again.Status.ClientID) == nil
+		return w.entry(internalv1alpha1.SpaceIdentity, gone.Status.ClientID) == nil && w.entry(internalv1alpha1.SpaceIdentity, again.Status.ClientID) == nil
 	})
 }
 

@@ -13,7 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
@@ -70,7 +70,7 @@ func TestAClientsSecretHoldsAllThatAnApplicationNeeds(t *testing.T) {
 // history records every version of the Entries and the Secrets of a world.
 type history struct {
 	mu      sync.Mutex
-	entries []served.Entry
+	entries []internalv1alpha1.Entry
 	secrets []corev1.Secret
 }
 
@@ -81,7 +81,7 @@ func (w *world) record() *history {
 		w.t.Fatal(err)
 	}
 	h := &history{}
-	for namespace, list := range map[string]client.ObjectList{w.identity: &served.EntryList{}, w.apps: &corev1.SecretList{}} {
+	for namespace, list := range map[string]client.ObjectList{w.identity: &internalv1alpha1.EntryList{}, w.apps: &corev1.SecretList{}} {
 		events, err := watcher.Watch(w.t.Context(), list, client.InNamespace(namespace))
 		if err != nil {
 			w.t.Fatal(err)
@@ -91,7 +91,7 @@ func (w *world) record() *history {
 			for e := range events.ResultChan() {
 				h.mu.Lock()
 				switch o := e.Object.(type) {
-				case *served.Entry:
+				case *internalv1alpha1.Entry:
 					h.entries = append(h.entries, *o)
 				case *corev1.Secret:
 					h.secrets = append(h.secrets, *o)
@@ -112,7 +112,7 @@ func (h *history) withSecret(has func(corev1.Secret) bool) *corev1.Secret {
 	return nil
 }
 
-func (h *history) withClient(t *testing.T, has func(documents.Client) bool) *served.Entry {
+func (h *history) withClient(t *testing.T, has func(documents.Client) bool) *internalv1alpha1.Entry {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range h.entries {
@@ -408,12 +408,12 @@ func TestClientsKeepTheirSecretsWhenAllEntriesAreLost(t *testing.T) {
 	for _, e := range w.entries() {
 		lost[string(e.UID)] = true
 	}
-	if err := admin.DeleteAllOf(t.Context(), &served.Entry{}, client.InNamespace(w.identity)); err != nil {
+	if err := admin.DeleteAllOf(t.Context(), &internalv1alpha1.Entry{}, client.InNamespace(w.identity)); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range clients {
 		eventually.True(t, "it is served anew", func() bool {
-			e := w.entry(served.SpaceIdentity, compile.ClientID(c))
+			e := w.entry(internalv1alpha1.SpaceIdentity, compile.ClientID(c))
 			return e != nil && !lost[string(e.UID)] && inState(w.document(c).Credentials, documents.CredentialActive) != nil
 		})
 		if value := values[c.Name]; w.valueOf(c) != value || !w.authenticates(c, value) {

@@ -51,7 +51,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 )
@@ -82,7 +82,7 @@ func Scheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
-	utilruntime.Must(served.AddToScheme(scheme))
+	utilruntime.Must(internalv1alpha1.AddToScheme(scheme))
 	return scheme
 }
 
@@ -171,7 +171,7 @@ func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
 			return err
 		}
 	}
-	if err := op.seen.follow(ctx, mgr.GetCache(), &served.Replica{}, &served.Usage{}); err != nil {
+	if err := op.seen.follow(ctx, mgr.GetCache(), &internalv1alpha1.Replica{}, &internalv1alpha1.Usage{}); err != nil {
 		return err
 	}
 	for _, setUp := range []func(ctrl.Manager, *operator, Options) error{

@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -22,9 +22,9 @@ import (
 // not from the objects behind them, so that a decision here is the one that a token server makes with the same documents.
 type attachment struct {
 	server         *v1alpha1.AuthorizationServer
-	serverEntry    *served.Entry
+	serverEntry    *internalv1alpha1.Entry
 	document       documents.Server
-	namespaceEntry *served.Entry
+	namespaceEntry *internalv1alpha1.Entry
 	labels         map[string]string
 }
 
@@ -72,13 +72,13 @@ func serverRefuses(a *attachment, field string) verdict {
 }
 
 // namespaceFacts makes the document of a namespace current at a server, and returns it.
-func (op *operator) namespaceFacts(ctx context.Context, server *v1alpha1.AuthorizationServer, name string) (*served.Entry, map[string]string, error) {
+func (op *operator) namespaceFacts(ctx context.Context, server *v1alpha1.AuthorizationServer, name string) (*internalv1alpha1.Entry, map[string]string, error) {
 	var namespace corev1.Namespace
 	if err := op.Get(ctx, client.ObjectKey{Name: name}, &namespace); err != nil {
 		return nil, nil, fmt.Errorf("reading namespace %s: %w", name, err)
 	}
 	doc := compile.Namespace(&namespace)
-	e, err := op.claim(ctx, server, compile.Claim{Space: served.SpaceNamespace, Value: name},
+	e, err := op.claim(ctx, server, compile.Claim{Space: internalv1alpha1.SpaceNamespace, Value: name},
 		compile.Owner(kindNamespace, &namespace), documents.Format(doc), doc)
 	if err != nil {
 		return nil, nil, err
@@ -90,10 +90,10 @@ func (op *operator) namespaceFacts(ctx context.Context, server *v1alpha1.Authori
 }
 
 func issuerClaim(server *v1alpha1.AuthorizationServer) compile.Claim {
-	return compile.Claim{Space: served.SpaceIdentity, Value: server.Spec.Issuer}
+	return compile.Claim{Space: internalv1alpha1.SpaceIdentity, Value: server.Spec.Issuer}
 }
 
-func decodeEntry[T any](e *served.Entry) (T, error) {
+func decodeEntry[T any](e *internalv1alpha1.Entry) (T, error) {
 	if tooNew(e) {
 		var none T
 		return none, &versionSkew{verdict: managerTooOld(e)}
@@ -107,7 +107,7 @@ func decodeEntry[T any](e *served.Entry) (T, error) {
 
 // scopeFacts are the Entries by which a client may have its scopes, and the scopes that it may not have.
 type scopeFacts struct {
-	entries    []*served.Entry
+	entries    []*internalv1alpha1.Entry
 	undeclared []string
 	refused    []string // their ResourceServer does not allow them to the client
 }
@@ -135,8 +135,8 @@ func (op *operator) resolveScopes(ctx context.Context, a *attachment, doc docume
 }
 
 // scopeEntries are the claim of a scope and the documents that decide it, nil if nobody declares it; and whether the client may have it.
-func (op *operator) scopeEntries(ctx context.Context, a *attachment, clientNamespace, scope string) (entries []*served.Entry, allowed bool, err error) {
-	claimed, err := op.entry(ctx, a.server, compile.Claim{Space: served.SpaceScope, Value: scope})
+func (op *operator) scopeEntries(ctx context.Context, a *attachment, clientNamespace, scope string) (entries []*internalv1alpha1.Entry, allowed bool, err error) {
+	claimed, err := op.entry(ctx, a.server, compile.Claim{Space: internalv1alpha1.SpaceScope, Value: scope})
 	if err != nil || claimed == nil {
 		return nil, false, err
 	}
@@ -144,7 +144,7 @@ func (op *operator) scopeEntries(ctx context.Context, a *attachment, clientNames
 	if err != nil {
 		return nil, false, err
 	}
-	i := slices.IndexFunc(owned, func(e served.Entry) bool {
+	i := slices.IndexFunc(owned, func(e internalv1alpha1.Entry) bool {
 		return documents.Kind(e.Spec.Format) == documents.KindResourceServer && e.Spec.Owner.UID == claimed.Spec.Owner.UID && e.Spec.ServerUID == a.server.UID
 	})
 	if i < 0 {
@@ -154,7 +154,7 @@ func (op *operator) scopeEntries(ctx context.Context, a *attachment, clientNames
 	if err != nil {
 		return nil, false, nil //nolint:nilerr // what cannot be read is not served; the ResourceServer's own conditions say so
 	}
-	itsNamespace, err := op.entry(ctx, a.server, compile.Claim{Space: served.SpaceNamespace, Value: rs.Namespace})
+	itsNamespace, err := op.entry(ctx, a.server, compile.Claim{Space: internalv1alpha1.SpaceNamespace, Value: rs.Namespace})
 	if err != nil || itsNamespace == nil {
 		return nil, false, err
 	}
@@ -166,7 +166,7 @@ func (op *operator) scopeEntries(ctx context.Context, a *attachment, clientNames
 	if !declared || !policy.ResourceServer(a.document, known(itsLabels.Labels), rs).Accepted {
 		return nil, false, nil
 	}
-	return []*served.Entry{claimed, &owned[i], itsNamespace}, policy.AllowsClient(rs, clientNamespace, a.labels, scope), nil
+	return []*internalv1alpha1.Entry{claimed, &owned[i], itsNamespace}, policy.AllowsClient(rs, clientNamespace, a.labels, scope), nil
 }
 
 // known turns "no labels" into a map, since policy takes nil for "nothing is known".

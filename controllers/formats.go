@@ -8,7 +8,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
@@ -43,7 +43,7 @@ func pendingUpgrade(err error) bool {
 // wider than it is. What this manager cannot read may hold constraints of which it does not know. And a
 // format that is new to an Entry must be read by every live replica: one that does not read it would
 // go on without the object, or with the last document that it knows.
-func (op *operator) checkFormat(ctx context.Context, want, current *served.Entry) error {
+func (op *operator) checkFormat(ctx context.Context, want, current *internalv1alpha1.Entry) error {
 	switch {
 	case current != nil && tooNew(current):
 		return &versionSkew{verdict: managerTooOld(current)}
@@ -69,7 +69,7 @@ func (op *operator) checkFormat(ctx context.Context, want, current *served.Entry
 
 // holdMeanwhile writes a document in the format that the Entry has: what may change in it while the one
 // that the object asks for has to wait.
-func (op *operator) holdMeanwhile(ctx context.Context, current *served.Entry, document any) (*served.Entry, error) {
+func (op *operator) holdMeanwhile(ctx context.Context, current *internalv1alpha1.Entry, document any) (*internalv1alpha1.Entry, error) {
 	text, err := documents.Encode(document)
 	if err != nil {
 		return nil, err
@@ -80,9 +80,11 @@ func (op *operator) holdMeanwhile(ctx context.Context, current *served.Entry, do
 }
 
 // tooNew reports whether an Entry has a document of a format that this manager does not know.
-func tooNew(e *served.Entry) bool { return e.Spec.Format != "" && !documents.Reads(e.Spec.Format) }
+func tooNew(e *internalv1alpha1.Entry) bool {
+	return e.Spec.Format != "" && !documents.Reads(e.Spec.Format)
+}
 
-func managerTooOld(e *served.Entry) verdict {
+func managerTooOld(e *internalv1alpha1.Entry) verdict {
 	return fails(v1alpha1.ReasonManagerTooOld,
 		"a newer manager wrote a document of format %s, which this one does not read: upgrade the manager; until then the document stays as it is", e.Spec.Format)
 }

@@ -9,15 +9,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // without is what a token server of a version says that does not read a format yet.
-func without(format string) func(*served.Replica) {
-	return func(r *served.Replica) {
+func without(format string) func(*internalv1alpha1.Replica) {
+	return func(r *internalv1alpha1.Replica) {
 		r.Spec.Formats = slices.DeleteFunc(documents.Formats(), func(f string) bool { return f == format })
 	}
 }
@@ -49,10 +49,10 @@ func TestANewFormatIsWrittenOnlyOnceEveryLiveReplicaReadsIt(t *testing.T) {
 			}
 			w.condition(o, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonUpgradePending)
 			time.Sleep(500 * time.Millisecond)
-			if e := w.entry(served.SpaceIdentity, identity); e != nil {
+			if e := w.entry(internalv1alpha1.SpaceIdentity, identity); e != nil {
 				t.Errorf("written: %+v", e.Spec)
 			}
-			edit(w, old, func(r *served.Replica) { r.Spec.Formats = documents.Formats() }) // it was upgraded
+			edit(w, old, func(r *internalv1alpha1.Replica) { r.Spec.Formats = documents.Formats() }) // it was upgraded
 			w.condition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		})
 	}
@@ -62,9 +62,9 @@ func TestADocumentThatCannotBeReplacedStays(t *testing.T) {
 	w := newWorld(t)
 	op := &operator{Client: w.manager.GetClient(), live: w.manager.GetAPIReader(), now: w.clock.now, seen: newSightings(w.clock.now)}
 	c := w.readyClient()
-	current := w.entry(served.SpaceIdentity, c.Status.ClientID)
+	current := w.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID)
 	eventually.True(t, "the cache has it", func() bool {
-		var e served.Entry
+		var e internalv1alpha1.Entry
 		return op.Get(t.Context(), client.ObjectKeyFromObject(current), &e) == nil && e.ResourceVersion == current.ResourceVersion
 	})
 	want := current.DeepCopy()
@@ -73,10 +73,10 @@ func TestADocumentThatCannotBeReplacedStays(t *testing.T) {
 	if held != nil || !pendingUpgrade(err) || !strings.Contains(err.Error(), "client/v2") {
 		t.Errorf("%+v, %v", held, err)
 	}
-	if now := w.entry(served.SpaceIdentity, c.Status.ClientID); now.ResourceVersion != current.ResourceVersion {
+	if now := w.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID); now.ResourceVersion != current.ResourceVersion {
 		t.Errorf("the document is %s %s", now.Spec.Format, now.Spec.Document)
 	}
-	edit(w, w.replica, func(r *served.Replica) { r.Spec.Formats = append(r.Spec.Formats, "client/v2") })
+	edit(w, w.replica, func(r *internalv1alpha1.Replica) { r.Spec.Formats = append(r.Spec.Formats, "client/v2") })
 	eventually.True(t, "every replica reads it", func() bool {
 		_, err = op.hold(t.Context(), want, current)
 		return !pendingUpgrade(err)
@@ -90,10 +90,10 @@ func TestAManagerDoesNotWriteOverADocumentThatItCannotRead(t *testing.T) {
 	w.condition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	w.condition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	secret := w.valueOf(c)
-	var entries []*served.Entry
+	var entries []*internalv1alpha1.Entry
 	for _, name := range []string{c.Status.ClientID, u.Status.Subject, ordersAPI} {
-		e := w.entry(served.SpaceIdentity, name)
-		edit(w, e, func(e *served.Entry) {
+		e := w.entry(internalv1alpha1.SpaceIdentity, name)
+		edit(w, e, func(e *internalv1alpha1.Entry) {
 			e.Spec.Format = documents.Kind(e.Spec.Format) + "/v9"
 			e.Spec.Document = `{"constraint":true}`
 		})
@@ -126,8 +126,8 @@ func TestAManagerDoesNotWriteOverADocumentThatItCannotRead(t *testing.T) {
 func TestAManagerThatCannotReadTheServersDocumentLeavesAllAsItIs(t *testing.T) {
 	w := newWorld(t)
 	c := w.readyClient()
-	e := w.entry(served.SpaceIdentity, w.server.Spec.Issuer)
-	edit(w, e, func(e *served.Entry) { e.Spec.Format, e.Spec.Document = "server/v9", `{"constraint":true}` })
+	e := w.entry(internalv1alpha1.SpaceIdentity, w.server.Spec.Issuer)
+	edit(w, e, func(e *internalv1alpha1.Entry) { e.Spec.Format, e.Spec.Document = "server/v9", `{"constraint":true}` })
 	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.Signing = &v1alpha1.SigningSettings{Rotation: &v1alpha1.KeyRotation{Revision: 7}}
 	})
@@ -136,7 +136,7 @@ func TestAManagerThatCannotReadTheServersDocumentLeavesAllAsItIs(t *testing.T) {
 	w.condition(w.server, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
 	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
 	w.condition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
-	if now := w.entry(served.SpaceIdentity, w.server.Spec.Issuer); now.ResourceVersion != e.ResourceVersion {
+	if now := w.entry(internalv1alpha1.SpaceIdentity, w.server.Spec.Issuer); now.ResourceVersion != e.ResourceVersion {
 		t.Errorf("written over: %+v", now.Spec)
 	}
 	if w.get(w.server); len(keys) != len(w.server.Status.Keys) {

@@ -7,7 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 )
@@ -27,7 +27,7 @@ const (
 	indexUsed         = "used"         // Usages by the UIDs of the clients of which they speak
 )
 
-func ownerKey(owner served.Owner) string {
+func ownerKey(owner internalv1alpha1.Owner) string {
 	return owner.Kind + " " + owner.Namespace + "/" + owner.Name
 }
 
@@ -47,7 +47,7 @@ func nameKeys(object client.Object) []string {
 }
 
 func scopeKey(server client.ObjectKey, scope string) string {
-	return nameKey(server, compile.Claim{Space: served.SpaceScope, Value: scope})
+	return nameKey(server, compile.Claim{Space: internalv1alpha1.SpaceScope, Value: scope})
 }
 
 // serverKey of a reference in an object of a namespace.
@@ -191,10 +191,10 @@ func resourceServerIndexes() []index {
 
 func otherIndexes() []index {
 	return []index{
-		indexed(&served.Entry{}, indexOwner, func(e *served.Entry) []string { return []string{ownerKey(e.Spec.Owner)} }),
-		indexed(&served.Replica{}, indexServerUID, func(r *served.Replica) []string { return []string{string(r.Spec.ServerUID)} }),
-		indexed(&served.Usage{}, indexServerUID, func(u *served.Usage) []string { return []string{string(u.Spec.ServerUID)} }),
-		indexed(&served.Usage{}, indexUsed, clientsIn),
+		indexed(&internalv1alpha1.Entry{}, indexOwner, func(e *internalv1alpha1.Entry) []string { return []string{ownerKey(e.Spec.Owner)} }),
+		indexed(&internalv1alpha1.Replica{}, indexServerUID, func(r *internalv1alpha1.Replica) []string { return []string{string(r.Spec.ServerUID)} }),
+		indexed(&internalv1alpha1.Usage{}, indexServerUID, func(u *internalv1alpha1.Usage) []string { return []string{string(u.Spec.ServerUID)} }),
+		indexed(&internalv1alpha1.Usage{}, indexUsed, clientsIn),
 		indexed(secretMetadata(), indexOwner, func(m *metav1.PartialObjectMetadata) []string {
 			if owner := oauthClientOf(m); owner != nil {
 				return []string{string(owner.UID)}

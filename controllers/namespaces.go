@@ -7,7 +7,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
@@ -23,7 +23,7 @@ func (r *namespaceReconciler) Reconcile(ctx context.Context, request ctrl.Reques
 		}
 		return r.done(kindNamespace, request.NamespacedName, r.forget(ctx, kindNamespace, request.NamespacedName))
 	}
-	entries, err := r.entriesOf(ctx, served.Owner{Kind: kindNamespace, Name: namespace.Name})
+	entries, err := r.entriesOf(ctx, internalv1alpha1.Owner{Kind: kindNamespace, Name: namespace.Name})
 	if err != nil {
 		return ctrl.Result{}, err
 	}

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
@@ -46,7 +46,7 @@ func namesOf(object client.Object) (server client.ObjectKey, names compile.Names
 // taken reports whether a name belongs to another object than this one. Current is the name's
 // Entry, nil if there is none. It is asked before anything else is claimed: an object that does not
 // get its first name claims no others, or each look would claim and release them anew.
-func (op *operator) taken(ctx context.Context, at *attachment, claim compile.Claim, object client.Object, current *served.Entry) (bool, error) {
+func (op *operator) taken(ctx context.Context, at *attachment, claim compile.Claim, object client.Object, current *internalv1alpha1.Entry) (bool, error) {
 	if current != nil {
 		if current.Spec.Owner.UID == object.GetUID() {
 			return false, nil

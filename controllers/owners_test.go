@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
@@ -98,12 +98,12 @@ func (b *bank) addOwners() {
 // names are the bank's, by the UID of the owner that each should have.
 func (b *bank) names() map[compile.Claim]types.UID {
 	return map[compile.Claim]types.UID{
-		{Space: served.SpaceIdentity, Value: "bank"}:                     b.client.UID,
-		{Space: served.SpaceIdentity, Value: "bank-user"}:                b.user.UID,
-		{Space: served.SpaceUsername, Value: "bank"}:                     b.user.UID,
-		{Space: served.SpaceIdentity, Value: "https://bank.example.com"}: b.api.UID,
-		{Space: served.SpaceScope, Value: "bank:read"}:                   b.api.UID,
-		{Space: served.SpaceScope, Value: "bank:write"}:                  b.api.UID,
+		{Space: internalv1alpha1.SpaceIdentity, Value: "bank"}:                     b.client.UID,
+		{Space: internalv1alpha1.SpaceIdentity, Value: "bank-user"}:                b.user.UID,
+		{Space: internalv1alpha1.SpaceUsername, Value: "bank"}:                     b.user.UID,
+		{Space: internalv1alpha1.SpaceIdentity, Value: "https://bank.example.com"}: b.api.UID,
+		{Space: internalv1alpha1.SpaceScope, Value: "bank:read"}:                   b.api.UID,
+		{Space: internalv1alpha1.SpaceScope, Value: "bank:write"}:                  b.api.UID,
 	}
 }
 
@@ -112,7 +112,7 @@ func (b *bank) names() map[compile.Claim]types.UID {
 func (b *bank) keeps(when string) {
 	b.t.Helper()
 	for name, uid := range b.names() {
-		var e *served.Entry
+		var e *internalv1alpha1.Entry
 		eventually.True(b.t, fmt.Sprintf("%s: %v is claimed", when, name), func() bool {
 			e = b.entry(name.Space, name.Value)
 			return e != nil
@@ -174,7 +174,7 @@ func TestEveryNameIsItsFormerOwnersWithADozenOlderRefusedClaimantsWaiting(t *tes
 		stop()
 		b.remove(b.replica)
 		b.remove(b.server)
-		if err := admin.DeleteAllOf(t.Context(), &served.Entry{}, client.InNamespace(b.identity)); err != nil {
+		if err := admin.DeleteAllOf(t.Context(), &internalv1alpha1.Entry{}, client.InNamespace(b.identity)); err != nil {
 			t.Fatal(err)
 		}
 		b.server.ResourceVersion, b.server.UID = "", ""
@@ -198,7 +198,7 @@ func (b *bank) restore() {
 		b.condition(o, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
 		b.remove(o)
 	}
-	if err := admin.DeleteAllOf(b.t.Context(), &served.Entry{}, client.InNamespace(b.identity)); err != nil {
+	if err := admin.DeleteAllOf(b.t.Context(), &internalv1alpha1.Entry{}, client.InNamespace(b.identity)); err != nil {
 		b.t.Fatal(err)
 	}
 	for i, o := range all {

@@ -16,7 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
@@ -86,7 +86,7 @@ func (w *world) quiet(made *writes, d time.Duration, tries int) {
 	w.t.Helper()
 	made.allow(-1)
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		edit(w, w.replica, func(r *served.Replica) { // what token servers have applied wakes the objects that wait for it
+		edit(w, w.replica, func(r *internalv1alpha1.Replica) { // what token servers have applied wakes the objects that wait for it
 			r.Spec.AppliedResourceVersion = fmt.Sprint(time.Now().UnixNano())
 		})
 	}
@@ -110,7 +110,7 @@ func TestASecretThatAQuotaRefusesIsAConditionAndIsTriedLessAndLessOften(t *testi
 	}
 	time.Sleep(500 * time.Millisecond) // the status was written
 	w.quiet(made, 8*time.Second, 4)    // tries after 1, 3 and 7 seconds
-	if w.entry(served.SpaceIdentity, compile.ClientID(c)) != nil {
+	if w.entry(internalv1alpha1.SpaceIdentity, compile.ClientID(c)) != nil {
 		t.Error("there is an Entry")
 	}
 	edit(w, quota, func(q *corev1.ResourceQuota) { q.Spec.Hard[corev1.ResourceSecrets] = resource.MustParse("9") })
@@ -202,7 +202,7 @@ func TestWhateverStepFailsTheConditionsOfThatKindSaySoOfThisGeneration(t *testin
 	w.condition(user, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	w.condition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	lift := w.newPolicy(w.identity, "internal.oauth-operator.dev", "v1alpha1", "entries", "object.metadata.name == 'none'", "the platform is frozen",
-		compile.Entry(w.server, compile.Claim{Space: served.SpaceIdentity, Value: "probe"}, compile.Owner(kindClient, c), "", ""))
+		compile.Entry(w.server, compile.Claim{Space: internalv1alpha1.SpaceIdentity, Value: "probe"}, compile.Owner(kindClient, c), "", ""))
 	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Changed" })
 	edit(w, user, func(u *v1alpha1.OAuthUser) { u.Spec.Username = "alice.two" })
 	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes[0].Description = "Changed" })

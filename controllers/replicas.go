@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
@@ -23,7 +23,7 @@ const mourning = time.Hour
 
 // replica is a Replica that is live.
 type replica struct {
-	*served.Replica
+	*internalv1alpha1.Replica
 	// until is when it is live no more, unless it changes before.
 	until time.Time
 	// renewed reports that it was seen to change. Else it was found when the manager started: what it
@@ -33,8 +33,8 @@ type replica struct {
 
 // replicas of a server as the watch knows them, the dead ones too. They are the cache's own.
 // Those of another namespace are another's to write.
-func (op *operator) replicas(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]served.Replica, error) {
-	var list served.ReplicaList
+func (op *operator) replicas(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]internalv1alpha1.Replica, error) {
+	var list internalv1alpha1.ReplicaList
 	err := op.List(ctx, &list, client.InNamespace(server.Namespace), client.MatchingFields{indexServerUID: string(server.UID)},
 		client.UnsafeDisableDeepCopy)
 	if err != nil {
@@ -44,7 +44,7 @@ func (op *operator) replicas(ctx context.Context, server *v1alpha1.Authorization
 }
 
 // liveOf are those of the Replicas that changed in the last 30 seconds.
-func (op *operator) liveOf(known []served.Replica) []replica {
+func (op *operator) liveOf(known []internalv1alpha1.Replica) []replica {
 	var live []replica
 	now := op.now()
 	for i := range known {
@@ -71,17 +71,17 @@ func (op *operator) liveReplicasNow(ctx context.Context, server *v1alpha1.Author
 		return nil, err
 	}
 	now := op.now()
-	if !slices.ContainsFunc(known, func(r served.Replica) bool {
+	if !slices.ContainsFunc(known, func(r internalv1alpha1.Replica) bool {
 		still := now.Sub(op.seen.see(&r).at)
 		return still >= liveFor && still < liveFor+mourning
 	}) {
 		return op.liveOf(known), nil
 	}
-	var all served.ReplicaList
-	if err := op.live.List(ctx, &all, client.InNamespace(server.Namespace), client.MatchingLabels{served.ServerUIDLabel: string(server.UID)}); err != nil {
+	var all internalv1alpha1.ReplicaList
+	if err := op.live.List(ctx, &all, client.InNamespace(server.Namespace), client.MatchingLabels{internalv1alpha1.ServerUIDLabel: string(server.UID)}); err != nil {
 		return nil, fmt.Errorf("listing Replicas: %w", err)
 	}
-	return op.liveOf(slices.DeleteFunc(all.Items, func(r served.Replica) bool { return r.Spec.ServerUID != server.UID })), nil
+	return op.liveOf(slices.DeleteFunc(all.Items, func(r internalv1alpha1.Replica) bool { return r.Spec.ServerUID != server.UID })), nil
 }
 
 // buryReplicas removes the Replicas and Usages of processes that have been dead for long, and returns
@@ -139,7 +139,7 @@ func (op *operator) bury(ctx context.Context, object client.Object, due time.Tim
 
 // programmed says whether every live replica serves these Entries, and one of them is ready to. When it does not because of one, recheck is when
 // that one has died, if it has.
-func programmed(live []replica, entries []*served.Entry) (v verdict, recheck time.Time) {
+func programmed(live []replica, entries []*internalv1alpha1.Entry) (v verdict, recheck time.Time) {
 	if len(live) == 0 {
 		return fails(v1alpha1.ReasonNoReplica, "no token server of the AuthorizationServer is running"), time.Time{}
 	}
@@ -160,7 +160,7 @@ func programmed(live []replica, entries []*served.Entry) (v verdict, recheck tim
 }
 
 // rejected says which of the Entries a replica cannot read, and when that one has died; undecided if there is none.
-func rejected(live []replica, entries []*served.Entry) (v verdict, recheck time.Time) {
+func rejected(live []replica, entries []*internalv1alpha1.Entry) (v verdict, recheck time.Time) {
 	for i := range live {
 		spec := &live[i].Spec
 		for _, e := range entries {

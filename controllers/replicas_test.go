@@ -12,31 +12,31 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
-func (w *world) applied(r *served.Replica, version string) {
+func (w *world) applied(r *internalv1alpha1.Replica, version string) {
 	w.t.Helper()
-	edit(w, r, func(r *served.Replica) { r.Spec.AppliedResourceVersion = version })
+	edit(w, r, func(r *internalv1alpha1.Replica) { r.Spec.AppliedResourceVersion = version })
 }
 
 // lagging is a cache whose watch has brought nothing since it saw these.
 type lagging struct {
 	client.Client
-	seen []served.Replica
+	seen []internalv1alpha1.Replica
 }
 
 func (c lagging) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
-	list.(*served.ReplicaList).Items = slices.Clone(c.seen)
+	list.(*internalv1alpha1.ReplicaList).Items = slices.Clone(c.seen)
 	return nil
 }
 
 func TestAReplicaIsNotTakenForDeadBecauseTheWatchIsBehind(t *testing.T) {
 	w := newWorld(t)
 	second := w.newReplica("main-1", everything)
-	seen := []served.Replica{*w.replica, *second}
+	seen := []internalv1alpha1.Replica{*w.replica, *second}
 	op := &operator{Client: lagging{seen: seen}, live: admin, now: w.clock.now, seen: newSightings(w.clock.now)}
 	if live, err := op.liveReplicasNow(t.Context(), w.server); err != nil || len(live) != 2 {
 		t.Errorf("want both, got %v (%v)", live, err)
@@ -57,10 +57,10 @@ func TestAReplicaLivesFromWhenItWasSeenToChangeWhateverItsClockSays(t *testing.T
 	server := &v1alpha1.AuthorizationServer{}
 	now := time.Now()
 	clock := func() time.Time { return now }
-	named := func(name, version string, off time.Duration) served.Replica {
-		return served.Replica{
+	named := func(name, version string, off time.Duration) internalv1alpha1.Replica {
+		return internalv1alpha1.Replica{
 			ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(name), ResourceVersion: version},
-			Spec:       served.ReplicaSpec{RenewTime: metav1.NewMicroTime(now.Add(off)), Ready: true},
+			Spec:       internalv1alpha1.ReplicaSpec{RenewTime: metav1.NewMicroTime(now.Add(off)), Ready: true},
 		}
 	}
 	cache := &lagging{}
@@ -79,14 +79,14 @@ func TestAReplicaLivesFromWhenItWasSeenToChangeWhateverItsClockSays(t *testing.T
 	const off = 5 * time.Minute
 	for i, step := range []struct {
 		after      time.Duration
-		seen       []served.Replica
+		seen       []internalv1alpha1.Replica
 		live, what string
 	}{
-		{0, []served.Replica{named("ahead", "10", off), named("behind", "11", -off)}, "ahead behind", "both are new"},
-		{liveFor - time.Second, []served.Replica{named("ahead", "10", off), named("behind", "12", -off)}, "ahead behind", "one has renewed itself"},
-		{time.Second, []served.Replica{named("ahead", "10", off), named("behind", "12", -off)}, "behind", "one has not for 30 seconds"},
-		{liveFor, []served.Replica{named("ahead", "13", off), named("behind", "12", -off)}, "ahead", "now it is the other way round"},
-		{time.Hour, []served.Replica{named("ahead", "13", 2*time.Hour), named("behind", "9", 0)}, "", "no change, and an older version than was seen"},
+		{0, []internalv1alpha1.Replica{named("ahead", "10", off), named("behind", "11", -off)}, "ahead behind", "both are new"},
+		{liveFor - time.Second, []internalv1alpha1.Replica{named("ahead", "10", off), named("behind", "12", -off)}, "ahead behind", "one has renewed itself"},
+		{time.Second, []internalv1alpha1.Replica{named("ahead", "10", off), named("behind", "12", -off)}, "behind", "one has not for 30 seconds"},
+		{liveFor, []internalv1alpha1.Replica{named("ahead", "13", off), named("behind", "12", -off)}, "ahead", "now it is the other way round"},
+		{time.Hour, []internalv1alpha1.Replica{named("ahead", "13", 2*time.Hour), named("behind", "9", 0)}, "", "no change, and an older version than was seen"},
 	} {
 		now, cache.seen = now.Add(step.after), step.seen
 		if got := names(); got != step.live {
@@ -100,7 +100,7 @@ func TestAReplicaWhoseClockIsOffDelaysNothingAndIsWaitedFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			renewed := metav1.NewMicroTime(time.Now().Add(off).UTC().Truncate(time.Microsecond))
-			other := w.newReplica("other", "1", func(r *served.Replica) { r.Spec.RenewTime = renewed })
+			other := w.newReplica("other", "1", func(r *internalv1alpha1.Replica) { r.Spec.RenewTime = renewed })
 			c := w.newClient()
 			if message := w.condition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonPending); !strings.Contains(message, "other") {
 				t.Errorf("is not waited for: %s", message)
@@ -118,8 +118,8 @@ func TestAReplicaWhoseClockIsOffDelaysNothingAndIsWaitedFor(t *testing.T) {
 
 func TestAReplicaThatWasKilledLeavesNothingForGood(t *testing.T) {
 	w := newWorld(t)
-	usage := func(name string) *served.Usage {
-		return w.newUsage(name, served.CredentialUse{Owner: "c", ID: "c1", Time: metav1.NewTime(time.Now().UTC().Truncate(time.Hour))})
+	usage := func(name string) *internalv1alpha1.Usage {
+		return w.newUsage(name, internalv1alpha1.CredentialUse{Owner: "c", ID: "c1", Time: metav1.NewTime(time.Now().UTC().Truncate(time.Hour))})
 	}
 	long := w.newReplica("killed-0", "1")
 	gone := []client.Object{long, usage("killed-0"), usage("ended-0")} // the last ended in order, and left its Usage alone
@@ -149,11 +149,11 @@ func TestAReplicaThatWasKilledLeavesNothingForGood(t *testing.T) {
 }
 
 // newUsage is what a token server tells of credentials.
-func (w *world) newUsage(name string, uses ...served.CredentialUse) *served.Usage {
+func (w *world) newUsage(name string, uses ...internalv1alpha1.CredentialUse) *internalv1alpha1.Usage {
 	w.t.Helper()
-	u := &served.Usage{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: name, Labels: map[string]string{served.ServerUIDLabel: string(w.server.UID)}},
-		Spec:       served.UsageSpec{ServerUID: w.server.UID, Uses: uses},
+	u := &internalv1alpha1.Usage{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: name, Labels: map[string]string{internalv1alpha1.ServerUIDLabel: string(w.server.UID)}},
+		Spec:       internalv1alpha1.UsageSpec{ServerUID: w.server.UID, Uses: uses},
 	}
 	create(w.t, u)
 	return u
@@ -191,7 +191,7 @@ func TestProgrammedWaitsForEveryLiveReplica(t *testing.T) {
 		t.Error(message)
 	}
 	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonPending)
-	e := w.entry(served.SpaceIdentity, c.Namespace+"."+c.Name)
+	e := w.entry(internalv1alpha1.SpaceIdentity, c.Namespace+"."+c.Name)
 	w.applied(second, e.ResourceVersion)
 	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 
@@ -214,7 +214,7 @@ func TestProgrammedCountsAllThatDecidesAboutAClient(t *testing.T) {
 	c := w.readyClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"orders:read", "orders:write"} }, func(*v1alpha1.OAuthClient) {
 		edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:read", "orders:write") })
 	})
-	w.applied(w.replica, w.entry(served.SpaceIdentity, c.Status.ClientID).ResourceVersion)
+	w.applied(w.replica, w.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID).ResourceVersion)
 	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:read") })
 	w.condition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonUnknownScope)
 	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:read", "orders:write") })
@@ -240,7 +240,7 @@ func TestProgrammedIsNotWithdrawnWhenAServerRestarts(t *testing.T) {
 		t.Errorf("clients' statuses were written %d times", n)
 	}
 	// But what is new waits, until there is a token server that is ready.
-	edit(w, w.replica, func(r *served.Replica) {
+	edit(w, w.replica, func(r *internalv1alpha1.Replica) {
 		r.Spec.Ready, r.Spec.AppliedResourceVersion, r.Spec.Problem = false, everything, "port 443 is taken"
 	})
 	message := w.condition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonReplicaProblem)
@@ -249,7 +249,7 @@ func TestProgrammedIsNotWithdrawnWhenAServerRestarts(t *testing.T) {
 	}
 	late := w.newClient()
 	w.condition(late, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
-	edit(w, w.replica, func(r *served.Replica) { r.Spec.Ready = true })
+	edit(w, w.replica, func(r *internalv1alpha1.Replica) { r.Spec.Ready = true })
 	w.condition(late, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
@@ -269,9 +269,9 @@ func TestAnEntryThatAReplicaCannotReadIsItsClientsAlone(t *testing.T) {
 	w := newWorld(t)
 	hurt, other := w.readyClient(), w.readyClient()
 	made.settle(t)
-	e := w.entry(served.SpaceIdentity, hurt.Status.ClientID)
-	edit(w, w.replica, func(r *served.Replica) {
-		r.Spec.Rejected = []served.RejectedEntry{{Name: e.Name, ResourceVersion: e.ResourceVersion, Reason: "unknown member"}}
+	e := w.entry(internalv1alpha1.SpaceIdentity, hurt.Status.ClientID)
+	edit(w, w.replica, func(r *internalv1alpha1.Replica) {
+		r.Spec.Rejected = []internalv1alpha1.RejectedEntry{{Name: e.Name, ResourceVersion: e.ResourceVersion, Reason: "unknown member"}}
 	})
 	message := w.condition(hurt, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonEntryRejected)
 	if !strings.Contains(message, "main-0") || !strings.Contains(message, "unknown member") {
@@ -279,6 +279,6 @@ func TestAnEntryThatAReplicaCannotReadIsItsClientsAlone(t *testing.T) {
 	}
 	w.condition(hurt, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonEntryRejected)
 	w.condition(other, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	edit(w, w.replica, func(r *served.Replica) { r.Spec.Rejected = nil })
+	edit(w, w.replica, func(r *internalv1alpha1.Replica) { r.Spec.Rejected = nil })
 	w.condition(hurt, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }

@@ -9,7 +9,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -23,10 +23,10 @@ type resourceServerScope struct {
 	api      *v1alpha1.ResourceServer
 	failed   *failure
 	at       *attachment
-	document documents.ResourceServer // all that it asks for; serve cuts the scopes to those that it holds
-	entry    *served.Entry            // of the identifier, with the document
-	claims   []*served.Entry          // of the scopes that it has
-	lost     []string                 // the scopes that another has
+	document documents.ResourceServer  // all that it asks for; serve cuts the scopes to those that it holds
+	entry    *internalv1alpha1.Entry   // of the identifier, with the document
+	claims   []*internalv1alpha1.Entry // of the scopes that it has
+	lost     []string                  // the scopes that another has
 	live     []replica
 	wake     time.Time
 
@@ -99,7 +99,9 @@ func (s *resourceServerScope) claim() compile.Claim {
 	return compile.IdentifierClaim(s.document.Identifier)
 }
 
-func (s *resourceServerScope) owner() served.Owner { return compile.Owner(kindResourceServer, s.api) }
+func (s *resourceServerScope) owner() internalv1alpha1.Owner {
+	return compile.Owner(kindResourceServer, s.api)
+}
 
 // held says whether the identifier is the ResourceServer's already.
 func (s *resourceServerScope) held() bool {
@@ -112,8 +114,8 @@ func (r *resourceServerReconciler) claimScopes(ctx context.Context, s *resourceS
 		return nil
 	}
 	for _, scope := range s.document.Scopes {
-		claim := compile.Claim{Space: served.SpaceScope, Value: scope.Name}
-		var held *served.Entry
+		claim := compile.Claim{Space: internalv1alpha1.SpaceScope, Value: scope.Name}
+		var held *internalv1alpha1.Entry
 		var err error
 		if s.refused != "" {
 			held, err = r.entry(ctx, s.at.server, claim)
@@ -163,10 +165,10 @@ func (r *resourceServerReconciler) serve(ctx context.Context, s *resourceServerS
 		return err
 	}
 	s.entry = e
-	return r.releaseOthers(ctx, s.owner(), append([]*served.Entry{s.entry}, s.claims...)...)
+	return r.releaseOthers(ctx, s.owner(), append([]*internalv1alpha1.Entry{s.entry}, s.claims...)...)
 }
 
-func values(entries []*served.Entry) []string {
+func values(entries []*internalv1alpha1.Entry) []string {
 	var names []string
 	for _, e := range entries {
 		names = append(names, e.Spec.Value)

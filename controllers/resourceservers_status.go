@@ -6,7 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
@@ -68,7 +68,7 @@ func (r *resourceServerReconciler) resourceServerProgrammed(s *resourceServerSco
 	if s.entry == nil {
 		return waits("waiting until the ResourceServer's document is written")
 	}
-	v, recheck := programmed(s.live, append([]*served.Entry{s.entry, s.at.serverEntry, s.at.namespaceEntry}, s.claims...))
+	v, recheck := programmed(s.live, append([]*internalv1alpha1.Entry{s.entry, s.at.serverEntry, s.at.namespaceEntry}, s.claims...))
 	v = latch(v, s.api.Status.Conditions, s.api.Generation, others)
 	if !v.ok() {
 		s.wake = earliest(s.wake, recheck)

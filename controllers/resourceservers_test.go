@@ -7,7 +7,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -40,7 +40,7 @@ func TestAResourceServerCannotHaveAnothersName(t *testing.T) {
 			t.Errorf("%s: %s", identifier, message)
 		}
 		made.settle(t) // and nobody claims and releases scopes without end
-		if slices.ContainsFunc(w.entries(), func(e served.Entry) bool { return e.Spec.Owner.UID == api.UID }) {
+		if slices.ContainsFunc(w.entries(), func(e internalv1alpha1.Entry) bool { return e.Spec.Owner.UID == api.UID }) {
 			t.Errorf("%s: who is not served holds a name", identifier)
 		}
 		w.remove(api)
@@ -76,7 +76,7 @@ func TestAResourceServerThatIsNotAllowedHoldsNoNames(t *testing.T) {
 		if !strings.Contains(message, `rule "apps"`) {
 			t.Error(message)
 		}
-		if w.entry(served.SpaceIdentity, identifier) != nil || w.entry(served.SpaceScope, scope) != nil {
+		if w.entry(internalv1alpha1.SpaceIdentity, identifier) != nil || w.entry(internalv1alpha1.SpaceScope, scope) != nil {
 			t.Errorf("%s keeps a name from others", identifier)
 		}
 	}
@@ -84,7 +84,7 @@ func TestAResourceServerThatIsNotAllowedHoldsNoNames(t *testing.T) {
 	api := w.readyAPI("https://more.example.com", "orders:more")
 	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedResourceServers[0].Scopes = []string{"bills:*"} })
 	w.condition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
-	if w.scopesOf("https://more.example.com") != "orders:more" || w.entry(served.SpaceScope, "orders:more") == nil {
+	if w.scopesOf("https://more.example.com") != "orders:more" || w.entry(internalv1alpha1.SpaceScope, "orders:more") == nil {
 		t.Error("it lost its names")
 	}
 }
@@ -120,6 +120,6 @@ func TestAResourceServerThatIsCreatedAgainLeavesNothingBehind(t *testing.T) {
 	made.unseen(t, func() { w.remove(first); create(t, second) })
 	w.condition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	eventually.True(t, "nothing of the former one is served", func() bool {
-		return !slices.ContainsFunc(w.entries(), func(e served.Entry) bool { return e.Spec.Owner.UID == first.UID })
+		return !slices.ContainsFunc(w.entries(), func(e internalv1alpha1.Entry) bool { return e.Spec.Owner.UID == first.UID })
 	})
 }

@@ -14,7 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
@@ -35,9 +35,9 @@ type serverReconciler struct {
 type serverScope struct {
 	failed   *failure
 	server   *v1alpha1.AuthorizationServer
-	entry    *served.Entry // the document in force, from decideIssuer and serve
-	ring     keyRing       // from keepKeys
-	lost     []string      // from keepKeys
+	entry    *internalv1alpha1.Entry // the document in force, from decideIssuer and serve
+	ring     keyRing                 // from keepKeys
+	lost     []string                // from keepKeys
 	live     []replica
 	clients  int32
 	wake     time.Time

@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
@@ -35,7 +35,7 @@ func TestOfTwoServersWithOneIssuerTheOlderHasIt(t *testing.T) {
 		t.Error(message)
 	}
 	w.condition(older, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
-	e := &served.Entry{ObjectMeta: metav1.ObjectMeta{Namespace: younger.Namespace, Name: compile.EntryName(younger.UID, issuerClaim(younger))}}
+	e := &internalv1alpha1.Entry{ObjectMeta: metav1.ObjectMeta{Namespace: younger.Namespace, Name: compile.EntryName(younger.UID, issuerClaim(younger))}}
 	eventually.True(t, "the younger one is not served", func() bool { return !w.exists(e) })
 	if younger.Status.Endpoints != nil {
 		t.Error("it tells of endpoints")
@@ -115,7 +115,7 @@ func TestARotationThatIsAskedForIsToldWhileItIsPending(t *testing.T) {
 	w := newWorld(t)
 	w.condition(w.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionTrue, v1alpha1.ReasonKeysCurrent)
 	hold := func() {
-		edit(w, w.replica, func(r *served.Replica) {
+		edit(w, w.replica, func(r *internalv1alpha1.Replica) {
 			r.Spec.Keys = nil
 			for _, k := range w.server.Status.Keys {
 				r.Spec.Keys = append(r.Spec.Keys, string(k.KID))
@@ -262,7 +262,7 @@ func TestTheCountOfClientsCostsFewWritesInABurst(t *testing.T) {
 	began := time.Now()
 	for i := range 40 {
 		w.readyClient()
-		edit(w, w.replica, func(r *served.Replica) {
+		edit(w, w.replica, func(r *internalv1alpha1.Replica) {
 			r.Spec.RenewTime = metav1.NewMicroTime(r.Spec.RenewTime.Add(time.Duration(i) * time.Millisecond))
 		})
 	}

@@ -15,7 +15,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
@@ -128,7 +128,7 @@ func (s *Sweeper) sweepServer(ctx context.Context, i *inventory) (*largeSweep, e
 }
 
 // decideSweep says which of the orphans are removed now, and what waits. What goes on after the wait is what was announced, and no more.
-func decideSweep(total int, orphans []*served.Entry, announced *largeSweep, now time.Time, wait time.Duration) (remove []*served.Entry, waiting *largeSweep) {
+func decideSweep(total int, orphans []*internalv1alpha1.Entry, announced *largeSweep, now time.Time, wait time.Duration) (remove []*internalv1alpha1.Entry, waiting *largeSweep) {
 	if len(orphans) <= largeSweepEntries || len(orphans)*largeSweepShare <= total {
 		return orphans, nil
 	}
@@ -151,7 +151,7 @@ func decideSweep(total int, orphans []*served.Entry, announced *largeSweep, now 
 }
 
 // orphans are the suspects whose owner is gone, by the word of the API server.
-func (s *Sweeper) orphans(ctx context.Context, i *inventory) ([]*served.Entry, error) {
+func (s *Sweeper) orphans(ctx context.Context, i *inventory) ([]*internalv1alpha1.Entry, error) {
 	if i.former != nil {
 		if gone, err := s.ownerGone(ctx, *i.former); err != nil || !gone {
 			return nil, err
@@ -159,7 +159,7 @@ func (s *Sweeper) orphans(ctx context.Context, i *inventory) ([]*served.Entry, e
 		return append(i.suspects, i.issuer), nil
 	}
 	gone := map[types.UID]bool{}
-	var orphans []*served.Entry
+	var orphans []*internalv1alpha1.Entry
 	for _, e := range i.suspects {
 		owner := e.Spec.Owner
 		if _, asked := gone[owner.UID]; !asked { // a ResourceServer has an Entry for each scope
@@ -181,16 +181,16 @@ type inventory struct {
 	namespace string
 	regarding client.Object // that events are about
 	// former is the server, if it is not in the cache and has left the Entries behind. Then all are suspects, and issuer besides.
-	former   *served.Owner
-	issuer   *served.Entry
+	former   *internalv1alpha1.Owner
+	issuer   *internalv1alpha1.Entry
 	total    int
-	suspects []*served.Entry // their owner is not in the cache
+	suspects []*internalv1alpha1.Entry // their owner is not in the cache
 }
 
 // inventory of each server that exists, and of each that has left Entries behind. It looks at the cache without copying: there may be ten thousand Entries.
 func (s *Sweeper) inventory(ctx context.Context) ([]inventory, error) {
 	var servers v1alpha1.AuthorizationServerList
-	var entries served.EntryList
+	var entries internalv1alpha1.EntryList
 	if err := s.List(ctx, &entries, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing Entries: %w", err)
 	}
@@ -231,7 +231,7 @@ func (s *Sweeper) inventory(ctx context.Context) ([]inventory, error) {
 
 // leftBehind adds an Entry to those of a server that is not in the cache, unless the garbage collector removes it. The name of the server is in
 // the Entry of its issuer, which is removed after the others: as long as there are any, the API server can be asked for it.
-func leftBehind(former map[types.UID]*inventory, e *served.Entry) {
+func leftBehind(former map[types.UID]*inventory, e *internalv1alpha1.Entry) {
 	if slices.ContainsFunc(e.OwnerReferences, func(ref metav1.OwnerReference) bool { return ref.UID == e.Spec.ServerUID }) {
 		return
 	}

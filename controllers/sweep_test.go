@@ -22,7 +22,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
@@ -51,7 +51,7 @@ func newSweepWorld(t *testing.T) *sweepWorld {
 		Interval: DefaultSweepInterval, Wait: DefaultSweepWait,
 	}
 	t.Cleanup(func() { // or the next test's sweep would meet them
-		for _, o := range []client.Object{&served.Entry{}, &v1alpha1.OAuthClient{}, &v1alpha1.AuthorizationServer{}} {
+		for _, o := range []client.Object{&internalv1alpha1.Entry{}, &v1alpha1.OAuthClient{}, &v1alpha1.AuthorizationServer{}} {
 			if err := admin.DeleteAllOf(context.Background(), o, client.InNamespace(w.server.Namespace)); err != nil {
 				t.Error(err)
 			}
@@ -77,7 +77,7 @@ func newRecorder(t *testing.T) events.EventRecorder {
 }
 
 // living makes a client that exists, with its Entry.
-func (w *sweepWorld) living(name string) *served.Entry {
+func (w *sweepWorld) living(name string) *internalv1alpha1.Entry {
 	w.t.Helper()
 	c := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{Namespace: w.server.Namespace, Name: name}, Spec: v1alpha1.OAuthClientSpec{
 		ServerRef: v1alpha1.ServerReference{Name: "main"}, GrantTypes: []v1alpha1.GrantType{"client_credentials"},
@@ -88,23 +88,23 @@ func (w *sweepWorld) living(name string) *served.Entry {
 }
 
 // orphan makes an Entry of a client that does not exist.
-func (w *sweepWorld) orphan(name string) *served.Entry {
+func (w *sweepWorld) orphan(name string) *internalv1alpha1.Entry {
 	w.t.Helper()
-	return w.entry(name, served.Owner{Kind: kindClient, Namespace: w.server.Namespace, Name: name, UID: types.UID("gone-" + name)})
+	return w.entry(name, internalv1alpha1.Owner{Kind: kindClient, Namespace: w.server.Namespace, Name: name, UID: types.UID("gone-" + name)})
 }
 
-func (w *sweepWorld) orphans(n int) []*served.Entry {
+func (w *sweepWorld) orphans(n int) []*internalv1alpha1.Entry {
 	w.t.Helper()
-	var all []*served.Entry
+	var all []*internalv1alpha1.Entry
 	for i := range n {
 		all = append(all, w.orphan(fmt.Sprint("lost-", i)))
 	}
 	return all
 }
 
-func (w *sweepWorld) entry(value string, owner served.Owner) *served.Entry {
+func (w *sweepWorld) entry(value string, owner internalv1alpha1.Owner) *internalv1alpha1.Entry {
 	w.t.Helper()
-	e := compile.Entry(w.server, compile.Claim{Space: served.SpaceIdentity, Value: value}, owner, "", "")
+	e := compile.Entry(w.server, compile.Claim{Space: internalv1alpha1.SpaceIdentity, Value: value}, owner, "", "")
 	create(w.t, e)
 	return e
 }
@@ -129,7 +129,7 @@ func (w *sweepWorld) sweeps(d time.Duration) time.Time {
 // left fails the test unless the server has so many Entries.
 func (w *sweepWorld) left(when string, n int) {
 	w.t.Helper()
-	var list served.EntryList
+	var list internalv1alpha1.EntryList
 	if err := admin.List(w.t.Context(), &list, client.InNamespace(w.server.Namespace)); err != nil {
 		w.t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func (w *sweepWorld) left(when string, n int) {
 // unowned counts the Entries that orphan made and that are left.
 func (w *sweepWorld) unowned() int {
 	w.t.Helper()
-	var list served.EntryList
+	var list internalv1alpha1.EntryList
 	if err := admin.List(w.t.Context(), &list, client.InNamespace(w.server.Namespace)); err != nil {
 		w.t.Fatal(err)
 	}
@@ -243,10 +243,10 @@ func TestAnEntryWhoseOwnerIsGoneIsSwept(t *testing.T) {
 	w := newSweepWorld(t)
 	w.living("living")
 	w.orphan("gone")
-	w.entry("again", served.Owner{Kind: kindClient, Namespace: w.server.Namespace, Name: "living", UID: "the one before"})
-	w.entry("no-such-user", served.Owner{Kind: kindUser, Namespace: w.server.Namespace, Name: "nobody", UID: "gone-user"})
-	w.entry("no-such-api", served.Owner{Kind: kindResourceServer, Namespace: w.server.Namespace, Name: "nothing", UID: "gone-api"})
-	w.entry("no-such-namespace", served.Owner{Kind: kindNamespace, Name: "nowhere", UID: "gone-namespace"})
+	w.entry("again", internalv1alpha1.Owner{Kind: kindClient, Namespace: w.server.Namespace, Name: "living", UID: "the one before"})
+	w.entry("no-such-user", internalv1alpha1.Owner{Kind: kindUser, Namespace: w.server.Namespace, Name: "nobody", UID: "gone-user"})
+	w.entry("no-such-api", internalv1alpha1.Owner{Kind: kindResourceServer, Namespace: w.server.Namespace, Name: "nothing", UID: "gone-api"})
+	w.entry("no-such-namespace", internalv1alpha1.Owner{Kind: kindNamespace, Name: "nowhere", UID: "gone-namespace"})
 	var namespace corev1.Namespace
 	if err := admin.Get(t.Context(), client.ObjectKey{Name: w.server.Namespace}, &namespace); err != nil {
 		t.Fatal(err)
@@ -257,7 +257,7 @@ func TestAnEntryWhoseOwnerIsGoneIsSwept(t *testing.T) {
 		t.Errorf("the next sweep is at %s, now it is %s", next, w.clock)
 	}
 	w.left("after the sweep", 3)
-	var kept served.EntryList
+	var kept internalv1alpha1.EntryList
 	if err := admin.List(t.Context(), &kept, client.InNamespace(w.server.Namespace)); err != nil {
 		t.Fatal(err)
 	}
@@ -333,8 +333,8 @@ func TestAnEntryThatHasANewOwnerMeanwhileIsNotSwept(t *testing.T) {
 
 func TestWhatTheGarbageCollectorRemovesIsLeftToIt(t *testing.T) {
 	w := newSweepWorld(t)
-	e := compile.Entry(w.server, compile.Claim{Space: served.SpaceIdentity, Value: "x"},
-		served.Owner{Kind: kindClient, Namespace: w.server.Namespace, Name: "x", UID: "gone"}, "", "")
+	e := compile.Entry(w.server, compile.Claim{Space: internalv1alpha1.SpaceIdentity, Value: "x"},
+		internalv1alpha1.Owner{Kind: kindClient, Namespace: w.server.Namespace, Name: "x", UID: "gone"}, "", "")
 	e.Spec.ServerUID, e.OwnerReferences = "another", nil // what is to be collected is; this is not
 	create(t, e)
 	w.sweeps(0)
@@ -348,9 +348,9 @@ func TestALargeSweepIsOneOfMoreThanTenAndMoreThanFivePercent(t *testing.T) {
 	}{
 		{10, 10, false}, {11, 11, true}, {219, 11, true}, {220, 11, false}, {220, 12, true}, {10_000, 500, false}, {10_000, 501, true}, {0, 0, false},
 	} {
-		var orphans []*served.Entry
+		var orphans []*internalv1alpha1.Entry
 		for i := range c.orphans {
-			orphans = append(orphans, &served.Entry{ObjectMeta: metav1.ObjectMeta{UID: types.UID(fmt.Sprint(i))}})
+			orphans = append(orphans, &internalv1alpha1.Entry{ObjectMeta: metav1.ObjectMeta{UID: types.UID(fmt.Sprint(i))}})
 		}
 		remove, waiting := decideSweep(c.total, orphans, nil, time.Now(), time.Minute)
 		if large := waiting != nil; large != c.large || large == (len(remove) > 0 || c.orphans == 0) {

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
@@ -109,8 +109,8 @@ func (t *telling) forget() {
 }
 
 // usages are the cache's own.
-func (op *operator) usages(ctx context.Context, options ...client.ListOption) ([]served.Usage, error) {
-	var list served.UsageList
+func (op *operator) usages(ctx context.Context, options ...client.ListOption) ([]internalv1alpha1.Usage, error) {
+	var list internalv1alpha1.UsageList
 	if err := op.List(ctx, &list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
 		return nil, fmt.Errorf("listing Usages: %w", err)
 	}
@@ -118,12 +118,12 @@ func (op *operator) usages(ctx context.Context, options ...client.ListOption) ([
 }
 
 // usesOf a client's credentials, as the token servers of its server tell.
-func (op *operator) usesOf(ctx context.Context, server *v1alpha1.AuthorizationServer, uid types.UID) ([]served.CredentialUse, error) {
+func (op *operator) usesOf(ctx context.Context, server *v1alpha1.AuthorizationServer, uid types.UID) ([]internalv1alpha1.CredentialUse, error) {
 	usages, err := op.usages(ctx, client.InNamespace(server.Namespace), client.MatchingFields{indexUsed: string(uid)})
 	if err != nil {
 		return nil, err
 	}
-	var uses []served.CredentialUse
+	var uses []internalv1alpha1.CredentialUse
 	for i := range usages {
 		if usages[i].Spec.ServerUID != server.UID {
 			continue
@@ -138,7 +138,7 @@ func (op *operator) usesOf(ctx context.Context, server *v1alpha1.AuthorizationSe
 }
 
 // clientsIn are the UIDs of the clients of which a Usage speaks.
-func clientsIn(u *served.Usage) []string {
+func clientsIn(u *internalv1alpha1.Usage) []string {
 	uids := map[string]bool{}
 	for _, use := range u.Spec.Uses {
 		uids[string(use.Owner)] = true
@@ -149,7 +149,7 @@ func clientsIn(u *served.Usage) []string {
 // onUses wakes the clients for which a Usage has news, each in its turn.
 func (op *operator) onUses() handler.EventHandler {
 	wake := func(ctx context.Context, object client.Object, q requestQueue) {
-		usage, ok := object.(*served.Usage)
+		usage, ok := object.(*internalv1alpha1.Usage)
 		if !ok {
 			return
 		}
@@ -166,7 +166,7 @@ func (op *operator) onUses() handler.EventHandler {
 	}
 }
 
-func (op *operator) clientsWithNews(ctx context.Context, usage *served.Usage) []client.ObjectKey {
+func (op *operator) clientsWithNews(ctx context.Context, usage *internalv1alpha1.Usage) []client.ObjectKey {
 	var keys []client.ObjectKey
 	for _, use := range usage.Spec.Uses {
 		var list v1alpha1.OAuthClientList
@@ -182,7 +182,7 @@ func (op *operator) clientsWithNews(ctx context.Context, usage *served.Usage) []
 }
 
 // isNews reports whether a use is worth a write.
-func (op *operator) isNews(c *v1alpha1.OAuthClient, use served.CredentialUse) bool {
+func (op *operator) isNews(c *v1alpha1.OAuthClient, use internalv1alpha1.CredentialUse) bool {
 	if use.RefusedMethod != "" {
 		return string(c.Spec.TokenEndpointAuthMethod) != use.RefusedMethod && !op.telling.isTold(refusal{c.UID, use.RefusedMethod})
 	}
@@ -202,7 +202,7 @@ func worthTelling(state v1alpha1.CredentialState, told *metav1.Time, used time.T
 
 // hourOf a use; a token server whose clock is ahead does not make it one of the future, or no later use
 // would be told until then.
-func (op *operator) hourOf(use served.CredentialUse) time.Time {
+func (op *operator) hourOf(use internalv1alpha1.CredentialUse) time.Time {
 	if now := op.now().UTC().Truncate(time.Hour); use.Time.After(now) {
 		return now
 	}

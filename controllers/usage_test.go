@@ -11,14 +11,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-func useOf(owner types.UID, id string, at time.Time) served.CredentialUse {
-	return served.CredentialUse{Owner: owner, ID: id, Time: metav1.NewTime(at.UTC().Truncate(time.Hour))}
+func useOf(owner types.UID, id string, at time.Time) internalv1alpha1.CredentialUse {
+	return internalv1alpha1.CredentialUse{Owner: owner, ID: id, Time: metav1.NewTime(at.UTC().Truncate(time.Hour))}
 }
 
 func TestTheLastUseOfAnActiveCredentialIsToldOnceADay(t *testing.T) {
@@ -30,7 +30,7 @@ func TestTheLastUseOfAnActiveCredentialIsToldOnceADay(t *testing.T) {
 	first := time.Now().UTC().Truncate(time.Hour).Add(-72 * time.Hour)
 	u := w.newUsage(w.replica.Name, useOf("another", id, first), useOf(c.UID, id, first))
 	use := func(at time.Time) {
-		edit(w, u, func(u *served.Usage) { u.Spec.Uses = []served.CredentialUse{useOf(c.UID, id, at)} })
+		edit(w, u, func(u *internalv1alpha1.Usage) { u.Spec.Uses = []internalv1alpha1.CredentialUse{useOf(c.UID, id, at)} })
 	}
 	eventually.True(t, "the first use is told", func() bool { return told() != nil && told().Time.Equal(first) })
 	made.settle(t)
@@ -70,13 +70,13 @@ func TestTheLastUseOfARetiringCredentialIsToldOnceAnHour(t *testing.T) {
 func TestWhatATokenServerOfAnotherNamespaceTellsOfAClientIsNotBelieved(t *testing.T) {
 	w := newWorld(t)
 	c := w.readyClient()
-	u := &served.Usage{
+	u := &internalv1alpha1.Usage{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "main-0"},
-		Spec:       served.UsageSpec{ServerUID: w.server.UID, Uses: []served.CredentialUse{useOf(c.UID, c.Status.Credentials[0].ID, time.Now())}},
+		Spec:       internalv1alpha1.UsageSpec{ServerUID: w.server.UID, Uses: []internalv1alpha1.CredentialUse{useOf(c.UID, c.Status.Credentials[0].ID, time.Now())}},
 	}
-	r := &served.Replica{
+	r := &internalv1alpha1.Replica{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "main-0"},
-		Spec:       served.ReplicaSpec{ServerUID: w.server.UID, RenewTime: renewal(), AppliedResourceVersion: "1"},
+		Spec:       internalv1alpha1.ReplicaSpec{ServerUID: w.server.UID, RenewTime: renewal(), AppliedResourceVersion: "1"},
 	}
 	create(t, u, r)
 	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
@@ -103,8 +103,8 @@ func TestTheUsesOfTenThousandBusyClientsAreToldOverTime(t *testing.T) {
 		tell.forget()
 		waiting := map[client.ObjectKey]bool{}
 		for i := range replicas { // each brings another thousand every hour
-			for j := range served.MaxUses {
-				key := keys[(hour*served.MaxUses*replicas+i*served.MaxUses+j)%clients]
+			for j := range internalv1alpha1.MaxUses {
+				key := keys[(hour*internalv1alpha1.MaxUses*replicas+i*internalv1alpha1.MaxUses+j)%clients]
 				if last, is := told[key]; !is || used.Sub(last) >= tellAgain {
 					tell.turn(key)
 					waiting[key] = true
@@ -156,10 +156,10 @@ func TestASecretThatComesByTheWrongMethodIsAnEventOnItsClient(t *testing.T) {
 	if c.Status.Credentials[0].LastUsed != nil {
 		t.Error("a request that was refused counts as use")
 	}
-	edit(w, u, func(u *served.Usage) { // some more of the same day
+	edit(w, u, func(u *internalv1alpha1.Usage) { // some more of the same day
 		again := use
 		again.Time = metav1.NewTime(use.Time.Add(time.Hour))
-		u.Spec.Uses = []served.CredentialUse{again}
+		u.Spec.Uses = []internalv1alpha1.CredentialUse{again}
 	})
 	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
 	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)

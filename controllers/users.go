@@ -15,7 +15,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -30,8 +30,8 @@ type userScope struct {
 	failed      *failure
 	at          *attachment
 	document    documents.User
-	entry       *served.Entry // of the subject, with the document
-	username    *served.Entry
+	entry       *internalv1alpha1.Entry // of the subject, with the document
+	username    *internalv1alpha1.Entry
 	live        []replica
 	wake        time.Time
 	accepted    verdict
@@ -91,7 +91,7 @@ func (r *userReconciler) accept(ctx context.Context, s *userScope) (err error) {
 }
 
 func (s *userScope) subjectClaim() compile.Claim {
-	return compile.Claim{Space: served.SpaceIdentity, Value: s.document.Subject}
+	return compile.Claim{Space: internalv1alpha1.SpaceIdentity, Value: s.document.Subject}
 }
 
 // claimUsername claims the name that the user logs in with. The document is about the subject, so this claim has none.
@@ -99,7 +99,7 @@ func (r *userReconciler) claimUsername(ctx context.Context, s *userScope) error 
 	if s.accepted.decided() {
 		return nil
 	}
-	claim := compile.Claim{Space: served.SpaceUsername, Value: s.document.Username}
+	claim := compile.Claim{Space: internalv1alpha1.SpaceUsername, Value: s.document.Username}
 	var err error
 	s.username, err = r.claimName(ctx, s.at, claim, kindUser, s.user)
 	if errors.Is(err, errTaken) {

@@ -5,7 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
@@ -50,7 +50,7 @@ func (r *userReconciler) userProgrammed(s *userScope, others []part) verdict {
 	if s.entry == nil {
 		return waits("waiting until the user's document is written")
 	}
-	v, recheck := programmed(s.live, []*served.Entry{s.entry, s.username, s.at.serverEntry})
+	v, recheck := programmed(s.live, []*internalv1alpha1.Entry{s.entry, s.username, s.at.serverEntry})
 	v = latch(v, s.user.Status.Conditions, s.user.Generation, others)
 	if !v.ok() {
 		s.wake = earliest(s.wake, recheck)

@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
@@ -178,7 +178,7 @@ func TestTwoUsersCannotHaveOneName(t *testing.T) {
 			t.Errorf("%s took the name", taken.name)
 		}
 		made.settle(t) // and nobody claims and releases names without end
-		if slices.ContainsFunc(w.entries(), func(e served.Entry) bool { return e.Spec.Owner.UID == u.UID }) {
+		if slices.ContainsFunc(w.entries(), func(e internalv1alpha1.Entry) bool { return e.Spec.Owner.UID == u.UID }) {
 			t.Errorf("%s: who is not served holds a name", taken.name)
 		}
 	}
@@ -195,7 +195,7 @@ func TestARenamedUserLeavesTheOldName(t *testing.T) {
 	epoch := w.userDocument(alice).Epoch
 	edit(w, alice, username("bob"))
 	w.condition(alice, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUsernameTaken)
-	if doc := w.userDocument(alice); doc.Username != "alice" || w.entry(served.SpaceUsername, "alice") == nil {
+	if doc := w.userDocument(alice); doc.Username != "alice" || w.entry(internalv1alpha1.SpaceUsername, "alice") == nil {
 		t.Errorf("what was served is not: %+v", doc)
 	}
 	edit(w, alice, username("carol"))
@@ -205,7 +205,7 @@ func TestARenamedUserLeavesTheOldName(t *testing.T) {
 	}
 	edit(w, bob, username("alice"))
 	w.condition(bob, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if e := w.entry(served.SpaceUsername, "bob"); e != nil {
+	if e := w.entry(internalv1alpha1.SpaceUsername, "bob"); e != nil {
 		t.Error("the old name is claimed still")
 	}
 }
@@ -224,7 +224,7 @@ func TestAUserWhoIsCreatedAgainInheritsNothing(t *testing.T) {
 		t.Error("the new user has something of the old one")
 	}
 	eventually.True(t, "nothing of the former one is served", func() bool {
-		return !slices.ContainsFunc(w.entries(), func(e served.Entry) bool { return e.Spec.Owner.UID == first.UID })
+		return !slices.ContainsFunc(w.entries(), func(e internalv1alpha1.Entry) bool { return e.Spec.Owner.UID == first.UID })
 	})
 }
 
@@ -237,7 +237,7 @@ func TestATenantCannotAttachUsers(t *testing.T) {
 	w.newSecret(w.apps, "mallory", map[string]string{"password": "correct horse"})
 	create(t, u)
 	w.condition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
-	if doc := w.userDocument(u); doc.UID != "" || w.entry(served.SpaceUsername, "mallory") != nil {
+	if doc := w.userDocument(u); doc.UID != "" || w.entry(internalv1alpha1.SpaceUsername, "mallory") != nil {
 		t.Error("the tenant's user is served")
 	}
 }

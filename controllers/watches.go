@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -48,8 +48,8 @@ func setUpServers(mgr ctrl.Manager, op *operator, o Options) error {
 		Owns(&corev1.ServiceAccount{}).
 		Owns(&rbacv1.RoleBinding{}).
 		Watches(&v1alpha1.AuthorizationServer{}, op.wakes(op.serversOfIssuer), onChange(existence)).
-		Watches(&served.Entry{}, op.wakes(ownerOfKind(kindServer)), onNews()).
-		Watches(&served.Replica{}, op.wakes(op.serversOfReplica)).
+		Watches(&internalv1alpha1.Entry{}, op.wakes(ownerOfKind(kindServer)), onNews()).
+		Watches(&internalv1alpha1.Replica{}, op.wakes(op.serversOfReplica)).
 		Watches(secretMetadata(), op.wakes(op.byIndex(&v1alpha1.AuthorizationServerList{}, indexSecret))).
 		Watches(&v1alpha1.OAuthClient{}, counts{}).
 		Complete(&serverReconciler{operator: op, countInterval: o.CountInterval})
@@ -61,13 +61,13 @@ func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 		WithOptions(o.controller()).
 		For(&v1alpha1.OAuthClient{}).
 		Watches(&v1alpha1.AuthorizationServer{}, op.wakes(op.byServer(list)), onChange(serverVerdict)).
-		Watches(&served.Entry{}, op.wakes(ownerOfKind(kindClient)), onNews()).
-		Watches(&served.Entry{}, op.wakes(op.byName(list)), onDelete()).
-		Watches(&served.Entry{}, op.wakes(op.clientsOfRules), onChange(rules)).
-		Watches(&served.Entry{}, op.wakes(op.clientsOfScopes)).
-		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(op.progress)).
-		Watches(&served.Replica{}, op.wakes(op.ownersOfRejected(kindClient)), onChange(rejections)).
-		Watches(&served.Usage{}, op.onUses()).
+		Watches(&internalv1alpha1.Entry{}, op.wakes(ownerOfKind(kindClient)), onNews()).
+		Watches(&internalv1alpha1.Entry{}, op.wakes(op.byName(list)), onDelete()).
+		Watches(&internalv1alpha1.Entry{}, op.wakes(op.clientsOfRules), onChange(rules)).
+		Watches(&internalv1alpha1.Entry{}, op.wakes(op.clientsOfScopes)).
+		Watches(&internalv1alpha1.Replica{}, op.wakes(op.byReplica(list)), onChange(op.progress)).
+		Watches(&internalv1alpha1.Replica{}, op.wakes(op.ownersOfRejected(kindClient)), onChange(rejections)).
+		Watches(&internalv1alpha1.Usage{}, op.onUses()).
 		Watches(secretMetadata(), op.wakes(op.byIndex(list(), indexSecret)))
 	return op.watchClaimants(b, list).Complete(&clientReconciler{operator: op, pending: newPendingSecrets()})
 }
@@ -78,11 +78,11 @@ func setUpUsers(mgr ctrl.Manager, op *operator, o Options) error {
 		WithOptions(o.controller()).
 		For(&v1alpha1.OAuthUser{}).
 		Watches(&v1alpha1.AuthorizationServer{}, op.wakes(op.byServer(list)), onChange(serverVerdict)).
-		Watches(&served.Entry{}, op.wakes(ownerOfKind(kindUser)), onNews()).
-		Watches(&served.Entry{}, op.wakes(op.byName(list)), onDelete()).
-		Watches(&served.Entry{}, op.wakes(op.byServerEntry(list)), onChange(existence)).
-		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(op.progress)).
-		Watches(&served.Replica{}, op.wakes(op.ownersOfRejected(kindUser)), onChange(rejections)).
+		Watches(&internalv1alpha1.Entry{}, op.wakes(ownerOfKind(kindUser)), onNews()).
+		Watches(&internalv1alpha1.Entry{}, op.wakes(op.byName(list)), onDelete()).
+		Watches(&internalv1alpha1.Entry{}, op.wakes(op.byServerEntry(list)), onChange(existence)).
+		Watches(&internalv1alpha1.Replica{}, op.wakes(op.byReplica(list)), onChange(op.progress)).
+		Watches(&internalv1alpha1.Replica{}, op.wakes(op.ownersOfRejected(kindUser)), onChange(rejections)).
 		Watches(secretMetadata(), op.wakes(op.byIndex(list(), indexSecret)))
 	return op.watchClaimants(b, list).Complete(&userReconciler{op})
 }
@@ -93,13 +93,13 @@ func setUpResourceServers(mgr ctrl.Manager, op *operator, o Options) error {
 		WithOptions(o.controller()).
 		For(&v1alpha1.ResourceServer{}).
 		Watches(&v1alpha1.AuthorizationServer{}, op.wakes(op.byServer(list)), onChange(serverVerdict)).
-		Watches(&served.Entry{}, op.wakes(ownerOfKind(kindResourceServer)), onNews()).
-		Watches(&served.Entry{}, op.wakes(op.byName(list)), onDelete()).
-		Watches(&served.Entry{}, op.wakes(op.byServerEntry(list)), onChange(rules)).
-		Watches(&served.Entry{}, op.wakes(op.resourceServersOfNamespace)).
+		Watches(&internalv1alpha1.Entry{}, op.wakes(ownerOfKind(kindResourceServer)), onNews()).
+		Watches(&internalv1alpha1.Entry{}, op.wakes(op.byName(list)), onDelete()).
+		Watches(&internalv1alpha1.Entry{}, op.wakes(op.byServerEntry(list)), onChange(rules)).
+		Watches(&internalv1alpha1.Entry{}, op.wakes(op.resourceServersOfNamespace)).
 		Watches(&v1alpha1.OAuthClient{}, op.wakes(op.byIndex(list(), indexIntrospector)), onChange(specOfClient)).
-		Watches(&served.Replica{}, op.wakes(op.byReplica(list)), onChange(op.progress)).
-		Watches(&served.Replica{}, op.wakes(op.ownersOfRejected(kindResourceServer)), onChange(rejections))
+		Watches(&internalv1alpha1.Replica{}, op.wakes(op.byReplica(list)), onChange(op.progress)).
+		Watches(&internalv1alpha1.Replica{}, op.wakes(op.ownersOfRejected(kindResourceServer)), onChange(rejections))
 	return op.watchClaimants(b, list).Complete(&resourceServerReconciler{op})
 }
 
@@ -107,7 +107,7 @@ func setUpNamespaces(mgr ctrl.Manager, op *operator, o Options) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("namespace").
 		WithOptions(o.controller()).
 		For(&corev1.Namespace{}).
-		Watches(&served.Entry{}, op.wakes(ownerOfKind(kindNamespace)), onNews()).
+		Watches(&internalv1alpha1.Entry{}, op.wakes(ownerOfKind(kindNamespace)), onNews()).
 		Complete(&namespaceReconciler{op})
 }
 
@@ -160,7 +160,7 @@ func (op *operator) byServer(list func() client.ObjectList) wakeFunc {
 // byServerEntry finds the objects of a server whose document changed.
 func (op *operator) byServerEntry(list func() client.ObjectList) wakeFunc {
 	return func(ctx context.Context, changed client.Object) []client.ObjectKey {
-		e, ok := changed.(*served.Entry)
+		e, ok := changed.(*internalv1alpha1.Entry)
 		if !ok || documents.Kind(e.Spec.Format) != documents.KindServer {
 			return nil
 		}
@@ -171,8 +171,8 @@ func (op *operator) byServerEntry(list func() client.ObjectList) wakeFunc {
 // byName finds the objects that want a name which somebody had.
 func (op *operator) byName(list func() client.ObjectList) wakeFunc {
 	return func(ctx context.Context, changed client.Object) []client.ObjectKey {
-		e, ok := changed.(*served.Entry)
-		if !ok || e.Spec.Space == served.SpaceNamespace {
+		e, ok := changed.(*internalv1alpha1.Entry)
+		if !ok || e.Spec.Space == internalv1alpha1.SpaceNamespace {
 			return nil
 		}
 		name := compile.Claim{Space: e.Spec.Space, Value: e.Spec.Value}
@@ -226,13 +226,13 @@ func (op *operator) byReplica(list func() client.ObjectList) wakeFunc {
 // ownersOfRejected finds the objects of a kind of which a replica cannot read a document: they may have been served before, and wait for nothing.
 func (op *operator) ownersOfRejected(kind string) wakeFunc {
 	return func(ctx context.Context, changed client.Object) []client.ObjectKey {
-		replica, ok := changed.(*served.Replica)
+		replica, ok := changed.(*internalv1alpha1.Replica)
 		if !ok {
 			return nil
 		}
 		var keys []client.ObjectKey
 		for _, rejected := range replica.Spec.Rejected {
-			var e served.Entry
+			var e internalv1alpha1.Entry
 			if op.Get(ctx, client.ObjectKey{Namespace: replica.Namespace, Name: rejected.Name}, &e) != nil {
 				continue // its owner is woken when it is seen
 			}
@@ -243,7 +243,7 @@ func (op *operator) ownersOfRejected(kind string) wakeFunc {
 }
 
 // serverOfEntry is the server that an Entry is read by.
-func serverOfEntry(e *served.Entry) client.ObjectKey {
+func serverOfEntry(e *internalv1alpha1.Entry) client.ObjectKey {
 	for _, ref := range e.OwnerReferences {
 		if ref.UID == e.Spec.ServerUID {
 			return client.ObjectKey{Namespace: e.Namespace, Name: ref.Name}
@@ -255,7 +255,7 @@ func serverOfEntry(e *served.Entry) client.ObjectKey {
 // ownerOfKind is the owner of an Entry, if it is of a kind.
 func ownerOfKind(kind string) wakeFunc {
 	return func(_ context.Context, changed client.Object) []client.ObjectKey {
-		e, ok := changed.(*served.Entry)
+		e, ok := changed.(*internalv1alpha1.Entry)
 		if !ok || e.Spec.Owner.Kind != kind {
 			return nil
 		}
@@ -273,7 +273,7 @@ func (op *operator) serversOfIssuer(ctx context.Context, changed client.Object) 
 }
 
 func (op *operator) serversOfReplica(ctx context.Context, changed client.Object) []client.ObjectKey {
-	replica, ok := changed.(*served.Replica)
+	replica, ok := changed.(*internalv1alpha1.Replica)
 	if !ok {
 		return nil
 	}
@@ -282,7 +282,7 @@ func (op *operator) serversOfReplica(ctx context.Context, changed client.Object)
 
 // clientsOfRules finds the clients that a changed rule may concern: all of a server, or those of a namespace.
 func (op *operator) clientsOfRules(ctx context.Context, changed client.Object) []client.ObjectKey {
-	e, ok := changed.(*served.Entry)
+	e, ok := changed.(*internalv1alpha1.Entry)
 	if !ok {
 		return nil
 	}
@@ -299,14 +299,14 @@ func (op *operator) clientsOfRules(ctx context.Context, changed client.Object) [
 // clientsOfScopes finds the clients that register a scope about which something changed: its claim, the document of its ResourceServer, or
 // the namespace of that.
 func (op *operator) clientsOfScopes(ctx context.Context, changed client.Object) []client.ObjectKey {
-	e, ok := changed.(*served.Entry)
+	e, ok := changed.(*internalv1alpha1.Entry)
 	if !ok {
 		return nil
 	}
 	server := serverOfEntry(e)
 	var scopes []string
 	switch {
-	case e.Spec.Space == served.SpaceScope:
+	case e.Spec.Space == internalv1alpha1.SpaceScope:
 		scopes = []string{e.Spec.Value}
 	case documents.Kind(e.Spec.Format) == documents.KindResourceServer:
 		doc, err := decodeEntry[documents.ResourceServer](e)
@@ -340,7 +340,7 @@ func scopeNames(doc documents.ResourceServer) []string {
 }
 
 func (op *operator) resourceServersOfNamespace(ctx context.Context, changed client.Object) []client.ObjectKey {
-	e, ok := changed.(*served.Entry)
+	e, ok := changed.(*internalv1alpha1.Entry)
 	if !ok || documents.Kind(e.Spec.Format) != documents.KindNamespace {
 		return nil
 	}
@@ -427,7 +427,7 @@ func specOfClient(before, after *v1alpha1.OAuthClient) bool {
 }
 
 // rules are what decides about other objects in a document: all of a server's but its keys, and all of any other.
-func rules(before, after *served.Entry) bool {
+func rules(before, after *internalv1alpha1.Entry) bool {
 	if before.Spec.Document == after.Spec.Document {
 		return false
 	}
@@ -444,7 +444,7 @@ func rules(before, after *served.Entry) bool {
 }
 
 // progress of a replica: a renewal alone tells nothing, unless it was taken for dead.
-func (op *operator) progress(before, after *served.Replica) bool {
+func (op *operator) progress(before, after *internalv1alpha1.Replica) bool {
 	b, a := &before.Spec, &after.Spec
 	return op.now().Sub(op.seen.see(after).revived) < liveFor ||
 		b.AppliedResourceVersion != a.AppliedResourceVersion || b.Ready != a.Ready || !reflect.DeepEqual(b.Rejected, a.Rejected) ||
@@ -452,6 +452,6 @@ func (op *operator) progress(before, after *served.Replica) bool {
 }
 
 // rejections by a replica matter to those whom they concern.
-func rejections(before, after *served.Replica) bool {
+func rejections(before, after *internalv1alpha1.Replica) bool {
 	return !reflect.DeepEqual(before.Spec.Rejected, after.Spec.Rejected)
 }

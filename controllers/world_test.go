@@ -19,7 +19,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
@@ -35,7 +35,7 @@ type world struct {
 	t              *testing.T
 	identity, apps string
 	server         *v1alpha1.AuthorizationServer
-	replica        *served.Replica
+	replica        *internalv1alpha1.Replica
 	manager        ctrl.Manager
 	clock          *clock
 }
@@ -103,16 +103,16 @@ func (w *world) startServer() {
 }
 
 // newReplica is a token server that says so once; see keepRenewing.
-func (w *world) newReplica(name, applied string, change ...func(*served.Replica)) *served.Replica {
+func (w *world) newReplica(name, applied string, change ...func(*internalv1alpha1.Replica)) *internalv1alpha1.Replica {
 	w.t.Helper()
-	r := &served.Replica{
+	r := &internalv1alpha1.Replica{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: w.identity, Name: name, Labels: map[string]string{served.ServerUIDLabel: string(w.server.UID)},
+			Namespace: w.identity, Name: name, Labels: map[string]string{internalv1alpha1.ServerUIDLabel: string(w.server.UID)},
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: v1alpha1.GroupVersion.String(), Kind: kindServer, Name: w.server.Name, UID: w.server.UID,
 			}},
 		},
-		Spec: served.ReplicaSpec{
+		Spec: internalv1alpha1.ReplicaSpec{
 			ServerUID: w.server.UID, RenewTime: renewal(), AppliedResourceVersion: applied, Ready: true, Formats: documents.Formats(),
 		},
 	}
@@ -128,13 +128,13 @@ func renewal() metav1.MicroTime {
 }
 
 // renew has a replica renew itself now, as it does every ten seconds.
-func (w *world) renew(r *served.Replica) {
+func (w *world) renew(r *internalv1alpha1.Replica) {
 	w.t.Helper()
-	edit(w, r, func(r *served.Replica) { r.Spec.RenewTime = renewal() })
+	edit(w, r, func(r *internalv1alpha1.Replica) { r.Spec.RenewTime = renewal() })
 }
 
 // keepRenewing renews a replica until the test ends or the replica is gone.
-func (w *world) keepRenewing(r *served.Replica) {
+func (w *world) keepRenewing(r *internalv1alpha1.Replica) {
 	key, ctx := client.ObjectKeyFromObject(r), w.t.Context()
 	go func() {
 		for ticker := time.NewTicker(10 * time.Second); ; {
@@ -144,7 +144,7 @@ func (w *world) keepRenewing(r *served.Replica) {
 				return
 			case <-ticker.C:
 			}
-			var now served.Replica
+			var now internalv1alpha1.Replica
 			if err := admin.Get(ctx, key, &now); err != nil {
 				ticker.Stop()
 				return
@@ -159,7 +159,7 @@ func (w *world) keepRenewing(r *served.Replica) {
 func (w *world) cleanUp() {
 	ctx := context.Background()
 	for _, o := range []client.Object{
-		&v1alpha1.OAuthClient{}, &v1alpha1.OAuthUser{}, &v1alpha1.ResourceServer{}, &v1alpha1.AuthorizationServer{}, &served.Replica{}, &served.Usage{}, &served.Entry{},
+		&v1alpha1.OAuthClient{}, &v1alpha1.OAuthUser{}, &v1alpha1.ResourceServer{}, &v1alpha1.AuthorizationServer{}, &internalv1alpha1.Replica{}, &internalv1alpha1.Usage{}, &internalv1alpha1.Entry{},
 	} {
 		for _, namespace := range []string{w.identity, w.apps} {
 			if err := admin.DeleteAllOf(ctx, o, client.InNamespace(namespace)); err != nil {
@@ -323,9 +323,9 @@ func (w *world) valueOf(c *v1alpha1.OAuthClient) string {
 }
 
 // entry of a name, nil if nobody has it.
-func (w *world) entry(space served.Space, value string) *served.Entry {
+func (w *world) entry(space internalv1alpha1.Space, value string) *internalv1alpha1.Entry {
 	w.t.Helper()
-	e := &served.Entry{ObjectMeta: metav1.ObjectMeta{
+	e := &internalv1alpha1.Entry{ObjectMeta: metav1.ObjectMeta{
 		Namespace: w.identity, Name: compile.EntryName(w.server.UID, compile.Claim{Space: space, Value: value}),
 	}}
 	if !w.exists(e) {
@@ -335,9 +335,9 @@ func (w *world) entry(space served.Space, value string) *served.Entry {
 }
 
 // entries of all owners.
-func (w *world) entries() []served.Entry {
+func (w *world) entries() []internalv1alpha1.Entry {
 	w.t.Helper()
-	var list served.EntryList
+	var list internalv1alpha1.EntryList
 	if err := admin.List(w.t.Context(), &list, client.InNamespace(w.identity)); err != nil {
 		w.t.Fatal(err)
 	}
@@ -353,7 +353,7 @@ func (w *world) document(c *v1alpha1.OAuthClient) documents.Client {
 func documentAt[T any](w *world, identity string) T {
 	w.t.Helper()
 	var doc T
-	if e := w.entry(served.SpaceIdentity, identity); e != nil {
+	if e := w.entry(internalv1alpha1.SpaceIdentity, identity); e != nil {
 		var err error
 		if doc, err = decodeEntry[T](e); err != nil {
 			w.t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
@@ -60,18 +60,18 @@ func TestWhateverIsAdmittedDecodesAndCanBeWrittenBack(t *testing.T) {
 			"status":{"conditions":[{"type":"Ready","status":"True","reason":"Ready","message":"","lastTransitionTime":"2024-01-01T00:00:00Z"}]}}`,
 			func() client.Object { return new(v1alpha1.OAuthUser) }, new(v1alpha1.OAuthUserList)},
 		{"entries", `{"spec":{"serverUID":"a","space":"identity","value":"a","owner":{"kind":"OAuthClient","name":"a","uid":"a"}}}`,
-			func() client.Object { return new(served.Entry) }, new(served.EntryList)},
+			func() client.Object { return new(internalv1alpha1.Entry) }, new(internalv1alpha1.EntryList)},
 		{"replicas", `{"spec":{"serverUID":"a","renewTime":"2024-01-01T00:00:00.000000Z","ready":true,"rejected":[{"name":"a","resourceVersion":"1","reason":"a"}],
 			"used":[{"owner":"a","id":"a","time":"2024-01-01T00:00:00Z"}]}}`,
-			func() client.Object { return new(served.Replica) }, new(served.ReplicaList)},
-		{"oauthgrants", `{"spec":{"serverRef":{"name":"main"},"serverUID":"a","id":"a","generation":1,"scopes":["openid"],"amr":["pwd"],
-			"advancedAt":"2024-01-01T00:00:00.000000Z","expiresAt":"2024-01-01T00:00:00.000000Z"}}`,
+			func() client.Object { return new(internalv1alpha1.Replica) }, new(internalv1alpha1.ReplicaList)},
+		{"oauthgrants", `{"spec":{"serverRef":{"name":"main"},"serverUID":"a","id":"a","refreshTokenNumber":1,"scope":"openid","amr":["pwd"],
+			"refreshTokenIssuedAt":"2024-01-01T00:00:00.000000Z","expiresAt":"2024-01-01T00:00:00.000000Z","tokenServerState":{"attempt":"a"}}}`,
 			func() client.Object { return new(v1alpha1.OAuthGrant) }, new(v1alpha1.OAuthGrantList)},
-		{"oauthconsents", `{"spec":{"serverRef":{"name":"main"},"serverUID":"a","userUID":"a","clientUID":"a","scopes":["openid"],
+		{"oauthconsents", `{"spec":{"serverRef":{"name":"main"},"serverUID":"a","userUID":"a","clientUID":"a","scope":"openid",
 			"grantedAt":"2024-01-01T00:00:00.000000Z"}}`,
 			func() client.Object { return new(v1alpha1.OAuthConsent) }, new(v1alpha1.OAuthConsentList)},
 		{"marks", `{"spec":{"serverUID":"a","kind":"token","expiresAt":"2024-01-01T00:00:00.000000Z"}}`,
-			func() client.Object { return new(served.Mark) }, new(served.MarkList)},
+			func() client.Object { return new(internalv1alpha1.Mark) }, new(internalv1alpha1.MarkList)},
 	} {
 		t.Run(test.kind, func(t *testing.T) {
 			t.Parallel()

@@ -5,10 +5,12 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// ServerUIDLabel is on every OAuthGrant and OAuthConsent and holds the UID of the AuthorizationServer; a token server selects by it.
+// ServerUIDLabel is on every OAuthGrant and OAuthConsent and holds the UID of the
+// AuthorizationServer. Token servers select the objects of their AuthorizationServer by it.
 const ServerUIDLabel = "oauth-operator.dev/server-uid"
 
-// UserLabel and ClientLabel are on every OAuthGrant and OAuthConsent and hold hashes of the UIDs, by which a pair's objects are found.
+// UserLabel and ClientLabel are on every OAuthGrant and OAuthConsent and hold hashes of the UIDs of
+// the user and of the client. Token servers find the objects of a user and a client by them.
 const (
 	UserLabel   = "oauth-operator.dev/user-hash"
 	ClientLabel = "oauth-operator.dev/client-hash"
@@ -20,12 +22,13 @@ type AuthorizedAPI struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	Identifier string `json:"identifier"`
-	// uid of the ResourceServer. One that is created again under the identifier has another.
+	// uid of the ResourceServer. A ResourceServer that is created again has another UID.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	UID types.UID `json:"uid"`
-	// scopes of the ResourceServer that were allowed; none: it may be called without any.
+	// scopes of the ResourceServer that the user allowed. Empty if the client asked for the API by the
+	// parameter resource alone (RFC 8707).
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MaxLength=256
 	// +listType=atomic
@@ -33,31 +36,25 @@ type AuthorizedAPI struct {
 	Scopes []string `json:"scopes,omitempty"`
 }
 
-// OAuthGrantSpec is one authorization: of a user to a client, by a code or by a password. It holds no token, no code, and nothing that one
-// could be made from: tokens are sealed values that name a grant, and the keys that seal them are elsewhere.
+// OAuthGrantSpec describes one authorization of a client by a user: by an authorization code or by a
+// password. It holds no token and no code, and none can be made from it: tokens are sealed values
+// that name the grant, and the keys that seal them are in a Secret that token servers mount.
 type OAuthGrantSpec struct {
 	// serverRef names the AuthorizationServer, in the same namespace.
 	ServerRef LocalServerReference `json:"serverRef"`
-	// serverUID is the UID of the AuthorizationServer. One that is created again knows nothing of the grants before.
+	// serverUID is the UID of the AuthorizationServer. An AuthorizationServer that is created again has
+	// another UID and does not use this grant.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ServerUID types.UID `json:"serverUID"`
 
-	// id of the grant: a hash.
+	// id of the grant, a hash that its tokens carry in sealed form.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ID string `json:"id"`
-	// incarnation is random; tokens of another incarnation are not of this grant.
-	// +kubebuilder:validation:MaxLength=128
-	// +optional
-	Incarnation string `json:"incarnation,omitempty"`
-	// attempt identifies the request that wrote last, so that it knows its own write again when the answer was lost.
-	// +kubebuilder:validation:MaxLength=128
-	// +optional
-	Attempt string `json:"attempt,omitempty"`
 
-	// username of the user when the grant began; for people, nothing depends on it.
+	// username of the user when the grant was created. It is informative: token servers do not read it.
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Username string `json:"username,omitempty"`
@@ -69,7 +66,8 @@ type OAuthGrantSpec struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	UserUID string `json:"userUID,omitempty"`
-	// userEpoch is that of the user when the grant began. A new password makes a new one, and ends the grants of the old.
+	// userEpoch is the epoch of the user's password when the grant was created: a random value that
+	// changes with the password. A token server refuses a grant of another epoch.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	UserEpoch string `json:"userEpoch,omitempty"`
@@ -83,7 +81,8 @@ type OAuthGrantSpec struct {
 	// +optional
 	ClientUID string `json:"clientUID,omitempty"`
 
-	// sessionHash is a hash of the root of the session in which the user authorized the client; empty for the password grant.
+	// sessionHash is a hash of the id of the browser session in which the user authorized the client.
+	// Empty for the password grant.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	SessionHash string `json:"sessionHash,omitempty"`
@@ -93,38 +92,38 @@ type OAuthGrantSpec struct {
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	// +optional
 	AuthTime *metav1.MicroTime `json:"authTime,omitempty"`
-	// amr says how the user logged in (RFC 8176).
+	// amr lists how the user authenticated (RFC 8176).
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=64
 	// +listType=atomic
 	// +optional
 	AMR []string `json:"amr,omitempty"`
 
-	// scope that was granted: the scopes with spaces between (RFC 6749 section 3.3).
+	// scope that was granted, a space-delimited list (RFC 6749 section 3.3).
 	// +kubebuilder:validation:MaxLength=65791
 	// +kubebuilder:validation:Pattern=`^[!#-\[\]-~]{1,256}( [!#-\[\]-~]{1,256})*$`
 	// +optional
 	Scope string `json:"scope,omitempty"`
-	// resources that were asked for (RFC 8707); none: the owners of the scopes.
+	// resources that the client asked for (RFC 8707). Default: the owners of the scopes.
 	// +kubebuilder:validation:MaxItems=128
 	// +kubebuilder:validation:items:MaxLength=2048
 	// +listType=atomic
 	// +optional
 	Resources []string `json:"resources,omitempty"`
-	// apis are the ResourceServers that the scopes and resources are of. One that is created again
-	// under its identifier is another, which the grant does not reach.
+	// apis are the ResourceServers that the scopes and resources belong to. The grant does not cover a
+	// ResourceServer that is created again.
 	// +kubebuilder:validation:MaxItems=256
 	// +listType=atomic
 	// +optional
 	APIs []AuthorizedAPI `json:"apis,omitempty"`
-	// claims about the user that were granted one by one, beyond those of the scopes (OpenID
-	// Connect Core section 5.5).
+	// claims about the user that the client asked for by name and the user allowed, beyond those that
+	// the scopes include (OpenID Connect Core section 5.5).
 	// +kubebuilder:validation:MaxItems=128
 	// +kubebuilder:validation:items:MaxLength=256
 	// +listType=atomic
 	// +optional
 	Claims []string `json:"claims,omitempty"`
-	// redirectURI that the code was sent to; empty for the password grant.
+	// redirectURI that the code was sent to. Empty for the password grant.
 	// +kubebuilder:validation:MaxLength=2048
 	// +optional
 	RedirectURI string `json:"redirectURI,omitempty"`
@@ -137,70 +136,95 @@ type OAuthGrantSpec struct {
 	// +optional
 	ClaimsRequest string `json:"claimsRequest,omitempty"`
 
-	// consented: the authorization rests on an OAuthConsent, and ends with it.
+	// consented is true if the authorization needs an OAuthConsent and ends with it.
 	// +optional
 	Consented bool `json:"consented,omitempty"`
-	// consentUID is the UID of that OAuthConsent. One that is written after a withdrawal is
-	// another.
+	// consentUID is the UID of that OAuthConsent. A consent that the user gives after a withdrawal has
+	// another UID.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	ConsentUID types.UID `json:"consentUID,omitempty"`
-	// offline: the refresh token outlives the session.
+	// offline is true if the refresh token outlives the session, by the scope offline_access or
+	// because there is no session (the password grant).
 	// +optional
 	Offline bool `json:"offline,omitempty"`
-	// generation of the refresh token that is current; none: the grant has no refresh token.
+	// refreshTokenNumber is the number of the refresh token that is current, counted from 1: a rotation
+	// replaces it by the next. Empty if the grant has no refresh token.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2147483647
 	// +optional
-	Generation int64 `json:"generation,omitempty"`
-	// advancedAt is when the generation became current.
+	RefreshTokenNumber int64 `json:"refreshTokenNumber,omitempty"`
+	// refreshTokenIssuedAt is when that refresh token was issued.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	// +optional
-	AdvancedAt *metav1.MicroTime `json:"advancedAt,omitempty"`
-	// sealKID names the key that the current refresh token is sealed with.
-	// +kubebuilder:validation:MaxLength=128
-	// +optional
-	SealKID string `json:"sealKID,omitempty"`
+	RefreshTokenIssuedAt *metav1.MicroTime `json:"refreshTokenIssuedAt,omitempty"`
 
-	// createdAt is when the user authorized the client, by the token server's clock.
+	// createdAt is when the grant was created, by the token server's clock.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	// +optional
 	CreatedAt *metav1.MicroTime `json:"createdAt,omitempty"`
-	// lastUsedAt is when the grant was last refreshed, or began.
+	// lastUsedAt is when the client last refreshed its tokens. Before the first time it is createdAt.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	// +optional
 	LastUsedAt *metav1.MicroTime `json:"lastUsedAt,omitempty"`
-	// refreshUntil is when refreshing ends for good; none: the grant has no refresh token.
+	// refreshUntil is when the client can refresh its tokens no longer. Empty if the grant has no refresh
+	// token.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	// +optional
 	RefreshUntil *metav1.MicroTime `json:"refreshUntil,omitempty"`
-	// expiresAt is when the grant can authorise nothing any more; the object is deleted soon after.
+	// expiresAt is when the last token of the grant has expired. A token server deletes the object soon
+	// after.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	ExpiresAt metav1.MicroTime `json:"expiresAt"`
-	// endedAt is when the grant was ended; none: it is good until it expires.
+	// endedAt is when the grant was ended before it expired, by a token server.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	// +optional
 	EndedAt *metav1.MicroTime `json:"endedAt,omitempty"`
-	// endReason says why it was ended: CodeReuse, RefreshTokenReuse, Revoked, ConsentWithdrawn, Bound or Unanswered.
+	// endReason is why the grant was ended: CodeReuse, RefreshTokenReuse, Revoked, ConsentWithdrawn,
+	// Bound or Unanswered.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	EndReason string `json:"endReason,omitempty"`
+
+	// tokenServerState is the token server's own. It is of no use to anybody else, and may change
+	// between versions.
+	// +optional
+	TokenServerState TokenServerState `json:"tokenServerState,omitzero"`
 }
 
-// OAuthGrant is one authorization of a user to a client. Token servers write it; deleting it revokes its tokens at once.
+// TokenServerState is what token servers keep in an OAuthGrant for themselves.
+type TokenServerState struct {
+	// incarnation is random. Each token of the grant carries it, so that a token of a deleted grant
+	// does not match a grant that was created again under its id.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	Incarnation string `json:"incarnation,omitempty"`
+	// attempt is the random id of the request that wrote the object last. A token server recognizes its
+	// own write by it after the answer of the API server was lost.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	Attempt string `json:"attempt,omitempty"`
+	// sealingKID is the id of the key that the current refresh token is sealed with.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	SealingKID string `json:"sealingKID,omitempty"`
+}
+
+// OAuthGrant is one authorization of a client by a user. Token servers write it. Deleting it revokes
+// its tokens at once.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:printcolumn:name="User",type=string,JSONPath=`.spec.username`

@@ -26,7 +26,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
 )
@@ -61,7 +61,7 @@ func run(m *testing.M) (int, error) {
 		return 1, err
 	}
 	scheme := runtime.NewScheme()
-	if err := errors.Join(v1alpha1.AddToScheme(scheme), served.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), internalv1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
 		return 1, err
 	}
 	config := plane.AdminConfig()
@@ -222,6 +222,7 @@ func TestObjectsAtTheirBoundsAreAdmitted(t *testing.T) {
 		}
 		return list
 	}
+	joined := func(list []any) string { return strings.Trim(fmt.Sprint(list), "[]") }
 	pairs := map[string]any{}
 	for i := range 16 {
 		pairs[fmt.Sprintf("%s.example.com/%s%02d", strings.Repeat("a", 63), strings.Repeat("b", 61), i)] = strings.Repeat("c", 63)
@@ -270,10 +271,10 @@ func TestObjectsAtTheirBoundsAreAdmitted(t *testing.T) {
 
 	grant, consent := minimal("OAuthGrant"), minimal("OAuthConsent")
 	set(t, grant, map[string]any{
-		"scopes": long(256, 256, "scope-%03d-"), "resources": long(128, 2048, "https://orders-%03d.example.com/"), "nonce": strings.Repeat("ü", 4096),
-		"claimsRequest": strings.Repeat("ü", 4096), "redirectURI": strings.Repeat("a", 2048), "generation": int64(2147483647),
+		"scope": joined(long(256, 256, "scope-%03d-")), "resources": long(128, 2048, "https://orders-%03d.example.com/"), "nonce": strings.Repeat("ü", 4096),
+		"claimsRequest": strings.Repeat("ü", 4096), "redirectURI": strings.Repeat("a", 2048), "refreshTokenNumber": int64(2147483647),
 	})
-	set(t, consent, map[string]any{"scopes": long(1024, 256, "scope-%04d-")})
+	set(t, consent, map[string]any{"scope": joined(long(1024, 256, "scope-%04d-"))})
 
 	for _, o := range []*unstructured.Unstructured{oauthClient, server, api, grant, consent} {
 		o.SetNamespace(namespace)

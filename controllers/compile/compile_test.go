@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
@@ -433,15 +433,15 @@ func TestTwoClaimsAreOneEntryOnlyIfTheyAreOneName(t *testing.T) {
 func TestAnEntryNamesItsOwnerAndGoesWithItsServer(t *testing.T) {
 	as := server(nil)
 	owner := Owner("OAuthClient", &metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "c"})
-	e := Entry(as, Claim{served.SpaceIdentity, "shop.web"}, owner, documents.FormatClient, "{}")
-	want := served.EntrySpec{
-		ServerUID: "s", Space: served.SpaceIdentity, Value: "shop.web", Format: documents.FormatClient, Document: "{}",
-		Owner: served.Owner{Kind: "OAuthClient", Namespace: "shop", Name: "web", UID: "c"},
+	e := Entry(as, Claim{internalv1alpha1.SpaceIdentity, "shop.web"}, owner, documents.FormatClient, "{}")
+	want := internalv1alpha1.EntrySpec{
+		ServerUID: "s", Space: internalv1alpha1.SpaceIdentity, Value: "shop.web", Format: documents.FormatClient, Document: "{}",
+		Owner: internalv1alpha1.Owner{Kind: "OAuthClient", Namespace: "shop", Name: "web", UID: "c"},
 	}
-	if e.Spec != want || e.Namespace != as.Namespace || e.Name != EntryName("s", Claim{served.SpaceIdentity, "shop.web"}) {
+	if e.Spec != want || e.Namespace != as.Namespace || e.Name != EntryName("s", Claim{internalv1alpha1.SpaceIdentity, "shop.web"}) {
 		t.Errorf("%+v", e)
 	}
-	if e.Labels[served.ServerUIDLabel] != "s" || len(e.OwnerReferences) != 1 || e.OwnerReferences[0].UID != as.UID ||
+	if e.Labels[internalv1alpha1.ServerUIDLabel] != "s" || len(e.OwnerReferences) != 1 || e.OwnerReferences[0].UID != as.UID ||
 		e.OwnerReferences[0].Kind != "AuthorizationServer" || e.OwnerReferences[0].APIVersion != "oauth-operator.dev/v1alpha1" {
 		t.Errorf("%+v", e.ObjectMeta)
 	}

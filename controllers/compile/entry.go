@@ -9,14 +9,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // Claim is one name that an object asks for.
 type Claim struct {
-	Space served.Space
+	Space internalv1alpha1.Space
 	Value string
 }
 
@@ -32,25 +32,25 @@ func EntryName(server types.UID, claim Claim) string {
 }
 
 // Entry is the claim of a name for an owner, with the document that is served for it; without one, format and document are empty.
-func Entry(server *v1alpha1.AuthorizationServer, claim Claim, owner served.Owner, format, document string) *served.Entry {
-	return &served.Entry{
+func Entry(server *v1alpha1.AuthorizationServer, claim Claim, owner internalv1alpha1.Owner, format, document string) *internalv1alpha1.Entry {
+	return &internalv1alpha1.Entry{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: server.Namespace,
 			Name:      EntryName(server.UID, claim),
-			Labels:    map[string]string{served.ServerUIDLabel: string(server.UID)},
+			Labels:    map[string]string{internalv1alpha1.ServerUIDLabel: string(server.UID)},
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: v1alpha1.GroupVersion.String(), Kind: "AuthorizationServer", Name: server.Name, UID: server.UID,
 			}},
 		},
-		Spec: served.EntrySpec{
+		Spec: internalv1alpha1.EntrySpec{
 			ServerUID: server.UID, Space: claim.Space, Value: claim.Value, Owner: owner, Format: format, Document: document,
 		},
 	}
 }
 
 // Owner that Entries name for an object.
-func Owner(kind string, object metav1.Object) served.Owner {
-	return served.Owner{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName(), UID: object.GetUID()}
+func Owner(kind string, object metav1.Object) internalv1alpha1.Owner {
+	return internalv1alpha1.Owner{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName(), UID: object.GetUID()}
 }
 
 // Namespace is the document of a namespace: its labels, which rules select by.

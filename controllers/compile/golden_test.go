@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
@@ -52,10 +52,10 @@ func TestEachObjectBecomesTheDocumentBesideIt(t *testing.T) {
 
 func TestTheNamesOfEntriesNeverChange(t *testing.T) {
 	type vector struct {
-		ServerUID types.UID    `json:"serverUID"`
-		Space     served.Space `json:"space"`
-		Value     string       `json:"value"`
-		Name      string       `json:"name,omitempty"`
+		ServerUID types.UID              `json:"serverUID"`
+		Space     internalv1alpha1.Space `json:"space"`
+		Value     string                 `json:"value"`
+		Name      string                 `json:"name,omitempty"`
 	}
 	var vectors []vector
 	readYAML(t, "testdata/entrynames/vectors.yaml", &vectors)

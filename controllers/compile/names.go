@@ -3,7 +3,7 @@ package compile
 import (
 	"slices"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
@@ -26,7 +26,7 @@ func (n *Names) ask(claim Claim, held bool) {
 func ClientNames(c *v1alpha1.OAuthClient) Names {
 	var names Names
 	id := ClientID(c)
-	names.ask(Claim{served.SpaceIdentity, id}, c.Status.ClientID == id)
+	names.ask(Claim{internalv1alpha1.SpaceIdentity, id}, c.Status.ClientID == id)
 	return names
 }
 
@@ -34,9 +34,9 @@ func ClientNames(c *v1alpha1.OAuthClient) Names {
 func UserNames(u *v1alpha1.OAuthUser) Names {
 	var names Names
 	subject := Subject(u)
-	names.ask(Claim{served.SpaceIdentity, subject}, u.Status.Subject == subject)
+	names.ask(Claim{internalv1alpha1.SpaceIdentity, subject}, u.Status.Subject == subject)
 	if username, err := username(u); err == nil {
-		names.ask(Claim{served.SpaceUsername, username}, u.Status.Username == username)
+		names.ask(Claim{internalv1alpha1.SpaceUsername, username}, u.Status.Username == username)
 	}
 	return names
 }
@@ -46,12 +46,12 @@ func ResourceServerNames(rs *v1alpha1.ResourceServer) Names {
 	var names Names
 	names.ask(IdentifierClaim(rs.Spec.Identifier), rs.Status.Identifier == rs.Spec.Identifier)
 	for _, scope := range rs.Spec.Scopes {
-		names.ask(Claim{served.SpaceScope, scope.Name}, slices.Contains(rs.Status.Scopes, scope.Name))
+		names.ask(Claim{internalv1alpha1.SpaceScope, scope.Name}, slices.Contains(rs.Status.Scopes, scope.Name))
 	}
 	return names
 }
 
 // IdentifierClaim is the claim of a resource identifier, one for both spellings of an empty path.
 func IdentifierClaim(identifier string) Claim {
-	return Claim{served.SpaceIdentity, oauth.CanonicalResource(identifier)}
+	return Claim{internalv1alpha1.SpaceIdentity, oauth.CanonicalResource(identifier)}
 }

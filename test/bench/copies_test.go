@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/test/testenv"
@@ -25,14 +25,14 @@ import (
 // them again; so it stands still while there are any.
 type copies struct {
 	env      *testenv.Env
-	original served.Entry
+	original internalv1alpha1.Entry
 	document documents.Client
 	made     int
 }
 
 func copiesOf(b *testing.B, env *testenv.Env, c *v1alpha1.OAuthClient) *copies {
 	b.Helper()
-	entries := &served.EntryList{}
+	entries := &internalv1alpha1.EntryList{}
 	if err := testenv.Kube.List(b.Context(), entries, client.InNamespace(env.ServerNamespace)); err != nil {
 		b.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func pauseManager(b *testing.B) {
 }
 
 // entry of the i-th copy.
-func (c *copies) entry(i int) *served.Entry {
+func (c *copies) entry(i int) *internalv1alpha1.Entry {
 	uid := types.UID(fmt.Sprintf("00000000-0000-4000-8000-%012d", i))
 	document := c.document
 	document.Name = fmt.Sprintf("copy-%d", i)
@@ -73,7 +73,7 @@ func (c *copies) entry(i int) *served.Entry {
 	if err != nil {
 		panic(err) // it was decoded from the same
 	}
-	e := &served.Entry{
+	e := &internalv1alpha1.Entry{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: c.original.Namespace, Name: fmt.Sprintf("entry-copy-%032d", i), Labels: c.original.Labels, OwnerReferences: c.original.OwnerReferences,
 		},

@@ -10,7 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/browser"
 	"github.com/oauth-operator/oauth-operator/test/testenv"
@@ -74,7 +74,7 @@ func (c *customer) good(token *oauth2.Token) bool {
 
 func (c *customer) sessionMarks() int {
 	c.T.Helper()
-	var list served.MarkList
+	var list internalv1alpha1.MarkList
 	if err := testenv.Kube.List(c.T.Context(), &list, client.InNamespace(c.ServerNamespace)); err != nil {
 		c.T.Fatal(err)
 	}

@@ -24,7 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/hack/local/node"
 	"github.com/oauth-operator/oauth-operator/test/testenv"
@@ -164,7 +164,7 @@ func TestWithoutTheAPIServerEverythingThatIsKnownIsServedAndNothingElseIsPretend
 		status, code := serviceToken(env, suspended)
 		return status == http.StatusUnauthorized, code
 	})
-	renewed := &served.Replica{ObjectMeta: metav1.ObjectMeta{Namespace: env.ServerNamespace, Name: server.Name()}}
+	renewed := &internalv1alpha1.Replica{ObjectMeta: metav1.ObjectMeta{Namespace: env.ServerNamespace, Name: server.Name()}}
 	env.WaitFor("the renewal of the Replica", renewed, func() bool { return back.Before(&renewed.Spec.RenewTime) })
 	env.Eventually("the AuthorizationServer's return", recovery, func() (bool, string) {
 		if err := testenv.Kube.Get(t.Context(), client.ObjectKeyFromObject(env.Server), env.Server); err != nil {
@@ -337,13 +337,13 @@ func TestAReplicaThatIsToldToEndUnderLoadAnswersEveryRequestThatItHasAccepted(t 
 }
 
 // entryOf is the document of an object.
-func entryOf(env *testenv.Env, o client.Object) *served.Entry {
+func entryOf(env *testenv.Env, o client.Object) *internalv1alpha1.Entry {
 	env.T.Helper()
-	var list served.EntryList
+	var list internalv1alpha1.EntryList
 	if err := testenv.Kube.List(env.T.Context(), &list, client.InNamespace(env.ServerNamespace)); err != nil {
 		env.T.Fatal(err)
 	}
-	i := slices.IndexFunc(list.Items, func(e served.Entry) bool { return e.Spec.Owner.UID == o.GetUID() && e.Spec.Format != "" })
+	i := slices.IndexFunc(list.Items, func(e internalv1alpha1.Entry) bool { return e.Spec.Owner.UID == o.GetUID() && e.Spec.Format != "" })
 	if i < 0 {
 		env.T.Fatalf("%s has no document", o.GetName())
 	}
@@ -395,11 +395,11 @@ func TestADocumentOfAnUnknownFormatIsRejectedAloneAndTheManagerWaitsForAnUpgrade
 }
 
 // waitForRejection waits until the token server says that it rejects this version of an Entry, for a reason that holds the text.
-func waitForRejection(env *testenv.Env, entry *served.Entry, text string) {
+func waitForRejection(env *testenv.Env, entry *internalv1alpha1.Entry, text string) {
 	env.T.Helper()
-	of := &served.Replica{ObjectMeta: metav1.ObjectMeta{Namespace: env.ServerNamespace, Name: replica(env).Name()}}
+	of := &internalv1alpha1.Replica{ObjectMeta: metav1.ObjectMeta{Namespace: env.ServerNamespace, Name: replica(env).Name()}}
 	env.WaitFor("the rejection", of, func() bool {
-		return slices.ContainsFunc(of.Spec.Rejected, func(r served.RejectedEntry) bool {
+		return slices.ContainsFunc(of.Spec.Rejected, func(r internalv1alpha1.RejectedEntry) bool {
 			return r.Name == entry.Name && r.ResourceVersion == entry.ResourceVersion && strings.Contains(r.Reason, text)
 		})
 	})
@@ -410,13 +410,13 @@ func TestAReplicaThatCannotReadADocumentKeepsItsClientFromReadyAndNoOther(t *tes
 	unreadable, readable := env.ReadyClient("unreadable", serviceSpec), env.ReadyClient("readable", serviceSpec)
 	entry := entryOf(env, unreadable)
 	// What a token server of an older version says beside the one that runs.
-	old := &served.Replica{
+	old := &internalv1alpha1.Replica{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: env.ServerNamespace, Name: "of-an-older-version", Labels: map[string]string{served.ServerUIDLabel: string(env.Server.UID)},
+			Namespace: env.ServerNamespace, Name: "of-an-older-version", Labels: map[string]string{internalv1alpha1.ServerUIDLabel: string(env.Server.UID)},
 		},
-		Spec: served.ReplicaSpec{
+		Spec: internalv1alpha1.ReplicaSpec{
 			ServerUID: env.Server.UID, RenewTime: metav1.NowMicro(), AppliedResourceVersion: entry.ResourceVersion, Ready: true,
-			Rejected: []served.RejectedEntry{{Name: entry.Name, ResourceVersion: entry.ResourceVersion, Reason: "unknown format"}},
+			Rejected: []internalv1alpha1.RejectedEntry{{Name: entry.Name, ResourceVersion: entry.ResourceVersion, Reason: "unknown format"}},
 		},
 	}
 	env.Create(old)

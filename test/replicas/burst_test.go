@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
@@ -25,7 +25,7 @@ func brief(server *v1alpha1.AuthorizationServer) {
 // objects of the server's namespace that logins make.
 func (s *replicatedServer) objects() int {
 	s.T.Helper()
-	var marks served.MarkList
+	var marks internalv1alpha1.MarkList
 	if err := testenv.Kube.List(s.T.Context(), &marks, client.InNamespace(s.ServerNamespace)); err != nil {
 		s.T.Fatal(err)
 	}

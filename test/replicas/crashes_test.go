@@ -67,8 +67,8 @@ func TestAClientWhoseReplicaWasKilledRefreshesAtAnother(t *testing.T) {
 	s := newReplicatedServer(t)
 	token := s.begin(0).token("refresh_token")
 	killedBetween(t, s, http.MethodPut, func() answer { return s.post(0, "/token", refresh(token)) })
-	if g := s.grants()[0]; g.Spec.Generation != 2 {
-		t.Fatalf("the store has generation %d, want the one that was written", g.Spec.Generation)
+	if g := s.grants()[0]; g.Spec.RefreshTokenNumber != 2 {
+		t.Fatalf("the current refresh token has the number %d, want the one that was written", g.Spec.RefreshTokenNumber)
 	}
 	next := s.good(s.post(1, "/token", refresh(token)))
 	again := s.good(s.post(2, "/token", refresh(token)))

@@ -28,7 +28,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
 
-	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/version"
@@ -98,11 +98,11 @@ func New(api *rest.Config, config Config) (*Cluster, error) {
 
 func restClient(api *rest.Config) (rest.Interface, error) {
 	scheme := runtime.NewScheme()
-	if err := servedv1alpha1.AddToScheme(scheme); err != nil {
+	if err := internalv1alpha1.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("register kinds: %w", err)
 	}
 	config := rest.CopyConfig(api)
-	config.GroupVersion = &servedv1alpha1.GroupVersion
+	config.GroupVersion = &internalv1alpha1.GroupVersion
 	config.APIPath = "/apis"
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	config.ContentType = runtime.ContentTypeJSON
@@ -156,7 +156,7 @@ func (c *Cluster) Used(use registry.Use) { c.usage.Used(use) }
 
 func (c *Cluster) reflector() *cache.Reflector {
 	mine := func(o *metav1.ListOptions) {
-		o.LabelSelector = servedv1alpha1.ServerUIDLabel + "=" + c.config.ServerUID
+		o.LabelSelector = internalv1alpha1.ServerUIDLabel + "=" + c.config.ServerUID
 	}
 	lw := cache.NewFilteredListWatchFromClient(c.client, "entries", c.config.Namespace, mine)
 	inner := lw.WatchFuncWithContext
@@ -169,7 +169,7 @@ func (c *Cluster) reflector() *cache.Reflector {
 		c.watching.Store(true)
 		return &endingWatch{Interface: w, ended: func() { c.watching.Store(false) }}, nil
 	}
-	return cache.NewReflectorWithOptions(lw, &servedv1alpha1.Entry{}, c.entries, cache.ReflectorOptions{
+	return cache.NewReflectorWithOptions(lw, &internalv1alpha1.Entry{}, c.entries, cache.ReflectorOptions{
 		Name: "entries",
 		// An outage ends within seconds of its end, not within the half minute of the default.
 		Backoff: &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 10, Cap: 5 * time.Second},

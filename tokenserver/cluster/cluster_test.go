@@ -19,7 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
 
-	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster"
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster/clustertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -72,12 +72,12 @@ func connect(t *testing.T, api *clustertest.API, name string) *connection {
 
 func (c *connection) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 
-func (c *connection) replica(t *testing.T) servedv1alpha1.ReplicaSpec {
+func (c *connection) replica(t *testing.T) internalv1alpha1.ReplicaSpec {
 	t.Helper()
 	if r := c.api.Replica(t, c.name); r != nil {
 		return r.Spec
 	}
-	return servedv1alpha1.ReplicaSpec{}
+	return internalv1alpha1.ReplicaSpec{}
 }
 
 func (c *connection) applies(t *testing.T, version string) {
@@ -173,7 +173,7 @@ func testChanges(t *testing.T) {
 		t.Errorf("the Replica says %+v", s)
 	}
 	r := api.Replica(t, "changes")
-	if r.Labels[servedv1alpha1.ServerUIDLabel] != api.ServerUID || len(r.OwnerReferences) != 1 || string(r.OwnerReferences[0].UID) != api.ServerUID {
+	if r.Labels[internalv1alpha1.ServerUIDLabel] != api.ServerUID || len(r.OwnerReferences) != 1 || string(r.OwnerReferences[0].UID) != api.ServerUID {
 		t.Errorf("the Replica is not tied to its server: %+v", r.ObjectMeta)
 	}
 	if age := c.metric(t, "oauth_operator_tokenserver_served_state_age_seconds"); age < 0 || age > 15 {
@@ -185,9 +185,9 @@ func testBadEntry(t *testing.T) {
 	c := connect(t, api, "bad")
 	version := api.Put(t, server(api.ServerUID), client(1), client(3))
 	c.applies(t, version)
-	bad := servedv1alpha1.EntrySpec{
+	bad := internalv1alpha1.EntrySpec{
 		Space: "identity", Value: "shop.c3", Format: "client/v9", Document: `{"secret":1}`,
-		Owner: servedv1alpha1.Owner{Kind: "OAuthClient", Name: "c3", UID: "client-3"},
+		Owner: internalv1alpha1.Owner{Kind: "OAuthClient", Name: "c3", UID: "client-3"},
 	}
 	version = api.PutEntry(t, bad)
 	c.applies(t, version)
@@ -224,8 +224,8 @@ func testBadEntry(t *testing.T) {
 
 func testOtherServer(t *testing.T) {
 	c := connect(t, api, "other")
-	foreign := servedv1alpha1.EntrySpec{
-		ServerUID: "another", Space: "scope", Value: "foreign", Owner: servedv1alpha1.Owner{Kind: "ResourceServer", Name: "x", UID: "x"},
+	foreign := internalv1alpha1.EntrySpec{
+		ServerUID: "another", Space: "scope", Value: "foreign", Owner: internalv1alpha1.Owner{Kind: "ResourceServer", Name: "x", UID: "x"},
 	}
 	version := api.PutEntry(t, foreign)
 	c.applies(t, version)
@@ -299,7 +299,7 @@ func testUsage(t *testing.T) {
 	eventually(t, "there is a Replica", func() bool { return api.Replica(t, "usage") != nil })
 	size := len(encoded(t, api.Replica(t, "usage")))
 	use := func(n int) registry.Use { return registry.Use{ClientUID: fmt.Sprint("client-", n), CredentialID: "c1"} }
-	uses := func() []servedv1alpha1.CredentialUse {
+	uses := func() []internalv1alpha1.CredentialUse {
 		if u := api.Usage(t, "usage"); u != nil {
 			return u.Spec.Uses
 		}
@@ -316,7 +316,7 @@ func testUsage(t *testing.T) {
 	if first.Owner != "client-0" || first.ID != "c1" || first.Time.Minute() != 0 || c.now().Sub(first.Time.Time) > 2*time.Hour {
 		t.Errorf("use %+v", first)
 	}
-	if u.Labels[servedv1alpha1.ServerUIDLabel] != api.ServerUID || len(u.OwnerReferences) != 1 || string(u.OwnerReferences[0].UID) != api.ServerUID {
+	if u.Labels[internalv1alpha1.ServerUIDLabel] != api.ServerUID || len(u.OwnerReferences) != 1 || string(u.OwnerReferences[0].UID) != api.ServerUID {
 		t.Errorf("the Usage is not tied to its server: %+v", u.ObjectMeta)
 	}
 	for n := range 1500 {
@@ -328,9 +328,9 @@ func testUsage(t *testing.T) {
 		t.Error("written again within the hour")
 	}
 	c.ahead.Store(int64(62 * time.Minute))
-	eventually(t, "as many as fit are written an hour later", func() bool { return len(uses()) == servedv1alpha1.MaxUses })
+	eventually(t, "as many as fit are written an hour later", func() bool { return len(uses()) == internalv1alpha1.MaxUses })
 	c.ahead.Store(int64(123 * time.Minute))
-	eventually(t, "the others come an hour after", func() bool { return len(uses()) >= 500 && len(uses()) < servedv1alpha1.MaxUses })
+	eventually(t, "the others come an hour after", func() bool { return len(uses()) >= 500 && len(uses()) < internalv1alpha1.MaxUses })
 	if grown := len(encoded(t, api.Replica(t, "usage"))); grown > size+100 {
 		t.Errorf("with the uses of 1,500 clients the Replica has %d bytes, before %d", grown, size)
 	}

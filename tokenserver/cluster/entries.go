@@ -8,7 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
-	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
@@ -70,7 +70,7 @@ func (s *entries) Delete(obj any) error {
 
 // Replace puts a list in force in place of all that was.
 func (s *entries) Replace(list []any, resourceVersion string) error {
-	byName := make(map[string]*servedv1alpha1.Entry, len(list))
+	byName := make(map[string]*internalv1alpha1.Entry, len(list))
 	admitted := make(map[string]registry.Entry, len(list))
 	rejected := map[string]error{}
 	for _, obj := range list {
@@ -113,7 +113,7 @@ func (s *entries) UpdateResourceVersion(resourceVersion string) {
 }
 
 // check refuses an Entry of another server, which the label alone would let in.
-func (s *entries) check(e *servedv1alpha1.Entry) error {
+func (s *entries) check(e *internalv1alpha1.Entry) error {
 	if e.Spec.ServerUID != s.serverUID {
 		return fmt.Errorf("%w: it belongs to another server", registry.ErrRejected)
 	}
@@ -134,7 +134,7 @@ func (s *entries) useKeys() {
 	s.keys.Use(doc)
 }
 
-func (s *entries) reject(e *servedv1alpha1.Entry, err error) {
+func (s *entries) reject(e *internalv1alpha1.Entry, err error) {
 	s.log.Warn("entry rejected", "entry", e.Name, "resourceVersion", e.ResourceVersion, "reason", err.Error())
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,11 +148,11 @@ func (s *entries) accept(name string) {
 }
 
 // state is the version that is served, and the first of what is rejected.
-func (s *entries) state() (applied string, rejected []servedv1alpha1.RejectedEntry) {
+func (s *entries) state() (applied string, rejected []internalv1alpha1.RejectedEntry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, r := range s.rejected {
-		rejected = append(rejected, servedv1alpha1.RejectedEntry{
+		rejected = append(rejected, internalv1alpha1.RejectedEntry{
 			Name: name, ResourceVersion: truncate(r.version, maxVersion), Reason: truncate(r.reason, maxReason),
 		})
 	}
@@ -167,15 +167,15 @@ func (s *entries) rejections() int {
 	return len(s.rejected)
 }
 
-func entryOf(obj any) (*servedv1alpha1.Entry, error) {
-	e, ok := obj.(*servedv1alpha1.Entry)
+func entryOf(obj any) (*internalv1alpha1.Entry, error) {
+	e, ok := obj.(*internalv1alpha1.Entry)
 	if !ok {
 		return nil, fmt.Errorf("the watch brought a %T", obj)
 	}
 	return e, nil
 }
 
-func served(e *servedv1alpha1.Entry) registry.Entry {
+func served(e *internalv1alpha1.Entry) registry.Entry {
 	return registry.Entry{
 		Space: string(e.Spec.Space), Value: e.Spec.Value, OwnerUID: string(e.Spec.Owner.UID),
 		Format: e.Spec.Format, Document: e.Spec.Document,

@@ -13,7 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
@@ -104,7 +104,7 @@ func (c *Cluster) writeReplica(ctx context.Context) error {
 	spec := c.replicaSpec()
 	err := c.patch(ctx, replicaResource, map[string]any{"metadata": c.patchedMetadata(), "spec": patched(spec)})
 	if apierrors.IsNotFound(err) {
-		replica := &servedv1alpha1.Replica{ObjectMeta: c.metadata(), Spec: spec}
+		replica := &internalv1alpha1.Replica{ObjectMeta: c.metadata(), Spec: spec}
 		err = c.client.Post().Namespace(c.config.Namespace).Resource(replicaResource).Body(replica).Do(ctx).Error()
 	}
 	if err != nil {
@@ -118,7 +118,7 @@ func (c *Cluster) writeReplica(ctx context.Context) error {
 
 // patched is the spec for a JSON merge patch (RFC 7396), which removes what is null and leaves what is
 // missing: so it names every field.
-func patched(s servedv1alpha1.ReplicaSpec) map[string]any {
+func patched(s internalv1alpha1.ReplicaSpec) map[string]any {
 	return map[string]any{
 		"serverUID": s.ServerUID, "renewTime": s.RenewTime, "appliedResourceVersion": s.AppliedResourceVersion, "ready": s.Ready,
 		"problem": s.Problem, "formats": s.Formats, "keys": s.Keys, "rejected": s.Rejected,
@@ -156,11 +156,11 @@ func (c *Cluster) Leave(ctx context.Context) error {
 	return c.writeUsage(ctx)
 }
 
-func (c *Cluster) replicaSpec() servedv1alpha1.ReplicaSpec {
+func (c *Cluster) replicaSpec() internalv1alpha1.ReplicaSpec {
 	// What is applied is read before what follows from it: a Replica may say less than holds, never more.
 	applied, rejected := c.entries.state()
 	state := c.config.State()
-	return servedv1alpha1.ReplicaSpec{
+	return internalv1alpha1.ReplicaSpec{
 		ServerUID:              types.UID(c.config.ServerUID),
 		RenewTime:              metav1.NewMicroTime(c.config.Now().UTC().Truncate(time.Microsecond)),
 		AppliedResourceVersion: truncate(applied, maxVersion),
@@ -173,7 +173,7 @@ func (c *Cluster) replicaSpec() servedv1alpha1.ReplicaSpec {
 }
 
 func (c *Cluster) labels() map[string]string {
-	return map[string]string{servedv1alpha1.ServerUIDLabel: c.config.ServerUID}
+	return map[string]string{internalv1alpha1.ServerUIDLabel: c.config.ServerUID}
 }
 
 // owners lets the garbage collector remove what the process left behind, once the server is gone.
@@ -184,7 +184,7 @@ func (c *Cluster) owners() []metav1.OwnerReference {
 	}}
 }
 
-func byName(a, b servedv1alpha1.RejectedEntry) int { return cmp.Compare(a.Name, b.Name) }
+func byName(a, b internalv1alpha1.RejectedEntry) int { return cmp.Compare(a.Name, b.Name) }
 
 // truncate cuts a text to at most limit bytes, and so characters, without cutting a character in two.
 func truncate(text string, limit int) string {

@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
@@ -90,7 +90,7 @@ func (u *Usage) due() bool {
 // unwritten returns what is to be written: the urgent uses, then the credentials that have waited
 // longest to be written, and no more than a Usage lists. With fewer places than credentials, each has
 // its turn.
-func (u *Usage) unwritten() []servedv1alpha1.CredentialUse {
+func (u *Usage) unwritten() []internalv1alpha1.CredentialUse {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	var news []credential
@@ -109,10 +109,10 @@ func (u *Usage) unwritten() []servedv1alpha1.CredentialUse {
 		}
 		return cmp.Compare(x.reported, y.reported)
 	})
-	news = news[:min(len(news), servedv1alpha1.MaxUses)]
-	uses := make([]servedv1alpha1.CredentialUse, 0, len(news))
+	news = news[:min(len(news), internalv1alpha1.MaxUses)]
+	uses := make([]internalv1alpha1.CredentialUse, 0, len(news))
 	for _, c := range news {
-		uses = append(uses, servedv1alpha1.CredentialUse{
+		uses = append(uses, internalv1alpha1.CredentialUse{
 			Owner: types.UID(c.client), ID: c.id, RefusedMethod: c.refusedMethod,
 			Time: metav1.NewTime(time.Unix(u.uses[c].used*3600, 0).UTC()),
 		})
@@ -121,7 +121,7 @@ func (u *Usage) unwritten() []servedv1alpha1.CredentialUse {
 }
 
 // wrote notes that uses were written, and forgets those that are old.
-func (u *Usage) wrote(uses []servedv1alpha1.CredentialUse) {
+func (u *Usage) wrote(uses []internalv1alpha1.CredentialUse) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := u.now()
@@ -166,9 +166,9 @@ func (c *Cluster) writeUsage(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	usage := &servedv1alpha1.Usage{
+	usage := &internalv1alpha1.Usage{
 		ObjectMeta: c.metadata(),
-		Spec:       servedv1alpha1.UsageSpec{ServerUID: types.UID(c.config.ServerUID), Uses: uses},
+		Spec:       internalv1alpha1.UsageSpec{ServerUID: types.UID(c.config.ServerUID), Uses: uses},
 	}
 	err := c.patch(ctx, usageResource, map[string]any{"metadata": c.patchedMetadata(), "spec": usage.Spec})
 	if apierrors.IsNotFound(err) {

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
@@ -15,7 +15,7 @@ type usageWorld struct {
 	clock  time.Time
 	writes []time.Time
 	listed map[string]int // how often a credential was written
-	last   []servedv1alpha1.CredentialUse
+	last   []internalv1alpha1.CredentialUse
 }
 
 func newUsageWorld() *usageWorld {
@@ -79,7 +79,7 @@ func TestWithMoreCredentialsThanAUsageListsEachHasItsTurn(t *testing.T) {
 			w.Used(used(n))
 		}
 		w.pass(time.Hour)
-		if len(w.last) > servedv1alpha1.MaxUses {
+		if len(w.last) > internalv1alpha1.MaxUses {
 			t.Fatalf("%d uses are listed", len(w.last))
 		}
 	}

@@ -143,7 +143,7 @@ func kubernetes(kubeconfig string) (rest.Interface, error) {
 }
 
 func (o *object) swap(ctx context.Context) error {
-	o.grant.Spec.Generation++
+	o.grant.Spec.RefreshTokenNumber++
 	updated := &v1alpha1.OAuthGrant{}
 	err := o.client.Put().Namespace(o.grant.Namespace).Resource("oauthgrants").Name(o.grant.Name).Body(o.grant).Do(ctx).Into(updated)
 	if err != nil {

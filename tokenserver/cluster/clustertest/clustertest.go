@@ -21,7 +21,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
-	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
@@ -83,10 +83,10 @@ func root(t testing.TB) string {
 func restClient(t testing.TB, config *rest.Config) rest.Interface {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	if err := servedv1alpha1.AddToScheme(scheme); err != nil {
+	if err := internalv1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	config.GroupVersion, config.APIPath, config.QPS = &servedv1alpha1.GroupVersion, "/apis", -1
+	config.GroupVersion, config.APIPath, config.QPS = &internalv1alpha1.GroupVersion, "/apis", -1
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	client, err := rest.RESTClientFor(config)
 	if err != nil {
@@ -128,9 +128,9 @@ func (a *API) Put(t testing.TB, documents ...any) string {
 	version := ""
 	for _, doc := range documents {
 		for _, e := range registrytest.Entries(t, doc) {
-			version = a.PutEntry(t, servedv1alpha1.EntrySpec{
-				Space: servedv1alpha1.Space(e.Space), Value: e.Value, Format: e.Format, Document: e.Document,
-				Owner: servedv1alpha1.Owner{Kind: kindOf(doc), Name: "owner", UID: types.UID(e.OwnerUID)},
+			version = a.PutEntry(t, internalv1alpha1.EntrySpec{
+				Space: internalv1alpha1.Space(e.Space), Value: e.Value, Format: e.Format, Document: e.Document,
+				Owner: internalv1alpha1.Owner{Kind: kindOf(doc), Name: "owner", UID: types.UID(e.OwnerUID)},
 			})
 		}
 	}
@@ -153,19 +153,19 @@ func kindOf(doc any) string {
 }
 
 // PutEntry writes one Entry of the server, and returns its version.
-func (a *API) PutEntry(t testing.TB, spec servedv1alpha1.EntrySpec) string {
+func (a *API) PutEntry(t testing.TB, spec internalv1alpha1.EntrySpec) string {
 	t.Helper()
 	if spec.ServerUID == "" {
 		spec.ServerUID = types.UID(a.ServerUID)
 	}
-	entry := &servedv1alpha1.Entry{
+	entry := &internalv1alpha1.Entry{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: EntryName(spec), Namespace: Namespace, Labels: map[string]string{servedv1alpha1.ServerUIDLabel: a.ServerUID},
+			Name: EntryName(spec), Namespace: Namespace, Labels: map[string]string{internalv1alpha1.ServerUIDLabel: a.ServerUID},
 		},
 		Spec: spec,
 	}
-	written := &servedv1alpha1.Entry{}
-	old := &servedv1alpha1.Entry{}
+	written := &internalv1alpha1.Entry{}
+	old := &internalv1alpha1.Entry{}
 	err := a.entries(a.client.Get()).Name(entry.Name).Do(t.Context()).Into(old)
 	switch {
 	case apierrors.IsNotFound(err):
@@ -184,7 +184,7 @@ func (a *API) PutEntry(t testing.TB, spec servedv1alpha1.EntrySpec) string {
 func (a *API) Delete(t testing.TB, doc any) {
 	t.Helper()
 	for _, e := range registrytest.Entries(t, doc) {
-		name := EntryName(servedv1alpha1.EntrySpec{Space: servedv1alpha1.Space(e.Space), Value: e.Value})
+		name := EntryName(internalv1alpha1.EntrySpec{Space: internalv1alpha1.Space(e.Space), Value: e.Value})
 		if err := a.entries(a.client.Delete()).Name(name).Do(t.Context()).Error(); err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +192,7 @@ func (a *API) Delete(t testing.TB, doc any) {
 }
 
 // EntryName is the name that Put gives to an Entry.
-func EntryName(spec servedv1alpha1.EntrySpec) string {
+func EntryName(spec internalv1alpha1.EntrySpec) string {
 	sum := sha256.Sum256([]byte(string(spec.Space) + "\x00" + spec.Value))
 	return "entry-" + hex.EncodeToString(sum[:16])
 }
@@ -202,15 +202,15 @@ func (a *API) entries(r *rest.Request) *rest.Request {
 }
 
 // Replica reads a Replica; nil if there is none.
-func (a *API) Replica(t testing.TB, name string) *servedv1alpha1.Replica {
+func (a *API) Replica(t testing.TB, name string) *internalv1alpha1.Replica {
 	t.Helper()
-	return read(t, a, "replicas", name, &servedv1alpha1.Replica{})
+	return read(t, a, "replicas", name, &internalv1alpha1.Replica{})
 }
 
 // Usage reads a Usage; nil if there is none.
-func (a *API) Usage(t testing.TB, name string) *servedv1alpha1.Usage {
+func (a *API) Usage(t testing.TB, name string) *internalv1alpha1.Usage {
 	t.Helper()
-	return read(t, a, "usages", name, &servedv1alpha1.Usage{})
+	return read(t, a, "usages", name, &internalv1alpha1.Usage{})
 }
 
 func read[T runtime.Object](t testing.TB, a *API, resource, name string, into T) T {

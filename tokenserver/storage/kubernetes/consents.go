@@ -11,10 +11,10 @@ import (
 // GetConsent implements storage.Store.
 func (s *Store) GetConsent(ctx context.Context, userUID, clientUID string) (storage.Consent, error) {
 	found := &v1alpha1.OAuthConsent{}
-	if err := get(ctx, s.in(s.clients.public.Get(), consentResource), s.consentName(pair{userUID, clientUID}), found); err != nil {
+	if err := s.readObject(ctx, consentResource, s.consentName(pair{userUID, clientUID}), found); err != nil {
 		return storage.Consent{}, err
 	}
-	return consentOf(found), nil
+	return fromConsentObject(found), nil
 }
 
 // HasConsent implements storage.Store.
@@ -28,24 +28,21 @@ func (s *Store) HasConsent(ctx context.Context, userUID, clientUID, consentUID s
 
 // PutConsent implements storage.Store.
 func (s *Store) PutConsent(ctx context.Context, c storage.Consent) (storage.Consent, error) {
-	o, stored := s.consentObject(c), &v1alpha1.OAuthConsent{}
-	request := s.in(s.clients.public.Post(), consentResource)
+	put := s.createObject
 	if c.Version != "" {
-		request = s.in(s.clients.public.Put(), consentResource).Name(o.Name)
+		put = s.updateObject
 	}
-	err := put(ctx, request, o, stored)
-	switch {
-	case errors.Is(err, storage.ErrNotFound) && c.Version == "": // the namespace, or the kind
-		return storage.Consent{}, storage.ErrUnavailable
-	case err != nil:
+	stored := &v1alpha1.OAuthConsent{}
+	if err := put(ctx, consentResource, s.toConsentObject(c), stored); err != nil {
 		return storage.Consent{}, err
 	}
-	return consentOf(stored), nil
+	return fromConsentObject(stored), nil
 }
 
-// DeleteConsent deletes a consent, as kubectl does. It ends the pair's grants soon after.
+// DeleteConsent deletes a consent, as kubectl does. The grants of the pair
+// end soon after.
 func (s *Store) DeleteConsent(ctx context.Context, userUID, clientUID string) error {
-	err := write(ctx, s.in(s.clients.public.Delete(), consentResource).Name(s.consentName(pair{userUID, clientUID})), nil)
+	err := s.deleteObject(ctx, consentResource, s.consentName(pair{userUID, clientUID}), nil)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -15,66 +16,68 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// pageSize is how many objects are listed at a time.
-const pageSize = 500
+const (
+	// pageSize is how many objects are listed at a time.
+	pageSize = 500
+	// maxTries is how often a change is tried in all if others change the object at the same time.
+	maxTries = 8
+)
 
-var errAnotherWrite = fmt.Errorf("%w: the answer is not to this write", storage.ErrAmbiguous)
+var errOtherWrite = fmt.Errorf("%w: the answer is about another write", storage.ErrAmbiguous)
 
-// CreateGrant implements storage.Store. The name of the object follows from the grant's id, so the API server lets one creation win.
+// CreateGrant implements storage.Store. The name of the object is a hash of the grant's id, so the API
+// server lets one creation win.
 func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
 	if problem := s.Problem(); problem != "" {
 		return storage.Grant{}, fmt.Errorf("%w: %s", storage.ErrUnavailable, problem)
 	}
 	name := s.grantName(g.ID)
-	if s.dead(name) {
+	if s.wasDeleted(name) {
 		return storage.Grant{}, storage.ErrExists
 	}
-	if s.full() {
-		if _, taken := s.grants.get(name); taken {
+	if s.isFull() {
+		if _, exists := s.grants.get(name); exists {
 			return storage.Grant{}, storage.ErrExists
 		}
 		return storage.Grant{}, storage.ErrFull
 	}
 	g.Version = ""
 	created := &v1alpha1.OAuthGrant{}
-	err := put(ctx, s.in(s.clients.public.Post(), grantResource), s.grantObject(g, s.username(g.UserUID)), created)
-	if err == nil && created.Spec.Attempt != g.Attempt {
-		err = errAnotherWrite
+	err := s.createObject(ctx, grantResource, s.toGrantObject(g, s.usernameOf(g.UserUID)), created)
+	if err == nil && created.Spec.TokenServerState.Attempt != g.Attempt {
+		err = errOtherWrite
 	}
-	switch {
-	case errors.Is(err, storage.ErrAmbiguous):
-		s.doubt(name)
-		return storage.Grant{}, err
-	case errors.Is(err, storage.ErrNotFound): // the namespace, or the kind
-		return storage.Grant{}, storage.ErrUnavailable
-	case err != nil:
+	if errors.Is(err, storage.ErrAmbiguous) {
+		s.markUncertain(name)
+	}
+	if err != nil {
 		return storage.Grant{}, err
 	}
-	if err := s.settle(ctx, created); err != nil {
+	if err := s.confirmCreated(ctx, created); err != nil {
 		return storage.Grant{}, err
 	}
-	return grantOf(created), nil
+	return fromGrantObject(created), nil
 }
 
 // GetGrant implements storage.Store.
 func (s *Store) GetGrant(ctx context.Context, id string) (storage.Grant, error) {
 	name := s.grantName(id)
 	found := &v1alpha1.OAuthGrant{}
-	if err := get(ctx, s.in(s.clients.public.Get(), grantResource), name, found); err != nil {
+	if err := s.readObject(ctx, grantResource, name, found); err != nil {
 		return storage.Grant{}, err
 	}
-	if s.doubted(name) {
-		switch err := s.settle(ctx, found); {
+	if s.isUncertain(name) {
+		switch err := s.confirmCreated(ctx, found); {
 		case errors.Is(err, storage.ErrExists):
 			return storage.Grant{}, storage.ErrNotFound
 		case err != nil:
-			return storage.Grant{}, fmt.Errorf("%w: the watch has not brought the grant", storage.ErrUnavailable)
+			return storage.Grant{}, fmt.Errorf("%w: the watch has not sent the grant", storage.ErrUnavailable)
 		}
 	}
-	if s.dead(name) {
+	if s.wasDeleted(name) {
 		return storage.Grant{}, storage.ErrNotFound
 	}
-	return grantOf(found), nil
+	return fromGrantObject(found), nil
 }
 
 // UpdateGrant implements storage.Store.
@@ -82,41 +85,40 @@ func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	if g.Version == "" {
 		return storage.Grant{}, storage.ErrConflict
 	}
-	name := s.grantName(g.ID)
-	username, ok := s.grants.username(name)
+	username, ok := s.grants.username(s.grantName(g.ID))
 	if !ok {
-		username = s.username(g.UserUID)
+		username = s.usernameOf(g.UserUID)
 	}
-	o := s.grantObject(g, username)
-	// Nobody else writes grants, so the record of who wrote which field says nothing. It would be as large as the grant; an empty entry has the
-	// API server leave it out.
+	o := s.toGrantObject(g, username)
+	// An empty entry has the API server leave managed fields out. They would be as large as the grant
+	// and say nothing, since only token servers write grants.
 	o.ManagedFields = []metav1.ManagedFieldsEntry{{}}
 	updated := &v1alpha1.OAuthGrant{}
-	if err := put(ctx, s.in(s.clients.public.Put(), grantResource).Name(name), o, updated); err != nil {
+	if err := s.updateObject(ctx, grantResource, o, updated); err != nil {
 		return storage.Grant{}, err
 	}
-	if updated.ResourceVersion == g.Version || updated.Spec.Attempt != g.Attempt {
-		return storage.Grant{}, errAnotherWrite
+	if updated.ResourceVersion == g.Version || updated.Spec.TokenServerState.Attempt != g.Attempt {
+		return storage.Grant{}, errOtherWrite
 	}
-	s.grants.written(updated)
-	return grantOf(updated), nil
+	s.grants.replaceOwn(updated)
+	return fromGrantObject(updated), nil
 }
 
 // ListGrants implements storage.Store.
 func (s *Store) ListGrants(ctx context.Context, userUID, clientUID string) ([]storage.Grant, error) {
-	labels := v1alpha1.ServerUIDLabel + "=" + s.config.ServerUID + "," + v1alpha1.UserLabel + "=" + s.userHash(userUID)
+	selector := v1alpha1.ServerUIDLabel + "=" + s.config.ServerUID + "," + v1alpha1.UserLabel + "=" + s.userHash(userUID)
 	if clientUID != "" {
-		labels += "," + v1alpha1.ClientLabel + "=" + s.clientHash(clientUID)
+		selector += "," + v1alpha1.ClientLabel + "=" + s.clientHash(clientUID)
 	}
 	now := s.config.Now()
 	var found []storage.Grant
 	for next := ""; ; {
 		page := &v1alpha1.OAuthGrantList{}
-		if err := read(ctx, list(s.in(s.clients.public.Get(), grantResource), labels, next), page); err != nil {
+		if err := read(ctx, s.listRequest(grantResource, selector, next), page); err != nil {
 			return nil, listError(err)
 		}
 		for i := range page.Items {
-			if g := grantOf(&page.Items[i]); now.Before(g.ExpiresAt) && g.UserUID == userUID && !s.dead(page.Items[i].Name) {
+			if g := fromGrantObject(&page.Items[i]); now.Before(g.ExpiresAt) && g.UserUID == userUID && !s.wasDeleted(page.Items[i].Name) {
 				found = append(found, g)
 			}
 		}
@@ -124,16 +126,18 @@ func (s *Store) ListGrants(ctx context.Context, userUID, clientUID string) ([]st
 			break
 		}
 	}
-	slices.SortFunc(found, byAge)
+	slices.SortFunc(found, compareAge)
 	return found, nil
 }
 
-// list asks for a page of the objects with the labels.
-func list(r *rest.Request, labels, next string) *rest.Request {
-	return r.VersionedParams(&metav1.ListOptions{LabelSelector: labels, Limit: pageSize, Continue: next}, metav1.ParameterCodec)
+// listRequest returns a request for a page of the objects with the labels; next is the token of the
+// page, "" for the first.
+func (s *Store) listRequest(resource, labelSelector, next string) *rest.Request {
+	options := &metav1.ListOptions{LabelSelector: labelSelector, Limit: pageSize, Continue: next}
+	return s.request(http.MethodGet, resource).VersionedParams(options, metav1.ParameterCodec)
 }
 
-// listError: a list that is not found is a kind that is not served.
+// listError returns what the error of a list means: ErrNotFound is about the kind, not an object.
 func listError(err error) error {
 	if errors.Is(err, storage.ErrNotFound) {
 		return storage.ErrUnavailable
@@ -141,8 +145,9 @@ func listError(err error) error {
 	return err
 }
 
-// end a grant for a reason of the store's own. It is no error if it has ended or is gone.
-func (s *Store) end(ctx context.Context, id, reason string) error {
+// endGrant ends a grant for a reason of the store's own. A grant that has ended or does not exist is no
+// error.
+func (s *Store) endGrant(ctx context.Context, id, reason string) error {
 	var err error
 	for range maxTries {
 		var g storage.Grant
@@ -162,7 +167,7 @@ func (s *Store) end(ctx context.Context, id, reason string) error {
 			s.NotifyEnd(ctx, g)
 			return nil
 		case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrAmbiguous), errors.Is(err, storage.ErrNotFound):
-			continue // look again
+			continue // read it again
 		default:
 			return err
 		}
@@ -170,9 +175,7 @@ func (s *Store) end(ctx context.Context, id, reason string) error {
 	return err
 }
 
-// maxTries is how often a change is tried again after a conflict.
-const maxTries = 8
-
-func byAge(a, b storage.Grant) int {
+// compareAge orders grants from the oldest to the newest.
+func compareAge(a, b storage.Grant) int {
 	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
 }

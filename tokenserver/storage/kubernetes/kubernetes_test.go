@@ -21,7 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	served "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
@@ -59,7 +59,7 @@ func run(m *testing.M) (int, error) {
 		return 1, err
 	}
 	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme), served.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme), internalv1alpha1.AddToScheme(scheme)); err != nil {
 		return 1, err
 	}
 	if admin, err = client.New(plane.AdminConfig(), client.Options{Scheme: scheme}); err != nil {
@@ -155,9 +155,9 @@ func (w *world) grants(t *testing.T) []v1alpha1.OAuthGrant {
 	return found.Items
 }
 
-func (w *world) marks(t *testing.T) []served.Mark {
+func (w *world) marks(t *testing.T) []internalv1alpha1.Mark {
 	t.Helper()
-	var found served.MarkList
+	var found internalv1alpha1.MarkList
 	if err := admin.List(t.Context(), &found, client.InNamespace(w.namespace)); err != nil {
 		t.Fatal(err)
 	}

@@ -12,34 +12,35 @@ import (
 )
 
 const (
-	// leaseDuration is how long a replica that has not renewed its lease keeps it.
+	// leaseDuration is how long a replica that does not renew its lease keeps it.
 	leaseDuration = 3 * time.Minute
-	// renewAfter is how old a lease gets before its holder renews it.
-	renewAfter = leaseDuration / 4
+	// leaseRenewAge is the age at which the holder of the lease renews it.
+	leaseRenewAge = leaseDuration / 4
 )
 
-// leaseName is the name of the Lease by which the replicas agree on who sweeps.
+// leaseName returns the name of the Lease whose holder sweeps.
 func (s *Store) leaseName() string { return s.config.ServerName + "-tokenserver-sweep" }
 
-// lead says whether this replica is the one that sweeps, and takes the lease if it is free. If two think so for a moment, because their clocks
-// differ, both delete the same objects, once.
-func (s *Store) lead(ctx context.Context) (bool, error) {
-	leads, err := s.holdLease(ctx)
+// acquireLease reports whether this replica sweeps: it holds the lease, takes it if it is free, and
+// renews it in time. If two replicas hold it for a moment because their clocks differ, both delete the
+// same objects, which is harmless.
+func (s *Store) acquireLease(ctx context.Context) (bool, error) {
+	acquired, err := s.tryAcquireLease(ctx)
 	if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrExists) {
-		leads, err = false, nil // another was faster
+		acquired, err = false, nil // another replica was faster
 	}
-	s.leads.Store(leads && err == nil)
-	return leads, err
+	s.isLeader.Store(acquired && err == nil)
+	return acquired, err
 }
 
-func (s *Store) holdLease(ctx context.Context) (bool, error) {
+func (s *Store) tryAcquireLease(ctx context.Context) (bool, error) {
 	now := s.config.Now()
-	lease := &coordinationv1.Lease{}
-	err := get(ctx, s.in(s.clients.leases.Get(), leaseResource), s.leaseName(), lease)
+	lease, written := &coordinationv1.Lease{}, &coordinationv1.Lease{}
+	err := s.readObject(ctx, leaseResource, s.leaseName(), lease)
 	if errors.Is(err, storage.ErrNotFound) {
-		lease = &coordinationv1.Lease{ObjectMeta: s.meta(s.leaseName(), nil)}
-		s.hold(lease, now)
-		return true, write(ctx, s.in(s.clients.leases.Post(), leaseResource).Body(lease), nil)
+		lease = &coordinationv1.Lease{ObjectMeta: s.objectMeta(s.leaseName(), nil)}
+		s.setHolder(lease, now)
+		return true, s.createObject(ctx, leaseResource, lease, written)
 	}
 	if err != nil {
 		return false, err
@@ -48,19 +49,19 @@ func (s *Store) holdLease(ctx context.Context) (bool, error) {
 	if lease.Spec.RenewTime != nil {
 		age = now.Sub(lease.Spec.RenewTime.Time).Abs()
 	}
-	ours := lease.Spec.HolderIdentity != nil && *lease.Spec.HolderIdentity == s.config.ReplicaName
+	isHolder := lease.Spec.HolderIdentity != nil && *lease.Spec.HolderIdentity == s.config.ReplicaName
 	switch {
-	case ours && age < renewAfter:
+	case isHolder && age < leaseRenewAge:
 		return true, nil
-	case !ours && age < leaseDuration:
+	case !isHolder && age < leaseDuration:
 		return false, nil
 	}
-	s.hold(lease, now)
-	return true, write(ctx, s.in(s.clients.leases.Put(), leaseResource).Name(lease.Name).Body(lease), nil)
+	s.setHolder(lease, now)
+	return true, s.updateObject(ctx, leaseResource, lease, written)
 }
 
-// hold writes this replica into a lease.
-func (s *Store) hold(lease *coordinationv1.Lease, now time.Time) {
+// setHolder makes this replica the holder of a lease.
+func (s *Store) setHolder(lease *coordinationv1.Lease, now time.Time) {
 	renewed, seconds := metav1.NewMicroTime(now.UTC()), int32(leaseDuration/time.Second)
 	if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity != s.config.ReplicaName {
 		lease.Spec.AcquireTime = &renewed

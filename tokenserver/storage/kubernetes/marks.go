@@ -6,50 +6,52 @@ import (
 	"fmt"
 	"time"
 
-	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// markGrant is a mark of the store's own: the grant of this name was deleted while its code could still be redeemed.
-const markGrant storage.MarkKind = "grant"
+// deletedGrantMark is a kind of mark of the store's own: a person deleted the grant of this name while
+// its code could still be redeemed.
+const deletedGrantMark storage.MarkKind = "grant"
 
 // SetMark implements storage.Store.
 func (s *Store) SetMark(ctx context.Context, m storage.Mark) error {
 	name := s.markName(m.Kind, m.ID)
 	if s.marks.has(name, m.ExpiresAt.Add(-time.Nanosecond)) {
-		return nil // marked until then, or longer
+		return nil // it exists, and expires no earlier
 	}
 	taken, err := s.marks.places.Reserve(name, m, s.config.Now())
 	if err != nil {
 		return err
 	}
-	err = s.setMark(ctx, name, m)
+	err = s.writeMark(ctx, name, m)
 	if err != nil && taken && !errors.Is(err, storage.ErrAmbiguous) {
 		s.marks.places.Release(name)
 	}
 	return err
 }
 
-// setMark writes a mark, however many others write it.
-func (s *Store) setMark(ctx context.Context, name string, m storage.Mark) error {
+// writeMark writes a mark, also if other requests write the same one.
+func (s *Store) writeMark(ctx context.Context, name string, m storage.Mark) error {
 	for range maxTries {
-		err := s.mark(ctx, name, m)
+		err := s.tryWriteMark(ctx, name, m)
 		if !errors.Is(err, storage.ErrConflict) {
 			return err
 		}
 	}
-	return storage.ErrUnavailable // others write the same mark, and none of these writes happened
+	return storage.ErrUnavailable // no try has written anything
 }
 
-// mark tries once. ErrConflict: another request was faster.
-func (s *Store) mark(ctx context.Context, name string, m storage.Mark) error {
-	o, stored := s.markObject(name, m), &servedv1alpha1.Mark{}
-	err := put(ctx, s.in(s.clients.internal.Post(), markResource), o, stored)
+// tryWriteMark creates a mark, or extends the one that exists. ErrConflict if another request has
+// changed it meanwhile.
+func (s *Store) tryWriteMark(ctx context.Context, name string, m storage.Mark) error {
+	o, stored := s.toMarkObject(name, m), &internalv1alpha1.Mark{}
+	err := s.createObject(ctx, markResource, o, stored)
 	if errors.Is(err, storage.ErrExists) {
-		found := &servedv1alpha1.Mark{}
-		err = get(ctx, s.in(s.clients.internal.Get(), markResource), name, found)
+		found := &internalv1alpha1.Mark{}
+		err = s.readObject(ctx, markResource, name, found)
 		switch {
-		case errors.Is(err, storage.ErrNotFound): // it expired and was swept just now
+		case errors.Is(err, storage.ErrNotFound): // it had expired and was swept
 			return storage.ErrConflict
 		case err != nil:
 			return err
@@ -57,15 +59,13 @@ func (s *Store) mark(ctx context.Context, name string, m storage.Mark) error {
 			return nil
 		}
 		o.ResourceVersion = found.ResourceVersion
-		err = put(ctx, s.in(s.clients.internal.Put(), markResource).Name(name), o, stored)
+		err = s.updateObject(ctx, markResource, o, stored)
 		if errors.Is(err, storage.ErrNotFound) {
 			return storage.ErrConflict
 		}
-	} else if errors.Is(err, storage.ErrNotFound) { // the namespace, or the kind
-		return storage.ErrUnavailable
 	}
 	if err == nil {
-		s.marks.written(stored)
+		s.marks.put(stored)
 	}
 	return err
 }
@@ -76,8 +76,8 @@ func (s *Store) IsMarked(ctx context.Context, kind storage.MarkKind, id string) 
 	if s.marks.has(name, now) {
 		return true, nil
 	}
-	found := &servedv1alpha1.Mark{}
-	err := get(ctx, s.in(s.clients.internal.Get(), markResource), name, found)
+	found := &internalv1alpha1.Mark{}
+	err := s.readObject(ctx, markResource, name, found)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return false, nil

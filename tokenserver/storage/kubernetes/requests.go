@@ -17,17 +17,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/rest"
 
-	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/kubeclient"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// callTimeout bounds one request.
-const callTimeout = 5 * time.Second
+// requestTimeout bounds one request.
+const requestTimeout = 5 * time.Second
 
 // Resources, as in URLs.
 const (
@@ -42,66 +42,61 @@ const (
 type clients struct{ public, internal, leases, events rest.Interface }
 
 func newClients(api *rest.Config) (clients, error) {
-	// What this program sends is bounded by what it does, and by the API server; a limit on this side would only make logins wait.
-	api = rest.CopyConfig(api)
-	api.QPS = -1
-	transport, err := rest.HTTPClientFor(api)
+	httpClient, err := rest.HTTPClientFor(api)
 	if err != nil {
-		return clients{}, fmt.Errorf("make a client of the API server: %w", err)
+		return clients{}, fmt.Errorf("making a client of the API server: %w", err)
 	}
 	var c clients
 	for _, group := range []struct {
-		client  *rest.Interface
-		version schema.GroupVersion
-		add     func(*runtime.Scheme) error
+		client      *rest.Interface
+		version     schema.GroupVersion
+		addToScheme func(*runtime.Scheme) error
 	}{
 		{&c.public, v1alpha1.GroupVersion, v1alpha1.AddToScheme},
-		{&c.internal, servedv1alpha1.GroupVersion, servedv1alpha1.AddToScheme},
+		{&c.internal, internalv1alpha1.GroupVersion, internalv1alpha1.AddToScheme},
 		{&c.leases, coordinationv1.SchemeGroupVersion, coordinationv1.AddToScheme},
 		{&c.events, eventsv1.SchemeGroupVersion, eventsv1.AddToScheme},
 	} {
-		if *group.client, err = restClient(api, transport, group.version, group.add); err != nil {
+		if *group.client, err = kubeclient.New(api, httpClient, group.version, group.addToScheme); err != nil {
 			return clients{}, err
 		}
 	}
 	return c, nil
 }
 
-func restClient(api *rest.Config, transport *http.Client, version schema.GroupVersion, add func(*runtime.Scheme) error) (rest.Interface, error) {
-	scheme := runtime.NewScheme()
-	if err := add(scheme); err != nil {
-		return nil, fmt.Errorf("register kinds: %w", err)
+// of returns the client of the group that has the resource.
+func (c clients) of(resource string) rest.Interface {
+	switch resource {
+	case markResource:
+		return c.internal
+	case leaseResource:
+		return c.leases
+	case eventResource:
+		return c.events
+	default:
+		return c.public
 	}
-	config := rest.CopyConfig(api)
-	config.GroupVersion = &version
-	config.APIPath = "/apis"
-	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	config.ContentType = runtime.ContentTypeJSON
-	client, err := rest.RESTClientForConfigAndClient(config, transport)
-	if err != nil {
-		return nil, fmt.Errorf("make a client of the API server: %w", err)
-	}
-	return client, nil
 }
 
-// in this namespace, a request for a resource.
-func (s *Store) in(r *rest.Request, resource string) *rest.Request {
-	return r.Namespace(s.config.Namespace).Resource(resource)
+// request returns a request for a resource in the namespace of the server.
+func (s *Store) request(method, resource string) *rest.Request {
+	return s.clients.of(resource).Verb(method).Namespace(s.config.Namespace).Resource(resource)
 }
 
-// write sends a request that changes something, once, and reads the object that the API server answers. The error is ErrExists, ErrConflict or
-// ErrNotFound if the API server says so, ErrUnavailable if nothing was written, and ErrAmbiguous if that is not known.
+// write sends a request that changes something, once, and reads the answer into an object, if that is
+// not nil. The error is ErrExists, ErrConflict or ErrNotFound if the API server says so, ErrUnavailable
+// if nothing was written, and ErrAmbiguous if that is not known.
 func write(ctx context.Context, r *rest.Request, into runtime.Object) error {
 	if ctx.Err() != nil {
 		return storage.ErrUnavailable
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	result := r.MaxRetries(0).Do(ctx)
 	if err := result.Error(); err != nil {
-		return outcome(err, connected.Load())
+		return writeError(err, connected.Load())
 	}
 	if into != nil && decode(result, into) != nil {
 		return fmt.Errorf("%w: the answer cannot be read", storage.ErrAmbiguous)
@@ -109,15 +104,14 @@ func write(ctx context.Context, r *rest.Request, into runtime.Object) error {
 	return nil
 }
 
-// object of the cluster.
 type object interface {
 	metav1.Object
 	runtime.Object
 }
 
-// put sends an object by a write, and reads what the API server answers. The answer has to be about this object: what is between here and the
-// API server may mix answers up.
-func put(ctx context.Context, r *rest.Request, o, into object) error {
+// writeObject writes an object and reads the answer into another, which must be about the object: a
+// proxy on the way may mix up answers.
+func writeObject(ctx context.Context, r *rest.Request, o, into object) error {
 	if err := write(ctx, r.Body(o), into); err != nil {
 		return err
 	}
@@ -127,8 +121,9 @@ func put(ctx context.Context, r *rest.Request, o, into object) error {
 	return nil
 }
 
-// decode reads the object of an answer without an error. The decoder of client-go reads every object twice, once to find out its kind; here it is
-// known, and only checked.
+// decode reads the answer of a request that has succeeded. It does without the decoder of client-go,
+// which parses every object twice, the first time to find its kind; here the kind is known and only
+// checked.
 func decode(result rest.Result, into runtime.Object) error {
 	body, err := result.Raw()
 	if err != nil {
@@ -141,13 +136,14 @@ func decode(result rest.Result, into runtime.Object) error {
 	if got, want := kind.GroupVersionKind().Kind, reflect.TypeOf(into).Elem().Name(); got != want {
 		return fmt.Errorf("the answer is a %q, not a %s", got, want)
 	}
-	kind.SetGroupVersionKind(schema.GroupVersionKind{}) // as client-go has it
+	kind.SetGroupVersionKind(schema.GroupVersionKind{}) // as the decoder of client-go does
 	return nil
 }
 
-// outcome of a write. An answer of 5xx may come from anywhere on the way, after the write or before it. The text of an answer is not passed on,
-// for it may quote what was sent.
-func outcome(err error, connected bool) error {
+// writeError returns what the error of a write means. An answer of 5xx may come from anywhere on the
+// way, after the write or before it. The text of an answer is left out, since it may quote what was
+// sent.
+func writeError(err error, connected bool) error {
 	var status apierrors.APIStatus
 	switch {
 	case !errors.As(err, &status) && !connected:
@@ -158,12 +154,12 @@ func outcome(err error, connected bool) error {
 		return storage.ErrExists
 	case apierrors.IsConflict(err):
 		return storage.ErrConflict
-	case noSuchObject(status.Status()):
+	case isObjectNotFound(status.Status()):
 		return storage.ErrNotFound
 	case status.Status().Code >= http.StatusInternalServerError:
-		return answered(storage.ErrAmbiguous, status.Status())
+		return statusError(storage.ErrAmbiguous, status.Status())
 	default:
-		return answered(storage.ErrUnavailable, status.Status())
+		return statusError(storage.ErrUnavailable, status.Status())
 	}
 }
 
@@ -172,7 +168,7 @@ func read(ctx context.Context, r *rest.Request, into runtime.Object) error {
 	if ctx.Err() != nil {
 		return storage.ErrUnavailable
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	result := r.MaxRetries(1).Do(ctx)
 	err := result.Error()
@@ -185,16 +181,16 @@ func read(ctx context.Context, r *rest.Request, into runtime.Object) error {
 		return nil
 	case !errors.As(err, &status):
 		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
-	case noSuchObject(status.Status()):
+	case isObjectNotFound(status.Status()):
 		return storage.ErrNotFound
 	default:
-		return answered(storage.ErrUnavailable, status.Status())
+		return statusError(storage.ErrUnavailable, status.Status())
 	}
 }
 
-// get reads the object of a name, and of no other.
-func get(ctx context.Context, r *rest.Request, name string, into object) error {
-	if err := read(ctx, r.Name(name), into); err != nil {
+// readObject reads the object of a name. An answer about another object is ErrUnavailable.
+func (s *Store) readObject(ctx context.Context, resource, name string, into object) error {
+	if err := read(ctx, s.request(http.MethodGet, resource).Name(name), into); err != nil {
 		return err
 	}
 	if into.GetName() != name {
@@ -203,8 +199,30 @@ func get(ctx context.Context, r *rest.Request, name string, into object) error {
 	return nil
 }
 
-// noSuchObject tells an object that is not there from a kind that is not served, which says nothing about the object.
-func noSuchObject(s metav1.Status) bool {
+// createObject creates an object and reads the answer into another. ErrUnavailable if the namespace or
+// the kind does not exist.
+func (s *Store) createObject(ctx context.Context, resource string, o, into object) error {
+	err := writeObject(ctx, s.request(http.MethodPost, resource), o, into)
+	if errors.Is(err, storage.ErrNotFound) {
+		return storage.ErrUnavailable
+	}
+	return err
+}
+
+// updateObject replaces an object and reads the answer into another.
+func (s *Store) updateObject(ctx context.Context, resource string, o, into object) error {
+	return writeObject(ctx, s.request(http.MethodPut, resource).Name(o.GetName()), o, into)
+}
+
+// deleteObject deletes an object if it meets the preconditions; nil: in any case.
+func (s *Store) deleteObject(ctx context.Context, resource, name string, preconditions *metav1.Preconditions) error {
+	options := &metav1.DeleteOptions{Preconditions: preconditions}
+	return write(ctx, s.request(http.MethodDelete, resource).Name(name).Body(options), nil)
+}
+
+// isObjectNotFound reports whether the status says that an object does not exist, rather than its kind,
+// which would say nothing about the object.
+func isObjectNotFound(s metav1.Status) bool {
 	if s.Reason != metav1.StatusReasonNotFound {
 		return false
 	}
@@ -213,6 +231,6 @@ func noSuchObject(s metav1.Status) bool {
 	})
 }
 
-func answered(err error, s metav1.Status) error {
+func statusError(err error, s metav1.Status) error {
 	return fmt.Errorf("%w: the API server answered %d %s", err, s.Code, s.Reason)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,93 +14,74 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
 
-	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
 const (
-	// listEvery is how often the sweep reads all objects of the namespace, page by page. In between it goes by what the watches brought, which
-	// costs the API server nothing; the list finds what the watches do not bring because somebody took its label away.
-	listEvery = time.Hour
-	// deleters is how many objects are deleted at a time.
-	deleters = 4
+	// listInterval is how often the sweep lists all objects of the namespace. In between it uses the
+	// caches, which costs the API server nothing. The list finds objects that the watches do not send
+	// because a person has removed their labels.
+	listInterval = time.Hour
+	// deleteConcurrency is how many objects are deleted at a time.
+	deleteConcurrency = 4
+
+	// reasonGrantsNearBound is the reason of the event near the bound on grants.
+	reasonGrantsNearBound = "GrantsNearBound"
+	// warnInterval is how often that event is written at most.
+	warnInterval = time.Hour
 )
 
-// expired is an object that can be deleted.
-type expired struct {
+// expiredObject is an object that can be deleted, as it was when it had expired.
+type expiredObject struct {
 	resource, name string
 	uid            types.UID
 	version        string
 }
 
-// Sweep implements storage.Store. Of several replicas one sweeps; for the others there is nothing to do. What was changed since it was seen to
-// have expired stays.
+// Sweep implements storage.Store. Of several replicas only the one that holds the lease sweeps. An
+// object that has changed since it was found to be expired is kept.
 func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
-	s.sweeping.Lock()
-	defer s.sweeping.Unlock()
-	s.forget(now)
+	s.sweepMu.Lock()
+	defer s.sweepMu.Unlock()
+	s.forgetOldCodes(now)
 	if problem := s.Problem(); problem != "" {
 		return 0, fmt.Errorf("%w: %s", storage.ErrUnavailable, problem)
 	}
-	leads, err := s.lead(ctx)
+	leads, err := s.acquireLease(ctx)
 	if err != nil || !leads {
 		return 0, err
 	}
-	removed, err := s.removeAll(ctx, slices.Concat(s.grants.expired(now), s.marks.expired(now)))
+	removed, err := s.deleteExpired(ctx, slices.Concat(s.grants.expiredObjects(now), s.marks.expiredObjects(now)))
 	if err != nil {
 		return removed, err
 	}
-	if now.Sub(s.readAll).Abs() >= listEvery {
+	if now.Sub(s.lastListed).Abs() >= listInterval {
 		more, err := s.sweepLists(ctx, now)
 		removed += more
 		if err != nil {
 			return removed, err
 		}
-		s.readAll = now
+		s.lastListed = now
 	}
 	s.checkConsents()
 	s.warnNearBound(ctx)
 	return removed, nil
 }
 
-// sweepLists removes what has expired from lists of all there is.
+// sweepLists lists all grants and marks of the namespace, and deletes those that have expired.
 func (s *Store) sweepLists(ctx context.Context, now time.Time) (removed int, err error) {
-	server := types.UID(s.config.ServerUID)
-	for _, kind := range []struct {
-		resource string
-		page     func(r *rest.Request) (due []expired, next string, err error)
-	}{
-		{grantResource, func(r *rest.Request) (due []expired, next string, err error) {
-			page := &v1alpha1.OAuthGrantList{}
-			err = read(ctx, r, page)
-			for i := range page.Items {
-				if o := &page.Items[i]; o.Spec.ServerUID == server && !now.Before(o.Spec.ExpiresAt.Time) {
-					due = append(due, expired{grantResource, o.Name, o.UID, o.ResourceVersion})
-				}
-			}
-			return due, page.Continue, listError(err)
-		}},
-		{markResource, func(r *rest.Request) (due []expired, next string, err error) {
-			page := &servedv1alpha1.MarkList{}
-			err = read(ctx, r, page)
-			for i := range page.Items {
-				if o := &page.Items[i]; o.Spec.ServerUID == server && !now.Before(o.Spec.ExpiresAt.Time) {
-					due = append(due, expired{markResource, o.Name, o.UID, o.ResourceVersion})
-				}
-			}
-			return due, page.Continue, listError(err)
-		}},
+	for _, listExpired := range []func(ctx context.Context, now time.Time, next string) ([]expiredObject, string, error){
+		s.listExpiredGrants, s.listExpiredMarks,
 	} {
 		for next, first := "", true; first || next != ""; first = false {
-			var due []expired
-			due, next, err = kind.page(list(s.in(s.clientOf(kind.resource).Get(), kind.resource), "", next))
-			if err != nil {
+			var expired []expiredObject
+			if expired, next, err = listExpired(ctx, now, next); err != nil {
 				return removed, err
 			}
-			more, err := s.removeAll(ctx, due)
+			more, err := s.deleteExpired(ctx, expired)
 			removed += more
 			if err != nil {
 				return removed, err
@@ -109,31 +91,49 @@ func (s *Store) sweepLists(ctx context.Context, now time.Time) (removed int, err
 	return removed, nil
 }
 
-func (s *Store) clientOf(resource string) rest.Interface {
-	if resource == markResource {
-		return s.clients.internal
+// listExpiredGrants lists one page of grants. It returns the token of the page after it, "" if that was
+// the last.
+func (s *Store) listExpiredGrants(ctx context.Context, now time.Time, next string) (expired []expiredObject, following string, err error) {
+	page := &v1alpha1.OAuthGrantList{}
+	err = read(ctx, s.listRequest(grantResource, "", next), page)
+	for i := range page.Items {
+		if o := &page.Items[i]; string(o.Spec.ServerUID) == s.config.ServerUID && !now.Before(o.Spec.ExpiresAt.Time) {
+			expired = append(expired, expiredObject{grantResource, o.Name, o.UID, o.ResourceVersion})
+		}
 	}
-	return s.clients.public
+	return expired, page.Continue, listError(err)
 }
 
-// removeAll deletes objects, a page at a time, for as long as this replica is the one that sweeps.
-func (s *Store) removeAll(ctx context.Context, due []expired) (removed int, err error) {
-	for page := range slices.Chunk(due, pageSize) {
-		leads, err := s.lead(ctx)
+// listExpiredMarks lists one page of marks, as listExpiredGrants does of grants.
+func (s *Store) listExpiredMarks(ctx context.Context, now time.Time, next string) (expired []expiredObject, following string, err error) {
+	page := &internalv1alpha1.MarkList{}
+	err = read(ctx, s.listRequest(markResource, "", next), page)
+	for i := range page.Items {
+		if o := &page.Items[i]; string(o.Spec.ServerUID) == s.config.ServerUID && !now.Before(o.Spec.ExpiresAt.Time) {
+			expired = append(expired, expiredObject{markResource, o.Name, o.UID, o.ResourceVersion})
+		}
+	}
+	return expired, page.Continue, listError(err)
+}
+
+// deleteExpired deletes objects, a page at a time, while this replica holds the lease.
+func (s *Store) deleteExpired(ctx context.Context, expired []expiredObject) (removed int, err error) {
+	for page := range slices.Chunk(expired, pageSize) {
+		leads, err := s.acquireLease(ctx)
 		if err != nil || !leads {
 			return removed, err
 		}
 		var count atomic.Int64
 		var running sync.WaitGroup
 		var failed atomic.Pointer[error]
-		work := make(chan expired)
-		for range deleters {
+		work := make(chan expiredObject)
+		for range deleteConcurrency {
 			running.Go(func() {
 				for o := range work {
-					switch gone, err := s.remove(ctx, o); {
+					switch deleted, err := s.deleteExpiredObject(ctx, o); {
 					case err != nil:
 						failed.Store(&err)
-					case gone:
+					case deleted:
 						count.Add(1)
 					}
 				}
@@ -155,14 +155,15 @@ func (s *Store) removeAll(ctx context.Context, due []expired) (removed int, err 
 	return removed, nil
 }
 
-// remove one object. It is no error if it is gone, or has changed.
-func (s *Store) remove(ctx context.Context, o expired) (bool, error) {
+// deleteExpiredObject reports whether it has deleted an object. It has not if the object does not exist
+// any more or has changed, which is no error.
+func (s *Store) deleteExpiredObject(ctx context.Context, o expiredObject) (bool, error) {
 	if o.resource == grantResource {
-		s.grants.sweeping(o.name)
+		s.grants.beginSweep(o.name)
 	}
-	err := write(ctx, s.in(s.clientOf(o.resource).Delete(), o.resource).Name(o.name).Body(preconditions(o.uid, o.version)), nil)
+	err := s.deleteObject(ctx, o.resource, o.name, &metav1.Preconditions{UID: &o.uid, ResourceVersion: &o.version})
 	if err != nil && o.resource == grantResource {
-		s.grants.kept(o.name)
+		s.grants.cancelSweep(o.name)
 	}
 	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrConflict) {
 		return false, nil
@@ -170,34 +171,29 @@ func (s *Store) remove(ctx context.Context, o expired) (bool, error) {
 	return err == nil, err
 }
 
-const (
-	// eventNearBound is the reason of the event.
-	eventNearBound = "GrantsNearBound"
-	// warnEvery is how often it is written, at most.
-	warnEvery = time.Hour
-)
-
-// warnNearBound writes an event about the AuthorizationServer when nine tenths of its grants are taken.
+// warnNearBound writes an event about the AuthorizationServer when it has nine tenths of the grants that
+// it may have.
 func (s *Store) warnNearBound(ctx context.Context) {
 	_, bound := s.bounds()
 	now := s.config.Now()
-	live := s.grants.live(now)
-	if live < bound-bound/10 || now.Sub(s.warned) < warnEvery {
+	live := s.grants.countLive(now)
+	if live < bound-bound/10 || now.Sub(s.lastWarned) < warnInterval {
 		return
 	}
 	event := &eventsv1.Event{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.config.Namespace, GenerateName: s.config.ServerName + "-"},
-		EventTime:  metav1.NewMicroTime(now.UTC()), Type: corev1.EventTypeWarning, Reason: eventNearBound, Action: "CountGrants",
+		EventTime:  metav1.NewMicroTime(now.UTC()), Type: corev1.EventTypeWarning, Reason: reasonGrantsNearBound, Action: "CountGrants",
 		ReportingController: "oauth-operator.dev/tokenserver", ReportingInstance: s.config.ReplicaName,
 		Regarding: corev1.ObjectReference{
 			APIVersion: v1alpha1.GroupVersion.String(), Kind: "AuthorizationServer",
 			Namespace: s.config.Namespace, Name: s.config.ServerName, UID: types.UID(s.config.ServerUID),
 		},
-		Note: fmt.Sprintf("%d of at most %d grants are live; when all are taken, code and password requests are answered 503", live, bound),
+		Note: fmt.Sprintf("%d of at most %d grants are live. At the maximum the token server answers 503 to requests for a code or password grant. "+
+			"Delete OAuthGrants that are not needed, or set shorter lifetimes in spec.tokens.refreshToken.", live, bound),
 	}
-	if err := write(ctx, s.in(s.clients.events.Post(), eventResource).Body(event), nil); err != nil {
-		s.config.Log.WarnContext(ctx, "cannot write an event", "error", err.Error())
+	if err := write(ctx, s.request(http.MethodPost, eventResource).Body(event), nil); err != nil {
+		s.config.Log.WarnContext(ctx, "cannot write the event GrantsNearBound", "error", err.Error())
 		return
 	}
-	s.warned = now
+	s.lastWarned = now
 }

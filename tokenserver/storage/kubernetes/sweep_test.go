@@ -203,7 +203,7 @@ func TestTheUserOfAnObjectStaysWritten(t *testing.T) {
 	if err := admin.Get(t.Context(), client.ObjectKeyFromObject(&w.grants(t)[0]), &o); err != nil {
 		t.Fatal(err)
 	}
-	if o.Spec.Username != "name-of-user" || o.Spec.Generation != 2 || len(o.OwnerReferences) != 1 || len(o.Labels) != 3 {
+	if o.Spec.Username != "name-of-user" || o.Spec.RefreshTokenNumber != 2 || len(o.OwnerReferences) != 1 || len(o.Labels) != 3 {
 		t.Errorf("after an update: %+v %+v", o.ObjectMeta, o.Spec)
 	}
 	if _, err := s.UpdateGrant(t.Context(), storage.Grant{ID: "a"}); !errors.Is(err, storage.ErrConflict) {

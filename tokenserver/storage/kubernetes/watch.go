@@ -7,122 +7,108 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	utilwait "k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
-	servedv1alpha1 "github.com/oauth-operator/oauth-operator/api/served/v1alpha1"
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/kubeclient"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
+// confirmInterval is how often it is checked that the API server answers. Otherwise a dead connection
+// would be noticed only when TCP or HTTP/2 give it up, and until then what another replica has revoked
+// would be reported as active.
+const confirmInterval = 5 * time.Second
+
 func (s *Store) reflectors() []*cache.Reflector {
 	return []*cache.Reflector{
-		s.reflector(s.clients.public, grantResource, v1alpha1.ServerUIDLabel, &v1alpha1.OAuthGrant{}, s.grants, s.grants.progress),
-		s.reflector(s.clients.public, consentResource, v1alpha1.ServerUIDLabel, &v1alpha1.OAuthConsent{}, s.consents, s.consents.progress),
-		s.reflector(s.clients.internal, markResource, servedv1alpha1.ServerUIDLabel, &servedv1alpha1.Mark{}, s.marks, s.marks.progress),
+		s.newReflector(grantResource, v1alpha1.ServerUIDLabel, &v1alpha1.OAuthGrant{}, s.grants, s.grants.progress),
+		s.newReflector(consentResource, v1alpha1.ServerUIDLabel, &v1alpha1.OAuthConsent{}, s.consents, s.consents.progress),
+		s.newReflector(markResource, internalv1alpha1.ServerUIDLabel, &internalv1alpha1.Mark{}, s.marks, s.marks.progress),
 	}
 }
 
-func (s *Store) reflector(
-	client rest.Interface, resource, label string, kind runtime.Object, into cache.ReflectorStore, progress *progress,
-) *cache.Reflector {
-	ours := func(o *metav1.ListOptions) { o.LabelSelector = label + "=" + s.config.ServerUID }
-	lw := cache.NewFilteredListWatchFromClient(client, resource, s.config.Namespace, ours)
-	inner := lw.WatchFuncWithContext
-	lw.WatchFuncWithContext = func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-		w, err := inner(ctx, o)
-		if err != nil {
-			progress.closed()
-			return nil, err
-		}
-		progress.opened(o.SendInitialEvents != nil && *o.SendInitialEvents)
-		return &endingWatch{Interface: w, ended: progress.closed}, nil
-	}
-	return cache.NewReflectorWithOptions(lw, kind, into, cache.ReflectorOptions{
-		Name: resource,
-		// While a watch is broken, no grant can begin; it must be back soon after the API server is.
-		Backoff: &utilwait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 10, Cap: 2 * time.Second},
+func (s *Store) newReflector(resource, label string, kind runtime.Object, into cache.ReflectorStore, progress *watchProgress) *cache.Reflector {
+	return kubeclient.NewReflector(kubeclient.Watch{
+		Client: s.clients.of(resource), Namespace: s.config.Namespace, Resource: resource, LabelSelector: label + "=" + s.config.ServerUID,
+		Object: kind, Store: into,
+		// While a watch is broken no grant can be created, so it is opened again soon.
+		MinRetryDelay: 100 * time.Millisecond, MaxRetryDelay: 2 * time.Second,
+		OnOpen: progress.setOpen, OnClose: progress.setClosed,
 	})
 }
 
-// endingWatch tells when it ends.
-type endingWatch struct {
-	watch.Interface
-	ended func()
-}
-
-// Stop ends the watch.
-func (w *endingWatch) Stop() {
-	w.ended()
-	w.Interface.Stop()
-}
-
-// progress is how far a watch has come.
-type progress struct {
+// watchProgress is how far a watch has come.
+type watchProgress struct {
 	mu      sync.Mutex
 	open    bool
-	listing bool // the watch brings all there is first, and until that is complete the cache holds what it held before
+	listing bool // the watch is sending all objects; until it has, the cache holds what it held before
 	synced  bool
 	version uint64
-	waiting map[chan struct{}]uint64 // closed when the version is reached
+	waiters map[chan struct{}]uint64 // each is closed when the version is reached
 }
 
-func newProgress() *progress { return &progress{waiting: map[chan struct{}]uint64{}} }
+func newWatchProgress() *watchProgress { return &watchProgress{waiters: map[chan struct{}]uint64{}} }
 
-func (p *progress) opened(listing bool) {
+func (p *watchProgress) setOpen(listing bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open, p.listing = true, listing
 }
 
-func (p *progress) closed() {
+func (p *watchProgress) setClosed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open = false
 }
 
-// state says whether there was a first list, and whether a watch keeps up what the cache holds.
-func (p *progress) state() (synced, open bool) {
+// isSynced reports whether all objects have been read once.
+func (p *watchProgress) isSynced() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.synced, p.open && !p.listing
+	return p.synced
 }
 
-// replaced notes that the cache holds all there is at the version.
-func (p *progress) replaced(resourceVersion string) {
+// isUpToDate reports whether all objects have been read and an open watch sends every change.
+func (p *watchProgress) isUpToDate() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.synced && p.open && !p.listing
+}
+
+// setListed records that the cache has all objects as of a version.
+func (p *watchProgress) setListed(resourceVersion string) {
 	p.mu.Lock()
 	p.listing = false
 	p.mu.Unlock()
-	p.reached(resourceVersion)
+	p.advance(resourceVersion)
 }
 
-// reached notes that everything up to the version is in the cache.
-func (p *progress) reached(resourceVersion string) {
-	version := versionOf(resourceVersion)
+// advance records that the cache has every change up to a version.
+func (p *watchProgress) advance(resourceVersion string) {
+	version := parseVersion(resourceVersion)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.synced, p.version = true, max(p.version, version)
-	for c, wanted := range p.waiting {
+	for c, wanted := range p.waiters {
 		if wanted <= p.version {
 			close(c)
-			delete(p.waiting, c)
+			delete(p.waiters, c)
 		}
 	}
 }
 
-// wait until everything up to the version is in the cache; false if ctx ended first, or the version is none.
-func (p *progress) wait(ctx context.Context, version uint64) bool {
+// waitFor waits until the cache has every change up to a version. It returns false if ctx ends first, or
+// if version is 0.
+func (p *watchProgress) waitFor(ctx context.Context, version uint64) bool {
 	p.mu.Lock()
 	if version == 0 || p.synced && p.version >= version {
 		p.mu.Unlock()
 		return version != 0
 	}
 	c := make(chan struct{})
-	p.waiting[c] = version
+	p.waiters[c] = version
 	p.mu.Unlock()
 	select {
 	case <-c:
@@ -130,41 +116,24 @@ func (p *progress) wait(ctx context.Context, version uint64) bool {
 	case <-ctx.Done():
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		delete(p.waiting, c)
+		delete(p.waiters, c)
 		return false
 	}
 }
 
-func (s *Store) watches() []*progress {
-	return []*progress{s.grants.progress, s.consents.progress, s.marks.progress}
+// isSynced reports whether all grants, consents and marks have been read once.
+func (s *Store) isSynced() bool {
+	return s.grants.progress.isSynced() && s.consents.progress.isSynced() && s.marks.progress.isSynced()
 }
 
-func (s *Store) synced() bool {
-	for _, p := range s.watches() {
-		if synced, _ := p.state(); !synced {
-			return false
-		}
-	}
-	return true
+func (s *Store) isUpToDate() bool {
+	return s.grants.progress.isUpToDate() && s.consents.progress.isUpToDate() && s.marks.progress.isUpToDate()
 }
 
-func (s *Store) open() bool {
-	for _, p := range s.watches() {
-		if synced, open := p.state(); !synced || !open {
-			return false
-		}
-	}
-	return true
-}
-
-// confirmEvery is how often the connection is tried. A broken one would otherwise be noticed only when TCP or HTTP/2 give up on it, and what
-// another replica has revoked would be called active meanwhile.
-const confirmEvery = 5 * time.Second
-
-// recent says whether the caches held what held not long ago. The clock that is compared here is not the one on the wall, which may be set back;
-// where there is no other, and it was, nobody can know.
-func (s *Store) recent() bool {
-	confirmed := s.confirmed.Load()
+// isRecent reports whether the caches were confirmed less than storage.MaxRecentLag ago. The difference
+// is that of monotonic clocks where there are such; a wall clock that was set back makes it false.
+func (s *Store) isRecent() bool {
+	confirmed := s.watchesConfirmed.Load()
 	if confirmed == nil {
 		return false
 	}
@@ -172,27 +141,28 @@ func (s *Store) recent() bool {
 	return age >= 0 && age < storage.MaxRecentLag
 }
 
-// fresh says whether they do so still, as far as anybody can know.
-func (s *Store) fresh() bool { return s.open() && s.recent() }
+// isFresh reports whether the caches are up to date, as far as can be known.
+func (s *Store) isFresh() bool { return s.isUpToDate() && s.isRecent() }
 
-// confirm now and then that the API server answers while the watches are open, which share its connection.
-func (s *Store) confirm(ctx context.Context) {
-	for wait := 50 * time.Millisecond; pause(ctx, wait); {
-		if wait = 100 * time.Millisecond; !s.open() {
+// confirmWatches checks until ctx ends that the API server answers while the watches are open. They
+// share its connection.
+func (s *Store) confirmWatches(ctx context.Context) {
+	for delay := 50 * time.Millisecond; sleep(ctx, delay); {
+		if delay = 100 * time.Millisecond; !s.isUpToDate() {
 			continue
 		}
 		began := s.config.Now()
-		err := get(ctx, s.in(s.clients.leases.Get(), leaseResource), s.leaseName(), &coordinationv1.Lease{})
+		err := s.readObject(ctx, leaseResource, s.leaseName(), &coordinationv1.Lease{})
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			continue
 		}
-		s.confirmed.Store(&began)
-		wait = confirmEvery
+		s.watchesConfirmed.Store(&began)
+		delay = confirmInterval
 	}
 }
 
-// pause waits; false if ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
+// sleep returns false if ctx ends before d has passed.
+func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

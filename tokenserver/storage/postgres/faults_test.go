@@ -35,9 +35,9 @@ func everyWrite(t *testing.T, s storage.Store) map[string]func() error {
 		t.Fatal(err)
 	}
 	return map[string]func() error{
-		"CreateGrant":   func() error { _, err := s.CreateGrant(t.Context(), newGrant("new")); return err },
-		"UpdateGrant":   func() error { _, err := s.UpdateGrant(t.Context(), g); return err },
-		"PutConsent":    func() error { _, err := s.PutConsent(t.Context(), c); return err },
+		"CreateGrant": func() error { _, err := s.CreateGrant(t.Context(), newGrant("new")); return err },
+		"UpdateGrant": func() error { _, err := s.UpdateGrant(t.Context(), g); return err },
+		"PutConsent":  func() error { _, err := s.PutConsent(t.Context(), c); return err },
 		"SetMark": func() error {
 			return s.SetMark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "m", ExpiresAt: time.Now().Add(time.Hour)})
 		},

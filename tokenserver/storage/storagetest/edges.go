@@ -169,13 +169,13 @@ func withoutTime(t *testing.T, s Backend) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, call := range map[string]func() error{
-		"CreateGrant":   func() error { _, err := s.CreateGrant(ctx, newGrant("a")); return err },
-		"GetGrant":      func() error { _, err := s.GetGrant(ctx, "a"); return err },
-		"UpdateGrant":   func() error { _, err := s.UpdateGrant(ctx, storage.Grant{ID: "a", Version: "1"}); return err },
-		"ListGrants":    func() error { _, err := s.ListGrants(ctx, "u", ""); return err },
-		"GetConsent":    func() error { _, err := s.GetConsent(ctx, "u", "c"); return err },
-		"HasConsent":    func() error { _, err := s.HasConsent(ctx, "u", "c", "uid"); return err },
-		"PutConsent":    func() error { _, err := s.PutConsent(ctx, newConsent()); return err },
+		"CreateGrant": func() error { _, err := s.CreateGrant(ctx, newGrant("a")); return err },
+		"GetGrant":    func() error { _, err := s.GetGrant(ctx, "a"); return err },
+		"UpdateGrant": func() error { _, err := s.UpdateGrant(ctx, storage.Grant{ID: "a", Version: "1"}); return err },
+		"ListGrants":  func() error { _, err := s.ListGrants(ctx, "u", ""); return err },
+		"GetConsent":  func() error { _, err := s.GetConsent(ctx, "u", "c"); return err },
+		"HasConsent":  func() error { _, err := s.HasConsent(ctx, "u", "c", "uid"); return err },
+		"PutConsent":  func() error { _, err := s.PutConsent(ctx, newConsent()); return err },
 		"SetMark": func() error {
 			return s.SetMark(ctx, storage.Mark{Kind: storage.MarkToken, ID: "a", ExpiresAt: time.Now().Add(time.Hour)})
 		},

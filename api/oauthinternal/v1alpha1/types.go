@@ -1,10 +1,15 @@
-// Package v1alpha1 holds the internal kinds by which the manager and the token servers speak to one
-// another. Nobody writes them by hand.
+// Package v1alpha1 holds the internal kinds by which the manager and the token servers communicate.
+// People do not write them. All objects live in the namespace of an AuthorizationServer and are owned
+// by it.
 //
-// An Entry is one fact that the manager states and a token server serves: a claimed name and, for
-// most, a document about its owner. A Replica is what one token server process says of itself, a
-// Usage when it last accepted which credentials. A Mark is something that token servers remember for
-// a while. All live in the namespace of the AuthorizationServer and are owned by it.
+//   - An Entry assigns a name to its owner, and for most owners holds the document that token servers
+//     serve. The manager writes Entries.
+//   - A Replica is what one token server process reports of itself.
+//   - A Usage is when one token server process last accepted which credentials.
+//   - A Mark is a revocation that token servers remember until it expires.
+//
+// The API group is internal.oauth-operator.dev. The directory has another name because Go restricts
+// imports of a directory named internal.
 //
 // +kubebuilder:object:generate=true
 // +groupName=internal.oauth-operator.dev
@@ -29,7 +34,8 @@ var schemeBuilder = runtime.NewSchemeBuilder(func(s *runtime.Scheme) error {
 	return nil
 })
 
-// ServerUIDLabel is on every Entry, Replica, Usage and Mark and holds the UID of the AuthorizationServer; a token server selects its Entries by it.
+// ServerUIDLabel is on every Entry, Replica, Usage and Mark and holds the UID of the
+// AuthorizationServer. Token servers select their Entries and Marks by it.
 const ServerUIDLabel = "internal.oauth-operator.dev/server-uid"
 
 // Space is a set of names in which each name has one owner.
@@ -37,9 +43,10 @@ const ServerUIDLabel = "internal.oauth-operator.dev/server-uid"
 type Space string
 
 const (
-	// SpaceIdentity holds client ids, subjects, resource identifiers and the issuer: what `sub`, `client_id` and `aud` can say.
+	// SpaceIdentity holds client ids, subjects, resource identifiers and the issuer: the values of
+	// `sub`, `client_id` and `aud` in tokens.
 	SpaceIdentity Space = "identity"
-	// SpaceUsername holds normalised usernames.
+	// SpaceUsername holds normalized usernames.
 	SpaceUsername Space = "username"
 	// SpaceScope holds the scopes that ResourceServers declare.
 	SpaceScope Space = "scope"
@@ -47,12 +54,12 @@ const (
 	SpaceNamespace Space = "namespace"
 )
 
-// Owner is the object that an Entry speaks for.
+// Owner is the object that owns the name of an Entry.
 type Owner struct {
-	// kind: AuthorizationServer, OAuthClient, OAuthUser, ResourceServer or Namespace.
+	// kind of the owner: AuthorizationServer, OAuthClient, OAuthUser, ResourceServer or Namespace.
 	// +kubebuilder:validation:Enum=AuthorizationServer;OAuthClient;OAuthUser;ResourceServer;Namespace
 	Kind string `json:"kind"`
-	// namespace of the owner; empty for a Namespace.
+	// namespace of the owner. Empty for a Namespace.
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	Namespace string `json:"namespace,omitempty"`
@@ -60,40 +67,43 @@ type Owner struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
-	// uid of the owner. An object that is created again has another UID and inherits nothing.
+	// uid of the owner. An object that is created again has another UID and does not own the name.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	UID types.UID `json:"uid"`
 }
 
-// EntrySpec is one claimed name and what is served for it.
+// EntrySpec is a name, its owner, and the document that token servers serve for it.
 type EntrySpec struct {
 	// serverUID is the UID of the AuthorizationServer that the entry belongs to.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ServerUID types.UID `json:"serverUID"`
-	// space in which the name is claimed.
+	// space that the name is in.
 	Space Space `json:"space"`
-	// value is the claimed name.
+	// value is the name.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	Value string `json:"value"`
 	// owner of the name.
 	Owner Owner `json:"owner"`
-	// format names the kind and version of the document, for example "client/v1". Empty for a claim without a document.
+	// format is the kind and the version of the document, such as "client/v1". Empty if there is no
+	// document.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	Format string `json:"format,omitempty"`
-	// document is JSON in the given format. It holds facts and hashes, never a usable secret.
+	// document is JSON in that format (package tokenserver/documents). It holds facts and hashes, and no
+	// usable secret.
 	// +kubebuilder:validation:MaxLength=1048576
 	// +optional
 	Document string `json:"document,omitempty"`
 }
 
-// Entry is one fact that the manager states and the token servers of one AuthorizationServer serve. Its name is a hash of the server's
-// UID, the space and the value, so the API server decides who claimed a name first.
+// Entry assigns a name to its owner and holds the document that the token servers of one
+// AuthorizationServer serve. The object's own name is a hash of the AuthorizationServer's UID, the
+// space and the value, so the API server lets only one owner have the name.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:printcolumn:name="Space",type=string,JSONPath=`.spec.space`
@@ -119,7 +129,7 @@ type EntryList struct {
 	Items           []Entry `json:"items"`
 }
 
-// RejectedEntry is an Entry that a replica cannot read.
+// RejectedEntry is an Entry that a token server cannot serve.
 type RejectedEntry struct {
 	// name of the Entry.
 	// +kubebuilder:validation:MinLength=1
@@ -128,32 +138,33 @@ type RejectedEntry struct {
 	// resourceVersion of the Entry that was rejected.
 	// +kubebuilder:validation:MaxLength=128
 	ResourceVersion string `json:"resourceVersion"`
-	// reason says why.
+	// reason is the error.
 	// +kubebuilder:validation:MaxLength=1024
 	Reason string `json:"reason"`
 }
 
-// ReplicaSpec is what one token server process says of itself.
+// ReplicaSpec is what one token server process reports of itself.
 type ReplicaSpec struct {
-	// serverUID is the UID of the AuthorizationServer that is served.
+	// serverUID is the UID of the AuthorizationServer that the process serves.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ServerUID types.UID `json:"serverUID"`
-	// renewTime is when the process last wrote, by its own clock; for people. Whether a replica is live
-	// follows from the object's changes: the manager counts 30 seconds from when it saw the last one.
+	// renewTime is when the process last wrote the object, by its own clock. It is informative: the
+	// manager counts a replica as live for 30 seconds after it observed a change of the object.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	RenewTime metav1.MicroTime `json:"renewTime"`
-	// appliedResourceVersion is the version up to which every change of the Entries is served. Empty before the first sync.
+	// appliedResourceVersion is the resource version up to which the process serves every change of the
+	// Entries. Empty before the first list.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	AppliedResourceVersion string `json:"appliedResourceVersion,omitempty"`
-	// ready: the first sync is done, every Active key is held and the port is open.
+	// ready is true if the process has read all Entries, holds every Active key and listens on its port.
 	// +optional
 	Ready bool `json:"ready,omitempty"`
-	// problem says what keeps the replica from being ready.
+	// problem is what keeps the process from being ready.
 	// +kubebuilder:validation:MaxLength=4096
 	// +optional
 	Problem string `json:"problem,omitempty"`
@@ -169,7 +180,7 @@ type ReplicaSpec struct {
 	// +listType=set
 	// +optional
 	Keys []string `json:"keys,omitempty"`
-	// rejected are the Entries that the process cannot read; at most 64 of them.
+	// rejected are the Entries that the process cannot serve; at most 64 of them.
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=map
 	// +listMapKey=name
@@ -177,7 +188,7 @@ type ReplicaSpec struct {
 	Rejected []RejectedEntry `json:"rejected,omitempty"`
 }
 
-// Replica is one token server process.
+// Replica is what one token server process reports of itself. The process renews it every 10 seconds.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:printcolumn:name="Ready",type=boolean,JSONPath=`.spec.ready`
@@ -212,39 +223,39 @@ type CredentialUse struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ID string `json:"id"`
-	// time is the hour of the last use: its beginning, by the clock of the token server.
+	// time is the beginning of the hour of the last use, by the clock of the token server.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:00:00Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be an hour since 1970 in UTC"
 	Time metav1.Time `json:"time"`
-	// refusedMethod is the token endpoint authentication method by which the right secret came, where
-	// that is not the client's: those requests were refused. Empty for uses that were accepted.
+	// refusedMethod is the token endpoint authentication method that the client used, if it is not the
+	// one that the client is registered with: the secret was right, and the requests were refused.
+	// Empty for uses that were accepted.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	RefusedMethod string `json:"refusedMethod,omitempty"`
 }
 
-// MaxUses is how many uses one Usage lists.
+// MaxUses is the maximum number of uses in a Usage.
 const MaxUses = 1000
 
-// UsageSpec is what one token server process says of credentials.
+// UsageSpec is when one token server process last accepted which credentials.
 type UsageSpec struct {
-	// serverUID is the UID of the AuthorizationServer that is served.
+	// serverUID is the UID of the AuthorizationServer that the process serves.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ServerUID types.UID `json:"serverUID"`
-	// uses that are news since the last time that this was written; those for which there was no room
-	// come the next time.
+	// uses since the object was last written. Those beyond the maximum are in the next write.
 	// +kubebuilder:validation:MaxItems=1000
 	// +listType=atomic
 	// +optional
 	Uses []CredentialUse `json:"uses,omitempty"`
 }
 
-// Usage says which credentials one token server process accepted lately. It has the name of the
-// process's Replica, and outlives it for an hour. It is written once an hour at most, so a client that
-// authenticates with a secret causes no other write.
+// Usage is when one token server process last accepted which credentials. It has the name of the
+// process's Replica and outlives it by an hour. The process writes it at most once an hour. It is the
+// only write that a client which authenticates with a secret causes.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
@@ -264,37 +275,39 @@ type UsageList struct {
 	Items           []Usage `json:"items"`
 }
 
-// MarkSpec says what is marked, and until when.
+// MarkSpec is what was revoked or ended, and how long token servers remember it.
 type MarkSpec struct {
-	// serverUID is the UID of the AuthorizationServer whose token servers remember this.
+	// serverUID is the UID of the AuthorizationServer whose token servers remember it.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ServerUID types.UID `json:"serverUID"`
-	// kind of what is marked: a token that was revoked, a session that has ended, a grant that was deleted before its code had expired.
+	// kind is token for an access token that was revoked, session for a browser session that has ended,
+	// and grant for an OAuthGrant that was deleted before its code had expired.
 	// +kubebuilder:validation:Enum=token;session;grant
 	Kind string `json:"kind"`
-	// userUID is the UID of the user whose token or session it was; empty if there was none.
+	// userUID is the UID of the user of the token or session. Empty if there was none.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	UserUID string `json:"userUID,omitempty"`
-	// clientUID is the UID of the client that the token was issued to; empty for a session.
+	// clientUID is the UID of the client that the token was issued to. Empty for a session.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	ClientUID string `json:"clientUID,omitempty"`
-	// clientNamespace is the namespace of that client. How many marks a user, a client and a namespace may have is bounded.
+	// clientNamespace is the namespace of that client. The number of Marks of a client and of a namespace
+	// is bounded.
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	ClientNamespace string `json:"clientNamespace,omitempty"`
-	// expiresAt is when the mark means nothing any more; the object is deleted soon after.
+	// expiresAt is when token servers forget it. One of them deletes the object soon after.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	ExpiresAt metav1.MicroTime `json:"expiresAt"`
 }
 
-// Mark is something that the token servers of one AuthorizationServer remember for a while. Its name is a hash of the server's UID, the kind
-// and what is marked.
+// Mark is a revocation that the token servers of one AuthorizationServer remember until it expires. Its
+// name is a hash of the AuthorizationServer's UID, the kind, and the id of the token, session or grant.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:printcolumn:name="Kind",type=string,JSONPath=`.spec.kind`
