@@ -33,7 +33,7 @@ func BenchmarkTenThousandClients(b *testing.B) {
 	}
 	changeFew, servedFew := held(few)
 	changeMany, servedMany := held(many)
-	ready, now, highest := restarted(b, env, copies, config, many)
+	ready, now, highest := measureRestart(b, env, copies, config, many)
 
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(now, "MiB")
@@ -84,9 +84,9 @@ func timeToServe(b *testing.B, env *testenv.Env, copies *copies, config *oauth2.
 	return median(all)
 }
 
-// restarted is how long the server takes to be ready with all its clients, and its memory when each
-// has got a token, now and at its highest.
-func restarted(b *testing.B, env *testenv.Env, copies *copies, config *oauth2.Config, n int) (ready time.Duration, now, highest float64) {
+// measureRestart returns how long the server takes to be ready with all its clients, and its memory
+// when each has got a token, now and at its highest.
+func measureRestart(b *testing.B, env *testenv.Env, copies *copies, config *oauth2.Config, n int) (ready time.Duration, now, highest float64) {
 	b.Helper()
 	ready = timeToReady(b, env)
 	var requests [][]byte

@@ -20,9 +20,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// copies are clients that are served like the one that they are copies of, with its secret, and
-// that nobody applied: their Entries are written as the manager would write them. It would remove
-// them again; so it stands still while there are any.
+// copies are clients with the document and the secret of another one. Their Entries are written as
+// the manager would write them; since it would remove them, it is suspended.
 type copies struct {
 	env      *testenv.Env
 	original internalv1alpha1.Entry

@@ -42,13 +42,13 @@ func BenchmarkTwentyThousandGrants(b *testing.B) {
 
 	pid := replica(b, env).PID()
 	before, _ := memoryOf(b, pid)
-	apiBefore, etcdBefore := ofAPIServer(b, "process_resident_memory_bytes"), ofAPIServer(b, "apiserver_storage_size_bytes")
+	apiBefore, etcdBefore := apiServerMetric(b, "process_resident_memory_bytes"), apiServerMetric(b, "apiserver_storage_size_bytes")
 	began := time.Now()
 	createAll(b, 0, grants, func(i int) client.Object { return copyOfGrant(&all.Items[0], i) })
 	took := time.Since(began)
 	time.Sleep(12 * time.Second) // the API server asks etcd for its size every now and then
 	after, _ := memoryOf(b, pid)
-	apiAfter, etcdAfter := ofAPIServer(b, "process_resident_memory_bytes"), ofAPIServer(b, "apiserver_storage_size_bytes")
+	apiAfter, etcdAfter := apiServerMetric(b, "process_resident_memory_bytes"), apiServerMetric(b, "apiserver_storage_size_bytes")
 	ready := timeToReady(b, env)
 
 	b.ReportMetric(0, "ns/op")
@@ -74,8 +74,8 @@ func copyOfGrant(original *v1alpha1.OAuthGrant, i int) *v1alpha1.OAuthGrant {
 	return g
 }
 
-// ofAPIServer is the sum of a metric of the API server.
-func ofAPIServer(b *testing.B, metric string) (sum float64) {
+// apiServerMetric returns the sum of a metric of the API server.
+func apiServerMetric(b *testing.B, metric string) (sum float64) {
 	b.Helper()
 	config := testenv.ControlPlane.AdminConfig()
 	kube, err := rest.HTTPClientFor(config)

@@ -45,13 +45,13 @@ func BenchmarkClientCredentials(b *testing.B) {
 	env := testenv.New(b)
 	env.ReadyAPI(ordersAPI, []string{ordersScope})
 	request := tokenRequest(env, env.Config(env.ReadyClient("service", service)))
-	wantES256(b, hostOf(env.Issuer), request)
+	checkES256(b, hostOf(env.Issuer), request)
 	server := target{replica(b, env).PID(), hostOf(env.Issuer), constantly(repeat(request))}
 
 	costs := measureAlternately(b, count, each, startFloor(b)("/sign"), server)
 	floor, cost := median(costs[0]), median(costs[1])
 	x := ratio(count, func(round int) float64 { return float64(costs[1][round]) / float64(costs[0][round]) })
-	b.ReportMetric(0, "ns/op") // the whole benchmark's, and so nobody's
+	b.ReportMetric(0, "ns/op") // the whole benchmark's: it means nothing
 	b.ReportMetric(float64(floor), "ns-floor")
 	b.ReportMetric(float64(cost), "ns-CPU/req")
 	b.ReportMetric(x, "x-floor")
@@ -59,7 +59,7 @@ func BenchmarkClientCredentials(b *testing.B) {
 	table.add("client_credentials, ES256", fmt.Sprintf("%v CPU, floor %v, %.2f x", cost, floor, x), "1.25 x the floor")
 }
 
-// idle is the CPU time that a process takes in a second in which nobody asks it anything.
+// idle returns the CPU time that a process takes in a second without requests.
 func idle(b *testing.B, pid int) time.Duration {
 	b.Helper()
 	const seconds = 5
@@ -68,8 +68,8 @@ func idle(b *testing.B, pid int) time.Duration {
 	return (cpuOf(b, pid) - before) / seconds
 }
 
-// wantES256 makes sure that what is measured is what it is called.
-func wantES256(b *testing.B, address string, request []byte) {
+// checkES256 fails the benchmark unless the response to the request is an ES256 token for the API.
+func checkES256(b *testing.B, address string, request []byte) {
 	b.Helper()
 	l, err := dial(address)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// patience is how long one sequence of actions may take.
-const patience = 30 * time.Second
+// timeout is how long one sequence of actions may take.
+const timeout = 30 * time.Second
 
 // WithoutJavaScript is how the token server's pages must work.
 func WithoutJavaScript() chromedp.ExecAllocatorOption {
@@ -71,7 +71,7 @@ func At(address string) chromedp.Action[chromedp.Void] {
 // Do does the actions, or fails the test and tells what the page shows.
 func Do(t *testing.T, ctx context.Context, actions ...chromedp.Action[chromedp.Void]) { //nolint:revive // a testing helper takes t first
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := chromedp.Do(ctx, actions...); err != nil {
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

@@ -25,8 +25,8 @@ import (
 // modules is where Debian and its likes put Apache's modules.
 const modules = "/usr/lib/apache2/modules"
 
-// nobody is whom Apache runs as where the tests run as root.
-const nobody = 65534
+// unprivilegedUID is the user of Apache where the tests run as root.
+const unprivilegedUID = 65534
 
 // apacheConfig is for one process without privileges. Its arguments: directory, port, modules,
 // issuer, client id, secret.
@@ -113,8 +113,8 @@ func startApache(env *testenv.Env, port int, c *v1alpha1.OAuthClient) *apache {
 	}
 	command := process.Command{Path: program, Args: []string{"-X", "-f", filepath.Join(dir, "apache.conf")}, Output: t.Output()}
 	if os.Getuid() == 0 {
-		command.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
-		if err := os.Chown(dir, nobody, nobody); err != nil {
+		command.Credential = &syscall.Credential{Uid: unprivilegedUID, Gid: unprivilegedUID}
+		if err := os.Chown(dir, unprivilegedUID, unprivilegedUID); err != nil {
 			t.Fatal(err)
 		}
 	}

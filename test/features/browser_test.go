@@ -26,8 +26,8 @@ import (
 // screenshots is a directory that receives pictures of the pages; none are made if it is empty.
 var screenshots = os.Getenv("SCREENSHOTS")
 
-// picture takes a screenshot in light and in dark.
-func picture(name string) chromedp.Action[chromedp.Void] {
+// screenshot takes pictures of the page in light and in dark.
+func screenshot(name string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		if screenshots == "" {
 			return nil
@@ -49,8 +49,8 @@ func picture(name string) chromedp.Action[chromedp.Void] {
 	})
 }
 
-// app is a web application's callback; it keeps the queries that it was sent.
-func app(t *testing.T, env *testenv.Env) <-chan url.Values {
+// startCallbackServer serves a web application's redirect URI, and returns the queries that arrive.
+func startCallbackServer(t *testing.T, env *testenv.Env) <-chan url.Values {
 	t.Helper()
 	arrived := make(chan url.Values, 10)
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -89,7 +89,7 @@ func awaitCode(t *testing.T, arrived <-chan url.Values, state string) string {
 
 func TestAPersonInChromiumSignsInConsentsAndIsNotAskedAgain(t *testing.T) {
 	env := testenv.New(t)
-	arrived := app(t, env)
+	arrived := startCallbackServer(t, env)
 	config := webClient(env)
 	browser := chromium.Start(t, chromium.WithoutJavaScript())
 	verifier := oauth2.GenerateVerifier()
@@ -97,7 +97,7 @@ func TestAPersonInChromiumSignsInConsentsAndIsNotAskedAgain(t *testing.T) {
 	chromium.Do(t, browser,
 		chromedp.Navigate(address),
 		chromedp.WaitVisible(chromedp.CSS("#username")),
-		picture("login"),
+		screenshot("login"),
 		chromedp.SendKeys(chromedp.CSS("#username"), testenv.Username),
 		chromedp.SendKeys(chromedp.CSS("#password"), "not it"),
 		chromedp.Click(chromedp.CSS("#login-submit")),
@@ -106,7 +106,7 @@ func TestAPersonInChromiumSignsInConsentsAndIsNotAskedAgain(t *testing.T) {
 		chromedp.SendKeys(chromedp.CSS("#password"), testenv.Password),
 		chromedp.Click(chromedp.CSS("#login-submit")),
 		chromedp.WaitVisible(chromedp.CSS("#consent-allow")),
-		picture("consent"),
+		screenshot("consent"),
 		chromedp.Click(chromedp.CSS("#consent-allow")),
 	)
 	if _, err := config.Exchange(env.Context(), awaitCode(t, arrived, "first"), oauth2.VerifierOption(verifier)); err != nil {
@@ -118,7 +118,7 @@ func TestAPersonInChromiumSignsInConsentsAndIsNotAskedAgain(t *testing.T) {
 
 func TestTwoTabsOfOneBrowserBothComplete(t *testing.T) {
 	env := testenv.New(t)
-	arrived := app(t, env)
+	arrived := startCallbackServer(t, env)
 	config := webClient(env)
 	one := chromium.Start(t, chromium.WithoutJavaScript())
 	two := chromium.Tab(t, one)
@@ -144,7 +144,7 @@ func TestTwoTabsOfOneBrowserBothComplete(t *testing.T) {
 
 func TestAPersonWhoRefusesIsSentBackWithAccessDenied(t *testing.T) {
 	env := testenv.New(t)
-	arrived := app(t, env)
+	arrived := startCallbackServer(t, env)
 	config := webClient(env)
 	chromium.Do(t, chromium.Start(t, chromium.WithoutJavaScript()),
 		chromedp.Navigate(config.AuthCodeURL("xyz", oauth2.S256ChallengeOption(strings.Repeat("v", 43)))),
@@ -166,13 +166,13 @@ func TestAPersonWhoRefusesIsSentBackWithAccessDenied(t *testing.T) {
 
 func TestAnUnregisteredRedirectURIEndsOnAPageAndNowhereElse(t *testing.T) {
 	env := testenv.New(t)
-	app(t, env)
+	startCallbackServer(t, env)
 	config := webClient(env)
 	config.RedirectURL = "https://evil.example.com/callback"
 	browser := chromium.Start(t, chromium.WithoutJavaScript())
 	chromium.Do(t, browser,
 		chromedp.Navigate(config.AuthCodeURL("xyz", oauth2.S256ChallengeOption(strings.Repeat("v", 43)))),
-		chromedp.WaitVisible(chromedp.CSS("h1")), picture("error"))
+		chromedp.WaitVisible(chromedp.CSS("h1")), screenshot("error"))
 	at, err := chromedp.Run(browser, chromedp.Location())
 	if err != nil {
 		t.Fatal(err)

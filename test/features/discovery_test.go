@@ -64,7 +64,7 @@ func (tr *metadataCheck) ask(request string) (by string, answer url.Values, page
 	page = tr.Open(tr.alice, request)
 	switch {
 	case !strings.HasPrefix(page.At.String(), tr.Callback):
-		by, answer = posted(page.Document(), tr.Callback)
+		by, answer = readFormPost(page.Document(), tr.Callback)
 	case page.At.Fragment != "":
 		by, answer = "fragment", page.Values()
 	default:
@@ -76,8 +76,8 @@ func (tr *metadataCheck) ask(request string) (by string, answer url.Values, page
 	return by, answer, page
 }
 
-// posted reads a form that the page would send to the address.
-func posted(page *html.Node, address string) (by string, answer url.Values) {
+// readFormPost reads the form that the page sends to the address (form_post response mode).
+func readFormPost(page *html.Node, address string) (by string, answer url.Values) {
 	by, answer = "page", url.Values{}
 	for n := range page.Descendants() {
 		attributes := map[string]string{}
@@ -103,8 +103,8 @@ func (tr *metadataCheck) code(c *oauth2.Config) url.Values {
 	}
 }
 
-// admitted creates a client, if the API server takes it.
-func (tr *metadataCheck) admitted(name string, spec v1alpha1.OAuthClientSpec) (*oauth2.Config, bool) {
+// createIfValid creates a client, and reports whether the API server accepts it.
+func (tr *metadataCheck) createIfValid(name string, spec v1alpha1.OAuthClientSpec) (*oauth2.Config, bool) {
 	tr.T.Helper()
 	spec.ServerRef = v1alpha1.ServerReference{Name: "main", Namespace: tr.ServerNamespace}
 	c := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{Namespace: tr.AppNamespace, Name: name}, Spec: spec}
@@ -130,9 +130,9 @@ func checkAdvertised(t testing.TB, what string, advertised []string, works func(
 	}
 }
 
-// refused says whether the answer to the client is an error, which must be the one that RFC 6749
-// has for it.
-func refused(t testing.TB, what string, answer url.Values, code string) bool {
+// isRefused reports whether the response to the client is an error, which must be the one that RFC
+// 6749 defines for it.
+func isRefused(t testing.TB, what string, answer url.Values, code string) bool {
 	t.Helper()
 	if got := answer.Get("error"); got != "" && got != code {
 		t.Errorf("%s is refused with %s, want %s", what, got, code)
@@ -174,7 +174,7 @@ func TestWhatIsAdvertisedWorksAndWhatIsNotIsRefused(t *testing.T) {
 	clients := map[string]*oauth2.Config{}
 	methods := []string{"client_secret_basic", "client_secret_post", "none", "private_key_jwt", "client_secret_jwt", "tls_client_auth"}
 	for _, method := range methods {
-		if c, ok := tr.admitted("by-"+strings.ReplaceAll(method, "_", "-"), spec(method)); ok {
+		if c, ok := tr.createIfValid("by-"+strings.ReplaceAll(method, "_", "-"), spec(method)); ok {
 			clients[method] = c
 		}
 	}
@@ -183,7 +183,7 @@ func TestWhatIsAdvertisedWorksAndWhatIsNotIsRefused(t *testing.T) {
 		if clients[method] == nil {
 			return false
 		}
-		status, answer := tr.authenticated(method, "/token", clients[method], tr.code(clients[method]))
+		status, answer := tr.postAs(method, "/token", clients[method], tr.code(clients[method]))
 		tokens[method], _ = answer["access_token"].(string)
 		return status == http.StatusOK
 	}, methods...)
@@ -191,20 +191,20 @@ func TestWhatIsAdvertisedWorksAndWhatIsNotIsRefused(t *testing.T) {
 		if clients[method] == nil {
 			return false
 		}
-		status, answer := tr.authenticated(method, "/introspect", clients[method], url.Values{"token": {tokens[method]}})
+		status, answer := tr.postAs(method, "/introspect", clients[method], url.Values{"token": {tokens[method]}})
 		return status == http.StatusOK && answer["active"] == true
 	}, methods...)
 	checkAdvertised(t, "authentication at the revocation endpoint by", document.RevocationAuth, func(method string) bool {
 		if clients[method] == nil {
 			return false
 		}
-		status, _ := tr.authenticated(method, "/revoke", clients[method], url.Values{"token": {tokens[method]}})
+		status, _ := tr.postAs(method, "/revoke", clients[method], url.Values{"token": {tokens[method]}})
 		return status == http.StatusOK
 	}, methods...)
 }
 
-// authenticated sends a form as the client, by the method.
-func (tr *metadataCheck) authenticated(method, endpoint string, c *oauth2.Config, form url.Values) (int, map[string]any) {
+// postAs sends a form, authenticated as the client by the method.
+func (tr *metadataCheck) postAs(method, endpoint string, c *oauth2.Config, form url.Values) (int, map[string]any) {
 	tr.T.Helper()
 	if method == "client_secret_basic" {
 		return tr.Post(endpoint, c, form)
@@ -247,7 +247,7 @@ var parameters = map[string]string{"code": "code", "token": "access_token", "id_
 
 func (tr *metadataCheck) responseType(words string) bool {
 	_, answer, _ := tr.ask(tr.request(tr.client, "response_type", words))
-	if refused(tr.T, words, answer, "unsupported_response_type") {
+	if isRefused(tr.T, words, answer, "unsupported_response_type") {
 		return false
 	}
 	for word, parameter := range parameters {
@@ -264,12 +264,12 @@ func (tr *metadataCheck) responseMode(mode string, types []string) bool {
 	for _, words := range types {
 		by, answer, _ := tr.ask(tr.request(tr.client, "response_type", words, "response_mode", mode))
 		if mode == "query" && words != "code" {
-			if by == "query" || !refused(tr.T, mode, answer, "invalid_request") {
+			if by == "query" || !isRefused(tr.T, mode, answer, "invalid_request") {
 				tr.T.Errorf("%s by %s is answered by %s", words, mode, by)
 			}
 			continue
 		}
-		if refused(tr.T, mode, answer, "invalid_request") {
+		if isRefused(tr.T, mode, answer, "invalid_request") {
 			works = false
 		} else if by != mode {
 			tr.T.Errorf("%s by %s is answered by %s", words, mode, by)
@@ -280,7 +280,7 @@ func (tr *metadataCheck) responseMode(mode string, types []string) bool {
 
 func (tr *metadataCheck) prompt(value string) bool {
 	by, answer, page := tr.ask(tr.request(tr.client, "prompt", value))
-	if refused(tr.T, value, answer, "invalid_request") {
+	if isRefused(tr.T, value, answer, "invalid_request") {
 		return false
 	}
 	shown := by
@@ -302,13 +302,13 @@ func (tr *metadataCheck) challenge(method string) bool {
 		challenge = oauth2.S256ChallengeFromVerifier(verifier)
 	}
 	_, answer, _ := tr.ask(tr.request(tr.client, "code_challenge", challenge, "code_challenge_method", method))
-	return !refused(tr.T, method, answer, "invalid_request")
+	return !isRefused(tr.T, method, answer, "invalid_request")
 }
 
 func (tr *metadataCheck) algorithm(name string) bool {
 	signed := spec("client_secret_basic")
 	signed.IDTokenSignedResponseAlg = v1alpha1.SigningAlgorithm(name)
-	c, ok := tr.admitted("signed-"+strings.ToLower(name), signed)
+	c, ok := tr.createIfValid("signed-"+strings.ToLower(name), signed)
 	if !ok {
 		return false
 	}

@@ -49,7 +49,7 @@ func TestAWebApplicationSignsAUserInAndRefreshes(t *testing.T) {
 		GrantTypes: []v1alpha1.GrantType{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "client_secret_basic",
 		RedirectURIs: []string{env.Callback}, Scopes: []string{"openid", "profile", "email", "offline_access"},
 	})
-	codeFlow(env, env.Config(c, "openid", "profile", "email", "offline_access"))
+	checkCodeFlow(env, env.Config(c, "openid", "profile", "email", "offline_access"))
 }
 
 func TestANativeApplicationSignsAUserInWithPKCEAlone(t *testing.T) {
@@ -58,7 +58,7 @@ func TestANativeApplicationSignsAUserInWithPKCEAlone(t *testing.T) {
 		GrantTypes: []v1alpha1.GrantType{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "none",
 		RedirectURIs: []string{env.Callback}, Scopes: []string{"openid", "profile", "email", "offline_access"},
 	})
-	codeFlow(env, env.Config(c, "openid", "profile", "email", "offline_access"))
+	checkCodeFlow(env, env.Config(c, "openid", "profile", "email", "offline_access"))
 }
 
 func TestAnIssuerWithAPathServesTheCodeFlow(t *testing.T) {
@@ -67,12 +67,12 @@ func TestAnIssuerWithAPathServesTheCodeFlow(t *testing.T) {
 		GrantTypes: []v1alpha1.GrantType{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "client_secret_post",
 		RedirectURIs: []string{env.Callback}, Scopes: []string{"openid", "profile", "email", "offline_access"},
 	})
-	codeFlow(env, env.Config(c, "openid", "profile", "email", "offline_access"))
+	checkCodeFlow(env, env.Config(c, "openid", "profile", "email", "offline_access"))
 }
 
-// codeFlow goes through the authorization code flow with PKCE and one refresh, and checks every
-// token as a client would.
-func codeFlow(env *testenv.Env, config *oauth2.Config) {
+// checkCodeFlow goes through the authorization code flow with PKCE and one refresh, and checks
+// every token as a client would.
+func checkCodeFlow(env *testenv.Env, config *oauth2.Config) {
 	t := env.T
 	t.Helper()
 	provider, err := oidc.NewProvider(env.Context(), env.Issuer)

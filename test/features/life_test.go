@@ -208,8 +208,8 @@ func TestNoSecretIsInAnyLogMetricOrDocument(t *testing.T) {
 	env := testenv.New(t)
 	config := env.Config(env.ReadyClient("service", serviceSpec))
 	servedWithinASecond(env, config)
-	app := trusted(env)
-	tokens := tokensOf(env, app, testenv.Username)
+	app := passwordClient(env)
+	tokens := passwordTokens(env, app, testenv.Username)
 	// What is refused is told of, and must not be quoted.
 	const mistyped = "the password of another place"
 	for _, form := range []url.Values{
@@ -227,7 +227,7 @@ func TestNoSecretIsInAnyLogMetricOrDocument(t *testing.T) {
 		t.Fatalf("%d %s", status, code)
 	}
 	_, metrics := probe(env, replica(env).Status(), "/metrics")
-	served := raw(t, testenv.ControlPlane.AdminConfig(), "/apis/internal.oauth-operator.dev/v1alpha1/namespaces/"+env.ServerNamespace+"/entries")
+	served := getRaw(t, testenv.ControlPlane.AdminConfig(), "/apis/internal.oauth-operator.dev/v1alpha1/namespaces/"+env.ServerNamespace+"/entries")
 	for where, text := range map[string]string{"log": testenv.Logs.String(), "metric": metrics, "document": served} {
 		if len(text) < 1000 {
 			t.Errorf("nothing was looked at in place of each %s: %q", where, text)

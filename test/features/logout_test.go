@@ -106,7 +106,7 @@ func TestAPersonInChromiumIsAskedAndSignsOut(t *testing.T) {
 	chromium.Do(t, s.browser,
 		chromedp.Navigate(address),
 		chromedp.WaitVisible(chromedp.CSS("#logout-confirm")),
-		picture("logout"))
+		screenshot("logout"))
 	if !s.IsActive(s.config, online.AccessToken) {
 		t.Fatal("asking signed the user out")
 	}
@@ -162,7 +162,7 @@ func TestAPersonInChromiumIsSignedOutByAFormOfTheApplication(t *testing.T) {
 }
 
 // Another site's form cannot press the button: it comes without our cookies, and with a form that
-// was made for somebody else.
+// was made for another user.
 func TestAnotherSiteInChromiumSignsNobodyOut(t *testing.T) {
 	s := newShop(t)
 	token := s.signIn("openid profile")

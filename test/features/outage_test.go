@@ -31,8 +31,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// outage is how long the API server is away. By default it is long enough that every watch has failed, and failed again. After
-// storage.MaxRecentLag nobody can know any more that a record still holds, and after 30 seconds a Replica that is not renewed counts as dead.
+// outage is how long the API server is away. By default it is long enough that every watch has
+// failed, and failed again. After storage.MaxRecentLag no token server can know whether a record is
+// still current, and after 30 seconds a Replica that is not renewed counts as dead.
 var outage = flag.Duration("outage", 6*time.Second, "how long the API server is away, five minutes at the most")
 
 // recovery is how long the manager may take to see again.
@@ -84,7 +85,7 @@ func TestWithoutTheAPIServerEverythingThatIsKnownIsServedAndNothingElseIsPretend
 		}
 	}
 	env := testenv.New(t, lasting)
-	service, users := env.Config(env.ReadyClient("service", serviceSpec)), trusted(env)
+	service, users := env.Config(env.ReadyClient("service", serviceSpec)), passwordClient(env)
 	later := env.ReadyClient("later", serviceSpec)
 	web := env.Config(env.ReadyClient("web", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"authorization_code"}, TokenEndpointAuthMethod: "client_secret_basic", Consent: "Skip",
@@ -92,7 +93,7 @@ func TestWithoutTheAPIServerEverythingThatIsKnownIsServedAndNothingElseIsPretend
 	}), "openid")
 	server := replica(env)
 	pid := server.PID()
-	before := tokensOf(env, users, testenv.Username)
+	before := passwordTokens(env, users, testenv.Username)
 	verifier := oauth2.GenerateVerifier()
 	code := url.Values{
 		"grant_type": {"authorization_code"}, "redirect_uri": {env.Callback}, "code_verifier": {verifier},
@@ -126,7 +127,8 @@ func TestWithoutTheAPIServerEverythingThatIsKnownIsServedAndNothingElseIsPretend
 				t.Fatalf("%s is answered %d %v", form.Get("grant_type"), status, answer["error"])
 			}
 		}
-		// A record that cannot be read again is soon not known to hold; that it does not is never said.
+		// A record that cannot be read again is soon not known to hold; that it does not is never
+		// said.
 		unknown := time.Since(began) > storage.MaxRecentLag
 		switch status, answer := env.Post("/introspect", users, url.Values{"token": {before.AccessToken}}); {
 		case status == http.StatusOK && answer["active"] == true && !unknown:
@@ -198,7 +200,7 @@ func servedStateAge(env *testenv.Env, server *node.Replica) time.Duration {
 
 func TestWithoutTheManagerTokensAreIssuedEvenByATokenServerThatStartsOnlyThen(t *testing.T) {
 	env := testenv.New(t)
-	service, users := env.Config(env.ReadyClient("service", serviceSpec)), trusted(env)
+	service, users := env.Config(env.ReadyClient("service", serviceSpec)), passwordClient(env)
 	resume := suspendManager(env)
 	servedWithinASecond(env, service)
 	old := replica(env).PID()
@@ -214,15 +216,15 @@ func TestWithoutTheManagerTokensAreIssuedEvenByATokenServerThatStartsOnlyThen(t 
 		return status == http.StatusOK, said
 	})
 	servedWithinASecond(env, service)
-	if !env.IsActive(users, tokensOf(env, users, testenv.Username).AccessToken) {
+	if !env.IsActive(users, passwordTokens(env, users, testenv.Username).AccessToken) {
 		t.Error("a user's token is inactive")
 	}
 	resume()
 	servedWithinASecond(env, env.Config(env.ReadyClient("new", serviceSpec)))
 }
 
-// slowRequest is a token request whose server has begun to read it: it has said so by 100 Continue (RFC 9110 section 10.1.1), and waits for
-// the rest.
+// slowRequest is a token request whose server has begun to read it: it has said so by 100 Continue
+// (RFC 9110 section 10.1.1), and waits for the rest.
 type slowRequest struct {
 	rest   *io.PipeWriter
 	result chan error // nil for a token
@@ -230,8 +232,8 @@ type slowRequest struct {
 
 const tokenForm = "grant_type=client_credentials"
 
-// beginTokenRequest sends all of a token request but the end of its body, over a connection of its own. An error means that no server has
-// accepted it.
+// beginTokenRequest sends all of a token request but the end of its body, over a connection of its
+// own. An error means that no server has accepted it.
 func beginTokenRequest(env *testenv.Env, c *oauth2.Config) (*slowRequest, error) {
 	body, rest := io.Pipe()
 	accepted, result := make(chan struct{}), make(chan error, 1)
@@ -287,7 +289,7 @@ func TestAReplicaThatIsToldToEndUnderLoadAnswersEveryRequestThatItHasAccepted(t 
 			for {
 				request, err := beginTokenRequest(env, config)
 				if err != nil {
-					return // not accepted: whoever balances the load sends it to another replica
+					return // not accepted: a load balancer sends it to another replica
 				}
 				if err := request.finish(); err != nil {
 					t.Errorf("an accepted request: %v", err)
@@ -336,8 +338,8 @@ func TestAReplicaThatIsToldToEndUnderLoadAnswersEveryRequestThatItHasAccepted(t 
 	servedWithinASecond(env, config)
 }
 
-// entryOf is the document of an object.
-func entryOf(env *testenv.Env, o client.Object) *internalv1alpha1.Entry {
+// documentEntryOf returns the Entry with the document of an object.
+func documentEntryOf(env *testenv.Env, o client.Object) *internalv1alpha1.Entry {
 	env.T.Helper()
 	var list internalv1alpha1.EntryList
 	if err := testenv.Kube.List(env.T.Context(), &list, client.InNamespace(env.ServerNamespace)); err != nil {
@@ -355,7 +357,7 @@ func TestADocumentThatCannotBeReadIsRejectedAloneAndMendedByTheManager(t *testin
 	rejected := env.ReadyClient("rejected", serviceSpec)
 	other, config := env.Config(env.ReadyClient("other", serviceSpec)), env.Config(rejected)
 	servedWithinASecond(env, config)
-	entry := entryOf(env, rejected)
+	entry := documentEntryOf(env, rejected)
 	resume := suspendManager(env)
 	env.Update(entry, func() { entry.Spec.Document = `{"noSuchField":true}` })
 	refusedWithinASecond(env, config)
@@ -373,7 +375,7 @@ func TestADocumentOfAnUnknownFormatIsRejectedAloneAndTheManagerWaitsForAnUpgrade
 	rejected := env.ReadyClient("rejected", serviceSpec)
 	other, config := env.Config(env.ReadyClient("other", serviceSpec)), env.Config(rejected)
 	servedWithinASecond(env, config)
-	entry := entryOf(env, rejected)
+	entry := documentEntryOf(env, rejected)
 	env.Update(entry, func() { entry.Spec.Format = "client/v999" })
 	refusedWithinASecond(env, config)
 	servedWithinASecond(env, other)
@@ -394,7 +396,8 @@ func TestADocumentOfAnUnknownFormatIsRejectedAloneAndTheManagerWaitsForAnUpgrade
 	})
 }
 
-// waitForRejection waits until the token server says that it rejects this version of an Entry, for a reason that holds the text.
+// waitForRejection waits until the token server says that it rejects this version of an Entry, for
+// a reason that holds the text.
 func waitForRejection(env *testenv.Env, entry *internalv1alpha1.Entry, text string) {
 	env.T.Helper()
 	of := &internalv1alpha1.Replica{ObjectMeta: metav1.ObjectMeta{Namespace: env.ServerNamespace, Name: replica(env).Name()}}
@@ -408,7 +411,7 @@ func waitForRejection(env *testenv.Env, entry *internalv1alpha1.Entry, text stri
 func TestAReplicaThatCannotReadADocumentKeepsItsClientFromReadyAndNoOther(t *testing.T) {
 	env := testenv.New(t)
 	unreadable, readable := env.ReadyClient("unreadable", serviceSpec), env.ReadyClient("readable", serviceSpec)
-	entry := entryOf(env, unreadable)
+	entry := documentEntryOf(env, unreadable)
 	// What a token server of an older version says beside the one that runs.
 	old := &internalv1alpha1.Replica{
 		ObjectMeta: metav1.ObjectMeta{

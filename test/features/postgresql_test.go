@@ -66,8 +66,8 @@ func checkCondition(env *testenv.Env, server *v1alpha1.AuthorizationServer, kind
 func TestAServerKeepsItsRecordsInPostgreSQL(t *testing.T) {
 	database := postgrestest.Start(t, "synchronous_commit=on")
 	env := testenv.New(t, inPostgreSQL, withDSN(t, database.DSN("postgres")))
-	users := trusted(env)
-	before := tokensOf(env, users, testenv.Username)
+	users := passwordClient(env)
+	before := passwordTokens(env, users, testenv.Username)
 	secrets := []string{testenv.Password, users.ClientSecret, before.AccessToken, before.RefreshToken, postgrestest.Password}
 	if n := postgrestest.Value[int](t, database, "postgres", "SELECT count(*) FROM oauth_grants"); n != 1 {
 		t.Errorf("the database holds %d grants, want 1", n)
@@ -180,8 +180,8 @@ func TestAWrongDSNShowsInAConditionAndTheServerIsNotReady(t *testing.T) {
 	database := postgrestest.Start(t)
 	good := database.DSN("postgres")
 	env := testenv.New(t, inPostgreSQL, withDSN(t, good))
-	users := trusted(env)
-	tokensOf(env, users, testenv.Username)
+	users := passwordClient(env)
+	passwordTokens(env, users, testenv.Username)
 	for _, test := range []struct{ name, dsn, want string }{
 		{"a wrong password", strings.Replace(good, "s3cret", "wrong", 1), `refuses the user "postgres" of the DSN or its password`},
 		{"a database that is not there", strings.Replace(good, "/postgres?", "/nowhere?", 1), `no database "nowhere"`},
@@ -198,7 +198,7 @@ func TestAWrongDSNShowsInAConditionAndTheServerIsNotReady(t *testing.T) {
 	}
 	changeDSN(env, good)
 	checkCondition(env, env.Server, v1alpha1.ConditionAvailable, v1alpha1.ReasonAvailable, "")
-	tokensOf(env, users, testenv.Username)
+	passwordTokens(env, users, testenv.Username)
 }
 
 func TestASecretWithoutADSNIsReported(t *testing.T) {

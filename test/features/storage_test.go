@@ -26,8 +26,9 @@ func webApp(env *testenv.Env) *oauth2.Config {
 	}), "openid", "profile", "offline_access")
 }
 
-// signedIn takes alice through the flow, and returns the code and what it was redeemed for.
-func signedIn(env *testenv.Env, config *oauth2.Config) (redeem func() (*oauth2.Token, error), token *oauth2.Token) {
+// signInAndRedeem signs alice in, and returns a function that redeems the code again, and the
+// tokens.
+func signInAndRedeem(env *testenv.Env, config *oauth2.Config) (redeem func() (*oauth2.Token, error), token *oauth2.Token) {
 	env.T.Helper()
 	verifier := oauth2.GenerateVerifier()
 	code := env.SignIn(config.AuthCodeURL("xyz", oauth2.S256ChallengeOption(verifier))).Query().Get("code")
@@ -57,7 +58,7 @@ func grantsOf(env *testenv.Env) []v1alpha1.OAuthGrant {
 func TestDeletingAGrantRevokesItsTokensAndItsCodeStaysRedeemed(t *testing.T) {
 	env := testenv.New(t)
 	config := webApp(env)
-	redeem, token := signedIn(env, config)
+	redeem, token := signInAndRedeem(env, config)
 	found := grantsOf(env)
 	if len(found) != 1 || found[0].Spec.Username != testenv.Username || found[0].Spec.ClientID != config.ClientID || !found[0].Spec.Consented {
 		t.Fatalf("grants: %+v", found)
@@ -85,7 +86,7 @@ func TestDeletingAGrantRevokesItsTokensAndItsCodeStaysRedeemed(t *testing.T) {
 func TestDeletingAConsentEndsItsGrantsAndTheUserIsAskedAgain(t *testing.T) {
 	env := testenv.New(t)
 	config := webApp(env)
-	_, token := signedIn(env, config)
+	_, token := signInAndRedeem(env, config)
 	var consents v1alpha1.OAuthConsentList
 	if err := testenv.Kube.List(t.Context(), &consents, client.InNamespace(env.ServerNamespace)); err != nil {
 		t.Fatal(err)
@@ -101,7 +102,7 @@ func TestDeletingAConsentEndsItsGrantsAndTheUserIsAskedAgain(t *testing.T) {
 	inactiveWithinASecond(env, config, token.AccessToken)
 	_, err := refresh(env, config, token.RefreshToken)
 	wantOAuthError(t, err, "invalid_grant")
-	_, again := signedIn(env, config)
+	_, again := signInAndRedeem(env, config)
 	if !env.IsActive(config, again.AccessToken) {
 		t.Error("after a new consent the token is inactive")
 	}
@@ -110,7 +111,7 @@ func TestDeletingAConsentEndsItsGrantsAndTheUserIsAskedAgain(t *testing.T) {
 func TestLoginsSurviveATokenServerThatIsKilled(t *testing.T) {
 	env := testenv.New(t)
 	config := webApp(env)
-	redeem, token := signedIn(env, config)
+	redeem, token := signInAndRedeem(env, config)
 	old := replica(env).PID()
 	if err := replica(env).Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -142,8 +143,8 @@ func TestLoginsSurviveATokenServerThatIsKilled(t *testing.T) {
 
 func TestAnotherStorageBeginsWithNothingAndServes(t *testing.T) {
 	env := testenv.New(t)
-	config := trusted(env)
-	before := tokensOf(env, config, testenv.Username)
+	config := passwordClient(env)
+	before := passwordTokens(env, config, testenv.Username)
 	env.Update(env.Server, func() { env.Server.Spec.Storage = &v1alpha1.StorageSettings{Type: v1alpha1.StorageMemory} })
 	env.Eventually("a token that is kept elsewhere", 20*time.Second, func() (bool, string) {
 		kept := len(grantsOf(env))
@@ -160,7 +161,7 @@ func TestAnotherStorageBeginsWithNothingAndServes(t *testing.T) {
 func TestNothingInTheNamespaceHoldsASecretOfTheFlows(t *testing.T) {
 	env := testenv.New(t)
 	config := webApp(env)
-	redeem, token := signedIn(env, config)
+	redeem, token := signInAndRedeem(env, config)
 	next, err := refresh(env, config, token.RefreshToken)
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +175,7 @@ func TestNothingInTheNamespaceHoldsASecretOfTheFlows(t *testing.T) {
 		"/apis/internal.oauth-operator.dev/v1alpha1/namespaces/" + env.ServerNamespace + "/marks", "/apis/internal.oauth-operator.dev/v1alpha1/namespaces/" + env.ServerNamespace + "/entries",
 		"/apis/internal.oauth-operator.dev/v1alpha1/namespaces/" + env.ServerNamespace + "/replicas",
 	} {
-		dump := raw(t, kinds, path)
+		dump := getRaw(t, kinds, path)
 		if !strings.Contains(dump, string(env.Server.UID)) {
 			t.Errorf("%s is empty", path)
 		}
@@ -194,7 +195,7 @@ func TestNothingInTheNamespaceHoldsASecretOfTheFlows(t *testing.T) {
 	wantOAuthError(t, err, "invalid_grant")
 }
 
-func raw(t *testing.T, config *rest.Config, path string) string {
+func getRaw(t *testing.T, config *rest.Config, path string) string {
 	t.Helper()
 	transport, err := rest.HTTPClientFor(config)
 	if err != nil {

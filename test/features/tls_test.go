@@ -19,7 +19,7 @@ func TestAnIssuerWithTLSServesTheCodeFlow(t *testing.T) {
 		GrantTypes: []v1alpha1.GrantType{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "client_secret_basic",
 		RedirectURIs: []string{env.Callback}, Scopes: []string{"openid", "profile", "email", "offline_access"},
 	})
-	codeFlow(env, env.Config(c, "openid", "profile", "email", "offline_access"))
+	checkCodeFlow(env, env.Config(c, "openid", "profile", "email", "offline_access"))
 }
 
 func TestACertificateIsReplacedWithoutARestart(t *testing.T) {

@@ -15,15 +15,15 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// trusted is a client that trades passwords for tokens, the shortest way to a user's tokens.
-func trusted(env *testenv.Env) *oauth2.Config {
+// passwordClient creates a client of the password grant, the shortest way to a user's tokens.
+func passwordClient(env *testenv.Env) *oauth2.Config {
 	env.T.Helper()
 	return env.Config(env.ReadyClient("trusted", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"password", "refresh_token"}, TokenEndpointAuthMethod: "client_secret_basic", Scopes: []string{"openid"},
 	}), "openid")
 }
 
-func tokensOf(env *testenv.Env, config *oauth2.Config, username string) *oauth2.Token {
+func passwordTokens(env *testenv.Env, config *oauth2.Config, username string) *oauth2.Token {
 	env.T.Helper()
 	token, err := config.PasswordCredentialsToken(env.Context(), username, testenv.Password)
 	if err != nil {
@@ -40,8 +40,8 @@ func inactiveWithinASecond(env *testenv.Env, config *oauth2.Config, token string
 
 func TestAUserWhoIsRenamedSignsInByTheNewNameAloneAndKeepsWhatWasGranted(t *testing.T) {
 	env := testenv.New(t)
-	config := trusted(env)
-	before := tokensOf(env, config, testenv.Username)
+	config := passwordClient(env)
+	before := passwordTokens(env, config, testenv.Username)
 	env.Update(env.User, func() { env.User.Spec.Username = "alice.liddell" })
 	env.Eventually("the new name", time.Second, func() (bool, string) {
 		_, err := config.PasswordCredentialsToken(env.Context(), "alice.liddell", testenv.Password)
@@ -59,8 +59,8 @@ func TestAUserWhoIsRenamedSignsInByTheNewNameAloneAndKeepsWhatWasGranted(t *test
 
 func TestAUserWhoIsCreatedAgainInheritsNoTokenAndNoSession(t *testing.T) {
 	env := testenv.New(t)
-	config := trusted(env)
-	old := tokensOf(env, config, testenv.Username)
+	config := passwordClient(env)
+	old := passwordTokens(env, config, testenv.Username)
 	web := env.ReadyClient("web", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"authorization_code"}, TokenEndpointAuthMethod: "client_secret_basic", Consent: "Skip",
 		RedirectURIs: []string{env.Callback}, Scopes: []string{"openid"},
@@ -95,7 +95,7 @@ func TestAUserWhoIsCreatedAgainInheritsNoTokenAndNoSession(t *testing.T) {
 	if got := silent(); got.Get("error") != "login_required" {
 		t.Errorf("the session of the user before: %v", got)
 	}
-	if !env.IsActive(config, tokensOf(env, config, testenv.Username).AccessToken) {
+	if !env.IsActive(config, passwordTokens(env, config, testenv.Username).AccessToken) {
 		t.Error("the new user's token is not active")
 	}
 }
@@ -169,7 +169,7 @@ func TestWhatARevokedKeySignedDiesAtOnceAndWhatItsSuccessorSignsVerifies(t *test
 	env.ReadyAPI("https://orders.example.com", []string{"orders:read"})
 	spec := serviceSpec
 	spec.Scopes = []string{"orders:read"}
-	service, config := env.Config(env.ReadyClient("service", spec)), trusted(env)
+	service, config := env.Config(env.ReadyClient("service", spec)), passwordClient(env)
 	machines := func() string {
 		status, answer := env.Post("/token", service, url.Values{"grant_type": {"client_credentials"}})
 		if status != http.StatusOK {
@@ -177,7 +177,7 @@ func TestWhatARevokedKeySignedDiesAtOnceAndWhatItsSuccessorSignsVerifies(t *test
 		}
 		return answer["access_token"].(string)
 	}
-	old, users := machines(), tokensOf(env, config, testenv.Username)
+	old, users := machines(), passwordTokens(env, config, testenv.Username)
 	if !env.IsActive(service, old) || !env.IsActive(config, users.AccessToken) {
 		t.Fatal("want both tokens active")
 	}
@@ -218,8 +218,8 @@ func TestWhatARevokedKeySignedDiesAtOnceAndWhatItsSuccessorSignsVerifies(t *test
 
 func TestARotationLeavesEveryTokenAndSessionInForce(t *testing.T) {
 	env := testenv.New(t)
-	config := trusted(env)
-	before := tokensOf(env, config, testenv.Username)
+	config := passwordClient(env)
+	before := passwordTokens(env, config, testenv.Username)
 	signing, sealing := key(env, "ES256", v1alpha1.KeyActive), key(env, documents.AlgorithmSealing, v1alpha1.KeyActive)
 	standby := key(env, "ES256", v1alpha1.KeyPublished)
 	env.Update(env.Server, func() {

@@ -13,8 +13,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
-// brief makes everything end at once that may.
-func brief(server *v1alpha1.AuthorizationServer) {
+// withShortLifetimes gives codes and tokens the shortest lifetimes.
+func withShortLifetimes(server *v1alpha1.AuthorizationServer) {
 	second := &metav1.Duration{Duration: time.Second}
 	server.Spec.Tokens = &v1alpha1.TokenSettings{
 		AccessTokenLifetime: second, AuthorizationCodeLifetime: &metav1.Duration{Duration: 10 * time.Second},
@@ -34,11 +34,11 @@ func (s *replicatedServer) objects() int {
 
 func TestOfABurstOfLoginsNothingIsLeft(t *testing.T) {
 	t.Parallel()
-	s := newReplicatedServer(t, brief)
+	s := newReplicatedServer(t, withShortLifetimes)
 	before := s.objects()
 	began := time.Now()
 	for i := range *logins {
-		code, verifier := s.code()
+		code, verifier := s.authorize()
 		if a := s.post(i, "/token", redemption(s, code, verifier)); a.status != http.StatusOK {
 			t.Fatalf("login %d is answered %d %v (%v)", i, a.status, a.body, a.err)
 		}

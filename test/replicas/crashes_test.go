@@ -19,7 +19,7 @@ func TestWhatIsLostBetweenAReplicaAndTheStoreIsFoundAgain(t *testing.T) {
 	for name, inject := range map[string]injection{
 		"a lost response": loseResponse, "a lost request": loseRequest, "a repeated request": repeatRequest,
 	} {
-		code, verifier := s.code()
+		code, verifier := s.authorize()
 		apiProxy.failNext(http.MethodPost, grantsResource, inject)
 		got := s.post(0, "/token", redemption(s, code, verifier))
 		if got.status != http.StatusOK {
@@ -30,19 +30,20 @@ func TestWhatIsLostBetweenAReplicaAndTheStoreIsFoundAgain(t *testing.T) {
 		if next.status != http.StatusOK {
 			t.Fatalf("%s: the refresh is answered %d %v", name, next.status, next.body)
 		}
-		if !s.active(2, next.token("access_token")) {
+		if !s.isActive(2, next.token("access_token")) {
 			t.Errorf("%s: the token is inactive", name)
 		}
 		// That was this request's own write, and the next one is a replay all the same.
-		if a := s.post(2, "/token", redemption(s, code, verifier)); !a.is(http.StatusBadRequest, "invalid_grant") {
+		if a := s.post(2, "/token", redemption(s, code, verifier)); !a.isError(http.StatusBadRequest, "invalid_grant") {
 			t.Errorf("%s: the code a second time is answered %d %v", name, a.status, a.body["error"])
 		}
-		s.dead(next.token("access_token"))
+		s.waitUntilInactive(next.token("access_token"))
 	}
 }
 
-// killedBetween kills a replica when the store has done its write and before it has heard of it.
-func killedBetween(t *testing.T, s *replicatedServer, method string, send func() answer) {
+// killReplicaDuring kills a replica when the store has done its write and before the replica has
+// the response.
+func killReplicaDuring(t *testing.T, s *replicatedServer, method string, send func() answer) {
 	t.Helper()
 	done, release := make(chan struct{}), make(chan struct{})
 	apiProxy.failNext(method, grantsResource, holdResponse(done, release))
@@ -65,37 +66,37 @@ func killedBetween(t *testing.T, s *replicatedServer, method string, send func()
 
 func TestAClientWhoseReplicaWasKilledRefreshesAtAnother(t *testing.T) {
 	s := newReplicatedServer(t)
-	token := s.begin(0).token("refresh_token")
-	killedBetween(t, s, http.MethodPut, func() answer { return s.post(0, "/token", refresh(token)) })
+	token := s.issueTokens(0).token("refresh_token")
+	killReplicaDuring(t, s, http.MethodPut, func() answer { return s.post(0, "/token", refresh(token)) })
 	if g := s.grants()[0]; g.Spec.RefreshTokenNumber != 2 {
 		t.Fatalf("the current refresh token has the number %d, want the one that was written", g.Spec.RefreshTokenNumber)
 	}
-	next := s.good(s.post(1, "/token", refresh(token)))
-	again := s.good(s.post(2, "/token", refresh(token)))
+	next := s.requireOK(s.post(1, "/token", refresh(token)))
+	again := s.requireOK(s.post(2, "/token", refresh(token)))
 	if next.token("refresh_token") == "" || next.token("refresh_token") != again.token("refresh_token") {
 		t.Error("the retries have different successors")
 	}
-	s.ready(0)
-	last := s.good(s.post(0, "/token", refresh(next.token("refresh_token"))))
-	if !s.active(1, last.token("access_token")) {
+	s.waitUntilReady(0)
+	last := s.requireOK(s.post(0, "/token", refresh(next.token("refresh_token"))))
+	if !s.isActive(1, last.token("access_token")) {
 		t.Error("what the replica issues that came back is inactive")
 	}
 }
 
-// Nobody knows any more whether the first redemption was answered. To honour the code again would
+// Whether the first redemption was answered is unknown. To honour the code again would
 // be to honour a stolen one.
 func TestACodeWhoseReplicaWasKilledIsRefusedAndTheNextLoginWorks(t *testing.T) {
 	s := newReplicatedServer(t)
-	code, verifier := s.code()
-	killedBetween(t, s, http.MethodPost, func() answer { return s.post(0, "/token", redemption(s, code, verifier)) })
-	if a := s.post(1, "/token", redemption(s, code, verifier)); !a.is(http.StatusBadRequest, "invalid_grant") {
+	code, verifier := s.authorize()
+	killReplicaDuring(t, s, http.MethodPost, func() answer { return s.post(0, "/token", redemption(s, code, verifier)) })
+	if a := s.post(1, "/token", redemption(s, code, verifier)); !a.isError(http.StatusBadRequest, "invalid_grant") {
 		t.Errorf("the retry at another replica is answered %d %v", a.status, a.body["error"])
 	}
 	if g := s.grants()[0]; g.Spec.EndReason != "CodeReuse" {
-		t.Errorf("the grant that nobody heard of ended for %q", g.Spec.EndReason)
+		t.Errorf("the grant of the lost response ended for %q", g.Spec.EndReason)
 	}
-	s.ready(0)
-	if got := s.begin(1); !s.active(0, got.token("access_token")) {
+	s.waitUntilReady(0)
+	if got := s.issueTokens(1); !s.isActive(0, got.token("access_token")) {
 		t.Error("after the next login the token is inactive at the replica that came back")
 	}
 }
@@ -103,7 +104,7 @@ func TestACodeWhoseReplicaWasKilledIsRefusedAndTheNextLoginWorks(t *testing.T) {
 // A replica that is killed before the store has heard of the code has used nothing up.
 func TestACodeThatTheStoreNeverHeardOfIsGoodAtAnotherReplica(t *testing.T) {
 	s := newReplicatedServer(t)
-	code, verifier := s.code()
+	code, verifier := s.authorize()
 	reached, release := make(chan struct{}), make(chan struct{})
 	apiProxy.failNext(http.MethodPost, grantsResource, func(func() (*http.Response, error)) (*http.Response, error) {
 		close(reached)
@@ -120,18 +121,19 @@ func TestACodeThatTheStoreNeverHeardOfIsGoodAtAnotherReplica(t *testing.T) {
 	if a := <-answered; a.err == nil {
 		t.Fatalf("the dead replica has answered %d", a.status)
 	}
-	s.good(s.post(1, "/token", redemption(s, code, verifier)))
-	s.ready(0)
+	s.requireOK(s.post(1, "/token", redemption(s, code, verifier)))
+	s.waitUntilReady(0)
 }
 
-// chain is a client that refreshes again and again, and keeps what it was told last.
-type chain struct {
+// refreshLoop is a client that refreshes again and again, and keeps the last token that it
+// received.
+type refreshLoop struct {
 	token    string
 	answered int
 	unknown  int
 }
 
-func (c *chain) refresh(t *testing.T, s *replicatedServer, replica int) {
+func (c *refreshLoop) refresh(t *testing.T, s *replicatedServer, replica int) {
 	a := s.post(replica, "/token", refresh(c.token))
 	switch {
 	case a.err != nil:
@@ -139,7 +141,7 @@ func (c *chain) refresh(t *testing.T, s *replicatedServer, replica int) {
 	case a.status == http.StatusOK:
 		c.token = a.token("refresh_token")
 		c.answered++
-	case a.is(http.StatusServiceUnavailable, "temporarily_unavailable") && a.retryAfter != "":
+	case a.isError(http.StatusServiceUnavailable, "temporarily_unavailable") && a.retryAfter != "":
 		c.unknown++
 	default:
 		t.Errorf("during an outage a refresh is answered %d %v, Retry-After %q", a.status, a.body, a.retryAfter)
@@ -149,20 +151,20 @@ func (c *chain) refresh(t *testing.T, s *replicatedServer, replica int) {
 // The store goes away twice, in the middle of what ten clients do.
 func TestWhatWasAnsweredBeforeAndDuringAnOutageHoldsAfterIt(t *testing.T) {
 	for _, b := range backends {
-		t.Run(b.name, func(t *testing.T) { throughAnOutage(t, b.open(t)) })
+		t.Run(b.name, func(t *testing.T) { testOutage(t, b.open(t)) })
 	}
 }
 
-func throughAnOutage(t *testing.T, r records) {
+func testOutage(t *testing.T, r records) {
 	s := newReplicatedServer(t, r.change, func(server *v1alpha1.AuthorizationServer) {
 		server.Spec.Tokens = &v1alpha1.TokenSettings{AuthorizationCodeLifetime: &metav1.Duration{Duration: 10 * time.Minute}}
 	})
 	s.dumpRecords = r.dump
-	chains := make([]*chain, 10)
+	chains := make([]*refreshLoop, 10)
 	for i := range chains {
-		chains[i] = &chain{token: s.begin(i).token("refresh_token")}
+		chains[i] = &refreshLoop{token: s.issueTokens(i).token("refresh_token")}
 	}
-	code, verifier := s.code()
+	code, verifier := s.authorize()
 	var pids []int
 	for _, replica := range s.replicas() {
 		pids = append(pids, replica.PID())
@@ -183,13 +185,13 @@ func throughAnOutage(t *testing.T, r records) {
 	}
 	for range 2 {
 		time.Sleep(time.Second)
-		r.away()
+		r.stop()
 		time.Sleep(*outage)
 		// What takes a record is refused, and uses nothing up.
-		if a := s.post(0, "/token", redemption(s, code, verifier)); !a.is(http.StatusServiceUnavailable, "temporarily_unavailable") || a.retryAfter == "" {
+		if a := s.post(0, "/token", redemption(s, code, verifier)); !a.isError(http.StatusServiceUnavailable, "temporarily_unavailable") || a.retryAfter == "" {
 			t.Errorf("without a store a code is answered %d %v, Retry-After %q", a.status, a.body["error"], a.retryAfter)
 		}
-		if err := r.back(); err != nil {
+		if err := r.start(); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
@@ -208,7 +210,7 @@ func throughAnOutage(t *testing.T, r records) {
 			t.Errorf("chain %d: %d answers and %d times unknown: it has not seen an outage", i, c.answered, c.unknown)
 		}
 		a := s.post(i, "/token", refresh(c.token))
-		if a.status != http.StatusOK || !s.active(i+1, a.token("access_token")) {
+		if a.status != http.StatusOK || !s.isActive(i+1, a.token("access_token")) {
 			t.Errorf("chain %d: what it was told last is answered %d %v", i, a.status, a.body["error"])
 		}
 	}

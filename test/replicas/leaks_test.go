@@ -80,7 +80,7 @@ func (s *replicatedServer) checkLeaks(t *testing.T) {
 	s.leaks.record("password", testenv.Password)
 	for where, text := range map[string]string{
 		"an object of the namespace": objects, "an object of the applications": dump(t, s.AppNamespace), "the records": s.dumpRecords(),
-		"the log": testenv.Logs.String()[s.logStart:], "the audit log": audited(t, s.auditStart), "the metrics": metrics,
+		"the log": testenv.Logs.String()[s.logStart:], "the audit log": auditLogFrom(t, s.auditStart), "the metrics": metrics,
 	} {
 		for what, value := range s.leaks.find(text) {
 			t.Errorf("the %s %q is in %s", what, value, where)

@@ -25,24 +25,24 @@ type backend struct {
 type records struct {
 	// change is how the server is told of them.
 	change func(*v1alpha1.AuthorizationServer)
-	// dump is what anybody could read who reads it all.
+	// dump returns all records as text.
 	dump func() string
 	// away takes the store away without a warning; back brings it back.
-	away func()
-	back func() error
+	stop  func()
+	start func() error
 }
 
 var backends = []backend{{"Kubernetes", func(t *testing.T) records {
 	return records{
 		change: func(*v1alpha1.AuthorizationServer) {},
 		dump:   func() string { return "" },
-		away:   testenv.ControlPlane.StopAPIServer,
-		back:   func() error { return testenv.ControlPlane.StartAPIServer(t.Context()) },
+		stop:   testenv.ControlPlane.StopAPIServer,
+		start:  func() error { return testenv.ControlPlane.StartAPIServer(t.Context()) },
 	}
 }}}
 
-// onEach runs a test with records in each of the backends.
-func onEach(t *testing.T, test func(t *testing.T, s *replicatedServer)) {
+// forEachBackend runs a test with records in each of the backends.
+func forEachBackend(t *testing.T, test func(t *testing.T, s *replicatedServer)) {
 	t.Helper()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
@@ -55,8 +55,8 @@ func onEach(t *testing.T, test func(t *testing.T, s *replicatedServer)) {
 	}
 }
 
-// fifty requests at once, over all replicas.
-func fifty(send func(i int) answer) []answer {
+// sendFifty sends fifty requests at once, distributed over all replicas.
+func sendFifty(send func(i int) answer) []answer {
 	answers := make([]answer, 50)
 	start := make(chan struct{})
 	var all sync.WaitGroup
@@ -72,14 +72,14 @@ func fifty(send func(i int) answer) []answer {
 }
 
 func TestOfFiftyRedemptionsOfACodeOverThreeReplicasOneSucceeds(t *testing.T) {
-	onEach(t, func(t *testing.T, s *replicatedServer) {
+	forEachBackend(t, func(t *testing.T, s *replicatedServer) {
 		for range *rounds {
-			code, verifier := s.code()
+			code, verifier := s.authorize()
 			var won []answer
-			for _, a := range fifty(func(i int) answer { return s.post(i, "/token", redemption(s, code, verifier)) }) {
+			for _, a := range sendFifty(func(i int) answer { return s.post(i, "/token", redemption(s, code, verifier)) }) {
 				if a.status == http.StatusOK {
 					won = append(won, a)
-				} else if !a.is(http.StatusBadRequest, "invalid_grant") {
+				} else if !a.isError(http.StatusBadRequest, "invalid_grant") {
 					t.Errorf("a loser is answered %d %v (%v)", a.status, a.body, a.err)
 				}
 			}
@@ -88,9 +88,9 @@ func TestOfFiftyRedemptionsOfACodeOverThreeReplicasOneSucceeds(t *testing.T) {
 			}
 			// The others passed every check as well: a code that is used twice may have been stolen
 			// (RFC 6749 section 4.1.2).
-			s.dead(won[0].token("access_token"))
+			s.waitUntilInactive(won[0].token("access_token"))
 			for replica := range replicaCount {
-				if a := s.post(replica, "/token", refresh(won[0].token("refresh_token"))); !a.is(http.StatusBadRequest, "invalid_grant") {
+				if a := s.post(replica, "/token", refresh(won[0].token("refresh_token"))); !a.isError(http.StatusBadRequest, "invalid_grant") {
 					t.Errorf("the winner's refresh token is answered %d %v", a.status, a.body["error"])
 				}
 			}
@@ -99,11 +99,11 @@ func TestOfFiftyRedemptionsOfACodeOverThreeReplicasOneSucceeds(t *testing.T) {
 }
 
 func TestOfFiftyRefreshesOverThreeReplicasOneSuccessorLives(t *testing.T) {
-	onEach(t, func(t *testing.T, s *replicatedServer) {
-		token := s.begin(0).token("refresh_token")
+	forEachBackend(t, func(t *testing.T, s *replicatedServer) {
+		token := s.issueTokens(0).token("refresh_token")
 		for range *rounds {
 			successors, access := map[string]bool{}, map[string]bool{}
-			for _, a := range fifty(func(i int) answer { return s.post(i, "/token", refresh(token)) }) {
+			for _, a := range sendFifty(func(i int) answer { return s.post(i, "/token", refresh(token)) }) {
 				if a.status != http.StatusOK {
 					t.Fatalf("within the grace it is answered %d %v (%v)", a.status, a.body, a.err)
 				}
@@ -114,7 +114,7 @@ func TestOfFiftyRefreshesOverThreeReplicasOneSuccessorLives(t *testing.T) {
 				t.Fatalf("%d refresh tokens and %d access tokens, want 1 and 50", len(successors), len(access))
 			}
 			for a := range access {
-				if !s.active(len(access), a) {
+				if !s.isActive(len(access), a) {
 					t.Fatal("an access token is inactive")
 				}
 				delete(access, a)
@@ -124,76 +124,76 @@ func TestOfFiftyRefreshesOverThreeReplicasOneSuccessorLives(t *testing.T) {
 }
 
 func TestAFreshTokenIsGoodAtEveryReplicaAtOnce(t *testing.T) {
-	onEach(t, func(t *testing.T, s *replicatedServer) {
+	forEachBackend(t, func(t *testing.T, s *replicatedServer) {
 		for i := range 3 * *rounds {
-			got := s.begin(i)
+			got := s.issueTokens(i)
 			for other := range replicaCount {
-				if !s.active(other, got.token("access_token")) || !s.active(other, got.token("refresh_token")) {
+				if !s.isActive(other, got.token("access_token")) || !s.isActive(other, got.token("refresh_token")) {
 					t.Fatalf("at replica %d a token that replica %d has just issued is inactive", other, i%replicaCount)
 				}
 			}
-			next := s.good(s.post(i+1, "/token", refresh(got.token("refresh_token"))))
+			next := s.requireOK(s.post(i+1, "/token", refresh(got.token("refresh_token"))))
 			for other := range replicaCount {
-				if !s.active(other, next.token("access_token")) || !s.active(other, next.token("refresh_token")) {
+				if !s.isActive(other, next.token("access_token")) || !s.isActive(other, next.token("refresh_token")) {
 					t.Fatalf("at replica %d a token that replica %d has just refreshed is inactive", other, (i+1)%replicaCount)
 				}
 			}
-			s.good(s.post(i+2, "/revoke", url.Values{"token": {next.token("refresh_token")}}))
+			s.requireOK(s.post(i+2, "/revoke", url.Values{"token": {next.token("refresh_token")}}))
 		}
 	})
 }
 
 func TestWhatOneReplicaRevokedIsDeadAtAll(t *testing.T) {
-	onEach(t, func(t *testing.T, s *replicatedServer) {
+	forEachBackend(t, func(t *testing.T, s *replicatedServer) {
 		var slowest time.Duration
 		for i := range 3 * *rounds {
-			got := s.begin(i)
+			got := s.issueTokens(i)
 			for other := range replicaCount { // so that each has it in mind
-				s.active(other, got.token("access_token"))
+				s.isActive(other, got.token("access_token"))
 			}
-			s.good(s.post(i, "/revoke", url.Values{"token": {got.token("access_token")}}))
-			slowest = max(slowest, s.dead(got.token("access_token")))
-			next := s.good(s.post(i+1, "/token", refresh(got.token("refresh_token"))))
-			s.good(s.post(i+2, "/revoke", url.Values{"token": {next.token("refresh_token")}}))
+			s.requireOK(s.post(i, "/revoke", url.Values{"token": {got.token("access_token")}}))
+			slowest = max(slowest, s.waitUntilInactive(got.token("access_token")))
+			next := s.requireOK(s.post(i+1, "/token", refresh(got.token("refresh_token"))))
+			s.requireOK(s.post(i+2, "/revoke", url.Values{"token": {next.token("refresh_token")}}))
 			for other := range replicaCount {
-				if a := s.post(other, "/token", refresh(next.token("refresh_token"))); !a.is(http.StatusBadRequest, "invalid_grant") {
+				if a := s.post(other, "/token", refresh(next.token("refresh_token"))); !a.isError(http.StatusBadRequest, "invalid_grant") {
 					t.Errorf("a revoked refresh token is answered %d %v", a.status, a.body["error"])
 				}
 			}
-			slowest = max(slowest, s.dead(next.token("access_token")))
+			slowest = max(slowest, s.waitUntilInactive(next.token("access_token")))
 		}
 		t.Logf("all replicas knew after %s at the latest", slowest)
 	})
 }
 
 func TestALogoutAtOneReplicaHoldsAtOnceAtAll(t *testing.T) {
-	onEach(t, func(t *testing.T, s *replicatedServer) {
+	forEachBackend(t, func(t *testing.T, s *replicatedServer) {
 		for range min(*rounds, 20) { // a user may log in 30 times in ten minutes at each replica
-			offline, online := s.begin(0), s.begin(1, "openid", "profile")
+			offline, online := s.issueTokens(0), s.issueTokens(1, "openid", "profile")
 			cookies := s.cookies()
 			for replica := range replicaCount { // so that each has it in mind
-				if answer := s.silent(replica, cookies); !answer.Has("code") {
+				if answer := s.authorizeSilently(replica, cookies); !answer.Has("code") {
 					t.Fatalf("while she is signed in, replica %d answers %v", replica, answer)
 				}
-				online = s.good(s.post(replica, "/token", refresh(online.token("refresh_token"))))
+				online = s.requireOK(s.post(replica, "/token", refresh(online.token("refresh_token"))))
 			}
-			page, status := s.visit(0, "/logout", url.Values{"id_token_hint": {online.token("id_token")}}, cookies)
+			page, status := s.open(0, "/logout", url.Values{"id_token_hint": {online.token("id_token")}}, cookies)
 			if status != http.StatusOK {
 				t.Fatalf("the logout is answered %d %v", status, page)
 			}
 			for replica := replicaCount - 1; replica >= 0; replica-- {
-				if answer := s.silent(replica, cookies); answer.Get("error") != "login_required" {
+				if answer := s.authorizeSilently(replica, cookies); answer.Get("error") != "login_required" {
 					t.Errorf("a copy of the session's cookie at replica %d is answered %v", replica, answer)
 				}
-				if a := s.post(replica, "/token", refresh(online.token("refresh_token"))); !a.is(http.StatusBadRequest, "invalid_grant") {
+				if a := s.post(replica, "/token", refresh(online.token("refresh_token"))); !a.isError(http.StatusBadRequest, "invalid_grant") {
 					t.Errorf("the online refresh token at replica %d is answered %d %v", replica, a.status, a.body["error"])
 				}
-				if s.active(replica, online.token("refresh_token")) {
+				if s.isActive(replica, online.token("refresh_token")) {
 					t.Errorf("at replica %d the online refresh token is active", replica)
 				}
-				offline = s.good(s.post(replica, "/token", refresh(offline.token("refresh_token"))))
+				offline = s.requireOK(s.post(replica, "/token", refresh(offline.token("refresh_token"))))
 			}
-			s.dead(online.token("access_token"))
+			s.waitUntilInactive(online.token("access_token"))
 		}
 	})
 }
@@ -212,11 +212,11 @@ func (s *replicatedServer) cookies() []*http.Cookie {
 	return cookies
 }
 
-// silent is what a replica answers an application that wants no page to be shown (OpenID Connect
-// Core section 3.1.2.1, prompt=none).
-func (s *replicatedServer) silent(replica int, cookies []*http.Cookie) url.Values {
+// authorizeSilently returns the authorization response of a replica to a request with prompt=none
+// (OpenID Connect Core section 3.1.2.1).
+func (s *replicatedServer) authorizeSilently(replica int, cookies []*http.Cookie) url.Values {
 	s.T.Helper()
-	location, status := s.visit(replica, "/authorize", url.Values{
+	location, status := s.open(replica, "/authorize", url.Values{
 		"client_id": {s.config.ClientID}, "redirect_uri": {s.Callback}, "response_type": {"code"}, "scope": {"openid profile"}, "state": {"xyz"},
 		"prompt": {"none"}, "code_challenge": {oauth2.S256ChallengeFromVerifier(oauth2.GenerateVerifier())}, "code_challenge_method": {"S256"},
 	}, cookies)
@@ -226,9 +226,8 @@ func (s *replicatedServer) silent(replica int, cookies []*http.Cookie) url.Value
 	return location.Query()
 }
 
-// visit a page at a replica with the cookies. The location is where the browser is sent, nil if it
-// stays.
-func (s *replicatedServer) visit(replica int, path string, query url.Values, cookies []*http.Cookie) (location *url.URL, status int) {
+// open requests a page from a replica with the cookies. The location is that of a redirect, or nil.
+func (s *replicatedServer) open(replica int, path string, query url.Values, cookies []*http.Cookie) (location *url.URL, status int) {
 	s.T.Helper()
 	request, err := http.NewRequestWithContext(s.T.Context(), http.MethodGet, "http://"+s.address(replica)+path+"?"+query.Encode(), nil)
 	if err != nil {
@@ -255,20 +254,20 @@ func TestAGrantThatIsDeletedByHandStaysDeadAtEveryReplica(t *testing.T) {
 	t.Parallel()
 	s := newReplicatedServer(t)
 	for i := range *rounds {
-		code, verifier := s.code()
-		got := s.good(s.post(i, "/token", redemption(s, code, verifier)))
+		code, verifier := s.authorize()
+		got := s.requireOK(s.post(i, "/token", redemption(s, code, verifier)))
 		if err := testenv.Kube.DeleteAllOf(t.Context(), &v1alpha1.OAuthGrant{}, client.InNamespace(s.ServerNamespace)); err != nil {
 			t.Fatal(err)
 		}
 		for other := range replicaCount {
-			if a := s.post(i+1+other, "/token", redemption(s, code, verifier)); !a.is(http.StatusBadRequest, "invalid_grant") {
+			if a := s.post(i+1+other, "/token", redemption(s, code, verifier)); !a.isError(http.StatusBadRequest, "invalid_grant") {
 				t.Errorf("the code of a grant that was deleted is answered %d %v", a.status, a.body["error"])
 			}
-			if a := s.post(i+1+other, "/token", refresh(got.token("refresh_token"))); !a.is(http.StatusBadRequest, "invalid_grant") {
+			if a := s.post(i+1+other, "/token", refresh(got.token("refresh_token"))); !a.isError(http.StatusBadRequest, "invalid_grant") {
 				t.Errorf("the refresh token of a grant that was deleted is answered %d %v", a.status, a.body["error"])
 			}
 		}
-		s.dead(got.token("access_token"))
+		s.waitUntilInactive(got.token("access_token"))
 		if left := s.grants(); len(left) > 0 {
 			t.Errorf("there is a grant again: %+v", left[0].Spec)
 		}
@@ -276,17 +275,17 @@ func TestAGrantThatIsDeletedByHandStaysDeadAtEveryReplica(t *testing.T) {
 }
 
 func TestAUserHasTwentyGrantsAtAClientAndTheOldestEnds(t *testing.T) {
-	onEach(t, func(t *testing.T, s *replicatedServer) {
-		oldest := s.begin(0)
-		second := s.begin(1)
+	forEachBackend(t, func(t *testing.T, s *replicatedServer) {
+		oldest := s.issueTokens(0)
+		second := s.issueTokens(1)
 		for i := range 19 {
-			s.begin(i)
+			s.issueTokens(i)
 		}
-		s.dead(oldest.token("access_token"))
-		if a := s.post(2, "/token", refresh(oldest.token("refresh_token"))); !a.is(http.StatusBadRequest, "invalid_grant") {
+		s.waitUntilInactive(oldest.token("access_token"))
+		if a := s.post(2, "/token", refresh(oldest.token("refresh_token"))); !a.isError(http.StatusBadRequest, "invalid_grant") {
 			t.Errorf("the oldest is answered %d %v", a.status, a.body["error"])
 		}
-		s.good(s.post(2, "/token", refresh(second.token("refresh_token"))))
+		s.requireOK(s.post(2, "/token", refresh(second.token("refresh_token"))))
 		if ended := s.metric("oauth_operator_tokenserver_grants_ended_total", `reason="Bound"`); ended != 1 {
 			t.Errorf("the replicas count %v grants that ended for the bound, want 1", ended)
 		}

@@ -40,7 +40,7 @@ type replicatedServer struct {
 // object, a record, a log or a metric.
 func newReplicatedServer(t *testing.T, change ...func(*v1alpha1.AuthorizationServer)) *replicatedServer {
 	t.Helper()
-	logged, audited := len(testenv.Logs.String()), auditedSoFar(t)
+	logged, audited := len(testenv.Logs.String()), auditLogSize(t)
 	env := testenv.New(t, change...)
 	s := &replicatedServer{
 		Env: env, leaks: &leakDetector{transport: env.HTTP.Transport, values: map[string]string{}}, dumpRecords: func() string { return "" },
@@ -55,16 +55,16 @@ func newReplicatedServer(t *testing.T, change ...func(*v1alpha1.AuthorizationSer
 	s.config = env.Config(client, "openid", "profile", "offline_access")
 	s.leaks.record("client secret", s.config.ClientSecret)
 	for i := range replicaCount {
-		s.ready(i)
+		s.waitUntilReady(i)
 	}
 	s.alice = env.NewBrowser()
-	s.code()
+	s.authorize()
 	t.Cleanup(func() { s.checkLeaks(t) })
 	return s
 }
 
-// replica with the index, once it is ready.
-func (s *replicatedServer) ready(index int) *node.Replica {
+// waitUntilReady returns the replica with the index once it is ready.
+func (s *replicatedServer) waitUntilReady(index int) *node.Replica {
 	s.T.Helper()
 	var found *node.Replica
 	s.Eventually("a replica to be ready", time.Minute, func() (bool, string) {
@@ -84,9 +84,9 @@ func (s *replicatedServer) ready(index int) *node.Replica {
 	return found
 }
 
-// code that alice's browser brings, and its verifier. It is for the scopes, or for all that the
-// client asks for.
-func (s *replicatedServer) code(scopes ...string) (code, verifier string) {
+// authorize returns an authorization code from alice's browser and its PKCE verifier, for the
+// scopes or for all that the client requests.
+func (s *replicatedServer) authorize(scopes ...string) (code, verifier string) {
 	s.T.Helper()
 	verifier = oauth2.GenerateVerifier()
 	config := *s.config
@@ -115,8 +115,8 @@ func (a answer) token(name string) string {
 	return token
 }
 
-// is the answer this error?
-func (a answer) is(status int, code string) bool {
+// isError reports whether the response is this error.
+func (a answer) isError(status int, code string) bool {
 	return a.status == status && a.body["error"] == code
 }
 
@@ -171,8 +171,8 @@ func (s *replicatedServer) do(request *http.Request) answer {
 	return a
 }
 
-// good stops the test unless the answer is a 200.
-func (s *replicatedServer) good(a answer) answer {
+// requireOK ends the test unless the status is 200.
+func (s *replicatedServer) requireOK(a answer) answer {
 	s.T.Helper()
 	if a.err != nil || a.status != http.StatusOK {
 		s.T.Fatalf("the answer is %d %v (%v)", a.status, a.body["error"], a.err)
@@ -180,11 +180,12 @@ func (s *replicatedServer) good(a answer) answer {
 	return a
 }
 
-// begin an authorization at a replica, for the scopes or for all that the client asks for.
-func (s *replicatedServer) begin(replica int, scopes ...string) answer {
+// issueTokens returns the token response of a replica to a new code, for the scopes or for all that
+// the client requests.
+func (s *replicatedServer) issueTokens(replica int, scopes ...string) answer {
 	s.T.Helper()
-	code, verifier := s.code(scopes...)
-	return s.good(s.post(replica, "/token", redemption(s, code, verifier)))
+	code, verifier := s.authorize(scopes...)
+	return s.requireOK(s.post(replica, "/token", redemption(s, code, verifier)))
 }
 
 // metrics of all replicas.
@@ -221,18 +222,19 @@ func (s *replicatedServer) metric(name, label string) (sum float64) {
 	return sum
 }
 
-// active asks a replica whether a token is active.
-func (s *replicatedServer) active(replica int, token string) bool {
+// isActive reports whether a replica's introspection endpoint says that a token is active.
+func (s *replicatedServer) isActive(replica int, token string) bool {
 	s.T.Helper()
-	return s.good(s.post(replica, "/introspect", url.Values{"token": {token}})).body["active"] == true
+	return s.requireOK(s.post(replica, "/introspect", url.Values{"token": {token}})).body["active"] == true
 }
 
-// dead waits until a token is inactive at every replica, and says how long that took.
-func (s *replicatedServer) dead(token string) time.Duration {
+// waitUntilInactive waits until a token is inactive at every replica, and returns how long that
+// took.
+func (s *replicatedServer) waitUntilInactive(token string) time.Duration {
 	s.T.Helper()
 	began := time.Now()
 	for replica := range replicaCount {
-		s.Eventually("the end of a token at every replica", 3*time.Second, func() (bool, string) { return !s.active(replica, token), "it is active" })
+		s.Eventually("the end of a token at every replica", 3*time.Second, func() (bool, string) { return !s.isActive(replica, token), "it is active" })
 	}
 	return time.Since(began)
 }

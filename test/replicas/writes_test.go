@@ -18,8 +18,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
-// audited is the audit log from an offset on.
-func audited(t testing.TB, from int64) string {
+// auditLogFrom returns the audit log from an offset on.
+func auditLogFrom(t testing.TB, from int64) string {
 	t.Helper()
 	f, err := os.Open(auditLog)
 	if err != nil {
@@ -36,8 +36,8 @@ func audited(t testing.TB, from int64) string {
 	return string(content)
 }
 
-// auditedSoFar is how long the audit log is.
-func auditedSoFar(t testing.TB) int64 {
+// auditLogSize returns the length of the audit log.
+func auditLogSize(t testing.TB) int64 {
 	t.Helper()
 	info, err := os.Stat(auditLog)
 	if err != nil {
@@ -46,17 +46,16 @@ func auditedSoFar(t testing.TB) int64 {
 	return info.Size()
 }
 
-// writes of the replicas while something is done, as the API server saw them: "<verb> <resource>"
-// and how many; those that it refused end in its status. What the replicas write by the clock,
-// whatever they are asked, is counted apart: their sign of life, the lease of who sweeps, and once
-// an hour which credentials were used.
-func (s *replicatedServer) writes(do func()) (asked map[string]int, byTheClock int) {
+// countWrites returns the writes of the replicas while do runs, by the API server's audit log: by
+// "<verb> <resource>", with the status of those that failed. The periodic writes are counted apart:
+// the renewal of Replicas, the Lease, and the hourly Usage.
+func (s *replicatedServer) countWrites(do func()) (asked map[string]int, periodic int) {
 	s.T.Helper()
-	from := auditedSoFar(s.T)
+	from := auditLogSize(s.T)
 	do()
 	time.Sleep(50 * time.Millisecond) // an event may be in the file a moment after its answer
 	asked = map[string]int{}
-	lines := bufio.NewScanner(strings.NewReader(audited(s.T, from)))
+	lines := bufio.NewScanner(strings.NewReader(auditLogFrom(s.T, from)))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var event struct {
@@ -71,19 +70,18 @@ func (s *replicatedServer) writes(do func()) (asked map[string]int, byTheClock i
 		switch {
 		case event.User.Username != "system:serviceaccount:"+s.ServerNamespace+":main-tokenserver":
 		case event.Ref.Resource == "replicas" || event.Ref.Resource == "leases" || event.Ref.Resource == "usages":
-			byTheClock++
+			periodic++
 		case event.Said.Code >= http.StatusBadRequest:
 			asked[fmt.Sprint(event.Verb, " ", event.Ref.Resource, " ", event.Said.Code)]++
 		default:
 			asked[event.Verb+" "+event.Ref.Resource]++
 		}
 	}
-	return asked, byTheClock
+	return asked, periodic
 }
 
-// many requests, each made for its number and sent to some replica. It tells how they were
-// answered.
-func (s *replicatedServer) many(n int, request func(i int) *http.Request) map[int]int {
+// sendAll sends n requests, which request makes, and returns how often each status was the answer.
+func (s *replicatedServer) sendAll(n int, request func(i int) *http.Request) map[int]int {
 	s.T.Helper()
 	var next atomic.Int64
 	var mu sync.Mutex
@@ -96,7 +94,7 @@ func (s *replicatedServer) many(n int, request func(i int) *http.Request) map[in
 				if i >= n {
 					return
 				}
-				a := s.once(request(i))
+				a := s.statusOf(request(i))
 				mu.Lock()
 				answered[a]++
 				mu.Unlock()
@@ -107,8 +105,8 @@ func (s *replicatedServer) many(n int, request func(i int) *http.Request) map[in
 	return answered
 }
 
-// once sends a request and follows no redirect; 0 is no answer.
-func (s *replicatedServer) once(request *http.Request) int {
+// statusOf sends a request and returns the status, or 0 without a response. It follows no redirect.
+func (s *replicatedServer) statusOf(request *http.Request) int {
 	response, err := s.HTTP.Transport.RoundTrip(request)
 	if err != nil {
 		return 0
@@ -162,14 +160,14 @@ func TestStrangersCauseNoWrite(t *testing.T) {
 	}
 	began := time.Now()
 	var answered map[int]int
-	asked, byTheClock := s.writes(func() {
-		answered = s.many(*requests, func(i int) *http.Request { return what[i%len(what)](i) })
+	asked, periodic := s.countWrites(func() {
+		answered = s.sendAll(*requests, func(i int) *http.Request { return what[i%len(what)](i) })
 	})
 	took := time.Since(began)
 	if len(asked) > 0 {
 		t.Errorf("%d requests of strangers caused writes: %v", *requests, asked)
 	}
-	checkClock(t, byTheClock, took)
+	checkBackgroundWrites(t, periodic, took)
 	if answered[0] > 0 || answered[http.StatusOK] > *requests/5 || answered[http.StatusInternalServerError] > 0 {
 		t.Errorf("they were answered %v", answered)
 	}
@@ -181,8 +179,8 @@ func TestTokensOfMachinesCauseNoWrite(t *testing.T) {
 	s := newReplicatedServer(t)
 	began := time.Now()
 	var answered map[int]int
-	asked, byTheClock := s.writes(func() {
-		answered = s.many(*requests, func(i int) *http.Request {
+	asked, periodic := s.countWrites(func() {
+		answered = s.sendAll(*requests, func(i int) *http.Request {
 			request := s.request(i, http.MethodPost, "/token", url.Values{"grant_type": {"client_credentials"}})
 			request.SetBasicAuth(url.QueryEscape(s.config.ClientID), url.QueryEscape(s.config.ClientSecret))
 			return request
@@ -192,16 +190,17 @@ func TestTokensOfMachinesCauseNoWrite(t *testing.T) {
 	if len(asked) > 0 {
 		t.Errorf("%d tokens of machines caused writes: %v", *requests, asked)
 	}
-	checkClock(t, byTheClock, took)
+	checkBackgroundWrites(t, periodic, took)
 	if answered[http.StatusOK] != *requests {
 		t.Errorf("they were answered %v", answered)
 	}
 	t.Logf("%d tokens in %s", *requests, took)
 }
 
-// checkClock: each replica gives a sign of life every ten seconds, and once an hour writes its
-// Usage (the first time an attempt, and a creation); one of them holds a lease.
-func checkClock(t *testing.T, writes int, took time.Duration) {
+// checkBackgroundWrites allows what each replica writes periodically: its Replica every ten
+// seconds, its Usage every hour (an update that fails and a creation the first time), and one
+// Lease.
+func checkBackgroundWrites(t *testing.T, writes int, took time.Duration) {
 	t.Helper()
 	if most := replicaCount*(int(took/(10*time.Second))+2+2) + 1; writes > most {
 		t.Errorf("in %s the replicas wrote %d times by the clock, want at most %d", took, writes, most)
@@ -216,32 +215,32 @@ func TestEachStepOfALoginCostsTheWritesItMust(t *testing.T) {
 	var got answer
 	step := func(what string, want map[string]int, do func()) {
 		t.Helper()
-		if asked, _ := s.writes(do); !maps.Equal(asked, want) {
+		if asked, _ := s.countWrites(do); !maps.Equal(asked, want) {
 			t.Errorf("%s wrote %v, want %v", what, asked, want)
 		}
 	}
 	none := map[string]int{}
-	step("an authorization of who is signed in and has agreed", none, func() { code, verifier = s.code() })
-	step("a redemption", map[string]int{"create oauthgrants": 1}, func() { got = s.good(s.post(0, "/token", redemption(s, code, verifier))) })
+	step("an authorization of who is signed in and has agreed", none, func() { code, verifier = s.authorize() })
+	step("a redemption", map[string]int{"create oauthgrants": 1}, func() { got = s.requireOK(s.post(0, "/token", redemption(s, code, verifier))) })
 	step("the use of a token", none, func() {
 		for replica := range replicaCount {
-			s.active(replica, got.token("access_token"))
+			s.isActive(replica, got.token("access_token"))
 			request := s.request(replica, http.MethodGet, "/userinfo", nil)
 			request.Header.Set("Authorization", "Bearer "+got.token("access_token"))
-			s.good(s.do(request))
+			s.requireOK(s.do(request))
 		}
 	})
-	step("a refresh", map[string]int{"update oauthgrants": 1}, func() { got = s.good(s.post(1, "/token", refresh(got.token("refresh_token")))) })
+	step("a refresh", map[string]int{"update oauthgrants": 1}, func() { got = s.requireOK(s.post(1, "/token", refresh(got.token("refresh_token")))) })
 	step("an access token that is revoked", map[string]int{"create marks": 1}, func() {
-		s.good(s.post(2, "/revoke", url.Values{"token": {got.token("access_token")}}))
+		s.requireOK(s.post(2, "/revoke", url.Values{"token": {got.token("access_token")}}))
 	})
-	step("the same again", none, func() { s.good(s.post(0, "/revoke", url.Values{"token": {got.token("access_token")}})) })
+	step("the same again", none, func() { s.requireOK(s.post(0, "/revoke", url.Values{"token": {got.token("access_token")}})) })
 	step("a refresh token that is revoked", map[string]int{"update oauthgrants": 1}, func() {
-		s.good(s.post(0, "/revoke", url.Values{"token": {got.token("refresh_token")}}))
+		s.requireOK(s.post(0, "/revoke", url.Values{"token": {got.token("refresh_token")}}))
 	})
 	step("a replay of what has ended", map[string]int{"create oauthgrants 409": 1}, func() { s.post(1, "/token", redemption(s, code, verifier)) })
 	step("a password", map[string]int{"create oauthgrants": 1}, func() {
-		got = s.good(s.post(2, "/token", url.Values{"grant_type": {"password"}, "username": {testenv.Username}, "password": {testenv.Password}}))
+		got = s.requireOK(s.post(2, "/token", url.Values{"grant_type": {"password"}, "username": {testenv.Username}, "password": {testenv.Password}}))
 	})
 	step("a login", none, func() {
 		page := s.Open(stranger, s.config.AuthCodeURL("xyz")+"&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256")

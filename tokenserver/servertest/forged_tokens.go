@@ -41,22 +41,22 @@ func (s *Server) ForgedTokens(accessToken string) map[string]string {
 		"two dots":                    "..",
 		"the id of the token":         claims.ID,
 		"no signature":                head + "." + body + ".",
-		"a changed subject":           head + "." + encoded(s, another) + "." + signature,
+		"a changed subject":           head + "." + encode(s, another) + "." + signature,
 		"a part too many":             accessToken + ".x",
 		"a line break":                head + "." + body + "." + signature[:5] + "\n" + signature[5:],
 		"something very long":         accessToken + strings.Repeat("A", 20<<10),
 		"an authorization code":       s.Code(s.Authorization(Client("shop.web"), "openid")),
-		ForgedIDToken:                 s.signed(oauth.TypeIDToken, claims),
-		"no type":                     s.signed("", claims),
-		"a type of another world":     s.signed("token-introspection+jwt", claims),
-		"another issuer, ours signed": s.signed(oauth.TypeAccessToken, with(claims, func(c *mint.AccessClaims) { c.Issuer = "https://other.example.com" })),
-		"an expired one":              s.signed(oauth.TypeAccessToken, with(claims, func(c *mint.AccessClaims) { c.Expires = s.Now().Unix() })),
-		"no expiry":                   s.signed(oauth.TypeAccessToken, with(claims, func(c *mint.AccessClaims) { c.Expires = 0 })),
-		"no id":                       s.signed(oauth.TypeAccessToken, with(claims, func(c *mint.AccessClaims) { c.ID = "" })),
-		ForgedClientID:                s.signed(oauth.TypeAccessToken, with(claims, func(c *mint.AccessClaims) { c.ClientID = "shop.other" })),
-		"an id that rests on nothing": s.signed(oauth.TypeAccessToken, with(claims, func(c *mint.AccessClaims) { c.ID = s.sealed(keys.PurposeTokenID, mint.TokenID{}) })),
-		"an id sealed as a code": s.signed(oauth.TypeAccessToken, with(claims, func(c *mint.AccessClaims) {
-			c.ID = s.sealed(keys.PurposeCode, mint.TokenID{ClientUID: "shop.web-uid"})
+		ForgedIDToken:                 s.sign(oauth.TypeIDToken, claims),
+		"no type":                     s.sign("", claims),
+		"a type of another world":     s.sign("token-introspection+jwt", claims),
+		"another issuer, ours signed": s.sign(oauth.TypeAccessToken, changeClaims(claims, func(c *mint.AccessClaims) { c.Issuer = "https://other.example.com" })),
+		"an expired one":              s.sign(oauth.TypeAccessToken, changeClaims(claims, func(c *mint.AccessClaims) { c.Expires = s.Now().Unix() })),
+		"no expiry":                   s.sign(oauth.TypeAccessToken, changeClaims(claims, func(c *mint.AccessClaims) { c.Expires = 0 })),
+		"no id":                       s.sign(oauth.TypeAccessToken, changeClaims(claims, func(c *mint.AccessClaims) { c.ID = "" })),
+		ForgedClientID:                s.sign(oauth.TypeAccessToken, changeClaims(claims, func(c *mint.AccessClaims) { c.ClientID = "shop.other" })),
+		"an id that rests on nothing": s.sign(oauth.TypeAccessToken, changeClaims(claims, func(c *mint.AccessClaims) { c.ID = s.seal(keys.PurposeTokenID, mint.TokenID{}) })),
+		"an id sealed as a code": s.sign(oauth.TypeAccessToken, changeClaims(claims, func(c *mint.AccessClaims) {
+			c.ID = s.seal(keys.PurposeCode, mint.TokenID{ClientUID: "shop.web-uid"})
 		})),
 	}
 	s.addForgedWithPublicKeys(tokens, claims)
@@ -75,34 +75,34 @@ func (s *Server) addForgedWithPublicKeys(tokens map[string]string, claims mint.A
 	must(s.T, err)
 	for _, key := range set.Keys {
 		header := map[string]any{"typ": oauth.TypeAccessToken, "kid": key.KID}
-		tokens["alg none under the name of "+key.Alg] = s.forged("none", header, claims, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType)
-		tokens["HS256 with the JWK Set, under the name of "+key.Alg] = s.forged("HS256", header, claims, jwt.SigningMethodHS256, s.Keys.JWKS())
+		tokens["alg none under the name of "+key.Alg] = s.forge("none", header, claims, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType)
+		tokens["HS256 with the JWK Set, under the name of "+key.Alg] = s.forge("HS256", header, claims, jwt.SigningMethodHS256, s.Keys.JWKS())
 		if key.Alg == "ES256" {
-			tokens["a key of one's own under the name of ours"] = s.forged("ES256", header, claims, jwt.SigningMethodES256, own)
+			tokens["a key of one's own under the name of ours"] = s.forge("ES256", header, claims, jwt.SigningMethodES256, own)
 			continue
 		}
-		tokens["HS256 with the public key"] = s.forged("HS256", header, claims, jwt.SigningMethodHS256, publicPEM(s, key.N, key.E))
+		tokens["HS256 with the public key"] = s.forge("HS256", header, claims, jwt.SigningMethodHS256, publicPEM(s, key.N, key.E))
 	}
 }
 
-func (s *Server) forged(alg string, header map[string]any, claims mint.AccessClaims, method jwt.SigningMethod, key any) string {
+func (s *Server) forge(alg string, header map[string]any, claims mint.AccessClaims, method jwt.SigningMethod, key any) string {
 	head := map[string]any{"alg": alg}
 	for name, value := range header {
 		head[name] = value
 	}
-	signed := encoded(s, head) + "." + encoded(s, claims)
+	signed := encode(s, head) + "." + encode(s, claims)
 	signature, err := method.Sign(signed, key)
 	must(s.T, err)
 	return signed + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-func (s *Server) signed(typ string, claims mint.AccessClaims) string {
+func (s *Server) sign(typ string, claims mint.AccessClaims) string {
 	token, err := s.Keys.Sign("ES256", typ, claims)
 	must(s.T, err)
 	return token
 }
 
-func (s *Server) sealed(purpose keys.Purpose, id mint.TokenID) string {
+func (s *Server) seal(purpose keys.Purpose, id mint.TokenID) string {
 	plain, err := json.Marshal(id)
 	must(s.T, err)
 	value, err := s.Keys.Seal(purpose, plain)
@@ -110,12 +110,12 @@ func (s *Server) sealed(purpose keys.Purpose, id mint.TokenID) string {
 	return value
 }
 
-func with(claims mint.AccessClaims, change func(*mint.AccessClaims)) mint.AccessClaims {
+func changeClaims(claims mint.AccessClaims, change func(*mint.AccessClaims)) mint.AccessClaims {
 	change(&claims)
 	return claims
 }
 
-func encoded(s *Server, v any) string {
+func encode(s *Server, v any) string {
 	raw, err := json.Marshal(v)
 	must(s.T, err)
 	return base64.RawURLEncoding.EncodeToString(raw)

@@ -49,7 +49,7 @@ func Build(ctx context.Context, log io.Writer) (Binaries, error) {
 	var b Binaries
 	missing := b.byName()
 	if assets := os.Getenv("KUBEBUILDER_ASSETS"); assets != "" {
-		take(assets, missing)
+		findPrograms(assets, missing)
 	}
 	if len(missing) == 0 {
 		return b, nil
@@ -63,7 +63,7 @@ func Build(ctx context.Context, log io.Writer) (Binaries, error) {
 	if err != nil {
 		return Binaries{}, err
 	}
-	if take(target, missing); len(missing) == 0 {
+	if findPrograms(target, missing); len(missing) == 0 {
 		return b, nil
 	}
 	if err := os.MkdirAll(target, 0o755); err != nil {
@@ -74,20 +74,21 @@ func Build(ctx context.Context, log io.Writer) (Binaries, error) {
 		return Binaries{}, err
 	}
 	defer unlock()
-	if take(target, missing); len(missing) == 0 { // another process has built them while this one waited
+	if findPrograms(target, missing); len(missing) == 0 { // another process has built them while this one waited
 		return b, nil
 	}
 	if err := build(ctx, source, target, missing, log); err != nil {
 		return Binaries{}, err
 	}
-	if take(target, missing); len(missing) > 0 {
+	if findPrograms(target, missing); len(missing) > 0 {
 		return Binaries{}, fmt.Errorf("building the control plane left nothing in %s for %v", target, names(missing))
 	}
 	return b, nil
 }
 
-// take fills in the programs that the directory has, and removes them from the missing ones.
-func take(dir string, missing map[string]*string) {
+// findPrograms sets the paths of the missing programs that the directory has, and removes them from
+// the map.
+func findPrograms(dir string, missing map[string]*string) {
 	for name, path := range missing {
 		file := filepath.Join(dir, name)
 		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
@@ -173,7 +174,7 @@ func lock(ctx context.Context, path string, log io.Writer) (func(), error) {
 			return nil, fmt.Errorf("locking %s: %w", path, err)
 		}
 		if !said {
-			say(log, "another process is building the control plane; waiting for it")
+			printLine(log, "another process is building the control plane; waiting for it")
 			said = true
 		}
 		select {
@@ -206,7 +207,7 @@ func build(ctx context.Context, source, target string, missing map[string]*strin
 		args = append(args, "./cmd/"+name)
 	}
 	started := time.Now()
-	say(log, "building %s %s from source: about 8 minutes on two cores the first time; it is kept in %s",
+	printLine(log, "building %s %s from source: about 8 minutes on two cores the first time; it is kept in %s",
 		strings.Join(names(missing), ", "), Version, target)
 	var out progress
 	goBuild, err := process.Start(process.Command{
@@ -219,7 +220,7 @@ func build(ctx context.Context, source, target string, missing map[string]*strin
 		return err
 	}
 	waitForBuild(ctx, goBuild, func() {
-		say(log, "still building the control plane: %s so far, %d modules downloaded, %d packages compiled (of about 2,700)",
+		printLine(log, "still building the control plane: %s so far, %d modules downloaded, %d packages compiled (of about 2,700)",
 			time.Since(started).Round(time.Second), out.downloaded.Load(), out.compiled.Load())
 	})
 	if err := errors.Join(goBuild.Err(), ctx.Err()); err != nil {
@@ -230,7 +231,7 @@ func build(ctx context.Context, source, target string, missing map[string]*strin
 			return err
 		}
 	}
-	say(log, "built the control plane in %s", time.Since(started).Round(time.Second))
+	printLine(log, "built the control plane in %s", time.Since(started).Round(time.Second))
 	return nil
 }
 
@@ -257,7 +258,7 @@ func waitForBuild(ctx context.Context, goBuild *process.Process, tell func()) {
 	}
 }
 
-func say(log io.Writer, format string, args ...any) {
+func printLine(log io.Writer, format string, args ...any) {
 	if log != nil {
 		_, _ = fmt.Fprintf(log, format+"\n", args...) // nothing depends on its being read
 	}

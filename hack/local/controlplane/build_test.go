@@ -48,7 +48,7 @@ func TestOfManyAtATimeOneBuildsAndOnlyWhatIsMissing(t *testing.T) {
 	cache, given := emptyCache(t), assets(t)
 	t.Setenv("KUBEBUILDER_ASSETS", given)
 	var log bytes.Buffer
-	shared := process.Shared(&log)
+	shared := process.NewSyncWriter(&log)
 	var group sync.WaitGroup
 	for range 3 {
 		group.Go(func() {

@@ -18,12 +18,12 @@ import (
 	"time"
 )
 
-// What is kept lives this long; what is made anew at each start, as long too: nothing here outlasts
-// its directory.
+// validity is the lifetime of every certificate. No certificate is used longer than its directory
+// exists.
 const validity = 10 * 365 * 24 * time.Hour
 
-// authority is a certificate authority. Etcd and the API server each have one of their own: whoever
-// may speak to the API server may not for that reason speak to etcd.
+// authority is a certificate authority. Etcd and the API server have one each, so that a client of
+// the API server is not a client of etcd.
 type authority struct {
 	certificate *x509.Certificate
 	pem         []byte

@@ -156,7 +156,7 @@ func lockData(path string) (func(), error) {
 	return func() { _ = f.Close() }, nil // closing it releases the lock
 }
 
-// Failed receives why, when one of the programs has ended although nobody stopped it.
+// Failed receives an error when one of the programs has ended although it was not stopped.
 func (cp *ControlPlane) Failed() <-chan error { return cp.failed }
 
 // Stop ends all programs and returns when they are gone. It may be called more than once.

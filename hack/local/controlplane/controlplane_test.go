@@ -217,7 +217,7 @@ func TestAProgramThatEndsByItselfIsReported(t *testing.T) {
 			t.Errorf("reported as %v", err)
 		}
 	case <-time.After(10 * time.Second):
-		t.Fatal("nobody noticed")
+		t.Fatal("the failure is not reported")
 	}
 }
 
@@ -239,7 +239,7 @@ func TestAServiceAccountMayDoWhatRBACSaysAndNoMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	if config.BearerTokenFile == "" {
-		t.Error("the kubeconfig holds the token itself: nobody could renew it")
+		t.Error("the kubeconfig holds the token itself, which cannot be renewed")
 	}
 	robot := clientOf(t, config)
 	if _, err := robot.CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{}); err != nil {

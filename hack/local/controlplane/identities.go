@@ -59,10 +59,10 @@ func (cp *ControlPlane) ConfigFor(ctx context.Context, namespace, name string) (
 // directory and returns its path. The token lies beside it and is renewed before it expires, until
 // the control plane stops.
 func (cp *ControlPlane) WriteServiceAccountKubeconfig(ctx context.Context, namespace, name, dir string) (string, error) {
-	if _, err := cp.ConfigFor(ctx, namespace, name); err != nil { // say so at once rather than wait for somebody to create it
+	if _, err := cp.ConfigFor(ctx, namespace, name); err != nil { // fail at once if it does not exist
 		return "", err
 	}
-	kept, err := identity.KeepServiceAccount(cp.background, cp.admin, namespace, name, dir, cp.options.Log)
+	kept, err := identity.MaintainToken(cp.background, cp.admin, namespace, name, dir, cp.options.Log)
 	if err != nil {
 		return "", err
 	}

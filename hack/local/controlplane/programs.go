@@ -38,8 +38,8 @@ func (cp *ControlPlane) startEtcd(ctx context.Context) error {
 		return err
 	}
 	ca := filepath.Join(cp.pki(), "etcd-ca.crt")
-	peer := "https://" + net.JoinHostPort(host, "2380") // only a name: this cluster has one member, and it talks to nobody
-	return cp.onFreePort(&cp.etcdPort, func() (err error) {
+	peer := "https://" + net.JoinHostPort(host, "2380") // only a name: the cluster has one member
+	return cp.startOnFreePort(&cp.etcdPort, func() (err error) {
 		url := "https://" + net.JoinHostPort(host, strconv.Itoa(cp.etcdPort))
 		args := []string{
 			"--data-dir=" + filepath.Join(cp.dataDir, "etcd"),
@@ -55,7 +55,7 @@ func (cp *ControlPlane) startEtcd(ctx context.Context) error {
 		}
 		cp.etcd, err = cp.startProgram(ctx, cp.binaries.Etcd, args, func(ctx context.Context) error { return get(ctx, client, url+"/health") })
 		return err
-	}, func() { go cp.watchOver(cp.etcd, func() *process.Process { return cp.etcd }) })
+	}, func() { go cp.reportUnexpectedExit(cp.etcd, func() *process.Process { return cp.etcd }) })
 }
 
 func (cp *ControlPlane) startAPIServer(ctx context.Context) error {
@@ -91,7 +91,7 @@ func (cp *ControlPlane) startAPIServer(ctx context.Context) error {
 		}
 		args = append(args, "--audit-policy-file="+policy, "--audit-log-path="+cp.options.AuditLog, "--audit-log-mode=blocking-strict")
 	}
-	return cp.onFreePort(&cp.apiPort, func() (err error) {
+	return cp.startOnFreePort(&cp.apiPort, func() (err error) {
 		if cp.admin == nil || cp.admin.Host != cp.anonymous().Host { // else leave it alone: others may be reading it
 			if cp.admin, err = cp.ConfigForUser("administrator", "system:masters"); err != nil {
 				return err
@@ -110,7 +110,7 @@ func (cp *ControlPlane) startAPIServer(ctx context.Context) error {
 			return get(ctx, client, cp.admin.Host+"/api/v1/namespaces/default") // made after readiness
 		})
 		return err
-	}, func() { go cp.watchOver(cp.apiServer, func() *process.Process { return cp.apiServer }) })
+	}, func() { go cp.reportUnexpectedExit(cp.apiServer, func() *process.Process { return cp.apiServer }) })
 }
 
 // startController starts the two controllers. Nothing waits for them: what they do they do later
@@ -131,13 +131,14 @@ func (cp *ControlPlane) startController() (err error) {
 		"--kube-api-qps=1000", "--kube-api-burst=2000",
 	}, nil)
 	if err == nil {
-		go cp.watchOver(cp.controller, func() *process.Process { return cp.controller })
+		go cp.reportUnexpectedExit(cp.controller, func() *process.Process { return cp.controller })
 	}
 	return err
 }
 
-// watchOver reports a program that ends although it is still the one that should run.
-func (cp *ControlPlane) watchOver(p *process.Process, current func() *process.Process) {
+// reportUnexpectedExit waits until the program ends, and reports that unless it was stopped or
+// replaced.
+func (cp *ControlPlane) reportUnexpectedExit(p *process.Process, current func() *process.Process) {
 	<-p.Done()
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
@@ -150,9 +151,9 @@ func (cp *ControlPlane) watchOver(p *process.Process, current func() *process.Pr
 	}
 }
 
-// onFreePort tries ports until the program can listen on one. A port that is chosen stays: an API
-// server that comes back is where it was.
-func (cp *ControlPlane) onFreePort(port *int, start func() error, started func()) error {
+// startOnFreePort tries ports until the program can listen on one. Once chosen, the port stays: an
+// API server that is started again has the same address.
+func (cp *ControlPlane) startOnFreePort(port *int, start func() error, started func()) error {
 	choose := *port == 0
 	for attempt := 1; ; attempt++ {
 		if choose {
@@ -193,7 +194,7 @@ func (cp *ControlPlane) startProgram(ctx context.Context, path string, args []st
 	defer context.AfterFunc(cp.background, cancel)()
 	if err := waitFor(ctx, p, probe); err != nil {
 		p.Kill()
-		return nil, explain(p, err, logFile)
+		return nil, wrapWithLog(p, err, logFile)
 	}
 	return p, nil
 }
@@ -215,8 +216,8 @@ func waitFor(ctx context.Context, p *process.Process, probe func(context.Context
 	}
 }
 
-// explain says why a program did not start, by the end of its log.
-func explain(p *process.Process, err error, logFile string) error {
+// wrapWithLog adds the end of the program's log to the error of a program that did not start.
+func wrapWithLog(p *process.Process, err error, logFile string) error {
 	const enough = 2 << 10
 	output, readErr := os.ReadFile(logFile)
 	if readErr != nil {

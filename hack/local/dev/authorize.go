@@ -22,7 +22,7 @@ func (a *application) ask(ctx context.Context, answers *callback, config *oauth2
 		who += " with the password " + a.password
 	}
 	state := rand.Text()
-	say(a.out, "Open this in a browser on this machine, and sign in as %s (Ctrl-C gives up):\n\n%s\n", who, config.AuthCodeURL(state, options...))
+	printLine(a.out, "Open this in a browser on this machine, and sign in as %s (Ctrl-C gives up):\n\n%s\n", who, config.AuthCodeURL(state, options...))
 	answer, err := answers.wait(ctx)
 	if err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func (a *application) ask(ctx context.Context, answers *callback, config *oauth2
 	for name := range answer {
 		shown[name] = answer.Get(name)
 	}
-	say(a.out, "The answer at %s\n%s\n", config.RedirectURL, indented(shown))
+	printLine(a.out, "The answer at %s\n%s\n", config.RedirectURL, indented(shown))
 	return answer, nil
 }
 

@@ -58,7 +58,7 @@ func TestTheAnswerArrivesInTheQueryOrInTheFragment(t *testing.T) {
 func TestOnlyARedirectToThisMachineIsListenedFor(t *testing.T) {
 	if c, err := listenForCallback([]string{"https://app.example.com/cb", "http://example.com/cb"}); err == nil {
 		c.close()
-		t.Error("listens for somebody else's answers")
+		t.Error("listens for responses to another machine")
 	}
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -34,17 +34,17 @@ func printFlows(ctx context.Context, kube client.Client, p paths, out io.Writer)
 	if err := kube.List(ctx, &clients, client.InNamespace(clientNamespace)); err != nil {
 		return err
 	}
-	say(out, `
+	printLine(out, `
 Everything runs. The issuer is %s. Paste these into another terminal, in %s.
 Each gets a token, and shows the requests that it sends and their answers.
 `, server.Spec.Issuer, p.root)
 	for _, f := range flows(clients.Items) {
-		say(out, "# %s\n%s\n", f.title, f.command)
+		printLine(out, "# %s\n%s\n", f.title, f.command)
 	}
 	if example := curl(server.Spec.Issuer, clients.Items); example != "" {
-		say(out, "# A token for a service, with curl and the Secret that the operator wrote\n%s\n", example)
+		printLine(out, "# A token for a service, with curl and the Secret that the operator wrote\n%s\n", example)
 	}
-	say(out, `# What there is
+	printLine(out, `# What there is
 %s get oauth -A
 
 The programs' logs are in %s. Ctrl-C stops everything; the data stays for the next run.`, kubectl, p.logs())

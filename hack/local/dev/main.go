@@ -28,14 +28,15 @@ import (
 )
 
 func main() {
-	if err := untilSignalled(); err != nil {
+	if err := runUntilSignalled(); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
 }
 
-// untilSignalled runs the command until it ends or the program is told to end, which is no error.
-func untilSignalled() error {
+// runUntilSignalled runs the command until it ends or the program receives a signal, which is no
+// error.
+func runUntilSignalled() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once; its children die with it

@@ -42,7 +42,7 @@ func run(ctx context.Context, p paths, verbose bool, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	say(out, "starting a control plane (Kubernetes %s)", controlplane.Version)
+	printLine(out, "starting a control plane (Kubernetes %s)", controlplane.Version)
 	cp, err := controlplane.Start(ctx, controlplane.Options{Binaries: binaries, DataDir: filepath.Join(p.data(), "controlplane"), Log: out})
 	if err != nil {
 		return err
@@ -57,7 +57,7 @@ func run(ctx context.Context, p paths, verbose bool, out io.Writer) error {
 		return err
 	}
 
-	say(out, "starting the operator")
+	printLine(out, "starting the operator")
 	op, err := operator.Start(ctx, operator.Options{
 		ControlPlane: cp,
 		Programs:     operator.Programs{Manager: filepath.Join(p.local(), "manager"), TokenServer: filepath.Join(p.local(), "tokenserver")},
@@ -68,11 +68,11 @@ func run(ctx context.Context, p paths, verbose bool, out io.Writer) error {
 		return err
 	}
 	defer func() {
-		say(out, "\nstopping")
+		printLine(out, "\nstopping")
 		op.Stop()
 	}()
 
-	say(out, "applying config/samples")
+	printLine(out, "applying config/samples")
 	if err := cp.ApplyDir(ctx, "samples", filepath.Join(p.root, "config", "samples")); err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func run(ctx context.Context, p paths, verbose bool, out io.Writer) error {
 // ten seconds it tells what it waits for, if that has changed; what is wrong may be for somebody
 // else to mend, such as a port that another program has.
 func waitForSamples(ctx context.Context, kube client.Client, op *operator.Operator, failed <-chan error, out io.Writer) error {
-	say(out, "waiting for the AuthorizationServer %s/%s and its clients", serverNamespace, serverName)
+	printLine(out, "waiting for the AuthorizationServer %s/%s and its clients", serverNamespace, serverName)
 	told, tick := "", time.NewTicker(100*time.Millisecond)
 	defer tick.Stop()
 	for tell := time.Now().Add(10 * time.Second); ; {
@@ -111,7 +111,7 @@ func waitForSamples(ctx context.Context, kube client.Client, op *operator.Operat
 			return nil
 		}
 		if text := strings.Join(missing, "\n  "); text != told && time.Now().After(tell) {
-			say(out, "still waiting:\n  %s", text)
+			printLine(out, "still waiting:\n  %s", text)
 			told, tell = text, time.Now().Add(10*time.Second)
 		}
 		select {
@@ -131,7 +131,7 @@ func notReady(ctx context.Context, kube client.Client, op *operator.Operator) ([
 	if err := kube.Get(ctx, client.ObjectKey{Namespace: serverNamespace, Name: serverName}, &server); err != nil {
 		return nil, err
 	}
-	missing := unmet("AuthorizationServer", &server, server.Status.Conditions, v1alpha1.ConditionAvailable)
+	missing := describeUnmet("AuthorizationServer", &server, server.Status.Conditions, v1alpha1.ConditionAvailable)
 	if replicas := op.Node.Replicas(serverNamespace, serverName); len(replicas) == 0 {
 		missing = append(missing, "the token server has not been started yet")
 	} else if err := probe(ctx, "http://"+replicas[0].Status()+"/readyz"); err != nil {
@@ -142,7 +142,7 @@ func notReady(ctx context.Context, kube client.Client, op *operator.Operator) ([
 		return nil, err
 	}
 	for _, c := range clients.Items {
-		missing = append(missing, unmet("OAuthClient", &c, c.Status.Conditions, v1alpha1.ConditionReady)...)
+		missing = append(missing, describeUnmet("OAuthClient", &c, c.Status.Conditions, v1alpha1.ConditionReady)...)
 	}
 	return missing, nil
 }
@@ -166,9 +166,8 @@ func probe(ctx context.Context, url string) error {
 	return nil
 }
 
-// unmet says why the condition does not hold of the object's present generation: nothing when it
-// does.
-func unmet(kind string, o client.Object, conditions []metav1.Condition, wanted string) []string {
+// describeUnmet says why the condition is not True for the object's generation. Nil if it is.
+func describeUnmet(kind string, o client.Object, conditions []metav1.Condition, wanted string) []string {
 	name := fmt.Sprintf("%s %s/%s", kind, o.GetNamespace(), o.GetName())
 	c := meta.FindStatusCondition(conditions, wanted)
 	switch {
@@ -222,6 +221,6 @@ func (l *logs) close() {
 	}
 }
 
-func say(out io.Writer, format string, args ...any) {
-	_, _ = fmt.Fprintf(out, format+"\n", args...) // nobody to tell when the terminal is gone
+func printLine(out io.Writer, format string, args ...any) {
+	_, _ = fmt.Fprintf(out, format+"\n", args...) // the terminal may be gone
 }

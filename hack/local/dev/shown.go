@@ -29,15 +29,15 @@ func (s *shownTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		r = r.Clone(r.Context()) // a RoundTripper may not change the request
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
-	say(s.out, "%s %s", r.Method, r.URL)
+	printLine(s.out, "%s %s", r.Method, r.URL)
 	for _, name := range []string{"Authorization", "Content-Type"} {
 		if value := r.Header.Get(name); value != "" {
-			say(s.out, "%s: %s", name, value)
+			printLine(s.out, "%s: %s", name, value)
 		}
 	}
-	say(s.out, "")
+	printLine(s.out, "")
 	if len(body) > 0 {
-		say(s.out, "%s\n", strings.ReplaceAll(string(body), "&", "\n  &")) // one parameter a line
+		printLine(s.out, "%s\n", strings.ReplaceAll(string(body), "&", "\n  &")) // one parameter a line
 	}
 	response, err := s.next.RoundTrip(r)
 	if err != nil {
@@ -50,12 +50,12 @@ func (s *shownTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	say(s.out, "%s %s", response.Proto, response.Status)
+	printLine(s.out, "%s %s", response.Proto, response.Status)
 	var parsed any
 	if err := json.Unmarshal(answer, &parsed); err == nil {
-		say(s.out, "%s\n", indented(parsed))
+		printLine(s.out, "%s\n", indented(parsed))
 	} else {
-		say(s.out, "%s\n", answer)
+		printLine(s.out, "%s\n", answer)
 	}
 	response.Body = io.NopCloser(bytes.NewReader(answer))
 	return response, nil

@@ -38,7 +38,7 @@ func tokenCommand(ctx context.Context, p paths, args []string, out io.Writer) er
 	user := flags.String("user", userName, "the username, where a user takes part")
 	prompt := flags.String("prompt", "", "the parameter prompt of the authorization request (OpenID Connect Core section 3.1.2.1)")
 	flags.Usage = func() {
-		say(flags.Output(), "usage: %s token [flags] GRANT_TYPE [OAUTHCLIENT]\n\nGRANT_TYPE is one of %s.\n", dev, strings.Join(grantTypes(), ", "))
+		printLine(flags.Output(), "usage: %s token [flags] GRANT_TYPE [OAUTHCLIENT]\n\nGRANT_TYPE is one of %s.\n", dev, strings.Join(grantTypes(), ", "))
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
@@ -204,7 +204,7 @@ func (a *application) showUser(ctx context.Context, token *oauth2.Token) error {
 	if err := idToken.Claims(&claims); err != nil {
 		return err
 	}
-	say(a.out, "The signature of the ID token is good. Its claims:\n%s\n", indented(claims))
+	printLine(a.out, "The signature of the ID token is good. Its claims:\n%s\n", indented(claims))
 	if token.AccessToken == "" {
 		return nil
 	}

@@ -1,4 +1,4 @@
-// Package identity lets a program be somebody towards the API server: it writes kubeconfig files,
+// Package identity gives programs an identity at the API server: it writes kubeconfig files,
 // and for a ServiceAccount it does what a kubelet does for a Pod, which is to ask the TokenRequest
 // API for a token, keep it in a file, and renew it before it expires.
 package identity

@@ -23,8 +23,8 @@ const (
 	retryAfter = time.Second
 )
 
-// atFourFifths is when a kubelet renews a token.
-func atFourFifths(expires time.Time) time.Duration { return time.Until(expires) * 4 / 5 }
+// renewalDelay returns when a kubelet would renew the token: after four fifths of its lifetime.
+func renewalDelay(expires time.Time) time.Duration { return time.Until(expires) * 4 / 5 }
 
 // ServiceAccount is a token that is kept fresh in a file, with a kubeconfig that points to it.
 type ServiceAccount struct {
@@ -38,16 +38,16 @@ type ServiceAccount struct {
 	ready             chan struct{}
 }
 
-// KeepServiceAccount maintains the files `kubeconfig` and `token` in dir for a ServiceAccount,
-// until the context ends. It waits for a ServiceAccount that does not exist yet, and when one is
-// deleted and created again, it asks for a token of the new one at once. The configuration is that
-// of somebody who may get and watch the ServiceAccount and request its tokens; log hears of
-// failures.
-func KeepServiceAccount(ctx context.Context, c *rest.Config, namespace, name, dir string, log io.Writer) (*ServiceAccount, error) {
-	return keep(ctx, c, namespace, name, dir, log, atFourFifths)
+// MaintainToken writes the files `kubeconfig` and `token` in dir for a ServiceAccount and renews
+// the token, until the context ends. It waits for a ServiceAccount that does not exist yet, and
+// requests a new token at once when the ServiceAccount is created again. The configuration must be
+// allowed to get and watch the ServiceAccount and to request its tokens. Failures are written to
+// log.
+func MaintainToken(ctx context.Context, c *rest.Config, namespace, name, dir string, log io.Writer) (*ServiceAccount, error) {
+	return maintainToken(ctx, c, namespace, name, dir, log, renewalDelay)
 }
 
-func keep(
+func maintainToken(
 	ctx context.Context, c *rest.Config, namespace, name, dir string, log io.Writer, renewAfter func(expires time.Time) time.Duration,
 ) (*ServiceAccount, error) {
 	client, err := kubernetes.NewForConfig(c)

@@ -15,9 +15,9 @@ import (
 // outgoing connection can have taken it in between.
 const lowest, highest = 14000, 32000
 
-// FreePort returns a port of the host (an IP literal) that nothing listens on at the moment.
-// Nothing reserves it: whoever starts a program with it looks for "address already in use", and
-// tries again with another.
+// FreePort returns a port of the host (an IP literal) that nothing listens on at the moment. The
+// port is not reserved: if the program that is to use it fails with "address already in use", try
+// another.
 func FreePort(host string) (int, error) {
 	for range 100 {
 		port := lowest + rand.IntN(highest-lowest)

@@ -75,7 +75,7 @@ func Start(o Options) (*Node, error) {
 	if o.Log == nil {
 		o.Log = io.Discard
 	}
-	o.Log = process.Shared(o.Log)
+	o.Log = process.NewSyncWriter(o.Log)
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
 		return nil, err
@@ -113,8 +113,8 @@ func (n *Node) watch(ctx context.Context, servers rest.Interface) {
 		ListerWatcher: cache.NewListWatchFromClient(servers, "authorizationservers", "", fields.Everything()),
 		ObjectType:    &v1alpha1.AuthorizationServer{},
 		Handler: cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(o any) { n.place(ctx, o.(*v1alpha1.AuthorizationServer)) },
-			UpdateFunc: func(_, o any) { n.place(ctx, o.(*v1alpha1.AuthorizationServer)) },
+			AddFunc:    func(o any) { n.startOrReplacePod(ctx, o.(*v1alpha1.AuthorizationServer)) },
+			UpdateFunc: func(_, o any) { n.startOrReplacePod(ctx, o.(*v1alpha1.AuthorizationServer)) },
 			DeleteFunc: func(o any) {
 				if last, ok := o.(cache.DeletedFinalStateUnknown); ok {
 					o = last.Obj
@@ -127,9 +127,9 @@ func (n *Node) watch(ctx context.Context, servers rest.Interface) {
 	informer.RunWithContext(ctx)
 }
 
-// place makes what runs for an AuthorizationServer follow from what it says now. A change of
-// anything that a token server is told by its arguments replaces its processes.
-func (n *Node) place(ctx context.Context, server *v1alpha1.AuthorizationServer) {
+// startOrReplacePod starts the token server of an AuthorizationServer, and replaces its processes
+// when one of their arguments has changed.
+func (n *Node) startOrReplacePod(ctx context.Context, server *v1alpha1.AuthorizationServer) {
 	key := types.NamespacedName{Namespace: server.Namespace, Name: server.Name}
 	listen, err := listenAddress(server.Spec.Issuer)
 	if err != nil {
@@ -169,7 +169,7 @@ func (n *Node) remove(key types.NamespacedName) {
 		defer n.mu.Unlock()
 		if n.pods[key] == old { // else the one that took its place uses the directory
 			delete(n.pods, key)
-			_ = os.RemoveAll(n.dir(key)) // a leftover is overwritten by whoever comes next
+			_ = os.RemoveAll(n.dir(key)) // a leftover is overwritten by the next volume
 		}
 	}()
 }

@@ -71,7 +71,7 @@ func (n *Node) runPod(ctx context.Context, p *pod) {
 	}
 	var replicas []*Replica
 	for i := range n.options.Replicas {
-		replicas = append(replicas, n.keepReplica(ctx, p.spec, i, volumes))
+		replicas = append(replicas, n.startReplica(ctx, p.spec, i, volumes))
 	}
 	n.mu.Lock()
 	p.replicas = replicas
@@ -91,7 +91,7 @@ type volumes struct {
 // for when that takes long; false means that the context has ended.
 func (n *Node) mount(ctx context.Context, all *sync.WaitGroup, spec podSpec, dir string, v volumes) bool {
 	log, namespace := n.options.Log, spec.key.Namespace
-	account, err := identity.KeepServiceAccount(ctx, n.options.Config, namespace, spec.serviceAccount(), filepath.Dir(v.kubeconfig), log)
+	account, err := identity.MaintainToken(ctx, n.options.Config, namespace, spec.serviceAccount(), filepath.Dir(v.kubeconfig), log)
 	if err != nil {
 		_, _ = fmt.Fprintf(log, "%s: %v\n", spec.key, err)
 		return false

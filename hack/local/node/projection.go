@@ -84,7 +84,7 @@ func replaceFiles(dir string, files map[string][]byte) error {
 	if err := os.Rename(link, filepath.Join(dir, dataLink)); err != nil {
 		return err
 	}
-	return tidy(dir, filepath.Base(next), files)
+	return removeStale(dir, filepath.Base(next), files)
 }
 
 // readFiles returns what the directory holds, or nil when it holds nothing yet.
@@ -105,9 +105,9 @@ func readFiles(dir string) (map[string][]byte, error) {
 	return files, nil
 }
 
-// tidy adds the links of new files, and removes those of files that are gone and the directories
-// that do not count any more.
-func tidy(dir, current string, files map[string][]byte) error {
+// removeStale adds the links of new files, and removes those of files that are gone and the
+// directories that are no longer in use.
+func removeStale(dir, current string, files map[string][]byte) error {
 	for name := range files {
 		err := os.Symlink(filepath.Join(dataLink, name), filepath.Join(dir, name))
 		if err != nil && !errors.Is(err, fs.ErrExist) {

@@ -17,7 +17,7 @@ const gracePeriod = 15 * time.Second
 
 // Replica is one process of a token server, across its restarts.
 type Replica struct {
-	*process.Kept
+	*process.Supervisor
 
 	node  *Node
 	spec  podSpec
@@ -28,10 +28,10 @@ type Replica struct {
 	listen, status string
 }
 
-// keepReplica runs the replica until the context ends.
-func (n *Node) keepReplica(ctx context.Context, spec podSpec, index int, v volumes) *Replica {
+// startReplica starts the process and restarts it when it ends, until the context ends.
+func (n *Node) startReplica(ctx context.Context, spec podSpec, index int, v volumes) *Replica {
 	r := &Replica{node: n, spec: spec, index: index, name: spec.key.Name + "-" + strconv.Itoa(index)}
-	r.Kept = process.Keep(ctx, "token server "+r.id(), func() (process.Command, error) { return r.command(v) }, gracePeriod, n.options.Log)
+	r.Supervisor = process.Supervise(ctx, "token server "+r.id(), func() (process.Command, error) { return r.command(v) }, gracePeriod, n.options.Log)
 	return r
 }
 
@@ -70,7 +70,7 @@ func (r *Replica) command(v volumes) (process.Command, error) {
 	if v.storage != "" {
 		args = append(args, "--storage-dsn-file", filepath.Join(v.storage, r.spec.dsnKey))
 	}
-	return process.Command{Path: r.node.options.Program, Args: args, Output: process.Lines(r.node.options.Log, r.id()+": ")}, nil
+	return process.Command{Path: r.node.options.Program, Args: args, Output: process.NewPrefixWriter(r.node.options.Log, r.id()+": ")}, nil
 }
 
 // choosePorts picks a new port for the status, and for the endpoints of a replica that has no port

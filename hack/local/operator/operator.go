@@ -59,7 +59,7 @@ type Operator struct {
 
 // Manager is the process of the manager, across its restarts.
 type Manager struct {
-	*process.Kept
+	*process.Supervisor
 
 	mu     sync.Mutex
 	health string
@@ -110,7 +110,7 @@ func Start(ctx context.Context, o Options) (*Operator, error) {
 	}
 	running, cancel := context.WithCancel(context.Background())
 	m := &Manager{}
-	m.Kept = process.Keep(running, "the manager", func() (process.Command, error) {
+	m.Supervisor = process.Supervise(running, "the manager", func() (process.Command, error) {
 		port, err := loopback.FreePort("127.0.0.1")
 		if err != nil {
 			return process.Command{}, err

@@ -6,14 +6,16 @@ import (
 	"sync"
 )
 
-// Lines returns a writer that passes whole lines on to out, each behind the prefix and in one
-// Write, so that the lines of several programs do not run into one another. A line that is not
-// finished yet is held back, up to 64 KiB.
-func Lines(out io.Writer, prefix string) io.Writer { return &lines{out: out, prefix: prefix} }
+// NewPrefixWriter returns a writer that passes whole lines on to out, each with the prefix and in
+// one Write, so that lines of several programs are not mixed. It holds back an unfinished line of
+// up to 64 KiB.
+func NewPrefixWriter(out io.Writer, prefix string) io.Writer {
+	return &prefixWriter{out: out, prefix: prefix}
+}
 
 const longestLine = 64 << 10
 
-type lines struct {
+type prefixWriter struct {
 	out    io.Writer
 	prefix string
 
@@ -21,7 +23,7 @@ type lines struct {
 	rest []byte
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *prefixWriter) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.rest = append(l.rest, p...)
@@ -43,15 +45,15 @@ func (l *lines) Write(p []byte) (int, error) {
 	}
 }
 
-// Shared makes a writer safe for several goroutines.
-func Shared(out io.Writer) io.Writer { return &shared{out: out} }
+// NewSyncWriter returns a writer that is safe for concurrent use.
+func NewSyncWriter(out io.Writer) io.Writer { return &syncWriter{out: out} }
 
-type shared struct {
+type syncWriter struct {
 	mu  sync.Mutex
 	out io.Writer
 }
 
-func (s *shared) Write(p []byte) (int, error) {
+func (s *syncWriter) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.out.Write(p)

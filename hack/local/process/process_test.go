@@ -106,7 +106,7 @@ func TestStopEndsAProgramThatIgnoresTheSignal(t *testing.T) {
 
 func TestLinesKeepTheLinesOfTwoProgramsApart(t *testing.T) {
 	var out bytes.Buffer
-	a, b := Lines(&out, "a: "), Lines(&out, "b: ")
+	a, b := NewPrefixWriter(&out, "a: "), NewPrefixWriter(&out, "b: ")
 	for _, w := range []struct {
 		to   interface{ Write([]byte) (int, error) }
 		text string

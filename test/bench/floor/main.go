@@ -85,7 +85,7 @@ func answering(work func(context.Context) (token string, err error)) http.Handle
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
-		_, _ = w.Write(body) // whoever does not read it, does not count it
+		_, _ = w.Write(body) // the client may be gone
 	})
 }
 

@@ -15,9 +15,9 @@ const (
 	lastBackoff  = 10 * time.Second // also how long a process must have lived for its end to count as the first
 )
 
-// Kept is a program that is started again whenever it ends, with a growing back-off, as a kubelet
-// does with a container. All methods may be called from any goroutine.
-type Kept struct {
+// Supervisor restarts a program when it ends, with a growing back-off, as a kubelet does with a
+// container. It is safe for concurrent use.
+type Supervisor struct {
 	name    string
 	command func() (Command, error)
 	grace   time.Duration
@@ -29,20 +29,20 @@ type Kept struct {
 	process *Process
 }
 
-// Keep starts a program and keeps it running until the context ends; it is stopped then, with the
-// grace period. command is asked anew before each start; log hears, under the given name, each time
-// the program has ended.
-func Keep(ctx context.Context, name string, command func() (Command, error), grace time.Duration, log io.Writer) *Kept {
-	k := &Kept{name: name, command: command, grace: grace, log: log, again: make(chan struct{}, 1), done: make(chan struct{})}
+// Supervise starts a program and restarts it when it ends. When the context ends, it stops the
+// program, with the grace period. It calls command before each start, and writes to log, under the
+// name, when the program has ended.
+func Supervise(ctx context.Context, name string, command func() (Command, error), grace time.Duration, log io.Writer) *Supervisor {
+	k := &Supervisor{name: name, command: command, grace: grace, log: log, again: make(chan struct{}, 1), done: make(chan struct{})}
 	go k.run(ctx)
 	return k
 }
 
 // Done is closed when the context has ended and the process is gone.
-func (k *Kept) Done() <-chan struct{} { return k.done }
+func (k *Supervisor) Done() <-chan struct{} { return k.done }
 
 // PID is the number of the process, 0 while there is none.
-func (k *Kept) PID() int {
+func (k *Supervisor) PID() int {
 	if p := k.running(); p != nil {
 		return p.PID()
 	}
@@ -50,7 +50,7 @@ func (k *Kept) PID() int {
 }
 
 // Signal sends a signal to the process. When that ends it, it is started again after the back-off.
-func (k *Kept) Signal(sig os.Signal) error {
+func (k *Supervisor) Signal(sig os.Signal) error {
 	p := k.running()
 	if p == nil {
 		return fmt.Errorf("%s does not run", k.name)
@@ -60,7 +60,7 @@ func (k *Kept) Signal(sig os.Signal) error {
 
 // Restart ends the process in order and starts it again at once. It returns when the new process
 // has been started.
-func (k *Kept) Restart(ctx context.Context) error {
+func (k *Supervisor) Restart(ctx context.Context) error {
 	old := k.running()
 	if old == nil {
 		return fmt.Errorf("%s does not run", k.name)
@@ -84,13 +84,13 @@ func (k *Kept) Restart(ctx context.Context) error {
 	}
 }
 
-func (k *Kept) running() *Process {
+func (k *Supervisor) running() *Process {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.process
 }
 
-func (k *Kept) run(ctx context.Context) {
+func (k *Supervisor) run(ctx context.Context) {
 	defer close(k.done)
 	backoff := firstBackoff
 	for {
@@ -118,7 +118,7 @@ func (k *Kept) run(ctx context.Context) {
 }
 
 // runOnce starts the process and says how it ended.
-func (k *Kept) runOnce(ctx context.Context) error {
+func (k *Supervisor) runOnce(ctx context.Context) error {
 	command, err := k.command()
 	if err != nil {
 		return err
@@ -137,7 +137,7 @@ func (k *Kept) runOnce(ctx context.Context) error {
 	return errors.New(p.State())
 }
 
-func (k *Kept) set(p *Process) {
+func (k *Supervisor) set(p *Process) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.process = p
