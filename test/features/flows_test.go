@@ -178,7 +178,7 @@ func TestATrustedApplicationTradesThePasswordForTokens(t *testing.T) {
 		t.Error(err)
 	}
 	_, wrong := config.PasswordCredentialsToken(env.Context(), testenv.Username, "wrong")
-	_, unknown := config.PasswordCredentialsToken(env.Context(), "nobody", "wrong")
+	_, unknown := config.PasswordCredentialsToken(env.Context(), "unknown", "wrong")
 	wantOAuthError(t, wrong, "invalid_grant")
 	if wrong.Error() != unknown.Error() {
 		t.Errorf("a wrong password and an unknown user differ: %v, %v", wrong, unknown)

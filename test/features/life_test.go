@@ -215,7 +215,7 @@ func TestNoSecretIsInAnyLogMetricOrDocument(t *testing.T) {
 	for _, form := range []url.Values{
 		{"grant_type": {"password"}, "username": {testenv.Username}, "password": {mistyped}},
 		{"grant_type": {"refresh_token"}, "refresh_token": {tokens.RefreshToken + "x"}},
-		{"grant_type": {"authorization_code"}, "code": {"a-code-that-nobody-issued"}, "redirect_uri": {env.Callback}},
+		{"grant_type": {"authorization_code"}, "code": {"a-code-that-was-not-issued"}, "redirect_uri": {env.Callback}},
 	} {
 		if status, answer := env.Post("/token", app, form); status == http.StatusOK {
 			t.Fatalf("%v", answer)
@@ -234,7 +234,7 @@ func TestNoSecretIsInAnyLogMetricOrDocument(t *testing.T) {
 		}
 		for what, secret := range map[string]string{
 			"client's secret": config.ClientSecret, "other client's secret": app.ClientSecret, "password": testenv.Password, "mistyped password": mistyped,
-			"access token": tokens.AccessToken, "refresh token": tokens.RefreshToken, "code": "a-code-that-nobody-issued",
+			"access token": tokens.AccessToken, "refresh token": tokens.RefreshToken, "code": "a-code-that-was-not-issued",
 		} {
 			if strings.Contains(text, secret[strings.LastIndex(secret, ".")+1:]) {
 				t.Errorf("the %s is in a %s", what, where)

@@ -136,7 +136,7 @@ func TestStrangersCauseNoWrite(t *testing.T) {
 		func(i int) *http.Request { return s.request(i, http.MethodGet, authorize+challenge, nil) },
 		func(i int) *http.Request { return s.request(i, http.MethodGet, authorize, nil) },
 		func(i int) *http.Request {
-			return s.request(i, http.MethodGet, "/authorize?client_id="+fmt.Sprint("nobody", i), nil)
+			return s.request(i, http.MethodGet, "/authorize?client_id="+fmt.Sprint("unknown-", i), nil)
 		},
 		func(i int) *http.Request { return s.request(i, http.MethodGet, "/login?flow="+fmt.Sprint(i), nil) },
 		func(i int) *http.Request { return s.request(i, http.MethodGet, "/logout", nil) },

@@ -96,8 +96,8 @@ func run(ctx context.Context, p paths, verbose bool, out io.Writer) error {
 }
 
 // waitForSamples returns when the sample server is available and all its clients are ready. Every
-// ten seconds it tells what it waits for, if that has changed; what is wrong may be for somebody
-// else to mend, such as a port that another program has.
+// ten seconds it prints what it waits for, if that has changed: the user may have to act, for
+// example when another program uses the port.
 func waitForSamples(ctx context.Context, kube client.Client, op *operator.Operator, failed <-chan error, out io.Writer) error {
 	printLine(out, "waiting for the AuthorizationServer %s/%s and its clients", serverNamespace, serverName)
 	told, tick := "", time.NewTicker(100*time.Millisecond)
