@@ -185,7 +185,7 @@ func TestAFailedReadSaysNothingOfTheRecord(t *testing.T) {
 			network.clear()
 			network.fail(f, f, f)
 			if _, err := s.ListGrants(t.Context(), "user", ""); !errors.Is(err, storage.ErrUnavailable) {
-				t.Errorf("GrantsOf: %v, want ErrUnavailable", err)
+				t.Errorf("ListGrants: %v, want ErrUnavailable", err)
 			}
 			network.clear()
 		})

@@ -180,7 +180,7 @@ func TestCountingTheLiveGrantsNeedsAnIndexAlone(t *testing.T) {
 	shared.Exec(t, database, "ALTER DATABASE "+database+" SET enable_seqscan = off")
 	shared.Exec(t, database, "ALTER DATABASE "+database+" SET enable_bitmapscan = off")
 	plan := postgrestest.Value[string](t, shared, database, "EXPLAIN (FORMAT JSON) "+strings.NewReplacer(
-		"$1", "1", "$2", "'server-uid'", "$3", "now()", "$4", "100000").Replace(postgres.CountLive))
+		"@server_uid", "'server-uid'", "@now", "now()", "@limit", "100000").Replace(postgres.CountLiveGrants))
 	if !strings.Contains(plan, "Index Only Scan") {
 		t.Errorf("the plan is %s", plan)
 	}

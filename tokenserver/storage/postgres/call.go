@@ -6,24 +6,30 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// maxTries is how often a call is tried while the database says that it did nothing.
+// maxTries is how often a call is tried while its errors are worth another try.
 const maxTries = 20
 
-// A call either reads or writes: what is not known afterwards differs.
-const (
-	reads  = false
-	writes = true
-)
+// read runs do, which only reads, on a connection. It returns ErrUnavailable if no try succeeds.
+func (s *Store) read(ctx context.Context, do func(ctx context.Context, c *pgxpool.Conn) error) error {
+	return s.call(ctx, false, do)
+}
 
-// call does one thing with the database, within CallTimeout and the caller's deadline. What was certainly not done is tried again where that
-// may help. A caller that gives up meanwhile does not cut the conversation short: a connection would be lost each time a browser is closed.
-func (s *Store) call(ctx context.Context, write bool, do func(ctx context.Context, c *conn) error) error {
+// write runs do, which writes one transaction, on a connection. It returns ErrUnavailable if
+// nothing was written, and ErrAmbiguous if that is not known.
+func (s *Store) write(ctx context.Context, do func(ctx context.Context, c *pgxpool.Conn) error) error {
+	return s.call(ctx, true, do)
+}
+
+// call runs do on a connection, within CallTimeout and the deadline of ctx, and tries again what is
+// worth it. Errors of package storage that do returns are passed on as they are. Cancelling ctx
+// does not interrupt an exchange that has begun: pgx closes an interrupted connection, and one
+// would be lost each time a user closes a browser tab.
+func (s *Store) call(ctx context.Context, isWrite bool, do func(ctx context.Context, c *pgxpool.Conn) error) error {
 	if ctx.Err() != nil {
 		return storage.ErrUnavailable
 	}
@@ -38,89 +44,61 @@ func (s *Store) call(ctx context.Context, write bool, do func(ctx context.Contex
 		if db == nil {
 			return fmt.Errorf("%w: %s", storage.ErrUnavailable, s.State().Problem)
 		}
-		err := s.once(limited, db, do)
-		if err == nil {
-			return nil
-		}
-		if answered(err) {
+		sent, err := runOnConnection(limited, db.pool, do)
+		if err == nil || isRecordError(err) {
 			return err
 		}
-		if stateOf(err) == stateUndefinedTable {
-			s.unmade.Store(true)
+		if sqlState(err) == stateUndefinedTable {
+			s.tableMissing.Store(true)
 		}
-		if try == maxTries || !again(err, write) || !pause(limited, min(time.Duration(try)*2*time.Millisecond, 20*time.Millisecond)) {
-			return db.told(err, write)
+		mayBeDone := sent && !isKnownUndone(err)
+		delay := min(time.Duration(try)*2*time.Millisecond, 20*time.Millisecond)
+		if try == maxTries || !isRetryable(err, isWrite, mayBeDone) || !sleep(limited, delay) {
+			return db.storageError(err, isWrite && mayBeDone)
 		}
 	}
 }
 
-// once does it on one connection, which is not used again if anything is wrong with it.
-func (s *Store) once(ctx context.Context, db *database, do func(ctx context.Context, c *conn) error) error {
-	pooled, err := db.pool.Acquire(ctx)
+// runOnConnection runs do on a connection of the pool. Sent is false if nothing can have reached
+// the database.
+//
+// Nothing numbers the answers: TCP and TLS keep their order, and a connection whose exchange was
+// interrupted is closed, so that a late answer is never taken for that of the next call.
+func runOnConnection(ctx context.Context, pool *pgxpool.Pool, do func(ctx context.Context, c *pgxpool.Conn) error) (sent bool, err error) {
+	c, err := pool.Acquire(ctx)
 	if err != nil {
-		return notDone{fmt.Errorf("no connection: %w", err)}
+		return false, fmt.Errorf("acquiring a connection: %w", err)
 	}
-	defer pooled.Release()
+	defer c.Release()
 	if ctx.Err() != nil {
-		return notDone{ctx.Err()}
+		return false, ctx.Err()
 	}
-	c := &conn{pooled, s}
 	err = do(ctx, c)
-	if err != nil && (stateOf(err) == "" && !answered(err) || stateOf(err) == stateReadOnly) {
-		c.drop()
+	if err == nil || isRecordError(err) {
+		return true, err
 	}
-	return err
+	if state := sqlState(err); state == "" || state == stateReadOnly {
+		cancelled, cancel := context.WithCancel(context.Background())
+		cancel() // closes without a farewell, which could block
+		_ = c.Conn().Close(cancelled)
+	}
+	return true, err
 }
 
-// answered says whether the error is what the database's answer, which was understood, means.
-func answered(err error) bool {
-	return errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrExists) || errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrFull)
+// isRecordError reports whether err is what the answer of the database means for the record.
+func isRecordError(err error) bool {
+	return errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrExists) ||
+		errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrFull)
 }
 
-// conn asks questions whose answers it recognises. Every question carries a number, which the answer gives back: if something in between
-// repeats an answer, it is not taken for the next one.
-type conn struct {
-	*pgxpool.Conn
-	store *Store
-}
-
-// drop ends the connection.
-func (c *conn) drop() {
-	closing, cancel := context.WithCancel(context.Background())
-	cancel() // nobody waits for a farewell
-	_ = c.Conn.Conn().Close(closing)
-}
-
-// number of the next question.
-func (c *conn) number() int64 { return c.store.echo.Add(1) }
-
-// row asks a question whose answer is one row: its first parameter, then what is scanned into dest. pgx.ErrNoRows if there is none.
-func (c *conn) row(ctx context.Context, sql string, args []any, dest ...any) error {
-	want, got := c.number(), int64(0)
-	err := c.QueryRow(ctx, sql, append([]any{want}, args...)...).Scan(append([]any{&got}, dest...)...)
-	if errors.Is(err, pgx.ErrNoRows) {
-		if err := c.inStep(ctx); err != nil {
-			return err
-		}
-		return pgx.ErrNoRows
+// sleep waits for d. It reports false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
 	}
-	if err == nil && got != want {
-		return errOutOfStep
-	}
-	return err
-}
-
-// inStep makes sure that an answer without a number in it was the answer to what was asked: only then is the next one in its place.
-func (c *conn) inStep(ctx context.Context) error {
-	want, got := c.number(), int64(0)
-	if err := c.QueryRow(ctx, "SELECT $1::BIGINT", want).Scan(&got); err != nil {
-		if errors.Is(err, pgx.ErrNoRows) {
-			return errOutOfStep
-		}
-		return err
-	}
-	if got != want {
-		return errOutOfStep
-	}
-	return nil
 }

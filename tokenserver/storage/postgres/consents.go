@@ -3,42 +3,62 @@ package postgres
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
+// consentColumns returns the columns of oauth_consents that hold c, which are all but server_uid.
+// A consent that was scanned must be passed through consentAsStored.
+func consentColumns(c *storage.Consent) []column {
+	return []column{
+		{"user_uid", c.UserUID, &c.UserUID},
+		{"client_uid", c.ClientUID, &c.ClientUID},
+		{"uid", c.UID, &c.UID},
+		{"version", c.Version, &c.Version},
+		{"scopes", nonNil(c.Scopes), &c.Scopes},
+		{"apis", encodeAPIs(c.APIs), (*apiArray)(&c.APIs)},
+		{"claims", nonNil(c.Claims), &c.Claims},
+		{"granted_at", c.GrantedAt, &c.GrantedAt},
+		{"updated_at", c.UpdatedAt, &c.UpdatedAt},
+	}
+}
+
+var allConsentColumns = consentColumns(&storage.Consent{})
+
 const (
-	readConsent = `SELECT $1::BIGINT, uid, version, scopes, apis, claims, granted_at, updated_at FROM oauth_consents
-		WHERE server_uid = $2 AND user_uid = $3 AND client_uid = $4`
+	ofConsent = ` WHERE server_uid = @server_uid AND user_uid = @user_uid AND client_uid = @client_uid`
 
-	createConsent = `INSERT INTO oauth_consents (server_uid, user_uid, client_uid, version, scopes, apis, claims, granted_at, updated_at, uid)
-		VALUES ($2, $3, $4, $5, $6, $7, $8, $9, $10, $5) RETURNING $1::BIGINT, uid`
-
-	// A consent that an earlier version of the program wrote has no UID yet.
-	updateConsent = `UPDATE oauth_consents SET version = $5, scopes = $6, apis = $7, claims = $8, granted_at = $9, updated_at = $10,
-			uid = CASE WHEN uid = '' THEN $5 ELSE uid END
-		WHERE server_uid = $2 AND user_uid = $3 AND client_uid = $4 AND version = $11 RETURNING $1::BIGINT, uid`
-
-	hasConsent = `SELECT $1::BIGINT FROM oauth_consents WHERE server_uid = $2 AND user_uid = $3 AND client_uid = $4`
-
-	// One row, whatever the answer.
-	standingConsent = `SELECT $1::BIGINT, EXISTS (SELECT 1 FROM oauth_consents
-		WHERE server_uid = $2 AND user_uid = $3 AND client_uid = $4 AND uid = $5)`
-
-	deleteConsent = `DELETE FROM oauth_consents WHERE server_uid = $2 AND user_uid = $3 AND client_uid = $4 RETURNING $1::BIGINT`
+	consentExists        = `SELECT EXISTS (SELECT 1 FROM oauth_consents` + ofConsent + `)`
+	consentWithUIDExists = `SELECT EXISTS (SELECT 1 FROM oauth_consents` + ofConsent + ` AND uid = @uid)`
 )
+
+var (
+	readConsent = `SELECT ` + columnNames(allConsentColumns) + ` FROM oauth_consents` + ofConsent
+
+	createConsent = `INSERT INTO oauth_consents (server_uid, ` + columnNames(allConsentColumns) + `)
+		VALUES ($1, ` + columnParameters(allConsentColumns, 2) + `) RETURNING uid`
+
+	// The version that was read is $2, the columns begin at $3. A consent that an earlier version
+	// of the program wrote has no UID yet.
+	updateConsent = `UPDATE oauth_consents SET uid = CASE WHEN uid = '' THEN $5 ELSE uid END, ` + columnAssignments(allConsentColumns[3:], 6) + `
+		WHERE server_uid = $1 AND version = $2 AND user_uid = $3 AND client_uid = $4 RETURNING uid`
+)
+
+// consentKey returns the parameters that name a consent.
+func (s *Store) consentKey(userUID, clientUID string) pgx.StrictNamedArgs {
+	return pgx.StrictNamedArgs{"server_uid": s.options.ServerUID, "user_uid": userUID, "client_uid": clientUID}
+}
 
 // GetConsent implements storage.Store.
 func (s *Store) GetConsent(ctx context.Context, userUID, clientUID string) (storage.Consent, error) {
 	var found storage.Consent
-	err := s.call(ctx, reads, func(ctx context.Context, c *conn) error {
-		found = storage.Consent{UserUID: userUID, ClientUID: clientUID}
-		err := c.row(ctx, readConsent, []any{s.options.ServerUID, userUID, clientUID},
-			&found.UID, &found.Version, &found.Scopes, (*apiArray)(&found.APIs), &found.Claims, &found.GrantedAt, &found.UpdatedAt)
+	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		found = storage.Consent{}
+		err := c.QueryRow(ctx, readConsent, s.consentKey(userUID, clientUID)).Scan(columnTargets(consentColumns(&found))...)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return storage.ErrNotFound
 		}
@@ -47,63 +67,53 @@ func (s *Store) GetConsent(ctx context.Context, userUID, clientUID string) (stor
 	if err != nil {
 		return storage.Consent{}, err
 	}
-	return keptConsent(found), nil
+	return consentAsStored(found), nil
 }
 
-// keptConsent is c as the database keeps it.
-func keptConsent(c storage.Consent) storage.Consent {
+// consentAsStored returns c as the database returns it, like grantAsStored.
+func consentAsStored(c storage.Consent) storage.Consent {
 	c.GrantedAt, c.UpdatedAt = c.GrantedAt.UTC().Truncate(time.Microsecond), c.UpdatedAt.UTC().Truncate(time.Microsecond)
-	c.Scopes, c.APIs, c.Claims = some(c.Scopes), keptAPIs(c.APIs), some(c.Claims)
+	c.Scopes, c.APIs, c.Claims = cloneOrNil(c.Scopes), cloneAPIs(c.APIs), cloneOrNil(c.Claims)
 	return c
 }
 
 // HasConsent implements storage.Store.
-func (s *Store) HasConsent(ctx context.Context, userUID, clientUID, consentUID string) (there bool, err error) {
-	err = s.call(ctx, reads, func(ctx context.Context, c *conn) error {
-		return c.row(ctx, standingConsent, []any{s.options.ServerUID, userUID, clientUID, consentUID}, &there)
-	})
-	return there && consentUID != "" && err == nil, err
+func (s *Store) HasConsent(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
+	args := s.consentKey(userUID, clientUID)
+	args["uid"] = consentUID
+	exists, err := s.readBool(ctx, consentWithUIDExists, args)
+	return exists && consentUID != "", err
 }
 
 // PutConsent implements storage.Store.
 func (s *Store) PutConsent(ctx context.Context, consent storage.Consent) (storage.Consent, error) {
-	read := consent.Version
-	consent = keptConsent(consent)
+	expected := consent.Version
+	consent = consentAsStored(consent)
 	var err error
 	if consent.Version, err = s.newVersion(); err != nil {
 		return storage.Consent{}, err
 	}
-	key := []any{s.options.ServerUID, consent.UserUID, consent.ClientUID}
-	row := slices.Concat(key, []any{
-		consent.Version, list(consent.Scopes), apiList(consent.APIs), list(consent.Claims), consent.GrantedAt, consent.UpdatedAt,
-	})
-	err = s.call(ctx, writes, func(ctx context.Context, c *conn) error {
-		if read == "" {
-			err := c.row(ctx, createConsent, row, &consent.UID)
-			if stateOf(err) == stateUniqueViolation {
-				return storage.ErrExists
-			}
+	consent.UID = consent.Version // which is random; an update keeps the UID that the consent has
+	statement, args := createConsent, columnValues(consentColumns(&consent), s.options.ServerUID)
+	if expected != "" {
+		statement, args = updateConsent, columnValues(consentColumns(&consent), s.options.ServerUID, expected)
+	}
+	err = s.write(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		err := c.QueryRow(ctx, statement, args...).Scan(&consent.UID)
+		switch {
+		case sqlState(err) == stateUniqueViolation:
+			return storage.ErrExists
+		case errors.Is(err, pgx.ErrNoRows):
+			return storage.ErrConflict
+		default:
 			return err
 		}
-		err := c.row(ctx, updateConsent, append(slices.Clone(row), read), &consent.UID)
-		if !errors.Is(err, pgx.ErrNoRows) {
-			return err
-		}
-		return notSwapped(c.row(ctx, hasConsent, key))
 	})
+	if errors.Is(err, storage.ErrConflict) {
+		err = s.conflictOrNotFound(ctx, consentExists, s.consentKey(consent.UserUID, consent.ClientUID))
+	}
 	if err != nil {
 		return storage.Consent{}, err
 	}
 	return consent, nil
-}
-
-// DeleteConsent implements storage.Store.
-func (s *Store) DeleteConsent(ctx context.Context, userUID, clientUID string) error {
-	return s.call(ctx, writes, func(ctx context.Context, c *conn) error {
-		err := c.row(ctx, deleteConsent, []any{s.options.ServerUID, userUID, clientUID})
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
-		return err
-	})
 }

@@ -17,45 +17,49 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Limits of the connections of one replica, unless the DSN has others (pool_max_conns, pool_max_conn_lifetime, ...).
+// Limits on the connections of one replica. The DSN may set others (pool_max_conns,
+// pool_max_conn_lifetime, ...).
 const (
 	maxConns = 10
-	// maxAge makes connections move on to a database that is new behind an old name.
-	maxAge       = 30 * time.Minute
-	maxAgeJitter = 5 * time.Minute
-	maxIdle      = 5 * time.Minute
-	// pingTimeout is how long an idle connection may take to prove that it still works.
+	// maxConnLifetime moves connections to a new database behind an old name.
+	maxConnLifetime       = 30 * time.Minute
+	maxConnLifetimeJitter = 5 * time.Minute
+	maxConnIdleTime       = 5 * time.Minute
+	// pingTimeout is how long an idle connection may take to answer before it is used again.
 	pingTimeout = time.Second
 )
 
-// maxDSN is how long a DSN may be, in bytes.
-const maxDSN = 16 << 10
+// maxDSNSize is the largest size of a DSN, in bytes.
+const maxDSNSize = 16 << 10
 
-// stamp tells one version of the DSN's file, and of the volume that it is in, from another.
-type stamp [sha256.Size]byte
+// fingerprint is the hash of a DSN and of the version of the volume that the DSN file is in:
+// certificates that the DSN names may be in that volume.
+type fingerprint [sha256.Size]byte
 
-// readDSN reads the file. The volume counts as well: certificates that the DSN names may be in it.
-func readDSN(file string) (string, stamp, error) {
+// readDSN reads the DSN file.
+func readDSN(file string) (string, fingerprint, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
-		return "", stamp{}, err
+		return "", fingerprint{}, err
 	}
-	if len(content) > maxDSN {
-		return "", stamp{}, fmt.Errorf("%s is longer than %d bytes", file, maxDSN)
+	if len(content) > maxDSNSize {
+		return "", fingerprint{}, fmt.Errorf("%s is longer than %d bytes", file, maxDSNSize)
 	}
 	volume, err := os.Readlink(filepath.Join(filepath.Dir(file), "..data"))
 	if err != nil {
-		volume = "" // no projected volume
+		volume = "" // not a projected volume
 	}
 	return strings.TrimSpace(string(content)), sha256.Sum256([]byte(volume + "\x00" + string(content))), nil
 }
 
-// errNotADSN says what a DSN looks like, and never what was there instead.
-var errNotADSN = errors.New("the DSN cannot be read: write postgres://user:password@host:5432/database?sslmode=verify-full, with characters such as " +
+// errInvalidDSN says what a DSN must look like. It does not quote the DSN, which may contain a
+// password anywhere.
+var errInvalidDSN = errors.New("the DSN cannot be read: write postgres://user:password@host:5432/database?sslmode=verify-full, with characters such as " +
 	"@ : / ? # % of the password percent-encoded, or host=... port=... user=... password=... dbname=... sslmode=verify-full")
 
-// parse makes the configuration of a pool from a DSN. An error quotes nothing of it but the path of a certificate.
-func parse(dsn string, timeout time.Duration) (*pgxpool.Config, error) {
+// parseDSN returns the configuration of a connection pool. Its errors quote nothing of the DSN but
+// the path of a certificate.
+func parseDSN(dsn string, timeout time.Duration) (*pgxpool.Config, error) {
 	if dsn == "" {
 		return nil, errors.New("the DSN is empty")
 	}
@@ -65,19 +69,19 @@ func parse(dsn string, timeout time.Duration) (*pgxpool.Config, error) {
 		if errors.As(err, &path) && filepath.IsAbs(path.Path) {
 			return nil, fmt.Errorf("a file that the DSN names cannot be read: %w", path)
 		}
-		return nil, errNotADSN
+		return nil, errInvalidDSN
 	}
-	has := func(name string) bool { return strings.Contains(dsn, name) }
-	if !has("pool_max_conns") {
+	sets := func(parameter string) bool { return strings.Contains(dsn, parameter) }
+	if !sets("pool_max_conns") {
 		config.MaxConns = maxConns
 	}
-	if !has("pool_max_conn_lifetime") {
-		config.MaxConnLifetime, config.MaxConnLifetimeJitter = maxAge, maxAgeJitter
+	if !sets("pool_max_conn_lifetime") {
+		config.MaxConnLifetime, config.MaxConnLifetimeJitter = maxConnLifetime, maxConnLifetimeJitter
 	}
-	if !has("pool_max_conn_idle_time") {
-		config.MaxConnIdleTime = maxIdle
+	if !sets("pool_max_conn_idle_time") {
+		config.MaxConnIdleTime = maxConnIdleTime
 	}
-	if !has("pool_ping_timeout") {
+	if !sets("pool_ping_timeout") {
 		config.PingTimeout = min(pingTimeout, timeout)
 	}
 	conn := config.ConnConfig
@@ -89,20 +93,20 @@ func parse(dsn string, timeout time.Duration) (*pgxpool.Config, error) {
 		conn.RuntimeParams["application_name"] = "oauth-operator"
 	}
 	if conn.ValidateConnect == nil {
-		// A standby would answer from the past.
+		// A standby may lag behind the primary.
 		conn.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	return config, nil
 }
 
-// describe fills in what may be said of a DSN, and what may not.
-func (db *database) describe(dsn string, c *pgconn.Config) {
-	db.address, db.user, db.name = c.Host, c.User, c.Database
-	if !strings.HasPrefix(c.Host, "/") {
+// newDatabase returns a database without a pool.
+func newDatabase(dsn string, found fingerprint, c *pgconn.Config) *database {
+	db := &database{fingerprint: found, address: c.Host, user: c.User, name: c.Database, secrets: []string{dsn}}
+	if !strings.HasPrefix(c.Host, "/") { // not a Unix socket
 		db.address = net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port)))
 	}
-	db.secrets = []string{dsn}
 	if c.Password != "" {
 		db.secrets = append(db.secrets, c.Password, url.QueryEscape(c.Password), url.PathEscape(c.Password))
 	}
+	return db
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// SQLSTATE codes (PostgreSQL, Appendix A) that mean something here.
+// SQLSTATE codes (PostgreSQL documentation, Appendix A) that this package tells apart.
 const (
 	stateUniqueViolation      = "23505"
 	stateDuplicateTable       = "42P07"
@@ -26,11 +26,11 @@ const (
 	stateNoDatabase           = "3D000"
 	stateNoSchema             = "3F000"
 	stateNoPrivilege          = "42501"
-	stateInternal             = "XX000" // PostgreSQL says so where two make the same table at once
+	stateInternal             = "XX000" // for one of two sessions that create the same table at once
 )
 
-// stateOf is the SQLSTATE of an error that the database reported, else "".
-func stateOf(err error) string {
+// sqlState returns the SQLSTATE code of an error that the database reported, and else "".
+func sqlState(err error) string {
 	var reported *pgconn.PgError
 	if errors.As(err, &reported) {
 		return reported.Code
@@ -38,95 +38,78 @@ func stateOf(err error) string {
 	return ""
 }
 
-// notDone wraps an error after which it is known that nothing was written.
-type notDone struct{ error }
-
-func (e notDone) Unwrap() error { return e.error }
-
-// errOutOfStep: the answer belongs to another question. Something in between has lost or repeated a part of the conversation.
-var errOutOfStep = errors.New("the answer of the database belongs to another question")
-
-// undone says whether it is known that nothing was done of what the database was asked.
-func undone(err error) bool {
-	var known notDone
-	if errors.As(err, &known) {
-		return true
-	}
+// isKnownUndone reports whether the database reported an error that means that it has rolled the
+// transaction back. It has not for a lost connection, a deadline, and an error that ends the
+// session, which may follow a commit.
+func isKnownUndone(err error) bool {
 	var reported *pgconn.PgError
 	if !errors.As(err, &reported) {
-		return false // a connection that was lost, or a deadline
+		return false
 	}
 	severity := reported.SeverityUnlocalized
 	if severity == "" {
 		severity = reported.Severity
 	}
 	if severity == "FATAL" || severity == "PANIC" {
-		return false // it ends the connection, and may follow a commit
-	}
-	switch {
-	case reported.Code == stateCompletionUnknown, strings.HasPrefix(reported.Code, "08"), strings.HasPrefix(reported.Code, "57"):
 		return false
 	}
-	return true
+	return reported.Code != stateCompletionUnknown && !strings.HasPrefix(reported.Code, "08") && !strings.HasPrefix(reported.Code, "57")
 }
 
-// again says whether what failed is to be tried again: nothing was done, and the next try may well succeed. A read does nothing anyway, but
-// if nothing could be sent, then nobody can be reached.
-func again(err error, write bool) bool {
-	switch stateOf(err) {
+// isRetryable reports whether another try is safe and may succeed. A read is always safe; where
+// nothing could be sent, another try would fail too.
+func isRetryable(err error, isWrite, mayBeDone bool) bool {
+	switch sqlState(err) {
 	case stateSerializationFailure, stateDeadlock:
 		return true
 	}
 	if errors.Is(err, puddle.ErrClosedPool) {
 		return true // the DSN has just changed
 	}
-	return !write && !undone(err)
+	return !isWrite && mayBeDone
 }
 
-// told turns an error into one of package storage. Neither its text nor what it wraps can hold the password.
-func (db *database) told(err error, write bool) error {
+// storageError returns err as ErrAmbiguous or ErrUnavailable. It neither wraps err nor contains the
+// password.
+func (db *database) storageError(err error, ambiguous bool) error {
 	kind := storage.ErrUnavailable
-	if write && !undone(err) {
+	if ambiguous {
 		kind = storage.ErrAmbiguous
 	}
-	return fmt.Errorf("%w: %s", kind, db.text(err))
+	return fmt.Errorf("%w: %s", kind, db.errorText(err))
 }
 
-// text of an error on one line, without the password.
-func (db *database) text(err error) string {
+// errorText returns the text of err on one line, without the password and without what rows
+// contain, which the detail of a reported error may quote.
+func (db *database) errorText(err error) string {
 	text := err.Error()
 	var reported *pgconn.PgError
 	if errors.As(err, &reported) {
-		// Its detail may quote what a row holds.
 		text = fmt.Sprintf("%s (SQLSTATE %s)", reported.Message, reported.Code)
 	}
-	return db.scrub(text)
-}
-
-// scrub puts a text on one line and takes the secrets of the DSN out of it.
-func (db *database) scrub(text string) string {
 	for _, secret := range db.secrets {
 		text = strings.ReplaceAll(text, secret, "[password]")
 	}
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// advice says in words for who runs the server why the database cannot be used, and what to change.
-func (db *database) advice(err error) string {
-	var newer newerSchema
+// problem returns what an operator reads in State: why the database cannot be used, and what to
+// change.
+func (db *database) problem(err error) string {
+	var newer newerSchemaError
 	if errors.As(err, &newer) {
 		return newer.Error()
 	}
-	switch stateOf(err) {
+	switch sqlState(err) {
 	case stateInvalidPassword, stateInvalidAuthorization:
-		return fmt.Sprintf("PostgreSQL at %s refuses the user %q of the DSN or its password: correct the DSN (%s)", db.address, db.user, db.text(err))
+		return fmt.Sprintf("PostgreSQL at %s refuses the user %q of the DSN or its password: correct the DSN (%s)", db.address, db.user, db.errorText(err))
 	case stateNoDatabase:
 		return fmt.Sprintf("PostgreSQL at %s has no database %q: create it, or correct the DSN", db.address, db.name)
 	case stateNoPrivilege, stateNoSchema:
-		return fmt.Sprintf("PostgreSQL at %s does not let the user %q of the DSN make its tables (%s): grant it CREATE on the schema, or name another user in the DSN",
-			db.address, db.user, db.text(err))
+		return fmt.Sprintf("PostgreSQL at %s does not let the user %q of the DSN create tables (%s): grant it CREATE on the schema, or name another user in the DSN",
+			db.address, db.user, db.errorText(err))
 	case stateReadOnly:
 		return fmt.Sprintf("PostgreSQL at %s is read-only: name the primary in the DSN", db.address)
 	}
-	return fmt.Sprintf("PostgreSQL at %s cannot be used: %s; if that does not pass, correct the DSN", db.address, db.text(err))
+	return fmt.Sprintf("PostgreSQL at %s cannot be used: %s; if this does not pass, correct the DSN", db.address, db.errorText(err))
 }

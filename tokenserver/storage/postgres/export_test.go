@@ -2,33 +2,44 @@
 
 package postgres
 
-// What tests look at.
-const CountLive = countLive
+import "errors"
 
-// Newest is the number of the last migration.
-func Newest() int64 {
-	all, err := steps(files)
-	if err != nil {
-		panic(err)
+// What the tests of package postgres_test read.
+const CountLiveGrants = countLiveGrants
+
+// Ready returns nil once the DSN in the file has worked, and else an error with the problem.
+func (s *Store) Ready() error {
+	if state := s.State(); !state.Ready {
+		return errors.New(state.Problem)
 	}
-	return all[len(all)-1].version
+	return nil
 }
 
-// Spoken is everything that is said to the database while it is used.
-func Spoken() []string {
-	said := []string{
-		takeTurn, endOldest, createGrant, readGrant, updateGrant, hasGrant, grantsOfUser, grantsOfPair, countLive, readConsent, createConsent, standingConsent, endUnconsented,
-		updateConsent, hasConsent, deleteConsent, setMark, readMark, makeMigrations, readMigrations, claimStep, finishStep,
-	}
-	for _, sweep := range sweeps {
-		said = append(said, sweep.sql)
-	}
-	all, err := steps(files)
+// NewestMigration returns the version of the last migration.
+func NewestMigration() int64 {
+	migrations, err := parseMigrations(migrationFiles)
 	if err != nil {
 		panic(err)
 	}
-	for _, s := range all {
-		said = append(said, s.statements...)
+	return migrations[len(migrations)-1].version
+}
+
+// Statements returns every statement that the package executes.
+func Statements() []string {
+	statements := []string{
+		lockPair, endOldestGrants, createGrant, readGrant, updateGrant, grantExists, listGrantsOfUser, listGrantsOfUserAndClient, countLiveGrants,
+		readConsent, createConsent, updateConsent, consentExists, consentWithUIDExists, endUnconsented, setMark, setBoundedMark, markExists,
+		countMarksOfUser, countTokenMarks, createMigrationsTable, readMigrations, lockMigration, finishMigration,
 	}
-	return said
+	for _, sweep := range sweeps {
+		statements = append(statements, sweep.statement)
+	}
+	migrations, err := parseMigrations(migrationFiles)
+	if err != nil {
+		panic(err)
+	}
+	for _, m := range migrations {
+		statements = append(statements, m.statements...)
+	}
+	return statements
 }

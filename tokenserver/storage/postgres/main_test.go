@@ -50,7 +50,18 @@ func TestPostgresIsAStore(t *testing.T) {
 // opened is a store under test.
 type opened struct {
 	*postgres.Store
-	file string
+	file, dsn, serverUID string
+}
+
+// DeleteConsent deletes the row of a consent, as people do to withdraw it.
+func (o *opened) DeleteConsent(ctx context.Context, userUID, clientUID string) error {
+	conn, err := pgx.Connect(ctx, o.dsn)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx) //nolint:errcheck // the row is deleted, or not
+	_, err = conn.Exec(ctx, "DELETE FROM oauth_consents WHERE server_uid = $1 AND user_uid = $2 AND client_uid = $3", o.serverUID, userUID, clientUID)
+	return err
 }
 
 // options of a store whose DSN is in a file of its own.
@@ -103,7 +114,7 @@ func openAnyhow(t *testing.T, dsn string, change ...func(*postgres.Options)) *op
 			t.Errorf("the password is in the log:\n%s", written.String())
 		}
 	})
-	return &opened{Store: s, file: o.DSNFile}
+	return &opened{Store: s, file: o.DSNFile, dsn: dsn, serverUID: o.ServerUID}
 }
 
 type lockedBuilder struct {

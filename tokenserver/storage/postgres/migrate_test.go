@@ -52,7 +52,7 @@ func TestASchemaNewerThanTheProgramIsRefused(t *testing.T) {
 	shared.Exec(t, database, "INSERT INTO oauth_schema_migrations VALUES (7, 'a newer version', now(), now())")
 	s := openAnyhow(t, shared.DSN(database))
 	err := s.Ready()
-	if err == nil || !strings.Contains(err.Error(), "schema is of version 7") || !strings.Contains(err.Error(), fmt.Sprint("up to ", postgres.Newest())) {
+	if err == nil || !strings.Contains(err.Error(), "schema is of version 7") || !strings.Contains(err.Error(), fmt.Sprint("up to ", postgres.NewestMigration())) {
 		t.Errorf("the store says %v", err)
 	}
 	if _, err := s.CreateGrant(t.Context(), newGrant("g")); !errors.Is(err, storage.ErrUnavailable) {
@@ -198,7 +198,7 @@ var unspoken = regexp.MustCompile(`(?i)advisory|\blisten\b|\bnotify\b|skip locke
 	`(?s)\bwith\b.*\b(insert|update|delete)\b`)
 
 func TestOnlyWhatOtherDatabasesSpeakIsSaid(t *testing.T) {
-	for _, statement := range postgres.Spoken() {
+	for _, statement := range postgres.Statements() {
 		if found := unspoken.FindString(statement); found != "" {
 			t.Errorf("%q is in %s", found, statement)
 		}

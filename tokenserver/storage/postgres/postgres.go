@@ -1,21 +1,25 @@
-// Package postgres keeps records in PostgreSQL, for servers that outgrow etcd. It uses only SQL that CockroachDB and YugabyteDB speak as well:
-// no advisory locks, no partitions, no writes inside WITH.
+// Package postgres keeps records in a PostgreSQL database, for servers that outgrow etcd. Its SQL
+// is what CockroachDB and YugabyteDB understand too: no advisory locks, no partitions, no writes in
+// WITH. Parameters are named (pgx.StrictNamedArgs), so that none can be counted wrong. Statements
+// with a parameter for each column, of which a grant has 31, are generated from the columns and
+// numbered: pgx replaces the names at every call, which takes tens of microseconds for that many.
 //
-//	postgres.go   the Store: from its options to its end
-//	dsn.go        the file with the DSN, and what a DSN must be
-//	connect.go    which database is in use; a DSN that changes
-//	migrate.go    the schema, brought up to date by whichever replica is first
-//	migrations/   its steps, in order
-//	call.go       one exchange with the database: deadline, retries, and an answer that belongs to its question
-//	errors.go     what an error means for a caller, and how it is told without the password
+//	postgres.go   the Store: options, life cycle, state
+//	dsn.go        reading and parsing the DSN
+//	connect.go    the database in use: following the DSN file, checking the connection
+//	migrate.go    the schema, migrated by whichever replica is first
+//	migrations/   the statements of each version of the schema
+//	call.go       one exchange with the database: deadline, retries, connection
+//	errors.go     the meaning of errors for callers, and their text without the password
+//	columns.go    how fields of records are written to columns and scanned from them
 //	grants.go     grants
-//	census.go     the bounds of a server, on live grants and on marks
+//	counter.go    the bounds of a server on live grants and on marks
 //	consents.go   consents
 //	marks.go      marks
-//	values.go     how Go's values are written down
-//	sweep.go      removing what has expired
+//	sweep.go      removing expired rows
 //
-// The database may be away when the program starts, go away later and come back: a call fails meanwhile, and nothing has to be started again.
+// The database may be unreachable when the program starts, and at any time later: calls fail
+// meanwhile, and succeed again without a restart.
 package postgres
 
 import (
@@ -34,16 +38,16 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// Options of a Store. All are needed, but for Changed, CallTimeout and Metrics.
+// Options of a Store. Changed, CallTimeout and Metrics are optional.
 type Options struct {
-	// DSNFile holds the DSN, as a URL (postgres://user:password@host:5432/database?sslmode=verify-full) or as key=value pairs. It is read again
-	// when it changes.
+	// DSNFile holds the DSN, as a URL (postgres://user:password@host:5432/database?sslmode=verify-full)
+	// or as key=value pairs. The file is read again when it changes.
 	DSNFile string
-	// ServerUID is the UID of the AuthorizationServer whose records these are.
+	// ServerUID is the UID of the AuthorizationServer that owns the records.
 	ServerUID string
-	// Changed is told when State has changed.
+	// Changed is called when State has changed.
 	Changed func()
-	// CallTimeout bounds every call; default 5 s.
+	// CallTimeout bounds every call. The default is 5 s.
 	CallTimeout time.Duration
 	Metrics     prometheus.Registerer
 
@@ -52,42 +56,44 @@ type Options struct {
 	Log    *slog.Logger
 }
 
-// Store is a storage.Store. Its methods are safe for use by many.
+// Store is a storage.Store in a PostgreSQL database. It is safe for concurrent use.
 type Store struct {
 	storage.EndNotifier
 
-	options  Options
-	name     string                   // random, to tell the replicas apart
-	database atomic.Pointer[database] // nil until a DSN has worked
-	state    atomic.Pointer[State]
-	echo     atomic.Int64
-	census   census // of live grants
-	maxPair  atomic.Int64
+	options   Options
+	replicaID string                   // random
+	database  atomic.Pointer[database] // nil until a DSN has worked
+	state     atomic.Pointer[State]
+	// tableMissing is set when a table was missing: the schema has to be migrated again.
+	tableMissing atomic.Bool
 
-	tokenMarks census // of marks of revoked access tokens
-	boundsMu   sync.Mutex
-	bounds     map[storage.MarkKind]storage.MarkBounds // in place of those of package storage
-	unmade     atomic.Bool                             // a table was missing: the database is not what it was
+	liveGrants          *recordCounter
+	tokenMarks          *recordCounter // marks of the kind MarkToken
+	maxPerUserAndClient atomic.Int64   // bound on live grants
+	markBoundsMu        sync.Mutex
+	markBounds          map[storage.MarkKind]storage.MarkBounds
 
-	look   look // what the goroutine that watches the DSN remembers
-	stop   context.CancelFunc
-	ended  sync.WaitGroup
-	closed sync.Once
+	dsn        dsnState // owned by the goroutine of watchDSN
+	stop       context.CancelFunc
+	goroutines sync.WaitGroup
+	closeOnce  sync.Once
 }
 
 var _ storage.Store = (*Store)(nil)
 
 // State of a Store.
 type State struct {
-	// Ready says that the DSN in the file has worked. A database that goes away later does not make the server unready: much of what it does
-	// needs no database, and the rest is refused until the database is back.
+	// Ready reports whether the DSN in the file has worked. It stays true when the database becomes
+	// unreachable later: much of what the token server does needs no database.
 	Ready bool
-	// Problem says what is wrong at the moment, in words for who runs the server; empty if nothing is. It holds no password.
+	// Problem says what is wrong now and what to change; empty if nothing is wrong. It does not
+	// contain the password.
 	Problem string
 }
 
-// Open begins to use the database of the DSN, and tries to reach it once before it returns. An error means that the options are wrong: a
-// database that is away, or a wrong DSN, is said by State and tried again until Close.
+// Open returns a Store that uses the database of the DSN, after one attempt to connect. It returns
+// an error only for wrong options. A database that cannot be reached, or a wrong DSN, is reported
+// by State and tried again until Close.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.DSNFile == "" || o.ServerUID == "" {
 		return nil, errors.New("the DSN file or the server's UID is missing")
@@ -101,96 +107,102 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Changed == nil {
 		o.Changed = func() {}
 	}
-	s := &Store{options: o}
+	s := &Store{
+		options: o, liveGrants: newRecordCounter(countLiveGrants), tokenMarks: newRecordCounter(countTokenMarks),
+		markBounds: map[storage.MarkKind]storage.MarkBounds{},
+	}
 	var err error
-	if s.name, err = s.newVersion(); err != nil {
+	if s.replicaID, err = s.newVersion(); err != nil {
 		return nil, err
 	}
 	s.state.Store(&State{Problem: "the database has not been reached yet"})
-	s.census.sql, s.census.turn = countLive, make(chan struct{}, 1)
-	s.tokenMarks.sql, s.tokenMarks.turn = countTokenMarks, make(chan struct{}, 1)
 	s.SetGrantBounds(storage.MaxGrantsPerUserAndClient, storage.MaxGrantsPerServer)
 	s.SetMarkBounds(storage.MarkToken, storage.DefaultMarkBounds(storage.MarkToken))
-	if err := s.register(o.Metrics); err != nil {
+	if err := s.registerMetrics(o.Metrics); err != nil {
 		return nil, err
 	}
-	s.refresh(ctx)
+	s.followDSN(ctx)
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
-	s.ended.Go(func() { s.watch(watching) })
+	s.goroutines.Go(func() { s.watchDSN(watching) })
 	return s, nil
 }
 
-// Close ends all connections, once the calls under way are done.
+// Close closes all connections, after the calls that use them have returned.
 func (s *Store) Close() {
-	s.closed.Do(func() {
+	s.closeOnce.Do(func() {
 		s.stop()
-		s.ended.Wait()
+		s.goroutines.Wait()
 		if db := s.database.Swap(nil); db != nil {
 			db.pool.Close()
 		}
 	})
 }
 
-// State is how the store is now.
+// State returns the current state.
 func (s *Store) State() State { return *s.state.Load() }
 
-// Ready is nil once the DSN in the file has worked, else an error that says what is wrong.
-func (s *Store) Ready() error {
-	if st := s.State(); !st.Ready {
-		return errors.New(st.Problem)
+// setState stores the state, and reports a change.
+func (s *Store) setState(next State) {
+	if *s.state.Swap(&next) == next {
+		return
 	}
-	return nil
+	if next.Problem != "" {
+		s.options.Log.Warn("database problem", "problem", next.Problem, "ready", next.Ready)
+	} else {
+		s.options.Log.Info("database available")
+	}
+	s.options.Changed()
 }
 
-// SetGrantBounds replaces the bounds on live grants of a pair and of the server.
-func (s *Store) SetGrantBounds(ofPair, ofServer int) {
-	s.maxPair.Store(int64(ofPair))
-	s.census.bound(ofServer)
+// SetGrantBounds replaces the bounds on live grants. Tests use it: reaching the real bounds takes
+// 100,000 grants.
+func (s *Store) SetGrantBounds(perUserAndClient, perServer int) {
+	s.maxPerUserAndClient.Store(int64(perUserAndClient))
+	s.liveGrants.setBound(perServer)
 }
 
-// SetMarkBounds replaces the bounds on marks of a kind. The one of the server holds for revoked access tokens alone.
+// SetMarkBounds replaces the bounds on marks of a kind, for tests like SetGrantBounds. The bound
+// of the server is kept for MarkToken only.
 func (s *Store) SetMarkBounds(kind storage.MarkKind, bounds storage.MarkBounds) {
-	s.boundsMu.Lock()
-	defer s.boundsMu.Unlock()
-	if s.bounds == nil {
-		s.bounds = map[storage.MarkKind]storage.MarkBounds{}
-	}
-	s.bounds[kind] = bounds
+	s.markBoundsMu.Lock()
+	defer s.markBoundsMu.Unlock()
+	s.markBounds[kind] = bounds
 	if kind == storage.MarkToken {
-		s.tokenMarks.bound(bounds.PerServer)
+		s.tokenMarks.setBound(bounds.PerServer)
 	}
 }
 
-func (s *Store) markBounds(kind storage.MarkKind) storage.MarkBounds {
-	s.boundsMu.Lock()
-	defer s.boundsMu.Unlock()
-	if bounds, ok := s.bounds[kind]; ok {
+func (s *Store) markBoundsOf(kind storage.MarkKind) storage.MarkBounds {
+	s.markBoundsMu.Lock()
+	defer s.markBoundsMu.Unlock()
+	if bounds, ok := s.markBounds[kind]; ok {
 		return bounds
 	}
 	return storage.DefaultMarkBounds(kind)
 }
 
-func (s *Store) register(metrics prometheus.Registerer) error {
+func (s *Store) registerMetrics(metrics prometheus.Registerer) error {
 	if metrics == nil {
 		return nil
 	}
 	live := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "oauth_operator", Subsystem: "tokenserver", Name: "live_grants",
 		Help: "Grants of the server that have neither ended nor expired, as of at most a minute ago. At 100000 no more can begin. " +
-			"Every replica tells about the same number.",
-	}, func() float64 { return float64(s.census.last()) })
+			"Every replica reports about the same number.",
+	}, func() float64 { return float64(s.liveGrants.lastCount()) })
 	if err := metrics.Register(live); err != nil {
-		return fmt.Errorf("register metrics: %w", err)
+		return fmt.Errorf("registering metrics: %w", err)
 	}
 	return nil
 }
 
-// newVersion is random, so that a record that was removed and made again has none of its old ones.
+// newVersion returns 32 random hexadecimal digits. Versions are not counted up, so that a record
+// that was removed and created again has none of its old versions.
 func (s *Store) newVersion() (string, error) {
 	var version [16]byte
 	if _, err := io.ReadFull(s.options.Random, version[:]); err != nil {
-		return "", fmt.Errorf("draw a version: %w", err)
+		return "", fmt.Errorf("reading randomness for a version: %w", err)
 	}
 	return hex.EncodeToString(version[:]), nil
 }

@@ -4,43 +4,52 @@ import (
 	"context"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
 const (
-	// sweepBatch is how many rows one statement removes: few enough that it is done in time and blocks nobody.
+	// sweepBatch is how many rows one statement changes: few enough that it ends in time and blocks
+	// no other statement for long.
 	sweepBatch = 500
-	// orphaned is how long after its expiry a row is removed by whichever server: its own is gone.
-	orphaned = 24 * time.Hour
+	// abandonedAfter is how long after its expiry any server removes a row: the row's own server no
+	// longer exists.
+	abandonedAfter = 24 * time.Hour
 )
 
-// sweeps remove a batch each of what has expired for this server ($1, $2), or long ago for any ($3). What was extended meanwhile stays.
+// sweeps are the statements of Sweep.
 var sweeps = []struct {
-	sql   string
-	count bool // it holds records; else it is only kept beside them
+	statement string
+	isRecord  bool // reports whether the rows count as removed records
 }{
-	{`DELETE FROM oauth_grants WHERE expires_at <= $2 AND (server_uid, id) IN (
-		SELECT server_uid, id FROM oauth_grants WHERE expires_at <= $2 AND (server_uid = $1 OR expires_at <= $3) ORDER BY expires_at LIMIT $4)`, true},
-	{`DELETE FROM oauth_marks WHERE expires_at <= $2 AND (server_uid, kind, id) IN (
-		SELECT server_uid, kind, id FROM oauth_marks WHERE expires_at <= $2 AND (server_uid = $1 OR expires_at <= $3) ORDER BY expires_at LIMIT $4)`, true},
-	{`DELETE FROM oauth_pairs WHERE expires_at <= $2 AND (server_uid, user_uid, client_uid) IN (
-		SELECT server_uid, user_uid, client_uid FROM oauth_pairs
-		WHERE expires_at <= $2 AND (server_uid = $1 OR expires_at <= $3) ORDER BY expires_at LIMIT $4)`, false},
+	{deleteExpired("oauth_grants", "server_uid, id"), true},
+	{deleteExpired("oauth_marks", "server_uid, kind, id"), true},
+	{deleteExpired("oauth_pairs", "server_uid, user_uid, client_uid"), false},
 }
 
-// endUnconsented ends a batch of what rests on a consent that is not there: the row was deleted, or
-// replaced by a consent that was given later.
-const endUnconsented = `UPDATE oauth_grants SET ended_at = $3, end_reason = $4, expires_at = LEAST(expires_at, $5), version = $6
-	WHERE server_uid = $2 AND ended_at IS NULL AND id IN (
+// deleteExpired returns a statement that deletes a batch of expired rows: of this server, and
+// abandoned ones of any. A row that is extended while the statement runs stays.
+func deleteExpired(table, key string) string {
+	return `DELETE FROM ` + table + ` WHERE expires_at <= @now AND (` + key + `) IN (
+		SELECT ` + key + ` FROM ` + table + `
+		WHERE expires_at <= @now AND (server_uid = @server_uid OR expires_at <= @abandoned) ORDER BY expires_at LIMIT @limit)`
+}
+
+// endUnconsented ends a batch of grants whose consent was deleted, or replaced by a later one.
+var endUnconsented = `UPDATE oauth_grants
+	SET ended_at = @now, end_reason = @end_reason, expires_at = LEAST(expires_at, @kept_until), version = @version
+	WHERE server_uid = @server_uid AND ended_at IS NULL AND id IN (
 		SELECT g.id FROM oauth_grants AS g
 		LEFT JOIN oauth_consents AS c ON c.server_uid = g.server_uid AND c.user_uid = g.user_uid AND c.client_uid = g.client_uid
 			AND c.uid = g.consent_uid AND g.consent_uid <> ''
-		WHERE g.server_uid = $2 AND g.consented AND g.ended_at IS NULL AND g.expires_at > $3 AND c.uid IS NULL LIMIT $7)
-	RETURNING $1::BIGINT, ` + grantColumns
+		WHERE g.server_uid = @server_uid AND g.consented AND g.ended_at IS NULL AND g.expires_at > @now AND c.uid IS NULL LIMIT @limit)
+	RETURNING ` + grantColumnNames
 
-// withdraw ends what rests on a consent that is not there, and tells of each grant. Nothing depends
-// on when this happens: at every use it is asked whether the consent is there.
-func (s *Store) withdraw(ctx context.Context) error {
+// endUnconsentedGrants ends the grants that rest on a consent that no longer exists. It may come
+// late: every use of a grant checks whether its consent exists.
+func (s *Store) endUnconsentedGrants(ctx context.Context) error {
 	for {
 		version, err := s.newVersion()
 		if err != nil {
@@ -48,16 +57,18 @@ func (s *Store) withdraw(ctx context.Context) error {
 		}
 		now := s.options.Now().UTC()
 		var ended []storage.Grant
-		err = s.call(ctx, writes, func(ctx context.Context, c *conn) (err error) {
-			ended, err = c.grants(ctx, endUnconsented,
-				s.options.ServerUID, now, storage.EndConsentWithdrawn, now.Add(storage.EndedRetention), version, sweepBatch)
+		err = s.write(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
+			ended, err = queryGrants(ctx, c, endUnconsented, pgx.StrictNamedArgs{
+				"server_uid": s.options.ServerUID, "now": now, "end_reason": storage.EndConsentWithdrawn,
+				"kept_until": now.Add(storage.EndedRetention), "version": version, "limit": sweepBatch,
+			})
 			return err
 		})
 		for _, g := range ended {
 			s.NotifyEnd(ctx, g)
 		}
 		if len(ended) > 0 {
-			s.census.left()
+			s.liveGrants.invalidateIfFull()
 		}
 		if err != nil || len(ended) < sweepBatch {
 			return err
@@ -65,16 +76,17 @@ func (s *Store) withdraw(ctx context.Context) error {
 	}
 }
 
-// Sweep implements storage.Store. Several replicas may sweep at once: each row is removed, and counted, by one of them.
+// Sweep implements storage.Store. Replicas may sweep at the same time: each row is removed, and
+// counted, by one of them.
 func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
-	if err := s.withdraw(ctx); err != nil {
+	if err := s.endUnconsentedGrants(ctx); err != nil {
 		return 0, err
 	}
 	removed := 0
 	for _, sweep := range sweeps {
 		for {
-			n, err := s.sweepOnce(ctx, sweep.sql, now)
-			if sweep.count {
+			n, err := s.deleteBatch(ctx, sweep.statement, now)
+			if sweep.isRecord {
 				removed += n
 			}
 			if err != nil {
@@ -88,15 +100,14 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
 	return removed, nil
 }
 
-func (s *Store) sweepOnce(ctx context.Context, sql string, now time.Time) (int, error) {
-	removed := 0
-	err := s.call(ctx, writes, func(ctx context.Context, c *conn) error {
-		tag, err := c.Exec(ctx, sql, s.options.ServerUID, now.UTC(), now.Add(-orphaned).UTC(), sweepBatch)
-		if err != nil {
-			return err
-		}
-		removed = int(tag.RowsAffected())
-		return c.inStep(ctx)
+// deleteBatch executes one of the sweeps, and returns how many rows it deleted.
+func (s *Store) deleteBatch(ctx context.Context, statement string, now time.Time) (deleted int, err error) {
+	err = s.write(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		tag, err := c.Exec(ctx, statement, pgx.StrictNamedArgs{
+			"server_uid": s.options.ServerUID, "now": now.UTC(), "abandoned": now.Add(-abandonedAfter).UTC(), "limit": sweepBatch,
+		})
+		deleted = int(tag.RowsAffected())
+		return err
 	})
-	return removed, err
+	return deleted, err
 }

@@ -71,7 +71,7 @@ func parallelCreatesOfAPair(t *testing.T, s Backend) {
 	}
 	grants, err := s.ListGrants(t.Context(), "user-uid", "client-uid")
 	if err != nil {
-		t.Fatalf("GrantsOf: %v", err)
+		t.Fatalf("ListGrants: %v", err)
 	}
 	live := 0
 	for _, g := range grants {

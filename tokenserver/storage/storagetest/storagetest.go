@@ -347,7 +347,7 @@ func grantsAreListed(t *testing.T, s Backend) {
 	} {
 		grants, err := s.ListGrants(t.Context(), test.user, test.client)
 		if err != nil {
-			t.Fatalf("GrantsOf: %v", err)
+			t.Fatalf("ListGrants: %v", err)
 		}
 		var got []string
 		for _, g := range grants {

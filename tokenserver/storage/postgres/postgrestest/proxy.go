@@ -122,9 +122,6 @@ func (p *Proxy) DropAnswers() { p.set(func([]byte) [][]byte { return nil }, nil)
 // DropQuestions swallows what the client says.
 func (p *Proxy) DropQuestions() { p.set(nil, func([]byte) [][]byte { return nil }) }
 
-// RepeatAnswers says everything twice that the server says.
-func (p *Proxy) RepeatAnswers() { p.set(func(b []byte) [][]byte { return [][]byte{b, b} }, nil) }
-
 // Pass goes back to passing everything on.
 func (p *Proxy) Pass() { p.set(nil, nil) }
 
