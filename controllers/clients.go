@@ -83,7 +83,7 @@ func (r *clientReconciler) accept(ctx context.Context, s *clientScope) (err erro
 	if s.found != nil && s.found.Spec.Owner.UID == s.client.UID {
 		s.entry = s.found
 	}
-	d := policy.Client(s.at.document, s.at.labels, s.document)
+	d := policy.EvaluateClient(s.at.document, s.at.labels, s.document)
 	if !d.Accepted {
 		s.accepted = fails(v1alpha1.ReasonNotAllowedByServer, "%s (ask for less, or have the server's owner allow it in spec.allowedClients)", denial(d))
 		return nil

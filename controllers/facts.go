@@ -163,10 +163,10 @@ func (op *operator) scopeEntries(ctx context.Context, a *attachment, clientNames
 		return nil, false, err
 	}
 	declared := slices.ContainsFunc(rs.Scopes, func(s documents.Scope) bool { return s.Name == scope })
-	if !declared || !policy.ResourceServer(a.document, known(itsLabels.Labels), rs).Accepted {
+	if !declared || !policy.EvaluateResourceServer(a.document, known(itsLabels.Labels), rs).Accepted {
 		return nil, false, nil
 	}
-	return []*internalv1alpha1.Entry{claimed, &owned[i], itsNamespace}, policy.AllowsClient(rs, clientNamespace, a.labels, scope), nil
+	return []*internalv1alpha1.Entry{claimed, &owned[i], itsNamespace}, policy.AllowsScope(rs, clientNamespace, a.labels, scope), nil
 }
 
 // known turns "no labels" into a map, since policy takes nil for "nothing is known".

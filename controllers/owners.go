@@ -138,7 +138,7 @@ func (op *operator) mayHave(ctx context.Context, at *attachment, claim compile.C
 	switch o := object.(type) {
 	case *v1alpha1.OAuthClient:
 		labels, err := op.labelsOf(ctx, o.Namespace)
-		return err == nil && policy.Client(at.document, labels, compile.Client(o, nil)).Accepted, err
+		return err == nil && policy.EvaluateClient(at.document, labels, compile.Client(o, nil)).Accepted, err
 	case *v1alpha1.OAuthUser:
 		if _, findings := compile.User(o); len(findings) > 0 {
 			return false, nil
@@ -150,7 +150,7 @@ func (op *operator) mayHave(ctx context.Context, at *attachment, claim compile.C
 			return false, nil
 		}
 		labels, err := op.labelsOf(ctx, o.Namespace)
-		if err != nil || !policy.ResourceServer(at.document, labels, doc).Accepted {
+		if err != nil || !policy.EvaluateResourceServer(at.document, labels, doc).Accepted {
 			return false, err
 		}
 		return op.othersFree(ctx, at.server, claim, o, []compile.Claim{compile.IdentifierClaim(o.Spec.Identifier)})

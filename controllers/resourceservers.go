@@ -78,7 +78,7 @@ func (r *resourceServerReconciler) accept(ctx context.Context, s *resourceServer
 	if s.entry, err = r.entryNow(ctx, s.at.server, s.claim()); err != nil {
 		return err
 	}
-	if d := policy.ResourceServer(s.at.document, s.at.labels, s.document); !d.Accepted {
+	if d := policy.EvaluateResourceServer(s.at.document, s.at.labels, s.document); !d.Accepted {
 		s.refused = denial(d) + " (ask for less, or have the server's owner allow it in spec.allowedResourceServers)"
 		return nil // one that holds its names keeps them, and one that does not gets none
 	}

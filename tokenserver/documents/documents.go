@@ -18,33 +18,32 @@ package documents
 
 import "time"
 
-// Any in a list of patterns allows everything.
+// Any is the pattern that matches everything.
 const Any = "*"
 
-// Server is what is served for an AuthorizationServer.
+// Server is the document of an AuthorizationServer.
 type Server struct {
 	UID       string `json:"uid"`
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
-	// Issuer identifier (RFC 8414 section 2), byte for byte as configured.
-	Issuer                 string               `json:"issuer"`
-	AllowedClients         []ClientRule         `json:"allowedClients"`
-	AllowedResourceServers []ResourceServerRule `json:"allowedResourceServers"`
-	// Lifetimes, in seconds in JSON.
-	AccessTokenLifetime       Seconds      `json:"accessTokenLifetime"`
-	AuthorizationCodeLifetime Seconds      `json:"authorizationCodeLifetime"`
-	RefreshToken              RefreshToken `json:"refreshToken"`
-	SessionIdleLifetime       Seconds      `json:"sessionIdleLifetime"`
-	SessionAbsoluteLifetime   Seconds      `json:"sessionAbsoluteLifetime"`
-	// Storage is where the server's records are kept, one of the constants below; empty says nothing about it.
+	// Issuer is the issuer identifier (RFC 8414 section 2), byte for byte as configured.
+	Issuer                    string               `json:"issuer"`
+	AllowedClients            []ClientRule         `json:"allowedClients"`
+	AllowedResourceServers    []ResourceServerRule `json:"allowedResourceServers"`
+	AccessTokenLifetime       Seconds              `json:"accessTokenLifetime"`
+	AuthorizationCodeLifetime Seconds              `json:"authorizationCodeLifetime"`
+	RefreshToken              RefreshToken         `json:"refreshToken"`
+	SessionIdleLifetime       Seconds              `json:"sessionIdleLifetime"`
+	SessionAbsoluteLifetime   Seconds              `json:"sessionAbsoluteLifetime"`
+	// Storage is one of the Storage constants; empty: any.
 	Storage string `json:"storage,omitempty"`
-	// TrustedProxies, in CIDR notation, whose X-Forwarded-For is believed.
+	// TrustedProxies are the addresses of proxies whose X-Forwarded-For is used, in CIDR notation.
 	TrustedProxies []string `json:"trustedProxies,omitempty"`
-	// Algorithms that the server signs with; the first signs access tokens.
+	// Algorithms are the algorithms that the server signs with. The first signs access tokens.
 	Algorithms []string `json:"algorithms"`
-	// Keys and their phases. A key that is not listed is not used; one whose file is missing is not held.
+	// Keys lists the keys that the server uses. It ignores the files of other keys.
 	Keys []Key `json:"keys"`
-	// RevokedKeys are kids that are out of the JWKS and untrusted at once.
+	// RevokedKeys are the ids of keys that are not in the JWK Set, and whose signatures are invalid.
 	RevokedKeys []string `json:"revokedKeys,omitempty"`
 }
 
@@ -55,19 +54,19 @@ const (
 	StoragePostgreSQL = "PostgreSQL"
 )
 
-// RefreshToken are the lifetimes and the rotation of refresh tokens.
+// RefreshToken has the lifetimes and the rotation of refresh tokens.
 type RefreshToken struct {
 	IdleLifetime     Seconds `json:"idleLifetime"`
 	AbsoluteLifetime Seconds `json:"absoluteLifetime"`
 	ReuseGracePeriod Seconds `json:"reuseGracePeriod"`
-	// RotatePublicClientsOnly lets confidential clients keep their refresh token.
+	// RotatePublicClientsOnly turns rotation off for confidential clients.
 	RotatePublicClientsOnly bool `json:"rotatePublicClientsOnly,omitempty"`
 }
 
-// Seconds is a duration that JSON holds as a whole number of seconds.
+// Seconds is a duration in whole seconds, a number in JSON.
 type Seconds int64
 
-// Duration of s.
+// Duration returns s as a time.Duration.
 func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Second }
 
 // Key phases.
@@ -77,10 +76,10 @@ const (
 	KeyRetiring  = "Retiring"
 )
 
-// AlgorithmSealing is the "algorithm" of keys that seal: XChaCha20-Poly1305.
+// AlgorithmSealing is the Algorithm of keys that seal: XChaCha20-Poly1305.
 const AlgorithmSealing = "XC20P"
 
-// Key is one key of a server: what is said about it, not the key.
+// Key describes a key of a server. The key itself is in a file.
 type Key struct {
 	KID string `json:"kid"`
 	// Algorithm is ES256, RS256 or XC20P.
@@ -88,43 +87,45 @@ type Key struct {
 	Phase     string `json:"phase"`
 }
 
-// Namespaces that a rule admits: exactly one of the fields is set.
+// Namespaces selects the namespaces that a rule includes. Exactly one field is set.
 type Namespaces struct {
 	All bool `json:"all,omitempty"`
-	// Names of namespaces; the compiled form of "Same".
+	// Names are names of namespaces. "Same" in an object is one name here.
 	Names    []string  `json:"names,omitempty"`
 	Selector *Selector `json:"selector,omitempty"`
 }
 
-// Selector of labels; all must hold. An empty one matches everything.
+// Selector is a label selector: all of its requirements must match. An empty one matches everything.
 type Selector struct {
 	MatchLabels      map[string]string `json:"matchLabels,omitempty"`
 	MatchExpressions []Requirement     `json:"matchExpressions,omitempty"`
 }
 
-// Requirement of one label. Operator is In, NotIn, Exists or DoesNotExist, with the meaning that Kubernetes gives them.
+// Requirement is a requirement of a label selector. Operator is In, NotIn, Exists or DoesNotExist, as in
+// Kubernetes.
 type Requirement struct {
 	Key      string   `json:"key"`
 	Operator string   `json:"operator"`
 	Values   []string `json:"values,omitempty"`
 }
 
-// ClientRule allows clients. Defaults are written out by the compiler: an empty list allows nothing, except where noted.
+// ClientRule is a rule of a server that accepts clients. The manager fills in defaults, so an empty list
+// allows nothing.
 type ClientRule struct {
 	Name       string     `json:"name"`
 	Namespaces Namespaces `json:"namespaces"`
 	GrantTypes []string   `json:"grantTypes"`
-	// ClientIDs outside "<own namespace>.".
+	// ClientIDs are patterns of client ids that do not begin with the client's namespace and a dot.
 	ClientIDs       []string `json:"clientIDs,omitempty"`
 	Scopes          []string `json:"scopes"`
 	RedirectHosts   []string `json:"redirectHosts"`
 	RedirectSchemes []string `json:"redirectSchemes,omitempty"`
 	Consent         []string `json:"consent"`
-	// MaxAccessTokenLifetime; zero means the server's own lifetime.
+	// MaxAccessTokenLifetime is the longest lifetime that a client may ask for; zero: that of the server.
 	MaxAccessTokenLifetime Seconds `json:"maxAccessTokenLifetime,omitempty"`
 }
 
-// ResourceServerRule allows resource servers.
+// ResourceServerRule is a rule of a server that accepts resource servers.
 type ResourceServerRule struct {
 	Name        string     `json:"name"`
 	Namespaces  Namespaces `json:"namespaces"`
@@ -140,7 +141,7 @@ const (
 	ConsentSkip     = "Skip"
 )
 
-// Client is what is served for an OAuthClient.
+// Client is the document of an OAuthClient.
 type Client struct {
 	UID       string `json:"uid"`
 	Namespace string `json:"namespace"`
@@ -152,7 +153,7 @@ type Client struct {
 	// AuthMethod is client_secret_basic, client_secret_post or none.
 	AuthMethod   string   `json:"authMethod"`
 	RedirectURIs []string `json:"redirectURIs,omitempty"`
-	// PostLogoutRedirectURIs are where the browser may go after logout, by exact string.
+	// PostLogoutRedirectURIs are the URIs that a logout may redirect to, compared as strings.
 	PostLogoutRedirectURIs []string     `json:"postLogoutRedirectURIs,omitempty"`
 	Scopes                 []string     `json:"scopes,omitempty"`
 	PKCE                   string       `json:"pkce"`
@@ -161,53 +162,58 @@ type Client struct {
 	// IDTokenAlg is RS256 or ES256.
 	IDTokenAlg    string   `json:"idTokenAlg"`
 	IDTokenClaims []string `json:"idTokenClaims,omitempty"`
-	// AccessTokenLifetime that the client asks for; zero means the server's.
+	// AccessTokenLifetime is the lifetime that the client asks for; zero: that of the server.
 	AccessTokenLifetime Seconds `json:"accessTokenLifetime,omitempty"`
 	Suspended           bool    `json:"suspended,omitempty"`
 }
 
-// Credential states. All of them authenticate, a Retiring one until RetireAfter and not without one.
+// Credential states. Credentials of each state authenticate, Retiring ones until RetireAfter; without it
+// they do not.
 const (
 	CredentialPending  = "Pending"
 	CredentialActive   = "Active"
 	CredentialRetiring = "Retiring"
 )
 
-// Credential is the hash of one client secret. The secrets are random, so a fast hash is enough (a slow one would cost every request).
+// Credential is the hash of a client secret. The secrets are random, so a fast hash is enough; a slow
+// one would slow down each request.
 type Credential struct {
-	// ID says nothing about the value.
+	// ID is random: it reveals nothing about the secret.
 	ID string `json:"id"`
 	// SHA256 of the secret, in hexadecimal.
 	SHA256 string `json:"sha256"`
 	State  string `json:"state"`
-	// NotBefore and RetireAfter are Unix times in seconds; zero means none.
+	// NotBefore and RetireAfter are Unix times in seconds; zero: none.
 	NotBefore   int64 `json:"notBefore,omitempty"`
 	RetireAfter int64 `json:"retireAfter,omitempty"`
-	// Source is the version of the Secret that the hash was last compared with: "<uid>/<resourceVersion>".
+	// Source is the version of the Secret that the manager last compared with the hash:
+	// "<uid>/<resourceVersion>".
 	Source string `json:"source,omitempty"`
 }
 
-// User is what is served for an OAuthUser.
+// User is the document of an OAuthUser.
 type User struct {
 	UID      string `json:"uid"`
 	Subject  string `json:"subject"`
 	Username string `json:"username"` // normalised
 	// PasswordHash is an argon2id or bcrypt hash in PHC format.
 	PasswordHash string `json:"passwordHash"`
-	// Epoch is random and new when the stored password no longer verifies: sessions and grants of another epoch have ended.
+	// Epoch is random, and changes when the password changes. Sessions and grants of another epoch have
+	// ended.
 	Epoch string `json:"epoch"`
-	// PasswordSource is the version of the Secret that the hash was last compared with: "<uid>/<resourceVersion>".
+	// PasswordSource is the version of the Secret that the manager last compared with the hash:
+	// "<uid>/<resourceVersion>".
 	PasswordSource string         `json:"passwordSource,omitempty"`
 	Claims         map[string]any `json:"claims,omitempty"`
 }
 
-// ResourceServer is what is served for a ResourceServer.
+// ResourceServer is the document of a ResourceServer.
 type ResourceServer struct {
 	UID                  string               `json:"uid"`
 	Namespace            string               `json:"namespace"`
 	Name                 string               `json:"name"`
 	Identifier           string               `json:"identifier"`
-	Scopes               []Scope              `json:"scopes,omitempty"` // only those whose claim it holds
+	Scopes               []Scope              `json:"scopes,omitempty"` // those whose name it owns
 	AllowedClients       []ResourceClientRule `json:"allowedClients"`
 	IntrospectionClients []ClientName         `json:"introspectionClients,omitempty"`
 }
@@ -218,7 +224,7 @@ type Scope struct {
 	Description string `json:"description,omitempty"`
 }
 
-// ResourceClientRule allows clients to get tokens for a resource server.
+// ResourceClientRule is a rule of a resource server that allows clients to get tokens for it.
 type ResourceClientRule struct {
 	Name       string     `json:"name"`
 	Namespaces Namespaces `json:"namespaces"`
@@ -231,7 +237,7 @@ type ClientName struct {
 	Name      string `json:"name"`
 }
 
-// Namespace is what is served for a namespace.
+// Namespace is the document of a namespace.
 type Namespace struct {
 	Name   string            `json:"name"`
 	Labels map[string]string `json:"labels,omitempty"`

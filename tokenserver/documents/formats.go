@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Kinds of documents: the part of a format before the slash.
+// Kinds of documents, the part of a format before the slash.
 const (
 	KindServer         = "server"
 	KindClient         = "client"
@@ -16,7 +16,7 @@ const (
 	KindNamespace      = "namespace"
 )
 
-// The first format of each kind of document.
+// The first format of each kind of documents.
 const (
 	FormatServer         = KindServer + "/v1"
 	FormatClient         = KindClient + "/v1"
@@ -25,14 +25,16 @@ const (
 	FormatNamespace      = KindNamespace + "/v1"
 )
 
-// formatTag is the struct tag by which a field belongs to a later format than the first:
+// formatTag is the struct tag that assigns a field, or some of its values, to a later format than the
+// first:
 //
 //	TokensNotBefore int64  `json:"tokensNotBefore,omitempty" format:"client/v2"`
 //	AuthMethod      string `json:"authMethod" format:"client/v3=private_key_jwt|WorkloadIdentity"`
 //
-// A document in which the first is set has at least that format; so has one in which the second, or
-// an element of the list, has one of the values. A format has all the fields of those before it. A
-// type that is in documents of several kinds names a format of each, separated by commas.
+// A document in which the first field is set needs at least client/v2. One in which the second field,
+// or an element of it if it is a list, has one of the values needs at least client/v3. A format has
+// all fields of those before it. The tag of a type that documents of several kinds contain has a
+// format of each, separated by commas.
 const formatTag = "format"
 
 // documentKind is a kind of document, and the number of its newest format.
@@ -57,7 +59,7 @@ func kindOf(name string, doc any) documentKind {
 	return k
 }
 
-// Formats that this version reads and writes.
+// Formats returns the formats that this version reads and writes.
 func Formats() []string {
 	var formats []string
 	for _, k := range documentKinds {
@@ -71,18 +73,18 @@ func Formats() []string {
 // Reads reports whether this version reads documents of a format.
 func Reads(format string) bool { return slices.Contains(Formats(), format) }
 
-// Kind is the kind of document that has the format; empty where there is none.
+// Kind returns the kind of documents that have a format.
 func Kind(format string) string {
 	kind, _, _ := strings.Cut(format, "/")
 	return kind
 }
 
-// Format is the oldest format that can say what doc says; empty if doc is no document.
+// Format returns the oldest format that has all fields and values of doc; empty if doc is no document.
 func Format(doc any) string {
 	v := reflect.ValueOf(doc)
 	for _, k := range documentKinds {
 		if v.IsValid() && v.Type() == k.typ {
-			return k.format(k.version(v))
+			return k.format(k.neededVersion(v))
 		}
 	}
 	return ""
@@ -90,8 +92,8 @@ func Format(doc any) string {
 
 func (k documentKind) format(version int) string { return k.name + "/v" + strconv.Itoa(version) }
 
-// number of a format of the kind, if it is one that this version reads.
-func (k documentKind) number(format string) (int, bool) {
+// versionOf returns the version in a format, and reports whether this version reads the format.
+func (k documentKind) versionOf(format string) (int, bool) {
 	for version := 1; version <= k.newest; version++ {
 		if k.format(version) == format {
 			return version, true
@@ -100,8 +102,8 @@ func (k documentKind) number(format string) (int, bool) {
 	return 0, false
 }
 
-// version is the number of the oldest format that can say what a value of a document says.
-func (k documentKind) version(v reflect.Value) int {
+// neededVersion returns the version of the oldest format that has all fields and values of v.
+func (k documentKind) neededVersion(v reflect.Value) int {
 	if k.newest == 1 {
 		return 1
 	}
@@ -109,47 +111,47 @@ func (k documentKind) version(v reflect.Value) int {
 	switch v.Kind() {
 	case reflect.Pointer:
 		if !v.IsNil() {
-			version = k.version(v.Elem())
+			version = k.neededVersion(v.Elem())
 		}
 	case reflect.Slice, reflect.Array:
 		for i := range v.Len() {
-			version = max(version, k.version(v.Index(i)))
+			version = max(version, k.neededVersion(v.Index(i)))
 		}
 	case reflect.Map:
 		for entries := v.MapRange(); entries.Next(); {
-			version = max(version, k.version(entries.Value()))
+			version = max(version, k.neededVersion(entries.Value()))
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
 			for _, rule := range rulesOf(v.Type().Field(i), k.name) {
-				if rule.concerns(v.Field(i)) {
+				if rule.appliesTo(v.Field(i)) {
 					version = max(version, rule.version)
 				}
 			}
-			version = max(version, k.version(v.Field(i)))
+			version = max(version, k.neededVersion(v.Field(i)))
 		}
 	}
 	return version
 }
 
-// formatRule is what one part of a tag says: which format a field, or some of its values, belongs to.
+// formatRule is one format of a tag.
 type formatRule struct {
 	version int
 	values  []string // nil: any value
 }
 
-// rulesOf a field in documents of a kind.
+// rulesOf returns the rules in the tag of a field for documents of a kind.
 func rulesOf(field reflect.StructField, kind string) []formatRule {
 	var rules []formatRule
 	for _, part := range strings.Split(field.Tag.Get(formatTag), ",") {
-		format, values, some := strings.Cut(part, "=")
+		format, values, hasValues := strings.Cut(part, "=")
 		number, ok := strings.CutPrefix(format, kind+"/v")
 		version, err := strconv.Atoi(number)
 		if !ok || err != nil {
 			continue
 		}
 		rule := formatRule{version: version}
-		if some {
+		if hasValues {
 			rule.values = strings.Split(values, "|")
 		}
 		rules = append(rules, rule)
@@ -157,7 +159,8 @@ func rulesOf(field reflect.StructField, kind string) []formatRule {
 	return rules
 }
 
-func (r formatRule) concerns(v reflect.Value) bool {
+// appliesTo reports whether a field with value v needs the format.
+func (r formatRule) appliesTo(v reflect.Value) bool {
 	switch {
 	case r.values == nil && (v.Kind() == reflect.Slice || v.Kind() == reflect.Map):
 		return v.Len() > 0 // an empty list is left out of the document
@@ -165,7 +168,7 @@ func (r formatRule) concerns(v reflect.Value) bool {
 		return !v.IsZero()
 	case v.Kind() == reflect.Slice:
 		for i := range v.Len() {
-			if r.concerns(v.Index(i)) {
+			if r.appliesTo(v.Index(i)) {
 				return true
 			}
 		}
@@ -175,8 +178,7 @@ func (r formatRule) concerns(v reflect.Value) bool {
 	}
 }
 
-// walkFields calls visit with each field below a type, and its path in JSON. An interface is free
-// JSON and has none.
+// walkFields calls visit with each field of a type, and of the types in it, and its path in JSON.
 func walkFields(t reflect.Type, path string, visit func(path string, field reflect.StructField)) {
 	switch t.Kind() {
 	case reflect.Pointer:

@@ -1,8 +1,11 @@
-// Package metadata is what clients and APIs read before they talk to the server: the discovery
-// document and the JWK Set; and the page that leads people to them.
+// Package metadata serves what clients and APIs read before they talk to the server: the discovery
+// document and the JWK Set; and the page at the issuer's address, which links to them.
 //
-// There is one discovery document, for OpenID Connect Discovery and RFC 8414 alike. Everything in it follows from what is served: a grant type
-// that no rule allows is not advertised, and what is advertised works. Nothing of the request changes it.
+//	metadata.go  discovery document and JWK Set
+//	page.go      the page
+//
+// OpenID Connect Discovery and RFC 8414 share one discovery document. It contains what the server's
+// rules allow: a grant type that none allows is not advertised. It does not depend on the request.
 package metadata
 
 import (
@@ -17,15 +20,17 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// MaxAge is how long the JWK Set may be cached, in seconds. A new key is published for at least twice as long before it signs.
+// MaxAge is how long the JWK Set may be cached, in seconds. A key is published at least twice as long
+// before it signs.
 const MaxAge = 300
 
-// Document is the metadata of a server (RFC 8414 section 2, OpenID Connect Discovery 1.0 section 3). Empty lists are left out (RFC 8414 section
-// 3.2).
+// Document is the metadata of a server (RFC 8414 section 2, OpenID Connect Discovery 1.0 section 3).
+// Empty lists are omitted (RFC 8414 section 3.2).
 type Document struct {
 	Issuer                string `json:"issuer"`
 	AuthorizationEndpoint string `json:"authorization_endpoint"`
@@ -34,7 +39,8 @@ type Document struct {
 	JWKSURI               string `json:"jwks_uri"`
 	IntrospectionEndpoint string `json:"introspection_endpoint"`
 	RevocationEndpoint    string `json:"revocation_endpoint"`
-	// EndSessionEndpoint is of OpenID Connect RP-Initiated Logout 1.0 section 2.1; as people log in, so they log out.
+	// EndSessionEndpoint is that of OpenID Connect RP-Initiated Logout 1.0 section 2.1; empty if no user
+	// can log in.
 	EndSessionEndpoint string `json:"end_session_endpoint,omitempty"`
 
 	Scopes              []string `json:"scopes_supported,omitempty"`
@@ -57,7 +63,7 @@ type Document struct {
 	RequestURIParameter bool     `json:"request_uri_parameter_supported"` // the default is true
 }
 
-// Describe says what follows from a server's document, and the scopes that exist.
+// Describe returns the metadata of a server with the given scopes.
 func Describe(s documents.Server, scopes []string) Document {
 	grants := grantTypes(s)
 	code, implicit := slices.Contains(grants, oauth.GrantAuthorizationCode), slices.Contains(grants, oauth.GrantImplicit)
@@ -91,7 +97,7 @@ func Describe(s documents.Server, scopes []string) Document {
 	if implicit {
 		d.ResponseTypes = append(d.ResponseTypes, oauth.ResponseTypeToken, oauth.ResponseTypeIDToken, oauth.ResponseTypeIDTokenToken)
 	}
-	if hybrid(s) {
+	if policy.AllowsGrantTypes(s, oauth.GrantAuthorizationCode, oauth.GrantImplicit) {
 		d.ResponseTypes = append(d.ResponseTypes, oauth.ResponseTypeCodeToken, oauth.ResponseTypeCodeIDToken, oauth.ResponseTypeCodeIDTokenToken)
 	}
 	if code || implicit || slices.Contains(grants, oauth.GrantPassword) {
@@ -105,41 +111,28 @@ func Describe(s documents.Server, scopes []string) Document {
 	return d
 }
 
-// grantTypes that some rule allows, in a fixed order.
+// grantTypes returns the grant types that some rule of s allows, in a fixed order.
 func grantTypes(s documents.Server) []string {
-	var grants []string
-	for _, grant := range []string{
-		oauth.GrantAuthorizationCode, oauth.GrantImplicit, oauth.GrantPassword, oauth.GrantClientCredentials, oauth.GrantRefreshToken,
-	} {
-		if slices.ContainsFunc(s.AllowedClients, func(r documents.ClientRule) bool { return slices.Contains(r.GrantTypes, grant) }) {
-			grants = append(grants, grant)
-		}
-	}
-	return grants
+	all := []string{oauth.GrantAuthorizationCode, oauth.GrantImplicit, oauth.GrantPassword, oauth.GrantClientCredentials, oauth.GrantRefreshToken}
+	return slices.DeleteFunc(all, func(grant string) bool { return !policy.AllowsGrantTypes(s, grant) })
 }
 
-// hybrid says whether one rule allows what the hybrid response types need together.
-func hybrid(s documents.Server) bool {
-	return slices.ContainsFunc(s.AllowedClients, func(r documents.ClientRule) bool {
-		return slices.Contains(r.GrantTypes, oauth.GrantAuthorizationCode) && slices.Contains(r.GrantTypes, oauth.GrantImplicit)
-	})
-}
-
-// claims that ID tokens and the userinfo answer can have: what the protocol sets, and what scopes stand for.
+// claims returns the claims of ID tokens and UserInfo responses: those that the protocol sets, and
+// those that scopes request.
 func claims() []string {
 	return append([]string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "at_hash", "c_hash"}, mint.SupportedClaims()...)
 }
 
-// Handler answers with the discovery document and the JWK Set. The documents are public: any origin may read them.
+// Handler serves the discovery document, the JWK Set and the page.
 type Handler struct {
 	Registry *registry.Registry
 	Keys     *keys.Set
 
-	written atomic.Pointer[written]
+	cached atomic.Pointer[encodedDocument]
 }
 
-// written is a discovery document as JSON, and the epoch of the registry that it follows from.
-type written struct {
+// encodedDocument is the discovery document as JSON, and the epoch of the registry it was made from.
+type encodedDocument struct {
 	epoch uint64
 	body  []byte
 }
@@ -150,21 +143,21 @@ func (h *Handler) Discovery(w http.ResponseWriter, _ *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return public(w, "application/json", body)
+	return writePublic(w, "application/json", body)
 }
 
-// JWKS answers with the JWK Set (RFC 7517 section 5). An empty one would be cached and be wrong for as long, so there is none while there are
-// no keys.
+// JWKS answers with the JWK Set (RFC 7517 section 5). While there are no keys it answers with 503,
+// since clients would cache an empty set.
 func (h *Handler) JWKS(w http.ResponseWriter, _ *http.Request) error {
 	if h.Keys.Ring().Published() == 0 {
 		return web.NotReady()
 	}
-	return public(w, "application/jwk-set+json", h.Keys.JWKS())
+	return writePublic(w, "application/jwk-set+json", h.Keys.JWKS())
 }
 
 func (h *Handler) discovery() ([]byte, error) {
 	epoch := h.Registry.Epoch()
-	if last := h.written.Load(); last != nil && last.epoch == epoch {
+	if last := h.cached.Load(); last != nil && last.epoch == epoch {
 		return last.body, nil
 	}
 	server, ok := h.Registry.Server()
@@ -173,28 +166,30 @@ func (h *Handler) discovery() ([]byte, error) {
 	}
 	body, err := json.Marshal(Describe(server, h.Registry.Scopes()))
 	if err != nil {
-		return nil, fmt.Errorf("encode the discovery document: %w", err)
+		return nil, fmt.Errorf("encoding the discovery document: %w", err)
 	}
-	h.written.Store(&written{epoch, body})
+	h.cached.Store(&encodedDocument{epoch, body})
 	return body, nil
 }
 
-func public(w http.ResponseWriter, contentType string, body []byte) error {
+// writePublic answers with a body that may be cached.
+func writePublic(w http.ResponseWriter, contentType string, body []byte) error {
 	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", MaxAge))
 	return web.Bytes(w, http.StatusOK, contentType, body)
 }
 
-// DiscoveryPaths returns the paths, from the root of the host, at which an issuer's discovery document is: OpenID Connect puts the well-known part
-// after the issuer's path (Discovery section 4.1), RFC 8414 section 3.1 before it; many clients look for the latter after it too.
+// DiscoveryPaths returns the paths of an issuer's discovery document, from the root of the host:
+// OpenID Connect Discovery section 4.1 puts the well-known part after the issuer's path, RFC 8414
+// section 3.1 before it. Many clients look for that of RFC 8414 after it too.
 func DiscoveryPaths(issuerPath string) []string {
-	locations := []string{issuerPath + oauth.PathOpenIDConfiguration, issuerPath + oauth.PathServerMetadata}
+	paths := []string{issuerPath + oauth.PathOpenIDConfiguration, issuerPath + oauth.PathServerMetadata}
 	if issuerPath != "" {
-		locations = append(locations, oauth.PathServerMetadata+issuerPath)
+		paths = append(paths, oauth.PathServerMetadata+issuerPath)
 	}
-	return slices.Clip(locations)
+	return slices.Clip(paths)
 }
 
-// IssuerPath is the path of an issuer identifier; empty for one that is a host alone.
+// IssuerPath returns the path of an issuer identifier; empty if it has none.
 func IssuerPath(issuer string) string {
 	_, rest, _ := strings.Cut(issuer, "://")
 	slash := strings.IndexByte(rest, '/')

@@ -8,7 +8,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Page answers a browser that opens the issuer's address: what is there, and where its metadata is.
+// Page answers with the page at the issuer's address, which names the issuer and links to its metadata.
 func (h *Handler) Page(w http.ResponseWriter, _ *http.Request) error {
 	server, ok := h.Registry.Server()
 	if !ok {
@@ -19,8 +19,8 @@ func (h *Handler) Page(w http.ResponseWriter, _ *http.Request) error {
 	}, "")
 }
 
-// PagePaths are the paths, from the root of the host, at which the issuer's address is: with a
-// slash at its end, and, if it has a path, without.
+// PagePaths returns the paths of the page, from the root of the host: the issuer's path with a slash
+// at its end and, unless it is empty, without.
 func PagePaths(issuerPath string) []string {
 	if issuerPath == "" {
 		return []string{"/"}

@@ -33,26 +33,28 @@ const (
 	UnmetAuthentication = "unmet_authentication_requirements"
 )
 
-// Error is an answer of the protocol: what an endpoint says instead of what was asked for. It never holds a secret, a code or a token.
+// Error is an error response of an endpoint. It never contains a secret, a code or a token.
 type Error struct {
 	// Code is one of the registered error codes.
 	Code string
-	// Description is for the developer of the client, in the characters that RFC 6749 section 5.2 allows: %x20-21 / %x23-5B / %x5D-7E.
+	// Description is for the developer of the client. It has the characters that RFC 6749 section 5.2
+	// allows: %x20-21 / %x23-5B / %x5D-7E.
 	Description string
-	// Status is the HTTP status, where the error is answered directly and not by redirect.
+	// Status is the HTTP status, unless the response is a redirect.
 	Status int
-	// Headers are added to the response: WWW-Authenticate, Retry-After, Allow.
+	// Headers are headers of the response, such as WWW-Authenticate, Retry-After or Allow.
 	Headers http.Header
-	// Cause, if there is one, is for the log and never for the client.
+	// Cause is logged, and never sent to the client; it may be nil.
 	Cause error
 }
 
-// Errorf makes an Error of the code, with the HTTP status that belongs to it. Characters that a description must not hold become "?".
+// Errorf returns an Error with a code and the HTTP status of the code. In the description, ? replaces
+// characters that it must not contain.
 func Errorf(code, format string, args ...any) *Error {
-	return &Error{Code: code, Description: describe(fmt.Sprintf(format, args...)), Status: StatusOf(code)}
+	return &Error{Code: code, Description: sanitize(fmt.Sprintf(format, args...)), Status: StatusOf(code)}
 }
 
-// StatusOf is the HTTP status that a code is answered with where nothing else is said.
+// StatusOf returns the HTTP status of an error code.
 func StatusOf(code string) int {
 	switch code {
 	case InvalidClient, InvalidToken:
@@ -75,7 +77,7 @@ func (e *Error) Error() string {
 	return e.Code + ": " + e.Description
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
 // WithStatus sets the HTTP status and returns e.
@@ -93,14 +95,14 @@ func (e *Error) WithHeader(name, value string) *Error {
 	return e
 }
 
-// WithCause keeps the error behind e for the log, and returns e.
+// WithCause sets the cause and returns e.
 func (e *Error) WithCause(err error) *Error {
 	e.Cause = err
 	return e
 }
 
-// describe keeps a description within the characters of RFC 6749 section 5.2.
-func describe(s string) string {
+// sanitize replaces the characters that RFC 6749 section 5.2 does not allow in a description.
+func sanitize(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '"':

@@ -11,21 +11,23 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of what is read from a request.
+// Limits of the parameters of a request.
 const (
-	// MaxFormSize is the size of a form or query, in bytes.
+	// MaxFormSize is the largest size of a form or query, in bytes.
 	MaxFormSize = 64 << 10
-	// MaxParameters is the number of parameters.
+	// MaxParameters is the largest number of parameters.
 	MaxParameters = 100
 )
 
-// FormType is the only content type of a request with a body (RFC 6749 section 3.2).
+// FormType is the content type of forms, which requests with parameters in the body must have (RFC 6749
+// section 3.2).
 const FormType = "application/x-www-form-urlencoded"
 
-// Params are the parameters of one request: each name once, but for resource, and none empty.
+// Params are the parameters of a request. Only resource may have more than one value.
 type Params map[string][]string
 
-// Get gives the value of a parameter, "" if it is absent. A parameter without a value is absent (RFC 6749 section 3.1).
+// Get returns the value of a parameter; "" if it is absent. A parameter with an empty value counts as
+// absent (RFC 6749 section 3.1).
 func (p Params) Get(name string) string {
 	if values := p[name]; len(values) > 0 {
 		return values[0]
@@ -33,15 +35,15 @@ func (p Params) Get(name string) string {
 	return ""
 }
 
-// All gives every value of a parameter. Only resource may have more than one (RFC 8707 section 2).
+// All returns the values of a parameter. Only resource may have more than one (RFC 8707 section 2).
 func (p Params) All(name string) []string { return p[name] }
 
-// Has says whether a parameter was sent with a value.
+// Has reports whether a parameter was sent with a value.
 func (p Params) Has(name string) bool { return len(p[name]) > 0 }
 
-// ParseForm reads the parameters of a request: those of its body if body, else those of its query. A parameter that is sent twice is
-// refused (RFC 6749 sections 3.1 and 3.2), and so is what is not UTF-8 or not well encoded. Every error is an *Error with the code
-// invalid_request.
+// ParseForm parses the parameters in the body of a request or, if body is false, in its query. It
+// returns an error if a parameter is sent twice (RFC 6749 sections 3.1 and 3.2), is not UTF-8 or not
+// well encoded. Every error is an *Error with code invalid_request.
 func ParseForm(r *http.Request, body bool) (Params, error) {
 	raw := r.URL.RawQuery
 	if body {
@@ -56,8 +58,9 @@ func ParseForm(r *http.Request, body bool) (Params, error) {
 	return parse(raw)
 }
 
-// RefuseInQuery refuses a request whose URL holds one of the parameters: URLs end up in logs and histories, so no secret may be in one (RFC
-// 6749 section 2.3.1, RFC 9700 section 4.3.2). A query that cannot be read could hold any of them.
+// RefuseInQuery returns an error if the URL of a request contains one of the parameters, or cannot be
+// parsed. URLs get into logs and histories, so they must not contain secrets (RFC 6749 section 2.3.1,
+// RFC 9700 section 4.3.2).
 func RefuseInQuery(r *http.Request, names ...string) error {
 	if r.URL.RawQuery == "" {
 		return nil
@@ -90,36 +93,36 @@ func readBody(r *http.Request) (string, error) {
 		return "", nil
 	}
 	if r.ContentLength > MaxFormSize {
-		return "", tooLarge() // unread
+		return "", errTooLarge() // without reading it
 	}
 	content, err := io.ReadAll(io.LimitReader(r.Body, MaxFormSize+1))
 	var limit *http.MaxBytesError
 	switch {
 	case len(content) > MaxFormSize || errors.As(err, &limit):
-		return "", tooLarge()
+		return "", errTooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return "", Errorf(InvalidRequest, "the form did not come in time").WithStatus(http.StatusRequestTimeout)
+		return "", Errorf(InvalidRequest, "the form did not arrive in time").WithStatus(http.StatusRequestTimeout)
 	case err != nil:
-		return "", Errorf(InvalidRequest, "the form could not be read") // the client went away, which is no failure of ours
+		return "", Errorf(InvalidRequest, "the form could not be read") // the client closed the connection
 	}
 	return string(content), nil
 }
 
-// isUTF8 reports whether a charset is UTF-8, by its name or by the one without a hyphen that many
-// clients send. Single quotes, unlike double ones, are not part of the syntax of a media type, and
-// are sent all the same.
+// isUTF8 reports whether a charset is UTF-8, also without the hyphen, as many clients send it, and in
+// single quotes, which the syntax of media types does not have but some clients send.
 func isUTF8(charset string) bool {
 	charset = strings.Trim(charset, "'")
 	return strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
 }
 
-// tooLarge closes the connection: the rest of the form is not waited for.
-func tooLarge() *Error {
+// errTooLarge returns a 413 that closes the connection, so that the rest of the form is not read.
+func errTooLarge() *Error {
 	return Errorf(InvalidRequest, "the form is larger than %d bytes", MaxFormSize).WithStatus(http.StatusRequestEntityTooLarge).
 		WithHeader("Connection", "close")
 }
 
-// parse is url.ParseQuery with nothing forgiven: the standard one goes on after an error and keeps repeated parameters.
+// parse parses a form strictly: url.ParseQuery continues after an error and accepts repeated
+// parameters.
 func parse(raw string) (Params, error) {
 	params := Params{}
 	count := 0
@@ -139,10 +142,10 @@ func parse(raw string) (Params, error) {
 		if name == "" {
 			continue
 		}
-		if _, twice := params[name]; twice && name != "resource" {
-			return nil, Errorf(InvalidRequest, "%s was sent more than once", spoken(name))
+		if _, isRepeated := params[name]; isRepeated && name != "resource" {
+			return nil, Errorf(InvalidRequest, "%s was sent more than once", describeParameter(name))
 		}
-		// An empty value counts as absent, but it has been sent: a second one is refused all the same.
+		// An empty value counts as absent, but sending the parameter again is an error all the same.
 		if value == "" {
 			if params[name] == nil {
 				params[name] = []string{}
@@ -154,8 +157,8 @@ func parse(raw string) (Params, error) {
 	return params, nil
 }
 
-// DecodePair reads one name=value of a form or query. With an error it still gives the name, if that much can be read. Every error is an *Error
-// with the code invalid_request.
+// DecodePair decodes one name=value of a form or query. Together with an error it returns the name if
+// it could decode that. Every error is an *Error with code invalid_request.
 func DecodePair(pair string) (name, value string, err error) {
 	rawName, rawValue, _ := strings.Cut(pair, "=")
 	name, err = url.QueryUnescape(rawName)
@@ -166,17 +169,17 @@ func DecodePair(pair string) (name, value string, err error) {
 		return name, "", Errorf(InvalidRequest, "encode the character ; in a parameter as %%3B")
 	}
 	if value, err = url.QueryUnescape(rawValue); err != nil {
-		return name, "", Errorf(InvalidRequest, "%s is not well encoded", spoken(name))
+		return name, "", Errorf(InvalidRequest, "%s is not well encoded", describeParameter(name))
 	}
 	if !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
-		return name, "", Errorf(InvalidRequest, "%s is not valid UTF-8", spoken(name))
+		return name, "", Errorf(InvalidRequest, "%s is not valid UTF-8", describeParameter(name))
 	}
 	return name, value, nil
 }
 
-// spoken is how an error speaks of a parameter: by its name, if it looks like one. A form that was not encoded may have parts of a secret for
-// names.
-func spoken(name string) string {
+// describeParameter returns what error descriptions call a parameter: its name, if it looks like one.
+// In a form that is not encoded, a name may be a part of a secret.
+func describeParameter(name string) string {
 	if len(name) > 32 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "" {
 		return "a parameter"
 	}

@@ -13,7 +13,8 @@
 // It imports no other package of this project.
 package oauth
 
-// Grant types, as a client registers them and, but for implicit, as the token endpoint's grant_type (RFC 7591 section 2).
+// Grant types that a client may register (RFC 7591 section 2). All but implicit are values of
+// grant_type at the token endpoint.
 const (
 	GrantAuthorizationCode = "authorization_code"
 	GrantImplicit          = "implicit"
@@ -22,8 +23,8 @@ const (
 	GrantRefreshToken      = "refresh_token"
 )
 
-// Response types (RFC 6749 section 3.1.1, OAuth 2.0 Multiple Response Type Encoding Practices). The words of a combined one may come in any
-// order; these spell them in the order in which they are published.
+// Response types (RFC 6749 section 3.1.1, OAuth 2.0 Multiple Response Type Encoding Practices). A
+// request may have the words of a combined one in any order; discovery documents have this order.
 const (
 	ResponseTypeCode             = "code"
 	ResponseTypeToken            = "token"
@@ -34,7 +35,8 @@ const (
 	ResponseTypeCodeIDTokenToken = "code id_token token"
 )
 
-// Response modes (OAuth 2.0 Multiple Response Type Encoding Practices section 2.1, OAuth 2.0 Form Post Response Mode).
+// Response modes (OAuth 2.0 Multiple Response Type Encoding Practices section 2.1, OAuth 2.0 Form Post
+// Response Mode).
 const (
 	ResponseModeQuery    = "query"
 	ResponseModeFragment = "fragment"
@@ -48,20 +50,21 @@ const (
 	AuthMethodNone        = "none"
 )
 
-// Code challenge methods (RFC 7636 section 4.3). The plain one is known only to be refused.
+// Code challenge methods (RFC 7636 section 4.3). The server refuses plain.
 const (
 	ChallengeS256  = "S256"
 	ChallengePlain = "plain"
 )
 
-// Token types: of an access token in use (RFC 6750), and as a hint (RFC 7009 section 2.1).
+// Token types: the token_type of access tokens (RFC 6750), and values of token_type_hint (RFC 7009
+// section 2.1).
 const (
 	TokenTypeBearer       = "Bearer"
 	TokenTypeAccessToken  = "access_token"
 	TokenTypeRefreshToken = "refresh_token"
 )
 
-// Types that the header of a signed token names (RFC 9068 section 2.1, RFC 7519 section 5.1).
+// Values of typ in the header of a signed token (RFC 9068 section 2.1, RFC 7519 section 5.1).
 const (
 	TypeAccessToken = "at+jwt"
 	TypeIDToken     = "JWT"
@@ -75,9 +78,9 @@ const (
 	PromptSelectAccount = "select_account"
 )
 
-// Authentication method references (RFC 8176).
+// AMRPassword is the authentication method reference of a password (RFC 8176).
 const AMRPassword = "pwd"
 
-// Authentication context class references (OpenID Connect Core section 2), of SAML 2.0, which
-// clients of OpenID Connect ask for too.
+// ACRPassword is the authentication context class reference (OpenID Connect Core section 2) of a
+// password over TLS. It is one of SAML 2.0, which clients of OpenID Connect ask for too.
 const ACRPassword = "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport"

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Scopes that no resource server declares (OpenID Connect Core sections 3.1.2.1, 5.4 and 11; groups is in common use).
+// Built-in scopes, which no resource server declares (OpenID Connect Core sections 3.1.2.1, 5.4 and
+// 11; groups is in common use).
 const (
 	ScopeOpenID        = "openid"
 	ScopeProfile       = "profile"
@@ -16,20 +17,20 @@ const (
 	ScopeOfflineAccess = "offline_access"
 )
 
-// MaxScopes is how many scopes one request may name.
+// MaxScopes is how many scopes a request may name.
 const MaxScopes = 256
 
-// BuiltInScopes are all the scopes that no resource server declares.
+// BuiltInScopes are the scopes that no resource server declares.
 var BuiltInScopes = []string{ScopeOpenID, ScopeProfile, ScopeEmail, ScopeAddress, ScopePhone, ScopeGroups, ScopeOfflineAccess}
 
-// IsBuiltInScope says whether a scope is one of them.
+// IsBuiltInScope reports whether a scope is one of BuiltInScopes.
 func IsBuiltInScope(scope string) bool { return slices.Contains(BuiltInScopes, scope) }
 
-// IsAPIScope reports whether a scope is one that only a resource server can declare.
+// IsAPIScope reports whether only a resource server can declare a scope.
 func IsAPIScope(scope string) bool { return !IsBuiltInScope(scope) }
 
-// ParseScope splits a scope parameter into its scopes, each once, in the order sent (RFC 6749 section 3.3). None is given for an empty
-// one. The error is an *Error with the code invalid_scope.
+// ParseScope splits a scope parameter into its scopes, in their order and without repetitions (RFC 6749
+// section 3.3). An error is an *Error with code invalid_scope.
 func ParseScope(value string) ([]string, error) {
 	var scopes []string
 	for scope := range strings.SplitSeq(value, " ") {
@@ -37,7 +38,7 @@ func ParseScope(value string) ([]string, error) {
 		case scope == "" || slices.Contains(scopes, scope):
 			continue
 		case !isValidScope(scope):
-			return nil, Errorf(InvalidScope, "a scope holds only the characters x21, x23-5B and x5D-7E, with one space between two of them")
+			return nil, Errorf(InvalidScope, "scope must be scopes with one space between them, each of the characters x21, x23-5B and x5D-7E")
 		case len(scopes) == MaxScopes:
 			return nil, Errorf(InvalidScope, "there are more than %d scopes", MaxScopes)
 		}
@@ -46,7 +47,7 @@ func ParseScope(value string) ([]string, error) {
 	return scopes, nil
 }
 
-// FormatScope is the inverse of ParseScope.
+// FormatScope returns scopes as a scope parameter.
 func FormatScope(scopes []string) string { return strings.Join(scopes, " ") }
 
 func isValidScope(scope string) bool {

@@ -1,8 +1,13 @@
-// Package policy says what follows from the facts: whether a server's rules allow a client or a resource server, and which scopes and
-// audiences a client may have. It is pure. The manager asks it for the conditions that people read, the token server for every decision,
-// so both say the same.
+// Package policy evaluates the rules of servers and resource servers: which clients and resource
+// servers a server accepts, which grant types it allows, and which scopes a resource server allows a
+// client. The manager evaluates them for conditions, the token server for each decision, so both say
+// the same. What follows for a request, package registry decides.
 //
-// policy.go holds the decisions, match.go the patterns of rules.
+//	policy.go    the decisions
+//	patterns.go  the patterns in rules: client ids, scopes, hosts, schemes, identifiers
+//	selector.go  the namespaces of rules
+//
+// All functions are pure.
 package policy
 
 import (
@@ -15,93 +20,94 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/redirecturi"
 )
 
-// Denial is why one rule does not allow what is asked.
+// Denial is the reason why a rule does not accept an object.
 type Denial struct {
-	// Rule is the name of the rule.
+	// Rule is the name of the rule; empty if the reason is none of the rules.
 	Rule string
-	// Message names the field at fault and the value, for the owner of the object.
+	// Message names the field and the value, for the owner of the object.
 	Message string
 }
 
-// Decision is the answer to a client or resource server that asks to be accepted.
+// Decision says whether a server accepts a client or a resource server.
 type Decision struct {
 	Accepted bool
-	// Rule that allows everything; empty if none does.
+	// Rule is the name of the rule that accepts the object; empty if none does.
 	Rule string
-	// Denials has one entry a rule that admits the namespace, or one that says that none does.
+	// Denials has an entry for each rule that includes the namespace, or one that says that none does.
 	Denials []Denial
-	// AccessTokenLifetime is in force for an accepted client.
+	// AccessTokenLifetime is that of an accepted client.
 	AccessTokenLifetime documents.Seconds
 }
 
-// Client decides whether the rules of s allow c: one rule must allow everything. Labels are those of the client's namespace, nil if it is
-// not known. The first rule that allows everything decides, so the order of rules is the order of precedence.
-func Client(s documents.Server, labels map[string]string, c documents.Client) Decision {
+// EvaluateClient decides whether the rules of s accept c. The first rule that allows all of c does.
+// labels are those of the client's namespace, nil if they are not known.
+func EvaluateClient(s documents.Server, labels map[string]string, c documents.Client) Decision {
 	if slices.Contains(c.Scopes, oauth.ScopeOpenID) && !slices.Contains(s.Algorithms, c.IDTokenAlg) {
 		return Decision{Denials: []Denial{{Message: fmt.Sprintf("idTokenSignedResponseAlg: the server does not sign with %q, but with %s",
 			c.IDTokenAlg, strings.Join(s.Algorithms, ", "))}}}
 	}
 	var d Decision
 	for _, rule := range s.AllowedClients {
-		if !admits(rule.Namespaces, c.Namespace, labels) {
+		if !includesNamespace(rule.Namespaces, c.Namespace, labels) {
 			continue
 		}
-		if message := clientDenied(s, rule, c); message != "" {
+		if message := checkClient(s, rule, c); message != "" {
 			d.Denials = append(d.Denials, Denial{Rule: rule.Name, Message: message})
 			continue
 		}
 		return Decision{Accepted: true, Rule: rule.Name, AccessTokenLifetime: accessTokenLifetime(s, rule, c)}
 	}
 	if len(d.Denials) == 0 {
-		d.Denials = []Denial{{Message: noRule("clients", c.Namespace, s.AllowedClients,
+		d.Denials = []Denial{{Message: describeNoRule("clients", c.Namespace, s.AllowedClients,
 			func(r documents.ClientRule) (string, documents.Namespaces) { return r.Name, r.Namespaces })}}
 	}
 	return d
 }
 
-// clientDenied says what of c the rule does not allow; empty: nothing.
-func clientDenied(s documents.Server, rule documents.ClientRule, c documents.Client) string {
+// checkClient returns what a rule does not allow about c; empty if it allows all.
+func checkClient(s documents.Server, rule documents.ClientRule, c documents.Client) string {
 	for _, grant := range c.GrantTypes {
 		if !slices.Contains(rule.GrantTypes, grant) {
 			return fmt.Sprintf("grantTypes: %q is not allowed", grant)
 		}
 	}
 	if !allowsClientID(rule.ClientIDs, c.Namespace, c.ID) {
-		return clientIDDenied(rule, c)
+		return describeClientID(rule, c)
 	}
 	for _, scope := range c.Scopes {
-		if !matchesPrefix(rule.Scopes, scope) {
+		if !matchesPattern(rule.Scopes, scope) {
 			return fmt.Sprintf("scopes: %q is not allowed", scope)
 		}
 	}
 	for _, claim := range c.IDTokenClaims {
-		// The client is told it whatever scope it asks for, so the rule has to allow the scope that
-		// it would else need.
-		if scope := oauth.ScopeOfClaim(claim); !matchesPrefix(rule.Scopes, scope) {
+		// The client gets the claim whatever scope it asks for, so the rule must allow the scope that it
+		// would otherwise need.
+		if scope := oauth.ScopeOfClaim(claim); !matchesPattern(rule.Scopes, scope) {
 			return fmt.Sprintf("idTokenClaims: %q is not allowed, since it belongs to the scope %q, which scopes of the rule do not allow", claim, scope)
 		}
 	}
 	for _, uri := range c.RedirectURIs {
-		if message := redirectDenied(rule, c, "redirectURIs", uri); message != "" {
+		if message := checkRedirect(rule, c, "redirectURIs", uri); message != "" {
 			return message
 		}
 	}
 	for _, uri := range c.PostLogoutRedirectURIs {
-		if message := redirectDenied(rule, c, "postLogoutRedirectURIs", uri); message != "" {
+		if message := checkRedirect(rule, c, "postLogoutRedirectURIs", uri); message != "" {
 			return message
 		}
 	}
 	if !slices.Contains(rule.Consent, c.Consent) {
 		return fmt.Sprintf("consent: %q is not allowed", c.Consent)
 	}
-	if longest := longestLifetime(s, rule); c.AccessTokenLifetime > longest {
+	if longest := maxAccessTokenLifetime(s, rule); c.AccessTokenLifetime > longest {
 		return fmt.Sprintf("accessTokenLifetime: %s is longer than the %s that is allowed", c.AccessTokenLifetime.Duration(), longest.Duration())
 	}
 	return ""
 }
 
-func clientIDDenied(rule documents.ClientRule, c documents.Client) string {
-	if matchesPrefix(rule.ClientIDs, c.ID) {
+// describeClientID returns why a rule does not allow the id of c.
+func describeClientID(rule documents.ClientRule, c documents.Client) string {
+	if matchesPattern(rule.ClientIDs, c.ID) {
 		label, _, _ := strings.Cut(c.ID, ".")
 		return fmt.Sprintf("clientID: %q is not allowed, since ids that begin with %q belong to a namespace of that name; a pattern in clientIDs of the rule has to begin with %q to allow it",
 			c.ID, label+".", label+".")
@@ -110,7 +116,8 @@ func clientIDDenied(rule documents.ClientRule, c documents.Client) string {
 		c.ID, c.Namespace+".")
 }
 
-func redirectDenied(rule documents.ClientRule, c documents.Client, field, uri string) string {
+// checkRedirect returns why a rule does not allow a redirect URI of c; empty if it does.
+func checkRedirect(rule documents.ClientRule, c documents.Client, field, uri string) string {
 	switch kind, name := redirecturi.Classify(uri); kind {
 	case redirecturi.Loopback:
 		return ""
@@ -132,53 +139,54 @@ func redirectDenied(rule documents.ClientRule, c documents.Client, field, uri st
 	}
 }
 
-// longestLifetime is how long the rule lets access tokens of its clients live.
-func longestLifetime(s documents.Server, rule documents.ClientRule) documents.Seconds {
+// maxAccessTokenLifetime returns the longest lifetime of access tokens that a rule allows.
+func maxAccessTokenLifetime(s documents.Server, rule documents.ClientRule) documents.Seconds {
 	if rule.MaxAccessTokenLifetime > 0 {
 		return rule.MaxAccessTokenLifetime
 	}
 	return s.AccessTokenLifetime
 }
 
-// accessTokenLifetime is what c asks for, or the server's, and never longer than the rule allows.
+// accessTokenLifetime returns the lifetime that c asks for, otherwise the server's, but not more than
+// the rule allows.
 func accessTokenLifetime(s documents.Server, rule documents.ClientRule, c documents.Client) documents.Seconds {
 	lifetime := s.AccessTokenLifetime
 	if c.AccessTokenLifetime > 0 {
 		lifetime = c.AccessTokenLifetime
 	}
-	return min(lifetime, longestLifetime(s, rule))
+	return min(lifetime, maxAccessTokenLifetime(s, rule))
 }
 
-// ResourceServer decides whether the rules of s allow rs, as Client does.
-func ResourceServer(s documents.Server, labels map[string]string, rs documents.ResourceServer) Decision {
+// EvaluateResourceServer decides whether the rules of s accept rs, as EvaluateClient does.
+func EvaluateResourceServer(s documents.Server, labels map[string]string, rs documents.ResourceServer) Decision {
 	var d Decision
 	for _, rule := range s.AllowedResourceServers {
-		if !admits(rule.Namespaces, rs.Namespace, labels) {
+		if !includesNamespace(rule.Namespaces, rs.Namespace, labels) {
 			continue
 		}
-		if message := resourceServerDenied(rule, rs); message != "" {
+		if message := checkResourceServer(rule, rs); message != "" {
 			d.Denials = append(d.Denials, Denial{Rule: rule.Name, Message: message})
 			continue
 		}
 		return Decision{Accepted: true, Rule: rule.Name}
 	}
 	if len(d.Denials) == 0 {
-		d.Denials = []Denial{{Message: noRule("resource servers", rs.Namespace, s.AllowedResourceServers,
+		d.Denials = []Denial{{Message: describeNoRule("resource servers", rs.Namespace, s.AllowedResourceServers,
 			func(r documents.ResourceServerRule) (string, documents.Namespaces) { return r.Name, r.Namespaces })}}
 	}
 	return d
 }
 
-// noRule says that no rule is for a namespace, and by which labels of namespaces the rules select.
-// The name of a rule and its labels are all that is told of an object in another namespace.
-func noRule[R any](what, namespace string, rules []R, parts func(R) (string, documents.Namespaces)) string {
+// describeNoRule returns a message that no rule includes a namespace, and by which labels rules select
+// namespaces. It reveals no more than that of the server, which may be in another namespace.
+func describeNoRule[R any](what, namespace string, rules []R, parts func(R) (string, documents.Namespaces)) string {
 	var selectors []string
 	for _, r := range rules {
 		name, namespaces := parts(r)
 		if namespaces.Selector == nil {
 			continue
 		}
-		if labels := describe(*namespaces.Selector); labels != "" {
+		if labels := formatSelector(*namespaces.Selector); labels != "" {
 			selectors = append(selectors, fmt.Sprintf("rule %q selects namespaces by the labels %s", name, labels))
 		}
 	}
@@ -189,22 +197,38 @@ func noRule[R any](what, namespace string, rules []R, parts func(R) (string, doc
 	return message + ": " + strings.Join(selectors, "; ")
 }
 
-func resourceServerDenied(rule documents.ResourceServerRule, rs documents.ResourceServer) string {
+// checkResourceServer returns what a rule does not allow about rs; empty if it allows all.
+func checkResourceServer(rule documents.ResourceServerRule, rs documents.ResourceServer) string {
 	if !matchesIdentifier(rule.Identifiers, rs.Identifier) {
 		return fmt.Sprintf("identifier: %q is not allowed", rs.Identifier)
 	}
 	for _, scope := range rs.Scopes {
-		if !matchesPrefix(rule.Scopes, scope.Name) {
+		if !matchesPattern(rule.Scopes, scope.Name) {
 			return fmt.Sprintf("scopes: %q is not allowed", scope.Name)
 		}
 	}
 	return ""
 }
 
-// AllowsClient says whether rs lets clients of a namespace have a scope of its own; with scope "", whether they may name it as a resource
-// (RFC 8707) at all. One rule must allow it, and another may allow another scope. Labels as for Client.
-func AllowsClient(rs documents.ResourceServer, clientNamespace string, labels map[string]string, scope string) bool {
+// AllowsResource reports whether rs allows clients of a namespace to name it as a resource (RFC 8707).
+// labels are those of the namespace, nil if they are not known.
+func AllowsResource(rs documents.ResourceServer, namespace string, labels map[string]string) bool {
 	return slices.ContainsFunc(rs.AllowedClients, func(rule documents.ResourceClientRule) bool {
-		return admits(rule.Namespaces, clientNamespace, labels) && (scope == "" || matchesPrefix(rule.Scopes, scope))
+		return includesNamespace(rule.Namespaces, namespace, labels)
+	})
+}
+
+// AllowsScope reports whether rs allows clients of a namespace one of its scopes. One rule must; other
+// rules may allow other scopes. labels are as for AllowsResource.
+func AllowsScope(rs documents.ResourceServer, namespace string, labels map[string]string, scope string) bool {
+	return slices.ContainsFunc(rs.AllowedClients, func(rule documents.ResourceClientRule) bool {
+		return includesNamespace(rule.Namespaces, namespace, labels) && matchesPattern(rule.Scopes, scope)
+	})
+}
+
+// AllowsGrantTypes reports whether one rule of s allows clients all of the grant types.
+func AllowsGrantTypes(s documents.Server, grantTypes ...string) bool {
+	return slices.ContainsFunc(s.AllowedClients, func(rule documents.ClientRule) bool {
+		return !slices.ContainsFunc(grantTypes, func(grant string) bool { return !slices.Contains(rule.GrantTypes, grant) })
 	})
 }

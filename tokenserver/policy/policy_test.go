@@ -56,7 +56,7 @@ func TestAClientIsAcceptedThatARuleAllowsInEverything(t *testing.T) {
 		"shorter lifetime": func(c *documents.Client) { c.AccessTokenLifetime = 60 },
 		"other algorithm":  func(c *documents.Client) { c.IDTokenAlg = "ES256" },
 	} {
-		d := Client(server(nil), nil, client(change))
+		d := EvaluateClient(server(nil), nil, client(change))
 		if !d.Accepted || d.Rule != "shop" || len(d.Denials) != 0 {
 			t.Errorf("%s: %+v", name, d)
 		}
@@ -108,7 +108,7 @@ func TestAClientIsRefusedForEachThingThatItsRuleDoesNotAllow(t *testing.T) {
 		"idTokenSignedResponseAlg": {func(c *documents.Client) { c.IDTokenAlg = "PS256" }},
 	} {
 		for i, change := range changes {
-			d := Client(server(nil), nil, client(change))
+			d := EvaluateClient(server(nil), nil, client(change))
 			if d.Accepted || len(d.Denials) != 1 || !strings.HasPrefix(d.Denials[0].Message, field+":") {
 				t.Errorf("%s, case %d: %+v", field, i, d)
 			}
@@ -123,11 +123,11 @@ func TestTheClaimsThatAClientIsToldWhateverTheScopeAreThoseOfScopesThatTheRuleAl
 	c := client(func(c *documents.Client) {
 		c.Scopes, c.IDTokenClaims = []string{"openid"}, []string{"groups", "name", "department", "name#de"}
 	})
-	if d := Client(s, nil, c); !d.Accepted {
+	if d := EvaluateClient(s, nil, c); !d.Accepted {
 		t.Errorf("claims of scopes that the rule allows: %+v", d)
 	}
 	c.IDTokenClaims = append(c.IDTokenClaims, "email")
-	if d := Client(s, nil, c); d.Accepted || !strings.Contains(d.Denials[0].Message, `"email"`) {
+	if d := EvaluateClient(s, nil, c); d.Accepted || !strings.Contains(d.Denials[0].Message, `"email"`) {
 		t.Errorf("a claim of a scope that the rule does not allow: %+v", d)
 	}
 }
@@ -139,12 +139,12 @@ func TestOneRuleMustAllowEverything(t *testing.T) {
 		s.AllowedClients = append(s.AllowedClients, other)
 	})
 	split := client(func(c *documents.Client) { c.GrantTypes = []string{"authorization_code", "client_credentials"} })
-	d := Client(s, nil, split)
+	d := EvaluateClient(s, nil, split)
 	if d.Accepted || len(d.Denials) != 2 || d.Denials[0].Rule != "shop" || d.Denials[1].Rule != "batch" {
 		t.Errorf("two rules that allow half each: %+v", d)
 	}
 	second := client(func(c *documents.Client) { c.GrantTypes, c.Consent = []string{"client_credentials"}, "Skip" })
-	if d := Client(s, nil, second); !d.Accepted || d.Rule != "batch" || len(d.Denials) != 0 {
+	if d := EvaluateClient(s, nil, second); !d.Accepted || d.Rule != "batch" || len(d.Denials) != 0 {
 		t.Errorf("what the second rule allows: %+v", d)
 	}
 }
@@ -186,7 +186,7 @@ func TestARuleIsForTheNamespacesItAdmits(t *testing.T) {
 		{"unknown namespace, DoesNotExist", require("DoesNotExist"), nil, false},
 	} {
 		s := server(func(_ *documents.Server, r *documents.ClientRule) { r.Namespaces = c.namespaces })
-		d := Client(s, c.labels, client(nil))
+		d := EvaluateClient(s, c.labels, client(nil))
 		if d.Accepted != c.want {
 			t.Errorf("%s: %+v", c.name, d)
 		}
@@ -203,14 +203,14 @@ func TestAnAccessTokenLivesAsLongAsTheRuleAllows(t *testing.T) {
 		s := server(func(s *documents.Server, r *documents.ClientRule) {
 			s.AccessTokenLifetime, r.MaxAccessTokenLifetime = c.server, c.rule
 		})
-		d := Client(s, nil, client(func(x *documents.Client) { x.AccessTokenLifetime = c.client }))
+		d := EvaluateClient(s, nil, client(func(x *documents.Client) { x.AccessTokenLifetime = c.client }))
 		if !d.Accepted || d.AccessTokenLifetime != c.want {
 			t.Errorf("server %d, rule %d, client %d: %+v, want %d", c.server, c.rule, c.client, d, c.want)
 		}
 	}
 	tooLong := client(func(x *documents.Client) { x.AccessTokenLifetime = 901 })
 	s := server(func(_ *documents.Server, r *documents.ClientRule) { r.MaxAccessTokenLifetime = 900 })
-	if d := Client(s, nil, tooLong); d.Accepted {
+	if d := EvaluateClient(s, nil, tooLong); d.Accepted {
 		t.Errorf("longer than the rule allows: %+v", d)
 	}
 }
@@ -219,10 +219,10 @@ func TestAnEmptyListOfARuleAllowsNothing(t *testing.T) {
 	s := server(func(_ *documents.Server, r *documents.ClientRule) {
 		*r = documents.ClientRule{Name: "empty", Namespaces: documents.Namespaces{All: true}}
 	})
-	if d := Client(s, nil, client(nil)); d.Accepted {
+	if d := EvaluateClient(s, nil, client(nil)); d.Accepted {
 		t.Errorf("%+v", d)
 	}
-	if d := Client(documents.Server{Algorithms: []string{"RS256"}}, nil, client(nil)); d.Accepted {
+	if d := EvaluateClient(documents.Server{Algorithms: []string{"RS256"}}, nil, client(nil)); d.Accepted {
 		t.Errorf("a server without rules: %+v", d)
 	}
 }
@@ -249,7 +249,7 @@ func TestAResourceServerIsAcceptedThatOneRuleAllows(t *testing.T) {
 		{rs("infra", "urn:x", "admin"), "any"},
 		{rs("else", "https://orders.example.com"), ""},
 	} {
-		if d := ResourceServer(s, nil, c.rs); d.Accepted != (c.rule != "") || d.Rule != c.rule || d.Accepted == (len(d.Denials) > 0) {
+		if d := EvaluateResourceServer(s, nil, c.rs); d.Accepted != (c.rule != "") || d.Rule != c.rule || d.Accepted == (len(d.Denials) > 0) {
 			t.Errorf("%+v: %+v, want rule %q", c.rs, d, c.rule)
 		}
 	}
@@ -270,8 +270,12 @@ func TestAResourceServerAllowsClientsByNamespaceAndScope(t *testing.T) {
 		{"web", "orders:read", shop, true}, {"web", "", shop, true}, {"web", "orders:write", shop, false},
 		{"web", "orders:read", map[string]string{}, false}, {"web", "", nil, false},
 	} {
-		if got := AllowsClient(rs, c.namespace, c.labels, c.scope); got != c.want {
-			t.Errorf("AllowsClient(%q, %v, %q) = %v", c.namespace, c.labels, c.scope, got)
+		got := AllowsResource(rs, c.namespace, c.labels)
+		if c.scope != "" {
+			got = AllowsScope(rs, c.namespace, c.labels, c.scope)
+		}
+		if got != c.want {
+			t.Errorf("%q with labels %v, scope %q: %v", c.namespace, c.labels, c.scope, got)
 		}
 	}
 }
@@ -294,12 +298,12 @@ func TestOnlyAPatternThatNamesANamespaceGivesAnotherOneItsIDs(t *testing.T) {
 		s := server(func(_ *documents.Server, r *documents.ClientRule) {
 			r.Namespaces, r.ClientIDs = documents.Namespaces{All: true}, []string{"none", c.pattern}
 		})
-		d := Client(s, nil, client(func(x *documents.Client) { x.Namespace, x.ID = "apps", c.id }))
+		d := EvaluateClient(s, nil, client(func(x *documents.Client) { x.Namespace, x.ID = "apps", c.id }))
 		if d.Accepted != c.want {
 			t.Errorf("pattern %q, id %q of namespace apps: %+v", c.pattern, c.id, d)
 		}
 		label, _, _ := strings.Cut(c.id, ".")
-		if matches := matchesPrefix([]string{c.pattern}, c.id); !c.want && matches && !strings.Contains(d.Denials[0].Message, "begin with \""+label+".\"") {
+		if matches := matchesPattern([]string{c.pattern}, c.id); !c.want && matches && !strings.Contains(d.Denials[0].Message, "begin with \""+label+".\"") {
 			t.Errorf("pattern %q, id %q: the message does not say what pattern it takes: %s", c.pattern, c.id, d.Denials[0].Message)
 		}
 	}
@@ -346,7 +350,7 @@ func TestASchemeIsAllowedByNameOrWithADotByAStar(t *testing.T) {
 		s := server(func(_ *documents.Server, r *documents.ClientRule) {
 			r.RedirectSchemes, r.Consent, r.GrantTypes = c.schemes, []string{"Required", "Skip"}, []string{"authorization_code", "implicit"}
 		})
-		if d := Client(s, nil, c.client); d.Accepted != c.want {
+		if d := EvaluateClient(s, nil, c.client); d.Accepted != c.want {
 			t.Errorf("%s: %+v", c.name, d)
 		}
 	}
@@ -367,13 +371,13 @@ func TestWhereNoRuleIsForANamespaceTheMessageSaysByWhichLabelsRulesSelect(t *tes
 		s.AllowedResourceServers = []documents.ResourceServerRule{{Name: "shop", Namespaces: namespaces}}
 	})
 	for _, d := range []Decision{
-		Client(s, map[string]string{}, client(nil)), ResourceServer(s, map[string]string{}, documents.ResourceServer{Namespace: "shop"}),
+		EvaluateClient(s, map[string]string{}, client(nil)), EvaluateResourceServer(s, map[string]string{}, documents.ResourceServer{Namespace: "shop"}),
 	} {
 		if len(d.Denials) != 1 || !strings.Contains(d.Denials[0].Message, `from namespace "shop": `+labels) {
 			t.Errorf("%+v", d)
 		}
 	}
-	if d := Client(server(nil), nil, client(func(c *documents.Client) { c.Namespace = "other" })); strings.Contains(d.Denials[0].Message, "label") {
+	if d := EvaluateClient(server(nil), nil, client(func(c *documents.Client) { c.Namespace = "other" })); strings.Contains(d.Denials[0].Message, "label") {
 		t.Errorf("a rule that selects by no label: %+v", d)
 	}
 }
@@ -407,7 +411,7 @@ func TestAPatternIsALiteralAPrefixOrAHostLabel(t *testing.T) {
 		{"a", "a", true}, {"a", "ab", false}, {"a*", "a", true}, {"a*", "ab", true}, {"a*", "b", false}, {"*", "anything", true},
 		{"", "", true}, {"", "a", false}, {"a*b", "axb", false},
 	} {
-		if got := matchesPrefix([]string{"none", c.pattern}, c.value); got != c.want {
+		if got := matchesPattern([]string{"none", c.pattern}, c.value); got != c.want {
 			t.Errorf("prefix %q, %q: %v", c.pattern, c.value, got)
 		}
 	}

@@ -71,7 +71,7 @@ func (r *Registry) decide(doc documents.Client) *Client {
 		return c
 	}
 	labels := r.labels(doc.Namespace)
-	d := policy.Client(r.server.document, labels, doc)
+	d := policy.EvaluateClient(r.server.document, labels, doc)
 	c.served, c.Rule, c.AccessTokenLifetime = d.Accepted, d.Rule, d.AccessTokenLifetime.Duration()
 	c.issuer, c.owners = r.server.document.Issuer, map[string]Object{}
 	for _, scope := range doc.Scopes {
@@ -79,7 +79,7 @@ func (r *Registry) decide(doc documents.Client) *Client {
 			c.scopes = append(c.scopes, scope)
 			continue
 		}
-		if rs := r.ownerOf(scope); rs != nil && policy.AllowsClient(*rs, doc.Namespace, labels, scope) {
+		if rs := r.ownerOf(scope); rs != nil && policy.AllowsScope(*rs, doc.Namespace, labels, scope) {
 			c.scopes = append(c.scopes, scope)
 			c.owners[scope] = Object{rs.UID, rs.Identifier}
 		}

@@ -38,7 +38,7 @@ func (c *Client) Resource(identifier string) (Object, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	rs := r.accepted(identifier)
-	if rs == nil || !policy.AllowsClient(*rs, c.Namespace, r.labels(c.Namespace), "") {
+	if rs == nil || !policy.AllowsResource(*rs, c.Namespace, r.labels(c.Namespace)) {
 		return Object{}, false
 	}
 	return Object{rs.UID, rs.Identifier}, true

@@ -83,7 +83,7 @@ func (r *Registry) accepted(identifier string) *documents.ResourceServer {
 	if h == nil || r.server == nil {
 		return nil
 	}
-	if !policy.ResourceServer(r.server.document, r.labels(h.document.Namespace), h.document).Accepted {
+	if !policy.EvaluateResourceServer(r.server.document, r.labels(h.document.Namespace), h.document).Accepted {
 		return nil
 	}
 	return &h.document
