@@ -171,7 +171,10 @@ func TestConnectionsThatReadNoAnswersYieldToNewOnes(t *testing.T) {
 	const connections = 8
 	const getRequest = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 	const metadata = "GET /.well-known/openid-configuration HTTP/1.1\r\nHost: x\r\n\r\n"
-	const form = "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 200000\r\n\r\n"
+	unsent := func(path string) func(*httpservertest.Server) {
+		const header = " HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 200000\r\n\r\n"
+		return func(h *httpservertest.Server) { httpservertest.Send(h.Dial(), "POST "+path+header) }
+	}
 	large := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1<<20)) })
 	for what, c := range map[string]struct {
 		handler http.Handler // nil: the endpoints
@@ -181,7 +184,11 @@ func TestConnectionsThatReadNoAnswersYieldToNewOnes(t *testing.T) {
 			h.SendEndlessly("GET /authorize?client_id=nobody HTTP/1.1\r\nHost: x\r\n\r\n")
 		}},
 		"metadata many times":                 {nil, func(h *httpservertest.Server) { h.SendEndlessly(metadata) }},
-		"a page that answers an unsent form":  {nil, func(h *httpservertest.Server) { httpservertest.Send(h.Dial(), form) }},
+		"the answer to an unsent login":       {nil, unsent("/login")},
+		"that to an unsent request":           {nil, unsent("/authorize")},
+		"that to an unsent logout":            {nil, unsent("/logout")},
+		"that to an unsent token request":     {nil, unsent("/token")},
+		"that to an unsent UserInfo request":  {nil, unsent("/userinfo")},
 		"an answer that no socket can hold":   {large, func(h *httpservertest.Server) { httpservertest.Send(h.Dial(), getRequest) }},
 		"such answers, while more is pending": {large, func(h *httpservertest.Server) { h.SendEndlessly(getRequest) }},
 	} {
@@ -189,7 +196,7 @@ func TestConnectionsThatReadNoAnswersYieldToNewOnes(t *testing.T) {
 		if handler == nil {
 			handler = newTestRouter(t)
 		}
-		h := httpservertest.Start(t, handler, func(c *httpserver.Config) { c.Limits.Connections = connections })
+		h := httpservertest.Start(t, handler, func(c *httpserver.Config) { c.Limits.Connections, c.Limits.Request = connections, time.Minute })
 		var all sync.WaitGroup
 		for range connections {
 			all.Go(func() { c.hoard(h) })
@@ -208,9 +215,10 @@ func TestConnectionsThatReadNoAnswersYieldToNewOnes(t *testing.T) {
 }
 
 func TestFewLargeBodiesAreReadAtOnceAndASlowOneYieldsToTheNext(t *testing.T) {
-	h, endpoints := serveEndpoints(t, func(c *httpserver.Config) { c.Limits.LargeBodies = 2 })
-	sending := func() int { return h.Stats().LargeBodies }
-	form := strings.Repeat("x", 8<<10)
+	const large = 8 << 10
+	h, endpoints := serveEndpoints(t, func(c *httpserver.Config) { c.Limits.IncompleteBytes = 5 * large / 2 })
+	sending := func() int { return h.Stats().IncompleteBytes / large }
+	form := strings.Repeat("x", large)
 	slowly := make([]net.Conn, 3)
 	for i := range slowly {
 		slowly[i] = httpservertest.Send(h.Dial(), "POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 60000\r\n\r\n"+form)

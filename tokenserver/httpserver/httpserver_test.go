@@ -12,13 +12,18 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/httpserver"
 	"github.com/oauth-operator/oauth-operator/tokenserver/httpserver/httpservertest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
 func TestEachLimitIsSetAndNoClientIsWaitedForLongerThanAMinute(t *testing.T) {
@@ -30,8 +35,8 @@ func TestEachLimitIsSetAndNoClientIsWaitedForLongerThanAMinute(t *testing.T) {
 			t.Errorf("%s may take %s", what, timeout)
 		}
 	}
-	if limits.Connections <= 0 || limits.LargeBodies <= 0 || limits.LargeBodies > limits.Connections {
-		t.Errorf("%d connections, %d large bodies", limits.Connections, limits.LargeBodies)
+	if limits.Connections <= 0 || limits.IncompleteBytes < 4*(oauth.MaxFormSize+16<<10) {
+		t.Errorf("%d connections, %d bytes of incomplete requests", limits.Connections, limits.IncompleteBytes)
 	}
 }
 
@@ -131,6 +136,92 @@ func TestAConnectionThatIsClosedLeavesItsPlace(t *testing.T) {
 	if n := h.Stats().Waiting; n != 0 {
 		t.Errorf("%d still wait", n)
 	}
+}
+
+func TestRequestsThatAreNotCompleteHoldLittleMemory(t *testing.T) {
+	certificate, header := writeCertificate(t), longHeader("POST /")
+	hello := "\x01\x00\xff\xf0" + strings.Repeat("\x00", 0xfff0-1) // of TLS, and a byte too short
+	var handshake []byte
+	for record := range slices.Chunk([]byte(hello), 1<<14) {
+		handshake = append(append(handshake, 22, 3, 1, byte(len(record)>>8), byte(len(record))), record...)
+	}
+	form := "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 65536\r\n\r\n" + strings.Repeat("x", 64<<10-1)
+	for what, c := range map[string]struct {
+		request string
+		tlsDir  string
+	}{
+		"headers":               {header, ""},
+		"headers before a body": {header + "Content-Length: 1\r\n\r\n", ""},
+		"bodies":                {form, ""},
+		"handshakes":            {string(handshake), certificate},
+	} {
+		h := httpservertest.Start(t, http.NotFoundHandler(), func(config *httpserver.Config) {
+			config.TLSDir, config.Limits.Header, config.Limits.Request = c.tlsDir, time.Minute, time.Minute
+		})
+		before := heapSize()
+		const connections = 500
+		var all sync.WaitGroup
+		for range connections {
+			all.Go(func() { httpservertest.Send(h.Dial(), c.request) })
+		}
+		all.Wait()
+		h.Eventually("the first "+what+" are closed", func() bool { return h.Stats().Open < connections })
+		if held := heapSize() - before; held > 80<<20 {
+			t.Errorf("%s: %d MiB are held for %d connections", what, held>>20, h.Stats().Open)
+		}
+	}
+}
+
+func TestConnectionsThatHaveOnlyShakenHandsCountLittle(t *testing.T) {
+	const connections = 50
+	certificate := writeCertificate(t)
+	h := httpservertest.Start(t, http.NotFoundHandler(), func(c *httpserver.Config) { c.TLSDir = certificate })
+	for range connections {
+		if err := tls.Client(h.Dial(), &tls.Config{InsecureSkipVerify: true}).HandshakeContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limits := httpserver.DefaultLimits()
+	if got := h.Stats(); got.Open != connections || got.IncompleteBytes > limits.IncompleteBytes/limits.Connections*connections/2 {
+		t.Errorf("%d of them count as %d bytes", got.Open, got.IncompleteBytes)
+	}
+}
+
+func TestAnAnswerThatIsNotReadHoldsNothingOfItsRequest(t *testing.T) {
+	const connections, size = 150, 256 << 10
+	var served atomic.Int64
+	h := httpservertest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		defer served.Add(1)
+		_, _ = w.Write(make([]byte, size))
+	}), nil)
+	request := longHeader("GET /") + "\r\n"
+	before := heapSize()
+	for range connections {
+		httpservertest.Send(h.Dial(), request)
+	}
+	h.Eventually("all have been answered", func() bool { return served.Load() == connections && h.Stats().Waiting == connections })
+	if held := heapSize() - before - connections*size; held > 20<<20 {
+		t.Errorf("%d MiB are held beside the answers", held>>20)
+	}
+}
+
+// longHeader returns a header of many short lines, which takes many times its bytes in memory. Its
+// end is missing.
+func longHeader(request string) string {
+	var header strings.Builder
+	header.WriteString(request + " HTTP/1.1\r\nHost: x\r\n")
+	for i := range 2800 {
+		header.WriteString(strconv.FormatInt(int64(36*36+i), 36) + ":\n")
+	}
+	return header.String()
+}
+
+// heapSize returns how many bytes of the heap are in use.
+func heapSize() int64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
 }
 
 func TestOnlyHTTP1IsServedAndConnectionsAreBoundedWithTLSToo(t *testing.T) {

@@ -19,6 +19,9 @@ const socketBuffer = 16 << 10
 // So a connection is waiting, for its client, at all times but while a handler works on its
 // request. When too many are open, the one that has waited longest is closed for the new one; only
 // if none is waiting, the new one is closed.
+//
+// What clients have sent of incomplete requests is in memory: TLS handshakes, headers and bodies.
+// When it is too much, the connections on which such requests began first are closed.
 type connectionLimiter struct {
 	limits Limits
 
@@ -26,24 +29,28 @@ type connectionLimiter struct {
 	open int
 	// waiting has the *connections that wait for their client, longest first.
 	waiting *list.List
-	// largeBodies has the *connections on which a large body is being read, longest first.
-	largeBodies *list.List
+	// receiving has those of them on which a part of a request was received, longest first.
+	receiving *list.List
+	// incomplete is how many bytes were received of incomplete requests, on all connections.
+	incomplete int
 	// closedEarly counts waiting connections that were closed for another, refused those that were
 	// closed when they were accepted.
 	closedEarly, refused int
 }
 
 func newConnectionLimiter(limits Limits) *connectionLimiter {
-	return &connectionLimiter{limits: limits, waiting: list.New(), largeBodies: list.New()}
+	return &connectionLimiter{limits: limits, waiting: list.New(), receiving: list.New()}
 }
 
 // connection is an accepted connection.
 type connection struct {
 	net.Conn
 	limiter *connectionLimiter
-	// waiting and largeBody are its elements in the lists of the limiter; nil if it is not in them.
-	waiting, largeBody *list.Element
-	closed             bool
+	// waiting and receiving are its elements in the lists of the limiter; nil if it is not in them.
+	waiting, receiving *list.Element
+	// received is how many bytes were received of the incomplete request.
+	received int
+	closed   bool
 }
 
 // limitedListener accepts the connections that its limiter admits.
@@ -100,11 +107,11 @@ func (l *connectionLimiter) closeLocked(c *connection) {
 	c.closed = true
 	l.open--
 	l.setWaitingLocked(c, false)
-	l.setLargeBodyLocked(c, false)
 	_ = c.Conn.Close() // the next read of the connection fails
 }
 
-// setWaitingLocked sets whether the connection waits for its client. The caller holds the lock.
+// setWaitingLocked sets whether the connection waits for its client. If it does not, its request is
+// complete. The caller holds the lock.
 func (l *connectionLimiter) setWaitingLocked(c *connection, waiting bool) {
 	if c.waiting != nil {
 		l.waiting.Remove(c.waiting)
@@ -112,24 +119,57 @@ func (l *connectionLimiter) setWaitingLocked(c *connection, waiting bool) {
 	}
 	if waiting && !c.closed {
 		c.waiting = l.waiting.PushBack(c)
+		l.addReceivedLocked(c, 0) // net/http may have read on while the handler worked
+		return
+	}
+	l.clearReceivedLocked(c)
+}
+
+// addReceivedLocked counts bytes of an incomplete request. If that makes too many on all
+// connections, it closes those on which such requests began first. The caller holds the lock.
+func (l *connectionLimiter) addReceivedLocked(c *connection, bytes int) {
+	if c.closed {
+		return
+	}
+	c.received += bytes
+	l.incomplete += bytes
+	if c.received > 0 && c.waiting != nil && c.receiving == nil {
+		c.receiving = l.receiving.PushBack(c)
+	}
+	for l.incomplete > l.limits.IncompleteBytes && l.receiving.Len() > 0 {
+		l.closedEarly++
+		l.closeLocked(l.receiving.Front().Value.(*connection))
 	}
 }
 
-// setLargeBodyLocked sets whether a large body is being read from the connection. If that makes too
-// many, it closes the connection that began first. The caller holds the lock.
-func (l *connectionLimiter) setLargeBodyLocked(c *connection, reading bool) {
-	if c.largeBody != nil {
-		l.largeBodies.Remove(c.largeBody)
-		c.largeBody = nil
+// clearReceivedLocked stops counting what was received so far. The caller holds the lock.
+func (l *connectionLimiter) clearReceivedLocked(c *connection) {
+	if c.receiving != nil {
+		l.receiving.Remove(c.receiving)
+		c.receiving = nil
 	}
-	if !reading || c.closed {
-		return
+	l.incomplete -= c.received
+	c.received = 0
+}
+
+// Read counts what it reads as part of an incomplete request.
+func (c *connection) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.limiter.mu.Lock()
+	defer c.limiter.mu.Unlock()
+	c.limiter.addReceivedLocked(c, n)
+	return n, err
+}
+
+// clearClientHello is a tls.Config's GetConfigForClient, which is called once the first message of a
+// handshake has been read. That is nearly all that a client sends of it. The configuration stays.
+func clearClientHello(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	if c, ok := hello.Conn.(*connection); ok {
+		c.limiter.mu.Lock()
+		defer c.limiter.mu.Unlock()
+		c.limiter.clearReceivedLocked(c)
 	}
-	c.largeBody = l.largeBodies.PushBack(c)
-	if l.largeBodies.Len() > l.limits.LargeBodies {
-		l.closedEarly++
-		l.closeLocked(l.largeBodies.Front().Value.(*connection))
-	}
+	return nil, nil
 }
 
 // setWaiting sets whether the connection waits for its client, and reports whether it is open.
@@ -138,13 +178,6 @@ func (c *connection) setWaiting(waiting bool) (isOpen bool) {
 	defer c.limiter.mu.Unlock()
 	c.limiter.setWaitingLocked(c, waiting)
 	return !c.closed
-}
-
-// setLargeBody sets whether a large body is being read from the connection.
-func (c *connection) setLargeBody(reading bool) {
-	c.limiter.mu.Lock()
-	defer c.limiter.mu.Unlock()
-	c.limiter.setLargeBodyLocked(c, reading)
 }
 
 // Close closes the connection.

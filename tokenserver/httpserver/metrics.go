@@ -4,9 +4,10 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // Stats are the numbers of a server's connections.
 type Stats struct {
-	// Open counts the connections that are open, Waiting those of them that wait for their client,
-	// LargeBodies those on which a body of more than 8 KiB is being read.
-	Open, Waiting, LargeBodies int
+	// Open counts the connections that are open, Waiting those of them that wait for their client.
+	Open, Waiting int
+	// IncompleteBytes is how many bytes of incomplete requests were received.
+	IncompleteBytes int
 	// ClosedEarly counts the connections that were closed for another, Refused those that were
 	// closed when they were accepted.
 	ClosedEarly, Refused int
@@ -18,7 +19,7 @@ func (s *Server) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return Stats{
-		Open: l.open, Waiting: l.waiting.Len(), LargeBodies: l.largeBodies.Len(), ClosedEarly: l.closedEarly, Refused: l.refused,
+		Open: l.open, Waiting: l.waiting.Len(), IncompleteBytes: l.incomplete, ClosedEarly: l.closedEarly, Refused: l.refused,
 	}
 }
 
@@ -31,7 +32,7 @@ func (s *Server) Metrics() []prometheus.Collector {
 		}, func() float64 { return float64(s.Stats().Open) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "connections_closed_early_total",
-			Help: "Connections that waited for their client and were closed because another one needed the place.",
+			Help: "Connections that waited for their client and were closed because others needed their place or memory.",
 		}, func() float64 { return float64(s.Stats().ClosedEarly) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "connections_refused_total",

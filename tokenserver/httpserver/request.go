@@ -9,13 +9,10 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
-// smallBody is the size up to which request bodies are read without a limit on their number, in
-// bytes. A form with a code, a verifier and a secret has a tenth of it.
-const smallBody = 8 << 10
-
 // wrap returns a handler that calls next once it has read the whole request, and writes what next
 // responds once next has returned. In the meantime, and only then, the connection does not wait for
-// its client. A body that is too large, or cannot be read, fails when next reads it.
+// its client: next reads nothing from the connection. A body that is too large, or cannot be read,
+// fails when next reads it.
 func (l *connectionLimiter) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, ok := r.Context().Value(connectionKey{}).(*connection)
@@ -23,7 +20,7 @@ func (l *connectionLimiter) wrap(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		c.readBody(r)
+		r.Body = readBody(r)
 		response := &bufferedResponse{header: w.Header()}
 		if c.serve(next, response, r) {
 			response.writeTo(w)
@@ -39,31 +36,32 @@ func (c *connection) serve(next http.Handler, w http.ResponseWriter, r *http.Req
 	}
 	defer c.setWaiting(true)
 	next.ServeHTTP(w, r)
-	r.Body = http.NoBody // frees up to 64 KiB while the client reads the response
+	r.Header, r.Body = nil, http.NoBody // frees their memory while the client reads the response
 	return true
 }
 
-// readBody reads the body into memory, unless its length says that it is too large.
-func (c *connection) readBody(r *http.Request) {
-	if r.Body == nil || r.Body == http.NoBody || r.ContentLength > oauth.MaxFormSize {
-		return
+// readBody reads the body into memory, unless its length says that it is too large. It returns what
+// the handler reads, which never reads from the connection.
+func readBody(r *http.Request) io.ReadCloser {
+	if r.Body == nil || r.Body == http.NoBody {
+		return http.NoBody
 	}
-	body := &bufferedBody{Closer: r.Body}
-	_, body.err = body.content.ReadFrom(io.LimitReader(r.Body, smallBody))
-	if body.err == nil && body.content.Len() == smallBody {
-		c.setLargeBody(true)
-		defer c.setLargeBody(false)
-		_, body.err = body.content.ReadFrom(io.LimitReader(r.Body, oauth.MaxFormSize+1-smallBody))
+	body := &bufferedBody{}
+	if r.ContentLength > oauth.MaxFormSize {
+		body.err = &http.MaxBytesError{Limit: oauth.MaxFormSize}
+		return body
 	}
-	r.Body = body
+	_, body.err = body.content.ReadFrom(io.LimitReader(r.Body, oauth.MaxFormSize+1))
+	return body
 }
 
 // bufferedBody is a request body in memory, followed by the error that ended reading it.
 type bufferedBody struct {
 	content bytes.Buffer
 	err     error
-	io.Closer
 }
+
+func (b *bufferedBody) Close() error { return nil }
 
 func (b *bufferedBody) Read(p []byte) (int, error) {
 	n, err := b.content.Read(p)

@@ -28,8 +28,9 @@ const retryInterval = time.Second
 type Limits struct {
 	// Connections is how many connections may be open at once.
 	Connections int
-	// LargeBodies is how many request bodies of more than 8 KiB are read at once.
-	LargeBodies int
+	// IncompleteBytes is how many bytes of incomplete requests are kept on all connections together.
+	// The largest request has 80 KiB. A header of many short lines takes 45 times its bytes in memory.
+	IncompleteBytes int
 	// Header is how long the header of a request may take, Request header and body together.
 	Header, Request time.Duration
 	// Response is how long a response may take, from the end of the request's header.
@@ -41,7 +42,7 @@ type Limits struct {
 // DefaultLimits returns the limits of a server that faces the internet.
 func DefaultLimits() Limits {
 	return Limits{
-		Connections: 2048, LargeBodies: 128,
+		Connections: 2048, IncompleteBytes: 1 << 20,
 		Header: 5 * time.Second, Request: 10 * time.Second, Response: 30 * time.Second, Idle: 60 * time.Second,
 	}
 }
@@ -134,7 +135,7 @@ func (s *Server) serve(ln net.Listener) error {
 	if s.certificate == nil {
 		return s.http.Serve(ln)
 	}
-	s.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certificate.get}
+	s.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certificate.get, GetConfigForClient: clearClientHello}
 	return s.http.ServeTLS(ln, "", "")
 }
 
