@@ -131,7 +131,7 @@ func (s *Server) newRouter() (*router, error) {
 		},
 		login:   &login.Handler{Registry: s.Registry, Flows: flows, Sessions: sessions, Passwords: passwords, Throttle: guesses, Devices: devices},
 		consent: &consent.Handler{Registry: s.Registry, Flows: flows, Sessions: sessions, Consents: consents},
-		logout:  &logout.Handler{Registry: s.Registry, Keys: s.Keys, Flows: flows, Sessions: sessions, Now: s.Now},
+		logout:  &logout.Handler{Registry: s.Registry, Keys: s.Keys, Sessions: sessions, Now: s.Now},
 
 		token:      &token.Handler{Clients: clients, Grants: grants, Minter: minter, Registry: s.Registry, Passwords: passwords, Throttle: guesses},
 		introspect: &introspect.Handler{Clients: clients, Grants: grants, Registry: s.Registry},

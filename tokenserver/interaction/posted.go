@@ -1,12 +1,8 @@
 package interaction
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
@@ -18,45 +14,6 @@ import (
 // ParamPosted is the parameter that carries a sealed request from a POST to a GET: a POST from another site comes without our cookies, a GET
 // with them. It is tied to no browser, as the URL of a GET would not be.
 const ParamPosted = "posted"
-
-// maxPosted is how large a sealed request may be, in bytes, so that the URL that carries it passes everywhere.
-const maxPosted = 7 << 10
-
-// ErrTooLarge: the request does not fit into a URL.
-var ErrTooLarge = errors.New("the request is too large")
-
-var errPosted = errors.New("not a request that was posted here")
-
-// SealPosted seals the parameters of a request that was POSTed to the endpoint with this path. ErrTooLarge.
-func (s *Flows) SealPosted(path string, params oauth.Params) (string, error) {
-	data := binary.AppendVarint(nil, s.Now().Unix())
-	data = append(data, path+"?"+url.Values(params).Encode()...)
-	sealed, err := s.Keys.Seal(keys.PurposePost, data)
-	if err != nil {
-		return "", fmt.Errorf("sealing a posted request: %w", err)
-	}
-	if len(sealed) > maxPosted {
-		return "", ErrTooLarge
-	}
-	return sealed, nil
-}
-
-// OpenPosted gives the parameters back, to the endpoint that they were posted to.
-func (s *Flows) OpenPosted(path, sealed string) (oauth.Params, error) {
-	data, err := s.Keys.Open(keys.PurposePost, sealed)
-	if err != nil {
-		return nil, errPosted
-	}
-	seconds, n := binary.Varint(data)
-	if n <= 0 || s.Now().Sub(time.Unix(seconds, 0)) > Lifetime {
-		return nil, errPosted
-	}
-	query, ok := strings.CutPrefix(string(data[n:]), path+"?")
-	if !ok {
-		return nil, errPosted
-	}
-	return oauth.ParseForm(&http.Request{URL: &url.URL{RawQuery: query}}, false)
-}
 
 // SealPostedFlow seals a flow that a POST began, for the GET that it becomes. It is tied to no
 // browser, as the URL of a GET would not be.

@@ -23,7 +23,7 @@ const (
 	PurposePost    Purpose = "post"     // an authorization request that was posted, on its way to a GET; bound to nothing
 	PurposeBrowser Purpose = "browser"  // the cookie that binds flows to a browser
 	PurposeSession Purpose = "session"  // the cookie of a login
-	PurposeLogout  Purpose = "logout"   // the form that asks whether to end a session, bound to that session
+	PurposeLogout  Purpose = "logout"   // a request to end a session: in the form that asks, bound to that session, or in the GET that a POST becomes
 	PurposeDevice  Purpose = "device"   // the cookie of a browser that users have signed in with
 	PurposeCode    Purpose = "code"     // an authorization code
 	PurposeRefresh Purpose = "refresh"  // a refresh token

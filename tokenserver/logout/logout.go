@@ -2,7 +2,7 @@
 //
 //	logout.go   the ways in: a request by GET, one by POST, and the answer to the page that asks
 //	request.go  from parameters to a request: who sent the user here, whom they think is signed in, and where the user goes afterwards
-//	form.go     the request as the page's form carries it, sealed for one session
+//	form.go     the request as the page's form carries it, sealed for one session, or the GET that a POST becomes
 //
 // Nobody is signed out by a page of another site alone. Either the request has an ID token of the very user who is signed in, which only an
 // application has that this user signed in to; or the user is asked, and the form that says yes is good for one session only.
@@ -30,7 +30,6 @@ import (
 type Handler struct {
 	Registry *registry.Registry
 	Keys     *keys.Set
-	Flows    *interaction.Flows
 	Sessions *session.Sessions
 	Now      func() time.Time
 }
@@ -53,7 +52,7 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	}
 	var req request
 	if params.Has(interaction.ParamPosted) {
-		req, err = h.openPosted(r.Context(), params.Get(interaction.ParamPosted))
+		req, _, err = h.open(r.Context(), params.Get(interaction.ParamPosted))
 	} else {
 		req, err = h.read(r.Context(), server, params)
 	}
@@ -95,7 +94,7 @@ func (h *Handler) confirm(w http.ResponseWriter, r *http.Request, server documen
 	if err := interaction.SameOrigin(r); err != nil {
 		return err
 	}
-	req, shown, err := h.openForm(r.Context(), sealed)
+	req, shown, err := h.open(r.Context(), sealed)
 	if err != nil {
 		return err
 	}
@@ -120,7 +119,7 @@ func (h *Handler) end(w http.ResponseWriter, r *http.Request, server documents.S
 
 // ask the user.
 func (h *Handler) ask(w http.ResponseWriter, server documents.Server, req request, current *session.Session, user *registry.User) error {
-	sealed, err := h.sealForm(req, current)
+	sealed, err := h.sealForm(req, current.RootHash())
 	if err != nil {
 		return err
 	}

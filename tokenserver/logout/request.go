@@ -2,13 +2,10 @@ package logout
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"slices"
-	"strconv"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
-	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
@@ -106,46 +103,4 @@ func (h *Handler) redirectTo(ctx context.Context, req *request, uri, state strin
 		req.stays = unregistered
 	}
 	web.NoteError(ctx, oauth.InvalidRequest)
-}
-
-// Names of what a request that came by POST is sealed as, on its way to a GET.
-const (
-	sealedClient  = "client"
-	sealedSubject = "subject"
-	sealedURI     = "uri"
-	sealedState   = "state"
-	sealedStays   = "stays"
-)
-
-// sealPosted seals a request. What its ID token says is in it, and not the token, which alone may be
-// larger than a URL.
-func (h *Handler) sealPosted(req request) (string, error) {
-	params := oauth.Params{sealedSubject: {req.subject}, sealedURI: {req.redirectURI}, sealedState: {req.state}}
-	if req.client != nil {
-		params[sealedClient] = []string{req.client.UID}
-	}
-	if req.stays != goesOn {
-		params[sealedStays] = []string{strconv.Itoa(int(req.stays))}
-	}
-	sealed, err := h.Flows.SealPosted(oauth.PathLogout, params)
-	if errors.Is(err, interaction.ErrTooLarge) {
-		return "", oauth.Errorf(oauth.InvalidRequest, "the request is too large")
-	}
-	return sealed, err
-}
-
-// openPosted gives the request back, held against what is registered now.
-func (h *Handler) openPosted(ctx context.Context, sealed string) (request, error) {
-	params, err := h.Flows.OpenPosted(oauth.PathLogout, sealed)
-	if err != nil {
-		return request{}, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageLogoutUnknown}
-	}
-	number, _ := strconv.Atoi(params.Get(sealedStays)) // absent: goesOn
-	req := request{subject: params.Get(sealedSubject), stays: reason(number)}
-	if client, ok := h.Registry.ClientByUID(params.Get(sealedClient)); ok {
-		req.client = client
-		web.NoteClient(ctx, client.ID)
-	}
-	h.redirectTo(ctx, &req, params.Get(sealedURI), params.Get(sealedState), unknown)
-	return req, nil
 }

@@ -273,6 +273,36 @@ func TestAPostedLogoutHoldsALargeIDToken(t *testing.T) {
 	}
 }
 
+// A state may be JSON, or the like: characters that a URL escapes do not make it larger.
+func TestAStateOfThreeThousandBytesComesBackUnchangedByEitherMethodAndFromThePage(t *testing.T) {
+	w := interactiontest.New(t)
+	hint := idToken(t, w, nil)
+	for _, character := range []string{"s", `"`, "<", "%", "é", "\x01"} {
+		state := strings.Repeat(character, 3000/len(character))
+		for name, c := range map[string]struct {
+			client []string
+			send   func(*interactiontest.Browser, []string) interactiontest.Page
+		}{
+			"GET": {[]string{"id_token_hint", hint}, func(b *interactiontest.Browser, p []string) interactiontest.Page { return b.Get(endpoint(w, p...)) }},
+			"POST": {[]string{"id_token_hint", hint}, func(b *interactiontest.Browser, p []string) interactiontest.Page {
+				return b.Post(endpoint(w), values(p...))
+			}},
+			"GET, and from a page": {[]string{"client_id", "web"}, func(b *interactiontest.Browser, p []string) interactiontest.Page {
+				return b.ConfirmLogout(b.Get(endpoint(w, p...)))
+			}},
+			"POST, and from a page": {[]string{"client_id", "web"}, func(b *interactiontest.Browser, p []string) interactiontest.Page {
+				return b.ConfirmLogout(b.Post(endpoint(w), values(p...)))
+			}},
+		} {
+			answer := c.send(signedIn(t, w), append(slices.Clone(c.client), "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", state))
+			goes, err := url.Parse(answer.Header.Get("Location"))
+			if err != nil || answer.StatusCode != http.StatusSeeOther || goes.Query().Get("state") != state {
+				t.Errorf("a state of %q by %s: %d, %.60q", character, name, answer.StatusCode, answer.Header.Get("Location"))
+			}
+		}
+	}
+}
+
 func TestAPostedLogoutIsHeldAgainstWhatIsRegisteredWhenItGoesOn(t *testing.T) {
 	for name, change := range map[string]func(*documents.Client){
 		pages.NoRedirectUnregistered: func(c *documents.Client) { c.PostLogoutRedirectURIs = nil },

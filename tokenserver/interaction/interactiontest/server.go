@@ -94,7 +94,7 @@ func (s *Server) handler(path string) http.Handler {
 		Devices: &throttle.Devices{Keys: s.Keys, Now: s.Now, Random: rand.Reader},
 	}
 	consentHandler := &consent.Handler{Registry: s.Registry, Flows: s.Flows, Sessions: s.Sessions, Consents: consents}
-	logoutHandler := &logout.Handler{Registry: s.Registry, Keys: s.Keys, Flows: s.Flows, Sessions: s.Sessions, Now: s.Now}
+	logoutHandler := &logout.Handler{Registry: s.Registry, Keys: s.Keys, Sessions: s.Sessions, Now: s.Now}
 	mux := http.NewServeMux()
 	for route, handle := range map[string]web.Handler{
 		oauth.PathAuthorize: authorizeHandler.Handle, interaction.PathLogin: loginHandler.Handle,
