@@ -15,7 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes/scheme"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -144,7 +144,7 @@ func newFuzzer(t *testing.T, plural, base string) *fuzzer {
 	config.WarningHandler = rest.NoWarnings{} // of unknown fields, which are pruned
 	config.APIPath = "/apis"
 	config.GroupVersion = &metav1.SchemeGroupVersion
-	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+	config.NegotiatedSerializer = clientgoscheme.Codecs.WithoutConversion()
 	restClient, err := rest.UnversionedRESTClientFor(config)
 	if err != nil {
 		t.Fatal(err)

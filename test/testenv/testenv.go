@@ -1,13 +1,14 @@
-// Package world is what a test needs to go from a manifest to an HTTP answer: what a user applies
-// is read by the manager, served by the token server, and seen by a client. The API server is real,
-// and both programs run as processes under their own ServiceAccounts with the shipped RBAC.
+// Package testenv is the environment of tests that go from a manifest to an HTTP response: a test
+// creates objects, the manager reads them, the token server serves them, and the test is its
+// client. The API server is real, and both programs run as processes under their own
+// ServiceAccounts with the shipped RBAC.
 //
-//	world.go    the control plane and the operator, which all tests of a package share
+//	testenv.go  the control plane and the operator, which all tests of a package share
 //	env.go      an Env: the namespaces, server and user of one test
 //	objects.go  creating, changing and waiting for objects
 //	client.go   what a client does: its configuration, signing in, requests
-//	tls.go      a certificate authority for servers that speak TLS
-//	log.go      what the programs have said
+//	tls.go      a certificate authority for servers that use TLS
+//	log.go      the output of the programs
 //
 // A package that uses it has a TestMain that calls Main.
 package testenv
