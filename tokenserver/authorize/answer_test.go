@@ -397,9 +397,9 @@ func TestAStoreThatIsAwayIsSaidToTheClient(t *testing.T) {
 	w := interactiontest.New(t, interactiontest.Store(store))
 	b := w.NewBrowser()
 	b.SignIn(w.WebRequest())
-	store.Always(storagetest.Unavailable)
+	store.FailAll(storagetest.Unavailable)
 	refusedAtTheClient(t, b.Get(w.WebRequest()), "temporarily_unavailable")
-	store.Always(storagetest.None)
+	store.FailAll(storagetest.None)
 	if values := b.Get(w.WebRequest()).Values(); values.Get("code") == "" {
 		t.Errorf("no code once it is back: %v", values)
 	}

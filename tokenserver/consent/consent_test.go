@@ -200,7 +200,7 @@ func TestAConsentWhoseOutcomeIsUnknownIsReadAgain(t *testing.T) {
 			w := interactiontest.New(t, interactiontest.Store(store))
 			b := w.NewBrowser()
 			page := b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
-			store.Next(storagetest.None, storagetest.None, fault) // the session's mark, the consent read, the consent written
+			store.Fail("PutConsent", fault)
 			if answer := b.Consent(page, "allow"); answer.Values().Get("code") == "" {
 				t.Fatalf("answered %d %v", answer.StatusCode, answer.Values())
 			}
@@ -216,12 +216,12 @@ func TestAConsentThatCannotBeStoredIsNotPretended(t *testing.T) {
 	w := interactiontest.New(t, interactiontest.Store(store))
 	b := w.NewBrowser()
 	page := b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
-	store.Always(storagetest.Unavailable)
+	store.FailAll(storagetest.Unavailable)
 	answer := b.Consent(page, "allow")
 	if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
 		t.Errorf("status %d, Retry-After %q", answer.StatusCode, answer.Header.Get("Retry-After"))
 	}
-	store.Always(storagetest.None)
+	store.FailAll(storagetest.None)
 	if answer = b.Consent(page, "allow"); answer.Values().Get("code") == "" {
 		t.Errorf("the same form does not work later: %d %v", answer.StatusCode, answer.Values())
 	}

@@ -66,7 +66,8 @@ func TestAThiefIsNotForgivenWhatTheClientWasForgiven(t *testing.T) {
 	w := servertest.New(t)
 	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
-	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	w.Store.Fail("GetGrant", storagetest.None, storagetest.Unavailable)
+	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
 	if _, err := refreshWith(w, client.ID, first.RefreshToken); !errors.Is(err, storage.ErrUnavailable) {
 		t.Fatalf("while the store is away: %v", err)
 	}
@@ -95,7 +96,8 @@ func TestALostNoteOfTheLastUseForgivesNothing(t *testing.T) {
 	}
 	w.ChangeDocument(func(s *documents.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
 	w.Advance(2 * time.Hour)
-	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	w.Store.Fail("GetGrant", storagetest.None, storagetest.Unavailable)
+	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
 	if _, err := refreshWith(w, client.ID, second.RefreshToken); !errors.Is(err, storage.ErrUnavailable) {
 		t.Fatalf("while the store is away: %v", err)
 	}
@@ -170,7 +172,7 @@ func TestAConsentThatCannotBeReadUsesNoCodeUp(t *testing.T) {
 	w := servertest.New(t)
 	client := served(t, w, servertest.Client("shop.web"))
 	code := consented(t, w, client.Client)
-	w.Store.Next(storagetest.None, storagetest.None, storagetest.None, storagetest.Unavailable) // the mark of the session, the consent, the creation, the consent again
+	w.Store.Fail("GetConsent", storagetest.None, storagetest.Unavailable)
 	if _, err := redeem(w, client, code); !errors.Is(err, storage.ErrUnavailable) {
 		t.Fatalf("while the store is away: %v", err)
 	}
@@ -187,7 +189,8 @@ func TestAGrantThatHasEndedIsNotOnesOwnAnyMore(t *testing.T) {
 	w := servertest.New(t)
 	client := served(t, w, servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
-	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	w.Store.Fail("CreateGrant", storagetest.LostAnswer)
+	w.Store.Fail("GetGrant", storagetest.Unavailable)
 	if _, err := redeem(w, client, code); !errors.Is(err, storage.ErrUnavailable) {
 		t.Fatalf("while the store is away: %v", err)
 	}
@@ -210,12 +213,13 @@ func TestWhatAPasswordBeganAndNobodyWasToldOfEnds(t *testing.T) {
 		_, err := w.Grants.Password(t.Context(), grant.PasswordGrant{Client: client, User: alice, Scopes: []string{"openid"}})
 		return err
 	}
-	w.Store.Next(storagetest.LostAnswer, storagetest.Unavailable)
+	w.Store.Fail("CreateGrant", storagetest.LostAnswer)
+	w.Store.Fail("GetGrant", storagetest.Unavailable)
 	if err := password(); !errors.Is(err, storage.ErrUnavailable) {
 		t.Fatalf("while the store is away: %v", err)
 	}
 	// The first end fails, and is tried again.
-	w.Store.Next(storagetest.None, storagetest.Unavailable)
+	w.Store.Fail("GetGrant", storagetest.Unavailable)
 	for range 2 {
 		if err := password(); err != nil {
 			t.Fatal(err)
@@ -305,7 +309,8 @@ func TestAnUnansweredRefreshForgivesNoReplayOfTheCode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	w.Store.Fail("GetGrant", storagetest.None, storagetest.Unavailable)
+	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
 	_, err = refreshWith(w, client.ID, first.RefreshToken)
 	awayFor(t, "the refresh", err)
 	_, err = redeem(w, client, code)
@@ -351,7 +356,7 @@ func TestAnAnswerToAParallelRequestLeavesNothingToForgive(t *testing.T) {
 		if _, err := refreshWith(w, client.ID, first.RefreshToken); err != nil {
 			t.Errorf("the parallel request: %v", err)
 		}
-		w.Store.Next(storagetest.Unavailable) // the write is known to have no answer, and then it cannot be read
+		w.Store.Fail("GetGrant", storagetest.Unavailable) // the write is known to have no answer, and then it cannot be read
 		return storage.ErrAmbiguous
 	}
 	w.Grants.Store = slow
@@ -374,7 +379,7 @@ func TestAnAdvanceThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
 		twice.update = func(g storage.Grant) error {
 			twice.update = nil
 			if unreadable {
-				w.Store.Next(storagetest.None, storagetest.Unavailable)
+				w.Store.Fail("GetGrant", storagetest.Unavailable)
 			}
 			_, err := w.Memory.UpdateGrant(t.Context(), g)
 			return err
@@ -403,7 +408,7 @@ func TestACreationThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
 		twice.create = func(g storage.Grant) {
 			twice.create = nil
 			if unreadable {
-				w.Store.Next(storagetest.None, storagetest.Unavailable)
+				w.Store.Fail("GetGrant", storagetest.Unavailable)
 			}
 			if _, err := w.Memory.CreateGrant(t.Context(), g); err != nil {
 				t.Error(err)
@@ -432,11 +437,11 @@ func TestAConsentThatCannotBeReadLosesNoUnseenWrite(t *testing.T) {
 	w := servertest.New(t)
 	client := served(t, w, servertest.Client("shop.web"))
 	code := consented(t, w, client.Client)
-	w.Store.Next(storagetest.None, storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	w.Store.Fail("CreateGrant", storagetest.LostAnswer)
+	w.Store.Fail("GetGrant", storagetest.Unavailable)
 	_, err := redeem(w, client, code)
 	awayFor(t, "the first", err)
-	// The mark, the consent, the creation, what is there instead, the consent again.
-	w.Store.Next(storagetest.None, storagetest.None, storagetest.None, storagetest.None, storagetest.Unavailable)
+	w.Store.Fail("GetConsent", storagetest.None, storagetest.Unavailable)
 	_, err = redeem(w, client, code)
 	awayFor(t, "the second", err)
 	out, err := redeem(w, client, code)

@@ -129,7 +129,8 @@ func TestARetryDuringAnOutageDoesNotCostTheClientItsGrant(t *testing.T) {
 	watched.Freeze(w.StoredGrants()...)
 	// Of each the write, and reading what became of it.
 	for _, fault := range []storagetest.Fault{storagetest.LostAnswer, storagetest.LostRequest, storagetest.LostRequest} {
-		w.Store.Next(fault, storagetest.Unavailable)
+		w.Store.Fail("UpdateGrant", fault)
+		w.Store.Fail("GetGrant", storagetest.Unavailable)
 		_, err := refreshWith(w, client.ID, first.RefreshToken)
 		awayFor(t, "a refresh", err)
 		w.Advance(2 * time.Second)
@@ -160,7 +161,7 @@ func TestAnUnansweredWriteOnTopOfACopyHidesNoTheft(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.UseCachedReads(w.Store).Freeze(old...)
-	w.Store.Next(storagetest.LostRequest)
+	w.Store.Fail("UpdateGrant", storagetest.LostRequest)
 	_, err = refreshWith(w, client.ID, first.RefreshToken)
 	refused(t, "a token that was replaced twice", err, grant.Grant)
 	endedFor(t, w, storage.EndRefreshTokenReuse)
@@ -171,11 +172,12 @@ func TestAnUnansweredWriteOnTopOfACopyDeniesTheClientNothing(t *testing.T) {
 	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
 	w.UseCachedReads(w.Store).Freeze(w.StoredGrants()...)
-	w.Store.Next(storagetest.LostAnswer, storagetest.Unavailable)
+	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
+	w.Store.Fail("GetGrant", storagetest.Unavailable)
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
 	awayFor(t, "the first", err)
 	w.Advance(2 * time.Minute)
-	w.Store.Next(storagetest.LostRequest)
+	w.Store.Fail("UpdateGrant", storagetest.LostRequest)
 	if _, err := refreshWith(w, client.ID, first.RefreshToken); err != nil {
 		t.Errorf("trying again: %v", err)
 	}
@@ -216,16 +218,17 @@ func TestAnOutageDoesNotUseUpTheGrace(t *testing.T) {
 		return s.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: token})
 	}
 	first := begin(t, w, client, "openid", "offline_access")
-	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	w.Store.Fail("GetGrant", storagetest.None, storagetest.Unavailable)
+	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
 	_, err := at(w.Grants, first.RefreshToken)
 	awayFor(t, "a refresh", err)
-	w.Store.Always(storagetest.Unavailable)
+	w.Store.FailAll(storagetest.Unavailable)
 	for _, wait := range []time.Duration{time.Second, time.Minute, time.Minute} {
 		w.Advance(wait)
 		_, err := at(other, first.RefreshToken)
 		awayFor(t, "a refresh at the other replica", err)
 	}
-	w.Store.Always(storagetest.None)
+	w.Store.FailAll(storagetest.None)
 	w.Advance(time.Second)
 	if _, err := replica(w).CheckRefreshToken(t.Context(), first.RefreshToken, client); !errors.Is(err, grant.ErrInactive) {
 		t.Errorf("a replica that has noticed no outage says %v of the replaced token", err)

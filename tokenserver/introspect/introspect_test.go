@@ -539,18 +539,18 @@ func TestAnAPIThatNoLongerAllowsTheClientSeesItsTokensInactive(t *testing.T) {
 func TestAnAnswerThatIsNotKnownIsNotInactive(t *testing.T) {
 	w := newWorld(t)
 	begun := w.IssueTokens(w.shop, "openid", "orders:read")
-	for what, faults := range map[string][]storagetest.Fault{
-		"the record cannot be read":              {storagetest.Unavailable},
-		"the session's mark cannot be read":      {storagetest.None, storagetest.Unavailable},
-		"the access token's mark cannot be read": {storagetest.None, storagetest.None, storagetest.Unavailable},
+	for what, fail := range map[string]func(){
+		"the record cannot be read":              func() { w.Store.Fail("GetGrant", storagetest.Unavailable) },
+		"the session's mark cannot be read":      func() { w.Store.Fail("IsMarked", storagetest.Unavailable) },
+		"the access token's mark cannot be read": func() { w.Store.Fail("IsMarked", storagetest.None, storagetest.Unavailable) },
 	} {
-		w.Store.Next(faults...)
+		fail()
 		a := w.introspect(w.shop, begun.String("access_token"))
 		if a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
 			t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)
 		}
 	}
-	w.Store.Next(storagetest.Unavailable)
+	w.Store.Fail("GetGrant", storagetest.Unavailable)
 	if a := w.introspect(w.shop, begun.String("refresh_token")); a.Status != http.StatusServiceUnavailable {
 		t.Errorf("of a refresh token: the answer is %d %s", a.Status, a.Body)
 	}

@@ -297,12 +297,12 @@ func TestALoginAsAnotherUserIsRefusedIfTheSessionBeforeCannotBeEnded(t *testing.
 	action, fields := b.Get(w.WebRequest("prompt", "login")).Form(t)
 	fields.Set("username", "bob")
 	fields.Set("password", interactiontest.BobPassword)
-	store.Always(storagetest.LostRequest)
+	store.FailAll(storagetest.LostRequest)
 	answer := b.PostOnce(action, fields)
 	if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" || len(answer.Cookies()) != 0 {
 		t.Errorf("the answer is %d, Retry-After %q, cookies %v", answer.StatusCode, answer.Header.Get("Retry-After"), answer.Cookies())
 	}
-	store.Always(storagetest.None)
+	store.FailAll(storagetest.None)
 	if !isSignedIn(t, b) {
 		t.Error("alice is not signed in")
 	}
@@ -473,13 +473,13 @@ func TestALogoutThatCannotBeWrittenIsNotPretended(t *testing.T) {
 	b := signedIn(t, w)
 	page := b.Get(endpoint(w))
 	for name, fail := range map[string]func(){
-		"away":                       func() { store.Always(storagetest.Unavailable) },
-		"away for the write":         func() { store.Next(storagetest.None, storagetest.Unavailable) },
-		"answers lost, again and on": func() { store.Next(storagetest.None); store.Always(storagetest.LostRequest) },
+		"away":                       func() { store.FailAll(storagetest.Unavailable) },
+		"away for the write":         func() { store.Fail("SetMark", storagetest.Unavailable) },
+		"answers lost, again and on": func() { store.Fail("IsMarked", storagetest.None); store.FailAll(storagetest.LostRequest) },
 	} {
 		fail()
 		answer := b.Post(page.Form(t))
-		store.Always(storagetest.None)
+		store.FailAll(storagetest.None)
 		if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" || answer.Header.Get("Set-Cookie") != "" {
 			t.Errorf("%s: %d, Retry-After %q, Set-Cookie %q", name, answer.StatusCode, answer.Header.Get("Retry-After"), answer.Header.Get("Set-Cookie"))
 		}
@@ -487,7 +487,7 @@ func TestALogoutThatCannotBeWrittenIsNotPretended(t *testing.T) {
 			t.Fatalf("%s: the session has ended", name)
 		}
 	}
-	store.Next(storagetest.None, storagetest.LostAnswer)
+	store.Fail("SetMark", storagetest.LostAnswer)
 	isSignedOut(t, "an answer that was lost once", b.ConfirmLogout(page))
 	if isSignedIn(t, b) {
 		t.Error("the session goes on")

@@ -319,18 +319,26 @@ func TestAUserWhoFillsTheirPlacesAtAClientStopsNoOtherUser(t *testing.T) {
 }
 
 func TestThe200IsNeverFalse(t *testing.T) {
-	// The calls of one revocation of an access token: read the grant, read the mark, set it. Of a refresh token: read the grant, read it again,
-	// update it.
-	for what, faults := range map[string][]storagetest.Fault{
-		"the first read fails":  {storagetest.Unavailable},
-		"the second read fails": {storagetest.None, storagetest.Unavailable},
-		"the write fails":       {storagetest.None, storagetest.None, storagetest.Unavailable},
+	type faults map[string][]storagetest.Fault // by method
+	for kind, cases := range map[string]map[string]faults{
+		"access_token": {
+			"reading the grant fails": {"GetGrant": {storagetest.Unavailable}},
+			"reading the mark fails":  {"IsMarked": {storagetest.Unavailable}},
+			"the write fails":         {"SetMark": {storagetest.Unavailable}},
+		},
+		"refresh_token": {
+			"the first read fails":  {"GetGrant": {storagetest.Unavailable}},
+			"the second read fails": {"GetGrant": {storagetest.None, storagetest.Unavailable}},
+			"the write fails":       {"UpdateGrant": {storagetest.Unavailable}},
+		},
 	} {
-		for _, kind := range []string{"access_token", "refresh_token"} {
+		for what, faults := range cases {
 			w := newWorld(t)
 			c := w.AddClient(servertest.Client("shop.web"))
 			begun := w.IssueTokens(c, "openid", "offline_access")
-			w.Store.Next(faults...)
+			for method, faults := range faults {
+				w.Store.Fail(method, faults...)
+			}
 			a := w.Post("/revoke", c, "token", begun.String(kind))
 			if a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
 				t.Errorf("%s, %s: the answer is %d %s", kind, what, a.Status, a.Body)
@@ -345,11 +353,11 @@ func TestThe200IsNeverFalse(t *testing.T) {
 
 func TestAnOutcomeThatWasLostIsAskedFor(t *testing.T) {
 	for _, fault := range []storagetest.Fault{storagetest.LostAnswer, storagetest.LostRequest} {
-		for _, kind := range []string{"access_token", "refresh_token"} {
+		for kind, write := range map[string]string{"access_token": "SetMark", "refresh_token": "UpdateGrant"} {
 			w := newWorld(t)
 			c := w.AddClient(servertest.Client("shop.web"))
 			begun := w.IssueTokens(c, "openid", "offline_access")
-			w.Store.Next(storagetest.None, storagetest.None, fault)
+			w.Store.Fail(write, fault)
 			done(t, kind, w.Post("/revoke", c, "token", begun.String(kind)))
 			if w.IsActive(begun.String("access_token")) {
 				t.Errorf("%s: the access token is active after a 200", kind)
@@ -359,8 +367,9 @@ func TestAnOutcomeThatWasLostIsAskedFor(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	begun := w.IssueTokens(c, "openid")
-	w.Store.Next(storagetest.None, storagetest.None)
-	w.Store.Always(storagetest.LostRequest)
+	w.Store.Fail("GetGrant", storagetest.None)
+	w.Store.Fail("IsMarked", storagetest.None)
+	w.Store.FailAll(storagetest.LostRequest)
 	if a := w.Post("/revoke", c, "token", begun.String("access_token")); a.Status != http.StatusServiceUnavailable {
 		t.Errorf("a mark that never arrives is answered %d %s", a.Status, a.Body)
 	}

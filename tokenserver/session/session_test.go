@@ -257,16 +257,9 @@ func TestALoginWhoseMarkCannotBeWrittenSetsNoCookie(t *testing.T) {
 	_, cookie := begin(t, w)
 	bob, _ := w.Registry.UserByName("bob")
 	for name, fail := range map[string]func(){
-		"away":          func() { store.Always(storagetest.Unavailable) },
-		"requests lost": func() { store.Always(storagetest.LostRequest) },
-		"away for the write": func() {
-			reads := store.Calls("IsMarked")
-			login(t, w, "alice", cookie)
-			for range store.Calls("IsMarked") - reads {
-				store.Next(storagetest.None)
-			}
-			store.Always(storagetest.Unavailable)
-		},
+		"away":               func() { store.FailAll(storagetest.Unavailable) },
+		"requests lost":      func() { store.FailAll(storagetest.LostRequest) },
+		"away for the write": func() { store.Fail("SetMark", storagetest.Unavailable) },
 	} {
 		fail()
 		answer := httptest.NewRecorder()
@@ -274,7 +267,7 @@ func TestALoginWhoseMarkCannotBeWrittenSetsNoCookie(t *testing.T) {
 			len(answer.Result().Cookies()) != 0 {
 			t.Errorf("%s: %v, cookies %v", name, err, answer.Result().Cookies())
 		}
-		store.Always(storagetest.None)
+		store.FailAll(storagetest.None)
 		if found(t, w, cookie) == nil {
 			t.Fatalf("%s: the session has ended", name)
 		}
@@ -527,7 +520,7 @@ func TestWhetherASessionHasEndedIsNeverGuessed(t *testing.T) {
 	store := &storagetest.Faulty{}
 	w := interactiontest.New(t, interactiontest.Store(store))
 	_, cookie := begin(t, w)
-	store.Always(storagetest.Unavailable)
+	store.FailAll(storagetest.Unavailable)
 	r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
 	r.AddCookie(cookie)
 	if current, user, err := w.Sessions.Current(t.Context(), r, w.Document); err == nil || current != nil || user != nil {
@@ -612,12 +605,12 @@ func TestASessionEndsForEveryCopyAndForgetsTheCookieOnlyThen(t *testing.T) {
 	store := &storagetest.Faulty{}
 	w := interactiontest.New(t, interactiontest.Store(store))
 	begun, cookie := begin(t, w)
-	store.Always(storagetest.Unavailable)
+	store.FailAll(storagetest.Unavailable)
 	answer := httptest.NewRecorder()
 	if err := w.Sessions.End(t.Context(), answer, w.Document, begun); err == nil || len(answer.Result().Cookies()) != 0 {
 		t.Errorf("a store that is away: %v, cookies %v", err, answer.Result().Cookies())
 	}
-	store.Always(storagetest.None)
+	store.FailAll(storagetest.None)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	answer = httptest.NewRecorder()

@@ -25,7 +25,7 @@ func TestARedemptionWhoseAnswerWasLostIsNotAReplay(t *testing.T) {
 		c := w.AddClient(servertest.Client("shop.web"))
 		code := w.Code(w.Authorization(c, "openid", "orders:read"))
 		// The first call of a redemption reads the mark of the session.
-		w.Store.Next(storagetest.None, fault)
+		w.Store.Fail("CreateGrant", fault)
 		a := w.RequireOK(w.Redeem(c, code))
 		if !w.IsActive(a.String("access_token")) {
 			t.Error("the access token is not active")
@@ -43,7 +43,8 @@ func TestAnUnreadableOutcomeIsTriedAgainLater(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
-	w.Store.Next(storagetest.None, storagetest.LostRequest, storagetest.Unavailable)
+	w.Store.Fail("CreateGrant", storagetest.LostRequest)
+	w.Store.Fail("GetGrant", storagetest.Unavailable)
 	tryAgain(t, w.Redeem(c, code))
 	w.RequireOK(w.Redeem(c, code))
 }
@@ -53,13 +54,15 @@ func TestAWriteThatHappenedUnseenIsOnesOwnWhenTheClientTriesAgain(t *testing.T) 
 	w.ChangeDocument(withoutGrace)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid", "offline_access"))
-	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	w.Store.Fail("CreateGrant", storagetest.LostAnswer)
+	w.Store.Fail("GetGrant", storagetest.Unavailable)
 	tryAgain(t, w.Redeem(c, code))
 	if len(w.StoredGrants()) != 1 {
 		t.Fatal("the write did not happen")
 	}
 	a := w.RequireOK(w.Redeem(c, code))
-	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	w.Store.Fail("GetGrant", storagetest.None, storagetest.Unavailable)
+	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
 	tryAgain(t, w.Refresh(c, a.String("refresh_token")))
 	next := w.RequireOK(w.Refresh(c, a.String("refresh_token")))
 	last := w.RequireOK(w.Refresh(c, next.String("refresh_token")))
@@ -74,7 +77,8 @@ func TestOfTwoRetriesAfterAnUnseenWriteOneSucceeds(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
-	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	w.Store.Fail("CreateGrant", storagetest.LostAnswer)
+	w.Store.Fail("GetGrant", storagetest.Unavailable)
 	tryAgain(t, w.Redeem(c, code))
 	a := w.RequireOK(w.Redeem(c, code))
 	w.CheckError(w.Redeem(c, code), 400, "invalid_grant")
@@ -87,10 +91,10 @@ func TestAnUnreachableStoreConsumesNoCode(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
-	w.Store.Always(storagetest.Unavailable)
+	w.Store.FailAll(storagetest.Unavailable)
 	tryAgain(t, w.Redeem(c, code))
-	w.Store.Always(storagetest.None)
-	w.Store.Next(storagetest.None, storagetest.Unavailable)
+	w.Store.FailAll(storagetest.None)
+	w.Store.Fail("CreateGrant", storagetest.Unavailable)
 	tryAgain(t, w.Redeem(c, code))
 	w.RequireOK(w.Redeem(c, code))
 }
@@ -100,7 +104,7 @@ func TestARefreshWhoseAnswerWasLostIsOnesOwn(t *testing.T) {
 		w := newWorld(t)
 		c := w.AddClient(servertest.Client("shop.web"))
 		token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
-		w.Store.Next(storagetest.None, fault)
+		w.Store.Fail("UpdateGrant", fault)
 		a := w.RequireOK(w.Refresh(c, token))
 		if g := w.StoredGrants()[0]; g.Generation != 2 || g.IsEnded() {
 			t.Errorf("the record is %+v", g)
@@ -114,7 +118,7 @@ func TestARefreshWhoseAnswerWasLostIsOnesOwnWithoutGraceToo(t *testing.T) {
 	w.ChangeDocument(withoutGrace)
 	c := w.AddClient(servertest.Client("shop.web"))
 	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
-	w.Store.Next(storagetest.None, storagetest.LostAnswer)
+	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
 	w.RequireOK(w.Refresh(c, token))
 	if w.StoredGrants()[0].IsEnded() {
 		t.Error("a request's own write was taken for a replay")
@@ -125,12 +129,14 @@ func TestAnUnreachableStoreConsumesNoRefreshToken(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
-	for _, faults := range [][]storagetest.Fault{
-		{storagetest.Unavailable},
-		{storagetest.None, storagetest.Unavailable},
-		{storagetest.None, storagetest.LostRequest, storagetest.Unavailable},
+	for _, faults := range []map[string][]storagetest.Fault{
+		{"GetGrant": {storagetest.Unavailable}},
+		{"UpdateGrant": {storagetest.Unavailable}},
+		{"UpdateGrant": {storagetest.LostRequest}, "GetGrant": {storagetest.None, storagetest.Unavailable}},
 	} {
-		w.Store.Next(faults...)
+		for method, faults := range faults {
+			w.Store.Fail(method, faults...)
+		}
 		tryAgain(t, w.Refresh(c, token))
 	}
 	if g := w.StoredGrants()[0]; g.Generation != 1 || g.IsEnded() {
@@ -143,7 +149,8 @@ func TestAClientRetriesWithinTheGraceAfterACrash(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
-	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	w.Store.Fail("GetGrant", storagetest.None, storagetest.Unavailable)
+	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
 	tryAgain(t, w.Refresh(c, token))
 	if g := w.StoredGrants()[0]; g.Generation != 2 {
 		t.Fatalf("the generation is %d, want 2", g.Generation)
@@ -158,8 +165,7 @@ func TestAReplayThatCannotEndTheGrantSaysSo(t *testing.T) {
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
 	a := w.RequireOK(w.Redeem(c, code))
-	// Mark of the session, create, read by the creator, read by the ending, and its write.
-	w.Store.Next(storagetest.None, storagetest.None, storagetest.None, storagetest.None, storagetest.Unavailable)
+	w.Store.Fail("UpdateGrant", storagetest.Unavailable)
 	tryAgain(t, w.Redeem(c, code))
 	w.CheckError(w.Redeem(c, code), 400, "invalid_grant")
 	if w.IsActive(a.String("access_token")) {
@@ -173,7 +179,7 @@ func TestAnEndWhoseAnswerWasLostCountsOnce(t *testing.T) {
 		c := w.AddClient(servertest.Client("shop.web"))
 		code := w.Code(w.Authorization(c, "openid"))
 		a := w.RequireOK(w.Redeem(c, code))
-		w.Store.Next(storagetest.None, storagetest.None, storagetest.None, storagetest.None, fault)
+		w.Store.Fail("UpdateGrant", fault)
 		w.CheckError(w.Redeem(c, code), 400, "invalid_grant")
 		if w.IsActive(a.String("access_token")) {
 			t.Error("the access token is active after the replay")
@@ -231,7 +237,7 @@ func TestTheServersBoundIsAnsweredWith503(t *testing.T) {
 func TestMachinesGetTokensWhileTheStoreIsAway(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(service())
-	w.Store.Always(storagetest.Unavailable)
+	w.Store.FailAll(storagetest.Unavailable)
 	w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials"))
 }
 
@@ -239,7 +245,7 @@ func TestAnUnreachableStoreNeverMakesAFalseAnswer(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	a := w.IssueTokens(c, "openid", "offline_access")
-	w.Store.Always(storagetest.Unavailable)
+	w.Store.FailAll(storagetest.Unavailable)
 	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
 		tryAgain(t, w.Post("/introspect", c, "token", token))
 		tryAgain(t, w.Post("/revoke", c, "token", token))
@@ -247,7 +253,7 @@ func TestAnUnreachableStoreNeverMakesAFalseAnswer(t *testing.T) {
 	r := w.Form("/userinfo", noClient)
 	r.Header.Set("Authorization", "Bearer "+a.String("access_token"))
 	tryAgain(t, w.Do(r))
-	w.Store.Always(storagetest.None)
+	w.Store.FailAll(storagetest.None)
 	if !w.IsActive(a.String("access_token")) {
 		t.Error("the token was revoked although the answer was 503")
 	}
@@ -257,14 +263,11 @@ func TestAnUnseenWriteStaysOnesOwnHoweverOftenTheStoreFails(t *testing.T) {
 	w := newWorld(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
-	w.Store.Next(storagetest.None, storagetest.LostAnswer, storagetest.Unavailable)
+	w.Store.Fail("CreateGrant", storagetest.LostAnswer)
+	w.Store.Fail("GetGrant", storagetest.Unavailable)
 	tryAgain(t, w.Redeem(c, code))
-	for _, faults := range [][]storagetest.Fault{
-		{storagetest.Unavailable},
-		{storagetest.None, storagetest.Unavailable},
-		{storagetest.None, storagetest.None, storagetest.Unavailable},
-	} {
-		w.Store.Next(faults...)
+	for _, method := range []string{"IsMarked", "CreateGrant", "GetGrant"} {
+		w.Store.Fail(method, storagetest.Unavailable)
 		tryAgain(t, w.Redeem(c, code))
 	}
 	a := w.RequireOK(w.Redeem(c, code))

@@ -74,19 +74,23 @@ func TestWhatTheStoreSaysIsForTheLogAndNotForTheClient(t *testing.T) {
 			t.Error("the log lacks the cause")
 		}
 	}
-	for _, faults := range [][]storagetest.Fault{
-		{storagetest.Unavailable},
-		{storagetest.None, storagetest.Unavailable},
-		{storagetest.None, storagetest.LostRequest, storagetest.Unavailable},
-	} {
-		w.Store.Next(faults...)
-		quiet(w.Redeem(c, code))
-		w.Store.Next(faults...)
-		quiet(w.Refresh(c, a.String("refresh_token")))
-	}
+	w.Store.Fail("IsMarked", storagetest.Unavailable)
+	quiet(w.Redeem(c, code))
+	w.Store.Fail("CreateGrant", storagetest.Unavailable)
+	quiet(w.Redeem(c, code))
+	w.Store.Fail("CreateGrant", storagetest.LostRequest)
+	w.Store.Fail("GetGrant", storagetest.Unavailable)
+	quiet(w.Redeem(c, code))
+	w.Store.Fail("GetGrant", storagetest.Unavailable)
+	quiet(w.Refresh(c, a.String("refresh_token")))
+	w.Store.Fail("UpdateGrant", storagetest.Unavailable)
+	quiet(w.Refresh(c, a.String("refresh_token")))
+	w.Store.Fail("UpdateGrant", storagetest.LostRequest)
+	w.Store.Fail("GetGrant", storagetest.None, storagetest.Unavailable)
+	quiet(w.Refresh(c, a.String("refresh_token")))
 	w.Memory.SetGrantBounds(20, 1)
 	quiet(w.Redeem(c, code))
-	w.Store.Always(storagetest.Unavailable)
+	w.Store.FailAll(storagetest.Unavailable)
 	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
 		quiet(w.Post("/introspect", c, "token", token))
 		quiet(w.Post("/revoke", c, "token", token))
@@ -102,7 +106,7 @@ func TestWhatTheStoreSaysIsNotInARedirect(t *testing.T) {
 	w.Grants.Store = wordy{faulty}
 	b := w.NewBrowser()
 	b.SignIn(w.WebRequest())
-	faulty.Always(storagetest.Unavailable)
+	faulty.FailAll(storagetest.Unavailable)
 	a := b.Get(w.WebRequest())
 	if a.StatusCode != http.StatusSeeOther || a.Values().Get("error") != "temporarily_unavailable" {
 		t.Errorf("the answer is %d to %s", a.StatusCode, a.Header.Get("Location"))

@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"context"
+	"reflect"
 	"sync"
 	"time"
 
@@ -12,75 +13,85 @@ import (
 type Fault int
 
 const (
-	// None: the call works.
+	// None is no fault.
 	None Fault = iota
-	// Unavailable: nothing is done, and the call says so.
+	// Unavailable makes a call do nothing and return ErrUnavailable.
 	Unavailable
-	// LostRequest: nothing is done; of a write the caller learns only that its outcome is unknown.
+	// LostRequest makes a write do nothing and return ErrAmbiguous. It makes a read unavailable.
 	LostRequest
-	// LostAnswer: a write is done, and the caller learns only that its outcome is unknown.
+	// LostAnswer makes a write happen and return ErrAmbiguous. It makes a read unavailable.
 	LostAnswer
 )
 
-// Faulty is a store whose calls go wrong on request: first as queued by Next, then as set by Always.
+// Faulty is a store whose calls fail on request. It also counts them.
 type Faulty struct {
 	Store storage.Store
 
 	mu     sync.Mutex
-	queue  []Fault
+	queued map[string][]Fault // by method
 	always Fault
-	calls  map[string]int
+	calls  map[string]int // by method
 }
 
 var _ storage.Store = (*Faulty)(nil)
 
-// Next queues faults, one for each call that follows, reads and writes alike.
-func (f *Faulty) Next(faults ...Fault) {
+// Fail queues a fault for each of the next calls of a method of storage.Store. It panics if there
+// is no such method.
+func (f *Faulty) Fail(method string, faults ...Fault) {
+	checkMethod(method)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.queue = append(f.queue, faults...)
+	if f.queued == nil {
+		f.queued = map[string][]Fault{}
+	}
+	f.queued[method] = append(f.queued[method], faults...)
 }
 
-// Always sets what happens to calls that no queued fault is for.
-func (f *Faulty) Always(fault Fault) {
+// FailAll sets the fault of all calls for which none is queued.
+func (f *Faulty) FailAll(fault Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.always = fault
 }
 
-// Calls says how often the method was called, also in vain.
+// Calls returns how often a method was called, including the calls that failed. It panics if there
+// is no such method.
 func (f *Faulty) Calls(method string) int {
+	checkMethod(method)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.calls[method]
 }
 
-// Writes says how many calls were made of methods that write.
+// Writes returns how often methods that write were called.
 func (f *Faulty) Writes() int {
-	writes := 0
-	for _, method := range []string{"CreateGrant", "UpdateGrant", "PutConsent", "SetMark"} {
-		writes += f.Calls(method)
-	}
-	return writes
+	return f.Calls("CreateGrant") + f.Calls("UpdateGrant") + f.Calls("PutConsent") + f.Calls("SetMark")
 }
 
-func (f *Faulty) next(method string) Fault {
+func checkMethod(method string) {
+	if _, ok := reflect.TypeFor[storage.Store]().MethodByName(method); !ok {
+		panic("storage.Store has no method " + method)
+	}
+}
+
+// nextFault counts a call of the method, and returns its fault.
+func (f *Faulty) nextFault(method string) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.calls == nil {
 		f.calls = map[string]int{}
 	}
 	f.calls[method]++
-	if len(f.queue) == 0 {
+	queued := f.queued[method]
+	if len(queued) == 0 {
 		return f.always
 	}
-	fault := f.queue[0]
-	f.queue = f.queue[1:]
-	return fault
+	f.queued[method] = queued[1:]
+	return queued[0]
 }
 
 func read[T any](f *Faulty, method string, call func() (T, error)) (T, error) {
-	if f.next(method) != None {
+	if f.nextFault(method) != None {
 		var zero T
 		return zero, storage.ErrUnavailable
 	}
@@ -89,7 +100,7 @@ func read[T any](f *Faulty, method string, call func() (T, error)) (T, error) {
 
 func write[T any](f *Faulty, method string, call func() (T, error)) (T, error) {
 	var zero T
-	switch f.next(method) {
+	switch f.nextFault(method) {
 	case Unavailable:
 		return zero, storage.ErrUnavailable
 	case LostRequest:
@@ -156,7 +167,7 @@ func (f *Faulty) CountMarks(ctx context.Context, kind storage.MarkKind, userUID 
 }
 
 // OnEnd implements storage.Store.
-func (f *Faulty) OnEnd(tell func(context.Context, storage.Grant)) { f.Store.OnEnd(tell) }
+func (f *Faulty) OnEnd(notify func(context.Context, storage.Grant)) { f.Store.OnEnd(notify) }
 
 // Sweep implements storage.Store.
 func (f *Faulty) Sweep(ctx context.Context, now time.Time) (int, error) {

@@ -29,7 +29,7 @@ func TestAFaultSaysNoMoreThanItsNameDoes(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := &storagetest.Faulty{Store: inner}
-			s.Next(test.fault)
+			s.Fail("CreateGrant", test.fault)
 			if _, err := s.CreateGrant(t.Context(), storage.Grant{ID: "a"}); !errors.Is(err, test.want) {
 				t.Errorf("the call says %v, want %v", err, test.want)
 			}
