@@ -68,6 +68,9 @@ func (u *Usage) Used(use registry.Use) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	last, known := u.uses[c]
+	if last.used > hour+1 { // the clock was set back
+		last = lastUse{}
+	}
 	if known && last.used >= hour || !known && len(u.uses) >= maxRemembered {
 		return
 	}
@@ -84,34 +87,38 @@ func (u *Usage) due() bool {
 	defer u.mu.Unlock()
 	now := u.now()
 	return !u.waiting.IsZero() && now.Sub(u.waiting) >= gatherFor &&
-		(u.written.IsZero() || now.Sub(u.written) >= reportEvery)
+		(u.written.IsZero() || now.Sub(u.written).Abs() >= reportEvery)
 }
 
-// unwritten returns what is to be written: the urgent uses, then the credentials that have waited
-// longest to be written, and no more than a Usage lists. With fewer places than credentials, each has
-// its turn.
+// unwritten returns what is to be written; nothing if there is no news. The news come first: the urgent
+// ones, in half of the places at least, and those that have waited longest to be written. With fewer
+// places than credentials, each has its turn, however many are urgent. What was written before follows,
+// the latest first, for a manager that was away then.
 func (u *Usage) unwritten() []internalv1alpha1.CredentialUse {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	var news []credential
+	var urgent, others, told []credential
 	for c, last := range u.uses {
-		if last.used > last.reported {
-			news = append(news, c)
+		switch {
+		case last.used <= last.reported:
+			told = append(told, c)
+		case last.urgent:
+			urgent = append(urgent, c)
+		default:
+			others = append(others, c)
 		}
 	}
-	slices.SortFunc(news, func(a, b credential) int {
-		x, y := u.uses[a], u.uses[b]
-		if x.urgent != y.urgent {
-			if x.urgent {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(x.reported, y.reported)
-	})
-	news = news[:min(len(news), internalv1alpha1.MaxUses)]
-	uses := make([]internalv1alpha1.CredentialUse, 0, len(news))
-	for _, c := range news {
+	if len(urgent)+len(others) == 0 {
+		return nil
+	}
+	waited := func(a, b credential) int { return cmp.Compare(u.uses[a].reported, u.uses[b].reported) }
+	slices.SortFunc(urgent, waited)
+	slices.SortFunc(others, waited)
+	slices.SortFunc(told, func(a, b credential) int { return cmp.Compare(u.uses[b].used, u.uses[a].used) })
+	const places = internalv1alpha1.MaxUses
+	listed := slices.Concat(urgent[:min(len(urgent), places-min(len(others), places/2))], others, told)
+	uses := make([]internalv1alpha1.CredentialUse, 0, min(len(listed), places))
+	for _, c := range listed[:min(len(listed), places)] {
 		uses = append(uses, internalv1alpha1.CredentialUse{
 			Owner: types.UID(c.client), ID: c.id, RefusedMethod: c.refusedMethod,
 			Time: metav1.NewTime(time.Unix(u.uses[c].used*3600, 0).UTC()),
@@ -157,8 +164,7 @@ func (c *Cluster) keepUsage(ctx context.Context) {
 	}
 }
 
-// writeUsage writes what was not written yet, if there is anything. The Usage lists only that: the
-// manager has taken over what it listed before.
+// writeUsage writes what was not written yet, if there is anything.
 func (c *Cluster) writeUsage(ctx context.Context) error {
 	uses := c.usage.unwritten()
 	if len(uses) == 0 {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -133,5 +134,69 @@ func TestAUsageForgetsWhatWasWrittenADayAgo(t *testing.T) {
 	w.pass(time.Minute)
 	if len(w.uses) != 1 {
 		t.Errorf("%d credentials are remembered", len(w.uses))
+	}
+}
+
+func TestAUsageListsWhatAManagerThatWasAwayHasNotSeen(t *testing.T) {
+	w := newUsageWorld()
+	w.Used(used(1))
+	w.pass(time.Hour)
+	for n := range 3 {
+		w.Used(used(2 + n))
+		w.pass(2 * time.Hour)
+		owners := map[string]bool{}
+		for _, use := range w.last {
+			owners[string(use.Owner)] = true
+		}
+		if !owners["1"] || len(w.last) != n+2 || string(w.last[0].Owner) != fmt.Sprint(2+n) {
+			t.Errorf("listed are %+v", w.last)
+		}
+	}
+	for n := range 2 * internalv1alpha1.MaxUses {
+		w.Used(used(100 + n))
+	}
+	w.pass(2 * time.Hour)
+	for _, use := range w.last {
+		if n := string(use.Owner); len(n) < 3 {
+			t.Errorf("%s was written before, and takes a place of what was not", n)
+		}
+	}
+}
+
+func TestUrgentUsesLeaveRoomForTheOthers(t *testing.T) {
+	w := newUsageWorld()
+	for range 3 {
+		for n := range 2 * internalv1alpha1.MaxUses {
+			refused := used(n)
+			refused.RefusedMethod = "client_secret_post"
+			w.Used(refused)
+			w.Used(used(n))
+		}
+		w.pass(time.Hour)
+	}
+	urgent, others := 0, 0
+	for credential, times := range w.listed {
+		if strings.HasSuffix(credential, "client_secret_post") {
+			urgent += times
+		} else {
+			others += times
+		}
+	}
+	if want := 3 * internalv1alpha1.MaxUses / 2; urgent != want || others != want {
+		t.Errorf("%d urgent uses and %d others were listed, want %d each", urgent, others, want)
+	}
+}
+
+func TestUsesCountAfterTheClockWasSetBack(t *testing.T) {
+	w := newUsageWorld()
+	right := w.clock
+	w.clock = right.AddDate(1, 0, 0) // a machine that has just started
+	w.Used(used(1))
+	w.pass(time.Minute)
+	w.clock = right
+	w.Used(used(1))
+	w.pass(time.Minute)
+	if len(w.last) != 1 || w.last[0].Time.Sub(right).Abs() > time.Hour {
+		t.Errorf("listed is %+v, want a use of %s", w.last, right)
 	}
 }

@@ -246,7 +246,8 @@ type UsageSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ServerUID types.UID `json:"serverUID"`
-	// uses since the object was last written. Those beyond the maximum are in the next write.
+	// uses since the object was last written. Where there is room, those of the last day follow that
+	// were written before; those beyond the maximum are in the next write.
 	// +kubebuilder:validation:MaxItems=1000
 	// +listType=atomic
 	// +optional
