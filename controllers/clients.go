@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -143,7 +144,7 @@ func (r *clientReconciler) write(ctx context.Context, s *clientScope, seen *inte
 	owner := compile.Owner(kindClient, s.client)
 	e, err := r.hold(ctx, compile.Entry(s.at.server, s.claim(), owner, documents.Format(s.document), text), seen)
 	if pendingUpgrade(err) && s.client.Spec.Suspended {
-		err = errors.Join(err, r.suspendMeanwhile(ctx, s))
+		err = cmp.Or(r.suspendMeanwhile(ctx, s), err)
 	}
 	if err != nil {
 		return err
@@ -152,7 +153,8 @@ func (r *clientReconciler) write(ctx context.Context, s *clientScope, seen *inte
 	return r.releaseOthers(ctx, owner, e)
 }
 
-// suspendMeanwhile suspends a client whose document cannot be replaced yet.
+// suspendMeanwhile suspends a client whose document cannot be replaced yet. An error is one that must
+// not wait for the upgrade.
 func (r *clientReconciler) suspendMeanwhile(ctx context.Context, s *clientScope) error {
 	if s.entry == nil {
 		return nil

@@ -113,6 +113,11 @@ func scopesVerdict(scopes scopeFacts) verdict {
 	if len(scopes.refused) > 0 {
 		problems = append(problems, "the ResourceServer's allowedClients do not let this client have "+quoted(scopes.refused))
 	}
+	if len(problems) == 0 && len(scopes.unread) > 0 {
+		return fails(v1alpha1.ReasonManagerTooOld,
+			"spec.scopes: a newer manager wrote the documents that decide about %s, which this one does not read: upgrade the manager; until then token servers do what the documents say",
+			quoted(scopes.unread))
+	}
 	if len(problems) == 0 {
 		return holds(v1alpha1.ReasonResolvedRefs, "all scopes exist and may be used")
 	}

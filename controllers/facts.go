@@ -110,6 +110,7 @@ type scopeFacts struct {
 	entries    []*internalv1alpha1.Entry
 	undeclared []string
 	refused    []string // their ResourceServer does not allow them to the client
+	unread     []string // a newer manager wrote what decides about them
 }
 
 // resolveScopes finds out who declares each scope of a client, and whether that API lets the client have it.
@@ -121,6 +122,8 @@ func (op *operator) resolveScopes(ctx context.Context, a *attachment, doc docume
 		}
 		entries, allowed, err := op.scopeEntries(ctx, a, doc.Namespace, scope)
 		switch {
+		case asVersionSkew(err) != nil:
+			facts.unread = append(facts.unread, scope)
 		case err != nil:
 			return facts, err
 		case entries == nil:
@@ -151,6 +154,9 @@ func (op *operator) scopeEntries(ctx context.Context, a *attachment, clientNames
 		return nil, false, nil
 	}
 	rs, err := decodeEntry[documents.ResourceServer](&owned[i])
+	if asVersionSkew(err) != nil {
+		return nil, false, err
+	}
 	if err != nil {
 		return nil, false, nil //nolint:nilerr // what cannot be read is not served; the ResourceServer's own conditions say so
 	}

@@ -89,6 +89,7 @@ func TestAManagerDoesNotWriteOverADocumentThatItCannotRead(t *testing.T) {
 	api := w.newAPI(ordersAPI, "orders:read")
 	w.condition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	w.condition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	reader := w.readyClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"orders:read"} })
 	secret := w.valueOf(c)
 	var entries []*internalv1alpha1.Entry
 	for _, name := range []string{c.Status.ClientID, u.Status.Subject, ordersAPI} {
@@ -102,6 +103,8 @@ func TestAManagerDoesNotWriteOverADocumentThatItCannotRead(t *testing.T) {
 	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
 	edit(w, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = nil; u.Annotations = map[string]string{"touched": "yes"} })
 	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:read", "orders:write") })
+	edit(w, reader, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	w.condition(reader, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld) // the scope is served
 	for _, o := range []client.Object{c, u, api} {
 		message := w.condition(o, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
 		if !strings.Contains(message, "/v9") {
@@ -155,5 +158,35 @@ func TestARevokedKeyDoesNotWaitForAnUpgrade(t *testing.T) {
 	got := meanwhile(old, doc)
 	if len(got.Keys) != 1 || !slices.Equal(got.RevokedKeys, []string{"a"}) || got.AccessTokenLifetime != 60 || got.Algorithms != nil {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A suspension and a revoked key are written into the document that is there. When that fails it is
+// tried again as soon as anything else that fails, and said, and not only once there was an upgrade.
+func TestWhatCannotBeDoneWhileAnUpgradeIsPendingIsTriedAgainSoon(t *testing.T) {
+	w := newWorld(t)
+	op := &operator{Client: w.manager.GetClient(), live: w.manager.GetAPIReader(), now: w.clock.now, seen: newSightings(w.clock.now)}
+	w.newReplica("old-0", everything, without(documents.FormatClient), func(r *served.Replica) {
+		r.Spec.Formats = slices.DeleteFunc(r.Spec.Formats, func(f string) bool { return f == documents.FormatServer })
+	})
+	eventually(t, "the manager knows it", func() bool { live, err := op.liveReplicas(t.Context(), w.server); return err == nil && len(live) == 2 })
+	unread := func() *served.Entry { // the manager cannot read it, so it cannot write into it either
+		return &served.Entry{
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: "none", UID: "u", ResourceVersion: "1"},
+			Spec:       served.EntrySpec{ServerUID: w.server.UID, Owner: served.Owner{UID: "u"}, Document: "{"},
+		}
+	}
+	// The Entry has no format, so the one that is wanted is new to it.
+	c := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{UID: "u"}, Spec: v1alpha1.OAuthClientSpec{Suspended: true}}
+	clients := &clientReconciler{operator: op}
+	err := clients.write(t.Context(), &clientScope{client: c, at: &attachment{server: w.server}, entry: unread()}, unread())
+	if err == nil || asVersionSkew(err) != nil {
+		t.Errorf("a suspension that failed: %v", err)
+	}
+	servers, entry := &serverReconciler{operator: op}, unread()
+	entry.Spec.Owner.UID = w.server.UID
+	err = servers.serve(t.Context(), &serverScope{server: w.server, entry: entry, accepted: holds("", "")})
+	if err == nil || asVersionSkew(err) != nil {
+		t.Errorf("keys that could not be served: %v", err)
 	}
 }

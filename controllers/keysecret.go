@@ -208,7 +208,8 @@ func encodeRing(ring keyRing) (string, error) {
 	return string(text), nil
 }
 
-// decodeRing reads the annotation; the zero ring if there is none.
+// decodeRing reads the annotation; the zero ring if there is none. What it says that this manager does not
+// know would be lost when it is written again.
 func decodeRing(secret metav1.Object) (keyRing, error) {
 	var ring keyRing
 	text := secret.GetAnnotations()[ringAnnotation]
@@ -217,6 +218,13 @@ func decodeRing(secret metav1.Object) (keyRing, error) {
 	}
 	if err := json.Unmarshal([]byte(text), &ring); err != nil || !ring.valid() {
 		return keyRing{}, errUnknownKeys
+	}
+	strict := json.NewDecoder(strings.NewReader(text))
+	strict.DisallowUnknownFields()
+	if err := strict.Decode(&keyRing{}); err != nil {
+		return keyRing{}, &versionSkew{verdict: fails(v1alpha1.ReasonManagerTooOld,
+			"a newer manager wrote down the keys in Secret %q, and this one does not know all that it says: upgrade the manager; until then the keys stay as they are",
+			secret.GetName())}
 	}
 	return ring, nil
 }

@@ -73,6 +73,31 @@ func TestAnAnnotationThatWasSpoiledIsNoRing(t *testing.T) {
 	}
 }
 
+func TestAManagerDoesNotWriteOverWhatANewerOneSaysOfTheKeys(t *testing.T) {
+	w := newWorld(t)
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: workload.KeysSecretName("main")}}
+	edit(w, secret, func(s *corev1.Secret) {
+		s.Annotations[ringAnnotation] = strings.Replace(s.Annotations[ringAnnotation], `{"kid"`, `{"constraint":true,"kid"`, 1)
+	})
+	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.Signing = &v1alpha1.SigningSettings{Rotation: &v1alpha1.KeyRotation{Revision: 7}}
+		s.Spec.TrustedProxies = []v1alpha1.CIDR{"10.0.0.0/8"}
+	})
+	message := w.condition(w.server, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
+	if !strings.Contains(message, secret.Name) {
+		t.Error(message)
+	}
+	version := secret.ResourceVersion
+	time.Sleep(500 * time.Millisecond)
+	if w.get(secret); secret.ResourceVersion != version {
+		t.Errorf("written over: %s", secret.Annotations[ringAnnotation])
+	}
+	doc := documentAt[documents.Server](w, w.server.Spec.Issuer)
+	if len(doc.Keys) == 0 || len(doc.TrustedProxies) == 0 {
+		t.Errorf("all else that the server asks for is in force, and its keys are as they were: %+v", doc)
+	}
+}
+
 func TestAKeyIsMissedWhoseMaterialIsGone(t *testing.T) {
 	ring := keyRing{Started: []string{"ES256"}, Keys: []keyRecord{
 		record("a", "ES256", documents.KeyActive), record("p", "ES256", documents.KeyPublished), record("r", "ES256", documents.KeyRetiring),

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"reflect"
@@ -242,7 +243,7 @@ func (r *serverReconciler) serve(ctx context.Context, s *serverScope) error {
 		return nil
 	}
 	if pendingUpgrade(err) {
-		err = errors.Join(err, r.serveMeanwhile(ctx, s, doc))
+		err = cmp.Or(r.serveMeanwhile(ctx, s, doc), err)
 	}
 	if err != nil {
 		return err
@@ -251,7 +252,8 @@ func (r *serverReconciler) serve(ctx context.Context, s *serverScope) error {
 	return r.releaseOthers(ctx, owner, s.entry)
 }
 
-// serveMeanwhile keeps the keys of a server going whose document cannot be replaced yet.
+// serveMeanwhile keeps the keys of a server going whose document cannot be replaced yet. An error is
+// one that must not wait for the upgrade.
 func (r *serverReconciler) serveMeanwhile(ctx context.Context, s *serverScope, doc documents.Server) error {
 	if s.entry == nil {
 		return nil
