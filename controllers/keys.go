@@ -10,9 +10,10 @@ import (
 // publishedFor is how long a signing key is in the JWKS before it signs: twice the max-age with which verifiers may cache it, 300 s.
 const publishedFor = 10 * time.Minute
 
-// retireMargin is how much longer a key is kept than what was made with it lives: token servers learn a little later that it retires, and
-// clocks differ.
-const retireMargin = time.Minute
+// retireMargin is how much longer a key is kept than what was made with it lives: token servers learn a
+// little later that it retires, and the manager that removes it may run on another machine than the
+// one that had it retire, with a clock five minutes ahead of that one's.
+const retireMargin = 6 * time.Minute
 
 // maxRetiring is how many keys of one algorithm retire at a time. A rotation that would exceed it waits
 // until the oldest is gone: a sealing key stays for months, and a revision that is raised in a loop must

@@ -275,6 +275,21 @@ func TestARetiringSigningKeyStaysUntilTheLastTokenThatItSignedHasExpired(t *test
 	}
 }
 
+func TestAKeyStaysAsLongAsItsTokensThoughTheNextManagersClockIsFiveMinutesAhead(t *testing.T) {
+	w := newKeyWorld(t)
+	w.settle(0)
+	old := w.active("ES256")
+	w.plan.revision = 1
+	w.advance(time.Hour)
+	if w.active("ES256") == old {
+		t.Fatal("was not rotated")
+	}
+	w.plan.now = w.plan.now.Add(5 * time.Minute) // another manager leads
+	if w.advance(w.plan.token); !w.ring.has(old) {
+		t.Error("gone while a token that it signed is valid")
+	}
+}
+
 func TestARetiringSealingKeyStaysForTheLongestRefreshTokenOrSession(t *testing.T) {
 	w := newKeyWorld(t)
 	w.settle(0)
