@@ -45,12 +45,15 @@ func (op *operator) replicas(ctx context.Context, server *v1alpha1.Authorization
 
 // liveOf are those of the Replicas that changed in the last 30 seconds.
 func (op *operator) liveOf(known []internalv1alpha1.Replica) []replica {
+	seen := make([]sighting, len(known))
+	for i := range known { // one of them may end a silence, which concerns them all
+		seen[i] = op.seen.see(&known[i])
+	}
 	var live []replica
 	now := op.now()
 	for i := range known {
-		seen := op.seen.see(&known[i])
-		if until := seen.at.Add(liveFor); until.After(now) {
-			live = append(live, replica{&known[i], until, seen.changed})
+		if until, renewed := op.seen.lives(seen[i]); until.After(now) {
+			live = append(live, replica{&known[i], until, renewed})
 		}
 	}
 	return live

@@ -43,6 +43,15 @@ func TestAReplicaIsNotTakenForDeadBecauseTheWatchIsBehind(t *testing.T) {
 	}
 	w.clock.move(10 * time.Minute)
 	w.renew(w.replica) // the watch brings nothing of it
+	if live, err := op.liveReplicasNow(t.Context(), w.server); err != nil || len(live) != 2 {
+		t.Errorf("want the other too, of which nothing could be seen for ten minutes, got %v (%v)", live, err)
+	}
+	w.clock.move(liveFor - time.Second)
+	w.renew(w.replica)
+	if _, err := op.liveReplicasNow(t.Context(), w.server); err != nil {
+		t.Error(err)
+	}
+	w.clock.move(time.Second)
 	live, err := op.liveReplicasNow(t.Context(), w.server)
 	if err != nil || len(live) != 1 || live[0].Name != w.replica.Name {
 		t.Errorf("want %s alone, got %v (%v)", w.replica.Name, live, err)
@@ -53,43 +62,83 @@ func TestAReplicaIsNotTakenForDeadBecauseTheWatchIsBehind(t *testing.T) {
 	}
 }
 
+// knownReplicas are those of a server in the cache of a manager, and its clock.
+type knownReplicas struct {
+	lagging
+	op  *operator
+	now time.Time
+}
+
+func newKnownReplicas() *knownReplicas {
+	k := &knownReplicas{now: time.Now()}
+	clock := func() time.Time { return k.now }
+	k.op = &operator{Client: &k.lagging, now: clock, seen: newSightings(clock)}
+	return k
+}
+
+// live are the names of those that are live a while later, when the cache has these.
+func (k *knownReplicas) live(t *testing.T, after time.Duration, seen ...internalv1alpha1.Replica) string {
+	t.Helper()
+	k.now, k.seen = k.now.Add(after), seen
+	live, err := k.op.liveReplicas(t.Context(), &v1alpha1.AuthorizationServer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, r := range live {
+		list = append(list, r.Name)
+	}
+	return strings.Join(list, " ")
+}
+
+// said is a Replica in one version, by a clock that is off.
+func (k *knownReplicas) said(name, version string, off time.Duration) internalv1alpha1.Replica {
+	return internalv1alpha1.Replica{
+		ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(name), ResourceVersion: version},
+		Spec:       internalv1alpha1.ReplicaSpec{RenewTime: metav1.NewMicroTime(k.now.Add(off)), Ready: true},
+	}
+}
+
 func TestAReplicaLivesFromWhenItWasSeenToChangeWhateverItsClockSays(t *testing.T) {
-	server := &v1alpha1.AuthorizationServer{}
-	now := time.Now()
-	clock := func() time.Time { return now }
-	named := func(name, version string, off time.Duration) internalv1alpha1.Replica {
-		return internalv1alpha1.Replica{
-			ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(name), ResourceVersion: version},
-			Spec:       internalv1alpha1.ReplicaSpec{RenewTime: metav1.NewMicroTime(now.Add(off)), Ready: true},
-		}
-	}
-	cache := &lagging{}
-	op := &operator{Client: cache, now: clock, seen: newSightings(clock)}
-	names := func() string {
-		live, err := op.liveReplicas(t.Context(), server)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var list []string
-		for _, r := range live {
-			list = append(list, r.Name)
-		}
-		return strings.Join(list, " ")
-	}
-	const off = 5 * time.Minute
+	k := newKnownReplicas()
+	ahead := func(version string) internalv1alpha1.Replica { return k.said("ahead", version, 5*time.Minute) }
+	behind := func(version string) internalv1alpha1.Replica { return k.said("behind", version, -5*time.Minute) }
 	for i, step := range []struct {
-		after      time.Duration
-		seen       []internalv1alpha1.Replica
-		live, what string
+		after         time.Duration
+		ahead, behind string
+		live, what    string
 	}{
-		{0, []internalv1alpha1.Replica{named("ahead", "10", off), named("behind", "11", -off)}, "ahead behind", "both are new"},
-		{liveFor - time.Second, []internalv1alpha1.Replica{named("ahead", "10", off), named("behind", "12", -off)}, "ahead behind", "one has renewed itself"},
-		{time.Second, []internalv1alpha1.Replica{named("ahead", "10", off), named("behind", "12", -off)}, "behind", "one has not for 30 seconds"},
-		{liveFor, []internalv1alpha1.Replica{named("ahead", "13", off), named("behind", "12", -off)}, "ahead", "now it is the other way round"},
-		{time.Hour, []internalv1alpha1.Replica{named("ahead", "13", 2*time.Hour), named("behind", "9", 0)}, "", "no change, and an older version than was seen"},
+		{0, "10", "11", "ahead behind", "both are new"},
+		{liveFor - time.Second, "10", "12", "ahead behind", "one has renewed itself"},
+		{time.Second, "10", "12", "behind", "one has not for 30 seconds"},
+		{liveFor - 2*time.Second, "13", "12", "ahead behind", "it has again"},
+		{time.Second, "13", "12", "ahead", "now it is the other way round"},
+		{time.Hour, "13", "9", "", "no change, and an older version than was seen"},
 	} {
-		now, cache.seen = now.Add(step.after), step.seen
-		if got := names(); got != step.live {
+		if got := k.live(t, step.after, ahead(step.ahead), behind(step.behind)); got != step.live {
+			t.Errorf("step %d, %s: %q are live, want %q", i, step.what, got, step.live)
+		}
+	}
+}
+
+// When the API server was away, one replica reaches it before the others. They are alive, and decide when
+// a key is used and which formats are written.
+func TestAReplicaThatIsBackLaterThanAnotherAfterAnOutageIsLive(t *testing.T) {
+	k := newKnownReplicas()
+	for i, step := range []struct {
+		after                time.Duration
+		first, second, early string
+		live, what           string
+	}{
+		{0, "10", "11", "1", "first second early", "all are found"},
+		{10 * time.Second, "20", "21", "1", "first second early", "two renew themselves"},
+		{20 * time.Second, "30", "31", "1", "first second", "one does not any more"},
+		{10 * time.Minute, "30", "31", "1", "", "nobody can"},
+		{time.Second, "30", "41", "1", "first second", "one is back"},
+		{liveFor - 2*time.Second, "30", "51", "1", "first second", "the other has time"},
+		{2 * time.Second, "30", "51", "1", "second", "and had it"},
+	} {
+		if got := k.live(t, step.after, k.said("first", step.first, 0), k.said("second", step.second, 0), k.said("early", step.early, 0)); got != step.live {
 			t.Errorf("step %d, %s: %q are live, want %q", i, step.what, got, step.live)
 		}
 	}

@@ -20,6 +20,10 @@ type sightings struct {
 
 	mu    sync.Mutex
 	byUID map[types.UID]sighting
+	// last is when anything was seen to change, and silence the last time that nothing was for as long
+	// as a replica is live. The API server was away, or no token server ran.
+	last    time.Time
+	silence struct{ from, until time.Time }
 }
 
 // sighting is the last change of one object.
@@ -33,7 +37,7 @@ type sighting struct {
 }
 
 func newSightings(now func() time.Time) *sightings {
-	return &sightings{now: now, byUID: map[types.UID]sighting{}}
+	return &sightings{now: now, byUID: map[types.UID]sighting{}, last: now()}
 }
 
 // follow has every change of the kinds seen as it comes.
@@ -82,16 +86,40 @@ func (s *sightings) note(o metav1.Object, created bool) sighting {
 	switch {
 	case !known:
 		last = sighting{version: o.GetResourceVersion(), at: now, changed: created, revived: now}
+		if created {
+			s.heard(now)
+		}
 	case newer(o.GetResourceVersion(), last.version):
 		if now.Sub(last.at) >= liveFor {
 			last.revived = now
 		}
 		last.version, last.at, last.changed = o.GetResourceVersion(), now, true
+		s.heard(now)
 	case created:
 		last.changed = true // a reconciler saw it first
 	}
 	s.byUID[o.GetUID()] = last
 	return last
+}
+
+// heard notes that something was seen to change.
+func (s *sightings) heard(now time.Time) {
+	if now.Sub(s.last) >= liveFor {
+		s.silence.from, s.silence.until = s.last, now
+	}
+	s.last = now
+}
+
+// lives says until when a replica is live that was seen, unless it changes before, and whether it was
+// seen to change since nothing could be seen of it. After a silence each that was live before has as
+// long as it had then: of those that could not reach the API server, one is back before the others.
+func (s *sightings) lives(seen sighting) (until time.Time, renewed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if seen.at.Before(s.silence.until) && seen.at.Add(liveFor).After(s.silence.from) {
+		return s.silence.until.Add(liveFor), false
+	}
+	return seen.at.Add(liveFor), seen.changed
 }
 
 func (s *sightings) forget(uid types.UID) {
