@@ -166,14 +166,14 @@ func TestARevokedKeyDoesNotWaitForAnUpgrade(t *testing.T) {
 func TestWhatCannotBeDoneWhileAnUpgradeIsPendingIsTriedAgainSoon(t *testing.T) {
 	w := newWorld(t)
 	op := &operator{Client: w.manager.GetClient(), live: w.manager.GetAPIReader(), now: w.clock.now, seen: newSightings(w.clock.now)}
-	w.newReplica("old-0", everything, without(documents.FormatClient), func(r *served.Replica) {
+	w.newReplica("old-0", everything, without(documents.FormatClient), func(r *internalv1alpha1.Replica) {
 		r.Spec.Formats = slices.DeleteFunc(r.Spec.Formats, func(f string) bool { return f == documents.FormatServer })
 	})
-	eventually(t, "the manager knows it", func() bool { live, err := op.liveReplicas(t.Context(), w.server); return err == nil && len(live) == 2 })
-	unread := func() *served.Entry { // the manager cannot read it, so it cannot write into it either
-		return &served.Entry{
+	eventually.True(t, "the manager knows it", func() bool { live, err := op.liveReplicas(t.Context(), w.server); return err == nil && len(live) == 2 })
+	unread := func() *internalv1alpha1.Entry { // the manager cannot read it, so it cannot write into it either
+		return &internalv1alpha1.Entry{
 			ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: "none", UID: "u", ResourceVersion: "1"},
-			Spec:       served.EntrySpec{ServerUID: w.server.UID, Owner: served.Owner{UID: "u"}, Document: "{"},
+			Spec:       internalv1alpha1.EntrySpec{ServerUID: w.server.UID, Owner: internalv1alpha1.Owner{UID: "u"}, Document: "{"},
 		}
 	}
 	// The Entry has no format, so the one that is wanted is new to it.
