@@ -21,8 +21,8 @@ const (
 	runtimePercent = 90
 	// heapBallast is the size of an allocation that is never used, in bytes. It makes the live heap
 	// at least so large, and so the garbage collector runs at most once for each 32 MiB that
-	// requests allocate; without it, collections take a quarter of the CPU time of a server with few
-	// clients. The kernel provides no memory for it, since nothing writes to it.
+	// requests allocate; without it, collections take a quarter of the CPU time of a server with
+	// few clients. The kernel provides no memory for it, since nothing writes to it.
 	heapBallast = 32 << 20
 )
 
@@ -53,8 +53,9 @@ func limitMemory(root fs.FS) (limit int64, restore func()) {
 	return min(limit, machineMemory(root)), restore
 }
 
-// cgroupLimit returns the lowest memory limit of the control groups (version 1 or 2) of the process.
-// Inside a container, its own group is mounted as the root, whatever /proc/self/cgroup says.
+// cgroupLimit returns the lowest memory limit of the control groups (version 1 or 2) of the
+// process. Inside a container, its own group is mounted as the root, whatever /proc/self/cgroup
+// says.
 func cgroupLimit(root fs.FS) int64 {
 	limit := int64(math.MaxInt64)
 	groups, _ := fs.ReadFile(root, "proc/self/cgroup") // without it there is no limit

@@ -54,8 +54,8 @@ type Server struct {
 	Store    storage.Store
 	// Epoch identifies this process to a Store that does not outlive it; empty for any other Store.
 	Epoch string
-	// HashMemory is how many bytes the password hashes that are computed at once may take. Zero: the
-	// number of CPUs is the only limit.
+	// HashMemory is how many bytes the password hashes that are computed at once may take. Zero:
+	// the number of CPUs is the only limit.
 	HashMemory int64
 	// Used is called for each credential that authenticated a client.
 	Used    func(registry.Use)

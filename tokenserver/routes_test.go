@@ -25,7 +25,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
 )
 
-// Every endpoint is in the discovery document, but for the pages that people are led to and the document itself; and what it names is there.
+// Every endpoint is in the discovery document, but for the pages that people are led to and the
+// document itself; and what it names is there.
 func TestTheRoutesAreThoseOfTheDiscoveryDocument(t *testing.T) {
 	for _, issuer := range []string{"https://auth.example.com", "https://auth.example.com/t1"} {
 		encoded, err := json.Marshal(metadata.Describe(documents.Server{
@@ -113,7 +114,8 @@ func requestFromScript(h http.Handler, method, path string) *httptest.ResponseRe
 	return answer
 }
 
-// Clients look for the document where OpenID Connect Discovery section 4 puts it, or where RFC 8414 section 3.1 does.
+// Clients look for the document where OpenID Connect Discovery section 4 puts it, or where RFC 8414
+// section 3.1 does.
 func TestTheDocumentsAreServedWhereClientsLookAndMayBeCachedForAsLongAsAKeyWaits(t *testing.T) {
 	for issuer, locations := range map[string][]string{
 		"https://auth.example.com": {"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"},
@@ -163,7 +165,8 @@ func TestTheIssuersAddressIsAPageThatLinksToTheMetadata(t *testing.T) {
 	}
 }
 
-// An endpoint that lives by a cookie, or answers APIs alone, is none for scripts of other origins (RFC 9700 section 2.6).
+// An endpoint that lives by a cookie, or answers APIs alone, is none for scripts of other origins
+// (RFC 9700 section 2.6).
 func TestScriptsOfOtherOriginsMayCallFiveEndpointsAndNoOther(t *testing.T) {
 	for _, issuer := range []string{"https://auth.example.com", "https://auth.example.com/t1"} {
 		r := newKeyedRouter(t, issuer)

@@ -36,8 +36,8 @@ const (
 
 // Options of the program. All but TLSDir, DSNFile and Kubeconfig are required.
 type Options struct {
-	// Namespace, ServerName and ServerUID identify the AuthorizationServer; ReplicaName is the name of
-	// the Replica object of this process.
+	// Namespace, ServerName and ServerUID identify the AuthorizationServer; ReplicaName is the name
+	// of the Replica object of this process.
 	Namespace   string
 	ServerName  string
 	ServerUID   string
@@ -45,12 +45,12 @@ type Options struct {
 	// Listen is the address of the endpoints, StatusListen that of probes and metrics: "host:port".
 	Listen       string
 	StatusListen string
-	// KeysDir is the directory of the key files, TLSDir that of tls.crt and tls.key; without TLSDir the
-	// endpoints speak plain HTTP.
+	// KeysDir is the directory of the key files, TLSDir that of tls.crt and tls.key; without TLSDir
+	// the endpoints speak plain HTTP.
 	KeysDir string
 	TLSDir  string
-	// Storage is kubernetes, memory or postgresql, in any letter case. PostgreSQL needs DSNFile, a file
-	// with the DSN of the database.
+	// Storage is kubernetes, memory or postgresql, in any letter case. PostgreSQL needs DSNFile, a
+	// file with the DSN of the database.
 	Storage string
 	DSNFile string
 	// Kubeconfig is the file that says how to reach the API server; empty inside a Pod.
@@ -75,9 +75,9 @@ type program struct {
 	keyError atomic.Pointer[string] // of the last attempt to load the keys; empty: it succeeded
 }
 
-// Run serves until ctx ends. Then it reports that it is not ready, finishes the requests in progress
-// and deletes its Replica. It returns an error if it cannot start. Later failures are reported by
-// readiness, Replica and log, and what failed is tried again.
+// Run serves until ctx ends. Then it reports that it is not ready, finishes the requests in
+// progress and deletes its Replica. It returns an error if it cannot start. Later failures are
+// reported by readiness, Replica and log, and what failed is tried again.
 func Run(ctx context.Context, o Options) error {
 	memory, restore := limitMemory(os.DirFS("/"))
 	defer restore()
@@ -221,8 +221,8 @@ func (p *program) watchFiles(ctx context.Context) {
 	}
 }
 
-// loadFiles loads the keys and the certificate. If their files cannot be read, what was loaded before
-// stays in use.
+// loadFiles loads the keys and the certificate. If their files cannot be read, what was loaded
+// before stays in use.
 func (p *program) loadFiles() {
 	before := p.keys.Ring()
 	problem := ""

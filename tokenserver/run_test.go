@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver"
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster/clustertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -29,8 +30,8 @@ import (
 
 const secret = "oas_0123456789abcdef0123456789abcdef"
 
-// freePort returns an address that nobody listens on.
-func freePort(t *testing.T) string {
+// freeAddress returns a loopback address with a port that is not in use.
+func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -40,7 +41,8 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// writeKeys fills a directory with new keys and says what a document says of them: one Active key of each sort.
+// writeKeys writes new keys into a directory, an Active one for each algorithm, and returns their
+// entries in a server document.
 func writeKeys(t *testing.T, dir string) []documents.Key {
 	t.Helper()
 	var listed []documents.Key
@@ -49,25 +51,25 @@ func writeKeys(t *testing.T, dir string) []documents.Key {
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(t, filepath.Join(dir, kid+".pem"), content)
+		writeFile(t, filepath.Join(dir, kid+".pem"), content)
 		listed = append(listed, documents.Key{KID: kid, Algorithm: alg, Phase: documents.KeyActive})
 	}
 	kid, content, err := keys.GenerateSealing(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(dir, kid+".sealing"), content)
+	writeFile(t, filepath.Join(dir, kid+".sealing"), content)
 	return append(listed, documents.Key{KID: kid, Algorithm: documents.AlgorithmSealing, Phase: documents.KeyActive})
 }
 
-func write(t *testing.T, path string, content []byte) {
+func writeFile(t *testing.T, path string, content []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// serverDocument of an issuer that allows everything from everywhere.
+// serverDocument returns the document of a server that accepts everything from all namespaces.
 func serverDocument(uid, issuer string, listed []documents.Key) documents.Server {
 	return documents.Server{
 		UID: uid, Namespace: clustertest.Namespace, Name: clustertest.ServerName, Issuer: issuer,
@@ -86,7 +88,8 @@ func serverDocument(uid, issuer string, listed []documents.Key) documents.Server
 	}
 }
 
-func machine() documents.Client {
+// serviceClient returns a client with the client_credentials grant.
+func serviceClient() documents.Client {
 	sum := sha256.Sum256([]byte(secret))
 	return documents.Client{
 		UID: "client-uid", Namespace: "apps", Name: "batch", ID: "apps.batch", GrantTypes: []string{"client_credentials"},
@@ -95,8 +98,8 @@ func machine() documents.Client {
 	}
 }
 
-// running is a token server that runs for a test.
-type running struct {
+// testProgram is a token server that runs for a test, and its API server.
+type testProgram struct {
 	api      *clustertest.API
 	options  tokenserver.Options
 	keys     []documents.Key
@@ -104,24 +107,24 @@ type running struct {
 	finished chan error
 }
 
-func (r *running) issuer() string { return "http://" + r.options.Listen }
+func (r *testProgram) issuer() string { return "http://" + r.options.Listen }
 
-func start(t *testing.T) *running {
+func startProgram(t *testing.T) *testProgram {
 	t.Helper()
-	listen := freePort(t)
+	listen := freeAddress(t)
 	api := clustertest.Start(t, "http://"+listen)
 	dir := t.TempDir()
-	r := &running{api: api, finished: make(chan error, 1), keys: writeKeys(t, dir)}
+	r := &testProgram{api: api, finished: make(chan error, 1), keys: writeKeys(t, dir)}
 	r.options = tokenserver.Options{
 		Namespace: clustertest.Namespace, ServerName: clustertest.ServerName, ServerUID: api.ServerUID, ReplicaName: "main-0",
-		Listen: listen, StatusListen: freePort(t), KeysDir: dir, Storage: "kubernetes", Kubeconfig: api.Kubeconfig,
+		Listen: listen, StatusListen: freeAddress(t), KeysDir: dir, Storage: "kubernetes", Kubeconfig: api.Kubeconfig,
 		Now: time.Now, Random: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	r.run(t)
 	return r
 }
 
-func (r *running) run(t *testing.T) {
+func (r *testProgram) run(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	r.finished = make(chan error, 1)
 	done := make(chan struct{})
@@ -130,17 +133,7 @@ func (r *running) run(t *testing.T) {
 	t.Cleanup(r.stop)
 }
 
-// eventually waits for a sentence to hold.
-func eventually(t *testing.T, sentence string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 20 seconds: %s", sentence)
-		}
-	}
-}
-
-func (r *running) get(t *testing.T, address, path string) (int, string) {
+func (r *testProgram) get(t *testing.T, address, path string) (int, string) {
 	t.Helper()
 	response, err := http.Get("http://" + address + path)
 	if err != nil {
@@ -154,13 +147,13 @@ func (r *running) get(t *testing.T, address, path string) (int, string) {
 	return response.StatusCode, string(body)
 }
 
-func (r *running) readiness(t *testing.T) string {
+func (r *testProgram) readiness(t *testing.T) string {
 	_, body := r.get(t, r.options.StatusListen, "/readyz")
 	return strings.TrimSpace(body)
 }
 
-// tokenRequest is a token request of the client.
-func (r *running) tokenRequest(ctx context.Context, t *testing.T, form url.Values) *http.Request {
+// tokenRequest returns a token request of the client.
+func (r *testProgram) tokenRequest(ctx context.Context, t *testing.T, form url.Values) *http.Request {
 	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.issuer()+"/token", strings.NewReader(form.Encode()))
 	if err != nil {
@@ -171,8 +164,8 @@ func (r *running) tokenRequest(ctx context.Context, t *testing.T, form url.Value
 	return request
 }
 
-// token asks for one with client credentials.
-func (r *running) token(t *testing.T) (int, map[string]any) {
+// token requests a token with client credentials.
+func (r *testProgram) token(t *testing.T) (int, map[string]any) {
 	t.Helper()
 	response, err := http.DefaultClient.Do(r.tokenRequest(t.Context(), t, url.Values{"grant_type": {"client_credentials"}}))
 	if err != nil {
@@ -187,8 +180,8 @@ func (r *running) token(t *testing.T) (int, map[string]any) {
 }
 
 func TestATokenServerServesWhatTheClusterSaysFromReadinessToItsEnd(t *testing.T) {
-	r := start(t)
-	eventually(t, "not ready without a server document", func() bool {
+	r := startProgram(t)
+	eventually.True(t, "not ready without a server document", func() bool {
 		return strings.Contains(r.readiness(t), "the server's document has not arrived")
 	})
 	if status, _ := r.get(t, r.options.StatusListen, "/livez"); status != http.StatusOK {
@@ -198,10 +191,10 @@ func TestATokenServerServesWhatTheClusterSaysFromReadinessToItsEnd(t *testing.T)
 		t.Errorf("/token before the server is known: %d", status)
 	}
 
-	r.api.Put(t, serverDocument(r.api.ServerUID, r.issuer(), r.keys), documents.Namespace{Name: "apps"}, machine())
-	eventually(t, "ready", func() bool { return r.readiness(t) == "ok" })
-	eventually(t, "a token", func() bool { status, _ := r.token(t); return status == http.StatusOK })
-	eventually(t, "a Replica that says ready", func() bool {
+	r.api.Put(t, serverDocument(r.api.ServerUID, r.issuer(), r.keys), documents.Namespace{Name: "apps"}, serviceClient())
+	eventually.True(t, "ready", func() bool { return r.readiness(t) == "ok" })
+	eventually.True(t, "a token", func() bool { status, _ := r.token(t); return status == http.StatusOK })
+	eventually.True(t, "a Replica that says ready", func() bool {
 		replica := r.api.Replica(t, "main-0")
 		return replica != nil && replica.Spec.Ready && len(replica.Spec.Keys) == 3
 	})
@@ -209,16 +202,16 @@ func TestATokenServerServesWhatTheClusterSaysFromReadinessToItsEnd(t *testing.T)
 	elsewhere := serverDocument(r.api.ServerUID, r.issuer(), r.keys)
 	elsewhere.Storage = documents.StorageMemory
 	r.api.Put(t, elsewhere)
-	eventually(t, "not ready for another storage", func() bool { return strings.Contains(r.readiness(t), "--storage=memory") })
+	eventually.True(t, "not ready for another storage", func() bool { return strings.Contains(r.readiness(t), "--storage=memory") })
 	elsewhere.Storage = documents.StorageKubernetes
 	r.api.Put(t, elsewhere)
-	eventually(t, "ready for its own storage", func() bool { return r.readiness(t) == "ok" })
+	eventually.True(t, "ready for its own storage", func() bool { return r.readiness(t) == "ok" })
 
-	suspended := machine()
+	suspended := serviceClient()
 	suspended.Suspended = true
 	began := time.Now()
 	r.api.Put(t, suspended)
-	eventually(t, "a suspended client is refused", func() bool { status, _ := r.token(t); return status == http.StatusUnauthorized })
+	eventually.True(t, "a suspended client is refused", func() bool { status, _ := r.token(t); return status == http.StatusUnauthorized })
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("a suspended client was served for %s", took)
 	}
@@ -233,17 +226,18 @@ func TestATokenServerServesWhatTheClusterSaysFromReadinessToItsEnd(t *testing.T)
 }
 
 func TestProbesStayGreenWhileNoMorePasswordsMayWait(t *testing.T) {
-	r := start(t)
-	legacy := machine()
+	r := startProgram(t)
+	legacy := serviceClient()
 	legacy.GrantTypes = []string{"password"}
 	r.api.Put(t, serverDocument(r.api.ServerUID, r.issuer(), r.keys), documents.Namespace{Name: "apps"}, legacy)
-	eventually(t, "ready", func() bool { return r.readiness(t) == "ok" })
-	eventually(t, "a Replica that says ready", func() bool {
+	eventually.True(t, "ready", func() bool { return r.readiness(t) == "ok" })
+	eventually.True(t, "a Replica that says ready", func() bool {
 		replica := r.api.Replica(t, "main-0")
 		return replica != nil && replica.Spec.Ready
 	})
 
-	// Passwords of users that do not exist, each of another name, cost what any cost, and make no name wait.
+	// Passwords of users that do not exist, each of another name, cost what any cost, and make no
+	// name wait.
 	ctx, stop := context.WithCancel(t.Context())
 	connections := &http.Transport{MaxIdleConnsPerHost: 40 * runtime.GOMAXPROCS(0)}
 	var load sync.WaitGroup
@@ -268,7 +262,7 @@ func TestProbesStayGreenWhileNoMorePasswordsMayWait(t *testing.T) {
 	}
 	for range 5 {
 		before := refused.Load()
-		eventually(t, "passwords are refused", func() bool { return refused.Load() > before })
+		eventually.True(t, "passwords are refused", func() bool { return refused.Load() > before })
 		for _, path := range []string{"/livez", "/readyz"} {
 			if status, said := r.get(t, r.options.StatusListen, path); status != http.StatusOK {
 				t.Errorf("%s answers %d %s", path, status, said)

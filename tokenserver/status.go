@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// statusHandler returns the handler of the port with probes and metrics. /readyz fails while problem
-// returns one. /livez does not: it depends on nothing that a restart would not repair.
+// statusHandler returns the handler of the port with probes and metrics. /readyz fails while
+// problem returns one. /livez does not: it depends on nothing that a restart would not repair.
 func statusHandler(gatherer prometheus.Gatherer, problem func() string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {

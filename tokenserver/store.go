@@ -28,8 +28,8 @@ type store struct {
 	run func(context.Context)
 	// problem returns why the Store cannot be used; empty if it can.
 	problem func() string
-	// warning returns what is wrong with a Store that can be used, such as an outage; empty if nothing
-	// is. It may be nil.
+	// warning returns what is wrong with a Store that can be used, such as an outage; empty if
+	// nothing is. It may be nil.
 	warning func() string
 }
 
@@ -70,8 +70,8 @@ func (p *program) openKubernetes(metrics prometheus.Registerer) (store, error) {
 	return store{Store: k, kind: documents.StorageKubernetes, run: k.Run, problem: k.Problem}, nil
 }
 
-// firstConnectTimeout bounds the first attempt to reach the database. The Store tries again while the
-// program runs.
+// firstConnectTimeout bounds the first attempt to reach the database. The Store tries again while
+// the program runs.
 const firstConnectTimeout = 5 * time.Second
 
 func (p *program) openPostgres(metrics prometheus.Registerer) (store, error) {
@@ -126,9 +126,9 @@ func (p *program) clientIDOf(clientUID string) string {
 	return client.ID
 }
 
-// storeProblem returns why the Store cannot be used; empty if it can. A process that was started for
-// another storage than the server's document names must not be used: it would redeem codes that were
-// redeemed there.
+// storeProblem returns why the Store cannot be used; empty if it can. A process that was started
+// for another storage than the server's document names must not be used: it would redeem codes that
+// were redeemed there.
 func (p *program) storeProblem() string {
 	server, _ := p.registry.Server()
 	if server.Storage != "" && server.Storage != p.store.kind {

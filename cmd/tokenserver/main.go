@@ -1,5 +1,6 @@
-// Command tokenserver is the token server of one AuthorizationServer: it serves the OAuth 2.0 and OpenID Connect endpoints of its issuer from
-// what the manager has compiled into the cluster. Deployments and the local environment start it; it has no configuration but its flags.
+// Command tokenserver serves the OAuth 2.0 and OpenID Connect endpoints of one AuthorizationServer,
+// from the documents that the manager writes into the cluster. Deployments and the local
+// environment start it. It is configured by flags alone.
 package main
 
 import (
@@ -13,9 +14,9 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
-	_ "time/tzdata" // time zones, for the same
+	_ "time/tzdata" // time zones, for an image without files
 
-	_ "golang.org/x/crypto/x509roots/fallback" // public CA roots, for an image that holds nothing but the programs
+	_ "golang.org/x/crypto/x509roots/fallback" // public CA roots, for an image without files
 	"k8s.io/klog/v2"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver"
@@ -31,7 +32,7 @@ func main() {
 	}
 }
 
-// run reads the flags and serves until ctx ends.
+// run parses the flags and serves until ctx ends.
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	log := slog.New(slog.NewJSONHandler(stdout, nil))
 	klog.SetSlogLogger(log)
@@ -40,12 +41,12 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.StringVar(&o.Namespace, "namespace", "", "namespace of the AuthorizationServer")
 	flags.StringVar(&o.ServerName, "server-name", "", "name of the AuthorizationServer")
 	flags.StringVar(&o.ServerUID, "server-uid", "", "UID of the AuthorizationServer")
-	flags.StringVar(&o.ReplicaName, "replica-name", "", "name of the Replica that this process keeps")
+	flags.StringVar(&o.ReplicaName, "replica-name", "", "name of the Replica object of this process")
 	flags.StringVar(&o.Listen, "listen", ":8080", "address of the endpoints")
 	flags.StringVar(&o.StatusListen, "status-listen", ":8081", "address of /livez, /readyz and /metrics")
 	flags.StringVar(&o.KeysDir, "keys-dir", "", "directory of the signing and sealing keys")
 	flags.StringVar(&o.TLSDir, "tls-dir", "", "directory of tls.crt and tls.key; without it the endpoints speak plain HTTP")
-	flags.StringVar(&o.Storage, "storage", "kubernetes", "where records are kept: kubernetes, memory or postgresql, as spec.storage.type of the AuthorizationServer")
+	flags.StringVar(&o.Storage, "storage", "kubernetes", "storage of grants: kubernetes, memory or postgresql, as spec.storage.type of the AuthorizationServer says")
 	flags.StringVar(&o.DSNFile, "storage-dsn-file", "", "file with the DSN of the database, for --storage=postgresql")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", "", "file that says how to reach the API server; not needed inside a Pod")
 	printVersion := flags.Bool("version", false, "print the version and exit")

@@ -7,7 +7,8 @@
 //	formats.go    the format of a document, and which formats this version reads
 //
 // A document is JSON. Its format names its kind and version. Managers and token servers of
-// neighbouring versions run side by side, in either order, and neither may allow more than was asked:
+// neighbouring versions run side by side, in either order, and neither may allow more than was
+// asked:
 //
 //   - A reader refuses a document of a format that it does not know, and one with a field that it
 //     does not know, since the field may be a constraint.
@@ -43,7 +44,8 @@ type Server struct {
 	Algorithms []string `json:"algorithms"`
 	// Keys lists the keys that the server uses. It ignores the files of other keys.
 	Keys []Key `json:"keys"`
-	// RevokedKeys are the ids of keys that are not in the JWK Set, and whose signatures are invalid.
+	// RevokedKeys are the ids of keys that are not in the JWK Set, and whose signatures are
+	// invalid.
 	RevokedKeys []string `json:"revokedKeys,omitempty"`
 }
 
@@ -95,22 +97,23 @@ type Namespaces struct {
 	Selector *Selector `json:"selector,omitempty"`
 }
 
-// Selector is a label selector: all of its requirements must match. An empty one matches everything.
+// Selector is a label selector: all of its requirements must match. An empty one matches
+// everything.
 type Selector struct {
 	MatchLabels      map[string]string `json:"matchLabels,omitempty"`
 	MatchExpressions []Requirement     `json:"matchExpressions,omitempty"`
 }
 
-// Requirement is a requirement of a label selector. Operator is In, NotIn, Exists or DoesNotExist, as in
-// Kubernetes.
+// Requirement is a requirement of a label selector. Operator is In, NotIn, Exists or DoesNotExist,
+// as in Kubernetes.
 type Requirement struct {
 	Key      string   `json:"key"`
 	Operator string   `json:"operator"`
 	Values   []string `json:"values,omitempty"`
 }
 
-// ClientRule is a rule of a server that accepts clients. The manager fills in defaults, so an empty list
-// allows nothing.
+// ClientRule is a rule of a server that accepts clients. The manager fills in defaults, so an empty
+// list allows nothing.
 type ClientRule struct {
 	Name       string     `json:"name"`
 	Namespaces Namespaces `json:"namespaces"`
@@ -121,7 +124,8 @@ type ClientRule struct {
 	RedirectHosts   []string `json:"redirectHosts"`
 	RedirectSchemes []string `json:"redirectSchemes,omitempty"`
 	Consent         []string `json:"consent"`
-	// MaxAccessTokenLifetime is the longest lifetime that a client may ask for; zero: that of the server.
+	// MaxAccessTokenLifetime is the longest lifetime that a client may ask for; zero: that of the
+	// server.
 	MaxAccessTokenLifetime Seconds `json:"maxAccessTokenLifetime,omitempty"`
 }
 
@@ -167,16 +171,16 @@ type Client struct {
 	Suspended           bool    `json:"suspended,omitempty"`
 }
 
-// Credential states. Credentials of each state authenticate, Retiring ones until RetireAfter; without it
-// they do not.
+// Credential states. Credentials of each state authenticate, Retiring ones until RetireAfter;
+// without it they do not.
 const (
 	CredentialPending  = "Pending"
 	CredentialActive   = "Active"
 	CredentialRetiring = "Retiring"
 )
 
-// Credential is the hash of a client secret. The secrets are random, so a fast hash is enough; a slow
-// one would slow down each request.
+// Credential is the hash of a client secret. The secrets are random, so a fast hash is enough; a
+// slow one would slow down each request.
 type Credential struct {
 	// ID is random: it reveals nothing about the secret.
 	ID string `json:"id"`
@@ -198,8 +202,8 @@ type User struct {
 	Username string `json:"username"` // normalised
 	// PasswordHash is an argon2id or bcrypt hash in PHC format.
 	PasswordHash string `json:"passwordHash"`
-	// Epoch is random, and changes when the password changes. Sessions and grants of another epoch have
-	// ended.
+	// Epoch is random, and changes when the password changes. Sessions and grants of another epoch
+	// have ended.
 	Epoch string `json:"epoch"`
 	// PasswordSource is the version of the Secret that the manager last compared with the hash:
 	// "<uid>/<resourceVersion>".

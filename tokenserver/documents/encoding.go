@@ -12,8 +12,8 @@ import (
 // ErrFormat is the error of a document whose format this version does not read.
 var ErrFormat = errors.New("unknown document format")
 
-// Encode returns a document as JSON. Equal documents have equal JSON: fields are in the order of the
-// struct, keys of maps are sorted.
+// Encode returns a document as JSON. Equal documents have equal JSON: fields are in the order of
+// the struct, keys of maps are sorted.
 func Encode(doc any) (string, error) {
 	b, err := json.Marshal(doc)
 	if err != nil {
@@ -22,9 +22,9 @@ func Encode(doc any) (string, error) {
 	return string(b), nil
 }
 
-// Decode decodes a document of one of the formats of T; for another format the error wraps ErrFormat.
-// A field that the format does not have is an error, since it may be a constraint, and so is anything
-// after the document. Errors do not quote the document.
+// Decode decodes a document of one of the formats of T; for another format the error wraps
+// ErrFormat. A field that the format does not have is an error, since it may be a constraint, and
+// so is anything after the document. Errors do not quote the document.
 func Decode[T any](format, document string) (T, error) {
 	var doc, zero T
 	kind, version, err := parseFormat[T](format)
@@ -60,8 +60,8 @@ func parseFormat[T any](format string) (documentKind, int, error) {
 	return documentKind{}, 0, fmt.Errorf("%w %q", ErrFormat, format)
 }
 
-// withoutContent returns an error that says what is wrong with a document without quoting it, since it
-// may contain a password hash.
+// withoutContent returns an error that says what is wrong with a document without quoting it, since
+// it may contain a password hash.
 func withoutContent(err error) error {
 	var typ *json.UnmarshalTypeError
 	if errors.As(err, &typ) {

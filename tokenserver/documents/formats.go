@@ -25,16 +25,16 @@ const (
 	FormatNamespace      = KindNamespace + "/v1"
 )
 
-// formatTag is the struct tag that assigns a field, or some of its values, to a later format than the
-// first:
+// formatTag is the struct tag that assigns a field, or some of its values, to a later format than
+// the first:
 //
 //	TokensNotBefore int64  `json:"tokensNotBefore,omitempty" format:"client/v2"`
 //	AuthMethod      string `json:"authMethod" format:"client/v3=private_key_jwt|WorkloadIdentity"`
 //
-// A document in which the first field is set needs at least client/v2. One in which the second field,
-// or an element of it if it is a list, has one of the values needs at least client/v3. A format has
-// all fields of those before it. The tag of a type that documents of several kinds contain has a
-// format of each, separated by commas.
+// A document in which the first field is set needs at least client/v2. One in which the second
+// field, or an element of it if it is a list, has one of the values needs at least client/v3. A
+// format has all fields of those before it. The tag of a type that documents of several kinds
+// contain has a format of each, separated by commas.
 const formatTag = "format"
 
 // documentKind is a kind of document, and the number of its newest format.
@@ -79,7 +79,8 @@ func Kind(format string) string {
 	return kind
 }
 
-// Format returns the oldest format that has all fields and values of doc; empty if doc is no document.
+// Format returns the oldest format that has all fields and values of doc; empty if doc is no
+// document.
 func Format(doc any) string {
 	v := reflect.ValueOf(doc)
 	for _, k := range documentKinds {

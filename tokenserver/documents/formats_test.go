@@ -12,8 +12,8 @@ import (
 // go test ./tokenserver/documents -update writes the fields of today over the golden file.
 var update = flag.Bool("update", false, "write the golden file")
 
-// A token server refuses a document with a field that it does not know. So the fields of a format are
-// fixed by its release, and the file is only ever added to, by lines of a newer format.
+// A token server refuses a document with a field that it does not know. So the fields of a format
+// are fixed by its release, and the file is only ever added to, by lines of a newer format.
 func TestTheFieldsOfAFormatDoNotChange(t *testing.T) {
 	var got strings.Builder
 	for _, k := range documentKinds {

@@ -71,7 +71,8 @@ func (b *bufferedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// bufferedResponse is a response in memory: a client that reads slowly must not keep a handler busy.
+// bufferedResponse is a response in memory: a client that reads slowly must not keep a handler
+// busy.
 type bufferedResponse struct {
 	header http.Header
 	status int // 0: not set

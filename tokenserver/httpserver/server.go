@@ -60,7 +60,8 @@ type Config struct {
 	Changed func()
 }
 
-// Server serves HTTP on one address. It binds the port as soon as it can, and reports why it cannot.
+// Server serves HTTP on one address. It binds the port as soon as it can, and reports why it
+// cannot.
 type Server struct {
 	config      Config
 	http        *http.Server

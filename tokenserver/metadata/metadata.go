@@ -25,12 +25,12 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// MaxAge is how long the JWK Set may be cached, in seconds. A key is published at least twice as long
-// before it signs.
+// MaxAge is how long the JWK Set may be cached, in seconds. A key is published at least twice as
+// long before it signs.
 const MaxAge = 300
 
-// Document is the metadata of a server (RFC 8414 section 2, OpenID Connect Discovery 1.0 section 3).
-// Empty lists are omitted (RFC 8414 section 3.2).
+// Document is the metadata of a server (RFC 8414 section 2, OpenID Connect Discovery 1.0 section
+// 3). Empty lists are omitted (RFC 8414 section 3.2).
 type Document struct {
 	Issuer                string `json:"issuer"`
 	AuthorizationEndpoint string `json:"authorization_endpoint"`
@@ -39,8 +39,8 @@ type Document struct {
 	JWKSURI               string `json:"jwks_uri"`
 	IntrospectionEndpoint string `json:"introspection_endpoint"`
 	RevocationEndpoint    string `json:"revocation_endpoint"`
-	// EndSessionEndpoint is that of OpenID Connect RP-Initiated Logout 1.0 section 2.1; empty if no user
-	// can log in.
+	// EndSessionEndpoint is that of OpenID Connect RP-Initiated Logout 1.0 section 2.1; empty if no
+	// user can log in.
 	EndSessionEndpoint string `json:"end_session_endpoint,omitempty"`
 
 	Scopes              []string `json:"scopes_supported,omitempty"`
@@ -131,7 +131,8 @@ type Handler struct {
 	cached atomic.Pointer[encodedDocument]
 }
 
-// encodedDocument is the discovery document as JSON, and the epoch of the registry it was made from.
+// encodedDocument is the discovery document as JSON, and the epoch of the registry it was made
+// from.
 type encodedDocument struct {
 	epoch uint64
 	body  []byte

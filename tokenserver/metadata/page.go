@@ -8,7 +8,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Page answers with the page at the issuer's address, which names the issuer and links to its metadata.
+// Page answers with the page at the issuer's address, which names the issuer and links to its
+// metadata.
 func (h *Handler) Page(w http.ResponseWriter, _ *http.Request) error {
 	server, ok := h.Registry.Server()
 	if !ok {
@@ -19,8 +20,8 @@ func (h *Handler) Page(w http.ResponseWriter, _ *http.Request) error {
 	}, "")
 }
 
-// PagePaths returns the paths of the page, from the root of the host: the issuer's path with a slash
-// at its end and, unless it is empty, without.
+// PagePaths returns the paths of the page, from the root of the host: the issuer's path with a
+// slash at its end and, unless it is empty, without.
 func PagePaths(issuerPath string) []string {
 	if issuerPath == "" {
 		return []string{"/"}

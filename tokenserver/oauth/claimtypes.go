@@ -36,7 +36,8 @@ var claimTypes = map[string]claimType{
 	"groups": stringsClaim,
 }
 
-// addressTypes are the types of the members of the address claim (OpenID Connect Core section 5.1.1).
+// addressTypes are the types of the members of the address claim (OpenID Connect Core section
+// 5.1.1).
 var addressTypes = map[string]claimType{
 	"formatted": stringClaim, "street_address": stringClaim, "locality": stringClaim, "region": stringClaim, "postal_code": stringClaim,
 	"country": stringClaim,
@@ -70,7 +71,8 @@ func CheckClaims(claims map[string]any) []ClaimProblem {
 	return problems
 }
 
-// checkType returns the problem of a value whose type is not that of the claim or member of this name.
+// checkType returns the problem of a value whose type is not that of the claim or member of this
+// name.
 func checkType(types map[string]claimType, name, path string, value any) []ClaimProblem {
 	if value == nil {
 		return nil

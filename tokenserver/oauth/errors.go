@@ -37,8 +37,8 @@ const (
 type Error struct {
 	// Code is one of the registered error codes.
 	Code string
-	// Description is for the developer of the client. It has the characters that RFC 6749 section 5.2
-	// allows: %x20-21 / %x23-5B / %x5D-7E.
+	// Description is for the developer of the client. It has the characters that RFC 6749 section
+	// 5.2 allows: %x20-21 / %x23-5B / %x5D-7E.
 	Description string
 	// Status is the HTTP status, unless the response is a redirect.
 	Status int
@@ -48,14 +48,14 @@ type Error struct {
 	Cause error
 }
 
-// Errorf returns an Error with a code and the HTTP status of the code. In the description, ? replaces
-// characters that it must not contain.
+// Errorf returns an Error with a code and the HTTP status of the code. In the description, ?
+// replaces characters that it must not contain.
 func Errorf(code, format string, args ...any) *Error {
-	return &Error{Code: code, Description: sanitize(fmt.Sprintf(format, args...)), Status: StatusOf(code)}
+	return &Error{Code: code, Description: sanitize(fmt.Sprintf(format, args...)), Status: statusOf(code)}
 }
 
-// StatusOf returns the HTTP status of an error code.
-func StatusOf(code string) int {
+// statusOf returns the HTTP status of an error code.
+func statusOf(code string) int {
 	switch code {
 	case InvalidClient, InvalidToken:
 		return http.StatusUnauthorized

@@ -19,15 +19,15 @@ const (
 	MaxParameters = 100
 )
 
-// FormType is the content type of forms, which requests with parameters in the body must have (RFC 6749
-// section 3.2).
+// FormType is the content type of forms, which requests with parameters in the body must have (RFC
+// 6749 section 3.2).
 const FormType = "application/x-www-form-urlencoded"
 
 // Params are the parameters of a request. Only resource may have more than one value.
 type Params map[string][]string
 
-// Get returns the value of a parameter; "" if it is absent. A parameter with an empty value counts as
-// absent (RFC 6749 section 3.1).
+// Get returns the value of a parameter; "" if it is absent. A parameter with an empty value counts
+// as absent (RFC 6749 section 3.1).
 func (p Params) Get(name string) string {
 	if values := p[name]; len(values) > 0 {
 		return values[0]
@@ -42,8 +42,8 @@ func (p Params) All(name string) []string { return p[name] }
 func (p Params) Has(name string) bool { return len(p[name]) > 0 }
 
 // ParseForm parses the parameters in the body of a request or, if body is false, in its query. It
-// returns an error if a parameter is sent twice (RFC 6749 sections 3.1 and 3.2), is not UTF-8 or not
-// well encoded. Every error is an *Error with code invalid_request.
+// returns an error if a parameter is sent twice (RFC 6749 sections 3.1 and 3.2), is not UTF-8 or
+// not well encoded. Every error is an *Error with code invalid_request.
 func ParseForm(r *http.Request, body bool) (Params, error) {
 	raw := r.URL.RawQuery
 	if body {
@@ -58,9 +58,9 @@ func ParseForm(r *http.Request, body bool) (Params, error) {
 	return parse(raw)
 }
 
-// RefuseInQuery returns an error if the URL of a request contains one of the parameters, or cannot be
-// parsed. URLs get into logs and histories, so they must not contain secrets (RFC 6749 section 2.3.1,
-// RFC 9700 section 4.3.2).
+// RefuseInQuery returns an error if the URL of a request contains one of the parameters, or cannot
+// be parsed. URLs get into logs and histories, so they must not contain secrets (RFC 6749 section
+// 2.3.1, RFC 9700 section 4.3.2).
 func RefuseInQuery(r *http.Request, names ...string) error {
 	if r.URL.RawQuery == "" {
 		return nil
@@ -108,8 +108,8 @@ func readBody(r *http.Request) (string, error) {
 	return string(content), nil
 }
 
-// isUTF8 reports whether a charset is UTF-8, also without the hyphen, as many clients send it, and in
-// single quotes, which the syntax of media types does not have but some clients send.
+// isUTF8 reports whether a charset is UTF-8, also without the hyphen, as many clients send it, and
+// in single quotes, which the syntax of media types does not have but some clients send.
 func isUTF8(charset string) bool {
 	charset = strings.Trim(charset, "'")
 	return strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
@@ -145,7 +145,8 @@ func parse(raw string) (Params, error) {
 		if _, isRepeated := params[name]; isRepeated && name != "resource" {
 			return nil, Errorf(InvalidRequest, "%s was sent more than once", describeParameter(name))
 		}
-		// An empty value counts as absent, but sending the parameter again is an error all the same.
+		// An empty value counts as absent, but sending the parameter again is an error all the
+		// same.
 		if value == "" {
 			if params[name] == nil {
 				params[name] = []string{}
@@ -157,8 +158,8 @@ func parse(raw string) (Params, error) {
 	return params, nil
 }
 
-// DecodePair decodes one name=value of a form or query. Together with an error it returns the name if
-// it could decode that. Every error is an *Error with code invalid_request.
+// DecodePair decodes one name=value of a form or query. Together with an error it returns the name
+// if it could decode that. Every error is an *Error with code invalid_request.
 func DecodePair(pair string) (name, value string, err error) {
 	rawName, rawValue, _ := strings.Cut(pair, "=")
 	name, err = url.QueryUnescape(rawName)
@@ -177,8 +178,8 @@ func DecodePair(pair string) (name, value string, err error) {
 	return name, value, nil
 }
 
-// describeParameter returns what error descriptions call a parameter: its name, if it looks like one.
-// In a form that is not encoded, a name may be a part of a secret.
+// describeParameter returns what error descriptions call a parameter: its name, if it looks like
+// one. In a form that is not encoded, a name may be a part of a secret.
 func describeParameter(name string) string {
 	if len(name) > 32 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "" {
 		return "a parameter"

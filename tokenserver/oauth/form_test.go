@@ -15,7 +15,8 @@ import (
 	"unicode/utf8"
 )
 
-func posted(contentType, body string) *http.Request {
+// newFormRequest returns a POST with a body.
+func newFormRequest(contentType, body string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "/token", strings.NewReader(body))
 	if contentType != "" {
 		r.Header.Set("Content-Type", contentType)
@@ -23,8 +24,9 @@ func posted(contentType, body string) *http.Request {
 	return r
 }
 
-// refused reports an error that is not invalid_request with this status, or whose description breaks RFC 6749 section 5.2.
-func refused(t *testing.T, what string, err error, status int) {
+// expectInvalidRequest fails the test unless err is an invalid_request with the status, whose
+// description keeps to RFC 6749 section 5.2.
+func expectInvalidRequest(t *testing.T, what string, err error, status int) {
 	t.Helper()
 	var known *Error
 	if !errors.As(err, &known) || known.Code != InvalidRequest || known.Status != status {
@@ -58,7 +60,7 @@ func TestParametersAreRead(t *testing.T) {
 			"query": func() (Params, error) {
 				return ParseForm(httptest.NewRequest(http.MethodGet, "/authorize?"+raw, nil), false)
 			},
-			"body": func() (Params, error) { return ParseForm(posted(FormType, raw), true) },
+			"body": func() (Params, error) { return ParseForm(newFormRequest(FormType, raw), true) },
 		} {
 			if got, err := read(); err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("the %s %q is %v (%v), want %v", what, raw, got, err, want)
@@ -68,7 +70,7 @@ func TestParametersAreRead(t *testing.T) {
 }
 
 func TestAParameterWithoutAValueIsAbsent(t *testing.T) {
-	params, err := ParseForm(posted(FormType, "a=&b&c=1"), true)
+	params, err := ParseForm(newFormRequest(FormType, "a=&b&c=1"), true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,10 +89,10 @@ func TestAParameterSentTwiceIsRefusedHoweverItIsWritten(t *testing.T) {
 		"a=1&a=1", "a=1&a=2", "a=1&b=2&a=3", "a=&a=1", "a=1&a=", "a&a", "a=1&%61=1", "client_id=x&client_id=x", "unknown=1&unknown=2",
 		"scope=a&scope=b", "redirect_uri=a&redirect_uri=b",
 	} {
-		_, err := ParseForm(posted(FormType, raw), true)
-		refused(t, raw, err, 400)
+		_, err := ParseForm(newFormRequest(FormType, raw), true)
+		expectInvalidRequest(t, raw, err, 400)
 		_, err = ParseForm(httptest.NewRequest(http.MethodGet, "/?"+raw, nil), false)
-		refused(t, raw, err, 400)
+		expectInvalidRequest(t, raw, err, 400)
 	}
 }
 
@@ -99,7 +101,7 @@ func TestWhatIsNotWellEncodedIsRefused(t *testing.T) {
 		"a=%", "a=%4", "a=%zz", "%=1", "a=%ff", "a=%c3", "%ff=1", "a=\xff", "a=%00", "a=x%00y", "a=1;b=2", "a=1;", ";", "a;b=1", "a=%ed%a0%80", "a=%c0%af",
 	} {
 		_, err := parse(raw)
-		refused(t, fmt.Sprintf("%q", raw), err, 400)
+		expectInvalidRequest(t, fmt.Sprintf("%q", raw), err, 400)
 	}
 	_, err := parse("a=1&secret-part-of-a-password%=x")
 	if err == nil || strings.Contains(err.Error(), "password") {
@@ -109,15 +111,15 @@ func TestWhatIsNotWellEncodedIsRefused(t *testing.T) {
 
 func TestSizesAreBounded(t *testing.T) {
 	fits := "a=" + strings.Repeat("x", MaxFormSize-2)
-	if params, err := ParseForm(posted(FormType, fits), true); err != nil || len(params.Get("a")) != MaxFormSize-2 {
+	if params, err := ParseForm(newFormRequest(FormType, fits), true); err != nil || len(params.Get("a")) != MaxFormSize-2 {
 		t.Errorf("a form of 64 KiB is refused: %v", err)
 	}
-	_, err := ParseForm(posted(FormType, fits+"x"), true)
-	refused(t, "a form of 64 KiB and a byte", err, 413)
+	_, err := ParseForm(newFormRequest(FormType, fits+"x"), true)
+	expectInvalidRequest(t, "a form of 64 KiB and a byte", err, 413)
 	long := httptest.NewRequest(http.MethodGet, "/", nil)
 	long.URL.RawQuery = fits + "x"
 	_, err = ParseForm(long, false)
-	refused(t, "a query of 64 KiB and a byte", err, 400)
+	expectInvalidRequest(t, "a query of 64 KiB and a byte", err, 400)
 
 	var pairs []string
 	for i := range MaxParameters {
@@ -127,15 +129,15 @@ func TestSizesAreBounded(t *testing.T) {
 		t.Errorf("100 parameters are refused: %v", err)
 	}
 	_, err = parse(strings.Join(append(pairs, "one=more"), "&"))
-	refused(t, "101 parameters", err, 400)
+	expectInvalidRequest(t, "101 parameters", err, 400)
 	_, err = parse(strings.Repeat("resource=x&", MaxParameters+1))
-	refused(t, "101 resources", err, 400)
+	expectInvalidRequest(t, "101 resources", err, 400)
 }
 
-// endless is a body that never ends; reading on would never return.
-type endless struct{ read int }
+// endlessBody is a body that never ends.
+type endlessBody struct{ read int }
 
-func (e *endless) Read(b []byte) (int, error) {
+func (e *endlessBody) Read(b []byte) (int, error) {
 	e.read += len(b)
 	for i := range b {
 		b[i] = 'x'
@@ -144,24 +146,24 @@ func (e *endless) Read(b []byte) (int, error) {
 }
 
 func TestABodyIsNotReadFurtherThanItsBound(t *testing.T) {
-	body := &endless{}
-	r := posted(FormType, "")
+	body := &endlessBody{}
+	r := newFormRequest(FormType, "")
 	r.Body = io.NopCloser(body)
 	_, err := ParseForm(r, true)
-	refused(t, "an endless form", err, 413)
+	expectInvalidRequest(t, "an endlessBody form", err, 413)
 	if body.read > 2*MaxFormSize {
 		t.Errorf("%d bytes were read", body.read)
 	}
 
-	r = posted(FormType, strings.Repeat("x", 100))
+	r = newFormRequest(FormType, strings.Repeat("x", 100))
 	r.Body = http.MaxBytesReader(httptest.NewRecorder(), r.Body, 10)
 	_, err = ParseForm(r, true)
-	refused(t, "a form over the server's own bound", err, 413)
+	expectInvalidRequest(t, "a form over the server's own bound", err, 413)
 
-	r = posted(FormType, "")
+	r = newFormRequest(FormType, "")
 	r.Body = io.NopCloser(io.MultiReader(strings.NewReader("a=1&b="), broken{}))
 	_, err = ParseForm(r, true)
-	refused(t, "a form that breaks off", err, 400)
+	expectInvalidRequest(t, "a form that breaks off", err, 400)
 }
 
 type broken struct{}
@@ -174,7 +176,7 @@ func TestOnlyAFormIsAForm(t *testing.T) {
 		FormType + ";charset=utf8", FormType + "; charset=UTF8", FormType + `; Charset="UTF8"`, FormType + ` ; charset="utf8"`, FormType + "; charset='utf-8'",
 		FormType + ";", FormType + "; charset=utf-8;",
 	} {
-		if params, err := ParseForm(posted(contentType, "a=1"), true); err != nil || params.Get("a") != "1" {
+		if params, err := ParseForm(newFormRequest(contentType, "a=1"), true); err != nil || params.Get("a") != "1" {
 			t.Errorf("%q is refused: %v", contentType, err)
 		}
 	}
@@ -183,14 +185,14 @@ func TestOnlyAFormIsAForm(t *testing.T) {
 		FormType + "; charset=utf-88", FormType + "; charset=utf", FormType + "; charset=''", FormType + `; charset=""`,
 		FormType + "; charset", FormType + ", application/json", "x" + FormType,
 	} {
-		_, err := ParseForm(posted(contentType, "a=1"), true)
-		refused(t, contentType, err, 400)
+		_, err := ParseForm(newFormRequest(contentType, "a=1"), true)
+		expectInvalidRequest(t, contentType, err, 400)
 	}
-	twice := posted(FormType, "a=1")
+	twice := newFormRequest(FormType, "a=1")
 	twice.Header.Add("Content-Type", "application/json")
 	_, err := ParseForm(twice, true)
-	refused(t, "two types", err, 400)
-	none := posted(FormType, "")
+	expectInvalidRequest(t, "two types", err, 400)
+	none := newFormRequest(FormType, "")
 	none.Body = nil
 	if params, err := ParseForm(none, true); err != nil || len(params) != 0 {
 		t.Errorf("without a body the form is %v (%v)", params, err)
@@ -198,7 +200,7 @@ func TestOnlyAFormIsAForm(t *testing.T) {
 }
 
 func TestTheURLOfAFormIsNotItsForm(t *testing.T) {
-	r := posted(FormType, "a=1")
+	r := newFormRequest(FormType, "a=1")
 	r.URL.RawQuery = "b=2&a=3"
 	params, err := ParseForm(r, true)
 	if err != nil || !reflect.DeepEqual(params, Params{"a": {"1"}}) {
@@ -208,11 +210,11 @@ func TestTheURLOfAFormIsNotItsForm(t *testing.T) {
 
 func TestSecretsInTheURLAreRefused(t *testing.T) {
 	for _, query := range []string{"token=x", "token=", "token", "%74oken=x", "a=1&token=x", "token=x;y", "a=%", "a=1&a=2"} {
-		r := posted(FormType, "")
+		r := newFormRequest(FormType, "")
 		r.URL.RawQuery = query
-		refused(t, query, RefuseInQuery(r, "token"), 400)
+		expectInvalidRequest(t, query, RefuseInQuery(r, "token"), 400)
 	}
-	r := posted(FormType, "")
+	r := newFormRequest(FormType, "")
 	r.URL.RawQuery = "tokens=x&Token=x"
 	if err := RefuseInQuery(r, "token"); err != nil {
 		t.Errorf("other parameters are refused: %v", err)
@@ -230,7 +232,7 @@ func FuzzForm(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw string) {
 		params, err := parse(raw)
 		if err != nil {
-			refused(t, fmt.Sprintf("%q", raw), err, 400)
+			expectInvalidRequest(t, fmt.Sprintf("%q", raw), err, 400)
 			return
 		}
 		lenient, err := url.ParseQuery(raw)

@@ -1,5 +1,5 @@
-// Package oauth has the vocabulary of OAuth 2.0 and OpenID Connect, for the controllers and for each
-// endpoint.
+// Package oauth has the vocabulary of OAuth 2.0 and OpenID Connect, for the controllers and for
+// each endpoint.
 //
 //	oauth.go       grant types, response types and other registered values
 //	paths.go       the paths of the endpoints
@@ -7,7 +7,7 @@
 //	form.go        the parameters of a query or a form (RFC 6749 sections 3.1 and 3.2)
 //	scope.go       the syntax of scopes, and the built-in scopes
 //	resource.go    resource identifiers (RFC 8707)
-//	claims.go      which scope requests which claim about a user, and the claims that the protocol sets
+//	claims.go      the claims that scopes request, and those that the protocol sets
 //	claimtypes.go  the types of the claims about a user
 //
 // It imports no other package of this project.
@@ -35,8 +35,8 @@ const (
 	ResponseTypeCodeIDTokenToken = "code id_token token"
 )
 
-// Response modes (OAuth 2.0 Multiple Response Type Encoding Practices section 2.1, OAuth 2.0 Form Post
-// Response Mode).
+// Response modes (OAuth 2.0 Multiple Response Type Encoding Practices section 2.1, OAuth 2.0 Form
+// Post Response Mode).
 const (
 	ResponseModeQuery    = "query"
 	ResponseModeFragment = "fragment"

@@ -29,8 +29,8 @@ func IsBuiltInScope(scope string) bool { return slices.Contains(BuiltInScopes, s
 // IsAPIScope reports whether only a resource server can declare a scope.
 func IsAPIScope(scope string) bool { return !IsBuiltInScope(scope) }
 
-// ParseScope splits a scope parameter into its scopes, in their order and without repetitions (RFC 6749
-// section 3.3). An error is an *Error with code invalid_scope.
+// ParseScope splits a scope parameter into its scopes, in their order and without repetitions (RFC
+// 6749 section 3.3). An error is an *Error with code invalid_scope.
 func ParseScope(value string) ([]string, error) {
 	var scopes []string
 	for scope := range strings.SplitSeq(value, " ") {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/net/html"
 )
 
-// told returns the page with the text in the place of every string that it is made of.
-func told(page Page, text string) Page {
+// withText returns a copy of a page in which text replaces each string.
+func withText(page Page, text string) Page {
 	copied := reflect.New(reflect.TypeOf(page)).Elem()
 	copied.Set(reflect.ValueOf(page))
 	var fill func(v reflect.Value)
@@ -35,11 +35,11 @@ func told(page Page, text string) Page {
 	return copied.Interface().(Page)
 }
 
-// shape of a page: its elements, each with the names of its attributes.
-func shape(t *testing.T, page Page) string {
+// elementsOf returns the elements of a page in order, each with the names of its attributes.
+func elementsOf(t *testing.T, page Page) string {
 	t.Helper()
 	var all []string
-	for node := range parsed(t, page).Descendants() {
+	for node := range parsePage(t, page).Descendants() {
 		if node.Type != html.ElementNode {
 			continue
 		}
@@ -53,16 +53,16 @@ func shape(t *testing.T, page Page) string {
 
 func TestWhateverAPageIsToldIsShownAsText(t *testing.T) {
 	for name, page := range everyPage {
-		want := shape(t, told(page, "harmless"))
+		want := elementsOf(t, withText(page, "harmless"))
 		for _, hostile := range []string{
 			`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'><b onclick='alert(1)`, `</title></style><iframe>`, "a onmouseover=alert(1) b",
 			`{{.}}`, "<!--", `&lt;script&gt;`, "x\r\n\r\n<b>",
 		} {
-			if got := shape(t, told(page, hostile)); got != want {
+			if got := elementsOf(t, withText(page, hostile)); got != want {
 				t.Errorf("%s: %q became markup:\n%s\nwant\n%s", name, hostile, got, want)
 			}
 		}
-		for node := range parsed(t, told(page, "javascript:alert(1)")).Descendants() {
+		for node := range parsePage(t, withText(page, "javascript:alert(1)")).Descendants() {
 			for _, key := range []string{"action", "formaction", "href", "src"} {
 				if node.Type == html.ElementNode && strings.HasPrefix(attribute(node, key), "javascript:") {
 					t.Errorf("%s: <%s %s> runs a script", name, node.Data, key)

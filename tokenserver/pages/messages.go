@@ -18,8 +18,8 @@ const (
 	MessageMethod          = "This address cannot be opened this way. Go back to the application and sign in again."
 )
 
-// The messages that say why the browser stays on this server after a logout, although the application
-// asked for a redirect.
+// The messages that say why the browser stays on this server after a logout, although the
+// application asked for a redirect.
 const (
 	NoRedirectUnregistered = "The application wanted you to go on to an address that it has not registered. Its owner can correct that."
 	NoRedirectHint         = "The application wanted you to go on to another address, but the ID token that it sent along is not one that this server accepts. Its owner can correct that."

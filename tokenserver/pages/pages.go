@@ -1,7 +1,7 @@
 // Package pages renders the HTML pages of the token server: login, consent, logout, errors and the
 // page at the issuer's address. The templates have no scripts, and one stylesheet, which is part of
-// each page and named by its hash in the page's Content-Security-Policy. A page fetches nothing. The
-// page Post alone has a script, named by its hash too, which submits the page's form.
+// each page and named by its hash in the page's Content-Security-Policy. A page fetches nothing.
+// The page Post alone has a script, named by its hash too, which submits the page's form.
 //
 //	pages.go     the pages, what each shows, rendering
 //	policy.go    the Content-Security-Policy of a page
@@ -60,12 +60,13 @@ type Login struct {
 	Failed bool
 	// RetryAfter is the time until another attempt is accepted, after too many failed ones.
 	RetryAfter time.Duration
-	// TooManyLogins reports that the user has signed in too often. RetryAfter is then zero if the time is
-	// not known.
+	// TooManyLogins reports that the user has signed in too often. RetryAfter is then zero if the
+	// time is not known.
 	TooManyLogins bool
 }
 
-// RetryAfterText returns RetryAfter in whole seconds or minutes, rounded up: "1 second", "16 minutes".
+// RetryAfterText returns RetryAfter in whole seconds or minutes, rounded up: "1 second", "16
+// minutes".
 func (l Login) RetryAfterText() string {
 	n, unit := int(math.Ceil(l.RetryAfter.Seconds())), "second"
 	if n > 60 {
@@ -84,8 +85,8 @@ type Consent struct {
 	Server       string
 	// Username and Name of the user who is signed in. Name may be empty.
 	Username, Name string
-	// Host is the host, or the scheme, that the response is sent to. Local reports that any program on
-	// the user's device may receive it.
+	// Host is the host, or the scheme, that the response is sent to. Local reports that any program
+	// on the user's device may receive it.
 	Host   string
 	Local  bool
 	Scopes []Scope
@@ -115,8 +116,8 @@ type SignedOut struct {
 	NoRedirect string
 }
 
-// Post sends a response to the application in a form (OAuth 2.0 Form Post Response Mode). The user has
-// to click only if the browser runs no scripts.
+// Post sends a response to the application in a form (OAuth 2.0 Form Post Response Mode). The user
+// has to click only if the browser runs no scripts.
 type Post struct {
 	// Action is the application's redirect URI.
 	Action string

@@ -36,7 +36,7 @@ var everyPage = map[string]Page{
 	"consent for nothing":       Consent{Action: "https://auth.example.com/consent", Client: Client{ID: "web"}, Username: "alice", Host: "127.0.0.1:1", Local: true},
 }
 
-func parsed(t *testing.T, page Page) *html.Node {
+func parsePage(t *testing.T, page Page) *html.Node {
 	t.Helper()
 	body, err := Render(page)
 	if err != nil {
@@ -60,7 +60,7 @@ func attribute(node *html.Node, name string) string {
 
 func TestPagesHaveNoScriptsAndFetchNothing(t *testing.T) {
 	for name, page := range everyPage {
-		for node := range parsed(t, page).Descendants() {
+		for node := range parsePage(t, page).Descendants() {
 			if node.Type != html.ElementNode {
 				continue
 			}
@@ -86,7 +86,7 @@ func TestPagesHaveNoScriptsAndFetchNothing(t *testing.T) {
 
 func TestThePolicyNamesTheStylesheetThatIsInThePage(t *testing.T) {
 	for name, page := range everyPage {
-		for node := range parsed(t, page).Descendants() {
+		for node := range parsePage(t, page).Descendants() {
 			if node.Type != html.ElementNode || node.Data != "style" {
 				continue
 			}
@@ -102,7 +102,7 @@ func TestThePolicyNamesTheStylesheetThatIsInThePage(t *testing.T) {
 func TestOnlyThePageThatPostsHasAScriptAndThePolicyNamesIt(t *testing.T) {
 	for name, page := range everyPage {
 		var found []string
-		for node := range parsed(t, page).Descendants() {
+		for node := range parsePage(t, page).Descendants() {
 			if node.Type == html.ElementNode && node.Data == "script" {
 				found = append(found, node.FirstChild.Data)
 			}
@@ -150,7 +150,7 @@ func TestThePolicyNamesWhereTheFormLeads(t *testing.T) {
 func TestEveryFieldHasALabelAndEveryPageAHeadingAndATitle(t *testing.T) {
 	for name, page := range everyPage {
 		labels, fields, headings, title, language := map[string]bool{}, []string{}, 0, "", ""
-		for node := range parsed(t, page).Descendants() {
+		for node := range parsePage(t, page).Descendants() {
 			switch node.Data {
 			case "label":
 				labels[attribute(node, "for")] = true
@@ -187,7 +187,7 @@ func TestPagesHaveTheIDsThatProgramsKnow(t *testing.T) {
 		"login": {"username", "password", "login-submit"}, "consent": {"consent-allow", "consent-deny"}, "logout": {"logout-confirm"},
 	} {
 		found := map[string]bool{}
-		for node := range parsed(t, everyPage[name]).Descendants() {
+		for node := range parsePage(t, everyPage[name]).Descendants() {
 			found[attribute(node, "id")] = true
 		}
 		for _, id := range ids {
@@ -200,7 +200,7 @@ func TestPagesHaveTheIDsThatProgramsKnow(t *testing.T) {
 
 func TestAFailedLoginIsAnnouncedAndDescribesTheFields(t *testing.T) {
 	alerts := map[string]bool{}
-	for node := range parsed(t, everyPage["failed"]).Descendants() {
+	for node := range parsePage(t, everyPage["failed"]).Descendants() {
 		if attribute(node, "role") == "alert" {
 			alerts[attribute(node, "id")] = true
 		}
@@ -213,8 +213,8 @@ func TestAFailedLoginIsAnnouncedAndDescribesTheFields(t *testing.T) {
 	}
 }
 
-// TestTextHasEnoughContrast holds the colours of both schemes against WCAG 2.2: 4.5 for text (success criterion 1.4.3), 3 for the outline of a
-// field (1.4.11).
+// TestTextHasEnoughContrast holds the colours of both schemes against WCAG 2.2: 4.5 for text
+// (success criterion 1.4.3), 3 for the outline of a field (1.4.11).
 func TestTextHasEnoughContrast(t *testing.T) {
 	schemes := regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(string(style), -1)
 	if len(schemes) != 2 {

@@ -30,8 +30,8 @@ var scriptHash = func() string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"
 }()
 
-// SecurityPolicy returns the Content-Security-Policy of a page. redirectURI is where the response to
-// the page's form redirects in the end, or empty.
+// SecurityPolicy returns the Content-Security-Policy of a page. redirectURI is where the response
+// to the page's form redirects in the end, or empty.
 //
 // Chromium and Safari apply form-action to each redirect that follows a form. So it must name the
 // origin of the redirect URI, or its private-use scheme. From there, an application may redirect to
@@ -56,7 +56,8 @@ func formActionSources(redirectURI string) string {
 	source, next := u.Scheme+":", ""
 	if u.Scheme == "https" || u.Scheme == "http" {
 		next = " https:"
-		// A source expression cannot be an IPv6 literal: a browser would ignore it and block the redirect.
+		// A source expression cannot be an IPv6 literal: a browser would ignore it and block the
+		// redirect.
 		if !strings.Contains(u.Host, "[") {
 			source += "//" + u.Host
 		}

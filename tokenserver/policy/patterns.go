@@ -8,7 +8,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
-// matchesPattern reports whether a value is one of the patterns, or begins with one that ends in "*".
+// matchesPattern reports whether a value is one of the patterns, or begins with one that ends in
+// "*".
 func matchesPattern(patterns []string, value string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {
 		if prefix, wild := strings.CutSuffix(p, "*"); wild {
@@ -19,8 +20,9 @@ func matchesPattern(patterns []string, value string) bool {
 }
 
 // allowsClientID reports whether a client of a namespace may have an id. Ids that begin with the
-// client's namespace and a dot are always allowed. Those that begin with another DNS label and a dot
-// need a pattern that begins so too, whether or not there is a namespace of that name: the patterns
+// client's namespace and a dot are always allowed. Those that begin with another DNS label and a
+// dot need a pattern that begins so too, whether or not there is a namespace of that name: the
+// patterns
 // * and shop* do not match shop.web.
 func allowsClientID(patterns []string, namespace, id string) bool {
 	label, _, dotted := strings.Cut(id, ".")
@@ -42,9 +44,9 @@ func isDNSLabel(s string) bool {
 		strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
-// matchesIdentifier reports whether a resource identifier is one of the patterns, in either spelling
-// of an empty path (RFC 3986 section 6.2.3), or matches "*" or one with "*." in place of the first
-// label of its host.
+// matchesIdentifier reports whether a resource identifier is one of the patterns, in either
+// spelling of an empty path (RFC 3986 section 6.2.3), or matches "*" or one with "*." in place of
+// the first label of its host.
 func matchesIdentifier(patterns []string, identifier string) bool {
 	identifier = oauth.CanonicalResource(identifier)
 	return slices.ContainsFunc(patterns, func(p string) bool {
@@ -73,15 +75,15 @@ func allowsScheme(patterns []string, scheme string, c documents.Client) bool {
 	return slices.Contains(patterns, scheme) && requiresPKCEAndConsent(c)
 }
 
-// requiresPKCEAndConsent reports whether a client is public and gets tokens only for codes with PKCE
-// to which the user has consented.
+// requiresPKCEAndConsent reports whether a client is public and gets tokens only for codes with
+// PKCE to which the user has consented.
 func requiresPKCEAndConsent(c documents.Client) bool {
 	return c.AuthMethod == oauth.AuthMethodNone && c.PKCE == documents.PKCERequired && c.Consent == documents.ConsentRequired &&
 		!slices.Contains(c.GrantTypes, oauth.GrantImplicit)
 }
 
-// matchesHost reports whether a host is one of the patterns, or matches "*" or one with "*." in place of
-// its first label.
+// matchesHost reports whether a host is one of the patterns, or matches "*" or one with "*." in
+// place of its first label.
 func matchesHost(patterns []string, host string) bool {
 	_, parent, _ := strings.Cut(host, ".")
 	return slices.ContainsFunc(patterns, func(p string) bool {

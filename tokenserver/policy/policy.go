@@ -1,7 +1,7 @@
 // Package policy evaluates the rules of servers and resource servers: which clients and resource
-// servers a server accepts, which grant types it allows, and which scopes a resource server allows a
-// client. The manager evaluates them for conditions, the token server for each decision, so both say
-// the same. What follows for a request, package registry decides.
+// servers a server accepts, which grant types it allows, and which scopes a resource server allows
+// a client. The manager evaluates them for conditions, the token server for each decision, so both
+// say the same. What follows for a request, package registry decides.
 //
 //	policy.go    the decisions
 //	patterns.go  the patterns in rules: client ids, scopes, hosts, schemes, identifiers
@@ -33,7 +33,8 @@ type Decision struct {
 	Accepted bool
 	// Rule is the name of the rule that accepts the object; empty if none does.
 	Rule string
-	// Denials has an entry for each rule that includes the namespace, or one that says that none does.
+	// Denials has an entry for each rule that includes the namespace, or one that says that none
+	// does.
 	Denials []Denial
 	// AccessTokenLifetime is that of an accepted client.
 	AccessTokenLifetime documents.Seconds
@@ -80,8 +81,8 @@ func checkClient(s documents.Server, rule documents.ClientRule, c documents.Clie
 		}
 	}
 	for _, claim := range c.IDTokenClaims {
-		// The client gets the claim whatever scope it asks for, so the rule must allow the scope that it
-		// would otherwise need.
+		// The client gets the claim whatever scope it asks for, so the rule must allow the scope
+		// that it would otherwise need.
 		if scope := oauth.ScopeOfClaim(claim); !matchesPattern(rule.Scopes, scope) {
 			return fmt.Sprintf("idTokenClaims: %q is not allowed, since it belongs to the scope %q, which scopes of the rule do not allow", claim, scope)
 		}
@@ -147,8 +148,8 @@ func maxAccessTokenLifetime(s documents.Server, rule documents.ClientRule) docum
 	return s.AccessTokenLifetime
 }
 
-// accessTokenLifetime returns the lifetime that c asks for, otherwise the server's, but not more than
-// the rule allows.
+// accessTokenLifetime returns the lifetime that c asks for, otherwise the server's, but not more
+// than the rule allows.
 func accessTokenLifetime(s documents.Server, rule documents.ClientRule, c documents.Client) documents.Seconds {
 	lifetime := s.AccessTokenLifetime
 	if c.AccessTokenLifetime > 0 {
@@ -177,8 +178,8 @@ func EvaluateResourceServer(s documents.Server, labels map[string]string, rs doc
 	return d
 }
 
-// describeNoRule returns a message that no rule includes a namespace, and by which labels rules select
-// namespaces. It reveals no more than that of the server, which may be in another namespace.
+// describeNoRule returns a message that no rule includes a namespace, and by which labels rules
+// select namespaces. It reveals no more than that of the server, which may be in another namespace.
 func describeNoRule[R any](what, namespace string, rules []R, parts func(R) (string, documents.Namespaces)) string {
 	var selectors []string
 	for _, r := range rules {
@@ -210,16 +211,16 @@ func checkResourceServer(rule documents.ResourceServerRule, rs documents.Resourc
 	return ""
 }
 
-// AllowsResource reports whether rs allows clients of a namespace to name it as a resource (RFC 8707).
-// labels are those of the namespace, nil if they are not known.
+// AllowsResource reports whether rs allows clients of a namespace to name it as a resource (RFC
+// 8707). labels are those of the namespace, nil if they are not known.
 func AllowsResource(rs documents.ResourceServer, namespace string, labels map[string]string) bool {
 	return slices.ContainsFunc(rs.AllowedClients, func(rule documents.ResourceClientRule) bool {
 		return includesNamespace(rule.Namespaces, namespace, labels)
 	})
 }
 
-// AllowsScope reports whether rs allows clients of a namespace one of its scopes. One rule must; other
-// rules may allow other scopes. labels are as for AllowsResource.
+// AllowsScope reports whether rs allows clients of a namespace one of its scopes. One rule must;
+// other rules may allow other scopes. labels are as for AllowsResource.
 func AllowsScope(rs documents.ResourceServer, namespace string, labels map[string]string, scope string) bool {
 	return slices.ContainsFunc(rs.AllowedClients, func(rule documents.ResourceClientRule) bool {
 		return includesNamespace(rule.Namespaces, namespace, labels) && matchesPattern(rule.Scopes, scope)

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// FuzzRedirect: whatever a request names, it leads nowhere but where something registered leads, as a browser reads it.
+// FuzzRedirect: whatever a request names, it leads nowhere but where something registered leads, as
+// a browser reads it.
 func FuzzRedirect(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"https://app.example.com/cb", "https://app.example.com/cb"},

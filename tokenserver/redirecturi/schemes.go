@@ -20,12 +20,13 @@ var systemSchemes = strings.Fields(`
 	intent irc ircs its jar javascript jnlp jnlps ldaps livescript macappstore macappstores magnet maps market message mhtml mk mms mmsto
 	mocha opera prefs res resource search sftp shell smb smsto ssh vbscript view-source wais webcal webcals wyciwyg x-man-page`)
 
-// systemPrefixes are the beginnings of further schemes that a browser or an operating system handles.
+// systemPrefixes are the beginnings of further schemes that a browser or an operating system
+// handles.
 var systemPrefixes = strings.Fields(`android- chrome- itms microsoft- microsoft. moz- ms- safari- search- x-apple`)
 
-// isPrivateUseScheme reports whether a URI scheme can be an application's own (RFC 8252 section 7.1):
-// it is not registered for something else, and neither browsers nor operating systems handle it
-// themselves. Letter case does not matter (RFC 3986 section 3.1).
+// isPrivateUseScheme reports whether a URI scheme can be an application's own (RFC 8252 section
+// 7.1): it is not registered for something else, and neither browsers nor operating systems handle
+// it themselves. Letter case does not matter (RFC 3986 section 3.1).
 func isPrivateUseScheme(scheme string) bool {
 	scheme = strings.ToLower(scheme)
 	return scheme != "" && !slices.Contains(permanentSchemes, scheme) && !slices.Contains(systemSchemes, scheme) &&

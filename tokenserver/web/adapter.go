@@ -11,8 +11,9 @@
 //	cookies.go   names and attributes of the cookies
 //	cors.go      endpoints that scripts of any origin may call
 //
-// Nothing that a client or a user sends gets into the log or a label, with two exceptions: the id of
-// a registered client; and in the log, where a password was wrong, the address that it came from.
+// Nothing that a client or a user sends gets into the log or a label, with two exceptions: the id
+// of a registered client; and in the log, where a password was wrong, the address that it came
+// from.
 package web
 
 import (
@@ -42,14 +43,14 @@ type Adapter struct {
 	Now     func() time.Time
 	// Random is the source of request ids.
 	Random io.Reader
-	// Issuer returns the issuer identifier that error pages name. If it is nil or returns "", they name
-	// none.
+	// Issuer returns the issuer identifier that error pages name. If it is nil or returns "", they
+	// name none.
 	Issuer func() string
 }
 
-// ForAPI returns the http.Handler of an endpoint for programs. Its errors are JSON (RFC 6749 section
-// 5.2). The name is that of the endpoint in log and metrics. Without methods, all are allowed; GET
-// includes HEAD.
+// ForAPI returns the http.Handler of an endpoint for programs. Its errors are JSON (RFC 6749
+// section 5.2). The name is that of the endpoint in log and metrics. Without methods, all are
+// allowed; GET includes HEAD.
 func (a *Adapter) ForAPI(name string, h Handler, methods ...string) http.Handler {
 	return a.adapt(name, h, writeJSONError, methods)
 }
@@ -86,7 +87,8 @@ func (a *Adapter) adapt(name string, h Handler, writeError errorWriter, methods 
 		}
 		if err := h(response, r); err != nil {
 			if response.status != 0 {
-				// Part of a response is sent: closing the connection is the only way to report the error.
+				// Part of a response is sent: closing the connection is the only way to report the
+				// error.
 				event.cause = protocolError(err).Cause
 				panic(http.ErrAbortHandler)
 			}
@@ -95,8 +97,8 @@ func (a *Adapter) adapt(name string, h Handler, writeError errorWriter, methods 
 	})
 }
 
-// handlePanic answers a panic with a 500 without detail. The log gets the stack, and the panic's text
-// only if the runtime wrote it: any other could quote the request.
+// handlePanic answers a panic with a 500 without detail. The log gets the stack, and the panic's
+// text only if the runtime wrote it: any other could quote the request.
 func (a *Adapter) handlePanic(r *http.Request, name string, event *event, response *recorder, writeError errorWriter) {
 	p := recover()
 	if p == nil {
@@ -127,8 +129,8 @@ func (a *Adapter) requestID() (string, error) {
 	return hex.EncodeToString(id[:]), nil
 }
 
-// setDefaultHeaders sets the headers of nearly all responses. An endpoint whose responses are public
-// replaces Cache-Control.
+// setDefaultHeaders sets the headers of nearly all responses. An endpoint whose responses are
+// public replaces Cache-Control.
 func setDefaultHeaders(h http.Header, id string) {
 	h["Cache-Control"] = noStore
 	h["X-Content-Type-Options"] = noSniff

@@ -9,11 +9,11 @@ import (
 )
 
 // Cookies names, reads and writes the cookies of one issuer. With an https issuer they are __Host-
-// cookies and Secure. With an http issuer, which is a loopback one, they are neither, because Safari
-// and most HTTP libraries would drop them. Their names contain a hash of the issuer, so that two
-// servers on one host do not overwrite each other's cookies: ports and paths do not separate them
-// (RFC 6265 section 8.5). All are HttpOnly and SameSite=Lax, so browsers do not send them with a form
-// that another site posts.
+// cookies and Secure. With an http issuer, which is a loopback one, they are neither, because
+// Safari and most HTTP libraries would drop them. Their names contain a hash of the issuer, so that
+// two servers on one host do not overwrite each other's cookies: ports and paths do not separate
+// them (RFC 6265 section 8.5). All are HttpOnly and SameSite=Lax, so browsers do not send them with
+// a form that another site posts.
 type Cookies struct {
 	prefix string
 	secure bool

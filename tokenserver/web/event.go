@@ -28,15 +28,6 @@ type event struct {
 
 type eventKey struct{}
 
-// RequestID returns the id of the request with context ctx: 24 hexadecimal digits, also in the
-// Request-Id header of the response. It is empty outside a request.
-func RequestID(ctx context.Context) string {
-	if e := eventOf(ctx); e != nil {
-		return e.id
-	}
-	return ""
-}
-
 // NoteClient records the client of the request. The id must be that of a registered client.
 func NoteClient(ctx context.Context, id string) {
 	if e := eventOf(ctx); e != nil {
@@ -51,16 +42,16 @@ func NoteGrantType(ctx context.Context, grantType string) {
 	}
 }
 
-// NoteError records the error code of a response that a handler writes itself, such as a redirect to
-// the client or a form that is shown again.
+// NoteError records the error code of a response that a handler writes itself, such as a redirect
+// to the client or a form that is shown again.
 func NoteError(ctx context.Context, code string) {
 	if e := eventOf(ctx); e != nil {
 		e.code = knownCode(code)
 	}
 }
 
-// NoteFailure is NoteError for a handler that redirects to the client with an error. It returns what
-// the client may know about err.
+// NoteFailure is NoteError for a handler that redirects to the client with an error. It returns
+// what the client may know about err.
 func NoteFailure(ctx context.Context, err error) *oauth.Error {
 	known := protocolError(err)
 	if e := eventOf(ctx); e != nil {
@@ -96,7 +87,8 @@ func (a *Adapter) finish(r *http.Request, name string, event *event, response *r
 	}
 	method := knownMethod(r.Method)
 	counters.observe(method, status, event.grantType, event.code, duration)
-	// A client that closes its connection makes calls to the store fail. That is not the server's failure.
+	// A client that closes its connection makes calls to the store fail. That is not the server's
+	// failure.
 	gone := errors.Is(r.Context().Err(), context.Canceled) && event.cause != nil && isTemporary(event.cause)
 	if event.cause != nil && !gone {
 		a.Log.LogAttrs(r.Context(), slog.LevelError, "request failed",

@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics are the metrics of the requests. All label values are from fixed sets: the endpoints of the
-// route table, common methods, the grant types and error codes of package oauth, HTTP statuses.
+// Metrics are the metrics of the requests. All label values are from fixed sets: the endpoints of
+// the route table, common methods, the grant types and error codes of package oauth, HTTP statuses.
 type Metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec

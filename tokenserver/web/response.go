@@ -22,7 +22,8 @@ func JSON(w http.ResponseWriter, status int, v any) error {
 	return Bytes(w, status, "application/json", body)
 }
 
-// Bytes answers with a body of the content type. Cache-Control is no-store unless the caller sets it.
+// Bytes answers with a body of the content type. Cache-Control is no-store unless the caller sets
+// it.
 func Bytes(w http.ResponseWriter, status int, contentType string, body []byte) error {
 	h := w.Header()
 	h.Set("Content-Type", contentType)
@@ -38,9 +39,9 @@ func NoBody(w http.ResponseWriter, status int) error {
 	return nil
 }
 
-// Page answers with a page, with headers that forbid browsers to frame, store or script it. redirectURI
-// is where the response to the page's form redirects in the end; empty if the form stays on this
-// server. The Content-Security-Policy would otherwise block that redirect.
+// Page answers with a page, with headers that forbid browsers to frame, store or script it.
+// redirectURI is where the response to the page's form redirects in the end; empty if the form
+// stays on this server. The Content-Security-Policy would otherwise block that redirect.
 func Page(w http.ResponseWriter, status int, page pages.Page, redirectURI string) error {
 	body, err := pages.Render(page)
 	if err != nil {
@@ -55,8 +56,8 @@ func Page(w http.ResponseWriter, status int, page pages.Page, redirectURI string
 	return Bytes(w, status, "text/html; charset=utf-8", body)
 }
 
-// Redirect redirects the browser to the URL with a GET, whatever the method of the request: with 303,
-// because a 307 or 308 would make the browser send a password on (RFC 9700 section 4.12).
+// Redirect redirects the browser to the URL with a GET, whatever the method of the request: with
+// 303, because a 307 or 308 would make the browser send a password on (RFC 9700 section 4.12).
 func Redirect(w http.ResponseWriter, url string) error {
 	if strings.ContainsAny(url, "\r\n\x00") {
 		return errors.New("the URL of a redirect has a control character")

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// Source returns the address that a request comes from: that of the connection or, if a trusted proxy
-// opened it, the rightmost one in X-Forwarded-For that is not a trusted proxy's. Each proxy appends
-// the address of its client, so a client may have written what precedes. trusted has prefixes in CIDR
-// notation.
+// Source returns the address that a request comes from: that of the connection or, if a trusted
+// proxy opened it, the rightmost one in X-Forwarded-For that is not a trusted proxy's. Each proxy
+// appends the address of its client, so a client may have written what precedes. trusted has
+// prefixes in CIDR notation.
 //
-// The result is one IPv4 address, or the /64 of an IPv6 address, since one customer gets a /64. It is
-// the zero Prefix if the connection has no address.
+// The result is one IPv4 address, or the /64 of an IPv6 address, since one customer gets a /64. It
+// is the zero Prefix if the connection has no address.
 func Source(r *http.Request, trusted []string) netip.Prefix {
 	source, ok := parseAddress(r.RemoteAddr)
 	if !ok {
@@ -37,7 +37,8 @@ func Source(r *http.Request, trusted []string) netip.Prefix {
 	return prefix
 }
 
-// parseAddress parses an address with or without port. It returns an IPv4-mapped IPv6 address as IPv4.
+// parseAddress parses an address with or without port. It returns an IPv4-mapped IPv6 address as
+// IPv4.
 func parseAddress(s string) (netip.Addr, bool) {
 	if addrPort, err := netip.ParseAddrPort(s); err == nil {
 		return addrPort.Addr().Unmap().WithZone(""), true
@@ -60,9 +61,10 @@ func containsAddress(prefixes []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// NoteSource records the source of the request for the log. It is only for requests whose password was
-// wrong or was not checked: there the operator needs it to find an attacker. An address is personal
-// data, so it is not logged otherwise; and it is no label of a metric, since there may be many.
+// NoteSource records the source of the request for the log. It is only for requests whose password
+// was wrong or was not checked: there the operator needs it to find an attacker. An address is
+// personal data, so it is not logged otherwise; and it is no label of a metric, since there may be
+// many.
 func NoteSource(ctx context.Context, source netip.Prefix) {
 	if e := eventOf(ctx); e != nil {
 		e.source = source

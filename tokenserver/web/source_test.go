@@ -72,7 +72,7 @@ func TestTheLogNamesTheSourceOnlyWhereItWasNoted(t *testing.T) {
 		}),
 	} {
 		log.Reset()
-		ask(h, "POST", "/")
+		request(h, "POST", "/")
 		if got := strings.Contains(log.String(), `"source":"192.0.2.1/32"`); got != noted {
 			t.Errorf("noted: %v; the log: %s", noted, log)
 		}

