@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -231,8 +232,11 @@ func TestWhateverStepFailsTheConditionsOfThatKindSaySoOfThisGeneration(t *testin
 	}
 }
 
-func TestWhatWasRefusedIsAskedAgainLessAndLessOftenUntilTheObjectIsEdited(t *testing.T) {
-	var asked atomic.Int32
+// countedWriter is a writer with a clock of its own, and how often it asked the API server to create
+// something.
+func countedWriter(t *testing.T, now *time.Time) (w *writer, asked *atomic.Int32) {
+	t.Helper()
+	asked = &atomic.Int32{}
 	counted := rest.CopyConfig(managerConfig)
 	counted.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(r *http.Request) (*http.Response, error) {
@@ -242,8 +246,12 @@ func TestWhatWasRefusedIsAskedAgainLessAndLessOftenUntilTheObjectIsEdited(t *tes
 			return next.RoundTrip(r)
 		})
 	})
+	return newWriter(clientOf(t, counted), func() time.Time { return *now }), asked
+}
+
+func TestWhatWasRefusedIsAskedAgainLessAndLessOftenUntilTheObjectIsEdited(t *testing.T) {
 	now := time.Now()
-	w := newWriter(clientOf(t, counted), func() time.Time { return now })
+	w, asked := countedWriter(t, &now)
 	object := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{UID: "a", Generation: 1}}
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: newNamespace(t), Name: "Not a name"}}
 	create := func() {
@@ -278,5 +286,23 @@ func TestWhatWasRefusedIsAskedAgainLessAndLessOftenUntilTheObjectIsEdited(t *tes
 	}
 	if create(); asked.Load() != before+2 {
 		t.Error("it is tried again at once")
+	}
+}
+
+// As when two clients name one Secret as their target, in a namespace whose quota admits none.
+func TestObjectsThatAreRefusedTheSameWriteAreEachTriedLessAndLessOften(t *testing.T) {
+	now := time.Now()
+	w, asked := countedWriter(t, &now)
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: newNamespace(t), Name: "Not a name"}}
+	for end := now.Add(time.Minute); now.Before(end); now = now.Add(100 * time.Millisecond) {
+		for _, uid := range []types.UID{"a", "b", "c"} {
+			object := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{UID: uid, Generation: 1}}
+			if err := w.Create(onBehalfOf(t.Context(), object), secret.DeepCopy()); !apierrors.IsInvalid(err) {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := asked.Load(); got > 3*6 { // at once, and after 1, 3, 7, 15 and 31 seconds
+		t.Errorf("asked %d times in a minute", got)
 	}
 }

@@ -51,20 +51,22 @@ type writer struct {
 	refused map[request]*refusedWrite
 }
 
-// request names a write.
+// request names a write, and the object on whose behalf it is made: others that make it as well do
+// not have it forgotten.
 type request struct {
-	verb string
-	kind string
-	name types.NamespacedName
+	cause types.UID
+	verb  string
+	kind  string
+	name  types.NamespacedName
 }
 
 // refusedWrite is the API server's answer, and what it was about.
 type refusedWrite struct {
-	cause   cause
-	version string // of the object that was to be written
-	err     error
-	tries   int
-	retryAt time.Time
+	generation int64  // of the cause
+	version    string // of the object that was to be written
+	err        error
+	tries      int
+	retryAt    time.Time
 }
 
 // cause is the object on whose behalf a reconciler writes, and its generation.
@@ -143,14 +145,14 @@ func (w *writer) do(ctx context.Context, verb string, dryRun bool, object client
 	if dryRun {
 		verb += " (dry run)"
 	}
-	key := request{verb, gvk.Kind, types.NamespacedName{Namespace: failed.namespace, Name: failed.name}}
 	about, _ := ctx.Value(causeKey{}).(cause)
+	key := request{about.uid, verb, gvk.Kind, types.NamespacedName{Namespace: failed.namespace, Name: failed.name}}
 	version := object.GetResourceVersion()
-	if failed.retryAt, failed.err = w.refusedBefore(key, about, version); failed.err != nil {
+	if failed.retryAt, failed.err = w.refusedBefore(key, about.generation, version); failed.err != nil {
 		return failed
 	}
 	failed.err = ask()
-	failed.retryAt = w.remember(key, about, version, failed.err)
+	failed.retryAt = w.remember(key, about.generation, version, failed.err)
 	if failed.err == nil {
 		return nil
 	}
@@ -158,18 +160,18 @@ func (w *writer) do(ctx context.Context, verb string, dryRun bool, object client
 }
 
 // refusedBefore is the answer that a request had, if it is not yet time to make it again.
-func (w *writer) refusedBefore(key request, about cause, version string) (time.Time, error) {
+func (w *writer) refusedBefore(key request, generation int64, version string) (time.Time, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r := w.refused[key]
-	if r == nil || r.cause != about || r.version != version || !w.now().Before(r.retryAt) {
+	if r == nil || r.generation != generation || r.version != version || !w.now().Before(r.retryAt) {
 		return time.Time{}, nil
 	}
 	return r.retryAt, r.err
 }
 
 // remember keeps what became of a request, if it was refused, and says when to make it again.
-func (w *writer) remember(key request, about cause, version string, err error) time.Time {
+func (w *writer) remember(key request, generation int64, version string, err error) time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !refused(err) {
@@ -180,8 +182,8 @@ func (w *writer) remember(key request, about cause, version string, err error) t
 	}
 	now := w.now()
 	r := w.refused[key]
-	if r == nil || r.cause != about || r.version != version {
-		r = &refusedWrite{cause: about, version: version}
+	if r == nil || r.generation != generation || r.version != version {
+		r = &refusedWrite{generation: generation, version: version}
 		w.forgetOld(now)
 		w.refused[key] = r
 	}
