@@ -36,13 +36,13 @@ func Classify(uri string) (kind Kind, hostOrScheme string) {
 		return Invalid, ""
 	}
 	host := strings.ToLower(u.Hostname())
-	if host == "" || u.Opaque != "" || strings.ContainsAny(host, "%*@") {
+	if host == "" || u.Opaque != "" || strings.ContainsAny(host, "%*@") || isDisguisedIPv4(host) {
 		return Invalid, ""
 	}
-	if isLoopbackHost(host) {
+	switch https := u.Scheme == "https"; {
+	case isLoopbackHost(host), https && leadsToLoopback(host):
 		return Loopback, host
-	}
-	if u.Scheme == "https" {
+	case https:
 		return Web, host
 	}
 	return Invalid, ""
@@ -64,6 +64,28 @@ func isLoopbackHost(host string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.IsLoopback()
+}
+
+// leadsToLoopback reports whether browsers connect to this machine for a host that isLoopbackHost
+// does not know: a name below localhost (RFC 6761 section 6.3), or the unspecified address.
+func leadsToLoopback(host string) bool {
+	if strings.HasSuffix("."+strings.TrimSuffix(host, "."), ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && (ip.Unmap().IsLoopback() || ip.IsUnspecified())
+}
+
+// isDisguisedIPv4 reports whether browsers read a host as an IPv4 address that is not written as
+// one: its last label is a number (URL Standard, "ends in a number"), as in 127.1 or 0x7f000001.
+func isDisguisedIPv4(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return false
+	}
+	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
+	last := labels[len(labels)-1]
+	hex, isHex := strings.CutPrefix(last, "0x")
+	return isHex && strings.Trim(hex, "0123456789abcdef") == "" || last != "" && strings.Trim(last, "0123456789") == ""
 }
 
 // isForbidden reports whether a redirect URI cannot contain r: it is no character of RFC 3986, or

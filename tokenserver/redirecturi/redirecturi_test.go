@@ -131,3 +131,23 @@ func TestARedirectURIWithAParameterOfTheResponseIsInvalid(t *testing.T) {
 		}
 	}
 }
+
+// A code that is sent there without a word could go to any program on the machine.
+func TestAHostThatBrowsersTakeForThisMachineIsLoopbackOrNone(t *testing.T) {
+	for host, want := range map[string]Kind{
+		"localhost.": Loopback, "app.localhost": Loopback, "a.b.LOCALHOST.": Loopback, "0.0.0.0": Loopback,
+		"[::]": Loopback, "[::ffff:127.0.0.1]": Loopback, "127.255.0.1": Loopback,
+		"127.1": Invalid, "2130706433": Invalid, "0x7f000001": Invalid, "0177.0.0.1": Invalid,
+		"127.0.0.1.": Invalid, "0x7f.0.0.1": Invalid, "0": Invalid, "127.0.0.0x1": Invalid, "0x": Invalid,
+		"10.1": Invalid, "app.example.1": Invalid,
+		"localhost.example.com": Web, "notlocalhost": Web, "10.0.0.1": Web, "1.example.com": Web,
+		"0x7f.example.com": Web, "app.1a": Web, "0xg": Web, "[2001:db8::1]": Web,
+	} {
+		if kind, name := Classify("https://" + host + "/cb"); kind != want {
+			t.Errorf("%s is %v, %q, want %v", host, kind, name, want)
+		}
+		if kind, _ := Classify("http://" + host + "/cb"); kind == Loopback && host != "127.255.0.1" && host != "[::ffff:127.0.0.1]" {
+			t.Errorf("http://%s is loopback", host)
+		}
+	}
+}
