@@ -32,11 +32,15 @@ const (
 	sealingSuffix = ".sealing"
 )
 
-// Why a Secret that has the name of the key Secret cannot be used. It is left as it is.
-var (
-	errForeignSecret = errors.New("the Secret is not the operator's")
-	errUnknownKeys   = errors.New("the annotation " + ringAnnotation + " of the Secret is not valid or is missing")
-)
+// errUnknownKeys: a Secret that has the name of the key Secret says nothing of the keys. It is left as it is.
+var errUnknownKeys = errors.New("the annotation " + ringAnnotation + " of the Secret is not valid or is missing")
+
+// foreignSecret is the error that a Secret which has the name of the key Secret is another's. It is
+// left as it is.
+type foreignSecret struct{ why string }
+
+// Error says why, and what to do.
+func (f *foreignSecret) Error() string { return "the Secret " + f.why }
 
 // keyState is what is found of a server's keys.
 type keyState struct {
@@ -163,18 +167,28 @@ func (op *operator) readKeySecret(ctx context.Context, key client.ObjectKey) (st
 		}
 		return keyState{}, nil, fmt.Errorf("reading the key Secret: %w", err)
 	}
-	if !operatorsKeys(&secret) {
-		return keyState{}, nil, errForeignSecret
+	if why := foreignKeys(&secret); why != "" {
+		return keyState{}, nil, &foreignSecret{why}
 	}
 	ring, err := decodeRing(&secret)
 	return keyState{stored: ring, exists: true, version: secret.ResourceVersion, labeled: labeledKeys(&secret)}, materialOf(secret.Data), err
 }
 
-// operatorsKeys reports whether a Secret that has the name of a key Secret is one: it has our label, or those that key Secrets had before, and
-// it belongs to nothing that would delete it or write into it, such as an OAuthClient that was there first.
-func operatorsKeys(m metav1.Object) bool {
-	ours := m.GetLabels()[workload.KeysLabel] != "" || m.GetLabels()[workload.ManagedByLabel] == workload.ManagedBy
-	return ours && len(m.GetOwnerReferences()) == 0 && adopterOf(m) == nil
+// foreignKeys says why a Secret that has the name of a key Secret cannot be used as one; empty: it
+// can. It has to have our label, or those that key Secrets had before, or our annotation; and it must
+// belong to nothing that would delete it or write into it, such as an OAuthClient that was there
+// first.
+func foreignKeys(m metav1.Object) string {
+	keys := m.GetAnnotations()[ringAnnotation] != "" || m.GetLabels()[workload.KeysLabel] != ""
+	owned := len(m.GetOwnerReferences()) > 0 || adopterOf(m) != nil
+	switch {
+	case keys && owned:
+		return "is the key Secret and belongs to another object, with which it would go: keep the Secret, and remove its metadata.ownerReferences and the annotation " +
+			adoptedAnnotation
+	case owned || !keys && m.GetLabels()[workload.ManagedByLabel] != workload.ManagedBy:
+		return "has the name of the key Secret and is not the operator's, or belongs to another object: remove it"
+	}
+	return ""
 }
 
 func labeledKeys(m metav1.Object) bool {

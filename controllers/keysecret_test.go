@@ -381,6 +381,32 @@ func TestASecretThatIsNotOursIsNotTakenForTheKeySecretAndNotTouched(t *testing.T
 	eventually.True(t, "keys are made when it is gone", func() bool { return len(serverNow(t, server).Status.Keys) == 6 })
 }
 
+// Who follows advice to remove it loses all keys.
+func TestTheAdviceAboutAKeySecretThatWasEditedIsNotToRemoveIt(t *testing.T) {
+	startManager(t)
+	server, secret := keyServer(t)
+	holder := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: secret.Namespace, Name: "holder"}}
+	create(t, holder)
+	patch := func(text string) {
+		t.Helper()
+		if err := admin.Patch(t.Context(), secret, client.RawPatch("application/merge-patch+json", []byte(text))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	patch(fmt.Sprintf(`{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"holder","uid":%q}]}}`, holder.UID))
+	eventually.True(t, "Available=False/SecretExists", func() bool { return availableFor(t, server, v1alpha1.ReasonSecretExists) })
+	message := meta.FindStatusCondition(serverNow(t, server).Status.Conditions, v1alpha1.ConditionAvailable).Message
+	if !strings.Contains(message, "keep the Secret") || strings.Contains(message, ": remove it") || !strings.Contains(message, "ownerReferences") {
+		t.Error(message)
+	}
+	patch(`{"metadata":{"ownerReferences":null,"labels":null}}`)
+	eventually.True(t, "it has its label again", func() bool { return keySecretNow(t, server).Labels[workload.KeysLabel] == "main" })
+	eventually.True(t, "it is in use again", func() bool { return !availableFor(t, server, v1alpha1.ReasonSecretExists) })
+	if now := keySecretNow(t, server); now.UID != secret.UID || !reflect.DeepEqual(now.Data, secret.Data) {
+		t.Error("the keys are others than before")
+	}
+}
+
 func TestAServerThatIsCreatedAgainTakesUpItsKeys(t *testing.T) {
 	startManager(t)
 	server, secret := keyServer(t)

@@ -164,9 +164,10 @@ func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) (err er
 	doc, _ := compile.Server(s.server, nil)
 	known := knownKeys(s)
 	state, err := r.readKeys(ctx, s.server, known, doc.RevokedKeys)
+	var foreign *foreignSecret
 	switch name := keySecretKey(s.server).Name; {
-	case errors.Is(err, errForeignSecret):
-		s.keys = fails(v1alpha1.ReasonSecretExists, "Secret %q has the name of the key Secret and is not the operator's, or belongs to another object: remove it", name)
+	case errors.As(err, &foreign):
+		s.keys = fails(v1alpha1.ReasonSecretExists, "Secret %q %s", name, foreign.why)
 		return nil
 	case errors.Is(err, errUnknownKeys):
 		s.keys = fails(v1alpha1.ReasonKeysLost, "Secret %q: %s: restore it from a backup, or remove the Secret and list what is lost in spec.signing.revokedKeys", name, err)
