@@ -185,6 +185,33 @@ func TestAServiceAccountOrRoleBindingThatIsNotOursIsLeftAloneAndNamed(t *testing
 	eventually.True(t, "it is the server's again", func() bool { w.get(account); return metav1.IsControlledBy(account, w.server) })
 }
 
+func TestWhatAFormerServerOfTheNameOwnedIsWaitedOut(t *testing.T) {
+	w := emptyWorld(t)
+	former := w.server.DeepCopy()
+	former.UID = "former-uid"
+	account := workload.ServiceAccount(former)
+	account.Finalizers = []string{"example.com/hold"}
+	create(t, account)
+	startManager(t)
+	create(t, w.server)
+	w.replica = w.newReplica("main-0", everything)
+	message := w.condition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionUnknown, v1alpha1.ReasonPending)
+	if !strings.Contains(message, `"main-tokenserver"`) {
+		t.Error(message)
+	}
+	for _, e := range w.eventsOf(w.server) {
+		if strings.Contains(e, v1alpha1.ReasonNameTaken) {
+			t.Error(e)
+		}
+	}
+	edit(w, account, func(a *corev1.ServiceAccount) { a.Finalizers = nil })
+	_ = admin.Delete(t.Context(), account) // the garbage collector may have been faster
+	w.condition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if w.get(account); !metav1.IsControlledBy(account, w.server) {
+		t.Errorf("it is not the server's: %+v", account.OwnerReferences)
+	}
+}
+
 func TestAClientsSecretIsNeverTheKeySecret(t *testing.T) {
 	w := newWorld(t)
 	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {

@@ -42,6 +42,10 @@ func (r *serverReconciler) keep(ctx context.Context, server *v1alpha1.Authorizat
 	if err != nil {
 		return verdict{}, err
 	}
+	if owner := metav1.GetControllerOfNoCopy(o.have); owner != nil && formerServer(server, owner) {
+		return waits("%s %q belongs to an AuthorizationServer of this name that was deleted; waiting until it is removed too",
+			o.want.GetObjectKind().GroupVersionKind().Kind, o.want.GetName()), nil
+	}
 	if !mayKeep(server, o.want, o.have) {
 		return fails(v1alpha1.ReasonNameTaken, "%s %q exists and is not the operator's: remove it, or create the AuthorizationServer under another name",
 			o.want.GetObjectKind().GroupVersionKind().Kind, o.want.GetName()), nil
@@ -55,6 +59,12 @@ func (r *serverReconciler) keep(ctx context.Context, server *v1alpha1.Authorizat
 		return verdict{}, err
 	}
 	return verdict{}, r.Create(ctx, o.want, client.FieldOwner(FieldManager))
+}
+
+// formerServer reports whether an owner is an AuthorizationServer that had the server's name before
+// it: the garbage collector removes what that one owned.
+func formerServer(server *v1alpha1.AuthorizationServer, owner *metav1.OwnerReference) bool {
+	return owner.Kind == kindServer && owner.APIVersion == v1alpha1.GroupVersion.String() && owner.Name == server.Name && owner.UID != server.UID
 }
 
 // mayKeep reports whether an object of the needed name is the operator's: the server controls it,
