@@ -158,8 +158,8 @@ func (op *operator) mayHave(ctx context.Context, at *attachment, claim compile.C
 	return false, nil
 }
 
-// othersFree reports whether no other object holds the Entry of a name that the object needs beside
-// the one that it claims.
+// othersFree reports whether no other object has a name that the object needs beside the one that it
+// claims: by an Entry, or where there is none, by having held the name last.
 func (op *operator) othersFree(
 	ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Claim, object client.Object, needed []compile.Claim,
 ) (bool, error) {
@@ -171,7 +171,17 @@ func (op *operator) othersFree(
 		if err != nil {
 			return false, err
 		}
-		if e != nil && e.Spec.Owner.UID != object.GetUID() {
+		if e != nil {
+			if e.Spec.Owner.UID != object.GetUID() {
+				return false, nil
+			}
+			continue
+		}
+		first, err := op.claimants(ctx, server, name)
+		if err != nil {
+			return false, err
+		}
+		if len(first) > 0 && first[0].held && first[0].object.GetUID() != object.GetUID() {
 			return false, nil
 		}
 	}

@@ -2,12 +2,16 @@ package controllers
 
 import (
 	"fmt"
+	"net/http"
+	"regexp"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
@@ -296,4 +300,97 @@ func TestAnObjectThatLacksItsOtherNameHoldsUpNoOther(t *testing.T) {
 	w.remove(first)
 	w.condition(second, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonScopeTaken)
 	w.condition(second, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+}
+
+// watchLooks counts how often the managers that the test starts from now on ask the API server for
+// one OAuthClient or one Entry, past their caches.
+func watchLooks(t *testing.T) *atomic.Int32 {
+	t.Helper()
+	one, asked := regexp.MustCompile(`/(oauthclients|entries)/[^/]+$`), &atomic.Int32{}
+	before := managerConfig
+	managerConfig = rest.CopyConfig(before)
+	managerConfig.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodGet && one.MatchString(r.URL.Path) {
+				asked.Add(1)
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	t.Cleanup(func() { managerConfig = before })
+	return asked
+}
+
+// A tenant may apply thousands of clients that ask for one id. Each of them looks who has it.
+func TestThoseThatAreRefusedAreNotLookedAtWhenOneOfThemChangesOrAnotherIsServed(t *testing.T) {
+	const n = 20
+	looks := watchLooks(t)
+	w := newWorld(t)
+	w.readyClient(asking("free-x"))
+	var taken, refused []*v1alpha1.OAuthClient
+	for range n {
+		taken, refused = append(taken, w.newClient(asking("free-x"))), append(refused, w.newClient(asking("elsewhere.x")))
+	}
+	for i := range n {
+		w.condition(taken[i], v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
+		w.condition(refused[i], v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+	}
+	time.Sleep(time.Second)
+	for what, change := range map[string]func(){
+		"one of them was removed": func() { w.remove(taken[0]) },
+		"one of them was edited": func() {
+			edit(w, taken[1], func(c *v1alpha1.OAuthClient) { c.Spec.Consent = v1alpha1.ConsentSkip })
+			w.condition(taken[1], v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		},
+		"a token server has applied something": func() {
+			edit(w, w.replica, func(r *internalv1alpha1.Replica) { r.Spec.AppliedResourceVersion = fmt.Sprint(time.Now().UnixNano()) })
+		},
+	} {
+		before := looks.Load()
+		change()
+		time.Sleep(time.Second)
+		if asked := looks.Load() - before; asked > n/2 {
+			t.Errorf("%s: the API server was asked %d times", what, asked)
+		}
+	}
+}
+
+// Its namespace's people may write Replicas there, as their own token servers do.
+func TestATokenServerOfAnotherNamespaceWakesNoServer(t *testing.T) {
+	w := newWorld(t)
+	op := &operator{Client: w.manager.GetClient()}
+	own, theirs := w.replica.DeepCopy(), w.replica.DeepCopy()
+	theirs.Namespace = w.apps
+	if woken := op.serversOfReplica(t.Context(), own); len(woken) != 1 || woken[0] != client.ObjectKeyFromObject(w.server) {
+		t.Errorf("its own wakes %v", woken)
+	}
+	if woken := op.serversOfReplica(t.Context(), theirs); len(woken) > 0 {
+		t.Errorf("another's wakes %v", woken)
+	}
+}
+
+// A scope is not kept from others by one that cannot have its identifier, since another object had
+// that last and is refused now.
+func TestAnObjectThatWaitsForAFormerOwnersNameHoldsUpNoOtherName(t *testing.T) {
+	b, stop := newBank(t)
+	defer func() { stop() }()
+	b.addOwners()
+	b.allowRivals()
+	waiting := b.apiOf(b.rivals)
+	waiting.Spec.Scopes = declared("more:read")
+	create(t, waiting)
+	b.condition(waiting, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
+	time.Sleep(1100 * time.Millisecond)
+	other := b.apiOf(b.apps)
+	other.Spec.Identifier, other.Spec.Scopes = "https://more.example.com", declared("more:read")
+	create(t, other)
+	b.condition(other, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	b.remove(other)
+	b.server.Spec.AllowedResourceServers[0].Scopes = []string{"more:*"} // the bank's are refused
+	b.createServerAgain()
+	b.condition(waiting, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
+	again := b.apiOf(b.apps)
+	again.Spec.Identifier, again.Spec.Scopes = "https://more.example.com", declared("more:read")
+	create(t, again)
+	b.condition(again, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }

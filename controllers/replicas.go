@@ -8,6 +8,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -201,9 +202,12 @@ func latch(v verdict, before []metav1.Condition, generation int64, others []part
 	return holds(v1alpha1.ReasonProgrammed, "all token servers serve it")
 }
 
-// unprogrammed is the index by which Replicas wake those who wait for them.
+// unprogrammed is the index by which Replicas wake those who wait for them. One that is refused
+// does not, unless it is its document that waits for them to be upgraded.
 func unprogrammed(server client.ObjectKey, conditions []metav1.Condition, generation int64) []string {
-	if conditionIs(conditions, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, generation) {
+	said := meta.FindStatusCondition(conditions, v1alpha1.ConditionProgrammed)
+	if said != nil && said.ObservedGeneration == generation && (said.Status == metav1.ConditionTrue ||
+		said.Reason == v1alpha1.ReasonPending && conditionIs(conditions, v1alpha1.ConditionAccepted, metav1.ConditionFalse, generation)) {
 		return nil
 	}
 	return []string{keyText(server)}

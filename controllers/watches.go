@@ -185,18 +185,32 @@ func (op *operator) byName(list func() client.ObjectList) wakeFunc {
 // wait for those that are before them.
 func (op *operator) watchClaimants(b *builder.Builder, list func() client.ObjectList) *builder.Builder {
 	for _, kind := range claimantKinds() {
-		b = b.Watches(kind, op.wakes(func(ctx context.Context, changed client.Object) []client.ObjectKey {
-			var keys []client.ObjectKey
-			for _, name := range nameKeys(changed) {
-				keys = append(keys, op.find(ctx, list(), client.MatchingFields{indexName: name})...)
-			}
-			return keys
-		}), builder.WithPredicates(predicate.Funcs{
+		b = b.Watches(kind, op.wakes(op.waitingBehind(list)), builder.WithPredicates(predicate.Funcs{
 			CreateFunc: func(event.CreateEvent) bool { return false }, // the youngest is before no other
 			UpdateFunc: func(e event.UpdateEvent) bool { return otherStanding(e.ObjectOld, e.ObjectNew) },
 		}))
 	}
 	return b
+}
+
+// waitingBehind finds the objects that wait for a name for which the one that changed asks too.
+// Those who want a name that has an Entry wait for nothing but the end of that: thousands may want
+// it, and each of them may change.
+func (op *operator) waitingBehind(list func() client.ObjectList) wakeFunc {
+	return func(ctx context.Context, changed client.Object) []client.ObjectKey {
+		key, names := namesOf(changed)
+		var server v1alpha1.AuthorizationServer
+		if err := op.Get(ctx, key, &server); err != nil {
+			return nil // all wait for the server
+		}
+		var keys []client.ObjectKey
+		for _, name := range names.Asked {
+			if e, err := op.entry(ctx, &server, name); err == nil && e == nil {
+				keys = append(keys, op.find(ctx, list(), client.MatchingFields{indexName: nameKey(key, name)})...)
+			}
+		}
+		return keys
+	}
 }
 
 // otherStanding reports whether an object asks for other names, holds others, or is accepted otherwise than before.
@@ -277,7 +291,8 @@ func (op *operator) serversOfReplica(ctx context.Context, changed client.Object)
 	if !ok {
 		return nil
 	}
-	return op.find(ctx, &v1alpha1.AuthorizationServerList{}, client.MatchingFields{indexServerUID: string(replica.Spec.ServerUID)})
+	return op.find(ctx, &v1alpha1.AuthorizationServerList{}, client.InNamespace(replica.Namespace),
+		client.MatchingFields{indexServerUID: string(replica.Spec.ServerUID)})
 }
 
 // clientsOfRules finds the clients that a changed rule may concern: all of a server, or those of a namespace.
