@@ -52,7 +52,7 @@ type Server struct {
 	Registry *registry.Registry
 	Keys     *keys.Set
 	Store    storage.Store
-	// Epoch identifies this process to a Store that does not outlive it; empty for any other Store.
+	// Epoch of the store, as in grant.Service.
 	Epoch string
 	// HashMemory is how many bytes the password hashes that are computed at once may take. Zero:
 	// the number of CPUs is the only limit.

@@ -46,7 +46,13 @@ type Session struct {
 	// ended session may be forgotten after it.
 	Until    int64 `json:"un"`
 	LastUsed int64 `json:"lu"`
+	// RootUntil is the latest Until of all logins of the root. One before a lowered lifetime may have a
+	// later end than this one has, and what came from it is good again if the lifetime is raised.
+	RootUntil int64 `json:"ru,omitempty"`
 }
+
+// last is when no session of the root is good any more.
+func (s *Session) last() time.Time { return time.Unix(max(s.Until, s.RootUntil), 0) }
 
 // Hash of the session's id, which tells this login from others: 43 characters of base64url.
 func (s *Session) Hash() string { return hash("session " + s.ID) }
@@ -97,14 +103,15 @@ func (s *Sessions) Begin(
 	if err != nil {
 		return nil, err
 	}
-	root, err := s.root(ctx, r, server, user)
+	root, last, err := s.root(ctx, r, server, user)
 	if err != nil {
 		return nil, err
 	}
 	now := s.Now().Unix()
+	until := now + int64(server.SessionAbsoluteLifetime)
 	session := &Session{
 		Root: root, ID: id, UserUID: user.UID, Epoch: user.Epoch,
-		AuthTime: now, AMR: amr, Started: now, Until: now + int64(server.SessionAbsoluteLifetime), LastUsed: now,
+		AuthTime: now, AMR: amr, Started: now, Until: until, RootUntil: max(until, last), LastUsed: now,
 	}
 	return session, s.set(w, server, session)
 }
@@ -127,24 +134,26 @@ func (s *Sessions) admit(ctx context.Context, user *registry.User) error {
 // root of a session that begins: that of the browser's cookie if it is of the same user, whether or not
 // it still signs them in. It may be idle, at its absolute end, or of another password, but what rests on
 // it may be good or become so, and the new cookie is what ends it. A root of another user is ended here.
-func (s *Sessions) root(ctx context.Context, r *http.Request, server documents.Server, user *registry.User) (string, error) {
+// Last is when no earlier session of the root is good any more, in Unix seconds; zero: there is none.
+func (s *Sessions) root(
+	ctx context.Context, r *http.Request, server documents.Server, user *registry.User,
+) (root string, last int64, err error) {
 	replaced := s.open(r, server)
-	if replaced == nil || s.over(replaced) {
-		return s.draw()
+	if replaced != nil && !s.over(replaced) {
+		ended, err := s.ended(ctx, replaced)
+		switch {
+		case err != nil:
+			return "", 0, err
+		case !ended && replaced.UserUID == user.UID:
+			return replaced.Root, replaced.last().Unix(), nil
+		case !ended:
+			if err := s.mark(ctx, server, replaced, storage.EndSessionReplaced); err != nil {
+				return "", 0, err
+			}
+		}
 	}
-	ended, err := s.ended(ctx, replaced)
-	switch {
-	case err != nil:
-		return "", err
-	case ended:
-		return s.draw()
-	case replaced.UserUID == user.UID:
-		return replaced.Root, nil
-	}
-	if err := s.mark(ctx, server, replaced, storage.EndSessionReplaced); err != nil {
-		return "", err
-	}
-	return s.draw()
+	root, err = s.draw()
+	return root, 0, err
 }
 
 // draw makes a root or an id.
@@ -197,7 +206,7 @@ func (s *Sessions) open(r *http.Request, server documents.Server) *Session {
 
 // over reports whether nothing that came from the session can be good any more: it has ended, and so has the last access token.
 func (s *Sessions) over(session *Session) bool {
-	return !s.Now().Before(time.Unix(session.Until, 0).Add(grant.MaxAccessTokenLifetime))
+	return !s.Now().Before(session.last().Add(grant.MaxAccessTokenLifetime))
 }
 
 // idle says whether the session was not used for too long. Like the absolute lifetime, the idle one is the server's of now, so that a lowered
@@ -227,7 +236,7 @@ func (s *Sessions) End(ctx context.Context, w http.ResponseWriter, server docume
 // mark the root of a session as ended. The cookie at hand may be a copy of an earlier one than the
 // browser has: the last cookie of the root is good for an absolute lifetime from now at the most.
 func (s *Sessions) mark(ctx context.Context, server documents.Server, session *Session, reason string) error {
-	ends := time.Unix(session.Until, 0)
+	ends := session.last()
 	if last := s.Now().Add(server.SessionAbsoluteLifetime.Duration()); last.After(ends) {
 		ends = last
 	}

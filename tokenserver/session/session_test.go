@@ -384,6 +384,32 @@ func TestALogoutWithAnEarlyCookieHoldsForTheLatest(t *testing.T) {
 	}
 }
 
+func TestALogoutHoldsForEarlierLoginsOfTheRootThatMayOutliveTheLatest(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	w.Server.SessionAbsoluteLifetime, w.Server.SessionIdleLifetime = 720*3600, 720*3600
+	first, early := begin(t, w)
+	w.Server.SessionAbsoluteLifetime = 3600 // for a while
+	w.Advance(30 * time.Minute)
+	latest, _ := login(t, w, "alice", early)
+	if latest.Root != first.Root {
+		t.Fatal("the root did not stay")
+	}
+	if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Server, latest); err != nil {
+		t.Fatal(err)
+	}
+	w.Advance(72 * time.Hour)
+	if _, err := w.Store.Sweep(t.Context(), w.Now()); err != nil {
+		t.Fatal(err)
+	}
+	w.Server.SessionAbsoluteLifetime = 720 * 3600
+	if found(t, w, early) != nil {
+		t.Error("after a logout an earlier cookie is good again")
+	}
+	if ended, err := w.Grants.SessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
+		t.Errorf("the mark is gone while a refresh token of the first login may live (%v)", err)
+	}
+}
+
 func TestASessionEndsWithEitherLifetime(t *testing.T) {
 	w := interactiontest.New(t)
 	idle, absolute := w.Document.SessionIdleLifetime.Duration(), w.Document.SessionAbsoluteLifetime.Duration()
