@@ -83,7 +83,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, server documents
 		return err
 	case current == nil:
 		return notSignedIn(w, r, server, req)
-	case r.Method == http.MethodGet && req.subject != "" && req.subject == user.Subject:
+	case r.Method == http.MethodGet && user != nil && req.subject != "" && req.subject == user.Subject:
 		return h.end(w, r, server, req, current)
 	}
 	return h.ask(w, server, req, current, user)
@@ -117,20 +117,22 @@ func (h *Handler) end(w http.ResponseWriter, r *http.Request, server documents.S
 	return done(w, server, req, true)
 }
 
-// ask the user.
+// ask the user, who is nil while they are not served. They have a session all the same, and may be
+// served again: what is not ended now would then be good again.
 func (h *Handler) ask(w http.ResponseWriter, server documents.Server, req request, current *session.Session, user *registry.User) error {
 	sealed, err := h.sealForm(req, current.RootHash())
 	if err != nil {
 		return err
 	}
 	page := pages.Logout{
-		Action: server.Issuer + oauth.PathLogout, Request: sealed, Server: pages.Host(server.Issuer), Username: user.Username,
+		Action: server.Issuer + oauth.PathLogout, Request: sealed, Server: pages.Host(server.Issuer),
 	}
 	if req.redirectURI != "" {
 		page.Host = (&interaction.Visit{RedirectURI: req.redirectURI}).Host()
 	}
-	if name, ok := user.Claims["name"].(string); ok {
-		page.Name = name
+	if user != nil {
+		page.Username = user.Username
+		page.Name, _ = user.Claims["name"].(string)
 	}
 	return web.Page(w, http.StatusOK, page, req.redirectURI)
 }

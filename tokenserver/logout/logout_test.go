@@ -389,6 +389,22 @@ func TestASessionThatWasIdleTooLongIsSignedOutToo(t *testing.T) {
 	}
 }
 
+func TestAUserWhoIsNotServedAtTheMomentIsSignedOutForGood(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	b := signedIn(t, w)
+	alice := w.User("alice")
+	w.Registry.Remove("identity/" + alice.Subject)
+	page := b.Get(endpoint(w, "id_token_hint", idToken(t, w, nil)))
+	if !page.IsLogout() || strings.Contains(page.Body, "Signed in as") {
+		t.Fatalf("the user is not asked: %d %s", page.StatusCode, page.Body)
+	}
+	isSignedOut(t, "after the yes", b.Confirm(page))
+	w.Apply(alice)
+	if isSignedIn(t, b) {
+		t.Error("the session is good again")
+	}
+}
+
 // Cookies are SameSite=Lax: a browser sends none with what another site embeds or fetches, and no program of an application has any. What comes
 // without the session's cookie has ended nothing, and must not look as if it had.
 func TestALogoutWithoutCookiesDoesNotSayThatTheUserIsSignedOut(t *testing.T) {

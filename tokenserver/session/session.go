@@ -165,25 +165,29 @@ func (s *Sessions) draw() (string, error) {
 	return base64.RawURLEncoding.EncodeToString(value), nil
 }
 
-// Current session of the browser and its user; nil if there is none that is good. An error means that it is not known.
+// Current session of the browser and its user; nil if there is none that is good. An error means that
+// it is not known.
 func (s *Sessions) Current(ctx context.Context, r *http.Request, server documents.Server) (*Session, *registry.User, error) {
 	session, user, err := s.Left(ctx, r, server)
-	if session == nil || s.idle(server, session) || !s.Now().Before(session.Ends(server)) {
+	if session == nil || user == nil || s.idle(server, session) || !s.Now().Before(session.Ends(server)) {
 		return nil, nil, err
 	}
 	return session, user, nil
 }
 
-// Left is Current, and also finds a session that signs nobody in any more because it was idle for too long or is at its absolute end, while
-// tokens that came from it may still live: there is something left to end.
+// Left is Current, and also finds a session that signs nobody in but that there is something left to end
+// of: it was idle for too long or is at its absolute end, while tokens that came from it may still live;
+// or its user is not served, and may be again. Then the user is nil.
 func (s *Sessions) Left(ctx context.Context, r *http.Request, server documents.Server) (*Session, *registry.User, error) {
 	session := s.open(r, server)
 	if session == nil || s.over(session) {
 		return nil, nil, nil
 	}
 	user, ok := s.Registry.UserByUID(session.UserUID)
-	if !ok || user.Epoch != session.Epoch {
-		return nil, nil, nil // everything that came from it is refused, for the same reason
+	if !ok {
+		user = nil
+	} else if user.Epoch != session.Epoch {
+		return nil, nil, nil // everything that came from it is refused for good, for the same reason
 	}
 	if ended, err := s.ended(ctx, session); ended || err != nil {
 		return nil, nil, err
