@@ -44,7 +44,7 @@ func (h *Handler) result(v *interaction.Visit, l *login) (url.Values, error) {
 
 func (h *Handler) code(v *interaction.Visit, l *login) (string, error) {
 	a := authorization(v)
-	a.ConsentUID = l.consentUID
+	a.Consented, a.ConsentUID = l.consentUID != "", l.consentUID
 	a.UserUID, a.UserEpoch = l.user.UID, l.user.Epoch
 	a.SessionHash, a.SessionEnds = l.session.RootHash(), l.session.Ends(v.Server)
 	a.AuthTime, a.AMR = time.Unix(l.session.AuthTime, 0), l.session.AMR
@@ -58,7 +58,7 @@ func authorization(v *interaction.Visit) grant.Authorization {
 		Scopes: v.Flow.Scopes, Resources: v.Flow.Resources,
 		RedirectURI: v.RedirectURI, RedirectURISent: v.Flow.RedirectSent,
 		Nonce: v.Flow.Nonce, ClaimsRequest: v.Flow.Claims, Claims: singleClaims(v), CodeChallenge: v.Flow.CodeChallenge,
-		Offline: slices.Contains(v.Flow.Scopes, oauth.ScopeOfflineAccess), Consented: needsConsent(v),
+		Offline: slices.Contains(v.Flow.Scopes, oauth.ScopeOfflineAccess),
 	}
 }
 

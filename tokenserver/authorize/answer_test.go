@@ -3,6 +3,7 @@ package authorize_test
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
@@ -200,6 +202,50 @@ func TestATokenThatNeedsNoConsentOutlivesAWithdrawal(t *testing.T) {
 	}
 	if _, err := w.Grants.CheckAccessToken(t.Context(), token); err != nil {
 		t.Errorf("checking the token: %v", err)
+	}
+}
+
+// A client that may skip the page shows it all the same if it asks for it, or if it is an app on the
+// user's device: what the user then allows can be withdrawn like any other consent.
+func TestAYesThatTheClientCouldHaveSkippedCanBeWithdrawn(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	for _, id := range []string{"legacy", "trusted", "cli"} {
+		client := w.Client(id)
+		client.Consent = documents.ConsentSkip
+		w.Apply(client)
+	}
+	withdraw := func(client string) {
+		t.Helper()
+		if err := w.Store.DeleteConsent(t.Context(), "uid-alice", client); err != nil {
+			t.Fatal(err)
+		}
+	}
+	token := w.Browser().SignIn(w.LegacyRequest("token", "prompt", "consent")).Values().Get("access_token")
+	if _, err := w.Grants.CheckAccessToken(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	withdraw("uid-legacy")
+	if _, err := w.Grants.CheckAccessToken(t.Context(), token); !errors.Is(err, grant.ErrInactive) {
+		t.Errorf("a token after the withdrawal: %v", err)
+	}
+	intranet := "https://intranet.example.com/callback"
+	for id, asked := range map[string]struct{ request, redirect, verifier string }{
+		"trusted": {w.Request("client_id", "trusted", "redirect_uri", intranet, "response_type", "code", "scope", "openid", "prompt", "consent"), intranet, ""},
+		"cli":     {w.CLIRequest(interactiontest.LoopbackURI), interactiontest.LoopbackURI, interactiontest.Verifier},
+	} {
+		code := w.Browser().SignIn(asked.request).Values().Get("code")
+		later := w.Browser().SignIn(asked.request).Values().Get("code")
+		out, err := w.Redeem(id, code, asked.redirect, asked.verifier)
+		if err != nil {
+			t.Fatalf("%s: %v", id, err)
+		}
+		withdraw("uid-" + id)
+		if g, err := w.Store.Grant(t.Context(), out.Grant.ID); err != nil || !g.Ended() {
+			t.Errorf("%s: the grant after the withdrawal is %+v (%v)", id, g, err)
+		}
+		if _, err := w.Redeem(id, later, asked.redirect, asked.verifier); err == nil {
+			t.Errorf("%s: a code is redeemed after the withdrawal", id)
+		}
 	}
 }
 

@@ -121,19 +121,20 @@ func alwaysAsks(v *interaction.Visit) bool {
 
 // asksConsent says whether the user has to see the consent page, and else which consent the answer
 // rests on. Even a yes in this flow counts only while it is stored: it may have been withdrawn
-// since.
+// since. An answer that was given after a yes rests on it, also where none was needed.
 func (h *Handler) asksConsent(ctx context.Context, v *interaction.Visit, user *registry.User) (asks bool, consentUID string, err error) {
-	if v.Flow.ConsentOf != user.UID && (v.Flow.Prompts(oauth.PromptConsent) || alwaysAsks(v)) {
+	agreed := v.Flow.ConsentOf == user.UID
+	switch {
+	case !agreed && (v.Flow.Prompts(oauth.PromptConsent) || alwaysAsks(v)):
 		return true, "", nil
-	}
-	if !needsConsent(v) {
+	case !agreed && !needsConsent(v):
 		return false, "", nil
 	}
 	consentUID, err = h.Consents.Covering(ctx, user.UID, v.Client.UID, v.Asked())
 	return consentUID == "", consentUID, err
 }
 
-// needsConsent says whether the answer rests on a stored consent. A client that is registered to skip it still needs one for offline_access,
+// needsConsent says whether the answer has to rest on a stored consent. A client that is registered to skip it still needs one for offline_access,
 // which outlives the session (OpenID Connect Core section 11).
 func needsConsent(v *interaction.Visit) bool {
 	return v.Client.Consent != documents.ConsentSkip || slices.Contains(v.Flow.Scopes, oauth.ScopeOfflineAccess)

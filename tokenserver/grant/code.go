@@ -110,9 +110,7 @@ func (s *Service) CheckCode(request Authorization) error {
 	request.UserUID, request.UserEpoch, request.SessionHash = longestID, longestID, longestID
 	request.AuthTime, request.SessionEnds = s.Now(), s.Now()
 	request.AMR = []string{oauth.AMRPassword}
-	if request.Consented {
-		request.ConsentUID = longestID
-	}
+	request.Consented, request.ConsentUID = true, longestID
 	_, err := s.NewCode(request)
 	return err
 }
