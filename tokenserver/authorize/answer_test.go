@@ -249,6 +249,51 @@ func TestAYesThatTheClientCouldHaveSkippedCanBeWithdrawn(t *testing.T) {
 	}
 }
 
+func TestWhatWasGrantedWithoutAskingEndsWhenTheClientHasToAsk(t *testing.T) {
+	w := interactiontest.New(t, rand.Reader)
+	consent := func(id, mode string) {
+		client := w.Client(id)
+		client.Consent = mode
+		w.Apply(client)
+	}
+	consent("legacy", documents.ConsentSkip)
+	const intranet = "https://intranet.example.com/callback"
+	request := w.Request("client_id", "trusted", "redirect_uri", intranet, "response_type", "code", "scope", "openid")
+	b := w.Browser()
+	token := b.SignIn(w.LegacyRequest("token")).Values().Get("access_token")
+	out, err := w.Redeem("trusted", b.SignIn(request).Values().Get("code"), intranet, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := b.SignIn(request).Values().Get("code")
+	refresh := func() error {
+		client, _ := w.Registry.Client("trusted")
+		_, err := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: out.RefreshToken})
+		return err
+	}
+	if _, err := w.Grants.CheckAccessToken(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	if err := refresh(); err != nil {
+		t.Fatal(err)
+	}
+	consent("legacy", documents.ConsentRequired)
+	consent("trusted", documents.ConsentRequired)
+	if _, err := w.Grants.CheckAccessToken(t.Context(), token); !errors.Is(err, grant.ErrInactive) {
+		t.Errorf("a token of the authorization endpoint: %v", err)
+	}
+	var refused *grant.Refused
+	if err := refresh(); !errors.As(err, &refused) {
+		t.Errorf("a refresh: %v", err)
+	}
+	if _, err := w.Redeem("trusted", code, intranet, ""); !errors.As(err, &refused) {
+		t.Errorf("a code: %v", err)
+	}
+	if page := b.Get(request); !page.IsConsent() {
+		t.Errorf("the user is not asked: %v", page.Values())
+	}
+}
+
 func TestAScopeThatIsTakenAwayMeanwhileTellsNothingMore(t *testing.T) {
 	w := interactiontest.New(t)
 	b := w.NewBrowser()

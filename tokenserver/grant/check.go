@@ -67,7 +67,8 @@ func (s *Service) verify(token string) (verified, bool) {
 	if err != nil {
 		return verified{}, false
 	}
-	// A token without a grant is active unless a mark says otherwise, and a store that forgets has forgotten the marks.
+	// A token without a grant is active unless a mark says otherwise, and the store of another epoch has
+	// the marks of none.
 	if rests.Grant == "" && rests.Epoch != s.Epoch {
 		return verified{}, false
 	}
@@ -104,7 +105,7 @@ func (s *Service) accessStands(ctx context.Context, v verified) (*TokenInfo, err
 	clientUID := v.rests.ClientUID
 	on := rests{
 		userUID: v.rests.UserUID, userEpoch: v.rests.UserEpoch, sessionHash: v.rests.SessionHash, redirect: v.rests.Redirect,
-		consented: v.rests.ConsentUID != "", consentUID: v.rests.ConsentUID,
+		consented: v.rests.ConsentUID != "", consentUID: v.rests.ConsentUID, unasked: v.rests.ConsentUID == "",
 	}
 	signed, err := oauth.ParseScope(v.claims.Scope)
 	if err != nil {

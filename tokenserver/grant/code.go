@@ -144,7 +144,7 @@ func (s *Service) fresh(c code, now time.Time) error {
 		return errNotServing
 	}
 	if c.Epoch != s.Epoch {
-		return refuse("the code was issued before the server restarted")
+		return refuse("the code was issued before the server forgot its records")
 	}
 	lowered := time.UnixMilli(c.IssuedAt).Add(server.AuthorizationCodeLifetime.Duration())
 	if !now.Before(c.expires()) || !now.Before(lowered) {

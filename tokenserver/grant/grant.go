@@ -39,14 +39,16 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// Service decides about grants. All fields but Metrics are needed; Epoch only with a store that forgets.
+// Service decides about grants. All fields but Metrics and Epoch are needed.
 type Service struct {
 	Store    storage.Store
 	Keys     *keys.Set
 	Registry *registry.Registry
 	Now      func() time.Time
 	Random   io.Reader
-	// Epoch of a store that does not outlive its process; codes of another epoch are refused. Empty for any other store.
+	// Epoch of the store. One that knows nothing of what was redeemed, revoked and ended before has
+	// another: it does not outlive its process, is of another kind, or of a server that was created again.
+	// Codes, sessions and access tokens without a grant are good in their own epoch alone.
 	Epoch   string
 	Log     *slog.Logger
 	Metrics *Metrics
@@ -103,12 +105,15 @@ type rests struct {
 	redirect           []byte // instead of redirectURI, mint.RedirectHash of the registered one
 	consented          bool
 	consentUID         string
+	// unasked: it began at the authorization endpoint without a consent.
+	unasked bool
 }
 
 // restsOf a grant. An offline one outlives its session.
 func restsOf(g storage.Grant) rests {
 	r := rests{
 		userUID: g.UserUID, userEpoch: g.UserEpoch, redirectURI: g.RedirectURI, consented: g.Consented, consentUID: g.ConsentUID,
+		unasked: !g.Consented && begunBy(g) == oauth.GrantAuthorizationCode,
 	}
 	if !g.Offline {
 		r.sessionHash = g.SessionHash
@@ -125,6 +130,9 @@ func (s *Service) stands(ctx context.Context, marks storage.Reader, client *regi
 	}
 	if !r.registered(client) {
 		return nil, refuse("the redirect URI of the authorization is no longer registered")
+	}
+	if r.unasked && client.Consent != documents.ConsentSkip {
+		return nil, refuse("the user was not asked to agree, and the client may not skip that any more")
 	}
 	if r.consented {
 		there, err := marks.HasConsent(ctx, r.userUID, client.UID, r.consentUID)

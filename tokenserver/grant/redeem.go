@@ -172,7 +172,7 @@ func validVerifier(verifier string) bool {
 // codeStands says whether what a code rests on is still there.
 func (s *Service) codeStands(ctx context.Context, c code, client *registry.Client) (*registry.User, error) {
 	user, err := s.stands(ctx, s.Store, client, rests{
-		userUID: c.UserUID, userEpoch: c.UserEpoch, sessionHash: c.SessionHash, redirectURI: c.RedirectURI,
+		userUID: c.UserUID, userEpoch: c.UserEpoch, sessionHash: c.SessionHash, redirectURI: c.RedirectURI, unasked: !c.Consented,
 	})
 	if err != nil {
 		return nil, err

@@ -56,7 +56,7 @@ func Client(id string) documents.Client {
 		UID: id + "-uid", Namespace: "shop", Name: id, ID: id,
 		GrantTypes: []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken}, AuthMethod: oauth.AuthMethodSecretBasic,
 		RedirectURIs: []string{Callback}, Scopes: []string{"openid", "profile", "email", "offline_access", "orders:read", "orders:write", "stock:read"},
-		PKCE: documents.PKCERequired, Consent: documents.ConsentRequired, IDTokenAlg: "RS256",
+		PKCE: documents.PKCERequired, Consent: documents.ConsentSkip, IDTokenAlg: "RS256",
 		Credentials: []documents.Credential{Credential("c1", Secret)},
 	}
 }

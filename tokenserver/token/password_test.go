@@ -13,6 +13,7 @@ import (
 func legacy() documents.Client {
 	c := servertest.Client("shop.legacy")
 	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantPassword, oauth.GrantRefreshToken}, nil
+	c.Consent = documents.ConsentRequired // which no password grant asks for
 	return c
 }
 

@@ -287,6 +287,10 @@ func TestAGrantFallsWithWhatItRestsOn(t *testing.T) {
 			c.RedirectURIs = []string{"https://shop.example.com/other"}
 			w.AddClient(c)
 		}, "invalid_grant", 400},
+		{"the client has to ask for consent", func(w *servertest.Server, c documents.Client) {
+			c.Consent = documents.ConsentRequired
+			w.AddClient(c)
+		}, "invalid_grant", 400},
 		{"the client may not be offline any more", func(w *servertest.Server, c documents.Client) {
 			c.Scopes = []string{"openid", "orders:read"}
 			w.AddClient(c)
