@@ -225,6 +225,67 @@ func TestATokenServerServesWhatTheClusterSaysFromReadinessToItsEnd(t *testing.T)
 	}
 }
 
+// introspect asks whether a token of the client's own is active.
+func (r *testProgram) introspect(t *testing.T, token string) (status int, active any) {
+	t.Helper()
+	request := r.tokenRequest(t.Context(), t, url.Values{"token": {token}})
+	request.URL.Path = "/introspect"
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	var answer map[string]any
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, answer["active"]
+}
+
+// A server that is created again has the keys of the one before, and so does one with another storage.
+// What was revoked, redeemed and ended before they do not know.
+func TestAServerThatIsCreatedAgainOrHasAnotherStorageTakesNoTokenFromBefore(t *testing.T) {
+	r := startProgram(t)
+	serve := func() string {
+		t.Helper()
+		r.api.Put(t, serverDocument(r.api.ServerUID, r.issuer(), r.keys), documents.Namespace{Name: "apps"}, serviceClient())
+		eventually.True(t, "ready", func() bool { return r.readiness(t) == "ok" })
+		var answer map[string]any
+		eventually.True(t, "a token", func() bool {
+			var status int
+			status, answer = r.token(t)
+			return status == http.StatusOK
+		})
+		token, _ := answer["access_token"].(string)
+		if status, active := r.introspect(t, token); status != http.StatusOK || active != true {
+			t.Fatalf("introspection says %d %v", status, active)
+		}
+		return token
+	}
+	before := serve()
+	r.stop()
+	r.api.ServerUID, r.options.ServerUID = "created-again", "created-again"
+	r.run(t)
+	again := serve()
+	if status, active := r.introspect(t, before); status != http.StatusOK || active != false {
+		t.Errorf("of a token of the server before, introspection says %d %v", status, active)
+	}
+	r.stop()
+	dsn := filepath.Join(t.TempDir(), "dsn")
+	writeFile(t, dsn, []byte("postgres://nobody:nothing@127.0.0.1:1/none")) // need not be there to say so
+	r.options.Storage, r.options.DSNFile = "postgresql", dsn
+	r.run(t)
+	var status int
+	var active any
+	eventually.True(t, "introspection answers without the storage", func() bool {
+		status, active = r.introspect(t, again)
+		return status == http.StatusOK
+	})
+	if active != false {
+		t.Errorf("with another storage, introspection says %v", active)
+	}
+}
+
 func TestProbesStayGreenWhileNoMorePasswordsMayWait(t *testing.T) {
 	r := startProgram(t)
 	legacy := serviceClient()

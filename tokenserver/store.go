@@ -2,6 +2,8 @@ package tokenserver
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -22,7 +24,7 @@ type store struct {
 	storage.Store
 	// kind is one of the documents.Storage constants.
 	kind string
-	// epoch identifies this process to a Store that does not outlive it; empty for any other.
+	// epoch of the Store, as in grant.Service: random for one that does not outlive the process.
 	epoch string
 	// run does the background work of the Store until its context ends.
 	run func(context.Context)
@@ -31,6 +33,14 @@ type store struct {
 	// warning returns what is wrong with a Store that can be used, such as an outage; empty if
 	// nothing is. It may be nil.
 	warning func() string
+}
+
+// epochOf returns the epoch of a Store that outlives its process. A Store of another kind, or of a
+// server that was created again and found its keys, knows nothing of what was redeemed, revoked and
+// ended before.
+func (p *program) epochOf(kind string) string {
+	sum := sha256.Sum256([]byte(kind + " " + p.options.ServerUID))
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 
 // openStore opens the Store that the options name, as spec.storage.type does. Letter case does not
@@ -67,7 +77,9 @@ func (p *program) openKubernetes(metrics prometheus.Registerer) (store, error) {
 	if err != nil {
 		return store{}, err
 	}
-	return store{Store: k, kind: documents.StorageKubernetes, run: k.Run, problem: k.Problem}, nil
+	return store{
+		Store: k, kind: documents.StorageKubernetes, epoch: p.epochOf(documents.StorageKubernetes), run: k.Run, problem: k.Problem,
+	}, nil
 }
 
 // firstConnectTimeout bounds the first attempt to reach the database. The Store tries again while
@@ -88,7 +100,7 @@ func (p *program) openPostgres(metrics prometheus.Registerer) (store, error) {
 		return store{}, err
 	}
 	return store{
-		Store: db, kind: documents.StoragePostgreSQL,
+		Store: db, kind: documents.StoragePostgreSQL, epoch: p.epochOf(documents.StoragePostgreSQL),
 		run: func(ctx context.Context) {
 			<-ctx.Done()
 			db.Close()

@@ -208,7 +208,7 @@ func TestATokenThatNeedsNoConsentOutlivesAWithdrawal(t *testing.T) {
 // A client that may skip the page shows it all the same if it asks for it, or if it is an app on the
 // user's device: what the user then allows can be withdrawn like any other consent.
 func TestAYesThatTheClientCouldHaveSkippedCanBeWithdrawn(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	for _, id := range []string{"legacy", "trusted", "cli"} {
 		client := w.Client(id)
 		client.Consent = documents.ConsentSkip
@@ -216,11 +216,11 @@ func TestAYesThatTheClientCouldHaveSkippedCanBeWithdrawn(t *testing.T) {
 	}
 	withdraw := func(client string) {
 		t.Helper()
-		if err := w.Store.DeleteConsent(t.Context(), "uid-alice", client); err != nil {
+		if err := w.Memory.DeleteConsent(t.Context(), "uid-alice", client); err != nil {
 			t.Fatal(err)
 		}
 	}
-	token := w.Browser().SignIn(w.LegacyRequest("token", "prompt", "consent")).Values().Get("access_token")
+	token := w.NewBrowser().SignIn(w.LegacyRequest("token", "prompt", "consent")).Values().Get("access_token")
 	if _, err := w.Grants.CheckAccessToken(t.Context(), token); err != nil {
 		t.Fatal(err)
 	}
@@ -233,14 +233,14 @@ func TestAYesThatTheClientCouldHaveSkippedCanBeWithdrawn(t *testing.T) {
 		"trusted": {w.Request("client_id", "trusted", "redirect_uri", intranet, "response_type", "code", "scope", "openid", "prompt", "consent"), intranet, ""},
 		"cli":     {w.CLIRequest(interactiontest.LoopbackURI), interactiontest.LoopbackURI, interactiontest.Verifier},
 	} {
-		code := w.Browser().SignIn(asked.request).Values().Get("code")
-		later := w.Browser().SignIn(asked.request).Values().Get("code")
+		code := w.NewBrowser().SignIn(asked.request).Values().Get("code")
+		later := w.NewBrowser().SignIn(asked.request).Values().Get("code")
 		out, err := w.Redeem(id, code, asked.redirect, asked.verifier)
 		if err != nil {
 			t.Fatalf("%s: %v", id, err)
 		}
 		withdraw("uid-" + id)
-		if g, err := w.Store.Grant(t.Context(), out.Grant.ID); err != nil || !g.Ended() {
+		if g, err := w.Memory.GetGrant(t.Context(), out.Grant.ID); err != nil || g.EndedAt.IsZero() {
 			t.Errorf("%s: the grant after the withdrawal is %+v (%v)", id, g, err)
 		}
 		if _, err := w.Redeem(id, later, asked.redirect, asked.verifier); err == nil {
@@ -250,7 +250,7 @@ func TestAYesThatTheClientCouldHaveSkippedCanBeWithdrawn(t *testing.T) {
 }
 
 func TestWhatWasGrantedWithoutAskingEndsWhenTheClientHasToAsk(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	consent := func(id, mode string) {
 		client := w.Client(id)
 		client.Consent = mode
@@ -259,7 +259,7 @@ func TestWhatWasGrantedWithoutAskingEndsWhenTheClientHasToAsk(t *testing.T) {
 	consent("legacy", documents.ConsentSkip)
 	const intranet = "https://intranet.example.com/callback"
 	request := w.Request("client_id", "trusted", "redirect_uri", intranet, "response_type", "code", "scope", "openid")
-	b := w.Browser()
+	b := w.NewBrowser()
 	token := b.SignIn(w.LegacyRequest("token")).Values().Get("access_token")
 	out, err := w.Redeem("trusted", b.SignIn(request).Values().Get("code"), intranet, "")
 	if err != nil {

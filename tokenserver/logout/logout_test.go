@@ -390,7 +390,7 @@ func TestASessionThatWasIdleTooLongIsSignedOutToo(t *testing.T) {
 }
 
 func TestAUserWhoIsNotServedAtTheMomentIsSignedOutForGood(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
+	w := interactiontest.New(t)
 	b := signedIn(t, w)
 	alice := w.User("alice")
 	w.Registry.Remove("identity/" + alice.Subject)
@@ -398,7 +398,7 @@ func TestAUserWhoIsNotServedAtTheMomentIsSignedOutForGood(t *testing.T) {
 	if !page.IsLogout() || strings.Contains(page.Body, "Signed in as") {
 		t.Fatalf("the user is not asked: %d %s", page.StatusCode, page.Body)
 	}
-	isSignedOut(t, "after the yes", b.Confirm(page))
+	isSignedOut(t, "after the yes", b.ConfirmLogout(page))
 	w.Apply(alice)
 	if isSignedIn(t, b) {
 		t.Error("the session is good again")

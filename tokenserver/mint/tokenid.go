@@ -25,7 +25,7 @@ type TokenID struct {
 	UserUID     string `json:"u,omitempty"`
 	UserEpoch   string `json:"e,omitempty"`
 	SessionHash string `json:"s,omitempty"`
-	// Epoch of the store, where that forgets: a mark that revokes the token would be forgotten too.
+	// Epoch of the store (grant.Service): that of another does not know the mark that revokes the token.
 	Epoch string `json:"ep,omitempty"`
 	// Redirect is the RedirectHash of the redirect URI that the token was sent to.
 	Redirect []byte `json:"r,omitempty"`

@@ -49,6 +49,8 @@ type Session struct {
 	// RootUntil is the latest Until of all logins of the root. One before a lowered lifetime may have a
 	// later end than this one has, and what came from it is good again if the lifetime is raised.
 	RootUntil int64 `json:"ru,omitempty"`
+	// StoreEpoch is the grants' Epoch: the store of another does not know which sessions were ended.
+	StoreEpoch string `json:"se,omitempty"`
 }
 
 // last is when no session of the root is good any more.
@@ -112,6 +114,7 @@ func (s *Sessions) Begin(
 	session := &Session{
 		Root: root, ID: id, UserUID: user.UID, Epoch: user.Epoch,
 		AuthTime: now, AMR: amr, Started: now, Until: until, RootUntil: max(until, last), LastUsed: now,
+		StoreEpoch: s.Grants.Epoch,
 	}
 	return session, s.set(w, server, session)
 }
@@ -195,7 +198,8 @@ func (s *Sessions) Left(ctx context.Context, r *http.Request, server documents.S
 	return session, user, nil
 }
 
-// open the browser's cookie, whatever became of its session; nil if there is none that this server sealed.
+// open the browser's cookie, whatever became of its session; nil if there is none that this server sealed,
+// or the store has lost what it knew of it.
 func (s *Sessions) open(r *http.Request, server documents.Server) *Session {
 	data, err := s.Keys.Open(keys.PurposeSession, web.CookiesOf(server.Issuer).Get(r, cookieSession))
 	if err != nil {
@@ -203,6 +207,9 @@ func (s *Sessions) open(r *http.Request, server documents.Server) *Session {
 	}
 	session := &Session{}
 	if err := json.Unmarshal(data, session); err != nil || session.Root == "" || session.ID == "" {
+		return nil
+	}
+	if session.StoreEpoch != s.Grants.Epoch {
 		return nil
 	}
 	return session

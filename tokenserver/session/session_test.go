@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
 
@@ -385,28 +387,47 @@ func TestALogoutWithAnEarlyCookieHoldsForTheLatest(t *testing.T) {
 }
 
 func TestALogoutHoldsForEarlierLoginsOfTheRootThatMayOutliveTheLatest(t *testing.T) {
-	w := interactiontest.New(t, rand.Reader)
-	w.Server.SessionAbsoluteLifetime, w.Server.SessionIdleLifetime = 720*3600, 720*3600
+	w := interactiontest.New(t)
+	w.Document.SessionAbsoluteLifetime, w.Document.SessionIdleLifetime = 720*3600, 720*3600
 	first, early := begin(t, w)
-	w.Server.SessionAbsoluteLifetime = 3600 // for a while
+	w.Document.SessionAbsoluteLifetime = 3600 // for a while
 	w.Advance(30 * time.Minute)
 	latest, _ := login(t, w, "alice", early)
 	if latest.Root != first.Root {
 		t.Fatal("the root did not stay")
 	}
-	if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Server, latest); err != nil {
+	if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Document, latest); err != nil {
 		t.Fatal(err)
 	}
 	w.Advance(72 * time.Hour)
-	if _, err := w.Store.Sweep(t.Context(), w.Now()); err != nil {
+	if _, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil {
 		t.Fatal(err)
 	}
-	w.Server.SessionAbsoluteLifetime = 720 * 3600
+	w.Document.SessionAbsoluteLifetime = 720 * 3600
 	if found(t, w, early) != nil {
 		t.Error("after a logout an earlier cookie is good again")
 	}
 	if ended, err := w.Grants.SessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
 		t.Errorf("the mark is gone while a refresh token of the first login may live (%v)", err)
+	}
+}
+
+func TestASessionDoesNotOutliveAStoreThatForgets(t *testing.T) {
+	w := interactiontest.New(t)
+	ended, cookie := begin(t, w)
+	if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Document, ended); err != nil {
+		t.Fatal(err)
+	}
+	empty, err := memory.New(w.Now, rand.Reader) // of the next process
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Grants.Store, w.Grants.Epoch = empty, empty.Epoch()
+	if found(t, w, cookie) != nil {
+		t.Error("a session that was ended is good again")
+	}
+	if begun, later := login(t, w, "alice", cookie); begun.Root == ended.Root || found(t, w, later) == nil {
+		t.Error("a login takes up the ended root, or has no session")
 	}
 }
 
