@@ -18,6 +18,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster"
 	"github.com/oauth-operator/oauth-operator/tokenserver/httpserver"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/kubeclient"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
@@ -26,8 +27,8 @@ const (
 	drainTimeout = 10 * time.Second
 	// statusDrainTimeout is how long probes and scrapes in progress may take after that.
 	statusDrainTimeout = time.Second
-	// leaveTimeout is how long deleting the Replica may take.
-	leaveTimeout = 5 * time.Second
+	// shutdownTimeout is how long deleting the Replica may take.
+	shutdownTimeout = 5 * time.Second
 	// sweepInterval is how often expired records are deleted.
 	sweepInterval = time.Minute
 	// reloadInterval is how often mounted files are checked for changes.
@@ -96,7 +97,7 @@ func Run(ctx context.Context, o Options) error {
 
 	o.Log.Info("shutting down")
 	p.draining.Store(true)
-	p.cluster.Changed()
+	p.cluster.WriteReplicaSoon()
 	ending, cancel := context.WithTimeout(running, drainTimeout)
 	p.api.Shutdown(ending)
 	cancel()
@@ -105,9 +106,9 @@ func Run(ctx context.Context, o Options) error {
 	p.status.Shutdown(ending)
 	cancel()
 	tasks.Wait() // so that none of them writes the Replica again
-	ending, cancel = context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	ending, cancel = context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	if err := p.cluster.Leave(ending); err != nil {
+	if err := p.cluster.Shutdown(ending); err != nil {
 		o.Log.Warn("cannot delete the Replica of this process", "error", err.Error())
 	}
 	return nil
@@ -130,7 +131,7 @@ func newProgram(o Options, hashMemory int64) (*program, error) {
 		return nil, err
 	}
 	server := &Server{
-		Registry: p.registry, Keys: p.keys, Store: p.store.Store, Epoch: p.store.epoch, Used: p.cluster.Used, HashMemory: hashMemory,
+		Registry: p.registry, Keys: p.keys, Store: p.store.Store, Epoch: p.store.epoch, Used: p.cluster.RecordUse, HashMemory: hashMemory,
 		Now: o.Now, Random: o.Random, Log: o.Log, Metrics: metrics,
 	}
 	handler, err := server.Handler()
@@ -146,7 +147,7 @@ func newProgram(o Options, hashMemory int64) (*program, error) {
 
 func (p *program) newHTTPServer(address string, handler http.Handler, tlsDir string) *httpserver.Server {
 	return httpserver.New(httpserver.Config{
-		Address: address, Handler: handler, TLSDir: tlsDir, Limits: httpserver.DefaultLimits(), Log: p.options.Log, Changed: p.cluster.Changed,
+		Address: address, Handler: handler, TLSDir: tlsDir, Limits: httpserver.DefaultLimits(), Log: p.options.Log, Changed: p.cluster.WriteReplicaSoon,
 	})
 }
 
@@ -168,7 +169,7 @@ func (o Options) check() error {
 }
 
 func (p *program) connect(metrics prometheus.Registerer) error {
-	api, err := cluster.RESTConfig(p.options.Kubeconfig)
+	api, err := kubeclient.LoadConfig(p.options.Kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -234,7 +235,7 @@ func (p *program) loadFiles() {
 		p.options.Log.Warn("cannot load keys", "error", problem)
 	}
 	if p.keys.Ring() != before || last != nil && *last != problem {
-		p.cluster.Changed()
+		p.cluster.WriteReplicaSoon()
 	}
 	p.api.ReloadCertificate()
 }

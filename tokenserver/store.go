@@ -11,8 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/cluster"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/kubeclient"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/kubernetes"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
@@ -66,13 +66,13 @@ func (p *program) openStore(metrics prometheus.Registerer) (store, error) {
 }
 
 func (p *program) openKubernetes(metrics prometheus.Registerer) (store, error) {
-	api, err := cluster.RESTConfig(p.options.Kubeconfig)
+	api, err := kubeclient.LoadConfig(p.options.Kubeconfig)
 	if err != nil {
 		return store{}, err
 	}
 	k, err := kubernetes.New(api, kubernetes.Config{
 		Namespace: p.options.Namespace, ServerName: p.options.ServerName, ServerUID: p.options.ServerUID, ReplicaName: p.options.ReplicaName,
-		Username: p.usernameOf, ClientID: p.clientIDOf, Changed: p.cluster.Changed, Now: p.options.Now, Log: p.options.Log, Metrics: metrics,
+		Username: p.usernameOf, ClientID: p.clientIDOf, Changed: p.cluster.WriteReplicaSoon, Now: p.options.Now, Log: p.options.Log, Metrics: metrics,
 	})
 	if err != nil {
 		return store{}, err
@@ -93,7 +93,7 @@ func (p *program) openPostgres(metrics prometheus.Registerer) (store, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), firstConnectTimeout)
 	defer cancel()
 	db, err := postgres.Open(ctx, postgres.Options{
-		DSNFile: p.options.DSNFile, ServerUID: p.options.ServerUID, Changed: p.cluster.Changed,
+		DSNFile: p.options.DSNFile, ServerUID: p.options.ServerUID, Changed: p.cluster.WriteReplicaSoon,
 		Now: p.options.Now, Random: p.options.Random, Log: p.options.Log, Metrics: metrics,
 	})
 	if err != nil {

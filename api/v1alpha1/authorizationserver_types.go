@@ -2,10 +2,12 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// AuthorizationServerSpec is what the platform team decides: the issuer, who may use it, and how long its tokens live.
+// AuthorizationServerSpec is what the platform team decides: the issuer, who may use it, and how
+// long its tokens live.
 type AuthorizationServerSpec struct {
-	// issuer is the issuer identifier (RFC 8414 section 2): a URL with a lower-case host, no default port, no trailing slash, no query and
-	// no fragment. https, except for loopback hosts. A path is allowed. Immutable.
+	// issuer is the issuer identifier (RFC 8414 section 2): a URL with a lower-case host, no
+	// default port, no trailing slash, no query and no fragment. https, except for loopback hosts.
+	// A path is allowed. Immutable.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule=`self == oldSelf`,message="issuer is immutable, because tokens and clients carry it: create another AuthorizationServer for another issuer"
@@ -19,8 +21,9 @@ type AuthorizationServerSpec struct {
 	// +kubebuilder:validation:XValidation:rule=`!self.matches('^[A-Za-z]+://[^/]+/.') || self.matches('^[A-Za-z]+://[^/]+(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?([?#].*)?$')`,message="the path of issuer must consist of segments of the characters A-Z a-z 0-9 . _ ~ - that are not empty and do not begin with a dot"
 	Issuer string `json:"issuer"`
 
-	// allowedClients are the rules by which OAuthClients are accepted: a client is accepted if and only if one rule allows everything it
-	// asks. Default: one rule that allows the server's own namespace.
+	// allowedClients are the rules by which OAuthClients are accepted: a client is accepted if and
+	// only if one rule allows everything it asks for. Default: one rule that allows the server's
+	// own namespace.
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:XValidation:rule=`self.size() > 0`,message="allowedClients must not be empty: leave it out to allow the server's own namespace, or list a rule"
 	// +listType=map
@@ -28,7 +31,8 @@ type AuthorizationServerSpec struct {
 	// +optional
 	AllowedClients []ClientRule `json:"allowedClients,omitempty"`
 
-	// allowedResourceServers are the rules by which ResourceServers are accepted. Default: one rule that allows the server's own namespace.
+	// allowedResourceServers are the rules by which ResourceServers are accepted. Default: one rule
+	// that allows the server's own namespace.
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:XValidation:rule=`self.size() > 0`,message="allowedResourceServers must not be empty: leave it out to allow the server's own namespace, or list a rule"
 	// +listType=map
@@ -48,18 +52,20 @@ type AuthorizationServerSpec struct {
 	// +optional
 	Signing *SigningSettings `json:"signing,omitempty"`
 
-	// storage says where grants, consents and what the token servers have to remember are kept. Default: Kubernetes. Whoever changes it begins
-	// with nothing: users log in again, and refresh tokens end.
+	// storage is where grants, consents and revocations are kept. Default: Kubernetes. Records are
+	// not moved when it changes: users have to log in again, and refresh tokens end.
 	// +optional
 	Storage *StorageSettings `json:"storage,omitempty"`
 
-	// tls names the certificate that the token server serves; renewed without a restart. Default: plain HTTP.
+	// tls names the certificate that the token server serves; renewed without a restart. Default:
+	// plain HTTP.
 	// +optional
 	TLS *TLSSettings `json:"tls,omitempty"`
 
-	// trustedProxies are the networks of the proxies in front of the token server, whose X-Forwarded-For header is believed, such as
-	// 10.0.0.0/8. Set it where there is a proxy or an Ingress: else all logins seem to come from it, and one guesser slows them all. Default:
-	// none.
+	// trustedProxies are the networks of the proxies in front of the token server, whose
+	// X-Forwarded-For header is believed, such as 10.0.0.0/8. Set it if there is a proxy or an
+	// Ingress: else all logins seem to come from it, and one attacker who guesses passwords slows
+	// them all. Default: none.
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=set
 	// +optional
@@ -75,41 +81,45 @@ type ClientRule struct {
 	// +optional
 	Namespaces *RuleNamespaces `json:"namespaces,omitempty"`
 
-	// grantTypes that a client may use. Default: authorization_code, client_credentials and refresh_token. implicit and password are
-	// allowed only where they are listed.
+	// grantTypes that a client may use. Default: authorization_code, client_credentials and
+	// refresh_token. implicit and password are allowed only where they are listed.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=5
 	// +listType=set
 	// +optional
 	GrantTypes []GrantType `json:"grantTypes,omitempty"`
 
-	// clientIDs outside "<own namespace>." that a client may claim: a literal, a prefix that ends in "*", or "*" for any. An id that begins
-	// like those of another namespace, such as shop.web, needs a pattern that begins with "shop." itself, whether or not there is such a
-	// namespace: * and shop* do not stand for it. Default: none.
+	// clientIDs outside "<own namespace>." that a client may have: a literal, a prefix that ends
+	// in "*", or "*" for any. An id that begins like those of another namespace, such as shop.web,
+	// needs a pattern that begins with "shop." itself, whether or not there is such a namespace: *
+	// and shop* do not stand for it. Default: none.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=set
 	// +optional
 	ClientIDs []ClientIDPattern `json:"clientIDs,omitempty"`
 
-	// scopes that a client may register: a literal, a prefix that ends in "*", or "*" for any. Default: any.
+	// scopes that a client may register: a literal, a prefix that ends in "*", or "*" for any.
+	// Default: any.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=set
 	// +optional
 	Scopes []ScopePattern `json:"scopes,omitempty"`
 
-	// redirectHosts that the https redirect URIs of a client may name: a host, "*." before a host for one leading label, or "*" for any.
-	// Loopback redirect URIs are not concerned. Default: any.
+	// redirectHosts that the https redirect URIs of a client may name: a host, "*." before a host
+	// for one leading label, or "*" for any. Loopback redirect URIs are not concerned. Default:
+	// any.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=set
 	// +optional
 	RedirectHosts []RedirectHost `json:"redirectHosts,omitempty"`
 
-	// redirectSchemes are the private-use URI schemes (RFC 8252 section 7.1) that redirect URIs may have: a scheme, or "*" for any that
-	// contains a dot. One without a dot has to be named, and is for public clients with PKCE and consent only. Schemes that browsers or
-	// operating systems handle themselves, and those that IANA has registered, are never among them. Default: none.
+	// redirectSchemes are the private-use URI schemes (RFC 8252 section 7.1) that redirect URIs may
+	// have: a scheme, or "*" for any that contains a dot. One without a dot has to be named, and is
+	// for public clients with PKCE and consent only. Schemes that browsers or operating systems
+	// handle themselves, and those that IANA has registered, are never among them. Default: none.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=set
@@ -123,7 +133,8 @@ type ClientRule struct {
 	// +optional
 	Consent []ConsentMode `json:"consent,omitempty"`
 
-	// maxAccessTokenLifetime is the longest access token lifetime that a client may ask for. Default: the server's own lifetime.
+	// maxAccessTokenLifetime is the longest access token lifetime that a client may ask for.
+	// Default: the server's own lifetime.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')`,message="maxAccessTokenLifetime must be a duration from 1s to 24h in whole h, m and s, such as 15m"
@@ -140,15 +151,16 @@ type ResourceServerRule struct {
 	// +optional
 	Namespaces *RuleNamespaces `json:"namespaces,omitempty"`
 
-	// identifiers that a resource server may have: a literal, one with "*." in place of the first label of its host, or "*" for any.
-	// https://h and https://h/ are one. Default: any.
+	// identifiers that a resource server may have: a literal, one with "*." in place of the first
+	// label of its host, or "*" for any. https://h and https://h/ are one. Default: any.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=set
 	// +optional
 	Identifiers []IdentifierPattern `json:"identifiers,omitempty"`
 
-	// scopes that a resource server may declare: a literal, a prefix that ends in "*", or "*" for any. Default: any.
+	// scopes that a resource server may declare: a literal, a prefix that ends in "*", or "*" for
+	// any. Default: any.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=set
@@ -165,7 +177,8 @@ type TokenSettings struct {
 	// +optional
 	AccessTokenLifetime *metav1.Duration `json:"accessTokenLifetime,omitempty"`
 
-	// authorizationCodeLifetime is how long an authorization code can be redeemed; at most 10m (RFC 6749 section 4.1.2). Default: 60s.
+	// authorizationCodeLifetime is how long an authorization code can be redeemed; at most 10m (RFC
+	// 6749 section 4.1.2). Default: 60s.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('10m')`,message="authorizationCodeLifetime must be a duration from 1s to 10m in whole h, m and s, such as 60s"
@@ -184,7 +197,8 @@ type RefreshTokenRotation string
 const (
 	// RotateAlways replaces every refresh token when it is used.
 	RotateAlways RefreshTokenRotation = "Always"
-	// RotatePublicClients replaces those of public clients only (RFC 9700 section 2.2.2); a confidential client keeps its refresh token.
+	// RotatePublicClients replaces those of public clients only (RFC 9700 section 2.2.2); a
+	// confidential client keeps its refresh token.
 	RotatePublicClients RefreshTokenRotation = "PublicClients"
 )
 
@@ -192,8 +206,8 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule=`!has(self.idleLifetime) || !self.idleLifetime.matches('^([0-9]{1,5}(h|m|s)){1,3}$') || (has(self.absoluteLifetime) && !self.absoluteLifetime.matches('^([0-9]{1,5}(h|m|s)){1,3}$')) || duration(self.idleLifetime) <= (has(self.absoluteLifetime) ? duration(self.absoluteLifetime) : duration('2160h'))`,fieldPath=".idleLifetime",message="idleLifetime must not be longer than absoluteLifetime, whose default is 2160h: shorten idleLifetime or raise absoluteLifetime"
 type RefreshTokenSettings struct {
-	// idleLifetime is how long a refresh token lives without being used; at most absoluteLifetime. Default: 720h, or absoluteLifetime if
-	// that is shorter.
+	// idleLifetime is how long a refresh token lives without being used; at most absoluteLifetime.
+	// Default: 720h, or absoluteLifetime if that is shorter.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h')`,message="idleLifetime must be a duration from 1s to 8760h in whole h, m and s, such as 720h"
@@ -211,8 +225,8 @@ type RefreshTokenSettings struct {
 	// +optional
 	Rotation RefreshTokenRotation `json:"rotation,omitempty"`
 
-	// reuseGracePeriod is how long a replaced refresh token still gets the same successor, for clients that lost the answer; at most 5m, 0s
-	// turns it off. Default: 60s.
+	// reuseGracePeriod is how long a replaced refresh token still gets the same successor, for
+	// clients that did not receive the answer; at most 5m, 0s turns it off. Default: 60s.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('0s') && duration(self) <= duration('5m')`,message="reuseGracePeriod must be a duration from 0s to 5m in whole h, m and s, such as 60s"
@@ -224,8 +238,8 @@ type RefreshTokenSettings struct {
 //
 // +kubebuilder:validation:XValidation:rule=`!has(self.idleLifetime) || !self.idleLifetime.matches('^([0-9]{1,5}(h|m|s)){1,3}$') || (has(self.absoluteLifetime) && !self.absoluteLifetime.matches('^([0-9]{1,5}(h|m|s)){1,3}$')) || duration(self.idleLifetime) <= (has(self.absoluteLifetime) ? duration(self.absoluteLifetime) : duration('24h'))`,fieldPath=".idleLifetime",message="idleLifetime must not be longer than absoluteLifetime, whose default is 24h: shorten idleLifetime or raise absoluteLifetime"
 type SessionSettings struct {
-	// idleLifetime is how long a session lives without being used; at most absoluteLifetime. Default: 8h, or absoluteLifetime if that is
-	// shorter.
+	// idleLifetime is how long a session lives without being used; at most absoluteLifetime.
+	// Default: 8h, or absoluteLifetime if that is shorter.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h')`,message="idleLifetime must be a duration from 1s to 8760h in whole h, m and s, such as 8h"
@@ -242,8 +256,9 @@ type SessionSettings struct {
 
 // SigningSettings are the algorithms and the rotation of the signing keys.
 type SigningSettings struct {
-	// algorithms that the server has keys for; must contain RS256 (OpenID Connect Core section 15.1). The first signs access tokens; ID
-	// tokens use the client's choice. Default: ES256, RS256.
+	// algorithms that the server has keys for; must contain RS256 (OpenID Connect Core section
+	// 15.1). The first signs access tokens; ID tokens use the client's choice. Default: ES256,
+	// RS256.
 	// +kubebuilder:validation:MaxItems=2
 	// +kubebuilder:validation:XValidation:rule=`self.exists(a, a == 'RS256')`,message="algorithms must contain RS256, which every OpenID Connect client understands (OpenID Connect Core section 15.1)"
 	// +kubebuilder:validation:XValidation:rule=`self.all(a, self.exists_one(b, b == a))`,message="algorithms must not name an algorithm twice"
@@ -251,18 +266,19 @@ type SigningSettings struct {
 	// +optional
 	Algorithms []SigningAlgorithm `json:"algorithms,omitempty"`
 
-	// rotation says when keys are replaced.
+	// rotation is when keys are replaced.
 	// +optional
 	Rotation *KeyRotation `json:"rotation,omitempty"`
 
-	// revokedKeys are key ids that are out of the JWKS and untrusted at once.
+	// revokedKeys are the ids of keys that are removed from the JWKS and not trusted any more, at
+	// once.
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=set
 	// +optional
 	RevokedKeys []KeyID `json:"revokedKeys,omitempty"`
 }
 
-// KeyRotation says when keys are replaced.
+// KeyRotation is when keys are replaced.
 type KeyRotation struct {
 	// interval between rotations. Default: 2160h.
 	// +kubebuilder:validation:Type=string
@@ -283,29 +299,33 @@ type KeyRotation struct {
 type StorageType string
 
 const (
-	// StorageKubernetes keeps them as objects beside the AuthorizationServer: OAuthGrants and OAuthConsents.
+	// StorageKubernetes keeps them as objects in the namespace of the AuthorizationServer:
+	// OAuthGrants and OAuthConsents.
 	StorageKubernetes StorageType = "Kubernetes"
-	// StorageMemory keeps them in the memory of the token server, which forgets them when it ends; for one replica only.
+	// StorageMemory keeps them in the memory of the token server until it ends; for one replica
+	// only.
 	StorageMemory StorageType = "Memory"
-	// StoragePostgreSQL keeps them in a PostgreSQL database, for those who outgrow etcd.
+	// StoragePostgreSQL keeps them in a PostgreSQL database, for more records or writes than etcd
+	// can take.
 	StoragePostgreSQL StorageType = "PostgreSQL"
 )
 
-// StorageSettings say where the records of a server are kept.
+// StorageSettings are where the records of a server are kept.
 // +kubebuilder:validation:XValidation:rule="has(self.postgreSQL) == (self.type == 'PostgreSQL')",message="postgreSQL goes with type PostgreSQL, and type PostgreSQL needs it"
 type StorageSettings struct {
 	// type is Kubernetes, Memory or PostgreSQL.
 	Type StorageType `json:"type"`
 
-	// postgreSQL says which database, for type PostgreSQL.
+	// postgreSQL is the database, for type PostgreSQL.
 	// +optional
 	PostgreSQL *PostgreSQLSettings `json:"postgreSQL,omitempty"`
 }
 
-// PostgreSQLSettings say which database the records are kept in.
+// PostgreSQLSettings are the database that the records are kept in.
 type PostgreSQLSettings struct {
-	// secretRef names the Secret key that holds the DSN: postgres://user:password@host:5432/database?sslmode=verify-full, or the same as
-	// key=value pairs. A change is taken up without a restart.
+	// secretRef names the Secret key that holds the DSN:
+	// postgres://user:password@host:5432/database?sslmode=verify-full, or the same as key=value
+	// pairs. A change needs no restart.
 	SecretRef SecretKeyReference `json:"secretRef"`
 }
 
@@ -315,16 +335,17 @@ type TLSSettings struct {
 	SecretName ObjectName `json:"secretName"`
 }
 
-// KeyPhase is where a key is in its life: Published, Active, Retiring, then gone.
+// KeyPhase is the phase of a key: Published, then Active, then Retiring. Then it is deleted.
 // +kubebuilder:validation:Enum=Published;Active;Retiring
 type KeyPhase string
 
 const (
-	// KeyPublished is in the JWKS and does not sign yet: verifiers learn it.
+	// KeyPublished is a key that is in the JWKS, so that verifiers know it, and does not sign yet.
 	KeyPublished KeyPhase = "Published"
-	// KeyActive signs.
+	// KeyActive is a key that signs.
 	KeyActive KeyPhase = "Active"
-	// KeyRetiring signs no more, and stays in the JWKS until the last token it signed has expired.
+	// KeyRetiring is a key that does not sign any more. It stays in the JWKS until the last token
+	// that it signed has expired.
 	KeyRetiring KeyPhase = "Retiring"
 )
 
@@ -333,7 +354,8 @@ type KeyStatus struct {
 	// kid is the key id (RFC 7517 section 4.5).
 	KID KeyID `json:"kid"`
 
-	// algorithm is the JWS algorithm, or XC20P for the keys that seal codes, refresh tokens and cookies.
+	// algorithm is the JWS algorithm, or XC20P for the keys that seal codes, refresh tokens and
+	// cookies.
 	// +kubebuilder:validation:MaxLength=32
 	Algorithm string `json:"algorithm"`
 
@@ -346,7 +368,8 @@ type KeyStatus struct {
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	Since metav1.Time `json:"since"`
 
-	// activeAfter is when a Published key becomes Active, where a rotation is pending and the time is known.
+	// activeAfter is when a Published key becomes Active, where a rotation is pending and the time
+	// is known.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
@@ -376,7 +399,7 @@ type ServerEndpoints struct {
 
 // AuthorizationServerStatus is what the manager and the token servers report.
 type AuthorizationServerStatus struct {
-	// observedGeneration is the generation of the spec that the conditions speak of.
+	// observedGeneration is the generation of the spec that the conditions are about.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
@@ -407,7 +430,8 @@ type AuthorizationServerStatus struct {
 	Clients int32 `json:"clients"`
 }
 
-// AuthorizationServer is an OAuth 2.0 authorization server and OpenID Provider with its own issuer, keys and rules.
+// AuthorizationServer is an OAuth 2.0 authorization server and OpenID Provider with its own issuer,
+// keys and rules.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -427,7 +451,7 @@ type AuthorizationServer struct {
 	// spec is what the platform team decides.
 	Spec AuthorizationServerSpec `json:"spec"`
 	// status is what the manager and the token servers report.
-	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "the manager has not looked at it yet", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Ready", status: "Unknown", reason: "Pending", message: "the manager has not looked at it yet", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
+	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "The manager has not processed the object yet. If this does not change, check that the manager is running.", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Ready", status: "Unknown", reason: "Pending", message: "The manager has not processed the object yet. If this does not change, check that the manager is running.", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
 	// +optional
 	Status AuthorizationServerStatus `json:"status,omitempty"`
 }

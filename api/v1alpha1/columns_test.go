@@ -135,7 +135,8 @@ func TestKubectlGetSaysWhoAllowedWhatToWhom(t *testing.T) {
 	}
 }
 
-// table returns the only row of `kubectl get`: what is shown always but for the age, and what -o wide adds.
+// table returns the only row of `kubectl get`: what is shown always but for the age, and what -o
+// wide adds.
 func table(t *testing.T, namespace, plural string) (narrow, wide string) {
 	t.Helper()
 	kinds, err := discovery.NewDiscoveryClientForConfig(plane.AdminConfig())
@@ -214,7 +215,8 @@ func TestTheKindsHaveTheirShortNamesAndTheCategoryIsOfWhatPeopleDeclare(t *testi
 	if err != nil {
 		t.Fatal(err)
 	}
-	// OAuthGrants and OAuthConsents are records, by the thousand: `kubectl get oauth` is for what people declare.
+	// OAuthGrants and OAuthConsents are records, by the thousand: `kubectl get oauth` is for what
+	// people declare.
 	want := map[string]struct{ shortName, category string }{
 		"AuthorizationServer": {"authserver", "oauth"}, "OAuthClient": {"oac", "oauth"}, "ResourceServer": {"", "oauth"}, "OAuthUser": {"", "oauth"},
 		"OAuthGrant": {}, "OAuthConsent": {},

@@ -1,28 +1,35 @@
 package v1alpha1
 
-// Condition types. Each has positive polarity except Stalled and LegacyGrant, which are present only where they are True.
+// Condition types. True is the good state, except for Stalled and LegacyGrant, which are present
+// only while they are True.
 const (
-	// ConditionAccepted: the object is valid and the server's rules allow all it asks.
+	// ConditionAccepted is True if the object is valid and the rules of the server allow everything
+	// that it asks for.
 	ConditionAccepted = "Accepted"
-	// ConditionResolvedRefs: everything that the object names exists and may be used by it.
+	// ConditionResolvedRefs is True if every object that the spec refers to exists and may be used.
 	ConditionResolvedRefs = "ResolvedRefs"
-	// ConditionCredentialsReady: the credentials exist where they should.
+	// ConditionCredentialsReady is True if the credentials are in the Secret that they belong in.
 	ConditionCredentialsReady = "CredentialsReady"
-	// ConditionProgrammed: every live replica of the token server serves this generation.
+	// ConditionProgrammed is True if every live replica of the token server serves this generation.
 	ConditionProgrammed = "Programmed"
-	// ConditionAvailable: a replica of the token server is up and ready; on AuthorizationServers.
+	// ConditionAvailable is True if a replica of the token server is ready. Only
+	// AuthorizationServers have it.
 	ConditionAvailable = "Available"
-	// ConditionKeysCurrent: no rotation of keys is pending; on AuthorizationServers. Ready does not depend on it.
+	// ConditionKeysCurrent is True if no rotation of keys is pending. Only AuthorizationServers
+	// have it, and Ready does not depend on it.
 	ConditionKeysCurrent = "KeysCurrent"
-	// ConditionReady: all of the others hold. For a client: a token request succeeds.
+	// ConditionReady is True if all other conditions but KeysCurrent are True: a client can get
+	// tokens.
 	ConditionReady = "Ready"
-	// ConditionStalled: the object is invalid in itself, and nothing but an edit of it helps (kstatus). Present only then, and True.
+	// ConditionStalled is True if the object is invalid by itself and works only after an edit of
+	// it (kstatus). Otherwise the condition is absent.
 	ConditionStalled = "Stalled"
-	// ConditionLegacyGrant: the client uses a grant type that RFC 9700 advises against.
+	// ConditionLegacyGrant is True if the client uses a grant type that RFC 9700 advises against.
+	// Otherwise the condition is absent.
 	ConditionLegacyGrant = "LegacyGrant"
 )
 
-// Condition reasons. Stable: tools match on them.
+// Condition reasons. They are stable, since tools match on them.
 const (
 	ReasonAccepted     = "Accepted"
 	ReasonResolvedRefs = "ResolvedRefs"
@@ -31,73 +38,87 @@ const (
 	ReasonReady        = "Ready"
 	ReasonPending      = "Pending"
 
-	// ReasonRefused: the API server refuses what the manager has to write, such as by a quota or an admission policy; the message quotes it.
+	// ReasonRefused means that the API server refuses an object that the manager has to write, for
+	// example by a quota or an admission policy; the message quotes it.
 	ReasonRefused = "Refused"
-	// ReasonFailed: the manager could not finish for another reason, and tries again.
+	// ReasonFailed means that the manager has failed for another reason and tries again.
 	ReasonFailed = "Failed"
-	// ReasonServerNotFound: serverRef names an AuthorizationServer that does not exist.
+	// ReasonServerNotFound means that serverRef names an AuthorizationServer that does not exist.
 	ReasonServerNotFound = "ServerNotFound"
-	// ReasonServerNotAccepted: serverRef names an AuthorizationServer that is itself not accepted.
+	// ReasonServerNotAccepted means that serverRef names an AuthorizationServer that is not
+	// accepted.
 	ReasonServerNotAccepted = "ServerNotAccepted"
-	// ReasonNotAllowedByServer: no single rule of the server allows all that the object asks.
+	// ReasonNotAllowedByServer means that no single rule of the server allows everything that the
+	// object asks for.
 	ReasonNotAllowedByServer = "NotAllowedByServer"
-	// ReasonInvalid: a field that the API server cannot check is invalid; the message names it.
+	// ReasonInvalid means that a field that the API server cannot check is invalid; the message
+	// names it.
 	ReasonInvalid = "Invalid"
-	// ReasonSuspended: spec.suspended is set.
+	// ReasonSuspended means that spec.suspended is set.
 	ReasonSuspended = "Suspended"
 
-	// ReasonIssuerTaken: an older AuthorizationServer has the issuer.
+	// ReasonIssuerTaken means that an older AuthorizationServer has the same issuer.
 	ReasonIssuerTaken = "IssuerTaken"
-	// ReasonClientIDTaken: the client id belongs to another object.
+	// ReasonClientIDTaken means that the client id belongs to another object.
 	ReasonClientIDTaken = "ClientIDTaken"
-	// ReasonSubjectTaken: the subject belongs to another object.
+	// ReasonSubjectTaken means that the subject belongs to another object.
 	ReasonSubjectTaken = "SubjectTaken"
-	// ReasonUsernameTaken: the username belongs to another user.
+	// ReasonUsernameTaken means that the username belongs to another user.
 	ReasonUsernameTaken = "UsernameTaken"
-	// ReasonIdentifierTaken: the resource identifier belongs to another object.
+	// ReasonIdentifierTaken means that the resource identifier belongs to another object.
 	ReasonIdentifierTaken = "IdentifierTaken"
-	// ReasonScopeTaken: a scope belongs to another ResourceServer; it is left out, the rest works.
+	// ReasonScopeTaken means that a scope belongs to another ResourceServer. The scope is left out;
+	// the others work.
 	ReasonScopeTaken = "ScopeTaken"
-	// ReasonUnknownScope: a scope is declared by nobody, or its owner does not allow this client; it is left out, the rest works.
+	// ReasonUnknownScope means that no ResourceServer declares a scope, or the one that declares it
+	// does not allow this client. The scope is left out; the others work.
 	ReasonUnknownScope = "UnknownScope"
-	// ReasonClientNotFound: an OAuthClient that introspectionClients names does not exist at this server.
+	// ReasonClientNotFound means that an OAuthClient that introspectionClients names does not exist
+	// at this server.
 	ReasonClientNotFound = "ClientNotFound"
 
-	// ReasonSecretReady: the Secret holds the credentials.
+	// ReasonSecretReady means that the Secret holds the credentials.
 	ReasonSecretReady = "SecretReady"
-	// ReasonNotNeeded: a public client has no credential.
+	// ReasonNotNeeded means that a public client has no credential.
 	ReasonNotNeeded = "NotNeeded"
-	// ReasonSecretExists: the target Secret exists, is not ours and is not marked for adoption.
+	// ReasonSecretExists means that the target Secret exists, does not belong to the client, and is
+	// not annotated for adoption.
 	ReasonSecretExists = "SecretExists"
-	// ReasonSecretNotFound: a Secret or a key in it that the spec names does not exist.
+	// ReasonSecretNotFound means that a Secret or a key in it that the spec names does not exist.
 	ReasonSecretNotFound = "SecretNotFound"
-	// ReasonWeakSecret: a client secret that somebody else wrote is shorter than 32 characters.
+	// ReasonWeakSecret means that a client secret that the operator did not generate is shorter
+	// than 32 characters.
 	ReasonWeakSecret = "WeakSecret"
-	// ReasonInvalidPassword: the password or the hash in the Secret cannot be used.
+	// ReasonInvalidPassword means that the password or the hash in the Secret cannot be used.
 	ReasonInvalidPassword = "InvalidPassword"
 
-	// ReasonNameTaken: an object that the server needs has a name that another object has, which is not the operator's.
+	// ReasonNameTaken means that the name of an object that the server needs belongs to another
+	// object, which the operator does not manage.
 	ReasonNameTaken = "NameTaken"
-	// ReasonKeysLost: the Secret with the server's keys is gone; it is never silently made again.
+	// ReasonKeysLost means that the Secret with the server's keys does not exist any more. The
+	// manager does not create it again by itself.
 	ReasonKeysLost = "KeysLost"
-	// ReasonKeysCurrent: no rotation of keys is pending.
+	// ReasonKeysCurrent means that no rotation of keys is pending.
 	ReasonKeysCurrent = "KeysCurrent"
-	// ReasonRotationPending: keys are to be replaced; the message says by which and when.
+	// ReasonRotationPending means that keys will be replaced; the message says by which and when.
 	ReasonRotationPending = "RotationPending"
-	// ReasonNoReplica: no live replica of the token server is ready.
+	// ReasonNoReplica means that no live replica of the token server is ready.
 	ReasonNoReplica = "NoReplica"
-	// ReasonReplicaProblem: a replica reports what keeps it from serving; the message quotes it.
+	// ReasonReplicaProblem means that a replica reports what keeps it from serving; the message
+	// quotes it.
 	ReasonReplicaProblem = "ReplicaProblem"
-	// ReasonUpgradePending: a token server does not read the document format that the object needs.
+	// ReasonUpgradePending means that a token server does not read the document format that the
+	// object needs.
 	ReasonUpgradePending = "UpgradePending"
-	// ReasonManagerTooOld: a newer manager wrote the document, in a format that this one does not read.
+	// ReasonManagerTooOld means that a newer manager wrote the document, in a format that this one
+	// does not read.
 	ReasonManagerTooOld = "ManagerTooOld"
-	// ReasonEntryRejected: a replica cannot read the document of this object.
+	// ReasonEntryRejected means that a replica cannot read the document of this object.
 	ReasonEntryRejected = "EntryRejected"
 
-	// ReasonLegacyGrant: the client uses the implicit or the password grant.
+	// ReasonLegacyGrant means that the client uses the implicit or the password grant.
 	ReasonLegacyGrant = "LegacyGrant"
 )
 
-// AdoptAnnotation on an existing Secret allows the OAuthClient that it names to take the Secret over.
+// AdoptAnnotation on an existing Secret allows the OAuthClient that it names to manage the Secret.
 const AdoptAnnotation = "oauth-operator.dev/adopt"

@@ -31,10 +31,12 @@ const (
 	decodingTries = 300
 )
 
-// An informer that meets one object which does not decode stops: the manager, or every token server, would be blind because of it. So
-// objects are made at random along the schema, with what tends to differ between JSON, the schema's checks and Go: durations, times, numbers
-// at their bounds and in odd notations, nulls, empty values, odd selectors, unknown fields. What the API server admits must decode, and the
-// API server must admit again what Go makes of it, or a controller could not write the object.
+// An informer that meets one object which does not decode stops: the manager, or every token
+// server, would be blind because of it. So objects are made at random along the schema, with what
+// tends to differ between JSON, the schema's checks and Go: durations, times, numbers at their
+// bounds and in odd notations, nulls, empty values, odd selectors, unknown fields. What the API
+// server admits must decode, and the API server must admit again what Go makes of it, or a
+// controller could not write the object.
 func TestWhateverIsAdmittedDecodesAndCanBeWrittenBack(t *testing.T) {
 	for _, test := range []struct {
 		kind string
@@ -165,7 +167,8 @@ func (f *fuzzer) path(more ...string) []string {
 	return append([]string{"/apis", version[0], version[1], "namespaces", f.namespace, f.plural}, more...)
 }
 
-// send creates a random object, and gives it a random status where the kind has one. It says which of the two was admitted.
+// send creates a random object, and gives it a random status where the kind has one. It says which
+// of the two was admitted.
 func (f *fuzzer) send(name string) (created, status bool) {
 	o := runtime.DeepCopyJSON(f.base)
 	for range 1 + f.random.IntN(2) {

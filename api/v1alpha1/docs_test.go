@@ -18,7 +18,8 @@ import (
 
 const docsDir = "../../docs"
 
-// definitions returns the CustomResourceDefinitions that people deal with, by the name of their page.
+// definitions returns the CustomResourceDefinitions that people deal with, by the name of their
+// page.
 func definitions(t *testing.T) map[string]*apiextensionsv1.CustomResourceDefinition {
 	t.Helper()
 	found := map[string]*apiextensionsv1.CustomResourceDefinition{}

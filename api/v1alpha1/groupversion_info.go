@@ -1,10 +1,13 @@
-// Package v1alpha1 holds the kinds that people write, AuthorizationServer, OAuthClient, ResourceServer and OAuthUser, and those that token
-// servers write for people to read and delete, OAuthGrant and OAuthConsent.
+// Package v1alpha1 holds the public kinds: those that people write, AuthorizationServer,
+// OAuthClient, ResourceServer and OAuthUser, and those that token servers write for people to read
+// and delete, OAuthGrant and OAuthConsent.
 //
-// Each kind has a file of its own; shared_types.go and strings.go hold what several of them are made of; conditions.go names the condition
-// types and reasons that every controller uses. What one object alone can decide is refused by the API server (the CEL rules beside the
-// fields); what needs a second object becomes a condition. Optional fields have no schema default: an omitted field means the default that
-// its comment documents, applied where the object is compiled.
+// Each kind has a file of its own. shared_types.go and strings.go hold the types that several kinds
+// share, and conditions.go the condition types and reasons.
+//
+// The API server refuses what is invalid by itself, by the CEL rules at the fields. What depends on
+// a second object becomes a condition. Optional fields have no schema default: the default that the
+// comment of a field documents is applied when the object is compiled.
 //
 // +kubebuilder:object:generate=true
 // +groupName=oauth-operator.dev

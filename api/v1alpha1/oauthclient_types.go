@@ -19,29 +19,31 @@ const (
 	AuthMethodNone TokenEndpointAuthMethod = "none"
 )
 
-// PKCEMode says whether a client must use PKCE (RFC 7636).
+// PKCEMode is whether a client must use PKCE (RFC 7636).
 // +kubebuilder:validation:Enum=Required;WhenSent
 type PKCEMode string
 
 const (
 	// PKCERequired refuses an authorization request without a code_challenge.
 	PKCERequired PKCEMode = "Required"
-	// PKCEWhenSent verifies a code_challenge that is sent and asks for none; for confidential clients only.
+	// PKCEWhenSent verifies a code_challenge that is sent and requires none; for confidential
+	// clients only.
 	PKCEWhenSent PKCEMode = "WhenSent"
 )
 
-// SecretSource says where a client secret comes from. It is never guessed from what happens to exist.
+// SecretSource is where a client secret comes from. It does not depend on which Secrets exist.
 // +kubebuilder:validation:Enum=Generate;FromSecret
 type SecretSource string
 
 const (
-	// SecretGenerate has the operator generate the secret and write it into the target Secret.
+	// SecretGenerate means that the operator generates the secret and writes it into the target
+	// Secret.
 	SecretGenerate SecretSource = "Generate"
-	// SecretFromSecret takes the secret from a Secret that somebody else writes.
+	// SecretFromSecret takes the secret from a Secret that the operator does not write.
 	SecretFromSecret SecretSource = "FromSecret"
 )
 
-// OAuthClientSpec is what the app team asks for.
+// OAuthClientSpec is what the application team asks for.
 //
 // +kubebuilder:validation:XValidation:rule=`has(self.clientID) == has(oldSelf.clientID) && (!has(self.clientID) || self.clientID == oldSelf.clientID)`,fieldPath=".clientID",message="clientID is immutable, and can be neither added nor removed: delete the object and create it again for another client id"
 // +kubebuilder:validation:XValidation:rule=`!('authorization_code' in self.grantTypes || 'implicit' in self.grantTypes) || (has(self.redirectURIs) && self.redirectURIs.size() > 0)`,fieldPath=".redirectURIs",message="redirectURIs is required with the grant types authorization_code and implicit: add the URI that the response goes to"
@@ -57,8 +59,9 @@ type OAuthClientSpec struct {
 	// +kubebuilder:validation:XValidation:rule=`self == oldSelf`,message="serverRef is immutable, its namespace too: delete the object and create it again to move it to another AuthorizationServer"
 	ServerRef ServerReference `json:"serverRef"`
 
-	// clientID is the client identifier (RFC 6749 section 2.2), of the characters A-Z a-z 0-9 . _ ~ -. An id outside "<own namespace>."
-	// needs a rule of the server. Immutable. Default: "<namespace>.<name>".
+	// clientID is the client identifier (RFC 6749 section 2.2), of the characters A-Z a-z 0-9 . _ ~
+	// -. An id outside "<own namespace>." needs a rule of the server. Immutable. Default:
+	// "<namespace>.<name>".
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^[A-Za-z0-9._~-]+$')`,message="clientID has the characters A-Z a-z 0-9 . _ ~ - only, which every client library sends unchanged"
@@ -72,47 +75,52 @@ type OAuthClientSpec struct {
 	// +optional
 	DisplayName string `json:"displayName,omitempty"`
 
-	// grantTypes are the flows that the client uses: authorization_code, implicit, password, client_credentials and refresh_token (only
-	// beside authorization_code or password). password and client_credentials need a confidential client; implicit and password also a
-	// rule of the server that lists them.
+	// grantTypes are the flows that the client uses: authorization_code, implicit, password,
+	// client_credentials and refresh_token (only beside authorization_code or password). password
+	// and client_credentials need a confidential client; implicit and password also a rule of the
+	// server that lists them.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=5
 	// +kubebuilder:validation:XValidation:rule=`self.all(x, self.exists_one(y, y == x))`,message="grantTypes must not contain a grant type twice"
 	// +listType=atomic
 	GrantTypes []GrantType `json:"grantTypes"`
 
-	// tokenEndpointAuthMethod is how the client authenticates: client_secret_basic or client_secret_post for confidential clients, none for
-	// public ones.
+	// tokenEndpointAuthMethod is how the client authenticates: client_secret_basic or
+	// client_secret_post for confidential clients, none for public ones.
 	TokenEndpointAuthMethod TokenEndpointAuthMethod `json:"tokenEndpointAuthMethod"`
 
-	// redirectURIs to which authorization responses may be sent; for authorization_code and implicit, and required there. https, or http
-	// with a loopback host, or a private-use scheme that a rule of the server allows (RFC 8252 section 7.1; one without a dot is for public
-	// clients with consent only); absolute, without fragment, user name and wildcard. Compared exactly, but a URI whose host is a loopback
-	// IP literal matches any port (RFC 8252 section 7.3).
+	// redirectURIs to which authorization responses may be sent; for authorization_code and
+	// implicit, and required there. https, or http with a loopback host, or a private-use scheme
+	// that a rule of the server allows (RFC 8252 section 7.1; one without a dot is for public
+	// clients with consent only); absolute, without fragment, user name and wildcard. Compared
+	// exactly, but a URI whose host is a loopback IP literal matches any port (RFC 8252 section
+	// 7.3).
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:XValidation:rule=`self.all(x, self.exists_one(y, y == x))`,message="redirectURIs must not contain a URI twice"
 	// +listType=atomic
 	// +optional
 	RedirectURIs []RedirectURI `json:"redirectURIs,omitempty"`
 
-	// postLogoutRedirectURIs to which the browser may be sent after the user has signed out (OpenID Connect RP-Initiated Logout 1.0 section
-	// 3.1); for authorization_code and implicit. The same rules as for redirectURIs, but compared exactly without exception, the port too.
-	// Default: none.
+	// postLogoutRedirectURIs to which the browser may be sent after the user has signed out (OpenID
+	// Connect RP-Initiated Logout 1.0 section 3.1); for authorization_code and implicit. The same
+	// rules as for redirectURIs, but compared exactly without exception, the port too. Default:
+	// none.
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:XValidation:rule=`self.all(x, self.exists_one(y, y == x))`,message="postLogoutRedirectURIs must not contain a URI twice"
 	// +listType=atomic
 	// +optional
 	PostLogoutRedirectURIs []RedirectURI `json:"postLogoutRedirectURIs,omitempty"`
 
-	// scopes that the client may request: built-in ones (openid, profile, email, address, phone, groups, offline_access) and those that
-	// ResourceServers declare. Default: none.
+	// scopes that the client may request: built-in ones (openid, profile, email, address, phone,
+	// groups, offline_access) and those that ResourceServers declare. Default: none.
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:XValidation:rule=`self.all(x, self.exists_one(y, y == x))`,message="scopes must not contain a scope twice"
 	// +listType=atomic
 	// +optional
 	Scopes []Scope `json:"scopes,omitempty"`
 
-	// pkce is Required, or WhenSent for confidential clients with authorization_code (RFC 7636). Default: Required.
+	// pkce is Required, or WhenSent for confidential clients with authorization_code (RFC 7636).
+	// Default: Required.
 	// +optional
 	PKCE PKCEMode `json:"pkce,omitempty"`
 
@@ -120,12 +128,13 @@ type OAuthClientSpec struct {
 	// +optional
 	Consent ConsentMode `json:"consent,omitempty"`
 
-	// secret says where the client secret comes from and where it goes. For confidential clients only.
-	// Default: Generate into "<name>-oauth".
+	// secret is where the client secret comes from and where it is written. For confidential
+	// clients only. Default: Generate into "<name>-oauth".
 	// +optional
 	Secret *ClientSecret `json:"secret,omitempty"`
 
-	// idTokenSignedResponseAlg is the algorithm of the client's ID tokens; one of the server's. Default: RS256.
+	// idTokenSignedResponseAlg is the algorithm of the client's ID tokens; one of the server's.
+	// Default: RS256.
 	// +optional
 	IDTokenSignedResponseAlg SigningAlgorithm `json:"idTokenSignedResponseAlg,omitempty"`
 
@@ -143,12 +152,12 @@ type OAuthClientSpec struct {
 	// +optional
 	AccessTokenLifetime *metav1.Duration `json:"accessTokenLifetime,omitempty"`
 
-	// suspended refuses the client everywhere within a second, and deletes nothing.
+	// suspended has token servers refuse the client within a second. It deletes nothing.
 	// +optional
 	Suspended bool `json:"suspended,omitempty"`
 }
 
-// ClientSecret says where a client secret comes from and where it goes.
+// ClientSecret is where a client secret comes from and where it is written.
 //
 // +kubebuilder:validation:XValidation:rule=`self.source == 'FromSecret' || !has(self.fromSecret)`,fieldPath=".fromSecret",message="fromSecret goes with source: FromSecret only: remove fromSecret, or set source to FromSecret"
 // +kubebuilder:validation:XValidation:rule=`self.source != 'FromSecret' || has(self.fromSecret)`,fieldPath=".fromSecret",message="fromSecret is required with source: FromSecret: name the Secret and the key that hold the value"
@@ -161,7 +170,8 @@ type ClientSecret struct {
 	// +optional
 	FromSecret *SecretKeyReference `json:"fromSecret,omitempty"`
 
-	// target is the Secret that the operator writes for the workload. Default: "<name>-oauth" for source Generate, none for FromSecret.
+	// target is the Secret that the operator writes for the workload. Default: "<name>-oauth" for
+	// source Generate, none for FromSecret.
 	// +optional
 	Target *SecretTarget `json:"target,omitempty"`
 }
@@ -170,18 +180,21 @@ type ClientSecret struct {
 //
 // +kubebuilder:object:generate=false
 type SecretTarget struct {
-	// name of the Secret, in the client's namespace; not one that ends with -tokenserver-keys or -tokenserver-upstreams.
+	// name of the Secret, in the client's namespace; not one that ends with -tokenserver-keys or
+	// -tokenserver-upstreams.
 	// +kubebuilder:validation:XValidation:rule=`!self.endsWith('-tokenserver-keys') && !self.endsWith('-tokenserver-upstreams')`,message="target.name must not end with -tokenserver-keys or -tokenserver-upstreams: Secrets of such names belong to AuthorizationServers"
 	Name ObjectName `json:"name"`
 
-	// labels to put on the Secret; not with a prefix of Kubernetes or of this operator, but for app.kubernetes.io/.
+	// labels to put on the Secret; not with a prefix of Kubernetes or of this operator, but for
+	// app.kubernetes.io/.
 	// +kubebuilder:validation:MaxProperties=16
 	// +kubebuilder:validation:XValidation:rule=`self.all(k, (k.startsWith('app.kubernetes.io/') && k != 'app.kubernetes.io/managed-by') || !k.matches('^([^/]*[.])?(kubernetes[.]io|k8s[.]io|oauth-operator[.]dev)/'))`,message="labels must not have the prefixes kubernetes.io/, k8s.io/ and oauth-operator.dev/ or their subdomains: they belong to Kubernetes and to this operator; but app.kubernetes.io/ may be used, except app.kubernetes.io/managed-by"
 	// +kubebuilder:validation:XValidation:rule=`self.all(k, !format.qualifiedName().validate(k).hasValue())`,message="a key in labels must be a qualified name as Kubernetes wants it, such as example.com/team or team"
 	// +optional
 	Labels map[string]LabelValue `json:"labels,omitempty"`
 
-	// annotations to put on the Secret; not with a prefix of Kubernetes or of this operator, but for app.kubernetes.io/.
+	// annotations to put on the Secret; not with a prefix of Kubernetes or of this operator, but
+	// for app.kubernetes.io/.
 	// +kubebuilder:validation:MaxProperties=16
 	// +kubebuilder:validation:XValidation:rule=`self.all(k, (k.startsWith('app.kubernetes.io/') && k != 'app.kubernetes.io/managed-by') || !k.matches('^([^/]*[.])?(kubernetes[.]io|k8s[.]io|oauth-operator[.]dev)/'))`,message="annotations must not have the prefixes kubernetes.io/, k8s.io/ and oauth-operator.dev/ or their subdomains: they belong to Kubernetes and to this operator; but app.kubernetes.io/ may be used, except app.kubernetes.io/managed-by"
 	// +kubebuilder:validation:XValidation:rule=`self.all(k, !format.qualifiedName().validate(k).hasValue())`,message="a key in annotations must be a qualified name as Kubernetes wants it, such as example.com/team or team"
@@ -189,7 +202,8 @@ type SecretTarget struct {
 	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
 }
 
-// DeepCopyInto copies t into out. It is written by hand, because the generator knows no maps of aliases.
+// DeepCopyInto copies t into out. It is written by hand, because the generator knows no maps of
+// aliases.
 func (t *SecretTarget) DeepCopyInto(out *SecretTarget) {
 	*out = *t
 	out.Labels = maps.Clone(t.Labels)
@@ -206,22 +220,23 @@ func (t *SecretTarget) DeepCopy() *SecretTarget {
 	return out
 }
 
-// CredentialState is where a credential is in its life.
+// CredentialState is the state of a credential: Pending, then Active, then Retiring.
 // +kubebuilder:validation:Enum=Pending;Active;Retiring
 type CredentialState string
 
 const (
-	// CredentialPending is served already, and not yet in the Secret.
+	// CredentialPending is a credential that token servers accept and the Secret does not hold yet.
 	CredentialPending CredentialState = "Pending"
-	// CredentialActive is what the Secret holds.
+	// CredentialActive is the credential that the Secret holds.
 	CredentialActive CredentialState = "Active"
-	// CredentialRetiring was replaced, and is still good until its retireAfter.
+	// CredentialRetiring is a credential that was replaced, and that token servers accept until
+	// retireAfter.
 	CredentialRetiring CredentialState = "Retiring"
 )
 
 // CredentialStatus describes one credential of a client.
 type CredentialStatus struct {
-	// id of the credential; says nothing about its value.
+	// id of the credential. It reveals nothing about the value.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ID string `json:"id"`
@@ -229,7 +244,7 @@ type CredentialStatus struct {
 	// state is Pending, Active or Retiring.
 	State CredentialState `json:"state"`
 
-	// notBefore is when the credential was made.
+	// notBefore is when the credential was created.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
@@ -243,7 +258,7 @@ type CredentialStatus struct {
 	// +optional
 	RetireAfter *metav1.Time `json:"retireAfter,omitempty"`
 
-	// lastUsed is when a token server last accepted the credential; to the minute.
+	// lastUsed is when a token server last accepted the credential, to the hour.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
@@ -253,17 +268,19 @@ type CredentialStatus struct {
 
 // OAuthClientStatus is what the manager and the token servers report.
 type OAuthClientStatus struct {
-	// observedGeneration is the generation of the spec that the conditions speak of.
+	// observedGeneration is the generation of the spec that the conditions are about.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// clientID is the client identifier in use. The name stays the client's while the server is away or its documents are lost.
+	// clientID is the client identifier in use. The client keeps it while the server does not exist
+	// or its Entries are lost.
 	// +kubebuilder:validation:MaxLength=317
 	// +optional
 	ClientID string `json:"clientID,omitempty"`
 
-	// conditions: Accepted, ResolvedRefs, CredentialsReady, Programmed, Ready, and LegacyGrant where a legacy grant type is in use.
+	// conditions: Accepted, ResolvedRefs, CredentialsReady, Programmed, Ready, and LegacyGrant
+	// where a legacy grant type is in use.
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:XValidation:rule=`self.all(c, c.lastTransitionTime >= timestamp('1970-01-01T00:00:00Z'))`,message="lastTransitionTime must be a time as in RFC 3339, since 1970"
 	// +listType=map
@@ -303,10 +320,10 @@ type OAuthClient struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec is what the app team asks for.
+	// spec is what the application team asks for.
 	Spec OAuthClientSpec `json:"spec"`
 	// status is what the manager and the token servers report.
-	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "the manager has not looked at it yet", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Ready", status: "Unknown", reason: "Pending", message: "the manager has not looked at it yet", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
+	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "The manager has not processed the object yet. If this does not change, check that the manager is running.", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Ready", status: "Unknown", reason: "Pending", message: "The manager has not processed the object yet. If this does not change, check that the manager is running.", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
 	// +optional
 	Status OAuthClientStatus `json:"status,omitempty"`
 }

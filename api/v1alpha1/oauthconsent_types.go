@@ -9,8 +9,8 @@ import (
 type OAuthConsentSpec struct {
 	// serverRef names the AuthorizationServer, in the same namespace.
 	ServerRef LocalServerReference `json:"serverRef"`
-	// serverUID is the UID of the AuthorizationServer. An AuthorizationServer that is created again has
-	// another UID and does not use this consent.
+	// serverUID is the UID of the AuthorizationServer. An AuthorizationServer that is created again
+	// has another UID and does not use this consent.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
@@ -28,8 +28,8 @@ type OAuthConsentSpec struct {
 	// +kubebuilder:validation:MaxLength=255
 	// +optional
 	ClientID string `json:"clientID,omitempty"`
-	// clientUID is the UID of the client. A client that is created again has another UID, and the user
-	// is asked again.
+	// clientUID is the UID of the client. A client that is created again has another UID, and the
+	// user is asked again.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ClientUID string `json:"clientUID"`
@@ -39,14 +39,14 @@ type OAuthConsentSpec struct {
 	// +kubebuilder:validation:Pattern=`^[!#-\[\]-~]{1,256}( [!#-\[\]-~]{1,256})*$`
 	// +optional
 	Scope string `json:"scope,omitempty"`
-	// apis that the user has allowed the client to call, each with those of the scopes that belong to
-	// it. For a ResourceServer that is created again the user is asked again.
+	// apis that the user has allowed the client to call, each with those of the scopes that belong
+	// to it. For a ResourceServer that is created again the user is asked again.
 	// +kubebuilder:validation:MaxItems=1024
 	// +listType=atomic
 	// +optional
 	APIs []AuthorizedAPI `json:"apis,omitempty"`
-	// claims about the user that the client asked for by name and the user allowed, beyond those that
-	// the scopes include (OpenID Connect Core section 5.5).
+	// claims about the user that the client asked for by name and the user allowed, beyond those
+	// that the scopes include (OpenID Connect Core section 5.5).
 	// +kubebuilder:validation:MaxItems=128
 	// +kubebuilder:validation:items:MaxLength=256
 	// +listType=atomic
@@ -66,8 +66,9 @@ type OAuthConsentSpec struct {
 	UpdatedAt *metav1.MicroTime `json:"updatedAt,omitempty"`
 }
 
-// OAuthConsent is what a user has allowed a client. Token servers write it when the user agrees on the
-// consent page. Deleting it withdraws the consent and ends the grants of the user and the client.
+// OAuthConsent is what a user has allowed a client. Token servers write it when the user agrees on
+// the consent page. Deleting it withdraws the consent and ends the grants of the user and the
+// client.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:printcolumn:name="User",type=string,JSONPath=`.spec.username`

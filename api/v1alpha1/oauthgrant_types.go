@@ -27,8 +27,8 @@ type AuthorizedAPI struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	UID types.UID `json:"uid"`
-	// scopes of the ResourceServer that the user allowed. Empty if the client asked for the API by the
-	// parameter resource alone (RFC 8707).
+	// scopes of the ResourceServer that the user allowed. Empty if the client asked for the API by
+	// the parameter resource alone (RFC 8707).
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MaxLength=256
 	// +listType=atomic
@@ -36,14 +36,14 @@ type AuthorizedAPI struct {
 	Scopes []string `json:"scopes,omitempty"`
 }
 
-// OAuthGrantSpec describes one authorization of a client by a user: by an authorization code or by a
-// password. It holds no token and no code, and none can be made from it: tokens are sealed values
+// OAuthGrantSpec describes one authorization of a client by a user: by an authorization code or by
+// a password. It holds no token and no code, and none can be made from it: tokens are sealed values
 // that name the grant, and the keys that seal them are in a Secret that token servers mount.
 type OAuthGrantSpec struct {
 	// serverRef names the AuthorizationServer, in the same namespace.
 	ServerRef LocalServerReference `json:"serverRef"`
-	// serverUID is the UID of the AuthorizationServer. An AuthorizationServer that is created again has
-	// another UID and does not use this grant.
+	// serverUID is the UID of the AuthorizationServer. An AuthorizationServer that is created again
+	// has another UID and does not use this grant.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
@@ -54,7 +54,8 @@ type OAuthGrantSpec struct {
 	// +kubebuilder:validation:MaxLength=128
 	ID string `json:"id"`
 
-	// username of the user when the grant was created. It is informative: token servers do not read it.
+	// username of the user when the grant was created. It is informative: token servers do not read
+	// it.
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Username string `json:"username,omitempty"`
@@ -81,8 +82,8 @@ type OAuthGrantSpec struct {
 	// +optional
 	ClientUID string `json:"clientUID,omitempty"`
 
-	// sessionHash is a hash of the id of the browser session in which the user authorized the client.
-	// Empty for the password grant.
+	// sessionHash is a hash of the id of the browser session in which the user authorized the
+	// client. Empty for the password grant.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	SessionHash string `json:"sessionHash,omitempty"`
@@ -110,14 +111,14 @@ type OAuthGrantSpec struct {
 	// +listType=atomic
 	// +optional
 	Resources []string `json:"resources,omitempty"`
-	// apis are the ResourceServers that the scopes and resources belong to. The grant does not cover a
-	// ResourceServer that is created again.
+	// apis are the ResourceServers that the scopes and resources belong to. The grant does not
+	// cover a ResourceServer that is created again.
 	// +kubebuilder:validation:MaxItems=256
 	// +listType=atomic
 	// +optional
 	APIs []AuthorizedAPI `json:"apis,omitempty"`
-	// claims about the user that the client asked for by name and the user allowed, beyond those that
-	// the scopes include (OpenID Connect Core section 5.5).
+	// claims about the user that the client asked for by name and the user allowed, beyond those
+	// that the scopes include (OpenID Connect Core section 5.5).
 	// +kubebuilder:validation:MaxItems=128
 	// +kubebuilder:validation:items:MaxLength=256
 	// +listType=atomic
@@ -131,7 +132,8 @@ type OAuthGrantSpec struct {
 	// +kubebuilder:validation:MaxLength=4096
 	// +optional
 	Nonce string `json:"nonce,omitempty"`
-	// claimsRequest is the parameter claims of the authentication request (OpenID Connect Core section 5.5).
+	// claimsRequest is the parameter claims of the authentication request (OpenID Connect Core
+	// section 5.5).
 	// +kubebuilder:validation:MaxLength=4096
 	// +optional
 	ClaimsRequest string `json:"claimsRequest,omitempty"`
@@ -139,8 +141,8 @@ type OAuthGrantSpec struct {
 	// consented is true if the authorization needs an OAuthConsent and ends with it.
 	// +optional
 	Consented bool `json:"consented,omitempty"`
-	// consentUID is the UID of that OAuthConsent. A consent that the user gives after a withdrawal has
-	// another UID.
+	// consentUID is the UID of that OAuthConsent. A consent that the user gives after a withdrawal
+	// has another UID.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
@@ -149,8 +151,8 @@ type OAuthGrantSpec struct {
 	// because there is no session (the password grant).
 	// +optional
 	Offline bool `json:"offline,omitempty"`
-	// refreshTokenNumber is the number of the refresh token that is current, counted from 1: a rotation
-	// replaces it by the next. Empty if the grant has no refresh token.
+	// refreshTokenNumber is the number of the refresh token that is current, counted from 1: a
+	// rotation replaces it by the next. Empty if the grant has no refresh token.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2147483647
 	// +optional
@@ -168,21 +170,22 @@ type OAuthGrantSpec struct {
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	// +optional
 	CreatedAt *metav1.MicroTime `json:"createdAt,omitempty"`
-	// lastUsedAt is when the client last refreshed its tokens. Before the first time it is createdAt.
+	// lastUsedAt is when the client last refreshed its tokens. Before the first time it is
+	// createdAt.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	// +optional
 	LastUsedAt *metav1.MicroTime `json:"lastUsedAt,omitempty"`
-	// refreshUntil is when the client can refresh its tokens no longer. Empty if the grant has no refresh
-	// token.
+	// refreshUntil is when the client can refresh its tokens no longer. Empty if the grant has no
+	// refresh token.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	// +optional
 	RefreshUntil *metav1.MicroTime `json:"refreshUntil,omitempty"`
-	// expiresAt is when the last token of the grant has expired. A token server deletes the object soon
-	// after.
+	// expiresAt is when the last token of the grant has expired. A token server deletes the object
+	// soon after.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
@@ -193,8 +196,8 @@ type OAuthGrantSpec struct {
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	// +optional
 	EndedAt *metav1.MicroTime `json:"endedAt,omitempty"`
-	// endReason is why the grant was ended: CodeReuse, RefreshTokenReuse, Revoked, ConsentWithdrawn,
-	// Bound or Unanswered.
+	// endReason is why the grant was ended: CodeReuse, RefreshTokenReuse, Revoked,
+	// ConsentWithdrawn, Bound or Unanswered.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	EndReason string `json:"endReason,omitempty"`
@@ -212,8 +215,8 @@ type TokenServerState struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	Incarnation string `json:"incarnation,omitempty"`
-	// attempt is the random id of the request that wrote the object last. A token server recognizes its
-	// own write by it after the answer of the API server was lost.
+	// attempt is the random id of the request that wrote the object last. A token server recognizes
+	// its own write by it after the answer of the API server was lost.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	Attempt string `json:"attempt,omitempty"`
@@ -223,8 +226,8 @@ type TokenServerState struct {
 	SealingKID string `json:"sealingKID,omitempty"`
 }
 
-// OAuthGrant is one authorization of a client by a user. Token servers write it. Deleting it revokes
-// its tokens at once.
+// OAuthGrant is one authorization of a client by a user. Token servers write it. Deleting it
+// revokes its tokens at once.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:printcolumn:name="User",type=string,JSONPath=`.spec.username`

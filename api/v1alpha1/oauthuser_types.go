@@ -16,33 +16,39 @@ type LocalServerReference struct {
 // +kubebuilder:validation:XValidation:rule=`has(self.subject) == has(oldSelf.subject) && (!has(self.subject) || self.subject == oldSelf.subject)`,fieldPath=".subject",message="subject is immutable, and can be neither added nor removed: applications know the user by it"
 // +kubebuilder:validation:XValidation:rule=`has(self.passwordSecretRef) != has(self.passwordHashSecretRef)`,message="exactly one of passwordSecretRef and passwordHashSecretRef must be set: a user with neither cannot log in"
 type OAuthUserSpec struct {
-	// serverRef names the AuthorizationServer, in the same namespace: users are the server owner's business. Immutable.
+	// serverRef names the AuthorizationServer, in the same namespace: its owner manages the users.
+	// Immutable.
 	// +kubebuilder:validation:XValidation:rule=`self == oldSelf`,message="serverRef is immutable: delete the object and create it again to move it to another AuthorizationServer"
 	ServerRef LocalServerReference `json:"serverRef"`
 
-	// username that the user logs in with; compared after PRECIS UsernameCaseMapped (RFC 8265), so letter case does not matter.
+	// username that the user logs in with; compared after PRECIS UsernameCaseMapped (RFC 8265), so
+	// letter case does not matter.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:XValidation:rule=`size(bytes(self)) <= 256`,message="username has at most 256 bytes in UTF-8"
 	// +kubebuilder:validation:XValidation:rule=`!self.matches('[\\s\\p{Z}\\p{Cc}\\p{Cf}]')`,message="username must not contain white space, control characters or invisible characters"
 	Username string `json:"username"`
 
-	// subject is the `sub` of the user's tokens (OpenID Connect Core section 2). Immutable. Default: the object's UID.
+	// subject is the `sub` of the user's tokens (OpenID Connect Core section 2). Immutable.
+	// Default: the object's UID.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^[!-~]([ -~]*[!-~])?$')`,message="subject has at most 255 printable ASCII characters and does not begin or end with a space (OpenID Connect Core section 2)"
 	// +optional
 	Subject string `json:"subject,omitempty"`
 
-	// passwordSecretRef names the Secret key that holds the password in plain text; the operator stores an argon2id hash.
+	// passwordSecretRef names the Secret key that holds the password in plain text; the operator
+	// stores an argon2id hash.
 	// +optional
 	PasswordSecretRef *SecretKeyReference `json:"passwordSecretRef,omitempty"`
 
-	// passwordHashSecretRef names the Secret key that holds a bcrypt or argon2id hash in PHC format.
+	// passwordHashSecretRef names the Secret key that holds a bcrypt or argon2id hash in PHC
+	// format.
 	// +optional
 	PasswordHashSecretRef *SecretKeyReference `json:"passwordHashSecretRef,omitempty"`
 
-	// claims about the user (OpenID Connect Core section 5.1). Names that the protocol sets are refused.
+	// claims about the user (OpenID Connect Core section 5.1). Names that the protocol sets are
+	// refused.
 	// +kubebuilder:validation:MaxProperties=64
 	// +kubebuilder:pruning:PreserveUnknownFields
 	// +kubebuilder:validation:Type=object
@@ -52,17 +58,19 @@ type OAuthUserSpec struct {
 
 // OAuthUserStatus is what the manager reports.
 type OAuthUserStatus struct {
-	// observedGeneration is the generation of the spec that the conditions speak of.
+	// observedGeneration is the generation of the spec that the conditions are about.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// subject is the `sub` in use. The name stays the user's while the server is away or its documents are lost.
+	// subject is the `sub` in use. The user keeps it while the server does not exist or its Entries
+	// are lost.
 	// +kubebuilder:validation:MaxLength=255
 	// +optional
 	Subject string `json:"subject,omitempty"`
 
-	// username is the name that the user logs in with, as it is compared. The name stays the user's as the subject does.
+	// username is the name that the user logs in with, in the form in which it is compared. The
+	// user keeps it as the subject.
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Username string `json:"username,omitempty"`
@@ -95,7 +103,7 @@ type OAuthUser struct {
 	// spec is who the user is and how the user logs in.
 	Spec OAuthUserSpec `json:"spec"`
 	// status is what the manager and the token servers report.
-	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "the manager has not looked at it yet", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Ready", status: "Unknown", reason: "Pending", message: "the manager has not looked at it yet", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
+	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "The manager has not processed the object yet. If this does not change, check that the manager is running.", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Ready", status: "Unknown", reason: "Pending", message: "The manager has not processed the object yet. If this does not change, check that the manager is running.", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
 	// +optional
 	Status OAuthUserStatus `json:"status,omitempty"`
 }

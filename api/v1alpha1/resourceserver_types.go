@@ -8,7 +8,8 @@ type ResourceServerSpec struct {
 	// +kubebuilder:validation:XValidation:rule=`self == oldSelf`,message="serverRef is immutable, its namespace too: delete the object and create it again to move it to another AuthorizationServer"
 	ServerRef ServerReference `json:"serverRef"`
 
-	// identifier is the resource (RFC 8707) that clients name, and the audience of the tokens: an absolute URI without fragment. Immutable.
+	// identifier is the resource (RFC 8707) that clients name, and the audience of the tokens: an
+	// absolute URI without fragment. Immutable.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule=`self == oldSelf`,message="identifier is immutable, because issued tokens carry it: delete the object and create it again for another identifier"
@@ -18,14 +19,16 @@ type ResourceServerSpec struct {
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([A-Za-z0-9._~:/?#\\[\\]@!$&\'()*+,;=-]|%[0-9A-Fa-f]{2})*$')`,message="identifier has the characters of RFC 3986 only: no spaces, control characters, backslashes or other characters; percent-encode them (%20)"
 	Identifier string `json:"identifier"`
 
-	// scopes that the API understands. A scope has one owner; a name that another ResourceServer declared first is refused.
+	// scopes that the API understands. A scope that another ResourceServer declared first is
+	// refused.
 	// +kubebuilder:validation:MaxItems=128
 	// +listType=map
 	// +listMapKey=name
 	// +optional
 	Scopes []ResourceScope `json:"scopes,omitempty"`
 
-	// allowedClients are the rules by which clients may get tokens for this API. Default: one rule that allows the API's own namespace.
+	// allowedClients are the rules by which clients may get tokens for this API. Default: one rule
+	// that allows the API's own namespace.
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:XValidation:rule=`self.size() > 0`,message="allowedClients must not be empty: leave it out to allow the API's own namespace, or list a rule"
 	// +listType=map
@@ -33,7 +36,8 @@ type ResourceServerSpec struct {
 	// +optional
 	AllowedClients []ResourceClientRule `json:"allowedClients,omitempty"`
 
-	// introspectionClients are the OAuthClients that may introspect tokens for this API (RFC 7662). Default: none.
+	// introspectionClients are the OAuthClients that may introspect tokens for this API (RFC 7662).
+	// Default: none.
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:XValidation:rule=`self.all(x, self.exists_one(y, y == x))`,message="introspectionClients must not contain a client twice"
 	// +listType=atomic
@@ -47,7 +51,7 @@ type ResourceScope struct {
 	// +kubebuilder:validation:XValidation:rule=`!(self in ['openid', 'profile', 'email', 'address', 'phone', 'groups', 'offline_access'])`,message="a ResourceServer must not declare the built-in scopes openid, profile, email, address, phone, groups and offline_access: remove it from scopes"
 	Name Scope `json:"name"`
 
-	// description is what the consent page says.
+	// description is what the consent page shows.
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:XValidation:rule=`!self.matches('[\\x{00}-\\x{1f}\\x{7f}-\\x{9f}\\x{200e}\\x{200f}\\x{2028}-\\x{202e}\\x{2066}-\\x{2069}]')`,message="description must not contain control characters, line breaks or characters that change the direction of text"
 	// +optional
@@ -63,7 +67,8 @@ type ResourceClientRule struct {
 	// +optional
 	Namespaces *RuleNamespaces `json:"namespaces,omitempty"`
 
-	// scopes of the API that these clients may get: a literal, a prefix that ends in "*", or "*" for any. Default: any.
+	// scopes of the API that these clients may get: a literal, a prefix that ends in "*", or "*"
+	// for any. Default: any.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=set
@@ -83,18 +88,19 @@ type ClientReference struct {
 
 // ResourceServerStatus is what the manager and the token servers report.
 type ResourceServerStatus struct {
-	// observedGeneration is the generation of the spec that the conditions speak of.
+	// observedGeneration is the generation of the spec that the conditions are about.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// identifier is the resource identifier in use. The name stays the ResourceServer's while the server is away or its documents are
-	// lost.
+	// identifier is the resource identifier in use. The ResourceServer keeps it while the server
+	// does not exist or its Entries are lost.
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Identifier string `json:"identifier,omitempty"`
 
-	// scopes are those of spec.scopes that the ResourceServer has, as the identifier.
+	// scopes are those of spec.scopes that belong to the ResourceServer. It keeps them as the
+	// identifier.
 	// +kubebuilder:validation:MaxItems=128
 	// +kubebuilder:validation:items:MaxLength=256
 	// +listType=set
@@ -128,7 +134,7 @@ type ResourceServer struct {
 	// spec is what the team of the API declares.
 	Spec ResourceServerSpec `json:"spec"`
 	// status is what the manager and the token servers report.
-	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "the manager has not looked at it yet", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Ready", status: "Unknown", reason: "Pending", message: "the manager has not looked at it yet", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
+	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "The manager has not processed the object yet. If this does not change, check that the manager is running.", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Ready", status: "Unknown", reason: "Pending", message: "The manager has not processed the object yet. If this does not change, check that the manager is running.", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
 	// +optional
 	Status ResourceServerStatus `json:"status,omitempty"`
 }

@@ -8,7 +8,8 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 )
 
-// Each CEL rule on a spec has an invalid manifest that it refuses; those that compare with the old object are in immutability_test.go.
+// Each CEL rule on a spec has an invalid manifest that it refuses; those that compare with the old
+// object are in immutability_test.go.
 func TestEachRuleHasAnInvalidManifest(t *testing.T) {
 	wanted := map[string][]string{} // by kind in lower case: the messages that manifests expect
 	for _, file := range files(t, "testdata/invalid") {
@@ -55,8 +56,8 @@ func eachRule(schema apiextensionsv1.JSONSchemaProps, do func(apiextensionsv1.Va
 	}
 }
 
-// What is not bounded can fill etcd and make every rule expensive. The selector's own strings are Kubernetes' type, whose schema has no
-// bounds; the conditions are bounded by Kubernetes.
+// What is not bounded can fill etcd and make every rule expensive. The selector's own strings are
+// Kubernetes' type, whose schema has no bounds; the conditions are bounded by Kubernetes.
 func TestEachStringListAndMapIsBounded(t *testing.T) {
 	for kind, crd := range definitions(t) {
 		for path, schema := range fields(*crd.Spec.Versions[0].Schema.OpenAPIV3Schema, "") {

@@ -7,12 +7,14 @@ type ServerReference struct {
 	// name of the AuthorizationServer.
 	Name ServerName `json:"name"`
 
-	// namespace of the AuthorizationServer. Default: the namespace of the object that holds the reference.
+	// namespace of the AuthorizationServer. Default: the namespace of the object that holds the
+	// reference.
 	// +optional
 	Namespace NamespaceName `json:"namespace,omitempty"`
 }
 
-// SecretKeyReference names one key of a Secret in the namespace of the object that holds the reference.
+// SecretKeyReference names one key of a Secret in the namespace of the object that holds the
+// reference.
 type SecretKeyReference struct {
 	// name of the Secret.
 	Name ObjectName `json:"name"`
@@ -21,23 +23,24 @@ type SecretKeyReference struct {
 	Key SecretKey `json:"key"`
 }
 
-// FromNamespaces says from which namespaces a rule admits objects.
+// FromNamespaces is from which namespaces a rule allows objects.
 // +kubebuilder:validation:Enum=Same;All;Selector
 type FromNamespaces string
 
 const (
-	// NamespacesSame admits the namespace of the object that holds the rule.
+	// NamespacesSame allows the namespace of the object that holds the rule.
 	NamespacesSame FromNamespaces = "Same"
-	// NamespacesAll admits every namespace.
+	// NamespacesAll allows every namespace.
 	NamespacesAll FromNamespaces = "All"
-	// NamespacesSelector admits the namespaces whose labels match the selector.
+	// NamespacesSelector allows the namespaces whose labels match the selector.
 	NamespacesSelector FromNamespaces = "Selector"
 )
 
-// RuleNamespaces are the namespaces that a rule admits, as in the Gateway API.
+// RuleNamespaces are the namespaces that a rule allows, as in the Gateway API.
 //
-// The type of the selector is Kubernetes' own, whose schema has no bounds. The rules below bound its lists by looking at fixed positions,
-// which costs the API server a constant; labels that are not well-formed are found when the selector is compiled.
+// The schema of the selector is that of Kubernetes and has no bounds. The rules below bound its
+// lists by checking a fixed number of items, at a constant cost; malformed labels are found when
+// the selector is compiled.
 //
 // +kubebuilder:validation:XValidation:rule=`(has(self.from) && self.from == 'Selector') == has(self.selector)`,message="selector goes with from: Selector, and only with it: set both, or leave out selector"
 // +kubebuilder:validation:XValidation:rule=`!has(self.selector) || ((!has(self.selector.matchLabels) || self.selector.matchLabels.size() <= 16) && (!has(self.selector.matchExpressions) || self.selector.matchExpressions.size() <= 8))`,message="selector may have at most 16 matchLabels and 8 matchExpressions"
@@ -48,7 +51,8 @@ type RuleNamespaces struct {
 	// +optional
 	From FromNamespaces `json:"from,omitempty"`
 
-	// selector is matched against the labels of the namespace; for from: Selector only. An empty selector matches every namespace.
+	// selector is matched against the labels of the namespace; for from: Selector only. An empty
+	// selector matches every namespace.
 	// +optional
 	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
@@ -81,7 +85,7 @@ const (
 	AlgorithmRS256 SigningAlgorithm = "RS256"
 )
 
-// ConsentMode says whether the user is asked before a client gets tokens.
+// ConsentMode is whether the user is asked before a client gets tokens.
 // +kubebuilder:validation:Enum=Required;Skip
 type ConsentMode string
 

@@ -1,7 +1,8 @@
 package v1alpha1
 
-// The strings that fields are made of. They are aliases, so a field of one of these types is a string to Go and carries its rules to the
-// API server. A pattern stands where the form is Kubernetes' own; a CEL rule with a sentence stands where a person needs to be told.
+// String types with validation rules. They are aliases: to Go a field of such a type is a string.
+// Where the format is one of Kubernetes, the rule is a pattern; elsewhere it is a CEL rule, whose
+// message says what to change.
 
 // ServerName is the name of an AuthorizationServer.
 // +kubebuilder:validation:MinLength=1
@@ -65,7 +66,8 @@ type Scope = string
 // +kubebuilder:validation:XValidation:rule=`self.matches('^([!#-)+-\\[\\]-~]+[*]?|[*])$')`,message="a scope in a rule has printable ASCII characters without space, double quote and backslash (RFC 6749 section 3.3); * may stand at its end, or alone"
 type ScopePattern = string
 
-// IdentifierPattern is a resource identifier, one with "*." in place of the first label of its host, or "*" for any.
+// IdentifierPattern is a resource identifier, one with "*." in place of the first label of its
+// host, or "*" for any.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=512
 // +kubebuilder:validation:XValidation:rule=`self.matches('^([A-Za-z][A-Za-z0-9+.-]*:(//[*][.])?[A-Za-z0-9._~:/?\\[\\]@!$&\'()+,;=%-]+|[*])$')`,message="an identifier in identifiers is an absolute URI such as https://orders.example.com; * may stand alone, or as *. for one whole label at the beginning of the host"
@@ -93,8 +95,9 @@ type RedirectScheme = string
 // +kubebuilder:validation:XValidation:rule=`!(self in ['iss', 'sub', 'aud', 'exp', 'iat', 'nbf', 'jti', 'azp', 'nonce', 'auth_time', 'acr', 'amr', 'sid', 'client_id', 'scope', 'act', 'may_act', 'cnf', 'events', 'at_hash', 'c_hash', 's_hash'])`,message="idTokenClaims must not name a claim that the protocol sets (iss, sub, aud, exp, nonce and so on): remove it, users cannot have it"
 type ClaimName = string
 
-// RedirectURI is one redirection endpoint (RFC 6749 section 3.1.2), compared exactly. One rule for each way to be wrong, so that the message
-// says which; a rule passes what another rule refuses, so that one mistake has one message.
+// RedirectURI is one redirection endpoint (RFC 6749 section 3.1.2), compared exactly. One rule for
+// each way to be wrong, so that the message says which; a rule passes what another rule refuses, so
+// that one mistake has one message.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=2048
 // +kubebuilder:validation:XValidation:rule=`self.matches('^([A-Za-z0-9._~:/?#\\[\\]@!$&\'()*+,;=-]|%[0-9A-Fa-f]{2})*$')`,message="a redirect URI has the characters of RFC 3986 only: no spaces, control characters, backslashes or other characters; percent-encode them (%20)"

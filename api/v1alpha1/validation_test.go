@@ -1,5 +1,5 @@
-// Package v1alpha1_test holds what the API server makes of the kinds: it runs a real one, installs the CustomResourceDefinitions, and applies
-// manifests as a user does.
+// Package v1alpha1_test holds what the API server makes of the kinds: it runs a real one, installs
+// the CustomResourceDefinitions, and applies manifests as a user does.
 //
 //	validation_test.go    each manifest in testdata/valid is admitted, each in testdata/invalid is refused with the message in its first line
 //	immutability_test.go  what cannot be changed later
@@ -36,7 +36,8 @@ const crdDir, sampleDir = "../../config/crd/bases", "../../config/samples"
 var (
 	// plane is the control plane that all tests of the package share.
 	plane *controlplane.ControlPlane
-	// admin reads and writes as an administrator, and like kubectl asks the API server to refuse unknown fields.
+	// admin reads and writes as an administrator, and like kubectl asks the API server to refuse
+	// unknown fields.
 	admin client.Client
 )
 
@@ -146,7 +147,8 @@ func TestEveryInvalidManifestIsRefusedWithItsMessage(t *testing.T) {
 	}
 }
 
-// An update is judged by the whole new object: one can not get by an update what one can not create.
+// An update is judged by the whole new object: one can not get by an update what one can not
+// create.
 func TestAnUpdateIsRefusedLikeACreate(t *testing.T) {
 	namespace := newNamespace(t)
 	for i, file := range files(t, "testdata/invalid") {
@@ -211,7 +213,8 @@ func minimal(kind string) *unstructured.Unstructured {
 	return o
 }
 
-// The API server spends a limited effort on the rules of one object; an object at the bounds must not exceed it.
+// The API server spends a limited effort on the rules of one object; an object at the bounds must
+// not exceed it.
 func TestObjectsAtTheirBoundsAreAdmitted(t *testing.T) {
 	namespace := newNamespace(t)
 	long := func(n, length int, format string) []any {

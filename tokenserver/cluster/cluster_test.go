@@ -24,6 +24,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster/clustertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/kubeclient"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
@@ -34,19 +35,19 @@ var api *clustertest.API
 // connection is a Cluster that runs for a test.
 type connection struct {
 	*cluster.Cluster
-	api      *clustertest.API
-	registry *registry.Registry
-	keys     *keys.Set
-	name     string
-	metrics  *prometheus.Registry
-	state    atomic.Pointer[cluster.ReplicaState]
-	ahead    atomic.Int64 // how far the clock is ahead, in nanoseconds
-	stop     func()
+	api         *clustertest.API
+	registry    *registry.Registry
+	keys        *keys.Set
+	name        string
+	metrics     *prometheus.Registry
+	state       atomic.Pointer[cluster.ReplicaState]
+	clockOffset atomic.Int64 // how far the clock is ahead, in nanoseconds
+	stop        func()
 }
 
 func connect(t *testing.T, api *clustertest.API, name string) *connection {
 	t.Helper()
-	config, err := cluster.RESTConfig(api.Kubeconfig)
+	config, err := kubeclient.LoadConfig(api.Kubeconfig)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +71,7 @@ func connect(t *testing.T, api *clustertest.API, name string) *connection {
 	return c
 }
 
-func (c *connection) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *connection) now() time.Time { return time.Now().Add(time.Duration(c.clockOffset.Load())) }
 
 func (c *connection) replica(t *testing.T) internalv1alpha1.ReplicaSpec {
 	t.Helper()
@@ -267,30 +268,30 @@ func testKeys(t *testing.T) {
 func testState(t *testing.T) {
 	c := connect(t, api, "state")
 	c.state.Store(&cluster.ReplicaState{Problem: strings.Repeat("ä", 5000), Keys: []string{"k1"}})
-	c.Changed()
+	c.WriteReplicaSoon()
 	eventually(t, "a problem is said, cut to what the schema takes", func() bool {
 		s := c.replica(t)
 		return !s.Ready && len(s.Problem) == 4096 && slices.Equal(s.Keys, []string{"k1"})
 	})
 	c.state.Store(&cluster.ReplicaState{Ready: true, Keys: []string{"k1", "k2"}})
 	began := time.Now()
-	c.Changed()
+	c.WriteReplicaSoon()
 	eventually(t, "readiness is said", func() bool { s := c.replica(t); return s.Ready && s.Problem == "" && len(s.Keys) == 2 })
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("readiness was said after %s", took)
 	}
 	c.state.Store(&cluster.ReplicaState{})
-	c.Changed()
+	c.WriteReplicaSoon()
 	eventually(t, "what is gone is said no more", func() bool { s := c.replica(t); return !s.Ready && len(s.Keys) == 0 })
 }
 
 func testDeleted(t *testing.T) {
 	c := connect(t, api, "deleted")
 	eventually(t, "there is a Replica", func() bool { return api.Replica(t, "deleted") != nil })
-	if err := c.Leave(t.Context()); err != nil {
+	if err := c.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	c.Changed()
+	c.WriteReplicaSoon()
 	eventually(t, "there is a Replica again", func() bool { return api.Replica(t, "deleted") != nil })
 }
 
@@ -305,11 +306,11 @@ func testUsage(t *testing.T) {
 		}
 		return nil
 	}
-	c.Used(use(0))
+	c.RecordUse(use(0))
 	if uses() != nil {
 		t.Error("written at once, and not with those that follow")
 	}
-	c.ahead.Store(int64(time.Minute))
+	c.clockOffset.Store(int64(time.Minute))
 	eventually(t, "the first use is written within a minute", func() bool { return len(uses()) == 1 })
 	u := api.Usage(t, "usage")
 	first := u.Spec.Uses[0]
@@ -322,19 +323,19 @@ func testUsage(t *testing.T) {
 	missing := map[types.UID]bool{}
 	for n := range 1500 {
 		missing[types.UID(use(n+1).ClientUID)] = true
-		c.Used(use(n + 1))
+		c.RecordUse(use(n + 1))
 	}
-	c.ahead.Store(int64(59 * time.Minute))
+	c.clockOffset.Store(int64(59 * time.Minute))
 	time.Sleep(6 * time.Second) // longer than from one look to the next
 	if version := api.Usage(t, "usage").ResourceVersion; version != u.ResourceVersion {
 		t.Error("written again within the hour")
 	}
-	c.ahead.Store(int64(62 * time.Minute))
+	c.clockOffset.Store(int64(62 * time.Minute))
 	eventually(t, "as many as fit are written an hour later", func() bool { return len(uses()) == internalv1alpha1.MaxUses })
 	for _, use := range uses() {
 		delete(missing, use.Owner)
 	}
-	c.ahead.Store(int64(123 * time.Minute))
+	c.clockOffset.Store(int64(123 * time.Minute))
 	eventually(t, "the others come an hour after", func() bool {
 		for _, use := range uses() {
 			delete(missing, use.Owner)
@@ -345,9 +346,9 @@ func testUsage(t *testing.T) {
 		t.Errorf("with the uses of 1,500 clients the Replica has %d bytes, before %d", grown, size)
 	}
 
-	c.Used(use(2000))
+	c.RecordUse(use(2000))
 	c.stop()
-	if err := c.Leave(t.Context()); err != nil {
+	if err := c.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := uses(); len(got) == 0 || got[0].Owner != "client-2000" {
@@ -370,7 +371,7 @@ func testDebounce(t *testing.T) {
 	first := api.Replica(t, "debounce").Generation
 	began := time.Now()
 	for time.Since(began) < time.Second {
-		c.Changed()
+		c.WriteReplicaSoon()
 		time.Sleep(time.Millisecond)
 	}
 	time.Sleep(200 * time.Millisecond)
@@ -384,8 +385,8 @@ func testLeave(t *testing.T) {
 	eventually(t, "there is a Replica", func() bool { return api.Replica(t, "leaving") != nil })
 	c.stop()
 	for range 2 { // the second time there is none
-		if err := c.Leave(t.Context()); err != nil {
-			t.Errorf("Leave: %v", err)
+		if err := c.Shutdown(t.Context()); err != nil {
+			t.Errorf("Shutdown: %v", err)
 		}
 		if api.Replica(t, "leaving") != nil {
 			t.Error("the Replica is still there")
@@ -398,7 +399,7 @@ func testOutage(t *testing.T) {
 	c := connect(t, api, "outage")
 	c.applies(t, version)
 	api.StopAPIServer()
-	c.ahead.Store(int64(time.Minute))
+	c.clockOffset.Store(int64(time.Minute))
 	if _, ok := c.registry.Client("shop.c1"); !ok {
 		t.Error("without the API server nothing is served")
 	}

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
@@ -18,16 +18,16 @@ import (
 )
 
 const (
-	// renewEvery is how often a Replica is written when nothing changes.
-	renewEvery = 10 * time.Second
-	// settle is how long a change waits for others to come along.
-	settle = 20 * time.Millisecond
-	// apart is the least time between two writes.
-	apart = 100 * time.Millisecond
-	// retryEvery is how soon a failed write is tried again.
-	retryEvery = time.Second
-	// writeTimeout of one write; less than the 30 seconds after which a Replica that does not change
-	// counts as gone.
+	// renewInterval is how often a Replica is written if nothing changes.
+	renewInterval = 10 * time.Second
+	// debounceDelay is how long a change waits for others, so that one write reports them all.
+	debounceDelay = 20 * time.Millisecond
+	// minWriteInterval is the least time between two writes.
+	minWriteInterval = 100 * time.Millisecond
+	// writeRetryDelay is the delay before a failed write is tried again.
+	writeRetryDelay = time.Second
+	// writeTimeout bounds one write. It is less than the 30 seconds after which a Replica that does
+	// not change counts as dead.
 	writeTimeout = 8 * time.Second
 )
 
@@ -40,18 +40,23 @@ const (
 	maxKeys     = 256
 )
 
-// resource of Replicas, as in their URL.
-const replicaResource = "replicas"
+// Resources, as in URLs.
+const (
+	replicaResource = "replicas"
+	usageResource   = "usages"
+)
 
-// ReplicaState is what the rest of the program says of itself.
+// ReplicaState is what the rest of the process reports in the Replica.
 type ReplicaState struct {
+	// Ready is true if the process can serve. Problem is what keeps it from that, or "".
 	Ready   bool
 	Problem string
-	// Keys that are held, by kid.
+	// Keys are the ids of the keys that the process holds.
 	Keys []string
 }
 
-// keepReplica writes the Replica until ctx ends: every renewEvery, and soon after something has changed.
+// keepReplica writes the Replica until ctx ends: every renewInterval, and soon after
+// WriteReplicaSoon.
 func (c *Cluster) keepReplica(ctx context.Context) {
 	next := time.NewTimer(0)
 	defer next.Stop()
@@ -60,33 +65,33 @@ func (c *Cluster) keepReplica(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-next.C:
-		case <-c.wake:
-			if !pause(ctx, settle) {
+		case <-c.replicaChanged:
+			if !sleep(ctx, debounceDelay) {
 				return
 			}
 		}
-		// What was announced until here is in what is written now.
+		// The write below reports what has changed until here.
 		select {
-		case <-c.wake:
+		case <-c.replicaChanged:
 		default:
 		}
-		wait := renewEvery
+		delay := renewInterval
 		if err := c.writeReplica(ctx); err != nil {
 			if ctx.Err() != nil {
 				return
 			}
-			c.config.Log.Warn("cannot write the replica", "error", err.Error())
-			wait = retryEvery
+			c.config.Log.Warn("cannot write the Replica", "error", err.Error())
+			delay = writeRetryDelay
 		}
-		next.Reset(wait)
-		if !pause(ctx, apart-settle) {
+		next.Reset(delay)
+		if !sleep(ctx, minWriteInterval-debounceDelay) {
 			return
 		}
 	}
 }
 
-// pause waits; false if ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
+// sleep returns false if ctx ends before d has passed.
+func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -97,67 +102,53 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// writeReplica writes what holds now.
 func (c *Cluster) writeReplica(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
 	spec := c.replicaSpec()
-	err := c.patch(ctx, replicaResource, map[string]any{"metadata": c.patchedMetadata(), "spec": patched(spec)})
-	if apierrors.IsNotFound(err) {
-		replica := &internalv1alpha1.Replica{ObjectMeta: c.metadata(), Spec: spec}
-		err = c.client.Post().Namespace(c.config.Namespace).Resource(replicaResource).Body(replica).Do(ctx).Error()
+	// The patch names every field: a JSON merge patch (RFC 7396) leaves a missing one as it is.
+	patch := map[string]any{
+		"serverUID": spec.ServerUID, "renewTime": spec.RenewTime, "appliedResourceVersion": spec.AppliedResourceVersion,
+		"ready": spec.Ready, "problem": spec.Problem, "formats": spec.Formats, "keys": spec.Keys, "rejected": spec.Rejected,
 	}
-	if err != nil {
+	if err := c.patchOrCreate(ctx, replicaResource, patch, &internalv1alpha1.Replica{ObjectMeta: c.objectMeta(), Spec: spec}); err != nil {
 		return err
 	}
-	if c.watching.Load() {
-		c.sawCluster()
+	if c.isWatching.Load() {
+		c.confirmServed()
 	}
 	return nil
 }
 
-// patched is the spec for a JSON merge patch (RFC 7396), which removes what is null and leaves what is
-// missing: so it names every field.
-func patched(s internalv1alpha1.ReplicaSpec) map[string]any {
-	return map[string]any{
-		"serverUID": s.ServerUID, "renewTime": s.RenewTime, "appliedResourceVersion": s.AppliedResourceVersion, "ready": s.Ready,
-		"problem": s.Problem, "formats": s.Formats, "keys": s.Keys, "rejected": s.Rejected,
-	}
-}
-
-// patch writes one of the two objects that have the name of this process.
-func (c *Cluster) patch(ctx context.Context, resource string, patch map[string]any) error {
-	body, err := json.Marshal(patch)
+// patchOrCreate applies a JSON merge patch to the spec of one of the two objects that have the name
+// of this process, or creates the object.
+func (c *Cluster) patchOrCreate(ctx context.Context, resource string, spec any, object runtime.Object) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	metadata := map[string]any{"labels": c.labels(), "ownerReferences": c.ownerReferences()}
+	patch, err := json.Marshal(map[string]any{"metadata": metadata, "spec": spec})
 	if err != nil {
-		return fmt.Errorf("encode a patch of %s: %w", resource, err)
+		return fmt.Errorf("encoding a patch of %s: %w", resource, err)
 	}
-	return c.client.Patch(types.MergePatchType).Namespace(c.config.Namespace).Resource(resource).Name(c.config.ReplicaName).
-		Body(body).Do(ctx).Error()
-}
-
-// metadata of the two objects that have the name of this process.
-func (c *Cluster) metadata() metav1.ObjectMeta {
-	return metav1.ObjectMeta{
-		Namespace: c.config.Namespace, Name: c.config.ReplicaName, Labels: c.labels(), OwnerReferences: c.owners(),
+	err = c.client.Patch(types.MergePatchType).Namespace(c.config.Namespace).Resource(resource).Name(c.config.ReplicaName).
+		Body(patch).Do(ctx).Error()
+	if apierrors.IsNotFound(err) {
+		err = c.client.Post().Namespace(c.config.Namespace).Resource(resource).Body(object).Do(ctx).Error()
 	}
+	return err
 }
 
-func (c *Cluster) patchedMetadata() map[string]any {
-	return map[string]any{"labels": c.labels(), "ownerReferences": c.owners()}
-}
-
-// Leave is an orderly end: it deletes the Replica, so that nothing waits for this process any more, and
-// writes the uses of credentials that are not written yet.
-func (c *Cluster) Leave(ctx context.Context) error {
+// Shutdown deletes the Replica, so that the manager does not wait for this process any more, and
+// writes the uses of credentials that have not been written yet. Run must have returned.
+func (c *Cluster) Shutdown(ctx context.Context) error {
 	err := c.client.Delete().Namespace(c.config.Namespace).Resource(replicaResource).Name(c.config.ReplicaName).Do(ctx).Error()
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("delete the replica: %w", err)
+		return fmt.Errorf("deleting the Replica: %w", err)
 	}
 	return c.writeUsage(ctx)
 }
 
 func (c *Cluster) replicaSpec() internalv1alpha1.ReplicaSpec {
-	// What is applied is read before what follows from it: a Replica may say less than holds, never more.
+	// The version is read before the state that follows from it: a Replica may report less than is
+	// served, never more.
 	applied, rejected := c.entries.state()
 	state := c.config.State()
 	return internalv1alpha1.ReplicaSpec{
@@ -172,21 +163,27 @@ func (c *Cluster) replicaSpec() internalv1alpha1.ReplicaSpec {
 	}
 }
 
+// objectMeta returns the metadata of the Replica and the Usage of this process.
+func (c *Cluster) objectMeta() metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Namespace: c.config.Namespace, Name: c.config.ReplicaName, Labels: c.labels(), OwnerReferences: c.ownerReferences(),
+	}
+}
+
 func (c *Cluster) labels() map[string]string {
 	return map[string]string{internalv1alpha1.ServerUIDLabel: c.config.ServerUID}
 }
 
-// owners lets the garbage collector remove what the process left behind, once the server is gone.
-func (c *Cluster) owners() []metav1.OwnerReference {
+// ownerReferences has the garbage collector delete the objects of the process with the server.
+func (c *Cluster) ownerReferences() []metav1.OwnerReference {
 	return []metav1.OwnerReference{{
 		APIVersion: "oauth-operator.dev/v1alpha1", Kind: "AuthorizationServer",
 		Name: c.config.ServerName, UID: types.UID(c.config.ServerUID),
 	}}
 }
 
-func byName(a, b internalv1alpha1.RejectedEntry) int { return cmp.Compare(a.Name, b.Name) }
-
-// truncate cuts a text to at most limit bytes, and so characters, without cutting a character in two.
+// truncate returns at most the first limit bytes of a text, without a part of a character at the
+// end.
 func truncate(text string, limit int) string {
 	text = strings.ToValidUTF8(text, "?")
 	if len(text) <= limit {

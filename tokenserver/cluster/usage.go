@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -17,92 +16,92 @@ import (
 )
 
 const (
-	// reportEvery is the least time between two writes of the Usage.
-	reportEvery = time.Hour
-	// gatherFor is how long a first use waits for others, so that one write tells of them all.
-	gatherFor = 30 * time.Second
-	// checkEvery is how often it is looked whether there is something to write.
-	checkEvery = 5 * time.Second
-	// retryUsage is how soon a write that failed is tried again.
-	retryUsage = time.Minute
-	// maxRemembered bounds the memory of a cluster with more credentials than that.
-	maxRemembered = 100_000
-	// forgetAfter is how many hours a use is remembered after it was written.
-	forgetAfter = 24
+	// usageInterval is the least time between two writes of the Usage.
+	usageInterval = time.Hour
+	// firstUseDelay is how long a first use waits for others, so that one write reports them all.
+	firstUseDelay = 30 * time.Second
+	// usageCheckInterval is how often it is checked whether the Usage is due.
+	usageCheckInterval = 5 * time.Second
+	// usageRetryDelay is the delay before a failed write is tried again.
+	usageRetryDelay = time.Minute
+	// maxCredentials is how many credentials are recorded at most.
+	maxCredentials = 100_000
+	// useRetentionHours is how long a use that was written stays recorded.
+	useRetentionHours = 24
 )
 
-// resource of Usages, as in their URL.
-const usageResource = "usages"
+// credential identifies a credential of a client. Uses by a refused authentication method are
+// recorded apart.
+type credential struct{ clientUID, id, refusedMethod string }
 
-// credential of a client. What came by a wrong method is counted apart.
-type credential struct{ client, id, refusedMethod string }
-
-// lastUse of a credential. Hours are counted since 1970; 0 is none.
+// lastUse is when a credential was last used, and which use was written last, in hours since 1970;
+// 0 is never.
 type lastUse struct {
-	used, reported int64
-	// urgent uses are written first: they decide when a credential ends, or that its client is told.
-	urgent bool
+	used, written int64
+	// isUrgent uses are written first: they decide when a credential ends, or that the manager
+	// warns about the client.
+	isUrgent bool
 }
 
-// Usage remembers when each credential was last used, to the hour, and what of it was written. It is
-// safe for concurrent use.
-type Usage struct {
+// usageRecorder records when each credential was last used, to the hour, and which of these uses
+// were written. It is safe for concurrent use.
+type usageRecorder struct {
 	now func() time.Time
 
-	mu      sync.Mutex
-	uses    map[credential]lastUse
-	waiting time.Time // since when there is something to write; zero if there is nothing
-	written time.Time
+	mu           sync.Mutex
+	uses         map[credential]lastUse
+	pendingSince time.Time // since when there is something to write; zero if there is nothing
+	lastWritten  time.Time
 }
 
-// NewUsage returns an empty record.
-func NewUsage(now func() time.Time) *Usage {
-	return &Usage{now: now, uses: map[credential]lastUse{}}
+func newUsageRecorder(now func() time.Time) *usageRecorder {
+	return &usageRecorder{now: now, uses: map[credential]lastUse{}}
 }
 
-// Used notes that a credential was used now.
-func (u *Usage) Used(use registry.Use) {
-	now := u.now()
+// record records that a credential was used now.
+func (r *usageRecorder) record(use registry.Use) {
+	now := r.now()
 	hour := now.Unix() / 3600
 	c := credential{use.ClientUID, use.CredentialID, use.RefusedMethod}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	last, known := u.uses[c]
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last, known := r.uses[c]
 	if last.used > hour+1 { // the clock was set back
 		last = lastUse{}
 	}
-	if known && last.used >= hour || !known && len(u.uses) >= maxRemembered {
+	if known && last.used >= hour || !known && len(r.uses) >= maxCredentials {
 		return
 	}
-	last.used, last.urgent = hour, use.Retiring || use.RefusedMethod != ""
-	u.uses[c] = last
-	if u.waiting.IsZero() {
-		u.waiting = now
+	last.used, last.isUrgent = hour, use.Retiring || use.RefusedMethod != ""
+	r.uses[c] = last
+	if r.pendingSince.IsZero() {
+		r.pendingSince = now
 	}
 }
 
-// due reports whether it is time to write.
-func (u *Usage) due() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	now := u.now()
-	return !u.waiting.IsZero() && now.Sub(u.waiting) >= gatherFor &&
-		(u.written.IsZero() || now.Sub(u.written).Abs() >= reportEvery)
+// isDue reports whether it is time to write the Usage.
+func (r *usageRecorder) isDue() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	return !r.pendingSince.IsZero() && now.Sub(r.pendingSince) >= firstUseDelay &&
+		(r.lastWritten.IsZero() || now.Sub(r.lastWritten).Abs() >= usageInterval)
 }
 
-// unwritten returns what is to be written; nothing if there is no news. The news come first: the urgent
-// ones, in half of the places at least, and those that have waited longest to be written. With fewer
-// places than credentials, each has its turn, however many are urgent. What was written before follows,
-// the latest first, for a manager that was away then.
-func (u *Usage) unwritten() []internalv1alpha1.CredentialUse {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	var urgent, others, told []credential
-	for c, last := range u.uses {
+// nextUses returns the uses to write, nil if all have been written. Those that have not been written
+// come first: the urgent ones, which leave half of the list to the others if these need it, and among
+// each the credentials that were written longest ago, so that all are written eventually. Then, if
+// there is room, come uses that were written before, the latest first, for a manager that was not
+// running then.
+func (r *usageRecorder) nextUses() []internalv1alpha1.CredentialUse {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var urgent, others, written []credential
+	for c, last := range r.uses {
 		switch {
-		case last.used <= last.reported:
-			told = append(told, c)
-		case last.urgent:
+		case last.used <= last.written:
+			written = append(written, c)
+		case last.isUrgent:
 			urgent = append(urgent, c)
 		default:
 			others = append(others, c)
@@ -111,78 +110,72 @@ func (u *Usage) unwritten() []internalv1alpha1.CredentialUse {
 	if len(urgent)+len(others) == 0 {
 		return nil
 	}
-	waited := func(a, b credential) int { return cmp.Compare(u.uses[a].reported, u.uses[b].reported) }
-	slices.SortFunc(urgent, waited)
-	slices.SortFunc(others, waited)
-	slices.SortFunc(told, func(a, b credential) int { return cmp.Compare(u.uses[b].used, u.uses[a].used) })
-	const places = internalv1alpha1.MaxUses
-	listed := slices.Concat(urgent[:min(len(urgent), places-min(len(others), places/2))], others, told)
-	uses := make([]internalv1alpha1.CredentialUse, 0, min(len(listed), places))
-	for _, c := range listed[:min(len(listed), places)] {
+	compareWritten := func(a, b credential) int { return cmp.Compare(r.uses[a].written, r.uses[b].written) }
+	slices.SortFunc(urgent, compareWritten)
+	slices.SortFunc(others, compareWritten)
+	slices.SortFunc(written, func(a, b credential) int { return cmp.Compare(r.uses[b].used, r.uses[a].used) })
+	const limit = internalv1alpha1.MaxUses
+	listed := slices.Concat(urgent[:min(len(urgent), limit-min(len(others), limit/2))], others, written)
+	uses := make([]internalv1alpha1.CredentialUse, 0, min(len(listed), limit))
+	for _, c := range listed[:min(len(listed), limit)] {
 		uses = append(uses, internalv1alpha1.CredentialUse{
-			Owner: types.UID(c.client), ID: c.id, RefusedMethod: c.refusedMethod,
-			Time: metav1.NewTime(time.Unix(u.uses[c].used*3600, 0).UTC()),
+			Owner: types.UID(c.clientUID), ID: c.id, RefusedMethod: c.refusedMethod,
+			Time: metav1.NewTime(time.Unix(r.uses[c].used*3600, 0).UTC()),
 		})
 	}
 	return uses
 }
 
-// wrote notes that uses were written, and forgets those that are old.
-func (u *Usage) wrote(uses []internalv1alpha1.CredentialUse) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	now := u.now()
-	u.written, u.waiting = now, time.Time{}
+// setWritten records that uses were written by a write that began at now, and forgets old ones.
+func (r *usageRecorder) setWritten(uses []internalv1alpha1.CredentialUse, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lastWritten, r.pendingSince = now, time.Time{}
 	for _, use := range uses {
 		c := credential{string(use.Owner), use.ID, use.RefusedMethod}
-		last := u.uses[c]
-		last.reported = use.Time.Unix() / 3600
-		u.uses[c] = last
+		last := r.uses[c]
+		last.written = use.Time.Unix() / 3600
+		r.uses[c] = last
 	}
-	for c, last := range u.uses {
+	for c, last := range r.uses {
 		switch {
-		case last.used > last.reported:
-			u.waiting = now // there was no room for it, or it was used meanwhile
-		case last.used < now.Unix()/3600-forgetAfter:
-			delete(u.uses, c)
+		case last.used > last.written:
+			r.pendingSince = now // it did not fit in, or was used during the write
+		case last.used < now.Unix()/3600-useRetentionHours:
+			delete(r.uses, c)
 		}
 	}
 }
 
 // keepUsage writes the Usage when it is due, until ctx ends.
 func (c *Cluster) keepUsage(ctx context.Context) {
-	wait := checkEvery
-	for pause(ctx, wait) {
-		wait = checkEvery
-		if !c.usage.due() {
+	delay := usageCheckInterval
+	for sleep(ctx, delay) {
+		delay = usageCheckInterval
+		if !c.usage.isDue() {
 			continue
 		}
 		if err := c.writeUsage(ctx); err != nil && ctx.Err() == nil {
-			c.config.Log.Warn("cannot write when credentials were used", "error", err.Error())
-			wait = retryUsage
+			c.config.Log.Warn("cannot write the Usage", "error", err.Error())
+			delay = usageRetryDelay
 		}
 	}
 }
 
-// writeUsage writes what was not written yet, if there is anything.
+// writeUsage writes the uses that have not been written yet, if there are any. They replace those
+// of the last write, which the manager has read.
 func (c *Cluster) writeUsage(ctx context.Context) error {
-	uses := c.usage.unwritten()
+	began, uses := c.config.Now(), c.usage.nextUses()
 	if len(uses) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
 	usage := &internalv1alpha1.Usage{
-		ObjectMeta: c.metadata(),
+		ObjectMeta: c.objectMeta(),
 		Spec:       internalv1alpha1.UsageSpec{ServerUID: types.UID(c.config.ServerUID), Uses: uses},
 	}
-	err := c.patch(ctx, usageResource, map[string]any{"metadata": c.patchedMetadata(), "spec": usage.Spec})
-	if apierrors.IsNotFound(err) {
-		err = c.client.Post().Namespace(c.config.Namespace).Resource(usageResource).Body(usage).Do(ctx).Error()
+	if err := c.patchOrCreate(ctx, usageResource, usage.Spec, usage); err != nil {
+		return fmt.Errorf("writing the Usage: %w", err)
 	}
-	if err != nil {
-		return fmt.Errorf("write the Usage: %w", err)
-	}
-	c.usage.wrote(uses)
+	c.usage.setWritten(uses, began)
 	return nil
 }

@@ -10,31 +10,31 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-// usageWorld is a Usage, its clock, and what is written of it.
-type usageWorld struct {
-	*Usage
+// usageFixture is a usageRecorder, its clock, and what it has had written.
+type usageFixture struct {
+	*usageRecorder
 	clock  time.Time
 	writes []time.Time
 	listed map[string]int // how often a credential was written
 	last   []internalv1alpha1.CredentialUse
 }
 
-func newUsageWorld() *usageWorld {
-	w := &usageWorld{clock: time.Date(2026, 1, 1, 10, 30, 0, 0, time.UTC), listed: map[string]int{}}
-	w.Usage = NewUsage(func() time.Time { return w.clock })
-	return w
+func newUsageFixture() *usageFixture {
+	f := &usageFixture{clock: time.Date(2026, 1, 1, 10, 30, 0, 0, time.UTC), listed: map[string]int{}}
+	f.usageRecorder = newUsageRecorder(func() time.Time { return f.clock })
+	return f
 }
 
-// pass lets time pass, and looks as often as the program does.
-func (w *usageWorld) pass(d time.Duration) {
-	for end := w.clock.Add(d); w.clock.Before(end); {
-		w.clock = w.clock.Add(checkEvery)
-		if w.due() {
-			w.last = w.unwritten()
-			w.wrote(w.last)
-			w.writes = append(w.writes, w.clock)
-			for _, use := range w.last {
-				w.listed[string(use.Owner)+use.RefusedMethod]++
+// advance advances the clock, and writes the Usage when it is due, as keepUsage does.
+func (f *usageFixture) advance(d time.Duration) {
+	for end := f.clock.Add(d); f.clock.Before(end); {
+		f.clock = f.clock.Add(usageCheckInterval)
+		if f.isDue() {
+			f.last = f.nextUses()
+			f.setWritten(f.last, f.clock)
+			f.writes = append(f.writes, f.clock)
+			for _, use := range f.last {
+				f.listed[string(use.Owner)+use.RefusedMethod]++
 			}
 		}
 	}
@@ -43,120 +43,120 @@ func (w *usageWorld) pass(d time.Duration) {
 func used(n int) registry.Use { return registry.Use{ClientUID: fmt.Sprint(n), CredentialID: "c"} }
 
 func TestAUsageIsWrittenWithinAMinuteOfTheFirstUseAndThenOnceAnHour(t *testing.T) {
-	w := newUsageWorld()
-	w.pass(24 * time.Hour)
-	if len(w.writes) > 0 {
-		t.Fatalf("%d writes, and nothing was used", len(w.writes))
+	f := newUsageFixture()
+	f.advance(24 * time.Hour)
+	if len(f.writes) > 0 {
+		t.Fatalf("%d writes, and nothing was used", len(f.writes))
 	}
-	began := w.clock
+	began := f.clock
 	for range 60 * 10 { // ten hours of one busy client
-		w.Used(used(1))
-		w.pass(time.Minute)
+		f.record(used(1))
+		f.advance(time.Minute)
 	}
-	if first := w.writes[0].Sub(began); first > time.Minute {
+	if first := f.writes[0].Sub(began); first > time.Minute {
 		t.Errorf("first written after %s", first)
 	}
-	for i := 1; i < len(w.writes); i++ {
-		if apart := w.writes[i].Sub(w.writes[i-1]); apart < time.Hour {
+	for i := 1; i < len(f.writes); i++ {
+		if apart := f.writes[i].Sub(f.writes[i-1]); apart < time.Hour {
 			t.Errorf("written %s after the last time", apart)
 		}
 	}
-	if n := len(w.writes); n < 9 || n > 11 {
+	if n := len(f.writes); n < 9 || n > 11 {
 		t.Errorf("%d writes in ten hours", n)
 	}
-	w.pass(90 * time.Minute)
-	before := len(w.writes)
-	w.Used(used(2))
-	if w.pass(time.Minute); len(w.writes) != before+1 {
+	f.advance(90 * time.Minute)
+	before := len(f.writes)
+	f.record(used(2))
+	if f.advance(time.Minute); len(f.writes) != before+1 {
 		t.Error("after a quiet hour a use is not written within a minute")
 	}
 }
 
 func TestWithMoreCredentialsThanAUsageListsEachHasItsTurn(t *testing.T) {
-	w := newUsageWorld()
+	f := newUsageFixture()
 	const credentials = 10_000
 	for range 10 {
 		for n := range credentials {
-			w.Used(used(n))
+			f.record(used(n))
 		}
-		w.pass(time.Hour)
-		if len(w.last) > internalv1alpha1.MaxUses {
-			t.Fatalf("%d uses are listed", len(w.last))
+		f.advance(time.Hour)
+		if len(f.last) > internalv1alpha1.MaxUses {
+			t.Fatalf("%d uses are listed", len(f.last))
 		}
 	}
-	if len(w.listed) != credentials {
-		t.Errorf("in ten hours %d of %d credentials were listed", len(w.listed), credentials)
+	if len(f.listed) != credentials {
+		t.Errorf("in ten hours %d of %d credentials were listed", len(f.listed), credentials)
 	}
 }
 
 func TestWhatDecidesSomethingIsListedFirst(t *testing.T) {
-	w := newUsageWorld()
+	f := newUsageFixture()
 	for n := range 5000 {
-		w.Used(used(n))
+		f.record(used(n))
 	}
 	retiring, refused := used(9998), used(9999)
 	retiring.Retiring, refused.RefusedMethod = true, "client_secret_post"
-	w.Used(retiring)
-	w.Used(refused)
-	w.pass(time.Minute)
-	if w.listed["9998"] != 1 || w.listed["9999client_secret_post"] != 1 {
-		t.Errorf("not among the first %d", len(w.last))
+	f.record(retiring)
+	f.record(refused)
+	f.advance(time.Minute)
+	if f.listed["9998"] != 1 || f.listed["9999client_secret_post"] != 1 {
+		t.Errorf("not among the first %d", len(f.last))
 	}
 }
 
 func TestAUseThatCouldNotBeWrittenIsWrittenLater(t *testing.T) {
-	w := newUsageWorld()
-	w.Used(used(1))
-	w.clock = w.clock.Add(time.Minute)
-	lost := w.unwritten() // and the write fails
-	w.pass(time.Minute)
-	if len(lost) != 1 || w.listed["1"] != 1 {
-		t.Errorf("listed are %v", w.listed)
+	f := newUsageFixture()
+	f.record(used(1))
+	f.clock = f.clock.Add(time.Minute)
+	lost := f.nextUses() // and the write fails
+	f.advance(time.Minute)
+	if len(lost) != 1 || f.listed["1"] != 1 {
+		t.Errorf("listed are %v", f.listed)
 	}
-	w.Used(used(2))
-	uses := w.unwritten()
-	w.clock = w.clock.Add(time.Hour)
-	w.Used(used(2)) // while the write is under way
-	w.wrote(uses)
-	if w.pass(2 * time.Hour); w.listed["2"] != 1 {
-		t.Errorf("a use during a write is lost: %v", w.listed)
+	f.record(used(2))
+	uses := f.nextUses()
+	f.clock = f.clock.Add(time.Hour)
+	f.record(used(2)) // while the write is under way
+	f.setWritten(uses, f.clock)
+	if f.advance(2 * time.Hour); f.listed["2"] != 1 {
+		t.Errorf("a use during a write is lost: %v", f.listed)
 	}
 }
 
 func TestAUsageForgetsWhatWasWrittenADayAgo(t *testing.T) {
-	w := newUsageWorld()
+	f := newUsageFixture()
 	for n := range 100 {
-		w.Used(used(n))
+		f.record(used(n))
 	}
-	w.pass(time.Minute)
-	w.pass(26 * time.Hour)
-	w.Used(used(1000))
-	w.pass(time.Minute)
-	if len(w.uses) != 1 {
-		t.Errorf("%d credentials are remembered", len(w.uses))
+	f.advance(time.Minute)
+	f.advance(26 * time.Hour)
+	f.record(used(1000))
+	f.advance(time.Minute)
+	if len(f.uses) != 1 {
+		t.Errorf("%d credentials are remembered", len(f.uses))
 	}
 }
 
 func TestAUsageListsWhatAManagerThatWasAwayHasNotSeen(t *testing.T) {
-	w := newUsageWorld()
-	w.Used(used(1))
-	w.pass(time.Hour)
+	f := newUsageFixture()
+	f.record(used(1))
+	f.advance(time.Hour)
 	for n := range 3 {
-		w.Used(used(2 + n))
-		w.pass(2 * time.Hour)
+		f.record(used(2 + n))
+		f.advance(2 * time.Hour)
 		owners := map[string]bool{}
-		for _, use := range w.last {
+		for _, use := range f.last {
 			owners[string(use.Owner)] = true
 		}
-		if !owners["1"] || len(w.last) != n+2 || string(w.last[0].Owner) != fmt.Sprint(2+n) {
-			t.Errorf("listed are %+v", w.last)
+		if !owners["1"] || len(f.last) != n+2 || string(f.last[0].Owner) != fmt.Sprint(2+n) {
+			t.Errorf("listed are %+v", f.last)
 		}
 	}
 	for n := range 2 * internalv1alpha1.MaxUses {
-		w.Used(used(100 + n))
+		f.record(used(100 + n))
 	}
-	w.pass(2 * time.Hour)
-	for _, use := range w.last {
+	f.advance(2 * time.Hour)
+	for _, use := range f.last {
 		if n := string(use.Owner); len(n) < 3 {
 			t.Errorf("%s was written before, and takes a place of what was not", n)
 		}
@@ -164,18 +164,18 @@ func TestAUsageListsWhatAManagerThatWasAwayHasNotSeen(t *testing.T) {
 }
 
 func TestUrgentUsesLeaveRoomForTheOthers(t *testing.T) {
-	w := newUsageWorld()
+	f := newUsageFixture()
 	for range 3 {
 		for n := range 2 * internalv1alpha1.MaxUses {
 			refused := used(n)
 			refused.RefusedMethod = "client_secret_post"
-			w.Used(refused)
-			w.Used(used(n))
+			f.record(refused)
+			f.record(used(n))
 		}
-		w.pass(time.Hour)
+		f.advance(time.Hour)
 	}
 	urgent, others := 0, 0
-	for credential, times := range w.listed {
+	for credential, times := range f.listed {
 		if strings.HasSuffix(credential, "client_secret_post") {
 			urgent += times
 		} else {
@@ -188,15 +188,15 @@ func TestUrgentUsesLeaveRoomForTheOthers(t *testing.T) {
 }
 
 func TestUsesCountAfterTheClockWasSetBack(t *testing.T) {
-	w := newUsageWorld()
-	right := w.clock
-	w.clock = right.AddDate(1, 0, 0) // a machine that has just started
-	w.Used(used(1))
-	w.pass(time.Minute)
-	w.clock = right
-	w.Used(used(1))
-	w.pass(time.Minute)
-	if len(w.last) != 1 || w.last[0].Time.Sub(right).Abs() > time.Hour {
-		t.Errorf("listed is %+v, want a use of %s", w.last, right)
+	f := newUsageFixture()
+	right := f.clock
+	f.clock = right.AddDate(1, 0, 0) // a machine that has just started
+	f.record(used(1))
+	f.advance(time.Minute)
+	f.clock = right
+	f.record(used(1))
+	f.advance(time.Minute)
+	if len(f.last) != 1 || f.last[0].Time.Sub(right).Abs() > time.Hour {
+		t.Errorf("listed is %+v, want a use of %s", f.last, right)
 	}
 }

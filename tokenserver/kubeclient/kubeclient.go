@@ -1,5 +1,5 @@
-// Package kubeclient makes the clients and reflectors of the two packages that talk to the Kubernetes
-// API server: cluster, which reads Entries, and storage/kubernetes, which keeps records.
+// Package kubeclient makes the clients and reflectors of the two packages that talk to the
+// Kubernetes API server: cluster, which reads Entries, and storage/kubernetes, which keeps records.
 package kubeclient
 
 import (
@@ -21,8 +21,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/version"
 )
 
-// LoadConfig returns the configuration of a kubeconfig file, or of the Pod's ServiceAccount if the path
-// is empty. Tokens in files are read again as they are renewed.
+// LoadConfig returns the configuration of a kubeconfig file, or of the Pod's ServiceAccount if the
+// path is empty. Tokens in files are read again as they are renewed.
 func LoadConfig(kubeconfig string) (*rest.Config, error) {
 	config, err := rest.InClusterConfig()
 	if kubeconfig != "" {
@@ -35,8 +35,8 @@ func LoadConfig(kubeconfig string) (*rest.Config, error) {
 	return config, nil
 }
 
-// New returns a client of one API group, whose kinds addToScheme registers. It does not limit the rate
-// of requests: the token server bounds what it sends, and a limit here would delay logins.
+// New returns a client of one API group, whose kinds addToScheme registers. It does not limit the
+// rate of requests: the token server bounds what it sends, and a limit here would delay logins.
 func New(
 	config *rest.Config, httpClient *http.Client, group schema.GroupVersion, addToScheme func(*runtime.Scheme) error,
 ) (rest.Interface, error) {
@@ -69,8 +69,8 @@ type Watch struct {
 	// default of client-go is up to half a minute.
 	MinRetryDelay, MaxRetryDelay time.Duration
 
-	// OnOpen is called when a watch has been opened. listing is true if it first sends all objects that
-	// exist.
+	// OnOpen is called when a watch has been opened. listing is true if it first sends all objects
+	// that exist.
 	OnOpen func(listing bool)
 	// OnClose is called when a watch has ended or cannot be opened.
 	OnClose func()

@@ -1,6 +1,6 @@
 // Package v1alpha1 holds the internal kinds by which the manager and the token servers communicate.
-// People do not write them. All objects live in the namespace of an AuthorizationServer and are owned
-// by it.
+// People do not write them. All objects live in the namespace of an AuthorizationServer and are
+// owned by it.
 //
 //   - An Entry assigns a name to its owner, and for most owners holds the document that token servers
 //     serve. The manager writes Entries.
@@ -94,8 +94,8 @@ type EntrySpec struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	Format string `json:"format,omitempty"`
-	// document is JSON in that format (package tokenserver/documents). It holds facts and hashes, and no
-	// usable secret.
+	// document is JSON in that format (package tokenserver/documents). It holds facts and hashes,
+	// and no usable secret.
 	// +kubebuilder:validation:MaxLength=1048576
 	// +optional
 	Document string `json:"document,omitempty"`
@@ -156,12 +156,13 @@ type ReplicaSpec struct {
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	RenewTime metav1.MicroTime `json:"renewTime"`
-	// appliedResourceVersion is the resource version up to which the process serves every change of the
-	// Entries. Empty before the first list.
+	// appliedResourceVersion is the resource version up to which the process serves every change of
+	// the Entries. Empty before the first list.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	AppliedResourceVersion string `json:"appliedResourceVersion,omitempty"`
-	// ready is true if the process has read all Entries, holds every Active key and listens on its port.
+	// ready is true if the process has read all Entries, holds every Active key and listens on its
+	// port.
 	// +optional
 	Ready bool `json:"ready,omitempty"`
 	// problem is what keeps the process from being ready.
@@ -188,7 +189,8 @@ type ReplicaSpec struct {
 	Rejected []RejectedEntry `json:"rejected,omitempty"`
 }
 
-// Replica is what one token server process reports of itself. The process renews it every 10 seconds.
+// Replica is what one token server process reports of itself. The process renews it every 10
+// seconds.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:printcolumn:name="Ready",type=boolean,JSONPath=`.spec.ready`
@@ -228,9 +230,9 @@ type CredentialUse struct {
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:00:00Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be an hour since 1970 in UTC"
 	Time metav1.Time `json:"time"`
-	// refusedMethod is the token endpoint authentication method that the client used, if it is not the
-	// one that the client is registered with: the secret was right, and the requests were refused.
-	// Empty for uses that were accepted.
+	// refusedMethod is the token endpoint authentication method that the client used, if it is not
+	// the one that the client is registered with: the secret was right, and the requests were
+	// refused. Empty for uses that were accepted.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	RefusedMethod string `json:"refusedMethod,omitempty"`
@@ -246,8 +248,8 @@ type UsageSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ServerUID types.UID `json:"serverUID"`
-	// uses since the object was last written. Where there is room, those of the last day follow that
-	// were written before; those beyond the maximum are in the next write.
+	// uses since the object was last written; those beyond the maximum are in the next write. If there is
+	// room, those of the last day follow that were written before.
 	// +kubebuilder:validation:MaxItems=1000
 	// +listType=atomic
 	// +optional
@@ -255,8 +257,8 @@ type UsageSpec struct {
 }
 
 // Usage is when one token server process last accepted which credentials. It has the name of the
-// process's Replica and outlives it by an hour. The process writes it at most once an hour. It is the
-// only write that a client which authenticates with a secret causes.
+// process's Replica and outlives it by an hour. The process writes it at most once an hour. It is
+// the only write that a client which authenticates with a secret causes.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
@@ -283,8 +285,8 @@ type MarkSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ServerUID types.UID `json:"serverUID"`
-	// kind is token for an access token that was revoked, session for a browser session that has ended,
-	// and grant for an OAuthGrant that was deleted before its code had expired.
+	// kind is token for an access token that was revoked, session for a browser session that has
+	// ended, and grant for an OAuthGrant that was deleted before its code had expired.
 	// +kubebuilder:validation:Enum=token;session;grant
 	Kind string `json:"kind"`
 	// userUID is the UID of the user of the token or session. Empty if there was none.
@@ -295,8 +297,8 @@ type MarkSpec struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	ClientUID string `json:"clientUID,omitempty"`
-	// clientNamespace is the namespace of that client. The number of Marks of a client and of a namespace
-	// is bounded.
+	// clientNamespace is the namespace of that client. The number of Marks of a client and of a
+	// namespace is bounded.
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	ClientNamespace string `json:"clientNamespace,omitempty"`
@@ -307,8 +309,9 @@ type MarkSpec struct {
 	ExpiresAt metav1.MicroTime `json:"expiresAt"`
 }
 
-// Mark is a revocation that the token servers of one AuthorizationServer remember until it expires. Its
-// name is a hash of the AuthorizationServer's UID, the kind, and the id of the token, session or grant.
+// Mark is a revocation that the token servers of one AuthorizationServer remember until it expires.
+// Its name is a hash of the AuthorizationServer's UID, the kind, and the id of the token, session
+// or grant.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:printcolumn:name="Kind",type=string,JSONPath=`.spec.kind`

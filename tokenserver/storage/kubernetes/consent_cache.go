@@ -51,7 +51,8 @@ func (c *consentCache) Delete(obj any) error {
 	return nil
 }
 
-// Replace implements cache.ReflectorStore. What the list lacks was deleted while the watch was broken.
+// Replace implements cache.ReflectorStore. What the list lacks was deleted while the watch was
+// broken.
 func (c *consentCache) Replace(list []any, resourceVersion string) error {
 	uids := make(map[pair]types.UID, len(list))
 	for _, obj := range list {
@@ -75,7 +76,8 @@ func (c *consentCache) Replace(list []any, resourceVersion string) error {
 	return nil
 }
 
-// Resync implements cache.ReflectorStore. There is nothing to do: only the reflector changes the cache.
+// Resync implements cache.ReflectorStore. There is nothing to do: only the reflector changes the
+// cache.
 func (c *consentCache) Resync() error { return nil }
 
 // UpdateResourceVersion is called by the reflector when the cache has everything up to the version.

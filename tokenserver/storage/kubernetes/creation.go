@@ -13,18 +13,19 @@ import (
 )
 
 const (
-	// confirmTimeout is how long a creation waits for the watch to send it, which takes milliseconds
-	// while the watch works.
+	// confirmTimeout is how long a creation waits for the watch to send it, which takes
+	// milliseconds while the watch works.
 	confirmTimeout = 3 * time.Second
-	// deletionRetention is how long after the creation of a grant its deletion is remembered: the ten
-	// minutes that a code is valid at most, and a margin for clocks that differ.
+	// deletionRetention is how long after the creation of a grant its deletion is remembered: the
+	// ten minutes that a code is valid at most, and a margin for clocks that differ.
 	deletionRetention = 15 * time.Minute
 )
 
-// confirmCreated waits until the watch has sent everything up to a grant that was just created. If a
-// grant of its name was deleted before, the code had been redeemed already: confirmCreated deletes the
-// new one and returns ErrExists. Else it enforces the bound of the pair. If the watch does not come so
-// far in time, it returns ErrAmbiguous, and the first read of the grant confirms it.
+// confirmCreated waits until the watch has sent everything up to a grant that was just created. If
+// a grant of its name was deleted before, the code had been redeemed already: confirmCreated
+// deletes the new one and returns ErrExists. Else it enforces the bound of the pair. If the watch
+// does not come so far in time, it returns ErrAmbiguous, and the first read of the grant confirms
+// it.
 func (s *Store) confirmCreated(ctx context.Context, created *v1alpha1.OAuthGrant) error {
 	waiting, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
@@ -41,22 +42,23 @@ func (s *Store) confirmCreated(ctx context.Context, created *v1alpha1.OAuthGrant
 	return nil
 }
 
-// wasDeleted reports whether a person deleted a grant of this name while its code could be redeemed.
+// wasDeleted reports whether a person deleted a grant of this name while its code could be
+// redeemed.
 func (s *Store) wasDeleted(name string) bool {
 	now := s.config.Now()
 	return s.grants.wasDeletedEarly(name, now) || s.marks.has(s.markName(deletedGrantMark, name), now)
 }
 
-// deleteRecreated deletes a grant that was created again by a code that had been redeemed before. If
-// that fails, the object has no effect, since wasDeleted is true of its name.
+// deleteRecreated deletes a grant that was created again by a code that had been redeemed before.
+// If that fails, the object has no effect, since wasDeleted is true of its name.
 func (s *Store) deleteRecreated(ctx context.Context, o *v1alpha1.OAuthGrant) {
 	if err := s.deleteObject(ctx, grantResource, o.Name, &metav1.Preconditions{UID: &o.UID}); err != nil {
 		s.config.Log.WarnContext(ctx, "cannot delete a grant that a redeemed code created again", "grant", o.Spec.ID, "error", err.Error())
 	}
 }
 
-// enforcePairBound ends the oldest live grants of the pair of g beyond the bound, but not g. If that
-// fails, the creation of the next grant does it.
+// enforcePairBound ends the oldest live grants of the pair of g beyond the bound, but not g. If
+// that fails, the creation of the next grant does it.
 func (s *Store) enforcePairBound(ctx context.Context, g storage.Grant) {
 	bound, _ := s.bounds()
 	others := s.grants.liveGrantsOf(pair{g.UserUID, g.ClientUID}, s.config.Now(), g.ID)

@@ -69,7 +69,8 @@ func TestAReplicaThatHasNotHeardOfADeletionYetDoesNotRedeemTheCodeAgain(t *testi
 	}
 }
 
-// While a watch is broken, a grant is deleted and its code replayed. The list that follows has an object of the same name.
+// While a watch is broken, a grant is deleted and its code replayed. The list that follows has an
+// object of the same name.
 func TestAReplicaThatMissedADeletionFindsItInTheList(t *testing.T) {
 	w := newWorld(t)
 	api, network := via(w.api)
@@ -349,7 +350,8 @@ func TestAConsentThatIsDeletedWhileNoTokenServerRunsEndsItsGrantsWhenOneStarts(t
 	}
 }
 
-// A consent may be withdrawn between the moment that a redemption looks at it and the moment that its grant is created.
+// A consent may be withdrawn between the moment that a redemption looks at it and the moment that
+// its grant is created.
 func TestAGrantThatComesAfterItsConsentWentEndsSoon(t *testing.T) {
 	w := newWorld(t)
 	s := w.open(t, "main-0")

@@ -20,7 +20,8 @@ const (
 )
 
 // deletionQueue holds the work that follows from the deletion of objects by people. Every replica
-// observes a deletion and does the work, so it does not depend on any one; doing it twice is harmless.
+// observes a deletion and does the work, so it does not depend on any one; doing it twice is
+// harmless.
 type deletionQueue struct {
 	mu sync.Mutex
 	// withdrawals are the grants to end, by id.
@@ -35,8 +36,8 @@ type withdrawal struct {
 	pair pair
 	// consentUID is the UID of the consent that the grant needs.
 	consentUID string
-	// isConfirmed is true if the watch has sent the deletion of the consent. Else the consent is only
-	// missing in the cache and has to be read first.
+	// isConfirmed is true if the watch has sent the deletion of the consent. Else the consent is
+	// only missing in the cache and has to be read first.
 	isConfirmed bool
 }
 
@@ -44,8 +45,8 @@ func newDeletionQueue() *deletionQueue {
 	return &deletionQueue{withdrawals: map[string]withdrawal{}, marks: map[string]time.Time{}, ready: make(chan struct{}, 1)}
 }
 
-// enqueueMark has a mark written for a grant that was deleted early, so that replicas that start later
-// know that it existed.
+// enqueueMark has a mark written for a grant that was deleted early, so that replicas that start
+// later know that it existed.
 func (q *deletionQueue) enqueueMark(name string, until time.Time) {
 	q.mu.Lock()
 	q.marks[name] = until
@@ -78,8 +79,8 @@ func (q *deletionQueue) takeAll() (withdrawals map[string]withdrawal, marks map[
 	return withdrawals, marks
 }
 
-// handleConsentDeletion has all grants of a pair ended, except those that need a consent other than the
-// one that was deleted.
+// handleConsentDeletion has all grants of a pair ended, except those that need a consent other than
+// the one that was deleted.
 func (s *Store) handleConsentDeletion(p pair, uid types.UID) {
 	for _, g := range s.grants.liveGrantsOf(p, s.config.Now(), "") {
 		if g.ConsentUID == "" || g.ConsentUID == string(uid) {
@@ -150,8 +151,8 @@ func (s *Store) endWithdrawnGrants(ctx context.Context, withdrawals map[string]w
 	return failed
 }
 
-// endWithdrawnGrant ends a grant, unless its consent exists after all. consentUIDs caches the UIDs of
-// the consents that were read, "" if there is none.
+// endWithdrawnGrant ends a grant, unless its consent exists after all. consentUIDs caches the UIDs
+// of the consents that were read, "" if there is none.
 func (s *Store) endWithdrawnGrant(ctx context.Context, id string, w withdrawal, consentUIDs map[pair]string) error {
 	if !w.isConfirmed && w.consentUID != "" {
 		uid, known := consentUIDs[w.pair]

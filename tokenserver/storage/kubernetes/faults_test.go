@@ -10,8 +10,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// A write that may have happened must never be said not to have, and a write that has not happened must not be called unknown without need:
-// the one loses a login, the other costs a read.
+// A write that may have happened must never be said not to have, and a write that has not happened
+// must not be called unknown without need: the one loses a login, the other costs a read.
 func TestWhatAFailureSaysOfAWrite(t *testing.T) {
 	w := newWorld(t)
 	api, network := via(w.api)

@@ -22,8 +22,8 @@ type cachedGrant struct {
 	version  uint64
 }
 
-// grantCache is a cache.ReflectorStore of the grants of the server. It also remembers which ones were
-// deleted early: before they expired, and while their code could still be redeemed.
+// grantCache is a cache.ReflectorStore of the grants of the server. It also remembers which ones
+// were deleted early: before they expired, and while their code could still be redeemed.
 type grantCache struct {
 	progress *watchProgress
 	store    *Store
@@ -32,7 +32,8 @@ type grantCache struct {
 	byName   map[string]*cachedGrant
 	byPair   map[pair]map[string]struct{} // names of grants
 	notEnded int                          // number of grants that have not ended; some may have expired
-	// deletedEarly has the names of grants that were deleted early, and until when to remember that.
+	// deletedEarly has the names of grants that were deleted early, and until when to remember
+	// that.
 	deletedEarly map[string]time.Time
 	// beingSwept has the names of grants that this process deletes because they have expired.
 	beingSwept map[string]struct{}
@@ -83,7 +84,8 @@ func (c *grantCache) Delete(obj any) error {
 	return nil
 }
 
-// Replace implements cache.ReflectorStore. What the list lacks was deleted while the watch was broken.
+// Replace implements cache.ReflectorStore. What the list lacks was deleted while the watch was
+// broken.
 func (c *grantCache) Replace(list []any, resourceVersion string) error {
 	listed := make(map[string]*v1alpha1.OAuthGrant, len(list))
 	for _, obj := range list {
@@ -108,7 +110,8 @@ func (c *grantCache) Replace(list []any, resourceVersion string) error {
 	return nil
 }
 
-// Resync implements cache.ReflectorStore. There is nothing to do: only the reflector changes the cache.
+// Resync implements cache.ReflectorStore. There is nothing to do: only the reflector changes the
+// cache.
 func (c *grantCache) Resync() error { return nil }
 
 // UpdateResourceVersion is called by the reflector when the cache has everything up to the version.
@@ -116,8 +119,8 @@ func (c *grantCache) UpdateResourceVersion(resourceVersion string) {
 	c.progress.advance(resourceVersion)
 }
 
-// replaceOwn puts a grant that this process has written into the cache before the watch sends it. It
-// adds none: a grant that is not in the cache may have been deleted meanwhile.
+// replaceOwn puts a grant that this process has written into the cache before the watch sends it.
+// It adds none: a grant that is not in the cache may have been deleted meanwhile.
 func (c *grantCache) replaceOwn(o *v1alpha1.OAuthGrant) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -164,8 +167,8 @@ func (c *grantCache) remove(cached *cachedGrant) {
 	}
 }
 
-// handleDeletion removes a grant that was deleted, and remembers it if a person deleted it early: not
-// the sweep, and while its code could still be redeemed.
+// handleDeletion removes a grant that was deleted, and remembers it if a person deleted it early:
+// not the sweep, and while its code could still be redeemed.
 func (c *grantCache) handleDeletion(name string, g storage.Grant, created time.Time) {
 	if cached, ok := c.byName[name]; ok {
 		c.remove(cached)
@@ -212,7 +215,8 @@ func (c *grantCache) wasDeletedEarly(name string, now time.Time) bool {
 	return ok && now.Before(until)
 }
 
-// liveGrantsOf returns the live grants of a pair, oldest first, without the one with the excluded id.
+// liveGrantsOf returns the live grants of a pair, oldest first, without the one with the excluded
+// id.
 func (c *grantCache) liveGrantsOf(p pair, now time.Time, excludedID string) []storage.Grant {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

@@ -25,8 +25,8 @@ const (
 
 var errOtherWrite = fmt.Errorf("%w: the answer is about another write", storage.ErrAmbiguous)
 
-// CreateGrant implements storage.Store. The name of the object is a hash of the grant's id, so the API
-// server lets one creation win.
+// CreateGrant implements storage.Store. The name of the object is a hash of the grant's id, so the
+// API server lets one creation win.
 func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
 	if problem := s.Problem(); problem != "" {
 		return storage.Grant{}, fmt.Errorf("%w: %s", storage.ErrUnavailable, problem)
@@ -90,8 +90,8 @@ func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 		username = s.usernameOf(g.UserUID)
 	}
 	o := s.toGrantObject(g, username)
-	// An empty entry has the API server leave managed fields out. They would be as large as the grant
-	// and say nothing, since only token servers write grants.
+	// An empty entry has the API server leave managed fields out. They would be as large as the
+	// grant and say nothing, since only token servers write grants.
 	o.ManagedFields = []metav1.ManagedFieldsEntry{{}}
 	updated := &v1alpha1.OAuthGrant{}
 	if err := s.updateObject(ctx, grantResource, o, updated); err != nil {
@@ -145,8 +145,8 @@ func listError(err error) error {
 	return err
 }
 
-// endGrant ends a grant for a reason of the store's own. A grant that has ended or does not exist is no
-// error.
+// endGrant ends a grant for a reason of the store's own. A grant that has ended or does not exist
+// is no error.
 func (s *Store) endGrant(ctx context.Context, id, reason string) error {
 	var err error
 	for range maxTries {

@@ -15,14 +15,14 @@
 //	sweep.go          deletes expired objects, and warns near the bound on grants
 //	lease.go          which replica sweeps
 //
-// What must be right is read from the API server: a record before it is changed, and a mark before it
-// is taken to be missing. The API server decides every race, by names and resource versions. The
+// What must be right is read from the API server: a record before it is changed, and a mark before
+// it is taken to be missing. The API server decides every race, by names and resource versions. The
 // caches that the watches fill serve the reads of storage.RecentReader, the bounds and the sweep.
 //
 // They also remember deletions. A person may delete a grant while its code could still be redeemed;
-// redeeming it again must not create the grant again. The watch of a replica sends the deletion before
-// it sends anything that was created later under the same name, so a new grant counts only once the
-// watch has sent it. For replicas that start later, a Mark records the deletion.
+// redeeming it again must not create the grant again. The watch of a replica sends the deletion
+// before it sends anything that was created later under the same name, so a new grant counts only
+// once the watch has sent it. For replicas that start later, a Mark records the deletion.
 package kubernetes
 
 import (
@@ -46,10 +46,11 @@ type Config struct {
 	Namespace  string
 	ServerName string
 	ServerUID  string
-	// ReplicaName is the name of this process, unique among the replicas of the AuthorizationServer.
+	// ReplicaName is the name of this process, unique among the replicas of the
+	// AuthorizationServer.
 	ReplicaName string
-	// Username and ClientID return the current name of a user or client by its UID, or "" if it is not
-	// known. The names are written into objects for people to read.
+	// Username and ClientID return the current name of a user or client by its UID, or "" if it is
+	// not known. The names are written into objects for people to read.
 	Username func(userUID string) string
 	ClientID func(clientUID string) string
 
@@ -61,7 +62,8 @@ type Config struct {
 	Metrics prometheus.Registerer
 }
 
-// Store is a storage.Store. Its methods return storage.ErrUnavailable until Run has read all objects.
+// Store is a storage.Store. Its methods return storage.ErrUnavailable until Run has read all
+// objects.
 type Store struct {
 	storage.EndNotifier
 
@@ -120,7 +122,8 @@ func (s *Store) registerMetrics(metrics prometheus.Registerer) error {
 	return nil
 }
 
-// Run watches the objects, and does what has to be done after a person has deleted some, until ctx ends.
+// Run watches the objects, and does what has to be done after a person has deleted some, until ctx
+// ends.
 func (s *Store) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	for _, r := range s.reflectors() {

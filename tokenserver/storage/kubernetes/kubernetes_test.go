@@ -68,7 +68,8 @@ func run(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
-// world is an AuthorizationServer of a test's own, with the ServiceAccount and the rights that its token server has.
+// world is an AuthorizationServer of a test's own, with the ServiceAccount and the rights that its
+// token server has.
 type world struct {
 	namespace, serverUID string
 	api                  *rest.Config
@@ -115,7 +116,8 @@ func (w *world) open(t *testing.T, name string) *replica {
 	return w.openVia(t, name, w.api)
 }
 
-// openVia opens a store that reaches the API server in a way of its own, and waits until it can be used.
+// openVia opens a store that reaches the API server in a way of its own, and waits until it can be
+// used.
 func (w *world) openVia(t *testing.T, name string, api *rest.Config) *replica {
 	t.Helper()
 	r := &replica{metrics: prometheus.NewRegistry()}

@@ -22,8 +22,8 @@ const (
 func (s *Store) leaseName() string { return s.config.ServerName + "-tokenserver-sweep" }
 
 // acquireLease reports whether this replica sweeps: it holds the lease, takes it if it is free, and
-// renews it in time. If two replicas hold it for a moment because their clocks differ, both delete the
-// same objects, which is harmless.
+// renews it in time. If two replicas hold it for a moment because their clocks differ, both delete
+// the same objects, which is harmless.
 func (s *Store) acquireLease(ctx context.Context) (bool, error) {
 	acquired, err := s.tryAcquireLease(ctx)
 	if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrExists) {

@@ -10,7 +10,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// markCache is a cache.ReflectorStore of the marks of the server. It counts them against their bounds.
+// markCache is a cache.ReflectorStore of the marks of the server. It counts them against their
+// bounds.
 type markCache struct {
 	progress *watchProgress
 	store    *Store
@@ -83,8 +84,8 @@ func (c *markCache) UpdateResourceVersion(resourceVersion string) {
 	c.progress.advance(resourceVersion)
 }
 
-// put stores a mark that the watch has sent or this process has written, unless the cache has a later
-// version of it.
+// put stores a mark that the watch has sent or this process has written, unless the cache has a
+// later version of it.
 func (c *markCache) put(o *internalv1alpha1.Mark) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

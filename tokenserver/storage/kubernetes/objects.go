@@ -18,8 +18,8 @@ import (
 // pair is a user and a client, by UID.
 type pair struct{ user, client string }
 
-// hash returns 40 hexadecimal digits in place of something that must not be seen in a name or label.
-// Every server has its own.
+// hash returns 40 hexadecimal digits in place of something that must not be seen in a name or
+// label. Every server has its own.
 func (s *Store) hash(kind string, parts ...string) string {
 	h := sha256.New()
 	for _, part := range append([]string{s.config.ServerUID, kind}, parts...) {
@@ -113,7 +113,8 @@ func fromAuthorizedAPIs(objects []v1alpha1.AuthorizedAPI) []storage.API {
 	return apis
 }
 
-// joinScopes returns scopes as objects have them: in one string, since kubectl shows a list as JSON.
+// joinScopes returns scopes as objects have them: in one string, since kubectl shows a list as
+// JSON.
 func joinScopes(scopes []string) string { return strings.Join(scopes, " ") }
 
 func splitScope(scope string) []string {
@@ -159,7 +160,8 @@ func (s *Store) toMarkObject(name string, m storage.Mark) *internalv1alpha1.Mark
 	}
 }
 
-// fromMarkObject returns the mark of an object, without its ID: the object holds only a hash of that.
+// fromMarkObject returns the mark of an object, without its ID: the object holds only a hash of
+// that.
 func fromMarkObject(o *internalv1alpha1.Mark) storage.Mark {
 	return storage.Mark{
 		Kind: storage.MarkKind(o.Spec.Kind), ExpiresAt: o.Spec.ExpiresAt.Time,
@@ -195,8 +197,8 @@ func fromOptionalTime(m *metav1.MicroTime) time.Time {
 	return m.Time
 }
 
-// parseVersion returns a resource version as a number, 0 if it is none. Of two versions of objects of
-// one kind the greater number is the later one, as the API server guarantees.
+// parseVersion returns a resource version as a number, 0 if it is none. Of two versions of objects
+// of one kind the greater number is the later one, as the API server guarantees.
 func parseVersion(resourceVersion string) uint64 {
 	version, err := strconv.ParseUint(resourceVersion, 10, 64)
 	if err != nil {

@@ -9,14 +9,15 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// RecentReader returns a reader of the caches for storage.RecentReader. While a watch is broken, it asks the API
-// server; if that cannot be reached either, what the caches hold is used for storage.MaxRecentLag.
+// RecentReader returns a reader of the caches for storage.RecentReader. While a watch is broken, it
+// asks the API server; if that cannot be reached either, what the caches hold is used for
+// storage.MaxRecentLag.
 func (s *Store) RecentReader() storage.Reader { return recentReader{s} }
 
 type recentReader struct{ *Store }
 
-// GetGrant implements storage.Reader. A grant that is not in the cache is read from the API server, since
-// another replica may have just created it.
+// GetGrant implements storage.Reader. A grant that is not in the cache is read from the API server,
+// since another replica may have just created it.
 func (r recentReader) GetGrant(ctx context.Context, id string) (storage.Grant, error) {
 	name := r.grantName(id)
 	if r.wasDeleted(name) {
@@ -33,8 +34,8 @@ func (r recentReader) GetGrant(ctx context.Context, id string) (storage.Grant, e
 	return g, err
 }
 
-// HasConsent implements storage.Reader. A consent that is not in the cache, or has another UID there, is
-// read from the API server, since another replica may have just created it.
+// HasConsent implements storage.Reader. A consent that is not in the cache, or has another UID
+// there, is read from the API server, since another replica may have just created it.
 func (r recentReader) HasConsent(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
 	cached := r.consents.has(pair{userUID, clientUID}, types.UID(consentUID))
 	if cached && r.isFresh() {
@@ -47,8 +48,8 @@ func (r recentReader) HasConsent(ctx context.Context, userUID, clientUID, consen
 	return consented, err
 }
 
-// IsMarked implements storage.Reader. A mark that is not in the cache is taken to be missing while the
-// watch is known to work.
+// IsMarked implements storage.Reader. A mark that is not in the cache is taken to be missing while
+// the watch is known to work.
 func (r recentReader) IsMarked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
 	if r.marks.has(r.markName(kind, id), r.config.Now()) {
 		return true, nil

@@ -83,9 +83,9 @@ func (s *Store) request(method, resource string) *rest.Request {
 	return s.clients.of(resource).Verb(method).Namespace(s.config.Namespace).Resource(resource)
 }
 
-// write sends a request that changes something, once, and reads the answer into an object, if that is
-// not nil. The error is ErrExists, ErrConflict or ErrNotFound if the API server says so, ErrUnavailable
-// if nothing was written, and ErrAmbiguous if that is not known.
+// write sends a request that changes something, once, and reads the answer into an object, if that
+// is not nil. The error is ErrExists, ErrConflict or ErrNotFound if the API server says so,
+// ErrUnavailable if nothing was written, and ErrAmbiguous if that is not known.
 func write(ctx context.Context, r *rest.Request, into runtime.Object) error {
 	if ctx.Err() != nil {
 		return storage.ErrUnavailable
@@ -121,9 +121,9 @@ func writeObject(ctx context.Context, r *rest.Request, o, into object) error {
 	return nil
 }
 
-// decode reads the answer of a request that has succeeded. It does without the decoder of client-go,
-// which parses every object twice, the first time to find its kind; here the kind is known and only
-// checked.
+// decode reads the answer of a request that has succeeded. It does without the decoder of
+// client-go, which parses every object twice, the first time to find its kind; here the kind is
+// known and only checked.
 func decode(result rest.Result, into runtime.Object) error {
 	body, err := result.Raw()
 	if err != nil {
@@ -140,9 +140,9 @@ func decode(result rest.Result, into runtime.Object) error {
 	return nil
 }
 
-// writeError returns what the error of a write means. An answer of 5xx may come from anywhere on the
-// way, after the write or before it. The text of an answer is left out, since it may quote what was
-// sent.
+// writeError returns what the error of a write means. An answer of 5xx may come from anywhere on
+// the way, after the write or before it. The text of an answer is left out, since it may quote what
+// was sent.
 func writeError(err error, connected bool) error {
 	var status apierrors.APIStatus
 	switch {
@@ -199,8 +199,8 @@ func (s *Store) readObject(ctx context.Context, resource, name string, into obje
 	return nil
 }
 
-// createObject creates an object and reads the answer into another. ErrUnavailable if the namespace or
-// the kind does not exist.
+// createObject creates an object and reads the answer into another. ErrUnavailable if the namespace
+// or the kind does not exist.
 func (s *Store) createObject(ctx context.Context, resource string, o, into object) error {
 	err := writeObject(ctx, s.request(http.MethodPost, resource), o, into)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -220,8 +220,8 @@ func (s *Store) deleteObject(ctx context.Context, resource, name string, precond
 	return write(ctx, s.request(http.MethodDelete, resource).Name(name).Body(options), nil)
 }
 
-// isObjectNotFound reports whether the status says that an object does not exist, rather than its kind,
-// which would say nothing about the object.
+// isObjectNotFound reports whether the status says that an object does not exist, rather than its
+// kind, which would say nothing about the object.
 func isObjectNotFound(s metav1.Status) bool {
 	if s.Reason != metav1.StatusReasonNotFound {
 		return false

@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	// listInterval is how often the sweep lists all objects of the namespace. In between it uses the
-	// caches, which costs the API server nothing. The list finds objects that the watches do not send
-	// because a person has removed their labels.
+	// listInterval is how often the sweep lists all objects of the namespace. In between it uses
+	// the caches, which costs the API server nothing. The list finds objects that the watches do
+	// not send because a person has removed their labels.
 	listInterval = time.Hour
 	// deleteConcurrency is how many objects are deleted at a time.
 	deleteConcurrency = 4
@@ -91,8 +91,8 @@ func (s *Store) sweepLists(ctx context.Context, now time.Time) (removed int, err
 	return removed, nil
 }
 
-// listExpiredGrants lists one page of grants. It returns the token of the page after it, "" if that was
-// the last.
+// listExpiredGrants lists one page of grants. It returns the token of the page after it, "" if that
+// was the last.
 func (s *Store) listExpiredGrants(ctx context.Context, now time.Time, next string) (expired []expiredObject, following string, err error) {
 	page := &v1alpha1.OAuthGrantList{}
 	err = read(ctx, s.listRequest(grantResource, "", next), page)
@@ -155,8 +155,8 @@ func (s *Store) deleteExpired(ctx context.Context, expired []expiredObject) (rem
 	return removed, nil
 }
 
-// deleteExpiredObject reports whether it has deleted an object. It has not if the object does not exist
-// any more or has changed, which is no error.
+// deleteExpiredObject reports whether it has deleted an object. It has not if the object does not
+// exist any more or has changed, which is no error.
 func (s *Store) deleteExpiredObject(ctx context.Context, o expiredObject) (bool, error) {
 	if o.resource == grantResource {
 		s.grants.beginSweep(o.name)
@@ -171,8 +171,8 @@ func (s *Store) deleteExpiredObject(ctx context.Context, o expiredObject) (bool,
 	return err == nil, err
 }
 
-// warnNearBound writes an event about the AuthorizationServer when it has nine tenths of the grants that
-// it may have.
+// warnNearBound writes an event about the AuthorizationServer when it has nine tenths of the grants
+// that it may have.
 func (s *Store) warnNearBound(ctx context.Context) {
 	_, bound := s.bounds()
 	now := s.config.Now()

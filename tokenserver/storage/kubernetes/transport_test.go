@@ -28,7 +28,8 @@ var (
 	mixedUp     = fault{arrives: true, mixed: true}
 )
 
-// network is the way of one replica to the API server. A test can make requests fail and hold back what watches bring.
+// network is the way of one replica to the API server. A test can make requests fail and hold back
+// what watches bring.
 type network struct {
 	next http.RoundTripper
 

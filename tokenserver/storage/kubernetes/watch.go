@@ -16,9 +16,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// confirmInterval is how often it is checked that the API server answers. Otherwise a dead connection
-// would be noticed only when TCP or HTTP/2 give it up, and until then what another replica has revoked
-// would be reported as active.
+// confirmInterval is how often it is checked that the API server answers. Otherwise a dead
+// connection would be noticed only when TCP or HTTP/2 give it up, and until then what another
+// replica has revoked would be reported as active.
 const confirmInterval = 5 * time.Second
 
 func (s *Store) reflectors() []*cache.Reflector {
@@ -99,8 +99,8 @@ func (p *watchProgress) advance(resourceVersion string) {
 	}
 }
 
-// waitFor waits until the cache has every change up to a version. It returns false if ctx ends first, or
-// if version is 0.
+// waitFor waits until the cache has every change up to a version. It returns false if ctx ends
+// first, or if version is 0.
 func (p *watchProgress) waitFor(ctx context.Context, version uint64) bool {
 	p.mu.Lock()
 	if version == 0 || p.synced && p.version >= version {
@@ -130,8 +130,9 @@ func (s *Store) isUpToDate() bool {
 	return s.grants.progress.isUpToDate() && s.consents.progress.isUpToDate() && s.marks.progress.isUpToDate()
 }
 
-// isRecent reports whether the caches were confirmed less than storage.MaxRecentLag ago. The difference
-// is that of monotonic clocks where there are such; a wall clock that was set back makes it false.
+// isRecent reports whether the caches were confirmed less than storage.MaxRecentLag ago. The
+// difference is that of monotonic clocks where there are such; a wall clock that was set back makes
+// it false.
 func (s *Store) isRecent() bool {
 	confirmed := s.watchesConfirmed.Load()
 	if confirmed == nil {
