@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster"
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster/clustertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -73,7 +74,7 @@ func connect(t *testing.T, api *clustertest.API, name string) *connection {
 
 func (c *connection) now() time.Time { return time.Now().Add(time.Duration(c.clockOffset.Load())) }
 
-func (c *connection) replica(t *testing.T) internalv1alpha1.ReplicaSpec {
+func (c *connection) replicaSpec(t *testing.T) internalv1alpha1.ReplicaSpec {
 	t.Helper()
 	if r := c.api.Replica(t, c.name); r != nil {
 		return r.Spec
@@ -81,17 +82,17 @@ func (c *connection) replica(t *testing.T) internalv1alpha1.ReplicaSpec {
 	return internalv1alpha1.ReplicaSpec{}
 }
 
-func (c *connection) applies(t *testing.T, version string) {
+func (c *connection) waitForApplied(t *testing.T, version string) {
 	t.Helper()
-	eventually(t, "the Replica says that version "+version+" is applied", func() bool {
-		return newer(c.replica(t).AppliedResourceVersion, version)
+	eventually.True(t, "the Replica says that version "+version+" is applied", func() bool {
+		return isAtLeast(c.replicaSpec(t).AppliedResourceVersion, version)
 	})
 }
 
-// newer compares versions as etcd gives them: numbers.
-func newer(a, b string) bool { return len(a) > len(b) || len(a) == len(b) && a >= b }
+// isAtLeast compares resource versions, which are numbers.
+func isAtLeast(a, b string) bool { return len(a) > len(b) || len(a) == len(b) && a >= b }
 
-func (c *connection) metric(t *testing.T, name string) float64 {
+func (c *connection) metricValue(t *testing.T, name string) float64 {
 	t.Helper()
 	families, err := c.metrics.Gather()
 	if err != nil {
@@ -104,15 +105,6 @@ func (c *connection) metric(t *testing.T, name string) float64 {
 	}
 	t.Fatalf("no metric %s", name)
 	return 0
-}
-
-func eventually(t *testing.T, sentence string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 seconds: %s", sentence)
-		}
-	}
 }
 
 func server(uid string) documents.Server {
@@ -149,7 +141,7 @@ func TestTheClusterIsServedAsItChanges(t *testing.T) {
 func testChanges(t *testing.T) {
 	version := api.Put(t, server(api.ServerUID), client(1))
 	c := connect(t, api, "changes")
-	c.applies(t, version)
+	c.waitForApplied(t, version)
 	if _, ok := c.registry.Client("shop.c1"); !ok || !c.registry.Synced() {
 		t.Fatal("what was there first is not served")
 	}
@@ -158,7 +150,7 @@ func testChanges(t *testing.T) {
 		"changed": func() string { second := client(2); second.DisplayName = "new"; return api.Put(t, second) },
 	} {
 		began := time.Now()
-		c.applies(t, change())
+		c.waitForApplied(t, change())
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("%s: said after %s", step, took)
 		}
@@ -167,9 +159,9 @@ func testChanges(t *testing.T) {
 		}
 	}
 	api.Delete(t, client(2))
-	eventually(t, "a deleted client is refused", func() bool { _, ok := c.registry.Client("shop.c2"); return !ok })
+	eventually.True(t, "a deleted client is refused", func() bool { _, ok := c.registry.Client("shop.c2"); return !ok })
 
-	s := c.replica(t)
+	s := c.replicaSpec(t)
 	if s.ServerUID != types.UID(api.ServerUID) || !slices.Equal(s.Formats, documents.Formats()) {
 		t.Errorf("the Replica says %+v", s)
 	}
@@ -177,7 +169,7 @@ func testChanges(t *testing.T) {
 	if r.Labels[internalv1alpha1.ServerUIDLabel] != api.ServerUID || len(r.OwnerReferences) != 1 || string(r.OwnerReferences[0].UID) != api.ServerUID {
 		t.Errorf("the Replica is not tied to its server: %+v", r.ObjectMeta)
 	}
-	if age := c.metric(t, "oauth_operator_tokenserver_served_state_age_seconds"); age < 0 || age > 15 {
+	if age := c.metricValue(t, "oauth_operator_tokenserver_served_state_age_seconds"); age < 0 || age > 15 {
 		t.Errorf("served state is %v seconds old", age)
 	}
 }
@@ -185,15 +177,15 @@ func testChanges(t *testing.T) {
 func testBadEntry(t *testing.T) {
 	c := connect(t, api, "bad")
 	version := api.Put(t, server(api.ServerUID), client(1), client(3))
-	c.applies(t, version)
+	c.waitForApplied(t, version)
 	bad := internalv1alpha1.EntrySpec{
 		Space: "identity", Value: "shop.c3", Format: "client/v9", Document: `{"secret":1}`,
 		Owner: internalv1alpha1.Owner{Kind: "OAuthClient", Name: "c3", UID: "client-3"},
 	}
 	version = api.PutEntry(t, bad)
-	c.applies(t, version)
-	eventually(t, "the rejection is said", func() bool {
-		rejected := c.replica(t).Rejected
+	c.waitForApplied(t, version)
+	eventually.True(t, "the rejection is said", func() bool {
+		rejected := c.replicaSpec(t).Rejected
 		return len(rejected) == 1 && rejected[0].Name == clustertest.EntryName(bad) && rejected[0].ResourceVersion == version &&
 			strings.Contains(rejected[0].Reason, "client/v9") && !strings.Contains(rejected[0].Reason, "secret")
 	})
@@ -203,21 +195,21 @@ func testBadEntry(t *testing.T) {
 	if _, ok := c.registry.Client("shop.c1"); !ok {
 		t.Error("another client is refused")
 	}
-	if n := c.metric(t, "oauth_operator_tokenserver_rejected_entries"); n != 1 {
+	if n := c.metricValue(t, "oauth_operator_tokenserver_rejected_entries"); n != 1 {
 		t.Errorf("the metric says %v rejections", n)
 	}
 
 	again := connect(t, api, "bad-2") // a list, as after a restart, instead of a change
-	again.applies(t, version)
-	if rejected := again.replica(t).Rejected; len(rejected) != 1 || rejected[0].ResourceVersion != version {
+	again.waitForApplied(t, version)
+	if rejected := again.replicaSpec(t).Rejected; len(rejected) != 1 || rejected[0].ResourceVersion != version {
 		t.Errorf("after a restart: %+v", rejected)
 	}
 	if _, ok := again.registry.Client("shop.c1"); !ok {
 		t.Error("after a restart another client is refused")
 	}
 
-	c.applies(t, api.Put(t, client(3)))
-	eventually(t, "a repaired entry is rejected no more", func() bool { return len(c.replica(t).Rejected) == 0 })
+	c.waitForApplied(t, api.Put(t, client(3)))
+	eventually.True(t, "a repaired entry is rejected no more", func() bool { return len(c.replicaSpec(t).Rejected) == 0 })
 	if _, ok := c.registry.Client("shop.c3"); !ok {
 		t.Error("a repaired entry is not served")
 	}
@@ -229,13 +221,13 @@ func testOtherServer(t *testing.T) {
 		ServerUID: "another", Space: "scope", Value: "foreign", Owner: internalv1alpha1.Owner{Kind: "ResourceServer", Name: "x", UID: "x"},
 	}
 	version := api.PutEntry(t, foreign)
-	c.applies(t, version)
-	eventually(t, "it is rejected", func() bool {
-		rejected := c.replica(t).Rejected
+	c.waitForApplied(t, version)
+	eventually.True(t, "it is rejected", func() bool {
+		rejected := c.replicaSpec(t).Rejected
 		return len(rejected) == 1 && strings.Contains(rejected[0].Reason, "another server")
 	})
 	foreign.ServerUID = types.UID(api.ServerUID)
-	c.applies(t, api.PutEntry(t, foreign))
+	c.waitForApplied(t, api.PutEntry(t, foreign))
 }
 
 func testKeys(t *testing.T) {
@@ -253,51 +245,51 @@ func testKeys(t *testing.T) {
 	}
 	s := server(api.ServerUID)
 	s.Keys = []documents.Key{{KID: kid, Algorithm: "RS256", Phase: documents.KeyActive}}
-	c.applies(t, api.Put(t, s))
+	c.waitForApplied(t, api.Put(t, s))
 	if _, err := c.keys.Sign("RS256", "JWT", struct{}{}); err != nil {
 		t.Errorf("the document is applied, and its key does not sign: %v", err)
 	}
 	s.RevokedKeys = []string{kid}
-	c.applies(t, api.Put(t, s))
+	c.waitForApplied(t, api.Put(t, s))
 	if _, err := c.keys.Sign("RS256", "JWT", struct{}{}); err == nil {
 		t.Error("the document is applied, and a revoked key signs")
 	}
-	c.applies(t, api.Put(t, server(api.ServerUID)))
+	c.waitForApplied(t, api.Put(t, server(api.ServerUID)))
 }
 
 func testState(t *testing.T) {
 	c := connect(t, api, "state")
 	c.state.Store(&cluster.ReplicaState{Problem: strings.Repeat("ä", 5000), Keys: []string{"k1"}})
 	c.WriteReplicaSoon()
-	eventually(t, "a problem is said, cut to what the schema takes", func() bool {
-		s := c.replica(t)
+	eventually.True(t, "a problem is said, cut to what the schema takes", func() bool {
+		s := c.replicaSpec(t)
 		return !s.Ready && len(s.Problem) == 4096 && slices.Equal(s.Keys, []string{"k1"})
 	})
 	c.state.Store(&cluster.ReplicaState{Ready: true, Keys: []string{"k1", "k2"}})
 	began := time.Now()
 	c.WriteReplicaSoon()
-	eventually(t, "readiness is said", func() bool { s := c.replica(t); return s.Ready && s.Problem == "" && len(s.Keys) == 2 })
+	eventually.True(t, "readiness is said", func() bool { s := c.replicaSpec(t); return s.Ready && s.Problem == "" && len(s.Keys) == 2 })
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("readiness was said after %s", took)
 	}
 	c.state.Store(&cluster.ReplicaState{})
 	c.WriteReplicaSoon()
-	eventually(t, "what is gone is said no more", func() bool { s := c.replica(t); return !s.Ready && len(s.Keys) == 0 })
+	eventually.True(t, "what is gone is said no more", func() bool { s := c.replicaSpec(t); return !s.Ready && len(s.Keys) == 0 })
 }
 
 func testDeleted(t *testing.T) {
 	c := connect(t, api, "deleted")
-	eventually(t, "there is a Replica", func() bool { return api.Replica(t, "deleted") != nil })
+	eventually.True(t, "there is a Replica", func() bool { return api.Replica(t, "deleted") != nil })
 	if err := c.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	c.WriteReplicaSoon()
-	eventually(t, "there is a Replica again", func() bool { return api.Replica(t, "deleted") != nil })
+	eventually.True(t, "there is a Replica again", func() bool { return api.Replica(t, "deleted") != nil })
 }
 
 func testUsage(t *testing.T) {
 	c := connect(t, api, "usage")
-	eventually(t, "there is a Replica", func() bool { return api.Replica(t, "usage") != nil })
+	eventually.True(t, "there is a Replica", func() bool { return api.Replica(t, "usage") != nil })
 	size := len(encoded(t, api.Replica(t, "usage")))
 	use := func(n int) registry.Use { return registry.Use{ClientUID: fmt.Sprint("client-", n), CredentialID: "c1"} }
 	uses := func() []internalv1alpha1.CredentialUse {
@@ -311,7 +303,7 @@ func testUsage(t *testing.T) {
 		t.Error("written at once, and not with those that follow")
 	}
 	c.clockOffset.Store(int64(time.Minute))
-	eventually(t, "the first use is written within a minute", func() bool { return len(uses()) == 1 })
+	eventually.True(t, "the first use is written within a minute", func() bool { return len(uses()) == 1 })
 	u := api.Usage(t, "usage")
 	first := u.Spec.Uses[0]
 	if first.Owner != "client-0" || first.ID != "c1" || first.Time.Minute() != 0 || c.now().Sub(first.Time.Time) > 2*time.Hour {
@@ -331,12 +323,12 @@ func testUsage(t *testing.T) {
 		t.Error("written again within the hour")
 	}
 	c.clockOffset.Store(int64(62 * time.Minute))
-	eventually(t, "as many as fit are written an hour later", func() bool { return len(uses()) == internalv1alpha1.MaxUses })
+	eventually.True(t, "as many as fit are written an hour later", func() bool { return len(uses()) == internalv1alpha1.MaxUses })
 	for _, use := range uses() {
 		delete(missing, use.Owner)
 	}
 	c.clockOffset.Store(int64(123 * time.Minute))
-	eventually(t, "the others come an hour after", func() bool {
+	eventually.True(t, "the others come an hour after", func() bool {
 		for _, use := range uses() {
 			delete(missing, use.Owner)
 		}
@@ -367,7 +359,7 @@ func encoded(t *testing.T, object any) []byte {
 
 func testDebounce(t *testing.T) {
 	c := connect(t, api, "debounce")
-	eventually(t, "there is a Replica", func() bool { return api.Replica(t, "debounce") != nil })
+	eventually.True(t, "there is a Replica", func() bool { return api.Replica(t, "debounce") != nil })
 	first := api.Replica(t, "debounce").Generation
 	began := time.Now()
 	for time.Since(began) < time.Second {
@@ -382,7 +374,7 @@ func testDebounce(t *testing.T) {
 
 func testLeave(t *testing.T) {
 	c := connect(t, api, "leaving")
-	eventually(t, "there is a Replica", func() bool { return api.Replica(t, "leaving") != nil })
+	eventually.True(t, "there is a Replica", func() bool { return api.Replica(t, "leaving") != nil })
 	c.stop()
 	for range 2 { // the second time there is none
 		if err := c.Shutdown(t.Context()); err != nil {
@@ -397,27 +389,27 @@ func testLeave(t *testing.T) {
 func testOutage(t *testing.T) {
 	version := api.Put(t, server(api.ServerUID), client(1))
 	c := connect(t, api, "outage")
-	c.applies(t, version)
+	c.waitForApplied(t, version)
 	api.StopAPIServer()
 	c.clockOffset.Store(int64(time.Minute))
 	if _, ok := c.registry.Client("shop.c1"); !ok {
 		t.Error("without the API server nothing is served")
 	}
-	if age := c.metric(t, "oauth_operator_tokenserver_served_state_age_seconds"); age < 45 || math.IsInf(age, 0) {
+	if age := c.metricValue(t, "oauth_operator_tokenserver_served_state_age_seconds"); age < 45 || math.IsInf(age, 0) {
 		t.Errorf("after a minute without the API server the served state is %v seconds old", age)
 	}
 	if err := api.StartAPIServer(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	c.applies(t, api.Put(t, client(9)))
+	c.waitForApplied(t, api.Put(t, client(9)))
 	if took := time.Since(began); took > 15*time.Second {
 		t.Errorf("the connection recovered %s after the API server", took)
 	}
 	if _, ok := c.registry.Client("shop.c9"); !ok {
 		t.Error("what was written after the outage is not served")
 	}
-	eventually(t, "the served state is young again", func() bool {
-		return c.metric(t, "oauth_operator_tokenserver_served_state_age_seconds") < 15
+	eventually.True(t, "the served state is young again", func() bool {
+		return c.metricValue(t, "oauth_operator_tokenserver_served_state_age_seconds") < 15
 	})
 }

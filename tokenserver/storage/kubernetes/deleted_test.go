@@ -9,14 +9,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
 func TestADeletedGrantIsDeadAtOnceOnEveryReplica(t *testing.T) {
-	w := newWorld(t)
-	a, b := w.open(t, "main-0"), w.open(t, "main-1")
+	w := newTestServer(t)
+	a, b := w.openStore(t, "main-0"), w.openStore(t, "main-1")
 	for range 20 {
-		g := mustCreate(t, a, w.grantOf("code", "user", "client"))
+		g := mustCreate(t, a, w.newGrant("code", "user", "client"))
 		if _, err := storage.RecentReader(b.Store).GetGrant(t.Context(), "code"); err != nil {
 			t.Fatalf("what has just been created: %v", err)
 		}
@@ -28,19 +29,19 @@ func TestADeletedGrantIsDeadAtOnceOnEveryReplica(t *testing.T) {
 			if _, err := s.UpdateGrant(t.Context(), g); !errors.Is(err, storage.ErrNotFound) {
 				t.Errorf("UpdateGrant: %v, want ErrNotFound", err)
 			}
-			if _, err := s.CreateGrant(t.Context(), w.grantOf("code", "user", "client")); !errors.Is(err, storage.ErrExists) {
+			if _, err := s.CreateGrant(t.Context(), w.newGrant("code", "user", "client")); !errors.Is(err, storage.ErrExists) {
 				t.Errorf("redeeming the code again: %v, want ErrExists", err)
 			}
 		}
 		began := time.Now()
-		eventually(t, "introspection sees it", func() bool {
+		eventually.True(t, "introspection sees it", func() bool {
 			_, err := storage.RecentReader(b.Store).GetGrant(t.Context(), "code")
 			return errors.Is(err, storage.ErrNotFound)
 		})
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("seen after %s", took)
 		}
-		w.ahead.Add(int64(20 * time.Minute)) // the code has expired; the next round is another code of the same id
+		w.clockOffset.Add(int64(20 * time.Minute)) // the code has expired; the next round is another code of the same id
 	}
 	if left := w.grants(t); len(left) > 0 {
 		t.Errorf("%d objects are left", len(left))
@@ -48,17 +49,17 @@ func TestADeletedGrantIsDeadAtOnceOnEveryReplica(t *testing.T) {
 }
 
 func TestAReplicaThatHasNotHeardOfADeletionYetDoesNotRedeemTheCodeAgain(t *testing.T) {
-	w := newWorld(t)
-	api, network := via(w.api)
-	a, late := w.open(t, "main-0"), w.openVia(t, "main-1", api)
-	mustCreate(t, a, w.grantOf("code", "user", "client"))
-	eventually(t, "the grant is known", func() bool {
+	w := newTestServer(t)
+	api, network := newNetwork(w.api)
+	a, late := w.openStore(t, "main-0"), w.openStoreWith(t, "main-1", api)
+	mustCreate(t, a, w.newGrant("code", "user", "client"))
+	eventually.True(t, "the grant is known", func() bool {
 		_, err := storage.RecentReader(late.Store).GetGrant(t.Context(), "code")
 		return err == nil
 	})
-	network.hold()
+	network.holdEvents()
 	w.deleteGrant(t, "code")
-	again := w.grantOf("code", "user", "client")
+	again := w.newGrant("code", "user", "client")
 	again.Attempt = "again"
 	time.AfterFunc(200*time.Millisecond, network.release)
 	if _, err := late.CreateGrant(t.Context(), again); !errors.Is(err, storage.ErrExists) {
@@ -72,23 +73,23 @@ func TestAReplicaThatHasNotHeardOfADeletionYetDoesNotRedeemTheCodeAgain(t *testi
 // While a watch is broken, a grant is deleted and its code replayed. The list that follows has an
 // object of the same name.
 func TestAReplicaThatMissedADeletionFindsItInTheList(t *testing.T) {
-	w := newWorld(t)
-	api, network := via(w.api)
-	a, late := w.open(t, "main-0"), w.openVia(t, "main-1", api)
-	mustCreate(t, a, w.grantOf("code", "user", "client"))
-	eventually(t, "the grant is known", func() bool {
+	w := newTestServer(t)
+	api, network := newNetwork(w.api)
+	a, late := w.openStore(t, "main-0"), w.openStoreWith(t, "main-1", api)
+	mustCreate(t, a, w.newGrant("code", "user", "client"))
+	eventually.True(t, "the grant is known", func() bool {
 		_, err := storage.RecentReader(late.Store).GetGrant(t.Context(), "code")
 		return err == nil
 	})
 	a.stop()
-	network.bar()
-	network.cut()
+	network.blockWatches()
+	network.closeWatches()
 	w.deleteGrant(t, "code")
-	again := w.grantOf("code", "user", "client")
+	again := w.newGrant("code", "user", "client")
 	again.Attempt = "again"
 	created := make(chan error)
 	go func() { _, err := late.CreateGrant(t.Context(), again); created <- err }()
-	eventually(t, "the object is there again", func() bool { return len(w.grants(t)) == 1 })
+	eventually.True(t, "the object is there again", func() bool { return len(w.grants(t)) == 1 })
 	network.release()
 	if err := <-created; !errors.Is(err, storage.ErrExists) {
 		t.Errorf("CreateGrant: %v, want ErrExists", err)
@@ -100,22 +101,22 @@ func TestAReplicaThatMissedADeletionFindsItInTheList(t *testing.T) {
 
 // Somebody has kept the YAML of a grant, and applies it after it was deleted.
 func TestAGrantThatIsPutBackByHandStaysDead(t *testing.T) {
-	w := newWorld(t)
-	api, network := via(w.api)
-	s := w.openVia(t, "main-0", api)
+	w := newTestServer(t)
+	api, network := newNetwork(w.api)
+	s := w.openStoreWith(t, "main-0", api)
 	recent := storage.RecentReader(s.Store)
-	mustCreate(t, s, w.grantOf("code", "user", "client"))
+	mustCreate(t, s, w.newGrant("code", "user", "client"))
 	saved := w.grants(t)[0].DeepCopy()
 	w.deleteGrant(t, "code")
-	eventually(t, "the deletion is written down", func() bool { return len(w.marks(t)) == 1 })
+	eventually.True(t, "the deletion is written down", func() bool { return len(w.marks(t)) == 1 })
 	saved.ObjectMeta = metav1.ObjectMeta{
 		Namespace: saved.Namespace, Name: saved.Name, Labels: saved.Labels, OwnerReferences: saved.OwnerReferences,
 	}
 	w.create(t, saved)
-	known := mustCreate(t, s, w.grantOf("later", "user", "client")) // once this one is known, so is what came before it
-	eventually(t, "the watches are known to work", func() bool {
-		network.fail(unreachable)
-		defer network.clear()
+	known := mustCreate(t, s, w.newGrant("later", "user", "client")) // once this one is known, so is what came before it
+	eventually.True(t, "the watches are known to work", func() bool {
+		network.failNext(unreachable)
+		defer network.clearFaults()
 		_, err := recent.GetGrant(t.Context(), known.ID)
 		return err == nil
 	})
@@ -127,11 +128,11 @@ func TestAGrantThatIsPutBackByHandStaysDead(t *testing.T) {
 }
 
 func TestACreationThatTheWatchDoesNotConfirmIsNotBelieved(t *testing.T) {
-	w := newWorld(t)
-	api, network := via(w.api)
-	s := w.openVia(t, "main-0", api)
-	network.hold()
-	if _, err := s.CreateGrant(t.Context(), w.grantOf("code", "user", "client")); !errors.Is(err, storage.ErrAmbiguous) {
+	w := newTestServer(t)
+	api, network := newNetwork(w.api)
+	s := w.openStoreWith(t, "main-0", api)
+	network.holdEvents()
+	if _, err := s.CreateGrant(t.Context(), w.newGrant("code", "user", "client")); !errors.Is(err, storage.ErrAmbiguous) {
 		t.Errorf("CreateGrant: %v, want ErrAmbiguous", err)
 	}
 	if _, err := s.GetGrant(t.Context(), "code"); !errors.Is(err, storage.ErrUnavailable) {
@@ -144,17 +145,17 @@ func TestACreationThatTheWatchDoesNotConfirmIsNotBelieved(t *testing.T) {
 }
 
 func TestAReplicaThatStartsLaterKnowsWhatWasDeleted(t *testing.T) {
-	w := newWorld(t)
-	a := w.open(t, "main-0")
-	mustCreate(t, a, w.grantOf("code", "user", "client"))
+	w := newTestServer(t)
+	a := w.openStore(t, "main-0")
+	mustCreate(t, a, w.newGrant("code", "user", "client"))
 	w.deleteGrant(t, "code")
-	eventually(t, "the deletion is written down", func() bool { return len(w.marks(t)) == 1 })
+	eventually.True(t, "the deletion is written down", func() bool { return len(w.marks(t)) == 1 })
 	a.stop()
-	later := w.open(t, "main-1")
-	if _, err := later.CreateGrant(t.Context(), w.grantOf("code", "user", "client")); !errors.Is(err, storage.ErrExists) {
+	later := w.openStore(t, "main-1")
+	if _, err := later.CreateGrant(t.Context(), w.newGrant("code", "user", "client")); !errors.Is(err, storage.ErrExists) {
 		t.Errorf("CreateGrant: %v, want ErrExists", err)
 	}
-	w.ahead.Store(int64(20 * time.Minute)) // the code has expired long ago
+	w.clockOffset.Store(int64(20 * time.Minute)) // the code has expired long ago
 	if _, err := later.Sweep(t.Context(), w.now()); err != nil {
 		t.Fatal(err)
 	}
@@ -164,13 +165,13 @@ func TestAReplicaThatStartsLaterKnowsWhatWasDeleted(t *testing.T) {
 }
 
 func TestWhatAnotherReplicaChangedIsSeenAlsoWhenTheWatchIsStuck(t *testing.T) {
-	w := newWorld(t)
-	api, network := via(w.api)
-	a, stuck := w.open(t, "main-0"), w.openVia(t, "main-1", api)
-	g := mustCreate(t, a, w.grantOf("code", "user", "client"))
+	w := newTestServer(t)
+	api, network := newNetwork(w.api)
+	a, stuck := w.openStore(t, "main-0"), w.openStoreWith(t, "main-1", api)
+	g := mustCreate(t, a, w.newGrant("code", "user", "client"))
 	recent := storage.RecentReader(stuck.Store)
-	eventually(t, "the grant is known", func() bool { _, err := recent.GetGrant(t.Context(), "code"); return err == nil })
-	network.hold()
+	eventually.True(t, "the grant is known", func() bool { _, err := recent.GetGrant(t.Context(), "code"); return err == nil })
+	network.holdEvents()
 	g.End(w.now(), storage.EndRevoked)
 	if _, err := a.UpdateGrant(t.Context(), g); err != nil {
 		t.Fatal(err)
@@ -184,8 +185,8 @@ func TestWhatAnotherReplicaChangedIsSeenAlsoWhenTheWatchIsStuck(t *testing.T) {
 	if marked, err := stuck.IsMarked(t.Context(), storage.MarkToken, "token"); err != nil || !marked {
 		t.Errorf("a read that has to be right: %v, %v", marked, err)
 	}
-	network.fail(unreachable, unreachable) // the connection is gone, and nobody has noticed
-	w.ahead.Store(int64(storage.MaxRecentLag))
+	network.failNext(unreachable, unreachable) // the connection is gone, and nobody has noticed
+	w.clockOffset.Store(int64(storage.MaxRecentLag))
 	if _, err := recent.GetGrant(t.Context(), "code"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("with an old cache and no API server: %v, want ErrUnavailable", err)
 	}
@@ -195,22 +196,22 @@ func TestWhatAnotherReplicaChangedIsSeenAlsoWhenTheWatchIsStuck(t *testing.T) {
 }
 
 func TestTheAPIServerIsAskedWhileAllIsListedAgain(t *testing.T) {
-	w := newWorld(t)
-	api, network := via(w.api)
-	a, late := w.open(t, "main-0"), w.openVia(t, "main-1", api)
-	g := mustCreate(t, a, w.grantOf("code", "user", "client"))
+	w := newTestServer(t)
+	api, network := newNetwork(w.api)
+	a, late := w.openStore(t, "main-0"), w.openStoreWith(t, "main-1", api)
+	g := mustCreate(t, a, w.newGrant("code", "user", "client"))
 	recent := storage.RecentReader(late.Store)
 	fromMemory := func() bool {
-		network.fail(unreachable, unreachable)
-		defer network.clear()
+		network.failNext(unreachable, unreachable)
+		defer network.clearFaults()
 		_, err := recent.GetGrant(t.Context(), "code")
 		return err == nil
 	}
-	eventually(t, "the grant is known", fromMemory)
-	network.hold()
-	listed := network.listing()
-	network.cut()
-	eventually(t, "the lists have begun", func() bool { return network.listing() == listed+3 })
+	eventually.True(t, "the grant is known", fromMemory)
+	network.holdEvents()
+	listed := network.countListings()
+	network.closeWatches()
+	eventually.True(t, "the lists have begun", func() bool { return network.countListings() == listed+3 })
 	g.End(w.now(), storage.EndRevoked)
 	if _, err := a.UpdateGrant(t.Context(), g); err != nil {
 		t.Fatal(err)
@@ -227,28 +228,28 @@ func TestTheAPIServerIsAskedWhileAllIsListedAgain(t *testing.T) {
 		}
 	}
 	network.release()
-	eventually(t, "the API server is not needed any more", func() bool {
-		network.fail(unreachable, unreachable)
-		defer network.clear()
+	eventually.True(t, "the API server is not needed any more", func() bool {
+		network.failNext(unreachable, unreachable)
+		defer network.clearFaults()
 		marked, err := recent.IsMarked(t.Context(), storage.MarkToken, "another")
 		return err == nil && !marked
 	})
 }
 
 func TestWhenTheClockIsSetBackWhatWasKnownIsNotRecent(t *testing.T) {
-	w := newWorld(t)
-	api, network := via(w.api)
-	s := w.openVia(t, "main-0", api)
+	w := newTestServer(t)
+	api, network := newNetwork(w.api)
+	s := w.openStoreWith(t, "main-0", api)
 	recent := storage.RecentReader(s.Store)
-	mustCreate(t, s, w.grantOf("code", "user", "client"))
-	eventually(t, "the watches are known to work", func() bool {
-		network.fail(unreachable, unreachable)
-		defer network.clear()
+	mustCreate(t, s, w.newGrant("code", "user", "client"))
+	eventually.True(t, "the watches are known to work", func() bool {
+		network.failNext(unreachable, unreachable)
+		defer network.clearFaults()
 		_, err := recent.GetGrant(t.Context(), "code")
 		return err == nil
 	})
-	network.leave()
-	w.ahead.Store(-int64(time.Hour))
+	network.disconnect()
+	w.clockOffset.Store(-int64(time.Hour))
 	if g, err := recent.GetGrant(t.Context(), "code"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("without an API server: %+v, %v, want ErrUnavailable", g, err)
 	}
@@ -268,7 +269,7 @@ func putConsent(t *testing.T, s storage.Store, user, client string) string {
 }
 
 // deleteConsent is what kubectl delete does.
-func (w *world) deleteConsent(t *testing.T, user, clientUID string) {
+func (w *testServer) deleteConsent(t *testing.T, user, clientUID string) {
 	t.Helper()
 	var consents v1alpha1.OAuthConsentList
 	if err := admin.List(t.Context(), &consents, client.InNamespace(w.namespace)); err != nil {
@@ -285,7 +286,7 @@ func (w *world) deleteConsent(t *testing.T, user, clientUID string) {
 	t.Fatalf("no consent of %s to %s", user, clientUID)
 }
 
-func ended(t *testing.T, s storage.Store, id string) bool {
+func hasEnded(t *testing.T, s storage.Store, id string) bool {
 	t.Helper()
 	g, err := s.GetGrant(t.Context(), id)
 	if err != nil {
@@ -297,23 +298,23 @@ func ended(t *testing.T, s storage.Store, id string) bool {
 	return g.IsEnded()
 }
 
-func (w *world) consentedGrant(id, user, client, consent string) storage.Grant {
-	g := w.grantOf(id, user, client)
+func (w *testServer) newConsentedGrant(id, user, client, consent string) storage.Grant {
+	g := w.newGrant(id, user, client)
 	g.Consented, g.ConsentUID = true, consent
 	return g
 }
 
 func TestADeletedConsentEndsTheGrantsOfItsPair(t *testing.T) {
-	w := newWorld(t)
-	a, b := w.open(t, "main-0"), w.open(t, "main-1")
+	w := newTestServer(t)
+	a, b := w.openStore(t, "main-0"), w.openStore(t, "main-1")
 	shop, phone := putConsent(t, a, "alice", "shop"), putConsent(t, a, "alice", "phone")
-	mustCreate(t, a, w.consentedGrant("rests on it", "alice", "shop", shop))
-	mustCreate(t, b, w.grantOf("by password", "alice", "shop"))
-	mustCreate(t, a, w.consentedGrant("another client", "alice", "phone", phone))
-	mustCreate(t, a, w.grantOf("another user", "bob", "shop"))
+	mustCreate(t, a, w.newConsentedGrant("rests on it", "alice", "shop", shop))
+	mustCreate(t, b, w.newGrant("by password", "alice", "shop"))
+	mustCreate(t, a, w.newConsentedGrant("another client", "alice", "phone", phone))
+	mustCreate(t, a, w.newGrant("another user", "bob", "shop"))
 	began := time.Now()
 	w.deleteConsent(t, "alice", "shop")
-	eventually(t, "the pair's grants end", func() bool { return ended(t, b, "rests on it") && ended(t, a, "by password") })
+	eventually.True(t, "the pair's grants end", func() bool { return hasEnded(t, b, "rests on it") && hasEnded(t, a, "by password") })
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("that took %s", took)
 	}
@@ -321,31 +322,31 @@ func TestADeletedConsentEndsTheGrantsOfItsPair(t *testing.T) {
 		t.Errorf("the consent: %v", err)
 	}
 	time.Sleep(time.Second)
-	if ended(t, a, "another client") || ended(t, a, "another user") {
+	if hasEnded(t, a, "another client") || hasEnded(t, a, "another user") {
 		t.Error("another pair's grant has ended")
 	}
 	again := putConsent(t, a, "alice", "shop") // the user agrees again
-	mustCreate(t, b, w.consentedGrant("later", "alice", "shop", again))
-	mustCreate(t, b, w.consentedGrant("too late", "alice", "shop", shop))
-	eventually(t, "what rests on the withdrawn consent ends, although there is another", func() bool { return ended(t, b, "too late") })
+	mustCreate(t, b, w.newConsentedGrant("later", "alice", "shop", again))
+	mustCreate(t, b, w.newConsentedGrant("too late", "alice", "shop", shop))
+	eventually.True(t, "what rests on the withdrawn consent ends, although there is another", func() bool { return hasEnded(t, b, "too late") })
 	time.Sleep(time.Second)
-	if ended(t, a, "later") || !ended(t, a, "rests on it") {
+	if hasEnded(t, a, "later") || !hasEnded(t, a, "rests on it") {
 		t.Error("a new consent is not a new beginning")
 	}
 }
 
 func TestAConsentThatIsDeletedWhileNoTokenServerRunsEndsItsGrantsWhenOneStarts(t *testing.T) {
-	w := newWorld(t)
-	a := w.open(t, "main-0")
+	w := newTestServer(t)
+	a := w.openStore(t, "main-0")
 	shop, phone := putConsent(t, a, "alice", "shop"), putConsent(t, a, "alice", "phone")
-	mustCreate(t, a, w.consentedGrant("rests on it", "alice", "shop", shop))
-	mustCreate(t, a, w.consentedGrant("another client", "alice", "phone", phone))
-	mustCreate(t, a, w.grantOf("rests on none", "carol", "shop"))
+	mustCreate(t, a, w.newConsentedGrant("rests on it", "alice", "shop", shop))
+	mustCreate(t, a, w.newConsentedGrant("another client", "alice", "phone", phone))
+	mustCreate(t, a, w.newGrant("rests on none", "carol", "shop"))
 	a.stop()
 	w.deleteConsent(t, "alice", "shop")
-	b := w.open(t, "main-1")
-	eventually(t, "the grant ends", func() bool { return ended(t, b, "rests on it") })
-	if ended(t, b, "another client") || ended(t, b, "rests on none") {
+	b := w.openStore(t, "main-1")
+	eventually.True(t, "the grant ends", func() bool { return hasEnded(t, b, "rests on it") })
+	if hasEnded(t, b, "another client") || hasEnded(t, b, "rests on none") {
 		t.Error("a grant has ended whose consent stands, or that needs none")
 	}
 }
@@ -353,30 +354,30 @@ func TestAConsentThatIsDeletedWhileNoTokenServerRunsEndsItsGrantsWhenOneStarts(t
 // A consent may be withdrawn between the moment that a redemption looks at it and the moment that
 // its grant is created.
 func TestAGrantThatComesAfterItsConsentWentEndsSoon(t *testing.T) {
-	w := newWorld(t)
-	s := w.open(t, "main-0")
-	mustCreate(t, s, w.consentedGrant("too late", "alice", "shop", "of one that is gone"))
-	mustCreate(t, s, w.consentedGrant("before consents had a UID", "alice", "shop", ""))
-	eventually(t, "the grants end", func() bool { return ended(t, s, "too late") && ended(t, s, "before consents had a UID") })
+	w := newTestServer(t)
+	s := w.openStore(t, "main-0")
+	mustCreate(t, s, w.newConsentedGrant("too late", "alice", "shop", "of one that is gone"))
+	mustCreate(t, s, w.newConsentedGrant("before consents had a UID", "alice", "shop", ""))
+	eventually.True(t, "the grants end", func() bool { return hasEnded(t, s, "too late") && hasEnded(t, s, "before consents had a UID") })
 }
 
 func TestAWithdrawalByAnotherReplicaIsSeenAlsoWhenTheWatchIsStuck(t *testing.T) {
-	w := newWorld(t)
-	api, network := via(w.api)
-	a, stuck := w.open(t, "main-0"), w.openVia(t, "main-1", api)
+	w := newTestServer(t)
+	api, network := newNetwork(w.api)
+	a, stuck := w.openStore(t, "main-0"), w.openStoreWith(t, "main-1", api)
 	recent := storage.RecentReader(stuck.Store)
 	first := putConsent(t, a, "alice", "shop")
 	if there, err := recent.HasConsent(t.Context(), "alice", "shop", first); err != nil || !there {
 		t.Errorf("what another replica has just created: %v, %v", there, err)
 	}
 	fromMemory := func() bool {
-		network.fail(unreachable, unreachable)
-		defer network.clear()
+		network.failNext(unreachable, unreachable)
+		defer network.clearFaults()
 		there, err := recent.HasConsent(t.Context(), "alice", "shop", first)
 		return err == nil && there
 	}
-	eventually(t, "the consent is known", fromMemory)
-	network.hold()
+	eventually.True(t, "the consent is known", fromMemory)
+	network.holdEvents()
 	w.deleteConsent(t, "alice", "shop")
 	second := putConsent(t, a, "alice", "shop")
 	for name, reader := range map[string]storage.Reader{"a read that has to be right": stuck, "a recent one": recent} {
@@ -387,8 +388,8 @@ func TestAWithdrawalByAnotherReplicaIsSeenAlsoWhenTheWatchIsStuck(t *testing.T) 
 	if there, err := stuck.HasConsent(t.Context(), "alice", "shop", first); err != nil || there {
 		t.Errorf("the withdrawn consent is there: %v, %v", there, err)
 	}
-	network.fail(unreachable, unreachable)
-	w.ahead.Store(int64(storage.MaxRecentLag))
+	network.failNext(unreachable, unreachable)
+	w.clockOffset.Store(int64(storage.MaxRecentLag))
 	if there, err := recent.HasConsent(t.Context(), "alice", "shop", first); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("with an old cache and no API server: %v, %v, want ErrUnavailable", there, err)
 	}

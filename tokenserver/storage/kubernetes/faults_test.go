@@ -13,9 +13,9 @@ import (
 // A write that may have happened must never be said not to have, and a write that has not happened
 // must not be called unknown without need: the one loses a login, the other costs a read.
 func TestWhatAFailureSaysOfAWrite(t *testing.T) {
-	w := newWorld(t)
-	api, network := via(w.api)
-	s := w.openVia(t, "main-0", api)
+	w := newTestServer(t)
+	api, network := newNetwork(w.api)
+	s := w.openStoreWith(t, "main-0", api)
 	for _, test := range []struct {
 		name    string
 		fault   fault
@@ -34,8 +34,8 @@ func TestWhatAFailureSaysOfAWrite(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			id := strings.ReplaceAll(test.name, " ", "-")
-			g := w.grantOf(id, "user", "client-"+id)
-			network.fail(test.fault)
+			g := w.newGrant(id, "user", "client-"+id)
+			network.failNext(test.fault)
 			if _, err := s.CreateGrant(t.Context(), g); !errors.Is(err, test.want) {
 				t.Errorf("CreateGrant: %v, want %v", err, test.want)
 			} else if strings.Contains(err.Error(), "trouble") {
@@ -49,14 +49,14 @@ func TestWhatAFailureSaysOfAWrite(t *testing.T) {
 				found = mustCreate(t, s, g)
 			}
 			found.Attempt, found.Generation = "another", 2
-			network.fail(test.fault)
+			network.failNext(test.fault)
 			if _, err = s.UpdateGrant(t.Context(), found); !errors.Is(err, test.want) {
 				t.Errorf("UpdateGrant: %v, want %v", err, test.want)
 			}
 			if found, err = s.GetGrant(t.Context(), id); err != nil || (found.Attempt == "another") != test.written {
 				t.Errorf("after the update: %v, %+v", err, found)
 			}
-			network.fail(test.fault)
+			network.failNext(test.fault)
 			if err := s.SetMark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: id, ExpiresAt: w.now().Add(time.Hour)}); !errors.Is(err, test.want) {
 				t.Errorf("Mark: %v, want %v", err, test.want)
 			}
@@ -64,7 +64,7 @@ func TestWhatAFailureSaysOfAWrite(t *testing.T) {
 				t.Errorf("after Mark: %v, %v", marked, err)
 			}
 			consent := storage.Consent{UserUID: "user", ClientUID: "client-" + id, Scopes: []string{"openid"}}
-			network.fail(test.fault)
+			network.failNext(test.fault)
 			if _, err := s.PutConsent(t.Context(), consent); !errors.Is(err, test.want) {
 				t.Errorf("PutConsent: %v, want %v", err, test.want)
 			}
@@ -77,18 +77,18 @@ func TestWhatAFailureSaysOfAWrite(t *testing.T) {
 
 // A proxy that counts wrong gives each request the answer to the one before it.
 func TestTheAnswerToAnotherRequestIsNoAnswer(t *testing.T) {
-	w := newWorld(t)
-	api, network := via(w.api)
-	s := w.openVia(t, "main-0", api)
+	w := newTestServer(t)
+	api, network := newNetwork(w.api)
+	s := w.openStoreWith(t, "main-0", api)
 	other := func() { // something that the answer to a grant could be taken for
 		t.Helper()
 		if _, err := s.GetGrant(t.Context(), "other"); err != nil {
 			t.Fatal(err)
 		}
-		network.fail(mixedUp)
+		network.failNext(otherAnswer)
 	}
-	mustCreate(t, s, w.grantOf("other", "user", "client"))
-	g := w.grantOf("mine", "user", "client")
+	mustCreate(t, s, w.newGrant("other", "user", "client"))
+	g := w.newGrant("mine", "user", "client")
 	other()
 	if got, err := s.CreateGrant(t.Context(), g); !errors.Is(err, storage.ErrAmbiguous) {
 		t.Errorf("CreateGrant: %+v, %v, want ErrAmbiguous", got, err)
@@ -103,7 +103,7 @@ func TestTheAnswerToAnotherRequestIsNoAnswer(t *testing.T) {
 	}
 	replay := g
 	replay.Attempt = "replay"
-	network.fail(mixedUp)
+	network.failNext(otherAnswer)
 	if got, err := s.CreateGrant(t.Context(), replay); !errors.Is(err, storage.ErrAmbiguous) {
 		t.Errorf("CreateGrant of what is there, answered by what was read before: %+v, %v, want ErrAmbiguous", got, err)
 	}
@@ -115,7 +115,7 @@ func TestTheAnswerToAnotherRequestIsNoAnswer(t *testing.T) {
 	if g, err = s.GetGrant(t.Context(), "mine"); err != nil || g.Attempt != "second" {
 		t.Fatalf("what was written: %+v, %v", g, err)
 	}
-	network.fail(mixedUp)
+	network.failNext(otherAnswer)
 	g.Attempt = "third"
 	if got, err := s.UpdateGrant(t.Context(), g); !errors.Is(err, storage.ErrAmbiguous) {
 		t.Errorf("UpdateGrant, answered by what was read before: %+v, %v, want ErrAmbiguous", got, err)
@@ -128,12 +128,12 @@ func TestTheAnswerToAnotherRequestIsNoAnswer(t *testing.T) {
 	if g, err = s.UpdateGrant(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
-	network.fail(mixedUp)
+	network.failNext(otherAnswer)
 	old.Attempt = "fifth"
 	if got, err := s.UpdateGrant(t.Context(), old); !errors.Is(err, storage.ErrAmbiguous) {
 		t.Errorf("a conflict, answered by what another request wrote: %+v, %v, want ErrAmbiguous", got, err)
 	}
-	network.fail(mixedUp)
+	network.failNext(otherAnswer)
 	g.End(w.now(), storage.EndRevoked)
 	if got, err := s.UpdateGrant(t.Context(), g); !errors.Is(err, storage.ErrAmbiguous) {
 		t.Errorf("ending it, answered by what was read before: %+v, %v, want ErrAmbiguous", got, err)
@@ -143,18 +143,18 @@ func TestTheAnswerToAnotherRequestIsNoAnswer(t *testing.T) {
 	if err := s.SetMark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "other", ExpiresAt: until}); err != nil {
 		t.Fatal(err)
 	}
-	network.fail(mixedUp)
+	network.failNext(otherAnswer)
 	if err := s.SetMark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "mine", ExpiresAt: until}); !errors.Is(err, storage.ErrAmbiguous) {
 		t.Errorf("Mark: %v, want ErrAmbiguous", err)
 	}
 
 	putConsent(t, s, "alice", "mine")
 	putConsent(t, s, "alice", "other")
-	network.fail(mixedUp)
+	network.failNext(otherAnswer)
 	if got, err := s.GetConsent(t.Context(), "alice", "mine"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("Consent: %+v, %v, want ErrUnavailable", got, err)
 	}
-	network.fail(mixedUp)
+	network.failNext(otherAnswer)
 	got, err := s.PutConsent(t.Context(), storage.Consent{UserUID: "alice", ClientUID: "third", Scopes: []string{"openid"}})
 	if !errors.Is(err, storage.ErrAmbiguous) {
 		t.Errorf("PutConsent: %+v, %v, want ErrAmbiguous", got, err)
@@ -162,46 +162,46 @@ func TestTheAnswerToAnotherRequestIsNoAnswer(t *testing.T) {
 }
 
 func TestAFailedReadSaysNothingOfTheRecord(t *testing.T) {
-	w := newWorld(t)
-	api, network := via(w.api)
-	s := w.openVia(t, "main-0", api)
-	mustCreate(t, s, w.grantOf("a", "user", "client"))
+	w := newTestServer(t)
+	api, network := newNetwork(w.api)
+	s := w.openStoreWith(t, "main-0", api)
+	mustCreate(t, s, w.newGrant("a", "user", "client"))
 	for name, f := range map[string]fault{
 		"unreachable": unreachable, "cut": lostAnswer, "cut within": cutAnswer,
 		"no such kind": {status: http.StatusNotFound}, "forbidden": {status: http.StatusForbidden}, "fails": {status: http.StatusInternalServerError},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for range 3 { // as often as a read is tried
-				network.fail(f)
+				network.failNext(f)
 			}
 			if _, err := s.GetGrant(t.Context(), "a"); !errors.Is(err, storage.ErrUnavailable) {
 				t.Errorf("Grant: %v, want ErrUnavailable", err)
 			}
-			network.clear()
-			network.fail(f, f, f)
+			network.clearFaults()
+			network.failNext(f, f, f)
 			if _, err := s.IsMarked(t.Context(), storage.MarkToken, "a"); !errors.Is(err, storage.ErrUnavailable) {
 				t.Errorf("Marked: %v, want ErrUnavailable", err)
 			}
-			network.clear()
-			network.fail(f, f, f)
+			network.clearFaults()
+			network.failNext(f, f, f)
 			if _, err := s.ListGrants(t.Context(), "user", ""); !errors.Is(err, storage.ErrUnavailable) {
 				t.Errorf("ListGrants: %v, want ErrUnavailable", err)
 			}
-			network.clear()
+			network.clearFaults()
 		})
 	}
 }
 
 func TestNoCallWaitsForever(t *testing.T) {
-	w := newWorld(t)
-	api, network := via(w.api)
-	s := w.openVia(t, "main-0", api)
+	w := newTestServer(t)
+	api, network := newNetwork(w.api)
+	s := w.openStoreWith(t, "main-0", api)
 	began := time.Now()
-	network.fail(silence)
-	if _, err := s.CreateGrant(t.Context(), w.grantOf("a", "user", "client")); !errors.Is(err, storage.ErrAmbiguous) {
+	network.failNext(noAnswer)
+	if _, err := s.CreateGrant(t.Context(), w.newGrant("a", "user", "client")); !errors.Is(err, storage.ErrAmbiguous) {
 		t.Errorf("CreateGrant: %v, want ErrAmbiguous", err)
 	}
-	network.fail(silence)
+	network.failNext(noAnswer)
 	if _, err := s.GetGrant(t.Context(), "a"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("Grant: %v, want ErrUnavailable", err)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
 	"github.com/oauth-operator/oauth-operator/hack/local/operator"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/kubernetes"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
@@ -35,8 +36,8 @@ var (
 	// plane is the control plane that all tests share, with the kinds and the RBAC of config.
 	plane *controlplane.ControlPlane
 	// admin is a person with kubectl.
-	admin  client.Client
-	serial atomic.Int64
+	admin       client.Client
+	serverCount atomic.Int64
 )
 
 func TestMain(m *testing.M) {
@@ -68,17 +69,17 @@ func run(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
-// world is an AuthorizationServer of a test's own, with the ServiceAccount and the rights that its
+// testServer is an AuthorizationServer for one test, with the ServiceAccount and the rights that its
 // token server has.
-type world struct {
+type testServer struct {
 	namespace, serverUID string
 	api                  *rest.Config
-	ahead                atomic.Int64 // how far the clock is ahead, in nanoseconds
+	clockOffset          atomic.Int64 // how far the clock is ahead, in nanoseconds
 }
 
-func newWorld(t *testing.T) *world {
+func newTestServer(t *testing.T) *testServer {
 	t.Helper()
-	w := &world{namespace: fmt.Sprintf("identity-%d", serial.Add(1))}
+	w := &testServer{namespace: fmt.Sprintf("identity-%d", serverCount.Add(1))}
 	server := &v1alpha1.AuthorizationServer{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "main"},
 		Spec:       v1alpha1.AuthorizationServerSpec{Issuer: "https://auth.example.com"},
@@ -95,14 +96,14 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) create(t *testing.T, o client.Object) {
+func (w *testServer) create(t *testing.T, o client.Object) {
 	t.Helper()
 	if err := admin.Create(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
+func (w *testServer) now() time.Time { return time.Now().Add(time.Duration(w.clockOffset.Load())) }
 
 // replica is a store of one process.
 type replica struct {
@@ -111,14 +112,14 @@ type replica struct {
 	stop    func()
 }
 
-func (w *world) open(t *testing.T, name string) *replica {
+func (w *testServer) openStore(t *testing.T, name string) *replica {
 	t.Helper()
-	return w.openVia(t, name, w.api)
+	return w.openStoreWith(t, name, w.api)
 }
 
-// openVia opens a store that reaches the API server in a way of its own, and waits until it can be
+// openStoreWith opens a store with a configuration of its own, and waits until it can be
 // used.
-func (w *world) openVia(t *testing.T, name string, api *rest.Config) *replica {
+func (w *testServer) openStoreWith(t *testing.T, name string, api *rest.Config) *replica {
 	t.Helper()
 	r := &replica{metrics: prometheus.NewRegistry()}
 	var err error
@@ -135,20 +136,11 @@ func (w *world) openVia(t *testing.T, name string, api *rest.Config) *replica {
 	running.Go(func() { r.Run(ctx) })
 	r.stop = func() { cancel(); running.Wait() }
 	t.Cleanup(r.stop)
-	eventually(t, "the store can be used", func() bool { return r.Problem() == "" })
+	eventually.True(t, "the store can be used", func() bool { return r.Problem() == "" })
 	return r
 }
 
-func eventually(t *testing.T, sentence string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 seconds: %s", sentence)
-		}
-	}
-}
-
-func (w *world) grants(t *testing.T) []v1alpha1.OAuthGrant {
+func (w *testServer) grants(t *testing.T) []v1alpha1.OAuthGrant {
 	t.Helper()
 	var found v1alpha1.OAuthGrantList
 	if err := admin.List(t.Context(), &found, client.InNamespace(w.namespace)); err != nil {
@@ -157,7 +149,7 @@ func (w *world) grants(t *testing.T) []v1alpha1.OAuthGrant {
 	return found.Items
 }
 
-func (w *world) marks(t *testing.T) []internalv1alpha1.Mark {
+func (w *testServer) marks(t *testing.T) []internalv1alpha1.Mark {
 	t.Helper()
 	var found internalv1alpha1.MarkList
 	if err := admin.List(t.Context(), &found, client.InNamespace(w.namespace)); err != nil {
@@ -167,7 +159,7 @@ func (w *world) marks(t *testing.T) []internalv1alpha1.Mark {
 }
 
 // deleteGrant is what kubectl delete does to the grant of an id.
-func (w *world) deleteGrant(t *testing.T, id string) {
+func (w *testServer) deleteGrant(t *testing.T, id string) {
 	t.Helper()
 	for _, o := range w.grants(t) {
 		if o.Spec.ID == id {
@@ -180,8 +172,8 @@ func (w *world) deleteGrant(t *testing.T, id string) {
 	t.Fatalf("there is no grant %s", id)
 }
 
-// grantOf is a live grant, as package grant makes it when a code is redeemed.
-func (w *world) grantOf(id, user, client string) storage.Grant {
+// newGrant returns a live grant, as package grant creates it when a code is redeemed.
+func (w *testServer) newGrant(id, user, client string) storage.Grant {
 	now := w.now()
 	return storage.Grant{
 		ID: id, Incarnation: "incarnation-" + id, Attempt: "attempt-" + id,
@@ -201,13 +193,13 @@ func mustCreate(t *testing.T, s storage.Store, g storage.Grant) storage.Grant {
 }
 
 func TestTheKubernetesStoreIsAStore(t *testing.T) {
-	storagetest.Run(t, func(t *testing.T) storagetest.Backend { return newWorld(t).open(t, "main-0") })
+	storagetest.Run(t, func(t *testing.T) storagetest.Backend { return newTestServer(t).openStore(t, "main-0") })
 }
 
 func TestObjectsHoldNoMoreThanTheRecordAndTheirNamesAndLabelsSayNothing(t *testing.T) {
-	w := newWorld(t)
-	s := w.open(t, "main-0")
-	g := w.grantOf("the-id", "the-user", "the-client")
+	w := newTestServer(t)
+	s := w.openStore(t, "main-0")
+	g := w.newGrant("the-id", "the-user", "the-client")
 	g.SessionHash = "the-session"
 	mustCreate(t, s, g)
 	if _, err := s.PutConsent(t.Context(), storage.Consent{UserUID: "the-user", ClientUID: "the-client", Scopes: []string{"openid"}}); err != nil {
@@ -247,16 +239,16 @@ func TestObjectsHoldNoMoreThanTheRecordAndTheirNamesAndLabelsSayNothing(t *testi
 	if spec := consents.Items[0].Spec; spec.Username != "name-of-the-user" || spec.ClientID != "id-of-the-client" {
 		t.Errorf("people cannot read whose consent it is: %+v", spec)
 	}
-	other := newWorld(t)
-	mustCreate(t, other.open(t, "main-0"), g)
+	other := newTestServer(t)
+	mustCreate(t, other.openStore(t, "main-0"), g)
 	if a, b := w.grants(t)[0], other.grants(t)[0]; a.Name == b.Name || a.Labels[v1alpha1.UserLabel] == b.Labels[v1alpha1.UserLabel] {
 		t.Error("two servers name and label the same user alike")
 	}
 }
 
 func TestAnEventAndAMetricTellThatTheBoundIsNear(t *testing.T) {
-	w := newWorld(t)
-	s := w.open(t, "main-0")
+	w := newTestServer(t)
+	s := w.openStore(t, "main-0")
 	s.SetGrantBounds(20, 10)
 	tell := func() (events int, live float64) {
 		t.Helper()
@@ -285,34 +277,34 @@ func TestAnEventAndAMetricTellThatTheBoundIsNear(t *testing.T) {
 		return 0, 0
 	}
 	for i := range 8 {
-		mustCreate(t, s, w.grantOf(fmt.Sprint(i), fmt.Sprint("user-", i), "client"))
+		mustCreate(t, s, w.newGrant(fmt.Sprint(i), fmt.Sprint("user-", i), "client"))
 	}
 	if events, live := tell(); events != 0 || live != 8 {
 		t.Errorf("with 8 of 10 grants there are %d events, and the metric says %v", events, live)
 	}
-	mustCreate(t, s, w.grantOf("8", "user-8", "client"))
+	mustCreate(t, s, w.newGrant("8", "user-8", "client"))
 	for range 2 {
 		if events, live := tell(); events != 1 || live != 9 {
 			t.Errorf("with 9 of 10 grants there are %d events, and the metric says %v", events, live)
 		}
 	}
-	mustCreate(t, s, w.grantOf("9", "user-9", "client"))
-	if _, err := s.CreateGrant(t.Context(), w.grantOf("10", "user-10", "client")); !errors.Is(err, storage.ErrFull) {
+	mustCreate(t, s, w.newGrant("9", "user-9", "client"))
+	if _, err := s.CreateGrant(t.Context(), w.newGrant("10", "user-10", "client")); !errors.Is(err, storage.ErrFull) {
 		t.Errorf("beyond the bound: %v, want ErrFull", err)
 	}
-	if _, err := s.CreateGrant(t.Context(), w.grantOf("9", "user-9", "client")); !errors.Is(err, storage.ErrExists) {
+	if _, err := s.CreateGrant(t.Context(), w.newGrant("9", "user-9", "client")); !errors.Is(err, storage.ErrExists) {
 		t.Errorf("what exists, at the bound: %v, want ErrExists", err)
 	}
-	w.ahead.Store(int64(4 * time.Hour))
-	mustCreate(t, s, w.grantOf("11", "user-11", "client"))
+	w.clockOffset.Store(int64(4 * time.Hour))
+	mustCreate(t, s, w.newGrant("11", "user-11", "client"))
 }
 
 func TestABoundOnMarksHoldsOverReplicas(t *testing.T) {
-	w := newWorld(t)
+	w := newTestServer(t)
 	const bound, replicas = 20, 3
 	stores := make([]*replica, replicas)
 	for i := range stores {
-		stores[i] = w.open(t, fmt.Sprint("main-", i))
+		stores[i] = w.openStore(t, fmt.Sprint("main-", i))
 		stores[i].SetMarkBounds(storage.MarkToken, storage.MarkBounds{PerClient: bound})
 	}
 	mark := func(s *replica, id, client string) error {
@@ -335,12 +327,12 @@ func TestABoundOnMarksHoldsOverReplicas(t *testing.T) {
 		t.Errorf("there are %d marks, and the bound is %d", n, bound)
 	}
 	for i, s := range stores {
-		eventually(t, "the marks are known", func() bool { return errors.Is(mark(s, fmt.Sprint("more-", i), "client"), storage.ErrFull) })
+		eventually.True(t, "the marks are known", func() bool { return errors.Is(mark(s, fmt.Sprint("more-", i), "client"), storage.ErrFull) })
 		if err := mark(s, fmt.Sprint("other-", i), "another"); err != nil {
 			t.Errorf("replica %d: another client: %v", i, err)
 		}
 	}
-	if n, err := w.open(t, "later").CountMarks(t.Context(), storage.MarkToken, "user", 1000); err != nil || n < bound+replicas {
+	if n, err := w.openStore(t, "later").CountMarks(t.Context(), storage.MarkToken, "user", 1000); err != nil || n < bound+replicas {
 		t.Errorf("a replica that started later counts %d marks (%v)", n, err)
 	}
 }

@@ -4,18 +4,19 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
 func TestAnOutageOfTheAPIServerLosesAndInventsNothing(t *testing.T) {
-	w := newWorld(t)
-	api, network := via(w.api)
-	s := w.openVia(t, "main-0", api)
-	g := mustCreate(t, s, w.grantOf("before", "user", "client"))
+	w := newTestServer(t)
+	api, network := newNetwork(w.api)
+	s := w.openStoreWith(t, "main-0", api)
+	g := mustCreate(t, s, w.newGrant("before", "user", "client"))
 	recent := storage.RecentReader(s.Store)
-	eventually(t, "the watches are known to work", func() bool {
-		network.fail(unreachable)
-		defer network.clear()
+	eventually.True(t, "the watches are known to work", func() bool {
+		network.failNext(unreachable)
+		defer network.clearFaults()
 		marked, err := recent.IsMarked(t.Context(), storage.MarkToken, "a")
 		return err == nil && !marked
 	})
@@ -38,7 +39,7 @@ func TestAnOutageOfTheAPIServerLosesAndInventsNothing(t *testing.T) {
 		t.Errorf("what was known a moment ago: %v, %v", marked, err)
 	}
 	for name, call := range map[string]func() error{
-		"CreateGrant":        func() error { _, err := s.CreateGrant(t.Context(), w.grantOf("within", "user", "client")); return err },
+		"CreateGrant":        func() error { _, err := s.CreateGrant(t.Context(), w.newGrant("within", "user", "client")); return err },
 		"UpdateGrant":        func() error { _, err := s.UpdateGrant(t.Context(), g); return err },
 		"GetGrant":           func() error { _, err := s.GetGrant(t.Context(), "before"); return err },
 		"a grant unheard of": func() error { _, err := recent.GetGrant(t.Context(), "another"); return err },
@@ -54,14 +55,14 @@ func TestAnOutageOfTheAPIServerLosesAndInventsNothing(t *testing.T) {
 			t.Errorf("%s: %v, want ErrUnavailable", name, err)
 		}
 	}
-	w.ahead.Store(int64(storage.MaxRecentLag))
+	w.clockOffset.Store(int64(storage.MaxRecentLag))
 	if _, err := recent.GetGrant(t.Context(), "before"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("what was known long ago: %v, want ErrUnavailable", err)
 	}
 
 	start()
-	eventually(t, "grants begin again", func() bool {
-		if _, err := s.CreateGrant(t.Context(), w.grantOf("within", "user", "client")); err == nil {
+	eventually.True(t, "grants begin again", func() bool {
+		if _, err := s.CreateGrant(t.Context(), w.newGrant("within", "user", "client")); err == nil {
 			return true
 		}
 		found, err := s.GetGrant(t.Context(), "within") // an answer may have been lost on the way

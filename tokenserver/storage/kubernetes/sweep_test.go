@@ -12,10 +12,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-func sweep(t *testing.T, s storage.Store, w *world) int {
+func sweep(t *testing.T, s storage.Store, w *testServer) int {
 	t.Helper()
 	removed, err := s.Sweep(t.Context(), w.now())
 	if err != nil {
@@ -25,14 +26,14 @@ func sweep(t *testing.T, s storage.Store, w *world) int {
 }
 
 func TestTheSweepGoesBeyondOnePage(t *testing.T) {
-	w := newWorld(t)
-	s := w.open(t, "main-0")
+	w := newTestServer(t)
+	s := w.openStore(t, "main-0")
 	const count = 1200
 	var creating sync.WaitGroup
 	for part := range 8 {
 		creating.Go(func() {
 			for i := part; i < count; i += 8 {
-				g := w.grantOf(fmt.Sprint(i), fmt.Sprint("user-", i), "client")
+				g := w.newGrant(fmt.Sprint(i), fmt.Sprint("user-", i), "client")
 				g.ExpiresAt = g.CreatedAt.Add(30 * time.Minute)
 				if _, err := s.CreateGrant(t.Context(), g); err != nil {
 					t.Error(err)
@@ -41,11 +42,11 @@ func TestTheSweepGoesBeyondOnePage(t *testing.T) {
 		})
 	}
 	creating.Wait()
-	mustCreate(t, s, w.grantOf("lives on", "user", "client"))
+	mustCreate(t, s, w.newGrant("lives on", "user", "client"))
 	if n := sweep(t, s, w); n != 0 {
 		t.Fatalf("%d records were removed before they had expired", n)
 	}
-	w.ahead.Store(int64(time.Hour))
+	w.clockOffset.Store(int64(time.Hour))
 	if n := sweep(t, s, w); n != count {
 		t.Errorf("%d records were removed, want %d", n, count)
 	}
@@ -58,10 +59,10 @@ func TestTheSweepGoesBeyondOnePage(t *testing.T) {
 }
 
 func TestOneReplicaSweepsAndAnotherTakesOverWhenItIsGone(t *testing.T) {
-	w := newWorld(t)
-	a, b := w.open(t, "main-0"), w.open(t, "main-1")
+	w := newTestServer(t)
+	a, b := w.openStore(t, "main-0"), w.openStore(t, "main-1")
 	expire := func(id string) {
-		g := w.grantOf(id, "user", "client")
+		g := w.newGrant(id, "user", "client")
 		g.ExpiresAt = w.now().Add(-time.Second)
 		mustCreate(t, a, g)
 	}
@@ -74,14 +75,14 @@ func TestOneReplicaSweepsAndAnotherTakesOverWhenItIsGone(t *testing.T) {
 		t.Errorf("the first replica removed %d records, want 1", n)
 	}
 	expire("2")
-	w.ahead.Store(int64(time.Minute))
+	w.clockOffset.Store(int64(time.Minute))
 	sweep(t, a, w)
-	w.ahead.Store(int64(3*time.Minute + 30*time.Second))
+	w.clockOffset.Store(int64(3*time.Minute + 30*time.Second))
 	expire("3")
 	if n := sweep(t, b, w); n != 0 {
 		t.Errorf("the second replica removed %d records although the first renewed its lease", n)
 	}
-	w.ahead.Store(int64(5 * time.Minute))
+	w.clockOffset.Store(int64(5 * time.Minute))
 	if n := sweep(t, b, w); n != 1 {
 		t.Errorf("the second replica removed %d records when the first was gone, want 1", n)
 	}
@@ -95,10 +96,10 @@ func TestOneReplicaSweepsAndAnotherTakesOverWhenItIsGone(t *testing.T) {
 }
 
 func TestOfParallelSweepsOneSweeps(t *testing.T) {
-	w := newWorld(t)
-	replicas := []*replica{w.open(t, "main-0"), w.open(t, "main-1"), w.open(t, "main-2")}
+	w := newTestServer(t)
+	replicas := []*replica{w.openStore(t, "main-0"), w.openStore(t, "main-1"), w.openStore(t, "main-2")}
 	for i := range 30 {
-		g := w.grantOf(fmt.Sprint(i), fmt.Sprint("user-", i), "client")
+		g := w.newGrant(fmt.Sprint(i), fmt.Sprint("user-", i), "client")
 		g.ExpiresAt = w.now().Add(-time.Second)
 		mustCreate(t, replicas[0], g)
 	}
@@ -126,24 +127,24 @@ func TestOfParallelSweepsOneSweeps(t *testing.T) {
 }
 
 func TestTheSweepFindsAnObjectWhoseLabelsWereTakenAway(t *testing.T) {
-	w := newWorld(t)
-	s := w.open(t, "main-0")
-	mustCreate(t, s, w.grantOf("a", "user", "client"))
+	w := newTestServer(t)
+	s := w.openStore(t, "main-0")
+	mustCreate(t, s, w.newGrant("a", "user", "client"))
 	o := &w.grants(t)[0]
 	o.Labels = nil
 	if err := admin.Update(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	w.ahead.Store(int64(24 * time.Hour))
+	w.clockOffset.Store(int64(24 * time.Hour))
 	if n := sweep(t, s, w); n < 1 || len(w.grants(t)) > 0 {
 		t.Errorf("%d records were removed, %d grants are left", n, len(w.grants(t)))
 	}
 }
 
 func TestTheSweepFindsMoreThanAPageOfObjectsWhoseLabelsWereTakenAway(t *testing.T) {
-	w := newWorld(t)
-	s := w.open(t, "main-0")
-	mustCreate(t, s, w.grantOf("a", "user", "client"))
+	w := newTestServer(t)
+	s := w.openStore(t, "main-0")
+	mustCreate(t, s, w.newGrant("a", "user", "client"))
 	first := w.grants(t)[0]
 	first.Labels = nil
 	if err := admin.Update(t.Context(), &first); err != nil {
@@ -162,7 +163,7 @@ func TestTheSweepFindsMoreThanAPageOfObjectsWhoseLabelsWereTakenAway(t *testing.
 		})
 	}
 	creating.Wait()
-	w.ahead.Store(int64(24 * time.Hour))
+	w.clockOffset.Store(int64(24 * time.Hour))
 	sweep(t, s, w)
 	if left := w.grants(t); len(left) > 0 {
 		t.Errorf("%d of %d grants are left", len(left), count)
@@ -171,30 +172,30 @@ func TestTheSweepFindsMoreThanAPageOfObjectsWhoseLabelsWereTakenAway(t *testing.
 
 // A grant that was refreshed just now must not go because it had expired a moment ago.
 func TestTheSweepLeavesWhatHasChanged(t *testing.T) {
-	w := newWorld(t)
-	api, network := via(w.api)
-	a, late := w.open(t, "main-0"), w.openVia(t, "main-1", api)
+	w := newTestServer(t)
+	api, network := newNetwork(w.api)
+	a, late := w.openStore(t, "main-0"), w.openStoreWith(t, "main-1", api)
 	sweep(t, late, w)
-	g := w.grantOf("a", "user", "client")
+	g := w.newGrant("a", "user", "client")
 	g.ExpiresAt = w.now().Add(time.Minute)
 	created := mustCreate(t, a, g)
-	eventually(t, "the grant is known", func() bool { _, err := storage.RecentReader(late.Store).GetGrant(t.Context(), "a"); return err == nil })
-	network.hold()
+	eventually.True(t, "the grant is known", func() bool { _, err := storage.RecentReader(late.Store).GetGrant(t.Context(), "a"); return err == nil })
+	network.holdEvents()
 	defer network.release()
 	created.ExpiresAt = w.now().Add(time.Hour)
 	if _, err := a.UpdateGrant(t.Context(), created); err != nil {
 		t.Fatal(err)
 	}
-	w.ahead.Store(int64(2 * time.Minute))
+	w.clockOffset.Store(int64(2 * time.Minute))
 	if n := sweep(t, late, w); n != 0 || len(w.grants(t)) != 1 {
 		t.Errorf("%d records were removed, %d grants are left", n, len(w.grants(t)))
 	}
 }
 
 func TestTheUserOfAnObjectStaysWritten(t *testing.T) {
-	w := newWorld(t)
-	s := w.open(t, "main-0")
-	g := mustCreate(t, s, w.grantOf("a", "user", "client"))
+	w := newTestServer(t)
+	s := w.openStore(t, "main-0")
+	g := mustCreate(t, s, w.newGrant("a", "user", "client"))
 	g.Generation++
 	if _, err := s.UpdateGrant(t.Context(), g); err != nil {
 		t.Fatal(err)

@@ -11,85 +11,85 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// fault is what goes wrong with one request. The zero value: no connection is made.
+// fault is what goes wrong with one request. With the zero value no connection is made.
 type fault struct {
-	arrives bool // the API server gets it
-	status  int  // what somebody on the way answers instead; 0: nobody does, and the connection is cut
-	within  bool // the connection is cut within the answer
-	silent  bool // nothing comes back
-	mixed   bool // the answer to an earlier request comes back
+	arrives       bool // the API server receives the request
+	status        int  // what a proxy on the way answers instead; 0: the connection is closed without an answer
+	cutsAnswer    bool // the connection is closed within the answer
+	isSilent      bool // no answer comes back
+	isOtherAnswer bool // the answer to an earlier request comes back instead
 }
 
 var (
 	unreachable = fault{}
 	lostAnswer  = fault{arrives: true}
-	cutAnswer   = fault{arrives: true, within: true}
-	silence     = fault{arrives: true, silent: true}
-	mixedUp     = fault{arrives: true, mixed: true}
+	cutAnswer   = fault{arrives: true, cutsAnswer: true}
+	noAnswer    = fault{arrives: true, isSilent: true}
+	otherAnswer = fault{arrives: true, isOtherAnswer: true}
 )
 
-// network is the way of one replica to the API server. A test can make requests fail and hold back
-// what watches bring.
+// network is the transport of one replica to the API server. A test can make requests fail and hold
+// back the events of watches.
 type network struct {
 	next http.RoundTripper
 
-	mu      sync.Mutex
-	faults  []fault
-	held    chan struct{}       // closed when watches go on; nil: they are not held
-	barred  chan struct{}       // closed when watches can be opened again; nil: they can
-	watches map[*gated]struct{} // that are open
-	lists   int                 // watches that were opened to bring first what there is
-	earlier []byte              // the last good answer to a request for records
-	left    bool                // no request arrives any more
+	mu             sync.Mutex
+	faults         []fault
+	eventsHeld     chan struct{}           // closed by release; nil: events are not held back
+	watchesBlocked chan struct{}           // closed by release; nil: watches can be opened
+	watches        map[*watchBody]struct{} // that are open
+	listings       int                     // number of watches that were opened and first send all objects
+	lastAnswer     []byte                  // the last answer to a request for records that was no error
+	disconnected   bool                    // no request arrives
 }
 
-// via is a configuration that goes by a network of its own.
-func via(api *rest.Config) (*rest.Config, *network) {
-	n := &network{watches: map[*gated]struct{}{}}
+// newNetwork returns a configuration that uses a network of its own.
+func newNetwork(api *rest.Config) (*rest.Config, *network) {
+	n := &network{watches: map[*watchBody]struct{}{}}
 	api = rest.CopyConfig(api)
 	api.Wrap(func(next http.RoundTripper) http.RoundTripper { n.next = next; return n })
 	return api, n
 }
 
-// fail queues faults, one for each request for records that follows.
-func (n *network) fail(faults ...fault) {
+// failNext queues faults, one for each of the next requests for records.
+func (n *network) failNext(faults ...fault) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.faults = append(n.faults, faults...)
 }
 
-// leave the network: no request arrives any more, of whatever kind, and what is open says nothing.
-func (n *network) leave() {
-	n.hold()
+// disconnect has every request fail from now on, and open watches send nothing.
+func (n *network) disconnect() {
+	n.holdEvents()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.left = true
+	n.disconnected = true
 }
 
-func (n *network) clear() {
+func (n *network) clearFaults() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.faults = nil
 }
 
-// hold back what watches bring, until release.
-func (n *network) hold() {
+// holdEvents holds back the events of watches, until release.
+func (n *network) holdEvents() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.held = make(chan struct{})
+	n.eventsHeld = make(chan struct{})
 }
 
-// bar keeps new watches from being opened, until release.
-func (n *network) bar() {
+// blockWatches keeps new watches from being opened, until release.
+func (n *network) blockWatches() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.barred = make(chan struct{})
+	n.watchesBlocked = make(chan struct{})
 }
 
 func (n *network) release() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, c := range []*chan struct{}{&n.held, &n.barred} {
+	for _, c := range []*chan struct{}{&n.eventsHeld, &n.watchesBlocked} {
 		if *c != nil {
 			close(*c)
 			*c = nil
@@ -97,32 +97,32 @@ func (n *network) release() {
 	}
 }
 
-// cut the watches that are open, so that all there is has to be listed again.
-func (n *network) cut() {
+// closeWatches closes the open watches, so that the reflectors list all objects again.
+func (n *network) closeWatches() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for w := range n.watches {
-		close(w.cut)
+		close(w.closed)
 		_ = w.ReadCloser.Close()
 	}
 	clear(n.watches)
 }
 
-// listing is how many watches were opened to bring first what there is.
-func (n *network) listing() int {
+// countListings returns how many watches were opened that first send all objects.
+func (n *network) countListings() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.lists
+	return n.listings
 }
 
-// take the fault that is for a request.
-func (n *network) take(r *http.Request) (fault, bool) {
+// takeFault removes the fault for a request from the queue.
+func (n *network) takeFault(r *http.Request) (fault, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.left {
+	if n.disconnected {
 		return unreachable, true
 	}
-	if len(n.faults) == 0 || !records(r) {
+	if len(n.faults) == 0 || !isForRecords(r) {
 		return fault{}, false
 	}
 	f := n.faults[0]
@@ -130,16 +130,16 @@ func (n *network) take(r *http.Request) (fault, bool) {
 	return f, true
 }
 
-var errCut = errors.New("the connection was cut")
+var errClosed = errors.New("the connection was cut")
 
 // RoundTrip implements http.RoundTripper.
 func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Query().Has("watch") {
-		return n.watch(r)
+		return n.openWatch(r)
 	}
-	f, fails := n.take(r)
+	f, fails := n.takeFault(r)
 	if !fails {
-		return n.remember(n.next.RoundTrip(r))
+		return n.rememberAnswer(n.next.RoundTrip(r))
 	}
 	if f.arrives {
 		response, err := n.next.RoundTrip(r)
@@ -148,14 +148,14 @@ func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		_, _ = io.Copy(io.Discard, response.Body)
 		_ = response.Body.Close()
-		if f.mixed {
+		if f.isOtherAnswer {
 			n.mu.Lock()
-			response.StatusCode, response.Body = http.StatusOK, io.NopCloser(bytes.NewReader(n.earlier))
+			response.StatusCode, response.Body = http.StatusOK, io.NopCloser(bytes.NewReader(n.lastAnswer))
 			n.mu.Unlock()
 			return response, nil
 		}
-		if f.within {
-			response.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"kind":`), failing{}))
+		if f.cutsAnswer {
+			response.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"kind":`), failingReader{}))
 			return response, nil
 		}
 	}
@@ -165,18 +165,17 @@ func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
 			StatusCode: f.status, Status: http.StatusText(f.status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
 			Header: http.Header{"Content-Type": {"text/plain"}, "Retry-After": {"1"}}, Body: io.NopCloser(strings.NewReader("upstream trouble")),
 		}, nil
-	case f.silent:
+	case f.isSilent:
 		<-r.Context().Done()
 		return nil, r.Context().Err()
 	default:
-		return nil, errCut
+		return nil, errClosed
 	}
 }
 
-// watch opens one.
-func (n *network) watch(r *http.Request) (*http.Response, error) {
+func (n *network) openWatch(r *http.Request) (*http.Response, error) {
 	n.mu.Lock()
-	barred := n.barred
+	barred := n.watchesBlocked
 	n.mu.Unlock()
 	if barred != nil {
 		select {
@@ -189,20 +188,20 @@ func (n *network) watch(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &gated{ReadCloser: response.Body, network: n, gone: r.Context().Done(), cut: make(chan struct{})}
+	w := &watchBody{ReadCloser: response.Body, network: n, done: r.Context().Done(), closed: make(chan struct{})}
 	response.Body = w
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.watches[w] = struct{}{}
 	if r.URL.Query().Get("sendInitialEvents") == "true" {
-		n.lists++
+		n.listings++
 	}
 	return response, nil
 }
 
-// remember a good answer about records.
-func (n *network) remember(response *http.Response, err error) (*http.Response, error) {
-	if err != nil || response.StatusCode >= http.StatusMultipleChoices || !records(response.Request) {
+// rememberAnswer keeps the answer to a request for records, if it is not an error.
+func (n *network) rememberAnswer(response *http.Response, err error) (*http.Response, error) {
+	if err != nil || response.StatusCode >= http.StatusMultipleChoices || !isForRecords(response.Request) {
 		return response, err
 	}
 	content, err := io.ReadAll(response.Body)
@@ -213,49 +212,49 @@ func (n *network) remember(response *http.Response, err error) (*http.Response, 
 	response.Body = io.NopCloser(bytes.NewReader(content))
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.earlier = content
+	n.lastAnswer = content
 	return response, nil
 }
 
-// records says whether a request is for records.
-func records(r *http.Request) bool {
+// isForRecords reports whether a request is for records, rather than a lease or an event.
+func isForRecords(r *http.Request) bool {
 	return strings.Contains(r.URL.Path, "/oauth") || strings.Contains(r.URL.Path, "/marks")
 }
 
-type failing struct{}
+type failingReader struct{}
 
-func (failing) Read([]byte) (int, error) { return 0, errCut }
+func (failingReader) Read([]byte) (int, error) { return 0, errClosed }
 
-// gated is the body of a watch.
-type gated struct {
+// watchBody is the body of the answer to a watch.
+type watchBody struct {
 	io.ReadCloser
 	network *network
-	gone    <-chan struct{}
-	cut     chan struct{}
+	done    <-chan struct{}
+	closed  chan struct{}
 }
 
-func (g *gated) Read(p []byte) (int, error) {
+func (g *watchBody) Read(p []byte) (int, error) {
 	count, err := g.ReadCloser.Read(p)
 	g.network.mu.Lock()
-	held := g.network.held
+	held := g.network.eventsHeld
 	g.network.mu.Unlock()
 	if held != nil {
 		select {
 		case <-held:
-		case <-g.cut:
-		case <-g.gone:
+		case <-g.closed:
+		case <-g.done:
 			return 0, io.ErrUnexpectedEOF
 		}
 	}
 	select {
-	case <-g.cut:
-		return 0, errCut
+	case <-g.closed:
+		return 0, errClosed
 	default:
 		return count, err
 	}
 }
 
-func (g *gated) Close() error {
+func (g *watchBody) Close() error {
 	g.network.mu.Lock()
 	delete(g.network.watches, g)
 	g.network.mu.Unlock()
