@@ -24,7 +24,8 @@ type store struct {
 	storage.Store
 	// kind is one of the documents.Storage constants.
 	kind string
-	// epoch of the Store, as in grant.Service: random for one that does not outlive the process.
+	// epoch identifies the records of the Store, as in grant.Service. It is random for one that does not
+	// outlive the process.
 	epoch string
 	// run does the background work of the Store until its context ends.
 	run func(context.Context)
