@@ -29,7 +29,8 @@ type Limits struct {
 	// Connections is how many connections may be open at once.
 	Connections int
 	// IncompleteBytes is how many bytes of incomplete requests are kept on all connections together.
-	// The largest request has 80 KiB. A header of many short lines takes 45 times its bytes in memory.
+	// Most requests have 1 KiB, the largest has 80. A header of many short lines takes 45 times its
+	// bytes in memory.
 	IncompleteBytes int
 	// Header is how long the header of a request may take, Request header and body together.
 	Header, Request time.Duration
@@ -42,7 +43,7 @@ type Limits struct {
 // DefaultLimits returns the limits of a server that faces the internet.
 func DefaultLimits() Limits {
 	return Limits{
-		Connections: 2048, IncompleteBytes: 1 << 20,
+		Connections: 2048, IncompleteBytes: 2 << 20,
 		Header: 5 * time.Second, Request: 10 * time.Second, Response: 30 * time.Second, Idle: 60 * time.Second,
 	}
 }
