@@ -15,8 +15,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// next is what comes next: a page, or the answer. Everything is decided anew each time, from the flow and from what is so now, so it does
-// not matter by which link the browser got here.
+// next is what comes next: a page, or the answer. Everything is decided anew each time, from the
+// flow and from what is so now, so it does not matter by which link the browser got here.
 func (h *Handler) next(w http.ResponseWriter, r *http.Request, v *interaction.Visit) error {
 	web.NoteGrantType(r.Context(), v.Flow.GrantTypes()[0])
 	step, login, err := h.decide(r, v)
@@ -44,8 +44,8 @@ type login struct {
 	consentUID string
 }
 
-// decide which page is next; none if the answer is. Where prompt is none the page that would be next is an error (OpenID Connect Core section
-// 3.1.2.6).
+// decide which page is next; none if the answer is. Where prompt is none the page that would be
+// next is an error (OpenID Connect Core section 3.1.2.6).
 func (h *Handler) decide(r *http.Request, v *interaction.Visit) (interaction.Step, *login, error) {
 	if v.Flow.Denied {
 		return 0, nil, oauth.Errorf(oauth.AccessDenied, "the user said no")
@@ -61,7 +61,8 @@ func (h *Handler) decide(r *http.Request, v *interaction.Visit) (interaction.Ste
 	inFlow := found != nil && v.Flow.LoginSession == found.Hash()
 	switch {
 	case found != nil && inFlow && !about(v.Flow, user):
-		// The user signed in as someone else than the client asked for: another page would only ask the same again.
+		// The user signed in as someone else than the client asked for: another page would only ask
+		// the same again.
 		return 0, nil, oauth.Errorf(oauth.LoginRequired, "the user signed in as another one than the request is about")
 	case found != nil && (inFlow || h.good(v.Flow, found, user)):
 		// Go on with this login.
@@ -85,8 +86,9 @@ func (h *Handler) decide(r *http.Request, v *interaction.Visit) (interaction.Ste
 	return 0, &login{session: found, user: user, consentUID: consentUID}, nil
 }
 
-// good says whether a login from before this flow will do. One that the client wants to see happen (prompt login or select_account), or that is
-// older than it accepts (max_age, of which 0 means the same as prompt login), will not: only a login inside the flow does then.
+// good says whether a login from before this flow will do. One that the client wants to see happen
+// (prompt login or select_account), or that is older than it accepts (max_age, of which 0 means the
+// same as prompt login), will not: only a login inside the flow does then.
 func (h *Handler) good(f *interaction.Flow, s *session.Session, user *registry.User) bool {
 	if f.Prompts(oauth.PromptLogin) || f.Prompts(oauth.PromptSelectAccount) || !about(f, user) {
 		return false
@@ -113,8 +115,8 @@ func (h *Handler) cut(v *interaction.Visit) error {
 	return checkOpenID(v)
 }
 
-// alwaysAsks: a public client that is answered at a loopback or private-use URI could be any program on the user's device (RFC 8252 section
-// 8.6).
+// alwaysAsks: a public client that is answered at a loopback or private-use URI could be any
+// program on the user's device (RFC 8252 section 8.6).
 func alwaysAsks(v *interaction.Visit) bool {
 	return v.Client.Public() && redirecturi.IsNative(v.RedirectURI)
 }
@@ -134,8 +136,9 @@ func (h *Handler) asksConsent(ctx context.Context, v *interaction.Visit, user *r
 	return consentUID == "", consentUID, err
 }
 
-// needsConsent says whether the answer has to rest on a stored consent. A client that is registered to skip it still needs one for offline_access,
-// which outlives the session (OpenID Connect Core section 11).
+// needsConsent says whether the answer has to rest on a stored consent. A client that is registered
+// to skip it still needs one for offline_access, which outlives the session (OpenID Connect Core
+// section 11).
 func needsConsent(v *interaction.Visit) bool {
 	return v.Client.Consent != documents.ConsentSkip || slices.Contains(v.Flow.Scopes, oauth.ScopeOfflineAccess)
 }

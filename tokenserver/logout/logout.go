@@ -4,10 +4,12 @@
 //	request.go  from parameters to a request: who sent the user here, whom they think is signed in, and where the user goes afterwards
 //	form.go     the request as the page's form carries it, sealed for one session, or the GET that a POST becomes
 //
-// Nobody is signed out by a page of another site alone. Either the request has an ID token of the very user who is signed in, which only an
-// application has that this user signed in to; or the user is asked, and the form that says yes is good for one session only.
+// Nobody is signed out by a page of another site alone. Either the request has an ID token of the
+// very user who is signed in, which only an application has that this user signed in to; or the
+// user is asked, and the form that says yes is good for one session only.
 //
-// Ending a session is one write, and a request without a session writes nothing. A page says "signed out" only of a session that has ended.
+// Ending a session is one write, and a request without a session writes nothing. A page says
+// "signed out" only of a session that has ended.
 package logout
 
 import (
@@ -62,7 +64,8 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	return h.begin(w, r, server, req)
 }
 
-// post turns a POSTed request into a GET of the same: it comes from the application's site, and so without our cookies. It sets none either.
+// post turns a POSTed request into a GET of the same: it comes from the application's site, and so
+// without our cookies. It sets none either.
 func (h *Handler) post(w http.ResponseWriter, r *http.Request, server documents.Server, params oauth.Params) error {
 	req, err := h.read(r.Context(), server, params)
 	if err != nil {
@@ -89,7 +92,8 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, server documents
 	return h.ask(w, server, req, current, user)
 }
 
-// confirm is the user's yes. It counts for the session that was shown; where another is signed in by now, that one is asked.
+// confirm is the user's yes. It counts for the session that was shown; where another is signed in
+// by now, that one is asked.
 func (h *Handler) confirm(w http.ResponseWriter, r *http.Request, server documents.Server, sealed string) error {
 	if err := interaction.SameOrigin(r); err != nil {
 		return err
@@ -137,9 +141,10 @@ func (h *Handler) ask(w http.ResponseWriter, server documents.Server, req reques
 	return web.Page(w, http.StatusOK, page, req.redirectURI)
 }
 
-// notSignedIn answers a request that came with no session. A browser sends the session's cookie with
-// what it opens in a window. It does not (SameSite=Lax) with what a page of another site embeds or
-// fetches, and then it is not known whether the user is signed in: that must not look like a logout.
+// notSignedIn answers a request that came with no session. A browser sends the session's cookie
+// with what it opens in a window. It does not (SameSite=Lax) with what a page of another site
+// embeds or fetches, and then it is not known whether the user is signed in: that must not look
+// like a logout.
 func notSignedIn(w http.ResponseWriter, r *http.Request, server documents.Server, req request) error {
 	switch r.Header.Get("Sec-Fetch-Dest") {
 	case "", "document":

@@ -10,15 +10,15 @@ const (
 	// maxLogins is how many logins a user may have in loginWindow, at one replica.
 	maxLogins   = 30
 	loginWindow = 10 * time.Minute
-	// maxEnded is how many ended sessions of a user may be remembered before the user's next login is
-	// refused: each login may leave such a record behind, and ending a session is never refused.
+	// maxEnded is how many ended sessions of a user may be remembered before the user's next login
+	// is refused: each login may leave such a record behind, and ending a session is never refused.
 	maxEnded = 100
 )
 
 // TooManyLogins is the error of a login that comes too soon after others of the user.
 type TooManyLogins struct {
-	// After is how long to wait. Zero: until records of ended sessions have expired, which takes as long
-	// as a session may last.
+	// After is how long to wait. Zero: until records of ended sessions have expired, which takes as
+	// long as a session may last.
 	After time.Duration
 }
 
@@ -29,7 +29,8 @@ func (e *TooManyLogins) Error() string {
 	return fmt.Sprintf("session: the user has logged in %d times in %s", maxLogins, loginWindow)
 }
 
-// logins remembers when each user logged in during the last loginWindow. The zero value remembers none.
+// logins remembers when each user logged in during the last loginWindow. The zero value remembers
+// none.
 type logins struct {
 	mu     sync.Mutex
 	times  map[string][]time.Time // by UID, the oldest first

@@ -1,13 +1,13 @@
-// Package session is the login of a user in a browser: a sealed cookie, and no record. It ends by its
-// idle or absolute lifetime, when the user is gone or has another password (UID and epoch are held
-// against the registry at every use), and when its root is marked as ended.
+// Package session is the login of a user in a browser: a sealed cookie, and no record. It ends by
+// its idle or absolute lifetime, when the user is gone or has another password (UID and epoch are
+// held against the registry at every use), and when its root is marked as ended.
 //
-// Each login draws a new session id (RFC 9700 section 4.7 on fixation). The root is drawn at the first
-// login of a user in a browser and stays through the logins of that user that follow, so that logging in
-// again for one application signs the user out of no other. Grants and tokens carry the root's hash, and
-// marking the root ends all of them, and every copy of every cookie that has it. When another user logs
-// in, the root that is replaced is marked before the new cookie is set: afterwards no cookie of the
-// browser could end what rests on it.
+// Each login draws a new session id (RFC 9700 section 4.7 on fixation). The root is drawn at the
+// first login of a user in a browser and stays through the logins of that user that follow, so that
+// logging in again for one application signs the user out of no other. Grants and tokens carry the
+// root's hash, and marking the root ends all of them, and every copy of every cookie that has it.
+// When another user logs in, the root that is replaced is marked before the new cookie is set:
+// afterwards no cookie of the browser could end what rests on it.
 //
 //	session.go  a session from its login to its end
 //	logins.go   how often a user may log in
@@ -33,8 +33,8 @@ import (
 
 // Session of a user, as its cookie holds it. Times are Unix seconds.
 type Session struct {
-	// Root and ID are random and leave the server only sealed. The id is of one login, the root of all
-	// logins of the user in this browser; grants, tokens and marks carry the root's hash.
+	// Root and ID are random and leave the server only sealed. The id is of one login, the root of
+	// all logins of the user in this browser; grants, tokens and marks carry the root's hash.
 	Root     string   `json:"root"`
 	ID       string   `json:"sid"`
 	UserUID  string   `json:"uid"`
@@ -42,14 +42,16 @@ type Session struct {
 	AuthTime int64    `json:"at"`
 	AMR      []string `json:"amr,omitempty"`
 	Started  int64    `json:"st"`
-	// Until is the absolute end as it was at the login. A lowered lifetime ends the session earlier, a raised one never later: the mark of an
-	// ended session may be forgotten after it.
+	// Until is the absolute end as it was at the login. A lowered lifetime ends the session
+	// earlier, a raised one never later: the mark of an ended session may be forgotten after it.
 	Until    int64 `json:"un"`
 	LastUsed int64 `json:"lu"`
-	// RootUntil is the latest Until of all logins of the root. One before a lowered lifetime may have a
-	// later end than this one has, and what came from it is good again if the lifetime is raised.
+	// RootUntil is the latest Until of all logins of the root. One before a lowered lifetime may
+	// have a later end than this one has, and what came from it is good again if the lifetime is
+	// raised.
 	RootUntil int64 `json:"ru,omitempty"`
-	// StoreEpoch is the grants' Epoch: the store of another does not know which sessions were ended.
+	// StoreEpoch is the grants' Epoch: the store of another does not know which sessions were
+	// ended.
 	StoreEpoch string `json:"se,omitempty"`
 }
 
@@ -92,9 +94,9 @@ type Sessions struct {
 	logins logins
 }
 
-// Begin a session of the user, who has just authenticated by the methods (RFC 8176), in the browser that
-// sent the request. It replaces the browser's session, if there is one. An error means that no cookie was
-// set; it is a *TooManyLogins if the user has logged in too often.
+// Begin a session of the user, who has just authenticated by the methods (RFC 8176), in the browser
+// that sent the request. It replaces the browser's session, if there is one. An error means that no
+// cookie was set; it is a *TooManyLogins if the user has logged in too often.
 func (s *Sessions) Begin(
 	ctx context.Context, w http.ResponseWriter, r *http.Request, server documents.Server, user *registry.User, amr ...string,
 ) (*Session, error) {
@@ -134,10 +136,11 @@ func (s *Sessions) admit(ctx context.Context, user *registry.User) error {
 	return nil
 }
 
-// root of a session that begins: that of the browser's cookie if it is of the same user, whether or not
-// it still signs them in. It may be idle, at its absolute end, or of another password, but what rests on
-// it may be good or become so, and the new cookie is what ends it. A root of another user is ended here.
-// Last is when no earlier session of the root is good any more, in Unix seconds; zero: there is none.
+// root of a session that begins: that of the browser's cookie if it is of the same user, whether or
+// not it still signs them in. It may be idle, at its absolute end, or of another password, but what
+// rests on it may be good or become so, and the new cookie is what ends it. A root of another user
+// is ended here. Last is when no earlier session of the root is good any more, in Unix seconds;
+// zero: there is none.
 func (s *Sessions) root(
 	ctx context.Context, r *http.Request, server documents.Server, user *registry.User,
 ) (root string, last int64, err error) {
@@ -168,8 +171,8 @@ func (s *Sessions) draw() (string, error) {
 	return base64.RawURLEncoding.EncodeToString(value), nil
 }
 
-// Current session of the browser and its user; nil if there is none that is good. An error means that
-// it is not known.
+// Current session of the browser and its user; nil if there is none that is good. An error means
+// that it is not known.
 func (s *Sessions) Current(ctx context.Context, r *http.Request, server documents.Server) (*Session, *registry.User, error) {
 	session, user, err := s.Left(ctx, r, server)
 	if session == nil || user == nil || s.idle(server, session) || !s.Now().Before(session.Ends(server)) {
@@ -178,9 +181,9 @@ func (s *Sessions) Current(ctx context.Context, r *http.Request, server document
 	return session, user, nil
 }
 
-// Left is Current, and also finds a session that signs nobody in but that there is something left to end
-// of: it was idle for too long or is at its absolute end, while tokens that came from it may still live;
-// or its user is not served, and may be again. Then the user is nil.
+// Left is Current, and also finds a session that signs nobody in but that there is something left
+// to end of: it was idle for too long or is at its absolute end, while tokens that came from it may
+// still live; or its user is not served, and may be again. Then the user is nil.
 func (s *Sessions) Left(ctx context.Context, r *http.Request, server documents.Server) (*Session, *registry.User, error) {
 	session := s.open(r, server)
 	if session == nil || s.over(session) {
@@ -198,8 +201,8 @@ func (s *Sessions) Left(ctx context.Context, r *http.Request, server documents.S
 	return session, user, nil
 }
 
-// open the browser's cookie, whatever became of its session; nil if there is none that this server sealed,
-// or the store has lost what it knew of it.
+// open the browser's cookie, whatever became of its session; nil if there is none that this server
+// sealed, or the store has lost what it knew of it.
 func (s *Sessions) open(r *http.Request, server documents.Server) *Session {
 	data, err := s.Keys.Open(keys.PurposeSession, web.CookiesOf(server.Issuer).Get(r, cookieSession))
 	if err != nil {
@@ -215,13 +218,14 @@ func (s *Sessions) open(r *http.Request, server documents.Server) *Session {
 	return session
 }
 
-// over reports whether nothing that came from the session can be good any more: it has ended, and so has the last access token.
+// over reports whether nothing that came from the session can be good any more: it has ended, and
+// so has the last access token.
 func (s *Sessions) over(session *Session) bool {
 	return !s.Now().Before(session.last().Add(grant.MaxAccessTokenLifetime))
 }
 
-// idle says whether the session was not used for too long. Like the absolute lifetime, the idle one is the server's of now, so that a lowered
-// one acts on running sessions.
+// idle says whether the session was not used for too long. Like the absolute lifetime, the idle one
+// is the server's of now, so that a lowered one acts on running sessions.
 func (s *Sessions) idle(server documents.Server, session *Session) bool {
 	return !s.Now().Before(time.Unix(session.LastUsed, 0).Add(server.SessionIdleLifetime.Duration()))
 }
@@ -234,8 +238,8 @@ func (s *Sessions) ended(ctx context.Context, session *Session) (bool, error) {
 	return ended, nil
 }
 
-// End the session, for every copy of each cookie of its root, and all that came from it and is not offline. The browser's cookie goes once that
-// is done, and not before: it is needed to try again.
+// End the session, for every copy of each cookie of its root, and all that came from it and is not
+// offline. The browser's cookie goes once that is done, and not before: it is needed to try again.
 func (s *Sessions) End(ctx context.Context, w http.ResponseWriter, server documents.Server, session *Session) error {
 	if err := s.mark(ctx, server, session, storage.EndLogout); err != nil {
 		return err
