@@ -16,28 +16,28 @@ import (
 // Objects that are applied together, in whatever order, get ready without a warning; one whose
 // needs are not met is warned of when it is not new any more.
 func TestACleanFirstApplyLeavesNoWarnings(t *testing.T) {
-	w := emptyWorld(t)
+	w := newEnvWithoutManager(t)
 	startManager(t)
 	const scope = "orders:read"
 	c := w.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{scope} })
-	w.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
+	w.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
 	user := w.newUser("alice", "")
 	create(t, w.server)
-	w.condition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
-	w.condition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonUnknownScope)
-	w.condition(user, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
+	w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	w.waitForCondition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonUnknownScope)
+	w.waitForCondition(user, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
 	w.newSecret(w.identity, "alice", map[string]string{"password": "correct horse"})
 	w.replica = w.newReplica("main-0", "", func(r *internalv1alpha1.Replica) {
 		r.Spec.Ready, r.Spec.Problem = false, "the Entries have not been read yet"
 	})
-	w.condition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonReplicaProblem)
-	edit(w, w.replica, func(r *internalv1alpha1.Replica) {
-		r.Spec.Ready, r.Spec.Problem, r.Spec.AppliedResourceVersion = true, "", everything
+	w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonReplicaProblem)
+	updateObject(w, w.replica, func(r *internalv1alpha1.Replica) {
+		r.Spec.Ready, r.Spec.Problem, r.Spec.AppliedResourceVersion = true, "", maxResourceVersion
 	})
 	api := w.newAPI("https://api.example.com", scope)
 	forgotten := w.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"no:such"} })
 	for _, o := range []client.Object{c, user, api, w.server} {
-		w.condition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		w.waitForCondition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	}
 	warned := func(o client.Object) bool {
 		return slices.ContainsFunc(w.eventsOf(o), func(e string) bool { return strings.HasPrefix(e, "Warning ") })

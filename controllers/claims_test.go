@@ -12,7 +12,7 @@ import (
 )
 
 func TestAnEntryThatWasEditedOrDeletedIsRepaired(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c, user := w.readyClient(), w.readyUser("alice", "correct horse")
 	w.readyAPI(ordersAPI, "orders:read")
 	before := map[string]internalv1alpha1.EntrySpec{}
@@ -39,10 +39,10 @@ func TestAnEntryThatWasEditedOrDeletedIsRepaired(t *testing.T) {
 		what := string(spec.Space) + " " + spec.Value + ": "
 		e := &internalv1alpha1.Entry{}
 		e.Namespace, e.Name = w.identity, name
-		edit(w, e, func(e *internalv1alpha1.Entry) { e.Labels = nil })
+		updateObject(w, e, func(e *internalv1alpha1.Entry) { e.Labels = nil })
 		eventually.True(t, what+"the label is set again", repaired(name))
 		if spec.Format != "" {
-			edit(w, e, func(e *internalv1alpha1.Entry) {
+			updateObject(w, e, func(e *internalv1alpha1.Entry) {
 				e.Spec.Document = strings.Replace(e.Spec.Document, "{", `{"more":1,`, 1)
 			})
 			eventually.True(t, what+"the document is written again", func() bool {
@@ -51,16 +51,16 @@ func TestAnEntryThatWasEditedOrDeletedIsRepaired(t *testing.T) {
 			})
 			eventually.True(t, what+"it says what it said", repaired(name))
 		}
-		w.remove(e)
+		w.deleteObject(e)
 		eventually.True(t, what+"it is made again", repaired(name))
 	}
-	if !w.logsIn(user, "correct horse") || !w.authenticates(c, w.valueOf(c)) {
+	if !w.logsIn(user, "correct horse") || !w.isCredential(c, w.clientSecretOf(c)) {
 		t.Error("the user's password or the client's secret is not in force")
 	}
 
 	// A credential that somebody put there goes.
 	e := w.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID)
-	edit(w, e, func(e *internalv1alpha1.Entry) {
+	updateObject(w, e, func(e *internalv1alpha1.Entry) {
 		doc, err := decodeEntry[documents.Client](e)
 		if err != nil {
 			t.Fatal(err)
@@ -70,5 +70,5 @@ func TestAnEntryThatWasEditedOrDeletedIsRepaired(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	eventually.True(t, "only the client's own credential is accepted", func() bool { return !w.authenticates(c, strong) && w.authenticates(c, w.valueOf(c)) })
+	eventually.True(t, "only the client's own credential is accepted", func() bool { return !w.isCredential(c, strong) && w.isCredential(c, w.clientSecretOf(c)) })
 }

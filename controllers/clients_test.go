@@ -26,14 +26,14 @@ func asking(id string) func(*v1alpha1.OAuthClient) {
 }
 
 func TestOfTwoClientsWithOneIDTheFirstKeepsIt(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	rival := newNamespace(t, map[string]string{"apps-of": w.identity})
 	t.Cleanup(func() { w.apps = rival; w.cleanUp() })
 	inRival := func(c *v1alpha1.OAuthClient) { c.Namespace = rival }
 	first := w.readyClient(asking("free-first"))
-	value := w.valueOf(first)
+	value := w.clientSecretOf(first)
 	second := w.newClient(asking("free-first"), inRival)
-	message := w.condition(second, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
+	message := w.waitForCondition(second, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
 	if !strings.Contains(message, "spec.clientID") || !strings.Contains(message, `"free-first"`) {
 		t.Errorf("the message does not say what to change: %s", message)
 	}
@@ -45,7 +45,7 @@ func TestOfTwoClientsWithOneIDTheFirstKeepsIt(t *testing.T) {
 	if second.Status.ClientID != "" || len(second.Status.Credentials) > 0 || w.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: rival, Name: second.Name + "-oauth"}}) {
 		t.Errorf("it has a credential: %+v", second.Status)
 	}
-	if doc := w.document(first); doc.UID != string(first.UID) || !w.authenticates(first, value) {
+	if doc := w.document(first); doc.UID != string(first.UID) || !w.isCredential(first, value) {
 		t.Error("the first client lost its id")
 	}
 
@@ -82,12 +82,12 @@ func TestOfTwoClientsWithOneIDTheFirstKeepsIt(t *testing.T) {
 
 // A client's tokens name it as their subject, so whoever chooses client ids would else choose whom an API takes it for (RFC 9068 section 5).
 func TestAClientCannotHaveTheIDOfAUser(t *testing.T) {
-	w := newWorld(t, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedClients[0].ClientIDs = []string{"*"} })
+	w := newEnv(t, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedClients[0].ClientIDs = []string{"*"} })
 	chosen, given := w.readyUser("alice", "correct horse", subject("free-alice")), w.readyUser("bob", "correct horse")
 	for _, u := range []*v1alpha1.OAuthUser{chosen, given} {
 		id := u.Status.Subject
 		c := w.newClient(asking(id))
-		if message := w.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken); !strings.Contains(message, strconv.Quote(id)) {
+		if message := w.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken); !strings.Contains(message, strconv.Quote(id)) {
 			t.Errorf("%s: %s", id, message)
 		}
 		if c.Status.ClientID != "" || len(c.Status.Credentials) > 0 {
@@ -100,23 +100,23 @@ func TestAClientCannotHaveTheIDOfAUser(t *testing.T) {
 }
 
 func TestTheLoserGetsTheNameWhenTheWinnerGoes(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	first := w.readyClient(asking("free-one"))
-	value := w.valueOf(first)
+	value := w.clientSecretOf(first)
 	second := w.newClient(asking("free-one"))
-	w.condition(second, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
-	w.remove(first)
-	w.condition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if doc := w.document(second); doc.UID != string(second.UID) || w.authenticates(second, value) || !w.authenticates(second, w.valueOf(second)) {
+	w.waitForCondition(second, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
+	w.deleteObject(first)
+	w.waitForCondition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if doc := w.document(second); doc.UID != string(second.UID) || w.isCredential(second, value) || !w.isCredential(second, w.clientSecretOf(second)) {
 		t.Error("it has not the name alone: the secret of the first is accepted, or its own is not")
 	}
 }
 
 func TestAnIDOutsideTheOwnNamespaceNeedsARule(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	for _, id := range []string{"other.client", "freedom", "Free-x", w.identity + ".x", w.apps} {
 		c := w.newClient(asking(id))
-		message := w.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		message := w.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
 		if !strings.Contains(message, "clientID") || !strings.Contains(message, strconv.Quote(id)) {
 			t.Errorf("%s: %s", id, message)
 		}
@@ -129,17 +129,17 @@ func TestAnIDOutsideTheOwnNamespaceNeedsARule(t *testing.T) {
 }
 
 func TestAClientThatIsCreatedAgainInheritsNothing(t *testing.T) {
-	made := watchWrites(t)
-	w := newWorld(t)
+	made := recordWrites(t)
+	w := newEnv(t)
 	for i, id := range []string{"", "free-x"} { // the second time it asks for another name, too
 		first := w.readyClient(named("again"))
-		old, oldID := w.valueOf(first), first.Status.ClientID
+		old, oldID := w.clientSecretOf(first), first.Status.ClientID
 		second := first.DeepCopy()
 		second.ResourceVersion, second.UID, second.Status = "", "", v1alpha1.OAuthClientStatus{}
 		second.Spec.ClientID = id
-		made.unseen(t, func() { w.remove(first); create(t, second) })
-		w.condition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-		if value := w.valueOf(second); value == old || w.authenticates(second, old) || !w.authenticates(second, value) {
+		made.whileWritesFail(t, func() { w.deleteObject(first); create(t, second) })
+		w.waitForCondition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		if value := w.clientSecretOf(second); value == old || w.isCredential(second, old) || !w.isCredential(second, value) {
 			t.Errorf("%d: it has the old secret", i)
 		}
 		eventually.True(t, "nothing of the former one is served", func() bool {
@@ -148,7 +148,7 @@ func TestAClientThatIsCreatedAgainInheritsNothing(t *testing.T) {
 		if i == 1 && w.entry(internalv1alpha1.SpaceIdentity, oldID) != nil {
 			t.Errorf("%s is served still", oldID)
 		}
-		w.remove(second)
+		w.deleteObject(second)
 		eventually.True(t, "it is gone with its Secret", func() bool {
 			return !w.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "again-oauth"}})
 		})
@@ -156,25 +156,25 @@ func TestAClientThatIsCreatedAgainInheritsNothing(t *testing.T) {
 }
 
 func TestAClientThatIsBeingDeletedIsForgottenAtOnce(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.readyClient(func(c *v1alpha1.OAuthClient) { c.Finalizers = []string{"example.com/backup"} })
-	w.remove(c)
+	w.deleteObject(c)
 	eventually.True(t, "its Entry is gone while it waits for somebody's finalizer", func() bool { return w.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID) == nil })
 	if w.get(c); c.DeletionTimestamp.IsZero() {
 		t.Error("it is not being deleted")
 	}
-	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Finalizers = nil })
+	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Finalizers = nil })
 	if gone := w.readyClient(); gone.Finalizers != nil {
 		t.Errorf("the operator adds finalizers: %v", gone.Finalizers)
 	}
 }
 
 func TestWhatTheManagerDidNotSeeIsForgottenWhenItIsBack(t *testing.T) {
-	w, stop := newStoppableWorld(t)
+	w, stop := newEnvWithStop(t)
 	gone, again := w.readyClient(), w.readyClient(named("again"))
 	stop()
-	w.remove(gone)
-	w.remove(again)
+	w.deleteObject(gone)
+	w.deleteObject(again)
 	_, stop = runManager(t)
 	defer stop()
 	eventually.True(t, "their Entries are gone", func() bool {
@@ -183,7 +183,7 @@ func TestWhatTheManagerDidNotSeeIsForgottenWhenItIsBack(t *testing.T) {
 }
 
 func TestAClientThatIsNotAllowedIsToldWhat(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	foreign := newNamespace(t)
 	t.Cleanup(func() { w.apps = foreign; w.cleanUp() })
 	for _, test := range []struct {
@@ -197,13 +197,13 @@ func TestAClientThatIsNotAllowedIsToldWhat(t *testing.T) {
 		{func(c *v1alpha1.OAuthClient) { c.Spec.Consent = v1alpha1.ConsentSkip }, []string{`rule "apps"`, "consent", "Skip"}},
 	} {
 		c := w.newClient(test.change)
-		message := w.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		message := w.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
 		for _, part := range test.say {
 			if !strings.Contains(message, part) {
 				t.Errorf("the message does not speak of %s: %s", part, message)
 			}
 		}
-		w.condition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
 		if doc := w.document(c); doc.UID != "" {
 			t.Error("it is served")
 		}
@@ -215,8 +215,8 @@ func TestAClientThatIsNotAllowedIsToldWhat(t *testing.T) {
 
 // One write changes what a rule, a label or a lifetime says, whatever the number of clients; their conditions follow.
 func TestWhatDecidesAboutManyClientsIsOneWrite(t *testing.T) {
-	made := watchWrites(t)
-	w := newWorld(t)
+	made := recordWrites(t)
+	w := newEnv(t)
 	clients := []*v1alpha1.OAuthClient{w.readyClient(), w.readyClient(), w.readyClient()}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.apps}}
 	for _, change := range []struct {
@@ -226,40 +226,40 @@ func TestWhatDecidesAboutManyClientsIsOneWrite(t *testing.T) {
 		reason   string
 	}{
 		{"a rule is tightened", func() {
-			edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+			updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) {
 				s.Spec.AllowedClients[0].GrantTypes = []v1alpha1.GrantType{"authorization_code"}
 			})
 		}, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer},
 		{"it is loosened", func() {
-			edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedClients[0].GrantTypes = nil })
+			updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedClients[0].GrantTypes = nil })
 		}, metav1.ConditionTrue, v1alpha1.ReasonAccepted},
 		{"a label is removed", func() {
-			edit(w, namespace, func(n *corev1.Namespace) { delete(n.Labels, "apps-of") })
+			updateObject(w, namespace, func(n *corev1.Namespace) { delete(n.Labels, "apps-of") })
 		}, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer},
 		{"it is set again", func() {
-			edit(w, namespace, func(n *corev1.Namespace) { n.Labels["apps-of"] = w.identity })
+			updateObject(w, namespace, func(n *corev1.Namespace) { n.Labels["apps-of"] = w.identity })
 		}, metav1.ConditionTrue, v1alpha1.ReasonAccepted},
 		{"a lifetime is lowered", func() {
-			edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+			updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) {
 				s.Spec.Tokens = &v1alpha1.TokenSettings{AccessTokenLifetime: &metav1.Duration{Duration: 60e9}}
 			})
 		}, metav1.ConditionTrue, v1alpha1.ReasonAccepted},
 	} {
-		made.settle(t)
+		made.waitUntilQuiet(t)
 		values := map[string]string{}
 		for _, c := range clients {
-			values[c.Name] = w.valueOf(c)
+			values[c.Name] = w.clientSecretOf(c)
 		}
 		change.make()
-		eventually.True(t, change.name+": it is written", func() bool { return len(made.to("/entries")) > 0 })
+		eventually.True(t, change.name+": it is written", func() bool { return len(made.matching("/entries")) > 0 })
 		for _, c := range clients {
-			w.condition(c, v1alpha1.ConditionAccepted, change.accepted, change.reason)
-			if w.valueOf(c) != values[c.Name] || !w.authenticates(c, values[c.Name]) {
+			w.waitForCondition(c, v1alpha1.ConditionAccepted, change.accepted, change.reason)
+			if w.clientSecretOf(c) != values[c.Name] || !w.isCredential(c, values[c.Name]) {
 				t.Errorf("%s: client %s has another secret", change.name, c.Name)
 			}
 		}
-		if n := len(made.to("/entries")); n != 1 {
-			t.Errorf("%s: %d writes of Entries: %q", change.name, n, made.to("/entries"))
+		if n := len(made.matching("/entries")); n != 1 {
+			t.Errorf("%s: %d writes of Entries: %q", change.name, n, made.matching("/entries"))
 		}
 	}
 	if doc := documentAt[documents.Server](w, w.server.Spec.Issuer); doc.AccessTokenLifetime != 60 {
@@ -268,17 +268,17 @@ func TestWhatDecidesAboutManyClientsIsOneWrite(t *testing.T) {
 }
 
 func TestAScopeThatAClientMayNotHaveIsNamedAndLeftOut(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"openid", "orders:read", "orders:write"} })
 	unknown := func() string {
-		return w.condition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonUnknownScope)
+		return w.waitForCondition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonUnknownScope)
 	}
 	if message := unknown(); !strings.Contains(message, `declares "orders:read", "orders:write"`) {
 		t.Error(message)
 	}
-	w.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
-	w.condition(c, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonProgrammed)
-	if !w.authenticates(c, w.valueOf(c)) {
+	w.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	w.waitForCondition(c, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonProgrammed)
+	if !w.isCredential(c, w.clientSecretOf(c)) {
 		t.Error("the rest does not work")
 	}
 
@@ -287,34 +287,34 @@ func TestAScopeThatAClientMayNotHaveIsNamedAndLeftOut(t *testing.T) {
 		message := unknown()
 		return strings.Contains(message, `declares "orders:write"`) && !strings.Contains(message, "orders:read")
 	})
-	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:read", "orders:write") })
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	edit(w, api, func(api *v1alpha1.ResourceServer) {
+	updateObject(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = resourceScopes("orders:read", "orders:write") })
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(w, api, func(api *v1alpha1.ResourceServer) {
 		api.Spec.AllowedClients = []v1alpha1.ResourceClientRule{{Name: "read", Scopes: []string{"orders:read"}}}
 	})
 	eventually.True(t, "one is refused", func() bool { return strings.Contains(unknown(), `do not let this client have "orders:write"`) })
-	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.AllowedClients = nil })
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:read") }) // it loses a scope
+	updateObject(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.AllowedClients = nil })
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = resourceScopes("orders:read") }) // it loses a scope
 	eventually.True(t, "one is undeclared", func() bool { return strings.Contains(unknown(), `declares "orders:write"`) })
-	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:read", "orders:write") })
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { // the server allows the API no more
+	updateObject(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = resourceScopes("orders:read", "orders:write") })
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) { // the server allows the API no more
 		s.Spec.AllowedResourceServers[0].Scopes = []string{"nothing"}
 	})
 	eventually.True(t, "both are undeclared", func() bool { return strings.Contains(unknown(), `declares "orders:read", "orders:write"`) })
-	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedResourceServers[0].Scopes = nil })
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	w.remove(api)
+	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedResourceServers[0].Scopes = nil })
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.deleteObject(api)
 	unknown()
 }
 
 func TestAClientWaitsForItsServerAndOutlivesIt(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.readyClient()
-	value := w.valueOf(c)
+	value := w.clientSecretOf(c)
 	early := w.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.ServerRef.Name = "later" })
-	message := w.condition(early, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
+	message := w.waitForCondition(early, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
 	for _, part := range []string{"spec.serverRef", `"later"`, strconv.Quote(w.identity)} {
 		if !strings.Contains(message, part) {
 			t.Errorf("the message does not speak of %s: %s", part, message)
@@ -323,46 +323,46 @@ func TestAClientWaitsForItsServerAndOutlivesIt(t *testing.T) {
 	later := &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: "later"}, Spec: *w.server.Spec.DeepCopy()}
 	later.Spec.Issuer += "/later"
 	create(t, later)
-	w.condition(early, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
-	w.condition(early, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	w.waitForCondition(early, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	w.waitForCondition(early, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
 
-	w.remove(w.server)
-	w.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
-	if w.valueOf(c) != value {
+	w.deleteObject(w.server)
+	w.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
+	if w.clientSecretOf(c) != value {
 		t.Error("its Secret has another value")
 	}
 	eventually.True(t, "the Replica of the old server is gone", func() bool { return !w.exists(w.replica) })
 	w.startServer() // of the same name, but another server
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if w.valueOf(c) != value || !w.authenticates(c, value) {
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if w.clientSecretOf(c) != value || !w.isCredential(c, value) {
 		t.Error("its Secret has another value, or that is refused")
 	}
 }
 
 func TestASuspendedClientIsRefusedAndNothingIsDeleted(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.readyClient()
-	value := w.valueOf(c)
-	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.Suspended = true })
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSuspended)
+	value := w.clientSecretOf(c)
+	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.Suspended = true })
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSuspended)
 	if !w.document(c).Suspended {
 		t.Error("token servers are not told")
 	}
-	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.Suspended = false })
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if w.document(c).Suspended || w.valueOf(c) != value || !w.authenticates(c, value) {
+	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.Suspended = false })
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if w.document(c).Suspended || w.clientSecretOf(c) != value || !w.isCredential(c, value) {
 		t.Error("it is not as it was")
 	}
 }
 
 func TestAClientWithALegacyGrantCarriesAWarning(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	modern := w.readyClient()
 	legacy := w.readyClient(func(c *v1alpha1.OAuthClient) {
 		c.Spec.GrantTypes = []v1alpha1.GrantType{"implicit", "password"}
 		c.Spec.RedirectURIs = []string{"https://app.example.com/callback"}
 	})
-	message := w.condition(legacy, v1alpha1.ConditionLegacyGrant, metav1.ConditionTrue, v1alpha1.ReasonLegacyGrant)
+	message := w.waitForCondition(legacy, v1alpha1.ConditionLegacyGrant, metav1.ConditionTrue, v1alpha1.ReasonLegacyGrant)
 	if !strings.Contains(message, "implicit and password") || !strings.Contains(message, "RFC 9700") {
 		t.Error(message)
 	}
@@ -377,8 +377,8 @@ func TestAClientWithALegacyGrantCarriesAWarning(t *testing.T) {
 			return gauge(t, "oauth_operator_legacy_grant_clients", map[string]string{"grant_type": grant}) == 1
 		})
 	}
-	edit(w, legacy, func(c *v1alpha1.OAuthClient) { c.Spec.GrantTypes, c.Spec.RedirectURIs = modern.Spec.GrantTypes, nil })
-	w.condition(legacy, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(w, legacy, func(c *v1alpha1.OAuthClient) { c.Spec.GrantTypes, c.Spec.RedirectURIs = modern.Spec.GrantTypes, nil })
+	w.waitForCondition(legacy, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	if meta.FindStatusCondition(legacy.Status.Conditions, v1alpha1.ConditionLegacyGrant) != nil {
 		t.Error("the warning stays when the grants are gone")
 	}
@@ -409,24 +409,24 @@ func gauge(t *testing.T, name string, labels map[string]string) float64 {
 }
 
 func TestNoPartOfAStatusOrEventHoldsASecret(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	secrets := []string{strong, "hunter2-hunter2", "not a hash at all"}
 	good := w.readyClient()
-	secrets = append(secrets, w.valueOf(good))
+	secrets = append(secrets, w.clientSecretOf(good))
 	w.newSecret(w.apps, "source", map[string]string{"value": strong, "weak": secrets[1], "broken": strong + "\n"})
 	read := w.readyClient(reading("source", "value"), targeting("copy"))
 	weak, broken := w.newClient(reading("source", "weak")), w.newClient(reading("source", "broken"))
-	w.condition(weak, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonWeakSecret)
-	w.condition(broken, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	w.waitForCondition(weak, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonWeakSecret)
+	w.waitForCondition(broken, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
 	user := w.newUser("alice", secrets[1])
-	w.condition(user, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(user, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	hashed := w.newUser("bob", secrets[2], func(u *v1alpha1.OAuthUser) {
 		u.Spec.PasswordSecretRef, u.Spec.PasswordHashSecretRef = nil, u.Spec.PasswordSecretRef
 	})
-	w.condition(hashed, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidPassword)
-	edit(w, w.secretOf(good), func(s *corev1.Secret) { s.Data["client_secret"] = []byte(strong) })
-	eventually.True(t, "it is repaired", func() bool { return w.valueOf(good) != strong })
-	secrets = append(secrets, w.valueOf(good))
+	w.waitForCondition(hashed, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidPassword)
+	updateObject(w, w.secretOf(good), func(s *corev1.Secret) { s.Data["client_secret"] = []byte(strong) })
+	eventually.True(t, "it is repaired", func() bool { return w.clientSecretOf(good) != strong })
+	secrets = append(secrets, w.clientSecretOf(good))
 
 	var texts []string
 	for _, o := range []client.Object{good, read, weak, broken, user, hashed, w.server} {
@@ -446,8 +446,8 @@ func TestNoPartOfAStatusOrEventHoldsASecret(t *testing.T) {
 }
 
 func TestReconcilingTwiceWritesNothing(t *testing.T) {
-	made := watchWrites(t)
-	w, stop := newStoppableWorld(t)
+	made := recordWrites(t)
+	w, stop := newEnvWithStop(t)
 	defer func() { stop() }()
 	w.newAPI("https://orders.example.com", "orders:read")
 	w.newAPI("https://orders.example.com", "orders:write") // its identifier is taken
@@ -474,7 +474,7 @@ func TestReconcilingTwiceWritesNothing(t *testing.T) {
 	} {
 		all = append(all, w.newClient(change))
 	}
-	made.settle(t)
+	made.waitUntilQuiet(t)
 	for _, o := range all { // each is looked at again when it is touched
 		w.get(o)
 		o.SetAnnotations(map[string]string{"example.com/touched": "yes"})
@@ -483,8 +483,8 @@ func TestReconcilingTwiceWritesNothing(t *testing.T) {
 		}
 	}
 	w.renew(w.replica)
-	made.settleAt(t, 0, "when objects are touched")
+	made.checkUntilQuiet(t, 0, "when objects are touched")
 	stop()
 	_, stop = runManager(t)
-	made.settleAt(t, 0, "when the manager starts anew")
+	made.checkUntilQuiet(t, 0, "when the manager starts anew")
 }

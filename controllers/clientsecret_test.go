@@ -34,7 +34,7 @@ func targeting(name string) func(*v1alpha1.OAuthClient) {
 }
 
 func TestAClientsSecretHoldsAllThatAnApplicationNeeds(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.readyClient(func(c *v1alpha1.OAuthClient) {
 		c.Spec.GrantTypes, c.Spec.Scopes = []v1alpha1.GrantType{"authorization_code"}, []string{"openid"}
 		c.Spec.RedirectURIs = []string{"https://app.example.com/callback"}
@@ -62,7 +62,7 @@ func TestAClientsSecretHoldsAllThatAnApplicationNeeds(t *testing.T) {
 	if s.Labels["example.com/team"] != "shop" || s.Annotations["example.com/note"] != "mounted" || c.Status.SecretName != "chosen" {
 		t.Errorf("labels %v, annotations %v, status.secretName %q", s.Labels, s.Annotations, c.Status.SecretName)
 	}
-	if !w.authenticates(c, value) || len(c.Status.Credentials) != 1 || c.Status.Credentials[0].State != v1alpha1.CredentialActive {
+	if !w.isCredential(c, value) || len(c.Status.Credentials) != 1 || c.Status.Credentials[0].State != v1alpha1.CredentialActive {
 		t.Errorf("credentials %+v", c.Status.Credentials)
 	}
 }
@@ -74,7 +74,7 @@ type history struct {
 	secrets []corev1.Secret
 }
 
-func (w *world) record() *history {
+func (w *testEnv) record() *history {
 	w.t.Helper()
 	watcher, err := client.NewWithWatch(plane.AdminConfig(), client.Options{Scheme: Scheme()})
 	if err != nil {
@@ -140,11 +140,11 @@ func version(t *testing.T, o metav1.Object) uint64 {
 }
 
 func TestTheHashIsServedBeforeTheSecretIsWritten(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	h := w.record()
 	c := w.readyClient()
 	for range 2 { // the first secret, and one that replaces it
-		value := w.valueOf(c)
+		value := w.clientSecretOf(c)
 		in := func(state string) func(documents.Client) bool {
 			return func(doc documents.Client) bool {
 				found := credentialOf(doc.Credentials, value)
@@ -160,34 +160,34 @@ func TestTheHashIsServedBeforeTheSecretIsWritten(t *testing.T) {
 		if p, s, a := version(t, pending), version(t, written), version(t, active); p >= s || s >= a {
 			t.Errorf("the hash was served at %d, the Secret written at %d, the credential Active at %d", p, s, a)
 		}
-		w.remove(w.secretOf(c))
+		w.deleteObject(w.secretOf(c))
 		eventually.True(t, "there is another secret", func() bool {
 			s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name + "-oauth"}}
 			other := w.exists(s) && len(s.Data["client_secret"]) > 0 && string(s.Data["client_secret"]) != value
-			return other && !w.authenticates(c, value)
+			return other && !w.isCredential(c, value)
 		})
 	}
 }
 
 func TestADeletedSecretIsWrittenAgainWithANewValue(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.readyClient()
-	old := w.valueOf(c)
-	w.remove(w.secretOf(c))
+	old := w.clientSecretOf(c)
+	w.deleteObject(w.secretOf(c))
 	eventually.True(t, "the new secret authenticates, the old one does not", func() bool {
 		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name + "-oauth"}}
-		return w.exists(s) && w.authenticates(c, string(s.Data["client_secret"])) && !w.authenticates(c, old)
+		return w.exists(s) && w.isCredential(c, string(s.Data["client_secret"])) && !w.isCredential(c, old)
 	})
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestASecretThatWasEditedIsRepaired(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.readyClient(func(c *v1alpha1.OAuthClient) {
 		c.Spec.Secret = &v1alpha1.ClientSecret{Source: v1alpha1.SecretGenerate, Target: &v1alpha1.SecretTarget{Name: "target", Labels: map[string]string{"a": "b"}}}
 	})
-	value := w.valueOf(c)
-	edit(w, w.secretOf(c), func(s *corev1.Secret) {
+	value := w.clientSecretOf(c)
+	updateObject(w, w.secretOf(c), func(s *corev1.Secret) {
 		s.Labels = nil
 		delete(s.Data, "issuer")
 		s.Data["token_endpoint"] = []byte("https://evil.example.com/token")
@@ -198,15 +198,15 @@ func TestASecretThatWasEditedIsRepaired(t *testing.T) {
 		return string(s.Data["issuer"]) == w.server.Spec.Issuer && string(s.Data["token_endpoint"]) == w.server.Spec.Issuer+"/token" &&
 			s.Labels["a"] == "b" && string(s.Data["client_secret"]) == value && string(s.Data["mine"]) == "kept"
 	})
-	edit(w, w.secretOf(c), func(s *corev1.Secret) { s.Data["client_secret"] = []byte(strong) })
+	updateObject(w, w.secretOf(c), func(s *corev1.Secret) { s.Data["client_secret"] = []byte(strong) })
 	eventually.True(t, "a secret that somebody put there is replaced by a random one", func() bool {
-		now := w.valueOf(c)
-		return now != strong && now != value && w.authenticates(c, now)
+		now := w.clientSecretOf(c)
+		return now != strong && now != value && w.isCredential(c, now)
 	})
-	if w.authenticates(c, strong) {
+	if w.isCredential(c, strong) {
 		t.Error("the secret that somebody put there is accepted")
 	}
-	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.Secret.Target.Labels = map[string]string{"c": "d"} })
+	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.Secret.Target.Labels = map[string]string{"c": "d"} })
 	eventually.True(t, "labels follow the target", func() bool {
 		labels := w.secretOf(c).Labels
 		return labels["c"] == "d" && labels["a"] == ""
@@ -214,7 +214,7 @@ func TestASecretThatWasEditedIsRepaired(t *testing.T) {
 }
 
 func TestASecretThatIsNotOursIsLeftAlone(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	other := w.readyClient(named("other"))
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "robot"}}
 	create(t, account)
@@ -227,7 +227,7 @@ func TestASecretThatIsNotOursIsLeftAlone(t *testing.T) {
 		before := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: name}}
 		w.get(before)
 		c := w.newClient(targeting(name))
-		message := w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
+		message := w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
 		owned := name == other.Name+"-oauth"
 		for part, wanted := range map[string]bool{
 			strconv.Quote(name): true, "spec.secret.target.name": true, v1alpha1.AdoptAnnotation + "=" + c.Name: !owned, `OAuthClient "other"`: owned,
@@ -236,7 +236,7 @@ func TestASecretThatIsNotOursIsLeftAlone(t *testing.T) {
 				t.Errorf("%s: the message speaks of %s is %v: %s", name, part, !wanted, message)
 			}
 		}
-		w.condition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
+		w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
 		after := before.DeepCopy()
 		w.get(after)
 		if after.ResourceVersion != before.ResourceVersion {
@@ -245,7 +245,7 @@ func TestASecretThatIsNotOursIsLeftAlone(t *testing.T) {
 		if c.Status.SecretName != "" || len(w.document(c).Credentials) > 0 {
 			t.Errorf("Secret %s: status.secretName %q, credentials %v", name, c.Status.SecretName, w.document(c).Credentials)
 		}
-		w.remove(c)
+		w.deleteObject(c)
 		eventually.True(t, "the client is forgotten", func() bool { return w.document(c).UID == "" })
 		if w.get(after); after.ResourceVersion != before.ResourceVersion {
 			t.Errorf("Secret %s was changed when the client went", name)
@@ -253,40 +253,40 @@ func TestASecretThatIsNotOursIsLeftAlone(t *testing.T) {
 	}
 	// One that is there first, and then is not: the client gets its own.
 	c := w.newClient(targeting("plain"))
-	w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
-	w.remove(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "plain"}})
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
+	w.deleteObject(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "plain"}})
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestASecretThatGoesWithAClientIsNotTherebyOurs(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.readyClient()
 	reference := metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: kindClient, Name: c.Name, UID: c.UID}
 	beside := w.newSecret(w.apps, "beside", map[string]string{"client_secret": strong}, func(s *corev1.Secret) {
 		s.OwnerReferences = []metav1.OwnerReference{reference}
 	})
-	edit(w, c, targeting("renamed"))
+	updateObject(w, c, targeting("renamed"))
 	eventually.True(t, "the target has moved", func() bool {
 		return !w.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: c.Name + "-oauth"}})
 	})
-	edit(w, c, targeting("beside"))
-	w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
+	updateObject(w, c, targeting("beside"))
+	w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
 	if w.get(beside); string(beside.Data["client_secret"]) != strong || len(beside.Data) != 1 {
 		t.Error("the Secret was changed")
 	}
 }
 
 func TestASecretIsTakenOverOnlyWithTheAnnotation(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.newSecret(w.apps, "restored", map[string]string{"client_secret": strong, "more": "kept"})
 	c := w.newClient(targeting("restored"))
-	w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
-	edit(w, w.secretOf(c), func(s *corev1.Secret) { s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: c.Name} })
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
+	updateObject(w, w.secretOf(c), func(s *corev1.Secret) { s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: c.Name} })
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	s := w.secretOf(c)
-	if !w.authenticates(c, strong) || string(s.Data["client_secret"]) != strong || string(s.Data["more"]) != "kept" ||
+	if !w.isCredential(c, strong) || string(s.Data["client_secret"]) != strong || string(s.Data["more"]) != "kept" ||
 		string(s.Data["issuer"]) != w.server.Spec.Issuer {
-		t.Errorf("the Secret holds %d keys, its value authenticates: %v", len(s.Data), w.authenticates(c, strong))
+		t.Errorf("the Secret holds %d keys, its value authenticates: %v", len(s.Data), w.isCredential(c, strong))
 	}
 	if len(s.OwnerReferences) > 0 || s.Labels[workload.ManagedByLabel] != "" {
 		t.Errorf("it goes with the client: owners %v, labels %v", s.OwnerReferences, s.Labels)
@@ -296,8 +296,8 @@ func TestASecretIsTakenOverOnlyWithTheAnnotation(t *testing.T) {
 	}
 
 	weak := w.newClient(func(c *v1alpha1.OAuthClient) { c.Name = "weak" }, targeting("guessable"))
-	w.condition(weak, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	w.remove(weak)
+	w.waitForCondition(weak, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.deleteObject(weak)
 	eventually.True(t, "it is gone with its Secret", func() bool {
 		return !w.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "guessable"}})
 	})
@@ -305,74 +305,74 @@ func TestASecretIsTakenOverOnlyWithTheAnnotation(t *testing.T) {
 		s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: "weak"}
 	})
 	weak = w.newClient(named("weak"), targeting("guessable"))
-	message := w.condition(weak, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonWeakSecret)
-	if !strings.Contains(message, `"guessable"`) || strings.Contains(message, "hunter2") || w.authenticates(weak, "hunter2") {
-		t.Errorf("accepted: %v, message: %s", w.authenticates(weak, "hunter2"), message)
+	message := w.waitForCondition(weak, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonWeakSecret)
+	if !strings.Contains(message, `"guessable"`) || strings.Contains(message, "hunter2") || w.isCredential(weak, "hunter2") {
+		t.Errorf("accepted: %v, message: %s", w.isCredential(weak, "hunter2"), message)
 	}
 }
 
 func TestTheSecretsOfAnotherUIDAreWaitedOut(t *testing.T) {
 	const hold = "example.com/hold"
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.readyClient(named("again"))
-	old := w.valueOf(c)
-	edit(w, w.secretOf(c), func(s *corev1.Secret) { s.Finalizers = []string{hold} })
-	w.remove(c)
+	old := w.clientSecretOf(c)
+	updateObject(w, w.secretOf(c), func(s *corev1.Secret) { s.Finalizers = []string{hold} })
+	w.deleteObject(c)
 	eventually.True(t, "it is gone", func() bool { return !w.exists(c) })
 	c = w.newClient(named("again"))
-	message := w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionUnknown, v1alpha1.ReasonPending)
+	message := w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionUnknown, v1alpha1.ReasonPending)
 	if !strings.Contains(message, `"again-oauth"`) {
 		t.Errorf("the message does not name the Secret: %s", message)
 	}
-	if s := w.secretOf(c); string(s.Data["client_secret"]) != old || w.authenticates(c, old) {
-		t.Errorf("the new client has the old one's secret: %v", w.authenticates(c, old))
+	if s := w.secretOf(c); string(s.Data["client_secret"]) != old || w.isCredential(c, old) {
+		t.Errorf("the new client has the old one's secret: %v", w.isCredential(c, old))
 	}
-	edit(w, w.secretOf(c), func(s *corev1.Secret) { s.Finalizers = nil })
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if value := w.valueOf(c); value == old || w.authenticates(c, old) || !w.authenticates(c, value) {
+	updateObject(w, w.secretOf(c), func(s *corev1.Secret) { s.Finalizers = nil })
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if value := w.clientSecretOf(c); value == old || w.isCredential(c, old) || !w.isCredential(c, value) {
 		t.Error("the new client has the old one's secret")
 	}
 }
 
 func TestARestoredSecretIsTakenUpByTheClientItIsMarkedFor(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.readyClient(named("restored"))
 	backup := w.secretOf(c)
-	w.remove(c)
+	w.deleteObject(c)
 	eventually.True(t, "both are gone", func() bool { return !w.exists(c) && !w.exists(backup.DeepCopy()) })
 	backup.ResourceVersion, backup.UID, backup.OwnerReferences = "", "", nil
 	backup.Annotations[v1alpha1.AdoptAnnotation] = c.Name
 	create(t, backup)
 	c = w.readyClient(named("restored"))
-	if value := string(backup.Data["client_secret"]); w.valueOf(c) != value || !w.authenticates(c, value) {
+	if value := string(backup.Data["client_secret"]); w.clientSecretOf(c) != value || !w.isCredential(c, value) {
 		t.Error("the restored secret was replaced")
 	}
 }
 
 func TestATargetThatIsRenamedKeepsTheValue(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.readyClient()
-	value := w.valueOf(c)
-	edit(w, c, targeting("elsewhere"))
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	value := w.clientSecretOf(c)
+	updateObject(w, c, targeting("elsewhere"))
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	eventually.True(t, "the old Secret is gone", func() bool {
 		return !w.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: c.Name + "-oauth"}})
 	})
-	if w.valueOf(c) != value || !w.authenticates(c, value) || c.Status.SecretName != "elsewhere" {
-		t.Errorf("the value is another one: %v, status.secretName %q", w.valueOf(c) != value, c.Status.SecretName)
+	if w.clientSecretOf(c) != value || !w.isCredential(c, value) || c.Status.SecretName != "elsewhere" {
+		t.Errorf("the value is another one: %v, status.secretName %q", w.clientSecretOf(c) != value, c.Status.SecretName)
 	}
 	// To a name that is taken: what works goes on working.
 	w.newSecret(w.apps, "taken", nil)
-	edit(w, c, targeting("taken"))
-	w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
+	updateObject(w, c, targeting("taken"))
+	w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
 	kept := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "elsewhere"}}
-	if !w.exists(kept) || string(kept.Data["client_secret"]) != value || !w.authenticates(c, value) {
+	if !w.exists(kept) || string(kept.Data["client_secret"]) != value || !w.isCredential(c, value) {
 		t.Error("the Secret that the workload mounts is gone")
 	}
 }
 
 func TestAClientThatBecomesPublicHasNoSecret(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	native := func(method v1alpha1.TokenEndpointAuthMethod) func(*v1alpha1.OAuthClient) {
 		return func(c *v1alpha1.OAuthClient) {
 			c.Spec.GrantTypes, c.Spec.RedirectURIs = []v1alpha1.GrantType{"authorization_code"}, []string{"http://127.0.0.1/cb"}
@@ -382,27 +382,27 @@ func TestAClientThatBecomesPublicHasNoSecret(t *testing.T) {
 	c := w.readyClient(native(v1alpha1.AuthMethodBasic))
 	old := w.secretOf(c)
 	value := string(old.Data["client_secret"])
-	edit(w, c, native(v1alpha1.AuthMethodNone))
-	w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionTrue, v1alpha1.ReasonNotNeeded)
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(w, c, native(v1alpha1.AuthMethodNone))
+	w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionTrue, v1alpha1.ReasonNotNeeded)
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	eventually.True(t, "the Secret is gone", func() bool { return !w.exists(old.DeepCopy()) })
-	if w.authenticates(c, value) || c.Status.SecretName != "" || len(c.Status.Credentials) > 0 {
-		t.Errorf("the secret is accepted: %v, status %+v", w.authenticates(c, value), c.Status)
+	if w.isCredential(c, value) || c.Status.SecretName != "" || len(c.Status.Credentials) > 0 {
+		t.Errorf("the secret is accepted: %v, status %+v", w.isCredential(c, value), c.Status)
 	}
-	edit(w, c, native(v1alpha1.AuthMethodPost))
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if now := w.valueOf(c); now == value || w.authenticates(c, value) || !w.authenticates(c, now) {
+	updateObject(w, c, native(v1alpha1.AuthMethodPost))
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if now := w.clientSecretOf(c); now == value || w.isCredential(c, value) || !w.isCredential(c, now) {
 		t.Error("the old secret is in force again")
 	}
 }
 
 func TestClientsKeepTheirSecretsWhenAllEntriesAreLost(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.newSecret(w.apps, "source", map[string]string{"value": strong})
 	clients := []*v1alpha1.OAuthClient{w.readyClient(), w.readyClient(), w.readyClient(reading("source", "value"), targeting("copy"))}
 	values := map[string]string{}
 	for _, c := range clients {
-		values[c.Name] = w.valueOf(c)
+		values[c.Name] = w.clientSecretOf(c)
 	}
 	lost := map[string]bool{}
 	for _, e := range w.entries() {
@@ -416,15 +416,15 @@ func TestClientsKeepTheirSecretsWhenAllEntriesAreLost(t *testing.T) {
 			e := w.entry(internalv1alpha1.SpaceIdentity, compile.ClientID(c))
 			return e != nil && !lost[string(e.UID)] && inState(w.document(c).Credentials, documents.CredentialActive) != nil
 		})
-		if value := values[c.Name]; w.valueOf(c) != value || !w.authenticates(c, value) {
+		if value := values[c.Name]; w.clientSecretOf(c) != value || !w.isCredential(c, value) {
 			t.Errorf("client %s has another secret", c.Name)
 		}
-		w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	}
 }
 
 func TestWhatAnotherOwnsIsNeverTakenHoweverItIsMarked(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	living := w.readyClient(named("living"))
 	certificate := []metav1.OwnerReference{{APIVersion: "cert-manager.io/v1", Kind: "Certificate", Name: "site", UID: "its-uid", Controller: new(true)}}
 	along := []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: kindClient, Name: living.Name, UID: living.UID}}
@@ -438,19 +438,19 @@ func TestWhatAnotherOwnsIsNeverTakenHoweverItIsMarked(t *testing.T) {
 			change(s)
 		})
 		c := w.newClient(named("for-"+name), targeting(name))
-		message := w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
+		message := w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
 		if strings.Contains(message, v1alpha1.AdoptAnnotation) || !strings.Contains(message, "owns it") {
 			t.Error(message)
 		}
 		before := secret.ResourceVersion
-		if w.get(secret); secret.ResourceVersion != before || w.authenticates(c, strong) {
+		if w.get(secret); secret.ResourceVersion != before || w.isCredential(c, strong) {
 			t.Errorf("%s: the Secret was changed, or read", name)
 		}
 	}
 }
 
 func TestWhatWasAdoptedKeepsItsOwnersAndOutlivesTheClient(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "holder"}}
 	create(t, account)
 	owner := metav1.OwnerReference{APIVersion: "v1", Kind: "ServiceAccount", Name: account.Name, UID: account.UID}
@@ -466,14 +466,14 @@ func TestWhatWasAdoptedKeepsItsOwnersAndOutlivesTheClient(t *testing.T) {
 		secret.Annotations["example.com/a"] != "b" || string(secret.Data["theirs"]) != "x" || string(secret.Data["issuer"]) == "" {
 		t.Errorf("owners %v, labels %v, annotations %v", secret.OwnerReferences, secret.Labels, secret.Annotations)
 	}
-	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.Secret.Target.Labels = map[string]string{"team": "shop"} })
+	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.Secret.Target.Labels = map[string]string{"team": "shop"} })
 	eventually.True(t, "it is kept current", func() bool { w.get(secret); return secret.Labels["team"] == "shop" })
-	edit(w, c, targeting("elsewhere"))
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	eventually.True(t, "the target has moved", func() bool { return w.valueOf(c) == strong })
-	edit(w, c, targeting("kept"))
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	w.remove(c)
+	updateObject(w, c, targeting("elsewhere"))
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	eventually.True(t, "the target has moved", func() bool { return w.clientSecretOf(c) == strong })
+	updateObject(w, c, targeting("kept"))
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.deleteObject(c)
 	eventually.True(t, "the client is forgotten", func() bool { return w.document(c).UID == "" })
 	time.Sleep(2 * time.Second) // the garbage collector has had its time
 	if !w.exists(secret) || string(secret.Data["theirs"]) != "x" {
@@ -481,13 +481,13 @@ func TestWhatWasAdoptedKeepsItsOwnersAndOutlivesTheClient(t *testing.T) {
 	}
 	// A client that is created again does not inherit it, unless it is marked anew.
 	c = w.newClient(named("adopter"), targeting("kept"))
-	w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
+	w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
 	annotate(t, secret, v1alpha1.AdoptAnnotation, "adopter")
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestTheCacheHoldsOfSecretsOnlyWhatTheManagerReads(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	const applied = "kubectl.kubernetes.io/last-applied-configuration"
 	secret := w.newSecret(w.apps, "theirs", map[string]string{"a": "b"}, func(s *corev1.Secret) {
 		s.Annotations = map[string]string{applied: `{"data":{"a":"Yg=="}}`, v1alpha1.AdoptAnnotation: "x", adoptedAnnotation: "y", "notoauth-operator.dev/a": "b"}

@@ -19,26 +19,26 @@ func reading(name, key string) func(*v1alpha1.OAuthClient) {
 }
 
 func TestASourceIsReadAndNeverChanged(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.newClient(reading("source", "value"))
-	message := w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
+	message := w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
 	if !strings.Contains(message, "spec.secret.fromSecret") || !strings.Contains(message, `"source"`) {
 		t.Error(message)
 	}
 	source := w.newSecret(w.apps, "source", map[string]string{"other": strong})
 	eventually.True(t, "the message speaks of the key", func() bool {
-		return strings.Contains(w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound), `"value"`)
+		return strings.Contains(w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound), `"value"`)
 	})
-	edit(w, source, func(s *corev1.Secret) { s.Data["value"] = []byte("short") })
-	w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonWeakSecret)
-	if w.authenticates(c, "short") {
+	updateObject(w, source, func(s *corev1.Secret) { s.Data["value"] = []byte("short") })
+	w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonWeakSecret)
+	if w.isCredential(c, "short") {
 		t.Error("a weak secret is accepted")
 	}
-	edit(w, source, func(s *corev1.Secret) { s.Data["value"] = []byte(strong + "\n") })
-	w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
-	edit(w, source, func(s *corev1.Secret) { s.Data["value"] = []byte(strong) })
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if !w.authenticates(c, strong) {
+	updateObject(w, source, func(s *corev1.Secret) { s.Data["value"] = []byte(strong + "\n") })
+	w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	updateObject(w, source, func(s *corev1.Secret) { s.Data["value"] = []byte(strong) })
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if !w.isCredential(c, strong) {
 		t.Error("the secret does not authenticate")
 	}
 	if w.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: c.Name + "-oauth"}}) {
@@ -46,28 +46,28 @@ func TestASourceIsReadAndNeverChanged(t *testing.T) {
 	}
 	before := source.DeepCopy()
 
-	edit(w, c, targeting("copy"))
+	updateObject(w, c, targeting("copy"))
 	eventually.True(t, "it is copied", func() bool {
 		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "copy"}}
 		return w.exists(s) && string(s.Data["client_secret"]) == strong && string(s.Data["issuer"]) != ""
 	})
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	if w.get(source); source.ResourceVersion != before.ResourceVersion {
 		t.Error("the source was changed")
 	}
-	edit(w, source, func(s *corev1.Secret) { s.Data["value"] = []byte(strong + strong) })
+	updateObject(w, source, func(s *corev1.Secret) { s.Data["value"] = []byte(strong + strong) })
 	eventually.True(t, "source, copy and server follow", func() bool {
-		return w.valueOf(c) == strong+strong && w.authenticates(c, strong+strong) && !w.authenticates(c, strong)
+		return w.clientSecretOf(c) == strong+strong && w.isCredential(c, strong+strong) && !w.isCredential(c, strong)
 	})
-	w.remove(source)
-	w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
-	if !w.authenticates(c, strong+strong) {
+	w.deleteObject(source)
+	w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
+	if !w.isCredential(c, strong+strong) {
 		t.Error("what was in force is not, because the source is missing")
 	}
 }
 
 func TestWhatTheOperatorWroteForAClientIsNeverASource(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.readyClient()
 	generated := w.secretOf(c)
 	value := string(generated.Data["client_secret"])
@@ -76,17 +76,17 @@ func TestWhatTheOperatorWroteForAClientIsNeverASource(t *testing.T) {
 	})
 	w.readyClient(named("adopter"), targeting("adopted"))
 	for _, name := range []string{generated.Name, "adopted"} {
-		edit(w, c, reading(name, "client_secret")) // the first one was made for this very client
-		message := w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+		updateObject(w, c, reading(name, "client_secret")) // the first one was made for this very client
+		message := w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
 		if !strings.Contains(message, strconv.Quote(name)) || !strings.Contains(message, "spec.secret.fromSecret") {
 			t.Error(message)
 		}
 	}
-	if w.get(generated); string(generated.Data["client_secret"]) != value || !generated.DeletionTimestamp.IsZero() || !w.authenticates(c, value) {
+	if w.get(generated); string(generated.Data["client_secret"]) != value || !generated.DeletionTimestamp.IsZero() || !w.isCredential(c, value) {
 		t.Error("what Pods hold is not in force any more")
 	}
 	// Of a password, a certificate and a DSN. The client's Secrets are in the server's namespace then.
-	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.AllowedClients = append(s.Spec.AllowedClients, v1alpha1.ClientRule{Name: "own"})
 	})
 	own := w.readyClient(named("own"), func(c *v1alpha1.OAuthClient) { c.Namespace = w.identity })
@@ -94,28 +94,28 @@ func TestWhatTheOperatorWroteForAClientIsNeverASource(t *testing.T) {
 		user := w.newUser("user-of-"+name, "", func(u *v1alpha1.OAuthUser) {
 			u.Spec.PasswordSecretRef = &v1alpha1.SecretKeyReference{Name: name, Key: "client_id"}
 		})
-		w.condition(user, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
-		edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.TLS = &v1alpha1.TLSSettings{SecretName: name} })
-		message := w.condition(w.server, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+		w.waitForCondition(user, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+		updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.TLS = &v1alpha1.TLSSettings{SecretName: name} })
+		message := w.waitForCondition(w.server, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
 		if !strings.Contains(message, "spec.tls.secretName") {
 			t.Error(message)
 		}
-		edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+		updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) {
 			s.Spec.TLS = nil
 			s.Spec.Storage = &v1alpha1.StorageSettings{Type: v1alpha1.StoragePostgreSQL, PostgreSQL: &v1alpha1.PostgreSQLSettings{
 				SecretRef: v1alpha1.SecretKeyReference{Name: name, Key: "client_id"},
 			}}
 		})
-		message = w.condition(w.server, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+		message = w.waitForCondition(w.server, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
 		if !strings.Contains(message, "spec.storage.postgreSQL.secretRef") {
 			t.Error(message)
 		}
-		edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.Storage = nil })
+		updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.Storage = nil })
 	}
 }
 
 func TestSecretsThatAreNoClientSecretsAreNotCopied(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	other := w.readyClient(named("other"))
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "robot"}}
 	create(t, account)
@@ -126,7 +126,7 @@ func TestSecretsThatAreNoClientSecretsAreNotCopied(t *testing.T) {
 		func(s *corev1.Secret) { s.Type = corev1.SecretTypeDockerConfigJson })
 	for name, key := range map[string]string{"token": "client_secret", "registry": corev1.DockerConfigJsonKey, other.Name + "-oauth": "client_secret"} {
 		c := w.newClient(reading(name, key), targeting("copy-of-"+name))
-		message := w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+		message := w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
 		if !strings.Contains(message, strconv.Quote(name)) {
 			t.Error(message)
 		}
@@ -143,11 +143,11 @@ func TestSecretsThatAreNoClientSecretsAreNotCopied(t *testing.T) {
 			sealing = file
 		}
 	}
-	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.AllowedClients = append(s.Spec.AllowedClients, v1alpha1.ClientRule{Name: "own"})
 	})
 	c := w.newClient(reading(keys.Name, sealing), targeting("stolen"), func(c *v1alpha1.OAuthClient) { c.Namespace = w.identity })
-	w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
 	if w.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: "stolen"}}) {
 		t.Error("a key of the token server was copied")
 	}

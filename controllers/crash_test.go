@@ -17,8 +17,8 @@ import (
 
 // A manager that is stopped after any of its writes leaves nothing that does not work, and the next one finishes what it began.
 func TestWhereverTheManagerStopsASecretThatCanBeMountedAuthenticates(t *testing.T) {
-	made := watchWrites(t)
-	w, stop := newStoppableWorld(t)
+	made := recordWrites(t)
+	w, stop := newEnvWithStop(t)
 	w.newSecret(w.apps, "source", map[string]string{"value": strong})
 	for _, begin := range []string{"new", "deleted Secret", "renamed target", "adopted Secret", "another source"} {
 		for n := range 6 {
@@ -33,35 +33,35 @@ func TestWhereverTheManagerStopsASecretThatCanBeMountedAuthenticates(t *testing.
 			case "new":
 				c = w.newClient(name)
 			case "deleted Secret":
-				w.remove(w.secretOf(c))
+				w.deleteObject(w.secretOf(c))
 			case "renamed target":
-				edit(w, c, targeting("renamed-"+strconv.Itoa(n)))
+				updateObject(w, c, targeting("renamed-"+strconv.Itoa(n)))
 			case "another source":
-				edit(w, c, reading("source", "value"))
+				updateObject(w, c, reading("source", "value"))
 			case "adopted Secret":
 				c = w.newClient(name)
 				w.newSecret(w.apps, c.Name+"-oauth", map[string]string{"client_secret": strong}, func(s *corev1.Secret) {
 					s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: c.Name}
 				})
 			}
-			made.allow(n)
+			made.limit(n)
 			_, stop = runManager(t)
 			eventually.True(t, "the manager has written "+strconv.Itoa(n)+" times, or has no more to write", func() bool {
 				w.get(c)
-				return made.refusedSome() || conditionIs(c.Status.Conditions, v1alpha1.ConditionReady, metav1.ConditionTrue, c.Generation)
+				return made.hasRefused() || conditionIs(c.Status.Conditions, v1alpha1.ConditionReady, metav1.ConditionTrue, c.Generation)
 			})
 			stop()
 			w.mountable(what, c)
-			made.allow(-1)
+			made.limit(-1)
 			_, stop = runManager(t)
-			w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+			w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 			eventually.True(t, "there is one credential, and it is what the Secret holds", func() bool {
 				credentials := w.document(c).Credentials
 				values := w.mountable(what, c)
 				if begin == "another source" {
 					values = append(values, strong) // and no other
 				}
-				return len(values) == 1 && len(credentials) == 1 && credentials[0].State == documents.CredentialActive && w.authenticates(c, values[0])
+				return len(values) == 1 && len(credentials) == 1 && credentials[0].State == documents.CredentialActive && w.isCredential(c, values[0])
 			})
 		}
 	}
@@ -70,7 +70,7 @@ func TestWhereverTheManagerStopsASecretThatCanBeMountedAuthenticates(t *testing.
 
 // mountable are the values of the client's Secrets. It fails the test if one is refused that the client's Pods may mount now: while its Secret is
 // not any more what the spec says, Pods are on their way to another.
-func (w *world) mountable(when string, c *v1alpha1.OAuthClient) (values []string) {
+func (w *testEnv) mountable(when string, c *v1alpha1.OAuthClient) (values []string) {
 	w.t.Helper()
 	var secrets corev1.SecretList
 	if err := admin.List(w.t.Context(), &secrets, client.InNamespace(w.apps)); err != nil {
@@ -82,7 +82,7 @@ func (w *world) mountable(when string, c *v1alpha1.OAuthClient) (values []string
 			continue
 		}
 		values = append(values, value)
-		if target := compile.SecretTarget(c); target != nil && target.Name == s.Name && !w.authenticates(c, value) {
+		if target := compile.SecretTarget(c); target != nil && target.Name == s.Name && !w.isCredential(c, value) {
 			w.t.Errorf("%s: Secret %s holds a value that is refused", when, s.Name)
 		}
 	}

@@ -27,39 +27,39 @@ func without(format string) func(*internalv1alpha1.Replica) {
 func TestANewFormatIsWrittenOnlyOnceEveryLiveReplicaReadsIt(t *testing.T) {
 	for _, test := range []struct {
 		format string
-		create func(w *world) (o client.Object, identity string)
+		create func(w *testEnv) (o client.Object, identity string)
 	}{
-		{documents.FormatClient, func(w *world) (client.Object, string) {
+		{documents.FormatClient, func(w *testEnv) (client.Object, string) {
 			c := w.newClient()
 			return c, c.Namespace + "." + c.Name
 		}},
-		{documents.FormatUser, func(w *world) (client.Object, string) {
+		{documents.FormatUser, func(w *testEnv) (client.Object, string) {
 			return w.newUser("alice", "correct horse", func(u *v1alpha1.OAuthUser) { u.Spec.Subject = "alice-subject" }), "alice-subject"
 		}},
-		{documents.FormatResourceServer, func(w *world) (client.Object, string) { return w.newAPI(ordersAPI, "orders:read"), ordersAPI }},
+		{documents.FormatResourceServer, func(w *testEnv) (client.Object, string) { return w.newAPI(ordersAPI, "orders:read"), ordersAPI }},
 	} {
 		t.Run(test.format, func(t *testing.T) {
-			w := newWorld(t)
-			old := w.newReplica("old-0", everything, without(test.format))
+			w := newEnv(t)
+			old := w.newReplica("old-0", maxResourceVersion, without(test.format))
 			w.keepRenewing(old)
 			o, identity := test.create(w)
-			message := w.condition(o, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonUpgradePending)
+			message := w.waitForCondition(o, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonUpgradePending)
 			if !strings.Contains(message, "old-0") || !strings.Contains(message, test.format) {
 				t.Error(message)
 			}
-			w.condition(o, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonUpgradePending)
+			w.waitForCondition(o, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonUpgradePending)
 			time.Sleep(500 * time.Millisecond)
 			if e := w.entry(internalv1alpha1.SpaceIdentity, identity); e != nil {
 				t.Errorf("written: %+v", e.Spec)
 			}
-			edit(w, old, func(r *internalv1alpha1.Replica) { r.Spec.Formats = documents.Formats() }) // it was upgraded
-			w.condition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+			updateObject(w, old, func(r *internalv1alpha1.Replica) { r.Spec.Formats = documents.Formats() }) // it was upgraded
+			w.waitForCondition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		})
 	}
 }
 
 func TestADocumentThatCannotBeReplacedStays(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	op := &operator{Client: w.manager.GetClient(), live: w.manager.GetAPIReader(), now: w.clock.now, seen: newSightings(w.clock.now)}
 	c := w.readyClient()
 	current := w.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID)
@@ -76,7 +76,7 @@ func TestADocumentThatCannotBeReplacedStays(t *testing.T) {
 	if now := w.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID); now.ResourceVersion != current.ResourceVersion {
 		t.Errorf("the document is %s %s", now.Spec.Format, now.Spec.Document)
 	}
-	edit(w, w.replica, func(r *internalv1alpha1.Replica) { r.Spec.Formats = append(r.Spec.Formats, "client/v2") })
+	updateObject(w, w.replica, func(r *internalv1alpha1.Replica) { r.Spec.Formats = append(r.Spec.Formats, "client/v2") })
 	eventually.True(t, "every replica reads it", func() bool {
 		_, err = op.hold(t.Context(), want, current)
 		return !pendingUpgrade(err)
@@ -84,29 +84,29 @@ func TestADocumentThatCannotBeReplacedStays(t *testing.T) {
 }
 
 func TestAManagerDoesNotWriteOverADocumentThatItCannotRead(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c, u := w.readyClient(), w.newUser("alice", "correct horse")
 	api := w.newAPI(ordersAPI, "orders:read")
-	w.condition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	w.condition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	reader := w.readyClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"orders:read"} })
-	secret := w.valueOf(c)
+	secret := w.clientSecretOf(c)
 	var entries []*internalv1alpha1.Entry
 	for _, name := range []string{c.Status.ClientID, u.Status.Subject, ordersAPI} {
 		e := w.entry(internalv1alpha1.SpaceIdentity, name)
-		edit(w, e, func(e *internalv1alpha1.Entry) {
+		updateObject(w, e, func(e *internalv1alpha1.Entry) {
 			e.Spec.Format = documents.Kind(e.Spec.Format) + "/v9"
 			e.Spec.Document = `{"constraint":true}`
 		})
 		entries = append(entries, e)
 	}
-	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
-	edit(w, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = nil; u.Annotations = map[string]string{"touched": "yes"} })
-	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:read", "orders:write") })
-	edit(w, reader, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
-	w.condition(reader, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld) // the scope is served
+	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	updateObject(w, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = nil; u.Annotations = map[string]string{"touched": "yes"} })
+	updateObject(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = resourceScopes("orders:read", "orders:write") })
+	updateObject(w, reader, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	w.waitForCondition(reader, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld) // the scope is served
 	for _, o := range []client.Object{c, u, api} {
-		message := w.condition(o, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
+		message := w.waitForCondition(o, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
 		if !strings.Contains(message, "/v9") {
 			t.Error(message)
 		}
@@ -117,7 +117,7 @@ func TestAManagerDoesNotWriteOverADocumentThatItCannotRead(t *testing.T) {
 			t.Errorf("written over: %+v", now)
 		}
 	}
-	if w.valueOf(c) != secret {
+	if w.clientSecretOf(c) != secret {
 		t.Error("the client's Secret was changed")
 	}
 	w.get(c)
@@ -127,18 +127,18 @@ func TestAManagerDoesNotWriteOverADocumentThatItCannotRead(t *testing.T) {
 }
 
 func TestAManagerThatCannotReadTheServersDocumentLeavesAllAsItIs(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.readyClient()
 	e := w.entry(internalv1alpha1.SpaceIdentity, w.server.Spec.Issuer)
-	edit(w, e, func(e *internalv1alpha1.Entry) { e.Spec.Format, e.Spec.Document = "server/v9", `{"constraint":true}` })
-	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+	updateObject(w, e, func(e *internalv1alpha1.Entry) { e.Spec.Format, e.Spec.Document = "server/v9", `{"constraint":true}` })
+	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.Signing = &v1alpha1.SigningSettings{Rotation: &v1alpha1.KeyRotation{Revision: 7}}
 	})
 	keys := w.server.Status.Keys
-	w.condition(w.server, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
-	w.condition(w.server, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
-	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
-	w.condition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
+	w.waitForCondition(w.server, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
+	w.waitForCondition(w.server, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
+	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	w.waitForCondition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
 	if now := w.entry(internalv1alpha1.SpaceIdentity, w.server.Spec.Issuer); now.ResourceVersion != e.ResourceVersion {
 		t.Errorf("written over: %+v", now.Spec)
 	}
@@ -164,9 +164,9 @@ func TestARevokedKeyDoesNotWaitForAnUpgrade(t *testing.T) {
 // A suspension and a revoked key are written into the document that is there. When that fails it is
 // tried again as soon as anything else that fails, and said, and not only once there was an upgrade.
 func TestWhatCannotBeDoneWhileAnUpgradeIsPendingIsTriedAgainSoon(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	op := &operator{Client: w.manager.GetClient(), live: w.manager.GetAPIReader(), now: w.clock.now, seen: newSightings(w.clock.now)}
-	w.newReplica("old-0", everything, without(documents.FormatClient), func(r *internalv1alpha1.Replica) {
+	w.newReplica("old-0", maxResourceVersion, without(documents.FormatClient), func(r *internalv1alpha1.Replica) {
 		r.Spec.Formats = slices.DeleteFunc(r.Spec.Formats, func(f string) bool { return f == documents.FormatServer })
 	})
 	eventually.True(t, "the manager knows it", func() bool { live, err := op.liveReplicas(t.Context(), w.server); return err == nil && len(live) == 2 })

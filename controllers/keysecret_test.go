@@ -74,16 +74,16 @@ func TestAnAnnotationThatWasSpoiledIsNoRing(t *testing.T) {
 }
 
 func TestAManagerDoesNotWriteOverWhatANewerOneSaysOfTheKeys(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: workload.KeysSecretName("main")}}
-	edit(w, secret, func(s *corev1.Secret) {
+	updateObject(w, secret, func(s *corev1.Secret) {
 		s.Annotations[ringAnnotation] = strings.Replace(s.Annotations[ringAnnotation], `{"kid"`, `{"constraint":true,"kid"`, 1)
 	})
-	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.Signing = &v1alpha1.SigningSettings{Rotation: &v1alpha1.KeyRotation{Revision: 7}}
 		s.Spec.TrustedProxies = []v1alpha1.CIDR{"10.0.0.0/8"}
 	})
-	message := w.condition(w.server, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
+	message := w.waitForCondition(w.server, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
 	if !strings.Contains(message, secret.Name) {
 		t.Error(message)
 	}

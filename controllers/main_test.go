@@ -71,7 +71,7 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// newNamespace is a namespace of the test's own, with labels if given.
+// newNamespace creates a namespace of the test's own, with labels if given.
 func newNamespace(t *testing.T, labels ...map[string]string) string {
 	t.Helper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
@@ -92,7 +92,7 @@ func create(t *testing.T, objects ...client.Object) {
 	}
 }
 
-// clientOf is a client that reads from the API server, with the rights of a configuration.
+// clientOf returns a client that reads from the API server, with the rights of a configuration.
 func clientOf(t *testing.T, c *rest.Config) client.Client {
 	t.Helper()
 	made, err := client.New(c, client.Options{Scheme: Scheme(), Mapper: admin.RESTMapper()})
@@ -103,7 +103,7 @@ func clientOf(t *testing.T, c *rest.Config) client.Client {
 }
 
 // startManager runs all controllers as the manager until the test ends, and returns when their
-// caches are filled. Change may set options.
+// caches are synced. Change may set options.
 func startManager(t *testing.T, change ...func(*Options)) ctrl.Manager {
 	t.Helper()
 	mgr, stop := runManager(t, change...)
@@ -111,8 +111,7 @@ func startManager(t *testing.T, change ...func(*Options)) ctrl.Manager {
 	return mgr
 }
 
-// runManager is startManager for a manager that is stopped before the test ends, or earlier. Stop
-// returns when it has ended.
+// runManager is startManager with a function that stops the manager and returns when it has ended.
 func runManager(t *testing.T, change ...func(*Options)) (mgr ctrl.Manager, stop func()) {
 	t.Helper()
 	metrics.Registry = prometheus.NewRegistry() // the operator's metrics are registered once for each manager

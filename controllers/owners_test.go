@@ -25,7 +25,7 @@ const bankAPI = "https://bank.example.com/"
 // bank is one name of each kind, with its owner, and other objects that ask for it. They are in a
 // namespace of their own and older.
 type bank struct {
-	*world
+	*testEnv
 	rivals    string // their namespace
 	client    *v1alpha1.OAuthClient
 	user      *v1alpha1.OAuthUser
@@ -37,16 +37,16 @@ type bank struct {
 // until allowRivals.
 func newBank(t *testing.T) (b *bank, stop func()) {
 	t.Helper()
-	b = &bank{world: emptyWorld(t)}
+	b = &bank{testEnv: newEnvWithoutManager(t)}
 	rivals := newNamespace(t, map[string]string{"rivals-of": b.identity})
 	b.rivals = rivals
 	t.Cleanup(func() { b.apps = rivals; b.cleanUp() })
 	b.server.Spec.AllowedClients[0].ClientIDs = []string{"bank"}
 	b.server.Spec.AllowedClients = append(b.server.Spec.AllowedClients, v1alpha1.ClientRule{
-		Name: "rivals", Namespaces: b.from("rivals-of", b.identity), ClientIDs: []string{"rival-*"},
+		Name: "rivals", Namespaces: b.selectNamespaces("rivals-of", b.identity), ClientIDs: []string{"rival-*"},
 	})
 	b.server.Spec.AllowedResourceServers = append(b.server.Spec.AllowedResourceServers, v1alpha1.ResourceServerRule{
-		Name: "rivals", Namespaces: b.from("rivals-of", b.identity), Identifiers: []string{"urn:rival"},
+		Name: "rivals", Namespaces: b.selectNamespaces("rivals-of", b.identity), Identifiers: []string{"urn:rival"},
 	})
 	_, stop = runManager(t)
 	b.startServer()
@@ -55,7 +55,7 @@ func newBank(t *testing.T) (b *bank, stop func()) {
 
 func (b *bank) allowRivals() {
 	b.t.Helper()
-	edit(b.world, b.server, func(s *v1alpha1.AuthorizationServer) {
+	updateObject(b.testEnv, b.server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.AllowedClients[1].ClientIDs, s.Spec.AllowedResourceServers[1].Identifiers = []string{"bank"}, nil
 	})
 }
@@ -66,14 +66,14 @@ func (b *bank) addClaimants(n int) {
 	b.t.Helper()
 	for i := range n {
 		c := b.newClient(asking("bank"), func(c *v1alpha1.OAuthClient) { c.Namespace = b.rivals })
-		b.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		b.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
 		api := b.apiOf(b.rivals)
 		create(b.t, api)
-		b.condition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		b.waitForCondition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
 		u := b.newUser(fmt.Sprint("rival-", i), "correct horse", subject("bank-user"), username("Bank"), func(u *v1alpha1.OAuthUser) {
 			u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"iss":"x"}`)}
 		})
-		b.condition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+		b.waitForCondition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
 		b.claimants = append(b.claimants, c, api, u)
 	}
 	time.Sleep(1100 * time.Millisecond) // creationTimestamp counts seconds
@@ -84,7 +84,7 @@ func (b *bank) apiOf(namespace string) *v1alpha1.ResourceServer {
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "api-"},
 		Spec: v1alpha1.ResourceServerSpec{
 			ServerRef:  v1alpha1.ServerReference{Name: "main", Namespace: b.identity},
-			Identifier: bankAPI, Scopes: declared("bank:read", "bank:write"),
+			Identifier: bankAPI, Scopes: resourceScopes("bank:read", "bank:write"),
 		},
 	}
 }
@@ -96,7 +96,7 @@ func (b *bank) addOwners() {
 	b.user = b.readyUser("bank", "correct horse", subject("bank-user"))
 	b.api = b.apiOf(b.apps)
 	create(b.t, b.api)
-	b.condition(b.api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	b.waitForCondition(b.api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 // names are the bank's, by the UID of the owner that each should have.
@@ -126,7 +126,7 @@ func (b *bank) keeps(when string) {
 		}
 	}
 	for _, owner := range []client.Object{b.client, b.user, b.api} {
-		b.condition(owner, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		b.waitForCondition(owner, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	}
 	for _, c := range b.claimants {
 		reason := v1alpha1.ReasonClientIDTaken
@@ -136,7 +136,7 @@ func (b *bank) keeps(when string) {
 		case *v1alpha1.ResourceServer:
 			reason = v1alpha1.ReasonIdentifierTaken
 		}
-		b.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, reason)
+		b.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, reason)
 		if _, names := namesOf(c); len(names.Held) > 0 {
 			b.t.Fatalf("%s: the status of one that is refused says that it holds %v", when, names.Held)
 		}
@@ -146,8 +146,8 @@ func (b *bank) keeps(when string) {
 // createServerAgain deletes the AuthorizationServer and creates it with the same spec.
 func (b *bank) createServerAgain() {
 	b.t.Helper()
-	b.remove(b.replica)
-	b.remove(b.server)
+	b.deleteObject(b.replica)
+	b.deleteObject(b.server)
 	b.startServer()
 }
 
@@ -159,14 +159,14 @@ func TestEveryNameIsItsFormerOwnersWithADozenOlderRefusedClaimantsWaiting(t *tes
 	b.allowRivals()
 	for _, c := range b.claimants {
 		if u, ok := c.(*v1alpha1.OAuthUser); ok {
-			edit(b.world, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = nil })
+			updateObject(b.testEnv, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = nil })
 		}
 	}
 	b.keeps("before anything happens")
 
 	for range 3 {
 		for name := range b.names() {
-			b.remove(b.entry(name.Space, name.Value))
+			b.deleteObject(b.entry(name.Space, name.Value))
 		}
 		b.keeps("after Entries were deleted by hand")
 	}
@@ -176,14 +176,14 @@ func TestEveryNameIsItsFormerOwnersWithADozenOlderRefusedClaimantsWaiting(t *tes
 	}
 	for range 2 {
 		stop()
-		b.remove(b.replica)
-		b.remove(b.server)
+		b.deleteObject(b.replica)
+		b.deleteObject(b.server)
 		if err := admin.DeleteAllOf(t.Context(), &internalv1alpha1.Entry{}, client.InNamespace(b.identity)); err != nil {
 			t.Fatal(err)
 		}
 		b.server.ResourceVersion, b.server.UID = "", ""
 		create(t, b.server)
-		b.replica = b.newReplica("main-0", everything)
+		b.replica = b.newReplica("main-0", maxResourceVersion)
 		_, stop = runManager(t)
 		b.keeps("after a manager found a server that was created again while none ran")
 	}
@@ -195,12 +195,12 @@ func TestEveryNameIsItsFormerOwnersWithADozenOlderRefusedClaimantsWaiting(t *tes
 // ones first and the server last.
 func (b *bank) restore() {
 	b.t.Helper()
-	b.remove(b.replica)
-	b.remove(b.server)
+	b.deleteObject(b.replica)
+	b.deleteObject(b.server)
 	all := append(append([]client.Object{}, b.claimants...), b.client, b.user, b.api)
 	for _, o := range all {
-		b.condition(o, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
-		b.remove(o)
+		b.waitForCondition(o, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
+		b.deleteObject(o)
 	}
 	if err := admin.DeleteAllOf(b.t.Context(), &internalv1alpha1.Entry{}, client.InNamespace(b.identity)); err != nil {
 		b.t.Fatal(err)
@@ -242,22 +242,22 @@ func TestAnOwnerThatTheNewServerRefusesKeepsItsNameFromOthersUntilItIsDeleted(t 
 	rival, api := b.claimants[0].(*v1alpha1.OAuthClient), b.claimants[1].(*v1alpha1.ResourceServer)
 	for look := range 2 {
 		if look > 0 {
-			edit(b.world, rival, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "again" })
-			edit(b.world, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes[0].Description = "again" })
+			updateObject(b.testEnv, rival, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "again" })
+			updateObject(b.testEnv, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes[0].Description = "again" })
 		}
-		b.condition(b.client, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
-		b.condition(b.api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
-		b.condition(rival, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
-		b.condition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
+		b.waitForCondition(b.client, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		b.waitForCondition(b.api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		b.waitForCondition(rival, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
+		b.waitForCondition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
 	}
 	if b.client.Status.ClientID != "bank" || b.api.Status.Identifier != bankAPI || len(b.api.Status.Scopes) != 2 {
 		t.Errorf("their status says %q, %q and %q", b.client.Status.ClientID, b.api.Status.Identifier, b.api.Status.Scopes)
 	}
 	// They never held an Entry at this server, so none goes with them.
-	b.remove(b.client)
-	b.condition(rival, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	b.remove(b.api)
-	b.condition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	b.deleteObject(b.client)
+	b.waitForCondition(rival, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	b.deleteObject(b.api)
+	b.waitForCondition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestOfThoseWhoWaitTheOldestThatIsAllowedGetsTheName(t *testing.T) {
@@ -268,14 +268,14 @@ func TestOfThoseWhoWaitTheOldestThatIsAllowedGetsTheName(t *testing.T) {
 	var waiting []*v1alpha1.OAuthClient
 	for range 3 {
 		c := b.newClient(asking("bank"))
-		b.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
+		b.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
 		waiting = append(waiting, c)
 		time.Sleep(1100 * time.Millisecond)
 	}
 	for _, next := range waiting {
-		b.remove(b.client)
+		b.deleteObject(b.client)
 		b.client = next
-		b.condition(next, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		b.waitForCondition(next, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		if next.Status.ClientID != "bank" {
 			t.Errorf("its status says %q", next.Status.ClientID)
 		}
@@ -284,22 +284,22 @@ func TestOfThoseWhoWaitTheOldestThatIsAllowedGetsTheName(t *testing.T) {
 
 // One that cannot be served for want of its other name keeps no name from others.
 func TestAnObjectThatLacksItsOtherNameHoldsUpNoOther(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	alice := w.readyUser("alice", "correct horse")
 	stuck := w.newUser("stuck", "correct horse", subject("wanted"), username("Alice"))
-	w.condition(stuck, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUsernameTaken)
+	w.waitForCondition(stuck, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUsernameTaken)
 	first := w.readyAPI(ordersAPI)
 	second := w.newAPI(ordersAPI, "orders:read")
-	w.condition(second, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
+	w.waitForCondition(second, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
 	time.Sleep(1100 * time.Millisecond)
 	w.readyUser("bob", "correct horse", subject("wanted"))
 	w.readyAPI("https://more.example.com", "orders:read")
 	// Each gets the name that it lacked, and nothing else.
-	w.remove(alice)
-	w.condition(stuck, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonSubjectTaken)
-	w.remove(first)
-	w.condition(second, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonScopeTaken)
-	w.condition(second, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	w.deleteObject(alice)
+	w.waitForCondition(stuck, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonSubjectTaken)
+	w.deleteObject(first)
+	w.waitForCondition(second, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonScopeTaken)
+	w.waitForCondition(second, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
 }
 
 // watchLooks counts how often the managers that the test starts from now on ask the API server for
@@ -325,25 +325,25 @@ func watchLooks(t *testing.T) *atomic.Int32 {
 func TestThoseThatAreRefusedAreNotLookedAtWhenOneOfThemChangesOrAnotherIsServed(t *testing.T) {
 	const n = 20
 	looks := watchLooks(t)
-	w := newWorld(t)
+	w := newEnv(t)
 	w.readyClient(asking("free-x"))
 	var taken, refused []*v1alpha1.OAuthClient
 	for range n {
 		taken, refused = append(taken, w.newClient(asking("free-x"))), append(refused, w.newClient(asking("elsewhere.x")))
 	}
 	for i := range n {
-		w.condition(taken[i], v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
-		w.condition(refused[i], v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		w.waitForCondition(taken[i], v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
+		w.waitForCondition(refused[i], v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
 	}
 	time.Sleep(time.Second)
 	for what, change := range map[string]func(){
-		"one of them was removed": func() { w.remove(taken[0]) },
+		"one of them was removed": func() { w.deleteObject(taken[0]) },
 		"one of them was edited": func() {
-			edit(w, taken[1], func(c *v1alpha1.OAuthClient) { c.Spec.Consent = v1alpha1.ConsentSkip })
-			w.condition(taken[1], v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+			updateObject(w, taken[1], func(c *v1alpha1.OAuthClient) { c.Spec.Consent = v1alpha1.ConsentSkip })
+			w.waitForCondition(taken[1], v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
 		},
 		"a token server has applied something": func() {
-			edit(w, w.replica, func(r *internalv1alpha1.Replica) { r.Spec.AppliedResourceVersion = fmt.Sprint(time.Now().UnixNano()) })
+			updateObject(w, w.replica, func(r *internalv1alpha1.Replica) { r.Spec.AppliedResourceVersion = fmt.Sprint(time.Now().UnixNano()) })
 		},
 	} {
 		before := looks.Load()
@@ -357,7 +357,7 @@ func TestThoseThatAreRefusedAreNotLookedAtWhenOneOfThemChangesOrAnotherIsServed(
 
 // Its namespace's people may write Replicas there, as their own token servers do.
 func TestATokenServerOfAnotherNamespaceWakesNoServer(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	op := &operator{Client: w.manager.GetClient()}
 	own, theirs := w.replica.DeepCopy(), w.replica.DeepCopy()
 	theirs.Namespace = w.apps
@@ -377,20 +377,20 @@ func TestAnObjectThatWaitsForAFormerOwnersNameHoldsUpNoOtherName(t *testing.T) {
 	b.addOwners()
 	b.allowRivals()
 	waiting := b.apiOf(b.rivals)
-	waiting.Spec.Scopes = declared("more:read")
+	waiting.Spec.Scopes = resourceScopes("more:read")
 	create(t, waiting)
-	b.condition(waiting, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
+	b.waitForCondition(waiting, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
 	time.Sleep(1100 * time.Millisecond)
 	other := b.apiOf(b.apps)
-	other.Spec.Identifier, other.Spec.Scopes = "https://more.example.com", declared("more:read")
+	other.Spec.Identifier, other.Spec.Scopes = "https://more.example.com", resourceScopes("more:read")
 	create(t, other)
-	b.condition(other, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	b.remove(other)
+	b.waitForCondition(other, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	b.deleteObject(other)
 	b.server.Spec.AllowedResourceServers[0].Scopes = []string{"more:*"} // the bank's are refused
 	b.createServerAgain()
-	b.condition(waiting, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
+	b.waitForCondition(waiting, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
 	again := b.apiOf(b.apps)
-	again.Spec.Identifier, again.Spec.Scopes = "https://more.example.com", declared("more:read")
+	again.Spec.Identifier, again.Spec.Scopes = "https://more.example.com", resourceScopes("more:read")
 	create(t, again)
-	b.condition(again, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	b.waitForCondition(again, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }

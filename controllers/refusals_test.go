@@ -25,7 +25,7 @@ import (
 
 // newQuota admits so many Secrets in a namespace. The quota controller, which no test runs, would
 // write the status.
-func (w *world) newQuota(namespace string, secrets string) *corev1.ResourceQuota {
+func (w *testEnv) newQuota(namespace string, secrets string) *corev1.ResourceQuota {
 	w.t.Helper()
 	hard := corev1.ResourceList{corev1.ResourceSecrets: resource.MustParse(secrets)}
 	q := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "none"}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}
@@ -43,7 +43,7 @@ func (w *world) newQuota(namespace string, secrets string) *corev1.ResourceQuota
 
 // newPolicy refuses the objects of a resource in a namespace for which a CEL expression does not
 // hold, until the test ends or lift is called.
-func (w *world) newPolicy(namespace, group, version, resource, expression, message string, probe client.Object) (lift func()) {
+func (w *testEnv) newPolicy(namespace, group, version, resource, expression, message string, probe client.Object) (lift func()) {
 	w.t.Helper()
 	name := namespace + "-" + resource
 	fail, all := admissionv1.Fail, metav1.LabelSelector{}
@@ -75,37 +75,37 @@ func (w *world) newPolicy(namespace, group, version, resource, expression, messa
 	}
 	eventually.True(w.t, "the policy is in force", refuses)
 	return func() {
-		w.remove(binding)
-		w.remove(policy)
+		w.deleteObject(binding)
+		w.deleteObject(policy)
 		eventually.True(w.t, "the policy is not in force", func() bool { return !refuses() })
 	}
 }
 
 // quiet fails the test if the manager changes anything in the given time but by the allowed number
 // of tries, and wakes all that wait meanwhile.
-func (w *world) quiet(made *writes, d time.Duration, tries int) {
+func (w *testEnv) quiet(made *writeRecorder, d time.Duration, tries int) {
 	w.t.Helper()
-	made.allow(-1)
+	made.limit(-1)
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		edit(w, w.replica, func(r *internalv1alpha1.Replica) { // what token servers have applied wakes the objects that wait for it
+		updateObject(w, w.replica, func(r *internalv1alpha1.Replica) { // what token servers have applied wakes the objects that wait for it
 			r.Spec.AppliedResourceVersion = fmt.Sprint(time.Now().UnixNano())
 		})
 	}
-	if entries := made.to("/entries"); len(entries) > 0 {
+	if entries := made.matching("/entries"); len(entries) > 0 {
 		w.t.Errorf("%d writes of Entries: %q", len(entries), entries[0])
 	}
-	if all := made.to(""); len(all) > tries {
+	if all := made.matching(""); len(all) > tries {
 		w.t.Errorf("%d requests that write in %v, not %d: %q", len(all), d, tries, all[:min(10, len(all))])
 	}
 }
 
 func TestASecretThatAQuotaRefusesIsAConditionAndIsTriedLessAndLessOften(t *testing.T) {
-	made := watchWrites(t)
-	w := newWorld(t)
+	made := recordWrites(t)
+	w := newEnv(t)
 	quota := w.newQuota(w.apps, "0")
 	began := time.Now()
 	c := w.newClient()
-	message := w.condition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+	message := w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
 	if !strings.Contains(message, "exceeded quota: none") || !strings.Contains(message, c.Name+"-oauth") || time.Since(began) > 5*time.Second {
 		t.Errorf("after %v: %s", time.Since(began), message)
 	}
@@ -114,49 +114,49 @@ func TestASecretThatAQuotaRefusesIsAConditionAndIsTriedLessAndLessOften(t *testi
 	if w.entry(internalv1alpha1.SpaceIdentity, compile.ClientID(c)) != nil {
 		t.Error("there is an Entry")
 	}
-	edit(w, quota, func(q *corev1.ResourceQuota) { q.Spec.Hard[corev1.ResourceSecrets] = resource.MustParse("9") })
+	updateObject(w, quota, func(q *corev1.ResourceQuota) { q.Spec.Hard[corev1.ResourceSecrets] = resource.MustParse("9") })
 	quota.Status.Hard = quota.Spec.Hard
 	if err := admin.Status().Update(t.Context(), quota); err != nil {
 		t.Fatal(err)
 	}
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if !w.authenticates(c, w.valueOf(c)) || len(w.document(c).Credentials) != 1 {
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if !w.isCredential(c, w.clientSecretOf(c)) || len(w.document(c).Credentials) != 1 {
 		t.Error("the secret does not authenticate")
 	}
 }
 
 func TestACredentialStaysInForceWhileItsSecretCannotBeWrittenAgain(t *testing.T) {
-	made := watchWrites(t)
-	w := newWorld(t)
+	made := recordWrites(t)
+	w := newEnv(t)
 	deleted, edited := w.readyClient(), w.readyClient()
-	values := map[*v1alpha1.OAuthClient]string{deleted: w.valueOf(deleted), edited: w.valueOf(edited)}
+	values := map[*v1alpha1.OAuthClient]string{deleted: w.clientSecretOf(deleted), edited: w.clientSecretOf(edited)}
 	lift := w.newPolicy(w.apps, "", "v1", "secrets", "has(object.metadata.labels) && 'team' in object.metadata.labels || !has(object.data)", "a team is missing",
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "probe"}, StringData: map[string]string{"a": "b"}})
-	w.remove(w.secretOf(deleted))
+	w.deleteObject(w.secretOf(deleted))
 	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"team":"a"}},"stringData":{"client_secret":"`+strong+`"}}`))
 	if err := admin.Patch(t.Context(), w.secretOf(edited), patch); err != nil {
 		t.Fatal(err)
 	}
-	message := w.condition(deleted, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+	message := w.waitForCondition(deleted, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
 	if !strings.Contains(message, "a team is missing") {
 		t.Error(message)
 	}
-	edit(w, deleted, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "another generation" })
-	w.condition(deleted, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+	updateObject(w, deleted, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "another generation" })
+	w.waitForCondition(deleted, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
 	time.Sleep(500 * time.Millisecond)
 	w.quiet(made, 5*time.Second, 3)
-	if !w.authenticates(deleted, values[deleted]) {
+	if !w.isCredential(deleted, values[deleted]) {
 		t.Error("what Pods hold is refused")
 	}
 	lift()
-	w.condition(deleted, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if now := w.valueOf(deleted); now == values[deleted] || !w.authenticates(deleted, now) || w.authenticates(deleted, values[deleted]) {
+	w.waitForCondition(deleted, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if now := w.clientSecretOf(deleted); now == values[deleted] || !w.isCredential(deleted, now) || w.isCredential(deleted, values[deleted]) {
 		t.Error("a Secret that was deleted has the same value again")
 	}
 }
 
 func TestAPolicyOnLabelsAndContentSeesTheWholeSecret(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.newPolicy(w.apps, "", "v1", "secrets",
 		"has(object.metadata.labels) && 'team' in object.metadata.labels && has(object.data) && 'client_secret' in object.data && 'issuer' in object.data",
 		"it is not whole", &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "probe"}})
@@ -165,53 +165,53 @@ func TestAPolicyOnLabelsAndContentSeesTheWholeSecret(t *testing.T) {
 			Name: "whole", Labels: map[string]string{"team": "shop"},
 		}}
 	})
-	if !w.authenticates(c, w.valueOf(c)) {
+	if !w.isCredential(c, w.clientSecretOf(c)) {
 		t.Error("the secret does not authenticate")
 	}
 	refused := w.newClient()
-	w.condition(refused, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
-	edit(w, refused, func(r *v1alpha1.OAuthClient) {
+	w.waitForCondition(refused, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+	updateObject(w, refused, func(r *v1alpha1.OAuthClient) {
 		r.Spec.Secret = c.Spec.Secret.DeepCopy()
 		r.Spec.Secret.Target.Name = "other"
 	})
-	w.condition(refused, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(refused, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestAnImmutableSecretIsACondition(t *testing.T) {
-	made := watchWrites(t)
-	w := newWorld(t)
+	made := recordWrites(t)
+	w := newEnv(t)
 	c := w.readyClient()
-	value := w.valueOf(c)
-	edit(w, w.secretOf(c), func(s *corev1.Secret) { s.Immutable = new(true) })
-	edit(w, c, func(c *v1alpha1.OAuthClient) { // which changes what the Secret is to hold
+	value := w.clientSecretOf(c)
+	updateObject(w, w.secretOf(c), func(s *corev1.Secret) { s.Immutable = new(true) })
+	updateObject(w, c, func(c *v1alpha1.OAuthClient) { // which changes what the Secret is to hold
 		c.Spec.GrantTypes, c.Spec.RedirectURIs = []v1alpha1.GrantType{"authorization_code"}, []string{"https://app.example.com/cb"}
 	})
-	message := w.condition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+	message := w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
 	if !strings.Contains(message, "immutable") {
 		t.Error(message)
 	}
 	time.Sleep(500 * time.Millisecond)
 	w.quiet(made, 4*time.Second, 3)
-	if w.get(c); !w.authenticates(c, value) || c.Status.SecretName == "" {
+	if w.get(c); !w.isCredential(c, value) || c.Status.SecretName == "" {
 		t.Error("the secret that Pods hold is not in force")
 	}
 }
 
 func TestWhateverStepFailsTheConditionsOfThatKindSaySoOfThisGeneration(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c, user, api := w.readyClient(), w.newUser("alice", "correct horse"), w.newAPI("https://api.example.com", "a:read")
-	w.condition(user, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	w.condition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(user, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	lift := w.newPolicy(w.identity, "internal.oauth-operator.dev", "v1alpha1", "entries", "object.metadata.name == 'none'", "the platform is frozen",
 		compile.Entry(w.server, compile.Claim{Space: internalv1alpha1.SpaceIdentity, Value: "probe"}, compile.Owner(kindClient, c), "", ""))
-	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Changed" })
-	edit(w, user, func(u *v1alpha1.OAuthUser) { u.Spec.Username = "alice.two" })
-	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes[0].Description = "Changed" })
-	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Changed" })
+	updateObject(w, user, func(u *v1alpha1.OAuthUser) { u.Spec.Username = "alice.two" })
+	updateObject(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes[0].Description = "Changed" })
+	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.Tokens = &v1alpha1.TokenSettings{AccessTokenLifetime: &metav1.Duration{Duration: time.Minute}}
 	})
 	for _, o := range []client.Object{c, user, api, w.server} {
-		message := w.condition(o, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+		message := w.waitForCondition(o, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
 		own := o.GetNamespace() == w.identity
 		if strings.Contains(message, "the platform is frozen") != own || !strings.Contains(message, "Entry") {
 			t.Errorf("%T: %s", o, message)
@@ -228,7 +228,7 @@ func TestWhateverStepFailsTheConditionsOfThatKindSaySoOfThisGeneration(t *testin
 	}
 	lift()
 	for _, o := range []client.Object{c, user, api, w.server} {
-		w.condition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		w.waitForCondition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	}
 }
 

@@ -17,9 +17,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
-func (w *world) applied(r *internalv1alpha1.Replica, version string) {
+func (w *testEnv) applied(r *internalv1alpha1.Replica, version string) {
 	w.t.Helper()
-	edit(w, r, func(r *internalv1alpha1.Replica) { r.Spec.AppliedResourceVersion = version })
+	updateObject(w, r, func(r *internalv1alpha1.Replica) { r.Spec.AppliedResourceVersion = version })
 }
 
 // lagging is a cache whose watch has brought nothing since it saw these.
@@ -34,8 +34,8 @@ func (c lagging) List(_ context.Context, list client.ObjectList, _ ...client.Lis
 }
 
 func TestAReplicaIsNotTakenForDeadBecauseTheWatchIsBehind(t *testing.T) {
-	w := newWorld(t)
-	second := w.newReplica("main-1", everything)
+	w := newEnv(t)
+	second := w.newReplica("main-1", maxResourceVersion)
 	seen := []internalv1alpha1.Replica{*w.replica, *second}
 	op := &operator{Client: lagging{seen: seen}, live: admin, now: w.clock.now, seen: newSightings(w.clock.now)}
 	if live, err := op.liveReplicasNow(t.Context(), w.server); err != nil || len(live) != 2 {
@@ -147,26 +147,26 @@ func TestAReplicaThatIsBackLaterThanAnotherAfterAnOutageIsLive(t *testing.T) {
 func TestAReplicaWhoseClockIsOffDelaysNothingAndIsWaitedFor(t *testing.T) {
 	for name, off := range map[string]time.Duration{"ahead": 5 * time.Minute, "behind": -5 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newEnv(t)
 			renewed := metav1.NewMicroTime(time.Now().Add(off).UTC().Truncate(time.Microsecond))
 			other := w.newReplica("other", "1", func(r *internalv1alpha1.Replica) { r.Spec.RenewTime = renewed })
 			c := w.newClient()
-			if message := w.condition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonPending); !strings.Contains(message, "other") {
+			if message := w.waitForCondition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonPending); !strings.Contains(message, "other") {
 				t.Errorf("is not waited for: %s", message)
 			}
-			w.applied(other, everything)
-			w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+			w.applied(other, maxResourceVersion)
+			w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 			w.applied(other, "1") // and now it dies
 			w.clock.move(liveFor - 5*time.Second)
 			w.renew(w.replica)
-			edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
-			w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+			updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+			w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		})
 	}
 }
 
 func TestAReplicaThatWasKilledLeavesNothingForGood(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	usage := func(name string) *internalv1alpha1.Usage {
 		return w.newUsage(name, internalv1alpha1.CredentialUse{Owner: "c", ID: "c1", Time: metav1.NewTime(time.Now().UTC().Truncate(time.Hour))})
 	}
@@ -198,7 +198,7 @@ func TestAReplicaThatWasKilledLeavesNothingForGood(t *testing.T) {
 }
 
 // newUsage is what a token server tells of credentials.
-func (w *world) newUsage(name string, uses ...internalv1alpha1.CredentialUse) *internalv1alpha1.Usage {
+func (w *testEnv) newUsage(name string, uses ...internalv1alpha1.CredentialUse) *internalv1alpha1.Usage {
 	w.t.Helper()
 	u := &internalv1alpha1.Usage{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: name, Labels: map[string]string{internalv1alpha1.ServerUIDLabel: string(w.server.UID)}},
@@ -209,20 +209,20 @@ func (w *world) newUsage(name string, uses ...internalv1alpha1.CredentialUse) *i
 }
 
 func TestAManagerThatStartsDoesNotTakeADeadReplicaForAvailable(t *testing.T) {
-	w, stop := newStoppableWorld(t)
+	w, stop := newEnvWithStop(t)
 	stop()
-	dead := w.newReplica("dead-0", everything)
-	w.remove(w.replica)
+	dead := w.newReplica("dead-0", maxResourceVersion)
+	w.deleteObject(w.replica)
 	setCondition(w, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
 	startManager(t, w.clock.set)
-	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.TrustedProxies = []v1alpha1.CIDR{"10.0.0.0/8"} })
-	w.condition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.TrustedProxies = []v1alpha1.CIDR{"10.0.0.0/8"} })
+	w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
 	w.renew(dead)
-	w.condition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionTrue, v1alpha1.ReasonAvailable)
+	w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionTrue, v1alpha1.ReasonAvailable)
 }
 
 // setCondition of the server, as a manager before wrote it.
-func setCondition(w *world, kind string, status metav1.ConditionStatus, reason string) {
+func setCondition(w *testEnv, kind string, status metav1.ConditionStatus, reason string) {
 	w.t.Helper()
 	w.get(w.server)
 	meta.SetStatusCondition(&w.server.Status.Conditions, metav1.Condition{Type: kind, Status: status, Reason: reason, Message: reason})
@@ -232,17 +232,17 @@ func setCondition(w *world, kind string, status metav1.ConditionStatus, reason s
 }
 
 func TestProgrammedWaitsForEveryLiveReplica(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	second := w.newReplica("main-1", "1")
 	c := w.newClient()
-	message := w.condition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonPending)
+	message := w.waitForCondition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonPending)
 	if !strings.Contains(message, "main-1") {
 		t.Error(message)
 	}
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonPending)
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonPending)
 	e := w.entry(internalv1alpha1.SpaceIdentity, c.Namespace+"."+c.Name)
 	w.applied(second, e.ResourceVersion)
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 
 	// A new generation counts anew; one that dies is waited for no more.
 	w.newReplica("main-2", "1")
@@ -250,84 +250,84 @@ func TestProgrammedWaitsForEveryLiveReplica(t *testing.T) {
 	time.Sleep(time.Second)               // the manager has seen it
 	w.clock.move(liveFor - 6*time.Second) // it will be dead in a few seconds
 	w.renew(w.replica)
-	w.applied(second, everything)
-	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
-	w.condition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonPending)
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.applied(second, maxResourceVersion)
+	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	w.waitForCondition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonPending)
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestProgrammedCountsAllThatDecidesAboutAClient(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	api := w.newAPI(ordersAPI, "orders:read")
-	w.condition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	c := w.readyClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"orders:read", "orders:write"} }, func(*v1alpha1.OAuthClient) {
-		edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:read", "orders:write") })
+		updateObject(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = resourceScopes("orders:read", "orders:write") })
 	})
 	w.applied(w.replica, w.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID).ResourceVersion)
-	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:read") })
-	w.condition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonUnknownScope)
-	edit(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:read", "orders:write") })
-	w.condition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionTrue, v1alpha1.ReasonResolvedRefs)
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonPending) // the scope is not served yet
-	w.applied(w.replica, everything)
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = resourceScopes("orders:read") })
+	w.waitForCondition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonUnknownScope)
+	updateObject(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = resourceScopes("orders:read", "orders:write") })
+	w.waitForCondition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionTrue, v1alpha1.ReasonResolvedRefs)
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonPending) // the scope is not served yet
+	w.applied(w.replica, maxResourceVersion)
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestProgrammedIsNotWithdrawnWhenAServerRestarts(t *testing.T) {
-	made := watchWrites(t)
-	w := newWorld(t)
+	made := recordWrites(t)
+	w := newEnv(t)
 	c := w.readyClient()
-	made.settle(t)
-	w.remove(w.replica)
-	w.condition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
-	w.condition(w.server, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
-	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Annotations = map[string]string{"example.com/touched": "yes"} })
+	made.waitUntilQuiet(t)
+	w.deleteObject(w.replica)
+	w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	w.waitForCondition(w.server, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Annotations = map[string]string{"example.com/touched": "yes"} })
 	w.replica = w.newReplica("main-0", "1")
-	w.condition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	made.settleAt(t, 2, "when the token server restarts")
-	if n := len(made.to("/oauthclients")); n > 0 {
+	w.waitForCondition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	made.checkUntilQuiet(t, 2, "when the token server restarts")
+	if n := len(made.matching("/oauthclients")); n > 0 {
 		t.Errorf("clients' statuses were written %d times", n)
 	}
 	// But what is new waits, until there is a token server that is ready.
-	edit(w, w.replica, func(r *internalv1alpha1.Replica) {
-		r.Spec.Ready, r.Spec.AppliedResourceVersion, r.Spec.Problem = false, everything, "port 443 is taken"
+	updateObject(w, w.replica, func(r *internalv1alpha1.Replica) {
+		r.Spec.Ready, r.Spec.AppliedResourceVersion, r.Spec.Problem = false, maxResourceVersion, "port 443 is taken"
 	})
-	message := w.condition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonReplicaProblem)
+	message := w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonReplicaProblem)
 	if !strings.Contains(message, "port 443 is taken") {
 		t.Error(message)
 	}
 	late := w.newClient()
-	w.condition(late, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
-	edit(w, w.replica, func(r *internalv1alpha1.Replica) { r.Spec.Ready = true })
-	w.condition(late, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(late, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	updateObject(w, w.replica, func(r *internalv1alpha1.Replica) { r.Spec.Ready = true })
+	w.waitForCondition(late, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestAReplicaThatWasTakenForDeadCountsWhenItRenews(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.clock.move(time.Hour)
-	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Annotations = map[string]string{"example.com/touched": "yes"} })
-	w.condition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Annotations = map[string]string{"example.com/touched": "yes"} })
+	w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
 	c := w.newClient()
-	w.condition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	w.waitForCondition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
 	w.renew(w.replica)
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestAnEntryThatAReplicaCannotReadIsItsClientsAlone(t *testing.T) {
-	made := watchWrites(t)
-	w := newWorld(t)
+	made := recordWrites(t)
+	w := newEnv(t)
 	hurt, other := w.readyClient(), w.readyClient()
-	made.settle(t)
+	made.waitUntilQuiet(t)
 	e := w.entry(internalv1alpha1.SpaceIdentity, hurt.Status.ClientID)
-	edit(w, w.replica, func(r *internalv1alpha1.Replica) {
+	updateObject(w, w.replica, func(r *internalv1alpha1.Replica) {
 		r.Spec.Rejected = []internalv1alpha1.RejectedEntry{{Name: e.Name, ResourceVersion: e.ResourceVersion, Reason: "unknown member"}}
 	})
-	message := w.condition(hurt, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonEntryRejected)
+	message := w.waitForCondition(hurt, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonEntryRejected)
 	if !strings.Contains(message, "main-0") || !strings.Contains(message, "unknown member") {
 		t.Error(message)
 	}
-	w.condition(hurt, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonEntryRejected)
-	w.condition(other, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	edit(w, w.replica, func(r *internalv1alpha1.Replica) { r.Spec.Rejected = nil })
-	w.condition(hurt, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(hurt, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonEntryRejected)
+	w.waitForCondition(other, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(w, w.replica, func(r *internalv1alpha1.Replica) { r.Spec.Rejected = nil })
+	w.waitForCondition(hurt, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }

@@ -15,64 +15,64 @@ import (
 
 const ordersAPI = "https://orders.example.com"
 
-func (w *world) readyAPI(identifier string, scopes ...string) *v1alpha1.ResourceServer {
+func (w *testEnv) readyAPI(identifier string, scopes ...string) *v1alpha1.ResourceServer {
 	w.t.Helper()
 	api := w.newAPI(identifier, scopes...)
-	w.condition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	return api
 }
 
-func (w *world) scopesOf(identifier string) string {
+func (w *testEnv) scopesOf(identifier string) string {
 	w.t.Helper()
 	return strings.Join(scopeNames(documentAt[documents.ResourceServer](w, identifier)), " ")
 }
 
 func TestAResourceServerCannotHaveAnothersName(t *testing.T) {
-	made := watchWrites(t)
-	w := newWorld(t)
+	made := recordWrites(t)
+	w := newEnv(t)
 	w.readyAPI(ordersAPI, "orders:read")
 	w.readyClient(asking("free-client"))
 	w.readyUser("alice", "correct horse", subject("urn:alice"))
 	for _, identifier := range []string{ordersAPI, ordersAPI + "/", w.server.Spec.Issuer, w.server.Spec.Issuer + "/", "urn:alice"} {
 		api := w.newAPI(identifier, "new:scope")
-		message := w.condition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
+		message := w.waitForCondition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
 		if !strings.Contains(message, "spec.identifier") || !strings.Contains(message, identifier) {
 			t.Errorf("%s: %s", identifier, message)
 		}
-		made.settle(t) // and nobody claims and releases scopes without end
+		made.waitUntilQuiet(t) // and nobody claims and releases scopes without end
 		if slices.ContainsFunc(w.entries(), func(e internalv1alpha1.Entry) bool { return e.Spec.Owner.UID == api.UID }) {
 			t.Errorf("%s: who is not served holds a name", identifier)
 		}
-		w.remove(api)
+		w.deleteObject(api)
 	}
 }
 
 func TestAScopeBelongsToWhoDeclaredItFirst(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	first := w.readyAPI(ordersAPI, "orders:read", "orders:write")
 	second := w.newAPI("https://bills.example.com", "orders:read", "bills:read")
-	message := w.condition(second, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonScopeTaken)
-	w.condition(second, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted) // the rest of it is
+	message := w.waitForCondition(second, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonScopeTaken)
+	w.waitForCondition(second, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted) // the rest of it is
 	if !strings.Contains(message, `"orders:read"`) || strings.Contains(message, "bills:read") || strings.Contains(message, first.Name) {
 		t.Error(message)
 	}
 	if own, other := w.scopesOf("https://bills.example.com"), w.scopesOf(ordersAPI); own != "bills:read" || other != "orders:read orders:write" {
 		t.Errorf("the second has %q, the first %q", own, other)
 	}
-	edit(w, first, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = declared("orders:write") })
-	w.condition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(w, first, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = resourceScopes("orders:write") })
+	w.waitForCondition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	if own, other := w.scopesOf("https://bills.example.com"), w.scopesOf(ordersAPI); own != "bills:read orders:read" || other != "orders:write" {
 		t.Errorf("the second has %q, the first %q", own, other)
 	}
 }
 
 func TestAResourceServerThatIsNotAllowedHoldsNoNames(t *testing.T) {
-	w := newWorld(t, func(s *v1alpha1.AuthorizationServer) {
+	w := newEnv(t, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.AllowedResourceServers[0].Identifiers, s.Spec.AllowedResourceServers[0].Scopes = []string{"https://*.example.com"}, []string{"orders:*"}
 	})
 	for identifier, scope := range map[string]string{"urn:orders": "orders:read", ordersAPI: "bills:read"} {
 		api := w.newAPI(identifier, scope)
-		message := w.condition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		message := w.waitForCondition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
 		if !strings.Contains(message, `rule "apps"`) {
 			t.Error(message)
 		}
@@ -82,20 +82,20 @@ func TestAResourceServerThatIsNotAllowedHoldsNoNames(t *testing.T) {
 	}
 	// One that was allowed keeps what it has, and is refused by the token servers, who know the same rules.
 	api := w.readyAPI("https://more.example.com", "orders:more")
-	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedResourceServers[0].Scopes = []string{"bills:*"} })
-	w.condition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedResourceServers[0].Scopes = []string{"bills:*"} })
+	w.waitForCondition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
 	if w.scopesOf("https://more.example.com") != "orders:more" || w.entry(internalv1alpha1.SpaceScope, "orders:more") == nil {
 		t.Error("it lost its names")
 	}
 }
 
 func TestAClientThatMayIntrospectHasToExistAndToBeConfidential(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	api := w.readyAPI(ordersAPI)
-	edit(w, api, func(api *v1alpha1.ResourceServer) {
+	updateObject(w, api, func(api *v1alpha1.ResourceServer) {
 		api.Spec.IntrospectionClients = []v1alpha1.ClientReference{{Name: "gateway"}}
 	})
-	message := w.condition(api, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonClientNotFound)
+	message := w.waitForCondition(api, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonClientNotFound)
 	if !strings.Contains(message, w.apps+"/gateway") {
 		t.Error(message)
 	}
@@ -103,22 +103,22 @@ func TestAClientThatMayIntrospectHasToExistAndToBeConfidential(t *testing.T) {
 		c.Spec.GrantTypes, c.Spec.RedirectURIs = []v1alpha1.GrantType{"authorization_code"}, []string{"http://127.0.0.1/cb"}
 		c.Spec.TokenEndpointAuthMethod = v1alpha1.AuthMethodNone
 	})
-	w.condition(api, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
-	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.TokenEndpointAuthMethod = v1alpha1.AuthMethodPost })
-	w.condition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	w.remove(c)
-	w.condition(api, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonClientNotFound)
+	w.waitForCondition(api, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.TokenEndpointAuthMethod = v1alpha1.AuthMethodPost })
+	w.waitForCondition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.deleteObject(c)
+	w.waitForCondition(api, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonClientNotFound)
 }
 
 func TestAResourceServerThatIsCreatedAgainLeavesNothingBehind(t *testing.T) {
-	made := watchWrites(t)
-	w := newWorld(t)
+	made := recordWrites(t)
+	w := newEnv(t)
 	first := w.readyAPI(ordersAPI, "orders:read")
 	second := first.DeepCopy()
 	second.ResourceVersion, second.UID, second.Status = "", "", v1alpha1.ResourceServerStatus{}
-	second.Spec.Identifier, second.Spec.Scopes = "https://new.example.com", declared("orders:new")
-	made.unseen(t, func() { w.remove(first); create(t, second) })
-	w.condition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	second.Spec.Identifier, second.Spec.Scopes = "https://new.example.com", resourceScopes("orders:new")
+	made.whileWritesFail(t, func() { w.deleteObject(first); create(t, second) })
+	w.waitForCondition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	eventually.True(t, "nothing of the former one is served", func() bool {
 		return !slices.ContainsFunc(w.entries(), func(e internalv1alpha1.Entry) bool { return e.Spec.Owner.UID == first.UID })
 	})

@@ -22,7 +22,7 @@ import (
 )
 
 func TestOfTwoServersWithOneIssuerTheOlderHasIt(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	elsewhere := newNamespace(t)
 	second := &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: elsewhere, Name: "main"}, Spec: *w.server.Spec.DeepCopy()}
 	create(t, second)
@@ -30,11 +30,11 @@ func TestOfTwoServersWithOneIssuerTheOlderHasIt(t *testing.T) {
 	if w.get(second); w.server.CreationTimestamp.Equal(&second.CreationTimestamp) && second.UID < w.server.UID { // within one second the lower UID is the older
 		older, younger = second, w.server
 	}
-	message := w.condition(younger, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIssuerTaken)
+	message := w.waitForCondition(younger, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIssuerTaken)
 	if !strings.Contains(message, "spec.issuer") || !strings.Contains(message, w.server.Spec.Issuer) || strings.Contains(message, older.Namespace+"/") {
 		t.Error(message)
 	}
-	w.condition(older, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	w.waitForCondition(older, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
 	e := &internalv1alpha1.Entry{ObjectMeta: metav1.ObjectMeta{Namespace: younger.Namespace, Name: compile.EntryName(younger.UID, issuerClaim(younger))}}
 	eventually.True(t, "the younger one is not served", func() bool { return !w.exists(e) })
 	if younger.Status.Endpoints != nil {
@@ -42,35 +42,35 @@ func TestOfTwoServersWithOneIssuerTheOlderHasIt(t *testing.T) {
 	}
 
 	c := w.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.ServerRef.Namespace = younger.Namespace })
-	message = w.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotAccepted)
+	message = w.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotAccepted)
 	if !strings.Contains(message, "spec.serverRef") || !strings.Contains(message, v1alpha1.ReasonIssuerTaken) {
 		t.Error(message)
 	}
-	w.remove(older)
-	w.condition(younger, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
-	w.condition(c, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	w.deleteObject(older)
+	w.waitForCondition(younger, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	w.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
 	if younger == second {
-		w.remove(second)
+		w.deleteObject(second)
 	}
 }
 
 func TestTheIdentityOfATokenServerIsRepaired(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	at := metav1.ObjectMeta{Namespace: w.identity, Name: workload.ServiceAccountName("main")}
 	account, binding := &corev1.ServiceAccount{ObjectMeta: at}, &rbacv1.RoleBinding{ObjectMeta: at}
 	w.get(account)
 	w.get(binding)
 	want := binding.DeepCopy()
 	for what, damage := range map[string]func(){
-		"deleted":   func() { w.remove(account); w.remove(binding) },
-		"unlabeled": func() { edit(w, binding, func(b *rbacv1.RoleBinding) { b.Labels = nil }) },
+		"deleted":   func() { w.deleteObject(account); w.deleteObject(binding) },
+		"unlabeled": func() { updateObject(w, binding, func(b *rbacv1.RoleBinding) { b.Labels = nil }) },
 		"subjects": func() {
-			edit(w, binding, func(b *rbacv1.RoleBinding) {
+			updateObject(w, binding, func(b *rbacv1.RoleBinding) {
 				b.Subjects = append(b.Subjects, rbacv1.Subject{Kind: rbacv1.GroupKind, APIGroup: rbacv1.GroupName, Name: "system:authenticated"})
 			})
 		},
 		"role": func() { // which cannot be changed
-			w.remove(binding)
+			w.deleteObject(binding)
 			other := want.DeepCopy()
 			other.ResourceVersion, other.UID, other.RoleRef.Name = "", "", "view"
 			if err := admin.Create(t.Context(), other); err != nil && !w.exists(binding) { // the manager was faster
@@ -87,18 +87,18 @@ func TestTheIdentityOfATokenServerIsRepaired(t *testing.T) {
 }
 
 func TestACertificateThatIsMissingIsNamed(t *testing.T) {
-	w := newWorld(t)
-	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.TLS = &v1alpha1.TLSSettings{SecretName: "certificate"} })
-	message := w.condition(w.server, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
+	w := newEnv(t)
+	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.TLS = &v1alpha1.TLSSettings{SecretName: "certificate"} })
+	message := w.waitForCondition(w.server, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
 	if !strings.Contains(message, "spec.tls.secretName") || !strings.Contains(message, `"certificate"`) {
 		t.Error(message)
 	}
 	w.newSecret(w.identity, "certificate", nil)
-	w.condition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestAServerCountsTheClientsThatItAccepted(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.readyClient()
 	w.readyClient()
 	w.newClient(asking("elsewhere.x"))
@@ -107,15 +107,15 @@ func TestAServerCountsTheClientsThatItAccepted(t *testing.T) {
 		eventually.True(t, "it counts right", func() bool { w.get(w.server); return w.server.Status.Clients == n })
 	}
 	count(2)
-	w.remove(c)
+	w.deleteObject(c)
 	count(1)
 }
 
 func TestARotationThatIsAskedForIsToldWhileItIsPending(t *testing.T) {
-	w := newWorld(t)
-	w.condition(w.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionTrue, v1alpha1.ReasonKeysCurrent)
+	w := newEnv(t)
+	w.waitForCondition(w.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionTrue, v1alpha1.ReasonKeysCurrent)
 	hold := func() {
-		edit(w, w.replica, func(r *internalv1alpha1.Replica) {
+		updateObject(w, w.replica, func(r *internalv1alpha1.Replica) {
 			r.Spec.Keys = nil
 			for _, k := range w.server.Status.Keys {
 				r.Spec.Keys = append(r.Spec.Keys, string(k.KID))
@@ -123,10 +123,10 @@ func TestARotationThatIsAskedForIsToldWhileItIsPending(t *testing.T) {
 		})
 	}
 	hold()
-	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.Signing = &v1alpha1.SigningSettings{Rotation: &v1alpha1.KeyRotation{Revision: 2}}
 	})
-	message := w.condition(w.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionFalse, v1alpha1.ReasonRotationPending)
+	message := w.waitForCondition(w.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionFalse, v1alpha1.ReasonRotationPending)
 	eventually.True(t, "the status says when each signing key becomes Active, and the condition says the same", func() bool {
 		w.get(w.server)
 		message = meta.FindStatusCondition(w.server.Status.Conditions, v1alpha1.ConditionKeysCurrent).Message
@@ -144,7 +144,7 @@ func TestARotationThatIsAskedForIsToldWhileItIsPending(t *testing.T) {
 	}
 	w.clock.move(publishedFor)
 	hold()
-	w.condition(w.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionTrue, v1alpha1.ReasonKeysCurrent)
+	w.waitForCondition(w.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionTrue, v1alpha1.ReasonKeysCurrent)
 	for _, reason := range []string{v1alpha1.ReasonRotationPending, v1alpha1.ReasonKeysCurrent} {
 		if events := w.eventsOf(w.server); !slices.ContainsFunc(events, func(e string) bool { return strings.HasPrefix(e, "Normal "+reason) }) {
 			t.Errorf("no event %s: %q", reason, events)
@@ -153,7 +153,7 @@ func TestARotationThatIsAskedForIsToldWhileItIsPending(t *testing.T) {
 }
 
 func TestAServiceAccountOrRoleBindingThatIsNotOursIsLeftAloneAndNamed(t *testing.T) {
-	w := emptyWorld(t)
+	w := newEnvWithoutManager(t)
 	at := metav1.ObjectMeta{Namespace: w.identity, Name: workload.ServiceAccountName("main"), Annotations: map[string]string{"example.com/role": "theirs"}}
 	account := &corev1.ServiceAccount{ObjectMeta: at}
 	binding := &rbacv1.RoleBinding{ObjectMeta: at, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"}}
@@ -165,9 +165,9 @@ func TestAServiceAccountOrRoleBindingThatIsNotOursIsLeftAloneAndNamed(t *testing
 	create(t, account, binding)
 	startManager(t)
 	create(t, w.server)
-	w.replica = w.newReplica("main-0", everything)
+	w.replica = w.newReplica("main-0", maxResourceVersion)
 	for _, o := range []client.Object{binding, account} {
-		message := w.condition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNameTaken)
+		message := w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNameTaken)
 		if !strings.Contains(message, `"main-tokenserver"`) {
 			t.Error(message)
 		}
@@ -175,18 +175,18 @@ func TestAServiceAccountOrRoleBindingThatIsNotOursIsLeftAloneAndNamed(t *testing
 		if w.get(o); o.GetResourceVersion() != before || o.GetAnnotations()["example.com/role"] != "theirs" {
 			t.Errorf("%T was changed", o)
 		}
-		w.remove(o)
+		w.deleteObject(o)
 		annotate(t, w.server, "poke", before) // or it is seen within half a minute
 	}
-	w.condition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	// Ours, of a server that was deleted without what it owns.
 	w.get(account)
-	edit(w, account, func(a *corev1.ServiceAccount) { a.OwnerReferences = nil })
+	updateObject(w, account, func(a *corev1.ServiceAccount) { a.OwnerReferences = nil })
 	eventually.True(t, "it is the server's again", func() bool { w.get(account); return metav1.IsControlledBy(account, w.server) })
 }
 
 func TestWhatAFormerServerOfTheNameOwnedIsWaitedOut(t *testing.T) {
-	w := emptyWorld(t)
+	w := newEnvWithoutManager(t)
 	former := w.server.DeepCopy()
 	former.UID = "former-uid"
 	account := workload.ServiceAccount(former)
@@ -194,8 +194,8 @@ func TestWhatAFormerServerOfTheNameOwnedIsWaitedOut(t *testing.T) {
 	create(t, account)
 	startManager(t)
 	create(t, w.server)
-	w.replica = w.newReplica("main-0", everything)
-	message := w.condition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionUnknown, v1alpha1.ReasonPending)
+	w.replica = w.newReplica("main-0", maxResourceVersion)
+	message := w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionUnknown, v1alpha1.ReasonPending)
 	if !strings.Contains(message, `"main-tokenserver"`) {
 		t.Error(message)
 	}
@@ -204,17 +204,17 @@ func TestWhatAFormerServerOfTheNameOwnedIsWaitedOut(t *testing.T) {
 			t.Error(e)
 		}
 	}
-	edit(w, account, func(a *corev1.ServiceAccount) { a.Finalizers = nil })
+	updateObject(w, account, func(a *corev1.ServiceAccount) { a.Finalizers = nil })
 	_ = admin.Delete(t.Context(), account) // the garbage collector may have been faster
-	w.condition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	if w.get(account); !metav1.IsControlledBy(account, w.server) {
 		t.Errorf("it is not the server's: %+v", account.OwnerReferences)
 	}
 }
 
 func TestAClientsSecretIsNeverTheKeySecret(t *testing.T) {
-	w := newWorld(t)
-	edit(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+	w := newEnv(t)
+	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.AllowedClients = append(s.Spec.AllowedClients, v1alpha1.ClientRule{Name: "own"})
 	})
 	for _, name := range []string{"other-tokenserver-keys", "other-tokenserver-upstreams"} {
@@ -243,14 +243,14 @@ func TestAClientsSecretIsNeverTheKeySecret(t *testing.T) {
 	second := &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: "second"}}
 	second.Spec.Issuer = w.server.Spec.Issuer + "/second"
 	create(t, second)
-	w.condition(second, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
+	w.waitForCondition(second, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
 	if before := theirs.ResourceVersion; w.exists(theirs) && theirs.ResourceVersion != before {
 		t.Error("the Secret was changed")
 	}
 }
 
 func TestTheKeySecretHasLabelsOfOurOwnAndOldOnesAreReplaced(t *testing.T) {
-	w := emptyWorld(t)
+	w := newEnvWithoutManager(t)
 	_, stop := runManager(t)
 	w.startServer()
 	secret := keySecretNow(t, w.server)
@@ -268,40 +268,40 @@ func TestTheKeySecretHasLabelsOfOurOwnAndOldOnesAreReplaced(t *testing.T) {
 	check("a new one")
 	stop()
 	data := secret.Data
-	edit(w, secret, func(s *corev1.Secret) { s.Labels = workload.Labels("main"); s.Labels["team"] = "identity" })
+	updateObject(w, secret, func(s *corev1.Secret) { s.Labels = workload.Labels("main"); s.Labels["team"] = "identity" })
 	startManager(t)
 	eventually.True(t, "it has the new labels", func() bool { w.get(secret); return secret.Labels[workload.KeysLabel] != "" })
 	check("one from before")
 	if secret.Labels["team"] != "identity" || !reflect.DeepEqual(secret.Data, data) {
 		t.Errorf("labels %v; keys are the same: %v", secret.Labels, reflect.DeepEqual(secret.Data, data))
 	}
-	w.condition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestTheCountOfClientsCostsFewWritesInABurst(t *testing.T) {
 	const interval = 2 * time.Second
-	made := watchWrites(t)
-	w := emptyWorld(t)
+	made := recordWrites(t)
+	w := newEnvWithoutManager(t)
 	w.manager = startManager(t, func(o *Options) { o.CountInterval = interval })
 	w.startServer()
 	w.readyClient()
-	made.settle(t)
+	made.waitUntilQuiet(t)
 	began := time.Now()
 	for i := range 40 {
 		w.readyClient()
-		edit(w, w.replica, func(r *internalv1alpha1.Replica) {
+		updateObject(w, w.replica, func(r *internalv1alpha1.Replica) {
 			r.Spec.RenewTime = metav1.NewMicroTime(r.Spec.RenewTime.Add(time.Duration(i) * time.Millisecond))
 		})
 	}
 	eventually.True(t, "it has counted all", func() bool { w.get(w.server); return w.server.Status.Clients == 41 })
 	most := int(time.Since(began)/interval) + 2
-	if n := len(made.to("/authorizationservers/main/status")); n > most {
+	if n := len(made.matching("/authorizationservers/main/status")); n > most {
 		t.Errorf("%d writes in %v, not %d", n, time.Since(began), most)
 	}
 }
 
 func TestAColumnSaysZeroWhereThereAreNoClients(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	u := &unstructured.Unstructured{}
 	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kindServer))
 	if err := admin.Get(t.Context(), client.ObjectKeyFromObject(w.server), u); err != nil {

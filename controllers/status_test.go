@@ -28,13 +28,13 @@ func TestAStatusIsNotWrittenToTheNextObjectOfTheName(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	w := &world{t: t}
+	w := &testEnv{t: t}
 	now := first.DeepCopy()
 	write()
 	if w.get(now); now.Status.ClientID != "former" {
 		t.Error("the status was not written")
 	}
-	w.remove(first.DeepCopy())
+	w.deleteObject(first.DeepCopy())
 	write() // to nobody
 	create(t, second)
 	write()
@@ -44,5 +44,5 @@ func TestAStatusIsNotWrittenToTheNextObjectOfTheName(t *testing.T) {
 	if err := op.replaceStatus(t.Context(), second, nil, v1alpha1.OAuthClientStatus{ObservedGeneration: -1}); err == nil {
 		t.Error("a status that the API server refuses is no error")
 	}
-	w.remove(second)
+	w.deleteObject(second)
 }

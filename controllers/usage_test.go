@@ -22,18 +22,18 @@ func useOf(owner types.UID, id string, at time.Time) internalv1alpha1.Credential
 }
 
 func TestTheLastUseOfAnActiveCredentialIsToldOnceADay(t *testing.T) {
-	made := watchWrites(t)
-	w := newWorld(t)
+	made := recordWrites(t)
+	w := newEnv(t)
 	c := w.readyClient()
 	id := c.Status.Credentials[0].ID
 	told := func() *metav1.Time { w.get(c); return c.Status.Credentials[0].LastUsed }
 	first := time.Now().UTC().Truncate(time.Hour).Add(-72 * time.Hour)
 	u := w.newUsage(w.replica.Name, useOf("another", id, first), useOf(c.UID, id, first))
 	use := func(at time.Time) {
-		edit(w, u, func(u *internalv1alpha1.Usage) { u.Spec.Uses = []internalv1alpha1.CredentialUse{useOf(c.UID, id, at)} })
+		updateObject(w, u, func(u *internalv1alpha1.Usage) { u.Spec.Uses = []internalv1alpha1.CredentialUse{useOf(c.UID, id, at)} })
 	}
 	eventually.True(t, "the first use is told", func() bool { return told() != nil && told().Time.Equal(first) })
-	made.settle(t)
+	made.waitUntilQuiet(t)
 	use(first.Add(time.Hour))
 	use(first.Add(23 * time.Hour))
 	time.Sleep(300 * time.Millisecond)
@@ -47,9 +47,9 @@ func TestTheLastUseOfAnActiveCredentialIsToldOnceADay(t *testing.T) {
 		return told().After(first.Add(24*time.Hour)) && !told().After(time.Now())
 	})
 	last := told().DeepCopy()
-	w.remove(u)
-	w.remove(w.replica)
-	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	w.deleteObject(u)
+	w.deleteObject(w.replica)
+	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
 	eventually.True(t, "it was looked at", func() bool { w.get(c); return c.Status.ObservedGeneration == c.Generation })
 	if at := told(); at == nil || !at.Equal(last) {
 		t.Errorf("the last use was forgotten with the replica that told it: %v", at)
@@ -68,7 +68,7 @@ func TestTheLastUseOfARetiringCredentialIsToldOnceAnHour(t *testing.T) {
 }
 
 func TestWhatATokenServerOfAnotherNamespaceTellsOfAClientIsNotBelieved(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.readyClient()
 	u := &internalv1alpha1.Usage{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "main-0"},
@@ -76,11 +76,11 @@ func TestWhatATokenServerOfAnotherNamespaceTellsOfAClientIsNotBelieved(t *testin
 	}
 	r := &internalv1alpha1.Replica{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "main-0"},
-		Spec:       internalv1alpha1.ReplicaSpec{ServerUID: w.server.UID, RenewTime: renewal(), AppliedResourceVersion: "1"},
+		Spec:       internalv1alpha1.ReplicaSpec{ServerUID: w.server.UID, RenewTime: newRenewTime(), AppliedResourceVersion: "1"},
 	}
 	create(t, u, r)
-	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	if c.Status.Credentials[0].LastUsed != nil {
 		t.Errorf("was told: %s", c.Status.Credentials[0].LastUsed)
 	}
@@ -137,7 +137,7 @@ func TestTheUsesOfTenThousandBusyClientsAreToldOverTime(t *testing.T) {
 }
 
 func TestASecretThatComesByTheWrongMethodIsAnEventOnItsClient(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c, other := w.readyClient(), w.readyClient()
 	use := useOf(c.UID, c.Status.Credentials[0].ID, time.Now())
 	use.RefusedMethod = "client_secret_post"
@@ -156,13 +156,13 @@ func TestASecretThatComesByTheWrongMethodIsAnEventOnItsClient(t *testing.T) {
 	if c.Status.Credentials[0].LastUsed != nil {
 		t.Error("a request that was refused counts as use")
 	}
-	edit(w, u, func(u *internalv1alpha1.Usage) { // some more of the same day
+	updateObject(w, u, func(u *internalv1alpha1.Usage) { // some more of the same day
 		again := use
 		again.Time = metav1.NewTime(use.Time.Add(time.Hour))
 		u.Spec.Uses = []internalv1alpha1.CredentialUse{again}
 	})
-	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	if n := told(); n != 1 {
 		t.Errorf("%d events in a day", n)
 	}

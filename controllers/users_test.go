@@ -17,19 +17,19 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
 
-func (w *world) readyUser(name, password string, change ...func(*v1alpha1.OAuthUser)) *v1alpha1.OAuthUser {
+func (w *testEnv) readyUser(name, password string, change ...func(*v1alpha1.OAuthUser)) *v1alpha1.OAuthUser {
 	w.t.Helper()
 	u := w.newUser(name, password, change...)
-	w.condition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	return u
 }
 
-func (w *world) userDocument(u *v1alpha1.OAuthUser) documents.User {
+func (w *testEnv) userDocument(u *v1alpha1.OAuthUser) documents.User {
 	w.t.Helper()
 	return documentAt[documents.User](w, compile.Subject(u))
 }
 
-func (w *world) logsIn(u *v1alpha1.OAuthUser, secret string) bool {
+func (w *testEnv) logsIn(u *v1alpha1.OAuthUser, secret string) bool {
 	w.t.Helper()
 	hash := w.userDocument(u).PasswordHash
 	if hash == "" {
@@ -42,7 +42,7 @@ func (w *world) logsIn(u *v1alpha1.OAuthUser, secret string) bool {
 	return ok
 }
 
-func (w *world) userSecret(name string) *corev1.Secret {
+func (w *testEnv) userSecret(name string) *corev1.Secret {
 	w.t.Helper()
 	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: name}}
 	w.get(s)
@@ -58,7 +58,7 @@ func username(s string) func(*v1alpha1.OAuthUser) {
 }
 
 func TestAPasswordIsHashedOnlyWhenItsSecretChanged(t *testing.T) {
-	w, stop := newStoppableWorld(t)
+	w, stop := newEnvWithStop(t)
 	defer func() { stop() }()
 	u := w.readyUser("alice", "correct horse")
 	first := w.userDocument(u)
@@ -71,31 +71,31 @@ func TestAPasswordIsHashedOnlyWhenItsSecretChanged(t *testing.T) {
 			t.Errorf("%s the password was hashed again, or a new epoch begun", when)
 		}
 	}
-	edit(w, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"name": "Alice"}`)} })
+	updateObject(w, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"name": "Alice"}`)} })
 	eventually.True(t, "the claim is served", func() bool { return w.userDocument(u).Claims["name"] == "Alice" })
 	same("when a claim came")
 	stop()
 	_, stop = runManager(t)
-	edit(w, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = nil })
+	updateObject(w, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = nil })
 	eventually.True(t, "the claim is gone", func() bool { return len(w.userDocument(u).Claims) == 0 })
 	same("when the manager started anew")
-	edit(w, w.userSecret("alice"), func(s *corev1.Secret) { s.Data["other"] = []byte("x") })
+	updateObject(w, w.userSecret("alice"), func(s *corev1.Secret) { s.Data["other"] = []byte("x") })
 	eventually.True(t, "the Secret was seen", func() bool { return w.userDocument(u).PasswordSource != first.PasswordSource })
 	same("when another key of the Secret changed")
 
-	edit(w, w.userSecret("alice"), func(s *corev1.Secret) { s.Data["password"] = []byte("battery staple") })
+	updateObject(w, w.userSecret("alice"), func(s *corev1.Secret) { s.Data["password"] = []byte("battery staple") })
 	eventually.True(t, "the new password is in force", func() bool { return w.logsIn(u, "battery staple") })
 	if doc := w.userDocument(u); w.logsIn(u, "correct horse") || doc.Epoch == first.Epoch {
 		t.Error("the old password is in force, or what began with it has not ended")
 	}
-	w.condition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestAnotherSpellingOfAPasswordsCharactersIsNoNewPassword(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	u := w.readyUser("alice", "caf\u00e9 au lait")
 	first := w.userDocument(u)
-	edit(w, w.userSecret("alice"), func(s *corev1.Secret) { s.Data["password"] = []byte("cafe\u0301\u00a0au lait") })
+	updateObject(w, w.userSecret("alice"), func(s *corev1.Secret) { s.Data["password"] = []byte("cafe\u0301\u00a0au lait") })
 	eventually.True(t, "the Secret was seen", func() bool { return w.userDocument(u).PasswordSource != first.PasswordSource })
 	if doc := w.userDocument(u); doc.PasswordHash != first.PasswordHash || doc.Epoch != first.Epoch {
 		t.Error("the password was hashed again, or a new epoch begun")
@@ -106,27 +106,27 @@ func TestAnotherSpellingOfAPasswordsCharactersIsNoNewPassword(t *testing.T) {
 }
 
 func TestAPasswordThatCannotBeUsedIsNamedAndTheOldOneStays(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	u := w.readyUser("alice", "correct horse")
 	for value, say := range map[string]string{
 		"": "empty", "ends\n": "line break", strings.Repeat("x", password.MaxLength+1): "longer", "\xff": "UTF-8",
 	} {
-		edit(w, w.userSecret("alice"), func(s *corev1.Secret) { s.Data["password"] = []byte(value) })
+		updateObject(w, w.userSecret("alice"), func(s *corev1.Secret) { s.Data["password"] = []byte(value) })
 		eventually.True(t, "it is refused: "+say, func() bool {
-			message := w.condition(u, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidPassword)
+			message := w.waitForCondition(u, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidPassword)
 			return strings.Contains(message, say) && strings.Contains(message, `"alice"`) && strings.Contains(message, "spec.passwordSecretRef")
 		})
 		if !w.logsIn(u, "correct horse") {
 			t.Errorf("%s: the old password is not in force", say)
 		}
 	}
-	w.remove(w.userSecret("alice"))
-	message := w.condition(u, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
+	w.deleteObject(w.userSecret("alice"))
+	message := w.waitForCondition(u, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
 	if !strings.Contains(message, "spec.passwordSecretRef") || !strings.Contains(message, `"alice"`) {
 		t.Error(message)
 	}
 	w.newSecret(w.identity, "alice", map[string]string{"password": "battery staple"})
-	w.condition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	w.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	if !w.logsIn(u, "battery staple") {
 		t.Error("the new password is not in force")
 	}
@@ -134,29 +134,29 @@ func TestAPasswordThatCannotBeUsedIsNamedAndTheOldOneStays(t *testing.T) {
 
 // Somebody writes a hash where a password belongs, sees that the login fails, and corrects the field: same Secret, same key.
 func TestAHashThatWasTakenForAPasswordIsReadAnew(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	const bcrypt = "$2a$04$5dgz18Xd3GqgJ3pP5YfLMuEEzW7WnCzWyR3qN6XqW6yxJ7c0qgHLO"
 	u := w.readyUser("alice", bcrypt)
 	if !w.logsIn(u, bcrypt) {
 		t.Error("what is a password to the user is none to the operator")
 	}
-	edit(w, u, func(u *v1alpha1.OAuthUser) {
+	updateObject(w, u, func(u *v1alpha1.OAuthUser) {
 		u.Spec.PasswordSecretRef, u.Spec.PasswordHashSecretRef = nil, u.Spec.PasswordSecretRef
 	})
 	eventually.True(t, "the hash is in force", func() bool { return w.userDocument(u).PasswordHash == bcrypt })
-	w.condition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	edit(w, w.userSecret("alice"), func(s *corev1.Secret) {
+	w.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(w, w.userSecret("alice"), func(s *corev1.Secret) {
 		s.Data["password"] = []byte("$2a$31$5dgz18Xd3GqgJ3pP5YfLMuEEzW7WnCzWyR3qN6XqW6yxJ7c0qgHLO")
 	})
-	w.condition(u, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidPassword)
+	w.waitForCondition(u, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidPassword)
 	if w.userDocument(u).PasswordHash != bcrypt {
 		t.Error("a hash of excessive cost is in force")
 	}
 }
 
 func TestTwoUsersCannotHaveOneName(t *testing.T) {
-	made := watchWrites(t)
-	w := newWorld(t)
+	made := recordWrites(t)
+	w := newEnv(t)
 	c := w.readyClient(asking("free-client"))
 	alice := w.readyUser("alice", "correct horse", subject("1"))
 	for _, taken := range []struct {
@@ -171,54 +171,54 @@ func TestTwoUsersCannotHaveOneName(t *testing.T) {
 		{"the-issuer", []func(*v1alpha1.OAuthUser){subject(w.server.Spec.Issuer)}, v1alpha1.ReasonSubjectTaken, "example.com"},
 	} {
 		u := w.newUser(taken.name, "correct horse", taken.change...)
-		if message := w.condition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, taken.reason); !strings.Contains(message, taken.say) {
+		if message := w.waitForCondition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, taken.reason); !strings.Contains(message, taken.say) {
 			t.Errorf("%s: %s", taken.name, message)
 		}
 		if doc := w.userDocument(alice); doc.UID != string(alice.UID) || w.document(c).UID != string(c.UID) {
 			t.Errorf("%s took the name", taken.name)
 		}
-		made.settle(t) // and nobody claims and releases names without end
+		made.waitUntilQuiet(t) // and nobody claims and releases names without end
 		if slices.ContainsFunc(w.entries(), func(e internalv1alpha1.Entry) bool { return e.Spec.Owner.UID == u.UID }) {
 			t.Errorf("%s: who is not served holds a name", taken.name)
 		}
 	}
-	w.remove(alice)
+	w.deleteObject(alice)
 	for _, name := range []string{"same-name", "same-subject"} {
 		u := &v1alpha1.OAuthUser{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: name}}
-		w.condition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		w.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	}
 }
 
 func TestARenamedUserLeavesTheOldName(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	alice, bob := w.readyUser("alice", "correct horse"), w.readyUser("bob", "battery staple")
 	epoch := w.userDocument(alice).Epoch
-	edit(w, alice, username("bob"))
-	w.condition(alice, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUsernameTaken)
+	updateObject(w, alice, username("bob"))
+	w.waitForCondition(alice, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUsernameTaken)
 	if doc := w.userDocument(alice); doc.Username != "alice" || w.entry(internalv1alpha1.SpaceUsername, "alice") == nil {
 		t.Errorf("what was served is not: %+v", doc)
 	}
-	edit(w, alice, username("carol"))
-	w.condition(alice, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(w, alice, username("carol"))
+	w.waitForCondition(alice, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	if doc := w.userDocument(alice); doc.Username != "carol" || doc.Epoch != epoch || !w.logsIn(alice, "correct horse") {
 		t.Errorf("the document is %+v", doc)
 	}
-	edit(w, bob, username("alice"))
-	w.condition(bob, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(w, bob, username("alice"))
+	w.waitForCondition(bob, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	if e := w.entry(internalv1alpha1.SpaceUsername, "bob"); e != nil {
 		t.Error("the old name is claimed still")
 	}
 }
 
 func TestAUserWhoIsCreatedAgainInheritsNothing(t *testing.T) {
-	made := watchWrites(t)
-	w := newWorld(t)
+	made := recordWrites(t)
+	w := newEnv(t)
 	first := w.readyUser("alice", "correct horse")
 	old := w.userDocument(first)
 	second := first.DeepCopy()
 	second.ResourceVersion, second.UID, second.Status = "", "", v1alpha1.OAuthUserStatus{}
-	made.unseen(t, func() { w.remove(first); create(t, second) })
-	w.condition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	made.whileWritesFail(t, func() { w.deleteObject(first); create(t, second) })
+	w.waitForCondition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	doc := w.userDocument(second)
 	if doc.Subject == old.Subject || doc.Epoch == old.Epoch || doc.PasswordHash == old.PasswordHash || doc.UID == old.UID {
 		t.Error("the new user has something of the old one")
@@ -229,37 +229,37 @@ func TestAUserWhoIsCreatedAgainInheritsNothing(t *testing.T) {
 }
 
 func TestATenantCannotAttachUsers(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	u := &v1alpha1.OAuthUser{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "mallory"}, Spec: v1alpha1.OAuthUserSpec{
 		ServerRef: v1alpha1.LocalServerReference{Name: "main"}, Username: "mallory",
 		PasswordSecretRef: &v1alpha1.SecretKeyReference{Name: "mallory", Key: "password"},
 	}}
 	w.newSecret(w.apps, "mallory", map[string]string{"password": "correct horse"})
 	create(t, u)
-	w.condition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
+	w.waitForCondition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
 	if doc := w.userDocument(u); doc.UID != "" || w.entry(internalv1alpha1.SpaceUsername, "mallory") != nil {
 		t.Error("the tenant's user is served")
 	}
 }
 
 func TestClaimsThatTheProtocolSetsAreRefused(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	u := w.newUser("alice", "correct horse", func(u *v1alpha1.OAuthUser) {
 		u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"name": "Alice", "sub": "0", "AUD": "x"}`)}
 	})
-	message := w.condition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	message := w.waitForCondition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
 	if !strings.Contains(message, "spec.claims.sub") || !strings.Contains(message, "spec.claims.AUD") || strings.Contains(message, "spec.claims.name") {
 		t.Error(message)
 	}
 	if w.userDocument(u).UID != "" {
 		t.Error("the user is served")
 	}
-	edit(w, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"name": "Alice"}`)} })
-	w.condition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	edit(w, u, func(u *v1alpha1.OAuthUser) {
+	updateObject(w, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"name": "Alice"}`)} })
+	w.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(w, u, func(u *v1alpha1.OAuthUser) {
 		u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"name": "Eve", "iss": "x"}`)}
 	})
-	w.condition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	w.waitForCondition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
 	if doc := w.userDocument(u); doc.Claims["name"] != "Alice" {
 		t.Errorf("what was served is not in force: %+v", doc.Claims)
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // newWorld has two rooms that say who asks: one for every client, and one for confidential clients.
-func newWorld(t *testing.T) *servertest.Server {
+func newServer(t *testing.T) *servertest.Server {
 	t.Helper()
 	w := servertest.New(t)
 	w.Handle("/who", func(rw http.ResponseWriter, r *http.Request) error {
@@ -76,7 +76,7 @@ func by(method string) documents.Client {
 var methods = []string{oauth.AuthMethodSecretBasic, oauth.AuthMethodSecretPost, oauth.AuthMethodNone}
 
 func TestAClientUsesTheMethodThatItRegistered(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	for _, registered := range methods {
 		c := w.AddClient(by(registered))
 		for used, r := range map[string]*http.Request{
@@ -99,7 +99,7 @@ func TestAClientUsesTheMethodThatItRegistered(t *testing.T) {
 }
 
 func TestTheExampleOfRFC6749Authenticates(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := servertest.Client("s6BhdRkqt3")
 	c.Credentials = []documents.Credential{servertest.Credential("c1", "7Fjfp0ZBr1KtDRbnfVdmIw")}
 	w.AddClient(c)
@@ -111,7 +111,7 @@ func TestASecretWorksFormEncodedAndAsItIs(t *testing.T) {
 		servertest.Secret, "100%", "%41BC", "%zz", "a+b", "a b", "a:b:c", ":", "a&b=c", "%2B+%2b", `"\`, " %&+£€", "пароль-密码", strings.Repeat("x", 4096),
 	} {
 		for _, method := range methods[:2] {
-			w := newWorld(t)
+			w := newServer(t)
 			c := by(method)
 			c.Credentials = []documents.Credential{servertest.Credential("c1", secret)}
 			w.AddClient(c)
@@ -129,7 +129,7 @@ func TestASecretWorksFormEncodedAndAsItIs(t *testing.T) {
 }
 
 func TestAnIdentifierWorksFormEncodedAndAsItIs(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	for _, id := range []string{"shop.web", "https://shop.example.com/client", "a+b", "a%20b", "ä"} {
 		c := w.AddClient(servertest.Client(id))
 		w.RequireOK(w.Do(request(w, encoded(c.ID, servertest.Secret))))
@@ -140,7 +140,7 @@ func TestAnIdentifierWorksFormEncodedAndAsItIs(t *testing.T) {
 }
 
 func TestMoreThanOneMethodInARequestIsRefused(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
 	header := encoded(c.ID, servertest.Secret)
 	two := request(w, header)
@@ -168,7 +168,7 @@ func TestMoreThanOneMethodInARequestIsRefused(t *testing.T) {
 }
 
 func TestAPublicClientThatSendsASecretIsRefused(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(by(oauth.AuthMethodNone))
 	// Even one that it had before it was made public.
 	had := by(oauth.AuthMethodNone)
@@ -190,7 +190,7 @@ func TestAPublicClientThatSendsASecretIsRefused(t *testing.T) {
 }
 
 func TestOnlyConfidentialClientsAreConfidential(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	public, shop := w.AddClient(by(oauth.AuthMethodNone)), w.AddClient(by(oauth.AuthMethodSecretBasic))
 	w.CheckError(w.Post("/confidential", public), 401, "invalid_client")
 	w.RequireOK(w.Post("/confidential", shop))
@@ -198,7 +198,7 @@ func TestOnlyConfidentialClientsAreConfidential(t *testing.T) {
 
 // Who guesses identifiers learns nothing: neither from the answer nor from the work.
 func TestEveryClientThatIsNotWhoItSaysIsAnsweredAlikeAndCostsTheSame(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	served := w.AddClient(by(oauth.AuthMethodSecretBasic))
 	post, public := w.AddClient(by(oauth.AuthMethodSecretPost)), w.AddClient(by(oauth.AuthMethodNone))
 	suspended, refused, gone, bare := servertest.Client("shop.suspended"), servertest.Client("shop.refused"), servertest.Client("shop.gone"), servertest.Client("shop.bare")
@@ -263,7 +263,7 @@ func TestEveryClientThatIsNotWhoItSaysIsAnsweredAlikeAndCostsTheSame(t *testing.
 }
 
 func TestWhoHoldsTheRightSecretIsToldThatItCameByTheWrongMethod(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	basic, post, public := w.AddClient(by(oauth.AuthMethodSecretBasic)), w.AddClient(by(oauth.AuthMethodSecretPost)), by(oauth.AuthMethodNone)
 	public.Credentials = []documents.Credential{servertest.Credential("c1", servertest.Secret)} // of the time before it was public
 	w.AddClient(public)
@@ -298,7 +298,7 @@ func encodedRequest(w *servertest.Server, id, secret string) *http.Request {
 }
 
 func TestA401HasAChallenge(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
 	for _, r := range []*http.Request{
 		request(w, encoded(c.ID, "wrong")), request(w, "Basic x"), request(w, "Bearer x"), request(w, ""), request(w, "", "client_assertion", "x"),
@@ -315,7 +315,7 @@ func TestA401HasAChallenge(t *testing.T) {
 }
 
 func TestAMalformedHeaderIsNoClient(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
 	plain := c.ID + ":" + servertest.Secret
 	for what, header := range map[string]string{
@@ -349,14 +349,14 @@ func TestAMalformedHeaderIsNoClient(t *testing.T) {
 }
 
 func TestAnAssertionIsNotKnownYet(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(by(oauth.AuthMethodNone))
 	w.CheckError(w.Do(request(w, "", "client_id", c.ID, "client_assertion", "x",
 		"client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")), 401, "invalid_client")
 }
 
 func TestBothSecretsWorkUntilTheOldOneIsRetired(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := by(oauth.AuthMethodSecretBasic)
 	old, current, pending := servertest.Credential("old", "old-secret"), servertest.Credential("current", "current-secret"), servertest.Credential("pending", "pending-secret")
 	old.State, old.RetireAfter = documents.CredentialRetiring, w.Now().Add(time.Hour).Unix()
@@ -376,7 +376,7 @@ func TestBothSecretsWorkUntilTheOldOneIsRetired(t *testing.T) {
 }
 
 func TestAClockThatIsOffEndsNoSecretEarlyNorWithoutTheManagerMuchLater(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := by(oauth.AuthMethodSecretBasic)
 	old := servertest.Credential("old", "old-secret")
 	old.State, old.RetireAfter = documents.CredentialRetiring, w.Now().Add(time.Hour).Unix()
@@ -390,7 +390,7 @@ func TestAClockThatIsOffEndsNoSecretEarlyNorWithoutTheManagerMuchLater(t *testin
 }
 
 func TestAChangedSecretCountsAtOnce(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
 	w.RequireOK(w.Do(request(w, encoded(c.ID, servertest.Secret))))
 	c.Credentials = []documents.Credential{servertest.Credential("c2", "another")}
@@ -419,7 +419,7 @@ func TestACredentialThatSaysNothingAuthenticatesNobody(t *testing.T) {
 		"retiring without an end":            {documents.Credential{ID: "c1", State: documents.CredentialRetiring, SHA256: good.SHA256}, servertest.Secret},
 		"a space before, as a careless copy": {good, " " + servertest.Secret},
 	} {
-		w := newWorld(t)
+		w := newServer(t)
 		c := by(oauth.AuthMethodSecretBasic)
 		c.Credentials = []documents.Credential{test.credential}
 		w.AddClient(c)
@@ -433,7 +433,7 @@ func TestACredentialThatSaysNothingAuthenticatesNobody(t *testing.T) {
 }
 
 func TestParallelRequestsDoNotMeet(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
 	var group sync.WaitGroup
 	for i := range 20 {

@@ -21,14 +21,14 @@ import (
 )
 
 // world has two APIs, each with a client that introspects for it, and a client with a user's tokens for both.
-type world struct {
+type testServer struct {
 	*servertest.Server
 	orders, stock, shop documents.Client
 }
 
-func newWorld(t *testing.T) *world {
+func newTestServer(t *testing.T) *testServer {
 	t.Helper()
-	w := &world{Server: servertest.New(t)}
+	w := &testServer{Server: servertest.New(t)}
 	tokens := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords, Throttle: w.Throttle}
 	w.Handle("/token", tokens.Handle)
 	w.Handle("/introspect", (&introspect.Handler{Clients: w.Clients, Grants: w.Grants, Registry: w.Registry}).Handle)
@@ -48,13 +48,13 @@ func introspector(name string) documents.Client {
 }
 
 // api is a resource server that lists a client of its namespace.
-func (w *world) api(identifier, lists string, scopes ...string) documents.ResourceServer {
+func (w *testServer) api(identifier, lists string, scopes ...string) documents.ResourceServer {
 	rs := servertest.ResourceServer(identifier, scopes...)
 	rs.IntrospectionClients = []documents.ClientName{{Namespace: "apis", Name: lists}}
 	return rs
 }
 
-func (w *world) introspect(caller documents.Client, token string, pairs ...string) servertest.Answer {
+func (w *testServer) introspect(caller documents.Client, token string, pairs ...string) servertest.Answer {
 	return w.Post("/introspect", caller, append([]string{"token", token}, pairs...)...)
 }
 
@@ -77,7 +77,7 @@ func exactly(t *testing.T, a servertest.Answer, want map[string]any) {
 }
 
 func TestATokensOwnClientIsToldAllOfIt(t *testing.T) {
-	w := newWorld(t)
+	w := newTestServer(t)
 	now := float64(w.Now().Unix())
 	access := w.IssueTokens(w.shop, "openid", "orders:read", "stock:read").String("access_token")
 	a := w.introspect(w.shop, access)
@@ -92,7 +92,7 @@ func TestATokensOwnClientIsToldAllOfIt(t *testing.T) {
 }
 
 func TestAnAPIIsToldWhatConcernsIt(t *testing.T) {
-	w := newWorld(t)
+	w := newTestServer(t)
 	now := float64(w.Now().Unix())
 	access := w.IssueTokens(w.shop, "openid", "profile", "orders:read", "stock:read").String("access_token")
 	want := map[string]any{
@@ -112,7 +112,7 @@ func TestAnAPIIsToldWhatConcernsIt(t *testing.T) {
 }
 
 func TestATokenOfAServiceIsAboutTheService(t *testing.T) {
-	w := newWorld(t)
+	w := newTestServer(t)
 	c := servertest.Client("shop.service")
 	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantClientCredentials}, nil
 	w.AddClient(c)
@@ -125,7 +125,7 @@ func TestATokenOfAServiceIsAboutTheService(t *testing.T) {
 }
 
 func TestToAnyoneElseATokenIsInactive(t *testing.T) {
-	w := newWorld(t)
+	w := newTestServer(t)
 	access := w.IssueTokens(w.shop, "openid", "orders:read").String("access_token")
 	namesake := introspector("orders-api")
 	namesake.ID, namesake.UID, namesake.Namespace = "other.orders-api", "namesake-uid", "other"
@@ -146,7 +146,7 @@ func TestToAnyoneElseATokenIsInactive(t *testing.T) {
 }
 
 func TestATokenForOneAPIIsInactiveToAnother(t *testing.T) {
-	w := newWorld(t)
+	w := newTestServer(t)
 	access := w.RequireOK(w.Redeem(w.shop, w.Code(w.Authorization(w.shop, "openid", "orders:read", "stock:read")), "resource", servertest.Stock)).String("access_token")
 	inactive(t, "the other API", w.introspect(w.orders, access))
 	if a := w.introspect(w.stock, access); a.JSON["active"] != true {
@@ -155,7 +155,7 @@ func TestATokenForOneAPIIsInactiveToAnother(t *testing.T) {
 }
 
 func TestIntrospectionIsForConfidentialClientsThatAuthenticate(t *testing.T) {
-	w := newWorld(t)
+	w := newTestServer(t)
 	public := w.AddClient(servertest.Public(servertest.Client("shop.spa")))
 	access := w.IssueTokens(public, "openid", "orders:read").String("access_token")
 	anonymous := w.Form("/introspect", documents.Client{}, "token", access)
@@ -183,7 +183,7 @@ func TestIntrospectionIsForConfidentialClientsThatAuthenticate(t *testing.T) {
 }
 
 func TestARefreshTokenIsShownToItsOwnClientOnly(t *testing.T) {
-	w := newWorld(t)
+	w := newTestServer(t)
 	begun := w.Now()
 	refresh := w.IssueTokens(w.shop, "openid", "offline_access", "orders:read").String("refresh_token")
 	w.Advance(time.Hour)
@@ -196,25 +196,25 @@ func TestARefreshTokenIsShownToItsOwnClientOnly(t *testing.T) {
 }
 
 func TestARefreshTokenIsInactiveOnceItCannotBeUsed(t *testing.T) {
-	for what, takeAway := range map[string]func(w *world){
-		"the client may refresh no longer": func(w *world) {
+	for what, takeAway := range map[string]func(w *testServer){
+		"the client may refresh no longer": func(w *testServer) {
 			c := w.shop
 			c.GrantTypes = []string{oauth.GrantAuthorizationCode}
 			w.AddClient(c)
 		},
-		"it may not be offline any more": func(w *world) {
+		"it may not be offline any more": func(w *testServer) {
 			c := w.shop
 			c.Scopes = []string{"openid", "orders:read"}
 			w.AddClient(c)
 		},
-		"it was not used for too long": func(w *world) { w.Advance(720 * time.Hour) },
-		"the password changed": func(w *world) {
+		"it was not used for too long": func(w *testServer) { w.Advance(720 * time.Hour) },
+		"the password changed": func(w *testServer) {
 			u := servertest.User()
 			u.Epoch = "epoch-2"
 			w.AddUser(u)
 		},
 	} {
-		w := newWorld(t)
+		w := newTestServer(t)
 		refresh := w.IssueTokens(w.shop, "openid", "offline_access", "orders:read").String("refresh_token")
 		takeAway(w)
 		inactive(t, what, w.introspect(w.shop, refresh))
@@ -222,7 +222,7 @@ func TestARefreshTokenIsInactiveOnceItCannotBeUsed(t *testing.T) {
 }
 
 func TestARefreshTokenSaysWhenItsLifetimesEndIt(t *testing.T) {
-	w := newWorld(t)
+	w := newTestServer(t)
 	begun := w.Now()
 	online := w.IssueTokens(w.shop, "openid").String("refresh_token")
 	login := begun.Add(-time.Minute)
@@ -237,7 +237,7 @@ func TestARefreshTokenSaysWhenItsLifetimesEndIt(t *testing.T) {
 }
 
 func TestAskingAboutAUsedRefreshTokenIsNoReuse(t *testing.T) {
-	w := newWorld(t)
+	w := newTestServer(t)
 	first := w.IssueTokens(w.shop, "openid", "offline_access").String("refresh_token")
 	second := w.RequireOK(w.Refresh(w.shop, first)).String("refresh_token")
 	w.Advance(time.Hour)
@@ -249,7 +249,7 @@ func TestAskingAboutAUsedRefreshTokenIsNoReuse(t *testing.T) {
 }
 
 func TestAWrongHintStillFindsTheToken(t *testing.T) {
-	w := newWorld(t)
+	w := newTestServer(t)
 	a := w.IssueTokens(w.shop, "openid", "offline_access")
 	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
 		for _, hint := range []string{"access_token", "refresh_token", "id_token", "unknown", ""} {
@@ -261,7 +261,7 @@ func TestAWrongHintStillFindsTheToken(t *testing.T) {
 }
 
 func TestWhatIsNoTokenIsInactive(t *testing.T) {
-	w := newWorld(t)
+	w := newTestServer(t)
 	a := w.IssueTokens(w.shop, "openid", "orders:read")
 	forged := w.ForgedTokens(a.String("access_token"))
 	forged["an ID token"] = a.String("id_token")
@@ -275,42 +275,42 @@ func TestWhatIsNoTokenIsInactive(t *testing.T) {
 }
 
 // stand is what a token rests on, each by what takes it away.
-var stand = map[string]func(t *testing.T, w *world){
-	"the client is suspended": func(_ *testing.T, w *world) {
+var stand = map[string]func(t *testing.T, w *testServer){
+	"the client is suspended": func(_ *testing.T, w *testServer) {
 		c := w.shop
 		c.Suspended = true
 		w.AddClient(c)
 	},
-	"the client is gone": func(_ *testing.T, w *world) { w.RemoveClient(w.shop.ID) },
-	"no rule allows the client": func(_ *testing.T, w *world) {
+	"the client is gone": func(_ *testing.T, w *testServer) { w.RemoveClient(w.shop.ID) },
+	"no rule allows the client": func(_ *testing.T, w *testServer) {
 		w.ChangeDocument(func(s *documents.Server) {
 			s.AllowedClients[0].ClientIDs, s.AllowedClients[0].GrantTypes = nil, []string{"client_credentials"}
 		})
 	},
-	"the client was created again": func(_ *testing.T, w *world) {
+	"the client was created again": func(_ *testing.T, w *testServer) {
 		w.RemoveClient(w.shop.ID)
 		c := w.shop
 		c.UID = "another-uid"
 		w.AddClient(c)
 	},
-	"the user is gone": func(_ *testing.T, w *world) { w.RemoveUser(servertest.User()) },
-	"the user was created again": func(_ *testing.T, w *world) {
+	"the user is gone": func(_ *testing.T, w *testServer) { w.RemoveUser(servertest.User()) },
+	"the user was created again": func(_ *testing.T, w *testServer) {
 		u := servertest.User()
 		w.RemoveUser(u)
 		u.UID = "another-uid"
 		w.AddUser(u)
 	},
-	"the password changed": func(_ *testing.T, w *world) {
+	"the password changed": func(_ *testing.T, w *testServer) {
 		u := servertest.User()
 		u.Epoch = "epoch-2"
 		w.AddUser(u)
 	},
-	"the session ended": func(t *testing.T, w *world) {
+	"the session ended": func(t *testing.T, w *testServer) {
 		if err := w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Now().Add(time.Hour)}); err != nil {
 			t.Fatal(err)
 		}
 	},
-	"the key was revoked": func(_ *testing.T, w *world) {
+	"the key was revoked": func(_ *testing.T, w *testServer) {
 		w.ChangeDocument(func(s *documents.Server) {
 			for _, key := range s.Keys {
 				if key.Algorithm == "ES256" {
@@ -319,24 +319,24 @@ var stand = map[string]func(t *testing.T, w *world){
 			}
 		})
 	},
-	"it expired": func(_ *testing.T, w *world) { w.Advance(300 * time.Second) },
+	"it expired": func(_ *testing.T, w *testServer) { w.Advance(300 * time.Second) },
 }
 
 // theGrantEnded is what only a token rests on that has a grant.
-func theGrantEnded(t *testing.T, w *world) {
+func theGrantEnded(t *testing.T, w *testServer) {
 	if err := w.Grants.End(t.Context(), w.StoredGrants()[0].ID, storage.EndRevoked); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // byTheUser is what every token rests on that a user authorized at the authorization endpoint.
-var byTheUser = map[string]func(t *testing.T, w *world){
-	"the consent was withdrawn": func(_ *testing.T, w *world) { w.WithdrawConsent(w.shop.UID) },
-	"the consent was withdrawn, and given again": func(_ *testing.T, w *world) {
+var byTheUser = map[string]func(t *testing.T, w *testServer){
+	"the consent was withdrawn": func(_ *testing.T, w *testServer) { w.WithdrawConsent(w.shop.UID) },
+	"the consent was withdrawn, and given again": func(_ *testing.T, w *testServer) {
 		w.WithdrawConsent(w.shop.UID)
 		w.Consent(w.Authorization(w.shop, "openid", "orders:read"))
 	},
-	"the redirect URI was removed": func(_ *testing.T, w *world) {
+	"the redirect URI was removed": func(_ *testing.T, w *testServer) {
 		c := w.shop
 		c.RedirectURIs = []string{"https://shop.example.com/other"}
 		w.AddClient(c)
@@ -349,7 +349,7 @@ func TestATokenOfAGrantFallsWithWhatItRestsOn(t *testing.T) {
 	all["the grant was ended"] = theGrantEnded
 	for what, takeAway := range all {
 		t.Run(what, func(t *testing.T) {
-			w := newWorld(t)
+			w := newTestServer(t)
 			access := w.RequireOK(w.Redeem(w.shop, w.Code(w.Consent(w.Authorization(w.shop, "openid", "orders:read"))))).String("access_token")
 			if a := w.introspect(w.orders, access); a.JSON["active"] != true {
 				t.Fatalf("before, the answer is %s", a.Body)
@@ -361,7 +361,7 @@ func TestATokenOfAGrantFallsWithWhatItRestsOn(t *testing.T) {
 }
 
 // implicit is an access token as the authorization endpoint makes it.
-func (w *world) implicit(t *testing.T, scopes ...string) string {
+func (w *testServer) implicit(t *testing.T, scopes ...string) string {
 	t.Helper()
 	client, _ := w.Registry.Client(w.shop.ID)
 	a := w.Consent(w.Authorization(w.shop, scopes...))
@@ -384,7 +384,7 @@ func (w *world) implicit(t *testing.T, scopes ...string) string {
 
 // createdAgain is the resource server of the orders, deleted and created again under its identifier
 // and with its scopes, by another team with another client.
-func (w *world) createdAgain() (theirs documents.Client) {
+func (w *testServer) createdAgain() (theirs documents.Client) {
 	w.RemoveResourceServer(servertest.Orders)
 	theirs = w.AddClient(introspector("another-api"))
 	again := w.api(servertest.Orders, "another-api", "orders:read", "orders:write")
@@ -394,23 +394,23 @@ func (w *world) createdAgain() (theirs documents.Client) {
 }
 
 func TestAResourceServerThatIsCreatedAgainInheritsNoTokenAndTheOtherAudiencesLive(t *testing.T) {
-	tokens := map[string]func(w *world) string{
-		"of a grant": func(w *world) string {
+	tokens := map[string]func(w *testServer) string{
+		"of a grant": func(w *testServer) string {
 			return w.RequireOK(w.Redeem(w.shop, w.Code(w.Consent(w.Authorization(w.shop, "openid", "orders:read", "stock:read"))))).String("access_token")
 		},
-		"of a grant for resources": func(w *world) string {
+		"of a grant for resources": func(w *testServer) string {
 			a := w.Authorization(w.shop, "openid", "orders:read", "stock:read")
 			a.Resources = []string{servertest.Stock, servertest.Orders, servertest.Issuer}
 			return w.RequireOK(w.Redeem(w.shop, w.Code(a))).String("access_token")
 		},
-		"implicit": func(w *world) string { return w.implicit(t, "openid", "orders:read", "stock:read") },
-		"of a machine": func(w *world) string {
+		"implicit": func(w *testServer) string { return w.implicit(t, "openid", "orders:read", "stock:read") },
+		"of a machine": func(w *testServer) string {
 			c := w.shop
 			c.GrantTypes = append(slices.Clone(c.GrantTypes), oauth.GrantClientCredentials)
 			w.AddClient(c)
 			return w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read stock:read")).String("access_token")
 		},
-		"by password": func(w *world) string {
+		"by password": func(w *testServer) string {
 			c := w.shop
 			c.GrantTypes = append(slices.Clone(c.GrantTypes), oauth.GrantPassword)
 			w.AddClient(c)
@@ -420,7 +420,7 @@ func TestAResourceServerThatIsCreatedAgainInheritsNoTokenAndTheOtherAudiencesLiv
 	}
 	for name, issue := range tokens {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newTestServer(t)
 			access := issue(w)
 			if a := w.introspect(w.orders, access); a.JSON["active"] != true || a.JSON["scope"] != "orders:read" {
 				t.Fatalf("before, the answer is %s", a.Body)
@@ -439,7 +439,7 @@ func TestAResourceServerThatIsCreatedAgainInheritsNoTokenAndTheOtherAudiencesLiv
 }
 
 func TestATokenForAResourceServerAloneDiesWhenThatIsCreatedAgain(t *testing.T) {
-	w := newWorld(t)
+	w := newTestServer(t)
 	c := w.shop
 	c.GrantTypes = append(slices.Clone(c.GrantTypes), oauth.GrantClientCredentials)
 	w.AddClient(c)
@@ -465,7 +465,7 @@ func TestATokenWithoutAGrantFallsWithWhatItRestsOn(t *testing.T) {
 	maps.Copy(all, byTheUser)
 	for what, takeAway := range all {
 		t.Run(what, func(t *testing.T) {
-			w := newWorld(t)
+			w := newTestServer(t)
 			access := w.implicit(t, "orders:read")
 			if a := w.introspect(w.orders, access); a.JSON["active"] != true {
 				t.Fatalf("before, the answer is %s", a.Body)
@@ -477,7 +477,7 @@ func TestATokenWithoutAGrantFallsWithWhatItRestsOn(t *testing.T) {
 }
 
 func TestAnOfflineGrantsTokenOutlivesTheSession(t *testing.T) {
-	w := newWorld(t)
+	w := newTestServer(t)
 	a := w.IssueTokens(w.shop, "openid", "offline_access", "orders:read")
 	stand["the session ended"](t, w)
 	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
@@ -488,7 +488,7 @@ func TestAnOfflineGrantsTokenOutlivesTheSession(t *testing.T) {
 }
 
 func TestScopesAreCutToWhatTheClientMayHaveNow(t *testing.T) {
-	w := newWorld(t)
+	w := newTestServer(t)
 	a := w.IssueTokens(w.shop, "openid", "email", "offline_access", "orders:read", "orders:write")
 	c := w.shop
 	c.Scopes = []string{"openid", "offline_access", "orders:read"}
@@ -504,19 +504,19 @@ func TestScopesAreCutToWhatTheClientMayHaveNow(t *testing.T) {
 }
 
 func TestAnAPIThatNoLongerAllowsTheClientSeesItsTokensInactive(t *testing.T) {
-	for what, takeAway := range map[string]func(w *world){
-		"its own rules": func(w *world) {
+	for what, takeAway := range map[string]func(w *testServer){
+		"its own rules": func(w *testServer) {
 			rs := w.api(servertest.Orders, "orders-api", "orders:read", "orders:write")
 			rs.AllowedClients[0].Namespaces = documents.Namespaces{Names: []string{"elsewhere"}}
 			w.AddResourceServer(rs)
 		},
-		"the server's rules": func(w *world) {
+		"the server's rules": func(w *testServer) {
 			w.ChangeDocument(func(s *documents.Server) { s.AllowedResourceServers[0].Identifiers = []string{servertest.Stock} })
 		},
-		"it is gone": func(w *world) { w.RemoveResourceServer(servertest.Orders) },
+		"it is gone": func(w *testServer) { w.RemoveResourceServer(servertest.Orders) },
 	} {
 		t.Run(what, func(t *testing.T) {
-			w := newWorld(t)
+			w := newTestServer(t)
 			both := w.IssueTokens(w.shop, "orders:read", "stock:read").String("access_token")
 			only := w.IssueTokens(w.shop, "orders:read").String("access_token")
 			bare := w.RequireOK(w.Redeem(w.shop, w.Code(w.Authorization(w.shop, "openid", "orders:read")), "resource", servertest.Orders)).String("access_token")
@@ -537,7 +537,7 @@ func TestAnAPIThatNoLongerAllowsTheClientSeesItsTokensInactive(t *testing.T) {
 }
 
 func TestAnAnswerThatIsNotKnownIsNotInactive(t *testing.T) {
-	w := newWorld(t)
+	w := newTestServer(t)
 	begun := w.IssueTokens(w.shop, "openid", "orders:read")
 	for what, fail := range map[string]func(){
 		"the record cannot be read":              func() { w.Store.Fail("GetGrant", storagetest.Unavailable) },
@@ -557,7 +557,7 @@ func TestAnAnswerThatIsNotKnownIsNotInactive(t *testing.T) {
 }
 
 func TestARequestThatIsNoneIsRefused(t *testing.T) {
-	w := newWorld(t)
+	w := newTestServer(t)
 	access := w.IssueTokens(w.shop, "openid").String("access_token")
 	w.CheckError(w.Post("/introspect", w.shop), 400, "invalid_request")
 	w.CheckError(w.Post("/introspect", w.shop, "token", ""), 400, "invalid_request")

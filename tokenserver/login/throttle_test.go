@@ -15,7 +15,7 @@ import (
 )
 
 // newWorld is a World where passwords are verified fast, since so many are tried.
-func newWorld(t *testing.T) *interactiontest.Server {
+func newServer(t *testing.T) *interactiontest.Server {
 	t.Helper()
 	w := interactiontest.New(t)
 	for name, secret := range map[string]string{"alice": interactiontest.AlicePassword, "bob": interactiontest.BobPassword} {
@@ -52,7 +52,7 @@ func wantWait(t *testing.T, what string, answer interactiontest.Page, work int64
 }
 
 func TestWhileOthersGuessAStrangerWaitsAndTheOwnersBrowserGetsIn(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	owner := w.NewBrowser()
 	if page := owner.Login(owner.Get(w.WebRequest()), "alice", interactiontest.AlicePassword); !page.IsConsent() {
 		t.Fatalf("status %d", page.StatusCode)
@@ -84,7 +84,7 @@ func TestWhileOthersGuessAStrangerWaitsAndTheOwnersBrowserGetsIn(t *testing.T) {
 
 // A thief who knew the password signed in with it, and the owner has changed it since: the thief's browser guesses no better than any other.
 func TestAChangedPasswordEndsWhatADeviceCookieIsGoodFor(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	thief := w.NewBrowser()
 	if page := thief.Login(thief.Get(w.WebRequest()), "alice", interactiontest.AlicePassword); !page.IsConsent() {
 		t.Fatalf("status %d", page.StatusCode)
@@ -101,7 +101,7 @@ func TestAChangedPasswordEndsWhatADeviceCookieIsGoodFor(t *testing.T) {
 }
 
 func TestAUserWhoSignsInTooOftenIsToldToWait(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	for range 30 {
 		if page := guess(w, "alice", interactiontest.AlicePassword); !page.IsConsent() {
 			t.Fatalf("status %d", page.StatusCode)
@@ -138,7 +138,7 @@ func TestAUserWhoSignsInTooOftenIsToldToWait(t *testing.T) {
 }
 
 func TestANameThatIsNobodysWaitsLikeAUsers(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	bodies := map[string]bool{}
 	for _, name := range []string{"alice", "nobody", "no user\x7f"} {
 		for range 10 {
@@ -157,7 +157,7 @@ func TestANameThatIsNobodysWaitsLikeAUsers(t *testing.T) {
 }
 
 func TestTheWaitGrowsAndIsSaidInMinutes(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	for range 10 {
 		guess(w, "alice", "wrong")
 	}
@@ -169,7 +169,7 @@ func TestTheWaitGrowsAndIsSaidInMinutes(t *testing.T) {
 }
 
 func TestOnlyATrustedProxySaysWhereALoginComesFrom(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	from := func(address string) interactiontest.Page {
 		b := w.NewBrowser()
 		action, fields := b.Get(w.WebRequest()).Form(t)

@@ -14,7 +14,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/token"
 )
 
-func newWorld(t *testing.T) *servertest.Server {
+func newServer(t *testing.T) *servertest.Server {
 	t.Helper()
 	w := servertest.New(t)
 	tokens := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords, Throttle: w.Throttle}
@@ -32,7 +32,7 @@ func done(t *testing.T, what string, a servertest.Answer) {
 }
 
 func TestRevokingAnAccessTokenEndsItAlone(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	first := w.IssueTokens(c, "openid", "offline_access")
 	second := w.RequireOK(w.Refresh(c, first.String("refresh_token")))
@@ -51,7 +51,7 @@ func TestRevokingAnAccessTokenEndsItAlone(t *testing.T) {
 }
 
 func TestRevokingARefreshTokenEndsTheGrant(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	first := w.IssueTokens(c, "openid", "offline_access")
 	second := w.RequireOK(w.Refresh(c, first.String("refresh_token")))
@@ -73,7 +73,7 @@ func TestRevokingARefreshTokenEndsTheGrant(t *testing.T) {
 }
 
 func TestAnOlderRefreshTokenEndsTheGrantToo(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	first := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	second := w.RequireOK(w.Refresh(c, first))
@@ -83,7 +83,7 @@ func TestAnOlderRefreshTokenEndsTheGrantToo(t *testing.T) {
 }
 
 func TestTheTokenOfAServiceIsRevoked(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := servertest.Client("shop.service")
 	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantClientCredentials}, nil
 	w.AddClient(c)
@@ -96,7 +96,7 @@ func TestTheTokenOfAServiceIsRevoked(t *testing.T) {
 }
 
 func TestATokenOfAnotherClientIsRefusedAndUntouched(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	service := servertest.Client("shop.service")
 	service.GrantTypes, service.RedirectURIs = []string{oauth.GrantClientCredentials}, nil
@@ -121,7 +121,7 @@ func TestATokenOfAnotherClientIsRefusedAndUntouched(t *testing.T) {
 }
 
 func TestAClientThatWasCreatedAgainRevokesNothingOfTheOld(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	a := w.IssueTokens(c, "openid", "offline_access")
 	w.RemoveClient(c.ID)
@@ -134,7 +134,7 @@ func TestAClientThatWasCreatedAgainRevokesNothingOfTheOld(t *testing.T) {
 }
 
 func TestAPublicClientRevokesItsTokensByItsIdentifier(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Public(servertest.Client("shop.spa")))
 	a := w.IssueTokens(c, "openid", "offline_access")
 	done(t, "a public client's token", w.Post("/revoke", c, "token", a.String("refresh_token")))
@@ -144,7 +144,7 @@ func TestAPublicClientRevokesItsTokensByItsIdentifier(t *testing.T) {
 }
 
 func TestWhatIsNoTokenIsRevokedAlready(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	access := w.IssueTokens(c, "openid").String("access_token")
 	forged := w.ForgedTokens(access)
@@ -168,7 +168,7 @@ func TestWhatIsNoTokenIsRevokedAlready(t *testing.T) {
 }
 
 func TestAnIDTokenCannotBeRevoked(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	a := w.IssueTokens(c, "openid")
 	w.CheckError(w.Post("/revoke", c, "token", a.String("id_token")), 400, "unsupported_token_type")
@@ -179,7 +179,7 @@ func TestAnIDTokenCannotBeRevoked(t *testing.T) {
 
 func TestAWrongHintStillFindsTheToken(t *testing.T) {
 	for _, hint := range []string{"access_token", "refresh_token", "id_token", "unknown", ""} {
-		w := newWorld(t)
+		w := newServer(t)
 		c := w.AddClient(servertest.Client("shop.web"))
 		a := w.IssueTokens(c, "openid", "offline_access")
 		done(t, "with the hint "+hint, w.Post("/revoke", c, "token", a.String("access_token"), "token_type_hint", hint))
@@ -192,7 +192,7 @@ func TestAWrongHintStillFindsTheToken(t *testing.T) {
 }
 
 func TestRevokingAgainWritesNothing(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	a := w.IssueTokens(c, "openid", "offline_access")
 	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
@@ -233,7 +233,7 @@ func revokes(t *testing.T, w *servertest.Server, c documents.Client) servertest.
 }
 
 func TestAMarkGoesWithTheTokenThatItIsAboutAndStaysForTenMinutes(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	swept := func(what string, want int) {
 		t.Helper()
 		if removed, err := w.Memory.Sweep(t.Context(), w.Now()); removed != want || err != nil {
@@ -266,7 +266,7 @@ func noPlace(t *testing.T, what string, a servertest.Answer) {
 }
 
 func TestATenantThatFillsItsPlacesStopsNoOtherNamespacesRevocation(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	bounds := storage.DefaultMarkBounds(storage.MarkToken)
 	if bounds != (storage.MarkBounds{PerUserAndClient: 100, PerClient: 1_000, PerNamespace: 10_000, PerServer: 100_000}) {
 		t.Errorf("the bounds are %+v", bounds)
@@ -294,7 +294,7 @@ func TestATenantThatFillsItsPlacesStopsNoOtherNamespacesRevocation(t *testing.T)
 }
 
 func TestAUserWhoFillsTheirPlacesAtAClientStopsNoOtherUser(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	w.Memory.SetMarkBounds(storage.MarkToken, storage.MarkBounds{PerUserAndClient: 3, PerClient: 10, PerNamespace: 20, PerServer: 100})
 	c := w.AddClient(servertest.Public(servertest.Client("shop.spa")))
 	revoke := func(user string) (servertest.Answer, servertest.Answer) {
@@ -333,7 +333,7 @@ func TestThe200IsNeverFalse(t *testing.T) {
 		},
 	} {
 		for what, faults := range cases {
-			w := newWorld(t)
+			w := newServer(t)
 			c := w.AddClient(servertest.Client("shop.web"))
 			begun := w.IssueTokens(c, "openid", "offline_access")
 			for method, faults := range faults {
@@ -354,7 +354,7 @@ func TestThe200IsNeverFalse(t *testing.T) {
 func TestAnOutcomeThatWasLostIsAskedFor(t *testing.T) {
 	for _, fault := range []storagetest.Fault{storagetest.LostAnswer, storagetest.LostRequest} {
 		for kind, write := range map[string]string{"access_token": "SetMark", "refresh_token": "UpdateGrant"} {
-			w := newWorld(t)
+			w := newServer(t)
 			c := w.AddClient(servertest.Client("shop.web"))
 			begun := w.IssueTokens(c, "openid", "offline_access")
 			w.Store.Fail(write, fault)
@@ -364,7 +364,7 @@ func TestAnOutcomeThatWasLostIsAskedFor(t *testing.T) {
 			}
 		}
 	}
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	begun := w.IssueTokens(c, "openid")
 	w.Store.Fail("GetGrant", storagetest.None)
@@ -376,7 +376,7 @@ func TestAnOutcomeThatWasLostIsAskedFor(t *testing.T) {
 }
 
 func TestRevocationIsForClientsThatAuthenticate(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	a := w.IssueTokens(c, "openid", "offline_access")
 	wrong := w.Form("/revoke", c, "token", a.String("refresh_token"))
@@ -400,7 +400,7 @@ func TestRevocationIsForClientsThatAuthenticate(t *testing.T) {
 }
 
 func TestARequestThatIsNoneIsRefused(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	access := w.IssueTokens(c, "openid").String("access_token")
 	w.CheckError(w.Post("/revoke", c), 400, "invalid_request")

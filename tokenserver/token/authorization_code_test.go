@@ -17,7 +17,7 @@ import (
 )
 
 func TestACodeIsRedeemedForTokens(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid", "email", "orders:read"))
 	if w.Store.Writes() != 0 {
@@ -50,7 +50,7 @@ func TestACodeIsRedeemedForTokens(t *testing.T) {
 }
 
 func TestACodeIsRedeemedOnlyOnceAndAReplayEndsEverything(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid", "orders:read"))
 	first := w.RequireOK(w.Redeem(c, code))
@@ -72,7 +72,7 @@ func TestACodeIsRedeemedOnlyOnceAndAReplayEndsEverything(t *testing.T) {
 }
 
 func TestOfFiftyParallelRedemptionsOneSucceeds(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid", "orders:read"))
 	answers := make([]servertest.Answer, 50)
@@ -96,7 +96,7 @@ func TestOfFiftyParallelRedemptionsOneSucceeds(t *testing.T) {
 }
 
 func TestAnotherClientsReplayHurtsNobody(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	thief := w.AddClient(servertest.Client("shop.thief"))
 	code := w.Code(w.Authorization(c, "openid", "orders:read"))
@@ -110,7 +110,7 @@ func TestAnotherClientsReplayHurtsNobody(t *testing.T) {
 }
 
 func TestACodeOfTheSameNamesFormerClientIsRefused(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
 	w.RemoveClient(c.ID)
@@ -120,7 +120,7 @@ func TestACodeOfTheSameNamesFormerClientIsRefused(t *testing.T) {
 }
 
 func TestRedirectURIMustEqualTheAuthorizationRequests(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := servertest.Client("shop.web")
 	c.RedirectURIs = append(c.RedirectURIs, "https://shop.example.com/other")
 	w.AddClient(c)
@@ -140,7 +140,7 @@ func TestRedirectURIMustEqualTheAuthorizationRequests(t *testing.T) {
 }
 
 func TestRedirectURIMayBeLeftOutOnlyWhereTheRequestLeftItOut(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	without := w.Authorization(c, "orders:read")
 	without.RedirectURISent = false
@@ -176,7 +176,7 @@ func TestTheVerifierMustFitTheChallenge(t *testing.T) {
 		{"a letter of another script whose hash fits", challenge(long[:50] + "ä"), long[:50] + "ä", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newServer(t)
 			c := w.AddClient(servertest.Client("shop.web"))
 			authorization := w.Authorization(c, "openid")
 			authorization.CodeChallenge = test.challenge
@@ -192,7 +192,7 @@ func TestTheVerifierMustFitTheChallenge(t *testing.T) {
 }
 
 func TestAFailedCheckConsumesNothing(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	other := w.AddClient(servertest.Client("shop.other"))
 	code := w.Code(w.Authorization(c, "openid", "orders:read"))
@@ -220,7 +220,7 @@ func TestAFailedCheckConsumesNothing(t *testing.T) {
 }
 
 func TestACodeExpires(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code, late := w.Code(w.Authorization(c, "openid")), w.Code(w.Authorization(c, "openid"))
 	w.Advance(59 * time.Second)
@@ -230,7 +230,7 @@ func TestACodeExpires(t *testing.T) {
 }
 
 func TestALoweredLifetimeCountsAtOnce(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
 	w.ChangeDocument(func(s *documents.Server) { s.AuthorizationCodeLifetime = 10 })
@@ -239,7 +239,7 @@ func TestALoweredLifetimeCountsAtOnce(t *testing.T) {
 }
 
 func TestACodeOfAnotherProcessIsRefusedWhereTheStoreForgets(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
 	w.Grants.Epoch = "of the next process"
@@ -298,7 +298,7 @@ func TestACodeFallsWithWhatItRestsOn(t *testing.T) {
 		}, "unauthorized_client", 400},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newServer(t)
 			c := w.AddClient(servertest.Client("shop.web"))
 			authorization := w.Consent(w.Authorization(c, "openid", "offline_access"))
 			w.RequireOK(w.Redeem(c, w.Code(authorization)))
@@ -314,7 +314,7 @@ func TestACodeFallsWithWhatItRestsOn(t *testing.T) {
 }
 
 func TestScopesAreCutToWhatIsAllowedNow(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid", "orders:read", "stock:read"))
 	w.RemoveResourceServer(servertest.Stock)
@@ -326,7 +326,7 @@ func TestScopesAreCutToWhatIsAllowedNow(t *testing.T) {
 }
 
 func TestTheTokenRequestMayNarrowTheResourcesAndNotWiden(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	both := w.Authorization(c, "openid", "orders:read", "stock:read")
 	both.Resources = []string{servertest.Orders, servertest.Stock}
@@ -354,7 +354,7 @@ func TestTheTokenRequestMayNarrowTheResourcesAndNotWiden(t *testing.T) {
 }
 
 func TestEitherSpellingOfAResourceGetsTheAudienceAsRegistered(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	in := w.Authorization(c, "openid", "orders:read")
 	in.Resources = []string{servertest.Orders + "/"}
@@ -367,7 +367,7 @@ func TestEitherSpellingOfAResourceGetsTheAudienceAsRegistered(t *testing.T) {
 }
 
 func TestASealedValueOfAnotherKindOrServerIsNoCode(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
 	plain, err := w.Keys.Open(keys.PurposeCode, code)
@@ -395,7 +395,7 @@ func TestASealedValueOfAnotherKindOrServerIsNoCode(t *testing.T) {
 }
 
 func TestAClientWithoutTheGrantTypeGetsNoRefreshToken(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := servertest.Client("shop.web")
 	c.GrantTypes = []string{oauth.GrantAuthorizationCode}
 	w.AddClient(c)
@@ -416,7 +416,7 @@ func TestAClientWithoutTheGrantTypeGetsNoRefreshToken(t *testing.T) {
 }
 
 func TestTheClaimsParameterAndTheClientPutClaimsIntoTheIDToken(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := servertest.Client("shop.web")
 	c.Scopes = append(c.Scopes, "groups")
 	c.IDTokenClaims = []string{"groups", "department", "sub", "iss"}

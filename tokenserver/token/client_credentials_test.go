@@ -9,7 +9,7 @@ import (
 )
 
 func TestAServiceGetsNoRefreshTokenAndCausesNoWrite(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := service()
 	c.GrantTypes = append(c.GrantTypes, oauth.GrantAuthorizationCode, oauth.GrantRefreshToken)
 	w.AddClient(c)
@@ -25,7 +25,7 @@ func TestAServiceGetsNoRefreshTokenAndCausesNoWrite(t *testing.T) {
 }
 
 func TestAPublicClientCannotActForItself(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := servertest.Public(service())
 	w.AddClient(c)
 	w.CheckError(w.Post("/token", c, "grant_type", "client_credentials"), 400, "unauthorized_client")
@@ -35,7 +35,7 @@ func TestAPublicClientCannotActForItself(t *testing.T) {
 }
 
 func TestAServiceNeverGetsIdentityScopes(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := service()
 	c.Scopes = append(c.Scopes, oauth.BuiltInScopes...)
 	w.AddClient(c)
@@ -59,7 +59,7 @@ func TestAServiceNeverGetsIdentityScopes(t *testing.T) {
 }
 
 func TestAScopeThatTheClientMayNotHaveIsInvalid(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := service()
 	c.Scopes = []string{"orders:read", "nobody:declares"}
 	w.AddClient(c)
@@ -75,7 +75,7 @@ func TestAScopeThatTheClientMayNotHaveIsInvalid(t *testing.T) {
 }
 
 func TestWithoutResourceTheAudienceIsTheOwnersOfTheScopes(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := service()
 	w.AddClient(c)
 	bare := service()
@@ -96,7 +96,7 @@ func TestWithoutResourceTheAudienceIsTheOwnersOfTheScopes(t *testing.T) {
 }
 
 func TestAResourceIsTheAudienceAndCutsTheScopes(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(service())
 	a := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "resource", servertest.Orders))
 	checkAudience(t, w, a, servertest.Orders)
@@ -111,7 +111,7 @@ func TestAResourceIsTheAudienceAndCutsTheScopes(t *testing.T) {
 }
 
 func TestAResourceThatIsNoneIsAnInvalidTarget(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(service())
 	for _, resource := range []string{
 		"/orders", "orders", "//orders.example.com", servertest.Orders + "#", servertest.Orders + "#part", "https://unknown.example.com",
@@ -123,7 +123,7 @@ func TestAResourceThatIsNoneIsAnInvalidTarget(t *testing.T) {
 }
 
 func TestAResourceServerHasItsSay(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(service())
 	rs := servertest.ResourceServer(servertest.Orders, "orders:read", "orders:write")
 	rs.AllowedClients[0].Namespaces.All, rs.AllowedClients[0].Namespaces.Names = false, []string{"other"}
@@ -138,7 +138,7 @@ func TestAResourceServerHasItsSay(t *testing.T) {
 
 // A missing scope in an answer means that all was granted, so none may be missing because nothing was left.
 func TestATokenForNothingThatWasAskedIsRefused(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := service()
 	c.Scopes = []string{"stock:read"}
 	w.AddClient(c)
@@ -158,7 +158,7 @@ func TestATokenForNothingThatWasAskedIsRefused(t *testing.T) {
 }
 
 func TestAServicesRevokedTokenStaysRevokedAfterARestart(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(service())
 	token := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
 	if !w.IsActive(token) {

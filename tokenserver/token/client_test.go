@@ -34,7 +34,7 @@ func TestARefusedClientIsUnknownToEveryGrant(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			w := newWorld(t)
+			w := newServer(t)
 			c := w.AddClient(everything())
 			code, refresh := w.Code(w.Authorization(c, "openid")), w.IssueTokens(c, "openid").String("refresh_token")
 			before := w.Store.Writes()
@@ -65,7 +65,7 @@ func TestARefusedClientIsUnknownToEveryGrant(t *testing.T) {
 }
 
 func TestNobodyGetsATokenWithoutSayingWhoTheyAre(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(everything())
 	a := w.IssueTokens(c, "openid")
 	for _, pairs := range [][]string{
@@ -81,7 +81,7 @@ func TestNobodyGetsATokenWithoutSayingWhoTheyAre(t *testing.T) {
 }
 
 func TestATokenOfOneKindIsNoneOfAnother(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(everything())
 	a := w.IssueTokens(c, "openid")
 	kinds := map[string]string{

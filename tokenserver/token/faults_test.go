@@ -21,7 +21,7 @@ func tryAgain(t *testing.T, a servertest.Answer) {
 
 func TestARedemptionWhoseAnswerWasLostIsNotAReplay(t *testing.T) {
 	for _, fault := range []storagetest.Fault{storagetest.LostAnswer, storagetest.LostRequest} {
-		w := newWorld(t)
+		w := newServer(t)
 		c := w.AddClient(servertest.Client("shop.web"))
 		code := w.Code(w.Authorization(c, "openid", "orders:read"))
 		// The first call of a redemption reads the mark of the session.
@@ -40,7 +40,7 @@ func TestARedemptionWhoseAnswerWasLostIsNotAReplay(t *testing.T) {
 }
 
 func TestAnUnreadableOutcomeIsTriedAgainLater(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
 	w.Store.Fail("CreateGrant", storagetest.LostRequest)
@@ -50,7 +50,7 @@ func TestAnUnreadableOutcomeIsTriedAgainLater(t *testing.T) {
 }
 
 func TestAWriteThatHappenedUnseenIsOnesOwnWhenTheClientTriesAgain(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	w.ChangeDocument(withoutGrace)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid", "offline_access"))
@@ -74,7 +74,7 @@ func TestAWriteThatHappenedUnseenIsOnesOwnWhenTheClientTriesAgain(t *testing.T) 
 }
 
 func TestOfTwoRetriesAfterAnUnseenWriteOneSucceeds(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
 	w.Store.Fail("CreateGrant", storagetest.LostAnswer)
@@ -88,7 +88,7 @@ func TestOfTwoRetriesAfterAnUnseenWriteOneSucceeds(t *testing.T) {
 }
 
 func TestAnUnreachableStoreConsumesNoCode(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
 	w.Store.FailAll(storagetest.Unavailable)
@@ -101,7 +101,7 @@ func TestAnUnreachableStoreConsumesNoCode(t *testing.T) {
 
 func TestARefreshWhoseAnswerWasLostIsOnesOwn(t *testing.T) {
 	for _, fault := range []storagetest.Fault{storagetest.LostAnswer, storagetest.LostRequest} {
-		w := newWorld(t)
+		w := newServer(t)
 		c := w.AddClient(servertest.Client("shop.web"))
 		token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 		w.Store.Fail("UpdateGrant", fault)
@@ -114,7 +114,7 @@ func TestARefreshWhoseAnswerWasLostIsOnesOwn(t *testing.T) {
 }
 
 func TestARefreshWhoseAnswerWasLostIsOnesOwnWithoutGraceToo(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	w.ChangeDocument(withoutGrace)
 	c := w.AddClient(servertest.Client("shop.web"))
 	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
@@ -126,7 +126,7 @@ func TestARefreshWhoseAnswerWasLostIsOnesOwnWithoutGraceToo(t *testing.T) {
 }
 
 func TestAnUnreachableStoreConsumesNoRefreshToken(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	for _, faults := range []map[string][]storagetest.Fault{
@@ -146,7 +146,7 @@ func TestAnUnreachableStoreConsumesNoRefreshToken(t *testing.T) {
 }
 
 func TestAClientRetriesWithinTheGraceAfterACrash(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	w.Store.Fail("GetGrant", storagetest.None, storagetest.Unavailable)
@@ -161,7 +161,7 @@ func TestAClientRetriesWithinTheGraceAfterACrash(t *testing.T) {
 }
 
 func TestAReplayThatCannotEndTheGrantSaysSo(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
 	a := w.RequireOK(w.Redeem(c, code))
@@ -175,7 +175,7 @@ func TestAReplayThatCannotEndTheGrantSaysSo(t *testing.T) {
 
 func TestAnEndWhoseAnswerWasLostCountsOnce(t *testing.T) {
 	for _, fault := range []storagetest.Fault{storagetest.LostAnswer, storagetest.LostRequest} {
-		w := newWorld(t)
+		w := newServer(t)
 		c := w.AddClient(servertest.Client("shop.web"))
 		code := w.Code(w.Authorization(c, "openid"))
 		a := w.RequireOK(w.Redeem(c, code))
@@ -193,7 +193,7 @@ func TestAnEndWhoseAnswerWasLostCountsOnce(t *testing.T) {
 // Without a key no token can be made. That is found out before anything is used up for it.
 func TestAKeyThatIsLackingUsesNothingUp(t *testing.T) {
 	for _, lacking := range []string{"ES256", "RS256", documents.AlgorithmSealing} {
-		w := newWorld(t)
+		w := newServer(t)
 		c := w.AddClient(servertest.Client("shop.web"))
 		code := w.Code(w.Authorization(c, "openid"))
 		a := w.IssueTokens(c, "openid")
@@ -217,7 +217,7 @@ func TestAKeyThatIsLackingUsesNothingUp(t *testing.T) {
 }
 
 func TestTheServersBoundIsAnsweredWith503(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	w.Memory.SetGrantBounds(20, 1)
 	a := w.IssueTokens(c, "openid")
@@ -235,14 +235,14 @@ func TestTheServersBoundIsAnsweredWith503(t *testing.T) {
 }
 
 func TestMachinesGetTokensWhileTheStoreIsAway(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(service())
 	w.Store.FailAll(storagetest.Unavailable)
 	w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials"))
 }
 
 func TestAnUnreachableStoreNeverMakesAFalseAnswer(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	a := w.IssueTokens(c, "openid", "offline_access")
 	w.Store.FailAll(storagetest.Unavailable)
@@ -260,7 +260,7 @@ func TestAnUnreachableStoreNeverMakesAFalseAnswer(t *testing.T) {
 }
 
 func TestAnUnseenWriteStaysOnesOwnHoweverOftenTheStoreFails(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
 	w.Store.Fail("CreateGrant", storagetest.LostAnswer)

@@ -21,7 +21,7 @@ func createAgain(w *servertest.Server, scopes ...string) {
 }
 
 func TestARecordNamesTheAPIsThatItsScopesAndResourcesAreOf(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	a := w.Authorization(c, "openid", "orders:read", "orders:write")
 	a.Resources = []string{servertest.Stock, servertest.Orders, servertest.Issuer}
@@ -38,7 +38,7 @@ func TestARecordNamesTheAPIsThatItsScopesAndResourcesAreOf(t *testing.T) {
 func TestARefreshTokenYieldsNothingForAResourceServerThatIsCreatedAgain(t *testing.T) {
 	for name, resources := range map[string][]string{"by scope": nil, "by resource": {servertest.Orders, servertest.Stock}} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newServer(t)
 			c := w.AddClient(servertest.Client("shop.web"))
 			a := w.Authorization(c, "openid", "orders:read", "stock:read")
 			a.Resources = resources
@@ -63,7 +63,7 @@ func TestARefreshTokenYieldsNothingForAResourceServerThatIsCreatedAgain(t *testi
 }
 
 func TestAnAuthorizationForAResourceServerAloneYieldsNothingOnceThatIsCreatedAgain(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	byResource := w.Authorization(c)
 	byResource.Resources = []string{servertest.Orders}
@@ -82,7 +82,7 @@ func TestAnAuthorizationForAResourceServerAloneYieldsNothingOnceThatIsCreatedAga
 }
 
 func TestACodeYieldsNothingForAResourceServerThatIsCreatedAgain(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Consent(w.Authorization(c, "openid", "orders:read", "stock:read")))
 	createAgain(w, "orders:read")
@@ -98,7 +98,7 @@ func TestACodeYieldsNothingForAResourceServerThatIsCreatedAgain(t *testing.T) {
 }
 
 func TestAScopeThatAnotherResourceServerDeclaresNowIsNoPartOfAGrant(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	old := w.IssueTokens(c, "openid", "orders:read", "orders:write", "stock:read")
 	w.AddResourceServer(servertest.ResourceServer(servertest.Orders, "orders:read"))
@@ -121,7 +121,7 @@ func TestAScopeThatAnotherResourceServerDeclaresNowIsNoPartOfAGrant(t *testing.T
 }
 
 func TestSixteenResourcesCanBeNamedAndNoMore(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := servertest.Client("shop.web")
 	c.GrantTypes, c.Scopes = append(c.GrantTypes, oauth.GrantClientCredentials, oauth.GrantPassword), nil
 	request := []string{"grant_type", "client_credentials"}

@@ -18,7 +18,7 @@ func legacy() documents.Client {
 }
 
 func TestAPasswordBeginsAGrantWithoutASession(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(legacy())
 	a := w.RequireOK(w.Post("/token", c, "grant_type", "password", "username", "ALICE", "password", servertest.Password, "scope", "openid email orders:read"))
 	records := w.StoredGrants()
@@ -36,7 +36,7 @@ func TestAPasswordBeginsAGrantWithoutASession(t *testing.T) {
 }
 
 func TestOnlyAClientThatListsItGetsARefreshTokenForAPassword(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := legacy()
 	c.GrantTypes = []string{oauth.GrantPassword}
 	w.AddClient(c)
@@ -50,7 +50,7 @@ func TestOnlyAClientThatListsItGetsARefreshTokenForAPassword(t *testing.T) {
 }
 
 func TestAnUnknownUserIsAnsweredAndCostsAsAKnownOne(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(legacy())
 	var bodies []string
 	for _, username := range []string{"alice", "nobody", "not a\u200bname", strings.Repeat("x", 1000)} {
@@ -73,13 +73,13 @@ func TestAnUnknownUserIsAnsweredAndCostsAsAKnownOne(t *testing.T) {
 }
 
 func TestWhiteSpaceAroundAUsernameOfAPasswordGrantIsNoPartOfIt(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(legacy())
 	w.RequireOK(exchangePassword(w, c, " alice\u00a0", servertest.Password))
 }
 
 func TestAPasswordOverAKibibyteIsRefusedUnhashed(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(legacy())
 	w.CheckError(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", strings.Repeat("x", 1025)), 400, "invalid_grant")
 	if work := w.Passwords.Work(); work != 0 {
@@ -88,7 +88,7 @@ func TestAPasswordOverAKibibyteIsRefusedUnhashed(t *testing.T) {
 }
 
 func TestAPasswordGrantNeedsBothParameters(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(legacy())
 	w.CheckError(w.Post("/token", c, "grant_type", "password", "username", "alice"), 400, "invalid_request")
 	w.CheckError(w.Post("/token", c, "grant_type", "password", "password", servertest.Password), 400, "invalid_request")
@@ -96,7 +96,7 @@ func TestAPasswordGrantNeedsBothParameters(t *testing.T) {
 }
 
 func TestWithoutScopeAPasswordGrantsAllButOpenIDAndOfflineAccess(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(legacy())
 	a := w.RequireOK(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", servertest.Password))
 	if got := a.String("scope"); got != "profile email orders:read orders:write stock:read" {
@@ -108,7 +108,7 @@ func TestWithoutScopeAPasswordGrantsAllButOpenIDAndOfflineAccess(t *testing.T) {
 }
 
 func TestABuiltInScopeThatAPasswordCannotBringIsDropped(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := legacy()
 	ask := func(scope string) servertest.Answer {
 		return w.Post("/token", w.AddClient(c), "grant_type", "password", "username", "alice", "password", servertest.Password, "scope", scope)

@@ -45,7 +45,7 @@ func (s *witness) PutConsent(ctx context.Context, c storage.Consent) (storage.Co
 }
 
 func TestARecordHoldsNothingThatCouldBeUsed(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	store := &witness{Store: w.Memory, t: t}
 	w.Store.Store = store
 	c := w.AddClient(everything())

@@ -10,7 +10,7 @@ import (
 )
 
 func TestRotationDoesNotExtendTheAbsoluteLifetime(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	w.ChangeDocument(func(s *documents.Server) {
 		s.RefreshToken.IdleLifetime, s.RefreshToken.AbsoluteLifetime = 2*3600, 3*3600
 	})
@@ -27,7 +27,7 @@ func TestRotationDoesNotExtendTheAbsoluteLifetime(t *testing.T) {
 }
 
 func TestAnIdleRefreshTokenExpires(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	w.ChangeDocument(func(s *documents.Server) { s.RefreshToken.IdleLifetime = 3600 })
 	c := w.AddClient(spa())
 	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
@@ -38,7 +38,7 @@ func TestAnIdleRefreshTokenExpires(t *testing.T) {
 }
 
 func TestLoweredLifetimesOfRefreshTokensCountAtOnce(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(spa())
 	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	w.Advance(2 * time.Hour)
@@ -53,7 +53,7 @@ func TestLoweredLifetimesOfRefreshTokensCountAtOnce(t *testing.T) {
 }
 
 func TestAnOnlineRefreshTokenEndsWithItsSession(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	online := w.IssueTokens(c, "openid", "orders:read")
 	offline := w.IssueTokens(c, "openid", "offline_access")
@@ -66,7 +66,7 @@ func TestAnOnlineRefreshTokenEndsWithItsSession(t *testing.T) {
 
 // As it ends the session in the browser: a lifetime is lowered because those that run are too long.
 func TestALoweredLifetimeOfSessionsEndsOnlineRefreshTokensAtOnceAndNoOfflineOnes(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	online, offline := w.IssueTokens(c, "openid", "orders:read"), w.IssueTokens(c, "openid", "offline_access")
 	w.Advance(time.Hour - time.Minute - time.Second) // the login was a minute earlier
@@ -97,7 +97,7 @@ func TestALoweredLifetimeOfSessionsEndsOnlineRefreshTokensAtOnceAndNoOfflineOnes
 }
 
 func TestLogoutEndsWhatIsOnlineAndNothingElse(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	online := w.IssueTokens(c, "openid", "orders:read")
 	offline := w.IssueTokens(c, "openid", "offline_access")
@@ -115,7 +115,7 @@ func TestLogoutEndsWhatIsOnlineAndNothingElse(t *testing.T) {
 }
 
 func TestAKeptTokenIsNotIdleWhileItIsUsed(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	w.ChangeDocument(func(s *documents.Server) {
 		s.RefreshToken.RotatePublicClientsOnly, s.RefreshToken.IdleLifetime = true, 600
 	})

@@ -19,7 +19,7 @@ func spa() documents.Client { return servertest.Public(servertest.Client("shop.s
 
 func TestARefreshTokenIsRotated(t *testing.T) {
 	for _, c := range []documents.Client{servertest.Client("shop.web"), spa()} {
-		w := newWorld(t)
+		w := newServer(t)
 		w.AddClient(c)
 		first := w.IssueTokens(c, "openid", "orders:read").String("refresh_token")
 		second := w.RequireOK(w.Refresh(c, first)).String("refresh_token")
@@ -34,7 +34,7 @@ func TestARefreshTokenIsRotated(t *testing.T) {
 }
 
 func TestARepetitionWithinTheGraceGetsTheSameSuccessor(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(spa())
 	first := w.IssueTokens(c, "openid", "orders:read", "stock:read").String("refresh_token")
 	w.Advance(time.Hour)
@@ -55,7 +55,7 @@ func TestARepetitionWithinTheGraceGetsTheSameSuccessor(t *testing.T) {
 }
 
 func TestReuseAfterTheGraceEndsTheFamily(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(spa())
 	begun := w.IssueTokens(c, "openid", "orders:read")
 	first := begun.String("refresh_token")
@@ -78,7 +78,7 @@ func TestReuseAfterTheGraceEndsTheFamily(t *testing.T) {
 }
 
 func TestReuseIsSeenHoweverOldTheTokenIs(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(spa())
 	first := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	current := first
@@ -97,7 +97,7 @@ func TestReuseIsSeenHoweverOldTheTokenIs(t *testing.T) {
 }
 
 func TestATokenTwoGenerationsOldIsReuseEvenWithinTheGrace(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(spa())
 	first := w.IssueTokens(c, "openid").String("refresh_token")
 	second := w.RequireOK(w.Refresh(c, first)).String("refresh_token")
@@ -108,7 +108,7 @@ func TestATokenTwoGenerationsOldIsReuseEvenWithinTheGrace(t *testing.T) {
 
 func TestParallelRefreshesLeaveOneRefreshToken(t *testing.T) {
 	for _, watched := range []bool{false, true} {
-		w := newWorld(t)
+		w := newServer(t)
 		c := w.AddClient(spa())
 		first := w.IssueTokens(c, "openid").String("refresh_token")
 		if watched {
@@ -135,7 +135,7 @@ func TestParallelRefreshesLeaveOneRefreshToken(t *testing.T) {
 
 func TestWithoutGraceLosersOfARaceAreRefusedAndNeverAServerError(t *testing.T) {
 	for _, watched := range []bool{false, true} {
-		w := newWorld(t)
+		w := newServer(t)
 		w.ChangeDocument(withoutGrace)
 		c := w.AddClient(spa())
 		first := w.IssueTokens(c, "openid").String("refresh_token")
@@ -163,7 +163,7 @@ func TestWithoutGraceLosersOfARaceAreRefusedAndNeverAServerError(t *testing.T) {
 }
 
 func TestARefreshTokenIsOfItsClient(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(spa())
 	thief := spa()
 	thief.ID, thief.UID, thief.Name = "shop.thief", "thief-uid", "thief"
@@ -178,7 +178,7 @@ func TestARefreshTokenIsOfItsClient(t *testing.T) {
 }
 
 func TestScopesMayBeNarrowedAndNotWidened(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	a := w.IssueTokens(c, "openid", "orders:read", "stock:read")
 	w.CheckError(w.Refresh(c, a.String("refresh_token"), "scope", "orders:read orders:write"), 400, "invalid_scope")
@@ -196,7 +196,7 @@ func TestScopesMayBeNarrowedAndNotWidened(t *testing.T) {
 }
 
 func TestABuiltInScopeThatWasNotGrantedIsDroppedAtRefresh(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	a := w.IssueTokens(c, "openid", "orders:read")
 	for asked, want := range map[string]string{
@@ -217,7 +217,7 @@ func TestABuiltInScopeThatWasNotGrantedIsDroppedAtRefresh(t *testing.T) {
 }
 
 func TestAnAuthorizationOfWhichNoScopeIsLeftIsRefused(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := servertest.Client("shop.web")
 	w.AddClient(c)
 	a := w.IssueTokens(c, "openid", "stock:read")
@@ -234,7 +234,7 @@ func TestAnAuthorizationOfWhichNoScopeIsLeftIsRefused(t *testing.T) {
 }
 
 func TestWithdrawnConsentEndsThePairsGrants(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	other := w.AddClient(servertest.Client("shop.other"))
 	a := w.RequireOK(w.Redeem(c, w.Code(w.Consent(w.Authorization(c, "openid", "offline_access")))))
@@ -254,7 +254,7 @@ func TestWithdrawnConsentEndsThePairsGrants(t *testing.T) {
 // are as before.
 func TestAGrantWhoseConsentIsGoneIsRefusedAtEveryUseAlthoughItsRecordHasNotEnded(t *testing.T) {
 	for what, uid := range map[string]string{"another consent is there": "of a consent that is gone", "a record without a UID": ""} {
-		w := newWorld(t)
+		w := newServer(t)
 		c := w.AddClient(servertest.Client("shop.web"))
 		a := w.RequireOK(w.Redeem(c, w.Code(w.Consent(w.Authorization(c, "openid", "offline_access")))))
 		g := w.StoredGrants()[0]
@@ -310,7 +310,7 @@ func TestAGrantFallsWithWhatItRestsOn(t *testing.T) {
 		}, "unauthorized_client", 400},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newServer(t)
 			c := w.AddClient(servertest.Client("shop.web"))
 			a := w.IssueTokens(c, "openid", "offline_access", "orders:read")
 			test.change(w, c)
@@ -323,7 +323,7 @@ func TestAGrantFallsWithWhatItRestsOn(t *testing.T) {
 }
 
 func TestARefreshedIDTokenKeepsTheLoginAndHasANewIssueTime(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	a := w.IssueTokens(c, "openid")
 	before := w.Claims(a.String("id_token"))
@@ -342,7 +342,7 @@ func TestARefreshedIDTokenKeepsTheLoginAndHasANewIssueTime(t *testing.T) {
 
 // RFC 9068 section 2.2.1: what a refresh yields still speaks of the login.
 func TestARefreshedAccessTokenKeepsTheLogin(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	a := w.IssueTokens(c, "openid")
 	login := w.Claims(a.String("id_token"))
@@ -359,7 +359,7 @@ func TestARefreshedAccessTokenKeepsTheLogin(t *testing.T) {
 }
 
 func TestATokenNewerThanItsRecordEndsNothing(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	first := w.IssueTokens(c, "openid").String("refresh_token")
 	backup := w.StoredGrants()[0]
@@ -378,7 +378,7 @@ func TestATokenNewerThanItsRecordEndsNothing(t *testing.T) {
 }
 
 func TestAConfidentialClientKeepsItsTokenWhereOnlyPublicOnesRotate(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	w.ChangeDocument(func(s *documents.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
 	c := w.AddClient(servertest.Client("shop.web"))
 	public := w.AddClient(spa())
@@ -406,7 +406,7 @@ func TestAConfidentialClientKeepsItsTokenWhereOnlyPublicOnesRotate(t *testing.T)
 }
 
 func TestTheSuccessorIsTheSameAfterTheSealingKeyChanged(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(spa())
 	first := w.IssueTokens(c, "openid").String("refresh_token")
 	second := w.RequireOK(w.Refresh(c, first)).String("refresh_token")

@@ -61,7 +61,7 @@ func wordless(t *testing.T, answer string) {
 }
 
 func TestWhatTheStoreSaysIsForTheLogAndNotForTheClient(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	w.Grants.Store = wordy{w.Store}
 	c := w.AddClient(servertest.Client("shop.web"))
 	a := w.IssueTokens(c, "openid", "offline_access")

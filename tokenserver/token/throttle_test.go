@@ -20,7 +20,7 @@ func exchangePassword(w *servertest.Server, c documents.Client, username, secret
 }
 
 func TestTenWrongPasswordsMakeANameWaitWhoeverItIs(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(legacy())
 	other := legacy()
 	other.ID, other.UID = "shop.other", "other-uid"
@@ -57,7 +57,7 @@ func TestTenWrongPasswordsMakeANameWaitWhoeverItIs(t *testing.T) {
 }
 
 func TestAThousandWrongPasswordsMakeAClientWaitAndNoOther(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	// Cheap hashes, since a thousand are computed: names that are nobody's cost what users cost.
 	cheap := servertest.User()
 	cheap.PasswordHash = "$2a$04$" + strings.Repeat(".", 53)
@@ -73,7 +73,7 @@ func TestAThousandWrongPasswordsMakeAClientWaitAndNoOther(t *testing.T) {
 }
 
 func TestAUserWhoseNameMustWaitKeepsTheTokensThatAreThere(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(legacy())
 	a := w.RequireOK(exchangePassword(w, c, "alice", servertest.Password))
 	for range 11 {
@@ -86,7 +86,7 @@ func TestAUserWhoseNameMustWaitKeepsTheTokensThatAreThere(t *testing.T) {
 }
 
 func TestATooBusyServerAnswers503WithRetryAfter(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(legacy())
 	ctx, stop := context.WithCancel(t.Context())
 	var crowd sync.WaitGroup
@@ -114,7 +114,7 @@ func TestATooBusyServerAnswers503WithRetryAfter(t *testing.T) {
 }
 
 func TestAHashThatTakesMoreMemoryThanTheServerHasIsAnsweredClearly(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(legacy())
 	user := servertest.User()
 	user.PasswordHash = "$argon2id$v=19$m=131072,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"

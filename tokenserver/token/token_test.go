@@ -17,7 +17,7 @@ import (
 )
 
 // newWorld serves the endpoints that speak of tokens.
-func newWorld(t *testing.T) *servertest.Server {
+func newServer(t *testing.T) *servertest.Server {
 	t.Helper()
 	w := servertest.New(t)
 	endpoint := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords, Throttle: w.Throttle}
@@ -37,7 +37,7 @@ func service() documents.Client {
 }
 
 func TestOnlyAFormIsRead(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(service())
 	for _, contentType := range []string{"application/json", "text/plain", "multipart/form-data; boundary=x", ""} {
 		r := w.Form("/token", c, "grant_type", "client_credentials")
@@ -50,7 +50,7 @@ func TestOnlyAFormIsRead(t *testing.T) {
 }
 
 func TestCredentialsInTheURLAreRefused(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(service())
 	for _, query := range []string{
 		"client_id=shop.service&client_secret=" + servertest.Secret, "client_secret=x", "code=x", "refresh_token=x", "password=x", "grant_type=x",
@@ -63,7 +63,7 @@ func TestCredentialsInTheURLAreRefused(t *testing.T) {
 }
 
 func TestAParameterSentTwiceIsRefused(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(service())
 	w.CheckError(w.Post("/token", c, "grant_type", "client_credentials", "grant_type", "client_credentials"), 400, "invalid_request")
 	w.CheckError(w.Post("/token", c, "grant_type", "client_credentials", "unknown", "1", "unknown", "2"), 400, "invalid_request")
@@ -72,7 +72,7 @@ func TestAParameterSentTwiceIsRefused(t *testing.T) {
 }
 
 func TestTooMuchIsRefused(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(service())
 	large := w.Post("/token", c, "grant_type", "client_credentials", "x", strings.Repeat("x", 64<<10))
 	w.CheckError(large, 413, "invalid_request")
@@ -84,7 +84,7 @@ func TestTooMuchIsRefused(t *testing.T) {
 }
 
 func TestUnsupportedAndUnauthorizedAndInvalidGrantAreToldApart(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	web := w.AddClient(servertest.Client("shop.web"))
 	w.CheckError(w.Post("/token", web), 400, "invalid_request")
 	for _, unknown := range []string{"implicit", "urn:example:unknown", "Authorization_Code", "code"} {
@@ -100,7 +100,7 @@ func TestUnsupportedAndUnauthorizedAndInvalidGrantAreToldApart(t *testing.T) {
 }
 
 func TestNoAnswerMayBeStored(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(service())
 	for what, a := range map[string]servertest.Answer{
 		"a token":                    w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials")),
@@ -117,7 +117,7 @@ func TestNoAnswerMayBeStored(t *testing.T) {
 }
 
 func TestDescriptionsKeepToTheirCharacters(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	allowed := regexp.MustCompile(`^[\x20-\x21\x23-\x5b\x5d-\x7e]*$`)
 	for _, a := range []servertest.Answer{
@@ -133,7 +133,7 @@ func TestDescriptionsKeepToTheirCharacters(t *testing.T) {
 }
 
 func TestAnAccessTokenHasTheClaimsOfRFC9068(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	a := w.IssueTokens(c, "openid", "orders:read")
 	header, claims := w.Header(a.String("access_token")), w.Claims(a.String("access_token"))
@@ -161,7 +161,7 @@ func TestAnAccessTokenHasTheClaimsOfRFC9068(t *testing.T) {
 }
 
 func TestATokenOfAServiceIsAboutTheService(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(service())
 	a := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read"))
 	claims := w.Claims(a.String("access_token"))
@@ -174,7 +174,7 @@ func TestATokenOfAServiceIsAboutTheService(t *testing.T) {
 }
 
 func TestNoTwoTokensHaveOneID(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(service())
 	seen := map[any]bool{}
 	for range 20 {
@@ -187,7 +187,7 @@ func TestNoTwoTokensHaveOneID(t *testing.T) {
 }
 
 func TestTheMetricCountsLegacyGrants(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(legacy())
 	w.RequireOK(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", servertest.Password))
 	if got := w.CounterValue("oauth_operator_tokenserver_grant_requests_total", "password"); got != 1 {
@@ -196,7 +196,7 @@ func TestTheMetricCountsLegacyGrants(t *testing.T) {
 }
 
 func TestTheAnswerIsOneJSONObject(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(service())
 	a := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials"))
 	var fields map[string]json.RawMessage

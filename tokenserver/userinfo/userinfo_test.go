@@ -22,7 +22,7 @@ import (
 
 const realm = `Bearer realm="https://auth.example.com"`
 
-func newWorld(t *testing.T) *servertest.Server {
+func newServer(t *testing.T) *servertest.Server {
 	t.Helper()
 	w := servertest.New(t)
 	tokens := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords, Throttle: w.Throttle}
@@ -78,7 +78,7 @@ func challenged(t *testing.T, what string, a servertest.Answer, status int, code
 }
 
 func TestATokenIsTakenFromTheHeaderOrAPostedForm(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	access := w.IssueTokens(w.AddClient(client()), "openid", "email").String("access_token")
 	want := map[string]any{"sub": servertest.Subject, "email": "alice@example.com", "email_verified": true}
 	json := post("/userinfo", "Bearer "+access)
@@ -103,7 +103,7 @@ func TestATokenIsTakenFromTheHeaderOrAPostedForm(t *testing.T) {
 }
 
 func TestATokenInTheURLIsRefused(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	access := w.IssueTokens(w.AddClient(client()), "openid").String("access_token")
 	for what, r := range map[string]*http.Request{
 		"alone":              get("/userinfo?access_token="+access, ""),
@@ -117,7 +117,7 @@ func TestATokenInTheURLIsRefused(t *testing.T) {
 }
 
 func TestWhoBringsNoTokenIsToldHowAndNoError(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	access := w.IssueTokens(w.AddClient(client()), "openid").String("access_token")
 	basic := get("/userinfo", "")
 	basic.SetBasicAuth("shop.web", servertest.Secret)
@@ -138,7 +138,7 @@ func TestWhoBringsNoTokenIsToldHowAndNoError(t *testing.T) {
 }
 
 func TestTwoTokensInOneRequestAreRefused(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	access := w.IssueTokens(w.AddClient(client()), "openid").String("access_token")
 	twice := get("/userinfo", "Bearer "+access)
 	twice.Header.Add("Authorization", "Bearer "+access)
@@ -152,14 +152,14 @@ func TestTwoTokensInOneRequestAreRefused(t *testing.T) {
 }
 
 func TestAHeaderThatHoldsNoTokenIsABadRequest(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	for _, header := range []string{"Bearer", "Bearer ", "Bearer a b", "Bearer \"x\"", "Bearer x,y", "Bearer ä"} {
 		challenged(t, header, w.Do(get("/userinfo", header)), 400, "invalid_request")
 	}
 }
 
 func TestWhatIsNoAccessTokenIsInvalid(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(client())
 	a := w.IssueTokens(c, "openid", "offline_access")
 	forged := w.ForgedTokens(a.String("access_token"))
@@ -196,7 +196,7 @@ func TestATokenIsInvalidOnceItAuthorisesNothing(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			w := newWorld(t)
+			w := newServer(t)
 			c := w.AddClient(client())
 			a := w.IssueTokens(c, "openid")
 			w.RequireOK(info(w, a.String("access_token")))
@@ -207,7 +207,7 @@ func TestATokenIsInvalidOnceItAuthorisesNothing(t *testing.T) {
 }
 
 func TestATokenForAnAPIAloneIsInvalidHere(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(client())
 	code := w.Code(w.Authorization(c, "openid", "orders:read"))
 	access := w.RequireOK(w.Redeem(c, code, "resource", servertest.Orders)).String("access_token")
@@ -219,7 +219,7 @@ func TestATokenForAnAPIAloneIsInvalidHere(t *testing.T) {
 }
 
 func TestTheScopeOpenIDIsNeeded(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(client())
 	service := servertest.Client("shop.service")
 	service.GrantTypes, service.RedirectURIs, service.Scopes = []string{oauth.GrantClientCredentials}, nil, nil
@@ -246,7 +246,7 @@ func TestTheScopeOpenIDIsNeeded(t *testing.T) {
 
 // A token that somebody minted with openid and no user in it tells nothing about anybody.
 func TestATokenWithoutAUserHasNoUserInfo(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(client())
 	served, _ := w.Registry.Client(c.ID)
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
@@ -271,7 +271,7 @@ func rich() documents.User {
 }
 
 func TestClaimsComeByScope(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	w.AddUser(rich())
 	c := w.AddClient(client())
 	for _, test := range []struct {
@@ -295,7 +295,7 @@ func TestClaimsComeByScope(t *testing.T) {
 }
 
 func TestTheClaimsThatAClientRegisteredForIDTokensAreInBothWhateverTheScope(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	w.AddUser(rich())
 	c := client()
 	c.IDTokenClaims = []string{"groups", "email", "department", "unknown"}
@@ -315,7 +315,7 @@ func TestTheClaimsThatAClientRegisteredForIDTokensAreInBothWhateverTheScope(t *t
 }
 
 func TestNoUserSetsTheSubjectOrAnotherClaimOfTheProtocol(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	u := servertest.User()
 	reserved := []string{"sub", "iss", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "may_act", "cnf", "events"}
 	asked := map[string]map[string]any{"userinfo": {}}
@@ -344,7 +344,7 @@ func TestNoUserSetsTheSubjectOrAnotherClaimOfTheProtocol(t *testing.T) {
 }
 
 func TestTheClaimsParameterAsksForMoreWithinTheScopes(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	w.AddUser(rich())
 	c := w.AddClient(client())
 	claims := func(scopes []string, parameter string) map[string]any {
@@ -368,7 +368,7 @@ func TestTheClaimsParameterAsksForMoreWithinTheScopes(t *testing.T) {
 }
 
 func TestTheSubjectIsTheIDTokens(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	a := w.IssueTokens(w.AddClient(client()), "openid")
 	if got, want := w.RequireOK(info(w, a.String("access_token"))).JSON["sub"], w.Claims(a.String("id_token"))["sub"]; got != want || got == "" {
 		t.Errorf("sub is %v, in the ID token %v", got, want)
@@ -376,7 +376,7 @@ func TestTheSubjectIsTheIDTokens(t *testing.T) {
 }
 
 func TestClaimsAndScopesAreThoseOfThisMoment(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(client())
 	access := w.IssueTokens(c, "openid", "email").String("access_token")
 	u := servertest.User()
@@ -393,7 +393,7 @@ func TestClaimsAndScopesAreThoseOfThisMoment(t *testing.T) {
 }
 
 func TestAClaimThatWasGrantedByItselfIsThereWhileTheClientMayHaveItsScope(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(client())
 	a := w.Authorization(c, "openid")
 	a.ClaimsRequest, a.Claims = `{"userinfo":{"name":{"essential":true},"department":null},"id_token":{"email":null}}`, []string{"email", "name"}
@@ -416,7 +416,7 @@ func TestAClaimThatWasGrantedByItselfIsThereWhileTheClientMayHaveItsScope(t *tes
 }
 
 func TestAClaimThatWasNotGrantedIsNotThere(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(client())
 	a := w.Authorization(c, "openid")
 	a.ClaimsRequest = `{"userinfo":{"name":null},"id_token":{"name":null}}`
@@ -430,7 +430,7 @@ func TestAClaimThatWasNotGrantedIsNotThere(t *testing.T) {
 }
 
 func TestAnImplicitTokenBringsTheClaimsThatWereGrantedByThemselves(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(client())
 	served, _ := w.Registry.Client(c.ID)
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
@@ -446,7 +446,7 @@ func TestAnImplicitTokenBringsTheClaimsThatWereGrantedByThemselves(t *testing.T)
 }
 
 func TestAnImplicitTokenIsGoodWhileItsSessionIs(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(client())
 	served, _ := w.Registry.Client(c.ID)
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
@@ -466,7 +466,7 @@ func TestAnImplicitTokenIsGoodWhileItsSessionIs(t *testing.T) {
 }
 
 func TestAnImplicitTokenBringsTheClaimsThatItsRequestWanted(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	c := w.AddClient(client())
 	served, _ := w.Registry.Client(c.ID)
 	ask := func(scopes ...string) any {
@@ -491,7 +491,7 @@ func TestAnImplicitTokenBringsTheClaimsThatItsRequestWanted(t *testing.T) {
 }
 
 func TestNothingIsWritten(t *testing.T) {
-	w := newWorld(t)
+	w := newServer(t)
 	access := w.IssueTokens(w.AddClient(client()), "openid").String("access_token")
 	before := w.Store.Writes()
 	w.RequireOK(info(w, access))

@@ -1,5 +1,5 @@
-// Package clustertest gives tests a real API server with the kinds installed, an
-// AuthorizationServer in it, and the means to write Entries as the manager would.
+// Package clustertest sets up an API server with the CRDs and an AuthorizationServer, and writes
+// Entries as the manager does.
 package clustertest
 
 import (
@@ -44,7 +44,7 @@ type API struct {
 	client rest.Interface
 }
 
-// Start starts one for the test, with an AuthorizationServer of the issuer.
+// Start starts an API server until the test ends, and creates an AuthorizationServer with the issuer.
 func Start(t testing.TB, issuer string) *API {
 	t.Helper()
 	cp, err := controlplane.Start(t.Context(), controlplane.Options{NoFsync: true, Log: os.Stderr})
@@ -122,7 +122,7 @@ spec: {issuer: %[3]q}
 	return string(server.GetUID())
 }
 
-// Put writes the Entries of documents, and returns the version of the last.
+// Put writes the Entries of documents, and returns the resourceVersion of the last.
 func (a *API) Put(t testing.TB, documents ...any) string {
 	t.Helper()
 	version := ""
@@ -152,7 +152,7 @@ func kindOf(doc any) string {
 	}
 }
 
-// PutEntry writes one Entry of the server, and returns its version.
+// PutEntry creates or updates one Entry of the server, and returns its resourceVersion.
 func (a *API) PutEntry(t testing.TB, spec internalv1alpha1.EntrySpec) string {
 	t.Helper()
 	if spec.ServerUID == "" {
@@ -180,7 +180,7 @@ func (a *API) PutEntry(t testing.TB, spec internalv1alpha1.EntrySpec) string {
 	return written.ResourceVersion
 }
 
-// Delete takes away the Entries of a document.
+// Delete deletes the Entries of a document.
 func (a *API) Delete(t testing.TB, doc any) {
 	t.Helper()
 	for _, e := range registrytest.Entries(t, doc) {
@@ -191,7 +191,7 @@ func (a *API) Delete(t testing.TB, doc any) {
 	}
 }
 
-// EntryName is the name that Put gives to an Entry.
+// EntryName returns the name that Put gives to an Entry.
 func EntryName(spec internalv1alpha1.EntrySpec) string {
 	sum := sha256.Sum256([]byte(string(spec.Space) + "\x00" + spec.Value))
 	return "entry-" + hex.EncodeToString(sum[:16])
@@ -201,13 +201,13 @@ func (a *API) entries(r *rest.Request) *rest.Request {
 	return r.Namespace(Namespace).Resource("entries")
 }
 
-// Replica reads a Replica; nil if there is none.
+// Replica returns a Replica, or nil if there is none.
 func (a *API) Replica(t testing.TB, name string) *internalv1alpha1.Replica {
 	t.Helper()
 	return read(t, a, "replicas", name, &internalv1alpha1.Replica{})
 }
 
-// Usage reads a Usage; nil if there is none.
+// Usage returns a Usage, or nil if there is none.
 func (a *API) Usage(t testing.TB, name string) *internalv1alpha1.Usage {
 	t.Helper()
 	return read(t, a, "usages", name, &internalv1alpha1.Usage{})

@@ -1,0 +1,157 @@
+package controllers
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+)
+
+// newClient creates a client of the app team, with a generated name unless change sets one.
+func (w *testEnv) newClient(change ...func(*v1alpha1.OAuthClient)) *v1alpha1.OAuthClient {
+	w.t.Helper()
+	c := &v1alpha1.OAuthClient{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, GenerateName: "client-"},
+		Spec: v1alpha1.OAuthClientSpec{
+			ServerRef: v1alpha1.ServerReference{Name: "main", Namespace: w.identity}, GrantTypes: []v1alpha1.GrantType{"client_credentials"},
+			TokenEndpointAuthMethod: v1alpha1.AuthMethodBasic,
+		},
+	}
+	for _, f := range change {
+		f(c)
+	}
+	if c.Name != "" {
+		c.GenerateName = ""
+	}
+	create(w.t, c)
+	return c
+}
+
+// readyClient is newClient, and waits until it is Ready.
+func (w *testEnv) readyClient(change ...func(*v1alpha1.OAuthClient)) *v1alpha1.OAuthClient {
+	w.t.Helper()
+	c := w.newClient(change...)
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	return c
+}
+
+func named(name string) func(*v1alpha1.OAuthClient) {
+	return func(c *v1alpha1.OAuthClient) { c.Name = name }
+}
+
+func (w *testEnv) newAPI(identifier string, scopes ...string) *v1alpha1.ResourceServer {
+	w.t.Helper()
+	api := &v1alpha1.ResourceServer{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, GenerateName: "api-"},
+		Spec: v1alpha1.ResourceServerSpec{
+			ServerRef: v1alpha1.ServerReference{Name: "main", Namespace: w.identity}, Identifier: identifier, Scopes: resourceScopes(scopes...),
+		},
+	}
+	create(w.t, api)
+	return api
+}
+
+func resourceScopes(names ...string) []v1alpha1.ResourceScope {
+	var list []v1alpha1.ResourceScope
+	for _, name := range names {
+		list = append(list, v1alpha1.ResourceScope{Name: name})
+	}
+	return list
+}
+
+// newUser creates a user, and a Secret of the same name with the password.
+func (w *testEnv) newUser(name, password string, change ...func(*v1alpha1.OAuthUser)) *v1alpha1.OAuthUser {
+	w.t.Helper()
+	u := &v1alpha1.OAuthUser{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: name},
+		Spec: v1alpha1.OAuthUserSpec{
+			ServerRef: v1alpha1.LocalServerReference{Name: "main"}, Username: name,
+			PasswordSecretRef: &v1alpha1.SecretKeyReference{Name: name, Key: "password"},
+		},
+	}
+	for _, f := range change {
+		f(u)
+	}
+	if password != "" {
+		w.newSecret(w.identity, name, map[string]string{"password": password})
+	}
+	create(w.t, u)
+	return u
+}
+
+func (w *testEnv) newSecret(namespace, name string, data map[string]string, change ...func(*corev1.Secret)) *corev1.Secret {
+	w.t.Helper()
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, StringData: data}
+	for _, f := range change {
+		f(s)
+	}
+	create(w.t, s)
+	return s
+}
+
+// entry returns the Entry of a name, or nil if there is none.
+func (w *testEnv) entry(space internalv1alpha1.Space, value string) *internalv1alpha1.Entry {
+	w.t.Helper()
+	e := &internalv1alpha1.Entry{ObjectMeta: metav1.ObjectMeta{
+		Namespace: w.identity, Name: compile.EntryName(w.server.UID, compile.Claim{Space: space, Value: value}),
+	}}
+	if !w.exists(e) {
+		return nil
+	}
+	return e
+}
+
+// entries returns the Entries of all owners.
+func (w *testEnv) entries() []internalv1alpha1.Entry {
+	w.t.Helper()
+	var list internalv1alpha1.EntryList
+	if err := admin.List(w.t.Context(), &list, client.InNamespace(w.identity)); err != nil {
+		w.t.Fatal(err)
+	}
+	return list.Items
+}
+
+// document returns the document that is served for a client, or the zero document.
+func (w *testEnv) document(c *v1alpha1.OAuthClient) documents.Client {
+	w.t.Helper()
+	return documentAt[documents.Client](w, compile.ClientID(c))
+}
+
+func documentAt[T any](w *testEnv, identity string) T {
+	w.t.Helper()
+	var doc T
+	if e := w.entry(internalv1alpha1.SpaceIdentity, identity); e != nil {
+		var err error
+		if doc, err = decodeEntry[T](e); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return doc
+}
+
+// isCredential reports whether a secret is one of the client's, as the token server reads it.
+func (w *testEnv) isCredential(c *v1alpha1.OAuthClient, secret string) bool {
+	w.t.Helper()
+	return credentialOf(w.document(c).Credentials, secret) != nil
+}
+
+// eventsOf returns the events of an object, as "<type> <reason> <note>".
+func (w *testEnv) eventsOf(o client.Object) []string {
+	w.t.Helper()
+	var list eventsv1.EventList
+	if err := admin.List(w.t.Context(), &list, client.InNamespace(o.GetNamespace())); err != nil {
+		w.t.Fatal(err)
+	}
+	var found []string
+	for _, e := range list.Items {
+		if e.Regarding.UID == o.GetUID() {
+			found = append(found, e.Type+" "+e.Reason+" "+e.Note)
+		}
+	}
+	return found
+}
