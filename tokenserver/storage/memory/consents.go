@@ -2,7 +2,6 @@ package memory
 
 import (
 	"context"
-	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
@@ -70,7 +69,7 @@ func (s *Store) DeleteConsent(ctx context.Context, userUID, clientUID string) er
 	return nil
 }
 
-// withdraw removes the consent of a pair, and returns the grants that ended with it.
+// deleteConsent deletes a consent, and returns the grants that it has ended.
 func (s *Store) deleteConsent(of userAndClient) (ended []storage.Grant) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,22 +82,4 @@ func (s *Store) deleteConsent(of userAndClient) (ended []storage.Grant) {
 		}
 	}
 	return ended
-}
-
-// Sweep implements storage.Store.
-func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
-	if ctx.Err() != nil {
-		return 0, storage.ErrUnavailable
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	removed := s.sweepGrants(now)
-	for key, until := range s.marks {
-		if !now.Before(until) {
-			delete(s.marks, key)
-			s.markCounter.Remove(key.String())
-			removed++
-		}
-	}
-	return removed, nil
 }

@@ -39,7 +39,8 @@ func (s *Store) createGrant(g storage.Grant) (created storage.Grant, ended []sto
 	return s.storeGrant(g).Clone(), ended, nil
 }
 
-// endOldest makes room for one more live grant of the pair, and gives those that had to end.
+// endOldest ends the oldest live grants of the user and the client so that one more keeps their
+// bound, and returns those that it has ended.
 func (s *Store) endOldest(userUID, clientUID string, now time.Time) (ended []storage.Grant) {
 	var live []storage.Grant
 	for id := range s.notEndedOf[userAndClient{userUID, clientUID}] {
@@ -56,7 +57,7 @@ func (s *Store) endOldest(userUID, clientUID string, now time.Time) (ended []sto
 	return ended
 }
 
-// put stores g under a new version and keeps the indexes in step.
+// storeGrant stores g under a new version, and updates the indexes.
 func (s *Store) storeGrant(g storage.Grant) storage.Grant {
 	if old, ok := s.grants[g.ID]; ok {
 		s.removeFromIndexes(old)
@@ -72,15 +73,10 @@ func (s *Store) storeGrant(g storage.Grant) storage.Grant {
 		}
 		s.notEndedOf[of][g.ID] = struct{}{}
 	}
-	clients := s.byUser[g.UserUID]
-	if clients == nil {
-		clients = map[string]map[string]struct{}{}
-		s.byUser[g.UserUID] = clients
+	if s.byUser[g.UserUID] == nil {
+		s.byUser[g.UserUID] = map[string]struct{}{}
 	}
-	if clients[g.ClientUID] == nil {
-		clients[g.ClientUID] = map[string]struct{}{}
-	}
-	clients[g.ClientUID][g.ID] = struct{}{}
+	s.byUser[g.UserUID][g.ID] = struct{}{}
 	return g
 }
 
@@ -92,12 +88,7 @@ func (s *Store) removeFromIndexes(g storage.Grant) {
 			delete(s.notEndedOf, of)
 		}
 	}
-	clients := s.byUser[g.UserUID]
-	delete(clients[g.ClientUID], g.ID)
-	if len(clients[g.ClientUID]) == 0 {
-		delete(clients, g.ClientUID)
-	}
-	if len(clients) == 0 {
+	if delete(s.byUser[g.UserUID], g.ID); len(s.byUser[g.UserUID]) == 0 {
 		delete(s.byUser, g.UserUID)
 	}
 }
@@ -142,21 +133,16 @@ func (s *Store) ListGrants(ctx context.Context, userUID, clientUID string) ([]st
 	defer s.mu.Unlock()
 	now := s.now()
 	var found []storage.Grant
-	for client, ids := range s.byUser[userUID] {
-		if clientUID != "" && client != clientUID {
-			continue
-		}
-		for id := range ids {
-			if g := s.grants[id]; now.Before(g.ExpiresAt) {
-				found = append(found, g.Clone())
-			}
+	for id := range s.byUser[userUID] {
+		if g := s.grants[id]; now.Before(g.ExpiresAt) && (clientUID == "" || g.ClientUID == clientUID) {
+			found = append(found, g.Clone())
 		}
 	}
 	slices.SortFunc(found, compareByAge)
 	return found, nil
 }
 
-// sweep removes grants that have expired at now, and returns how many.
+// sweepGrants removes the grants that have expired at now, and returns how many.
 func (s *Store) sweepGrants(now time.Time) int {
 	removed := 0
 	for id, g := range s.grants {

@@ -7,7 +7,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// mark is what names a mark.
+// markKey identifies a mark.
 type markKey struct {
 	kind storage.MarkKind
 	id   string
@@ -41,7 +41,7 @@ func (s *Store) IsMarked(ctx context.Context, kind storage.MarkKind, id string) 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.isUnexpired(s.marks[markKey{kind, id}]), nil
+	return s.now().Before(s.marks[markKey{kind, id}]), nil // the zero time if there is no mark
 }
 
 // CountMarks implements storage.Store.
@@ -52,5 +52,15 @@ func (s *Store) CountMarks(ctx context.Context, kind storage.MarkKind, userUID s
 	return min(limit, s.markCounter.CountOfUser(kind, userUID, s.now())), nil
 }
 
-// holds reports whether a mark that expires at the time given still means something. The zero time is of no mark.
-func (s *Store) isUnexpired(until time.Time) bool { return s.now().Before(until) }
+// sweepMarks removes the marks that have expired at now, and returns how many.
+func (s *Store) sweepMarks(now time.Time) int {
+	removed := 0
+	for key, expiresAt := range s.marks {
+		if !now.Before(expiresAt) {
+			delete(s.marks, key)
+			s.markCounter.Remove(key.String())
+			removed++
+		}
+	}
+	return removed
+}

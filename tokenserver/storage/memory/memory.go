@@ -1,14 +1,16 @@
-// Package memory keeps records in the memory of one process: for tests, and for a server with one replica that may forget its grants when it
-// restarts. What was issued before a restart must not be redeemed after it, since nothing remembers whether it was redeemed already: codes
-// carry the store's Epoch.
+// Package memory keeps records in the memory of one process: for tests, and for a server with one
+// replica that may forget its grants when it restarts. A code that was issued before a restart must
+// not be redeemed after it, since the store has forgotten whether it was redeemed before. So codes
+// contain the store's Epoch.
 //
-//	memory.go    the store, its epoch and its bounds
+//	memory.go    the Store, its epoch, its bounds and the sweep
 //	grants.go    grants and their indexes
-//	consents.go  consents, and the sweep of what has expired
+//	consents.go  consents
 //	marks.go     marks
 package memory
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -19,7 +21,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// Store is a storage.Store. Its methods are safe for use by many.
+// Store is a storage.Store in memory. It is safe for concurrent use.
 type Store struct {
 	storage.EndNotifier
 
@@ -29,13 +31,13 @@ type Store struct {
 	mu                  sync.Mutex
 	version             uint64
 	grants              map[string]storage.Grant
-	byUser              map[string]map[string]map[string]struct{} // user UID, client UID, ids of grants
-	notEndedOf          map[userAndClient]map[string]struct{}     // ids of grants that have not ended
-	notEnded            int                                       // how many those are; some may have expired
-	lastSweep           time.Time                                 // when there was no room last
+	byUser              map[string]map[string]struct{}        // user UID, ids of grants
+	notEndedOf          map[userAndClient]map[string]struct{} // ids of grants that have not ended
+	notEnded            int                                   // how many those are; some may have expired
+	lastSweep           time.Time                             // the last one by createGrant
 	consents            map[userAndClient]storage.Consent
 	marks               map[markKey]time.Time
-	markCounter         storage.MarkCounter // of the marks
+	markCounter         storage.MarkCounter
 	maxPerUserAndClient int
 	maxPerServer        int
 }
@@ -48,30 +50,41 @@ type userAndClient struct{ user, client string }
 func New(now func() time.Time, random io.Reader) (*Store, error) {
 	var epoch [16]byte
 	if _, err := io.ReadFull(random, epoch[:]); err != nil {
-		return nil, fmt.Errorf("draw the store's epoch: %w", err)
+		return nil, fmt.Errorf("reading randomness for the epoch: %w", err)
 	}
 	return &Store{
 		now: now, epoch: hex.EncodeToString(epoch[:]),
-		grants: map[string]storage.Grant{}, byUser: map[string]map[string]map[string]struct{}{},
+		grants: map[string]storage.Grant{}, byUser: map[string]map[string]struct{}{},
 		notEndedOf: map[userAndClient]map[string]struct{}{},
 		consents:   map[userAndClient]storage.Consent{}, marks: map[markKey]time.Time{},
 		maxPerUserAndClient: storage.MaxGrantsPerUserAndClient, maxPerServer: storage.MaxGrantsPerServer,
 	}, nil
 }
 
-// Epoch is random and of this store alone: 32 hexadecimal digits.
+// Epoch returns 32 random hexadecimal digits that are different for every Store.
 func (s *Store) Epoch() string { return s.epoch }
 
-// SetGrantBounds replaces the bounds on live grants of a pair and of the server.
-func (s *Store) SetGrantBounds(ofPair, ofServer int) {
+// SetGrantBounds replaces the bounds on live grants. Tests use it: reaching the real bounds takes
+// 100,000 grants.
+func (s *Store) SetGrantBounds(perUserAndClient, perServer int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.maxPerUserAndClient, s.maxPerServer = ofPair, ofServer
+	s.maxPerUserAndClient, s.maxPerServer = perUserAndClient, perServer
 }
 
-// SetMarkBounds replaces the bounds on marks of a kind.
+// SetMarkBounds replaces the bounds on marks of a kind, for tests like SetGrantBounds.
 func (s *Store) SetMarkBounds(kind storage.MarkKind, bounds storage.MarkBounds) {
 	s.markCounter.SetBounds(kind, bounds)
+}
+
+// Sweep implements storage.Store.
+func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
+	if ctx.Err() != nil {
+		return 0, storage.ErrUnavailable
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sweepGrants(now) + s.sweepMarks(now), nil
 }
 
 func (s *Store) nextVersion() string {
