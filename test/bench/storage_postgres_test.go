@@ -25,7 +25,7 @@ func inPostgreSQL(b *testing.B, server *v1alpha1.AuthorizationServer) *store {
 	}
 	server.Spec.Storage.PostgreSQL = &v1alpha1.PostgreSQLSettings{SecretRef: v1alpha1.SecretKeyReference{Name: "database", Key: "dsn"}}
 	value := func(b *testing.B, query string) float64 {
-		return float64(postgrestest.Value[int64](b, p, database, query))
+		return float64(postgrestest.QueryValue[int64](b, p, database, query))
 	}
 	return &store{
 		floor: func(*testing.B, *testenv.Env) []string { return []string{"--dsn", p.DSN(database)} },

@@ -69,7 +69,7 @@ func TestAServerKeepsItsRecordsInPostgreSQL(t *testing.T) {
 	users := passwordClient(env)
 	before := passwordTokens(env, users, testenv.Username)
 	secrets := []string{testenv.Password, users.ClientSecret, before.AccessToken, before.RefreshToken, postgrestest.Password}
-	if n := postgrestest.Value[int](t, database, "postgres", "SELECT count(*) FROM oauth_grants"); n != 1 {
+	if n := postgrestest.QueryValue[int](t, database, "postgres", "SELECT count(*) FROM oauth_grants"); n != 1 {
 		t.Errorf("the database holds %d grants, want 1", n)
 	}
 	objects := &v1alpha1.OAuthGrantList{}

@@ -18,8 +18,8 @@ import (
 func TestReplicasThatCreateAtOnceKeepTheBoundOfAPair(t *testing.T) {
 	database := shared.NewDatabase(t)
 	dsn := shared.DSN(database)
-	replicas := []*opened{open(t, dsn), open(t, dsn), open(t, dsn)}
-	// Between looking at what there is and committing, there is time for all the others.
+	replicas := []*testStore{open(t, dsn), open(t, dsn), open(t, dsn)}
+	// The creations overlap: each takes 20 ms between its reads and its commit.
 	shared.Exec(t, database, `CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END';
 		CREATE TRIGGER linger BEFORE INSERT ON oauth_grants FOR EACH ROW EXECUTE FUNCTION linger()`)
 	const creators = storage.MaxGrantsPerUserAndClient + 7
@@ -53,20 +53,20 @@ func TestReplicasThatCreateAtOnceKeepTheBoundOfAPair(t *testing.T) {
 func TestAnIDThatIsTakenEndsNothing(t *testing.T) {
 	s := open(t, shared.DSN(shared.NewDatabase(t)))
 	for i := range storage.MaxGrantsPerUserAndClient {
-		create(t, s, newGrant(fmt.Sprint("g", i)))
+		mustCreate(t, s, newGrant(fmt.Sprint("g", i)))
 	}
 	if _, err := s.CreateGrant(t.Context(), newGrant("g7")); !errors.Is(err, storage.ErrExists) {
 		t.Fatalf("creating it again: %v, want ErrExists", err)
 	}
 	for i := range storage.MaxGrantsPerUserAndClient {
-		if g := read(t, s, fmt.Sprint("g", i)); g.IsEnded() {
+		if g := mustGet(t, s, fmt.Sprint("g", i)); g.IsEnded() {
 			t.Errorf("%s has ended", g.ID)
 		}
 	}
 }
 
-// ofOthers gives each grant a user of its own, so that only the server's bound counts.
-func ofOthers(i int) storage.Grant {
+// newGrantOfUser returns a grant of the i-th user, so that only the bound of the server applies.
+func newGrantOfUser(i int) storage.Grant {
 	g := newGrant(fmt.Sprint("g", i))
 	g.UserUID = fmt.Sprint("user-", i)
 	return g
@@ -76,21 +76,21 @@ func TestAtTheBoundOfTheServerNothingIsCreatedAndReplaysAreStillSeen(t *testing.
 	s := open(t, shared.DSN(shared.NewDatabase(t)))
 	s.SetGrantBounds(20, 5)
 	for i := range 5 {
-		create(t, s, ofOthers(i))
+		mustCreate(t, s, newGrantOfUser(i))
 	}
-	if _, err := s.CreateGrant(t.Context(), ofOthers(5)); !errors.Is(err, storage.ErrFull) {
+	if _, err := s.CreateGrant(t.Context(), newGrantOfUser(5)); !errors.Is(err, storage.ErrFull) {
 		t.Fatalf("beyond the bound: %v, want ErrFull", err)
 	}
-	if _, err := s.CreateGrant(t.Context(), ofOthers(3)); !errors.Is(err, storage.ErrExists) {
+	if _, err := s.CreateGrant(t.Context(), newGrantOfUser(3)); !errors.Is(err, storage.ErrExists) {
 		t.Errorf("an id that is taken, at the bound: %v, want ErrExists", err)
 	}
-	ended := read(t, s, "g2")
+	ended := mustGet(t, s, "g2")
 	ended.End(time.Now(), storage.EndRevoked)
 	if _, err := s.UpdateGrant(t.Context(), ended); err != nil {
 		t.Fatal(err)
 	}
-	create(t, s, ofOthers(5))
-	if _, err := s.CreateGrant(t.Context(), ofOthers(6)); !errors.Is(err, storage.ErrFull) {
+	mustCreate(t, s, newGrantOfUser(5))
+	if _, err := s.CreateGrant(t.Context(), newGrantOfUser(6)); !errors.Is(err, storage.ErrFull) {
 		t.Errorf("beyond the bound again: %v, want ErrFull", err)
 	}
 }
@@ -106,16 +106,16 @@ func TestAtTheBoundOfTheServerRoomIsFoundWhenGrantsExpire(t *testing.T) {
 		}
 	})
 	s.SetGrantBounds(20, 1)
-	create(t, s, ofOthers(0))
-	if _, err := s.CreateGrant(t.Context(), ofOthers(1)); !errors.Is(err, storage.ErrFull) {
+	mustCreate(t, s, newGrantOfUser(0))
+	if _, err := s.CreateGrant(t.Context(), newGrantOfUser(1)); !errors.Is(err, storage.ErrFull) {
 		t.Fatalf("beyond the bound: %v, want ErrFull", err)
 	}
 	mu.Lock()
 	now = now.Add(2 * time.Hour)
 	mu.Unlock()
-	later := ofOthers(1)
+	later := newGrantOfUser(1)
 	later.ExpiresAt = now.Add(time.Hour)
-	create(t, s, later)
+	mustCreate(t, s, later)
 }
 
 func TestReplicasTogetherExceedTheBoundOfTheServerByLittle(t *testing.T) {
@@ -127,7 +127,7 @@ func TestReplicasTogetherExceedTheBoundOfTheServerByLittle(t *testing.T) {
 		s.SetGrantBounds(20, limit)
 		all.Go(func() {
 			for i := range limit {
-				_, err := s.CreateGrant(t.Context(), ofOthers(1000*replica+i))
+				_, err := s.CreateGrant(t.Context(), newGrantOfUser(1000*replica+i))
 				if err != nil && !errors.Is(err, storage.ErrFull) {
 					t.Errorf("CreateGrant: %v", err)
 				}
@@ -135,8 +135,8 @@ func TestReplicasTogetherExceedTheBoundOfTheServerByLittle(t *testing.T) {
 		})
 	}
 	all.Wait()
-	// Each replica creates one grant at a time here, and may have been about to when another filled the last place.
-	if live := postgrestest.Value[int](t, shared, database, "SELECT count(*) FROM oauth_grants"); live < limit || live > limit+replicas {
+	// Each replica creates one grant at a time, so each may exceed the bound by one.
+	if live := postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM oauth_grants"); live < limit || live > limit+replicas {
 		t.Errorf("%d grants are live, and the bound is %d", live, limit)
 	}
 }
@@ -164,7 +164,7 @@ func TestReplicasTogetherExceedABoundOnMarksByLittle(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if n := postgrestest.Value[int](t, shared, database, "SELECT count(*) FROM oauth_marks"); n < limit || n > limit+replicas {
+		if n := postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM oauth_marks"); n < limit || n > limit+replicas {
 			t.Errorf("%s: there are %d marks, and the bound is %d", name, n, limit)
 		}
 	}
@@ -176,10 +176,10 @@ func TestCountingTheLiveGrantsNeedsAnIndexAlone(t *testing.T) {
 	shared.Exec(t, database, `INSERT INTO oauth_grants SELECT 'server-uid', 'g' || n, '', '', '', '', '', 'u' || n, '', '', '', NULL, '{}', '{}', '{}',
 		repeat('r', 300), '', '', false, false, 0, NULL, '', now(), NULL, NULL, now() + INTERVAL '1 hour', NULL, '' FROM generate_series(1, 20000) AS n`)
 	shared.Exec(t, database, "VACUUM ANALYZE oauth_grants")
-	// A small table, which nobody has vacuumed for long, is read in other ways.
+	// The planner prefers other scans of a table that is small or was not vacuumed for long.
 	shared.Exec(t, database, "ALTER DATABASE "+database+" SET enable_seqscan = off")
 	shared.Exec(t, database, "ALTER DATABASE "+database+" SET enable_bitmapscan = off")
-	plan := postgrestest.Value[string](t, shared, database, "EXPLAIN (FORMAT JSON) "+strings.NewReplacer(
+	plan := postgrestest.QueryValue[string](t, shared, database, "EXPLAIN (FORMAT JSON) "+strings.NewReplacer(
 		"@server_uid", "'server-uid'", "@now", "now()", "@limit", "100000").Replace(postgres.CountLiveGrants))
 	if !strings.Contains(plan, "Index Only Scan") {
 		t.Errorf("the plan is %s", plan)
@@ -188,9 +188,9 @@ func TestCountingTheLiveGrantsNeedsAnIndexAlone(t *testing.T) {
 
 func TestServersInOneDatabaseDoNotSeeOneAnother(t *testing.T) {
 	dsn := shared.DSN(shared.NewDatabase(t))
-	as := func(uid string) *opened { return open(t, dsn, func(o *postgres.Options) { o.ServerUID = uid }) }
+	as := func(uid string) *testStore { return open(t, dsn, func(o *postgres.Options) { o.ServerUID = uid }) }
 	a, b := as("a"), as("b")
-	create(t, a, newGrant("g"))
+	mustCreate(t, a, newGrant("g"))
 	if _, err := a.PutConsent(t.Context(), storage.Consent{UserUID: "user-uid", ClientUID: "client-uid"}); err != nil {
 		t.Fatal(err)
 	}
@@ -216,8 +216,8 @@ func TestServersInOneDatabaseDoNotSeeOneAnother(t *testing.T) {
 	if _, err := b.Sweep(t.Context(), time.Now().Add(2*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	create(t, b, newGrant("g"))
-	read(t, a, "g")
+	mustCreate(t, b, newGrant("g"))
+	mustGet(t, a, "g")
 	if _, err := a.GetConsent(t.Context(), "user-uid", "client-uid"); err != nil {
 		t.Errorf("the consent has gone: %v", err)
 	}

@@ -30,7 +30,7 @@ func TestAWrongDSNSaysWhatToChangeAndNeverThePassword(t *testing.T) {
 	const secret = "top/secret@pass:word?"
 	address := shared.Address()
 	user := url.UserPassword("postgres", secret).String()
-	nobodyThere := listenNowhere(t)
+	unused := unusedAddress(t)
 	for _, test := range []struct{ name, dsn, want string }{
 		{"empty", "", "the DSN is empty"},
 		{"no DSN", secret, "write postgres://user:password@host"},
@@ -39,12 +39,12 @@ func TestAWrongDSNSaysWhatToChangeAndNeverThePassword(t *testing.T) {
 		{"a wrong password", "postgres://" + user + "@" + address + "/postgres", `refuses the user "postgres" of the DSN or its password`},
 		{"a wrong user", "postgres://mallory:x" + strings.TrimPrefix(user, "postgres:") + "@" + address + "/postgres", `refuses the user "mallory"`},
 		{"no such database", postgrestest.DSN(address, "nowhere", "sslmode=disable"), `no database "nowhere": create it, or correct the DSN`},
-		{"nobody there", "postgres://" + user + "@" + nobodyThere + "/postgres", "cannot be used: "},
+		{"no server", "postgres://" + user + "@" + unused + "/postgres", "cannot be used: "},
 		{"no TLS there", "postgres://" + user + "@" + address + "/postgres?sslmode=require", "refused TLS"},
 		{"no certificate", "postgres://" + user + "@" + address + "/postgres?sslmode=verify-full&sslrootcert=/nowhere/ca.crt", "/nowhere/ca.crt"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := openAnyhow(t, test.dsn)
+			s := openUnchecked(t, test.dsn)
 			err := s.Ready()
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("the store says %v, want %q", err, test.want)
@@ -67,51 +67,51 @@ func TestAWrongDSNSaysWhatToChangeAndNeverThePassword(t *testing.T) {
 	}
 }
 
-// listenNowhere is an address where nobody listens.
-func listenNowhere(t *testing.T) string {
+// unusedAddress returns an address that no server listens on.
+func unusedAddress(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // it is only the address that counts
+	defer l.Close() //nolint:errcheck // only the address is needed
 	return l.Addr().String()
 }
 
 func TestADSNFileThatIsNotThereYetIsWaitedFor(t *testing.T) {
 	dsn := shared.DSN(shared.NewDatabase(t))
-	s := openAnyhow(t, dsn, func(o *postgres.Options) { o.DSNFile += "-later" })
+	s := openUnchecked(t, dsn, func(o *postgres.Options) { o.DSNFile += "-later" })
 	if err := s.Ready(); err == nil || !strings.Contains(err.Error(), "the DSN cannot be read") {
 		t.Errorf("without the file the store says %v", err)
 	}
-	write(t, s.file, dsn)
+	replaceFile(t, s.file, dsn)
 	eventually(t, "the store works", func() bool { return s.Ready() == nil })
-	create(t, s, newGrant("g"))
+	mustCreate(t, s, newGrant("g"))
 }
 
 func TestAChangedDSNIsUsedWithoutARestart(t *testing.T) {
 	first, second := shared.NewDatabase(t), shared.NewDatabase(t)
 	var changes atomic.Int64
 	s := open(t, shared.DSN(first), func(o *postgres.Options) { o.Changed = func() { changes.Add(1) } })
-	create(t, s, newGrant("in the first"))
-	write(t, s.file, shared.DSN(second)+"\n")
+	mustCreate(t, s, newGrant("in the first"))
+	replaceFile(t, s.file, shared.DSN(second)+"\n")
 	eventually(t, "the second database is used", func() bool {
 		_, err := s.GetGrant(t.Context(), "in the first")
 		return errors.Is(err, storage.ErrNotFound)
 	})
-	create(t, s, newGrant("in the second"))
+	mustCreate(t, s, newGrant("in the second"))
 	eventually(t, "the first database is left", func() bool {
-		return postgrestest.Value[int](t, shared, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'oauth-operator' AND datname = $1", first) == 0
+		return postgrestest.QueryValue[int](t, shared, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'oauth-operator' AND datname = $1", first) == 0
 	})
 	if changes.Load() == 0 {
-		t.Error("nobody was told")
+		t.Error("Changed was not called")
 	}
 }
 
 func TestACallUnderWayIsNotCutOffByAChangedDSN(t *testing.T) {
 	database, other := shared.NewDatabase(t), shared.NewDatabase(t)
 	s := open(t, shared.DSN(database))
-	g := create(t, s, newGrant("g"))
-	tx := begin(t, shared.DSN(database))
+	g := mustCreate(t, s, newGrant("g"))
+	tx := beginTransaction(t, shared.DSN(database))
 	if _, err := tx.Exec(t.Context(), "SELECT * FROM oauth_grants FOR UPDATE"); err != nil {
 		t.Fatal(err)
 	}
@@ -121,9 +121,9 @@ func TestACallUnderWayIsNotCutOffByAChangedDSN(t *testing.T) {
 		updated <- err
 	}()
 	eventually(t, "the update waits", func() bool {
-		return postgrestest.Value[int](t, shared, database, "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
+		return postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
 	})
-	write(t, s.file, shared.DSN(other))
+	replaceFile(t, s.file, shared.DSN(other))
 	eventually(t, "the other database is used", func() bool {
 		_, err := s.GetGrant(t.Context(), "g")
 		return errors.Is(err, storage.ErrNotFound)
@@ -139,22 +139,22 @@ func TestACallUnderWayIsNotCutOffByAChangedDSN(t *testing.T) {
 func TestAChangedDSNThatIsWrongIsSaidAndDoesNotEndWhatWorks(t *testing.T) {
 	dsn := shared.DSN(shared.NewDatabase(t))
 	s := open(t, dsn)
-	create(t, s, newGrant("g"))
-	write(t, s.file, strings.Replace(dsn, "s3cret", "wrong", 1))
+	mustCreate(t, s, newGrant("g"))
+	replaceFile(t, s.file, strings.Replace(dsn, "s3cret", "wrong", 1))
 	eventually(t, "the store says so", func() bool { return s.Ready() != nil })
 	if problem := s.State().Problem; !strings.Contains(problem, "refuses the user") {
 		t.Errorf("the problem is %q", problem)
 	}
-	read(t, s, "g")
-	write(t, s.file, dsn)
+	mustGet(t, s, "g")
+	replaceFile(t, s.file, dsn)
 	eventually(t, "the store is ready again", func() bool { return s.Ready() == nil })
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
 	database := shared.NewDatabase(t)
 	s := open(t, shared.DSN(database)+"&pool_max_conns=3", func(o *postgres.Options) { o.CallTimeout = 500 * time.Millisecond })
-	g := create(t, s, newGrant("g"))
-	tx := begin(t, shared.DSN(database))
+	g := mustCreate(t, s, newGrant("g"))
+	tx := beginTransaction(t, shared.DSN(database))
 	if _, err := tx.Exec(t.Context(), "SELECT * FROM oauth_grants FOR UPDATE"); err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestAStandbyIsNotUsed(t *testing.T) {
 	database := shared.NewDatabase(t)
 	open(t, shared.DSN(database)).Close()
 	shared.Exec(t, "postgres", "ALTER DATABASE "+database+" SET default_transaction_read_only = on")
-	s := openAnyhow(t, shared.DSN(database))
+	s := openUnchecked(t, shared.DSN(database))
 	if err := s.Ready(); err == nil || !strings.Contains(err.Error(), "read") {
 		t.Errorf("of a server that is read-only the store says %v", err)
 	}
@@ -200,7 +200,7 @@ func TestTheServersCertificateIsCheckedAsTheDSNSays(t *testing.T) {
 	server := postgrestest.Start(t)
 	ca, other := newCertificate(t, server.Dir(), "ca"), newCertificate(t, t.TempDir(), "other")
 	for _, file := range []string{ca.cert, ca.key} {
-		if err := server.Own(file); err != nil {
+		if err := server.ChangeOwner(file); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -211,24 +211,24 @@ func TestTheServersCertificateIsCheckedAsTheDSNSays(t *testing.T) {
 	dsn := func(cert string) string {
 		return postgrestest.DSN(server.Address(), "postgres", "sslmode=verify-full&sslrootcert="+url.QueryEscape(cert))
 	}
-	var s *opened
+	var s *testStore
 	eventually(t, "the server speaks TLS", func() bool {
-		s = openAnyhow(t, dsn(ca.cert))
+		s = openUnchecked(t, dsn(ca.cert))
 		return s.Ready() == nil
 	})
-	create(t, s, newGrant("g"))
-	if !postgrestest.Value[bool](t, server, "postgres", `SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+	mustCreate(t, s, newGrant("g"))
+	if !postgrestest.QueryValue[bool](t, server, "postgres", `SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
 		WHERE application_name = 'oauth-operator'`) {
 		t.Error("a connection has no TLS")
 	}
-	if err := openAnyhow(t, dsn(other.cert)).Ready(); err == nil || !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("of a certificate by somebody else the store says %v", err)
+	if err := openUnchecked(t, dsn(other.cert)).Ready(); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("with the certificate of another authority the store says %v", err)
 	}
 }
 
 type certificate struct{ cert, key string }
 
-// newCertificate is one for the loopback address, signed by itself.
+// newCertificate writes a self-signed certificate for the loopback address, and its key.
 func newCertificate(t *testing.T, dir, name string) certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -260,12 +260,12 @@ func newCertificate(t *testing.T, dir, name string) certificate {
 func TestACallerThatHasGoneCostsNoConnection(t *testing.T) {
 	database := shared.NewDatabase(t)
 	s := open(t, shared.DSN(database)+"&pool_max_conns=1")
-	g := create(t, s, newGrant("g"))
+	g := mustCreate(t, s, newGrant("g"))
 	pid := func() int {
-		return postgrestest.Value[int](t, shared, "postgres", "SELECT min(pid) FROM pg_stat_activity WHERE application_name = 'oauth-operator' AND datname = $1", database)
+		return postgrestest.QueryValue[int](t, shared, "postgres", "SELECT min(pid) FROM pg_stat_activity WHERE application_name = 'oauth-operator' AND datname = $1", database)
 	}
 	before := pid()
-	tx := begin(t, shared.DSN(database))
+	tx := beginTransaction(t, shared.DSN(database))
 	if _, err := tx.Exec(t.Context(), "SELECT * FROM oauth_grants FOR UPDATE"); err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +276,7 @@ func TestACallerThatHasGoneCostsNoConnection(t *testing.T) {
 		updated <- err
 	}()
 	eventually(t, "the update waits", func() bool {
-		return postgrestest.Value[int](t, shared, database, "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
+		return postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
 	})
 	cancel()
 	if err := tx.Rollback(t.Context()); err != nil {

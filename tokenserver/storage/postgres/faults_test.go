@@ -17,19 +17,19 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres/postgrestest"
 )
 
-// hurried stores give up soon.
-func hurried(o *postgres.Options) { o.CallTimeout = 400 * time.Millisecond }
+// withShortTimeout makes calls time out soon.
+func withShortTimeout(o *postgres.Options) { o.CallTimeout = 400 * time.Millisecond }
 
-// behind opens a store whose database is behind a proxy.
-func behind(t *testing.T, p *postgrestest.Proxy, database, query string) *opened {
+// openBehindProxy opens a store whose database is behind a proxy.
+func openBehindProxy(t *testing.T, p *postgrestest.Proxy, database, query string) *testStore {
 	t.Helper()
-	return open(t, postgrestest.DSN(p.Address(), database, "sslmode=disable"+query), hurried)
+	return open(t, postgrestest.DSN(p.Address(), database, "sslmode=disable"+query), withShortTimeout)
 }
 
-// every call of a store that writes, with what makes it possible.
-func everyWrite(t *testing.T, s storage.Store) map[string]func() error {
+// writesOf returns a call of each method that writes, and creates the records that they need.
+func writesOf(t *testing.T, s storage.Store) map[string]func() error {
 	t.Helper()
-	g := create(t, s, newGrant("existing"))
+	g := mustCreate(t, s, newGrant("existing"))
 	c, err := s.PutConsent(t.Context(), storage.Consent{UserUID: "u", ClientUID: "c"})
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +44,8 @@ func everyWrite(t *testing.T, s storage.Store) map[string]func() error {
 	}
 }
 
-func everyRead(t *testing.T, s storage.Store) map[string]func() error {
+// readsOf returns a call of each method that reads.
+func readsOf(t *testing.T, s storage.Store) map[string]func() error {
 	t.Helper()
 	return map[string]func() error{
 		"GetGrant":   func() error { _, err := s.GetGrant(t.Context(), "existing"); return err },
@@ -56,10 +57,10 @@ func everyRead(t *testing.T, s storage.Store) map[string]func() error {
 
 func TestWithoutADatabaseNothingWasWrittenAndNothingIsKnown(t *testing.T) {
 	server := postgrestest.Start(t, "synchronous_commit=on")
-	s := open(t, server.DSN("postgres"), hurried)
-	written, read := everyWrite(t, s), everyRead(t, s)
+	s := open(t, server.DSN("postgres"), withShortTimeout)
+	written, read := writesOf(t, s), readsOf(t, s)
 	server.Kill()
-	// Connections that died with the server are noticed by the first who use them.
+	// The first calls after that find that their connections are broken.
 	eventually(t, "the store knows that the database has gone", func() bool {
 		_, err := s.CreateGrant(t.Context(), newGrant("probe"))
 		return errors.Is(err, storage.ErrUnavailable)
@@ -96,20 +97,20 @@ func TestWithoutADatabaseNothingWasWrittenAndNothingIsKnown(t *testing.T) {
 
 func TestAWriteWhoseAnswerIsLostIsAmbiguousAndAReadUnavailable(t *testing.T) {
 	for name, lose := range map[string]func(p *postgrestest.Proxy){
-		"held back": func(p *postgrestest.Proxy) { p.Hold(true) },
-		"dropped":   func(p *postgrestest.Proxy) { p.DropAnswers() },
+		"held back": func(p *postgrestest.Proxy) { p.HoldResponses(true) },
+		"dropped":   func(p *postgrestest.Proxy) { p.DropResponses() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			proxy := postgrestest.NewProxy(t, shared)
-			s := behind(t, proxy, shared.NewDatabase(t), "&pool_max_conns=1")
-			written, read := everyWrite(t, s), everyRead(t, s)
+			s := openBehindProxy(t, proxy, shared.NewDatabase(t), "&pool_max_conns=1")
+			written, read := writesOf(t, s), readsOf(t, s)
 			warm := 0
 			attempt := func(calls map[string]func() error, want error) {
 				t.Helper()
 				for name, call := range calls {
-					proxy.Hold(false)
-					proxy.Pass()
-					// The connection knows all statements: what is lost is the answer to the statement itself.
+					proxy.HoldResponses(false)
+					proxy.ForwardAll()
+					// All statements are prepared on the connection, so the lost answer is that of the execution.
 					eventually(t, "there is a connection", func() bool {
 						warm++
 						g, err := s.CreateGrant(t.Context(), newGrant(fmt.Sprint("warm", warm)))
@@ -126,9 +127,9 @@ func TestAWriteWhoseAnswerIsLostIsAmbiguousAndAReadUnavailable(t *testing.T) {
 			}
 			attempt(written, storage.ErrAmbiguous)
 			attempt(read, storage.ErrUnavailable)
-			proxy.Hold(false)
-			proxy.Pass()
-			// All the writes have happened.
+			proxy.HoldResponses(false)
+			proxy.ForwardAll()
+			// The writes have happened.
 			eventually(t, "the store works again", func() bool {
 				_, err := s.GetGrant(t.Context(), "new")
 				return err == nil
@@ -142,16 +143,16 @@ func TestAWriteWhoseAnswerIsLostIsAmbiguousAndAReadUnavailable(t *testing.T) {
 
 func TestAWriteThatNeverArrivedIsAmbiguousAndCanBeTriedAgain(t *testing.T) {
 	proxy := postgrestest.NewProxy(t, shared)
-	s := behind(t, proxy, shared.NewDatabase(t), "")
-	written := everyWrite(t, s)
-	proxy.DropQuestions()
+	s := openBehindProxy(t, proxy, shared.NewDatabase(t), "")
+	written := writesOf(t, s)
+	proxy.DropRequests()
 	for name, call := range written {
 		if err := call(); !errors.Is(err, storage.ErrAmbiguous) && !errors.Is(err, storage.ErrUnavailable) {
 			t.Errorf("%s: %v, want ErrAmbiguous", name, err)
 		}
 	}
-	proxy.Pass()
-	proxy.Cut()
+	proxy.ForwardAll()
+	proxy.CloseConnections()
 	eventually(t, "the store works again", func() bool {
 		_, err := s.GetGrant(t.Context(), "existing")
 		return err == nil
@@ -165,16 +166,16 @@ func TestAWriteThatNeverArrivedIsAmbiguousAndCanBeTriedAgain(t *testing.T) {
 
 func TestALateAnswerIsNotTakenForThatOfTheNextCall(t *testing.T) {
 	proxy := postgrestest.NewProxy(t, shared)
-	s := behind(t, proxy, shared.NewDatabase(t), "&pool_max_conns=1")
+	s := openBehindProxy(t, proxy, shared.NewDatabase(t), "&pool_max_conns=1")
 	for _, id := range []string{"a", "b"} {
-		create(t, s, newGrant(id))
-		read(t, s, id)
+		mustCreate(t, s, newGrant(id))
+		mustGet(t, s, id)
 	}
-	proxy.Hold(true)
+	proxy.HoldResponses(true)
 	if _, err := s.GetGrant(t.Context(), "a"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("without an answer: %v, want ErrUnavailable", err)
 	}
-	proxy.Hold(false)
+	proxy.HoldResponses(false)
 	for range 10 {
 		if g, err := s.GetGrant(t.Context(), "b"); err == nil && g.ID != "b" {
 			t.Fatalf("reading b returns %q", g.ID)
@@ -189,10 +190,11 @@ func TestALateAnswerIsNotTakenForThatOfTheNextCall(t *testing.T) {
 	})
 }
 
-// TestAServerKilledInTheMiddleOfWritesLosesNothingThatItAcknowledged also shows that nobody has to do anything afterwards.
+// TestAServerKilledInTheMiddleOfWritesLosesNothingThatItAcknowledged also shows that the store recovers
+// by itself.
 func TestAServerKilledInTheMiddleOfWritesLosesNothingThatItAcknowledged(t *testing.T) {
 	server := postgrestest.Start(t, "synchronous_commit=on")
-	s := open(t, server.DSN("postgres"), hurried)
+	s := open(t, server.DSN("postgres"), withShortTimeout)
 	var mu sync.Mutex
 	outcomes := map[string]error{} // of creating the id
 	var next atomic.Int64
@@ -206,7 +208,7 @@ func TestAServerKilledInTheMiddleOfWritesLosesNothingThatItAcknowledged(t *testi
 					return
 				default:
 				}
-				g := ofOthers(int(next.Add(1)))
+				g := newGrantOfUser(int(next.Add(1)))
 				_, err := s.CreateGrant(t.Context(), g)
 				mu.Lock()
 				outcomes[g.ID] = err
@@ -260,10 +262,10 @@ func TestAServerKilledInTheMiddleOfWritesLosesNothingThatItAcknowledged(t *testi
 func TestATransactionThatMustBeTriedAgainIsTriedAgain(t *testing.T) {
 	database := shared.NewDatabase(t)
 	open(t, shared.DSN(database)).Close()
-	// Every transaction may fail for the sake of another, as it may in a database that knows no weaker isolation.
+	// Every transaction may fail with a serialization failure, as in a database without weaker isolation.
 	shared.Exec(t, "postgres", "ALTER DATABASE "+database+" SET default_transaction_isolation = 'serializable'")
 	s := open(t, shared.DSN(database))
-	g := create(t, s, newGrant("counted"))
+	g := mustCreate(t, s, newGrant("counted"))
 	var all sync.WaitGroup
 	var won, lost atomic.Int64
 	for i := range 40 {
@@ -282,7 +284,7 @@ func TestATransactionThatMustBeTriedAgainIsTriedAgain(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if live := postgrestest.Value[int](t, shared, database, "SELECT count(*) FROM oauth_grants WHERE ended_at IS NULL"); live != storage.MaxGrantsPerUserAndClient {
+	if live := postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM oauth_grants WHERE ended_at IS NULL"); live != storage.MaxGrantsPerUserAndClient {
 		t.Errorf("%d grants of the pair are live, want %d", live, storage.MaxGrantsPerUserAndClient)
 	}
 	if won.Load() > 1 {
@@ -294,10 +296,10 @@ func TestADeadlockIsNobodysLoss(t *testing.T) {
 	database := shared.NewDatabase(t)
 	s := open(t, shared.DSN(database)+"&options=-cdeadlock_timeout%3D500ms")
 	for i := range storage.MaxGrantsPerUserAndClient {
-		create(t, s, newGrant(fmt.Sprint("g", i)))
+		mustCreate(t, s, newGrant(fmt.Sprint("g", i)))
 	}
-	// Somebody at the console locks the rows the other way round, and has more patience.
-	tx := begin(t, shared.DSN(database)+"&options=-cdeadlock_timeout%3D1min")
+	// Another session locks the rows in the opposite order, and detects deadlocks later.
+	tx := beginTransaction(t, shared.DSN(database)+"&options=-cdeadlock_timeout%3D1min")
 	if _, err := tx.Exec(t.Context(), "SELECT * FROM oauth_grants FOR UPDATE"); err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +309,7 @@ func TestADeadlockIsNobodysLoss(t *testing.T) {
 		created <- err
 	}()
 	eventually(t, "the creation waits", func() bool {
-		return postgrestest.Value[int](t, shared, database, "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
+		return postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
 	})
 	if _, err := tx.Exec(t.Context(), "UPDATE oauth_pairs SET expires_at = expires_at"); err != nil {
 		t.Fatal(err)
@@ -320,17 +322,16 @@ func TestADeadlockIsNobodysLoss(t *testing.T) {
 	}
 }
 
-// TestADatabaseThatStandsStillHoldsNobodyUp: it is there, and does nothing.
 func TestADatabaseThatStandsStillHoldsNobodyUp(t *testing.T) {
 	proxy := postgrestest.NewProxy(t, shared)
-	s := behind(t, proxy, shared.NewDatabase(t), "")
-	create(t, s, newGrant("g"))
-	proxy.Hold(true)
+	s := openBehindProxy(t, proxy, shared.NewDatabase(t), "")
+	mustCreate(t, s, newGrant("g"))
+	proxy.HoldResponses(true)
 	began := time.Now()
 	var all sync.WaitGroup
 	for i := range 50 {
 		all.Go(func() {
-			if _, err := s.CreateGrant(t.Context(), ofOthers(i)); err == nil {
+			if _, err := s.CreateGrant(t.Context(), newGrantOfUser(i)); err == nil {
 				t.Error("a write succeeded while the database stood still")
 			}
 			if _, err := s.GetGrant(t.Context(), "g"); err == nil {
@@ -342,7 +343,7 @@ func TestADatabaseThatStandsStillHoldsNobodyUp(t *testing.T) {
 	if took := time.Since(began); took > 4*time.Second {
 		t.Errorf("two calls took %v, with 400 ms for each", took)
 	}
-	proxy.Hold(false)
+	proxy.HoldResponses(false)
 	eventually(t, "the store works again", func() bool {
 		_, err := s.GetGrant(t.Context(), "g")
 		return err == nil
@@ -351,9 +352,9 @@ func TestADatabaseThatStandsStillHoldsNobodyUp(t *testing.T) {
 
 func TestADatabaseThatIsStoppedInOrderIsAmbiguousAtMost(t *testing.T) {
 	server := postgrestest.Start(t)
-	s := open(t, server.DSN("postgres"), hurried)
-	g := create(t, s, newGrant("g"))
-	tx := begin(t, server.DSN("postgres"))
+	s := open(t, server.DSN("postgres"), withShortTimeout)
+	g := mustCreate(t, s, newGrant("g"))
+	tx := beginTransaction(t, server.DSN("postgres"))
 	if _, err := tx.Exec(t.Context(), "SELECT * FROM oauth_grants FOR UPDATE"); err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +364,7 @@ func TestADatabaseThatIsStoppedInOrderIsAmbiguousAtMost(t *testing.T) {
 		updated <- err
 	}()
 	eventually(t, "the update waits", func() bool {
-		return postgrestest.Value[int](t, server, "postgres", "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
+		return postgrestest.QueryValue[int](t, server, "postgres", "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
 	})
 	if err := server.Signal(syscall.SIGINT); err != nil { // a fast shutdown tells every connection that it is over
 		t.Fatal(err)

@@ -22,12 +22,12 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
 
-// shared is the server of the tests that do it no harm.
+// shared is the server of the tests that neither stop nor configure it.
 var shared *postgrestest.Server
 
 func TestMain(m *testing.M) {
-	if os.Getenv(migrateAs) != "" {
-		os.Exit(m.Run()) // a replica has its server
+	if os.Getenv(migrateDSNVariable) != "" {
+		os.Exit(m.Run()) // a replica of TestProcessesThatStartAtOnceMakeTheSchemaOnce
 	}
 	var err error
 	if shared, err = postgrestest.New(); err != nil {
@@ -40,43 +40,44 @@ func TestMain(m *testing.M) {
 }
 
 func TestPostgresIsAStore(t *testing.T) {
-	// Each test is a server of its own, and all are in one database: none may notice the others.
+	// Each test has a ServerUID of its own in one database, and must not see the records of the others.
 	dsn := shared.DSN(shared.NewDatabase(t))
 	storagetest.Run(t, func(t *testing.T) storagetest.Backend {
 		return open(t, dsn, func(o *postgres.Options) { o.ServerUID = t.Name() })
 	})
 }
 
-// opened is a store under test.
-type opened struct {
+// testStore is a store under test.
+type testStore struct {
 	*postgres.Store
 	file, dsn, serverUID string
 }
 
 // DeleteConsent deletes the row of a consent, as people do to withdraw it.
-func (o *opened) DeleteConsent(ctx context.Context, userUID, clientUID string) error {
+func (o *testStore) DeleteConsent(ctx context.Context, userUID, clientUID string) error {
 	conn, err := pgx.Connect(ctx, o.dsn)
 	if err != nil {
 		return err
 	}
-	defer conn.Close(ctx) //nolint:errcheck // the row is deleted, or not
+	defer conn.Close(ctx) //nolint:errcheck // the row was deleted, or that failed
 	_, err = conn.Exec(ctx, "DELETE FROM oauth_consents WHERE server_uid = $1 AND user_uid = $2 AND client_uid = $3", o.serverUID, userUID, clientUID)
 	return err
 }
 
-// options of a store whose DSN is in a file of its own.
-func options(t *testing.T, dsn string) postgres.Options {
+// newOptions returns options with the DSN in a new file.
+func newOptions(t *testing.T, dsn string) postgres.Options {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "dsn")
-	write(t, file, dsn)
+	replaceFile(t, file, dsn)
 	return postgres.Options{
 		DSNFile: file, ServerUID: "server-uid", Now: time.Now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	}
 }
 
-func write(t *testing.T, file, content string) {
+// replaceFile writes a file.
+func replaceFile(t *testing.T, file, content string) {
 	t.Helper()
-	// All at once, as a volume changes.
+	// Atomically, as a projected volume changes.
 	if err := os.WriteFile(file+".next", []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -85,20 +86,20 @@ func write(t *testing.T, file, content string) {
 	}
 }
 
-// open a store that must work at once.
-func open(t *testing.T, dsn string, change ...func(*postgres.Options)) *opened {
+// open opens a store that must be ready at once.
+func open(t *testing.T, dsn string, change ...func(*postgres.Options)) *testStore {
 	t.Helper()
-	s := openAnyhow(t, dsn, change...)
+	s := openUnchecked(t, dsn, change...)
 	if err := s.Ready(); err != nil {
 		t.Fatalf("the store is not ready: %v", err)
 	}
 	return s
 }
 
-// openAnyhow opens a store that may or may not work.
-func openAnyhow(t *testing.T, dsn string, change ...func(*postgres.Options)) *opened {
+// openUnchecked opens a store that need not become ready.
+func openUnchecked(t *testing.T, dsn string, change ...func(*postgres.Options)) *testStore {
 	t.Helper()
-	o := options(t, dsn)
+	o := newOptions(t, dsn)
 	var written lockedBuilder
 	o.Log = slog.New(slog.NewTextHandler(&written, nil))
 	for _, c := range change {
@@ -114,7 +115,7 @@ func openAnyhow(t *testing.T, dsn string, change ...func(*postgres.Options)) *op
 			t.Errorf("the password is in the log:\n%s", written.String())
 		}
 	})
-	return &opened{Store: s, file: o.DSNFile, dsn: dsn, serverUID: o.ServerUID}
+	return &testStore{Store: s, file: o.DSNFile, dsn: dsn, serverUID: o.ServerUID}
 }
 
 type lockedBuilder struct {
@@ -134,15 +135,15 @@ func (l *lockedBuilder) String() string {
 	return l.b.String()
 }
 
-// eventually waits until the condition holds.
-func eventually(t *testing.T, what string, holds func() bool) {
+// eventually waits until the condition is true.
+func eventually(t *testing.T, what string, isTrue func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
 	defer cancel()
-	for !holds() {
+	for !isTrue() {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("it does not come true that %s", what)
+			t.Fatalf("not within 45 s: %s", what)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -156,7 +157,7 @@ func newGrant(id string) storage.Grant {
 	}
 }
 
-func create(t *testing.T, s storage.Store, g storage.Grant) storage.Grant {
+func mustCreate(t *testing.T, s storage.Store, g storage.Grant) storage.Grant {
 	t.Helper()
 	created, err := s.CreateGrant(t.Context(), g)
 	if err != nil {
@@ -165,7 +166,7 @@ func create(t *testing.T, s storage.Store, g storage.Grant) storage.Grant {
 	return created
 }
 
-func read(t *testing.T, s storage.Store, id string) storage.Grant {
+func mustGet(t *testing.T, s storage.Store, id string) storage.Grant {
 	t.Helper()
 	g, err := s.GetGrant(t.Context(), id)
 	if err != nil {
@@ -174,8 +175,8 @@ func read(t *testing.T, s storage.Store, id string) storage.Grant {
 	return g
 }
 
-// begin a transaction of one's own.
-func begin(t *testing.T, dsn string) pgx.Tx {
+// beginTransaction begins a transaction on a new connection.
+func beginTransaction(t *testing.T, dsn string) pgx.Tx {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {

@@ -18,12 +18,13 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres/postgrestest"
 )
 
-// migrateAs is the environment variable that makes this test's program a replica that starts and ends.
-const migrateAs = "POSTGRES_TEST_MIGRATE"
+// migrateDSNVariable is the environment variable that makes the test program a replica that starts,
+// creates a grant in the database of the DSN, and exits.
+const migrateDSNVariable = "POSTGRES_TEST_MIGRATE"
 
 func TestProcessesThatStartAtOnceMakeTheSchemaOnce(t *testing.T) {
-	if dsn := os.Getenv(migrateAs); dsn != "" {
-		create(t, open(t, dsn), newGrant(os.Getenv(migrateAs+"_ID")))
+	if dsn := os.Getenv(migrateDSNVariable); dsn != "" {
+		mustCreate(t, open(t, dsn), newGrant(os.Getenv(migrateDSNVariable+"_ID")))
 		return
 	}
 	database := shared.NewDatabase(t)
@@ -31,17 +32,17 @@ func TestProcessesThatStartAtOnceMakeTheSchemaOnce(t *testing.T) {
 	for _, id := range []string{"a", "b", "c", "d", "e", "f"} {
 		all.Go(func() {
 			cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.count=1")
-			cmd.Env = append(os.Environ(), migrateAs+"="+shared.DSN(database), migrateAs+"_ID="+id)
+			cmd.Env = append(os.Environ(), migrateDSNVariable+"="+shared.DSN(database), migrateDSNVariable+"_ID="+id)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("a replica: %v\n%s", err, out)
 			}
 		})
 	}
 	all.Wait()
-	if n := postgrestest.Value[int](t, shared, database, "SELECT count(*) FROM oauth_grants"); n != 6 {
+	if n := postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM oauth_grants"); n != 6 {
 		t.Errorf("%d of 6 replicas have written", n)
 	}
-	if n := postgrestest.Value[int](t, shared, database, "SELECT count(DISTINCT holder) FROM oauth_schema_migrations WHERE version = 1"); n != 1 {
+	if n := postgrestest.QueryValue[int](t, shared, database, "SELECT count(DISTINCT holder) FROM oauth_schema_migrations WHERE version = 1"); n != 1 {
 		t.Errorf("%d replicas made the first version of the schema", n)
 	}
 }
@@ -50,7 +51,7 @@ func TestASchemaNewerThanTheProgramIsRefused(t *testing.T) {
 	database := shared.NewDatabase(t)
 	open(t, shared.DSN(database)).Close()
 	shared.Exec(t, database, "INSERT INTO oauth_schema_migrations VALUES (7, 'a newer version', now(), now())")
-	s := openAnyhow(t, shared.DSN(database))
+	s := openUnchecked(t, shared.DSN(database))
 	err := s.Ready()
 	if err == nil || !strings.Contains(err.Error(), "schema is of version 7") || !strings.Contains(err.Error(), fmt.Sprint("up to ", postgres.NewestMigration())) {
 		t.Errorf("the store says %v", err)
@@ -65,22 +66,22 @@ func TestASchemaNewerThanTheProgramIsRefused(t *testing.T) {
 func TestAMigrationWhoseReplicaDiedIsTakenOver(t *testing.T) {
 	database := shared.NewDatabase(t)
 	open(t, shared.DSN(database)).Close()
-	// It had made one table, and no more.
+	// It had created one table.
 	shared.Exec(t, database, "DROP TABLE oauth_marks, oauth_consents, oauth_pairs")
 	shared.Exec(t, database, "UPDATE oauth_schema_migrations SET holder = 'dead', applied_at = NULL, claimed_at = now() - INTERVAL '25 seconds'")
 	began := time.Now()
-	s := openAnyhow(t, shared.DSN(database))
+	s := openUnchecked(t, shared.DSN(database))
 	if err := s.Ready(); err != nil {
 		t.Fatalf("the store is not ready: %v", err)
 	}
 	if waited := time.Since(began); waited < 4*time.Second {
 		t.Errorf("it waited for %v, and the other had 5 s left", waited)
 	}
-	create(t, s, newGrant("g"))
+	mustCreate(t, s, newGrant("g"))
 }
 
-// withoutUIDs takes the schema back to before consents had a UID.
-const withoutUIDs = `
+// revertToSchema2 reverts the schema to version 2, before consents had a UID.
+const revertToSchema2 = `
 	ALTER TABLE oauth_grants DROP COLUMN apis, DROP COLUMN claims, DROP COLUMN consent_uid;
 	ALTER TABLE oauth_consents DROP COLUMN uid, DROP COLUMN apis, DROP COLUMN claims;
 	DELETE FROM oauth_schema_migrations WHERE version > 2`
@@ -98,10 +99,10 @@ func TestWhatWasWrittenBeforeConsentsHadAUIDGoesOnWhereItsConsentIsThere(t *test
 	}{{"rests on it", g.ClientUID, true}, {"its consent is gone", "another", true}, {"by password", g.ClientUID, false}} {
 		g := newGrant(c.id)
 		g.ClientUID, g.Consented, g.Scopes = c.client, c.consented, []string{"openid", "orders:read"}
-		create(t, s, g)
+		mustCreate(t, s, g)
 	}
 	s.Close()
-	shared.Exec(t, database, withoutUIDs)
+	shared.Exec(t, database, revertToSchema2)
 
 	s = open(t, shared.DSN(database))
 	consent, err := s.GetConsent(t.Context(), g.UserUID, g.ClientUID)
@@ -121,7 +122,7 @@ func TestWhatWasWrittenBeforeConsentsHadAUIDGoesOnWhereItsConsentIsThere(t *test
 	}
 }
 
-// While a version is replaced by the next, the earlier one writes consents without a UID.
+// During an upgrade, replicas of the earlier version write consents without a UID.
 func TestAConsentWithoutAUIDGetsOneWhenItGrows(t *testing.T) {
 	database := shared.NewDatabase(t)
 	s := open(t, shared.DSN(database))
@@ -141,7 +142,7 @@ func TestAConsentWithoutAUIDGetsOneWhenItGrows(t *testing.T) {
 	}
 }
 
-// Who has a right to the database withdraws a consent by deleting its row.
+// Deleting the row is how an administrator withdraws a consent.
 func TestDeletingTheRowOfAConsentWithdrawsIt(t *testing.T) {
 	database := shared.NewDatabase(t)
 	s := open(t, shared.DSN(database))
@@ -151,7 +152,7 @@ func TestDeletingTheRowOfAConsentWithdrawsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.Consented, g.ConsentUID = true, consent.UID
-	create(t, s, g)
+	mustCreate(t, s, g)
 	shared.Exec(t, database, "DELETE FROM oauth_consents WHERE user_uid = '"+g.UserUID+"'")
 	if there, err := s.HasConsent(t.Context(), g.UserUID, g.ClientUID, consent.UID); err != nil || there {
 		t.Errorf("it still counts: %v, %v", there, err)
@@ -169,10 +170,10 @@ func TestWhereTheSchemaIsThereNoRightToMakeItIsNeeded(t *testing.T) {
 	open(t, shared.DSN(database)).Close()
 	shared.Exec(t, database, "CREATE ROLE modest_"+database+" LOGIN PASSWORD 'modest'; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO modest_"+database)
 	dsn := "postgres://modest_" + database + ":modest@" + shared.Address() + "/" + database + "?sslmode=disable"
-	create(t, open(t, dsn), newGrant("g"))
+	mustCreate(t, open(t, dsn), newGrant("g"))
 
 	empty := shared.NewDatabase(t)
-	s := openAnyhow(t, strings.Replace(dsn, "/"+database+"?", "/"+empty+"?", 1))
+	s := openUnchecked(t, strings.Replace(dsn, "/"+database+"?", "/"+empty+"?", 1))
 	if err := s.Ready(); err == nil || !strings.Contains(err.Error(), "grant it CREATE on the schema") || strings.Contains(err.Error(), "modest@") {
 		t.Errorf("without the right to make tables the store says %v", err)
 	}
@@ -181,7 +182,7 @@ func TestWhereTheSchemaIsThereNoRightToMakeItIsNeeded(t *testing.T) {
 func TestADatabaseThatWasEmptiedIsFilledAgainWithoutARestart(t *testing.T) {
 	database := shared.NewDatabase(t)
 	s := open(t, shared.DSN(database))
-	create(t, s, newGrant("g"))
+	mustCreate(t, s, newGrant("g"))
 	shared.Exec(t, database, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
 	if _, err := s.GetGrant(t.Context(), "g"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("without tables: %v, want ErrUnavailable", err)
@@ -192,14 +193,14 @@ func TestADatabaseThatWasEmptiedIsFilledAgainWithoutARestart(t *testing.T) {
 	})
 }
 
-// CockroachDB and YugabyteDB refuse these, or ignore them.
-var unspoken = regexp.MustCompile(`(?i)advisory|\blisten\b|\bnotify\b|skip locked|partition|inherits|\bserial\b|nextval|sequence|trigger|` +
+// unportable matches what CockroachDB and YugabyteDB refuse or ignore.
+var unportable = regexp.MustCompile(`(?i)advisory|\blisten\b|\bnotify\b|skip locked|partition|inherits|\bserial\b|nextval|sequence|trigger|` +
 	`\bfunction\b|\bdo \$|using (gin|gist|brin|hash)|\bexclude\b|deferrable|lock table|\bbegin\b|\bmerge\b|\bctid\b|\bjsonb?\b|` +
 	`(?s)\bwith\b.*\b(insert|update|delete)\b`)
 
 func TestOnlyWhatOtherDatabasesSpeakIsSaid(t *testing.T) {
 	for _, statement := range postgres.Statements() {
-		if found := unspoken.FindString(statement); found != "" {
+		if found := unportable.FindString(statement); found != "" {
 			t.Errorf("%q is in %s", found, statement)
 		}
 	}

@@ -14,11 +14,11 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres/postgrestest"
 )
 
-const rows = `SELECT (SELECT count(*) FROM oauth_grants) + (SELECT count(*) FROM oauth_marks) + (SELECT count(*) FROM oauth_pairs)`
+const countRows = `SELECT (SELECT count(*) FROM oauth_grants) + (SELECT count(*) FROM oauth_marks) + (SELECT count(*) FROM oauth_pairs)`
 
 func TestReplicasThatSweepAtOnceRemoveEachRecordOnceAndLeaveNothingBehind(t *testing.T) {
 	database := shared.NewDatabase(t)
-	replicas := []*opened{open(t, shared.DSN(database)), open(t, shared.DSN(database)), open(t, shared.DSN(database))}
+	replicas := []*testStore{open(t, shared.DSN(database)), open(t, shared.DSN(database)), open(t, shared.DSN(database))}
 	// More than one batch.
 	shared.Exec(t, database, `INSERT INTO oauth_grants SELECT 'server-uid', 'g' || n, '', '', '', '', '', 'u' || n, '', '', '', NULL, '{}', '{}', '{}',
 		'', '', '', false, false, 0, NULL, '', now(), NULL, NULL, now() - INTERVAL '1 second', NULL, '' FROM generate_series(1, 2200) AS n`)
@@ -29,7 +29,7 @@ func TestReplicasThatSweepAtOnceRemoveEachRecordOnceAndLeaveNothingBehind(t *tes
 		}
 	}
 	var removed atomic.Int64
-	// A replica whose batch others have removed leaves the rest to them; in the end all is gone.
+	// A replica whose batch another has removed stops, so one round may leave rows.
 	for range 3 {
 		var all sync.WaitGroup
 		for _, s := range replicas {
@@ -46,7 +46,7 @@ func TestReplicasThatSweepAtOnceRemoveEachRecordOnceAndLeaveNothingBehind(t *tes
 	if removed.Load() != 2203 {
 		t.Errorf("%d records were removed, want 2203", removed.Load())
 	}
-	if left := postgrestest.Value[int](t, shared, database, rows); left != 0 {
+	if left := postgrestest.QueryValue[int](t, shared, database, countRows); left != 0 {
 		t.Errorf("%d rows are left", left)
 	}
 }
@@ -54,7 +54,7 @@ func TestReplicasThatSweepAtOnceRemoveEachRecordOnceAndLeaveNothingBehind(t *tes
 func TestWhatADeletedServerLeftIsSweptByAnotherADayLater(t *testing.T) {
 	database := shared.NewDatabase(t)
 	gone := open(t, shared.DSN(database), func(o *postgres.Options) { o.ServerUID = "gone" })
-	create(t, gone, newGrant("g"))
+	mustCreate(t, gone, newGrant("g"))
 	if err := gone.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "s", ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestWhatADeletedServerLeftIsSweptByAnotherADayLater(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if left := postgrestest.Value[int](t, shared, database, rows); removed != test.removed || left != test.left {
+		if left := postgrestest.QueryValue[int](t, shared, database, countRows); removed != test.removed || left != test.left {
 			t.Errorf("after %v %d records were removed and %d rows are left, want %d and %d", test.after, removed, left, test.removed, test.left)
 		}
 	}
@@ -79,9 +79,9 @@ func TestAGrantThatIsExtendedWhileTheSweepRunsStays(t *testing.T) {
 	s := open(t, shared.DSN(database))
 	g := newGrant("g")
 	g.ExpiresAt = time.Now().Add(-time.Second)
-	create(t, s, g)
-	// The sweep finds the row, and has to wait for who extends it.
-	tx := begin(t, shared.DSN(database))
+	mustCreate(t, s, g)
+	// The sweep finds the row, and waits for the transaction that extends it.
+	tx := beginTransaction(t, shared.DSN(database))
 	if _, err := tx.Exec(t.Context(), "UPDATE oauth_grants SET expires_at = now() + INTERVAL '1 hour'"); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestAGrantThatIsExtendedWhileTheSweepRunsStays(t *testing.T) {
 		done <- err
 	}()
 	eventually(t, "the sweep waits", func() bool {
-		return postgrestest.Value[int](t, shared, database, "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
+		return postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
 	})
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
@@ -99,5 +99,5 @@ func TestAGrantThatIsExtendedWhileTheSweepRunsStays(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	read(t, s, "g")
+	mustGet(t, s, "g")
 }

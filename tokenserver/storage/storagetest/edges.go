@@ -12,10 +12,10 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// everyFieldIsTested holds fullGrant to its word, so that a field that a backend forgets is found.
+// everyFieldIsTested checks that fullGrant sets every field, and that the store keeps each.
 func everyFieldIsTested(t *testing.T, s Backend) {
 	g := fullGrant(t, s)
-	create(t, s, g)
+	mustCreate(t, s, g)
 	g.End(time.Now().Truncate(time.Second), storage.EndRevoked)
 	value := reflect.ValueOf(g)
 	for i := range value.NumField() {
@@ -23,15 +23,15 @@ func everyFieldIsTested(t *testing.T, s Backend) {
 			t.Errorf("fullGrant does not set %s", name)
 		}
 	}
-	stored := read1(t, s, "a")
+	stored := mustGet(t, s, "a")
 	g.Version = stored.Version
 	updated, err := s.UpdateGrant(t.Context(), g)
 	if err != nil {
 		t.Fatalf("UpdateGrant: %v", err)
 	}
-	same(t, updated, g)
-	same(t, read1(t, s, "a"), g)
-	if again := read1(t, s, "a"); again.Version != updated.Version {
+	checkSame(t, updated, g)
+	checkSame(t, mustGet(t, s, "a"), g)
+	if again := mustGet(t, s, "a"); again.Version != updated.Version {
 		t.Errorf("the version is %q, and the update gave %q", again.Version, updated.Version)
 	}
 }
@@ -45,24 +45,24 @@ func longValuesAreKept(t *testing.T, s Backend) {
 	for i := range 64 {
 		g.Scopes = append(g.Scopes, fmt.Sprintf("orders:%s%d", strings.Repeat("s", 100), i))
 	}
-	create(t, s, g)
-	same(t, read1(t, s, "long"), g)
+	mustCreate(t, s, g)
+	checkSame(t, mustGet(t, s, "long"), g)
 }
 
 func takenIDEndsNothing(t *testing.T, s Backend) {
-	fill(t, s)
+	createToBound(t, s)
 	if _, err := s.CreateGrant(t.Context(), newGrant("g7")); !errors.Is(err, storage.ErrExists) {
 		t.Errorf("creating an id again: %v, want ErrExists", err)
 	}
 	for i := range storage.MaxGrantsPerUserAndClient {
-		if id := fmt.Sprint("g", i); read1(t, s, id).IsEnded() {
+		if id := fmt.Sprint("g", i); mustGet(t, s, id).IsEnded() {
 			t.Errorf("%s has ended, although nothing was created", id)
 		}
 	}
 }
 
 func parallelCreatesOfAPair(t *testing.T, s Backend) {
-	won, errs := parallel(func(i int) error {
+	won, errs := runParallel(func(i int) error {
 		_, err := s.CreateGrant(t.Context(), newGrant(fmt.Sprint("g", i)))
 		return err
 	})
@@ -85,7 +85,7 @@ func parallelCreatesOfAPair(t *testing.T, s Backend) {
 }
 
 func endedAreListed(t *testing.T, s Backend) {
-	g := create(t, s, newGrant("a"))
+	g := mustCreate(t, s, newGrant("a"))
 	g.End(time.Now(), storage.EndRevoked)
 	if _, err := s.UpdateGrant(t.Context(), g); err != nil {
 		t.Fatalf("UpdateGrant: %v", err)
@@ -97,7 +97,7 @@ func endedAreListed(t *testing.T, s Backend) {
 }
 
 func oldVersionsStayOld(t *testing.T, s Backend) {
-	g := create(t, s, newGrant("a"))
+	g := mustCreate(t, s, newGrant("a"))
 	g.ExpiresAt = time.Now().Add(-time.Second)
 	g, err := s.UpdateGrant(t.Context(), g)
 	if err != nil {
@@ -110,21 +110,21 @@ func oldVersionsStayOld(t *testing.T, s Backend) {
 		t.Errorf("updating what was swept: %v, want ErrNotFound", err)
 	}
 
-	first := put(t, s, newConsent())
+	first := mustPut(t, s, newConsent())
 	if err := s.DeleteConsent(t.Context(), "u", "c"); err != nil {
 		t.Fatalf("DeleteConsent: %v", err)
 	}
-	put(t, s, newConsent())
+	mustPut(t, s, newConsent())
 	if _, err := s.PutConsent(t.Context(), first); !errors.Is(err, storage.ErrConflict) {
 		t.Errorf("replacing a consent by who read the one that was deleted: %v, want ErrConflict", err)
 	}
 }
 
 func consentsAreApart(t *testing.T, s Backend) {
-	put(t, s, newConsent())
+	mustPut(t, s, newConsent())
 	other := newConsent()
 	other.ClientUID, other.Scopes = "another", nil
-	put(t, s, other)
+	mustPut(t, s, other)
 	if err := s.DeleteConsent(t.Context(), "u", "c"); err != nil {
 		t.Fatalf("DeleteConsent: %v", err)
 	}
@@ -135,27 +135,27 @@ func consentsAreApart(t *testing.T, s Backend) {
 }
 
 func parallelConsents(t *testing.T, s Backend) {
-	won, errs := parallel(func(int) error {
+	won, errs := runParallel(func(int) error {
 		_, err := s.PutConsent(t.Context(), newConsent())
 		return err
 	})
-	onlyOne(t, won, errs, storage.ErrExists)
+	checkOneWon(t, won, errs, storage.ErrExists)
 	stored, err := s.GetConsent(t.Context(), "u", "c")
 	if err != nil {
 		t.Fatalf("Consent: %v", err)
 	}
-	won, errs = parallel(func(i int) error {
+	won, errs = runParallel(func(i int) error {
 		c := stored
 		c.Scopes = []string{fmt.Sprint(i)}
 		_, err := s.PutConsent(t.Context(), c)
 		return err
 	})
-	onlyOne(t, won, errs, storage.ErrConflict)
+	checkOneWon(t, won, errs, storage.ErrConflict)
 }
 
 func parallelMarks(t *testing.T, s Backend) {
 	until := time.Now().Add(time.Hour)
-	won, errs := parallel(func(i int) error {
+	won, errs := runParallel(func(i int) error {
 		return s.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "a", ExpiresAt: until.Add(time.Duration(i) * time.Second)})
 	})
 	if won != 50 {
@@ -164,7 +164,7 @@ func parallelMarks(t *testing.T, s Backend) {
 	checkMark(t, s, storage.MarkSession, "a", true)
 }
 
-// withoutTime: what cannot be begun was not done.
+// withoutTime checks that a call with a cancelled context does nothing.
 func withoutTime(t *testing.T, s Backend) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -90,7 +90,7 @@ func (f *Faulty) nextFault(method string) Fault {
 	return queued[0]
 }
 
-func read[T any](f *Faulty, method string, call func() (T, error)) (T, error) {
+func callRead[T any](f *Faulty, method string, call func() (T, error)) (T, error) {
 	if f.nextFault(method) != None {
 		var zero T
 		return zero, storage.ErrUnavailable
@@ -98,7 +98,7 @@ func read[T any](f *Faulty, method string, call func() (T, error)) (T, error) {
 	return call()
 }
 
-func write[T any](f *Faulty, method string, call func() (T, error)) (T, error) {
+func callWrite[T any](f *Faulty, method string, call func() (T, error)) (T, error) {
 	var zero T
 	switch f.nextFault(method) {
 	case Unavailable:
@@ -117,53 +117,53 @@ func write[T any](f *Faulty, method string, call func() (T, error)) (T, error) {
 
 // CreateGrant implements storage.Store.
 func (f *Faulty) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
-	return write(f, "CreateGrant", func() (storage.Grant, error) { return f.Store.CreateGrant(ctx, g) })
+	return callWrite(f, "CreateGrant", func() (storage.Grant, error) { return f.Store.CreateGrant(ctx, g) })
 }
 
 // GetGrant implements storage.Store.
 func (f *Faulty) GetGrant(ctx context.Context, id string) (storage.Grant, error) {
-	return read(f, "GetGrant", func() (storage.Grant, error) { return f.Store.GetGrant(ctx, id) })
+	return callRead(f, "GetGrant", func() (storage.Grant, error) { return f.Store.GetGrant(ctx, id) })
 }
 
 // UpdateGrant implements storage.Store.
 func (f *Faulty) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
-	return write(f, "UpdateGrant", func() (storage.Grant, error) { return f.Store.UpdateGrant(ctx, g) })
+	return callWrite(f, "UpdateGrant", func() (storage.Grant, error) { return f.Store.UpdateGrant(ctx, g) })
 }
 
 // ListGrants implements storage.Store.
 func (f *Faulty) ListGrants(ctx context.Context, userUID, clientUID string) ([]storage.Grant, error) {
-	return read(f, "ListGrants", func() ([]storage.Grant, error) { return f.Store.ListGrants(ctx, userUID, clientUID) })
+	return callRead(f, "ListGrants", func() ([]storage.Grant, error) { return f.Store.ListGrants(ctx, userUID, clientUID) })
 }
 
 // GetConsent implements storage.Store.
 func (f *Faulty) GetConsent(ctx context.Context, userUID, clientUID string) (storage.Consent, error) {
-	return read(f, "GetConsent", func() (storage.Consent, error) { return f.Store.GetConsent(ctx, userUID, clientUID) })
+	return callRead(f, "GetConsent", func() (storage.Consent, error) { return f.Store.GetConsent(ctx, userUID, clientUID) })
 }
 
 // HasConsent implements storage.Store.
 func (f *Faulty) HasConsent(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
-	return read(f, "HasConsent", func() (bool, error) { return f.Store.HasConsent(ctx, userUID, clientUID, consentUID) })
+	return callRead(f, "HasConsent", func() (bool, error) { return f.Store.HasConsent(ctx, userUID, clientUID, consentUID) })
 }
 
 // PutConsent implements storage.Store.
 func (f *Faulty) PutConsent(ctx context.Context, c storage.Consent) (storage.Consent, error) {
-	return write(f, "PutConsent", func() (storage.Consent, error) { return f.Store.PutConsent(ctx, c) })
+	return callWrite(f, "PutConsent", func() (storage.Consent, error) { return f.Store.PutConsent(ctx, c) })
 }
 
 // SetMark implements storage.Store.
 func (f *Faulty) SetMark(ctx context.Context, m storage.Mark) error {
-	_, err := write(f, "SetMark", func() (struct{}, error) { return struct{}{}, f.Store.SetMark(ctx, m) })
+	_, err := callWrite(f, "SetMark", func() (struct{}, error) { return struct{}{}, f.Store.SetMark(ctx, m) })
 	return err
 }
 
 // IsMarked implements storage.Store.
 func (f *Faulty) IsMarked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
-	return read(f, "IsMarked", func() (bool, error) { return f.Store.IsMarked(ctx, kind, id) })
+	return callRead(f, "IsMarked", func() (bool, error) { return f.Store.IsMarked(ctx, kind, id) })
 }
 
 // CountMarks implements storage.Store.
 func (f *Faulty) CountMarks(ctx context.Context, kind storage.MarkKind, userUID string, limit int) (int, error) {
-	return read(f, "CountMarks", func() (int, error) { return f.Store.CountMarks(ctx, kind, userUID, limit) })
+	return callRead(f, "CountMarks", func() (int, error) { return f.Store.CountMarks(ctx, kind, userUID, limit) })
 }
 
 // OnEnd implements storage.Store.
@@ -171,5 +171,5 @@ func (f *Faulty) OnEnd(notify func(context.Context, storage.Grant)) { f.Store.On
 
 // Sweep implements storage.Store.
 func (f *Faulty) Sweep(ctx context.Context, now time.Time) (int, error) {
-	return write(f, "Sweep", func() (int, error) { return f.Store.Sweep(ctx, now) })
+	return callWrite(f, "Sweep", func() (int, error) { return f.Store.Sweep(ctx, now) })
 }

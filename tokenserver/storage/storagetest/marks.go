@@ -9,8 +9,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// revoked is the mark of an access token of the user at the client, whose namespace is the one given.
-func revoked(id, user, client, namespace string) storage.Mark {
+// newTokenMark returns the mark of an access token of the user at a client in the namespace.
+func newTokenMark(id, user, client, namespace string) storage.Mark {
 	return storage.Mark{
 		Kind: storage.MarkToken, ID: id, UserUID: user, ClientUID: client, Namespace: namespace, ExpiresAt: time.Now().Add(time.Hour),
 	}
@@ -23,7 +23,7 @@ func marksHaveBounds(t *testing.T, s Backend) {
 		t.Helper()
 		for _, want := range want {
 			n++
-			err := s.SetMark(t.Context(), revoked(fmt.Sprint(n), user, client, namespace))
+			err := s.SetMark(t.Context(), newTokenMark(fmt.Sprint(n), user, client, namespace))
 			if !errors.Is(err, want) {
 				t.Errorf("mark %d, of %s at %s in %s: %v, want %v", n, user, client, namespace, err, want)
 			}
@@ -43,7 +43,7 @@ func marksHaveBounds(t *testing.T, s Backend) {
 	marks("", "", "", nil, full)        // the server is at its bound
 	marks("dan", "tool", "desk", full)
 
-	if err := s.SetMark(t.Context(), revoked("1", "alice", "web", "shop")); err != nil {
+	if err := s.SetMark(t.Context(), newTokenMark("1", "alice", "web", "shop")); err != nil {
 		t.Errorf("a mark that is set already, at the bound: %v", err)
 	}
 	for i := range 10 {
@@ -56,17 +56,17 @@ func marksHaveBounds(t *testing.T, s Backend) {
 
 func placesAreFreed(t *testing.T, s Backend) {
 	s.SetMarkBounds(storage.MarkToken, storage.MarkBounds{PerClient: 1, PerServer: 2})
-	short := revoked("short", "alice", "web", "shop")
+	short := newTokenMark("short", "alice", "web", "shop")
 	short.ExpiresAt = time.Now().Add(500 * time.Millisecond)
 	if err := s.SetMark(t.Context(), short); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.SetMark(t.Context(), revoked("next", "alice", "web", "shop")); !errors.Is(err, storage.ErrFull) {
+	if err := s.SetMark(t.Context(), newTokenMark("next", "alice", "web", "shop")); !errors.Is(err, storage.ErrFull) {
 		t.Errorf("beyond the bound: %v, want ErrFull", err)
 	}
 	var err error
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		if err = s.SetMark(t.Context(), revoked("next", "alice", "web", "shop")); err == nil {
+		if err = s.SetMark(t.Context(), newTokenMark("next", "alice", "web", "shop")); err == nil {
 			return
 		}
 	}
@@ -76,8 +76,8 @@ func placesAreFreed(t *testing.T, s Backend) {
 func parallelMarksKeepBound(t *testing.T, s Backend) {
 	const bound, slack = 10, 10 // as many as a store may write at one moment
 	s.SetMarkBounds(storage.MarkToken, storage.MarkBounds{PerClient: bound})
-	won, errs := parallel(func(i int) error {
-		return s.SetMark(t.Context(), revoked(fmt.Sprint(i), "alice", "web", "shop"))
+	won, errs := runParallel(func(i int) error {
+		return s.SetMark(t.Context(), newTokenMark(fmt.Sprint(i), "alice", "web", "shop"))
 	})
 	if won < bound || won > bound+slack {
 		t.Errorf("%d marks were set, want %d and few more", won, bound)
@@ -87,7 +87,7 @@ func parallelMarksKeepBound(t *testing.T, s Backend) {
 			t.Errorf("one was refused with %v", err)
 		}
 	}
-	if err := s.SetMark(t.Context(), revoked("another", "alice", "web", "shop")); !errors.Is(err, storage.ErrFull) {
+	if err := s.SetMark(t.Context(), newTokenMark("another", "alice", "web", "shop")); !errors.Is(err, storage.ErrFull) {
 		t.Errorf("after them: %v, want ErrFull", err)
 	}
 }
@@ -102,7 +102,7 @@ func marksAreCounted(t *testing.T, s Backend) {
 	count(storage.MarkSession, "alice", 10, 0)
 	for i, m := range []storage.Mark{
 		{Kind: storage.MarkSession, UserUID: "alice"}, {Kind: storage.MarkSession, UserUID: "alice"}, {Kind: storage.MarkSession, UserUID: "alice"},
-		{Kind: storage.MarkSession, UserUID: "bob"}, {Kind: storage.MarkSession}, revoked("", "alice", "web", "shop"),
+		{Kind: storage.MarkSession, UserUID: "bob"}, {Kind: storage.MarkSession}, newTokenMark("", "alice", "web", "shop"),
 	} {
 		m.ID, m.ExpiresAt = fmt.Sprint(i), time.Now().Add(time.Hour)
 		for range 2 {
@@ -133,4 +133,75 @@ func marksAreCounted(t *testing.T, s Backend) {
 			t.Fatalf("after the sweep alice has %d marks (%v)", n, err)
 		}
 	}
+}
+
+func setMark(t *testing.T, s storage.Store, kind storage.MarkKind, id string, until time.Time) {
+	t.Helper()
+	if err := s.SetMark(t.Context(), storage.Mark{Kind: kind, ID: id, ExpiresAt: until}); err != nil {
+		t.Fatalf("Mark: %v", err)
+	}
+}
+
+func checkMark(t *testing.T, s storage.Store, kind storage.MarkKind, id string, want bool) {
+	t.Helper()
+	got, err := s.IsMarked(t.Context(), kind, id)
+	if err != nil {
+		t.Fatalf("Marked: %v", err)
+	}
+	if got != want {
+		t.Errorf("%s %s is marked: %v, want %v", kind, id, got, want)
+	}
+}
+
+func markHolds(t *testing.T, s Backend) {
+	setMark(t, s, storage.MarkToken, "a", time.Now().Add(time.Hour))
+	setMark(t, s, storage.MarkToken, "over", time.Now().Add(-time.Second))
+	checkMark(t, s, storage.MarkToken, "a", true)
+	checkMark(t, s, storage.MarkToken, "over", false)
+	checkMark(t, s, storage.MarkToken, "b", false)
+	checkMark(t, s, storage.MarkSession, "a", false)
+}
+
+func markSetTwice(t *testing.T, s Backend) {
+	setMark(t, s, storage.MarkSession, "a", time.Now().Add(time.Hour))
+	setMark(t, s, storage.MarkSession, "a", time.Now().Add(-time.Hour))
+	checkMark(t, s, storage.MarkSession, "a", true)
+	setMark(t, s, storage.MarkSession, "a", time.Now().Add(2*time.Hour))
+	checkMark(t, s, storage.MarkSession, "a", true)
+}
+
+func sweepRemovesExpired(t *testing.T, s Backend) {
+	now := time.Now()
+	soon := newGrant("soon")
+	soon.ExpiresAt = now.Add(time.Hour)
+	later := newGrant("later")
+	later.ExpiresAt = now.Add(3 * time.Hour)
+	mustCreate(t, s, soon)
+	mustCreate(t, s, later)
+	setMark(t, s, storage.MarkToken, "soon", now.Add(time.Hour))
+	setMark(t, s, storage.MarkToken, "later", now.Add(3*time.Hour))
+	mustPut(t, s, newConsent())
+
+	sweep := func(at time.Time, want int) {
+		t.Helper()
+		removed, err := s.Sweep(t.Context(), at)
+		if err != nil {
+			t.Fatalf("Sweep: %v", err)
+		}
+		if removed != want {
+			t.Errorf("the sweep removed %d records, want %d", removed, want)
+		}
+	}
+	sweep(now, 0)
+	sweep(now.Add(2*time.Hour), 2)
+	if _, err := s.GetGrant(t.Context(), "soon"); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("an expired grant is still there: %v", err)
+	}
+	checkMark(t, s, storage.MarkToken, "soon", false)
+	mustGet(t, s, "later")
+	checkMark(t, s, storage.MarkToken, "later", true)
+	if _, err := s.GetConsent(t.Context(), "u", "c"); err != nil {
+		t.Errorf("the sweep took a consent: %v", err)
+	}
+	sweep(now.Add(2*time.Hour), 0)
 }

@@ -1,10 +1,11 @@
-// Package storagetest holds every backend to the same sentences, and makes stores fail on request.
+// Package storagetest contains the conformance tests that every store passes, and a store whose
+// calls fail on request.
 //
 //	storagetest.go  Run, and the tests of grants
-//	records.go      the tests of consents, marks and the sweep
-//	marks.go        the tests of the bounds on marks
-//	edges.go        the tests of races, bounds and strange values
-//	faulty.go       Faulty, a store whose calls go wrong
+//	consents.go     the tests of consents
+//	marks.go        the tests of marks and the sweep
+//	edges.go        the tests of races, bounds and unusual values
+//	faulty.go       Faulty, a store whose calls fail on request
 package storagetest
 
 import (
@@ -76,17 +77,18 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 	}
 }
 
-// fullGrant is a live one with every field set. It rests on a consent, which is there: a store may end a grant whose consent is not.
+// fullGrant returns a live grant with every field set, and creates the consent that it rests on,
+// since a store may end a grant without one.
 func fullGrant(t *testing.T, s storage.Store) storage.Grant {
 	t.Helper()
 	g := newGrant("a")
 	consent := newConsent()
 	consent.UserUID, consent.ClientUID = g.UserUID, g.ClientUID
-	g.Consented, g.ConsentUID = true, put(t, s, consent).UID
+	g.Consented, g.ConsentUID = true, mustPut(t, s, consent).UID
 	return g
 }
 
-// newGrant is a live one that rests on no consent, with every other field set.
+// newGrant returns a live grant that rests on no consent, with every other field set.
 func newGrant(id string) storage.Grant {
 	now := time.Now().Truncate(time.Second)
 	return storage.Grant{
@@ -104,7 +106,7 @@ func newGrant(id string) storage.Grant {
 	}
 }
 
-func create(t *testing.T, s storage.Store, g storage.Grant) storage.Grant {
+func mustCreate(t *testing.T, s storage.Store, g storage.Grant) storage.Grant {
 	t.Helper()
 	created, err := s.CreateGrant(t.Context(), g)
 	if err != nil {
@@ -113,7 +115,7 @@ func create(t *testing.T, s storage.Store, g storage.Grant) storage.Grant {
 	return created
 }
 
-func read1(t *testing.T, s storage.Store, id string) storage.Grant {
+func mustGet(t *testing.T, s storage.Store, id string) storage.Grant {
 	t.Helper()
 	g, err := s.GetGrant(t.Context(), id)
 	if err != nil {
@@ -122,8 +124,9 @@ func read1(t *testing.T, s storage.Store, id string) storage.Grant {
 	return g
 }
 
-// same compares what a caller wrote with what it reads; a time may come back in another zone.
-func same(t *testing.T, got, want storage.Grant) {
+// checkSame compares a grant that was read with the one that was written. Times may be in another
+// zone.
+func checkSame(t *testing.T, got, want storage.Grant) {
 	t.Helper()
 	for _, g := range []*storage.Grant{&got, &want} {
 		g.Version = ""
@@ -138,47 +141,48 @@ func same(t *testing.T, got, want storage.Grant) {
 
 func grantIsReadAsWritten(t *testing.T, s Backend) {
 	want := fullGrant(t, s)
-	created := create(t, s, want)
+	created := mustCreate(t, s, want)
 	if created.Version == "" {
 		t.Error("a created grant has no version")
 	}
-	same(t, created, want)
-	got := read1(t, s, "a")
+	checkSame(t, created, want)
+	got := mustGet(t, s, "a")
 	if got.Version != created.Version {
 		t.Errorf("version is %q, was created as %q", got.Version, created.Version)
 	}
-	same(t, got, want)
+	checkSame(t, got, want)
 	got.Scopes[0] = "changed by the reader"
-	same(t, read1(t, s, "a"), want)
+	checkSame(t, mustGet(t, s, "a"), want)
 	if _, err := s.GetGrant(t.Context(), "b"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("reading an unknown id: %v, want ErrNotFound", err)
 	}
 }
 
-// smallGrantIsReadAsWritten: a grant by password to a client without refresh tokens has no more than this.
+// smallGrantIsReadAsWritten writes the fields of a password grant to a client without refresh tokens.
 func smallGrantIsReadAsWritten(t *testing.T, s Backend) {
 	now := time.Now().Truncate(time.Microsecond)
 	want := storage.Grant{
 		ID: "a", Incarnation: "incarnation", Attempt: "attempt", ClientUID: "client-uid", ClientID: "shop.web", UserUID: "user-uid", Subject: "1",
 		UserEpoch: "epoch", AuthTime: now, CreatedAt: now, LastUsed: now, ExpiresAt: now.Add(time.Hour),
 	}
-	same(t, create(t, s, want), want)
-	got := read1(t, s, "a")
-	same(t, got, want)
+	checkSame(t, mustCreate(t, s, want), want)
+	got := mustGet(t, s, "a")
+	checkSame(t, got, want)
 	if got.IsEnded() || !got.IsLive(now) {
 		t.Errorf("it is not live: %+v", got)
 	}
 }
 
-// recentReads may lag behind changes for a while, never behind a creation, and not behind what this store did itself.
+// recentReads checks that recent reads find every created record, and see the changes of their own
+// store at once.
 func recentReads(t *testing.T, s Backend) {
 	recent := storage.RecentReader(s)
-	g := create(t, s, newGrant("a"))
+	g := mustCreate(t, s, newGrant("a"))
 	got, err := recent.GetGrant(t.Context(), "a")
 	if err != nil {
 		t.Fatalf("Grant: %v", err)
 	}
-	same(t, got, g)
+	checkSame(t, got, g)
 	if marked, err := recent.IsMarked(t.Context(), storage.MarkToken, "a"); err != nil || marked {
 		t.Errorf("before it is marked: %v, %v", marked, err)
 	}
@@ -199,17 +203,17 @@ func recentReads(t *testing.T, s Backend) {
 }
 
 func grantIsCreatedOnce(t *testing.T, s Backend) {
-	first := create(t, s, newGrant("a"))
+	first := mustCreate(t, s, newGrant("a"))
 	second := newGrant("a")
 	second.Attempt = "another"
 	if _, err := s.CreateGrant(t.Context(), second); !errors.Is(err, storage.ErrExists) {
 		t.Errorf("creating an id again: %v, want ErrExists", err)
 	}
-	same(t, read1(t, s, "a"), first)
+	checkSame(t, mustGet(t, s, "a"), first)
 }
 
-// parallel runs 50 at once, and says how many succeeded and which errors the others had.
-func parallel(run func(i int) error) (won int, errs []error) {
+// runParallel runs 50 goroutines at once, and returns how many succeeded and the errors of the others.
+func runParallel(run func(i int) error) (won int, errs []error) {
 	var (
 		group sync.WaitGroup
 		count atomic.Int64
@@ -233,7 +237,7 @@ func parallel(run func(i int) error) (won int, errs []error) {
 	return int(count.Load()), errs
 }
 
-func onlyOne(t *testing.T, won int, errs []error, want error) {
+func checkOneWon(t *testing.T, won int, errs []error, want error) {
 	t.Helper()
 	if won != 1 {
 		t.Errorf("%d won, want 1", won)
@@ -246,17 +250,17 @@ func onlyOne(t *testing.T, won int, errs []error, want error) {
 }
 
 func parallelCreates(t *testing.T, s Backend) {
-	won, errs := parallel(func(i int) error {
+	won, errs := runParallel(func(i int) error {
 		g := newGrant("a")
 		g.Attempt = fmt.Sprint(i)
 		_, err := s.CreateGrant(t.Context(), g)
 		return err
 	})
-	onlyOne(t, won, errs, storage.ErrExists)
+	checkOneWon(t, won, errs, storage.ErrExists)
 }
 
 func updateNeedsVersion(t *testing.T, s Backend) {
-	created := create(t, s, newGrant("a"))
+	created := mustCreate(t, s, newGrant("a"))
 	next := created
 	next.Generation++
 	updated, err := s.UpdateGrant(t.Context(), next)
@@ -266,7 +270,7 @@ func updateNeedsVersion(t *testing.T, s Backend) {
 	if updated.Version == created.Version {
 		t.Error("an update keeps the version")
 	}
-	same(t, read1(t, s, "a"), next)
+	checkSame(t, mustGet(t, s, "a"), next)
 	if _, err := s.UpdateGrant(t.Context(), next); !errors.Is(err, storage.ErrConflict) {
 		t.Errorf("updating an old version: %v, want ErrConflict", err)
 	}
@@ -278,19 +282,19 @@ func updateNeedsVersion(t *testing.T, s Backend) {
 }
 
 func parallelUpdates(t *testing.T, s Backend) {
-	created := create(t, s, newGrant("a"))
-	won, errs := parallel(func(i int) error {
+	created := mustCreate(t, s, newGrant("a"))
+	won, errs := runParallel(func(i int) error {
 		g := created
 		g.Attempt = fmt.Sprint(i)
 		_, err := s.UpdateGrant(t.Context(), g)
 		return err
 	})
-	onlyOne(t, won, errs, storage.ErrConflict)
+	checkOneWon(t, won, errs, storage.ErrConflict)
 }
 
 func noUpdateIsLost(t *testing.T, s Backend) {
-	create(t, s, newGrant("a"))
-	won, errs := parallel(func(int) error {
+	mustCreate(t, s, newGrant("a"))
+	won, errs := runParallel(func(int) error {
 		for {
 			g, err := s.GetGrant(t.Context(), "a")
 			if err != nil {
@@ -305,13 +309,13 @@ func noUpdateIsLost(t *testing.T, s Backend) {
 	if won != 50 {
 		t.Fatalf("%d of 50 advanced the grant: %v", won, errs)
 	}
-	if got := read1(t, s, "a").Generation; got != 53 {
+	if got := mustGet(t, s, "a").Generation; got != 53 {
 		t.Errorf("generation is %d after 50 advances from 3, want 53", got)
 	}
 }
 
 func endedKeepsID(t *testing.T, s Backend) {
-	g := create(t, s, newGrant("a"))
+	g := mustCreate(t, s, newGrant("a"))
 	g.End(time.Now(), storage.EndRevoked)
 	if _, err := s.UpdateGrant(t.Context(), g); err != nil {
 		t.Fatalf("UpdateGrant: %v", err)
@@ -319,7 +323,7 @@ func endedKeepsID(t *testing.T, s Backend) {
 	if _, err := s.CreateGrant(t.Context(), newGrant("a")); !errors.Is(err, storage.ErrExists) {
 		t.Errorf("creating the id of an ended grant: %v, want ErrExists", err)
 	}
-	if got := read1(t, s, "a"); !got.IsEnded() || got.EndReason != storage.EndRevoked {
+	if got := mustGet(t, s, "a"); !got.IsEnded() || got.EndReason != storage.EndRevoked {
 		t.Errorf("the grant has not ended: %+v", got)
 	}
 }
@@ -330,11 +334,11 @@ func grantsAreListed(t *testing.T, s Backend) {
 		g := newGrant(fmt.Sprint("g", i))
 		g.UserUID, g.ClientUID = pair[0], pair[1]
 		g.CreatedAt = now.Add(-time.Duration(i) * time.Minute)
-		create(t, s, g)
+		mustCreate(t, s, g)
 	}
 	expired := newGrant("expired")
 	expired.UserUID, expired.ClientUID, expired.ExpiresAt = "u1", "c1", now.Add(-time.Second)
-	create(t, s, expired)
+	mustCreate(t, s, expired)
 	for _, test := range []struct {
 		user, client string
 		want         []string
@@ -359,59 +363,59 @@ func grantsAreListed(t *testing.T, s Backend) {
 	}
 }
 
-// fill makes as many live grants of one pair as it may have, the first one oldest.
-func fill(t *testing.T, s Backend) {
+// createToBound creates as many live grants of one user and client as they may have, the oldest first.
+func createToBound(t *testing.T, s Backend) {
 	now := time.Now()
 	for i := range storage.MaxGrantsPerUserAndClient {
 		g := newGrant(fmt.Sprint("g", i))
 		g.CreatedAt = now.Add(time.Duration(i-100) * time.Second)
-		create(t, s, g)
+		mustCreate(t, s, g)
 	}
 }
 
 func oldestEndsAtBound(t *testing.T, s Backend) {
-	var told []storage.Grant
-	s.OnEnd(func(_ context.Context, g storage.Grant) { told = append(told, g) })
-	fill(t, s)
+	var notified []storage.Grant
+	s.OnEnd(func(_ context.Context, g storage.Grant) { notified = append(notified, g) })
+	createToBound(t, s)
 	other := newGrant("other")
 	other.ClientUID = "another client"
-	create(t, s, other)
-	if read1(t, s, "g0").IsEnded() {
+	mustCreate(t, s, other)
+	if mustGet(t, s, "g0").IsEnded() {
 		t.Fatal("a grant ended before the bound was reached")
 	}
-	create(t, s, newGrant("one more"))
-	if g := read1(t, s, "g0"); !g.IsEnded() || g.EndReason != storage.EndBound {
+	mustCreate(t, s, newGrant("one more"))
+	if g := mustGet(t, s, "g0"); !g.IsEnded() || g.EndReason != storage.EndBound {
 		t.Errorf("the oldest grant has not ended for the bound: %+v", g)
 	}
-	if len(told) != 1 || told[0].ID != "g0" || told[0].EndReason != storage.EndBound || told[0].ClientID != "shop.web" || told[0].UserUID != "user-uid" {
-		t.Errorf("the store told of %+v", told)
+	if len(notified) != 1 || notified[0].ID != "g0" || notified[0].EndReason != storage.EndBound || notified[0].ClientID != "shop.web" || notified[0].UserUID != "user-uid" {
+		t.Errorf("the store has called OnEnd for %+v", notified)
 	}
 	for _, id := range []string{"g1", "g19", "other", "one more"} {
-		if read1(t, s, id).IsEnded() {
+		if mustGet(t, s, id).IsEnded() {
 			t.Errorf("%s has ended, and only the oldest of the pair should have", id)
 		}
 	}
 }
 
 func endedDoNotCount(t *testing.T, s Backend) {
-	fill(t, s)
-	ended := read1(t, s, "g19")
+	createToBound(t, s)
+	ended := mustGet(t, s, "g19")
 	ended.End(time.Now(), storage.EndRevoked)
 	if _, err := s.UpdateGrant(t.Context(), ended); err != nil {
 		t.Fatal(err)
 	}
-	expired := read1(t, s, "g18")
+	expired := mustGet(t, s, "g18")
 	expired.ExpiresAt = time.Now().Add(-time.Second)
 	if _, err := s.UpdateGrant(t.Context(), expired); err != nil {
 		t.Fatal(err)
 	}
-	create(t, s, newGrant("in place of the ended one"))
-	create(t, s, newGrant("in place of the expired one"))
-	if read1(t, s, "g0").IsEnded() {
+	mustCreate(t, s, newGrant("in place of the ended one"))
+	mustCreate(t, s, newGrant("in place of the expired one"))
+	if mustGet(t, s, "g0").IsEnded() {
 		t.Error("the oldest grant has ended although there was room")
 	}
-	create(t, s, newGrant("one more"))
-	if !read1(t, s, "g0").IsEnded() {
+	mustCreate(t, s, newGrant("one more"))
+	if !mustGet(t, s, "g0").IsEnded() {
 		t.Error("the oldest grant has not ended although there was no room")
 	}
 }

@@ -1,7 +1,7 @@
--- Every row names the AuthorizationServer that it belongs to by its UID, so that one database can serve several. No row holds a secret, a code
+-- server_uid is the UID of the AuthorizationServer that owns the row, so that one database can serve several. No row contains a secret, a code
 -- or a usable token.
 --
--- Only what CockroachDB and YugabyteDB speak as well. Each statement is executed by itself and may be executed again after a crash.
+-- The statements are what CockroachDB and YugabyteDB understand too. Each is executed by itself, and may be executed again after a crash.
 
 CREATE TABLE IF NOT EXISTS oauth_grants (
     server_uid     TEXT        NOT NULL,
@@ -41,7 +41,7 @@ CREATE INDEX IF NOT EXISTS oauth_grants_of_pair ON oauth_grants (server_uid, use
 -- For the sweep, and for counting what is live without reading the table.
 CREATE INDEX IF NOT EXISTS oauth_grants_by_expiry ON oauth_grants (expires_at, server_uid, ended_at);
 
--- One row for each user and client with grants: whoever creates a grant writes it first, and so they take turns.
+-- One row for each user and client with grants. Creating a grant locks it first, so that creations for one user and client are serialized.
 CREATE TABLE IF NOT EXISTS oauth_pairs (
     server_uid TEXT        NOT NULL,
     user_uid   TEXT        NOT NULL,

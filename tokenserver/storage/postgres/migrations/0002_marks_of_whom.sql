@@ -1,5 +1,5 @@
--- Whose each mark is, so that the marks of a user, a client and a namespace can be counted. Marks from before are counted by no bound but the
--- server's.
+-- The user, the client and the client's namespace of each mark, for the bounds on marks. Marks that were set before count for the bound of
+-- the server only.
 
 ALTER TABLE oauth_marks ADD COLUMN IF NOT EXISTS user_uid TEXT NOT NULL DEFAULT '';
 

@@ -1,10 +1,9 @@
--- Consents have a UID, and grants carry that of the consent they rest on, so that a withdrawn consent ends them for good. Scopes and APIs are
--- those of one ResourceServer object: each element of apis is its UID, its identifier, and those of the scopes that are its own, with a space
--- between two of them.
+-- Consents have a UID, and grants have that of the consent they rest on, so that a withdrawn consent ends them for good. Each element of apis
+-- is the UID of a ResourceServer, its identifier, and those of the scopes that belong to it, separated by spaces.
 --
--- What was written before goes on where that is safe. A consent gets a UID, and the grants of its pair that rest on a consent get it too; where
--- there is no consent any more they have none, and end. Whose the scopes of an API were nobody wrote down: they have no owner, so grants lose
--- them, and consents ask for them again.
+-- Existing rows are kept where that is safe. A consent gets a UID, and so do the grants of its user and client that rest on a consent; where the
+-- consent no longer exists, they get none and end. The ResourceServer of a scope was not stored, so grants lose the scopes of APIs, and users
+-- are asked for them again.
 
 ALTER TABLE oauth_consents ADD COLUMN IF NOT EXISTS uid TEXT NOT NULL DEFAULT '';
 

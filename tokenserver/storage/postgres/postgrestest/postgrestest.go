@@ -1,9 +1,10 @@
-// Package postgrestest runs PostgreSQL servers for tests: each in a directory of its own, on a free port of the loopback address, gone with the
-// test. It needs the programs of PostgreSQL (on Debian the package postgresql), and nothing that runs beforehand.
+// Package postgrestest runs PostgreSQL servers for tests. Each has a directory of its own and a free
+// port of the loopback address, and is removed after the test. The package needs the programs of
+// PostgreSQL (on Debian the package postgresql), and no running server.
 //
-//	postgrestest.go  a server: started, killed, started again, and its databases
-//	programs.go      where the programs are, and as whom they run
-//	proxy.go         something between a client and a server that delays, drops and repeats
+//	postgrestest.go  Server: starting, killing and restarting one, and its databases
+//	programs.go      the programs of PostgreSQL, and the user that runs them
+//	proxy.go         Proxy, which delays or drops what a client and a server send
 package postgrestest
 
 import (
@@ -27,17 +28,17 @@ import (
 	"github.com/oauth-operator/oauth-operator/hack/local/process"
 )
 
-// User and Password of the superuser. The password has what has to be encoded in a URL.
+// User and Password of the superuser. The password contains characters that a URL must encode.
 const (
 	User     = "postgres"
 	Password = "s3cret/of:the@database?"
 )
 
-// host is where servers listen.
+// host is the address that servers listen on.
 const host = "127.0.0.1"
 
-// patience is how long a server may take to start.
-const patience = time.Minute
+// patience bounds the start of a server.
+const startTimeout = time.Minute
 
 // Server is a PostgreSQL server.
 type Server struct {
@@ -46,7 +47,7 @@ type Server struct {
 	port     int
 	options  []string
 
-	log log
+	log serverLog
 
 	mu        sync.Mutex
 	process   *process.Process
@@ -54,24 +55,25 @@ type Server struct {
 }
 
 // log is the output of the server.
-type log struct {
+type serverLog struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (l *log) Write(b []byte) (int, error) {
+func (l *serverLog) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.Write(b)
 }
 
-func (l *log) String() string {
+func (l *serverLog) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.String()
 }
 
-// Start starts a new server, for as long as the test runs. Options are settings, such as "max_connections=20".
+// Start starts a new server and stops it after the test. Options are settings, such as
+// "max_connections=20".
 func Start(t testing.TB, options ...string) *Server {
 	t.Helper()
 	s, err := New(options...)
@@ -82,35 +84,35 @@ func Start(t testing.TB, options ...string) *Server {
 	return s
 }
 
-// New starts a new server. It runs until Stop, and never longer than this process.
+// New starts a new server. It runs until Stop, and not longer than this process.
 func New(options ...string) (*Server, error) {
 	s := &Server{options: options}
 	var err error
-	if s.programs, err = find(); err != nil {
+	if s.programs, err = findPrograms(); err != nil {
 		return nil, err
 	}
 	if s.dir, err = os.MkdirTemp("", "postgrestest-"); err != nil {
 		return nil, err
 	}
-	if err := s.begin(); err != nil {
+	if err := s.initialize(); err != nil {
 		s.Stop()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Server) begin() error {
-	if err := s.programs.own(s.dir); err != nil {
+func (s *Server) initialize() error {
+	if err := s.programs.changeOwner(s.dir); err != nil {
 		return err
 	}
 	password := filepath.Join(s.dir, "password")
 	if err := os.WriteFile(password, []byte(Password+"\n"), 0o600); err != nil {
 		return err
 	}
-	if err := s.programs.own(password); err != nil {
+	if err := s.programs.changeOwner(password); err != nil {
 		return err
 	}
-	if err := s.programs.run(s.dir, "initdb", "--pgdata="+s.data(), "--username="+User, "--pwfile="+password, "--auth=scram-sha-256",
+	if err := s.programs.run(s.dir, "initdb", "--pgdata="+s.dataDir(), "--username="+User, "--pwfile="+password, "--auth=scram-sha-256",
 		"--encoding=UTF8", "--locale=C", "--no-sync"); err != nil {
 		return err
 	}
@@ -129,26 +131,26 @@ func (s *Server) begin() error {
 	return errors.New("no port was free for PostgreSQL")
 }
 
-func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+func (s *Server) dataDir() string { return filepath.Join(s.dir, "data") }
 
-// Dir is a directory that the server can read.
+// Dir returns a directory that the server can read.
 func (s *Server) Dir() string { return s.dir }
 
-// Own makes a file the server's own, as it demands of keys.
-func (s *Server) Own(file string) error { return s.programs.own(file) }
+// ChangeOwner makes the server's user the owner of a file, which PostgreSQL requires of keys.
+func (s *Server) ChangeOwner(file string) error { return s.programs.changeOwner(file) }
 
-// Start starts the server again, with what it had, on the port that it had. It returns when the server answers.
+// Start starts the server again, with the same data and port. It returns when the server answers.
 func (s *Server) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	args := []string{
-		"-D", s.data(), "-h", host, "-p", strconv.Itoa(s.port), "-c", "unix_socket_directories=",
+		"-D", s.dataDir(), "-h", host, "-p", strconv.Itoa(s.port), "-c", "unix_socket_directories=",
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "shared_buffers=16MB",
 	}
 	for _, option := range s.options {
 		args = append(args, "-c", option)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	for {
 		before := len(s.log.String())
@@ -156,7 +158,7 @@ func (s *Server) Start() error {
 		if err == nil || !strings.Contains(s.log.String()[before:], "shared memory block") {
 			return err
 		}
-		time.Sleep(100 * time.Millisecond) // the children of the one that was killed have not noticed yet
+		time.Sleep(100 * time.Millisecond) // the child processes of the killed server have not exited yet
 	}
 }
 
@@ -174,7 +176,7 @@ func (s *Server) startOnce(ctx context.Context, args []string) error {
 		}
 		select {
 		case <-p.Done():
-			return fmt.Errorf("PostgreSQL has ended: %s\n%s", p.State(), s.log.String())
+			return fmt.Errorf("PostgreSQL has exited: %s\n%s", p.State(), s.log.String())
 		case <-ctx.Done():
 			p.Kill()
 			return fmt.Errorf("PostgreSQL does not answer\n%s", s.log.String())
@@ -183,7 +185,7 @@ func (s *Server) startOnce(ctx context.Context, args []string) error {
 	}
 }
 
-// Kill ends the server at once, in the middle of whatever it does. Its processes have gone when Kill returns, or go soon.
+// Kill kills the server (SIGKILL). Its child processes exit soon after.
 func (s *Server) Kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,21 +194,21 @@ func (s *Server) Kill() {
 	}
 }
 
-// Signal is sent to the server's main process.
+// Signal sends a signal to the server's main process.
 func (s *Server) Signal(sig os.Signal) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.process.Signal(sig)
 }
 
-// Stop ends the server and removes all it had.
+// Stop stops the server and removes its directory.
 func (s *Server) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.process != nil {
 		s.process.Stop(5 * time.Second)
 	}
-	// The children of a server that was killed write until they notice.
+	// The child processes of a killed server write until they exit.
 	for range 50 {
 		if os.RemoveAll(s.dir) == nil {
 			return
@@ -215,19 +217,19 @@ func (s *Server) Stop() {
 	}
 }
 
-// Address of the server: host and port.
+// Address returns the host and port of the server.
 func (s *Server) Address() string { return fmt.Sprintf("%s:%d", host, s.port) }
 
-// DSN of a database of the server.
+// DSN returns the DSN of a database of the server.
 func (s *Server) DSN(database string) string { return DSN(s.Address(), database, "sslmode=disable") }
 
-// DSN of a database at an address: the server's, or that of something in front of it.
+// DSN returns the DSN of a database at an address: that of a server, or of a proxy in front of it.
 func DSN(address, database, query string) string {
 	u := url.URL{Scheme: "postgres", User: url.UserPassword(User, Password), Host: address, Path: database, RawQuery: query}
 	return u.String()
 }
 
-// NewDatabase makes an empty database, and says its name.
+// NewDatabase creates an empty database, and returns its name.
 func (s *Server) NewDatabase(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("test_%d", s.databases.Add(1))
@@ -248,19 +250,19 @@ func (s *Server) exec(ctx context.Context, database, statements string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(ctx) //nolint:errcheck // the statements have been executed, or not
+	defer conn.Close(ctx) //nolint:errcheck // the statements were executed, or failed
 	_, err = conn.PgConn().Exec(ctx, statements).ReadAll()
 	return err
 }
 
-// Value is the one value that a query gives.
-func Value[T any](t testing.TB, s *Server, database, query string, args ...any) T {
+// QueryValue returns the one value that a query returns.
+func QueryValue[T any](t testing.TB, s *Server, database, query string, args ...any) T {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), s.DSN(database))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context()) //nolint:errcheck // the value has been read, or not
+	defer conn.Close(t.Context()) //nolint:errcheck // the value was read, or not
 	var value T
 	if err := conn.QueryRow(t.Context(), query, args...).Scan(&value); err != nil {
 		t.Fatal(err)
@@ -268,7 +270,7 @@ func Value[T any](t testing.TB, s *Server, database, query string, args ...any) 
 	return value
 }
 
-// Dump is everything that a database holds, as pg_dump writes it.
+// Dump returns the content of a database, as pg_dump writes it.
 func (s *Server) Dump(t testing.TB, database string) string {
 	t.Helper()
 	content, err := s.programs.output(s.dir, []string{"PGPASSWORD=" + Password}, "pg_dump", "--inserts", "--host="+host, "--port="+strconv.Itoa(s.port),

@@ -13,8 +13,9 @@ import (
 	"syscall"
 )
 
-// nobody is whom the programs run as where the tests run as root, which PostgreSQL refuses to.
-const nobody = 65534
+// nobodyUID is the user that runs the programs where the tests run as root, which PostgreSQL
+// refuses.
+const nobodyUID = 65534
 
 // programs of PostgreSQL.
 type programs struct {
@@ -22,28 +23,28 @@ type programs struct {
 	credential *syscall.Credential
 }
 
-// find looks in PATH, and then where Debian and its likes put every version of PostgreSQL.
-func find() (programs, error) {
+// findPrograms looks in PATH, and then where Debian puts every version of PostgreSQL.
+func findPrograms() (programs, error) {
 	p := programs{}
 	if os.Getuid() == 0 {
-		p.credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		p.credential = &syscall.Credential{Uid: nobodyUID, Gid: nobodyUID}
 	}
 	if file, err := exec.LookPath("initdb"); err == nil {
-		if file, err = filepath.EvalSymlinks(file); err == nil && complete(filepath.Dir(file)) {
+		if file, err = filepath.EvalSymlinks(file); err == nil && hasAllPrograms(filepath.Dir(file)) {
 			p.dir = filepath.Dir(file)
 			return p, nil
 		}
 	}
-	installed, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // the pattern is a good one
-	installed = slices.DeleteFunc(installed, func(dir string) bool { return !complete(dir) })
+	installed, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // the pattern is valid
+	installed = slices.DeleteFunc(installed, func(dir string) bool { return !hasAllPrograms(dir) })
 	if len(installed) == 0 {
 		return programs{}, errors.New("the programs of PostgreSQL are neither in PATH nor under /usr/lib/postgresql: install the package postgresql")
 	}
-	p.dir = slices.MaxFunc(installed, func(a, b string) int { return cmp.Compare(version(a), version(b)) })
+	p.dir = slices.MaxFunc(installed, func(a, b string) int { return cmp.Compare(versionOf(a), versionOf(b)) })
 	return p, nil
 }
 
-func complete(dir string) bool {
+func hasAllPrograms(dir string) bool {
 	for _, name := range []string{"initdb", "postgres", "pg_dump"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			return false
@@ -52,15 +53,15 @@ func complete(dir string) bool {
 	return true
 }
 
-func version(dir string) int {
-	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(dir))) // 0 for what is no number
+func versionOf(dir string) int {
+	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(dir))) // 0 if it is not a number
 	return n
 }
 
 func (p programs) path(name string) string { return filepath.Join(p.dir, name) }
 
-// own gives a file or directory to whom the programs run as.
-func (p programs) own(file string) error {
+// changeOwner makes the user that runs the programs the owner of a file or directory.
+func (p programs) changeOwner(file string) error {
 	if p.credential == nil {
 		return nil
 	}

@@ -7,19 +7,20 @@ import (
 	"time"
 )
 
-// Proxy passes on what a client and a server say to one another, or not.
+// Proxy forwards, delays or drops what a client and a server send.
 type Proxy struct {
 	listener net.Listener
 	server   string
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
-	// What happens to what comes from the server and from the client.
-	answers, questions func([]byte) [][]byte
-	wait               chan struct{} // not nil: what the server says is held back until it is closed
+	// transformResponse and transformRequest return what is forwarded of bytes from the server and
+	// from the client; nil forwards all.
+	transformResponse, transformRequest func([]byte) [][]byte
+	held               chan struct{} // if not nil, bytes from the server wait until it is closed
 }
 
-// NewProxy starts a proxy in front of the server, for as long as the test runs.
+// NewProxy starts a proxy in front of the server, and stops it after the test.
 func NewProxy(t testing.TB, s *Server) *Proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
@@ -29,14 +30,14 @@ func NewProxy(t testing.TB, s *Server) *Proxy {
 	p := &Proxy{listener: l, server: s.Address(), conns: map[net.Conn]struct{}{}}
 	go p.accept()
 	t.Cleanup(func() {
-		_ = l.Close() // it is gone either way
-		p.Hold(false)
-		p.Cut()
+		_ = l.Close() // it is closed either way
+		p.HoldResponses(false)
+		p.CloseConnections()
 	})
 	return p
 }
 
-// Address of the proxy: host and port.
+// Address returns the host and port of the proxy.
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
 func (p *Proxy) accept() {
@@ -47,40 +48,40 @@ func (p *Proxy) accept() {
 		}
 		server, err := net.DialTimeout("tcp", p.server, 10*time.Second)
 		if err != nil {
-			_ = client.Close() // as a server that is away does
+			_ = client.Close() // as if the server were down
 			continue
 		}
 		p.mu.Lock()
 		p.conns[client], p.conns[server] = struct{}{}, struct{}{}
 		p.mu.Unlock()
-		go p.pass(client, server, false)
-		go p.pass(server, client, true)
+		go p.forward(client, server, false)
+		go p.forward(server, client, true)
 	}
 }
 
-func (p *Proxy) pass(from, to net.Conn, answers bool) {
+func (p *Proxy) forward(from, to net.Conn, answers bool) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
-			for _, part := range p.change(buf[:n], answers) {
+			for _, part := range p.transform(buf[:n], answers) {
 				if _, err := to.Write(part); err != nil {
 					break
 				}
 			}
 		}
 		if err != nil {
-			_, _ = from.Close(), to.Close() // both ends go together
+			_, _ = from.Close(), to.Close() // both ends are closed together
 			return
 		}
 	}
 }
 
-func (p *Proxy) change(b []byte, answers bool) [][]byte {
+func (p *Proxy) transform(b []byte, answers bool) [][]byte {
 	p.mu.Lock()
-	wait, how := p.wait, p.questions
+	wait, how := p.held, p.transformRequest
 	if answers {
-		how = p.answers
+		how = p.transformResponse
 	}
 	p.mu.Unlock()
 	if answers && wait != nil {
@@ -93,40 +94,40 @@ func (p *Proxy) change(b []byte, answers bool) [][]byte {
 	return how(b)
 }
 
-// Cut ends all connections.
-func (p *Proxy) Cut() {
+// CloseConnections closes all connections.
+func (p *Proxy) CloseConnections() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for conn := range p.conns {
-		_ = conn.Close() // it is gone either way
+		_ = conn.Close() // it is closed either way
 		delete(p.conns, conn)
 	}
 }
 
-// Hold keeps back what the server says until it is told otherwise.
-func (p *Proxy) Hold(on bool) {
+// HoldResponses makes bytes from the server wait, until it is called with false.
+func (p *Proxy) HoldResponses(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case on && p.wait == nil:
-		p.wait = make(chan struct{})
-	case !on && p.wait != nil:
-		close(p.wait)
-		p.wait = nil
+	case on && p.held == nil:
+		p.held = make(chan struct{})
+	case !on && p.held != nil:
+		close(p.held)
+		p.held = nil
 	}
 }
 
-// DropAnswers swallows what the server says.
-func (p *Proxy) DropAnswers() { p.set(func([]byte) [][]byte { return nil }, nil) }
+// DropResponses drops bytes from the server.
+func (p *Proxy) DropResponses() { p.setTransforms(func([]byte) [][]byte { return nil }, nil) }
 
-// DropQuestions swallows what the client says.
-func (p *Proxy) DropQuestions() { p.set(nil, func([]byte) [][]byte { return nil }) }
+// DropRequests drops bytes from the client.
+func (p *Proxy) DropRequests() { p.setTransforms(nil, func([]byte) [][]byte { return nil }) }
 
-// Pass goes back to passing everything on.
-func (p *Proxy) Pass() { p.set(nil, nil) }
+// ForwardAll forwards everything again.
+func (p *Proxy) ForwardAll() { p.setTransforms(nil, nil) }
 
-func (p *Proxy) set(answers, questions func([]byte) [][]byte) {
+func (p *Proxy) setTransforms(answers, questions func([]byte) [][]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.answers, p.questions = answers, questions
+	p.transformResponse, p.transformRequest = answers, questions
 }
