@@ -61,7 +61,7 @@ func TestWithoutADatabaseNothingWasWrittenAndNothingIsKnown(t *testing.T) {
 	written, read := writesOf(t, s), readsOf(t, s)
 	server.Kill()
 	// The first calls after that find that their connections are broken.
-	eventually(t, "the store knows that the database has gone", func() bool {
+	eventually(t, "the store notices that the database is down", func() bool {
 		_, err := s.CreateGrant(t.Context(), newGrant("probe"))
 		return errors.Is(err, storage.ErrUnavailable)
 	})
@@ -75,9 +75,9 @@ func TestWithoutADatabaseNothingWasWrittenAndNothingIsKnown(t *testing.T) {
 			t.Errorf("%s: %v, want ErrUnavailable", name, err)
 		}
 	}
-	eventually(t, "the store tells that the database has gone", func() bool { return s.State().Problem != "" })
+	eventually(t, "the state reports that the database is down", func() bool { return s.State().Problem != "" })
 	if !s.State().Ready {
-		t.Error("a database that has gone makes the whole server unready")
+		t.Error("a database that is down makes the whole server unready")
 	}
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestWithoutADatabaseNothingWasWrittenAndNothingIsKnown(t *testing.T) {
 			t.Errorf("%s, with the database back: %v", name, err)
 		}
 	}
-	eventually(t, "the store tells that the database is back", func() bool { return s.State() == postgres.State{Ready: true} })
+	eventually(t, "the state reports that the database is back", func() bool { return s.State() == postgres.State{Ready: true} })
 }
 
 func TestAWriteWhoseAnswerIsLostIsAmbiguousAndAReadUnavailable(t *testing.T) {
@@ -110,7 +110,7 @@ func TestAWriteWhoseAnswerIsLostIsAmbiguousAndAReadUnavailable(t *testing.T) {
 				for name, call := range calls {
 					proxy.HoldResponses(false)
 					proxy.ForwardAll()
-					// All statements are prepared on the connection, so the lost answer is that of the execution.
+					// All statements are prepared, so the lost answer is that of the execution.
 					eventually(t, "there is a connection", func() bool {
 						warm++
 						g, err := s.CreateGrant(t.Context(), newGrant(fmt.Sprint("warm", warm)))
@@ -190,8 +190,8 @@ func TestALateAnswerIsNotTakenForThatOfTheNextCall(t *testing.T) {
 	})
 }
 
-// TestAServerKilledInTheMiddleOfWritesLosesNothingThatItAcknowledged also shows that the store recovers
-// by itself.
+// TestAServerKilledInTheMiddleOfWritesLosesNothingThatItAcknowledged also shows that the store
+// recovers by itself.
 func TestAServerKilledInTheMiddleOfWritesLosesNothingThatItAcknowledged(t *testing.T) {
 	server := postgrestest.Start(t, "synchronous_commit=on")
 	s := open(t, server.DSN("postgres"), withShortTimeout)
@@ -238,7 +238,7 @@ func TestAServerKilledInTheMiddleOfWritesLosesNothingThatItAcknowledged(t *testi
 		case outcome == nil:
 			done++
 			if err != nil {
-				t.Errorf("%s was acknowledged, and reading it gives %v", id, err)
+				t.Errorf("%s was acknowledged, and reading it returns %v", id, err)
 			}
 		case errors.Is(outcome, storage.ErrAmbiguous):
 			ambiguous++
@@ -247,7 +247,7 @@ func TestAServerKilledInTheMiddleOfWritesLosesNothingThatItAcknowledged(t *testi
 			}
 		case errors.Is(outcome, storage.ErrUnavailable):
 			if !errors.Is(err, storage.ErrNotFound) {
-				t.Errorf("%s was said not to be written, and reading it gives %v", id, err)
+				t.Errorf("%s was reported as not written, and reading it returns %v", id, err)
 			}
 		default:
 			t.Errorf("%s: %v", id, outcome)
@@ -262,7 +262,7 @@ func TestAServerKilledInTheMiddleOfWritesLosesNothingThatItAcknowledged(t *testi
 func TestATransactionThatMustBeTriedAgainIsTriedAgain(t *testing.T) {
 	database := shared.NewDatabase(t)
 	open(t, shared.DSN(database)).Close()
-	// Every transaction may fail with a serialization failure, as in a database without weaker isolation.
+	// Transactions may fail with serialization failures, as in databases without weaker isolation.
 	shared.Exec(t, "postgres", "ALTER DATABASE "+database+" SET default_transaction_isolation = 'serializable'")
 	s := open(t, shared.DSN(database))
 	g := mustCreate(t, s, newGrant("counted"))

@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestPostgresIsAStore(t *testing.T) {
-	// Each test has a ServerUID of its own in one database, and must not see the records of the others.
+	// Each test has a ServerUID of its own, and must not see the records of the others.
 	dsn := shared.DSN(shared.NewDatabase(t))
 	storagetest.Run(t, func(t *testing.T) storagetest.Backend {
 		return open(t, dsn, func(o *postgres.Options) { o.ServerUID = t.Name() })

@@ -40,8 +40,8 @@ import (
 
 // Options of a Store. Changed, CallTimeout and Metrics are optional.
 type Options struct {
-	// DSNFile holds the DSN, as a URL (postgres://user:password@host:5432/database?sslmode=verify-full)
-	// or as key=value pairs. The file is read again when it changes.
+	// DSNFile is the file with the DSN, which is read again when it changes: a URL
+	// (postgres://user:password@host:5432/database?sslmode=verify-full) or key=value pairs.
 	DSNFile string
 	// ServerUID is the UID of the AuthorizationServer that owns the records.
 	ServerUID string

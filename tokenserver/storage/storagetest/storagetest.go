@@ -158,7 +158,7 @@ func grantIsReadAsWritten(t *testing.T, s Backend) {
 	}
 }
 
-// smallGrantIsReadAsWritten writes the fields of a password grant to a client without refresh tokens.
+// smallGrantIsReadAsWritten writes what a password grant without refresh tokens has.
 func smallGrantIsReadAsWritten(t *testing.T, s Backend) {
 	now := time.Now().Truncate(time.Microsecond)
 	want := storage.Grant{
@@ -212,7 +212,7 @@ func grantIsCreatedOnce(t *testing.T, s Backend) {
 	checkSame(t, mustGet(t, s, "a"), first)
 }
 
-// runParallel runs 50 goroutines at once, and returns how many succeeded and the errors of the others.
+// runParallel runs 50 goroutines at once. It returns how many succeeded, and the errors.
 func runParallel(run func(i int) error) (won int, errs []error) {
 	var (
 		group sync.WaitGroup
@@ -363,7 +363,7 @@ func grantsAreListed(t *testing.T, s Backend) {
 	}
 }
 
-// createToBound creates as many live grants of one user and client as they may have, the oldest first.
+// createToBound creates as many grants of one user and client as the bound, the oldest first.
 func createToBound(t *testing.T, s Backend) {
 	now := time.Now()
 	for i := range storage.MaxGrantsPerUserAndClient {

@@ -12,12 +12,10 @@ type Proxy struct {
 	listener net.Listener
 	server   string
 
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-	// transformResponse and transformRequest return what is forwarded of bytes from the server and
-	// from the client; nil forwards all.
-	transformResponse, transformRequest func([]byte) [][]byte
-	held               chan struct{} // if not nil, bytes from the server wait until it is closed
+	mu                          sync.Mutex
+	conns                       map[net.Conn]struct{}
+	dropResponses, dropRequests bool
+	held                        chan struct{} // if not nil, bytes from the server wait until it is closed
 }
 
 // NewProxy starts a proxy in front of the server, and stops it after the test.
@@ -59,16 +57,12 @@ func (p *Proxy) accept() {
 	}
 }
 
-func (p *Proxy) forward(from, to net.Conn, answers bool) {
+func (p *Proxy) forward(from, to net.Conn, isResponse bool) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
-		if n > 0 {
-			for _, part := range p.transform(buf[:n], answers) {
-				if _, err := to.Write(part); err != nil {
-					break
-				}
-			}
+		if n > 0 && !p.isDropped(isResponse) {
+			_, _ = to.Write(buf[:n]) // an error closes the connection, which the next Read reports
 		}
 		if err != nil {
 			_, _ = from.Close(), to.Close() // both ends are closed together
@@ -77,21 +71,19 @@ func (p *Proxy) forward(from, to net.Conn, answers bool) {
 	}
 }
 
-func (p *Proxy) transform(b []byte, answers bool) [][]byte {
+// isDropped reports whether bytes that have arrived are dropped. Those of a response wait while
+// responses are held.
+func (p *Proxy) isDropped(isResponse bool) bool {
 	p.mu.Lock()
-	wait, how := p.held, p.transformRequest
-	if answers {
-		how = p.transformResponse
+	held, dropped := p.held, p.dropRequests
+	if isResponse {
+		dropped = p.dropResponses
 	}
 	p.mu.Unlock()
-	if answers && wait != nil {
-		b = append([]byte(nil), b...)
-		<-wait
+	if isResponse && held != nil {
+		<-held
 	}
-	if how == nil {
-		return [][]byte{b}
-	}
-	return how(b)
+	return dropped
 }
 
 // CloseConnections closes all connections.
@@ -118,16 +110,16 @@ func (p *Proxy) HoldResponses(on bool) {
 }
 
 // DropResponses drops bytes from the server.
-func (p *Proxy) DropResponses() { p.setTransforms(func([]byte) [][]byte { return nil }, nil) }
+func (p *Proxy) DropResponses() { p.setDropped(true, false) }
 
 // DropRequests drops bytes from the client.
-func (p *Proxy) DropRequests() { p.setTransforms(nil, func([]byte) [][]byte { return nil }) }
+func (p *Proxy) DropRequests() { p.setDropped(false, true) }
 
 // ForwardAll forwards everything again.
-func (p *Proxy) ForwardAll() { p.setTransforms(nil, nil) }
+func (p *Proxy) ForwardAll() { p.setDropped(false, false) }
 
-func (p *Proxy) setTransforms(answers, questions func([]byte) [][]byte) {
+func (p *Proxy) setDropped(responses, requests bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.transformResponse, p.transformRequest = answers, questions
+	p.dropResponses, p.dropRequests = responses, requests
 }
