@@ -13,9 +13,9 @@ import (
 	"syscall"
 )
 
-// nobodyUID is the user that runs the programs where the tests run as root, which PostgreSQL
+// unprivilegedUID is the user that runs the programs where the tests run as root, which PostgreSQL
 // refuses.
-const nobodyUID = 65534
+const unprivilegedUID = 65534
 
 // programs of PostgreSQL.
 type programs struct {
@@ -27,7 +27,7 @@ type programs struct {
 func findPrograms() (programs, error) {
 	p := programs{}
 	if os.Getuid() == 0 {
-		p.credential = &syscall.Credential{Uid: nobodyUID, Gid: nobodyUID}
+		p.credential = &syscall.Credential{Uid: unprivilegedUID, Gid: unprivilegedUID}
 	}
 	if file, err := exec.LookPath("initdb"); err == nil {
 		if file, err = filepath.EvalSymlinks(file); err == nil && hasAllPrograms(filepath.Dir(file)) {
