@@ -5,7 +5,7 @@
 //	password.go            RFC 6749 section 4.3
 //	client_credentials.go  RFC 6749 section 4.4
 //	refresh_token.go       RFC 6749 section 6
-//	answer.go              the tokens, and errors of the grants in the protocol's words
+//	answer.go              the token response
 package token
 
 import (
