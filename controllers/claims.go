@@ -19,7 +19,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// errTaken: the name belongs to another object, which exists. It says nothing about that object, since it may be another tenant's.
+// errTaken: the name belongs to another object, which exists. It says nothing about that object,
+// since it may be another tenant's.
 var errTaken = errors.New("the name is taken")
 
 // Kinds of owners.
@@ -36,7 +37,8 @@ func (op *operator) entry(ctx context.Context, server *v1alpha1.AuthorizationSer
 	return readEntry(ctx, op.Client, server, claim)
 }
 
-// entryNow is entry, but asks the API server when the cache knows none: whoever generates something new first makes sure that nothing is there.
+// entryNow is entry, but asks the API server when the cache knows none: a caller that generates
+// something new must know that nothing is there.
 func (op *operator) entryNow(ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Claim) (*internalv1alpha1.Entry, error) {
 	if found, err := op.entry(ctx, server, claim); found != nil || err != nil {
 		return found, err
@@ -56,9 +58,10 @@ func readEntry(ctx context.Context, from client.Reader, server *v1alpha1.Authori
 	return &found, nil
 }
 
-// hold makes want exist and returns it as it is stored. The name is claimed by creating the Entry, so of two that want it the API server
-// chooses one; the other gets errTaken while the owner exists. Current is the Entry that the caller has seen under that name, or nil; if it is
-// no longer that one the error is a conflict, and the caller decides again on what is there.
+// hold makes want exist and returns it as it is stored. The name is claimed by creating the Entry,
+// so of two that want it the API server chooses one; the other gets errTaken while the owner
+// exists. Current is the Entry that the caller has seen under that name, or nil; if it is no longer
+// that one the error is a conflict, and the caller decides again on what is there.
 func (op *operator) hold(ctx context.Context, want, current *internalv1alpha1.Entry) (*internalv1alpha1.Entry, error) {
 	if current != nil && current.Spec.Owner.UID != want.Spec.Owner.UID {
 		gone, err := op.ownerGone(ctx, current.Spec.Owner)
@@ -97,8 +100,8 @@ func (op *operator) hold(ctx context.Context, want, current *internalv1alpha1.En
 	return next, nil
 }
 
-// claim holds a name whose Entry has nothing to be generated: it depends on the object alone, so what is there already is just brought up to
-// date.
+// claim holds a name whose Entry has nothing to be generated: it depends on the object alone, so
+// what is there already is just brought up to date.
 func (op *operator) claim(
 	ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Claim, owner internalv1alpha1.Owner, format string, document any,
 ) (*internalv1alpha1.Entry, error) {
@@ -124,7 +127,8 @@ func (op *operator) claim(
 	return op.hold(ctx, compile.Entry(server, claim, owner, format, text), current)
 }
 
-// claimName claims a name that has no document, unless it belongs to another object: then the error is errTaken.
+// claimName claims a name that has no document, unless it belongs to another object: then the error
+// is errTaken.
 func (op *operator) claimName(ctx context.Context, at *attachment, claim compile.Claim, kind string, object client.Object) (*internalv1alpha1.Entry, error) {
 	current, err := op.entry(ctx, at.server, claim)
 	if err != nil {
@@ -158,7 +162,8 @@ func (op *operator) remove(ctx context.Context, e *internalv1alpha1.Entry) error
 	return nil
 }
 
-// releaseOthers removes the Entries of an object that are not in keep: names that it asks for no more.
+// releaseOthers removes the Entries of an object that are not in keep: names that it asks for no
+// more.
 func (op *operator) releaseOthers(ctx context.Context, owner internalv1alpha1.Owner, keep ...*internalv1alpha1.Entry) error {
 	entries, err := op.entriesOf(ctx, owner)
 	if err != nil {
@@ -184,14 +189,15 @@ func containsEntry(entries []*internalv1alpha1.Entry, e *internalv1alpha1.Entry)
 	return false
 }
 
-// forget removes the Entries of an owner that does not exist any more. The cache only says where to look: each deletion is preceded by an answer
-// of the API server.
+// forget removes the Entries of an owner that does not exist any more. The cache only says where to
+// look: each deletion is preceded by an answer of the API server.
 func (op *operator) forget(ctx context.Context, kind string, key client.ObjectKey) error {
 	return op.forgetFormer(ctx, internalv1alpha1.Owner{Kind: kind, Namespace: key.Namespace, Name: key.Name})
 }
 
-// forgetFormer removes the Entries of objects that had the owner's name before it. Who is deleted and created again at once may never be seen to
-// be gone, and what the former one was allowed must not outlive it.
+// forgetFormer removes the Entries of objects that had the owner's name before it. Who is deleted
+// and created again at once may never be seen to be gone, and what the former one was allowed must
+// not outlive it.
 func (op *operator) forgetFormer(ctx context.Context, owner internalv1alpha1.Owner) error {
 	entries, err := op.entriesOf(ctx, owner)
 	if err != nil {
@@ -227,10 +233,11 @@ func (op *operator) ownerGone(ctx context.Context, owner internalv1alpha1.Owner)
 	return ownerGone(ctx, op.live, owner)
 }
 
-// ownerGone asks the API server whether the owner of an Entry is gone: there is none of that name, it has another UID, or it is being deleted,
-// which nobody can take back, whatever finalizer it waits for. Any other answer than the object or NotFound is an error, and then nothing may be
-// concluded. A 404 that does not speak of the object is such an answer: it comes from an API server that does not serve the kind, or from
-// something in front of it.
+// ownerGone asks the API server whether the owner of an Entry is gone: there is none of that name,
+// it has another UID, or it is being deleted, which cannot be taken back, whatever finalizer it
+// waits for. Any other answer than the object or NotFound is an error, and then nothing may be
+// concluded. A 404 that does not speak of the object is such an answer: it comes from an API server
+// that does not serve the kind, or from something in front of it.
 func ownerGone(ctx context.Context, live client.Reader, owner internalv1alpha1.Owner) (bool, error) {
 	object := &metav1.PartialObjectMetadata{}
 	object.SetGroupVersionKind(ownerKind(owner.Kind))
@@ -244,8 +251,8 @@ func ownerGone(ctx context.Context, live client.Reader, owner internalv1alpha1.O
 	return object.UID != owner.UID || !object.DeletionTimestamp.IsZero() && !outlivesDeletion(owner.Kind), nil
 }
 
-// outlivesDeletion says whether objects of a kind are needed while they are being deleted: what is in a namespace goes one by one before it, and
-// a server's documents are the garbage collector's.
+// outlivesDeletion says whether objects of a kind are needed while they are being deleted: what is
+// in a namespace goes one by one before it, and a server's documents are the garbage collector's.
 func outlivesDeletion(kind string) bool { return kind == kindNamespace || kind == kindServer }
 
 func ownerKind(kind string) schema.GroupVersionKind {

@@ -39,7 +39,8 @@ type clientScope struct {
 	credentials verdict
 }
 
-// Reconcile serves an OAuthClient: its id is its own, its document is current, its Secret holds its credential.
+// Reconcile serves an OAuthClient: its id is its own, its document is current, its Secret holds its
+// credential.
 func (r *clientReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var c v1alpha1.OAuthClient
 	if err := r.Get(ctx, request.NamespacedName, &c); err != nil {
@@ -70,8 +71,9 @@ func (r *clientReconciler) forgetNamesakes(ctx context.Context, s *clientScope) 
 	return r.forgetFormer(ctx, compile.Owner(kindClient, s.client))
 }
 
-// accept asks policy, and looks up what is served. A client that is not accepted gets no Entry, or anybody could keep any id from others; one
-// that has an Entry keeps it and has it kept current: policy then refuses it in the token server too.
+// accept asks policy, and looks up what is served. A client that is not accepted gets no Entry, or
+// any object could keep any id from others; one that has an Entry keeps it and has it kept current:
+// policy then refuses it in the token server too.
 func (r *clientReconciler) accept(ctx context.Context, s *clientScope) (err error) {
 	s.at, s.accepted, err = r.attach(ctx, serverOfClient(s.client), s.client.Namespace, "spec.serverRef", true)
 	if err != nil || s.accepted.decided() {
@@ -105,7 +107,8 @@ func (s *clientScope) claim() compile.Claim {
 	return compile.Claim{Space: internalv1alpha1.SpaceIdentity, Value: s.document.ID}
 }
 
-// claimID brings the Entry up to date but for its credentials; that of a client which does not exist any more is replaced.
+// claimID brings the Entry up to date but for its credentials; that of a client which does not
+// exist any more is replaced.
 func (r *clientReconciler) claimID(ctx context.Context, s *clientScope) error {
 	if !s.served() {
 		return nil
@@ -129,7 +132,8 @@ func (r *clientReconciler) claimID(ctx context.Context, s *clientScope) error {
 	return err
 }
 
-// clientIDTaken says what to change. The field may be empty, and cannot be changed in the object that is there.
+// clientIDTaken says what to change. The field may be empty, and cannot be changed in the object
+// that is there.
 func clientIDTaken(s *clientScope) verdict {
 	return fails(v1alpha1.ReasonClientIDTaken,
 		"spec.clientID: another object of the server has the name %q: delete this client and create it with another clientID, which is immutable", s.document.ID)
@@ -153,8 +157,8 @@ func (r *clientReconciler) write(ctx context.Context, s *clientScope, seen *inte
 	return r.releaseOthers(ctx, owner, e)
 }
 
-// suspendMeanwhile suspends a client whose document cannot be replaced yet. An error is one that must
-// not wait for the upgrade.
+// suspendMeanwhile suspends a client whose document cannot be replaced yet. An error is one that
+// must not wait for the upgrade.
 func (r *clientReconciler) suspendMeanwhile(ctx context.Context, s *clientScope) error {
 	if s.entry == nil {
 		return nil
@@ -184,7 +188,8 @@ func (r *clientReconciler) resolve(ctx context.Context, s *clientScope) (err err
 	return err
 }
 
-// keepCredentials keeps the credential and the Secret, and creates the Entry of a new client with them.
+// keepCredentials keeps the credential and the Secret, and creates the Entry of a new client with
+// them.
 func (r *clientReconciler) keepCredentials(ctx context.Context, s *clientScope) error {
 	if !s.served() {
 		return nil

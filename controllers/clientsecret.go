@@ -15,9 +15,10 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// generateSecret has the target hold a generated secret. The order is the one in which no step leaves a workload with a secret that is
-// refused: a dry run finds out whether the Secret can be written, the hash is served as Pending, then the Secret is written, then the credential
-// becomes Active. While the Secret cannot be written, nothing is, and what Pods hold stays in force.
+// generateSecret has the target hold a generated secret. The order is the one in which no step
+// leaves a workload with a secret that is refused: a dry run finds out whether the Secret can be
+// written, the hash is served as Pending, then the Secret is written, then the credential becomes
+// Active. While the Secret cannot be written, nothing is, and what Pods hold stays in force.
 func (r *clientReconciler) generateSecret(ctx context.Context, s *clientScope) error {
 	target, err := r.findTarget(ctx, s)
 	if err != nil {
@@ -51,8 +52,9 @@ func (r *clientReconciler) generateSecret(ctx context.Context, s *clientScope) e
 	return r.deliver(ctx, s, target, value, "")
 }
 
-// takeSecret serves the secret that somebody else wrote, and copies it if a target is set. It is in force as soon as it is read. While the
-// source is missing or refused, what was served before stays.
+// takeSecret serves the secret that another wrote, and copies it if a target is set. It is in
+// force as soon as it is read. While the source is missing or refused, what was served before
+// stays.
 func (r *clientReconciler) takeSecret(ctx context.Context, s *clientScope) error {
 	ref := *s.client.Spec.Secret.FromSecret
 	target, err := r.findTarget(ctx, s)
@@ -92,7 +94,8 @@ func (r *clientReconciler) takeSecret(ctx context.Context, s *clientScope) error
 	return r.deliver(ctx, s, target, string(value), source)
 }
 
-// finishSource is what is left to do when a secret from a source, and its copy if there is to be one, are in force.
+// finishSource is what is left to do when a secret from a source, and its copy if there is to be
+// one, are in force.
 func (r *clientReconciler) finishSource(ctx context.Context, s *clientScope, target *secretTarget) error {
 	mounted, keep := s.client.Spec.Secret.FromSecret.Name, []string{s.client.Spec.Secret.FromSecret.Name}
 	if target != nil {
@@ -123,8 +126,9 @@ func (r *clientReconciler) activate(ctx context.Context, s *clientScope, value, 
 	return r.finishSource(ctx, s, nil)
 }
 
-// forbiddenType says why a Secret must not be a client's secret, by its type; empty: it may. What is read is copied, if a target is set, to where
-// others may read it, and the author of an OAuthClient need not be permitted to read every Secret.
+// forbiddenType says why a Secret must not be a client's secret, by its type; empty: it may. What
+// is read is copied, if a target is set, to where others may read it, and the author of an
+// OAuthClient need not be permitted to read every Secret.
 func forbiddenType(secret *corev1.Secret) string {
 	if strings.HasPrefix(string(secret.Type), "kubernetes.io/") && secret.Type != corev1.SecretTypeBasicAuth ||
 		secret.Type == corev1.SecretTypeBootstrapToken {
@@ -133,8 +137,9 @@ func forbiddenType(secret *corev1.Secret) string {
 	return ""
 }
 
-// deliver serves the hash, writes the target and makes the credential Active. source is what the value was read from, if not from the target: then
-// its readers there use it already, so it is served whether or not the target can be written.
+// deliver serves the hash, writes the target and makes the credential Active. source is what the
+// value was read from, if not from the target: then its readers there use it already, so it is
+// served whether or not the target can be written.
 func (r *clientReconciler) deliver(ctx context.Context, s *clientScope, target *secretTarget, value, source string) error {
 	c := credentialOf(s.document.Credentials, value)
 	if c == nil {
@@ -177,8 +182,9 @@ func changedMeanwhile(secret string) error {
 	return apierrors.NewConflict(corev1.Resource("secrets"), secret, errors.New("it changed while it was read"))
 }
 
-// valueToKeep is the secret that need not be replaced; empty if a new one has to be made. A value in our Secret is kept if it is one of the
-// client's, or if no document says what the client's are (it was lost). One that somebody edited is not: it is no random value of ours.
+// valueToKeep is the secret that need not be replaced; empty if a new one has to be made. A value
+// in our Secret is kept if it is one of the client's, or if no document says what the client's are
+// (it was lost). One that was edited is not: it is no random value of ours.
 func (r *clientReconciler) valueToKeep(ctx context.Context, s *clientScope, target *secretTarget) (string, error) {
 	if target.metadata == nil {
 		if err := r.reallyMissing(ctx, s, target.spec.Name); err != nil {
@@ -211,7 +217,8 @@ func (r *clientReconciler) valueToKeep(ctx context.Context, s *clientScope, targ
 	return value, nil
 }
 
-// reallyMissing asks the API server for the target of a client that has a credential: a cache that lags behind must not make us replace it.
+// reallyMissing asks the API server for the target of a client that has a credential: a cache that
+// lags behind must not make us replace it.
 func (r *clientReconciler) reallyMissing(ctx context.Context, s *clientScope, name string) error {
 	if len(s.document.Credentials) == 0 {
 		return nil

@@ -19,11 +19,12 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// secretPrefix lets secret scanners know a generated client secret. It and base64url have characters only that need no encoding in HTTP Basic.
+// secretPrefix lets secret scanners know a generated client secret. It and base64url have
+// characters only that need no encoding in HTTP Basic.
 const secretPrefix = "oauthop_"
 
-// minSecret is the length below which a client secret that somebody else wrote is refused: it is stored under a fast hash, which is right for
-// random values only.
+// minSecret is the length below which a client secret that the operator did not make is refused: it
+// is stored under a fast hash, which is right for random values only.
 const minSecret = 32
 
 // newSecret is a client secret of 256 random bits.
@@ -35,8 +36,9 @@ func newSecret(random io.Reader) (string, error) {
 	return secretPrefix + base64.RawURLEncoding.EncodeToString(b), nil
 }
 
-// pendingSecrets are secrets that were generated and are in no Secret yet, by the client. Another try goes on with the one that there is, whose
-// hash may be served already. They are in memory only: one that is lost with the manager was given to no client.
+// pendingSecrets are secrets that were generated and are in no Secret yet, by the client. Another
+// try goes on with the one that there is, whose hash may be served already. They are in memory
+// only: one that is lost with the manager was given to no client.
 type pendingSecrets struct {
 	mu sync.Mutex
 	of map[client.ObjectKey]pendingSecret
@@ -111,7 +113,8 @@ func inState(credentials []documents.Credential, state string) *documents.Creden
 	return nil
 }
 
-// withPending puts a credential beside the one that is Active, in place of one that an interrupted attempt left.
+// withPending puts a credential beside the one that is Active, in place of one that an interrupted
+// attempt left.
 func withPending(credentials []documents.Credential, pending documents.Credential) []documents.Credential {
 	kept := slices.DeleteFunc(slices.Clone(credentials), func(c documents.Credential) bool { return c.State == documents.CredentialPending })
 	return append([]documents.Credential{pending}, kept...)
@@ -132,13 +135,15 @@ func sourceOf(secret metav1.Object, detail string) string {
 	return source
 }
 
-// sourcePart is what a source says of the Secret that was read, without the Secret that it was copied to.
+// sourcePart is what a source says of the Secret that was read, without the Secret that it was
+// copied to.
 func sourcePart(source string) string {
 	read, _, _ := strings.Cut(source, " ")
 	return read
 }
 
-// checkSecret says what is wrong with a client secret that somebody else wrote; empty: nothing. RFC 6749 appendix A.2: client_secret = *VSCHAR.
+// checkSecret says what is wrong with a client secret that the operator did not make; empty:
+// nothing. RFC 6749 appendix A.2: client_secret = *VSCHAR.
 func checkSecret(value string) (weak bool, problem string) {
 	if len(value) < minSecret {
 		return true, fmt.Sprintf("is shorter than %d characters: use a random value, such as of openssl rand -hex 32", minSecret)

@@ -24,7 +24,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 )
 
-// ringAnnotation holds the keyRing on the key Secret. The Secret has no owner: keys outlive their AuthorizationServer.
+// ringAnnotation holds the keyRing on the key Secret. The Secret has no owner: keys outlive their
+// AuthorizationServer.
 const ringAnnotation = "internal.oauth-operator.dev/keys"
 
 const (
@@ -32,7 +33,8 @@ const (
 	sealingSuffix = ".sealing"
 )
 
-// errUnknownKeys: a Secret that has the name of the key Secret says nothing of the keys. It is left as it is.
+// errUnknownKeys: a Secret that has the name of the key Secret says nothing of the keys. It is left
+// as it is.
 var errUnknownKeys = errors.New("the annotation " + ringAnnotation + " of the Secret is not valid or is missing")
 
 // foreignSecret is the error that a Secret which has the name of the key Secret is another's. It is
@@ -47,7 +49,8 @@ type keyState struct {
 	ring keyRing
 	// stored is the ring as the annotation has it.
 	stored keyRing
-	// exists: the Secret is there; version is its resourceVersion, and labeled that it has the labels that it should have.
+	// exists: the Secret is there; version is its resourceVersion, and labeled that it has the
+	// labels that it should have.
 	exists  bool
 	version string
 	labeled bool
@@ -55,7 +58,8 @@ type keyState struct {
 	lost []string
 }
 
-// verified remembers which version of each key Secret was seen to hold all its keys, so that it is read again only when it changed.
+// verified remembers which version of each key Secret was seen to hold all its keys, so that it is
+// read again only when it changed.
 type verified struct {
 	mu       sync.Mutex
 	versions map[client.ObjectKey]string
@@ -79,8 +83,8 @@ func keySecretKey(server *v1alpha1.AuthorizationServer) client.ObjectKey {
 	return client.ObjectKey{Namespace: server.Namespace, Name: workload.KeysSecretName(server.Name)}
 }
 
-// readKeys finds the ring and whether all of its material is there. known are the keys that the server's document or status speaks of; revoked
-// ones are not missed.
+// readKeys finds the ring and whether all of its material is there. known are the keys that the
+// server's document or status speaks of; revoked ones are not missed.
 func (op *operator) readKeys(ctx context.Context, server *v1alpha1.AuthorizationServer, known []documents.Key, revoked []string) (keyState, error) {
 	key := keySecretKey(server)
 	state, material, err := op.readKeySecret(ctx, key)
@@ -94,8 +98,9 @@ func (op *operator) readKeys(ctx context.Context, server *v1alpha1.Authorization
 	return state, err
 }
 
-// takeStock compares what is remembered of the keys with what there is. Material lists the keys that are there; nil means that all of the ring's
-// are. The ring that it returns is the remembered one, or, where nothing is remembered, what can be told from the known keys.
+// takeStock compares what is remembered of the keys with what there is. Material lists the keys
+// that are there; nil means that all of the ring's are. The ring that it returns is the remembered
+// one, or, where nothing is remembered, what can be told from the known keys.
 func takeStock(
 	remembered keyRing, material []string, known []documents.Key, revoked []string, now time.Time,
 ) (ring keyRing, lost []string, err error) {
@@ -120,7 +125,8 @@ func takeStock(
 		}
 	}
 	for _, k := range known {
-		// A key leaves the ring long after it was Active: if it is Active to the token servers, this is an older Secret, from a backup.
+		// A key leaves the ring long after it was Active: if it is Active to the token servers,
+		// this is an older Secret, from a backup.
 		if k.Phase == documents.KeyActive && !remembered.has(k.KID) {
 			miss(k.KID)
 		}
@@ -128,8 +134,9 @@ func takeStock(
 	return remembered, lost, nil
 }
 
-// rebuild makes a ring of the known keys that there is material for: the annotation was lost, the keys were not. Material of which nothing at
-// all is known is not thrown away, since somebody may still have its records.
+// rebuild makes a ring of the known keys that there is material for: the annotation was lost, the
+// keys were not. Material of which nothing at all is known is not thrown away, since its records
+// may exist in a backup.
 func rebuild(material []string, known []documents.Key, revoked []string, now time.Time) (ring keyRing, err error) {
 	for _, k := range known {
 		if !slices.Contains(material, k.KID) || ring.has(k.KID) {
@@ -148,8 +155,9 @@ func rebuild(material []string, known []documents.Key, revoked []string, now tim
 	return ring, nil
 }
 
-// readKeySecret reads the annotation from the cache, and the list of keys that there is material for from the API server, if this version of
-// the Secret was not verified before; material is nil then.
+// readKeySecret reads the annotation from the cache, and the list of keys that there is material
+// for from the API server, if this version of the Secret was not verified before; material is nil
+// then.
 func (op *operator) readKeySecret(ctx context.Context, key client.ObjectKey) (state keyState, material []string, err error) {
 	cached := secretMetadata()
 	err = op.Get(ctx, key, cached)
@@ -175,9 +183,9 @@ func (op *operator) readKeySecret(ctx context.Context, key client.ObjectKey) (st
 }
 
 // foreignKeys says why a Secret that has the name of a key Secret cannot be used as one; empty: it
-// can. It has to have our label, or those that key Secrets had before, or our annotation; and it must
-// belong to nothing that would delete it or write into it, such as an OAuthClient that was there
-// first.
+// can. It has to have our label, or those that key Secrets had before, or our annotation; and it
+// must belong to nothing that would delete it or write into it, such as an OAuthClient that was
+// there first.
 func foreignKeys(m metav1.Object) string {
 	keys := m.GetAnnotations()[ringAnnotation] != "" || m.GetLabels()[workload.KeysLabel] != ""
 	owned := len(m.GetOwnerReferences()) > 0 || adopterOf(m) != nil
@@ -222,8 +230,8 @@ func encodeRing(ring keyRing) (string, error) {
 	return string(text), nil
 }
 
-// decodeRing reads the annotation; the zero ring if there is none. What it says that this manager does not
-// know would be lost when it is written again.
+// decodeRing reads the annotation; the zero ring if there is none. What it says that this manager
+// does not know would be lost when it is written again.
 func decodeRing(secret metav1.Object) (keyRing, error) {
 	var ring keyRing
 	text := secret.GetAnnotations()[ringAnnotation]
@@ -261,8 +269,8 @@ func (n newKeys) generate(random io.Reader) func(algorithm string) (string, erro
 	}
 }
 
-// writeKeys stores the ring and new material, and removes the material of keys that left the ring. It writes only onto the version that was
-// read. Nothing is written when nothing changed.
+// writeKeys stores the ring and new material, and removes the material of keys that left the ring.
+// It writes only onto the version that was read. Nothing is written when nothing changed.
 func (op *operator) writeKeys(ctx context.Context, server *v1alpha1.AuthorizationServer, state keyState, next keyRing, made newKeys) error {
 	if state.exists && state.labeled && len(made) == 0 && reflect.DeepEqual(state.stored, next) {
 		return nil

@@ -168,7 +168,7 @@ func (op *operator) byServerEntry(list func() client.ObjectList) wakeFunc {
 	}
 }
 
-// byName finds the objects that want a name which somebody had.
+// byName finds the objects that want a name which another had.
 func (op *operator) byName(list func() client.ObjectList) wakeFunc {
 	return func(ctx context.Context, changed client.Object) []client.ObjectKey {
 		e, ok := changed.(*internalv1alpha1.Entry)
@@ -181,7 +181,7 @@ func (op *operator) byName(list func() client.ObjectList) wakeFunc {
 }
 
 // watchClaimants wakes the objects of a kind when another object that asks for one of their names
-// is gone, or asks, holds or may have something else: where nobody holds the Entry of a name, they
+// is gone, or asks, holds or may have something else: where a name has no Entry, they
 // wait for those that are before them.
 func (op *operator) watchClaimants(b *builder.Builder, list func() client.ObjectList) *builder.Builder {
 	for _, kind := range claimantKinds() {

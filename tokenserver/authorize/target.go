@@ -5,10 +5,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
+	"github.com/oauth-operator/oauth-operator/tokenserver/redirecturi"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
@@ -22,7 +22,10 @@ func answer(w http.ResponseWriter, v *interaction.Visit, values url.Values) erro
 	if v.Flow.Mode == interaction.ModeFormPost {
 		return post(w, v, values)
 	}
-	return web.Redirect(w, withValues(v.RedirectURI, v.Flow.Mode == interaction.ModeFragment, values))
+	if v.Flow.Mode == interaction.ModeFragment {
+		return web.Redirect(w, v.RedirectURI+"#"+values.Encode())
+	}
+	return web.Redirect(w, redirecturi.AppendQuery(v.RedirectURI, values))
 }
 
 // post answers with a page whose form carries the values to the redirect URI, by a script or by a button (OAuth 2.0 Form Post Response Mode).
@@ -44,18 +47,4 @@ func fail(w http.ResponseWriter, r *http.Request, v *interaction.Visit, err erro
 		values.Set("error_description", known.Description)
 	}
 	return answer(w, v, values)
-}
-
-// withValues puts values into the query or the fragment of a redirect URI. What is there already stays as it is (RFC 6749 section 3.1.2).
-func withValues(uri string, fragment bool, values url.Values) string {
-	separator := "?"
-	switch {
-	case fragment:
-		separator = "#"
-	case strings.HasSuffix(uri, "?") || strings.HasSuffix(uri, "&"):
-		separator = ""
-	case strings.Contains(uri, "?"):
-		separator = "&"
-	}
-	return uri + separator + values.Encode()
 }

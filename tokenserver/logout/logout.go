@@ -15,7 +15,6 @@ package logout
 import (
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -23,6 +22,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
+	"github.com/oauth-operator/oauth-operator/tokenserver/redirecturi"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
@@ -158,20 +158,9 @@ func done(w http.ResponseWriter, server documents.Server, req request, ended boo
 	if req.redirectURI == "" {
 		return web.Page(w, http.StatusOK, pages.SignedOut{Server: pages.Host(server.Issuer), Ended: ended, NoRedirect: sentences[req.stays]}, "")
 	}
-	return web.Redirect(w, withState(req.redirectURI, req.state))
-}
-
-// withState puts the state into the query of a URI. What is there already stays as it is.
-func withState(uri, state string) string {
-	if state == "" {
-		return uri
+	parameters := url.Values{}
+	if req.state != "" {
+		parameters.Set("state", req.state)
 	}
-	separator := "?"
-	switch {
-	case strings.HasSuffix(uri, "?") || strings.HasSuffix(uri, "&"):
-		separator = ""
-	case strings.Contains(uri, "?"):
-		separator = "&"
-	}
-	return uri + separator + url.Values{"state": {state}}.Encode()
+	return web.Redirect(w, redirecturi.AppendQuery(req.redirectURI, parameters))
 }
