@@ -89,13 +89,13 @@ func (a *Adapter) finish(r *http.Request, name string, event *event, response *r
 	counters.observe(method, status, event.grantType, event.code, duration)
 	// A client that closes its connection makes calls to the store fail. That is not the server's
 	// failure.
-	gone := errors.Is(r.Context().Err(), context.Canceled) && event.cause != nil && isTemporary(event.cause)
-	if event.cause != nil && !gone {
+	disconnected := errors.Is(r.Context().Err(), context.Canceled) && event.cause != nil && isTemporary(event.cause)
+	if event.cause != nil && !disconnected {
 		a.Log.LogAttrs(r.Context(), slog.LevelError, "request failed",
 			slog.String("request", event.id), slog.String("endpoint", name), slog.String("cause", event.cause.Error()))
 	}
 	level := slog.LevelInfo
-	if status >= http.StatusInternalServerError && !gone {
+	if status >= http.StatusInternalServerError && !disconnected {
 		level = slog.LevelWarn
 	}
 	if !a.Log.Enabled(r.Context(), level) {
