@@ -21,7 +21,11 @@ func (r *clientReconciler) writeStatus(ctx context.Context, s *clientScope) erro
 	before := s.client.Status.DeepCopy()
 	r.fillStatus(s)
 	key := client.ObjectKeyFromObject(s.client)
-	due := r.telling.isDue(key)
+	turn := r.telling.dueAt(key)
+	due := !turn.IsZero() && !turn.After(r.now())
+	if !due { // a pass for another reason takes the place of the one that was to come
+		s.wake = earliest(s.wake, turn)
+	}
 	if due || !equality.Semantic.DeepEqual(before, &s.client.Status) {
 		r.tellUses(s)
 	}

@@ -59,7 +59,7 @@ func (t *telling) turn(key client.ObjectKey) (wait time.Duration, given bool) {
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if at, has := t.due[key]; has && at.After(now) {
+	if _, has := t.due[key]; has {
 		return 0, false
 	}
 	if t.next.Before(now) {
@@ -70,12 +70,11 @@ func (t *telling) turn(key client.ObjectKey) (wait time.Duration, given bool) {
 	return at.Sub(now), true
 }
 
-// isDue reports whether it is the client's turn.
-func (t *telling) isDue(key client.ObjectKey) bool {
+// dueAt is when it is the client's turn; the zero time if it has none.
+func (t *telling) dueAt(key client.ObjectKey) time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at, has := t.due[key]
-	return has && !at.After(t.now())
+	return t.due[key]
 }
 
 // done ends the turn of a client.
@@ -184,11 +183,25 @@ func (op *operator) clientsWithNews(ctx context.Context, usage *internalv1alpha1
 // isNews reports whether a use is worth a write.
 func (op *operator) isNews(c *v1alpha1.OAuthClient, use internalv1alpha1.CredentialUse) bool {
 	if use.RefusedMethod != "" {
-		return string(c.Spec.TokenEndpointAuthMethod) != use.RefusedMethod && !op.telling.isTold(refusal{c.UID, use.RefusedMethod})
+		return op.isRefusalNews(c, use)
 	}
 	return slices.ContainsFunc(c.Status.Credentials, func(told v1alpha1.CredentialStatus) bool {
 		return told.ID == use.ID && worthTelling(told.State, told.LastUsed, op.hourOf(use))
 	})
+}
+
+// isRefusalNews reports whether the client's people are to be told that its secret comes by a wrong
+// method. A Usage lists what it likes for as long as it likes: an event is sent about a credential that
+// the client has, a method by which secrets can come, and the last day only, and once a day.
+func (op *operator) isRefusalNews(c *v1alpha1.OAuthClient, use internalv1alpha1.CredentialUse) bool {
+	switch method := v1alpha1.TokenEndpointAuthMethod(use.RefusedMethod); {
+	case method != v1alpha1.AuthMethodBasic && method != v1alpha1.AuthMethodPost,
+		method == c.Spec.TokenEndpointAuthMethod,
+		op.now().Sub(op.hourOf(use)) >= tellAgain:
+		return false
+	}
+	return slices.ContainsFunc(c.Status.Credentials, func(known v1alpha1.CredentialStatus) bool { return known.ID == use.ID }) &&
+		!op.telling.isTold(refusal{c.UID, use.RefusedMethod})
 }
 
 // worthTelling reports whether a use is so much later than the one that was told that it is worth a write.
@@ -214,7 +227,7 @@ func (op *operator) hourOf(use internalv1alpha1.CredentialUse) time.Time {
 func (r *clientReconciler) tellUses(s *clientScope) {
 	for _, use := range s.uses {
 		if use.RefusedMethod != "" {
-			r.tellRefusal(s.client, use.RefusedMethod)
+			r.tellRefusal(s.client, use)
 			continue
 		}
 		for i := range s.client.Status.Credentials {
@@ -226,15 +239,14 @@ func (r *clientReconciler) tellUses(s *clientScope) {
 	}
 }
 
-func (r *clientReconciler) tellRefusal(c *v1alpha1.OAuthClient, method string) {
-	refused := refusal{c.UID, method}
-	if string(c.Spec.TokenEndpointAuthMethod) == method || r.telling.isTold(refused) {
+func (r *clientReconciler) tellRefusal(c *v1alpha1.OAuthClient, use internalv1alpha1.CredentialUse) {
+	if !r.isRefusalNews(c, use) {
 		return
 	}
-	r.telling.setTold(refused)
+	r.telling.setTold(refusal{c.UID, use.RefusedMethod})
 	r.events.Eventf(c, nil, corev1.EventTypeWarning, reasonWrongMethod, action,
 		"the client sends its secret, which is right, by %s, and is refused, since spec.tokenEndpointAuthMethod is %s: "+
-			"have the application send it by that, or change the field", method, c.Spec.TokenEndpointAuthMethod)
+			"have the application send it by that, or change the field", use.RefusedMethod, c.Spec.TokenEndpointAuthMethod)
 }
 
 // credentialStatus tells of credentials what may be told. Their last uses stay as they were told.

@@ -115,7 +115,7 @@ func TestTheUsesOfTenThousandBusyClientsAreToldOverTime(t *testing.T) {
 			now = now.Add(time.Second)
 			second := 0
 			for key := range waiting {
-				if tell.isDue(key) {
+				if !tell.dueAt(key).After(now) {
 					told[key] = used
 					tell.done(key)
 					delete(waiting, key)
@@ -168,6 +168,60 @@ func TestASecretThatComesByTheWrongMethodIsAnEventOnItsClient(t *testing.T) {
 	}
 	if events := w.eventsOf(other); slices.ContainsFunc(events, func(e string) bool { return strings.Contains(e, reasonWrongMethod) }) {
 		t.Errorf("on another client: %q", events)
+	}
+}
+
+// The queue keeps one pass over a client, the sooner one: news of two credentials have one turn, and
+// that of a client that is looked at before it comes all the same.
+func TestTheLastUseIsToldThoughTheClientIsLookedAtBeforeItsTurn(t *testing.T) {
+	w := newWorld(t)
+	first, second := w.readyClient(), w.readyClient()
+	used := time.Now().UTC().Truncate(time.Hour)
+	w.newUsage(w.replica.Name,
+		useOf(first.UID, first.Status.Credentials[0].ID, used), useOf(first.UID, first.Status.Credentials[0].ID, used),
+		useOf(second.UID, second.Status.Credentials[0].ID, used), useOf(second.UID, second.Status.Credentials[0].ID, used))
+	for range 5 {
+		edit(w, second, func(c *v1alpha1.OAuthClient) {
+			c.Labels = map[string]string{"touched": fmt.Sprint(time.Now().UnixNano())}
+		})
+	}
+	for _, c := range []*v1alpha1.OAuthClient{first, second} {
+		eventually.True(t, "the last use is told", func() bool { w.get(c); return c.Status.Credentials[0].LastUsed != nil })
+	}
+}
+
+// A token server that was taken over, or has a fault, may write anything into its Usage.
+func TestNothingThatAUsageListsMakesMoreThanOneEventADayOnAClient(t *testing.T) {
+	w := newWorld(t)
+	c := w.readyClient()
+	now, id := time.Now(), c.Status.Credentials[0].ID
+	refused := func(id, method string, at time.Time) internalv1alpha1.CredentialUse {
+		use := useOf(c.UID, id, at)
+		use.RefusedMethod = method
+		return use
+	}
+	uses := []internalv1alpha1.CredentialUse{
+		refused("another", "client_secret_post", now), refused(id, "none", now), refused(id, "client_secret_post", now.Add(-25*time.Hour)),
+	}
+	for i := range 100 {
+		uses = append(uses, refused(id, fmt.Sprintf("visit https://evil.example/%d", i), now))
+	}
+	u := w.newUsage(w.replica.Name, uses...)
+	time.Sleep(time.Second)
+	edit(w, u, func(u *internalv1alpha1.Usage) {
+		u.Spec.Uses = append(u.Spec.Uses, refused(id, "client_secret_post", now), refused(id, "client_secret_post", now.Add(time.Hour)))
+	})
+	var told []string
+	eventually.True(t, "what is true is told", func() bool {
+		told = slices.DeleteFunc(w.eventsOf(c), func(e string) bool { return !strings.Contains(e, reasonWrongMethod) })
+		return len(told) > 0
+	})
+	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	time.Sleep(time.Second)
+	told = slices.DeleteFunc(w.eventsOf(c), func(e string) bool { return !strings.Contains(e, reasonWrongMethod) })
+	if len(told) != 1 || !strings.Contains(told[0], "client_secret_post") {
+		t.Errorf("%d events: %q", len(told), told[:min(3, len(told))])
 	}
 }
 
