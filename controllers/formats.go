@@ -13,8 +13,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// versionSkew is the error that an Entry stays as it is, since the manager and the token servers are of
-// different versions: what the object asks for cannot be said to all of them.
+// versionSkew is the error that an Entry stays as it is, since the manager and the token servers
+// are of different versions: what the object asks for cannot be said to all of them.
 type versionSkew struct {
 	verdict verdict // of the condition Programmed
 	// until is when the token server that is waited for is dead, unless it changes; zero for none.
@@ -39,10 +39,10 @@ func pendingUpgrade(err error) bool {
 	return h != nil && h.verdict.reason == v1alpha1.ReasonUpgradePending
 }
 
-// checkFormat refuses to write a document where token servers or the manager would take it for something
-// wider than it is. What this manager cannot read may hold constraints of which it does not know. And a
-// format that is new to an Entry must be read by every live replica: one that does not read it would
-// go on without the object, or with the last document that it knows.
+// checkFormat refuses to write a document where token servers or the manager would take it for
+// something wider than it is. What this manager cannot read may hold constraints of which it does
+// not know. And a format that is new to an Entry must be read by every live replica: one that does
+// not read it would go on without the object, or with the last document that it knows.
 func (op *operator) checkFormat(ctx context.Context, want, current *internalv1alpha1.Entry) error {
 	switch {
 	case current != nil && tooNew(current):
@@ -67,8 +67,8 @@ func (op *operator) checkFormat(ctx context.Context, want, current *internalv1al
 	return nil
 }
 
-// holdMeanwhile writes a document in the format that the Entry has: what may change in it while the one
-// that the object asks for has to wait.
+// holdMeanwhile writes a document in the format that the Entry has: what may change in it while the
+// one that the object asks for has to wait.
 func (op *operator) holdMeanwhile(ctx context.Context, current *internalv1alpha1.Entry, document any) (*internalv1alpha1.Entry, error) {
 	text, err := documents.Encode(document)
 	if err != nil {

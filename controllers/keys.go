@@ -7,26 +7,29 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// publishedFor is how long a signing key is in the JWKS before it signs: twice the max-age with which verifiers may cache it, 300 s.
+// publishedFor is how long a signing key is in the JWKS before it signs: twice the max-age with
+// which verifiers may cache it, 300 s.
 const publishedFor = 10 * time.Minute
 
-// retireMargin is how much longer a key is kept than what was made with it lives: token servers learn a
-// little later that it retires, and the manager that removes it may run on another machine than the
-// one that had it retire, with a clock five minutes ahead of that one's.
+// retireMargin is how much longer a key is kept than what was made with it lives: token servers
+// learn a little later that it retires, and the manager that removes it may run on another machine
+// than the one that had it retire, with a clock five minutes ahead of that one's.
 const retireMargin = 6 * time.Minute
 
-// maxRetiring is how many keys of one algorithm retire at a time. A rotation that would exceed it waits
-// until the oldest is gone: a sealing key stays for months, and a revision that is raised in a loop must
-// not fill the Secret, nor keep the keys of another algorithm from being replaced.
+// maxRetiring is how many keys of one algorithm retire at a time. A rotation that would exceed it
+// waits until the oldest is gone: a sealing key stays for months, and a revision that is raised in
+// a loop must not fill the Secret, nor keep the keys of another algorithm from being replaced.
 const maxRetiring = 16
 
-// maxKeys of one server, which status and Replicas can list: those of three algorithms, and what is left
-// of algorithms that are used no more.
+// maxKeys of one server, which status and Replicas can list: those of three algorithms, and what is
+// left of algorithms that are used no more.
 const maxKeys = 60
 
-// keyRing is all that is remembered of a server's keys but the keys themselves: an annotation on their Secret.
+// keyRing is all that is remembered of a server's keys but the keys themselves: an annotation on
+// their Secret.
 type keyRing struct {
-	// Started are the algorithms that have had an Active key. Only a ring without any makes its first keys Active at once.
+	// Started are the algorithms that have had an Active key. Only a ring without any makes its
+	// first keys Active at once.
 	Started []string    `json:"started,omitempty"`
 	Keys    []keyRecord `json:"keys"`
 }
@@ -37,7 +40,8 @@ type keyRecord struct {
 	Algorithm string    `json:"algorithm"`
 	Phase     string    `json:"phase"`
 	Since     time.Time `json:"since"`
-	// Held is since when all live replicas hold a Published key: from then on it is in every JWKS that a verifier can get.
+	// Held is since when all live replicas hold a Published key: from then on it is in every JWKS
+	// that a verifier can get.
 	Held time.Time `json:"held,omitzero"`
 	// Revision of spec.signing.rotation for which it became Active.
 	Revision int64 `json:"revision,omitempty"`
@@ -57,14 +61,16 @@ type keyPlan struct {
 	token, sealed time.Duration
 	// served are the keys as token servers are told now.
 	served []documents.Key
-	// live says whether there are live replicas, held whether there are and all of them hold the key.
+	// live says whether there are live replicas, held whether there are and all of them hold the
+	// key.
 	live bool
 	held func(kid string) bool
 	now  time.Time
 }
 
-// advance moves the ring towards the plan and says when something is due next. generate makes a new key. The order matters: what is revoked
-// goes first, then standbys take its place, then new standbys are made.
+// advance moves the ring towards the plan and says when something is due next. generate makes a new
+// key. The order matters: what is revoked goes first, then standbys take its place, then new
+// standbys are made.
 func (ring keyRing) advance(p keyPlan, generate func(algorithm string) (kid string, err error)) (next keyRing, wake time.Time, err error) {
 	p.now = p.now.UTC().Truncate(time.Second)
 	next = keyRing{Started: slices.Clone(ring.Started), Keys: slices.Clone(ring.Keys)}
@@ -85,8 +91,8 @@ func (ring keyRing) advance(p keyPlan, generate func(algorithm string) (kid stri
 	return next, wake, nil
 }
 
-// drop removes keys that are revoked, whose time is over, or that wait for an algorithm that is wanted no more; an Active key of such an
-// algorithm retires.
+// drop removes keys that are revoked, whose time is over, or that wait for an algorithm that is
+// wanted no more; an Active key of such an algorithm retires.
 func (ring *keyRing) drop(p keyPlan) {
 	wanted := append(slices.Clone(p.algorithms), documents.AlgorithmSealing)
 	for i := range ring.Keys {
@@ -107,7 +113,8 @@ func (ring *keyRing) drop(p keyPlan) {
 	ring.Started = slices.DeleteFunc(ring.Started, func(algorithm string) bool { return !slices.Contains(wanted, algorithm) })
 }
 
-// advanceOne does what is due for one algorithm and says when to look again; the zero time means not before something else changes.
+// advanceOne does what is due for one algorithm and says when to look again; the zero time means
+// not before something else changes.
 func (ring *keyRing) advanceOne(algorithm string, first bool, p keyPlan, generate func(string) (string, error)) (time.Time, error) {
 	if ring.find(algorithm, documents.KeyPublished) == nil {
 		if err := ring.publish(algorithm, p, generate); err != nil {
@@ -131,13 +138,15 @@ func (ring *keyRing) advanceOne(algorithm string, first bool, p keyPlan, generat
 	return p.now.Add(p.intervalOf(algorithm)), ring.publish(algorithm, p, generate)
 }
 
-// due is when the standby of an algorithm becomes Active; the zero time if that depends on something
-// else than time. Waits says for what it waits, where the rotation is asked for or overdue.
+// due is when the standby of an algorithm becomes Active; the zero time if that depends on
+// something else than time. Waits says for what it waits, where the rotation is asked for or
+// overdue.
 func (ring *keyRing) due(algorithm string, p keyPlan) (at time.Time, waits string) {
 	active, standby := ring.find(algorithm, documents.KeyActive), ring.find(algorithm, documents.KeyPublished)
 	switch {
 	case active == nil && slices.Contains(ring.Started, algorithm):
-		// The Active key was revoked. The standby follows at once, unless a replica could not read what the others make with it.
+		// The Active key was revoked. The standby follows at once, unless a replica could not read
+		// what the others make with it.
 		if p.live && !p.held(standby.KID) {
 			return time.Time{}, waitsForReplicas
 		}
@@ -195,8 +204,9 @@ func (ring keyRing) pending(p keyPlan) []pendingKey {
 	return list
 }
 
-// intervalOf the rotation of an algorithm's keys. Sealing keys retire for long: with a short interval
-// they are replaced less often, so that there is room left for rotations that are asked for.
+// intervalOf the rotation of an algorithm's keys. Sealing keys retire for long: with a short
+// interval they are replaced less often, so that there is room left for rotations that are asked
+// for.
 func (p keyPlan) intervalOf(algorithm string) time.Duration {
 	if algorithm == documents.AlgorithmSealing {
 		return max(p.interval, 2*p.sealed/maxRetiring)
@@ -234,7 +244,8 @@ func (ring *keyRing) promote(k *keyRecord, p keyPlan) {
 	}
 }
 
-// see notes since when all live replicas hold a Published key. One that lacks it answers with a JWKS without it, so then the time starts anew.
+// see notes since when all live replicas hold a Published key. One that lacks it answers with a
+// JWKS without it, so then the time starts anew.
 func (k *keyRecord) see(p keyPlan) {
 	switch {
 	case p.live && !p.held(k.KID):
@@ -244,7 +255,8 @@ func (k *keyRecord) see(p keyPlan) {
 	}
 }
 
-// usableAt is from when a Published key may be Active; the zero time if not all replicas hold it. Nobody but the replicas knows sealing keys.
+// usableAt is from when a Published key may be Active; the zero time if not all replicas hold it.
+// Sealing keys are known to the replicas alone.
 func (k *keyRecord) usableAt() time.Time {
 	if k.Held.IsZero() || k.Algorithm == documents.AlgorithmSealing {
 		return k.Held
@@ -257,8 +269,8 @@ func (k *keyRecord) retire(p keyPlan) {
 	k.keep(p)
 }
 
-// keep has a Retiring key stay until the last of what was made with it has expired. Lifetimes that are raised meanwhile count: sessions that
-// began before live by them too.
+// keep has a Retiring key stay until the last of what was made with it has expired. Lifetimes that
+// are raised meanwhile count: sessions that began before live by them too.
 func (k *keyRecord) keep(p keyPlan) {
 	k.Lifetime = max(k.Lifetime, p.lifetime(k.Algorithm))
 	if until := k.Since.Add(k.Lifetime.Duration() + retireMargin); until.After(k.Until) {
@@ -292,7 +304,8 @@ func (ring keyRing) has(kid string) bool {
 	return slices.ContainsFunc(ring.Keys, func(k keyRecord) bool { return k.KID == kid })
 }
 
-// valid says whether each key has a name of its own and a known phase, and each algorithm one Active key at most.
+// valid says whether each key has a name of its own and a known phase, and each algorithm one
+// Active key at most.
 func (ring keyRing) valid() bool {
 	kids, active := map[string]bool{}, map[string]bool{}
 	for _, k := range ring.Keys {

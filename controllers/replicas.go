@@ -27,8 +27,8 @@ type replica struct {
 	*internalv1alpha1.Replica
 	// until is when it is live no more, unless it changes before.
 	until time.Time
-	// renewed reports that it was seen to change. Else it was found when the manager started: what it
-	// says must not be overlooked, and it may be dead.
+	// renewed reports that it was seen to change. Else it was found when the manager started: what
+	// it says must not be overlooked, and it may be dead.
 	renewed bool
 }
 
@@ -66,9 +66,9 @@ func (op *operator) liveReplicas(ctx context.Context, server *v1alpha1.Authoriza
 	return op.liveOf(known), err
 }
 
-// liveReplicasNow is liveReplicas for what is decided by a replica's death. The watch may be behind:
-// after an outage of the API server it can be back after the replicas are. So where one seems to have
-// died lately, the API server is asked.
+// liveReplicasNow is liveReplicas for what is decided by a replica's death. The watch may be
+// behind: after an outage of the API server it can be back after the replicas are. So where one
+// seems to have died lately, the API server is asked.
 func (op *operator) liveReplicasNow(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]replica, error) {
 	known, err := op.replicas(ctx, server)
 	if err != nil {
@@ -88,9 +88,9 @@ func (op *operator) liveReplicasNow(ctx context.Context, server *v1alpha1.Author
 	return op.liveOf(slices.DeleteFunc(all.Items, func(r internalv1alpha1.Replica) bool { return r.Spec.ServerUID != server.UID })), nil
 }
 
-// buryReplicas removes the Replicas and Usages of processes that have been dead for long, and returns
-// when there may be more to remove. A process that was killed leaves both behind, and one that ended in
-// order its Usage.
+// buryReplicas removes the Replicas and Usages of processes that have been dead for long, and
+// returns when there may be more to remove. A process that was killed leaves both behind, and one
+// that ended in order its Usage.
 func (op *operator) buryReplicas(ctx context.Context, server *v1alpha1.AuthorizationServer) (next time.Time, err error) {
 	known, err := op.replicas(ctx, server)
 	if err != nil {
@@ -128,7 +128,8 @@ func (op *operator) buryReplicas(ctx context.Context, server *v1alpha1.Authoriza
 	return next, nil
 }
 
-// bury removes an object if that is due. One that has changed meanwhile has another version and stays.
+// bury removes an object if that is due. One that has changed meanwhile has another version and
+// stays.
 func (op *operator) bury(ctx context.Context, object client.Object, due time.Time) (done bool, err error) {
 	if due.After(op.now()) {
 		return false, nil
@@ -141,8 +142,8 @@ func (op *operator) bury(ctx context.Context, object client.Object, due time.Tim
 	return true, nil
 }
 
-// programmed says whether every live replica serves these Entries, and one of them is ready to. When it does not because of one, recheck is when
-// that one has died, if it has.
+// programmed says whether every live replica serves these Entries, and one of them is ready to.
+// When it does not because of one, recheck is when that one has died, if it has.
 func programmed(live []replica, entries []*internalv1alpha1.Entry) (v verdict, recheck time.Time) {
 	if len(live) == 0 {
 		return fails(v1alpha1.ReasonNoReplica, "no token server of the AuthorizationServer is running"), time.Time{}
@@ -163,7 +164,8 @@ func programmed(live []replica, entries []*internalv1alpha1.Entry) (v verdict, r
 	return holds(v1alpha1.ReasonProgrammed, "all token servers serve it"), time.Time{}
 }
 
-// rejected says which of the Entries a replica cannot read, and when that one has died; undecided if there is none.
+// rejected says which of the Entries a replica cannot read, and when that one has died; undecided
+// if there is none.
 func rejected(live []replica, entries []*internalv1alpha1.Entry) (v verdict, recheck time.Time) {
 	for i := range live {
 		spec := &live[i].Spec
@@ -191,9 +193,9 @@ func applied(replica, entry string) bool {
 	return err == nil && have >= want
 }
 
-// latch keeps Programmed for the generation for which it was once reached: a restart of a token server is the AuthorizationServer's business.
-// It opens when another condition turns to True, since then something else has to be served than before, and when a replica cannot read
-// an Entry.
+// latch keeps Programmed for the generation for which it was once reached: a restart of a token
+// server is the AuthorizationServer's business. It opens when another condition turns to True,
+// since then something else has to be served than before, and when a replica cannot read an Entry.
 func latch(v verdict, before []metav1.Condition, generation int64, others []part) verdict {
 	if v.ok() || v.reason == v1alpha1.ReasonEntryRejected || becameTrue(before, others) ||
 		!conditionIs(before, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, generation) {

@@ -13,15 +13,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// sightings remember when the manager saw objects change. How long ago that was is the one measure by
-// which a token server is live: the times that it writes are those of another clock.
+// sightings remember when the manager saw objects change. How long ago that was is the one measure
+// by which a token server is live: the times that it writes are those of another clock.
 type sightings struct {
 	now func() time.Time
 
 	mu    sync.Mutex
 	byUID map[types.UID]sighting
-	// last is when anything was seen to change, and silence the last time that nothing was for as long
-	// as a replica is live. The API server was away, or no token server ran.
+	// last is when anything was seen to change, and silence the last time that nothing was for as
+	// long as a replica is live. The API server was away, or no token server ran.
 	last    time.Time
 	silence struct{ from, until time.Time }
 }
@@ -32,7 +32,8 @@ type sighting struct {
 	at      time.Time
 	// changed: it was seen to change or to be created, and not only found.
 	changed bool
-	// revived is when it last changed after it had not for as long as a replica is live, or was found.
+	// revived is when it last changed after it had not for as long as a replica is live, or was
+	// found.
 	revived time.Time
 }
 
@@ -110,9 +111,10 @@ func (s *sightings) heard(now time.Time) {
 	s.last = now
 }
 
-// lives says until when a replica is live that was seen, unless it changes before, and whether it was
-// seen to change since nothing could be seen of it. After a silence each that was live before has as
-// long as it had then: of those that could not reach the API server, one is back before the others.
+// lives says until when a replica is live that was seen, unless it changes before, and whether it
+// was seen to change since nothing could be seen of it. After a silence each that was live before
+// has as long as it had then: of those that could not reach the API server, one is back before the
+// others.
 func (s *sightings) lives(seen sighting) (until time.Time, renewed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -23,10 +23,11 @@ import (
 
 const (
 	// tellEvery is the time between two clients whose status is written, or event sent, because of
-	// uses of their credentials: whatever the number of clients, that is less than one write a second.
+	// uses of their credentials: whatever the number of clients, that is less than one write a
+	// second.
 	tellEvery = 1250 * time.Millisecond
-	// tellAgain is how much later a use must be than the one that the status tells, tellRetiring the
-	// same for a credential that was replaced.
+	// tellAgain is how much later a use must be than the one that the status tells, tellRetiring
+	// the same for a credential that was replaced.
 	tellAgain    = 24 * time.Hour
 	tellRetiring = time.Hour
 )
@@ -191,8 +192,8 @@ func (op *operator) isNews(c *v1alpha1.OAuthClient, use internalv1alpha1.Credent
 }
 
 // isRefusalNews reports whether the client's people are to be told that its secret comes by a wrong
-// method. A Usage lists what it likes for as long as it likes: an event is sent about a credential that
-// the client has, a method by which secrets can come, and the last day only, and once a day.
+// method. A Usage lists what it likes for as long as it likes: an event is sent about a credential
+// that the client has, a method by which secrets can come, and the last day only, and once a day.
 func (op *operator) isRefusalNews(c *v1alpha1.OAuthClient, use internalv1alpha1.CredentialUse) bool {
 	switch method := v1alpha1.TokenEndpointAuthMethod(use.RefusedMethod); {
 	case method != v1alpha1.AuthMethodBasic && method != v1alpha1.AuthMethodPost,
@@ -204,7 +205,8 @@ func (op *operator) isRefusalNews(c *v1alpha1.OAuthClient, use internalv1alpha1.
 		!op.telling.isTold(refusal{c.UID, use.RefusedMethod})
 }
 
-// worthTelling reports whether a use is so much later than the one that was told that it is worth a write.
+// worthTelling reports whether a use is so much later than the one that was told that it is worth a
+// write.
 func worthTelling(state v1alpha1.CredentialState, told *metav1.Time, used time.Time) bool {
 	step := tellAgain
 	if state == v1alpha1.CredentialRetiring {
@@ -213,8 +215,8 @@ func worthTelling(state v1alpha1.CredentialState, told *metav1.Time, used time.T
 	return told == nil || used.Sub(told.Time) >= step
 }
 
-// hourOf a use; a token server whose clock is ahead does not make it one of the future, or no later use
-// would be told until then.
+// hourOf a use; a token server whose clock is ahead does not make it one of the future, or no later
+// use would be told until then.
 func (op *operator) hourOf(use internalv1alpha1.CredentialUse) time.Time {
 	if now := op.now().UTC().Truncate(time.Hour); use.Time.After(now) {
 		return now
@@ -222,8 +224,8 @@ func (op *operator) hourOf(use internalv1alpha1.CredentialUse) time.Time {
 	return use.Time.UTC()
 }
 
-// tellUses puts the last uses of a client's credentials into its status, where they are news, and sends
-// an event about the ones that were refused.
+// tellUses puts the last uses of a client's credentials into its status, where they are news, and
+// sends an event about the ones that were refused.
 func (r *clientReconciler) tellUses(s *clientScope) {
 	for _, use := range s.uses {
 		if use.RefusedMethod != "" {
