@@ -156,7 +156,8 @@ func TestAReplicaWhoseClockIsOffDelaysNothingAndIsWaitedFor(t *testing.T) {
 			}
 			w.applied(other, maxResourceVersion)
 			w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-			w.applied(other, "1") // and now it dies
+			w.applied(other, "1")   // and now it dies
+			time.Sleep(time.Second) // the manager has seen it
 			w.clock.move(liveFor - 5*time.Second)
 			w.renew(w.replica)
 			updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
