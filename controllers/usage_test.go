@@ -174,14 +174,14 @@ func TestASecretThatComesByTheWrongMethodIsAnEventOnItsClient(t *testing.T) {
 // The queue keeps one pass over a client, the sooner one: news of two credentials have one turn, and
 // that of a client that is looked at before it comes all the same.
 func TestTheLastUseIsToldThoughTheClientIsLookedAtBeforeItsTurn(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	first, second := w.readyClient(), w.readyClient()
 	used := time.Now().UTC().Truncate(time.Hour)
 	w.newUsage(w.replica.Name,
 		useOf(first.UID, first.Status.Credentials[0].ID, used), useOf(first.UID, first.Status.Credentials[0].ID, used),
 		useOf(second.UID, second.Status.Credentials[0].ID, used), useOf(second.UID, second.Status.Credentials[0].ID, used))
 	for range 5 {
-		edit(w, second, func(c *v1alpha1.OAuthClient) {
+		updateObject(w, second, func(c *v1alpha1.OAuthClient) {
 			c.Labels = map[string]string{"touched": fmt.Sprint(time.Now().UnixNano())}
 		})
 	}
@@ -192,7 +192,7 @@ func TestTheLastUseIsToldThoughTheClientIsLookedAtBeforeItsTurn(t *testing.T) {
 
 // A token server that was taken over, or has a fault, may write anything into its Usage.
 func TestNothingThatAUsageListsMakesMoreThanOneEventADayOnAClient(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.readyClient()
 	now, id := time.Now(), c.Status.Credentials[0].ID
 	refused := func(id, method string, at time.Time) internalv1alpha1.CredentialUse {
@@ -208,7 +208,7 @@ func TestNothingThatAUsageListsMakesMoreThanOneEventADayOnAClient(t *testing.T) 
 	}
 	u := w.newUsage(w.replica.Name, uses...)
 	time.Sleep(time.Second)
-	edit(w, u, func(u *internalv1alpha1.Usage) {
+	updateObject(w, u, func(u *internalv1alpha1.Usage) {
 		u.Spec.Uses = append(u.Spec.Uses, refused(id, "client_secret_post", now), refused(id, "client_secret_post", now.Add(time.Hour)))
 	})
 	var told []string
@@ -216,8 +216,8 @@ func TestNothingThatAUsageListsMakesMoreThanOneEventADayOnAClient(t *testing.T) 
 		told = slices.DeleteFunc(w.eventsOf(c), func(e string) bool { return !strings.Contains(e, reasonWrongMethod) })
 		return len(told) > 0
 	})
-	edit(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
-	w.condition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	time.Sleep(time.Second)
 	told = slices.DeleteFunc(w.eventsOf(c), func(e string) bool { return !strings.Contains(e, reasonWrongMethod) })
 	if len(told) != 1 || !strings.Contains(told[0], "client_secret_post") {
