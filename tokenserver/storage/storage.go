@@ -21,18 +21,18 @@ import (
 
 var (
 	// ErrNotFound is returned if there is no such record.
-	ErrNotFound = errors.New("storage: not found")
+	ErrNotFound = errors.New("record not found")
 	// ErrExists is returned if a record with the same id exists.
-	ErrExists = errors.New("storage: exists already")
+	ErrExists = errors.New("record exists already")
 	// ErrConflict is returned if the record has another version than the caller has read.
-	ErrConflict = errors.New("storage: version conflict")
+	ErrConflict = errors.New("record has another version")
 	// ErrAmbiguous is returned if it is not known whether a write has happened. The caller can read
 	// the record and compare its Attempt.
-	ErrAmbiguous = errors.New("storage: outcome unknown")
+	ErrAmbiguous = errors.New("outcome of the write is unknown")
 	// ErrUnavailable is returned if the store cannot be reached. Nothing was written.
-	ErrUnavailable = errors.New("storage: unavailable")
+	ErrUnavailable = errors.New("storage is unavailable")
 	// ErrFull is returned if a bound on grants or marks is reached.
-	ErrFull = errors.New("storage: too many records")
+	ErrFull = errors.New("too many records")
 )
 
 // Store keeps grants, consents and marks. Every method may return ErrUnavailable, and a write
