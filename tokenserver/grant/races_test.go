@@ -38,7 +38,7 @@ func (m *meanwhile) UpdateGrant(ctx context.Context, g storage.Grant) (storage.G
 	return m.Store.UpdateGrant(ctx, g)
 }
 
-// lateWrite has the first write of a World on its way until it lands, and asks what becomes of the others before they are done.
+// lateWrite has the first write of a server on its way until it lands, and asks what becomes of the others before they are done.
 func lateWrite(w *servertest.Server, others func() error) (land func() error) {
 	var first *storage.Grant
 	w.Grants.Store = &meanwhile{Store: w.Memory, update: func(g storage.Grant) error {

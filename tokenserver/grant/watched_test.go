@@ -202,7 +202,7 @@ func TestWhatWasDecidedByACopyIsWrittenOrReadAgain(t *testing.T) {
 	refused(t, "a token of a grant that has ended", err, grant.Grant)
 }
 
-// replica is another process of the World's token server.
+// replica is another process of the token server.
 func replica(w *servertest.Server) *grant.Service {
 	return &grant.Service{
 		Store: w.Store, Keys: w.Keys, Registry: w.Registry, Now: w.Grants.Now, Random: w.Grants.Random, Log: w.Grants.Log, Metrics: w.Grants.Metrics,

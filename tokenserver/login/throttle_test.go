@@ -14,7 +14,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// newWorld is a World where passwords are verified fast, since so many are tried.
+// newServer returns a server that verifies passwords fast, since the tests try many.
 func newServer(t *testing.T) *interactiontest.Server {
 	t.Helper()
 	w := interactiontest.New(t)

@@ -7,8 +7,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// CachedStore is a store with cheaper reads beside its own (storage.RecentReader), as an informer's cache
-// provides them. Faults of the store do not affect the cached reads. Freeze makes them lag.
+// CachedStore is a store with cheaper reads beside its own (storage.RecentReader), as an informer's
+// cache provides them. Faults of the store do not affect the cached reads. Freeze makes them lag.
 type CachedStore struct {
 	storage.Store
 	source storage.Reader

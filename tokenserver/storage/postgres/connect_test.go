@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres/postgrestest"
@@ -84,7 +85,7 @@ func TestADSNFileThatIsNotThereYetIsWaitedFor(t *testing.T) {
 		t.Errorf("without the file the store says %v", err)
 	}
 	replaceFile(t, s.file, dsn)
-	eventually(t, "the store works", func() bool { return s.Ready() == nil })
+	eventually.True(t, "the store works", func() bool { return s.Ready() == nil })
 	mustCreate(t, s, newGrant("g"))
 }
 
@@ -94,12 +95,12 @@ func TestAChangedDSNIsUsedWithoutARestart(t *testing.T) {
 	s := open(t, shared.DSN(first), func(o *postgres.Options) { o.Changed = func() { changes.Add(1) } })
 	mustCreate(t, s, newGrant("in the first"))
 	replaceFile(t, s.file, shared.DSN(second)+"\n")
-	eventually(t, "the second database is used", func() bool {
+	eventually.True(t, "the second database is used", func() bool {
 		_, err := s.GetGrant(t.Context(), "in the first")
 		return errors.Is(err, storage.ErrNotFound)
 	})
 	mustCreate(t, s, newGrant("in the second"))
-	eventually(t, "the first database is left", func() bool {
+	eventually.True(t, "the first database is left", func() bool {
 		return postgrestest.QueryValue[int](t, shared, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'oauth-operator' AND datname = $1", first) == 0
 	})
 	if changes.Load() == 0 {
@@ -120,11 +121,11 @@ func TestACallUnderWayIsNotCutOffByAChangedDSN(t *testing.T) {
 		_, err := s.UpdateGrant(t.Context(), g)
 		updated <- err
 	}()
-	eventually(t, "the update waits", func() bool {
+	eventually.True(t, "the update waits", func() bool {
 		return postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
 	})
 	replaceFile(t, s.file, shared.DSN(other))
-	eventually(t, "the other database is used", func() bool {
+	eventually.True(t, "the other database is used", func() bool {
 		_, err := s.GetGrant(t.Context(), "g")
 		return errors.Is(err, storage.ErrNotFound)
 	})
@@ -141,13 +142,13 @@ func TestAChangedDSNThatIsWrongIsSaidAndDoesNotEndWhatWorks(t *testing.T) {
 	s := open(t, dsn)
 	mustCreate(t, s, newGrant("g"))
 	replaceFile(t, s.file, strings.Replace(dsn, "s3cret", "wrong", 1))
-	eventually(t, "the store says so", func() bool { return s.Ready() != nil })
+	eventually.True(t, "the store says so", func() bool { return s.Ready() != nil })
 	if problem := s.State().Problem; !strings.Contains(problem, "refuses the user") {
 		t.Errorf("the problem is %q", problem)
 	}
 	mustGet(t, s, "g")
 	replaceFile(t, s.file, dsn)
-	eventually(t, "the store is ready again", func() bool { return s.Ready() == nil })
+	eventually.True(t, "the store is ready again", func() bool { return s.Ready() == nil })
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
@@ -180,7 +181,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the store works again", func() bool {
+	eventually.True(t, "the store works again", func() bool {
 		_, err := s.GetGrant(t.Context(), "g")
 		return err == nil
 	})
@@ -212,7 +213,7 @@ func TestTheServersCertificateIsCheckedAsTheDSNSays(t *testing.T) {
 		return postgrestest.DSN(server.Address(), "postgres", "sslmode=verify-full&sslrootcert="+url.QueryEscape(cert))
 	}
 	var s *testStore
-	eventually(t, "the server speaks TLS", func() bool {
+	eventually.True(t, "the server speaks TLS", func() bool {
 		s = openUnchecked(t, dsn(ca.cert))
 		return s.Ready() == nil
 	})
@@ -275,7 +276,7 @@ func TestACallerThatHasGoneCostsNoConnection(t *testing.T) {
 		_, err := s.UpdateGrant(ctx, g)
 		updated <- err
 	}()
-	eventually(t, "the update waits", func() bool {
+	eventually.True(t, "the update waits", func() bool {
 		return postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
 	})
 	cancel()

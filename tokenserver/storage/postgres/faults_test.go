@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres/postgrestest"
@@ -61,7 +62,7 @@ func TestWithoutADatabaseNothingWasWrittenAndNothingIsKnown(t *testing.T) {
 	written, read := writesOf(t, s), readsOf(t, s)
 	server.Kill()
 	// The first calls after that find that their connections are broken.
-	eventually(t, "the store notices that the database is down", func() bool {
+	eventually.True(t, "the store notices that the database is down", func() bool {
 		_, err := s.CreateGrant(t.Context(), newGrant("probe"))
 		return errors.Is(err, storage.ErrUnavailable)
 	})
@@ -75,7 +76,7 @@ func TestWithoutADatabaseNothingWasWrittenAndNothingIsKnown(t *testing.T) {
 			t.Errorf("%s: %v, want ErrUnavailable", name, err)
 		}
 	}
-	eventually(t, "the state reports that the database is down", func() bool { return s.State().Problem != "" })
+	eventually.True(t, "the state reports that the database is down", func() bool { return s.State().Problem != "" })
 	if !s.State().Ready {
 		t.Error("a database that is down makes the whole server unready")
 	}
@@ -92,7 +93,7 @@ func TestWithoutADatabaseNothingWasWrittenAndNothingIsKnown(t *testing.T) {
 			t.Errorf("%s, with the database back: %v", name, err)
 		}
 	}
-	eventually(t, "the state reports that the database is back", func() bool { return s.State() == postgres.State{Ready: true} })
+	eventually.True(t, "the state reports that the database is back", func() bool { return s.State() == postgres.State{Ready: true} })
 }
 
 func TestAWriteWhoseAnswerIsLostIsAmbiguousAndAReadUnavailable(t *testing.T) {
@@ -111,7 +112,7 @@ func TestAWriteWhoseAnswerIsLostIsAmbiguousAndAReadUnavailable(t *testing.T) {
 					proxy.HoldResponses(false)
 					proxy.ForwardAll()
 					// All statements are prepared, so the lost answer is that of the execution.
-					eventually(t, "there is a connection", func() bool {
+					eventually.True(t, "there is a connection", func() bool {
 						warm++
 						g, err := s.CreateGrant(t.Context(), newGrant(fmt.Sprint("warm", warm)))
 						_, updated := s.UpdateGrant(t.Context(), g)
@@ -130,7 +131,7 @@ func TestAWriteWhoseAnswerIsLostIsAmbiguousAndAReadUnavailable(t *testing.T) {
 			proxy.HoldResponses(false)
 			proxy.ForwardAll()
 			// The writes have happened.
-			eventually(t, "the store works again", func() bool {
+			eventually.True(t, "the store works again", func() bool {
 				_, err := s.GetGrant(t.Context(), "new")
 				return err == nil
 			})
@@ -153,7 +154,7 @@ func TestAWriteThatNeverArrivedIsAmbiguousAndCanBeTriedAgain(t *testing.T) {
 	}
 	proxy.ForwardAll()
 	proxy.CloseConnections()
-	eventually(t, "the store works again", func() bool {
+	eventually.True(t, "the store works again", func() bool {
 		_, err := s.GetGrant(t.Context(), "existing")
 		return err == nil
 	})
@@ -184,7 +185,7 @@ func TestALateAnswerIsNotTakenForThatOfTheNextCall(t *testing.T) {
 			t.Fatalf("reading what does not exist returns %q", g.ID)
 		}
 	}
-	eventually(t, "the store works again", func() bool {
+	eventually.True(t, "the store works again", func() bool {
 		_, err := s.GetGrant(t.Context(), "b")
 		return err == nil
 	})
@@ -308,7 +309,7 @@ func TestADeadlockIsNobodysLoss(t *testing.T) {
 		_, err := s.CreateGrant(t.Context(), newGrant("one more"))
 		created <- err
 	}()
-	eventually(t, "the creation waits", func() bool {
+	eventually.True(t, "the creation waits", func() bool {
 		return postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
 	})
 	if _, err := tx.Exec(t.Context(), "UPDATE oauth_pairs SET expires_at = expires_at"); err != nil {
@@ -344,7 +345,7 @@ func TestADatabaseThatStandsStillHoldsNobodyUp(t *testing.T) {
 		t.Errorf("two calls took %v, with 400 ms for each", took)
 	}
 	proxy.HoldResponses(false)
-	eventually(t, "the store works again", func() bool {
+	eventually.True(t, "the store works again", func() bool {
 		_, err := s.GetGrant(t.Context(), "g")
 		return err == nil
 	})
@@ -363,7 +364,7 @@ func TestADatabaseThatIsStoppedInOrderIsAmbiguousAtMost(t *testing.T) {
 		_, err := s.UpdateGrant(t.Context(), g)
 		updated <- err
 	}()
-	eventually(t, "the update waits", func() bool {
+	eventually.True(t, "the update waits", func() bool {
 		return postgrestest.QueryValue[int](t, server, "postgres", "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
 	})
 	if err := server.Signal(syscall.SIGINT); err != nil { // a fast shutdown tells every connection that it is over

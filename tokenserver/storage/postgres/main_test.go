@@ -135,20 +135,6 @@ func (l *lockedBuilder) String() string {
 	return l.b.String()
 }
 
-// eventually waits until the condition is true.
-func eventually(t *testing.T, what string, isTrue func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
-	defer cancel()
-	for !isTrue() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("not within 45 s: %s", what)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
 func newGrant(id string) storage.Grant {
 	now := time.Now()
 	return storage.Grant{

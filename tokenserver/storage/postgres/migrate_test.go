@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres/postgrestest"
@@ -60,7 +61,7 @@ func TestASchemaNewerThanTheProgramIsRefused(t *testing.T) {
 		t.Errorf("CreateGrant: %v, want ErrUnavailable", err)
 	}
 	shared.Exec(t, database, "DELETE FROM oauth_schema_migrations WHERE version = 7")
-	eventually(t, "the store works once the newer schema has gone", func() bool { return s.Ready() == nil })
+	eventually.True(t, "the store works once the newer schema has gone", func() bool { return s.Ready() == nil })
 }
 
 func TestAMigrationWhoseReplicaDiedIsTakenOver(t *testing.T) {
@@ -187,7 +188,7 @@ func TestADatabaseThatWasEmptiedIsFilledAgainWithoutARestart(t *testing.T) {
 	if _, err := s.GetGrant(t.Context(), "g"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("without tables: %v, want ErrUnavailable", err)
 	}
-	eventually(t, "the tables are made again", func() bool {
+	eventually.True(t, "the tables are made again", func() bool {
 		_, err := s.CreateGrant(t.Context(), newGrant("g"))
 		return err == nil
 	})

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres/postgrestest"
@@ -90,7 +91,7 @@ func TestAGrantThatIsExtendedWhileTheSweepRunsStays(t *testing.T) {
 		_, err := s.Sweep(t.Context(), time.Now())
 		done <- err
 	}()
-	eventually(t, "the sweep waits", func() bool {
+	eventually.True(t, "the sweep waits", func() bool {
 		return postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
 	})
 	if err := tx.Commit(t.Context()); err != nil {

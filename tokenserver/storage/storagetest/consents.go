@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
@@ -112,7 +113,7 @@ func consentGivenAgain(t *testing.T, s Backend) {
 		t.Errorf("a consent that was given again has the UID %q, the withdrawn one had %q", again.UID, first.UID)
 	}
 	checkHasConsent(again.UID, true)
-	eventually(t, "the withdrawn consent is gone", func() bool {
+	eventually.True(t, "the withdrawn consent is gone", func() bool {
 		there, err := storage.RecentReader(s).HasConsent(t.Context(), "u", "c", first.UID)
 		return err == nil && !there
 	})
@@ -144,7 +145,7 @@ func withdrawnConsentEnds(t *testing.T, s Backend) {
 		t.Fatalf("DeleteConsent: %v", err)
 	}
 	createGrant("rests on the one that was given again", "c", mustPut(t, s, newConsent()).UID)
-	eventually(t, "the grant ends", func() bool {
+	eventually.True(t, "the grant ends", func() bool {
 		if _, err := s.Sweep(t.Context(), time.Now()); err != nil {
 			t.Fatalf("Sweep: %v", err)
 		}
@@ -162,16 +163,6 @@ func withdrawnConsentEnds(t *testing.T, s Backend) {
 	defer mu.Unlock()
 	if len(notified) != 1 || notified[0].ID != "rests on it" || notified[0].EndReason != storage.EndConsentWithdrawn || notified[0].ClientID != "shop.web" {
 		t.Errorf("the store has called OnEnd for %+v", notified)
-	}
-}
-
-// eventually waits until the condition is true.
-func eventually(t *testing.T, sentence string, isTrue func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !isTrue(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within ten seconds: %s", sentence)
-		}
 	}
 }
 
