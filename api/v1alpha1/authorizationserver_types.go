@@ -190,7 +190,7 @@ type TokenSettings struct {
 	RefreshToken *RefreshTokenSettings `json:"refreshToken,omitempty"`
 }
 
-// RefreshTokenRotation says whose refresh tokens are replaced when they are used.
+// RefreshTokenRotation is which refresh tokens are replaced when they are used.
 // +kubebuilder:validation:Enum=Always;PublicClients
 type RefreshTokenRotation string
 

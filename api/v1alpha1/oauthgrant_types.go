@@ -202,7 +202,7 @@ type OAuthGrantSpec struct {
 	// +optional
 	EndReason string `json:"endReason,omitempty"`
 
-	// tokenServerState is the token server's own. It is of no use to anybody else, and may change
+	// tokenServerState is the token server's own. It is of no use to others, and may change
 	// between versions.
 	// +optional
 	TokenServerState TokenServerState `json:"tokenServerState,omitzero"`

@@ -118,5 +118,5 @@ type RedirectURI = string
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=64
 // +kubebuilder:validation:XValidation:rule=`isCIDR(self) && cidr(self).masked() == cidr(self)`,message="a network in trustedProxies is written in CIDR notation with no bits set after the prefix, such as 10.0.0.0/8, 192.0.2.7/32 or 2001:db8::/32"
-// +kubebuilder:validation:XValidation:rule=`!isCIDR(self) || cidr(self).prefixLength() > 0`,message="trustedProxies must not trust every address, because then anybody could say where a request comes from: name the networks of your proxies"
+// +kubebuilder:validation:XValidation:rule=`!isCIDR(self) || cidr(self).prefixLength() > 0`,message="trustedProxies must not trust every address, because then any client could forge the address that a request comes from: name the networks of your proxies"
 type CIDR = string

@@ -117,8 +117,8 @@ func (s *entryStore) UpdateResourceVersion(resourceVersion string) {
 	s.onProgress()
 }
 
-// checkServer rejects an Entry of another server. The label selects it, but anybody who may write
-// Entries chooses their labels.
+// checkServer rejects an Entry of another server. The label selects it, but the
+// API server does not enforce that the label and the spec agree.
 func (s *entryStore) checkServer(e *internalv1alpha1.Entry) error {
 	if e.Spec.ServerUID != s.serverUID {
 		return fmt.Errorf("%w: it belongs to another server", registry.ErrRejected)

@@ -88,11 +88,11 @@ func (r *usageRecorder) isDue() bool {
 		(r.lastWritten.IsZero() || now.Sub(r.lastWritten).Abs() >= usageInterval)
 }
 
-// nextUses returns the uses to write, nil if all have been written. Those that have not been written
-// come first: the urgent ones, which leave half of the list to the others if these need it, and among
-// each the credentials that were written longest ago, so that all are written eventually. Then, if
-// there is room, come uses that were written before, the latest first, for a manager that was not
-// running then.
+// nextUses returns the uses to write, nil if all have been written. Those that have not been
+// written come first: the urgent ones, which leave half of the list to the others if these need it,
+// and among each the credentials that were written longest ago, so that all are written eventually.
+// Then, if there is room, come uses that were written before, the latest first, for a manager that
+// was not running then.
 func (r *usageRecorder) nextUses() []internalv1alpha1.CredentialUse {
 	r.mu.Lock()
 	defer r.mu.Unlock()

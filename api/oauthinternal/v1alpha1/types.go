@@ -248,8 +248,8 @@ type UsageSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ServerUID types.UID `json:"serverUID"`
-	// uses since the object was last written; those beyond the maximum are in the next write. If there is
-	// room, those of the last day follow that were written before.
+	// uses since the object was last written; those beyond the maximum are in the next write. If
+	// there is room, those of the last day follow that were written before.
 	// +kubebuilder:validation:MaxItems=1000
 	// +listType=atomic
 	// +optional

@@ -42,7 +42,7 @@ func (s *Store) confirmCreated(ctx context.Context, created *v1alpha1.OAuthGrant
 	return nil
 }
 
-// wasDeleted reports whether a person deleted a grant of this name while its code could be
+// wasDeleted reports whether a grant of this name was deleted with kubectl while its code could be
 // redeemed.
 func (s *Store) wasDeleted(name string) bool {
 	now := s.config.Now()

@@ -99,7 +99,7 @@ func TestAReplicaThatMissedADeletionFindsItInTheList(t *testing.T) {
 	}
 }
 
-// Somebody has kept the YAML of a grant, and applies it after it was deleted.
+// An administrator has kept the YAML of a grant and applies it after it was deleted.
 func TestAGrantThatIsPutBackByHandStaysDead(t *testing.T) {
 	w := newTestServer(t)
 	api, network := newNetwork(w.api)
@@ -185,7 +185,7 @@ func TestWhatAnotherReplicaChangedIsSeenAlsoWhenTheWatchIsStuck(t *testing.T) {
 	if marked, err := stuck.IsMarked(t.Context(), storage.MarkToken, "token"); err != nil || !marked {
 		t.Errorf("a read that has to be right: %v, %v", marked, err)
 	}
-	network.failNext(unreachable, unreachable) // the connection is gone, and nobody has noticed
+	network.failNext(unreachable, unreachable) // the connection is dead, which is not noticed
 	w.clockOffset.Store(int64(storage.MaxRecentLag))
 	if _, err := recent.GetGrant(t.Context(), "code"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("with an old cache and no API server: %v, want ErrUnavailable", err)

@@ -167,8 +167,8 @@ func (c *grantCache) remove(cached *cachedGrant) {
 	}
 }
 
-// handleDeletion removes a grant that was deleted, and remembers it if a person deleted it early:
-// not the sweep, and while its code could still be redeemed.
+// handleDeletion removes a grant that was deleted. It remembers the name if not the sweep deleted
+// it, and its code could still be redeemed.
 func (c *grantCache) handleDeletion(name string, g storage.Grant, created time.Time) {
 	if cached, ok := c.byName[name]; ok {
 		c.remove(cached)

@@ -11,7 +11,7 @@
 //	marks.go          the methods for marks
 //	watch.go          the three watches, how far each has come, and whether they are up to date
 //	grant_cache.go    what the watches have sent, as are consent_cache.go and mark_cache.go
-//	deletions.go      what has to be done after a person has deleted a grant or a consent
+//	deletions.go      what has to be done after a grant or a consent was deleted with kubectl
 //	sweep.go          deletes expired objects, and warns near the bound on grants
 //	lease.go          which replica sweeps
 //
@@ -19,10 +19,11 @@
 // it is taken to be missing. The API server decides every race, by names and resource versions. The
 // caches that the watches fill serve the reads of storage.RecentReader, the bounds and the sweep.
 //
-// They also remember deletions. A person may delete a grant while its code could still be redeemed;
-// redeeming it again must not create the grant again. The watch of a replica sends the deletion
-// before it sends anything that was created later under the same name, so a new grant counts only
-// once the watch has sent it. For replicas that start later, a Mark records the deletion.
+// They also remember deletions. A user of kubectl may delete a grant while its code could still be
+// redeemed; redeeming it again must not create the grant again. The watch of a replica sends the
+// deletion before it sends anything that was created later under the same name, so a new grant
+// counts only once the watch has sent it. For replicas that start later, a Mark records the
+// deletion.
 package kubernetes
 
 import (
@@ -122,8 +123,8 @@ func (s *Store) registerMetrics(metrics prometheus.Registerer) error {
 	return nil
 }
 
-// Run watches the objects, and does what has to be done after a person has deleted some, until ctx
-// ends.
+// Run watches the objects, and does what has to be done after some were deleted with kubectl, until
+// ctx ends.
 func (s *Store) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	for _, r := range s.reflectors() {

@@ -35,7 +35,7 @@ import (
 var (
 	// plane is the control plane that all tests share, with the kinds and the RBAC of config.
 	plane *controlplane.ControlPlane
-	// admin is a person with kubectl.
+	// admin is an administrator with kubectl.
 	admin       client.Client
 	serverCount atomic.Int64
 )
@@ -69,8 +69,8 @@ func run(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
-// testServer is an AuthorizationServer for one test, with the ServiceAccount and the rights that its
-// token server has.
+// testServer is an AuthorizationServer for one test, with the ServiceAccount and the rights that
+// its token server has.
 type testServer struct {
 	namespace, serverUID string
 	api                  *rest.Config

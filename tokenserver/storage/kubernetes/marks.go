@@ -10,8 +10,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// deletedGrantMark is a kind of mark of the store's own: a person deleted the grant of this name
-// while its code could still be redeemed.
+// deletedGrantMark is a kind of mark of the store's own: the grant of this name was deleted with
+// kubectl while its code could still be redeemed.
 const deletedGrantMark storage.MarkKind = "grant"
 
 // SetMark implements storage.Store.

@@ -23,7 +23,7 @@ import (
 const (
 	// listInterval is how often the sweep lists all objects of the namespace. In between it uses
 	// the caches, which costs the API server nothing. The list finds objects that the watches do
-	// not send because a person has removed their labels.
+	// not send because their labels were removed.
 	listInterval = time.Hour
 	// deleteConcurrency is how many objects are deleted at a time.
 	deleteConcurrency = 4
