@@ -10,15 +10,14 @@ import (
 
 // consentCache is a cache.ReflectorStore of the UIDs of the consents of the server.
 type consentCache struct {
-	progress *watchProgress
-	store    *Store
+	watchedCache
 
 	mu   sync.RWMutex
 	uids map[pair]types.UID
 }
 
 func newConsentCache(s *Store) *consentCache {
-	return &consentCache{progress: newWatchProgress(), store: s, uids: map[pair]types.UID{}}
+	return &consentCache{watchedCache: watchedCache{newWatchProgress(), s}, uids: map[pair]types.UID{}}
 }
 
 // Add implements cache.ReflectorStore.
@@ -71,18 +70,8 @@ func (c *consentCache) Replace(list []any, resourceVersion string) error {
 			c.store.handleConsentDeletion(p, uid)
 		}
 	}
-	c.progress.setListed(resourceVersion)
-	c.store.handleListed()
+	c.setListed(resourceVersion)
 	return nil
-}
-
-// Resync implements cache.ReflectorStore. There is nothing to do: only the reflector changes the
-// cache.
-func (c *consentCache) Resync() error { return nil }
-
-// UpdateResourceVersion is called by the reflector when the cache has everything up to the version.
-func (c *consentCache) UpdateResourceVersion(resourceVersion string) {
-	c.progress.advance(resourceVersion)
 }
 
 // has reports whether the consent of a pair has the UID.

@@ -25,8 +25,7 @@ type cachedGrant struct {
 // grantCache is a cache.ReflectorStore of the grants of the server. It also remembers which ones
 // were deleted early: before they expired, and while their code could still be redeemed.
 type grantCache struct {
-	progress *watchProgress
-	store    *Store
+	watchedCache
 
 	mu       sync.RWMutex
 	byName   map[string]*cachedGrant
@@ -41,8 +40,8 @@ type grantCache struct {
 
 func newGrantCache(s *Store) *grantCache {
 	return &grantCache{
-		progress: newWatchProgress(), store: s,
-		byName: map[string]*cachedGrant{}, byPair: map[pair]map[string]struct{}{},
+		watchedCache: watchedCache{newWatchProgress(), s},
+		byName:       map[string]*cachedGrant{}, byPair: map[pair]map[string]struct{}{},
 		deletedEarly: map[string]time.Time{}, beingSwept: map[string]struct{}{},
 	}
 }
@@ -105,18 +104,8 @@ func (c *grantCache) Replace(list []any, resourceVersion string) error {
 		c.put(o)
 	}
 	c.mu.Unlock()
-	c.progress.setListed(resourceVersion)
-	c.store.handleListed()
+	c.setListed(resourceVersion)
 	return nil
-}
-
-// Resync implements cache.ReflectorStore. There is nothing to do: only the reflector changes the
-// cache.
-func (c *grantCache) Resync() error { return nil }
-
-// UpdateResourceVersion is called by the reflector when the cache has everything up to the version.
-func (c *grantCache) UpdateResourceVersion(resourceVersion string) {
-	c.progress.advance(resourceVersion)
 }
 
 // replaceOwn puts a grant that this process has written into the cache before the watch sends it.

@@ -13,9 +13,8 @@ import (
 // markCache is a cache.ReflectorStore of the marks of the server. It counts them against their
 // bounds.
 type markCache struct {
-	progress *watchProgress
-	store    *Store
-	places   storage.MarkCounter // by the names of the objects
+	watchedCache
+	places storage.MarkCounter // by the names of the objects
 
 	mu     sync.RWMutex
 	byName map[string]cachedMark
@@ -28,7 +27,7 @@ type cachedMark struct {
 }
 
 func newMarkCache(s *Store) *markCache {
-	return &markCache{progress: newWatchProgress(), store: s, byName: map[string]cachedMark{}}
+	return &markCache{watchedCache: watchedCache{newWatchProgress(), s}, byName: map[string]cachedMark{}}
 }
 
 // Add implements cache.ReflectorStore.
@@ -71,17 +70,8 @@ func (c *markCache) Replace(list []any, resourceVersion string) error {
 	c.byName = byName
 	c.places.ReplaceAll(marks)
 	c.mu.Unlock()
-	c.progress.setListed(resourceVersion)
-	c.store.handleListed()
+	c.setListed(resourceVersion)
 	return nil
-}
-
-// Resync implements cache.ReflectorStore. There is nothing to do: the cache needs no refresh.
-func (c *markCache) Resync() error { return nil }
-
-// UpdateResourceVersion is called by the reflector when the cache has everything up to the version.
-func (c *markCache) UpdateResourceVersion(resourceVersion string) {
-	c.progress.advance(resourceVersion)
 }
 
 // put stores a mark that the watch has sent or this process has written, unless the cache has a

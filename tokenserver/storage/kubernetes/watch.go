@@ -121,6 +121,26 @@ func (p *watchProgress) waitFor(ctx context.Context, version uint64) bool {
 	}
 }
 
+// watchedCache is what the three caches have in common.
+type watchedCache struct {
+	progress *watchProgress
+	store    *Store
+}
+
+// Resync implements cache.ReflectorStore. There is nothing to do: the caches need no refresh.
+func (c watchedCache) Resync() error { return nil }
+
+// UpdateResourceVersion is called by the reflector when the cache has everything up to the version.
+func (c watchedCache) UpdateResourceVersion(resourceVersion string) {
+	c.progress.advance(resourceVersion)
+}
+
+// setListed is called at the end of Replace.
+func (c watchedCache) setListed(resourceVersion string) {
+	c.progress.setListed(resourceVersion)
+	c.store.handleListed()
+}
+
 // isSynced reports whether all grants, consents and marks have been read once.
 func (s *Store) isSynced() bool {
 	return s.grants.progress.isSynced() && s.consents.progress.isSynced() && s.marks.progress.isSynced()
