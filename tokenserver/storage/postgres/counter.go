@@ -72,21 +72,18 @@ func (c *recordCounter) invalidateIfFull() {
 }
 
 // reserve takes one of the remaining places. Known is false if the records have to be counted
-// first.
-func (c *recordCounter) reserve(now time.Time) (reserved, known bool) {
+// first; err is ErrFull at the bound.
+func (c *recordCounter) reserve(now time.Time) (known bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case !now.Before(c.validUntil):
-		return false, false
-	case c.full:
-		return false, true
-	case c.remaining > 0:
-		c.remaining--
-		return true, true
-	default:
-		return false, false
+	if !now.Before(c.validUntil) || !c.full && c.remaining == 0 {
+		return false, nil
 	}
+	if c.full {
+		return true, storage.ErrFull
+	}
+	c.remaining--
+	return true, nil
 }
 
 // setCount stores a count that was made at now.
@@ -100,13 +97,6 @@ func (c *recordCounter) setCount(counted int, now time.Time) {
 	if c.full {
 		c.validUntil = now.Add(fullInterval)
 	}
-}
-
-// needsCount reports whether reserve would ask for a count.
-func (c *recordCounter) needsCount(now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return !now.Before(c.validUntil) || !c.full && c.remaining == 0
 }
 
 // lastCount returns the last count.
@@ -131,7 +121,8 @@ func (c *recordCounter) grantsWarning() string {
 	if c.counted < c.bound-c.bound/10 {
 		return ""
 	}
-	return fmt.Sprintf("more than nine tenths of the %d grants that the server may have are live; at the bound no more can begin", c.bound)
+	return fmt.Sprintf("more than nine tenths of the %d grants that this server may have are live, and at the bound no more can begin: "+
+		"shorten the lifetimes in spec.tokens.refreshToken", c.bound)
 }
 
 // reserveRecord takes a place for one more record of the counter, and counts first if necessary.
@@ -139,43 +130,39 @@ func (c *recordCounter) grantsWarning() string {
 func (s *Store) reserveRecord(ctx context.Context, counter *recordCounter) error {
 	ctx, cancel := context.WithTimeout(ctx, s.options.CallTimeout)
 	defer cancel()
-	for {
-		if reserved, known := counter.reserve(s.options.Now()); reserved {
-			return nil
-		} else if known {
-			return storage.ErrFull
+	if known, err := counter.reserve(s.options.Now()); known {
+		return err
+	}
+	select {
+	case counter.counting <- struct{}{}:
+		defer func() { <-counter.counting }()
+	case <-ctx.Done():
+		return fmt.Errorf("%w: the records could not be counted in time", storage.ErrUnavailable)
+	}
+	for { // another goroutine may have counted meanwhile, or have taken the places that were left
+		if known, err := counter.reserve(s.options.Now()); known {
+			return err
 		}
-		select {
-		case counter.counting <- struct{}{}:
-		case <-ctx.Done():
-			return fmt.Errorf("%w: the records could not be counted in time", storage.ErrUnavailable)
-		}
-		err := s.countRecords(ctx, counter)
-		<-counter.counting
-		if err != nil {
+		if err := s.countRecords(ctx, counter); err != nil {
 			return err
 		}
 	}
 }
 
-// recountGrants counts the live grants for the metric and the condition. An error is not reported:
-// the next creation counts again and reports it.
+// recountGrants counts the live grants for the metric and the condition. An error is not reported
+// here: a creation that has to count reports it.
 func (s *Store) recountGrants(ctx context.Context) {
 	select {
 	case s.liveGrants.counting <- struct{}{}:
-		s.liveGrants.invalidate()
 		_ = s.countRecords(ctx, s.liveGrants) // see above
 		<-s.liveGrants.counting
 	case <-ctx.Done():
 	}
 }
 
-// countRecords counts the records of the counter, unless another goroutine has counted meanwhile.
+// countRecords counts the records of the counter. The caller holds counting.
 func (s *Store) countRecords(ctx context.Context, counter *recordCounter) error {
 	now := s.options.Now()
-	if !counter.needsCount(now) {
-		return nil
-	}
 	var counted int
 	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		args := pgx.StrictNamedArgs{"server_uid": s.options.ServerUID, "now": now.UTC(), "limit": counter.currentBound()}
