@@ -146,9 +146,9 @@ func TestARotationThatIsAskedForIsToldWhileItIsPending(t *testing.T) {
 	hold()
 	w.waitForCondition(w.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionTrue, v1alpha1.ReasonKeysCurrent)
 	for _, reason := range []string{v1alpha1.ReasonRotationPending, v1alpha1.ReasonKeysCurrent} {
-		if events := w.eventsOf(w.server); !slices.ContainsFunc(events, func(e string) bool { return strings.HasPrefix(e, "Normal "+reason) }) {
-			t.Errorf("no event %s: %q", reason, events)
-		}
+		eventually.True(t, "there is an event "+reason, func() bool {
+			return slices.ContainsFunc(w.eventsOf(w.server), func(e string) bool { return strings.HasPrefix(e, "Normal "+reason) })
+		})
 	}
 }
 
