@@ -45,14 +45,6 @@ func (v verdict) ok() bool { return v.status == metav1.ConditionTrue }
 
 func (v verdict) decided() bool { return v.status != "" }
 
-// orPending is v, or Unknown where the steps did not come that far.
-func (v verdict) orPending(format string, args ...any) verdict {
-	if v.decided() {
-		return v
-	}
-	return waits(format, args...)
-}
-
 // part is one condition of an object.
 type part struct {
 	condition string

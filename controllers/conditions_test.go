@@ -28,8 +28,7 @@ func TestReadyIsWhatTheFirstConditionThatDoesNotHoldSays(t *testing.T) {
 		"one fails":        {[]verdict{good, bad}, bad},
 		"two fail":         {[]verdict{good, bad, worse}, bad},
 		"one waits":        {[]verdict{good, unknown, good}, unknown},
-		"not looked at":    {[]verdict{good, verdict{}.orPending("not looked at")}, waits("not looked at")},
-		"decided already":  {[]verdict{bad.orPending("not looked at")}, bad},
+		"not looked at":    {[]verdict{good, waits("not looked at")}, waits("not looked at")},
 		"held back by one": {[]verdict{unknown, good}, unknown},
 	} {
 		var parts []part
@@ -42,8 +41,8 @@ func TestReadyIsWhatTheFirstConditionThatDoesNotHoldSays(t *testing.T) {
 	}
 }
 
-func TestAVerdictThatNothingDecidedIsUnknown(t *testing.T) {
-	v := verdict{}.orPending("waiting for %s", "x")
+func TestAVerdictThatWaitsIsUnknown(t *testing.T) {
+	v := waits("waiting for %s", "x")
 	if v.ok() || !v.decided() || v.status != metav1.ConditionUnknown || v.reason != v1alpha1.ReasonPending || v.message != "waiting for x" {
 		t.Errorf("%+v", v)
 	}
