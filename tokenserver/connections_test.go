@@ -61,7 +61,7 @@ func newTestRouter(t *testing.T) *router {
 // expectNoWork fails the test if secrets of clients were compared or passwords hashed.
 func expectNoWork(t *testing.T, endpoints *router, description string) {
 	t.Helper()
-	if compared, hashed := endpoints.token.Clients.Work(), endpoints.token.Passwords.Work(); compared+hashed != 0 {
+	if compared, hashed := endpoints.token.Clients.Work(), endpoints.token.Passwords.CountHashed(); compared+hashed != 0 {
 		t.Errorf("%s: %d secrets were compared and %d passwords hashed", description, compared, hashed)
 	}
 }

@@ -58,7 +58,7 @@ type Server struct {
 	// the number of CPUs is the only limit.
 	HashMemory int64
 	// Used is called for each credential that authenticated a client.
-	Used    func(registry.Use)
+	Used    func(registry.CredentialUse)
 	Now     func() time.Time
 	Random  io.Reader
 	Log     *slog.Logger

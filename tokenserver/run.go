@@ -202,7 +202,7 @@ func (p *program) problem() string {
 	if problem := p.status.Problem(); problem != "" {
 		return problem
 	}
-	if !p.registry.Synced() {
+	if !p.registry.HasSynced() {
 		return "the Entries have not been read yet"
 	}
 	if problem := p.storeProblem(); problem != "" {

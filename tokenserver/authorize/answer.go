@@ -13,21 +13,21 @@ import (
 )
 
 // result is what the response type asks for. There is never a refresh token in it (RFC 6749 section 4.2.2).
-func (h *Handler) result(v *interaction.Visit, l *login) (url.Values, error) {
+func (h *Handler) result(v *interaction.ResolvedFlow, l *login) (url.Values, error) {
 	values := url.Values{}
-	if v.Flow.Asks("code") {
+	if v.Flow.HasResponseType("code") {
 		code, err := h.code(v, l)
 		if err != nil {
 			return nil, err
 		}
 		values.Set("code", code)
 	}
-	if v.Flow.Asks("token") {
+	if v.Flow.HasResponseType("token") {
 		if err := h.accessToken(v, l, values); err != nil {
 			return nil, err
 		}
 	}
-	if v.Flow.Asks("id_token") {
+	if v.Flow.HasResponseType("id_token") {
 		token, err := h.Minter.IDToken(mint.IDTokenInput{
 			Client: v.Client, User: l.user, Subject: l.user.Subject, Scopes: v.Flow.Scopes,
 			AuthTime: time.Unix(l.session.AuthTime, 0), AMR: l.session.AMR,
@@ -42,39 +42,39 @@ func (h *Handler) result(v *interaction.Visit, l *login) (url.Values, error) {
 	return values, nil
 }
 
-func (h *Handler) code(v *interaction.Visit, l *login) (string, error) {
+func (h *Handler) code(v *interaction.ResolvedFlow, l *login) (string, error) {
 	a := authorization(v)
 	a.Consented, a.ConsentUID = l.consentUID != "", l.consentUID
 	a.UserUID, a.UserEpoch = l.user.UID, l.user.Epoch
-	a.SessionHash, a.SessionEnds = l.session.RootHash(), l.session.Ends(v.Server)
+	a.SessionHash, a.SessionEnds = l.session.RootHash(), l.session.EndsAt(v.Server)
 	a.AuthTime, a.AMR = time.Unix(l.session.AuthTime, 0), l.session.AMR
 	return h.Grants.NewCode(a)
 }
 
 // authorization that the request asks for, before it is known of whom.
-func authorization(v *interaction.Visit) grant.Authorization {
+func authorization(v *interaction.ResolvedFlow) grant.Authorization {
 	return grant.Authorization{
 		ClientID: v.Client.ID, ClientUID: v.Client.UID,
 		Scopes: v.Flow.Scopes, Resources: v.Flow.Resources,
-		RedirectURI: v.RedirectURI, RedirectURISent: v.Flow.RedirectSent,
+		RedirectURI: v.RedirectURI, RedirectURISent: v.Flow.RedirectURISent,
 		Nonce: v.Flow.Nonce, ClaimsRequest: v.Flow.Claims, Claims: singleClaims(v), CodeChallenge: v.Flow.CodeChallenge,
 		Offline: slices.Contains(v.Flow.Scopes, oauth.ScopeOfflineAccess),
 	}
 }
 
 // singleUserInfoClaims are those that it asks for at the UserInfo endpoint.
-func singleUserInfoClaims(v *interaction.Visit) []string {
+func singleUserInfoClaims(v *interaction.ResolvedFlow) []string {
 	requested := mint.RequestedClaims(v.Flow.Claims, "userinfo")
 	return slices.DeleteFunc(singleClaims(v), func(name string) bool { return !slices.Contains(requested, name) })
 }
 
 // singleClaims that the request asks for beyond its scopes.
-func singleClaims(v *interaction.Visit) []string {
+func singleClaims(v *interaction.ResolvedFlow) []string {
 	return mint.SingleClaims(v.Client, v.Flow.Scopes, v.Flow.Claims)
 }
 
-func (h *Handler) accessToken(v *interaction.Visit, l *login, values url.Values) error {
-	aud, scopes, err := v.Client.Audience(v.Flow.Scopes, v.Flow.Resources)
+func (h *Handler) accessToken(v *interaction.ResolvedFlow, l *login, values url.Values) error {
+	aud, scopes, err := v.Client.ResolveAudience(v.Flow.Scopes, v.Flow.Resources)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (h *Handler) accessToken(v *interaction.Visit, l *login, values url.Values)
 		AuthTime: time.Unix(l.session.AuthTime, 0), AMR: l.session.AMR,
 		Rests: mint.TokenID{
 			ClientUID: v.Client.UID, UserUID: l.user.UID, UserEpoch: l.user.Epoch, SessionHash: l.session.RootHash(), Epoch: h.Grants.Epoch,
-			Redirect: mint.ShortRedirect(v.Flow.Redirect), ConsentUID: l.consentUID, Objects: v.Client.Objects(scopes, aud),
+			Redirect: mint.ShortRedirect(v.Flow.RedirectHash), ConsentUID: l.consentUID, Objects: v.Client.PackBinding(scopes, aud),
 			Claims:          singleUserInfoClaims(v),
 			RequestedClaims: mint.RequestedBeyond(l.user, scopes, v.Flow.Claims),
 		},

@@ -55,7 +55,7 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return h.begin(w, r, salvage(r.URL.RawQuery), err, h.next)
 	}
-	var visit *interaction.Visit
+	var visit *interaction.ResolvedFlow
 	switch {
 	case params.Has("client_id"):
 		return h.begin(w, r, params, nil, h.next)
@@ -89,7 +89,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 }
 
 // toGet sends a request that was POSTed to the GET that it becomes.
-func (h *Handler) toGet(w http.ResponseWriter, _ *http.Request, v *interaction.Visit) error {
+func (h *Handler) toGet(w http.ResponseWriter, _ *http.Request, v *interaction.ResolvedFlow) error {
 	sealed, err := h.Flows.SealPostedFlow(v.Flow)
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func (h *Handler) toGet(w http.ResponseWriter, _ *http.Request, v *interaction.V
 // request.
 func (h *Handler) begin(
 	w http.ResponseWriter, r *http.Request, params oauth.Params, failed error,
-	then func(http.ResponseWriter, *http.Request, *interaction.Visit) error,
+	then func(http.ResponseWriter, *http.Request, *interaction.ResolvedFlow) error,
 ) error {
 	server, ok := h.Registry.Server()
 	if !ok {
@@ -112,13 +112,13 @@ func (h *Handler) begin(
 		return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidClient, Message: pages.MessageUnknownClient}
 	}
 	web.NoteClient(r.Context(), client.ID)
-	flow := &interaction.Flow{ClientUID: client.UID, Started: h.Now().Unix(), MaxAge: interaction.NoMaxAge}
+	flow := &interaction.Flow{ClientUID: client.UID, StartedAt: h.Now().Unix(), MaxAge: interaction.NoMaxAge}
 	uri, ok := redirectURI(flow, client, params)
 	if !ok {
 		return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageUnknownRedirect}
 	}
-	flow.State, flow.Mode = params.Get("state"), mode(params, uri)
-	visit := &interaction.Visit{Flow: flow, Server: server, Client: client, RedirectURI: uri}
+	flow.State, flow.ResponseMode = params.Get("state"), mode(params, uri)
+	visit := &interaction.ResolvedFlow{Flow: flow, Server: server, Client: client, RedirectURI: uri}
 	if failed == nil {
 		failed = h.read(visit, params)
 	}
@@ -132,7 +132,7 @@ func (h *Handler) begin(
 // Connect Core section 3.1.2.1 requires it).
 func redirectURI(flow *interaction.Flow, client *registry.Client, params oauth.Params) (string, bool) {
 	requested := params.Get("redirect_uri")
-	flow.RedirectSent = requested != ""
+	flow.RedirectURISent = requested != ""
 	if requested == "" {
 		openID := slices.Contains(strings.Split(params.Get("scope"), " "), oauth.ScopeOpenID)
 		if openID || len(client.RedirectURIs) != 1 {

@@ -17,14 +17,14 @@ import (
 
 // next is what comes next: a page, or the answer. Everything is decided anew each time, from the
 // flow and from what is so now, so it does not matter by which link the browser got here.
-func (h *Handler) next(w http.ResponseWriter, r *http.Request, v *interaction.Visit) error {
+func (h *Handler) next(w http.ResponseWriter, r *http.Request, v *interaction.ResolvedFlow) error {
 	web.NoteGrantType(r.Context(), v.Flow.GrantTypes()[0])
 	step, login, err := h.decide(r, v)
 	switch {
 	case err != nil:
 		return fail(w, r, v, err)
 	case step != 0:
-		return h.Flows.Go(w, r, v, step)
+		return h.Flows.RedirectTo(w, r, v, step)
 	}
 	values, err := h.result(v, login)
 	if err != nil {
@@ -46,11 +46,11 @@ type login struct {
 
 // decide which page is next; none if the answer is. Where prompt is none the page that would be
 // next is an error (OpenID Connect Core section 3.1.2.6).
-func (h *Handler) decide(r *http.Request, v *interaction.Visit) (interaction.Step, *login, error) {
+func (h *Handler) decide(r *http.Request, v *interaction.ResolvedFlow) (interaction.Step, *login, error) {
 	if v.Flow.Denied {
 		return 0, nil, oauth.Errorf(oauth.AccessDenied, "the user said no")
 	}
-	silent := v.Flow.Prompts(oauth.PromptNone)
+	silent := v.Flow.HasPrompt(oauth.PromptNone)
 	if silent && alwaysAsks(v) {
 		return 0, nil, oauth.Errorf(oauth.InteractionRequired, "an app on the user's device is answered only after the user has seen a page")
 	}
@@ -90,7 +90,7 @@ func (h *Handler) decide(r *http.Request, v *interaction.Visit) (interaction.Ste
 // (prompt login or select_account), or that is older than it accepts (max_age, of which 0 means the
 // same as prompt login), will not: only a login inside the flow does then.
 func (h *Handler) good(f *interaction.Flow, s *session.Session, user *registry.User) bool {
-	if f.Prompts(oauth.PromptLogin) || f.Prompts(oauth.PromptSelectAccount) || !about(f, user) {
+	if f.HasPrompt(oauth.PromptLogin) || f.HasPrompt(oauth.PromptSelectAccount) || !about(f, user) {
 		return false
 	}
 	age := h.Now().Sub(time.Unix(s.AuthTime, 0))
@@ -103,8 +103,8 @@ func about(f *interaction.Flow, user *registry.User) bool {
 }
 
 // cut the scopes to what the client and the resource servers allow now.
-func (h *Handler) cut(v *interaction.Visit) error {
-	_, remaining, err := v.Client.Audience(v.Flow.Scopes, v.Flow.Resources)
+func (h *Handler) cut(v *interaction.ResolvedFlow) error {
+	_, remaining, err := v.Client.ResolveAudience(v.Flow.Scopes, v.Flow.Resources)
 	if err != nil {
 		return err
 	}
@@ -117,28 +117,28 @@ func (h *Handler) cut(v *interaction.Visit) error {
 
 // alwaysAsks: a public client that is answered at a loopback or private-use URI could be any
 // program on the user's device (RFC 8252 section 8.6).
-func alwaysAsks(v *interaction.Visit) bool {
-	return v.Client.Public() && redirecturi.IsNative(v.RedirectURI)
+func alwaysAsks(v *interaction.ResolvedFlow) bool {
+	return v.Client.IsPublic() && redirecturi.IsNative(v.RedirectURI)
 }
 
 // asksConsent says whether the user has to see the consent page, and else which consent the answer
 // rests on. Even a yes in this flow counts only while it is stored: it may have been withdrawn
 // since. An answer that was given after a yes rests on it, also where none was needed.
-func (h *Handler) asksConsent(ctx context.Context, v *interaction.Visit, user *registry.User) (asks bool, consentUID string, err error) {
-	agreed := v.Flow.ConsentOf == user.UID
+func (h *Handler) asksConsent(ctx context.Context, v *interaction.ResolvedFlow, user *registry.User) (asks bool, consentUID string, err error) {
+	agreed := v.Flow.ConsentingUser == user.UID
 	switch {
-	case !agreed && (v.Flow.Prompts(oauth.PromptConsent) || alwaysAsks(v)):
+	case !agreed && (v.Flow.HasPrompt(oauth.PromptConsent) || alwaysAsks(v)):
 		return true, "", nil
 	case !agreed && !needsConsent(v):
 		return false, "", nil
 	}
-	consentUID, err = h.Consents.Covering(ctx, user.UID, v.Client.UID, v.Asked())
+	consentUID, err = h.Consents.FindCovering(ctx, user.UID, v.Client.UID, v.RequestedConsent())
 	return consentUID == "", consentUID, err
 }
 
 // needsConsent says whether the answer has to rest on a stored consent. A client that is registered
 // to skip it still needs one for offline_access, which outlives the session (OpenID Connect Core
 // section 11).
-func needsConsent(v *interaction.Visit) bool {
+func needsConsent(v *interaction.ResolvedFlow) bool {
 	return v.Client.Consent != documents.ConsentSkip || slices.Contains(v.Flow.Scopes, oauth.ScopeOfflineAccess)
 }

@@ -12,7 +12,7 @@ import (
 
 // readClaims keeps the claims parameter (OpenID Connect Core section 5.5). What it demands of sub
 // and acr decides about the answer, and not only about what is in it (section 5.5.1).
-func (h *Handler) readClaims(v *interaction.Visit, params oauth.Params) error {
+func (h *Handler) readClaims(v *interaction.ResolvedFlow, params oauth.Params) error {
 	value := params.Get("claims")
 	if value == "" {
 		return nil
@@ -87,7 +87,7 @@ func anyOf(wanted, there []string) bool {
 
 // readHints: id_token_hint says whom the answer must be about, in an ID token of ours, expired or not (OpenID Connect Core section 3.1.2.1).
 // login_hint only fills in the form.
-func (h *Handler) readHints(v *interaction.Visit, params oauth.Params) error {
+func (h *Handler) readHints(v *interaction.ResolvedFlow, params oauth.Params) error {
 	v.Flow.LoginHint = params.Get("login_hint")
 	hint := params.Get("id_token_hint")
 	if hint == "" {

@@ -15,8 +15,8 @@ import (
 )
 
 // read the parameters into the visit's flow. Each rule is one step; the first that is broken is the error.
-func (h *Handler) read(v *interaction.Visit, params oauth.Params) error {
-	for _, step := range []func(*interaction.Visit, oauth.Params) error{
+func (h *Handler) read(v *interaction.ResolvedFlow, params oauth.Params) error {
+	for _, step := range []func(*interaction.ResolvedFlow, oauth.Params) error{
 		readUnsupported, readResponseType, readResponseMode, readScope, readNonce, readCodeChallenge, readPrompt, readMaxAge,
 		readResources, h.readClaims, h.readHints, h.checkSize,
 	} {
@@ -29,11 +29,11 @@ func (h *Handler) read(v *interaction.Visit, params oauth.Params) error {
 
 // checkSize refuses a request that would not fit into the URLs of its pages, or whose code would
 // not fit into that of its answer, before the user has done anything for it.
-func (h *Handler) checkSize(v *interaction.Visit, _ oauth.Params) error {
-	if !h.Flows.Fits(v.Flow) {
+func (h *Handler) checkSize(v *interaction.ResolvedFlow, _ oauth.Params) error {
+	if !h.Flows.FitsInURL(v.Flow) {
 		return oauth.Errorf(oauth.InvalidRequest, "the request is larger than %d bytes: send less, such as a shorter state", interaction.MaxSealed)
 	}
-	if !v.Flow.Asks("code") {
+	if !v.Flow.HasResponseType("code") {
 		return nil
 	}
 	err := h.Grants.CheckCode(authorization(v))
@@ -45,7 +45,7 @@ func (h *Handler) checkSize(v *interaction.Visit, _ oauth.Params) error {
 }
 
 // readUnsupported refuses what would change the request's meaning if it were ignored (OpenID Connect Core sections 6.1, 6.2 and 7.2.1).
-func readUnsupported(_ *interaction.Visit, params oauth.Params) error {
+func readUnsupported(_ *interaction.ResolvedFlow, params oauth.Params) error {
 	switch {
 	case params.Has("request"):
 		return oauth.Errorf(oauth.RequestNotSupported, "send the parameters themselves instead of request")
@@ -75,7 +75,7 @@ var responseTypes = []struct {
 var both = []string{oauth.GrantAuthorizationCode, oauth.GrantImplicit}
 
 // readResponseType: the order of the words means nothing (RFC 6749 section 3.1.1).
-func readResponseType(v *interaction.Visit, params oauth.Params) error {
+func readResponseType(v *interaction.ResolvedFlow, params oauth.Params) error {
 	asked := params.Get("response_type")
 	if asked == "" {
 		return oauth.Errorf(oauth.InvalidRequest, "response_type is missing")
@@ -87,7 +87,7 @@ func readResponseType(v *interaction.Visit, params oauth.Params) error {
 			continue
 		}
 		for _, grantType := range served.grants {
-			if !v.Client.HasGrant(grantType) {
+			if !v.Client.HasGrantType(grantType) {
 				return oauth.Errorf(oauth.UnauthorizedClient, "this response_type needs the grant type %s, which the client does not list", grantType)
 			}
 		}
@@ -99,7 +99,7 @@ func readResponseType(v *interaction.Visit, params oauth.Params) error {
 
 // mode is how the answer to a request gets to the redirect URI, even if the request is wrong: as it asks; else in the fragment if a token
 // could be in the answer (OAuth 2.0 Multiple Response Type Encoding Practices sections 2.1 and 5). A browser posts forms over http only.
-func mode(params oauth.Params, redirectURI string) interaction.Mode {
+func mode(params oauth.Params, redirectURI string) interaction.ResponseMode {
 	words := strings.Split(params.Get("response_type"), " ")
 	asked := params.Get("response_mode")
 	switch {
@@ -116,17 +116,17 @@ func takesForms(redirectURI string) bool {
 	return strings.HasPrefix(redirectURI, "https://") || strings.HasPrefix(redirectURI, "http://")
 }
 
-func readResponseMode(v *interaction.Visit, params oauth.Params) error {
+func readResponseMode(v *interaction.ResolvedFlow, params oauth.Params) error {
 	switch params.Get("response_mode") {
 	case "", oauth.ResponseModeFragment:
 		return nil
 	case oauth.ResponseModeQuery:
-		if v.Flow.Mode != interaction.ModeQuery {
+		if v.Flow.ResponseMode != interaction.ModeQuery {
 			return oauth.Errorf(oauth.InvalidRequest, "response_mode query would put tokens where logs and referrers see them")
 		}
 		return nil
 	case oauth.ResponseModeFormPost:
-		if v.Flow.Mode != interaction.ModeFormPost {
+		if v.Flow.ResponseMode != interaction.ModeFormPost {
 			return oauth.Errorf(oauth.InvalidRequest, "response_mode form_post needs a redirect_uri that a browser can post a form to")
 		}
 		return nil
@@ -136,9 +136,9 @@ func readResponseMode(v *interaction.Visit, params oauth.Params) error {
 }
 
 // readNonce: tokens that come through the browser are tied to the request by it alone (OpenID Connect Core section 3.2.2.1).
-func readNonce(v *interaction.Visit, params oauth.Params) error {
+func readNonce(v *interaction.ResolvedFlow, params oauth.Params) error {
 	v.Flow.Nonce = params.Get("nonce")
-	if v.Flow.Nonce == "" && v.Flow.Asks("id_token") {
+	if v.Flow.Nonce == "" && v.Flow.HasResponseType("id_token") {
 		return oauth.Errorf(oauth.InvalidRequest, "nonce is missing: a response_type with id_token needs it")
 	}
 	return nil
@@ -146,8 +146,8 @@ func readNonce(v *interaction.Visit, params oauth.Params) error {
 
 // readCodeChallenge: PKCE with S256 only. A challenge without a method means plain (RFC 7636 section 4.3), which shows the verifier to whoever
 // sees the request.
-func readCodeChallenge(v *interaction.Visit, params oauth.Params) error {
-	if !v.Flow.Asks("code") {
+func readCodeChallenge(v *interaction.ResolvedFlow, params oauth.Params) error {
+	if !v.Flow.HasResponseType("code") {
 		return nil
 	}
 	challenge, method := params.Get("code_challenge"), params.Get("code_challenge_method")
@@ -170,14 +170,14 @@ func readCodeChallenge(v *interaction.Visit, params oauth.Params) error {
 
 // needsPKCE: all public clients (RFC 9700 section 2.1.1), and those that are not registered to go without.
 func needsPKCE(client *registry.Client) bool {
-	return client.Public() || client.PKCE != documents.PKCEWhenSent
+	return client.IsPublic() || client.PKCE != documents.PKCEWhenSent
 }
 
 var prompts = []string{oauth.PromptNone, oauth.PromptLogin, oauth.PromptConsent, oauth.PromptSelectAccount}
 
-func readPrompt(v *interaction.Visit, params oauth.Params) error {
+func readPrompt(v *interaction.ResolvedFlow, params oauth.Params) error {
 	for word := range strings.SplitSeq(params.Get("prompt"), " ") {
-		if word == "" || v.Flow.Prompts(word) {
+		if word == "" || v.Flow.HasPrompt(word) {
 			continue
 		}
 		if !slices.Contains(prompts, word) {
@@ -185,13 +185,13 @@ func readPrompt(v *interaction.Visit, params oauth.Params) error {
 		}
 		v.Flow.Prompt = append(v.Flow.Prompt, word)
 	}
-	if v.Flow.Prompts(oauth.PromptNone) && len(v.Flow.Prompt) > 1 {
+	if v.Flow.HasPrompt(oauth.PromptNone) && len(v.Flow.Prompt) > 1 {
 		return oauth.Errorf(oauth.InvalidRequest, "prompt none goes with no other")
 	}
 	return nil
 }
 
-func readMaxAge(v *interaction.Visit, params oauth.Params) error {
+func readMaxAge(v *interaction.ResolvedFlow, params oauth.Params) error {
 	value := params.Get("max_age")
 	if value == "" {
 		return nil

@@ -26,7 +26,7 @@ type Authenticator struct {
 	Registry *registry.Registry
 	Now      func() time.Time
 	// Used, if set, learns which credential of a client was used; it must return at once.
-	Used func(registry.Use)
+	Used func(registry.CredentialUse)
 
 	work atomic.Int64
 }
@@ -43,13 +43,13 @@ func (a *Authenticator) Authenticate(r *http.Request, form oauth.Params) (*regis
 	if !known {
 		return nil, a.failed()
 	}
-	use := registry.Use{
+	use := registry.CredentialUse{
 		ClientUID: client.UID, CredentialID: credential.ID, Retiring: credential.State == documents.CredentialRetiring,
 	}
 	switch {
-	case p.method == oauth.AuthMethodNone && client.Public():
+	case p.method == oauth.AuthMethodNone && client.IsPublic():
 		return client, nil
-	case !matches || client.Public():
+	case !matches || client.IsPublic():
 		return nil, a.failed()
 	case p.method != client.AuthMethod:
 		use.RefusedMethod = p.method
@@ -61,7 +61,7 @@ func (a *Authenticator) Authenticate(r *http.Request, form oauth.Params) (*regis
 	return client, nil
 }
 
-func (a *Authenticator) used(use registry.Use) {
+func (a *Authenticator) used(use registry.CredentialUse) {
 	if a.Used != nil {
 		a.Used(use)
 	}
@@ -70,7 +70,7 @@ func (a *Authenticator) used(use registry.Use) {
 // AuthenticateConfidential is as Authenticate, for endpoints where an identifier alone is not enough.
 func (a *Authenticator) AuthenticateConfidential(r *http.Request, form oauth.Params) (*registry.Client, error) {
 	client, err := a.Authenticate(r, form)
-	if err == nil && client.Public() {
+	if err == nil && client.IsPublic() {
 		return nil, a.failed()
 	}
 	return client, err

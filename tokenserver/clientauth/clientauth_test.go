@@ -284,7 +284,7 @@ func TestWhoHoldsTheRightSecretIsToldThatItCameByTheWrongMethod(t *testing.T) {
 			t.Errorf("the answer is %s, want %q", a.Body, test.told)
 		}
 	}
-	want := []registry.Use{
+	want := []registry.CredentialUse{
 		{ClientUID: post.UID, CredentialID: "c1", RefusedMethod: oauth.AuthMethodSecretBasic},
 		{ClientUID: basic.UID, CredentialID: "c1", RefusedMethod: oauth.AuthMethodSecretPost},
 	}

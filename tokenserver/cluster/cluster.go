@@ -98,7 +98,7 @@ func (c *Cluster) registerMetrics(metrics prometheus.Registerer) error {
 	clients := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "oauth_operator", Subsystem: "tokenserver", Name: "registered_clients",
 		Help: "Clients that the server knows, including those that it refuses.",
-	}, func() float64 { return float64(c.config.Registry.Clients()) })
+	}, func() float64 { return float64(c.config.Registry.CountClients()) })
 	rejected := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "oauth_operator", Subsystem: "tokenserver", Name: "rejected_entries",
 		Help: "Entries that the server cannot read or serve.",
@@ -129,7 +129,7 @@ func (c *Cluster) WriteReplicaSoon() {
 }
 
 // RecordUse records that a credential was used now. It causes at most one write an hour.
-func (c *Cluster) RecordUse(use registry.Use) { c.usage.record(use) }
+func (c *Cluster) RecordUse(use registry.CredentialUse) { c.usage.record(use) }
 
 func (c *Cluster) newReflector() *cache.Reflector {
 	return kubeclient.NewReflector(kubeclient.Watch{

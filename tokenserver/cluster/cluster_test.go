@@ -142,7 +142,7 @@ func testChanges(t *testing.T) {
 	version := api.Put(t, server(api.ServerUID), client(1))
 	c := connect(t, api, "changes")
 	c.waitForApplied(t, version)
-	if _, ok := c.registry.Client("shop.c1"); !ok || !c.registry.Synced() {
+	if _, ok := c.registry.Client("shop.c1"); !ok || !c.registry.HasSynced() {
 		t.Fatal("what was there first is not served")
 	}
 	for step, change := range map[string]func() string{
@@ -291,7 +291,9 @@ func testUsage(t *testing.T) {
 	c := connect(t, api, "usage")
 	eventually.True(t, "there is a Replica", func() bool { return api.Replica(t, "usage") != nil })
 	size := len(encoded(t, api.Replica(t, "usage")))
-	use := func(n int) registry.Use { return registry.Use{ClientUID: fmt.Sprint("client-", n), CredentialID: "c1"} }
+	use := func(n int) registry.CredentialUse {
+		return registry.CredentialUse{ClientUID: fmt.Sprint("client-", n), CredentialID: "c1"}
+	}
 	uses := func() []internalv1alpha1.CredentialUse {
 		if u := api.Usage(t, "usage"); u != nil {
 			return u.Spec.Uses

@@ -128,7 +128,7 @@ func (s *entryStore) checkServer(e *internalv1alpha1.Entry) error {
 
 // updateKeys applies the server's document to the keys, if the registry may have another one now.
 func (s *entryStore) updateKeys() {
-	epoch := s.registry.Epoch()
+	epoch := s.registry.RulesRevision()
 	if epoch == s.keysEpoch {
 		return
 	}

@@ -59,7 +59,7 @@ func newUsageRecorder(now func() time.Time) *usageRecorder {
 }
 
 // record records that a credential was used now.
-func (r *usageRecorder) record(use registry.Use) {
+func (r *usageRecorder) record(use registry.CredentialUse) {
 	now := r.now()
 	hour := now.Unix() / 3600
 	c := credential{use.ClientUID, use.CredentialID, use.RefusedMethod}

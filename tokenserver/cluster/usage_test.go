@@ -40,7 +40,9 @@ func (f *usageFixture) advance(d time.Duration) {
 	}
 }
 
-func used(n int) registry.Use { return registry.Use{ClientUID: fmt.Sprint(n), CredentialID: "c"} }
+func used(n int) registry.CredentialUse {
+	return registry.CredentialUse{ClientUID: fmt.Sprint(n), CredentialID: "c"}
+}
 
 func TestAUsageIsWrittenWithinAMinuteOfTheFirstUseAndThenOnceAnHour(t *testing.T) {
 	f := newUsageFixture()

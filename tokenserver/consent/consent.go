@@ -52,28 +52,28 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if user == nil {
-		return h.Flows.Go(w, r, visit, interaction.StepResume)
+		return h.Flows.RedirectTo(w, r, visit, interaction.StepResume)
 	}
 	return h.show(w, visit, user)
 }
 
 // show the form. It carries the flow as it is shown: to this user, with these scopes, claims and
 // APIs. It is no consent to anything else.
-func (h *Handler) show(w http.ResponseWriter, v *interaction.Visit, user *registry.User) error {
+func (h *Handler) show(w http.ResponseWriter, v *interaction.ResolvedFlow, user *registry.User) error {
 	scopes := v.Flow.Scopes[:0:0]
 	for _, scope := range v.Flow.Scopes {
-		if v.Client.MayHave(scope) {
+		if v.Client.MayHaveScope(scope) {
 			scopes = append(scopes, scope)
 		}
 	}
-	v.Flow.Scopes, v.Flow.ConsentOf = scopes, ""
-	asked := v.Asked()
+	v.Flow.Scopes, v.Flow.ConsentingUser = scopes, ""
+	asked := v.RequestedConsent()
 	shown, err := asked.Hash(user.UID)
 	if err != nil {
 		return err
 	}
-	v.Flow.Shown = shown
-	sealed, err := h.Flows.Seal(v.Flow, interaction.StepAnswer)
+	v.Flow.ShownConsent = shown
+	sealed, err := h.Flows.Seal(v.Flow, interaction.StepDecision)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (h *Handler) show(w http.ResponseWriter, v *interaction.Visit, user *regist
 	}
 	page := pages.Consent{
 		Action: action, Flow: sealed, Client: pages.Client{DisplayName: v.Client.DisplayName, ID: v.Client.ID},
-		Server: v.ServerHost(), Username: user.Username, Host: v.Host(), Local: redirecturi.IsNative(v.RedirectURI),
+		Server: v.ServerHost(), Username: user.Username, Host: v.RedirectHost(), Local: redirecturi.IsNative(v.RedirectURI),
 	}
 	if name, ok := user.Claims["name"].(string); ok {
 		page.Name = name
@@ -93,14 +93,14 @@ func (h *Handler) show(w http.ResponseWriter, v *interaction.Visit, user *regist
 }
 
 func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
-	if err := interaction.SameOrigin(r); err != nil {
+	if err := interaction.CheckSameOrigin(r); err != nil {
 		return err
 	}
 	params, err := oauth.ParseForm(r, true)
 	if err != nil {
 		return err
 	}
-	visit, err := h.Flows.Open(r, params.Get(interaction.ParamFlow), interaction.StepAnswer)
+	visit, err := h.Flows.Open(r, params.Get(interaction.ParamFlow), interaction.StepDecision)
 	if err != nil {
 		return err
 	}
@@ -115,32 +115,32 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 	default:
 		visit.Flow.Denied = true
 	}
-	visit.Flow.Shown = ""
-	return h.Flows.Go(w, r, visit, interaction.StepResume)
+	visit.Flow.ShownConsent = ""
+	return h.Flows.RedirectTo(w, r, visit, interaction.StepResume)
 }
 
 // agree notes the user's yes. Since the page was shown, another user may have signed in from
 // another tab, or a ResourceServer may have been created again under its identifier: that is no
 // yes, and the page is shown again.
-func (h *Handler) agree(r *http.Request, v *interaction.Visit) error {
+func (h *Handler) agree(r *http.Request, v *interaction.ResolvedFlow) error {
 	_, user, err := h.Sessions.Current(r.Context(), r, v.Server)
 	if err != nil || user == nil {
 		return err
 	}
-	asked := v.Asked()
-	if shown, err := asked.Hash(user.UID); err != nil || shown != v.Flow.Shown {
+	asked := v.RequestedConsent()
+	if shown, err := asked.Hash(user.UID); err != nil || shown != v.Flow.ShownConsent {
 		return err
 	}
-	if err := h.Consents.Grow(r.Context(), user.UID, v.Client.UID, asked); err != nil {
+	if err := h.Consents.Add(r.Context(), user.UID, v.Client.UID, asked); err != nil {
 		return err
 	}
-	v.Flow.ConsentOf = user.UID
+	v.Flow.ConsentingUser = user.UID
 	return nil
 }
 
 // list what is asked: the scopes, the claims that are told one by one, and the APIs that the
 // request names, with whatever scopes.
-func (h *Handler) list(v *interaction.Visit, asked grant.Asked) (list []pages.Scope) {
+func (h *Handler) list(v *interaction.ResolvedFlow, asked grant.Asked) (list []pages.Scope) {
 	for _, scope := range asked.Scopes {
 		list = append(list, pages.Scope{Name: scope, Description: h.describe(scope)})
 	}
@@ -153,7 +153,7 @@ func (h *Handler) list(v *interaction.Visit, asked grant.Asked) (list []pages.Sc
 	}
 	for _, api := range asked.APIs {
 		named := func(resource string) bool {
-			object, ok := v.Client.Resource(resource)
+			object, ok := v.Client.ResourceServer(resource)
 			return ok && object.UID == api.UID
 		}
 		if slices.ContainsFunc(v.Flow.Resources, named) {

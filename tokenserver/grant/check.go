@@ -111,7 +111,7 @@ func (s *Service) accessStands(ctx context.Context, v verified) (*TokenInfo, err
 	if err != nil {
 		return nil, ErrInactive
 	}
-	of, claims := v.rests.Objects.Of(signed), v.rests.Claims
+	of, claims := v.rests.Objects.Unpack(signed), v.rests.Claims
 	recent := storage.RecentReader(s.Store)
 	if v.rests.Grant != "" {
 		g, err := recent.GetGrant(ctx, v.rests.Grant)
@@ -137,7 +137,7 @@ func (s *Service) accessStands(ctx context.Context, v verified) (*TokenInfo, err
 		}
 		info.User = user
 	}
-	info.Scopes, info.Audience = of.Scopes(client, signed), of.Resources(client, v.claims.Audience)
+	info.Scopes, info.Audience = of.KeepScopes(client, signed), of.KeepResources(client, v.claims.Audience)
 	info.GrantedClaims = mint.AllowedClaims(client, claims)
 	if len(info.Audience) == 0 {
 		return nil, ErrInactive

@@ -67,7 +67,7 @@ type code struct {
 	// Redirect is the SHA-256 of RedirectURI.
 	Redirect []byte `json:"ru"`
 	// Objects that Scopes and Resources are of.
-	Objects registry.Objects `json:"ob"`
+	Objects registry.PackedBinding `json:"ob"`
 	Authorization
 }
 
@@ -83,9 +83,9 @@ func (s *Service) NewCode(a Authorization) (string, error) {
 		return "", err
 	}
 	redirect := sha256.Sum256([]byte(a.RedirectURI))
-	var objects registry.Objects
+	var objects registry.PackedBinding
 	if client, ok := s.Registry.ClientByUID(a.ClientUID); ok {
-		objects = client.Objects(a.Scopes, a.Resources)
+		objects = client.PackBinding(a.Scopes, a.Resources)
 	}
 	plain, err := cbor.Marshal(code{
 		ID: id, Epoch: s.Epoch, IssuedAt: s.Now().UnixMilli(),

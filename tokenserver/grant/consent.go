@@ -116,7 +116,7 @@ func (s *Service) consented(ctx context.Context, c code, client *registry.Client
 		return err
 	}
 	a := authorizedByCode(c)
-	asked := Ask(client, a.of.Scopes(client, a.scopes), a.of.Resources(client, a.resources), c.Claims)
+	asked := Ask(client, a.of.KeepScopes(client, a.scopes), a.of.KeepResources(client, a.resources), c.Claims)
 	if err != nil || c.ConsentUID == "" || consent.UID != c.ConsentUID || !containsAll(consent.Scopes, c.Scopes) || !asked.CoveredBy(consent) {
 		return errWithdrawn
 	}

@@ -221,7 +221,7 @@ func (s *Service) begin(g *storage.Grant, client *registry.Client, server docume
 	g.Attempt, g.Incarnation = attempt[:32], incarnation[:32]
 	g.ClientUID, g.ClientID = client.UID, client.ID
 	g.CreatedAt, g.LastUsed = now, now
-	if client.HasGrant(oauth.GrantRefreshToken) {
+	if client.HasGrantType(oauth.GrantRefreshToken) {
 		g.Generation, g.AdvancedAt, g.SealKID = 1, now, s.Keys.SealingKID()
 		g.RefreshUntil = now.Add(server.RefreshToken.AbsoluteLifetime.Duration())
 		if !until.IsZero() && until.Before(g.RefreshUntil) {

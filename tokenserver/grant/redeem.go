@@ -102,7 +102,7 @@ func (s *Service) checkRedemption(c code, r Redemption) error {
 	if err := s.fresh(c, s.Now()); err != nil {
 		return err
 	}
-	if c.CodeChallenge == "" && r.Client.Public() {
+	if c.CodeChallenge == "" && r.Client.IsPublic() {
 		// The client was confidential when it got the code. Without a secret, PKCE is all that binds a code to who asked for it (RFC 9700
 		// section 2.1.1).
 		return refuse("the client is public, and the authorization request had no code_challenge")
@@ -182,7 +182,7 @@ func (s *Service) codeStands(ctx context.Context, c code, client *registry.Clien
 
 // authorizedByCode is what the user authorized.
 func authorizedByCode(c code) authorized {
-	return authorized{c.Scopes, c.Resources, c.Objects.Of(c.Scopes)}
+	return authorized{c.Scopes, c.Resources, c.Objects.Unpack(c.Scopes)}
 }
 
 // grantOf a code of the user, without what begin fills in. Its APIs are those that the user
@@ -194,7 +194,7 @@ func grantOf(c code, client *registry.Client, user *registry.User) storage.Grant
 		UserUID: c.UserUID, Subject: user.Subject, UserEpoch: c.UserEpoch,
 		SessionHash: c.SessionHash, AuthTime: c.AuthTime, AMR: c.AMR,
 		Scopes: c.Scopes, Resources: c.Resources, Claims: c.Claims, RedirectURI: c.RedirectURI,
-		APIs:  apis(client, a.of.Scopes(client, a.scopes), a.of.Resources(client, a.resources)),
+		APIs:  apis(client, a.of.KeepScopes(client, a.scopes), a.of.KeepResources(client, a.resources)),
 		Nonce: c.Nonce, ClaimsRequest: c.ClaimsRequest, Consented: c.Consented, ConsentUID: c.ConsentUID, Offline: c.Offline,
 	}
 }

@@ -109,7 +109,7 @@ func (s *Service) refresh(ctx context.Context, try *refreshing) (Outcome, error)
 		if g.Attempt == try.attempt && !g.IsEnded() {
 			return s.landed(try, g)
 		}
-		out, err := s.refreshOnce(ctx, try, g, s.stepOf(g, try.token.Generation, try.server.RefreshToken, try.Client.Public()))
+		out, err := s.refreshOnce(ctx, try, g, s.stepOf(g, try.token.Generation, try.server.RefreshToken, try.Client.IsPublic()))
 		if !errors.Is(err, errTried) {
 			return out, err
 		}
@@ -139,7 +139,7 @@ func (s *Service) glance(ctx context.Context, try *refreshing) (Outcome, error) 
 	if err != nil {
 		return Outcome{}, err
 	}
-	decided := s.stepOf(g, try.token.Generation, try.server.RefreshToken, try.Client.Public())
+	decided := s.stepOf(g, try.token.Generation, try.server.RefreshToken, try.Client.IsPublic())
 	if decided != advance {
 		return Outcome{}, errGlance
 	}
@@ -251,7 +251,7 @@ func (s *Service) refreshStands(ctx context.Context, client *registry.Client, g 
 		return nil, refuse("the refresh token has reached the end of its lifetime")
 	case !now.Before(g.LastUsed.Add(server.RefreshToken.IdleLifetime.Duration())):
 		return nil, refuse("the refresh token was not used for too long")
-	case !client.HasGrant(begunBy(g)):
+	case !client.HasGrantType(begunBy(g)):
 		return nil, refuse("the client no longer lists the grant type that the authorization began with")
 	case !offlineStands(client, g):
 		return nil, refuse("the client may no longer use offline_access")
@@ -351,7 +351,7 @@ func (s *Service) update(ctx context.Context, out Outcome, attempt string) (Outc
 func (s *Service) CheckRefreshToken(ctx context.Context, sealed string, client *registry.Client) (*TokenInfo, error) {
 	token, ok := s.openRefreshToken(sealed)
 	server, serving := s.Registry.Server()
-	if !ok || !serving || !client.HasGrant(oauth.GrantRefreshToken) {
+	if !ok || !serving || !client.HasGrantType(oauth.GrantRefreshToken) {
 		return nil, ErrInactive
 	}
 	g, err := s.grantOfRefreshToken(ctx, s.Store, token, client)
@@ -362,7 +362,7 @@ func (s *Service) CheckRefreshToken(ctx context.Context, sealed string, client *
 	if err != nil {
 		return nil, inactiveIfRefused(err)
 	}
-	switch s.stepOf(g, token.Generation, server.RefreshToken, client.Public()) {
+	switch s.stepOf(g, token.Generation, server.RefreshToken, client.IsPublic()) {
 	case advance, keep, repeat:
 	default:
 		return nil, ErrInactive

@@ -11,17 +11,17 @@ import (
 // authorized is what an authorization covers: scopes and resources, of these objects.
 type authorized struct {
 	scopes, resources []string
-	of                registry.Bound
+	of                registry.Binding
 }
 
 // authorizedBy a grant.
 func authorizedBy(g storage.Grant) authorized {
-	of := registry.Bound{Owners: map[string]registry.Key{}}
+	of := registry.Binding{ScopeOwners: map[string]registry.UIDHash{}}
 	for _, api := range g.APIs {
-		key := registry.KeyOf(api.UID)
-		of.Objects = append(of.Objects, key)
+		key := registry.HashUID(api.UID)
+		of.ResourceServers = append(of.ResourceServers, key)
 		for _, scope := range api.Scopes {
-			of.Owners[scope] = key
+			of.ScopeOwners[scope] = key
 		}
 	}
 	return authorized{g.Scopes, g.Resources, of}
@@ -30,7 +30,7 @@ func authorizedBy(g storage.Grant) authorized {
 // apis are the resource servers that scopes and resources are of now, each with those of the scopes
 // that are its own.
 func apis(client *registry.Client, scopes, resources []string) (all []storage.API) {
-	at := func(o registry.Object) *storage.API {
+	at := func(o registry.ResourceServerID) *storage.API {
 		i := slices.IndexFunc(all, func(api storage.API) bool { return api.UID == o.UID })
 		if i < 0 {
 			i, all = len(all), append(all, storage.API{UID: o.UID, Identifier: o.Identifier})
@@ -38,12 +38,12 @@ func apis(client *registry.Client, scopes, resources []string) (all []storage.AP
 		return &all[i]
 	}
 	for _, resource := range resources {
-		if object, ok := client.Resource(resource); ok {
+		if object, ok := client.ResourceServer(resource); ok {
 			at(object)
 		}
 	}
 	for _, scope := range scopes {
-		if owner, ok := client.Owner(scope); ok {
+		if owner, ok := client.ScopeOwner(scope); ok {
 			api := at(owner)
 			api.Scopes = append(api.Scopes, scope)
 		}
@@ -72,7 +72,7 @@ func access(client *registry.Client, a authorized, askedScopes, askedResources [
 	if err != nil {
 		return nil, nil, err
 	}
-	audience, scopes, err = client.Audience(a.of.Scopes(client, wanted), targets)
+	audience, scopes, err = client.ResolveAudience(a.of.KeepScopes(client, wanted), targets)
 	if err != nil {
 		return nil, nil, &Refused{What: Target, Sentence: "a resource is unknown, or its owner does not allow this client"}
 	}
@@ -97,12 +97,12 @@ func covers(resources []string, asked string) bool {
 // targets are the resources that a token is for; none: the owners of its scopes.
 func targets(client *registry.Client, a authorized, asked []string) ([]string, error) {
 	// Of the resources that were authorized, one may be gone by now. The others still hold.
-	left := a.of.Resources(client, a.resources)
+	left := a.of.KeepResources(client, a.resources)
 	if len(asked) > 0 {
 		covered := left
 		if len(a.resources) == 0 {
 			var err error
-			if covered, _, err = client.Audience(a.of.Scopes(client, a.scopes), nil); err != nil {
+			if covered, _, err = client.ResolveAudience(a.of.KeepScopes(client, a.scopes), nil); err != nil {
 				return nil, &Refused{What: Target, Sentence: "the authorization covers no resource any more"}
 			}
 		}

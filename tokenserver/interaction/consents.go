@@ -18,7 +18,7 @@ type Consents struct {
 
 // Covering is the UID of the consent of the user to the client, if it holds all that is asked; else
 // it is empty.
-func (c *Consents) Covering(ctx context.Context, userUID, clientUID string, asked grant.Asked) (uid string, err error) {
+func (c *Consents) FindCovering(ctx context.Context, userUID, clientUID string, asked grant.Asked) (uid string, err error) {
 	consent, err := c.Store.GetConsent(ctx, userUID, clientUID)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
@@ -37,7 +37,7 @@ const attempts = 8
 // Grow adds what was asked to what the user has allowed the client, and writes nothing if it is
 // there already. Nothing is taken away but what was allowed of a ResourceServer that another has
 // replaced.
-func (c *Consents) Grow(ctx context.Context, userUID, clientUID string, asked grant.Asked) error {
+func (c *Consents) Add(ctx context.Context, userUID, clientUID string, asked grant.Asked) error {
 	var last error
 	for range attempts {
 		consent, err := c.Store.GetConsent(ctx, userUID, clientUID)

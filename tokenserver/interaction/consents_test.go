@@ -26,17 +26,17 @@ func TestConsentsGivenAtTheSameTimeAreAllKept(t *testing.T) {
 		asked := grant.Asked{Scopes: []string{scope}, Claims: []string{"claim-" + scope}, APIs: []storage.API{{UID: "api-of-" + scope, Identifier: "urn:" + scope, Scopes: []string{scope}}}}
 		all.Scopes, all.Claims, all.APIs = append(all.Scopes, scope), append(all.Claims, asked.Claims...), append(all.APIs, asked.APIs...)
 		tabs.Go(func() {
-			if err := consents.Grow(t.Context(), "user", "client", asked); err != nil {
+			if err := consents.Add(t.Context(), "user", "client", asked); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	tabs.Wait()
-	if covered, err := consents.Covering(t.Context(), "user", "client", all); err != nil || covered == "" {
+	if covered, err := consents.FindCovering(t.Context(), "user", "client", all); err != nil || covered == "" {
 		t.Errorf("not all are kept: %v", err)
 	}
 	for _, pair := range [][2]string{{"other", "client"}, {"user", "other"}} {
-		if covered, err := consents.Covering(t.Context(), pair[0], pair[1], grant.Asked{}); err != nil || covered != "" {
+		if covered, err := consents.FindCovering(t.Context(), pair[0], pair[1], grant.Asked{}); err != nil || covered != "" {
 			t.Errorf("%v has a consent: %v", pair, err)
 		}
 	}

@@ -14,9 +14,9 @@ var errMalformed = errors.New("malformed flow")
 // fields in the order of their encoding.
 func (f *Flow) fields() []any {
 	return []any{
-		(*int64)(&f.Step), &f.Started, &f.Browser, &f.ClientUID, &f.Redirect, &f.RedirectPort, &f.RedirectSent, &f.ResponseType, (*int64)(&f.Mode),
+		(*int64)(&f.Step), &f.StartedAt, &f.BrowserHash, &f.ClientUID, &f.RedirectHash, &f.RedirectPort, &f.RedirectURISent, &f.ResponseType, (*int64)(&f.ResponseMode),
 		&f.State, &f.Nonce, &f.Scopes, &f.Resources, &f.CodeChallenge, &f.Claims, &f.LoginHint, &f.Subjects, &f.Prompt, &f.MaxAge,
-		&f.LoginSession, &f.Shown, &f.ConsentOf, &f.Denied,
+		&f.LoginSession, &f.ShownConsent, &f.ConsentingUser, &f.Denied,
 	}
 }
 

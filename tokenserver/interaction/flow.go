@@ -29,7 +29,7 @@ type Step int64
 const (
 	StepLogin Step = iota + 1
 	StepConsent
-	StepAnswer
+	StepDecision
 	StepResume
 	StepPosted
 )
@@ -44,21 +44,21 @@ const NoMaxAge = -1
 type Flow struct {
 	Step Step
 	// Started is when the request came, in Unix seconds.
-	Started int64
+	StartedAt int64
 	// Browser is the hash of the cookie of the browser that it came from.
-	Browser Hash
+	BrowserHash Hash
 
 	ClientUID string
 	// Redirect refers to the registered redirect URI by its hash, so that a long one costs nothing; RedirectPort is the port that the
 	// request put in its place, for a loopback one (RFC 8252 section 7.3).
-	Redirect     Hash
+	RedirectHash Hash
 	RedirectPort string
 	// RedirectSent says whether the request had a redirect_uri (RFC 6749 section 4.1.3 asks for it again if so).
-	RedirectSent bool
+	RedirectURISent bool
 	// ResponseType is a set of words: code, token, id_token.
 	ResponseType []string
 	// Mode is how the answer gets to the client.
-	Mode Mode
+	ResponseMode ResponseMode
 
 	State         string
 	Nonce         string
@@ -77,19 +77,19 @@ type Flow struct {
 	// LoginSession is the hash of the session that the user began in this flow; empty: none.
 	LoginSession string
 	// Shown is the hash of what the consent page asked, and of whom (grant.Asked).
-	Shown string
+	ShownConsent string
 	// ConsentOf is the UID of the user who said yes in this flow.
-	ConsentOf string
+	ConsentingUser string
 	// Denied says that the user said no.
 	Denied bool
 }
 
 // Mode is a response mode (OAuth 2.0 Multiple Response Type Encoding Practices section 2.1, OAuth 2.0 Form Post Response Mode).
-type Mode int64
+type ResponseMode int64
 
 // Modes: in the redirect URI's query, in its fragment, or in a form that the browser posts to it.
 const (
-	ModeQuery Mode = iota
+	ModeQuery ResponseMode = iota
 	ModeFragment
 	ModeFormPost
 )
@@ -101,10 +101,10 @@ type Hash [sha256.Size]byte
 func HashOf(value string) Hash { return sha256.Sum256([]byte(value)) }
 
 // Asks says whether the response type has the word.
-func (f *Flow) Asks(word string) bool { return slices.Contains(f.ResponseType, word) }
+func (f *Flow) HasResponseType(word string) bool { return slices.Contains(f.ResponseType, word) }
 
 // Prompts says whether the prompt parameter has the word.
-func (f *Flow) Prompts(word string) bool { return slices.Contains(f.Prompt, word) }
+func (f *Flow) HasPrompt(word string) bool { return slices.Contains(f.Prompt, word) }
 
 // SetRedirect keeps which of the registered redirect URIs the request named, and with which port. It is false if URI could not restore what
 // was requested.
@@ -113,7 +113,7 @@ func (f *Flow) SetRedirect(registered []string, requested string) bool {
 	if !ok {
 		return false
 	}
-	f.Redirect = HashOf(match)
+	f.RedirectHash = HashOf(match)
 	if match != requested {
 		before, after := cutPort(match)
 		port, ok := strings.CutPrefix(requested, before)
@@ -125,7 +125,7 @@ func (f *Flow) SetRedirect(registered []string, requested string) bool {
 			f.RedirectPort = noPort
 		}
 	}
-	restored, ok := f.URI(registered)
+	restored, ok := f.ResolveRedirectURI(registered)
 	return ok && restored == requested
 }
 
@@ -133,8 +133,8 @@ func (f *Flow) SetRedirect(registered []string, requested string) bool {
 const noPort = "-"
 
 // URI is the redirect URI of the request; false if it is no longer registered.
-func (f *Flow) URI(registered []string) (string, bool) {
-	i := slices.IndexFunc(registered, func(uri string) bool { return HashOf(uri) == f.Redirect })
+func (f *Flow) ResolveRedirectURI(registered []string) (string, bool) {
+	i := slices.IndexFunc(registered, func(uri string) bool { return HashOf(uri) == f.RedirectHash })
 	if i < 0 {
 		return "", false
 	}
@@ -161,8 +161,8 @@ func cutPort(uri string) (before, after string) {
 
 // SwitchUser asks for another login: whoever signed in so far will not do, in this flow.
 func (f *Flow) SwitchUser() {
-	f.LoginSession, f.ConsentOf = "", ""
-	if !f.Prompts(oauth.PromptSelectAccount) {
+	f.LoginSession, f.ConsentingUser = "", ""
+	if !f.HasPrompt(oauth.PromptSelectAccount) {
 		f.Prompt = append(f.Prompt, oauth.PromptSelectAccount)
 	}
 }
@@ -170,10 +170,10 @@ func (f *Flow) SwitchUser() {
 // GrantTypes that the response type belongs to: a code, tokens, or both at once.
 func (f *Flow) GrantTypes() []string {
 	var grants []string
-	if f.Asks("code") {
+	if f.HasResponseType("code") {
 		grants = append(grants, oauth.GrantAuthorizationCode)
 	}
-	if f.Asks("token") || f.Asks("id_token") {
+	if f.HasResponseType("token") || f.HasResponseType("id_token") {
 		grants = append(grants, oauth.GrantImplicit)
 	}
 	return grants

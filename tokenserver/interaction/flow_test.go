@@ -9,10 +9,10 @@ import (
 // full is a flow without an empty field.
 func full() *Flow {
 	return &Flow{
-		Step: StepAnswer, Started: 1_800_000_000, Browser: HashOf("browser"), ClientUID: "uid", Redirect: HashOf("https://a/b"), RedirectPort: ":8000",
-		RedirectSent: true, ResponseType: []string{"id_token", "token"}, Mode: ModeFormPost, State: "state\x00\"", Nonce: "nonce", Scopes: []string{"a", "b"},
+		Step: StepDecision, StartedAt: 1_800_000_000, BrowserHash: HashOf("browser"), ClientUID: "uid", RedirectHash: HashOf("https://a/b"), RedirectPort: ":8000",
+		RedirectURISent: true, ResponseType: []string{"id_token", "token"}, ResponseMode: ModeFormPost, State: "state\x00\"", Nonce: "nonce", Scopes: []string{"a", "b"},
 		Resources: []string{"https://api"}, CodeChallenge: "challenge", Claims: "{}", LoginHint: "alice", Subjects: []string{"sub", "another"}, Prompt: []string{"login"},
-		MaxAge: NoMaxAge, LoginSession: "session", Shown: "hash", ConsentOf: "uid-b", Denied: true,
+		MaxAge: NoMaxAge, LoginSession: "session", ShownConsent: "hash", ConsentingUser: "uid-b", Denied: true,
 	}
 }
 
@@ -69,10 +69,10 @@ func TestARedirectURIIsRestoredFromItsReference(t *testing.T) {
 		}
 		shuffled := slices.Clone(registered)
 		slices.Reverse(shuffled)
-		if got, ok := f.URI(shuffled); !ok || got != requested {
+		if got, ok := f.ResolveRedirectURI(shuffled); !ok || got != requested {
 			t.Errorf("%s was restored as %q", requested, got)
 		}
-		if got, ok := f.URI([]string{"https://b.example/cb"}); ok {
+		if got, ok := f.ResolveRedirectURI([]string{"https://b.example/cb"}); ok {
 			t.Errorf("%s was restored as %q though it is no longer registered", requested, got)
 		}
 	}

@@ -50,7 +50,7 @@ type Flows struct {
 }
 
 // Visit is a flow that was opened, with what is registered now.
-type Visit struct {
+type ResolvedFlow struct {
 	Flow   *Flow
 	Server documents.Server
 	Client *registry.Client
@@ -59,12 +59,12 @@ type Visit struct {
 }
 
 // Asked of the user by the flow, as it is now.
-func (v *Visit) Asked() grant.Asked {
+func (v *ResolvedFlow) RequestedConsent() grant.Asked {
 	return grant.Ask(v.Client, v.Flow.Scopes, v.Flow.Resources, mint.AskedClaims(v.Client, v.Flow.Scopes, v.Flow.Claims))
 }
 
 // Host that the answer goes to, for people: the host of the redirect URI, or its scheme if it has no host.
-func (v *Visit) Host() string {
+func (v *ResolvedFlow) RedirectHost() string {
 	u, err := url.Parse(v.RedirectURI)
 	switch {
 	case err != nil:
@@ -77,22 +77,22 @@ func (v *Visit) Host() string {
 }
 
 // ServerHost is the host of the issuer, for people.
-func (v *Visit) ServerHost() string { return pages.Host(v.Server.Issuer) }
+func (v *ResolvedFlow) ServerHost() string { return pages.Host(v.Server.Issuer) }
 
 // Fits says whether the flow stays within MaxSealed, whatever the user does in it.
-func (s *Flows) Fits(f *Flow) bool {
+func (s *Flows) FitsInURL(f *Flow) bool {
 	const nonceAndTag = 24 + 16
 	return nonceAndTag+len(f.encode())+grows <= MaxSealed
 }
 
 // Go sends the browser to a step of the visit's flow. The flow is tied to this browser if it is not yet.
-func (s *Flows) Go(w http.ResponseWriter, r *http.Request, v *Visit, step Step) error {
-	if v.Flow.Browser == (Hash{}) {
-		hash, err := s.browser(w, r, v.Server.Issuer)
+func (s *Flows) RedirectTo(w http.ResponseWriter, r *http.Request, v *ResolvedFlow, step Step) error {
+	if v.Flow.BrowserHash == (Hash{}) {
+		hash, err := s.browserHash(w, r, v.Server.Issuer)
 		if err != nil {
 			return err
 		}
-		v.Flow.Browser = hash
+		v.Flow.BrowserHash = hash
 	}
 	sealed, err := s.Seal(v.Flow, step)
 	if err != nil {
@@ -105,7 +105,7 @@ func (s Step) path() string {
 	switch s {
 	case StepLogin:
 		return PathLogin
-	case StepConsent, StepAnswer:
+	case StepConsent, StepDecision:
 		return PathConsent
 	default:
 		return oauth.PathAuthorize
@@ -114,7 +114,7 @@ func (s Step) path() string {
 
 // Seal the flow for a step. It must be tied to a browser.
 func (s *Flows) Seal(f *Flow, step Step) (string, error) {
-	if f.Browser == (Hash{}) {
+	if f.BrowserHash == (Hash{}) {
 		return "", errors.New("sealing a flow that is tied to no browser")
 	}
 	sealed := *f
@@ -128,7 +128,7 @@ func (s *Flows) Seal(f *Flow, step Step) (string, error) {
 
 // Open a flow that was sealed for one of the steps, in the browser that it is tied to, and look up what is registered now. Every error that
 // the user can cause is a *web.PageError.
-func (s *Flows) Open(r *http.Request, sealed string, steps ...Step) (*Visit, error) {
+func (s *Flows) Open(r *http.Request, sealed string, steps ...Step) (*ResolvedFlow, error) {
 	server, ok := s.Registry.Server()
 	if !ok {
 		return nil, Unavailable()
@@ -140,13 +140,13 @@ func (s *Flows) Open(r *http.Request, sealed string, steps ...Step) (*Visit, err
 	if !slices.Contains(steps, f.Step) {
 		return nil, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageFlowUnknown}
 	}
-	if !s.sameBrowser(r, server.Issuer, f) {
+	if !s.isSameBrowser(r, server.Issuer, f) {
 		return nil, &web.PageError{Status: http.StatusForbidden, Code: oauth.InvalidRequest, Message: pages.MessageFlowUnknown}
 	}
-	if age := s.Now().Sub(time.Unix(f.Started, 0)); age > Lifetime || age < -time.Minute {
+	if age := s.Now().Sub(time.Unix(f.StartedAt, 0)); age > Lifetime || age < -time.Minute {
 		return nil, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageFlowExpired}
 	}
-	return s.visit(server, f)
+	return s.resolve(server, f)
 }
 
 func (s *Flows) open(sealed string) (*Flow, error) {
@@ -158,21 +158,21 @@ func (s *Flows) open(sealed string) (*Flow, error) {
 }
 
 // visit holds the flow against what is registered now: what was right at its start may have been withdrawn since.
-func (s *Flows) visit(server documents.Server, f *Flow) (*Visit, error) {
+func (s *Flows) resolve(server documents.Server, f *Flow) (*ResolvedFlow, error) {
 	changed := &web.PageError{Status: http.StatusBadRequest, Code: oauth.UnauthorizedClient, Message: pages.MessageFlowChanged}
 	client, ok := s.Registry.ClientByUID(f.ClientUID)
-	if !ok || slices.ContainsFunc(f.GrantTypes(), func(grant string) bool { return !client.HasGrant(grant) }) {
+	if !ok || slices.ContainsFunc(f.GrantTypes(), func(grant string) bool { return !client.HasGrantType(grant) }) {
 		return nil, changed
 	}
-	uri, ok := f.URI(client.RedirectURIs)
+	uri, ok := f.ResolveRedirectURI(client.RedirectURIs)
 	if !ok {
 		return nil, changed
 	}
-	return &Visit{Flow: f, Server: server, Client: client, RedirectURI: uri}, nil
+	return &ResolvedFlow{Flow: f, Server: server, Client: client, RedirectURI: uri}, nil
 }
 
 // browser gives the hash of the browser's cookie, and sets one if it has none that we can open.
-func (s *Flows) browser(w http.ResponseWriter, r *http.Request, issuer string) (Hash, error) {
+func (s *Flows) browserHash(w http.ResponseWriter, r *http.Request, issuer string) (Hash, error) {
 	cookies := web.CookiesOf(issuer)
 	if value, err := s.Keys.Open(keys.PurposeBrowser, cookies.Get(r, cookieBrowser)); err == nil {
 		return HashOf(string(value)), nil
@@ -189,13 +189,13 @@ func (s *Flows) browser(w http.ResponseWriter, r *http.Request, issuer string) (
 	return HashOf(string(value)), nil
 }
 
-func (s *Flows) sameBrowser(r *http.Request, issuer string, f *Flow) bool {
+func (s *Flows) isSameBrowser(r *http.Request, issuer string, f *Flow) bool {
 	value, err := s.Keys.Open(keys.PurposeBrowser, web.CookiesOf(issuer).Get(r, cookieBrowser))
 	if err != nil {
 		return false
 	}
 	hash := HashOf(string(value))
-	return subtle.ConstantTimeCompare(hash[:], f.Browser[:]) == 1
+	return subtle.ConstantTimeCompare(hash[:], f.BrowserHash[:]) == 1
 }
 
 // Unavailable is the answer before the server knows what it serves.
@@ -207,7 +207,7 @@ func Unavailable() error {
 
 // SameOrigin refuses a form that another site posted, where the browser says so. The sealed flow and the browser's cookie refuse it as well;
 // this one needs no secret.
-func SameOrigin(r *http.Request) error {
+func CheckSameOrigin(r *http.Request) error {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "same-origin", "none":
 		return nil

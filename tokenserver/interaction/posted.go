@@ -29,7 +29,7 @@ func (s *Flows) SealPostedFlow(f *Flow) (string, error) {
 
 // OpenPostedFlow gives a flow that a POST began to the GET that the POST became, and looks up what
 // is registered now. The flow begins there.
-func (s *Flows) OpenPostedFlow(sealed string) (*Visit, error) {
+func (s *Flows) OpenPostedFlow(sealed string) (*ResolvedFlow, error) {
 	server, ok := s.Registry.Server()
 	if !ok {
 		return nil, Unavailable()
@@ -40,9 +40,9 @@ func (s *Flows) OpenPostedFlow(sealed string) (*Visit, error) {
 		return nil, expired
 	}
 	f, err := decodeFlow(data)
-	if err != nil || f.Step != StepPosted || s.Now().Sub(time.Unix(f.Started, 0)) > Lifetime {
+	if err != nil || f.Step != StepPosted || s.Now().Sub(time.Unix(f.StartedAt, 0)) > Lifetime {
 		return nil, expired
 	}
-	f.Started = s.Now().Unix()
-	return s.visit(server, f)
+	f.StartedAt = s.Now().Unix()
+	return s.resolve(server, f)
 }

@@ -365,7 +365,7 @@ func (w *testServer) implicit(t *testing.T, scopes ...string) string {
 	t.Helper()
 	client, _ := w.Registry.Client(w.shop.ID)
 	a := w.Consent(w.Authorization(w.shop, scopes...))
-	audience, _, err := client.Audience(scopes, nil)
+	audience, _, err := client.ResolveAudience(scopes, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -373,7 +373,7 @@ func (w *testServer) implicit(t *testing.T, scopes ...string) string {
 		Client: client, Subject: servertest.Subject, Audience: audience, Scopes: scopes,
 		Rests: mint.TokenID{
 			ClientUID: client.UID, UserUID: a.UserUID, UserEpoch: a.UserEpoch, SessionHash: a.SessionHash, Epoch: w.Grants.Epoch,
-			Redirect: mint.RedirectHash(a.RedirectURI), ConsentUID: a.ConsentUID, Objects: client.Objects(scopes, audience),
+			Redirect: mint.RedirectHash(a.RedirectURI), ConsentUID: a.ConsentUID, Objects: client.PackBinding(scopes, audience),
 		},
 	})
 	if err != nil {

@@ -50,7 +50,7 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
-	if err := interaction.SameOrigin(r); err != nil {
+	if err := interaction.CheckSameOrigin(r); err != nil {
 		return err
 	}
 	params, err := oauth.ParseForm(r, true)
@@ -65,12 +65,12 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 	web.NoteClient(r.Context(), visit.Client.ID)
 	form := pages.Login{Flow: sealed, Username: params.Get("username")}
 	user, err := h.authenticate(r, visit.Server, form.Username, params.Get("password"))
-	var refused *throttle.Refused
+	var refused *throttle.RefusedError
 	switch {
 	case errors.As(err, &refused):
 		web.NoteError(r.Context(), oauth.TemporarilyUnavailable)
 		w.Header().Set("Retry-After", refused.RetryAfter())
-		form.RetryAfter = refused.After
+		form.RetryAfter = refused.Wait
 		return show(w, http.StatusTooManyRequests, visit, form)
 	case errors.Is(err, password.ErrBusy):
 		return &web.PageError{
@@ -89,23 +89,23 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 }
 
 // begin the session of a user whose password was right, and go on with the flow.
-func (h *Handler) begin(w http.ResponseWriter, r *http.Request, visit *interaction.Visit, form pages.Login, user *registry.User) error {
+func (h *Handler) begin(w http.ResponseWriter, r *http.Request, visit *interaction.ResolvedFlow, form pages.Login, user *registry.User) error {
 	begun, err := h.Sessions.Begin(r.Context(), w, r, visit.Server, user, oauth.AMRPassword)
-	var often *session.TooManyLogins
+	var often *session.TooManyLoginsError
 	switch {
 	case errors.As(err, &often):
 		web.NoteError(r.Context(), oauth.TemporarilyUnavailable)
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter(often)))
-		form.TooManyLogins, form.RetryAfter = true, often.After
+		form.TooManyLogins, form.RetryAfter = true, often.Wait
 		return show(w, http.StatusTooManyRequests, visit, form)
 	case err != nil:
 		return err
 	}
-	if err := h.Devices.Remember(w, r, visit.Server.Issuer, user.UID, user.Epoch); err != nil {
+	if err := h.Devices.RememberUser(w, r, visit.Server.Issuer, user.UID, user.Epoch); err != nil {
 		return err
 	}
 	visit.Flow.LoginSession = begun.Hash()
-	return h.Flows.Go(w, r, visit, interaction.StepResume)
+	return h.Flows.RedirectTo(w, r, visit, interaction.StepResume)
 }
 
 // authenticate gives the user whose password this is, or nil; a *throttle.Refused if it is too early to try. An unknown user costs the same
@@ -114,13 +114,13 @@ func (h *Handler) authenticate(r *http.Request, server documents.Server, usernam
 	if secret == "" || len(secret) > password.MaxLength {
 		return nil, nil
 	}
-	name, user, hash := h.Registry.Login(username)
+	name, user, hash := h.Registry.LookUpLogin(username)
 	device := ""
 	if user != nil {
-		device = h.Devices.Known(r, server.Issuer, user.UID, user.Epoch)
+		device = h.Devices.KnownID(r, server.Issuer, user.UID, user.Epoch)
 	}
 	source := web.Source(r, server.TrustedProxies)
-	right, err := h.Throttle.Login(name, source.String(), device).Verify(r.Context(), h.Passwords, hash, secret)
+	right, err := h.Throttle.NewLoginAttempt(name, source.String(), device).Verify(r.Context(), h.Passwords, hash, secret)
 	if err != nil || !right || user == nil {
 		web.NoteSource(r.Context(), source)
 		return nil, err
@@ -130,15 +130,15 @@ func (h *Handler) authenticate(r *http.Request, server documents.Server, usernam
 
 // retryAfter is how many seconds to wait after too many logins. Where that is not known, an hour makes
 // no difference.
-func retryAfter(often *session.TooManyLogins) int {
-	if often.After == 0 {
+func retryAfter(often *session.TooManyLoginsError) int {
+	if often.Wait == 0 {
 		return int(time.Hour / time.Second)
 	}
-	return int(math.Ceil(often.After.Seconds()))
+	return int(math.Ceil(often.Wait.Seconds()))
 }
 
 // show the form. A failed login shows it again, with one sentence for whatever was wrong.
-func show(w http.ResponseWriter, status int, v *interaction.Visit, form pages.Login) error {
+func show(w http.ResponseWriter, status int, v *interaction.ResolvedFlow, form pages.Login) error {
 	action, err := url.JoinPath(v.Server.Issuer, interaction.PathLogin)
 	if err != nil {
 		return err

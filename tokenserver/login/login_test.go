@@ -29,7 +29,7 @@ func TestAWrongPasswordAndAnUnknownUserGetTheSamePageForTheSameWork(t *testing.T
 	for _, c := range []struct{ username, password string }{
 		{"alice", "wrong"}, {"nobody", "wrong"}, {"alice", interactiontest.BobPassword}, {"no user\x7f", "wrong"}, {strings.Repeat("u", 300), "wrong"},
 	} {
-		before := w.Passwords.Work()
+		before := w.Passwords.CountHashed()
 		answer := b.Login(page, c.username, c.password)
 		if answer.StatusCode != http.StatusOK || !answer.IsLogin() || !strings.Contains(answer.Body, failure) {
 			t.Errorf("%.20q: status %d: %s", c.username, answer.StatusCode, answer.Body)
@@ -40,7 +40,7 @@ func TestAWrongPasswordAndAnUnknownUserGetTheSamePageForTheSameWork(t *testing.T
 		if len(answer.Cookies()) != 0 {
 			t.Errorf("a failed login sets cookies: %v", answer.Cookies())
 		}
-		if work := w.Passwords.Work() - before; work != 1 {
+		if work := w.Passwords.CountHashed() - before; work != 1 {
 			t.Errorf("%.20q: %d passwords verified, want 1", c.username, work)
 		}
 		bodies[strings.ReplaceAll(strings.ReplaceAll(answer.Body, c.username, ""), html(c.username), "")] = true
@@ -57,11 +57,11 @@ func TestALongPasswordIsRefusedBeforeItIsHashed(t *testing.T) {
 	b := w.NewBrowser()
 	page := b.Get(w.WebRequest())
 	for _, secret := range []string{strings.Repeat("p", password.MaxLength+1), ""} {
-		before := w.Passwords.Work()
+		before := w.Passwords.CountHashed()
 		if answer := b.Login(page, "alice", secret); !strings.Contains(answer.Body, failure) {
 			t.Errorf("status %d: %s", answer.StatusCode, answer.Body)
 		}
-		if work := w.Passwords.Work() - before; work != 0 {
+		if work := w.Passwords.CountHashed() - before; work != 0 {
 			t.Errorf("%d passwords verified, want none", work)
 		}
 	}
@@ -102,7 +102,7 @@ func TestALoginWithoutTheBrowsersCookieIsForbidden(t *testing.T) {
 			t.Errorf("%s: the link shows the page: %d", name, answer.StatusCode)
 		}
 	}
-	if work := w.Passwords.Work(); work != 0 {
+	if work := w.Passwords.CountHashed(); work != 0 {
 		t.Errorf("%d passwords verified for forbidden requests", work)
 	}
 	for _, flow := range []string{"", "x", "kid.AAAA"} {

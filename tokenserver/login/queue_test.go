@@ -40,7 +40,7 @@ func (q *queue) hold() {
 	for range 2 {
 		held := make(chan struct{})
 		q.waiting.Go(func() {
-			_, _ = q.Passwords.Verify(ctx, password.Request{May: func() error { close(held); <-ctx.Done(); return ctx.Err() }})
+			_, _ = q.Passwords.Verify(ctx, password.Request{BeforeHash: func() error { close(held); <-ctx.Done(); return ctx.Err() }})
 		})
 		<-held
 	}
@@ -64,9 +64,9 @@ func (q *queue) request(ctx context.Context, page interactiontest.Page, address,
 // queued does what asks for a place in the queue, and says whether it has one: it does when the
 // queue has grown, and does not when it is over before that.
 func (q *queue) queued(ask func()) bool {
-	before, over := q.Passwords.Queued(), make(chan struct{})
+	before, over := q.Passwords.QueueLength(), make(chan struct{})
 	q.waiting.Go(func() { defer close(over); ask() })
-	for q.Passwords.Queued() == before {
+	for q.Passwords.QueueLength() == before {
 		select {
 		case <-over:
 			return false
@@ -137,7 +137,7 @@ func TestNamesThatWaitFromOneIPv6NetworkShareItsBoundAndTheOwnersDeviceGetsInThr
 		t.Fatal("the owner's device has no place")
 	}
 	leave()
-	for q.Passwords.Queued() > 4 { // those that hold the CPUs, and two
+	for q.Passwords.QueueLength() > 4 { // those that hold the CPUs, and two
 		time.Sleep(time.Millisecond)
 	}
 	q.release()
@@ -158,7 +158,7 @@ func TestAPasswordClientThatTakesAUsersPlacesDoesNotStopHerLoginPage(t *testing.
 	full := make(chan struct{}, 3)
 	for range 3 {
 		q.waiting.Go(func() {
-			_, err := q.Throttle.Grant("alice", "client-uid").Verify(ctx, q.Passwords, q.User("alice").PasswordHash, interactiontest.AlicePassword)
+			_, err := q.Throttle.NewGrantAttempt("alice", "client-uid").Verify(ctx, q.Passwords, q.User("alice").PasswordHash, interactiontest.AlicePassword)
 			if errors.Is(err, password.ErrBusy) {
 				full <- struct{}{}
 			}
@@ -224,8 +224,8 @@ func TestAHashThatTakesMoreMemoryThanTheServerHasIsSaidOnThePageAndInTheLog(t *t
 	w.Apply(alice)
 	b := w.NewBrowser()
 	answer := b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
-	if answer.StatusCode != http.StatusInternalServerError || !strings.Contains(answer.Body, pages.MessageMemory) || w.Passwords.Work() != 0 {
-		t.Errorf("status %d after %d hashes: %s", answer.StatusCode, w.Passwords.Work(), answer.Body)
+	if answer.StatusCode != http.StatusInternalServerError || !strings.Contains(answer.Body, pages.MessageMemory) || w.Passwords.CountHashed() != 0 {
+		t.Errorf("status %d after %d hashes: %s", answer.StatusCode, w.Passwords.CountHashed(), answer.Body)
 	}
 	if log := w.Log.String(); !strings.Contains(log, "raise the memory limit of the server") || !strings.Contains(log, "131072 KiB") {
 		t.Error("the log does not say what to change")

@@ -80,7 +80,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, server documents.
 
 // begin is a request: the session ends, or the user is asked.
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request, server documents.Server, req request) error {
-	current, user, err := h.Sessions.Left(r.Context(), r, server)
+	current, user, err := h.Sessions.Endable(r.Context(), r, server)
 	switch {
 	case err != nil:
 		return err
@@ -95,14 +95,14 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, server documents
 // confirm is the user's yes. It counts for the session that was shown; where another is signed in
 // by now, that one is asked.
 func (h *Handler) confirm(w http.ResponseWriter, r *http.Request, server documents.Server, sealed string) error {
-	if err := interaction.SameOrigin(r); err != nil {
+	if err := interaction.CheckSameOrigin(r); err != nil {
 		return err
 	}
 	req, shown, err := h.open(r.Context(), sealed)
 	if err != nil {
 		return err
 	}
-	current, user, err := h.Sessions.Left(r.Context(), r, server)
+	current, user, err := h.Sessions.Endable(r.Context(), r, server)
 	switch {
 	case err != nil:
 		return err
@@ -132,7 +132,7 @@ func (h *Handler) ask(w http.ResponseWriter, server documents.Server, req reques
 		Action: server.Issuer + oauth.PathLogout, Request: sealed, Server: pages.Host(server.Issuer),
 	}
 	if req.redirectURI != "" {
-		page.Host = (&interaction.Visit{RedirectURI: req.redirectURI}).Host()
+		page.Host = (&interaction.ResolvedFlow{RedirectURI: req.redirectURI}).RedirectHost()
 	}
 	if user != nil {
 		page.Username = user.Username

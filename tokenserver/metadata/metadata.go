@@ -157,7 +157,7 @@ func (h *Handler) JWKS(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (h *Handler) discovery() ([]byte, error) {
-	epoch := h.Registry.Epoch()
+	epoch := h.Registry.RulesRevision()
 	if last := h.cached.Load(); last != nil && last.epoch == epoch {
 		return last.body, nil
 	}

@@ -109,7 +109,7 @@ func AskedClaims(client *registry.Client, scopes []string, parameter string) []s
 func AllowedClaims(client *registry.Client, names []string) []string {
 	var allowed []string
 	for _, name := range names {
-		if scope, known := scopeOfClaim[name]; known && client.MayHave(scope) {
+		if scope, known := scopeOfClaim[name]; known && client.MayHaveScope(scope) {
 			allowed = append(allowed, name)
 		}
 	}

@@ -88,7 +88,7 @@ func (m *Minter) Ready(client *registry.Client) error {
 		return errNotServing
 	}
 	needed := []string{server.Algorithms[0]}
-	if client.MayHave(oauth.ScopeOpenID) {
+	if client.MayHaveScope(oauth.ScopeOpenID) {
 		needed = append(needed, client.IDTokenAlg)
 	}
 	if ring := m.Keys.Ring(); !ring.Can(needed...) {

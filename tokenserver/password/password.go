@@ -26,7 +26,7 @@ import (
 const MaxLength = 1024
 
 // OwnMemory is how much a hash that this package makes takes, in bytes.
-const OwnMemory = ownMemory << 10
+const HashMemory = ownMemory << 10
 
 const ownMemory = 19456 // KiB
 

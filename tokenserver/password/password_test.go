@@ -124,7 +124,7 @@ func TestADecoyCostsWhatItStandsForAndFitsNoPassword(t *testing.T) {
 		mustHash(t, "secret"), "$argon2id$v=19$m=256,t=3,p=2$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc",
 		string(blowfish), strings.Replace(string(blowfish), "$2a$", "$2y$", 1),
 	} {
-		decoy := Decoy(phc)
+		decoy := DummyHash(phc)
 		stands, stood := mustParse(t, decoy), mustParse(t, phc)
 		if stands.bcrypt != stood.bcrypt || stands.params != stood.params {
 			t.Errorf("%q stands for %q", decoy, phc)
@@ -132,7 +132,7 @@ func TestADecoyCostsWhatItStandsForAndFitsNoPassword(t *testing.T) {
 		if stood.bcrypt && decoy[4:6] != phc[4:6] {
 			t.Errorf("%q has another cost than %q", decoy, phc)
 		}
-		if again := Decoy(decoy); again != decoy {
+		if again := DummyHash(decoy); again != decoy {
 			t.Errorf("the decoy of %q is %q", decoy, again)
 		}
 		for _, secret := range []string{"secret", "", "x"} {
@@ -141,7 +141,7 @@ func TestADecoyCostsWhatItStandsForAndFitsNoPassword(t *testing.T) {
 			}
 		}
 	}
-	if Decoy("") != Decoy(mustHash(t, "x")) || Decoy("no hash") != Decoy("") {
+	if DummyHash("") != DummyHash(mustHash(t, "x")) || DummyHash("no hash") != DummyHash("") {
 		t.Error("without a hash to stand for, a decoy costs something else than a hash that is made here")
 	}
 }

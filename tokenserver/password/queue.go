@@ -23,7 +23,7 @@ const (
 )
 
 // Share of the queue: what all requests of one key may have of it together, waiting and computed.
-type Share struct {
+type Quota struct {
 	Key string
 	// least is how many they may be, however long they take; most, however short; between them they
 	// may take so much time.
@@ -32,17 +32,17 @@ type Share struct {
 }
 
 // Places is a share of so many requests at once.
-func Places(key string, n int) Share { return Share{Key: key, least: n, most: n} }
+func FixedQuota(key string, n int) Quota { return Quota{Key: key, least: n, most: n} }
 
 // Quarter is a share of a quarter of the queue.
-func Quarter(key string) Share {
-	return Share{Key: key, least: leastQuarter, most: queuePlaces / quarter, time: queueTime / quarter}
+func QuarterQuota(key string) Quota {
+	return Quota{Key: key, least: leastQuarter, most: queuePlaces / quarter, time: queueTime / quarter}
 }
 
 // The shares that every request counts in one of. Their keys are shorter than those of any caller.
 var (
-	common  = Share{Key: "c", least: 1, most: queuePlaces, time: queueTime}
-	reserve = Quarter("r")
+	common  = Quota{Key: "c", least: 1, most: queuePlaces, time: queueTime}
+	reserve = QuarterQuota("r")
 )
 
 // queue of requests that wait for CPUs and memory, first come, first served. Each takes a place
@@ -70,7 +70,7 @@ type place struct {
 	// takes is how long it is computed; by that and the part of the machine that it needs, the
 	// queue is so much longer.
 	takes  time.Duration
-	shares []Share
+	shares []Quota
 	// turn is closed when it may compute; element is its place among those that wait, until then.
 	turn    chan struct{}
 	element *list.Element
@@ -123,7 +123,7 @@ func (q *queue) enter(p *place, reserved bool) bool {
 }
 
 // fits says whether a share has room. The caller has the lock.
-func (q *queue) fits(s Share, takes time.Duration) bool {
+func (q *queue) fits(s Quota, takes time.Duration) bool {
 	u := q.used[s.Key]
 	return u.places < s.least || u.places < s.most && u.time+takes <= s.time
 }

@@ -52,13 +52,13 @@ type Request struct {
 	Hash     string
 	Password string
 	// Shares of the queue that it counts in.
-	Shares []Share
+	Quotas []Quota
 	// Reserve lets it into the part of the queue that is kept for such requests, where the rest is
 	// full.
-	Reserve bool
+	UseReserve bool
 	// May, if it is not nil, is called when the turn of the request has come; with an error nothing
 	// is computed. It must return at once.
-	May func() error
+	BeforeHash func() error
 }
 
 // Verify is Verify of the package, when the turn of the request comes. The error wraps ErrBusy if
@@ -66,7 +66,7 @@ type Request struct {
 // ctx if it ends first.
 func (v *Verifier) Verify(ctx context.Context, r Request) (bool, error) {
 	if r.Hash == "" {
-		r.Hash = Decoy("")
+		r.Hash = DummyHash("")
 	}
 	h, err := parse(r.Hash)
 	if err != nil {
@@ -76,8 +76,8 @@ func (v *Verifier) Verify(ctx context.Context, r Request) (bool, error) {
 		return false, fmt.Errorf("%w (it takes %d KiB, and there are %d)", ErrMemory, h.memory()>>10, v.limits.Memory>>10)
 	}
 	threads := min(h.threads(), v.limits.CPUs)
-	p := &place{cpus: threads, memory: h.memory(), takes: v.rates.estimate(h, threads), shares: r.Shares}
-	if !v.queue.enter(p, r.Reserve) {
+	p := &place{cpus: threads, memory: h.memory(), takes: v.rates.estimate(h, threads), shares: r.Quotas}
+	if !v.queue.enter(p, r.UseReserve) {
 		return false, ErrBusy
 	}
 	defer v.queue.leave(p)
@@ -90,8 +90,8 @@ func (v *Verifier) Verify(ctx context.Context, r Request) (bool, error) {
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	if r.May != nil {
-		if err := r.May(); err != nil {
+	if r.BeforeHash != nil {
+		if err := r.BeforeHash(); err != nil {
 			return false, err
 		}
 	}
@@ -103,7 +103,7 @@ func (v *Verifier) Verify(ctx context.Context, r Request) (bool, error) {
 }
 
 // Work is how many verifications were computed so far.
-func (v *Verifier) Work() int64 { return v.done.Load() }
+func (v *Verifier) CountHashed() int64 { return v.done.Load() }
 
 // Queued is how many requests are in the queue, those that are computed included.
-func (v *Verifier) Queued() int { return v.queue.length() }
+func (v *Verifier) QueueLength() int { return v.queue.length() }

@@ -36,17 +36,17 @@ func (o *office) hold(r Request) *request {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(o.t.Context()))
 	o.t.Cleanup(cancel)
 	held := &request{release: cancel, turn: make(chan struct{}), over: make(chan error, 1)}
-	r.May = func() error {
+	r.BeforeHash = func() error {
 		close(held.turn)
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	before := o.Queued()
+	before := o.QueueLength()
 	o.held.Go(func() {
 		_, err := o.Verify(ctx, r)
 		held.over <- err
 	})
-	for o.Queued() == before && len(held.over) == 0 {
+	for o.QueueLength() == before && len(held.over) == 0 {
 		time.Sleep(100 * time.Microsecond)
 	}
 	return held
@@ -79,8 +79,8 @@ func TestAVerifierComputesADecoyWhereThereIsNoHash(t *testing.T) {
 	known := mustHash(t, "secret")
 	for i, phc := range []string{known, "", known, ""} {
 		ok, err := o.Verify(t.Context(), Request{Hash: phc, Password: "guess"})
-		if ok || err != nil || o.Work() != int64(i+1) {
-			t.Errorf("Verify(%q) = %v, %v after %d computations", phc, ok, err, o.Work())
+		if ok || err != nil || o.CountHashed() != int64(i+1) {
+			t.Errorf("Verify(%q) = %v, %v after %d computations", phc, ok, err, o.CountHashed())
 		}
 	}
 	if ok, err := o.Verify(t.Context(), Request{Hash: known, Password: "secret"}); !ok || err != nil {
@@ -94,12 +94,12 @@ func TestAVerifierComputesADecoyWhereThereIsNoHash(t *testing.T) {
 func TestAPasswordThatMayNotBeVerifiedIsNotComputed(t *testing.T) {
 	o := newOffice(t, Limits{CPUs: 1})
 	early := errors.New("too early")
-	r := Request{Hash: mustHash(t, "secret"), Password: "secret", May: func() error { return early }}
+	r := Request{Hash: mustHash(t, "secret"), Password: "secret", BeforeHash: func() error { return early }}
 	ok, err := o.Verify(t.Context(), r)
-	if ok || !errors.Is(err, early) || o.Work() != 0 {
-		t.Errorf("Verify = %v, %v after %d computations", ok, err, o.Work())
+	if ok || !errors.Is(err, early) || o.CountHashed() != 0 {
+		t.Errorf("Verify = %v, %v after %d computations", ok, err, o.CountHashed())
 	}
-	r.May = func() error { return nil }
+	r.BeforeHash = func() error { return nil }
 	if ok, err := o.Verify(t.Context(), r); !ok || err != nil {
 		t.Errorf("the one after it: %v, %v", ok, err)
 	}
@@ -118,7 +118,7 @@ func TestHashesAtOnceTakeNoMoreCPUsAndMemoryThanThereAre(t *testing.T) {
 		"many CPUs and little memory":             {Limits{CPUs: 64, Memory: 150 * mib}, argon2Hash(64<<10, 2, 1), 2},
 		"a hash that takes all the memory":        {Limits{CPUs: 64, Memory: 64 * mib}, argon2Hash(64<<10, 2, 1), 1},
 		"bcrypt, which takes next to no memory":   {Limits{CPUs: 4, Memory: 19 * mib}, bcryptHash(4), 4},
-		"our own, with as much as is always left": {Limits{CPUs: 64, Memory: OwnMemory}, "", 1},
+		"our own, with as much as is always left": {Limits{CPUs: 64, Memory: HashMemory}, "", 1},
 	} {
 		o := newOffice(t, c.limits)
 		var requests []*request
@@ -137,7 +137,7 @@ func TestHashesAtOnceTakeNoMoreCPUsAndMemoryThanThereAre(t *testing.T) {
 			r.release()
 		}
 		o.held.Wait()
-		if q := o.queue; o.Queued() != 0 || q.cpus != 0 || q.memory != 0 || q.waiting.Len() != 0 || len(q.used) != 0 {
+		if q := o.queue; o.QueueLength() != 0 || q.cpus != 0 || q.memory != 0 || q.waiting.Len() != 0 || len(q.used) != 0 {
 			t.Errorf("%s: afterwards the queue is %+v", name, q)
 		}
 	}
@@ -146,8 +146,8 @@ func TestHashesAtOnceTakeNoMoreCPUsAndMemoryThanThereAre(t *testing.T) {
 func TestAHashThatTakesMoreMemoryThanAllMayIsRefusedUncomputedWithWhatToChange(t *testing.T) {
 	o := newOffice(t, Limits{CPUs: 2, Memory: 96 << 20})
 	ok, err := o.Verify(t.Context(), Request{Hash: argon2Hash(102400, 2, 8), Password: "secret"})
-	if ok || !errors.Is(err, ErrMemory) || o.Work() != 0 {
-		t.Fatalf("Verify = %v, %v after %d computations", ok, err, o.Work())
+	if ok || !errors.Is(err, ErrMemory) || o.CountHashed() != 0 {
+		t.Fatalf("Verify = %v, %v after %d computations", ok, err, o.CountHashed())
 	}
 	for _, part := range []string{"raise the memory limit of the server", "102400 KiB", "98304"} {
 		if !strings.Contains(err.Error(), part) {
@@ -179,7 +179,7 @@ func TestTheQueueIsAsLongAsItTakesFourSecondsAndHasAnEndForTheFastestHashesToo(t
 	}{
 		"our own":                      {Limits{CPUs: 1}, "", 140, 150},
 		"our own on two CPUs":          {Limits{CPUs: 2}, "", 285, 300},
-		"our own, with memory for one": {Limits{CPUs: 4, Memory: OwnMemory}, "", 140, 150},
+		"our own, with memory for one": {Limits{CPUs: 4, Memory: HashMemory}, "", 140, 150},
 		"half a second each":           {Limits{CPUs: 1}, bcryptHash(13), 8, 8},
 		"seconds each":                 {Limits{CPUs: 1}, argon2Hash(128<<10, 10, 1), 4, 4},
 		"the fastest":                  {Limits{CPUs: 8}, bcryptHash(4), queuePlaces, queuePlaces},
@@ -205,7 +205,7 @@ func TestTheQueueIsShorterWhereHashesTakeLonger(t *testing.T) {
 	// What is measured of one algorithm says nothing of the other, and a single long pause nothing
 	// at all.
 	other := newOffice(t, Limits{CPUs: 1})
-	other.rates.learn(mustParse(t, Decoy("")), 1, time.Hour)
+	other.rates.learn(mustParse(t, DummyHash("")), 1, time.Hour)
 	if n := other.full(Request{}); n < 80 {
 		t.Errorf("%d places after a pause", n)
 	}
@@ -213,15 +213,15 @@ func TestTheQueueIsShorterWhereHashesTakeLonger(t *testing.T) {
 
 func TestNoKeyHasMoreThanItsShareOfTheQueue(t *testing.T) {
 	o := newOffice(t, Limits{CPUs: 1})
-	if n := o.full(Request{Shares: []Share{Places("alice", 2)}}); n != 2 {
+	if n := o.full(Request{Quotas: []Quota{FixedQuota("alice", 2)}}); n != 2 {
 		t.Errorf("a name has %d places, want 2", n)
 	}
-	if n := o.full(Request{Shares: []Share{Places("bob", 2), Quarter("here")}}); n != 2 {
+	if n := o.full(Request{Quotas: []Quota{FixedQuota("bob", 2), QuarterQuota("here")}}); n != 2 {
 		t.Errorf("another name has %d places, want 2", n)
 	}
 	all := newOffice(t, Limits{CPUs: 1}).full(Request{})
 	for i, source := range []string{"here", "there"} {
-		if n := o.full(Request{Shares: []Share{Quarter(source)}}); n < all/quarter-1-2*(1-i) || n > all/quarter-2*(1-i) {
+		if n := o.full(Request{Quotas: []Quota{QuarterQuota(source)}}); n < all/quarter-1-2*(1-i) || n > all/quarter-2*(1-i) {
 			t.Errorf("%s has %d places more, want a quarter of %d", source, n, all)
 		}
 	}
@@ -229,11 +229,11 @@ func TestNoKeyHasMoreThanItsShareOfTheQueue(t *testing.T) {
 	// of its source.
 	costly := newOffice(t, Limits{CPUs: 2})
 	for name, want := range map[string]int{"alice": 2, "bob": 2} {
-		if n := costly.full(Request{Hash: bcryptHash(14), Shares: []Share{Places(name, 2), Quarter("here")}}); n != want {
+		if n := costly.full(Request{Hash: bcryptHash(14), Quotas: []Quota{FixedQuota(name, 2), QuarterQuota("here")}}); n != want {
 			t.Errorf("%s has %d places for costly hashes, want %d", name, n, want)
 		}
 	}
-	if n := costly.full(Request{Hash: bcryptHash(14), Shares: []Share{Quarter("here")}}); n != 0 {
+	if n := costly.full(Request{Hash: bcryptHash(14), Quotas: []Quota{QuarterQuota("here")}}); n != 0 {
 		t.Errorf("the source has %d places for costly hashes more", n)
 	}
 }
@@ -241,12 +241,12 @@ func TestNoKeyHasMoreThanItsShareOfTheQueue(t *testing.T) {
 func TestAFullQueueStillHasAReserve(t *testing.T) {
 	o := newOffice(t, Limits{CPUs: 1})
 	all := o.full(Request{})
-	if n := o.full(Request{Reserve: true}); n < all/quarter-1 || n > all/quarter {
+	if n := o.full(Request{UseReserve: true}); n < all/quarter-1 || n > all/quarter {
 		t.Errorf("the reserve has %d places, want a quarter of %d", n, all)
 	}
 	// Those it is for leave it alone while there is room elsewhere.
 	o = newOffice(t, Limits{CPUs: 1})
-	if n := o.full(Request{Reserve: true}); n < all+all/quarter-2 || n > all+all/quarter+1 {
+	if n := o.full(Request{UseReserve: true}); n < all+all/quarter-2 || n > all+all/quarter+1 {
 		t.Errorf("there are %d places in all", n)
 	}
 }
@@ -271,22 +271,22 @@ func TestACostlyHashIsNotOvertaken(t *testing.T) {
 func TestARequestWhoseClientHasGoneLeavesTheQueue(t *testing.T) {
 	o := newOffice(t, Limits{CPUs: 1})
 	first := o.hold(Request{})
-	gone := o.hold(Request{Shares: []Share{Places("alice", 1)}})
+	gone := o.hold(Request{Quotas: []Quota{FixedQuota("alice", 1)}})
 	next := o.hold(Request{})
 	gone.release()
 	if err := <-gone.over; !errors.Is(err, context.Canceled) {
 		t.Errorf("the one that has gone: %v", err)
 	}
-	if n := o.Queued(); n != 2 {
+	if n := o.QueueLength(); n != 2 {
 		t.Errorf("%d places are taken, want 2", n)
 	}
-	if o.hold(Request{Shares: []Share{Places("alice", 1)}}).refused() {
+	if o.hold(Request{Quotas: []Quota{FixedQuota("alice", 1)}}).refused() {
 		t.Error("its share is still taken")
 	}
 	first.release()
 	<-next.turn
-	if o.Work() != 0 {
-		t.Errorf("%d were computed", o.Work())
+	if o.CountHashed() != 0 {
+		t.Errorf("%d were computed", o.CountHashed())
 	}
 }
 

@@ -47,48 +47,48 @@ func (r *Registry) apply(name string, e Entry) error {
 		return nil
 	}
 	r.remove(name)
-	if other, taken := r.claims[claim{e.Space, e.Value}]; taken {
+	if other, taken := r.names[nameKey{e.Space, e.Value}]; taken {
 		return fmt.Errorf("%w: entry %s holds this name already", ErrRejected, other.entry)
 	}
 	if e.OwnerUID == "" {
 		return fmt.Errorf("%w: the name has no owner", ErrRejected)
 	}
-	if err := r.put(name, e); err != nil {
+	if err := r.addDocument(name, e); err != nil {
 		return fmt.Errorf("%w: %w", ErrRejected, err)
 	}
 	r.entries[name] = e
-	r.claims[claim{e.Space, e.Value}] = holder{name, e.OwnerUID}
-	r.bump(e)
+	r.names[nameKey{e.Space, e.Value}] = nameOwner{name, e.OwnerUID}
+	r.updateRulesRevision(e)
 	return nil
 }
 
 // bump starts a new epoch if decisions about clients follow from the entry.
-func (r *Registry) bump(e Entry) {
+func (r *Registry) updateRulesRevision(e Entry) {
 	if kind := documents.Kind(e.Format); kind != documents.KindClient && kind != documents.KindUser && e.Space != SpaceUsername {
-		r.epoch++
+		r.rulesRevision++
 	}
 }
 
 // put decodes the document of an entry and indexes it.
-func (r *Registry) put(name string, e Entry) error {
+func (r *Registry) addDocument(name string, e Entry) error {
 	switch documents.Kind(e.Format) {
 	case "":
-		return knownSpace(e.Space)
+		return checkSpace(e.Space)
 	case documents.KindServer:
-		return r.putServer(name, e)
+		return r.addServer(name, e)
 	case documents.KindClient:
-		return r.putClient(name, e)
+		return r.addClient(name, e)
 	case documents.KindUser:
-		return r.putUser(name, e)
+		return r.addUser(name, e)
 	case documents.KindResourceServer:
-		return r.putResourceServer(name, e)
+		return r.addResourceServer(name, e)
 	case documents.KindNamespace:
-		return r.putNamespace(name, e)
+		return r.addNamespace(name, e)
 	}
 	return fmt.Errorf("%w %q", documents.ErrFormat, e.Format)
 }
 
-func knownSpace(space string) error {
+func checkSpace(space string) error {
 	switch space {
 	case SpaceIdentity, SpaceUsername, SpaceScope, SpaceNamespace:
 		return nil
@@ -97,7 +97,7 @@ func knownSpace(space string) error {
 }
 
 // about checks that a document is about the owner of the entry and the name that the entry holds.
-func about(e Entry, space, value, uid string) error {
+func checkOwner(e Entry, space, value, uid string) error {
 	switch {
 	case e.Space != space:
 		return fmt.Errorf("a document of format %s is in space %q, want %q", e.Format, e.Space, space)
@@ -109,27 +109,27 @@ func about(e Entry, space, value, uid string) error {
 	return nil
 }
 
-func (r *Registry) putServer(name string, e Entry) error {
+func (r *Registry) addServer(name string, e Entry) error {
 	doc, err := documents.Decode[documents.Server](e.Format, e.Document)
 	if err != nil {
 		return err
 	}
-	if err := about(e, SpaceIdentity, doc.Issuer, doc.UID); err != nil {
+	if err := checkOwner(e, SpaceIdentity, doc.Issuer, doc.UID); err != nil {
 		return err
 	}
 	if r.server != nil {
 		return fmt.Errorf("entry %s is the server's document already", r.server.entry)
 	}
-	r.server = &holding[documents.Server]{name, doc}
+	r.server = &entryDocument[documents.Server]{name, doc}
 	return nil
 }
 
-func (r *Registry) putClient(name string, e Entry) error {
+func (r *Registry) addClient(name string, e Entry) error {
 	doc, err := documents.Decode[documents.Client](e.Format, e.Document)
 	if err != nil {
 		return err
 	}
-	if err := about(e, SpaceIdentity, doc.ID, doc.UID); err != nil {
+	if err := checkOwner(e, SpaceIdentity, doc.ID, doc.UID); err != nil {
 		return err
 	}
 	if other := r.clientsByUID[doc.UID]; other != nil {
@@ -141,7 +141,7 @@ func (r *Registry) putClient(name string, e Entry) error {
 }
 
 // putUser takes the document with either of a user's names. While a name changes there may be two; the one that came last counts.
-func (r *Registry) putUser(name string, e Entry) error {
+func (r *Registry) addUser(name string, e Entry) error {
 	doc, err := documents.Decode[documents.User](e.Format, e.Document)
 	if err != nil {
 		return err
@@ -150,40 +150,40 @@ func (r *Registry) putUser(name string, e Entry) error {
 	if e.Space == SpaceUsername {
 		space, value = SpaceUsername, doc.Username
 	}
-	if err := about(e, space, value, doc.UID); err != nil {
+	if err := checkOwner(e, space, value, doc.UID); err != nil {
 		return err
 	}
-	r.forgetUser(doc.UID)
-	r.users[doc.UID] = &holding[documents.User]{name, doc}
-	r.passwords.add(doc.PasswordHash, 1)
+	r.removeUser(doc.UID)
+	r.users[doc.UID] = &entryDocument[documents.User]{name, doc}
+	r.hashCosts.add(doc.PasswordHash, 1)
 	return nil
 }
 
-func (r *Registry) forgetUser(uid string) {
+func (r *Registry) removeUser(uid string) {
 	if u := r.users[uid]; u != nil {
-		r.passwords.add(u.document.PasswordHash, -1)
+		r.hashCosts.add(u.document.PasswordHash, -1)
 		delete(r.users, uid)
 	}
 }
 
-func (r *Registry) putResourceServer(name string, e Entry) error {
+func (r *Registry) addResourceServer(name string, e Entry) error {
 	doc, err := documents.Decode[documents.ResourceServer](e.Format, e.Document)
 	if err != nil {
 		return err
 	}
 	identifier := oauth.CanonicalResource(doc.Identifier)
-	if err := about(e, SpaceIdentity, identifier, doc.UID); err != nil {
+	if err := checkOwner(e, SpaceIdentity, identifier, doc.UID); err != nil {
 		return err
 	}
-	if other := r.described[doc.UID]; other != nil {
+	if other := r.resourceServersByUID[doc.UID]; other != nil {
 		return fmt.Errorf("entry %s is the document of this resource server already", other.entry)
 	}
-	h := &holding[documents.ResourceServer]{name, doc}
-	r.resourceServers[identifier], r.described[doc.UID] = h, h
+	h := &entryDocument[documents.ResourceServer]{name, doc}
+	r.resourceServers[identifier], r.resourceServersByUID[doc.UID] = h, h
 	return nil
 }
 
-func (r *Registry) putNamespace(name string, e Entry) error {
+func (r *Registry) addNamespace(name string, e Entry) error {
 	doc, err := documents.Decode[documents.Namespace](e.Format, e.Document)
 	if err != nil {
 		return err
@@ -194,7 +194,7 @@ func (r *Registry) putNamespace(name string, e Entry) error {
 	if doc.Labels == nil {
 		doc.Labels = map[string]string{} // known to have none, and not unknown
 	}
-	r.namespaces[doc.Name] = &holding[documents.Namespace]{name, doc}
+	r.namespaces[doc.Name] = &entryDocument[documents.Namespace]{name, doc}
 	return nil
 }
 
@@ -205,7 +205,7 @@ func (r *Registry) remove(name string) {
 		return
 	}
 	delete(r.entries, name)
-	delete(r.claims, claim{e.Space, e.Value})
+	delete(r.names, nameKey{e.Space, e.Value})
 	switch documents.Kind(e.Format) {
 	case documents.KindServer:
 		r.server = nil
@@ -215,13 +215,13 @@ func (r *Registry) remove(name string) {
 		delete(r.clientsByUID, c.document.UID)
 	case documents.KindUser:
 		if u := r.users[e.OwnerUID]; u != nil && u.entry == name {
-			r.forgetUser(e.OwnerUID)
+			r.removeUser(e.OwnerUID)
 		}
 	case documents.KindResourceServer:
 		delete(r.resourceServers, e.Value)
-		delete(r.described, e.OwnerUID)
+		delete(r.resourceServersByUID, e.OwnerUID)
 	case documents.KindNamespace:
 		delete(r.namespaces, e.Value)
 	}
-	r.bump(e)
+	r.updateRulesRevision(e)
 }

@@ -13,9 +13,9 @@ import (
 
 // clientRecord is a client's document, and what was last decided about it.
 type clientRecord struct {
-	entry    string
-	document documents.Client
-	decided  atomic.Pointer[Client]
+	entry     string
+	document  documents.Client
+	evaluated atomic.Pointer[Client]
 }
 
 // Client is a client that may be served now. It is immutable; ask the registry again for each request.
@@ -26,12 +26,12 @@ type Client struct {
 	// Rule of the server that accepts the client.
 	Rule string
 
-	registry *Registry
-	epoch    uint64
-	served   bool
-	issuer   string
-	scopes   []string          // effective, in the order registered
-	owners   map[string]Object // resource server by scope; none for a built-in one
+	registry      *Registry
+	rulesRevision uint64
+	served        bool
+	issuer        string
+	scopes        []string                    // effective, in the order registered
+	owners        map[string]ResourceServerID // resource server by scope; none for a built-in one
 }
 
 // Client is the client with this id. False if it is unknown, suspended or not allowed by the rules of the server: the three are the same to
@@ -39,25 +39,25 @@ type Client struct {
 func (r *Registry) Client(id string) (*Client, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.serve(r.clients[id])
+	return r.evaluate(r.clients[id])
 }
 
 // ClientByUID is as Client, for what was issued to a client and names its UID.
 func (r *Registry) ClientByUID(uid string) (*Client, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.serve(r.clientsByUID[uid])
+	return r.evaluate(r.clientsByUID[uid])
 }
 
 // serve decides about a client, unless the decision of this epoch is known. The caller has the lock.
-func (r *Registry) serve(rec *clientRecord) (*Client, bool) {
+func (r *Registry) evaluate(rec *clientRecord) (*Client, bool) {
 	if rec == nil {
 		return nil, false
 	}
-	c := rec.decided.Load()
-	if c == nil || c.epoch != r.epoch {
-		c = r.decide(rec.document)
-		rec.decided.Store(c)
+	c := rec.evaluated.Load()
+	if c == nil || c.rulesRevision != r.rulesRevision {
+		c = r.evaluateClient(rec.document)
+		rec.evaluated.Store(c)
 	}
 	if !c.served {
 		return nil, false
@@ -65,40 +65,40 @@ func (r *Registry) serve(rec *clientRecord) (*Client, bool) {
 	return c, true
 }
 
-func (r *Registry) decide(doc documents.Client) *Client {
-	c := &Client{Client: doc, registry: r, epoch: r.epoch}
+func (r *Registry) evaluateClient(doc documents.Client) *Client {
+	c := &Client{Client: doc, registry: r, rulesRevision: r.rulesRevision}
 	if r.server == nil || doc.Suspended {
 		return c
 	}
-	labels := r.labels(doc.Namespace)
+	labels := r.namespaceLabels(doc.Namespace)
 	d := policy.EvaluateClient(r.server.document, labels, doc)
 	c.served, c.Rule, c.AccessTokenLifetime = d.Accepted, d.Rule, d.AccessTokenLifetime.Duration()
-	c.issuer, c.owners = r.server.document.Issuer, map[string]Object{}
+	c.issuer, c.owners = r.server.document.Issuer, map[string]ResourceServerID{}
 	for _, scope := range doc.Scopes {
 		if oauth.IsBuiltInScope(scope) {
 			c.scopes = append(c.scopes, scope)
 			continue
 		}
-		if rs := r.ownerOf(scope); rs != nil && policy.AllowsScope(*rs, doc.Namespace, labels, scope) {
+		if rs := r.findScopeOwner(scope); rs != nil && policy.AllowsScope(*rs, doc.Namespace, labels, scope) {
 			c.scopes = append(c.scopes, scope)
-			c.owners[scope] = Object{rs.UID, rs.Identifier}
+			c.owners[scope] = ResourceServerID{rs.UID, rs.Identifier}
 		}
 	}
 	return c
 }
 
 // Public says whether the client has no credentials (RFC 6749 section 2.1).
-func (c *Client) Public() bool { return c.AuthMethod == oauth.AuthMethodNone }
+func (c *Client) IsPublic() bool { return c.AuthMethod == oauth.AuthMethodNone }
 
 // HasGrant says whether the client registered a grant type, and so (being accepted) may use it.
-func (c *Client) HasGrant(grant string) bool { return slices.Contains(c.GrantTypes, grant) }
+func (c *Client) HasGrantType(grant string) bool { return slices.Contains(c.GrantTypes, grant) }
 
 // Scopes that the client may have now: of those registered, the built-in ones, and those whose resource server is accepted and allows this
 // client. In the order registered; the caller may keep and change the slice.
 func (c *Client) Scopes() []string { return slices.Clone(c.scopes) }
 
 // MayHave says whether the client may have a scope now.
-func (c *Client) MayHave(scope string) bool { return slices.Contains(c.scopes, scope) }
+func (c *Client) MayHaveScope(scope string) bool { return slices.Contains(c.scopes, scope) }
 
 // ResolveScope gives the scopes that a request is granted. None requested stands for all that the
 // client may have but openid and offline_access (RFC 6749 section 3.3 leaves the default to the
@@ -108,8 +108,8 @@ func (c *Client) MayHave(scope string) bool { return slices.Contains(c.scopes, s
 // offline_access to whatever they ask for. Any other is dropped if lenient, as authentication
 // requests want it (OpenID Connect Core section 3.1.2.1); else the error wraps ErrInvalidScope and
 // names it. What was requested may so be granted in no part, which is not the default.
-func (c *Client) ResolveScope(requested []string, lenient bool, unavailable ...string) (granted []string, err error) {
-	available := func(scope string) bool { return c.MayHave(scope) && !slices.Contains(unavailable, scope) }
+func (c *Client) ResolveScopes(requested []string, lenient bool, unavailable ...string) (granted []string, err error) {
+	available := func(scope string) bool { return c.MayHaveScope(scope) && !slices.Contains(unavailable, scope) }
 	if len(requested) == 0 {
 		for _, scope := range c.scopes {
 			if scope != oauth.ScopeOpenID && scope != oauth.ScopeOfflineAccess && available(scope) {
@@ -134,9 +134,9 @@ func (c *Client) ResolveScope(requested []string, lenient bool, unavailable ...s
 // With resources (RFC 8707) it is exactly those, each once and as it was registered; scopes of other resource servers are cut. Each must be the issuer, or a resource
 // server that is accepted and allows this client; else the error wraps ErrInvalidTarget. Without, it is the owners of the scopes, and the
 // issuer too if openid is among them or nobody owns any. Scopes that the client may not have now are cut in either case.
-func (c *Client) Audience(scopes, resources []string) (aud, remaining []string, err error) {
+func (c *Client) ResolveAudience(scopes, resources []string) (aud, remaining []string, err error) {
 	for _, resource := range resources {
-		identifier, ok := c.target(resource)
+		identifier, ok := c.resolveResource(resource)
 		if !ok {
 			return nil, nil, fmt.Errorf("%w: a resource is unknown, or does not allow this client", ErrInvalidTarget)
 		}
@@ -147,7 +147,7 @@ func (c *Client) Audience(scopes, resources []string) (aud, remaining []string, 
 	for _, scope := range scopes {
 		owner, owned := c.owners[scope]
 		switch {
-		case !c.MayHave(scope), owned && len(resources) > 0 && !slices.Contains(aud, owner.Identifier):
+		case !c.MayHaveScope(scope), owned && len(resources) > 0 && !slices.Contains(aud, owner.Identifier):
 			continue
 		case owned && !slices.Contains(aud, owner.Identifier):
 			aud = append(aud, owner.Identifier)
@@ -161,11 +161,11 @@ func (c *Client) Audience(scopes, resources []string) (aud, remaining []string, 
 }
 
 // target is the identifier of a resource as it was registered; false if the client may not name it.
-func (c *Client) target(resource string) (identifier string, ok bool) {
+func (c *Client) resolveResource(resource string) (identifier string, ok bool) {
 	if c.isIssuer(resource) {
 		return c.issuer, true
 	}
-	object, ok := c.Resource(resource)
+	object, ok := c.ResourceServer(resource)
 	return object.Identifier, ok
 }
 

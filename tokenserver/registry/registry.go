@@ -54,28 +54,28 @@ type Registry struct {
 
 	mu      sync.RWMutex
 	entries map[string]Entry
-	claims  map[claim]holder
+	names   map[nameKey]nameOwner
 	// epoch grows with every change that decisions follow from.
-	epoch uint64
+	rulesRevision uint64
 
-	server          *holding[documents.Server]
-	clients         map[string]*clientRecord // by client id
-	clientsByUID    map[string]*clientRecord
-	users           map[string]*holding[documents.User]           // by UID
-	passwords       mix                                           // of users
-	resourceServers map[string]*holding[documents.ResourceServer] // by canonical identifier
-	namespaces      map[string]*holding[documents.Namespace]      // by name
-	described       map[string]*holding[documents.ResourceServer] // by UID
+	server               *entryDocument[documents.Server]
+	clients              map[string]*clientRecord // by client id
+	clientsByUID         map[string]*clientRecord
+	users                map[string]*entryDocument[documents.User]           // by UID
+	hashCosts            hashCosts                                           // of users
+	resourceServers      map[string]*entryDocument[documents.ResourceServer] // by canonical identifier
+	namespaces           map[string]*entryDocument[documents.Namespace]      // by name
+	resourceServersByUID map[string]*entryDocument[documents.ResourceServer] // by UID
 }
 
 // claim is one name in a space.
-type claim struct{ space, value string }
+type nameKey struct{ space, value string }
 
 // holder is the entry by which a name is held, and whose it is.
-type holder struct{ entry, uid string }
+type nameOwner struct{ entry, uid string }
 
 // holding is a document and the entry it came with.
-type holding[T any] struct {
+type entryDocument[T any] struct {
 	entry    string
 	document T
 }
@@ -83,15 +83,15 @@ type holding[T any] struct {
 // New returns an empty registry.
 func New() *Registry {
 	return &Registry{
-		entries:         map[string]Entry{},
-		claims:          map[claim]holder{},
-		clients:         map[string]*clientRecord{},
-		clientsByUID:    map[string]*clientRecord{},
-		users:           map[string]*holding[documents.User]{},
-		passwords:       mix{},
-		resourceServers: map[string]*holding[documents.ResourceServer]{},
-		namespaces:      map[string]*holding[documents.Namespace]{},
-		described:       map[string]*holding[documents.ResourceServer]{},
+		entries:              map[string]Entry{},
+		names:                map[nameKey]nameOwner{},
+		clients:              map[string]*clientRecord{},
+		clientsByUID:         map[string]*clientRecord{},
+		users:                map[string]*entryDocument[documents.User]{},
+		hashCosts:            hashCosts{},
+		resourceServers:      map[string]*entryDocument[documents.ResourceServer]{},
+		namespaces:           map[string]*entryDocument[documents.Namespace]{},
+		resourceServersByUID: map[string]*entryDocument[documents.ResourceServer]{},
 	}
 }
 
@@ -99,7 +99,7 @@ func New() *Registry {
 func (r *Registry) SetSynced() { r.synced.Store(true) }
 
 // Synced says whether SetSynced was called. It stays true when the cluster cannot be reached later.
-func (r *Registry) Synced() bool { return r.synced.Load() }
+func (r *Registry) HasSynced() bool { return r.synced.Load() }
 
 // Server is the server's own document; false before it has arrived.
 func (r *Registry) Server() (documents.Server, bool) {
@@ -112,20 +112,20 @@ func (r *Registry) Server() (documents.Server, bool) {
 }
 
 // Clients is how many clients are served, suspended and refused ones among them.
-func (r *Registry) Clients() int {
+func (r *Registry) CountClients() int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return len(r.clients)
 }
 
 // holds says whether uid holds a name. The caller has the lock.
-func (r *Registry) holds(space, value, uid string) bool {
-	h, ok := r.claims[claim{space, value}]
+func (r *Registry) ownsName(space, value, uid string) bool {
+	h, ok := r.names[nameKey{space, value}]
 	return ok && uid != "" && h.uid == uid
 }
 
 // labels of a namespace; nil if it is not known. The caller has the lock.
-func (r *Registry) labels(namespace string) map[string]string {
+func (r *Registry) namespaceLabels(namespace string) map[string]string {
 	n := r.namespaces[namespace]
 	if n == nil {
 		return nil

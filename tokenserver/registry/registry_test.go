@@ -98,7 +98,7 @@ func entry(t testing.TB, doc any) (string, registry.Entry) {
 func TestAnAcceptedClientIsServedByIDAndByUID(t *testing.T) {
 	r := shop(t)
 	c := mustClient(t, r)
-	if c.Rule != "shop" || c.AccessTokenLifetime != 5*time.Minute || c.Public() || !c.HasGrant("authorization_code") || c.HasGrant("password") {
+	if c.Rule != "shop" || c.AccessTokenLifetime != 5*time.Minute || c.IsPublic() || !c.HasGrantType("authorization_code") || c.HasGrantType("password") {
 		t.Errorf("%+v", c)
 	}
 	if byUID, ok := r.ClientByUID("web"); !ok || byUID != c {
@@ -166,11 +166,11 @@ func TestAClientHasTheScopesThatAreBuiltInOrThatTheirOwnerAllowsIt(t *testing.T)
 	tight := orders()
 	tight.AllowedClients[0].Namespaces = documents.Namespaces{Names: []string{"orders"}}
 	registrytest.Fill(t, r, tight)
-	if c := mustClient(t, r); c.MayHave("orders:read") || !c.MayHave("stock:read") {
+	if c := mustClient(t, r); c.MayHaveScope("orders:read") || !c.MayHaveScope("stock:read") {
 		t.Errorf("after its owner allows it no more: %v", c.Scopes())
 	}
 	r.Remove(registrytest.Name(registry.SpaceScope, "stock:read"))
-	if c := mustClient(t, r); c.MayHave("stock:read") {
+	if c := mustClient(t, r); c.MayHaveScope("stock:read") {
 		t.Errorf("after its owner lost the name: %v", c.Scopes())
 	}
 }
@@ -183,7 +183,7 @@ func TestAScopeIsItsOwnersAlone(t *testing.T) {
 	if err := r.Apply(name, e); err != nil {
 		t.Fatal(err)
 	}
-	if c := mustClient(t, r); c.MayHave("orders:write") {
+	if c := mustClient(t, r); c.MayHaveScope("orders:write") {
 		t.Error("a scope that another declares too is granted by the other's rules")
 	}
 	if owner, ok := r.ScopeOwner("orders:write"); !ok || owner != "https://orders.example.com" {
@@ -215,7 +215,7 @@ func TestAudienceIsTheOwnersOfTheScopesOrTheResourcesAsked(t *testing.T) {
 		{[]string{"openid", "orders:read"}, []string{issuer}, []string{issuer}, []string{"openid"}},
 		{nil, []string{orders}, []string{orders}, nil},
 	} {
-		aud, remaining, err := c.Audience(q.scopes, q.resources)
+		aud, remaining, err := c.ResolveAudience(q.scopes, q.resources)
 		if err != nil || !slices.Equal(aud, q.aud) || !slices.Equal(remaining, q.remaining) {
 			t.Errorf("Audience(%v, %v) = %v, %v, %v, want %v, %v", q.scopes, q.resources, aud, remaining, err, q.aud, q.remaining)
 		}
@@ -226,20 +226,20 @@ func TestAResourceThatIsUnknownOrDoesNotAllowTheClientIsAnInvalidTarget(t *testi
 	r := shop(t)
 	c := mustClient(t, r)
 	for _, resource := range []string{"", "orders", "https://orders.example.com//", "https://orders.example.com/x", "https://orders.example.com#x", "shop.web", "https://other.example"} {
-		if _, _, err := c.Audience(nil, []string{resource}); !errors.Is(err, registry.ErrInvalidTarget) {
+		if _, _, err := c.ResolveAudience(nil, []string{resource}); !errors.Is(err, registry.ErrInvalidTarget) {
 			t.Errorf("Audience of resource %q: %v", resource, err)
 		}
 	}
 	tight := orders()
 	tight.AllowedClients = nil
 	registrytest.Fill(t, r, tight)
-	if _, _, err := c.Audience(nil, []string{tight.Identifier}); !errors.Is(err, registry.ErrInvalidTarget) {
+	if _, _, err := c.ResolveAudience(nil, []string{tight.Identifier}); !errors.Is(err, registry.ErrInvalidTarget) {
 		t.Errorf("a resource that allows nobody, asked of a client from before: %v", err)
 	}
 	s := server()
 	s.AllowedResourceServers = nil
 	registrytest.Fill(t, r, s)
-	if _, _, err := c.Audience(nil, []string{"https://stock.example.com"}); !errors.Is(err, registry.ErrInvalidTarget) {
+	if _, _, err := c.ResolveAudience(nil, []string{"https://stock.example.com"}); !errors.Is(err, registry.ErrInvalidTarget) {
 		t.Errorf("a resource server that no rule allows: %v", err)
 	}
 }
@@ -256,12 +256,12 @@ func TestAResourceIsFoundInEitherSpellingAndTheAudienceIsAsRegistered(t *testing
 		"https://stock.example.com/": {"https://stock.example.com", "https://stock.example.com/"},
 		issuer:                       {issuer + "/", issuer},
 	} {
-		aud, _, err := c.Audience(nil, asked)
+		aud, _, err := c.ResolveAudience(nil, asked)
 		if err != nil || !slices.Equal(aud, []string{registered}) {
 			t.Errorf("resource %v: audience %v, %v", asked, aud, err)
 		}
 	}
-	aud, scopes, err := c.Audience([]string{"orders:read", "stock:read"}, []string{"https://orders.example.com/"})
+	aud, scopes, err := c.ResolveAudience([]string{"orders:read", "stock:read"}, []string{"https://orders.example.com/"})
 	if err != nil || !slices.Equal(aud, []string{"https://orders.example.com"}) || !slices.Equal(scopes, []string{"orders:read"}) {
 		t.Errorf("audience %v with scopes %v, %v", aud, scopes, err)
 	}
@@ -279,16 +279,16 @@ func TestAResourceIsFoundInEitherSpellingAndTheAudienceIsAsRegistered(t *testing
 
 func TestScopesAreResolvedStrictlyOrLeniently(t *testing.T) {
 	c := mustClient(t, shop(t))
-	granted, err := c.ResolveScope(nil, false)
+	granted, err := c.ResolveScopes(nil, false)
 	if want := []string{"email", "orders:read", "stock:read"}; err != nil || !slices.Equal(granted, want) {
 		t.Errorf("none asked: %v, %v, want %v", granted, err, want)
 	}
-	granted, err = c.ResolveScope([]string{"openid", "orders:write", "orders:read"}, true)
+	granted, err = c.ResolveScopes([]string{"openid", "orders:write", "orders:read"}, true)
 	if err != nil || !slices.Equal(granted, []string{"openid", "orders:read"}) {
 		t.Errorf("leniently: %v, %v", granted, err)
 	}
 	for _, scope := range []string{"orders:write", "undeclared:scope", "x"} {
-		if granted, err := c.ResolveScope([]string{"openid", scope}, false); !errors.Is(err, registry.ErrInvalidScope) || granted != nil {
+		if granted, err := c.ResolveScopes([]string{"openid", scope}, false); !errors.Is(err, registry.ErrInvalidScope) || granted != nil {
 			t.Errorf("strictly %q: %v, %v", scope, granted, err)
 		}
 	}
@@ -299,11 +299,11 @@ func TestABuiltInScopeThatCannotBeHadIsDroppedAndWhatIsLeftIsNeverTheDefault(t *
 	for asked, want := range map[string][]string{
 		"profile openid orders:read": {"openid", "orders:read"}, "profile": nil, "phone groups": nil, "email": nil, "openid email": {"openid"},
 	} {
-		if granted, err := c.ResolveScope(strings.Fields(asked), false, "email"); err != nil || !slices.Equal(granted, want) {
+		if granted, err := c.ResolveScopes(strings.Fields(asked), false, "email"); err != nil || !slices.Equal(granted, want) {
 			t.Errorf("%s: %v, %v, want %v", asked, granted, err, want)
 		}
 	}
-	if granted, err := c.ResolveScope(nil, false, "email"); err != nil || !slices.Equal(granted, []string{"orders:read", "stock:read"}) {
+	if granted, err := c.ResolveScopes(nil, false, "email"); err != nil || !slices.Equal(granted, []string{"orders:read", "stock:read"}) {
 		t.Errorf("none asked: %v, %v", granted, err)
 	}
 }
@@ -458,11 +458,11 @@ func TestReplaceLeavesExactlyWhatItWasGiven(t *testing.T) {
 	if _, ok := r.ResourceServer("https://orders.example.com"); ok {
 		t.Error("the resource server is still there")
 	}
-	if c := mustClient(t, r); c == before || c.MayHave("orders:read") {
+	if c := mustClient(t, r); c == before || c.MayHaveScope("orders:read") {
 		t.Errorf("the client was not decided again: %v", c.Scopes())
 	}
 	r.Replace(nil)
-	if _, ok := r.Server(); ok || r.Clients() != 0 {
+	if _, ok := r.Server(); ok || r.CountClients() != 0 {
 		t.Error("something is left after everything was replaced by nothing")
 	}
 }
@@ -530,12 +530,12 @@ func TestScopesAreTheBuiltInOnesAndThoseWithAnOwner(t *testing.T) {
 
 func TestSyncedStaysTrue(t *testing.T) {
 	r := registry.New()
-	if r.Synced() {
+	if r.HasSynced() {
 		t.Error("an empty registry is synced")
 	}
 	r.SetSynced()
 	r.Replace(nil)
-	if !r.Synced() {
+	if !r.HasSynced() {
 		t.Error("it is not synced any more")
 	}
 }
@@ -557,7 +557,7 @@ func TestReadersAndWritersDoNotMeet(t *testing.T) {
 					if c.AccessTokenLifetime != 5*time.Minute && c.AccessTokenLifetime != time.Minute {
 						t.Errorf("AccessTokenLifetime = %s", c.AccessTokenLifetime)
 					}
-					_, _, _ = c.Audience(c.Scopes(), []string{"https://orders.example.com"})
+					_, _, _ = c.ResolveAudience(c.Scopes(), []string{"https://orders.example.com"})
 				}
 				r.UserByName("alice")
 				r.Scopes()

@@ -17,7 +17,7 @@ type ResourceServer struct {
 func (r *Registry) ResourceServer(identifier string) (*ResourceServer, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	rs := r.accepted(identifier)
+	rs := r.acceptedResourceServer(identifier)
 	if rs == nil {
 		return nil, false
 	}
@@ -28,7 +28,7 @@ func (r *Registry) ResourceServer(identifier string) (*ResourceServer, bool) {
 func (r *Registry) ScopeDescription(scope string) string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	rs := r.ownerOf(scope)
+	rs := r.findScopeOwner(scope)
 	if rs == nil {
 		return ""
 	}
@@ -39,7 +39,7 @@ func (r *Registry) ScopeDescription(scope string) string {
 func (r *Registry) ScopeOwner(scope string) (identifier string, ok bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	rs := r.ownerOf(scope)
+	rs := r.findScopeOwner(scope)
 	if rs == nil {
 		return "", false
 	}
@@ -50,7 +50,7 @@ func (r *Registry) ScopeOwner(scope string) (identifier string, ok bool) {
 func (r *Registry) MayIntrospect(clientNamespace, clientName, identifier string) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	rs := r.accepted(identifier)
+	rs := r.acceptedResourceServer(identifier)
 	return rs != nil && slices.Contains(rs.IntrospectionClients, documents.ClientName{Namespace: clientNamespace, Name: clientName})
 }
 
@@ -59,8 +59,8 @@ func (r *Registry) Scopes() []string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	var declared []string
-	for c := range r.claims {
-		if c.space == SpaceScope && r.ownerOf(c.value) != nil {
+	for c := range r.names {
+		if c.space == SpaceScope && r.findScopeOwner(c.value) != nil {
 			declared = append(declared, c.value)
 		}
 	}
@@ -70,20 +70,20 @@ func (r *Registry) Scopes() []string {
 
 // Epoch is another number after every change of the server, a namespace, a resource server or a scope: what was worked out from them holds
 // while it stays the same.
-func (r *Registry) Epoch() uint64 {
+func (r *Registry) RulesRevision() uint64 {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.epoch
+	return r.rulesRevision
 }
 
 // accepted is the resource server with this identifier, in either spelling of an empty path, if the
 // rules allow it, else nil. The caller has the lock.
-func (r *Registry) accepted(identifier string) *documents.ResourceServer {
+func (r *Registry) acceptedResourceServer(identifier string) *documents.ResourceServer {
 	h := r.resourceServers[oauth.CanonicalResource(identifier)]
 	if h == nil || r.server == nil {
 		return nil
 	}
-	if !policy.EvaluateResourceServer(r.server.document, r.labels(h.document.Namespace), h.document).Accepted {
+	if !policy.EvaluateResourceServer(r.server.document, r.namespaceLabels(h.document.Namespace), h.document).Accepted {
 		return nil
 	}
 	return &h.document
@@ -91,15 +91,15 @@ func (r *Registry) accepted(identifier string) *documents.ResourceServer {
 
 // ownerOf is the accepted resource server that declares a scope and holds its name, else nil. A built-in scope has no owner, whatever is
 // claimed. The caller has the lock.
-func (r *Registry) ownerOf(scope string) *documents.ResourceServer {
+func (r *Registry) findScopeOwner(scope string) *documents.ResourceServer {
 	if oauth.IsBuiltInScope(scope) {
 		return nil
 	}
-	held := r.described[r.claims[claim{SpaceScope, scope}].uid]
+	held := r.resourceServersByUID[r.names[nameKey{SpaceScope, scope}].uid]
 	if held == nil || indexOf(held.document.Scopes, scope) < 0 {
 		return nil
 	}
-	return r.accepted(held.document.Identifier)
+	return r.acceptedResourceServer(held.document.Identifier)
 }
 
 func indexOf(scopes []documents.Scope, name string) int {

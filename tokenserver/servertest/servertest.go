@@ -114,7 +114,7 @@ type Server struct {
 	// Used are the credentials that clients used: "<client UID>/<credential id>".
 	Used []string
 	// Misused are the right credentials that came by a wrong method.
-	Misused []registry.Use
+	Misused []registry.CredentialUse
 
 	mu      sync.Mutex
 	routes  map[string]web.Handler
@@ -203,7 +203,7 @@ func (s *Server) Restart() {
 	s.Store.OnEnd(s.Grants.Ended)
 }
 
-func (s *Server) recordUse(use registry.Use) {
+func (s *Server) recordUse(use registry.CredentialUse) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if use.RefusedMethod != "" {

@@ -16,14 +16,14 @@ const (
 )
 
 // TooManyLogins is the error of a login that comes too soon after others of the user.
-type TooManyLogins struct {
+type TooManyLoginsError struct {
 	// After is how long to wait. Zero: until records of ended sessions have expired, which takes as
 	// long as a session may last.
-	After time.Duration
+	Wait time.Duration
 }
 
-func (e *TooManyLogins) Error() string {
-	if e.After == 0 {
+func (e *TooManyLoginsError) Error() string {
+	if e.Wait == 0 {
 		return fmt.Sprintf("session: the user has ended %d sessions that might still last", maxEnded)
 	}
 	return fmt.Sprintf("session: the user has logged in %d times in %s", maxLogins, loginWindow)

@@ -35,28 +35,28 @@ import (
 type Session struct {
 	// Root and ID are random and leave the server only sealed. The id is of one login, the root of
 	// all logins of the user in this browser; grants, tokens and marks carry the root's hash.
-	Root     string   `json:"root"`
-	ID       string   `json:"sid"`
-	UserUID  string   `json:"uid"`
-	Epoch    string   `json:"ep"`
-	AuthTime int64    `json:"at"`
-	AMR      []string `json:"amr,omitempty"`
-	Started  int64    `json:"st"`
+	Root      string   `json:"root"`
+	ID        string   `json:"sid"`
+	UserUID   string   `json:"uid"`
+	UserEpoch string   `json:"ep"`
+	AuthTime  int64    `json:"at"`
+	AMR       []string `json:"amr,omitempty"`
+	StartedAt int64    `json:"st"`
 	// Until is the absolute end as it was at the login. A lowered lifetime ends the session
 	// earlier, a raised one never later: the mark of an ended session may be forgotten after it.
-	Until    int64 `json:"un"`
-	LastUsed int64 `json:"lu"`
+	ExpiresAt int64 `json:"un"`
+	LastUsed  int64 `json:"lu"`
 	// RootUntil is the latest Until of all logins of the root. One before a lowered lifetime may
 	// have a later end than this one has, and what came from it is good again if the lifetime is
 	// raised.
-	RootUntil int64 `json:"ru,omitempty"`
+	RootExpiresAt int64 `json:"ru,omitempty"`
 	// StoreEpoch is the grants' Epoch: the store of another does not know which sessions were
 	// ended.
 	StoreEpoch string `json:"se,omitempty"`
 }
 
 // last is when no session of the root is good any more.
-func (s *Session) last() time.Time { return time.Unix(max(s.Until, s.RootUntil), 0) }
+func (s *Session) lastExpiry() time.Time { return time.Unix(max(s.ExpiresAt, s.RootExpiresAt), 0) }
 
 // Hash of the session's id, which tells this login from others: 43 characters of base64url.
 func (s *Session) Hash() string { return hash("session " + s.ID) }
@@ -70,8 +70,8 @@ func hash(value string) string {
 }
 
 // Ends is the absolute end of the session.
-func (s *Session) Ends(server documents.Server) time.Time {
-	now, then := time.Unix(s.Started, 0).Add(server.SessionAbsoluteLifetime.Duration()), time.Unix(s.Until, 0)
+func (s *Session) EndsAt(server documents.Server) time.Time {
+	now, then := time.Unix(s.StartedAt, 0).Add(server.SessionAbsoluteLifetime.Duration()), time.Unix(s.ExpiresAt, 0)
 	if now.Before(then) {
 		return now
 	}
@@ -100,38 +100,38 @@ type Sessions struct {
 func (s *Sessions) Begin(
 	ctx context.Context, w http.ResponseWriter, r *http.Request, server documents.Server, user *registry.User, amr ...string,
 ) (*Session, error) {
-	if err := s.admit(ctx, user); err != nil {
+	if err := s.checkLoginRate(ctx, user); err != nil {
 		return nil, err
 	}
-	id, err := s.draw()
+	id, err := s.newRandomID()
 	if err != nil {
 		return nil, err
 	}
-	root, last, err := s.root(ctx, r, server, user)
+	root, last, err := s.chooseRoot(ctx, r, server, user)
 	if err != nil {
 		return nil, err
 	}
 	now := s.Now().Unix()
 	until := now + int64(server.SessionAbsoluteLifetime)
 	session := &Session{
-		Root: root, ID: id, UserUID: user.UID, Epoch: user.Epoch,
-		AuthTime: now, AMR: amr, Started: now, Until: until, RootUntil: max(until, last), LastUsed: now,
+		Root: root, ID: id, UserUID: user.UID, UserEpoch: user.Epoch,
+		AuthTime: now, AMR: amr, StartedAt: now, ExpiresAt: until, RootExpiresAt: max(until, last), LastUsed: now,
 		StoreEpoch: s.Grants.Epoch,
 	}
-	return session, s.set(w, server, session)
+	return session, s.setCookie(w, server, session)
 }
 
 // admit a login of the user, whose session may leave a mark behind when it ends.
-func (s *Sessions) admit(ctx context.Context, user *registry.User) error {
+func (s *Sessions) checkLoginRate(ctx context.Context, user *registry.User) error {
 	ended, err := s.Grants.EndedSessions(ctx, user.UID, maxEnded)
 	switch {
 	case err != nil:
 		return fmt.Errorf("counting the ended sessions of a user: %w", err)
 	case ended >= maxEnded:
-		return &TooManyLogins{}
+		return &TooManyLoginsError{}
 	}
 	if wait := s.logins.add(user.UID, s.Now()); wait > 0 {
-		return &TooManyLogins{After: wait}
+		return &TooManyLoginsError{Wait: wait}
 	}
 	return nil
 }
@@ -141,29 +141,29 @@ func (s *Sessions) admit(ctx context.Context, user *registry.User) error {
 // rests on it may be good or become so, and the new cookie is what ends it. A root of another user
 // is ended here. Last is when no earlier session of the root is good any more, in Unix seconds;
 // zero: there is none.
-func (s *Sessions) root(
+func (s *Sessions) chooseRoot(
 	ctx context.Context, r *http.Request, server documents.Server, user *registry.User,
 ) (root string, last int64, err error) {
-	replaced := s.open(r, server)
-	if replaced != nil && !s.over(replaced) {
-		ended, err := s.ended(ctx, replaced)
+	replaced := s.openCookie(r, server)
+	if replaced != nil && !s.isForgettable(replaced) {
+		ended, err := s.hasEnded(ctx, replaced)
 		switch {
 		case err != nil:
 			return "", 0, err
 		case !ended && replaced.UserUID == user.UID:
-			return replaced.Root, replaced.last().Unix(), nil
+			return replaced.Root, replaced.lastExpiry().Unix(), nil
 		case !ended:
-			if err := s.mark(ctx, server, replaced, storage.EndSessionReplaced); err != nil {
+			if err := s.markEnded(ctx, server, replaced, storage.EndSessionReplaced); err != nil {
 				return "", 0, err
 			}
 		}
 	}
-	root, err = s.draw()
+	root, err = s.newRandomID()
 	return root, 0, err
 }
 
 // draw makes a root or an id.
-func (s *Sessions) draw() (string, error) {
+func (s *Sessions) newRandomID() (string, error) {
 	value := make([]byte, 32)
 	if _, err := io.ReadFull(s.Random, value); err != nil {
 		return "", fmt.Errorf("drawing a session: %w", err)
@@ -174,8 +174,8 @@ func (s *Sessions) draw() (string, error) {
 // Current session of the browser and its user; nil if there is none that is good. An error means
 // that it is not known.
 func (s *Sessions) Current(ctx context.Context, r *http.Request, server documents.Server) (*Session, *registry.User, error) {
-	session, user, err := s.Left(ctx, r, server)
-	if session == nil || user == nil || s.idle(server, session) || !s.Now().Before(session.Ends(server)) {
+	session, user, err := s.Endable(ctx, r, server)
+	if session == nil || user == nil || s.isIdle(server, session) || !s.Now().Before(session.EndsAt(server)) {
 		return nil, nil, err
 	}
 	return session, user, nil
@@ -184,18 +184,18 @@ func (s *Sessions) Current(ctx context.Context, r *http.Request, server document
 // Left is Current, and also finds a session that signs nobody in but that there is something left
 // to end of: it was idle for too long or is at its absolute end, while tokens that came from it may
 // still live; or its user is not served, and may be again. Then the user is nil.
-func (s *Sessions) Left(ctx context.Context, r *http.Request, server documents.Server) (*Session, *registry.User, error) {
-	session := s.open(r, server)
-	if session == nil || s.over(session) {
+func (s *Sessions) Endable(ctx context.Context, r *http.Request, server documents.Server) (*Session, *registry.User, error) {
+	session := s.openCookie(r, server)
+	if session == nil || s.isForgettable(session) {
 		return nil, nil, nil
 	}
 	user, ok := s.Registry.UserByUID(session.UserUID)
 	if !ok {
 		user = nil
-	} else if user.Epoch != session.Epoch {
+	} else if user.Epoch != session.UserEpoch {
 		return nil, nil, nil // everything that came from it is refused for good, for the same reason
 	}
-	if ended, err := s.ended(ctx, session); ended || err != nil {
+	if ended, err := s.hasEnded(ctx, session); ended || err != nil {
 		return nil, nil, err
 	}
 	return session, user, nil
@@ -203,7 +203,7 @@ func (s *Sessions) Left(ctx context.Context, r *http.Request, server documents.S
 
 // open the browser's cookie, whatever became of its session; nil if there is none that this server
 // sealed, or the store has lost what it knew of it.
-func (s *Sessions) open(r *http.Request, server documents.Server) *Session {
+func (s *Sessions) openCookie(r *http.Request, server documents.Server) *Session {
 	data, err := s.Keys.Open(keys.PurposeSession, web.CookiesOf(server.Issuer).Get(r, cookieSession))
 	if err != nil {
 		return nil
@@ -220,17 +220,17 @@ func (s *Sessions) open(r *http.Request, server documents.Server) *Session {
 
 // over reports whether nothing that came from the session can be good any more: it has ended, and
 // so has the last access token.
-func (s *Sessions) over(session *Session) bool {
-	return !s.Now().Before(session.last().Add(grant.MaxAccessTokenLifetime))
+func (s *Sessions) isForgettable(session *Session) bool {
+	return !s.Now().Before(session.lastExpiry().Add(grant.MaxAccessTokenLifetime))
 }
 
 // idle says whether the session was not used for too long. Like the absolute lifetime, the idle one
 // is the server's of now, so that a lowered one acts on running sessions.
-func (s *Sessions) idle(server documents.Server, session *Session) bool {
+func (s *Sessions) isIdle(server documents.Server, session *Session) bool {
 	return !s.Now().Before(time.Unix(session.LastUsed, 0).Add(server.SessionIdleLifetime.Duration()))
 }
 
-func (s *Sessions) ended(ctx context.Context, session *Session) (bool, error) {
+func (s *Sessions) hasEnded(ctx context.Context, session *Session) (bool, error) {
 	ended, err := s.Grants.SessionEnded(ctx, session.RootHash())
 	if err != nil {
 		return false, fmt.Errorf("reading whether a session has ended: %w", err)
@@ -241,7 +241,7 @@ func (s *Sessions) ended(ctx context.Context, session *Session) (bool, error) {
 // End the session, for every copy of each cookie of its root, and all that came from it and is not
 // offline. The browser's cookie goes once that is done, and not before: it is needed to try again.
 func (s *Sessions) End(ctx context.Context, w http.ResponseWriter, server documents.Server, session *Session) error {
-	if err := s.mark(ctx, server, session, storage.EndLogout); err != nil {
+	if err := s.markEnded(ctx, server, session, storage.EndLogout); err != nil {
 		return err
 	}
 	web.CookiesOf(server.Issuer).Delete(w, cookieSession)
@@ -250,8 +250,8 @@ func (s *Sessions) End(ctx context.Context, w http.ResponseWriter, server docume
 
 // mark the root of a session as ended. The cookie at hand may be a copy of an earlier one than the
 // browser has: the last cookie of the root is good for an absolute lifetime from now at the most.
-func (s *Sessions) mark(ctx context.Context, server documents.Server, session *Session, reason string) error {
-	ends := session.last()
+func (s *Sessions) markEnded(ctx context.Context, server documents.Server, session *Session, reason string) error {
+	ends := session.lastExpiry()
 	if last := s.Now().Add(server.SessionAbsoluteLifetime.Duration()); last.After(ends) {
 		ends = last
 	}
@@ -269,11 +269,11 @@ func (s *Sessions) Touch(w http.ResponseWriter, server documents.Server, session
 	}
 	touched := *session
 	touched.LastUsed = now.Unix()
-	return s.set(w, server, &touched)
+	return s.setCookie(w, server, &touched)
 }
 
 // set the cookie. It goes when the browser closes; how long it is good for is inside.
-func (s *Sessions) set(w http.ResponseWriter, server documents.Server, session *Session) error {
+func (s *Sessions) setCookie(w http.ResponseWriter, server documents.Server, session *Session) error {
 	data, err := json.Marshal(session)
 	if err != nil {
 		return fmt.Errorf("encoding a session: %w", err)

@@ -138,7 +138,7 @@ func TestALoginInABrowserWithoutASessionDrawsARoot(t *testing.T) {
 		t.Error("two browsers have one root")
 	}
 	for what, value := range map[string]string{"not sealed": "x", "of a session without a root": sealed(t, w, keys.PurposeSession, "", &session.Session{
-		ID: "id", UserUID: first.UserUID, Epoch: first.Epoch, Started: first.Started, Until: first.Until, LastUsed: first.LastUsed,
+		ID: "id", UserUID: first.UserUID, UserEpoch: first.UserEpoch, StartedAt: first.StartedAt, ExpiresAt: first.ExpiresAt, LastUsed: first.LastUsed,
 	}).Value} {
 		odd := &http.Cookie{Name: cookie.Name, Value: value}
 		if found(t, w, odd) != nil {
@@ -283,8 +283,8 @@ func TestAUserLogsInThirtyTimesInTenMinutesAndNoMore(t *testing.T) {
 		alice, _ := w.Registry.UserByName("alice")
 		answer := httptest.NewRecorder()
 		_, err := w.Sessions.Begin(t.Context(), answer, request(), w.Document, alice, "pwd")
-		var often *session.TooManyLogins
-		if !errors.As(err, &often) || often.After != want || len(answer.Result().Cookies()) != 0 {
+		var often *session.TooManyLoginsError
+		if !errors.As(err, &often) || often.Wait != want || len(answer.Result().Cookies()) != 0 {
 			t.Errorf("the answer is %v, cookies %v; want a refusal for %s", err, answer.Result().Cookies(), want)
 		}
 	}
@@ -317,7 +317,7 @@ func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
 			for _, other := range []string{"bob", "carol", "dan", "erin", "frank", "grace", "heidi", "ivan", "judy", "mallory"} {
 				user := &registry.User{User: documents.User{UID: "uid-" + other}}
 				_, err := w.Sessions.Begin(t.Context(), httptest.NewRecorder(), request(cookie), w.Document, user, "pwd")
-				var often *session.TooManyLogins
+				var often *session.TooManyLoginsError
 				if err == nil || !errors.As(err, &often) {
 					return
 				}
@@ -337,7 +337,7 @@ func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
 		for range 1000 {
 			answer := httptest.NewRecorder()
 			begun, err := w.Sessions.Begin(t.Context(), answer, request(), w.Document, alice, "pwd")
-			var often *session.TooManyLogins
+			var often *session.TooManyLoginsError
 			switch {
 			case errors.As(err, &often):
 				refused++
@@ -447,8 +447,8 @@ func TestASessionEndsWithEitherLifetime(t *testing.T) {
 	for range 2 * int(absolute/idle) {
 		w.Advance(idle / 2)
 		current := found(t, w, cookie)
-		if inTime := w.Now().Before(begun.Ends(w.Document)); (current != nil) != inTime {
-			t.Fatalf("%s after the login: there is a session: %v", w.Now().Sub(time.Unix(begun.Started, 0)), current != nil)
+		if inTime := w.Now().Before(begun.EndsAt(w.Document)); (current != nil) != inTime {
+			t.Fatalf("%s after the login: there is a session: %v", w.Now().Sub(time.Unix(begun.StartedAt, 0)), current != nil)
 		}
 		if current == nil {
 			break
@@ -459,7 +459,7 @@ func TestASessionEndsWithEitherLifetime(t *testing.T) {
 		}
 		cookie = only(t, answer)
 	}
-	if w.Now().Before(begun.Ends(w.Document)) || found(t, w, cookie) != nil {
+	if w.Now().Before(begun.EndsAt(w.Document)) || found(t, w, cookie) != nil {
 		t.Error("the last touch carried it over its absolute lifetime")
 	}
 }
@@ -501,7 +501,7 @@ func TestATouchChangesNothingButTheLastUseAndNotAtEachRequest(t *testing.T) {
 	touched := found(t, w, only(t, answer))
 	want := *begun
 	want.LastUsed = w.Now().Unix()
-	if touched == nil || touched.Hash() != want.Hash() || touched.AuthTime != want.AuthTime || touched.Started != want.Started || touched.LastUsed != want.LastUsed {
+	if touched == nil || touched.Hash() != want.Hash() || touched.AuthTime != want.AuthTime || touched.StartedAt != want.StartedAt || touched.LastUsed != want.LastUsed {
 		t.Errorf("touched %+v, want %+v", touched, want)
 	}
 }
@@ -552,7 +552,7 @@ func TestACopyOfTheCookieOfAnEndedSessionIsDead(t *testing.T) {
 	w := interactiontest.New(t)
 	begun, cookie := begin(t, w)
 	other, otherCookie := begin(t, w)
-	if err := w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: begun.RootHash(), ExpiresAt: begun.Ends(w.Document)}); err != nil {
+	if err := w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: begun.RootHash(), ExpiresAt: begun.EndsAt(w.Document)}); err != nil {
 		t.Fatal(err)
 	}
 	if found(t, w, cookie) != nil {
@@ -611,9 +611,9 @@ func TestARaisedLifetimeDoesNotActOnRunningSessions(t *testing.T) {
 	w := interactiontest.New(t)
 	w.Document.SessionIdleLifetime = 100 * 3600
 	begun, cookie := begin(t, w)
-	ends := begun.Ends(w.Document)
+	ends := begun.EndsAt(w.Document)
 	w.Document.SessionAbsoluteLifetime = 100 * 3600
-	if got := begun.Ends(w.Document); !got.Equal(ends) {
+	if got := begun.EndsAt(w.Document); !got.Equal(ends) {
 		t.Errorf("it ends at %s, was to end at %s", got, ends)
 	}
 	w.Advance(24*time.Hour - time.Second)
@@ -633,7 +633,7 @@ func TestASessionIsLeftToEndForAsLongAsATokenOfItMayLive(t *testing.T) {
 	r.AddCookie(cookie)
 	left := func(when string, want bool) {
 		t.Helper()
-		left, user, err := w.Sessions.Left(t.Context(), r, w.Document)
+		left, user, err := w.Sessions.Endable(t.Context(), r, w.Document)
 		if err != nil || (left != nil) != want || want && (left.Hash() != begun.Hash() || user.Username != "alice") || found(t, w, cookie) != nil {
 			t.Errorf("%s, left is %+v of %+v (%v), current is %+v", when, left, user, err, found(t, w, cookie))
 		}

@@ -46,7 +46,7 @@ type Devices struct {
 }
 
 // Known is the id of the browser if the user has signed in with it since the password changed last, else empty. Epoch is the user's of now.
-func (d *Devices) Known(r *http.Request, issuer, userUID, epoch string) string {
+func (d *Devices) KnownID(r *http.Request, issuer, userUID, epoch string) string {
 	known := d.open(r, issuer)
 	for _, user := range known.Users {
 		if user.UID == userUID && user.Epoch == epoch && d.Now().Sub(time.Unix(user.Since, 0)) < deviceLifetime {
@@ -57,7 +57,7 @@ func (d *Devices) Known(r *http.Request, issuer, userUID, epoch string) string {
 }
 
 // Remember that the user, who is of this epoch, has signed in with the browser.
-func (d *Devices) Remember(w http.ResponseWriter, r *http.Request, issuer, userUID, epoch string) error {
+func (d *Devices) RememberUser(w http.ResponseWriter, r *http.Request, issuer, userUID, epoch string) error {
 	known := d.open(r, issuer)
 	if known.ID == "" {
 		id := make([]byte, 16)

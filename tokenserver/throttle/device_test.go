@@ -62,7 +62,7 @@ func (d *desk) request() *http.Request {
 func (d *desk) signIn(userUID string) *http.Cookie {
 	d.t.Helper()
 	w := httptest.NewRecorder()
-	if err := d.Remember(w, d.request(), issuer, userUID, d.epoch); err != nil {
+	if err := d.RememberUser(w, d.request(), issuer, userUID, d.epoch); err != nil {
 		d.t.Fatal(err)
 	}
 	set := w.Result().Cookies()
@@ -74,7 +74,7 @@ func (d *desk) signIn(userUID string) *http.Cookie {
 }
 
 func (d *desk) knows(userUID string) bool {
-	return d.Known(d.request(), issuer, userUID, d.epoch) != ""
+	return d.KnownID(d.request(), issuer, userUID, d.epoch) != ""
 }
 
 func TestABrowserIsKnownForThoseWhoSignedInWithIt(t *testing.T) {
@@ -90,14 +90,14 @@ func TestABrowserIsKnownForThoseWhoSignedInWithIt(t *testing.T) {
 	if !d.knows("alice") || d.knows("bob") || d.knows("") {
 		t.Error("the browser is not known for alice alone")
 	}
-	first := d.Known(d.request(), issuer, "alice", d.epoch)
+	first := d.KnownID(d.request(), issuer, "alice", d.epoch)
 	d.signIn("bob")
-	if d.Known(d.request(), issuer, "alice", d.epoch) != first || d.Known(d.request(), issuer, "bob", d.epoch) != first {
+	if d.KnownID(d.request(), issuer, "alice", d.epoch) != first || d.KnownID(d.request(), issuer, "bob", d.epoch) != first {
 		t.Error("the browser became another one")
 	}
 	other := newDesk(t)
 	other.signIn("alice")
-	if other.Known(other.request(), issuer, "alice", d.epoch) == first {
+	if other.KnownID(other.request(), issuer, "alice", d.epoch) == first {
 		t.Error("two browsers are one")
 	}
 }
@@ -129,13 +129,13 @@ func TestABrowserIsKnownForAFewUsersAndNotForEver(t *testing.T) {
 func TestABrowserIsUnknownAfterAChangeOfThePasswordUntilTheNextLogin(t *testing.T) {
 	d := newDesk(t)
 	d.signIn("alice")
-	first := d.Known(d.request(), issuer, "alice", "first")
+	first := d.KnownID(d.request(), issuer, "alice", "first")
 	d.epoch = "second"
 	if d.knows("alice") {
 		t.Error("the browser is known by a login with the password from before")
 	}
 	d.signIn("alice")
-	if d.Known(d.request(), issuer, "alice", "second") != first || d.Known(d.request(), issuer, "alice", "first") != "" {
+	if d.KnownID(d.request(), issuer, "alice", "second") != first || d.KnownID(d.request(), issuer, "alice", "first") != "" {
 		t.Error("the browser is not known, for the new password alone, after a login with it")
 	}
 	cookie := d.signIn("alice")

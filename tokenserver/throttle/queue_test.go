@@ -32,12 +32,12 @@ func newLine(t *testing.T) *line {
 func (l *line) wait(a *Attempt) bool {
 	l.t.Helper()
 	over := make(chan error, 1)
-	before := l.verifier.Queued()
+	before := l.verifier.QueueLength()
 	l.waiting.Go(func() {
-		_, err := a.Verify(l.ctx, l.verifier, password.Decoy(""), right)
+		_, err := a.Verify(l.ctx, l.verifier, password.DummyHash(""), right)
 		over <- err
 	})
-	for l.verifier.Queued() == before {
+	for l.verifier.QueueLength() == before {
 		select {
 		case err := <-over:
 			if !errors.Is(err, password.ErrBusy) {
@@ -65,11 +65,11 @@ func (l *line) fill(attempt func() *Attempt) int {
 func TestNoNameHasMoreThanTwoPlacesInTheQueueWhoeverAsks(t *testing.T) {
 	l := newLine(t)
 	for name, attempt := range map[string]func() *Attempt{
-		"at the login page, from everywhere": func() *Attempt { return l.Login("alice", rand.Text(), "") },
-		"there, a name that is no user's":    func() *Attempt { return l.Login("nobody", rand.Text(), "") },
-		"by a client":                        func() *Attempt { return l.Grant("alice", "client-uid") },
-		"by another client":                  func() *Attempt { return l.Grant("alice", "other-uid") },
-		"in browsers that she has used":      func() *Attempt { return l.Login("alice", "home", rand.Text()) },
+		"at the login page, from everywhere": func() *Attempt { return l.NewLoginAttempt("alice", rand.Text(), "") },
+		"there, a name that is no user's":    func() *Attempt { return l.NewLoginAttempt("nobody", rand.Text(), "") },
+		"by a client":                        func() *Attempt { return l.NewGrantAttempt("alice", "client-uid") },
+		"by another client":                  func() *Attempt { return l.NewGrantAttempt("alice", "other-uid") },
+		"in browsers that she has used":      func() *Attempt { return l.NewLoginAttempt("alice", "home", rand.Text()) },
 	} {
 		if n := l.fill(attempt); n != 2 {
 			t.Errorf("%s: %d places, want 2", name, n)
@@ -79,23 +79,23 @@ func TestNoNameHasMoreThanTwoPlacesInTheQueueWhoeverAsks(t *testing.T) {
 
 func TestAClientThatTakesAllOfAUsersPlacesDoesNotStopTheLoginPage(t *testing.T) {
 	l := newLine(t)
-	l.fill(func() *Attempt { return l.Grant("alice", "client-uid") })
-	if !l.wait(l.Login("alice", "home", "")) {
+	l.fill(func() *Attempt { return l.NewGrantAttempt("alice", "client-uid") })
+	if !l.wait(l.NewLoginAttempt("alice", "home", "")) {
 		t.Error("the login page has no place for her")
 	}
 }
 
 func TestNamesFromOneSourceShareItsQuarterOfTheQueue(t *testing.T) {
 	l := newLine(t)
-	from := l.fill(func() *Attempt { return l.Login(rand.Text(), "2001:db8::/64", "") })
-	if l.wait(l.Login("alice", "2001:db8::/64", "")) || !l.wait(l.Login("alice", "2001:db8:0:1::/64", "")) {
+	from := l.fill(func() *Attempt { return l.NewLoginAttempt(rand.Text(), "2001:db8::/64", "") })
+	if l.wait(l.NewLoginAttempt("alice", "2001:db8::/64", "")) || !l.wait(l.NewLoginAttempt("alice", "2001:db8:0:1::/64", "")) {
 		t.Error("a source that has its quarter has one more place, or another source has none")
 	}
-	by := l.fill(func() *Attempt { return l.Grant(rand.Text(), "client-uid") })
-	if !l.wait(l.Grant("alice", "other-uid")) {
+	by := l.fill(func() *Attempt { return l.NewGrantAttempt(rand.Text(), "client-uid") })
+	if !l.wait(l.NewGrantAttempt("alice", "other-uid")) {
 		t.Error("another client has no place")
 	}
-	all := from + by + 2 + l.fill(func() *Attempt { return l.Login(rand.Text(), rand.Text(), "") })
+	all := from + by + 2 + l.fill(func() *Attempt { return l.NewLoginAttempt(rand.Text(), rand.Text(), "") })
 	if from != by || from < all/4-1 || from > all/4+1 {
 		t.Errorf("a source has %d places and a client %d, of %d", from, by, all)
 	}
@@ -103,36 +103,36 @@ func TestNamesFromOneSourceShareItsQuarterOfTheQueue(t *testing.T) {
 
 func TestTheOwnersDeviceGetsInThroughAFullSourceAndAFullQueue(t *testing.T) {
 	l := newLine(t)
-	l.fill(func() *Attempt { return l.Login(rand.Text(), "office", "") })
-	l.fill(func() *Attempt { return l.Login("alice", rand.Text(), "") })
-	if l.wait(l.Login("bob", "office", "")) || l.wait(l.Login("alice", "home", "")) {
+	l.fill(func() *Attempt { return l.NewLoginAttempt(rand.Text(), "office", "") })
+	l.fill(func() *Attempt { return l.NewLoginAttempt("alice", rand.Text(), "") })
+	if l.wait(l.NewLoginAttempt("bob", "office", "")) || l.wait(l.NewLoginAttempt("alice", "home", "")) {
 		t.Fatal("there is a place yet")
 	}
-	if !l.wait(l.Login("alice", "office", "laptop")) {
+	if !l.wait(l.NewLoginAttempt("alice", "office", "laptop")) {
 		t.Error("a full source keeps the owner's device out")
 	}
-	if l.wait(l.Login("alice", "office", "laptop")) {
+	if l.wait(l.NewLoginAttempt("alice", "office", "laptop")) {
 		t.Error("a device has two places")
 	}
-	for i := 0; l.wait(l.Login(fmt.Sprint("made-up-", i), rand.Text(), "")); i++ {
+	for i := 0; l.wait(l.NewLoginAttempt(fmt.Sprint("made-up-", i), rand.Text(), "")); i++ {
 	}
-	if !l.wait(l.Login("bob", "office", "desktop")) {
+	if !l.wait(l.NewLoginAttempt("bob", "office", "desktop")) {
 		t.Error("a full queue keeps the owner's device out")
 	}
 }
 
 func TestOnlyWhatTheCountersLetThroughTakesAPlace(t *testing.T) {
 	p := newPlace(t)
-	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	l := &line{place: p}
 	l.verifier = busy(t)
 	for range 5 {
-		p.want("one that has to wait", p.try(p.Login("alice", rand.Text(), ""), right), "1")
+		p.want("one that has to wait", p.try(p.NewLoginAttempt("alice", rand.Text(), ""), right), "1")
 	}
 	p.now = p.now.Add(time.Second)
 	ctx, leave := context.WithCancel(t.Context())
 	l.ctx = ctx
-	if n := l.fill(func() *Attempt { return l.Login("alice", rand.Text(), "") }); n != 2 {
+	if n := l.fill(func() *Attempt { return l.NewLoginAttempt("alice", rand.Text(), "") }); n != 2 {
 		t.Errorf("then there are %d places, want 2", n)
 	}
 	leave()

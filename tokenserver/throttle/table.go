@@ -11,7 +11,7 @@ import (
 type tag [16]byte
 
 // places in the queue that all with this tag share.
-func (g tag) places(n int) password.Share { return password.Places(string(g[:]), n) }
+func (g tag) places(n int) password.Quota { return password.FixedQuota(string(g[:]), n) }
 
 // ways is how many buckets a tag may be in.
 const ways = 8

@@ -60,20 +60,20 @@ type rule struct {
 }
 
 // Refused says that it is too early for another attempt. Nothing was verified.
-type Refused struct {
+type RefusedError struct {
 	// After is how long to wait: more than zero.
-	After time.Duration
+	Wait time.Duration
 }
 
-func (r *Refused) Error() string {
+func (r *RefusedError) Error() string {
 	return "too many failed attempts; try again in " + r.RetryAfter() + " seconds"
 }
 
 // RetryAfter is After in whole seconds, rounded up, for the header of that name (RFC 9110 section 10.2.3).
-func (r *Refused) RetryAfter() string { return strconv.Itoa(r.Seconds()) }
+func (r *RefusedError) RetryAfter() string { return strconv.Itoa(r.Seconds()) }
 
 // Seconds is After, rounded up.
-func (r *Refused) Seconds() int { return int(math.Ceil(r.After.Seconds())) }
+func (r *RefusedError) Seconds() int { return int(math.Ceil(r.Wait.Seconds())) }
 
 // Throttle counts failures. It is safe for use by many.
 type Throttle struct {
@@ -123,7 +123,7 @@ type Attempt struct {
 	counted  []counted
 	// shares of the queue of those who wait to be verified; reserve: a place in it is kept for
 	// attempts like this one.
-	shares  []password.Share
+	shares  []password.Quota
 	reserve bool
 	begun   bool
 }
@@ -139,19 +139,19 @@ type counted struct {
 
 // Login is an attempt at the login page for a username, in its normal form, from a source. Device is what Devices.Known says; empty if the
 // browser is not known to be this user's.
-func (t *Throttle) Login(name, source, device string) *Attempt {
+func (t *Throttle) NewLoginAttempt(name, source, device string) *Attempt {
 	if device != "" {
 		of := t.tag("device", device, name)
 		return &Attempt{
 			throttle: t, counted: []counted{{table: t.devices, tag: of, resets: true}},
-			shares: []password.Share{of.places(1), t.tag("devices", name).places(namePlaces)}, reserve: true,
+			shares: []password.Quota{of.places(1), t.tag("devices", name).places(namePlaces)}, reserve: true,
 		}
 	}
 	return t.attempt(name, counted{table: t.sources, tag: t.tag("source", source)}, t.tag("page", name))
 }
 
 // Grant is an attempt at the token endpoint, for a username in its normal form, by a client that has authenticated.
-func (t *Throttle) Grant(name, clientUID string) *Attempt {
+func (t *Throttle) NewGrantAttempt(name, clientUID string) *Attempt {
 	return t.attempt(name, counted{table: t.clients, tag: t.tag("client", clientUID)}, t.tag("grant", clientUID, name))
 }
 
@@ -160,7 +160,7 @@ func (t *Throttle) Grant(name, clientUID string) *Attempt {
 func (t *Throttle) attempt(name string, from counted, waits tag) *Attempt {
 	return &Attempt{
 		throttle: t, counted: []counted{{table: t.names, tag: t.tag("name", name), resets: true}, from},
-		shares: []password.Share{waits.places(namePlaces), password.Quarter(string(from.tag[:]))},
+		shares: []password.Quota{waits.places(namePlaces), password.QuarterQuota(string(from.tag[:]))},
 	}
 }
 
@@ -183,7 +183,7 @@ func (a *Attempt) Verify(ctx context.Context, v *password.Verifier, phc, secret 
 	if err := a.early(); err != nil {
 		return false, err
 	}
-	right, err := v.Verify(ctx, password.Request{Hash: phc, Password: secret, Shares: a.shares, Reserve: a.reserve, May: a.begin})
+	right, err := v.Verify(ctx, password.Request{Hash: phc, Password: secret, Quotas: a.shares, UseReserve: a.reserve, BeforeHash: a.begin})
 	a.end(right, err)
 	return right, err
 }
@@ -231,7 +231,7 @@ func (a *Attempt) mayBegin(now time.Duration) error {
 		return nil
 	}
 	a.throttle.refused.WithLabelValues(by).Inc()
-	return &Refused{After: longest}
+	return &RefusedError{Wait: longest}
 }
 
 // end counts what came out. An error says nothing about the password.

@@ -48,10 +48,10 @@ func newPlace(t *testing.T) *place {
 // try an attempt: "right", "wrong", or how long it has to wait, in seconds. What has to wait is not hashed, all else is.
 func (p *place) try(a *Attempt, secret string) string {
 	p.t.Helper()
-	before := p.verifier.Work()
+	before := p.verifier.CountHashed()
 	ok, err := a.Verify(p.t.Context(), p.verifier, hash(), secret)
-	hashed := p.verifier.Work() - before
-	var refused *Refused
+	hashed := p.verifier.CountHashed() - before
+	var refused *RefusedError
 	switch {
 	case errors.As(err, &refused):
 		if ok || hashed != 0 {
@@ -72,7 +72,7 @@ func (p *place) try(a *Attempt, secret string) string {
 // login of a name from somewhere else each time.
 func (p *place) login(name, secret string) string {
 	p.t.Helper()
-	return p.try(p.Login(name, rand.Text(), ""), secret)
+	return p.try(p.NewLoginAttempt(name, rand.Text(), ""), secret)
 }
 
 // fail so many times; each must be let in.
@@ -95,24 +95,24 @@ func (p *place) want(what, got, want string) {
 func TestAfterTenFailuresOfANameTheNextOneWaits(t *testing.T) {
 	p := newPlace(t)
 	for _, name := range []string{"alice", "nobody", strings.Repeat("x", 1000), ""} {
-		p.fail(10, func() *Attempt { return p.Login(name, rand.Text(), "") })
+		p.fail(10, func() *Attempt { return p.NewLoginAttempt(name, rand.Text(), "") })
 		p.want("the eleventh", p.login(name, wrong), "1")
 		p.want("the right password", p.login(name, right), "1")
-		p.want("the right password at the token endpoint", p.try(p.Grant(name, "client"), right), "1")
+		p.want("the right password at the token endpoint", p.try(p.NewGrantAttempt(name, "client"), right), "1")
 	}
 	p.want("another name", p.login("bob", right), right)
 }
 
 func TestFailuresOfBothEndpointsAddUp(t *testing.T) {
 	p := newPlace(t)
-	p.fail(5, func() *Attempt { return p.Login("alice", rand.Text(), "") })
-	p.fail(5, func() *Attempt { return p.Grant("alice", rand.Text()) })
+	p.fail(5, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
+	p.fail(5, func() *Attempt { return p.NewGrantAttempt("alice", rand.Text()) })
 	p.want("the eleventh", p.login("alice", right), "1")
 }
 
 func TestDelaysDoubleUpToAQuarterOfAnHour(t *testing.T) {
 	p := newPlace(t)
-	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	for _, seconds := range []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900} {
 		p.want("at once", p.login("alice", wrong), fmt.Sprint(seconds))
 		p.now = p.now.Add(time.Duration(seconds)*time.Second - time.Millisecond)
@@ -124,56 +124,56 @@ func TestDelaysDoubleUpToAQuarterOfAnHour(t *testing.T) {
 
 func TestAfterTenQuietMinutesADelayIsForgotten(t *testing.T) {
 	p := newPlace(t)
-	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	p.now = p.now.Add(time.Second + 10*time.Minute - time.Millisecond)
-	p.fail(1, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.fail(1, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	p.want("within ten minutes of the delay", p.login("alice", wrong), "2")
 	p.now = p.now.Add(2*time.Second + 10*time.Minute)
-	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	p.want("later", p.login("alice", wrong), "1")
 }
 
 func TestOnlyFailuresOfTheLastTenMinutesCount(t *testing.T) {
 	p := newPlace(t)
-	p.fail(5, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.fail(5, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	p.now = p.now.Add(9 * time.Minute)
-	p.fail(4, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.fail(4, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	p.now = p.now.Add(time.Minute)
-	p.fail(6, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.fail(6, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	p.want("ten within two minutes", p.login("alice", right), "1")
 }
 
 func TestARightPasswordClearsTheNameButNotWhereItCameFrom(t *testing.T) {
 	p := newPlace(t)
 	for range 11 {
-		p.fail(9, func() *Attempt { return p.Login("alice", "here", "") })
-		p.want("the right password", p.try(p.Login("alice", "here", ""), right), right)
+		p.fail(9, func() *Attempt { return p.NewLoginAttempt("alice", "here", "") })
+		p.want("the right password", p.try(p.NewLoginAttempt("alice", "here", ""), right), right)
 	}
-	p.fail(1, func() *Attempt { return p.Login("alice", "here", "") })
-	p.want("the hundred-and-first failure from there", p.try(p.Login("alice", "here", ""), right), "1")
+	p.fail(1, func() *Attempt { return p.NewLoginAttempt("alice", "here", "") })
+	p.want("the hundred-and-first failure from there", p.try(p.NewLoginAttempt("alice", "here", ""), right), "1")
 	p.want("from elsewhere", p.login("alice", right), right)
 
-	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	p.now = p.now.Add(time.Second)
 	p.want("after a delay", p.login("alice", right), right)
-	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	p.want("the first delay again", p.login("alice", right), "1")
 }
 
 func TestTheOwnersDeviceGetsInWhileOthersGuess(t *testing.T) {
 	p := newPlace(t)
-	p.fail(100, func() *Attempt { return p.Login(rand.Text(), "office", "") })
-	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.fail(100, func() *Attempt { return p.NewLoginAttempt(rand.Text(), "office", "") })
+	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	p.want("a stranger", p.login("alice", right), "1")
-	p.want("a colleague", p.try(p.Login("bob", "office", ""), right), "1")
-	p.fail(9, func() *Attempt { return p.Login("alice", "office", "laptop") })
-	p.want("the owner", p.try(p.Login("alice", "office", "laptop"), right), right)
+	p.want("a colleague", p.try(p.NewLoginAttempt("bob", "office", ""), right), "1")
+	p.fail(9, func() *Attempt { return p.NewLoginAttempt("alice", "office", "laptop") })
+	p.want("the owner", p.try(p.NewLoginAttempt("alice", "office", "laptop"), right), right)
 	p.want("a stranger after the owner", p.login("alice", right), "1")
 
-	p.fail(10, func() *Attempt { return p.Login("alice", "office", "laptop") })
-	p.want("whoever took the device", p.try(p.Login("alice", "office", "laptop"), right), "1")
-	p.want("the owner's other device", p.try(p.Login("alice", "office", "phone"), right), right)
-	p.want("another user of the device", p.try(p.Login("carol", "home", "laptop"), right), right)
+	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", "office", "laptop") })
+	p.want("whoever took the device", p.try(p.NewLoginAttempt("alice", "office", "laptop"), right), "1")
+	p.want("the owner's other device", p.try(p.NewLoginAttempt("alice", "office", "phone"), right), right)
+	p.want("another user of the device", p.try(p.NewLoginAttempt("carol", "home", "laptop"), right), right)
 }
 
 func TestAHundredFailuresOfASourceAndAThousandOfAClientMakeAllOfItWaitAMinuteAtMost(t *testing.T) {
@@ -182,8 +182,8 @@ func TestAHundredFailuresOfASourceAndAThousandOfAClientMakeAllOfItWaitAMinuteAtM
 		failures int
 		attempt  func(name string) *Attempt
 	}{
-		{100, func(name string) *Attempt { return p.Login(name, "192.0.2.7/32", "") }},
-		{1000, func(name string) *Attempt { return p.Grant(name, "client-uid") }},
+		{100, func(name string) *Attempt { return p.NewLoginAttempt(name, "192.0.2.7/32", "") }},
+		{1000, func(name string) *Attempt { return p.NewGrantAttempt(name, "client-uid") }},
 	} {
 		p.fail(c.failures, func() *Attempt { return c.attempt(rand.Text()) })
 		for _, seconds := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
@@ -212,16 +212,16 @@ func (p *place) crowd(n int, attempt func() *Attempt, secret string) {
 
 func TestGuessesAtOnceAreNotMoreThanOneAfterAnother(t *testing.T) {
 	p := newPlace(t)
-	guess := func() *Attempt { return p.Login("alice", rand.Text(), "") }
+	guess := func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") }
 	p.crowd(100, guess, wrong)
-	if hashed := p.verifier.Work(); hashed != 10 {
+	if hashed := p.verifier.CountHashed(); hashed != 10 {
 		t.Errorf("%d of 100 guesses were hashed, want 10", hashed)
 	}
 	p.want("the next one", p.login("alice", right), "1")
 	p.now = p.now.Add(time.Second)
-	before := p.verifier.Work()
+	before := p.verifier.CountHashed()
 	p.crowd(100, guess, wrong)
-	if hashed := p.verifier.Work() - before; hashed != 1 {
+	if hashed := p.verifier.CountHashed() - before; hashed != 1 {
 		t.Errorf("%d guesses were hashed after a delay, want 1", hashed)
 	}
 }
@@ -229,10 +229,10 @@ func TestGuessesAtOnceAreNotMoreThanOneAfterAnother(t *testing.T) {
 func TestOnlySoManyAttemptsRunAsMayFail(t *testing.T) {
 	for _, failed := range []int{0, 8} {
 		p := newPlace(t)
-		p.fail(failed, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+		p.fail(failed, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 		running := make([]*Attempt, 12-failed)
 		for i := range running {
-			running[i] = p.Login("alice", rand.Text(), "")
+			running[i] = p.NewLoginAttempt("alice", rand.Text(), "")
 			if err := running[i].early(); err != nil {
 				t.Fatal(err)
 			}
@@ -253,11 +253,11 @@ func TestOnlySoManyAttemptsRunAsMayFail(t *testing.T) {
 
 func TestAnAttemptThatWaitedForItsTurnIsLookedAtAgain(t *testing.T) {
 	p := newPlace(t)
-	late := p.Login("alice", rand.Text(), "")
+	late := p.NewLoginAttempt("alice", rand.Text(), "")
 	if err := late.early(); err != nil {
 		t.Fatal(err)
 	}
-	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	if err := late.begin(); err == nil {
 		t.Error("it began after ten others had failed")
 	}
@@ -265,8 +265,8 @@ func TestAnAttemptThatWaitedForItsTurnIsLookedAtAgain(t *testing.T) {
 
 func TestAUserWhoSignsInAgainAndAgainIsNotRefused(t *testing.T) {
 	p := newPlace(t)
-	p.crowd(100, func() *Attempt { return p.Grant("robot", "client") }, right)
-	if hashed := p.verifier.Work(); hashed != 100 {
+	p.crowd(100, func() *Attempt { return p.NewGrantAttempt("robot", "client") }, right)
+	if hashed := p.verifier.CountHashed(); hashed != 100 {
 		t.Errorf("%d right passwords were verified, want all 100", hashed)
 	}
 }
@@ -277,14 +277,14 @@ func TestWhatWasNotVerifiedDoesNotCount(t *testing.T) {
 	leave()
 	full := busy(t)
 	for range 50 {
-		if _, err := p.Login("alice", "here", "").Verify(gone, full, hash(), wrong); err == nil {
+		if _, err := p.NewLoginAttempt("alice", "here", "").Verify(gone, full, hash(), wrong); err == nil {
 			t.Fatal("it was verified")
 		}
-		if _, err := p.Login("alice", "here", "").Verify(t.Context(), p.verifier, "no hash", wrong); !errors.Is(err, password.ErrHash) {
+		if _, err := p.NewLoginAttempt("alice", "here", "").Verify(t.Context(), p.verifier, "no hash", wrong); !errors.Is(err, password.ErrHash) {
 			t.Fatal(err)
 		}
 	}
-	p.fail(10, func() *Attempt { return p.Login("alice", "here", "") })
+	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", "here", "") })
 }
 
 // busy is a verifier that verifies nothing until the test is over.
@@ -293,7 +293,7 @@ func busy(t *testing.T) *password.Verifier {
 	held, release := make(chan struct{}), make(chan struct{})
 	var done sync.WaitGroup
 	done.Go(func() {
-		_, _ = v.Verify(context.WithoutCancel(t.Context()), password.Request{May: func() error { close(held); <-release; return errors.New("over") }})
+		_, _ = v.Verify(context.WithoutCancel(t.Context()), password.Request{BeforeHash: func() error { close(held); <-release; return errors.New("over") }})
 	})
 	<-held
 	t.Cleanup(func() { close(release); done.Wait() })
@@ -304,8 +304,8 @@ func TestNoNumberOfNamesMakesItForgetOrGrow(t *testing.T) {
 	p := newPlace(t)
 	small := rule{by: "name", failures: 10, longest: 15 * time.Minute, buckets: 4 * ways}
 	p.names = newTable(small)
-	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
-	p.fail(5, func() *Attempt { return p.Login("bob", rand.Text(), "") })
+	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
+	p.fail(5, func() *Attempt { return p.NewLoginAttempt("bob", rand.Text(), "") })
 	for i := range 2000 {
 		p.login(fmt.Sprint("made-up-", i), wrong)
 		if p.login("alice", right) == right {
@@ -344,12 +344,12 @@ func TestNoNumberOfNamesMakesItForgetOrGrow(t *testing.T) {
 	// When it is over, all is as before.
 	p.now = p.now.Add(time.Hour)
 	p.want("alice", p.login("alice", right), right)
-	p.fail(10, func() *Attempt { return p.Login("someone", rand.Text(), "") })
+	p.fail(10, func() *Attempt { return p.NewLoginAttempt("someone", rand.Text(), "") })
 }
 
 func TestTheMetricsNameWhatFailedTooOftenAndNothingElse(t *testing.T) {
 	p := newPlace(t)
-	p.fail(10, func() *Attempt { return p.Login("alice", rand.Text(), "") })
+	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	p.login("alice", wrong)
 	p.login("alice", wrong)
 	const refused = "oauth_operator_tokenserver_password_attempts_refused_total"

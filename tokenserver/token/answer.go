@@ -74,7 +74,7 @@ func resourcesOf(form oauth.Params) ([]string, error) {
 // audienceOf a token, and what remains of its scopes. If nothing does, that is an error: a missing scope in the answer would mean that all was
 // granted (RFC 6749 section 5.1).
 func audienceOf(client *registry.Client, scopes, resources []string) (audience, remaining []string, err error) {
-	audience, remaining, err = client.Audience(scopes, resources)
+	audience, remaining, err = client.ResolveAudience(scopes, resources)
 	if err == nil && len(scopes) > 0 && len(remaining) == 0 {
 		return nil, nil, oauth.Errorf(oauth.InvalidScope, "no scope is left for the resources that were asked for")
 	}

@@ -15,7 +15,7 @@ func (h *Handler) clientCredentials(_ context.Context, client *registry.Client, 
 	if err != nil {
 		return nil, err
 	}
-	scopes, err := client.ResolveScope(requested, false, oauth.BuiltInScopes...)
+	scopes, err := client.ResolveScopes(requested, false, oauth.BuiltInScopes...)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func (h *Handler) clientCredentials(_ context.Context, client *registry.Client, 
 	}
 	token, lifetime, err := h.Minter.AccessToken(mint.AccessTokenInput{
 		Client: client, Subject: client.ID, Audience: audience, Scopes: scopes,
-		Rests: mint.TokenID{ClientUID: client.UID, Epoch: h.Grants.Epoch, Objects: client.Objects(scopes, audience)},
+		Rests: mint.TokenID{ClientUID: client.UID, Epoch: h.Grants.Epoch, Objects: client.PackBinding(scopes, audience)},
 	})
 	if err != nil {
 		return nil, err

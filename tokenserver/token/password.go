@@ -21,10 +21,10 @@ func (h *Handler) password(ctx context.Context, client *registry.Client, form oa
 		return nil, err
 	}
 	var unavailable []string
-	if !client.HasGrant(oauth.GrantRefreshToken) {
+	if !client.HasGrantType(oauth.GrantRefreshToken) {
 		unavailable = append(unavailable, oauth.ScopeOfflineAccess)
 	}
-	scopes, err := client.ResolveScope(requested, false, unavailable...)
+	scopes, err := client.ResolveScopes(requested, false, unavailable...)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func errPassword() error {
 
 // errTooMany says when to try again. RFC 6749 has no code for it. 429 with Retry-After is what HTTP clients wait and try again for (RFC 6585
 // section 4); invalid_grant would tell the application that the password is wrong, which nobody has looked at.
-func errTooMany(refused *throttle.Refused) error {
+func errTooMany(refused *throttle.RefusedError) error {
 	return oauth.Errorf(oauth.TemporarilyUnavailable, "too many passwords were wrong; try again after the seconds in Retry-After").
 		WithStatus(http.StatusTooManyRequests).WithHeader("Retry-After", refused.RetryAfter())
 }
@@ -63,9 +63,9 @@ func (h *Handler) verifyPassword(ctx context.Context, client *registry.Client, u
 	if len(secret) > password.MaxLength {
 		return nil, errPassword()
 	}
-	name, user, hash := h.Registry.Login(username)
-	right, err := h.Throttle.Grant(name, client.UID).Verify(ctx, h.Passwords, hash, secret)
-	var refused *throttle.Refused
+	name, user, hash := h.Registry.LookUpLogin(username)
+	right, err := h.Throttle.NewGrantAttempt(name, client.UID).Verify(ctx, h.Passwords, hash, secret)
+	var refused *throttle.RefusedError
 	switch {
 	case errors.As(err, &refused):
 		return nil, errTooMany(refused)

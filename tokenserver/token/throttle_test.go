@@ -30,7 +30,7 @@ func TestTenWrongPasswordsMakeANameWaitWhoeverItIs(t *testing.T) {
 		for range 10 {
 			w.CheckError(exchangePassword(w, c, username, "wrong"), 400, "invalid_grant")
 		}
-		before := w.Passwords.Work()
+		before := w.Passwords.CountHashed()
 		for _, c := range []documents.Client{c, other} {
 			a := exchangePassword(w, c, username, servertest.Password)
 			w.CheckError(a, 429, "temporarily_unavailable")
@@ -39,7 +39,7 @@ func TestTenWrongPasswordsMakeANameWaitWhoeverItIs(t *testing.T) {
 			}
 			bodies = append(bodies, a.Body)
 		}
-		if work := w.Passwords.Work() - before; work != 0 {
+		if work := w.Passwords.CountHashed() - before; work != 0 {
 			t.Errorf("%d passwords were hashed for %s, want none", work, username)
 		}
 	}
@@ -96,7 +96,7 @@ func TestATooBusyServerAnswers503WithRetryAfter(t *testing.T) {
 	// them.
 	for full := false; !full; {
 		crowd.Go(func() {
-			_, _ = w.Passwords.Verify(ctx, password.Request{May: func() error { <-ctx.Done(); return ctx.Err() }})
+			_, _ = w.Passwords.Verify(ctx, password.Request{BeforeHash: func() error { <-ctx.Done(); return ctx.Err() }})
 		})
 		probe, cancel := context.WithTimeout(ctx, time.Millisecond)
 		_, err := w.Passwords.Verify(probe, password.Request{})
@@ -125,8 +125,8 @@ func TestAHashThatTakesMoreMemoryThanTheServerHasIsAnsweredClearly(t *testing.T)
 		w.CheckError(a, 500, "server_error")
 		bodies = append(bodies, a.Body)
 	}
-	if bodies[0] != bodies[1] || !strings.Contains(bodies[0], "memory") || strings.Contains(bodies[0], "131072") || w.Passwords.Work() != 0 {
-		t.Errorf("after %d hashes the answers are %s", w.Passwords.Work(), bodies)
+	if bodies[0] != bodies[1] || !strings.Contains(bodies[0], "memory") || strings.Contains(bodies[0], "131072") || w.Passwords.CountHashed() != 0 {
+		t.Errorf("after %d hashes the answers are %s", w.Passwords.CountHashed(), bodies)
 	}
 	if log := w.Log.String(); !strings.Contains(log, "raise the memory limit of the server") || !strings.Contains(log, "131072 KiB") {
 		t.Error("the log does not say what to change")

@@ -95,9 +95,9 @@ func allowedExchange(client *registry.Client, form oauth.Params) (exchange, erro
 		return nil, oauth.Errorf(oauth.InvalidRequest, "grant_type is missing")
 	case !known:
 		return nil, oauth.Errorf(oauth.UnsupportedGrantType, "the token endpoint does not know this grant_type")
-	case !client.HasGrant(grantType):
+	case !client.HasGrantType(grantType):
 		return nil, oauth.Errorf(oauth.UnauthorizedClient, "the client does not list %s in grantTypes", grantType)
-	case client.Public() && (grantType == oauth.GrantClientCredentials || grantType == oauth.GrantPassword):
+	case client.IsPublic() && (grantType == oauth.GrantClientCredentials || grantType == oauth.GrantPassword):
 		return nil, oauth.Errorf(oauth.UnauthorizedClient, "%s is for confidential clients", grantType)
 	}
 	return exchange, nil

@@ -13,14 +13,14 @@ import (
 //
 // Hashes come from here and there, so that one user's takes 5 ms and another's 200. A name that is nobody's must cost what a user's could, and
 // always the same, or the time of an answer would tell who exists.
-type mix map[string]int
+type hashCosts map[string]int
 
 // add n users with this hash; a negative n takes them away.
-func (m mix) add(phc string, n int) {
+func (m hashCosts) add(phc string, n int) {
 	if phc == "" {
 		return
 	}
-	decoy := password.Decoy(phc)
+	decoy := password.DummyHash(phc)
 	m[decoy] += n
 	if m[decoy] <= 0 {
 		delete(m, decoy)
@@ -31,8 +31,8 @@ func (m mix) add(phc string, n int) {
 // changes, only those names change that the new frequencies ask for (weighted rendezvous hashing), as little as users change their passwords.
 //
 // Replicas, and processes one after another, pick the same, since the key is the same: an identifier that outsiders do not know.
-func (m mix) pick(key, name string) string {
-	best, picked := math.Inf(1), password.Decoy("")
+func (m hashCosts) pickDummy(key, name string) string {
+	best, picked := math.Inf(1), password.DummyHash("")
 	for decoy, users := range m {
 		mac := hmac.New(sha256.New, []byte(key))
 		mac.Write([]byte(decoy + "\x00" + name))

@@ -11,7 +11,7 @@ import (
 // Decoy is a hash that costs what phc costs, and that nobody knows a password of: salt and sum are all zero. Verifying it takes the time that
 // a user takes, for a name that is nobody's. Hashes of the same costs have the same decoy; that of the empty string, or of what is no hash
 // that CheckHash passes, has the costs of Hash.
-func Decoy(phc string) string {
+func DummyHash(phc string) string {
 	h, err := parse(phc)
 	switch {
 	case err != nil:

@@ -45,8 +45,8 @@ func staff() []any {
 func costs(r *registry.Registry, name func(int) string) []string {
 	all := make([]string, 5000)
 	for i := range all {
-		_, _, hash := r.Login(name(i))
-		all[i] = password.Decoy(hash)
+		_, _, hash := r.LookUpLogin(name(i))
+		all[i] = password.DummyHash(hash)
 	}
 	return all
 }
@@ -59,14 +59,14 @@ func TestUnknownNamesCostWhatUsersCostAndAsOften(t *testing.T) {
 	found := map[string]int{}
 	for i, decoy := range costs(r, nobody) {
 		found[decoy]++
-		if _, user, hash := r.Login(nobody(i)); user != nil || password.CheckHash(hash) != nil {
+		if _, user, hash := r.LookUpLogin(nobody(i)); user != nil || password.CheckHash(hash) != nil {
 			t.Fatalf("%s is %v with %s", nobody(i), user, hash)
 		}
 	}
 	for hash, share := range map[string]float64{argonHash: 0.6, oldArgonHash: 0.3, bcryptHash: 0.1} {
 		// Four standard deviations of a binomial distribution.
 		want, slack := 5000*share, 4*math.Sqrt(5000*share*(1-share))
-		if got := float64(found[password.Decoy(hash)]); math.Abs(got-want) > slack {
+		if got := float64(found[password.DummyHash(hash)]); math.Abs(got-want) > slack {
 			t.Errorf("%.20s: %v of 5000 unknown names, want %v ± %.0f", hash, got, want, slack)
 		}
 	}
@@ -95,7 +95,7 @@ func TestAnUnknownNameCostsAlwaysTheSameOnEveryReplica(t *testing.T) {
 		}
 	}
 	// The spelling makes no difference, as it makes none for users.
-	if _, _, hash := one.Login(strings.ToUpper(nobody(1))); password.Decoy(hash) != before[1] {
+	if _, _, hash := one.LookUpLogin(strings.ToUpper(nobody(1))); password.DummyHash(hash) != before[1] {
 		t.Error("NOBODY-1 costs something else than nobody-1")
 	}
 	registrytest.Fill(t, one, account(1001, bcryptHash))
@@ -115,15 +115,15 @@ func TestANameWithoutAPasswordIsAsANameThatIsNobodys(t *testing.T) {
 	locked := account(1, "")
 	registrytest.Fill(t, r, server(), locked, account(2, bcryptHash))
 	for _, name := range []string{locked.Username, "nobody", "no\x7fname", "", strings.Repeat("n", 300)} {
-		if _, user, hash := r.Login(name); user != nil || hash != password.Decoy(bcryptHash) {
+		if _, user, hash := r.LookUpLogin(name); user != nil || hash != password.DummyHash(bcryptHash) {
 			t.Errorf("%.10q: user %v, hash %q", name, user, hash)
 		}
 	}
-	if name, user, hash := r.Login("USER-2"); name != "user-2" || user == nil || user.UID != "uid-2" || hash != bcryptHash {
+	if name, user, hash := r.LookUpLogin("USER-2"); name != "user-2" || user == nil || user.UID != "uid-2" || hash != bcryptHash {
 		t.Errorf("USER-2: %q, %v, %q", name, user, hash)
 	}
 	r.Remove("identity/subject-2")
-	if _, user, hash := r.Login("user-2"); user != nil || hash != password.Decoy("") {
+	if _, user, hash := r.LookUpLogin("user-2"); user != nil || hash != password.DummyHash("") {
 		t.Errorf("without users: %v, %q", user, hash)
 	}
 }

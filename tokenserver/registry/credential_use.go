@@ -1,7 +1,7 @@
 package registry
 
 // Use is a request that presented a credential of a client.
-type Use struct {
+type CredentialUse struct {
 	ClientUID    string
 	CredentialID string
 	// Retiring: the credential was replaced, and its end depends on whether it is still in use.
