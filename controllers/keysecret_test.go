@@ -191,7 +191,7 @@ func TestTheFilesOfKeysAreWhatTheTokenServerReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := slices.Sorted(maps.Keys(kids))
-	if got := set.Held(); !slices.Equal(got, want) {
+	if got := set.LoadedKIDs(); !slices.Equal(got, want) {
 		t.Errorf("holds %q, want %q", got, want)
 	}
 	if got := slices.Sorted(slices.Values(materialOf(made))); !slices.Equal(got, want) {
@@ -201,7 +201,7 @@ func TestTheFilesOfKeysAreWhatTheTokenServerReads(t *testing.T) {
 	for kid, algorithm := range kids {
 		doc.Keys = append(doc.Keys, key(kid, algorithm, documents.KeyActive))
 	}
-	if missing := set.Use(doc); len(missing) > 0 {
+	if missing := set.SetDocument(doc); len(missing) > 0 {
 		t.Errorf("of the wrong algorithm: %q", missing)
 	}
 }

@@ -61,7 +61,7 @@ func newTestRouter(t *testing.T) *router {
 // expectNoWork fails the test if secrets of clients were compared or passwords hashed.
 func expectNoWork(t *testing.T, endpoints *router, description string) {
 	t.Helper()
-	if compared, hashed := endpoints.token.Clients.Work(), endpoints.token.Passwords.CountHashed(); compared+hashed != 0 {
+	if compared, hashed := endpoints.token.Clients.Comparisons(), endpoints.token.Passwords.CountHashed(); compared+hashed != 0 {
 		t.Errorf("%s: %d secrets were compared and %d passwords hashed", description, compared, hashed)
 	}
 }
@@ -119,8 +119,8 @@ func TestWhatIsTooLargeIsRefusedBeforeAnyWork(t *testing.T) {
 		"100 parameters":     post("/token", "", strings.TrimSuffix(many, "&p97=1")),
 		"a header of 15 KiB": post("/token", "X: "+strings.Repeat("x", 15<<10)+"\r\n", ""),
 	} {
-		before := endpoints.token.Clients.Work()
-		if status, body := httpservertest.ReadResponse(httpservertest.Send(h.Dial(), request)); status != http.StatusUnauthorized || endpoints.token.Clients.Work() == before {
+		before := endpoints.token.Clients.Comparisons()
+		if status, body := httpservertest.ReadResponse(httpservertest.Send(h.Dial(), request)); status != http.StatusUnauthorized || endpoints.token.Clients.Comparisons() == before {
 			t.Errorf("%s: %d %s, want 401 after a look at the client", name, status, body)
 		}
 	}

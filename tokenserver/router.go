@@ -47,13 +47,13 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Server has what the endpoints work with. All fields but Epoch and HashMemory are required.
+// Server has what the endpoints work with. All fields but StoreID and HashMemory are required.
 type Server struct {
 	Registry *registry.Registry
 	Keys     *keys.Set
 	Store    storage.Store
-	// Epoch of the store, as in grant.Service.
-	Epoch string
+	// StoreID identifies the records of Store, as in grant.Service.
+	StoreID string
 	// HashMemory is how many bytes the password hashes that are computed at once may take. Zero:
 	// the number of CPUs is the only limit.
 	HashMemory int64
@@ -108,14 +108,14 @@ func (s *Server) newRouter() (*router, error) {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	grants := &grant.Service{
-		Store: s.Store, Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: s.Random, Epoch: s.Epoch, Log: s.Log, Metrics: ended,
+		Store: s.Store, Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: s.Random, StoreID: s.StoreID, Log: s.Log, Metrics: ended,
 	}
-	s.Store.OnEnd(grants.Ended)
+	s.Store.OnEnd(grants.ReportEnd)
 	minter := &mint.Minter{Keys: s.Keys, Registry: s.Registry, Now: s.Now}
 	flows := &interaction.Flows{Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: s.Random}
 	consents := &interaction.Consents{Store: s.Store, Now: s.Now}
 	sessions := &session.Sessions{Keys: s.Keys, Registry: s.Registry, Grants: grants, Now: s.Now, Random: s.Random}
-	clients := &clientauth.Authenticator{Registry: s.Registry, Now: s.Now, Used: s.Used}
+	clients := &clientauth.Authenticator{Registry: s.Registry, Now: s.Now, OnUse: s.Used}
 	passwords := password.NewVerifier(password.Limits{CPUs: runtime.GOMAXPROCS(0), Memory: s.HashMemory}, s.Now)
 	guesses, err := throttle.New(s.Now, s.Random, s.Metrics)
 	if err != nil {

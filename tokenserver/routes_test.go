@@ -94,7 +94,7 @@ func newKeyedRouter(t *testing.T, issuer string) *router {
 		Keys: []documents.Key{{KID: kid, Algorithm: "ES256", Phase: documents.KeyActive}},
 	}
 	registrytest.Fill(t, server.Registry, document)
-	server.Keys.Use(document)
+	server.Keys.SetDocument(document)
 	r, err := server.newRouter()
 	if err != nil {
 		t.Fatal(err)

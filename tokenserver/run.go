@@ -131,7 +131,7 @@ func newProgram(o Options, hashMemory int64) (*program, error) {
 		return nil, err
 	}
 	server := &Server{
-		Registry: p.registry, Keys: p.keys, Store: p.store.Store, Epoch: p.store.epoch, Used: p.cluster.RecordUse, HashMemory: hashMemory,
+		Registry: p.registry, Keys: p.keys, Store: p.store.Store, StoreID: p.store.id, Used: p.cluster.RecordUse, HashMemory: hashMemory,
 		Now: o.Now, Random: o.Random, Log: o.Log, Metrics: metrics,
 	}
 	handler, err := server.Handler()
@@ -188,7 +188,7 @@ func (p *program) state() cluster.ReplicaState {
 	if ready && p.store.warning != nil {
 		problem = p.store.warning()
 	}
-	return cluster.ReplicaState{Ready: ready, Problem: problem, Keys: p.keys.Held()}
+	return cluster.ReplicaState{Ready: ready, Problem: problem, Keys: p.keys.LoadedKIDs()}
 }
 
 // problem returns why the server is not ready; empty if it is.

@@ -24,9 +24,9 @@ type store struct {
 	storage.Store
 	// kind is one of the documents.Storage constants.
 	kind string
-	// epoch identifies the records of the Store, as in grant.Service. It is random for one that does not
-	// outlive the process.
-	epoch string
+	// id identifies the records of the Store, as in grant.Service. It is random for a Store that does
+	// not outlive the process.
+	id string
 	// run does the background work of the Store until its context ends.
 	run func(context.Context)
 	// problem returns why the Store cannot be used; empty if it can.
@@ -36,10 +36,10 @@ type store struct {
 	warning func() string
 }
 
-// epochOf returns the epoch of a Store that outlives its process. A Store of another kind, or of a
+// storeIDOf returns the id of a Store that outlives its process. A Store of another kind, or of a
 // server that was created again and found its keys, knows nothing of what was redeemed, revoked and
 // ended before.
-func (p *program) epochOf(kind string) string {
+func (p *program) storeIDOf(kind string) string {
 	sum := sha256.Sum256([]byte(kind + " " + p.options.ServerUID))
 	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
@@ -56,7 +56,7 @@ func (p *program) openStore(metrics prometheus.Registerer) (store, error) {
 			return store{}, fmt.Errorf("creating the memory store: %w", err)
 		}
 		return store{
-			Store: m, kind: documents.StorageMemory, epoch: m.Epoch(),
+			Store: m, kind: documents.StorageMemory, id: m.ID(),
 			run: func(context.Context) {}, problem: func() string { return "" },
 		}, nil
 	case strings.EqualFold(o.Storage, documents.StoragePostgreSQL):
@@ -79,7 +79,7 @@ func (p *program) openKubernetes(metrics prometheus.Registerer) (store, error) {
 		return store{}, err
 	}
 	return store{
-		Store: k, kind: documents.StorageKubernetes, epoch: p.epochOf(documents.StorageKubernetes), run: k.Run, problem: k.Problem,
+		Store: k, kind: documents.StorageKubernetes, id: p.storeIDOf(documents.StorageKubernetes), run: k.Run, problem: k.Problem,
 	}, nil
 }
 
@@ -101,7 +101,7 @@ func (p *program) openPostgres(metrics prometheus.Registerer) (store, error) {
 		return store{}, err
 	}
 	return store{
-		Store: db, kind: documents.StoragePostgreSQL, epoch: p.epochOf(documents.StoragePostgreSQL),
+		Store: db, kind: documents.StoragePostgreSQL, id: p.storeIDOf(documents.StoragePostgreSQL),
 		run: func(ctx context.Context) {
 			<-ctx.Done()
 			db.Close()

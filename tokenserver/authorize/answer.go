@@ -70,7 +70,7 @@ func singleUserInfoClaims(v *interaction.ResolvedFlow) []string {
 
 // singleClaims that the request asks for beyond its scopes.
 func singleClaims(v *interaction.ResolvedFlow) []string {
-	return mint.SingleClaims(v.Client, v.Flow.Scopes, v.Flow.Claims)
+	return mint.IndividualClaims(v.Client, v.Flow.Scopes, v.Flow.Claims)
 }
 
 func (h *Handler) accessToken(v *interaction.ResolvedFlow, l *login, values url.Values) error {
@@ -81,11 +81,11 @@ func (h *Handler) accessToken(v *interaction.ResolvedFlow, l *login, values url.
 	token, lifetime, err := h.Minter.AccessToken(mint.AccessTokenInput{
 		Client: v.Client, Subject: l.user.Subject, Audience: aud, Scopes: scopes,
 		AuthTime: time.Unix(l.session.AuthTime, 0), AMR: l.session.AMR,
-		Rests: mint.TokenID{
-			ClientUID: v.Client.UID, UserUID: l.user.UID, UserEpoch: l.user.Epoch, SessionHash: l.session.RootHash(), Epoch: h.Grants.Epoch,
-			Redirect: mint.ShortRedirect(v.Flow.RedirectHash), ConsentUID: l.consentUID, Objects: v.Client.PackBinding(scopes, aud),
+		TokenID: mint.TokenID{
+			ClientUID: v.Client.UID, UserUID: l.user.UID, UserEpoch: l.user.Epoch, SessionHash: l.session.RootHash(), StoreID: h.Grants.StoreID,
+			RedirectHash: mint.TruncateHash(v.Flow.RedirectHash), ConsentUID: l.consentUID, Objects: v.Client.PackBinding(scopes, aud),
 			Claims:          singleUserInfoClaims(v),
-			RequestedClaims: mint.RequestedBeyond(l.user, scopes, v.Flow.Claims),
+			RequestedClaims: mint.RequestedNonstandardClaims(l.user, scopes, v.Flow.Claims),
 		},
 	})
 	if err != nil {

@@ -268,7 +268,7 @@ func TestWhatWasGrantedWithoutAskingEndsWhenTheClientHasToAsk(t *testing.T) {
 	code := b.SignIn(request).Values().Get("code")
 	refresh := func() error {
 		client, _ := w.Registry.Client("trusted")
-		_, err := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: out.RefreshToken})
+		_, err := w.Grants.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: out.RefreshToken})
 		return err
 	}
 	if _, err := w.Grants.CheckAccessToken(t.Context(), token); err != nil {
@@ -282,7 +282,7 @@ func TestWhatWasGrantedWithoutAskingEndsWhenTheClientHasToAsk(t *testing.T) {
 	if _, err := w.Grants.CheckAccessToken(t.Context(), token); !errors.Is(err, grant.ErrInactive) {
 		t.Errorf("a token of the authorization endpoint: %v", err)
 	}
-	var refused *grant.Refused
+	var refused *grant.RefusedError
 	if err := refresh(); !errors.As(err, &refused) {
 		t.Errorf("a refresh: %v", err)
 	}

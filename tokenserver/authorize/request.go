@@ -36,10 +36,10 @@ func (h *Handler) checkSize(v *interaction.ResolvedFlow, _ oauth.Params) error {
 	if !v.Flow.HasResponseType("code") {
 		return nil
 	}
-	err := h.Grants.CheckCode(authorization(v))
+	err := h.Grants.CheckCodeSize(authorization(v))
 	if errors.Is(err, grant.ErrCodeTooLarge) {
 		return oauth.Errorf(oauth.InvalidRequest,
-			"the code would be larger than %d bytes: shorten nonce or claims, or ask for fewer scopes and resources", grant.MaxCode)
+			"the code would be larger than %d bytes: shorten nonce or claims, or ask for fewer scopes and resources", grant.MaxCodeSize)
 	}
 	return err
 }

@@ -365,7 +365,7 @@ func TestARequestOfTheLargestStateAndNonceFits(t *testing.T) {
 			}
 		}
 		code := answer.Values().Get("code")
-		if len(code) > grant.MaxCode {
+		if len(code) > grant.MaxCodeSize {
 			t.Errorf("%s: a code of %d bytes", how, len(code))
 		}
 		outcome, err := w.Redeem("cli", code, redirectURI, interactiontest.Verifier)

@@ -26,22 +26,22 @@ type Authenticator struct {
 	Registry *registry.Registry
 	Now      func() time.Time
 	// Used, if set, learns which credential of a client was used; it must return at once.
-	Used func(registry.CredentialUse)
+	OnUse func(registry.CredentialUse)
 
-	work atomic.Int64
+	comparisons atomic.Int64
 }
 
 // Authenticate says which client the request is from. Form holds the parameters of its body. The error is an *oauth.Error: invalid_request if
 // the request uses more than one method, else invalid_client with status 401 and a challenge.
 func (a *Authenticator) Authenticate(r *http.Request, form oauth.Params) (*registry.Client, error) {
-	p, err := present(r, form)
+	p, err := parseCredentials(r, form)
 	if err != nil {
-		return nil, a.challenged(err)
+		return nil, a.withChallenge(err)
 	}
-	client, known := a.find(p)
-	credential, matches := a.compare(client, p.secrets)
+	client, known := a.findClient(p)
+	credential, matches := a.findCredential(client, p.secrets)
 	if !known {
-		return nil, a.failed()
+		return nil, a.authenticationFailed()
 	}
 	use := registry.CredentialUse{
 		ClientUID: client.UID, CredentialID: credential.ID, Retiring: credential.State == documents.CredentialRetiring,
@@ -50,20 +50,20 @@ func (a *Authenticator) Authenticate(r *http.Request, form oauth.Params) (*regis
 	case p.method == oauth.AuthMethodNone && client.IsPublic():
 		return client, nil
 	case !matches || client.IsPublic():
-		return nil, a.failed()
+		return nil, a.authenticationFailed()
 	case p.method != client.AuthMethod:
 		use.RefusedMethod = p.method
-		a.used(use)
-		return nil, a.challenged(oauth.Errorf(oauth.InvalidClient,
+		a.notifyUse(use)
+		return nil, a.withChallenge(oauth.Errorf(oauth.InvalidClient,
 			"the secret is right, but the request sent it by %s: send it by %s, or change the client's tokenEndpointAuthMethod", p.method, client.AuthMethod))
 	}
-	a.used(use)
+	a.notifyUse(use)
 	return client, nil
 }
 
-func (a *Authenticator) used(use registry.CredentialUse) {
-	if a.Used != nil {
-		a.Used(use)
+func (a *Authenticator) notifyUse(use registry.CredentialUse) {
+	if a.OnUse != nil {
+		a.OnUse(use)
 	}
 }
 
@@ -71,13 +71,13 @@ func (a *Authenticator) used(use registry.CredentialUse) {
 func (a *Authenticator) AuthenticateConfidential(r *http.Request, form oauth.Params) (*registry.Client, error) {
 	client, err := a.Authenticate(r, form)
 	if err == nil && client.IsPublic() {
-		return nil, a.failed()
+		return nil, a.authenticationFailed()
 	}
 	return client, err
 }
 
 // find looks the client up under each spelling of the identifier that was sent.
-func (a *Authenticator) find(p presented) (*registry.Client, bool) {
+func (a *Authenticator) findClient(p credentials) (*registry.Client, bool) {
 	for _, id := range p.ids {
 		if client, ok := a.Registry.Client(id); ok {
 			return client, true
@@ -87,13 +87,13 @@ func (a *Authenticator) find(p presented) (*registry.Client, bool) {
 }
 
 // failed is the one answer to every client that is not who it says.
-func (a *Authenticator) failed() *oauth.Error {
-	return a.challenged(oauth.Errorf(oauth.InvalidClient,
+func (a *Authenticator) authenticationFailed() *oauth.Error {
+	return a.withChallenge(oauth.Errorf(oauth.InvalidClient,
 		"unknown client, wrong credentials, or another method than the client's tokenEndpointAuthMethod"))
 }
 
 // challenged adds the challenge that a 401 must carry (RFC 9110 section 15.5.2; RFC 6749 section 5.2 asks for it where Basic was tried).
-func (a *Authenticator) challenged(err *oauth.Error) *oauth.Error {
+func (a *Authenticator) withChallenge(err *oauth.Error) *oauth.Error {
 	if err.Status != http.StatusUnauthorized {
 		return err
 	}
@@ -110,4 +110,4 @@ func quote(s string) string {
 }
 
 // Work is how many hashes were compared so far.
-func (a *Authenticator) Work() int64 { return a.work.Load() }
+func (a *Authenticator) Comparisons() int64 { return a.comparisons.Load() }

@@ -235,9 +235,9 @@ func TestEveryClientThatIsNotWhoItSaysIsAnsweredAlikeAndCostsTheSame(t *testing.
 		{"a confidential client without one", request(w, "", "client_id", served.ID)},
 		{"the identifier in another case", request(w, encoded(strings.ToUpper(served.ID), servertest.Secret))},
 	} {
-		before := w.Clients.Work()
+		before := w.Clients.Comparisons()
 		a := w.Do(test.r)
-		did := w.Clients.Work() - before
+		did := w.Clients.Comparisons() - before
 		if i == 0 {
 			first, work = a, did
 			w.CheckError(a, 401, "invalid_client")
@@ -250,14 +250,14 @@ func TestEveryClientThatIsNotWhoItSaysIsAnsweredAlikeAndCostsTheSame(t *testing.
 			t.Errorf("%s: %d hashes were compared, want %d", test.what, did, work)
 		}
 	}
-	before := w.Clients.Work()
+	before := w.Clients.Comparisons()
 	w.RequireOK(w.Do(request(w, encoded(served.ID, servertest.Secret))))
-	if did := w.Clients.Work() - before; did != work {
+	if did := w.Clients.Comparisons() - before; did != work {
 		t.Errorf("the right secret costs %d comparisons, a wrong one %d", did, work)
 	}
-	before = w.Clients.Work()
+	before = w.Clients.Comparisons()
 	w.CheckError(w.Do(request(w, encoded(post.ID, servertest.Secret))), 401, "invalid_client")
-	if did := w.Clients.Work() - before; did != work {
+	if did := w.Clients.Comparisons() - before; did != work {
 		t.Errorf("the right secret by another method costs %d comparisons, a wrong one %d", did, work)
 	}
 }

@@ -13,13 +13,13 @@ import (
 // Every authentication hashes two spellings of the secret and compares each with at least this many hashes, whoever the client is and
 // whatever it sent: as many as a client has while it rotates.
 const (
-	spelled = 2
-	slots   = 4
+	comparedSecrets = 2
+	comparedHashes  = 4
 )
 
 // compare says which credential one of the secrets is. Without a client it does the same work and says no.
-func (a *Authenticator) compare(client *registry.Client, secrets []string) (found documents.Credential, matches bool) {
-	hashes := make([][sha256.Size]byte, spelled)
+func (a *Authenticator) findCredential(client *registry.Client, secrets []string) (found documents.Credential, matches bool) {
+	hashes := make([][sha256.Size]byte, comparedSecrets)
 	for i := range hashes {
 		if i < len(secrets) {
 			hashes[i] = sha256.Sum256([]byte(secrets[i]))
@@ -31,14 +31,14 @@ func (a *Authenticator) compare(client *registry.Client, secrets []string) (foun
 	if client != nil {
 		credentials = client.Credentials
 	}
-	for i := range max(slots, len(credentials)) {
+	for i := range max(comparedHashes, len(credentials)) {
 		var credential documents.Credential
 		if i < len(credentials) {
 			credential = credentials[i]
 		}
 		stored, usable := a.usable(credential)
 		for j, hash := range hashes {
-			a.work.Add(1)
+			a.comparisons.Add(1)
 			equal := subtle.ConstantTimeCompare(hash[:], stored[:]) == 1
 			if equal && usable && j < len(secrets) && secrets[j] != "" {
 				found, matches = credential, true
@@ -51,7 +51,7 @@ func (a *Authenticator) compare(client *registry.Client, secrets []string) (foun
 // afterRetiring is how much later than its time a Retiring credential ends here. Its end is when the
 // manager takes it out of the document, by one clock for all replicas; the clock of this one, which may
 // be minutes off, only ends what a manager that is away did not.
-const afterRetiring = 10 * time.Minute
+const retiringTolerance = 10 * time.Minute
 
 // usable gives the hash of a credential, and whether it authenticates now.
 func (a *Authenticator) usable(c documents.Credential) (stored [sha256.Size]byte, ok bool) {
@@ -60,7 +60,7 @@ func (a *Authenticator) usable(c documents.Credential) (stored [sha256.Size]byte
 	switch c.State {
 	case documents.CredentialPending, documents.CredentialActive:
 	case documents.CredentialRetiring:
-		ok = ok && a.Now().Before(time.Unix(c.RetireAfter, 0).Add(afterRetiring))
+		ok = ok && a.Now().Before(time.Unix(c.RetireAfter, 0).Add(retiringTolerance))
 	default:
 		ok = false
 	}

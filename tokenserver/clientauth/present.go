@@ -11,14 +11,14 @@ import (
 
 // presented is what a request presents. Basic credentials are form-encoded before they are encoded in base64 (RFC 6749 section 2.3.1), and many
 // clients leave that out; a value that reads differently both ways is compared both ways.
-type presented struct {
+type credentials struct {
 	method  string
 	ids     []string
 	secrets []string
 }
 
 // present reads the credentials of a request. Two methods in one request are refused (RFC 6749 section 2.3).
-func present(r *http.Request, form oauth.Params) (presented, *oauth.Error) {
+func parseCredentials(r *http.Request, form oauth.Params) (credentials, *oauth.Error) {
 	headers := r.Header.Values("Authorization")
 	id, secret := form.Get("client_id"), form.Get("client_secret")
 	methods := len(headers)
@@ -29,36 +29,36 @@ func present(r *http.Request, form oauth.Params) (presented, *oauth.Error) {
 	}
 	switch {
 	case methods > 1:
-		return presented{}, oauth.Errorf(oauth.InvalidRequest, "the client authenticates in more than one way; use one")
+		return credentials{}, oauth.Errorf(oauth.InvalidRequest, "the client authenticates in more than one way; use one")
 	case len(headers) == 1:
-		return presentBasic(headers[0], id)
+		return parseBasic(headers[0], id)
 	case form.Has("client_assertion"):
-		return presented{}, oauth.Errorf(oauth.InvalidClient, "client_assertion is not supported")
+		return credentials{}, oauth.Errorf(oauth.InvalidClient, "client_assertion is not supported")
 	case id == "":
-		return presented{}, oauth.Errorf(oauth.InvalidClient, "the request says nothing about which client it is from")
+		return credentials{}, oauth.Errorf(oauth.InvalidClient, "the request says nothing about which client it is from")
 	case secret != "":
-		return presented{method: oauth.AuthMethodSecretPost, ids: []string{id}, secrets: []string{secret}}, nil
+		return credentials{method: oauth.AuthMethodSecretPost, ids: []string{id}, secrets: []string{secret}}, nil
 	default:
-		return presented{method: oauth.AuthMethodNone, ids: []string{id}}, nil
+		return credentials{method: oauth.AuthMethodNone, ids: []string{id}}, nil
 	}
 }
 
 // presentBasic reads an Authorization header. A client_id in the form is no second method, but must be the same.
-func presentBasic(header, formID string) (presented, *oauth.Error) {
+func parseBasic(header, formID string) (credentials, *oauth.Error) {
 	malformed := oauth.Errorf(oauth.InvalidClient, "the Authorization header is not Basic with an identifier and a secret")
 	scheme, encoded, ok := strings.Cut(header, " ")
 	if !ok || !strings.EqualFold(scheme, "Basic") {
-		return presented{}, malformed
+		return credentials{}, malformed
 	}
 	raw, err := base64.StdEncoding.DecodeString(strings.Trim(encoded, " "))
 	if err != nil {
-		return presented{}, malformed
+		return credentials{}, malformed
 	}
 	id, secret, ok := strings.Cut(string(raw), ":")
 	if !ok || id == "" {
-		return presented{}, malformed
+		return credentials{}, malformed
 	}
-	p := presented{method: oauth.AuthMethodSecretBasic, ids: spellings(id), secrets: spellings(secret)}
+	p := credentials{method: oauth.AuthMethodSecretBasic, ids: spellings(id), secrets: spellings(secret)}
 	if formID == "" {
 		return p, nil
 	}
@@ -68,7 +68,7 @@ func presentBasic(header, formID string) (presented, *oauth.Error) {
 			return p, nil
 		}
 	}
-	return presented{}, oauth.Errorf(oauth.InvalidRequest, "client_id is another client than the Authorization header's")
+	return credentials{}, oauth.Errorf(oauth.InvalidRequest, "client_id is another client than the Authorization header's")
 }
 
 // spellings of a value that may or may not be form-encoded: decoded first.

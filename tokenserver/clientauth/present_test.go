@@ -15,7 +15,7 @@ import (
 func TestBasicCredentialsAreFormDecoded(t *testing.T) {
 	r := httptest.NewRequest("POST", "/token", nil)
 	r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("shop%2Eweb:+%25%26%2B%C2%A3%E2%82%AC")))
-	p, err := present(r, nil)
+	p, err := parseCredentials(r, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,11 +39,11 @@ func FuzzBasic(f *testing.F) {
 		// Whatever a header holds, it is one client with one secret in at most two spellings, or an error.
 		r := httptest.NewRequest("POST", "/token", nil)
 		r.Header.Set("Authorization", header)
-		p, err := present(r, nil)
+		p, err := parseCredentials(r, nil)
 		switch {
 		case err != nil && (err.Code != oauth.InvalidClient || p.ids != nil || p.secrets != nil):
 			t.Errorf("%q: %v beside %+v", header, err, p)
-		case err == nil && (p.method != oauth.AuthMethodSecretBasic || len(p.ids) == 0 || len(p.ids) > spelled || len(p.secrets) == 0 || len(p.secrets) > spelled):
+		case err == nil && (p.method != oauth.AuthMethodSecretBasic || len(p.ids) == 0 || len(p.ids) > comparedSecrets || len(p.secrets) == 0 || len(p.secrets) > comparedSecrets):
 			t.Errorf("%q presents %+v", header, p)
 		case err == nil && slices.Contains(p.ids, ""):
 			t.Errorf("%q presents an empty identifier", header)
@@ -54,14 +54,14 @@ func FuzzBasic(f *testing.F) {
 			return
 		}
 		r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(id)+":"+url.QueryEscape(secret))))
-		if p, err := present(r, oauth.Params{"client_id": {id}}); err != nil || !slices.Equal(p.ids, []string{id}) || p.secrets[0] != secret {
+		if p, err := parseCredentials(r, oauth.Params{"client_id": {id}}); err != nil || !slices.Equal(p.ids, []string{id}) || p.secrets[0] != secret {
 			t.Errorf("%q and %q, encoded, are presented as %+v (%v)", id, secret, p, err)
 		}
 		if strings.Contains(id, ":") {
 			return
 		}
 		r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(id+":"+secret)))
-		if p, err := present(r, nil); err != nil || !slices.Contains(p.ids, id) || !slices.Contains(p.secrets, secret) {
+		if p, err := parseCredentials(r, nil); err != nil || !slices.Contains(p.ids, id) || !slices.Contains(p.secrets, secret) {
 			t.Errorf("%q and %q, as they are, are presented as %+v (%v)", id, secret, p, err)
 		}
 	})

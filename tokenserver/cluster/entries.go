@@ -137,7 +137,7 @@ func (s *entryStore) updateKeys() {
 	if !ok {
 		doc = documents.Server{}
 	}
-	s.keys.Use(doc)
+	s.keys.SetDocument(doc)
 }
 
 func (s *entryStore) addRejection(e *internalv1alpha1.Entry, err error) {

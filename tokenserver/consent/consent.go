@@ -140,7 +140,7 @@ func (h *Handler) agree(r *http.Request, v *interaction.ResolvedFlow) error {
 
 // list what is asked: the scopes, the claims that are told one by one, and the APIs that the
 // request names, with whatever scopes.
-func (h *Handler) list(v *interaction.ResolvedFlow, asked grant.Asked) (list []pages.Scope) {
+func (h *Handler) list(v *interaction.ResolvedFlow, asked grant.ConsentRequest) (list []pages.Scope) {
 	for _, scope := range asked.Scopes {
 		list = append(list, pages.Scope{Name: scope, Description: h.describe(scope)})
 	}

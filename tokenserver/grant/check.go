@@ -44,49 +44,49 @@ func inactiveIfRefused(err error) error {
 }
 
 func isRefused(err error) bool {
-	var refused *Refused
+	var refused *RefusedError
 	return errors.As(err, &refused)
 }
 
 // verified is an access token with a good signature that has not expired. Whether it is still active is another question.
-type verified struct {
+type verifiedToken struct {
 	claims mint.AccessClaims
-	rests  mint.TokenID
+	id     mint.TokenID
 }
 
-func (s *Service) verify(token string) (verified, bool) {
-	var v verified
+func (s *Service) verifyAccessToken(token string) (verifiedToken, bool) {
+	var v verifiedToken
 	if err := s.Keys.Verify(token, oauth.TypeAccessToken, &v.claims); err != nil {
-		return verified{}, false
+		return verifiedToken{}, false
 	}
 	server, ok := s.Registry.Server()
 	if !ok || v.claims.Issuer != server.Issuer || s.Now().Unix() >= v.claims.Expires {
-		return verified{}, false
+		return verifiedToken{}, false
 	}
 	rests, err := mint.OpenTokenID(s.Keys, v.claims.ID)
 	if err != nil {
-		return verified{}, false
+		return verifiedToken{}, false
 	}
 	// A token without a grant is active unless a mark says otherwise, and the store of another epoch has
 	// the marks of none.
-	if rests.Grant == "" && rests.Epoch != s.Epoch {
-		return verified{}, false
+	if rests.Grant == "" && rests.StoreID != s.StoreID {
+		return verifiedToken{}, false
 	}
-	v.rests = rests
+	v.id = rests
 	return v, true
 }
 
 // CheckAccessToken says what an access token stands for now, or ErrInactive. Any other error means that the answer is not known.
 func (s *Service) CheckAccessToken(ctx context.Context, token string) (*TokenInfo, error) {
-	v, ok := s.verify(token)
+	v, ok := s.verifyAccessToken(token)
 	if !ok {
 		return nil, ErrInactive
 	}
-	info, err := s.accessStands(ctx, v)
+	info, err := s.tokenInfo(ctx, v)
 	if err != nil {
 		return nil, inactiveIfRefused(err)
 	}
-	revoked, err := storage.RecentReader(s.Store).IsMarked(ctx, storage.MarkToken, markOf(v.claims.ID))
+	revoked, err := storage.RecentReader(s.Store).IsMarked(ctx, storage.MarkToken, tokenMarkID(v.claims.ID))
 	if err != nil {
 		return nil, err
 	}
@@ -97,33 +97,33 @@ func (s *Service) CheckAccessToken(ctx context.Context, token string) (*TokenInf
 }
 
 // accessStands checks what the token rests on.
-func (s *Service) accessStands(ctx context.Context, v verified) (*TokenInfo, error) {
+func (s *Service) tokenInfo(ctx context.Context, v verifiedToken) (*TokenInfo, error) {
 	info := &TokenInfo{
 		Claims: v.claims, Subject: v.claims.Subject,
-		IssuedAt: time.Unix(v.claims.IssuedAt, 0), Expires: time.Unix(v.claims.Expires, 0), RequestedClaims: slices.Concat(v.rests.RequestedClaims, v.rests.Claims),
+		IssuedAt: time.Unix(v.claims.IssuedAt, 0), Expires: time.Unix(v.claims.Expires, 0), RequestedClaims: slices.Concat(v.id.RequestedClaims, v.id.Claims),
 	}
-	clientUID := v.rests.ClientUID
-	on := rests{
-		userUID: v.rests.UserUID, userEpoch: v.rests.UserEpoch, sessionHash: v.rests.SessionHash, redirect: v.rests.Redirect,
-		consented: v.rests.ConsentUID != "", consentUID: v.rests.ConsentUID, unasked: v.rests.ConsentUID == "",
+	clientUID := v.id.ClientUID
+	on := preconditions{
+		userUID: v.id.UserUID, userEpoch: v.id.UserEpoch, sessionHash: v.id.SessionHash, redirectHash: v.id.RedirectHash,
+		consented: v.id.ConsentUID != "", consentUID: v.id.ConsentUID, withoutConsent: v.id.ConsentUID == "",
 	}
 	signed, err := oauth.ParseScope(v.claims.Scope)
 	if err != nil {
 		return nil, ErrInactive
 	}
-	of, claims := v.rests.Objects.Unpack(signed), v.rests.Claims
+	of, claims := v.id.Objects.Unpack(signed), v.id.Claims
 	recent := storage.RecentReader(s.Store)
-	if v.rests.Grant != "" {
-		g, err := recent.GetGrant(ctx, v.rests.Grant)
+	if v.id.Grant != "" {
+		g, err := recent.GetGrant(ctx, v.id.Grant)
 		switch {
 		case err != nil:
-			return nil, notFoundIsRefused(err)
-		case g.IsEnded() || g.Incarnation != v.rests.Incarnation:
+			return nil, refuseNotFound(err)
+		case g.IsEnded() || g.Incarnation != v.id.Incarnation:
 			return nil, ErrInactive
 		}
 		info.GrantID, info.Grant = g.ID, g
-		clientUID, on = g.ClientUID, restsOf(g)
-		of, claims = authorizedBy(g).of, g.Claims
+		clientUID, on = g.ClientUID, preconditionsOf(g)
+		of, claims = coverageOf(g).objects, g.Claims
 	}
 	client, ok := s.Registry.ClientByUID(clientUID)
 	if !ok || client.ID != v.claims.ClientID {
@@ -131,7 +131,7 @@ func (s *Service) accessStands(ctx context.Context, v verified) (*TokenInfo, err
 	}
 	info.Client = client
 	if on.userUID != "" {
-		user, err := s.stands(ctx, recent, client, on)
+		user, err := s.checkPreconditions(ctx, recent, client, on)
 		if err != nil {
 			return nil, err
 		}
@@ -146,101 +146,101 @@ func (s *Service) accessStands(ctx context.Context, v verified) (*TokenInfo, err
 }
 
 // markOf the id of a token.
-func markOf(tokenID string) string { return hashID("token", tokenID) }
+func tokenMarkID(tokenID string) string { return hashID("token", tokenID) }
 
 // Revocation is what became of a token that its client gave back (RFC 7009).
-type Revocation int
+type RevocationResult int
 
 const (
 	// Unknown: no token of ours, or one that has expired.
-	Unknown Revocation = iota
+	UnknownToken RevocationResult = iota
 	// Revoked: it authorises nothing from now on.
 	Revoked
 	// NotTheirs: it was issued to another client, and nothing happened to it.
-	NotTheirs
+	IssuedToAnother
 	// NotRevocable: an ID token, which cannot be taken back.
 	NotRevocable
 	// NoPlace: as many access tokens are revoked and remembered as there may be of the user, the client,
 	// the namespace or the server. The token is as good as it was.
-	NoPlace
+	TooManyRevoked
 )
 
 // Revoke takes back a token of the client: with a refresh token, of whichever generation, the whole grant; an access token alone. Nothing is
 // written for a token that would be refused anyway.
-func (s *Service) Revoke(ctx context.Context, client *registry.Client, token string) (Revocation, error) {
+func (s *Service) Revoke(ctx context.Context, client *registry.Client, token string) (RevocationResult, error) {
 	if r, ok := s.openRefreshToken(token); ok {
 		return s.revokeRefreshToken(ctx, client, r)
 	}
-	if v, ok := s.verify(token); ok {
+	if v, ok := s.verifyAccessToken(token); ok {
 		return s.revokeAccessToken(ctx, client, v)
 	}
 	var claims struct{}
 	if s.Keys.Verify(token, oauth.TypeIDToken, &claims) == nil {
 		return NotRevocable, nil
 	}
-	return Unknown, nil
+	return UnknownToken, nil
 }
 
-func (s *Service) revokeRefreshToken(ctx context.Context, client *registry.Client, r refresh) (Revocation, error) {
+func (s *Service) revokeRefreshToken(ctx context.Context, client *registry.Client, r refreshTokenContent) (RevocationResult, error) {
 	g, err := s.Store.GetGrant(ctx, r.Grant)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return Unknown, nil
+		return UnknownToken, nil
 	case err != nil:
-		return Unknown, err
+		return UnknownToken, err
 	case g.Incarnation != r.Incarnation:
-		return Unknown, nil
+		return UnknownToken, nil
 	case g.ClientUID != client.UID:
-		return NotTheirs, nil
+		return IssuedToAnother, nil
 	}
 	return Revoked, s.End(ctx, g.ID, storage.EndRevoked)
 }
 
-func (s *Service) revokeAccessToken(ctx context.Context, client *registry.Client, v verified) (Revocation, error) {
-	clientUID, userUID, ended := v.rests.ClientUID, v.rests.UserUID, false
-	if v.rests.Grant != "" {
-		g, err := s.Store.GetGrant(ctx, v.rests.Grant)
+func (s *Service) revokeAccessToken(ctx context.Context, client *registry.Client, v verifiedToken) (RevocationResult, error) {
+	clientUID, userUID, ended := v.id.ClientUID, v.id.UserUID, false
+	if v.id.Grant != "" {
+		g, err := s.Store.GetGrant(ctx, v.id.Grant)
 		switch {
 		case errors.Is(err, storage.ErrNotFound):
-			return Unknown, nil
+			return UnknownToken, nil
 		case err != nil:
-			return Unknown, err
-		case g.Incarnation != v.rests.Incarnation:
-			return Unknown, nil
+			return UnknownToken, err
+		case g.Incarnation != v.id.Incarnation:
+			return UnknownToken, nil
 		}
 		clientUID, userUID, ended = g.ClientUID, g.UserUID, g.IsEnded()
 	}
 	if clientUID != client.UID {
-		return NotTheirs, nil
+		return IssuedToAnother, nil
 	}
 	if ended {
 		return Revoked, nil
 	}
-	id := markOf(v.claims.ID)
+	id := tokenMarkID(v.claims.ID)
 	if marked, err := s.Store.IsMarked(ctx, storage.MarkToken, id); marked || err != nil {
 		return Revoked, err
 	}
 	now, until := s.Now(), time.Unix(v.claims.Expires, 0)
-	if least := now.Add(leastMark); until.Before(least) {
+	if least := now.Add(minMarkLifetime); until.Before(least) {
 		until = least
 	}
-	err := s.mark(ctx, storage.Mark{
+	err := s.setMark(ctx, storage.Mark{
 		Kind: storage.MarkToken, ID: id, UserUID: userUID, ClientUID: client.UID, Namespace: client.Namespace, ExpiresAt: until,
 	})
 	if errors.Is(err, storage.ErrFull) {
-		s.Metrics.noPlace()
+		s.Metrics.countRevocationsFull()
 		s.Log.WarnContext(ctx, "a bound on revoked access tokens is reached", "client", client.ID)
-		return NoPlace, nil
+		return TooManyRevoked, nil
 	}
 	return Revoked, err
 }
 
 // leastMark is how long the mark of a revoked access token stays in its place, however soon the token
 // expires: it bounds how many marks a client can write in a time, not only how many there are.
-const leastMark = 10 * time.Minute
+const minMarkLifetime = 10 * time.Minute
 
 // mark sets a mark. Setting it again does no harm, so an answer that was lost is asked for again.
-func (s *Service) mark(ctx context.Context, m storage.Mark) error {
+func (s *Service) setMark(ctx context.Context, m storage.Mark) error {
 	for range maxTries {
 		err := s.Store.SetMark(ctx, m)
 		if !errors.Is(err, storage.ErrAmbiguous) {

@@ -19,7 +19,7 @@ const maxCodeLifetime = 10 * time.Minute
 
 // MaxCode is how large a code may be, in bytes: it is part of a URL, beside the state of the
 // request.
-const MaxCode = 2 << 10
+const MaxCodeSize = 2 << 10
 
 // ErrCodeTooLarge: a code for the authorization would be larger than MaxCode.
 var ErrCodeTooLarge = errors.New("grant: the code would be too large")
@@ -60,12 +60,12 @@ type Authorization struct {
 type code struct {
 	// ID is 32 random bytes; the record that redeeming creates is named by its hash.
 	ID       string `json:"id"`
-	Epoch    string `json:"ep,omitempty"`
+	StoreID  string `json:"ep,omitempty"`
 	IssuedAt int64  `json:"ia"` // Unix time in milliseconds
 	// Lifetime in milliseconds that codes had when this one was issued.
 	Lifetime int64 `json:"lt"`
 	// Redirect is the SHA-256 of RedirectURI.
-	Redirect []byte `json:"ru"`
+	RedirectHash []byte `json:"ru"`
 	// Objects that Scopes and Resources are of.
 	Objects registry.PackedBinding `json:"ob"`
 	Authorization
@@ -78,7 +78,7 @@ func (s *Service) NewCode(a Authorization) (string, error) {
 	if !ok {
 		return "", errNotServing
 	}
-	id, err := s.draw()
+	id, err := s.newRandomID()
 	if err != nil {
 		return "", err
 	}
@@ -88,8 +88,8 @@ func (s *Service) NewCode(a Authorization) (string, error) {
 		objects = client.PackBinding(a.Scopes, a.Resources)
 	}
 	plain, err := cbor.Marshal(code{
-		ID: id, Epoch: s.Epoch, IssuedAt: s.Now().UnixMilli(),
-		Lifetime: server.AuthorizationCodeLifetime.Duration().Milliseconds(), Redirect: redirect[:], Objects: objects, Authorization: a,
+		ID: id, StoreID: s.StoreID, IssuedAt: s.Now().UnixMilli(),
+		Lifetime: server.AuthorizationCodeLifetime.Duration().Milliseconds(), RedirectHash: redirect[:], Objects: objects, Authorization: a,
 	})
 	if err != nil {
 		return "", fmt.Errorf("encode a code: %w", err)
@@ -98,7 +98,7 @@ func (s *Service) NewCode(a Authorization) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if len(sealed) > MaxCode {
+	if len(sealed) > MaxCodeSize {
 		return "", ErrCodeTooLarge
 	}
 	return sealed, nil
@@ -106,7 +106,7 @@ func (s *Service) NewCode(a Authorization) (string, error) {
 
 // CheckCode reports whether there can be a code for an authorization of which only the request is
 // known yet, not the user and the login: for every user, or ErrCodeTooLarge.
-func (s *Service) CheckCode(request Authorization) error {
+func (s *Service) CheckCodeSize(request Authorization) error {
 	request.UserUID, request.UserEpoch, request.SessionHash = longestID, longestID, longestID
 	request.AuthTime, request.SessionEnds = s.Now(), s.Now()
 	request.AMR = []string{oauth.AMRPassword}
@@ -123,36 +123,36 @@ var longestID = strings.Repeat("x", 43)
 func (s *Service) openCode(sealed string) (code, error) {
 	plain, err := s.Keys.Open(keys.PurposeCode, sealed)
 	if err != nil {
-		return code{}, refuse("the code is not one of this server")
+		return code{}, invalidGrant("the code is not one of this server")
 	}
 	var c code
 	if err := cbor.Unmarshal(plain, &c); err != nil {
-		return code{}, refuse("the code is not one of this server")
+		return code{}, invalidGrant("the code is not one of this server")
 	}
 	return c, nil
 }
 
 // expires is when the code can certainly not be redeemed any more.
-func (c code) expires() time.Time {
+func (c code) expiresAt() time.Time {
 	return time.UnixMilli(c.IssuedAt).Add(min(time.Duration(c.Lifetime)*time.Millisecond, maxCodeLifetime))
 }
 
 // fresh says whether the code may still be redeemed. A lifetime that was lowered since counts at once.
-func (s *Service) fresh(c code, now time.Time) error {
+func (s *Service) checkCodeLifetime(c code, now time.Time) error {
 	server, ok := s.Registry.Server()
 	if !ok {
 		return errNotServing
 	}
-	if c.Epoch != s.Epoch {
-		return refuse("the code was issued before the server forgot its records")
+	if c.StoreID != s.StoreID {
+		return invalidGrant("the code was issued before the server forgot its records")
 	}
 	lowered := time.UnixMilli(c.IssuedAt).Add(server.AuthorizationCodeLifetime.Duration())
-	if !now.Before(c.expires()) || !now.Before(lowered) {
-		return refuse("the code has expired")
+	if !now.Before(c.expiresAt()) || !now.Before(lowered) {
+		return invalidGrant("the code has expired")
 	}
 	// A lifetime of sessions, likewise.
 	if !c.SessionEnds.IsZero() && !now.Before(earlier(c.SessionEnds, c.AuthTime.Add(server.SessionAbsoluteLifetime.Duration()))) {
-		return refuse("the session of the authorization has ended")
+		return invalidGrant("the session of the authorization has ended")
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // Asked is what an authorization asks a user to allow.
-type Asked struct {
+type ConsentRequest struct {
 	Scopes []string
 	// Claims that are asked for one by one (OpenID Connect Core section 5.5).
 	Claims []string
@@ -24,13 +24,13 @@ type Asked struct {
 }
 
 // Ask for scopes, resources and claims, as they are now.
-func Ask(client *registry.Client, scopes, resources, claims []string) Asked {
-	return Asked{Scopes: scopes, Claims: claims, APIs: apis(client, scopes, resources)}
+func NewConsentRequest(client *registry.Client, scopes, resources, claims []string) ConsentRequest {
+	return ConsentRequest{Scopes: scopes, Claims: claims, APIs: apisOf(client, scopes, resources)}
 }
 
 // CoveredBy reports whether a consent holds all that is asked. An API without any of its scopes is
 // covered by a consent to any of them, and a claim by one to its scope.
-func (a Asked) CoveredBy(c storage.Consent) bool {
+func (a ConsentRequest) IsCoveredBy(c storage.Consent) bool {
 	for _, scope := range a.Scopes {
 		if !slices.Contains(c.Scopes, scope) {
 			return false
@@ -56,7 +56,7 @@ func containsAll(all, some []string) bool {
 
 // AddTo a consent what is asked. What was allowed of an object that another has replaced under its
 // identifier goes.
-func (a Asked) AddTo(c *storage.Consent) {
+func (a ConsentRequest) AddTo(c *storage.Consent) {
 	grown := c.Clone()
 	grown.APIs = slices.DeleteFunc(grown.APIs, func(allowed storage.API) bool {
 		return slices.ContainsFunc(a.APIs, func(api storage.API) bool { return api.Identifier == allowed.Identifier && api.UID != allowed.UID })
@@ -93,10 +93,10 @@ func union(list, more []string) []string {
 
 // Hash of what is asked of a user: 43 characters of base64url. It is another one if another user,
 // another object under the same identifier, or anything else is asked.
-func (a Asked) Hash(userUID string) (string, error) {
+func (a ConsentRequest) Hash(userUID string) (string, error) {
 	asked, err := json.Marshal(struct {
 		User string
-		Asked
+		ConsentRequest
 	}{userUID, a})
 	if err != nil {
 		return "", fmt.Errorf("encode what is asked: %w", err)
@@ -107,7 +107,7 @@ func (a Asked) Hash(userUID string) (string, error) {
 
 // consented reports, by an error, whether the consent that a code rests on is still there and holds
 // all of it.
-func (s *Service) consented(ctx context.Context, c code, client *registry.Client) error {
+func (s *Service) checkConsent(ctx context.Context, c code, client *registry.Client) error {
 	if !c.Consented {
 		return nil
 	}
@@ -115,20 +115,20 @@ func (s *Service) consented(ctx context.Context, c code, client *registry.Client
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
-	a := authorizedByCode(c)
-	asked := Ask(client, a.of.KeepScopes(client, a.scopes), a.of.KeepResources(client, a.resources), c.Claims)
-	if err != nil || c.ConsentUID == "" || consent.UID != c.ConsentUID || !containsAll(consent.Scopes, c.Scopes) || !asked.CoveredBy(consent) {
-		return errWithdrawn
+	a := coverageOfCode(c)
+	asked := NewConsentRequest(client, a.objects.KeepScopes(client, a.scopes), a.objects.KeepResources(client, a.resources), c.Claims)
+	if err != nil || c.ConsentUID == "" || consent.UID != c.ConsentUID || !containsAll(consent.Scopes, c.Scopes) || !asked.IsCoveredBy(consent) {
+		return errConsentWithdrawn
 	}
 	return nil
 }
 
-var errWithdrawn = refuse("the user has withdrawn the consent")
+var errConsentWithdrawn = invalidGrant("the user has withdrawn the consent")
 
 // stillConsented ends a new grant whose consent was withdrawn while it was created: what ends
 // grants when a consent goes may have found this one not yet.
-func (s *Service) stillConsented(ctx context.Context, c code, client *registry.Client, created storage.Grant) error {
-	refused := s.consented(ctx, c, client)
+func (s *Service) endIfWithdrawn(ctx context.Context, c code, client *registry.Client, created storage.Grant) error {
+	refused := s.checkConsent(ctx, c, client)
 	if !isRefused(refused) {
 		return refused
 	}

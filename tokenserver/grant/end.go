@@ -17,7 +17,7 @@ const endTimeout = 10 * time.Second
 func (s *Service) End(ctx context.Context, id, reason string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
-	attempt, err := s.draw()
+	attempt, err := s.newRandomID()
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (s *Service) End(ctx context.Context, id, reason string) error {
 			return err
 		case g.IsEnded():
 			if g.Attempt == attempt[:32] {
-				s.Ended(ctx, g)
+				s.ReportEnd(ctx, g)
 			}
 			return nil
 		}
@@ -39,7 +39,7 @@ func (s *Service) End(ctx context.Context, id, reason string) error {
 		updated, err := s.Store.UpdateGrant(ctx, g)
 		switch {
 		case err == nil:
-			s.Ended(ctx, updated)
+			s.ReportEnd(ctx, updated)
 			return nil
 		case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrAmbiguous), errors.Is(err, storage.ErrNotFound):
 			continue // look again
@@ -51,16 +51,16 @@ func (s *Service) End(ctx context.Context, id, reason string) error {
 }
 
 // Ended writes the audit event of a grant that has just ended, and counts it. The Store is to call it for those that it ends by itself.
-func (s *Service) Ended(ctx context.Context, g storage.Grant) {
-	s.Metrics.ended(g.EndReason)
-	s.Log.Log(ctx, severity(g.EndReason), "grant ended",
+func (s *Service) ReportEnd(ctx context.Context, g storage.Grant) {
+	s.Metrics.countEnded(g.EndReason)
+	s.Log.Log(ctx, logLevel(g.EndReason), "grant ended",
 		"audit", "GrantEnded", "reason", g.EndReason, "grant", g.ID, "client", g.ClientID, "user", g.UserUID)
 }
 
 // severity of the end of a grant. A code or refresh token that was used twice is a warning, since
 // a copy of it may have been stolen (RFC 9700 section 4.14); every other reason is ordinary: the
 // user, the client or a bound ended the grant.
-func severity(reason string) slog.Level {
+func logLevel(reason string) slog.Level {
 	switch reason {
 	case storage.EndCodeReuse, storage.EndRefreshTokenReuse:
 		return slog.LevelWarn
@@ -80,7 +80,7 @@ const MaxAccessTokenLifetime = 24 * time.Hour
 func (s *Service) EndSession(ctx context.Context, hash, userUID string, ends time.Time, reason string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
-	if err := s.mark(ctx, storage.Mark{
+	if err := s.setMark(ctx, storage.Mark{
 		Kind: storage.MarkSession, ID: hash, UserUID: userUID, ExpiresAt: ends.Add(MaxAccessTokenLifetime),
 	}); err != nil {
 		return err

@@ -49,37 +49,37 @@ type Service struct {
 	// Epoch of the store. One that knows nothing of what was redeemed, revoked and ended before has
 	// another: it does not outlive its process, is of another kind, or of a server that was created again.
 	// Codes, sessions and access tokens without a grant are good in their own epoch alone.
-	Epoch   string
+	StoreID string
 	Log     *slog.Logger
 	Metrics *Metrics
 
 	// Of a refresh it must not be forgiven that a code comes again, nor the other way round.
-	codes, refreshes unsettled
-	outages          outages
-	orphans          orphans // of passwords, which come again for another grant
+	codeWrites, refreshWrites unconfirmedWrites
+	outages                   outages
+	orphans                   orphans // of passwords, which come again for another grant
 }
 
 // What is refused.
-type What int
+type RefusalKind int
 
 const (
 	// Grant: the code, password or refresh token is not honoured.
-	Grant What = iota
+	InvalidGrant RefusalKind = iota
 	// Scope: more is asked for than was granted.
-	Scope
+	InvalidScope
 	// Target: a resource is asked for that the grant does not cover.
-	Target
+	InvalidTarget
 )
 
 // Refused is why something is not honoured, in words for the developer of the client. It quotes no value.
-type Refused struct {
-	What     What
-	Sentence string
+type RefusedError struct {
+	Kind   RefusalKind
+	Reason string
 }
 
-func (r *Refused) Error() string { return "grant: " + r.Sentence }
+func (r *RefusedError) Error() string { return "grant: " + r.Reason }
 
-func refuse(sentence string) error { return &Refused{What: Grant, Sentence: sentence} }
+func invalidGrant(sentence string) error { return &RefusedError{Kind: InvalidGrant, Reason: sentence} }
 
 // ErrInactive: the token authorises nothing, for whatever reason.
 var ErrInactive = errors.New("grant: the token is not active")
@@ -87,7 +87,7 @@ var ErrInactive = errors.New("grant: the token is not active")
 var errNotServing = fmt.Errorf("grant: %w", registry.ErrNotServing)
 
 // Outcome of a redemption, password or refresh: what the tokens that answer it are to say.
-type Outcome struct {
+type Result struct {
 	Grant storage.Grant
 	User  *registry.User
 	// Scopes and Audience of the access token.
@@ -98,22 +98,22 @@ type Outcome struct {
 }
 
 // rests is what a code or a grant rests on.
-type rests struct {
+type preconditions struct {
 	userUID, userEpoch string
 	sessionHash        string // empty: on no session
 	redirectURI        string // empty: on none
-	redirect           []byte // instead of redirectURI, mint.RedirectHash of the registered one
+	redirectHash       []byte // instead of redirectURI, mint.RedirectHash of the registered one
 	consented          bool
 	consentUID         string
 	// unasked: it began at the authorization endpoint without a consent.
-	unasked bool
+	withoutConsent bool
 }
 
 // restsOf a grant. An offline one outlives its session.
-func restsOf(g storage.Grant) rests {
-	r := rests{
+func preconditionsOf(g storage.Grant) preconditions {
+	r := preconditions{
 		userUID: g.UserUID, userEpoch: g.UserEpoch, redirectURI: g.RedirectURI, consented: g.Consented, consentUID: g.ConsentUID,
-		unasked: !g.Consented && begunBy(g) == oauth.GrantAuthorizationCode,
+		withoutConsent: !g.Consented && grantTypeOf(g) == oauth.GrantAuthorizationCode,
 	}
 	if !g.Offline {
 		r.sessionHash = g.SessionHash
@@ -123,16 +123,16 @@ func restsOf(g storage.Grant) rests {
 
 // stands says whether what a grant rests on is still there, and gives the user as they are now.
 // Marks and consents are read from the store, or from its recent reads where those will do.
-func (s *Service) stands(ctx context.Context, marks storage.Reader, client *registry.Client, r rests) (*registry.User, error) {
+func (s *Service) checkPreconditions(ctx context.Context, marks storage.Reader, client *registry.Client, r preconditions) (*registry.User, error) {
 	user, ok := s.Registry.UserByUID(r.userUID)
 	if !ok || user.Epoch != r.userEpoch {
-		return nil, refuse("the user or the password changed since the authorization")
+		return nil, invalidGrant("the user or the password changed since the authorization")
 	}
-	if !r.registered(client) {
-		return nil, refuse("the redirect URI of the authorization is no longer registered")
+	if !r.isRedirectURIRegistered(client) {
+		return nil, invalidGrant("the redirect URI of the authorization is no longer registered")
 	}
-	if r.unasked && client.Consent != documents.ConsentSkip {
-		return nil, refuse("the user was not asked to agree, and the client may not skip that any more")
+	if r.withoutConsent && client.Consent != documents.ConsentSkip {
+		return nil, invalidGrant("the user was not asked to agree, and the client may not skip that any more")
 	}
 	if r.consented {
 		there, err := marks.HasConsent(ctx, r.userUID, client.UID, r.consentUID)
@@ -140,7 +140,7 @@ func (s *Service) stands(ctx context.Context, marks storage.Reader, client *regi
 			return nil, err
 		}
 		if !there {
-			return nil, errWithdrawn
+			return nil, errConsentWithdrawn
 		}
 	}
 	if r.sessionHash != "" {
@@ -149,16 +149,16 @@ func (s *Service) stands(ctx context.Context, marks storage.Reader, client *regi
 			return nil, err
 		}
 		if ended {
-			return nil, refuse("the session of the authorization has ended")
+			return nil, invalidGrant("the session of the authorization has ended")
 		}
 	}
 	return user, nil
 }
 
 // registered reports whether the client still registers the redirect URI.
-func (r rests) registered(client *registry.Client) bool {
-	if len(r.redirect) > 0 {
-		return slices.ContainsFunc(client.RedirectURIs, func(uri string) bool { return bytes.Equal(mint.RedirectHash(uri), r.redirect) })
+func (r preconditions) isRedirectURIRegistered(client *registry.Client) bool {
+	if len(r.redirectHash) > 0 {
+		return slices.ContainsFunc(client.RedirectURIs, func(uri string) bool { return bytes.Equal(mint.HashRedirectURI(uri), r.redirectHash) })
 	}
 	if r.redirectURI == "" {
 		return true
@@ -168,7 +168,7 @@ func (r rests) registered(client *registry.Client) bool {
 }
 
 // begunBy is the grant type that a grant began with. The authorization endpoint always answers to a redirect URI.
-func begunBy(g storage.Grant) string {
+func grantTypeOf(g storage.Grant) string {
 	if g.RedirectURI == "" {
 		return oauth.GrantPassword
 	}
@@ -177,22 +177,22 @@ func begunBy(g storage.Grant) string {
 
 // offlineStands says whether an offline grant may still be one: what began at the authorization endpoint is offline by a scope, and a scope
 // that is no longer allowed no longer counts.
-func offlineStands(client *registry.Client, g storage.Grant) bool {
-	return !g.Offline || begunBy(g) == oauth.GrantPassword || slices.Contains(client.Scopes(), oauth.ScopeOfflineAccess)
+func mayBeOffline(client *registry.Client, g storage.Grant) bool {
+	return !g.Offline || grantTypeOf(g) == oauth.GrantPassword || slices.Contains(client.Scopes(), oauth.ScopeOfflineAccess)
 }
 
 // SessionEnded reports whether the sessions of the root with this hash were ended.
-func (s *Service) SessionEnded(ctx context.Context, rootHash string) (bool, error) {
+func (s *Service) IsSessionEnded(ctx context.Context, rootHash string) (bool, error) {
 	return s.Store.IsMarked(ctx, storage.MarkSession, rootHash)
 }
 
 // EndedSessions counts the ended sessions of a user that are remembered, up to a limit.
-func (s *Service) EndedSessions(ctx context.Context, userUID string, limit int) (int, error) {
+func (s *Service) CountEndedSessions(ctx context.Context, userUID string, limit int) (int, error) {
 	return s.Store.CountMarks(ctx, storage.MarkSession, userUID, limit)
 }
 
 // draw makes a random id of 64 hexadecimal digits.
-func (s *Service) draw() (string, error) {
+func (s *Service) newRandomID() (string, error) {
 	var id [32]byte
 	if _, err := io.ReadFull(s.Random, id[:]); err != nil {
 		return "", fmt.Errorf("draw an id: %w", err)
@@ -208,21 +208,21 @@ func hashID(kind, value string) string {
 
 // begin fills in what every new grant has. Until is the end of refreshing, where the grant ends with something, and code when the code that it
 // began with has expired; either may be zero.
-func (s *Service) begin(g *storage.Grant, client *registry.Client, server documents.Server, until, code time.Time) error {
-	attempt, err := s.draw()
+func (s *Service) initGrant(g *storage.Grant, client *registry.Client, server documents.Server, until, code time.Time) error {
+	attempt, err := s.newRandomID()
 	if err != nil {
 		return err
 	}
-	incarnation, err := s.draw()
+	incarnation, err := s.newRandomID()
 	if err != nil {
 		return err
 	}
 	now := s.Now()
 	g.Attempt, g.Incarnation = attempt[:32], incarnation[:32]
 	g.ClientUID, g.ClientID = client.UID, client.ID
-	g.CreatedAt, g.LastUsed = now, now
+	g.CreatedAt, g.LastUsedAt = now, now
 	if client.HasGrantType(oauth.GrantRefreshToken) {
-		g.Generation, g.AdvancedAt, g.SealKID = 1, now, s.Keys.SealingKID()
+		g.RefreshTokenNumber, g.RefreshTokenIssuedAt, g.SealingKID = 1, now, s.Keys.SealingKID()
 		g.RefreshUntil = now.Add(server.RefreshToken.AbsoluteLifetime.Duration())
 		if !until.IsZero() && until.Before(g.RefreshUntil) {
 			g.RefreshUntil = until
@@ -243,7 +243,7 @@ const clockSkew = time.Minute
 // earlier than it was while the code could still be redeemed.
 func expiry(g storage.Grant, client *registry.Client, server documents.Server, now time.Time) time.Time {
 	end := now
-	if g.Generation > 0 {
+	if g.RefreshTokenNumber > 0 {
 		end = earlier(g.RefreshUntil, now.Add(server.RefreshToken.IdleLifetime.Duration()))
 	}
 	// The last refresh, or the last repeated one, may come just before, and its access token lives on.

@@ -31,13 +31,13 @@ func served(t *testing.T, w *servertest.Server, c documents.Client) *registry.Cl
 	return client
 }
 
-func redeem(w *servertest.Server, client *registry.Client, code string) (grant.Outcome, error) {
-	return w.Grants.Redeem(context.Background(), grant.Redemption{
+func redeem(w *servertest.Server, client *registry.Client, code string) (grant.Result, error) {
+	return w.Grants.Redeem(context.Background(), grant.RedeemRequest{
 		Client: client, Code: code, RedirectURI: servertest.Callback, CodeVerifier: servertest.Verifier,
 	})
 }
 
-func begin(t *testing.T, w *servertest.Server, client *registry.Client, scopes ...string) grant.Outcome {
+func begin(t *testing.T, w *servertest.Server, client *registry.Client, scopes ...string) grant.Result {
 	t.Helper()
 	out, err := redeem(w, client, w.Code(w.Authorization(client.Client, scopes...)))
 	if err != nil {
@@ -47,10 +47,10 @@ func begin(t *testing.T, w *servertest.Server, client *registry.Client, scopes .
 }
 
 // refused reports an error that is not a refusal of this kind.
-func refused(t *testing.T, what string, err error, kind grant.What) {
+func refused(t *testing.T, what string, err error, kind grant.RefusalKind) {
 	t.Helper()
-	var no *grant.Refused
-	if !errors.As(err, &no) || no.What != kind {
+	var no *grant.RefusedError
+	if !errors.As(err, &no) || no.Kind != kind {
 		t.Errorf("%s: the error is %v", what, err)
 	}
 }
@@ -77,7 +77,7 @@ func TestACodeFitsIntoAURL(t *testing.T) {
 	w := servertest.New(t)
 	a := w.Authorization(servertest.Client("shop.web"), "openid", "profile", "email", "offline_access", "orders:read", "orders:write")
 	a.Nonce, a.ClaimsRequest, a.Resources = strings.Repeat("n", 512), strings.Repeat("c", 512), []string{servertest.Orders, servertest.Stock}
-	if code := w.Code(a); len(code) > grant.MaxCode {
+	if code := w.Code(a); len(code) > grant.MaxCodeSize {
 		t.Errorf("a code is %d bytes long", len(code))
 	}
 }
@@ -90,7 +90,7 @@ func TestACodeEndsWithItsSession(t *testing.T) {
 	late := w.Code(a)
 	w.Advance(10 * time.Second)
 	_, err := redeem(w, client, late)
-	refused(t, "a code of a session that is over", err, grant.Grant)
+	refused(t, "a code of a session that is over", err, grant.InvalidGrant)
 }
 
 func TestNoServerMakesACodeLiveLongerThanTenMinutes(t *testing.T) {
@@ -104,7 +104,7 @@ func TestNoServerMakesACodeLiveLongerThanTenMinutes(t *testing.T) {
 	}
 	w.Advance(time.Second)
 	_, err := redeem(w, client, late)
-	refused(t, "after ten minutes", err, grant.Grant)
+	refused(t, "after ten minutes", err, grant.InvalidGrant)
 }
 
 func TestAPublicClientNeedsACodeWithAChallenge(t *testing.T) {
@@ -116,9 +116,9 @@ func TestAPublicClientNeedsACodeWithAChallenge(t *testing.T) {
 	a.CodeChallenge = ""
 	code := w.Code(a)
 	public := served(t, w, servertest.Public(c))
-	_, err := w.Grants.Redeem(t.Context(), grant.Redemption{Client: public, Code: code, RedirectURI: servertest.Callback})
-	refused(t, "a client that was confidential when it got the code", err, grant.Grant)
-	if _, err := w.Grants.Redeem(t.Context(), grant.Redemption{Client: client, Code: code, RedirectURI: servertest.Callback}); err != nil {
+	_, err := w.Grants.Redeem(t.Context(), grant.RedeemRequest{Client: public, Code: code, RedirectURI: servertest.Callback})
+	refused(t, "a client that was confidential when it got the code", err, grant.InvalidGrant)
+	if _, err := w.Grants.Redeem(t.Context(), grant.RedeemRequest{Client: client, Code: code, RedirectURI: servertest.Callback}); err != nil {
 		t.Errorf("a confidential client that may do without: %v", err)
 	}
 }
@@ -130,8 +130,8 @@ func TestAPasswordThatChangedWhileItWasVerifiedBeginsNothing(t *testing.T) {
 	u := servertest.User()
 	u.Epoch = "epoch-2"
 	w.AddUser(u)
-	_, err := w.Grants.Password(t.Context(), grant.PasswordGrant{Client: client, User: before, Scopes: []string{"openid"}})
-	refused(t, "an old password", err, grant.Grant)
+	_, err := w.Grants.ExchangePassword(t.Context(), grant.PasswordRequest{Client: client, User: before, Scopes: []string{"openid"}})
+	refused(t, "an old password", err, grant.InvalidGrant)
 	if len(w.StoredGrants()) != 0 {
 		t.Error("there is a record")
 	}
@@ -175,12 +175,12 @@ func TestAReplayIsSeenAsLongAsACodeCouldBeRedeemed(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := redeem(w, client, code)
-	refused(t, "a replay at the last moment", err, grant.Grant)
+	refused(t, "a replay at the last moment", err, grant.InvalidGrant)
 	if _, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil {
 		t.Fatal(err)
 	}
 	_, err = redeem(w, client, code)
-	refused(t, "and again, after the grant has ended", err, grant.Grant)
+	refused(t, "and again, after the grant has ended", err, grant.InvalidGrant)
 }
 
 // A record that authorises nothing more is of no use to anybody.
@@ -204,7 +204,7 @@ func TestARecordIsGoneSoonAfterItsCodeAndTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = redeem(w, client, code)
-	refused(t, "a replay at the last moment", err, grant.Grant)
+	refused(t, "a replay at the last moment", err, grant.InvalidGrant)
 	w.Advance(2 * time.Minute)
 	if removed, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil || removed != 1 {
 		t.Errorf("two minutes later %d records were removed (%v)", removed, err)
@@ -216,7 +216,7 @@ func TestARecordOutlivesItsLastAccessToken(t *testing.T) {
 	client := served(t, w, servertest.Client("shop.web"))
 	out := begin(t, w, client, "openid")
 	w.Advance(24*time.Hour - time.Minute - time.Second) // the session began a minute earlier, and ends in a second
-	last, err := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: out.RefreshToken})
+	last, err := w.Grants.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: out.RefreshToken})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,8 +241,8 @@ func TestTheOldestOfTooManyGrantsEnds(t *testing.T) {
 		w.Advance(time.Second)
 		begin(t, w, client, "openid")
 	}
-	_, err := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: oldest.RefreshToken})
-	refused(t, "the oldest", err, grant.Grant)
+	_, err := w.Grants.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: oldest.RefreshToken})
+	refused(t, "the oldest", err, grant.InvalidGrant)
 	live := 0
 	for _, g := range w.StoredGrants() {
 		if g.IsLive(w.Now()) {
@@ -263,7 +263,7 @@ func TestOnlyTheReuseOfACodeOrRefreshTokenIsAWarning(t *testing.T) {
 		storage.EndCodeReuse, storage.EndRefreshTokenReuse, storage.EndRevoked, storage.EndConsentWithdrawn, storage.EndLogout,
 		storage.EndBound, storage.EndUnanswered,
 	} {
-		w.Grants.Ended(t.Context(), storage.Grant{ID: "of-" + reason, EndReason: reason})
+		w.Grants.ReportEnd(t.Context(), storage.Grant{ID: "of-" + reason, EndReason: reason})
 		reuse := reason == storage.EndCodeReuse || reason == storage.EndRefreshTokenReuse
 		logged := w.Log.String()[strings.LastIndex(strings.TrimSpace(w.Log.String()), "\n")+1:]
 		if !strings.Contains(logged, `"grant":"of-`+reason+`"`) || strings.Contains(logged, `"level":"WARN"`) != reuse {
@@ -295,26 +295,26 @@ func TestTokensOfALostRecordStayDead(t *testing.T) {
 	if w.IsActive(lostAccess) {
 		t.Error("an access token of the lost record is active")
 	}
-	_, err = w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: lost.RefreshToken})
-	refused(t, "a refresh token of the lost record", err, grant.Grant)
+	_, err = w.Grants.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: lost.RefreshToken})
+	refused(t, "a refresh token of the lost record", err, grant.InvalidGrant)
 	for _, token := range []string{lostAccess, lost.RefreshToken} {
-		if became, err := w.Grants.Revoke(t.Context(), client, token); became != grant.Unknown || err != nil {
+		if became, err := w.Grants.Revoke(t.Context(), client, token); became != grant.UnknownToken || err != nil {
 			t.Errorf("revoking a token of the lost record is %v (%v)", became, err)
 		}
 	}
 	if !w.IsActive(accessToken(t, w, client, again)) {
 		t.Error("the new record has ended")
 	}
-	if _, err := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: again.RefreshToken}); err != nil {
+	if _, err := w.Grants.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: again.RefreshToken}); err != nil {
 		t.Errorf("refreshing the new record: %v", err)
 	}
 }
 
-func accessToken(t *testing.T, w *servertest.Server, client *registry.Client, out grant.Outcome) string {
+func accessToken(t *testing.T, w *servertest.Server, client *registry.Client, out grant.Result) string {
 	t.Helper()
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
 		Client: client, Subject: out.Grant.Subject, Audience: out.Audience, Scopes: out.Scopes,
-		Rests: mint.TokenID{Grant: out.Grant.ID, Incarnation: out.Grant.Incarnation},
+		TokenID: mint.TokenID{Grant: out.Grant.ID, Incarnation: out.Grant.Incarnation},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -331,7 +331,7 @@ func TestADumpOfTheStoreYieldsNothingUsable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err = w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: out.RefreshToken}); err != nil {
+	if out, err = w.Grants.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: out.RefreshToken}); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := json.Marshal(w.StoredGrants())
@@ -361,9 +361,9 @@ func TestADumpOfTheStoreYieldsNothingUsable(t *testing.T) {
 			continue
 		}
 		_, err := redeem(w, client, text)
-		refused(t, name+" as a code", err, grant.Grant)
-		_, err = w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: text})
-		refused(t, name+" as a refresh token", err, grant.Grant)
+		refused(t, name+" as a code", err, grant.InvalidGrant)
+		_, err = w.Grants.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: text})
+		refused(t, name+" as a refresh token", err, grant.InvalidGrant)
 		if _, err := w.Grants.CheckAccessToken(t.Context(), text); !errors.Is(err, grant.ErrInactive) {
 			t.Errorf("%s as an access token: %v", name, err)
 		}
@@ -379,12 +379,12 @@ func TestARefusalQuotesNothing(t *testing.T) {
 	client := served(t, w, servertest.Client("shop.web"))
 	const needle = "needle-in-the-request"
 	_, codeErr := redeem(w, client, needle)
-	_, refreshErr := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: needle})
-	_, uriErr := w.Grants.Redeem(t.Context(), grant.Redemption{
+	_, refreshErr := w.Grants.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: needle})
+	_, uriErr := w.Grants.Redeem(t.Context(), grant.RedeemRequest{
 		Client: client, Code: w.Code(w.Authorization(client.Client, "openid")), RedirectURI: needle, CodeVerifier: needle,
 	})
 	for _, err := range []error{codeErr, refreshErr, uriErr} {
-		refused(t, "a needle", err, grant.Grant)
+		refused(t, "a needle", err, grant.InvalidGrant)
 		if strings.Contains(err.Error(), needle) {
 			t.Errorf("the error is %v", err)
 		}

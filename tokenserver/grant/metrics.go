@@ -4,29 +4,29 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // Metrics of grants. A nil one counts nothing.
 type Metrics struct {
-	endings *prometheus.CounterVec
-	refused prometheus.Counter
-	places  prometheus.Counter
+	grantsEnded     *prometheus.CounterVec
+	grantsFull      prometheus.Counter
+	revocationsFull prometheus.Counter
 }
 
 // NewMetrics makes the counters and registers them.
 func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	const namespace, subsystem = "oauth_operator", "tokenserver"
 	m := &Metrics{
-		endings: prometheus.NewCounterVec(prometheus.CounterOpts{
+		grantsEnded: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "grants_ended_total",
 			Help: "Grants that were ended, by reason. CodeReuse and RefreshTokenReuse mean that someone used a copy.",
 		}, []string{"reason"}),
-		refused: prometheus.NewCounter(prometheus.CounterOpts{
+		grantsFull: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "grants_full_total",
 			Help: "Requests that were refused because the bound on live grants was reached.",
 		}),
-		places: prometheus.NewCounter(prometheus.CounterOpts{
+		revocationsFull: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "revocations_full_total",
 			Help: "Access tokens that could not be revoked because a bound on remembered revocations was reached.",
 		}),
 	}
-	for _, c := range []prometheus.Collector{m.endings, m.refused, m.places} {
+	for _, c := range []prometheus.Collector{m.grantsEnded, m.grantsFull, m.revocationsFull} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}
@@ -34,20 +34,20 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	return m, nil
 }
 
-func (m *Metrics) ended(reason string) {
+func (m *Metrics) countEnded(reason string) {
 	if m != nil {
-		m.endings.WithLabelValues(reason).Inc()
+		m.grantsEnded.WithLabelValues(reason).Inc()
 	}
 }
 
-func (m *Metrics) noPlace() {
+func (m *Metrics) countRevocationsFull() {
 	if m != nil {
-		m.places.Inc()
+		m.revocationsFull.Inc()
 	}
 }
 
-func (m *Metrics) full() {
+func (m *Metrics) countGrantsFull() {
 	if m != nil {
-		m.refused.Inc()
+		m.grantsFull.Inc()
 	}
 }

@@ -15,8 +15,8 @@ import (
 type outages struct {
 	mu sync.Mutex
 	// spans of failures without an answer between them, the latest last.
-	spans []span
-	lasts bool
+	spans   []span
+	ongoing bool
 }
 
 // span from a first failure to the last.
@@ -24,12 +24,12 @@ type span struct{ from, to time.Time }
 
 const (
 	// maxOutage is how long outages may stop the grace.
-	maxOutage = unsettledFor
+	maxOutage = unconfirmedRetention
 	maxSpans  = 16
 )
 
 // note how a refresh ended. Whatever could be read or written ends an outage; that a caller has hung up says nothing about the store.
-func (o *outages) note(ctx context.Context, err error, now time.Time) {
+func (o *outages) record(ctx context.Context, err error, now time.Time) {
 	away := errors.Is(err, storage.ErrUnavailable)
 	if away && ctx.Err() != nil {
 		return
@@ -37,16 +37,16 @@ func (o *outages) note(ctx context.Context, err error, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case away && o.lasts:
+	case away && o.ongoing:
 		o.spans[len(o.spans)-1].to = now
 	case away:
 		o.spans = append(o.spans[max(0, len(o.spans)-maxSpans+1):], span{now, now})
 	}
-	o.lasts = away
+	o.ongoing = away
 }
 
 // since says for how much of the time since then the store was away.
-func (o *outages) since(then time.Time) (away time.Duration) {
+func (o *outages) durationSince(then time.Time) (away time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, s := range o.spans {

@@ -14,7 +14,7 @@ func TestAnOutageIsWhatWasNoticedOfTheStore(t *testing.T) {
 	at := func(seconds int) time.Time { return began.Add(time.Duration(seconds) * time.Second) }
 	hungUp, hangUp := context.WithCancel(t.Context())
 	hangUp()
-	away, refused := fmt.Errorf("there: %w", storage.ErrUnavailable), refuse("no")
+	away, refused := fmt.Errorf("there: %w", storage.ErrUnavailable), invalidGrant("no")
 	type note struct {
 		at  int
 		err error
@@ -47,9 +47,9 @@ func TestAnOutageIsWhatWasNoticedOfTheStore(t *testing.T) {
 				ctx = t.Context()
 			}
 			for _, n := range test.notes {
-				o.note(ctx, n.err, at(n.at))
+				o.record(ctx, n.err, at(n.at))
 			}
-			if got := o.since(at(test.then)); got != test.want {
+			if got := o.durationSince(at(test.then)); got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})
@@ -62,10 +62,10 @@ func TestOutagesAreBounded(t *testing.T) {
 	for range 100 * maxSpans {
 		for _, err := range []error{storage.ErrUnavailable, storage.ErrUnavailable, nil} {
 			now = now.Add(time.Second)
-			o.note(t.Context(), err, now)
+			o.record(t.Context(), err, now)
 		}
 	}
-	if len(o.spans) != maxSpans || o.since(time.Time{}) != maxSpans*time.Second {
-		t.Errorf("%d spans, of %s", len(o.spans), o.since(time.Time{}))
+	if len(o.spans) != maxSpans || o.durationSince(time.Time{}) != maxSpans*time.Second {
+		t.Errorf("%d spans, of %s", len(o.spans), o.durationSince(time.Time{}))
 	}
 }

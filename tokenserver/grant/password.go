@@ -11,7 +11,7 @@ import (
 
 // PasswordGrant is a token request with a password (RFC 6749 section 4.3). The client has authenticated and the password was verified for this
 // user, with this epoch.
-type PasswordGrant struct {
+type PasswordRequest struct {
 	Client *registry.Client
 	User   *registry.User
 	// Scopes that the client may have, and Resources that it asked for.
@@ -20,24 +20,24 @@ type PasswordGrant struct {
 }
 
 // Password begins a grant. It has no session, and handing over the password is the consent: its refresh token lives by its own lifetimes.
-func (s *Service) Password(ctx context.Context, r PasswordGrant) (Outcome, error) {
+func (s *Service) ExchangePassword(ctx context.Context, r PasswordRequest) (Result, error) {
 	server, ok := s.Registry.Server()
 	if !ok {
-		return Outcome{}, errNotServing
+		return Result{}, errNotServing
 	}
-	granted := storage.Grant{Scopes: r.Scopes, Resources: r.Resources, APIs: apis(r.Client, r.Scopes, r.Resources)}
-	scopes, audience, err := access(r.Client, authorizedBy(granted), nil, nil)
+	granted := storage.Grant{Scopes: r.Scopes, Resources: r.Resources, APIs: apisOf(r.Client, r.Scopes, r.Resources)}
+	scopes, audience, err := resolveAccess(r.Client, coverageOf(granted), nil, nil)
 	if err != nil {
-		return Outcome{}, err
+		return Result{}, err
 	}
 	// The password may have changed while it was verified.
-	user, err := s.stands(ctx, s.Store, r.Client, rests{userUID: r.User.UID, userEpoch: r.User.Epoch})
+	user, err := s.checkPreconditions(ctx, s.Store, r.Client, preconditions{userUID: r.User.UID, userEpoch: r.User.Epoch})
 	if err != nil {
-		return Outcome{}, err
+		return Result{}, err
 	}
-	id, err := s.draw()
+	id, err := s.newRandomID()
 	if err != nil {
-		return Outcome{}, err
+		return Result{}, err
 	}
 	g := storage.Grant{
 		ID:      hashID("password", id),
@@ -45,22 +45,22 @@ func (s *Service) Password(ctx context.Context, r PasswordGrant) (Outcome, error
 		AuthTime: s.Now(), AMR: []string{oauth.AMRPassword},
 		Scopes: r.Scopes, Resources: r.Resources, APIs: granted.APIs, Offline: true,
 	}
-	if err := s.begin(&g, r.Client, server, time.Time{}, time.Time{}); err != nil {
-		return Outcome{}, err
+	if err := s.initGrant(&g, r.Client, server, time.Time{}, time.Time{}); err != nil {
+		return Result{}, err
 	}
-	refreshToken, err := s.refreshToken(g)
+	refreshToken, err := s.sealRefreshToken(g)
 	if err != nil {
-		return Outcome{}, err
+		return Result{}, err
 	}
-	created, unknown, err := s.create(ctx, g)
+	created, unknown, err := s.createGrant(ctx, g)
 	if err != nil {
 		if unknown {
 			s.orphans.add(g.ID)
 		}
-		return Outcome{}, err
+		return Result{}, err
 	}
 	s.endOrphan(ctx)
-	return Outcome{Grant: created, User: user, Scopes: scopes, Audience: audience, RefreshToken: refreshToken}, nil
+	return Result{Grant: created, User: user, Scopes: scopes, Audience: audience, RefreshToken: refreshToken}, nil
 }
 
 // endOrphan ends one grant that may have begun although its client was told to try again: the next try begins another, and nobody can ever use

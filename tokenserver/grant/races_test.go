@@ -54,9 +54,9 @@ func lateWrite(w *servertest.Server, others func() error) (land func() error) {
 	}
 }
 
-func refreshWith(w *servertest.Server, client string, token string) (grant.Outcome, error) {
+func refreshWith(w *servertest.Server, client string, token string) (grant.Result, error) {
 	c, _ := w.Registry.Client(client)
-	return w.Grants.Refresh(context.Background(), grant.Refreshing{Client: c, RefreshToken: token})
+	return w.Grants.Refresh(context.Background(), grant.RefreshRequest{Client: c, RefreshToken: token})
 }
 
 func noGrace(s *documents.Server) { s.RefreshToken.ReuseGracePeriod = 0 }
@@ -77,9 +77,9 @@ func TestAThiefIsNotForgivenWhatTheClientWasForgiven(t *testing.T) {
 	}
 	w.Advance(3 * time.Minute)
 	_, err = refreshWith(w, client.ID, first.RefreshToken)
-	refused(t, "the old token", err, grant.Grant)
+	refused(t, "the old token", err, grant.InvalidGrant)
 	_, err = refreshWith(w, client.ID, second.RefreshToken)
-	refused(t, "the new token, after reuse", err, grant.Grant)
+	refused(t, "the new token, after reuse", err, grant.InvalidGrant)
 	if g := w.StoredGrants()[0]; g.EndReason != storage.EndRefreshTokenReuse {
 		t.Errorf("the grant ended for %q", g.EndReason)
 	}
@@ -102,7 +102,7 @@ func TestALostNoteOfTheLastUseForgivesNothing(t *testing.T) {
 		t.Fatalf("while the store is away: %v", err)
 	}
 	_, err = refreshWith(w, client.ID, first.RefreshToken)
-	refused(t, "the token before", err, grant.Grant)
+	refused(t, "the token before", err, grant.InvalidGrant)
 	if g := w.StoredGrants()[0]; g.EndReason != storage.EndRefreshTokenReuse {
 		t.Errorf("the grant ended for %q", g.EndReason)
 	}
@@ -162,7 +162,7 @@ func TestAConsentThatIsWithdrawnWhileACodeIsRedeemedEndsTheGrant(t *testing.T) {
 		w.WithdrawConsent(g.ClientUID)
 	}}
 	_, err := redeem(w, client, code)
-	refused(t, "a code whose consent is gone", err, grant.Grant)
+	refused(t, "a code whose consent is gone", err, grant.InvalidGrant)
 	if g := w.StoredGrants()[0]; g.EndReason != storage.EndConsentWithdrawn {
 		t.Errorf("the grant ended for %q", g.EndReason)
 	}
@@ -200,7 +200,7 @@ func TestAGrantThatHasEndedIsNotOnesOwnAnyMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := redeem(w, client, code)
-	refused(t, "the code of a grant that has ended", err, grant.Grant)
+	refused(t, "the code of a grant that has ended", err, grant.InvalidGrant)
 }
 
 func TestWhatAPasswordBeganAndNobodyWasToldOfEnds(t *testing.T) {
@@ -210,7 +210,7 @@ func TestWhatAPasswordBeganAndNobodyWasToldOfEnds(t *testing.T) {
 	client := served(t, w, c)
 	alice, _ := w.Registry.UserByUID("alice-uid")
 	password := func() error {
-		_, err := w.Grants.Password(t.Context(), grant.PasswordGrant{Client: client, User: alice, Scopes: []string{"openid"}})
+		_, err := w.Grants.ExchangePassword(t.Context(), grant.PasswordRequest{Client: client, User: alice, Scopes: []string{"openid"}})
 		return err
 	}
 	w.Store.Fail("CreateGrant", storagetest.LostAnswer)
@@ -244,7 +244,7 @@ func TestARefreshNeedsTheGrantTypeThatTheGrantBeganWith(t *testing.T) {
 	c.GrantTypes = []string{"authorization_code", "password", "refresh_token"}
 	client := served(t, w, c)
 	alice, _ := w.Registry.UserByUID("alice-uid")
-	byPassword, err := w.Grants.Password(t.Context(), grant.PasswordGrant{Client: client, User: alice, Scopes: []string{"openid"}})
+	byPassword, err := w.Grants.ExchangePassword(t.Context(), grant.PasswordRequest{Client: client, User: alice, Scopes: []string{"openid"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func TestARefreshNeedsTheGrantTypeThatTheGrantBeganWith(t *testing.T) {
 	c.GrantTypes = []string{"authorization_code", "refresh_token"}
 	w.AddClient(c)
 	_, err = refreshWith(w, c.ID, byPassword.RefreshToken)
-	refused(t, "begun with a password", err, grant.Grant)
+	refused(t, "begun with a password", err, grant.InvalidGrant)
 	next, err := refreshWith(w, c.ID, byCode.RefreshToken)
 	if err != nil {
 		t.Errorf("begun with a code: %v", err)
@@ -260,7 +260,7 @@ func TestARefreshNeedsTheGrantTypeThatTheGrantBeganWith(t *testing.T) {
 	c.GrantTypes = []string{"password", "refresh_token"}
 	w.AddClient(c)
 	_, err = refreshWith(w, c.ID, next.RefreshToken)
-	refused(t, "begun with a code", err, grant.Grant)
+	refused(t, "begun with a code", err, grant.InvalidGrant)
 	if _, err := refreshWith(w, c.ID, byPassword.RefreshToken); err != nil {
 		t.Errorf("begun with a password, which is allowed again: %v", err)
 	}
@@ -270,8 +270,8 @@ func implicitToken(t *testing.T, w *servertest.Server, client *registry.Client) 
 	t.Helper()
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
 		Client: client, Subject: servertest.Subject, Audience: []string{servertest.Issuer}, Scopes: []string{"openid"},
-		Rests: mint.TokenID{
-			ClientUID: client.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1", Epoch: w.Grants.Epoch,
+		TokenID: mint.TokenID{
+			ClientUID: client.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1", StoreID: w.Grants.StoreID,
 		},
 	})
 	if err != nil {
@@ -314,7 +314,7 @@ func TestAnUnansweredRefreshForgivesNoReplayOfTheCode(t *testing.T) {
 	_, err = refreshWith(w, client.ID, first.RefreshToken)
 	awayFor(t, "the refresh", err)
 	_, err = redeem(w, client, code)
-	refused(t, "the code, again", err, grant.Grant)
+	refused(t, "the code, again", err, grant.InvalidGrant)
 	endedFor(t, w, storage.EndCodeReuse)
 }
 
@@ -364,7 +364,7 @@ func TestAnAnswerToAParallelRequestLeavesNothingToForgive(t *testing.T) {
 	awayFor(t, "the slow request", err)
 	w.Advance(time.Minute)
 	_, err = refreshWith(w, client.ID, first.RefreshToken)
-	refused(t, "the old token", err, grant.Grant)
+	refused(t, "the old token", err, grant.InvalidGrant)
 	endedFor(t, w, storage.EndRefreshTokenReuse)
 }
 
@@ -427,7 +427,7 @@ func TestACreationThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
 			t.Errorf("with what it got: %v", err)
 		}
 		_, err = redeem(w, client, code)
-		refused(t, "the code, after its client was answered", err, grant.Grant)
+		refused(t, "the code, after its client was answered", err, grant.InvalidGrant)
 		endedFor(t, w, storage.EndCodeReuse)
 	}
 }

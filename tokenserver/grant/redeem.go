@@ -15,7 +15,7 @@ import (
 )
 
 // Redemption is a token request with a code. The client has authenticated.
-type Redemption struct {
+type RedeemRequest struct {
 	Client *registry.Client
 	Code   string
 	// RedirectURI and CodeVerifier as sent; empty if not.
@@ -27,85 +27,85 @@ type Redemption struct {
 
 // Redeem exchanges a code. Only a request that passes every check creates the record, and only such a request can be a replay: a failed check
 // consumes nothing, whoever sends it.
-func (s *Service) Redeem(ctx context.Context, r Redemption) (Outcome, error) {
+func (s *Service) Redeem(ctx context.Context, r RedeemRequest) (Result, error) {
 	server, ok := s.Registry.Server()
 	if !ok {
-		return Outcome{}, errNotServing
+		return Result{}, errNotServing
 	}
 	c, err := s.openCode(r.Code)
 	if err != nil {
-		return Outcome{}, err
+		return Result{}, err
 	}
-	if err := s.checkRedemption(c, r); err != nil {
-		return Outcome{}, err
+	if err := s.checkRedeemRequest(c, r); err != nil {
+		return Result{}, err
 	}
-	if c.RedirectURI, err = redirectURI(c, r); err != nil {
-		return Outcome{}, err
+	if c.RedirectURI, err = findRedirectURI(c, r); err != nil {
+		return Result{}, err
 	}
-	user, err := s.codeStands(ctx, c, r.Client)
+	user, err := s.checkCodePreconditions(ctx, c, r.Client)
 	if err != nil {
-		return Outcome{}, err
+		return Result{}, err
 	}
-	scopes, audience, err := access(r.Client, authorizedByCode(c), nil, r.Resources)
+	scopes, audience, err := resolveAccess(r.Client, coverageOfCode(c), nil, r.Resources)
 	if err != nil {
-		return Outcome{}, err
+		return Result{}, err
 	}
-	g := grantOf(c, r.Client, user)
-	if err := s.begin(&g, r.Client, server, endOfRefreshing(c), c.expires()); err != nil {
-		return Outcome{}, err
+	g := newGrant(c, r.Client, user)
+	if err := s.initGrant(&g, r.Client, server, refreshEnd(c), c.expiresAt()); err != nil {
+		return Result{}, err
 	}
 	// The token is made before the record: what fails here has consumed nothing.
-	refreshToken, err := s.refreshToken(g)
+	refreshToken, err := s.sealRefreshToken(g)
 	if err != nil {
-		return Outcome{}, err
+		return Result{}, err
 	}
-	out, unknown := Outcome{Grant: g, User: user, Scopes: scopes, Audience: audience, RefreshToken: refreshToken}, false
-	s.codes.begin(g.ID, g.Attempt)
-	err = errUnfinished
-	defer func() { s.codes.over(g.ID, out.Grant.Attempt, err, unknown, s.Now()) }()
-	if out, unknown, err = s.establish(ctx, c, r.Client, out); err != nil {
-		return Outcome{}, err
+	out, unknown := Result{Grant: g, User: user, Scopes: scopes, Audience: audience, RefreshToken: refreshToken}, false
+	s.codeWrites.begin(g.ID, g.Attempt)
+	err = errAborted
+	defer func() { s.codeWrites.finish(g.ID, out.Grant.Attempt, err, unknown, s.Now()) }()
+	if out, unknown, err = s.createOrAdopt(ctx, c, r.Client, out); err != nil {
+		return Result{}, err
 	}
 	return out, nil
 }
 
 // errUnfinished is how a request has ended that was broken off in the middle.
-var errUnfinished = errors.New("grant: the request was broken off")
+var errAborted = errors.New("grant: the request was broken off")
 
 // establish creates the record of out, or finds it: one that an earlier request created and was never told of is as good. Unknown says that the
 // record may be there although this fails; the outcome then still says by whose attempt.
-func (s *Service) establish(ctx context.Context, c code, client *registry.Client, out Outcome) (_ Outcome, unknown bool, err error) {
-	created, unknown, err := s.create(ctx, out.Grant)
+func (s *Service) createOrAdopt(ctx context.Context, c code, client *registry.Client, out Result) (_ Result, unknown bool, err error) {
+	created, unknown, err := s.createGrant(ctx, out.Grant)
 	switch {
 	case err == nil:
 		out.Grant = created
-	case !errors.Is(err, errTaken):
+	case !errors.Is(err, errCreatedByAnother):
 		return out, unknown, err
-	case !created.IsEnded() && s.codes.take(created.ID, created.Attempt, s.Now()):
+	case !created.IsEnded() && s.codeWrites.adopt(created.ID, created.Attempt, s.Now()):
 		out.Grant, unknown = created, true
-		repeated, err := s.repeated(out)
+		repeated, err := s.repeatResult(out)
 		if err != nil {
 			return out, unknown, err
 		}
 		out = repeated
 	default:
-		return out, false, s.replayed(ctx, out.Grant.ID)
+		return out, false, s.endReplayed(ctx, out.Grant.ID)
 	}
-	return out, unknown, s.stillConsented(ctx, c, client, out.Grant)
+	return out, unknown, s.endIfWithdrawn(ctx, c, client, out.Grant)
 }
 
 // checkRedemption holds the request against the code alone (RFC 6749 section 4.1.3, RFC 7636 section 4.6).
-func (s *Service) checkRedemption(c code, r Redemption) error {
+func (s *Service) checkRedeemRequest(c code, r RedeemRequest) error {
 	if c.ClientUID != r.Client.UID || c.ClientID != r.Client.ID {
-		return refuse("the code was issued to another client")
+		return invalidGrant("the code was issued to another client")
 	}
-	if err := s.fresh(c, s.Now()); err != nil {
+	if err := s.checkCodeLifetime(c, s.Now()); err != nil {
 		return err
 	}
 	if c.CodeChallenge == "" && r.Client.IsPublic() {
 		// The client was confidential when it got the code. Without a secret, PKCE is all that binds a code to who asked for it (RFC 9700
 		// section 2.1.1).
-		return refuse("the client is public, and the authorization request had no code_challenge")
+		return invalidGrant("the client is public, and the authorization request had no code_challenge")
 	}
 	return checkVerifier(c.CodeChallenge, r.CodeVerifier)
 }
@@ -113,23 +113,23 @@ func (s *Service) checkRedemption(c code, r Redemption) error {
 // redirectURI of the authorization, which its code holds the hash of. What the authorization
 // request named must be named again. If it named none, it meant the one that was registered;
 // leaving it out is right then, and naming it does no harm.
-func redirectURI(c code, r Redemption) (string, error) {
+func findRedirectURI(c code, r RedeemRequest) (string, error) {
 	refersTo := func(uri string) bool {
 		sum := sha256.Sum256([]byte(uri))
-		return bytes.Equal(sum[:], c.Redirect)
+		return bytes.Equal(sum[:], c.RedirectHash)
 	}
 	if r.RedirectURI != "" {
 		if !refersTo(r.RedirectURI) {
-			return "", refuse("redirect_uri is not the one of the authorization request")
+			return "", invalidGrant("redirect_uri is not the one of the authorization request")
 		}
 		return r.RedirectURI, nil
 	}
 	if c.RedirectURISent {
-		return "", refuse("redirect_uri is missing, and the authorization request had one")
+		return "", invalidGrant("redirect_uri is missing, and the authorization request had one")
 	}
 	i := slices.IndexFunc(r.Client.RedirectURIs, refersTo)
 	if i < 0 {
-		return "", refuse("the redirect URI of the authorization is no longer registered")
+		return "", invalidGrant("the redirect URI of the authorization is no longer registered")
 	}
 	return r.Client.RedirectURIs[i], nil
 }
@@ -141,21 +141,21 @@ func checkVerifier(challenge, verifier string) error {
 	case challenge == "" && verifier == "":
 		return nil
 	case challenge == "":
-		return refuse("code_verifier was sent, but the authorization request had no code_challenge")
+		return invalidGrant("code_verifier was sent, but the authorization request had no code_challenge")
 	case verifier == "":
-		return refuse("code_verifier is missing, and the authorization request had a code_challenge")
-	case !validVerifier(verifier):
-		return refuse("code_verifier is not 43 to 128 characters of A-Z a-z 0-9 - . _ ~")
+		return invalidGrant("code_verifier is missing, and the authorization request had a code_challenge")
+	case !isVerifier(verifier):
+		return invalidGrant("code_verifier is not 43 to 128 characters of A-Z a-z 0-9 - . _ ~")
 	}
 	sum := sha256.Sum256([]byte(verifier))
 	if subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(challenge)) != 1 {
-		return refuse("code_verifier does not match the code_challenge")
+		return invalidGrant("code_verifier does not match the code_challenge")
 	}
 	return nil
 }
 
 // validVerifier checks the syntax of RFC 7636 section 4.1.
-func validVerifier(verifier string) bool {
+func isVerifier(verifier string) bool {
 	if len(verifier) < 43 || len(verifier) > 128 {
 		return false
 	}
@@ -170,37 +170,37 @@ func validVerifier(verifier string) bool {
 }
 
 // codeStands says whether what a code rests on is still there.
-func (s *Service) codeStands(ctx context.Context, c code, client *registry.Client) (*registry.User, error) {
-	user, err := s.stands(ctx, s.Store, client, rests{
-		userUID: c.UserUID, userEpoch: c.UserEpoch, sessionHash: c.SessionHash, redirectURI: c.RedirectURI, unasked: !c.Consented,
+func (s *Service) checkCodePreconditions(ctx context.Context, c code, client *registry.Client) (*registry.User, error) {
+	user, err := s.checkPreconditions(ctx, s.Store, client, preconditions{
+		userUID: c.UserUID, userEpoch: c.UserEpoch, sessionHash: c.SessionHash, redirectURI: c.RedirectURI, withoutConsent: !c.Consented,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return user, s.consented(ctx, c, client)
+	return user, s.checkConsent(ctx, c, client)
 }
 
 // authorizedByCode is what the user authorized.
-func authorizedByCode(c code) authorized {
-	return authorized{c.Scopes, c.Resources, c.Objects.Unpack(c.Scopes)}
+func coverageOfCode(c code) coverage {
+	return coverage{c.Scopes, c.Resources, c.Objects.Unpack(c.Scopes)}
 }
 
 // grantOf a code of the user, without what begin fills in. Its APIs are those that the user
 // authorized and that are still there.
-func grantOf(c code, client *registry.Client, user *registry.User) storage.Grant {
-	a := authorizedByCode(c)
+func newGrant(c code, client *registry.Client, user *registry.User) storage.Grant {
+	a := coverageOfCode(c)
 	return storage.Grant{
 		ID:      hashID("code", c.ID),
 		UserUID: c.UserUID, Subject: user.Subject, UserEpoch: c.UserEpoch,
 		SessionHash: c.SessionHash, AuthTime: c.AuthTime, AMR: c.AMR,
 		Scopes: c.Scopes, Resources: c.Resources, Claims: c.Claims, RedirectURI: c.RedirectURI,
-		APIs:  apis(client, a.of.KeepScopes(client, a.scopes), a.of.KeepResources(client, a.resources)),
+		APIs:  apisOf(client, a.objects.KeepScopes(client, a.scopes), a.objects.KeepResources(client, a.resources)),
 		Nonce: c.Nonce, ClaimsRequest: c.ClaimsRequest, Consented: c.Consented, ConsentUID: c.ConsentUID, Offline: c.Offline,
 	}
 }
 
 // endOfRefreshing is the end of the session, where the grant depends on it; zero: none.
-func endOfRefreshing(c code) time.Time {
+func refreshEnd(c code) time.Time {
 	if c.Offline {
 		return time.Time{}
 	}
@@ -208,15 +208,15 @@ func endOfRefreshing(c code) time.Time {
 }
 
 // replayed ends the grant of a code that was redeemed before, with all its tokens (RFC 6749 section 4.1.2), and says no.
-func (s *Service) replayed(ctx context.Context, id string) error {
+func (s *Service) endReplayed(ctx context.Context, id string) error {
 	if err := s.End(ctx, id, storage.EndCodeReuse); err != nil {
 		return err
 	}
-	return refuse("the code was redeemed already; all its tokens are revoked")
+	return invalidGrant("the code was redeemed already; all its tokens are revoked")
 }
 
 // errTaken: the record exists, and another request created it.
-var errTaken = errors.New("grant: created by another request")
+var errCreatedByAnother = errors.New("grant: created by another request")
 
 // maxTries is how often a request writes again after a conflict or a lost answer.
 const maxTries = 16
@@ -224,14 +224,14 @@ const maxTries = 16
 // create creates the record. An answer that was lost is looked for: a record of this attempt is this request's own; with errTaken comes the
 // record that is there instead. Unknown says that a write of the attempt may happen, or may have. That a record exists already may mean that
 // the request was delivered twice, so this too is unknown until the record is read.
-func (s *Service) create(ctx context.Context, g storage.Grant) (created storage.Grant, unknown bool, err error) {
+func (s *Service) createGrant(ctx context.Context, g storage.Grant) (created storage.Grant, unknown bool, err error) {
 	for range maxTries {
 		created, err = s.Store.CreateGrant(ctx, g)
 		if err == nil {
 			return created, true, nil
 		}
 		if errors.Is(err, storage.ErrFull) {
-			s.Metrics.full()
+			s.Metrics.countGrantsFull()
 			s.Log.WarnContext(ctx, "the bound on live grants is reached", "client", g.ClientID)
 		}
 		ambiguous := errors.Is(err, storage.ErrAmbiguous)
@@ -244,11 +244,11 @@ func (s *Service) create(ctx context.Context, g storage.Grant) (created storage.
 		case err == nil && found.Attempt == g.Attempt && !found.IsEnded():
 			return found, true, nil
 		case err == nil:
-			return found, false, errTaken
+			return found, false, errCreatedByAnother
 		case errors.Is(err, storage.ErrNotFound) && ambiguous:
 			continue // it did not arrive; the same attempt may try again
 		case errors.Is(err, storage.ErrNotFound):
-			return storage.Grant{}, false, errTaken // it was there a moment ago
+			return storage.Grant{}, false, errCreatedByAnother // it was there a moment ago
 		default:
 			return storage.Grant{}, true, err
 		}

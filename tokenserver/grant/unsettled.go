@@ -16,13 +16,13 @@ import (
 // has to begin anew. And
 // within the grace that other replica answers without a write, of which this one learns nothing: here the replaced token is forgiven once more,
 // whoever has it, until its successor is used or the write is too old. Both take a store that was away at the wrong moment.
-type unsettled struct {
-	mu     sync.Mutex
-	writes map[string][]write // by grant
-	kept   int                // how many of them are remembered beyond their request
+type unconfirmedWrites struct {
+	mu         sync.Mutex
+	writes     map[string][]unconfirmedWrite // by grant
+	remembered int                           // how many of them are remembered beyond their request
 }
 
-type write struct {
+type unconfirmedWrite struct {
 	attempt string
 	// until is how long it is remembered; zero while its request is under way.
 	until time.Time
@@ -31,60 +31,60 @@ type write struct {
 // How long and how many writes are remembered. A code lives no longer, and a client that waits longer than Retry-After says does so seldom. A
 // client that tries again and again while the store is away leaves several, of which one has happened at the most; nobody knows which.
 const (
-	unsettledFor    = maxCodeLifetime
-	maxUnsettled    = 10_000
-	maxUnsettledOne = 64 // of one grant
+	unconfirmedRetention   = maxCodeLifetime
+	maxUnconfirmed         = 10_000
+	maxUnconfirmedPerGrant = 64 // of one grant
 )
 
 // begin notes that a request is about to write, and by which attempt. It must call over.
-func (u *unsettled) begin(id, attempt string) {
+func (u *unconfirmedWrites) begin(id, attempt string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.writes == nil {
-		u.writes = map[string][]write{}
+		u.writes = map[string][]unconfirmedWrite{}
 	}
-	u.writes[id] = append(u.writes[id], write{attempt: attempt})
+	u.writes[id] = append(u.writes[id], unconfirmedWrite{attempt: attempt})
 }
 
 // over says how a request ended, at now. Unknown means that its write may have happened. If the grant was answered for since it began, there is
 // nothing to remember.
-func (u *unsettled) over(id, attempt string, err error, unknown bool, now time.Time) {
+func (u *unconfirmedWrites) finish(id, attempt string, err error, unknown bool, now time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if err == nil {
-		u.remove(id, func(write) bool { return true })
+		u.remove(id, func(unconfirmedWrite) bool { return true })
 		return
 	}
-	if !unknown || isRefused(err) || !u.room(id, now) {
-		u.remove(id, func(w write) bool { return w.attempt == attempt })
+	if !unknown || isRefused(err) || !u.hasCapacity(id, now) {
+		u.remove(id, func(w unconfirmedWrite) bool { return w.attempt == attempt })
 		return
 	}
 	for i, w := range u.writes[id] {
 		if w.attempt == attempt {
-			u.writes[id][i].until = now.Add(unsettledFor)
-			u.kept++
+			u.writes[id][i].until = now.Add(unconfirmedRetention)
+			u.remembered++
 		}
 	}
 }
 
 // take says whether the attempt is among what is remembered of a grant. If so, it is now the write of the request that asks, which must say over
 // for it: of two that try again only one can succeed.
-func (u *unsettled) take(id, attempt string, now time.Time) bool {
+func (u *unconfirmedWrites) adopt(id, attempt string, now time.Time) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if !slices.ContainsFunc(u.writes[id], func(w write) bool { return w.attempt == attempt && now.Before(w.until) }) {
+	if !slices.ContainsFunc(u.writes[id], func(w unconfirmedWrite) bool { return w.attempt == attempt && now.Before(w.until) }) {
 		return false
 	}
-	u.remove(id, func(write) bool { return true })
-	u.writes[id] = []write{{attempt: attempt}}
+	u.remove(id, func(unconfirmedWrite) bool { return true })
+	u.writes[id] = []unconfirmedWrite{{attempt: attempt}}
 	return true
 }
 
 // room says whether one more write of a grant can be remembered. What is too old makes room.
-func (u *unsettled) room(id string, now time.Time) bool {
-	old := func(w write) bool { return !w.until.IsZero() && !now.Before(w.until) }
+func (u *unconfirmedWrites) hasCapacity(id string, now time.Time) bool {
+	old := func(w unconfirmedWrite) bool { return !w.until.IsZero() && !now.Before(w.until) }
 	u.remove(id, old)
-	if u.kept >= maxUnsettled {
+	if u.remembered >= maxUnconfirmed {
 		for id := range u.writes {
 			u.remove(id, old)
 		}
@@ -95,14 +95,14 @@ func (u *unsettled) room(id string, now time.Time) bool {
 			ofOne++
 		}
 	}
-	return u.kept < maxUnsettled && ofOne < maxUnsettledOne
+	return u.remembered < maxUnconfirmed && ofOne < maxUnconfirmedPerGrant
 }
 
 // remove those writes of a grant that which picks.
-func (u *unsettled) remove(id string, which func(write) bool) {
-	left := slices.DeleteFunc(u.writes[id], func(w write) bool {
+func (u *unconfirmedWrites) remove(id string, which func(unconfirmedWrite) bool) {
+	left := slices.DeleteFunc(u.writes[id], func(w unconfirmedWrite) bool {
 		if which(w) && !w.until.IsZero() {
-			u.kept--
+			u.remembered--
 		}
 		return which(w)
 	})
@@ -123,7 +123,7 @@ type orphans struct {
 func (o *orphans) add(id string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.ids) < maxUnsettled {
+	if len(o.ids) < maxUnconfirmed {
 		o.ids = append(o.ids, id)
 	}
 }

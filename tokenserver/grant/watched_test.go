@@ -75,7 +75,7 @@ func TestACopyThatLagsLetsNoThiefIn(t *testing.T) {
 	w.UseCachedReads(w.Store).Freeze(old...)
 	w.Advance(time.Minute)
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
-	refused(t, "a token that the copy takes for current", err, grant.Grant)
+	refused(t, "a token that the copy takes for current", err, grant.InvalidGrant)
 	endedFor(t, w, storage.EndRefreshTokenReuse)
 }
 
@@ -84,7 +84,7 @@ func TestWithoutGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
 	w.ChangeDocument(noGrace)
 	client := served(t, w, servertest.Client("shop.web"))
 	first := begin(t, w, client, "openid", "offline_access")
-	var faster grant.Outcome
+	var faster grant.Result
 	during := &meanwhile{Store: w.Store}
 	during.update = func(storage.Grant) (err error) {
 		during.update = nil
@@ -93,7 +93,7 @@ func TestWithoutGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
 	}
 	w.UseCachedReads(during)
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
-	refused(t, "the slower one", err, grant.Grant)
+	refused(t, "the slower one", err, grant.InvalidGrant)
 	endedFor(t, w, "")
 	if _, err := refreshWith(w, client.ID, faster.RefreshToken); err != nil {
 		t.Errorf("with what the faster one got: %v", err)
@@ -115,7 +115,7 @@ func TestWithAShortGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
 	}
 	w.UseCachedReads(during)
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
-	refused(t, "the slower one", err, grant.Grant)
+	refused(t, "the slower one", err, grant.InvalidGrant)
 	endedFor(t, w, "")
 }
 
@@ -163,7 +163,7 @@ func TestAnUnansweredWriteOnTopOfACopyHidesNoTheft(t *testing.T) {
 	w.UseCachedReads(w.Store).Freeze(old...)
 	w.Store.Fail("UpdateGrant", storagetest.LostRequest)
 	_, err = refreshWith(w, client.ID, first.RefreshToken)
-	refused(t, "a token that was replaced twice", err, grant.Grant)
+	refused(t, "a token that was replaced twice", err, grant.InvalidGrant)
 	endedFor(t, w, storage.EndRefreshTokenReuse)
 }
 
@@ -199,7 +199,7 @@ func TestWhatWasDecidedByACopyIsWrittenOrReadAgain(t *testing.T) {
 		return w.Now()
 	}
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
-	refused(t, "a token of a grant that has ended", err, grant.Grant)
+	refused(t, "a token of a grant that has ended", err, grant.InvalidGrant)
 }
 
 // replica is another process of the token server.
@@ -214,8 +214,8 @@ func TestAnOutageDoesNotUseUpTheGrace(t *testing.T) {
 	w := servertest.New(t)
 	client := served(t, w, servertest.Client("shop.web"))
 	other := replica(w)
-	at := func(s *grant.Service, token string) (grant.Outcome, error) {
-		return s.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: token})
+	at := func(s *grant.Service, token string) (grant.Result, error) {
+		return s.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: token})
 	}
 	first := begin(t, w, client, "openid", "offline_access")
 	w.Store.Fail("GetGrant", storagetest.None, storagetest.Unavailable)

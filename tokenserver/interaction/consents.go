@@ -18,14 +18,14 @@ type Consents struct {
 
 // Covering is the UID of the consent of the user to the client, if it holds all that is asked; else
 // it is empty.
-func (c *Consents) FindCovering(ctx context.Context, userUID, clientUID string, asked grant.Asked) (uid string, err error) {
+func (c *Consents) FindCovering(ctx context.Context, userUID, clientUID string, asked grant.ConsentRequest) (uid string, err error) {
 	consent, err := c.Store.GetConsent(ctx, userUID, clientUID)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return "", nil
 	case err != nil:
 		return "", fmt.Errorf("reading a consent: %w", err)
-	case !asked.CoveredBy(consent):
+	case !asked.IsCoveredBy(consent):
 		return "", nil
 	}
 	return consent.UID, nil
@@ -37,7 +37,7 @@ const attempts = 8
 // Grow adds what was asked to what the user has allowed the client, and writes nothing if it is
 // there already. Nothing is taken away but what was allowed of a ResourceServer that another has
 // replaced.
-func (c *Consents) Add(ctx context.Context, userUID, clientUID string, asked grant.Asked) error {
+func (c *Consents) Add(ctx context.Context, userUID, clientUID string, asked grant.ConsentRequest) error {
 	var last error
 	for range attempts {
 		consent, err := c.Store.GetConsent(ctx, userUID, clientUID)
@@ -47,7 +47,7 @@ func (c *Consents) Add(ctx context.Context, userUID, clientUID string, asked gra
 			consent = storage.Consent{UserUID: userUID, ClientUID: clientUID, GrantedAt: now}
 		case err != nil:
 			return fmt.Errorf("reading a consent: %w", err)
-		case consent.UID != "" && asked.CoveredBy(consent):
+		case consent.UID != "" && asked.IsCoveredBy(consent):
 			return nil
 		}
 		asked.AddTo(&consent)

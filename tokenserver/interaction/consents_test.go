@@ -19,11 +19,11 @@ func TestConsentsGivenAtTheSameTimeAreAllKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	consents := &interaction.Consents{Store: store, Now: time.Now}
-	var all grant.Asked
+	var all grant.ConsentRequest
 	var tabs sync.WaitGroup
 	for i := range 6 {
 		scope := fmt.Sprintf("scope-%d", i)
-		asked := grant.Asked{Scopes: []string{scope}, Claims: []string{"claim-" + scope}, APIs: []storage.API{{UID: "api-of-" + scope, Identifier: "urn:" + scope, Scopes: []string{scope}}}}
+		asked := grant.ConsentRequest{Scopes: []string{scope}, Claims: []string{"claim-" + scope}, APIs: []storage.API{{UID: "api-of-" + scope, Identifier: "urn:" + scope, Scopes: []string{scope}}}}
 		all.Scopes, all.Claims, all.APIs = append(all.Scopes, scope), append(all.Claims, asked.Claims...), append(all.APIs, asked.APIs...)
 		tabs.Go(func() {
 			if err := consents.Add(t.Context(), "user", "client", asked); err != nil {
@@ -36,7 +36,7 @@ func TestConsentsGivenAtTheSameTimeAreAllKept(t *testing.T) {
 		t.Errorf("not all are kept: %v", err)
 	}
 	for _, pair := range [][2]string{{"other", "client"}, {"user", "other"}} {
-		if covered, err := consents.FindCovering(t.Context(), pair[0], pair[1], grant.Asked{}); err != nil || covered != "" {
+		if covered, err := consents.FindCovering(t.Context(), pair[0], pair[1], grant.ConsentRequest{}); err != nil || covered != "" {
 			t.Errorf("%v has a consent: %v", pair, err)
 		}
 	}

@@ -59,8 +59,8 @@ type ResolvedFlow struct {
 }
 
 // Asked of the user by the flow, as it is now.
-func (v *ResolvedFlow) RequestedConsent() grant.Asked {
-	return grant.Ask(v.Client, v.Flow.Scopes, v.Flow.Resources, mint.AskedClaims(v.Client, v.Flow.Scopes, v.Flow.Claims))
+func (v *ResolvedFlow) RequestedConsent() grant.ConsentRequest {
+	return grant.NewConsentRequest(v.Client, v.Flow.Scopes, v.Flow.Resources, mint.ClaimsForConsent(v.Client, v.Flow.Scopes, v.Flow.Claims))
 }
 
 // Host that the answer goes to, for people: the host of the redirect URI, or its scheme if it has no host.

@@ -23,7 +23,7 @@ type Handler struct {
 }
 
 // answer about a token (RFC 7662 section 2.2). An inactive one has no field but active.
-type answer struct {
+type response struct {
 	Active    bool          `json:"active"`
 	Scope     string        `json:"scope,omitempty"`
 	ClientID  string        `json:"client_id,omitempty"`
@@ -59,25 +59,25 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	token := form.Get("token")
 	info, err := h.Grants.CheckAccessToken(r.Context(), token)
 	if err == nil {
-		return web.JSON(w, http.StatusOK, h.accessToken(caller, info))
+		return web.JSON(w, http.StatusOK, h.describeAccessToken(caller, info))
 	}
 	if !errors.Is(err, grant.ErrInactive) {
 		return err
 	}
 	info, err = h.Grants.CheckRefreshToken(r.Context(), token, caller)
 	if err == nil {
-		return web.JSON(w, http.StatusOK, h.refreshToken(info))
+		return web.JSON(w, http.StatusOK, h.describeRefreshToken(info))
 	}
 	if !errors.Is(err, grant.ErrInactive) {
 		return err
 	}
-	return web.JSON(w, http.StatusOK, answer{})
+	return web.JSON(w, http.StatusOK, response{})
 }
 
 // accessToken tells the token's own client everything, and a resource server's client what concerns that resource server.
-func (h *Handler) accessToken(caller *registry.Client, info *grant.TokenInfo) answer {
+func (h *Handler) describeAccessToken(caller *registry.Client, info *grant.TokenInfo) response {
 	claims := info.Claims
-	a := answer{
+	a := response{
 		Active: true, Scope: oauth.FormatScope(info.Scopes), ClientID: claims.ClientID, TokenType: oauth.TokenTypeBearer,
 		Expires: claims.Expires, IssuedAt: claims.IssuedAt, Subject: claims.Subject, Audience: info.Audience,
 		Issuer: claims.Issuer, TokenID: claims.ID, AuthTime: claims.AuthTime, ACR: claims.ACR, AMR: claims.AMR,
@@ -91,17 +91,17 @@ func (h *Handler) accessToken(caller *registry.Client, info *grant.TokenInfo) an
 			continue
 		}
 		theirs = append(theirs, identifier)
-		scopes = append(scopes, h.scopesOf(identifier, info.Scopes)...)
+		scopes = append(scopes, h.declaredScopes(identifier, info.Scopes)...)
 	}
 	if len(theirs) == 0 {
-		return answer{}
+		return response{}
 	}
 	a.Audience, a.Scope = theirs, oauth.FormatScope(scopes)
 	return a
 }
 
 // scopesOf a resource server among the token's.
-func (h *Handler) scopesOf(identifier string, scopes []string) []string {
+func (h *Handler) declaredScopes(identifier string, scopes []string) []string {
 	rs, ok := h.Registry.ResourceServer(identifier)
 	if !ok {
 		return nil
@@ -116,8 +116,8 @@ func (h *Handler) scopesOf(identifier string, scopes []string) []string {
 }
 
 // refreshToken is told only to its own client, which CheckRefreshToken has seen to.
-func (h *Handler) refreshToken(info *grant.TokenInfo) answer {
-	a := answer{
+func (h *Handler) describeRefreshToken(info *grant.TokenInfo) response {
+	a := response{
 		Active: true, Scope: oauth.FormatScope(info.Scopes), ClientID: info.Client.ID, Subject: info.Subject,
 		Expires: info.Expires.Unix(), IssuedAt: info.IssuedAt.Unix(),
 	}

@@ -371,9 +371,9 @@ func (w *testServer) implicit(t *testing.T, scopes ...string) string {
 	}
 	access, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
 		Client: client, Subject: servertest.Subject, Audience: audience, Scopes: scopes,
-		Rests: mint.TokenID{
-			ClientUID: client.UID, UserUID: a.UserUID, UserEpoch: a.UserEpoch, SessionHash: a.SessionHash, Epoch: w.Grants.Epoch,
-			Redirect: mint.RedirectHash(a.RedirectURI), ConsentUID: a.ConsentUID, Objects: client.PackBinding(scopes, audience),
+		TokenID: mint.TokenID{
+			ClientUID: client.UID, UserUID: a.UserUID, UserEpoch: a.UserEpoch, SessionHash: a.SessionHash, StoreID: w.Grants.StoreID,
+			RedirectHash: mint.HashRedirectURI(a.RedirectURI), ConsentUID: a.ConsentUID, Objects: client.PackBinding(scopes, audience),
 		},
 	})
 	if err != nil {

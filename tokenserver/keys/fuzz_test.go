@@ -83,7 +83,7 @@ func FuzzVerify(f *testing.F) {
 		f.Add(forge(map[string]any{"alg": alg, "kid": "signs", "typ": "JWT"}, nothing), "JWT")
 		f.Add(forge(map[string]any{"alg": alg, "kid": "signs", "typ": "JWT", "crit": []string{"x"}}, nothing), "JWT")
 	}
-	for _, seed := range []string{"", "..", "e30.e30.", "a.b.c.d", "\n.\n.\n", strings.Repeat("A", maxToken) + ".."} {
+	for _, seed := range []string{"", "..", "e30.e30.", "a.b.c.d", "\n.\n.\n", strings.Repeat("A", maxTokenSize) + ".."} {
 		f.Add(seed, "at+jwt")
 	}
 	f.Fuzz(func(t *testing.T, token, typ string) {

@@ -18,7 +18,7 @@ import (
 // GenerateSigning makes a signing key for ES256 or RS256: its kid, and the content of its file "<kid>.pem". The kid is a hash of the public
 // key after the name of the algorithm; it has lower-case letters, digits and "-" only.
 func GenerateSigning(alg string, random io.Reader) (kid string, content []byte, err error) {
-	signer, err := generate(alg, random)
+	signer, err := generateSigner(alg, random)
 	if err != nil {
 		return "", nil, err
 	}
@@ -35,7 +35,7 @@ func GenerateSigning(alg string, random io.Reader) (kid string, content []byte, 
 	return kid, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), nil
 }
 
-func generate(alg string, random io.Reader) (crypto.Signer, error) {
+func generateSigner(alg string, random io.Reader) (crypto.Signer, error) {
 	switch alg {
 	case algES256:
 		key, err := ecdsa.GenerateKey(elliptic.P256(), random)

@@ -60,4 +60,4 @@ func publicJWK(k *signingKey) (jwk, bool) {
 }
 
 // Published is how many keys the JWK Set has.
-func (r *Ring) Published() int { return len(r.signing) }
+func (r *Ring) PublishedCount() int { return len(r.signing) }

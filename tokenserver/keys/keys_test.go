@@ -79,7 +79,7 @@ func (m *made) set(t testing.TB) *Set {
 	if err := s.LoadDir(m.dir); err != nil {
 		t.Fatal(err)
 	}
-	if missing := s.Use(m.doc); len(missing) != 0 {
+	if missing := s.SetDocument(m.doc); len(missing) != 0 {
 		t.Fatalf("missing %v", missing)
 	}
 	return s
@@ -189,7 +189,7 @@ func TestAForgedTokenIsRefused(t *testing.T) {
 		"four parts":                     good + ".x",
 		"empty":                          "",
 		"dots":                           "..",
-		"very long":                      good + strings.Repeat("A", maxToken),
+		"very long":                      good + strings.Repeat("A", maxTokenSize),
 	} {
 		got := claims{}
 		if err := s.Verify(token, "JWT", &got); !errors.Is(err, ErrInvalid) || got.Subject != "" {
@@ -212,7 +212,7 @@ func TestARevokedKeyIsRefusedAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	s.Use(m.revoked(es256))
+	s.SetDocument(m.revoked(es256))
 	if err := s.Verify(token, "JWT", &claims{}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("its token: %v", err)
 	}
@@ -226,7 +226,7 @@ func TestARevokedKeyIsRefusedAtOnce(t *testing.T) {
 		t.Error("an algorithm without an Active key is no problem")
 	}
 
-	s.Use(m.revoked(sealing))
+	s.SetDocument(m.revoked(sealing))
 	if _, err := s.Open(PurposeCode, sealed); !errors.Is(err, ErrInvalid) {
 		t.Errorf("what it sealed: %v", err)
 	}
@@ -237,7 +237,7 @@ func TestARevokedKeyIsRefusedAtOnce(t *testing.T) {
 		t.Errorf("it still seals deterministically: %v", err)
 	}
 
-	s.Use(m.doc)
+	s.SetDocument(m.doc)
 	if err := s.Verify(token, "JWT", &claims{}); err != nil {
 		t.Errorf("when it is revoked no more: %v", err)
 	}
@@ -252,7 +252,7 @@ func TestAKeyDoesWhatItsPhaseSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, phase := range []string{documents.KeyPublished, documents.KeyRetiring} {
-		s.Use(m.phase(es256, phase))
+		s.SetDocument(m.phase(es256, phase))
 		if _, err := s.Sign("ES256", "JWT", claims{}); !errors.Is(err, ErrNoKey) {
 			t.Errorf("a %s key signs: %v", phase, err)
 		}
@@ -262,7 +262,7 @@ func TestAKeyDoesWhatItsPhaseSays(t *testing.T) {
 		if !bytes.Contains(s.JWKS(), []byte(m.kid(es256))) {
 			t.Errorf("a %s key is not in the JWKS", phase)
 		}
-		s.Use(m.phase(sealing, phase))
+		s.SetDocument(m.phase(sealing, phase))
 		if _, err := s.Seal(PurposeCode, nil); !errors.Is(err, ErrNoKey) {
 			t.Errorf("a %s key seals: %v", phase, err)
 		}
@@ -271,7 +271,7 @@ func TestAKeyDoesWhatItsPhaseSays(t *testing.T) {
 		}
 	}
 	for n, gone := range map[string]documents.Server{"an unknown phase": m.phase(es256, "Gone"), "no entry": {Issuer: "https://a.example"}} {
-		s.Use(gone)
+		s.SetDocument(gone)
 		if err := s.Verify(token, "JWT", &claims{}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("a key with %s verifies: %v", n, err)
 		}
@@ -350,7 +350,7 @@ func TestASealedValueOfAnotherIssuerIsRefusedAlsoUnderTheSameKey(t *testing.T) {
 	a, b := m.set(t), m.set(t)
 	other := m.doc
 	other.Issuer = "https://b.example"
-	b.Use(other)
+	b.SetDocument(other)
 	sealed, err := a.Seal(PurposeSession, []byte("x"))
 	if err != nil {
 		t.Fatal(err)
@@ -413,7 +413,7 @@ func TestRandomSealingNeverRepeats(t *testing.T) {
 	if err := dry.LoadDir(m.dir); err != nil {
 		t.Fatal(err)
 	}
-	dry.Use(m.doc)
+	dry.SetDocument(m.doc)
 	if sealed, err := dry.Seal(PurposeCode, []byte("x")); err == nil {
 		t.Errorf("sealed %q without randomness", sealed)
 	}
@@ -439,7 +439,7 @@ func TestASealedValueThatWasChangedIsRefused(t *testing.T) {
 	for name, other := range map[string]string{
 		"empty": "", "no kid": value, "empty kid": "." + value, "no value": kid + ".", "short": kid + ".AAAA", "padded": sealed + "=",
 		"longer": sealed + "A", "line break": kid + "." + value[:8] + "\n" + value[8:], "standard base64": kid + ".+/+/",
-		"very long": kid + "." + strings.Repeat("A", maxSealed),
+		"very long": kid + "." + strings.Repeat("A", maxSealedSize),
 	} {
 		if _, err := s.Open(PurposeCode, other); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
@@ -453,7 +453,7 @@ func TestAServerWithoutAnActiveKeySaysWhichIsMissing(t *testing.T) {
 	if s.Problem() == "" {
 		t.Error("an empty set has no problem")
 	}
-	if missing := s.Use(m.doc); len(missing) != 3 {
+	if missing := s.SetDocument(m.doc); len(missing) != 3 {
 		t.Errorf("missing %v before the files are read", missing)
 	}
 	if !strings.Contains(s.Problem(), m.kid(es256)) {
@@ -467,13 +467,13 @@ func TestAServerWithoutAnActiveKeySaysWhichIsMissing(t *testing.T) {
 	}
 	standby := m.doc
 	standby.Keys = append(slices.Clone(standby.Keys), documents.Key{KID: "es256-new", Algorithm: "ES256", Phase: documents.KeyPublished})
-	if missing := s.Use(standby); !slices.Equal(missing, []string{"es256-new"}) || s.Problem() != "" {
+	if missing := s.SetDocument(standby); !slices.Equal(missing, []string{"es256-new"}) || s.Problem() != "" {
 		t.Errorf("a Published key that is not held: missing %v, problem %q", missing, s.Problem())
 	}
 	wrong := m.doc
 	wrong.Keys = slices.Clone(wrong.Keys)
 	wrong.Keys[0].Algorithm = "RS256"
-	if missing := s.Use(wrong); !slices.Equal(missing, []string{m.kid(es256)}) {
+	if missing := s.SetDocument(wrong); !slices.Equal(missing, []string{m.kid(es256)}) {
 		t.Errorf("a key of another algorithm than listed: missing %v", missing)
 	}
 }
@@ -486,11 +486,11 @@ func TestKeysAreReadAgainWhenTheDirectoryChanges(t *testing.T) {
 		t.Errorf("an unchanged directory makes another ring: %v", err)
 	}
 	m.addSigning(t, "ES256", documents.KeyPublished)
-	if err := s.LoadDir(m.dir); err != nil || !slices.Contains(s.Held(), m.kid(3)) || len(s.Held()) != 4 {
-		t.Errorf("held %v, %v", s.Held(), err)
+	if err := s.LoadDir(m.dir); err != nil || !slices.Contains(s.LoadedKIDs(), m.kid(3)) || len(s.LoadedKIDs()) != 4 {
+		t.Errorf("held %v, %v", s.LoadedKIDs(), err)
 	}
-	if err := s.LoadDir(filepath.Join(m.dir, "gone")); err == nil || len(s.Held()) != 4 {
-		t.Errorf("a directory that cannot be read: held %v, %v", s.Held(), err)
+	if err := s.LoadDir(filepath.Join(m.dir, "gone")); err == nil || len(s.LoadedKIDs()) != 4 {
+		t.Errorf("a directory that cannot be read: held %v, %v", s.LoadedKIDs(), err)
 	}
 }
 
@@ -514,8 +514,8 @@ func TestAProjectedSecretIsReadThroughItsLink(t *testing.T) {
 		}
 	}
 	s := NewSet(rand.Reader)
-	if err := s.LoadDir(volume); err != nil || len(s.Held()) != 3 {
-		t.Errorf("held %v, %v", s.Held(), err)
+	if err := s.LoadDir(volume); err != nil || len(s.LoadedKIDs()) != 3 {
+		t.Errorf("held %v, %v", s.LoadedKIDs(), err)
 	}
 }
 
@@ -538,9 +538,9 @@ func TestAFileThatIsNoKeyHurtsNoOther(t *testing.T) {
 			t.Errorf("LoadDir does not name %s: %v", name, err)
 		}
 	}
-	s.Use(m.doc)
-	if len(s.Held()) != 3 || s.Problem() != "" {
-		t.Errorf("held %v, problem %q", s.Held(), s.Problem())
+	s.SetDocument(m.doc)
+	if len(s.LoadedKIDs()) != 3 || s.Problem() != "" {
+		t.Errorf("held %v, problem %q", s.LoadedKIDs(), s.Problem())
 	}
 	if again := s.LoadDir(m.dir); again == nil {
 		t.Error("the complaint is forgotten while the file is still there")
@@ -571,8 +571,8 @@ func TestReadersSeeOneRingOrTheNext(t *testing.T) {
 		})
 	}
 	for range 100 {
-		s.Use(m.revoked(es256))
-		s.Use(m.doc)
+		s.SetDocument(m.revoked(es256))
+		s.SetDocument(m.doc)
 	}
 	close(done)
 	readers.Wait()

@@ -35,7 +35,7 @@ const (
 const sealingSize = 32
 
 // material is one key as read from its file: a signer or a secret.
-type material struct {
+type keyMaterial struct {
 	algorithm string
 	signer    crypto.Signer
 	secret    []byte
@@ -49,13 +49,13 @@ func (s *Set) LoadDir(dir string) error {
 	if err != nil {
 		return fmt.Errorf("read keys: %w", err)
 	}
-	stamp := stampOf(files)
+	stamp := hashFiles(files)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.loaded && stamp == s.stamp {
+	if s.loaded && stamp == s.filesHash {
 		return s.loadErr
 	}
-	held := map[string]material{}
+	held := map[string]keyMaterial{}
 	var errs []error
 	for _, f := range files {
 		kid, m, err := parseFile(f)
@@ -69,7 +69,7 @@ func (s *Set) LoadDir(dir string) error {
 		}
 		held[kid] = m
 	}
-	s.stamp, s.loaded, s.loadErr = stamp, true, errors.Join(errs...)
+	s.filesHash, s.loaded, s.loadErr = stamp, true, errors.Join(errs...)
 	s.material = held
 	s.ring.Store(newRing(s.random, s.document, held))
 	return s.loadErr
@@ -105,7 +105,7 @@ func readFiles(dir string) ([]file, error) {
 	return files, nil
 }
 
-func stampOf(files []file) [sha256.Size]byte {
+func hashFiles(files []file) [sha256.Size]byte {
 	h := sha256.New()
 	for _, f := range files {
 		fmt.Fprintf(h, "%d %s %d ", len(f.name), f.name, len(f.content))
@@ -114,43 +114,43 @@ func stampOf(files []file) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-func parseFile(f file) (kid string, m material, err error) {
+func parseFile(f file) (kid string, m keyMaterial, err error) {
 	if kid, ok := strings.CutSuffix(f.name, signingSuffix); ok && kid != "" {
 		m, err := parseSigning(f.content)
 		if err != nil {
-			return "", material{}, fmt.Errorf("key file %s: %w", f.name, err)
+			return "", keyMaterial{}, fmt.Errorf("key file %s: %w", f.name, err)
 		}
 		return kid, m, nil
 	}
 	kid, _ = strings.CutSuffix(f.name, sealingSuffix)
 	secret, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(f.content)))
 	if kid == "" || err != nil || len(secret) != sealingSize {
-		return "", material{}, fmt.Errorf("key file %s: not %d bytes in base64", f.name, sealingSize)
+		return "", keyMaterial{}, fmt.Errorf("key file %s: not %d bytes in base64", f.name, sealingSize)
 	}
-	return kid, material{algorithm: documents.AlgorithmSealing, secret: secret}, nil
+	return kid, keyMaterial{algorithm: documents.AlgorithmSealing, secret: secret}, nil
 }
 
 // parseSigning reads a PKCS #8 private key. The algorithm follows from the type of the key.
-func parseSigning(content []byte) (material, error) {
+func parseSigning(content []byte) (keyMaterial, error) {
 	block, _ := pem.Decode(content)
 	if block == nil || block.Type != "PRIVATE KEY" {
-		return material{}, errors.New("not a PKCS #8 private key in PEM")
+		return keyMaterial{}, errors.New("not a PKCS #8 private key in PEM")
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return material{}, errors.New("not a PKCS #8 private key")
+		return keyMaterial{}, errors.New("not a PKCS #8 private key")
 	}
 	switch key := key.(type) {
 	case *ecdsa.PrivateKey:
 		if key.Curve != elliptic.P256() {
-			return material{}, errors.New("an elliptic curve key must be on P-256")
+			return keyMaterial{}, errors.New("an elliptic curve key must be on P-256")
 		}
-		return material{algorithm: algES256, signer: key}, nil
+		return keyMaterial{algorithm: algES256, signer: key}, nil
 	case *rsa.PrivateKey:
 		if bits := key.N.BitLen(); bits < minRSABits || bits > maxRSABits {
-			return material{}, fmt.Errorf("an RSA key must have %d to %d bits", minRSABits, maxRSABits)
+			return keyMaterial{}, fmt.Errorf("an RSA key must have %d to %d bits", minRSABits, maxRSABits)
 		}
-		return material{algorithm: algRS256, signer: key}, nil
+		return keyMaterial{algorithm: algRS256, signer: key}, nil
 	}
-	return material{}, errors.New("neither an elliptic curve nor an RSA key")
+	return keyMaterial{}, errors.New("neither an elliptic curve nor an RSA key")
 }

@@ -11,29 +11,29 @@ import (
 
 // Ring is the keys that are in force at one moment. It is immutable and safe for use by many.
 type Ring struct {
-	random  io.Reader
-	issuer  string
-	signing map[string]*signingKey
-	signers map[string]*signingKey // by algorithm; the Active ones
-	sealing map[string]*sealingKey
-	sealer  *sealingKey // the Active one
-	jwks    []byte
-	missing []string
-	problem string
+	random        io.Reader
+	issuer        string
+	signing       map[string]*signingKey
+	activeSigning map[string]*signingKey // by algorithm; the Active ones
+	sealing       map[string]*sealingKey
+	activeSealing *sealingKey // the Active one
+	jwks          []byte
+	missing       []string
+	problem       string
 }
 
 // newRing takes from the material what the document lists and does not revoke.
-func newRing(random io.Reader, doc documents.Server, held map[string]material) *Ring {
+func newRing(random io.Reader, doc documents.Server, held map[string]keyMaterial) *Ring {
 	r := &Ring{
-		random:  random,
-		issuer:  doc.Issuer,
-		signing: map[string]*signingKey{},
-		signers: map[string]*signingKey{},
-		sealing: map[string]*sealingKey{},
+		random:        random,
+		issuer:        doc.Issuer,
+		signing:       map[string]*signingKey{},
+		activeSigning: map[string]*signingKey{},
+		sealing:       map[string]*sealingKey{},
 	}
 	var published []*signingKey
 	for _, key := range doc.Keys {
-		if slices.Contains(doc.RevokedKeys, key.KID) || !knownPhase(key.Phase) {
+		if slices.Contains(doc.RevokedKeys, key.KID) || !isKnownPhase(key.Phase) {
 			continue
 		}
 		m, ok := held[key.KID]
@@ -55,35 +55,35 @@ func newRing(random io.Reader, doc documents.Server, held map[string]material) *
 }
 
 // Can says whether the ring can seal, and sign with each of the algorithms.
-func (r *Ring) Can(algorithms ...string) bool {
-	return r.sealer != nil && !slices.ContainsFunc(algorithms, func(alg string) bool { return r.signers[alg] == nil })
+func (r *Ring) CanSign(algorithms ...string) bool {
+	return r.activeSealing != nil && !slices.ContainsFunc(algorithms, func(alg string) bool { return r.activeSigning[alg] == nil })
 }
 
-func knownPhase(phase string) bool {
+func isKnownPhase(phase string) bool {
 	return phase == documents.KeyPublished || phase == documents.KeyActive || phase == documents.KeyRetiring
 }
 
 // addSigning returns nil for a kid that is in the ring already: kids are unique in a JWK Set, and the first one counts.
-func (r *Ring) addSigning(key documents.Key, m material) *signingKey {
+func (r *Ring) addSigning(key documents.Key, m keyMaterial) *signingKey {
 	if _, twice := r.signing[key.KID]; twice {
 		return nil
 	}
 	s := newSigningKey(key.KID, m)
 	r.signing[key.KID] = s
-	if _, has := r.signers[key.Algorithm]; !has && key.Phase == documents.KeyActive {
-		r.signers[key.Algorithm] = s
+	if _, has := r.activeSigning[key.Algorithm]; !has && key.Phase == documents.KeyActive {
+		r.activeSigning[key.Algorithm] = s
 	}
 	return s
 }
 
-func (r *Ring) addSealing(key documents.Key, m material) {
+func (r *Ring) addSealing(key documents.Key, m keyMaterial) {
 	if _, twice := r.sealing[key.KID]; twice {
 		return
 	}
 	s := newSealingKey(key.KID, m.secret)
 	r.sealing[key.KID] = s
-	if r.sealer == nil && key.Phase == documents.KeyActive {
-		r.sealer = s
+	if r.activeSealing == nil && key.Phase == documents.KeyActive {
+		r.activeSealing = s
 	}
 }
 
@@ -100,11 +100,11 @@ func (r *Ring) findProblem(doc documents.Server) string {
 		}
 	}
 	for _, alg := range doc.Algorithms {
-		if r.signers[alg] == nil && len(problems) == 0 {
+		if r.activeSigning[alg] == nil && len(problems) == 0 {
 			problems = append(problems, fmt.Sprintf("there is no Active key for %s", alg))
 		}
 	}
-	if r.sealer == nil && len(problems) == 0 {
+	if r.activeSealing == nil && len(problems) == 0 {
 		problems = append(problems, "there is no Active key for sealing")
 	}
 	return strings.Join(problems, "; ")

@@ -38,7 +38,7 @@ var purposes = []Purpose{
 const sealFormat = "v1"
 
 // maxSealed is the longest sealed value that is looked at, in bytes.
-const maxSealed = 16 << 10
+const maxSealedSize = 16 << 10
 
 // sealingKey has a subkey for each purpose, and another one that makes nonces.
 type sealingKey struct {
@@ -51,17 +51,17 @@ type sealingKey struct {
 func newSealingKey(kid string, secret []byte) *sealingKey {
 	k := &sealingKey{kid: kid, aeads: map[Purpose]cipher.AEAD{}, nonces: map[Purpose][]byte{}}
 	for _, p := range purposes {
-		aead, err := chacha20poly1305.NewX(subkey(secret, "seal", p))
+		aead, err := chacha20poly1305.NewX(deriveSubkey(secret, "seal", p))
 		if err != nil {
 			panic("a subkey has the length of a key: " + err.Error())
 		}
 		k.aeads[p] = aead
-		k.nonces[p] = subkey(secret, "nonce", p)
+		k.nonces[p] = deriveSubkey(secret, "nonce", p)
 	}
 	return k
 }
 
-func subkey(secret []byte, use string, p Purpose) []byte {
+func deriveSubkey(secret []byte, use string, p Purpose) []byte {
 	key, err := hkdf.Key(sha256.New, secret, nil, "oauth-operator "+sealFormat+" "+use+" "+string(p), chacha20poly1305.KeySize)
 	if err != nil {
 		panic("HKDF-SHA256 makes 32 bytes of any secret: " + err.Error())
@@ -70,20 +70,20 @@ func subkey(secret []byte, use string, p Purpose) []byte {
 }
 
 // associated is the associated data of a sealed value. Neither purpose nor format has a zero byte.
-func (r *Ring) associated(p Purpose) []byte {
+func (r *Ring) associatedData(p Purpose) []byte {
 	return []byte(sealFormat + "\x00" + string(p) + "\x00" + r.issuer)
 }
 
 // Seal encrypts and authenticates plaintext with the Active key under a random nonce. ErrNoKey if there is no such key.
 func (r *Ring) Seal(p Purpose, plaintext []byte) (string, error) {
-	if r.sealer == nil || r.sealer.aeads[p] == nil {
+	if r.activeSealing == nil || r.activeSealing.aeads[p] == nil {
 		return "", fmt.Errorf("%w: cannot seal a %s", ErrNoKey, p)
 	}
 	nonce := make([]byte, chacha20poly1305.NonceSizeX, chacha20poly1305.NonceSizeX+len(plaintext)+chacha20poly1305.Overhead)
 	if _, err := io.ReadFull(r.random, nonce); err != nil {
 		return "", fmt.Errorf("make a nonce: %w", err)
 	}
-	return r.seal(r.sealer, p, nonce, plaintext), nil
+	return r.seal(r.activeSealing, p, nonce, plaintext), nil
 }
 
 // SealDeterministic seals with the key kid, which may be Retiring, such that the same plaintext gives the same bytes: the nonce is an HMAC of
@@ -94,7 +94,7 @@ func (r *Ring) SealDeterministic(p Purpose, kid string, plaintext []byte) (strin
 		return "", fmt.Errorf("%w: cannot seal a %s with %s", ErrNoKey, p, kid)
 	}
 	// The associated data is part of the input: one nonce must never serve two of them.
-	data := r.associated(p)
+	data := r.associatedData(p)
 	mac := hmac.New(sha256.New, k.nonces[p])
 	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(data))))
 	mac.Write(data)
@@ -104,14 +104,14 @@ func (r *Ring) SealDeterministic(p Purpose, kid string, plaintext []byte) (strin
 }
 
 func (r *Ring) seal(k *sealingKey, p Purpose, nonce, plaintext []byte) string {
-	sealed := k.aeads[p].Seal(nonce[:len(nonce):cap(nonce)], nonce, plaintext, r.associated(p))
+	sealed := k.aeads[p].Seal(nonce[:len(nonce):cap(nonce)], nonce, plaintext, r.associatedData(p))
 	return k.kid + "." + base64.RawURLEncoding.EncodeToString(sealed)
 }
 
 // Open returns what was sealed for this purpose and issuer. The only error is ErrInvalid: also for a key that is revoked or not held.
 func (r *Ring) Open(p Purpose, sealed string) (plaintext []byte, err error) {
 	dot := strings.LastIndexByte(sealed, '.')
-	if dot < 0 || len(sealed) > maxSealed || strings.ContainsAny(sealed, "\r\n") {
+	if dot < 0 || len(sealed) > maxSealedSize || strings.ContainsAny(sealed, "\r\n") {
 		return nil, ErrInvalid
 	}
 	k := r.sealing[sealed[:dot]]
@@ -122,7 +122,7 @@ func (r *Ring) Open(p Purpose, sealed string) (plaintext []byte, err error) {
 	if err != nil || len(raw) < chacha20poly1305.NonceSizeX+chacha20poly1305.Overhead {
 		return nil, ErrInvalid
 	}
-	plaintext, err = k.aeads[p].Open(nil, raw[:chacha20poly1305.NonceSizeX], raw[chacha20poly1305.NonceSizeX:], r.associated(p))
+	plaintext, err = k.aeads[p].Open(nil, raw[:chacha20poly1305.NonceSizeX], raw[chacha20poly1305.NonceSizeX:], r.associatedData(p))
 	if err != nil {
 		return nil, ErrInvalid
 	}
@@ -131,8 +131,8 @@ func (r *Ring) Open(p Purpose, sealed string) (plaintext []byte, err error) {
 
 // SealingKID is the kid of the Active sealing key; empty if there is none.
 func (r *Ring) SealingKID() string {
-	if r.sealer == nil {
+	if r.activeSealing == nil {
 		return ""
 	}
-	return r.sealer.kid
+	return r.activeSealing.kid
 }

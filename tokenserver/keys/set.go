@@ -32,12 +32,12 @@ type Set struct {
 	random io.Reader
 	ring   atomic.Pointer[Ring]
 
-	mu       sync.Mutex // guards what follows; writers only
-	stamp    [sha256.Size]byte
-	loaded   bool
-	loadErr  error // of the files that were read last
-	material map[string]material
-	document documents.Server
+	mu        sync.Mutex // guards what follows; writers only
+	filesHash [sha256.Size]byte
+	loaded    bool
+	loadErr   error // of the files that were read last
+	material  map[string]keyMaterial
+	document  documents.Server
 }
 
 // NewSet returns an empty set that takes nonces from random. It can do nothing before LoadDir and Use.
@@ -49,7 +49,7 @@ func NewSet(random io.Reader) *Set {
 
 // Use puts a server's document in force: issuer, phases and revocation. It returns the kids that the document lists, does not revoke and
 // that are not held, or held with another algorithm. Using the same document again costs nothing.
-func (s *Set) Use(doc documents.Server) (missing []string) {
+func (s *Set) SetDocument(doc documents.Server) (missing []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !reflect.DeepEqual(s.document, doc) {
@@ -63,7 +63,7 @@ func (s *Set) Use(doc documents.Server) (missing []string) {
 func (s *Set) Ring() *Ring { return s.ring.Load() }
 
 // Held are the kids of the material that was read, sorted; also those that no document lists.
-func (s *Set) Held() []string {
+func (s *Set) LoadedKIDs() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Sorted(maps.Keys(s.material))

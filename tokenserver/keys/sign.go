@@ -19,17 +19,17 @@ const (
 )
 
 // maxToken is the longest token that is looked at, in bytes.
-const maxToken = 16 << 10
+const maxTokenSize = 16 << 10
 
 type signingKey struct {
-	kid    string
-	alg    string
-	method jwt.SigningMethod
-	key    crypto.Signer
-	heads  sync.Map // encoded headers, by typ; there are two
+	kid     string
+	alg     string
+	method  jwt.SigningMethod
+	key     crypto.Signer
+	headers sync.Map // encoded headers, by typ; there are two
 }
 
-func newSigningKey(kid string, m material) *signingKey {
+func newSigningKey(kid string, m keyMaterial) *signingKey {
 	return &signingKey{kid: kid, alg: m.algorithm, method: jwt.GetSigningMethod(m.algorithm), key: m.signer}
 }
 
@@ -43,11 +43,11 @@ type header struct {
 
 // Sign makes a JWT (RFC 7519) of the claims, signed by the Active key of alg. ErrNoKey if there is none.
 func (r *Ring) Sign(alg, typ string, claims any) (token string, err error) {
-	k := r.signers[alg]
+	k := r.activeSigning[alg]
 	if k == nil {
 		return "", fmt.Errorf("%w: no Active key for %s", ErrNoKey, alg)
 	}
-	head, err := k.head(typ)
+	head, err := k.encodedHeader(typ)
 	if err != nil {
 		return "", fmt.Errorf("encode header: %w", err)
 	}
@@ -64,8 +64,8 @@ func (r *Ring) Sign(alg, typ string, claims any) (token string, err error) {
 }
 
 // head is the header of the key's tokens of a typ, encoded once.
-func (k *signingKey) head(typ string) (string, error) {
-	if encoded, ok := k.heads.Load(typ); ok {
+func (k *signingKey) encodedHeader(typ string) (string, error) {
+	if encoded, ok := k.headers.Load(typ); ok {
 		return encoded.(string), nil
 	}
 	head, err := json.Marshal(header{Algorithm: k.alg, KeyID: k.kid, Type: typ})
@@ -73,7 +73,7 @@ func (k *signingKey) head(typ string) (string, error) {
 		return "", err
 	}
 	encoded := base64.RawURLEncoding.EncodeToString(head)
-	k.heads.Store(typ, encoded)
+	k.headers.Store(typ, encoded)
 	return encoded, nil
 }
 
@@ -92,7 +92,7 @@ func encodeJSON(v any) ([]byte, error) {
 // algorithm is the key's, whatever the header says (RFC 8725 section 3.1); typ must be equal (section 3.11). It does not look at exp, iss and
 // aud. The only error is ErrInvalid.
 func (r *Ring) Verify(token, typ string, claims any) error {
-	if len(token) > maxToken || strings.Count(token, ".") != 2 {
+	if len(token) > maxTokenSize || strings.Count(token, ".") != 2 {
 		return ErrInvalid
 	}
 	dot := strings.LastIndexByte(token, '.')

@@ -157,7 +157,7 @@ func TestOneBrowsersLogoutIsNoOthers(t *testing.T) {
 }
 
 // tokens of a sign-in in the browser with these scopes.
-func tokens(t *testing.T, b *interactiontest.Browser, scope string) (access string, out grant.Outcome) {
+func tokens(t *testing.T, b *interactiontest.Browser, scope string) (access string, out grant.Result) {
 	t.Helper()
 	request, err := url.Parse(b.WebRequest())
 	if err != nil {
@@ -174,7 +174,7 @@ func tokens(t *testing.T, b *interactiontest.Browser, scope string) (access stri
 	minter := &mint.Minter{Keys: b.Keys, Registry: b.Registry, Now: b.Now}
 	access, _, err = minter.AccessToken(mint.AccessTokenInput{
 		Client: client, Subject: out.Grant.Subject, Audience: out.Audience, Scopes: out.Scopes,
-		Rests: mint.TokenID{Grant: out.Grant.ID, Incarnation: out.Grant.Incarnation},
+		TokenID: mint.TokenID{Grant: out.Grant.ID, Incarnation: out.Grant.Incarnation},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -188,10 +188,10 @@ func active(t *testing.T, w *interactiontest.Server, access string) bool {
 	return err == nil
 }
 
-func refreshes(t *testing.T, w *interactiontest.Server, out grant.Outcome) bool {
+func refreshes(t *testing.T, w *interactiontest.Server, out grant.Result) bool {
 	t.Helper()
 	client, _ := w.Registry.Client("web")
-	_, err := w.Grants.Refresh(t.Context(), grant.Refreshing{Client: client, RefreshToken: out.RefreshToken})
+	_, err := w.Grants.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: out.RefreshToken})
 	return err == nil
 }
 

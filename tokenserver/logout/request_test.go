@@ -29,7 +29,7 @@ func TestAnIDTokenOfTheUserSignsThemOutAtOnce(t *testing.T) {
 					w.Document.Keys[i].Phase = documents.KeyRetiring
 				}
 			}
-			w.Keys.Use(w.Document)
+			w.Keys.SetDocument(w.Document)
 			return token
 		},
 	} {
@@ -121,7 +121,7 @@ func TestAnIDTokenOfARevokedKeyIsNoHint(t *testing.T) {
 			w.Document.RevokedKeys = append(w.Document.RevokedKeys, key.KID)
 		}
 	}
-	w.Keys.Use(w.Document)
+	w.Keys.SetDocument(w.Document)
 	if page := b.Get(endpoint(w, "id_token_hint", token)); !page.IsLogout() {
 		t.Errorf("the answer is %d", page.StatusCode)
 	}

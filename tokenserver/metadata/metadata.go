@@ -150,7 +150,7 @@ func (h *Handler) Discovery(w http.ResponseWriter, _ *http.Request) error {
 // JWKS answers with the JWK Set (RFC 7517 section 5). While there are no keys it answers with 503,
 // since clients would cache an empty set.
 func (h *Handler) JWKS(w http.ResponseWriter, _ *http.Request) error {
-	if h.Keys.Ring().Published() == 0 {
+	if h.Keys.Ring().PublishedCount() == 0 {
 		return web.NotReady()
 	}
 	return writePublic(w, "application/jwk-set+json", h.Keys.JWKS())

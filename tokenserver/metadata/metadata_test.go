@@ -112,7 +112,7 @@ func handler(t *testing.T) *Handler {
 		t.Fatal(err)
 	}
 	registrytest.Fill(t, h.Registry, s)
-	h.Keys.Use(s)
+	h.Keys.SetDocument(s)
 	return h
 }
 

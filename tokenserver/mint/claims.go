@@ -77,7 +77,7 @@ func RegisteredClaims(user *registry.User, client *registry.Client) map[string]a
 // SingleClaims are the names of claims that a claims parameter asks for, in either place, beyond
 // those of the scopes of an authentication request (OpenID Connect Core section 5.5): they can be
 // granted one by one where the client may have the scope that stands for them. Sorted.
-func SingleClaims(client *registry.Client, scopes []string, parameter string) []string {
+func IndividualClaims(client *registry.Client, scopes []string, parameter string) []string {
 	if !slices.Contains(scopes, oauth.ScopeOpenID) {
 		return nil
 	}
@@ -91,11 +91,11 @@ func SingleClaims(client *registry.Client, scopes []string, parameter string) []
 // AskedClaims are the names of claims that a user is asked for one by one in an authentication
 // request, beyond those of its scopes: the SingleClaims, and those that the client registered to be
 // told whatever the scope. Sorted.
-func AskedClaims(client *registry.Client, scopes []string, parameter string) []string {
+func ClaimsForConsent(client *registry.Client, scopes []string, parameter string) []string {
 	if !slices.Contains(scopes, oauth.ScopeOpenID) {
 		return nil
 	}
-	asked := SingleClaims(client, scopes, parameter)
+	asked := IndividualClaims(client, scopes, parameter)
 	for _, name := range client.IDTokenClaims {
 		if !oauth.IsReservedClaim(name) && !slices.Contains(scopes, oauth.ScopeOfClaim(name)) {
 			asked = append(asked, name)
@@ -117,7 +117,7 @@ func AllowedClaims(client *registry.Client, names []string) []string {
 }
 
 // ClaimsGranted are the claims of those names that were granted one by one.
-func ClaimsGranted(user *registry.User, granted, names []string) map[string]any {
+func GrantedClaims(user *registry.User, granted, names []string) map[string]any {
 	claims := map[string]any{}
 	for _, name := range names {
 		if user == nil || !slices.Contains(granted, name) {
@@ -147,7 +147,7 @@ func claimOf(user *registry.User, name string) (any, bool) {
 
 // RequestedBeyond are the names that a claims parameter asks for at the UserInfo endpoint, as far as the scopes allow them, this user has them,
 // and the scopes do not stand for them anyway. A token that no grant remembers the request of carries them, so they are few.
-func RequestedBeyond(user *registry.User, scopes []string, parameter string) []string {
+func RequestedNonstandardClaims(user *registry.User, scopes []string, parameter string) []string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(ClaimsByName(user, scopes, RequestedClaims(parameter, "userinfo")))) {
 		if _, known := scopeOfClaim[name]; !known {

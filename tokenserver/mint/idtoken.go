@@ -55,7 +55,7 @@ func (m *Minter) IDToken(in IDTokenInput) (string, error) {
 		claims["amr"] = in.AMR
 	}
 	for name, value := range map[string]string{
-		"nonce": in.Nonce, "acr": acrOf(in.AMR), "at_hash": halfHash(in.AccessToken), "c_hash": halfHash(in.Code),
+		"nonce": in.Nonce, "acr": acrOf(in.AMR), "at_hash": leftHalfHash(in.AccessToken), "c_hash": leftHalfHash(in.Code),
 	} {
 		if value != "" {
 			claims[name] = value
@@ -71,7 +71,7 @@ func (m *Minter) IDToken(in IDTokenInput) (string, error) {
 // userClaims are the claims about the user that belong into this ID token.
 func (in IDTokenInput) userClaims() map[string]any {
 	claims := ClaimsByName(in.User, in.Scopes, RequestedClaims(in.ClaimsRequest, "id_token"))
-	maps.Copy(claims, ClaimsGranted(in.User, in.Claims, RequestedClaims(in.ClaimsRequest, "id_token")))
+	maps.Copy(claims, GrantedClaims(in.User, in.Claims, RequestedClaims(in.ClaimsRequest, "id_token")))
 	maps.Copy(claims, RegisteredClaims(in.User, in.Client))
 	if in.AccessToken == "" && in.Code == "" {
 		maps.Copy(claims, ClaimsByScope(in.User, in.Scopes))
@@ -80,7 +80,7 @@ func (in IDTokenInput) userClaims() map[string]any {
 }
 
 // halfHash is the left half of the hash that both RS256 and ES256 use (OpenID Connect Core section 3.1.3.6).
-func halfHash(value string) string {
+func leftHalfHash(value string) string {
 	if value == "" {
 		return ""
 	}

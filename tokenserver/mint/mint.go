@@ -52,7 +52,7 @@ type AccessTokenInput struct {
 	AuthTime time.Time
 	AMR      []string
 	// Rests is what the token rests on.
-	Rests TokenID
+	TokenID TokenID
 }
 
 // AccessToken makes one, signed with the server's first algorithm. It is good for the lifetime from now on.
@@ -61,7 +61,7 @@ func (m *Minter) AccessToken(in AccessTokenInput) (token string, lifetime time.D
 	if !ok || len(server.Algorithms) == 0 {
 		return "", 0, errNotServing
 	}
-	id, err := m.sealTokenID(in.Rests)
+	id, err := m.sealTokenID(in.TokenID)
 	if err != nil {
 		return "", 0, err
 	}
@@ -71,7 +71,7 @@ func (m *Minter) AccessToken(in AccessTokenInput) (token string, lifetime time.D
 		Issuer: server.Issuer, Subject: in.Subject, Audience: in.Audience,
 		Expires: now.Add(lifetime).Unix(), IssuedAt: now.Unix(),
 		ID: id, ClientID: in.Client.ID, Scope: oauth.FormatScope(in.Scopes),
-		AuthTime: unix(in.AuthTime), ACR: acrOf(in.AMR), AMR: in.AMR,
+		AuthTime: unixOrZero(in.AuthTime), ACR: acrOf(in.AMR), AMR: in.AMR,
 	}
 	token, err = m.Keys.Sign(server.Algorithms[0], oauth.TypeAccessToken, claims)
 	if err != nil {
@@ -82,7 +82,7 @@ func (m *Minter) AccessToken(in AccessTokenInput) (token string, lifetime time.D
 
 // Ready says whether tokens for the client can be made: an access token, and an ID token if the client may ask for one. It is asked before
 // anything is used up for them. The error wraps registry.ErrNotServing.
-func (m *Minter) Ready(client *registry.Client) error {
+func (m *Minter) CheckReady(client *registry.Client) error {
 	server, ok := m.Registry.Server()
 	if !ok || len(server.Algorithms) == 0 {
 		return errNotServing
@@ -91,13 +91,13 @@ func (m *Minter) Ready(client *registry.Client) error {
 	if client.MayHaveScope(oauth.ScopeOpenID) {
 		needed = append(needed, client.IDTokenAlg)
 	}
-	if ring := m.Keys.Ring(); !ring.Can(needed...) {
+	if ring := m.Keys.Ring(); !ring.CanSign(needed...) {
 		return fmt.Errorf("%w: a key is lacking", errNotServing)
 	}
 	return nil
 }
 
-func unix(t time.Time) int64 {
+func unixOrZero(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}

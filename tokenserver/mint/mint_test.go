@@ -51,7 +51,7 @@ func TestAnAccessTokenIsWhatRFC9068Says(t *testing.T) {
 	now := float64(w.Now().Unix())
 	token, lifetime, err := w.Minter.AccessToken(mint.AccessTokenInput{
 		Client: client, Subject: servertest.Subject, Audience: []string{servertest.Orders, servertest.Issuer}, Scopes: []string{"openid", "orders:read"},
-		AuthTime: w.Now().Add(-time.Hour), AMR: []string{"pwd"}, Rests: mint.TokenID{Grant: "g", Incarnation: "i"},
+		AuthTime: w.Now().Add(-time.Hour), AMR: []string{"pwd"}, TokenID: mint.TokenID{Grant: "g", Incarnation: "i"},
 	})
 	if err != nil || lifetime != 5*time.Minute {
 		t.Fatalf("lifetime %v, %v", lifetime, err)
@@ -72,7 +72,7 @@ func TestAMachinesTokenSaysNothingOfAUser(t *testing.T) {
 	client := served(t, w, c)
 	now := float64(w.Now().Unix())
 	token, lifetime, err := w.Minter.AccessToken(mint.AccessTokenInput{
-		Client: client, Subject: client.ID, Audience: []string{servertest.Orders}, Rests: mint.TokenID{ClientUID: client.UID},
+		Client: client, Subject: client.ID, Audience: []string{servertest.Orders}, TokenID: mint.TokenID{ClientUID: client.UID},
 	})
 	if err != nil || lifetime != time.Minute {
 		t.Fatalf("lifetime %v, %v", lifetime, err)
@@ -87,7 +87,7 @@ func TestTheServersFirstAlgorithmSignsAccessTokens(t *testing.T) {
 	w := servertest.New(t)
 	w.ChangeDocument(func(s *documents.Server) { s.Algorithms = []string{"RS256", "ES256"} })
 	client := served(t, w, servertest.Client("shop.web"))
-	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{Client: client, Subject: "x", Audience: []string{"y"}, Rests: mint.TokenID{ClientUID: client.UID}})
+	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{Client: client, Subject: "x", Audience: []string{"y"}, TokenID: mint.TokenID{ClientUID: client.UID}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +273,7 @@ func TestATokenIDIsSealedAndEveryOneIsDifferent(t *testing.T) {
 	rests := mint.TokenID{ClientUID: client.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1"}
 	seen := map[string]bool{}
 	for range 10 {
-		token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{Client: client, Subject: "x", Audience: []string{"y"}, Rests: rests})
+		token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{Client: client, Subject: "x", Audience: []string{"y"}, TokenID: rests})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -302,7 +302,7 @@ func TestWhatIsSealedForAnythingElseIsNoTokenID(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := mint.OpenTokenID(w.Keys, sealed); !errors.Is(err, mint.ErrTokenID) {
+		if _, err := mint.OpenTokenID(w.Keys, sealed); !errors.Is(err, mint.ErrInvalidTokenID) {
 			t.Errorf("a %s is a token id: %v", purpose, err)
 		}
 	}
@@ -311,11 +311,11 @@ func TestWhatIsSealedForAnythingElseIsNoTokenID(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := mint.OpenTokenID(w.Keys, sealed); !errors.Is(err, mint.ErrTokenID) {
+		if _, err := mint.OpenTokenID(w.Keys, sealed); !errors.Is(err, mint.ErrInvalidTokenID) {
 			t.Errorf("%s is a token id: %v", content, err)
 		}
 	}
-	if _, err := mint.OpenTokenID(w.Keys, ""); !errors.Is(err, mint.ErrTokenID) {
+	if _, err := mint.OpenTokenID(w.Keys, ""); !errors.Is(err, mint.ErrInvalidTokenID) {
 		t.Errorf("nothing is a token id: %v", err)
 	}
 }
@@ -360,7 +360,7 @@ func TestWithoutAKeyThereAreNoTokens(t *testing.T) {
 			s.RevokedKeys = append(s.RevokedKeys, key.KID)
 		}
 	})
-	if token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{Client: client, Subject: "x", Rests: mint.TokenID{ClientUID: "x"}}); err == nil {
+	if token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{Client: client, Subject: "x", TokenID: mint.TokenID{ClientUID: "x"}}); err == nil {
 		t.Errorf("there is an access token %s", token)
 	}
 	if token, err := w.Minter.IDToken(mint.IDTokenInput{Client: client, Subject: "x"}); err == nil {

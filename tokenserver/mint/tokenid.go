@@ -12,7 +12,7 @@ import (
 )
 
 // ErrTokenID: the value is not the id of one of our access tokens.
-var ErrTokenID = errors.New("mint: not an id of our tokens")
+var ErrInvalidTokenID = errors.New("mint: not an id of our tokens")
 
 // TokenID is what an access token rests on: a grant, or, where nothing is stored for it, the
 // client, the resource servers, and perhaps a user, a session, a redirect URI and a consent. It is
@@ -26,9 +26,9 @@ type TokenID struct {
 	UserEpoch   string `json:"e,omitempty"`
 	SessionHash string `json:"s,omitempty"`
 	// Epoch of the store (grant.Service): that of another does not know the mark that revokes the token.
-	Epoch string `json:"ep,omitempty"`
+	StoreID string `json:"ep,omitempty"`
 	// Redirect is the RedirectHash of the redirect URI that the token was sent to.
-	Redirect []byte `json:"r,omitempty"`
+	RedirectHash []byte `json:"r,omitempty"`
 	// ConsentUID of the consent that the user's authorization rests on; empty: on none.
 	ConsentUID string `json:"k,omitempty"`
 	// Objects that the scopes and the audience of the token are of.
@@ -41,10 +41,10 @@ type TokenID struct {
 }
 
 // RedirectHash of a registered redirect URI, for TokenID.
-func RedirectHash(uri string) []byte { return ShortRedirect(sha256.Sum256([]byte(uri))) }
+func HashRedirectURI(uri string) []byte { return TruncateHash(sha256.Sum256([]byte(uri))) }
 
 // ShortRedirect is the RedirectHash of the redirect URI with the SHA-256.
-func ShortRedirect(sum [sha256.Size]byte) []byte { return sum[:16] }
+func TruncateHash(sum [sha256.Size]byte) []byte { return sum[:16] }
 
 func (m *Minter) sealTokenID(id TokenID) (string, error) {
 	plain, err := json.Marshal(id)
@@ -62,11 +62,11 @@ func (m *Minter) sealTokenID(id TokenID) (string, error) {
 func OpenTokenID(set *keys.Set, jti string) (TokenID, error) {
 	plain, err := set.Open(keys.PurposeTokenID, jti)
 	if err != nil {
-		return TokenID{}, ErrTokenID
+		return TokenID{}, ErrInvalidTokenID
 	}
 	var id TokenID
 	if err := json.Unmarshal(plain, &id); err != nil || id.Grant == "" && id.ClientUID == "" {
-		return TokenID{}, ErrTokenID
+		return TokenID{}, ErrInvalidTokenID
 	}
 	return id, nil
 }

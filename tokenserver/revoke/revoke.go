@@ -43,11 +43,11 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	switch outcome {
-	case grant.NotTheirs:
+	case grant.IssuedToAnother:
 		return oauth.Errorf(oauth.UnauthorizedClient, "the token was issued to another client")
 	case grant.NotRevocable:
 		return oauth.Errorf(oauth.UnsupportedTokenType, "ID tokens cannot be revoked")
-	case grant.NoPlace:
+	case grant.TooManyRevoked:
 		return oauth.Errorf(oauth.TemporarilyUnavailable,
 			"too many revoked access tokens are remembered; revoke the refresh token instead, or try again later").
 			WithHeader("Retry-After", retryAfter)

@@ -41,7 +41,7 @@ func (s *Server) Consent(a grant.Authorization) grant.Authorization {
 		consent, err = storage.Consent{UserUID: a.UserUID, ClientUID: a.ClientUID, GrantedAt: now}, nil
 	}
 	must(s.T, err)
-	grant.Ask(client, a.Scopes, a.Resources, a.Claims).AddTo(&consent)
+	grant.NewConsentRequest(client, a.Scopes, a.Resources, a.Claims).AddTo(&consent)
 	consent.UpdatedAt = now
 	consent, err = s.Memory.PutConsent(context.Background(), consent)
 	must(s.T, err)

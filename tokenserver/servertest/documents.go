@@ -45,7 +45,7 @@ func (s *Server) ChangeDocument(change func(*documents.Server)) {
 
 func (s *Server) serveDocument() {
 	s.T.Helper()
-	s.Keys.Use(s.Document)
+	s.Keys.SetDocument(s.Document)
 	registrytest.Fill(s.T, s.Registry, s.Document)
 }
 

@@ -179,7 +179,7 @@ func (s *Server) assemble() {
 	s.Grants = &grant.Service{Store: s.Store, Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: rand.Reader, Log: log}
 	s.Restart()
 	s.Minter = &mint.Minter{Keys: s.Keys, Registry: s.Registry, Now: s.Now}
-	s.Clients = &clientauth.Authenticator{Registry: s.Registry, Now: s.Now, Used: s.recordUse}
+	s.Clients = &clientauth.Authenticator{Registry: s.Registry, Now: s.Now, OnUse: s.recordUse}
 	s.Passwords = password.NewVerifier(password.Limits{CPUs: 2, Memory: password.MaxMemory - 1}, time.Now)
 	var err error
 	s.Grants.Metrics, err = grant.NewMetrics(s.Metrics)
@@ -199,8 +199,8 @@ func (s *Server) Restart() {
 	var err error
 	s.Memory, err = memory.New(s.Now, rand.Reader)
 	must(s.T, err)
-	s.Store.Store, s.Grants.Epoch = s.Memory, s.Memory.Epoch()
-	s.Store.OnEnd(s.Grants.Ended)
+	s.Store.Store, s.Grants.StoreID = s.Memory, s.Memory.ID()
+	s.Store.OnEnd(s.Grants.ReportEnd)
 }
 
 func (s *Server) recordUse(use registry.CredentialUse) {

@@ -50,9 +50,9 @@ type Session struct {
 	// have a later end than this one has, and what came from it is good again if the lifetime is
 	// raised.
 	RootExpiresAt int64 `json:"ru,omitempty"`
-	// StoreEpoch is the grants' Epoch: the store of another does not know which sessions were
+	// StoreID is that of grant.Service. A store with another id does not know which sessions were
 	// ended.
-	StoreEpoch string `json:"se,omitempty"`
+	StoreID string `json:"se,omitempty"`
 }
 
 // last is when no session of the root is good any more.
@@ -116,14 +116,14 @@ func (s *Sessions) Begin(
 	session := &Session{
 		Root: root, ID: id, UserUID: user.UID, UserEpoch: user.Epoch,
 		AuthTime: now, AMR: amr, StartedAt: now, ExpiresAt: until, RootExpiresAt: max(until, last), LastUsed: now,
-		StoreEpoch: s.Grants.Epoch,
+		StoreID: s.Grants.StoreID,
 	}
 	return session, s.setCookie(w, server, session)
 }
 
 // admit a login of the user, whose session may leave a mark behind when it ends.
 func (s *Sessions) checkLoginRate(ctx context.Context, user *registry.User) error {
-	ended, err := s.Grants.EndedSessions(ctx, user.UID, maxEnded)
+	ended, err := s.Grants.CountEndedSessions(ctx, user.UID, maxEnded)
 	switch {
 	case err != nil:
 		return fmt.Errorf("counting the ended sessions of a user: %w", err)
@@ -212,7 +212,7 @@ func (s *Sessions) openCookie(r *http.Request, server documents.Server) *Session
 	if err := json.Unmarshal(data, session); err != nil || session.Root == "" || session.ID == "" {
 		return nil
 	}
-	if session.StoreEpoch != s.Grants.Epoch {
+	if session.StoreID != s.Grants.StoreID {
 		return nil
 	}
 	return session
@@ -231,7 +231,7 @@ func (s *Sessions) isIdle(server documents.Server, session *Session) bool {
 }
 
 func (s *Sessions) hasEnded(ctx context.Context, session *Session) (bool, error) {
-	ended, err := s.Grants.SessionEnded(ctx, session.RootHash())
+	ended, err := s.Grants.IsSessionEnded(ctx, session.RootHash())
 	if err != nil {
 		return false, fmt.Errorf("reading whether a session has ended: %w", err)
 	}

@@ -179,7 +179,7 @@ func TestTheRootStaysWithTheUserThroughLaterLogins(t *testing.T) {
 		if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Document, third); err != nil {
 			t.Fatal(err)
 		}
-		if ended, err := w.Grants.SessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
+		if ended, err := w.Grants.IsSessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
 			t.Errorf("%s: what the first login led to lives on after logout (%v)", name, err)
 		}
 		if found(t, w, cookie) != nil || found(t, w, later) != nil {
@@ -197,7 +197,7 @@ func TestALoginOfAnotherUserEndsTheSessionThatItReplaces(t *testing.T) {
 		if second.Root == first.Root || found(t, w, later) == nil {
 			t.Errorf("%s: bob has alice's root, or no session", name)
 		}
-		if ended, err := w.Grants.SessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
+		if ended, err := w.Grants.IsSessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
 			t.Errorf("%s: what came from the session that was replaced lives on (%v)", name, err)
 		}
 		if !strings.Contains(w.Log.String(), `"reason":"SessionReplaced","user":"uid-alice"`) {
@@ -381,7 +381,7 @@ func TestALogoutWithAnEarlyCookieHoldsForTheLatest(t *testing.T) {
 	if _, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if ended, err := w.Grants.SessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
+	if ended, err := w.Grants.IsSessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
 		t.Errorf("the mark is gone while an access token of the latest session may live (%v)", err)
 	}
 }
@@ -407,7 +407,7 @@ func TestALogoutHoldsForEarlierLoginsOfTheRootThatMayOutliveTheLatest(t *testing
 	if found(t, w, early) != nil {
 		t.Error("after a logout an earlier cookie is good again")
 	}
-	if ended, err := w.Grants.SessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
+	if ended, err := w.Grants.IsSessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
 		t.Errorf("the mark is gone while a refresh token of the first login may live (%v)", err)
 	}
 }
@@ -422,7 +422,7 @@ func TestASessionDoesNotOutliveAStoreThatForgets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Grants.Store, w.Grants.Epoch = empty, empty.Epoch()
+	w.Grants.Store, w.Grants.StoreID = empty, empty.ID()
 	if found(t, w, cookie) != nil {
 		t.Error("a session that was ended is good again")
 	}

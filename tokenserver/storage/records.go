@@ -87,15 +87,17 @@ type Grant struct {
 	// Offline reports whether the refresh token outlives the session (scope offline_access, or the
 	// password grant).
 	Offline bool
-	// Generation is the number of the current refresh token, from 1; 0: no refresh token.
-	Generation int64
-	// AdvancedAt is when Generation became current, which begins the grace period.
-	AdvancedAt time.Time
-	// SealKID is the id of the key that seals the current refresh token.
-	SealKID string
+	// RefreshTokenNumber is the number of the current refresh token, counted from 1: a rotation
+	// replaces it by the next. It is 0 if the grant has no refresh token.
+	RefreshTokenNumber int64
+	// RefreshTokenIssuedAt is when the current refresh token was issued, which begins the grace
+	// period of its predecessor.
+	RefreshTokenIssuedAt time.Time
+	// SealingKID is the id of the key that seals the current refresh token.
+	SealingKID string
 
-	CreatedAt time.Time
-	LastUsed  time.Time
+	CreatedAt  time.Time
+	LastUsedAt time.Time
 	// RefreshUntil is when refreshing ends at the latest; zero: no refresh token.
 	RefreshUntil time.Time
 	// ExpiresAt is when the grant can authorize nothing any more, and is removed.

@@ -42,7 +42,7 @@ func newDesk(t *testing.T) *desk {
 	if err := set.LoadDir(dir); err != nil {
 		t.Fatal(err)
 	}
-	set.Use(documents.Server{Issuer: issuer, Keys: []documents.Key{
+	set.SetDocument(documents.Server{Issuer: issuer, Keys: []documents.Key{
 		{KID: kid, Algorithm: documents.AlgorithmSealing, Phase: documents.KeyActive},
 	}})
 	d.Devices = &Devices{Keys: set, Now: func() time.Time { return d.now }, Random: rand.Reader}

@@ -12,7 +12,7 @@ import (
 )
 
 // answer of the token endpoint (RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3).
-type answer struct {
+type response struct {
 	AccessToken string `json:"access_token"`
 	TokenType   string `json:"token_type"`
 	// ExpiresIn is in seconds.
@@ -24,23 +24,23 @@ type answer struct {
 	Scope string `json:"scope"`
 }
 
-func newAnswer(token string, lifetime time.Duration, scopes []string) *answer {
-	return &answer{
+func newResponse(token string, lifetime time.Duration, scopes []string) *response {
+	return &response{
 		AccessToken: token, TokenType: oauth.TokenTypeBearer, ExpiresIn: int64(lifetime / time.Second), Scope: oauth.FormatScope(scopes),
 	}
 }
 
 // answerFor makes the tokens of a grant: an access token, an ID token with openid, and the refresh token if there is a new one.
-func (h *Handler) answerFor(client *registry.Client, out grant.Outcome, nonce string) (*answer, error) {
+func (h *Handler) issueTokens(client *registry.Client, out grant.Result, nonce string) (*response, error) {
 	g := out.Grant
 	token, lifetime, err := h.Minter.AccessToken(mint.AccessTokenInput{
 		Client: client, Subject: g.Subject, Audience: out.Audience, Scopes: out.Scopes, AuthTime: g.AuthTime, AMR: g.AMR,
-		Rests: mint.TokenID{Grant: g.ID, Incarnation: g.Incarnation},
+		TokenID: mint.TokenID{Grant: g.ID, Incarnation: g.Incarnation},
 	})
 	if err != nil {
 		return nil, err
 	}
-	a := newAnswer(token, lifetime, out.Scopes)
+	a := newResponse(token, lifetime, out.Scopes)
 	a.RefreshToken = out.RefreshToken
 	if !slices.Contains(out.Scopes, oauth.ScopeOpenID) {
 		return a, nil
@@ -57,7 +57,7 @@ func (h *Handler) answerFor(client *registry.Client, out grant.Outcome, nonce st
 
 // resourcesOf reads the resource parameters: absolute URIs without fragment (RFC 8707 section 2),
 // and not too many.
-func resourcesOf(form oauth.Params) ([]string, error) {
+func parseResources(form oauth.Params) ([]string, error) {
 	resources := form.All("resource")
 	if len(resources) > oauth.MaxResources {
 		return nil, oauth.Errorf(oauth.InvalidTarget, "there are more than %d resources", oauth.MaxResources)
@@ -73,7 +73,7 @@ func resourcesOf(form oauth.Params) ([]string, error) {
 
 // audienceOf a token, and what remains of its scopes. If nothing does, that is an error: a missing scope in the answer would mean that all was
 // granted (RFC 6749 section 5.1).
-func audienceOf(client *registry.Client, scopes, resources []string) (audience, remaining []string, err error) {
+func resolveAudience(client *registry.Client, scopes, resources []string) (audience, remaining []string, err error) {
 	audience, remaining, err = client.ResolveAudience(scopes, resources)
 	if err == nil && len(scopes) > 0 && len(remaining) == 0 {
 		return nil, nil, oauth.Errorf(oauth.InvalidScope, "no scope is left for the resources that were asked for")

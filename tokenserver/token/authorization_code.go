@@ -8,15 +8,15 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-func (h *Handler) authorizationCode(ctx context.Context, client *registry.Client, form oauth.Params) (*answer, error) {
+func (h *Handler) exchangeCode(ctx context.Context, client *registry.Client, form oauth.Params) (*response, error) {
 	if !form.Has("code") {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "code is missing")
 	}
-	resources, err := resourcesOf(form)
+	resources, err := parseResources(form)
 	if err != nil {
 		return nil, err
 	}
-	out, err := h.Grants.Redeem(ctx, grant.Redemption{
+	out, err := h.Grants.Redeem(ctx, grant.RedeemRequest{
 		Client:       client,
 		Code:         form.Get("code"),
 		RedirectURI:  form.Get("redirect_uri"),
@@ -26,5 +26,5 @@ func (h *Handler) authorizationCode(ctx context.Context, client *registry.Client
 	if err != nil {
 		return nil, err
 	}
-	return h.answerFor(client, out, out.Grant.Nonce)
+	return h.issueTokens(client, out, out.Grant.Nonce)
 }

@@ -242,7 +242,7 @@ func TestACodeOfAnotherProcessIsRefusedWhereTheStoreForgets(t *testing.T) {
 	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
-	w.Grants.Epoch = "of the next process"
+	w.Grants.StoreID = "of the next process"
 	w.CheckError(w.Redeem(c, code), 400, "invalid_grant")
 	if len(w.StoredGrants()) != 0 {
 		t.Error("there is a record")
@@ -388,9 +388,9 @@ func TestASealedValueOfAnotherKindOrServerIsNoCode(t *testing.T) {
 
 	other := w.Document
 	other.Issuer = "https://other.example.com"
-	w.Keys.Use(other)
+	w.Keys.SetDocument(other)
 	foreign := w.Code(w.Authorization(c, "openid"))
-	w.Keys.Use(w.Document)
+	w.Keys.SetDocument(w.Document)
 	w.CheckError(w.Redeem(c, foreign), 400, "invalid_grant")
 }
 

@@ -10,7 +10,7 @@ import (
 
 // clientCredentials writes nothing anywhere, and gives no refresh token (RFC 6749 section 4.4.3). The scopes about a user's identity mean
 // nothing without a user, and are never granted.
-func (h *Handler) clientCredentials(_ context.Context, client *registry.Client, form oauth.Params) (*answer, error) {
+func (h *Handler) issueToClient(_ context.Context, client *registry.Client, form oauth.Params) (*response, error) {
 	requested, err := oauth.ParseScope(form.Get("scope"))
 	if err != nil {
 		return nil, err
@@ -19,20 +19,20 @@ func (h *Handler) clientCredentials(_ context.Context, client *registry.Client, 
 	if err != nil {
 		return nil, err
 	}
-	resources, err := resourcesOf(form)
+	resources, err := parseResources(form)
 	if err != nil {
 		return nil, err
 	}
-	audience, scopes, err := audienceOf(client, scopes, resources)
+	audience, scopes, err := resolveAudience(client, scopes, resources)
 	if err != nil {
 		return nil, err
 	}
 	token, lifetime, err := h.Minter.AccessToken(mint.AccessTokenInput{
 		Client: client, Subject: client.ID, Audience: audience, Scopes: scopes,
-		Rests: mint.TokenID{ClientUID: client.UID, Epoch: h.Grants.Epoch, Objects: client.PackBinding(scopes, audience)},
+		TokenID: mint.TokenID{ClientUID: client.UID, StoreID: h.Grants.StoreID, Objects: client.PackBinding(scopes, audience)},
 	})
 	if err != nil {
 		return nil, err
 	}
-	return newAnswer(token, lifetime, scopes), nil
+	return newResponse(token, lifetime, scopes), nil
 }

@@ -106,7 +106,7 @@ func TestARefreshWhoseAnswerWasLostIsOnesOwn(t *testing.T) {
 		token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 		w.Store.Fail("UpdateGrant", fault)
 		a := w.RequireOK(w.Refresh(c, token))
-		if g := w.StoredGrants()[0]; g.Generation != 2 || g.IsEnded() {
+		if g := w.StoredGrants()[0]; g.RefreshTokenNumber != 2 || g.IsEnded() {
 			t.Errorf("the record is %+v", g)
 		}
 		w.RequireOK(w.Refresh(c, a.String("refresh_token")))
@@ -139,7 +139,7 @@ func TestAnUnreachableStoreConsumesNoRefreshToken(t *testing.T) {
 		}
 		tryAgain(t, w.Refresh(c, token))
 	}
-	if g := w.StoredGrants()[0]; g.Generation != 1 || g.IsEnded() {
+	if g := w.StoredGrants()[0]; g.RefreshTokenNumber != 1 || g.IsEnded() {
 		t.Errorf("the record is %+v", g)
 	}
 	w.RequireOK(w.Refresh(c, token))
@@ -152,8 +152,8 @@ func TestAClientRetriesWithinTheGraceAfterACrash(t *testing.T) {
 	w.Store.Fail("GetGrant", storagetest.None, storagetest.Unavailable)
 	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
 	tryAgain(t, w.Refresh(c, token))
-	if g := w.StoredGrants()[0]; g.Generation != 2 {
-		t.Fatalf("the generation is %d, want 2", g.Generation)
+	if g := w.StoredGrants()[0]; g.RefreshTokenNumber != 2 {
+		t.Fatalf("the generation is %d, want 2", g.RefreshTokenNumber)
 	}
 	w.Advance(30 * time.Second)
 	a := w.RequireOK(w.Refresh(c, token))

@@ -137,7 +137,7 @@ func TestSixteenResourcesCanBeNamedAndNoMore(t *testing.T) {
 	for i := range oauth.MaxResources {
 		a.Resources = append(a.Resources, fmt.Sprintf("https://api-%d.example.com", i))
 	}
-	if code := w.Code(w.Consent(a)); len(code) > grant.MaxCode { // which makes none that is larger
+	if code := w.Code(w.Consent(a)); len(code) > grant.MaxCodeSize { // which makes none that is larger
 		t.Errorf("a code for them is %d bytes long", len(code))
 	}
 	token := w.RequireOK(w.Post("/token", c, request...)).String("access_token")

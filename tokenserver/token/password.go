@@ -12,7 +12,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
 )
 
-func (h *Handler) password(ctx context.Context, client *registry.Client, form oauth.Params) (*answer, error) {
+func (h *Handler) exchangePassword(ctx context.Context, client *registry.Client, form oauth.Params) (*response, error) {
 	if !form.Has("username") || !form.Has("password") {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "username or password is missing")
 	}
@@ -28,32 +28,32 @@ func (h *Handler) password(ctx context.Context, client *registry.Client, form oa
 	if err != nil {
 		return nil, err
 	}
-	resources, err := resourcesOf(form)
+	resources, err := parseResources(form)
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := audienceOf(client, scopes, resources); err != nil {
+	if _, _, err := resolveAudience(client, scopes, resources); err != nil {
 		return nil, err
 	}
 	user, err := h.verifyPassword(ctx, client, form.Get("username"), form.Get("password"))
 	if err != nil {
 		return nil, err
 	}
-	out, err := h.Grants.Password(ctx, grant.PasswordGrant{Client: client, User: user, Scopes: scopes, Resources: resources})
+	out, err := h.Grants.ExchangePassword(ctx, grant.PasswordRequest{Client: client, User: user, Scopes: scopes, Resources: resources})
 	if err != nil {
 		return nil, err
 	}
-	return h.answerFor(client, out, "")
+	return h.issueTokens(client, out, "")
 }
 
 // errPassword is the same for every user, known or not.
-func errPassword() error {
+func wrongPassword() error {
 	return oauth.Errorf(oauth.InvalidGrant, "the username or the password is wrong")
 }
 
 // errTooMany says when to try again. RFC 6749 has no code for it. 429 with Retry-After is what HTTP clients wait and try again for (RFC 6585
 // section 4); invalid_grant would tell the application that the password is wrong, which nobody has looked at.
-func errTooMany(refused *throttle.RefusedError) error {
+func tooManyFailures(refused *throttle.RefusedError) error {
 	return oauth.Errorf(oauth.TemporarilyUnavailable, "too many passwords were wrong; try again after the seconds in Retry-After").
 		WithStatus(http.StatusTooManyRequests).WithHeader("Retry-After", refused.RetryAfter())
 }
@@ -61,14 +61,14 @@ func errTooMany(refused *throttle.RefusedError) error {
 // verifyPassword does the same work for users who do not exist. A password that is too long is refused before any work, whoever the user is.
 func (h *Handler) verifyPassword(ctx context.Context, client *registry.Client, username, secret string) (*registry.User, error) {
 	if len(secret) > password.MaxLength {
-		return nil, errPassword()
+		return nil, wrongPassword()
 	}
 	name, user, hash := h.Registry.LookUpLogin(username)
 	right, err := h.Throttle.NewGrantAttempt(name, client.UID).Verify(ctx, h.Passwords, hash, secret)
 	var refused *throttle.RefusedError
 	switch {
 	case errors.As(err, &refused):
-		return nil, errTooMany(refused)
+		return nil, tooManyFailures(refused)
 	case errors.Is(err, password.ErrBusy):
 		return nil, oauth.Errorf(oauth.TemporarilyUnavailable, "too many passwords are being verified; try again in a moment").
 			WithHeader("Retry-After", "2")
@@ -78,7 +78,7 @@ func (h *Handler) verifyPassword(ctx context.Context, client *registry.Client, u
 	case err != nil:
 		return nil, err
 	case !right || user == nil:
-		return nil, errPassword()
+		return nil, wrongPassword()
 	}
 	return user, nil
 }

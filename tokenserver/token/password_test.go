@@ -25,7 +25,7 @@ func TestAPasswordBeginsAGrantWithoutASession(t *testing.T) {
 	if len(records) != 1 || w.Store.Writes() != 1 {
 		t.Fatalf("%d records and %d writes, want one of each", len(records), w.Store.Writes())
 	}
-	if g := records[0]; g.SessionHash != "" || !g.Offline || g.Generation != 1 || g.Subject != servertest.Subject {
+	if g := records[0]; g.SessionHash != "" || !g.Offline || g.RefreshTokenNumber != 1 || g.Subject != servertest.Subject {
 		t.Errorf("the record is %+v", g)
 	}
 	id := w.Claims(a.String("id_token"))

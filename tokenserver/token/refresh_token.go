@@ -8,7 +8,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-func (h *Handler) refreshToken(ctx context.Context, client *registry.Client, form oauth.Params) (*answer, error) {
+func (h *Handler) refreshTokens(ctx context.Context, client *registry.Client, form oauth.Params) (*response, error) {
 	if !form.Has("refresh_token") {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "refresh_token is missing")
 	}
@@ -16,11 +16,11 @@ func (h *Handler) refreshToken(ctx context.Context, client *registry.Client, for
 	if err != nil {
 		return nil, err
 	}
-	resources, err := resourcesOf(form)
+	resources, err := parseResources(form)
 	if err != nil {
 		return nil, err
 	}
-	out, err := h.Grants.Refresh(ctx, grant.Refreshing{
+	out, err := h.Grants.Refresh(ctx, grant.RefreshRequest{
 		Client:       client,
 		RefreshToken: form.Get("refresh_token"),
 		Scopes:       scopes,
@@ -30,5 +30,5 @@ func (h *Handler) refreshToken(ctx context.Context, client *registry.Client, for
 		return nil, err
 	}
 	// A refreshed ID token needs no nonce, and has the auth_time of the login (OpenID Connect Core section 12.2).
-	return h.answerFor(client, out, "")
+	return h.issueTokens(client, out, "")
 }

@@ -127,8 +127,8 @@ func TestParallelRefreshesLeaveOneRefreshToken(t *testing.T) {
 		if len(left) != 1 {
 			t.Errorf("50 parallel refreshes left %d refresh tokens", len(left))
 		}
-		if g := w.StoredGrants()[0]; g.Generation != 2 {
-			t.Errorf("the generation is %d, want 2", g.Generation)
+		if g := w.StoredGrants()[0]; g.RefreshTokenNumber != 2 {
+			t.Errorf("the generation is %d, want 2", g.RefreshTokenNumber)
 		}
 	}
 }
@@ -315,7 +315,7 @@ func TestAGrantFallsWithWhatItRestsOn(t *testing.T) {
 			a := w.IssueTokens(c, "openid", "offline_access", "orders:read")
 			test.change(w, c)
 			w.CheckError(w.Refresh(c, a.String("refresh_token")), test.status, test.code)
-			if g := w.StoredGrants()[0]; g.IsEnded() || g.Generation != 1 {
+			if g := w.StoredGrants()[0]; g.IsEnded() || g.RefreshTokenNumber != 1 {
 				t.Errorf("a refused request changed the record: %+v", g)
 			}
 		})

@@ -33,14 +33,14 @@ type Handler struct {
 }
 
 // exchange turns one kind of grant into an answer. The client has authenticated and registered the grant type.
-type exchange func(h *Handler, ctx context.Context, client *registry.Client, form oauth.Params) (*answer, error)
+type exchangeFunc func(h *Handler, ctx context.Context, client *registry.Client, form oauth.Params) (*response, error)
 
 // exchanges by grant type.
-var exchanges = map[string]exchange{
-	oauth.GrantAuthorizationCode: (*Handler).authorizationCode,
-	oauth.GrantPassword:          (*Handler).password,
-	oauth.GrantClientCredentials: (*Handler).clientCredentials,
-	oauth.GrantRefreshToken:      (*Handler).refreshToken,
+var exchanges = map[string]exchangeFunc{
+	oauth.GrantAuthorizationCode: (*Handler).exchangeCode,
+	oauth.GrantPassword:          (*Handler).exchangePassword,
+	oauth.GrantClientCredentials: (*Handler).issueToClient,
+	oauth.GrantRefreshToken:      (*Handler).refreshTokens,
 }
 
 // Handle answers a token request.
@@ -57,13 +57,13 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	}
 	web.NoteClient(r.Context(), client.ID)
 	// 3. The grant type: known here, and allowed to this client.
-	exchange, err := allowedExchange(client, form)
+	exchange, err := selectExchange(client, form)
 	if err != nil {
 		return err
 	}
 	web.NoteGrantType(r.Context(), form.Get("grant_type"))
 	// 4. The grant. It is used up only if the tokens for it can be made.
-	if err := h.Minter.Ready(client); err != nil {
+	if err := h.Minter.CheckReady(client); err != nil {
 		return err
 	}
 	answer, err := exchange(h, r.Context(), client, form)
@@ -75,19 +75,19 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 }
 
 // secretParams are the credentials of clients and users, and what else belongs into the body.
-var secretParams = []string{
+var bodyOnlyParams = []string{
 	"client_id", "client_secret", "client_assertion", "code", "code_verifier", "password", "username", "refresh_token", "grant_type",
 }
 
 func readForm(r *http.Request) (oauth.Params, error) {
-	if err := oauth.RefuseInQuery(r, secretParams...); err != nil {
+	if err := oauth.RefuseInQuery(r, bodyOnlyParams...); err != nil {
 		return nil, err
 	}
 	return oauth.ParseForm(r, true)
 }
 
 // allowedExchange tells what this server cannot do from what this client may not do (RFC 6749 section 5.2).
-func allowedExchange(client *registry.Client, form oauth.Params) (exchange, error) {
+func selectExchange(client *registry.Client, form oauth.Params) (exchangeFunc, error) {
 	grantType := form.Get("grant_type")
 	exchange, known := exchanges[grantType]
 	switch {

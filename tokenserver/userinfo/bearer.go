@@ -17,10 +17,10 @@ var b64token = regexp.MustCompile(`^[A-Za-z0-9\-._~+/]+=*$`)
 // URLs end up in logs and histories (RFC 9700 section 4.3.2), and so are two at once (RFC 6750 section 2).
 func bearerToken(r *http.Request) (string, *oauth.Error) {
 	if err := oauth.RefuseInQuery(r, "access_token"); err != nil {
-		return "", malformed(err)
+		return "", toProtocolError(err)
 	}
 	headers := r.Header.Values("Authorization")
-	posted, err := postedToken(r)
+	posted, err := parseFormToken(r)
 	switch {
 	case err != nil:
 		return "", err
@@ -41,20 +41,20 @@ func bearerToken(r *http.Request) (string, *oauth.Error) {
 }
 
 // postedToken takes the token from a form. A POST with any other body has none there.
-func postedToken(r *http.Request) (string, *oauth.Error) {
+func parseFormToken(r *http.Request) (string, *oauth.Error) {
 	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if r.Method != http.MethodPost || mediaType != oauth.FormType {
 		return "", nil
 	}
 	form, err := oauth.ParseForm(r, true)
 	if err != nil {
-		return "", malformed(err)
+		return "", toProtocolError(err)
 	}
 	return form.Get("access_token"), nil
 }
 
 // malformed is a request whose parameters are at fault.
-func malformed(err error) *oauth.Error {
+func toProtocolError(err error) *oauth.Error {
 	var known *oauth.Error
 	if errors.As(err, &known) {
 		return known
@@ -67,7 +67,7 @@ func challenge(issuer string) string { return `Bearer realm="` + issuer + `"` }
 
 // challenged adds to an error the challenge that says the same (RFC 6750 section 3). A description has no character that would end the
 // quoted string.
-func challenged(issuer string, err *oauth.Error) *oauth.Error {
+func withChallenge(issuer string, err *oauth.Error) *oauth.Error {
 	value := challenge(issuer) + `, error="` + err.Code + `"`
 	if err.Description != "" {
 		value += `, error_description="` + err.Description + `"`

@@ -32,7 +32,7 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	}
 	token, refused := bearerToken(r)
 	if refused != nil {
-		return challenged(server.Issuer, refused)
+		return withChallenge(server.Issuer, refused)
 	}
 	if token == "" {
 		// Who brings nothing is told how to begin, and no error (RFC 6750 section 3.1).
@@ -42,28 +42,28 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	info, err := h.Grants.CheckAccessToken(r.Context(), token)
 	switch {
 	case errors.Is(err, grant.ErrInactive):
-		return challenged(server.Issuer, oauth.Errorf(oauth.InvalidToken, "the access token is expired, revoked or not one of this server"))
+		return withChallenge(server.Issuer, oauth.Errorf(oauth.InvalidToken, "the access token is expired, revoked or not one of this server"))
 	case err != nil:
 		return err
 	}
 	web.NoteClient(r.Context(), info.Client.ID)
 	switch {
 	case !info.Audience.Contains(server.Issuer):
-		return challenged(server.Issuer, oauth.Errorf(oauth.InvalidToken, "the access token is meant for another resource"))
+		return withChallenge(server.Issuer, oauth.Errorf(oauth.InvalidToken, "the access token is meant for another resource"))
 	case info.User == nil || !slices.Contains(info.Scopes, oauth.ScopeOpenID):
-		return challenged(server.Issuer, oauth.Errorf(oauth.InsufficientScope, "the access token lacks the scope openid"))
+		return withChallenge(server.Issuer, oauth.Errorf(oauth.InsufficientScope, "the access token lacks the scope openid"))
 	}
-	return web.JSON(w, http.StatusOK, claimsOf(info))
+	return web.JSON(w, http.StatusOK, collectClaims(info))
 }
 
 // claimsOf the user that the token's scopes stand for, those that the claims parameter asked for,
 // and those that the client registered. The subject is that of the ID token (OpenID Connect Core
 // section 5.3.2).
-func claimsOf(info *grant.TokenInfo) map[string]any {
+func collectClaims(info *grant.TokenInfo) map[string]any {
 	claims := mint.ClaimsByScope(info.User, info.Scopes)
 	requested := append(mint.RequestedClaims(info.Grant.ClaimsRequest, "userinfo"), info.RequestedClaims...)
 	maps.Copy(claims, mint.ClaimsByName(info.User, info.Scopes, requested))
-	maps.Copy(claims, mint.ClaimsGranted(info.User, info.GrantedClaims, requested))
+	maps.Copy(claims, mint.GrantedClaims(info.User, info.GrantedClaims, requested))
 	maps.Copy(claims, mint.RegisteredClaims(info.User, info.Client))
 	claims["sub"] = info.Subject
 	return claims

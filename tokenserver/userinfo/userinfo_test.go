@@ -66,7 +66,7 @@ func info(w *servertest.Server, token string) servertest.Answer {
 }
 
 // challenged reports an answer that is not this error, in its body and in its challenge.
-func challenged(t *testing.T, what string, a servertest.Answer, status int, code string) {
+func withChallenge(t *testing.T, what string, a servertest.Answer, status int, code string) {
 	t.Helper()
 	challenge := a.Header.Get("WWW-Authenticate")
 	if a.Status != status || a.ErrorCode() != code || !strings.HasPrefix(challenge, realm+`, error="`+code+`"`) {
@@ -112,7 +112,7 @@ func TestATokenInTheURLIsRefused(t *testing.T) {
 		"empty":              get("/userinfo?access_token=", "Bearer "+access),
 		"with a posted form": post("/userinfo?access_token="+access, "", "access_token", access),
 	} {
-		challenged(t, what, w.Do(r), 400, "invalid_request")
+		withChallenge(t, what, w.Do(r), 400, "invalid_request")
 	}
 }
 
@@ -147,14 +147,14 @@ func TestTwoTokensInOneRequestAreRefused(t *testing.T) {
 		"two headers":     twice,
 		"twice in a form": post("/userinfo", "", "access_token", access, "access_token", access),
 	} {
-		challenged(t, what, w.Do(r), 400, "invalid_request")
+		withChallenge(t, what, w.Do(r), 400, "invalid_request")
 	}
 }
 
 func TestAHeaderThatHoldsNoTokenIsABadRequest(t *testing.T) {
 	w := newServer(t)
 	for _, header := range []string{"Bearer", "Bearer ", "Bearer a b", "Bearer \"x\"", "Bearer x,y", "Bearer ä"} {
-		challenged(t, header, w.Do(get("/userinfo", header)), 400, "invalid_request")
+		withChallenge(t, header, w.Do(get("/userinfo", header)), 400, "invalid_request")
 	}
 }
 
@@ -166,7 +166,7 @@ func TestWhatIsNoAccessTokenIsInvalid(t *testing.T) {
 	forged["an ID token"] = a.String("id_token")
 	forged["a refresh token"] = a.String("refresh_token")
 	for what, value := range forged {
-		challenged(t, what, w.Do(post("/userinfo", "", "access_token", value)), 401, "invalid_token")
+		withChallenge(t, what, w.Do(post("/userinfo", "", "access_token", value)), 401, "invalid_token")
 	}
 	w.RequireOK(info(w, a.String("access_token")))
 }
@@ -201,7 +201,7 @@ func TestATokenIsInvalidOnceItAuthorisesNothing(t *testing.T) {
 			a := w.IssueTokens(c, "openid")
 			w.RequireOK(info(w, a.String("access_token")))
 			takeAway(w, c, a)
-			challenged(t, what, info(w, a.String("access_token")), 401, "invalid_token")
+			withChallenge(t, what, info(w, a.String("access_token")), 401, "invalid_token")
 		})
 	}
 }
@@ -211,7 +211,7 @@ func TestATokenForAnAPIAloneIsInvalidHere(t *testing.T) {
 	c := w.AddClient(client())
 	code := w.Code(w.Authorization(c, "openid", "orders:read"))
 	access := w.RequireOK(w.Redeem(c, code, "resource", servertest.Orders)).String("access_token")
-	challenged(t, "a token for an API", info(w, access), 401, "invalid_token")
+	withChallenge(t, "a token for an API", info(w, access), 401, "invalid_token")
 
 	code = w.Code(w.Authorization(c, "openid", "orders:read"))
 	both := w.RequireOK(w.Redeem(c, code, "resource", servertest.Orders, "resource", servertest.Issuer))
@@ -233,7 +233,7 @@ func TestTheScopeOpenIDIsNeeded(t *testing.T) {
 	}
 	for what, token := range tokens {
 		a := info(w, token)
-		challenged(t, what, a, 403, "insufficient_scope")
+		withChallenge(t, what, a, 403, "insufficient_scope")
 		if !strings.HasSuffix(a.Header.Get("WWW-Authenticate"), `, scope="openid"`) {
 			t.Errorf("%s: WWW-Authenticate is %q", what, a.Header.Get("WWW-Authenticate"))
 		}
@@ -241,7 +241,7 @@ func TestTheScopeOpenIDIsNeeded(t *testing.T) {
 	w.RequireOK(info(w, former))
 	c.Scopes = []string{"profile"}
 	w.AddClient(c)
-	challenged(t, "a client that may no longer have it", info(w, former), 403, "insufficient_scope")
+	withChallenge(t, "a client that may no longer have it", info(w, former), 403, "insufficient_scope")
 }
 
 // A token that somebody minted with openid and no user in it tells nothing about anybody.
@@ -251,12 +251,12 @@ func TestATokenWithoutAUserHasNoUserInfo(t *testing.T) {
 	served, _ := w.Registry.Client(c.ID)
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
 		Client: served, Subject: servertest.Subject, Audience: []string{servertest.Issuer}, Scopes: []string{"openid", "profile"},
-		Rests: mint.TokenID{ClientUID: c.UID, Epoch: w.Grants.Epoch},
+		TokenID: mint.TokenID{ClientUID: c.UID, StoreID: w.Grants.StoreID},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	challenged(t, "a token without a user", info(w, token), 403, "insufficient_scope")
+	withChallenge(t, "a token without a user", info(w, token), 403, "insufficient_scope")
 }
 
 // rich is a user with a claim for every scope, one for none, and some that nobody may set.
@@ -435,7 +435,7 @@ func TestAnImplicitTokenBringsTheClaimsThatWereGrantedByThemselves(t *testing.T)
 	served, _ := w.Registry.Client(c.ID)
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
 		Client: served, Subject: servertest.Subject, Audience: []string{servertest.Issuer}, Scopes: []string{"openid"},
-		Rests: mint.TokenID{ClientUID: c.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", Epoch: w.Grants.Epoch, Claims: []string{"name"}},
+		TokenID: mint.TokenID{ClientUID: c.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", StoreID: w.Grants.StoreID, Claims: []string{"name"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -451,7 +451,7 @@ func TestAnImplicitTokenIsGoodWhileItsSessionIs(t *testing.T) {
 	served, _ := w.Registry.Client(c.ID)
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
 		Client: served, Subject: servertest.Subject, Audience: []string{servertest.Issuer}, Scopes: []string{"openid", "email"},
-		Rests: mint.TokenID{ClientUID: c.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1", Epoch: w.Grants.Epoch},
+		TokenID: mint.TokenID{ClientUID: c.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1", StoreID: w.Grants.StoreID},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -462,7 +462,7 @@ func TestAnImplicitTokenIsGoodWhileItsSessionIs(t *testing.T) {
 	if err := w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
-	challenged(t, "after logout", info(w, token), 401, "invalid_token")
+	withChallenge(t, "after logout", info(w, token), 401, "invalid_token")
 }
 
 func TestAnImplicitTokenBringsTheClaimsThatItsRequestWanted(t *testing.T) {
@@ -472,8 +472,8 @@ func TestAnImplicitTokenBringsTheClaimsThatItsRequestWanted(t *testing.T) {
 	ask := func(scopes ...string) any {
 		token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
 			Client: served, Subject: servertest.Subject, Audience: []string{servertest.Issuer}, Scopes: scopes,
-			Rests: mint.TokenID{
-				ClientUID: c.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1", Epoch: w.Grants.Epoch,
+			TokenID: mint.TokenID{
+				ClientUID: c.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1", StoreID: w.Grants.StoreID,
 				RequestedClaims: []string{"department"},
 			},
 		})

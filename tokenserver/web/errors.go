@@ -58,14 +58,14 @@ func methodNotAllowed(methods []string) *oauth.Error {
 func protocolError(err error) *oauth.Error {
 	var known *oauth.Error
 	var page *PageError
-	var refused *grant.Refused
+	var refused *grant.RefusedError
 	switch {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &page):
 		return oauth.Errorf(page.Code, "%s", page.Message).WithStatus(page.Status).WithCause(page.Cause)
 	case errors.As(err, &refused):
-		return oauth.Errorf(refusalCodes[refused.What], "%s", refused.Sentence)
+		return oauth.Errorf(refusalCodes[refused.Kind], "%s", refused.Reason)
 	case errors.Is(err, registry.ErrInvalidScope):
 		return oauth.Errorf(oauth.InvalidScope, "a scope is unknown, not registered by the client, or not allowed to it")
 	case errors.Is(err, registry.ErrInvalidTarget):
@@ -81,10 +81,10 @@ func protocolError(err error) *oauth.Error {
 	}
 }
 
-var refusalCodes = map[grant.What]string{
-	grant.Grant:  oauth.InvalidGrant,
-	grant.Scope:  oauth.InvalidScope,
-	grant.Target: oauth.InvalidTarget,
+var refusalCodes = map[grant.RefusalKind]string{
+	grant.InvalidGrant:  oauth.InvalidGrant,
+	grant.InvalidScope:  oauth.InvalidScope,
+	grant.InvalidTarget: oauth.InvalidTarget,
 }
 
 // isTemporary reports whether the same request may succeed later: the store did not answer, other

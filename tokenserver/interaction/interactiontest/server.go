@@ -132,13 +132,13 @@ func (s *Server) Client(id string) documents.Client {
 }
 
 // Redeem exchanges an authorization code for tokens, as the token endpoint does for the client.
-func (s *Server) Redeem(clientID, code, redirectURI, verifier string) (grant.Outcome, error) {
+func (s *Server) Redeem(clientID, code, redirectURI, verifier string) (grant.Result, error) {
 	s.T.Helper()
 	client, ok := s.Registry.Client(clientID)
 	if !ok {
 		s.T.Fatalf("no client %s", clientID)
 	}
-	return s.Grants.Redeem(context.WithoutCancel(s.T.Context()), grant.Redemption{
+	return s.Grants.Redeem(context.WithoutCancel(s.T.Context()), grant.RedeemRequest{
 		Client: client, Code: code, RedirectURI: redirectURI, CodeVerifier: verifier,
 	})
 }

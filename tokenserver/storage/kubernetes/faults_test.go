@@ -48,7 +48,7 @@ func TestWhatAFailureSaysOfAWrite(t *testing.T) {
 			if !test.written {
 				found = mustCreate(t, s, g)
 			}
-			found.Attempt, found.Generation = "another", 2
+			found.Attempt, found.RefreshTokenNumber = "another", 2
 			network.failNext(test.fault)
 			if _, err = s.UpdateGrant(t.Context(), found); !errors.Is(err, test.want) {
 				t.Errorf("UpdateGrant: %v, want %v", err, test.want)

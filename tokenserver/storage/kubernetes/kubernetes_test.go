@@ -178,7 +178,7 @@ func (w *testServer) newGrant(id, user, client string) storage.Grant {
 	return storage.Grant{
 		ID: id, Incarnation: "incarnation-" + id, Attempt: "attempt-" + id,
 		UserUID: user, Subject: "subject", UserEpoch: "epoch", ClientUID: client, ClientID: "shop.web",
-		Scopes: []string{"openid"}, Generation: 1, AdvancedAt: now, SealKID: "seal-1", CreatedAt: now, LastUsed: now,
+		Scopes: []string{"openid"}, RefreshTokenNumber: 1, RefreshTokenIssuedAt: now, SealingKID: "seal-1", CreatedAt: now, LastUsedAt: now,
 		RefreshUntil: now.Add(2 * time.Hour), ExpiresAt: now.Add(3 * time.Hour),
 	}
 }

@@ -70,11 +70,11 @@ func (s *Store) toGrantObject(g storage.Grant, username string) *v1alpha1.OAuthG
 			Scope: joinScopes(g.Scopes), Resources: g.Resources, APIs: toAuthorizedAPIs(g.APIs), Claims: g.Claims,
 			RedirectURI: g.RedirectURI, Nonce: g.Nonce, ClaimsRequest: g.ClaimsRequest,
 			Consented: g.Consented, ConsentUID: types.UID(g.ConsentUID), Offline: g.Offline,
-			RefreshTokenNumber: g.Generation, RefreshTokenIssuedAt: toOptionalTime(g.AdvancedAt),
-			CreatedAt: toOptionalTime(g.CreatedAt), LastUsedAt: toOptionalTime(g.LastUsed),
+			RefreshTokenNumber: g.RefreshTokenNumber, RefreshTokenIssuedAt: toOptionalTime(g.RefreshTokenIssuedAt),
+			CreatedAt: toOptionalTime(g.CreatedAt), LastUsedAt: toOptionalTime(g.LastUsedAt),
 			RefreshUntil: toOptionalTime(g.RefreshUntil), ExpiresAt: toTime(g.ExpiresAt),
 			EndedAt: toOptionalTime(g.EndedAt), EndReason: g.EndReason,
-			TokenServerState: v1alpha1.TokenServerState{Incarnation: g.Incarnation, Attempt: g.Attempt, SealingKID: g.SealKID},
+			TokenServerState: v1alpha1.TokenServerState{Incarnation: g.Incarnation, Attempt: g.Attempt, SealingKID: g.SealingKID},
 		},
 	}
 	o.ResourceVersion = g.Version
@@ -90,8 +90,8 @@ func fromGrantObject(o *v1alpha1.OAuthGrant) storage.Grant {
 		Scopes: splitScope(spec.Scope), Resources: spec.Resources, APIs: fromAuthorizedAPIs(spec.APIs), Claims: spec.Claims,
 		RedirectURI: spec.RedirectURI, Nonce: spec.Nonce, ClaimsRequest: spec.ClaimsRequest,
 		Consented: spec.Consented, ConsentUID: string(spec.ConsentUID), Offline: spec.Offline,
-		Generation: spec.RefreshTokenNumber, AdvancedAt: fromOptionalTime(spec.RefreshTokenIssuedAt), SealKID: state.SealingKID,
-		CreatedAt: fromOptionalTime(spec.CreatedAt), LastUsed: fromOptionalTime(spec.LastUsedAt),
+		RefreshTokenNumber: spec.RefreshTokenNumber, RefreshTokenIssuedAt: fromOptionalTime(spec.RefreshTokenIssuedAt), SealingKID: state.SealingKID,
+		CreatedAt: fromOptionalTime(spec.CreatedAt), LastUsedAt: fromOptionalTime(spec.LastUsedAt),
 		RefreshUntil: fromOptionalTime(spec.RefreshUntil), ExpiresAt: spec.ExpiresAt.Time,
 		EndedAt: fromOptionalTime(spec.EndedAt), EndReason: spec.EndReason,
 	}

@@ -196,7 +196,7 @@ func TestTheUserOfAnObjectStaysWritten(t *testing.T) {
 	w := newTestServer(t)
 	s := w.openStore(t, "main-0")
 	g := mustCreate(t, s, w.newGrant("a", "user", "client"))
-	g.Generation++
+	g.RefreshTokenNumber++
 	if _, err := s.UpdateGrant(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}

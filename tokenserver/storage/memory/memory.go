@@ -1,9 +1,9 @@
 // Package memory keeps records in the memory of one process: for tests, and for a server with one
 // replica that may forget its grants when it restarts. A code that was issued before a restart must
 // not be redeemed after it, since the store has forgotten whether it was redeemed before. So codes
-// contain the store's Epoch.
+// contain the store's ID.
 //
-//	memory.go    the Store, its epoch, its bounds and the sweep
+//	memory.go    the Store, its id, its bounds and the sweep
 //	grants.go    grants and their indexes
 //	consents.go  consents
 //	marks.go     marks
@@ -25,8 +25,8 @@ import (
 type Store struct {
 	storage.EndNotifier
 
-	now   func() time.Time
-	epoch string
+	now func() time.Time
+	id  string
 
 	mu                  sync.Mutex
 	version             uint64
@@ -46,14 +46,14 @@ var _ storage.Store = (*Store)(nil)
 
 type userAndClient struct{ user, client string }
 
-// New returns an empty store with an epoch taken from random.
+// New returns an empty store with an id taken from random.
 func New(now func() time.Time, random io.Reader) (*Store, error) {
-	var epoch [16]byte
-	if _, err := io.ReadFull(random, epoch[:]); err != nil {
-		return nil, fmt.Errorf("reading randomness for the epoch: %w", err)
+	var id [16]byte
+	if _, err := io.ReadFull(random, id[:]); err != nil {
+		return nil, fmt.Errorf("reading randomness for the store's id: %w", err)
 	}
 	return &Store{
-		now: now, epoch: hex.EncodeToString(epoch[:]),
+		now: now, id: hex.EncodeToString(id[:]),
 		grants: map[string]storage.Grant{}, byUser: map[string]map[string]struct{}{},
 		notEndedOf: map[userAndClient]map[string]struct{}{},
 		consents:   map[userAndClient]storage.Consent{}, marks: map[markKey]time.Time{},
@@ -61,8 +61,8 @@ func New(now func() time.Time, random io.Reader) (*Store, error) {
 	}, nil
 }
 
-// Epoch returns 32 random hexadecimal digits that are different for every Store.
-func (s *Store) Epoch() string { return s.epoch }
+// ID returns 32 random hexadecimal digits that are different for every Store.
+func (s *Store) ID() string { return s.id }
 
 // SetGrantBounds replaces the bounds on live grants. Tests use it: reaching the real bounds takes
 // 100,000 grants.

@@ -49,8 +49,8 @@ func TestAFaultyStoreWithoutFaultsIsAStore(t *testing.T) {
 
 func TestEveryStoreHasAnEpochOfItsOwn(t *testing.T) {
 	a, b := open(t, time.Now), open(t, time.Now)
-	if a.Epoch() == "" || a.Epoch() == b.Epoch() {
-		t.Errorf("epochs are %q and %q", a.Epoch(), b.Epoch())
+	if a.ID() == "" || a.ID() == b.ID() {
+		t.Errorf("ids are %q and %q", a.ID(), b.ID())
 	}
 }
 

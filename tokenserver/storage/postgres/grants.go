@@ -34,11 +34,11 @@ func grantColumns(g *storage.Grant) []column {
 		{"claims_request", g.ClaimsRequest, &g.ClaimsRequest},
 		{"consented", g.Consented, &g.Consented},
 		{"offline", g.Offline, &g.Offline},
-		{"generation", g.Generation, &g.Generation},
-		{"advanced_at", nullIfZero(g.AdvancedAt), (*nullableTime)(&g.AdvancedAt)},
-		{"seal_kid", g.SealKID, &g.SealKID},
+		{"generation", g.RefreshTokenNumber, &g.RefreshTokenNumber},
+		{"advanced_at", nullIfZero(g.RefreshTokenIssuedAt), (*nullableTime)(&g.RefreshTokenIssuedAt)},
+		{"seal_kid", g.SealingKID, &g.SealingKID},
 		{"created_at", g.CreatedAt, &g.CreatedAt},
-		{"last_used", nullIfZero(g.LastUsed), (*nullableTime)(&g.LastUsed)},
+		{"last_used", nullIfZero(g.LastUsedAt), (*nullableTime)(&g.LastUsedAt)},
 		{"refresh_until", nullIfZero(g.RefreshUntil), (*nullableTime)(&g.RefreshUntil)},
 		{"expires_at", g.ExpiresAt, &g.ExpiresAt},
 		{"ended_at", nullIfZero(g.EndedAt), (*nullableTime)(&g.EndedAt)},
@@ -89,7 +89,7 @@ var (
 // grantAsStored returns g as the database returns it: times to the microsecond, in UTC, and nil for
 // empty lists. It shares no list with g.
 func grantAsStored(g storage.Grant) storage.Grant {
-	for _, at := range []*time.Time{&g.AuthTime, &g.AdvancedAt, &g.CreatedAt, &g.LastUsed, &g.RefreshUntil, &g.ExpiresAt, &g.EndedAt} {
+	for _, at := range []*time.Time{&g.AuthTime, &g.RefreshTokenIssuedAt, &g.CreatedAt, &g.LastUsedAt, &g.RefreshUntil, &g.ExpiresAt, &g.EndedAt} {
 		*at = at.UTC().Truncate(time.Microsecond)
 	}
 	g.AMR, g.Scopes, g.Resources = cloneOrNil(g.AMR), cloneOrNil(g.Scopes), cloneOrNil(g.Resources)

@@ -139,7 +139,7 @@ func newGrant(id string) storage.Grant {
 	now := time.Now()
 	return storage.Grant{
 		ID: id, Incarnation: "incarnation", Attempt: "attempt", ClientUID: "client-uid", ClientID: "shop.web", UserUID: "user-uid",
-		Subject: "248289761001", Scopes: []string{"openid"}, Generation: 1, CreatedAt: now, LastUsed: now, ExpiresAt: now.Add(time.Hour),
+		Subject: "248289761001", Scopes: []string{"openid"}, RefreshTokenNumber: 1, CreatedAt: now, LastUsedAt: now, ExpiresAt: now.Add(time.Hour),
 	}
 }
 

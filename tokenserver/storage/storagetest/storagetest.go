@@ -101,8 +101,8 @@ func newGrant(id string) storage.Grant {
 			{UID: "stock-uid", Identifier: "urn:example:stock"},
 		},
 		RedirectURI: "https://shop.example.com/callback", Nonce: "nonce", ClaimsRequest: `{"id_token":{"email":null}}`,
-		Offline: true, Generation: 3, AdvancedAt: now, SealKID: "seal-1",
-		CreatedAt: now, LastUsed: now, RefreshUntil: now.Add(2 * time.Hour), ExpiresAt: now.Add(3 * time.Hour),
+		Offline: true, RefreshTokenNumber: 3, RefreshTokenIssuedAt: now, SealingKID: "seal-1",
+		CreatedAt: now, LastUsedAt: now, RefreshUntil: now.Add(2 * time.Hour), ExpiresAt: now.Add(3 * time.Hour),
 	}
 }
 
@@ -130,7 +130,7 @@ func checkSame(t *testing.T, got, want storage.Grant) {
 	t.Helper()
 	for _, g := range []*storage.Grant{&got, &want} {
 		g.Version = ""
-		for _, at := range []*time.Time{&g.AuthTime, &g.AdvancedAt, &g.CreatedAt, &g.LastUsed, &g.RefreshUntil, &g.ExpiresAt, &g.EndedAt} {
+		for _, at := range []*time.Time{&g.AuthTime, &g.RefreshTokenIssuedAt, &g.CreatedAt, &g.LastUsedAt, &g.RefreshUntil, &g.ExpiresAt, &g.EndedAt} {
 			*at = at.UTC().Round(0)
 		}
 	}
@@ -163,7 +163,7 @@ func smallGrantIsReadAsWritten(t *testing.T, s Backend) {
 	now := time.Now().Truncate(time.Microsecond)
 	want := storage.Grant{
 		ID: "a", Incarnation: "incarnation", Attempt: "attempt", ClientUID: "client-uid", ClientID: "shop.web", UserUID: "user-uid", Subject: "1",
-		UserEpoch: "epoch", AuthTime: now, CreatedAt: now, LastUsed: now, ExpiresAt: now.Add(time.Hour),
+		UserEpoch: "epoch", AuthTime: now, CreatedAt: now, LastUsedAt: now, ExpiresAt: now.Add(time.Hour),
 	}
 	checkSame(t, mustCreate(t, s, want), want)
 	got := mustGet(t, s, "a")
@@ -262,7 +262,7 @@ func parallelCreates(t *testing.T, s Backend) {
 func updateNeedsVersion(t *testing.T, s Backend) {
 	created := mustCreate(t, s, newGrant("a"))
 	next := created
-	next.Generation++
+	next.RefreshTokenNumber++
 	updated, err := s.UpdateGrant(t.Context(), next)
 	if err != nil {
 		t.Fatalf("UpdateGrant: %v", err)
@@ -300,7 +300,7 @@ func noUpdateIsLost(t *testing.T, s Backend) {
 			if err != nil {
 				return err
 			}
-			g.Generation++
+			g.RefreshTokenNumber++
 			if _, err = s.UpdateGrant(t.Context(), g); !errors.Is(err, storage.ErrConflict) {
 				return err
 			}
@@ -309,7 +309,7 @@ func noUpdateIsLost(t *testing.T, s Backend) {
 	if won != 50 {
 		t.Fatalf("%d of 50 advanced the grant: %v", won, errs)
 	}
-	if got := mustGet(t, s, "a").Generation; got != 53 {
+	if got := mustGet(t, s, "a").RefreshTokenNumber; got != 53 {
 		t.Errorf("generation is %d after 50 advances from 3, want 53", got)
 	}
 }
