@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/oauth-operator/oauth-operator/controllers"
@@ -119,6 +120,9 @@ func newManager(ctx context.Context, api *rest.Config, o options) (ctrl.Manager,
 	}
 	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("caches", cachesFilled(mgr))); err != nil {
 		return nil, fmt.Errorf("setting up the probes: %w", err)
+	}
+	if err := metrics.Registry.Register(version.Collector("manager")); err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	err = controllers.SetUp(ctx, mgr, controllers.Options{
 		Now: time.Now, Random: rand.Reader,

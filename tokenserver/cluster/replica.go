@@ -15,6 +15,7 @@ import (
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/version"
 )
 
 const (
@@ -107,7 +108,7 @@ func (c *Cluster) writeReplica(ctx context.Context) error {
 	// The patch names every field: a JSON merge patch (RFC 7396) leaves a missing one as it is.
 	patch := map[string]any{
 		"serverUID": spec.ServerUID, "renewTime": spec.RenewTime, "appliedResourceVersion": spec.AppliedResourceVersion,
-		"ready": spec.Ready, "problem": spec.Problem, "formats": spec.Formats, "keys": spec.Keys, "rejected": spec.Rejected,
+		"ready": spec.Ready, "problem": spec.Problem, "version": spec.Version, "formats": spec.Formats, "keys": spec.Keys, "rejected": spec.Rejected,
 	}
 	if err := c.patchOrCreate(ctx, replicaResource, patch, &internalv1alpha1.Replica{ObjectMeta: c.objectMeta(), Spec: spec}); err != nil {
 		return err
@@ -157,6 +158,7 @@ func (c *Cluster) replicaSpec() internalv1alpha1.ReplicaSpec {
 		AppliedResourceVersion: truncate(applied, maxVersion),
 		Ready:                  state.Ready,
 		Problem:                truncate(state.Problem, maxProblem),
+		Version:                truncate(version.Version(), maxVersion),
 		Formats:                documents.Formats(),
 		Keys:                   state.Keys[:min(len(state.Keys), maxKeys)],
 		Rejected:               rejected,

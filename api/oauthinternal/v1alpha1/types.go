@@ -169,6 +169,10 @@ type ReplicaSpec struct {
 	// +kubebuilder:validation:MaxLength=4096
 	// +optional
 	Problem string `json:"problem,omitempty"`
+	// version of the program, such as 1.2.3. Only people read it: what a process can do, formats say.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	Version string `json:"version,omitempty"`
 	// formats of documents that the process reads.
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=64
@@ -195,6 +199,7 @@ type ReplicaSpec struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:printcolumn:name="Ready",type=boolean,JSONPath=`.spec.ready`
 // +kubebuilder:printcolumn:name="Renewed",type=date,JSONPath=`.spec.renewTime`
+// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.spec.version`
 // +kubebuilder:printcolumn:name="Problem",type=string,JSONPath=`.spec.problem`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Applied",type=string,JSONPath=`.spec.appliedResourceVersion`,priority=1

@@ -1,0 +1,110 @@
+package controllers
+
+import (
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+)
+
+var longAgo = time.Unix(1_700_000_000, 0)
+
+func condition(name, status, reason string, since time.Time) metav1.Condition {
+	return metav1.Condition{Type: name, Status: metav1.ConditionStatus(status), Reason: reason, LastTransitionTime: metav1.NewTime(since)}
+}
+
+func clientWith(conditions ...metav1.Condition) v1alpha1.OAuthClient {
+	return v1alpha1.OAuthClient{Status: v1alpha1.OAuthClientStatus{Conditions: conditions}}
+}
+
+// sample returns what a function collects: values by "metric label=value label=value".
+func sample(t *testing.T, collect func(chan<- prometheus.Metric)) map[string]float64 {
+	t.Helper()
+	out := make(chan prometheus.Metric, 100)
+	collect(out)
+	close(out)
+	values := map[string]float64{}
+	for metric := range out {
+		var written dto.Metric
+		if err := metric.Write(&written); err != nil {
+			t.Fatal(err)
+		}
+		key, _, _ := strings.Cut(strings.TrimPrefix(metric.Desc().String(), `Desc{fqName: "oauth_operator_`), `"`)
+		for _, label := range written.GetLabel() {
+			key += " " + label.GetName() + "=" + label.GetValue()
+		}
+		values[key] = written.GetGauge().GetValue()
+	}
+	return values
+}
+
+func TestMetricsCountConditionsAndSayWhichIsTheOldest(t *testing.T) {
+	list := &v1alpha1.OAuthClientList{Items: []v1alpha1.OAuthClient{
+		clientWith(condition("Ready", "False", "WeakSecret", longAgo.Add(time.Hour)), condition("Accepted", "True", "Accepted", longAgo)),
+		clientWith(condition("Ready", "False", "WeakSecret", longAgo)),
+		clientWith(condition("Ready", "Unknown", "Pending", time.Time{})),
+		clientWith(condition("Ready", "False", "by whoever may write a status", longAgo), condition("Made-up", "True", "X", longAgo)),
+	}}
+	got := sample(t, func(out chan<- prometheus.Metric) { newObjectMetrics(nil).collectConditions(out, kindClient, list) })
+	at := float64(longAgo.Unix())
+	const of = " condition=Ready kind=OAuthClient"
+	want := map[string]float64{
+		"objects kind=OAuthClient": 4,
+		"conditions condition=Accepted kind=OAuthClient reason=Accepted status=True":                                    1,
+		"condition_oldest_transition_timestamp_seconds condition=Accepted kind=OAuthClient reason=Accepted status=True": at,
+		"conditions" + of + " reason=WeakSecret status=False":                                                           2,
+		"condition_oldest_transition_timestamp_seconds" + of + " reason=WeakSecret status=False":                        at,
+		"conditions" + of + " reason=Pending status=Unknown":                                                            1,
+		"conditions" + of + " reason=Other status=False":                                                                1,
+		"condition_oldest_transition_timestamp_seconds" + of + " reason=Other status=False":                             at,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
+func TestMetricsSayHowOldCredentialsAndKeysAre(t *testing.T) {
+	old, recent := metav1.NewTime(longAgo), metav1.NewTime(longAgo.Add(time.Hour))
+	clients := []v1alpha1.OAuthClient{
+		{Status: v1alpha1.OAuthClientStatus{Credentials: []v1alpha1.CredentialStatus{
+			{ID: "a", State: "Active", NotBefore: &recent}, {ID: "b", State: "Retiring", NotBefore: &old},
+		}}},
+		{Status: v1alpha1.OAuthClientStatus{Credentials: []v1alpha1.CredentialStatus{
+			{ID: "c", State: "Active", NotBefore: &old}, {ID: "d", State: "Active"},
+		}}},
+	}
+	servers := []v1alpha1.AuthorizationServer{{Status: v1alpha1.AuthorizationServerStatus{Keys: []v1alpha1.KeyStatus{
+		{KID: "a", Algorithm: "ES256", Phase: "Active", Since: recent}, {KID: "b", Algorithm: "ES256", Phase: "Active", Since: old},
+		{KID: "c", Algorithm: "XC20P", Phase: "Retiring", Since: recent},
+	}}}}
+	got := sample(t, func(out chan<- prometheus.Metric) {
+		m := newObjectMetrics(nil)
+		m.collectClients(out, clients)
+		m.collectKeys(out, servers)
+	})
+	at := float64(longAgo.Unix())
+	want := map[string]float64{
+		"legacy_grant_clients grant_type=implicit": 0, "legacy_grant_clients grant_type=password": 0,
+		"client_credentials state=Active": 3, "oldest_client_credential_timestamp_seconds state=Active": at,
+		"client_credentials state=Retiring": 1, "oldest_client_credential_timestamp_seconds state=Retiring": at,
+		"oldest_key_timestamp_seconds algorithm=ES256 phase=Active":   at,
+		"oldest_key_timestamp_seconds algorithm=XC20P phase=Retiring": at + 3600,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
+func TestMetricsCountTheReplicasThatLive(t *testing.T) {
+	w := newEnv(t)
+	w.readyClient()
+	if n := gauge(t, "oauth_operator_replicas", map[string]string{"ready": "true"}); n < 1 {
+		t.Errorf("%v replicas are ready", n)
+	}
+}
