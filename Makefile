@@ -30,11 +30,11 @@ COMMIT := $(shell git rev-parse HEAD 2>/dev/null)
 IMAGE ?= localhost/oauth-operator:$(VERSION)
 ARCHITECTURES ?= amd64 arm64
 LDFLAGS := -s -w -X github.com/oauth-operator/oauth-operator/version.version=$(VERSION) -X github.com/oauth-operator/oauth-operator/version.commit=$(COMMIT)
-MODULES := . hack/controlplane hack/image hack/tools/controller-gen hack/tools/golangci-lint hack/tools/govulncheck
+MODULES := . hack/certmanager hack/cluster hack/controlplane hack/image hack/tools/controller-gen hack/tools/golangci-lint hack/tools/govulncheck
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: run
 run: bin/local/manager bin/local/tokenserver bin/local/dev ## Run the operator on a local control plane, with the samples
@@ -45,6 +45,17 @@ test: bin/local/dev ## Run all tests
 	@bin/local/dev controlplane
 	go test $(RACE) -tags=$(BROWSER),$(POSTGRES),$(APACHE) -timeout 30m $(ARGS) $(PKGS)
 	$(if $(filter ./...,$(PKGS)),cd hack/image && go test ./...)
+
+.PHONY: cluster cluster-down
+cluster: ## Start a real one-node Kubernetes on this machine (Linux, as root)
+	@hack/cluster/cluster up
+cluster-down: ## Stop it and delete its data
+	@hack/cluster/cluster down
+
+# KUBECONFIG names the cluster to use, and LOAD the command that brings an image archive to its nodes, such as LOAD='kind load image-archive'.
+.PHONY: e2e
+e2e: ## Run the end-to-end tests, on the cluster of KUBECONFIG or a new one of this machine
+	@test/e2e/run $(ARGS)
 
 .PHONY: screenshots
 screenshots: bin/local/dev ## Take the pictures of the pages in docs/images (needs Chromium)

@@ -1,9 +1,9 @@
 // Command image writes the container image as an OCI archive: a tar file with an OCI image layout, for one or more architectures. It
 // needs no container daemon and no base image, and the same programs give the same bytes.
 //
-//	image -name NAME -version VERSION -commit COMMIT -output FILE DIR...
+//	image -name NAME -version VERSION -commit COMMIT -entrypoint PATH -output FILE DIR...
 //
-// Each DIR is named <os>_<architecture> and holds the programs for that platform, each of which becomes a file in the image's root.
+// Each DIR is named <os>_<architecture> and holds the files for that platform, at their paths in the image. Each of them can be executed.
 package main
 
 import (
@@ -30,9 +30,6 @@ import (
 // user that the programs run as: numeric, so that a kubelet can see that it is not root.
 const user = "65532:65532"
 
-// entrypoint is the program that runs where a Pod names none.
-const entrypoint = "/manager"
-
 func main() {
 	if err := run(os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "image: "+err.Error())
@@ -42,6 +39,7 @@ func main() {
 
 type build struct {
 	name, version, commit, output string
+	entrypoint                    string // the program that runs where a Pod names none
 }
 
 func run(args []string) error {
@@ -50,6 +48,7 @@ func run(args []string) error {
 	flags.StringVar(&b.name, "name", "", "reference under which the image is imported, such as localhost/oauth-operator:devel")
 	flags.StringVar(&b.version, "version", "", "version, for the image's labels")
 	flags.StringVar(&b.commit, "commit", "", "Git commit, for the image's labels")
+	flags.StringVar(&b.entrypoint, "entrypoint", "/manager", "program that runs where a Pod names none")
 	flags.StringVar(&b.output, "output", "", "file to write")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -93,30 +92,34 @@ func (b build) index(dirs []string) (v1.ImageIndex, error) {
 	return mutate.Annotations(index, b.labels()).(v1.ImageIndex), nil
 }
 
-// image for one platform: a layer for each program, so that what did not change is not sent again.
+// image for one platform: a layer for each file, so that what did not change is not sent again.
 func (b build) image(dir string) (v1.Image, v1.Platform, error) {
 	system, architecture, ok := strings.Cut(filepath.Base(dir), "_")
 	if !ok {
 		return nil, v1.Platform{}, errors.New("the directory is not named <os>_<architecture>")
 	}
-	programs, err := os.ReadDir(dir)
+	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		layer, err := fileLayer(filepath.ToSlash(name), content)
+		if err != nil {
+			return err
+		}
+		image, err = mutate.Append(image, mutate.Addendum{Layer: layer, History: v1.History{CreatedBy: "COPY " + filepath.ToSlash(name) + " /"}})
+		return err
+	})
 	if err != nil {
 		return nil, v1.Platform{}, err
-	}
-	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-	for _, program := range programs {
-		content, err := os.ReadFile(filepath.Join(dir, program.Name()))
-		if err != nil {
-			return nil, v1.Platform{}, err
-		}
-		layer, err := programLayer(program.Name(), content)
-		if err != nil {
-			return nil, v1.Platform{}, err
-		}
-		image, err = mutate.Append(image, mutate.Addendum{Layer: layer, History: v1.History{CreatedBy: "COPY " + program.Name() + " /"}})
-		if err != nil {
-			return nil, v1.Platform{}, err
-		}
 	}
 	config, err := image.ConfigFile()
 	if err != nil {
@@ -124,14 +127,14 @@ func (b build) image(dir string) (v1.Image, v1.Platform, error) {
 	}
 	config = config.DeepCopy()
 	config.OS, config.Architecture = system, architecture
-	config.Config = v1.Config{User: user, Entrypoint: []string{entrypoint}, WorkingDir: "/", Labels: b.labels()}
+	config.Config = v1.Config{User: user, Entrypoint: []string{b.entrypoint}, WorkingDir: "/", Labels: b.labels()}
 	image, err = mutate.ConfigFile(image, config)
 	return image, v1.Platform{OS: system, Architecture: architecture}, err
 }
 
-// programLayer holds one executable file that belongs to root, so that a program cannot change itself. It has no time of its own: the
+// fileLayer holds one executable file that belongs to root, so that a program cannot change itself. It has no time of its own: the
 // same program makes the same layer.
-func programLayer(name string, content []byte) (v1.Layer, error) {
+func fileLayer(name string, content []byte) (v1.Layer, error) {
 	var archive bytes.Buffer
 	w := tar.NewWriter(&archive)
 	header := &tar.Header{Name: name, Mode: 0o755, Size: int64(len(content)), ModTime: time.Unix(0, 0), Format: tar.FormatPAX}

@@ -31,9 +31,10 @@ func archive(t *testing.T) []byte {
 	for _, platform := range []string{"linux_amd64", "linux_arm64"} {
 		write(t, filepath.Join(dir, platform, "manager"), "manager for "+platform)
 		write(t, filepath.Join(dir, platform, "tokenserver"), "tokenserver for "+platform)
+		write(t, filepath.Join(dir, platform, "usr", "lib", "library"), "a library for "+platform)
 	}
 	output := filepath.Join(dir, "image.tar")
-	err := run([]string{"-name", "localhost/oauth-operator:1.2.3", "-version", "1.2.3", "-commit", "abc", "-output", output,
+	err := run([]string{"-name", "localhost/oauth-operator:1.2.3", "-version", "1.2.3", "-commit", "abc", "-entrypoint", "/tokenserver", "-output", output,
 		filepath.Join(dir, "linux_amd64"), filepath.Join(dir, "linux_arm64")})
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +109,7 @@ func checkImage(t *testing.T, index v1.ImageIndex, m v1.Descriptor) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if config.Config.User != "65532:65532" || config.Architecture != m.Platform.Architecture ||
+	if config.Config.User != "65532:65532" || config.Config.Entrypoint[0] != "/tokenserver" || config.Architecture != m.Platform.Architecture ||
 		config.Config.Labels["org.opencontainers.image.version"] != "1.2.3" {
 		t.Errorf("config of %v: %+v", m.Platform, config)
 	}
@@ -131,7 +132,7 @@ func checkImage(t *testing.T, index v1.ImageIndex, m v1.Descriptor) {
 		}
 		names = append(names, header.Name)
 	}
-	if strings.Join(names, " ") != "manager tokenserver" {
+	if strings.Join(names, " ") != "manager tokenserver usr/lib/library" {
 		t.Errorf("the image holds %q", names)
 	}
 }

@@ -1,7 +1,6 @@
 package controlplane
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,13 +8,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -47,43 +46,67 @@ func (b *Binaries) byName() map[string]*string {
 // log hears of it when that takes long (about eight minutes on two cores, the first time).
 func Build(ctx context.Context, log io.Writer) (Binaries, error) {
 	var b Binaries
-	missing := b.byName()
+	if err := buildMissing(ctx, b.byName(), log); err != nil {
+		return Binaries{}, err
+	}
+	return b, nil
+}
+
+// BuildNode returns the paths of the programs of a whole cluster, by name: those that Build returns,
+// and what a node needs besides. They are found and built as Build says.
+func BuildNode(ctx context.Context, log io.Writer) (map[string]string, error) {
+	var b Binaries
+	var scheduler, kubelet, proxy string
+	programs := b.byName()
+	programs["kube-scheduler"], programs["kubelet"], programs["kube-proxy"] = &scheduler, &kubelet, &proxy
+	if err := buildMissing(ctx, maps.Clone(programs), log); err != nil {
+		return nil, err
+	}
+	paths := map[string]string{}
+	for name, path := range programs {
+		paths[name] = *path
+	}
+	return paths, nil
+}
+
+// buildMissing sets the paths of the programs, and empties the map.
+func buildMissing(ctx context.Context, missing map[string]*string, log io.Writer) error {
 	if assets := os.Getenv("KUBEBUILDER_ASSETS"); assets != "" {
 		findPrograms(assets, missing)
 	}
 	if len(missing) == 0 {
-		return b, nil
+		return nil
 	}
 	root, err := Root()
 	if err != nil {
-		return Binaries{}, err
+		return err
 	}
 	source := sourceIn(root)
 	target, err := cacheDir(source)
 	if err != nil {
-		return Binaries{}, err
+		return err
 	}
 	if findPrograms(target, missing); len(missing) == 0 {
-		return b, nil
+		return nil
 	}
 	if err := os.MkdirAll(target, 0o755); err != nil {
-		return Binaries{}, err
+		return err
 	}
 	unlock, err := lock(ctx, target+".lock", log)
 	if err != nil {
-		return Binaries{}, err
+		return err
 	}
 	defer unlock()
 	if findPrograms(target, missing); len(missing) == 0 { // another process has built them while this one waited
-		return b, nil
+		return nil
 	}
 	if err := build(ctx, source, target, missing, log); err != nil {
-		return Binaries{}, err
+		return err
 	}
 	if findPrograms(target, missing); len(missing) > 0 {
-		return Binaries{}, fmt.Errorf("building the control plane left nothing in %s for %v", target, names(missing))
+		return fmt.Errorf("building the control plane left nothing in %s for %v", target, names(missing))
 	}
-	return b, nil
+	return nil
 }
 
 // findPrograms sets the paths of the missing programs that the directory has, and removes them from
@@ -263,33 +286,3 @@ func printLine(log io.Writer, format string, args ...any) {
 		_, _ = fmt.Fprintf(log, format+"\n", args...) // nothing depends on its being read
 	}
 }
-
-// progress reads what `go build -v` prints: the path of each package it compiles, what it
-// downloads, and errors. It is written to by one goroutine.
-type progress struct {
-	downloaded, compiled atomic.Int64
-	rest                 []byte
-	other                []string
-}
-
-func (p *progress) Write(b []byte) (int, error) {
-	p.rest = append(p.rest, b...)
-	for {
-		line, rest, found := bytes.Cut(p.rest, []byte("\n"))
-		if !found {
-			return len(b), nil
-		}
-		p.rest = rest
-		switch text := string(line); {
-		case strings.HasPrefix(text, "go: downloading "):
-			p.downloaded.Add(1)
-		case text != "" && !strings.ContainsAny(text, " #:\t"):
-			p.compiled.Add(1)
-		default:
-			p.other = append(p.other, text)
-		}
-	}
-}
-
-// failure is what the build said beside its progress.
-func (p *progress) failure() string { return strings.Join(p.other, "\n") }

@@ -4,6 +4,7 @@
 //	dev token GRANT    get a token as the application of a sample client would, and show     (token.go, authorize.go,
 //	                   the requests and answers                                              callback.go, shown.go)
 //	dev controlplane   only build the control plane's programs, which can take a while
+//	dev cluster        the same for the cluster of `make cluster` (hack/cluster), into bin/local/cluster
 //
 // Its state is in bin/local of the checkout: the kubeconfig, kubectl, and the data, which a later
 // run takes up again.
@@ -70,8 +71,10 @@ func dispatch(ctx context.Context, args []string) error {
 	case "controlplane":
 		_, err := linkPrograms(ctx, p, os.Stderr)
 		return err
+	case "cluster":
+		return linkNodePrograms(ctx, filepath.Join(p.local(), "cluster"), os.Stderr)
 	}
-	return fmt.Errorf("there is no command %q; run, token and controlplane are the commands", args[0])
+	return fmt.Errorf("there is no command %q; run, token, controlplane and cluster are the commands", args[0])
 }
 
 // paths are the places of everything, under the root of the checkout.
@@ -89,8 +92,30 @@ func linkPrograms(ctx context.Context, p paths, log io.Writer) (controlplane.Bin
 	if err != nil {
 		return binaries, err
 	}
-	if err := os.Remove(p.kubectl()); err != nil && !os.IsNotExist(err) {
-		return binaries, err
+	return binaries, link(binaries.Kubectl, p.kubectl())
+}
+
+// linkNodePrograms builds the programs of a cluster with a node and puts them into a directory.
+func linkNodePrograms(ctx context.Context, dir string, log io.Writer) error {
+	programs, err := controlplane.BuildNode(ctx, log)
+	if err != nil {
+		return err
 	}
-	return binaries, os.Symlink(binaries.Kubectl, p.kubectl())
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for name, program := range programs {
+		if err := link(program, filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// link makes a symbolic link to a program, and replaces what was at its place.
+func link(program, path string) error {
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return os.Symlink(program, path)
 }

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// requestTimeout is how long a client waits for an answer.
+const requestTimeout = 10 * time.Second
+
+// credentials are those of one client, as its Secret has them.
+type credentials struct {
+	id, secret, endpoint string
+}
+
+// readCredentials reads a mounted Secret.
+func readCredentials(dir string) (credentials, error) {
+	var c credentials
+	for key, value := range map[string]*string{"client_id": &c.id, "client_secret": &c.secret, "token_endpoint": &c.endpoint} {
+		content, err := os.ReadFile(filepath.Join(dir, key))
+		if err != nil {
+			return c, fmt.Errorf("reading the mounted Secret: %w", err)
+		}
+		*value = string(content)
+	}
+	return c, nil
+}
+
+// newTransport keeps one connection, of HTTP/2 if so asked and the server speaks TLS. It trusts the
+// certificate authorities in the file; none is named: the system's.
+func newTransport(caFile string, http2 bool) (*http.Transport, error) {
+	t := &http.Transport{MaxIdleConnsPerHost: 1, MaxConnsPerHost: 1, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(!http2)
+	t.Protocols.SetHTTP2(http2)
+	if caFile == "" {
+		return t, nil
+	}
+	content, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading the certificate authority: %w", err)
+	}
+	t.TLSClientConfig.RootCAs = x509.NewCertPool()
+	if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(content) {
+		return nil, fmt.Errorf("%s has no certificate", caFile)
+	}
+	return t, nil
+}
+
+// answer of the token endpoint.
+type answer struct {
+	Status       int    `json:"status"`
+	AccessToken  string `json:"access_token,omitempty"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	Error        string `json:"error,omitempty"`
+	Description  string `json:"error_description,omitempty"`
+}
+
+// errorAnswer is an answer that is no token.
+type errorAnswer struct{ answer }
+
+func (e errorAnswer) Error() string {
+	return fmt.Sprintf("the answer is %d %s: %s", e.Status, e.answer.Error, e.Description)
+}
+
+// requestToken sends a form to the token endpoint. The error is an errorAnswer when the server
+// answered.
+func requestToken(ctx context.Context, client *http.Client, c credentials, form url.Values) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return answer{}, err
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	request.SetBasicAuth(url.QueryEscape(c.id), url.QueryEscape(c.secret))
+	response, err := client.Do(request)
+	if err != nil {
+		return answer{}, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err != nil {
+		return answer{}, err
+	}
+	a := answer{Status: response.StatusCode}
+	if err := json.Unmarshal(body, &a); err != nil {
+		a.Description = string(body[:min(len(body), 200)])
+	}
+	if response.StatusCode != http.StatusOK || a.AccessToken == "" {
+		return a, errorAnswer{a}
+	}
+	return a, nil
+}
+
+// tokenCommand prints the answer as JSON.
+func tokenCommand(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("token", flag.ContinueOnError)
+	secret := flags.String("secret", "/secret", "directory of the client's Secret")
+	caFile := flags.String("ca", "", "file of the certificate authority")
+	endpoint := flags.String("endpoint", "", "URL of the token endpoint; default: the Secret's token_endpoint")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	c, err := readCredentials(*secret)
+	if err != nil {
+		return err
+	}
+	if *endpoint != "" {
+		c.endpoint = *endpoint
+	}
+	transport, err := newTransport(*caFile, false)
+	if err != nil {
+		return err
+	}
+	a, err := requestToken(ctx, &http.Client{Transport: transport}, c, url.Values{"grant_type": {"client_credentials"}})
+	if _, answered := errors.AsType[errorAnswer](err); err != nil && !answered {
+		return err
+	}
+	return errors.Join(json.NewEncoder(os.Stdout).Encode(a), err)
+}
