@@ -3,7 +3,7 @@
 //
 //	controllers.go        what the reconcilers share; how they are set up
 //	servers.go            AuthorizationServer: the issuer, the workload, the keys, the server's document
-//	keys.go, keysecret.go the keys of a server: the plan (pure), and the Secret that holds them
+//	keysecret.go          the Secret that holds the keys of a server
 //	clients.go            OAuthClient: the document, the credential and its Secret
 //	credentials.go, clientsecret.go
 //	users.go              OAuthUser: the names, the password's hash
@@ -29,7 +29,8 @@
 //	indexes.go, watches.go  which object wakes which
 //	metrics.go
 //
-// Package compile makes the documents, package workload the token server's objects; both are pure.
+// Package compile makes the documents, package workload the token server's objects, and package
+// keyring decides which keys there are; all three are pure.
 package controllers
 
 import (
@@ -141,17 +142,17 @@ const (
 
 // operator is what the reconcilers share: the cluster, the clock and randomness.
 type operator struct {
-	client.Client               // reads from the cache, and writes by writer
-	writer        *writer       // the same, for what only it can do
-	live          client.Reader // reads from the API server
-	events        events.EventRecorder
-	now           func() time.Time
-	random        io.Reader
-	verified      *verified
-	seen          *sightings
-	telling       *telling
-	setbacks      *setbacks
-	heldBack      *heldBack
+	client.Client                    // reads from the cache, and writes by writer
+	writer             *writer       // the same, for what only it can do
+	live               client.Reader // reads from the API server
+	events             events.EventRecorder
+	now                func() time.Time
+	random             io.Reader
+	completeKeySecrets *completeKeySecrets
+	seen               *sightings
+	telling            *telling
+	setbacks           *setbacks
+	heldBack           *heldBack
 }
 
 // SetUp adds everything to a manager whose cache has CacheOptions.
@@ -159,7 +160,7 @@ func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	w := newWriter(mgr.GetClient(), o.Now)
 	op := &operator{
 		Client: w, writer: w, live: mgr.GetAPIReader(), events: mgr.GetEventRecorder(FieldManager),
-		now: o.Now, random: o.Random, verified: newVerified(), seen: newSightings(o.Now), telling: newTelling(o.Now),
+		now: o.Now, random: o.Random, completeKeySecrets: newCompleteKeySecrets(), seen: newSightings(o.Now), telling: newTelling(o.Now),
 		setbacks: newSetbacks(), heldBack: newHeldBack(),
 	}
 	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {

@@ -2,16 +2,13 @@ package controllers
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,242 +16,177 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/keyring"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 )
 
-// ringAnnotation holds the keyRing on the key Secret. The Secret has no owner: keys outlive their
-// AuthorizationServer.
+// ringAnnotation on the key Secret holds the keyring.Ring. The Secret has no owner: keys outlive
+// their AuthorizationServer.
 const ringAnnotation = "internal.oauth-operator.dev/keys"
 
+// Suffixes of key files, after the kid, as the token server reads them.
 const (
 	signingSuffix = ".pem"
 	sealingSuffix = ".sealing"
 )
 
-// errUnknownKeys: a Secret that has the name of the key Secret says nothing of the keys. It is left
-// as it is.
-var errUnknownKeys = errors.New("the annotation " + ringAnnotation + " of the Secret is not valid or is missing")
+// foreignKeySecretError is returned for a Secret that has the name of a key Secret and cannot be
+// used as one. The manager does not change it. The text is a predicate of the Secret, with advice.
+type foreignKeySecretError struct{ problem string }
 
-// foreignSecret is the error that a Secret which has the name of the key Secret is another's. It is
-// left as it is.
-type foreignSecret struct{ why string }
+// Error implements error.
+func (e *foreignKeySecretError) Error() string { return "the Secret " + e.problem }
 
-// Error says why, and what to do.
-func (f *foreignSecret) Error() string { return "the Secret " + f.why }
-
-// keyState is what is found of a server's keys.
-type keyState struct {
-	ring keyRing
-	// stored is the ring as the annotation has it.
-	stored keyRing
-	// exists: the Secret is there; version is its resourceVersion, and labeled that it has the
-	// labels that it should have.
-	exists  bool
-	version string
-	labeled bool
-	// lost are keys that the server had and whose material is gone.
+// keySecretState is what a pass has read of the keys of a server.
+type keySecretState struct {
+	ring keyring.Ring
+	// stored is the ring in the annotation.
+	stored keyring.Ring
+	// exists reports that there is a Secret; resourceVersion and hasLabels, which reports that its
+	// labels are right, are of it.
+	exists          bool
+	resourceVersion string
+	hasLabels       bool
+	// lost are keys that the server had and that do not exist any more.
 	lost []string
 }
 
-// verified remembers which version of each key Secret was seen to hold all its keys, so that it is
-// read again only when it changed.
-type verified struct {
+// completeKeySecrets remembers the version of each key Secret that was seen to hold all its keys, so
+// that only a change makes the manager read a key Secret again.
+type completeKeySecrets struct {
 	mu       sync.Mutex
 	versions map[client.ObjectKey]string
 }
 
-func newVerified() *verified { return &verified{versions: map[client.ObjectKey]string{}} }
-
-func (v *verified) is(key client.ObjectKey, version string) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.versions[key] == version
+func newCompleteKeySecrets() *completeKeySecrets {
+	return &completeKeySecrets{versions: map[client.ObjectKey]string{}}
 }
 
-func (v *verified) set(key client.ObjectKey, version string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.versions[key] = version
+func (c *completeKeySecrets) has(key client.ObjectKey, version string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.versions[key] == version
+}
+
+func (c *completeKeySecrets) add(key client.ObjectKey, version string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.versions[key] = version
 }
 
 func keySecretKey(server *v1alpha1.AuthorizationServer) client.ObjectKey {
 	return client.ObjectKey{Namespace: server.Namespace, Name: workload.KeysSecretName(server.Name)}
 }
 
-// readKeys finds the ring and whether all of its material is there. known are the keys that the
-// server's document or status speaks of; revoked ones are not missed.
-func (op *operator) readKeys(ctx context.Context, server *v1alpha1.AuthorizationServer, known []documents.Key, revoked []string) (keyState, error) {
+// readKeys reads the ring, and which of its keys are lost. known are the keys that the server's
+// document or status lists; revoked ones are never lost. The error is keyring.ErrInvalid if nothing
+// is known of the keys in the Secret, a foreignKeySecretError, or a versionSkew.
+func (op *operator) readKeys(ctx context.Context, server *v1alpha1.AuthorizationServer, known []documents.Key, revoked []string) (keySecretState, error) {
 	key := keySecretKey(server)
-	state, material, err := op.readKeySecret(ctx, key)
+	state, existing, err := op.readKeySecret(ctx, key)
 	if err != nil {
 		return state, err
 	}
-	state.ring, state.lost, err = takeStock(state.stored, material, known, revoked, op.now())
+	state.ring, state.lost, err = keyring.Restore(state.stored, existing, known, revoked, op.now())
 	if err == nil && len(state.lost) == 0 && len(state.stored.Keys) > 0 {
-		op.verified.set(key, state.version)
+		op.completeKeySecrets.add(key, state.resourceVersion)
 	}
 	return state, err
 }
 
-// takeStock compares what is remembered of the keys with what there is. Material lists the keys
-// that are there; nil means that all of the ring's are. The ring that it returns is the remembered
-// one, or, where nothing is remembered, what can be told from the known keys.
-func takeStock(
-	remembered keyRing, material []string, known []documents.Key, revoked []string, now time.Time,
-) (ring keyRing, lost []string, err error) {
-	there := func(kid string) bool { return material == nil || slices.Contains(material, kid) }
-	miss := func(kid string) {
-		if !slices.Contains(revoked, kid) && !slices.Contains(lost, kid) {
-			lost = append(lost, kid)
-		}
-	}
-	if len(remembered.Keys) == 0 && len(remembered.Started) == 0 {
-		ring, err = rebuild(material, known, revoked, now)
-		for _, k := range known {
-			if !ring.has(k.KID) {
-				miss(k.KID)
-			}
-		}
-		return ring, lost, err
-	}
-	for _, k := range remembered.Keys {
-		if !there(k.KID) {
-			miss(k.KID)
-		}
-	}
-	for _, k := range known {
-		// A key leaves the ring long after it was Active: if it is Active to the token servers,
-		// this is an older Secret, from a backup.
-		if k.Phase == documents.KeyActive && !remembered.has(k.KID) {
-			miss(k.KID)
-		}
-	}
-	return remembered, lost, nil
-}
-
-// rebuild makes a ring of the known keys that there is material for: the annotation was lost, the
-// keys were not. Material of which nothing at all is known is not thrown away, since its records
-// may exist in a backup.
-func rebuild(material []string, known []documents.Key, revoked []string, now time.Time) (ring keyRing, err error) {
-	for _, k := range known {
-		if !slices.Contains(material, k.KID) || ring.has(k.KID) {
-			continue
-		}
-		ring.Keys = append(ring.Keys, keyRecord{KID: k.KID, Algorithm: k.Algorithm, Phase: k.Phase, Since: now.UTC().Truncate(time.Second)})
-		if k.Phase == documents.KeyActive && !slices.Contains(ring.Started, k.Algorithm) {
-			ring.Started = append(ring.Started, k.Algorithm)
-		}
-	}
-	for _, kid := range material {
-		if len(known) == 0 && !slices.Contains(revoked, kid) {
-			return keyRing{}, errUnknownKeys
-		}
-	}
-	return ring, nil
-}
-
-// readKeySecret reads the annotation from the cache, and the list of keys that there is material
-// for from the API server, if this version of the Secret was not verified before; material is nil
-// then.
-func (op *operator) readKeySecret(ctx context.Context, key client.ObjectKey) (state keyState, material []string, err error) {
+// readKeySecret reads the annotation from the cache, and from the API server which keys exist.
+// existing is nil if this version of the Secret is known to be complete, and then the API server is
+// not asked.
+func (op *operator) readKeySecret(ctx context.Context, key client.ObjectKey) (state keySecretState, existing []string, err error) {
 	cached := secretMetadata()
 	err = op.Get(ctx, key, cached)
-	if err == nil && op.verified.is(key, cached.ResourceVersion) {
-		ring, err := decodeRing(cached)
-		return keyState{stored: ring, exists: true, version: cached.ResourceVersion, labeled: labeledKeys(cached)}, nil, err
+	if err == nil && op.completeKeySecrets.has(key, cached.ResourceVersion) {
+		state, err := newKeySecretState(cached)
+		return state, nil, err
 	}
 	if client.IgnoreNotFound(err) != nil {
-		return keyState{}, nil, err
+		return keySecretState{}, nil, err
 	}
 	var secret corev1.Secret
 	if err := op.live.Get(ctx, key, &secret); err != nil {
 		if apierrors.IsNotFound(err) {
-			return keyState{}, []string{}, nil
+			return keySecretState{}, []string{}, nil
 		}
-		return keyState{}, nil, fmt.Errorf("reading the key Secret: %w", err)
+		return keySecretState{}, nil, fmt.Errorf("reading the key Secret: %w", err)
 	}
-	if why := foreignKeys(&secret); why != "" {
-		return keyState{}, nil, &foreignSecret{why}
+	if problem := findKeySecretProblem(&secret); problem != "" {
+		return keySecretState{}, nil, &foreignKeySecretError{problem}
 	}
-	ring, err := decodeRing(&secret)
-	return keyState{stored: ring, exists: true, version: secret.ResourceVersion, labeled: labeledKeys(&secret)}, materialOf(secret.Data), err
+	state, err = newKeySecretState(&secret)
+	return state, listKeyFiles(secret.Data), err
 }
 
-// foreignKeys says why a Secret that has the name of a key Secret cannot be used as one; empty: it
-// can. It has to have our label, or those that key Secrets had before, or our annotation; and it
-// must belong to nothing that would delete it or write into it, such as an OAuthClient that was
-// there first.
-func foreignKeys(m metav1.Object) string {
-	keys := m.GetAnnotations()[ringAnnotation] != "" || m.GetLabels()[workload.KeysLabel] != ""
-	owned := len(m.GetOwnerReferences()) > 0 || adopterOf(m) != nil
+func newKeySecretState(secret metav1.Object) (keySecretState, error) {
+	ring, err := decodeRing(secret)
+	return keySecretState{
+		stored: ring, exists: true, resourceVersion: secret.GetResourceVersion(), hasLabels: hasKeySecretLabels(secret),
+	}, err
+}
+
+// findKeySecretProblem returns why a Secret that has the name of a key Secret cannot be used as one,
+// or "" if it can. It must have our label, or those that key Secrets had before, or our annotation;
+// and it must not be owned by an object that would delete it or write into it, such as an
+// OAuthClient that was there first.
+func findKeySecretProblem(m metav1.Object) string {
+	hasKeys := m.GetAnnotations()[ringAnnotation] != "" || m.GetLabels()[workload.KeysLabel] != ""
+	isOwned := len(m.GetOwnerReferences()) > 0 || adopterOf(m) != nil
 	switch {
-	case keys && owned:
-		return "is the key Secret and belongs to another object, with which it would go: keep the Secret, and remove its metadata.ownerReferences and the annotation " +
+	case hasKeys && isOwned:
+		return "holds the keys and is owned by another object, with which it would be deleted: keep the Secret, and remove its metadata.ownerReferences and its annotation " +
 			adoptedAnnotation
-	case owned || !keys && m.GetLabels()[workload.ManagedByLabel] != workload.ManagedBy:
-		return "has the name of the key Secret and is not the operator's, or belongs to another object: remove it"
+	case isOwned || !hasKeys && m.GetLabels()[workload.ManagedByLabel] != workload.ManagedBy:
+		return "has the name of the key Secret, and was not made by the operator or is owned by another object: remove it"
 	}
 	return ""
 }
 
-func labeledKeys(m metav1.Object) bool {
+func hasKeySecretLabels(m metav1.Object) bool {
 	return m.GetLabels()[workload.KeysLabel] != "" && m.GetLabels()[workload.ManagedByLabel] != workload.ManagedBy
 }
 
-// materialOf lists the keys that there are files for; never nil.
-func materialOf(data map[string][]byte) []string {
-	material := []string{}
+// listKeyFiles returns the ids of the keys that a key Secret has files for. It is never nil.
+func listKeyFiles(data map[string][]byte) []string {
+	kids := []string{}
 	for file, content := range data {
-		if kid, ok := kidOf(file); ok && len(content) > 0 {
-			material = append(material, kid)
+		if kid, ok := parseKeyFileName(file); ok && len(content) > 0 {
+			kids = append(kids, kid)
 		}
 	}
-	return material
+	return kids
 }
 
-// kidOf is the key that a file of the Secret holds.
-func kidOf(file string) (kid string, ok bool) {
+// parseKeyFileName returns the id of the key that a file of the Secret holds.
+func parseKeyFileName(file string) (kid string, ok bool) {
 	if kid, ok = strings.CutSuffix(file, signingSuffix); !ok {
 		kid, ok = strings.CutSuffix(file, sealingSuffix)
 	}
 	return kid, ok && kid != ""
 }
 
-func encodeRing(ring keyRing) (string, error) {
-	text, err := json.Marshal(ring)
-	if err != nil {
-		return "", fmt.Errorf("writing down the keys: %w", err)
+// decodeRing decodes the annotation. It returns the zero Ring if there is none. The error is
+// keyring.ErrInvalid, or a versionSkew if a newer manager wrote the annotation.
+func decodeRing(secret metav1.Object) (keyring.Ring, error) {
+	ring, err := keyring.Decode(secret.GetAnnotations()[ringAnnotation])
+	if errors.Is(err, keyring.ErrNewer) {
+		return ring, &versionSkew{verdict: fails(v1alpha1.ReasonManagerTooOld,
+			"a newer manager wrote the annotation %s of Secret %q, and this one cannot read all of it: upgrade the manager; until then the keys do not change",
+			ringAnnotation, secret.GetName())}
 	}
-	return string(text), nil
+	return ring, err
 }
 
-// decodeRing reads the annotation; the zero ring if there is none. What it says that this manager
-// does not know would be lost when it is written again.
-func decodeRing(secret metav1.Object) (keyRing, error) {
-	var ring keyRing
-	text := secret.GetAnnotations()[ringAnnotation]
-	if text == "" {
-		return ring, nil
-	}
-	if err := json.Unmarshal([]byte(text), &ring); err != nil || !ring.valid() {
-		return keyRing{}, errUnknownKeys
-	}
-	strict := json.NewDecoder(strings.NewReader(text))
-	strict.DisallowUnknownFields()
-	if err := strict.Decode(&keyRing{}); err != nil {
-		return keyRing{}, &versionSkew{verdict: fails(v1alpha1.ReasonManagerTooOld,
-			"a newer manager wrote down the keys in Secret %q, and this one does not know all that it says: upgrade the manager; until then the keys stay as they are",
-			secret.GetName())}
-	}
-	return ring, nil
-}
+// newKeyFiles are the keys that a pass has generated, by the name of the file.
+type newKeyFiles map[string][]byte
 
-// newKeys collects what is generated in one pass, by the name of its file.
-type newKeys map[string][]byte
-
-func (n newKeys) generate(random io.Reader) func(algorithm string) (string, error) {
+// generator returns a function that adds a new key for an algorithm, and returns its id.
+func (n newKeyFiles) generator(random io.Reader) func(algorithm string) (kid string, err error) {
 	return func(algorithm string) (string, error) {
 		suffix, generate := signingSuffix, func() (string, []byte, error) { return keys.GenerateSigning(algorithm, random) }
 		if algorithm == documents.AlgorithmSealing {
@@ -269,10 +201,10 @@ func (n newKeys) generate(random io.Reader) func(algorithm string) (string, erro
 	}
 }
 
-// writeKeys stores the ring and new material, and removes the material of keys that left the ring.
-// It writes only onto the version that was read. Nothing is written when nothing changed.
-func (op *operator) writeKeys(ctx context.Context, server *v1alpha1.AuthorizationServer, state keyState, next keyRing, made newKeys) error {
-	if state.exists && state.labeled && len(made) == 0 && reflect.DeepEqual(state.stored, next) {
+// writeKeys stores the ring and the new keys, and removes the files of keys that the ring no longer
+// has. It writes onto the version that was read, and writes nothing if nothing has changed.
+func (op *operator) writeKeys(ctx context.Context, server *v1alpha1.AuthorizationServer, state keySecretState, next keyring.Ring, files newKeyFiles) error {
+	if state.exists && state.hasLabels && len(files) == 0 && reflect.DeepEqual(state.stored, next) {
 		return nil
 	}
 	key := keySecretKey(server)
@@ -281,9 +213,9 @@ func (op *operator) writeKeys(ctx context.Context, server *v1alpha1.Authorizatio
 		if err := op.live.Get(ctx, key, secret); err != nil {
 			return fmt.Errorf("reading the key Secret: %w", err)
 		}
-		secret.ResourceVersion = state.version
+		secret.ResourceVersion = state.resourceVersion
 	}
-	if err := fillKeySecret(secret, server.Name, next, made); err != nil {
+	if err := fillKeySecret(secret, server.Name, next, files); err != nil {
 		return err
 	}
 	var err error
@@ -295,13 +227,13 @@ func (op *operator) writeKeys(ctx context.Context, server *v1alpha1.Authorizatio
 	if err != nil {
 		return err
 	}
-	op.verified.set(key, secret.ResourceVersion)
+	op.completeKeySecrets.add(key, secret.ResourceVersion)
 	return nil
 }
 
-// fillKeySecret makes a Secret what the ring says. Files that are no keys are left alone.
-func fillKeySecret(secret *corev1.Secret, server string, ring keyRing, made newKeys) error {
-	text, err := encodeRing(ring)
+// fillKeySecret changes a Secret to what the ring says. It keeps files that are no keys.
+func fillKeySecret(secret *corev1.Secret, server string, ring keyring.Ring, files newKeyFiles) error {
+	text, err := ring.Encode()
 	if err != nil {
 		return err
 	}
@@ -320,9 +252,9 @@ func fillKeySecret(secret *corev1.Secret, server string, ring keyRing, made newK
 		secret.Data = map[string][]byte{}
 	}
 	maps.DeleteFunc(secret.Data, func(file string, _ []byte) bool {
-		kid, ok := kidOf(file)
-		return ok && !ring.has(kid)
+		kid, ok := parseKeyFileName(file)
+		return ok && !ring.Has(kid)
 	})
-	maps.Copy(secret.Data, made)
+	maps.Copy(secret.Data, files)
 	return nil
 }

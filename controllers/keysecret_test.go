@@ -3,7 +3,6 @@ package controllers
 import (
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -21,57 +20,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/keyring"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 )
-
-func key(kid, algorithm, phase string) documents.Key {
-	return documents.Key{KID: kid, Algorithm: algorithm, Phase: phase}
-}
-
-var stockTime = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
-func record(kid, algorithm, phase string) keyRecord {
-	return keyRecord{KID: kid, Algorithm: algorithm, Phase: phase, Since: stockTime}
-}
-
-func TestTheAnnotationIsReadAsItWasWritten(t *testing.T) {
-	w := newKeyWorld(t)
-	w.settle(0)
-	w.plan.revision = 3
-	w.settle(time.Hour)
-	w.plan.now = w.plan.now.Add(1234567 * time.Nanosecond)
-	w.settle(time.Hour)
-	for name, ring := range map[string]keyRing{"none": {}, "all phases": w.ring} {
-		text, err := encodeRing(ring)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := decodeRing(&metav1.ObjectMeta{Annotations: map[string]string{ringAnnotation: text}})
-		if err != nil || !reflect.DeepEqual(got, ring) {
-			t.Errorf("%s: read %+v, %v, written %+v", name, got, err, ring)
-		}
-	}
-	if ring, err := decodeRing(&metav1.ObjectMeta{}); err != nil || !reflect.DeepEqual(ring, keyRing{}) {
-		t.Errorf("no annotation: %+v, %v", ring, err)
-	}
-}
-
-func TestAnAnnotationThatWasSpoiledIsNoRing(t *testing.T) {
-	for _, text := range []string{
-		"{", "[]", "none", `{"keys":[{"kid":"a","algorithm":"ES256","phase":"Used"}]}`, `{"keys":[{"kid":"","algorithm":"ES256","phase":"Active"}]}`,
-		`{"keys":[{"kid":"a","algorithm":"ES256","phase":"Active"},{"kid":"a","algorithm":"RS256","phase":"Active"}]}`,
-		`{"keys":[{"kid":"a","algorithm":"ES256","phase":"Active"},{"kid":"b","algorithm":"ES256","phase":"Active"}]}`,
-		`{"keys":[{"kid":"a","algorithm":"ES256","phase":"Active","since":"yesterday"}]}`, `{"keys":[{"kid":"a","phase":"Active"}]}`,
-	} {
-		ring, err := decodeRing(&metav1.ObjectMeta{Name: "s", Annotations: map[string]string{ringAnnotation: text}})
-		if !errors.Is(err, errUnknownKeys) || !reflect.DeepEqual(ring, keyRing{}) {
-			t.Errorf("%s: %+v, %v", text, ring, err)
-		}
-	}
-}
 
 func TestAManagerDoesNotWriteOverWhatANewerOneSaysOfTheKeys(t *testing.T) {
 	w := newEnv(t)
@@ -98,83 +52,11 @@ func TestAManagerDoesNotWriteOverWhatANewerOneSaysOfTheKeys(t *testing.T) {
 	}
 }
 
-func TestAKeyIsMissedWhoseMaterialIsGone(t *testing.T) {
-	ring := keyRing{Started: []string{"ES256"}, Keys: []keyRecord{
-		record("a", "ES256", documents.KeyActive), record("p", "ES256", documents.KeyPublished), record("r", "ES256", documents.KeyRetiring),
-	}}
-	served := ring.documents()
-	for name, c := range map[string]struct {
-		ring     keyRing
-		material []string
-		known    []documents.Key
-		revoked  []string
-		lost     []string
-	}{
-		"all there":                           {ring, []string{"r", "a", "p"}, served, nil, nil},
-		"verified before":                     {ring, nil, served, nil, nil},
-		"one gone":                            {ring, []string{"a", "r"}, served, nil, []string{"p"}},
-		"one gone and revoked":                {ring, []string{"a", "r"}, served, []string{"p"}, nil},
-		"all gone":                            {ring, []string{}, served, nil, []string{"a", "p", "r"}},
-		"a new server takes them up":          {ring, []string{"a", "p", "r"}, nil, nil, nil},
-		"the Secret is gone":                  {keyRing{}, []string{}, served, nil, []string{"a", "p", "r"}},
-		"the Secret is gone, some revoked":    {keyRing{}, []string{}, served, []string{"a", "r"}, []string{"p"}},
-		"the Secret is gone, all revoked":     {keyRing{}, []string{}, served, []string{"a", "r", "p"}, nil},
-		"an older Secret":                     {ring, []string{"a", "p", "r"}, []documents.Key{key("new", "ES256", documents.KeyActive)}, nil, []string{"new"}},
-		"an older Secret, the newest revoked": {ring, []string{"a", "p", "r"}, []documents.Key{key("new", "ES256", documents.KeyActive)}, []string{"new"}, nil},
-		"an older document": {ring, []string{"a", "p", "r"}, []documents.Key{
-			key("r", "ES256", documents.KeyActive), key("old", "ES256", documents.KeyRetiring), key("x", "ES256", documents.KeyPublished),
-		}, nil, nil},
-		"a new server": {keyRing{}, []string{}, nil, nil, nil},
-	} {
-		got, lost, err := takeStock(c.ring, c.material, c.known, c.revoked, stockTime)
-		if err != nil || !slices.Equal(slices.Sorted(slices.Values(lost)), c.lost) {
-			t.Errorf("%s: lost %q, %v, want %q", name, lost, err, c.lost)
-		}
-		if !reflect.DeepEqual(got, c.ring) {
-			t.Errorf("%s: the ring is %+v", name, got)
-		}
-	}
-}
-
-func TestARingIsRebuiltFromTheDocumentWhenOnlyTheAnnotationIsLost(t *testing.T) {
-	known := []documents.Key{
-		key("e-r", "ES256", documents.KeyRetiring), key("e-a", "ES256", documents.KeyActive), key("r-a", "RS256", documents.KeyActive),
-		key("e-p", "ES256", documents.KeyPublished), key("s-a", sealing, documents.KeyActive),
-	}
-	material := []string{"s-a", "e-r", "e-a", "r-a", "e-p", "unknown"}
-	ring, lost, err := takeStock(keyRing{}, material, known, nil, stockTime)
-	if err != nil || len(lost) > 0 {
-		t.Fatalf("lost %q, %v", lost, err)
-	}
-	if !reflect.DeepEqual(ring.documents(), known) || !ring.valid() || !slices.Equal(slices.Sorted(slices.Values(ring.Started)), []string{"ES256", "RS256", sealing}) {
-		t.Errorf("%+v", ring)
-	}
-	w := newKeyWorld(t)
-	w.ring, w.plan.served = ring, known
-	w.plan.now = stockTime
-	if w.advance(w.plan.token); !w.ring.has("e-r") || w.active("ES256") != "e-a" || w.active("RS256") != "r-a" || w.standby("ES256") != "e-p" {
-		t.Errorf("%+v", w.ring)
-	}
-	if _, lost, _ := takeStock(keyRing{}, []string{"e-a"}, known, nil, stockTime); len(lost) != 4 {
-		t.Errorf("with one key left, lost %q", lost)
-	}
-}
-
-func TestMaterialOfWhichNothingIsKnownIsNotThrownAway(t *testing.T) {
-	_, _, err := takeStock(keyRing{}, []string{"a"}, nil, nil, stockTime)
-	if !errors.Is(err, errUnknownKeys) {
-		t.Errorf("%v", err)
-	}
-	if _, lost, err := takeStock(keyRing{}, []string{"a"}, nil, []string{"a"}, stockTime); err != nil || len(lost) > 0 {
-		t.Errorf("revoked: lost %q, %v", lost, err)
-	}
-}
-
 func TestTheFilesOfKeysAreWhatTheTokenServerReads(t *testing.T) {
-	made, dir := newKeys{}, t.TempDir()
-	generate := made.generate(rand.Reader)
+	made, dir := newKeyFiles{}, t.TempDir()
+	generate := made.generator(rand.Reader)
 	kids := map[string]string{}
-	for _, algorithm := range eachAlgorithm() {
+	for _, algorithm := range []string{"ES256", "RS256", documents.AlgorithmSealing} {
 		kid, err := generate(algorithm)
 		if err != nil {
 			t.Fatal(err)
@@ -194,12 +76,12 @@ func TestTheFilesOfKeysAreWhatTheTokenServerReads(t *testing.T) {
 	if got := set.LoadedKIDs(); !slices.Equal(got, want) {
 		t.Errorf("holds %q, want %q", got, want)
 	}
-	if got := slices.Sorted(slices.Values(materialOf(made))); !slices.Equal(got, want) {
+	if got := slices.Sorted(slices.Values(listKeyFiles(made))); !slices.Equal(got, want) {
 		t.Errorf("the manager finds %q, want %q", got, want)
 	}
 	var doc documents.Server
 	for kid, algorithm := range kids {
-		doc.Keys = append(doc.Keys, key(kid, algorithm, documents.KeyActive))
+		doc.Keys = append(doc.Keys, documents.Key{KID: kid, Algorithm: algorithm, Phase: documents.KeyActive})
 	}
 	if missing := set.SetDocument(doc); len(missing) > 0 {
 		t.Errorf("of the wrong algorithm: %q", missing)
@@ -207,9 +89,9 @@ func TestTheFilesOfKeysAreWhatTheTokenServerReads(t *testing.T) {
 }
 
 func TestAKeyThatCannotBeMadeLeavesNoFile(t *testing.T) {
-	made := newKeys{}
-	for _, algorithm := range []string{"PS256", sealing} {
-		if kid, err := made.generate(strings.NewReader(""))(algorithm); err == nil || kid != "" || len(made) > 0 {
+	made := newKeyFiles{}
+	for _, algorithm := range []string{"PS256", documents.AlgorithmSealing} {
+		if kid, err := made.generator(strings.NewReader(""))(algorithm); err == nil || kid != "" || len(made) > 0 {
 			t.Errorf("%s: kid %q, %v, files %d", algorithm, kid, err, len(made))
 		}
 	}
@@ -218,8 +100,10 @@ func TestAKeyThatCannotBeMadeLeavesNoFile(t *testing.T) {
 func TestTheMaterialOfAKeyGoesWithTheKeyAndOtherFilesStay(t *testing.T) {
 	secret := &corev1.Secret{Data: map[string][]byte{"a.pem": []byte("a"), "b.pem": []byte("b"), "c.sealing": []byte("c"), "notes.txt": []byte("n")}}
 	secret.Labels = map[string]string{"team": "identity"}
-	ring := keyRing{Keys: []keyRecord{record("a", "ES256", documents.KeyActive), record("d", sealing, documents.KeyActive)}}
-	if err := fillKeySecret(secret, "main", ring, newKeys{"d.sealing": []byte("d")}); err != nil {
+	ring := keyring.Ring{Keys: []keyring.Key{
+		{KID: "a", Algorithm: "ES256", Phase: documents.KeyActive}, {KID: "d", Algorithm: documents.AlgorithmSealing, Phase: documents.KeyActive},
+	}}
+	if err := fillKeySecret(secret, "main", ring, newKeyFiles{"d.sealing": []byte("d")}); err != nil {
 		t.Fatal(err)
 	}
 	if got := slices.Sorted(maps.Keys(secret.Data)); !slices.Equal(got, []string{"a.pem", "d.sealing", "notes.txt"}) {
@@ -241,11 +125,11 @@ func TestTheMaterialOfAKeyGoesWithTheKeyAndOtherFilesStay(t *testing.T) {
 
 func TestAFileIsAKeyByItsName(t *testing.T) {
 	for file, want := range map[string]string{"a.pem": "a", "a.b.sealing": "a.b", "a.sealing": "a", "a": "", ".pem": "", "a.pem.bak": "", "pem": ""} {
-		if kid, ok := kidOf(file); ok != (want != "") || ok && kid != want {
+		if kid, ok := parseKeyFileName(file); ok != (want != "") || ok && kid != want {
 			t.Errorf("%s: %q, %v", file, kid, ok)
 		}
 	}
-	if got := materialOf(map[string][]byte{"a.pem": nil}); got == nil || len(got) > 0 {
+	if got := listKeyFiles(map[string][]byte{"a.pem": nil}); got == nil || len(got) > 0 {
 		t.Errorf("an empty file is the key %q", got)
 	}
 }
@@ -432,7 +316,7 @@ func TestRevokingAKeyRemovesItsMaterialAndServesTheStandby(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	revoked, standby := ring.find("RS256", documents.KeyActive).KID, ring.find("RS256", documents.KeyPublished).KID
+	revoked, standby := ring.Find("RS256", documents.KeyActive).KID, ring.Find("RS256", documents.KeyPublished).KID
 	change(t, server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.Signing = &v1alpha1.SigningSettings{RevokedKeys: []string{revoked}}
 	})

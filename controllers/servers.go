@@ -18,6 +18,7 @@ import (
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/controllers/keyring"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
@@ -37,7 +38,7 @@ type serverScope struct {
 	failed   *failure
 	server   *v1alpha1.AuthorizationServer
 	entry    *internalv1alpha1.Entry // the document in force, from decideIssuer and serve
-	ring     keyRing                 // from keepKeys
+	ring     keyring.Ring            // from keepKeys
 	lost     []string                // from keepKeys
 	live     []replica
 	clients  int32
@@ -46,7 +47,7 @@ type serverScope struct {
 	resolved verdict
 	keys     verdict // undecided: the keys are as they should be
 	rotation verdict // from keepKeys
-	pending  []pendingKey
+	pending  []keyring.PendingRotation
 	names    verdict // undecided: no other object has the name of one that the server needs
 }
 
@@ -83,6 +84,14 @@ func after(now, wake time.Time) ctrl.Result {
 		return ctrl.Result{}
 	}
 	return ctrl.Result{RequeueAfter: max(wake.Sub(now), time.Millisecond)}
+}
+
+// earliest returns the earlier of two times, of which the zero time means never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // decideIssuer refuses a server whose issuer an older one has, and one that is not valid. The older is the one that was created first; of two
@@ -164,13 +173,13 @@ func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) (err er
 	doc, _ := compile.Server(s.server, nil)
 	known := knownKeys(s)
 	state, err := r.readKeys(ctx, s.server, known, doc.RevokedKeys)
-	var foreign *foreignSecret
+	var foreign *foreignKeySecretError
 	switch name := keySecretKey(s.server).Name; {
 	case errors.As(err, &foreign):
-		s.keys = fails(v1alpha1.ReasonSecretExists, "Secret %q %s", name, foreign.why)
+		s.keys = fails(v1alpha1.ReasonSecretExists, "Secret %q %s", name, foreign.problem)
 		return nil
-	case errors.Is(err, errUnknownKeys):
-		s.keys = fails(v1alpha1.ReasonKeysLost, "Secret %q: %s: restore it from a backup, or remove the Secret and list what is lost in spec.signing.revokedKeys", name, err)
+	case errors.Is(err, keyring.ErrInvalid):
+		s.keys = fails(v1alpha1.ReasonKeysLost, "Secret %q: the annotation %s is missing or not valid: restore the Secret from a backup, or delete it and list the lost keys in spec.signing.revokedKeys", name, ringAnnotation)
 		return nil
 	case err != nil:
 		return err
@@ -183,21 +192,21 @@ func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) (err er
 		return err
 	}
 	interval, revision := compile.Rotation(s.server)
-	made := newKeys{}
-	plan := keyPlan{
-		algorithms: compile.Algorithms(s.server), revoked: doc.RevokedKeys, interval: interval, revision: revision,
-		token: compile.LongestToken(doc), sealed: compile.LongestSealed(doc), served: known,
-		live: len(s.live) > 0, held: heldByAll(s.live), now: r.now(),
+	files := newKeyFiles{}
+	in := keyring.Input{
+		Algorithms: compile.Algorithms(s.server), Revoked: doc.RevokedKeys, Interval: interval, Revision: revision,
+		TokenLifetime: compile.LongestToken(doc), SealedLifetime: compile.LongestSealed(doc), Served: known,
+		HasReplicas: len(s.live) > 0, IsHeld: heldByAll(s.live), Now: r.now(),
 	}
-	next, wake, err := state.ring.advance(plan, made.generate(r.random))
+	next, wake, err := state.ring.Advance(in, files.generator(r.random))
 	if err != nil {
 		return err
 	}
-	if err := r.writeKeys(ctx, s.server, state, next, made); err != nil {
+	if err := r.writeKeys(ctx, s.server, state, next, files); err != nil {
 		return err
 	}
-	s.ring, s.wake = next, wake
-	s.rotation, s.pending = rotation(next.pending(plan), revision), next.pending(plan)
+	s.ring, s.wake, s.pending = next, wake, next.PendingRotations(in)
+	s.rotation = rotation(s.pending, revision)
 	return nil
 }
 
@@ -226,7 +235,7 @@ func (r *serverReconciler) serve(ctx context.Context, s *serverScope) error {
 	if !s.accepted.ok() || s.keys.decided() && s.entry == nil {
 		return nil
 	}
-	keys := s.ring.documents()
+	keys := s.ring.Documents()
 	if len(s.lost) > 0 || s.keys.decided() {
 		keys = knownKeys(s) // a restored Secret finds them as they were; all else that the document says is in force
 	}

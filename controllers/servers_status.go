@@ -13,6 +13,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/controllers/keyring"
 )
 
 // writeStatus writes what the steps found, if it is news.
@@ -65,25 +66,25 @@ func (r *serverReconciler) fillStatus(s *serverScope) {
 
 // rotation says whether the keys are those that the spec asks for, and if not, which ones are to follow
 // and when.
-func rotation(pending []pendingKey, revision int64) verdict {
+func rotation(pending []keyring.PendingRotation, revision int64) verdict {
 	if len(pending) == 0 {
 		return holds(v1alpha1.ReasonKeysCurrent, "no rotation of keys is pending")
 	}
 	var list []string
 	for _, k := range pending {
-		when := k.waits
-		if !k.at.IsZero() {
-			when = "at " + k.at.Format(time.RFC3339) + ", " + k.waits
+		when := k.Waits
+		if !k.At.IsZero() {
+			when = "at " + k.At.Format(time.RFC3339) + ", " + k.Waits
 		}
-		list = append(list, fmt.Sprintf("the %s key %s becomes Active %s", k.algorithm, k.kid, when))
+		list = append(list, fmt.Sprintf("the %s key %s becomes Active %s", k.Algorithm, k.KID, when))
 	}
 	return fails(v1alpha1.ReasonRotationPending, "spec.signing.rotation (revision %d): %s", revision, strings.Join(list, "; "))
 }
 
-func activeAfter(pending []pendingKey, kid string) *metav1.Time {
+func activeAfter(pending []keyring.PendingRotation, kid string) *metav1.Time {
 	for _, k := range pending {
-		if k.kid == kid && !k.at.IsZero() {
-			return &metav1.Time{Time: k.at}
+		if k.KID == kid && !k.At.IsZero() {
+			return &metav1.Time{Time: k.At}
 		}
 	}
 	return nil

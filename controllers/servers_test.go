@@ -17,6 +17,7 @@ import (
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/controllers/keyring"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
@@ -142,7 +143,7 @@ func TestARotationThatIsAskedForIsToldWhileItIsPending(t *testing.T) {
 	if !meta.IsStatusConditionTrue(w.server.Status.Conditions, v1alpha1.ConditionReady) {
 		t.Error("a rotation that is pending is taken for a fault")
 	}
-	w.clock.move(publishedFor)
+	w.clock.move(keyring.PublishedFor)
 	hold()
 	w.waitForCondition(w.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionTrue, v1alpha1.ReasonKeysCurrent)
 	for _, reason := range []string{v1alpha1.ReasonRotationPending, v1alpha1.ReasonKeysCurrent} {
@@ -309,5 +310,16 @@ func TestAColumnSaysZeroWhereThereAreNoClients(t *testing.T) {
 	}
 	if count, found, err := unstructured.NestedInt64(u.Object, "status", "clients"); count != 0 || !found || err != nil {
 		t.Errorf("status.clients is %d, there: %v, %v", count, found, err)
+	}
+}
+
+func TestTheEarliestOfTwoTimesIgnoresNever(t *testing.T) {
+	early, late := time.Unix(1, 0), time.Unix(2, 0)
+	for _, c := range []struct{ a, b, want time.Time }{
+		{early, late, early}, {late, early, early}, {time.Time{}, late, late}, {late, time.Time{}, late}, {time.Time{}, time.Time{}, time.Time{}},
+	} {
+		if got := earliest(c.a, c.b); got != c.want {
+			t.Errorf("earliest(%v, %v) = %v", c.a, c.b, got)
+		}
 	}
 }
