@@ -59,7 +59,7 @@ import (
 
 // What the manager may do: what the code calls, and nothing else. Secrets are cached as metadata only, and the few that are needed are read
 // from the API server; of roles the manager may bind exactly one, and create none. Applying an object that may not exist takes the right to
-// create it; changing ownerReferences takes the right to delete, where the API server enforces that. The leader's Lease is the manager's own.
+// create it; changing ownerReferences takes the right to delete, where the API server enforces that. The leader's Lease is the manager's own, and so is the Pod that it reads its image from.
 //
 // +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers;oauthclients;oauthusers;resourceservers,verbs=get;list;watch
 // +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers/status;oauthclients/status;oauthusers/status;resourceservers/status,verbs=patch
@@ -72,6 +72,7 @@ import (
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,verbs=bind,resourceNames=oauth-operator-tokenserver
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch,namespace=oauth-operator-system
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get,namespace=oauth-operator-system
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=create,namespace=oauth-operator-system
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;update,resourceNames=oauth-operator-manager,namespace=oauth-operator-system
 
@@ -130,6 +131,8 @@ type Options struct {
 	CountInterval time.Duration
 	// Workers that reconcile objects of one kind at a time.
 	Workers int
+	// TokenServerImage is the image that token servers run from.
+	TokenServerImage string
 }
 
 // Defaults of Options.

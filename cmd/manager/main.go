@@ -62,9 +62,10 @@ func setLog(out io.Writer) {
 
 // options are the flags.
 type options struct {
-	metrics, probes string
-	elect           bool
-	electIn         string
+	metrics, probes  string
+	elect            bool
+	electIn          string
+	tokenServerImage string
 }
 
 // run reads the flags and keeps the cluster until ctx ends.
@@ -76,7 +77,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		"address of /metrics, which is plain HTTP and asks for no credentials, such as :8080; 0 for none")
 	flags.StringVar(&o.probes, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 for none")
 	flags.BoolVar(&o.elect, "leader-elect", false, "have only one of several managers at work at a time")
-	flags.StringVar(&o.electIn, "leader-election-namespace", "oauth-operator-system", "namespace of the Lease that leaders are elected by")
+	flags.StringVar(&o.electIn, "leader-election-namespace", defaultNamespace(), "namespace of the Lease that leaders are elected by")
+	flags.StringVar(&o.tokenServerImage, "tokenserver-image", "", "image that token servers run from (default: that of the manager's own Pod)")
 	printVersion := flags.Bool("version", false, "print the version and exit")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -95,11 +97,24 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	api.QPS = -1 // no limit on this side: the API server has its own (priority and fairness), and client-go's would be the slowest part of all
 	api.UserAgent = version.UserAgent("manager")
+	if o.tokenServerImage == "" {
+		if o.tokenServerImage, err = ownImage(ctx, api, os.Getenv); err != nil {
+			return err
+		}
+	}
 	mgr, err := newManager(ctx, api, o)
 	if err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+// defaultNamespace is the manager's own.
+func defaultNamespace() string {
+	if namespace := os.Getenv(podNamespaceVariable); namespace != "" {
+		return namespace
+	}
+	return "oauth-operator-system"
 }
 
 func newManager(ctx context.Context, api *rest.Config, o options) (ctrl.Manager, error) {
@@ -128,6 +143,7 @@ func newManager(ctx context.Context, api *rest.Config, o options) (ctrl.Manager,
 		Now: time.Now, Random: rand.Reader,
 		SweepInterval: controllers.DefaultSweepInterval, SweepWait: controllers.DefaultSweepWait,
 		CountInterval: controllers.DefaultCountInterval, Workers: controllers.DefaultWorkers,
+		TokenServerImage: o.tokenServerImage,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("setting up the controllers: %w", err)

@@ -33,14 +33,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestTheManagerLeadsWithTheShippedRightsAndLetsGoWhenItEnds(t *testing.T) {
-	cp, err := controlplane.Start(t.Context(), controlplane.Options{NoFsync: true, Log: os.Stderr})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cp.Stop)
-	if err := operator.Install(t.Context(), cp); err != nil {
-		t.Fatal(err)
-	}
+	cp := installed(t)
 	kubeconfig, err := cp.WriteServiceAccountKubeconfig(t.Context(), operator.Namespace, operator.ServiceAccount, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +48,7 @@ func TestTheManagerLeadsWithTheShippedRightsAndLetsGoWhenItEnds(t *testing.T) {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"--kubeconfig", kubeconfig, "--health-probe-bind-address", probes, "--leader-elect"}, io.Discard)
+		ended <- run(ctx, []string{"--kubeconfig", kubeconfig, "--health-probe-bind-address", probes, "--leader-elect", "--tokenserver-image", operator.TokenServerImage}, io.Discard)
 	}()
 
 	clients, err := kubernetes.NewForConfig(cp.AdminConfig())
@@ -90,6 +83,20 @@ func TestTheManagerLeadsWithTheShippedRightsAndLetsGoWhenItEnds(t *testing.T) {
 	if l := lease(); l != nil && *l.Spec.HolderIdentity != "" {
 		t.Errorf("the Lease is still held by %q", *l.Spec.HolderIdentity)
 	}
+}
+
+// installed is a control plane with what the manager needs.
+func installed(t *testing.T) *controlplane.ControlPlane {
+	t.Helper()
+	cp, err := controlplane.Start(t.Context(), controlplane.Options{NoFsync: true, Log: os.Stderr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cp.Stop)
+	if err := operator.Install(t.Context(), cp); err != nil {
+		t.Fatal(err)
+	}
+	return cp
 }
 
 // checkLog fails the test if there is an error in the log, or a line that is no JSON event.

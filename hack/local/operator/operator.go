@@ -26,8 +26,12 @@ import (
 // Namespace is where the manager lives, and ServiceAccount who it is there, as config/rbac has it.
 const (
 	Namespace      = "oauth-operator-system"
-	ServiceAccount = "manager"
+	ServiceAccount = "oauth-operator-manager"
 )
+
+// TokenServerImage is the image that the operator is told to run token servers from. There is none
+// of that name: the node runs the program in its place.
+const TokenServerImage = "localhost/oauth-operator:local"
 
 // FieldManager applies what is in config.
 const FieldManager = "local-operator"
@@ -120,8 +124,11 @@ func Start(ctx context.Context, o Options) (*Operator, error) {
 		m.health = health
 		m.mu.Unlock()
 		return process.Command{
-			Path:   o.Programs.Manager,
-			Args:   []string{"--kubeconfig", kubeconfig, "--metrics-bind-address", "127.0.0.1:0", "--health-probe-bind-address", health},
+			Path: o.Programs.Manager,
+			Args: []string{
+				"--kubeconfig", kubeconfig, "--metrics-bind-address", "127.0.0.1:0", "--health-probe-bind-address", health,
+				"--tokenserver-image", TokenServerImage,
+			},
 			Output: o.ManagerLog,
 		}, nil
 	}, managerGrace, o.ManagerLog)
