@@ -197,7 +197,7 @@ type OAuthGrantSpec struct {
 	// +optional
 	EndedAt *metav1.MicroTime `json:"endedAt,omitempty"`
 	// endReason is why the grant was ended: CodeReuse, RefreshTokenReuse, Revoked,
-	// ConsentWithdrawn, Bound or Unanswered.
+	// ConsentWithdrawn or Bound.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	EndReason string `json:"endReason,omitempty"`

@@ -83,7 +83,7 @@ func (h *Handler) accessToken(v *interaction.ResolvedFlow, l *login, values url.
 		AuthTime: time.Unix(l.session.AuthTime, 0), AMR: l.session.AMR,
 		TokenID: mint.TokenID{
 			ClientUID: v.Client.UID, UserUID: l.user.UID, UserEpoch: l.user.Epoch, SessionHash: l.session.RootHash(), StoreID: h.Grants.StoreID,
-			RedirectHash: mint.TruncateHash(v.Flow.RedirectHash), ConsentUID: l.consentUID, Objects: v.Client.PackBinding(scopes, aud),
+			RedirectHash: mint.TruncateHash(v.Flow.RedirectHash), ConsentUID: l.consentUID, Binding: v.Client.PackBinding(scopes, aud),
 			Claims:          singleUserInfoClaims(v),
 			RequestedClaims: mint.RequestedNonstandardClaims(l.user, scopes, v.Flow.Claims),
 		},

@@ -14,85 +14,88 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-// maxCodeLifetime is the longest that a server may let codes live (RFC 6749 section 4.1.2).
-const maxCodeLifetime = 10 * time.Minute
+const (
+	// maxCodeLifetime is the longest lifetime that a server may give codes (RFC 6749 section 4.1.2).
+	maxCodeLifetime = 10 * time.Minute
+	// MaxCodeSize is the largest size of a code in bytes. A code is part of a URL, with the state of
+	// the request.
+	MaxCodeSize = 2 << 10
+)
 
-// MaxCode is how large a code may be, in bytes: it is part of a URL, beside the state of the
-// request.
-const MaxCodeSize = 2 << 10
+// ErrCodeTooLarge is returned if the code for an authorization would be larger than MaxCodeSize.
+var ErrCodeTooLarge = errors.New("code is too large")
 
-// ErrCodeTooLarge: a code for the authorization would be larger than MaxCode.
-var ErrCodeTooLarge = errors.New("grant: the code would be too large")
-
-// Authorization is what the user authorized: the content of a code. Its names are short because a
-// code is part of a URL. The subject is not in it: it is immutable, and the user's UID leads to it.
+// Authorization is what a user authorized, and the content of a code. The JSON names are short
+// because a code is part of a URL. It does not contain the subject, which follows from the user's
+// UID and is immutable.
 type Authorization struct {
 	ClientID    string `json:"c"`
 	ClientUID   string `json:"cu"`
 	UserUID     string `json:"u"`
 	UserEpoch   string `json:"e"`
 	SessionHash string `json:"h"`
-	// SessionEnds is the absolute end of the session; nothing but an offline grant outlives it.
+	// SessionEnds is the absolute end of the session. Only an offline grant outlives it.
 	SessionEnds time.Time `json:"he"`
 	AuthTime    time.Time `json:"at"`
 	AMR         []string  `json:"m,omitempty"`
 	Scopes      []string  `json:"sc,omitempty"`
 	Resources   []string  `json:"r,omitempty"`
-	// RedirectURI that the code is sent to; the code holds its hash alone. RedirectURISent says
-	// whether the request named it: if so, so must the token request (RFC 6749 section 4.1.3).
+	// RedirectURI that the code is sent to. The code contains only its hash. RedirectURISent reports
+	// whether the authorization request named it. The token request must then name it too (RFC 6749
+	// section 4.1.3).
 	RedirectURI     string `json:"-"`
 	RedirectURISent bool   `json:"rs,omitempty"`
 	Nonce           string `json:"n,omitempty"`
 	ClaimsRequest   string `json:"cl,omitempty"`
 	// CodeChallenge of the method S256 (RFC 7636 section 4.3); empty if the client sent none.
 	CodeChallenge string `json:"ch,omitempty"`
-	// Offline: offline_access was granted.
+	// Offline reports whether offline_access was granted.
 	Offline bool `json:"o,omitempty"`
-	// Consented: the authorization rests on the stored consent with ConsentUID, and falls with it.
+	// Consented reports whether the authorization needs the stored consent with ConsentUID, and ends
+	// with it.
 	Consented  bool   `json:"k,omitempty"`
 	ConsentUID string `json:"ku,omitempty"`
-	// Claims that were granted one by one (OpenID Connect Core section 5.5).
+	// Claims that were granted individually (OpenID Connect Core section 5.5).
 	Claims []string `json:"cs,omitempty"`
 }
 
-// code is what an authorization code holds, as CBOR (RFC 8949): a nonce or a claims parameter of
-// characters that JSON escapes must not grow.
+// code is the content of an authorization code. It is encoded as CBOR (RFC 8949), which does not
+// lengthen a nonce or a claims parameter by escapes as JSON does.
 type code struct {
-	// ID is 32 random bytes; the record that redeeming creates is named by its hash.
+	// ID is 32 random bytes. The id of the record that redeeming creates is a hash of it.
 	ID       string `json:"id"`
 	StoreID  string `json:"ep,omitempty"`
 	IssuedAt int64  `json:"ia"` // Unix time in milliseconds
-	// Lifetime in milliseconds that codes had when this one was issued.
+	// Lifetime of codes when this one was issued, in milliseconds.
 	Lifetime int64 `json:"lt"`
-	// Redirect is the SHA-256 of RedirectURI.
+	// RedirectHash is the SHA-256 of RedirectURI.
 	RedirectHash []byte `json:"ru"`
-	// Objects that Scopes and Resources are of.
-	Objects registry.PackedBinding `json:"ob"`
+	// Binding names the ResourceServers that Scopes and Resources belong to.
+	Binding registry.PackedBinding `json:"ob"`
 	Authorization
 }
 
-// NewCode makes an authorization code. It writes nothing: what is never redeemed leaves no trace.
-// ErrCodeTooLarge.
+// NewCode returns an authorization code, or ErrCodeTooLarge. It stores nothing.
 func (s *Service) NewCode(a Authorization) (string, error) {
 	server, ok := s.Registry.Server()
 	if !ok {
-		return "", errNotServing
+		return "", registry.ErrNotServing
 	}
 	id, err := s.newRandomID()
 	if err != nil {
 		return "", err
 	}
-	redirect := sha256.Sum256([]byte(a.RedirectURI))
-	var objects registry.PackedBinding
+	redirectHash := sha256.Sum256([]byte(a.RedirectURI))
+	var binding registry.PackedBinding
 	if client, ok := s.Registry.ClientByUID(a.ClientUID); ok {
-		objects = client.PackBinding(a.Scopes, a.Resources)
+		binding = client.PackBinding(a.Scopes, a.Resources)
 	}
 	plain, err := cbor.Marshal(code{
 		ID: id, StoreID: s.StoreID, IssuedAt: s.Now().UnixMilli(),
-		Lifetime: server.AuthorizationCodeLifetime.Duration().Milliseconds(), RedirectHash: redirect[:], Objects: objects, Authorization: a,
+		Lifetime: server.AuthorizationCodeLifetime.Duration().Milliseconds(), RedirectHash: redirectHash[:], Binding: binding, Authorization: a,
 	})
 	if err != nil {
-		return "", fmt.Errorf("encode a code: %w", err)
+		return "", fmt.Errorf("encoding a code: %w", err)
 	}
 	sealed, err := s.Keys.Seal(keys.PurposeCode, plain)
 	if err != nil {
@@ -104,8 +107,8 @@ func (s *Service) NewCode(a Authorization) (string, error) {
 	return sealed, nil
 }
 
-// CheckCode reports whether there can be a code for an authorization of which only the request is
-// known yet, not the user and the login: for every user, or ErrCodeTooLarge.
+// CheckCodeSize returns ErrCodeTooLarge if the code for an authorization request might be too large
+// once the user and the login are known.
 func (s *Service) CheckCodeSize(request Authorization) error {
 	request.UserUID, request.UserEpoch, request.SessionHash = longestID, longestID, longestID
 	request.AuthTime, request.SessionEnds = s.Now(), s.Now()
@@ -115,11 +118,10 @@ func (s *Service) CheckCodeSize(request Authorization) error {
 	return err
 }
 
-// longestID is as long as the UIDs, epochs and hashes that a login brings: a hash in base64url, or
-// a UUID.
+// longestID is as long as the longest UID, epoch or hash of a login: a hash in base64url.
 var longestID = strings.Repeat("x", 43)
 
-// openCode reads a code of ours, whatever its age.
+// openCode returns the content of a code of this server, also of one that has expired.
 func (s *Service) openCode(sealed string) (code, error) {
 	plain, err := s.Keys.Open(keys.PurposeCode, sealed)
 	if err != nil {
@@ -132,25 +134,25 @@ func (s *Service) openCode(sealed string) (code, error) {
 	return c, nil
 }
 
-// expires is when the code can certainly not be redeemed any more.
+// expiresAt returns when the code expires at the latest.
 func (c code) expiresAt() time.Time {
 	return time.UnixMilli(c.IssuedAt).Add(min(time.Duration(c.Lifetime)*time.Millisecond, maxCodeLifetime))
 }
 
-// fresh says whether the code may still be redeemed. A lifetime that was lowered since counts at once.
+// checkCodeLifetime checks that neither the code nor its session has expired. If a lifetime was
+// lowered after the code was issued, the lower one applies.
 func (s *Service) checkCodeLifetime(c code, now time.Time) error {
 	server, ok := s.Registry.Server()
 	if !ok {
-		return errNotServing
+		return registry.ErrNotServing
 	}
 	if c.StoreID != s.StoreID {
-		return invalidGrant("the code was issued before the server forgot its records")
+		return invalidGrant("the code was issued before the server lost its records")
 	}
-	lowered := time.UnixMilli(c.IssuedAt).Add(server.AuthorizationCodeLifetime.Duration())
-	if !now.Before(c.expiresAt()) || !now.Before(lowered) {
+	expiry := earlier(c.expiresAt(), time.UnixMilli(c.IssuedAt).Add(server.AuthorizationCodeLifetime.Duration()))
+	if !now.Before(expiry) {
 		return invalidGrant("the code has expired")
 	}
-	// A lifetime of sessions, likewise.
 	if !c.SessionEnds.IsZero() && !now.Before(earlier(c.SessionEnds, c.AuthTime.Add(server.SessionAbsoluteLifetime.Duration()))) {
 		return invalidGrant("the session of the authorization has ended")
 	}

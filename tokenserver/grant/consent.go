@@ -14,34 +14,35 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// Asked is what an authorization asks a user to allow.
+// ConsentRequest is what an authorization asks a user to allow.
 type ConsentRequest struct {
 	Scopes []string
-	// Claims that are asked for one by one (OpenID Connect Core section 5.5).
+	// Claims that are asked for individually (OpenID Connect Core section 5.5).
 	Claims []string
-	// APIs that are asked for, or that the scopes are of.
+	// APIs that are asked for, or that own a scope.
 	APIs []storage.API
 }
 
-// Ask for scopes, resources and claims, as they are now.
+// NewConsentRequest returns the request for scopes, resources and claims, with the APIs that they
+// belong to now.
 func NewConsentRequest(client *registry.Client, scopes, resources, claims []string) ConsentRequest {
 	return ConsentRequest{Scopes: scopes, Claims: claims, APIs: apisOf(client, scopes, resources)}
 }
 
-// CoveredBy reports whether a consent holds all that is asked. An API without any of its scopes is
-// covered by a consent to any of them, and a claim by one to its scope.
-func (a ConsentRequest) IsCoveredBy(c storage.Consent) bool {
-	for _, scope := range a.Scopes {
+// IsCoveredBy reports whether a consent contains all that is asked for. A consent to an API covers the
+// API without any of its scopes, and a consent to a scope covers the claims of the scope.
+func (r ConsentRequest) IsCoveredBy(c storage.Consent) bool {
+	for _, scope := range r.Scopes {
 		if !slices.Contains(c.Scopes, scope) {
 			return false
 		}
 	}
-	for _, claim := range a.Claims {
+	for _, claim := range r.Claims {
 		if !slices.Contains(c.Claims, claim) && !slices.Contains(c.Scopes, oauth.ScopeOfClaim(claim)) {
 			return false
 		}
 	}
-	for _, api := range a.APIs {
+	for _, api := range r.APIs {
 		i := slices.IndexFunc(c.APIs, func(allowed storage.API) bool { return allowed.UID == api.UID })
 		if i < 0 || !containsAll(c.APIs[i].Scopes, api.Scopes) {
 			return false
@@ -54,14 +55,14 @@ func containsAll(all, some []string) bool {
 	return !slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(all, s) })
 }
 
-// AddTo a consent what is asked. What was allowed of an object that another has replaced under its
-// identifier goes.
-func (a ConsentRequest) AddTo(c *storage.Consent) {
+// AddTo adds what is asked for to a consent. It removes what the user allowed of a ResourceServer that
+// another object has replaced under its identifier.
+func (r ConsentRequest) AddTo(c *storage.Consent) {
 	grown := c.Clone()
 	grown.APIs = slices.DeleteFunc(grown.APIs, func(allowed storage.API) bool {
-		return slices.ContainsFunc(a.APIs, func(api storage.API) bool { return api.Identifier == allowed.Identifier && api.UID != allowed.UID })
+		return slices.ContainsFunc(r.APIs, func(api storage.API) bool { return api.Identifier == allowed.Identifier && api.UID != allowed.UID })
 	})
-	for _, api := range a.APIs {
+	for _, api := range r.APIs {
 		i := slices.IndexFunc(grown.APIs, func(allowed storage.API) bool { return allowed.UID == api.UID })
 		if i < 0 {
 			i, grown.APIs = len(grown.APIs), append(grown.APIs, storage.API{UID: api.UID, Identifier: api.Identifier})
@@ -71,14 +72,14 @@ func (a ConsentRequest) AddTo(c *storage.Consent) {
 	grown.Scopes = slices.DeleteFunc(grown.Scopes, func(scope string) bool {
 		return oauth.IsAPIScope(scope) && !slices.ContainsFunc(grown.APIs, func(api storage.API) bool { return slices.Contains(api.Scopes, scope) })
 	})
-	if slices.Contains(a.Scopes, oauth.ScopeOpenID) {
-		// A claim that no scope stands for is asked for by the client's registration alone, and
-		// always.
+	if slices.Contains(r.Scopes, oauth.ScopeOpenID) {
+		// Claims that belong to no scope come from the client's registration, and every request asks
+		// for all of them.
 		grown.Claims = slices.DeleteFunc(grown.Claims, func(claim string) bool {
-			return !oauth.IsStandardClaim(claim) && !slices.Contains(a.Claims, claim)
+			return !oauth.IsStandardClaim(claim) && !slices.Contains(r.Claims, claim)
 		})
 	}
-	grown.Scopes, grown.Claims = union(grown.Scopes, a.Scopes), union(grown.Claims, a.Claims)
+	grown.Scopes, grown.Claims = union(grown.Scopes, r.Scopes), union(grown.Claims, r.Claims)
 	*c = grown
 }
 
@@ -91,22 +92,24 @@ func union(list, more []string) []string {
 	return list
 }
 
-// Hash of what is asked of a user: 43 characters of base64url. It is another one if another user,
-// another object under the same identifier, or anything else is asked.
-func (a ConsentRequest) Hash(userUID string) (string, error) {
+// Hash returns a hash of the user and of what is asked for, 43 characters of base64url. It differs for
+// another ResourceServer object under the same identifier.
+func (r ConsentRequest) Hash(userUID string) (string, error) {
 	asked, err := json.Marshal(struct {
 		User string
 		ConsentRequest
-	}{userUID, a})
+	}{userUID, r})
 	if err != nil {
-		return "", fmt.Errorf("encode what is asked: %w", err)
+		return "", fmt.Errorf("encoding a consent request: %w", err)
 	}
 	sum := sha256.Sum256(asked)
 	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
 }
 
-// consented reports, by an error, whether the consent that a code rests on is still there and holds
-// all of it.
+var errConsentWithdrawn = invalidGrant("the user has withdrawn the consent")
+
+// checkConsent checks that the consent of a code, if it needs one, exists and covers all that the code
+// is for.
 func (s *Service) checkConsent(ctx context.Context, c code, client *registry.Client) error {
 	if !c.Consented {
 		return nil
@@ -116,24 +119,22 @@ func (s *Service) checkConsent(ctx context.Context, c code, client *registry.Cli
 		return err
 	}
 	a := coverageOfCode(c)
-	asked := NewConsentRequest(client, a.objects.KeepScopes(client, a.scopes), a.objects.KeepResources(client, a.resources), c.Claims)
-	if err != nil || c.ConsentUID == "" || consent.UID != c.ConsentUID || !containsAll(consent.Scopes, c.Scopes) || !asked.IsCoveredBy(consent) {
+	request := NewConsentRequest(client, a.binding.KeepScopes(client, a.scopes), a.binding.KeepResources(client, a.resources), c.Claims)
+	if err != nil || c.ConsentUID == "" || consent.UID != c.ConsentUID || !containsAll(consent.Scopes, c.Scopes) || !request.IsCoveredBy(consent) {
 		return errConsentWithdrawn
 	}
 	return nil
 }
 
-var errConsentWithdrawn = invalidGrant("the user has withdrawn the consent")
-
-// stillConsented ends a new grant whose consent was withdrawn while it was created: what ends
-// grants when a consent goes may have found this one not yet.
+// endIfWithdrawn ends a grant that was just created if its consent was withdrawn meanwhile. What ends
+// the grants of a withdrawn consent may have run before the grant existed.
 func (s *Service) endIfWithdrawn(ctx context.Context, c code, client *registry.Client, created storage.Grant) error {
-	refused := s.checkConsent(ctx, c, client)
-	if !isRefused(refused) {
-		return refused
+	refusal := s.checkConsent(ctx, c, client)
+	if !isRefused(refusal) {
+		return refusal
 	}
 	if err := s.End(ctx, created.ID, storage.EndConsentWithdrawn); err != nil {
 		return err
 	}
-	return refused
+	return refusal
 }

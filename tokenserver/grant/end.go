@@ -9,11 +9,16 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// endTimeout bounds how long ending a grant may take once its request has gone.
-const endTimeout = 10 * time.Second
+const (
+	// endTimeout bounds how long ending a grant or a session may take after its request was cancelled.
+	endTimeout = 10 * time.Second
+	// MaxAccessTokenLifetime is the longest lifetime that a server may give access tokens.
+	MaxAccessTokenLifetime = 24 * time.Hour
+)
 
-// End ends a grant and all its tokens, for one of the reasons in package storage. It is no error if the grant has ended, or is gone. Who asked
-// may hang up: it is done all the same.
+// End ends a grant and all its tokens. The reason is one of the constants of package storage. A grant
+// that has ended already or does not exist is no error. If ctx is cancelled, End goes on for up to ten
+// seconds.
 func (s *Service) End(ctx context.Context, id, reason string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
@@ -29,7 +34,7 @@ func (s *Service) End(ctx context.Context, id, reason string) error {
 		case err != nil:
 			return err
 		case g.IsEnded():
-			if g.Attempt == attempt[:32] {
+			if g.Attempt == attempt[:32] { // an earlier try, whose answer was lost
 				s.ReportEnd(ctx, g)
 			}
 			return nil
@@ -42,7 +47,7 @@ func (s *Service) End(ctx context.Context, id, reason string) error {
 			s.ReportEnd(ctx, updated)
 			return nil
 		case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrAmbiguous), errors.Is(err, storage.ErrNotFound):
-			continue // look again
+			continue // read it again
 		default:
 			return err
 		}
@@ -50,16 +55,16 @@ func (s *Service) End(ctx context.Context, id, reason string) error {
 	return storage.ErrAmbiguous
 }
 
-// Ended writes the audit event of a grant that has just ended, and counts it. The Store is to call it for those that it ends by itself.
+// ReportEnd logs and counts a grant that has just ended. It is also the function for Store.OnEnd.
 func (s *Service) ReportEnd(ctx context.Context, g storage.Grant) {
 	s.Metrics.countEnded(g.EndReason)
 	s.Log.Log(ctx, logLevel(g.EndReason), "grant ended",
 		"audit", "GrantEnded", "reason", g.EndReason, "grant", g.ID, "client", g.ClientID, "user", g.UserUID)
 }
 
-// severity of the end of a grant. A code or refresh token that was used twice is a warning, since
-// a copy of it may have been stolen (RFC 9700 section 4.14); every other reason is ordinary: the
-// user, the client or a bound ended the grant.
+// logLevel returns the level of the message that a grant ended. The reuse of a code or refresh token
+// is a warning, since a copy of it may have been stolen (RFC 9700 section 4.14). For every other
+// reason a user, a client or a bound ended the grant, as they may.
 func logLevel(reason string) slog.Level {
 	switch reason {
 	case storage.EndCodeReuse, storage.EndRefreshTokenReuse:
@@ -69,14 +74,11 @@ func logLevel(reason string) slog.Level {
 	}
 }
 
-// MaxAccessTokenLifetime is the longest that a server may let access tokens live.
-const MaxAccessTokenLifetime = 24 * time.Hour
-
-// EndSession ends all sessions of a root, whose hash is given, and with them every code, refresh token
-// and access token that carries the hash and is not offline. Ends is when nothing new can come from them
-// any more, mark or none; the last access token may live on from there, so the mark is kept for as long.
-// The reason is one of the constants of package storage. If the request is cancelled, it is done all the
-// same.
+// EndSession ends all sessions with the root that has this hash, and every code, refresh token and
+// access token that contains the hash and is not offline. Ends is when the last of the sessions would
+// end by itself. Access tokens may outlive that, so the mark is kept for MaxAccessTokenLifetime longer.
+// The reason is one of the constants of package storage. If ctx is cancelled, EndSession goes on for up
+// to ten seconds.
 func (s *Service) EndSession(ctx context.Context, hash, userUID string, ends time.Time, reason string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
@@ -87,4 +89,25 @@ func (s *Service) EndSession(ctx context.Context, hash, userUID string, ends tim
 	}
 	s.Log.InfoContext(ctx, "session ended", "audit", "SessionEnded", "reason", reason, "user", userUID)
 	return nil
+}
+
+// IsSessionEnded reports whether the sessions with the root that has this hash were ended.
+func (s *Service) IsSessionEnded(ctx context.Context, rootHash string) (bool, error) {
+	return s.Store.IsMarked(ctx, storage.MarkSession, rootHash)
+}
+
+// CountEndedSessions returns how many ended sessions of a user are stored, and at most limit.
+func (s *Service) CountEndedSessions(ctx context.Context, userUID string, limit int) (int, error) {
+	return s.Store.CountMarks(ctx, storage.MarkSession, userUID, limit)
+}
+
+// setMark sets a mark, and repeats that after a lost answer, which does no harm.
+func (s *Service) setMark(ctx context.Context, m storage.Mark) error {
+	for range maxTries {
+		err := s.Store.SetMark(ctx, m)
+		if !errors.Is(err, storage.ErrAmbiguous) {
+			return err
+		}
+	}
+	return storage.ErrAmbiguous
 }

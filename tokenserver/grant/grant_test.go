@@ -21,7 +21,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
 )
 
-func served(t *testing.T, w *servertest.Server, c documents.Client) *registry.Client {
+func serveClient(t *testing.T, w *servertest.Server, c documents.Client) *registry.Client {
 	t.Helper()
 	w.AddClient(c)
 	client, ok := w.Registry.Client(c.ID)
@@ -37,7 +37,7 @@ func redeem(w *servertest.Server, client *registry.Client, code string) (grant.R
 	})
 }
 
-func begin(t *testing.T, w *servertest.Server, client *registry.Client, scopes ...string) grant.Result {
+func beginGrant(t *testing.T, w *servertest.Server, client *registry.Client, scopes ...string) grant.Result {
 	t.Helper()
 	out, err := redeem(w, client, w.Code(w.Authorization(client.Client, scopes...)))
 	if err != nil {
@@ -46,8 +46,8 @@ func begin(t *testing.T, w *servertest.Server, client *registry.Client, scopes .
 	return out
 }
 
-// refused reports an error that is not a refusal of this kind.
-func refused(t *testing.T, what string, err error, kind grant.RefusalKind) {
+// checkRefused fails the test unless the error is a refusal of this kind.
+func checkRefused(t *testing.T, what string, err error, kind grant.RefusalKind) {
 	t.Helper()
 	var no *grant.RefusedError
 	if !errors.As(err, &no) || no.Kind != kind {
@@ -58,7 +58,7 @@ func refused(t *testing.T, what string, err error, kind grant.RefusalKind) {
 func TestACodeHas256RandomBits(t *testing.T) {
 	w := servertest.New(t)
 	c := servertest.Client("shop.web")
-	served(t, w, c)
+	serveClient(t, w, c)
 	seen := map[string]bool{}
 	for range 10 {
 		plain, err := w.Keys.Open(keys.PurposeCode, w.Code(w.Authorization(c, "openid")))
@@ -84,19 +84,19 @@ func TestACodeFitsIntoAURL(t *testing.T) {
 
 func TestACodeEndsWithItsSession(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
+	client := serveClient(t, w, servertest.Client("shop.web"))
 	a := w.Authorization(client.Client, "openid")
 	a.SessionEnds = w.Now().Add(10 * time.Second)
 	late := w.Code(a)
 	w.Advance(10 * time.Second)
 	_, err := redeem(w, client, late)
-	refused(t, "a code of a session that is over", err, grant.InvalidGrant)
+	checkRefused(t, "a code of a session that is over", err, grant.InvalidGrant)
 }
 
 func TestNoServerMakesACodeLiveLongerThanTenMinutes(t *testing.T) {
 	w := servertest.New(t)
 	w.ChangeDocument(func(s *documents.Server) { s.AuthorizationCodeLifetime = 3600 })
-	client := served(t, w, servertest.Client("shop.web"))
+	client := serveClient(t, w, servertest.Client("shop.web"))
 	code, late := w.Code(w.Authorization(client.Client, "openid")), w.Code(w.Authorization(client.Client, "openid"))
 	w.Advance(10*time.Minute - time.Second)
 	if _, err := redeem(w, client, code); err != nil {
@@ -104,20 +104,20 @@ func TestNoServerMakesACodeLiveLongerThanTenMinutes(t *testing.T) {
 	}
 	w.Advance(time.Second)
 	_, err := redeem(w, client, late)
-	refused(t, "after ten minutes", err, grant.InvalidGrant)
+	checkRefused(t, "after ten minutes", err, grant.InvalidGrant)
 }
 
 func TestAPublicClientNeedsACodeWithAChallenge(t *testing.T) {
 	w := servertest.New(t)
 	c := servertest.Client("shop.web")
 	c.PKCE = documents.PKCEWhenSent
-	client := served(t, w, c)
+	client := serveClient(t, w, c)
 	a := w.Authorization(c, "openid")
 	a.CodeChallenge = ""
 	code := w.Code(a)
-	public := served(t, w, servertest.Public(c))
+	public := serveClient(t, w, servertest.Public(c))
 	_, err := w.Grants.Redeem(t.Context(), grant.RedeemRequest{Client: public, Code: code, RedirectURI: servertest.Callback})
-	refused(t, "a client that was confidential when it got the code", err, grant.InvalidGrant)
+	checkRefused(t, "a client that was confidential when it got the code", err, grant.InvalidGrant)
 	if _, err := w.Grants.Redeem(t.Context(), grant.RedeemRequest{Client: client, Code: code, RedirectURI: servertest.Callback}); err != nil {
 		t.Errorf("a confidential client that may do without: %v", err)
 	}
@@ -125,13 +125,13 @@ func TestAPublicClientNeedsACodeWithAChallenge(t *testing.T) {
 
 func TestAPasswordThatChangedWhileItWasVerifiedBeginsNothing(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
+	client := serveClient(t, w, servertest.Client("shop.web"))
 	before, _ := w.Registry.UserByUID("alice-uid")
 	u := servertest.User()
 	u.Epoch = "epoch-2"
 	w.AddUser(u)
 	_, err := w.Grants.ExchangePassword(t.Context(), grant.PasswordRequest{Client: client, User: before, Scopes: []string{"openid"}})
-	refused(t, "an old password", err, grant.InvalidGrant)
+	checkRefused(t, "an old password", err, grant.InvalidGrant)
 	if len(w.StoredGrants()) != 0 {
 		t.Error("there is a record")
 	}
@@ -139,8 +139,8 @@ func TestAPasswordThatChangedWhileItWasVerifiedBeginsNothing(t *testing.T) {
 
 func TestAGrantEndsAlthoughItsRequestIsGone(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
-	out := begin(t, w, client, "openid")
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	out := beginGrant(t, w, client, "openid")
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := w.Grants.End(gone, out.Grant.ID, storage.EndRevoked); err != nil {
@@ -165,7 +165,7 @@ func TestAReplayIsSeenAsLongAsACodeCouldBeRedeemed(t *testing.T) {
 	w.ChangeDocument(func(s *documents.Server) { s.AuthorizationCodeLifetime = 600 })
 	c := servertest.Client("shop.web")
 	c.GrantTypes = c.GrantTypes[:1] // no refresh token to keep the record for
-	client := served(t, w, c)
+	client := serveClient(t, w, c)
 	code := w.Code(w.Authorization(c, "openid"))
 	if _, err := redeem(w, client, code); err != nil {
 		t.Fatal(err)
@@ -175,12 +175,12 @@ func TestAReplayIsSeenAsLongAsACodeCouldBeRedeemed(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := redeem(w, client, code)
-	refused(t, "a replay at the last moment", err, grant.InvalidGrant)
+	checkRefused(t, "a replay at the last moment", err, grant.InvalidGrant)
 	if _, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil {
 		t.Fatal(err)
 	}
 	_, err = redeem(w, client, code)
-	refused(t, "and again, after the grant has ended", err, grant.InvalidGrant)
+	checkRefused(t, "and again, after the grant has ended", err, grant.InvalidGrant)
 }
 
 // A record that authorises nothing more is of no use to anybody.
@@ -190,7 +190,7 @@ func TestARecordIsGoneSoonAfterItsCodeAndTokens(t *testing.T) {
 		s.AuthorizationCodeLifetime, s.AccessTokenLifetime = 30, 1
 		s.RefreshToken = documents.RefreshToken{IdleLifetime: 1, AbsoluteLifetime: 1}
 	})
-	client := served(t, w, servertest.Client("shop.web"))
+	client := serveClient(t, w, servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
 	out, err := redeem(w, client, code)
 	if err != nil {
@@ -204,7 +204,7 @@ func TestARecordIsGoneSoonAfterItsCodeAndTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = redeem(w, client, code)
-	refused(t, "a replay at the last moment", err, grant.InvalidGrant)
+	checkRefused(t, "a replay at the last moment", err, grant.InvalidGrant)
 	w.Advance(2 * time.Minute)
 	if removed, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil || removed != 1 {
 		t.Errorf("two minutes later %d records were removed (%v)", removed, err)
@@ -213,8 +213,8 @@ func TestARecordIsGoneSoonAfterItsCodeAndTokens(t *testing.T) {
 
 func TestARecordOutlivesItsLastAccessToken(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
-	out := begin(t, w, client, "openid")
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	out := beginGrant(t, w, client, "openid")
 	w.Advance(24*time.Hour - time.Minute - time.Second) // the session began a minute earlier, and ends in a second
 	last, err := w.Grants.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: out.RefreshToken})
 	if err != nil {
@@ -235,14 +235,14 @@ func TestARecordOutlivesItsLastAccessToken(t *testing.T) {
 
 func TestTheOldestOfTooManyGrantsEnds(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
-	oldest := begin(t, w, client, "openid")
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	oldest := beginGrant(t, w, client, "openid")
 	for range storage.MaxGrantsPerUserAndClient {
 		w.Advance(time.Second)
-		begin(t, w, client, "openid")
+		beginGrant(t, w, client, "openid")
 	}
 	_, err := w.Grants.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: oldest.RefreshToken})
-	refused(t, "the oldest", err, grant.InvalidGrant)
+	checkRefused(t, "the oldest", err, grant.InvalidGrant)
 	live := 0
 	for _, g := range w.StoredGrants() {
 		if g.IsLive(w.Now()) {
@@ -261,7 +261,7 @@ func TestOnlyTheReuseOfACodeOrRefreshTokenIsAWarning(t *testing.T) {
 	w := servertest.New(t)
 	for _, reason := range []string{
 		storage.EndCodeReuse, storage.EndRefreshTokenReuse, storage.EndRevoked, storage.EndConsentWithdrawn, storage.EndLogout,
-		storage.EndBound, storage.EndUnanswered,
+		storage.EndBound,
 	} {
 		w.Grants.ReportEnd(t.Context(), storage.Grant{ID: "of-" + reason, EndReason: reason})
 		reuse := reason == storage.EndCodeReuse || reason == storage.EndRefreshTokenReuse
@@ -275,7 +275,7 @@ func TestOnlyTheReuseOfACodeOrRefreshTokenIsAWarning(t *testing.T) {
 // A record that was lost and is created again under its id has another incarnation: it revives nothing.
 func TestTokensOfALostRecordStayDead(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
+	client := serveClient(t, w, servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(client.Client, "openid"))
 	lost, err := redeem(w, client, code)
 	if err != nil {
@@ -296,7 +296,7 @@ func TestTokensOfALostRecordStayDead(t *testing.T) {
 		t.Error("an access token of the lost record is active")
 	}
 	_, err = w.Grants.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: lost.RefreshToken})
-	refused(t, "a refresh token of the lost record", err, grant.InvalidGrant)
+	checkRefused(t, "a refresh token of the lost record", err, grant.InvalidGrant)
 	for _, token := range []string{lostAccess, lost.RefreshToken} {
 		if became, err := w.Grants.Revoke(t.Context(), client, token); became != grant.UnknownToken || err != nil {
 			t.Errorf("revoking a token of the lost record is %v (%v)", became, err)
@@ -325,7 +325,7 @@ func accessToken(t *testing.T, w *servertest.Server, client *registry.Client, ou
 // A dump of the store is worth nothing: no value in it can be presented anywhere, and none that is handed out is in it.
 func TestADumpOfTheStoreYieldsNothingUsable(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
+	client := serveClient(t, w, servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
 	out, err := redeem(w, client, code)
 	if err != nil {
@@ -361,9 +361,9 @@ func TestADumpOfTheStoreYieldsNothingUsable(t *testing.T) {
 			continue
 		}
 		_, err := redeem(w, client, text)
-		refused(t, name+" as a code", err, grant.InvalidGrant)
+		checkRefused(t, name+" as a code", err, grant.InvalidGrant)
 		_, err = w.Grants.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: text})
-		refused(t, name+" as a refresh token", err, grant.InvalidGrant)
+		checkRefused(t, name+" as a refresh token", err, grant.InvalidGrant)
 		if _, err := w.Grants.CheckAccessToken(t.Context(), text); !errors.Is(err, grant.ErrInactive) {
 			t.Errorf("%s as an access token: %v", name, err)
 		}
@@ -376,7 +376,7 @@ func TestADumpOfTheStoreYieldsNothingUsable(t *testing.T) {
 // What is refused says why in fixed words: no value of the request is in them.
 func TestARefusalQuotesNothing(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
+	client := serveClient(t, w, servertest.Client("shop.web"))
 	const needle = "needle-in-the-request"
 	_, codeErr := redeem(w, client, needle)
 	_, refreshErr := w.Grants.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: needle})
@@ -384,7 +384,7 @@ func TestARefusalQuotesNothing(t *testing.T) {
 		Client: client, Code: w.Code(w.Authorization(client.Client, "openid")), RedirectURI: needle, CodeVerifier: needle,
 	})
 	for _, err := range []error{codeErr, refreshErr, uriErr} {
-		refused(t, "a needle", err, grant.InvalidGrant)
+		checkRefused(t, "a needle", err, grant.InvalidGrant)
 		if strings.Contains(err.Error(), needle) {
 			t.Errorf("the error is %v", err)
 		}

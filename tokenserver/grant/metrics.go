@@ -2,20 +2,20 @@ package grant
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Metrics of grants. A nil one counts nothing.
+// Metrics counts what happens to grants. A nil *Metrics counts nothing.
 type Metrics struct {
 	grantsEnded     *prometheus.CounterVec
 	grantsFull      prometheus.Counter
 	revocationsFull prometheus.Counter
 }
 
-// NewMetrics makes the counters and registers them.
+// NewMetrics returns counters that are registered.
 func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	const namespace, subsystem = "oauth_operator", "tokenserver"
 	m := &Metrics{
 		grantsEnded: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "grants_ended_total",
-			Help: "Grants that were ended, by reason. CodeReuse and RefreshTokenReuse mean that someone used a copy.",
+			Help: "Grants that were ended, by reason. CodeReuse and RefreshTokenReuse mean that a copy was used, which may have been stolen.",
 		}, []string{"reason"}),
 		grantsFull: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "grants_full_total",
@@ -23,7 +23,7 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 		}),
 		revocationsFull: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "revocations_full_total",
-			Help: "Access tokens that could not be revoked because a bound on remembered revocations was reached.",
+			Help: "Access tokens that could not be revoked because a bound on stored revocations was reached.",
 		}),
 	}
 	for _, c := range []prometheus.Collector{m.grantsEnded, m.grantsFull, m.revocationsFull} {
@@ -40,14 +40,14 @@ func (m *Metrics) countEnded(reason string) {
 	}
 }
 
-func (m *Metrics) countRevocationsFull() {
-	if m != nil {
-		m.revocationsFull.Inc()
-	}
-}
-
 func (m *Metrics) countGrantsFull() {
 	if m != nil {
 		m.grantsFull.Inc()
+	}
+}
+
+func (m *Metrics) countRevocationsFull() {
+	if m != nil {
+		m.revocationsFull.Inc()
 	}
 }

@@ -9,51 +9,54 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// outages are the times for which the store was away, as far as the refreshes of this process have noticed. A client whose refresh has happened
-// without an answer cannot get one while the store is away, at whichever replica it asks. So the grace, in which it may come again with the
-// token that was replaced, does not run down meanwhile.
+// outages records when the store was unavailable, as far as refreshes of this process have noticed. A
+// client whose refresh happened without an answer gets none at any replica while the store is
+// unavailable. So that time does not count towards the grace period, in which the client may send the
+// replaced token again.
 type outages struct {
 	mu sync.Mutex
-	// spans of failures without an answer between them, the latest last.
+	// spans are series of failures without a success between them, the latest last.
 	spans   []span
 	ongoing bool
 }
 
-// span from a first failure to the last.
+// span is the time from a first failure to the last one.
 type span struct{ from, to time.Time }
 
 const (
-	// maxOutage is how long outages may stop the grace.
+	// maxOutage is how much longer outages may make the grace period.
 	maxOutage = unconfirmedRetention
 	maxSpans  = 16
 )
 
-// note how a refresh ended. Whatever could be read or written ends an outage; that a caller has hung up says nothing about the store.
+// record records how a refresh ended. Any answer of the store ends an outage. If the caller cancelled
+// the request, its failure says nothing about the store.
 func (o *outages) record(ctx context.Context, err error, now time.Time) {
-	away := errors.Is(err, storage.ErrUnavailable)
-	if away && ctx.Err() != nil {
+	unavailable := errors.Is(err, storage.ErrUnavailable)
+	if unavailable && ctx.Err() != nil {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case away && o.ongoing:
+	case unavailable && o.ongoing:
 		o.spans[len(o.spans)-1].to = now
-	case away:
+	case unavailable:
 		o.spans = append(o.spans[max(0, len(o.spans)-maxSpans+1):], span{now, now})
 	}
-	o.ongoing = away
+	o.ongoing = unavailable
 }
 
-// since says for how much of the time since then the store was away.
-func (o *outages) durationSince(then time.Time) (away time.Duration) {
+// durationSince returns for how much of the time since then the store was unavailable, and at most
+// maxOutage.
+func (o *outages) durationSince(then time.Time) (total time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, s := range o.spans {
 		if s.from.Before(then) {
 			s.from = then
 		}
-		away += max(s.to.Sub(s.from), 0)
+		total += max(s.to.Sub(s.from), 0)
 	}
-	return min(away, maxOutage)
+	return min(total, maxOutage)
 }

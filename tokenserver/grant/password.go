@@ -9,8 +9,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// PasswordGrant is a token request with a password (RFC 6749 section 4.3). The client has authenticated and the password was verified for this
-// user, with this epoch.
+// PasswordRequest is a token request with a password (RFC 6749 section 4.3). The client has
+// authenticated, and the password was verified for this user, with this epoch.
 type PasswordRequest struct {
 	Client *registry.Client
 	User   *registry.User
@@ -19,11 +19,16 @@ type PasswordRequest struct {
 	Resources []string
 }
 
-// Password begins a grant. It has no session, and handing over the password is the consent: its refresh token lives by its own lifetimes.
+// ExchangePassword begins a grant. The grant has no session, and needs no consent, because the user
+// gave the client the password. Its refresh token has the lifetimes of an offline one.
+//
+// If the outcome of the write stays unknown, the client gets an error and its retry begins another
+// grant. The first one may exist, without a token that anyone has, until it expires or the bound of
+// the user and the client ends it.
 func (s *Service) ExchangePassword(ctx context.Context, r PasswordRequest) (Result, error) {
 	server, ok := s.Registry.Server()
 	if !ok {
-		return Result{}, errNotServing
+		return Result{}, registry.ErrNotServing
 	}
 	granted := storage.Grant{Scopes: r.Scopes, Resources: r.Resources, APIs: apisOf(r.Client, r.Scopes, r.Resources)}
 	scopes, audience, err := resolveAccess(r.Client, coverageOf(granted), nil, nil)
@@ -52,25 +57,9 @@ func (s *Service) ExchangePassword(ctx context.Context, r PasswordRequest) (Resu
 	if err != nil {
 		return Result{}, err
 	}
-	created, unknown, err := s.createGrant(ctx, g)
+	created, _, err := s.createGrant(ctx, g)
 	if err != nil {
-		if unknown {
-			s.orphans.add(g.ID)
-		}
 		return Result{}, err
 	}
-	s.endOrphan(ctx)
 	return Result{Grant: created, User: user, Scopes: scopes, Audience: audience, RefreshToken: refreshToken}, nil
-}
-
-// endOrphan ends one grant that may have begun although its client was told to try again: the next try begins another, and nobody can ever use
-// the first. What fails is tried with a later request.
-func (s *Service) endOrphan(ctx context.Context) {
-	id, ok := s.orphans.take()
-	if !ok {
-		return
-	}
-	if err := s.End(ctx, id, storage.EndUnanswered); err != nil {
-		s.orphans.add(id)
-	}
 }

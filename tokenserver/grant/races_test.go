@@ -16,22 +16,22 @@ import (
 )
 
 // meanwhile is a store in which something happens just before a write.
-type meanwhile struct {
+type hookedStore struct {
 	storage.Store
-	create func(storage.Grant)
-	update func(storage.Grant) error
+	beforeCreate func(storage.Grant)
+	beforeUpdate func(storage.Grant) error
 }
 
-func (m *meanwhile) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
-	if m.create != nil {
-		m.create(g)
+func (m *hookedStore) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+	if m.beforeCreate != nil {
+		m.beforeCreate(g)
 	}
 	return m.Store.CreateGrant(ctx, g)
 }
 
-func (m *meanwhile) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
-	if m.update != nil {
-		if err := m.update(g); err != nil {
+func (m *hookedStore) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+	if m.beforeUpdate != nil {
+		if err := m.beforeUpdate(g); err != nil {
 			return storage.Grant{}, err
 		}
 	}
@@ -39,9 +39,9 @@ func (m *meanwhile) UpdateGrant(ctx context.Context, g storage.Grant) (storage.G
 }
 
 // lateWrite has the first write of a server on its way until it lands, and asks what becomes of the others before they are done.
-func lateWrite(w *servertest.Server, others func() error) (land func() error) {
+func delayFirstWrite(w *servertest.Server, others func() error) (land func() error) {
 	var first *storage.Grant
-	w.Grants.Store = &meanwhile{Store: w.Memory, update: func(g storage.Grant) error {
+	w.Grants.Store = &hookedStore{Store: w.Memory, beforeUpdate: func(g storage.Grant) error {
 		if first == nil {
 			first = &g
 			return storage.ErrAmbiguous
@@ -59,13 +59,13 @@ func refreshWith(w *servertest.Server, client string, token string) (grant.Resul
 	return w.Grants.Refresh(context.Background(), grant.RefreshRequest{Client: c, RefreshToken: token})
 }
 
-func noGrace(s *documents.Server) { s.RefreshToken.ReuseGracePeriod = 0 }
+func disableGracePeriod(s *documents.Server) { s.RefreshToken.ReuseGracePeriod = 0 }
 
 // The store was away at the wrong moment, and the client tried again and was answered. Then its old token comes from somewhere else.
 func TestAThiefIsNotForgivenWhatTheClientWasForgiven(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
-	first := begin(t, w, client, "openid", "offline_access")
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	first := beginGrant(t, w, client, "openid", "offline_access")
 	w.Store.Fail("GetGrant", storagetest.None, storagetest.Unavailable)
 	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
 	if _, err := refreshWith(w, client.ID, first.RefreshToken); !errors.Is(err, storage.ErrUnavailable) {
@@ -77,9 +77,9 @@ func TestAThiefIsNotForgivenWhatTheClientWasForgiven(t *testing.T) {
 	}
 	w.Advance(3 * time.Minute)
 	_, err = refreshWith(w, client.ID, first.RefreshToken)
-	refused(t, "the old token", err, grant.InvalidGrant)
+	checkRefused(t, "the old token", err, grant.InvalidGrant)
 	_, err = refreshWith(w, client.ID, second.RefreshToken)
-	refused(t, "the new token, after reuse", err, grant.InvalidGrant)
+	checkRefused(t, "the new token, after reuse", err, grant.InvalidGrant)
 	if g := w.StoredGrants()[0]; g.EndReason != storage.EndRefreshTokenReuse {
 		t.Errorf("the grant ended for %q", g.EndReason)
 	}
@@ -88,8 +88,8 @@ func TestAThiefIsNotForgivenWhatTheClientWasForgiven(t *testing.T) {
 // Writing down that a token was used, in a rotation that spares confidential clients, replaces no token: nobody may use the one before.
 func TestALostNoteOfTheLastUseForgivesNothing(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
-	first := begin(t, w, client, "openid", "offline_access")
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	first := beginGrant(t, w, client, "openid", "offline_access")
 	second, err := refreshWith(w, client.ID, first.RefreshToken)
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +102,7 @@ func TestALostNoteOfTheLastUseForgivesNothing(t *testing.T) {
 		t.Fatalf("while the store is away: %v", err)
 	}
 	_, err = refreshWith(w, client.ID, first.RefreshToken)
-	refused(t, "the token before", err, grant.InvalidGrant)
+	checkRefused(t, "the token before", err, grant.InvalidGrant)
 	if g := w.StoredGrants()[0]; g.EndReason != storage.EndRefreshTokenReuse {
 		t.Errorf("the grant ended for %q", g.EndReason)
 	}
@@ -110,11 +110,11 @@ func TestALostNoteOfTheLastUseForgivesNothing(t *testing.T) {
 
 func TestAnAdvanceThatLandsLateIsOnesOwn(t *testing.T) {
 	w := servertest.New(t)
-	w.ChangeDocument(noGrace)
-	client := served(t, w, servertest.Client("shop.web"))
-	first := begin(t, w, client, "openid", "offline_access")
+	w.ChangeDocument(disableGracePeriod)
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	first := beginGrant(t, w, client, "openid", "offline_access")
 	var land func() error
-	land = lateWrite(w, func() error { return land() })
+	land = delayFirstWrite(w, func() error { return land() })
 	second, err := refreshWith(w, client.ID, first.RefreshToken)
 	if err != nil {
 		t.Fatal(err)
@@ -128,10 +128,10 @@ func TestAnAdvanceThatLandsLateIsOnesOwn(t *testing.T) {
 // The first write is on its way when the second is refused for certain: the client is told to try again, and then the first lands.
 func TestAnAdvanceThatLandsAfterTheAnswerIsOnesOwn(t *testing.T) {
 	w := servertest.New(t)
-	w.ChangeDocument(noGrace)
-	client := served(t, w, servertest.Client("shop.web"))
-	first := begin(t, w, client, "openid", "offline_access")
-	land := lateWrite(w, func() error { return storage.ErrUnavailable })
+	w.ChangeDocument(disableGracePeriod)
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	first := beginGrant(t, w, client, "openid", "offline_access")
+	land := delayFirstWrite(w, func() error { return storage.ErrUnavailable })
 	if _, err := refreshWith(w, client.ID, first.RefreshToken); !errors.Is(err, storage.ErrUnavailable) {
 		t.Fatalf("while the store is away: %v", err)
 	}
@@ -149,20 +149,20 @@ func TestAnAdvanceThatLandsAfterTheAnswerIsOnesOwn(t *testing.T) {
 }
 
 // consented is a code of an authorization that rests on a stored consent.
-func consented(t *testing.T, w *servertest.Server, client documents.Client) string {
+func newConsentedCode(t *testing.T, w *servertest.Server, client documents.Client) string {
 	t.Helper()
 	return w.Code(w.Consent(w.Authorization(client, "openid", "offline_access")))
 }
 
 func TestAConsentThatIsWithdrawnWhileACodeIsRedeemedEndsTheGrant(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
-	code := consented(t, w, client.Client)
-	w.Grants.Store = &meanwhile{Store: w.Store, create: func(g storage.Grant) {
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	code := newConsentedCode(t, w, client.Client)
+	w.Grants.Store = &hookedStore{Store: w.Store, beforeCreate: func(g storage.Grant) {
 		w.WithdrawConsent(g.ClientUID)
 	}}
 	_, err := redeem(w, client, code)
-	refused(t, "a code whose consent is gone", err, grant.InvalidGrant)
+	checkRefused(t, "a code whose consent is gone", err, grant.InvalidGrant)
 	if g := w.StoredGrants()[0]; g.EndReason != storage.EndConsentWithdrawn {
 		t.Errorf("the grant ended for %q", g.EndReason)
 	}
@@ -170,8 +170,8 @@ func TestAConsentThatIsWithdrawnWhileACodeIsRedeemedEndsTheGrant(t *testing.T) {
 
 func TestAConsentThatCannotBeReadUsesNoCodeUp(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
-	code := consented(t, w, client.Client)
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	code := newConsentedCode(t, w, client.Client)
 	w.Store.Fail("GetConsent", storagetest.None, storagetest.Unavailable)
 	if _, err := redeem(w, client, code); !errors.Is(err, storage.ErrUnavailable) {
 		t.Fatalf("while the store is away: %v", err)
@@ -187,7 +187,7 @@ func TestAConsentThatCannotBeReadUsesNoCodeUp(t *testing.T) {
 // A create of which nobody knows whether it happened has happened, and the bound of the pair has ended it since: it authorises nothing.
 func TestAGrantThatHasEndedIsNotOnesOwnAnyMore(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
+	client := serveClient(t, w, servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
 	w.Store.Fail("CreateGrant", storagetest.LostAnswer)
 	w.Store.Fail("GetGrant", storagetest.Unavailable)
@@ -200,59 +200,24 @@ func TestAGrantThatHasEndedIsNotOnesOwnAnyMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := redeem(w, client, code)
-	refused(t, "the code of a grant that has ended", err, grant.InvalidGrant)
-}
-
-func TestWhatAPasswordBeganAndNobodyWasToldOfEnds(t *testing.T) {
-	w := servertest.New(t)
-	c := servertest.Client("shop.legacy")
-	c.GrantTypes = []string{"password", "refresh_token"}
-	client := served(t, w, c)
-	alice, _ := w.Registry.UserByUID("alice-uid")
-	password := func() error {
-		_, err := w.Grants.ExchangePassword(t.Context(), grant.PasswordRequest{Client: client, User: alice, Scopes: []string{"openid"}})
-		return err
-	}
-	w.Store.Fail("CreateGrant", storagetest.LostAnswer)
-	w.Store.Fail("GetGrant", storagetest.Unavailable)
-	if err := password(); !errors.Is(err, storage.ErrUnavailable) {
-		t.Fatalf("while the store is away: %v", err)
-	}
-	// The first end fails, and is tried again.
-	w.Store.Fail("GetGrant", storagetest.Unavailable)
-	for range 2 {
-		if err := password(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	live := 0
-	for _, g := range w.StoredGrants() {
-		if !g.IsEnded() {
-			live++
-		} else if g.EndReason != storage.EndUnanswered {
-			t.Errorf("a grant ended for %q", g.EndReason)
-		}
-	}
-	if live != 2 {
-		t.Errorf("%d grants are live, want the two that were answered", live)
-	}
+	checkRefused(t, "the code of a grant that has ended", err, grant.InvalidGrant)
 }
 
 func TestARefreshNeedsTheGrantTypeThatTheGrantBeganWith(t *testing.T) {
 	w := servertest.New(t)
 	c := servertest.Client("shop.both")
 	c.GrantTypes = []string{"authorization_code", "password", "refresh_token"}
-	client := served(t, w, c)
+	client := serveClient(t, w, c)
 	alice, _ := w.Registry.UserByUID("alice-uid")
 	byPassword, err := w.Grants.ExchangePassword(t.Context(), grant.PasswordRequest{Client: client, User: alice, Scopes: []string{"openid"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	byCode := begin(t, w, client, "openid", "offline_access")
+	byCode := beginGrant(t, w, client, "openid", "offline_access")
 	c.GrantTypes = []string{"authorization_code", "refresh_token"}
 	w.AddClient(c)
 	_, err = refreshWith(w, c.ID, byPassword.RefreshToken)
-	refused(t, "begun with a password", err, grant.InvalidGrant)
+	checkRefused(t, "begun with a password", err, grant.InvalidGrant)
 	next, err := refreshWith(w, c.ID, byCode.RefreshToken)
 	if err != nil {
 		t.Errorf("begun with a code: %v", err)
@@ -260,7 +225,7 @@ func TestARefreshNeedsTheGrantTypeThatTheGrantBeganWith(t *testing.T) {
 	c.GrantTypes = []string{"password", "refresh_token"}
 	w.AddClient(c)
 	_, err = refreshWith(w, c.ID, next.RefreshToken)
-	refused(t, "begun with a code", err, grant.InvalidGrant)
+	checkRefused(t, "begun with a code", err, grant.InvalidGrant)
 	if _, err := refreshWith(w, c.ID, byPassword.RefreshToken); err != nil {
 		t.Errorf("begun with a password, which is allowed again: %v", err)
 	}
@@ -283,7 +248,7 @@ func implicitToken(t *testing.T, w *servertest.Server, client *registry.Client) 
 // What is revoked by a mark alone stays revoked when a store that forgets has lost the mark.
 func TestATokenWithoutAGrantDoesNotOutliveAStoreThatForgets(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
+	client := serveClient(t, w, servertest.Client("shop.web"))
 	token := implicitToken(t, w, client)
 	if !w.IsActive(token) {
 		t.Fatal("the token is not active at first")
@@ -303,7 +268,7 @@ func TestATokenWithoutAGrantDoesNotOutliveAStoreThatForgets(t *testing.T) {
 // A code that comes again is a replay, although a refresh of the same grant got no answer.
 func TestAnUnansweredRefreshForgivesNoReplayOfTheCode(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
+	client := serveClient(t, w, servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
 	first, err := redeem(w, client, code)
 	if err != nil {
@@ -312,24 +277,24 @@ func TestAnUnansweredRefreshForgivesNoReplayOfTheCode(t *testing.T) {
 	w.Store.Fail("GetGrant", storagetest.None, storagetest.Unavailable)
 	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
 	_, err = refreshWith(w, client.ID, first.RefreshToken)
-	awayFor(t, "the refresh", err)
+	requireUnavailable(t, "the refresh", err)
 	_, err = redeem(w, client, code)
-	refused(t, "the code, again", err, grant.InvalidGrant)
-	endedFor(t, w, storage.EndCodeReuse)
+	checkRefused(t, "the code, again", err, grant.InvalidGrant)
+	checkEndReason(t, w, storage.EndCodeReuse)
 }
 
 // The write is still on its way when the client tries again, and is faster than the second one.
 func TestAnAdvanceThatLandsDuringTheRetryIsOnesOwn(t *testing.T) {
 	w := servertest.New(t)
-	w.ChangeDocument(noGrace)
-	client := served(t, w, servertest.Client("shop.web"))
-	first := begin(t, w, client, "openid", "offline_access")
-	land := lateWrite(w, func() error { return storage.ErrUnavailable })
+	w.ChangeDocument(disableGracePeriod)
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	first := beginGrant(t, w, client, "openid", "offline_access")
+	land := delayFirstWrite(w, func() error { return storage.ErrUnavailable })
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
-	awayFor(t, "the first try", err)
-	retry := &meanwhile{Store: w.Memory}
-	retry.update = func(storage.Grant) error {
-		retry.update = nil
+	requireUnavailable(t, "the first try", err)
+	retry := &hookedStore{Store: w.Memory}
+	retry.beforeUpdate = func(storage.Grant) error {
+		retry.beforeUpdate = nil
 		return land()
 	}
 	w.Grants.Store = retry
@@ -345,11 +310,11 @@ func TestAnAdvanceThatLandsDuringTheRetryIsOnesOwn(t *testing.T) {
 // Of two parallel requests one is answered by the write of the other, which learns nothing of it. Then the old token comes from somewhere else.
 func TestAnAnswerToAParallelRequestLeavesNothingToForgive(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
-	first := begin(t, w, client, "openid", "offline_access")
-	slow := &meanwhile{Store: w.Store}
-	slow.update = func(g storage.Grant) error {
-		slow.update = nil
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	first := beginGrant(t, w, client, "openid", "offline_access")
+	slow := &hookedStore{Store: w.Store}
+	slow.beforeUpdate = func(g storage.Grant) error {
+		slow.beforeUpdate = nil
 		if _, err := w.Memory.UpdateGrant(t.Context(), g); err != nil {
 			return err
 		}
@@ -361,23 +326,23 @@ func TestAnAnswerToAParallelRequestLeavesNothingToForgive(t *testing.T) {
 	}
 	w.Grants.Store = slow
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
-	awayFor(t, "the slow request", err)
+	requireUnavailable(t, "the slow request", err)
 	w.Advance(time.Minute)
 	_, err = refreshWith(w, client.ID, first.RefreshToken)
-	refused(t, "the old token", err, grant.InvalidGrant)
-	endedFor(t, w, storage.EndRefreshTokenReuse)
+	checkRefused(t, "the old token", err, grant.InvalidGrant)
+	checkEndReason(t, w, storage.EndRefreshTokenReuse)
 }
 
 // Something between server and store delivered the write twice: the answer that came is that of the second, and says that somebody was faster.
 func TestAnAdvanceThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
 	for _, unreadable := range []bool{false, true} {
 		w := servertest.New(t)
-		w.ChangeDocument(noGrace)
-		client := served(t, w, servertest.Client("shop.web"))
-		first := begin(t, w, client, "openid", "offline_access")
-		twice := &meanwhile{Store: w.Store}
-		twice.update = func(g storage.Grant) error {
-			twice.update = nil
+		w.ChangeDocument(disableGracePeriod)
+		client := serveClient(t, w, servertest.Client("shop.web"))
+		first := beginGrant(t, w, client, "openid", "offline_access")
+		twice := &hookedStore{Store: w.Store}
+		twice.beforeUpdate = func(g storage.Grant) error {
+			twice.beforeUpdate = nil
 			if unreadable {
 				w.Store.Fail("GetGrant", storagetest.Unavailable)
 			}
@@ -387,7 +352,7 @@ func TestAnAdvanceThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
 		w.Grants.Store = twice
 		second, err := refreshWith(w, client.ID, first.RefreshToken)
 		if unreadable {
-			awayFor(t, "the refresh", err)
+			requireUnavailable(t, "the refresh", err)
 			second, err = refreshWith(w, client.ID, first.RefreshToken)
 		}
 		if err != nil {
@@ -402,11 +367,11 @@ func TestAnAdvanceThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
 func TestACreationThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
 	for _, unreadable := range []bool{false, true} {
 		w := servertest.New(t)
-		client := served(t, w, servertest.Client("shop.web"))
+		client := serveClient(t, w, servertest.Client("shop.web"))
 		code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
-		twice := &meanwhile{Store: w.Store}
-		twice.create = func(g storage.Grant) {
-			twice.create = nil
+		twice := &hookedStore{Store: w.Store}
+		twice.beforeCreate = func(g storage.Grant) {
+			twice.beforeCreate = nil
 			if unreadable {
 				w.Store.Fail("GetGrant", storagetest.Unavailable)
 			}
@@ -417,7 +382,7 @@ func TestACreationThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
 		w.Grants.Store = twice
 		out, err := redeem(w, client, code)
 		if unreadable {
-			awayFor(t, "the redemption", err)
+			requireUnavailable(t, "the redemption", err)
 			out, err = redeem(w, client, code)
 		}
 		if err != nil {
@@ -427,23 +392,23 @@ func TestACreationThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
 			t.Errorf("with what it got: %v", err)
 		}
 		_, err = redeem(w, client, code)
-		refused(t, "the code, after its client was answered", err, grant.InvalidGrant)
-		endedFor(t, w, storage.EndCodeReuse)
+		checkRefused(t, "the code, after its client was answered", err, grant.InvalidGrant)
+		checkEndReason(t, w, storage.EndCodeReuse)
 	}
 }
 
 // The record of a first try is found by a second one, which then cannot read the consent; the third is still the client's.
 func TestAConsentThatCannotBeReadLosesNoUnseenWrite(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
-	code := consented(t, w, client.Client)
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	code := newConsentedCode(t, w, client.Client)
 	w.Store.Fail("CreateGrant", storagetest.LostAnswer)
 	w.Store.Fail("GetGrant", storagetest.Unavailable)
 	_, err := redeem(w, client, code)
-	awayFor(t, "the first", err)
+	requireUnavailable(t, "the first", err)
 	w.Store.Fail("GetConsent", storagetest.None, storagetest.Unavailable)
 	_, err = redeem(w, client, code)
-	awayFor(t, "the second", err)
+	requireUnavailable(t, "the second", err)
 	out, err := redeem(w, client, code)
 	if err != nil {
 		t.Fatalf("the third: %v", err)

@@ -14,23 +14,27 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// Redemption is a token request with a code. The client has authenticated.
+// RedeemRequest is a token request with a code. The client has authenticated.
 type RedeemRequest struct {
 	Client *registry.Client
 	Code   string
-	// RedirectURI and CodeVerifier as sent; empty if not.
+	// RedirectURI and CodeVerifier as sent; empty if the request has none.
 	RedirectURI  string
 	CodeVerifier string
 	// Resources that the access token is for; empty: all of the authorization.
 	Resources []string
 }
 
-// Redeem exchanges a code. Only a request that passes every check creates the record, and only such a request can be a replay: a failed check
-// consumes nothing, whoever sends it.
+// errAborted is the result of a request until it has another one.
+var errAborted = errors.New("request was aborted")
+
+// Redeem exchanges an authorization code for tokens. It creates the record of the grant only for a
+// request that passes every check, and only such a request can be a replay: one that fails a check
+// changes nothing.
 func (s *Service) Redeem(ctx context.Context, r RedeemRequest) (Result, error) {
 	server, ok := s.Registry.Server()
 	if !ok {
-		return Result{}, errNotServing
+		return Result{}, registry.ErrNotServing
 	}
 	c, err := s.openCode(r.Code)
 	if err != nil {
@@ -54,47 +58,46 @@ func (s *Service) Redeem(ctx context.Context, r RedeemRequest) (Result, error) {
 	if err := s.initGrant(&g, r.Client, server, refreshEnd(c), c.expiresAt()); err != nil {
 		return Result{}, err
 	}
-	// The token is made before the record: what fails here has consumed nothing.
+	// The refresh token is sealed before the record exists, so that an error uses up no code.
 	refreshToken, err := s.sealRefreshToken(g)
 	if err != nil {
 		return Result{}, err
 	}
-	out, unknown := Result{Grant: g, User: user, Scopes: scopes, Audience: audience, RefreshToken: refreshToken}, false
+	result, maybeWritten := Result{Grant: g, User: user, Scopes: scopes, Audience: audience, RefreshToken: refreshToken}, false
 	s.codeWrites.begin(g.ID, g.Attempt)
 	err = errAborted
-	defer func() { s.codeWrites.finish(g.ID, out.Grant.Attempt, err, unknown, s.Now()) }()
-	if out, unknown, err = s.createOrAdopt(ctx, c, r.Client, out); err != nil {
+	defer func() { s.codeWrites.finish(g.ID, result.Grant.Attempt, err, maybeWritten, s.Now()) }()
+	if result, maybeWritten, err = s.createOrAdopt(ctx, c, r.Client, result); err != nil {
 		return Result{}, err
 	}
-	return out, nil
+	return result, nil
 }
 
-// errUnfinished is how a request has ended that was broken off in the middle.
-var errAborted = errors.New("grant: the request was broken off")
-
-// establish creates the record of out, or finds it: one that an earlier request created and was never told of is as good. Unknown says that the
-// record may be there although this fails; the outcome then still says by whose attempt.
-func (s *Service) createOrAdopt(ctx context.Context, c code, client *registry.Client, out Result) (_ Result, unknown bool, err error) {
-	created, unknown, err := s.createGrant(ctx, out.Grant)
+// createOrAdopt creates the record of the result. If the record exists, because an earlier request
+// for the code created it without learning so, it adopts that one. MaybeWritten is as of createGrant,
+// for the Attempt of the returned Grant, which is set with an error too.
+func (s *Service) createOrAdopt(ctx context.Context, c code, client *registry.Client, result Result) (_ Result, maybeWritten bool, err error) {
+	created, maybeWritten, err := s.createGrant(ctx, result.Grant)
 	switch {
 	case err == nil:
-		out.Grant = created
+		result.Grant = created
 	case !errors.Is(err, errCreatedByAnother):
-		return out, unknown, err
+		return result, maybeWritten, err
 	case !created.IsEnded() && s.codeWrites.adopt(created.ID, created.Attempt, s.Now()):
-		out.Grant, unknown = created, true
-		repeated, err := s.repeatResult(out)
+		result.Grant, maybeWritten = created, true
+		repeated, err := s.repeatResult(result)
 		if err != nil {
-			return out, unknown, err
+			return result, maybeWritten, err
 		}
-		out = repeated
+		result = repeated
 	default:
-		return out, false, s.endReplayed(ctx, out.Grant.ID)
+		return result, false, s.endReplayed(ctx, result.Grant.ID)
 	}
-	return out, unknown, s.endIfWithdrawn(ctx, c, client, out.Grant)
+	return result, maybeWritten, s.endIfWithdrawn(ctx, c, client, result.Grant)
 }
 
-// checkRedemption holds the request against the code alone (RFC 6749 section 4.1.3, RFC 7636 section 4.6).
+// checkRedeemRequest compares the request with the code (RFC 6749 section 4.1.3, RFC 7636 section
+// 4.6).
 func (s *Service) checkRedeemRequest(c code, r RedeemRequest) error {
 	if c.ClientUID != r.Client.UID || c.ClientID != r.Client.ID {
 		return invalidGrant("the code was issued to another client")
@@ -103,23 +106,23 @@ func (s *Service) checkRedeemRequest(c code, r RedeemRequest) error {
 		return err
 	}
 	if c.CodeChallenge == "" && r.Client.IsPublic() {
-		// The client was confidential when it got the code. Without a secret, PKCE is all that binds a code to who asked for it (RFC 9700
-		// section 2.1.1).
+		// The client was confidential when it got the code. Without a secret, only PKCE binds a code to
+		// the client instance that asked for it (RFC 9700 section 2.1.1).
 		return invalidGrant("the client is public, and the authorization request had no code_challenge")
 	}
 	return checkVerifier(c.CodeChallenge, r.CodeVerifier)
 }
 
-// redirectURI of the authorization, which its code holds the hash of. What the authorization
-// request named must be named again. If it named none, it meant the one that was registered;
-// leaving it out is right then, and naming it does no harm.
+// findRedirectURI returns the redirect URI of the authorization, of which the code has the hash. If
+// the authorization request named it, the token request must too. Otherwise it is a registered one,
+// which the token request may name.
 func findRedirectURI(c code, r RedeemRequest) (string, error) {
-	refersTo := func(uri string) bool {
+	hasHash := func(uri string) bool {
 		sum := sha256.Sum256([]byte(uri))
 		return bytes.Equal(sum[:], c.RedirectHash)
 	}
 	if r.RedirectURI != "" {
-		if !refersTo(r.RedirectURI) {
+		if !hasHash(r.RedirectURI) {
 			return "", invalidGrant("redirect_uri is not the one of the authorization request")
 		}
 		return r.RedirectURI, nil
@@ -127,15 +130,16 @@ func findRedirectURI(c code, r RedeemRequest) (string, error) {
 	if c.RedirectURISent {
 		return "", invalidGrant("redirect_uri is missing, and the authorization request had one")
 	}
-	i := slices.IndexFunc(r.Client.RedirectURIs, refersTo)
+	i := slices.IndexFunc(r.Client.RedirectURIs, hasHash)
 	if i < 0 {
 		return "", invalidGrant("the redirect URI of the authorization is no longer registered")
 	}
 	return r.Client.RedirectURIs[i], nil
 }
 
-// checkVerifier proves that whoever began the flow is who ends it. A verifier where no challenge was sent means that someone took the challenge
-// out (RFC 9700 section 4.8.2).
+// checkVerifier checks that the token request comes from the client instance that sent the
+// authorization request. A verifier without a challenge means that an attacker removed the challenge
+// (RFC 9700 section 4.8.2).
 func checkVerifier(challenge, verifier string) error {
 	switch {
 	case challenge == "" && verifier == "":
@@ -154,13 +158,13 @@ func checkVerifier(challenge, verifier string) error {
 	return nil
 }
 
-// validVerifier checks the syntax of RFC 7636 section 4.1.
-func isVerifier(verifier string) bool {
-	if len(verifier) < 43 || len(verifier) > 128 {
+// isVerifier reports whether the value has the syntax of RFC 7636 section 4.1.
+func isVerifier(value string) bool {
+	if len(value) < 43 || len(value) > 128 {
 		return false
 	}
-	for i := range len(verifier) {
-		switch c := verifier[i]; {
+	for i := range len(value) {
+		switch c := value[i]; {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '.', c == '_', c == '~':
 		default:
 			return false
@@ -169,7 +173,8 @@ func isVerifier(verifier string) bool {
 	return true
 }
 
-// codeStands says whether what a code rests on is still there.
+// checkCodePreconditions is like checkPreconditions, and checks too that the consent covers all that
+// the code is for.
 func (s *Service) checkCodePreconditions(ctx context.Context, c code, client *registry.Client) (*registry.User, error) {
 	user, err := s.checkPreconditions(ctx, s.Store, client, preconditions{
 		userUID: c.UserUID, userEpoch: c.UserEpoch, sessionHash: c.SessionHash, redirectURI: c.RedirectURI, withoutConsent: !c.Consented,
@@ -180,13 +185,8 @@ func (s *Service) checkCodePreconditions(ctx context.Context, c code, client *re
 	return user, s.checkConsent(ctx, c, client)
 }
 
-// authorizedByCode is what the user authorized.
-func coverageOfCode(c code) coverage {
-	return coverage{c.Scopes, c.Resources, c.Objects.Unpack(c.Scopes)}
-}
-
-// grantOf a code of the user, without what begin fills in. Its APIs are those that the user
-// authorized and that are still there.
+// newGrant returns the grant of a code, without the fields that initGrant sets. Its APIs are those
+// that the user authorized and that still exist.
 func newGrant(c code, client *registry.Client, user *registry.User) storage.Grant {
 	a := coverageOfCode(c)
 	return storage.Grant{
@@ -194,12 +194,12 @@ func newGrant(c code, client *registry.Client, user *registry.User) storage.Gran
 		UserUID: c.UserUID, Subject: user.Subject, UserEpoch: c.UserEpoch,
 		SessionHash: c.SessionHash, AuthTime: c.AuthTime, AMR: c.AMR,
 		Scopes: c.Scopes, Resources: c.Resources, Claims: c.Claims, RedirectURI: c.RedirectURI,
-		APIs:  apisOf(client, a.objects.KeepScopes(client, a.scopes), a.objects.KeepResources(client, a.resources)),
+		APIs:  apisOf(client, a.binding.KeepScopes(client, a.scopes), a.binding.KeepResources(client, a.resources)),
 		Nonce: c.Nonce, ClaimsRequest: c.ClaimsRequest, Consented: c.Consented, ConsentUID: c.ConsentUID, Offline: c.Offline,
 	}
 }
 
-// endOfRefreshing is the end of the session, where the grant depends on it; zero: none.
+// refreshEnd returns the end of the session if the grant ends with it, otherwise the zero time.
 func refreshEnd(c code) time.Time {
 	if c.Offline {
 		return time.Time{}
@@ -207,51 +207,11 @@ func refreshEnd(c code) time.Time {
 	return c.SessionEnds
 }
 
-// replayed ends the grant of a code that was redeemed before, with all its tokens (RFC 6749 section 4.1.2), and says no.
+// endReplayed ends the grant of a code that was redeemed before, with all its tokens (RFC 6749
+// section 4.1.2). It returns a *RefusedError if that succeeds.
 func (s *Service) endReplayed(ctx context.Context, id string) error {
 	if err := s.End(ctx, id, storage.EndCodeReuse); err != nil {
 		return err
 	}
 	return invalidGrant("the code was redeemed already; all its tokens are revoked")
-}
-
-// errTaken: the record exists, and another request created it.
-var errCreatedByAnother = errors.New("grant: created by another request")
-
-// maxTries is how often a request writes again after a conflict or a lost answer.
-const maxTries = 16
-
-// create creates the record. An answer that was lost is looked for: a record of this attempt is this request's own; with errTaken comes the
-// record that is there instead. Unknown says that a write of the attempt may happen, or may have. That a record exists already may mean that
-// the request was delivered twice, so this too is unknown until the record is read.
-func (s *Service) createGrant(ctx context.Context, g storage.Grant) (created storage.Grant, unknown bool, err error) {
-	for range maxTries {
-		created, err = s.Store.CreateGrant(ctx, g)
-		if err == nil {
-			return created, true, nil
-		}
-		if errors.Is(err, storage.ErrFull) {
-			s.Metrics.countGrantsFull()
-			s.Log.WarnContext(ctx, "the bound on live grants is reached", "client", g.ClientID)
-		}
-		ambiguous := errors.Is(err, storage.ErrAmbiguous)
-		if !ambiguous && !errors.Is(err, storage.ErrExists) {
-			return storage.Grant{}, unknown, err
-		}
-		unknown = true
-		found, err := s.Store.GetGrant(ctx, g.ID)
-		switch {
-		case err == nil && found.Attempt == g.Attempt && !found.IsEnded():
-			return found, true, nil
-		case err == nil:
-			return found, false, errCreatedByAnother
-		case errors.Is(err, storage.ErrNotFound) && ambiguous:
-			continue // it did not arrive; the same attempt may try again
-		case errors.Is(err, storage.ErrNotFound):
-			return storage.Grant{}, false, errCreatedByAnother // it was there a moment ago
-		default:
-			return storage.Grant{}, true, err
-		}
-	}
-	return storage.Grant{}, unknown, storage.ErrAmbiguous
 }

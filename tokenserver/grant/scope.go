@@ -8,29 +8,33 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// authorized is what an authorization covers: scopes and resources, of these objects.
+// coverage is what an authorization covers: scopes and resources, and the ResourceServer objects that
+// they belong to.
 type coverage struct {
 	scopes, resources []string
-	objects           registry.Binding
+	binding           registry.Binding
 }
 
-// authorizedBy a grant.
 func coverageOf(g storage.Grant) coverage {
-	of := registry.Binding{ScopeOwners: map[string]registry.UIDHash{}}
+	binding := registry.Binding{ScopeOwners: map[string]registry.UIDHash{}}
 	for _, api := range g.APIs {
-		key := registry.HashUID(api.UID)
-		of.ResourceServers = append(of.ResourceServers, key)
+		hash := registry.HashUID(api.UID)
+		binding.ResourceServers = append(binding.ResourceServers, hash)
 		for _, scope := range api.Scopes {
-			of.ScopeOwners[scope] = key
+			binding.ScopeOwners[scope] = hash
 		}
 	}
-	return coverage{g.Scopes, g.Resources, of}
+	return coverage{g.Scopes, g.Resources, binding}
 }
 
-// apis are the resource servers that scopes and resources are of now, each with those of the scopes
-// that are its own.
+func coverageOfCode(c code) coverage {
+	return coverage{c.Scopes, c.Resources, c.Binding.Unpack(c.Scopes)}
+}
+
+// apisOf returns the ResourceServers that the scopes and resources belong to now, each with those of
+// the scopes that it owns.
 func apisOf(client *registry.Client, scopes, resources []string) (all []storage.API) {
-	at := func(o registry.ResourceServerID) *storage.API {
+	find := func(o registry.ResourceServerID) *storage.API {
 		i := slices.IndexFunc(all, func(api storage.API) bool { return api.UID == o.UID })
 		if i < 0 {
 			i, all = len(all), append(all, storage.API{UID: o.UID, Identifier: o.Identifier})
@@ -38,83 +42,83 @@ func apisOf(client *registry.Client, scopes, resources []string) (all []storage.
 		return &all[i]
 	}
 	for _, resource := range resources {
-		if object, ok := client.ResourceServer(resource); ok {
-			at(object)
+		if resourceServer, ok := client.ResourceServer(resource); ok {
+			find(resourceServer)
 		}
 	}
 	for _, scope := range scopes {
 		if owner, ok := client.ScopeOwner(scope); ok {
-			api := at(owner)
+			api := find(owner)
 			api.Scopes = append(api.Scopes, scope)
 		}
 	}
 	return all
 }
 
-// access decides scopes and audience of one access token. The request's askedScopes and
-// askedResources may narrow what was authorized and never widen it (RFC 6749 section 6, RFC 8707
-// section 2.2); a built-in scope that is asked and was not granted is dropped. What is no longer
-// allowed now is cut, and so is what is now of another object than was authorized.
-func resolveAccess(client *registry.Client, a coverage, askedScopes, askedResources []string) (scopes, audience []string, err error) {
-	wanted := a.scopes
+// resolveAccess returns the scopes and the audience of one access token. The request may narrow what
+// was authorized and never widen it (RFC 6749 section 6, RFC 8707 section 2.2). A built-in scope that
+// it asks for and that was not granted is dropped. Left out is also what the client may no longer
+// have, and what now belongs to another ResourceServer object.
+func resolveAccess(client *registry.Client, c coverage, askedScopes, askedResources []string) (scopes, audience []string, err error) {
+	wanted := c.scopes
 	if len(askedScopes) > 0 {
 		wanted = nil
 		for _, scope := range askedScopes {
 			switch {
-			case slices.Contains(a.scopes, scope):
+			case slices.Contains(c.scopes, scope):
 				wanted = append(wanted, scope)
 			case oauth.IsAPIScope(scope):
-				return nil, nil, &RefusedError{Kind: InvalidScope, Reason: "a scope was not granted; ask the user for it at the authorization endpoint"}
+				return nil, nil, &RefusedError{InvalidScope, "a scope was not granted; ask the user for it at the authorization endpoint"}
 			}
 		}
 	}
-	targets, err := resolveTargets(client, a, askedResources)
+	targets, err := resolveTargets(client, c, askedResources)
 	if err != nil {
 		return nil, nil, err
 	}
-	audience, scopes, err = client.ResolveAudience(a.objects.KeepScopes(client, wanted), targets)
+	audience, scopes, err = client.ResolveAudience(c.binding.KeepScopes(client, wanted), targets)
 	if err != nil {
-		return nil, nil, &RefusedError{Kind: InvalidTarget, Reason: "a resource is unknown, or its owner does not allow this client"}
+		return nil, nil, &RefusedError{InvalidTarget, "a resource is unknown, or its owner does not allow this client"}
 	}
 	if len(scopes) == 0 && slices.ContainsFunc(wanted, oauth.IsAPIScope) {
-		// A token for nothing that was wanted of an API serves no purpose.
+		// The token would be of no use at any API that was asked for.
 		if len(askedScopes)+len(askedResources) > 0 {
-			return nil, nil, &RefusedError{Kind: InvalidScope, Reason: "no scope of those that were granted is left for what was asked"}
+			return nil, nil, &RefusedError{InvalidScope, "no scope of those that were granted is left for what was asked"}
 		}
 		return nil, nil, invalidGrant("no scope of the authorization is allowed any more")
 	}
 	return scopes, audience, nil
 }
 
-// covers reports whether a resource is among those of an authorization, in either spelling of an
-// empty path (RFC 3986 section 6.2.3).
+// containsResource reports whether a resource is in the list. An empty path and "/" are the same
+// (RFC 3986 section 6.2.3).
 func containsResource(resources []string, asked string) bool {
 	return slices.ContainsFunc(resources, func(resource string) bool {
 		return oauth.CanonicalResource(resource) == oauth.CanonicalResource(asked)
 	})
 }
 
-// targets are the resources that a token is for; none: the owners of its scopes.
-func resolveTargets(client *registry.Client, a coverage, asked []string) ([]string, error) {
-	// Of the resources that were authorized, one may be gone by now. The others still hold.
-	left := a.objects.KeepResources(client, a.resources)
+// resolveTargets returns the resources that a token is for. If there are none, its scopes decide.
+// Resources of the authorization that are gone by now are left out.
+func resolveTargets(client *registry.Client, c coverage, asked []string) ([]string, error) {
+	left := c.binding.KeepResources(client, c.resources)
 	if len(asked) > 0 {
 		covered := left
-		if len(a.resources) == 0 {
+		if len(c.resources) == 0 {
 			var err error
-			if covered, _, err = client.ResolveAudience(a.objects.KeepScopes(client, a.scopes), nil); err != nil {
-				return nil, &RefusedError{Kind: InvalidTarget, Reason: "the authorization covers no resource any more"}
+			if covered, _, err = client.ResolveAudience(c.binding.KeepScopes(client, c.scopes), nil); err != nil {
+				return nil, &RefusedError{InvalidTarget, "the authorization covers no resource any more"}
 			}
 		}
 		for _, resource := range asked {
 			if !containsResource(covered, resource) {
-				return nil, &RefusedError{Kind: InvalidTarget, Reason: "a resource is not covered by the authorization"}
+				return nil, &RefusedError{InvalidTarget, "a resource is not covered by the authorization"}
 			}
 		}
 		return asked, nil
 	}
-	if len(a.resources) > 0 && len(left) == 0 {
-		return nil, &RefusedError{Kind: InvalidTarget, Reason: "no resource of the authorization is available to this client any more"}
+	if len(c.resources) > 0 && len(left) == 0 {
+		return nil, &RefusedError{InvalidTarget, "no resource of the authorization is available to this client any more"}
 	}
 	return left, nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
 
-func awayFor(t *testing.T, what string, err error) {
+func requireUnavailable(t *testing.T, what string, err error) {
 	t.Helper()
 	if !errors.Is(err, storage.ErrUnavailable) && !errors.Is(err, storage.ErrAmbiguous) {
 		t.Fatalf("%s, while the store is away: %v", what, err)
@@ -20,7 +20,7 @@ func awayFor(t *testing.T, what string, err error) {
 }
 
 // endedFor reports the record if it did not end for the reason; empty: if it has ended.
-func endedFor(t *testing.T, w *servertest.Server, reason string) {
+func checkEndReason(t *testing.T, w *servertest.Server, reason string) {
 	t.Helper()
 	if g := w.StoredGrants()[0]; g.EndReason != reason {
 		t.Errorf("the grant ended for %q, want %q", g.EndReason, reason)
@@ -29,8 +29,8 @@ func endedFor(t *testing.T, w *servertest.Server, reason string) {
 
 func TestARefreshThatGoesByACopyReadsNothing(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
-	first := begin(t, w, client, "openid", "offline_access")
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	first := beginGrant(t, w, client, "openid", "offline_access")
 	w.UseCachedReads(w.Store)
 	reads := w.Store.Calls("GetGrant")
 	second, err := refreshWith(w, client.ID, first.RefreshToken)
@@ -47,8 +47,8 @@ func TestARefreshThatGoesByACopyReadsNothing(t *testing.T) {
 
 func TestACopyThatLagsIsNoReasonToRefuse(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
-	first := begin(t, w, client, "openid", "offline_access")
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	first := beginGrant(t, w, client, "openid", "offline_access")
 	w.UseCachedReads(w.Store).Freeze(w.StoredGrants()...)
 	second, err := refreshWith(w, client.ID, first.RefreshToken)
 	if err != nil {
@@ -61,13 +61,13 @@ func TestACopyThatLagsIsNoReasonToRefuse(t *testing.T) {
 	if _, err := refreshWith(w, client.ID, second.RefreshToken); err != nil {
 		t.Errorf("a token that is newer than the copy: %v", err)
 	}
-	endedFor(t, w, "")
+	checkEndReason(t, w, "")
 }
 
 func TestACopyThatLagsLetsNoThiefIn(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
-	first := begin(t, w, client, "openid", "offline_access")
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	first := beginGrant(t, w, client, "openid", "offline_access")
 	old := w.StoredGrants()
 	if _, err := refreshWith(w, client.ID, first.RefreshToken); err != nil {
 		t.Fatal(err)
@@ -75,26 +75,26 @@ func TestACopyThatLagsLetsNoThiefIn(t *testing.T) {
 	w.UseCachedReads(w.Store).Freeze(old...)
 	w.Advance(time.Minute)
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
-	refused(t, "a token that the copy takes for current", err, grant.InvalidGrant)
-	endedFor(t, w, storage.EndRefreshTokenReuse)
+	checkRefused(t, "a token that the copy takes for current", err, grant.InvalidGrant)
+	checkEndReason(t, w, storage.EndRefreshTokenReuse)
 }
 
 func TestWithoutGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
 	w := servertest.New(t)
-	w.ChangeDocument(noGrace)
-	client := served(t, w, servertest.Client("shop.web"))
-	first := begin(t, w, client, "openid", "offline_access")
+	w.ChangeDocument(disableGracePeriod)
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	first := beginGrant(t, w, client, "openid", "offline_access")
 	var faster grant.Result
-	during := &meanwhile{Store: w.Store}
-	during.update = func(storage.Grant) (err error) {
-		during.update = nil
+	during := &hookedStore{Store: w.Store}
+	during.beforeUpdate = func(storage.Grant) (err error) {
+		during.beforeUpdate = nil
 		faster, err = refreshWith(w, client.ID, first.RefreshToken)
 		return err
 	}
 	w.UseCachedReads(during)
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
-	refused(t, "the slower one", err, grant.InvalidGrant)
-	endedFor(t, w, "")
+	checkRefused(t, "the slower one", err, grant.InvalidGrant)
+	checkEndReason(t, w, "")
 	if _, err := refreshWith(w, client.ID, faster.RefreshToken); err != nil {
 		t.Errorf("with what the faster one got: %v", err)
 	}
@@ -104,27 +104,27 @@ func TestWithoutGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
 func TestWithAShortGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
 	w := servertest.New(t)
 	w.ChangeDocument(func(s *documents.Server) { s.RefreshToken.ReuseGracePeriod = 2 })
-	client := served(t, w, servertest.Client("shop.web"))
-	first := begin(t, w, client, "openid", "offline_access")
-	during := &meanwhile{Store: w.Store}
-	during.update = func(storage.Grant) error {
-		during.update = nil
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	first := beginGrant(t, w, client, "openid", "offline_access")
+	during := &hookedStore{Store: w.Store}
+	during.beforeUpdate = func(storage.Grant) error {
+		during.beforeUpdate = nil
 		_, err := refreshWith(w, client.ID, first.RefreshToken)
 		w.Advance(3 * time.Second)
 		return err
 	}
 	w.UseCachedReads(during)
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
-	refused(t, "the slower one", err, grant.InvalidGrant)
-	endedFor(t, w, "")
+	checkRefused(t, "the slower one", err, grant.InvalidGrant)
+	checkEndReason(t, w, "")
 }
 
 // The client was told to try again, and did so while the store was still away: its second write is on top of a copy that lags, and can never
 // happen. The first one has.
 func TestARetryDuringAnOutageDoesNotCostTheClientItsGrant(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
-	first := begin(t, w, client, "openid", "offline_access")
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	first := beginGrant(t, w, client, "openid", "offline_access")
 	watched := w.UseCachedReads(w.Store)
 	watched.Freeze(w.StoredGrants()...)
 	// Of each the write, and reading what became of it.
@@ -132,7 +132,7 @@ func TestARetryDuringAnOutageDoesNotCostTheClientItsGrant(t *testing.T) {
 		w.Store.Fail("UpdateGrant", fault)
 		w.Store.Fail("GetGrant", storagetest.Unavailable)
 		_, err := refreshWith(w, client.ID, first.RefreshToken)
-		awayFor(t, "a refresh", err)
+		requireUnavailable(t, "a refresh", err)
 		w.Advance(2 * time.Second)
 	}
 	watched.CatchUp()
@@ -141,7 +141,7 @@ func TestARetryDuringAnOutageDoesNotCostTheClientItsGrant(t *testing.T) {
 	if err != nil {
 		t.Fatalf("after the outage and the grace: %v", err)
 	}
-	endedFor(t, w, "")
+	checkEndReason(t, w, "")
 	if _, err := refreshWith(w, client.ID, second.RefreshToken); err != nil {
 		t.Errorf("with what it got: %v", err)
 	}
@@ -150,8 +150,8 @@ func TestARetryDuringAnOutageDoesNotCostTheClientItsGrant(t *testing.T) {
 // The write on top of a copy got no answer. What the token is shows when the record is read, as if nothing had been tried.
 func TestAnUnansweredWriteOnTopOfACopyHidesNoTheft(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
-	first := begin(t, w, client, "openid", "offline_access")
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	first := beginGrant(t, w, client, "openid", "offline_access")
 	old := w.StoredGrants()
 	second, err := refreshWith(w, client.ID, first.RefreshToken)
 	if err != nil {
@@ -163,31 +163,31 @@ func TestAnUnansweredWriteOnTopOfACopyHidesNoTheft(t *testing.T) {
 	w.UseCachedReads(w.Store).Freeze(old...)
 	w.Store.Fail("UpdateGrant", storagetest.LostRequest)
 	_, err = refreshWith(w, client.ID, first.RefreshToken)
-	refused(t, "a token that was replaced twice", err, grant.InvalidGrant)
-	endedFor(t, w, storage.EndRefreshTokenReuse)
+	checkRefused(t, "a token that was replaced twice", err, grant.InvalidGrant)
+	checkEndReason(t, w, storage.EndRefreshTokenReuse)
 }
 
 func TestAnUnansweredWriteOnTopOfACopyDeniesTheClientNothing(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
-	first := begin(t, w, client, "openid", "offline_access")
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	first := beginGrant(t, w, client, "openid", "offline_access")
 	w.UseCachedReads(w.Store).Freeze(w.StoredGrants()...)
 	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
 	w.Store.Fail("GetGrant", storagetest.Unavailable)
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
-	awayFor(t, "the first", err)
+	requireUnavailable(t, "the first", err)
 	w.Advance(2 * time.Minute)
 	w.Store.Fail("UpdateGrant", storagetest.LostRequest)
 	if _, err := refreshWith(w, client.ID, first.RefreshToken); err != nil {
 		t.Errorf("trying again: %v", err)
 	}
-	endedFor(t, w, "")
+	checkEndReason(t, w, "")
 }
 
 func TestWhatWasDecidedByACopyIsWrittenOrReadAgain(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
-	first := begin(t, w, client, "openid", "offline_access")
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	first := beginGrant(t, w, client, "openid", "offline_access")
 	w.UseCachedReads(w.Store).Freeze(w.StoredGrants()...)
 	if err := w.Grants.End(t.Context(), first.Grant.ID, storage.EndRevoked); err != nil {
 		t.Fatal(err)
@@ -199,11 +199,11 @@ func TestWhatWasDecidedByACopyIsWrittenOrReadAgain(t *testing.T) {
 		return w.Now()
 	}
 	_, err := refreshWith(w, client.ID, first.RefreshToken)
-	refused(t, "a token of a grant that has ended", err, grant.InvalidGrant)
+	checkRefused(t, "a token of a grant that has ended", err, grant.InvalidGrant)
 }
 
 // replica is another process of the token server.
-func replica(w *servertest.Server) *grant.Service {
+func newReplica(w *servertest.Server) *grant.Service {
 	return &grant.Service{
 		Store: w.Store, Keys: w.Keys, Registry: w.Registry, Now: w.Grants.Now, Random: w.Grants.Random, Log: w.Grants.Log, Metrics: w.Grants.Metrics,
 	}
@@ -212,39 +212,39 @@ func replica(w *servertest.Server) *grant.Service {
 // The refresh has happened, and nobody was told. What happened then is known to one replica, and the client comes back to another.
 func TestAnOutageDoesNotUseUpTheGrace(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
-	other := replica(w)
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	other := newReplica(w)
 	at := func(s *grant.Service, token string) (grant.Result, error) {
 		return s.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: token})
 	}
-	first := begin(t, w, client, "openid", "offline_access")
+	first := beginGrant(t, w, client, "openid", "offline_access")
 	w.Store.Fail("GetGrant", storagetest.None, storagetest.Unavailable)
 	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
 	_, err := at(w.Grants, first.RefreshToken)
-	awayFor(t, "a refresh", err)
+	requireUnavailable(t, "a refresh", err)
 	w.Store.FailAll(storagetest.Unavailable)
 	for _, wait := range []time.Duration{time.Second, time.Minute, time.Minute} {
 		w.Advance(wait)
 		_, err := at(other, first.RefreshToken)
-		awayFor(t, "a refresh at the other replica", err)
+		requireUnavailable(t, "a refresh at the other replica", err)
 	}
 	w.Store.FailAll(storagetest.None)
 	w.Advance(time.Second)
-	if _, err := replica(w).CheckRefreshToken(t.Context(), first.RefreshToken, client); !errors.Is(err, grant.ErrInactive) {
+	if _, err := newReplica(w).CheckRefreshToken(t.Context(), first.RefreshToken, client); !errors.Is(err, grant.ErrInactive) {
 		t.Errorf("a replica that has noticed no outage says %v of the replaced token", err)
 	}
 	second, err := at(other, first.RefreshToken)
 	if err != nil {
 		t.Fatalf("after the outage: %v", err)
 	}
-	endedFor(t, w, "")
+	checkEndReason(t, w, "")
 
 	// The grace goes on where it was: a copy that comes later is found out.
 	w.Advance(3 * time.Minute)
 	if _, err := at(other, first.RefreshToken); err == nil {
 		t.Error("the replaced token is good for ever")
 	}
-	endedFor(t, w, storage.EndRefreshTokenReuse)
+	checkEndReason(t, w, storage.EndRefreshTokenReuse)
 	if _, err := at(other, second.RefreshToken); err == nil {
 		t.Error("its successor is good after the reuse")
 	}

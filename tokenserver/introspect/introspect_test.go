@@ -373,7 +373,7 @@ func (w *testServer) implicit(t *testing.T, scopes ...string) string {
 		Client: client, Subject: servertest.Subject, Audience: audience, Scopes: scopes,
 		TokenID: mint.TokenID{
 			ClientUID: client.UID, UserUID: a.UserUID, UserEpoch: a.UserEpoch, SessionHash: a.SessionHash, StoreID: w.Grants.StoreID,
-			RedirectHash: mint.HashRedirectURI(a.RedirectURI), ConsentUID: a.ConsentUID, Objects: client.PackBinding(scopes, audience),
+			RedirectHash: mint.HashRedirectURI(a.RedirectURI), ConsentUID: a.ConsentUID, Binding: client.PackBinding(scopes, audience),
 		},
 	})
 	if err != nil {

@@ -32,7 +32,7 @@ type TokenID struct {
 	// ConsentUID of the consent that the user's authorization rests on; empty: on none.
 	ConsentUID string `json:"k,omitempty"`
 	// Objects that the scopes and the audience of the token are of.
-	Objects registry.PackedBinding `json:"o,omitzero"`
+	Binding registry.PackedBinding `json:"o,omitzero"`
 	// Claims that were granted one by one, of those that the request wanted from the UserInfo
 	// endpoint.
 	Claims []string `json:"cs,omitempty"`

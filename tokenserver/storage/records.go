@@ -26,9 +26,6 @@ const (
 	EndConsentWithdrawn  = "ConsentWithdrawn"
 	// EndBound is for the oldest grant at MaxGrantsPerUserAndClient.
 	EndBound = "Bound"
-	// EndUnanswered is for a grant whose creation got no answer, so that no client has a token of
-	// it.
-	EndUnanswered = "Unanswered"
 )
 
 // Reasons for which a session ends. Its grants do not end: at every use they are refused.

@@ -29,7 +29,7 @@ func (h *Handler) issueToClient(_ context.Context, client *registry.Client, form
 	}
 	token, lifetime, err := h.Minter.AccessToken(mint.AccessTokenInput{
 		Client: client, Subject: client.ID, Audience: audience, Scopes: scopes,
-		TokenID: mint.TokenID{ClientUID: client.UID, StoreID: h.Grants.StoreID, Objects: client.PackBinding(scopes, audience)},
+		TokenID: mint.TokenID{ClientUID: client.UID, StoreID: h.Grants.StoreID, Binding: client.PackBinding(scopes, audience)},
 	})
 	if err != nil {
 		return nil, err

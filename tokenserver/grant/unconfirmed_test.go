@@ -13,7 +13,7 @@ var (
 )
 
 // unanswered is a request that wrote by the attempt and got no answer, at now.
-func unanswered(u *unconfirmedWrites, id, attempt string, now time.Time) {
+func addUnconfirmed(u *unconfirmedWrites, id, attempt string, now time.Time) {
 	u.begin(id, attempt)
 	u.finish(id, attempt, errAway, true, now)
 }
@@ -23,7 +23,7 @@ func TestAnUnsettledWriteIsForgivenOnceAndNotForEver(t *testing.T) {
 	if u.adopt("a", "mine", start) {
 		t.Error("something is remembered that was never written")
 	}
-	unanswered(&u, "a", "mine", start)
+	addUnconfirmed(&u, "a", "mine", start)
 	if u.adopt("a", "another", start) || u.adopt("b", "mine", start) {
 		t.Error("the write of another request was taken for it")
 	}
@@ -33,7 +33,7 @@ func TestAnUnsettledWriteIsForgivenOnceAndNotForEver(t *testing.T) {
 	if u.adopt("a", "mine", start) {
 		t.Error("it was taken twice")
 	}
-	unanswered(&u, "b", "mine", start)
+	addUnconfirmed(&u, "b", "mine", start)
 	if u.adopt("b", "mine", start.Add(unconfirmedRetention)) {
 		t.Error("it is remembered longer than a code lives")
 	}
@@ -41,7 +41,7 @@ func TestAnUnsettledWriteIsForgivenOnceAndNotForEver(t *testing.T) {
 
 func TestWhatIsTakenComesBackIfItsTakerGetsNoAnswerEither(t *testing.T) {
 	var u unconfirmedWrites
-	unanswered(&u, "a", "mine", start)
+	addUnconfirmed(&u, "a", "mine", start)
 	if !u.adopt("a", "mine", start) {
 		t.Fatal("it is not remembered")
 	}
@@ -79,7 +79,7 @@ func TestEveryUnsettledWriteOfAGrantIsForgivenUntilOneIs(t *testing.T) {
 	for _, happened := range attempts {
 		var u unconfirmedWrites
 		for _, attempt := range attempts {
-			unanswered(&u, "a", attempt, start)
+			addUnconfirmed(&u, "a", attempt, start)
 		}
 		if !u.adopt("a", happened, start) {
 			t.Errorf("the %s is forgotten", happened)
@@ -107,19 +107,19 @@ func TestAnAnswerToAnotherRequestLeavesNothingToForgive(t *testing.T) {
 func TestUnsettledWritesAreBounded(t *testing.T) {
 	var u unconfirmedWrites
 	for i := range maxUnconfirmedPerGrant + 10 {
-		unanswered(&u, "one", fmt.Sprint(i), start)
+		addUnconfirmed(&u, "one", fmt.Sprint(i), start)
 	}
 	if len(u.writes["one"]) != maxUnconfirmedPerGrant {
 		t.Errorf("%d of one grant are remembered", len(u.writes["one"]))
 	}
 	for i := range maxUnconfirmed + 100 {
-		unanswered(&u, fmt.Sprint(i), "mine", start)
+		addUnconfirmed(&u, fmt.Sprint(i), "mine", start)
 	}
 	if len(u.writes) != maxUnconfirmed-maxUnconfirmedPerGrant+1 || u.remembered != maxUnconfirmed {
 		t.Errorf("%d are remembered, of %d grants", u.remembered, len(u.writes))
 	}
 	for _, id := range []string{"later", "one"} {
-		unanswered(&u, id, "later", start.Add(unconfirmedRetention))
+		addUnconfirmed(&u, id, "later", start.Add(unconfirmedRetention))
 		if !u.adopt(id, "later", start.Add(unconfirmedRetention)) {
 			t.Error("old ones keep new ones out")
 		}
@@ -127,15 +127,5 @@ func TestUnsettledWritesAreBounded(t *testing.T) {
 	}
 	if len(u.writes) != 0 || u.remembered != 0 {
 		t.Errorf("%d are left, of %d grants", u.remembered, len(u.writes))
-	}
-}
-
-func TestOrphansAreBounded(t *testing.T) {
-	var o orphans
-	for i := range maxUnconfirmed + 1 {
-		o.add(fmt.Sprint(i))
-	}
-	if id, ok := o.take(); !ok || id != "0" || len(o.ids) != maxUnconfirmed-1 {
-		t.Errorf("taken was %q, %t; %d are left", id, ok, len(o.ids))
 	}
 }
