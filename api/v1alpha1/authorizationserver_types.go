@@ -57,6 +57,11 @@ type AuthorizationServerSpec struct {
 	// +optional
 	Storage *StorageSettings `json:"storage,omitempty"`
 
+	// deployment is how the token server runs.
+	// +kubebuilder:default={replicas: 2}
+	// +optional
+	Deployment DeploymentSettings `json:"deployment,omitzero"`
+
 	// tls names the certificate that the token server serves; renewed without a restart. Default:
 	// plain HTTP.
 	// +optional
@@ -404,7 +409,7 @@ type AuthorizationServerStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions: Accepted, ResolvedRefs, Available, KeysCurrent and Ready.
+	// conditions: Accepted, ResolvedRefs, Deployed, Available, KeysCurrent and Ready.
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:XValidation:rule=`self.all(c, c.lastTransitionTime >= timestamp('1970-01-01T00:00:00Z'))`,message="lastTransitionTime must be a time as in RFC 3339, since 1970"
 	// +listType=map
@@ -428,6 +433,18 @@ type AuthorizationServerStatus struct {
 	// +kubebuilder:validation:Maximum=2147483647
 	// +optional
 	Clients int32 `json:"clients"`
+
+	// replicas is the number of the token server's Pods, with deployment type Managed.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	// +optional
+	Replicas int32 `json:"replicas"`
+
+	// selector has the labels of the token server's Pods, with deployment type Managed; a
+	// HorizontalPodAutoscaler finds them by it.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Selector string `json:"selector,omitempty"`
 }
 
 // AuthorizationServer is an OAuth 2.0 authorization server and OpenID Provider with its own issuer,
@@ -435,9 +452,11 @@ type AuthorizationServerStatus struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
+// +kubebuilder:subresource:scale:specpath=.spec.deployment.replicas,statuspath=.status.replicas,selectorpath=.status.selector
 // +kubebuilder:resource:shortName=authserver,categories=oauth
 // +kubebuilder:printcolumn:name="Issuer",type=string,JSONPath=`.spec.issuer`
 // +kubebuilder:printcolumn:name="Clients",type=integer,JSONPath=`.status.clients`
+// +kubebuilder:printcolumn:name="Replicas",type=integer,JSONPath=`.status.replicas`
 // +kubebuilder:printcolumn:name="Available",type=string,JSONPath=`.status.conditions[?(@.type=="Available")].status`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`

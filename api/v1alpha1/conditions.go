@@ -12,6 +12,9 @@ const (
 	ConditionCredentialsReady = "CredentialsReady"
 	// ConditionProgrammed is True if every live replica of the token server serves this generation.
 	ConditionProgrammed = "Programmed"
+	// ConditionDeployed is True if the objects that run the token server are as the spec says and
+	// rolled out. Only AuthorizationServers have it.
+	ConditionDeployed = "Deployed"
 	// ConditionAvailable is True if a replica of the token server is ready. Only
 	// AuthorizationServers have it.
 	ConditionAvailable = "Available"
@@ -34,6 +37,7 @@ const (
 	ReasonAccepted     = "Accepted"
 	ReasonResolvedRefs = "ResolvedRefs"
 	ReasonProgrammed   = "Programmed"
+	ReasonDeployed     = "Deployed"
 	ReasonAvailable    = "Available"
 	ReasonReady        = "Ready"
 	ReasonPending      = "Pending"
@@ -95,6 +99,9 @@ const (
 	// ReasonNameTaken means that the name of an object that the server needs belongs to another
 	// object, which the operator does not manage.
 	ReasonNameTaken = "NameTaken"
+	// ReasonProgressDeadlineExceeded means that the token server's Pods do not get ready; the message
+	// says what they wait for.
+	ReasonProgressDeadlineExceeded = "ProgressDeadlineExceeded"
 	// ReasonKeysLost means that the Secret with the server's keys does not exist any more. The
 	// manager does not create it again by itself.
 	ReasonKeysLost = "KeysLost"

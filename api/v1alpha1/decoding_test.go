@@ -45,7 +45,10 @@ func TestWhateverIsAdmittedDecodesAndCanBeWrittenBack(t *testing.T) {
 		list client.ObjectList
 	}{
 		{"authorizationservers", `{"spec":{"issuer":"https://auth.example.com","allowedClients":[{"name":"a","namespaces":{"from":"Selector","selector":{"matchExpressions":[{"key":"a","operator":"Exists"}]}}}],
-			"allowedResourceServers":[{"name":"a"}],"tokens":{"refreshToken":{}},"sessions":{},"signing":{"rotation":{}}},
+			"allowedResourceServers":[{"name":"a"}],"tokens":{"refreshToken":{}},"sessions":{},"signing":{"rotation":{}},
+			"deployment":{"resources":{"limits":{"memory":"1Gi"}},"service":{"type":"NodePort"},"podTemplate":{"metadata":{},"spec":{"nodeSelector":{"a":"b"},
+			"tolerations":[{"tolerationSeconds":1}],"topologySpreadConstraints":[{"maxSkew":1,"minDomains":1,"topologyKey":"a","whenUnsatisfiable":"DoNotSchedule"}],
+			"affinity":{"nodeAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[{"weight":1,"preference":{}}]}}}}}},
 			"status":{"conditions":[{"type":"Ready","status":"True","reason":"Ready","message":"","lastTransitionTime":"2024-01-01T00:00:00Z"}],
 			"keys":[{"kid":"a","algorithm":"ES256","phase":"Active","since":"2024-01-01T00:00:00Z"}],"endpoints":{}}}`,
 			func() client.Object { return new(v1alpha1.AuthorizationServer) }, new(v1alpha1.AuthorizationServerList)},
@@ -263,6 +266,8 @@ func (f *fuzzer) value(schema apiextensionsv1.JSONSchemaProps, depth int) any {
 		return f.anything(1)
 	}
 	switch {
+	case schema.XIntOrString:
+		return json.RawMessage(f.pick(oddQuantities))
 	case len(schema.Enum) > 0 && f.random.IntN(10) > 0:
 		return json.RawMessage(schema.Enum[f.random.IntN(len(schema.Enum))].Raw)
 	case schema.Type == "string" && schema.Format == "date-time" && f.random.IntN(5) == 0:
@@ -346,6 +351,10 @@ var (
 		"1s", "60s", "5m", "1h", "1h30m", "0s", "720h", "1h1h", "30m0h1s", "00001h", "99999h99999h99999h", "8760h", "8760h0m1s", "1m60s",
 		"", "0", "1", "1.5h", ".5s", "1500ms", "1us", "1µs", "1ns", "-1s", "+1s", " 1s", "1s ", "1 s", "1S", "1d", "1w", "1e3s", "1h ", "１s",
 		"99999999999999999999h", "2562047h48m", "PT5M", "Infinity", "NaN",
+	}
+	oddQuantities = []string{
+		"1", "0", "-1", "1.5", "1e30", "9223372036854775808", "null", "true", `"1"`, `"1.5"`, `"0.1"`, `"100m"`, `"1Ki"`, `"1e3"`, `"1E3"`, `"1e-3"`, `"1e1.5"`,
+		`"1e99"`, `"1e999999999999"`, `".5"`, `"5."`, `"1n"`, `"1u"`, `"+1"`, `"-1Gi"`, `"1kB"`, `""`, `" 1"`, `"1 "`, `"99999999999999999999999999999999999999Ei"`,
 	}
 	oddNumbers = []string{
 		"0", "1", "7", "-1", "-0", "1.0", "1e0", "1e3", "1E+2", "10e-1", "1.5", "2147483647", "2147483648", "2147483647.0", "-2147483649",

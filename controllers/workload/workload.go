@@ -1,7 +1,12 @@
-// Package workload describes what a token server needs in the cluster, as objects that the manager applies beside its AuthorizationServer:
-// the ServiceAccount it runs as and the RoleBinding that lets it read its documents. It is pure; testdata shows the objects as YAML.
+// Package workload describes what a token server needs in the cluster, as objects that the manager
+// applies beside its AuthorizationServer. It is pure; testdata shows the objects as YAML.
 //
-// The names are part of the contract: whoever runs a token server mounts the key Secret and uses the ServiceAccount by them.
+//	workload.go    names and labels; whom the token server is: ServiceAccount and RoleBinding
+//	deployment.go  Deployment, Service and PodDisruptionBudget
+//	pod.go         the Pods: arguments, volumes, probes, and what of it the spec can change
+//
+// The names are part of the contract: whoever runs a token server himself (deployment type
+// External) mounts the key Secret and uses the ServiceAccount by them.
 package workload
 
 import (

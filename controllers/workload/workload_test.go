@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
@@ -24,11 +26,60 @@ func server(name string) *v1alpha1.AuthorizationServer {
 	}
 }
 
+const image = "registry.example.com/oauth-operator:1.2.3"
+
+// everything is a server that sets each field that the objects are made of.
+func everything() *v1alpha1.AuthorizationServer {
+	s := server("main")
+	s.Spec.TLS = &v1alpha1.TLSSettings{SecretName: "auth-tls"}
+	s.Spec.Storage = &v1alpha1.StorageSettings{
+		Type:       v1alpha1.StoragePostgreSQL,
+		PostgreSQL: &v1alpha1.PostgreSQLSettings{SecretRef: v1alpha1.SecretKeyReference{Name: "database", Key: "uri"}},
+	}
+	s.Spec.Deployment = v1alpha1.DeploymentSettings{
+		Replicas: new(int32(3)),
+		Resources: &v1alpha1.ContainerResources{
+			Limits:   corev1.ResourceList{"memory": resource.MustParse("512Mi")},
+			Requests: corev1.ResourceList{"ephemeral-storage": resource.MustParse("1Mi")},
+		},
+		PodTemplate: &v1alpha1.PodTemplate{
+			Metadata: &v1alpha1.ExtraMetadata{Labels: map[string]string{"team": "identity"}, Annotations: map[string]string{"sidecar.istio.io/inject": "true"}},
+			Spec: &v1alpha1.PodSettings{
+				NodeSelector:              v1alpha1.NodeSelector{"pool": "identity"},
+				Affinity:                  &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{}},
+				Tolerations:               []corev1.Toleration{{Key: "pool", Operator: corev1.TolerationOpExists}},
+				TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{MaxSkew: 2, TopologyKey: "rack", WhenUnsatisfiable: corev1.DoNotSchedule}},
+				PriorityClassName:         "high",
+				RuntimeClassName:          "gvisor",
+				ImagePullSecrets:          []v1alpha1.ImagePullSecret{{Name: "registry"}},
+			},
+		},
+		Service: &v1alpha1.ServiceSettings{
+			ExtraMetadata: v1alpha1.ExtraMetadata{Labels: map[string]string{"team": "identity"}, Annotations: map[string]string{"example.com/internal": "true"}},
+			Type:          "LoadBalancer", LoadBalancerClass: "example.com/nlb", ExternalTrafficPolicy: "Local",
+		},
+	}
+	return s
+}
+
+func inMemory() *v1alpha1.AuthorizationServer {
+	s := server("main")
+	s.Spec.Storage = &v1alpha1.StorageSettings{Type: v1alpha1.StorageMemory}
+	return s
+}
+
 func TestTheTokenServerOfAServerIsMadeOfTheseObjects(t *testing.T) {
 	for file, object := range map[string]any{
-		"testdata/serviceaccount.yaml": ServiceAccount(server("main")),
-		"testdata/rolebinding.yaml":    RoleBinding(server("main")),
+		"serviceaccount":        ServiceAccount(server("main")),
+		"rolebinding":           RoleBinding(server("main")),
+		"deployment":            Deployment(server("main"), image),
+		"deployment-everything": Deployment(everything(), image),
+		"deployment-memory":     Deployment(inMemory(), image),
+		"service":               Service(server("main")),
+		"service-everything":    Service(everything()),
+		"poddisruptionbudget":   PodDisruptionBudget(server("main")),
 	} {
+		file = "testdata/" + file + ".yaml"
 		got, err := yaml.Marshal(object)
 		if err != nil {
 			t.Fatal(err)
@@ -76,5 +127,65 @@ func TestTwoServersShareNoObject(t *testing.T) {
 	a, b := server("main"), server("main-tokenserver")
 	if ServiceAccount(a).Name == ServiceAccount(b).Name || KeysSecretName(a.Name) == KeysSecretName(b.Name) || KeysSecretName(a.Name) == ServiceAccountName(a.Name) {
 		t.Error("two objects have one name")
+	}
+}
+
+func TestWithStorageInMemoryOnePodRunsAtATime(t *testing.T) {
+	s := inMemory()
+	s.Spec.Deployment.Replicas = new(int32(5))
+	d := Deployment(s, image)
+	if *d.Spec.Replicas != 1 || d.Spec.Strategy.Type != "Recreate" || PodDisruptionBudget(s) != nil {
+		t.Errorf("%d replicas, strategy %s, budget %v", *d.Spec.Replicas, d.Spec.Strategy.Type, PodDisruptionBudget(s))
+	}
+	s.Spec.Deployment.Replicas = new(int32(0))
+	if d := Deployment(s, image); *d.Spec.Replicas != 0 {
+		t.Errorf("a server that is scaled to 0 has %d replicas", *d.Spec.Replicas)
+	}
+}
+
+// Secrets are in files alone: an environment is inherited, dumped and logged.
+func TestNothingOfASecretIsInTheEnvironment(t *testing.T) {
+	for _, s := range []*v1alpha1.AuthorizationServer{server("main"), everything()} {
+		c := Deployment(s, image).Spec.Template.Spec.Containers[0]
+		for _, env := range c.Env {
+			if env.Value != "" || env.ValueFrom.FieldRef == nil {
+				t.Errorf("%+v", env)
+			}
+		}
+		for _, m := range c.VolumeMounts {
+			if m.SubPath != "" || m.SubPathExpr != "" || !m.ReadOnly {
+				t.Errorf("the files of %+v do not change with their Secret, or can be written", m)
+			}
+		}
+		if len(c.EnvFrom) > 0 {
+			t.Errorf("%+v", c.EnvFrom)
+		}
+	}
+}
+
+// A Deployment that Kubernetes finds invalid is refused; a request above the limit is.
+func TestARequestIsNeverAboveTheLimit(t *testing.T) {
+	for _, limit := range []string{"64Mi", "160Mi", "1Gi"} {
+		r := resources(&v1alpha1.ContainerResources{Limits: corev1.ResourceList{"memory": resource.MustParse(limit)}})
+		if request, ok := r.Requests["memory"]; ok && request.Cmp(r.Limits["memory"]) > 0 {
+			t.Errorf("request %s, limit %s", request.String(), limit)
+		}
+		if cpu := r.Requests["cpu"]; cpu.String() != "100m" {
+			t.Errorf("of cpu, %s are requested", cpu.String())
+		}
+	}
+}
+
+func TestTheLabelsOfThePodsAreThoseOfTheSelector(t *testing.T) {
+	d, s, b := Deployment(everything(), image), Service(everything()), PodDisruptionBudget(everything())
+	for _, selector := range []map[string]string{d.Spec.Selector.MatchLabels, s.Spec.Selector, b.Spec.Selector.MatchLabels} {
+		for key, value := range selector {
+			if d.Spec.Template.Labels[key] != value {
+				t.Errorf("the Pods have %v, the selector wants %s=%s", d.Spec.Template.Labels, key, value)
+			}
+		}
+	}
+	if c := d.Spec.Template.Spec.TopologySpreadConstraints[0]; c.LabelSelector == nil || len(c.LabelSelector.MatchLabels) == 0 {
+		t.Error("a spread constraint without a selector counts no Pods")
 	}
 }
