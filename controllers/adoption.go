@@ -79,7 +79,7 @@ func (r *clientReconciler) inTheWay(ctx context.Context, c *v1alpha1.OAuthClient
 		if owner.UID == c.UID {
 			continue
 		}
-		gone, err := r.ownerGone(ctx, owner)
+		gone, err := r.isOwnerGone(ctx, owner)
 		if err != nil {
 			return "", err
 		}

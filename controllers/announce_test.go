@@ -16,36 +16,36 @@ import (
 // Objects that are applied together, in whatever order, get ready without a warning; one whose
 // needs are not met is warned of when it is not new any more.
 func TestACleanFirstApplyLeavesNoWarnings(t *testing.T) {
-	w := newEnvWithoutManager(t)
+	env := newEnvWithoutManager(t)
 	startManager(t)
 	const scope = "orders:read"
-	c := w.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{scope} })
-	w.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
-	user := w.newUser("alice", "")
-	create(t, w.server)
-	w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
-	w.waitForCondition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonUnknownScope)
-	w.waitForCondition(user, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
-	w.newSecret(w.identity, "alice", map[string]string{"password": "correct horse"})
-	w.replica = w.newReplica("main-0", "", func(r *internalv1alpha1.Replica) {
+	c := env.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{scope} })
+	env.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
+	user := env.newUser("alice", "")
+	create(t, env.server)
+	env.waitForCondition(env.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	env.waitForCondition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonUnknownScope)
+	env.waitForCondition(user, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
+	env.newSecret(env.identity, "alice", map[string]string{"password": "correct horse"})
+	env.replica = env.newReplica("main-0", "", func(r *internalv1alpha1.Replica) {
 		r.Spec.Ready, r.Spec.Problem = false, "the Entries have not been read yet"
 	})
-	w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonReplicaProblem)
-	updateObject(w, w.replica, func(r *internalv1alpha1.Replica) {
+	env.waitForCondition(env.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonReplicaProblem)
+	updateObject(env, env.replica, func(r *internalv1alpha1.Replica) {
 		r.Spec.Ready, r.Spec.Problem, r.Spec.AppliedResourceVersion = true, "", maxResourceVersion
 	})
-	api := w.newAPI("https://api.example.com", scope)
-	forgotten := w.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"no:such"} })
-	for _, o := range []client.Object{c, user, api, w.server} {
-		w.waitForCondition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	api := env.newAPI("https://api.example.com", scope)
+	forgotten := env.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"no:such"} })
+	for _, o := range []client.Object{c, user, api, env.server} {
+		env.waitForCondition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	}
 	warned := func(o client.Object) bool {
-		return slices.ContainsFunc(w.eventsOf(o), func(e string) bool { return strings.HasPrefix(e, "Warning ") })
+		return slices.ContainsFunc(env.eventsOf(o), func(e string) bool { return strings.HasPrefix(e, "Warning ") })
 	}
 	time.Sleep(time.Second) // events come a little later
-	for _, o := range []client.Object{c, user, api, w.server, forgotten} {
+	for _, o := range []client.Object{c, user, api, env.server, forgotten} {
 		if warned(o) {
-			t.Errorf("%T: %q", o, w.eventsOf(o))
+			t.Errorf("%T: %q", o, env.eventsOf(o))
 		}
 	}
 	for deadline := time.Now().Add(settling + 10*time.Second); !warned(forgotten) && time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {

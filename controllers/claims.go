@@ -33,20 +33,20 @@ const (
 )
 
 // entry of a name at a server, from the cache; nil if there is none there.
-func (op *operator) entry(ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Claim) (*internalv1alpha1.Entry, error) {
+func (op *operator) getEntry(ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Name) (*internalv1alpha1.Entry, error) {
 	return readEntry(ctx, op.Client, server, claim)
 }
 
 // entryNow is entry, but asks the API server when the cache knows none: a caller that generates
 // something new must know that nothing is there.
-func (op *operator) entryNow(ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Claim) (*internalv1alpha1.Entry, error) {
-	if found, err := op.entry(ctx, server, claim); found != nil || err != nil {
+func (op *operator) getEntryConfirmed(ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Name) (*internalv1alpha1.Entry, error) {
+	if found, err := op.getEntry(ctx, server, claim); found != nil || err != nil {
 		return found, err
 	}
-	return readEntry(ctx, op.live, server, claim)
+	return readEntry(ctx, op.apiReader, server, claim)
 }
 
-func readEntry(ctx context.Context, from client.Reader, server *v1alpha1.AuthorizationServer, claim compile.Claim) (*internalv1alpha1.Entry, error) {
+func readEntry(ctx context.Context, from client.Reader, server *v1alpha1.AuthorizationServer, claim compile.Name) (*internalv1alpha1.Entry, error) {
 	var found internalv1alpha1.Entry
 	err := from.Get(ctx, client.ObjectKey{Namespace: server.Namespace, Name: compile.EntryName(server.UID, claim)}, &found)
 	if apierrors.IsNotFound(err) {
@@ -62,16 +62,16 @@ func readEntry(ctx context.Context, from client.Reader, server *v1alpha1.Authori
 // so of two that want it the API server chooses one; the other gets errTaken while the owner
 // exists. Current is the Entry that the caller has seen under that name, or nil; if it is no longer
 // that one the error is a conflict, and the caller decides again on what is there.
-func (op *operator) hold(ctx context.Context, want, current *internalv1alpha1.Entry) (*internalv1alpha1.Entry, error) {
+func (op *operator) ensureEntry(ctx context.Context, want, current *internalv1alpha1.Entry) (*internalv1alpha1.Entry, error) {
 	if current != nil && current.Spec.Owner.UID != want.Spec.Owner.UID {
-		gone, err := op.ownerGone(ctx, current.Spec.Owner)
+		gone, err := op.isOwnerGone(ctx, current.Spec.Owner)
 		if err != nil {
 			return nil, err
 		}
 		if !gone {
 			return nil, errTaken
 		}
-		if err := op.remove(ctx, current); err != nil {
+		if err := op.deleteEntry(ctx, current); err != nil {
 			return nil, err
 		}
 		current = nil
@@ -102,8 +102,8 @@ func (op *operator) hold(ctx context.Context, want, current *internalv1alpha1.En
 
 // claim holds a name whose Entry has nothing to be generated: it depends on the object alone, so
 // what is there already is just brought up to date.
-func (op *operator) claim(
-	ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Claim, owner internalv1alpha1.Owner, format string, document any,
+func (op *operator) ensureDocument(
+	ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Name, owner internalv1alpha1.Owner, format string, document any,
 ) (*internalv1alpha1.Entry, error) {
 	text := ""
 	if format != "" {
@@ -112,36 +112,36 @@ func (op *operator) claim(
 			return nil, err
 		}
 	}
-	current, err := op.entry(ctx, server, claim)
+	current, err := op.getEntry(ctx, server, claim)
 	if err != nil {
 		return nil, err
 	}
-	held, err := op.hold(ctx, compile.Entry(server, claim, owner, format, text), current)
+	held, err := op.ensureEntry(ctx, compile.NewEntry(server, claim, owner, format, text), current)
 	if !apierrors.IsAlreadyExists(err) {
 		return held, err
 	}
 	// The cache does not know it yet: another client's, or our own from a moment ago.
-	if current, err = readEntry(ctx, op.live, server, claim); err != nil {
+	if current, err = readEntry(ctx, op.apiReader, server, claim); err != nil {
 		return nil, err
 	}
-	return op.hold(ctx, compile.Entry(server, claim, owner, format, text), current)
+	return op.ensureEntry(ctx, compile.NewEntry(server, claim, owner, format, text), current)
 }
 
 // claimName claims a name that has no document, unless it belongs to another object: then the error
 // is errTaken.
-func (op *operator) claimName(ctx context.Context, at *attachment, claim compile.Claim, kind string, object client.Object) (*internalv1alpha1.Entry, error) {
-	current, err := op.entry(ctx, at.server, claim)
+func (op *operator) reserveName(ctx context.Context, at *resolvedServer, claim compile.Name, kind string, object client.Object) (*internalv1alpha1.Entry, error) {
+	current, err := op.getEntry(ctx, at.object, claim)
 	if err != nil {
 		return nil, err
 	}
-	taken, err := op.taken(ctx, at, claim, object, current)
+	taken, err := op.isTaken(ctx, at, claim, object, current)
 	if err != nil {
 		return nil, err
 	}
 	if taken {
 		return nil, errTaken
 	}
-	return op.claim(ctx, at.server, claim, compile.Owner(kind, object), "", nil)
+	return op.ensureDocument(ctx, at.object, claim, compile.Owner(kind, object), "", nil)
 }
 
 func sameEntry(want, have *internalv1alpha1.Entry) bool {
@@ -154,7 +154,7 @@ func sameEntry(want, have *internalv1alpha1.Entry) bool {
 }
 
 // remove deletes exactly this version of an Entry; that it is gone already is no error.
-func (op *operator) remove(ctx context.Context, e *internalv1alpha1.Entry) error {
+func (op *operator) deleteEntry(ctx context.Context, e *internalv1alpha1.Entry) error {
 	err := op.Delete(ctx, e, client.Preconditions{UID: &e.UID, ResourceVersion: &e.ResourceVersion})
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("removing the Entry of %s %q: %w", e.Spec.Space, e.Spec.Value, err)
@@ -164,8 +164,8 @@ func (op *operator) remove(ctx context.Context, e *internalv1alpha1.Entry) error
 
 // releaseOthers removes the Entries of an object that are not in keep: names that it asks for no
 // more.
-func (op *operator) releaseOthers(ctx context.Context, owner internalv1alpha1.Owner, keep ...*internalv1alpha1.Entry) error {
-	entries, err := op.entriesOf(ctx, owner)
+func (op *operator) deleteOtherEntries(ctx context.Context, owner internalv1alpha1.Owner, keep ...*internalv1alpha1.Entry) error {
+	entries, err := op.listEntries(ctx, owner)
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (op *operator) releaseOthers(ctx context.Context, owner internalv1alpha1.Ow
 		if entries[i].Spec.Owner.UID != owner.UID || containsEntry(keep, &entries[i]) {
 			continue
 		}
-		if err := op.remove(ctx, &entries[i]); err != nil {
+		if err := op.deleteEntry(ctx, &entries[i]); err != nil {
 			return err
 		}
 	}
@@ -199,7 +199,7 @@ func (op *operator) forget(ctx context.Context, kind string, key client.ObjectKe
 // and created again at once may never be seen to be gone, and what the former one was allowed must
 // not outlive it.
 func (op *operator) forgetFormer(ctx context.Context, owner internalv1alpha1.Owner) error {
-	entries, err := op.entriesOf(ctx, owner)
+	entries, err := op.listEntries(ctx, owner)
 	if err != nil {
 		return err
 	}
@@ -207,12 +207,12 @@ func (op *operator) forgetFormer(ctx context.Context, owner internalv1alpha1.Own
 		if entries[i].Spec.Owner.UID == owner.UID {
 			continue
 		}
-		gone, err := op.ownerGone(ctx, entries[i].Spec.Owner)
+		gone, err := op.isOwnerGone(ctx, entries[i].Spec.Owner)
 		if err != nil {
 			return err
 		}
 		if gone {
-			if err := op.remove(ctx, &entries[i]); err != nil {
+			if err := op.deleteEntry(ctx, &entries[i]); err != nil {
 				return err
 			}
 		}
@@ -221,7 +221,7 @@ func (op *operator) forgetFormer(ctx context.Context, owner internalv1alpha1.Own
 }
 
 // entriesOf an object. They are the cache's own.
-func (op *operator) entriesOf(ctx context.Context, owner internalv1alpha1.Owner) ([]internalv1alpha1.Entry, error) {
+func (op *operator) listEntries(ctx context.Context, owner internalv1alpha1.Owner) ([]internalv1alpha1.Entry, error) {
 	var list internalv1alpha1.EntryList
 	if err := op.List(ctx, &list, client.MatchingFields{indexOwner: ownerKey(owner)}, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing Entries: %w", err)
@@ -229,8 +229,8 @@ func (op *operator) entriesOf(ctx context.Context, owner internalv1alpha1.Owner)
 	return list.Items, nil
 }
 
-func (op *operator) ownerGone(ctx context.Context, owner internalv1alpha1.Owner) (bool, error) {
-	return ownerGone(ctx, op.live, owner)
+func (op *operator) isOwnerGone(ctx context.Context, owner internalv1alpha1.Owner) (bool, error) {
+	return ownerGone(ctx, op.apiReader, owner)
 }
 
 // ownerGone asks the API server whether the owner of an Entry is gone: there is none of that name,

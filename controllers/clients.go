@@ -23,20 +23,20 @@ type clientReconciler struct {
 
 // clientScope is what the steps find out about one OAuthClient.
 type clientScope struct {
-	client   *v1alpha1.OAuthClient
-	failed   *failure
-	at       *attachment
-	document documents.Client        // as it is to be served; keepCredentials changes its credentials
-	found    *internalv1alpha1.Entry // of the id; it may be another object's
-	entry    *internalv1alpha1.Entry // as it is served; nil until it is
-	scopes   scopeFacts
-	live     []replica
-	uses     []internalv1alpha1.CredentialUse
-	wake     time.Time
+	client    *v1alpha1.OAuthClient
+	failed    *failure
+	server    *resolvedServer
+	document  documents.Client        // as it is to be served; keepCredentials changes its credentials
+	found     *internalv1alpha1.Entry // of the id; it may be another object's
+	entry     *internalv1alpha1.Entry // as it is served; nil until it is
+	scopes    resolvedScopes
+	replicas  []replica
+	uses      []internalv1alpha1.CredentialUse
+	requeueAt time.Time
 
-	accepted    verdict
-	resolved    verdict
-	credentials verdict
+	accepted    condition
+	resolved    condition
+	credentials condition
 }
 
 // Reconcile serves an OAuthClient: its id is its own, its document is current, its Secret holds its
@@ -55,15 +55,15 @@ func (r *clientReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		return r.done(kindClient, request.NamespacedName, r.forget(ctx, kindClient, request.NamespacedName))
 	}
 	s := &clientScope{client: &c}
-	s.failed = take(onBehalfOf(ctx, &c), s, []step[*clientScope]{
-		{condition: v1alpha1.ConditionAccepted, do: r.forgetNamesakes},
-		{condition: v1alpha1.ConditionAccepted, do: r.accept},
-		{condition: v1alpha1.ConditionProgrammed, do: r.claimID},
-		{condition: v1alpha1.ConditionResolvedRefs, do: r.resolve},
-		{condition: v1alpha1.ConditionCredentialsReady, do: r.keepCredentials},
-		{condition: v1alpha1.ConditionProgrammed, do: r.observe, always: true},
+	s.failed = runSteps(withCause(ctx, &c), s, []step[*clientScope]{
+		{conditionType: v1alpha1.ConditionAccepted, run: r.forgetNamesakes},
+		{conditionType: v1alpha1.ConditionAccepted, run: r.accept},
+		{conditionType: v1alpha1.ConditionProgrammed, run: r.claimID},
+		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolve},
+		{conditionType: v1alpha1.ConditionCredentialsReady, run: r.keepCredentials},
+		{conditionType: v1alpha1.ConditionProgrammed, run: r.observe, runAfterFailure: true},
 	})
-	return r.finish(&c, kindClient, s.failed, &s.wake, func() error { return r.writeStatus(ctx, s) })
+	return r.finish(&c, kindClient, s.failed, &s.requeueAt, func() error { return r.writeStatus(ctx, s) })
 }
 
 // forgetNamesakes removes what is served for objects that had this one's name before it.
@@ -75,23 +75,23 @@ func (r *clientReconciler) forgetNamesakes(ctx context.Context, s *clientScope) 
 // any object could keep any id from others; one that has an Entry keeps it and has it kept current:
 // policy then refuses it in the token server too.
 func (r *clientReconciler) accept(ctx context.Context, s *clientScope) (err error) {
-	s.at, s.accepted, err = r.attach(ctx, serverOfClient(s.client), s.client.Namespace, "spec.serverRef", true)
-	if err != nil || s.accepted.decided() {
+	s.server, s.accepted, err = r.resolveServer(ctx, serverOfClient(s.client), s.client.Namespace, "spec.serverRef", true)
+	if err != nil || s.accepted.isSet() {
 		return err
 	}
 	s.document = compile.Client(s.client, nil)
-	if s.found, err = r.entryNow(ctx, s.at.server, s.claim()); err != nil {
+	if s.found, err = r.getEntryConfirmed(ctx, s.server.object, s.name()); err != nil {
 		return err
 	}
 	if s.found != nil && s.found.Spec.Owner.UID == s.client.UID {
 		s.entry = s.found
 	}
-	d := policy.EvaluateClient(s.at.document, s.at.labels, s.document)
+	d := policy.EvaluateClient(s.server.document, s.server.namespaceLabels, s.document)
 	if !d.Accepted {
-		s.accepted = fails(v1alpha1.ReasonNotAllowedByServer, "%s (ask for less, or have the server's owner allow it in spec.allowedClients)", denial(d))
+		s.accepted = falseCondition(v1alpha1.ReasonNotAllowedByServer, "%s (ask for less, or have the server's owner allow it in spec.allowedClients)", denial(d))
 		return nil
 	}
-	taken, err := r.taken(ctx, s.at, s.claim(), s.client, s.found)
+	taken, err := r.isTaken(ctx, s.server, s.name(), s.client, s.found)
 	if err != nil {
 		return err
 	}
@@ -99,12 +99,12 @@ func (r *clientReconciler) accept(ctx context.Context, s *clientScope) (err erro
 		s.accepted = clientIDTaken(s)
 		return nil
 	}
-	s.accepted = holds(v1alpha1.ReasonAccepted, "rule \""+d.Rule+"\" of the server allows it")
+	s.accepted = trueCondition(v1alpha1.ReasonAccepted, "rule \""+d.Rule+"\" of the server allows it")
 	return nil
 }
 
-func (s *clientScope) claim() compile.Claim {
-	return compile.Claim{Space: internalv1alpha1.SpaceIdentity, Value: s.document.ID}
+func (s *clientScope) name() compile.Name {
+	return compile.Name{Space: internalv1alpha1.SpaceIdentity, Value: s.document.ID}
 }
 
 // claimID brings the Entry up to date but for its credentials; that of a client which does not
@@ -134,8 +134,8 @@ func (r *clientReconciler) claimID(ctx context.Context, s *clientScope) error {
 
 // clientIDTaken says what to change. The field may be empty, and cannot be changed in the object
 // that is there.
-func clientIDTaken(s *clientScope) verdict {
-	return fails(v1alpha1.ReasonClientIDTaken,
+func clientIDTaken(s *clientScope) condition {
+	return falseCondition(v1alpha1.ReasonClientIDTaken,
 		"spec.clientID: another object of the server has the name %q: delete this client and create it with another clientID, which is immutable", s.document.ID)
 }
 
@@ -146,15 +146,15 @@ func (r *clientReconciler) write(ctx context.Context, s *clientScope, seen *inte
 		return err
 	}
 	owner := compile.Owner(kindClient, s.client)
-	e, err := r.hold(ctx, compile.Entry(s.at.server, s.claim(), owner, documents.Format(s.document), text), seen)
-	if pendingUpgrade(err) && s.client.Spec.Suspended {
+	e, err := r.ensureEntry(ctx, compile.NewEntry(s.server.object, s.name(), owner, documents.Format(s.document), text), seen)
+	if isUpgradePending(err) && s.client.Spec.Suspended {
 		err = cmp.Or(r.suspendMeanwhile(ctx, s), err)
 	}
 	if err != nil {
 		return err
 	}
 	s.entry = e
-	return r.releaseOthers(ctx, owner, e)
+	return r.deleteOtherEntries(ctx, owner, e)
 }
 
 // suspendMeanwhile suspends a client whose document cannot be replaced yet. An error is one that
@@ -168,7 +168,7 @@ func (r *clientReconciler) suspendMeanwhile(ctx context.Context, s *clientScope)
 		return err
 	}
 	old.Suspended = true
-	e, err := r.holdMeanwhile(ctx, s.entry, old)
+	e, err := r.ensureDocumentInOldFormat(ctx, s.entry, old)
 	if err == nil {
 		s.entry = e
 	}
@@ -176,14 +176,14 @@ func (r *clientReconciler) suspendMeanwhile(ctx context.Context, s *clientScope)
 }
 
 // served says whether the client has, or may get, an Entry.
-func (s *clientScope) served() bool { return s.accepted.ok() || s.entry != nil }
+func (s *clientScope) served() bool { return s.accepted.isTrue() || s.entry != nil }
 
 // resolve finds the scopes that the client may not have; they are left out, the rest works.
 func (r *clientReconciler) resolve(ctx context.Context, s *clientScope) (err error) {
-	if s.at == nil {
+	if s.server == nil {
 		return nil
 	}
-	s.scopes, err = r.resolveScopes(ctx, s.at, s.document)
+	s.scopes, err = r.resolveScopes(ctx, s.server, s.document)
 	s.resolved = scopesVerdict(s.scopes)
 	return err
 }
@@ -197,7 +197,7 @@ func (r *clientReconciler) keepCredentials(ctx context.Context, s *clientScope) 
 	var err error
 	switch {
 	case s.document.AuthMethod == string(v1alpha1.AuthMethodNone):
-		s.credentials = holds(v1alpha1.ReasonNotNeeded, "a public client has no credential")
+		s.credentials = trueCondition(v1alpha1.ReasonNotNeeded, "a public client has no credential")
 		if err = r.write(ctx, s, s.entry); err == nil {
 			err = r.removeSecrets(ctx, s.client)
 		}
@@ -211,12 +211,12 @@ func (r *clientReconciler) keepCredentials(ctx context.Context, s *clientScope) 
 
 // observe looks at the token servers, and at what they tell of the client.
 func (r *clientReconciler) observe(ctx context.Context, s *clientScope) (err error) {
-	if s.at == nil {
+	if s.server == nil {
 		return nil
 	}
-	if s.live, err = r.liveReplicas(ctx, s.at.server); err != nil {
+	if s.replicas, err = r.liveReplicas(ctx, s.server.object); err != nil {
 		return err
 	}
-	s.uses, err = r.usesOf(ctx, s.at.server, s.client.UID)
+	s.uses, err = r.usesOf(ctx, s.server.object, s.client.UID)
 	return err
 }

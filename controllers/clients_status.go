@@ -24,7 +24,7 @@ func (r *clientReconciler) writeStatus(ctx context.Context, s *clientScope) erro
 	turn := r.telling.dueAt(key)
 	due := !turn.IsZero() && !turn.After(r.now())
 	if !due { // a pass for another reason takes the place of the one that was to come
-		s.wake = earliest(s.wake, turn)
+		s.requeueAt = earliest(s.requeueAt, turn)
 	}
 	if due || !equality.Semantic.DeepEqual(before, &s.client.Status) {
 		r.tellUses(s)
@@ -42,18 +42,18 @@ func (r *clientReconciler) writeStatus(ctx context.Context, s *clientScope) erro
 func (r *clientReconciler) fillStatus(s *clientScope) {
 	status := &s.client.Status
 	status.ObservedGeneration = s.client.Generation
-	found := func(condition string, v verdict, waiting string) part {
-		return s.failed.part(condition, v, status.Conditions, s.client.Generation, waiting)
+	found := func(condition string, v condition, waiting string) typedCondition {
+		return s.failed.typedCondition(condition, v, status.Conditions, s.client.Generation, waiting)
 	}
-	parts := []part{
+	parts := []typedCondition{
 		found(v1alpha1.ConditionAccepted, s.accepted, "not looked at yet"),
 		found(v1alpha1.ConditionResolvedRefs, s.resolved, "waiting for the AuthorizationServer"),
 		found(v1alpha1.ConditionCredentialsReady, s.credentials, "waiting until the client is accepted"),
 	}
 	parts = append(parts, found(v1alpha1.ConditionProgrammed, r.clientProgrammed(s, parts), ""))
-	parts = append(parts, part{v1alpha1.ConditionReady, clientReady(s, parts)})
-	if legacy := legacyGrant(s.client); legacy.decided() {
-		parts = append(parts, part{v1alpha1.ConditionLegacyGrant, legacy})
+	parts = append(parts, typedCondition{v1alpha1.ConditionReady, clientReady(s, parts)})
+	if legacy := legacyGrant(s.client); legacy.isSet() {
+		parts = append(parts, typedCondition{v1alpha1.ConditionLegacyGrant, legacy})
 	}
 	setConditions(&status.Conditions, s.client.Generation, r.now(), parts)
 
@@ -70,46 +70,46 @@ func (r *clientReconciler) fillStatus(s *clientScope) {
 		status.Credentials = nil
 	}
 	status.SecretName = ""
-	if target := compile.SecretTarget(s.client); target != nil && s.credentials.ok() {
+	if target := compile.SecretTarget(s.client); target != nil && s.credentials.isTrue() {
 		status.SecretName = target.Name
 	}
 }
 
-func (r *clientReconciler) clientProgrammed(s *clientScope, others []part) verdict {
-	if !s.accepted.ok() {
-		return waits("waiting until the client is accepted")
+func (r *clientReconciler) clientProgrammed(s *clientScope, others []typedCondition) condition {
+	if !s.accepted.isTrue() {
+		return pendingCondition("waiting until the client is accepted")
 	}
 	if s.entry == nil {
-		return waits("waiting for the client's credential")
+		return pendingCondition("waiting for the client's credential")
 	}
-	v, recheck := programmed(s.live, append([]*internalv1alpha1.Entry{s.entry, s.at.serverEntry, s.at.namespaceEntry}, s.scopes.entries...))
+	v, recheck := programmed(s.replicas, append([]*internalv1alpha1.Entry{s.entry, s.server.entry, s.server.namespaceEntry}, s.scopes.entries...))
 	v = latch(v, s.client.Status.Conditions, s.client.Generation, others)
-	if !v.ok() {
-		s.wake = earliest(s.wake, recheck)
+	if !v.isTrue() {
+		s.requeueAt = earliest(s.requeueAt, recheck)
 	}
 	return v
 }
 
-func clientReady(s *clientScope, parts []part) verdict {
-	v := s.failed.ready(parts, "token requests succeed")
-	if v.ok() && s.client.Spec.Suspended {
-		return fails(v1alpha1.ReasonSuspended, "spec.suspended is set: every request of the client is refused")
+func clientReady(s *clientScope, parts []typedCondition) condition {
+	v := s.failed.readyCondition(parts, "token requests succeed")
+	if v.isTrue() && s.client.Spec.Suspended {
+		return falseCondition(v1alpha1.ReasonSuspended, "spec.suspended is set: every request of the client is refused")
 	}
 	return v
 }
 
 // legacyGrant is the warning of RFC 9700 that a client with such a grant type carries.
-func legacyGrant(c *v1alpha1.OAuthClient) verdict {
+func legacyGrant(c *v1alpha1.OAuthClient) condition {
 	legacy := compile.LegacyGrants(c)
 	if len(legacy) == 0 {
-		return verdict{}
+		return condition{}
 	}
-	return holds(v1alpha1.ReasonLegacyGrant, fmt.Sprintf("spec.grantTypes: RFC 9700 advises against %s: use authorization_code with PKCE",
+	return trueCondition(v1alpha1.ReasonLegacyGrant, fmt.Sprintf("spec.grantTypes: RFC 9700 advises against %s: use authorization_code with PKCE",
 		strings.Join(legacy, " and ")))
 }
 
 // scopesVerdict says which scopes were left out.
-func scopesVerdict(scopes scopeFacts) verdict {
+func scopesVerdict(scopes resolvedScopes) condition {
 	var problems []string
 	if len(scopes.undeclared) > 0 {
 		problems = append(problems, "no ResourceServer of the server declares "+quoted(scopes.undeclared))
@@ -117,15 +117,15 @@ func scopesVerdict(scopes scopeFacts) verdict {
 	if len(scopes.refused) > 0 {
 		problems = append(problems, "the ResourceServer's allowedClients do not let this client have "+quoted(scopes.refused))
 	}
-	if len(problems) == 0 && len(scopes.unread) > 0 {
-		return fails(v1alpha1.ReasonManagerTooOld,
+	if len(problems) == 0 && len(scopes.unreadable) > 0 {
+		return falseCondition(v1alpha1.ReasonManagerTooOld,
 			"spec.scopes: a newer manager wrote the documents that decide about %s, which this one does not read: upgrade the manager; until then token servers do what the documents say",
-			quoted(scopes.unread))
+			quoted(scopes.unreadable))
 	}
 	if len(problems) == 0 {
-		return holds(v1alpha1.ReasonResolvedRefs, "all scopes exist and may be used")
+		return trueCondition(v1alpha1.ReasonResolvedRefs, "all scopes exist and may be used")
 	}
-	return fails(v1alpha1.ReasonUnknownScope, "spec.scopes: %s (left out; the rest works)", strings.Join(problems, "; "))
+	return falseCondition(v1alpha1.ReasonUnknownScope, "spec.scopes: %s (left out; the rest works)", strings.Join(problems, "; "))
 }
 
 func quoted(names []string) string {

@@ -24,7 +24,7 @@ func (r *clientReconciler) generateSecret(ctx context.Context, s *clientScope) e
 	if err != nil {
 		return err
 	}
-	if s.credentials.decided() {
+	if s.credentials.isSet() {
 		return r.write(ctx, s, s.entry) // the id is the client's even so; a document that was written in accept is not written again
 	}
 	active := inState(s.document.Credentials, documents.CredentialActive)
@@ -41,7 +41,7 @@ func (r *clientReconciler) generateSecret(ctx context.Context, s *clientScope) e
 	if err != nil {
 		return err
 	}
-	if s.credentials.decided() {
+	if s.credentials.isSet() {
 		return r.write(ctx, s, s.entry)
 	}
 	if value == "" {
@@ -73,7 +73,7 @@ func (r *clientReconciler) takeSecret(ctx context.Context, s *clientScope) error
 	if err != nil {
 		return err
 	}
-	if refusal.decided() {
+	if refusal.isSet() {
 		s.credentials = refusal
 		return r.write(ctx, s, s.entry)
 	}
@@ -85,10 +85,10 @@ func (r *clientReconciler) takeSecret(ctx context.Context, s *clientScope) error
 		return r.finishSource(ctx, s, target)
 	}
 	if weak, problem := checkSecret(string(value)); problem != "" {
-		s.credentials = fails(refusedSecret(weak), "spec.secret.fromSecret: the value of key %q in Secret %q %s", ref.Key, ref.Name, problem)
+		s.credentials = falseCondition(refusedSecret(weak), "spec.secret.fromSecret: the value of key %q in Secret %q %s", ref.Key, ref.Name, problem)
 		return r.write(ctx, s, s.entry)
 	}
-	if target == nil || s.credentials.decided() {
+	if target == nil || s.credentials.isSet() {
 		return r.activate(ctx, s, string(value), source)
 	}
 	return r.deliver(ctx, s, target, string(value), source)
@@ -120,7 +120,7 @@ func (r *clientReconciler) activate(ctx context.Context, s *clientScope, value, 
 	if err := r.write(ctx, s, s.entry); err != nil {
 		return err
 	}
-	if refused.decided() { // the target cannot be written, which is no reason not to serve
+	if refused.isSet() { // the target cannot be written, which is no reason not to serve
 		return nil
 	}
 	return r.finishSource(ctx, s, nil)
@@ -211,7 +211,7 @@ func (r *clientReconciler) valueToKeep(ctx context.Context, s *clientScope, targ
 	case problem != "" && target.ours:
 		return "", nil // nothing that we wrote or adopted
 	case problem != "":
-		s.credentials = fails(refusedSecret(weak), "Secret %q: the value of key %q %s", secret.Name, compile.SecretKeyClientSecret, problem)
+		s.credentials = falseCondition(refusedSecret(weak), "Secret %q: the value of key %q %s", secret.Name, compile.SecretKeyClientSecret, problem)
 		return "", nil
 	}
 	return value, nil
@@ -223,7 +223,7 @@ func (r *clientReconciler) reallyMissing(ctx context.Context, s *clientScope, na
 	if len(s.document.Credentials) == 0 {
 		return nil
 	}
-	err := r.live.Get(ctx, client.ObjectKey{Namespace: s.client.Namespace, Name: name}, secretMetadata())
+	err := r.apiReader.Get(ctx, client.ObjectKey{Namespace: s.client.Namespace, Name: name}, secretMetadata())
 	if err == nil {
 		return apierrors.NewConflict(corev1.Resource("secrets"), name, errors.New("the cache does not know it yet"))
 	}
@@ -252,8 +252,8 @@ func (r *clientReconciler) valueElsewhere(ctx context.Context, s *clientScope) (
 	return "", nil
 }
 
-func secretReady(name string) verdict {
-	return holds(v1alpha1.ReasonSecretReady, "Secret \""+name+"\" holds the credential")
+func secretReady(name string) condition {
+	return trueCondition(v1alpha1.ReasonSecretReady, "Secret \""+name+"\" holds the credential")
 }
 
 func refusedSecret(weak bool) string {

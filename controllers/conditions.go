@@ -14,7 +14,7 @@ import (
 )
 
 // verdict is what one condition says. The zero verdict is "not looked at", which becomes Unknown.
-type verdict struct {
+type condition struct {
 	status  metav1.ConditionStatus
 	reason  string
 	message string
@@ -22,43 +22,43 @@ type verdict struct {
 	stalled bool
 }
 
-func holds(reason, message string) verdict {
-	return verdict{status: metav1.ConditionTrue, reason: reason, message: message}
+func trueCondition(reason, message string) condition {
+	return condition{status: metav1.ConditionTrue, reason: reason, message: message}
 }
 
-func fails(reason, format string, args ...any) verdict {
-	return verdict{status: metav1.ConditionFalse, reason: reason, message: fmt.Sprintf(format, args...)}
+func falseCondition(reason, format string, args ...any) condition {
+	return condition{status: metav1.ConditionFalse, reason: reason, message: fmt.Sprintf(format, args...)}
 }
 
-func waits(format string, args ...any) verdict {
-	return verdict{status: metav1.ConditionUnknown, reason: v1alpha1.ReasonPending, message: fmt.Sprintf(format, args...)}
+func pendingCondition(format string, args ...any) condition {
+	return condition{status: metav1.ConditionUnknown, reason: v1alpha1.ReasonPending, message: fmt.Sprintf(format, args...)}
 }
 
 // invalid is the verdict on an object that is invalid in itself.
-func invalid(format string, args ...any) verdict {
-	v := fails(v1alpha1.ReasonInvalid, format, args...)
+func invalidCondition(format string, args ...any) condition {
+	v := falseCondition(v1alpha1.ReasonInvalid, format, args...)
 	v.stalled = true
 	return v
 }
 
-func (v verdict) ok() bool { return v.status == metav1.ConditionTrue }
+func (v condition) isTrue() bool { return v.status == metav1.ConditionTrue }
 
-func (v verdict) decided() bool { return v.status != "" }
+func (v condition) isSet() bool { return v.status != "" }
 
 // part is one condition of an object.
-type part struct {
-	condition string
-	verdict   verdict
+type typedCondition struct {
+	conditionType string
+	condition     condition
 }
 
 // ready sums the parts up: True if all hold, else what the first that does not hold says.
-func ready(parts []part, message string) verdict {
+func readyCondition(parts []typedCondition, message string) condition {
 	for _, p := range parts {
-		if !p.verdict.ok() {
-			return p.verdict
+		if !p.condition.isTrue() {
+			return p.condition
 		}
 	}
-	return holds(v1alpha1.ReasonReady, message)
+	return trueCondition(v1alpha1.ReasonReady, message)
 }
 
 // maxMessage is the longest message of a condition in bytes: the schema admits 32,768 characters, and nobody reads more than this.
@@ -70,16 +70,16 @@ const maxConditions = 16
 // setConditions writes the parts, in their order. The condition Stalled (of kstatus, by which tools tell an object that will never get ready from one
 // that is not ready yet) is there if one of them says so. Conditions of ours that are no part go; those of other controllers stay, as far as there
 // is room. The time of a condition changes with its status only.
-func setConditions(conditions *[]metav1.Condition, generation int64, now time.Time, parts []part) {
+func setConditions(conditions *[]metav1.Condition, generation int64, now time.Time, parts []typedCondition) {
 	for _, p := range parts {
-		if p.verdict.stalled {
-			parts = append(slices.Clone(parts), part{v1alpha1.ConditionStalled, holds(p.verdict.reason, p.verdict.message)})
+		if p.condition.stalled {
+			parts = append(slices.Clone(parts), typedCondition{v1alpha1.ConditionStalled, trueCondition(p.condition.reason, p.condition.message)})
 			break
 		}
 	}
 	room := maxConditions - len(parts)
 	*conditions = slices.DeleteFunc(*conditions, func(c metav1.Condition) bool {
-		if slices.ContainsFunc(parts, func(p part) bool { return p.condition == c.Type }) {
+		if slices.ContainsFunc(parts, func(p typedCondition) bool { return p.conditionType == c.Type }) {
 			return false
 		}
 		if c.Type == v1alpha1.ConditionLegacyGrant || c.Type == v1alpha1.ConditionStalled || c.Type == v1alpha1.ConditionProgrammed {
@@ -90,7 +90,7 @@ func setConditions(conditions *[]metav1.Condition, generation int64, now time.Ti
 	})
 	for _, p := range parts {
 		meta.SetStatusCondition(conditions, metav1.Condition{
-			Type: p.condition, Status: p.verdict.status, Reason: p.verdict.reason, Message: brief(p.verdict.message),
+			Type: p.conditionType, Status: p.condition.status, Reason: p.condition.reason, Message: brief(p.condition.message),
 			ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(now.UTC().Truncate(time.Second)),
 		})
 	}
@@ -117,9 +117,9 @@ func conditionIs(conditions []metav1.Condition, name string, status metav1.Condi
 }
 
 // becameTrue says whether one of the parts holds now and did not when the status was last written.
-func becameTrue(before []metav1.Condition, parts []part) bool {
-	return slices.ContainsFunc(parts, func(p part) bool {
-		return p.verdict.ok() && !meta.IsStatusConditionTrue(before, p.condition)
+func becameTrue(before []metav1.Condition, parts []typedCondition) bool {
+	return slices.ContainsFunc(parts, func(p typedCondition) bool {
+		return p.condition.isTrue() && !meta.IsStatusConditionTrue(before, p.conditionType)
 	})
 }
 

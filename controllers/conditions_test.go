@@ -18,42 +18,42 @@ import (
 )
 
 func TestReadyIsWhatTheFirstConditionThatDoesNotHoldSays(t *testing.T) {
-	good, bad, worse, unknown := holds("Fine", ""), fails("Bad", "a is wrong"), fails("Worse", "b is wrong"), waits("not yet")
+	good, bad, worse, unknown := trueCondition("Fine", ""), falseCondition("Bad", "a is wrong"), falseCondition("Worse", "b is wrong"), pendingCondition("not yet")
 	for name, c := range map[string]struct {
-		verdicts []verdict
-		want     verdict
+		verdicts []condition
+		want     condition
 	}{
-		"all hold":         {[]verdict{good, good}, holds(v1alpha1.ReasonReady, "well")},
-		"none there":       {nil, holds(v1alpha1.ReasonReady, "well")},
-		"one fails":        {[]verdict{good, bad}, bad},
-		"two fail":         {[]verdict{good, bad, worse}, bad},
-		"one waits":        {[]verdict{good, unknown, good}, unknown},
-		"not looked at":    {[]verdict{good, waits("not looked at")}, waits("not looked at")},
-		"held back by one": {[]verdict{unknown, good}, unknown},
+		"all hold":         {[]condition{good, good}, trueCondition(v1alpha1.ReasonReady, "well")},
+		"none there":       {nil, trueCondition(v1alpha1.ReasonReady, "well")},
+		"one fails":        {[]condition{good, bad}, bad},
+		"two fail":         {[]condition{good, bad, worse}, bad},
+		"one waits":        {[]condition{good, unknown, good}, unknown},
+		"not looked at":    {[]condition{good, pendingCondition("not looked at")}, pendingCondition("not looked at")},
+		"held back by one": {[]condition{unknown, good}, unknown},
 	} {
-		var parts []part
+		var parts []typedCondition
 		for _, v := range c.verdicts {
-			parts = append(parts, part{"Any", v})
+			parts = append(parts, typedCondition{"Any", v})
 		}
-		if got := ready(parts, "well"); got != c.want {
+		if got := readyCondition(parts, "well"); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}
 }
 
 func TestAVerdictThatWaitsIsUnknown(t *testing.T) {
-	v := waits("waiting for %s", "x")
-	if v.ok() || !v.decided() || v.status != metav1.ConditionUnknown || v.reason != v1alpha1.ReasonPending || v.message != "waiting for x" {
+	v := pendingCondition("waiting for %s", "x")
+	if v.isTrue() || !v.isSet() || v.status != metav1.ConditionUnknown || v.reason != v1alpha1.ReasonPending || v.message != "waiting for x" {
 		t.Errorf("%+v", v)
 	}
-	if (verdict{}).decided() || (verdict{}).ok() {
+	if (condition{}).isSet() || (condition{}).isTrue() {
 		t.Error("the zero verdict decides something")
 	}
 }
 
 func TestConditionsAreThePartsInTheirOrder(t *testing.T) {
 	var conditions []metav1.Condition
-	parts := []part{{"Accepted", holds("Accepted", "yes")}, {"Programmed", fails("Pending", "not %s", "yet")}, {"Ready", fails("Pending", "not yet")}}
+	parts := []typedCondition{{"Accepted", trueCondition("Accepted", "yes")}, {"Programmed", falseCondition("Pending", "not %s", "yet")}, {"Ready", falseCondition("Pending", "not yet")}}
 	now := time.Date(2026, 1, 1, 12, 0, 0, 5, time.FixedZone("east", 3600))
 	setConditions(&conditions, 7, now, parts)
 	want := []metav1.Condition{
@@ -72,17 +72,17 @@ func TestConditionsAreThePartsInTheirOrder(t *testing.T) {
 func TestTheTimeOfAConditionChangesWithItsStatusOnly(t *testing.T) {
 	var conditions []metav1.Condition
 	first := time.Unix(1000, 0).UTC()
-	setConditions(&conditions, 1, first, []part{{"Ready", fails("A", "a")}})
-	setConditions(&conditions, 2, first.Add(time.Hour), []part{{"Ready", fails("B", "b")}})
+	setConditions(&conditions, 1, first, []typedCondition{{"Ready", falseCondition("A", "a")}})
+	setConditions(&conditions, 2, first.Add(time.Hour), []typedCondition{{"Ready", falseCondition("B", "b")}})
 	if c := conditions[0]; !c.LastTransitionTime.Time.Equal(first) || c.Reason != "B" || c.Message != "b" || c.ObservedGeneration != 2 {
 		t.Errorf("%+v", c)
 	}
-	setConditions(&conditions, 2, first.Add(2*time.Hour), []part{{"Ready", holds("C", "c")}})
+	setConditions(&conditions, 2, first.Add(2*time.Hour), []typedCondition{{"Ready", trueCondition("C", "c")}})
 	if c := conditions[0]; !c.LastTransitionTime.Time.Equal(first.Add(2 * time.Hour)) {
 		t.Errorf("%+v", c)
 	}
 	before := conditions[0]
-	setConditions(&conditions, 2, first.Add(3*time.Hour), []part{{"Ready", holds("C", "c")}})
+	setConditions(&conditions, 2, first.Add(3*time.Hour), []typedCondition{{"Ready", trueCondition("C", "c")}})
 	if conditions[0] != before {
 		t.Errorf("the same again was %+v and is %+v", before, conditions[0])
 	}
@@ -93,14 +93,14 @@ func TestAConditionOfOursThatIsNoPartGoesAndOthersStay(t *testing.T) {
 		{Type: v1alpha1.ConditionLegacyGrant, Status: "True"}, {Type: v1alpha1.ConditionStalled, Status: "True"},
 		{Type: "example.com/Reviewed", Status: "False", Reason: "Theirs"}, {Type: "Ready", Status: "True"},
 	}
-	setConditions(&conditions, 1, time.Unix(1, 0), []part{{"Ready", holds("Ready", "")}})
+	setConditions(&conditions, 1, time.Unix(1, 0), []typedCondition{{"Ready", trueCondition("Ready", "")}})
 	if len(conditions) != 2 || conditions[0].Type != "example.com/Reviewed" || conditions[0].Reason != "Theirs" || conditions[1].Type != "Ready" {
 		t.Errorf("%+v", conditions)
 	}
 	for i := range 30 { // what the API server would refuse
 		conditions = append(conditions, metav1.Condition{Type: fmt.Sprint("example.com/", i), Status: "True"})
 	}
-	setConditions(&conditions, 1, time.Unix(1, 0), []part{{"Ready", holds("Ready", "")}, {"Accepted", holds("Accepted", "")}})
+	setConditions(&conditions, 1, time.Unix(1, 0), []typedCondition{{"Ready", trueCondition("Ready", "")}, {"Accepted", trueCondition("Accepted", "")}})
 	if len(conditions) != maxConditions || !conditionIs(conditions, "Accepted", "True", 1) {
 		t.Errorf("%d conditions", len(conditions))
 	}
@@ -108,11 +108,11 @@ func TestAConditionOfOursThatIsNoPartGoesAndOthersStay(t *testing.T) {
 
 func TestAnObjectThatIsInvalidInItselfIsStalled(t *testing.T) {
 	var conditions []metav1.Condition
-	setConditions(&conditions, 3, time.Unix(1, 0), []part{{"Accepted", invalid("spec.x: is wrong")}, {"Ready", invalid("spec.x: is wrong")}})
+	setConditions(&conditions, 3, time.Unix(1, 0), []typedCondition{{"Accepted", invalidCondition("spec.x: is wrong")}, {"Ready", invalidCondition("spec.x: is wrong")}})
 	if !conditionIs(conditions, v1alpha1.ConditionStalled, metav1.ConditionTrue, 3) || len(conditions) != 3 {
 		t.Errorf("%+v", conditions)
 	}
-	setConditions(&conditions, 4, time.Unix(1, 0), []part{{"Accepted", fails(v1alpha1.ReasonNotAllowedByServer, "x")}, {"Ready", fails("X", "x")}})
+	setConditions(&conditions, 4, time.Unix(1, 0), []typedCondition{{"Accepted", falseCondition(v1alpha1.ReasonNotAllowedByServer, "x")}, {"Ready", falseCondition("X", "x")}})
 	if len(conditions) != 2 {
 		t.Errorf("%+v", conditions)
 	}
@@ -124,32 +124,32 @@ func TestAStepThatFailsIsToldAndWhatWasNotReachedIsAsItWas(t *testing.T) {
 		return func(_ context.Context, s *string) error { *s += name; return err }
 	}
 	broken := errors.New("broken")
-	f := take(t.Context(), &scope, []step[*string]{
-		{condition: "A", do: did("a", nil)}, {condition: "B", do: did("b", broken)}, {condition: "C", do: did("c", nil)},
-		{condition: "D", do: did("d", errors.New("later")), always: true},
+	f := runSteps(t.Context(), &scope, []step[*string]{
+		{conditionType: "A", run: did("a", nil)}, {conditionType: "B", run: did("b", broken)}, {conditionType: "C", run: did("c", nil)},
+		{conditionType: "D", run: did("d", errors.New("later")), runAfterFailure: true},
 	})
-	if scope != "abd" || f == nil || f.condition != "B" || !errors.Is(f.err, broken) {
+	if scope != "abd" || f == nil || f.conditionType != "B" || !errors.Is(f.err, broken) {
 		t.Errorf("did %s: %+v", scope, f)
 	}
-	f.verdict = fails(v1alpha1.ReasonFailed, "broken")
+	f.condition = falseCondition(v1alpha1.ReasonFailed, "broken")
 	before := []metav1.Condition{
 		{Type: "C", Status: "True", Reason: "Fine", ObservedGeneration: 2}, {Type: "D", Status: "True", Reason: "Fine", ObservedGeneration: 1},
 	}
-	for condition, want := range map[string]verdict{
-		"A": holds("Fine", ""), "B": f.verdict, "C": {status: "True", reason: "Fine"}, "D": waits("waiting"),
+	for conditionType, want := range map[string]condition{
+		"A": trueCondition("Fine", ""), "B": f.condition, "C": {status: "True", reason: "Fine"}, "D": pendingCondition("waiting"),
 	} {
-		found := verdict{}
-		if condition == "A" {
+		found := condition{}
+		if conditionType == "A" {
 			found = want
 		}
-		if got := f.part(condition, found, before, 2, "waiting"); got.verdict != want {
-			t.Errorf("%s: %+v", condition, got)
+		if got := f.typedCondition(conditionType, found, before, 2, "waiting"); got.condition != want {
+			t.Errorf("%s: %+v", conditionType, got)
 		}
 	}
-	if v := f.ready([]part{{"A", holds("", "")}, {"D", waits("waiting")}, {"B", f.verdict}}, ""); v != f.verdict {
+	if v := f.readyCondition([]typedCondition{{"A", trueCondition("", "")}, {"D", pendingCondition("waiting")}, {"B", f.condition}}, ""); v != f.condition {
 		t.Errorf("Ready says %+v", v)
 	}
-	if v := (*failure)(nil).part("D", verdict{}, before, 2, "waiting").verdict; v != waits("waiting") {
+	if v := (*failure)(nil).typedCondition("D", condition{}, before, 2, "waiting").condition; v != pendingCondition("waiting") {
 		t.Errorf("without a failure: %+v", v)
 	}
 }
@@ -170,7 +170,7 @@ func TestWhatConditionsSayOfAFailureIsAboutTheObjectsNamespaceOnly(t *testing.T)
 		"an answer":         {apierrors.NewInternalError(errors.New("secret-plan")), v1alpha1.ReasonFailed, false},
 		"anything else":     {errors.New("secret-plan"), v1alpha1.ReasonFailed, false},
 	} {
-		if v := explain(test.err, c); v.reason != test.reason || v.ok() || strings.Contains(v.message, "secret-plan") != test.quotes {
+		if v := explainFailure(test.err, c); v.reason != test.reason || v.isTrue() || strings.Contains(v.message, "secret-plan") != test.quotes {
 			t.Errorf("%s: %+v", name, v)
 		}
 	}
@@ -184,10 +184,10 @@ func TestAFailureThatMayPassIsToldWhenItHasLastedASecondOrTwo(t *testing.T) {
 	pass := func(err error) {
 		var f *failure
 		if err != nil {
-			f = &failure{condition: "Accepted", err: err}
+			f = &failure{conditionType: "Accepted", err: err}
 		}
 		result, logged := op.finish(c, kindClient, f, new(time.Time), func() error { wrote++; return nil })
-		if err != nil && (logged == nil) != (passing(err) || refused(err)) || err != nil && logged == nil && result.RequeueAfter == 0 {
+		if err != nil && (logged == nil) != (isTransient(err) || isRefusal(err)) || err != nil && logged == nil && result.RequeueAfter == 0 {
 			t.Errorf("%v: logged as an error is %v, tried again in %v", err, logged, result.RequeueAfter)
 		}
 	}
@@ -215,7 +215,7 @@ func TestAFailureThatMayPassIsToldWhenItHasLastedASecondOrTwo(t *testing.T) {
 func TestAMessageFitsIntoItsCondition(t *testing.T) {
 	var conditions []metav1.Condition
 	for _, message := range []string{strings.Repeat("a", 100_000), "a" + strings.Repeat("ü", 100_000)} {
-		setConditions(&conditions, 1, time.Unix(1, 0), []part{{"Ready", fails("Long", "%s", message)}})
+		setConditions(&conditions, 1, time.Unix(1, 0), []typedCondition{{"Ready", falseCondition("Long", "%s", message)}})
 		if got := conditions[0].Message; len(got) > maxMessage || len(got) < maxMessage-4 || !utf8.ValidString(got) || !strings.HasSuffix(got, "...") {
 			t.Errorf("%d bytes that end with %q", len(got), got[len(got)-6:])
 		}
@@ -247,15 +247,15 @@ func TestAConditionSpeaksOfOneGeneration(t *testing.T) {
 func TestAPartBecameTrueThatHoldsNowAndDidNot(t *testing.T) {
 	before := []metav1.Condition{{Type: "Accepted", Status: "True"}, {Type: "ResolvedRefs", Status: "False"}}
 	for name, c := range map[string]struct {
-		parts []part
+		parts []typedCondition
 		want  bool
 	}{
-		"held before":       {[]part{{"Accepted", holds("", "")}}, false},
-		"did not hold":      {[]part{{"Accepted", holds("", "")}, {"ResolvedRefs", holds("", "")}}, true},
-		"still does not":    {[]part{{"ResolvedRefs", fails("", "")}}, false},
-		"is new":            {[]part{{"CredentialsReady", holds("", "")}}, true},
-		"is new and waits":  {[]part{{"CredentialsReady", waits("")}}, false},
-		"holds not anymore": {[]part{{"Accepted", fails("", "")}}, false},
+		"held before":       {[]typedCondition{{"Accepted", trueCondition("", "")}}, false},
+		"did not hold":      {[]typedCondition{{"Accepted", trueCondition("", "")}, {"ResolvedRefs", trueCondition("", "")}}, true},
+		"still does not":    {[]typedCondition{{"ResolvedRefs", falseCondition("", "")}}, false},
+		"is new":            {[]typedCondition{{"CredentialsReady", trueCondition("", "")}}, true},
+		"is new and waits":  {[]typedCondition{{"CredentialsReady", pendingCondition("")}}, false},
+		"holds not anymore": {[]typedCondition{{"Accepted", falseCondition("", "")}}, false},
 	} {
 		if got := becameTrue(before, c.parts); got != c.want {
 			t.Errorf("%s: %v", name, got)

@@ -147,7 +147,7 @@ const (
 type operator struct {
 	client.Client                    // reads from the cache, and writes by writer
 	writer             *writer       // the same, for what only it can do
-	live               client.Reader // reads from the API server
+	apiReader          client.Reader // reads from the API server
 	events             events.EventRecorder
 	now                func() time.Time
 	random             io.Reader
@@ -162,7 +162,7 @@ type operator struct {
 func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	w := newWriter(mgr.GetClient(), o.Now)
 	op := &operator{
-		Client: w, writer: w, live: mgr.GetAPIReader(), events: mgr.GetEventRecorder(FieldManager),
+		Client: w, writer: w, apiReader: mgr.GetAPIReader(), events: mgr.GetEventRecorder(FieldManager),
 		now: o.Now, random: o.Random, completeKeySecrets: newCompleteKeySecrets(), seen: newSightings(o.Now), telling: newTelling(o.Now),
 		setbacks: newSetbacks(), heldBack: newHeldBack(),
 	}

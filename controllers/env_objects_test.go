@@ -13,12 +13,12 @@ import (
 )
 
 // newClient creates a client of the app team, with a generated name unless change sets one.
-func (w *testEnv) newClient(change ...func(*v1alpha1.OAuthClient)) *v1alpha1.OAuthClient {
-	w.t.Helper()
+func (env *testEnv) newClient(change ...func(*v1alpha1.OAuthClient)) *v1alpha1.OAuthClient {
+	env.t.Helper()
 	c := &v1alpha1.OAuthClient{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, GenerateName: "client-"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, GenerateName: "client-"},
 		Spec: v1alpha1.OAuthClientSpec{
-			ServerRef: v1alpha1.ServerReference{Name: "main", Namespace: w.identity}, GrantTypes: []v1alpha1.GrantType{"client_credentials"},
+			ServerRef: v1alpha1.ServerReference{Name: "main", Namespace: env.identity}, GrantTypes: []v1alpha1.GrantType{"client_credentials"},
 			TokenEndpointAuthMethod: v1alpha1.AuthMethodBasic,
 		},
 	}
@@ -28,15 +28,15 @@ func (w *testEnv) newClient(change ...func(*v1alpha1.OAuthClient)) *v1alpha1.OAu
 	if c.Name != "" {
 		c.GenerateName = ""
 	}
-	create(w.t, c)
+	create(env.t, c)
 	return c
 }
 
 // readyClient is newClient, and waits until it is Ready.
-func (w *testEnv) readyClient(change ...func(*v1alpha1.OAuthClient)) *v1alpha1.OAuthClient {
-	w.t.Helper()
-	c := w.newClient(change...)
-	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+func (env *testEnv) readyClient(change ...func(*v1alpha1.OAuthClient)) *v1alpha1.OAuthClient {
+	env.t.Helper()
+	c := env.newClient(change...)
+	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	return c
 }
 
@@ -44,15 +44,15 @@ func named(name string) func(*v1alpha1.OAuthClient) {
 	return func(c *v1alpha1.OAuthClient) { c.Name = name }
 }
 
-func (w *testEnv) newAPI(identifier string, scopes ...string) *v1alpha1.ResourceServer {
-	w.t.Helper()
+func (env *testEnv) newAPI(identifier string, scopes ...string) *v1alpha1.ResourceServer {
+	env.t.Helper()
 	api := &v1alpha1.ResourceServer{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, GenerateName: "api-"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, GenerateName: "api-"},
 		Spec: v1alpha1.ResourceServerSpec{
-			ServerRef: v1alpha1.ServerReference{Name: "main", Namespace: w.identity}, Identifier: identifier, Scopes: resourceScopes(scopes...),
+			ServerRef: v1alpha1.ServerReference{Name: "main", Namespace: env.identity}, Identifier: identifier, Scopes: resourceScopes(scopes...),
 		},
 	}
-	create(w.t, api)
+	create(env.t, api)
 	return api
 }
 
@@ -65,10 +65,10 @@ func resourceScopes(names ...string) []v1alpha1.ResourceScope {
 }
 
 // newUser creates a user, and a Secret of the same name with the password.
-func (w *testEnv) newUser(name, password string, change ...func(*v1alpha1.OAuthUser)) *v1alpha1.OAuthUser {
-	w.t.Helper()
+func (env *testEnv) newUser(name, password string, change ...func(*v1alpha1.OAuthUser)) *v1alpha1.OAuthUser {
+	env.t.Helper()
 	u := &v1alpha1.OAuthUser{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: name},
 		Spec: v1alpha1.OAuthUserSpec{
 			ServerRef: v1alpha1.LocalServerReference{Name: "main"}, Username: name,
 			PasswordSecretRef: &v1alpha1.SecretKeyReference{Name: name, Key: "password"},
@@ -78,74 +78,74 @@ func (w *testEnv) newUser(name, password string, change ...func(*v1alpha1.OAuthU
 		f(u)
 	}
 	if password != "" {
-		w.newSecret(w.identity, name, map[string]string{"password": password})
+		env.newSecret(env.identity, name, map[string]string{"password": password})
 	}
-	create(w.t, u)
+	create(env.t, u)
 	return u
 }
 
-func (w *testEnv) newSecret(namespace, name string, data map[string]string, change ...func(*corev1.Secret)) *corev1.Secret {
-	w.t.Helper()
+func (env *testEnv) newSecret(namespace, name string, data map[string]string, change ...func(*corev1.Secret)) *corev1.Secret {
+	env.t.Helper()
 	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, StringData: data}
 	for _, f := range change {
 		f(s)
 	}
-	create(w.t, s)
+	create(env.t, s)
 	return s
 }
 
 // entry returns the Entry of a name, or nil if there is none.
-func (w *testEnv) entry(space internalv1alpha1.Space, value string) *internalv1alpha1.Entry {
-	w.t.Helper()
+func (env *testEnv) entry(space internalv1alpha1.Space, value string) *internalv1alpha1.Entry {
+	env.t.Helper()
 	e := &internalv1alpha1.Entry{ObjectMeta: metav1.ObjectMeta{
-		Namespace: w.identity, Name: compile.EntryName(w.server.UID, compile.Claim{Space: space, Value: value}),
+		Namespace: env.identity, Name: compile.EntryName(env.server.UID, compile.Name{Space: space, Value: value}),
 	}}
-	if !w.exists(e) {
+	if !env.exists(e) {
 		return nil
 	}
 	return e
 }
 
 // entries returns the Entries of all owners.
-func (w *testEnv) entries() []internalv1alpha1.Entry {
-	w.t.Helper()
+func (env *testEnv) entries() []internalv1alpha1.Entry {
+	env.t.Helper()
 	var list internalv1alpha1.EntryList
-	if err := admin.List(w.t.Context(), &list, client.InNamespace(w.identity)); err != nil {
-		w.t.Fatal(err)
+	if err := admin.List(env.t.Context(), &list, client.InNamespace(env.identity)); err != nil {
+		env.t.Fatal(err)
 	}
 	return list.Items
 }
 
 // document returns the document that is served for a client, or the zero document.
-func (w *testEnv) document(c *v1alpha1.OAuthClient) documents.Client {
-	w.t.Helper()
-	return documentAt[documents.Client](w, compile.ClientID(c))
+func (env *testEnv) document(c *v1alpha1.OAuthClient) documents.Client {
+	env.t.Helper()
+	return documentAt[documents.Client](env, compile.ClientID(c))
 }
 
-func documentAt[T any](w *testEnv, identity string) T {
-	w.t.Helper()
+func documentAt[T any](env *testEnv, identity string) T {
+	env.t.Helper()
 	var doc T
-	if e := w.entry(internalv1alpha1.SpaceIdentity, identity); e != nil {
+	if e := env.entry(internalv1alpha1.SpaceIdentity, identity); e != nil {
 		var err error
 		if doc, err = decodeEntry[T](e); err != nil {
-			w.t.Fatal(err)
+			env.t.Fatal(err)
 		}
 	}
 	return doc
 }
 
 // isCredential reports whether a secret is one of the client's, as the token server reads it.
-func (w *testEnv) isCredential(c *v1alpha1.OAuthClient, secret string) bool {
-	w.t.Helper()
-	return credentialOf(w.document(c).Credentials, secret) != nil
+func (env *testEnv) isCredential(c *v1alpha1.OAuthClient, secret string) bool {
+	env.t.Helper()
+	return credentialOf(env.document(c).Credentials, secret) != nil
 }
 
 // eventsOf returns the events of an object, as "<type> <reason> <note>".
-func (w *testEnv) eventsOf(o client.Object) []string {
-	w.t.Helper()
+func (env *testEnv) eventsOf(o client.Object) []string {
+	env.t.Helper()
 	var list eventsv1.EventList
-	if err := admin.List(w.t.Context(), &list, client.InNamespace(o.GetNamespace())); err != nil {
-		w.t.Fatal(err)
+	if err := admin.List(env.t.Context(), &list, client.InNamespace(o.GetNamespace())); err != nil {
+		env.t.Fatal(err)
 	}
 	var found []string
 	for _, e := range list.Items {

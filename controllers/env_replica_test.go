@@ -12,23 +12,23 @@ import (
 )
 
 // newReplica creates a Replica.
-func (w *testEnv) newReplica(name, applied string, change ...func(*internalv1alpha1.Replica)) *internalv1alpha1.Replica {
-	w.t.Helper()
+func (env *testEnv) newReplica(name, applied string, change ...func(*internalv1alpha1.Replica)) *internalv1alpha1.Replica {
+	env.t.Helper()
 	r := &internalv1alpha1.Replica{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: w.identity, Name: name, Labels: map[string]string{internalv1alpha1.ServerUIDLabel: string(w.server.UID)},
+			Namespace: env.identity, Name: name, Labels: map[string]string{internalv1alpha1.ServerUIDLabel: string(env.server.UID)},
 			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: v1alpha1.GroupVersion.String(), Kind: kindServer, Name: w.server.Name, UID: w.server.UID,
+				APIVersion: v1alpha1.GroupVersion.String(), Kind: kindServer, Name: env.server.Name, UID: env.server.UID,
 			}},
 		},
 		Spec: internalv1alpha1.ReplicaSpec{
-			ServerUID: w.server.UID, RenewTime: newRenewTime(), AppliedResourceVersion: applied, Ready: true, Formats: documents.Formats(),
+			ServerUID: env.server.UID, RenewTime: newRenewTime(), AppliedResourceVersion: applied, Ready: true, Formats: documents.Formats(),
 		},
 	}
 	for _, f := range change {
 		f(r)
 	}
-	create(w.t, r)
+	create(env.t, r)
 	return r
 }
 
@@ -37,14 +37,14 @@ func newRenewTime() metav1.MicroTime {
 }
 
 // renew has a replica renew itself now, as it does every ten seconds.
-func (w *testEnv) renew(r *internalv1alpha1.Replica) {
-	w.t.Helper()
-	updateObject(w, r, func(r *internalv1alpha1.Replica) { r.Spec.RenewTime = newRenewTime() })
+func (env *testEnv) renew(r *internalv1alpha1.Replica) {
+	env.t.Helper()
+	updateObject(env, r, func(r *internalv1alpha1.Replica) { r.Spec.RenewTime = newRenewTime() })
 }
 
 // keepRenewing renews a replica until the test ends or the replica is gone.
-func (w *testEnv) keepRenewing(r *internalv1alpha1.Replica) {
-	key, ctx := client.ObjectKeyFromObject(r), w.t.Context()
+func (env *testEnv) keepRenewing(r *internalv1alpha1.Replica) {
+	key, ctx := client.ObjectKeyFromObject(r), env.t.Context()
 	go func() {
 		for ticker := time.NewTicker(10 * time.Second); ; {
 			select {

@@ -37,10 +37,10 @@ type testEnv struct {
 // team's namespace.
 func newEnv(t *testing.T, change ...func(*v1alpha1.AuthorizationServer)) *testEnv {
 	t.Helper()
-	w := newEnvWithoutManager(t, change...)
-	w.manager = startManager(t, w.clock.set)
-	w.startServer()
-	return w
+	env := newEnvWithoutManager(t, change...)
+	env.manager = startManager(t, env.clock.set)
+	env.startServer()
+	return env
 }
 
 // clock is the manager's clock. A test can move it.
@@ -51,59 +51,59 @@ func (c *clock) move(d time.Duration) { c.ahead.Add(int64(d)) }
 func (c *clock) set(o *Options)       { o.Now = c.now }
 
 // newEnvWithStop is newEnv with a manager that the test stops.
-func newEnvWithStop(t *testing.T) (w *testEnv, stop func()) {
+func newEnvWithStop(t *testing.T) (env *testEnv, stop func()) {
 	t.Helper()
-	w = newEnvWithoutManager(t)
-	_, stop = runManager(t, w.clock.set)
-	w.startServer()
-	return w, stop
+	env = newEnvWithoutManager(t)
+	_, stop = runManager(t, env.clock.set)
+	env.startServer()
+	return env, stop
 }
 
 func newEnvWithoutManager(t *testing.T, change ...func(*v1alpha1.AuthorizationServer)) *testEnv {
 	t.Helper()
-	w := &testEnv{t: t, identity: newNamespace(t), clock: &clock{}}
-	w.apps = newNamespace(t, map[string]string{"apps-of": w.identity})
-	w.server = &v1alpha1.AuthorizationServer{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: "main"},
+	env := &testEnv{t: t, identity: newNamespace(t), clock: &clock{}}
+	env.apps = newNamespace(t, map[string]string{"apps-of": env.identity})
+	env.server = &v1alpha1.AuthorizationServer{
+		ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "main"},
 		Spec: v1alpha1.AuthorizationServerSpec{
-			Issuer: "https://" + w.identity + ".example.com",
+			Issuer: "https://" + env.identity + ".example.com",
 			AllowedClients: []v1alpha1.ClientRule{{
-				Name: "apps", Namespaces: w.selectNamespaces("apps-of", w.identity), ClientIDs: []string{"free-*"},
+				Name: "apps", Namespaces: env.selectNamespaces("apps-of", env.identity), ClientIDs: []string{"free-*"},
 				GrantTypes: []v1alpha1.GrantType{"authorization_code", "implicit", "password", "client_credentials", "refresh_token"},
 			}},
-			AllowedResourceServers: []v1alpha1.ResourceServerRule{{Name: "apps", Namespaces: w.selectNamespaces("apps-of", w.identity)}},
+			AllowedResourceServers: []v1alpha1.ResourceServerRule{{Name: "apps", Namespaces: env.selectNamespaces("apps-of", env.identity)}},
 		},
 	}
 	for _, f := range change {
-		f(w.server)
+		f(env.server)
 	}
-	t.Cleanup(w.cleanUp)
-	return w
+	t.Cleanup(env.cleanUp)
+	return env
 }
 
-func (w *testEnv) selectNamespaces(label, value string) *v1alpha1.RuleNamespaces {
+func (env *testEnv) selectNamespaces(label, value string) *v1alpha1.RuleNamespaces {
 	return &v1alpha1.RuleNamespaces{From: v1alpha1.NamespacesSelector, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{label: value}}}
 }
 
 // startServer creates the AuthorizationServer and a Replica of it.
-func (w *testEnv) startServer() {
-	w.t.Helper()
-	w.server.ResourceVersion, w.server.UID = "", ""
-	create(w.t, w.server)
-	w.replica = w.newReplica("main-0", maxResourceVersion)
-	w.keepRenewing(w.replica)
-	w.waitForCondition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+func (env *testEnv) startServer() {
+	env.t.Helper()
+	env.server.ResourceVersion, env.server.UID = "", ""
+	create(env.t, env.server)
+	env.replica = env.newReplica("main-0", maxResourceVersion)
+	env.keepRenewing(env.replica)
+	env.waitForCondition(env.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 // cleanUp removes what the managers of other tests would reconcile.
-func (w *testEnv) cleanUp() {
+func (env *testEnv) cleanUp() {
 	ctx := context.Background()
 	for _, o := range []client.Object{
 		&v1alpha1.OAuthClient{}, &v1alpha1.OAuthUser{}, &v1alpha1.ResourceServer{}, &v1alpha1.AuthorizationServer{}, &internalv1alpha1.Replica{}, &internalv1alpha1.Usage{}, &internalv1alpha1.Entry{},
 	} {
-		for _, namespace := range []string{w.identity, w.apps} {
+		for _, namespace := range []string{env.identity, env.apps} {
 			if err := admin.DeleteAllOf(ctx, o, client.InNamespace(namespace)); err != nil {
-				w.t.Error(err)
+				env.t.Error(err)
 			}
 		}
 	}
@@ -111,72 +111,72 @@ func (w *testEnv) cleanUp() {
 
 // waitForCondition waits until a condition has a status and a reason for the current generation,
 // reads the object, and returns the condition's message.
-func (w *testEnv) waitForCondition(o client.Object, kind string, status metav1.ConditionStatus, reason string) string {
-	w.t.Helper()
+func (env *testEnv) waitForCondition(o client.Object, kind string, status metav1.ConditionStatus, reason string) string {
+	env.t.Helper()
 	var c *metav1.Condition
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		w.get(o)
+		env.get(o)
 		c = meta.FindStatusCondition(conditionsOf(o), kind)
 		if c != nil && c.Status == status && c.Reason == reason && c.ObservedGeneration == o.GetGeneration() {
 			return c.Message
 		}
 		if time.Now().After(deadline) {
 			text, _ := json.MarshalIndent(conditionsOf(o), "", " ")
-			w.t.Fatalf("%s is not %s/%s within 30 seconds: %s", kind, status, reason, text)
+			env.t.Fatalf("%s is not %s/%s within 30 seconds: %s", kind, status, reason, text)
 		}
 	}
 }
 
-func (w *testEnv) get(o client.Object) {
-	w.t.Helper()
-	if err := admin.Get(w.t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
-		w.t.Fatal(err)
+func (env *testEnv) get(o client.Object) {
+	env.t.Helper()
+	if err := admin.Get(env.t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+		env.t.Fatal(err)
 	}
 }
 
 // exists reads the object and reports whether it exists.
-func (w *testEnv) exists(o client.Object) bool {
-	w.t.Helper()
-	err := admin.Get(w.t.Context(), client.ObjectKeyFromObject(o), o)
+func (env *testEnv) exists(o client.Object) bool {
+	env.t.Helper()
+	err := admin.Get(env.t.Context(), client.ObjectKeyFromObject(o), o)
 	if client.IgnoreNotFound(err) != nil {
-		w.t.Fatal(err)
+		env.t.Fatal(err)
 	}
 	return err == nil
 }
 
 // updateObject changes an object, and reads it again and retries on a conflict.
-func updateObject[T client.Object](w *testEnv, o T, change func(T)) {
-	w.t.Helper()
+func updateObject[T client.Object](env *testEnv, o T, change func(T)) {
+	env.t.Helper()
 	for {
-		w.get(o)
+		env.get(o)
 		change(o)
-		err := admin.Update(w.t.Context(), o)
+		err := admin.Update(env.t.Context(), o)
 		if err == nil {
 			return
 		}
 		if !apierrors.IsConflict(err) {
-			w.t.Fatal(err)
+			env.t.Fatal(err)
 		}
 	}
 }
 
-func (w *testEnv) deleteObject(o client.Object) {
-	w.t.Helper()
-	if err := admin.Delete(w.t.Context(), o); err != nil {
-		w.t.Fatal(err)
+func (env *testEnv) deleteObject(o client.Object) {
+	env.t.Helper()
+	if err := admin.Delete(env.t.Context(), o); err != nil {
+		env.t.Fatal(err)
 	}
 }
 
 // secretOf returns the Secret of a client, which must exist.
-func (w *testEnv) secretOf(c *v1alpha1.OAuthClient) *corev1.Secret {
-	w.t.Helper()
+func (env *testEnv) secretOf(c *v1alpha1.OAuthClient) *corev1.Secret {
+	env.t.Helper()
 	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: compile.SecretTarget(c).Name}}
-	w.get(s)
+	env.get(s)
 	return s
 }
 
 // clientSecretOf returns the client_secret in the client's Secret.
-func (w *testEnv) clientSecretOf(c *v1alpha1.OAuthClient) string {
-	w.t.Helper()
-	return string(w.secretOf(c).Data["client_secret"])
+func (env *testEnv) clientSecretOf(c *v1alpha1.OAuthClient) string {
+	env.t.Helper()
+	return string(env.secretOf(c).Data["client_secret"])
 }

@@ -20,65 +20,65 @@ import (
 
 // attachment is where an object is served: the server, the namespace of the object, and what both have in force. It is read from the Entries,
 // not from the objects behind them, so that a decision here is the one that a token server makes with the same documents.
-type attachment struct {
-	server         *v1alpha1.AuthorizationServer
-	serverEntry    *internalv1alpha1.Entry
-	document       documents.Server
-	namespaceEntry *internalv1alpha1.Entry
-	labels         map[string]string
+type resolvedServer struct {
+	object          *v1alpha1.AuthorizationServer
+	entry           *internalv1alpha1.Entry
+	document        documents.Server
+	namespaceEntry  *internalv1alpha1.Entry
+	namespaceLabels map[string]string
 }
 
 // attach finds where an object of a namespace is served; refused says why it cannot be, and is undecided otherwise. field is the path of the
 // reference. Users live in the server's namespace and are concerned by no rule, so they need no namespace document.
-func (op *operator) attach(ctx context.Context, key client.ObjectKey, namespace, field string, rules bool) (a *attachment, refused verdict, err error) {
+func (op *operator) resolveServer(ctx context.Context, key client.ObjectKey, namespace, field string, rules bool) (a *resolvedServer, refused condition, err error) {
 	var server v1alpha1.AuthorizationServer
 	if err := op.Get(ctx, key, &server); err != nil {
 		if client.IgnoreNotFound(err) != nil {
-			return nil, verdict{}, err
+			return nil, condition{}, err
 		}
-		return nil, fails(v1alpha1.ReasonServerNotFound, "%s: there is no AuthorizationServer %q in namespace %q: create it there, or delete this object and create it with another serverRef, which is immutable",
+		return nil, falseCondition(v1alpha1.ReasonServerNotFound, "%s: there is no AuthorizationServer %q in namespace %q: create it there, or delete this object and create it with another serverRef, which is immutable",
 			field, key.Name, key.Namespace), nil
 	}
 	if !server.DeletionTimestamp.IsZero() { // what is claimed there now would have to be removed again
-		return nil, fails(v1alpha1.ReasonServerNotFound, "%s: the AuthorizationServer %q in namespace %q is being deleted", field, key.Name, key.Namespace), nil
+		return nil, falseCondition(v1alpha1.ReasonServerNotFound, "%s: the AuthorizationServer %q in namespace %q is being deleted", field, key.Name, key.Namespace), nil
 	}
-	a = &attachment{server: &server}
-	a.serverEntry, err = op.entry(ctx, &server, issuerClaim(&server))
+	a = &resolvedServer{object: &server}
+	a.entry, err = op.getEntry(ctx, &server, issuerName(&server))
 	if err != nil {
-		return nil, verdict{}, err
+		return nil, condition{}, err
 	}
-	if refused := serverRefuses(a, field); refused.decided() {
+	if refused := serverProblem(a, field); refused.isSet() {
 		return nil, refused, nil
 	}
-	if a.document, err = decodeEntry[documents.Server](a.serverEntry); err != nil {
-		return nil, verdict{}, err
+	if a.document, err = decodeEntry[documents.Server](a.entry); err != nil {
+		return nil, condition{}, err
 	}
 	if !rules {
-		return a, verdict{}, nil
+		return a, condition{}, nil
 	}
-	a.namespaceEntry, a.labels, err = op.namespaceFacts(ctx, &server, namespace)
-	return a, verdict{}, err
+	a.namespaceEntry, a.namespaceLabels, err = op.ensureNamespaceEntry(ctx, &server, namespace)
+	return a, condition{}, err
 }
 
-func serverRefuses(a *attachment, field string) verdict {
-	if accepted := meta.FindStatusCondition(a.server.Status.Conditions, v1alpha1.ConditionAccepted); accepted != nil &&
-		accepted.Status == metav1.ConditionFalse && (a.serverEntry == nil || accepted.Reason == v1alpha1.ReasonIssuerTaken) {
-		return fails(v1alpha1.ReasonServerNotAccepted, "%s: the AuthorizationServer %q is not accepted itself (%s)", field, a.server.Name, accepted.Reason)
+func serverProblem(a *resolvedServer, field string) condition {
+	if accepted := meta.FindStatusCondition(a.object.Status.Conditions, v1alpha1.ConditionAccepted); accepted != nil &&
+		accepted.Status == metav1.ConditionFalse && (a.entry == nil || accepted.Reason == v1alpha1.ReasonIssuerTaken) {
+		return falseCondition(v1alpha1.ReasonServerNotAccepted, "%s: the AuthorizationServer %q is not accepted itself (%s)", field, a.object.Name, accepted.Reason)
 	}
-	if a.serverEntry == nil || a.serverEntry.Spec.Owner.UID != a.server.UID {
-		return waits("waiting for the AuthorizationServer %q", a.server.Name)
+	if a.entry == nil || a.entry.Spec.Owner.UID != a.object.UID {
+		return pendingCondition("waiting for the AuthorizationServer %q", a.object.Name)
 	}
-	return verdict{}
+	return condition{}
 }
 
 // namespaceFacts makes the document of a namespace current at a server, and returns it.
-func (op *operator) namespaceFacts(ctx context.Context, server *v1alpha1.AuthorizationServer, name string) (*internalv1alpha1.Entry, map[string]string, error) {
+func (op *operator) ensureNamespaceEntry(ctx context.Context, server *v1alpha1.AuthorizationServer, name string) (*internalv1alpha1.Entry, map[string]string, error) {
 	var namespace corev1.Namespace
 	if err := op.Get(ctx, client.ObjectKey{Name: name}, &namespace); err != nil {
 		return nil, nil, fmt.Errorf("reading namespace %s: %w", name, err)
 	}
 	doc := compile.Namespace(&namespace)
-	e, err := op.claim(ctx, server, compile.Claim{Space: internalv1alpha1.SpaceNamespace, Value: name},
+	e, err := op.ensureDocument(ctx, server, compile.Name{Space: internalv1alpha1.SpaceNamespace, Value: name},
 		compile.Owner(kindNamespace, &namespace), documents.Format(doc), doc)
 	if err != nil {
 		return nil, nil, err
@@ -89,14 +89,14 @@ func (op *operator) namespaceFacts(ctx context.Context, server *v1alpha1.Authori
 	return e, namespace.Labels, nil
 }
 
-func issuerClaim(server *v1alpha1.AuthorizationServer) compile.Claim {
-	return compile.Claim{Space: internalv1alpha1.SpaceIdentity, Value: server.Spec.Issuer}
+func issuerName(server *v1alpha1.AuthorizationServer) compile.Name {
+	return compile.Name{Space: internalv1alpha1.SpaceIdentity, Value: server.Spec.Issuer}
 }
 
 func decodeEntry[T any](e *internalv1alpha1.Entry) (T, error) {
-	if tooNew(e) {
+	if isTooNew(e) {
 		var none T
-		return none, &versionSkew{verdict: managerTooOld(e)}
+		return none, &versionSkew{condition: managerTooOldCondition(e)}
 	}
 	doc, err := documents.Decode[T](e.Spec.Format, e.Spec.Document)
 	if err != nil {
@@ -106,16 +106,16 @@ func decodeEntry[T any](e *internalv1alpha1.Entry) (T, error) {
 }
 
 // scopeFacts are the Entries by which a client may have its scopes, and the scopes that it may not have.
-type scopeFacts struct {
+type resolvedScopes struct {
 	entries    []*internalv1alpha1.Entry
 	undeclared []string
 	refused    []string // their ResourceServer does not allow them to the client
-	unread     []string // a newer manager wrote what decides about them
+	unreadable []string // a newer manager wrote what decides about them
 }
 
 // resolveScopes finds out who declares each scope of a client, and whether that API lets the client have it.
-func (op *operator) resolveScopes(ctx context.Context, a *attachment, doc documents.Client) (scopeFacts, error) {
-	var facts scopeFacts
+func (op *operator) resolveScopes(ctx context.Context, a *resolvedServer, doc documents.Client) (resolvedScopes, error) {
+	var facts resolvedScopes
 	for _, scope := range doc.Scopes {
 		if oauth.IsBuiltInScope(scope) {
 			continue
@@ -123,7 +123,7 @@ func (op *operator) resolveScopes(ctx context.Context, a *attachment, doc docume
 		entries, allowed, err := op.scopeEntries(ctx, a, doc.Namespace, scope)
 		switch {
 		case asVersionSkew(err) != nil:
-			facts.unread = append(facts.unread, scope)
+			facts.unreadable = append(facts.unreadable, scope)
 		case err != nil:
 			return facts, err
 		case entries == nil:
@@ -138,17 +138,17 @@ func (op *operator) resolveScopes(ctx context.Context, a *attachment, doc docume
 }
 
 // scopeEntries are the claim of a scope and the documents that decide it, nil if nobody declares it; and whether the client may have it.
-func (op *operator) scopeEntries(ctx context.Context, a *attachment, clientNamespace, scope string) (entries []*internalv1alpha1.Entry, allowed bool, err error) {
-	claimed, err := op.entry(ctx, a.server, compile.Claim{Space: internalv1alpha1.SpaceScope, Value: scope})
+func (op *operator) scopeEntries(ctx context.Context, a *resolvedServer, clientNamespace, scope string) (entries []*internalv1alpha1.Entry, allowed bool, err error) {
+	claimed, err := op.getEntry(ctx, a.object, compile.Name{Space: internalv1alpha1.SpaceScope, Value: scope})
 	if err != nil || claimed == nil {
 		return nil, false, err
 	}
-	owned, err := op.entriesOf(ctx, claimed.Spec.Owner)
+	owned, err := op.listEntries(ctx, claimed.Spec.Owner)
 	if err != nil {
 		return nil, false, err
 	}
 	i := slices.IndexFunc(owned, func(e internalv1alpha1.Entry) bool {
-		return documents.Kind(e.Spec.Format) == documents.KindResourceServer && e.Spec.Owner.UID == claimed.Spec.Owner.UID && e.Spec.ServerUID == a.server.UID
+		return documents.Kind(e.Spec.Format) == documents.KindResourceServer && e.Spec.Owner.UID == claimed.Spec.Owner.UID && e.Spec.ServerUID == a.object.UID
 	})
 	if i < 0 {
 		return nil, false, nil
@@ -160,7 +160,7 @@ func (op *operator) scopeEntries(ctx context.Context, a *attachment, clientNames
 	if err != nil {
 		return nil, false, nil //nolint:nilerr // what cannot be read is not served; the ResourceServer's own conditions say so
 	}
-	itsNamespace, err := op.entry(ctx, a.server, compile.Claim{Space: internalv1alpha1.SpaceNamespace, Value: rs.Namespace})
+	itsNamespace, err := op.getEntry(ctx, a.object, compile.Name{Space: internalv1alpha1.SpaceNamespace, Value: rs.Namespace})
 	if err != nil || itsNamespace == nil {
 		return nil, false, err
 	}
@@ -172,7 +172,7 @@ func (op *operator) scopeEntries(ctx context.Context, a *attachment, clientNames
 	if !declared || !policy.EvaluateResourceServer(a.document, known(itsLabels.Labels), rs).Accepted {
 		return nil, false, nil
 	}
-	return []*internalv1alpha1.Entry{claimed, &owned[i], itsNamespace}, policy.AllowsScope(rs, clientNamespace, a.labels, scope), nil
+	return []*internalv1alpha1.Entry{claimed, &owned[i], itsNamespace}, policy.AllowsScope(rs, clientNamespace, a.namespaceLabels, scope), nil
 }
 
 // known turns "no labels" into a map, since policy takes nil for "nothing is known".

@@ -22,55 +22,56 @@ const reportAfter = 2 * time.Second
 
 // step is a part of a pass over one object, and the condition that tells what became of it.
 type step[S any] struct {
-	condition string
-	do        func(context.Context, S) error
+	conditionType string
+	run           func(context.Context, S) error
 	// always: also after a step that failed.
-	always bool
+	runAfterFailure bool
 }
 
 // failure is a step that failed. Nil is none.
 type failure struct {
-	condition string
-	err       error
-	verdict   verdict // what the condition says
+	conditionType string
+	err           error
+	condition     condition // what the condition says
 }
 
 // take does the steps in order. After one that fails, it does only those that are to be done
 // always.
-func take[S any](ctx context.Context, scope S, steps []step[S]) *failure {
+func runSteps[S any](ctx context.Context, scope S, steps []step[S]) *failure {
 	var failed *failure
 	for _, s := range steps {
-		if failed != nil && !s.always {
+		if failed != nil && !s.runAfterFailure {
 			continue
 		}
-		if err := s.do(ctx, scope); err != nil && failed == nil {
-			failed = &failure{condition: s.condition, err: err}
+		if err := s.run(ctx, scope); err != nil && failed == nil {
+			failed = &failure{conditionType: s.conditionType, err: err}
 		}
 	}
 	return failed
 }
 
-// part is what a condition says after a pass: that its step failed; what the steps found out; and
-// where they did not come that far, what it said of this generation before, or else that it waits.
-func (f *failure) part(condition string, found verdict, before []metav1.Condition, generation int64, waiting string) part {
-	known := meta.FindStatusCondition(before, condition)
+// typedCondition returns what a condition says after a pass: that its step failed; what the steps
+// determined; and if they did not get that far, what it said of this generation before, or else
+// that it is pending.
+func (f *failure) typedCondition(conditionType string, found condition, before []metav1.Condition, generation int64, pending string) typedCondition {
+	known := meta.FindStatusCondition(before, conditionType)
 	switch {
-	case f != nil && f.condition == condition:
-		return part{condition, f.verdict}
-	case found.decided():
-		return part{condition, found}
+	case f != nil && f.conditionType == conditionType:
+		return typedCondition{conditionType, f.condition}
+	case found.isSet():
+		return typedCondition{conditionType, found}
 	case f != nil && known != nil && known.ObservedGeneration == generation:
-		return part{condition, verdict{status: known.Status, reason: known.Reason, message: known.Message}}
+		return typedCondition{conditionType, condition{status: known.Status, reason: known.Reason, message: known.Message}}
 	}
-	return part{condition, waits("%s", waiting)}
+	return typedCondition{conditionType, pendingCondition("%s", pending)}
 }
 
 // ready sums the parts up as ready does, but tells of the step that failed rather than that others
 // wait for it.
-func (f *failure) ready(parts []part, message string) verdict {
-	v := ready(parts, message)
+func (f *failure) readyCondition(parts []typedCondition, message string) condition {
+	v := readyCondition(parts, message)
 	if f != nil && v.status != metav1.ConditionFalse {
-		return f.verdict
+		return f.condition
 	}
 	return v
 }
@@ -78,26 +79,26 @@ func (f *failure) ready(parts []part, message string) verdict {
 // explain is the verdict on a step that failed, for the conditions of an object: what the API
 // server said, if it was about something in the object's namespace; the people who read the
 // conditions may know nothing of others.
-func explain(err error, object client.Object) verdict {
+func explainFailure(err error, object client.Object) condition {
 	var status apierrors.APIStatus
 	answered := errors.As(err, &status)
 	var w *writeError
-	if errors.As(err, &w) && refused(err) {
+	if errors.As(err, &w) && isRefusal(err) {
 		if w.namespace == object.GetNamespace() {
-			return fails(v1alpha1.ReasonRefused, "%s %s %q is refused by the API server: %s", w.verb, w.kind, w.name, status.Status().Message)
+			return falseCondition(v1alpha1.ReasonRefused, "%s %s %q is refused by the API server: %s", w.verb, w.kind, w.name, status.Status().Message)
 		}
-		return fails(v1alpha1.ReasonRefused, "%s an object of kind %s in the AuthorizationServer's namespace is refused by the API server (%s): ask the server's owner",
+		return falseCondition(v1alpha1.ReasonRefused, "%s an object of kind %s in the AuthorizationServer's namespace is refused by the API server (%s): ask the server's owner",
 			w.verb, w.kind, status.Status().Reason)
 	}
 	if answered {
-		return fails(v1alpha1.ReasonFailed, "the API server answers with an error (%s); it is asked again", status.Status().Reason)
+		return falseCondition(v1alpha1.ReasonFailed, "the API server answers with an error (%s); it is asked again", status.Status().Reason)
 	}
-	return fails(v1alpha1.ReasonFailed, "the manager could not finish, and tries again; its log says why")
+	return falseCondition(v1alpha1.ReasonFailed, "the manager could not finish, and tries again; its log says why")
 }
 
 // passing says whether an error only means that another client of the API server was faster, or
 // that the manager is being stopped.
-func passing(err error) bool {
+func isTransient(err error) bool {
 	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) || errors.Is(err, context.Canceled)
 }
 
@@ -146,7 +147,7 @@ func (op *operator) finish(object client.Object, kind string, f *failure, wake *
 	}
 	if held := asVersionSkew(f.err); held != nil { // no fault: another version is waited for
 		op.setbacks.clear(key)
-		f.condition, f.verdict = v1alpha1.ConditionProgrammed, held.verdict
+		f.conditionType, f.condition = v1alpha1.ConditionProgrammed, held.condition
 		if err := write(); err != nil {
 			return op.retry(key, err)
 		}
@@ -154,7 +155,7 @@ func (op *operator) finish(object client.Object, kind string, f *failure, wake *
 	}
 	result, err := op.retry(key, f.err)
 	if op.reportable(key, f.err) {
-		f.verdict = explain(f.err, object)
+		f.condition = explainFailure(f.err, object)
 		if err := write(); err != nil {
 			return op.retry(key, err)
 		}
@@ -170,7 +171,7 @@ func setbackKey(kind string, key client.ObjectKey) string { return kind + " " + 
 // reportable reports whether the conditions are to tell of an error now.
 func (op *operator) reportable(key string, err error) bool {
 	var status apierrors.APIStatus
-	if refused(err) && errors.As(err, &status) && status.Status().Code < 500 {
+	if isRefusal(err) && errors.As(err, &status) && status.Status().Code < 500 {
 		return true
 	}
 	op.setbacks.mu.Lock()
@@ -186,7 +187,7 @@ func (op *operator) retry(key string, err error) (ctrl.Result, error) {
 	switch {
 	case errors.As(err, &w) && !w.retryAt.IsZero():
 		return after(op.now(), w.retryAt), nil
-	case passing(err):
+	case isTransient(err):
 		return ctrl.Result{RequeueAfter: min(5*time.Millisecond<<min(b.tries, 16), maxRetry)}, nil
 	}
 	return ctrl.Result{}, err
@@ -200,7 +201,7 @@ func (op *operator) done(kind string, object client.ObjectKey, err error) (ctrl.
 	case err == nil:
 		op.setbacks.clear(key)
 		return ctrl.Result{}, nil
-	case refused(err):
+	case isRefusal(err):
 		return ctrl.Result{}, err
 	case asVersionSkew(err) != nil:
 		return ctrl.Result{RequeueAfter: maxRetry}, nil

@@ -33,21 +33,21 @@ func ownerKey(owner internalv1alpha1.Owner) string {
 
 func keyText(key client.ObjectKey) string { return key.Namespace + "/" + key.Name }
 
-func nameKey(server client.ObjectKey, name compile.Claim) string {
+func nameKey(server client.ObjectKey, name compile.Name) string {
 	return keyText(server) + " " + string(name.Space) + " " + name.Value
 }
 
 func nameKeys(object client.Object) []string {
 	server, names := namesOf(object)
 	var keys []string
-	for _, name := range names.Asked {
+	for _, name := range names.Requested {
 		keys = append(keys, nameKey(server, name))
 	}
 	return keys
 }
 
 func scopeKey(server client.ObjectKey, scope string) string {
-	return nameKey(server, compile.Claim{Space: internalv1alpha1.SpaceScope, Value: scope})
+	return nameKey(server, compile.Name{Space: internalv1alpha1.SpaceScope, Value: scope})
 }
 
 // serverKey of a reference in an object of a namespace.

@@ -110,7 +110,7 @@ func (op *operator) readKeySecret(ctx context.Context, key client.ObjectKey) (st
 		return keySecretState{}, nil, err
 	}
 	var secret corev1.Secret
-	if err := op.live.Get(ctx, key, &secret); err != nil {
+	if err := op.apiReader.Get(ctx, key, &secret); err != nil {
 		if apierrors.IsNotFound(err) {
 			return keySecretState{}, []string{}, nil
 		}
@@ -175,7 +175,7 @@ func parseKeyFileName(file string) (kid string, ok bool) {
 func decodeRing(secret metav1.Object) (keyring.Ring, error) {
 	ring, err := keyring.Decode(secret.GetAnnotations()[ringAnnotation])
 	if errors.Is(err, keyring.ErrNewer) {
-		return ring, &versionSkew{verdict: fails(v1alpha1.ReasonManagerTooOld,
+		return ring, &versionSkew{condition: falseCondition(v1alpha1.ReasonManagerTooOld,
 			"a newer manager wrote the annotation %s of Secret %q, and this one cannot read all of it: upgrade the manager; until then the keys do not change",
 			ringAnnotation, secret.GetName())}
 	}
@@ -210,7 +210,7 @@ func (op *operator) writeKeys(ctx context.Context, server *v1alpha1.Authorizatio
 	key := keySecretKey(server)
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 	if state.exists {
-		if err := op.live.Get(ctx, key, secret); err != nil {
+		if err := op.apiReader.Get(ctx, key, secret); err != nil {
 			return fmt.Errorf("reading the key Secret: %w", err)
 		}
 		secret.ResourceVersion = state.resourceVersion

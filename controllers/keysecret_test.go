@@ -28,25 +28,25 @@ import (
 )
 
 func TestAManagerDoesNotWriteOverWhatANewerOneSaysOfTheKeys(t *testing.T) {
-	w := newEnv(t)
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: workload.KeysSecretName("main")}}
-	updateObject(w, secret, func(s *corev1.Secret) {
+	env := newEnv(t)
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: workload.KeysSecretName("main")}}
+	updateObject(env, secret, func(s *corev1.Secret) {
 		s.Annotations[ringAnnotation] = strings.Replace(s.Annotations[ringAnnotation], `{"kid"`, `{"constraint":true,"kid"`, 1)
 	})
-	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.Signing = &v1alpha1.SigningSettings{Rotation: &v1alpha1.KeyRotation{Revision: 7}}
 		s.Spec.TrustedProxies = []v1alpha1.CIDR{"10.0.0.0/8"}
 	})
-	message := w.waitForCondition(w.server, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
+	message := env.waitForCondition(env.server, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonManagerTooOld)
 	if !strings.Contains(message, secret.Name) {
 		t.Error(message)
 	}
 	version := secret.ResourceVersion
 	time.Sleep(500 * time.Millisecond)
-	if w.get(secret); secret.ResourceVersion != version {
+	if env.get(secret); secret.ResourceVersion != version {
 		t.Errorf("written over: %s", secret.Annotations[ringAnnotation])
 	}
-	doc := documentAt[documents.Server](w, w.server.Spec.Issuer)
+	doc := documentAt[documents.Server](env, env.server.Spec.Issuer)
 	if len(doc.Keys) == 0 || len(doc.TrustedProxies) == 0 {
 		t.Errorf("all else that the server asks for is in force, and its keys are as they were: %+v", doc)
 	}
@@ -177,7 +177,7 @@ func availableFor(t *testing.T, server *v1alpha1.AuthorizationServer, reason str
 
 func servedKIDs(t *testing.T, server *v1alpha1.AuthorizationServer) []string {
 	t.Helper()
-	entry, err := readEntry(t.Context(), admin, server, issuerClaim(server))
+	entry, err := readEntry(t.Context(), admin, server, issuerName(server))
 	if err != nil || entry == nil {
 		t.Fatalf("no document: %v", err)
 	}
@@ -205,7 +205,7 @@ func TestALostKeySecretIsReportedAndNeverSilentlyMadeAgain(t *testing.T) {
 		s.Spec.Tokens = &v1alpha1.TokenSettings{AccessTokenLifetime: &metav1.Duration{Duration: time.Minute}}
 	})
 	eventually.True(t, "the change of a lifetime is served all the same", func() bool {
-		entry, err := readEntry(t.Context(), admin, server, issuerClaim(server))
+		entry, err := readEntry(t.Context(), admin, server, issuerName(server))
 		return err == nil && entry != nil && strings.Contains(entry.Spec.Document, `"accessTokenLifetime":60`)
 	})
 	if keySecretNow(t, server) != nil {

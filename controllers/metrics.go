@@ -170,7 +170,7 @@ func (m *objectMetrics) collectReplicas(out chan<- prometheus.Metric) {
 		return
 	}
 	byReady := map[bool]int{true: 0, false: 0}
-	for _, r := range m.operator.liveOf(list.Items) {
+	for _, r := range m.operator.filterLive(list.Items) {
 		byReady[r.Spec.Ready]++
 	}
 	for ready, n := range byReady {

@@ -15,7 +15,7 @@ import (
 
 var longAgo = time.Unix(1_700_000_000, 0)
 
-func condition(name, status, reason string, since time.Time) metav1.Condition {
+func apiCondition(name, status, reason string, since time.Time) metav1.Condition {
 	return metav1.Condition{Type: name, Status: metav1.ConditionStatus(status), Reason: reason, LastTransitionTime: metav1.NewTime(since)}
 }
 
@@ -46,10 +46,10 @@ func sample(t *testing.T, collect func(chan<- prometheus.Metric)) map[string]flo
 
 func TestMetricsCountConditionsAndSayWhichIsTheOldest(t *testing.T) {
 	list := &v1alpha1.OAuthClientList{Items: []v1alpha1.OAuthClient{
-		clientWith(condition("Ready", "False", "WeakSecret", longAgo.Add(time.Hour)), condition("Accepted", "True", "Accepted", longAgo)),
-		clientWith(condition("Ready", "False", "WeakSecret", longAgo)),
-		clientWith(condition("Ready", "Unknown", "Pending", time.Time{})),
-		clientWith(condition("Ready", "False", "by whoever may write a status", longAgo), condition("Made-up", "True", "X", longAgo)),
+		clientWith(apiCondition("Ready", "False", "WeakSecret", longAgo.Add(time.Hour)), apiCondition("Accepted", "True", "Accepted", longAgo)),
+		clientWith(apiCondition("Ready", "False", "WeakSecret", longAgo)),
+		clientWith(apiCondition("Ready", "Unknown", "Pending", time.Time{})),
+		clientWith(apiCondition("Ready", "False", "by whoever may write a status", longAgo), apiCondition("Made-up", "True", "X", longAgo)),
 	}}
 	got := sample(t, func(out chan<- prometheus.Metric) { newObjectMetrics(nil).collectConditions(out, kindClient, list) })
 	at := float64(longAgo.Unix())
@@ -102,8 +102,8 @@ func TestMetricsSayHowOldCredentialsAndKeysAre(t *testing.T) {
 }
 
 func TestMetricsCountTheReplicasThatLive(t *testing.T) {
-	w := newEnv(t)
-	w.readyClient()
+	env := newEnv(t)
+	env.readyClient()
 	if n := gauge(t, "oauth_operator_replicas", map[string]string{"ready": "true"}); n < 1 {
 		t.Errorf("%v replicas are ready", n)
 	}

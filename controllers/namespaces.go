@@ -23,7 +23,7 @@ func (r *namespaceReconciler) Reconcile(ctx context.Context, request ctrl.Reques
 		}
 		return r.done(kindNamespace, request.NamespacedName, r.forget(ctx, kindNamespace, request.NamespacedName))
 	}
-	entries, err := r.entriesOf(ctx, internalv1alpha1.Owner{Kind: kindNamespace, Name: namespace.Name})
+	entries, err := r.listEntries(ctx, internalv1alpha1.Owner{Kind: kindNamespace, Name: namespace.Name})
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -38,7 +38,7 @@ func (r *namespaceReconciler) Reconcile(ctx context.Context, request ctrl.Reques
 		if server.UID != entries[i].Spec.ServerUID {
 			continue
 		}
-		if _, _, err := r.namespaceFacts(ctx, &server, namespace.Name); err != nil {
+		if _, _, err := r.ensureNamespaceEntry(ctx, &server, namespace.Name); err != nil {
 			return r.done(kindNamespace, request.NamespacedName, err)
 		}
 	}

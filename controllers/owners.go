@@ -46,12 +46,12 @@ func namesOf(object client.Object) (server client.ObjectKey, names compile.Names
 // taken reports whether a name belongs to another object than this one. Current is the name's
 // Entry, nil if there is none. It is asked before anything else is claimed: an object that does not
 // get its first name claims no others, or each look would claim and release them anew.
-func (op *operator) taken(ctx context.Context, at *attachment, claim compile.Claim, object client.Object, current *internalv1alpha1.Entry) (bool, error) {
+func (op *operator) isTaken(ctx context.Context, at *resolvedServer, claim compile.Name, object client.Object, current *internalv1alpha1.Entry) (bool, error) {
 	if current != nil {
 		if current.Spec.Owner.UID == object.GetUID() {
 			return false, nil
 		}
-		gone, err := op.ownerGone(ctx, current.Spec.Owner)
+		gone, err := op.isOwnerGone(ctx, current.Spec.Owner)
 		if err != nil {
 			return false, err
 		}
@@ -59,7 +59,7 @@ func (op *operator) taken(ctx context.Context, at *attachment, claim compile.Cla
 			return true, nil
 		}
 	}
-	next, err := op.nextOwner(ctx, at, claim)
+	next, err := op.findRightfulOwner(ctx, at, claim)
 	if err != nil {
 		return false, err
 	}
@@ -69,15 +69,15 @@ func (op *operator) taken(ctx context.Context, at *attachment, claim compile.Cla
 // nextOwner is the object that a name without an Entry belongs to; nil if there is none. One that
 // held the name has it also while it is invalid or policy refuses it, as one that holds the Entry
 // has.
-func (op *operator) nextOwner(ctx context.Context, at *attachment, claim compile.Claim) (client.Object, error) {
-	claimants, err := op.claimants(ctx, at.server, claim)
+func (op *operator) findRightfulOwner(ctx context.Context, at *resolvedServer, claim compile.Name) (client.Object, error) {
+	claimants, err := op.claimants(ctx, at.object, claim)
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range claimants {
 		allowed := c.held
 		if !allowed {
-			if allowed, err = op.mayHave(ctx, at, claim, c.object); err != nil {
+			if allowed, err = op.isAllowedName(ctx, at, claim, c.object); err != nil {
 				return nil, err
 			}
 		}
@@ -96,7 +96,7 @@ type claimant struct {
 
 // claimants of a name: first those that held it, then by age. The cache is complete when it
 // answers: it waits until what was there when the manager started has been read.
-func (op *operator) claimants(ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Claim) ([]claimant, error) {
+func (op *operator) claimants(ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Name) ([]claimant, error) {
 	asks := client.MatchingFields{indexName: nameKey(client.ObjectKeyFromObject(server), claim)}
 	var found []claimant
 	for _, list := range []client.ObjectList{&v1alpha1.OAuthClientList{}, &v1alpha1.OAuthUserList{}, &v1alpha1.ResourceServerList{}} {
@@ -134,40 +134,40 @@ func byAge(a, b metav1.Object) int {
 
 // mayHave reports whether an object that never held a name could be served under it: it is valid,
 // policy allows it, and the names that it cannot do without are not another's.
-func (op *operator) mayHave(ctx context.Context, at *attachment, claim compile.Claim, object client.Object) (bool, error) {
+func (op *operator) isAllowedName(ctx context.Context, at *resolvedServer, claim compile.Name, object client.Object) (bool, error) {
 	switch o := object.(type) {
 	case *v1alpha1.OAuthClient:
-		labels, err := op.labelsOf(ctx, o.Namespace)
+		labels, err := op.namespaceLabels(ctx, o.Namespace)
 		return err == nil && policy.EvaluateClient(at.document, labels, compile.Client(o, nil)).Accepted, err
 	case *v1alpha1.OAuthUser:
 		if _, findings := compile.User(o); len(findings) > 0 {
 			return false, nil
 		}
-		return op.othersFree(ctx, at.server, claim, o, compile.UserNames(o).Asked)
+		return op.hasNoOtherOwner(ctx, at.object, claim, o, compile.UserNames(o).Requested)
 	case *v1alpha1.ResourceServer:
 		doc, findings := compile.ResourceServer(o)
 		if len(findings) > 0 {
 			return false, nil
 		}
-		labels, err := op.labelsOf(ctx, o.Namespace)
+		labels, err := op.namespaceLabels(ctx, o.Namespace)
 		if err != nil || !policy.EvaluateResourceServer(at.document, labels, doc).Accepted {
 			return false, err
 		}
-		return op.othersFree(ctx, at.server, claim, o, []compile.Claim{compile.IdentifierClaim(o.Spec.Identifier)})
+		return op.hasNoOtherOwner(ctx, at.object, claim, o, []compile.Name{compile.IdentifierName(o.Spec.Identifier)})
 	}
 	return false, nil
 }
 
 // othersFree reports whether no other object has a name that the object needs beside the one that it
 // claims: by an Entry, or where there is none, by having held the name last.
-func (op *operator) othersFree(
-	ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Claim, object client.Object, needed []compile.Claim,
+func (op *operator) hasNoOtherOwner(
+	ctx context.Context, server *v1alpha1.AuthorizationServer, claim compile.Name, object client.Object, needed []compile.Name,
 ) (bool, error) {
 	for _, name := range needed {
 		if name == claim {
 			continue
 		}
-		e, err := op.entry(ctx, server, name)
+		e, err := op.getEntry(ctx, server, name)
 		if err != nil {
 			return false, err
 		}
@@ -189,7 +189,7 @@ func (op *operator) othersFree(
 }
 
 // labelsOf a namespace, for policy; nil if it is not there.
-func (op *operator) labelsOf(ctx context.Context, name string) (map[string]string, error) {
+func (op *operator) namespaceLabels(ctx context.Context, name string) (map[string]string, error) {
 	var namespace corev1.Namespace
 	err := op.Get(ctx, client.ObjectKey{Name: name}, &namespace)
 	if apierrors.IsNotFound(err) {

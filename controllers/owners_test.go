@@ -100,8 +100,8 @@ func (b *bank) addOwners() {
 }
 
 // names are the bank's, by the UID of the owner that each should have.
-func (b *bank) names() map[compile.Claim]types.UID {
-	return map[compile.Claim]types.UID{
+func (b *bank) names() map[compile.Name]types.UID {
+	return map[compile.Name]types.UID{
 		{Space: internalv1alpha1.SpaceIdentity, Value: "bank"}:                     b.client.UID,
 		{Space: internalv1alpha1.SpaceIdentity, Value: "bank-user"}:                b.user.UID,
 		{Space: internalv1alpha1.SpaceUsername, Value: "bank"}:                     b.user.UID,
@@ -284,22 +284,22 @@ func TestOfThoseWhoWaitTheOldestThatIsAllowedGetsTheName(t *testing.T) {
 
 // One that cannot be served for want of its other name keeps no name from others.
 func TestAnObjectThatLacksItsOtherNameHoldsUpNoOther(t *testing.T) {
-	w := newEnv(t)
-	alice := w.readyUser("alice", "correct horse")
-	stuck := w.newUser("stuck", "correct horse", subject("wanted"), username("Alice"))
-	w.waitForCondition(stuck, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUsernameTaken)
-	first := w.readyAPI(ordersAPI)
-	second := w.newAPI(ordersAPI, "orders:read")
-	w.waitForCondition(second, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
+	env := newEnv(t)
+	alice := env.readyUser("alice", "correct horse")
+	stuck := env.newUser("stuck", "correct horse", subject("wanted"), username("Alice"))
+	env.waitForCondition(stuck, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUsernameTaken)
+	first := env.readyAPI(ordersAPI)
+	second := env.newAPI(ordersAPI, "orders:read")
+	env.waitForCondition(second, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIdentifierTaken)
 	time.Sleep(1100 * time.Millisecond)
-	w.readyUser("bob", "correct horse", subject("wanted"))
-	w.readyAPI("https://more.example.com", "orders:read")
+	env.readyUser("bob", "correct horse", subject("wanted"))
+	env.readyAPI("https://more.example.com", "orders:read")
 	// Each gets the name that it lacked, and nothing else.
-	w.deleteObject(alice)
-	w.waitForCondition(stuck, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonSubjectTaken)
-	w.deleteObject(first)
-	w.waitForCondition(second, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonScopeTaken)
-	w.waitForCondition(second, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	env.deleteObject(alice)
+	env.waitForCondition(stuck, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonSubjectTaken)
+	env.deleteObject(first)
+	env.waitForCondition(second, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonScopeTaken)
+	env.waitForCondition(second, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
 }
 
 // watchLooks counts how often the managers that the test starts from now on ask the API server for
@@ -325,25 +325,25 @@ func watchLooks(t *testing.T) *atomic.Int32 {
 func TestThoseThatAreRefusedAreNotLookedAtWhenOneOfThemChangesOrAnotherIsServed(t *testing.T) {
 	const n = 20
 	looks := watchLooks(t)
-	w := newEnv(t)
-	w.readyClient(asking("free-x"))
+	env := newEnv(t)
+	env.readyClient(asking("free-x"))
 	var taken, refused []*v1alpha1.OAuthClient
 	for range n {
-		taken, refused = append(taken, w.newClient(asking("free-x"))), append(refused, w.newClient(asking("elsewhere.x")))
+		taken, refused = append(taken, env.newClient(asking("free-x"))), append(refused, env.newClient(asking("elsewhere.x")))
 	}
 	for i := range n {
-		w.waitForCondition(taken[i], v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
-		w.waitForCondition(refused[i], v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+		env.waitForCondition(taken[i], v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken)
+		env.waitForCondition(refused[i], v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
 	}
 	time.Sleep(time.Second)
 	for what, change := range map[string]func(){
-		"one of them was removed": func() { w.deleteObject(taken[0]) },
+		"one of them was removed": func() { env.deleteObject(taken[0]) },
 		"one of them was edited": func() {
-			updateObject(w, taken[1], func(c *v1alpha1.OAuthClient) { c.Spec.Consent = v1alpha1.ConsentSkip })
-			w.waitForCondition(taken[1], v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
+			updateObject(env, taken[1], func(c *v1alpha1.OAuthClient) { c.Spec.Consent = v1alpha1.ConsentSkip })
+			env.waitForCondition(taken[1], v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)
 		},
 		"a token server has applied something": func() {
-			updateObject(w, w.replica, func(r *internalv1alpha1.Replica) { r.Spec.AppliedResourceVersion = fmt.Sprint(time.Now().UnixNano()) })
+			updateObject(env, env.replica, func(r *internalv1alpha1.Replica) { r.Spec.AppliedResourceVersion = fmt.Sprint(time.Now().UnixNano()) })
 		},
 	} {
 		before := looks.Load()
@@ -357,11 +357,11 @@ func TestThoseThatAreRefusedAreNotLookedAtWhenOneOfThemChangesOrAnotherIsServed(
 
 // Its namespace's people may write Replicas there, as their own token servers do.
 func TestATokenServerOfAnotherNamespaceWakesNoServer(t *testing.T) {
-	w := newEnv(t)
-	op := &operator{Client: w.manager.GetClient()}
-	own, theirs := w.replica.DeepCopy(), w.replica.DeepCopy()
-	theirs.Namespace = w.apps
-	if woken := op.serversOfReplica(t.Context(), own); len(woken) != 1 || woken[0] != client.ObjectKeyFromObject(w.server) {
+	env := newEnv(t)
+	op := &operator{Client: env.manager.GetClient()}
+	own, theirs := env.replica.DeepCopy(), env.replica.DeepCopy()
+	theirs.Namespace = env.apps
+	if woken := op.serversOfReplica(t.Context(), own); len(woken) != 1 || woken[0] != client.ObjectKeyFromObject(env.server) {
 		t.Errorf("its own wakes %v", woken)
 	}
 	if woken := op.serversOfReplica(t.Context(), theirs); len(woken) > 0 {

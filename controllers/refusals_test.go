@@ -25,26 +25,26 @@ import (
 
 // newQuota admits so many Secrets in a namespace. The quota controller, which no test runs, would
 // write the status.
-func (w *testEnv) newQuota(namespace string, secrets string) *corev1.ResourceQuota {
-	w.t.Helper()
+func (env *testEnv) newQuota(namespace string, secrets string) *corev1.ResourceQuota {
+	env.t.Helper()
 	hard := corev1.ResourceList{corev1.ResourceSecrets: resource.MustParse(secrets)}
 	q := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "none"}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}
-	create(w.t, q)
+	create(env.t, q)
 	q.Status = corev1.ResourceQuotaStatus{Hard: hard, Used: corev1.ResourceList{corev1.ResourceSecrets: resource.MustParse("0")}}
-	if err := admin.Status().Update(w.t.Context(), q); err != nil {
-		w.t.Fatal(err)
+	if err := admin.Status().Update(env.t.Context(), q); err != nil {
+		env.t.Fatal(err)
 	}
 	probe := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "probe"}}
-	eventually.True(w.t, "the quota is in force", func() bool {
-		return apierrors.IsForbidden(admin.Create(w.t.Context(), probe.DeepCopy(), client.DryRunAll))
+	eventually.True(env.t, "the quota is in force", func() bool {
+		return apierrors.IsForbidden(admin.Create(env.t.Context(), probe.DeepCopy(), client.DryRunAll))
 	})
 	return q
 }
 
 // newPolicy refuses the objects of a resource in a namespace for which a CEL expression does not
 // hold, until the test ends or lift is called.
-func (w *testEnv) newPolicy(namespace, group, version, resource, expression, message string, probe client.Object) (lift func()) {
-	w.t.Helper()
+func (env *testEnv) newPolicy(namespace, group, version, resource, expression, message string, probe client.Object) (lift func()) {
+	env.t.Helper()
 	name := namespace + "-" + resource
 	fail, all := admissionv1.Fail, metav1.LabelSelector{}
 	policy := &admissionv1.ValidatingAdmissionPolicy{
@@ -68,151 +68,151 @@ func (w *testEnv) newPolicy(namespace, group, version, resource, expression, mes
 			PolicyName: name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
 		},
 	}
-	create(w.t, policy, binding)
+	create(env.t, policy, binding)
 	refuses := func() bool {
-		err := admin.Create(w.t.Context(), probe.DeepCopyObject().(client.Object), client.DryRunAll)
+		err := admin.Create(env.t.Context(), probe.DeepCopyObject().(client.Object), client.DryRunAll)
 		return err != nil && strings.Contains(err.Error(), message)
 	}
-	eventually.True(w.t, "the policy is in force", refuses)
+	eventually.True(env.t, "the policy is in force", refuses)
 	return func() {
-		w.deleteObject(binding)
-		w.deleteObject(policy)
-		eventually.True(w.t, "the policy is not in force", func() bool { return !refuses() })
+		env.deleteObject(binding)
+		env.deleteObject(policy)
+		eventually.True(env.t, "the policy is not in force", func() bool { return !refuses() })
 	}
 }
 
 // quiet fails the test if the manager changes anything in the given time but by the allowed number
 // of tries, and wakes all that wait meanwhile.
-func (w *testEnv) quiet(made *writeRecorder, d time.Duration, tries int) {
-	w.t.Helper()
+func (env *testEnv) quiet(made *writeRecorder, d time.Duration, tries int) {
+	env.t.Helper()
 	made.limit(-1)
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		updateObject(w, w.replica, func(r *internalv1alpha1.Replica) { // what token servers have applied wakes the objects that wait for it
+		updateObject(env, env.replica, func(r *internalv1alpha1.Replica) { // what token servers have applied wakes the objects that wait for it
 			r.Spec.AppliedResourceVersion = fmt.Sprint(time.Now().UnixNano())
 		})
 	}
 	if entries := made.matching("/entries"); len(entries) > 0 {
-		w.t.Errorf("%d writes of Entries: %q", len(entries), entries[0])
+		env.t.Errorf("%d writes of Entries: %q", len(entries), entries[0])
 	}
 	if all := made.matching(""); len(all) > tries {
-		w.t.Errorf("%d requests that write in %v, not %d: %q", len(all), d, tries, all[:min(10, len(all))])
+		env.t.Errorf("%d requests that write in %v, not %d: %q", len(all), d, tries, all[:min(10, len(all))])
 	}
 }
 
 func TestASecretThatAQuotaRefusesIsAConditionAndIsTriedLessAndLessOften(t *testing.T) {
 	made := recordWrites(t)
-	w := newEnv(t)
-	quota := w.newQuota(w.apps, "0")
+	env := newEnv(t)
+	quota := env.newQuota(env.apps, "0")
 	began := time.Now()
-	c := w.newClient()
-	message := w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+	c := env.newClient()
+	message := env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
 	if !strings.Contains(message, "exceeded quota: none") || !strings.Contains(message, c.Name+"-oauth") || time.Since(began) > 5*time.Second {
 		t.Errorf("after %v: %s", time.Since(began), message)
 	}
 	time.Sleep(500 * time.Millisecond) // the status was written
-	w.quiet(made, 8*time.Second, 4)    // tries after 1, 3 and 7 seconds
-	if w.entry(internalv1alpha1.SpaceIdentity, compile.ClientID(c)) != nil {
+	env.quiet(made, 8*time.Second, 4)  // tries after 1, 3 and 7 seconds
+	if env.entry(internalv1alpha1.SpaceIdentity, compile.ClientID(c)) != nil {
 		t.Error("there is an Entry")
 	}
-	updateObject(w, quota, func(q *corev1.ResourceQuota) { q.Spec.Hard[corev1.ResourceSecrets] = resource.MustParse("9") })
+	updateObject(env, quota, func(q *corev1.ResourceQuota) { q.Spec.Hard[corev1.ResourceSecrets] = resource.MustParse("9") })
 	quota.Status.Hard = quota.Spec.Hard
 	if err := admin.Status().Update(t.Context(), quota); err != nil {
 		t.Fatal(err)
 	}
-	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if !w.isCredential(c, w.clientSecretOf(c)) || len(w.document(c).Credentials) != 1 {
+	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if !env.isCredential(c, env.clientSecretOf(c)) || len(env.document(c).Credentials) != 1 {
 		t.Error("the secret does not authenticate")
 	}
 }
 
 func TestACredentialStaysInForceWhileItsSecretCannotBeWrittenAgain(t *testing.T) {
 	made := recordWrites(t)
-	w := newEnv(t)
-	deleted, edited := w.readyClient(), w.readyClient()
-	values := map[*v1alpha1.OAuthClient]string{deleted: w.clientSecretOf(deleted), edited: w.clientSecretOf(edited)}
-	lift := w.newPolicy(w.apps, "", "v1", "secrets", "has(object.metadata.labels) && 'team' in object.metadata.labels || !has(object.data)", "a team is missing",
-		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "probe"}, StringData: map[string]string{"a": "b"}})
-	w.deleteObject(w.secretOf(deleted))
+	env := newEnv(t)
+	deleted, edited := env.readyClient(), env.readyClient()
+	values := map[*v1alpha1.OAuthClient]string{deleted: env.clientSecretOf(deleted), edited: env.clientSecretOf(edited)}
+	lift := env.newPolicy(env.apps, "", "v1", "secrets", "has(object.metadata.labels) && 'team' in object.metadata.labels || !has(object.data)", "a team is missing",
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: "probe"}, StringData: map[string]string{"a": "b"}})
+	env.deleteObject(env.secretOf(deleted))
 	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"team":"a"}},"stringData":{"client_secret":"`+strong+`"}}`))
-	if err := admin.Patch(t.Context(), w.secretOf(edited), patch); err != nil {
+	if err := admin.Patch(t.Context(), env.secretOf(edited), patch); err != nil {
 		t.Fatal(err)
 	}
-	message := w.waitForCondition(deleted, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+	message := env.waitForCondition(deleted, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
 	if !strings.Contains(message, "a team is missing") {
 		t.Error(message)
 	}
-	updateObject(w, deleted, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "another generation" })
-	w.waitForCondition(deleted, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+	updateObject(env, deleted, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "another generation" })
+	env.waitForCondition(deleted, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
 	time.Sleep(500 * time.Millisecond)
-	w.quiet(made, 5*time.Second, 3)
-	if !w.isCredential(deleted, values[deleted]) {
+	env.quiet(made, 5*time.Second, 3)
+	if !env.isCredential(deleted, values[deleted]) {
 		t.Error("what Pods hold is refused")
 	}
 	lift()
-	w.waitForCondition(deleted, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if now := w.clientSecretOf(deleted); now == values[deleted] || !w.isCredential(deleted, now) || w.isCredential(deleted, values[deleted]) {
+	env.waitForCondition(deleted, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if now := env.clientSecretOf(deleted); now == values[deleted] || !env.isCredential(deleted, now) || env.isCredential(deleted, values[deleted]) {
 		t.Error("a Secret that was deleted has the same value again")
 	}
 }
 
 func TestAPolicyOnLabelsAndContentSeesTheWholeSecret(t *testing.T) {
-	w := newEnv(t)
-	w.newPolicy(w.apps, "", "v1", "secrets",
+	env := newEnv(t)
+	env.newPolicy(env.apps, "", "v1", "secrets",
 		"has(object.metadata.labels) && 'team' in object.metadata.labels && has(object.data) && 'client_secret' in object.data && 'issuer' in object.data",
-		"it is not whole", &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "probe"}})
-	c := w.readyClient(func(c *v1alpha1.OAuthClient) {
+		"it is not whole", &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: "probe"}})
+	c := env.readyClient(func(c *v1alpha1.OAuthClient) {
 		c.Spec.Secret = &v1alpha1.ClientSecret{Source: v1alpha1.SecretGenerate, Target: &v1alpha1.SecretTarget{
 			Name: "whole", Labels: map[string]string{"team": "shop"},
 		}}
 	})
-	if !w.isCredential(c, w.clientSecretOf(c)) {
+	if !env.isCredential(c, env.clientSecretOf(c)) {
 		t.Error("the secret does not authenticate")
 	}
-	refused := w.newClient()
-	w.waitForCondition(refused, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
-	updateObject(w, refused, func(r *v1alpha1.OAuthClient) {
+	refused := env.newClient()
+	env.waitForCondition(refused, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+	updateObject(env, refused, func(r *v1alpha1.OAuthClient) {
 		r.Spec.Secret = c.Spec.Secret.DeepCopy()
 		r.Spec.Secret.Target.Name = "other"
 	})
-	w.waitForCondition(refused, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	env.waitForCondition(refused, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestAnImmutableSecretIsACondition(t *testing.T) {
 	made := recordWrites(t)
-	w := newEnv(t)
-	c := w.readyClient()
-	value := w.clientSecretOf(c)
-	updateObject(w, w.secretOf(c), func(s *corev1.Secret) { s.Immutable = new(true) })
-	updateObject(w, c, func(c *v1alpha1.OAuthClient) { // which changes what the Secret is to hold
+	env := newEnv(t)
+	c := env.readyClient()
+	value := env.clientSecretOf(c)
+	updateObject(env, env.secretOf(c), func(s *corev1.Secret) { s.Immutable = new(true) })
+	updateObject(env, c, func(c *v1alpha1.OAuthClient) { // which changes what the Secret is to hold
 		c.Spec.GrantTypes, c.Spec.RedirectURIs = []v1alpha1.GrantType{"authorization_code"}, []string{"https://app.example.com/cb"}
 	})
-	message := w.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+	message := env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
 	if !strings.Contains(message, "immutable") {
 		t.Error(message)
 	}
 	time.Sleep(500 * time.Millisecond)
-	w.quiet(made, 4*time.Second, 3)
-	if w.get(c); !w.isCredential(c, value) || c.Status.SecretName == "" {
+	env.quiet(made, 4*time.Second, 3)
+	if env.get(c); !env.isCredential(c, value) || c.Status.SecretName == "" {
 		t.Error("the secret that Pods hold is not in force")
 	}
 }
 
 func TestWhateverStepFailsTheConditionsOfThatKindSaySoOfThisGeneration(t *testing.T) {
-	w := newEnv(t)
-	c, user, api := w.readyClient(), w.newUser("alice", "correct horse"), w.newAPI("https://api.example.com", "a:read")
-	w.waitForCondition(user, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	w.waitForCondition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	lift := w.newPolicy(w.identity, "internal.oauth-operator.dev", "v1alpha1", "entries", "object.metadata.name == 'none'", "the platform is frozen",
-		compile.Entry(w.server, compile.Claim{Space: internalv1alpha1.SpaceIdentity, Value: "probe"}, compile.Owner(kindClient, c), "", ""))
-	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Changed" })
-	updateObject(w, user, func(u *v1alpha1.OAuthUser) { u.Spec.Username = "alice.two" })
-	updateObject(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes[0].Description = "Changed" })
-	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+	env := newEnv(t)
+	c, user, api := env.readyClient(), env.newUser("alice", "correct horse"), env.newAPI("https://api.example.com", "a:read")
+	env.waitForCondition(user, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	env.waitForCondition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	lift := env.newPolicy(env.identity, "internal.oauth-operator.dev", "v1alpha1", "entries", "object.metadata.name == 'none'", "the platform is frozen",
+		compile.NewEntry(env.server, compile.Name{Space: internalv1alpha1.SpaceIdentity, Value: "probe"}, compile.Owner(kindClient, c), "", ""))
+	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Changed" })
+	updateObject(env, user, func(u *v1alpha1.OAuthUser) { u.Spec.Username = "alice.two" })
+	updateObject(env, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes[0].Description = "Changed" })
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.Tokens = &v1alpha1.TokenSettings{AccessTokenLifetime: &metav1.Duration{Duration: time.Minute}}
 	})
-	for _, o := range []client.Object{c, user, api, w.server} {
-		message := w.waitForCondition(o, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
-		own := o.GetNamespace() == w.identity
+	for _, o := range []client.Object{c, user, api, env.server} {
+		message := env.waitForCondition(o, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+		own := o.GetNamespace() == env.identity
 		if strings.Contains(message, "the platform is frozen") != own || !strings.Contains(message, "Entry") {
 			t.Errorf("%T: %s", o, message)
 		}
@@ -221,14 +221,14 @@ func TestWhateverStepFailsTheConditionsOfThatKindSaySoOfThisGeneration(t *testin
 		v1alpha1.ConditionAccepted: metav1.ConditionTrue, v1alpha1.ConditionResolvedRefs: metav1.ConditionUnknown,
 		v1alpha1.ConditionCredentialsReady: metav1.ConditionUnknown, v1alpha1.ConditionProgrammed: metav1.ConditionFalse,
 	} {
-		if w.get(c); !conditionIs(c.Status.Conditions, condition, status, c.Generation) {
+		if env.get(c); !conditionIs(c.Status.Conditions, condition, status, c.Generation) {
 			t.Logf("conditions %+v", c.Status.Conditions)
 			t.Errorf("%s is not %s", condition, status)
 		}
 	}
 	lift()
-	for _, o := range []client.Object{c, user, api, w.server} {
-		w.waitForCondition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	for _, o := range []client.Object{c, user, api, env.server} {
+		env.waitForCondition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	}
 }
 
@@ -256,7 +256,7 @@ func TestWhatWasRefusedIsAskedAgainLessAndLessOftenUntilTheObjectIsEdited(t *tes
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: newNamespace(t), Name: "Not a name"}}
 	create := func() {
 		t.Helper()
-		if err := w.Create(onBehalfOf(t.Context(), object), secret.DeepCopy()); !apierrors.IsInvalid(err) {
+		if err := w.Create(withCause(t.Context(), object), secret.DeepCopy()); !apierrors.IsInvalid(err) {
 			t.Errorf("%v", err)
 		}
 	}
@@ -297,7 +297,7 @@ func TestObjectsThatAreRefusedTheSameWriteAreEachTriedLessAndLessOften(t *testin
 	for end := now.Add(time.Minute); now.Before(end); now = now.Add(100 * time.Millisecond) {
 		for _, uid := range []types.UID{"a", "b", "c"} {
 			object := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{UID: uid, Generation: 1}}
-			if err := w.Create(onBehalfOf(t.Context(), object), secret.DeepCopy()); !apierrors.IsInvalid(err) {
+			if err := w.Create(withCause(t.Context(), object), secret.DeepCopy()); !apierrors.IsInvalid(err) {
 				t.Fatal(err)
 			}
 		}

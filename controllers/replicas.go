@@ -45,7 +45,7 @@ func (op *operator) replicas(ctx context.Context, server *v1alpha1.Authorization
 }
 
 // liveOf are those of the Replicas that changed in the last 30 seconds.
-func (op *operator) liveOf(known []internalv1alpha1.Replica) []replica {
+func (op *operator) filterLive(known []internalv1alpha1.Replica) []replica {
 	seen := make([]sighting, len(known))
 	for i := range known { // one of them may end a silence, which concerns them all
 		seen[i] = op.seen.see(&known[i])
@@ -63,13 +63,13 @@ func (op *operator) liveOf(known []internalv1alpha1.Replica) []replica {
 // liveReplicas of a server.
 func (op *operator) liveReplicas(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]replica, error) {
 	known, err := op.replicas(ctx, server)
-	return op.liveOf(known), err
+	return op.filterLive(known), err
 }
 
 // liveReplicasNow is liveReplicas for what is decided by a replica's death. The watch may be
 // behind: after an outage of the API server it can be back after the replicas are. So where one
 // seems to have died lately, the API server is asked.
-func (op *operator) liveReplicasNow(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]replica, error) {
+func (op *operator) confirmLiveReplicas(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]replica, error) {
 	known, err := op.replicas(ctx, server)
 	if err != nil {
 		return nil, err
@@ -79,13 +79,13 @@ func (op *operator) liveReplicasNow(ctx context.Context, server *v1alpha1.Author
 		still := now.Sub(op.seen.see(&r).at)
 		return still >= liveFor && still < liveFor+mourning
 	}) {
-		return op.liveOf(known), nil
+		return op.filterLive(known), nil
 	}
 	var all internalv1alpha1.ReplicaList
-	if err := op.live.List(ctx, &all, client.InNamespace(server.Namespace), client.MatchingLabels{internalv1alpha1.ServerUIDLabel: string(server.UID)}); err != nil {
+	if err := op.apiReader.List(ctx, &all, client.InNamespace(server.Namespace), client.MatchingLabels{internalv1alpha1.ServerUIDLabel: string(server.UID)}); err != nil {
 		return nil, fmt.Errorf("listing Replicas: %w", err)
 	}
-	return op.liveOf(slices.DeleteFunc(all.Items, func(r internalv1alpha1.Replica) bool { return r.Spec.ServerUID != server.UID })), nil
+	return op.filterLive(slices.DeleteFunc(all.Items, func(r internalv1alpha1.Replica) bool { return r.Spec.ServerUID != server.UID })), nil
 }
 
 // buryReplicas removes the Replicas and Usages of processes that have been dead for long, and
@@ -144,43 +144,43 @@ func (op *operator) bury(ctx context.Context, object client.Object, due time.Tim
 
 // programmed says whether every live replica serves these Entries, and one of them is ready to.
 // When it does not because of one, recheck is when that one has died, if it has.
-func programmed(live []replica, entries []*internalv1alpha1.Entry) (v verdict, recheck time.Time) {
+func programmed(live []replica, entries []*internalv1alpha1.Entry) (v condition, recheck time.Time) {
 	if len(live) == 0 {
-		return fails(v1alpha1.ReasonNoReplica, "no token server of the AuthorizationServer is running"), time.Time{}
+		return falseCondition(v1alpha1.ReasonNoReplica, "no token server of the AuthorizationServer is running"), time.Time{}
 	}
-	if v, recheck := rejected(live, entries); v.decided() {
+	if v, recheck := rejected(live, entries); v.isSet() {
 		return v, recheck
 	}
 	for i := range live {
 		for _, e := range entries {
 			if !applied(live[i].Spec.AppliedResourceVersion, e.ResourceVersion) {
-				return fails(v1alpha1.ReasonPending, "token server %s does not serve the latest change yet", live[i].Name), live[i].until
+				return falseCondition(v1alpha1.ReasonPending, "token server %s does not serve the latest change yet", live[i].Name), live[i].until
 			}
 		}
 	}
 	if !slices.ContainsFunc(live, func(r replica) bool { return r.Spec.Ready }) {
-		return fails(v1alpha1.ReasonNoReplica, "no token server of the AuthorizationServer is ready"), time.Time{}
+		return falseCondition(v1alpha1.ReasonNoReplica, "no token server of the AuthorizationServer is ready"), time.Time{}
 	}
-	return holds(v1alpha1.ReasonProgrammed, "all token servers serve it"), time.Time{}
+	return trueCondition(v1alpha1.ReasonProgrammed, "all token servers serve it"), time.Time{}
 }
 
 // rejected says which of the Entries a replica cannot read, and when that one has died; undecided
 // if there is none.
-func rejected(live []replica, entries []*internalv1alpha1.Entry) (v verdict, recheck time.Time) {
+func rejected(live []replica, entries []*internalv1alpha1.Entry) (v condition, recheck time.Time) {
 	for i := range live {
 		spec := &live[i].Spec
 		for _, e := range entries {
 			for _, r := range spec.Rejected {
 				if r.Name == e.Name && r.ResourceVersion == e.ResourceVersion {
-					return fails(v1alpha1.ReasonEntryRejected, "token server %s cannot serve it: %s", live[i].Name, r.Reason), live[i].until
+					return falseCondition(v1alpha1.ReasonEntryRejected, "token server %s cannot serve it: %s", live[i].Name, r.Reason), live[i].until
 				}
 			}
 			if e.Spec.Format != "" && len(spec.Formats) > 0 && !slices.Contains(spec.Formats, e.Spec.Format) {
-				return fails(v1alpha1.ReasonEntryRejected, "token server %s does not read documents of format %s: upgrade it", live[i].Name, e.Spec.Format), live[i].until
+				return falseCondition(v1alpha1.ReasonEntryRejected, "token server %s does not read documents of format %s: upgrade it", live[i].Name, e.Spec.Format), live[i].until
 			}
 		}
 	}
-	return verdict{}, time.Time{}
+	return condition{}, time.Time{}
 }
 
 // applied compares resourceVersions as the numbers that they are.
@@ -196,12 +196,12 @@ func applied(replica, entry string) bool {
 // latch keeps Programmed for the generation for which it was once reached: a restart of a token
 // server is the AuthorizationServer's business. It opens when another condition turns to True,
 // since then something else has to be served than before, and when a replica cannot read an Entry.
-func latch(v verdict, before []metav1.Condition, generation int64, others []part) verdict {
-	if v.ok() || v.reason == v1alpha1.ReasonEntryRejected || becameTrue(before, others) ||
+func latch(v condition, before []metav1.Condition, generation int64, others []typedCondition) condition {
+	if v.isTrue() || v.reason == v1alpha1.ReasonEntryRejected || becameTrue(before, others) ||
 		!conditionIs(before, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, generation) {
 		return v
 	}
-	return holds(v1alpha1.ReasonProgrammed, "all token servers serve it")
+	return trueCondition(v1alpha1.ReasonProgrammed, "all token servers serve it")
 }
 
 // unprogrammed is the index by which Replicas wake those who wait for them. One that is refused

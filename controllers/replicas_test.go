@@ -17,9 +17,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
-func (w *testEnv) applied(r *internalv1alpha1.Replica, version string) {
-	w.t.Helper()
-	updateObject(w, r, func(r *internalv1alpha1.Replica) { r.Spec.AppliedResourceVersion = version })
+func (env *testEnv) applied(r *internalv1alpha1.Replica, version string) {
+	env.t.Helper()
+	updateObject(env, r, func(r *internalv1alpha1.Replica) { r.Spec.AppliedResourceVersion = version })
 }
 
 // lagging is a cache whose watch has brought nothing since it saw these.
@@ -34,30 +34,30 @@ func (c lagging) List(_ context.Context, list client.ObjectList, _ ...client.Lis
 }
 
 func TestAReplicaIsNotTakenForDeadBecauseTheWatchIsBehind(t *testing.T) {
-	w := newEnv(t)
-	second := w.newReplica("main-1", maxResourceVersion)
-	seen := []internalv1alpha1.Replica{*w.replica, *second}
-	op := &operator{Client: lagging{seen: seen}, live: admin, now: w.clock.now, seen: newSightings(w.clock.now)}
-	if live, err := op.liveReplicasNow(t.Context(), w.server); err != nil || len(live) != 2 {
+	env := newEnv(t)
+	second := env.newReplica("main-1", maxResourceVersion)
+	seen := []internalv1alpha1.Replica{*env.replica, *second}
+	op := &operator{Client: lagging{seen: seen}, apiReader: admin, now: env.clock.now, seen: newSightings(env.clock.now)}
+	if live, err := op.confirmLiveReplicas(t.Context(), env.server); err != nil || len(live) != 2 {
 		t.Errorf("want both, got %v (%v)", live, err)
 	}
-	w.clock.move(10 * time.Minute)
-	w.renew(w.replica) // the watch brings nothing of it
-	if live, err := op.liveReplicasNow(t.Context(), w.server); err != nil || len(live) != 2 {
+	env.clock.move(10 * time.Minute)
+	env.renew(env.replica) // the watch brings nothing of it
+	if live, err := op.confirmLiveReplicas(t.Context(), env.server); err != nil || len(live) != 2 {
 		t.Errorf("want the other too, of which nothing could be seen for ten minutes, got %v (%v)", live, err)
 	}
-	w.clock.move(liveFor - time.Second)
-	w.renew(w.replica)
-	if _, err := op.liveReplicasNow(t.Context(), w.server); err != nil {
+	env.clock.move(liveFor - time.Second)
+	env.renew(env.replica)
+	if _, err := op.confirmLiveReplicas(t.Context(), env.server); err != nil {
 		t.Error(err)
 	}
-	w.clock.move(time.Second)
-	live, err := op.liveReplicasNow(t.Context(), w.server)
-	if err != nil || len(live) != 1 || live[0].Name != w.replica.Name {
-		t.Errorf("want %s alone, got %v (%v)", w.replica.Name, live, err)
+	env.clock.move(time.Second)
+	live, err := op.confirmLiveReplicas(t.Context(), env.server)
+	if err != nil || len(live) != 1 || live[0].Name != env.replica.Name {
+		t.Errorf("want %s alone, got %v (%v)", env.replica.Name, live, err)
 	}
-	w.clock.move(liveFor) // nor is the older version that the watch still shows a change
-	if live, err := op.liveReplicas(t.Context(), w.server); err != nil || len(live) > 0 {
+	env.clock.move(liveFor) // nor is the older version that the watch still shows a change
+	if live, err := op.liveReplicas(t.Context(), env.server); err != nil || len(live) > 0 {
 		t.Errorf("want none, got %v (%v)", live, err)
 	}
 }
@@ -147,188 +147,188 @@ func TestAReplicaThatIsBackLaterThanAnotherAfterAnOutageIsLive(t *testing.T) {
 func TestAReplicaWhoseClockIsOffDelaysNothingAndIsWaitedFor(t *testing.T) {
 	for name, off := range map[string]time.Duration{"ahead": 5 * time.Minute, "behind": -5 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
-			w := newEnv(t)
+			env := newEnv(t)
 			renewed := metav1.NewMicroTime(time.Now().Add(off).UTC().Truncate(time.Microsecond))
-			other := w.newReplica("other", "1", func(r *internalv1alpha1.Replica) { r.Spec.RenewTime = renewed })
-			c := w.newClient()
-			if message := w.waitForCondition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonPending); !strings.Contains(message, "other") {
+			other := env.newReplica("other", "1", func(r *internalv1alpha1.Replica) { r.Spec.RenewTime = renewed })
+			c := env.newClient()
+			if message := env.waitForCondition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonPending); !strings.Contains(message, "other") {
 				t.Errorf("is not waited for: %s", message)
 			}
-			w.applied(other, maxResourceVersion)
-			w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-			w.applied(other, "1")   // and now it dies
+			env.applied(other, maxResourceVersion)
+			env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+			env.applied(other, "1") // and now it dies
 			time.Sleep(time.Second) // the manager has seen it
-			w.clock.move(liveFor - 5*time.Second)
-			w.renew(w.replica)
-			updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
-			w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+			env.clock.move(liveFor - 5*time.Second)
+			env.renew(env.replica)
+			updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+			env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		})
 	}
 }
 
 func TestAReplicaThatWasKilledLeavesNothingForGood(t *testing.T) {
-	w := newEnv(t)
+	env := newEnv(t)
 	usage := func(name string) *internalv1alpha1.Usage {
-		return w.newUsage(name, internalv1alpha1.CredentialUse{Owner: "c", ID: "c1", Time: metav1.NewTime(time.Now().UTC().Truncate(time.Hour))})
+		return env.newUsage(name, internalv1alpha1.CredentialUse{Owner: "c", ID: "c1", Time: metav1.NewTime(time.Now().UTC().Truncate(time.Hour))})
 	}
-	long := w.newReplica("killed-0", "1")
+	long := env.newReplica("killed-0", "1")
 	gone := []client.Object{long, usage("killed-0"), usage("ended-0")} // the last ended in order, and left its Usage alone
-	lives := usage(w.replica.Name)
-	w.renew(w.replica)
+	lives := usage(env.replica.Name)
+	env.renew(env.replica)
 	time.Sleep(time.Second) // the manager has seen them
-	w.clock.move(30 * time.Minute)
-	w.renew(w.replica)
+	env.clock.move(30 * time.Minute)
+	env.renew(env.replica)
 	time.Sleep(time.Second)
 	for _, o := range append(gone, lives) {
-		if !w.exists(o) {
+		if !env.exists(o) {
 			t.Errorf("%T %s is gone after half an hour", o, o.GetName())
 		}
 	}
-	lately := w.newReplica("killed-1", "1")
+	lately := env.newReplica("killed-1", "1")
 	kept := usage("ended-1")
-	w.clock.move(mourning - 20*time.Minute)
-	w.renew(w.replica)
+	env.clock.move(mourning - 20*time.Minute)
+	env.renew(env.replica)
 	for _, o := range gone {
-		eventually.True(t, "what the dead left behind to go", func() bool { return !w.exists(o) })
+		eventually.True(t, "what the dead left behind to go", func() bool { return !env.exists(o) })
 	}
-	for _, o := range []client.Object{w.replica, lives, lately, kept} {
-		if !w.exists(o) {
+	for _, o := range []client.Object{env.replica, lives, lately, kept} {
+		if !env.exists(o) {
 			t.Errorf("%T %s is gone", o, o.GetName())
 		}
 	}
 }
 
 // newUsage is what a token server tells of credentials.
-func (w *testEnv) newUsage(name string, uses ...internalv1alpha1.CredentialUse) *internalv1alpha1.Usage {
-	w.t.Helper()
+func (env *testEnv) newUsage(name string, uses ...internalv1alpha1.CredentialUse) *internalv1alpha1.Usage {
+	env.t.Helper()
 	u := &internalv1alpha1.Usage{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: name, Labels: map[string]string{internalv1alpha1.ServerUIDLabel: string(w.server.UID)}},
-		Spec:       internalv1alpha1.UsageSpec{ServerUID: w.server.UID, Uses: uses},
+		ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: name, Labels: map[string]string{internalv1alpha1.ServerUIDLabel: string(env.server.UID)}},
+		Spec:       internalv1alpha1.UsageSpec{ServerUID: env.server.UID, Uses: uses},
 	}
-	create(w.t, u)
+	create(env.t, u)
 	return u
 }
 
 func TestAManagerThatStartsDoesNotTakeADeadReplicaForAvailable(t *testing.T) {
-	w, stop := newEnvWithStop(t)
+	env, stop := newEnvWithStop(t)
 	stop()
-	dead := w.newReplica("dead-0", maxResourceVersion)
-	w.deleteObject(w.replica)
-	setCondition(w, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
-	startManager(t, w.clock.set)
-	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.TrustedProxies = []v1alpha1.CIDR{"10.0.0.0/8"} })
-	w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
-	w.renew(dead)
-	w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionTrue, v1alpha1.ReasonAvailable)
+	dead := env.newReplica("dead-0", maxResourceVersion)
+	env.deleteObject(env.replica)
+	setCondition(env, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	startManager(t, env.clock.set)
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.TrustedProxies = []v1alpha1.CIDR{"10.0.0.0/8"} })
+	env.waitForCondition(env.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	env.renew(dead)
+	env.waitForCondition(env.server, v1alpha1.ConditionAvailable, metav1.ConditionTrue, v1alpha1.ReasonAvailable)
 }
 
 // setCondition of the server, as a manager before wrote it.
-func setCondition(w *testEnv, kind string, status metav1.ConditionStatus, reason string) {
-	w.t.Helper()
-	w.get(w.server)
-	meta.SetStatusCondition(&w.server.Status.Conditions, metav1.Condition{Type: kind, Status: status, Reason: reason, Message: reason})
-	if err := admin.Status().Update(w.t.Context(), w.server); err != nil {
-		w.t.Fatal(err)
+func setCondition(env *testEnv, kind string, status metav1.ConditionStatus, reason string) {
+	env.t.Helper()
+	env.get(env.server)
+	meta.SetStatusCondition(&env.server.Status.Conditions, metav1.Condition{Type: kind, Status: status, Reason: reason, Message: reason})
+	if err := admin.Status().Update(env.t.Context(), env.server); err != nil {
+		env.t.Fatal(err)
 	}
 }
 
 func TestProgrammedWaitsForEveryLiveReplica(t *testing.T) {
-	w := newEnv(t)
-	second := w.newReplica("main-1", "1")
-	c := w.newClient()
-	message := w.waitForCondition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonPending)
+	env := newEnv(t)
+	second := env.newReplica("main-1", "1")
+	c := env.newClient()
+	message := env.waitForCondition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonPending)
 	if !strings.Contains(message, "main-1") {
 		t.Error(message)
 	}
-	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonPending)
-	e := w.entry(internalv1alpha1.SpaceIdentity, c.Namespace+"."+c.Name)
-	w.applied(second, e.ResourceVersion)
-	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonPending)
+	e := env.entry(internalv1alpha1.SpaceIdentity, c.Namespace+"."+c.Name)
+	env.applied(second, e.ResourceVersion)
+	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 
 	// A new generation counts anew; one that dies is waited for no more.
-	w.newReplica("main-2", "1")
-	w.renew(w.replica)
-	time.Sleep(time.Second)               // the manager has seen it
-	w.clock.move(liveFor - 6*time.Second) // it will be dead in a few seconds
-	w.renew(w.replica)
-	w.applied(second, maxResourceVersion)
-	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
-	w.waitForCondition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonPending)
-	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	env.newReplica("main-2", "1")
+	env.renew(env.replica)
+	time.Sleep(time.Second)                 // the manager has seen it
+	env.clock.move(liveFor - 6*time.Second) // it will be dead in a few seconds
+	env.renew(env.replica)
+	env.applied(second, maxResourceVersion)
+	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	env.waitForCondition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonPending)
+	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestProgrammedCountsAllThatDecidesAboutAClient(t *testing.T) {
-	w := newEnv(t)
-	api := w.newAPI(ordersAPI, "orders:read")
-	w.waitForCondition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	c := w.readyClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"orders:read", "orders:write"} }, func(*v1alpha1.OAuthClient) {
-		updateObject(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = resourceScopes("orders:read", "orders:write") })
+	env := newEnv(t)
+	api := env.newAPI(ordersAPI, "orders:read")
+	env.waitForCondition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	c := env.readyClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"orders:read", "orders:write"} }, func(*v1alpha1.OAuthClient) {
+		updateObject(env, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = resourceScopes("orders:read", "orders:write") })
 	})
-	w.applied(w.replica, w.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID).ResourceVersion)
-	updateObject(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = resourceScopes("orders:read") })
-	w.waitForCondition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonUnknownScope)
-	updateObject(w, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = resourceScopes("orders:read", "orders:write") })
-	w.waitForCondition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionTrue, v1alpha1.ReasonResolvedRefs)
-	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonPending) // the scope is not served yet
-	w.applied(w.replica, maxResourceVersion)
-	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	env.applied(env.replica, env.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID).ResourceVersion)
+	updateObject(env, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = resourceScopes("orders:read") })
+	env.waitForCondition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonUnknownScope)
+	updateObject(env, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = resourceScopes("orders:read", "orders:write") })
+	env.waitForCondition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionTrue, v1alpha1.ReasonResolvedRefs)
+	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonPending) // the scope is not served yet
+	env.applied(env.replica, maxResourceVersion)
+	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestProgrammedIsNotWithdrawnWhenAServerRestarts(t *testing.T) {
 	made := recordWrites(t)
-	w := newEnv(t)
-	c := w.readyClient()
+	env := newEnv(t)
+	c := env.readyClient()
 	made.waitUntilQuiet(t)
-	w.deleteObject(w.replica)
-	w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
-	w.waitForCondition(w.server, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
-	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Annotations = map[string]string{"example.com/touched": "yes"} })
-	w.replica = w.newReplica("main-0", "1")
-	w.waitForCondition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	env.deleteObject(env.replica)
+	env.waitForCondition(env.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	env.waitForCondition(env.server, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Annotations = map[string]string{"example.com/touched": "yes"} })
+	env.replica = env.newReplica("main-0", "1")
+	env.waitForCondition(env.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	made.checkUntilQuiet(t, 2, "when the token server restarts")
 	if n := len(made.matching("/oauthclients")); n > 0 {
 		t.Errorf("clients' statuses were written %d times", n)
 	}
 	// But what is new waits, until there is a token server that is ready.
-	updateObject(w, w.replica, func(r *internalv1alpha1.Replica) {
+	updateObject(env, env.replica, func(r *internalv1alpha1.Replica) {
 		r.Spec.Ready, r.Spec.AppliedResourceVersion, r.Spec.Problem = false, maxResourceVersion, "port 443 is taken"
 	})
-	message := w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonReplicaProblem)
+	message := env.waitForCondition(env.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonReplicaProblem)
 	if !strings.Contains(message, "port 443 is taken") {
 		t.Error(message)
 	}
-	late := w.newClient()
-	w.waitForCondition(late, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
-	updateObject(w, w.replica, func(r *internalv1alpha1.Replica) { r.Spec.Ready = true })
-	w.waitForCondition(late, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	late := env.newClient()
+	env.waitForCondition(late, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	updateObject(env, env.replica, func(r *internalv1alpha1.Replica) { r.Spec.Ready = true })
+	env.waitForCondition(late, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestAReplicaThatWasTakenForDeadCountsWhenItRenews(t *testing.T) {
-	w := newEnv(t)
-	w.clock.move(time.Hour)
-	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Annotations = map[string]string{"example.com/touched": "yes"} })
-	w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
-	c := w.newClient()
-	w.waitForCondition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
-	w.renew(w.replica)
-	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	env := newEnv(t)
+	env.clock.move(time.Hour)
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) { s.Annotations = map[string]string{"example.com/touched": "yes"} })
+	env.waitForCondition(env.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	c := env.newClient()
+	env.waitForCondition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
+	env.renew(env.replica)
+	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestAnEntryThatAReplicaCannotReadIsItsClientsAlone(t *testing.T) {
 	made := recordWrites(t)
-	w := newEnv(t)
-	hurt, other := w.readyClient(), w.readyClient()
+	env := newEnv(t)
+	hurt, other := env.readyClient(), env.readyClient()
 	made.waitUntilQuiet(t)
-	e := w.entry(internalv1alpha1.SpaceIdentity, hurt.Status.ClientID)
-	updateObject(w, w.replica, func(r *internalv1alpha1.Replica) {
+	e := env.entry(internalv1alpha1.SpaceIdentity, hurt.Status.ClientID)
+	updateObject(env, env.replica, func(r *internalv1alpha1.Replica) {
 		r.Spec.Rejected = []internalv1alpha1.RejectedEntry{{Name: e.Name, ResourceVersion: e.ResourceVersion, Reason: "unknown member"}}
 	})
-	message := w.waitForCondition(hurt, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonEntryRejected)
+	message := env.waitForCondition(hurt, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonEntryRejected)
 	if !strings.Contains(message, "main-0") || !strings.Contains(message, "unknown member") {
 		t.Error(message)
 	}
-	w.waitForCondition(hurt, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonEntryRejected)
-	w.waitForCondition(other, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	updateObject(w, w.replica, func(r *internalv1alpha1.Replica) { r.Spec.Rejected = nil })
-	w.waitForCondition(hurt, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	env.waitForCondition(hurt, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonEntryRejected)
+	env.waitForCondition(other, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(env, env.replica, func(r *internalv1alpha1.Replica) { r.Spec.Rejected = nil })
+	env.waitForCondition(hurt, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }

@@ -24,15 +24,15 @@ func (r *resourceServerReconciler) writeStatus(ctx context.Context, s *resourceS
 func (r *resourceServerReconciler) fillStatus(s *resourceServerScope) {
 	status := &s.api.Status
 	status.ObservedGeneration = s.api.Generation
-	found := func(condition string, v verdict, waiting string) part {
-		return s.failed.part(condition, v, status.Conditions, s.api.Generation, waiting)
+	found := func(condition string, v condition, waiting string) typedCondition {
+		return s.failed.typedCondition(condition, v, status.Conditions, s.api.Generation, waiting)
 	}
-	parts := []part{
+	parts := []typedCondition{
 		found(v1alpha1.ConditionAccepted, s.accepted, "not looked at yet"),
 		found(v1alpha1.ConditionResolvedRefs, s.resolved, "waiting for the AuthorizationServer"),
 	}
 	parts = append(parts, found(v1alpha1.ConditionProgrammed, r.resourceServerProgrammed(s, parts), ""))
-	parts = append(parts, part{v1alpha1.ConditionReady, s.failed.ready(parts, "clients can get tokens for the API")})
+	parts = append(parts, typedCondition{v1alpha1.ConditionReady, s.failed.readyCondition(parts, "clients can get tokens for the API")})
 	setConditions(&status.Conditions, s.api.Generation, r.now(), parts)
 	if s.failed == nil { // else it has the names that it had
 		fillNames(status, s)
@@ -61,17 +61,17 @@ func fillNames(status *v1alpha1.ResourceServerStatus, s *resourceServerScope) {
 	status.Scopes = scopes
 }
 
-func (r *resourceServerReconciler) resourceServerProgrammed(s *resourceServerScope, others []part) verdict {
-	if !s.accepted.ok() {
-		return waits("waiting until the ResourceServer is accepted")
+func (r *resourceServerReconciler) resourceServerProgrammed(s *resourceServerScope, others []typedCondition) condition {
+	if !s.accepted.isTrue() {
+		return pendingCondition("waiting until the ResourceServer is accepted")
 	}
 	if s.entry == nil {
-		return waits("waiting until the ResourceServer's document is written")
+		return pendingCondition("waiting until the ResourceServer's document is written")
 	}
-	v, recheck := programmed(s.live, append([]*internalv1alpha1.Entry{s.entry, s.at.serverEntry, s.at.namespaceEntry}, s.claims...))
+	v, recheck := programmed(s.replicas, append([]*internalv1alpha1.Entry{s.entry, s.server.entry, s.server.namespaceEntry}, s.claims...))
 	v = latch(v, s.api.Status.Conditions, s.api.Generation, others)
-	if !v.ok() {
-		s.wake = earliest(s.wake, recheck)
+	if !v.isTrue() {
+		s.requeueAt = earliest(s.requeueAt, recheck)
 	}
 	return v
 }

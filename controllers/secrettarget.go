@@ -86,11 +86,11 @@ func (r *clientReconciler) findTarget(ctx context.Context, s *clientScope) (*sec
 		return nil, nil
 	}
 	if reservedName(string(spec.Name)) {
-		s.credentials = invalid("spec.secret.target.name: Secrets whose names end with %s or %s belong to AuthorizationServers: name another", suffixKeys, suffixUpstreams)
+		s.credentials = invalidCondition("spec.secret.target.name: Secrets whose names end with %s or %s belong to AuthorizationServers: name another", suffixKeys, suffixUpstreams)
 		return nil, nil
 	}
 	target := &secretTarget{spec: spec, content: targetContent{
-		labels: spec.Labels, annotations: spec.Annotations, data: compile.SecretContent(s.document, s.at.document.Issuer),
+		labels: spec.Labels, annotations: spec.Annotations, data: compile.SecretContent(s.document, s.server.document.Issuer),
 	}}
 	metadata := secretMetadata()
 	err := r.Get(ctx, client.ObjectKey{Namespace: s.client.Namespace, Name: spec.Name}, metadata)
@@ -113,21 +113,21 @@ func (r *clientReconciler) findTarget(ctx context.Context, s *clientScope) (*sec
 
 // othersSecret says why a Secret that is not the client's cannot be its target; undecided if it
 // can, since a user who may write it has marked it for the client.
-func (r *clientReconciler) othersSecret(ctx context.Context, c *v1alpha1.OAuthClient, m *metav1.PartialObjectMetadata) (verdict, error) {
+func (r *clientReconciler) othersSecret(ctx context.Context, c *v1alpha1.OAuthClient, m *metav1.PartialObjectMetadata) (condition, error) {
 	const instead = "name another in spec.secret.target.name"
 	owner := metav1.GetControllerOf(m)
 	why, err := r.inTheWay(ctx, c, m)
 	switch {
 	case err != nil:
-		return verdict{}, err
+		return condition{}, err
 	case owner != nil && isClient(owner) && owner.Name == c.Name && m.Annotations[v1alpha1.AdoptAnnotation] != c.Name:
-		return waits("Secret %q belongs to an OAuthClient of this name that was deleted; waiting until the Secret is removed too", m.Name), nil
+		return pendingCondition("Secret %q belongs to an OAuthClient of this name that was deleted; waiting until the Secret is removed too", m.Name), nil
 	case why != "":
-		return fails(v1alpha1.ReasonSecretExists, "Secret %q exists, and %s: %s", m.Name, why, instead), nil
+		return falseCondition(v1alpha1.ReasonSecretExists, "Secret %q exists, and %s: %s", m.Name, why, instead), nil
 	case m.Annotations[v1alpha1.AdoptAnnotation] == c.Name: // adopt takes it over
-		return verdict{}, nil
+		return condition{}, nil
 	}
-	return fails(v1alpha1.ReasonSecretExists, "Secret %q exists and is not this client's: remove it, or %s, or annotate it with %s=%s to have it taken over",
+	return falseCondition(v1alpha1.ReasonSecretExists, "Secret %q exists and is not this client's: remove it, or %s, or annotate it with %s=%s to have it taken over",
 		m.Name, instead, v1alpha1.AdoptAnnotation, c.Name), nil
 }
 
@@ -195,7 +195,7 @@ func (r *clientReconciler) writeTarget(ctx context.Context, c *v1alpha1.OAuthCli
 // are applied no more.
 func (r *clientReconciler) ownByApply(ctx context.Context, m *metav1.PartialObjectMetadata) error {
 	now := secretMetadata()
-	if err := r.live.Get(ctx, client.ObjectKeyFromObject(m), now); err != nil {
+	if err := r.apiReader.Get(ctx, client.ObjectKeyFromObject(m), now); err != nil {
 		return err
 	}
 	if now.ResourceVersion != m.ResourceVersion {

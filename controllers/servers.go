@@ -35,20 +35,20 @@ type serverReconciler struct {
 
 // serverScope is what the steps find out about one AuthorizationServer. Each step leaves its verdict; one that is undecided was not reached.
 type serverScope struct {
-	failed   *failure
-	server   *v1alpha1.AuthorizationServer
-	entry    *internalv1alpha1.Entry // the document in force, from decideIssuer and serve
-	ring     keyring.Ring            // from keepKeys
-	lost     []string                // from keepKeys
-	live     []replica
-	clients  int32
-	wake     time.Time
-	accepted verdict
-	resolved verdict
-	keys     verdict // undecided: the keys are as they should be
-	rotation verdict // from keepKeys
-	pending  []keyring.PendingRotation
-	names    verdict // undecided: no other object has the name of one that the server needs
+	failed    *failure
+	server    *v1alpha1.AuthorizationServer
+	entry     *internalv1alpha1.Entry // the document in force, from decideIssuer and serve
+	ring      keyring.Ring            // from keepKeys
+	lost      []string                // from keepKeys
+	replicas  []replica
+	clients   int32
+	requeueAt time.Time
+	accepted  condition
+	resolved  condition
+	keys      condition // undecided: the keys are as they should be
+	rotation  condition // from keepKeys
+	pending   []keyring.PendingRotation
+	names     condition // undecided: no other object has the name of one that the server needs
 }
 
 // Reconcile serves an AuthorizationServer: its issuer is its own, its token server has an identity and keys, its document is current.
@@ -66,16 +66,16 @@ func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		return ctrl.Result{}, nil
 	}
 	s := &serverScope{server: &server, clients: server.Status.Clients}
-	s.failed = take(onBehalfOf(ctx, &server), s, []step[*serverScope]{
-		{condition: v1alpha1.ConditionAccepted, do: r.decideIssuer},
-		{condition: v1alpha1.ConditionAvailable, do: r.keepKeys},
-		{condition: v1alpha1.ConditionAvailable, do: r.serve, always: true}, // a rule that is tightened is in force though keys cannot be written
-		{condition: v1alpha1.ConditionResolvedRefs, do: r.resolveTLS},
-		{condition: v1alpha1.ConditionResolvedRefs, do: r.resolveStorage},
-		{condition: v1alpha1.ConditionAvailable, do: r.keepWorkload},
-		{condition: v1alpha1.ConditionAvailable, do: r.observe, always: true},
+	s.failed = runSteps(withCause(ctx, &server), s, []step[*serverScope]{
+		{conditionType: v1alpha1.ConditionAccepted, run: r.decideIssuer},
+		{conditionType: v1alpha1.ConditionAvailable, run: r.keepKeys},
+		{conditionType: v1alpha1.ConditionAvailable, run: r.serve, runAfterFailure: true}, // a rule that is tightened is in force though keys cannot be written
+		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveTLS},
+		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveStorage},
+		{conditionType: v1alpha1.ConditionAvailable, run: r.keepWorkload},
+		{conditionType: v1alpha1.ConditionAvailable, run: r.observe, runAfterFailure: true},
 	})
-	return r.finish(&server, kindServer, s.failed, &s.wake, func() error { return r.writeStatus(ctx, s) })
+	return r.finish(&server, kindServer, s.failed, &s.requeueAt, func() error { return r.writeStatus(ctx, s) })
 }
 
 // after is the result that comes back at a time; the zero time means never.
@@ -103,33 +103,33 @@ func (r *serverReconciler) decideIssuer(ctx context.Context, s *serverScope) err
 	}
 	for i := range others.Items {
 		if byAge(&others.Items[i], s.server) < 0 {
-			s.accepted = fails(v1alpha1.ReasonIssuerTaken,
+			s.accepted = falseCondition(v1alpha1.ReasonIssuerTaken,
 				"spec.issuer: an older AuthorizationServer has the issuer %q: delete this AuthorizationServer and create it with another issuer, which is immutable",
 				s.server.Spec.Issuer)
 		}
 	}
 	var err error
-	if s.entry, err = r.entryNow(ctx, s.server, issuerClaim(s.server)); err != nil {
+	if s.entry, err = r.getEntryConfirmed(ctx, s.server, issuerName(s.server)); err != nil {
 		return err
 	}
-	if s.accepted.decided() {
+	if s.accepted.isSet() {
 		s.entry = nil
-		return r.releaseOthers(ctx, compile.Owner(kindServer, s.server))
+		return r.deleteOtherEntries(ctx, compile.Owner(kindServer, s.server))
 	}
 	if _, findings := compile.Server(s.server, nil); len(findings) > 0 {
-		s.accepted = invalid("%s (what was served before stays in force until this is corrected)", findings)
+		s.accepted = invalidCondition("%s (what was served before stays in force until this is corrected)", findings)
 		return nil
 	}
-	s.accepted = holds(v1alpha1.ReasonAccepted, "the issuer is this server's")
-	if s.entry != nil && tooNew(s.entry) {
-		return &versionSkew{verdict: managerTooOld(s.entry)}
+	s.accepted = trueCondition(v1alpha1.ReasonAccepted, "the issuer is this server's")
+	if s.entry != nil && isTooNew(s.entry) {
+		return &versionSkew{condition: managerTooOldCondition(s.entry)}
 	}
 	return nil
 }
 
 // keepWorkload gives the token server its identity and its rights.
 func (r *serverReconciler) keepWorkload(ctx context.Context, s *serverScope) error {
-	if !s.accepted.ok() {
+	if !s.accepted.isTrue() {
 		return nil
 	}
 	binding := workload.RoleBinding(s.server)
@@ -151,9 +151,9 @@ func (r *serverReconciler) keepWorkload(ctx context.Context, s *serverScope) err
 		if err != nil {
 			return err
 		}
-		if taken.decided() {
+		if taken.isSet() {
 			s.names = taken
-			s.wake = earliest(s.wake, r.now().Add(retryName)) // the cache has our own objects only
+			s.requeueAt = earliest(s.requeueAt, r.now().Add(retryName)) // the cache has our own objects only
 		}
 	}
 	return nil
@@ -162,12 +162,12 @@ func (r *serverReconciler) keepWorkload(ctx context.Context, s *serverScope) err
 // keepKeys makes, rotates and revokes keys. What was lost is not made again: everything signed with it would silently become invalid, and
 // a restored Secret would come too late.
 func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) (err error) {
-	if !s.accepted.ok() {
+	if !s.accepted.isTrue() {
 		return nil
 	}
 	defer func() {
 		if err != nil { // the document goes on to list those that it lists
-			s.keys = waits("the keys are not known")
+			s.keys = pendingCondition("the keys are not known")
 		}
 	}()
 	doc, _ := compile.Server(s.server, nil)
@@ -176,10 +176,10 @@ func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) (err er
 	var foreign *foreignKeySecretError
 	switch name := keySecretKey(s.server).Name; {
 	case errors.As(err, &foreign):
-		s.keys = fails(v1alpha1.ReasonSecretExists, "Secret %q %s", name, foreign.problem)
+		s.keys = falseCondition(v1alpha1.ReasonSecretExists, "Secret %q %s", name, foreign.problem)
 		return nil
 	case errors.Is(err, keyring.ErrInvalid):
-		s.keys = fails(v1alpha1.ReasonKeysLost, "Secret %q: the annotation %s is missing or not valid: restore the Secret from a backup, or delete it and list the lost keys in spec.signing.revokedKeys", name, ringAnnotation)
+		s.keys = falseCondition(v1alpha1.ReasonKeysLost, "Secret %q: the annotation %s is missing or not valid: restore the Secret from a backup, or delete it and list the lost keys in spec.signing.revokedKeys", name, ringAnnotation)
 		return nil
 	case err != nil:
 		return err
@@ -188,7 +188,7 @@ func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) (err er
 	if len(state.lost) > 0 {
 		return nil
 	}
-	if s.live, err = r.liveReplicasNow(ctx, s.server); err != nil {
+	if s.replicas, err = r.confirmLiveReplicas(ctx, s.server); err != nil {
 		return err
 	}
 	interval, revision := compile.Rotation(s.server)
@@ -196,7 +196,7 @@ func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) (err er
 	in := keyring.Input{
 		Algorithms: compile.Algorithms(s.server), Revoked: doc.RevokedKeys, Interval: interval, Revision: revision,
 		TokenLifetime: compile.LongestToken(doc), SealedLifetime: compile.LongestSealed(doc), Served: known,
-		HasReplicas: len(s.live) > 0, IsHeld: heldByAll(s.live), Now: r.now(),
+		HasReplicas: len(s.replicas) > 0, IsHeld: heldByAll(s.replicas), Now: r.now(),
 	}
 	next, wake, err := state.ring.Advance(in, files.generator(r.random))
 	if err != nil {
@@ -205,7 +205,7 @@ func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) (err er
 	if err := r.writeKeys(ctx, s.server, state, next, files); err != nil {
 		return err
 	}
-	s.ring, s.wake, s.pending = next, wake, next.PendingRotations(in)
+	s.ring, s.requeueAt, s.pending = next, wake, next.PendingRotations(in)
 	s.rotation = rotation(s.pending, revision)
 	return nil
 }
@@ -232,11 +232,11 @@ func heldByAll(live []replica) func(kid string) bool {
 
 // serve writes the server's document.
 func (r *serverReconciler) serve(ctx context.Context, s *serverScope) error {
-	if !s.accepted.ok() || s.keys.decided() && s.entry == nil {
+	if !s.accepted.isTrue() || s.keys.isSet() && s.entry == nil {
 		return nil
 	}
 	keys := s.ring.Documents()
-	if len(s.lost) > 0 || s.keys.decided() {
+	if len(s.lost) > 0 || s.keys.isSet() {
 		keys = knownKeys(s) // a restored Secret finds them as they were; all else that the document says is in force
 	}
 	doc, _ := compile.Server(s.server, keys)
@@ -245,21 +245,21 @@ func (r *serverReconciler) serve(ctx context.Context, s *serverScope) error {
 		return err
 	}
 	owner := compile.Owner(kindServer, s.server)
-	e, err := r.hold(ctx, compile.Entry(s.server, issuerClaim(s.server), owner, documents.Format(doc), text), s.entry)
+	e, err := r.ensureEntry(ctx, compile.NewEntry(s.server, issuerName(s.server), owner, documents.Format(doc), text), s.entry)
 	if errors.Is(err, errTaken) { // only somebody who writes Entries by hand can do this
-		s.accepted = fails(v1alpha1.ReasonIssuerTaken,
+		s.accepted = falseCondition(v1alpha1.ReasonIssuerTaken,
 			"spec.issuer: another object of the server has the name %q: delete this AuthorizationServer and create it with another issuer, which is immutable",
 			s.server.Spec.Issuer)
 		return nil
 	}
-	if pendingUpgrade(err) {
+	if isUpgradePending(err) {
 		err = cmp.Or(r.serveMeanwhile(ctx, s, doc), err)
 	}
 	if err != nil {
 		return err
 	}
 	s.entry = e
-	return r.releaseOthers(ctx, owner, s.entry)
+	return r.deleteOtherEntries(ctx, owner, s.entry)
 }
 
 // serveMeanwhile keeps the keys of a server going whose document cannot be replaced yet. An error is
@@ -272,7 +272,7 @@ func (r *serverReconciler) serveMeanwhile(ctx context.Context, s *serverScope, d
 	if err != nil {
 		return err
 	}
-	e, err := r.holdMeanwhile(ctx, s.entry, meanwhile(old, doc))
+	e, err := r.ensureDocumentInOldFormat(ctx, s.entry, meanwhile(old, doc))
 	if err == nil {
 		s.entry = e
 	}
@@ -288,7 +288,7 @@ func meanwhile(old, doc documents.Server) documents.Server {
 
 // resolveTLS looks for the Secret that spec.tls names; whether its content is a certificate is for the token server to say.
 func (r *serverReconciler) resolveTLS(ctx context.Context, s *serverScope) error {
-	s.resolved = holds(v1alpha1.ReasonResolvedRefs, "everything that the server names exists")
+	s.resolved = trueCondition(v1alpha1.ReasonResolvedRefs, "everything that the server names exists")
 	if s.server.Spec.TLS == nil {
 		return nil
 	}
@@ -296,11 +296,11 @@ func (r *serverReconciler) resolveTLS(ctx context.Context, s *serverScope) error
 	metadata := secretMetadata()
 	err := r.Get(ctx, client.ObjectKey{Namespace: s.server.Namespace, Name: name}, metadata)
 	if apierrors.IsNotFound(err) {
-		s.resolved = fails(v1alpha1.ReasonSecretNotFound, "spec.tls.secretName: there is no Secret %q in namespace %q", name, s.server.Namespace)
+		s.resolved = falseCondition(v1alpha1.ReasonSecretNotFound, "spec.tls.secretName: there is no Secret %q in namespace %q", name, s.server.Namespace)
 		return nil
 	}
 	if own := operatorsOwn(metadata); err == nil && own != "" {
-		s.resolved = fails(v1alpha1.ReasonInvalid, "spec.tls.secretName: Secret %q %s: name one that was made for this", name, own)
+		s.resolved = falseCondition(v1alpha1.ReasonInvalid, "spec.tls.secretName: Secret %q %s: name one that was made for this", name, own)
 	}
 	return err
 }
@@ -308,7 +308,7 @@ func (r *serverReconciler) resolveTLS(ctx context.Context, s *serverScope) error
 // resolveStorage looks for the Secret and the key that spec.storage names; whether the DSN in it is a good one is for the token server to say.
 func (r *serverReconciler) resolveStorage(ctx context.Context, s *serverScope) error {
 	ref := compile.DSN(s.server)
-	if ref == nil || !s.resolved.ok() {
+	if ref == nil || !s.resolved.isTrue() {
 		return nil
 	}
 	name := client.ObjectKeyFromObject(s.server)
@@ -320,7 +320,7 @@ func (r *serverReconciler) resolveStorage(ctx context.Context, s *serverScope) e
 	switch {
 	case err != nil:
 		return err
-	case refusal.decided():
+	case refusal.isSet():
 		s.resolved = refusal
 		r.dsnSources.Delete(name)
 	default:
@@ -335,12 +335,12 @@ func (r *serverReconciler) observe(ctx context.Context, s *serverScope) error {
 	if err != nil {
 		return err
 	}
-	s.wake = earliest(s.wake, due)
-	if s.live, err = r.liveReplicasNow(ctx, s.server); err != nil {
+	s.requeueAt = earliest(s.requeueAt, due)
+	if s.replicas, err = r.confirmLiveReplicas(ctx, s.server); err != nil {
 		return err
 	}
-	for i := range s.live {
-		s.wake = earliest(s.wake, s.live[i].until)
+	for i := range s.replicas {
+		s.requeueAt = earliest(s.requeueAt, s.replicas[i].until)
 	}
 	count, err := r.countClients(ctx, s.server)
 	if err == nil {
@@ -357,7 +357,7 @@ func (r *serverReconciler) countToWrite(s *serverScope, count int32) int32 {
 	}
 	if last, ok := r.counted.Load(name); ok {
 		if due := last.(time.Time).Add(r.countInterval); now.Before(due) {
-			s.wake = earliest(s.wake, due)
+			s.requeueAt = earliest(s.requeueAt, due)
 			return s.server.Status.Clients
 		}
 	}

@@ -30,21 +30,21 @@ func (r *serverReconciler) writeStatus(ctx context.Context, s *serverScope) erro
 func (r *serverReconciler) fillStatus(s *serverScope) {
 	status := &s.server.Status
 	status.ObservedGeneration = s.server.Generation
-	found := func(condition string, v verdict, waiting string) part {
-		return s.failed.part(condition, v, status.Conditions, s.server.Generation, waiting)
+	found := func(condition string, v condition, waiting string) typedCondition {
+		return s.failed.typedCondition(condition, v, status.Conditions, s.server.Generation, waiting)
 	}
-	parts := []part{
+	parts := []typedCondition{
 		found(v1alpha1.ConditionAccepted, s.accepted, "the server was not looked at yet"),
 		found(v1alpha1.ConditionResolvedRefs, s.resolved, "not looked at yet"),
 		found(v1alpha1.ConditionAvailable, serverAvailable(s), ""),
 	}
-	if s.failed != nil && s.failed.condition == v1alpha1.ConditionProgrammed {
-		parts = append(parts, found(v1alpha1.ConditionProgrammed, verdict{}, ""))
+	if s.failed != nil && s.failed.conditionType == v1alpha1.ConditionProgrammed {
+		parts = append(parts, found(v1alpha1.ConditionProgrammed, condition{}, ""))
 	}
-	parts = append(parts, part{v1alpha1.ConditionReady, s.failed.ready(parts, "the server issues tokens")},
+	parts = append(parts, typedCondition{v1alpha1.ConditionReady, s.failed.readyCondition(parts, "the server issues tokens")},
 		found(v1alpha1.ConditionKeysCurrent, s.rotation, "the keys were not looked at yet"))
 	setConditions(&status.Conditions, s.server.Generation, r.now(), parts)
-	if !s.accepted.ok() {
+	if !s.accepted.isTrue() {
 		if s.accepted.reason == v1alpha1.ReasonIssuerTaken {
 			status.Endpoints, status.Keys, status.Clients = nil, nil, 0
 		}
@@ -53,7 +53,7 @@ func (r *serverReconciler) fillStatus(s *serverScope) {
 	endpoints := compile.Endpoints(s.server.Spec.Issuer)
 	status.Endpoints = &endpoints
 	status.Clients = s.clients
-	if len(s.lost) == 0 && len(s.ring.Keys) > 0 && !s.keys.decided() {
+	if len(s.lost) == 0 && len(s.ring.Keys) > 0 && !s.keys.isSet() {
 		status.Keys = nil
 		for _, k := range s.ring.Keys {
 			status.Keys = append(status.Keys, v1alpha1.KeyStatus{
@@ -66,9 +66,9 @@ func (r *serverReconciler) fillStatus(s *serverScope) {
 
 // rotation says whether the keys are those that the spec asks for, and if not, which ones are to follow
 // and when.
-func rotation(pending []keyring.PendingRotation, revision int64) verdict {
+func rotation(pending []keyring.PendingRotation, revision int64) condition {
 	if len(pending) == 0 {
-		return holds(v1alpha1.ReasonKeysCurrent, "no rotation of keys is pending")
+		return trueCondition(v1alpha1.ReasonKeysCurrent, "no rotation of keys is pending")
 	}
 	var list []string
 	for _, k := range pending {
@@ -78,7 +78,7 @@ func rotation(pending []keyring.PendingRotation, revision int64) verdict {
 		}
 		list = append(list, fmt.Sprintf("the %s key %s becomes Active %s", k.Algorithm, k.KID, when))
 	}
-	return fails(v1alpha1.ReasonRotationPending, "spec.signing.rotation (revision %d): %s", revision, strings.Join(list, "; "))
+	return falseCondition(v1alpha1.ReasonRotationPending, "spec.signing.rotation (revision %d): %s", revision, strings.Join(list, "; "))
 }
 
 func activeAfter(pending []keyring.PendingRotation, kid string) *metav1.Time {
@@ -91,31 +91,31 @@ func activeAfter(pending []keyring.PendingRotation, kid string) *metav1.Time {
 }
 
 // serverAvailable says whether a token server answers, from what the replicas say of themselves.
-func serverAvailable(s *serverScope) verdict {
+func serverAvailable(s *serverScope) condition {
 	switch {
-	case s.names.decided():
+	case s.names.isSet():
 		return s.names
-	case s.keys.decided():
+	case s.keys.isSet():
 		return s.keys
 	case len(s.lost) > 0:
-		return fails(v1alpha1.ReasonKeysLost, "Secret %q lacks the keys %s: restore it from a backup, or list them in spec.signing.revokedKeys to get new ones",
+		return falseCondition(v1alpha1.ReasonKeysLost, "Secret %q lacks the keys %s: restore it from a backup, or list them in spec.signing.revokedKeys to get new ones",
 			keySecretKey(s.server).Name, strings.Join(slices.Sorted(slices.Values(s.lost)), ", "))
-	case !s.accepted.decided():
-		return waits("not looked at yet")
+	case !s.accepted.isSet():
+		return pendingCondition("not looked at yet")
 	}
 	was := meta.IsStatusConditionTrue(s.server.Status.Conditions, v1alpha1.ConditionAvailable)
-	if slices.ContainsFunc(s.live, func(r replica) bool { return r.Spec.Ready && (r.renewed || was) }) {
-		return holds(v1alpha1.ReasonAvailable, "a token server is ready"+troubles(s.live))
+	if slices.ContainsFunc(s.replicas, func(r replica) bool { return r.Spec.Ready && (r.renewed || was) }) {
+		return trueCondition(v1alpha1.ReasonAvailable, "a token server is ready"+troubles(s.replicas))
 	}
-	for i := range s.live {
-		if problem := s.live[i].Spec.Problem; problem != "" {
-			return fails(v1alpha1.ReasonReplicaProblem, "token server %s: %s", s.live[i].Name, problem)
+	for i := range s.replicas {
+		if problem := s.replicas[i].Spec.Problem; problem != "" {
+			return falseCondition(v1alpha1.ReasonReplicaProblem, "token server %s: %s", s.replicas[i].Name, problem)
 		}
 	}
-	if len(s.live) > 0 {
-		return fails(v1alpha1.ReasonNoReplica, "no token server is ready yet")
+	if len(s.replicas) > 0 {
+		return falseCondition(v1alpha1.ReasonNoReplica, "no token server is ready yet")
 	}
-	return fails(v1alpha1.ReasonNoReplica, "no token server is running")
+	return falseCondition(v1alpha1.ReasonNoReplica, "no token server is running")
 }
 
 // troubles is what a replica that is ready has to report all the same, such as a database that has gone away.

@@ -23,116 +23,116 @@ import (
 )
 
 func TestOfTwoServersWithOneIssuerTheOlderHasIt(t *testing.T) {
-	w := newEnv(t)
+	env := newEnv(t)
 	elsewhere := newNamespace(t)
-	second := &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: elsewhere, Name: "main"}, Spec: *w.server.Spec.DeepCopy()}
+	second := &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: elsewhere, Name: "main"}, Spec: *env.server.Spec.DeepCopy()}
 	create(t, second)
-	older, younger := w.server, second
-	if w.get(second); w.server.CreationTimestamp.Equal(&second.CreationTimestamp) && second.UID < w.server.UID { // within one second the lower UID is the older
-		older, younger = second, w.server
+	older, younger := env.server, second
+	if env.get(second); env.server.CreationTimestamp.Equal(&second.CreationTimestamp) && second.UID < env.server.UID { // within one second the lower UID is the older
+		older, younger = second, env.server
 	}
-	message := w.waitForCondition(younger, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIssuerTaken)
-	if !strings.Contains(message, "spec.issuer") || !strings.Contains(message, w.server.Spec.Issuer) || strings.Contains(message, older.Namespace+"/") {
+	message := env.waitForCondition(younger, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonIssuerTaken)
+	if !strings.Contains(message, "spec.issuer") || !strings.Contains(message, env.server.Spec.Issuer) || strings.Contains(message, older.Namespace+"/") {
 		t.Error(message)
 	}
-	w.waitForCondition(older, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
-	e := &internalv1alpha1.Entry{ObjectMeta: metav1.ObjectMeta{Namespace: younger.Namespace, Name: compile.EntryName(younger.UID, issuerClaim(younger))}}
-	eventually.True(t, "the younger one is not served", func() bool { return !w.exists(e) })
+	env.waitForCondition(older, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	e := &internalv1alpha1.Entry{ObjectMeta: metav1.ObjectMeta{Namespace: younger.Namespace, Name: compile.EntryName(younger.UID, issuerName(younger))}}
+	eventually.True(t, "the younger one is not served", func() bool { return !env.exists(e) })
 	if younger.Status.Endpoints != nil {
 		t.Error("it tells of endpoints")
 	}
 
-	c := w.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.ServerRef.Namespace = younger.Namespace })
-	message = w.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotAccepted)
+	c := env.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.ServerRef.Namespace = younger.Namespace })
+	message = env.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotAccepted)
 	if !strings.Contains(message, "spec.serverRef") || !strings.Contains(message, v1alpha1.ReasonIssuerTaken) {
 		t.Error(message)
 	}
-	w.deleteObject(older)
-	w.waitForCondition(younger, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
-	w.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	env.deleteObject(older)
+	env.waitForCondition(younger, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	env.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
 	if younger == second {
-		w.deleteObject(second)
+		env.deleteObject(second)
 	}
 }
 
 func TestTheIdentityOfATokenServerIsRepaired(t *testing.T) {
-	w := newEnv(t)
-	at := metav1.ObjectMeta{Namespace: w.identity, Name: workload.ServiceAccountName("main")}
+	env := newEnv(t)
+	at := metav1.ObjectMeta{Namespace: env.identity, Name: workload.ServiceAccountName("main")}
 	account, binding := &corev1.ServiceAccount{ObjectMeta: at}, &rbacv1.RoleBinding{ObjectMeta: at}
-	w.get(account)
-	w.get(binding)
+	env.get(account)
+	env.get(binding)
 	want := binding.DeepCopy()
 	for what, damage := range map[string]func(){
-		"deleted":   func() { w.deleteObject(account); w.deleteObject(binding) },
-		"unlabeled": func() { updateObject(w, binding, func(b *rbacv1.RoleBinding) { b.Labels = nil }) },
+		"deleted":   func() { env.deleteObject(account); env.deleteObject(binding) },
+		"unlabeled": func() { updateObject(env, binding, func(b *rbacv1.RoleBinding) { b.Labels = nil }) },
 		"subjects": func() {
-			updateObject(w, binding, func(b *rbacv1.RoleBinding) {
+			updateObject(env, binding, func(b *rbacv1.RoleBinding) {
 				b.Subjects = append(b.Subjects, rbacv1.Subject{Kind: rbacv1.GroupKind, APIGroup: rbacv1.GroupName, Name: "system:authenticated"})
 			})
 		},
 		"role": func() { // which cannot be changed
-			w.deleteObject(binding)
+			env.deleteObject(binding)
 			other := want.DeepCopy()
 			other.ResourceVersion, other.UID, other.RoleRef.Name = "", "", "view"
-			if err := admin.Create(t.Context(), other); err != nil && !w.exists(binding) { // the manager was faster
+			if err := admin.Create(t.Context(), other); err != nil && !env.exists(binding) { // the manager was faster
 				t.Error(err)
 			}
 		},
 	} {
 		damage()
 		eventually.True(t, what+": all is as it was", func() bool {
-			return w.exists(account) && w.exists(binding) && binding.RoleRef == want.RoleRef && len(binding.Subjects) == 1 &&
+			return env.exists(account) && env.exists(binding) && binding.RoleRef == want.RoleRef && len(binding.Subjects) == 1 &&
 				binding.Subjects[0] == want.Subjects[0] && binding.Labels[workload.ManagedByLabel] == workload.ManagedBy
 		})
 	}
 }
 
 func TestACertificateThatIsMissingIsNamed(t *testing.T) {
-	w := newEnv(t)
-	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.TLS = &v1alpha1.TLSSettings{SecretName: "certificate"} })
-	message := w.waitForCondition(w.server, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
+	env := newEnv(t)
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.TLS = &v1alpha1.TLSSettings{SecretName: "certificate"} })
+	message := env.waitForCondition(env.server, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
 	if !strings.Contains(message, "spec.tls.secretName") || !strings.Contains(message, `"certificate"`) {
 		t.Error(message)
 	}
-	w.newSecret(w.identity, "certificate", nil)
-	w.waitForCondition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	env.newSecret(env.identity, "certificate", nil)
+	env.waitForCondition(env.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestAServerCountsTheClientsThatItAccepted(t *testing.T) {
-	w := newEnv(t)
-	c := w.readyClient()
-	w.readyClient()
-	w.newClient(asking("elsewhere.x"))
+	env := newEnv(t)
+	c := env.readyClient()
+	env.readyClient()
+	env.newClient(asking("elsewhere.x"))
 	count := func(n int32) {
 		t.Helper()
-		eventually.True(t, "it counts right", func() bool { w.get(w.server); return w.server.Status.Clients == n })
+		eventually.True(t, "it counts right", func() bool { env.get(env.server); return env.server.Status.Clients == n })
 	}
 	count(2)
-	w.deleteObject(c)
+	env.deleteObject(c)
 	count(1)
 }
 
 func TestARotationThatIsAskedForIsToldWhileItIsPending(t *testing.T) {
-	w := newEnv(t)
-	w.waitForCondition(w.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionTrue, v1alpha1.ReasonKeysCurrent)
+	env := newEnv(t)
+	env.waitForCondition(env.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionTrue, v1alpha1.ReasonKeysCurrent)
 	hold := func() {
-		updateObject(w, w.replica, func(r *internalv1alpha1.Replica) {
+		updateObject(env, env.replica, func(r *internalv1alpha1.Replica) {
 			r.Spec.Keys = nil
-			for _, k := range w.server.Status.Keys {
+			for _, k := range env.server.Status.Keys {
 				r.Spec.Keys = append(r.Spec.Keys, string(k.KID))
 			}
 		})
 	}
 	hold()
-	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.Signing = &v1alpha1.SigningSettings{Rotation: &v1alpha1.KeyRotation{Revision: 2}}
 	})
-	message := w.waitForCondition(w.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionFalse, v1alpha1.ReasonRotationPending)
+	message := env.waitForCondition(env.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionFalse, v1alpha1.ReasonRotationPending)
 	eventually.True(t, "the status says when each signing key becomes Active, and the condition says the same", func() bool {
-		w.get(w.server)
-		message = meta.FindStatusCondition(w.server.Status.Conditions, v1alpha1.ConditionKeysCurrent).Message
+		env.get(env.server)
+		message = meta.FindStatusCondition(env.server.Status.Conditions, v1alpha1.ConditionKeysCurrent).Message
 		told := 0
-		for _, k := range w.server.Status.Keys {
+		for _, k := range env.server.Status.Keys {
 			if k.ActiveAfter != nil && k.Phase == v1alpha1.KeyPublished && time.Until(k.ActiveAfter.Time) > 5*time.Minute &&
 				strings.Contains(message, string(k.KID)) && strings.Contains(message, k.ActiveAfter.UTC().Format(time.RFC3339)) {
 				told++
@@ -140,86 +140,86 @@ func TestARotationThatIsAskedForIsToldWhileItIsPending(t *testing.T) {
 		}
 		return told == 2 && strings.Contains(message, "revision 2")
 	})
-	if !meta.IsStatusConditionTrue(w.server.Status.Conditions, v1alpha1.ConditionReady) {
+	if !meta.IsStatusConditionTrue(env.server.Status.Conditions, v1alpha1.ConditionReady) {
 		t.Error("a rotation that is pending is taken for a fault")
 	}
-	w.clock.move(keyring.PublishedFor)
+	env.clock.move(keyring.PublishedFor)
 	hold()
-	w.waitForCondition(w.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionTrue, v1alpha1.ReasonKeysCurrent)
+	env.waitForCondition(env.server, v1alpha1.ConditionKeysCurrent, metav1.ConditionTrue, v1alpha1.ReasonKeysCurrent)
 	for _, reason := range []string{v1alpha1.ReasonRotationPending, v1alpha1.ReasonKeysCurrent} {
 		eventually.True(t, "there is an event "+reason, func() bool {
-			return slices.ContainsFunc(w.eventsOf(w.server), func(e string) bool { return strings.HasPrefix(e, "Normal "+reason) })
+			return slices.ContainsFunc(env.eventsOf(env.server), func(e string) bool { return strings.HasPrefix(e, "Normal "+reason) })
 		})
 	}
 }
 
 func TestAServiceAccountOrRoleBindingThatIsNotOursIsLeftAloneAndNamed(t *testing.T) {
-	w := newEnvWithoutManager(t)
-	at := metav1.ObjectMeta{Namespace: w.identity, Name: workload.ServiceAccountName("main"), Annotations: map[string]string{"example.com/role": "theirs"}}
+	env := newEnvWithoutManager(t)
+	at := metav1.ObjectMeta{Namespace: env.identity, Name: workload.ServiceAccountName("main"), Annotations: map[string]string{"example.com/role": "theirs"}}
 	account := &corev1.ServiceAccount{ObjectMeta: at}
 	binding := &rbacv1.RoleBinding{ObjectMeta: at, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"}}
 	// One that looks like ours, and that another controller has.
 	binding.Labels = workload.Labels("main")
-	theirs := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: "theirs"}}
+	theirs := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "theirs"}}
 	create(t, theirs)
 	binding.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: theirs.Name, UID: theirs.UID, Controller: new(true)}}
 	create(t, account, binding)
 	startManager(t)
-	create(t, w.server)
-	w.replica = w.newReplica("main-0", maxResourceVersion)
+	create(t, env.server)
+	env.replica = env.newReplica("main-0", maxResourceVersion)
 	for _, o := range []client.Object{binding, account} {
-		message := w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNameTaken)
+		message := env.waitForCondition(env.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNameTaken)
 		if !strings.Contains(message, `"main-tokenserver"`) {
 			t.Error(message)
 		}
 		before := o.GetResourceVersion()
-		if w.get(o); o.GetResourceVersion() != before || o.GetAnnotations()["example.com/role"] != "theirs" {
+		if env.get(o); o.GetResourceVersion() != before || o.GetAnnotations()["example.com/role"] != "theirs" {
 			t.Errorf("%T was changed", o)
 		}
-		w.deleteObject(o)
-		annotate(t, w.server, "poke", before) // or it is seen within half a minute
+		env.deleteObject(o)
+		annotate(t, env.server, "poke", before) // or it is seen within half a minute
 	}
-	w.waitForCondition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	env.waitForCondition(env.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	// Ours, of a server that was deleted without what it owns.
-	w.get(account)
-	updateObject(w, account, func(a *corev1.ServiceAccount) { a.OwnerReferences = nil })
-	eventually.True(t, "it is the server's again", func() bool { w.get(account); return metav1.IsControlledBy(account, w.server) })
+	env.get(account)
+	updateObject(env, account, func(a *corev1.ServiceAccount) { a.OwnerReferences = nil })
+	eventually.True(t, "it is the server's again", func() bool { env.get(account); return metav1.IsControlledBy(account, env.server) })
 }
 
 func TestWhatAFormerServerOfTheNameOwnedIsWaitedOut(t *testing.T) {
-	w := newEnvWithoutManager(t)
-	former := w.server.DeepCopy()
+	env := newEnvWithoutManager(t)
+	former := env.server.DeepCopy()
 	former.UID = "former-uid"
 	account := workload.ServiceAccount(former)
 	account.Finalizers = []string{"example.com/hold"}
 	create(t, account)
 	startManager(t)
-	create(t, w.server)
-	w.replica = w.newReplica("main-0", maxResourceVersion)
-	message := w.waitForCondition(w.server, v1alpha1.ConditionAvailable, metav1.ConditionUnknown, v1alpha1.ReasonPending)
+	create(t, env.server)
+	env.replica = env.newReplica("main-0", maxResourceVersion)
+	message := env.waitForCondition(env.server, v1alpha1.ConditionAvailable, metav1.ConditionUnknown, v1alpha1.ReasonPending)
 	if !strings.Contains(message, `"main-tokenserver"`) {
 		t.Error(message)
 	}
-	for _, e := range w.eventsOf(w.server) {
+	for _, e := range env.eventsOf(env.server) {
 		if strings.Contains(e, v1alpha1.ReasonNameTaken) {
 			t.Error(e)
 		}
 	}
-	updateObject(w, account, func(a *corev1.ServiceAccount) { a.Finalizers = nil })
+	updateObject(env, account, func(a *corev1.ServiceAccount) { a.Finalizers = nil })
 	_ = admin.Delete(t.Context(), account) // the garbage collector may have been faster
-	w.waitForCondition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if w.get(account); !metav1.IsControlledBy(account, w.server) {
+	env.waitForCondition(env.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if env.get(account); !metav1.IsControlledBy(account, env.server) {
 		t.Errorf("it is not the server's: %+v", account.OwnerReferences)
 	}
 }
 
 func TestAClientsSecretIsNeverTheKeySecret(t *testing.T) {
-	w := newEnv(t)
-	updateObject(w, w.server, func(s *v1alpha1.AuthorizationServer) {
+	env := newEnv(t)
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.AllowedClients = append(s.Spec.AllowedClients, v1alpha1.ClientRule{Name: "own"})
 	})
 	for _, name := range []string{"other-tokenserver-keys", "other-tokenserver-upstreams"} {
-		c := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: "thief"}, Spec: v1alpha1.OAuthClientSpec{
+		c := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "thief"}, Spec: v1alpha1.OAuthClientSpec{
 			ServerRef: v1alpha1.ServerReference{Name: "main"}, GrantTypes: []v1alpha1.GrantType{"client_credentials"},
 			TokenEndpointAuthMethod: v1alpha1.AuthMethodBasic,
 			Secret:                  &v1alpha1.ClientSecret{Source: v1alpha1.SecretGenerate, Target: &v1alpha1.SecretTarget{Name: name}},
@@ -234,27 +234,27 @@ func TestAClientsSecretIsNeverTheKeySecret(t *testing.T) {
 		}
 	}
 	// A Secret of the name that belongs to a client is not taken for the key Secret, however it is labeled.
-	owner := w.readyClient(named("owner"), func(c *v1alpha1.OAuthClient) { c.Namespace = w.identity })
-	theirs := w.newSecret(w.identity, workload.KeysSecretName("second"), nil, func(s *corev1.Secret) {
+	owner := env.readyClient(named("owner"), func(c *v1alpha1.OAuthClient) { c.Namespace = env.identity })
+	theirs := env.newSecret(env.identity, workload.KeysSecretName("second"), nil, func(s *corev1.Secret) {
 		s.Labels = map[string]string{workload.ManagedByLabel: workload.ManagedBy, workload.KeysLabel: "second"}
 		s.OwnerReferences = []metav1.OwnerReference{{
 			APIVersion: v1alpha1.GroupVersion.String(), Kind: kindClient, Name: owner.Name, UID: owner.UID, Controller: new(true),
 		}}
 	})
-	second := &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: "second"}}
-	second.Spec.Issuer = w.server.Spec.Issuer + "/second"
+	second := &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "second"}}
+	second.Spec.Issuer = env.server.Spec.Issuer + "/second"
 	create(t, second)
-	w.waitForCondition(second, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
-	if before := theirs.ResourceVersion; w.exists(theirs) && theirs.ResourceVersion != before {
+	env.waitForCondition(second, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
+	if before := theirs.ResourceVersion; env.exists(theirs) && theirs.ResourceVersion != before {
 		t.Error("the Secret was changed")
 	}
 }
 
 func TestTheKeySecretHasLabelsOfOurOwnAndOldOnesAreReplaced(t *testing.T) {
-	w := newEnvWithoutManager(t)
+	env := newEnvWithoutManager(t)
 	_, stop := runManager(t)
-	w.startServer()
-	secret := keySecretNow(t, w.server)
+	env.startServer()
+	secret := keySecretNow(t, env.server)
 	check := func(when string) {
 		t.Helper()
 		for key := range secret.Labels {
@@ -269,32 +269,32 @@ func TestTheKeySecretHasLabelsOfOurOwnAndOldOnesAreReplaced(t *testing.T) {
 	check("a new one")
 	stop()
 	data := secret.Data
-	updateObject(w, secret, func(s *corev1.Secret) { s.Labels = workload.Labels("main"); s.Labels["team"] = "identity" })
+	updateObject(env, secret, func(s *corev1.Secret) { s.Labels = workload.Labels("main"); s.Labels["team"] = "identity" })
 	startManager(t)
-	eventually.True(t, "it has the new labels", func() bool { w.get(secret); return secret.Labels[workload.KeysLabel] != "" })
+	eventually.True(t, "it has the new labels", func() bool { env.get(secret); return secret.Labels[workload.KeysLabel] != "" })
 	check("one from before")
 	if secret.Labels["team"] != "identity" || !reflect.DeepEqual(secret.Data, data) {
 		t.Errorf("labels %v; keys are the same: %v", secret.Labels, reflect.DeepEqual(secret.Data, data))
 	}
-	w.waitForCondition(w.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	env.waitForCondition(env.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestTheCountOfClientsCostsFewWritesInABurst(t *testing.T) {
 	const interval = 2 * time.Second
 	made := recordWrites(t)
-	w := newEnvWithoutManager(t)
-	w.manager = startManager(t, func(o *Options) { o.CountInterval = interval })
-	w.startServer()
-	w.readyClient()
+	env := newEnvWithoutManager(t)
+	env.manager = startManager(t, func(o *Options) { o.CountInterval = interval })
+	env.startServer()
+	env.readyClient()
 	made.waitUntilQuiet(t)
 	began := time.Now()
 	for i := range 40 {
-		w.readyClient()
-		updateObject(w, w.replica, func(r *internalv1alpha1.Replica) {
+		env.readyClient()
+		updateObject(env, env.replica, func(r *internalv1alpha1.Replica) {
 			r.Spec.RenewTime = metav1.NewMicroTime(r.Spec.RenewTime.Add(time.Duration(i) * time.Millisecond))
 		})
 	}
-	eventually.True(t, "it has counted all", func() bool { w.get(w.server); return w.server.Status.Clients == 41 })
+	eventually.True(t, "it has counted all", func() bool { env.get(env.server); return env.server.Status.Clients == 41 })
 	most := int(time.Since(began)/interval) + 2
 	if n := len(made.matching("/authorizationservers/main/status")); n > most {
 		t.Errorf("%d writes in %v, not %d", n, time.Since(began), most)
@@ -302,10 +302,10 @@ func TestTheCountOfClientsCostsFewWritesInABurst(t *testing.T) {
 }
 
 func TestAColumnSaysZeroWhereThereAreNoClients(t *testing.T) {
-	w := newEnv(t)
+	env := newEnv(t)
 	u := &unstructured.Unstructured{}
 	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kindServer))
-	if err := admin.Get(t.Context(), client.ObjectKeyFromObject(w.server), u); err != nil {
+	if err := admin.Get(t.Context(), client.ObjectKeyFromObject(env.server), u); err != nil {
 		t.Fatal(err)
 	}
 	if count, found, err := unstructured.NestedInt64(u.Object, "status", "clients"); count != 0 || !found || err != nil {

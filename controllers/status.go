@@ -28,7 +28,7 @@ func (op *operator) replaceStatus(ctx context.Context, object client.Object, bef
 		return nil
 	case apierrors.IsInvalid(err): // the answer to a test that failed, and to a status that is not valid
 		now, _ := object.DeepCopyObject().(client.Object)
-		lookErr := op.live.Get(ctx, client.ObjectKeyFromObject(object), now)
+		lookErr := op.apiReader.Get(ctx, client.ObjectKeyFromObject(object), now)
 		if apierrors.IsNotFound(lookErr) || lookErr == nil && now.GetResourceVersion() != seen {
 			return nil
 		}

@@ -12,7 +12,7 @@ import (
 // A pass that began before an object was deleted and created again must not say of the new one what it found out about the former.
 func TestAStatusIsNotWrittenToTheNextObjectOfTheName(t *testing.T) {
 	manager := clientOf(t, managerConfig)
-	op := &operator{Client: manager, live: manager, events: newRecorder(t), now: time.Now, heldBack: newHeldBack()}
+	op := &operator{Client: manager, apiReader: manager, events: newRecorder(t), now: time.Now, heldBack: newHeldBack()}
 	first := &v1alpha1.OAuthClient{
 		ObjectMeta: metav1.ObjectMeta{Namespace: newNamespace(t), Name: "again"},
 		Spec: v1alpha1.OAuthClientSpec{
@@ -28,21 +28,21 @@ func TestAStatusIsNotWrittenToTheNextObjectOfTheName(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	w := &testEnv{t: t}
+	env := &testEnv{t: t}
 	now := first.DeepCopy()
 	write()
-	if w.get(now); now.Status.ClientID != "former" {
+	if env.get(now); now.Status.ClientID != "former" {
 		t.Error("the status was not written")
 	}
-	w.deleteObject(first.DeepCopy())
+	env.deleteObject(first.DeepCopy())
 	write() // to nobody
 	create(t, second)
 	write()
-	if w.get(now); now.UID != second.UID || now.Status.ClientID != "" {
+	if env.get(now); now.UID != second.UID || now.Status.ClientID != "" {
 		t.Errorf("the new object says %+v", now.Status)
 	}
 	if err := op.replaceStatus(t.Context(), second, nil, v1alpha1.OAuthClientStatus{ObservedGeneration: -1}); err == nil {
 		t.Error("a status that the API server refuses is no error")
 	}
-	w.deleteObject(second)
+	env.deleteObject(second)
 }

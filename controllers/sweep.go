@@ -120,7 +120,7 @@ func (s *Sweeper) sweepServer(ctx context.Context, i *inventory) (*largeSweep, e
 			len(orphans), i.total, waiting.goesOn.UTC().Format(time.RFC3339))
 	}
 	for _, e := range remove {
-		if err := s.remove(ctx, e); err != nil && !apierrors.IsConflict(err) { // a conflict: somebody else has the name now
+		if err := s.deleteEntry(ctx, e); err != nil && !apierrors.IsConflict(err) { // a conflict: somebody else has the name now
 			return nil, err
 		}
 	}
@@ -153,7 +153,7 @@ func decideSweep(total int, orphans []*internalv1alpha1.Entry, announced *largeS
 // orphans are the suspects whose owner is gone, by the word of the API server.
 func (s *Sweeper) orphans(ctx context.Context, i *inventory) ([]*internalv1alpha1.Entry, error) {
 	if i.former != nil {
-		if gone, err := s.ownerGone(ctx, *i.former); err != nil || !gone {
+		if gone, err := s.isOwnerGone(ctx, *i.former); err != nil || !gone {
 			return nil, err
 		}
 		return append(i.suspects, i.issuer), nil
@@ -164,7 +164,7 @@ func (s *Sweeper) orphans(ctx context.Context, i *inventory) ([]*internalv1alpha
 		owner := e.Spec.Owner
 		if _, asked := gone[owner.UID]; !asked { // a ResourceServer has an Entry for each scope
 			var err error
-			if gone[owner.UID], err = s.ownerGone(ctx, owner); err != nil {
+			if gone[owner.UID], err = s.isOwnerGone(ctx, owner); err != nil {
 				return nil, err
 			}
 		}

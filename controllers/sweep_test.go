@@ -47,7 +47,7 @@ func newSweepWorld(t *testing.T) *sweepWorld {
 	create(t, w.server)
 	reader := clientOf(t, w.api.config)
 	w.Sweeper = &Sweeper{
-		operator: &operator{Client: reader, live: reader, events: newRecorder(t), now: func() time.Time { return w.clock }},
+		operator: &operator{Client: reader, apiReader: reader, events: newRecorder(t), now: func() time.Time { return w.clock }},
 		Interval: DefaultSweepInterval, Wait: DefaultSweepWait,
 	}
 	t.Cleanup(func() { // or the next test's sweep would meet them
@@ -104,7 +104,7 @@ func (w *sweepWorld) orphans(n int) []*internalv1alpha1.Entry {
 
 func (w *sweepWorld) entry(value string, owner internalv1alpha1.Owner) *internalv1alpha1.Entry {
 	w.t.Helper()
-	e := compile.Entry(w.server, compile.Claim{Space: internalv1alpha1.SpaceIdentity, Value: value}, owner, "", "")
+	e := compile.NewEntry(w.server, compile.Name{Space: internalv1alpha1.SpaceIdentity, Value: value}, owner, "", "")
 	create(w.t, e)
 	return e
 }
@@ -274,7 +274,7 @@ func TestAnEntryIsNotSweptOnTheWordOfTheCache(t *testing.T) {
 	w.api.loseClients()
 	stale := w.Client
 	truthful := clientOf(t, managerConfig)
-	w.Client, w.live = stale, truthful
+	w.Client, w.apiReader = stale, truthful
 	w.sweeps(0)
 	w.left("the cache lost the owner, the API server has it", 1)
 }
@@ -333,7 +333,7 @@ func TestAnEntryThatHasANewOwnerMeanwhileIsNotSwept(t *testing.T) {
 
 func TestWhatTheGarbageCollectorRemovesIsLeftToIt(t *testing.T) {
 	w := newSweepWorld(t)
-	e := compile.Entry(w.server, compile.Claim{Space: internalv1alpha1.SpaceIdentity, Value: "x"},
+	e := compile.NewEntry(w.server, compile.Name{Space: internalv1alpha1.SpaceIdentity, Value: "x"},
 		internalv1alpha1.Owner{Kind: kindClient, Namespace: w.server.Namespace, Name: "x", UID: "gone"}, "", "")
 	e.Spec.ServerUID, e.OwnerReferences = "another", nil // what is to be collected is; this is not
 	create(t, e)

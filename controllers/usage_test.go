@@ -23,14 +23,14 @@ func useOf(owner types.UID, id string, at time.Time) internalv1alpha1.Credential
 
 func TestTheLastUseOfAnActiveCredentialIsToldOnceADay(t *testing.T) {
 	made := recordWrites(t)
-	w := newEnv(t)
-	c := w.readyClient()
+	env := newEnv(t)
+	c := env.readyClient()
 	id := c.Status.Credentials[0].ID
-	told := func() *metav1.Time { w.get(c); return c.Status.Credentials[0].LastUsed }
+	told := func() *metav1.Time { env.get(c); return c.Status.Credentials[0].LastUsed }
 	first := time.Now().UTC().Truncate(time.Hour).Add(-72 * time.Hour)
-	u := w.newUsage(w.replica.Name, useOf("another", id, first), useOf(c.UID, id, first))
+	u := env.newUsage(env.replica.Name, useOf("another", id, first), useOf(c.UID, id, first))
 	use := func(at time.Time) {
-		updateObject(w, u, func(u *internalv1alpha1.Usage) { u.Spec.Uses = []internalv1alpha1.CredentialUse{useOf(c.UID, id, at)} })
+		updateObject(env, u, func(u *internalv1alpha1.Usage) { u.Spec.Uses = []internalv1alpha1.CredentialUse{useOf(c.UID, id, at)} })
 	}
 	eventually.True(t, "the first use is told", func() bool { return told() != nil && told().Time.Equal(first) })
 	made.waitUntilQuiet(t)
@@ -47,10 +47,10 @@ func TestTheLastUseOfAnActiveCredentialIsToldOnceADay(t *testing.T) {
 		return told().After(first.Add(24*time.Hour)) && !told().After(time.Now())
 	})
 	last := told().DeepCopy()
-	w.deleteObject(u)
-	w.deleteObject(w.replica)
-	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
-	eventually.True(t, "it was looked at", func() bool { w.get(c); return c.Status.ObservedGeneration == c.Generation })
+	env.deleteObject(u)
+	env.deleteObject(env.replica)
+	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	eventually.True(t, "it was looked at", func() bool { env.get(c); return c.Status.ObservedGeneration == c.Generation })
 	if at := told(); at == nil || !at.Equal(last) {
 		t.Errorf("the last use was forgotten with the replica that told it: %v", at)
 	}
@@ -68,19 +68,19 @@ func TestTheLastUseOfARetiringCredentialIsToldOnceAnHour(t *testing.T) {
 }
 
 func TestWhatATokenServerOfAnotherNamespaceTellsOfAClientIsNotBelieved(t *testing.T) {
-	w := newEnv(t)
-	c := w.readyClient()
+	env := newEnv(t)
+	c := env.readyClient()
 	u := &internalv1alpha1.Usage{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "main-0"},
-		Spec:       internalv1alpha1.UsageSpec{ServerUID: w.server.UID, Uses: []internalv1alpha1.CredentialUse{useOf(c.UID, c.Status.Credentials[0].ID, time.Now())}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: "main-0"},
+		Spec:       internalv1alpha1.UsageSpec{ServerUID: env.server.UID, Uses: []internalv1alpha1.CredentialUse{useOf(c.UID, c.Status.Credentials[0].ID, time.Now())}},
 	}
 	r := &internalv1alpha1.Replica{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "main-0"},
-		Spec:       internalv1alpha1.ReplicaSpec{ServerUID: w.server.UID, RenewTime: newRenewTime(), AppliedResourceVersion: "1"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: "main-0"},
+		Spec:       internalv1alpha1.ReplicaSpec{ServerUID: env.server.UID, RenewTime: newRenewTime(), AppliedResourceVersion: "1"},
 	}
 	create(t, u, r)
-	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
-	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	if c.Status.Credentials[0].LastUsed != nil {
 		t.Errorf("was told: %s", c.Status.Credentials[0].LastUsed)
 	}
@@ -137,36 +137,36 @@ func TestTheUsesOfTenThousandBusyClientsAreToldOverTime(t *testing.T) {
 }
 
 func TestASecretThatComesByTheWrongMethodIsAnEventOnItsClient(t *testing.T) {
-	w := newEnv(t)
-	c, other := w.readyClient(), w.readyClient()
+	env := newEnv(t)
+	c, other := env.readyClient(), env.readyClient()
 	use := useOf(c.UID, c.Status.Credentials[0].ID, time.Now())
 	use.RefusedMethod = "client_secret_post"
 	told := func() int {
 		n := 0
-		for _, e := range w.eventsOf(c) {
+		for _, e := range env.eventsOf(c) {
 			if strings.Contains(e, "Warning "+reasonWrongMethod) && strings.Contains(e, "client_secret_post") && strings.Contains(e, "client_secret_basic") {
 				n++
 			}
 		}
 		return n
 	}
-	u := w.newUsage(w.replica.Name, use)
+	u := env.newUsage(env.replica.Name, use)
 	eventually.True(t, "the event is there", func() bool { return told() == 1 })
-	w.get(c)
+	env.get(c)
 	if c.Status.Credentials[0].LastUsed != nil {
 		t.Error("a request that was refused counts as use")
 	}
-	updateObject(w, u, func(u *internalv1alpha1.Usage) { // some more of the same day
+	updateObject(env, u, func(u *internalv1alpha1.Usage) { // some more of the same day
 		again := use
 		again.Time = metav1.NewTime(use.Time.Add(time.Hour))
 		u.Spec.Uses = []internalv1alpha1.CredentialUse{again}
 	})
-	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
-	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	if n := told(); n != 1 {
 		t.Errorf("%d events in a day", n)
 	}
-	if events := w.eventsOf(other); slices.ContainsFunc(events, func(e string) bool { return strings.Contains(e, reasonWrongMethod) }) {
+	if events := env.eventsOf(other); slices.ContainsFunc(events, func(e string) bool { return strings.Contains(e, reasonWrongMethod) }) {
 		t.Errorf("on another client: %q", events)
 	}
 }
@@ -174,26 +174,26 @@ func TestASecretThatComesByTheWrongMethodIsAnEventOnItsClient(t *testing.T) {
 // The queue keeps one pass over a client, the sooner one: news of two credentials have one turn, and
 // that of a client that is looked at before it comes all the same.
 func TestTheLastUseIsToldThoughTheClientIsLookedAtBeforeItsTurn(t *testing.T) {
-	w := newEnv(t)
-	first, second := w.readyClient(), w.readyClient()
+	env := newEnv(t)
+	first, second := env.readyClient(), env.readyClient()
 	used := time.Now().UTC().Truncate(time.Hour)
-	w.newUsage(w.replica.Name,
+	env.newUsage(env.replica.Name,
 		useOf(first.UID, first.Status.Credentials[0].ID, used), useOf(first.UID, first.Status.Credentials[0].ID, used),
 		useOf(second.UID, second.Status.Credentials[0].ID, used), useOf(second.UID, second.Status.Credentials[0].ID, used))
 	for range 5 {
-		updateObject(w, second, func(c *v1alpha1.OAuthClient) {
+		updateObject(env, second, func(c *v1alpha1.OAuthClient) {
 			c.Labels = map[string]string{"touched": fmt.Sprint(time.Now().UnixNano())}
 		})
 	}
 	for _, c := range []*v1alpha1.OAuthClient{first, second} {
-		eventually.True(t, "the last use is told", func() bool { w.get(c); return c.Status.Credentials[0].LastUsed != nil })
+		eventually.True(t, "the last use is told", func() bool { env.get(c); return c.Status.Credentials[0].LastUsed != nil })
 	}
 }
 
 // A token server that was taken over, or has a fault, may write anything into its Usage.
 func TestNothingThatAUsageListsMakesMoreThanOneEventADayOnAClient(t *testing.T) {
-	w := newEnv(t)
-	c := w.readyClient()
+	env := newEnv(t)
+	c := env.readyClient()
 	now, id := time.Now(), c.Status.Credentials[0].ID
 	refused := func(id, method string, at time.Time) internalv1alpha1.CredentialUse {
 		use := useOf(c.UID, id, at)
@@ -206,20 +206,20 @@ func TestNothingThatAUsageListsMakesMoreThanOneEventADayOnAClient(t *testing.T) 
 	for i := range 100 {
 		uses = append(uses, refused(id, fmt.Sprintf("visit https://evil.example/%d", i), now))
 	}
-	u := w.newUsage(w.replica.Name, uses...)
+	u := env.newUsage(env.replica.Name, uses...)
 	time.Sleep(time.Second)
-	updateObject(w, u, func(u *internalv1alpha1.Usage) {
+	updateObject(env, u, func(u *internalv1alpha1.Usage) {
 		u.Spec.Uses = append(u.Spec.Uses, refused(id, "client_secret_post", now), refused(id, "client_secret_post", now.Add(time.Hour)))
 	})
 	var told []string
 	eventually.True(t, "what is true is told", func() bool {
-		told = slices.DeleteFunc(w.eventsOf(c), func(e string) bool { return !strings.Contains(e, reasonWrongMethod) })
+		told = slices.DeleteFunc(env.eventsOf(c), func(e string) bool { return !strings.Contains(e, reasonWrongMethod) })
 		return len(told) > 0
 	})
-	updateObject(w, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
-	w.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
+	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	time.Sleep(time.Second)
-	told = slices.DeleteFunc(w.eventsOf(c), func(e string) bool { return !strings.Contains(e, reasonWrongMethod) })
+	told = slices.DeleteFunc(env.eventsOf(c), func(e string) bool { return !strings.Contains(e, reasonWrongMethod) })
 	if len(told) != 1 || !strings.Contains(told[0], "client_secret_post") {
 		t.Errorf("%d events: %q", len(told), told[:min(3, len(told))])
 	}

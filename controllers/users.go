@@ -10,8 +10,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -28,14 +26,14 @@ type userReconciler struct{ *operator }
 type userScope struct {
 	user        *v1alpha1.OAuthUser
 	failed      *failure
-	at          *attachment
+	server      *resolvedServer
 	document    documents.User
 	entry       *internalv1alpha1.Entry // of the subject, with the document
 	username    *internalv1alpha1.Entry
-	live        []replica
-	wake        time.Time
-	accepted    verdict
-	credentials verdict
+	replicas    []replica
+	requeueAt   time.Time
+	accepted    condition
+	credentials condition
 }
 
 // Reconcile serves an OAuthUser: its two names are its own, its document is current.
@@ -51,15 +49,15 @@ func (r *userReconciler) Reconcile(ctx context.Context, request ctrl.Request) (c
 		return r.done(kindUser, request.NamespacedName, r.forget(ctx, kindUser, request.NamespacedName))
 	}
 	s := &userScope{user: &user}
-	s.failed = take(onBehalfOf(ctx, &user), s, []step[*userScope]{
-		{condition: v1alpha1.ConditionAccepted, do: r.forgetNamesakes},
-		{condition: v1alpha1.ConditionAccepted, do: r.accept},
-		{condition: v1alpha1.ConditionAccepted, do: r.claimUsername},
-		{condition: v1alpha1.ConditionCredentialsReady, do: r.keepPassword},
-		{condition: v1alpha1.ConditionAccepted, do: r.serve},
-		{condition: v1alpha1.ConditionProgrammed, do: r.observe, always: true},
+	s.failed = runSteps(withCause(ctx, &user), s, []step[*userScope]{
+		{conditionType: v1alpha1.ConditionAccepted, run: r.forgetNamesakes},
+		{conditionType: v1alpha1.ConditionAccepted, run: r.accept},
+		{conditionType: v1alpha1.ConditionAccepted, run: r.claimUsername},
+		{conditionType: v1alpha1.ConditionCredentialsReady, run: r.keepPassword},
+		{conditionType: v1alpha1.ConditionAccepted, run: r.serve},
+		{conditionType: v1alpha1.ConditionProgrammed, run: r.observe, runAfterFailure: true},
 	})
-	return r.finish(&user, kindUser, s.failed, &s.wake, func() error { return r.writeStatus(ctx, s) })
+	return r.finish(&user, kindUser, s.failed, &s.requeueAt, func() error { return r.writeStatus(ctx, s) })
 }
 
 // forgetNamesakes removes what is served for objects that had this one's name before it.
@@ -69,41 +67,41 @@ func (r *userReconciler) forgetNamesakes(ctx context.Context, s *userScope) erro
 
 // accept compiles the user. A mistake leaves in force what was served before.
 func (r *userReconciler) accept(ctx context.Context, s *userScope) (err error) {
-	s.at, s.accepted, err = r.attach(ctx, serverOfUser(s.user), s.user.Namespace, "spec.serverRef", false)
-	if err != nil || s.accepted.decided() {
+	s.server, s.accepted, err = r.resolveServer(ctx, serverOfUser(s.user), s.user.Namespace, "spec.serverRef", false)
+	if err != nil || s.accepted.isSet() {
 		return err
 	}
 	var findings compile.Findings
 	if s.document, findings = compile.User(s.user); len(findings) > 0 {
-		s.accepted = invalid("%s", findings)
+		s.accepted = invalidCondition("%s", findings)
 		return nil
 	}
-	if s.entry, err = r.entryNow(ctx, s.at.server, s.subjectClaim()); err != nil {
+	if s.entry, err = r.getEntryConfirmed(ctx, s.server.object, s.subjectName()); err != nil {
 		return err
 	}
-	taken, err := r.taken(ctx, s.at, s.subjectClaim(), s.user, s.entry)
+	taken, err := r.isTaken(ctx, s.server, s.subjectName(), s.user, s.entry)
 	if err != nil || !taken {
 		return err
 	}
-	s.accepted = fails(v1alpha1.ReasonSubjectTaken,
+	s.accepted = falseCondition(v1alpha1.ReasonSubjectTaken,
 		"spec.subject: another object of the server has the name %q: delete this user and create it with another subject, which is immutable", s.document.Subject)
-	return r.releaseOthers(ctx, compile.Owner(kindUser, s.user)) // the username too: who is not served holds no names
+	return r.deleteOtherEntries(ctx, compile.Owner(kindUser, s.user)) // the username too: who is not served holds no names
 }
 
-func (s *userScope) subjectClaim() compile.Claim {
-	return compile.Claim{Space: internalv1alpha1.SpaceIdentity, Value: s.document.Subject}
+func (s *userScope) subjectName() compile.Name {
+	return compile.Name{Space: internalv1alpha1.SpaceIdentity, Value: s.document.Subject}
 }
 
 // claimUsername claims the name that the user logs in with. The document is about the subject, so this claim has none.
 func (r *userReconciler) claimUsername(ctx context.Context, s *userScope) error {
-	if s.accepted.decided() {
+	if s.accepted.isSet() {
 		return nil
 	}
-	claim := compile.Claim{Space: internalv1alpha1.SpaceUsername, Value: s.document.Username}
+	claim := compile.Name{Space: internalv1alpha1.SpaceUsername, Value: s.document.Username}
 	var err error
-	s.username, err = r.claimName(ctx, s.at, claim, kindUser, s.user)
+	s.username, err = r.reserveName(ctx, s.server, claim, kindUser, s.user)
 	if errors.Is(err, errTaken) {
-		s.accepted = fails(v1alpha1.ReasonUsernameTaken, "spec.username: the name %q belongs to another user of this server: choose another", s.document.Username)
+		s.accepted = falseCondition(v1alpha1.ReasonUsernameTaken, "spec.username: the name %q belongs to another user of this server: choose another", s.document.Username)
 		return nil
 	}
 	return err
@@ -112,7 +110,7 @@ func (r *userReconciler) claimUsername(ctx context.Context, s *userScope) error 
 // keepPassword keeps the hash that is in force unless the Secret says something new. Hashing is the most expensive thing that the manager
 // does, and a new hash ends sessions.
 func (r *userReconciler) keepPassword(ctx context.Context, s *userScope) error {
-	if s.accepted.decided() {
+	if s.accepted.isSet() {
 		return nil
 	}
 	if s.entry != nil && s.entry.Spec.Owner.UID == s.user.UID && documents.Kind(s.entry.Spec.Format) == documents.KindUser {
@@ -138,7 +136,7 @@ func (r *userReconciler) keepPassword(ctx context.Context, s *userScope) error {
 		return err
 	}
 	switch {
-	case refusal.decided():
+	case refusal.isSet():
 		s.credentials = refusal
 		return nil
 	case source == s.document.PasswordSource:
@@ -148,7 +146,7 @@ func (r *userReconciler) keepPassword(ctx context.Context, s *userScope) error {
 	if err := r.takePassword(s, string(value)); err != nil {
 		return err
 	}
-	if s.credentials.ok() {
+	if s.credentials.isTrue() {
 		s.document.PasswordSource = source
 	}
 	return nil
@@ -156,7 +154,7 @@ func (r *userReconciler) keepPassword(ctx context.Context, s *userScope) error {
 
 // noPassword is the state of a user who names no Secret: nobody can log in.
 func (r *userReconciler) noPassword(s *userScope) error {
-	s.credentials = holds(v1alpha1.ReasonNotNeeded, "the user has no password and cannot log in with one")
+	s.credentials = trueCondition(v1alpha1.ReasonNotNeeded, "the user has no password and cannot log in with one")
 	if s.document.PasswordHash == "" {
 		return nil
 	}
@@ -170,7 +168,7 @@ func (r *userReconciler) takePassword(s *userScope, value string) error {
 		return r.takeHash(s, strings.TrimSpace(value))
 	}
 	if problem := checkPassword(value); problem != "" {
-		s.credentials = fails(v1alpha1.ReasonInvalidPassword, "spec.passwordSecretRef: the value of key %q in Secret %q %s",
+		s.credentials = falseCondition(v1alpha1.ReasonInvalidPassword, "spec.passwordSecretRef: the value of key %q in Secret %q %s",
 			s.user.Spec.PasswordSecretRef.Key, s.user.Spec.PasswordSecretRef.Name, problem)
 		return nil
 	}
@@ -189,7 +187,7 @@ func (r *userReconciler) takePassword(s *userScope, value string) error {
 
 func (r *userReconciler) takeHash(s *userScope, hash string) error {
 	if err := password.CheckHash(hash); err != nil {
-		s.credentials = fails(v1alpha1.ReasonInvalidPassword, "spec.passwordHashSecretRef: the value of key %q in Secret %q is %s",
+		s.credentials = falseCondition(v1alpha1.ReasonInvalidPassword, "spec.passwordHashSecretRef: the value of key %q in Secret %q is %s",
 			s.user.Spec.PasswordHashSecretRef.Key, s.user.Spec.PasswordHashSecretRef.Name, err.Error())
 		return nil
 	}
@@ -236,7 +234,7 @@ func checkPassword(value string) string {
 
 // serve writes the user's document.
 func (r *userReconciler) serve(ctx context.Context, s *userScope) error {
-	if s.accepted.decided() {
+	if s.accepted.isSet() {
 		return nil
 	}
 	text, err := documents.Encode(s.document)
@@ -244,27 +242,27 @@ func (r *userReconciler) serve(ctx context.Context, s *userScope) error {
 		return err
 	}
 	owner := compile.Owner(kindUser, s.user)
-	e, err := r.hold(ctx, compile.Entry(s.at.server, s.subjectClaim(), owner, documents.Format(s.document), text), s.entry)
+	e, err := r.ensureEntry(ctx, compile.NewEntry(s.server.object, s.subjectName(), owner, documents.Format(s.document), text), s.entry)
 	if err == nil || asVersionSkew(err) != nil {
-		s.accepted = holds(v1alpha1.ReasonAccepted, "the server accepts the user")
+		s.accepted = trueCondition(v1alpha1.ReasonAccepted, "the server accepts the user")
 	}
 	if err != nil {
 		return err
 	}
 	s.entry = e
-	return r.releaseOthers(ctx, owner, s.entry, s.username)
+	return r.deleteOtherEntries(ctx, owner, s.entry, s.username)
 }
 
 // observe looks at the token servers.
 func (r *userReconciler) observe(ctx context.Context, s *userScope) (err error) {
-	if s.at != nil {
-		s.live, err = r.liveReplicas(ctx, s.at.server)
+	if s.server != nil {
+		s.replicas, err = r.liveReplicas(ctx, s.server.object)
 	}
 	return err
 }
 
-func passwordReady(u *v1alpha1.OAuthUser) verdict {
-	return holds(v1alpha1.ReasonSecretReady, fmt.Sprintf("what Secret %q holds is in force", passwordRef(u).Name))
+func passwordReady(u *v1alpha1.OAuthUser) condition {
+	return trueCondition(v1alpha1.ReasonSecretReady, fmt.Sprintf("what Secret %q holds is in force", passwordRef(u).Name))
 }
 
 func passwordRef(u *v1alpha1.OAuthUser) *v1alpha1.SecretKeyReference {
@@ -272,62 +270,4 @@ func passwordRef(u *v1alpha1.OAuthUser) *v1alpha1.SecretKeyReference {
 		return u.Spec.PasswordHashSecretRef
 	}
 	return u.Spec.PasswordSecretRef
-}
-
-// secretRead is what to read of which Secret, and on whose behalf.
-type secretRead struct {
-	namespace string
-	ref       v1alpha1.SecretKeyReference
-	field     string // that holds the reference, for whoever wrote it
-	detail    string // what is read, as the source tells it
-	known     string // the source that was read before
-	// forbidden says why the Secret must not be read for this; empty: it may. Nil forbids none.
-	forbidden func(*corev1.Secret) string
-}
-
-// readSecretKey reads a key of a Secret, unless the Secret is as it was when the known source was read. Its metadata come from the cache, its
-// content from the API server. A Secret or key that is not there is a refusal.
-func (op *operator) readSecretKey(ctx context.Context, read secretRead) (source string, value []byte, refusal verdict, err error) {
-	ref := read.ref
-	missing := fails(v1alpha1.ReasonSecretNotFound, "%s: there is no Secret %q in namespace %q", read.field, ref.Name, read.namespace)
-	key := client.ObjectKey{Namespace: read.namespace, Name: ref.Name}
-	metadata := secretMetadata()
-	if err := op.Get(ctx, key, metadata); err != nil {
-		if apierrors.IsNotFound(err) {
-			return "", nil, missing, nil
-		}
-		return "", nil, verdict{}, err
-	}
-	if own := operatorsOwn(metadata); own != "" {
-		return "", nil, fails(v1alpha1.ReasonInvalid, "%s: Secret %q %s: name one that was made for this", read.field, ref.Name, own), nil
-	}
-	if source = sourceOf(metadata, read.detail); source == read.known {
-		return source, nil, verdict{}, nil
-	}
-	secret, err := op.readSecret(ctx, key)
-	if err != nil {
-		if apierrors.IsNotFound(err) {
-			return "", nil, missing, nil
-		}
-		return "", nil, verdict{}, err
-	}
-	if secret.ResourceVersion != metadata.ResourceVersion {
-		return "", nil, verdict{}, changedMeanwhile(ref.Name) // and may be the operator's own now
-	}
-	if read.forbidden != nil {
-		if why := read.forbidden(secret); why != "" {
-			return "", nil, fails(v1alpha1.ReasonInvalid, "%s: Secret %q %s", read.field, ref.Name, why), nil
-		}
-	}
-	value, found := secret.Data[ref.Key]
-	if !found {
-		return "", nil, fails(v1alpha1.ReasonSecretNotFound, "%s: Secret %q in namespace %q has no key %q", read.field, ref.Name, read.namespace, ref.Key), nil
-	}
-	return sourceOf(secret, read.detail), value, verdict{}, nil
-}
-
-// readSecret reads a whole Secret from the API server: the cache has the metadata only.
-func (op *operator) readSecret(ctx context.Context, key client.ObjectKey) (*corev1.Secret, error) {
-	var secret corev1.Secret
-	return &secret, op.live.Get(ctx, key, &secret)
 }

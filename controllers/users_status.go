@@ -23,18 +23,18 @@ func (r *userReconciler) writeStatus(ctx context.Context, s *userScope) error {
 func (r *userReconciler) fillStatus(s *userScope) {
 	status := &s.user.Status
 	status.ObservedGeneration = s.user.Generation
-	found := func(condition string, v verdict, waiting string) part {
-		return s.failed.part(condition, v, status.Conditions, s.user.Generation, waiting)
+	found := func(condition string, v condition, waiting string) typedCondition {
+		return s.failed.typedCondition(condition, v, status.Conditions, s.user.Generation, waiting)
 	}
-	parts := []part{
+	parts := []typedCondition{
 		found(v1alpha1.ConditionAccepted, s.accepted, "not looked at yet"),
 		found(v1alpha1.ConditionCredentialsReady, s.credentials, "waiting until the user is accepted"),
 	}
 	parts = append(parts, found(v1alpha1.ConditionProgrammed, r.userProgrammed(s, parts), ""))
-	parts = append(parts, part{v1alpha1.ConditionReady, s.failed.ready(parts, "the user can log in")})
+	parts = append(parts, typedCondition{v1alpha1.ConditionReady, s.failed.readyCondition(parts, "the user can log in")})
 	setConditions(&status.Conditions, s.user.Generation, r.now(), parts)
 	switch { // a user who is not served at present keeps the names, unless another object has them
-	case s.accepted.ok():
+	case s.accepted.isTrue():
 		status.Subject, status.Username = s.document.Subject, s.document.Username
 	case s.accepted.reason == v1alpha1.ReasonSubjectTaken:
 		status.Subject, status.Username = "", ""
@@ -43,17 +43,17 @@ func (r *userReconciler) fillStatus(s *userScope) {
 	}
 }
 
-func (r *userReconciler) userProgrammed(s *userScope, others []part) verdict {
-	if !s.accepted.ok() {
-		return waits("waiting until the user is accepted")
+func (r *userReconciler) userProgrammed(s *userScope, others []typedCondition) condition {
+	if !s.accepted.isTrue() {
+		return pendingCondition("waiting until the user is accepted")
 	}
 	if s.entry == nil {
-		return waits("waiting until the user's document is written")
+		return pendingCondition("waiting until the user's document is written")
 	}
-	v, recheck := programmed(s.live, []*internalv1alpha1.Entry{s.entry, s.username, s.at.serverEntry})
+	v, recheck := programmed(s.replicas, []*internalv1alpha1.Entry{s.entry, s.username, s.server.entry})
 	v = latch(v, s.user.Status.Conditions, s.user.Generation, others)
-	if !v.ok() {
-		s.wake = earliest(s.wake, recheck)
+	if !v.isTrue() {
+		s.requeueAt = earliest(s.requeueAt, recheck)
 	}
 	return v
 }

@@ -17,35 +17,35 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
 
-func (w *testEnv) readyUser(name, password string, change ...func(*v1alpha1.OAuthUser)) *v1alpha1.OAuthUser {
-	w.t.Helper()
-	u := w.newUser(name, password, change...)
-	w.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+func (env *testEnv) readyUser(name, password string, change ...func(*v1alpha1.OAuthUser)) *v1alpha1.OAuthUser {
+	env.t.Helper()
+	u := env.newUser(name, password, change...)
+	env.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	return u
 }
 
-func (w *testEnv) userDocument(u *v1alpha1.OAuthUser) documents.User {
-	w.t.Helper()
-	return documentAt[documents.User](w, compile.Subject(u))
+func (env *testEnv) userDocument(u *v1alpha1.OAuthUser) documents.User {
+	env.t.Helper()
+	return documentAt[documents.User](env, compile.Subject(u))
 }
 
-func (w *testEnv) logsIn(u *v1alpha1.OAuthUser, secret string) bool {
-	w.t.Helper()
-	hash := w.userDocument(u).PasswordHash
+func (env *testEnv) logsIn(u *v1alpha1.OAuthUser, secret string) bool {
+	env.t.Helper()
+	hash := env.userDocument(u).PasswordHash
 	if hash == "" {
 		return false
 	}
 	ok, err := password.Verify(hash, secret)
 	if err != nil {
-		w.t.Fatal(err)
+		env.t.Fatal(err)
 	}
 	return ok
 }
 
-func (w *testEnv) userSecret(name string) *corev1.Secret {
-	w.t.Helper()
-	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: name}}
-	w.get(s)
+func (env *testEnv) userSecret(name string) *corev1.Secret {
+	env.t.Helper()
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: name}}
+	env.get(s)
 	return s
 }
 
@@ -58,107 +58,107 @@ func username(s string) func(*v1alpha1.OAuthUser) {
 }
 
 func TestAPasswordIsHashedOnlyWhenItsSecretChanged(t *testing.T) {
-	w, stop := newEnvWithStop(t)
+	env, stop := newEnvWithStop(t)
 	defer func() { stop() }()
-	u := w.readyUser("alice", "correct horse")
-	first := w.userDocument(u)
-	if !w.logsIn(u, "correct horse") || u.Status.Subject != string(u.UID) || first.Username != "alice" {
+	u := env.readyUser("alice", "correct horse")
+	first := env.userDocument(u)
+	if !env.logsIn(u, "correct horse") || u.Status.Subject != string(u.UID) || first.Username != "alice" {
 		t.Errorf("the document is %+v", first)
 	}
 	same := func(when string) {
 		t.Helper()
-		if doc := w.userDocument(u); doc.PasswordHash != first.PasswordHash || doc.Epoch != first.Epoch {
+		if doc := env.userDocument(u); doc.PasswordHash != first.PasswordHash || doc.Epoch != first.Epoch {
 			t.Errorf("%s the password was hashed again, or a new epoch begun", when)
 		}
 	}
-	updateObject(w, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"name": "Alice"}`)} })
-	eventually.True(t, "the claim is served", func() bool { return w.userDocument(u).Claims["name"] == "Alice" })
+	updateObject(env, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"name": "Alice"}`)} })
+	eventually.True(t, "the claim is served", func() bool { return env.userDocument(u).Claims["name"] == "Alice" })
 	same("when a claim came")
 	stop()
 	_, stop = runManager(t)
-	updateObject(w, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = nil })
-	eventually.True(t, "the claim is gone", func() bool { return len(w.userDocument(u).Claims) == 0 })
+	updateObject(env, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = nil })
+	eventually.True(t, "the claim is gone", func() bool { return len(env.userDocument(u).Claims) == 0 })
 	same("when the manager started anew")
-	updateObject(w, w.userSecret("alice"), func(s *corev1.Secret) { s.Data["other"] = []byte("x") })
-	eventually.True(t, "the Secret was seen", func() bool { return w.userDocument(u).PasswordSource != first.PasswordSource })
+	updateObject(env, env.userSecret("alice"), func(s *corev1.Secret) { s.Data["other"] = []byte("x") })
+	eventually.True(t, "the Secret was seen", func() bool { return env.userDocument(u).PasswordSource != first.PasswordSource })
 	same("when another key of the Secret changed")
 
-	updateObject(w, w.userSecret("alice"), func(s *corev1.Secret) { s.Data["password"] = []byte("battery staple") })
-	eventually.True(t, "the new password is in force", func() bool { return w.logsIn(u, "battery staple") })
-	if doc := w.userDocument(u); w.logsIn(u, "correct horse") || doc.Epoch == first.Epoch {
+	updateObject(env, env.userSecret("alice"), func(s *corev1.Secret) { s.Data["password"] = []byte("battery staple") })
+	eventually.True(t, "the new password is in force", func() bool { return env.logsIn(u, "battery staple") })
+	if doc := env.userDocument(u); env.logsIn(u, "correct horse") || doc.Epoch == first.Epoch {
 		t.Error("the old password is in force, or what began with it has not ended")
 	}
-	w.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	env.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestAnotherSpellingOfAPasswordsCharactersIsNoNewPassword(t *testing.T) {
-	w := newEnv(t)
-	u := w.readyUser("alice", "caf\u00e9 au lait")
-	first := w.userDocument(u)
-	updateObject(w, w.userSecret("alice"), func(s *corev1.Secret) { s.Data["password"] = []byte("cafe\u0301\u00a0au lait") })
-	eventually.True(t, "the Secret was seen", func() bool { return w.userDocument(u).PasswordSource != first.PasswordSource })
-	if doc := w.userDocument(u); doc.PasswordHash != first.PasswordHash || doc.Epoch != first.Epoch {
+	env := newEnv(t)
+	u := env.readyUser("alice", "caf\u00e9 au lait")
+	first := env.userDocument(u)
+	updateObject(env, env.userSecret("alice"), func(s *corev1.Secret) { s.Data["password"] = []byte("cafe\u0301\u00a0au lait") })
+	eventually.True(t, "the Secret was seen", func() bool { return env.userDocument(u).PasswordSource != first.PasswordSource })
+	if doc := env.userDocument(u); doc.PasswordHash != first.PasswordHash || doc.Epoch != first.Epoch {
 		t.Error("the password was hashed again, or a new epoch begun")
 	}
-	if !w.logsIn(u, "cafe\u0301 au lait") || w.logsIn(u, "cafe au lait") {
+	if !env.logsIn(u, "cafe\u0301 au lait") || env.logsIn(u, "cafe au lait") {
 		t.Error("the password is not what it was")
 	}
 }
 
 func TestAPasswordThatCannotBeUsedIsNamedAndTheOldOneStays(t *testing.T) {
-	w := newEnv(t)
-	u := w.readyUser("alice", "correct horse")
+	env := newEnv(t)
+	u := env.readyUser("alice", "correct horse")
 	for value, say := range map[string]string{
 		"": "empty", "ends\n": "line break", strings.Repeat("x", password.MaxLength+1): "longer", "\xff": "UTF-8",
 	} {
-		updateObject(w, w.userSecret("alice"), func(s *corev1.Secret) { s.Data["password"] = []byte(value) })
+		updateObject(env, env.userSecret("alice"), func(s *corev1.Secret) { s.Data["password"] = []byte(value) })
 		eventually.True(t, "it is refused: "+say, func() bool {
-			message := w.waitForCondition(u, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidPassword)
+			message := env.waitForCondition(u, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidPassword)
 			return strings.Contains(message, say) && strings.Contains(message, `"alice"`) && strings.Contains(message, "spec.passwordSecretRef")
 		})
-		if !w.logsIn(u, "correct horse") {
+		if !env.logsIn(u, "correct horse") {
 			t.Errorf("%s: the old password is not in force", say)
 		}
 	}
-	w.deleteObject(w.userSecret("alice"))
-	message := w.waitForCondition(u, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
+	env.deleteObject(env.userSecret("alice"))
+	message := env.waitForCondition(u, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
 	if !strings.Contains(message, "spec.passwordSecretRef") || !strings.Contains(message, `"alice"`) {
 		t.Error(message)
 	}
-	w.newSecret(w.identity, "alice", map[string]string{"password": "battery staple"})
-	w.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if !w.logsIn(u, "battery staple") {
+	env.newSecret(env.identity, "alice", map[string]string{"password": "battery staple"})
+	env.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if !env.logsIn(u, "battery staple") {
 		t.Error("the new password is not in force")
 	}
 }
 
 // Somebody writes a hash where a password belongs, sees that the login fails, and corrects the field: same Secret, same key.
 func TestAHashThatWasTakenForAPasswordIsReadAnew(t *testing.T) {
-	w := newEnv(t)
+	env := newEnv(t)
 	const bcrypt = "$2a$04$5dgz18Xd3GqgJ3pP5YfLMuEEzW7WnCzWyR3qN6XqW6yxJ7c0qgHLO"
-	u := w.readyUser("alice", bcrypt)
-	if !w.logsIn(u, bcrypt) {
+	u := env.readyUser("alice", bcrypt)
+	if !env.logsIn(u, bcrypt) {
 		t.Error("what is a password to the user is none to the operator")
 	}
-	updateObject(w, u, func(u *v1alpha1.OAuthUser) {
+	updateObject(env, u, func(u *v1alpha1.OAuthUser) {
 		u.Spec.PasswordSecretRef, u.Spec.PasswordHashSecretRef = nil, u.Spec.PasswordSecretRef
 	})
-	eventually.True(t, "the hash is in force", func() bool { return w.userDocument(u).PasswordHash == bcrypt })
-	w.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	updateObject(w, w.userSecret("alice"), func(s *corev1.Secret) {
+	eventually.True(t, "the hash is in force", func() bool { return env.userDocument(u).PasswordHash == bcrypt })
+	env.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(env, env.userSecret("alice"), func(s *corev1.Secret) {
 		s.Data["password"] = []byte("$2a$31$5dgz18Xd3GqgJ3pP5YfLMuEEzW7WnCzWyR3qN6XqW6yxJ7c0qgHLO")
 	})
-	w.waitForCondition(u, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidPassword)
-	if w.userDocument(u).PasswordHash != bcrypt {
+	env.waitForCondition(u, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidPassword)
+	if env.userDocument(u).PasswordHash != bcrypt {
 		t.Error("a hash of excessive cost is in force")
 	}
 }
 
 func TestTwoUsersCannotHaveOneName(t *testing.T) {
 	made := recordWrites(t)
-	w := newEnv(t)
-	c := w.readyClient(asking("free-client"))
-	alice := w.readyUser("alice", "correct horse", subject("1"))
+	env := newEnv(t)
+	c := env.readyClient(asking("free-client"))
+	alice := env.readyUser("alice", "correct horse", subject("1"))
 	for _, taken := range []struct {
 		name   string
 		change []func(*v1alpha1.OAuthUser)
@@ -168,99 +168,99 @@ func TestTwoUsersCannotHaveOneName(t *testing.T) {
 		{"same-name", []func(*v1alpha1.OAuthUser){username("ALICE")}, v1alpha1.ReasonUsernameTaken, `"alice"`},
 		{"same-subject", []func(*v1alpha1.OAuthUser){subject("1")}, v1alpha1.ReasonSubjectTaken, `"1"`},
 		{"a-client", []func(*v1alpha1.OAuthUser){subject("free-client")}, v1alpha1.ReasonSubjectTaken, `"free-client"`},
-		{"the-issuer", []func(*v1alpha1.OAuthUser){subject(w.server.Spec.Issuer)}, v1alpha1.ReasonSubjectTaken, "example.com"},
+		{"the-issuer", []func(*v1alpha1.OAuthUser){subject(env.server.Spec.Issuer)}, v1alpha1.ReasonSubjectTaken, "example.com"},
 	} {
-		u := w.newUser(taken.name, "correct horse", taken.change...)
-		if message := w.waitForCondition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, taken.reason); !strings.Contains(message, taken.say) {
+		u := env.newUser(taken.name, "correct horse", taken.change...)
+		if message := env.waitForCondition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, taken.reason); !strings.Contains(message, taken.say) {
 			t.Errorf("%s: %s", taken.name, message)
 		}
-		if doc := w.userDocument(alice); doc.UID != string(alice.UID) || w.document(c).UID != string(c.UID) {
+		if doc := env.userDocument(alice); doc.UID != string(alice.UID) || env.document(c).UID != string(c.UID) {
 			t.Errorf("%s took the name", taken.name)
 		}
 		made.waitUntilQuiet(t) // and nobody claims and releases names without end
-		if slices.ContainsFunc(w.entries(), func(e internalv1alpha1.Entry) bool { return e.Spec.Owner.UID == u.UID }) {
+		if slices.ContainsFunc(env.entries(), func(e internalv1alpha1.Entry) bool { return e.Spec.Owner.UID == u.UID }) {
 			t.Errorf("%s: who is not served holds a name", taken.name)
 		}
 	}
-	w.deleteObject(alice)
+	env.deleteObject(alice)
 	for _, name := range []string{"same-name", "same-subject"} {
-		u := &v1alpha1.OAuthUser{ObjectMeta: metav1.ObjectMeta{Namespace: w.identity, Name: name}}
-		w.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		u := &v1alpha1.OAuthUser{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: name}}
+		env.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	}
 }
 
 func TestARenamedUserLeavesTheOldName(t *testing.T) {
-	w := newEnv(t)
-	alice, bob := w.readyUser("alice", "correct horse"), w.readyUser("bob", "battery staple")
-	epoch := w.userDocument(alice).Epoch
-	updateObject(w, alice, username("bob"))
-	w.waitForCondition(alice, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUsernameTaken)
-	if doc := w.userDocument(alice); doc.Username != "alice" || w.entry(internalv1alpha1.SpaceUsername, "alice") == nil {
+	env := newEnv(t)
+	alice, bob := env.readyUser("alice", "correct horse"), env.readyUser("bob", "battery staple")
+	epoch := env.userDocument(alice).Epoch
+	updateObject(env, alice, username("bob"))
+	env.waitForCondition(alice, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUsernameTaken)
+	if doc := env.userDocument(alice); doc.Username != "alice" || env.entry(internalv1alpha1.SpaceUsername, "alice") == nil {
 		t.Errorf("what was served is not: %+v", doc)
 	}
-	updateObject(w, alice, username("carol"))
-	w.waitForCondition(alice, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if doc := w.userDocument(alice); doc.Username != "carol" || doc.Epoch != epoch || !w.logsIn(alice, "correct horse") {
+	updateObject(env, alice, username("carol"))
+	env.waitForCondition(alice, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if doc := env.userDocument(alice); doc.Username != "carol" || doc.Epoch != epoch || !env.logsIn(alice, "correct horse") {
 		t.Errorf("the document is %+v", doc)
 	}
-	updateObject(w, bob, username("alice"))
-	w.waitForCondition(bob, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if e := w.entry(internalv1alpha1.SpaceUsername, "bob"); e != nil {
+	updateObject(env, bob, username("alice"))
+	env.waitForCondition(bob, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if e := env.entry(internalv1alpha1.SpaceUsername, "bob"); e != nil {
 		t.Error("the old name is claimed still")
 	}
 }
 
 func TestAUserWhoIsCreatedAgainInheritsNothing(t *testing.T) {
 	made := recordWrites(t)
-	w := newEnv(t)
-	first := w.readyUser("alice", "correct horse")
-	old := w.userDocument(first)
+	env := newEnv(t)
+	first := env.readyUser("alice", "correct horse")
+	old := env.userDocument(first)
 	second := first.DeepCopy()
 	second.ResourceVersion, second.UID, second.Status = "", "", v1alpha1.OAuthUserStatus{}
-	made.whileWritesFail(t, func() { w.deleteObject(first); create(t, second) })
-	w.waitForCondition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	doc := w.userDocument(second)
+	made.whileWritesFail(t, func() { env.deleteObject(first); create(t, second) })
+	env.waitForCondition(second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	doc := env.userDocument(second)
 	if doc.Subject == old.Subject || doc.Epoch == old.Epoch || doc.PasswordHash == old.PasswordHash || doc.UID == old.UID {
 		t.Error("the new user has something of the old one")
 	}
 	eventually.True(t, "nothing of the former one is served", func() bool {
-		return !slices.ContainsFunc(w.entries(), func(e internalv1alpha1.Entry) bool { return e.Spec.Owner.UID == first.UID })
+		return !slices.ContainsFunc(env.entries(), func(e internalv1alpha1.Entry) bool { return e.Spec.Owner.UID == first.UID })
 	})
 }
 
 func TestATenantCannotAttachUsers(t *testing.T) {
-	w := newEnv(t)
-	u := &v1alpha1.OAuthUser{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "mallory"}, Spec: v1alpha1.OAuthUserSpec{
+	env := newEnv(t)
+	u := &v1alpha1.OAuthUser{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: "mallory"}, Spec: v1alpha1.OAuthUserSpec{
 		ServerRef: v1alpha1.LocalServerReference{Name: "main"}, Username: "mallory",
 		PasswordSecretRef: &v1alpha1.SecretKeyReference{Name: "mallory", Key: "password"},
 	}}
-	w.newSecret(w.apps, "mallory", map[string]string{"password": "correct horse"})
+	env.newSecret(env.apps, "mallory", map[string]string{"password": "correct horse"})
 	create(t, u)
-	w.waitForCondition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
-	if doc := w.userDocument(u); doc.UID != "" || w.entry(internalv1alpha1.SpaceUsername, "mallory") != nil {
+	env.waitForCondition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
+	if doc := env.userDocument(u); doc.UID != "" || env.entry(internalv1alpha1.SpaceUsername, "mallory") != nil {
 		t.Error("the tenant's user is served")
 	}
 }
 
 func TestClaimsThatTheProtocolSetsAreRefused(t *testing.T) {
-	w := newEnv(t)
-	u := w.newUser("alice", "correct horse", func(u *v1alpha1.OAuthUser) {
+	env := newEnv(t)
+	u := env.newUser("alice", "correct horse", func(u *v1alpha1.OAuthUser) {
 		u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"name": "Alice", "sub": "0", "AUD": "x"}`)}
 	})
-	message := w.waitForCondition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	message := env.waitForCondition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
 	if !strings.Contains(message, "spec.claims.sub") || !strings.Contains(message, "spec.claims.AUD") || strings.Contains(message, "spec.claims.name") {
 		t.Error(message)
 	}
-	if w.userDocument(u).UID != "" {
+	if env.userDocument(u).UID != "" {
 		t.Error("the user is served")
 	}
-	updateObject(w, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"name": "Alice"}`)} })
-	w.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	updateObject(w, u, func(u *v1alpha1.OAuthUser) {
+	updateObject(env, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"name": "Alice"}`)} })
+	env.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	updateObject(env, u, func(u *v1alpha1.OAuthUser) {
 		u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"name": "Eve", "iss": "x"}`)}
 	})
-	w.waitForCondition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
-	if doc := w.userDocument(u); doc.Claims["name"] != "Alice" {
+	env.waitForCondition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	if doc := env.userDocument(u); doc.Claims["name"] != "Alice" {
 		t.Errorf("what was served is not in force: %+v", doc.Claims)
 	}
 }

@@ -175,7 +175,7 @@ func (op *operator) byName(list func() client.ObjectList) wakeFunc {
 		if !ok || e.Spec.Space == internalv1alpha1.SpaceNamespace {
 			return nil
 		}
-		name := compile.Claim{Space: e.Spec.Space, Value: e.Spec.Value}
+		name := compile.Name{Space: e.Spec.Space, Value: e.Spec.Value}
 		return op.find(ctx, list(), client.MatchingFields{indexName: nameKey(serverOfEntry(e), name)})
 	}
 }
@@ -204,8 +204,8 @@ func (op *operator) waitingBehind(list func() client.ObjectList) wakeFunc {
 			return nil // all wait for the server
 		}
 		var keys []client.ObjectKey
-		for _, name := range names.Asked {
-			if e, err := op.entry(ctx, &server, name); err == nil && e == nil {
+		for _, name := range names.Requested {
+			if e, err := op.getEntry(ctx, &server, name); err == nil && e == nil {
 				keys = append(keys, op.find(ctx, list(), client.MatchingFields{indexName: nameKey(key, name)})...)
 			}
 		}

@@ -25,40 +25,40 @@ type workloadObject struct {
 
 // keep has an object exist as it is to be. One of its name that is not the operator's is left as it
 // is, which taken says.
-func (r *serverReconciler) keep(ctx context.Context, server *v1alpha1.AuthorizationServer, o workloadObject) (taken verdict, err error) {
+func (r *serverReconciler) keep(ctx context.Context, server *v1alpha1.AuthorizationServer, o workloadObject) (taken condition, err error) {
 	cached := o.have.DeepCopyObject().(client.Object) //nolint:forcetypeassert // a copy has the type of what it copies
 	err = r.Get(ctx, client.ObjectKeyFromObject(o.want), cached)
 	if client.IgnoreNotFound(err) != nil {
-		return verdict{}, err
+		return condition{}, err
 	}
 	if err == nil && o.same(cached) && sameMetadata(o.want, cached) {
-		return verdict{}, nil
+		return condition{}, nil
 	}
 	// The cache has only what is labeled as the operator's, so what it does not know may be there.
-	err = r.live.Get(ctx, client.ObjectKeyFromObject(o.want), o.have)
+	err = r.apiReader.Get(ctx, client.ObjectKeyFromObject(o.want), o.have)
 	if apierrors.IsNotFound(err) {
-		return verdict{}, r.Create(ctx, o.want, client.FieldOwner(FieldManager))
+		return condition{}, r.Create(ctx, o.want, client.FieldOwner(FieldManager))
 	}
 	if err != nil {
-		return verdict{}, err
+		return condition{}, err
 	}
 	if owner := metav1.GetControllerOfNoCopy(o.have); owner != nil && formerServer(server, owner) {
-		return waits("%s %q belongs to an AuthorizationServer of this name that was deleted; waiting until it is removed too",
+		return pendingCondition("%s %q belongs to an AuthorizationServer of this name that was deleted; waiting until it is removed too",
 			o.want.GetObjectKind().GroupVersionKind().Kind, o.want.GetName()), nil
 	}
 	if !mayKeep(server, o.want, o.have) {
-		return fails(v1alpha1.ReasonNameTaken, "%s %q exists and is not the operator's: remove it, or create the AuthorizationServer under another name",
+		return falseCondition(v1alpha1.ReasonNameTaken, "%s %q exists and is not the operator's: remove it, or create the AuthorizationServer under another name",
 			o.want.GetObjectKind().GroupVersionKind().Kind, o.want.GetName()), nil
 	}
 	uid, version := o.have.GetUID(), o.have.GetResourceVersion()
 	if !o.replace(o.have) {
 		o.want.SetResourceVersion(version)
-		return verdict{}, r.writer.applyObject(ctx, o.want)
+		return condition{}, r.writer.applyObject(ctx, o.want)
 	}
 	if err := r.Delete(ctx, o.have, client.Preconditions{UID: &uid, ResourceVersion: &version}); err != nil {
-		return verdict{}, err
+		return condition{}, err
 	}
-	return verdict{}, r.Create(ctx, o.want, client.FieldOwner(FieldManager))
+	return condition{}, r.Create(ctx, o.want, client.FieldOwner(FieldManager))
 }
 
 // formerServer reports whether an owner is an AuthorizationServer that had the server's name before

@@ -78,7 +78,7 @@ type cause struct {
 type causeKey struct{}
 
 // onBehalfOf tells a writer which object a reconciler looks at.
-func onBehalfOf(ctx context.Context, object metav1.Object) context.Context {
+func withCause(ctx context.Context, object metav1.Object) context.Context {
 	return context.WithValue(ctx, causeKey{}, cause{object.GetUID(), object.GetGeneration()})
 }
 
@@ -174,7 +174,7 @@ func (w *writer) refusedBefore(key request, generation int64, version string) (t
 func (w *writer) remember(key request, generation int64, version string, err error) time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !refused(err) {
+	if !isRefusal(err) {
 		if err == nil {
 			delete(w.refused, key)
 		}
@@ -205,7 +205,7 @@ func (w *writer) forgetOld(now time.Time) {
 // refused reports whether the API server has answered, and by its own decision or that of an
 // admission plugin did not do what it was asked. An answer that says to look again, or to come back
 // later, is none.
-func refused(err error) bool {
+func isRefusal(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return false

@@ -417,10 +417,10 @@ func TestTwoClaimsAreOneEntryOnlyIfTheyAreOneName(t *testing.T) {
 	names := map[string]string{}
 	for _, c := range []struct {
 		server types.UID
-		claim  Claim
+		claim  Name
 	}{
-		{"s", Claim{"identity", "a"}}, {"t", Claim{"identity", "a"}}, {"s", Claim{"scope", "a"}}, {"s", Claim{"identity", "b"}},
-		{"s", Claim{"identity", "A"}}, {"s", Claim{"identitya", ""}}, {"sidentity", Claim{"", "a"}}, {"s", Claim{"", "identitya"}},
+		{"s", Name{"identity", "a"}}, {"t", Name{"identity", "a"}}, {"s", Name{"scope", "a"}}, {"s", Name{"identity", "b"}},
+		{"s", Name{"identity", "A"}}, {"s", Name{"identitya", ""}}, {"sidentity", Name{"", "a"}}, {"s", Name{"", "identitya"}},
 	} {
 		name := EntryName(c.server, c.claim)
 		if other, twice := names[name]; twice {
@@ -433,12 +433,12 @@ func TestTwoClaimsAreOneEntryOnlyIfTheyAreOneName(t *testing.T) {
 func TestAnEntryNamesItsOwnerAndGoesWithItsServer(t *testing.T) {
 	as := server(nil)
 	owner := Owner("OAuthClient", &metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "c"})
-	e := Entry(as, Claim{internalv1alpha1.SpaceIdentity, "shop.web"}, owner, documents.FormatClient, "{}")
+	e := NewEntry(as, Name{internalv1alpha1.SpaceIdentity, "shop.web"}, owner, documents.FormatClient, "{}")
 	want := internalv1alpha1.EntrySpec{
 		ServerUID: "s", Space: internalv1alpha1.SpaceIdentity, Value: "shop.web", Format: documents.FormatClient, Document: "{}",
 		Owner: internalv1alpha1.Owner{Kind: "OAuthClient", Namespace: "shop", Name: "web", UID: "c"},
 	}
-	if e.Spec != want || e.Namespace != as.Namespace || e.Name != EntryName("s", Claim{internalv1alpha1.SpaceIdentity, "shop.web"}) {
+	if e.Spec != want || e.Namespace != as.Namespace || e.Name != EntryName("s", Name{internalv1alpha1.SpaceIdentity, "shop.web"}) {
 		t.Errorf("%+v", e)
 	}
 	if e.Labels[internalv1alpha1.ServerUIDLabel] != "s" || len(e.OwnerReferences) != 1 || e.OwnerReferences[0].UID != as.UID ||

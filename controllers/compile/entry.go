@@ -15,14 +15,14 @@ import (
 )
 
 // Claim is one name that an object asks for.
-type Claim struct {
+type Name struct {
 	Space internalv1alpha1.Space
 	Value string
 }
 
 // EntryName is the name of the Entry by which a name is claimed at a server. Two claims of one name are one object, so the API server decides
 // who was first.
-func EntryName(server types.UID, claim Claim) string {
+func EntryName(server types.UID, claim Name) string {
 	h := sha256.New()
 	for _, part := range []string{string(server), string(claim.Space), claim.Value} {
 		_, _ = io.WriteString(h, part) // a hash never fails
@@ -32,7 +32,7 @@ func EntryName(server types.UID, claim Claim) string {
 }
 
 // Entry is the claim of a name for an owner, with the document that is served for it; without one, format and document are empty.
-func Entry(server *v1alpha1.AuthorizationServer, claim Claim, owner internalv1alpha1.Owner, format, document string) *internalv1alpha1.Entry {
+func NewEntry(server *v1alpha1.AuthorizationServer, claim Name, owner internalv1alpha1.Owner, format, document string) *internalv1alpha1.Entry {
 	return &internalv1alpha1.Entry{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: server.Namespace,

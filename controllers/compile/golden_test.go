@@ -60,7 +60,7 @@ func TestTheNamesOfEntriesNeverChange(t *testing.T) {
 	var vectors []vector
 	readYAML(t, "testdata/entrynames/vectors.yaml", &vectors)
 	for i, v := range vectors {
-		vectors[i].Name = EntryName(v.ServerUID, Claim{v.Space, v.Value})
+		vectors[i].Name = EntryName(v.ServerUID, Name{v.Space, v.Value})
 	}
 	compareGolden(t, "testdata/entrynames/names.json", indented(t, vectors))
 }

@@ -11,12 +11,12 @@ import (
 // Names are the names that an object asks for at its server, and those of them that its status says
 // it held when the manager last looked. Status is written by the manager, and outlives the Entries.
 type Names struct {
-	Asked, Held []Claim
+	Requested, Held []Name
 }
 
 // ask adds a name; held is what the status says of it.
-func (n *Names) ask(claim Claim, held bool) {
-	n.Asked = append(n.Asked, claim)
+func (n *Names) add(claim Name, held bool) {
+	n.Requested = append(n.Requested, claim)
 	if held {
 		n.Held = append(n.Held, claim)
 	}
@@ -26,7 +26,7 @@ func (n *Names) ask(claim Claim, held bool) {
 func ClientNames(c *v1alpha1.OAuthClient) Names {
 	var names Names
 	id := ClientID(c)
-	names.ask(Claim{internalv1alpha1.SpaceIdentity, id}, c.Status.ClientID == id)
+	names.add(Name{internalv1alpha1.SpaceIdentity, id}, c.Status.ClientID == id)
 	return names
 }
 
@@ -34,9 +34,9 @@ func ClientNames(c *v1alpha1.OAuthClient) Names {
 func UserNames(u *v1alpha1.OAuthUser) Names {
 	var names Names
 	subject := Subject(u)
-	names.ask(Claim{internalv1alpha1.SpaceIdentity, subject}, u.Status.Subject == subject)
+	names.add(Name{internalv1alpha1.SpaceIdentity, subject}, u.Status.Subject == subject)
 	if username, err := username(u); err == nil {
-		names.ask(Claim{internalv1alpha1.SpaceUsername, username}, u.Status.Username == username)
+		names.add(Name{internalv1alpha1.SpaceUsername, username}, u.Status.Username == username)
 	}
 	return names
 }
@@ -44,14 +44,14 @@ func UserNames(u *v1alpha1.OAuthUser) Names {
 // ResourceServerNames are those of a ResourceServer: the identifier first, then the scopes.
 func ResourceServerNames(rs *v1alpha1.ResourceServer) Names {
 	var names Names
-	names.ask(IdentifierClaim(rs.Spec.Identifier), rs.Status.Identifier == rs.Spec.Identifier)
+	names.add(IdentifierName(rs.Spec.Identifier), rs.Status.Identifier == rs.Spec.Identifier)
 	for _, scope := range rs.Spec.Scopes {
-		names.ask(Claim{internalv1alpha1.SpaceScope, scope.Name}, slices.Contains(rs.Status.Scopes, scope.Name))
+		names.add(Name{internalv1alpha1.SpaceScope, scope.Name}, slices.Contains(rs.Status.Scopes, scope.Name))
 	}
 	return names
 }
 
 // IdentifierClaim is the claim of a resource identifier, one for both spellings of an empty path.
-func IdentifierClaim(identifier string) Claim {
-	return Claim{internalv1alpha1.SpaceIdentity, oauth.CanonicalResource(identifier)}
+func IdentifierName(identifier string) Name {
+	return Name{internalv1alpha1.SpaceIdentity, oauth.CanonicalResource(identifier)}
 }
