@@ -22,6 +22,8 @@ GOLANGCI_LINT := bin/tools/golangci-lint@$(GOLANGCI_LINT_VERSION)/golangci-lint
 # The database of vulnerabilities is a Go module, so what a scan finds depends on the commit alone.
 GOVULNCHECK_VERSION := $(shell awk '$$1 == "golang.org/x/vulndb" {print $$2}' hack/tools/govulncheck/go.mod)
 GOVULNCHECK := bin/tools/govulncheck@$(GOVULNCHECK_VERSION)
+PROMETHEUS_VERSION := $(shell awk '$$1 == "github.com/prometheus/prometheus" && $$2 ~ /^v/ {print $$2}' hack/tools/prometheus/go.mod)
+PROMETHEUS := bin/tools/prometheus@$(PROMETHEUS_VERSION)
 # Releases are built with this version of Go.
 TOOLCHAIN := $(shell awk '$$1 == "toolchain" {print $$2}' go.mod)
 # What a build is called, and the image that it makes; a release sets VERSION.
@@ -30,7 +32,7 @@ COMMIT := $(shell git rev-parse HEAD 2>/dev/null)
 IMAGE ?= localhost/oauth-operator:$(VERSION)
 ARCHITECTURES ?= amd64 arm64
 LDFLAGS := -s -w -X github.com/oauth-operator/oauth-operator/version.version=$(VERSION) -X github.com/oauth-operator/oauth-operator/version.commit=$(COMMIT)
-MODULES := . hack/certmanager hack/cluster hack/controlplane hack/image hack/tools/controller-gen hack/tools/golangci-lint hack/tools/govulncheck
+MODULES := . hack/certmanager hack/cluster hack/controlplane hack/image hack/tools/controller-gen hack/tools/golangci-lint hack/tools/govulncheck hack/tools/prometheus
 
 .PHONY: help
 help: ## List the targets
@@ -125,3 +127,6 @@ $(GOVULNCHECK)/db:
 	cd hack/tools/govulncheck && $(BUILD) -o $(CURDIR)/$(GOVULNCHECK)/ golang.org/x/vuln/cmd/govulncheck golang.org/x/vulndb/cmd/indexdb
 	cd hack/tools/govulncheck && $(CURDIR)/$(GOVULNCHECK)/indexdb -vulns "$$(go list -m -f '{{.Dir}}' golang.org/x/vulndb)/data/osv" -out $(CURDIR)/$@.new
 	mv $@.new $@
+# Without its service discovery, which takes most of the time to build.
+$(PROMETHEUS)/promtool:
+	cd hack/tools/prometheus && $(BUILD) -tags remove_all_sd -o $(CURDIR)/$(PROMETHEUS)/ github.com/prometheus/prometheus/cmd/prometheus github.com/prometheus/prometheus/cmd/promtool
