@@ -3,6 +3,7 @@
 //
 //	run.go       Run: the program, from its options to its shutdown
 //	store.go     the storage that the options name
+//	metrics.go   the metrics of what the endpoints work with
 //	memory.go    the memory limit, and how much of it password hashes may take
 //	status.go    the port with probes and metrics
 //	router.go    Server: the endpoints over a registry, keys and a store
@@ -99,24 +100,25 @@ func (s *Server) Handler() (http.Handler, error) {
 }
 
 func (s *Server) newRouter() (*router, error) {
-	requests, err := web.NewMetrics(s.Metrics)
+	metrics, err := newEndpointMetrics(s.Metrics)
 	if err != nil {
-		return nil, fmt.Errorf("registering metrics: %w", err)
-	}
-	ended, err := grant.NewMetrics(s.Metrics)
-	if err != nil {
-		return nil, fmt.Errorf("registering metrics: %w", err)
+		return nil, err
 	}
 	grants := &grant.Service{
-		Store: s.Store, Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: s.Random, StoreID: s.StoreID, Log: s.Log, Metrics: ended,
+		Store: s.Store, Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: s.Random, StoreID: s.StoreID, Log: s.Log, Metrics: metrics.grants,
 	}
 	s.Store.OnEnd(grants.ReportEnd)
 	minter := &mint.Minter{Keys: s.Keys, Registry: s.Registry, Now: s.Now}
 	flows := &interaction.Flows{Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: s.Random}
 	consents := &interaction.Consents{Store: s.Store, Now: s.Now}
 	sessions := &session.Sessions{Keys: s.Keys, Registry: s.Registry, Grants: grants, Now: s.Now, Random: s.Random}
-	clients := &clientauth.Authenticator{Registry: s.Registry, Now: s.Now, OnUse: s.Used}
+	clients := &clientauth.Authenticator{Registry: s.Registry, Now: s.Now, Metrics: metrics.clients, OnUse: s.Used}
 	passwords := password.NewVerifier(password.Limits{CPUs: runtime.GOMAXPROCS(0), Memory: s.HashMemory}, s.Now)
+	for _, c := range passwords.Metrics() {
+		if err := s.Metrics.Register(c); err != nil {
+			return nil, fmt.Errorf("registering the metrics of passwords: %w", err)
+		}
+	}
 	guesses, err := throttle.New(s.Now, s.Random, s.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("creating the throttle: %w", err)
@@ -124,7 +126,7 @@ func (s *Server) newRouter() (*router, error) {
 	devices := &throttle.Devices{Keys: s.Keys, Now: s.Now, Random: s.Random}
 
 	return &router{
-		web:      &web.Adapter{Log: s.Log, Metrics: requests, Now: s.Now, Random: s.Random, Issuer: s.issuer},
+		web:      &web.Adapter{Log: s.Log, Metrics: metrics.requests, Now: s.Now, Random: s.Random, Issuer: s.issuer},
 		registry: s.Registry,
 		authorize: &authorize.Handler{
 			Registry: s.Registry, Keys: s.Keys, Flows: flows, Sessions: sessions, Consents: consents, Grants: grants, Minter: minter, Now: s.Now,

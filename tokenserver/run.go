@@ -20,6 +20,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/kubeclient"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/measured"
+	"github.com/oauth-operator/oauth-operator/version"
 )
 
 const (
@@ -130,6 +132,9 @@ func newProgram(o Options, hashMemory int64) (*program, error) {
 	if p.store, err = p.openStore(metrics); err != nil { // it reports changes to p.cluster
 		return nil, err
 	}
+	if p.store.Store, err = measured.New(p.store.Store, o.Now, metrics); err != nil {
+		return nil, err
+	}
 	server := &Server{
 		Registry: p.registry, Keys: p.keys, Store: p.store.Store, StoreID: p.store.id, Used: p.cluster.RecordUse, HashMemory: hashMemory,
 		Now: o.Now, Random: o.Random, Log: o.Log, Metrics: metrics,
@@ -140,6 +145,7 @@ func newProgram(o Options, hashMemory int64) (*program, error) {
 	}
 	p.api = p.newHTTPServer(o.Listen, handler, o.TLSDir)
 	metrics.MustRegister(p.api.Metrics()...)
+	metrics.MustRegister(p.readiness(), version.Collector("tokenserver"))
 	p.status = p.newHTTPServer(o.StatusListen, statusHandler(metrics, p.problem), "")
 	p.loadFiles()
 	return p, nil

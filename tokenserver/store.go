@@ -55,6 +55,9 @@ func (p *program) openStore(metrics prometheus.Registerer) (store, error) {
 		if err != nil {
 			return store{}, fmt.Errorf("creating the memory store: %w", err)
 		}
+		if err := storage.RegisterLiveGrants(metrics, m.CountGrants); err != nil {
+			return store{}, err
+		}
 		return store{
 			Store: m, kind: documents.StorageMemory, id: m.ID(),
 			run: func(context.Context) {}, problem: func() string { return "" },

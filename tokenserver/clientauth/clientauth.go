@@ -8,6 +8,7 @@
 //	clientauth.go  the Authenticator
 //	present.go     what a request presents, and where
 //	compare.go     secrets against the hashes that are served
+//	metrics.go     why clients were not authenticated
 package clientauth
 
 import (
@@ -27,6 +28,8 @@ type Authenticator struct {
 	Now      func() time.Time
 	// Used, if set, learns which credential of a client was used; it must return at once.
 	OnUse func(registry.CredentialUse)
+	// Metrics may be nil.
+	Metrics *Metrics
 
 	comparisons atomic.Int64
 }
@@ -36,12 +39,13 @@ type Authenticator struct {
 func (a *Authenticator) Authenticate(r *http.Request, form oauth.Params) (*registry.Client, error) {
 	p, err := parseCredentials(r, form)
 	if err != nil {
+		a.Metrics.failed(malformed)
 		return nil, a.withChallenge(err)
 	}
 	client, known := a.findClient(p)
 	credential, matches := a.findCredential(client, p.secrets)
 	if !known {
-		return nil, a.authenticationFailed()
+		return nil, a.authenticationFailed(unknownClient)
 	}
 	use := registry.CredentialUse{
 		ClientUID: client.UID, CredentialID: credential.ID, Retiring: credential.State == documents.CredentialRetiring,
@@ -49,9 +53,12 @@ func (a *Authenticator) Authenticate(r *http.Request, form oauth.Params) (*regis
 	switch {
 	case p.method == oauth.AuthMethodNone && client.IsPublic():
 		return client, nil
-	case !matches || client.IsPublic():
-		return nil, a.authenticationFailed()
+	case client.IsPublic(), p.method == oauth.AuthMethodNone:
+		return nil, a.authenticationFailed(wrongMethod)
+	case !matches:
+		return nil, a.authenticationFailed(wrongSecret)
 	case p.method != client.AuthMethod:
+		a.Metrics.failed(wrongMethod)
 		use.RefusedMethod = p.method
 		a.notifyUse(use)
 		return nil, a.withChallenge(oauth.Errorf(oauth.InvalidClient,
@@ -71,7 +78,7 @@ func (a *Authenticator) notifyUse(use registry.CredentialUse) {
 func (a *Authenticator) AuthenticateConfidential(r *http.Request, form oauth.Params) (*registry.Client, error) {
 	client, err := a.Authenticate(r, form)
 	if err == nil && client.IsPublic() {
-		return nil, a.authenticationFailed()
+		return nil, a.authenticationFailed(wrongMethod)
 	}
 	return client, err
 }
@@ -87,7 +94,8 @@ func (a *Authenticator) findClient(p credentials) (*registry.Client, bool) {
 }
 
 // failed is the one answer to every client that is not who it says.
-func (a *Authenticator) authenticationFailed() *oauth.Error {
+func (a *Authenticator) authenticationFailed(reason failure) *oauth.Error {
+	a.Metrics.failed(reason)
 	return a.withChallenge(oauth.Errorf(oauth.InvalidClient,
 		"unknown client, wrong credentials, or another method than the client's tokenEndpointAuthMethod"))
 }

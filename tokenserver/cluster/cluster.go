@@ -5,6 +5,7 @@
 //	entries.go  applies Entries to the registry and the keys
 //	replica.go  writes the Replica
 //	usage.go    records when credentials were last used, and writes the Usage
+//	metrics.go  how much is served, and how old it is
 //
 // All Entries come through one watch, in one order. While the API server cannot be reached, the
 // token server serves what it has read before, and the watch is opened again as soon as that is
@@ -15,7 +16,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -90,27 +90,6 @@ func New(api *rest.Config, config Config) (*Cluster, error) {
 	return c, nil
 }
 
-func (c *Cluster) registerMetrics(metrics prometheus.Registerer) error {
-	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "oauth_operator", Subsystem: "tokenserver", Name: "served_state_age_seconds",
-		Help: "Seconds since the cluster last confirmed what is served: about 10 at most while the API server can be reached, +Inf before the first time.",
-	}, c.servedStateAge)
-	clients := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "oauth_operator", Subsystem: "tokenserver", Name: "registered_clients",
-		Help: "Clients that the server knows, including those that it refuses.",
-	}, func() float64 { return float64(c.config.Registry.CountClients()) })
-	rejected := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "oauth_operator", Subsystem: "tokenserver", Name: "rejected_entries",
-		Help: "Entries that the server cannot read or serve.",
-	}, func() float64 { return float64(c.entries.countRejected()) })
-	for _, collector := range []prometheus.Collector{age, clients, rejected} {
-		if err := metrics.Register(collector); err != nil {
-			return fmt.Errorf("registering metrics: %w", err)
-		}
-	}
-	return nil
-}
-
 // Run serves the Entries and writes the Replica and the Usage until ctx ends.
 func (c *Cluster) Run(ctx context.Context) {
 	var running sync.WaitGroup
@@ -144,11 +123,3 @@ func (c *Cluster) newReflector() *cache.Reflector {
 // confirmServed records that the cluster has confirmed what is served: by an event of the watch, or
 // by an answer to another request while the watch is open.
 func (c *Cluster) confirmServed() { c.lastConfirmed.Store(c.config.Now().UnixNano()) }
-
-func (c *Cluster) servedStateAge() float64 {
-	confirmed := c.lastConfirmed.Load()
-	if confirmed == 0 {
-		return math.Inf(1)
-	}
-	return max(0, c.config.Now().Sub(time.Unix(0, confirmed)).Seconds())
-}

@@ -27,6 +27,7 @@ func (s *Server) Stats() Stats {
 func (s *Server) Metrics() []prometheus.Collector {
 	const namespace, subsystem = "oauth_operator", "tokenserver"
 	return []prometheus.Collector{
+		newCertificateExpiry(s.certificate),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "connections", Help: "Connections that are open.",
 		}, func() float64 { return float64(s.Stats().Open) }),

@@ -6,6 +6,7 @@
 //	request.go      reading a request and writing its response while the connection does not count
 //	certificate.go  the TLS certificate, reloaded when its files change
 //	metrics.go      metrics of the connections
+//	certificate_metrics.go  when the certificate expires
 package httpserver
 
 import (

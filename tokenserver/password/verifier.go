@@ -33,6 +33,8 @@ type Verifier struct {
 	limits Limits
 	now    func() time.Time
 	done   atomic.Int64
+	// refused counts the errors that wrap ErrBusy.
+	refused atomic.Int64
 }
 
 // NewVerifier returns a Verifier that computes within the limits. It learns from the clock how long
@@ -78,6 +80,7 @@ func (v *Verifier) Verify(ctx context.Context, r Request) (bool, error) {
 	threads := min(h.threads(), v.limits.CPUs)
 	p := &place{cpus: threads, memory: h.memory(), takes: v.rates.estimate(h, threads), shares: r.Quotas}
 	if !v.queue.enter(p, r.UseReserve) {
+		v.refused.Add(1)
 		return false, ErrBusy
 	}
 	defer v.queue.leave(p)
@@ -86,6 +89,7 @@ func (v *Verifier) Verify(ctx context.Context, r Request) (bool, error) {
 	select {
 	case <-p.turn:
 	case <-late.C:
+		v.refused.Add(1)
 		return false, ErrBusy
 	case <-ctx.Done():
 		return false, ctx.Err()

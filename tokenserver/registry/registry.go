@@ -111,13 +111,6 @@ func (r *Registry) Server() (documents.Server, bool) {
 	return r.server.document, true
 }
 
-// Clients is how many clients are served, suspended and refused ones among them.
-func (r *Registry) CountClients() int {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return len(r.clients)
-}
-
 // holds says whether uid holds a name. The caller has the lock.
 func (r *Registry) ownsName(space, value, uid string) bool {
 	h, ok := r.names[nameKey{space, value}]

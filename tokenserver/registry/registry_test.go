@@ -462,7 +462,7 @@ func TestReplaceLeavesExactlyWhatItWasGiven(t *testing.T) {
 		t.Errorf("the client was not decided again: %v", c.Scopes())
 	}
 	r.Replace(nil)
-	if _, ok := r.Server(); ok || r.CountClients() != 0 {
+	if _, ok := r.Server(); ok || r.Count().Clients != 0 {
 		t.Error("something is left after everything was replaced by nothing")
 	}
 }

@@ -184,6 +184,8 @@ func (s *Server) assemble() {
 	var err error
 	s.Grants.Metrics, err = grant.NewMetrics(s.Metrics)
 	must(s.T, err)
+	s.Clients.Metrics, err = clientauth.NewMetrics(s.Metrics)
+	must(s.T, err)
 	s.Throttle, err = throttle.New(s.Now, rand.Reader, s.Metrics)
 	must(s.T, err)
 	webMetrics, err := web.NewMetrics(s.Metrics)

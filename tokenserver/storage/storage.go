@@ -6,6 +6,8 @@
 //	records.go       Grant and Consent
 //	marks.go         Mark, and the bounds on marks
 //	mark_counter.go  MarkCounter, which keeps these bounds for stores with all marks in memory
+//	metrics.go       the metrics that all stores have
+//	measured/        a Store that measures the calls to another one
 //	memory/          a Store in memory
 //	kubernetes/      a Store in objects of the cluster
 //	postgres/        a Store in a PostgreSQL database

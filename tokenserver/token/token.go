@@ -50,6 +50,7 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	web.NoteGrantType(r.Context(), form.Get("grant_type"))
 	// 2. Client authentication.
 	client, err := h.Clients.Authenticate(r, form)
 	if err != nil {
@@ -61,7 +62,6 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	web.NoteGrantType(r.Context(), form.Get("grant_type"))
 	// 4. The grant. It is used up only if the tokens for it can be made.
 	if err := h.Minter.CheckReady(client); err != nil {
 		return err

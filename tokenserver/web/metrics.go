@@ -29,7 +29,7 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 		}, []string{"endpoint"}),
 		grants: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "grant_requests_total",
-			Help: "Requests that use a grant type, by endpoint and outcome (ok or error). RFC 9700 advises against implicit and password.",
+			Help: "Requests that use a grant type, by endpoint and outcome: ok or the error code. RFC 9700 advises against implicit and password.",
 		}, []string{"endpoint", "grant_type", "outcome"}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "errors_total", Help: "Errors answered, by endpoint and error code.",
@@ -63,7 +63,7 @@ func (m *endpointMetrics) observe(method string, status int, grantType, errorCod
 	outcome := "ok"
 	if errorCode != "" {
 		m.errors.WithLabelValues(errorCode).Inc()
-		outcome = "error"
+		outcome = errorCode
 	}
 	if grantType != "" {
 		m.grants.WithLabelValues(grantType, outcome).Inc()

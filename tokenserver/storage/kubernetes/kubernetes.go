@@ -29,7 +29,6 @@ package kubernetes
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -106,21 +105,10 @@ func New(api *rest.Config, config Config) (*Store, error) {
 		maxPair: storage.MaxGrantsPerUserAndClient, maxLive: storage.MaxGrantsPerServer, uncertain: map[string]time.Time{},
 	}
 	s.grants, s.consents, s.marks = newGrantCache(s), newConsentCache(s), newMarkCache(s)
-	if err := s.registerMetrics(config.Metrics); err != nil {
+	if err := storage.RegisterLiveGrants(config.Metrics, func() int { return s.grants.countLive(s.config.Now()) }); err != nil {
 		return nil, err
 	}
 	return s, nil
-}
-
-func (s *Store) registerMetrics(metrics prometheus.Registerer) error {
-	live := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "oauth_operator", Subsystem: "tokenserver", Name: "live_grants",
-		Help: "Grants of the server that have neither ended nor expired. At 100000 no grant can be created. Every replica reports the same number.",
-	}, func() float64 { return float64(s.grants.countLive(s.config.Now())) })
-	if err := metrics.Register(live); err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
-	}
-	return nil
 }
 
 // Run watches the objects, and does what has to be done after some were deleted with kubectl, until

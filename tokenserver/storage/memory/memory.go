@@ -77,6 +77,14 @@ func (s *Store) SetMarkBounds(kind storage.MarkKind, bounds storage.MarkBounds) 
 	s.markCounter.SetBounds(kind, bounds)
 }
 
+// CountGrants returns how many grants have not ended. Those that have expired since the last sweep
+// are among them.
+func (s *Store) CountGrants() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.notEnded
+}
+
 // Sweep implements storage.Store.
 func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
 	if ctx.Err() != nil {

@@ -182,21 +182,6 @@ func (s *Store) markBoundsOf(kind storage.MarkKind) storage.MarkBounds {
 	return storage.DefaultMarkBounds(kind)
 }
 
-func (s *Store) registerMetrics(metrics prometheus.Registerer) error {
-	if metrics == nil {
-		return nil
-	}
-	live := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "oauth_operator", Subsystem: "tokenserver", Name: "live_grants",
-		Help: "Grants of the server that have neither ended nor expired, as of at most a minute ago. At 100000 no more can begin. " +
-			"Every replica reports about the same number.",
-	}, func() float64 { return float64(s.liveGrants.lastCount()) })
-	if err := metrics.Register(live); err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
-	}
-	return nil
-}
-
 // newVersion returns 32 random hexadecimal digits. Versions are not counted up, so that a record
 // that was removed and created again has none of its old versions.
 func (s *Store) newVersion() (string, error) {

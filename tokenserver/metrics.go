@@ -1,0 +1,44 @@
+package tokenserver
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/clientauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
+	"github.com/oauth-operator/oauth-operator/tokenserver/web"
+)
+
+// endpointMetrics are the metrics of what the endpoints work with.
+type endpointMetrics struct {
+	requests *web.Metrics
+	grants   *grant.Metrics
+	clients  *clientauth.Metrics
+}
+
+// newEndpointMetrics returns new metrics, registered.
+func newEndpointMetrics(registerer prometheus.Registerer) (m endpointMetrics, err error) {
+	if m.requests, err = web.NewMetrics(registerer); err != nil {
+		return m, fmt.Errorf("registering the metrics of requests: %w", err)
+	}
+	if m.grants, err = grant.NewMetrics(registerer); err != nil {
+		return m, fmt.Errorf("registering the metrics of grants: %w", err)
+	}
+	if m.clients, err = clientauth.NewMetrics(registerer); err != nil {
+		return m, fmt.Errorf("registering the metrics of client authentication: %w", err)
+	}
+	return m, nil
+}
+
+// readiness returns the metric that says whether the program is ready, as /readyz does.
+func (p *program) readiness() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "oauth_operator", Subsystem: "tokenserver", Name: "ready", Help: "1 if the replica is ready, else 0.",
+	}, func() float64 {
+		if p.problem() != "" {
+			return 0
+		}
+		return 1
+	})
+}

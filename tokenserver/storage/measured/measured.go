@@ -1,0 +1,141 @@
+// Package measured measures the calls to a storage.Store: how long they take, how many are in
+// progress, and how they fail.
+//
+//	measured.go  Store, which passes each call on to another Store
+//	metrics.go   what is measured of a call
+package measured
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+// Store is a storage.Store that measures the calls to another one.
+type Store struct {
+	reader
+	next storage.Store
+	// recent measures the reads of storage.RecentReader.
+	recent reader
+}
+
+var _ storage.Store = (*Store)(nil)
+
+// New returns a Store that passes calls on to next.
+func New(next storage.Store, now func() time.Time, registerer prometheus.Registerer) (*Store, error) {
+	m, err := newMetrics(now, registerer)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{
+		reader: reader{next, m, readOperations{getGrant, hasConsent, isMarked}}, next: next,
+		recent: reader{storage.RecentReader(next), m, readOperations{recentGetGrant, recentHasConsent, recentIsMarked}},
+	}, nil
+}
+
+// RecentReader returns the measured reads for storage.RecentReader.
+func (s *Store) RecentReader() storage.Reader { return s.recent }
+
+// OnEnd implements storage.Store.
+func (s *Store) OnEnd(notify func(ctx context.Context, g storage.Grant)) { s.next.OnEnd(notify) }
+
+// CreateGrant implements storage.Store.
+func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (created storage.Grant, err error) {
+	ctx, c := s.metrics.begin(ctx, createGrant)
+	created, err = s.next.CreateGrant(ctx, g)
+	c.end(ctx, err)
+	return created, err
+}
+
+// UpdateGrant implements storage.Store.
+func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (updated storage.Grant, err error) {
+	ctx, c := s.metrics.begin(ctx, updateGrant)
+	updated, err = s.next.UpdateGrant(ctx, g)
+	c.end(ctx, err)
+	return updated, err
+}
+
+// ListGrants implements storage.Store.
+func (s *Store) ListGrants(ctx context.Context, userUID, clientUID string) (grants []storage.Grant, err error) {
+	ctx, c := s.metrics.begin(ctx, listGrants)
+	grants, err = s.next.ListGrants(ctx, userUID, clientUID)
+	c.end(ctx, err)
+	return grants, err
+}
+
+// GetConsent implements storage.Store.
+func (s *Store) GetConsent(ctx context.Context, userUID, clientUID string) (consent storage.Consent, err error) {
+	ctx, c := s.metrics.begin(ctx, getConsent)
+	consent, err = s.next.GetConsent(ctx, userUID, clientUID)
+	c.end(ctx, err)
+	return consent, err
+}
+
+// PutConsent implements storage.Store.
+func (s *Store) PutConsent(ctx context.Context, consent storage.Consent) (put storage.Consent, err error) {
+	ctx, c := s.metrics.begin(ctx, putConsent)
+	put, err = s.next.PutConsent(ctx, consent)
+	c.end(ctx, err)
+	return put, err
+}
+
+// SetMark implements storage.Store.
+func (s *Store) SetMark(ctx context.Context, m storage.Mark) error {
+	ctx, c := s.metrics.begin(ctx, setMark)
+	err := s.next.SetMark(ctx, m)
+	c.end(ctx, err)
+	return err
+}
+
+// CountMarks implements storage.Store.
+func (s *Store) CountMarks(ctx context.Context, kind storage.MarkKind, userUID string, limit int) (n int, err error) {
+	ctx, c := s.metrics.begin(ctx, countMarks)
+	n, err = s.next.CountMarks(ctx, kind, userUID, limit)
+	c.end(ctx, err)
+	return n, err
+}
+
+// Sweep implements storage.Store.
+func (s *Store) Sweep(ctx context.Context, now time.Time) (n int, err error) {
+	ctx, c := s.metrics.begin(ctx, sweep)
+	n, err = s.next.Sweep(ctx, now)
+	c.end(ctx, err)
+	return n, err
+}
+
+// reader is a storage.Reader that measures the calls to another one.
+type reader struct {
+	next       storage.Reader
+	metrics    *metrics
+	operations readOperations
+}
+
+// readOperations are what the reads are measured as.
+type readOperations struct{ getGrant, hasConsent, isMarked operation }
+
+// GetGrant implements storage.Reader.
+func (r reader) GetGrant(ctx context.Context, id string) (g storage.Grant, err error) {
+	ctx, c := r.metrics.begin(ctx, r.operations.getGrant)
+	g, err = r.next.GetGrant(ctx, id)
+	c.end(ctx, err)
+	return g, err
+}
+
+// HasConsent implements storage.Reader.
+func (r reader) HasConsent(ctx context.Context, userUID, clientUID, consentUID string) (has bool, err error) {
+	ctx, c := r.metrics.begin(ctx, r.operations.hasConsent)
+	has, err = r.next.HasConsent(ctx, userUID, clientUID, consentUID)
+	c.end(ctx, err)
+	return has, err
+}
+
+// IsMarked implements storage.Reader.
+func (r reader) IsMarked(ctx context.Context, kind storage.MarkKind, id string) (is bool, err error) {
+	ctx, c := r.metrics.begin(ctx, r.operations.isMarked)
+	is, err = r.next.IsMarked(ctx, kind, id)
+	c.end(ctx, err)
+	return is, err
+}

@@ -1,0 +1,139 @@
+package measured_test
+
+import (
+	"context"
+	"crypto/rand"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/measured"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
+)
+
+// backend is a measured Store in memory.
+type backend struct {
+	*measured.Store
+	memory  *memory.Store
+	faulty  *storagetest.Faulty
+	metrics *prometheus.Registry
+}
+
+func (b *backend) SetMarkBounds(kind storage.MarkKind, bounds storage.MarkBounds) {
+	b.memory.SetMarkBounds(kind, bounds)
+}
+
+func (b *backend) DeleteConsent(ctx context.Context, userUID, clientUID string) error {
+	return b.memory.DeleteConsent(ctx, userUID, clientUID)
+}
+
+func open(t *testing.T) *backend {
+	t.Helper()
+	m, err := memory.New(time.Now, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &backend{memory: m, faulty: &storagetest.Faulty{Store: m}, metrics: prometheus.NewRegistry()}
+	if b.Store, err = measured.New(b.faulty, time.Now, b.metrics); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// values returns the metrics that are not zero: values by their labels, and how often a histogram
+// was observed.
+func (b *backend) values(t *testing.T, name string) map[string]float64 {
+	t.Helper()
+	families, err := b.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]float64{}
+	for _, family := range families {
+		if family.GetName() != "oauth_operator_tokenserver_storage_"+name {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			key := ""
+			for _, label := range metric.GetLabel() {
+				key += label.GetValue() + " "
+			}
+			if n := metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + float64(metric.GetHistogram().GetSampleCount()); n > 0 {
+				values[key] = n
+			}
+		}
+	}
+	return values
+}
+
+func TestAMeasuredStoreIsAStore(t *testing.T) {
+	storagetest.Run(t, func(t *testing.T) storagetest.Backend { return open(t) })
+}
+
+func TestEachCallIsPassedOnAndMeasuredOnce(t *testing.T) {
+	for method := range reflect.TypeFor[storage.Store]().Methods() {
+		if method.Name == "OnEnd" {
+			continue
+		}
+		t.Run(method.Name, func(t *testing.T) {
+			b := open(t)
+			in := []reflect.Value{reflect.ValueOf(t.Context())}
+			for i := 1; i < method.Type.NumIn(); i++ {
+				in = append(in, reflect.Zero(method.Type.In(i)))
+			}
+			b.faulty.Fail(method.Name, storagetest.Unavailable)
+			out := reflect.ValueOf(b.Store).MethodByName(method.Name).Call(in)
+			if err := out[len(out)-1].Interface(); err != storage.ErrUnavailable { //nolint:errorlint // passed on as it is
+				t.Errorf("the error is %v", err)
+			}
+			if n := b.faulty.Calls(method.Name); n != 1 {
+				t.Errorf("the call was passed on %d times", n)
+			}
+			if seconds := b.values(t, "operation_duration_seconds"); len(seconds) != 1 {
+				t.Errorf("measured are %v", seconds)
+			}
+			if failed := b.values(t, "errors_total"); len(failed) != 1 || b.values(t, "operations_in_progress")[""] != 0 {
+				t.Errorf("failures are %v", failed)
+			}
+		})
+	}
+}
+
+func TestErrorsOfTheStorageAreToldFromAnswers(t *testing.T) {
+	b := open(t)
+	if _, err := b.GetGrant(t.Context(), "none"); err == nil {
+		t.Fatal("there is a grant")
+	}
+	if failed := b.values(t, "errors_total"); len(failed) != 0 {
+		t.Errorf("a record that does not exist counts: %v", failed)
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	_, _ = b.GetGrant(gone, "none")
+	b.faulty.Fail("CreateGrant", storagetest.LostAnswer)
+	now := time.Now()
+	for range 2 {
+		_, _ = b.CreateGrant(t.Context(), storage.Grant{ID: "g", UserUID: "u", ClientUID: "c", CreatedAt: now, ExpiresAt: now.Add(time.Hour)})
+	}
+	b.memory.SetGrantBounds(20, 1)
+	_, _ = b.CreateGrant(t.Context(), storage.Grant{ID: "h", UserUID: "u2", ClientUID: "c", CreatedAt: now, ExpiresAt: now.Add(time.Hour)})
+	_, _ = b.UpdateGrant(t.Context(), storage.Grant{ID: "g", Version: "another"})
+	want := map[string]float64{
+		"canceled get_grant ": 1, "ambiguous create_grant ": 1, "full create_grant ": 1, "conflict update_grant ": 1,
+	}
+	if got := b.values(t, "errors_total"); !reflect.DeepEqual(got, want) {
+		t.Errorf("counted are %v, want %v", got, want)
+	}
+}
+
+func TestRecentReadsAreMeasuredApart(t *testing.T) {
+	b := open(t)
+	_, _ = storage.RecentReader(b.Store).GetGrant(t.Context(), "none")
+	if got := b.values(t, "operation_duration_seconds"); got["recent_get_grant "] != 1 || len(got) != 1 {
+		t.Errorf("measured are %v", got)
+	}
+}

@@ -1,0 +1,135 @@
+package measured
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+// operation is a kind of call.
+type operation int
+
+const (
+	createGrant operation = iota
+	updateGrant
+	listGrants
+	getGrant
+	recentGetGrant
+	getConsent
+	putConsent
+	hasConsent
+	recentHasConsent
+	setMark
+	countMarks
+	isMarked
+	recentIsMarked
+	sweep
+)
+
+// operationNames are values of the label operation. A recent read may be answered from a cache.
+var operationNames = [...]string{
+	createGrant: "create_grant", updateGrant: "update_grant", listGrants: "list_grants",
+	getGrant: "get_grant", recentGetGrant: "recent_get_grant",
+	getConsent: "get_consent", putConsent: "put_consent", hasConsent: "has_consent", recentHasConsent: "recent_has_consent",
+	setMark: "set_mark", countMarks: "count_marks", isMarked: "is_marked", recentIsMarked: "recent_is_marked",
+	sweep: "sweep",
+}
+
+// failure is a kind of error.
+type failure int
+
+const (
+	unavailable failure = iota
+	ambiguous
+	conflict
+	full
+	canceled
+	unknown
+	none // no error, or one that is an answer: ErrNotFound and ErrExists
+)
+
+// failureNames are values of the label error.
+var failureNames = [...]string{
+	unavailable: "unavailable", ambiguous: "ambiguous", conflict: "conflict", full: "full", canceled: "canceled", unknown: "unknown",
+}
+
+type metrics struct {
+	now        func() time.Time
+	seconds    [len(operationNames)]prometheus.Observer
+	errors     [len(operationNames)][len(failureNames)]prometheus.Counter
+	inProgress prometheus.Gauge
+}
+
+func newMetrics(now func() time.Time, registerer prometheus.Registerer) (*metrics, error) {
+	const namespace, subsystem = "oauth_operator", "tokenserver"
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace, Subsystem: subsystem, Name: "storage_operation_duration_seconds",
+		Help:    "How long operations of the storage took. One with recent_ in its name may be answered from a cache.",
+		Buckets: []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+	}, []string{"operation"})
+	failed := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Subsystem: subsystem, Name: "storage_errors_total",
+		Help: "Operations of the storage that failed: the storage did not do it (unavailable), or perhaps did (ambiguous), " +
+			"another request was faster (conflict), a bound was reached (full), the client went away (canceled), or anything else (unknown).",
+	}, []string{"operation", "error"})
+	m := &metrics{now: now, inProgress: prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: namespace, Subsystem: subsystem, Name: "storage_operations_in_progress",
+		Help: "Operations of the storage that have begun and not ended. Those that wait for a connection are among them.",
+	})}
+	for o, name := range operationNames {
+		m.seconds[o] = seconds.WithLabelValues(name)
+		for f, failure := range failureNames {
+			m.errors[o][f] = failed.WithLabelValues(name, failure)
+		}
+	}
+	for _, c := range []prometheus.Collector{seconds, failed, m.inProgress} {
+		if err := registerer.Register(c); err != nil {
+			return nil, fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// call is a call that is in progress.
+type call struct {
+	metrics   *metrics
+	operation operation
+	began     time.Time
+}
+
+// begin begins to measure a call, which is to be made with the context that it returns.
+func (m *metrics) begin(ctx context.Context, o operation) (context.Context, call) {
+	m.inProgress.Inc()
+	return ctx, call{m, o, m.now()}
+}
+
+func (c call) end(ctx context.Context, err error) {
+	c.metrics.inProgress.Dec()
+	c.metrics.seconds[c.operation].Observe(c.metrics.now().Sub(c.began).Seconds())
+	if f := failureOf(ctx, err); f != none {
+		c.metrics.errors[c.operation][f].Inc()
+	}
+}
+
+func failureOf(ctx context.Context, err error) failure {
+	switch {
+	case err == nil, errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrExists):
+		return none
+	case errors.Is(err, storage.ErrConflict):
+		return conflict
+	case errors.Is(err, storage.ErrFull):
+		return full
+	case errors.Is(ctx.Err(), context.Canceled):
+		return canceled
+	case errors.Is(err, storage.ErrAmbiguous):
+		return ambiguous
+	case errors.Is(err, storage.ErrUnavailable):
+		return unavailable
+	}
+	return unknown
+}
