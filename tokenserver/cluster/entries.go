@@ -28,9 +28,9 @@ type entryStore struct {
 	log       *slog.Logger
 	// onProgress is called after each event of the watch.
 	onProgress func()
-	// keysEpoch is the epoch of the registry that the keys were updated at. Only the reflector uses
+	// keysRevision is the revision of the registry that the keys were updated at. Only the reflector uses
 	// it.
-	keysEpoch uint64
+	keysRevision uint64
 
 	mu             sync.Mutex
 	appliedVersion string
@@ -128,11 +128,11 @@ func (s *entryStore) checkServer(e *internalv1alpha1.Entry) error {
 
 // updateKeys applies the server's document to the keys, if the registry may have another one now.
 func (s *entryStore) updateKeys() {
-	epoch := s.registry.RulesRevision()
-	if epoch == s.keysEpoch {
+	revision := s.registry.RulesRevision()
+	if revision == s.keysRevision {
 		return
 	}
-	s.keysEpoch = epoch
+	s.keysRevision = revision
 	doc, ok := s.registry.Server()
 	if !ok {
 		doc = documents.Server{}

@@ -18,7 +18,7 @@ func createAgain(t *testing.T, w *interactiontest.Server, document documents.Res
 
 func orders(w *interactiontest.Server) documents.ResourceServer {
 	found, _ := w.Registry.ResourceServer(interactiontest.OrdersAPI)
-	return found.ResourceServer
+	return found
 }
 
 // ask with a request of the client that has these parameters: the page that comes, or the answer.

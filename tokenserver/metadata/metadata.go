@@ -131,11 +131,11 @@ type Handler struct {
 	cached atomic.Pointer[encodedDocument]
 }
 
-// encodedDocument is the discovery document as JSON, and the epoch of the registry it was made
+// encodedDocument is the discovery document as JSON, and the revision of the registry it was made
 // from.
 type encodedDocument struct {
-	epoch uint64
-	body  []byte
+	revision uint64
+	body     []byte
 }
 
 // Discovery answers with the discovery document.
@@ -157,8 +157,8 @@ func (h *Handler) JWKS(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (h *Handler) discovery() ([]byte, error) {
-	epoch := h.Registry.RulesRevision()
-	if last := h.cached.Load(); last != nil && last.epoch == epoch {
+	revision := h.Registry.RulesRevision()
+	if last := h.cached.Load(); last != nil && last.revision == revision {
 		return last.body, nil
 	}
 	server, ok := h.Registry.Server()
@@ -169,7 +169,7 @@ func (h *Handler) discovery() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding the discovery document: %w", err)
 	}
-	h.cached.Store(&encodedDocument{epoch, body})
+	h.cached.Store(&encodedDocument{revision, body})
 	return body, nil
 }
 

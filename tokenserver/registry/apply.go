@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 
@@ -8,23 +9,24 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
-// Apply puts an entry in force in place of the one of that name. If it cannot be served (the error wraps ErrRejected), nothing of either is
-// in force. Applying the same again changes nothing.
+// Apply adds an entry, or replaces the entry of that name. If it cannot be served (the error wraps
+// ErrRejected), neither the new nor the old entry is in force. Applying the same entry again changes
+// nothing.
 func (r *Registry) Apply(name string, e Entry) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.apply(name, e)
 }
 
-// Remove takes an entry out of force; one that is not there is no error.
+// Remove removes the entry of a name, if there is one.
 func (r *Registry) Remove(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.remove(name)
 }
 
-// Replace puts these entries in force in place of all others, and returns the ones that were rejected and why. Readers see none of the steps
-// between.
+// Replace replaces all entries, and returns why it rejected those that cannot be served, by name.
+// Readers see no state in between.
 func (r *Registry) Replace(entries map[string]Entry) map[string]error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -48,7 +50,7 @@ func (r *Registry) apply(name string, e Entry) error {
 	}
 	r.remove(name)
 	if other, taken := r.names[nameKey{e.Space, e.Value}]; taken {
-		return fmt.Errorf("%w: entry %s holds this name already", ErrRejected, other.entry)
+		return fmt.Errorf("%w: entry %s has this name already", ErrRejected, other.entry)
 	}
 	if e.OwnerUID == "" {
 		return fmt.Errorf("%w: the name has no owner", ErrRejected)
@@ -62,14 +64,15 @@ func (r *Registry) apply(name string, e Entry) error {
 	return nil
 }
 
-// bump starts a new epoch if decisions about clients follow from the entry.
+// updateRulesRevision increments the revision if an entry that changed may change how the rules
+// evaluate a client.
 func (r *Registry) updateRulesRevision(e Entry) {
 	if kind := documents.Kind(e.Format); kind != documents.KindClient && kind != documents.KindUser && e.Space != SpaceUsername {
 		r.rulesRevision++
 	}
 }
 
-// put decodes the document of an entry and indexes it.
+// addDocument decodes the document of an entry, and adds it to the indexes.
 func (r *Registry) addDocument(name string, e Entry) error {
 	switch documents.Kind(e.Format) {
 	case "":
@@ -96,15 +99,16 @@ func checkSpace(space string) error {
 	return fmt.Errorf("unknown space %q", space)
 }
 
-// about checks that a document is about the owner of the entry and the name that the entry holds.
+// checkOwner returns an error unless the entry is in the space, and its name and owner are the value
+// and the uid that its document has.
 func checkOwner(e Entry, space, value, uid string) error {
 	switch {
 	case e.Space != space:
 		return fmt.Errorf("a document of format %s is in space %q, want %q", e.Format, e.Space, space)
 	case value == "" || e.Value != value:
-		return fmt.Errorf("the document is about another name than the entry")
+		return errors.New("the document is about another name than the entry")
 	case uid == "" || e.OwnerUID != uid:
-		return fmt.Errorf("the document is about another object than the owner of the entry")
+		return errors.New("the document is about another object than the owner of the entry")
 	}
 	return nil
 }
@@ -140,7 +144,8 @@ func (r *Registry) addClient(name string, e Entry) error {
 	return nil
 }
 
-// putUser takes the document with either of a user's names. While a name changes there may be two; the one that came last counts.
+// addUser accepts the document in the entry of either of a user's names. While a name changes, two
+// entries may have it; the one that was applied last counts.
 func (r *Registry) addUser(name string, e Entry) error {
 	doc, err := documents.Decode[documents.User](e.Format, e.Document)
 	if err != nil {
@@ -178,8 +183,8 @@ func (r *Registry) addResourceServer(name string, e Entry) error {
 	if other := r.resourceServersByUID[doc.UID]; other != nil {
 		return fmt.Errorf("entry %s is the document of this resource server already", other.entry)
 	}
-	h := &entryDocument[documents.ResourceServer]{name, doc}
-	r.resourceServers[identifier], r.resourceServersByUID[doc.UID] = h, h
+	rs := &entryDocument[documents.ResourceServer]{name, doc}
+	r.resourceServers[identifier], r.resourceServersByUID[doc.UID] = rs, rs
 	return nil
 }
 
@@ -189,16 +194,16 @@ func (r *Registry) addNamespace(name string, e Entry) error {
 		return err
 	}
 	if e.Space != SpaceNamespace || doc.Name == "" || e.Value != doc.Name {
-		return fmt.Errorf("the document is about another namespace than the entry")
+		return errors.New("the document is about another namespace than the entry")
 	}
 	if doc.Labels == nil {
-		doc.Labels = map[string]string{} // known to have none, and not unknown
+		doc.Labels = map[string]string{} // nil would mean that its labels are not known
 	}
 	r.namespaces[doc.Name] = &entryDocument[documents.Namespace]{name, doc}
 	return nil
 }
 
-// remove undoes apply.
+// remove is Remove for a caller that holds the lock.
 func (r *Registry) remove(name string) {
 	e, ok := r.entries[name]
 	if !ok {

@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -9,57 +8,61 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
+	"github.com/oauth-operator/oauth-operator/tokenserver/redirecturi"
 )
 
-// clientRecord is a client's document, and what was last decided about it.
+// clientRecord is a client's document, and how the rules evaluated it last.
 type clientRecord struct {
 	entry     string
 	document  documents.Client
 	evaluated atomic.Pointer[Client]
 }
 
-// Client is a client that may be served now. It is immutable; ask the registry again for each request.
+// Client is a client that may be served now. It is immutable, and valid for one request: the next
+// request asks the registry again.
 type Client struct {
 	documents.Client
-	// AccessTokenLifetime is in force: what the client asked for or the server's, within what its rule allows.
+	// AccessTokenLifetime is the lifetime that the client asks for, otherwise the server's, within
+	// what the rule allows.
 	AccessTokenLifetime time.Duration
-	// Rule of the server that accepts the client.
+	// Rule is the name of the server's rule that accepts the client.
 	Rule string
 
 	registry      *Registry
 	rulesRevision uint64
-	served        bool
+	accepted      bool
 	issuer        string
-	scopes        []string                    // effective, in the order registered
-	owners        map[string]ResourceServerID // resource server by scope; none for a built-in one
+	scopes        []string                    // that it may have now, in the order registered
+	scopeOwners   map[string]ResourceServerID // by scope; a built-in one has none
 }
 
-// Client is the client with this id. False if it is unknown, suspended or not allowed by the rules of the server: the three are the same to
-// whoever asks.
+// Client returns the client with an id. It returns false if the client is unknown, suspended or not
+// accepted by the rules of the server, which callers need not tell apart.
 func (r *Registry) Client(id string) (*Client, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.evaluate(r.clients[id])
 }
 
-// ClientByUID is as Client, for what was issued to a client and names its UID.
+// ClientByUID is like Client, for the UID that is in what was issued to a client.
 func (r *Registry) ClientByUID(uid string) (*Client, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.evaluate(r.clientsByUID[uid])
 }
 
-// serve decides about a client, unless the decision of this epoch is known. The caller has the lock.
-func (r *Registry) evaluate(rec *clientRecord) (*Client, bool) {
-	if rec == nil {
+// evaluate returns the client of a record as the rules evaluate it now; false if they do not accept
+// it. The caller holds the lock.
+func (r *Registry) evaluate(record *clientRecord) (*Client, bool) {
+	if record == nil {
 		return nil, false
 	}
-	c := rec.evaluated.Load()
+	c := record.evaluated.Load()
 	if c == nil || c.rulesRevision != r.rulesRevision {
-		c = r.evaluateClient(rec.document)
-		rec.evaluated.Store(c)
+		c = r.evaluateClient(record.document)
+		record.evaluated.Store(c)
 	}
-	if !c.served {
+	if !c.accepted {
 		return nil, false
 	}
 	return c, true
@@ -72,8 +75,8 @@ func (r *Registry) evaluateClient(doc documents.Client) *Client {
 	}
 	labels := r.namespaceLabels(doc.Namespace)
 	d := policy.EvaluateClient(r.server.document, labels, doc)
-	c.served, c.Rule, c.AccessTokenLifetime = d.Accepted, d.Rule, d.AccessTokenLifetime.Duration()
-	c.issuer, c.owners = r.server.document.Issuer, map[string]ResourceServerID{}
+	c.accepted, c.Rule, c.AccessTokenLifetime = d.Accepted, d.Rule, d.AccessTokenLifetime.Duration()
+	c.issuer, c.scopeOwners = r.server.document.Issuer, map[string]ResourceServerID{}
 	for _, scope := range doc.Scopes {
 		if oauth.IsBuiltInScope(scope) {
 			c.scopes = append(c.scopes, scope)
@@ -81,96 +84,34 @@ func (r *Registry) evaluateClient(doc documents.Client) *Client {
 		}
 		if rs := r.findScopeOwner(scope); rs != nil && policy.AllowsScope(*rs, doc.Namespace, labels, scope) {
 			c.scopes = append(c.scopes, scope)
-			c.owners[scope] = ResourceServerID{rs.UID, rs.Identifier}
+			c.scopeOwners[scope] = ResourceServerID{rs.UID, rs.Identifier}
 		}
 	}
 	return c
 }
 
-// Public says whether the client has no credentials (RFC 6749 section 2.1).
+// IsPublic reports whether the client has no credentials (RFC 6749 section 2.1).
 func (c *Client) IsPublic() bool { return c.AuthMethod == oauth.AuthMethodNone }
 
-// HasGrant says whether the client registered a grant type, and so (being accepted) may use it.
-func (c *Client) HasGrantType(grant string) bool { return slices.Contains(c.GrantTypes, grant) }
+// HasGrantType reports whether the client registered a grant type. An accepted client may use all
+// grant types that it registered.
+func (c *Client) HasGrantType(grantType string) bool { return slices.Contains(c.GrantTypes, grantType) }
 
-// Scopes that the client may have now: of those registered, the built-in ones, and those whose resource server is accepted and allows this
-// client. In the order registered; the caller may keep and change the slice.
-func (c *Client) Scopes() []string { return slices.Clone(c.scopes) }
+// RequiresPKCE reports whether the client's authorization requests need a code_challenge: those of
+// all public clients do (RFC 9700 section 2.1.1), and of all others but those registered to go
+// without.
+func (c *Client) RequiresPKCE() bool { return c.IsPublic() || c.PKCE != documents.PKCEWhenSent }
 
-// MayHave says whether the client may have a scope now.
-func (c *Client) MayHaveScope(scope string) bool { return slices.Contains(c.scopes, scope) }
-
-// ResolveScope gives the scopes that a request is granted. None requested stands for all that the
-// client may have but openid and offline_access (RFC 6749 section 3.3 leaves the default to the
-// server). Unavailable are built-in scopes that no client can have in the flow of the request.
-//
-// A built-in scope that the client cannot have is dropped: many clients add openid or
-// offline_access to whatever they ask for. Any other is dropped if lenient, as authentication
-// requests want it (OpenID Connect Core section 3.1.2.1); else the error wraps ErrInvalidScope and
-// names it. What was requested may so be granted in no part, which is not the default.
-func (c *Client) ResolveScopes(requested []string, lenient bool, unavailable ...string) (granted []string, err error) {
-	available := func(scope string) bool { return c.MayHaveScope(scope) && !slices.Contains(unavailable, scope) }
-	if len(requested) == 0 {
-		for _, scope := range c.scopes {
-			if scope != oauth.ScopeOpenID && scope != oauth.ScopeOfflineAccess && available(scope) {
-				granted = append(granted, scope)
-			}
-		}
-		return granted, nil
-	}
-	for _, scope := range requested {
-		switch {
-		case available(scope):
-			granted = append(granted, scope)
-		case !lenient && !oauth.IsBuiltInScope(scope):
-			return nil, fmt.Errorf("%w: the client may not ask for scope %s", ErrInvalidScope, scope)
-		}
-	}
-	return granted, nil
+// RequiresConsent reports whether an authorization of the scopes needs a stored consent. A client
+// that is registered to skip consent still needs one for offline_access, which outlives the session
+// (OpenID Connect Core section 11).
+func (c *Client) RequiresConsent(scopes []string) bool {
+	return c.Consent != documents.ConsentSkip || slices.Contains(scopes, oauth.ScopeOfflineAccess)
 }
 
-// Audience says who a token is for, and which of the scopes remain in it.
-//
-// With resources (RFC 8707) it is exactly those, each once and as it was registered; scopes of other resource servers are cut. Each must be the issuer, or a resource
-// server that is accepted and allows this client; else the error wraps ErrInvalidTarget. Without, it is the owners of the scopes, and the
-// issuer too if openid is among them or nobody owns any. Scopes that the client may not have now are cut in either case.
-func (c *Client) ResolveAudience(scopes, resources []string) (aud, remaining []string, err error) {
-	for _, resource := range resources {
-		identifier, ok := c.resolveResource(resource)
-		if !ok {
-			return nil, nil, fmt.Errorf("%w: a resource is unknown, or does not allow this client", ErrInvalidTarget)
-		}
-		if !slices.Contains(aud, identifier) {
-			aud = append(aud, identifier)
-		}
-	}
-	for _, scope := range scopes {
-		owner, owned := c.owners[scope]
-		switch {
-		case !c.MayHaveScope(scope), owned && len(resources) > 0 && !slices.Contains(aud, owner.Identifier):
-			continue
-		case owned && !slices.Contains(aud, owner.Identifier):
-			aud = append(aud, owner.Identifier)
-		}
-		remaining = append(remaining, scope)
-	}
-	if len(resources) == 0 && (len(aud) == 0 || slices.Contains(remaining, oauth.ScopeOpenID)) {
-		aud = append(aud, c.issuer)
-	}
-	return aud, remaining, nil
-}
-
-// target is the identifier of a resource as it was registered; false if the client may not name it.
-func (c *Client) resolveResource(resource string) (identifier string, ok bool) {
-	if c.isIssuer(resource) {
-		return c.issuer, true
-	}
-	object, ok := c.ResourceServer(resource)
-	return object.Identifier, ok
-}
-
-// isIssuer reports whether a resource is the server's own issuer, in either spelling of an empty
-// path.
-func (c *Client) isIssuer(resource string) bool {
-	return oauth.CanonicalResource(resource) == oauth.CanonicalResource(c.issuer)
+// RequiresInteraction reports whether a user has to see the consent page in each flow that ends at a
+// redirect URI, whatever the user has allowed before. A public client at a loopback or private-use
+// URI could be any program on the user's device (RFC 8252 section 8.6).
+func (c *Client) RequiresInteraction(redirectURI string) bool {
+	return c.IsPublic() && redirecturi.IsNative(redirectURI)
 }

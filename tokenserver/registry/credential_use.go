@@ -1,12 +1,13 @@
 package registry
 
-// Use is a request that presented a credential of a client.
+// CredentialUse is a request that presented a credential of a client.
 type CredentialUse struct {
 	ClientUID    string
 	CredentialID string
-	// Retiring: the credential was replaced, and its end depends on whether it is still in use.
+	// Retiring is true of a credential that was replaced, and that ends when it is no longer used.
 	Retiring bool
-	// RefusedMethod is the authentication method of a request that was refused, since the credential
-	// was right and the client is registered for another method. Empty if it was accepted.
+	// RefusedMethod is the authentication method of a request that was refused because the client is
+	// registered for another method, although the credential was right. It is empty if the request
+	// was accepted.
 	RefusedMethod string
 }

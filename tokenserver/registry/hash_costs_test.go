@@ -26,8 +26,8 @@ func account(i int, hash string) documents.User {
 	}
 }
 
-// staff are 1,000 users: 600, 300 and 100 of each cost.
-func staff() []any {
+// thousandUsers are 1,000 users: 600, 300 and 100 of each cost.
+func thousandUsers() []any {
 	all := make([]any, 1000)
 	for i := range all {
 		hash := argonHash
@@ -41,7 +41,7 @@ func staff() []any {
 	return all
 }
 
-// costs of each name: the decoy of the hash that a password for it is verified by.
+// costs of each name: the dummy of the hash that LookUpLogin returns.
 func costs(r *registry.Registry, name func(int) string) []string {
 	all := make([]string, 5000)
 	for i := range all {
@@ -51,16 +51,16 @@ func costs(r *registry.Registry, name func(int) string) []string {
 	return all
 }
 
-func nobody(i int) string { return fmt.Sprint("nobody-", i) }
+func unknownName(i int) string { return fmt.Sprint("unknown-", i) }
 
 func TestUnknownNamesCostWhatUsersCostAndAsOften(t *testing.T) {
 	r := registry.New()
-	registrytest.Fill(t, r, append(staff(), server())...)
+	registrytest.Fill(t, r, append(thousandUsers(), server())...)
 	found := map[string]int{}
-	for i, decoy := range costs(r, nobody) {
-		found[decoy]++
-		if _, user, hash := r.LookUpLogin(nobody(i)); user != nil || password.CheckHash(hash) != nil {
-			t.Fatalf("%s is %v with %s", nobody(i), user, hash)
+	for i, dummy := range costs(r, unknownName) {
+		found[dummy]++
+		if _, user, hash := r.LookUpLogin(unknownName(i)); user != nil || password.CheckHash(hash) != nil {
+			t.Fatalf("%s is %v with %s", unknownName(i), user, hash)
 		}
 	}
 	for hash, share := range map[string]float64{argonHash: 0.6, oldArgonHash: 0.3, bcryptHash: 0.1} {
@@ -77,7 +77,7 @@ func TestUnknownNamesCostWhatUsersCostAndAsOften(t *testing.T) {
 
 func TestAnUnknownNameCostsAlwaysTheSameOnEveryReplica(t *testing.T) {
 	one, other := registry.New(), registry.New()
-	users := staff()
+	users := thousandUsers()
 	registrytest.Fill(t, one, append(users, server())...)
 	// In another order, with a detour.
 	registrytest.Fill(t, other, account(0, argonHash), account(9999, oldArgonHash))
@@ -88,20 +88,20 @@ func TestAnUnknownNameCostsAlwaysTheSameOnEveryReplica(t *testing.T) {
 	for _, name := range []string{"identity/subject-9999", "username/user-9999"} {
 		other.Remove(name)
 	}
-	before := costs(one, nobody)
-	for i, decoy := range costs(other, nobody) {
-		if decoy != before[i] {
-			t.Fatalf("%s costs %s here and %s there", nobody(i), before[i], decoy)
+	before := costs(one, unknownName)
+	for i, dummy := range costs(other, unknownName) {
+		if dummy != before[i] {
+			t.Fatalf("%s costs %s here and %s there", unknownName(i), before[i], dummy)
 		}
 	}
 	// The spelling makes no difference, as it makes none for users.
-	if _, _, hash := one.LookUpLogin(strings.ToUpper(nobody(1))); password.DummyHash(hash) != before[1] {
-		t.Error("NOBODY-1 costs something else than nobody-1")
+	if _, _, hash := one.LookUpLogin(strings.ToUpper(unknownName(1))); password.DummyHash(hash) != before[1] {
+		t.Error("UNKNOWN-1 costs something else than unknown-1")
 	}
 	registrytest.Fill(t, one, account(1001, bcryptHash))
 	changed := 0
-	for i, decoy := range costs(one, nobody) {
-		if decoy != before[i] {
+	for i, dummy := range costs(one, unknownName) {
+		if dummy != before[i] {
 			changed++
 		}
 	}
@@ -114,7 +114,7 @@ func TestANameWithoutAPasswordIsAsANameThatIsNobodys(t *testing.T) {
 	r := registry.New()
 	locked := account(1, "")
 	registrytest.Fill(t, r, server(), locked, account(2, bcryptHash))
-	for _, name := range []string{locked.Username, "nobody", "no\x7fname", "", strings.Repeat("n", 300)} {
+	for _, name := range []string{locked.Username, "unknown", "no\x7fname", "", strings.Repeat("n", 300)} {
 		if _, user, hash := r.LookUpLogin(name); user != nil || hash != password.DummyHash(bcryptHash) {
 			t.Errorf("%.10q: user %v, hash %q", name, user, hash)
 		}

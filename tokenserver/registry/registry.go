@@ -1,14 +1,26 @@
-// Package registry holds what is served now: the server, its clients, users, resource servers and namespaces. It is fed with the entries of
-// the cluster, one at a time, and asked by the endpoints at every use, so that what it says next is in force at once.
+// Package registry keeps in memory what the token server serves now: the server's document, its
+// clients, users, resource servers and namespaces. Package cluster writes the Entries of the cluster
+// into it, one at a time, and the endpoints read it for every request, so a change is in force at
+// once.
 //
-// registry.go keeps the entries and the indexes, apply.go puts one in, client.go answers about clients and decides scopes and audiences,
-// object.go tells a resource server from one that is created again under its identifier, user.go answers about users, mix.go about what the passwords of users cost, resource.go about resource servers and scopes.
+//	registry.go         Registry: the entries and the indexes
+//	apply.go            adds, replaces and removes entries
+//	client.go           clients, and what they may do
+//	client_scopes.go    the scopes and the audience of a client's requests
+//	resource_server.go  resource servers and scopes
+//	binding.go          tells a resource server from one that is created again under its identifier
+//	user.go             users
+//	hash_costs.go       how much verifying the passwords of users costs
+//	credential_use.go   CredentialUse: a request that presented a credential of a client
 //
-// A name has one owner: who holds the entry of that space and value. A client, resource server or user is served only under names that its own
-// UID holds; a user needs the entries of its subject and of its username (the document is in either), a scope the entry of the scope.
+// A name has one owner: the object that the entry of that space and value names. A client, resource
+// server or user is served only under names that its own UID owns. A user needs the entries of its
+// subject and of its username (either has the document), a scope the entry of the scope.
 //
-// Whether the server's rules allow a client is worked out when it is asked for, and kept with the client until a server, namespace, resource
-// server or scope changes. So such a change costs one write and no walk, and a request costs a look-up.
+// Whether the rules of the server accept a client is evaluated (package policy) when the client is
+// read, and kept with the client until the server, a namespace, a resource server or a scope
+// changes. So such a change costs one write, however many clients there are, and a request costs a
+// look-up.
 package registry
 
 import (
@@ -19,7 +31,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// Spaces of names, as in the entries.
+// Spaces of names, as in Entries.
 const (
 	SpaceIdentity  = "identity"
 	SpaceUsername  = "username"
@@ -27,35 +39,39 @@ const (
 	SpaceNamespace = "namespace"
 )
 
-// Entry is one claimed name and the document about its owner, if it carries one.
+// Entry is a name with its owner, and the document of the owner if this entry has it.
 type Entry struct {
 	Space    string
 	Value    string
 	OwnerUID string
-	// Format and Document as in package documents; both are empty for a claim alone.
+	// Format and Document are as in package documents; both are empty in an entry that is only a
+	// name.
 	Format   string
 	Document string
 }
 
 var (
-	// ErrRejected: the entry cannot be served; the error that wraps it says why, and quotes nothing of the document.
+	// ErrRejected means that an entry cannot be served. The error that wraps it says why, and quotes
+	// nothing of the document.
 	ErrRejected = errors.New("rejected")
-	// ErrInvalidTarget: a resource is unknown, or the client may not ask for it (RFC 8707 section 2).
+	// ErrInvalidTarget means that a resource is unknown, or that the client may not ask for it (RFC
+	// 8707 section 2).
 	ErrInvalidTarget = errors.New("invalid target")
-	// ErrInvalidScope: a scope is unknown, or the client may not ask for it (RFC 6749 section 5.2).
+	// ErrInvalidScope means that a scope is unknown, or that the client may not ask for it (RFC 6749
+	// section 5.2).
 	ErrInvalidScope = errors.New("invalid scope")
-	// ErrNotServing: the server's document is not there, or nothing can be made by it now. It may be in a moment.
+	// ErrNotServing means that the server has no document, or no keys to sign with, yet.
 	ErrNotServing = errors.New("not serving yet")
 )
 
-// Registry is safe for many readers and writers. What it hands out is immutable.
+// Registry is safe for concurrent use. What it returns is immutable.
 type Registry struct {
 	synced atomic.Bool
 
 	mu      sync.RWMutex
-	entries map[string]Entry
+	entries map[string]Entry // by name
 	names   map[nameKey]nameOwner
-	// epoch grows with every change that decisions follow from.
+	// rulesRevision grows with every change that may change how the rules evaluate a client.
 	rulesRevision uint64
 
 	server               *entryDocument[documents.Server]
@@ -64,17 +80,16 @@ type Registry struct {
 	users                map[string]*entryDocument[documents.User]           // by UID
 	hashCosts            hashCosts                                           // of users
 	resourceServers      map[string]*entryDocument[documents.ResourceServer] // by canonical identifier
-	namespaces           map[string]*entryDocument[documents.Namespace]      // by name
-	resourceServersByUID map[string]*entryDocument[documents.ResourceServer] // by UID
+	resourceServersByUID map[string]*entryDocument[documents.ResourceServer]
+	namespaces           map[string]*entryDocument[documents.Namespace] // by name
 }
 
-// claim is one name in a space.
 type nameKey struct{ space, value string }
 
-// holder is the entry by which a name is held, and whose it is.
+// nameOwner is the UID of a name's owner, and the name of the entry that says so.
 type nameOwner struct{ entry, uid string }
 
-// holding is a document and the entry it came with.
+// entryDocument is a document, and the name of the entry that has it.
 type entryDocument[T any] struct {
 	entry    string
 	document T
@@ -90,18 +105,27 @@ func New() *Registry {
 		users:                map[string]*entryDocument[documents.User]{},
 		hashCosts:            hashCosts{},
 		resourceServers:      map[string]*entryDocument[documents.ResourceServer]{},
-		namespaces:           map[string]*entryDocument[documents.Namespace]{},
 		resourceServersByUID: map[string]*entryDocument[documents.ResourceServer]{},
+		namespaces:           map[string]*entryDocument[documents.Namespace]{},
 	}
 }
 
-// SetSynced says that everything that was there when the program started has been applied.
+// SetSynced records that all entries that existed when the program started have been applied.
 func (r *Registry) SetSynced() { r.synced.Store(true) }
 
-// Synced says whether SetSynced was called. It stays true when the cluster cannot be reached later.
+// HasSynced reports whether SetSynced was called. It stays true when the cluster cannot be reached
+// later.
 func (r *Registry) HasSynced() bool { return r.synced.Load() }
 
-// Server is the server's own document; false before it has arrived.
+// RulesRevision returns a number that grows with every change of the server, a namespace, a resource
+// server or a scope. What was computed from them is valid while the number is the same.
+func (r *Registry) RulesRevision() uint64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.rulesRevision
+}
+
+// Server returns the document of the server; false while there is none.
 func (r *Registry) Server() (documents.Server, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -111,13 +135,24 @@ func (r *Registry) Server() (documents.Server, bool) {
 	return r.server.document, true
 }
 
-// holds says whether uid holds a name. The caller has the lock.
-func (r *Registry) ownsName(space, value, uid string) bool {
-	h, ok := r.names[nameKey{space, value}]
-	return ok && uid != "" && h.uid == uid
+// Counts are numbers of objects, including those that are suspended or not accepted.
+type Counts struct{ Clients, Users, ResourceServers int }
+
+// Count returns how many objects there are.
+func (r *Registry) Count() Counts {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return Counts{Clients: len(r.clients), Users: len(r.users), ResourceServers: len(r.resourceServers)}
 }
 
-// labels of a namespace; nil if it is not known. The caller has the lock.
+// ownsName reports whether uid owns a name. The caller holds the lock.
+func (r *Registry) ownsName(space, value, uid string) bool {
+	owner, ok := r.names[nameKey{space, value}]
+	return ok && uid != "" && owner.uid == uid
+}
+
+// namespaceLabels returns the labels of a namespace; nil if they are not known. The caller holds the
+// lock.
 func (r *Registry) namespaceLabels(namespace string) map[string]string {
 	n := r.namespaces[namespace]
 	if n == nil {

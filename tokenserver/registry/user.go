@@ -5,18 +5,23 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
 
-// User is a user who may be served now. It is immutable; its claims must not be changed.
+// User is a user that may be served now. It is immutable: the caller must not change its claims.
 type User struct {
 	documents.User
 }
 
-// UserByName is the user with this username, which must be in its normal form.
-func (r *Registry) UserByName(normalized string) (*User, bool) {
-	return r.findUser(SpaceUsername, normalized)
+// UserByUID returns the user with a UID; false if there is none, or if it does not own both its
+// names.
+func (r *Registry) UserByUID(uid string) (*User, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.findUser(uid)
 }
 
-// Login is what a password is verified by, for a username as it was typed. The name is in its normal form, or as it came if it has none. User
-// is nil if the name is nobody's, or a user's without a password; then no password fits the hash, which costs what a user's does.
+// LookUpLogin returns what to verify a password against, for a username as it was typed. The name is
+// the username in its normal form, or as it was typed if it has none. If there is no such user, or
+// the user has no password, user is nil and hash is a dummy: no password matches it, and verifying
+// it costs as much as verifying a user's.
 func (r *Registry) LookUpLogin(username string) (name string, user *User, hash string) {
 	name, err := password.NormalizeUsername(username)
 	if err != nil {
@@ -25,7 +30,7 @@ func (r *Registry) LookUpLogin(username string) (name string, user *User, hash s
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if err == nil {
-		u, ok := r.user(r.names[nameKey{SpaceUsername, name}].uid)
+		u, ok := r.findUser(r.names[nameKey{SpaceUsername, name}].uid)
 		if ok && u.Username == name && u.PasswordHash != "" {
 			return name, u, u.PasswordHash
 		}
@@ -37,34 +42,11 @@ func (r *Registry) LookUpLogin(username string) (name string, user *User, hash s
 	return name, nil, r.hashCosts.pickDummy(key, name)
 }
 
-// UserBySubject is the user with this subject identifier.
-func (r *Registry) UserBySubject(subject string) (*User, bool) {
-	return r.findUser(SpaceIdentity, subject)
-}
-
-// UserByUID is the user with the UID of the object.
-func (r *Registry) UserByUID(uid string) (*User, bool) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.user(uid)
-}
-
-func (r *Registry) findUser(space, value string) (*User, bool) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	u, ok := r.user(r.names[nameKey{space, value}].uid)
-	// The owner of a claim may also be a client, or a user who has another name now.
-	if !ok || space == SpaceUsername && u.Username != value || space == SpaceIdentity && u.Subject != value {
+// findUser is UserByUID for a caller that holds the lock.
+func (r *Registry) findUser(uid string) (*User, bool) {
+	u := r.users[uid]
+	if u == nil || !r.ownsName(SpaceIdentity, u.document.Subject, uid) || !r.ownsName(SpaceUsername, u.document.Username, uid) {
 		return nil, false
 	}
-	return u, true
-}
-
-// user with this UID, if both its names are its own. The caller has the lock.
-func (r *Registry) user(uid string) (*User, bool) {
-	h := r.users[uid]
-	if h == nil || !r.ownsName(SpaceIdentity, h.document.Subject, uid) || !r.ownsName(SpaceUsername, h.document.Username, uid) {
-		return nil, false
-	}
-	return &User{h.document}, true
+	return &User{u.document}, true
 }

@@ -30,7 +30,7 @@ func begin(t *testing.T, w *interactiontest.Server) (*session.Session, *http.Coo
 // login of a user in a browser that has these cookies.
 func login(t *testing.T, w *interactiontest.Server, username string, has ...*http.Cookie) (*session.Session, *http.Cookie) {
 	t.Helper()
-	user, _ := w.Registry.UserByName(username)
+	user, _ := w.Registry.UserByUID("uid-" + username)
 	answer := httptest.NewRecorder()
 	begun, err := w.Sessions.Begin(t.Context(), answer, request(has...), w.Document, user, "pwd")
 	if err != nil {
@@ -257,7 +257,7 @@ func TestALoginWhoseMarkCannotBeWrittenSetsNoCookie(t *testing.T) {
 	store := &storagetest.Faulty{}
 	w := interactiontest.New(t, interactiontest.Store(store))
 	_, cookie := begin(t, w)
-	bob, _ := w.Registry.UserByName("bob")
+	bob, _ := w.Registry.UserByUID("uid-bob")
 	for name, fail := range map[string]func(){
 		"away":               func() { store.FailAll(storagetest.Unavailable) },
 		"requests lost":      func() { store.FailAll(storagetest.LostRequest) },
@@ -280,7 +280,7 @@ func TestAUserLogsInThirtyTimesInTenMinutesAndNoMore(t *testing.T) {
 	w := interactiontest.New(t)
 	refused := func(want time.Duration) {
 		t.Helper()
-		alice, _ := w.Registry.UserByName("alice")
+		alice, _ := w.Registry.UserByUID("uid-alice")
 		answer := httptest.NewRecorder()
 		_, err := w.Sessions.Begin(t.Context(), answer, request(), w.Document, alice, "pwd")
 		var often *session.TooManyLoginsError
@@ -325,7 +325,7 @@ func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
 		},
 	} {
 		w := interactiontest.New(t)
-		alice, _ := w.Registry.UserByName("alice")
+		alice, _ := w.Registry.UserByUID("uid-alice")
 		marks := func() int {
 			n, err := w.Memory.CountMarks(t.Context(), storage.MarkSession, alice.UID, 1_000_000)
 			if err != nil {

@@ -114,8 +114,8 @@ func (s *Server) Apply(documents ...any) {
 // User returns the document that is served for the user with the name.
 func (s *Server) User(name string) documents.User {
 	s.T.Helper()
-	found, ok := s.Registry.UserByName(name)
-	if !ok {
+	_, found, _ := s.Registry.LookUpLogin(name)
+	if found == nil {
 		s.T.Fatalf("no user %s", name)
 	}
 	return found.User

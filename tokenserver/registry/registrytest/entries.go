@@ -1,4 +1,5 @@
-// Package registrytest fills a registry with documents for tests, with the claims that go with them, as the manager would write them.
+// Package registrytest fills registries of tests with documents and the names that go with them, as
+// the manager would write them.
 package registrytest
 
 import (
@@ -9,19 +10,20 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-// Fill applies the entries of each document. A document that is rejected fails the test.
+// Fill applies the entries of each document. The test fails if one is rejected.
 func Fill(t testing.TB, r *registry.Registry, documents ...any) {
 	t.Helper()
 	for _, doc := range documents {
 		for name, e := range Entries(t, doc) {
 			if err := r.Apply(name, e); err != nil {
-				t.Fatalf("apply %s: %v", name, err)
+				t.Fatalf("applying %s: %v", name, err)
 			}
 		}
 	}
 }
 
-// Entries are the entries of one document, by name: the one with the document, and a claim for each other name of its owner.
+// Entries returns the entries of one document, by name: the one that has the document, and one for
+// each other name of its owner.
 func Entries(t testing.TB, doc any) map[string]registry.Entry {
 	t.Helper()
 	document, err := documents.Encode(doc)
@@ -48,10 +50,10 @@ func Entries(t testing.TB, doc any) map[string]registry.Entry {
 	case documents.Namespace:
 		add(registry.SpaceNamespace, d.Name, "namespace-"+d.Name, documents.Format(doc), document)
 	default:
-		t.Fatalf("no document: %T", doc)
+		t.Fatalf("%T is no document", doc)
 	}
 	return entries
 }
 
-// Name of the entry for a name in a space.
+// Name returns the name of the entry for a value in a space.
 func Name(space, value string) string { return space + "/" + value }
