@@ -1,16 +1,15 @@
-// Package authorize is the authorization endpoint (RFC 6749 section 3.1, OpenID Connect Core section 3), and the one place that decides what
-// is next in a flow. The pages lead back here and nowhere else.
+// Package authorize is the authorization endpoint (RFC 6749 section 3.1, OpenID Connect Core section
+// 3). It alone decides what is next in a flow, and all pages of a flow lead back to it.
 //
-//	authorize.go  the ways in: a request by GET, one by POST, and the return from a page
-//	request.go    from parameters to a flow; every rule about what may be asked
-//	scope.go      which of the scopes asked are granted
-//	hints.go      id_token_hint and claims: whom the answer must be about
-//	decide.go     what is next: the login page, the consent page, or the answer
-//	answer.go     the answer: a code or tokens
-//	target.go     how an answer or an error gets to the client
+//	authorize.go  Handler: requests by GET and by POST, and the return from a page
+//	request.go    reads the parameters of a request into a flow
+//	scope.go      reads scope and resource
+//	hints.go      reads claims and id_token_hint: which user the response must be about
+//	decide.go     decides what is next: the login page, the consent page, or the response
+//	response.go   the response: a code, tokens or an error, and how it is sent to the client
 //
-// Until the client and the redirect URI are known to be good there is no redirect, only a page; from then on every error goes to the client
-// (RFC 6749 section 4.1.2.1).
+// An error is a page until client and redirect URI are known to be registered, and a redirect to the
+// client from then on (RFC 6749 section 4.1.2.1).
 package authorize
 
 import (
@@ -34,7 +33,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Handler of the authorization endpoint, GET and POST, for web.Adapter.ForBrowser. All fields are needed.
+// Handler is the authorization endpoint, GET and POST, for web.Adapter.ForBrowser. All fields are
+// required.
 type Handler struct {
 	Registry *registry.Registry
 	Keys     *keys.Set
@@ -46,36 +46,37 @@ type Handler struct {
 	Now      func() time.Time
 }
 
-// Handle one request.
+// Handle handles one request.
 func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodPost {
-		return h.post(w, r)
+		return h.handlePost(w, r)
 	}
 	params, err := oauth.ParseForm(r, false)
 	if err != nil {
-		return h.begin(w, r, salvage(r.URL.RawQuery), err, h.next)
+		return h.startFlow(w, r, parseMalformed(r.URL.RawQuery), err, h.proceed)
 	}
-	var visit *interaction.ResolvedFlow
+	var flow *interaction.ResolvedFlow
 	switch {
 	case params.Has("client_id"):
-		return h.begin(w, r, params, nil, h.next)
+		return h.startFlow(w, r, params, nil, h.proceed)
 	case params.Has(interaction.ParamFlow):
-		visit, err = h.Flows.Open(r, params.Get(interaction.ParamFlow), interaction.StepResume)
+		flow, err = h.Flows.Open(r, params.Get(interaction.ParamFlow), interaction.StepResume)
 	case params.Has(interaction.ParamPosted):
-		visit, err = h.Flows.OpenPostedFlow(params.Get(interaction.ParamPosted))
+		flow, err = h.Flows.OpenPostedFlow(params.Get(interaction.ParamPosted))
 	default:
-		return h.begin(w, r, params, nil, h.next)
+		return h.startFlow(w, r, params, nil, h.proceed)
 	}
 	if err != nil {
 		return err
 	}
-	web.NoteClient(r.Context(), visit.Client.ID)
-	return h.next(w, r, visit)
+	web.NoteClient(r.Context(), flow.Client.ID)
+	return h.proceed(w, r, flow)
 }
 
-// post turns a POSTed request into a GET of the same: it may come from another site's form, and then without our cookies. It sets none
-// either, since they would replace those that the GET is about to send.
-func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
+// handlePost redirects a request by POST to a GET of the same request. A browser may send a POST from
+// another site without our cookies. The response sets no cookies either, since they would replace
+// those that the browser sends with the GET.
+func (h *Handler) handlePost(w http.ResponseWriter, r *http.Request) error {
 	body, err := io.ReadAll(io.LimitReader(r.Body, oauth.MaxFormSize+1))
 	if err != nil {
 		return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageBadRequest}
@@ -83,68 +84,71 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	params, err := oauth.ParseForm(r, true)
 	if err != nil {
-		params = salvage(string(body))
+		params = parseMalformed(string(body))
 	}
-	return h.begin(w, r, params, err, h.toGet)
+	return h.startFlow(w, r, params, err, h.redirectToGet)
 }
 
-// toGet sends a request that was POSTed to the GET that it becomes.
-func (h *Handler) toGet(w http.ResponseWriter, _ *http.Request, v *interaction.ResolvedFlow) error {
-	sealed, err := h.Flows.SealPostedFlow(v.Flow)
+func (h *Handler) redirectToGet(w http.ResponseWriter, _ *http.Request, flow *interaction.ResolvedFlow) error {
+	sealed, err := h.Flows.SealPostedFlow(flow.Flow)
 	if err != nil {
 		return err
 	}
-	return web.Redirect(w, v.Server.Issuer+oauth.PathAuthorize+"?"+interaction.ParamPosted+"="+url.QueryEscape(sealed))
+	return web.Redirect(w, flow.Server.Issuer+oauth.PathAuthorize+"?"+interaction.ParamPosted+"="+url.QueryEscape(sealed))
 }
 
-// begin a flow and go on with then, or fail: failed is what is already known to be wrong with the
-// request.
-func (h *Handler) begin(
+// startFlow starts the flow of a request and continues with then. If failed is not nil, or the
+// request is wrong, it responds with the error instead.
+func (h *Handler) startFlow(
 	w http.ResponseWriter, r *http.Request, params oauth.Params, failed error,
 	then func(http.ResponseWriter, *http.Request, *interaction.ResolvedFlow) error,
 ) error {
 	server, ok := h.Registry.Server()
 	if !ok {
-		return interaction.Unavailable()
+		return web.NotReady()
 	}
 	client, ok := h.Registry.Client(params.Get("client_id"))
 	if !ok {
 		return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidClient, Message: pages.MessageUnknownClient}
 	}
 	web.NoteClient(r.Context(), client.ID)
-	flow := &interaction.Flow{ClientUID: client.UID, StartedAt: h.Now().Unix(), MaxAge: interaction.NoMaxAge}
-	uri, ok := redirectURI(flow, client, params)
-	if !ok {
+	flow := &interaction.ResolvedFlow{
+		Flow:   &interaction.Flow{ClientUID: client.UID, StartedAt: h.Now().Unix(), MaxAge: interaction.NoMaxAge},
+		Server: server, Client: client,
+	}
+	if !readRedirectURI(flow, params) {
 		return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageUnknownRedirect}
 	}
-	flow.State, flow.ResponseMode = params.Get("state"), mode(params, uri)
-	visit := &interaction.ResolvedFlow{Flow: flow, Server: server, Client: client, RedirectURI: uri}
+	flow.State, flow.ResponseMode = params.Get("state"), responseMode(params, flow.RedirectURI)
 	if failed == nil {
-		failed = h.read(visit, params)
+		failed = h.readRequest(flow, params)
 	}
 	if failed != nil {
-		return fail(w, r, visit, failed)
+		return respondWithError(w, r, flow, failed)
 	}
-	return then(w, r, visit)
+	return then(w, r, flow)
 }
 
-// redirectURI of the request: the one it names, or the only one that is registered, where it may be left out (RFC 6749 section 3.1.2.3; OpenID
-// Connect Core section 3.1.2.1 requires it).
-func redirectURI(flow *interaction.Flow, client *registry.Client, params oauth.Params) (string, bool) {
-	requested := params.Get("redirect_uri")
-	flow.RedirectURISent = requested != ""
-	if requested == "" {
-		openID := slices.Contains(strings.Split(params.Get("scope"), " "), oauth.ScopeOpenID)
-		if openID || len(client.RedirectURIs) != 1 {
-			return "", false
+// readRedirectURI reads the redirect URI, and reports whether it is registered. A request may leave
+// it out if the client registered only one (RFC 6749 section 3.1.2.3), unless it is an authentication
+// request (OpenID Connect Core section 3.1.2.1).
+func readRedirectURI(flow *interaction.ResolvedFlow, params oauth.Params) bool {
+	registered := flow.Client.RedirectURIs
+	flow.RedirectURI = params.Get("redirect_uri")
+	flow.RedirectURISent = flow.RedirectURI != ""
+	if !flow.RedirectURISent {
+		isOpenID := slices.Contains(strings.Split(params.Get("scope"), " "), oauth.ScopeOpenID)
+		if isOpenID || len(registered) != 1 {
+			return false
 		}
-		requested = client.RedirectURIs[0]
+		flow.RedirectURI = registered[0]
 	}
-	return requested, flow.SetRedirect(client.RedirectURIs, requested)
+	return flow.SetRedirectURI(registered, flow.RedirectURI)
 }
 
-// salvage what tells where to say that the request is malformed: only what was sent exactly once, and well encoded.
-func salvage(raw string) oauth.Params {
+// parseMalformed returns those parameters of a malformed request that say where and how to send the
+// error. It omits any that is badly encoded or sent twice.
+func parseMalformed(raw string) oauth.Params {
 	params := oauth.Params{}
 	if len(raw) > oauth.MaxFormSize {
 		return params
@@ -152,7 +156,7 @@ func salvage(raw string) oauth.Params {
 	sent := map[string]bool{}
 	for pair := range strings.SplitSeq(raw, "&") {
 		name, value, err := oauth.DecodePair(pair)
-		if !slices.Contains(telling, name) {
+		if !slices.Contains(errorParameters, name) {
 			continue
 		}
 		if err != nil || sent[name] {
@@ -166,9 +170,10 @@ func salvage(raw string) oauth.Params {
 	return params
 }
 
-// telling parameters say where an error goes, and how.
-var telling = []string{"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope"}
+// errorParameters are the parameters that say where and how to send an error.
+var errorParameters = []string{"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope"}
 
-// unreadable stands for a redirect URI that was sent, though nobody can say which: it is not left out, and is none that is registered. No
-// parameter has this value, for none holds a NUL.
+// unreadable is the value of a redirect_uri that was sent but cannot be read. It is not the same as
+// one that was left out, and no client registered it. No parameter has this value, for none may have
+// a NUL.
 const unreadable = "\x00"

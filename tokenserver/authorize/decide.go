@@ -6,139 +6,128 @@ import (
 	"slices"
 	"time"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
-	"github.com/oauth-operator/oauth-operator/tokenserver/redirecturi"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// next is what comes next: a page, or the answer. Everything is decided anew each time, from the
-// flow and from what is so now, so it does not matter by which link the browser got here.
-func (h *Handler) next(w http.ResponseWriter, r *http.Request, v *interaction.ResolvedFlow) error {
-	web.NoteGrantType(r.Context(), v.Flow.GrantTypes()[0])
-	step, login, err := h.decide(r, v)
+// proceed redirects to the page that is next, or responds to the client. It decides anew each time,
+// from the flow and from the current state of session, consent and registry, so it does not matter
+// which link led the browser here.
+func (h *Handler) proceed(w http.ResponseWriter, r *http.Request, flow *interaction.ResolvedFlow) error {
+	web.NoteGrantType(r.Context(), flow.GrantTypes()[0])
+	step, approved, err := h.decide(r, flow)
 	switch {
 	case err != nil:
-		return fail(w, r, v, err)
+		return respondWithError(w, r, flow, err)
 	case step != 0:
-		return h.Flows.RedirectTo(w, r, v, step)
+		return h.Flows.RedirectTo(w, r, flow, step)
 	}
-	values, err := h.result(v, login)
+	parameters, err := h.responseParameters(flow, approved)
 	if err != nil {
-		return fail(w, r, v, err)
+		return respondWithError(w, r, flow, err)
 	}
-	if err := h.Sessions.Touch(w, v.Server, login.session); err != nil {
+	if err := h.Sessions.Touch(w, flow.Server, approved.session); err != nil {
 		return err
 	}
-	return answer(w, v, values)
+	return respond(w, flow, parameters)
 }
 
-// login is who the answer is about.
-type login struct {
+// approval is what a successful response is based on.
+type approval struct {
 	session *session.Session
 	user    *registry.User
-	// consentUID of the consent that the answer rests on; empty: it needs none.
+	// consentUID is the UID of the stored consent; empty if none is required.
 	consentUID string
 }
 
-// decide which page is next; none if the answer is. Where prompt is none the page that would be
-// next is an error (OpenID Connect Core section 3.1.2.6).
-func (h *Handler) decide(r *http.Request, v *interaction.ResolvedFlow) (interaction.Step, *login, error) {
-	if v.Flow.Denied {
-		return 0, nil, oauth.Errorf(oauth.AccessDenied, "the user said no")
+// decide returns the page that is next, or 0 and the approval. With prompt none, the page that would
+// be next is an error (OpenID Connect Core section 3.1.2.6).
+func (h *Handler) decide(r *http.Request, flow *interaction.ResolvedFlow) (interaction.Step, *approval, error) {
+	if flow.Denied {
+		return 0, nil, oauth.Errorf(oauth.AccessDenied, "the user refused")
 	}
-	silent := v.Flow.HasPrompt(oauth.PromptNone)
-	if silent && alwaysAsks(v) {
-		return 0, nil, oauth.Errorf(oauth.InteractionRequired, "an app on the user's device is answered only after the user has seen a page")
+	promptNone := flow.HasPrompt(oauth.PromptNone)
+	if promptNone && flow.Client.RequiresInteraction(flow.RedirectURI) {
+		return 0, nil, oauth.Errorf(oauth.InteractionRequired,
+			"prompt none is not allowed: the user of an app on a device has to see the consent page")
 	}
-	found, user, err := h.Sessions.Current(r.Context(), r, v.Server)
+	current, user, err := h.Sessions.Current(r.Context(), r, flow.Server)
 	if err != nil {
 		return 0, nil, err
 	}
-	inFlow := found != nil && v.Flow.LoginSession == found.Hash()
+	beganInFlow := current != nil && flow.LoginSession == current.Hash()
 	switch {
-	case found != nil && inFlow && !about(v.Flow, user):
-		// The user signed in as someone else than the client asked for: another page would only ask
-		// the same again.
-		return 0, nil, oauth.Errorf(oauth.LoginRequired, "the user signed in as another one than the request is about")
-	case found != nil && (inFlow || h.good(v.Flow, found, user)):
-		// Go on with this login.
-	case silent:
+	case beganInFlow && !isRequestedUser(flow.Flow, user):
+		// The login page would only ask again.
+		return 0, nil, oauth.Errorf(oauth.LoginRequired, "the user signed in as another user than the request is about")
+	case beganInFlow, current != nil && h.acceptsSession(flow.Flow, current, user):
+	case promptNone:
 		return 0, nil, oauth.Errorf(oauth.LoginRequired, "the user has to sign in")
 	default:
 		return interaction.StepLogin, nil, nil
 	}
-	if err := h.cut(v); err != nil {
+	if err := h.dropScopes(flow); err != nil {
 		return 0, nil, err
 	}
-	asks, consentUID, err := h.asksConsent(r.Context(), v, user)
+	consentUID, isMissing, err := h.checkConsent(r.Context(), flow, user)
 	switch {
 	case err != nil:
 		return 0, nil, err
-	case asks && silent:
-		return 0, nil, oauth.Errorf(oauth.ConsentRequired, "the user has to agree")
-	case asks:
+	case isMissing && promptNone:
+		return 0, nil, oauth.Errorf(oauth.ConsentRequired, "the user has to give consent")
+	case isMissing:
 		return interaction.StepConsent, nil, nil
 	}
-	return 0, &login{session: found, user: user, consentUID: consentUID}, nil
+	return 0, &approval{session: current, user: user, consentUID: consentUID}, nil
 }
 
-// good says whether a login from before this flow will do. One that the client wants to see happen
-// (prompt login or select_account), or that is older than it accepts (max_age, of which 0 means the
-// same as prompt login), will not: only a login inside the flow does then.
-func (h *Handler) good(f *interaction.Flow, s *session.Session, user *registry.User) bool {
-	if f.HasPrompt(oauth.PromptLogin) || f.HasPrompt(oauth.PromptSelectAccount) || !about(f, user) {
+// acceptsSession reports whether the flow accepts a session that began before it. With prompt login
+// or select_account, or if the login is older than max_age (of which 0 means the same as prompt
+// login), the user has to sign in within the flow.
+func (h *Handler) acceptsSession(f *interaction.Flow, s *session.Session, user *registry.User) bool {
+	if f.HasPrompt(oauth.PromptLogin) || f.HasPrompt(oauth.PromptSelectAccount) || !isRequestedUser(f, user) {
 		return false
 	}
 	age := h.Now().Sub(time.Unix(s.AuthTime, 0))
 	return f.MaxAge == interaction.NoMaxAge || f.MaxAge > 0 && age <= time.Duration(f.MaxAge)*time.Second
 }
 
-// about says whether the user is the one that the request is about, if it is about one.
-func about(f *interaction.Flow, user *registry.User) bool {
+// isRequestedUser reports whether the response may be about the user.
+func isRequestedUser(f *interaction.Flow, user *registry.User) bool {
 	return len(f.Subjects) == 0 || slices.Contains(f.Subjects, user.Subject)
 }
 
-// cut the scopes to what the client and the resource servers allow now.
-func (h *Handler) cut(v *interaction.ResolvedFlow) error {
-	_, remaining, err := v.Client.ResolveAudience(v.Flow.Scopes, v.Flow.Resources)
+// dropScopes drops the scopes that the client and the resource servers no longer allow.
+func (h *Handler) dropScopes(flow *interaction.ResolvedFlow) error {
+	_, remaining, err := flow.Client.ResolveAudience(flow.Scopes, flow.Resources)
 	if err != nil {
 		return err
 	}
-	if len(remaining) == 0 && slices.ContainsFunc(v.Flow.Scopes, oauth.IsAPIScope) {
-		return oauth.Errorf(oauth.InvalidScope, "the client may no longer have what it asked for")
+	if len(remaining) == 0 && slices.ContainsFunc(flow.Scopes, oauth.IsAPIScope) {
+		return oauth.Errorf(oauth.InvalidScope, "the client may no longer have the scopes that it asked for")
 	}
-	v.Flow.Scopes = remaining
-	return checkOpenID(v)
+	flow.Scopes = remaining
+	return checkOpenID(flow)
 }
 
-// alwaysAsks: a public client that is answered at a loopback or private-use URI could be any
-// program on the user's device (RFC 8252 section 8.6).
-func alwaysAsks(v *interaction.ResolvedFlow) bool {
-	return v.Client.IsPublic() && redirecturi.IsNative(v.RedirectURI)
-}
-
-// asksConsent says whether the user has to see the consent page, and else which consent the answer
-// rests on. Even a yes in this flow counts only while it is stored: it may have been withdrawn
-// since. An answer that was given after a yes rests on it, also where none was needed.
-func (h *Handler) asksConsent(ctx context.Context, v *interaction.ResolvedFlow, user *registry.User) (asks bool, consentUID string, err error) {
-	agreed := v.Flow.ConsentingUser == user.UID
-	switch {
-	case !agreed && (v.Flow.HasPrompt(oauth.PromptConsent) || alwaysAsks(v)):
-		return true, "", nil
-	case !agreed && !needsConsent(v):
-		return false, "", nil
+// checkConsent returns the UID of the stored consent that the response is based on, empty if it needs
+// none; or that consent is missing, and the consent page is next. Consent that was given in this flow
+// must still be stored, since the user may have withdrawn it; the response is based on it even if
+// none was required.
+func (h *Handler) checkConsent(
+	ctx context.Context, flow *interaction.ResolvedFlow, user *registry.User,
+) (consentUID string, isMissing bool, err error) {
+	if flow.ConsentingUser != user.UID {
+		if flow.HasPrompt(oauth.PromptConsent) || flow.Client.RequiresInteraction(flow.RedirectURI) {
+			return "", true, nil
+		}
+		if !flow.Client.RequiresConsent(flow.Scopes) {
+			return "", false, nil
+		}
 	}
-	consentUID, err = h.Consents.FindCovering(ctx, user.UID, v.Client.UID, v.RequestedConsent())
-	return consentUID == "", consentUID, err
-}
-
-// needsConsent says whether the answer has to rest on a stored consent. A client that is registered
-// to skip it still needs one for offline_access, which outlives the session (OpenID Connect Core
-// section 11).
-func needsConsent(v *interaction.ResolvedFlow) bool {
-	return v.Client.Consent != documents.ConsentSkip || slices.Contains(v.Flow.Scopes, oauth.ScopeOfflineAccess)
+	consentUID, err = h.Consents.FindCovering(ctx, user.UID, flow.Client.UID, flow.ConsentRequest())
+	return consentUID, consentUID == "", err
 }

@@ -10,9 +10,10 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
-// readClaims keeps the claims parameter (OpenID Connect Core section 5.5). What it demands of sub
-// and acr decides about the answer, and not only about what is in it (section 5.5.1).
-func (h *Handler) readClaims(v *interaction.ResolvedFlow, params oauth.Params) error {
+// readClaims reads the claims parameter (OpenID Connect Core section 5.5). What it requires of sub and
+// acr decides whether there is a response; the other claims decide only what is in it (section
+// 5.5.1).
+func (h *Handler) readClaims(flow *interaction.ResolvedFlow, params oauth.Params) error {
 	value := params.Get("claims")
 	if value == "" {
 		return nil
@@ -26,69 +27,69 @@ func (h *Handler) readClaims(v *interaction.ResolvedFlow, params oauth.Params) e
 		return oauth.Errorf(oauth.InvalidRequest, "claims is not the object of OpenID Connect Core section 5.5")
 	}
 	for _, claims := range []map[string]json.RawMessage{request.IDToken, request.UserInfo} {
-		sub, err := readDemand("sub", claims)
+		sub, err := readClaimRequest("sub", claims)
 		if err != nil {
 			return err
 		}
-		if err := wantSubject(v.Flow, sub.values); err != nil {
+		if err := restrictSubjects(flow.Flow, sub.values); err != nil {
 			return err
 		}
 	}
-	acr, err := readDemand("acr", request.IDToken)
+	acr, err := readClaimRequest("acr", request.IDToken)
 	if err != nil {
 		return err
 	}
-	if acr.essential && !anyOf(acr.values, mint.ACRValues) {
-		return oauth.Errorf(oauth.UnmetAuthentication, "no way to sign in here has an acr that claims asks for; acr_values_supported in the metadata says which there are")
+	if acr.essential && len(acr.values) > 0 && !slices.ContainsFunc(acr.values, isSupportedACR) {
+		return oauth.Errorf(oauth.UnmetAuthentication,
+			"this server cannot sign users in with an acr that claims asks for; acr_values_supported in the metadata lists those that it can")
 	}
-	v.Flow.Claims = compact.String()
+	flow.Claims = compact.String()
 	return nil
 }
 
-// demand is what a claims parameter wants of one claim (OpenID Connect Core section 5.5.1).
-type demand struct {
+func isSupportedACR(acr string) bool { return slices.Contains(mint.ACRValues, acr) }
+
+// claimRequest is what a claims parameter requires of one claim (OpenID Connect Core section 5.5.1).
+type claimRequest struct {
 	essential bool
-	// values of which the claim should have one; empty: any.
+	// values are those that the claim may have; empty means any.
 	values []string
 }
 
-// readDemand reads what is wanted of a claim whose value is a string. A claim that is only named is
-// wanted as it is.
-func readDemand(name string, claims map[string]json.RawMessage) (demand, error) {
-	malformed := oauth.Errorf(oauth.InvalidRequest, "claims asks for %s in a form that is not that of OpenID Connect Core section 5.5.1", name)
-	var wanted struct {
+// readClaimRequest reads what claims requires of a claim whose value is a string. A claim with a
+// null, or one that claims does not have, may have any value.
+func readClaimRequest(name string, claims map[string]json.RawMessage) (claimRequest, error) {
+	malformed := oauth.Errorf(oauth.InvalidRequest,
+		"claims asks for %s in a form that is not that of OpenID Connect Core section 5.5.1", name)
+	var parsed struct {
 		Essential bool      `json:"essential"`
 		Value     *string   `json:"value"`
 		Values    []*string `json:"values"`
 	}
-	if request := claims[name]; len(request) > 0 && json.Unmarshal(request, &wanted) != nil {
-		return demand{}, malformed
+	if raw := claims[name]; len(raw) > 0 && json.Unmarshal(raw, &parsed) != nil {
+		return claimRequest{}, malformed
 	}
-	d := demand{essential: wanted.Essential}
-	if wanted.Value != nil {
-		d.values = append(d.values, *wanted.Value)
+	request := claimRequest{essential: parsed.Essential}
+	if parsed.Value != nil {
+		request.values = append(request.values, *parsed.Value)
 	}
-	for _, value := range wanted.Values {
+	for _, value := range parsed.Values {
 		if value == nil {
-			return demand{}, malformed
+			return claimRequest{}, malformed
 		}
-		d.values = append(d.values, *value)
+		request.values = append(request.values, *value)
 	}
-	if wanted.Value != nil && wanted.Values != nil || wanted.Values != nil && len(wanted.Values) == 0 {
-		return demand{}, malformed
+	if parsed.Values != nil && (parsed.Value != nil || len(parsed.Values) == 0) {
+		return claimRequest{}, malformed
 	}
-	return d, nil
+	return request, nil
 }
 
-// anyOf reports whether one of the wanted values is among those there are. None wanted is any.
-func anyOf(wanted, there []string) bool {
-	return len(wanted) == 0 || slices.ContainsFunc(wanted, func(value string) bool { return slices.Contains(there, value) })
-}
-
-// readHints: id_token_hint says whom the answer must be about, in an ID token of ours, expired or not (OpenID Connect Core section 3.1.2.1).
-// login_hint only fills in the form.
-func (h *Handler) readHints(v *interaction.ResolvedFlow, params oauth.Params) error {
-	v.Flow.LoginHint = params.Get("login_hint")
+// readHints reads the hints. id_token_hint is an ID token of this server, expired or not, of the user
+// that the response must be about (OpenID Connect Core section 3.1.2.1). login_hint fills in the
+// login page.
+func (h *Handler) readHints(flow *interaction.ResolvedFlow, params oauth.Params) error {
+	flow.LoginHint = params.Get("login_hint")
 	hint := params.Get("id_token_hint")
 	if hint == "" {
 		return nil
@@ -97,15 +98,15 @@ func (h *Handler) readHints(v *interaction.ResolvedFlow, params oauth.Params) er
 		Issuer  string `json:"iss"`
 		Subject string `json:"sub"`
 	}
-	if h.Keys.Verify(hint, oauth.TypeIDToken, &claims) != nil || claims.Issuer != v.Server.Issuer || claims.Subject == "" {
+	if h.Keys.Verify(hint, oauth.TypeIDToken, &claims) != nil || claims.Issuer != flow.Server.Issuer || claims.Subject == "" {
 		return oauth.Errorf(oauth.InvalidRequest, "id_token_hint is not an ID token of this server")
 	}
-	return wantSubject(v.Flow, []string{claims.Subject})
+	return restrictSubjects(flow.Flow, []string{claims.Subject})
 }
 
-// wantSubject narrows the users whom the answer may be about to those with one of the subjects.
-// None is no wish.
-func wantSubject(f *interaction.Flow, subjects []string) error {
+// restrictSubjects restricts the users that the response may be about to those with one of the
+// subjects. Without subjects it restricts nothing.
+func restrictSubjects(f *interaction.Flow, subjects []string) error {
 	if len(subjects) == 0 {
 		return nil
 	}
@@ -113,7 +114,7 @@ func wantSubject(f *interaction.Flow, subjects []string) error {
 		subjects = slices.DeleteFunc(subjects, func(subject string) bool { return !slices.Contains(f.Subjects, subject) })
 	}
 	if len(subjects) == 0 {
-		return oauth.Errorf(oauth.InvalidRequest, "id_token_hint and claims speak of different users")
+		return oauth.Errorf(oauth.InvalidRequest, "id_token_hint and claims ask for different users")
 	}
 	f.Subjects = subjects
 	return nil

@@ -10,14 +10,14 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// Consents are what users have allowed clients for good.
+// Consents reads and writes what users have allowed clients. All fields are required.
 type Consents struct {
 	Store storage.Store
 	Now   func() time.Time
 }
 
-// Covering is the UID of the consent of the user to the client, if it holds all that is asked; else
-// it is empty.
+// FindCovering returns the UID of the user's consent to the client if it covers all that is asked,
+// otherwise "".
 func (c *Consents) FindCovering(ctx context.Context, userUID, clientUID string, asked grant.ConsentRequest) (uid string, err error) {
 	consent, err := c.Store.GetConsent(ctx, userUID, clientUID)
 	switch {
@@ -31,15 +31,16 @@ func (c *Consents) FindCovering(ctx context.Context, userUID, clientUID string, 
 	return consent.UID, nil
 }
 
-// attempts of Grow before it gives up: each lost one means that another tab of the same user won.
-const attempts = 8
+// maxAddAttempts is how often Add tries to write. An attempt fails when another tab of the same user
+// writes first.
+const maxAddAttempts = 8
 
-// Grow adds what was asked to what the user has allowed the client, and writes nothing if it is
-// there already. Nothing is taken away but what was allowed of a ResourceServer that another has
-// replaced.
+// Add adds what is asked to the user's consent to the client. It writes nothing if the consent covers
+// it already, and removes nothing but what was allowed for a ResourceServer that another one of the
+// same identifier has replaced.
 func (c *Consents) Add(ctx context.Context, userUID, clientUID string, asked grant.ConsentRequest) error {
 	var last error
-	for range attempts {
+	for range maxAddAttempts {
 		consent, err := c.Store.GetConsent(ctx, userUID, clientUID)
 		now := c.Now()
 		switch {
@@ -57,9 +58,9 @@ func (c *Consents) Add(ctx context.Context, userUID, clientUID string, asked gra
 		case last == nil:
 			return nil
 		case errors.Is(last, storage.ErrExists), errors.Is(last, storage.ErrConflict), errors.Is(last, storage.ErrNotFound):
-			// Another tab was faster, or the consent has just been withdrawn: decide by what is there now.
+			// Another tab wrote first, or the consent was withdrawn: decide by what is stored now.
 		case errors.Is(last, storage.ErrAmbiguous):
-			// It may have been written: reading again tells.
+			// It may be written: the next read tells.
 		default:
 			return fmt.Errorf("writing a consent: %w", last)
 		}

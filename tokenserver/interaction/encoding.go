@@ -5,17 +5,18 @@ import (
 	"errors"
 )
 
-// A flow's bytes are a version and the fields in one fixed order, each after its length: what a request fills with the characters that JSON
-// would escape must not grow.
+// encodingVersion is the first byte of an encoded flow. The fields follow in a fixed order, strings
+// after their length: unlike in JSON, no character of a request takes more than its own bytes.
 const encodingVersion = 2
 
 var errMalformed = errors.New("malformed flow")
 
-// fields in the order of their encoding.
+// fields returns pointers to the fields in the order of their encoding.
 func (f *Flow) fields() []any {
 	return []any{
-		(*int64)(&f.Step), &f.StartedAt, &f.BrowserHash, &f.ClientUID, &f.RedirectHash, &f.RedirectPort, &f.RedirectURISent, &f.ResponseType, (*int64)(&f.ResponseMode),
-		&f.State, &f.Nonce, &f.Scopes, &f.Resources, &f.CodeChallenge, &f.Claims, &f.LoginHint, &f.Subjects, &f.Prompt, &f.MaxAge,
+		(*int64)(&f.Step), &f.StartedAt, &f.BrowserHash, &f.ClientUID, &f.RedirectHash, &f.RedirectPort,
+		&f.RedirectURISent, &f.ResponseType, (*int64)(&f.ResponseMode), &f.State, &f.Nonce, &f.Scopes,
+		&f.Resources, &f.CodeChallenge, &f.Claims, &f.LoginHint, &f.Subjects, &f.Prompt, &f.MaxAge,
 		&f.LoginSession, &f.ShownConsent, &f.ConsentingUser, &f.Denied,
 	}
 }
@@ -74,7 +75,7 @@ func decodeFlow(data []byte) (*Flow, error) {
 	return f, nil
 }
 
-// reader takes fields from the front, and remembers that one was missing.
+// reader reads fields from the front of rest. It sets failed when a field is missing.
 type reader struct {
 	rest   []byte
 	failed bool

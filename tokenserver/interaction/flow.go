@@ -1,14 +1,15 @@
-// Package interaction is what happens between an authorization request and its answer, while the user signs in and decides: a Flow, which
-// the server does not keep but seals into the URLs and forms of its pages, and which works only in the browser that it began in.
+// Package interaction carries an authorization request through the pages on which the user signs in
+// and gives consent. Such a Flow is not kept by the server: it is sealed into the URLs and forms of
+// the pages, and works only in the browser that it began in.
 //
-//	flow.go      Flow: the request, what the user has done about it since, and the step that may take it up
-//	encoding.go  its bytes
-//	flows.go     Flows: seal and open, tie to the browser, check against what is registered now
-//	posted.go    a request of another site that came by POST, on its way to a GET
-//	consents.go  what users have allowed clients for good
+//	flow.go      Flow: the request, and what the user has done about it so far
+//	encoding.go  the bytes of a Flow
+//	flows.go     Flows: seals and opens flows, and resolves what they refer to
+//	posted.go    a request that another site sent by POST, on its way to a GET
+//	consents.go  Consents: what users have allowed clients
 //
-// Every step redirects back to one place, the authorization endpoint, which decides what is next; no step leads to another. A sealed flow
-// names the step that it is for, and no other takes it.
+// Each page redirects back to the authorization endpoint, which alone decides what is next. A sealed
+// flow names the step that it is for, and is valid for no other.
 package interaction
 
 import (
@@ -21,43 +22,47 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/redirecturi"
 )
 
-// Step is the hop that a sealed flow is for.
+// Step is the request of the browser that a sealed flow is for.
 type Step int64
 
-// Steps. Login and Consent are pages; Answer is the consent page's form; Resume is the way back to
-// the authorization endpoint; Posted is the GET that a request by POST becomes.
 const (
+	// StepLogin is the login page, and its form.
 	StepLogin Step = iota + 1
+	// StepConsent is the consent page.
 	StepConsent
+	// StepDecision is the form of the consent page.
 	StepDecision
+	// StepResume is the way back from a page to the authorization endpoint.
 	StepResume
+	// StepPosted is the GET that follows an authorization request by POST.
 	StepPosted
 )
 
-// Lifetime of a flow, from the authorization request to its answer.
+// Lifetime is how long a flow may take, from the authorization request to the response.
 const Lifetime = 30 * time.Minute
 
-// NoMaxAge is Flow.MaxAge when the request does not have one.
+// NoMaxAge is the MaxAge of a flow whose request has no max_age.
 const NoMaxAge = -1
 
-// Flow is an authorization request on its way.
+// Flow is an authorization request that is not answered yet.
 type Flow struct {
 	Step Step
-	// Started is when the request came, in Unix seconds.
+	// StartedAt is when the request arrived, in Unix seconds.
 	StartedAt int64
-	// Browser is the hash of the cookie of the browser that it came from.
+	// BrowserHash is the hash of the cookie of the browser that sent the request.
 	BrowserHash Hash
 
 	ClientUID string
-	// Redirect refers to the registered redirect URI by its hash, so that a long one costs nothing; RedirectPort is the port that the
-	// request put in its place, for a loopback one (RFC 8252 section 7.3).
+	// RedirectHash is the hash of the registered redirect URI that the request matches: the URI may be
+	// long. RedirectPort is the port that the request has in its place, for a loopback URI (RFC 8252
+	// section 7.3).
 	RedirectHash Hash
 	RedirectPort string
-	// RedirectSent says whether the request had a redirect_uri (RFC 6749 section 4.1.3 asks for it again if so).
+	// RedirectURISent is true if the request has a redirect_uri. The token request then needs it too
+	// (RFC 6749 section 4.1.3).
 	RedirectURISent bool
 	// ResponseType is a set of words: code, token, id_token.
 	ResponseType []string
-	// Mode is how the answer gets to the client.
 	ResponseMode ResponseMode
 
 	State         string
@@ -67,27 +72,29 @@ type Flow struct {
 	CodeChallenge string   // S256 (RFC 7636)
 	Claims        string   // OpenID Connect Core section 5.5, JSON
 	LoginHint     string
-	// Subjects of which one must be that of the answer, by id_token_hint or by the claims
-	// parameter; empty: any.
+	// Subjects are the users that the response may be about, by id_token_hint or by the claims
+	// parameter. Empty means any.
 	Subjects []string
 	Prompt   []string
-	// MaxAge in seconds, or NoMaxAge.
+	// MaxAge is in seconds, or NoMaxAge.
 	MaxAge int64
 
-	// LoginSession is the hash of the session that the user began in this flow; empty: none.
+	// LoginSession is the hash of the session that began in this flow; empty if none did.
 	LoginSession string
-	// Shown is the hash of what the consent page asked, and of whom (grant.Asked).
+	// ShownConsent is the hash of what the consent page showed, and of its user (grant.ConsentRequest).
 	ShownConsent string
-	// ConsentOf is the UID of the user who said yes in this flow.
+	// ConsentingUser is the UID of the user who gave consent in this flow.
 	ConsentingUser string
-	// Denied says that the user said no.
+	// Denied is true once the user has refused consent.
 	Denied bool
 }
 
-// Mode is a response mode (OAuth 2.0 Multiple Response Type Encoding Practices section 2.1, OAuth 2.0 Form Post Response Mode).
+// ResponseMode is how the response is sent to the redirect URI (OAuth 2.0 Multiple Response Type
+// Encoding Practices section 2.1, OAuth 2.0 Form Post Response Mode).
 type ResponseMode int64
 
-// Modes: in the redirect URI's query, in its fragment, or in a form that the browser posts to it.
+// The response modes: in the query of the redirect URI, in its fragment, or in a form that the
+// browser posts to it.
 const (
 	ModeQuery ResponseMode = iota
 	ModeFragment
@@ -97,18 +104,31 @@ const (
 // Hash is a SHA-256.
 type Hash [sha256.Size]byte
 
-// HashOf a value.
+// HashOf returns the hash of a value.
 func HashOf(value string) Hash { return sha256.Sum256([]byte(value)) }
 
-// Asks says whether the response type has the word.
+// HasResponseType reports whether the response type has a word.
 func (f *Flow) HasResponseType(word string) bool { return slices.Contains(f.ResponseType, word) }
 
-// Prompts says whether the prompt parameter has the word.
+// HasPrompt reports whether the prompt parameter has a word.
 func (f *Flow) HasPrompt(word string) bool { return slices.Contains(f.Prompt, word) }
 
-// SetRedirect keeps which of the registered redirect URIs the request named, and with which port. It is false if URI could not restore what
-// was requested.
-func (f *Flow) SetRedirect(registered []string, requested string) bool {
+// GrantTypes returns the grant types that the response type needs; a hybrid one needs both (OpenID
+// Connect Core section 3.3).
+func (f *Flow) GrantTypes() []string {
+	var grantTypes []string
+	if f.HasResponseType("code") {
+		grantTypes = append(grantTypes, oauth.GrantAuthorizationCode)
+	}
+	if f.HasResponseType("token") || f.HasResponseType("id_token") {
+		grantTypes = append(grantTypes, oauth.GrantImplicit)
+	}
+	return grantTypes
+}
+
+// SetRedirectURI records which of the registered redirect URIs the requested one matches, and its
+// port. It returns false if none does, or if ResolveRedirectURI could not restore what was requested.
+func (f *Flow) SetRedirectURI(registered []string, requested string) bool {
 	match, ok := redirecturi.Match(registered, requested)
 	if !ok {
 		return false
@@ -129,10 +149,10 @@ func (f *Flow) SetRedirect(registered []string, requested string) bool {
 	return ok && restored == requested
 }
 
-// noPort is Flow.RedirectPort when the request leaves out the port that is registered.
+// noPort is the RedirectPort of a request that leaves out the port that is registered.
 const noPort = "-"
 
-// URI is the redirect URI of the request; false if it is no longer registered.
+// ResolveRedirectURI returns the redirect URI of the request; false if it is no longer registered.
 func (f *Flow) ResolveRedirectURI(registered []string) (string, bool) {
 	i := slices.IndexFunc(registered, func(uri string) bool { return HashOf(uri) == f.RedirectHash })
 	if i < 0 {
@@ -145,7 +165,7 @@ func (f *Flow) ResolveRedirectURI(registered []string) (string, bool) {
 	return before + strings.TrimPrefix(f.RedirectPort, noPort) + after, true
 }
 
-// cutPort splits a URI around the ":port" of its authority.
+// cutPort returns what is before and after the ":port" of a URI's authority.
 func cutPort(uri string) (before, after string) {
 	start := strings.Index(uri, "://") + len("://")
 	end := len(uri)
@@ -159,22 +179,11 @@ func cutPort(uri string) (before, after string) {
 	return uri[:host], uri[end:]
 }
 
-// SwitchUser asks for another login: whoever signed in so far will not do, in this flow.
-func (f *Flow) SwitchUser() {
+// RequireOtherLogin makes the flow continue with a new login, as for prompt select_account, instead
+// of with the user who is signed in.
+func (f *Flow) RequireOtherLogin() {
 	f.LoginSession, f.ConsentingUser = "", ""
 	if !f.HasPrompt(oauth.PromptSelectAccount) {
 		f.Prompt = append(f.Prompt, oauth.PromptSelectAccount)
 	}
-}
-
-// GrantTypes that the response type belongs to: a code, tokens, or both at once.
-func (f *Flow) GrantTypes() []string {
-	var grants []string
-	if f.HasResponseType("code") {
-		grants = append(grants, oauth.GrantAuthorizationCode)
-	}
-	if f.HasResponseType("token") || f.HasResponseType("id_token") {
-		grants = append(grants, oauth.GrantImplicit)
-	}
-	return grants
 }

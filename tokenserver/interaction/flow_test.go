@@ -63,7 +63,7 @@ func TestARedirectURIIsRestoredFromItsReference(t *testing.T) {
 		"http://[::1]:9000/cb?x=1", "http://[::1]/cb?x=1", "com.example:/cb", "http://127.0.0.1:80", "http://127.0.0.1",
 	} {
 		f := &Flow{}
-		if !f.SetRedirect(registered, requested) {
+		if !f.SetRedirectURI(registered, requested) {
 			t.Errorf("%s does not match", requested)
 			continue
 		}

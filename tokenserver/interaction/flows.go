@@ -20,8 +20,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Paths of the pages, relative to the issuer identifier. No metadata names them: a flow redirects
-// the browser to them.
+// Paths of the pages, relative to the issuer. They are in no metadata: a flow redirects to them.
 const (
 	PathLogin   = "/login"
 	PathConsent = "/consent"
@@ -30,18 +29,19 @@ const (
 // ParamFlow is the parameter that carries a sealed flow, in a URL or in a form.
 const ParamFlow = "flow"
 
-// MaxSealed is how large a sealed flow may be, in bytes before base64url, which makes a third more
-// of it: URLs of 8 KiB pass everywhere.
-const MaxSealed = 5 << 10
+const (
+	// MaxSealed is how many bytes a sealed flow may have. In base64url they are a third more: clients
+	// and proxies accept URLs of 8 KiB.
+	MaxSealed = 5 << 10
+	// maxGrowth is how many bytes the steps of a user may add to a flow.
+	maxGrowth = 256
+)
 
-// grows is how much larger a flow may become by what the user does in it.
-const grows = 256
-
-// cookieBrowser is the kind of the cookie that ties flows to a browser. All flows of the browser share it, so that two tabs work and
-// abandoned flows leave nothing behind.
+// cookieBrowser is the kind of the cookie that ties flows to a browser. All flows of a browser share
+// it, so they work in several tabs, and flows that are abandoned leave no cookie behind.
 const cookieBrowser = "browser"
 
-// Flows seals flows and opens them. All fields are needed.
+// Flows seals and opens flows. All fields are required.
 type Flows struct {
 	Keys     *keys.Set
 	Registry *registry.Registry
@@ -49,56 +49,41 @@ type Flows struct {
 	Random   io.Reader
 }
 
-// Visit is a flow that was opened, with what is registered now.
+// ResolvedFlow is a flow with what it refers to, as registered now.
 type ResolvedFlow struct {
-	Flow   *Flow
+	*Flow
 	Server documents.Server
 	Client *registry.Client
-	// RedirectURI that the answer goes to.
+	// RedirectURI is where the response goes.
 	RedirectURI string
 }
 
-// Asked of the user by the flow, as it is now.
-func (v *ResolvedFlow) RequestedConsent() grant.ConsentRequest {
-	return grant.NewConsentRequest(v.Client, v.Flow.Scopes, v.Flow.Resources, mint.ClaimsForConsent(v.Client, v.Flow.Scopes, v.Flow.Claims))
+// ConsentRequest returns what the flow asks the user to allow.
+func (f *ResolvedFlow) ConsentRequest() grant.ConsentRequest {
+	return grant.NewConsentRequest(f.Client, f.Scopes, f.Resources, mint.ClaimsForConsent(f.Client, f.Scopes, f.Claims))
 }
 
-// Host that the answer goes to, for people: the host of the redirect URI, or its scheme if it has no host.
-func (v *ResolvedFlow) RedirectHost() string {
-	u, err := url.Parse(v.RedirectURI)
-	switch {
-	case err != nil:
-		return ""
-	case u.Host != "":
-		return u.Host
-	default:
-		return u.Scheme + ":"
-	}
-}
-
-// ServerHost is the host of the issuer, for people.
-func (v *ResolvedFlow) ServerHost() string { return pages.Host(v.Server.Issuer) }
-
-// Fits says whether the flow stays within MaxSealed, whatever the user does in it.
+// FitsInURL reports whether the flow stays within MaxSealed, whatever the user does.
 func (s *Flows) FitsInURL(f *Flow) bool {
 	const nonceAndTag = 24 + 16
-	return nonceAndTag+len(f.encode())+grows <= MaxSealed
+	return nonceAndTag+len(f.encode())+maxGrowth <= MaxSealed
 }
 
-// Go sends the browser to a step of the visit's flow. The flow is tied to this browser if it is not yet.
-func (s *Flows) RedirectTo(w http.ResponseWriter, r *http.Request, v *ResolvedFlow, step Step) error {
-	if v.Flow.BrowserHash == (Hash{}) {
-		hash, err := s.browserHash(w, r, v.Server.Issuer)
+// RedirectTo redirects the browser to a step of the flow, and ties the flow to the browser if it is
+// not yet.
+func (s *Flows) RedirectTo(w http.ResponseWriter, r *http.Request, f *ResolvedFlow, step Step) error {
+	if f.BrowserHash == (Hash{}) {
+		hash, err := s.ensureBrowserHash(w, r, f.Server.Issuer)
 		if err != nil {
 			return err
 		}
-		v.Flow.BrowserHash = hash
+		f.BrowserHash = hash
 	}
-	sealed, err := s.Seal(v.Flow, step)
+	sealed, err := s.Seal(f.Flow, step)
 	if err != nil {
 		return err
 	}
-	return web.Redirect(w, v.Server.Issuer+step.path()+"?"+ParamFlow+"="+url.QueryEscape(sealed))
+	return web.Redirect(w, f.Server.Issuer+step.path()+"?"+ParamFlow+"="+url.QueryEscape(sealed))
 }
 
 func (s Step) path() string {
@@ -112,10 +97,10 @@ func (s Step) path() string {
 	}
 }
 
-// Seal the flow for a step. It must be tied to a browser.
+// Seal seals a flow for a step. The flow must be tied to a browser.
 func (s *Flows) Seal(f *Flow, step Step) (string, error) {
 	if f.BrowserHash == (Hash{}) {
-		return "", errors.New("sealing a flow that is tied to no browser")
+		return "", errors.New("sealing a flow: it is not tied to a browser")
 	}
 	sealed := *f
 	sealed.Step = step
@@ -126,18 +111,15 @@ func (s *Flows) Seal(f *Flow, step Step) (string, error) {
 	return out, nil
 }
 
-// Open a flow that was sealed for one of the steps, in the browser that it is tied to, and look up what is registered now. Every error that
-// the user can cause is a *web.PageError.
+// Open opens a flow that was sealed for one of the steps, in the browser that it is tied to, and
+// resolves it. An error that the browser can cause is a *web.PageError.
 func (s *Flows) Open(r *http.Request, sealed string, steps ...Step) (*ResolvedFlow, error) {
 	server, ok := s.Registry.Server()
 	if !ok {
-		return nil, Unavailable()
+		return nil, web.NotReady()
 	}
-	f, err := s.open(sealed)
-	if err != nil {
-		return nil, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageFlowUnknown}
-	}
-	if !slices.Contains(steps, f.Step) {
+	f, err := s.unseal(sealed)
+	if err != nil || !slices.Contains(steps, f.Step) {
 		return nil, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageFlowUnknown}
 	}
 	if !s.isSameBrowser(r, server.Issuer, f) {
@@ -149,7 +131,7 @@ func (s *Flows) Open(r *http.Request, sealed string, steps ...Step) (*ResolvedFl
 	return s.resolve(server, f)
 }
 
-func (s *Flows) open(sealed string) (*Flow, error) {
+func (s *Flows) unseal(sealed string) (*Flow, error) {
 	data, err := s.Keys.Open(keys.PurposeFlow, sealed)
 	if err != nil {
 		return nil, err
@@ -157,11 +139,11 @@ func (s *Flows) open(sealed string) (*Flow, error) {
 	return decodeFlow(data)
 }
 
-// visit holds the flow against what is registered now: what was right at its start may have been withdrawn since.
+// resolve looks up what a flow refers to. What was registered when the flow began may be gone.
 func (s *Flows) resolve(server documents.Server, f *Flow) (*ResolvedFlow, error) {
 	changed := &web.PageError{Status: http.StatusBadRequest, Code: oauth.UnauthorizedClient, Message: pages.MessageFlowChanged}
 	client, ok := s.Registry.ClientByUID(f.ClientUID)
-	if !ok || slices.ContainsFunc(f.GrantTypes(), func(grant string) bool { return !client.HasGrantType(grant) }) {
+	if !ok || slices.ContainsFunc(f.GrantTypes(), func(grantType string) bool { return !client.HasGrantType(grantType) }) {
 		return nil, changed
 	}
 	uri, ok := f.ResolveRedirectURI(client.RedirectURIs)
@@ -171,15 +153,16 @@ func (s *Flows) resolve(server documents.Server, f *Flow) (*ResolvedFlow, error)
 	return &ResolvedFlow{Flow: f, Server: server, Client: client, RedirectURI: uri}, nil
 }
 
-// browser gives the hash of the browser's cookie, and sets one if it has none that we can open.
-func (s *Flows) browserHash(w http.ResponseWriter, r *http.Request, issuer string) (Hash, error) {
+// ensureBrowserHash returns the hash of the browser's cookie. It sets a cookie if the browser has
+// none that this server sealed.
+func (s *Flows) ensureBrowserHash(w http.ResponseWriter, r *http.Request, issuer string) (Hash, error) {
 	cookies := web.CookiesOf(issuer)
 	if value, err := s.Keys.Open(keys.PurposeBrowser, cookies.Get(r, cookieBrowser)); err == nil {
 		return HashOf(string(value)), nil
 	}
 	value := make([]byte, 32)
 	if _, err := io.ReadFull(s.Random, value); err != nil {
-		return Hash{}, fmt.Errorf("drawing a browser id: %w", err)
+		return Hash{}, fmt.Errorf("reading randomness for a browser id: %w", err)
 	}
 	sealed, err := s.Keys.Seal(keys.PurposeBrowser, value)
 	if err != nil {
@@ -198,15 +181,8 @@ func (s *Flows) isSameBrowser(r *http.Request, issuer string, f *Flow) bool {
 	return subtle.ConstantTimeCompare(hash[:], f.BrowserHash[:]) == 1
 }
 
-// Unavailable is the answer before the server knows what it serves.
-func Unavailable() error {
-	return &web.PageError{
-		Status: http.StatusServiceUnavailable, Code: oauth.TemporarilyUnavailable, Message: pages.MessageBusy, RetryAfter: 2,
-	}
-}
-
-// SameOrigin refuses a form that another site posted, where the browser says so. The sealed flow and the browser's cookie refuse it as well;
-// this one needs no secret.
+// CheckSameOrigin refuses a form that another site posted, if the browser says so. The sealed flow
+// and the cookie refuse it as well; this check needs no secret.
 func CheckSameOrigin(r *http.Request) error {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "same-origin", "none":

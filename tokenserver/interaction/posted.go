@@ -11,12 +11,12 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// ParamPosted is the parameter that carries a sealed request from a POST to a GET: a POST from another site comes without our cookies, a GET
-// with them. It is tied to no browser, as the URL of a GET would not be.
+// ParamPosted is the parameter that carries a sealed request from a POST to a GET. A browser sends
+// our cookies with the GET, but not with a POST from another site.
 const ParamPosted = "posted"
 
-// SealPostedFlow seals a flow that a POST began, for the GET that it becomes. It is tied to no
-// browser, as the URL of a GET would not be.
+// SealPostedFlow seals the flow of a request by POST for the GET that follows it. Like the URL of
+// any authorization request, the result is not tied to a browser.
 func (s *Flows) SealPostedFlow(f *Flow) (string, error) {
 	sealed := *f
 	sealed.Step = StepPosted
@@ -27,12 +27,11 @@ func (s *Flows) SealPostedFlow(f *Flow) (string, error) {
 	return out, nil
 }
 
-// OpenPostedFlow gives a flow that a POST began to the GET that the POST became, and looks up what
-// is registered now. The flow begins there.
+// OpenPostedFlow opens what SealPostedFlow sealed, and resolves it. The flow starts anew.
 func (s *Flows) OpenPostedFlow(sealed string) (*ResolvedFlow, error) {
 	server, ok := s.Registry.Server()
 	if !ok {
-		return nil, Unavailable()
+		return nil, web.NotReady()
 	}
 	expired := &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageFlowExpired}
 	data, err := s.Keys.Open(keys.PurposePost, sealed)

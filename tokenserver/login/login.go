@@ -1,5 +1,6 @@
-// Package login is the login page of a flow: it asks for username and password, begins a session and leads back to the authorization
-// endpoint. It has no way in but a flow that is for it, in the browser of that flow.
+// Package login is the login page. It verifies a username and a password, begins a session, and
+// redirects back to the authorization endpoint. It opens only flows that are for it, in the browser
+// that they belong to.
 package login
 
 import (
@@ -21,7 +22,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Handler of the login page, GET and POST, for web.Adapter.ForBrowser. All fields are needed.
+// Handler is the login page, GET and POST, for web.Adapter.ForBrowser. All fields are required.
 type Handler struct {
 	Registry  *registry.Registry
 	Flows     *interaction.Flows
@@ -31,25 +32,26 @@ type Handler struct {
 	Devices   *throttle.Devices
 }
 
-// Handle one request.
+// Handle handles one request.
 func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodPost {
-		return h.post(w, r)
+		return h.handlePost(w, r)
 	}
 	params, err := oauth.ParseForm(r, false)
 	if err != nil {
 		return err
 	}
 	sealed := params.Get(interaction.ParamFlow)
-	visit, err := h.Flows.Open(r, sealed, interaction.StepLogin)
+	flow, err := h.Flows.Open(r, sealed, interaction.StepLogin)
 	if err != nil {
 		return err
 	}
-	web.NoteClient(r.Context(), visit.Client.ID)
-	return show(w, http.StatusOK, visit, pages.Login{Flow: sealed, Username: visit.Flow.LoginHint})
+	web.NoteClient(r.Context(), flow.Client.ID)
+	return show(w, http.StatusOK, flow, pages.Login{Flow: sealed, Username: flow.LoginHint})
 }
 
-func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
+// handlePost handles the form.
+func (h *Handler) handlePost(w http.ResponseWriter, r *http.Request) error {
 	if err := interaction.CheckSameOrigin(r); err != nil {
 		return err
 	}
@@ -58,20 +60,20 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	sealed := params.Get(interaction.ParamFlow)
-	visit, err := h.Flows.Open(r, sealed, interaction.StepLogin)
+	flow, err := h.Flows.Open(r, sealed, interaction.StepLogin)
 	if err != nil {
 		return err
 	}
-	web.NoteClient(r.Context(), visit.Client.ID)
+	web.NoteClient(r.Context(), flow.Client.ID)
 	form := pages.Login{Flow: sealed, Username: params.Get("username")}
-	user, err := h.authenticate(r, visit.Server, form.Username, params.Get("password"))
+	user, err := h.authenticate(r, flow.Server, form.Username, params.Get("password"))
 	var refused *throttle.RefusedError
 	switch {
 	case errors.As(err, &refused):
 		web.NoteError(r.Context(), oauth.TemporarilyUnavailable)
 		w.Header().Set("Retry-After", refused.RetryAfter())
 		form.RetryAfter = refused.Wait
-		return show(w, http.StatusTooManyRequests, visit, form)
+		return show(w, http.StatusTooManyRequests, flow, form)
 	case errors.Is(err, password.ErrBusy):
 		return &web.PageError{
 			Status: http.StatusServiceUnavailable, Code: oauth.TemporarilyUnavailable, Message: pages.MessageBusy, RetryAfter: 2,
@@ -83,67 +85,71 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) error {
 	case user == nil:
 		web.NoteError(r.Context(), oauth.AccessDenied)
 		form.Failed = true
-		return show(w, http.StatusOK, visit, form)
+		return show(w, http.StatusOK, flow, form)
 	}
-	return h.begin(w, r, visit, form, user)
+	return h.beginSession(w, r, flow, form, user)
 }
 
-// begin the session of a user whose password was right, and go on with the flow.
-func (h *Handler) begin(w http.ResponseWriter, r *http.Request, visit *interaction.ResolvedFlow, form pages.Login, user *registry.User) error {
-	begun, err := h.Sessions.Begin(r.Context(), w, r, visit.Server, user, oauth.AMRPassword)
-	var often *session.TooManyLoginsError
+// beginSession begins a session of a user whose password was right, and continues the flow.
+func (h *Handler) beginSession(
+	w http.ResponseWriter, r *http.Request, flow *interaction.ResolvedFlow, form pages.Login, user *registry.User,
+) error {
+	begun, err := h.Sessions.Begin(r.Context(), w, r, flow.Server, user, oauth.AMRPassword)
+	var tooMany *session.TooManyLoginsError
 	switch {
-	case errors.As(err, &often):
+	case errors.As(err, &tooMany):
 		web.NoteError(r.Context(), oauth.TemporarilyUnavailable)
-		w.Header().Set("Retry-After", strconv.Itoa(retryAfter(often)))
-		form.TooManyLogins, form.RetryAfter = true, often.Wait
-		return show(w, http.StatusTooManyRequests, visit, form)
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter(tooMany)))
+		form.TooManyLogins, form.RetryAfter = true, tooMany.Wait
+		return show(w, http.StatusTooManyRequests, flow, form)
 	case err != nil:
 		return err
 	}
-	if err := h.Devices.RememberUser(w, r, visit.Server.Issuer, user.UID, user.Epoch); err != nil {
+	if err := h.Devices.RememberUser(w, r, flow.Server.Issuer, user.UID, user.Epoch); err != nil {
 		return err
 	}
-	visit.Flow.LoginSession = begun.Hash()
-	return h.Flows.RedirectTo(w, r, visit, interaction.StepResume)
+	flow.LoginSession = begun.Hash()
+	return h.Flows.RedirectTo(w, r, flow, interaction.StepResume)
 }
 
-// authenticate gives the user whose password this is, or nil; a *throttle.Refused if it is too early to try. An unknown user costs the same
-// work as a known one, and is the same to whoever asks.
+// authenticate returns the user whose username and password these are, or nil. An unknown username
+// takes the same work as a wrong password. The error is a *throttle.RefusedError if it is too early to
+// try.
 func (h *Handler) authenticate(r *http.Request, server documents.Server, username, secret string) (*registry.User, error) {
 	if secret == "" || len(secret) > password.MaxLength {
 		return nil, nil
 	}
 	name, user, hash := h.Registry.LookUpLogin(username)
-	device := ""
+	deviceID := ""
 	if user != nil {
-		device = h.Devices.KnownID(r, server.Issuer, user.UID, user.Epoch)
+		deviceID = h.Devices.KnownID(r, server.Issuer, user.UID, user.Epoch)
 	}
 	source := web.Source(r, server.TrustedProxies)
-	right, err := h.Throttle.NewLoginAttempt(name, source.String(), device).Verify(r.Context(), h.Passwords, hash, secret)
-	if err != nil || !right || user == nil {
+	isRight, err := h.Throttle.NewLoginAttempt(name, source.String(), deviceID).Verify(r.Context(), h.Passwords, hash, secret)
+	if err != nil || !isRight || user == nil {
 		web.NoteSource(r.Context(), source)
 		return nil, err
 	}
 	return user, nil
 }
 
-// retryAfter is how many seconds to wait after too many logins. Where that is not known, an hour makes
-// no difference.
-func retryAfter(often *session.TooManyLoginsError) int {
-	if often.Wait == 0 {
+// retryAfter returns how many seconds to wait after too many logins. If that is not known, an hour is
+// as good as any.
+func retryAfter(err *session.TooManyLoginsError) int {
+	if err.Wait == 0 {
 		return int(time.Hour / time.Second)
 	}
-	return int(math.Ceil(often.Wait.Seconds()))
+	return int(math.Ceil(err.Wait.Seconds()))
 }
 
-// show the form. A failed login shows it again, with one sentence for whatever was wrong.
-func show(w http.ResponseWriter, status int, v *interaction.ResolvedFlow, form pages.Login) error {
-	action, err := url.JoinPath(v.Server.Issuer, interaction.PathLogin)
+// show shows the form. After a failed login it shows one message, whether the username or the
+// password was wrong.
+func show(w http.ResponseWriter, status int, flow *interaction.ResolvedFlow, form pages.Login) error {
+	action, err := url.JoinPath(flow.Server.Issuer, interaction.PathLogin)
 	if err != nil {
 		return err
 	}
-	form.Action, form.Server = action, v.ServerHost()
-	form.Client = pages.Client{DisplayName: v.Client.DisplayName, ID: v.Client.ID}
-	return web.Page(w, status, form, v.RedirectURI)
+	form.Action, form.Server = action, pages.Host(flow.Server.Issuer)
+	form.Client = pages.Client{DisplayName: flow.Client.DisplayName, ID: flow.Client.ID}
+	return web.Page(w, status, form, flow.RedirectURI)
 }

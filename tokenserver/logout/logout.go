@@ -1,15 +1,16 @@
-// Package logout ends the session of a browser (OpenID Connect RP-Initiated Logout 1.0).
+// Package logout is the logout endpoint, which ends the session of a browser (OpenID Connect
+// RP-Initiated Logout 1.0).
 //
-//	logout.go   the ways in: a request by GET, one by POST, and the answer to the page that asks
-//	request.go  from parameters to a request: who sent the user here, whom they think is signed in, and where the user goes afterwards
-//	form.go     the request as the page's form carries it, sealed for one session, or the GET that a POST becomes
+//	logout.go   Handler: requests by GET and by POST, the page that asks the user, and its form
+//	request.go  reads the parameters: which client sent the user, and where the browser goes next
+//	seal.go     a request in the form of the page, or on its way from a POST to a GET
 //
-// Nobody is signed out by a page of another site alone. Either the request has an ID token of the
-// very user who is signed in, which only an application has that this user signed in to; or the
-// user is asked, and the form that says yes is good for one session only.
+// No other site can sign a user out by itself. Either the request has an ID token of the user who is
+// signed in, which only an application has that this user signed in to. Or the page asks the user, and
+// its form is valid for one session only.
 //
-// Ending a session is one write, and a request without a session writes nothing. A page says
-// "signed out" only of a session that has ended.
+// Ending a session is one write, and a request without a session writes nothing. The page says
+// "signed out" only if a session has ended.
 package logout
 
 import (
@@ -28,7 +29,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Handler of the logout endpoint, GET and POST, for web.Adapter.ForBrowser. All fields are needed.
+// Handler is the logout endpoint, GET and POST, for web.Adapter.ForBrowser. All fields are required.
 type Handler struct {
 	Registry *registry.Registry
 	Keys     *keys.Set
@@ -36,11 +37,11 @@ type Handler struct {
 	Now      func() time.Time
 }
 
-// Handle one request.
+// Handle handles one request.
 func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	server, ok := h.Registry.Server()
 	if !ok {
-		return interaction.Unavailable()
+		return web.NotReady()
 	}
 	params, err := oauth.ParseForm(r, r.Method == http.MethodPost)
 	if err != nil {
@@ -48,26 +49,26 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch {
 	case r.Method == http.MethodPost && params.Has(paramForm):
-		return h.confirm(w, r, server, params.Get(paramForm))
+		return h.handleForm(w, r, server, params.Get(paramForm))
 	case r.Method == http.MethodPost:
-		return h.post(w, r, server, params)
+		return h.redirectToGet(w, r, server, params)
 	}
 	var req request
 	if params.Has(interaction.ParamPosted) {
 		req, _, err = h.open(r.Context(), params.Get(interaction.ParamPosted))
 	} else {
-		req, err = h.read(r.Context(), server, params)
+		req, err = h.readRequest(r.Context(), server, params)
 	}
 	if err != nil {
 		return err
 	}
-	return h.begin(w, r, server, req)
+	return h.handleRequest(w, r, server, req)
 }
 
-// post turns a POSTed request into a GET of the same: it comes from the application's site, and so
-// without our cookies. It sets none either.
-func (h *Handler) post(w http.ResponseWriter, r *http.Request, server documents.Server, params oauth.Params) error {
-	req, err := h.read(r.Context(), server, params)
+// redirectToGet redirects a request by POST to a GET of the same request. A browser sends a POST from
+// the application's site without our cookies. The response sets no cookies either.
+func (h *Handler) redirectToGet(w http.ResponseWriter, r *http.Request, server documents.Server, params oauth.Params) error {
+	req, err := h.readRequest(r.Context(), server, params)
 	if err != nil {
 		return err
 	}
@@ -78,23 +79,23 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, server documents.
 	return web.Redirect(w, server.Issuer+oauth.PathLogout+"?"+interaction.ParamPosted+"="+url.QueryEscape(sealed))
 }
 
-// begin is a request: the session ends, or the user is asked.
-func (h *Handler) begin(w http.ResponseWriter, r *http.Request, server documents.Server, req request) error {
+// handleRequest ends the session, or asks the user.
+func (h *Handler) handleRequest(w http.ResponseWriter, r *http.Request, server documents.Server, req request) error {
 	current, user, err := h.Sessions.Endable(r.Context(), r, server)
 	switch {
 	case err != nil:
 		return err
 	case current == nil:
-		return notSignedIn(w, r, server, req)
+		return respondWithoutSession(w, r, server, req)
 	case r.Method == http.MethodGet && user != nil && req.subject != "" && req.subject == user.Subject:
-		return h.end(w, r, server, req, current)
+		return h.endSession(w, r, server, req, current)
 	}
-	return h.ask(w, server, req, current, user)
+	return h.askUser(w, server, req, current, user)
 }
 
-// confirm is the user's yes. It counts for the session that was shown; where another is signed in
-// by now, that one is asked.
-func (h *Handler) confirm(w http.ResponseWriter, r *http.Request, server documents.Server, sealed string) error {
+// handleForm ends the session that the page has shown. If there is another session by now, it asks
+// the user about that one.
+func (h *Handler) handleForm(w http.ResponseWriter, r *http.Request, server documents.Server, sealed string) error {
 	if err := interaction.CheckSameOrigin(r); err != nil {
 		return err
 	}
@@ -107,32 +108,29 @@ func (h *Handler) confirm(w http.ResponseWriter, r *http.Request, server documen
 	case err != nil:
 		return err
 	case current == nil:
-		return notSignedIn(w, r, server, req)
+		return respondWithoutSession(w, r, server, req)
 	case current.RootHash() != shown:
-		return h.ask(w, server, req, current, user)
+		return h.askUser(w, server, req, current, user)
 	}
-	return h.end(w, r, server, req, current)
+	return h.endSession(w, r, server, req, current)
 }
 
-func (h *Handler) end(w http.ResponseWriter, r *http.Request, server documents.Server, req request, current *session.Session) error {
+func (h *Handler) endSession(w http.ResponseWriter, r *http.Request, server documents.Server, req request, current *session.Session) error {
 	if err := h.Sessions.End(r.Context(), w, server, current); err != nil {
 		return err
 	}
-	return done(w, server, req, true)
+	return respond(w, server, req, true)
 }
 
-// ask the user, who is nil while they are not served. They have a session all the same, and may be
-// served again: what is not ended now would then be good again.
-func (h *Handler) ask(w http.ResponseWriter, server documents.Server, req request, current *session.Session, user *registry.User) error {
+// askUser shows the page. The user is nil while it is not served. Its session is worth ending all the
+// same: it would be valid again if the user is served again.
+func (h *Handler) askUser(w http.ResponseWriter, server documents.Server, req request, current *session.Session, user *registry.User) error {
 	sealed, err := h.sealForm(req, current.RootHash())
 	if err != nil {
 		return err
 	}
 	page := pages.Logout{
-		Action: server.Issuer + oauth.PathLogout, Request: sealed, Server: pages.Host(server.Issuer),
-	}
-	if req.redirectURI != "" {
-		page.Host = (&interaction.ResolvedFlow{RedirectURI: req.redirectURI}).RedirectHost()
+		Action: server.Issuer + oauth.PathLogout, Request: sealed, Server: pages.Host(server.Issuer), Host: pages.Host(req.redirectURI),
 	}
 	if user != nil {
 		page.Username = user.Username
@@ -141,22 +139,22 @@ func (h *Handler) ask(w http.ResponseWriter, server documents.Server, req reques
 	return web.Page(w, http.StatusOK, page, req.redirectURI)
 }
 
-// notSignedIn answers a request that came with no session. A browser sends the session's cookie
-// with what it opens in a window. It does not (SameSite=Lax) with what a page of another site
-// embeds or fetches, and then it is not known whether the user is signed in: that must not look
-// like a logout.
-func notSignedIn(w http.ResponseWriter, r *http.Request, server documents.Server, req request) error {
+// respondWithoutSession answers a request without a session. A browser sends the cookie of the session
+// with what it opens in a window. It does not (SameSite=Lax) with what a page of another site embeds
+// or fetches. Whether the user is signed in is then not known, so it must not look like a logout.
+func respondWithoutSession(w http.ResponseWriter, r *http.Request, server documents.Server, req request) error {
 	switch r.Header.Get("Sec-Fetch-Dest") {
 	case "", "document":
-		return done(w, server, req, false)
+		return respond(w, server, req, false)
 	}
 	return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageLogoutHidden}
 }
 
-// done sends the user on, or says what happened: whether a session has ended.
-func done(w http.ResponseWriter, server documents.Server, req request, ended bool) error {
+// respond redirects to the application, or shows a page that says whether a session has ended.
+func respond(w http.ResponseWriter, server documents.Server, req request, ended bool) error {
 	if req.redirectURI == "" {
-		return web.Page(w, http.StatusOK, pages.SignedOut{Server: pages.Host(server.Issuer), Ended: ended, NoRedirect: sentences[req.stays]}, "")
+		page := pages.SignedOut{Server: pages.Host(server.Issuer), Ended: ended, NoRedirect: noRedirectMessages[req.noRedirect]}
+		return web.Page(w, http.StatusOK, page, "")
 	}
 	parameters := url.Values{}
 	if req.state != "" {

@@ -12,47 +12,49 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// request to log out.
+// request is a logout request.
 type request struct {
-	// client that sent the user here; nil if that is not known.
+	// client is the one that sent the user here; nil if it is not known.
 	client *registry.Client
-	// subject of the ID token that came along; empty without a good one.
+	// subject is that of the ID token in the request; empty if it has no valid one.
 	subject string
-	// redirectURI is where the user goes afterwards, one that the client has registered, and state what goes with it; empty: nowhere.
+	// redirectURI is where the browser goes after the logout, one that the client has registered, and
+	// state is its parameter; empty means that the browser stays on this server.
 	redirectURI, state string
-	// stays is why the client does not get the redirectURI that it asked for.
-	stays reason
+	// noRedirect is why redirectURI is empty although the request asked for one.
+	noRedirect noRedirectReason
 }
 
-// reason why the user does not go on. Its numbers are in sealed forms.
-type reason int
+// noRedirectReason is why the browser stays on this server. Its numbers are in sealed requests.
+type noRedirectReason int
 
 const (
-	goesOn       reason = iota // or was to go nowhere
-	unregistered               // the client has not registered the address
-	badHint                    // the client is not known, for the ID token is no good
-	unknown                    // the client is not served
-	unnamed                    // nothing says which client it is
+	noReason        noRedirectReason = iota // it does not stay, or the request asked for no redirect
+	uriUnregistered                         // the client has not registered the URI
+	hintInvalid                             // the client is not known, since the ID token is not valid
+	clientUnknown                           // the client is not served
+	clientMissing                           // the request does not say which client sent it
 )
 
-// sentences for the user; none for goesOn.
-var sentences = map[reason]string{
-	unregistered: pages.NoRedirectUnregistered, badHint: pages.NoRedirectHint, unknown: pages.NoRedirectUnknown, unnamed: pages.NoRedirectUnnamed,
+// noRedirectMessages are what the page says; nothing for noReason.
+var noRedirectMessages = map[noRedirectReason]string{
+	uriUnregistered: pages.NoRedirectUnregistered, hintInvalid: pages.NoRedirectHint,
+	clientUnknown: pages.NoRedirectUnknown, clientMissing: pages.NoRedirectUnnamed,
 }
 
-// read the parameters (RP-Initiated Logout section 2). It also knows logout_hint and ui_locales, and
-// ignores them: the session is the browser's, and the page has one language. What does not verify counts
-// as not sent, and what rests on it is not done (section 4); the user can still sign out. But where an ID
-// token says one client and client_id another, it is not known which of them asks (section 2).
-func (h *Handler) read(ctx context.Context, server documents.Server, params oauth.Params) (request, error) {
+// readRequest reads the parameters (RP-Initiated Logout section 2). It ignores logout_hint and
+// ui_locales: the session is the browser's, and the page has one language. An invalid ID token is
+// treated as if it were not sent (section 4), so the user can still sign out. But it is an error if an
+// ID token and client_id name different clients (section 2).
+func (h *Handler) readRequest(ctx context.Context, server documents.Server, params oauth.Params) (request, error) {
 	var req request
-	nameless := unnamed
+	noClient := clientMissing
 	if hint := params.Get("id_token_hint"); hint != "" {
-		client, subject, problem := h.openHint(server, hint)
+		client, subject, problem := h.verifyHint(server, hint)
 		switch {
-		case problem != goesOn:
+		case problem != noReason:
 			web.NoteError(ctx, oauth.InvalidRequest)
-			nameless = problem
+			noClient = problem
 		case params.Has("client_id") && params.Get("client_id") != client.ID:
 			return request{}, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageBadRequest}
 		default:
@@ -61,46 +63,48 @@ func (h *Handler) read(ctx context.Context, server documents.Server, params oaut
 	} else if client, ok := h.Registry.Client(params.Get("client_id")); ok {
 		req.client = client
 	} else if params.Has("client_id") {
-		nameless = unknown
+		noClient = clientUnknown
 	}
 	if req.client != nil {
 		web.NoteClient(ctx, req.client.ID)
 	}
-	h.redirectTo(ctx, &req, params.Get("post_logout_redirect_uri"), params.Get("state"), nameless)
+	h.setRedirect(ctx, &req, params.Get("post_logout_redirect_uri"), params.Get("state"), noClient)
 	return req, nil
 }
 
-// openHint reads an ID token that this server signed for one of its clients, with a key that is still
-// published. It may have expired long ago (RP-Initiated Logout section 2).
-func (h *Handler) openHint(server documents.Server, hint string) (*registry.Client, string, reason) {
+// verifyHint verifies an ID token, and returns its client and subject. This server must have signed
+// it with a key that is still published; it may have expired long ago (RP-Initiated Logout section 2).
+func (h *Handler) verifyHint(server documents.Server, hint string) (*registry.Client, string, noRedirectReason) {
 	var claims struct {
 		Issuer   string `json:"iss"`
 		Subject  string `json:"sub"`
 		Audience string `json:"aud"`
 	}
-	if h.Keys.Verify(hint, oauth.TypeIDToken, &claims) != nil || claims.Issuer != server.Issuer || claims.Subject == "" || claims.Audience == "" {
-		return nil, "", badHint
+	if h.Keys.Verify(hint, oauth.TypeIDToken, &claims) != nil ||
+		claims.Issuer != server.Issuer || claims.Subject == "" || claims.Audience == "" {
+		return nil, "", hintInvalid
 	}
 	client, ok := h.Registry.Client(claims.Audience)
 	if !ok {
-		return nil, "", unknown
+		return nil, "", clientUnknown
 	}
-	return client, claims.Subject, goesOn
+	return client, claims.Subject, noReason
 }
 
-// redirectTo sets where the user goes: only where the client is known and has registered exactly this
-// (RP-Initiated Logout section 3). Nameless is why the client is not known, if it is not.
-func (h *Handler) redirectTo(ctx context.Context, req *request, uri, state string, nameless reason) {
+// setRedirect sets where the browser goes after the logout: to the URI, if the client is known and has
+// registered exactly this URI (RP-Initiated Logout section 3). noClient is why the client is not
+// known.
+func (h *Handler) setRedirect(ctx context.Context, req *request, uri, state string, noClient noRedirectReason) {
 	switch {
 	case uri == "":
 		return
 	case req.client == nil:
-		req.stays = nameless
+		req.noRedirect = noClient
 	case slices.Contains(req.client.PostLogoutRedirectURIs, uri):
 		req.redirectURI, req.state = uri, state
 		return
 	default:
-		req.stays = unregistered
+		req.noRedirect = uriUnregistered
 	}
 	web.NoteError(ctx, oauth.InvalidRequest)
 }

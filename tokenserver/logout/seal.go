@@ -15,83 +15,84 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// paramForm is the field of the form that holds a sealed request. A request of an application does not have it.
+// paramForm is the field of the form that contains a sealed request. A request of an application does
+// not have it.
 const paramForm = "logout"
 
-// How large a sealed request may be, in bytes: in a form, and in a URL, which has to pass
-// everywhere.
+// The maximum size of a sealed request, in bytes: in a form, and in a URL, which clients and proxies
+// limit.
 const (
 	maxForm = 12 << 10
 	maxURL  = 7 << 10
 )
 
-// sealed is what a sealed request holds, as CBOR (RFC 8949): a state of characters that JSON or a
-// URL escapes must not grow.
-type sealed struct {
-	// Session is the hash of the root of the session that the page shows. Another site cannot get such
-	// a form for a session that is not its own. It is empty in the URL of the GET that a POST becomes,
-	// which is tied to no session, as the URL of any other GET would not be.
+// sealedRequest is a request as it is sealed, in CBOR (RFC 8949): no character of a state takes more
+// than its own bytes, unlike in JSON or in a URL.
+type sealedRequest struct {
+	// Session is the hash of the root of the session that the page shows, so another site cannot use a
+	// form that it got for its own session. It is empty in the URL of the GET that follows a POST: like
+	// the URL of any other request, it is not tied to a session.
 	Session   string `json:"s,omitempty"`
-	Started   int64  `json:"at"` // Unix seconds
+	StartedAt int64  `json:"at"` // Unix seconds
 	ClientUID string `json:"c,omitempty"`
-	// Subject, RedirectURI, State and Stays as in request. The subject is for the URL alone: what the
-	// ID token says is in it, and not the token, which alone may be larger than a URL.
-	Subject     string `json:"sub,omitempty"`
-	RedirectURI string `json:"u,omitempty"`
-	State       string `json:"st,omitempty"`
-	Stays       reason `json:"why,omitempty"`
+	// Subject is in the URL only. It replaces the ID token, which alone may be larger than a URL.
+	Subject     string           `json:"sub,omitempty"`
+	RedirectURI string           `json:"u,omitempty"`
+	State       string           `json:"st,omitempty"`
+	NoRedirect  noRedirectReason `json:"why,omitempty"`
 }
 
-// sealForm seals a request for the form of the page that shows the session with this root.
+// sealForm seals a request for the form of the page that shows the session with a root.
 func (h *Handler) sealForm(req request, rootHash string) (string, error) {
 	req.subject = ""
 	return h.seal(req, rootHash, maxForm)
 }
 
-// sealPosted seals a request that came by POST for the GET that it becomes.
+// sealPosted seals a request by POST for the GET that follows it.
 func (h *Handler) sealPosted(req request) (string, error) { return h.seal(req, "", maxURL) }
 
 func (h *Handler) seal(req request, rootHash string, limit int) (string, error) {
-	s := sealed{
-		Session: rootHash, Started: h.Now().Unix(), Subject: req.subject, RedirectURI: req.redirectURI, State: req.state, Stays: req.stays,
+	s := sealedRequest{
+		Session: rootHash, StartedAt: h.Now().Unix(), Subject: req.subject,
+		RedirectURI: req.redirectURI, State: req.state, NoRedirect: req.noRedirect,
 	}
 	if req.client != nil {
 		s.ClientUID = req.client.UID
 	}
-	plain, err := cbor.Marshal(s)
+	encoded, err := cbor.Marshal(s)
 	if err != nil {
-		return "", fmt.Errorf("encoding a logout: %w", err)
+		return "", fmt.Errorf("encoding a logout request: %w", err)
 	}
-	out, err := h.Keys.Seal(keys.PurposeLogout, plain)
+	sealed, err := h.Keys.Seal(keys.PurposeLogout, encoded)
 	if err != nil {
-		return "", fmt.Errorf("sealing a logout: %w", err)
+		return "", fmt.Errorf("sealing a logout request: %w", err)
 	}
-	if len(out) > limit {
+	if len(sealed) > limit {
 		return "", oauth.Errorf(oauth.InvalidRequest, "the request is too large")
 	}
-	return out, nil
+	return sealed, nil
 }
 
-// open gives a sealed request back, held against what is registered now, and the hash of the root of
-// the session that it was sealed for.
-func (h *Handler) open(ctx context.Context, value string) (request, string, error) {
-	tooOld := &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageLogoutUnknown}
-	plain, err := h.Keys.Open(keys.PurposeLogout, value)
+// open opens a sealed request, and returns it with the hash of the root of the session that it was
+// sealed for. What the request may do is checked against what is registered now.
+func (h *Handler) open(ctx context.Context, sealed string) (req request, rootHash string, err error) {
+	unknown := &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageLogoutUnknown}
+	encoded, err := h.Keys.Open(keys.PurposeLogout, sealed)
 	if err != nil {
-		return request{}, "", tooOld
+		return request{}, "", unknown
 	}
-	var s sealed
-	if err := cbor.Unmarshal(plain, &s); err != nil {
-		return request{}, "", tooOld
+	var s sealedRequest
+	if err := cbor.Unmarshal(encoded, &s); err != nil {
+		return request{}, "", unknown
 	}
-	if h.Now().Sub(time.Unix(s.Started, 0)) > interaction.Lifetime {
-		return request{}, "", tooOld
+	if h.Now().Sub(time.Unix(s.StartedAt, 0)) > interaction.Lifetime {
+		return request{}, "", unknown
 	}
-	req := request{subject: s.Subject, stays: s.Stays}
+	req = request{subject: s.Subject, noRedirect: s.NoRedirect}
 	if client, ok := h.Registry.ClientByUID(s.ClientUID); ok {
 		req.client = client
 		web.NoteClient(ctx, client.ID)
 	}
-	h.redirectTo(ctx, &req, s.RedirectURI, s.State, unknown)
+	h.setRedirect(ctx, &req, s.RedirectURI, s.State, clientUnknown)
 	return req, s.Session, nil
 }

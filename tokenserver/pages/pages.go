@@ -157,11 +157,15 @@ func initial(title string) string {
 	return "?"
 }
 
-// Host returns the host of a URL, with its port; empty if there is none.
+// Host returns what a page shows of a URL: its host, with its port, or its scheme and a colon if it
+// has no host; empty if it has neither.
 func Host(address string) string {
 	u, err := url.Parse(address)
-	if err != nil {
+	switch {
+	case err != nil:
 		return ""
+	case u.Host == "" && u.Scheme != "":
+		return u.Scheme + ":"
 	}
 	return u.Host
 }
