@@ -9,8 +9,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/documented"
 )
 
 var longAgo = time.Unix(1_700_000_000, 0)
@@ -107,4 +109,14 @@ func TestMetricsCountTheReplicasThatLive(t *testing.T) {
 	if n := gauge(t, "oauth_operator_replicas", map[string]string{"ready": "true"}); n < 1 {
 		t.Errorf("%v replicas are ready", n)
 	}
+}
+
+func TestEveryMetricOfTheManagerIsDocumented(t *testing.T) {
+	w := newEnv(t)
+	w.readyClient()
+	families, err := metrics.Registry.(prometheus.Gatherer).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented.CheckMetrics(t, "monitoring.md", "## Metrics of the manager", families)
 }

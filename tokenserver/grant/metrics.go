@@ -1,6 +1,10 @@
 package grant
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
 
 // Metrics counts what happens to grants. A nil *Metrics counts nothing.
 type Metrics struct {
@@ -18,13 +22,18 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 			Help: "Grants that were ended, by reason. CodeReuse and RefreshTokenReuse mean that a copy was used, which may have been stolen.",
 		}, []string{"reason"}),
 		grantsFull: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: namespace, Subsystem: subsystem, Name: "grants_full_total",
+			Namespace: namespace, Subsystem: subsystem, Name: "grants_refused_total",
 			Help: "Requests that were refused because the bound on live grants was reached.",
 		}),
 		revocationsFull: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: namespace, Subsystem: subsystem, Name: "revocations_full_total",
+			Namespace: namespace, Subsystem: subsystem, Name: "revocations_refused_total",
 			Help: "Access tokens that could not be revoked because a bound on stored revocations was reached.",
 		}),
+	}
+	for _, reason := range []string{
+		storage.EndCodeReuse, storage.EndRefreshTokenReuse, storage.EndRevoked, storage.EndConsentWithdrawn, storage.EndBound,
+	} {
+		m.grantsEnded.WithLabelValues(reason)
 	}
 	for _, c := range []prometheus.Collector{m.grantsEnded, m.grantsFull, m.revocationsFull} {
 		if err := registerer.Register(c); err != nil {

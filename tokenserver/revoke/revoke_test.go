@@ -286,7 +286,7 @@ func TestATenantThatFillsItsPlacesStopsNoOtherNamespacesRevocation(t *testing.T)
 	third := w.AddClient(service("flood.c", "flood"))
 	noPlace(t, "another client of the namespace", revokes(t, w, third))
 	done(t, "another namespace", revokes(t, w, w.AddClient(service("shop.service", "shop"))))
-	if got := w.CounterValue("oauth_operator_tokenserver_revocations_full_total", ""); got != 3 {
+	if got := w.CounterValue("oauth_operator_tokenserver_revocations_refused_total", ""); got != 3 {
 		t.Errorf("the metric counts %v, want 3", got)
 	}
 	w.Advance(10 * time.Minute)

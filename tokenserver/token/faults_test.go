@@ -222,7 +222,7 @@ func TestTheServersBoundIsAnsweredWith503(t *testing.T) {
 	w.Memory.SetGrantBounds(20, 1)
 	a := w.IssueTokens(c, "openid")
 	code := w.Code(w.Authorization(c, "openid"))
-	const full = "oauth_operator_tokenserver_grants_full_total"
+	const full = "oauth_operator_tokenserver_grants_refused_total"
 	if got := w.CounterValue(full, ""); got != 0 {
 		t.Errorf("before it, %s is %v", full, got)
 	}
