@@ -1,14 +1,14 @@
-// Package clientauth finds out which client a request is from (RFC 6749 section 2.3). A client uses
-// the one method that it registered: client_secret_basic, client_secret_post, or none.
+// Package clientauth authenticates clients (RFC 6749 section 2.3). A client uses the one method
+// that it registered: client_secret_basic, client_secret_post, or none.
 //
-// Whether a client is unknown, suspended, or sent a wrong secret, the answer is the same to the byte
-// and costs the same work, whatever the method: client ids are not for guessing. A client that sent
-// the right secret by another method than its own is told so, since nothing is left to guess.
+// The response is the same, byte for byte and in the work that it takes, for an unknown client, a
+// suspended one and a wrong secret, with every method, so that client ids cannot be guessed. Only a
+// client that sent the right secret by another method than its own learns so.
 //
-//	clientauth.go  the Authenticator
-//	present.go     what a request presents, and where
-//	compare.go     secrets against the hashes that are served
-//	metrics.go     why clients were not authenticated
+//	clientauth.go   the Authenticator
+//	credentials.go  the credentials in a request
+//	compare.go      the comparison of secrets with the hashes in the client's document
+//	metrics.go      why clients were not authenticated
 package clientauth
 
 import (
@@ -22,11 +22,11 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-// Authenticator of clients. Registry and Now are needed.
+// Authenticator authenticates clients. Registry and Now are required.
 type Authenticator struct {
 	Registry *registry.Registry
 	Now      func() time.Time
-	// Used, if set, learns which credential of a client was used; it must return at once.
+	// OnUse, if set, is called with each credential that was used. It must not block.
 	OnUse func(registry.CredentialUse)
 	// Metrics may be nil.
 	Metrics *Metrics
@@ -34,12 +34,13 @@ type Authenticator struct {
 	comparisons atomic.Int64
 }
 
-// Authenticate says which client the request is from. Form holds the parameters of its body. The error is an *oauth.Error: invalid_request if
-// the request uses more than one method, else invalid_client with status 401 and a challenge.
+// Authenticate returns the client that sent the request, whose body has the parameters of form. The
+// error is an *oauth.Error: invalid_request if the request uses more than one method, otherwise
+// invalid_client with status 401 and a challenge.
 func (a *Authenticator) Authenticate(r *http.Request, form oauth.Params) (*registry.Client, error) {
 	p, err := parseCredentials(r, form)
 	if err != nil {
-		a.Metrics.failed(malformed)
+		a.Metrics.countFailure(malformed)
 		return nil, a.withChallenge(err)
 	}
 	client, known := a.findClient(p)
@@ -58,11 +59,12 @@ func (a *Authenticator) Authenticate(r *http.Request, form oauth.Params) (*regis
 	case !matches:
 		return nil, a.authenticationFailed(wrongSecret)
 	case p.method != client.AuthMethod:
-		a.Metrics.failed(wrongMethod)
+		a.Metrics.countFailure(wrongMethod)
 		use.RefusedMethod = p.method
 		a.notifyUse(use)
 		return nil, a.withChallenge(oauth.Errorf(oauth.InvalidClient,
-			"the secret is right, but the request sent it by %s: send it by %s, or change the client's tokenEndpointAuthMethod", p.method, client.AuthMethod))
+			"the secret is right, but the request sent it by %s: send it by %s, or change the client's tokenEndpointAuthMethod",
+			p.method, client.AuthMethod))
 	}
 	a.notifyUse(use)
 	return client, nil
@@ -74,7 +76,7 @@ func (a *Authenticator) notifyUse(use registry.CredentialUse) {
 	}
 }
 
-// AuthenticateConfidential is as Authenticate, for endpoints where an identifier alone is not enough.
+// AuthenticateConfidential is like Authenticate, and refuses public clients.
 func (a *Authenticator) AuthenticateConfidential(r *http.Request, form oauth.Params) (*registry.Client, error) {
 	client, err := a.Authenticate(r, form)
 	if err == nil && client.IsPublic() {
@@ -83,7 +85,7 @@ func (a *Authenticator) AuthenticateConfidential(r *http.Request, form oauth.Par
 	return client, err
 }
 
-// find looks the client up under each spelling of the identifier that was sent.
+// findClient looks the client up by each spelling of the id in the request.
 func (a *Authenticator) findClient(p credentials) (*registry.Client, bool) {
 	for _, id := range p.ids {
 		if client, ok := a.Registry.Client(id); ok {
@@ -93,14 +95,16 @@ func (a *Authenticator) findClient(p credentials) (*registry.Client, bool) {
 	return nil, false
 }
 
-// failed is the one answer to every client that is not who it says.
+// authenticationFailed counts the reason, and returns the error for every client that could not be
+// authenticated.
 func (a *Authenticator) authenticationFailed(reason failure) *oauth.Error {
-	a.Metrics.failed(reason)
+	a.Metrics.countFailure(reason)
 	return a.withChallenge(oauth.Errorf(oauth.InvalidClient,
 		"unknown client, wrong credentials, or another method than the client's tokenEndpointAuthMethod"))
 }
 
-// challenged adds the challenge that a 401 must carry (RFC 9110 section 15.5.2; RFC 6749 section 5.2 asks for it where Basic was tried).
+// withChallenge adds to an error with status 401 the challenge that it must have (RFC 9110 section
+// 15.5.2; RFC 6749 section 5.2 requires it if the client tried Basic).
 func (a *Authenticator) withChallenge(err *oauth.Error) *oauth.Error {
 	if err.Status != http.StatusUnauthorized {
 		return err
@@ -109,13 +113,14 @@ func (a *Authenticator) withChallenge(err *oauth.Error) *oauth.Error {
 	if server, ok := a.Registry.Server(); ok {
 		realm = server.Issuer
 	}
-	return err.WithHeader("WWW-Authenticate", `Basic realm="`+quote(realm)+`", charset="UTF-8"`)
+	return err.WithHeader("WWW-Authenticate", `Basic realm="`+escapeQuoted(realm)+`", charset="UTF-8"`)
 }
 
-// quote escapes what a quoted-string must (RFC 9110 section 5.6.4).
-func quote(s string) string {
+// escapeQuoted escapes a value for a quoted-string (RFC 9110 section 5.6.4).
+func escapeQuoted(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s)
 }
 
-// Work is how many hashes were compared so far.
+// Comparisons returns how many hashes were compared so far. Tests compare the work for known and
+// unknown clients.
 func (a *Authenticator) Comparisons() int64 { return a.comparisons.Load() }

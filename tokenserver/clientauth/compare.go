@@ -10,14 +10,16 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-// Every authentication hashes two spellings of the secret and compares each with at least this many hashes, whoever the client is and
-// whatever it sent: as many as a client has while it rotates.
+// Every authentication, for any client and any request, hashes two spellings of the secret and
+// compares each with at least this many hashes. No client has more credentials while its secret
+// rotates.
 const (
 	comparedSecrets = 2
 	comparedHashes  = 4
 )
 
-// compare says which credential one of the secrets is. Without a client it does the same work and says no.
+// findCredential returns the client's credential that has one of the secrets. Without a client it
+// does the same work and finds none.
 func (a *Authenticator) findCredential(client *registry.Client, secrets []string) (found documents.Credential, matches bool) {
 	hashes := make([][sha256.Size]byte, comparedSecrets)
 	for i := range hashes {
@@ -36,11 +38,11 @@ func (a *Authenticator) findCredential(client *registry.Client, secrets []string
 		if i < len(credentials) {
 			credential = credentials[i]
 		}
-		stored, usable := a.usable(credential)
+		stored, valid := a.decodeHash(credential)
 		for j, hash := range hashes {
 			a.comparisons.Add(1)
 			equal := subtle.ConstantTimeCompare(hash[:], stored[:]) == 1
-			if equal && usable && j < len(secrets) && secrets[j] != "" {
+			if equal && valid && j < len(secrets) && secrets[j] != "" {
 				found, matches = credential, true
 			}
 		}
@@ -48,14 +50,14 @@ func (a *Authenticator) findCredential(client *registry.Client, secrets []string
 	return found, matches
 }
 
-// afterRetiring is how much later than its time a Retiring credential ends here. Its end is when the
-// manager takes it out of the document, by one clock for all replicas; the clock of this one, which may
-// be minutes off, only ends what a manager that is away did not.
+// retiringTolerance is how long after its time a Retiring credential is still accepted. Normally
+// its end is when the manager removes it from the document, by one clock for all replicas. The
+// clock of this replica, which may be minutes off, decides only while the manager is down.
 const retiringTolerance = 10 * time.Minute
 
-// usable gives the hash of a credential, and whether it authenticates now.
-func (a *Authenticator) usable(c documents.Credential) (stored [sha256.Size]byte, ok bool) {
-	n, err := hex.Decode(stored[:], fitted(c.SHA256))
+// decodeHash returns the hash of a credential, and whether the credential is valid now.
+func (a *Authenticator) decodeHash(c documents.Credential) (stored [sha256.Size]byte, ok bool) {
+	n, err := hex.Decode(stored[:], hashDigits(c.SHA256))
 	ok = err == nil && n == sha256.Size
 	switch c.State {
 	case documents.CredentialPending, documents.CredentialActive:
@@ -67,8 +69,8 @@ func (a *Authenticator) usable(c documents.Credential) (stored [sha256.Size]byte
 	return stored, ok
 }
 
-// fitted is a hash in hexadecimal; anything of another length is none.
-func fitted(s string) []byte {
+// hashDigits returns the hexadecimal digits of a hash, or nil if they are not as long as one.
+func hashDigits(s string) []byte {
 	if len(s) != hex.EncodedLen(sha256.Size) {
 		return nil
 	}

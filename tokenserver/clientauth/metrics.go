@@ -21,12 +21,12 @@ const (
 	wrongMethod failure = "WrongMethod"
 )
 
-// Metrics of client authentication. A nil one counts nothing.
+// Metrics counts failed authentications of clients. A nil *Metrics counts nothing.
 type Metrics struct {
 	failures map[failure]prometheus.Counter
 }
 
-// NewMetrics makes the counters and registers them.
+// NewMetrics returns counters that are registered.
 func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "oauth_operator", Subsystem: "tokenserver", Name: "client_authentication_failures_total",
@@ -43,7 +43,7 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	return m, nil
 }
 
-func (m *Metrics) failed(f failure) {
+func (m *Metrics) countFailure(f failure) {
 	if m != nil {
 		m.failures[f].Inc()
 	}

@@ -24,21 +24,22 @@ type TokenInfo struct {
 	Scopes []string
 	// Audience that is still allowed; empty for a refresh token.
 	Audience mint.Audience
-	// Grant is the token's record, and GrantID its id. GrantID is empty for a token without a grant.
+	// Grant is the token's record, and GrantID its id. GrantID is empty for a token without a
+	// grant.
 	GrantID string
 	Grant   storage.Grant
-	// GrantedClaims are the names of the claims that were granted individually and that the client may
-	// still have.
+	// GrantedClaims are the names of the claims that were granted individually and that the client
+	// may still have.
 	GrantedClaims []string
-	// RequestedClaims are the names of the claims that the authentication request asked the UserInfo
-	// endpoint for, of a token without a grant.
+	// RequestedClaims are the names of the claims that the authentication request asked the
+	// UserInfo endpoint for, of a token without a grant.
 	RequestedClaims []string
 	IssuedAt        time.Time
 	Expires         time.Time
 }
 
-// CheckAccessToken returns what an access token stands for now, or ErrInactive. Any other error means
-// that the answer is not known.
+// CheckAccessToken returns what an access token stands for now, or ErrInactive. Any other error
+// means that the answer is not known.
 func (s *Service) CheckAccessToken(ctx context.Context, token string) (*TokenInfo, error) {
 	v, ok := s.verifyAccessToken(token)
 	if !ok {
@@ -58,9 +59,9 @@ func (s *Service) CheckAccessToken(ctx context.Context, token string) (*TokenInf
 	return info, nil
 }
 
-// CheckRefreshToken returns what a refresh token of the client stands for now, or ErrInactive if the
-// client could not use it. It does not count as a use. Any other error means that the answer is not
-// known.
+// CheckRefreshToken returns what a refresh token of the client stands for now, or ErrInactive if
+// the client could not use it. It does not count as a use. Any other error means that the answer is
+// not known.
 func (s *Service) CheckRefreshToken(ctx context.Context, sealed string, client *registry.Client) (*TokenInfo, error) {
 	token, ok := s.openRefreshToken(sealed)
 	server, serving := s.Registry.Server()
@@ -91,8 +92,8 @@ func (s *Service) CheckRefreshToken(ctx context.Context, sealed string, client *
 	}, nil
 }
 
-// inactiveIfRefused returns ErrInactive for a *RefusedError. An error of the store does not mean that
-// a token is inactive.
+// inactiveIfRefused returns ErrInactive for a *RefusedError. An error of the store does not mean
+// that a token is inactive.
 func inactiveIfRefused(err error) error {
 	if isRefused(err) {
 		return ErrInactive
@@ -120,8 +121,8 @@ func (s *Service) verifyAccessToken(token string) (verifiedToken, bool) {
 	if err != nil {
 		return verifiedToken{}, false
 	}
-	// A token without a grant is active unless it is marked as revoked, and the marks of another store
-	// are not known.
+	// A token without a grant is active unless it is marked as revoked, and the marks of another
+	// store are not known.
 	if id.Grant == "" && id.StoreID != s.StoreID {
 		return verifiedToken{}, false
 	}

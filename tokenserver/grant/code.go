@@ -15,10 +15,11 @@ import (
 )
 
 const (
-	// maxCodeLifetime is the longest lifetime that a server may give codes (RFC 6749 section 4.1.2).
+	// maxCodeLifetime is the longest lifetime that a server may give codes (RFC 6749 section
+	// 4.1.2).
 	maxCodeLifetime = 10 * time.Minute
-	// MaxCodeSize is the largest size of a code in bytes. A code is part of a URL, with the state of
-	// the request.
+	// MaxCodeSize is the largest size of a code in bytes. A code is part of a URL, with the state
+	// of the request.
 	MaxCodeSize = 2 << 10
 )
 
@@ -40,9 +41,9 @@ type Authorization struct {
 	AMR         []string  `json:"m,omitempty"`
 	Scopes      []string  `json:"sc,omitempty"`
 	Resources   []string  `json:"r,omitempty"`
-	// RedirectURI that the code is sent to. The code contains only its hash. RedirectURISent reports
-	// whether the authorization request named it. The token request must then name it too (RFC 6749
-	// section 4.1.3).
+	// RedirectURI that the code is sent to. The code contains only its hash. RedirectURISent
+	// reports whether the authorization request named it. The token request must then name it too
+	// (RFC 6749 section 4.1.3).
 	RedirectURI     string `json:"-"`
 	RedirectURISent bool   `json:"rs,omitempty"`
 	Nonce           string `json:"n,omitempty"`
@@ -51,8 +52,8 @@ type Authorization struct {
 	CodeChallenge string `json:"ch,omitempty"`
 	// Offline reports whether offline_access was granted.
 	Offline bool `json:"o,omitempty"`
-	// Consented reports whether the authorization needs the stored consent with ConsentUID, and ends
-	// with it.
+	// Consented reports whether the authorization needs the stored consent with ConsentUID, and
+	// ends with it.
 	Consented  bool   `json:"k,omitempty"`
 	ConsentUID string `json:"ku,omitempty"`
 	// Claims that were granted individually (OpenID Connect Core section 5.5).

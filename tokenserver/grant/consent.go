@@ -29,8 +29,8 @@ func NewConsentRequest(client *registry.Client, scopes, resources, claims []stri
 	return ConsentRequest{Scopes: scopes, Claims: claims, APIs: apisOf(client, scopes, resources)}
 }
 
-// IsCoveredBy reports whether a consent contains all that is asked for. A consent to an API covers the
-// API without any of its scopes, and a consent to a scope covers the claims of the scope.
+// IsCoveredBy reports whether a consent contains all that is asked for. A consent to an API covers
+// the API without any of its scopes, and a consent to a scope covers the claims of the scope.
 func (r ConsentRequest) IsCoveredBy(c storage.Consent) bool {
 	for _, scope := range r.Scopes {
 		if !slices.Contains(c.Scopes, scope) {
@@ -55,8 +55,8 @@ func containsAll(all, some []string) bool {
 	return !slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(all, s) })
 }
 
-// AddTo adds what is asked for to a consent. It removes what the user allowed of a ResourceServer that
-// another object has replaced under its identifier.
+// AddTo adds what is asked for to a consent. It removes what the user allowed of a ResourceServer
+// that another object has replaced under its identifier.
 func (r ConsentRequest) AddTo(c *storage.Consent) {
 	grown := c.Clone()
 	grown.APIs = slices.DeleteFunc(grown.APIs, func(allowed storage.API) bool {
@@ -73,8 +73,8 @@ func (r ConsentRequest) AddTo(c *storage.Consent) {
 		return oauth.IsAPIScope(scope) && !slices.ContainsFunc(grown.APIs, func(api storage.API) bool { return slices.Contains(api.Scopes, scope) })
 	})
 	if slices.Contains(r.Scopes, oauth.ScopeOpenID) {
-		// Claims that belong to no scope come from the client's registration, and every request asks
-		// for all of them.
+		// Claims that belong to no scope come from the client's registration, and every request
+		// asks for all of them.
 		grown.Claims = slices.DeleteFunc(grown.Claims, func(claim string) bool {
 			return !oauth.IsStandardClaim(claim) && !slices.Contains(r.Claims, claim)
 		})
@@ -92,8 +92,8 @@ func union(list, more []string) []string {
 	return list
 }
 
-// Hash returns a hash of the user and of what is asked for, 43 characters of base64url. It differs for
-// another ResourceServer object under the same identifier.
+// Hash returns a hash of the user and of what is asked for, 43 characters of base64url. It differs
+// for another ResourceServer object under the same identifier.
 func (r ConsentRequest) Hash(userUID string) (string, error) {
 	asked, err := json.Marshal(struct {
 		User string
@@ -108,8 +108,8 @@ func (r ConsentRequest) Hash(userUID string) (string, error) {
 
 var errConsentWithdrawn = invalidGrant("the user has withdrawn the consent")
 
-// checkConsent checks that the consent of a code, if it needs one, exists and covers all that the code
-// is for.
+// checkConsent checks that the consent of a code, if it needs one, exists and covers all that the
+// code is for.
 func (s *Service) checkConsent(ctx context.Context, c code, client *registry.Client) error {
 	if !c.Consented {
 		return nil
@@ -126,8 +126,8 @@ func (s *Service) checkConsent(ctx context.Context, c code, client *registry.Cli
 	return nil
 }
 
-// endIfWithdrawn ends a grant that was just created if its consent was withdrawn meanwhile. What ends
-// the grants of a withdrawn consent may have run before the grant existed.
+// endIfWithdrawn ends a grant that was just created if its consent was withdrawn meanwhile. What
+// ends the grants of a withdrawn consent may have run before the grant existed.
 func (s *Service) endIfWithdrawn(ctx context.Context, c code, client *registry.Client, created storage.Grant) error {
 	refusal := s.checkConsent(ctx, c, client)
 	if !isRefused(refusal) {

@@ -14,8 +14,9 @@ import (
 const (
 	// maxTries is how often a request writes in all, after conflicts or lost answers.
 	maxTries = 16
-	// clockSkew is how much the clocks of two replicas may differ. A grant is kept for that long after
-	// its code has expired. Otherwise a replica whose clock is late could redeem the code again.
+	// clockSkew is how much the clocks of two replicas may differ. A grant is kept for that long
+	// after its code has expired. Otherwise a replica whose clock is late could redeem the code
+	// again.
 	clockSkew = time.Minute
 )
 
@@ -52,16 +53,16 @@ func (s *Service) initGrant(g *storage.Grant, client *registry.Client, server do
 	return nil
 }
 
-// expiryOf returns when a grant that is used now can authorize nothing any more, because its refresh
-// token and its access tokens have expired. It is not before the time until which the record is kept
-// for its code.
+// expiryOf returns when a grant that is used now can authorize nothing any more, because its
+// refresh token and its access tokens have expired. It is not before the time until which the
+// record is kept for its code.
 func expiryOf(g storage.Grant, client *registry.Client, server documents.Server, now time.Time) time.Time {
 	end := now
 	if g.RefreshTokenNumber > 0 {
 		end = earlier(g.RefreshUntil, now.Add(server.RefreshToken.IdleLifetime.Duration()))
 	}
-	// The client may refresh just before the end, or repeat that in the grace period, and the access
-	// token lives on.
+	// The client may refresh just before the end, or repeat that in the grace period, and the
+	// access token lives on.
 	end = end.Add(client.AccessTokenLifetime).Add(server.RefreshToken.ReuseGracePeriod.Duration())
 	if code := earlier(g.ExpiresAt, g.CreatedAt.Add(maxCodeLifetime+clockSkew)); code.After(end) {
 		end = code
@@ -69,8 +70,8 @@ func expiryOf(g storage.Grant, client *registry.Client, server documents.Server,
 	return end
 }
 
-// createGrant creates the record. After a lost answer it reads the record: one with the Attempt of g
-// is the request's own. It returns errCreatedByAnother, with the record if there still is one, if
+// createGrant creates the record. After a lost answer it reads the record: one with the Attempt of
+// g is the request's own. It returns errCreatedByAnother, with the record if there still is one, if
 // another request was first. MaybeWritten reports whether the record of this attempt may exist now
 // or come to exist. This includes ErrExists, until the record is read: a proxy may have delivered
 // the request twice.

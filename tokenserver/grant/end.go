@@ -10,15 +10,16 @@ import (
 )
 
 const (
-	// endTimeout bounds how long ending a grant or a session may take after its request was cancelled.
+	// endTimeout bounds how long ending a grant or a session may take after its request was
+	// cancelled.
 	endTimeout = 10 * time.Second
 	// MaxAccessTokenLifetime is the longest lifetime that a server may give access tokens.
 	MaxAccessTokenLifetime = 24 * time.Hour
 )
 
-// End ends a grant and all its tokens. The reason is one of the constants of package storage. A grant
-// that has ended already or does not exist is no error. If ctx is cancelled, End goes on for up to ten
-// seconds.
+// End ends a grant and all its tokens. The reason is one of the constants of package storage. A
+// grant that has ended already or does not exist is no error. If ctx is cancelled, End goes on for
+// up to ten seconds.
 func (s *Service) End(ctx context.Context, id, reason string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
@@ -62,9 +63,9 @@ func (s *Service) ReportEnd(ctx context.Context, g storage.Grant) {
 		"audit", "GrantEnded", "reason", g.EndReason, "grant", g.ID, "client", g.ClientID, "user", g.UserUID)
 }
 
-// logLevel returns the level of the message that a grant ended. The reuse of a code or refresh token
-// is a warning, since a copy of it may have been stolen (RFC 9700 section 4.14). For every other
-// reason a user, a client or a bound ended the grant, as they may.
+// logLevel returns the level of the message that a grant ended. The reuse of a code or refresh
+// token is a warning, since a copy of it may have been stolen (RFC 9700 section 4.14). For every
+// other reason a user, a client or a bound ended the grant, as they may.
 func logLevel(reason string) slog.Level {
 	switch reason {
 	case storage.EndCodeReuse, storage.EndRefreshTokenReuse:
@@ -75,10 +76,10 @@ func logLevel(reason string) slog.Level {
 }
 
 // EndSession ends all sessions with the root that has this hash, and every code, refresh token and
-// access token that contains the hash and is not offline. Ends is when the last of the sessions would
-// end by itself. Access tokens may outlive that, so the mark is kept for MaxAccessTokenLifetime longer.
-// The reason is one of the constants of package storage. If ctx is cancelled, EndSession goes on for up
-// to ten seconds.
+// access token that contains the hash and is not offline. Ends is when the last of the sessions
+// would end by itself. Access tokens may outlive that, so the mark is kept for
+// MaxAccessTokenLifetime longer. The reason is one of the constants of package storage. If ctx is
+// cancelled, EndSession goes on for up to ten seconds.
 func (s *Service) EndSession(ctx context.Context, hash, userUID string, ends time.Time, reason string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()

@@ -19,8 +19,8 @@
 //	end.go            the end of a grant or a session
 //	metrics.go        counters
 //
-// Every decision is for the registry and the store as they are at that moment. A request that is not
-// honoured gets a *RefusedError. Errors of the store are returned as they are.
+// Every decision is for the registry and the store as they are at that moment. A request that is
+// not honoured gets a *RefusedError. Errors of the store are returned as they are.
 package grant
 
 import (
@@ -44,10 +44,10 @@ type Service struct {
 	Registry *registry.Registry
 	Now      func() time.Time
 	Random   io.Reader
-	// StoreID identifies the records of the Store. It differs for a Store that does not know what was
-	// redeemed, revoked and ended before: one in memory after a restart, one of another kind, or one
-	// of a server that was created again. Codes, sessions and access tokens without a grant are valid
-	// only with the StoreID that they were issued with.
+	// StoreID identifies the records of the Store. It differs for a Store that does not know what
+	// was redeemed, revoked and ended before: one in memory after a restart, one of another kind,
+	// or one of a server that was created again. Codes, sessions and access tokens without a grant
+	// are valid only with the StoreID that they were issued with.
 	StoreID string
 	Log     *slog.Logger
 	Metrics *Metrics

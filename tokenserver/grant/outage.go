@@ -9,10 +9,10 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// outages records when the store was unavailable, as far as refreshes of this process have noticed. A
-// client whose refresh happened without an answer gets none at any replica while the store is
-// unavailable. So that time does not count towards the grace period, in which the client may send the
-// replaced token again.
+// outages records when the store was unavailable, as far as refreshes of this process have noticed.
+// A client whose refresh happened without an answer gets none at any replica while the store is
+// unavailable. So that time does not count towards the grace period, in which the client may send
+// the replaced token again.
 type outages struct {
 	mu sync.Mutex
 	// spans are series of failures without a success between them, the latest last.
@@ -29,8 +29,8 @@ const (
 	maxSpans  = 16
 )
 
-// record records how a refresh ended. Any answer of the store ends an outage. If the caller cancelled
-// the request, its failure says nothing about the store.
+// record records how a refresh ended. Any answer of the store ends an outage. If the caller
+// cancelled the request, its failure says nothing about the store.
 func (o *outages) record(ctx context.Context, err error, now time.Time) {
 	unavailable := errors.Is(err, storage.ErrUnavailable)
 	if unavailable && ctx.Err() != nil {

@@ -42,8 +42,8 @@ func preconditionsOf(g storage.Grant) preconditions {
 	return p
 }
 
-// checkPreconditions returns the user as served now, or a *RefusedError if a precondition is not met.
-// Sessions and consents are read from the reader.
+// checkPreconditions returns the user as served now, or a *RefusedError if a precondition is not
+// met. Sessions and consents are read from the reader.
 func (s *Service) checkPreconditions(ctx context.Context, from storage.Reader, client *registry.Client, p preconditions) (*registry.User, error) {
 	user, ok := s.Registry.UserByUID(p.userUID)
 	if !ok || user.Epoch != p.userEpoch {

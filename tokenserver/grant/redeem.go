@@ -74,8 +74,8 @@ func (s *Service) Redeem(ctx context.Context, r RedeemRequest) (Result, error) {
 }
 
 // createOrAdopt creates the record of the result. If the record exists, because an earlier request
-// for the code created it without learning so, it adopts that one. MaybeWritten is as of createGrant,
-// for the Attempt of the returned Grant, which is set with an error too.
+// for the code created it without learning so, it adopts that one. MaybeWritten is as of
+// createGrant, for the Attempt of the returned Grant, which is set with an error too.
 func (s *Service) createOrAdopt(ctx context.Context, c code, client *registry.Client, result Result) (_ Result, maybeWritten bool, err error) {
 	created, maybeWritten, err := s.createGrant(ctx, result.Grant)
 	switch {
@@ -106,8 +106,8 @@ func (s *Service) checkRedeemRequest(c code, r RedeemRequest) error {
 		return err
 	}
 	if c.CodeChallenge == "" && r.Client.IsPublic() {
-		// The client was confidential when it got the code. Without a secret, only PKCE binds a code to
-		// the client instance that asked for it (RFC 9700 section 2.1.1).
+		// The client was confidential when it got the code. Without a secret, only PKCE binds a
+		// code to the client instance that asked for it (RFC 9700 section 2.1.1).
 		return invalidGrant("the client is public, and the authorization request had no code_challenge")
 	}
 	return checkVerifier(c.CodeChallenge, r.CodeVerifier)
@@ -138,8 +138,8 @@ func findRedirectURI(c code, r RedeemRequest) (string, error) {
 }
 
 // checkVerifier checks that the token request comes from the client instance that sent the
-// authorization request. A verifier without a challenge means that an attacker removed the challenge
-// (RFC 9700 section 4.8.2).
+// authorization request. A verifier without a challenge means that an attacker removed the
+// challenge (RFC 9700 section 4.8.2).
 func checkVerifier(challenge, verifier string) error {
 	switch {
 	case challenge == "" && verifier == "":
@@ -173,8 +173,8 @@ func isVerifier(value string) bool {
 	return true
 }
 
-// checkCodePreconditions is like checkPreconditions, and checks too that the consent covers all that
-// the code is for.
+// checkCodePreconditions is like checkPreconditions, and checks too that the consent covers all
+// that the code is for.
 func (s *Service) checkCodePreconditions(ctx context.Context, c code, client *registry.Client) (*registry.User, error) {
 	user, err := s.checkPreconditions(ctx, s.Store, client, preconditions{
 		userUID: c.UserUID, userEpoch: c.UserEpoch, sessionHash: c.SessionHash, redirectURI: c.RedirectURI, withoutConsent: !c.Consented,

@@ -13,16 +13,16 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// refreshTokenContent is the content of a refresh token. It has nothing random, so that the token with
-// one number of a grant is always the same string.
+// refreshTokenContent is the content of a refresh token. It has nothing random, so that the token
+// with one number of a grant is always the same string.
 type refreshTokenContent struct {
 	Grant       string `json:"g"`
 	Incarnation string `json:"i"`
 	Number      int64  `json:"n"`
 }
 
-// sealRefreshToken returns the current refresh token of the grant, which is always the same string. It
-// is empty if the grant has none.
+// sealRefreshToken returns the current refresh token of the grant, which is always the same string.
+// It is empty if the grant has none.
 func (s *Service) sealRefreshToken(g storage.Grant) (string, error) {
 	if g.RefreshTokenNumber == 0 {
 		return "", nil
@@ -66,7 +66,8 @@ type refreshState struct {
 	attempt string
 	// written is the result of the last write whose outcome is unknown.
 	written Result
-	// maybeWritten reports whether a rotation by this request may have happened or may still happen.
+	// maybeWritten reports whether a rotation by this request may have happened or may still
+	// happen.
 	maybeWritten bool
 	// retrying reports whether the request has tried to replace a record that it had read, and not
 	// only one from a cache.
@@ -98,8 +99,8 @@ func (s *Service) Refresh(ctx context.Context, r RefreshRequest) (result Result,
 	return s.refreshUntilConfirmed(ctx, &state)
 }
 
-// refreshUntilConfirmed repeats a refresh until its outcome is known. If another request for the same
-// token is faster, the slower one is no reuse of the token.
+// refreshUntilConfirmed repeats a refresh until its outcome is known. If another request for the
+// same token is faster, the slower one is no reuse of the token.
 func (s *Service) refreshUntilConfirmed(ctx context.Context, r *refreshState) (Result, error) {
 	if result, ok := s.refreshFromCache(ctx, r); ok {
 		return result, nil
@@ -128,9 +129,10 @@ const maxRequestDuration = 30 * time.Second
 // read. If the record has changed since, the write is a conflict and changes nothing. It reports
 // whether it succeeded. If not, for whatever reason, the caller reads the record.
 //
-// After a conflict it is not known whether the token was current when the request came. In the grace
-// period that makes no difference. If the grace period may be shorter than the request, the record has
-// to be read first, because the slower of two parallel requests would otherwise be a reuse.
+// After a conflict it is not known whether the token was current when the request came. In the
+// grace period that makes no difference. If the grace period may be shorter than the request, the
+// record has to be read first, because the slower of two parallel requests would otherwise be a
+// reuse.
 func (s *Service) refreshFromCache(ctx context.Context, r *refreshState) (Result, bool) {
 	recent := storage.RecentReader(s.Store)
 	if recent == storage.Reader(s.Store) || r.server.RefreshToken.ReuseGracePeriod.Duration() < maxRequestDuration {
@@ -144,8 +146,8 @@ func (s *Service) refreshFromCache(ctx context.Context, r *refreshState) (Result
 	return result, err == nil
 }
 
-// resultOfOwnWrite returns the result of a write of this request that is found to have happened, after
-// its answer was lost or was a conflict.
+// resultOfOwnWrite returns the result of a write of this request that is found to have happened,
+// after its answer was lost or was a conflict.
 func (s *Service) resultOfOwnWrite(r *refreshState, found storage.Grant) (result Result, err error) {
 	result = r.written
 	result.Grant = found
@@ -155,8 +157,8 @@ func (s *Service) resultOfOwnWrite(r *refreshState, found storage.Grant) (result
 	return result, err
 }
 
-// readGrantOf reads the record of a refresh token, and checks that the token belongs to the client and
-// the record.
+// readGrantOf reads the record of a refresh token, and checks that the token belongs to the client
+// and the record.
 func (s *Service) readGrantOf(ctx context.Context, from storage.Reader, token refreshTokenContent, client *registry.Client) (storage.Grant, error) {
 	g, err := from.GetGrant(ctx, token.Grant)
 	switch {

@@ -19,8 +19,8 @@ const (
 	actionRotate
 	// actionKeep keeps the token, which is current.
 	actionKeep
-	// actionRepeat returns the next token again: this one was just replaced, by a request whose answer
-	// was lost or by a parallel one.
+	// actionRepeat returns the next token again: this one was just replaced, by a request whose
+	// answer was lost or by a parallel one.
 	actionRepeat
 	// actionRefuseNewer refuses a token that is newer than the record.
 	actionRefuseNewer
@@ -43,8 +43,8 @@ func (s *Service) chooseAction(g storage.Grant, number int64, rules documents.Re
 	}
 }
 
-// isInGracePeriod reports whether the last rotation was less than the grace period ago, not counting
-// outages of the store. Without a grace period the answer is no.
+// isInGracePeriod reports whether the last rotation was less than the grace period ago, not
+// counting outages of the store. Without a grace period the answer is no.
 func (s *Service) isInGracePeriod(g storage.Grant, gracePeriod time.Duration) bool {
 	if gracePeriod > 0 {
 		gracePeriod += s.outages.durationSince(g.RefreshTokenIssuedAt)
@@ -52,8 +52,8 @@ func (s *Service) isInGracePeriod(g storage.Grant, gracePeriod time.Duration) bo
 	return s.Now().Before(g.RefreshTokenIssuedAt.Add(gracePeriod))
 }
 
-// checkRefresh returns the user if the grant may be refreshed at all, with whichever of its tokens, or
-// a *RefusedError.
+// checkRefresh returns the user if the grant may be refreshed at all, with whichever of its tokens,
+// or a *RefusedError.
 func (s *Service) checkRefresh(ctx context.Context, client *registry.Client, g storage.Grant, server documents.Server) (*registry.User, error) {
 	now := s.Now()
 	switch {
@@ -71,9 +71,9 @@ func (s *Service) checkRefresh(ctx context.Context, client *registry.Client, g s
 	return s.checkPreconditions(ctx, s.Store, client, preconditionsOf(g))
 }
 
-// refreshEndsAt returns when refreshing ends at the latest. If a lifetime was lowered after the grant
-// began, the lower one applies; a raised one does not. A grant that ends with its session ends no
-// later than the session, which began with the login.
+// refreshEndsAt returns when refreshing ends at the latest. If a lifetime was lowered after the
+// grant began, the lower one applies; a raised one does not. A grant that ends with its session
+// ends no later than the session, which began with the login.
 func refreshEndsAt(g storage.Grant, server documents.Server) time.Time {
 	end := earlier(g.RefreshUntil, g.CreatedAt.Add(server.RefreshToken.AbsoluteLifetime.Duration()))
 	if preconditionsOf(g).sessionHash != "" {

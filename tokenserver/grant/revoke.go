@@ -22,8 +22,8 @@ const (
 	IssuedToAnother
 	// NotRevocable: the token is an ID token.
 	NotRevocable
-	// TooManyRevoked: a bound on stored revocations of access tokens is reached, for the user and the
-	// client, the client, its namespace or the server. The token is not revoked.
+	// TooManyRevoked: a bound on stored revocations of access tokens is reached, for the user and
+	// the client, the client, its namespace or the server. The token is not revoked.
 	TooManyRevoked
 )
 
@@ -31,9 +31,9 @@ const (
 // expires. It limits how many marks a client can write over time, not only how many exist.
 const minMarkLifetime = 10 * time.Minute
 
-// Revoke revokes a token of the client. A refresh token, also one that was replaced, takes its whole
-// grant with it, and an access token only itself. Nothing is written for a token that would be refused
-// anyway.
+// Revoke revokes a token of the client. A refresh token, also one that was replaced, takes its
+// whole grant with it, and an access token only itself. Nothing is written for a token that would
+// be refused anyway.
 func (s *Service) Revoke(ctx context.Context, client *registry.Client, token string) (RevocationResult, error) {
 	if content, ok := s.openRefreshToken(token); ok {
 		return s.revokeRefreshToken(ctx, client, content)

@@ -8,8 +8,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// coverage is what an authorization covers: scopes and resources, and the ResourceServer objects that
-// they belong to.
+// coverage is what an authorization covers: scopes and resources, and the ResourceServer objects
+// that they belong to.
 type coverage struct {
 	scopes, resources []string
 	binding           registry.Binding
@@ -31,8 +31,8 @@ func coverageOfCode(c code) coverage {
 	return coverage{c.Scopes, c.Resources, c.Binding.Unpack(c.Scopes)}
 }
 
-// apisOf returns the ResourceServers that the scopes and resources belong to now, each with those of
-// the scopes that it owns.
+// apisOf returns the ResourceServers that the scopes and resources belong to now, each with those
+// of the scopes that it owns.
 func apisOf(client *registry.Client, scopes, resources []string) (all []storage.API) {
 	find := func(o registry.ResourceServerID) *storage.API {
 		i := slices.IndexFunc(all, func(api storage.API) bool { return api.UID == o.UID })
@@ -55,10 +55,10 @@ func apisOf(client *registry.Client, scopes, resources []string) (all []storage.
 	return all
 }
 
-// resolveAccess returns the scopes and the audience of one access token. The request may narrow what
-// was authorized and never widen it (RFC 6749 section 6, RFC 8707 section 2.2). A built-in scope that
-// it asks for and that was not granted is dropped. Left out is also what the client may no longer
-// have, and what now belongs to another ResourceServer object.
+// resolveAccess returns the scopes and the audience of one access token. The request may narrow
+// what was authorized and never widen it (RFC 6749 section 6, RFC 8707 section 2.2). A built-in
+// scope that it asks for and that was not granted is dropped. Left out is also what the client may
+// no longer have, and what now belongs to another ResourceServer object.
 func resolveAccess(client *registry.Client, c coverage, askedScopes, askedResources []string) (scopes, audience []string, err error) {
 	wanted := c.scopes
 	if len(askedScopes) > 0 {

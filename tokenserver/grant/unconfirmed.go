@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// unconfirmedWrites remembers the writes whose outcome a request could not find out. The client got a
-// 503, although the write may have happened. When the client retries and finds the record as such a
-// write has left it, the record is its own: no other answer was given for it, so the retry is no
-// replay. Once the client has been answered, all writes of the grant are forgotten: another use of the
-// old code or token is then a replay.
+// unconfirmedWrites remembers the writes whose outcome a request could not find out. The client got
+// a 503, although the write may have happened. When the client retries and finds the record as such
+// a write has left it, the record is its own: no other answer was given for it, so the retry is no
+// replay. Once the client has been answered, all writes of the grant are forgotten: another use of
+// the old code or token is then a replay.
 //
-// Each process has a memory of its own, which has two consequences when the store was unavailable at
-// the wrong moment:
+// Each process has a memory of its own, which has two consequences when the store was unavailable
+// at the wrong moment:
 //   - A client whose write happened, and which retries at another replica with a code, or with a
 //     refresh token after the grace period (which outages extend), is taken for a replay: its grant
 //     ends, and the user has to authorize it again.
-//   - In the grace period another replica answers a retry without a write, which this process does not
-//     notice. It accepts the replaced token once more, from any holder, until the next token is used or
-//     the write is too old.
+//   - In the grace period another replica answers a retry without a write, which this process does
+//     not notice. It accepts the replaced token once more, from any holder, until the next token is
+//     used or the write is too old.
 type unconfirmedWrites struct {
 	mu         sync.Mutex
 	writes     map[string][]unconfirmedWrite // by the id of the grant
@@ -52,8 +52,8 @@ func (u *unconfirmedWrites) begin(id, attempt string) {
 	u.writes[id] = append(u.writes[id], unconfirmedWrite{attempt: attempt})
 }
 
-// finish records the result of a request. MaybeWritten reports whether its write may have happened. If
-// another request for the grant has succeeded since begin, there is nothing to remember.
+// finish records the result of a request. MaybeWritten reports whether its write may have happened.
+// If another request for the grant has succeeded since begin, there is nothing to remember.
 func (u *unconfirmedWrites) finish(id, attempt string, err error, maybeWritten bool, now time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -73,8 +73,8 @@ func (u *unconfirmedWrites) finish(id, attempt string, err error, maybeWritten b
 	}
 }
 
-// adopt reports whether the attempt is a remembered write of the grant. If so, the write now belongs to
-// the caller, which must call finish for it: of two retries only one can succeed.
+// adopt reports whether the attempt is a remembered write of the grant. If so, the write now
+// belongs to the caller, which must call finish for it: of two retries only one can succeed.
 func (u *unconfirmedWrites) adopt(id, attempt string, now time.Time) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()

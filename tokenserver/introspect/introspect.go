@@ -1,5 +1,6 @@
-// Package introspect is the introspection endpoint (RFC 7662): what a token stands for now, told to those who have a right to know. That is
-// the client that the token was issued to, and clients that a resource server in its audience lists; to anyone else every token is inactive.
+// Package introspect is the introspection endpoint (RFC 7662). It tells what a token stands for to
+// the client that the token was issued to, and to the clients that a resource server in its
+// audience lists. To other clients every token is inactive.
 package introspect
 
 import (
@@ -15,14 +16,15 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Handler of the introspection endpoint. All fields are needed.
+// Handler handles requests to the introspection endpoint. All fields are required.
 type Handler struct {
 	Clients  *clientauth.Authenticator
 	Grants   *grant.Service
 	Registry *registry.Registry
 }
 
-// answer about a token (RFC 7662 section 2.2). An inactive one has no field but active.
+// response is the introspection response (RFC 7662 section 2.2). For an inactive token it has only
+// the field active.
 type response struct {
 	Active    bool          `json:"active"`
 	Scope     string        `json:"scope,omitempty"`
@@ -39,7 +41,8 @@ type response struct {
 	AMR       []string      `json:"amr,omitempty"`
 }
 
-// Handle answers an introspection request. The token_type_hint is not needed: a token shows what it is.
+// Handle answers an introspection request. It ignores token_type_hint, since each kind of token can
+// be recognized.
 func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	if err := oauth.RefuseInQuery(r, "token", "client_id", "client_secret", "client_assertion"); err != nil {
 		return err
@@ -74,55 +77,57 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	return web.JSON(w, http.StatusOK, response{})
 }
 
-// accessToken tells the token's own client everything, and a resource server's client what concerns that resource server.
+// describeAccessToken returns everything to the token's own client. To the client of a resource
+// server it returns only the audience and scopes of that resource server.
 func (h *Handler) describeAccessToken(caller *registry.Client, info *grant.TokenInfo) response {
 	claims := info.Claims
-	a := response{
+	answer := response{
 		Active: true, Scope: oauth.FormatScope(info.Scopes), ClientID: claims.ClientID, TokenType: oauth.TokenTypeBearer,
 		Expires: claims.Expires, IssuedAt: claims.IssuedAt, Subject: claims.Subject, Audience: info.Audience,
 		Issuer: claims.Issuer, TokenID: claims.ID, AuthTime: claims.AuthTime, ACR: claims.ACR, AMR: claims.AMR,
 	}
 	if info.Client.UID == caller.UID {
-		return a
+		return answer
 	}
-	var theirs, scopes []string
+	var audience, scopes []string
 	for _, identifier := range info.Audience {
 		if !h.Registry.MayIntrospect(caller.Namespace, caller.Name, identifier) {
 			continue
 		}
-		theirs = append(theirs, identifier)
+		audience = append(audience, identifier)
 		scopes = append(scopes, h.declaredScopes(identifier, info.Scopes)...)
 	}
-	if len(theirs) == 0 {
+	if len(audience) == 0 {
 		return response{}
 	}
-	a.Audience, a.Scope = theirs, oauth.FormatScope(scopes)
-	return a
+	answer.Audience, answer.Scope = audience, oauth.FormatScope(scopes)
+	return answer
 }
 
-// scopesOf a resource server among the token's.
+// declaredScopes returns those of the token's scopes that the resource server declares.
 func (h *Handler) declaredScopes(identifier string, scopes []string) []string {
 	rs, ok := h.Registry.ResourceServer(identifier)
 	if !ok {
 		return nil
 	}
-	var own []string
-	for _, declared := range rs.Scopes {
-		if slices.Contains(scopes, declared.Name) {
-			own = append(own, declared.Name)
+	var declared []string
+	for _, scope := range rs.Scopes {
+		if slices.Contains(scopes, scope.Name) {
+			declared = append(declared, scope.Name)
 		}
 	}
-	return own
+	return declared
 }
 
-// refreshToken is told only to its own client, which CheckRefreshToken has seen to.
+// describeRefreshToken returns the response for a refresh token. CheckRefreshToken has checked that
+// it was issued to the caller.
 func (h *Handler) describeRefreshToken(info *grant.TokenInfo) response {
-	a := response{
+	answer := response{
 		Active: true, Scope: oauth.FormatScope(info.Scopes), ClientID: info.Client.ID, Subject: info.Subject,
 		Expires: info.Expires.Unix(), IssuedAt: info.IssuedAt.Unix(),
 	}
 	if server, ok := h.Registry.Server(); ok {
-		a.Issuer = server.Issuer
+		answer.Issuer = server.Issuer
 	}
-	return a
+	return answer
 }

@@ -8,7 +8,8 @@ import (
 	"math/big"
 )
 
-// jwk is a public key (RFC 7517 section 4, RFC 7518 section 6). It has no field that could hold a private or symmetric member.
+// jwk is a public key (RFC 7517 section 4, RFC 7518 section 6). It has no field for a private or
+// symmetric member.
 type jwk struct {
 	KeyType   string `json:"kty"`
 	Use       string `json:"use"`
@@ -21,7 +22,7 @@ type jwk struct {
 	E         string `json:"e,omitempty"`
 }
 
-// encodeJWKS writes the JWK Set of the keys, in their order.
+// encodeJWKS returns the JWK Set of the keys, in their order.
 func encodeJWKS(published []*signingKey) []byte {
 	set := struct {
 		Keys []jwk `json:"keys"`
@@ -59,5 +60,5 @@ func publicJWK(k *signingKey) (jwk, bool) {
 	return j, true
 }
 
-// Published is how many keys the JWK Set has.
+// PublishedCount returns the number of keys in the JWK Set.
 func (r *Ring) PublishedCount() int { return len(r.signing) }

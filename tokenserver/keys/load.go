@@ -31,31 +31,33 @@ const (
 	maxRSABits = 4096
 )
 
-// sealingSize of a sealing key in bytes.
+// sealingSize is the size of a sealing key in bytes.
 const sealingSize = 32
 
-// material is one key as read from its file: a signer or a secret.
+// keyMaterial is a key as read from its file.
 type keyMaterial struct {
 	algorithm string
-	signer    crypto.Signer
-	secret    []byte
+	signer    crypto.Signer // of a signing key
+	secret    []byte        // of a sealing key
 }
 
-// LoadDir reads the key files of dir: "<kid>.pem" with a PKCS #8 private key for ES256 or RS256, "<kid>.sealing" with 32 bytes in base64. It
-// changes nothing if they are what was read last, and says the same again. A file that is no key is left out and named in the error, which never quotes content; the
-// rest is in force. If the directory cannot be read, what was read before stays.
+// LoadDir reads the key files of dir: "<kid>.pem" with a PKCS #8 private key for ES256 or RS256,
+// and "<kid>.sealing" with 32 bytes in base64. A file that is no key is left out and named in the
+// error, which never quotes its content; the other keys are used. If the files are the same as last
+// time, LoadDir changes nothing and returns the same error. If the directory cannot be read, the
+// set keeps its keys.
 func (s *Set) LoadDir(dir string) error {
 	files, err := readFiles(dir)
 	if err != nil {
-		return fmt.Errorf("read keys: %w", err)
+		return fmt.Errorf("reading keys: %w", err)
 	}
-	stamp := hashFiles(files)
+	hash := hashFiles(files)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.loaded && stamp == s.filesHash {
+	if s.loaded && hash == s.filesHash {
 		return s.loadErr
 	}
-	held := map[string]keyMaterial{}
+	material := map[string]keyMaterial{}
 	var errs []error
 	for _, f := range files {
 		kid, m, err := parseFile(f)
@@ -63,15 +65,15 @@ func (s *Set) LoadDir(dir string) error {
 			errs = append(errs, err)
 			continue
 		}
-		if _, twice := held[kid]; twice {
+		if _, twice := material[kid]; twice {
 			errs = append(errs, fmt.Errorf("key %s is in two files", kid))
 			continue
 		}
-		held[kid] = m
+		material[kid] = m
 	}
-	s.filesHash, s.loaded, s.loadErr = stamp, true, errors.Join(errs...)
-	s.material = held
-	s.ring.Store(newRing(s.random, s.document, held))
+	s.filesHash, s.loaded, s.loadErr = hash, true, errors.Join(errs...)
+	s.material = material
+	s.ring.Store(newRing(s.random, s.document, material))
 	return s.loadErr
 }
 
@@ -80,8 +82,9 @@ type file struct {
 	content []byte
 }
 
-// readFiles reads the key files of dir in the order of their names. A projected Secret is a directory whose entries lead through the link
-// "..data" to the current version; following that link first reads all files from one version, also while it is replaced.
+// readFiles reads the key files of dir in the order of their names. In a projected Secret, the
+// files are links through the link "..data" to the current version. Following "..data" first reads
+// all files of one version, even if it is replaced meanwhile.
 func readFiles(dir string) ([]file, error) {
 	if version, err := filepath.EvalSymlinks(filepath.Join(dir, "..data")); err == nil {
 		dir = version
@@ -118,19 +121,19 @@ func parseFile(f file) (kid string, m keyMaterial, err error) {
 	if kid, ok := strings.CutSuffix(f.name, signingSuffix); ok && kid != "" {
 		m, err := parseSigning(f.content)
 		if err != nil {
-			return "", keyMaterial{}, fmt.Errorf("key file %s: %w", f.name, err)
+			return "", keyMaterial{}, fmt.Errorf("parsing key file %s: %w", f.name, err)
 		}
 		return kid, m, nil
 	}
 	kid, _ = strings.CutSuffix(f.name, sealingSuffix)
 	secret, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(f.content)))
 	if kid == "" || err != nil || len(secret) != sealingSize {
-		return "", keyMaterial{}, fmt.Errorf("key file %s: not %d bytes in base64", f.name, sealingSize)
+		return "", keyMaterial{}, fmt.Errorf("parsing key file %s: not %d bytes in base64", f.name, sealingSize)
 	}
 	return kid, keyMaterial{algorithm: documents.AlgorithmSealing, secret: secret}, nil
 }
 
-// parseSigning reads a PKCS #8 private key. The algorithm follows from the type of the key.
+// parseSigning parses a PKCS #8 private key. The type of the key decides the algorithm.
 func parseSigning(content []byte) (keyMaterial, error) {
 	block, _ := pem.Decode(content)
 	if block == nil || block.Type != "PRIVATE KEY" {

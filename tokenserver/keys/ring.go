@@ -9,21 +9,21 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// Ring is the keys that are in force at one moment. It is immutable and safe for use by many.
+// Ring is the keys of a Set at one moment. It is immutable and safe for concurrent use.
 type Ring struct {
 	random        io.Reader
 	issuer        string
 	signing       map[string]*signingKey
-	activeSigning map[string]*signingKey // by algorithm; the Active ones
+	activeSigning map[string]*signingKey // by algorithm
 	sealing       map[string]*sealingKey
-	activeSealing *sealingKey // the Active one
+	activeSealing *sealingKey
 	jwks          []byte
-	missing       []string
-	problem       string
+	missing       []string // kids that the document lists and the files lack
+	problem       string   // as returned by Set.Problem
 }
 
-// newRing takes from the material what the document lists and does not revoke.
-func newRing(random io.Reader, doc documents.Server, held map[string]keyMaterial) *Ring {
+// newRing returns the keys among the material that the document lists and does not revoke.
+func newRing(random io.Reader, doc documents.Server, material map[string]keyMaterial) *Ring {
 	r := &Ring{
 		random:        random,
 		issuer:        doc.Issuer,
@@ -36,7 +36,7 @@ func newRing(random io.Reader, doc documents.Server, held map[string]keyMaterial
 		if slices.Contains(doc.RevokedKeys, key.KID) || !isKnownPhase(key.Phase) {
 			continue
 		}
-		m, ok := held[key.KID]
+		m, ok := material[key.KID]
 		if !ok || m.algorithm != key.Algorithm {
 			r.missing = append(r.missing, key.KID)
 			continue
@@ -54,7 +54,7 @@ func newRing(random io.Reader, doc documents.Server, held map[string]keyMaterial
 	return r
 }
 
-// Can says whether the ring can seal, and sign with each of the algorithms.
+// CanSign reports whether the ring can sign with each of the algorithms, and seal.
 func (r *Ring) CanSign(algorithms ...string) bool {
 	return r.activeSealing != nil && !slices.ContainsFunc(algorithms, func(alg string) bool { return r.activeSigning[alg] == nil })
 }
@@ -63,7 +63,8 @@ func isKnownPhase(phase string) bool {
 	return phase == documents.KeyPublished || phase == documents.KeyActive || phase == documents.KeyRetiring
 }
 
-// addSigning returns nil for a kid that is in the ring already: kids are unique in a JWK Set, and the first one counts.
+// addSigning adds a signing key and returns it. It returns nil for a kid that is in the ring
+// already, since kids are unique in a JWK Set.
 func (r *Ring) addSigning(key documents.Key, m keyMaterial) *signingKey {
 	if _, twice := r.signing[key.KID]; twice {
 		return nil
@@ -87,8 +88,9 @@ func (r *Ring) addSealing(key documents.Key, m keyMaterial) {
 	}
 }
 
-// findProblem says which Active keys are lacking: those that are listed and not held (another replica may use them, and what it makes could
-// not be read here), and algorithms without any.
+// findProblem returns which Active keys are missing: those that the document lists and the files
+// lack, with which another replica may sign and seal what this one could not read, and those of
+// algorithms without an Active key.
 func (r *Ring) findProblem(doc documents.Server) string {
 	if doc.Issuer == "" {
 		return "the server's document has not arrived"

@@ -14,40 +14,54 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// Purpose is what a sealed value is for. A value of one purpose never opens as another.
+// Purpose is what a sealed value is for. A value that was sealed for one purpose does not open for
+// another.
 type Purpose string
 
-// Purposes.
+// The purposes. They are part of the format of sealed values.
 const (
-	PurposeFlow    Purpose = "flow"     // an authorization request between its pages, bound to a browser
-	PurposePost    Purpose = "post"     // an authorization request that was posted, on its way to a GET; bound to nothing
-	PurposeBrowser Purpose = "browser"  // the cookie that binds flows to a browser
-	PurposeSession Purpose = "session"  // the cookie of a login
-	PurposeLogout  Purpose = "logout"   // a request to end a session: in the form that asks, bound to that session, or in the GET that a POST becomes
-	PurposeDevice  Purpose = "device"   // the cookie of a browser that users have signed in with
-	PurposeCode    Purpose = "code"     // an authorization code
-	PurposeRefresh Purpose = "refresh"  // a refresh token
-	PurposeTokenID Purpose = "token-id" // the jti of an access token
+	// PurposeFlow is for an authorization request between its pages, bound to a browser.
+	PurposeFlow Purpose = "flow"
+	// PurposePost is for an authorization request that came by POST and is redirected to a GET. It
+	// is not bound to a browser.
+	PurposePost Purpose = "post"
+	// PurposeBrowser is for the cookie that binds flows to a browser.
+	PurposeBrowser Purpose = "browser"
+	// PurposeSession is for the session cookie.
+	PurposeSession Purpose = "session"
+	// PurposeLogout is for a logout request: in the confirmation form, bound to the session, or in
+	// the GET that a POST is redirected to.
+	PurposeLogout Purpose = "logout"
+	// PurposeDevice is for the cookie of a browser that users have logged in with.
+	PurposeDevice Purpose = "device"
+	// PurposeCode is for authorization codes.
+	PurposeCode Purpose = "code"
+	// PurposeRefresh is for refresh tokens.
+	PurposeRefresh Purpose = "refresh"
+	// PurposeTokenID is for the claim jti of access tokens.
+	PurposeTokenID Purpose = "token-id"
 )
 
 var purposes = []Purpose{
 	PurposeFlow, PurposePost, PurposeBrowser, PurposeSession, PurposeLogout, PurposeDevice, PurposeCode, PurposeRefresh, PurposeTokenID,
 }
 
-// sealFormat is the version of the format of sealed values: "<kid>.<base64url(nonce || ciphertext)>", XChaCha20-Poly1305.
+// sealFormat is the version of the format of sealed values, "<kid>.<base64url(nonce ||
+// ciphertext)>" with XChaCha20-Poly1305.
 const sealFormat = "v1"
 
-// maxSealed is the longest sealed value that is looked at, in bytes.
+// maxSealedSize is the size of the largest sealed value that Open accepts, in bytes.
 const maxSealedSize = 16 << 10
 
-// sealingKey has a subkey for each purpose, and another one that makes nonces.
+// sealingKey has two subkeys for each purpose: one that seals, and one that derives nonces.
 type sealingKey struct {
 	kid    string
 	aeads  map[Purpose]cipher.AEAD
 	nonces map[Purpose][]byte
 }
 
-// newSealingKey derives the subkeys with HKDF-SHA256 (RFC 5869). The secret is uniformly random, so there is no salt.
+// newSealingKey derives the subkeys with HKDF-SHA256 (RFC 5869). There is no salt, since the secret
+// is uniformly random.
 func newSealingKey(kid string, secret []byte) *sealingKey {
 	k := &sealingKey{kid: kid, aeads: map[Purpose]cipher.AEAD{}, nonces: map[Purpose][]byte{}}
 	for _, p := range purposes {
@@ -69,31 +83,34 @@ func deriveSubkey(secret []byte, use string, p Purpose) []byte {
 	return key
 }
 
-// associated is the associated data of a sealed value. Neither purpose nor format has a zero byte.
+// associatedData returns the associated data of a sealed value. Neither purpose nor format contains
+// a zero byte.
 func (r *Ring) associatedData(p Purpose) []byte {
 	return []byte(sealFormat + "\x00" + string(p) + "\x00" + r.issuer)
 }
 
-// Seal encrypts and authenticates plaintext with the Active key under a random nonce. ErrNoKey if there is no such key.
+// Seal encrypts and authenticates plaintext with the Active key and a random nonce. It returns
+// ErrNoKey if there is no such key.
 func (r *Ring) Seal(p Purpose, plaintext []byte) (string, error) {
 	if r.activeSealing == nil || r.activeSealing.aeads[p] == nil {
 		return "", fmt.Errorf("%w: cannot seal a %s", ErrNoKey, p)
 	}
 	nonce := make([]byte, chacha20poly1305.NonceSizeX, chacha20poly1305.NonceSizeX+len(plaintext)+chacha20poly1305.Overhead)
 	if _, err := io.ReadFull(r.random, nonce); err != nil {
-		return "", fmt.Errorf("make a nonce: %w", err)
+		return "", fmt.Errorf("reading randomness for a nonce: %w", err)
 	}
 	return r.seal(r.activeSealing, p, nonce, plaintext), nil
 }
 
-// SealDeterministic seals with the key kid, which may be Retiring, such that the same plaintext gives the same bytes: the nonce is an HMAC of
-// the plaintext under a key of its own. ErrNoKey if the key is revoked or not held.
+// SealDeterministic seals with the key kid, which may be Retiring. The same plaintext always gives
+// the same value, since the nonce is an HMAC of the plaintext. It returns ErrNoKey if the key is
+// revoked or missing.
 func (r *Ring) SealDeterministic(p Purpose, kid string, plaintext []byte) (string, error) {
 	k := r.sealing[kid]
 	if k == nil || k.aeads[p] == nil {
 		return "", fmt.Errorf("%w: cannot seal a %s with %s", ErrNoKey, p, kid)
 	}
-	// The associated data is part of the input: one nonce must never serve two of them.
+	// The HMAC includes the associated data, so that no nonce is used with two of them.
 	data := r.associatedData(p)
 	mac := hmac.New(sha256.New, k.nonces[p])
 	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(data))))
@@ -108,7 +125,8 @@ func (r *Ring) seal(k *sealingKey, p Purpose, nonce, plaintext []byte) string {
 	return k.kid + "." + base64.RawURLEncoding.EncodeToString(sealed)
 }
 
-// Open returns what was sealed for this purpose and issuer. The only error is ErrInvalid: also for a key that is revoked or not held.
+// Open returns what was sealed for this purpose and issuer. Its only error is ErrInvalid, which it
+// also returns if the key is revoked or missing.
 func (r *Ring) Open(p Purpose, sealed string) (plaintext []byte, err error) {
 	dot := strings.LastIndexByte(sealed, '.')
 	if dot < 0 || len(sealed) > maxSealedSize || strings.ContainsAny(sealed, "\r\n") {
@@ -129,7 +147,7 @@ func (r *Ring) Open(p Purpose, sealed string) (plaintext []byte, err error) {
 	return plaintext, nil
 }
 
-// SealingKID is the kid of the Active sealing key; empty if there is none.
+// SealingKID returns the kid of the Active sealing key; empty if there is none.
 func (r *Ring) SealingKID() string {
 	if r.activeSealing == nil {
 		return ""

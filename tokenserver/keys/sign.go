@@ -18,7 +18,7 @@ const (
 	algRS256 = "RS256"
 )
 
-// maxToken is the longest token that is looked at, in bytes.
+// maxTokenSize is the size of the largest token that Verify accepts, in bytes.
 const maxTokenSize = 16 << 10
 
 type signingKey struct {
@@ -26,14 +26,14 @@ type signingKey struct {
 	alg     string
 	method  jwt.SigningMethod
 	key     crypto.Signer
-	headers sync.Map // encoded headers, by typ; there are two
+	headers sync.Map // encoded headers by typ, of which there are two
 }
 
 func newSigningKey(kid string, m keyMaterial) *signingKey {
 	return &signingKey{kid: kid, alg: m.algorithm, method: jwt.GetSigningMethod(m.algorithm), key: m.signer}
 }
 
-// header of a JWT. The order of the fields is that of the JSON.
+// header of a JWT. The JSON has the order of the fields.
 type header struct {
 	Algorithm string          `json:"alg"`
 	KeyID     string          `json:"kid"`
@@ -41,7 +41,8 @@ type header struct {
 	Critical  json.RawMessage `json:"crit,omitempty"`
 }
 
-// Sign makes a JWT (RFC 7519) of the claims, signed by the Active key of alg. ErrNoKey if there is none.
+// Sign returns a JWT (RFC 7519) with the claims, signed with the Active key for alg. It returns
+// ErrNoKey if there is none.
 func (r *Ring) Sign(alg, typ string, claims any) (token string, err error) {
 	k := r.activeSigning[alg]
 	if k == nil {
@@ -49,21 +50,21 @@ func (r *Ring) Sign(alg, typ string, claims any) (token string, err error) {
 	}
 	head, err := k.encodedHeader(typ)
 	if err != nil {
-		return "", fmt.Errorf("encode header: %w", err)
+		return "", fmt.Errorf("encoding the header: %w", err)
 	}
 	body, err := encodeJSON(claims)
 	if err != nil {
-		return "", fmt.Errorf("encode claims: %w", err)
+		return "", fmt.Errorf("encoding the claims: %w", err)
 	}
 	signed := head + "." + base64.RawURLEncoding.EncodeToString(body)
 	signature, err := k.method.Sign(signed, k.key)
 	if err != nil {
-		return "", fmt.Errorf("sign with %s: %w", k.kid, err)
+		return "", fmt.Errorf("signing with %s: %w", k.kid, err)
 	}
 	return signed + "." + base64.RawURLEncoding.EncodeToString(signature), nil
 }
 
-// head is the header of the key's tokens of a typ, encoded once.
+// encodedHeader returns the encoded header of tokens with a typ. Each is encoded only once.
 func (k *signingKey) encodedHeader(typ string) (string, error) {
 	if encoded, ok := k.headers.Load(typ); ok {
 		return encoded.(string), nil
@@ -77,7 +78,8 @@ func (k *signingKey) encodedHeader(typ string) (string, error) {
 	return encoded, nil
 }
 
-// encodeJSON is json.Marshal without the escapes for HTML, which would lengthen URLs in claims.
+// encodeJSON is like json.Marshal without the escapes for HTML, which would lengthen URLs in
+// claims.
 func encodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -88,9 +90,10 @@ func encodeJSON(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// Verify checks that token is a JWT of the given typ that one of the published keys signed, and reads its claims into the pointer. The
-// algorithm is the key's, whatever the header says (RFC 8725 section 3.1); typ must be equal (section 3.11). It does not look at exp, iss and
-// aud. The only error is ErrInvalid.
+// Verify checks that token is a JWT with the given typ that one of the published keys signed, and
+// decodes its claims into the value that claims points to. The algorithm is the key's, whatever the
+// header says (RFC 8725 section 3.1), and typ must be equal (section 3.11). The caller has to check
+// exp, iss and aud. The only error is ErrInvalid.
 func (r *Ring) Verify(token, typ string, claims any) error {
 	if len(token) > maxTokenSize || strings.Count(token, ".") != 2 {
 		return ErrInvalid
@@ -119,7 +122,8 @@ func (r *Ring) Verify(token, typ string, claims any) error {
 	return nil
 }
 
-// decodePart reads one part of a JWT. The decoder of base64 skips line breaks, which RFC 7515 section 2 does not allow.
+// decodePart decodes one part of a JWT, and reports whether it is well-formed. Go's base64 decoder
+// ignores line breaks, which RFC 7515 section 2 does not allow.
 func decodePart(part string, v any) bool {
 	if strings.ContainsAny(part, "\r\n") {
 		return false

@@ -9,22 +9,11 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-var claimsOfScope, scopeOfClaim = oauth.ClaimsOfScope, invert(oauth.ClaimsOfScope)
-
-func invert(claims map[string][]string) map[string]string {
-	scopes := map[string]string{}
-	for scope, names := range claims {
-		for _, name := range names {
-			scopes[name] = scope
-		}
-	}
-	return scopes
-}
-
-// ACRValues are the authentication context classes that a login can be of.
+// ACRValues are the authentication context classes that a login can have.
 var ACRValues = []string{oauth.ACRPassword}
 
-// acrOf a login by its methods; empty if there is no class for them.
+// acrOf returns the authentication context class of a login with the methods; empty if there is
+// none.
 func acrOf(amr []string) string {
 	if slices.Contains(amr, oauth.AMRPassword) {
 		return oauth.ACRPassword
@@ -32,95 +21,47 @@ func acrOf(amr []string) string {
 	return ""
 }
 
-// SupportedClaims are the names of the claims that scopes stand for, sorted.
-func SupportedClaims() []string { return slices.Sorted(maps.Keys(scopeOfClaim)) }
+// SupportedClaims returns the names of the claims that scopes request, sorted.
+func SupportedClaims() []string {
+	names := slices.Concat(slices.Collect(maps.Values(oauth.ClaimsOfScope))...)
+	slices.Sort(names)
+	return names
+}
 
-// ClaimsByScope are the claims about the user that the scopes stand for.
+// ClaimsByScope returns the claims about the user that the scopes request.
 func ClaimsByScope(user *registry.User, scopes []string) map[string]any {
 	var names []string
 	for _, scope := range scopes {
-		names = append(names, claimsOfScope[scope]...)
+		names = append(names, oauth.ClaimsOfScope[scope]...)
 	}
 	return ClaimsByName(user, scopes, names)
 }
 
-// ClaimsByName are the claims of these names, as far as the scopes allow: a claim that a scope stands for needs that scope, since the scope is
-// what the user was asked for; any other claim needs profile.
+// ClaimsByName returns the claims with these names, as far as the scopes allow: a claim needs the
+// scope of oauth.ScopeOfClaim, since the user was asked for that.
 func ClaimsByName(user *registry.User, scopes, names []string) map[string]any {
-	claims := map[string]any{}
-	if user == nil {
-		return claims
-	}
-	for _, name := range names {
-		if value, ok := claimOf(user, name); ok && slices.Contains(scopes, oauth.ScopeOfClaim(name)) {
-			claims[name] = value
-		}
-	}
-	return claims
+	return claimsOf(user, names, func(name string) bool { return slices.Contains(scopes, oauth.ScopeOfClaim(name)) })
 }
 
-// RegisteredClaims are the claims about the user that the client registered for ID tokens and
-// UserInfo answers, whatever the scope.
+// RegisteredClaims returns the claims about the user that the client registered for ID tokens and
+// UserInfo responses, whatever the scope.
 func RegisteredClaims(user *registry.User, client *registry.Client) map[string]any {
+	return claimsOf(user, client.IDTokenClaims, func(string) bool { return true })
+}
+
+// GrantedClaims returns the claims with these names that were granted individually.
+func GrantedClaims(user *registry.User, granted, names []string) map[string]any {
+	return claimsOf(user, names, func(name string) bool { return slices.Contains(granted, name) })
+}
+
+// claimsOf returns the allowed ones of the claims with these names. A nil user has no claims.
+func claimsOf(user *registry.User, names []string, isAllowed func(name string) bool) map[string]any {
 	claims := map[string]any{}
 	if user == nil {
 		return claims
 	}
-	for _, name := range client.IDTokenClaims {
-		if value, ok := claimOf(user, name); ok {
-			claims[name] = value
-		}
-	}
-	return claims
-}
-
-// SingleClaims are the names of claims that a claims parameter asks for, in either place, beyond
-// those of the scopes of an authentication request (OpenID Connect Core section 5.5): they can be
-// granted one by one where the client may have the scope that stands for them. Sorted.
-func IndividualClaims(client *registry.Client, scopes []string, parameter string) []string {
-	if !slices.Contains(scopes, oauth.ScopeOpenID) {
-		return nil
-	}
-	asked := append(RequestedClaims(parameter, "userinfo"), RequestedClaims(parameter, "id_token")...)
-	slices.Sort(asked)
-	return slices.DeleteFunc(AllowedClaims(client, slices.Compact(asked)), func(name string) bool {
-		return slices.Contains(scopes, scopeOfClaim[name])
-	})
-}
-
-// AskedClaims are the names of claims that a user is asked for one by one in an authentication
-// request, beyond those of its scopes: the SingleClaims, and those that the client registered to be
-// told whatever the scope. Sorted.
-func ClaimsForConsent(client *registry.Client, scopes []string, parameter string) []string {
-	if !slices.Contains(scopes, oauth.ScopeOpenID) {
-		return nil
-	}
-	asked := IndividualClaims(client, scopes, parameter)
-	for _, name := range client.IDTokenClaims {
-		if !oauth.IsReservedClaim(name) && !slices.Contains(scopes, oauth.ScopeOfClaim(name)) {
-			asked = append(asked, name)
-		}
-	}
-	slices.Sort(asked)
-	return slices.Compact(asked)
-}
-
-// AllowedClaims cuts names of claims to those whose scope the client may have now.
-func AllowedClaims(client *registry.Client, names []string) []string {
-	var allowed []string
 	for _, name := range names {
-		if scope, known := scopeOfClaim[name]; known && client.MayHaveScope(scope) {
-			allowed = append(allowed, name)
-		}
-	}
-	return allowed
-}
-
-// ClaimsGranted are the claims of those names that were granted one by one.
-func GrantedClaims(user *registry.User, granted, names []string) map[string]any {
-	claims := map[string]any{}
-	for _, name := range names {
-		if user == nil || !slices.Contains(granted, name) {
+		if !isAllowed(name) {
 			continue
 		}
 		if value, ok := claimOf(user, name); ok {
@@ -130,8 +71,8 @@ func GrantedClaims(user *registry.User, granted, names []string) map[string]any 
 	return claims
 }
 
-// claimOf a user; none that the protocol sets. A username is what the user calls themself, unless
-// the claims say otherwise.
+// claimOf returns a claim about the user, and never one that the protocol sets. Unless the user's
+// claims say otherwise, preferred_username is the username.
 func claimOf(user *registry.User, name string) (any, bool) {
 	if oauth.IsReservedClaim(name) {
 		return nil, false
@@ -145,21 +86,60 @@ func claimOf(user *registry.User, name string) (any, bool) {
 	return nil, false
 }
 
-// RequestedBeyond are the names that a claims parameter asks for at the UserInfo endpoint, as far as the scopes allow them, this user has them,
-// and the scopes do not stand for them anyway. A token that no grant remembers the request of carries them, so they are few.
-func RequestedNonstandardClaims(user *registry.User, scopes []string, parameter string) []string {
-	var names []string
-	for _, name := range slices.Sorted(maps.Keys(ClaimsByName(user, scopes, RequestedClaims(parameter, "userinfo")))) {
-		if _, known := scopeOfClaim[name]; !known {
+// IndividualClaims returns the names of the claims that a claims parameter requests, in either
+// member, beyond those of the scopes of an authentication request (OpenID Connect Core section
+// 5.5). They can be granted individually if the client may have the scope that requests them.
+// Sorted.
+func IndividualClaims(client *registry.Client, scopes []string, parameter string) []string {
+	if !slices.Contains(scopes, oauth.ScopeOpenID) {
+		return nil
+	}
+	requested := append(RequestedClaims(parameter, "userinfo"), RequestedClaims(parameter, "id_token")...)
+	slices.Sort(requested)
+	return slices.DeleteFunc(AllowedClaims(client, slices.Compact(requested)), func(name string) bool {
+		return slices.Contains(scopes, oauth.ScopeOfClaim(name))
+	})
+}
+
+// ClaimsForConsent returns the names of the claims that the user is asked for individually in an
+// authentication request, beyond those of its scopes: the IndividualClaims, and those that the
+// client registered to get whatever the scope. Sorted.
+func ClaimsForConsent(client *registry.Client, scopes []string, parameter string) []string {
+	if !slices.Contains(scopes, oauth.ScopeOpenID) {
+		return nil
+	}
+	names := IndividualClaims(client, scopes, parameter)
+	for _, name := range client.IDTokenClaims {
+		if !oauth.IsReservedClaim(name) && !slices.Contains(scopes, oauth.ScopeOfClaim(name)) {
 			names = append(names, name)
 		}
 	}
-	return names
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
-// RequestedClaims are the names that a claims parameter asks for in one place, id_token or userinfo (OpenID Connect Core section 5.5), sorted.
-// A parameter that is no such object asks for nothing.
-func RequestedClaims(parameter, place string) []string {
+// AllowedClaims returns those of the names that a scope requests which the client may have now.
+func AllowedClaims(client *registry.Client, names []string) []string {
+	var allowed []string
+	for _, name := range names {
+		if oauth.IsStandardClaim(name) && client.MayHaveScope(oauth.ScopeOfClaim(name)) {
+			allowed = append(allowed, name)
+		}
+	}
+	return allowed
+}
+
+// RequestedNonstandardClaims returns the names of the claims that a claims parameter requests at
+// the UserInfo endpoint, that no scope requests, that the scopes allow, and that the user has. An
+// access token without a grant contains them, so there must be few.
+func RequestedNonstandardClaims(user *registry.User, scopes []string, parameter string) []string {
+	names := slices.Sorted(maps.Keys(ClaimsByName(user, scopes, RequestedClaims(parameter, "userinfo"))))
+	return slices.DeleteFunc(names, oauth.IsStandardClaim)
+}
+
+// RequestedClaims returns the names in one member of a claims parameter, id_token or userinfo
+// (OpenID Connect Core section 5.5), sorted. A parameter with another syntax requests nothing.
+func RequestedClaims(parameter, member string) []string {
 	if parameter == "" {
 		return nil
 	}
@@ -168,7 +148,7 @@ func RequestedClaims(parameter, place string) []string {
 		return nil
 	}
 	var names map[string]json.RawMessage
-	if err := json.Unmarshal(request[place], &names); err != nil {
+	if err := json.Unmarshal(request[member], &names); err != nil {
 		return nil
 	}
 	return slices.Sorted(maps.Keys(names))

@@ -11,33 +11,36 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-// IDTokenInput is what an ID token is to say.
+// IDTokenInput is what IDToken makes an ID token from.
 type IDTokenInput struct {
 	Client *registry.Client
 	User   *registry.User
-	// Subject as it was when the authorization began.
+	// Subject of the user when the authorization began.
 	Subject string
 	Scopes  []string
-	// AuthTime and AMR of the user's login. The acr follows from the latter.
+	// AuthTime and AMR of the user's login. The claim acr follows from AMR.
 	AuthTime time.Time
 	AMR      []string
-	// Nonce of the authentication request; empty in a refreshed ID token (OpenID Connect Core section 12.2).
+	// Nonce of the authentication request; empty in a refreshed ID token (OpenID Connect Core
+	// section 12.2).
 	Nonce string
 	// ClaimsRequest is the claims parameter of the authentication request, as sent.
 	ClaimsRequest string
-	// Claims that were granted one by one.
+	// Claims that were granted individually.
 	Claims []string
-	// AccessToken and Code that are issued together with the ID token, if any: it holds their hashes (sections 3.1.3.6 and 3.3.2.11). With
-	// neither there is nothing to ask /userinfo with, so the ID token holds the claims of the scopes (section 5.4).
+	// AccessToken and Code that are issued with the ID token, which contains their hashes (sections
+	// 3.1.3.6 and 3.3.2.11). If both are empty, the client cannot get claims from the UserInfo
+	// endpoint, and the ID token contains those of the scopes (section 5.4).
 	AccessToken string
 	Code        string
 }
 
-// IDToken makes one, signed with the algorithm that the client registered. It is good for as long as an access token of the client.
+// IDToken returns an ID token, signed with the algorithm that the client registered. It has the
+// lifetime of the client's access tokens.
 func (m *Minter) IDToken(in IDTokenInput) (string, error) {
 	server, ok := m.Registry.Server()
 	if !ok {
-		return "", errNotServing
+		return "", registry.ErrNotServing
 	}
 	now := m.Now()
 	claims := in.userClaims()
@@ -63,12 +66,12 @@ func (m *Minter) IDToken(in IDTokenInput) (string, error) {
 	}
 	token, err := m.Keys.Sign(in.Client.IDTokenAlg, oauth.TypeIDToken, claims)
 	if err != nil {
-		return "", fmt.Errorf("sign an ID token: %w", err)
+		return "", fmt.Errorf("signing an ID token: %w", err)
 	}
 	return token, nil
 }
 
-// userClaims are the claims about the user that belong into this ID token.
+// userClaims returns the claims about the user that belong into the ID token.
 func (in IDTokenInput) userClaims() map[string]any {
 	claims := ClaimsByName(in.User, in.Scopes, RequestedClaims(in.ClaimsRequest, "id_token"))
 	maps.Copy(claims, GrantedClaims(in.User, in.Claims, RequestedClaims(in.ClaimsRequest, "id_token")))
@@ -79,7 +82,8 @@ func (in IDTokenInput) userClaims() map[string]any {
 	return claims
 }
 
-// halfHash is the left half of the hash that both RS256 and ES256 use (OpenID Connect Core section 3.1.3.6).
+// leftHalfHash returns the left half of the value's SHA-256, which both RS256 and ES256 use (OpenID
+// Connect Core section 3.1.3.6); empty for an empty value.
 func leftHalfHash(value string) string {
 	if value == "" {
 		return ""

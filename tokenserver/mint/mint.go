@@ -1,8 +1,8 @@
-// Package mint makes the tokens that clients and APIs read: access tokens (RFC 9068) and ID tokens (OpenID Connect Core section 2). What a
-// token may say is decided before; here is how it says it.
+// Package mint makes the tokens that clients and APIs read: access tokens (RFC 9068) and ID tokens
+// (OpenID Connect Core section 2). Its callers decide what a token may contain.
 //
-//	mint.go     the Minter and access tokens
-//	tokenid.go  the id of an access token: sealed, it says what the token rests on
+//	mint.go     the Minter, and access tokens
+//	tokenid.go  the id of an access token, which is sealed and says what the token depends on
 //	idtoken.go  ID tokens
 //	claims.go   which claims about a user go where (OpenID Connect Core section 5.4)
 package mint
@@ -16,17 +16,14 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-// errNotServing: there is no server document, so there is nothing to issue tokens for.
-var errNotServing = fmt.Errorf("mint: %w", registry.ErrNotServing)
-
-// Minter makes tokens with the keys and for the issuer that are in force when it is asked. All fields are needed.
+// Minter makes tokens with the current keys, for the current issuer. All fields are required.
 type Minter struct {
 	Keys     *keys.Set
 	Registry *registry.Registry
 	Now      func() time.Time
 }
 
-// AccessClaims of an access token (RFC 9068 section 2.2).
+// AccessClaims are the claims of an access token (RFC 9068 section 2.2).
 type AccessClaims struct {
 	Issuer   string   `json:"iss"`
 	Subject  string   `json:"sub"`
@@ -41,25 +38,25 @@ type AccessClaims struct {
 	AMR      []string `json:"amr,omitempty"`
 }
 
-// AccessTokenInput is what an access token is to say.
+// AccessTokenInput is what AccessToken makes an access token from.
 type AccessTokenInput struct {
 	Client *registry.Client
-	// Subject is the user's, or the client identifier where the client acts for itself.
+	// Subject is the user's, or the client identifier if the client acts for itself.
 	Subject  string
 	Audience []string
 	Scopes   []string
-	// AuthTime and AMR of the user's login (RFC 9068 section 2.2.1); zero without a user.
+	// AuthTime and AMR of the user's login (RFC 9068 section 2.2.1); empty without a user.
 	AuthTime time.Time
 	AMR      []string
-	// Rests is what the token rests on.
-	TokenID TokenID
+	TokenID  TokenID
 }
 
-// AccessToken makes one, signed with the server's first algorithm. It is good for the lifetime from now on.
+// AccessToken returns an access token, signed with the server's first algorithm, and its lifetime
+// from now on.
 func (m *Minter) AccessToken(in AccessTokenInput) (token string, lifetime time.Duration, err error) {
 	server, ok := m.Registry.Server()
 	if !ok || len(server.Algorithms) == 0 {
-		return "", 0, errNotServing
+		return "", 0, registry.ErrNotServing
 	}
 	id, err := m.sealTokenID(in.TokenID)
 	if err != nil {
@@ -75,28 +72,30 @@ func (m *Minter) AccessToken(in AccessTokenInput) (token string, lifetime time.D
 	}
 	token, err = m.Keys.Sign(server.Algorithms[0], oauth.TypeAccessToken, claims)
 	if err != nil {
-		return "", 0, fmt.Errorf("sign an access token: %w", err)
+		return "", 0, fmt.Errorf("signing an access token: %w", err)
 	}
 	return token, lifetime, nil
 }
 
-// Ready says whether tokens for the client can be made: an access token, and an ID token if the client may ask for one. It is asked before
-// anything is used up for them. The error wraps registry.ErrNotServing.
+// CheckReady checks that tokens for the client can be made: an access token, and an ID token if the
+// client may ask for one. Callers check it before they use up a code, for example. The error wraps
+// registry.ErrNotServing.
 func (m *Minter) CheckReady(client *registry.Client) error {
 	server, ok := m.Registry.Server()
 	if !ok || len(server.Algorithms) == 0 {
-		return errNotServing
+		return registry.ErrNotServing
 	}
 	needed := []string{server.Algorithms[0]}
 	if client.MayHaveScope(oauth.ScopeOpenID) {
 		needed = append(needed, client.IDTokenAlg)
 	}
-	if ring := m.Keys.Ring(); !ring.CanSign(needed...) {
-		return fmt.Errorf("%w: a key is lacking", errNotServing)
+	if !m.Keys.Ring().CanSign(needed...) {
+		return fmt.Errorf("%w: a signing key is missing", registry.ErrNotServing)
 	}
 	return nil
 }
 
+// unixOrZero returns a time as Unix seconds, and the zero time as 0.
 func unixOrZero(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

@@ -11,54 +11,56 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-// ErrTokenID: the value is not the id of one of our access tokens.
-var ErrInvalidTokenID = errors.New("mint: not an id of our tokens")
+// ErrInvalidTokenID is returned for a value that is not the id of an access token of this server.
+var ErrInvalidTokenID = errors.New("not the id of an access token of this server")
 
-// TokenID is what an access token rests on: a grant, or, where nothing is stored for it, the
-// client, the resource servers, and perhaps a user, a session, a redirect URI and a consent. It is
-// sealed into jti, so that an API learns nothing from it, and every one is different.
+// TokenID is what an access token depends on: its grant or, if nothing is stored for it, the
+// client, the ResourceServers, and perhaps a user, a session, a redirect URI and a consent. The
+// claim jti is a TokenID, sealed, so that an API learns nothing from it and each is different.
 type TokenID struct {
 	Grant       string `json:"g,omitempty"`
 	Incarnation string `json:"i,omitempty"`
+
+	// What follows is of a token without a grant.
 
 	ClientUID   string `json:"c,omitempty"`
 	UserUID     string `json:"u,omitempty"`
 	UserEpoch   string `json:"e,omitempty"`
 	SessionHash string `json:"s,omitempty"`
-	// Epoch of the store (grant.Service): that of another does not know the mark that revokes the token.
+	// StoreID of grant.Service. Another store does not know the mark that revokes the token.
 	StoreID string `json:"ep,omitempty"`
-	// Redirect is the RedirectHash of the redirect URI that the token was sent to.
+	// RedirectHash is the HashRedirectURI of the redirect URI that the token was sent to.
 	RedirectHash []byte `json:"r,omitempty"`
-	// ConsentUID of the consent that the user's authorization rests on; empty: on none.
+	// ConsentUID of the consent that the user's authorization needs; empty if it needs none.
 	ConsentUID string `json:"k,omitempty"`
-	// Objects that the scopes and the audience of the token are of.
+	// Binding names the ResourceServers that the scopes and the audience of the token belong to.
 	Binding registry.PackedBinding `json:"o,omitzero"`
-	// Claims that were granted one by one, of those that the request wanted from the UserInfo
-	// endpoint.
+	// Claims are the names of the claims that were granted individually, of those that the request
+	// asked the UserInfo endpoint for.
 	Claims []string `json:"cs,omitempty"`
-	// RequestedClaims are the names of claims that the request wanted from the UserInfo endpoint (OpenID Connect Core section 5.5).
+	// RequestedClaims are the RequestedNonstandardClaims of the request.
 	RequestedClaims []string `json:"l,omitempty"`
 }
 
-// RedirectHash of a registered redirect URI, for TokenID.
+// HashRedirectURI returns the hash of a registered redirect URI for a TokenID, 16 bytes.
 func HashRedirectURI(uri string) []byte { return TruncateHash(sha256.Sum256([]byte(uri))) }
 
-// ShortRedirect is the RedirectHash of the redirect URI with the SHA-256.
+// TruncateHash returns the HashRedirectURI of the redirect URI with this SHA-256.
 func TruncateHash(sum [sha256.Size]byte) []byte { return sum[:16] }
 
 func (m *Minter) sealTokenID(id TokenID) (string, error) {
 	plain, err := json.Marshal(id)
 	if err != nil {
-		return "", fmt.Errorf("encode a token id: %w", err)
+		return "", fmt.Errorf("encoding a token id: %w", err)
 	}
 	sealed, err := m.Keys.Seal(keys.PurposeTokenID, plain)
 	if err != nil {
-		return "", fmt.Errorf("seal a token id: %w", err)
+		return "", fmt.Errorf("sealing a token id: %w", err)
 	}
 	return sealed, nil
 }
 
-// OpenTokenID reads what an access token's jti says that it rests on. ErrTokenID if it is none of ours.
+// OpenTokenID returns the content of the claim jti of an access token, or ErrInvalidTokenID.
 func OpenTokenID(set *keys.Set, jti string) (TokenID, error) {
 	plain, err := set.Open(keys.PurposeTokenID, jti)
 	if err != nil {
@@ -71,7 +73,8 @@ func OpenTokenID(set *keys.Set, jti string) (TokenID, error) {
 	return id, nil
 }
 
-// Audience is a list that JSON holds as a string when it has one member (RFC 7519 section 4.1.3), which readers that know no list understand.
+// Audience is the claim aud. In JSON it is a string if it has one member (RFC 7519 section 4.1.3),
+// which readers that expect no list understand.
 type Audience []string
 
 // MarshalJSON implements json.Marshaler.
@@ -92,5 +95,5 @@ func (a *Audience) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(a))
 }
 
-// Contains says whether value is in the audience.
+// Contains reports whether value is in the audience.
 func (a Audience) Contains(value string) bool { return slices.Contains(a, value) }

@@ -1,4 +1,5 @@
-// Package revoke is the revocation endpoint (RFC 7009). A refresh token takes its whole grant along, an access token only itself.
+// Package revoke is the revocation endpoint (RFC 7009). Revoking a refresh token ends its grant
+// with all its tokens. Revoking an access token ends only that token.
 package revoke
 
 import (
@@ -10,18 +11,19 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Handler of the revocation endpoint. All fields are needed.
+// Handler handles requests to the revocation endpoint. All fields are required.
 type Handler struct {
 	Clients *clientauth.Authenticator
 	Grants  *grant.Service
 }
 
-// retryAfter is how many seconds a client waits before it tries again where no more revoked access
-// tokens can be remembered. A place is taken for ten minutes at least.
+// retryAfter is how many seconds a client waits before it retries if a bound on revoked access
+// tokens is reached. It can take ten minutes until one of them no longer counts.
 const retryAfter = "60"
 
-// Handle answers a revocation request. It says 200 only of a token that authorises nothing from now on; if the store cannot be reached, that
-// is an error to try again (RFC 7009 section 2.2.1). The token_type_hint is not needed: a token shows what it is.
+// Handle answers a revocation request. The status is 200 only if the token authorizes nothing from
+// now on. If the store is unavailable, it is 503 (RFC 7009 section 2.2.1). Handle ignores
+// token_type_hint, since each kind of token can be recognized.
 func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	if err := oauth.RefuseInQuery(r, "token", "client_id", "client_secret", "client_assertion"); err != nil {
 		return err
@@ -38,11 +40,11 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	if !form.Has("token") {
 		return oauth.Errorf(oauth.InvalidRequest, "token is missing")
 	}
-	outcome, err := h.Grants.Revoke(r.Context(), client, form.Get("token"))
+	result, err := h.Grants.Revoke(r.Context(), client, form.Get("token"))
 	if err != nil {
 		return err
 	}
-	switch outcome {
+	switch result {
 	case grant.IssuedToAnother:
 		return oauth.Errorf(oauth.UnauthorizedClient, "the token was issued to another client")
 	case grant.NotRevocable:

@@ -8,6 +8,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
+// exchangeCode handles the grant type authorization_code.
 func (h *Handler) exchangeCode(ctx context.Context, client *registry.Client, form oauth.Params) (*response, error) {
 	if !form.Has("code") {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "code is missing")
@@ -16,7 +17,7 @@ func (h *Handler) exchangeCode(ctx context.Context, client *registry.Client, for
 	if err != nil {
 		return nil, err
 	}
-	out, err := h.Grants.Redeem(ctx, grant.RedeemRequest{
+	result, err := h.Grants.Redeem(ctx, grant.RedeemRequest{
 		Client:       client,
 		Code:         form.Get("code"),
 		RedirectURI:  form.Get("redirect_uri"),
@@ -26,5 +27,5 @@ func (h *Handler) exchangeCode(ctx context.Context, client *registry.Client, for
 	if err != nil {
 		return nil, err
 	}
-	return h.issueTokens(client, out, out.Grant.Nonce)
+	return h.issueTokens(client, result, result.Grant.Nonce)
 }

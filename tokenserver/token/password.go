@@ -12,6 +12,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
 )
 
+// exchangePassword handles the grant type password.
 func (h *Handler) exchangePassword(ctx context.Context, client *registry.Client, form oauth.Params) (*response, error) {
 	if !form.Has("username") || !form.Has("password") {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "username or password is missing")
@@ -39,36 +40,39 @@ func (h *Handler) exchangePassword(ctx context.Context, client *registry.Client,
 	if err != nil {
 		return nil, err
 	}
-	out, err := h.Grants.ExchangePassword(ctx, grant.PasswordRequest{Client: client, User: user, Scopes: scopes, Resources: resources})
+	result, err := h.Grants.ExchangePassword(ctx, grant.PasswordRequest{Client: client, User: user, Scopes: scopes, Resources: resources})
 	if err != nil {
 		return nil, err
 	}
-	return h.issueTokens(client, out, "")
+	return h.issueTokens(client, result, "")
 }
 
-// errPassword is the same for every user, known or not.
-func wrongPassword() error {
+// errWrongPassword returns the error for a wrong password, and for an unknown user.
+func errWrongPassword() error {
 	return oauth.Errorf(oauth.InvalidGrant, "the username or the password is wrong")
 }
 
-// errTooMany says when to try again. RFC 6749 has no code for it. 429 with Retry-After is what HTTP clients wait and try again for (RFC 6585
-// section 4); invalid_grant would tell the application that the password is wrong, which nobody has looked at.
-func tooManyFailures(refused *throttle.RefusedError) error {
+// errTooManyFailures returns the error for a password that was not verified, because too many
+// others were wrong. RFC 6749 has no code for it. HTTP clients wait and retry after a 429 with
+// Retry-After (RFC 6585 section 4), whereas invalid_grant would tell the application that the
+// password is wrong.
+func errTooManyFailures(refused *throttle.RefusedError) error {
 	return oauth.Errorf(oauth.TemporarilyUnavailable, "too many passwords were wrong; try again after the seconds in Retry-After").
 		WithStatus(http.StatusTooManyRequests).WithHeader("Retry-After", refused.RetryAfter())
 }
 
-// verifyPassword does the same work for users who do not exist. A password that is too long is refused before any work, whoever the user is.
+// verifyPassword returns the user if the password is theirs. It does the same work for a user who
+// does not exist. A password that is too long is refused without any work, for every user.
 func (h *Handler) verifyPassword(ctx context.Context, client *registry.Client, username, secret string) (*registry.User, error) {
 	if len(secret) > password.MaxLength {
-		return nil, wrongPassword()
+		return nil, errWrongPassword()
 	}
 	name, user, hash := h.Registry.LookUpLogin(username)
 	right, err := h.Throttle.NewGrantAttempt(name, client.UID).Verify(ctx, h.Passwords, hash, secret)
 	var refused *throttle.RefusedError
 	switch {
 	case errors.As(err, &refused):
-		return nil, tooManyFailures(refused)
+		return nil, errTooManyFailures(refused)
 	case errors.Is(err, password.ErrBusy):
 		return nil, oauth.Errorf(oauth.TemporarilyUnavailable, "too many passwords are being verified; try again in a moment").
 			WithHeader("Retry-After", "2")
@@ -78,7 +82,7 @@ func (h *Handler) verifyPassword(ctx context.Context, client *registry.Client, u
 	case err != nil:
 		return nil, err
 	case !right || user == nil:
-		return nil, wrongPassword()
+		return nil, errWrongPassword()
 	}
 	return user, nil
 }

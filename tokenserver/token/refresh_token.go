@@ -8,6 +8,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
+// refreshTokens handles the grant type refresh_token.
 func (h *Handler) refreshTokens(ctx context.Context, client *registry.Client, form oauth.Params) (*response, error) {
 	if !form.Has("refresh_token") {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "refresh_token is missing")
@@ -20,7 +21,7 @@ func (h *Handler) refreshTokens(ctx context.Context, client *registry.Client, fo
 	if err != nil {
 		return nil, err
 	}
-	out, err := h.Grants.Refresh(ctx, grant.RefreshRequest{
+	result, err := h.Grants.Refresh(ctx, grant.RefreshRequest{
 		Client:       client,
 		RefreshToken: form.Get("refresh_token"),
 		Scopes:       scopes,
@@ -29,6 +30,7 @@ func (h *Handler) refreshTokens(ctx context.Context, client *registry.Client, fo
 	if err != nil {
 		return nil, err
 	}
-	// A refreshed ID token needs no nonce, and has the auth_time of the login (OpenID Connect Core section 12.2).
-	return h.issueTokens(client, out, "")
+	// A refreshed ID token needs no nonce, and has the auth_time of the login (OpenID Connect Core
+	// section 12.2).
+	return h.issueTokens(client, result, "")
 }

@@ -1,11 +1,12 @@
-// Package token is the token endpoint (RFC 6749 section 3.2): a pipeline of five steps, and one file for each grant.
+// Package token is the token endpoint (RFC 6749 section 3.2). Handler.Handle has five steps, and
+// each grant type has a file.
 //
 //	token.go               the steps
 //	authorization_code.go  RFC 6749 section 4.1.3, RFC 7636
 //	password.go            RFC 6749 section 4.3
 //	client_credentials.go  RFC 6749 section 4.4
 //	refresh_token.go       RFC 6749 section 6
-//	answer.go              the token response
+//	response.go            the token response
 package token
 
 import (
@@ -22,7 +23,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Handler of the token endpoint. All fields are needed.
+// Handler handles requests to the token endpoint. All fields are required.
 type Handler struct {
 	Clients   *clientauth.Authenticator
 	Grants    *grant.Service
@@ -32,10 +33,11 @@ type Handler struct {
 	Throttle  *throttle.Throttle
 }
 
-// exchange turns one kind of grant into an answer. The client has authenticated and registered the grant type.
+// exchangeFunc issues the tokens for a request with one grant type. The client has authenticated
+// and may use the grant type.
 type exchangeFunc func(h *Handler, ctx context.Context, client *registry.Client, form oauth.Params) (*response, error)
 
-// exchanges by grant type.
+// exchanges are the exchangeFuncs by grant type.
 var exchanges = map[string]exchangeFunc{
 	oauth.GrantAuthorizationCode: (*Handler).exchangeCode,
 	oauth.GrantPassword:          (*Handler).exchangePassword,
@@ -57,24 +59,24 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	web.NoteClient(r.Context(), client.ID)
-	// 3. The grant type: known here, and allowed to this client.
+	// 3. The grant type, which must be supported and allowed to this client.
 	exchange, err := selectExchange(client, form)
 	if err != nil {
 		return err
 	}
-	// 4. The grant. It is used up only if the tokens for it can be made.
+	// 4. The exchange. The keys are checked first, so that no code is used up in vain.
 	if err := h.Minter.CheckReady(client); err != nil {
 		return err
 	}
-	answer, err := exchange(h, r.Context(), client, form)
+	response, err := exchange(h, r.Context(), client, form)
 	if err != nil {
 		return err
 	}
-	// 5. The answer.
-	return web.JSON(w, http.StatusOK, answer)
+	// 5. The response.
+	return web.JSON(w, http.StatusOK, response)
 }
 
-// secretParams are the credentials of clients and users, and what else belongs into the body.
+// bodyOnlyParams are the parameters that must not be in the URL, such as credentials.
 var bodyOnlyParams = []string{
 	"client_id", "client_secret", "client_assertion", "code", "code_verifier", "password", "username", "refresh_token", "grant_type",
 }
@@ -86,7 +88,8 @@ func readForm(r *http.Request) (oauth.Params, error) {
 	return oauth.ParseForm(r, true)
 }
 
-// allowedExchange tells what this server cannot do from what this client may not do (RFC 6749 section 5.2).
+// selectExchange returns the exchangeFunc of the request's grant type. The errors tell a grant type
+// that the server does not support from one that the client may not use (RFC 6749 section 5.2).
 func selectExchange(client *registry.Client, form oauth.Params) (exchangeFunc, error) {
 	grantType := form.Get("grant_type")
 	exchange, known := exchanges[grantType]

@@ -13,9 +13,10 @@ import (
 // b64token is the syntax of a bearer token (RFC 6750 section 2.1).
 var b64token = regexp.MustCompile(`^[A-Za-z0-9\-._~+/]+=*$`)
 
-// bearerToken takes the access token from the header or, in a POST, from the form; "" if there is none. A token in the URL is refused, since
-// URLs end up in logs and histories (RFC 9700 section 4.3.2), and so are two at once (RFC 6750 section 2).
-func bearerToken(r *http.Request) (string, *oauth.Error) {
+// parseBearerToken returns the access token in the Authorization header or, for a POST, in the
+// form; "" if there is none. It refuses a token in the URL, since URLs are written to logs and
+// histories (RFC 9700 section 4.3.2), and two tokens (RFC 6750 section 2).
+func parseBearerToken(r *http.Request) (string, *oauth.Error) {
 	if err := oauth.RefuseInQuery(r, "access_token"); err != nil {
 		return "", toProtocolError(err)
 	}
@@ -40,7 +41,8 @@ func bearerToken(r *http.Request) (string, *oauth.Error) {
 	return token, nil
 }
 
-// postedToken takes the token from a form. A POST with any other body has none there.
+// parseFormToken returns the access token in the form of a POST. A body with another content type
+// has none.
 func parseFormToken(r *http.Request) (string, *oauth.Error) {
 	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if r.Method != http.MethodPost || mediaType != oauth.FormType {
@@ -53,7 +55,7 @@ func parseFormToken(r *http.Request) (string, *oauth.Error) {
 	return form.Get("access_token"), nil
 }
 
-// malformed is a request whose parameters are at fault.
+// toProtocolError returns the *oauth.Error for parameters that cannot be parsed.
 func toProtocolError(err error) *oauth.Error {
 	var known *oauth.Error
 	if errors.As(err, &known) {
@@ -62,11 +64,11 @@ func toProtocolError(err error) *oauth.Error {
 	return oauth.Errorf(oauth.InvalidRequest, "the parameters cannot be read").WithCause(err)
 }
 
-// challenge says where a token is wanted (RFC 6750 section 3).
+// challenge returns the challenge of a response with status 401 (RFC 6750 section 3).
 func challenge(issuer string) string { return `Bearer realm="` + issuer + `"` }
 
-// challenged adds to an error the challenge that says the same (RFC 6750 section 3). A description has no character that would end the
-// quoted string.
+// withChallenge adds to an error the challenge with the same code and description (RFC 6750 section
+// 3). A description has no character that would end the quoted string.
 func withChallenge(issuer string, err *oauth.Error) *oauth.Error {
 	value := challenge(issuer) + `, error="` + err.Code + `"`
 	if err.Description != "" {

@@ -1,8 +1,9 @@
-// Package userinfo is the UserInfo endpoint (OpenID Connect Core section 5.3): claims about the user, to whoever has an access token of theirs
-// that is meant for this server and has the scope openid. It speaks the errors of RFC 6750.
+// Package userinfo is the UserInfo endpoint (OpenID Connect Core section 5.3). It returns claims
+// about the user for an access token of the user with the issuer in its audience and the scope
+// openid. Its errors are those of RFC 6750.
 //
 //	userinfo.go  the endpoint
-//	bearer.go    where a request carries its token, and the challenges
+//	bearer.go    the access token in a request, and the challenges
 package userinfo
 
 import (
@@ -18,7 +19,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Handler of the UserInfo endpoint. All fields are needed.
+// Handler handles requests to the UserInfo endpoint. All fields are required.
 type Handler struct {
 	Grants   *grant.Service
 	Registry *registry.Registry
@@ -30,12 +31,12 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return web.NotReady()
 	}
-	token, refused := bearerToken(r)
+	token, refused := parseBearerToken(r)
 	if refused != nil {
 		return withChallenge(server.Issuer, refused)
 	}
 	if token == "" {
-		// Who brings nothing is told how to begin, and no error (RFC 6750 section 3.1).
+		// The challenge for a request without a token has no error code (RFC 6750 section 3.1).
 		w.Header().Set("WWW-Authenticate", challenge(server.Issuer))
 		return web.NoBody(w, http.StatusUnauthorized)
 	}
@@ -56,9 +57,9 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	return web.JSON(w, http.StatusOK, collectClaims(info))
 }
 
-// claimsOf the user that the token's scopes stand for, those that the claims parameter asked for,
-// and those that the client registered. The subject is that of the ID token (OpenID Connect Core
-// section 5.3.2).
+// collectClaims returns the claims about the user that the token's scopes request, those that the
+// claims parameter requested, and those that the client registered. The subject is that of the ID
+// token (OpenID Connect Core section 5.3.2).
 func collectClaims(info *grant.TokenInfo) map[string]any {
 	claims := mint.ClaimsByScope(info.User, info.Scopes)
 	requested := append(mint.RequestedClaims(info.Grant.ClaimsRequest, "userinfo"), info.RequestedClaims...)

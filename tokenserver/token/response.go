@@ -11,7 +11,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-// answer of the token endpoint (RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3).
+// response is the token response (RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3).
 type response struct {
 	AccessToken string `json:"access_token"`
 	TokenType   string `json:"token_type"`
@@ -19,8 +19,8 @@ type response struct {
 	ExpiresIn    int64  `json:"expires_in"`
 	RefreshToken string `json:"refresh_token,omitempty"`
 	IDToken      string `json:"id_token,omitempty"`
-	// Scope of the access token. It must be there when it differs from what was asked for, so also
-	// when nothing of that was granted.
+	// Scope of the access token. It is required if it differs from what the client asked for, also
+	// if nothing of that was granted.
 	Scope string `json:"scope"`
 }
 
@@ -30,33 +30,34 @@ func newResponse(token string, lifetime time.Duration, scopes []string) *respons
 	}
 }
 
-// answerFor makes the tokens of a grant: an access token, an ID token with openid, and the refresh token if there is a new one.
-func (h *Handler) issueTokens(client *registry.Client, out grant.Result, nonce string) (*response, error) {
-	g := out.Grant
+// issueTokens makes the tokens of a grant: an access token, an ID token if openid is among the
+// scopes, and the refresh token if there is a new one.
+func (h *Handler) issueTokens(client *registry.Client, result grant.Result, nonce string) (*response, error) {
+	g := result.Grant
 	token, lifetime, err := h.Minter.AccessToken(mint.AccessTokenInput{
-		Client: client, Subject: g.Subject, Audience: out.Audience, Scopes: out.Scopes, AuthTime: g.AuthTime, AMR: g.AMR,
+		Client: client, Subject: g.Subject, Audience: result.Audience, Scopes: result.Scopes, AuthTime: g.AuthTime, AMR: g.AMR,
 		TokenID: mint.TokenID{Grant: g.ID, Incarnation: g.Incarnation},
 	})
 	if err != nil {
 		return nil, err
 	}
-	a := newResponse(token, lifetime, out.Scopes)
-	a.RefreshToken = out.RefreshToken
-	if !slices.Contains(out.Scopes, oauth.ScopeOpenID) {
-		return a, nil
+	response := newResponse(token, lifetime, result.Scopes)
+	response.RefreshToken = result.RefreshToken
+	if !slices.Contains(result.Scopes, oauth.ScopeOpenID) {
+		return response, nil
 	}
-	a.IDToken, err = h.Minter.IDToken(mint.IDTokenInput{
-		Client: client, User: out.User, Subject: g.Subject, Scopes: out.Scopes, AuthTime: g.AuthTime, AMR: g.AMR,
+	response.IDToken, err = h.Minter.IDToken(mint.IDTokenInput{
+		Client: client, User: result.User, Subject: g.Subject, Scopes: result.Scopes, AuthTime: g.AuthTime, AMR: g.AMR,
 		Nonce: nonce, ClaimsRequest: g.ClaimsRequest, Claims: mint.AllowedClaims(client, g.Claims), AccessToken: token,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return a, nil
+	return response, nil
 }
 
-// resourcesOf reads the resource parameters: absolute URIs without fragment (RFC 8707 section 2),
-// and not too many.
+// parseResources returns the resource parameters, which are at most oauth.MaxResources absolute
+// URIs without a fragment (RFC 8707 section 2).
 func parseResources(form oauth.Params) ([]string, error) {
 	resources := form.All("resource")
 	if len(resources) > oauth.MaxResources {
@@ -71,8 +72,9 @@ func parseResources(form oauth.Params) ([]string, error) {
 	return resources, nil
 }
 
-// audienceOf a token, and what remains of its scopes. If nothing does, that is an error: a missing scope in the answer would mean that all was
-// granted (RFC 6749 section 5.1).
+// resolveAudience returns the audience of a token, and those of its scopes that belong to the
+// audience. It is an error if no scope is left, since a missing scope in the response would mean
+// that all were granted (RFC 6749 section 5.1).
 func resolveAudience(client *registry.Client, scopes, resources []string) (audience, remaining []string, err error) {
 	audience, remaining, err = client.ResolveAudience(scopes, resources)
 	if err == nil && len(scopes) > 0 && len(remaining) == 0 {

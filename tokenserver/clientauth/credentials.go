@@ -9,15 +9,17 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
-// presented is what a request presents. Basic credentials are form-encoded before they are encoded in base64 (RFC 6749 section 2.3.1), and many
-// clients leave that out; a value that reads differently both ways is compared both ways.
+// credentials are what a request contains to authenticate its client. RFC 6749 section 2.3.1 has
+// the client form-encode Basic credentials before it encodes them in base64, which many clients
+// leave out. So an id or secret has two spellings if form-decoding changes it.
 type credentials struct {
 	method  string
 	ids     []string
 	secrets []string
 }
 
-// present reads the credentials of a request. Two methods in one request are refused (RFC 6749 section 2.3).
+// parseCredentials returns the credentials in a request. It refuses a request that uses two methods
+// (RFC 6749 section 2.3).
 func parseCredentials(r *http.Request, form oauth.Params) (credentials, *oauth.Error) {
 	headers := r.Header.Values("Authorization")
 	id, secret := form.Get("client_id"), form.Get("client_secret")
@@ -43,7 +45,8 @@ func parseCredentials(r *http.Request, form oauth.Params) (credentials, *oauth.E
 	}
 }
 
-// presentBasic reads an Authorization header. A client_id in the form is no second method, but must be the same.
+// parseBasic returns the credentials in an Authorization header. A client_id in the form is no
+// second method, but must be the same.
 func parseBasic(header, formID string) (credentials, *oauth.Error) {
 	malformed := oauth.Errorf(oauth.InvalidClient, "the Authorization header is not Basic with an identifier and a secret")
 	scheme, encoded, ok := strings.Cut(header, " ")
@@ -71,7 +74,7 @@ func parseBasic(header, formID string) (credentials, *oauth.Error) {
 	return credentials{}, oauth.Errorf(oauth.InvalidRequest, "client_id is another client than the Authorization header's")
 }
 
-// spellings of a value that may or may not be form-encoded: decoded first.
+// spellings returns what a value may mean that may be form-encoded, the decoded value first.
 func spellings(value string) []string {
 	decoded, err := url.QueryUnescape(value)
 	if err != nil || decoded == value {
