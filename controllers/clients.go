@@ -188,27 +188,6 @@ func (r *clientReconciler) resolve(ctx context.Context, s *clientScope) (err err
 	return err
 }
 
-// keepCredentials keeps the credential and the Secret, and creates the Entry of a new client with
-// them.
-func (r *clientReconciler) keepCredentials(ctx context.Context, s *clientScope) error {
-	if !s.served() {
-		return nil
-	}
-	var err error
-	switch {
-	case s.document.AuthMethod == string(v1alpha1.AuthMethodNone):
-		s.credentials = trueCondition(v1alpha1.ReasonNotNeeded, "a public client has no credential")
-		if err = r.write(ctx, s, s.entry); err == nil {
-			err = r.removeSecrets(ctx, s.client)
-		}
-	case s.client.Spec.Secret != nil && s.client.Spec.Secret.Source == v1alpha1.SecretFromSecret:
-		err = r.takeSecret(ctx, s)
-	default:
-		err = r.generateSecret(ctx, s)
-	}
-	return err // of two that create the Entry one gets AlreadyExists, and finds the other's when it looks again
-}
-
 // observe looks at the token servers, and at what they tell of the client.
 func (r *clientReconciler) observe(ctx context.Context, s *clientScope) (err error) {
 	if s.server == nil {

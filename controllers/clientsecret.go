@@ -12,124 +12,107 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
-	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// generateSecret has the target hold a generated secret. The order is the one in which no step
-// leaves a workload with a secret that is refused: a dry run finds out whether the Secret can be
-// written, the hash is served as Pending, then the Secret is written, then the credential becomes
-// Active. While the Secret cannot be written, nothing is, and what Pods hold stays in force.
-func (r *clientReconciler) generateSecret(ctx context.Context, s *clientScope) error {
-	target, err := r.findTarget(ctx, s)
+// keepCredentials observes the secret of a client, plans what to write, and writes it. It also
+// creates the Entry of a new client. Of two passes that create it, one fails with AlreadyExists.
+func (r *clientReconciler) keepCredentials(ctx context.Context, s *clientScope) error {
+	if !s.served() {
+		return nil
+	}
+	state, err := r.observeSecret(ctx, s)
 	if err != nil {
 		return err
 	}
-	if s.credentials.isSet() {
-		return r.write(ctx, s, s.entry) // the id is the client's even so; a document that was written in accept is not written again
-	}
-	active := inState(s.document.Credentials, documents.CredentialActive)
-	if active != nil && target.holds(active.Source) {
-		s.document.Credentials = activated(*active, active.Source)
-		if err := r.write(ctx, s, s.entry); err != nil {
-			return err
-		}
-		r.pending.forget(client.ObjectKeyFromObject(s.client))
-		s.credentials = secretReady(target.spec.Name)
-		return r.removeSecrets(ctx, s.client, target.spec.Name)
-	}
-	value, err := r.valueToKeep(ctx, s, target)
+	plan, err := planCredentials(state, r.now(), r.random)
 	if err != nil {
 		return err
 	}
-	if s.credentials.isSet() {
-		return r.write(ctx, s, s.entry)
-	}
-	if value == "" {
-		if value, err = r.pending.value(s.client, r.random); err != nil {
-			return err
-		}
-	}
-	return r.deliver(ctx, s, target, value, "")
+	return r.executePlan(ctx, s, state.target, plan)
 }
 
-// takeSecret serves the secret that another wrote, and copies it if a target is set. It is in
-// force as soon as it is read. While the source is missing or refused, what was served before
-// stays.
-func (r *clientReconciler) takeSecret(ctx context.Context, s *clientScope) error {
-	ref := *s.client.Spec.Secret.FromSecret
-	target, err := r.findTarget(ctx, s)
-	if err != nil {
-		return err
+// observeSecret looks at the Secrets of a client. It reads metadata from the cache, and from the API
+// server the content that the plan needs.
+func (r *clientReconciler) observeSecret(ctx context.Context, s *clientScope) (state secretState, err error) {
+	if s.document.AuthMethod == string(v1alpha1.AuthMethodNone) {
+		return secretState{isPublic: true}, nil
 	}
-	known := ""
-	active := inState(s.document.Credentials, documents.CredentialActive)
-	if active != nil && target.copies(active.Source) {
-		known = sourcePart(active.Source)
+	state.credentials = s.document.Credentials
+	if state.target, state.targetProblem, err = r.findTarget(ctx, s); err != nil {
+		return state, err
 	}
-	source, value, refusal, err := r.readSecretKey(ctx, secretRead{
-		namespace: s.client.Namespace, ref: ref, field: "spec.secret.fromSecret", detail: ref.Key, known: known,
-		forbidden: forbiddenType,
-	})
-	if err != nil {
-		return err
+	if s.client.Spec.Secret != nil && s.client.Spec.Secret.Source == v1alpha1.SecretFromSecret {
+		state.fromSecret = s.client.Spec.Secret.FromSecret
+		var value []byte
+		state.source, value, state.sourceProblem, err = r.readSecretKey(ctx, secretRead{
+			namespace: s.client.Namespace, ref: *state.fromSecret, field: "spec.secret.fromSecret", detail: state.fromSecret.Key,
+			known: state.knownSource(), forbidden: findTypeProblem,
+		})
+		state.sourceValue = string(value)
+		return state, err
 	}
-	if refusal.isSet() {
-		s.credentials = refusal
-		return r.write(ctx, s, s.entry)
+	if state.targetProblem.isSet() || state.isTargetCurrent() {
+		return state, nil
 	}
-	if source == known {
-		s.document.Credentials = activated(*active, active.Source)
-		if err := r.write(ctx, s, s.entry); err != nil {
-			return err
+	state.pending = r.pending.get(s.client)
+	if state.target.metadata == nil {
+		if err := r.confirmMissing(ctx, s, state.target.spec.Name); err != nil {
+			return state, err
 		}
-		return r.finishSource(ctx, s, target)
+		state.others, err = r.readOtherSecrets(ctx, s.client)
+		return state, err
 	}
-	if weak, problem := checkSecret(string(value)); problem != "" {
-		s.credentials = falseCondition(refusedSecret(weak), "spec.secret.fromSecret: the value of key %q in Secret %q %s", ref.Key, ref.Name, problem)
-		return r.write(ctx, s, s.entry)
+	secret, err := r.readSecret(ctx, client.ObjectKeyFromObject(state.target.metadata))
+	if err != nil {
+		return state, err // also if it was deleted meanwhile: the next pass finds that
 	}
-	if target == nil || s.credentials.isSet() {
-		return r.activate(ctx, s, string(value), source)
+	if secret.ResourceVersion != state.target.metadata.ResourceVersion {
+		return state, newChangedError(secret.Name)
 	}
-	return r.deliver(ctx, s, target, string(value), source)
+	state.stored = string(secret.Data[compile.SecretKeyClientSecret])
+	return state, nil
 }
 
-// finishSource is what is left to do when a secret from a source, and its copy if there is to be
-// one, are in force.
-func (r *clientReconciler) finishSource(ctx context.Context, s *clientScope, target *secretTarget) error {
-	mounted, keep := s.client.Spec.Secret.FromSecret.Name, []string{s.client.Spec.Secret.FromSecret.Name}
-	if target != nil {
-		mounted, keep = target.spec.Name, append(keep, target.spec.Name)
+// executePlan writes what the plan says, in its order.
+func (r *clientReconciler) executePlan(ctx context.Context, s *clientScope, target *secretTarget, plan credentialPlan) error {
+	s.requeueAt = earliest(s.requeueAt, plan.nextEnd)
+	if plan.isGenerated {
+		r.pending.set(s.client, plan.secret)
 	}
-	s.credentials = secretReady(mounted)
-	return r.removeSecrets(ctx, s.client, keep...)
-}
-
-// activate serves a secret that needs no Secret to be written.
-func (r *clientReconciler) activate(ctx context.Context, s *clientScope, value, source string) error {
-	c := credentialOf(s.document.Credentials, value)
-	if c == nil {
-		fresh, err := newCredential(value, documents.CredentialActive, r.now(), r.random)
-		if err != nil {
+	if plan.dryRun {
+		if err := r.dryRunTarget(ctx, s.client, target, plan.secret); err != nil {
 			return err
 		}
-		c = &fresh
 	}
-	refused := s.credentials
-	s.document.Credentials = activated(*c, source)
+	s.document.Credentials = plan.credentials
 	if err := r.write(ctx, s, s.entry); err != nil {
 		return err
 	}
-	if refused.isSet() { // the target cannot be written, which is no reason not to serve
-		return nil
+	if plan.secret != "" {
+		written, err := r.writeTarget(ctx, s.client, target, plan.secret)
+		if err != nil {
+			return err
+		}
+		source := credentialSource{read: plan.source, written: versionOf(written, "")}
+		s.document.Credentials = activate(plan.credentials, plan.activeID, source)
+		if err := r.write(ctx, s, s.entry); err != nil {
+			return err
+		}
 	}
-	return r.finishSource(ctx, s, nil)
+	if plan.condition.isTrue() {
+		r.pending.forget(client.ObjectKeyFromObject(s.client))
+	}
+	s.credentials = plan.condition
+	if plan.deletesOthers {
+		return r.deleteOtherSecrets(ctx, s.client, plan.kept)
+	}
+	return nil
 }
 
-// forbiddenType says why a Secret must not be a client's secret, by its type; empty: it may. What
-// is read is copied, if a target is set, to where others may read it, and the author of an
-// OAuthClient need not be permitted to read every Secret.
-func forbiddenType(secret *corev1.Secret) string {
+// findTypeProblem returns why a Secret must not be a client's secret by its type, as a predicate of
+// the Secret with advice, or "" if it may. A target may copy what is read to where others can read
+// it, and the author of an OAuthClient need not be permitted to read every Secret.
+func findTypeProblem(secret *corev1.Secret) string {
 	if strings.HasPrefix(string(secret.Type), "kubernetes.io/") && secret.Type != corev1.SecretTypeBasicAuth ||
 		secret.Type == corev1.SecretTypeBootstrapToken {
 		return fmt.Sprintf("is of the type %s: name one that was made for this client", secret.Type)
@@ -137,128 +120,41 @@ func forbiddenType(secret *corev1.Secret) string {
 	return ""
 }
 
-// deliver serves the hash, writes the target and makes the credential Active. source is what the
-// value was read from, if not from the target: then its readers there use it already, so it is
-// served whether or not the target can be written.
-func (r *clientReconciler) deliver(ctx context.Context, s *clientScope, target *secretTarget, value, source string) error {
-	c := credentialOf(s.document.Credentials, value)
-	if c == nil {
-		if source == "" {
-			if err := r.tryTarget(ctx, s, target, value); err != nil {
-				return err
-			}
-		}
-		pending, err := newCredential(value, documents.CredentialPending, r.now(), r.random)
-		if err != nil {
-			return err
-		}
-		s.document.Credentials = withPending(s.document.Credentials, pending)
-		c = &pending
-	}
-	credential := *c
-	if err := r.write(ctx, s, s.entry); err != nil {
-		return err
-	}
-	written, err := r.writeTarget(ctx, s.client, target, value)
-	if err != nil {
-		return err
-	}
-	if source != "" {
-		source += " "
-	}
-	s.document.Credentials = activated(credential, source+sourceOf(written, ""))
-	if err := r.write(ctx, s, s.entry); err != nil {
-		return err
-	}
-	r.pending.forget(client.ObjectKeyFromObject(s.client))
-	if source != "" {
-		return r.finishSource(ctx, s, target)
-	}
-	s.credentials = secretReady(target.spec.Name)
-	return r.removeSecrets(ctx, s.client, target.spec.Name)
-}
-
-func changedMeanwhile(secret string) error {
+// newChangedError returns the error of a Secret that has changed since its metadata were read from
+// the cache. It is a conflict, so the pass is repeated.
+func newChangedError(secret string) error {
 	return apierrors.NewConflict(corev1.Resource("secrets"), secret, errors.New("it changed while it was read"))
 }
 
-// valueToKeep is the secret that need not be replaced; empty if a new one has to be made. A value
-// in our Secret is kept if it is one of the client's, or if no document says what the client's are
-// (it was lost). One that was edited is not: it is no random value of ours.
-func (r *clientReconciler) valueToKeep(ctx context.Context, s *clientScope, target *secretTarget) (string, error) {
-	if target.metadata == nil {
-		if err := r.reallyMissing(ctx, s, target.spec.Name); err != nil {
-			return "", err
-		}
-		return r.valueElsewhere(ctx, s)
-	}
-	secret, err := r.readSecret(ctx, client.ObjectKeyFromObject(target.metadata))
-	if err != nil {
-		return "", err // gone meanwhile, too: look again
-	}
-	if secret.ResourceVersion != target.metadata.ResourceVersion {
-		return "", changedMeanwhile(secret.Name)
-	}
-	value := string(secret.Data[compile.SecretKeyClientSecret])
-	switch {
-	case target.ours && (credentialOf(s.document.Credentials, value) != nil):
-		return value, nil
-	case target.ours && len(s.document.Credentials) > 0 || value == "":
-		return "", nil
-	}
-	weak, problem := checkSecret(value)
-	switch {
-	case problem != "" && target.ours:
-		return "", nil // nothing that we wrote or adopted
-	case problem != "":
-		s.credentials = falseCondition(refusedSecret(weak), "Secret %q: the value of key %q %s", secret.Name, compile.SecretKeyClientSecret, problem)
-		return "", nil
-	}
-	return value, nil
-}
-
-// reallyMissing asks the API server for the target of a client that has a credential: a cache that
-// lags behind must not make us replace it.
-func (r *clientReconciler) reallyMissing(ctx context.Context, s *clientScope, name string) error {
+// confirmMissing asks the API server whether the target of a client that has a credential is missing:
+// a cache that lags behind must not make the manager replace the secret.
+func (r *clientReconciler) confirmMissing(ctx context.Context, s *clientScope, name string) error {
 	if len(s.document.Credentials) == 0 {
 		return nil
 	}
 	err := r.apiReader.Get(ctx, client.ObjectKey{Namespace: s.client.Namespace, Name: name}, secretMetadata())
 	if err == nil {
-		return apierrors.NewConflict(corev1.Resource("secrets"), name, errors.New("the cache does not know it yet"))
+		return apierrors.NewConflict(corev1.Resource("secrets"), name, errors.New("the cache does not have it yet"))
 	}
 	return client.IgnoreNotFound(err)
 }
 
-// valueElsewhere is the client's secret in a Secret of another name: the target was renamed.
-func (r *clientReconciler) valueElsewhere(ctx context.Context, s *clientScope) (string, error) {
-	owned, err := r.secretsOf(ctx, s.client)
+// readOtherSecrets returns the client secrets in all Secrets of a client.
+func (r *clientReconciler) readOtherSecrets(ctx context.Context, c *v1alpha1.OAuthClient) ([]string, error) {
+	secrets, err := r.listSecrets(ctx, c)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	for i := range owned {
-		secret, err := r.readSecret(ctx, client.ObjectKeyFromObject(&owned[i]))
+	var values []string
+	for i := range secrets {
+		secret, err := r.readSecret(ctx, client.ObjectKeyFromObject(&secrets[i]))
 		if err != nil {
 			if apierrors.IsNotFound(err) {
 				continue
 			}
-			return "", err
+			return nil, err
 		}
-		value := string(secret.Data[compile.SecretKeyClientSecret])
-		if c := credentialOf(s.document.Credentials, value); c != nil && c.State == documents.CredentialActive {
-			return value, nil
-		}
+		values = append(values, string(secret.Data[compile.SecretKeyClientSecret]))
 	}
-	return "", nil
-}
-
-func secretReady(name string) condition {
-	return trueCondition(v1alpha1.ReasonSecretReady, "Secret \""+name+"\" holds the credential")
-}
-
-func refusedSecret(weak bool) string {
-	if weak {
-		return v1alpha1.ReasonWeakSecret
-	}
-	return v1alpha1.ReasonInvalid
+	return values, nil
 }

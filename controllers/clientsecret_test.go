@@ -147,7 +147,7 @@ func TestTheHashIsServedBeforeTheSecretIsWritten(t *testing.T) {
 		value := env.clientSecretOf(c)
 		in := func(state string) func(documents.Client) bool {
 			return func(doc documents.Client) bool {
-				found := credentialOf(doc.Credentials, value)
+				found := findBySecret(doc.Credentials, value)
 				return found != nil && found.State == state
 			}
 		}
@@ -414,7 +414,7 @@ func TestClientsKeepTheirSecretsWhenAllEntriesAreLost(t *testing.T) {
 	for _, c := range clients {
 		eventually.True(t, "it is served anew", func() bool {
 			e := env.entry(internalv1alpha1.SpaceIdentity, compile.ClientID(c))
-			return e != nil && !lost[string(e.UID)] && inState(env.document(c).Credentials, documents.CredentialActive) != nil
+			return e != nil && !lost[string(e.UID)] && findByState(env.document(c).Credentials, documents.CredentialActive) != nil
 		})
 		if value := values[c.Name]; env.clientSecretOf(c) != value || !env.isCredential(c, value) {
 			t.Errorf("client %s has another secret", c.Name)
@@ -431,7 +431,7 @@ func TestWhatAnotherOwnsIsNeverTakenHoweverItIsMarked(t *testing.T) {
 	for name, change := range map[string]func(*corev1.Secret){
 		"of-a-controller":      func(s *corev1.Secret) { s.OwnerReferences = certificate },
 		"with-a-living-client": func(s *corev1.Secret) { s.OwnerReferences = along },
-		"adopted-by-another":   func(s *corev1.Secret) { s.Annotations[adoptedAnnotation] = adoptedBy(living) },
+		"adopted-by-another":   func(s *corev1.Secret) { s.Annotations[adoptedAnnotation] = adopterValue(living) },
 	} {
 		secret := env.newSecret(env.apps, name, map[string]string{"client_secret": strong}, func(s *corev1.Secret) {
 			s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: "for-" + name}

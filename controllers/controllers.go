@@ -4,8 +4,11 @@
 //	controllers.go        what the reconcilers share; how they are set up
 //	servers.go            AuthorizationServer: the issuer, the workload, the keys, the server's document
 //	keysecret.go          the Secret that holds the keys of a server
-//	clients.go            OAuthClient: the document, the credential and its Secret
-//	credentials.go, clientsecret.go
+//	clients.go            OAuthClient: the client id and the document
+//	credentialplan.go     which credentials a client has, and what its Secret holds (pure)
+//	clientsecret.go       what the plan is made from, and how it is executed
+//	credentials.go        hashes of client secrets; which secrets are strong enough
+//	pendingsecrets.go     generated secrets that no Secret holds yet
 //	users.go              OAuthUser: the names, the password's hash
 //	resourceservers.go    ResourceServer: the identifier and the scopes
 //	namespaces.go         the labels of namespaces
@@ -23,8 +26,10 @@
 //	sightings.go          when the manager saw them change: whether they are live
 //	usage.go              when credentials were last used
 //	workload.go           the objects that token servers need; names that others have
-//	adoption.go           which Secrets are a client's, and which may become one
-//	secrettarget.go       the Secret that a workload mounts
+//	secrettarget.go       the Secret that a workload mounts: looked up, written, deleted
+//	adoption.go           which Secrets are a client's, and which a client may adopt
+//	secretkey.go          reading one key of a Secret that a user wrote
+//	secretversion.go      which version of a Secret was read or written
 //	sweep.go              documents without an owner
 //	indexes.go, watches.go  which object wakes which
 //	metrics.go

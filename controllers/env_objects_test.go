@@ -137,7 +137,7 @@ func documentAt[T any](env *testEnv, identity string) T {
 // isCredential reports whether a secret is one of the client's, as the token server reads it.
 func (env *testEnv) isCredential(c *v1alpha1.OAuthClient, secret string) bool {
 	env.t.Helper()
-	return credentialOf(env.document(c).Credentials, secret) != nil
+	return findBySecret(env.document(c).Credentials, secret) != nil
 }
 
 // eventsOf returns the events of an object, as "<type> <reason> <note>".

@@ -22,36 +22,41 @@ import (
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 )
 
-// contentAnnotation on a client's Secret is a hash of all that the Secret is to hold but the secret
-// itself, so that the cached metadata tell whether it has to be written.
+// contentAnnotation on a client's Secret is a hash of all that the manager writes into it except the
+// client secret, so that the cached metadata show whether it has to be written.
 const contentAnnotation = "internal.oauth-operator.dev/content"
 
-// Names of Secrets that belong to AuthorizationServers end so; the API server refuses them as
-// targets too.
+// Suffixes of the names of Secrets that belong to AuthorizationServers. The API server refuses them
+// as targets too.
 const (
 	suffixKeys      = "-tokenserver-keys"
 	suffixUpstreams = "-tokenserver-upstreams"
 )
 
-func reservedName(name string) bool {
+// isReservedName reports whether only the Secret of an AuthorizationServer may have a name.
+func isReservedName(name string) bool {
 	return strings.HasSuffix(name, suffixKeys) || strings.HasSuffix(name, suffixUpstreams)
 }
 
-// secretTarget is the Secret that the workload mounts: what it is to be, and what is there.
+// secretTarget is the Secret that a workload mounts: as it should be, and as it is.
 type secretTarget struct {
 	spec     *v1alpha1.SecretTarget
 	content  targetContent
-	metadata *metav1.PartialObjectMetadata // nil: no such Secret
-	ours     bool                          // the client's own; else it is marked for it
-	adopted  bool                          // it was there before the client had it, or that is about to be so
+	metadata *metav1.PartialObjectMetadata // nil: there is no such Secret
+	// isOwn reports that the Secret is the client's: the manager has made it, or adopted it for the
+	// client. Another Secret has to be adopted before it is written.
+	isOwn bool
+	// isAdopted reports that the Secret existed before and was adopted, or is about to be.
+	isAdopted bool
 }
 
-// targetContent is all of the Secret but the client secret.
+// targetContent is all of the Secret except the client secret.
 type targetContent struct {
 	labels, annotations map[string]string
 	data                map[string]string
 }
 
+// hash returns the value of the annotation.
 func (c targetContent) hash() string {
 	h := sha256.New()
 	for _, part := range []map[string]string{c.labels, c.annotations, c.data} {
@@ -63,76 +68,47 @@ func (c targetContent) hash() string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// holds says whether the Secret is ours, and still as it was when source was written down.
-func (t *secretTarget) holds(source string) bool {
-	return t.ours && source == sourceOf(t.metadata, "") && t.metadata.Annotations[contentAnnotation] == t.content.hash()
+// isCurrent reports whether the Secret is the client's, in the version that the manager wrote, and as
+// it should be. A nil target is not current.
+func (t *secretTarget) isCurrent(written secretVersion) bool {
+	return t != nil && t.isOwn && written == versionOf(t.metadata, "") && t.metadata.Annotations[contentAnnotation] == t.content.hash()
 }
 
-// copies is holds for the source of a value that was read elsewhere. Where there is to be no copy,
-// none must have been made.
-func (t *secretTarget) copies(source string) bool {
-	_, copied, made := strings.Cut(source, " ")
-	if t == nil {
-		return !made
-	}
-	return made && t.holds(copied)
-}
-
-// findTarget looks at the target's metadata; nil if there is to be none. A Secret that is neither
-// ours nor marked for us is left alone, which the condition says.
-func (r *clientReconciler) findTarget(ctx context.Context, s *clientScope) (*secretTarget, error) {
+// findTarget looks up the target of a client in the cache; nil if the client has none. problem says
+// why the target must not be written, if so.
+func (r *clientReconciler) findTarget(ctx context.Context, s *clientScope) (target *secretTarget, problem condition, err error) {
 	spec := compile.SecretTarget(s.client)
 	if spec == nil {
-		return nil, nil
+		return nil, condition{}, nil
 	}
-	if reservedName(string(spec.Name)) {
-		s.credentials = invalidCondition("spec.secret.target.name: Secrets whose names end with %s or %s belong to AuthorizationServers: name another", suffixKeys, suffixUpstreams)
-		return nil, nil
+	if isReservedName(string(spec.Name)) {
+		return nil, invalidCondition("spec.secret.target.name: Secrets whose names end with %s or %s belong to AuthorizationServers: choose another name",
+			suffixKeys, suffixUpstreams), nil
 	}
-	target := &secretTarget{spec: spec, content: targetContent{
+	target = &secretTarget{spec: spec, content: targetContent{
 		labels: spec.Labels, annotations: spec.Annotations, data: compile.SecretContent(s.document, s.server.document.Issuer),
 	}}
 	metadata := secretMetadata()
-	err := r.Get(ctx, client.ObjectKey{Namespace: s.client.Namespace, Name: spec.Name}, metadata)
+	err = r.Get(ctx, client.ObjectKey{Namespace: s.client.Namespace, Name: spec.Name}, metadata)
 	if apierrors.IsNotFound(err) {
-		return target, nil
+		return target, condition{}, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, condition{}, err
 	}
 	target.metadata = metadata
 	owner := oauthClientOf(metadata)
-	target.ours = owner != nil && owner.UID == s.client.UID
-	target.adopted = !target.ours || metav1.GetControllerOfNoCopy(metadata) == nil
-	if target.ours {
-		return target, nil
+	target.isOwn = owner != nil && owner.UID == s.client.UID
+	target.isAdopted = !target.isOwn || metav1.GetControllerOfNoCopy(metadata) == nil
+	if target.isOwn {
+		return target, condition{}, nil
 	}
-	s.credentials, err = r.othersSecret(ctx, s.client, metadata)
-	return target, err
+	problem, err = r.findAdoptionProblem(ctx, s.client, metadata)
+	return target, problem, err
 }
 
-// othersSecret says why a Secret that is not the client's cannot be its target; undecided if it
-// can, since a user who may write it has marked it for the client.
-func (r *clientReconciler) othersSecret(ctx context.Context, c *v1alpha1.OAuthClient, m *metav1.PartialObjectMetadata) (condition, error) {
-	const instead = "name another in spec.secret.target.name"
-	owner := metav1.GetControllerOf(m)
-	why, err := r.inTheWay(ctx, c, m)
-	switch {
-	case err != nil:
-		return condition{}, err
-	case owner != nil && isClient(owner) && owner.Name == c.Name && m.Annotations[v1alpha1.AdoptAnnotation] != c.Name:
-		return pendingCondition("Secret %q belongs to an OAuthClient of this name that was deleted; waiting until the Secret is removed too", m.Name), nil
-	case why != "":
-		return falseCondition(v1alpha1.ReasonSecretExists, "Secret %q exists, and %s: %s", m.Name, why, instead), nil
-	case m.Annotations[v1alpha1.AdoptAnnotation] == c.Name: // adopt takes it over
-		return condition{}, nil
-	}
-	return falseCondition(v1alpha1.ReasonSecretExists, "Secret %q exists and is not this client's: remove it, or %s, or annotate it with %s=%s to have it taken over",
-		m.Name, instead, v1alpha1.AdoptAnnotation, c.Name), nil
-}
-
-// secret is the whole of the target, with a value.
-func (t *secretTarget) secret(c *v1alpha1.OAuthClient, value string) *corev1.Secret {
+// newSecret returns the whole Secret, with a value.
+func (t *secretTarget) newSecret(c *v1alpha1.OAuthClient, value string) *corev1.Secret {
 	labels := maps.Clone(t.content.labels)
 	if labels == nil {
 		labels = map[string]string{}
@@ -146,8 +122,8 @@ func (t *secretTarget) secret(c *v1alpha1.OAuthClient, value string) *corev1.Sec
 	for key, text := range t.content.data {
 		secret.Data[key] = []byte(text)
 	}
-	if t.adopted {
-		annotations[adoptedAnnotation] = adoptedBy(c)
+	if t.isAdopted {
+		annotations[adoptedAnnotation] = adopterValue(c)
 		return secret
 	}
 	controller := true
@@ -158,10 +134,10 @@ func (t *secretTarget) secret(c *v1alpha1.OAuthClient, value string) *corev1.Sec
 	return secret
 }
 
-// tryTarget finds out whether the Secret can be written, by a dry run of the very write: quotas and
-// admission policies see what they will see, its labels and its content, and nothing is stored.
-func (r *clientReconciler) tryTarget(ctx context.Context, s *clientScope, target *secretTarget, value string) error {
-	secret := target.secret(s.client, value)
+// dryRunTarget asks the API server whether the Secret can be written, by a dry run of the same write:
+// quotas and admission policies see its labels and its content, and nothing is stored.
+func (r *clientReconciler) dryRunTarget(ctx context.Context, c *v1alpha1.OAuthClient, target *secretTarget, value string) error {
+	secret := target.newSecret(c, value)
 	if target.metadata == nil {
 		return r.Create(ctx, secret, client.DryRunAll, client.FieldOwner(FieldManager))
 	}
@@ -169,16 +145,16 @@ func (r *clientReconciler) tryTarget(ctx context.Context, s *clientScope, target
 	return r.writer.applyObject(ctx, secret, client.DryRunAll)
 }
 
-// writeTarget makes the Secret as it is to be, in one write. It creates it, which is what fails
-// when another client of the API server was faster; or applies it onto the version that was seen,
-// which takes only the fields that are ours.
+// writeTarget writes the Secret in one request, and returns it with its new version. It creates the
+// Secret, which fails if another program was faster; or applies it onto the version that was read,
+// and then changes the manager's fields only.
 func (r *clientReconciler) writeTarget(ctx context.Context, c *v1alpha1.OAuthClient, target *secretTarget, value string) (metav1.Object, error) {
-	secret := target.secret(c, value)
+	secret := target.newSecret(c, value)
 	switch {
 	case target.metadata == nil:
 		return secret, r.Create(ctx, secret, client.FieldOwner(FieldManager))
-	case target.ours:
-		if err := r.ownByApply(ctx, target.metadata); err != nil {
+	case target.isOwn:
+		if err := r.upgradeFieldOwnership(ctx, target.metadata); err != nil {
 			return nil, err
 		}
 	default:
@@ -190,39 +166,39 @@ func (r *clientReconciler) writeTarget(ctx context.Context, c *v1alpha1.OAuthCli
 	return secret, r.writer.applyObject(ctx, secret)
 }
 
-// ownByApply makes the fields that were ours since the Secret was created ours by server-side
-// apply, as they are when it is applied the first time: else it would keep the labels and keys that
-// are applied no more.
-func (r *clientReconciler) ownByApply(ctx context.Context, m *metav1.PartialObjectMetadata) error {
-	now := secretMetadata()
-	if err := r.apiReader.Get(ctx, client.ObjectKeyFromObject(m), now); err != nil {
+// upgradeFieldOwnership moves the fields that the manager has owned since it created the Secret to
+// its server-side apply, before the first one. Else labels and keys that are no longer applied would
+// stay.
+func (r *clientReconciler) upgradeFieldOwnership(ctx context.Context, m *metav1.PartialObjectMetadata) error {
+	current := secretMetadata()
+	if err := r.apiReader.Get(ctx, client.ObjectKeyFromObject(m), current); err != nil {
 		return err
 	}
-	if now.ResourceVersion != m.ResourceVersion {
-		return changedMeanwhile(m.Name)
+	if current.ResourceVersion != m.ResourceVersion {
+		return newChangedError(m.Name)
 	}
-	patch, err := csaupgrade.UpgradeManagedFieldsPatch(now, sets.New(FieldManager), FieldManager)
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(current, sets.New(FieldManager), FieldManager)
 	if err != nil || patch == nil {
 		return err
 	}
-	if err := r.Patch(ctx, now, client.RawPatch(types.JSONPatchType, patch)); err != nil {
+	if err := r.Patch(ctx, current, client.RawPatch(types.JSONPatchType, patch)); err != nil {
 		return err
 	}
-	m.ResourceVersion = now.ResourceVersion
+	m.ResourceVersion = current.ResourceVersion
 	return nil
 }
 
-// removeSecrets removes the Secrets that were made for the client but those that it keeps: the
-// target was renamed, or there is none any more. What it has adopted stays, and so does what has
-// the name of a server's Secret.
-func (r *clientReconciler) removeSecrets(ctx context.Context, c *v1alpha1.OAuthClient, keep ...string) error {
-	owned, err := r.secretsOf(ctx, c)
+// deleteOtherSecrets deletes the Secrets that were made for a client, except those to keep. Other
+// ones are left when the target is renamed or removed. It deletes no adopted Secret, and none that
+// has the name of an AuthorizationServer's.
+func (r *clientReconciler) deleteOtherSecrets(ctx context.Context, c *v1alpha1.OAuthClient, keep []string) error {
+	owned, err := r.listSecrets(ctx, c)
 	if err != nil {
 		return err
 	}
 	for i := range owned {
 		m := &owned[i]
-		if slices.Contains(keep, m.Name) || metav1.GetControllerOfNoCopy(m) == nil || reservedName(m.Name) {
+		if slices.Contains(keep, m.Name) || metav1.GetControllerOfNoCopy(m) == nil || isReservedName(m.Name) {
 			continue
 		}
 		if err := r.Delete(ctx, m, client.Preconditions{UID: &m.UID, ResourceVersion: &m.ResourceVersion}); client.IgnoreNotFound(err) != nil {
@@ -232,10 +208,11 @@ func (r *clientReconciler) removeSecrets(ctx context.Context, c *v1alpha1.OAuthC
 	return nil
 }
 
-func (r *clientReconciler) secretsOf(ctx context.Context, c *v1alpha1.OAuthClient) ([]metav1.PartialObjectMetadata, error) {
+// listSecrets returns the Secrets that were made for a client, or that it has adopted.
+func (r *clientReconciler) listSecrets(ctx context.Context, c *v1alpha1.OAuthClient) ([]metav1.PartialObjectMetadata, error) {
 	list := secretMetadataList()
 	if err := r.List(ctx, list, client.InNamespace(c.Namespace), client.MatchingFields{indexOwner: string(c.UID)}); err != nil {
-		return nil, fmt.Errorf("listing Secrets: %w", err)
+		return nil, fmt.Errorf("listing the Secrets of an OAuthClient: %w", err)
 	}
 	return list.Items, nil
 }

@@ -299,7 +299,7 @@ func (r *serverReconciler) resolveTLS(ctx context.Context, s *serverScope) error
 		s.resolved = falseCondition(v1alpha1.ReasonSecretNotFound, "spec.tls.secretName: there is no Secret %q in namespace %q", name, s.server.Namespace)
 		return nil
 	}
-	if own := operatorsOwn(metadata); err == nil && own != "" {
+	if own := describeOperatorSecret(metadata); err == nil && own != "" {
 		s.resolved = falseCondition(v1alpha1.ReasonInvalid, "spec.tls.secretName: Secret %q %s: name one that was made for this", name, own)
 	}
 	return err
@@ -313,7 +313,7 @@ func (r *serverReconciler) resolveStorage(ctx context.Context, s *serverScope) e
 	}
 	name := client.ObjectKeyFromObject(s.server)
 	known, _ := r.dsnSources.Load(name)
-	source, _ := known.(string)
+	source, _ := known.(secretVersion)
 	source, _, refusal, err := r.readSecretKey(ctx, secretRead{
 		namespace: s.server.Namespace, ref: *ref, field: "spec.storage.postgreSQL.secretRef", detail: ref.Key, known: source,
 	})

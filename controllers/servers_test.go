@@ -229,8 +229,9 @@ func TestAClientsSecretIsNeverTheKeySecret(t *testing.T) {
 		}
 		// One from before the rule. What a step of the client finds is what the condition says.
 		s := &clientScope{client: c}
-		if target, err := (&clientReconciler{}).findTarget(t.Context(), s); target != nil || err != nil || s.credentials.reason != v1alpha1.ReasonInvalid || !s.credentials.stalled {
-			t.Errorf("%s: %v, %v, %+v", name, target, err, s.credentials)
+		target, problem, err := (&clientReconciler{}).findTarget(t.Context(), s)
+		if target != nil || err != nil || problem.reason != v1alpha1.ReasonInvalid || !problem.stalled {
+			t.Errorf("%s: %v, %v, %+v", name, target, err, problem)
 		}
 	}
 	// A Secret of the name that belongs to a client is not taken for the key Secret, however it is labeled.

@@ -127,7 +127,7 @@ func (r *userReconciler) keepPassword(ctx context.Context, s *userScope) error {
 	if ref == nil {
 		return r.noPassword(s)
 	}
-	read := secretRead{namespace: s.user.Namespace, ref: *ref, field: "spec.passwordSecretRef", detail: "password:" + ref.Key, known: s.document.PasswordSource}
+	read := secretRead{namespace: s.user.Namespace, ref: *ref, field: "spec.passwordSecretRef", detail: "password:" + ref.Key, known: parseSecretVersion(s.document.PasswordSource)}
 	if ref == s.user.Spec.PasswordHashSecretRef { // what was taken for a password may turn out to be a hash, in the same key of the same Secret
 		read.field, read.detail = "spec.passwordHashSecretRef", "hash:"+ref.Key
 	}
@@ -139,7 +139,7 @@ func (r *userReconciler) keepPassword(ctx context.Context, s *userScope) error {
 	case refusal.isSet():
 		s.credentials = refusal
 		return nil
-	case source == s.document.PasswordSource:
+	case source == read.known:
 		s.credentials = passwordReady(s.user)
 		return nil
 	}
@@ -147,7 +147,7 @@ func (r *userReconciler) keepPassword(ctx context.Context, s *userScope) error {
 		return err
 	}
 	if s.credentials.isTrue() {
-		s.document.PasswordSource = source
+		s.document.PasswordSource = source.String()
 	}
 	return nil
 }
