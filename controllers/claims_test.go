@@ -65,10 +65,10 @@ func TestAnEntryThatWasEditedOrDeletedIsRepaired(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		doc.Credentials = append(doc.Credentials, documents.Credential{ID: "c-0", SHA256: hashSecret(strong), State: documents.CredentialPending})
+		doc.Credentials = append(doc.Credentials, documents.Credential{ID: "c-0", SHA256: hashSecret(strongSecret), State: documents.CredentialPending})
 		if e.Spec.Document, err = documents.Encode(doc); err != nil {
 			t.Fatal(err)
 		}
 	})
-	eventually.True(t, "only the client's own credential is accepted", func() bool { return !env.isCredential(c, strong) && env.isCredential(c, env.clientSecretOf(c)) })
+	eventually.True(t, "only the client's own credential is accepted", func() bool { return !env.isCredential(c, strongSecret) && env.isCredential(c, env.clientSecretOf(c)) })
 }

@@ -410,12 +410,12 @@ func gauge(t *testing.T, name string, labels map[string]string) float64 {
 
 func TestNoPartOfAStatusOrEventHoldsASecret(t *testing.T) {
 	env := newEnv(t)
-	secrets := []string{strong, "hunter2-hunter2", "not a hash at all"}
+	secrets := []string{strongSecret, "hunter2-hunter2", "not a hash at all"}
 	good := env.readyClient()
 	secrets = append(secrets, env.clientSecretOf(good))
-	env.newSecret(env.apps, "source", map[string]string{"value": strong, "weak": secrets[1], "broken": strong + "\n"})
-	read := env.readyClient(reading("source", "value"), targeting("copy"))
-	weak, broken := env.newClient(reading("source", "weak")), env.newClient(reading("source", "broken"))
+	env.newSecret(env.apps, "source", map[string]string{"value": strongSecret, "weak": secrets[1], "broken": strongSecret + "\n"})
+	read := env.readyClient(withFromSecret("source", "value"), withTarget("copy"))
+	weak, broken := env.newClient(withFromSecret("source", "weak")), env.newClient(withFromSecret("source", "broken"))
 	env.waitForCondition(weak, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonWeakSecret)
 	env.waitForCondition(broken, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
 	user := env.newUser("alice", secrets[1])
@@ -424,8 +424,8 @@ func TestNoPartOfAStatusOrEventHoldsASecret(t *testing.T) {
 		u.Spec.PasswordSecretRef, u.Spec.PasswordHashSecretRef = nil, u.Spec.PasswordSecretRef
 	})
 	env.waitForCondition(hashed, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidPassword)
-	updateObject(env, env.secretOf(good), func(s *corev1.Secret) { s.Data["client_secret"] = []byte(strong) })
-	eventually.True(t, "it is repaired", func() bool { return env.clientSecretOf(good) != strong })
+	updateObject(env, env.secretOf(good), func(s *corev1.Secret) { s.Data["client_secret"] = []byte(strongSecret) })
+	eventually.True(t, "it is repaired", func() bool { return env.clientSecretOf(good) != strongSecret })
 	secrets = append(secrets, env.clientSecretOf(good))
 
 	var texts []string
@@ -452,7 +452,7 @@ func TestReconcilingTwiceWritesNothing(t *testing.T) {
 	env.newAPI("https://orders.example.com", "orders:read")
 	env.newAPI("https://orders.example.com", "orders:write") // its identifier is taken
 	env.newAPI("https://bills.example.com", "orders:read")   // its scope is
-	env.newSecret(env.apps, "source", map[string]string{"value": strong, "weak": "hunter2"})
+	env.newSecret(env.apps, "source", map[string]string{"value": strongSecret, "weak": "hunter2"})
 	env.newSecret(env.apps, "taken", nil)
 	env.newUser("alice", "correct horse")
 	env.newUser("alice-2", "correct horse", func(u *v1alpha1.OAuthUser) { u.Spec.Username = "alice" })
@@ -467,9 +467,9 @@ func TestReconcilingTwiceWritesNothing(t *testing.T) {
 			c.Spec.GrantTypes, c.Spec.RedirectURIs = []v1alpha1.GrantType{"authorization_code"}, []string{"http://127.0.0.1/cb"}
 			c.Spec.TokenEndpointAuthMethod = v1alpha1.AuthMethodNone
 		},
-		asking("free-same"), asking("elsewhere.x"), targeting("taken"), reading("source", "value"), reading("source", "weak"), reading("nothing", "value"),
-		func(c *v1alpha1.OAuthClient) { reading("source", "value")(c); targeting("copy")(c) },
-		func(c *v1alpha1.OAuthClient) { reading("source", "value")(c); targeting("taken")(c) },
+		asking("free-same"), asking("elsewhere.x"), withTarget("taken"), withFromSecret("source", "value"), withFromSecret("source", "weak"), withFromSecret("nothing", "value"),
+		func(c *v1alpha1.OAuthClient) { withFromSecret("source", "value")(c); withTarget("copy")(c) },
+		func(c *v1alpha1.OAuthClient) { withFromSecret("source", "value")(c); withTarget("taken")(c) },
 		func(c *v1alpha1.OAuthClient) { c.Spec.ServerRef.Name = "nowhere" },
 	} {
 		all = append(all, env.newClient(change))

@@ -31,8 +31,8 @@ func (r *clientReconciler) keepCredentials(ctx context.Context, s *clientScope) 
 	return r.executePlan(ctx, s, state.target, plan)
 }
 
-// observeSecret looks at the Secrets of a client. It reads metadata from the cache, and from the API
-// server the content that the plan needs.
+// observeSecret looks at the Secrets of a client. It reads metadata from the cache, and from the
+// API server the content that the plan needs.
 func (r *clientReconciler) observeSecret(ctx context.Context, s *clientScope) (state secretState, err error) {
 	if s.document.AuthMethod == string(v1alpha1.AuthMethodNone) {
 		return secretState{isPublic: true}, nil
@@ -126,8 +126,8 @@ func newChangedError(secret string) error {
 	return apierrors.NewConflict(corev1.Resource("secrets"), secret, errors.New("it changed while it was read"))
 }
 
-// confirmMissing asks the API server whether the target of a client that has a credential is missing:
-// a cache that lags behind must not make the manager replace the secret.
+// confirmMissing asks the API server whether the target of a client that has a credential is
+// missing: a cache that lags behind must not make the manager replace the secret.
 func (r *clientReconciler) confirmMissing(ctx context.Context, s *clientScope, name string) error {
 	if len(s.document.Credentials) == 0 {
 		return nil

@@ -21,10 +21,10 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// strong is a secret that somebody else wrote.
-const strong = "0123456789abcdef0123456789abcdef"
+// strongSecret is a client secret that a user wrote, long enough to be accepted.
+const strongSecret = "0123456789abcdef0123456789abcdef"
 
-func targeting(name string) func(*v1alpha1.OAuthClient) {
+func withTarget(name string) func(*v1alpha1.OAuthClient) {
 	return func(c *v1alpha1.OAuthClient) {
 		if c.Spec.Secret == nil {
 			c.Spec.Secret = &v1alpha1.ClientSecret{Source: v1alpha1.SecretGenerate}
@@ -67,14 +67,14 @@ func TestAClientsSecretHoldsAllThatAnApplicationNeeds(t *testing.T) {
 	}
 }
 
-// history records every version of the Entries and the Secrets of a world.
+// history holds every version of the Entries and the Secrets of a test environment.
 type history struct {
 	mu      sync.Mutex
 	entries []internalv1alpha1.Entry
 	secrets []corev1.Secret
 }
 
-func (env *testEnv) record() *history {
+func (env *testEnv) recordHistory() *history {
 	env.t.Helper()
 	watcher, err := client.NewWithWatch(plane.AdminConfig(), client.Options{Scheme: Scheme()})
 	if err != nil {
@@ -103,7 +103,7 @@ func (env *testEnv) record() *history {
 	return h
 }
 
-func (h *history) withSecret(has func(corev1.Secret) bool) *corev1.Secret {
+func (h *history) findSecret(has func(corev1.Secret) bool) *corev1.Secret {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if i := slices.IndexFunc(h.secrets, has); i >= 0 {
@@ -112,7 +112,7 @@ func (h *history) withSecret(has func(corev1.Secret) bool) *corev1.Secret {
 	return nil
 }
 
-func (h *history) withClient(t *testing.T, has func(documents.Client) bool) *internalv1alpha1.Entry {
+func (h *history) findEntry(t *testing.T, has func(documents.Client) bool) *internalv1alpha1.Entry {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range h.entries {
@@ -130,7 +130,7 @@ func (h *history) withClient(t *testing.T, has func(documents.Client) bool) *int
 	return nil
 }
 
-func version(t *testing.T, o metav1.Object) uint64 {
+func parseVersion(t *testing.T, o metav1.Object) uint64 {
 	t.Helper()
 	n, err := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
 	if err != nil {
@@ -141,7 +141,7 @@ func version(t *testing.T, o metav1.Object) uint64 {
 
 func TestTheHashIsServedBeforeTheSecretIsWritten(t *testing.T) {
 	env := newEnv(t)
-	h := env.record()
+	h := env.recordHistory()
 	c := env.readyClient()
 	for range 2 { // the first secret, and one that replaces it
 		value := env.clientSecretOf(c)
@@ -151,13 +151,13 @@ func TestTheHashIsServedBeforeTheSecretIsWritten(t *testing.T) {
 				return found != nil && found.State == state
 			}
 		}
-		eventually.True(t, "all is seen", func() bool { return h.withClient(t, in(documents.CredentialActive)) != nil })
-		pending, active := h.withClient(t, in(documents.CredentialPending)), h.withClient(t, in(documents.CredentialActive))
-		written := h.withSecret(func(s corev1.Secret) bool { return string(s.Data["client_secret"]) == value })
+		eventually.True(t, "all is seen", func() bool { return h.findEntry(t, in(documents.CredentialActive)) != nil })
+		pending, active := h.findEntry(t, in(documents.CredentialPending)), h.findEntry(t, in(documents.CredentialActive))
+		written := h.findSecret(func(s corev1.Secret) bool { return string(s.Data["client_secret"]) == value })
 		if pending == nil || written == nil {
 			t.Fatalf("pending: %v, written: %v", pending != nil, written != nil)
 		}
-		if p, s, a := version(t, pending), version(t, written), version(t, active); p >= s || s >= a {
+		if p, s, a := parseVersion(t, pending), parseVersion(t, written), parseVersion(t, active); p >= s || s >= a {
 			t.Errorf("the hash was served at %d, the Secret written at %d, the credential Active at %d", p, s, a)
 		}
 		env.deleteObject(env.secretOf(c))
@@ -198,13 +198,13 @@ func TestASecretThatWasEditedIsRepaired(t *testing.T) {
 		return string(s.Data["issuer"]) == env.server.Spec.Issuer && string(s.Data["token_endpoint"]) == env.server.Spec.Issuer+"/token" &&
 			s.Labels["a"] == "b" && string(s.Data["client_secret"]) == value && string(s.Data["mine"]) == "kept"
 	})
-	updateObject(env, env.secretOf(c), func(s *corev1.Secret) { s.Data["client_secret"] = []byte(strong) })
-	eventually.True(t, "a secret that somebody put there is replaced by a random one", func() bool {
+	updateObject(env, env.secretOf(c), func(s *corev1.Secret) { s.Data["client_secret"] = []byte(strongSecret) })
+	eventually.True(t, "a secret that a user wrote there is replaced by a random one", func() bool {
 		now := env.clientSecretOf(c)
-		return now != strong && now != value && env.isCredential(c, now)
+		return now != strongSecret && now != value && env.isCredential(c, now)
 	})
-	if env.isCredential(c, strong) {
-		t.Error("the secret that somebody put there is accepted")
+	if env.isCredential(c, strongSecret) {
+		t.Error("the secret that a user wrote there is accepted")
 	}
 	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.Secret.Target.Labels = map[string]string{"c": "d"} })
 	eventually.True(t, "labels follow the target", func() bool {
@@ -218,15 +218,15 @@ func TestASecretThatIsNotOursIsLeftAlone(t *testing.T) {
 	other := env.readyClient(named("other"))
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: "robot"}}
 	create(t, account)
-	env.newSecret(env.apps, "plain", map[string]string{"client_secret": strong})
-	env.newSecret(env.apps, "token", map[string]string{"client_secret": strong}, func(s *corev1.Secret) {
+	env.newSecret(env.apps, "plain", map[string]string{"client_secret": strongSecret})
+	env.newSecret(env.apps, "token", map[string]string{"client_secret": strongSecret}, func(s *corev1.Secret) {
 		s.Type, s.Annotations = corev1.SecretTypeServiceAccountToken, map[string]string{corev1.ServiceAccountNameKey: "robot"}
 	})
-	env.newSecret(env.apps, "marked-for-another", nil, func(s *corev1.Secret) { s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: "somebody"} })
+	env.newSecret(env.apps, "marked-for-another", nil, func(s *corev1.Secret) { s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: "another-client"} })
 	for _, name := range []string{"plain", "token", "marked-for-another", other.Name + "-oauth"} {
 		before := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: name}}
 		env.get(before)
-		c := env.newClient(targeting(name))
+		c := env.newClient(withTarget(name))
 		message := env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
 		owned := name == other.Name+"-oauth"
 		for part, wanted := range map[string]bool{
@@ -251,8 +251,8 @@ func TestASecretThatIsNotOursIsLeftAlone(t *testing.T) {
 			t.Errorf("Secret %s was changed when the client went", name)
 		}
 	}
-	// One that is there first, and then is not: the client gets its own.
-	c := env.newClient(targeting("plain"))
+	// When such a Secret is deleted, the client gets its own.
+	c := env.newClient(withTarget("plain"))
 	env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
 	env.deleteObject(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: "plain"}})
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
@@ -262,31 +262,31 @@ func TestASecretThatGoesWithAClientIsNotTherebyOurs(t *testing.T) {
 	env := newEnv(t)
 	c := env.readyClient()
 	reference := metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: kindClient, Name: c.Name, UID: c.UID}
-	beside := env.newSecret(env.apps, "beside", map[string]string{"client_secret": strong}, func(s *corev1.Secret) {
+	beside := env.newSecret(env.apps, "beside", map[string]string{"client_secret": strongSecret}, func(s *corev1.Secret) {
 		s.OwnerReferences = []metav1.OwnerReference{reference}
 	})
-	updateObject(env, c, targeting("renamed"))
+	updateObject(env, c, withTarget("renamed"))
 	eventually.True(t, "the target has moved", func() bool {
 		return !env.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: c.Name + "-oauth"}})
 	})
-	updateObject(env, c, targeting("beside"))
+	updateObject(env, c, withTarget("beside"))
 	env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
-	if env.get(beside); string(beside.Data["client_secret"]) != strong || len(beside.Data) != 1 {
+	if env.get(beside); string(beside.Data["client_secret"]) != strongSecret || len(beside.Data) != 1 {
 		t.Error("the Secret was changed")
 	}
 }
 
 func TestASecretIsTakenOverOnlyWithTheAnnotation(t *testing.T) {
 	env := newEnv(t)
-	env.newSecret(env.apps, "restored", map[string]string{"client_secret": strong, "more": "kept"})
-	c := env.newClient(targeting("restored"))
+	env.newSecret(env.apps, "restored", map[string]string{"client_secret": strongSecret, "more": "kept"})
+	c := env.newClient(withTarget("restored"))
 	env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
 	updateObject(env, env.secretOf(c), func(s *corev1.Secret) { s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: c.Name} })
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	s := env.secretOf(c)
-	if !env.isCredential(c, strong) || string(s.Data["client_secret"]) != strong || string(s.Data["more"]) != "kept" ||
+	if !env.isCredential(c, strongSecret) || string(s.Data["client_secret"]) != strongSecret || string(s.Data["more"]) != "kept" ||
 		string(s.Data["issuer"]) != env.server.Spec.Issuer {
-		t.Errorf("the Secret holds %d keys, its value authenticates: %v", len(s.Data), env.isCredential(c, strong))
+		t.Errorf("the Secret holds %d keys, its value authenticates: %v", len(s.Data), env.isCredential(c, strongSecret))
 	}
 	if len(s.OwnerReferences) > 0 || s.Labels[workload.ManagedByLabel] != "" {
 		t.Errorf("it goes with the client: owners %v, labels %v", s.OwnerReferences, s.Labels)
@@ -295,7 +295,7 @@ func TestASecretIsTakenOverOnlyWithTheAnnotation(t *testing.T) {
 		t.Error("it is still marked, so a later client of this name could take it too")
 	}
 
-	weak := env.newClient(func(c *v1alpha1.OAuthClient) { c.Name = "weak" }, targeting("guessable"))
+	weak := env.newClient(func(c *v1alpha1.OAuthClient) { c.Name = "weak" }, withTarget("guessable"))
 	env.waitForCondition(weak, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	env.deleteObject(weak)
 	eventually.True(t, "it is gone with its Secret", func() bool {
@@ -304,7 +304,7 @@ func TestASecretIsTakenOverOnlyWithTheAnnotation(t *testing.T) {
 	env.newSecret(env.apps, "guessable", map[string]string{"client_secret": "hunter2"}, func(s *corev1.Secret) {
 		s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: "weak"}
 	})
-	weak = env.newClient(named("weak"), targeting("guessable"))
+	weak = env.newClient(named("weak"), withTarget("guessable"))
 	message := env.waitForCondition(weak, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonWeakSecret)
 	if !strings.Contains(message, `"guessable"`) || strings.Contains(message, "hunter2") || env.isCredential(weak, "hunter2") {
 		t.Errorf("accepted: %v, message: %s", env.isCredential(weak, "hunter2"), message)
@@ -353,7 +353,7 @@ func TestATargetThatIsRenamedKeepsTheValue(t *testing.T) {
 	env := newEnv(t)
 	c := env.readyClient()
 	value := env.clientSecretOf(c)
-	updateObject(env, c, targeting("elsewhere"))
+	updateObject(env, c, withTarget("elsewhere"))
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	eventually.True(t, "the old Secret is gone", func() bool {
 		return !env.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: c.Name + "-oauth"}})
@@ -361,9 +361,9 @@ func TestATargetThatIsRenamedKeepsTheValue(t *testing.T) {
 	if env.clientSecretOf(c) != value || !env.isCredential(c, value) || c.Status.SecretName != "elsewhere" {
 		t.Errorf("the value is another one: %v, status.secretName %q", env.clientSecretOf(c) != value, c.Status.SecretName)
 	}
-	// To a name that is taken: what works goes on working.
+	// If the new name is taken, the old Secret stays.
 	env.newSecret(env.apps, "taken", nil)
-	updateObject(env, c, targeting("taken"))
+	updateObject(env, c, withTarget("taken"))
 	env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
 	kept := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: "elsewhere"}}
 	if !env.exists(kept) || string(kept.Data["client_secret"]) != value || !env.isCredential(c, value) {
@@ -398,8 +398,8 @@ func TestAClientThatBecomesPublicHasNoSecret(t *testing.T) {
 
 func TestClientsKeepTheirSecretsWhenAllEntriesAreLost(t *testing.T) {
 	env := newEnv(t)
-	env.newSecret(env.apps, "source", map[string]string{"value": strong})
-	clients := []*v1alpha1.OAuthClient{env.readyClient(), env.readyClient(), env.readyClient(reading("source", "value"), targeting("copy"))}
+	env.newSecret(env.apps, "source", map[string]string{"value": strongSecret})
+	clients := []*v1alpha1.OAuthClient{env.readyClient(), env.readyClient(), env.readyClient(withFromSecret("source", "value"), withTarget("copy"))}
 	values := map[string]string{}
 	for _, c := range clients {
 		values[c.Name] = env.clientSecretOf(c)
@@ -433,17 +433,17 @@ func TestWhatAnotherOwnsIsNeverTakenHoweverItIsMarked(t *testing.T) {
 		"with-a-living-client": func(s *corev1.Secret) { s.OwnerReferences = along },
 		"adopted-by-another":   func(s *corev1.Secret) { s.Annotations[adoptedAnnotation] = adopterValue(living) },
 	} {
-		secret := env.newSecret(env.apps, name, map[string]string{"client_secret": strong}, func(s *corev1.Secret) {
+		secret := env.newSecret(env.apps, name, map[string]string{"client_secret": strongSecret}, func(s *corev1.Secret) {
 			s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: "for-" + name}
 			change(s)
 		})
-		c := env.newClient(named("for-"+name), targeting(name))
+		c := env.newClient(named("for-"+name), withTarget(name))
 		message := env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
 		if strings.Contains(message, v1alpha1.AdoptAnnotation) || !strings.Contains(message, "owns it") {
 			t.Error(message)
 		}
 		before := secret.ResourceVersion
-		if env.get(secret); secret.ResourceVersion != before || env.isCredential(c, strong) {
+		if env.get(secret); secret.ResourceVersion != before || env.isCredential(c, strongSecret) {
 			t.Errorf("%s: the Secret was changed, or read", name)
 		}
 	}
@@ -455,12 +455,12 @@ func TestWhatWasAdoptedKeepsItsOwnersAndOutlivesTheClient(t *testing.T) {
 	create(t, account)
 	owner := metav1.OwnerReference{APIVersion: "v1", Kind: "ServiceAccount", Name: account.Name, UID: account.UID}
 	gone := metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: kindClient, Name: "former", UID: "former-uid", Controller: new(true)}
-	secret := env.newSecret(env.apps, "kept", map[string]string{"client_secret": strong, "theirs": "x"}, func(s *corev1.Secret) {
+	secret := env.newSecret(env.apps, "kept", map[string]string{"client_secret": strongSecret, "theirs": "x"}, func(s *corev1.Secret) {
 		s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: "adopter", "example.com/a": "b"}
 		s.Labels = map[string]string{workload.ManagedByLabel: "Helm"}
 		s.OwnerReferences = []metav1.OwnerReference{owner, gone}
 	})
-	c := env.readyClient(named("adopter"), targeting("kept"))
+	c := env.readyClient(named("adopter"), withTarget("kept"))
 	env.get(secret)
 	if len(secret.OwnerReferences) != 1 || secret.OwnerReferences[0].UID != account.UID || secret.Labels[workload.ManagedByLabel] != "Helm" ||
 		secret.Annotations["example.com/a"] != "b" || string(secret.Data["theirs"]) != "x" || string(secret.Data["issuer"]) == "" {
@@ -468,19 +468,19 @@ func TestWhatWasAdoptedKeepsItsOwnersAndOutlivesTheClient(t *testing.T) {
 	}
 	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.Secret.Target.Labels = map[string]string{"team": "shop"} })
 	eventually.True(t, "it is kept current", func() bool { env.get(secret); return secret.Labels["team"] == "shop" })
-	updateObject(env, c, targeting("elsewhere"))
+	updateObject(env, c, withTarget("elsewhere"))
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	eventually.True(t, "the target has moved", func() bool { return env.clientSecretOf(c) == strong })
-	updateObject(env, c, targeting("kept"))
+	eventually.True(t, "the target has moved", func() bool { return env.clientSecretOf(c) == strongSecret })
+	updateObject(env, c, withTarget("kept"))
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	env.deleteObject(c)
 	eventually.True(t, "the client is forgotten", func() bool { return env.document(c).UID == "" })
-	time.Sleep(2 * time.Second) // the garbage collector has had its time
+	time.Sleep(2 * time.Second) // time for the garbage collector
 	if !env.exists(secret) || string(secret.Data["theirs"]) != "x" {
 		t.Error("it went with the client")
 	}
-	// A client that is created again does not inherit it, unless it is marked anew.
-	c = env.newClient(named("adopter"), targeting("kept"))
+	// A client that is created again does not get the Secret without a new annotation.
+	c = env.newClient(named("adopter"), withTarget("kept"))
 	env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
 	annotate(t, secret, v1alpha1.AdoptAnnotation, "adopter")
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)

@@ -12,7 +12,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
-func reading(name, key string) func(*v1alpha1.OAuthClient) {
+func withFromSecret(name, key string) func(*v1alpha1.OAuthClient) {
 	return func(c *v1alpha1.OAuthClient) {
 		c.Spec.Secret = &v1alpha1.ClientSecret{Source: v1alpha1.SecretFromSecret, FromSecret: &v1alpha1.SecretKeyReference{Name: name, Key: key}}
 	}
@@ -20,12 +20,12 @@ func reading(name, key string) func(*v1alpha1.OAuthClient) {
 
 func TestASourceIsReadAndNeverChanged(t *testing.T) {
 	env := newEnv(t)
-	c := env.newClient(reading("source", "value"))
+	c := env.newClient(withFromSecret("source", "value"))
 	message := env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
 	if !strings.Contains(message, "spec.secret.fromSecret") || !strings.Contains(message, `"source"`) {
 		t.Error(message)
 	}
-	source := env.newSecret(env.apps, "source", map[string]string{"other": strong})
+	source := env.newSecret(env.apps, "source", map[string]string{"other": strongSecret})
 	eventually.True(t, "the message speaks of the key", func() bool {
 		return strings.Contains(env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound), `"value"`)
 	})
@@ -34,34 +34,34 @@ func TestASourceIsReadAndNeverChanged(t *testing.T) {
 	if env.isCredential(c, "short") {
 		t.Error("a weak secret is accepted")
 	}
-	updateObject(env, source, func(s *corev1.Secret) { s.Data["value"] = []byte(strong + "\n") })
+	updateObject(env, source, func(s *corev1.Secret) { s.Data["value"] = []byte(strongSecret + "\n") })
 	env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
-	updateObject(env, source, func(s *corev1.Secret) { s.Data["value"] = []byte(strong) })
+	updateObject(env, source, func(s *corev1.Secret) { s.Data["value"] = []byte(strongSecret) })
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if !env.isCredential(c, strong) {
+	if !env.isCredential(c, strongSecret) {
 		t.Error("the secret does not authenticate")
 	}
 	if env.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: c.Name + "-oauth"}}) {
-		t.Error("it was copied, and nobody asked for that")
+		t.Error("it was copied without a target")
 	}
 	before := source.DeepCopy()
 
-	updateObject(env, c, targeting("copy"))
+	updateObject(env, c, withTarget("copy"))
 	eventually.True(t, "it is copied", func() bool {
 		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: "copy"}}
-		return env.exists(s) && string(s.Data["client_secret"]) == strong && string(s.Data["issuer"]) != ""
+		return env.exists(s) && string(s.Data["client_secret"]) == strongSecret && string(s.Data["issuer"]) != ""
 	})
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	if env.get(source); source.ResourceVersion != before.ResourceVersion {
 		t.Error("the source was changed")
 	}
-	updateObject(env, source, func(s *corev1.Secret) { s.Data["value"] = []byte(strong + strong) })
+	updateObject(env, source, func(s *corev1.Secret) { s.Data["value"] = []byte(strongSecret + strongSecret) })
 	eventually.True(t, "source, copy and server follow", func() bool {
-		return env.clientSecretOf(c) == strong+strong && env.isCredential(c, strong+strong) && !env.isCredential(c, strong)
+		return env.clientSecretOf(c) == strongSecret+strongSecret && env.isCredential(c, strongSecret+strongSecret) && !env.isCredential(c, strongSecret)
 	})
 	env.deleteObject(source)
 	env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
-	if !env.isCredential(c, strong+strong) {
+	if !env.isCredential(c, strongSecret+strongSecret) {
 		t.Error("what was in force is not, because the source is missing")
 	}
 }
@@ -71,12 +71,12 @@ func TestWhatTheOperatorWroteForAClientIsNeverASource(t *testing.T) {
 	c := env.readyClient()
 	generated := env.secretOf(c)
 	value := string(generated.Data["client_secret"])
-	env.newSecret(env.apps, "adopted", map[string]string{"client_secret": strong}, func(s *corev1.Secret) {
+	env.newSecret(env.apps, "adopted", map[string]string{"client_secret": strongSecret}, func(s *corev1.Secret) {
 		s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: "adopter"}
 	})
-	env.readyClient(named("adopter"), targeting("adopted"))
+	env.readyClient(named("adopter"), withTarget("adopted"))
 	for _, name := range []string{generated.Name, "adopted"} {
-		updateObject(env, c, reading(name, "client_secret")) // the first one was made for this very client
+		updateObject(env, c, withFromSecret(name, "client_secret")) // the operator made the first one for this client
 		message := env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
 		if !strings.Contains(message, strconv.Quote(name)) || !strings.Contains(message, "spec.secret.fromSecret") {
 			t.Error(message)
@@ -85,7 +85,8 @@ func TestWhatTheOperatorWroteForAClientIsNeverASource(t *testing.T) {
 	if env.get(generated); string(generated.Data["client_secret"]) != value || !generated.DeletionTimestamp.IsZero() || !env.isCredential(c, value) {
 		t.Error("what Pods hold is not in force any more")
 	}
-	// Of a password, a certificate and a DSN. The client's Secrets are in the server's namespace then.
+	// The same holds for a password, a certificate and a DSN, when the client's Secret is in the
+	// server's namespace.
 	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.AllowedClients = append(s.Spec.AllowedClients, v1alpha1.ClientRule{Name: "own"})
 	})
@@ -119,13 +120,13 @@ func TestSecretsThatAreNoClientSecretsAreNotCopied(t *testing.T) {
 	other := env.readyClient(named("other"))
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: "robot"}}
 	create(t, account)
-	env.newSecret(env.apps, "token", map[string]string{"client_secret": strong}, func(s *corev1.Secret) {
+	env.newSecret(env.apps, "token", map[string]string{"client_secret": strongSecret}, func(s *corev1.Secret) {
 		s.Type, s.Annotations = corev1.SecretTypeServiceAccountToken, map[string]string{corev1.ServiceAccountNameKey: "robot"}
 	})
 	env.newSecret(env.apps, "registry", map[string]string{corev1.DockerConfigJsonKey: `{"auths":{"registry.example.com":{"auth":"c2VjcmV0"}}}`},
 		func(s *corev1.Secret) { s.Type = corev1.SecretTypeDockerConfigJson })
 	for name, key := range map[string]string{"token": "client_secret", "registry": corev1.DockerConfigJsonKey, other.Name + "-oauth": "client_secret"} {
-		c := env.newClient(reading(name, key), targeting("copy-of-"+name))
+		c := env.newClient(withFromSecret(name, key), withTarget("copy-of-"+name))
 		message := env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
 		if !strings.Contains(message, strconv.Quote(name)) {
 			t.Error(message)
@@ -134,7 +135,7 @@ func TestSecretsThatAreNoClientSecretsAreNotCopied(t *testing.T) {
 			t.Errorf("Secret %s was read", name)
 		}
 	}
-	// Keys of the token server, of which a sealing key is text.
+	// The token server's key Secret holds sealing keys, which are printable text.
 	keys := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "main-tokenserver-keys"}}
 	env.get(keys)
 	sealing := ""
@@ -146,7 +147,7 @@ func TestSecretsThatAreNoClientSecretsAreNotCopied(t *testing.T) {
 	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.AllowedClients = append(s.Spec.AllowedClients, v1alpha1.ClientRule{Name: "own"})
 	})
-	c := env.newClient(reading(keys.Name, sealing), targeting("stolen"), func(c *v1alpha1.OAuthClient) { c.Namespace = env.identity })
+	c := env.newClient(withFromSecret(keys.Name, sealing), withTarget("stolen"), func(c *v1alpha1.OAuthClient) { c.Namespace = env.identity })
 	env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
 	if env.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "stolen"}}) {
 		t.Error("a key of the token server was copied")

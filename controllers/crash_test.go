@@ -15,11 +15,12 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// A manager that is stopped after any of its writes leaves nothing that does not work, and the next one finishes what it began.
+// Whatever write a manager is stopped after, the Secrets that can be mounted hold values that
+// authenticate, and the next manager finishes what the first has begun.
 func TestWhereverTheManagerStopsASecretThatCanBeMountedAuthenticates(t *testing.T) {
 	made := recordWrites(t)
 	env, stop := newEnvWithStop(t)
-	env.newSecret(env.apps, "source", map[string]string{"value": strong})
+	env.newSecret(env.apps, "source", map[string]string{"value": strongSecret})
 	for _, begin := range []string{"new", "deleted Secret", "renamed target", "adopted Secret", "another source"} {
 		for n := range 6 {
 			what := begin + " " + strconv.Itoa(n)
@@ -35,12 +36,12 @@ func TestWhereverTheManagerStopsASecretThatCanBeMountedAuthenticates(t *testing.
 			case "deleted Secret":
 				env.deleteObject(env.secretOf(c))
 			case "renamed target":
-				updateObject(env, c, targeting("renamed-"+strconv.Itoa(n)))
+				updateObject(env, c, withTarget("renamed-"+strconv.Itoa(n)))
 			case "another source":
-				updateObject(env, c, reading("source", "value"))
+				updateObject(env, c, withFromSecret("source", "value"))
 			case "adopted Secret":
 				c = env.newClient(name)
-				env.newSecret(env.apps, c.Name+"-oauth", map[string]string{"client_secret": strong}, func(s *corev1.Secret) {
+				env.newSecret(env.apps, c.Name+"-oauth", map[string]string{"client_secret": strongSecret}, func(s *corev1.Secret) {
 					s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: c.Name}
 				})
 			}
@@ -51,15 +52,15 @@ func TestWhereverTheManagerStopsASecretThatCanBeMountedAuthenticates(t *testing.
 				return made.hasRefused() || conditionIs(c.Status.Conditions, v1alpha1.ConditionReady, metav1.ConditionTrue, c.Generation)
 			})
 			stop()
-			env.mountable(what, c)
+			env.mountedSecrets(what, c)
 			made.limit(-1)
 			_, stop = runManager(t)
 			env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 			eventually.True(t, "there is one credential, and it is what the Secret holds", func() bool {
 				credentials := env.document(c).Credentials
-				values := env.mountable(what, c)
+				values := env.mountedSecrets(what, c)
 				if begin == "another source" {
-					values = append(values, strong) // and no other
+					values = append(values, strongSecret) // and no other
 				}
 				return len(values) == 1 && len(credentials) == 1 && credentials[0].State == documents.CredentialActive && env.isCredential(c, values[0])
 			})
@@ -68,9 +69,9 @@ func TestWhereverTheManagerStopsASecretThatCanBeMountedAuthenticates(t *testing.
 	stop()
 }
 
-// mountable are the values of the client's Secrets. It fails the test if one is refused that the client's Pods may mount now: while its Secret is
-// not any more what the spec says, Pods are on their way to another.
-func (env *testEnv) mountable(when string, c *v1alpha1.OAuthClient) (values []string) {
+// mountedSecrets returns the values of the client's Secrets. It fails the test if the value in the
+// target of the spec does not authenticate; Pods that mount another Secret are to be replaced.
+func (env *testEnv) mountedSecrets(when string, c *v1alpha1.OAuthClient) (values []string) {
 	env.t.Helper()
 	var secrets corev1.SecretList
 	if err := admin.List(env.t.Context(), &secrets, client.InNamespace(env.apps)); err != nil {

@@ -38,12 +38,12 @@ type credentialPlan struct {
 	dryRun bool
 	// credentials are written to the Entry. Pending ones authenticate.
 	credentials []documents.Credential
-	// secret is written to the target; empty: the target is not written. isGenerated reports that it
-	// has to be remembered until then.
+	// secret is written to the target; empty: the target is not written. isGenerated reports that
+	// it has to be remembered until then.
 	secret      string
 	isGenerated bool
-	// activeID is the credential that then becomes Active in the Entry, and source is the version of
-	// fromSecret that its value was read from.
+	// activeID is the credential that then becomes Active in the Entry, and source is the version
+	// of fromSecret that its value was read from.
 	activeID string
 	source   secretVersion
 	// deletesOthers deletes the Secrets that were made for the client, except kept.
@@ -144,8 +144,8 @@ func (state secretState) planFromSecret(now time.Time, random io.Reader) (creden
 	return plan, err
 }
 
-// planNothing keeps the credentials as they are. The Entry is written even so, since it reserves the
-// client id and carries the rest of the document.
+// planNothing keeps the credentials as they are. The Entry is written even so, since it reserves
+// the client id and carries the rest of the document.
 func (state secretState) planNothing(problem condition) credentialPlan {
 	return credentialPlan{credentials: state.credentials, condition: problem}
 }
@@ -202,8 +202,8 @@ func (state secretState) knownSource() secretVersion {
 
 // findReusableSecret returns the generated secret that the target keeps or gets; "" if the client
 // needs a new one. A value in the client's own Secret is kept if its credential exists, or if the
-// Entry is new: then it was lost. Any other value was written by a user and is not random. The value
-// of a Secret that the client adopts is kept, and a condition says if it cannot be.
+// Entry is new: then it was lost. Any other value was written by a user and is not random. The
+// value of a Secret that the client adopts is kept, and a condition says if it cannot be.
 func (state secretState) findReusableSecret(hadCredentials bool) (secret string, problem condition) {
 	if state.target.metadata == nil {
 		for _, value := range state.others { // the target was renamed

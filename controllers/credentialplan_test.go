@@ -57,8 +57,8 @@ var (
 	readVersion = secretVersion{uid: "src", resourceVersion: "3", detail: "key"}
 )
 
-// wantedPlan describes a plan by what it writes. A credential is its state and its id, which is "new"
-// for a generated one.
+// wantedPlan describes a plan by what it writes. A credential is its state and its id, which is
+// "new" for a generated one.
 type wantedPlan struct {
 	dryRun      bool
 	first       string // the credentials that are written before the Secret

@@ -53,8 +53,8 @@ type keySecretState struct {
 	lost []string
 }
 
-// completeKeySecrets remembers the version of each key Secret that was seen to hold all its keys, so
-// that only a change makes the manager read a key Secret again.
+// completeKeySecrets remembers the version of each key Secret that was seen to hold all its keys,
+// so that only a change makes the manager read a key Secret again.
 type completeKeySecrets struct {
 	mu       sync.Mutex
 	versions map[client.ObjectKey]string
@@ -130,10 +130,10 @@ func newKeySecretState(secret metav1.Object) (keySecretState, error) {
 	}, err
 }
 
-// findKeySecretProblem returns why a Secret that has the name of a key Secret cannot be used as one,
-// or "" if it can. It must have our label, or those that key Secrets had before, or our annotation;
-// and it must not be owned by an object that would delete it or write into it, such as an
-// OAuthClient that was there first.
+// findKeySecretProblem returns why a Secret that has the name of a key Secret cannot be used as
+// one, or "" if it can. It must have our label, or those that key Secrets had before, or our
+// annotation; and it must not be owned by an object that would delete it or write into it, such as
+// an OAuthClient that was there first.
 func findKeySecretProblem(m metav1.Object) string {
 	hasKeys := m.GetAnnotations()[ringAnnotation] != "" || m.GetLabels()[workload.KeysLabel] != ""
 	isOwned := len(m.GetOwnerReferences()) > 0 || adopterOf(m) != nil

@@ -134,8 +134,8 @@ func TestAFileIsAKeyByItsName(t *testing.T) {
 	}
 }
 
-// keyServer is an AuthorizationServer whose keys were made, by a running manager.
-func keyServer(t *testing.T) (server *v1alpha1.AuthorizationServer, secret *corev1.Secret) {
+// newServerWithKeys creates an AuthorizationServer, and waits until the manager has made its keys.
+func newServerWithKeys(t *testing.T) (server *v1alpha1.AuthorizationServer, secret *corev1.Secret) {
 	t.Helper()
 	namespace := newNamespace(t)
 	server = &v1alpha1.AuthorizationServer{
@@ -143,11 +143,11 @@ func keyServer(t *testing.T) (server *v1alpha1.AuthorizationServer, secret *core
 		Spec:       v1alpha1.AuthorizationServerSpec{Issuer: "https://" + namespace + ".example.com"},
 	}
 	create(t, server)
-	eventually.True(t, "the keys are made and in status", func() bool { return len(serverNow(t, server).Status.Keys) == 6 })
-	return server, keySecretNow(t, server)
+	eventually.True(t, "the keys are made and in status", func() bool { return len(getServer(t, server).Status.Keys) == 6 })
+	return server, getKeySecret(t, server)
 }
 
-func serverNow(t *testing.T, server *v1alpha1.AuthorizationServer) *v1alpha1.AuthorizationServer {
+func getServer(t *testing.T, server *v1alpha1.AuthorizationServer) *v1alpha1.AuthorizationServer {
 	t.Helper()
 	var now v1alpha1.AuthorizationServer
 	if err := admin.Get(t.Context(), client.ObjectKeyFromObject(server), &now); err != nil {
@@ -156,8 +156,8 @@ func serverNow(t *testing.T, server *v1alpha1.AuthorizationServer) *v1alpha1.Aut
 	return &now
 }
 
-// keySecretNow is nil if there is none.
-func keySecretNow(t *testing.T, server *v1alpha1.AuthorizationServer) *corev1.Secret {
+// getKeySecret returns the key Secret of a server, or nil if there is none.
+func getKeySecret(t *testing.T, server *v1alpha1.AuthorizationServer) *corev1.Secret {
 	t.Helper()
 	var secret corev1.Secret
 	if err := admin.Get(t.Context(), keySecretKey(server), &secret); err != nil {
@@ -169,9 +169,9 @@ func keySecretNow(t *testing.T, server *v1alpha1.AuthorizationServer) *corev1.Se
 	return &secret
 }
 
-func availableFor(t *testing.T, server *v1alpha1.AuthorizationServer, reason string) bool {
+func hasAvailableReason(t *testing.T, server *v1alpha1.AuthorizationServer, reason string) bool {
 	t.Helper()
-	c := meta.FindStatusCondition(serverNow(t, server).Status.Conditions, v1alpha1.ConditionAvailable)
+	c := meta.FindStatusCondition(getServer(t, server).Status.Conditions, v1alpha1.ConditionAvailable)
 	return c != nil && c.Reason == reason
 }
 
@@ -194,21 +194,21 @@ func servedKIDs(t *testing.T, server *v1alpha1.AuthorizationServer) []string {
 
 func TestALostKeySecretIsReportedAndNeverSilentlyMadeAgain(t *testing.T) {
 	startManager(t)
-	server, secret := keyServer(t)
+	server, secret := newServerWithKeys(t)
 	served := servedKIDs(t, server)
 	if err := admin.Delete(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
-	eventually.True(t, "Available=False/KeysLost", func() bool { return availableFor(t, server, v1alpha1.ReasonKeysLost) })
-	annotate(t, server, "poke", "1") // another pass finds it no different
-	change(t, server, func(s *v1alpha1.AuthorizationServer) {
+	eventually.True(t, "Available=False/KeysLost", func() bool { return hasAvailableReason(t, server, v1alpha1.ReasonKeysLost) })
+	annotate(t, server, "touched", "1") // so that another pass is made
+	updateServer(t, server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.Tokens = &v1alpha1.TokenSettings{AccessTokenLifetime: &metav1.Duration{Duration: time.Minute}}
 	})
 	eventually.True(t, "the change of a lifetime is served all the same", func() bool {
 		entry, err := readEntry(t.Context(), admin, server, issuerName(server))
 		return err == nil && entry != nil && strings.Contains(entry.Spec.Document, `"accessTokenLifetime":60`)
 	})
-	if keySecretNow(t, server) != nil {
+	if getKeySecret(t, server) != nil {
 		t.Error("the keys were made again")
 	}
 	if now := servedKIDs(t, server); !slices.Equal(now, served) {
@@ -219,7 +219,7 @@ func TestALostKeySecretIsReportedAndNeverSilentlyMadeAgain(t *testing.T) {
 		Namespace: secret.Namespace, Name: secret.Name, Labels: secret.Labels, Annotations: secret.Annotations,
 	}, Data: secret.Data}
 	create(t, restored)
-	eventually.True(t, "the restored keys are taken up", func() bool { return !availableFor(t, server, v1alpha1.ReasonKeysLost) })
+	eventually.True(t, "the restored keys are taken up", func() bool { return !hasAvailableReason(t, server, v1alpha1.ReasonKeysLost) })
 	if now := servedKIDs(t, server); !slices.Equal(now, served) {
 		t.Errorf("after the restore token servers are told of %q, and were of %q", now, served)
 	}
@@ -227,15 +227,15 @@ func TestALostKeySecretIsReportedAndNeverSilentlyMadeAgain(t *testing.T) {
 
 func TestLostKeysAreReplacedByWhoRevokesThem(t *testing.T) {
 	startManager(t)
-	server, secret := keyServer(t)
+	server, secret := newServerWithKeys(t)
 	served := servedKIDs(t, server)
 	if err := admin.Delete(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
-	eventually.True(t, "Available=False/KeysLost", func() bool { return availableFor(t, server, v1alpha1.ReasonKeysLost) })
-	change(t, server, func(s *v1alpha1.AuthorizationServer) { s.Spec.Signing = &v1alpha1.SigningSettings{RevokedKeys: served} })
+	eventually.True(t, "Available=False/KeysLost", func() bool { return hasAvailableReason(t, server, v1alpha1.ReasonKeysLost) })
+	updateServer(t, server, func(s *v1alpha1.AuthorizationServer) { s.Spec.Signing = &v1alpha1.SigningSettings{RevokedKeys: served} })
 	eventually.True(t, "new keys are made", func() bool {
-		return keySecretNow(t, server) != nil && !availableFor(t, server, v1alpha1.ReasonKeysLost)
+		return getKeySecret(t, server) != nil && !hasAvailableReason(t, server, v1alpha1.ReasonKeysLost)
 	})
 	eventually.True(t, "and served, instead of the old ones", func() bool {
 		now := servedKIDs(t, server)
@@ -255,20 +255,20 @@ func TestASecretThatIsNotOursIsNotTakenForTheKeySecretAndNotTouched(t *testing.T
 		Spec:       v1alpha1.AuthorizationServerSpec{Issuer: "https://" + namespace + ".example.com"},
 	}
 	create(t, server)
-	eventually.True(t, "Available=False/SecretExists", func() bool { return availableFor(t, server, v1alpha1.ReasonSecretExists) })
-	if now := keySecretNow(t, server); now == nil || now.ResourceVersion != foreign.ResourceVersion {
+	eventually.True(t, "Available=False/SecretExists", func() bool { return hasAvailableReason(t, server, v1alpha1.ReasonSecretExists) })
+	if now := getKeySecret(t, server); now == nil || now.ResourceVersion != foreign.ResourceVersion {
 		t.Error("the Secret was changed")
 	}
 	if err := admin.Delete(t.Context(), foreign); err != nil {
 		t.Fatal(err)
 	}
-	eventually.True(t, "keys are made when it is gone", func() bool { return len(serverNow(t, server).Status.Keys) == 6 })
+	eventually.True(t, "keys are made when it is gone", func() bool { return len(getServer(t, server).Status.Keys) == 6 })
 }
 
-// Who follows advice to remove it loses all keys.
+// A user who followed advice to delete the Secret would lose all keys.
 func TestTheAdviceAboutAKeySecretThatWasEditedIsNotToRemoveIt(t *testing.T) {
 	startManager(t)
-	server, secret := keyServer(t)
+	server, secret := newServerWithKeys(t)
 	holder := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: secret.Namespace, Name: "holder"}}
 	create(t, holder)
 	patch := func(text string) {
@@ -278,22 +278,22 @@ func TestTheAdviceAboutAKeySecretThatWasEditedIsNotToRemoveIt(t *testing.T) {
 		}
 	}
 	patch(fmt.Sprintf(`{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"holder","uid":%q}]}}`, holder.UID))
-	eventually.True(t, "Available=False/SecretExists", func() bool { return availableFor(t, server, v1alpha1.ReasonSecretExists) })
-	message := meta.FindStatusCondition(serverNow(t, server).Status.Conditions, v1alpha1.ConditionAvailable).Message
+	eventually.True(t, "Available=False/SecretExists", func() bool { return hasAvailableReason(t, server, v1alpha1.ReasonSecretExists) })
+	message := meta.FindStatusCondition(getServer(t, server).Status.Conditions, v1alpha1.ConditionAvailable).Message
 	if !strings.Contains(message, "keep the Secret") || strings.Contains(message, ": remove it") || !strings.Contains(message, "ownerReferences") {
 		t.Error(message)
 	}
 	patch(`{"metadata":{"ownerReferences":null,"labels":null}}`)
-	eventually.True(t, "it has its label again", func() bool { return keySecretNow(t, server).Labels[workload.KeysLabel] == "main" })
-	eventually.True(t, "it is in use again", func() bool { return !availableFor(t, server, v1alpha1.ReasonSecretExists) })
-	if now := keySecretNow(t, server); now.UID != secret.UID || !reflect.DeepEqual(now.Data, secret.Data) {
+	eventually.True(t, "it has its label again", func() bool { return getKeySecret(t, server).Labels[workload.KeysLabel] == "main" })
+	eventually.True(t, "it is in use again", func() bool { return !hasAvailableReason(t, server, v1alpha1.ReasonSecretExists) })
+	if now := getKeySecret(t, server); now.UID != secret.UID || !reflect.DeepEqual(now.Data, secret.Data) {
 		t.Error("the keys are others than before")
 	}
 }
 
 func TestAServerThatIsCreatedAgainTakesUpItsKeys(t *testing.T) {
 	startManager(t)
-	server, secret := keyServer(t)
+	server, secret := newServerWithKeys(t)
 	if err := admin.Delete(t.Context(), server); err != nil {
 		t.Fatal(err)
 	}
@@ -302,8 +302,8 @@ func TestAServerThatIsCreatedAgainTakesUpItsKeys(t *testing.T) {
 	})
 	again := &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: server.Namespace, Name: server.Name}, Spec: server.Spec}
 	create(t, again)
-	eventually.True(t, "it has keys", func() bool { return len(serverNow(t, again).Status.Keys) == 6 })
-	now := keySecretNow(t, again)
+	eventually.True(t, "it has keys", func() bool { return len(getServer(t, again).Status.Keys) == 6 })
+	now := getKeySecret(t, again)
 	if now == nil || now.UID != secret.UID || !reflect.DeepEqual(now.Data, secret.Data) {
 		t.Error("the keys are others than before")
 	}
@@ -311,18 +311,18 @@ func TestAServerThatIsCreatedAgainTakesUpItsKeys(t *testing.T) {
 
 func TestRevokingAKeyRemovesItsMaterialAndServesTheStandby(t *testing.T) {
 	startManager(t)
-	server, secret := keyServer(t)
+	server, secret := newServerWithKeys(t)
 	ring, err := decodeRing(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
 	revoked, standby := ring.Find("RS256", documents.KeyActive).KID, ring.Find("RS256", documents.KeyPublished).KID
-	change(t, server, func(s *v1alpha1.AuthorizationServer) {
+	updateServer(t, server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.Signing = &v1alpha1.SigningSettings{RevokedKeys: []string{revoked}}
 	})
-	eventually.True(t, "the material is gone", func() bool { return len(keySecretNow(t, server).Data[revoked+signingSuffix]) == 0 })
+	eventually.True(t, "the material is gone", func() bool { return len(getKeySecret(t, server).Data[revoked+signingSuffix]) == 0 })
 	eventually.True(t, "the standby is Active in status", func() bool {
-		return slices.ContainsFunc(serverNow(t, server).Status.Keys, func(k v1alpha1.KeyStatus) bool { return k.KID == standby && k.Phase == v1alpha1.KeyActive })
+		return slices.ContainsFunc(getServer(t, server).Status.Keys, func(k v1alpha1.KeyStatus) bool { return k.KID == standby && k.Phase == v1alpha1.KeyActive })
 	})
 	if kids := servedKIDs(t, server); slices.Contains(kids, revoked) || len(kids) != 6 {
 		t.Errorf("token servers are told of %q", kids)
@@ -337,11 +337,11 @@ func annotate(t *testing.T, object client.Object, name, value string) {
 	}
 }
 
-// change edits a server as its owner does.
-func change(t *testing.T, server *v1alpha1.AuthorizationServer, edit func(*v1alpha1.AuthorizationServer)) {
+// updateServer edits a server, and retries on a conflict.
+func updateServer(t *testing.T, server *v1alpha1.AuthorizationServer, edit func(*v1alpha1.AuthorizationServer)) {
 	t.Helper()
 	for {
-		now := serverNow(t, server)
+		now := getServer(t, server)
 		edit(now)
 		err := admin.Update(t.Context(), now)
 		if apierrors.IsConflict(err) {

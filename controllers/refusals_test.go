@@ -133,7 +133,7 @@ func TestACredentialStaysInForceWhileItsSecretCannotBeWrittenAgain(t *testing.T)
 	lift := env.newPolicy(env.apps, "", "v1", "secrets", "has(object.metadata.labels) && 'team' in object.metadata.labels || !has(object.data)", "a team is missing",
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: "probe"}, StringData: map[string]string{"a": "b"}})
 	env.deleteObject(env.secretOf(deleted))
-	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"team":"a"}},"stringData":{"client_secret":"`+strong+`"}}`))
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"team":"a"}},"stringData":{"client_secret":"`+strongSecret+`"}}`))
 	if err := admin.Patch(t.Context(), env.secretOf(edited), patch); err != nil {
 		t.Fatal(err)
 	}

@@ -22,9 +22,9 @@ type secretRead struct {
 	forbidden func(*corev1.Secret) string
 }
 
-// readSecretKey reads a key of a Secret. It looks up the metadata in the cache, and returns no value
-// if they are of the known version; else it reads the content from the API server. problem says why
-// there is no value, such as that there is no such Secret or key.
+// readSecretKey reads a key of a Secret. It looks up the metadata in the cache, and returns no
+// value if they are of the known version; else it reads the content from the API server. problem
+// says why there is no value, such as that there is no such Secret or key.
 func (op *operator) readSecretKey(ctx context.Context, read secretRead) (version secretVersion, value []byte, problem condition, err error) {
 	ref := read.ref
 	missing := falseCondition(v1alpha1.ReasonSecretNotFound, "%s: there is no Secret %q in namespace %q", read.field, ref.Name, read.namespace)

@@ -22,8 +22,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 )
 
-// contentAnnotation on a client's Secret is a hash of all that the manager writes into it except the
-// client secret, so that the cached metadata show whether it has to be written.
+// contentAnnotation on a client's Secret is a hash of all that the manager writes into it except
+// the client secret, so that the cached metadata show whether it has to be written.
 const contentAnnotation = "internal.oauth-operator.dev/content"
 
 // Suffixes of the names of Secrets that belong to AuthorizationServers. The API server refuses them
@@ -68,8 +68,8 @@ func (c targetContent) hash() string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// isCurrent reports whether the Secret is the client's, in the version that the manager wrote, and as
-// it should be. A nil target is not current.
+// isCurrent reports whether the Secret is the client's, in the version that the manager wrote, and
+// as it should be. A nil target is not current.
 func (t *secretTarget) isCurrent(written secretVersion) bool {
 	return t != nil && t.isOwn && written == versionOf(t.metadata, "") && t.metadata.Annotations[contentAnnotation] == t.content.hash()
 }
@@ -134,8 +134,8 @@ func (t *secretTarget) newSecret(c *v1alpha1.OAuthClient, value string) *corev1.
 	return secret
 }
 
-// dryRunTarget asks the API server whether the Secret can be written, by a dry run of the same write:
-// quotas and admission policies see its labels and its content, and nothing is stored.
+// dryRunTarget asks the API server whether the Secret can be written, by a dry run of the same
+// write: quotas and admission policies see its labels and its content, and nothing is stored.
 func (r *clientReconciler) dryRunTarget(ctx context.Context, c *v1alpha1.OAuthClient, target *secretTarget, value string) error {
 	secret := target.newSecret(c, value)
 	if target.metadata == nil {
@@ -167,8 +167,8 @@ func (r *clientReconciler) writeTarget(ctx context.Context, c *v1alpha1.OAuthCli
 }
 
 // upgradeFieldOwnership moves the fields that the manager has owned since it created the Secret to
-// its server-side apply, before the first one. Else labels and keys that are no longer applied would
-// stay.
+// its server-side apply, before the first one. Else labels and keys that are no longer applied
+// would stay.
 func (r *clientReconciler) upgradeFieldOwnership(ctx context.Context, m *metav1.PartialObjectMetadata) error {
 	current := secretMetadata()
 	if err := r.apiReader.Get(ctx, client.ObjectKeyFromObject(m), current); err != nil {

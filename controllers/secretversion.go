@@ -7,8 +7,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// secretVersion identifies a version of a Secret, and what was read of it. The zero secretVersion is
-// none.
+// secretVersion identifies a version of a Secret, and what was read of it. The zero secretVersion
+// is none.
 type secretVersion struct {
 	uid             types.UID
 	resourceVersion string

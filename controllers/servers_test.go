@@ -255,7 +255,7 @@ func TestTheKeySecretHasLabelsOfOurOwnAndOldOnesAreReplaced(t *testing.T) {
 	env := newEnvWithoutManager(t)
 	_, stop := runManager(t)
 	env.startServer()
-	secret := keySecretNow(t, env.server)
+	secret := getKeySecret(t, env.server)
 	check := func(when string) {
 		t.Helper()
 		for key := range secret.Labels {

@@ -44,8 +44,8 @@ func Decode(text string) (Ring, error) {
 	return ring, nil
 }
 
-// isValid reports whether each key has an id of its own and a known phase, and each algorithm has at
-// most one Active key.
+// isValid reports whether each key has an id of its own and a known phase, and each algorithm has
+// at most one Active key.
 func (ring Ring) isValid() bool {
 	kids, active := map[string]bool{}, map[string]bool{}
 	for _, k := range ring.Keys {

@@ -33,8 +33,8 @@ type Key struct {
 	Until time.Time `json:"until,omitzero"`
 }
 
-// updateHeld sets since when all live replicas hold a Published key. A replica that lacks it answers
-// with a JWKS without it, so the time starts anew then.
+// updateHeld sets since when all live replicas hold a Published key. A replica that lacks it
+// answers with a JWKS without it, so the time starts anew then.
 func (k *Key) updateHeld(in Input) {
 	switch {
 	case in.HasReplicas && !in.IsHeld(k.KID):

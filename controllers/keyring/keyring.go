@@ -105,8 +105,8 @@ func (ring *Ring) retireAndRemove(in Input) {
 	ring.Started = slices.DeleteFunc(ring.Started, func(algorithm string) bool { return !slices.Contains(listed, algorithm) })
 }
 
-// advanceAlgorithm does what is due for the keys of one algorithm, and returns when it has something
-// to do again; the zero time means not before an input changes.
+// advanceAlgorithm does what is due for the keys of one algorithm, and returns when it has
+// something to do again; the zero time means not before an input changes.
 func (ring *Ring) advanceAlgorithm(algorithm string, isNew bool, in Input, generate func(string) (string, error)) (time.Time, error) {
 	if ring.Find(algorithm, documents.KeyPublished) == nil {
 		if err := ring.addStandby(algorithm, in, generate); err != nil {

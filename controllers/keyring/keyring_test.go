@@ -104,7 +104,8 @@ func TestAKeyIsPublishedTwiceAsLongAsVerifiersCacheTheJWKS(t *testing.T) {
 
 func TestTheFirstKeysAreActiveAtOnceAndHaveAStandby(t *testing.T) {
 	r := newRingTest(t)
-	r.in.HasReplicas, r.in.IsHeld = false, func(string) bool { return false } // no token server can run before there are keys
+	// No token server can run before there are keys.
+	r.in.HasReplicas, r.in.IsHeld = false, func(string) bool { return false }
 	r.advance(0)
 	for _, algorithm := range eachAlgorithm() {
 		if r.active(algorithm) == r.standby(algorithm) {
@@ -329,7 +330,8 @@ func TestAKeyThatTokenServersStillUseStaysThoughTheRingSaysThatItRetires(t *test
 	old, served := r.active("ES256"), r.in.Served
 	r.in.Revision = 1
 	r.advance(time.Hour)
-	// The ring was written and the document was not: for a day the token servers have signed with the old key.
+	// The ring was written and the document was not, so token servers have signed with the old key
+	// for a day.
 	r.in.Served = served
 	r.in.Now = r.in.Now.Add(24 * time.Hour)
 	r.advance(0)

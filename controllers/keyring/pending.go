@@ -41,8 +41,8 @@ func (ring *Ring) activationTime(algorithm string, in Input) (at time.Time, wait
 	active, standby := ring.Find(algorithm, documents.KeyActive), ring.Find(algorithm, documents.KeyPublished)
 	switch {
 	case active == nil && slices.Contains(ring.Started, algorithm):
-		// The Active key was revoked. The standby becomes Active at once, unless a replica could not
-		// read what the others make with it.
+		// The Active key was revoked. The standby becomes Active at once, unless a replica could
+		// not read what the others make with it.
 		if in.HasReplicas && !in.IsHeld(standby.KID) {
 			return time.Time{}, waitsForReplicas
 		}

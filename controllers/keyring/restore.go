@@ -7,9 +7,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// Restore compares a stored ring with the keys that exist. It returns the stored ring, or one of the
-// known keys if none is stored; and the keys that are lost: those of the ring, and the known ones,
-// that do not exist and are not revoked.
+// Restore compares a stored ring with the keys that exist. It returns the stored ring, or one of
+// the known keys if none is stored; and the keys that are lost: those of the ring, and the known
+// ones, that do not exist and are not revoked.
 //
 // existing are the ids of the keys that exist; nil means all of the stored ring. known are the keys
 // that the server's document or status lists. The error is ErrInvalid if no ring is stored, none of

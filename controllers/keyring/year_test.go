@@ -217,8 +217,8 @@ func (y *year) expectKept() {
 	}
 }
 
-// reconcile does what the manager does: it reads which keys replicas hold, and writes the Secret and
-// then the document, unless that fails.
+// reconcile does what the manager does: it reads which keys replicas hold, and writes the Secret
+// and then the document, unless that fails.
 func (y *year) reconcile() {
 	if y.now.Before(y.away) {
 		return
