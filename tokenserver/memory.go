@@ -29,7 +29,7 @@ const (
 // hashMemory returns how many bytes of a memory limit the password hashes that are computed at once
 // may take: half of it, but enough for one hash of the operator's own.
 func hashMemory(limit int64) int64 {
-	return max(min(limit/2, maxHashMemory), password.HashMemory)
+	return max(min(limit/2, maxHashMemory), password.DefaultHashMemory)
 }
 
 // limitMemory sets up the garbage collector until restore is called: within the limit of the

@@ -205,8 +205,8 @@ func TestATokenThatNeedsNoConsentOutlivesAWithdrawal(t *testing.T) {
 	}
 }
 
-// A client that may skip the page shows it all the same if it asks for it, or if it is an app on the
-// user's device: what the user then allows can be withdrawn like any other consent.
+// A client that may skip the page shows it all the same if it asks for it, or if it is an app on
+// the user's device: what the user then allows can be withdrawn like any other consent.
 func TestAYesThatTheClientCouldHaveSkippedCanBeWithdrawn(t *testing.T) {
 	w := interactiontest.New(t)
 	for _, id := range []string{"legacy", "trusted", "cli"} {

@@ -1,5 +1,5 @@
-// Package authorize is the authorization endpoint (RFC 6749 section 3.1, OpenID Connect Core section
-// 3). It alone decides what is next in a flow, and all pages of a flow lead back to it.
+// Package authorize is the authorization endpoint (RFC 6749 section 3.1, OpenID Connect Core
+// section 3). It alone decides what is next in a flow, and all pages of a flow lead back to it.
 //
 //	authorize.go  Handler: requests by GET and by POST, and the return from a page
 //	request.go    reads the parameters of a request into a flow
@@ -8,8 +8,8 @@
 //	decide.go     decides what is next: the login page, the consent page, or the response
 //	response.go   the response: a code, tokens or an error, and how it is sent to the client
 //
-// An error is a page until client and redirect URI are known to be registered, and a redirect to the
-// client from then on (RFC 6749 section 4.1.2.1).
+// An error is a page until client and redirect URI are known to be registered, and a redirect to
+// the client from then on (RFC 6749 section 4.1.2.1).
 package authorize
 
 import (
@@ -73,9 +73,9 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	return h.proceed(w, r, flow)
 }
 
-// handlePost redirects a request by POST to a GET of the same request. A browser may send a POST from
-// another site without our cookies. The response sets no cookies either, since they would replace
-// those that the browser sends with the GET.
+// handlePost redirects a request by POST to a GET of the same request. A browser may send a POST
+// from another site without our cookies. The response sets no cookies either, since they would
+// replace those that the browser sends with the GET.
 func (h *Handler) handlePost(w http.ResponseWriter, r *http.Request) error {
 	body, err := io.ReadAll(io.LimitReader(r.Body, oauth.MaxFormSize+1))
 	if err != nil {
@@ -130,8 +130,8 @@ func (h *Handler) startFlow(
 }
 
 // readRedirectURI reads the redirect URI, and reports whether it is registered. A request may leave
-// it out if the client registered only one (RFC 6749 section 3.1.2.3), unless it is an authentication
-// request (OpenID Connect Core section 3.1.2.1).
+// it out if the client registered only one (RFC 6749 section 3.1.2.3), unless it is an
+// authentication request (OpenID Connect Core section 3.1.2.1).
 func readRedirectURI(flow *interaction.ResolvedFlow, params oauth.Params) bool {
 	registered := flow.Client.RedirectURIs
 	flow.RedirectURI = params.Get("redirect_uri")
@@ -174,6 +174,6 @@ func parseMalformed(raw string) oauth.Params {
 var errorParameters = []string{"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope"}
 
 // unreadable is the value of a redirect_uri that was sent but cannot be read. It is not the same as
-// one that was left out, and no client registered it. No parameter has this value, for none may have
-// a NUL.
+// one that was left out, and no client registered it. No parameter has this value, for none may
+// have a NUL.
 const unreadable = "\x00"

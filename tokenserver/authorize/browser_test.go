@@ -93,7 +93,8 @@ func TestChromiumIsLetGoToAPrivateUseScheme(t *testing.T) {
 	browser := chromium.Start(t)
 	went := make(visits, 10)
 	if err := chromedp.Listen(browser, func(event any) {
-		// No app is installed for the scheme: the request is made, and goes nowhere. What the policy stops is not made.
+		// No app is installed for the scheme: the request is made, and goes nowhere. What the
+		// policy stops is not made.
 		if e, ok := event.(*network.EventRequestWillBeSent); ok && strings.HasPrefix(e.Request.URL, interactiontest.PrivateURI+"?") {
 			u, _ := url.Parse(e.Request.URL)
 			went <- u.Query()

@@ -43,8 +43,8 @@ type approval struct {
 	consentUID string
 }
 
-// decide returns the page that is next, or 0 and the approval. With prompt none, the page that would
-// be next is an error (OpenID Connect Core section 3.1.2.6).
+// decide returns the page that is next, or 0 and the approval. With prompt none, the page that
+// would be next is an error (OpenID Connect Core section 3.1.2.6).
 func (h *Handler) decide(r *http.Request, flow *interaction.ResolvedFlow) (interaction.Step, *approval, error) {
 	if flow.Denied {
 		return 0, nil, oauth.Errorf(oauth.AccessDenied, "the user refused")
@@ -113,10 +113,10 @@ func (h *Handler) dropScopes(flow *interaction.ResolvedFlow) error {
 	return checkOpenID(flow)
 }
 
-// checkConsent returns the UID of the stored consent that the response is based on, empty if it needs
-// none; or that consent is missing, and the consent page is next. Consent that was given in this flow
-// must still be stored, since the user may have withdrawn it; the response is based on it even if
-// none was required.
+// checkConsent returns the UID of the stored consent that the response is based on, empty if it
+// needs none; or that consent is missing, and the consent page is next. Consent that was given in
+// this flow must still be stored, since the user may have withdrawn it; the response is based on it
+// even if none was required.
 func (h *Handler) checkConsent(
 	ctx context.Context, flow *interaction.ResolvedFlow, user *registry.User,
 ) (consentUID string, isMissing bool, err error) {

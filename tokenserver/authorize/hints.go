@@ -10,8 +10,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
-// readClaims reads the claims parameter (OpenID Connect Core section 5.5). What it requires of sub and
-// acr decides whether there is a response; the other claims decide only what is in it (section
+// readClaims reads the claims parameter (OpenID Connect Core section 5.5). What it requires of sub
+// and acr decides whether there is a response; the other claims decide only what is in it (section
 // 5.5.1).
 func (h *Handler) readClaims(flow *interaction.ResolvedFlow, params oauth.Params) error {
 	value := params.Get("claims")
@@ -49,7 +49,8 @@ func (h *Handler) readClaims(flow *interaction.ResolvedFlow, params oauth.Params
 
 func isSupportedACR(acr string) bool { return slices.Contains(mint.ACRValues, acr) }
 
-// claimRequest is what a claims parameter requires of one claim (OpenID Connect Core section 5.5.1).
+// claimRequest is what a claims parameter requires of one claim (OpenID Connect Core section
+// 5.5.1).
 type claimRequest struct {
 	essential bool
 	// values are those that the claim may have; empty means any.
@@ -85,9 +86,9 @@ func readClaimRequest(name string, claims map[string]json.RawMessage) (claimRequ
 	return request, nil
 }
 
-// readHints reads the hints. id_token_hint is an ID token of this server, expired or not, of the user
-// that the response must be about (OpenID Connect Core section 3.1.2.1). login_hint fills in the
-// login page.
+// readHints reads the hints. id_token_hint is an ID token of this server, expired or not, of the
+// user that the response must be about (OpenID Connect Core section 3.1.2.1). login_hint fills in
+// the login page.
 func (h *Handler) readHints(flow *interaction.ResolvedFlow, params oauth.Params) error {
 	flow.LoginHint = params.Get("login_hint")
 	hint := params.Get("id_token_hint")

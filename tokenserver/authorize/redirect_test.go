@@ -24,7 +24,8 @@ func refusedWithAPage(t *testing.T, answer interactiontest.Page, sentence string
 // html undoes the escapes that our sentences contain.
 func html(body string) string { return strings.NewReplacer("&#39;", "'").Replace(body) }
 
-// refusedAtTheClient fails the test unless the answer is an error that goes to the client, with state and issuer.
+// refusedAtTheClient fails the test unless the answer is an error that goes to the client, with
+// state and issuer.
 func refusedAtTheClient(t *testing.T, answer interactiontest.Page, code string) {
 	t.Helper()
 	values := answer.Values()

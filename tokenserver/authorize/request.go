@@ -12,7 +12,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
-// readRequest reads the parameters into the flow. It returns the error of the first step that fails.
+// readRequest reads the parameters into the flow. It returns the error of the first step that
+// fails.
 func (h *Handler) readRequest(flow *interaction.ResolvedFlow, params oauth.Params) error {
 	for _, step := range []func(*interaction.ResolvedFlow, oauth.Params) error{
 		checkUnsupported, readResponseType, readResponseMode, readScope, readNonce, readCodeChallenge, readPrompt,
@@ -119,8 +120,8 @@ func readResponseMode(flow *interaction.ResolvedFlow, params oauth.Params) error
 	}
 }
 
-// readNonce requires a nonce with an ID token from this endpoint: nothing else ties the token to the
-// request (OpenID Connect Core section 3.2.2.1).
+// readNonce requires a nonce with an ID token from this endpoint: nothing else ties the token to
+// the request (OpenID Connect Core section 3.2.2.1).
 func readNonce(flow *interaction.ResolvedFlow, params oauth.Params) error {
 	flow.Nonce = params.Get("nonce")
 	if flow.Nonce == "" && flow.HasResponseType("id_token") {
@@ -129,8 +130,8 @@ func readNonce(flow *interaction.ResolvedFlow, params oauth.Params) error {
 	return nil
 }
 
-// readCodeChallenge allows PKCE with S256 only. Without a method, a challenge would be plain (RFC 7636
-// section 4.3), which shows the verifier to anyone who sees the request.
+// readCodeChallenge allows PKCE with S256 only. Without a method, a challenge would be plain (RFC
+// 7636 section 4.3), which shows the verifier to anyone who sees the request.
 func readCodeChallenge(flow *interaction.ResolvedFlow, params oauth.Params) error {
 	if !flow.HasResponseType("code") {
 		return nil

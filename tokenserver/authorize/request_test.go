@@ -141,7 +141,8 @@ func TestOnlyWhatIsWellEncodedTellsWhereAnErrorGoes(t *testing.T) {
 			}
 		}
 		refusedWithAPage(t, b.Get(without(web, "client_id")+"&client_id="+strings.ReplaceAll(bad, "state", "client_id")), pages.MessageUnknownClient)
-		// Of a client with one redirect URI, to which an error would go if the parameter were taken to be left out.
+		// Of a client with one redirect URI, to which an error would go if the parameter were taken
+		// to be left out.
 		refusedWithAPage(t, b.Get(without(web, "redirect_uri", "scope")+"&redirect_uri="+strings.ReplaceAll(bad, "state", "redirect_uri")),
 			pages.MessageUnknownRedirect)
 	}

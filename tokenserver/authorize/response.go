@@ -17,8 +17,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// responseParameters returns what the response type asks for. A refresh token is never among it (RFC
-// 6749 section 4.2.2).
+// responseParameters returns what the response type asks for. A refresh token is never among it
+// (RFC 6749 section 4.2.2).
 func (h *Handler) responseParameters(flow *interaction.ResolvedFlow, a *approval) (url.Values, error) {
 	parameters := url.Values{}
 	if flow.HasResponseType("code") {

@@ -7,10 +7,10 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
-// readScope reads scope. It drops a built-in scope that the client cannot have in this flow. Any other
-// scope that the client may not have is dropped in an authentication request (OpenID Connect Core
-// section 3.1.2.1) and an error in another request (RFC 6749 section 4.1.2.1). The token response says
-// what was granted.
+// readScope reads scope. It drops a built-in scope that the client cannot have in this flow. Any
+// other scope that the client may not have is dropped in an authentication request (OpenID Connect
+// Core section 3.1.2.1) and an error in another request (RFC 6749 section 4.1.2.1). The token
+// response says what was granted.
 func readScope(flow *interaction.ResolvedFlow, params oauth.Params) error {
 	requested, err := oauth.ParseScope(params.Get("scope"))
 	if err != nil {

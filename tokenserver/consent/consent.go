@@ -1,5 +1,5 @@
-// Package consent is the consent page. It shows which application asks the user for what, which user
-// is signed in, and where the response goes. With the user's decision it redirects back to the
+// Package consent is the consent page. It shows which application asks the user for what, which
+// user is signed in, and where the response goes. With the user's decision it redirects back to the
 // authorization endpoint. It opens only flows that are for it, in the browser that they belong to.
 //
 //	consent.go       Handler: the page and its form
@@ -60,8 +60,8 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	return h.show(w, flow, user)
 }
 
-// show shows the form. The form contains the flow with a hash of what the page shows and of the user,
-// so that it gives no consent to anything else.
+// show shows the form. The form contains the flow with a hash of what the page shows and of the
+// user, so that it gives no consent to anything else.
 func (h *Handler) show(w http.ResponseWriter, flow *interaction.ResolvedFlow, user *registry.User) error {
 	mayNotHave := func(scope string) bool { return !flow.Client.MayHaveScope(scope) }
 	flow.Scopes, flow.ConsentingUser = slices.DeleteFunc(flow.Scopes, mayNotHave), ""
@@ -116,9 +116,9 @@ func (h *Handler) handlePost(w http.ResponseWriter, r *http.Request) error {
 	return h.Flows.RedirectTo(w, r, flow, interaction.StepResume)
 }
 
-// allow stores the user's consent. It does nothing if another user is signed in than the page showed,
-// from another tab, or if a ResourceServer was created again under its identifier since. The page is
-// shown again then.
+// allow stores the user's consent. It does nothing if another user is signed in than the page
+// showed, from another tab, or if a ResourceServer was created again under its identifier since.
+// The page is shown again then.
 func (h *Handler) allow(r *http.Request, flow *interaction.ResolvedFlow) error {
 	_, user, err := h.Sessions.Current(r.Context(), r, flow.Server)
 	if err != nil || user == nil {

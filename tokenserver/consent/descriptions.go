@@ -9,8 +9,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 )
 
-// describe returns what is asked with its descriptions: the scopes, the claims that are asked for one
-// by one, and the APIs that the request names.
+// describe returns what is asked with its descriptions: the scopes, the claims that are asked for
+// one by one, and the APIs that the request names.
 func (h *Handler) describe(flow *interaction.ResolvedFlow, asked grant.ConsentRequest) (described []pages.Scope) {
 	for _, scope := range asked.Scopes {
 		described = append(described, pages.Scope{Name: scope, Description: h.describeScope(scope)})
@@ -45,7 +45,8 @@ var claimDescriptions = map[string]string{
 	"phone_number_verified": "See whether your phone number was verified", "groups": "See which groups you are in",
 }
 
-// scopeDescriptions are the descriptions of the built-in scopes. Resource servers describe the others.
+// scopeDescriptions are the descriptions of the built-in scopes. Resource servers describe the
+// others.
 var scopeDescriptions = map[string]string{
 	oauth.ScopeOpenID:        "Know who you are on this server",
 	oauth.ScopeProfile:       "See your name, picture and other details",

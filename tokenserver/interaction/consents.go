@@ -31,13 +31,13 @@ func (c *Consents) FindCovering(ctx context.Context, userUID, clientUID string, 
 	return consent.UID, nil
 }
 
-// maxAddAttempts is how often Add tries to write. An attempt fails when another tab of the same user
-// writes first.
+// maxAddAttempts is how often Add tries to write. An attempt fails when another tab of the same
+// user writes first.
 const maxAddAttempts = 8
 
-// Add adds what is asked to the user's consent to the client. It writes nothing if the consent covers
-// it already, and removes nothing but what was allowed for a ResourceServer that another one of the
-// same identifier has replaced.
+// Add adds what is asked to the user's consent to the client. It writes nothing if the consent
+// covers it already, and removes nothing but what was allowed for a ResourceServer that another one
+// of the same identifier has replaced.
 func (c *Consents) Add(ctx context.Context, userUID, clientUID string, asked grant.ConsentRequest) error {
 	var last error
 	for range maxAddAttempts {

@@ -8,8 +8,8 @@
 //	posted.go    a request that another site sent by POST, on its way to a GET
 //	consents.go  Consents: what users have allowed clients
 //
-// Each page redirects back to the authorization endpoint, which alone decides what is next. A sealed
-// flow names the step that it is for, and is valid for no other.
+// Each page redirects back to the authorization endpoint, which alone decides what is next. A
+// sealed flow names the step that it is for, and is valid for no other.
 package interaction
 
 import (
@@ -53,13 +53,13 @@ type Flow struct {
 	BrowserHash Hash
 
 	ClientUID string
-	// RedirectHash is the hash of the registered redirect URI that the request matches: the URI may be
-	// long. RedirectPort is the port that the request has in its place, for a loopback URI (RFC 8252
-	// section 7.3).
+	// RedirectHash is the hash of the registered redirect URI that the request matches: the URI may
+	// be long. RedirectPort is the port that the request has in its place, for a loopback URI (RFC
+	// 8252 section 7.3).
 	RedirectHash Hash
 	RedirectPort string
-	// RedirectURISent is true if the request has a redirect_uri. The token request then needs it too
-	// (RFC 6749 section 4.1.3).
+	// RedirectURISent is true if the request has a redirect_uri. The token request then needs it
+	// too (RFC 6749 section 4.1.3).
 	RedirectURISent bool
 	// ResponseType is a set of words: code, token, id_token.
 	ResponseType []string
@@ -81,7 +81,8 @@ type Flow struct {
 
 	// LoginSession is the hash of the session that began in this flow; empty if none did.
 	LoginSession string
-	// ShownConsent is the hash of what the consent page showed, and of its user (grant.ConsentRequest).
+	// ShownConsent is the hash of what the consent page showed, and of its user
+	// (grant.ConsentRequest).
 	ShownConsent string
 	// ConsentingUser is the UID of the user who gave consent in this flow.
 	ConsentingUser string
@@ -127,7 +128,8 @@ func (f *Flow) GrantTypes() []string {
 }
 
 // SetRedirectURI records which of the registered redirect URIs the requested one matches, and its
-// port. It returns false if none does, or if ResolveRedirectURI could not restore what was requested.
+// port. It returns false if none does, or if ResolveRedirectURI could not restore what was
+// requested.
 func (f *Flow) SetRedirectURI(registered []string, requested string) bool {
 	match, ok := redirecturi.Match(registered, requested)
 	if !ok {

@@ -30,15 +30,15 @@ const (
 const ParamFlow = "flow"
 
 const (
-	// MaxSealed is how many bytes a sealed flow may have. In base64url they are a third more: clients
-	// and proxies accept URLs of 8 KiB.
+	// MaxSealed is how many bytes a sealed flow may have. In base64url they are a third more:
+	// clients and proxies accept URLs of 8 KiB.
 	MaxSealed = 5 << 10
 	// maxGrowth is how many bytes the steps of a user may add to a flow.
 	maxGrowth = 256
 )
 
-// cookieBrowser is the kind of the cookie that ties flows to a browser. All flows of a browser share
-// it, so they work in several tabs, and flows that are abandoned leave no cookie behind.
+// cookieBrowser is the kind of the cookie that ties flows to a browser. All flows of a browser
+// share it, so they work in several tabs, and flows that are abandoned leave no cookie behind.
 const cookieBrowser = "browser"
 
 // Flows seals and opens flows. All fields are required.

@@ -113,8 +113,8 @@ func (h *Handler) beginSession(
 }
 
 // authenticate returns the user whose username and password these are, or nil. An unknown username
-// takes the same work as a wrong password. The error is a *throttle.RefusedError if it is too early to
-// try.
+// takes the same work as a wrong password. The error is a *throttle.RefusedError if it is too early
+// to try.
 func (h *Handler) authenticate(r *http.Request, server documents.Server, username, secret string) (*registry.User, error) {
 	if secret == "" || len(secret) > password.MaxLength {
 		return nil, nil
@@ -133,8 +133,8 @@ func (h *Handler) authenticate(r *http.Request, server documents.Server, usernam
 	return user, nil
 }
 
-// retryAfter returns how many seconds to wait after too many logins. If that is not known, an hour is
-// as good as any.
+// retryAfter returns how many seconds to wait after too many logins. If that is not known, an hour
+// is as good as any.
 func retryAfter(err *session.TooManyLoginsError) int {
 	if err.Wait == 0 {
 		return int(time.Hour / time.Second)

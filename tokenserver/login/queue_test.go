@@ -16,7 +16,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
 
-// queue is a server whose CPUs are all busy until they are released, so that whoever signs in waits.
+// queue is a server whose CPUs are all busy until they are released, so that whoever signs in
+// waits.
 type queue struct {
 	*interactiontest.Server
 	release func()

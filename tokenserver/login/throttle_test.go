@@ -36,7 +36,8 @@ func guess(w *interactiontest.Server, username, secret string) interactiontest.P
 	return b.Login(b.Get(w.WebRequest()), username, secret)
 }
 
-// wantWait checks that an answer is the login page with a sentence that says when to try again, and that nothing was hashed for it.
+// wantWait checks that an answer is the login page with a sentence that says when to try again, and
+// that nothing was hashed for it.
 func wantWait(t *testing.T, what string, answer interactiontest.Page, work int64, seconds, words string) {
 	t.Helper()
 	if answer.StatusCode != http.StatusTooManyRequests || answer.Header.Get("Retry-After") != seconds ||
@@ -82,7 +83,8 @@ func TestWhileOthersGuessAStrangerWaitsAndTheOwnersBrowserGetsIn(t *testing.T) {
 	}
 }
 
-// A thief who knew the password signed in with it, and the owner has changed it since: the thief's browser guesses no better than any other.
+// A thief who knew the password signed in with it, and the owner has changed it since: the thief's
+// browser guesses no better than any other.
 func TestAChangedPasswordEndsWhatADeviceCookieIsGoodFor(t *testing.T) {
 	w := newServer(t)
 	thief := w.NewBrowser()

@@ -5,9 +5,9 @@
 //	request.go  reads the parameters: which client sent the user, and where the browser goes next
 //	seal.go     a request in the form of the page, or on its way from a POST to a GET
 //
-// No other site can sign a user out by itself. Either the request has an ID token of the user who is
-// signed in, which only an application has that this user signed in to. Or the page asks the user, and
-// its form is valid for one session only.
+// No other site can sign a user out by itself. Either the request has an ID token of the user who
+// is signed in, which only an application has that this user signed in to. Or the page asks the
+// user, and its form is valid for one session only.
 //
 // Ending a session is one write, and a request without a session writes nothing. The page says
 // "signed out" only if a session has ended.
@@ -29,7 +29,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Handler is the logout endpoint, GET and POST, for web.Adapter.ForBrowser. All fields are required.
+// Handler is the logout endpoint, GET and POST, for web.Adapter.ForBrowser. All fields are
+// required.
 type Handler struct {
 	Registry *registry.Registry
 	Keys     *keys.Set
@@ -65,8 +66,8 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	return h.handleRequest(w, r, server, req)
 }
 
-// redirectToGet redirects a request by POST to a GET of the same request. A browser sends a POST from
-// the application's site without our cookies. The response sets no cookies either.
+// redirectToGet redirects a request by POST to a GET of the same request. A browser sends a POST
+// from the application's site without our cookies. The response sets no cookies either.
 func (h *Handler) redirectToGet(w http.ResponseWriter, r *http.Request, server documents.Server, params oauth.Params) error {
 	req, err := h.readRequest(r.Context(), server, params)
 	if err != nil {
@@ -122,8 +123,8 @@ func (h *Handler) endSession(w http.ResponseWriter, r *http.Request, server docu
 	return respond(w, server, req, true)
 }
 
-// askUser shows the page. The user is nil while it is not served. Its session is worth ending all the
-// same: it would be valid again if the user is served again.
+// askUser shows the page. The user is nil while it is not served. Its session is worth ending all
+// the same: it would be valid again if the user is served again.
 func (h *Handler) askUser(w http.ResponseWriter, server documents.Server, req request, current *session.Session, user *registry.User) error {
 	sealed, err := h.sealForm(req, current.RootHash())
 	if err != nil {
@@ -139,9 +140,10 @@ func (h *Handler) askUser(w http.ResponseWriter, server documents.Server, req re
 	return web.Page(w, http.StatusOK, page, req.redirectURI)
 }
 
-// respondWithoutSession answers a request without a session. A browser sends the cookie of the session
-// with what it opens in a window. It does not (SameSite=Lax) with what a page of another site embeds
-// or fetches. Whether the user is signed in is then not known, so it must not look like a logout.
+// respondWithoutSession answers a request without a session. A browser sends the cookie of the
+// session with what it opens in a window. It does not (SameSite=Lax) with what a page of another
+// site embeds or fetches. Whether the user is signed in is then not known, so it must not look like
+// a logout.
 func respondWithoutSession(w http.ResponseWriter, r *http.Request, server documents.Server, req request) error {
 	switch r.Header.Get("Sec-Fetch-Dest") {
 	case "", "document":

@@ -217,8 +217,8 @@ func TestLogoutEndsTheTokensOfTheSessionAndNotTheOfflineOnes(t *testing.T) {
 	}
 }
 
-// Application A wants to see a login (prompt=login, max_age) or the session was idle: it is the same user, and application B keeps its access
-// until they sign out.
+// Application A wants to see a login (prompt=login, max_age) or the session was idle: it is the
+// same user, and application B keeps its access until they sign out.
 func TestALogoutEndsWhatCameFromEveryLoginOfTheUserInTheBrowser(t *testing.T) {
 	for name, again := range map[string]func(*interactiontest.Server) string{
 		"prompt=login": func(w *interactiontest.Server) string { return w.WebRequest("prompt", "login") },
@@ -333,7 +333,8 @@ func TestASessionAtItsAbsoluteEndIsSignedOutToo(t *testing.T) {
 	}
 }
 
-// What ended stays dead when the session would have ended by itself: the last access token may live a day longer.
+// What ended stays dead when the session would have ended by itself: the last access token may live
+// a day longer.
 func TestNothingComesBackOnceTheSessionIsForgotten(t *testing.T) {
 	w := interactiontest.New(t)
 	w.Document.AccessTokenLifetime = 24 * 3600
@@ -405,8 +406,9 @@ func TestAUserWhoIsNotServedAtTheMomentIsSignedOutForGood(t *testing.T) {
 	}
 }
 
-// Cookies are SameSite=Lax: a browser sends none with what another site embeds or fetches, and no program of an application has any. What comes
-// without the session's cookie has ended nothing, and must not look as if it had.
+// Cookies are SameSite=Lax: a browser sends none with what another site embeds or fetches, and no
+// program of an application has any. What comes without the session's cookie has ended nothing, and
+// must not look as if it had.
 func TestALogoutWithoutCookiesDoesNotSayThatTheUserIsSignedOut(t *testing.T) {
 	w := interactiontest.New(t)
 	b := signedIn(t, w)

@@ -18,8 +18,8 @@ type request struct {
 	client *registry.Client
 	// subject is that of the ID token in the request; empty if it has no valid one.
 	subject string
-	// redirectURI is where the browser goes after the logout, one that the client has registered, and
-	// state is its parameter; empty means that the browser stays on this server.
+	// redirectURI is where the browser goes after the logout, one that the client has registered,
+	// and state is its parameter; empty means that the browser stays on this server.
 	redirectURI, state string
 	// noRedirect is why redirectURI is empty although the request asked for one.
 	noRedirect noRedirectReason
@@ -44,8 +44,8 @@ var noRedirectMessages = map[noRedirectReason]string{
 
 // readRequest reads the parameters (RP-Initiated Logout section 2). It ignores logout_hint and
 // ui_locales: the session is the browser's, and the page has one language. An invalid ID token is
-// treated as if it were not sent (section 4), so the user can still sign out. But it is an error if an
-// ID token and client_id name different clients (section 2).
+// treated as if it were not sent (section 4), so the user can still sign out. But it is an error if
+// an ID token and client_id name different clients (section 2).
 func (h *Handler) readRequest(ctx context.Context, server documents.Server, params oauth.Params) (request, error) {
 	var req request
 	noClient := clientMissing
@@ -73,7 +73,8 @@ func (h *Handler) readRequest(ctx context.Context, server documents.Server, para
 }
 
 // verifyHint verifies an ID token, and returns its client and subject. This server must have signed
-// it with a key that is still published; it may have expired long ago (RP-Initiated Logout section 2).
+// it with a key that is still published; it may have expired long ago (RP-Initiated Logout section
+// 2).
 func (h *Handler) verifyHint(server documents.Server, hint string) (*registry.Client, string, noRedirectReason) {
 	var claims struct {
 		Issuer   string `json:"iss"`
@@ -91,9 +92,9 @@ func (h *Handler) verifyHint(server documents.Server, hint string) (*registry.Cl
 	return client, claims.Subject, noReason
 }
 
-// setRedirect sets where the browser goes after the logout: to the URI, if the client is known and has
-// registered exactly this URI (RP-Initiated Logout section 3). noClient is why the client is not
-// known.
+// setRedirect sets where the browser goes after the logout: to the URI, if the client is known and
+// has registered exactly this URI (RP-Initiated Logout section 3). noClient is why the client is
+// not known.
 func (h *Handler) setRedirect(ctx context.Context, req *request, uri, state string, noClient noRedirectReason) {
 	switch {
 	case uri == "":

@@ -15,23 +15,23 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// paramForm is the field of the form that contains a sealed request. A request of an application does
-// not have it.
+// paramForm is the field of the form that contains a sealed request. A request of an application
+// does not have it.
 const paramForm = "logout"
 
-// The maximum size of a sealed request, in bytes: in a form, and in a URL, which clients and proxies
-// limit.
+// The maximum size of a sealed request, in bytes: in a form, and in a URL, which clients and
+// proxies limit.
 const (
 	maxForm = 12 << 10
 	maxURL  = 7 << 10
 )
 
-// sealedRequest is a request as it is sealed, in CBOR (RFC 8949): no character of a state takes more
-// than its own bytes, unlike in JSON or in a URL.
+// sealedRequest is a request as it is sealed, in CBOR (RFC 8949): no character of a state takes
+// more than its own bytes, unlike in JSON or in a URL.
 type sealedRequest struct {
-	// Session is the hash of the root of the session that the page shows, so another site cannot use a
-	// form that it got for its own session. It is empty in the URL of the GET that follows a POST: like
-	// the URL of any other request, it is not tied to a session.
+	// Session is the hash of the root of the session that the page shows, so another site cannot
+	// use a form that it got for its own session. It is empty in the URL of the GET that follows a
+	// POST: like the URL of any other request, it is not tied to a session.
 	Session   string `json:"s,omitempty"`
 	StartedAt int64  `json:"at"` // Unix seconds
 	ClientUID string `json:"c,omitempty"`

@@ -11,7 +11,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 )
 
-// A form that the server made for one session is anybody's who opens the page in that session: it must not end another.
+// A form that the server made for one session is anybody's who opens the page in that session: it
+// must not end another.
 func TestAYesIsGoodForTheSessionThatWasShownAlone(t *testing.T) {
 	w := interactiontest.New(t)
 	attacker, victim := signedIn(t, w), signedIn(t, w)

@@ -5,53 +5,52 @@ import (
 	"time"
 )
 
-// memory that computing the hash takes, in bytes.
-func (p parsed) memory() int64 {
+// memory returns how many bytes computing the hash takes.
+func (p parsedHash) memory() int64 {
 	if p.bcrypt {
-		return 8 << 10 // some 4 KiB of state, and a little
+		return 8 << 10 // the state has 4 KiB
 	}
 	return int64(p.params.memory) << 10
 }
 
-// threads that compute it.
-func (p parsed) threads() int {
+// threads returns how many threads compute the hash.
+func (p parsedHash) threads() int {
 	if p.bcrypt {
 		return 1
 	}
 	return int(p.params.threads)
 }
 
-// work is what computing it takes of one CPU: rounds of bcrypt, or KiB that Argon2 fills.
-func (p parsed) work() float64 {
+// work returns how much work the hash is: rounds of bcrypt, or KiB that Argon2 fills.
+func (p parsedHash) work() float64 {
 	if p.bcrypt {
-		return float64(uint64(1) << p.cost)
+		return float64(uint64(1) << p.bcryptCost)
 	}
 	return float64(p.params.memory) * float64(p.params.time)
 }
 
-// rates are how long a unit of work takes one thread, in nanoseconds. They begin with those of an
-// ordinary machine, and follow what is measured: a container may have a tenth of a CPU, or share
-// it.
+// rates are how many nanoseconds one thread takes for a unit of work. They begin with those of an
+// ordinary machine and follow what is measured, since a container may have a tenth of a CPU.
 type rates struct {
 	mu             sync.Mutex
-	argon2, bcrypt float64 // zero: nothing was asked for yet
+	argon2, bcrypt float64 // 0 until it is used
 }
 
 const (
-	initialArgon2 = 700    // a KiB: 27 ms for a hash of our own
-	initialBcrypt = 60_000 // a round: 61 ms for cost 10
-	// smoothing is the part of a rate, as its reciprocal, that one measurement replaces.
+	initialArgon2 = 700    // for a KiB: 27 ms for a hash that Hash made
+	initialBcrypt = 60_000 // for a round: 61 ms for cost 10
+	// smoothing: a measurement replaces 1/smoothing of a rate.
 	smoothing = 8
-	// outlier is how many times the rate a measurement counts as, at most: a process that was
-	// stopped for a while says nothing of hashes.
+	// outlier is how many times the rate a measurement counts at most. A process that was stopped
+	// for a while measures too much.
 	outlier = 4
 )
 
-// rate of the hash's work. The caller has the lock.
-func (s *rates) rate(p parsed) *float64 {
-	rate, initial := &s.argon2, float64(initialArgon2)
+// rateOf returns the rate for a hash. The caller holds the lock.
+func (r *rates) rateOf(p parsedHash) *float64 {
+	rate, initial := &r.argon2, float64(initialArgon2)
 	if p.bcrypt {
-		rate, initial = &s.bcrypt, initialBcrypt
+		rate, initial = &r.bcrypt, initialBcrypt
 	}
 	if *rate == 0 {
 		*rate = initial
@@ -59,20 +58,20 @@ func (s *rates) rate(p parsed) *float64 {
 	return rate
 }
 
-// estimate how long so many threads take for the hash.
-func (s *rates) estimate(p parsed, threads int) time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return time.Duration(*s.rate(p) * p.work() / float64(threads))
+// estimate returns how long the threads will take for a hash.
+func (r *rates) estimate(p parsedHash, threads int) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Duration(*r.rateOf(p) * p.work() / float64(threads))
 }
 
-// learn from how long they took.
-func (s *rates) learn(p parsed, threads int, took time.Duration) {
+// update updates the rate with how long the threads took for a hash.
+func (r *rates) update(p parsedHash, threads int, took time.Duration) {
 	if took <= 0 {
-		return // a clock that stands still, or was set back
+		return // the clock was set back
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	rate := s.rate(p)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rate := r.rateOf(p)
 	*rate += (min(float64(took)*float64(threads)/p.work(), outlier**rate) - *rate) / smoothing
 }

@@ -1,14 +1,15 @@
-// Package password hashes and verifies users' passwords, and normalises passwords and usernames.
-// The manager hashes and checks hashes with it, the token server verifies; both must agree on what
-// a password and a name are.
+// Package password hashes and verifies the passwords of users, and normalizes passwords and
+// usernames. The manager hashes passwords and checks hashes with it, the token server verifies
+// passwords. Both have to agree on what a password and a username are.
 //
-//	password.go   hashes and their verification
-//	phc.go        reads hashes and bounds their parameters
-//	decoy.go      makes hashes for names that are nobody's
-//	normalize.go  the one form of a password and of a username
-//	verifier.go   Verifier: verifies within limits of CPUs and memory
-//	queue.go      what waits for its turn, and who may have how much of the queue
-//	cost.go       what a hash takes, and how long
+//	password.go   Hash and Verify
+//	phc.go        parses hashes, and limits their cost
+//	dummy.go      DummyHash, for usernames that do not exist
+//	normalize.go  the normal forms of passwords and usernames
+//	verifier.go   Verifier, which verifies within limits of CPUs and memory
+//	queue.go      the queue of the Verifier, and the quotas of users and sources
+//	cost.go       how much memory and time a hash takes
+//	metrics.go    metrics of the queue
 package password
 
 import (
@@ -22,54 +23,55 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// MaxLength of a password in bytes; a longer one is refused unhashed.
+// MaxLength is how many bytes a password may have.
 const MaxLength = 1024
 
-// OwnMemory is how much a hash that this package makes takes, in bytes.
-const HashMemory = ownMemory << 10
+// DefaultHashMemory is how many bytes of memory a hash that Hash makes takes.
+const DefaultHashMemory = defaultMemory << 10
 
-const ownMemory = 19456 // KiB
+const defaultMemory = 19456 // KiB
 
-// Cost of the hashes that this package makes: the second choice of the OWASP password storage cheat sheet for argon2id, 19 MiB and two passes.
-var ownCost = argon2Params{memory: ownMemory, time: 2, threads: 1}
+// defaultCost is the cost of the hashes that Hash makes: the second choice of the OWASP password
+// storage cheat sheet for argon2id.
+var defaultCost = argon2Params{memory: defaultMemory, time: 2, threads: 1}
 
 const (
 	saltLength = 16
 	hashLength = 32
 )
 
-// ErrTooLong: the password has more than MaxLength bytes.
+// ErrTooLong means that a password has more than MaxLength bytes.
 var ErrTooLong = errors.New("password is too long")
 
-// Hash returns an argon2id hash of the normalised password in PHC string format, with a salt from
-// random.
+// Hash returns an argon2id hash of the normalized password in PHC string format, with a salt from
+// random. The error wraps ErrTooLong if the password is too long.
 func Hash(password string, random io.Reader) (phc string, err error) {
 	if len(password) > MaxLength {
 		return "", fmt.Errorf("%w: more than %d bytes", ErrTooLong, MaxLength)
 	}
 	salt := make([]byte, saltLength)
 	if _, err := io.ReadFull(random, salt); err != nil {
-		return "", fmt.Errorf("make a salt: %w", err)
+		return "", fmt.Errorf("reading randomness for a salt: %w", err)
 	}
-	sum := argon2.IDKey([]byte(normalize(password)), salt, ownCost.time, ownCost.memory, ownCost.threads, hashLength)
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, ownCost.memory, ownCost.time, ownCost.threads,
+	sum := argon2.IDKey([]byte(normalize(password)), salt, defaultCost.time, defaultCost.memory, defaultCost.threads, hashLength)
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, defaultCost.memory, defaultCost.time, defaultCost.threads,
 		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum)), nil
 }
 
-// Verify says whether phc, an argon2id or bcrypt hash, is the normalised password's. The error
-// wraps ErrHash if phc is no hash that CheckHash passes: it is never computed then. A bcrypt hash
-// sees only the first 72 bytes of a password.
+// Verify reports whether phc, an argon2id or bcrypt hash, is a hash of the normalized password. The
+// error wraps ErrHash if CheckHash refuses phc, which is not computed then. bcrypt uses only the
+// first 72 bytes of a password.
 func Verify(phc, password string) (bool, error) {
 	if len(password) > MaxLength {
 		return false, nil
 	}
-	h, err := parse(phc)
+	h, err := parseHash(phc)
 	if err != nil {
 		return false, err
 	}
 	password = normalize(password)
 	if h.bcrypt {
-		// The parameters were checked, so the only error left is that the password is another.
+		// The hash is well-formed, so the only possible error is that it does not match.
 		return bcrypt.CompareHashAndPassword([]byte(phc), []byte(password)) == nil, nil
 	}
 	sum := argon2.IDKey([]byte(password), h.salt, h.params.time, h.params.memory, h.params.threads, uint32(len(h.sum)))

@@ -115,7 +115,7 @@ func TestAVeryLongPasswordIsRefusedUnhashed(t *testing.T) {
 	}
 }
 
-func TestADecoyCostsWhatItStandsForAndFitsNoPassword(t *testing.T) {
+func TestADummyHashCostsWhatItStandsForAndFitsNoPassword(t *testing.T) {
 	blowfish, err := bcrypt.GenerateFromPassword([]byte("secret"), 5)
 	if err != nil {
 		t.Fatal(err)
@@ -124,31 +124,31 @@ func TestADecoyCostsWhatItStandsForAndFitsNoPassword(t *testing.T) {
 		mustHash(t, "secret"), "$argon2id$v=19$m=256,t=3,p=2$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc",
 		string(blowfish), strings.Replace(string(blowfish), "$2a$", "$2y$", 1),
 	} {
-		decoy := DummyHash(phc)
-		stands, stood := mustParse(t, decoy), mustParse(t, phc)
-		if stands.bcrypt != stood.bcrypt || stands.params != stood.params {
-			t.Errorf("%q stands for %q", decoy, phc)
+		dummy := DummyHash(phc)
+		got, want := mustParse(t, dummy), mustParse(t, phc)
+		if got.bcrypt != want.bcrypt || got.params != want.params {
+			t.Errorf("%q stands for %q", dummy, phc)
 		}
-		if stood.bcrypt && decoy[4:6] != phc[4:6] {
-			t.Errorf("%q has another cost than %q", decoy, phc)
+		if want.bcrypt && dummy[4:6] != phc[4:6] {
+			t.Errorf("%q has another cost than %q", dummy, phc)
 		}
-		if again := DummyHash(decoy); again != decoy {
-			t.Errorf("the decoy of %q is %q", decoy, again)
+		if again := DummyHash(dummy); again != dummy {
+			t.Errorf("the dummy of %q is %q", dummy, again)
 		}
 		for _, secret := range []string{"secret", "", "x"} {
-			if ok, err := Verify(decoy, secret); ok || err != nil {
-				t.Errorf("Verify(%q, %q) = %v, %v", decoy, secret, ok, err)
+			if ok, err := Verify(dummy, secret); ok || err != nil {
+				t.Errorf("Verify(%q, %q) = %v, %v", dummy, secret, ok, err)
 			}
 		}
 	}
 	if DummyHash("") != DummyHash(mustHash(t, "x")) || DummyHash("no hash") != DummyHash("") {
-		t.Error("without a hash to stand for, a decoy costs something else than a hash that is made here")
+		t.Error("without a hash to stand for, a dummy costs something else than a hash that is made here")
 	}
 }
 
-func mustParse(t *testing.T, phc string) parsed {
+func mustParse(t *testing.T, phc string) parsedHash {
 	t.Helper()
-	p, err := parse(phc)
+	p, err := parseHash(phc)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,12 +8,12 @@ import (
 	"strconv"
 )
 
-// MaxMemory is how much a hash that CheckHash passes takes at most, in bytes.
+// MaxMemory is how many bytes of memory a hash that CheckHash accepts takes at most.
 const MaxMemory = 128 << 20
 
-// Bounds of the costs that a hash may ask of the token server: whoever writes a hash must not be
-// able to stop it. They are above what applications write by default (Django: m=102400,t=2,p=8;
-// Vaultwarden: m=65540,t=3,p=4).
+// The costs that a hash may have: someone who writes hashes must not be able to stop the token
+// server. They are above the defaults of applications (Django: m=102400,t=2,p=8; Vaultwarden:
+// m=65540,t=3,p=4).
 const (
 	maxMemory  = MaxMemory >> 10 // KiB
 	maxTime    = 10
@@ -22,23 +22,23 @@ const (
 	maxBcrypt  = 14
 )
 
-// ErrHash: the string is not a hash that may be verified.
+// ErrHash means that a string is no hash, or one that costs too much.
 var ErrHash = errors.New("not an argon2id or bcrypt hash within the allowed costs")
 
-// argon2Params are the costs of one argon2id hash: memory in KiB, passes, lanes.
+// argon2Params are the costs of an argon2id hash: memory in KiB, passes, lanes.
 type argon2Params struct {
 	memory  uint32
 	time    uint32
 	threads uint8
 }
 
-// parsed is a hash that may be computed: of bcrypt with its cost, or of argon2id.
-type parsed struct {
-	bcrypt bool
-	cost   int
-	params argon2Params
-	salt   []byte
-	sum    []byte
+// parsedHash is a bcrypt hash and its cost, or an argon2id hash. Its costs are within the limits.
+type parsedHash struct {
+	bcrypt     bool
+	bcryptCost int
+	params     argon2Params
+	salt       []byte
+	sum        []byte
 }
 
 var (
@@ -46,42 +46,42 @@ var (
 	bcryptFormat = regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`)
 )
 
-// CheckHash says what is wrong with a hash that an administrator wrote: it must be argon2id
-// (version 19, m at most 131072 KiB, t at most 10, p at most 8) or bcrypt (cost 4 to 14). The error
-// names parameters, never the hash.
+// CheckHash returns an error that wraps ErrHash unless a string is a hash of argon2id (version 19,
+// m at most 131072 KiB, t at most 10, p at most 8) or bcrypt (cost 4 to 14). The error names
+// parameters, never the hash.
 func CheckHash(phc string) error {
-	_, err := parse(phc)
+	_, err := parseHash(phc)
 	return err
 }
 
-func parse(phc string) (parsed, error) {
+func parseHash(phc string) (parsedHash, error) {
 	if m := bcryptFormat.FindStringSubmatch(phc); m != nil {
 		cost, err := strconv.Atoi(m[1])
 		if err != nil || cost < minBcrypt || cost > maxBcrypt {
-			return parsed{}, fmt.Errorf("%w: bcrypt cost %s is not from %d to %d", ErrHash, m[1], minBcrypt, maxBcrypt)
+			return parsedHash{}, fmt.Errorf("%w: bcrypt cost %s is not from %d to %d", ErrHash, m[1], minBcrypt, maxBcrypt)
 		}
-		return parsed{bcrypt: true, cost: cost}, nil
+		return parsedHash{bcrypt: true, bcryptCost: cost}, nil
 	}
 	m := argon2Format.FindStringSubmatch(phc)
 	if m == nil {
-		return parsed{}, ErrHash
+		return parsedHash{}, ErrHash
 	}
-	memory, time, threads, err := costs(m[1], m[2], m[3])
+	memory, time, threads, err := parseCosts(m[1], m[2], m[3])
 	if err != nil {
-		return parsed{}, err
+		return parsedHash{}, err
 	}
 	salt, err := base64.RawStdEncoding.Strict().DecodeString(m[4])
 	if err != nil || len(salt) < 8 || len(salt) > 64 {
-		return parsed{}, fmt.Errorf("%w: the salt of argon2id must be base64 without padding of 8 to 64 bytes", ErrHash)
+		return parsedHash{}, fmt.Errorf("%w: the salt of argon2id must be base64 without padding of 8 to 64 bytes", ErrHash)
 	}
 	sum, err := base64.RawStdEncoding.Strict().DecodeString(m[5])
 	if err != nil || len(sum) < 16 || len(sum) > 64 {
-		return parsed{}, fmt.Errorf("%w: the hash of argon2id must be base64 without padding of 16 to 64 bytes", ErrHash)
+		return parsedHash{}, fmt.Errorf("%w: the hash of argon2id must be base64 without padding of 16 to 64 bytes", ErrHash)
 	}
-	return parsed{params: argon2Params{memory: memory, time: time, threads: threads}, salt: salt, sum: sum}, nil
+	return parsedHash{params: argon2Params{memory: memory, time: time, threads: threads}, salt: salt, sum: sum}, nil
 }
 
-func costs(m, t, p string) (memory, time uint32, threads uint8, err error) {
+func parseCosts(m, t, p string) (memory, time uint32, threads uint8, err error) {
 	mem, err1 := strconv.ParseUint(m, 10, 32)
 	passes, err2 := strconv.ParseUint(t, 10, 32)
 	lanes, err3 := strconv.ParseUint(p, 10, 32)

@@ -7,46 +7,46 @@ import (
 )
 
 const (
-	// queueTime is how long the queue may take, so that a browser has its answer long before it or
-	// a proxy gives up.
-	queueTime = 4 * time.Second
-	// longestWait is how long a request waits at most, should the queue take longer than was
-	// estimated.
-	longestWait = 2 * queueTime
-	// queuePlaces is how many requests may be in it, however fast they are: each holds a
+	// maxQueueTime is how long the queue may take: a browser must have its response long before it
+	// or a proxy gives up.
+	maxQueueTime = 4 * time.Second
+	// maxWait is how long a request waits if the queue takes longer than was estimated.
+	maxWait = 2 * maxQueueTime
+	// maxPlaces is how many requests the queue may have, however fast they are: each holds a
 	// connection.
-	queuePlaces = 512
-	// quarter of the queue; leastQuarter is how many places are one at least, where hashes take
-	// long: more than a name has, or one user would lock out all that come from the same address.
-	quarter      = 4
-	leastQuarter = 4
+	maxPlaces = 512
+	// minQuarterPlaces is how many places QuarterQuota allows even if hashes take long. It is more
+	// than one username may have, or one user could keep out all others at the same address.
+	minQuarterPlaces = 4
 )
 
-// Share of the queue: what all requests of one key may have of it together, waiting and computed.
+// Quota limits how much of the queue all requests of one key may have together, waiting and
+// running.
 type Quota struct {
 	Key string
-	// least is how many they may be, however long they take; most, however short; between them they
-	// may take so much time.
-	least, most int
-	time        time.Duration
+	// minPlaces are allowed however long they take, maxPlaces however short. In between, the
+	// requests may take maxTime.
+	minPlaces, maxPlaces int
+	maxTime              time.Duration
 }
 
-// Places is a share of so many requests at once.
-func FixedQuota(key string, n int) Quota { return Quota{Key: key, least: n, most: n} }
+// FixedQuota returns a quota of n places.
+func FixedQuota(key string, n int) Quota { return Quota{Key: key, minPlaces: n, maxPlaces: n} }
 
-// Quarter is a share of a quarter of the queue.
+// QuarterQuota returns a quota of a quarter of the queue.
 func QuarterQuota(key string) Quota {
-	return Quota{Key: key, least: leastQuarter, most: queuePlaces / quarter, time: queueTime / quarter}
+	return Quota{Key: key, minPlaces: minQuarterPlaces, maxPlaces: maxPlaces / 4, maxTime: maxQueueTime / 4}
 }
 
-// The shares that every request counts in one of. Their keys are shorter than those of any caller.
+// Each request counts in one of these two quotas, beside its own. Their keys are shorter than those
+// of callers.
 var (
-	common  = Quota{Key: "c", least: 1, most: queuePlaces, time: queueTime}
-	reserve = QuarterQuota("r")
+	commonQuota  = Quota{Key: "c", minPlaces: 1, maxPlaces: maxPlaces, maxTime: maxQueueTime}
+	reserveQuota = QuarterQuota("r")
 )
 
-// queue of requests that wait for CPUs and memory, first come, first served. Each takes a place
-// when it enters, and leaves it when it has been computed or its client has gone.
+// queue is a queue of requests for CPUs and memory, first come, first served. A request has a place
+// from when it is added until it is hashed or its client gives up.
 type queue struct {
 	limits Limits
 
@@ -54,90 +54,86 @@ type queue struct {
 	cpus    int   // in use
 	memory  int64 // in use
 	waiting *list.List
-	used    map[string]used // by the key of a share
+	usage   map[string]usage // by the key of a quota
 }
 
-// used is what there is of a share in the queue.
-type used struct {
+// usage is how much of a quota is in use.
+type usage struct {
 	places int
 	time   time.Duration
 }
 
-// place in the queue.
+// place is a place in the queue.
 type place struct {
-	cpus   int
-	memory int64
-	// takes is how long it is computed; by that and the part of the machine that it needs, the
-	// queue is so much longer.
-	takes  time.Duration
-	shares []Quota
-	// turn is closed when it may compute; element is its place among those that wait, until then.
-	turn    chan struct{}
+	cpus     int
+	memory   int64
+	hashTime time.Duration // estimated
+	// queueTime is how much longer the queue is by this place: the hashTime times the part of CPUs
+	// or memory that it needs.
+	queueTime time.Duration
+	quotas    []Quota
+	// start is closed when hashing may start. element is the place among those that wait until
+	// then.
+	start   chan struct{}
 	element *list.Element
 }
 
 func newQueue(limits Limits) *queue {
-	return &queue{limits: limits, waiting: list.New(), used: map[string]used{}}
+	return &queue{limits: limits, waiting: list.New(), usage: map[string]usage{}}
 }
 
-// length is how many places are taken.
-func (q *queue) length() int {
+func (q *queue) countPlaces() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.used[common.Key].places + q.used[reserve.Key].places
+	return q.usage[commonQuota.Key].places + q.usage[reserveQuota.Key].places
 }
 
-// adds is by how much the place makes the queue longer, in time.
-func (q *queue) adds(p *place) time.Duration {
+// add adds a place to the queue. It returns false if the queue or one of the quotas is full. If
+// useReserve, a full queue still has its reserve.
+func (q *queue) add(p *place, useReserve bool) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	part := max(float64(p.cpus)/float64(q.limits.CPUs), float64(p.memory)/float64(q.limits.Memory))
-	return time.Duration(part * float64(p.takes))
-}
-
-// enter the queue; false: it is full, or one of the shares is. For what is reserved, a full queue
-// still has its reserve.
-func (q *queue) enter(p *place, reserved bool) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	p.takes = q.adds(p)
-	for _, s := range p.shares {
-		if !q.fits(s, p.takes) {
+	p.queueTime = time.Duration(part * float64(p.hashTime))
+	for _, quota := range p.quotas {
+		if !q.fits(quota, p) {
 			return false
 		}
 	}
-	pool := common
-	if reserved && !q.fits(common, p.takes) {
-		pool = reserve
+	shared := commonQuota
+	if useReserve && !q.fits(commonQuota, p) {
+		shared = reserveQuota
 	}
-	if !q.fits(pool, p.takes) {
+	if !q.fits(shared, p) {
 		return false
 	}
-	p.shares = append(p.shares[:len(p.shares):len(p.shares)], pool)
-	for _, s := range p.shares {
-		u := q.used[s.Key]
-		q.used[s.Key] = used{u.places + 1, u.time + p.takes}
+	p.quotas = append(p.quotas[:len(p.quotas):len(p.quotas)], shared)
+	for _, quota := range p.quotas {
+		u := q.usage[quota.Key]
+		q.usage[quota.Key] = usage{u.places + 1, u.time + p.queueTime}
 	}
-	p.turn = make(chan struct{})
+	p.start = make(chan struct{})
 	p.element = q.waiting.PushBack(p)
-	q.next()
+	q.startNext()
 	return true
 }
 
-// fits says whether a share has room. The caller has the lock.
-func (q *queue) fits(s Quota, takes time.Duration) bool {
-	u := q.used[s.Key]
-	return u.places < s.least || u.places < s.most && u.time+takes <= s.time
+// fits reports whether a quota allows one more place. The caller holds the lock.
+func (q *queue) fits(quota Quota, p *place) bool {
+	u := q.usage[quota.Key]
+	return u.places < quota.minPlaces || u.places < quota.maxPlaces && u.time+p.queueTime <= quota.maxTime
 }
 
-// leave the queue.
-func (q *queue) leave(p *place) {
+// remove removes a place, whether it waits or runs.
+func (q *queue) remove(p *place) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, s := range p.shares {
-		u := q.used[s.Key]
+	for _, quota := range p.quotas {
+		u := q.usage[quota.Key]
 		if u.places == 1 {
-			delete(q.used, s.Key)
+			delete(q.usage, quota.Key)
 		} else {
-			q.used[s.Key] = used{u.places - 1, u.time - p.takes}
+			q.usage[quota.Key] = usage{u.places - 1, u.time - p.queueTime}
 		}
 	}
 	if p.element != nil {
@@ -146,12 +142,12 @@ func (q *queue) leave(p *place) {
 		q.cpus -= p.cpus
 		q.memory -= p.memory
 	}
-	q.next()
+	q.startNext()
 }
 
-// next gives their turn to those for whom there are CPUs and memory. None overtakes another, or a
-// costly hash would wait for ever. The caller has the lock.
-func (q *queue) next() {
+// startNext starts the requests that CPUs and memory suffice for, in order: if others could
+// overtake it, a costly hash might wait forever. The caller holds the lock.
+func (q *queue) startNext() {
 	for front := q.waiting.Front(); front != nil; front = q.waiting.Front() {
 		p := front.Value.(*place)
 		if q.cpus+p.cpus > q.limits.CPUs || q.memory > q.limits.Memory-p.memory {
@@ -161,6 +157,6 @@ func (q *queue) next() {
 		p.element = nil
 		q.cpus += p.cpus
 		q.memory += p.memory
-		close(p.turn)
+		close(p.start)
 	}
 }

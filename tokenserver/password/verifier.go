@@ -10,35 +10,34 @@ import (
 )
 
 var (
-	// ErrBusy: there is no place in the queue; try again later.
+	// ErrBusy means that the queue is full. A later request may succeed.
 	ErrBusy = errors.New("too many passwords are being verified")
-	// ErrMemory: the hash takes more memory than all hashes together may take.
+	// ErrMemory means that one hash takes more memory than Limits.Memory.
 	ErrMemory = errors.New("the password hash takes more memory than the server has for hashes: raise the memory limit of the server, or lower m of the hash")
 )
 
-// Limits of what verifying passwords may take.
+// Limits limits what verifying passwords may take.
 type Limits struct {
-	// CPUs that hashes are computed on at once; at least one.
+	// CPUs is how many CPUs compute hashes at once, at least one.
 	CPUs int
-	// Memory of the hashes that are computed at once, in bytes; zero: as much as the CPUs make them
-	// take.
+	// Memory is how many bytes the hashes that are computed at once may take. Zero means that only
+	// CPUs limits them.
 	Memory int64
 }
 
-// Verifier verifies passwords, few at once: each takes tens of MiB of memory, and anyone may ask.
-// The others wait in a queue that is bounded by the time that it takes.
+// Verifier verifies passwords, few at once: each takes tens of MiB of memory, and anyone may send
+// one. The others wait in a queue that is limited by the time that it takes.
 type Verifier struct {
 	queue  *queue
 	rates  rates
 	limits Limits
 	now    func() time.Time
-	done   atomic.Int64
+	hashed atomic.Int64
 	// refused counts the errors that wrap ErrBusy.
 	refused atomic.Int64
 }
 
-// NewVerifier returns a Verifier that computes within the limits. It learns from the clock how long
-// hashes take.
+// NewVerifier returns a Verifier with limits. It measures with now how long hashes take.
 func NewVerifier(limits Limits, now func() time.Time) *Verifier {
 	limits.CPUs = max(limits.CPUs, 1)
 	if limits.Memory <= 0 {
@@ -49,28 +48,27 @@ func NewVerifier(limits Limits, now func() time.Time) *Verifier {
 
 // Request is a password to verify.
 type Request struct {
-	// Hash of the right password. Empty: the work of a hash of our own is done, and no password is
-	// right.
+	// Hash is the hash of the right password. If it is empty, no password is right, and verifying
+	// takes as much work as for a hash that Hash made.
 	Hash     string
 	Password string
-	// Shares of the queue that it counts in.
+	// Quotas are the quotas of the queue that the request counts in.
 	Quotas []Quota
-	// Reserve lets it into the part of the queue that is kept for such requests, where the rest is
-	// full.
+	// UseReserve lets the request into the reserve of a full queue.
 	UseReserve bool
-	// May, if it is not nil, is called when the turn of the request has come; with an error nothing
-	// is computed. It must return at once.
+	// BeforeHash, if it is not nil, is called when hashing is about to start. If it returns an
+	// error, nothing is hashed. It must return at once.
 	BeforeHash func() error
 }
 
-// Verify is Verify of the package, when the turn of the request comes. The error wraps ErrBusy if
-// there is no place in the queue, ErrMemory if there never is one for such a hash, and is that of
-// ctx if it ends first.
+// Verify waits in the queue, and then verifies like the function Verify. The error wraps ErrBusy if
+// the queue is full, ErrMemory if the hash can never be computed, and is that of ctx if ctx ends
+// first.
 func (v *Verifier) Verify(ctx context.Context, r Request) (bool, error) {
 	if r.Hash == "" {
 		r.Hash = DummyHash("")
 	}
-	h, err := parse(r.Hash)
+	h, err := parseHash(r.Hash)
 	if err != nil {
 		return false, err
 	}
@@ -78,16 +76,16 @@ func (v *Verifier) Verify(ctx context.Context, r Request) (bool, error) {
 		return false, fmt.Errorf("%w (it takes %d KiB, and there are %d)", ErrMemory, h.memory()>>10, v.limits.Memory>>10)
 	}
 	threads := min(h.threads(), v.limits.CPUs)
-	p := &place{cpus: threads, memory: h.memory(), takes: v.rates.estimate(h, threads), shares: r.Quotas}
-	if !v.queue.enter(p, r.UseReserve) {
+	p := &place{cpus: threads, memory: h.memory(), hashTime: v.rates.estimate(h, threads), quotas: r.Quotas}
+	if !v.queue.add(p, r.UseReserve) {
 		v.refused.Add(1)
 		return false, ErrBusy
 	}
-	defer v.queue.leave(p)
-	late := time.NewTimer(longestWait)
+	defer v.queue.remove(p)
+	late := time.NewTimer(maxWait)
 	defer late.Stop()
 	select {
-	case <-p.turn:
+	case <-p.start:
 	case <-late.C:
 		v.refused.Add(1)
 		return false, ErrBusy
@@ -99,15 +97,15 @@ func (v *Verifier) Verify(ctx context.Context, r Request) (bool, error) {
 			return false, err
 		}
 	}
-	v.done.Add(1)
-	began := v.now()
-	right, err := Verify(r.Hash, r.Password)
-	v.rates.learn(h, threads, v.now().Sub(began))
-	return right, err
+	v.hashed.Add(1)
+	start := v.now()
+	isRight, err := Verify(r.Hash, r.Password)
+	v.rates.update(h, threads, v.now().Sub(start))
+	return isRight, err
 }
 
-// Work is how many verifications were computed so far.
-func (v *Verifier) CountHashed() int64 { return v.done.Load() }
+// CountHashed returns how many passwords were hashed so far.
+func (v *Verifier) CountHashed() int64 { return v.hashed.Load() }
 
-// Queued is how many requests are in the queue, those that are computed included.
-func (v *Verifier) QueueLength() int { return v.queue.length() }
+// QueueLength returns how many requests wait or are being hashed.
+func (v *Verifier) QueueLength() int { return v.queue.countPlaces() }

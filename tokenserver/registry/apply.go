@@ -10,8 +10,8 @@ import (
 )
 
 // Apply adds an entry, or replaces the entry of that name. If it cannot be served (the error wraps
-// ErrRejected), neither the new nor the old entry is in force. Applying the same entry again changes
-// nothing.
+// ErrRejected), neither the new nor the old entry is in force. Applying the same entry again
+// changes nothing.
 func (r *Registry) Apply(name string, e Entry) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -99,8 +99,8 @@ func checkSpace(space string) error {
 	return fmt.Errorf("unknown space %q", space)
 }
 
-// checkOwner returns an error unless the entry is in the space, and its name and owner are the value
-// and the uid that its document has.
+// checkOwner returns an error unless the entry is in the space, and its name and owner are the
+// value and the uid that its document has.
 func checkOwner(e Entry, space, value, uid string) error {
 	switch {
 	case e.Space != space:

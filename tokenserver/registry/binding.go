@@ -29,8 +29,8 @@ func (c *Client) ScopeOwner(scope string) (ResourceServerID, bool) {
 	return owner, ok
 }
 
-// ResourceServer returns the resource server with an identifier; false if the client may not name it
-// now. The issuer is no resource server.
+// ResourceServer returns the resource server with an identifier; false if the client may not name
+// it now. The issuer is no resource server.
 func (c *Client) ResourceServer(identifier string) (ResourceServerID, bool) {
 	if c.isIssuer(identifier) {
 		return ResourceServerID{}, false
@@ -49,8 +49,8 @@ func (c *Client) ResourceServer(identifier string) (ResourceServerID, bool) {
 type PackedBinding struct {
 	// UIDHashes are those of the resource servers, one after another.
 	UIDHashes []byte `json:"k,omitempty"`
-	// ScopeOwners has a byte for each scope: the number of its resource server, counted from 1, or 0
-	// if it has none.
+	// ScopeOwners has a byte for each scope: the number of its resource server, counted from 1, or
+	// 0 if it has none.
 	ScopeOwners []byte `json:"o,omitempty"`
 }
 

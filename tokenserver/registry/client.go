@@ -109,9 +109,9 @@ func (c *Client) RequiresConsent(scopes []string) bool {
 	return c.Consent != documents.ConsentSkip || slices.Contains(scopes, oauth.ScopeOfflineAccess)
 }
 
-// RequiresInteraction reports whether a user has to see the consent page in each flow that ends at a
-// redirect URI, whatever the user has allowed before. A public client at a loopback or private-use
-// URI could be any program on the user's device (RFC 8252 section 8.6).
+// RequiresInteraction reports whether a user has to see the consent page in each flow that ends at
+// a redirect URI, whatever the user has allowed before. A public client at a loopback or
+// private-use URI could be any program on the user's device (RFC 8252 section 8.6).
 func (c *Client) RequiresInteraction(redirectURI string) bool {
 	return c.IsPublic() && redirecturi.IsNative(redirectURI)
 }

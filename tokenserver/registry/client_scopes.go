@@ -17,8 +17,8 @@ func (c *Client) MayHaveScope(scope string) bool { return slices.Contains(c.scop
 
 // ResolveScopes returns the scopes that a request is granted. Without requested scopes, these are
 // all that the client may have except openid and offline_access (RFC 6749 section 3.3 leaves the
-// default to the server). Unavailable are built-in scopes that no client can have in the flow of the
-// request.
+// default to the server). Unavailable are built-in scopes that no client can have in the flow of
+// the request.
 //
 // A built-in scope that the client cannot have is dropped: many clients add openid or
 // offline_access to any request. Any other is dropped if lenient, as authentication requests want
@@ -51,9 +51,9 @@ func (c *Client) ResolveScopes(requested []string, lenient bool, unavailable ...
 //
 // With resources (RFC 8707) the audience is exactly those, each once and as it was registered, and
 // scopes of other resource servers are dropped. Each must be the issuer, or a resource server that
-// is accepted and allows this client; otherwise the error wraps ErrInvalidTarget. Without resources,
-// the audience is the owners of the scopes, and the issuer too if openid is among the scopes or none
-// has an owner. Scopes that the client may not have now are dropped in either case.
+// is accepted and allows this client; otherwise the error wraps ErrInvalidTarget. Without
+// resources, the audience is the owners of the scopes, and the issuer too if openid is among the
+// scopes or none has an owner. Scopes that the client may not have now are dropped in either case.
 func (c *Client) ResolveAudience(scopes, resources []string) (audience, remaining []string, err error) {
 	for _, resource := range resources {
 		identifier, ok := c.resolveResource(resource)
@@ -80,8 +80,8 @@ func (c *Client) ResolveAudience(scopes, resources []string) (audience, remainin
 	return audience, remaining, nil
 }
 
-// resolveResource returns the identifier of a resource as it was registered; false if the client may
-// not name it.
+// resolveResource returns the identifier of a resource as it was registered; false if the client
+// may not name it.
 func (c *Client) resolveResource(resource string) (identifier string, ok bool) {
 	if c.isIssuer(resource) {
 		return c.issuer, true

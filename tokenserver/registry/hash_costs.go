@@ -12,9 +12,9 @@ import (
 // hashCosts counts users by how much verifying their passwords costs. Its keys are dummy hashes of
 // that cost (password.DummyHash).
 //
-// Administrators bring hashes from other systems, so verifying one user's may take 5 ms and another's
-// 200. Verifying a password for an unknown username must cost what it could cost for a user, and the
-// same each time, or the time of the response would tell which usernames exist.
+// Administrators bring hashes from other systems, so verifying one user's may take 5 ms and
+// another's 200. Verifying a password for an unknown username must cost what it could cost for a
+// user, and the same each time, or the time of the response would tell which usernames exist.
 type hashCosts map[string]int
 
 // add counts n more users with a hash, or fewer if n is negative.
@@ -33,8 +33,8 @@ func (c hashCosts) add(phc string, n int) {
 // users, and a username has the same while the counts are the same. When the counts change, only as
 // many usernames change as the new frequencies require (weighted rendezvous hashing).
 //
-// All replicas, and all processes that follow them, return the same, since their key is the same: an
-// identifier that only the cluster knows.
+// All replicas, and all processes that follow them, return the same, since their key is the same:
+// an identifier that only the cluster knows.
 func (c hashCosts) pickDummy(key, name string) string {
 	best, picked := math.Inf(1), password.DummyHash("")
 	for dummy, users := range c {

@@ -1,7 +1,7 @@
 // Package registry keeps in memory what the token server serves now: the server's document, its
-// clients, users, resource servers and namespaces. Package cluster writes the Entries of the cluster
-// into it, one at a time, and the endpoints read it for every request, so a change is in force at
-// once.
+// clients, users, resource servers and namespaces. Package cluster writes the Entries of the
+// cluster into it, one at a time, and the endpoints read it for every request, so a change is in
+// force at once.
 //
 //	registry.go         Registry: the entries and the indexes
 //	apply.go            adds, replaces and removes entries
@@ -51,14 +51,14 @@ type Entry struct {
 }
 
 var (
-	// ErrRejected means that an entry cannot be served. The error that wraps it says why, and quotes
-	// nothing of the document.
+	// ErrRejected means that an entry cannot be served. The error that wraps it says why, and
+	// quotes nothing of the document.
 	ErrRejected = errors.New("rejected")
 	// ErrInvalidTarget means that a resource is unknown, or that the client may not ask for it (RFC
 	// 8707 section 2).
 	ErrInvalidTarget = errors.New("invalid target")
-	// ErrInvalidScope means that a scope is unknown, or that the client may not ask for it (RFC 6749
-	// section 5.2).
+	// ErrInvalidScope means that a scope is unknown, or that the client may not ask for it (RFC
+	// 6749 section 5.2).
 	ErrInvalidScope = errors.New("invalid scope")
 	// ErrNotServing means that the server has no document, or no keys to sign with, yet.
 	ErrNotServing = errors.New("not serving yet")
@@ -117,8 +117,8 @@ func (r *Registry) SetSynced() { r.synced.Store(true) }
 // later.
 func (r *Registry) HasSynced() bool { return r.synced.Load() }
 
-// RulesRevision returns a number that grows with every change of the server, a namespace, a resource
-// server or a scope. What was computed from them is valid while the number is the same.
+// RulesRevision returns a number that grows with every change of the server, a namespace, a
+// resource server or a scope. What was computed from them is valid while the number is the same.
 func (r *Registry) RulesRevision() uint64 {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -151,8 +151,8 @@ func (r *Registry) ownsName(space, value, uid string) bool {
 	return ok && uid != "" && owner.uid == uid
 }
 
-// namespaceLabels returns the labels of a namespace; nil if they are not known. The caller holds the
-// lock.
+// namespaceLabels returns the labels of a namespace; nil if they are not known. The caller holds
+// the lock.
 func (r *Registry) namespaceLabels(namespace string) map[string]string {
 	n := r.namespaces[namespace]
 	if n == nil {

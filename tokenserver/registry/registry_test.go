@@ -244,7 +244,8 @@ func TestAResourceThatIsUnknownOrDoesNotAllowTheClientIsAnInvalidTarget(t *testi
 	}
 }
 
-// RFC 3986 section 6.2.3: an empty path and "/" are one resource, and an API compares the audience with what it registered.
+// RFC 3986 section 6.2.3: an empty path and "/" are one resource, and an API compares the audience
+// with what it registered.
 func TestAResourceIsFoundInEitherSpellingAndTheAudienceIsAsRegistered(t *testing.T) {
 	r := shop(t)
 	with := stock()

@@ -18,10 +18,10 @@ func (r *Registry) UserByUID(uid string) (*User, bool) {
 	return r.findUser(uid)
 }
 
-// LookUpLogin returns what to verify a password against, for a username as it was typed. The name is
-// the username in its normal form, or as it was typed if it has none. If there is no such user, or
-// the user has no password, user is nil and hash is a dummy: no password matches it, and verifying
-// it costs as much as verifying a user's.
+// LookUpLogin returns what to verify a password against, for a username as it was typed. The name
+// is the username in its normal form, or as it was typed if it has none. If there is no such user,
+// or the user has no password, user is nil and hash is a dummy: no password matches it, and
+// verifying it costs as much as verifying a user's.
 func (r *Registry) LookUpLogin(username string) (name string, user *User, hash string) {
 	name, err := password.NormalizeUsername(username)
 	if err != nil {

@@ -150,7 +150,8 @@ func TestALoginInABrowserWithoutASessionDrawsARoot(t *testing.T) {
 	}
 }
 
-// ways in which a session may have come to no longer sign its user in, while something that came from it lives or may live again.
+// ways in which a session may have come to no longer sign its user in, while something that came
+// from it lives or may live again.
 var ways = map[string]func(*interactiontest.Server){
 	"running":              func(*interactiontest.Server) {},
 	"idle":                 func(w *interactiontest.Server) { w.Advance(w.Document.SessionIdleLifetime.Duration()) },
@@ -359,7 +360,8 @@ func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
 	}
 }
 
-// A thief logs out with a copy of an early cookie, long after the browser has a later one: the mark holds for that one too.
+// A thief logs out with a copy of an early cookie, long after the browser has a later one: the mark
+// holds for that one too.
 func TestALogoutWithAnEarlyCookieHoldsForTheLatest(t *testing.T) {
 	w := interactiontest.New(t)
 	first, cookie := begin(t, w)

@@ -5,83 +5,85 @@ import (
 	"time"
 )
 
-// step is the first delay, and what one waits for another attempt to be over.
-const step = time.Second
+// firstDelay is the first delay, and the time to wait while another attempt is running.
+const firstDelay = time.Second
 
-// bucket holds the failures of one name, device, source or client. Times are since the Throttle was made.
+// bucket counts the failures of one name, device, source or client. Times are durations since the
+// Throttle was made.
 type bucket struct {
 	tag tag
-	// failures of the window, the oldest first; none while there are delays.
+	// failures are the times of the failures in the failureWindow, oldest first. There are none
+	// while there are delays.
 	failures []time.Duration
-	// delays so far, one after another; the last ends at until. They are forgotten a window after that.
-	delays int
-	until  time.Duration
-	// running attempts: begun and not over.
+	// delays is how many delays there were, one after another. The last one ends at delayedUntil,
+	// and they are forgotten a failureWindow later.
+	delays       int
+	delayedUntil time.Duration
+	// running is how many attempts have begun and not ended.
 	running int
 }
 
-// wait is how long the next attempt has to wait; zero: it may begin.
-func (b *bucket) wait(r rule, now time.Duration) time.Duration {
-	b.age(now)
+// waitTime returns how long the next attempt has to wait; 0 if it may begin.
+func (b *bucket) waitTime(r rule, now time.Duration) time.Duration {
+	b.expire(now)
 	switch {
-	case now < b.until:
-		return b.until - now
+	case now < b.delayedUntil:
+		return b.delayedUntil - now
 	case b.delays > 0 && b.running > 0:
-		return step // after a delay there is one attempt at a time
-	case len(b.failures)+b.running >= r.failures:
-		return step // those that run may be the last ones
+		return firstDelay // after a delay, attempts run one at a time
+	case len(b.failures)+b.running >= r.maxFailures:
+		return firstDelay // the running ones may be the last ones allowed
 	}
 	return 0
 }
 
-// fail counts a failure.
-func (b *bucket) fail(r rule, now time.Duration) {
-	b.age(now)
+// addFailure counts a failure.
+func (b *bucket) addFailure(r rule, now time.Duration) {
+	b.expire(now)
 	switch {
-	case now < b.until:
+	case now < b.delayedUntil:
 		return // it began together with the one that caused the delay
 	case b.delays == 0:
 		b.failures = append(b.failures, now)
-		if len(b.failures) < r.failures {
+		if len(b.failures) < r.maxFailures {
 			return
 		}
 		b.failures = nil
 	}
 	b.delays++
-	b.until = now + delay(b.delays, r.longest)
+	b.delayedUntil = now + nthDelay(b.delays, r.maxDelay)
 }
 
-// delay number n, from one: a second, two, four and so on.
-func delay(n int, longest time.Duration) time.Duration {
-	d := step
+// nthDelay returns delay number n, from 1: one second, two, four, and so on up to longest.
+func nthDelay(n int, longest time.Duration) time.Duration {
+	d := firstDelay
 	for ; n > 1 && d < longest; n-- {
 		d *= 2
 	}
 	return min(d, longest)
 }
 
-// age forgets what is over.
-func (b *bucket) age(now time.Duration) {
-	if b.delays > 0 && now >= b.until+window {
+// expire forgets failures and delays that are older than the failureWindow.
+func (b *bucket) expire(now time.Duration) {
+	if b.delays > 0 && now >= b.delayedUntil+failureWindow {
 		b.clear()
 	}
 	old := 0
-	for old < len(b.failures) && now-b.failures[old] >= window {
+	for old < len(b.failures) && now-b.failures[old] >= failureWindow {
 		old++
 	}
 	b.failures = b.failures[old:]
 }
 
-// clear forgets everything but what runs.
-func (b *bucket) clear() { b.failures, b.delays, b.until = nil, 0, 0 }
+// clear forgets failures and delays.
+func (b *bucket) clear() { b.failures, b.delays, b.delayedUntil = nil, 0, 0 }
 
-// empty says that nothing would be lost with the bucket.
-func (b *bucket) empty() bool { return len(b.failures) == 0 && b.delays == 0 && b.running == 0 }
+func (b *bucket) isEmpty() bool { return len(b.failures) == 0 && b.delays == 0 && b.running == 0 }
 
-// colder says that less would be lost with b than with other.
-func (b *bucket) colder(other *bucket) bool {
+// compare returns a negative number if b counts less than other, and a positive one if more.
+func (b *bucket) compare(other *bucket) int {
 	return cmp.Or(
-		cmp.Compare(b.delays, other.delays), cmp.Compare(b.until, other.until),
+		cmp.Compare(b.delays, other.delays), cmp.Compare(b.delayedUntil, other.delayedUntil),
 		cmp.Compare(len(b.failures), len(other.failures)), cmp.Compare(b.running, other.running),
-	) < 0
+	)
 }

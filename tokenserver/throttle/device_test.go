@@ -17,19 +17,18 @@ import (
 
 const issuer = "https://auth.example.com"
 
-// desk has Devices, under a clock that stands until it is moved, and one browser.
-type desk struct {
+// deviceFixture is Devices with a clock that the test sets, and one browser.
+type deviceFixture struct {
 	*Devices
-	t   *testing.T
-	now time.Time
-	jar map[string]*http.Cookie
-	// epoch of every user.
-	epoch string
+	t     *testing.T
+	now   time.Time
+	jar   map[string]*http.Cookie
+	epoch string // of all users
 }
 
-func newDesk(t *testing.T) *desk {
+func newDeviceFixture(t *testing.T) *deviceFixture {
 	t.Helper()
-	d := &desk{t: t, now: time.Unix(1_800_000_000, 0), jar: map[string]*http.Cookie{}, epoch: "first"}
+	d := &deviceFixture{t: t, now: time.Unix(1_800_000_000, 0), jar: map[string]*http.Cookie{}, epoch: "first"}
 	kid, content, err := keys.GenerateSealing(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -49,8 +48,8 @@ func newDesk(t *testing.T) *desk {
 	return d
 }
 
-// request of the browser.
-func (d *desk) request() *http.Request {
+// request returns a request of the browser.
+func (d *deviceFixture) request() *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "/login", nil)
 	for _, c := range d.jar {
 		r.AddCookie(c)
@@ -58,8 +57,8 @@ func (d *desk) request() *http.Request {
 	return r
 }
 
-// signIn of a user with the browser.
-func (d *desk) signIn(userUID string) *http.Cookie {
+// signIn signs a user in with the browser, and returns the cookie.
+func (d *deviceFixture) signIn(userUID string) *http.Cookie {
 	d.t.Helper()
 	w := httptest.NewRecorder()
 	if err := d.RememberUser(w, d.request(), issuer, userUID, d.epoch); err != nil {
@@ -73,12 +72,12 @@ func (d *desk) signIn(userUID string) *http.Cookie {
 	return set[0]
 }
 
-func (d *desk) knows(userUID string) bool {
+func (d *deviceFixture) knows(userUID string) bool {
 	return d.KnownID(d.request(), issuer, userUID, d.epoch) != ""
 }
 
 func TestABrowserIsKnownForThoseWhoSignedInWithIt(t *testing.T) {
-	d := newDesk(t)
+	d := newDeviceFixture(t)
 	if d.knows("alice") || d.knows("") {
 		t.Error("a new browser is known")
 	}
@@ -95,7 +94,7 @@ func TestABrowserIsKnownForThoseWhoSignedInWithIt(t *testing.T) {
 	if d.KnownID(d.request(), issuer, "alice", d.epoch) != first || d.KnownID(d.request(), issuer, "bob", d.epoch) != first {
 		t.Error("the browser became another one")
 	}
-	other := newDesk(t)
+	other := newDeviceFixture(t)
 	other.signIn("alice")
 	if other.KnownID(other.request(), issuer, "alice", d.epoch) == first {
 		t.Error("two browsers are one")
@@ -103,7 +102,7 @@ func TestABrowserIsKnownForThoseWhoSignedInWithIt(t *testing.T) {
 }
 
 func TestABrowserIsKnownForAFewUsersAndNotForEver(t *testing.T) {
-	d := newDesk(t)
+	d := newDeviceFixture(t)
 	for _, user := range []string{"a", "b", "c", "a", "d", "e"} {
 		d.signIn(user)
 	}
@@ -127,7 +126,7 @@ func TestABrowserIsKnownForAFewUsersAndNotForEver(t *testing.T) {
 }
 
 func TestABrowserIsUnknownAfterAChangeOfThePasswordUntilTheNextLogin(t *testing.T) {
-	d := newDesk(t)
+	d := newDeviceFixture(t)
 	d.signIn("alice")
 	first := d.KnownID(d.request(), issuer, "alice", "first")
 	d.epoch = "second"
@@ -146,9 +145,9 @@ func TestABrowserIsUnknownAfterAChangeOfThePasswordUntilTheNextLogin(t *testing.
 }
 
 func TestADeviceCookieThatWeDidNotSealForThisMakesNoBrowserKnown(t *testing.T) {
-	d := newDesk(t)
+	d := newDeviceFixture(t)
 	cookie := d.signIn("alice")
-	stranger := newDesk(t)
+	stranger := newDeviceFixture(t)
 	for what, value := range map[string]string{
 		"another server's": stranger.signIn("alice").Value,
 		"changed":          cookie.Value[:len(cookie.Value)-2] + "AA",
@@ -170,7 +169,7 @@ func TestADeviceCookieThatWeDidNotSealForThisMakesNoBrowserKnown(t *testing.T) {
 	}
 }
 
-func sealed(t *testing.T, d *desk, purpose keys.Purpose, content string) string {
+func sealed(t *testing.T, d *deviceFixture, purpose keys.Purpose, content string) string {
 	t.Helper()
 	value, err := d.Keys.Seal(purpose, []byte(content))
 	if err != nil {

@@ -7,56 +7,62 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
 
-// tag is what a bucket is found by: an HMAC under a key that nobody knows, so that tags spread evenly whatever names are sent.
+// tag identifies a bucket. It is an HMAC with a random key, so tags are spread evenly whatever
+// usernames clients send.
 type tag [16]byte
 
-// places in the queue that all with this tag share.
-func (g tag) places(n int) password.Quota { return password.FixedQuota(string(g[:]), n) }
+// quota returns a quota of n places in the queue for all attempts with this tag.
+func (g tag) quota(n int) password.Quota { return password.FixedQuota(string(g[:]), n) }
 
-// ways is how many buckets a tag may be in.
-const ways = 8
+// setSize is how many buckets a tag may be in.
+const setSize = 8
 
-// table is a fixed number of buckets. Each tag has a set of eight, which is made when it is first used.
+// table has a fixed number of buckets. Each tag belongs to a set of setSize buckets, which is
+// allocated when it is first used.
 //
-// When a set is full, a newcomer takes the bucket that has least to lose, and goes on from the failures that are in it (the Space-Saving
-// algorithm of Metwally, Agrawal and El Abbadi). So no number of made-up names makes the server forget a failure, or grow; while more names
-// fail than there are buckets, some wait for the failures of others.
+// When a set is full, a new tag takes over the bucket that counts least, with the failures in it
+// (the Space-Saving algorithm of Metwally, Agrawal and El Abbadi). So made-up usernames, however
+// many, make the server neither forget a failure nor use more memory. While more usernames fail
+// than there are buckets, some wait for the failures of others.
 type table struct {
 	rule
-	sets []*[ways]bucket
+	sets []*[setSize]bucket
 }
 
-func newTable(r rule) *table { return &table{rule: r, sets: make([]*[ways]bucket, r.buckets/ways)} }
+func newTable(r rule) *table {
+	return &table{rule: r, sets: make([]*[setSize]bucket, r.buckets/setSize)}
+}
 
-// look gives the bucket that a tag counts in: its own, or an empty one, or the coldest of its set.
-func (t *table) look(g tag, now time.Duration) *bucket {
-	set := t.set(g)
-	var coldest *bucket
+// find returns the bucket that a tag counts in: its own, or the one of its set that counts least.
+func (t *table) find(g tag, now time.Duration) *bucket {
+	set := t.setOf(g)
+	var least *bucket
 	for i := range set {
 		b := &set[i]
-		b.age(now)
+		b.expire(now)
 		if b.tag == g {
 			return b
 		}
-		if coldest == nil || b.colder(coldest) {
-			coldest = b
+		if least == nil || b.compare(least) < 0 {
+			least = b
 		}
 	}
-	return coldest
+	return least
 }
 
-// take is look, and makes the bucket the tag's. Shared says that another's failures are in it.
-func (t *table) take(g tag, now time.Duration) (b *bucket, shared bool) {
-	b = t.look(g, now)
-	shared = b.tag != g && !b.empty()
+// assign makes the bucket that find returns the tag's own. It reports whether failures of another
+// tag are in it.
+func (t *table) assign(g tag, now time.Duration) (b *bucket, isShared bool) {
+	b = t.find(g, now)
+	isShared = b.tag != g && !b.isEmpty()
 	b.tag = g
-	return b, shared
+	return b, isShared
 }
 
-func (t *table) set(g tag) *[ways]bucket {
-	at := binary.BigEndian.Uint64(g[:8]) % uint64(len(t.sets))
-	if t.sets[at] == nil {
-		t.sets[at] = new([ways]bucket)
+func (t *table) setOf(g tag) *[setSize]bucket {
+	i := binary.BigEndian.Uint64(g[:8]) % uint64(len(t.sets))
+	if t.sets[i] == nil {
+		t.sets[i] = new([setSize]bucket)
 	}
-	return t.sets[at]
+	return t.sets[i]
 }

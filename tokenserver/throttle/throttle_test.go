@@ -19,15 +19,15 @@ import (
 
 const right, wrong = "right", "wrong"
 
-// hash of the right password, as cheap as there is.
+// hash returns a hash of the right password, as cheap as possible.
 var hash = sync.OnceValue(func() string {
 	salt := []byte("salted salt")
 	sum := argon2.IDKey([]byte(right), salt, 1, 8, 1, 16)
 	return "$argon2id$v=19$m=8,t=1,p=1$" + base64.RawStdEncoding.EncodeToString(salt) + "$" + base64.RawStdEncoding.EncodeToString(sum)
 })
 
-// place is a Throttle whose clock stands until it is moved.
-type place struct {
+// fixture is a Throttle with a clock that the test sets.
+type fixture struct {
 	*Throttle
 	t        *testing.T
 	verifier *password.Verifier
@@ -35,9 +35,9 @@ type place struct {
 	now      time.Time
 }
 
-func newPlace(t *testing.T) *place {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	p := &place{t: t, verifier: password.NewVerifier(password.Limits{CPUs: 4}, time.Now), metrics: prometheus.NewRegistry(), now: time.Unix(1_800_000_000, 0)}
+	p := &fixture{t: t, verifier: password.NewVerifier(password.Limits{CPUs: 4}, time.Now), metrics: prometheus.NewRegistry(), now: time.Unix(1_800_000_000, 0)}
 	var err error
 	if p.Throttle, err = New(func() time.Time { return p.now }, rand.Reader, p.metrics); err != nil {
 		t.Fatal(err)
@@ -45,8 +45,9 @@ func newPlace(t *testing.T) *place {
 	return p
 }
 
-// try an attempt: "right", "wrong", or how long it has to wait, in seconds. What has to wait is not hashed, all else is.
-func (p *place) try(a *Attempt, secret string) string {
+// try verifies a password, and returns "right", "wrong", or how many seconds it has to wait. A
+// password that has to wait must not be hashed, and any other must be.
+func (p *fixture) try(a *Attempt, secret string) string {
 	p.t.Helper()
 	before := p.verifier.CountHashed()
 	ok, err := a.Verify(p.t.Context(), p.verifier, hash(), secret)
@@ -69,14 +70,14 @@ func (p *place) try(a *Attempt, secret string) string {
 	return wrong
 }
 
-// login of a name from somewhere else each time.
-func (p *place) login(name, secret string) string {
+// login tries to log in, from another source each time.
+func (p *fixture) login(name, secret string) string {
 	p.t.Helper()
 	return p.try(p.NewLoginAttempt(name, rand.Text(), ""), secret)
 }
 
-// fail so many times; each must be let in.
-func (p *place) fail(n int, attempt func() *Attempt) {
+// fail fails n attempts, none of which must be refused.
+func (p *fixture) fail(n int, attempt func() *Attempt) {
 	p.t.Helper()
 	for i := range n {
 		if got := p.try(attempt(), wrong); got != wrong {
@@ -85,7 +86,7 @@ func (p *place) fail(n int, attempt func() *Attempt) {
 	}
 }
 
-func (p *place) want(what, got, want string) {
+func (p *fixture) want(what, got, want string) {
 	p.t.Helper()
 	if got != want {
 		p.t.Errorf("%s: %s, want %s", what, got, want)
@@ -93,7 +94,7 @@ func (p *place) want(what, got, want string) {
 }
 
 func TestAfterTenFailuresOfANameTheNextOneWaits(t *testing.T) {
-	p := newPlace(t)
+	p := newFixture(t)
 	for _, name := range []string{"alice", "nobody", strings.Repeat("x", 1000), ""} {
 		p.fail(10, func() *Attempt { return p.NewLoginAttempt(name, rand.Text(), "") })
 		p.want("the eleventh", p.login(name, wrong), "1")
@@ -104,14 +105,14 @@ func TestAfterTenFailuresOfANameTheNextOneWaits(t *testing.T) {
 }
 
 func TestFailuresOfBothEndpointsAddUp(t *testing.T) {
-	p := newPlace(t)
+	p := newFixture(t)
 	p.fail(5, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	p.fail(5, func() *Attempt { return p.NewGrantAttempt("alice", rand.Text()) })
 	p.want("the eleventh", p.login("alice", right), "1")
 }
 
 func TestDelaysDoubleUpToAQuarterOfAnHour(t *testing.T) {
-	p := newPlace(t)
+	p := newFixture(t)
 	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	for _, seconds := range []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900} {
 		p.want("at once", p.login("alice", wrong), fmt.Sprint(seconds))
@@ -123,7 +124,7 @@ func TestDelaysDoubleUpToAQuarterOfAnHour(t *testing.T) {
 }
 
 func TestAfterTenQuietMinutesADelayIsForgotten(t *testing.T) {
-	p := newPlace(t)
+	p := newFixture(t)
 	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	p.now = p.now.Add(time.Second + 10*time.Minute - time.Millisecond)
 	p.fail(1, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
@@ -134,7 +135,7 @@ func TestAfterTenQuietMinutesADelayIsForgotten(t *testing.T) {
 }
 
 func TestOnlyFailuresOfTheLastTenMinutesCount(t *testing.T) {
-	p := newPlace(t)
+	p := newFixture(t)
 	p.fail(5, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	p.now = p.now.Add(9 * time.Minute)
 	p.fail(4, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
@@ -144,7 +145,7 @@ func TestOnlyFailuresOfTheLastTenMinutesCount(t *testing.T) {
 }
 
 func TestARightPasswordClearsTheNameButNotWhereItCameFrom(t *testing.T) {
-	p := newPlace(t)
+	p := newFixture(t)
 	for range 11 {
 		p.fail(9, func() *Attempt { return p.NewLoginAttempt("alice", "here", "") })
 		p.want("the right password", p.try(p.NewLoginAttempt("alice", "here", ""), right), right)
@@ -161,7 +162,7 @@ func TestARightPasswordClearsTheNameButNotWhereItCameFrom(t *testing.T) {
 }
 
 func TestTheOwnersDeviceGetsInWhileOthersGuess(t *testing.T) {
-	p := newPlace(t)
+	p := newFixture(t)
 	p.fail(100, func() *Attempt { return p.NewLoginAttempt(rand.Text(), "office", "") })
 	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	p.want("a stranger", p.login("alice", right), "1")
@@ -177,7 +178,7 @@ func TestTheOwnersDeviceGetsInWhileOthersGuess(t *testing.T) {
 }
 
 func TestAHundredFailuresOfASourceAndAThousandOfAClientMakeAllOfItWaitAMinuteAtMost(t *testing.T) {
-	p := newPlace(t)
+	p := newFixture(t)
 	for _, c := range []struct {
 		failures int
 		attempt  func(name string) *Attempt
@@ -195,8 +196,8 @@ func TestAHundredFailuresOfASourceAndAThousandOfAClientMakeAllOfItWaitAMinuteAtM
 	p.want("bob from elsewhere", p.login("bob", right), right)
 }
 
-// crowd of so many attempts at once, each of which tries again while there is no place for it.
-func (p *place) crowd(n int, attempt func() *Attempt, secret string) {
+// crowd makes n attempts at once, each of which tries again while it gets no place in the queue.
+func (p *fixture) crowd(n int, attempt func() *Attempt, secret string) {
 	var all sync.WaitGroup
 	for range n {
 		all.Go(func() {
@@ -211,7 +212,7 @@ func (p *place) crowd(n int, attempt func() *Attempt, secret string) {
 }
 
 func TestGuessesAtOnceAreNotMoreThanOneAfterAnother(t *testing.T) {
-	p := newPlace(t)
+	p := newFixture(t)
 	guess := func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") }
 	p.crowd(100, guess, wrong)
 	if hashed := p.verifier.CountHashed(); hashed != 10 {
@@ -228,12 +229,12 @@ func TestGuessesAtOnceAreNotMoreThanOneAfterAnother(t *testing.T) {
 
 func TestOnlySoManyAttemptsRunAsMayFail(t *testing.T) {
 	for _, failed := range []int{0, 8} {
-		p := newPlace(t)
+		p := newFixture(t)
 		p.fail(failed, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 		running := make([]*Attempt, 12-failed)
 		for i := range running {
 			running[i] = p.NewLoginAttempt("alice", rand.Text(), "")
-			if err := running[i].early(); err != nil {
+			if err := running[i].check(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -252,9 +253,9 @@ func TestOnlySoManyAttemptsRunAsMayFail(t *testing.T) {
 }
 
 func TestAnAttemptThatWaitedForItsTurnIsLookedAtAgain(t *testing.T) {
-	p := newPlace(t)
+	p := newFixture(t)
 	late := p.NewLoginAttempt("alice", rand.Text(), "")
-	if err := late.early(); err != nil {
+	if err := late.check(); err != nil {
 		t.Fatal(err)
 	}
 	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
@@ -264,7 +265,7 @@ func TestAnAttemptThatWaitedForItsTurnIsLookedAtAgain(t *testing.T) {
 }
 
 func TestAUserWhoSignsInAgainAndAgainIsNotRefused(t *testing.T) {
-	p := newPlace(t)
+	p := newFixture(t)
 	p.crowd(100, func() *Attempt { return p.NewGrantAttempt("robot", "client") }, right)
 	if hashed := p.verifier.CountHashed(); hashed != 100 {
 		t.Errorf("%d right passwords were verified, want all 100", hashed)
@@ -272,7 +273,7 @@ func TestAUserWhoSignsInAgainAndAgainIsNotRefused(t *testing.T) {
 }
 
 func TestWhatWasNotVerifiedDoesNotCount(t *testing.T) {
-	p := newPlace(t)
+	p := newFixture(t)
 	gone, leave := context.WithCancel(t.Context())
 	leave()
 	full := busy(t)
@@ -287,7 +288,7 @@ func TestWhatWasNotVerifiedDoesNotCount(t *testing.T) {
 	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", "here", "") })
 }
 
-// busy is a verifier that verifies nothing until the test is over.
+// busy returns a verifier that verifies nothing until the test ends.
 func busy(t *testing.T) *password.Verifier {
 	v := password.NewVerifier(password.Limits{CPUs: 1}, time.Now)
 	held, release := make(chan struct{}), make(chan struct{})
@@ -301,8 +302,8 @@ func busy(t *testing.T) *password.Verifier {
 }
 
 func TestNoNumberOfNamesMakesItForgetOrGrow(t *testing.T) {
-	p := newPlace(t)
-	small := rule{by: "name", failures: 10, longest: 15 * time.Minute, buckets: 4 * ways}
+	p := newFixture(t)
+	small := rule{by: "name", maxFailures: 10, maxDelay: 15 * time.Minute, buckets: 4 * setSize}
 	p.names = newTable(small)
 	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	p.fail(5, func() *Attempt { return p.NewLoginAttempt("bob", rand.Text(), "") })
@@ -312,7 +313,7 @@ func TestNoNumberOfNamesMakesItForgetOrGrow(t *testing.T) {
 			t.Fatalf("after %d made-up names alice's failures are forgotten", i)
 		}
 	}
-	if got := p.names.buckets; got != 4*ways || len(p.names.sets) != 4 {
+	if got := p.names.buckets; got != 4*setSize || len(p.names.sets) != 4 {
 		t.Errorf("there are %d buckets in %d sets", got, len(p.names.sets))
 	}
 	admitted := 0
@@ -324,13 +325,13 @@ func TestNoNumberOfNamesMakesItForgetOrGrow(t *testing.T) {
 	if admitted > 5 {
 		t.Errorf("%d more failures of bob were let in after 5", admitted)
 	}
-	// Nor does it help to make room between guesses.
+	// It does not help either to fill the table between guesses.
 	admitted = 0
 	for range 50 {
 		if p.login("carol", wrong) == wrong {
 			admitted++
 		}
-		for range 4 * ways {
+		for range 4 * setSize {
 			p.login(rand.Text(), wrong)
 		}
 		p.now = p.now.Add(time.Second)
@@ -341,14 +342,14 @@ func TestNoNumberOfNamesMakesItForgetOrGrow(t *testing.T) {
 	if p.count("oauth_operator_tokenserver_password_counters_shared_total", "name") == 0 {
 		t.Error("no metric says that there are too many names")
 	}
-	// When it is over, all is as before.
+	// When the window is over, all is as before.
 	p.now = p.now.Add(time.Hour)
 	p.want("alice", p.login("alice", right), right)
 	p.fail(10, func() *Attempt { return p.NewLoginAttempt("someone", rand.Text(), "") })
 }
 
 func TestTheMetricsNameWhatFailedTooOftenAndNothingElse(t *testing.T) {
-	p := newPlace(t)
+	p := newFixture(t)
 	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	p.login("alice", wrong)
 	p.login("alice", wrong)
@@ -363,8 +364,9 @@ func TestTheMetricsNameWhatFailedTooOftenAndNothingElse(t *testing.T) {
 	}
 }
 
-// count of a metric with the label by; it fails for any other label or value than those that are fixed.
-func (p *place) count(name, by string) (value float64) {
+// count returns the value of a metric with a value of the label by. The test fails if the metric
+// has other labels or values than the fixed ones.
+func (p *fixture) count(name, by string) (value float64) {
 	p.t.Helper()
 	families, err := p.metrics.Gather()
 	if err != nil {
