@@ -394,3 +394,30 @@ func TestAnObjectThatWaitsForAFormerOwnersNameHoldsUpNoOtherName(t *testing.T) {
 	create(t, again)
 	b.waitForCondition(again, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
+
+// A user who lacks the subject keeps no username from others. When another object gets the subject,
+// its Entry may come to the manager after everything else that tells of it.
+func TestAnObjectBehindOneThatLostItsNameIsLookedAtWhenTheEntryIsSeen(t *testing.T) {
+	api := delayAPI(t)
+	env := newEnv(t)
+	invalid := func(u *v1alpha1.OAuthUser) { u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"iss":"x"}`)} }
+	loser := env.newUser("loser", "correct horse", subject("wanted"), username("name"), invalid)
+	env.waitForCondition(loser, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	time.Sleep(1100 * time.Millisecond) // creationTimestamp counts seconds
+	waiting := env.readyUser("waiting", "correct horse")
+	time.Sleep(time.Second) // its Entries have come to the manager
+
+	api.set(true, "/oauthusers/winner/status")
+	env.newUser("winner", "correct horse", subject("wanted"))
+	eventually.True(t, "the winner has the Entry", func() bool { return env.entry(internalv1alpha1.SpaceIdentity, "wanted") != nil })
+	updateObject(env, loser, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = nil })
+	env.waitForCondition(loser, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonSubjectTaken)
+	updateObject(env, waiting, username("name"))
+	env.waitForCondition(waiting, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUsernameTaken)
+	api.set(true, "")
+	winner := &v1alpha1.OAuthUser{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "winner"}}
+	env.waitForCondition(winner, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	time.Sleep(time.Second)
+	api.set(false, "")
+	env.waitForCondition(waiting, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}

@@ -10,6 +10,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -181,8 +182,8 @@ func (op *operator) byName(list func() client.ObjectList) wakeFunc {
 }
 
 // watchClaimants wakes the objects of a kind when another object that asks for one of their names
-// is gone, or asks, holds or may have something else: where a name has no Entry, they
-// wait for those that are before them.
+// is gone, or asks for, holds or may have something else, or loses a name that it needs: where a
+// name has no Entry, they wait for the objects that come before them.
 func (op *operator) watchClaimants(b *builder.Builder, list func() client.ObjectList) *builder.Builder {
 	for _, kind := range claimantKinds() {
 		b = b.Watches(kind, op.wakes(op.waitingBehind(list)), builder.WithPredicates(predicate.Funcs{
@@ -190,27 +191,59 @@ func (op *operator) watchClaimants(b *builder.Builder, list func() client.Object
 			UpdateFunc: func(e event.UpdateEvent) bool { return otherStanding(e.ObjectOld, e.ObjectNew) },
 		}))
 	}
-	return b
+	return b.Watches(&internalv1alpha1.Entry{}, op.wakes(op.waitingBehindLosers(list)), onNewOwner())
 }
 
 // waitingBehind finds the objects that wait for a name for which the one that changed asks too.
-// Those who want a name that has an Entry wait for nothing but the end of that: thousands may want
-// it, and each of them may change.
 func (op *operator) waitingBehind(list func() client.ObjectList) wakeFunc {
 	return func(ctx context.Context, changed client.Object) []client.ObjectKey {
-		key, names := namesOf(changed)
-		var server v1alpha1.AuthorizationServer
-		if err := op.Get(ctx, key, &server); err != nil {
-			return nil // all wait for the server
-		}
-		var keys []client.ObjectKey
-		for _, name := range names.Requested {
-			if e, err := op.getEntry(ctx, &server, name); err == nil && e == nil {
-				keys = append(keys, op.find(ctx, list(), client.MatchingFields{indexName: nameKey(key, name)})...)
-			}
-		}
-		return keys
+		server, names := namesOf(changed)
+		return op.waitingFor(ctx, list, server, names.Requested)
 	}
+}
+
+// waitingBehindLosers finds the objects that wait behind one that lost a name, since another object
+// has got the Entry: an object that lacks a name that it needs does not keep its other names from
+// them. A client has no other name, and a ResourceServer needs none but its identifier.
+func (op *operator) waitingBehindLosers(list func() client.ObjectList) wakeFunc {
+	return func(ctx context.Context, changed client.Object) []client.ObjectKey {
+		e, ok := changed.(*internalv1alpha1.Entry)
+		if !ok || e.Spec.Space != internalv1alpha1.SpaceIdentity && e.Spec.Space != internalv1alpha1.SpaceUsername {
+			return nil
+		}
+		lost, server := compile.Name{Space: e.Spec.Space, Value: e.Spec.Value}, serverOfEntry(e)
+		var others []compile.Name
+		for _, losers := range []client.ObjectList{&v1alpha1.OAuthUserList{}, &v1alpha1.ResourceServerList{}} {
+			if err := op.List(ctx, losers, client.MatchingFields{indexName: nameKey(server, lost)}, client.UnsafeDisableDeepCopy); err != nil {
+				ctrl.LoggerFrom(ctx).Error(err, "reading the cache")
+				return nil
+			}
+			_ = meta.EachListItem(losers, func(item runtime.Object) error { // which returns what the function does
+				if loser, ok := item.(client.Object); ok && loser.GetUID() != e.Spec.Owner.UID {
+					_, names := namesOf(loser)
+					others = append(others, slices.DeleteFunc(names.Requested, func(name compile.Name) bool { return name == lost })...)
+				}
+				return nil
+			})
+		}
+		return op.waitingFor(ctx, list, server, others)
+	}
+}
+
+// waitingFor finds the objects that ask for a name that has no Entry. The objects that want a name
+// that has one wait for nothing but its end: thousands may want it, and each of them may change.
+func (op *operator) waitingFor(ctx context.Context, list func() client.ObjectList, key client.ObjectKey, names []compile.Name) []client.ObjectKey {
+	var server v1alpha1.AuthorizationServer
+	if err := op.Get(ctx, key, &server); err != nil {
+		return nil // all wait for the server
+	}
+	var keys []client.ObjectKey
+	for _, name := range names {
+		if e, err := op.getEntry(ctx, &server, name); err == nil && e == nil {
+			keys = append(keys, op.find(ctx, list(), client.MatchingFields{indexName: nameKey(key, name)})...)
+		}
+	}
+	return keys
 }
 
 // otherStanding reports whether an object asks for other names, holds others, or is accepted otherwise than before.
@@ -396,6 +429,20 @@ func onDelete() builder.Predicates {
 	return builder.WithPredicates(predicate.Funcs{
 		CreateFunc: func(event.CreateEvent) bool { return false },
 		UpdateFunc: func(event.UpdateEvent) bool { return false },
+	})
+}
+
+// onNewOwner lets pass that a name got an Entry, or its Entry another owner. What was there when the
+// manager started was in the cache before anything was decided.
+func onNewOwner() builder.Predicates {
+	return builder.WithPredicates(predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, ok := e.ObjectOld.(*internalv1alpha1.Entry)
+			after, is := e.ObjectNew.(*internalv1alpha1.Entry)
+			return ok && is && before.Spec.Owner.UID != after.Spec.Owner.UID
+		},
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
 	})
 }
 

@@ -1,0 +1,76 @@
+package controllers
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"k8s.io/client-go/rest"
+)
+
+// delayedAPI delays some of what the managers that the test starts from now on hear from the API
+// server, or say to it.
+type delayedAPI struct {
+	mu      sync.Mutex
+	changed *sync.Cond
+	watches bool   // of Entries: their events are held back
+	writes  string // a part of the path of writes that are held back; empty: none are
+}
+
+func delayAPI(t *testing.T) *delayedAPI {
+	t.Helper()
+	d := &delayedAPI{}
+	d.changed = sync.NewCond(&d.mu)
+	before := managerConfig
+	managerConfig = rest.CopyConfig(before)
+	managerConfig.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			if r.Method != http.MethodGet {
+				d.waitUntil(r.Context(), func() bool { return d.writes == "" || !strings.Contains(r.URL.Path, d.writes) })
+				return next.RoundTrip(r)
+			}
+			response, err := next.RoundTrip(r)
+			if err == nil && strings.HasSuffix(r.URL.Path, "/entries") && r.URL.Query().Get("watch") != "" {
+				response.Body = &delayedBody{response.Body, r.Context(), d}
+			}
+			return response, err
+		})
+	})
+	t.Cleanup(func() { d.set(false, ""); managerConfig = before })
+	return d
+}
+
+// set says what is held back from now on, and lets all else pass.
+func (d *delayedAPI) set(watches bool, writes string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.watches, d.writes = watches, writes
+	d.changed.Broadcast()
+}
+
+// waitUntil waits for a condition, which is called with the lock held, or until ctx ends.
+func (d *delayedAPI) waitUntil(ctx context.Context, condition func() bool) {
+	defer context.AfterFunc(ctx, d.changed.Broadcast)()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for !condition() && ctx.Err() == nil {
+		d.changed.Wait()
+	}
+}
+
+// delayedBody is the body of a watch.
+type delayedBody struct {
+	io.ReadCloser
+
+	ctx context.Context //nolint:containedctx // of the request whose response this is
+	api *delayedAPI
+}
+
+func (b *delayedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.api.waitUntil(b.ctx, func() bool { return !b.api.watches })
+	return n, err
+}
