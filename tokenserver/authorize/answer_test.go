@@ -137,7 +137,7 @@ func TestACodeFallsWithTheConsentThatItRestsOn(t *testing.T) {
 	if _, err := w.Redeem("web", code, interactiontest.WebRedirect, ""); err == nil {
 		t.Error("redeemed although the user withdrew the consent")
 	}
-	trusted := with(w.WebRequest(), "client_id", "trusted", "redirect_uri", "https://intranet.example.com/callback")
+	trusted := setParameters(w.WebRequest(), "client_id", "trusted", "redirect_uri", "https://intranet.example.com/callback")
 	if _, err := w.Redeem("trusted", b.Get(trusted).Values().Get("code"), "https://intranet.example.com/callback", ""); err != nil {
 		t.Errorf("a code that rests on no consent: %v", err)
 	}
@@ -153,7 +153,7 @@ func TestAFrontChannelTokenEndsWithTheConsentAndWithTheRedirectURI(t *testing.T)
 			legacy := w.Client("legacy")
 			legacy.RedirectURIs = append(legacy.RedirectURIs, interactiontest.LoopbackURI)
 			w.Apply(legacy)
-			return with(w.LegacyRequest("token"), "redirect_uri", "http://127.0.0.1:9000/callback"), "legacy"
+			return setParameters(w.LegacyRequest("token"), "redirect_uri", "http://127.0.0.1:9000/callback"), "legacy"
 		},
 	}
 	ends := map[string]func(t *testing.T, w *interactiontest.Server, client string){
@@ -205,8 +205,8 @@ func TestATokenThatNeedsNoConsentOutlivesAWithdrawal(t *testing.T) {
 	}
 }
 
-// A client that may skip the page shows it all the same if it asks for it, or if it is an app on
-// the user's device: what the user then allows can be withdrawn like any other consent.
+// A client that may skip the consent page can ask for it, and an app on the user's device always
+// has it. What the user then allows can be withdrawn like any other consent.
 func TestAYesThatTheClientCouldHaveSkippedCanBeWithdrawn(t *testing.T) {
 	w := interactiontest.New(t)
 	for _, id := range []string{"legacy", "trusted", "cli"} {
@@ -328,7 +328,7 @@ func TestARedirectURIsOwnQueryIsKept(t *testing.T) {
 	client := w.Client("web")
 	client.RedirectURIs = []string{"https://shop.example.com/callback?tenant=a%20b&x="}
 	w.Apply(client)
-	answer := w.NewBrowser().SignIn(with(w.WebRequest(), "redirect_uri", client.RedirectURIs[0]))
+	answer := w.NewBrowser().SignIn(setParameters(w.WebRequest(), "redirect_uri", client.RedirectURIs[0]))
 	if !strings.HasPrefix(answer.Header.Get("Location"), client.RedirectURIs[0]+"&code=") {
 		t.Errorf("answered at %s", answer.Header.Get("Location"))
 	}
@@ -341,7 +341,7 @@ func TestHostileTextIsInert(t *testing.T) {
 	client.DisplayName = hostile
 	w.Apply(client)
 	b := w.NewBrowser()
-	page := b.Get(with(w.WebRequest(), "state", hostile, "login_hint", hostile))
+	page := b.Get(setParameters(w.WebRequest(), "state", hostile, "login_hint", hostile))
 	failed := b.Login(page, hostile, "wrong")
 	consentPage := b.Login(page, "alice", interactiontest.AlicePassword)
 	for _, p := range []interactiontest.Page{page, failed, consentPage} {
@@ -353,7 +353,7 @@ func TestHostileTextIsInert(t *testing.T) {
 	if len(answer.Cookies()) != 0 || answer.Header.Get("Set-Cookie") != "" || answer.Values().Get("state") != hostile {
 		t.Errorf("headers %v, state %q", answer.Header, answer.Values().Get("state"))
 	}
-	failing := b.Get(with(w.WebRequest(), "state", hostile, "scope", hostile))
+	failing := b.Get(setParameters(w.WebRequest(), "state", hostile, "scope", hostile))
 	if strings.ContainsAny(failing.Values().Get("error_description"), "<>\"\\\r\n") || failing.Values().Get("state") != hostile {
 		t.Errorf("the description quotes the request: %q", failing.Values().Get("error_description"))
 	}
@@ -421,7 +421,7 @@ func TestAFlowGoesOnInTheBrowserThatBeganItAlone(t *testing.T) {
 		if !strings.HasPrefix(link, w.Issuer+"/") || !strings.Contains(link, "flow=") {
 			t.Fatalf("%s is %s", what, link)
 		}
-		// The thief is signed in, so a flow that is taken up would be answered, or shown.
+		// The thief is signed in, so a flow that is accepted would lead to a page or to the client.
 		for name, b := range map[string]*interactiontest.Browser{"a browser that is signed in": thief, "one that is new": w.NewBrowser()} {
 			if answer := b.Get(link); answer.StatusCode != http.StatusForbidden || answer.Values() != nil {
 				t.Errorf("%s opens %s: %d %v", name, what, answer.StatusCode, answer.Values())
@@ -436,7 +436,7 @@ func TestAFlowGoesOnInTheBrowserThatBeganItAlone(t *testing.T) {
 func TestTwoTabsBothComplete(t *testing.T) {
 	w := interactiontest.New(t)
 	b := w.NewBrowser()
-	first, second := b.Get(with(w.WebRequest(), "state", "one")), b.Get(with(w.WebRequest(), "state", "two"))
+	first, second := b.Get(setParameters(w.WebRequest(), "state", "one")), b.Get(setParameters(w.WebRequest(), "state", "two"))
 	for state, page := range map[string]interactiontest.Page{"one": first, "two": second} {
 		page = b.Login(page, "alice", interactiontest.AlicePassword)
 		if page.IsConsent() {
@@ -475,7 +475,7 @@ func TestAnAnonymousRequestCausesNoWrite(t *testing.T) {
 	}
 	b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
 	if n := counted.Writes(); n != 0 {
-		t.Errorf("%d writes before anyone agreed to anything", n)
+		t.Errorf("%d writes before the user gave consent", n)
 	}
 	b.Consent(b.Get(w.WebRequest()), "allow")
 	if n := counted.Writes(); n != 1 {
@@ -489,7 +489,7 @@ func TestAStoreThatIsAwayIsSaidToTheClient(t *testing.T) {
 	b := w.NewBrowser()
 	b.SignIn(w.WebRequest())
 	store.FailAll(storagetest.Unavailable)
-	refusedAtTheClient(t, b.Get(w.WebRequest()), "temporarily_unavailable")
+	wantClientError(t, b.Get(w.WebRequest()), "temporarily_unavailable")
 	store.FailAll(storagetest.None)
 	if values := b.Get(w.WebRequest()).Values(); values.Get("code") == "" {
 		t.Errorf("no code once it is back: %v", values)

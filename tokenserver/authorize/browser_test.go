@@ -19,7 +19,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
 )
 
-// signIn as alice, and press the button of the consent page.
+// signIn signs in as alice, and presses the button of the consent page.
 func signIn(t *testing.T, browser context.Context, request string) { //nolint:revive // a testing helper takes t first
 	t.Helper()
 	chromium.Do(t, browser,
@@ -32,10 +32,10 @@ func signIn(t *testing.T, browser context.Context, request string) { //nolint:re
 		chromedp.Click(chromedp.CSS("#consent-allow")))
 }
 
-// visits are what a browser brought to an application.
-type visits chan url.Values
+// callbacks are the parameters with which a browser came to an application.
+type callbacks chan url.Values
 
-func (v visits) await(t *testing.T) url.Values {
+func (v callbacks) await(t *testing.T) url.Values {
 	t.Helper()
 	select {
 	case got := <-v:
@@ -46,8 +46,8 @@ func (v visits) await(t *testing.T) url.Values {
 	}
 }
 
-// keep the parameters of a request to the path.
-func (v visits) keep(path string, then http.HandlerFunc) http.HandlerFunc {
+// record sends the parameters of requests to the path to the channel.
+func (v callbacks) record(path string, then http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != path {
 			return
@@ -67,10 +67,10 @@ func TestChromiumIsSentToTheApplicationAndFromThereToAnotherOfItsHosts(t *testin
 		"loopback, then a web page": {"http", "https"}, "a web application on two hosts": {"https", "https"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			atCallback, atHome := make(visits, 5), make(visits, 5)
-			home := start[c.home](atHome.keep("/home", nil))
+			atCallback, atHome := make(callbacks, 5), make(callbacks, 5)
+			home := start[c.home](atHome.record("/home", nil))
 			t.Cleanup(home.Close)
-			callback := start[c.callback](atCallback.keep("/callback", func(w http.ResponseWriter, r *http.Request) {
+			callback := start[c.callback](atCallback.record("/callback", func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, home.URL+"/home", http.StatusFound)
 			}))
 			t.Cleanup(callback.Close)
@@ -79,7 +79,7 @@ func TestChromiumIsSentToTheApplicationAndFromThereToAnotherOfItsHosts(t *testin
 			client.RedirectURIs = []string{callback.URL + "/callback"}
 			w.Apply(client)
 			browser := chromium.Start(t, chromedp.Flag("ignore-certificate-errors", true))
-			signIn(t, browser, with(w.WebRequest(), "redirect_uri", client.RedirectURIs[0]))
+			signIn(t, browser, setParameters(w.WebRequest(), "redirect_uri", client.RedirectURIs[0]))
 			if got := atCallback.await(t); got.Get("code") == "" {
 				t.Errorf("came with %v", got)
 			}
@@ -91,10 +91,10 @@ func TestChromiumIsSentToTheApplicationAndFromThereToAnotherOfItsHosts(t *testin
 func TestChromiumIsLetGoToAPrivateUseScheme(t *testing.T) {
 	w := interactiontest.New(t)
 	browser := chromium.Start(t)
-	went := make(visits, 10)
+	went := make(callbacks, 10)
 	if err := chromedp.Listen(browser, func(event any) {
-		// No app is installed for the scheme: the request is made, and goes nowhere. What the
-		// policy stops is not made.
+		// No app is installed for the scheme: the request is made and fails. The policy would
+		// prevent it.
 		if e, ok := event.(*network.EventRequestWillBeSent); ok && strings.HasPrefix(e.Request.URL, interactiontest.PrivateURI+"?") {
 			u, _ := url.Parse(e.Request.URL)
 			went <- u.Query()
@@ -113,15 +113,15 @@ func TestChromiumPostsTheAnswerByItselfAndAtAClickWithoutScripts(t *testing.T) {
 		"scripts": nil, "no scripts": {chromium.WithoutJavaScript()},
 	} {
 		t.Run(name, func(t *testing.T) {
-			arrived := make(visits, 5)
-			app := httptest.NewServer(arrived.keep("/callback", nil))
+			arrived := make(callbacks, 5)
+			app := httptest.NewServer(arrived.record("/callback", nil))
 			t.Cleanup(app.Close)
 			w := interactiontest.New(t)
 			client := w.Client("hybrid")
 			client.RedirectURIs = []string{app.URL + "/callback"}
 			w.Apply(client)
 			browser := chromium.Start(t, flags...)
-			signIn(t, browser, with(w.HybridRequest("code id_token"), "redirect_uri", client.RedirectURIs[0], "response_mode", "form_post"))
+			signIn(t, browser, setParameters(w.HybridRequest("code id_token"), "redirect_uri", client.RedirectURIs[0], "response_mode", "form_post"))
 			if flags != nil {
 				chromium.Do(t, browser, chromedp.WaitVisible(chromedp.CSS(`form[action$="/callback"] button`)), chromedp.Click(chromedp.CSS("button")))
 			}
@@ -133,19 +133,19 @@ func TestChromiumPostsTheAnswerByItselfAndAtAClickWithoutScripts(t *testing.T) {
 }
 
 func TestARequestThatAnotherSitePostsFindsTheSession(t *testing.T) {
-	arrived := make(visits, 5)
-	app := httptest.NewServer(arrived.keep("/callback", nil))
+	arrived := make(callbacks, 5)
+	app := httptest.NewServer(arrived.record("/callback", nil))
 	t.Cleanup(app.Close)
 	w := interactiontest.New(t)
 	client := w.Client("web")
 	client.RedirectURIs = []string{app.URL + "/callback"}
 	w.Apply(client)
-	request := with(w.WebRequest(), "redirect_uri", client.RedirectURIs[0])
+	request := setParameters(w.WebRequest(), "redirect_uri", client.RedirectURIs[0])
 	form := template.Must(template.New("").Parse(`<form method="post" action="{{.Action}}">
 {{range $name, $values := .Fields}}<input type="hidden" name="{{$name}}" value="{{index $values 0}}">{{end}}<button>Go</button></form>`))
 	other := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "text/html")
-		_ = form.Execute(rw, map[string]any{"Action": w.Issuer + "/authorize", "Fields": queryOf(t, with(request, "prompt", "none"))})
+		_ = form.Execute(rw, map[string]any{"Action": w.Issuer + "/authorize", "Fields": queryOf(t, setParameters(request, "prompt", "none"))})
 	}))
 	t.Cleanup(other.Close)
 	browser := chromium.Start(t)

@@ -13,8 +13,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 )
 
-// half of a hash (OpenID Connect Core section 3.3.2.11).
-func half(value string) string {
+// leftHalfHash returns the left half of a hash (OpenID Connect Core section 3.3.2.11).
+func leftHalfHash(value string) string {
 	sum := sha256.Sum256([]byte(value))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
@@ -46,10 +46,10 @@ func TestAHybridAnswerHoldsACodeAndTokensThatAreTiedTogether(t *testing.T) {
 			if err := w.Keys.Verify(values.Get("id_token"), oauth.TypeIDToken, &claims); err != nil {
 				t.Fatal(err)
 			}
-			if claims.Nonce != "some nonce" || claims.CHash != half(values.Get("code")) || claims.Name != "" {
+			if claims.Nonce != "some nonce" || claims.CHash != leftHalfHash(values.Get("code")) || claims.Name != "" {
 				t.Errorf("%s: the ID token says %+v", responseType, claims)
 			}
-			if values.Has("access_token") && claims.ATHash != half(values.Get("access_token")) {
+			if values.Has("access_token") && claims.ATHash != leftHalfHash(values.Get("access_token")) {
 				t.Errorf("%s: at_hash %q", responseType, claims.ATHash)
 			}
 		}
@@ -72,7 +72,7 @@ func TestAHybridFlowStopsWhenTheClientLosesOneOfTheGrants(t *testing.T) {
 		client := w.Client("hybrid")
 		client.GrantTypes = []string{left}
 		w.Apply(client)
-		refusedWithAPage(t, b.Login(page, "alice", interactiontest.AlicePassword), pages.MessageFlowChanged)
+		wantPageError(t, b.Login(page, "alice", interactiontest.AlicePassword), pages.MessageFlowChanged)
 	}
 }
 
@@ -86,16 +86,16 @@ func TestAnAnswerMayBePostedToTheRegisteredURIAndNowhereElse(t *testing.T) {
 	for _, c := range []struct{ responseType, code string }{
 		{"code", ""}, {"id_token", ""}, {"code id_token token", ""}, {"code", "invalid_request"}, {"code", "login_required"}, {"code", "access_denied"},
 	} {
-		request := with(w.HybridRequest(c.responseType), "redirect_uri", client.RedirectURIs[0], "response_mode", "form_post", "state", hostile)
+		request := setParameters(w.HybridRequest(c.responseType), "redirect_uri", client.RedirectURIs[0], "response_mode", "form_post", "state", hostile)
 		b := w.NewBrowser()
 		var answer interactiontest.Page
 		switch c.code {
 		case "invalid_request":
-			answer = b.Get(with(request, "max_age", "x"))
+			answer = b.Get(setParameters(request, "max_age", "x"))
 		case "login_required":
-			answer = b.Get(with(request, "prompt", "none"))
+			answer = b.Get(setParameters(request, "prompt", "none"))
 		case "access_denied":
-			answer = b.Consent(b.Login(b.Get(with(request, "prompt", "consent")), "alice", interactiontest.AlicePassword), "deny")
+			answer = b.Consent(b.Login(b.Get(setParameters(request, "prompt", "consent")), "alice", interactiontest.AlicePassword), "deny")
 		default:
 			answer = b.SignIn(request)
 		}
@@ -125,7 +125,7 @@ func TestEveryPageIsNeitherFramedNorStoredNorReadByOtherOrigins(t *testing.T) {
 	loginPage := b.Get(w.WebRequest())
 	answers := map[string]interactiontest.Page{
 		"login": loginPage, "failed": b.Login(loginPage, "alice", "wrong"), "consent": b.Login(loginPage, "alice", interactiontest.AlicePassword),
-		"unknown client": b.Get(w.Request("client_id", "nobody")), "stolen link": w.NewBrowser().Get(loginPage.URL),
+		"unknown client": b.Get(w.Request("client_id", "unknown")), "stolen link": w.NewBrowser().Get(loginPage.URL),
 		"redirect": b.Get(w.WebRequest("max_age", "x")), "post": b.Get(w.WebRequest("response_mode", "form_post", "max_age", "x")),
 	}
 	for name, answer := range answers {

@@ -15,7 +15,7 @@ import (
 
 func TestPromptNoneWithoutASessionIsLoginRequired(t *testing.T) {
 	w := interactiontest.New(t)
-	refusedAtTheClient(t, w.NewBrowser().Get(w.WebRequest("prompt", "none")), "login_required")
+	wantClientError(t, w.NewBrowser().Get(w.WebRequest("prompt", "none")), "login_required")
 }
 
 func TestPromptNoneWithASessionAndAConsentAnswersAtOnce(t *testing.T) {
@@ -32,7 +32,7 @@ func TestPromptNoneWithoutAConsentIsConsentRequired(t *testing.T) {
 	w := interactiontest.New(t)
 	b := w.NewBrowser()
 	b.SignIn(w.WebRequest())
-	refusedAtTheClient(t, b.Get(with(w.WebRequest("prompt", "none"), "scope", "openid profile email")), "consent_required")
+	wantClientError(t, b.Get(setParameters(w.WebRequest("prompt", "none"), "scope", "openid profile email")), "consent_required")
 }
 
 func TestAClientOrUserThatIsCreatedAgainInheritsNoConsent(t *testing.T) {
@@ -73,13 +73,13 @@ func TestAnAppOnTheUsersDeviceIsNeverAnsweredSilently(t *testing.T) {
 	w.Apply(client)
 	b := w.NewBrowser()
 	for _, uri := range []string{"http://127.0.0.1:4000/callback", "com.example.app:/callback"} {
-		refusedAtTheClient(t, b.Get(w.CLIRequest(uri, "prompt", "none")), "interaction_required")
+		wantClientError(t, b.Get(w.CLIRequest(uri, "prompt", "none")), "interaction_required")
 		b.SignIn(w.CLIRequest(uri))
 		page := b.Get(w.CLIRequest(uri))
 		if !page.IsConsent() {
 			t.Fatalf("%s: no page although the client could be anyone: %v", uri, page.Values())
 		}
-		refusedAtTheClient(t, b.Get(w.CLIRequest(uri, "prompt", "none")), "interaction_required")
+		wantClientError(t, b.Get(w.CLIRequest(uri, "prompt", "none")), "interaction_required")
 		if values := b.Consent(page, "allow").Values(); values.Get("code") == "" {
 			t.Errorf("%s: no code after the page: %v", uri, values)
 		}
@@ -92,9 +92,9 @@ func TestAConfidentialClientOnALoopbackHostIsAnsweredSilently(t *testing.T) {
 	client.RedirectURIs = []string{"http://127.0.0.1:4000/callback"}
 	w.Apply(client)
 	b := w.NewBrowser()
-	request := with(w.WebRequest(), "redirect_uri", client.RedirectURIs[0])
+	request := setParameters(w.WebRequest(), "redirect_uri", client.RedirectURIs[0])
 	b.SignIn(request)
-	if values := b.Get(with(request, "prompt", "none")).Values(); values.Get("code") == "" {
+	if values := b.Get(setParameters(request, "prompt", "none")).Values(); values.Get("code") == "" {
 		t.Errorf("asked although the client proves who it is: %v", values)
 	}
 }
@@ -125,15 +125,15 @@ func TestAYesInAFlowIsNoneOfWhoeverSignsInLater(t *testing.T) {
 
 func TestARegisteredSkipAsksNothing(t *testing.T) {
 	w := interactiontest.New(t)
-	request := with(w.WebRequest(), "client_id", "trusted", "redirect_uri", "https://intranet.example.com/callback")
+	request := setParameters(w.WebRequest(), "client_id", "trusted", "redirect_uri", "https://intranet.example.com/callback")
 	b := w.NewBrowser()
 	if values := b.Login(b.Get(request), "alice", interactiontest.AlicePassword).Values(); values.Get("code") == "" {
 		t.Errorf("no code after the login: %v", values)
 	}
-	if page := b.Get(with(request, "scope", "openid offline_access")); !page.IsConsent() {
+	if page := b.Get(setParameters(request, "scope", "openid offline_access")); !page.IsConsent() {
 		t.Errorf("offline_access was granted without a consent: %v", page.Values())
 	}
-	if page := b.Get(with(request, "prompt", "consent")); !page.IsConsent() {
+	if page := b.Get(setParameters(request, "prompt", "consent")); !page.IsConsent() {
 		t.Errorf("prompt=consent showed no page: %v", page.Values())
 	}
 }
@@ -141,9 +141,9 @@ func TestARegisteredSkipAsksNothing(t *testing.T) {
 func TestARememberedConsentThatIncludesOfflineAccessIsEnough(t *testing.T) {
 	w := interactiontest.New(t)
 	b := w.NewBrowser()
-	request := with(w.WebRequest(), "scope", "openid offline_access")
+	request := setParameters(w.WebRequest(), "scope", "openid offline_access")
 	b.SignIn(request)
-	if values := b.Get(with(request, "prompt", "none")).Values(); values.Get("code") == "" {
+	if values := b.Get(setParameters(request, "prompt", "none")).Values(); values.Get("code") == "" {
 		t.Errorf("asked again: %v", values)
 	}
 }
@@ -170,7 +170,7 @@ func TestOnlyALoginInTheFlowSatisfiesPromptLoginAndSelectAccount(t *testing.T) {
 		if !first.IsLogin() {
 			t.Fatalf("prompt=%s was satisfied by an old session: %v", prompt, first.Values())
 		}
-		// A login in another flow is not one in this.
+		// A login in another flow does not count in this one.
 		b.Login(b.Get(w.WebRequest("prompt", "login")), "alice", interactiontest.AlicePassword)
 		saved := strings.Replace(first.URL, "/login?", "/authorize?", 1)
 		if answer := b.Get(saved); answer.StatusCode != http.StatusBadRequest {
@@ -196,7 +196,7 @@ func TestALoginInAFlowCountsOnlyForItsOwnSession(t *testing.T) {
 	b := w.NewBrowser()
 	page := b.Get(w.WebRequest("prompt", "login"))
 	consentPage := b.Login(page, "alice", interactiontest.AlicePassword)
-	// Another tab signs in anew: what the flow saw is no longer the browser's session.
+	// Another tab signs in again: the session of the flow is no longer the browser's.
 	b.Login(b.Get(w.WebRequest("prompt", "login")), "alice", interactiontest.AlicePassword)
 	if answer := b.Consent(consentPage, "allow"); !answer.IsLogin() {
 		t.Errorf("another session's login was taken for this flow's: %v", answer.Values())
@@ -218,7 +218,7 @@ func TestMaxAgeForcesALoginOnlyWhenTheSessionIsOlder(t *testing.T) {
 		t.Errorf("auth_time %s, want %s", outcome.Grant.AuthTime, began)
 	}
 	w.Advance(time.Second)
-	refusedAtTheClient(t, b.Get(w.WebRequest("max_age", "120", "prompt", "none")), "login_required")
+	wantClientError(t, b.Get(w.WebRequest("max_age", "120", "prompt", "none")), "login_required")
 	page := b.Get(w.WebRequest("max_age", "120"))
 	if !page.IsLogin() {
 		t.Fatalf("not asked although the login is too old: %v", page.Values())
@@ -236,7 +236,7 @@ func TestMaxAgeZeroAsksOnceAndDoesNotLoop(t *testing.T) {
 	w := interactiontest.New(t)
 	b := w.NewBrowser()
 	b.SignIn(w.WebRequest())
-	// The clock stands still: even a login of this very second is not one in this flow.
+	// The clock does not advance: even a login in this second was not in this flow.
 	page := b.Get(w.WebRequest("max_age", "0"))
 	w.Advance(time.Second)
 	if !page.IsLogin() {
@@ -253,7 +253,7 @@ func TestAFlowEndsAfterHalfAnHour(t *testing.T) {
 	b := w.NewBrowser()
 	page := b.Get(w.WebRequest())
 	w.Advance(30*time.Minute + time.Second)
-	refusedWithAPage(t, b.Login(page, "alice", interactiontest.AlicePassword), pages.MessageFlowExpired)
+	wantPageError(t, b.Login(page, "alice", interactiontest.AlicePassword), pages.MessageFlowExpired)
 }
 
 func TestAnIDTokenHintAsksForThatUser(t *testing.T) {
@@ -264,21 +264,21 @@ func TestAnIDTokenHintAsksForThatUser(t *testing.T) {
 	if values := b.SignIn(w.WebRequest("id_token_hint", ofAlice)).Values(); values.Get("code") == "" {
 		t.Errorf("alice is signed in, and yet: %v", values)
 	}
-	refusedAtTheClient(t, b.Get(w.WebRequest("id_token_hint", accessToken)), "invalid_request")
-	refusedAtTheClient(t, b.Get(w.WebRequest("id_token_hint", ofAlice, "claims", `{"id_token":{"sub":{"value":"subject-bob"}}}`)), "invalid_request")
-	// Another issuer with the same keys: the signature is good.
+	wantClientError(t, b.Get(w.WebRequest("id_token_hint", accessToken)), "invalid_request")
+	wantClientError(t, b.Get(w.WebRequest("id_token_hint", ofAlice, "claims", `{"id_token":{"sub":{"value":"subject-bob"}}}`)), "invalid_request")
+	// Another issuer with the same keys: the signature is valid.
 	elsewhere := interactiontest.New(t)
 	foreign := elsewhere.NewBrowser().SignIn(elsewhere.LegacyRequest("id_token")).Values().Get("id_token")
-	refusedAtTheClient(t, b.Get(w.WebRequest("id_token_hint", foreign)), "invalid_request")
+	wantClientError(t, b.Get(w.WebRequest("id_token_hint", foreign)), "invalid_request")
 	w.Advance(time.Hour)
 	if values := b.SignIn(w.WebRequest("id_token_hint", ofAlice)).Values(); values.Get("code") == "" {
 		t.Errorf("an expired hint is as good: %v", values)
 	}
 	other := w.NewBrowser()
 	other.Login(other.Get(w.WebRequest()), "bob", interactiontest.BobPassword)
-	refusedAtTheClient(t, other.Get(w.WebRequest("id_token_hint", ofAlice, "prompt", "none")), "login_required")
+	wantClientError(t, other.Get(w.WebRequest("id_token_hint", ofAlice, "prompt", "none")), "login_required")
 	page := other.Get(w.WebRequest("id_token_hint", ofAlice))
-	refusedAtTheClient(t, other.Login(page, "bob", interactiontest.BobPassword), "login_required")
+	wantClientError(t, other.Login(page, "bob", interactiontest.BobPassword), "login_required")
 }
 
 func TestTheTokensSayWhichAuthenticationTookPlaceAndAnotherThatIsEssentialIsRefused(t *testing.T) {
@@ -311,7 +311,7 @@ func TestTheTokensSayWhichAuthenticationTookPlaceAndAnotherThatIsEssentialIsRefu
 	}
 	for _, wanted := range []string{`"value":"urn:example:gold"`, `"values":["urn:example:gold","0"]`} {
 		_, answer := acr(b, "claims", `{"id_token":{"acr":{"essential":true,`+wanted+`}}}`)
-		refusedAtTheClient(t, answer, "unmet_authentication_requirements")
+		wantClientError(t, answer, "unmet_authentication_requirements")
 	}
 }
 
@@ -339,7 +339,7 @@ func TestAClaimsParameterThatNamesSubjectsIsOnlyAboutThem(t *testing.T) {
 	} {
 		answer := b.Get(w.WebRequest("claims", claims, "prompt", "none"))
 		if want != "" {
-			refusedAtTheClient(t, answer, want)
+			wantClientError(t, answer, want)
 		} else if answer.Values().Get("code") == "" {
 			t.Errorf("%s: %v", claims, answer.Values())
 		}
@@ -348,5 +348,5 @@ func TestAClaimsParameterThatNamesSubjectsIsOnlyAboutThem(t *testing.T) {
 	if values := b.Get(hinted).Values(); values.Get("code") == "" {
 		t.Errorf("a hint at one of the subjects: %v", values)
 	}
-	refusedAtTheClient(t, b.Get(w.WebRequest("id_token_hint", ofBob, "claims", `{"id_token":{"sub":{"values":["subject-alice"]}}}`)), "invalid_request")
+	wantClientError(t, b.Get(w.WebRequest("id_token_hint", ofBob, "claims", `{"id_token":{"sub":{"values":["subject-alice"]}}}`)), "invalid_request")
 }

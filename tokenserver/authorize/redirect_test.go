@@ -10,23 +10,23 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 )
 
-// refusedWithAPage fails the test unless the answer is a page that sends the browser nowhere.
-func refusedWithAPage(t *testing.T, answer interactiontest.Page, sentence string) {
+// wantPageError fails the test unless the answer is an error page without a redirect.
+func wantPageError(t *testing.T, answer interactiontest.Page, message string) {
 	t.Helper()
 	if answer.StatusCode != http.StatusBadRequest || answer.Header.Get("Location") != "" {
 		t.Errorf("status %d, Location %q; want a page with 400", answer.StatusCode, answer.Header.Get("Location"))
 	}
-	if heading := answer.Find("h1", "", ""); heading == nil || !strings.Contains(html(answer.Body), sentence) {
-		t.Errorf("the page does not say %q: %s", sentence, answer.Body)
+	if heading := answer.Find("h1", "", ""); heading == nil || !strings.Contains(unescapeHTML(answer.Body), message) {
+		t.Errorf("the page does not say %q: %s", message, answer.Body)
 	}
 }
 
-// html undoes the escapes that our sentences contain.
-func html(body string) string { return strings.NewReplacer("&#39;", "'").Replace(body) }
+// unescapeHTML replaces the escapes that the messages contain.
+func unescapeHTML(body string) string { return strings.NewReplacer("&#39;", "'").Replace(body) }
 
-// refusedAtTheClient fails the test unless the answer is an error that goes to the client, with
-// state and issuer.
-func refusedAtTheClient(t *testing.T, answer interactiontest.Page, code string) {
+// wantClientError fails the test unless the answer is a redirect to the client with an error, state
+// and issuer.
+func wantClientError(t *testing.T, answer interactiontest.Page, code string) {
 	t.Helper()
 	values := answer.Values()
 	if answer.StatusCode != http.StatusSeeOther || values.Get("error") != code {
@@ -46,8 +46,8 @@ func refusedAtTheClient(t *testing.T, answer interactiontest.Page, code string) 
 func TestAnUnknownClientGetsAPageAndNoRedirect(t *testing.T) {
 	w := interactiontest.New(t)
 	b := w.NewBrowser()
-	for _, id := range []string{"nobody", "WEB", "web ", "", "uid-web"} {
-		refusedWithAPage(t, b.Get(w.Request("client_id", id, "redirect_uri", interactiontest.WebRedirect, "response_type", "code")),
+	for _, id := range []string{"unknown", "WEB", "web ", "", "uid-web"} {
+		wantPageError(t, b.Get(w.Request("client_id", id, "redirect_uri", interactiontest.WebRedirect, "response_type", "code")),
 			pages.MessageUnknownClient)
 	}
 }
@@ -57,7 +57,7 @@ func TestASuspendedClientIsAnUnknownClient(t *testing.T) {
 	suspended := w.Client("web")
 	suspended.Suspended = true
 	w.Apply(suspended)
-	refusedWithAPage(t, w.NewBrowser().Get(w.WebRequest()), pages.MessageUnknownClient)
+	wantPageError(t, w.NewBrowser().Get(w.WebRequest()), pages.MessageUnknownClient)
 }
 
 func TestRedirectURIsAreComparedAsExactStrings(t *testing.T) {
@@ -77,7 +77,7 @@ func TestRedirectURIsAreComparedAsExactStrings(t *testing.T) {
 		"https://shop.example.com/callback?iss=1", "https://shop.example.com/callback?error=1", "https://shop.example.com/callback?id_token=1",
 		"https://shop.example.com/callback?response=1", "https://shop.example.com/callback?access_token=1",
 	} {
-		refusedWithAPage(t, b.Get(w.Request("client_id", "web", "redirect_uri", uri, "response_type", "code", "scope", "openid", "state", "s")),
+		wantPageError(t, b.Get(w.Request("client_id", "web", "redirect_uri", uri, "response_type", "code", "scope", "openid", "state", "s")),
 			pages.MessageUnknownRedirect)
 	}
 }
@@ -85,7 +85,7 @@ func TestRedirectURIsAreComparedAsExactStrings(t *testing.T) {
 func TestARedirectURIIsDecodedOnce(t *testing.T) {
 	w := interactiontest.New(t)
 	twice := url.QueryEscape(url.QueryEscape(interactiontest.WebRedirect))
-	refusedWithAPage(t, w.NewBrowser().Get(w.Issuer+"/authorize?client_id=web&response_type=code&scope=openid&redirect_uri="+twice),
+	wantPageError(t, w.NewBrowser().Get(w.Issuer+"/authorize?client_id=web&response_type=code&scope=openid&redirect_uri="+twice),
 		pages.MessageUnknownRedirect)
 }
 
@@ -94,7 +94,7 @@ func TestAnHTTPRedirectToAnotherHostThanLoopbackRefusesTheClient(t *testing.T) {
 	client := w.Client("web")
 	client.RedirectURIs = []string{"http://shop.example.com/callback"}
 	w.Apply(client)
-	refusedWithAPage(t, w.NewBrowser().Get(w.Request("client_id", "web", "redirect_uri", "http://shop.example.com/callback",
+	wantPageError(t, w.NewBrowser().Get(w.Request("client_id", "web", "redirect_uri", "http://shop.example.com/callback",
 		"response_type", "code", "scope", "openid")), pages.MessageUnknownClient)
 }
 
@@ -119,7 +119,7 @@ func TestThePortOfALoopbackRedirectIsFreeAndNothingElseIs(t *testing.T) {
 		"https://127.0.0.1:51004/callback", "http://127.1:51004/callback", "http://2130706433/callback", "http://127.0.0.1:51004@evil.example/callback",
 		"http://127.0.0.1:/callback", "http://127.0.0.1:99999/callback", "http://127.0.0.1:080/callback", "http://[::ffff:127.0.0.1]/callback",
 	} {
-		refusedWithAPage(t, b.Get(w.CLIRequest(uri)), pages.MessageUnknownRedirect)
+		wantPageError(t, b.Get(w.CLIRequest(uri)), pages.MessageUnknownRedirect)
 	}
 }
 
@@ -133,8 +133,8 @@ func TestTheRedirectURIMayBeLeftOutWithOneRegisteredAndWithoutOpenID(t *testing.
 	if _, err := w.Redeem("web", answer.Values().Get("code"), "", ""); err != nil {
 		t.Errorf("a token request that leaves it out as well: %v", err)
 	}
-	refusedWithAPage(t, b.Get(w.Request("client_id", "web", "response_type", "code", "scope", "openid")), pages.MessageUnknownRedirect)
-	refusedWithAPage(t, b.Get(w.Request("client_id", "cli", "response_type", "code", "scope", "profile")), pages.MessageUnknownRedirect)
+	wantPageError(t, b.Get(w.Request("client_id", "web", "response_type", "code", "scope", "openid")), pages.MessageUnknownRedirect)
+	wantPageError(t, b.Get(w.Request("client_id", "cli", "response_type", "code", "scope", "profile")), pages.MessageUnknownRedirect)
 }
 
 func TestAChangeOfRegistrationStopsAFlow(t *testing.T) {
@@ -167,8 +167,8 @@ func TestAChangeOfRegistrationStopsAFlow(t *testing.T) {
 			loginPage := atLogin.Get(w.WebRequest())
 			consentPage := atConsent.Login(atConsent.Get(w.WebRequest()), "alice", interactiontest.AlicePassword)
 			change(w)
-			refusedWithAPage(t, atLogin.Login(loginPage, "alice", interactiontest.AlicePassword), pages.MessageFlowChanged)
-			refusedWithAPage(t, atConsent.Consent(consentPage, "allow"), pages.MessageFlowChanged)
+			wantPageError(t, atLogin.Login(loginPage, "alice", interactiontest.AlicePassword), pages.MessageFlowChanged)
+			wantPageError(t, atConsent.Consent(consentPage, "allow"), pages.MessageFlowChanged)
 		})
 	}
 }

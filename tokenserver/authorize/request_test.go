@@ -15,8 +15,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 )
 
-// without gives the request with some parameters removed.
-func without(request string, names ...string) string {
+// removeParameters returns the request without some parameters.
+func removeParameters(request string, names ...string) string {
 	u, _ := url.Parse(request)
 	values := u.Query()
 	for _, name := range names {
@@ -26,8 +26,8 @@ func without(request string, names ...string) string {
 	return u.String()
 }
 
-// with gives the request with a parameter set, in place of what it was.
-func with(request string, pairs ...string) string {
+// setParameters returns the request with other values of some parameters.
+func setParameters(request string, pairs ...string) string {
 	u, _ := url.Parse(request)
 	values := u.Query()
 	for i := 0; i < len(pairs); i += 2 {
@@ -46,22 +46,22 @@ func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
 	lax.UID, lax.ID, lax.RedirectURIs, lax.PKCE = "uid-lax", "lax", []string{"https://lax.example.com/callback"}, "WhenSent"
 	w.Apply(plain, lax)
 	for name, c := range map[string]struct{ request, code string }{
-		"no response_type":                 {without(web, "response_type"), "invalid_request"},
-		"empty response_type":              {with(web, "response_type", ""), "invalid_request"},
-		"unknown response_type":            {with(web, "response_type", "device"), "unsupported_response_type"},
-		"response_type none":               {with(web, "response_type", "none"), "unsupported_response_type"},
-		"code twice in response_type":      {with(web, "response_type", "code code"), "unsupported_response_type"},
-		"implicit for a code client":       {with(web, "response_type", "token"), "unauthorized_client"},
-		"code for an implicit client":      {with(legacy, "response_type", "code"), "unauthorized_client"},
-		"form_post to an app":              {with(cli, "redirect_uri", interactiontest.PrivateURI, "response_mode", "form_post"), "invalid_request"},
-		"response_mode unknown":            {with(web, "response_mode", "x"), "invalid_request"},
-		"response_mode query for a hybrid": {with(hybrid, "response_mode", "query"), "invalid_request"},
-		"hybrid for a code client":         {with(web, "response_type", "code id_token"), "unauthorized_client"},
-		"hybrid for an implicit client":    {with(legacy, "response_type", "code token"), "unauthorized_client"},
-		"hybrid id_token without nonce":    {without(hybrid, "nonce"), "invalid_request"},
-		"hybrid without challenge":         {without(hybrid, "code_challenge", "code_challenge_method"), "invalid_request"},
-		"an acr that must be met":          {with(web, "claims", `{"id_token":{"acr":{"essential":true,"values":["x"]}}}`), "unmet_authentication_requirements"},
-		"response_mode query for tokens":   {with(legacy, "response_mode", "query"), "invalid_request"},
+		"no response_type":                 {removeParameters(web, "response_type"), "invalid_request"},
+		"empty response_type":              {setParameters(web, "response_type", ""), "invalid_request"},
+		"unknown response_type":            {setParameters(web, "response_type", "device"), "unsupported_response_type"},
+		"response_type none":               {setParameters(web, "response_type", "none"), "unsupported_response_type"},
+		"code twice in response_type":      {setParameters(web, "response_type", "code code"), "unsupported_response_type"},
+		"implicit for a code client":       {setParameters(web, "response_type", "token"), "unauthorized_client"},
+		"code for an implicit client":      {setParameters(legacy, "response_type", "code"), "unauthorized_client"},
+		"form_post to an app":              {setParameters(cli, "redirect_uri", interactiontest.PrivateURI, "response_mode", "form_post"), "invalid_request"},
+		"response_mode unknown":            {setParameters(web, "response_mode", "x"), "invalid_request"},
+		"response_mode query for a hybrid": {setParameters(hybrid, "response_mode", "query"), "invalid_request"},
+		"hybrid for a code client":         {setParameters(web, "response_type", "code id_token"), "unauthorized_client"},
+		"hybrid for an implicit client":    {setParameters(legacy, "response_type", "code token"), "unauthorized_client"},
+		"hybrid id_token without nonce":    {removeParameters(hybrid, "nonce"), "invalid_request"},
+		"hybrid without challenge":         {removeParameters(hybrid, "code_challenge", "code_challenge_method"), "invalid_request"},
+		"an acr that must be met":          {setParameters(web, "claims", `{"id_token":{"acr":{"essential":true,"values":["x"]}}}`), "unmet_authentication_requirements"},
+		"response_mode query for tokens":   {setParameters(legacy, "response_mode", "query"), "invalid_request"},
 		"a parameter twice":                {web + "&scope=openid", "invalid_request"},
 		"a parameter twice, once empty":    {web + "&nonce=&nonce=x", "invalid_request"},
 		"response_type twice":              {web + "&response_type=code", "invalid_request"},
@@ -72,40 +72,40 @@ func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
 		"a parameter with a NUL":           {web + "&x=%00", "invalid_request"},
 		"response_mode ill encoded":        {web + "&response_mode=%zz", "invalid_request"},
 		"101 parameters":                   {web + strings.Repeat("&resource=x", 96), "invalid_request"},
-		"request object":                   {with(web, "request", "e30.e30."), "request_not_supported"},
-		"request_uri":                      {with(web, "request_uri", "urn:x"), "request_uri_not_supported"},
-		"registration":                     {with(web, "registration", "{}"), "registration_not_supported"},
-		"unknown scope without openid":     {with(web, "scope", "profile nothing"), "invalid_scope"},
-		"no scope left for the resource":   {with(web, "scope", "orders:read", "resource", w.Issuer), "invalid_scope"},
-		"malformed scope":                  {with(web, "scope", "openid \"x\""), "invalid_scope"},
-		"id_token without openid":          {with(legacy, "scope", "profile"), "invalid_scope"},
-		"id_token without nonce":           {without(legacy, "nonce"), "invalid_request"},
-		"id_token alone without nonce":     {without(w.LegacyRequest("id_token"), "nonce"), "invalid_request"},
-		"unknown prompt":                   {with(web, "prompt", "create"), "invalid_request"},
-		"prompt none with another":         {with(web, "prompt", "none login"), "invalid_request"},
-		"max_age no number":                {with(web, "max_age", "soon"), "invalid_request"},
-		"max_age negative":                 {with(web, "max_age", "-1"), "invalid_request"},
-		"an unknown scope without openid":  {with(web, "scope", "offline_access nothing"), "invalid_scope"},
+		"request object":                   {setParameters(web, "request", "e30.e30."), "request_not_supported"},
+		"request_uri":                      {setParameters(web, "request_uri", "urn:x"), "request_uri_not_supported"},
+		"registration":                     {setParameters(web, "registration", "{}"), "registration_not_supported"},
+		"unknown scope without openid":     {setParameters(web, "scope", "profile nothing"), "invalid_scope"},
+		"no scope left for the resource":   {setParameters(web, "scope", "orders:read", "resource", w.Issuer), "invalid_scope"},
+		"malformed scope":                  {setParameters(web, "scope", "openid \"x\""), "invalid_scope"},
+		"id_token without openid":          {setParameters(legacy, "scope", "profile"), "invalid_scope"},
+		"id_token without nonce":           {removeParameters(legacy, "nonce"), "invalid_request"},
+		"id_token alone without nonce":     {removeParameters(w.LegacyRequest("id_token"), "nonce"), "invalid_request"},
+		"unknown prompt":                   {setParameters(web, "prompt", "create"), "invalid_request"},
+		"prompt none with another":         {setParameters(web, "prompt", "none login"), "invalid_request"},
+		"max_age no number":                {setParameters(web, "max_age", "soon"), "invalid_request"},
+		"max_age negative":                 {setParameters(web, "max_age", "-1"), "invalid_request"},
+		"an unknown scope without openid":  {setParameters(web, "scope", "offline_access nothing"), "invalid_scope"},
 		"seventeen resources":              {web + strings.Repeat("&resource="+url.QueryEscape(interactiontest.OrdersAPI), 17), "invalid_target"},
-		"public client that needs no PKCE": {with(web, "client_id", "lax", "redirect_uri", "https://lax.example.com/callback"), "invalid_request"},
-		"unknown resource":                 {with(web, "resource", "https://nowhere.example.com"), "invalid_target"},
-		"resource with a fragment":         {with(web, "resource", interactiontest.OrdersAPI+"#x"), "invalid_target"},
-		"relative resource":                {with(web, "resource", "orders"), "invalid_target"},
-		"claims no object":                 {with(web, "claims", "[]"), "invalid_request"},
-		"forged id_token_hint":             {with(web, "id_token_hint", "e30.e30.e30"), "invalid_request"},
-		"public client without challenge":  {without(cli, "code_challenge", "code_challenge_method"), "invalid_request"},
-		"method without challenge":         {without(cli, "code_challenge"), "invalid_request"},
-		"challenge without method":         {without(cli, "code_challenge_method"), "invalid_request"},
-		"method plain":                     {with(cli, "code_challenge_method", "plain"), "invalid_request"},
-		"unknown method":                   {with(cli, "code_challenge_method", "S512"), "invalid_request"},
-		"malformed challenge":              {with(cli, "code_challenge", "not base64url"), "invalid_request"},
-		"challenge of another hash":        {with(cli, "code_challenge", "c2hvcnQ"), "invalid_request"},
-		"challenge of a confidential one":  {with(web, "code_challenge", interactiontest.Challenge()), "invalid_request"},
-		"a confidential one that needs it": {with(web, "client_id", "strict", "redirect_uri", "https://strict.example.com/callback"), "invalid_request"},
+		"public client that needs no PKCE": {setParameters(web, "client_id", "lax", "redirect_uri", "https://lax.example.com/callback"), "invalid_request"},
+		"unknown resource":                 {setParameters(web, "resource", "https://nowhere.example.com"), "invalid_target"},
+		"resource with a fragment":         {setParameters(web, "resource", interactiontest.OrdersAPI+"#x"), "invalid_target"},
+		"relative resource":                {setParameters(web, "resource", "orders"), "invalid_target"},
+		"claims no object":                 {setParameters(web, "claims", "[]"), "invalid_request"},
+		"forged id_token_hint":             {setParameters(web, "id_token_hint", "e30.e30.e30"), "invalid_request"},
+		"public client without challenge":  {removeParameters(cli, "code_challenge", "code_challenge_method"), "invalid_request"},
+		"method without challenge":         {removeParameters(cli, "code_challenge"), "invalid_request"},
+		"challenge without method":         {removeParameters(cli, "code_challenge_method"), "invalid_request"},
+		"method plain":                     {setParameters(cli, "code_challenge_method", "plain"), "invalid_request"},
+		"unknown method":                   {setParameters(cli, "code_challenge_method", "S512"), "invalid_request"},
+		"malformed challenge":              {setParameters(cli, "code_challenge", "not base64url"), "invalid_request"},
+		"challenge of another hash":        {setParameters(cli, "code_challenge", "c2hvcnQ"), "invalid_request"},
+		"challenge of a confidential one":  {setParameters(web, "code_challenge", interactiontest.Challenge()), "invalid_request"},
+		"a confidential one that needs it": {setParameters(web, "client_id", "strict", "redirect_uri", "https://strict.example.com/callback"), "invalid_request"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answer := w.NewBrowser().Get(c.request)
-			refusedAtTheClient(t, answer, c.code)
+			wantClientError(t, answer, c.code)
 			if cookies := answer.Cookies(); len(cookies) != 0 {
 				t.Errorf("an error sets cookies: %v", cookies)
 			}
@@ -120,8 +120,8 @@ func TestEveryOtherErrorGoesToTheClientWithItsState(t *testing.T) {
 func TestOnlyWhatWasSentOnceTellsWhereAnErrorGoes(t *testing.T) {
 	w := interactiontest.New(t)
 	b := w.NewBrowser()
-	refusedWithAPage(t, b.Get(w.WebRequest("client_id", "web")), pages.MessageUnknownClient)
-	refusedWithAPage(t, b.Get(w.WebRequest("redirect_uri", interactiontest.WebRedirect)), pages.MessageUnknownRedirect)
+	wantPageError(t, b.Get(w.WebRequest("client_id", "web")), pages.MessageUnknownClient)
+	wantPageError(t, b.Get(w.WebRequest("redirect_uri", interactiontest.WebRedirect)), pages.MessageUnknownRedirect)
 	answer := b.Get(w.WebRequest("state", "another"))
 	if values := answer.Values(); values.Get("error") != "invalid_request" || values.Has("state") {
 		t.Errorf("two states: answered %v", values)
@@ -132,7 +132,7 @@ func TestOnlyWhatIsWellEncodedTellsWhereAnErrorGoes(t *testing.T) {
 	w := interactiontest.New(t)
 	web, b := w.WebRequest(), w.NewBrowser()
 	for _, bad := range []string{"a;b", "%zz", "%ff", "%00", "x&state=%zz", "%zz&state=x"} {
-		stateless := without(web, "state") + "&state=" + bad
+		stateless := removeParameters(web, "state") + "&state=" + bad
 		_, body, _ := strings.Cut(stateless, "?")
 		for method, answer := range map[string]interactiontest.Page{"GET": b.Get(stateless), "POST": postRaw(b, body)} {
 			values := answer.Values()
@@ -140,15 +140,15 @@ func TestOnlyWhatIsWellEncodedTellsWhereAnErrorGoes(t *testing.T) {
 				t.Errorf("%s with the state %s: status %d, answered %v", method, bad, answer.StatusCode, values)
 			}
 		}
-		refusedWithAPage(t, b.Get(without(web, "client_id")+"&client_id="+strings.ReplaceAll(bad, "state", "client_id")), pages.MessageUnknownClient)
-		// Of a client with one redirect URI, to which an error would go if the parameter were taken
-		// to be left out.
-		refusedWithAPage(t, b.Get(without(web, "redirect_uri", "scope")+"&redirect_uri="+strings.ReplaceAll(bad, "state", "redirect_uri")),
+		wantPageError(t, b.Get(removeParameters(web, "client_id")+"&client_id="+strings.ReplaceAll(bad, "state", "client_id")), pages.MessageUnknownClient)
+		// The client has one redirect URI, to which the error would go if the parameter counted as
+		// left out.
+		wantPageError(t, b.Get(removeParameters(web, "redirect_uri", "scope")+"&redirect_uri="+strings.ReplaceAll(bad, "state", "redirect_uri")),
 			pages.MessageUnknownRedirect)
 	}
 }
 
-// postRaw posts a form as it is written.
+// postRaw posts a form without encoding it.
 func postRaw(b *interactiontest.Browser, form string) interactiontest.Page {
 	b.T.Helper()
 	r, err := http.NewRequestWithContext(b.T.Context(), http.MethodPost, b.Issuer+"/authorize", strings.NewReader(form))
@@ -173,7 +173,7 @@ func TestImplicitIsOnlyForClientsWhoseRuleListsIt(t *testing.T) {
 	w := interactiontest.New(t)
 	w.Document.AllowedClients[0].GrantTypes = []string{"authorization_code", "refresh_token", "client_credentials"}
 	w.Apply(w.Document)
-	refusedWithAPage(t, w.NewBrowser().Get(w.LegacyRequest("token")), pages.MessageUnknownClient)
+	wantPageError(t, w.NewBrowser().Get(w.LegacyRequest("token")), pages.MessageUnknownClient)
 }
 
 func TestUnknownParametersAreIgnoredAndEmptyOnesAreAbsent(t *testing.T) {
@@ -188,8 +188,8 @@ func TestUnknownParametersAreIgnoredAndEmptyOnesAreAbsent(t *testing.T) {
 func TestScopesThatAClientMayNotHaveAreDroppedWhenOpenIDIsAsked(t *testing.T) {
 	w := interactiontest.New(t)
 	answer := w.NewBrowser().SignIn(w.WebRequest("scope", "ignored"))
-	refusedAtTheClient(t, answer, "invalid_request") // twice, as WebRequest has one
-	answer = w.NewBrowser().SignIn(with(w.WebRequest(), "scope", "openid nothing email phone"))
+	wantClientError(t, answer, "invalid_request") // twice, as WebRequest has one
+	answer = w.NewBrowser().SignIn(setParameters(w.WebRequest(), "scope", "openid nothing email phone"))
 	outcome, err := w.Redeem("web", answer.Values().Get("code"), interactiontest.WebRedirect, "")
 	if err != nil {
 		t.Fatal(err)
@@ -208,7 +208,7 @@ func TestABuiltInScopeThatTheClientCannotHaveIsDropped(t *testing.T) {
 		"openid offline_access orders:read": {"orders:read"}, "email phone profile": {"profile"}, "openid": nil, "offline_access groups": nil,
 		"openid nothing": nil,
 	} {
-		answer := w.NewBrowser().SignIn(with(w.WebRequest(), "scope", asked))
+		answer := w.NewBrowser().SignIn(setParameters(w.WebRequest(), "scope", asked))
 		outcome, err := w.Redeem("web", answer.Values().Get("code"), interactiontest.WebRedirect, "")
 		if err != nil || !slices.Equal(outcome.Scopes, want) {
 			t.Errorf("%s: granted %v, want %v: %v %v", asked, outcome.Scopes, want, err, answer.Values())
@@ -218,13 +218,13 @@ func TestABuiltInScopeThatTheClientCannotHaveIsDropped(t *testing.T) {
 	legacy.Scopes = []string{"profile"}
 	w.Apply(legacy)
 	for _, responseType := range []string{"id_token", "id_token token"} {
-		refusedAtTheClient(t, w.NewBrowser().Get(with(w.LegacyRequest(responseType), "scope", "openid profile")), "invalid_scope")
+		wantClientError(t, w.NewBrowser().Get(setParameters(w.LegacyRequest(responseType), "scope", "openid profile")), "invalid_scope")
 	}
-	answer := w.NewBrowser().SignIn(with(w.LegacyRequest("token"), "scope", "openid offline_access profile"))
+	answer := w.NewBrowser().SignIn(setParameters(w.LegacyRequest("token"), "scope", "openid offline_access profile"))
 	if got := answer.Values().Get("scope"); got != "profile" {
 		t.Errorf("response_type token: scope is %q: %v", got, answer.Values())
 	}
-	answer = w.NewBrowser().SignIn(with(w.LegacyRequest("token"), "scope", "openid"))
+	answer = w.NewBrowser().SignIn(setParameters(w.LegacyRequest("token"), "scope", "openid"))
 	if values := answer.Values(); values.Get("access_token") == "" || !values.Has("scope") || values.Get("scope") != "" {
 		t.Errorf("response_type token with nothing left: %v", values)
 	}
@@ -237,13 +237,13 @@ func TestAnIDTokenWhoseScopeIsTakenAwayMeanwhileIsRefused(t *testing.T) {
 	client := w.Client("legacy")
 	client.Scopes = []string{"profile"}
 	w.Apply(client)
-	refusedAtTheClient(t, b.Consent(page, "allow"), "invalid_scope")
+	wantClientError(t, b.Consent(page, "allow"), "invalid_scope")
 }
 
 func TestABuiltInScopeThatIsTakenAwayMeanwhileIsDropped(t *testing.T) {
 	w := interactiontest.New(t)
 	b := w.NewBrowser()
-	page := b.Login(b.Get(with(w.WebRequest(), "scope", "openid")), "alice", interactiontest.AlicePassword)
+	page := b.Login(b.Get(setParameters(w.WebRequest(), "scope", "openid")), "alice", interactiontest.AlicePassword)
 	client := w.Client("web")
 	client.Scopes = []string{"profile"}
 	w.Apply(client)
@@ -257,7 +257,7 @@ func TestOfflineAccessIsDroppedWhereNoRefreshTokenCanFollow(t *testing.T) {
 	w := interactiontest.New(t)
 	b := w.NewBrowser()
 	const redirect = "https://strict.example.com/callback"
-	page := b.Get(with(w.CLIRequest(redirect), "client_id", "strict", "scope", "openid offline_access"))
+	page := b.Get(setParameters(w.CLIRequest(redirect), "client_id", "strict", "scope", "openid offline_access"))
 	if page = b.Login(page, "alice", interactiontest.AlicePassword); strings.Contains(page.Body, "offline_access") {
 		t.Error("the user is asked for it")
 	}
@@ -269,7 +269,7 @@ func TestOfflineAccessIsDroppedWhereNoRefreshTokenCanFollow(t *testing.T) {
 
 func TestAnAbsentScopeStandsForAllButOpenIDAndOfflineAccess(t *testing.T) {
 	w := interactiontest.New(t)
-	answer := w.NewBrowser().SignIn(with(w.WebRequest(), "scope", ""))
+	answer := w.NewBrowser().SignIn(setParameters(w.WebRequest(), "scope", ""))
 	outcome, err := w.Redeem("web", answer.Values().Get("code"), interactiontest.WebRedirect, "")
 	if err != nil {
 		t.Fatal(err)
@@ -281,7 +281,7 @@ func TestAnAbsentScopeStandsForAllButOpenIDAndOfflineAccess(t *testing.T) {
 
 func TestAResourceCutsTheScopesAndNamesTheAudience(t *testing.T) {
 	w := interactiontest.New(t)
-	answer := w.NewBrowser().SignIn(with(w.WebRequest(), "scope", "profile orders:read", "resource", interactiontest.OrdersAPI))
+	answer := w.NewBrowser().SignIn(setParameters(w.WebRequest(), "scope", "profile orders:read", "resource", interactiontest.OrdersAPI))
 	outcome, err := w.Redeem("web", answer.Values().Get("code"), interactiontest.WebRedirect, "")
 	if err != nil {
 		t.Fatal(err)
@@ -293,18 +293,18 @@ func TestAResourceCutsTheScopesAndNamesTheAudience(t *testing.T) {
 
 func TestTheAnswerNamesTheIssuerWhateverTheHostHeaderSays(t *testing.T) {
 	w := interactiontest.New(t)
-	for _, request := range []string{w.WebRequest(), with(w.WebRequest(), "response_mode", "fragment"), w.LegacyRequest("id_token")} {
+	for _, request := range []string{w.WebRequest(), setParameters(w.WebRequest(), "response_mode", "fragment"), w.LegacyRequest("id_token")} {
 		answer := w.NewBrowser().SignIn(request)
 		if got := answer.Values().Get("iss"); got != w.Issuer {
 			t.Errorf("success: iss %q, want %q", got, w.Issuer)
 		}
-		answer = w.NewBrowser().Get(with(request, "max_age", "x"))
+		answer = w.NewBrowser().Get(setParameters(request, "max_age", "x"))
 		if got := answer.Values().Get("iss"); got != w.Issuer || answer.Values().Get("error") == "" {
 			t.Errorf("error: iss %q, want %q", got, w.Issuer)
 		}
 	}
 	b := w.NewBrowser()
-	for _, request := range []string{w.WebRequest(), with(w.WebRequest(), "max_age", "x")} {
+	for _, request := range []string{w.WebRequest(), setParameters(w.WebRequest(), "max_age", "x")} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, request, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -325,9 +325,10 @@ func TestTheAnswerNamesTheIssuerWhateverTheHostHeaderSays(t *testing.T) {
 	}
 }
 
-// largest is a request of the client cli with a state of 3,000 bytes, a nonce of 512, 512 bytes of
-// all else and the longest redirect URI, in the worst characters there are for an encoding.
-func largest(t *testing.T, w *interactiontest.Server) (request, redirectURI, state, nonce string) {
+// largestRequest returns a request of the client cli with a state of 3,000 bytes, a nonce of 512,
+// other parameters of 512, and the longest redirect URI, in the characters whose encoding is
+// longest.
+func largestRequest(t *testing.T, w *interactiontest.Server) (request, redirectURI, state, nonce string) {
 	t.Helper()
 	client := w.Client("cli")
 	registered := "http://127.0.0.1/" + strings.Repeat("c", 2031)
@@ -335,7 +336,7 @@ func largest(t *testing.T, w *interactiontest.Server) (request, redirectURI, sta
 	w.Apply(client)
 	redirectURI = strings.Replace(registered, "127.0.0.1", "127.0.0.1:51004", 1)
 	state, nonce = strings.Repeat("\"\\<&\x01\u00e9", 3000/7)+"xxxx", strings.Repeat("<\"&\\", 512/4)
-	request = with(w.CLIRequest(redirectURI), "state", state, "nonce", nonce, "claims", `{"id_token":{"auth_time":{"essential":true}}}`,
+	request = setParameters(w.CLIRequest(redirectURI), "state", state, "nonce", nonce, "claims", `{"id_token":{"auth_time":{"essential":true}}}`,
 		"resource", interactiontest.OrdersAPI, "scope", "openid profile email offline_access orders:read")
 	parameters, rest := queryOf(t, request), 512
 	for name := range parameters {
@@ -346,12 +347,12 @@ func largest(t *testing.T, w *interactiontest.Server) (request, redirectURI, sta
 	if len(registered) != 2048 || len(state) != 3000 || len(nonce) != 512 || rest < 0 {
 		t.Fatalf("redirect_uri has %d bytes, state %d, nonce %d, all else %d", len(registered), len(state), len(nonce), 512-rest)
 	}
-	return with(request, "login_hint", strings.Repeat("u", rest)), redirectURI, state, nonce
+	return setParameters(request, "login_hint", strings.Repeat("u", rest)), redirectURI, state, nonce
 }
 
 func TestARequestOfTheLargestStateAndNonceFits(t *testing.T) {
 	w := interactiontest.New(t)
-	request, redirectURI, state, nonce := largest(t, w)
+	request, redirectURI, state, nonce := largestRequest(t, w)
 	check := func(how string, answer interactiontest.Page) {
 		t.Helper()
 		if got := answer.Values().Get("state"); got != state {
@@ -386,8 +387,8 @@ func TestALargerRequestIsInvalid(t *testing.T) {
 	signedIn := w.NewBrowser()
 	signedIn.SignIn(w.WebRequest())
 	for how, b := range map[string]*interactiontest.Browser{"a new browser": w.NewBrowser(), "one that is signed in": signedIn} {
-		tooLarge := with(w.WebRequest(), "login_hint", strings.Repeat("u", 5<<10))
-		refusedAtTheClient(t, b.Get(tooLarge), "invalid_request")
+		tooLarge := setParameters(w.WebRequest(), "login_hint", strings.Repeat("u", 5<<10))
+		wantClientError(t, b.Get(tooLarge), "invalid_request")
 		posted := w.NewBrowser().PostOnce(w.Issuer+"/authorize", queryOf(t, tooLarge))
 		if values := queryOf(t, posted.Header.Get("Location")); values.Get("error") != "invalid_request" || values.Get("state") != "some state" {
 			t.Errorf("%s: posted, it is answered with %v", how, values)
@@ -402,7 +403,7 @@ func TestARequestWhoseCodeWouldPassTwoKibibytesIsRefusedBeforeAnyPage(t *testing
 		if answer.IsLogin() {
 			return true
 		}
-		refusedAtTheClient(t, answer, "invalid_request")
+		wantClientError(t, answer, "invalid_request")
 		return false
 	}
 	longest := sort.Search(2048, func(n int) bool { return !fits(n + 512) }) + 511
@@ -410,7 +411,7 @@ func TestARequestWhoseCodeWouldPassTwoKibibytesIsRefusedBeforeAnyPage(t *testing
 	if code := answer.Values().Get("code"); code == "" || len(code) > 2048 || len(code) < 1800 {
 		t.Errorf("the longest nonce that is let in has %d bytes, and its code %d: %v", longest, len(code), answer.Values())
 	}
-	if answer := w.NewBrowser().Get(with(w.LegacyRequest("id_token"), "nonce", strings.Repeat("n", longest+1))); !answer.IsLogin() {
+	if answer := w.NewBrowser().Get(setParameters(w.LegacyRequest("id_token"), "nonce", strings.Repeat("n", longest+1))); !answer.IsLogin() {
 		t.Errorf("a request for no code is held to the size of one: %v", answer.Values())
 	}
 }
@@ -425,8 +426,8 @@ func TestARedirectURIThatIsRemovedMeanwhileStopsTheFlow(t *testing.T) {
 	code := w.NewBrowser().SignIn(request).Values().Get("code")
 	client.RedirectURIs = []string{"http://127.0.0.1/another", interactiontest.PrivateURI}
 	w.Apply(client)
-	refusedWithAPage(t, page.Login(form, "alice", interactiontest.AlicePassword), pages.MessageFlowChanged)
-	refusedWithAPage(t, w.NewBrowser().Get(posted), pages.MessageFlowChanged)
+	wantPageError(t, page.Login(form, "alice", interactiontest.AlicePassword), pages.MessageFlowChanged)
+	wantPageError(t, w.NewBrowser().Get(posted), pages.MessageFlowChanged)
 	if _, err := w.Redeem("cli", code, "http://127.0.0.1:51004/callback", interactiontest.Verifier); err == nil {
 		t.Error("a code was redeemed whose redirect URI is no longer registered")
 	}
@@ -449,7 +450,7 @@ func TestTheRequestMayBePosted(t *testing.T) {
 		t.Errorf("the browser's session was not used: %v", answer.Values())
 	}
 	w.Advance(31 * time.Minute)
-	refusedWithAPage(t, b.Get(location), pages.MessageFlowExpired)
+	wantPageError(t, b.Get(location), pages.MessageFlowExpired)
 }
 
 func TestAPostedRequestIsNoFlowAndAFlowIsNoPostedRequest(t *testing.T) {

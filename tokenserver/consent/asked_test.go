@@ -9,7 +9,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
 )
 
-// createAgain the API under its identifier, with its scope, as another object.
+// createAgain replaces the API with another object of the same identifier and scope.
 func createAgain(t *testing.T, w *interactiontest.Server, document documents.ResourceServer) {
 	t.Helper()
 	document.UID = "uid-another"
@@ -21,7 +21,7 @@ func orders(w *interactiontest.Server) documents.ResourceServer {
 	return found
 }
 
-// ask with a request of the client that has these parameters: the page that comes, or the answer.
+// ask sends a request of the client with these parameters, and returns the page or the response.
 func ask(w *interactiontest.Server, b *interactiontest.Browser, pairs ...string) interactiontest.Page {
 	page := b.Get(w.Request(append([]string{
 		"client_id", "web", "redirect_uri", interactiontest.WebRedirect, "response_type", "code", "state", "some state",
@@ -186,7 +186,7 @@ func TestTheClaimsThatAClientIsToldWhateverTheScopeAreAskedShownAndRemembered(t 
 	register("groups", "department")
 	page := ask(w, b, "scope", "openid")
 	if !page.IsConsent() {
-		t.Fatalf("what the client registered meanwhile is told without a question: %v", page.Values())
+		t.Fatalf("what the client registered meanwhile is released without consent: %v", page.Values())
 	}
 	for _, shown := range []string{"See which groups you are in", "<code>groups</code>", "See this detail about you", "<code>department</code>"} {
 		if !strings.Contains(page.Body, shown) {

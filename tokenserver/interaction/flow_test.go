@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// full is a flow without an empty field.
-func full() *Flow {
+// fullFlow returns a flow without an empty field.
+func fullFlow() *Flow {
 	return &Flow{
 		Step: StepDecision, StartedAt: 1_800_000_000, BrowserHash: HashOf("browser"), ClientUID: "uid", RedirectHash: HashOf("https://a/b"), RedirectPort: ":8000",
 		RedirectURISent: true, ResponseType: []string{"id_token", "token"}, ResponseMode: ModeFormPost, State: "state\x00\"", Nonce: "nonce", Scopes: []string{"a", "b"},
@@ -17,7 +17,7 @@ func full() *Flow {
 }
 
 func TestEveryFieldOfAFlowSurvivesItsEncoding(t *testing.T) {
-	f := full()
+	f := fullFlow()
 	for i := range reflect.TypeFor[Flow]().NumField() {
 		if reflect.ValueOf(*f).Field(i).IsZero() {
 			t.Errorf("the test leaves %s empty", reflect.TypeFor[Flow]().Field(i).Name)
@@ -37,7 +37,7 @@ func TestEveryFieldOfAFlowSurvivesItsEncoding(t *testing.T) {
 }
 
 func TestAMutilatedFlowIsNone(t *testing.T) {
-	data := full().encode()
+	data := fullFlow().encode()
 	for i := range data {
 		if _, err := decodeFlow(data[:i]); err == nil {
 			t.Errorf("the first %d bytes are a flow", i)
@@ -52,7 +52,7 @@ func TestAMutilatedFlowIsNone(t *testing.T) {
 }
 
 func FuzzDecodingAFlowNeverPanics(f *testing.F) {
-	f.Add(full().encode())
+	f.Add(fullFlow().encode())
 	f.Fuzz(func(_ *testing.T, data []byte) { _, _ = decodeFlow(data) })
 }
 

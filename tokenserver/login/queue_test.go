@@ -16,25 +16,24 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
 
-// queue is a server whose CPUs are all busy until they are released, so that whoever signs in
-// waits.
-type queue struct {
+// busyServer is a server whose CPUs are all busy until they are released, so logins wait.
+type busyServer struct {
 	*interactiontest.Server
 	release func()
 	waiting sync.WaitGroup
 }
 
-func newQueue(t *testing.T) *queue {
+func newBusyServer(t *testing.T) *busyServer {
 	t.Helper()
-	q := &queue{Server: interactiontest.New(t)}
+	q := &busyServer{Server: interactiontest.New(t)}
 	q.Document.TrustedProxies = []string{"127.0.0.0/8", "::1/128"}
 	q.Apply(q.Document)
 	t.Cleanup(q.waiting.Wait)
 	return q
 }
 
-// hold all CPUs.
-func (q *queue) hold() {
+// holdCPUs makes all CPUs busy until release is called.
+func (q *busyServer) holdCPUs() {
 	ctx, release := context.WithCancel(context.WithoutCancel(q.T.Context()))
 	q.release = release
 	q.T.Cleanup(release)
@@ -47,8 +46,8 @@ func (q *queue) hold() {
 	}
 }
 
-// request of a login with a browser that has opened the login page, from an address.
-func (q *queue) request(ctx context.Context, page interactiontest.Page, address, username, secret string) *http.Request {
+// newLoginRequest returns a request from an address by a browser that has opened the login page.
+func (q *busyServer) newLoginRequest(ctx context.Context, page interactiontest.Page, address, username, secret string) *http.Request {
 	q.T.Helper()
 	action, fields := page.Form(q.T)
 	fields.Set("username", username)
@@ -62,9 +61,9 @@ func (q *queue) request(ctx context.Context, page interactiontest.Page, address,
 	return r.WithContext(ctx)
 }
 
-// queued does what asks for a place in the queue, and says whether it has one: it does when the
-// queue has grown, and does not when it is over before that.
-func (q *queue) queued(ask func()) bool {
+// getsPlace runs ask, and reports whether it gets a place in the queue: it does when the queue
+// grows, and does not when ask returns before that.
+func (q *busyServer) getsPlace(ask func()) bool {
 	before, over := q.Passwords.QueueLength(), make(chan struct{})
 	q.waiting.Go(func() { defer close(over); ask() })
 	for q.Passwords.QueueLength() == before {
@@ -77,21 +76,21 @@ func (q *queue) queued(ask func()) bool {
 	return true
 }
 
-// fill the queue from an address with names that nobody has, until one has no place. It returns how
-// many have one, and a function that takes them away.
-func (q *queue) fill(b *interactiontest.Browser, page interactiontest.Page, prefix string) (names int, leave func()) {
+// fillQueue fills the queue from an address with unknown names, until one gets no place. It returns
+// how many got one, and a function that removes them.
+func (q *busyServer) fillQueue(b *interactiontest.Browser, page interactiontest.Page, prefix string) (names int, leave func()) {
 	q.T.Helper()
 	ctx, leave := context.WithCancel(q.T.Context())
 	refused := false
 	for ; !refused && names < 300; names++ {
-		r := q.request(ctx, page, fmt.Sprintf("%s%x", prefix, names), fmt.Sprint("name-", names), "wrong")
+		r := q.newLoginRequest(ctx, page, fmt.Sprintf("%s%x", prefix, names), fmt.Sprint("name-", names), "wrong")
 		for _, cookie := range b.Jar.Cookies(r.URL) {
 			r.AddCookie(cookie)
 		}
-		refused = !q.queued(func() {
+		refused = !q.getsPlace(func() {
 			connection := &http.Transport{}
 			defer connection.CloseIdleConnections()
-			if answer, err := connection.RoundTrip(r); err == nil { // else its time was over
+			if answer, err := connection.RoundTrip(r); err == nil { // otherwise the context has ended
 				_ = answer.Body.Close()
 			}
 		})
@@ -99,16 +98,17 @@ func (q *queue) fill(b *interactiontest.Browser, page interactiontest.Page, pref
 	return names - 1, leave
 }
 
-// signIn is a login that has a place in the queue, or none. The answer comes when it is there.
-func (q *queue) signIn(b *interactiontest.Browser, page interactiontest.Page, address, username, secret string) (answer chan interactiontest.Page, waits bool) {
+// signIn starts a login, and reports whether it waits in the queue. The answer is sent to the
+// channel.
+func (q *busyServer) signIn(b *interactiontest.Browser, page interactiontest.Page, address, username, secret string) (answer chan interactiontest.Page, waits bool) {
 	q.T.Helper()
 	answer = make(chan interactiontest.Page, 1)
-	r := q.request(context.WithoutCancel(q.T.Context()), page, address, username, secret)
-	return answer, q.queued(func() { answer <- b.Do(r) })
+	r := q.newLoginRequest(context.WithoutCancel(q.T.Context()), page, address, username, secret)
+	return answer, q.getsPlace(func() { answer <- b.Do(r) })
 }
 
 func TestNamesThatWaitFromOneIPv6NetworkShareItsBoundAndTheOwnersDeviceGetsInThroughIt(t *testing.T) {
-	q := newQueue(t)
+	q := newBusyServer(t)
 	owner := q.NewBrowser()
 	if page := owner.Login(owner.Get(q.WebRequest()), "alice", interactiontest.AlicePassword); !page.IsConsent() {
 		t.Fatalf("status %d", page.StatusCode)
@@ -116,8 +116,8 @@ func TestNamesThatWaitFromOneIPv6NetworkShareItsBoundAndTheOwnersDeviceGetsInThr
 	ownersPage := owner.Get(q.WebRequest("prompt", "login"))
 	b := q.NewBrowser()
 	page := b.Get(q.WebRequest())
-	q.hold()
-	names, leave := q.fill(b, page, "2001:db8:7:8::")
+	q.holdCPUs()
+	names, leave := q.fillQueue(b, page, "2001:db8:7:8::")
 	defer leave()
 	if names < 10 || names > 100 { // some 74 hashes of our own are a quarter of the queue on two CPUs
 		t.Fatalf("%d names wait from one network", names)
@@ -150,10 +150,10 @@ func TestNamesThatWaitFromOneIPv6NetworkShareItsBoundAndTheOwnersDeviceGetsInThr
 }
 
 func TestAPasswordClientThatTakesAUsersPlacesDoesNotStopHerLoginPage(t *testing.T) {
-	q := newQueue(t)
+	q := newBusyServer(t)
 	b := q.NewBrowser()
 	page := b.Get(q.WebRequest())
-	q.hold()
+	q.holdCPUs()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	full := make(chan struct{}, 3)
@@ -197,8 +197,8 @@ func TestOneAccountOnManyConnectionsKeepsNoOtherOut(t *testing.T) {
 	}
 }
 
-// signInUntil the context ends, over a connection of its own, and without ever becoming a browser
-// that is known.
+// signInUntil signs in again and again until the context ends, over a connection of its own. The
+// browser never becomes a known one.
 func signInUntil(ctx context.Context, w *interactiontest.Server, like *interactiontest.Browser, action string, fields url.Values) {
 	connection := &http.Transport{}
 	defer connection.CloseIdleConnections()

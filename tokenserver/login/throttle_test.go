@@ -30,14 +30,14 @@ func newServer(t *testing.T) *interactiontest.Server {
 	return w
 }
 
-// guess a password with a browser of its own.
+// guess tries a password with a new browser.
 func guess(w *interactiontest.Server, username, secret string) interactiontest.Page {
 	b := w.NewBrowser()
 	return b.Login(b.Get(w.WebRequest()), username, secret)
 }
 
-// wantWait checks that an answer is the login page with a sentence that says when to try again, and
-// that nothing was hashed for it.
+// wantWait fails the test unless an answer is the login page with a message that says when to try
+// again, and nothing was hashed for it.
 func wantWait(t *testing.T, what string, answer interactiontest.Page, work int64, seconds, words string) {
 	t.Helper()
 	if answer.StatusCode != http.StatusTooManyRequests || answer.Header.Get("Retry-After") != seconds ||
@@ -71,7 +71,7 @@ func TestWhileOthersGuessAStrangerWaitsAndTheOwnersBrowserGetsIn(t *testing.T) {
 	if page := owner.Login(owner.Get(again), "alice", interactiontest.AlicePassword); page.IsLogin() || page.StatusCode != http.StatusOK {
 		t.Errorf("the owner's browser is kept out: %d %s", page.StatusCode, page.Body)
 	}
-	// For bob, the browser is anybody's.
+	// For bob, the browser is unknown.
 	for range 10 {
 		guess(w, "bob", "wrong")
 	}
@@ -83,8 +83,8 @@ func TestWhileOthersGuessAStrangerWaitsAndTheOwnersBrowserGetsIn(t *testing.T) {
 	}
 }
 
-// A thief who knew the password signed in with it, and the owner has changed it since: the thief's
-// browser guesses no better than any other.
+// A thief who knew the password has signed in with it, and the owner has changed it since. The
+// thief's browser must not be known any more.
 func TestAChangedPasswordEndsWhatADeviceCookieIsGoodFor(t *testing.T) {
 	w := newServer(t)
 	thief := w.NewBrowser()
@@ -142,14 +142,14 @@ func TestAUserWhoSignsInTooOftenIsToldToWait(t *testing.T) {
 func TestANameThatIsNobodysWaitsLikeAUsers(t *testing.T) {
 	w := newServer(t)
 	bodies := map[string]bool{}
-	for _, name := range []string{"alice", "nobody", "no user\x7f"} {
+	for _, name := range []string{"alice", "unknown", "no user\x7f"} {
 		for range 10 {
 			guess(w, name, "wrong")
 		}
 		before := w.Passwords.CountHashed()
 		answer := guess(w, name, "wrong")
 		wantWait(t, name, answer, w.Passwords.CountHashed()-before, "1", "1 second")
-		body := strings.ReplaceAll(strings.ReplaceAll(answer.Body, name, ""), html(name), "")
+		body := strings.ReplaceAll(strings.ReplaceAll(answer.Body, name, ""), escapeHTML(name), "")
 		_, fields := answer.Form(t)
 		bodies[strings.ReplaceAll(body, fields.Get("flow"), "")] = true
 	}

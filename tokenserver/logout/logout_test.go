@@ -14,8 +14,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// endpoint is the URL of a logout request. Pairs are names and values.
-func endpoint(w *interactiontest.Server, pairs ...string) string {
+// logoutURL returns the URL of a logout request. Pairs are names and values.
+func logoutURL(w *interactiontest.Server, pairs ...string) string {
 	if len(pairs) == 0 {
 		return w.Issuer + "/logout"
 	}
@@ -30,7 +30,7 @@ func values(pairs ...string) url.Values {
 	return all
 }
 
-// idToken of alice for the client web, as the server signs them.
+// idToken returns an ID token of alice for the client web, as the server signs them.
 func idToken(t *testing.T, w *interactiontest.Server, change func(claims map[string]any)) string {
 	t.Helper()
 	claims := map[string]any{
@@ -46,8 +46,8 @@ func idToken(t *testing.T, w *interactiontest.Server, change func(claims map[str
 	return token
 }
 
-// signedIn is a browser in which alice is signed in.
-func signedIn(t *testing.T, w *interactiontest.Server) *interactiontest.Browser {
+// newSignedInBrowser returns a browser in which alice is signed in.
+func newSignedInBrowser(t *testing.T, w *interactiontest.Server) *interactiontest.Browser {
 	t.Helper()
 	b := w.NewBrowser()
 	if b.SignIn(w.WebRequest()).Values().Get("code") == "" {
@@ -56,7 +56,7 @@ func signedIn(t *testing.T, w *interactiontest.Server) *interactiontest.Browser 
 	return b
 }
 
-// isSignedIn says whether the browser's user needs no login.
+// isSignedIn reports whether the user of the browser needs no login.
 func isSignedIn(t *testing.T, b *interactiontest.Browser) bool {
 	t.Helper()
 	answer := b.Get(b.WebRequest("prompt", "none")).Values()
@@ -70,7 +70,7 @@ func isSignedIn(t *testing.T, b *interactiontest.Browser) bool {
 	return false
 }
 
-// sessionCookie of the browser.
+// sessionCookie returns the cookie of the browser's session.
 func sessionCookie(t *testing.T, b *interactiontest.Browser) *http.Cookie {
 	t.Helper()
 	issuer, err := url.Parse(b.Issuer)
@@ -85,8 +85,8 @@ func sessionCookie(t *testing.T, b *interactiontest.Browser) *http.Cookie {
 	return nil
 }
 
-// thief is another browser with a copy of the cookie.
-func thief(t *testing.T, w *interactiontest.Server, cookie *http.Cookie) *interactiontest.Browser {
+// newThief returns another browser with a copy of the cookie.
+func newThief(t *testing.T, w *interactiontest.Server, cookie *http.Cookie) *interactiontest.Browser {
 	t.Helper()
 	b := w.NewBrowser()
 	issuer, err := url.Parse(w.Issuer)
@@ -97,16 +97,16 @@ func thief(t *testing.T, w *interactiontest.Server, cookie *http.Cookie) *intera
 	return b
 }
 
-// isSignedOut reports an answer that is not the page that says so.
-func isSignedOut(t *testing.T, what string, a interactiontest.Page) {
+// wantSignedOut fails the test unless an answer is the page that says that the session has ended.
+func wantSignedOut(t *testing.T, what string, a interactiontest.Page) {
 	t.Helper()
 	if a.StatusCode != http.StatusOK || !strings.Contains(a.Body, "You are signed out") || a.Header.Get("Location") != "" {
 		t.Errorf("%s: %d %s %s", what, a.StatusCode, a.Header.Get("Location"), a.Body)
 	}
 }
 
-// isNotSignedIn reports an answer that is not the page that says that there was no session to end.
-func isNotSignedIn(t *testing.T, what string, a interactiontest.Page) {
+// wantNotSignedIn fails the test unless an answer is the page that says that there was no session.
+func wantNotSignedIn(t *testing.T, what string, a interactiontest.Page) {
 	t.Helper()
 	if a.StatusCode != http.StatusOK || !strings.Contains(a.Body, "You are not signed in") || strings.Contains(a.Body, "signed out") ||
 		a.Header.Get("Location") != "" {
@@ -116,32 +116,32 @@ func isNotSignedIn(t *testing.T, what string, a interactiontest.Page) {
 
 func TestTheUserIsAskedAndThenSignedOut(t *testing.T) {
 	w := interactiontest.New(t)
-	b := signedIn(t, w)
-	page := b.Get(endpoint(w))
+	b := newSignedInBrowser(t, w)
+	page := b.Get(logoutURL(w))
 	if !page.IsLogout() || !strings.Contains(page.Body, "Alice Liddell") || !strings.Contains(page.Body, "alice") {
 		t.Fatalf("the page is %d %s", page.StatusCode, page.Body)
 	}
 	if !isSignedIn(t, b) {
 		t.Fatal("asking ended the session")
 	}
-	isSignedOut(t, "after the yes", b.ConfirmLogout(page))
+	wantSignedOut(t, "after the yes", b.ConfirmLogout(page))
 	if sessionCookie(t, b) != nil {
 		t.Error("the browser keeps the cookie")
 	}
 	if isSignedIn(t, b) {
 		t.Error("the session goes on")
 	}
-	isNotSignedIn(t, "the form again", b.ConfirmLogout(page))
+	wantNotSignedIn(t, "the form again", b.ConfirmLogout(page))
 }
 
 func TestACopyOfTheCookieIsDeadAfterLogout(t *testing.T) {
 	w := interactiontest.New(t)
-	b := signedIn(t, w)
-	copied := thief(t, w, sessionCookie(t, b))
+	b := newSignedInBrowser(t, w)
+	copied := newThief(t, w, sessionCookie(t, b))
 	if !isSignedIn(t, copied) {
 		t.Fatal("the copy is none")
 	}
-	b.ConfirmLogout(b.Get(endpoint(w)))
+	b.ConfirmLogout(b.Get(logoutURL(w)))
 	if isSignedIn(t, copied) {
 		t.Error("the copy is good after logout")
 	}
@@ -149,15 +149,15 @@ func TestACopyOfTheCookieIsDeadAfterLogout(t *testing.T) {
 
 func TestOneBrowsersLogoutIsNoOthers(t *testing.T) {
 	w := interactiontest.New(t)
-	here, there := signedIn(t, w), signedIn(t, w)
-	here.ConfirmLogout(here.Get(endpoint(w)))
+	here, there := newSignedInBrowser(t, w), newSignedInBrowser(t, w)
+	here.ConfirmLogout(here.Get(logoutURL(w)))
 	if !isSignedIn(t, there) {
 		t.Error("the user was signed out in another browser")
 	}
 }
 
-// tokens of a sign-in in the browser with these scopes.
-func tokens(t *testing.T, b *interactiontest.Browser, scope string) (access string, out grant.Result) {
+// requestTokens signs in with the browser and these scopes, and returns the tokens.
+func requestTokens(t *testing.T, b *interactiontest.Browser, scope string) (access string, out grant.Result) {
 	t.Helper()
 	request, err := url.Parse(b.WebRequest())
 	if err != nil {
@@ -182,13 +182,13 @@ func tokens(t *testing.T, b *interactiontest.Browser, scope string) (access stri
 	return access, out
 }
 
-func active(t *testing.T, w *interactiontest.Server, access string) bool {
+func isActive(t *testing.T, w *interactiontest.Server, access string) bool {
 	t.Helper()
 	_, err := w.Grants.CheckAccessToken(t.Context(), access)
 	return err == nil
 }
 
-func refreshes(t *testing.T, w *interactiontest.Server, out grant.Result) bool {
+func canRefresh(t *testing.T, w *interactiontest.Server, out grant.Result) bool {
 	t.Helper()
 	client, _ := w.Registry.Client("web")
 	_, err := w.Grants.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: out.RefreshToken})
@@ -198,27 +198,27 @@ func refreshes(t *testing.T, w *interactiontest.Server, out grant.Result) bool {
 func TestLogoutEndsTheTokensOfTheSessionAndNotTheOfflineOnes(t *testing.T) {
 	w := interactiontest.New(t)
 	b, elsewhere := w.NewBrowser(), w.NewBrowser()
-	online, onlineGrant := tokens(t, b, "openid profile")
-	offline, offlineGrant := tokens(t, b, "openid profile offline_access")
-	other, otherGrant := tokens(t, elsewhere, "openid profile")
+	online, onlineGrant := requestTokens(t, b, "openid profile")
+	offline, offlineGrant := requestTokens(t, b, "openid profile offline_access")
+	other, otherGrant := requestTokens(t, elsewhere, "openid profile")
 	code := b.Get(w.WebRequest()).Values().Get("code")
-	b.ConfirmLogout(b.Get(endpoint(w)))
-	if active(t, w, online) || refreshes(t, w, onlineGrant) {
+	b.ConfirmLogout(b.Get(logoutURL(w)))
+	if isActive(t, w, online) || canRefresh(t, w, onlineGrant) {
 		t.Error("a token of the session is good after logout")
 	}
 	if _, err := w.Redeem("web", code, interactiontest.WebRedirect, ""); err == nil {
 		t.Error("a code of the session is good after logout")
 	}
-	if !active(t, w, offline) || !refreshes(t, w, offlineGrant) {
+	if !isActive(t, w, offline) || !canRefresh(t, w, offlineGrant) {
 		t.Error("an offline token ended")
 	}
-	if !active(t, w, other) || !refreshes(t, w, otherGrant) {
+	if !isActive(t, w, other) || !canRefresh(t, w, otherGrant) {
 		t.Error("a token of another session ended")
 	}
 }
 
-// Application A wants to see a login (prompt=login, max_age) or the session was idle: it is the
-// same user, and application B keeps its access until they sign out.
+// Application A asks for a new login (prompt=login, max_age), or the session was idle. It is the
+// same user, so application B keeps its access until the user signs out.
 func TestALogoutEndsWhatCameFromEveryLoginOfTheUserInTheBrowser(t *testing.T) {
 	for name, again := range map[string]func(*interactiontest.Server) string{
 		"prompt=login": func(w *interactiontest.Server) string { return w.WebRequest("prompt", "login") },
@@ -236,7 +236,7 @@ func TestALogoutEndsWhatCameFromEveryLoginOfTheUserInTheBrowser(t *testing.T) {
 			w.Document.RefreshToken.IdleLifetime = 24 * 3600
 			w.Apply(w.Document)
 			b := w.NewBrowser()
-			_, first := tokens(t, b, "openid profile")
+			_, first := requestTokens(t, b, "openid profile")
 			cookies := []*http.Cookie{sessionCookie(t, b)}
 			page := b.Login(b.Get(again(w)), "alice", interactiontest.AlicePassword)
 			code := page.Values().Get("code")
@@ -249,15 +249,15 @@ func TestALogoutEndsWhatCameFromEveryLoginOfTheUserInTheBrowser(t *testing.T) {
 			if cookies[0].Value == cookies[1].Value {
 				t.Fatal("there was no login")
 			}
-			if !refreshes(t, w, first) || !refreshes(t, w, second) || !active(t, w, implicit) {
+			if !canRefresh(t, w, first) || !canRefresh(t, w, second) || !isActive(t, w, implicit) {
 				t.Fatal("a token ended with a login of the same user")
 			}
-			isSignedOut(t, "after the yes", b.ConfirmLogout(b.Get(endpoint(w))))
-			if refreshes(t, w, first) || refreshes(t, w, second) || active(t, w, implicit) {
+			wantSignedOut(t, "after the yes", b.ConfirmLogout(b.Get(logoutURL(w))))
+			if canRefresh(t, w, first) || canRefresh(t, w, second) || isActive(t, w, implicit) {
 				t.Error("a token is good after logout")
 			}
 			for i, cookie := range cookies {
-				if isSignedIn(t, thief(t, w, cookie)) {
+				if isSignedIn(t, newThief(t, w, cookie)) {
 					t.Errorf("a copy of cookie %d is good after logout", i)
 				}
 			}
@@ -268,20 +268,20 @@ func TestALogoutEndsWhatCameFromEveryLoginOfTheUserInTheBrowser(t *testing.T) {
 func TestALoginAsAnotherUserEndsTheSessionAtOnce(t *testing.T) {
 	w := interactiontest.New(t)
 	b := w.NewBrowser()
-	access, online := tokens(t, b, "openid profile")
-	offlineAccess, offline := tokens(t, b, "openid profile offline_access")
+	access, online := requestTokens(t, b, "openid profile")
+	offlineAccess, offline := requestTokens(t, b, "openid profile offline_access")
 	cookie := sessionCookie(t, b)
 	page := b.Login(b.Get(w.WebRequest("prompt", "login")), "bob", interactiontest.BobPassword)
 	if !page.IsConsent() {
 		t.Fatalf("the answer is %d %s", page.StatusCode, page.Body)
 	}
-	if active(t, w, access) || refreshes(t, w, online) {
+	if isActive(t, w, access) || canRefresh(t, w, online) {
 		t.Error("a token of the session that was replaced is good")
 	}
-	if isSignedIn(t, thief(t, w, cookie)) {
+	if isSignedIn(t, newThief(t, w, cookie)) {
 		t.Error("a copy of the cookie that was replaced is good")
 	}
-	if !active(t, w, offlineAccess) || !refreshes(t, w, offline) {
+	if !isActive(t, w, offlineAccess) || !canRefresh(t, w, offline) {
 		t.Error("an offline token ended")
 	}
 	b.Consent(page, "allow")
@@ -293,7 +293,7 @@ func TestALoginAsAnotherUserEndsTheSessionAtOnce(t *testing.T) {
 func TestALoginAsAnotherUserIsRefusedIfTheSessionBeforeCannotBeEnded(t *testing.T) {
 	store := &storagetest.Faulty{}
 	w := interactiontest.New(t, interactiontest.Store(store))
-	b := signedIn(t, w)
+	b := newSignedInBrowser(t, w)
 	action, fields := b.Get(w.WebRequest("prompt", "login")).Form(t)
 	fields.Set("username", "bob")
 	fields.Set("password", interactiontest.BobPassword)
@@ -322,19 +322,19 @@ func TestASessionAtItsAbsoluteEndIsSignedOutToo(t *testing.T) {
 		w.Advance(4 * time.Hour)
 	}
 	w.Advance(3 * time.Hour)
-	access, _ := tokens(t, b, "openid profile")
+	access, _ := requestTokens(t, b, "openid profile")
 	w.Advance(90 * time.Minute)
-	if isSignedIn(t, b) || !active(t, w, access) {
+	if isSignedIn(t, b) || !isActive(t, w, access) {
 		t.Fatal("the session is not over, or its last token is")
 	}
-	isSignedOut(t, "a session that is over", b.ConfirmLogout(b.Get(endpoint(w))))
-	if active(t, w, access) {
+	wantSignedOut(t, "a session that is over", b.ConfirmLogout(b.Get(logoutURL(w))))
+	if isActive(t, w, access) {
 		t.Error("its last access token is active after logout")
 	}
 }
 
-// What ended stays dead when the session would have ended by itself: the last access token may live
-// a day longer.
+// The session stays ended after it would have expired: the last access token may be valid a day
+// longer.
 func TestNothingComesBackOnceTheSessionIsForgotten(t *testing.T) {
 	w := interactiontest.New(t)
 	w.Document.AccessTokenLifetime = 24 * 3600
@@ -346,11 +346,11 @@ func TestNothingComesBackOnceTheSessionIsForgotten(t *testing.T) {
 		b.Get(w.WebRequest())
 	}
 	cookie := sessionCookie(t, b)
-	access, _ := tokens(t, b, "openid profile")
-	if !active(t, w, access) {
+	access, _ := requestTokens(t, b, "openid profile")
+	if !isActive(t, w, access) {
 		t.Fatal("the token is not active")
 	}
-	b.ConfirmLogout(b.Get(endpoint(w)))
+	b.ConfirmLogout(b.Get(logoutURL(w)))
 	w.Document.SessionAbsoluteLifetime, w.Document.SessionIdleLifetime = 1000*3600, 1000*3600
 	w.Apply(w.Document)
 	for range 30 {
@@ -358,63 +358,63 @@ func TestNothingComesBackOnceTheSessionIsForgotten(t *testing.T) {
 		if _, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil {
 			t.Fatal(err)
 		}
-		if active(t, w, access) {
+		if isActive(t, w, access) {
 			t.Fatal("an access token of the session is active again")
 		}
-		if isSignedIn(t, thief(t, w, cookie)) {
+		if isSignedIn(t, newThief(t, w, cookie)) {
 			t.Fatal("the cookie is good again")
 		}
 	}
 	for range 30 {
 		w.Advance(time.Hour)
-		if isSignedIn(t, thief(t, w, cookie)) {
+		if isSignedIn(t, newThief(t, w, cookie)) {
 			t.Fatal("the cookie is good again")
 		}
 	}
 }
 
-// An idle session signs nobody in, but its tokens live on.
+// An idle session is not valid, but its tokens are.
 func TestASessionThatWasIdleTooLongIsSignedOutToo(t *testing.T) {
 	w := interactiontest.New(t)
 	w.Document.RefreshToken.IdleLifetime = 24 * 3600
 	w.Apply(w.Document)
 	b := w.NewBrowser()
-	_, out := tokens(t, b, "openid profile")
+	_, out := requestTokens(t, b, "openid profile")
 	w.Advance(w.Document.SessionIdleLifetime.Duration())
 	if isSignedIn(t, b) {
 		t.Fatal("the session is not idle")
 	}
-	isSignedOut(t, "an idle session", b.ConfirmLogout(b.Get(endpoint(w))))
-	if refreshes(t, w, out) {
+	wantSignedOut(t, "an idle session", b.ConfirmLogout(b.Get(logoutURL(w))))
+	if canRefresh(t, w, out) {
 		t.Error("its refresh token is good after logout")
 	}
 }
 
 func TestAUserWhoIsNotServedAtTheMomentIsSignedOutForGood(t *testing.T) {
 	w := interactiontest.New(t)
-	b := signedIn(t, w)
+	b := newSignedInBrowser(t, w)
 	alice := w.User("alice")
 	w.Registry.Remove("identity/" + alice.Subject)
-	page := b.Get(endpoint(w, "id_token_hint", idToken(t, w, nil)))
+	page := b.Get(logoutURL(w, "id_token_hint", idToken(t, w, nil)))
 	if !page.IsLogout() || strings.Contains(page.Body, "Signed in as") {
 		t.Fatalf("the user is not asked: %d %s", page.StatusCode, page.Body)
 	}
-	isSignedOut(t, "after the yes", b.ConfirmLogout(page))
+	wantSignedOut(t, "after the yes", b.ConfirmLogout(page))
 	w.Apply(alice)
 	if isSignedIn(t, b) {
 		t.Error("the session is good again")
 	}
 }
 
-// Cookies are SameSite=Lax: a browser sends none with what another site embeds or fetches, and no
-// program of an application has any. What comes without the session's cookie has ended nothing, and
-// must not look as if it had.
+// Cookies are SameSite=Lax: a browser sends none with what another site embeds or fetches, and the
+// backend of an application has none. A request without the cookie ends nothing, and the response
+// must not look as if it did.
 func TestALogoutWithoutCookiesDoesNotSayThatTheUserIsSignedOut(t *testing.T) {
 	w := interactiontest.New(t)
-	b := signedIn(t, w)
+	b := newSignedInBrowser(t, w)
 	hint := idToken(t, w, nil)
 	without := func(dest string, pairs ...string) interactiontest.Page {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, endpoint(w, pairs...), nil)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, logoutURL(w, pairs...), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -439,23 +439,23 @@ func TestALogoutWithoutCookiesDoesNotSayThatTheUserIsSignedOut(t *testing.T) {
 					t.Errorf("%v, for %q: %d %s", pairs, dest, answer.StatusCode, answer.Header.Get("Location"))
 				}
 			} else {
-				isNotSignedIn(t, "without a cookie", answer)
+				wantNotSignedIn(t, "without a cookie", answer)
 			}
 		}
 	}
 	if !isSignedIn(t, b) {
 		t.Fatal("the session has ended")
 	}
-	isSignedOut(t, "with the cookie", b.Get(endpoint(w, "id_token_hint", hint)))
+	wantSignedOut(t, "with the cookie", b.Get(logoutURL(w, "id_token_hint", hint)))
 }
 
 func TestALogoutIsOneWriteAndWithoutASessionNone(t *testing.T) {
 	counted := &storagetest.Faulty{}
 	w := interactiontest.New(t, interactiontest.Store(counted))
-	b := signedIn(t, w)
-	copied := thief(t, w, sessionCookie(t, b))
+	b := newSignedInBrowser(t, w)
+	copied := newThief(t, w, sessionCookie(t, b))
 	before := counted.Writes()
-	page := b.Get(endpoint(w, "client_id", "web"))
+	page := b.Get(logoutURL(w, "client_id", "web"))
 	if n := counted.Writes() - before; n != 0 {
 		t.Errorf("%d writes for a question", n)
 	}
@@ -467,19 +467,19 @@ func TestALogoutIsOneWriteAndWithoutASessionNone(t *testing.T) {
 	calls := counted.Calls("IsMarked")
 	for _, stranger := range []*interactiontest.Browser{b, w.NewBrowser()} {
 		for range 3 {
-			isNotSignedIn(t, "nobody", stranger.Get(endpoint(w)))
-			isNotSignedIn(t, "nobody, with a hint", stranger.Get(endpoint(w, "id_token_hint", hint)))
-			isNotSignedIn(t, "nobody, posted", stranger.Post(endpoint(w), values("id_token_hint", hint)))
-			isNotSignedIn(t, "nobody, with the form", stranger.Post(page.Form(t)))
-			if to := stranger.Get(endpoint(w, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", "s")).Header.Get("Location"); to != interactiontest.WebSignedOut+"&state=s" {
-				t.Errorf("nobody is sent to %q", to)
+			wantNotSignedIn(t, "no session", stranger.Get(logoutURL(w)))
+			wantNotSignedIn(t, "no session, with a hint", stranger.Get(logoutURL(w, "id_token_hint", hint)))
+			wantNotSignedIn(t, "no session, posted", stranger.Post(logoutURL(w), values("id_token_hint", hint)))
+			wantNotSignedIn(t, "no session, with the form", stranger.Post(page.Form(t)))
+			if to := stranger.Get(logoutURL(w, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", "s")).Header.Get("Location"); to != interactiontest.WebSignedOut+"&state=s" {
+				t.Errorf("a browser without a session is sent to %q", to)
 			}
 		}
 	}
 	if n := counted.Calls("IsMarked") - calls; n != 0 {
 		t.Errorf("%d reads for who has no session", n)
 	}
-	isNotSignedIn(t, "a copy", copied.Get(endpoint(w, "id_token_hint", hint)))
+	wantNotSignedIn(t, "a copy", copied.Get(logoutURL(w, "id_token_hint", hint)))
 	if n := counted.Writes() - before; n != 1 {
 		t.Errorf("%d writes, want the one", n)
 	}
@@ -488,8 +488,8 @@ func TestALogoutIsOneWriteAndWithoutASessionNone(t *testing.T) {
 func TestALogoutThatCannotBeWrittenIsNotPretended(t *testing.T) {
 	store := &storagetest.Faulty{}
 	w := interactiontest.New(t, interactiontest.Store(store))
-	b := signedIn(t, w)
-	page := b.Get(endpoint(w))
+	b := newSignedInBrowser(t, w)
+	page := b.Get(logoutURL(w))
 	for name, fail := range map[string]func(){
 		"away":                       func() { store.FailAll(storagetest.Unavailable) },
 		"away for the write":         func() { store.Fail("SetMark", storagetest.Unavailable) },
@@ -506,7 +506,7 @@ func TestALogoutThatCannotBeWrittenIsNotPretended(t *testing.T) {
 		}
 	}
 	store.Fail("SetMark", storagetest.LostAnswer)
-	isSignedOut(t, "an answer that was lost once", b.ConfirmLogout(page))
+	wantSignedOut(t, "an answer that was lost once", b.ConfirmLogout(page))
 	if isSignedIn(t, b) {
 		t.Error("the session goes on")
 	}
@@ -514,11 +514,11 @@ func TestALogoutThatCannotBeWrittenIsNotPretended(t *testing.T) {
 
 func TestNothingOfALogoutReachesTheLog(t *testing.T) {
 	w := interactiontest.New(t)
-	b := signedIn(t, w)
+	b := newSignedInBrowser(t, w)
 	hint, cookie := idToken(t, w, nil), sessionCookie(t, b).Value
-	page := b.Get(endpoint(w, "id_token_hint", "needle-hint", "client_id", "needle-client", "state", "needle-state"))
+	page := b.Get(logoutURL(w, "id_token_hint", "needle-hint", "client_id", "needle-client", "state", "needle-state"))
 	_, fields := page.Form(t)
-	b.Get(endpoint(w, "id_token_hint", hint, "post_logout_redirect_uri", "https://needle.example/", "logout_hint", "needle-hint"))
+	b.Get(logoutURL(w, "id_token_hint", hint, "post_logout_redirect_uri", "https://needle.example/", "logout_hint", "needle-hint"))
 	if isSignedIn(t, b) {
 		t.Fatal("the session goes on")
 	}

@@ -35,8 +35,8 @@ func TestAnIDTokenOfTheUserSignsThemOutAtOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := interactiontest.New(t)
-			b := signedIn(t, w)
-			answer := b.Get(endpoint(w, "id_token_hint", hint(t, w), "client_id", "web",
+			b := newSignedInBrowser(t, w)
+			answer := b.Get(logoutURL(w, "id_token_hint", hint(t, w), "client_id", "web",
 				"post_logout_redirect_uri", interactiontest.WebSignedOut, "state", "xyz"))
 			if answer.StatusCode != http.StatusSeeOther || answer.Header.Get("Location") != interactiontest.WebSignedOut+"&state=xyz" {
 				t.Fatalf("the answer is %d %s %s", answer.StatusCode, answer.Header.Get("Location"), answer.Body)
@@ -55,7 +55,7 @@ func TestAnIDTokenThatTheServerIssuedIsAHint(t *testing.T) {
 	if token == "" {
 		t.Fatal("there is none")
 	}
-	isSignedOut(t, "with the ID token", b.Get(endpoint(w, "id_token_hint", token)))
+	wantSignedOut(t, "with the ID token", b.Get(logoutURL(w, "id_token_hint", token)))
 	if isSignedIn(t, b) {
 		t.Error("the session goes on")
 	}
@@ -67,7 +67,7 @@ func TestNobodyIsSignedOutByALinkAlone(t *testing.T) {
 	w := interactiontest.New(t, interactiontest.Store(store))
 	elsewhere := interactiontest.New(t)
 	b := w.NewBrowser()
-	access, _ := tokens(t, b, "openid profile")
+	access, _ := requestTokens(t, b, "openid profile")
 	suspended := w.Client("trusted")
 	suspended.Suspended = true
 	w.Apply(suspended)
@@ -75,31 +75,31 @@ func TestNobodyIsSignedOutByALinkAlone(t *testing.T) {
 	good := idToken(t, w, nil)
 	parts := strings.Split(good, ".")
 	for name, pairs := range map[string][]string{
-		"nothing":                  nil,
-		"the client":               {"client_id", "web"},
-		"the user's name":          {"logout_hint", "alice", "client_id", "web"},
-		"where to go":              {"client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut},
-		"another user's ID token":  {"id_token_hint", idToken(t, w, func(c map[string]any) { c["sub"] = "subject-bob" })},
-		"an ID token of nobody":    {"id_token_hint", idToken(t, w, func(c map[string]any) { delete(c, "sub") })},
-		"of another issuer":        {"id_token_hint", idToken(t, w, func(c map[string]any) { c["iss"] = "https://evil.example.com" })},
-		"of another server":        {"id_token_hint", idToken(t, elsewhere, nil)},
-		"for nobody":               {"id_token_hint", idToken(t, w, func(c map[string]any) { delete(c, "aud") })},
-		"for an unknown client":    {"id_token_hint", idToken(t, w, func(c map[string]any) { c["aud"] = "unknown" })},
-		"for a suspended client":   {"id_token_hint", idToken(t, w, func(c map[string]any) { c["aud"] = "trusted" })},
-		"for two":                  {"id_token_hint", idToken(t, w, func(c map[string]any) { c["aud"] = []string{"web", "evil"} })},
-		"unsigned":                 {"id_token_hint", "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0." + parts[1] + "."},
-		"no signature":             {"id_token_hint", parts[0] + "." + parts[1] + "."},
-		"another one's signature":  {"id_token_hint", parts[0] + "." + parts[1] + "." + strings.Split(idToken(t, w, func(c map[string]any) { c["nonce"] = "n" }), ".")[2]},
-		"an access token":          {"id_token_hint", access},
-		"a word":                   {"id_token_hint", "subject-alice"},
-		"a form that nobody posts": {"logout", "x"},
+		"nothing":                    nil,
+		"the client":                 {"client_id", "web"},
+		"the user's name":            {"logout_hint", "alice", "client_id", "web"},
+		"where to go":                {"client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut},
+		"another user's ID token":    {"id_token_hint", idToken(t, w, func(c map[string]any) { c["sub"] = "subject-bob" })},
+		"an ID token of no user":     {"id_token_hint", idToken(t, w, func(c map[string]any) { delete(c, "sub") })},
+		"of another issuer":          {"id_token_hint", idToken(t, w, func(c map[string]any) { c["iss"] = "https://evil.example.com" })},
+		"of another server":          {"id_token_hint", idToken(t, elsewhere, nil)},
+		"for no client":              {"id_token_hint", idToken(t, w, func(c map[string]any) { delete(c, "aud") })},
+		"for an unknown client":      {"id_token_hint", idToken(t, w, func(c map[string]any) { c["aud"] = "unknown" })},
+		"for a suspended client":     {"id_token_hint", idToken(t, w, func(c map[string]any) { c["aud"] = "trusted" })},
+		"for two":                    {"id_token_hint", idToken(t, w, func(c map[string]any) { c["aud"] = []string{"web", "evil"} })},
+		"unsigned":                   {"id_token_hint", "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0." + parts[1] + "."},
+		"no signature":               {"id_token_hint", parts[0] + "." + parts[1] + "."},
+		"another one's signature":    {"id_token_hint", parts[0] + "." + parts[1] + "." + strings.Split(idToken(t, w, func(c map[string]any) { c["nonce"] = "n" }), ".")[2]},
+		"an access token":            {"id_token_hint", access},
+		"a word":                     {"id_token_hint", "subject-alice"},
+		"a form that was not posted": {"logout", "x"},
 	} {
-		page := b.Get(endpoint(w, pairs...))
+		page := b.Get(logoutURL(w, pairs...))
 		if !page.IsLogout() {
 			t.Errorf("%s: %d %s", name, page.StatusCode, page.Header.Get("Location"))
 		}
 	}
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodHead, endpoint(w, "id_token_hint", good), nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodHead, logoutURL(w, "id_token_hint", good), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestNobodyIsSignedOutByALinkAlone(t *testing.T) {
 
 func TestAnIDTokenOfARevokedKeyIsNoHint(t *testing.T) {
 	w := interactiontest.New(t)
-	b := signedIn(t, w)
+	b := newSignedInBrowser(t, w)
 	token := idToken(t, w, nil)
 	for _, key := range w.Document.Keys {
 		if key.Algorithm == "RS256" {
@@ -122,16 +122,16 @@ func TestAnIDTokenOfARevokedKeyIsNoHint(t *testing.T) {
 		}
 	}
 	w.Keys.SetDocument(w.Document)
-	if page := b.Get(endpoint(w, "id_token_hint", token)); !page.IsLogout() {
+	if page := b.Get(logoutURL(w, "id_token_hint", token)); !page.IsLogout() {
 		t.Errorf("the answer is %d", page.StatusCode)
 	}
 }
 
 func TestAnIDTokenOfOneClientAndTheIDOfAnotherAreAnError(t *testing.T) {
 	w := interactiontest.New(t)
-	b := signedIn(t, w)
+	b := newSignedInBrowser(t, w)
 	for _, other := range []string{"spa", "unknown"} {
-		answer := b.Get(endpoint(w, "id_token_hint", idToken(t, w, nil), "client_id", other, "post_logout_redirect_uri", interactiontest.WebSignedOut))
+		answer := b.Get(logoutURL(w, "id_token_hint", idToken(t, w, nil), "client_id", other, "post_logout_redirect_uri", interactiontest.WebSignedOut))
 		if answer.StatusCode != http.StatusBadRequest || answer.Header.Get("Location") != "" {
 			t.Errorf("%s: %d %s", other, answer.StatusCode, answer.Header.Get("Location"))
 		}
@@ -177,14 +177,14 @@ func TestTheUserGoesOnlyWhereAKnownClientHasRegistered(t *testing.T) {
 		"a line break in the state":      {[]string{"id_token_hint", hint, "post_logout_redirect_uri", there, "state", "a\r\nSet-Cookie: b=c"}, there + "&state=a%0D%0ASet-Cookie%3A+b%3Dc"},
 		"a hint, and where to is absent": {[]string{"id_token_hint", hint}, ""},
 	} {
-		b := signedIn(t, w)
-		answer := b.Get(endpoint(w, c.pairs...))
+		b := newSignedInBrowser(t, w)
+		answer := b.Get(logoutURL(w, c.pairs...))
 		asked := answer.IsLogout()
 		if asked {
 			answer = b.ConfirmLogout(answer)
 		}
 		if c.goes == "" {
-			isSignedOut(t, name, answer)
+			wantSignedOut(t, name, answer)
 			says := strings.Contains(answer.Body, "wanted you to go on")
 			if wanted := slices.Contains(c.pairs, "post_logout_redirect_uri"); says != wanted {
 				t.Errorf("%s: the page says why the user stays: %v, want %v", name, says, wanted)
@@ -220,19 +220,19 @@ func TestThePageSaysWhyTheUserDoesNotGoOn(t *testing.T) {
 		"a bad hint that wants nothing":        {[]string{"id_token_hint", "x"}, ""},
 	} {
 		for way, sent := range map[string]func(*interactiontest.Browser) interactiontest.Page{
-			"GET": func(b *interactiontest.Browser) interactiontest.Page { return b.Get(endpoint(w, c.pairs...)) },
+			"GET": func(b *interactiontest.Browser) interactiontest.Page { return b.Get(logoutURL(w, c.pairs...)) },
 			"POST": func(b *interactiontest.Browser) interactiontest.Page {
-				return b.Post(endpoint(w), values(c.pairs...))
+				return b.Post(logoutURL(w), values(c.pairs...))
 			},
 		} {
-			b := signedIn(t, w)
+			b := newSignedInBrowser(t, w)
 			answer := sent(b)
 			if answer.IsLogout() {
 				answer = b.ConfirmLogout(answer)
 			}
-			isSignedOut(t, name, answer)
-			for _, sentence := range []string{pages.NoRedirectUnregistered, pages.NoRedirectHint, pages.NoRedirectUnknown, pages.NoRedirectUnnamed} {
-				if strings.Contains(answer.Body, sentence) != (sentence == c.says) {
+			wantSignedOut(t, name, answer)
+			for _, message := range []string{pages.NoRedirectUnregistered, pages.NoRedirectHint, pages.NoRedirectUnknown, pages.NoRedirectUnnamed} {
+				if strings.Contains(answer.Body, message) != (message == c.says) {
 					t.Errorf("%s, by %s: the page says %s", name, way, answer.Find("p", "class", "sentence").FirstChild.Data)
 				}
 			}
@@ -240,7 +240,7 @@ func TestThePageSaysWhyTheUserDoesNotGoOn(t *testing.T) {
 	}
 }
 
-// A POST takes what a GET takes, and more: a large ID token is one of the reasons to send a form.
+// A POST accepts what a GET accepts, and larger ID tokens, which are one reason to send a form.
 func TestAPostedLogoutHoldsALargeIDToken(t *testing.T) {
 	w := interactiontest.New(t)
 	state := strings.Repeat("s", 3000)
@@ -255,8 +255,8 @@ func TestAPostedLogoutHoldsALargeIDToken(t *testing.T) {
 		if groups == 100 && len(hint) < 5<<10 {
 			t.Fatalf("the ID token has %d bytes", len(hint))
 		}
-		b, withoutCookies := signedIn(t, w), w.NewBrowser()
-		posted := withoutCookies.PostOnce(endpoint(w), values(
+		b, withoutCookies := newSignedInBrowser(t, w), w.NewBrowser()
+		posted := withoutCookies.PostOnce(logoutURL(w), values(
 			"id_token_hint", hint, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", state))
 		to := posted.Header.Get("Location")
 		if posted.StatusCode != http.StatusSeeOther || len(to) > 8<<10 || strings.Contains(to, hint) {
@@ -266,14 +266,14 @@ func TestAPostedLogoutHoldsALargeIDToken(t *testing.T) {
 			t.Errorf("%d groups: the user goes to %.80q", groups, goes)
 		}
 	}
-	b := signedIn(t, w)
-	mismatch := b.Post(endpoint(w), values("id_token_hint", idToken(t, w, nil), "client_id", "spa"))
+	b := newSignedInBrowser(t, w)
+	mismatch := b.Post(logoutURL(w), values("id_token_hint", idToken(t, w, nil), "client_id", "spa"))
 	if mismatch.StatusCode != http.StatusBadRequest || !isSignedIn(t, b) {
 		t.Errorf("the ID token of one client and the id of another: %d", mismatch.StatusCode)
 	}
 }
 
-// A state may be JSON, or the like: characters that a URL escapes do not make it larger.
+// A state may be JSON: characters that a URL escapes must not make it larger.
 func TestAStateOfThreeThousandBytesComesBackUnchangedByEitherMethodAndFromThePage(t *testing.T) {
 	w := interactiontest.New(t)
 	hint := idToken(t, w, nil)
@@ -283,18 +283,18 @@ func TestAStateOfThreeThousandBytesComesBackUnchangedByEitherMethodAndFromThePag
 			client []string
 			send   func(*interactiontest.Browser, []string) interactiontest.Page
 		}{
-			"GET": {[]string{"id_token_hint", hint}, func(b *interactiontest.Browser, p []string) interactiontest.Page { return b.Get(endpoint(w, p...)) }},
+			"GET": {[]string{"id_token_hint", hint}, func(b *interactiontest.Browser, p []string) interactiontest.Page { return b.Get(logoutURL(w, p...)) }},
 			"POST": {[]string{"id_token_hint", hint}, func(b *interactiontest.Browser, p []string) interactiontest.Page {
-				return b.Post(endpoint(w), values(p...))
+				return b.Post(logoutURL(w), values(p...))
 			}},
 			"GET, and from a page": {[]string{"client_id", "web"}, func(b *interactiontest.Browser, p []string) interactiontest.Page {
-				return b.ConfirmLogout(b.Get(endpoint(w, p...)))
+				return b.ConfirmLogout(b.Get(logoutURL(w, p...)))
 			}},
 			"POST, and from a page": {[]string{"client_id", "web"}, func(b *interactiontest.Browser, p []string) interactiontest.Page {
-				return b.ConfirmLogout(b.Post(endpoint(w), values(p...)))
+				return b.ConfirmLogout(b.Post(logoutURL(w), values(p...)))
 			}},
 		} {
-			answer := c.send(signedIn(t, w), append(slices.Clone(c.client), "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", state))
+			answer := c.send(newSignedInBrowser(t, w), append(slices.Clone(c.client), "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", state))
 			goes, err := url.Parse(answer.Header.Get("Location"))
 			if err != nil || answer.StatusCode != http.StatusSeeOther || goes.Query().Get("state") != state {
 				t.Errorf("a state of %q by %s: %d, %.60q", character, name, answer.StatusCode, answer.Header.Get("Location"))
@@ -309,13 +309,13 @@ func TestAPostedLogoutIsHeldAgainstWhatIsRegisteredWhenItGoesOn(t *testing.T) {
 		pages.NoRedirectUnknown:      func(c *documents.Client) { c.Suspended = true },
 	} {
 		w := interactiontest.New(t)
-		b := signedIn(t, w)
-		to := b.PostOnce(endpoint(w), values("client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut)).Header.Get("Location")
+		b := newSignedInBrowser(t, w)
+		to := b.PostOnce(logoutURL(w), values("client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut)).Header.Get("Location")
 		client := w.Client("web")
 		change(&client)
 		w.Apply(client)
 		answer := b.ConfirmLogout(b.Get(to))
-		isSignedOut(t, name, answer)
+		wantSignedOut(t, name, answer)
 		if !strings.Contains(answer.Body, name) {
 			t.Errorf("the page does not say %s", name)
 		}
@@ -328,20 +328,20 @@ func TestWhereTheUserGoesIsHeldAgainstWhatIsRegisteredNow(t *testing.T) {
 		"the client is suspended": func(c *documents.Client) { c.Suspended = true },
 	} {
 		w := interactiontest.New(t)
-		b := signedIn(t, w)
-		page := b.Get(endpoint(w, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut))
+		b := newSignedInBrowser(t, w)
+		page := b.Get(logoutURL(w, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut))
 		client := w.Client("web")
 		change(&client)
 		w.Apply(client)
-		isSignedOut(t, name, b.ConfirmLogout(page))
+		wantSignedOut(t, name, b.ConfirmLogout(page))
 	}
 }
 
 func TestAParameterSentTwiceIsAnError(t *testing.T) {
 	w := interactiontest.New(t)
-	b := signedIn(t, w)
+	b := newSignedInBrowser(t, w)
 	for _, answer := range []interactiontest.Page{
-		b.Get(endpoint(w, "state", "a", "state", "b")), b.Post(endpoint(w), values("client_id", "web", "client_id", "spa")),
+		b.Get(logoutURL(w, "state", "a", "state", "b")), b.Post(logoutURL(w), values("client_id", "web", "client_id", "spa")),
 	} {
 		if answer.StatusCode != http.StatusBadRequest || answer.Header.Get("Location") != "" {
 			t.Errorf("%d %s", answer.StatusCode, answer.Header.Get("Location"))
@@ -349,12 +349,12 @@ func TestAParameterSentTwiceIsAnError(t *testing.T) {
 	}
 }
 
-// A form of another site comes without our cookies: the GET that it becomes has them.
+// The browser sends a form of another site without our cookies, but the GET that follows with them.
 func TestALogoutMayBePosted(t *testing.T) {
 	w := interactiontest.New(t)
-	b, withoutCookies := signedIn(t, w), w.NewBrowser()
+	b, withoutCookies := newSignedInBrowser(t, w), w.NewBrowser()
 	hint := idToken(t, w, nil)
-	posted := withoutCookies.PostOnce(endpoint(w), values("id_token_hint", hint, "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", "xyz"))
+	posted := withoutCookies.PostOnce(logoutURL(w), values("id_token_hint", hint, "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", "xyz"))
 	to := posted.Header.Get("Location")
 	if posted.StatusCode != http.StatusSeeOther || !strings.HasPrefix(to, w.Issuer+"/logout?posted=") || posted.Header.Get("Set-Cookie") != "" {
 		t.Fatalf("the answer is %d %s, Set-Cookie %q", posted.StatusCode, to, posted.Header.Get("Set-Cookie"))
@@ -365,15 +365,15 @@ func TestALogoutMayBePosted(t *testing.T) {
 	if goes := b.Get(to).Header.Get("Location"); goes != interactiontest.WebSignedOut+"&state=xyz" || isSignedIn(t, b) {
 		t.Errorf("the user goes to %q", goes)
 	}
-	again := signedIn(t, w)
-	if page := again.Post(endpoint(w), values("client_id", "web")); !page.IsLogout() {
+	again := newSignedInBrowser(t, w)
+	if page := again.Post(logoutURL(w), values("client_id", "web")); !page.IsLogout() {
 		t.Errorf("without an ID token the answer is %d", page.StatusCode)
 	}
 	w.Advance(31 * time.Minute)
 	if answer := again.Get(to); answer.StatusCode != http.StatusBadRequest {
 		t.Errorf("half an hour later the answer is %d", answer.StatusCode)
 	}
-	if answer := again.Post(endpoint(w), values(
+	if answer := again.Post(logoutURL(w), values(
 		"client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", strings.Repeat("s", 8<<10))); answer.StatusCode != http.StatusBadRequest {
 		t.Errorf("what fits into no URL is answered with %d", answer.StatusCode)
 	}
@@ -381,13 +381,13 @@ func TestALogoutMayBePosted(t *testing.T) {
 
 func TestWhatWasPostedToOneEndpointIsNothingToAnother(t *testing.T) {
 	w := interactiontest.New(t)
-	b := signedIn(t, w)
+	b := newSignedInBrowser(t, w)
 	request, err := url.Parse(w.WebRequest("id_token_hint", idToken(t, w, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	authorize := b.PostOnce(w.Issuer+"/authorize", request.Query()).Header.Get("Location")
-	logout := b.PostOnce(endpoint(w), values("client_id", "web")).Header.Get("Location")
+	logout := b.PostOnce(logoutURL(w), values("client_id", "web")).Header.Get("Location")
 	for _, crossed := range []string{
 		strings.Replace(authorize, "/authorize?", "/logout?", 1), strings.Replace(logout, "/logout?", "/authorize?", 1),
 	} {

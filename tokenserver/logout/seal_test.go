@@ -11,18 +11,17 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 )
 
-// A form that the server made for one session is anybody's who opens the page in that session: it
-// must not end another.
+// A user can get a form for the own session, and must not be able to end another session with it.
 func TestAYesIsGoodForTheSessionThatWasShownAlone(t *testing.T) {
 	w := interactiontest.New(t)
-	attacker, victim := signedIn(t, w), signedIn(t, w)
-	action, fields := attacker.Get(endpoint(w, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut)).Form(t)
+	attacker, victim := newSignedInBrowser(t, w), newSignedInBrowser(t, w)
+	action, fields := attacker.Get(logoutURL(w, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut)).Form(t)
 	page := victim.Post(action, fields)
 	if !page.IsLogout() {
 		t.Errorf("the answer is %d %s", page.StatusCode, page.Header.Get("Location"))
 	}
 	if !isSignedIn(t, victim) || !isSignedIn(t, attacker) {
-		t.Fatal("somebody was signed out")
+		t.Fatal("a user was signed out")
 	}
 	if goes := victim.ConfirmLogout(page).Header.Get("Location"); goes != interactiontest.WebSignedOut || isSignedIn(t, victim) {
 		t.Errorf("after a yes of their own the user goes to %q", goes)
@@ -34,8 +33,8 @@ func TestAYesIsGoodForTheSessionThatWasShownAlone(t *testing.T) {
 
 func TestAYesThatAnotherSitePostsIsForbidden(t *testing.T) {
 	w := interactiontest.New(t)
-	b := signedIn(t, w)
-	action, fields := b.Get(endpoint(w)).Form(t)
+	b := newSignedInBrowser(t, w)
+	action, fields := b.Get(logoutURL(w)).Form(t)
 	post := func(site string) interactiontest.Page {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, action, strings.NewReader(fields.Encode()))
 		if err != nil {
@@ -50,7 +49,7 @@ func TestAYesThatAnotherSitePostsIsForbidden(t *testing.T) {
 			t.Errorf("%s: %d", site, got.StatusCode)
 		}
 	}
-	isSignedOut(t, "a form of the page itself", post("same-origin"))
+	wantSignedOut(t, "a form of the page itself", post("same-origin"))
 	if isSignedIn(t, b) {
 		t.Error("the session goes on")
 	}
@@ -58,8 +57,8 @@ func TestAYesThatAnotherSitePostsIsForbidden(t *testing.T) {
 
 func TestAYesThatWasNotAskedForIsNone(t *testing.T) {
 	w, elsewhere := interactiontest.New(t), interactiontest.New(t)
-	b := signedIn(t, w)
-	_, fields := b.Get(endpoint(w)).Form(t)
+	b := newSignedInBrowser(t, w)
+	_, fields := b.Get(logoutURL(w)).Form(t)
 	good := fields.Get("logout")
 	plain, err := w.Keys.Open(keys.PurposeLogout, good)
 	if err != nil {
@@ -71,7 +70,8 @@ func TestAYesThatWasNotAskedForIsNone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The two issuers share their sealing key: what keeps them apart is the issuer inside the seal.
+	// The two issuers share their sealing key. What tells them apart is the issuer in what is
+	// sealed.
 	if hostile["sealed elsewhere"], err = elsewhere.Keys.Seal(keys.PurposeLogout, plain); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestAYesThatWasNotAskedForIsNone(t *testing.T) {
 		hostile["edited at "+string(rune('a'+i/31))] = string(edited)
 	}
 	for name, value := range hostile {
-		if answer := b.Post(endpoint(w), url.Values{"logout": {value}}); answer.StatusCode != http.StatusBadRequest {
+		if answer := b.Post(logoutURL(w), url.Values{"logout": {value}}); answer.StatusCode != http.StatusBadRequest {
 			t.Errorf("%s: %d", name, answer.StatusCode)
 		}
 	}
@@ -89,16 +89,16 @@ func TestAYesThatWasNotAskedForIsNone(t *testing.T) {
 		t.Fatal("the session has ended")
 	}
 	w.Advance(31 * time.Minute)
-	if answer := b.Post(endpoint(w), fields); answer.StatusCode != http.StatusBadRequest || !isSignedIn(t, b) {
+	if answer := b.Post(logoutURL(w), fields); answer.StatusCode != http.StatusBadRequest || !isSignedIn(t, b) {
 		t.Errorf("half an hour later the answer is %d", answer.StatusCode)
 	}
 }
 
 func TestTheRequestThatFitsIntoNoFormIsRefused(t *testing.T) {
 	w := interactiontest.New(t)
-	b := signedIn(t, w)
+	b := newSignedInBrowser(t, w)
 	for size, want := range map[int]int{2 << 10: http.StatusOK, 14 << 10: http.StatusBadRequest} {
-		answer := b.Get(endpoint(w, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", strings.Repeat("s", size)))
+		answer := b.Get(logoutURL(w, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", strings.Repeat("s", size)))
 		if answer.StatusCode != want {
 			t.Errorf("a state of %d bytes is answered with %d", size, answer.StatusCode)
 		}
@@ -107,9 +107,9 @@ func TestTheRequestThatFitsIntoNoFormIsRefused(t *testing.T) {
 
 func TestTheLogoutPageIsNeitherFramedNorStoredAndLetsTheBrowserGoOn(t *testing.T) {
 	w := interactiontest.New(t)
-	b := signedIn(t, w)
-	page := b.Get(endpoint(w, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut))
-	for _, a := range []interactiontest.Page{page, b.ConfirmLogout(b.Get(endpoint(w)))} {
+	b := newSignedInBrowser(t, w)
+	page := b.Get(logoutURL(w, "client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut))
+	for _, a := range []interactiontest.Page{page, b.ConfirmLogout(b.Get(logoutURL(w)))} {
 		for header, want := range map[string]string{
 			"X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store", "Access-Control-Allow-Origin": "",
 		} {
@@ -132,7 +132,7 @@ func TestTheLogoutPageIsNeitherFramedNorStoredAndLetsTheBrowserGoOn(t *testing.T
 func TestBeforeTheFirstSyncThereIsAPageThatSaysToWait(t *testing.T) {
 	w := interactiontest.New(t)
 	w.Registry.Remove("identity/" + w.Issuer)
-	if answer := w.NewBrowser().Get(endpoint(w)); answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
+	if answer := w.NewBrowser().Get(logoutURL(w)); answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
 		t.Errorf("the answer is %d", answer.StatusCode)
 	}
 }

@@ -292,7 +292,7 @@ func TestARequestWhoseClientHasGoneLeavesTheQueue(t *testing.T) {
 
 func TestNoRequestWaitsMuchLongerThanWasEstimated(t *testing.T) {
 	o := newTestVerifier(t, Limits{CPUs: 1})
-	o.hold(Request{}) // takes for ever
+	o.hold(Request{}) // never ends
 	began := time.Now()
 	_, err := o.Verify(t.Context(), Request{})
 	if took := time.Since(began); !errors.Is(err, ErrBusy) || took > maxWait+2*time.Second {

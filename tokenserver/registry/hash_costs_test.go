@@ -19,14 +19,14 @@ var (
 	bcryptHash   = "$2a$12$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
 )
 
-// account is a user with a hash.
-func account(i int, hash string) documents.User {
+// newUser returns a user with a password hash.
+func newUser(i int, hash string) documents.User {
 	return documents.User{
 		UID: fmt.Sprint("uid-", i), Subject: fmt.Sprint("subject-", i), Username: fmt.Sprint("user-", i), PasswordHash: hash, Epoch: "e",
 	}
 }
 
-// thousandUsers are 1,000 users: 600, 300 and 100 of each cost.
+// thousandUsers returns 1,000 users: 600, 300 and 100 of each cost.
 func thousandUsers() []any {
 	all := make([]any, 1000)
 	for i := range all {
@@ -36,13 +36,13 @@ func thousandUsers() []any {
 		} else if i%10 < 4 {
 			hash = oldArgonHash
 		}
-		all[i] = account(i, hash)
+		all[i] = newUser(i, hash)
 	}
 	return all
 }
 
-// costs of each name: the dummy of the hash that LookUpLogin returns.
-func costs(r *registry.Registry, name func(int) string) []string {
+// costsOf returns the cost of each name: the dummy of the hash that LookUpLogin returns.
+func costsOf(r *registry.Registry, name func(int) string) []string {
 	all := make([]string, 5000)
 	for i := range all {
 		_, _, hash := r.LookUpLogin(name(i))
@@ -57,7 +57,7 @@ func TestUnknownNamesCostWhatUsersCostAndAsOften(t *testing.T) {
 	r := registry.New()
 	registrytest.Fill(t, r, append(thousandUsers(), server())...)
 	found := map[string]int{}
-	for i, dummy := range costs(r, unknownName) {
+	for i, dummy := range costsOf(r, unknownName) {
 		found[dummy]++
 		if _, user, hash := r.LookUpLogin(unknownName(i)); user != nil || password.CheckHash(hash) != nil {
 			t.Fatalf("%s is %v with %s", unknownName(i), user, hash)
@@ -79,8 +79,8 @@ func TestAnUnknownNameCostsAlwaysTheSameOnEveryReplica(t *testing.T) {
 	one, other := registry.New(), registry.New()
 	users := thousandUsers()
 	registrytest.Fill(t, one, append(users, server())...)
-	// In another order, with a detour.
-	registrytest.Fill(t, other, account(0, argonHash), account(9999, oldArgonHash))
+	// In another order, with users that are removed again.
+	registrytest.Fill(t, other, newUser(0, argonHash), newUser(9999, oldArgonHash))
 	registrytest.Fill(t, other, server())
 	for i := len(users) - 1; i >= 0; i-- {
 		registrytest.Fill(t, other, users[i])
@@ -88,19 +88,19 @@ func TestAnUnknownNameCostsAlwaysTheSameOnEveryReplica(t *testing.T) {
 	for _, name := range []string{"identity/subject-9999", "username/user-9999"} {
 		other.Remove(name)
 	}
-	before := costs(one, unknownName)
-	for i, dummy := range costs(other, unknownName) {
+	before := costsOf(one, unknownName)
+	for i, dummy := range costsOf(other, unknownName) {
 		if dummy != before[i] {
 			t.Fatalf("%s costs %s here and %s there", unknownName(i), before[i], dummy)
 		}
 	}
-	// The spelling makes no difference, as it makes none for users.
+	// As for users, upper case makes no difference.
 	if _, _, hash := one.LookUpLogin(strings.ToUpper(unknownName(1))); password.DummyHash(hash) != before[1] {
 		t.Error("UNKNOWN-1 costs something else than unknown-1")
 	}
-	registrytest.Fill(t, one, account(1001, bcryptHash))
+	registrytest.Fill(t, one, newUser(1001, bcryptHash))
 	changed := 0
-	for i, dummy := range costs(one, unknownName) {
+	for i, dummy := range costsOf(one, unknownName) {
 		if dummy != before[i] {
 			changed++
 		}
@@ -112,8 +112,8 @@ func TestAnUnknownNameCostsAlwaysTheSameOnEveryReplica(t *testing.T) {
 
 func TestANameWithoutAPasswordIsAsANameThatIsNobodys(t *testing.T) {
 	r := registry.New()
-	locked := account(1, "")
-	registrytest.Fill(t, r, server(), locked, account(2, bcryptHash))
+	locked := newUser(1, "")
+	registrytest.Fill(t, r, server(), locked, newUser(2, bcryptHash))
 	for _, name := range []string{locked.Username, "unknown", "no\x7fname", "", strings.Repeat("n", 300)} {
 		if _, user, hash := r.LookUpLogin(name); user != nil || hash != password.DummyHash(bcryptHash) {
 			t.Errorf("%.10q: user %v, hash %q", name, user, hash)

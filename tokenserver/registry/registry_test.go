@@ -66,8 +66,8 @@ func user() documents.User {
 	return documents.User{UID: "user-1", Subject: "248289761001", Username: "alice", PasswordHash: "x", Epoch: "e1"}
 }
 
-// shop is a registry with all of it.
-func shop(t testing.TB) *registry.Registry {
+// newShop returns a registry with all of these.
+func newShop(t testing.TB) *registry.Registry {
 	t.Helper()
 	r := registry.New()
 	registrytest.Fill(t, r, server(), namespace("shop", "team", "shop"), namespace("orders"), namespace("stock"), orders(), stock(), client(), user())
@@ -83,8 +83,8 @@ func mustClient(t testing.TB, r *registry.Registry) *registry.Client {
 	return c
 }
 
-// entry of a document that is one entry alone.
-func entry(t testing.TB, doc any) (string, registry.Entry) {
+// onlyEntry returns the entry of a document that has only one.
+func onlyEntry(t testing.TB, doc any) (string, registry.Entry) {
 	t.Helper()
 	for name, e := range registrytest.Entries(t, doc) {
 		if e.Format != "" {
@@ -96,7 +96,7 @@ func entry(t testing.TB, doc any) (string, registry.Entry) {
 }
 
 func TestAnAcceptedClientIsServedByIDAndByUID(t *testing.T) {
-	r := shop(t)
+	r := newShop(t)
 	c := mustClient(t, r)
 	if c.Rule != "shop" || c.AccessTokenLifetime != 5*time.Minute || c.IsPublic() || !c.HasGrantType("authorization_code") || c.HasGrantType("password") {
 		t.Errorf("%+v", c)
@@ -118,7 +118,7 @@ func TestASuspendedUnacceptedOrDeletedClientIsUnknown(t *testing.T) {
 			c.Suspended = true
 			registrytest.Fill(t, r, c)
 		},
-		"deleted": func(r *registry.Registry) { name, _ := entry(t, client()); r.Remove(name) },
+		"deleted": func(r *registry.Registry) { name, _ := onlyEntry(t, client()); r.Remove(name) },
 		"not allowed what it asks": func(r *registry.Registry) {
 			c := client()
 			c.GrantTypes = []string{"password"}
@@ -131,10 +131,10 @@ func TestASuspendedUnacceptedOrDeletedClientIsUnknown(t *testing.T) {
 		},
 		"a label removed":     func(r *registry.Registry) { registrytest.Fill(t, r, namespace("shop")) },
 		"a label changed":     func(r *registry.Registry) { registrytest.Fill(t, r, namespace("shop", "team", "other")) },
-		"a namespace unknown": func(r *registry.Registry) { name, _ := entry(t, namespace("shop")); r.Remove(name) },
-		"a server unknown":    func(r *registry.Registry) { name, _ := entry(t, server()); r.Remove(name) },
+		"a namespace unknown": func(r *registry.Registry) { name, _ := onlyEntry(t, namespace("shop")); r.Remove(name) },
+		"a server unknown":    func(r *registry.Registry) { name, _ := onlyEntry(t, server()); r.Remove(name) },
 	} {
-		r := shop(t)
+		r := newShop(t)
 		mustClient(t, r) // decided before the change, so that what was decided must be decided again
 		change(r)
 		if c, ok := r.Client("shop.web"); ok || c != nil {
@@ -147,7 +147,7 @@ func TestASuspendedUnacceptedOrDeletedClientIsUnknown(t *testing.T) {
 }
 
 func TestLoweringALifetimeActsOnRunningClients(t *testing.T) {
-	r := shop(t)
+	r := newShop(t)
 	mustClient(t, r)
 	s := server()
 	s.AccessTokenLifetime = 60
@@ -158,7 +158,7 @@ func TestLoweringALifetimeActsOnRunningClients(t *testing.T) {
 }
 
 func TestAClientHasTheScopesThatAreBuiltInOrThatTheirOwnerAllowsIt(t *testing.T) {
-	r := shop(t)
+	r := newShop(t)
 	want := []string{"openid", "email", "orders:read", "stock:read", "offline_access"}
 	if got := mustClient(t, r).Scopes(); !slices.Equal(got, want) {
 		t.Errorf("Scopes = %v, want %v", got, want)
@@ -176,10 +176,10 @@ func TestAClientHasTheScopesThatAreBuiltInOrThatTheirOwnerAllowsIt(t *testing.T)
 }
 
 func TestAScopeIsItsOwnersAlone(t *testing.T) {
-	r := shop(t)
+	r := newShop(t)
 	rival := stock()
 	rival.Scopes = append(rival.Scopes, documents.Scope{Name: "orders:write", Description: "Not its own"}, documents.Scope{Name: "email", Description: "Not its own"})
-	name, e := entry(t, rival)
+	name, e := onlyEntry(t, rival)
 	if err := r.Apply(name, e); err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestAScopeIsItsOwnersAlone(t *testing.T) {
 }
 
 func TestAudienceIsTheOwnersOfTheScopesOrTheResourcesAsked(t *testing.T) {
-	c := mustClient(t, shop(t))
+	c := mustClient(t, newShop(t))
 	const orders, stock = "https://orders.example.com", "https://stock.example.com"
 	for _, q := range []struct {
 		scopes, resources, aud, remaining []string
@@ -223,7 +223,7 @@ func TestAudienceIsTheOwnersOfTheScopesOrTheResourcesAsked(t *testing.T) {
 }
 
 func TestAResourceThatIsUnknownOrDoesNotAllowTheClientIsAnInvalidTarget(t *testing.T) {
-	r := shop(t)
+	r := newShop(t)
 	c := mustClient(t, r)
 	for _, resource := range []string{"", "orders", "https://orders.example.com//", "https://orders.example.com/x", "https://orders.example.com#x", "shop.web", "https://other.example"} {
 		if _, _, err := c.ResolveAudience(nil, []string{resource}); !errors.Is(err, registry.ErrInvalidTarget) {
@@ -234,7 +234,7 @@ func TestAResourceThatIsUnknownOrDoesNotAllowTheClientIsAnInvalidTarget(t *testi
 	tight.AllowedClients = nil
 	registrytest.Fill(t, r, tight)
 	if _, _, err := c.ResolveAudience(nil, []string{tight.Identifier}); !errors.Is(err, registry.ErrInvalidTarget) {
-		t.Errorf("a resource that allows nobody, asked of a client from before: %v", err)
+		t.Errorf("a resource that allows no client, asked of a client from before: %v", err)
 	}
 	s := server()
 	s.AllowedResourceServers = nil
@@ -247,7 +247,7 @@ func TestAResourceThatIsUnknownOrDoesNotAllowTheClientIsAnInvalidTarget(t *testi
 // RFC 3986 section 6.2.3: an empty path and "/" are one resource, and an API compares the audience
 // with what it registered.
 func TestAResourceIsFoundInEitherSpellingAndTheAudienceIsAsRegistered(t *testing.T) {
-	r := shop(t)
+	r := newShop(t)
 	with := stock()
 	with.Identifier += "/"
 	registrytest.Fill(t, r, with)
@@ -269,17 +269,17 @@ func TestAResourceIsFoundInEitherSpellingAndTheAudienceIsAsRegistered(t *testing
 	if !r.MayIntrospect("orders", "gateway", "https://orders.example.com/") {
 		t.Error("the API's client may not introspect under the other spelling")
 	}
-	// Both spellings are one name: the second is refused.
+	// Both spellings are one name: the second is rejected.
 	second := with
 	second.UID, second.Identifier, second.Scopes = "second", "https://stock.example.com", nil
-	name, e := entry(t, second)
+	name, e := onlyEntry(t, second)
 	if err := r.Apply(name+"-second", e); !errors.Is(err, registry.ErrRejected) {
 		t.Errorf("both spellings are served: %v", err)
 	}
 }
 
 func TestScopesAreResolvedStrictlyOrLeniently(t *testing.T) {
-	c := mustClient(t, shop(t))
+	c := mustClient(t, newShop(t))
 	granted, err := c.ResolveScopes(nil, false)
 	if want := []string{"email", "orders:read", "stock:read"}; err != nil || !slices.Equal(granted, want) {
 		t.Errorf("none asked: %v, %v, want %v", granted, err, want)
@@ -296,7 +296,7 @@ func TestScopesAreResolvedStrictlyOrLeniently(t *testing.T) {
 }
 
 func TestABuiltInScopeThatCannotBeHadIsDroppedAndWhatIsLeftIsNeverTheDefault(t *testing.T) {
-	c := mustClient(t, shop(t))
+	c := mustClient(t, newShop(t))
 	for asked, want := range map[string][]string{
 		"profile openid orders:read": {"openid", "orders:read"}, "profile": nil, "phone groups": nil, "email": nil, "openid email": {"openid"},
 	} {
@@ -310,7 +310,7 @@ func TestABuiltInScopeThatCannotBeHadIsDroppedAndWhatIsLeftIsNeverTheDefault(t *
 }
 
 func TestAUserIsServedByItsUsernameAndByItsUID(t *testing.T) {
-	r := shop(t)
+	r := newShop(t)
 	if u, ok := r.UserByUID("user-1"); !ok || u.Username != "alice" {
 		t.Errorf("by UID: %+v, %v", u, ok)
 	}
@@ -338,7 +338,7 @@ func TestAUserWithoutBothNamesIsNotServed(t *testing.T) {
 		_, byUID := r.UserByUID("user-1")
 		return !byName && !byUID
 	}
-	r := shop(t)
+	r := newShop(t)
 	r.Remove(registrytest.Name(registry.SpaceUsername, "alice"))
 	if !gone(r) {
 		t.Error("served without its username")
@@ -349,7 +349,7 @@ func TestAUserWithoutBothNamesIsNotServed(t *testing.T) {
 	if !gone(r) {
 		t.Error("served under a username that is another's")
 	}
-	r = shop(t)
+	r = newShop(t)
 	r.Remove(registrytest.Name(registry.SpaceIdentity, "248289761001"))
 	if !gone(r) {
 		t.Error("served without its subject")
@@ -357,7 +357,7 @@ func TestAUserWithoutBothNamesIsNotServed(t *testing.T) {
 }
 
 func TestAnEntryThatCannotBeServedIsRejectedAndHurtsNoOther(t *testing.T) {
-	name, good := entry(t, client())
+	name, good := onlyEntry(t, client())
 	for what, change := range map[string]func(*registry.Entry){
 		"an unknown format":            func(e *registry.Entry) { e.Format = "client/v9" },
 		"bad JSON":                     func(e *registry.Entry) { e.Document = "{" },
@@ -372,7 +372,7 @@ func TestAnEntryThatCannotBeServedIsRejectedAndHurtsNoOther(t *testing.T) {
 		"a name that is another's":     func(e *registry.Entry) { e.Value = issuer },
 		"a document of a second owner": func(e *registry.Entry) { e.Document = strings.Replace(e.Document, `"uid":"web"`, `"uid":"orders"`, 1) },
 	} {
-		r := shop(t)
+		r := newShop(t)
 		bad := good
 		change(&bad)
 		if err := r.Apply(name, bad); !errors.Is(err, registry.ErrRejected) {
@@ -392,20 +392,20 @@ func TestAnEntryThatCannotBeServedIsRejectedAndHurtsNoOther(t *testing.T) {
 }
 
 func TestASecondEntryForANameOrAnOwnerIsRejected(t *testing.T) {
-	r := shop(t)
-	_, e := entry(t, client())
+	r := newShop(t)
+	_, e := onlyEntry(t, client())
 	if err := r.Apply("other-name", e); !errors.Is(err, registry.ErrRejected) {
 		t.Errorf("a second entry for a client id: %v", err)
 	}
 	c := client()
 	c.ID = "shop.web2"
-	name, e := entry(t, c)
+	name, e := onlyEntry(t, c)
 	if err := r.Apply(name, e); !errors.Is(err, registry.ErrRejected) {
 		t.Errorf("a second client id for a client: %v", err)
 	}
 	s := server()
 	s.Issuer = "https://other.example"
-	name, e = entry(t, s)
+	name, e = onlyEntry(t, s)
 	if err := r.Apply(name, e); !errors.Is(err, registry.ErrRejected) {
 		t.Errorf("a second server: %v", err)
 	}
@@ -416,8 +416,8 @@ func TestASecondEntryForANameOrAnOwnerIsRejected(t *testing.T) {
 }
 
 func TestAClientThatIsCreatedAgainInheritsNothing(t *testing.T) {
-	r := shop(t)
-	name, _ := entry(t, client())
+	r := newShop(t)
+	name, _ := onlyEntry(t, client())
 	r.Remove(name)
 	again := client()
 	again.UID = "web-2"
@@ -431,7 +431,7 @@ func TestAClientThatIsCreatedAgainInheritsNothing(t *testing.T) {
 }
 
 func TestReplaceLeavesExactlyWhatItWasGiven(t *testing.T) {
-	r := shop(t)
+	r := newShop(t)
 	before := mustClient(t, r)
 	entries := map[string]registry.Entry{}
 	add := func(doc any) {
@@ -477,7 +477,7 @@ func TestANameCanMoveBetweenEntriesInOneReplace(t *testing.T) {
 }
 
 func TestWhatFollowsFromNothingNewIsNotDecidedAgain(t *testing.T) {
-	r := shop(t)
+	r := newShop(t)
 	before := mustClient(t, r)
 	bob := user()
 	bob.UID, bob.Subject, bob.Username = "user-2", "2", "bob"
@@ -494,7 +494,7 @@ func TestWhatFollowsFromNothingNewIsNotDecidedAgain(t *testing.T) {
 }
 
 func TestAResourceServerListsWhoMayIntrospectItsTokens(t *testing.T) {
-	r := shop(t)
+	r := newShop(t)
 	for _, c := range []struct {
 		namespace, name, identifier string
 		want                        bool
@@ -515,7 +515,7 @@ func TestAResourceServerListsWhoMayIntrospectItsTokens(t *testing.T) {
 }
 
 func TestScopesAreTheBuiltInOnesAndThoseWithAnOwner(t *testing.T) {
-	r := shop(t)
+	r := newShop(t)
 	want := []string{"openid", "profile", "email", "address", "phone", "groups", "offline_access", "orders:read", "orders:write", "stock:read"}
 	if got := r.Scopes(); !slices.Equal(got, want) {
 		t.Errorf("Scopes = %v, want %v", got, want)
@@ -540,9 +540,10 @@ func TestSyncedStaysTrue(t *testing.T) {
 	}
 }
 
-// Run with -race: readers see a client as it was or as it is, and never one that both rules refuse.
+// To be run with -race. Readers see a client as it was or as it is, never one that both rules
+// refuse.
 func TestReadersAndWritersDoNotMeet(t *testing.T) {
-	r := shop(t)
+	r := newShop(t)
 	done := make(chan struct{})
 	var readers sync.WaitGroup
 	for range 4 {
@@ -577,7 +578,7 @@ func TestReadersAndWritersDoNotMeet(t *testing.T) {
 }
 
 func BenchmarkAClientIsFoundAmongTenThousand(b *testing.B) {
-	r := shop(b)
+	r := newShop(b)
 	for i := range 10_000 {
 		c := client()
 		c.UID, c.ID = fmt.Sprint("c", i), fmt.Sprint("shop.c", i)

@@ -21,26 +21,26 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
 
-// begin a session of alice in a browser without cookies, and give the cookie that holds it.
-func begin(t *testing.T, w *interactiontest.Server) (*session.Session, *http.Cookie) {
+// beginSession begins a session of alice in a browser without cookies, and returns its cookie.
+func beginSession(t *testing.T, w *interactiontest.Server) (*session.Session, *http.Cookie) {
 	t.Helper()
 	return login(t, w, "alice")
 }
 
-// login of a user in a browser that has these cookies.
+// login logs a user in in a browser that has these cookies.
 func login(t *testing.T, w *interactiontest.Server, username string, has ...*http.Cookie) (*session.Session, *http.Cookie) {
 	t.Helper()
 	user, _ := w.Registry.UserByUID("uid-" + username)
 	answer := httptest.NewRecorder()
-	begun, err := w.Sessions.Begin(t.Context(), answer, request(has...), w.Document, user, "pwd")
+	begun, err := w.Sessions.Begin(t.Context(), answer, newRequest(has...), w.Document, user, "pwd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return begun, only(t, answer)
+	return begun, onlyCookie(t, answer)
 }
 
-// request of a browser that has these cookies.
-func request(has ...*http.Cookie) *http.Request {
+// newRequest returns a request of a browser that has these cookies.
+func newRequest(has ...*http.Cookie) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "/login", nil)
 	for _, cookie := range has {
 		r.AddCookie(cookie)
@@ -48,8 +48,8 @@ func request(has ...*http.Cookie) *http.Request {
 	return r
 }
 
-// only gives the one cookie that an answer sets.
-func only(t *testing.T, answer *httptest.ResponseRecorder) *http.Cookie {
+// onlyCookie returns the one cookie that a response sets.
+func onlyCookie(t *testing.T, answer *httptest.ResponseRecorder) *http.Cookie {
 	t.Helper()
 	cookies := answer.Result().Cookies()
 	if len(cookies) != 1 {
@@ -58,8 +58,8 @@ func only(t *testing.T, answer *httptest.ResponseRecorder) *http.Cookie {
 	return cookies[0]
 }
 
-// found is the session that the cookies stand for; nil: none.
-func found(t *testing.T, w *interactiontest.Server, cookies ...*http.Cookie) *session.Session {
+// findSession returns the session of a browser with these cookies; nil if it has none.
+func findSession(t *testing.T, w *interactiontest.Server, cookies ...*http.Cookie) *session.Session {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
 	for _, cookie := range cookies {
@@ -78,8 +78,8 @@ func found(t *testing.T, w *interactiontest.Server, cookies ...*http.Cookie) *se
 	return current
 }
 
-// sealed gives a cookie as the server would make it of s.
-func sealed(t *testing.T, w *interactiontest.Server, purpose keys.Purpose, name string, s *session.Session) *http.Cookie {
+// sealCookie returns the cookie that the server would make of s.
+func sealCookie(t *testing.T, w *interactiontest.Server, purpose keys.Purpose, name string, s *session.Session) *http.Cookie {
 	t.Helper()
 	data, err := json.Marshal(s)
 	if err != nil {
@@ -94,9 +94,9 @@ func sealed(t *testing.T, w *interactiontest.Server, purpose keys.Purpose, name 
 
 func TestASessionIsFoundAgainAsItBegan(t *testing.T) {
 	w := interactiontest.New(t)
-	begun, cookie := begin(t, w)
+	begun, cookie := beginSession(t, w)
 	w.Advance(time.Hour)
-	again := found(t, w, cookie)
+	again := findSession(t, w, cookie)
 	if again == nil {
 		t.Fatal("there is none")
 	}
@@ -107,7 +107,7 @@ func TestASessionIsFoundAgainAsItBegan(t *testing.T) {
 		begun.Hash() == begun.ID || begun.RootHash() == begun.Root {
 		t.Error("the cookie or the hash shows what it stands for")
 	}
-	if found(t, w) != nil {
+	if findSession(t, w) != nil {
 		t.Error("there is a session without a cookie")
 	}
 }
@@ -132,16 +132,16 @@ func TestEachLoginDrawsAnotherSessionID(t *testing.T) {
 
 func TestALoginInABrowserWithoutASessionDrawsARoot(t *testing.T) {
 	w := interactiontest.New(t)
-	first, cookie := begin(t, w)
-	second, _ := begin(t, w)
+	first, cookie := beginSession(t, w)
+	second, _ := beginSession(t, w)
 	if first.Root == second.Root {
 		t.Error("two browsers have one root")
 	}
-	for what, value := range map[string]string{"not sealed": "x", "of a session without a root": sealed(t, w, keys.PurposeSession, "", &session.Session{
+	for what, value := range map[string]string{"not sealed": "x", "of a session without a root": sealCookie(t, w, keys.PurposeSession, "", &session.Session{
 		ID: "id", UserUID: first.UserUID, UserEpoch: first.UserEpoch, StartedAt: first.StartedAt, ExpiresAt: first.ExpiresAt, LastUsed: first.LastUsed,
 	}).Value} {
 		odd := &http.Cookie{Name: cookie.Name, Value: value}
-		if found(t, w, odd) != nil {
+		if findSession(t, w, odd) != nil {
 			t.Errorf("%s: it is a session", what)
 		}
 		if begun, _ := login(t, w, "alice", odd); len(begun.Root) < 43 {
@@ -150,9 +150,9 @@ func TestALoginInABrowserWithoutASessionDrawsARoot(t *testing.T) {
 	}
 }
 
-// ways in which a session may have come to no longer sign its user in, while something that came
-// from it lives or may live again.
-var ways = map[string]func(*interactiontest.Server){
+// waysToEnd are ways in which a session becomes invalid while something that was issued for it is
+// valid, or may be again.
+var waysToEnd = map[string]func(*interactiontest.Server){
 	"running":              func(*interactiontest.Server) {},
 	"idle":                 func(w *interactiontest.Server) { w.Advance(w.Document.SessionIdleLifetime.Duration()) },
 	"at its absolute end":  func(w *interactiontest.Server) { w.Advance(w.Document.SessionAbsoluteLifetime.Duration()) },
@@ -165,16 +165,16 @@ var ways = map[string]func(*interactiontest.Server){
 }
 
 func TestTheRootStaysWithTheUserThroughLaterLogins(t *testing.T) {
-	for name, become := range ways {
+	for name, become := range waysToEnd {
 		w := interactiontest.New(t)
-		first, cookie := begin(t, w)
+		first, cookie := beginSession(t, w)
 		become(w)
 		second, later := login(t, w, "alice", cookie)
 		third, _ := login(t, w, "alice", later)
 		if second.Root != first.Root || third.Root != first.Root {
 			t.Errorf("%s: the root changed", name)
 		}
-		if again := found(t, w, later); again == nil || again.Hash() != second.Hash() {
+		if again := findSession(t, w, later); again == nil || again.Hash() != second.Hash() {
 			t.Errorf("%s: the new session is %+v", name, again)
 		}
 		if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Document, third); err != nil {
@@ -183,19 +183,19 @@ func TestTheRootStaysWithTheUserThroughLaterLogins(t *testing.T) {
 		if ended, err := w.Grants.IsSessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
 			t.Errorf("%s: what the first login led to lives on after logout (%v)", name, err)
 		}
-		if found(t, w, cookie) != nil || found(t, w, later) != nil {
+		if findSession(t, w, cookie) != nil || findSession(t, w, later) != nil {
 			t.Errorf("%s: a copy of a cookie is good after logout", name)
 		}
 	}
 }
 
 func TestALoginOfAnotherUserEndsTheSessionThatItReplaces(t *testing.T) {
-	for name, become := range ways {
+	for name, become := range waysToEnd {
 		w := interactiontest.New(t)
-		first, cookie := begin(t, w)
+		first, cookie := beginSession(t, w)
 		become(w)
 		second, later := login(t, w, "bob", cookie)
-		if second.Root == first.Root || found(t, w, later) == nil {
+		if second.Root == first.Root || findSession(t, w, later) == nil {
 			t.Errorf("%s: bob has alice's root, or no session", name)
 		}
 		if ended, err := w.Grants.IsSessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
@@ -209,15 +209,15 @@ func TestALoginOfAnotherUserEndsTheSessionThatItReplaces(t *testing.T) {
 
 func TestTheSessionOfAUserWhoIsNotServedAtTheMomentIsReplacedLikeAnyOther(t *testing.T) {
 	w := interactiontest.New(t)
-	_, cookie := begin(t, w)
+	_, cookie := beginSession(t, w)
 	alice := w.User("alice")
 	w.Registry.Remove("identity/" + alice.Subject)
-	if found(t, w, cookie) != nil {
+	if findSession(t, w, cookie) != nil {
 		t.Fatal("alice is served")
 	}
 	login(t, w, "bob", cookie)
 	w.Apply(alice)
-	if found(t, w, cookie) != nil {
+	if findSession(t, w, cookie) != nil {
 		t.Error("the session that was replaced is good again")
 	}
 }
@@ -225,13 +225,13 @@ func TestTheSessionOfAUserWhoIsNotServedAtTheMomentIsReplacedLikeAnyOther(t *tes
 func TestAnEndedRootIsTakenUpByNoLogin(t *testing.T) {
 	store := &storagetest.Faulty{}
 	w := interactiontest.New(t, interactiontest.Store(store))
-	first, cookie := begin(t, w)
+	first, cookie := beginSession(t, w)
 	if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Document, first); err != nil {
 		t.Fatal(err)
 	}
 	before := store.Writes()
 	for _, name := range []string{"alice", "bob", "alice"} { // with a copy of the cookie
-		if begun, later := login(t, w, name, cookie); begun.Root == first.Root || found(t, w, later) == nil {
+		if begun, later := login(t, w, name, cookie); begun.Root == first.Root || findSession(t, w, later) == nil {
 			t.Errorf("%s has the ended root, or no session", name)
 		}
 	}
@@ -243,7 +243,7 @@ func TestAnEndedRootIsTakenUpByNoLogin(t *testing.T) {
 func TestOnceNothingOfASessionCanBeGoodItIsLeftAlone(t *testing.T) {
 	store := &storagetest.Faulty{}
 	w := interactiontest.New(t, interactiontest.Store(store))
-	first, cookie := begin(t, w)
+	first, cookie := beginSession(t, w)
 	w.Advance(w.Document.SessionAbsoluteLifetime.Duration() + 24*time.Hour)
 	if begun, _ := login(t, w, "alice", cookie); begun.Root == first.Root {
 		t.Error("the root is that of the session")
@@ -257,7 +257,7 @@ func TestOnceNothingOfASessionCanBeGoodItIsLeftAlone(t *testing.T) {
 func TestALoginWhoseMarkCannotBeWrittenSetsNoCookie(t *testing.T) {
 	store := &storagetest.Faulty{}
 	w := interactiontest.New(t, interactiontest.Store(store))
-	_, cookie := begin(t, w)
+	_, cookie := beginSession(t, w)
 	bob, _ := w.Registry.UserByUID("uid-bob")
 	for name, fail := range map[string]func(){
 		"away":               func() { store.FailAll(storagetest.Unavailable) },
@@ -266,12 +266,12 @@ func TestALoginWhoseMarkCannotBeWrittenSetsNoCookie(t *testing.T) {
 	} {
 		fail()
 		answer := httptest.NewRecorder()
-		if begun, err := w.Sessions.Begin(t.Context(), answer, request(cookie), w.Document, bob, "pwd"); err == nil || begun != nil ||
+		if begun, err := w.Sessions.Begin(t.Context(), answer, newRequest(cookie), w.Document, bob, "pwd"); err == nil || begun != nil ||
 			len(answer.Result().Cookies()) != 0 {
 			t.Errorf("%s: %v, cookies %v", name, err, answer.Result().Cookies())
 		}
 		store.FailAll(storagetest.None)
-		if found(t, w, cookie) == nil {
+		if findSession(t, w, cookie) == nil {
 			t.Fatalf("%s: the session has ended", name)
 		}
 	}
@@ -283,14 +283,14 @@ func TestAUserLogsInThirtyTimesInTenMinutesAndNoMore(t *testing.T) {
 		t.Helper()
 		alice, _ := w.Registry.UserByUID("uid-alice")
 		answer := httptest.NewRecorder()
-		_, err := w.Sessions.Begin(t.Context(), answer, request(), w.Document, alice, "pwd")
+		_, err := w.Sessions.Begin(t.Context(), answer, newRequest(), w.Document, alice, "pwd")
 		var often *session.TooManyLoginsError
 		if !errors.As(err, &often) || often.Wait != want || len(answer.Result().Cookies()) != 0 {
 			t.Errorf("the answer is %v, cookies %v; want a refusal for %s", err, answer.Result().Cookies(), want)
 		}
 	}
 	for range 30 {
-		begin(t, w)
+		beginSession(t, w)
 		w.Advance(10 * time.Second)
 	}
 	refused(5 * time.Minute)
@@ -298,11 +298,11 @@ func TestAUserLogsInThirtyTimesInTenMinutesAndNoMore(t *testing.T) {
 	w.Advance(5*time.Minute - time.Second)
 	refused(time.Second)
 	w.Advance(time.Second)
-	begin(t, w)
+	beginSession(t, w)
 	refused(10 * time.Second)
 	w.Advance(10 * time.Minute)
 	for range 30 {
-		begin(t, w)
+		beginSession(t, w)
 	}
 	refused(10 * time.Minute)
 }
@@ -317,7 +317,7 @@ func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
 		"replacement": func(w *interactiontest.Server, _ *session.Session, cookie *http.Cookie) {
 			for _, other := range []string{"bob", "carol", "dan", "erin", "frank", "grace", "heidi", "ivan", "judy", "mallory"} {
 				user := &registry.User{User: documents.User{UID: "uid-" + other}}
-				_, err := w.Sessions.Begin(t.Context(), httptest.NewRecorder(), request(cookie), w.Document, user, "pwd")
+				_, err := w.Sessions.Begin(t.Context(), httptest.NewRecorder(), newRequest(cookie), w.Document, user, "pwd")
 				var often *session.TooManyLoginsError
 				if err == nil || !errors.As(err, &often) {
 					return
@@ -337,7 +337,7 @@ func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
 		refused := 0
 		for range 1000 {
 			answer := httptest.NewRecorder()
-			begun, err := w.Sessions.Begin(t.Context(), answer, request(), w.Document, alice, "pwd")
+			begun, err := w.Sessions.Begin(t.Context(), answer, newRequest(), w.Document, alice, "pwd")
 			var often *session.TooManyLoginsError
 			switch {
 			case errors.As(err, &often):
@@ -345,7 +345,7 @@ func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
 			case err != nil:
 				t.Fatal(err)
 			default:
-				leave(w, begun, only(t, answer))
+				leave(w, begun, onlyCookie(t, answer))
 			}
 			w.Advance(30 * time.Second)
 		}
@@ -356,15 +356,15 @@ func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
 		if _, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil || marks() != 0 {
 			t.Errorf("%s: %d marks are left (%v)", name, marks(), err)
 		}
-		begin(t, w)
+		beginSession(t, w)
 	}
 }
 
-// A thief logs out with a copy of an early cookie, long after the browser has a later one: the mark
-// holds for that one too.
+// A thief logs out with a copy of an early cookie, long after the browser got a later one. The mark
+// must end that one too.
 func TestALogoutWithAnEarlyCookieHoldsForTheLatest(t *testing.T) {
 	w := interactiontest.New(t)
-	first, cookie := begin(t, w)
+	first, cookie := beginSession(t, w)
 	w.Advance(w.Document.SessionAbsoluteLifetime.Duration() - time.Hour)
 	_, later := login(t, w, "alice", cookie)
 	if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Document, first); err != nil {
@@ -374,7 +374,7 @@ func TestALogoutWithAnEarlyCookieHoldsForTheLatest(t *testing.T) {
 		if _, err := w.Memory.Sweep(t.Context(), w.Now()); err != nil {
 			t.Fatal(err)
 		}
-		if found(t, w, later) != nil {
+		if findSession(t, w, later) != nil {
 			t.Fatal("the latest cookie is good after logout")
 		}
 		w.Advance(time.Hour)
@@ -391,7 +391,7 @@ func TestALogoutWithAnEarlyCookieHoldsForTheLatest(t *testing.T) {
 func TestALogoutHoldsForEarlierLoginsOfTheRootThatMayOutliveTheLatest(t *testing.T) {
 	w := interactiontest.New(t)
 	w.Document.SessionAbsoluteLifetime, w.Document.SessionIdleLifetime = 720*3600, 720*3600
-	first, early := begin(t, w)
+	first, early := beginSession(t, w)
 	w.Document.SessionAbsoluteLifetime = 3600 // for a while
 	w.Advance(30 * time.Minute)
 	latest, _ := login(t, w, "alice", early)
@@ -406,7 +406,7 @@ func TestALogoutHoldsForEarlierLoginsOfTheRootThatMayOutliveTheLatest(t *testing
 		t.Fatal(err)
 	}
 	w.Document.SessionAbsoluteLifetime = 720 * 3600
-	if found(t, w, early) != nil {
+	if findSession(t, w, early) != nil {
 		t.Error("after a logout an earlier cookie is good again")
 	}
 	if ended, err := w.Grants.IsSessionEnded(t.Context(), first.RootHash()); !ended || err != nil {
@@ -416,7 +416,7 @@ func TestALogoutHoldsForEarlierLoginsOfTheRootThatMayOutliveTheLatest(t *testing
 
 func TestASessionDoesNotOutliveAStoreThatForgets(t *testing.T) {
 	w := interactiontest.New(t)
-	ended, cookie := begin(t, w)
+	ended, cookie := beginSession(t, w)
 	if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Document, ended); err != nil {
 		t.Fatal(err)
 	}
@@ -425,10 +425,10 @@ func TestASessionDoesNotOutliveAStoreThatForgets(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Grants.Store, w.Grants.StoreID = empty, empty.ID()
-	if found(t, w, cookie) != nil {
+	if findSession(t, w, cookie) != nil {
 		t.Error("a session that was ended is good again")
 	}
-	if begun, later := login(t, w, "alice", cookie); begun.Root == ended.Root || found(t, w, later) == nil {
+	if begun, later := login(t, w, "alice", cookie); begun.Root == ended.Root || findSession(t, w, later) == nil {
 		t.Error("a login takes up the ended root, or has no session")
 	}
 }
@@ -436,19 +436,19 @@ func TestASessionDoesNotOutliveAStoreThatForgets(t *testing.T) {
 func TestASessionEndsWithEitherLifetime(t *testing.T) {
 	w := interactiontest.New(t)
 	idle, absolute := w.Document.SessionIdleLifetime.Duration(), w.Document.SessionAbsoluteLifetime.Duration()
-	_, cookie := begin(t, w)
+	_, cookie := beginSession(t, w)
 	w.Advance(idle - time.Second)
-	if found(t, w, cookie) == nil {
+	if findSession(t, w, cookie) == nil {
 		t.Fatal("ended before its idle lifetime")
 	}
 	w.Advance(time.Second)
-	if found(t, w, cookie) != nil {
+	if findSession(t, w, cookie) != nil {
 		t.Error("outlived its idle lifetime")
 	}
-	begun, cookie := begin(t, w)
+	begun, cookie := beginSession(t, w)
 	for range 2 * int(absolute/idle) {
 		w.Advance(idle / 2)
-		current := found(t, w, cookie)
+		current := findSession(t, w, cookie)
 		if inTime := w.Now().Before(begun.EndsAt(w.Document)); (current != nil) != inTime {
 			t.Fatalf("%s after the login: there is a session: %v", w.Now().Sub(time.Unix(begun.StartedAt, 0)), current != nil)
 		}
@@ -459,9 +459,9 @@ func TestASessionEndsWithEitherLifetime(t *testing.T) {
 		if err := w.Sessions.Touch(answer, w.Document, current); err != nil {
 			t.Fatal(err)
 		}
-		cookie = only(t, answer)
+		cookie = onlyCookie(t, answer)
 	}
-	if w.Now().Before(begun.EndsAt(w.Document)) || found(t, w, cookie) != nil {
+	if w.Now().Before(begun.EndsAt(w.Document)) || findSession(t, w, cookie) != nil {
 		t.Error("the last touch carried it over its absolute lifetime")
 	}
 }
@@ -472,13 +472,13 @@ func TestALoweredLifetimeActsOnRunningSessions(t *testing.T) {
 		"absolute": func(s *documents.Server) { s.SessionAbsoluteLifetime = 60 },
 	} {
 		w := interactiontest.New(t)
-		_, cookie := begin(t, w)
+		_, cookie := beginSession(t, w)
 		w.Advance(time.Minute)
-		if found(t, w, cookie) == nil {
+		if findSession(t, w, cookie) == nil {
 			t.Fatal("there is none")
 		}
 		lower(&w.Document)
-		if found(t, w, cookie) != nil {
+		if findSession(t, w, cookie) != nil {
 			t.Errorf("%s: the session goes on", name)
 		}
 	}
@@ -486,10 +486,10 @@ func TestALoweredLifetimeActsOnRunningSessions(t *testing.T) {
 
 func TestATouchChangesNothingButTheLastUseAndNotAtEachRequest(t *testing.T) {
 	w := interactiontest.New(t)
-	begun, cookie := begin(t, w)
+	begun, cookie := beginSession(t, w)
 	w.Advance(30 * time.Second)
 	answer := httptest.NewRecorder()
-	if err := w.Sessions.Touch(answer, w.Document, found(t, w, cookie)); err != nil {
+	if err := w.Sessions.Touch(answer, w.Document, findSession(t, w, cookie)); err != nil {
 		t.Fatal(err)
 	}
 	if cookies := answer.Result().Cookies(); len(cookies) != 0 {
@@ -497,10 +497,10 @@ func TestATouchChangesNothingButTheLastUseAndNotAtEachRequest(t *testing.T) {
 	}
 	w.Advance(time.Minute)
 	answer = httptest.NewRecorder()
-	if err := w.Sessions.Touch(answer, w.Document, found(t, w, cookie)); err != nil {
+	if err := w.Sessions.Touch(answer, w.Document, findSession(t, w, cookie)); err != nil {
 		t.Fatal(err)
 	}
-	touched := found(t, w, only(t, answer))
+	touched := findSession(t, w, onlyCookie(t, answer))
 	want := *begun
 	want.LastUsed = w.Now().Unix()
 	if touched == nil || touched.Hash() != want.Hash() || touched.AuthTime != want.AuthTime || touched.StartedAt != want.StartedAt || touched.LastUsed != want.LastUsed {
@@ -525,12 +525,12 @@ func TestASessionEndsWithItsUser(t *testing.T) {
 		},
 	} {
 		w := interactiontest.New(t)
-		_, cookie := begin(t, w)
-		if found(t, w, cookie) == nil {
+		_, cookie := beginSession(t, w)
+		if findSession(t, w, cookie) == nil {
 			t.Fatal("there is none")
 		}
 		change(w)
-		if found(t, w, cookie) != nil {
+		if findSession(t, w, cookie) != nil {
 			t.Errorf("%s: the session goes on", name)
 		}
 	}
@@ -538,7 +538,7 @@ func TestASessionEndsWithItsUser(t *testing.T) {
 
 func TestTheUserOfASessionIsTheUserOfNow(t *testing.T) {
 	w := interactiontest.New(t)
-	_, cookie := begin(t, w)
+	_, cookie := beginSession(t, w)
 	alice := w.User("alice")
 	alice.Claims = map[string]any{"name": "Alice Later"}
 	w.Apply(alice)
@@ -552,15 +552,15 @@ func TestTheUserOfASessionIsTheUserOfNow(t *testing.T) {
 
 func TestACopyOfTheCookieOfAnEndedSessionIsDead(t *testing.T) {
 	w := interactiontest.New(t)
-	begun, cookie := begin(t, w)
-	other, otherCookie := begin(t, w)
+	begun, cookie := beginSession(t, w)
+	other, otherCookie := beginSession(t, w)
 	if err := w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: begun.RootHash(), ExpiresAt: begun.EndsAt(w.Document)}); err != nil {
 		t.Fatal(err)
 	}
-	if found(t, w, cookie) != nil {
+	if findSession(t, w, cookie) != nil {
 		t.Error("the ended session is still good")
 	}
-	if still := found(t, w, otherCookie); still == nil || still.Hash() != other.Hash() {
+	if still := findSession(t, w, otherCookie); still == nil || still.Hash() != other.Hash() {
 		t.Error("another session of the same user ended with it")
 	}
 }
@@ -568,7 +568,7 @@ func TestACopyOfTheCookieOfAnEndedSessionIsDead(t *testing.T) {
 func TestWhetherASessionHasEndedIsNeverGuessed(t *testing.T) {
 	store := &storagetest.Faulty{}
 	w := interactiontest.New(t, interactiontest.Store(store))
-	_, cookie := begin(t, w)
+	_, cookie := beginSession(t, w)
 	store.FailAll(storagetest.Unavailable)
 	r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
 	r.AddCookie(cookie)
@@ -579,32 +579,33 @@ func TestWhetherASessionHasEndedIsNeverGuessed(t *testing.T) {
 
 func TestACookieThatWasNotSealedHereAsASessionIsNone(t *testing.T) {
 	w, elsewhere := interactiontest.New(t), interactiontest.New(t)
-	begun, cookie := begin(t, w)
+	begun, cookie := beginSession(t, w)
 	for i := 0; i < len(cookie.Value); i += 11 {
 		edited := []byte(cookie.Value)
 		edited[i] ^= 1
-		if found(t, w, &http.Cookie{Name: cookie.Name, Value: string(edited)}) != nil {
+		if findSession(t, w, &http.Cookie{Name: cookie.Name, Value: string(edited)}) != nil {
 			t.Errorf("byte %d was changed, and it is still a session", i)
 		}
 	}
-	// The two issuers share their sealing key: what keeps them apart is the issuer inside the seal.
-	_, theirs := begin(t, elsewhere)
+	// The two issuers share their sealing key. What tells them apart is the issuer in what is
+	// sealed.
+	_, theirs := beginSession(t, elsewhere)
 	hostile := map[string]*http.Cookie{
 		"another issuer's": {Name: cookie.Name, Value: theirs.Value}, "its name elsewhere": theirs, "empty": {Name: cookie.Name},
 		"not sealed": {Name: cookie.Name, Value: "uid-alice"},
 	}
 	for _, purpose := range []keys.Purpose{keys.PurposeFlow, keys.PurposePost, keys.PurposeBrowser, keys.PurposeCode, keys.PurposeRefresh, keys.PurposeTokenID} {
-		hostile["sealed for "+string(purpose)] = sealed(t, w, purpose, cookie.Name, begun)
+		hostile["sealed for "+string(purpose)] = sealCookie(t, w, purpose, cookie.Name, begun)
 	}
 	for name, c := range hostile {
-		if found(t, w, c) != nil {
+		if findSession(t, w, c) != nil {
 			t.Errorf("%s: it is a session", name)
 		}
 	}
-	if found(t, w, sealed(t, w, keys.PurposeSession, cookie.Name, begun)) == nil {
+	if findSession(t, w, sealCookie(t, w, keys.PurposeSession, cookie.Name, begun)) == nil {
 		t.Error("what the test seals is no session in any case")
 	}
-	if found(t, w, cookie, &http.Cookie{Name: cookie.Name, Value: "planted"}) != nil {
+	if findSession(t, w, cookie, &http.Cookie{Name: cookie.Name, Value: "planted"}) != nil {
 		t.Error("one of two cookies of the same name was chosen")
 	}
 }
@@ -612,32 +613,32 @@ func TestACookieThatWasNotSealedHereAsASessionIsNone(t *testing.T) {
 func TestARaisedLifetimeDoesNotActOnRunningSessions(t *testing.T) {
 	w := interactiontest.New(t)
 	w.Document.SessionIdleLifetime = 100 * 3600
-	begun, cookie := begin(t, w)
+	begun, cookie := beginSession(t, w)
 	ends := begun.EndsAt(w.Document)
 	w.Document.SessionAbsoluteLifetime = 100 * 3600
 	if got := begun.EndsAt(w.Document); !got.Equal(ends) {
 		t.Errorf("it ends at %s, was to end at %s", got, ends)
 	}
 	w.Advance(24*time.Hour - time.Second)
-	if found(t, w, cookie) == nil {
+	if findSession(t, w, cookie) == nil {
 		t.Fatal("there is none")
 	}
 	w.Advance(time.Second)
-	if found(t, w, cookie) != nil {
+	if findSession(t, w, cookie) != nil {
 		t.Error("the session goes on")
 	}
 }
 
 func TestASessionIsLeftToEndForAsLongAsATokenOfItMayLive(t *testing.T) {
 	w := interactiontest.New(t)
-	begun, cookie := begin(t, w)
+	begun, cookie := beginSession(t, w)
 	r := httptest.NewRequest(http.MethodGet, "/logout", nil)
 	r.AddCookie(cookie)
 	left := func(when string, want bool) {
 		t.Helper()
 		left, user, err := w.Sessions.Endable(t.Context(), r, w.Document)
-		if err != nil || (left != nil) != want || want && (left.Hash() != begun.Hash() || user.Username != "alice") || found(t, w, cookie) != nil {
-			t.Errorf("%s, left is %+v of %+v (%v), current is %+v", when, left, user, err, found(t, w, cookie))
+		if err != nil || (left != nil) != want || want && (left.Hash() != begun.Hash() || user.Username != "alice") || findSession(t, w, cookie) != nil {
+			t.Errorf("%s, left is %+v of %+v (%v), current is %+v", when, left, user, err, findSession(t, w, cookie))
 		}
 	}
 	w.Advance(w.Document.SessionIdleLifetime.Duration())
@@ -653,7 +654,7 @@ func TestASessionIsLeftToEndForAsLongAsATokenOfItMayLive(t *testing.T) {
 func TestASessionEndsForEveryCopyAndForgetsTheCookieOnlyThen(t *testing.T) {
 	store := &storagetest.Faulty{}
 	w := interactiontest.New(t, interactiontest.Store(store))
-	begun, cookie := begin(t, w)
+	begun, cookie := beginSession(t, w)
 	store.FailAll(storagetest.Unavailable)
 	answer := httptest.NewRecorder()
 	if err := w.Sessions.End(t.Context(), answer, w.Document, begun); err == nil || len(answer.Result().Cookies()) != 0 {
@@ -664,12 +665,12 @@ func TestASessionEndsForEveryCopyAndForgetsTheCookieOnlyThen(t *testing.T) {
 	cancel()
 	answer = httptest.NewRecorder()
 	if err := w.Sessions.End(gone, answer, w.Document, begun); err != nil {
-		t.Errorf("whoever asked is gone: %v", err)
+		t.Errorf("the client that asked is gone: %v", err)
 	}
-	if deleted := only(t, answer); deleted.Name != cookie.Name || deleted.MaxAge >= 0 || deleted.Value != "" {
+	if deleted := onlyCookie(t, answer); deleted.Name != cookie.Name || deleted.MaxAge >= 0 || deleted.Value != "" {
 		t.Errorf("the cookie is %v", deleted)
 	}
-	if found(t, w, cookie) != nil {
+	if findSession(t, w, cookie) != nil {
 		t.Error("a copy of the cookie is good")
 	}
 }

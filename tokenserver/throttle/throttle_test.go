@@ -95,7 +95,7 @@ func (p *fixture) want(what, got, want string) {
 
 func TestAfterTenFailuresOfANameTheNextOneWaits(t *testing.T) {
 	p := newFixture(t)
-	for _, name := range []string{"alice", "nobody", strings.Repeat("x", 1000), ""} {
+	for _, name := range []string{"alice", "unknown", strings.Repeat("x", 1000), ""} {
 		p.fail(10, func() *Attempt { return p.NewLoginAttempt(name, rand.Text(), "") })
 		p.want("the eleventh", p.login(name, wrong), "1")
 		p.want("the right password", p.login(name, right), "1")
@@ -172,7 +172,7 @@ func TestTheOwnersDeviceGetsInWhileOthersGuess(t *testing.T) {
 	p.want("a stranger after the owner", p.login("alice", right), "1")
 
 	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", "office", "laptop") })
-	p.want("whoever took the device", p.try(p.NewLoginAttempt("alice", "office", "laptop"), right), "1")
+	p.want("a thief of the device", p.try(p.NewLoginAttempt("alice", "office", "laptop"), right), "1")
 	p.want("the owner's other device", p.try(p.NewLoginAttempt("alice", "office", "phone"), right), right)
 	p.want("another user of the device", p.try(p.NewLoginAttempt("carol", "home", "laptop"), right), right)
 }
