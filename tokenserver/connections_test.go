@@ -109,7 +109,7 @@ func TestWhatIsTooLargeIsRefusedBeforeAnyWork(t *testing.T) {
 	// The largest request that the authorization endpoint takes, with every byte of its parameters
 	// escaped.
 	escaped := func(n int) string { return strings.Repeat("%3C", n) }
-	largest := "GET /authorize?client_id=nobody&state=" + escaped(3000) + "&nonce=" + escaped(512) + "&login_hint=" + escaped(512) + " HTTP/1.1\r\nHost: x\r\n" +
+	largest := "GET /authorize?client_id=unknown&state=" + escaped(3000) + "&nonce=" + escaped(512) + "&login_hint=" + escaped(512) + " HTTP/1.1\r\nHost: x\r\n" +
 		"Cookie: session=" + strings.Repeat("x", 2<<10) + "\r\n\r\n"
 	if status, body := httpservertest.ReadResponse(httpservertest.Send(h.Dial(), largest)); status != http.StatusBadRequest || !strings.Contains(body, "not known to this server") {
 		t.Errorf("the largest request for an authorization: %d %s, want the page that says that the client is unknown", status, body)
@@ -181,7 +181,7 @@ func TestConnectionsThatReadNoAnswersYieldToNewOnes(t *testing.T) {
 		hoard   func(*httpservertest.Server)
 	}{
 		"many error pages": {nil, func(h *httpservertest.Server) {
-			h.SendEndlessly("GET /authorize?client_id=nobody HTTP/1.1\r\nHost: x\r\n\r\n")
+			h.SendEndlessly("GET /authorize?client_id=unknown HTTP/1.1\r\nHost: x\r\n\r\n")
 		}},
 		"metadata many times":                 {nil, func(h *httpservertest.Server) { h.SendEndlessly(metadata) }},
 		"the answer to an unsent login":       {nil, unsent("/login")},

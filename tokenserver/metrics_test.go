@@ -43,7 +43,7 @@ func TestEveryMetricOfATokenServerIsDocumented(t *testing.T) {
 
 	// Some are there only with PostgreSQL, or with a certificate. The database need not be there.
 	r.options.Storage, r.options.DSNFile, r.options.TLSDir = "postgresql", filepath.Join(t.TempDir(), "dsn"), t.TempDir()
-	writeFile(t, r.options.DSNFile, []byte("postgres://nobody@127.0.0.1:1/none?sslmode=disable"))
+	writeFile(t, r.options.DSNFile, []byte("postgres://unknown@127.0.0.1:1/none?sslmode=disable"))
 	certificate, key := testenv.NewAuthority(t).Issue(t)
 	writeFile(t, filepath.Join(r.options.TLSDir, "tls.crt"), []byte(certificate))
 	writeFile(t, filepath.Join(r.options.TLSDir, "tls.key"), []byte(key))

@@ -272,7 +272,7 @@ func TestAServerThatIsCreatedAgainOrHasAnotherStorageTakesNoTokenFromBefore(t *t
 	}
 	r.stop()
 	dsn := filepath.Join(t.TempDir(), "dsn")
-	writeFile(t, dsn, []byte("postgres://nobody:nothing@127.0.0.1:1/none")) // need not be there to say so
+	writeFile(t, dsn, []byte("postgres://unknown:nothing@127.0.0.1:1/none")) // need not be there to say so
 	r.options.Storage, r.options.DSNFile = "postgresql", dsn
 	r.run(t)
 	var status int
@@ -307,7 +307,7 @@ func TestProbesStayGreenWhileNoMorePasswordsMayWait(t *testing.T) {
 	for range 40 * runtime.GOMAXPROCS(0) { // more than may wait
 		load.Go(func() {
 			for ctx.Err() == nil {
-				user := "nobody-" + strconv.FormatInt(name.Add(1), 10)
+				user := "unknown-" + strconv.FormatInt(name.Add(1), 10)
 				request := r.tokenRequest(ctx, t, url.Values{"grant_type": {"password"}, "username": {user}, "password": {"a wrong password"}})
 				response, err := connections.RoundTrip(request)
 				if err != nil {

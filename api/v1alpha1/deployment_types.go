@@ -14,8 +14,8 @@ const (
 	// DeploymentManaged has the operator run it: in a Deployment with a Service and a
 	// PodDisruptionBudget.
 	DeploymentManaged DeploymentType = "Managed"
-	// DeploymentExternal leaves it to somebody else. The operator makes the ServiceAccount, the
-	// RoleBinding and the keys.
+	// DeploymentExternal leaves running the token server to another tool. The operator makes the
+	// ServiceAccount, the RoleBinding and the keys.
 	DeploymentExternal DeploymentType = "External"
 )
 

@@ -12,7 +12,7 @@ import (
 // reworkedLater are the directories whose words are still to be replaced, each with its own change.
 // Nothing is added here.
 var reworkedLater = []string{
-	"cmd", "controllers", "tokenserver",
+	"controllers", "tokenserver/grant", "tokenserver/introspect", "tokenserver/revoke", "tokenserver/token", "tokenserver/userinfo",
 }
 
 // privateWords are words that were names here and that a reader could not know, with what says it.
@@ -32,6 +32,9 @@ var privateWords = map[string]string{
 	"doorway":    "connection limiter",
 	"granttest":  "servertest",
 	"witness":    "",
+	"decoy":      "dummy hash",
+	"unmade":     "not created",
+	"chores":     "periodic tasks",
 	"rouse":      "notify",
 	"take stock": "list, count",
 }
@@ -42,9 +45,10 @@ func TestPrivateWordsDoNotComeBack(t *testing.T) {
 		all = append(all, regexp.QuoteMeta(word))
 	}
 	pattern := regexp.MustCompile(`(?i)\b(?:` + strings.Join(all, "|") + `)`)
-	testName := regexp.MustCompile(`\b(?:Test|Fuzz)\w+`)
+	// Tests are named by sentences, and http.NoBody by Go.
+	allowed := regexp.MustCompile(`\b(?:(?:Test|Fuzz)\w+|NoBody\b|those whose\b)`)
 	walkSources(t, func(path, line string, number int) {
-		line = testName.ReplaceAllString(line, "") // tests are named by sentences
+		line = allowed.ReplaceAllString(line, "")
 		for _, word := range pattern.FindAllString(line, -1) {
 			t.Errorf("%s:%d: %q is a private word; say %q", path, number, word, privateWords[strings.ToLower(word)])
 		}

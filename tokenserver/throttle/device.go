@@ -18,7 +18,7 @@ const (
 	cookieDevice = "device"
 	// deviceLifetime is how long a browser is known after a login.
 	deviceLifetime = 180 * 24 * time.Hour
-	// maxDeviceUsers is for how many users a browser is known, those who signed in last.
+	// maxDeviceUsers is for how many users a browser is known: the last ones that signed in.
 	maxDeviceUsers = 4
 )
 

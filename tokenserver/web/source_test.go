@@ -15,7 +15,7 @@ func TestTheSourceIsTheFirstAddressFromTheRightThatIsNoTrustedProxys(t *testing.
 		forwarded  []string
 		want       string
 	}{
-		{"nobody is trusted", "203.0.113.9:4711", nil, []string{"198.51.100.1"}, "203.0.113.9/32"},
+		{"no proxy is trusted", "203.0.113.9:4711", nil, []string{"198.51.100.1"}, "203.0.113.9/32"},
 		{"the peer is not trusted", "203.0.113.9:4711", proxies, []string{"198.51.100.1"}, "203.0.113.9/32"},
 		{"one proxy", "10.1.2.3:4711", proxies, []string{"198.51.100.1"}, "198.51.100.1/32"},
 		{"one proxy, and what the client wrote", "10.1.2.3:4711", proxies, []string{"198.51.100.2, 198.51.100.1"}, "198.51.100.1/32"},
