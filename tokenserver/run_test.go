@@ -242,8 +242,8 @@ func (r *testProgram) introspect(t *testing.T, token string) (status int, active
 	return response.StatusCode, answer["active"]
 }
 
-// A server that is created again has the keys of the one before, and so does one with another storage.
-// What was revoked, redeemed and ended before they do not know.
+// A server that is created again has the keys of the one before, and so does one with another
+// storage. What was revoked, redeemed and ended before they do not know.
 func TestAServerThatIsCreatedAgainOrHasAnotherStorageTakesNoTokenFromBefore(t *testing.T) {
 	r := startProgram(t)
 	serve := func() string {

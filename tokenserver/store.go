@@ -24,8 +24,8 @@ type store struct {
 	storage.Store
 	// kind is one of the documents.Storage constants.
 	kind string
-	// id identifies the records of the Store, as in grant.Service. It is random for a Store that does
-	// not outlive the process.
+	// id identifies the records of the Store, as in grant.Service. It is random for a Store that
+	// does not outlive the process.
 	id string
 	// run does the background work of the Store until its context ends.
 	run func(context.Context)

@@ -1,5 +1,6 @@
-// Command manager runs the controllers: it compiles what people declare into what token servers serve, and says in conditions what came of
-// it. A Deployment and the local environment start it; it has no configuration but its flags.
+// Command manager runs the controllers. They compile the objects that users apply into the documents
+// that token servers serve, and report the result in conditions. Its flags are its only
+// configuration.
 package main
 
 import (
@@ -34,9 +35,9 @@ import (
 const leaseName = "oauth-operator-manager"
 
 const (
-	// shutdownTimeout is how long what is at work may take to end.
+	// shutdownTimeout is how long reconciles in progress may take once the program is told to end.
 	shutdownTimeout = 8 * time.Second
-	// probeTimeout of the readiness probe, less than the second that kubelets wait.
+	// probeTimeout is how long the readiness probe waits, less than the second of a kubelet.
 	probeTimeout = 500 * time.Millisecond
 )
 
@@ -53,7 +54,7 @@ func main() {
 	}
 }
 
-// setLog has all of the program log JSON events.
+// setLog sets up JSON logs for the whole program.
 func setLog(out io.Writer) {
 	log := slog.New(slog.NewJSONHandler(out, nil))
 	klog.SetSlogLogger(log)
@@ -68,7 +69,7 @@ type options struct {
 	tokenServerImage string
 }
 
-// run reads the flags and keeps the cluster until ctx ends.
+// run parses the flags, and runs the controllers until ctx ends.
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	var o options
 	flags := flag.NewFlagSet("manager", flag.ContinueOnError)
@@ -95,7 +96,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("reading how to reach the API server: %w", err)
 	}
-	api.QPS = -1 // no limit on this side: the API server has its own (priority and fairness), and client-go's would be the slowest part of all
+	// The API server limits requests by priority and fairness. The limit of client-go would be lower.
+	api.QPS = -1
 	api.UserAgent = version.UserAgent("manager")
 	if o.tokenServerImage == "" {
 		if o.tokenServerImage, err = ownImage(ctx, api, os.Getenv); err != nil {
@@ -109,7 +111,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	return mgr.Start(ctx)
 }
 
-// defaultNamespace is the manager's own.
+// defaultNamespace returns the namespace of the manager's Pod.
 func defaultNamespace() string {
 	if namespace := os.Getenv(podNamespaceVariable); namespace != "" {
 		return namespace
@@ -127,7 +129,7 @@ func newManager(ctx context.Context, api *rest.Config, o options) (ctrl.Manager,
 		LeaderElection:                o.elect,
 		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       o.electIn,
-		LeaderElectionReleaseOnCancel: true, // the process ends when the manager does, so the next need not wait
+		LeaderElectionReleaseOnCancel: true, // safe, since the process ends when the manager does
 		GracefulShutdownTimeout:       &grace,
 	})
 	if err != nil {
@@ -151,7 +153,8 @@ func newManager(ctx context.Context, api *rest.Config, o options) (ctrl.Manager,
 	return mgr, nil
 }
 
-// cachesFilled is the readiness of a manager: it knows the cluster, whether or not it is the leader.
+// cachesFilled returns the check of a manager's readiness: its caches are filled, whether or not it
+// is the leader.
 func cachesFilled(mgr manager.Manager) healthz.Checker {
 	return func(r *http.Request) error {
 		ctx, cancel := context.WithTimeout(r.Context(), probeTimeout)

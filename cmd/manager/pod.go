@@ -20,9 +20,9 @@ const (
 )
 
 // ownImage returns the image of this process's own container, as its Pod's specification names it:
-// with the registry, tag or digest of the installation, and after any admission webhook that rewrites
-// images. Token servers run from it, so that there is one image to mirror, and both programs have the
-// same version.
+// with the registry, tag or digest of the installation, and after any admission webhook that
+// rewrites images. Token servers run from it, so that there is one image to mirror, and both
+// programs have the same version.
 func ownImage(ctx context.Context, api *rest.Config, getenv func(string) string) (string, error) {
 	namespace, name := getenv(podNamespaceVariable), getenv(podNameVariable)
 	if namespace == "" || name == "" {

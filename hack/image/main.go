@@ -1,9 +1,11 @@
-// Command image writes the container image as an OCI archive: a tar file with an OCI image layout, for one or more architectures. It
-// needs no container daemon and no base image, and the same programs give the same bytes.
+// Command image writes the container image as an OCI archive: a tar file with an OCI image layout,
+// for one or more architectures. It needs no container daemon and no base image, and the same
+// programs give the same bytes.
 //
 //	image -name NAME -version VERSION -commit COMMIT -entrypoint PATH -output FILE DIR...
 //
-// Each DIR is named <os>_<architecture> and holds the files for that platform, at their paths in the image. Each of them can be executed.
+// Each DIR is named <os>_<architecture> and holds the files for that platform, at their paths in
+// the image. Each of them can be executed.
 package main
 
 import (
@@ -132,8 +134,8 @@ func (b build) image(dir string) (v1.Image, v1.Platform, error) {
 	return image, v1.Platform{OS: system, Architecture: architecture}, err
 }
 
-// fileLayer holds one executable file that belongs to root, so that a program cannot change itself. It has no time of its own: the
-// same program makes the same layer.
+// fileLayer holds one executable file that belongs to root, so that a program cannot change itself.
+// It has no time of its own: the same program makes the same layer.
 func fileLayer(name string, content []byte) (v1.Layer, error) {
 	var archive bytes.Buffer
 	w := tar.NewWriter(&archive)

@@ -24,7 +24,8 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-// archive builds an image of two platforms from files made anew, and returns the bytes of the archive.
+// archive builds an image of two platforms from files made anew, and returns the bytes of the
+// archive.
 func archive(t *testing.T) []byte {
 	t.Helper()
 	dir := t.TempDir()

@@ -28,8 +28,8 @@ type entryStore struct {
 	log       *slog.Logger
 	// onProgress is called after each event of the watch.
 	onProgress func()
-	// keysRevision is the revision of the registry that the keys were updated at. Only the reflector uses
-	// it.
+	// keysRevision is the revision of the registry that the keys were updated at. Only the
+	// reflector uses it.
 	keysRevision uint64
 
 	mu             sync.Mutex

@@ -161,8 +161,8 @@ func (c *connection) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// clearClientHello is a tls.Config's GetConfigForClient, which is called once the first message of a
-// handshake has been read. That is nearly all that a client sends of it. The configuration stays.
+// clearClientHello is a tls.Config's GetConfigForClient, which is called once the first message of
+// a handshake has been read. That is nearly all that a client sends of it. The configuration stays.
 func clearClientHello(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if c, ok := hello.Conn.(*connection); ok {
 		c.limiter.mu.Lock()

@@ -29,9 +29,9 @@ const retryInterval = time.Second
 type Limits struct {
 	// Connections is how many connections may be open at once.
 	Connections int
-	// IncompleteBytes is how many bytes of incomplete requests are kept on all connections together.
-	// Most requests have 1 KiB, the largest has 80. A header of many short lines takes 45 times its
-	// bytes in memory.
+	// IncompleteBytes is how many bytes of incomplete requests are kept on all connections
+	// together. Most requests have 1 KiB, the largest has 80. A header of many short lines takes 45
+	// times its bytes in memory.
 	IncompleteBytes int
 	// Header is how long the header of a request may take, Request header and body together.
 	Header, Request time.Duration

@@ -97,8 +97,8 @@ type Logout struct {
 	// Action is the URL that the form is posted to, Request the sealed request that it contains.
 	Action, Request string
 	Server          string
-	// Username and Name of the user who is signed in. Name may be empty, and both are while the user is
-	// not served.
+	// Username and Name of the user who is signed in. Name may be empty, and both are while the
+	// user is not served.
 	Username, Name string
 	// Host is the host that the browser is redirected to afterwards; empty: a page of this server.
 	Host string

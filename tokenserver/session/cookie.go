@@ -17,8 +17,8 @@ const cookieSession = "session"
 // touchInterval is how often Touch sets the cookie at most, so that not every response has one.
 const touchInterval = time.Minute
 
-// openCookie returns the session of the browser's cookie, valid or not. It returns nil if there is no
-// cookie that this server sealed, or if the store has lost what it knew of the session.
+// openCookie returns the session of the browser's cookie, valid or not. It returns nil if there is
+// no cookie that this server sealed, or if the store has lost what it knew of the session.
 func (s *Sessions) openCookie(r *http.Request, server documents.Server) *Session {
 	data, err := s.Keys.Open(keys.PurposeSession, web.CookiesOf(server.Issuer).Get(r, cookieSession))
 	if err != nil {
@@ -34,8 +34,8 @@ func (s *Sessions) openCookie(r *http.Request, server documents.Server) *Session
 	return session
 }
 
-// setCookie sets the cookie. The browser deletes it when it closes; how long the session is valid is
-// inside.
+// setCookie sets the cookie. The browser deletes it when it closes; how long the session is valid
+// is inside.
 func (s *Sessions) setCookie(w http.ResponseWriter, server documents.Server, session *Session) error {
 	data, err := json.Marshal(session)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
 
-// placesPerName is how many attempts for one name may be in the queue at once, so that one user cannot
-// keep out others.
+// placesPerName is how many attempts for one name may be in the queue at once, so that one user
+// cannot keep out others.
 const placesPerName = 2
 
 // Attempt is one password from its arrival to its verification. It is for one call of Verify.
@@ -49,8 +49,8 @@ func (t *Throttle) NewGrantAttempt(name, clientUID string) *Attempt {
 	return t.newAttempt(name, countedBucket{table: t.clients, tag: t.newTag("client", clientUID)}, t.newTag("grant", clientUID, name))
 }
 
-// newAttempt returns an attempt from a source or by a client. A name has places in the queue for the
-// login page and for each client, so that none of them takes those of another.
+// newAttempt returns an attempt from a source or by a client. A name has places in the queue for
+// the login page and for each client, so that none of them takes those of another.
 func (t *Throttle) newAttempt(name string, origin countedBucket, places tag) *Attempt {
 	return &Attempt{
 		throttle: t, buckets: []countedBucket{{table: t.names, tag: t.newTag("name", name), isCleared: true}, origin},
@@ -58,8 +58,8 @@ func (t *Throttle) newAttempt(name string, origin countedBucket, places tag) *At
 	}
 }
 
-// Verify verifies like v.Verify, and counts the result. If the attempt comes too soon, the error is a
-// *RefusedError, and nothing is hashed.
+// Verify verifies like v.Verify, and counts the result. If the attempt comes too soon, the error is
+// a *RefusedError, and nothing is hashed.
 func (a *Attempt) Verify(ctx context.Context, v *password.Verifier, phc, secret string) (bool, error) {
 	if err := a.check(); err != nil {
 		return false, err

@@ -52,8 +52,8 @@ func Build(ctx context.Context, log io.Writer) (Binaries, error) {
 	return b, nil
 }
 
-// BuildNode returns the paths of the programs of a whole cluster, by name: those that Build returns,
-// and what a node needs besides. They are found and built as Build says.
+// BuildNode returns the paths of the programs of a whole cluster, by name: those that Build
+// returns, and what a node needs besides. They are found and built as Build says.
 func BuildNode(ctx context.Context, log io.Writer) (map[string]string, error) {
 	var b Binaries
 	var scheduler, kubelet, proxy string

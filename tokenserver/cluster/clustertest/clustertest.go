@@ -44,7 +44,8 @@ type API struct {
 	client rest.Interface
 }
 
-// Start starts an API server until the test ends, and creates an AuthorizationServer with the issuer.
+// Start starts an API server until the test ends, and creates an AuthorizationServer with the
+// issuer.
 func Start(t testing.TB, issuer string) *API {
 	t.Helper()
 	cp, err := controlplane.Start(t.Context(), controlplane.Options{NoFsync: true, Log: os.Stderr})

@@ -19,8 +19,8 @@ const (
 
 	setMark = insertMark + ` VALUES (@server_uid, @kind, @id, @expires_at, @user_uid, @client_uid, @namespace)` + keepLaterExpiry
 
-	// setBoundedMark writes no row at a bound, unless the mark is set already. A bound of 0 is none.
-	// Each count is an index-only scan that stops at the bound.
+	// setBoundedMark writes no row at a bound, unless the mark is set already. A bound of 0 is
+	// none. Each count is an index-only scan that stops at the bound.
 	setBoundedMark = insertMark + `
 		SELECT @server_uid::TEXT, @kind::TEXT, @id::TEXT, @expires_at::TIMESTAMPTZ, @user_uid::TEXT, @client_uid::TEXT, @namespace::TEXT
 		WHERE EXISTS (SELECT 1 FROM oauth_marks WHERE server_uid = @server_uid AND kind = @kind AND id = @id) OR (

@@ -1,4 +1,5 @@
-// Command pause is the container that keeps a Pod's network: it does nothing until it is told to end.
+// Command pause is the container that keeps a Pod's network: it does nothing until it is told to
+// end.
 package main
 
 import (

@@ -1,6 +1,6 @@
-// Package postgrestest runs PostgreSQL servers for tests. Each has a directory of its own and a free
-// port of the loopback address, and is removed after the test. The package needs the programs of
-// PostgreSQL (on Debian the package postgresql), and no running server.
+// Package postgrestest runs PostgreSQL servers for tests. Each has a directory of its own and a
+// free port of the loopback address, and is removed after the test. The package needs the programs
+// of PostgreSQL (on Debian the package postgresql), and no running server.
 //
 //	postgrestest.go  Server: starting, killing and restarting one, and its databases
 //	programs.go      the programs of PostgreSQL, and the user that runs them
