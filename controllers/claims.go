@@ -229,10 +229,6 @@ func (op *operator) listEntries(ctx context.Context, owner internalv1alpha1.Owne
 	return list.Items, nil
 }
 
-func (op *operator) isOwnerGone(ctx context.Context, owner internalv1alpha1.Owner) (bool, error) {
-	return ownerGone(ctx, op.apiReader, owner)
-}
-
 // ownerGone asks the API server whether the owner of an Entry is gone: there is none of that name,
 // it has another UID, or it is being deleted, which cannot be taken back, whatever finalizer it
 // waits for. Any other answer than the object or NotFound is an error, and then nothing may be

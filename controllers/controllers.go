@@ -12,6 +12,7 @@
 //	users.go              OAuthUser: the names, the password's hash
 //	resourceservers.go    ResourceServer: the identifier and the scopes
 //	namespaces.go         the labels of namespaces
+//	namespaced.go         a manager that works in some namespaces only
 //	*_status.go           conditions, computed from what the steps found, without a client
 //	status.go             how a status is written, and what of it is told
 //	failures.go           the steps of a pass, what conditions say of one that fails, and when it is tried again
@@ -65,12 +66,12 @@ import (
 // What the manager may do: what the code calls, and nothing else. Secrets are cached as metadata only, and the few that are needed are read
 // from the API server; of roles the manager may bind exactly one, and create none. Applying an object that may not exist takes the right to
 // create it; changing ownerReferences takes the right to delete, where the API server enforces that. The leader's Lease is the manager's own, and so is the Pod that it reads its image from.
+// What concerns the whole cluster is in config/rbac/manager_cluster_role.yaml.
 //
 // +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers;oauthclients;oauthusers;resourceservers,verbs=get;list;watch
 // +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers/status;oauthclients/status;oauthusers/status;resourceservers/status,verbs=patch
 // +kubebuilder:rbac:groups=internal.oauth-operator.dev,resources=entries,verbs=get;list;watch;create;update;delete
 // +kubebuilder:rbac:groups=internal.oauth-operator.dev,resources=replicas;usages,verbs=list;watch;delete
-// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=get;list;watch;create;patch;delete
@@ -138,6 +139,8 @@ type Options struct {
 	Workers int
 	// TokenServerImage is the image that token servers run from.
 	TokenServerImage string
+	// Namespaces that the manager works in, as CacheOptionsFor has them; none: all.
+	Namespaces []string
 }
 
 // Defaults of Options.
@@ -161,6 +164,7 @@ type operator struct {
 	telling            *telling
 	setbacks           *setbacks
 	heldBack           *heldBack
+	namespaces         []string
 }
 
 // SetUp adds everything to a manager whose cache has CacheOptions.
@@ -169,7 +173,7 @@ func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	op := &operator{
 		Client: w, writer: w, apiReader: mgr.GetAPIReader(), events: mgr.GetEventRecorder(FieldManager),
 		now: o.Now, random: o.Random, completeKeySecrets: newCompleteKeySecrets(), seen: newSightings(o.Now), telling: newTelling(o.Now),
-		setbacks: newSetbacks(), heldBack: newHeldBack(),
+		setbacks: newSetbacks(), heldBack: newHeldBack(), namespaces: o.Namespaces,
 	}
 	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err

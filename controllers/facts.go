@@ -31,6 +31,10 @@ type resolvedServer struct {
 // attach finds where an object of a namespace is served; refused says why it cannot be, and is undecided otherwise. field is the path of the
 // reference. Users live in the server's namespace and are concerned by no rule, so they need no namespace document.
 func (op *operator) resolveServer(ctx context.Context, key client.ObjectKey, namespace, field string, rules bool) (a *resolvedServer, refused condition, err error) {
+	if !op.watches(key.Namespace) {
+		return nil, falseCondition(v1alpha1.ReasonServerNotFound, "%s: the operator does not work in namespace %q: have it added to the manager's flag --namespaces",
+			field, key.Namespace), nil
+	}
 	var server v1alpha1.AuthorizationServer
 	if err := op.Get(ctx, key, &server); err != nil {
 		if client.IgnoreNotFound(err) != nil {

@@ -115,18 +115,18 @@ func startManager(t *testing.T, change ...func(*Options)) ctrl.Manager {
 func runManager(t *testing.T, change ...func(*Options)) (mgr ctrl.Manager, stop func()) {
 	t.Helper()
 	metrics.Registry = prometheus.NewRegistry() // the operator's metrics are registered once for each manager
+	o := Options{Now: time.Now, Random: rand.Reader, SweepInterval: DefaultSweepInterval, SweepWait: DefaultSweepWait, CountInterval: 100 * time.Millisecond, Workers: DefaultWorkers}
+	for _, f := range change {
+		f(&o)
+	}
 	var err error
 	mgr, err = ctrl.NewManager(managerConfig, ctrl.Options{
-		Scheme: Scheme(), Cache: CacheOptions(),
+		Scheme: Scheme(), Cache: CacheOptionsFor(o.Namespaces),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)}, // several tests of one process have controllers of the same name
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	o := Options{Now: time.Now, Random: rand.Reader, SweepInterval: DefaultSweepInterval, SweepWait: DefaultSweepWait, CountInterval: 100 * time.Millisecond, Workers: DefaultWorkers}
-	for _, f := range change {
-		f(&o)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	if err := SetUp(ctx, mgr, o); err != nil {

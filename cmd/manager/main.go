@@ -25,7 +25,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/oauth-operator/oauth-operator/controllers"
 	"github.com/oauth-operator/oauth-operator/version"
@@ -63,10 +62,12 @@ func setLog(out io.Writer) {
 
 // options are the flags.
 type options struct {
-	metrics, probes  string
+	metrics          metricsOptions
+	probes           string
 	elect            bool
 	electIn          string
 	tokenServerImage string
+	namespaces       namespaces
 }
 
 // run parses the flags, and runs the controllers until ctx ends.
@@ -74,12 +75,16 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	var o options
 	flags := flag.NewFlagSet("manager", flag.ContinueOnError)
 	config.RegisterFlags(flags) // --kubeconfig
-	flags.StringVar(&o.metrics, "metrics-bind-address", "0",
-		"address of /metrics, which is plain HTTP and asks for no credentials, such as :8080; 0 for none")
+	flags.StringVar(&o.metrics.address, "metrics-bind-address", "0", "address of /metrics, such as :8443; 0 for none")
+	flags.BoolVar(&o.metrics.secure, "metrics-secure", true,
+		"serve /metrics over TLS, and only to whom the API server lets get that URL; false: over plain HTTP, to everybody")
+	flags.StringVar(&o.metrics.certDir, "metrics-cert-dir", "",
+		"directory of the files tls.crt and tls.key for /metrics, read again when they change (default: a self-signed certificate)")
 	flags.StringVar(&o.probes, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 for none")
 	flags.BoolVar(&o.elect, "leader-elect", false, "have only one of several managers at work at a time")
 	flags.StringVar(&o.electIn, "leader-election-namespace", defaultNamespace(), "namespace of the Lease that leaders are elected by")
 	flags.StringVar(&o.tokenServerImage, "tokenserver-image", "", "image that token servers run from (default: that of the manager's own Pod)")
+	flags.Var(&o.namespaces, "namespaces", "the namespaces to work in, by commas; a RoleBinding in each gives the manager its rights there (default: all)")
 	printVersion := flags.Bool("version", false, "print the version and exit")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -104,6 +109,9 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 			return err
 		}
 	}
+	if o.namespaces, err = o.namespaces.accessible(ctx, api); err != nil {
+		return err
+	}
 	mgr, err := newManager(ctx, api, o)
 	if err != nil {
 		return err
@@ -120,11 +128,15 @@ func defaultNamespace() string {
 }
 
 func newManager(ctx context.Context, api *rest.Config, o options) (ctrl.Manager, error) {
+	metricsServer, err := o.metrics.server()
+	if err != nil {
+		return nil, err
+	}
 	grace := shutdownTimeout
 	mgr, err := ctrl.NewManager(api, ctrl.Options{
 		Scheme:                        controllers.Scheme(),
-		Cache:                         controllers.CacheOptions(),
-		Metrics:                       metricsserver.Options{BindAddress: o.metrics},
+		Cache:                         controllers.CacheOptionsFor(o.namespaces),
+		Metrics:                       metricsServer,
 		HealthProbeBindAddress:        o.probes,
 		LeaderElection:                o.elect,
 		LeaderElectionID:              leaseName,
@@ -145,7 +157,7 @@ func newManager(ctx context.Context, api *rest.Config, o options) (ctrl.Manager,
 		Now: time.Now, Random: rand.Reader,
 		SweepInterval: controllers.DefaultSweepInterval, SweepWait: controllers.DefaultSweepWait,
 		CountInterval: controllers.DefaultCountInterval, Workers: controllers.DefaultWorkers,
-		TokenServerImage: o.tokenServerImage,
+		TokenServerImage: o.tokenServerImage, Namespaces: o.namespaces,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("setting up the controllers: %w", err)

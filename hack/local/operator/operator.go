@@ -126,7 +126,7 @@ func Start(ctx context.Context, o Options) (*Operator, error) {
 		return process.Command{
 			Path: o.Programs.Manager,
 			Args: []string{
-				"--kubeconfig", kubeconfig, "--metrics-bind-address", "127.0.0.1:0", "--health-probe-bind-address", health,
+				"--kubeconfig", kubeconfig, "--metrics-bind-address", "127.0.0.1:0", "--metrics-secure=false", "--health-probe-bind-address", health,
 				"--tokenserver-image", TokenServerImage,
 			},
 			Output: o.ManagerLog,

@@ -1,0 +1,78 @@
+package controllers
+
+import (
+	"slices"
+	"testing"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+func TestRolesForPeopleWriteWhatPeopleDeclareAndNothingElse(t *testing.T) {
+	read := []string{"get", "list", "watch"}
+	write := []string{"create", "update", "patch", "delete", "deletecollection"}
+	all := append(slices.Clone(read), write...)
+	type rights map[string][]string
+	for role, may := range map[string]rights{
+		"oauth-operator-view": {"oauthclients": read, "resourceservers": read},
+		"oauth-operator-edit": {"oauthclients": write, "resourceservers": write},
+		"oauth-operator-server-admin": {
+			"authorizationservers": all, "authorizationservers/scale": {"get", "update", "patch"}, "oauthusers": all,
+			"oauthgrants": append(slices.Clone(read), "delete", "deletecollection"), "oauthconsents": append(slices.Clone(read), "delete", "deletecollection"),
+		},
+	} {
+		namespace := newNamespace(t)
+		user := "user-of-" + role
+		create(t, &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "user"},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
+		})
+		for group, resources := range map[string][]string{
+			"oauth-operator.dev": {
+				"authorizationservers", "authorizationservers/scale", "authorizationservers/status", "oauthclients", "oauthclients/status",
+				"resourceservers", "resourceservers/status", "oauthusers", "oauthusers/status", "oauthgrants", "oauthconsents",
+			},
+			"internal.oauth-operator.dev": {"entries", "replicas", "usages", "marks"},
+			"":                            {"secrets", "configmaps", "pods", "serviceaccounts"},
+			"rbac.authorization.k8s.io":   {"roles", "rolebindings"},
+		} {
+			for _, resource := range resources {
+				for _, verb := range all {
+					review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+						User: user, ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: verb, Group: group, Resource: resource},
+					}}
+					create(t, review)
+					if wanted := slices.Contains(may[resource], verb); review.Status.Allowed != wanted {
+						t.Errorf("%s: %s %s: allowed is %v", role, verb, resource, review.Status.Allowed)
+					}
+				}
+			}
+		}
+	}
+}
+
+// Kubernetes' own roles take up what has their label.
+func TestKubernetesOwnRolesGetTheRightsToClientsAndAPIsOnly(t *testing.T) {
+	const prefix = "rbac.authorization.k8s.io/aggregate-to-"
+	for name, labels := range map[string][]string{
+		"oauth-operator-view": {prefix + "view"}, "oauth-operator-edit": {prefix + "edit"}, "oauth-operator-server-admin": nil,
+		"oauth-operator-manager": nil, "oauth-operator-manager-cluster": nil, "oauth-operator-tokenserver": nil, "oauth-operator-metrics-reader": nil,
+	} {
+		var role rbacv1.ClusterRole
+		if err := admin.Get(t.Context(), client.ObjectKey{Name: name}, &role); err != nil {
+			t.Fatal(err)
+		}
+		var found []string
+		for label, value := range role.Labels {
+			if len(label) > len(prefix) && label[:len(prefix)] == prefix && value == "true" {
+				found = append(found, label)
+			}
+		}
+		if !slices.Equal(found, labels) {
+			t.Errorf("%s is added to %q, not %q", name, found, labels)
+		}
+	}
+}
