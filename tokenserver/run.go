@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster"
 	"github.com/oauth-operator/oauth-operator/tokenserver/httpserver"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
@@ -223,7 +224,7 @@ func (p *program) problem() string {
 
 // watchFiles loads keys and certificate again when their files change.
 func (p *program) watchFiles(ctx context.Context) {
-	for sleep(ctx, reloadInterval) {
+	for clock.Sleep(ctx, reloadInterval) {
 		p.loadFiles()
 	}
 }
@@ -248,7 +249,7 @@ func (p *program) loadFiles() {
 
 // sweep deletes expired records once a minute.
 func (p *program) sweep(ctx context.Context) {
-	for sleep(ctx, sweepInterval) {
+	for clock.Sleep(ctx, sweepInterval) {
 		removed, err := p.store.Sweep(ctx, p.options.Now())
 		if err != nil {
 			p.options.Log.Warn("cannot remove expired records", "error", err.Error())
@@ -257,17 +258,5 @@ func (p *program) sweep(ctx context.Context) {
 		if removed > 0 {
 			p.options.Log.Info("removed expired records", "count", removed)
 		}
-	}
-}
-
-// sleep waits for d, and reports whether it has passed; false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }

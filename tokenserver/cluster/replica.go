@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/version"
 )
@@ -67,7 +68,7 @@ func (c *Cluster) keepReplica(ctx context.Context) {
 			return
 		case <-next.C:
 		case <-c.replicaChanged:
-			if !sleep(ctx, debounceDelay) {
+			if !clock.Sleep(ctx, debounceDelay) {
 				return
 			}
 		}
@@ -85,21 +86,9 @@ func (c *Cluster) keepReplica(ctx context.Context) {
 			delay = writeRetryDelay
 		}
 		next.Reset(delay)
-		if !sleep(ctx, minWriteInterval-debounceDelay) {
+		if !clock.Sleep(ctx, minWriteInterval-debounceDelay) {
 			return
 		}
-	}
-}
-
-// sleep returns false if ctx ends before d has passed.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
@@ -150,7 +151,7 @@ func (r *usageRecorder) setWritten(uses []internalv1alpha1.CredentialUse, now ti
 // keepUsage writes the Usage when it is due, until ctx ends.
 func (c *Cluster) keepUsage(ctx context.Context) {
 	delay := usageCheckInterval
-	for sleep(ctx, delay) {
+	for clock.Sleep(ctx, delay) {
 		delay = usageCheckInterval
 		if !c.usage.isDue() {
 			continue

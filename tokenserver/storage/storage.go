@@ -50,9 +50,6 @@ type Store interface {
 	// UpdateGrant replaces the grant with the id of g if it still has the version of g. It returns
 	// ErrConflict or ErrNotFound otherwise.
 	UpdateGrant(ctx context.Context, g Grant) (Grant, error)
-	// ListGrants returns the grants of a user to a client that have not expired, the oldest first.
-	// An empty clientUID stands for any client.
-	ListGrants(ctx context.Context, userUID, clientUID string) ([]Grant, error)
 
 	// GetConsent returns a consent, or ErrNotFound. A user's consent is withdrawn by deleting it in
 	// the store (kubectl, SQL); the store ends the grants that rest on it (EndConsentWithdrawn), at

@@ -38,13 +38,3 @@ func (s *Store) PutConsent(ctx context.Context, c storage.Consent) (storage.Cons
 	}
 	return fromConsentObject(stored), nil
 }
-
-// DeleteConsent deletes a consent, as kubectl does. The grants of the pair
-// end soon after.
-func (s *Store) DeleteConsent(ctx context.Context, userUID, clientUID string) error {
-	err := s.deleteObject(ctx, consentResource, s.consentName(pair{userUID, clientUID}), nil)
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil
-	}
-	return err
-}

@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
@@ -116,7 +117,7 @@ func (s *Store) processDeletions(ctx context.Context) {
 			return
 		case <-s.deletions.ready:
 		}
-		if !s.isLeader.Load() && !sleep(ctx, followerDelay) {
+		if !s.isLeader.Load() && !clock.Sleep(ctx, followerDelay) {
 			return
 		}
 		withdrawals, marks := s.deletions.takeAll()
@@ -129,7 +130,7 @@ func (s *Store) processDeletions(ctx context.Context) {
 		}
 		if failed != nil {
 			s.config.Log.WarnContext(ctx, "cannot process the deletion of a grant or consent, trying again", "error", failed.Error())
-			if !sleep(ctx, deletionRetryDelay) {
+			if !clock.Sleep(ctx, deletionRetryDelay) {
 				return
 			}
 		}

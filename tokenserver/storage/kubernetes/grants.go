@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -104,36 +103,10 @@ func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	return fromGrantObject(updated), nil
 }
 
-// ListGrants implements storage.Store.
-func (s *Store) ListGrants(ctx context.Context, userUID, clientUID string) ([]storage.Grant, error) {
-	selector := v1alpha1.ServerUIDLabel + "=" + s.config.ServerUID + "," + v1alpha1.UserLabel + "=" + s.userHash(userUID)
-	if clientUID != "" {
-		selector += "," + v1alpha1.ClientLabel + "=" + s.clientHash(clientUID)
-	}
-	now := s.config.Now()
-	var found []storage.Grant
-	for next := ""; ; {
-		page := &v1alpha1.OAuthGrantList{}
-		if err := read(ctx, s.listRequest(grantResource, selector, next), page); err != nil {
-			return nil, listError(err)
-		}
-		for i := range page.Items {
-			if g := fromGrantObject(&page.Items[i]); now.Before(g.ExpiresAt) && g.UserUID == userUID && !s.wasDeleted(page.Items[i].Name) {
-				found = append(found, g)
-			}
-		}
-		if next = page.Continue; next == "" {
-			break
-		}
-	}
-	slices.SortFunc(found, compareAge)
-	return found, nil
-}
-
-// listRequest returns a request for a page of the objects with the labels; next is the token of the
-// page, "" for the first.
-func (s *Store) listRequest(resource, labelSelector, next string) *rest.Request {
-	options := &metav1.ListOptions{LabelSelector: labelSelector, Limit: pageSize, Continue: next}
+// listRequest returns a request for a page of the objects; next is the token of the page, "" for the
+// first.
+func (s *Store) listRequest(resource, next string) *rest.Request {
+	options := &metav1.ListOptions{Limit: pageSize, Continue: next}
 	return s.request(http.MethodGet, resource).VersionedParams(options, metav1.ParameterCodec)
 }
 

@@ -108,8 +108,23 @@ func (w *testServer) now() time.Time { return time.Now().Add(time.Duration(w.clo
 // replica is a store of one process.
 type replica struct {
 	*kubernetes.Store
-	metrics *prometheus.Registry
-	stop    func()
+	namespace string
+	metrics   *prometheus.Registry
+	stop      func()
+}
+
+// DeleteConsent deletes the object of a consent, as people do with kubectl to withdraw it.
+func (r *replica) DeleteConsent(ctx context.Context, userUID, clientUID string) error {
+	var consents v1alpha1.OAuthConsentList
+	if err := admin.List(ctx, &consents, client.InNamespace(r.namespace)); err != nil {
+		return err
+	}
+	for i := range consents.Items {
+		if spec := consents.Items[i].Spec; spec.UserUID == userUID && spec.ClientUID == clientUID {
+			return client.IgnoreNotFound(admin.Delete(ctx, &consents.Items[i]))
+		}
+	}
+	return nil
 }
 
 func (w *testServer) openStore(t *testing.T, name string) *replica {
@@ -121,7 +136,7 @@ func (w *testServer) openStore(t *testing.T, name string) *replica {
 // used.
 func (w *testServer) openStoreWith(t *testing.T, name string, api *rest.Config) *replica {
 	t.Helper()
-	r := &replica{metrics: prometheus.NewRegistry()}
+	r := &replica{namespace: w.namespace, metrics: prometheus.NewRegistry()}
 	var err error
 	r.Store, err = kubernetes.New(api, kubernetes.Config{
 		Namespace: w.namespace, ServerName: "main", ServerUID: w.serverUID, ReplicaName: name,

@@ -43,7 +43,6 @@ func TestAnOutageOfTheAPIServerLosesAndInventsNothing(t *testing.T) {
 		"UpdateGrant":        func() error { _, err := s.UpdateGrant(t.Context(), g); return err },
 		"GetGrant":           func() error { _, err := s.GetGrant(t.Context(), "before"); return err },
 		"a grant unheard of": func() error { _, err := recent.GetGrant(t.Context(), "another"); return err },
-		"ListGrants":         func() error { _, err := s.ListGrants(t.Context(), "user", ""); return err },
 		"GetConsent":         func() error { _, err := s.GetConsent(t.Context(), "user", "client"); return err },
 		"SetMark": func() error {
 			return s.SetMark(t.Context(), storage.Mark{Kind: storage.MarkToken, ID: "a", ExpiresAt: g.ExpiresAt})

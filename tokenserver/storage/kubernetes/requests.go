@@ -214,7 +214,7 @@ func (s *Store) updateObject(ctx context.Context, resource string, o, into objec
 	return writeObject(ctx, s.request(http.MethodPut, resource).Name(o.GetName()), o, into)
 }
 
-// deleteObject deletes an object if it meets the preconditions; nil: in any case.
+// deleteObject deletes an object if it meets the preconditions.
 func (s *Store) deleteObject(ctx context.Context, resource, name string, preconditions *metav1.Preconditions) error {
 	options := &metav1.DeleteOptions{Preconditions: preconditions}
 	return write(ctx, s.request(http.MethodDelete, resource).Name(name).Body(options), nil)

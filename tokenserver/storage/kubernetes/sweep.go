@@ -95,7 +95,7 @@ func (s *Store) sweepLists(ctx context.Context, now time.Time) (removed int, err
 // was the last.
 func (s *Store) listExpiredGrants(ctx context.Context, now time.Time, next string) (expired []expiredObject, following string, err error) {
 	page := &v1alpha1.OAuthGrantList{}
-	err = read(ctx, s.listRequest(grantResource, "", next), page)
+	err = read(ctx, s.listRequest(grantResource, next), page)
 	for i := range page.Items {
 		if o := &page.Items[i]; string(o.Spec.ServerUID) == s.config.ServerUID && !now.Before(o.Spec.ExpiresAt.Time) {
 			expired = append(expired, expiredObject{grantResource, o.Name, o.UID, o.ResourceVersion})
@@ -107,7 +107,7 @@ func (s *Store) listExpiredGrants(ctx context.Context, now time.Time, next strin
 // listExpiredMarks lists one page of marks, as listExpiredGrants does of grants.
 func (s *Store) listExpiredMarks(ctx context.Context, now time.Time, next string) (expired []expiredObject, following string, err error) {
 	page := &internalv1alpha1.MarkList{}
-	err = read(ctx, s.listRequest(markResource, "", next), page)
+	err = read(ctx, s.listRequest(markResource, next), page)
 	for i := range page.Items {
 		if o := &page.Items[i]; string(o.Spec.ServerUID) == s.config.ServerUID && !now.Before(o.Spec.ExpiresAt.Time) {
 			expired = append(expired, expiredObject{markResource, o.Name, o.UID, o.ResourceVersion})

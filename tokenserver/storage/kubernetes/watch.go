@@ -12,6 +12,7 @@ import (
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
 	"github.com/oauth-operator/oauth-operator/tokenserver/kubeclient"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
@@ -168,7 +169,7 @@ func (s *Store) isFresh() bool { return s.isUpToDate() && s.isRecent() }
 // confirmWatches checks until ctx ends that the API server answers while the watches are open. They
 // share its connection.
 func (s *Store) confirmWatches(ctx context.Context) {
-	for delay := 50 * time.Millisecond; sleep(ctx, delay); {
+	for delay := 50 * time.Millisecond; clock.Sleep(ctx, delay); {
 		if delay = 100 * time.Millisecond; !s.isUpToDate() {
 			continue
 		}
@@ -179,17 +180,5 @@ func (s *Store) confirmWatches(ctx context.Context) {
 		}
 		s.watchesConfirmed.Store(&began)
 		delay = confirmInterval
-	}
-}
-
-// sleep returns false if ctx ends before d has passed.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }

@@ -58,14 +58,6 @@ func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (updated stora
 	return updated, err
 }
 
-// ListGrants implements storage.Store.
-func (s *Store) ListGrants(ctx context.Context, userUID, clientUID string) (grants []storage.Grant, err error) {
-	ctx, c := s.metrics.begin(ctx, listGrants)
-	grants, err = s.next.ListGrants(ctx, userUID, clientUID)
-	c.end(ctx, err)
-	return grants, err
-}
-
 // GetConsent implements storage.Store.
 func (s *Store) GetConsent(ctx context.Context, userUID, clientUID string) (consent storage.Consent, err error) {
 	ctx, c := s.metrics.begin(ctx, getConsent)

@@ -17,7 +17,6 @@ type operation int
 const (
 	createGrant operation = iota
 	updateGrant
-	listGrants
 	getGrant
 	recentGetGrant
 	getConsent
@@ -33,7 +32,7 @@ const (
 
 // operationNames are values of the label operation. A recent read may be answered from a cache.
 var operationNames = [...]string{
-	createGrant: "create_grant", updateGrant: "update_grant", listGrants: "list_grants",
+	createGrant: "create_grant", updateGrant: "update_grant",
 	getGrant: "get_grant", recentGetGrant: "recent_get_grant",
 	getConsent: "get_consent", putConsent: "put_consent", hasConsent: "has_consent", recentHasConsent: "recent_has_consent",
 	setMark: "set_mark", countMarks: "count_marks", isMarked: "is_marked", recentIsMarked: "recent_is_marked",

@@ -73,10 +73,6 @@ func (s *Store) storeGrant(g storage.Grant) storage.Grant {
 		}
 		s.notEndedOf[of][g.ID] = struct{}{}
 	}
-	if s.byUser[g.UserUID] == nil {
-		s.byUser[g.UserUID] = map[string]struct{}{}
-	}
-	s.byUser[g.UserUID][g.ID] = struct{}{}
 	return g
 }
 
@@ -87,9 +83,6 @@ func (s *Store) removeFromIndexes(g storage.Grant) {
 		if delete(s.notEndedOf[of], g.ID); len(s.notEndedOf[of]) == 0 {
 			delete(s.notEndedOf, of)
 		}
-	}
-	if delete(s.byUser[g.UserUID], g.ID); len(s.byUser[g.UserUID]) == 0 {
-		delete(s.byUser, g.UserUID)
 	}
 }
 
@@ -124,22 +117,19 @@ func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	return s.storeGrant(g).Clone(), nil
 }
 
-// ListGrants implements storage.Store.
-func (s *Store) ListGrants(ctx context.Context, userUID, clientUID string) ([]storage.Grant, error) {
-	if ctx.Err() != nil {
-		return nil, storage.ErrUnavailable
-	}
+// Grants returns all grants that have not expired, the oldest first, for tests like SetGrantBounds.
+func (s *Store) Grants() []storage.Grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
 	var found []storage.Grant
-	for id := range s.byUser[userUID] {
-		if g := s.grants[id]; now.Before(g.ExpiresAt) && (clientUID == "" || g.ClientUID == clientUID) {
+	for _, g := range s.grants {
+		if now.Before(g.ExpiresAt) {
 			found = append(found, g.Clone())
 		}
 	}
 	slices.SortFunc(found, compareByAge)
-	return found, nil
+	return found
 }
 
 // sweepGrants removes the grants that have expired at now, and returns how many.

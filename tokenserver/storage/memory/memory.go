@@ -31,7 +31,6 @@ type Store struct {
 	mu                  sync.Mutex
 	version             uint64
 	grants              map[string]storage.Grant
-	byUser              map[string]map[string]struct{}        // user UID, ids of grants
 	notEndedOf          map[userAndClient]map[string]struct{} // ids of grants that have not ended
 	notEnded            int                                   // how many those are; some may have expired
 	lastSweep           time.Time                             // the last one by createGrant
@@ -54,7 +53,7 @@ func New(now func() time.Time, random io.Reader) (*Store, error) {
 	}
 	return &Store{
 		now: now, id: hex.EncodeToString(id[:]),
-		grants: map[string]storage.Grant{}, byUser: map[string]map[string]struct{}{},
+		grants:     map[string]storage.Grant{},
 		notEndedOf: map[userAndClient]map[string]struct{}{},
 		consents:   map[userAndClient]storage.Consent{}, marks: map[markKey]time.Time{},
 		maxPerUserAndClient: storage.MaxGrantsPerUserAndClient, maxPerServer: storage.MaxGrantsPerServer,

@@ -33,20 +33,17 @@ func TestReplicasThatCreateAtOnceKeepTheBoundOfAPair(t *testing.T) {
 		})
 	}
 	all.Wait()
-	grants, err := replicas[0].ListGrants(t.Context(), "user-uid", "client-uid")
-	if err != nil {
-		t.Fatal(err)
-	}
 	live := 0
-	for _, g := range grants {
+	for i := range creators {
+		g := mustGet(t, replicas[0], fmt.Sprint("g", i))
 		if g.IsLive(time.Now()) {
 			live++
 		} else if g.EndReason != storage.EndBound {
 			t.Errorf("%s has ended for %s", g.ID, g.EndReason)
 		}
 	}
-	if len(grants) != creators || live != storage.MaxGrantsPerUserAndClient {
-		t.Errorf("of %d grants %d are live, want %d of %d", len(grants), live, storage.MaxGrantsPerUserAndClient, creators)
+	if live != storage.MaxGrantsPerUserAndClient {
+		t.Errorf("%d of %d grants are live, want %d", live, creators, storage.MaxGrantsPerUserAndClient)
 	}
 }
 
@@ -200,9 +197,6 @@ func TestServersInOneDatabaseDoNotSeeOneAnother(t *testing.T) {
 
 	if _, err := b.GetGrant(t.Context(), "g"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("another server reads the grant: %v", err)
-	}
-	if grants, err := b.ListGrants(t.Context(), "user-uid", ""); err != nil || len(grants) > 0 {
-		t.Errorf("another server lists %d grants: %v", len(grants), err)
 	}
 	if _, err := b.GetConsent(t.Context(), "user-uid", "client-uid"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("another server reads the consent: %v", err)

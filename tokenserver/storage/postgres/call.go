@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
@@ -53,7 +54,7 @@ func (s *Store) call(ctx context.Context, isWrite bool, do func(ctx context.Cont
 		}
 		mayBeDone := sent && !isKnownUndone(err)
 		delay := min(time.Duration(try)*2*time.Millisecond, 20*time.Millisecond)
-		if try == maxTries || !isRetryable(err, isWrite, mayBeDone) || !sleep(limited, delay) {
+		if try == maxTries || !isRetryable(err, isWrite, mayBeDone) || !clock.Sleep(limited, delay) {
 			return db.storageError(err, isWrite && mayBeDone)
 		}
 	}
@@ -89,16 +90,4 @@ func runOnConnection(ctx context.Context, pool *pgxpool.Pool, do func(ctx contex
 func isRecordError(err error) bool {
 	return errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrExists) ||
 		errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrFull)
-}
-
-// sleep waits for d. It reports false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

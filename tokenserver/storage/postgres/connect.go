@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
 )
 
 const (
@@ -41,7 +43,7 @@ type dsnState struct {
 
 // watchDSN calls followDSN until ctx ends.
 func (s *Store) watchDSN(ctx context.Context) {
-	for sleep(ctx, fileInterval) {
+	for clock.Sleep(ctx, fileInterval) {
 		s.followDSN(ctx)
 	}
 }

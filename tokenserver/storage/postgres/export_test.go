@@ -27,7 +27,7 @@ func NewestMigration() int64 {
 // Statements returns every statement that the package executes.
 func Statements() []string {
 	statements := []string{
-		lockPair, endOldestGrants, createGrant, readGrant, updateGrant, grantExists, listGrantsOfUser, listGrantsOfUserAndClient, countLiveGrants,
+		lockPair, endOldestGrants, createGrant, readGrant, updateGrant, grantExists, countLiveGrants,
 		readConsent, createConsent, updateConsent, consentExists, consentWithUIDExists, endUnconsented, setMark, setBoundedMark, markExists,
 		countMarksOfUser, countTokenMarks, createMigrationsTable, readMigrations, lockMigration, finishMigration,
 	}

@@ -50,7 +50,6 @@ func readsOf(t *testing.T, s storage.Store) map[string]func() error {
 	t.Helper()
 	return map[string]func() error{
 		"GetGrant":   func() error { _, err := s.GetGrant(t.Context(), "existing"); return err },
-		"ListGrants": func() error { _, err := s.ListGrants(t.Context(), "user-uid", ""); return err },
 		"GetConsent": func() error { _, err := s.GetConsent(t.Context(), "u", "c"); return err },
 		"IsMarked":   func() error { _, err := s.IsMarked(t.Context(), storage.MarkToken, "m"); return err },
 	}

@@ -78,12 +78,6 @@ var (
 	// The version that was read is $2, the columns begin at $3.
 	updateGrant = `UPDATE oauth_grants SET ` + columnAssignments(allGrantColumns[1:], 4) + `
 		WHERE server_uid = $1 AND version = $2 AND id = $3`
-
-	listGrantsOfUser = `SELECT ` + grantColumnNames + ` FROM oauth_grants
-		WHERE server_uid = @server_uid AND user_uid = @user_uid AND expires_at > @now ORDER BY created_at, id`
-
-	listGrantsOfUserAndClient = `SELECT ` + grantColumnNames + ` FROM oauth_grants
-		WHERE server_uid = @server_uid AND user_uid = @user_uid AND client_uid = @client_uid AND expires_at > @now ORDER BY created_at, id`
 )
 
 // grantAsStored returns g as the database returns it: times to the microsecond, in UTC, and nil for
@@ -235,20 +229,6 @@ func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 		s.liveGrants.invalidateIfFull()
 	}
 	return g, nil
-}
-
-// ListGrants implements storage.Store.
-func (s *Store) ListGrants(ctx context.Context, userUID, clientUID string) (found []storage.Grant, err error) {
-	query := listGrantsOfUser
-	args := pgx.StrictNamedArgs{"server_uid": s.options.ServerUID, "user_uid": userUID, "now": s.options.Now().UTC()}
-	if clientUID != "" {
-		query, args["client_uid"] = listGrantsOfUserAndClient, clientUID
-	}
-	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
-		found, err = queryGrants(ctx, c, query, args)
-		return err
-	})
-	return found, err
 }
 
 // queryGrants returns the grants in the rows that a statement returns.

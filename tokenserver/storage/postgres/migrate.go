@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
 )
 
 //go:embed migrations/*.sql
@@ -103,7 +105,7 @@ func (s *Store) migrate(ctx context.Context, db *database) error {
 		if err != nil && !isConcurrentMigration(err) {
 			return err
 		}
-		if !sleep(ctx, migrationPollInterval) {
+		if !clock.Sleep(ctx, migrationPollInterval) {
 			return fmt.Errorf("the schema could not be migrated in time: %w", ctx.Err())
 		}
 	}

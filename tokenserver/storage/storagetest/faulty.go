@@ -130,11 +130,6 @@ func (f *Faulty) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Gran
 	return callWrite(f, "UpdateGrant", func() (storage.Grant, error) { return f.Store.UpdateGrant(ctx, g) })
 }
 
-// ListGrants implements storage.Store.
-func (f *Faulty) ListGrants(ctx context.Context, userUID, clientUID string) ([]storage.Grant, error) {
-	return callRead(f, "ListGrants", func() ([]storage.Grant, error) { return f.Store.ListGrants(ctx, userUID, clientUID) })
-}
-
 // GetConsent implements storage.Store.
 func (f *Faulty) GetConsent(ctx context.Context, userUID, clientUID string) (storage.Consent, error) {
 	return callRead(f, "GetConsent", func() (storage.Consent, error) { return f.Store.GetConsent(ctx, userUID, clientUID) })

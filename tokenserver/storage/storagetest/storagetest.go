@@ -49,12 +49,10 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"OfFiftyParallelUpdatesOneWins", parallelUpdates},
 		{"NoUpdateIsLost", noUpdateIsLost},
 		{"AnEndedGrantKeepsItsID", endedKeepsID},
-		{"GrantsAreListedByUserAndClient", grantsAreListed},
 		{"TheOldestGrantOfAPairEndsAtTheBound", oldestEndsAtBound},
 		{"EndedAndExpiredGrantsDoNotCountForTheBound", endedDoNotCount},
 		{"AnIDThatIsTakenEndsNothing", takenIDEndsNothing},
 		{"FiftyParallelCreatesKeepTheBoundOfAPair", parallelCreatesOfAPair},
-		{"EndedGrantsAreListedUntilTheyExpire", endedAreListed},
 		{"AnOldVersionOfWhatWasRemovedReplacesNothing", oldVersionsStayOld},
 		{"AConsentIsReplacedOnlyByWhoReadIt", consentNeedsVersion},
 		{"AConsentCanBeDeletedTwice", consentDeletedTwice},
@@ -325,41 +323,6 @@ func endedKeepsID(t *testing.T, s Backend) {
 	}
 	if got := mustGet(t, s, "a"); !got.IsEnded() || got.EndReason != storage.EndRevoked {
 		t.Errorf("the grant has not ended: %+v", got)
-	}
-}
-
-func grantsAreListed(t *testing.T, s Backend) {
-	now := time.Now()
-	for i, pair := range [][2]string{{"u1", "c1"}, {"u1", "c2"}, {"u2", "c1"}, {"u1", "c1"}} {
-		g := newGrant(fmt.Sprint("g", i))
-		g.UserUID, g.ClientUID = pair[0], pair[1]
-		g.CreatedAt = now.Add(-time.Duration(i) * time.Minute)
-		mustCreate(t, s, g)
-	}
-	expired := newGrant("expired")
-	expired.UserUID, expired.ClientUID, expired.ExpiresAt = "u1", "c1", now.Add(-time.Second)
-	mustCreate(t, s, expired)
-	for _, test := range []struct {
-		user, client string
-		want         []string
-	}{
-		{"u1", "c1", []string{"g3", "g0"}},
-		{"u1", "", []string{"g3", "g1", "g0"}},
-		{"u2", "", []string{"g2"}},
-		{"u3", "", nil},
-		{"u1", "c3", nil},
-	} {
-		grants, err := s.ListGrants(t.Context(), test.user, test.client)
-		if err != nil {
-			t.Fatalf("ListGrants: %v", err)
-		}
-		var got []string
-		for _, g := range grants {
-			got = append(got, g.ID)
-		}
-		if !reflect.DeepEqual(got, test.want) {
-			t.Errorf("grants of %s at %q are %v, want %v", test.user, test.client, got, test.want)
-		}
 	}
 }
 
