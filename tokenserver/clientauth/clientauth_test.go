@@ -18,7 +18,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// newWorld has two rooms that say who asks: one for every client, and one for confidential clients.
+// newServer has two endpoints that answer with the id of the client: one for every client, and one
+// for confidential clients.
 func newServer(t *testing.T) *servertest.Server {
 	t.Helper()
 	w := servertest.New(t)
@@ -47,8 +48,8 @@ func newServer(t *testing.T) *servertest.Server {
 	return w
 }
 
-// request with a form, and an Authorization header unless it is empty.
-func request(w *servertest.Server, authorization string, pairs ...string) *http.Request {
+// newRequest returns a request with a form, and with an Authorization header unless it is empty.
+func newRequest(w *servertest.Server, authorization string, pairs ...string) *http.Request {
 	r := w.Form("/who", documents.Client{}, pairs...)
 	if authorization != "" {
 		r.Header.Set("Authorization", authorization)
@@ -56,15 +57,15 @@ func request(w *servertest.Server, authorization string, pairs ...string) *http.
 	return r
 }
 
-// basic header as many clients make it: without form-encoding.
-func basic(id, secret string) string {
+// basicHeader returns a Basic header without form-encoding, as many clients send it.
+func basicHeader(id, secret string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(id+":"+secret))
 }
 
-// encoded is a Basic header as RFC 6749 section 2.3.1 has it.
-func encoded(id, secret string) string { return basic(url.QueryEscape(id), url.QueryEscape(secret)) }
+// encodedBasicHeader returns a Basic header as RFC 6749 section 2.3.1 defines it.
+func encodedBasicHeader(id, secret string) string { return basicHeader(url.QueryEscape(id), url.QueryEscape(secret)) }
 
-func by(method string) documents.Client {
+func clientWithMethod(method string) documents.Client {
 	c := servertest.Client("shop." + method)
 	c.AuthMethod = method
 	if method == oauth.AuthMethodNone {
@@ -78,11 +79,11 @@ var methods = []string{oauth.AuthMethodSecretBasic, oauth.AuthMethodSecretPost, 
 func TestAClientUsesTheMethodThatItRegistered(t *testing.T) {
 	w := newServer(t)
 	for _, registered := range methods {
-		c := w.AddClient(by(registered))
+		c := w.AddClient(clientWithMethod(registered))
 		for used, r := range map[string]*http.Request{
-			oauth.AuthMethodSecretBasic: request(w, encoded(c.ID, servertest.Secret)),
-			oauth.AuthMethodSecretPost:  request(w, "", "client_id", c.ID, "client_secret", servertest.Secret),
-			oauth.AuthMethodNone:        request(w, "", "client_id", c.ID),
+			oauth.AuthMethodSecretBasic: newRequest(w, encodedBasicHeader(c.ID, servertest.Secret)),
+			oauth.AuthMethodSecretPost:  newRequest(w, "", "client_id", c.ID, "client_secret", servertest.Secret),
+			oauth.AuthMethodNone:        newRequest(w, "", "client_id", c.ID),
 		} {
 			a := w.Do(r)
 			if used == registered {
@@ -103,7 +104,7 @@ func TestTheExampleOfRFC6749Authenticates(t *testing.T) {
 	c := servertest.Client("s6BhdRkqt3")
 	c.Credentials = []documents.Credential{servertest.Credential("c1", "7Fjfp0ZBr1KtDRbnfVdmIw")}
 	w.AddClient(c)
-	w.RequireOK(w.Do(request(w, "Basic czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3")))
+	w.RequireOK(w.Do(newRequest(w, "Basic czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3")))
 }
 
 func TestASecretWorksFormEncodedAndAsItIs(t *testing.T) {
@@ -112,18 +113,18 @@ func TestASecretWorksFormEncodedAndAsItIs(t *testing.T) {
 	} {
 		for _, method := range methods[:2] {
 			w := newServer(t)
-			c := by(method)
+			c := clientWithMethod(method)
 			c.Credentials = []documents.Credential{servertest.Credential("c1", secret)}
 			w.AddClient(c)
 			if method == oauth.AuthMethodSecretPost {
-				w.RequireOK(w.Do(request(w, "", "client_id", c.ID, "client_secret", secret)))
-				w.CheckError(w.Do(request(w, "", "client_id", c.ID, "client_secret", url.QueryEscape(secret)+"%")), 401, "invalid_client")
+				w.RequireOK(w.Do(newRequest(w, "", "client_id", c.ID, "client_secret", secret)))
+				w.CheckError(w.Do(newRequest(w, "", "client_id", c.ID, "client_secret", url.QueryEscape(secret)+"%")), 401, "invalid_client")
 				continue
 			}
-			w.RequireOK(w.Do(request(w, encoded(c.ID, secret))))
-			w.RequireOK(w.Do(request(w, basic(c.ID, secret))))
-			w.CheckError(w.Do(request(w, basic(c.ID, secret+"x"))), 401, "invalid_client")
-			w.CheckError(w.Do(request(w, encoded(c.ID, url.QueryEscape(secret)+"%"))), 401, "invalid_client")
+			w.RequireOK(w.Do(newRequest(w, encodedBasicHeader(c.ID, secret))))
+			w.RequireOK(w.Do(newRequest(w, basicHeader(c.ID, secret))))
+			w.CheckError(w.Do(newRequest(w, basicHeader(c.ID, secret+"x"))), 401, "invalid_client")
+			w.CheckError(w.Do(newRequest(w, encodedBasicHeader(c.ID, url.QueryEscape(secret)+"%"))), 401, "invalid_client")
 		}
 	}
 }
@@ -132,36 +133,36 @@ func TestAnIdentifierWorksFormEncodedAndAsItIs(t *testing.T) {
 	w := newServer(t)
 	for _, id := range []string{"shop.web", "https://shop.example.com/client", "a+b", "a%20b", "ä"} {
 		c := w.AddClient(servertest.Client(id))
-		w.RequireOK(w.Do(request(w, encoded(c.ID, servertest.Secret))))
+		w.RequireOK(w.Do(newRequest(w, encodedBasicHeader(c.ID, servertest.Secret))))
 		if !strings.Contains(id, ":") {
-			w.RequireOK(w.Do(request(w, basic(c.ID, servertest.Secret))))
+			w.RequireOK(w.Do(newRequest(w, basicHeader(c.ID, servertest.Secret))))
 		}
 	}
 }
 
 func TestMoreThanOneMethodInARequestIsRefused(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
-	header := encoded(c.ID, servertest.Secret)
-	two := request(w, header)
+	c := w.AddClient(clientWithMethod(oauth.AuthMethodSecretBasic))
+	header := encodedBasicHeader(c.ID, servertest.Secret)
+	two := newRequest(w, header)
 	two.Header.Add("Authorization", header)
 	for what, r := range map[string]*http.Request{
-		"Basic and a posted secret":         request(w, header, "client_id", c.ID, "client_secret", servertest.Secret),
-		"Basic and a secret without an id":  request(w, header, "client_secret", servertest.Secret),
-		"Basic and an assertion":            request(w, header, "client_assertion", "x"),
-		"a posted secret and an assertion":  request(w, "", "client_id", c.ID, "client_secret", servertest.Secret, "client_assertion", "x"),
-		"another scheme and a secret":       request(w, "Bearer x", "client_id", c.ID, "client_secret", servertest.Secret),
+		"Basic and a posted secret":         newRequest(w, header, "client_id", c.ID, "client_secret", servertest.Secret),
+		"Basic and a secret without an id":  newRequest(w, header, "client_secret", servertest.Secret),
+		"Basic and an assertion":            newRequest(w, header, "client_assertion", "x"),
+		"a posted secret and an assertion":  newRequest(w, "", "client_id", c.ID, "client_secret", servertest.Secret, "client_assertion", "x"),
+		"another scheme and a secret":       newRequest(w, "Bearer x", "client_id", c.ID, "client_secret", servertest.Secret),
 		"two headers":                       two,
-		"Basic and another client's id":     request(w, header, "client_id", "shop.other"),
-		"Basic and an id that is no string": request(w, header, "client_id", c.ID+"\n"),
+		"Basic and another client's id":     newRequest(w, header, "client_id", "shop.other"),
+		"Basic and an id that is no string": newRequest(w, header, "client_id", c.ID+"\n"),
 	} {
 		a := w.Do(r)
 		if a.Status != 400 || a.ErrorCode() != "invalid_request" {
 			t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)
 		}
 	}
-	w.RequireOK(w.Do(request(w, header, "client_id", c.ID)))
-	w.RequireOK(w.Do(request(w, header, "client_id", "", "client_secret", "", "client_assertion", "")))
+	w.RequireOK(w.Do(newRequest(w, header, "client_id", c.ID)))
+	w.RequireOK(w.Do(newRequest(w, header, "client_id", "", "client_secret", "", "client_assertion", "")))
 	if len(w.Used) != 2 {
 		t.Errorf("credentials were used %d times, want 2", len(w.Used))
 	}
@@ -169,38 +170,38 @@ func TestMoreThanOneMethodInARequestIsRefused(t *testing.T) {
 
 func TestAPublicClientThatSendsASecretIsRefused(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(by(oauth.AuthMethodNone))
-	// Even one that it had before it was made public.
-	had := by(oauth.AuthMethodNone)
+	c := w.AddClient(clientWithMethod(oauth.AuthMethodNone))
+	// This includes a secret that it had before it became public.
+	had := clientWithMethod(oauth.AuthMethodNone)
 	had.ID, had.UID, had.Credentials = "shop.had", "had-uid", []documents.Credential{servertest.Credential("c1", servertest.Secret)}
 	w.AddClient(had)
 	for _, id := range []string{c.ID, had.ID} {
 		for what, r := range map[string]*http.Request{
-			"a posted secret":          request(w, "", "client_id", id, "client_secret", servertest.Secret),
-			"Basic":                    request(w, encoded(id, servertest.Secret)),
-			"Basic without a secret":   request(w, basic(id, "")),
-			"a scheme that is unknown": request(w, "Negotiate x", "client_id", id),
+			"a posted secret":          newRequest(w, "", "client_id", id, "client_secret", servertest.Secret),
+			"Basic":                    newRequest(w, encodedBasicHeader(id, servertest.Secret)),
+			"Basic without a secret":   newRequest(w, basicHeader(id, "")),
+			"a scheme that is unknown": newRequest(w, "Negotiate x", "client_id", id),
 		} {
 			if a := w.Do(r); a.Status != 401 || a.ErrorCode() != "invalid_client" {
 				t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)
 			}
 		}
-		w.RequireOK(w.Do(request(w, "", "client_id", id, "client_secret", "")))
+		w.RequireOK(w.Do(newRequest(w, "", "client_id", id, "client_secret", "")))
 	}
 }
 
 func TestOnlyConfidentialClientsAreConfidential(t *testing.T) {
 	w := newServer(t)
-	public, shop := w.AddClient(by(oauth.AuthMethodNone)), w.AddClient(by(oauth.AuthMethodSecretBasic))
+	public, shop := w.AddClient(clientWithMethod(oauth.AuthMethodNone)), w.AddClient(clientWithMethod(oauth.AuthMethodSecretBasic))
 	w.CheckError(w.Post("/confidential", public), 401, "invalid_client")
 	w.RequireOK(w.Post("/confidential", shop))
 }
 
-// Who guesses identifiers learns nothing: neither from the answer nor from the work.
+// Neither the answer nor the work tells whether a client id exists.
 func TestEveryClientThatIsNotWhoItSaysIsAnsweredAlikeAndCostsTheSame(t *testing.T) {
 	w := newServer(t)
-	served := w.AddClient(by(oauth.AuthMethodSecretBasic))
-	post, public := w.AddClient(by(oauth.AuthMethodSecretPost)), w.AddClient(by(oauth.AuthMethodNone))
+	served := w.AddClient(clientWithMethod(oauth.AuthMethodSecretBasic))
+	post, public := w.AddClient(clientWithMethod(oauth.AuthMethodSecretPost)), w.AddClient(clientWithMethod(oauth.AuthMethodNone))
 	suspended, refused, gone, bare := servertest.Client("shop.suspended"), servertest.Client("shop.refused"), servertest.Client("shop.gone"), servertest.Client("shop.bare")
 	suspended.Suspended = true
 	refused.Scopes, refused.RedirectURIs = []string{"openid"}, []string{"com.unknown.app:/cb"}
@@ -217,23 +218,23 @@ func TestEveryClientThatIsNotWhoItSaysIsAnsweredAlikeAndCostsTheSame(t *testing.
 		what string
 		r    *http.Request
 	}{
-		{"a wrong secret", request(w, encoded(served.ID, "wrong"))},
-		{"no secret", request(w, basic(served.ID, ""))},
-		{"a secret that reads in two ways", request(w, basic(served.ID, "100%25"))},
-		{"an unknown client", request(w, encoded("shop.unknown", servertest.Secret))},
-		{"an unknown client without a secret", request(w, "", "client_id", "shop.unknown")},
-		{"an unknown client with a posted secret", request(w, "", "client_id", "shop.unknown", "client_secret", servertest.Secret)},
-		{"an identifier of unusual length", request(w, encoded(strings.Repeat("x", 8192), servertest.Secret))},
-		{"a suspended client", request(w, encoded(suspended.ID, servertest.Secret))},
-		{"a client that no rule allows", request(w, encoded(refused.ID, servertest.Secret))},
-		{"a deleted client", request(w, encoded(gone.ID, servertest.Secret))},
-		{"a client without a secret yet", request(w, encoded(bare.ID, ""))},
-		{"a client that rotates, and a wrong secret", request(w, encoded(rotating.ID, "wrong"))},
-		{"another method, and a wrong secret", request(w, encoded(post.ID, "wrong"))},
-		{"another method, and a suspended client's secret", request(w, "", "client_id", suspended.ID, "client_secret", servertest.Secret)},
-		{"a public client with a secret", request(w, encoded(public.ID, servertest.Secret))},
-		{"a confidential client without one", request(w, "", "client_id", served.ID)},
-		{"the identifier in another case", request(w, encoded(strings.ToUpper(served.ID), servertest.Secret))},
+		{"a wrong secret", newRequest(w, encodedBasicHeader(served.ID, "wrong"))},
+		{"no secret", newRequest(w, basicHeader(served.ID, ""))},
+		{"a secret that reads in two ways", newRequest(w, basicHeader(served.ID, "100%25"))},
+		{"an unknown client", newRequest(w, encodedBasicHeader("shop.unknown", servertest.Secret))},
+		{"an unknown client without a secret", newRequest(w, "", "client_id", "shop.unknown")},
+		{"an unknown client with a posted secret", newRequest(w, "", "client_id", "shop.unknown", "client_secret", servertest.Secret)},
+		{"an identifier of unusual length", newRequest(w, encodedBasicHeader(strings.Repeat("x", 8192), servertest.Secret))},
+		{"a suspended client", newRequest(w, encodedBasicHeader(suspended.ID, servertest.Secret))},
+		{"a client that no rule allows", newRequest(w, encodedBasicHeader(refused.ID, servertest.Secret))},
+		{"a deleted client", newRequest(w, encodedBasicHeader(gone.ID, servertest.Secret))},
+		{"a client without a secret yet", newRequest(w, encodedBasicHeader(bare.ID, ""))},
+		{"a client that rotates, and a wrong secret", newRequest(w, encodedBasicHeader(rotating.ID, "wrong"))},
+		{"another method, and a wrong secret", newRequest(w, encodedBasicHeader(post.ID, "wrong"))},
+		{"another method, and a suspended client's secret", newRequest(w, "", "client_id", suspended.ID, "client_secret", servertest.Secret)},
+		{"a public client with a secret", newRequest(w, encodedBasicHeader(public.ID, servertest.Secret))},
+		{"a confidential client without one", newRequest(w, "", "client_id", served.ID)},
+		{"the identifier in another case", newRequest(w, encodedBasicHeader(strings.ToUpper(served.ID), servertest.Secret))},
 	} {
 		before := w.Clients.Comparisons()
 		a := w.Do(test.r)
@@ -251,12 +252,12 @@ func TestEveryClientThatIsNotWhoItSaysIsAnsweredAlikeAndCostsTheSame(t *testing.
 		}
 	}
 	before := w.Clients.Comparisons()
-	w.RequireOK(w.Do(request(w, encoded(served.ID, servertest.Secret))))
+	w.RequireOK(w.Do(newRequest(w, encodedBasicHeader(served.ID, servertest.Secret))))
 	if did := w.Clients.Comparisons() - before; did != work {
 		t.Errorf("the right secret costs %d comparisons, a wrong one %d", did, work)
 	}
 	before = w.Clients.Comparisons()
-	w.CheckError(w.Do(request(w, encoded(post.ID, servertest.Secret))), 401, "invalid_client")
+	w.CheckError(w.Do(newRequest(w, encodedBasicHeader(post.ID, servertest.Secret))), 401, "invalid_client")
 	if did := w.Clients.Comparisons() - before; did != work {
 		t.Errorf("the right secret by another method costs %d comparisons, a wrong one %d", did, work)
 	}
@@ -264,18 +265,18 @@ func TestEveryClientThatIsNotWhoItSaysIsAnsweredAlikeAndCostsTheSame(t *testing.
 
 func TestWhoHoldsTheRightSecretIsToldThatItCameByTheWrongMethod(t *testing.T) {
 	w := newServer(t)
-	basic, post, public := w.AddClient(by(oauth.AuthMethodSecretBasic)), w.AddClient(by(oauth.AuthMethodSecretPost)), by(oauth.AuthMethodNone)
+	basic, post, public := w.AddClient(clientWithMethod(oauth.AuthMethodSecretBasic)), w.AddClient(clientWithMethod(oauth.AuthMethodSecretPost)), clientWithMethod(oauth.AuthMethodNone)
 	public.Credentials = []documents.Credential{servertest.Credential("c1", servertest.Secret)} // of the time before it was public
 	w.AddClient(public)
-	posted := func(id, secret string) *http.Request { return request(w, "", "client_id", id, "client_secret", secret) }
+	posted := func(id, secret string) *http.Request { return newRequest(w, "", "client_id", id, "client_secret", secret) }
 	for _, test := range []struct {
 		r    *http.Request
 		told string // what the description has; empty: what everybody is told
 	}{
-		{encodedRequest(w, post.ID, servertest.Secret), "by client_secret_basic: send it by client_secret_post"},
+		{newEncodedRequest(w, post.ID, servertest.Secret), "by client_secret_basic: send it by client_secret_post"},
 		{posted(basic.ID, servertest.Secret), "by client_secret_post: send it by client_secret_basic"},
-		{encodedRequest(w, post.ID, "wrong"), ""}, {posted(basic.ID, "wrong"), ""}, {posted(basic.ID, ""), ""},
-		{posted(public.ID, servertest.Secret), ""}, {encodedRequest(w, public.ID, servertest.Secret), ""},
+		{newEncodedRequest(w, post.ID, "wrong"), ""}, {posted(basic.ID, "wrong"), ""}, {posted(basic.ID, ""), ""},
+		{posted(public.ID, servertest.Secret), ""}, {newEncodedRequest(w, public.ID, servertest.Secret), ""},
 	} {
 		a := w.Do(test.r)
 		w.CheckError(a, 401, "invalid_client")
@@ -293,15 +294,15 @@ func TestWhoHoldsTheRightSecretIsToldThatItCameByTheWrongMethod(t *testing.T) {
 	}
 }
 
-func encodedRequest(w *servertest.Server, id, secret string) *http.Request {
-	return request(w, encoded(id, secret))
+func newEncodedRequest(w *servertest.Server, id, secret string) *http.Request {
+	return newRequest(w, encodedBasicHeader(id, secret))
 }
 
 func TestA401HasAChallenge(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
+	c := w.AddClient(clientWithMethod(oauth.AuthMethodSecretBasic))
 	for _, r := range []*http.Request{
-		request(w, encoded(c.ID, "wrong")), request(w, "Basic x"), request(w, "Bearer x"), request(w, ""), request(w, "", "client_assertion", "x"),
+		newRequest(w, encodedBasicHeader(c.ID, "wrong")), newRequest(w, "Basic x"), newRequest(w, "Bearer x"), newRequest(w, ""), newRequest(w, "", "client_assertion", "x"),
 	} {
 		a := w.Do(r)
 		w.CheckError(a, 401, "invalid_client")
@@ -316,26 +317,26 @@ func TestA401HasAChallenge(t *testing.T) {
 
 func TestAMalformedHeaderIsNoClient(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
+	c := w.AddClient(clientWithMethod(oauth.AuthMethodSecretBasic))
 	plain := c.ID + ":" + servertest.Secret
 	for what, header := range map[string]string{
 		"no credentials":             "Basic",
 		"empty credentials":          "Basic ",
 		"not base64":                 "Basic " + plain,
 		"no padding":                 "Basic " + strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(plain+"x")), "=") + "=====",
-		"base64 twice":               basic(basic(c.ID, servertest.Secret), ""),
+		"base64 twice":               basicHeader(basicHeader(c.ID, servertest.Secret), ""),
 		"no colon":                   "Basic " + base64.StdEncoding.EncodeToString([]byte(c.ID)),
-		"no identifier":              basic("", servertest.Secret),
+		"no identifier":              basicHeader("", servertest.Secret),
 		"credentials as parameters":  `Basic username="` + c.ID + `", password="` + servertest.Secret + `"`,
-		"two schemes":                basic(c.ID, servertest.Secret) + ", Bearer x",
-		"the other way round":        basic(servertest.Secret, c.ID),
+		"two schemes":                basicHeader(c.ID, servertest.Secret) + ", Bearer x",
+		"the other way round":        basicHeader(servertest.Secret, c.ID),
 		"another scheme":             "Digest " + base64.StdEncoding.EncodeToString([]byte(plain)),
 		"a tab":                      "Basic\t" + base64.StdEncoding.EncodeToString([]byte(plain)),
-		"a zero byte in the secret":  basic(c.ID, servertest.Secret+"\x00"),
-		"a line break in the secret": basic(c.ID, servertest.Secret+"\n"),
-		"half a character":           basic(c.ID, servertest.Secret+"\xff"),
+		"a zero byte in the secret":  basicHeader(c.ID, servertest.Secret+"\x00"),
+		"a line break in the secret": basicHeader(c.ID, servertest.Secret+"\n"),
+		"half a character":           basicHeader(c.ID, servertest.Secret+"\xff"),
 	} {
-		a := w.Do(request(w, header))
+		a := w.Do(newRequest(w, header))
 		if a.Status != 401 || a.ErrorCode() != "invalid_client" {
 			t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)
 		}
@@ -344,59 +345,59 @@ func TestAMalformedHeaderIsNoClient(t *testing.T) {
 		}
 	}
 	for _, scheme := range []string{"basic ", "BASIC ", "Basic  "} {
-		w.RequireOK(w.Do(request(w, scheme+base64.StdEncoding.EncodeToString([]byte(plain)))))
+		w.RequireOK(w.Do(newRequest(w, scheme+base64.StdEncoding.EncodeToString([]byte(plain)))))
 	}
 }
 
 func TestAnAssertionIsNotKnownYet(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(by(oauth.AuthMethodNone))
-	w.CheckError(w.Do(request(w, "", "client_id", c.ID, "client_assertion", "x",
+	c := w.AddClient(clientWithMethod(oauth.AuthMethodNone))
+	w.CheckError(w.Do(newRequest(w, "", "client_id", c.ID, "client_assertion", "x",
 		"client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")), 401, "invalid_client")
 }
 
 func TestBothSecretsWorkUntilTheOldOneIsRetired(t *testing.T) {
 	w := newServer(t)
-	c := by(oauth.AuthMethodSecretBasic)
+	c := clientWithMethod(oauth.AuthMethodSecretBasic)
 	old, current, pending := servertest.Credential("old", "old-secret"), servertest.Credential("current", "current-secret"), servertest.Credential("pending", "pending-secret")
 	old.State, old.RetireAfter = documents.CredentialRetiring, w.Now().Add(time.Hour).Unix()
 	pending.State = documents.CredentialPending
 	c.Credentials = []documents.Credential{old, current, pending}
 	w.AddClient(c)
 	for _, secret := range []string{"old-secret", "current-secret", "pending-secret"} {
-		w.RequireOK(w.Do(request(w, encoded(c.ID, secret))))
+		w.RequireOK(w.Do(newRequest(w, encodedBasicHeader(c.ID, secret))))
 	}
 	if want := []string{c.UID + "/old", c.UID + "/current", c.UID + "/pending"}; !slices.Equal(w.Used, want) {
 		t.Errorf("used were %v, want %v", w.Used, want)
 	}
 	c.Credentials = c.Credentials[1:] // the manager ends it
 	w.AddClient(c)
-	w.CheckError(w.Do(request(w, encoded(c.ID, "old-secret"))), 401, "invalid_client")
-	w.RequireOK(w.Do(request(w, encoded(c.ID, "current-secret"))))
+	w.CheckError(w.Do(newRequest(w, encodedBasicHeader(c.ID, "old-secret"))), 401, "invalid_client")
+	w.RequireOK(w.Do(newRequest(w, encodedBasicHeader(c.ID, "current-secret"))))
 }
 
 func TestAClockThatIsOffEndsNoSecretEarlyNorWithoutTheManagerMuchLater(t *testing.T) {
 	w := newServer(t)
-	c := by(oauth.AuthMethodSecretBasic)
+	c := clientWithMethod(oauth.AuthMethodSecretBasic)
 	old := servertest.Credential("old", "old-secret")
 	old.State, old.RetireAfter = documents.CredentialRetiring, w.Now().Add(time.Hour).Unix()
 	c.Credentials = []documents.Credential{old, servertest.Credential("current", "current-secret")}
 	w.AddClient(c)
 	w.Advance(time.Hour + 5*time.Minute) // it is five minutes ahead
-	w.RequireOK(w.Do(request(w, encoded(c.ID, "old-secret"))))
+	w.RequireOK(w.Do(newRequest(w, encodedBasicHeader(c.ID, "old-secret"))))
 	w.Advance(5 * time.Minute)
-	w.CheckError(w.Do(request(w, encoded(c.ID, "old-secret"))), 401, "invalid_client")
-	w.RequireOK(w.Do(request(w, encoded(c.ID, "current-secret"))))
+	w.CheckError(w.Do(newRequest(w, encodedBasicHeader(c.ID, "old-secret"))), 401, "invalid_client")
+	w.RequireOK(w.Do(newRequest(w, encodedBasicHeader(c.ID, "current-secret"))))
 }
 
 func TestAChangedSecretCountsAtOnce(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
-	w.RequireOK(w.Do(request(w, encoded(c.ID, servertest.Secret))))
+	c := w.AddClient(clientWithMethod(oauth.AuthMethodSecretBasic))
+	w.RequireOK(w.Do(newRequest(w, encodedBasicHeader(c.ID, servertest.Secret))))
 	c.Credentials = []documents.Credential{servertest.Credential("c2", "another")}
 	w.AddClient(c)
-	w.CheckError(w.Do(request(w, encoded(c.ID, servertest.Secret))), 401, "invalid_client")
-	w.RequireOK(w.Do(request(w, encoded(c.ID, "another"))))
+	w.CheckError(w.Do(newRequest(w, encodedBasicHeader(c.ID, servertest.Secret))), 401, "invalid_client")
+	w.RequireOK(w.Do(newRequest(w, encodedBasicHeader(c.ID, "another"))))
 }
 
 func TestACredentialThatSaysNothingAuthenticatesNobody(t *testing.T) {
@@ -420,10 +421,10 @@ func TestACredentialThatSaysNothingAuthenticatesNobody(t *testing.T) {
 		"a space before, as a careless copy": {good, " " + servertest.Secret},
 	} {
 		w := newServer(t)
-		c := by(oauth.AuthMethodSecretBasic)
+		c := clientWithMethod(oauth.AuthMethodSecretBasic)
 		c.Credentials = []documents.Credential{test.credential}
 		w.AddClient(c)
-		if a := w.Do(request(w, encoded(c.ID, test.secret))); a.Status != 401 {
+		if a := w.Do(newRequest(w, encodedBasicHeader(c.ID, test.secret))); a.Status != 401 {
 			t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)
 		}
 		if len(w.Used) != 0 {
@@ -434,7 +435,7 @@ func TestACredentialThatSaysNothingAuthenticatesNobody(t *testing.T) {
 
 func TestParallelRequestsDoNotMeet(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(by(oauth.AuthMethodSecretBasic))
+	c := w.AddClient(clientWithMethod(oauth.AuthMethodSecretBasic))
 	var group sync.WaitGroup
 	for i := range 20 {
 		group.Go(func() {
@@ -443,7 +444,7 @@ func TestParallelRequestsDoNotMeet(t *testing.T) {
 			if !right {
 				secret = fmt.Sprint("wrong", i)
 			}
-			if a := w.Do(request(w, encoded(c.ID, secret))); (a.Status == 200) != right {
+			if a := w.Do(newRequest(w, encodedBasicHeader(c.ID, secret))); (a.Status == 200) != right {
 				t.Errorf("the answer is %d", a.Status)
 			}
 		})

@@ -36,7 +36,7 @@ func FuzzBasic(f *testing.F) {
 		f.Add(seed.id, seed.secret, seed.header)
 	}
 	f.Fuzz(func(t *testing.T, id, secret, header string) {
-		// Whatever a header holds, it is one client with one secret in at most two spellings, or an error.
+		// Every header is one client with one secret in at most two spellings, or an error.
 		r := httptest.NewRequest("POST", "/token", nil)
 		r.Header.Set("Authorization", header)
 		p, err := parseCredentials(r, nil)
@@ -49,7 +49,8 @@ func FuzzBasic(f *testing.F) {
 			t.Errorf("%q presents an empty identifier", header)
 		}
 
-		// What is encoded as RFC 6749 wants it is read back, whatever its characters; what is not, too, as far as a colon allows.
+		// A header as RFC 6749 defines it is parsed for all characters. So is one without
+		// form-encoding, except that the id cannot have a colon.
 		if id == "" {
 			return
 		}

@@ -23,18 +23,18 @@ func TestFailuresAreCountedByTheirReason(t *testing.T) {
 		pairs         []string
 	}{
 		{"Malformed", "Bearer x", nil},
-		{"Malformed", basic("shop.web", servertest.Secret), []string{"client_secret", servertest.Secret}},
+		{"Malformed", basicHeader("shop.web", servertest.Secret), []string{"client_secret", servertest.Secret}},
 		{"Malformed", "", nil},
-		{"UnknownClient", basic("shop.none", servertest.Secret), nil},
-		{"UnknownClient", basic("shop.old", servertest.Secret), nil},
-		{"WrongSecret", basic("shop.web", "wrong"), nil},
+		{"UnknownClient", basicHeader("shop.none", servertest.Secret), nil},
+		{"UnknownClient", basicHeader("shop.old", servertest.Secret), nil},
+		{"WrongSecret", basicHeader("shop.web", "wrong"), nil},
 		{"WrongMethod", "", []string{"client_id", "shop.web"}},
 		{"WrongMethod", "", []string{"client_id", "shop.web", "client_secret", servertest.Secret}},
-		{"WrongMethod", basic("shop.app", servertest.Secret), nil},
-		{"", basic("shop.web", servertest.Secret), nil},
+		{"WrongMethod", basicHeader("shop.app", servertest.Secret), nil},
+		{"", basicHeader("shop.web", servertest.Secret), nil},
 		{"", "", []string{"client_id", "shop.app"}},
 	} {
-		w.Do(request(w, test.authorization, test.pairs...))
+		w.Do(newRequest(w, test.authorization, test.pairs...))
 		if test.reason != "" {
 			want[test.reason]++
 		}

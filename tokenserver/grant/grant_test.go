@@ -183,7 +183,7 @@ func TestAReplayIsSeenAsLongAsACodeCouldBeRedeemed(t *testing.T) {
 	checkRefused(t, "and again, after the grant has ended", err, grant.InvalidGrant)
 }
 
-// A record that authorises nothing more is of no use to anybody.
+// Nothing needs a record that authorizes nothing any more.
 func TestARecordIsGoneSoonAfterItsCodeAndTokens(t *testing.T) {
 	w := servertest.New(t)
 	w.ChangeDocument(func(s *documents.Server) {
@@ -272,7 +272,8 @@ func TestOnlyTheReuseOfACodeOrRefreshTokenIsAWarning(t *testing.T) {
 	}
 }
 
-// A record that was lost and is created again under its id has another incarnation: it revives nothing.
+// A record that was lost and is created again under its id has another incarnation, so the old
+// tokens stay inactive.
 func TestTokensOfALostRecordStayDead(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
@@ -322,7 +323,8 @@ func accessToken(t *testing.T, w *servertest.Server, client *registry.Client, ou
 	return token
 }
 
-// A dump of the store is worth nothing: no value in it can be presented anywhere, and none that is handed out is in it.
+// A dump of the store contains no value that a client or browser could send, and none that they
+// got.
 func TestADumpOfTheStoreYieldsNothingUsable(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
@@ -373,7 +375,7 @@ func TestADumpOfTheStoreYieldsNothingUsable(t *testing.T) {
 	}
 }
 
-// What is refused says why in fixed words: no value of the request is in them.
+// The reason of a refusal is a fixed text, without a value of the request.
 func TestARefusalQuotesNothing(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))

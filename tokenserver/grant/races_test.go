@@ -15,7 +15,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
 
-// meanwhile is a store in which something happens just before a write.
+// hookedStore is a store that calls a function before each write.
 type hookedStore struct {
 	storage.Store
 	beforeCreate func(storage.Grant)
@@ -38,7 +38,8 @@ func (m *hookedStore) UpdateGrant(ctx context.Context, g storage.Grant) (storage
 	return m.Store.UpdateGrant(ctx, g)
 }
 
-// lateWrite has the first write of a server on its way until it lands, and asks what becomes of the others before they are done.
+// delayFirstWrite delays the first update until land is called; its request gets ErrAmbiguous.
+// Later updates call others first, and fail with its error.
 func delayFirstWrite(w *servertest.Server, others func() error) (land func() error) {
 	var first *storage.Grant
 	w.Grants.Store = &hookedStore{Store: w.Memory, beforeUpdate: func(g storage.Grant) error {
@@ -61,7 +62,8 @@ func refreshWith(w *servertest.Server, client string, token string) (grant.Resul
 
 func disableGracePeriod(s *documents.Server) { s.RefreshToken.ReuseGracePeriod = 0 }
 
-// The store was away at the wrong moment, and the client tried again and was answered. Then its old token comes from somewhere else.
+// A write was unconfirmed, and the client retried and was answered. Then its old token is used once
+// more.
 func TestAThiefIsNotForgivenWhatTheClientWasForgiven(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
@@ -85,7 +87,8 @@ func TestAThiefIsNotForgivenWhatTheClientWasForgiven(t *testing.T) {
 	}
 }
 
-// Writing down that a token was used, in a rotation that spares confidential clients, replaces no token: nobody may use the one before.
+// With a rotation of public clients only, storing the last use of a token replaces no token. So the
+// token before must not be accepted.
 func TestALostNoteOfTheLastUseForgivesNothing(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
@@ -125,7 +128,8 @@ func TestAnAdvanceThatLandsLateIsOnesOwn(t *testing.T) {
 	}
 }
 
-// The first write is on its way when the second is refused for certain: the client is told to try again, and then the first lands.
+// The first write is delayed, and the second fails. The client is told to retry, and then the first
+// write happens.
 func TestAnAdvanceThatLandsAfterTheAnswerIsOnesOwn(t *testing.T) {
 	w := servertest.New(t)
 	w.ChangeDocument(disableGracePeriod)
@@ -148,7 +152,7 @@ func TestAnAdvanceThatLandsAfterTheAnswerIsOnesOwn(t *testing.T) {
 	}
 }
 
-// consented is a code of an authorization that rests on a stored consent.
+// newConsentedCode returns a code whose authorization needs a stored consent.
 func newConsentedCode(t *testing.T, w *servertest.Server, client documents.Client) string {
 	t.Helper()
 	return w.Code(w.Consent(w.Authorization(client, "openid", "offline_access")))
@@ -184,7 +188,8 @@ func TestAConsentThatCannotBeReadUsesNoCodeUp(t *testing.T) {
 	}
 }
 
-// A create of which nobody knows whether it happened has happened, and the bound of the pair has ended it since: it authorises nothing.
+// An unconfirmed creation has happened, and the bound of the user and the client has ended the
+// grant since. It authorizes nothing.
 func TestAGrantThatHasEndedIsNotOnesOwnAnyMore(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
@@ -245,7 +250,8 @@ func implicitToken(t *testing.T, w *servertest.Server, client *registry.Client) 
 	return token
 }
 
-// What is revoked by a mark alone stays revoked when a store that forgets has lost the mark.
+// A token without a grant that was revoked stays revoked after a restart of the memory store, which
+// loses the mark.
 func TestATokenWithoutAGrantDoesNotOutliveAStoreThatForgets(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
@@ -265,7 +271,7 @@ func TestATokenWithoutAGrantDoesNotOutliveAStoreThatForgets(t *testing.T) {
 	}
 }
 
-// A code that comes again is a replay, although a refresh of the same grant got no answer.
+// A second use of a code is a replay, although a refresh of the same grant is unconfirmed.
 func TestAnUnansweredRefreshForgivesNoReplayOfTheCode(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
@@ -283,7 +289,7 @@ func TestAnUnansweredRefreshForgivesNoReplayOfTheCode(t *testing.T) {
 	checkEndReason(t, w, storage.EndCodeReuse)
 }
 
-// The write is still on its way when the client tries again, and is faster than the second one.
+// The first write is delayed until the client retries, and happens before the second one.
 func TestAnAdvanceThatLandsDuringTheRetryIsOnesOwn(t *testing.T) {
 	w := servertest.New(t)
 	w.ChangeDocument(disableGracePeriod)
@@ -307,7 +313,8 @@ func TestAnAdvanceThatLandsDuringTheRetryIsOnesOwn(t *testing.T) {
 	}
 }
 
-// Of two parallel requests one is answered by the write of the other, which learns nothing of it. Then the old token comes from somewhere else.
+// Of two parallel requests, one is answered from the write of the other, whose outcome stays
+// unknown to it. Then the old token is used once more.
 func TestAnAnswerToAParallelRequestLeavesNothingToForgive(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
@@ -333,7 +340,8 @@ func TestAnAnswerToAParallelRequestLeavesNothingToForgive(t *testing.T) {
 	checkEndReason(t, w, storage.EndRefreshTokenReuse)
 }
 
-// Something between server and store delivered the write twice: the answer that came is that of the second, and says that somebody was faster.
+// A proxy between server and store delivered the write twice, and returned the answer to the
+// second: a conflict.
 func TestAnAdvanceThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
 	for _, unreadable := range []bool{false, true} {
 		w := servertest.New(t)
@@ -397,7 +405,8 @@ func TestACreationThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
 	}
 }
 
-// The record of a first try is found by a second one, which then cannot read the consent; the third is still the client's.
+// The second try finds the record of the first, and cannot read the consent. The third try must
+// succeed.
 func TestAConsentThatCannotBeReadLosesNoUnseenWrite(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))

@@ -12,7 +12,7 @@ var (
 	start   = time.Unix(1_700_000_000, 0)
 )
 
-// unanswered is a request that wrote by the attempt and got no answer, at now.
+// addUnconfirmed records a request that wrote with the attempt and got no answer.
 func addUnconfirmed(u *unconfirmedWrites, id, attempt string, now time.Time) {
 	u.begin(id, attempt)
 	u.finish(id, attempt, errAway, true, now)

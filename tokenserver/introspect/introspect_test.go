@@ -20,7 +20,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/token"
 )
 
-// world has two APIs, each with a client that introspects for it, and a client with a user's tokens for both.
+// testServer has two APIs, each with a client that introspects for it, and a client that gets a
+// user's tokens for both.
 type testServer struct {
 	*servertest.Server
 	orders, stock, shop documents.Client
@@ -32,23 +33,23 @@ func newTestServer(t *testing.T) *testServer {
 	tokens := &token.Handler{Clients: w.Clients, Grants: w.Grants, Minter: w.Minter, Registry: w.Registry, Passwords: w.Passwords, Throttle: w.Throttle}
 	w.Handle("/token", tokens.Handle)
 	w.Handle("/introspect", (&introspect.Handler{Clients: w.Clients, Grants: w.Grants, Registry: w.Registry}).Handle)
-	w.orders, w.stock = w.AddClient(introspector("orders-api")), w.AddClient(introspector("stock-api"))
-	w.AddResourceServer(w.api(servertest.Orders, "orders-api", "orders:read", "orders:write"))
-	w.AddResourceServer(w.api(servertest.Stock, "stock-api", "stock:read"))
+	w.orders, w.stock = w.AddClient(newIntrospectionClient("orders-api")), w.AddClient(newIntrospectionClient("stock-api"))
+	w.AddResourceServer(w.newResourceServer(servertest.Orders, "orders-api", "orders:read", "orders:write"))
+	w.AddResourceServer(w.newResourceServer(servertest.Stock, "stock-api", "stock:read"))
 	w.shop = w.AddClient(servertest.Client("shop.web"))
 	return w
 }
 
-// introspector is a client without any grant of its own that could matter here.
-func introspector(name string) documents.Client {
+// newIntrospectionClient returns a client for the introspection endpoint.
+func newIntrospectionClient(name string) documents.Client {
 	c := servertest.Client("apis." + name)
 	c.Namespace, c.Name = "apis", name
 	c.GrantTypes, c.RedirectURIs, c.Scopes = []string{oauth.GrantClientCredentials}, nil, nil
 	return c
 }
 
-// api is a resource server that lists a client of its namespace.
-func (w *testServer) api(identifier, lists string, scopes ...string) documents.ResourceServer {
+// newResourceServer returns a resource server that lists a client of its namespace.
+func (w *testServer) newResourceServer(identifier, lists string, scopes ...string) documents.ResourceServer {
 	rs := servertest.ResourceServer(identifier, scopes...)
 	rs.IntrospectionClients = []documents.ClientName{{Namespace: "apis", Name: lists}}
 	return rs
@@ -58,8 +59,9 @@ func (w *testServer) introspect(caller documents.Client, token string, pairs ...
 	return w.Post("/introspect", caller, append([]string{"token", token}, pairs...)...)
 }
 
-// inactive reports an answer that says anything but that a token is not active.
-func inactive(t *testing.T, what string, a servertest.Answer) {
+// checkInactive fails the test unless the answer says that the token is not active, and nothing
+// else.
+func checkInactive(t *testing.T, what string, a servertest.Answer) {
 	t.Helper()
 	if a.Status != http.StatusOK || a.Body != `{"active":false}` {
 		t.Errorf("%s: the answer is %d %s, want 200 and only active:false", what, a.Status, a.Body)
@@ -69,7 +71,7 @@ func inactive(t *testing.T, what string, a servertest.Answer) {
 	}
 }
 
-func exactly(t *testing.T, a servertest.Answer, want map[string]any) {
+func checkFields(t *testing.T, a servertest.Answer, want map[string]any) {
 	t.Helper()
 	if a.Status != http.StatusOK || !reflect.DeepEqual(a.JSON, want) {
 		t.Errorf("the answer is %d %v, want %v", a.Status, a.JSON, want)
@@ -81,7 +83,7 @@ func TestATokensOwnClientIsToldAllOfIt(t *testing.T) {
 	now := float64(w.Now().Unix())
 	access := w.IssueTokens(w.shop, "openid", "orders:read", "stock:read").String("access_token")
 	a := w.introspect(w.shop, access)
-	exactly(t, a, map[string]any{
+	checkFields(t, a, map[string]any{
 		"active": true, "iss": servertest.Issuer, "sub": servertest.Subject, "client_id": "shop.web", "token_type": "Bearer",
 		"aud": []any{servertest.Orders, servertest.Stock, servertest.Issuer}, "scope": "openid orders:read stock:read",
 		"iat": now, "exp": now + 300, "auth_time": now - 60, "acr": oauth.ACRPassword, "amr": []any{"pwd"}, "jti": w.Claims(access)["jti"],
@@ -100,15 +102,15 @@ func TestAnAPIIsToldWhatConcernsIt(t *testing.T) {
 		"aud": servertest.Orders, "scope": "orders:read",
 		"iat": now, "exp": now + 300, "auth_time": now - 60, "acr": oauth.ACRPassword, "amr": []any{"pwd"}, "jti": w.Claims(access)["jti"],
 	}
-	exactly(t, w.introspect(w.orders, access), want)
+	checkFields(t, w.introspect(w.orders, access), want)
 	want["aud"], want["scope"] = servertest.Stock, "stock:read"
-	exactly(t, w.introspect(w.stock, access), want)
+	checkFields(t, w.introspect(w.stock, access), want)
 
-	both := w.api(servertest.Stock, "stock-api", "stock:read")
+	both := w.newResourceServer(servertest.Stock, "stock-api", "stock:read")
 	both.IntrospectionClients = append(both.IntrospectionClients, documents.ClientName{Namespace: "apis", Name: "orders-api"})
 	w.AddResourceServer(both)
 	want["aud"], want["scope"] = []any{servertest.Orders, servertest.Stock}, "orders:read stock:read"
-	exactly(t, w.introspect(w.orders, access), want)
+	checkFields(t, w.introspect(w.orders, access), want)
 }
 
 func TestATokenOfAServiceIsAboutTheService(t *testing.T) {
@@ -118,7 +120,7 @@ func TestATokenOfAServiceIsAboutTheService(t *testing.T) {
 	w.AddClient(c)
 	now := float64(w.Now().Unix())
 	access := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:write")).String("access_token")
-	exactly(t, w.introspect(w.orders, access), map[string]any{
+	checkFields(t, w.introspect(w.orders, access), map[string]any{
 		"active": true, "iss": servertest.Issuer, "sub": "shop.service", "client_id": "shop.service", "token_type": "Bearer",
 		"aud": servertest.Orders, "scope": "orders:write", "iat": now, "exp": now + 300, "jti": w.Claims(access)["jti"],
 	})
@@ -127,28 +129,28 @@ func TestATokenOfAServiceIsAboutTheService(t *testing.T) {
 func TestToAnyoneElseATokenIsInactive(t *testing.T) {
 	w := newTestServer(t)
 	access := w.IssueTokens(w.shop, "openid", "orders:read").String("access_token")
-	namesake := introspector("orders-api")
+	namesake := newIntrospectionClient("orders-api")
 	namesake.ID, namesake.UID, namesake.Namespace = "other.orders-api", "namesake-uid", "other"
 	for what, caller := range map[string]documents.Client{
 		"another client with users":                 w.AddClient(servertest.Client("shop.other")),
 		"a client that another API lists":           w.stock,
 		"a client of that name in another place":    w.AddClient(namesake),
-		"a client in the API's namespace, unlisted": w.AddClient(introspector("orders-worker")),
+		"a client in the API's namespace, unlisted": w.AddClient(newIntrospectionClient("orders-worker")),
 	} {
-		inactive(t, what, w.introspect(caller, access))
+		checkInactive(t, what, w.introspect(caller, access))
 	}
 	if got := w.introspect(w.orders, access); got.JSON["active"] != true {
 		t.Errorf("the API that is listed is told %s", got.Body)
 	}
-	unlisted := w.api(servertest.Orders, "nobody", "orders:read", "orders:write")
+	unlisted := w.newResourceServer(servertest.Orders, "nobody", "orders:read", "orders:write")
 	w.AddResourceServer(unlisted)
-	inactive(t, "a client that is listed no longer", w.introspect(w.orders, access))
+	checkInactive(t, "a client that is listed no longer", w.introspect(w.orders, access))
 }
 
 func TestATokenForOneAPIIsInactiveToAnother(t *testing.T) {
 	w := newTestServer(t)
 	access := w.RequireOK(w.Redeem(w.shop, w.Code(w.Authorization(w.shop, "openid", "orders:read", "stock:read")), "resource", servertest.Stock)).String("access_token")
-	inactive(t, "the other API", w.introspect(w.orders, access))
+	checkInactive(t, "the other API", w.introspect(w.orders, access))
 	if a := w.introspect(w.stock, access); a.JSON["active"] != true {
 		t.Errorf("the API of the token is told %s", a.Body)
 	}
@@ -164,7 +166,7 @@ func TestIntrospectionIsForConfidentialClientsThatAuthenticate(t *testing.T) {
 	wrong.SetBasicAuth(w.orders.ID, "wrong")
 	bearer := w.Form("/introspect", documents.Client{}, "token", access)
 	bearer.Header.Set("Authorization", "Bearer "+access)
-	suspended := introspector("suspended")
+	suspended := newIntrospectionClient("suspended")
 	suspended.Suspended = true
 	w.AddClient(suspended)
 	for what, r := range map[string]*http.Request{
@@ -187,12 +189,12 @@ func TestARefreshTokenIsShownToItsOwnClientOnly(t *testing.T) {
 	begun := w.Now()
 	refresh := w.IssueTokens(w.shop, "openid", "offline_access", "orders:read").String("refresh_token")
 	w.Advance(time.Hour)
-	exactly(t, w.introspect(w.shop, refresh), map[string]any{
+	checkFields(t, w.introspect(w.shop, refresh), map[string]any{
 		"active": true, "iss": servertest.Issuer, "sub": servertest.Subject, "client_id": "shop.web", "scope": "openid offline_access orders:read",
 		"iat": float64(begun.Unix()), "exp": float64(begun.Add(720 * time.Hour).Unix()),
 	})
-	inactive(t, "an API that is listed", w.introspect(w.orders, refresh))
-	inactive(t, "another client", w.introspect(w.AddClient(servertest.Client("shop.other")), refresh))
+	checkInactive(t, "an API that is listed", w.introspect(w.orders, refresh))
+	checkInactive(t, "another client", w.introspect(w.AddClient(servertest.Client("shop.other")), refresh))
 }
 
 func TestARefreshTokenIsInactiveOnceItCannotBeUsed(t *testing.T) {
@@ -217,7 +219,7 @@ func TestARefreshTokenIsInactiveOnceItCannotBeUsed(t *testing.T) {
 		w := newTestServer(t)
 		refresh := w.IssueTokens(w.shop, "openid", "offline_access", "orders:read").String("refresh_token")
 		takeAway(w)
-		inactive(t, what, w.introspect(w.shop, refresh))
+		checkInactive(t, what, w.introspect(w.shop, refresh))
 	}
 }
 
@@ -241,7 +243,7 @@ func TestAskingAboutAUsedRefreshTokenIsNoReuse(t *testing.T) {
 	first := w.IssueTokens(w.shop, "openid", "offline_access").String("refresh_token")
 	second := w.RequireOK(w.Refresh(w.shop, first)).String("refresh_token")
 	w.Advance(time.Hour)
-	inactive(t, "a token that was used", w.introspect(w.shop, first))
+	checkInactive(t, "a token that was used", w.introspect(w.shop, first))
 	if a := w.introspect(w.shop, second); a.JSON["active"] != true {
 		t.Errorf("its successor is %s", a.Body)
 	}
@@ -266,16 +268,16 @@ func TestWhatIsNoTokenIsInactive(t *testing.T) {
 	forged := w.ForgedTokens(a.String("access_token"))
 	forged["an ID token"] = a.String("id_token")
 	for what, value := range forged {
-		inactive(t, what, w.introspect(w.shop, value))
-		inactive(t, what, w.introspect(w.orders, value))
+		checkInactive(t, what, w.introspect(w.shop, value))
+		checkInactive(t, what, w.introspect(w.orders, value))
 	}
 	if got := w.introspect(w.shop, a.String("access_token")); got.JSON["active"] != true {
 		t.Errorf("the token itself is %s", got.Body)
 	}
 }
 
-// stand is what a token rests on, each by what takes it away.
-var stand = map[string]func(t *testing.T, w *testServer){
+// invalidations are changes that make every token of a user inactive.
+var invalidations = map[string]func(t *testing.T, w *testServer){
 	"the client is suspended": func(_ *testing.T, w *testServer) {
 		c := w.shop
 		c.Suspended = true
@@ -322,15 +324,16 @@ var stand = map[string]func(t *testing.T, w *testServer){
 	"it expired": func(_ *testing.T, w *testServer) { w.Advance(300 * time.Second) },
 }
 
-// theGrantEnded is what only a token rests on that has a grant.
-func theGrantEnded(t *testing.T, w *testServer) {
+// endGrant makes a token with a grant inactive.
+func endGrant(t *testing.T, w *testServer) {
 	if err := w.Grants.End(t.Context(), w.StoredGrants()[0].ID, storage.EndRevoked); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// byTheUser is what every token rests on that a user authorized at the authorization endpoint.
-var byTheUser = map[string]func(t *testing.T, w *testServer){
+// userInvalidations are changes that make every token inactive that a user authorized at the
+// authorization endpoint.
+var userInvalidations = map[string]func(t *testing.T, w *testServer){
 	"the consent was withdrawn": func(_ *testing.T, w *testServer) { w.WithdrawConsent(w.shop.UID) },
 	"the consent was withdrawn, and given again": func(_ *testing.T, w *testServer) {
 		w.WithdrawConsent(w.shop.UID)
@@ -344,9 +347,9 @@ var byTheUser = map[string]func(t *testing.T, w *testServer){
 }
 
 func TestATokenOfAGrantFallsWithWhatItRestsOn(t *testing.T) {
-	all := maps.Clone(stand)
-	maps.Copy(all, byTheUser)
-	all["the grant was ended"] = theGrantEnded
+	all := maps.Clone(invalidations)
+	maps.Copy(all, userInvalidations)
+	all["the grant was ended"] = endGrant
 	for what, takeAway := range all {
 		t.Run(what, func(t *testing.T) {
 			w := newTestServer(t)
@@ -355,13 +358,13 @@ func TestATokenOfAGrantFallsWithWhatItRestsOn(t *testing.T) {
 				t.Fatalf("before, the answer is %s", a.Body)
 			}
 			takeAway(t, w)
-			inactive(t, "after", w.introspect(w.orders, access))
+			checkInactive(t, "after", w.introspect(w.orders, access))
 		})
 	}
 }
 
-// implicit is an access token as the authorization endpoint makes it.
-func (w *testServer) implicit(t *testing.T, scopes ...string) string {
+// issueImplicitToken returns an access token as the authorization endpoint issues it.
+func (w *testServer) issueImplicitToken(t *testing.T, scopes ...string) string {
 	t.Helper()
 	client, _ := w.Registry.Client(w.shop.ID)
 	a := w.Consent(w.Authorization(w.shop, scopes...))
@@ -382,12 +385,12 @@ func (w *testServer) implicit(t *testing.T, scopes ...string) string {
 	return access
 }
 
-// createdAgain is the resource server of the orders, deleted and created again under its identifier
-// and with its scopes, by another team with another client.
-func (w *testServer) createdAgain() (theirs documents.Client) {
+// recreateOrders deletes the resource server of the orders and creates another one with its
+// identifier and scopes, for the client of another team, which it returns.
+func (w *testServer) recreateOrders() (theirs documents.Client) {
 	w.RemoveResourceServer(servertest.Orders)
-	theirs = w.AddClient(introspector("another-api"))
-	again := w.api(servertest.Orders, "another-api", "orders:read", "orders:write")
+	theirs = w.AddClient(newIntrospectionClient("another-api"))
+	again := w.newResourceServer(servertest.Orders, "another-api", "orders:read", "orders:write")
 	again.UID = "another-uid"
 	w.AddResourceServer(again)
 	return theirs
@@ -403,7 +406,7 @@ func TestAResourceServerThatIsCreatedAgainInheritsNoTokenAndTheOtherAudiencesLiv
 			a.Resources = []string{servertest.Stock, servertest.Orders, servertest.Issuer}
 			return w.RequireOK(w.Redeem(w.shop, w.Code(a))).String("access_token")
 		},
-		"implicit": func(w *testServer) string { return w.implicit(t, "openid", "orders:read", "stock:read") },
+		"implicit": func(w *testServer) string { return w.issueImplicitToken(t, "openid", "orders:read", "stock:read") },
 		"of a machine": func(w *testServer) string {
 			c := w.shop
 			c.GrantTypes = append(slices.Clone(c.GrantTypes), oauth.GrantClientCredentials)
@@ -425,8 +428,8 @@ func TestAResourceServerThatIsCreatedAgainInheritsNoTokenAndTheOtherAudiencesLiv
 			if a := w.introspect(w.orders, access); a.JSON["active"] != true || a.JSON["scope"] != "orders:read" {
 				t.Fatalf("before, the answer is %s", a.Body)
 			}
-			theirs := w.createdAgain()
-			inactive(t, "the client of the one that was created again", w.introspect(theirs, access))
+			theirs := w.recreateOrders()
+			checkInactive(t, "the client of the one that was created again", w.introspect(theirs, access))
 			if a := w.introspect(w.stock, access); a.JSON["active"] != true || a.JSON["scope"] != "stock:read" || a.JSON["aud"] != servertest.Stock {
 				t.Errorf("the other API is told %s", a.Body)
 			}
@@ -452,26 +455,26 @@ func TestATokenForAResourceServerAloneDiesWhenThatIsCreatedAgain(t *testing.T) {
 	w.AddClient(withoutScopes)
 	access["without scopes"] = w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "resource", servertest.Orders)).String("access_token")
 	w.AddClient(c)
-	theirs := w.createdAgain()
+	theirs := w.recreateOrders()
 	for what, token := range access {
-		inactive(t, what, w.introspect(theirs, token))
-		inactive(t, what+", to its own client", w.introspect(c, token))
+		checkInactive(t, what, w.introspect(theirs, token))
+		checkInactive(t, what+", to its own client", w.introspect(c, token))
 	}
 }
 
-// A token of the implicit grant has no record; its id holds what it rests on.
+// A token of the implicit grant has no record. Its id contains what it depends on.
 func TestATokenWithoutAGrantFallsWithWhatItRestsOn(t *testing.T) {
-	all := maps.Clone(stand)
-	maps.Copy(all, byTheUser)
+	all := maps.Clone(invalidations)
+	maps.Copy(all, userInvalidations)
 	for what, takeAway := range all {
 		t.Run(what, func(t *testing.T) {
 			w := newTestServer(t)
-			access := w.implicit(t, "orders:read")
+			access := w.issueImplicitToken(t, "orders:read")
 			if a := w.introspect(w.orders, access); a.JSON["active"] != true {
 				t.Fatalf("before, the answer is %s", a.Body)
 			}
 			takeAway(t, w)
-			inactive(t, "after", w.introspect(w.orders, access))
+			checkInactive(t, "after", w.introspect(w.orders, access))
 		})
 	}
 }
@@ -479,7 +482,7 @@ func TestATokenWithoutAGrantFallsWithWhatItRestsOn(t *testing.T) {
 func TestAnOfflineGrantsTokenOutlivesTheSession(t *testing.T) {
 	w := newTestServer(t)
 	a := w.IssueTokens(w.shop, "openid", "offline_access", "orders:read")
-	stand["the session ended"](t, w)
+	invalidations["the session ended"](t, w)
 	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
 		if got := w.introspect(w.shop, token); got.JSON["active"] != true {
 			t.Errorf("the answer is %s", got.Body)
@@ -506,7 +509,7 @@ func TestScopesAreCutToWhatTheClientMayHaveNow(t *testing.T) {
 func TestAnAPIThatNoLongerAllowsTheClientSeesItsTokensInactive(t *testing.T) {
 	for what, takeAway := range map[string]func(w *testServer){
 		"its own rules": func(w *testServer) {
-			rs := w.api(servertest.Orders, "orders-api", "orders:read", "orders:write")
+			rs := w.newResourceServer(servertest.Orders, "orders-api", "orders:read", "orders:write")
 			rs.AllowedClients[0].Namespaces = documents.Namespaces{Names: []string{"elsewhere"}}
 			w.AddResourceServer(rs)
 		},
@@ -522,10 +525,10 @@ func TestAnAPIThatNoLongerAllowsTheClientSeesItsTokensInactive(t *testing.T) {
 			bare := w.RequireOK(w.Redeem(w.shop, w.Code(w.Authorization(w.shop, "openid", "orders:read")), "resource", servertest.Orders)).String("access_token")
 			takeAway(w)
 			for _, token := range []string{both, only, bare} {
-				inactive(t, "the API", w.introspect(w.orders, token))
+				checkInactive(t, "the API", w.introspect(w.orders, token))
 			}
-			inactive(t, "the client, of a token for this API alone", w.introspect(w.shop, only))
-			inactive(t, "the client, of a token for this API alone", w.introspect(w.shop, bare))
+			checkInactive(t, "the client, of a token for this API alone", w.introspect(w.shop, only))
+			checkInactive(t, "the client, of a token for this API alone", w.introspect(w.shop, bare))
 			if a := w.introspect(w.shop, both); a.JSON["aud"] != servertest.Stock || a.String("scope") != "stock:read" {
 				t.Errorf("the client is told %s", a.Body)
 			}

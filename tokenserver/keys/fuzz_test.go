@@ -13,8 +13,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// fixed keys, the same in every process: what one process of a fuzzer finds interesting means the same to the others.
-func fixed(f *testing.F) *Set {
+// newFixedSet returns keys that are the same in every process, so that the processes of a fuzzer
+// can exchange inputs.
+func newFixedSet(f *testing.F) *Set {
 	f.Helper()
 	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), bytes.Repeat([]byte{1}, 32))
 	if err != nil {
@@ -24,18 +25,18 @@ func fixed(f *testing.F) *Set {
 	if err != nil {
 		f.Fatal(err)
 	}
-	m := made{dir: f.TempDir(), doc: documents.Server{Issuer: "https://a.example", Algorithms: []string{"ES256"}, Keys: []documents.Key{
+	m := testKeys{dir: f.TempDir(), doc: documents.Server{Issuer: "https://a.example", Algorithms: []string{"ES256"}, Keys: []documents.Key{
 		{KID: "signs", Algorithm: "ES256", Phase: documents.KeyActive},
 		{KID: "seals", Algorithm: documents.AlgorithmSealing, Phase: documents.KeyActive},
 	}}}
 	m.write(f, "signs.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	m.write(f, "seals.sealing", []byte(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, 32))))
-	return m.set(f)
+	return m.newSet(f)
 }
 
-// Whatever is presented, only what was sealed for the purpose opens. Every value that was sealed has one spelling.
+// Only what was sealed for the purpose opens, and each sealed value has one spelling.
 func FuzzOpen(f *testing.F) {
-	s := fixed(f)
+	s := newFixedSet(f)
 	sealed := map[Purpose]string{}
 	for _, p := range purposes {
 		value, err := s.SealDeterministic(p, "seals", []byte(`{"g":"grant of `+string(p)+`"}`))
@@ -64,9 +65,9 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// Whatever is presented, only what was signed verifies, and only as its type. Claims of anything else are not read.
+// Only what was signed verifies, and only with its typ. The claims of other values are not decoded.
 func FuzzVerify(f *testing.F) {
-	s := fixed(f)
+	s := newFixedSet(f)
 	signed := map[string]string{} // type by header and claims
 	for _, typ := range []string{"JWT", "at+jwt"} {
 		token := mustSign(f, s, "ES256", typ)

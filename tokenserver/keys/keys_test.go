@@ -22,14 +22,15 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// made is a directory of keys and the document that lists them: one Active key of each sort, as for a new server.
-type made struct {
+// testKeys are a directory of keys and the document that lists them, with one Active key of each
+// kind, as a new server has them.
+type testKeys struct {
 	dir string
 	doc documents.Server
 }
 
-// kid of the nth listed key.
-func (m made) kid(n int) string { return m.doc.Keys[n].KID }
+// kid returns the kid of the nth key in the document.
+func (m testKeys) kid(n int) string { return m.doc.Keys[n].KID }
 
 const (
 	es256 = iota
@@ -37,16 +38,16 @@ const (
 	sealing
 )
 
-func makeKeys(t testing.TB, issuer string) made {
+func makeKeys(t testing.TB, issuer string) testKeys {
 	t.Helper()
-	m := made{dir: t.TempDir(), doc: documents.Server{Issuer: issuer, Algorithms: []string{"ES256", "RS256"}}}
+	m := testKeys{dir: t.TempDir(), doc: documents.Server{Issuer: issuer, Algorithms: []string{"ES256", "RS256"}}}
 	m.addSigning(t, "ES256", documents.KeyActive)
 	m.addSigning(t, "RS256", documents.KeyActive)
 	m.addSealing(t, documents.KeyActive)
 	return m
 }
 
-func (m *made) addSigning(t testing.TB, alg, phase string) {
+func (m *testKeys) addSigning(t testing.TB, alg, phase string) {
 	t.Helper()
 	kid, content, err := GenerateSigning(alg, rand.Reader)
 	if err != nil {
@@ -56,7 +57,7 @@ func (m *made) addSigning(t testing.TB, alg, phase string) {
 	m.doc.Keys = append(m.doc.Keys, documents.Key{KID: kid, Algorithm: alg, Phase: phase})
 }
 
-func (m *made) addSealing(t testing.TB, phase string) {
+func (m *testKeys) addSealing(t testing.TB, phase string) {
 	t.Helper()
 	kid, content, err := GenerateSealing(rand.Reader)
 	if err != nil {
@@ -66,14 +67,14 @@ func (m *made) addSealing(t testing.TB, phase string) {
 	m.doc.Keys = append(m.doc.Keys, documents.Key{KID: kid, Algorithm: documents.AlgorithmSealing, Phase: phase})
 }
 
-func (m *made) write(t testing.TB, name string, content []byte) {
+func (m *testKeys) write(t testing.TB, name string, content []byte) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(m.dir, name), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (m *made) set(t testing.TB) *Set {
+func (m *testKeys) newSet(t testing.TB) *Set {
 	t.Helper()
 	s := NewSet(rand.Reader)
 	if err := s.LoadDir(m.dir); err != nil {
@@ -85,15 +86,15 @@ func (m *made) set(t testing.TB) *Set {
 	return s
 }
 
-// phase returns the document with the phase of one key changed.
-func (m *made) phase(n int, phase string) documents.Server {
+// withPhase returns the document with another phase of one key.
+func (m *testKeys) withPhase(n int, phase string) documents.Server {
 	doc := m.doc
 	doc.Keys = slices.Clone(doc.Keys)
 	doc.Keys[n].Phase = phase
 	return doc
 }
 
-func (m *made) revoked(n int) documents.Server {
+func (m *testKeys) withRevoked(n int) documents.Server {
 	doc := m.doc
 	doc.RevokedKeys = []string{m.kid(n)}
 	return doc
@@ -115,7 +116,7 @@ func mustSign(t testing.TB, s *Set, alg, typ string) string {
 
 func TestATokenOfEachAlgorithmVerifiesHereAndWithALibrary(t *testing.T) {
 	m := makeKeys(t, "https://a.example")
-	s := m.set(t)
+	s := m.newSet(t)
 	for n, alg := range []string{"ES256", "RS256"} {
 		token := mustSign(t, s, alg, "at+jwt")
 		var got claims
@@ -131,7 +132,7 @@ func TestATokenOfEachAlgorithmVerifiesHereAndWithALibrary(t *testing.T) {
 
 func TestATokenOfAnotherTypeIsRefused(t *testing.T) {
 	m := makeKeys(t, "https://a.example")
-	s := m.set(t)
+	s := m.newSet(t)
 	for typ, other := range map[string]string{"at+jwt": "JWT", "JWT": "at+jwt", "AT+JWT": "at+jwt", "application/at+jwt": "at+jwt"} {
 		if err := s.Verify(mustSign(t, s, "ES256", typ), other, &claims{}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("a token of type %q as %q: %v", typ, other, err)
@@ -139,7 +140,7 @@ func TestATokenOfAnotherTypeIsRefused(t *testing.T) {
 	}
 }
 
-// forge makes a token with any header, signed by whatever sign does.
+// forge returns a token with any header and the signature that sign returns.
 func forge(header map[string]any, sign func(signed string) []byte) string {
 	head, _ := json.Marshal(header)
 	signed := base64.RawURLEncoding.EncodeToString(head) + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"mallory"}`))
@@ -148,7 +149,7 @@ func forge(header map[string]any, sign func(signed string) []byte) string {
 
 func TestAForgedTokenIsRefused(t *testing.T) {
 	m := makeKeys(t, "https://a.example")
-	s := m.set(t)
+	s := m.newSet(t)
 	key := s.Ring().signing[m.kid(rs256)]
 	public, err := x509.MarshalPKIXPublicKey(key.key.Public())
 	if err != nil {
@@ -205,14 +206,14 @@ func TestAForgedTokenIsRefused(t *testing.T) {
 func TestARevokedKeyIsRefusedAtOnce(t *testing.T) {
 	m := makeKeys(t, "https://a.example")
 	m.addSigning(t, "ES256", documents.KeyPublished)
-	s := m.set(t)
+	s := m.newSet(t)
 	token := mustSign(t, s, "ES256", "JWT")
 	sealed, err := s.Seal(PurposeCode, []byte("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	s.SetDocument(m.revoked(es256))
+	s.SetDocument(m.withRevoked(es256))
 	if err := s.Verify(token, "JWT", &claims{}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("its token: %v", err)
 	}
@@ -226,7 +227,7 @@ func TestARevokedKeyIsRefusedAtOnce(t *testing.T) {
 		t.Error("an algorithm without an Active key is no problem")
 	}
 
-	s.SetDocument(m.revoked(sealing))
+	s.SetDocument(m.withRevoked(sealing))
 	if _, err := s.Open(PurposeCode, sealed); !errors.Is(err, ErrInvalid) {
 		t.Errorf("what it sealed: %v", err)
 	}
@@ -245,14 +246,14 @@ func TestARevokedKeyIsRefusedAtOnce(t *testing.T) {
 
 func TestAKeyDoesWhatItsPhaseSays(t *testing.T) {
 	m := makeKeys(t, "https://a.example")
-	s := m.set(t)
+	s := m.newSet(t)
 	token := mustSign(t, s, "ES256", "JWT")
 	sealed, err := s.Seal(PurposeCode, []byte("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, phase := range []string{documents.KeyPublished, documents.KeyRetiring} {
-		s.SetDocument(m.phase(es256, phase))
+		s.SetDocument(m.withPhase(es256, phase))
 		if _, err := s.Sign("ES256", "JWT", claims{}); !errors.Is(err, ErrNoKey) {
 			t.Errorf("a %s key signs: %v", phase, err)
 		}
@@ -262,7 +263,7 @@ func TestAKeyDoesWhatItsPhaseSays(t *testing.T) {
 		if !bytes.Contains(s.JWKS(), []byte(m.kid(es256))) {
 			t.Errorf("a %s key is not in the JWKS", phase)
 		}
-		s.SetDocument(m.phase(sealing, phase))
+		s.SetDocument(m.withPhase(sealing, phase))
 		if _, err := s.Seal(PurposeCode, nil); !errors.Is(err, ErrNoKey) {
 			t.Errorf("a %s key seals: %v", phase, err)
 		}
@@ -270,7 +271,7 @@ func TestAKeyDoesWhatItsPhaseSays(t *testing.T) {
 			t.Errorf("what a %s key sealed: %v", phase, err)
 		}
 	}
-	for n, gone := range map[string]documents.Server{"an unknown phase": m.phase(es256, "Gone"), "no entry": {Issuer: "https://a.example"}} {
+	for n, gone := range map[string]documents.Server{"an unknown phase": m.withPhase(es256, "Gone"), "no entry": {Issuer: "https://a.example"}} {
 		s.SetDocument(gone)
 		if err := s.Verify(token, "JWT", &claims{}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("a key with %s verifies: %v", n, err)
@@ -282,7 +283,7 @@ func TestTheJWKSHasPublicMembersOnlyAndUniqueKids(t *testing.T) {
 	m := makeKeys(t, "https://a.example")
 	m.addSigning(t, "RS256", documents.KeyPublished)
 	m.doc.Keys = append(m.doc.Keys, m.doc.Keys[0])
-	s := m.set(t)
+	s := m.newSet(t)
 	var set struct {
 		Keys []map[string]string `json:"keys"`
 	}
@@ -315,7 +316,7 @@ func TestTheJWKSHasPublicMembersOnlyAndUniqueKids(t *testing.T) {
 
 func TestASealedValueOfOnePurposeIsRefusedAsAnyOther(t *testing.T) {
 	m := makeKeys(t, "https://a.example")
-	s := m.set(t)
+	s := m.newSet(t)
 	for _, purpose := range purposes {
 		random, err := s.Seal(purpose, []byte("secret"))
 		if err != nil {
@@ -347,7 +348,7 @@ func TestASealedValueOfOnePurposeIsRefusedAsAnyOther(t *testing.T) {
 
 func TestASealedValueOfAnotherIssuerIsRefusedAlsoUnderTheSameKey(t *testing.T) {
 	m := makeKeys(t, "https://a.example")
-	a, b := m.set(t), m.set(t)
+	a, b := m.newSet(t), m.newSet(t)
 	other := m.doc
 	other.Issuer = "https://b.example"
 	b.SetDocument(other)
@@ -358,7 +359,7 @@ func TestASealedValueOfAnotherIssuerIsRefusedAlsoUnderTheSameKey(t *testing.T) {
 	if _, err := b.Open(PurposeSession, sealed); !errors.Is(err, ErrInvalid) {
 		t.Errorf("opened under another issuer: %v", err)
 	}
-	// One key and nonce must never authenticate two different things.
+	// A key and a nonce must not authenticate two different values.
 	one, err1 := a.SealDeterministic(PurposeRefresh, m.kid(sealing), []byte("x"))
 	two, err2 := b.SealDeterministic(PurposeRefresh, m.kid(sealing), []byte("x"))
 	if err1 != nil || err2 != nil || nonceOf(t, one) == nonceOf(t, two) {
@@ -377,15 +378,15 @@ func nonceOf(t *testing.T, sealed string) string {
 
 func TestDeterministicSealingIsByteIdenticalUnderTheKeyThatIsNamed(t *testing.T) {
 	m := makeKeys(t, "https://a.example")
-	s := m.set(t)
+	s := m.newSet(t)
 	first, err := s.SealDeterministic(PurposeRefresh, m.kid(sealing), []byte("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	kid := m.kid(sealing)
-	m.doc = m.phase(sealing, documents.KeyRetiring)
+	m.doc = m.withPhase(sealing, documents.KeyRetiring)
 	m.addSealing(t, documents.KeyActive)
-	restarted := m.set(t) // with another Active key
+	restarted := m.newSet(t) // with another Active key
 	second, err := restarted.SealDeterministic(PurposeRefresh, kid, []byte("x"))
 	if err != nil || first != second {
 		t.Errorf("%q and %q, %v", first, second, err)
@@ -403,7 +404,7 @@ func TestDeterministicSealingIsByteIdenticalUnderTheKeyThatIsNamed(t *testing.T)
 
 func TestRandomSealingNeverRepeats(t *testing.T) {
 	m := makeKeys(t, "https://a.example")
-	s := m.set(t)
+	s := m.newSet(t)
 	a, err1 := s.Seal(PurposeCode, []byte("x"))
 	b, err2 := s.Seal(PurposeCode, []byte("x"))
 	if err1 != nil || err2 != nil || nonceOf(t, a) == nonceOf(t, b) {
@@ -421,7 +422,7 @@ func TestRandomSealingNeverRepeats(t *testing.T) {
 
 func TestASealedValueThatWasChangedIsRefused(t *testing.T) {
 	m := makeKeys(t, "https://a.example")
-	s := m.set(t)
+	s := m.newSet(t)
 	sealed, err := s.Seal(PurposeCode, []byte("some plaintext"))
 	if err != nil {
 		t.Fatal(err)
@@ -480,7 +481,7 @@ func TestAServerWithoutAnActiveKeySaysWhichIsMissing(t *testing.T) {
 
 func TestKeysAreReadAgainWhenTheDirectoryChanges(t *testing.T) {
 	m := makeKeys(t, "https://a.example")
-	s := m.set(t)
+	s := m.newSet(t)
 	before := s.Ring()
 	if err := s.LoadDir(m.dir); err != nil || s.Ring() != before {
 		t.Errorf("an unchanged directory makes another ring: %v", err)
@@ -549,7 +550,7 @@ func TestAFileThatIsNoKeyHurtsNoOther(t *testing.T) {
 
 func TestReadersSeeOneRingOrTheNext(t *testing.T) {
 	m := makeKeys(t, "https://a.example")
-	s := m.set(t)
+	s := m.newSet(t)
 	token := mustSign(t, s, "ES256", "JWT")
 	done := make(chan struct{})
 	var readers sync.WaitGroup
@@ -571,7 +572,7 @@ func TestReadersSeeOneRingOrTheNext(t *testing.T) {
 		})
 	}
 	for range 100 {
-		s.SetDocument(m.revoked(es256))
+		s.SetDocument(m.withRevoked(es256))
 		s.SetDocument(m.doc)
 	}
 	close(done)

@@ -18,8 +18,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 )
 
-// served is the client as the registry serves it.
-func served(t *testing.T, w *servertest.Server, c documents.Client) *registry.Client {
+// serveClient adds a client, and returns it as the registry has it.
+func serveClient(t *testing.T, w *servertest.Server, c documents.Client) *registry.Client {
 	t.Helper()
 	w.AddClient(c)
 	client, ok := w.Registry.Client(c.ID)
@@ -38,7 +38,7 @@ func alice(t *testing.T, w *servertest.Server) *registry.User {
 	return user
 }
 
-func exactly(t *testing.T, what string, got, want map[string]any) {
+func checkClaims(t *testing.T, what string, got, want map[string]any) {
 	t.Helper()
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%s is %v, want %v", what, got, want)
@@ -47,7 +47,7 @@ func exactly(t *testing.T, what string, got, want map[string]any) {
 
 func TestAnAccessTokenIsWhatRFC9068Says(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
+	client := serveClient(t, w, servertest.Client("shop.web"))
 	now := float64(w.Now().Unix())
 	token, lifetime, err := w.Minter.AccessToken(mint.AccessTokenInput{
 		Client: client, Subject: servertest.Subject, Audience: []string{servertest.Orders, servertest.Issuer}, Scopes: []string{"openid", "orders:read"},
@@ -57,19 +57,19 @@ func TestAnAccessTokenIsWhatRFC9068Says(t *testing.T) {
 		t.Fatalf("lifetime %v, %v", lifetime, err)
 	}
 	claims := w.Claims(token)
-	exactly(t, "the token", claims, map[string]any{
+	checkClaims(t, "the token", claims, map[string]any{
 		"iss": servertest.Issuer, "sub": servertest.Subject, "aud": []any{servertest.Orders, servertest.Issuer}, "client_id": "shop.web",
 		"scope": "openid orders:read", "iat": now, "exp": now + 300, "auth_time": now - 3600, "acr": oauth.ACRPassword, "amr": []any{"pwd"}, "jti": claims["jti"],
 	})
 	header := w.Header(token)
-	exactly(t, "the header", header, map[string]any{"typ": "at+jwt", "alg": "ES256", "kid": header["kid"]})
+	checkClaims(t, "the header", header, map[string]any{"typ": "at+jwt", "alg": "ES256", "kid": header["kid"]})
 }
 
 func TestAMachinesTokenSaysNothingOfAUser(t *testing.T) {
 	w := servertest.New(t)
 	c := servertest.Client("shop.service")
 	c.AccessTokenLifetime = 60
-	client := served(t, w, c)
+	client := serveClient(t, w, c)
 	now := float64(w.Now().Unix())
 	token, lifetime, err := w.Minter.AccessToken(mint.AccessTokenInput{
 		Client: client, Subject: client.ID, Audience: []string{servertest.Orders}, TokenID: mint.TokenID{ClientUID: client.UID},
@@ -78,7 +78,7 @@ func TestAMachinesTokenSaysNothingOfAUser(t *testing.T) {
 		t.Fatalf("lifetime %v, %v", lifetime, err)
 	}
 	claims := w.Claims(token)
-	exactly(t, "the token", claims, map[string]any{
+	checkClaims(t, "the token", claims, map[string]any{
 		"iss": servertest.Issuer, "sub": "shop.service", "aud": servertest.Orders, "client_id": "shop.service", "iat": now, "exp": now + 60, "jti": claims["jti"],
 	})
 }
@@ -86,7 +86,7 @@ func TestAMachinesTokenSaysNothingOfAUser(t *testing.T) {
 func TestTheServersFirstAlgorithmSignsAccessTokens(t *testing.T) {
 	w := servertest.New(t)
 	w.ChangeDocument(func(s *documents.Server) { s.Algorithms = []string{"RS256", "ES256"} })
-	client := served(t, w, servertest.Client("shop.web"))
+	client := serveClient(t, w, servertest.Client("shop.web"))
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{Client: client, Subject: "x", Audience: []string{"y"}, TokenID: mint.TokenID{ClientUID: client.UID}})
 	if err != nil {
 		t.Fatal(err)
@@ -101,13 +101,13 @@ func TestTheClientChoosesTheAlgorithmOfItsIDTokens(t *testing.T) {
 	for _, alg := range []string{"RS256", "ES256"} {
 		c := servertest.Client("shop.web")
 		c.IDTokenAlg = alg
-		client := served(t, w, c)
+		client := serveClient(t, w, c)
 		token, err := w.Minter.IDToken(mint.IDTokenInput{Client: client, User: alice(t, w), Subject: servertest.Subject, Scopes: []string{"openid"}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		header := w.Header(token)
-		exactly(t, "the header", header, map[string]any{"typ": "JWT", "alg": alg, "kid": header["kid"]})
+		checkClaims(t, "the header", header, map[string]any{"typ": "JWT", "alg": alg, "kid": header["kid"]})
 		if err := w.Keys.Verify(token, "at+jwt", &mint.AccessClaims{}); err == nil {
 			t.Error("an ID token verifies as an access token")
 		}
@@ -116,7 +116,7 @@ func TestTheClientChoosesTheAlgorithmOfItsIDTokens(t *testing.T) {
 
 func TestAnIDTokenIsWhatOpenIDConnectSays(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
+	client := serveClient(t, w, servertest.Client("shop.web"))
 	now := float64(w.Now().Unix())
 	in := mint.IDTokenInput{
 		Client: client, User: alice(t, w), Subject: servertest.Subject, Scopes: []string{"openid", "email"},
@@ -126,7 +126,7 @@ func TestAnIDTokenIsWhatOpenIDConnectSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exactly(t, "the ID token", w.Claims(token), map[string]any{
+	checkClaims(t, "the ID token", w.Claims(token), map[string]any{
 		"iss": servertest.Issuer, "sub": servertest.Subject, "aud": "shop.web", "iat": now, "exp": now + 300, "auth_time": now - 3600,
 		"acr": oauth.ACRPassword, "amr": []any{"pwd"}, "nonce": "n-0S6_WzA2Mj", "at_hash": vectorAtHash, "c_hash": vectorCHash,
 	})
@@ -134,7 +134,7 @@ func TestAnIDTokenIsWhatOpenIDConnectSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exactly(t, "the shortest ID token", w.Claims(token), map[string]any{
+	checkClaims(t, "the shortest ID token", w.Claims(token), map[string]any{
 		"iss": servertest.Issuer, "sub": servertest.Subject, "aud": "shop.web", "iat": now, "exp": now + 300,
 	})
 }
@@ -149,7 +149,7 @@ const (
 
 func TestTheHashesAreThoseOfTheSpecification(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
+	client := serveClient(t, w, servertest.Client("shop.web"))
 	for _, test := range []struct {
 		token, code   string
 		atHash, cHash any
@@ -170,8 +170,8 @@ func TestTheHashesAreThoseOfTheSpecification(t *testing.T) {
 	}
 }
 
-// about are the claims about the user in an ID token: what is not the protocol's.
-func about(claims map[string]any) []string {
+// userClaimNames returns the names of the claims in an ID token that the protocol does not set.
+func userClaimNames(claims map[string]any) []string {
 	var names []string
 	for name := range claims {
 		if !slices.Contains([]string{"iss", "sub", "aud", "exp", "iat", "auth_time", "acr", "amr", "nonce", "at_hash", "c_hash"}, name) {
@@ -185,9 +185,9 @@ func about(claims map[string]any) []string {
 func TestClaimsGoIntoTheIDTokenOnlyWhereNothingElseCanCarryThem(t *testing.T) {
 	w := servertest.New(t)
 	c := servertest.Client("shop.web")
-	client := served(t, w, c)
+	client := serveClient(t, w, c)
 	c.IDTokenClaims = []string{"groups", "email", "department"}
-	listing := served(t, w, c)
+	listing := serveClient(t, w, c)
 	scopes := []string{"openid", "profile", "email"}
 	for _, test := range []struct {
 		name   string
@@ -221,13 +221,13 @@ func TestClaimsGoIntoTheIDTokenOnlyWhereNothingElseCanCarryThem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := about(w.Claims(token)); !slices.Equal(got, test.want) {
+		if got := userClaimNames(w.Claims(token)); !slices.Equal(got, test.want) {
 			t.Errorf("%s: the claims are %v, want %v", test.name, got, test.want)
 		}
 	}
 }
 
-// What a user object says must never speak for the server.
+// The claims of an OAuthUser must not replace those that the server sets.
 func TestNoUserSetsAClaimOfTheProtocol(t *testing.T) {
 	w := servertest.New(t)
 	reserved := []string{
@@ -242,7 +242,7 @@ func TestNoUserSetsAClaimOfTheProtocol(t *testing.T) {
 	w.AddUser(u)
 	c := servertest.Client("shop.web")
 	c.IDTokenClaims = reserved
-	client := served(t, w, c)
+	client := serveClient(t, w, c)
 	asked := map[string]map[string]any{"id_token": {}}
 	for _, name := range reserved {
 		asked["id_token"][name] = nil
@@ -269,7 +269,7 @@ func TestNoUserSetsAClaimOfTheProtocol(t *testing.T) {
 
 func TestATokenIDIsSealedAndEveryOneIsDifferent(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
+	client := serveClient(t, w, servertest.Client("shop.web"))
 	rests := mint.TokenID{ClientUID: client.UID, UserUID: "alice-uid", UserEpoch: "epoch-1", SessionHash: "session-1"}
 	seen := map[string]bool{}
 	for range 10 {
@@ -342,7 +342,7 @@ func TestAnAudienceOfOneIsAString(t *testing.T) {
 
 func TestWithoutAServerThereAreNoTokens(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
+	client := serveClient(t, w, servertest.Client("shop.web"))
 	w.Registry.Remove(registrytest.Name(registry.SpaceIdentity, servertest.Issuer))
 	if _, _, err := w.Minter.AccessToken(mint.AccessTokenInput{Client: client, Subject: "x"}); !errors.Is(err, registry.ErrNotServing) {
 		t.Errorf("an access token: %v", err)
@@ -354,7 +354,7 @@ func TestWithoutAServerThereAreNoTokens(t *testing.T) {
 
 func TestWithoutAKeyThereAreNoTokens(t *testing.T) {
 	w := servertest.New(t)
-	client := served(t, w, servertest.Client("shop.web"))
+	client := serveClient(t, w, servertest.Client("shop.web"))
 	w.ChangeDocument(func(s *documents.Server) {
 		for _, key := range s.Keys {
 			s.RevokedKeys = append(s.RevokedKeys, key.KID)

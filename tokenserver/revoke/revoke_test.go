@@ -23,8 +23,8 @@ func newServer(t *testing.T) *servertest.Server {
 	return w
 }
 
-// done reports an answer that is not a 200 without a body.
-func done(t *testing.T, what string, a servertest.Answer) {
+// checkRevoked fails the test unless the answer is a 200 without a body.
+func checkRevoked(t *testing.T, what string, a servertest.Answer) {
 	t.Helper()
 	if a.Status != http.StatusOK || a.Body != "" || a.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("%s: the answer is %d %q, Cache-Control %q; want an empty 200 that nobody stores", what, a.Status, a.Body, a.Header.Get("Cache-Control"))
@@ -37,7 +37,7 @@ func TestRevokingAnAccessTokenEndsItAlone(t *testing.T) {
 	first := w.IssueTokens(c, "openid", "offline_access")
 	second := w.RequireOK(w.Refresh(c, first.String("refresh_token")))
 	before := w.Store.Writes()
-	done(t, "an access token", w.Post("/revoke", c, "token", first.String("access_token")))
+	checkRevoked(t, "an access token", w.Post("/revoke", c, "token", first.String("access_token")))
 	if w.IsActive(first.String("access_token")) {
 		t.Error("the token is active")
 	}
@@ -56,7 +56,7 @@ func TestRevokingARefreshTokenEndsTheGrant(t *testing.T) {
 	first := w.IssueTokens(c, "openid", "offline_access")
 	second := w.RequireOK(w.Refresh(c, first.String("refresh_token")))
 	other := w.IssueTokens(c, "openid", "offline_access")
-	done(t, "a refresh token", w.Post("/revoke", c, "token", second.String("refresh_token")))
+	checkRevoked(t, "a refresh token", w.Post("/revoke", c, "token", second.String("refresh_token")))
 	for _, a := range []servertest.Answer{first, second} {
 		if w.IsActive(a.String("access_token")) {
 			t.Error("an access token of the grant is active")
@@ -78,7 +78,7 @@ func TestAnOlderRefreshTokenEndsTheGrantToo(t *testing.T) {
 	first := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	second := w.RequireOK(w.Refresh(c, first))
 	w.Advance(time.Hour)
-	done(t, "a token that was used", w.Post("/revoke", c, "token", first))
+	checkRevoked(t, "a token that was used", w.Post("/revoke", c, "token", first))
 	w.CheckError(w.Refresh(c, second.String("refresh_token")), 400, "invalid_grant")
 }
 
@@ -89,7 +89,7 @@ func TestTheTokenOfAServiceIsRevoked(t *testing.T) {
 	w.AddClient(c)
 	first := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
 	second := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
-	done(t, "a token of a service", w.Post("/revoke", c, "token", first))
+	checkRevoked(t, "a token of a service", w.Post("/revoke", c, "token", first))
 	if w.IsActive(first) || !w.IsActive(second) {
 		t.Errorf("active are: the revoked one %t, the other %t", w.IsActive(first), w.IsActive(second))
 	}
@@ -137,7 +137,7 @@ func TestAPublicClientRevokesItsTokensByItsIdentifier(t *testing.T) {
 	w := newServer(t)
 	c := w.AddClient(servertest.Public(servertest.Client("shop.spa")))
 	a := w.IssueTokens(c, "openid", "offline_access")
-	done(t, "a public client's token", w.Post("/revoke", c, "token", a.String("refresh_token")))
+	checkRevoked(t, "a public client's token", w.Post("/revoke", c, "token", a.String("refresh_token")))
 	if w.IsActive(a.String("access_token")) {
 		t.Error("the access token is active")
 	}
@@ -152,7 +152,7 @@ func TestWhatIsNoTokenIsRevokedAlready(t *testing.T) {
 	delete(forged, servertest.ForgedClientID) // it has the id of the real one, which the client may revoke
 	before := w.Store.Writes()
 	for what, value := range forged {
-		done(t, what, w.Post("/revoke", c, "token", value))
+		checkRevoked(t, what, w.Post("/revoke", c, "token", value))
 	}
 	if w.Store.Writes() != before {
 		t.Error("something was written")
@@ -161,7 +161,7 @@ func TestWhatIsNoTokenIsRevokedAlready(t *testing.T) {
 		t.Error("the token that they look like has ended")
 	}
 	w.Advance(300 * time.Second)
-	done(t, "an expired token", w.Post("/revoke", c, "token", access))
+	checkRevoked(t, "an expired token", w.Post("/revoke", c, "token", access))
 	if w.Store.Writes() != before {
 		t.Error("something was written for an expired token")
 	}
@@ -182,11 +182,11 @@ func TestAWrongHintStillFindsTheToken(t *testing.T) {
 		w := newServer(t)
 		c := w.AddClient(servertest.Client("shop.web"))
 		a := w.IssueTokens(c, "openid", "offline_access")
-		done(t, "with the hint "+hint, w.Post("/revoke", c, "token", a.String("access_token"), "token_type_hint", hint))
+		checkRevoked(t, "with the hint "+hint, w.Post("/revoke", c, "token", a.String("access_token"), "token_type_hint", hint))
 		if w.IsActive(a.String("access_token")) {
 			t.Errorf("with the hint %q the access token is active", hint)
 		}
-		done(t, "with the hint "+hint, w.Post("/revoke", c, "token", a.String("refresh_token"), "token_type_hint", hint))
+		checkRevoked(t, "with the hint "+hint, w.Post("/revoke", c, "token", a.String("refresh_token"), "token_type_hint", hint))
 		w.CheckError(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
 	}
 }
@@ -196,33 +196,33 @@ func TestRevokingAgainWritesNothing(t *testing.T) {
 	c := w.AddClient(servertest.Client("shop.web"))
 	a := w.IssueTokens(c, "openid", "offline_access")
 	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
-		done(t, "the first time", w.Post("/revoke", c, "token", token))
+		checkRevoked(t, "the first time", w.Post("/revoke", c, "token", token))
 		before := w.Store.Writes()
 		for range 5 {
-			done(t, "again", w.Post("/revoke", c, "token", token))
+			checkRevoked(t, "again", w.Post("/revoke", c, "token", token))
 		}
 		if got := w.Store.Writes() - before; got != 0 {
 			t.Errorf("revoking again made %d writes", got)
 		}
 	}
 	later := w.IssueTokens(c, "openid", "offline_access")
-	done(t, "the grant", w.Post("/revoke", c, "token", later.String("refresh_token")))
+	checkRevoked(t, "the grant", w.Post("/revoke", c, "token", later.String("refresh_token")))
 	before := w.Store.Writes()
-	done(t, "its access token", w.Post("/revoke", c, "token", later.String("access_token")))
+	checkRevoked(t, "its access token", w.Post("/revoke", c, "token", later.String("access_token")))
 	if w.Store.Writes() != before {
 		t.Error("revoking a token of an ended grant wrote something")
 	}
 }
 
-// service is a client that gets tokens for itself.
-func service(id, namespace string) documents.Client {
+// newServiceClient returns a client that gets tokens for itself.
+func newServiceClient(id, namespace string) documents.Client {
 	c := servertest.Client(id)
 	c.GrantTypes, c.RedirectURIs, c.Namespace = []string{oauth.GrantClientCredentials}, nil, namespace
 	return c
 }
 
-// revokes a new token of a service.
-func revokes(t *testing.T, w *servertest.Server, c documents.Client) servertest.Answer {
+// revokeServiceToken gets a token for the client and revokes it.
+func revokeServiceToken(t *testing.T, w *servertest.Server, c documents.Client) servertest.Answer {
 	t.Helper()
 	token := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
 	a := w.Post("/revoke", c, "token", token)
@@ -240,9 +240,9 @@ func TestAMarkGoesWithTheTokenThatItIsAboutAndStaysForTenMinutes(t *testing.T) {
 			t.Errorf("%s: %d marks were removed, want %d (%v)", what, removed, want, err)
 		}
 	}
-	c := w.AddClient(service("shop.service", "shop"))
+	c := w.AddClient(newServiceClient("shop.service", "shop"))
 	for range 10 {
-		done(t, "a token", revokes(t, w, c))
+		checkRevoked(t, "a token", revokeServiceToken(t, w, c))
 	}
 	w.Advance(599 * time.Second)
 	swept("before ten minutes are over", 0)
@@ -251,14 +251,14 @@ func TestAMarkGoesWithTheTokenThatItIsAboutAndStaysForTenMinutes(t *testing.T) {
 	c.AccessTokenLifetime = 3600
 	c = w.AddClient(c)
 	w.ChangeDocument(func(s *documents.Server) { s.AccessTokenLifetime = 3600 })
-	done(t, "a token", revokes(t, w, c))
+	checkRevoked(t, "a token", revokeServiceToken(t, w, c))
 	w.Advance(3599 * time.Second)
 	swept("before the token expires", 0)
 	w.Advance(time.Second)
 	swept("when it has", 1)
 }
 
-func noPlace(t *testing.T, what string, a servertest.Answer) {
+func checkTooManyRevoked(t *testing.T, what string, a servertest.Answer) {
 	t.Helper()
 	if a.Status != http.StatusServiceUnavailable || a.ErrorCode() != oauth.TemporarilyUnavailable || a.Header.Get("Retry-After") != "60" {
 		t.Errorf("%s: the answer is %d %s, Retry-After %q", what, a.Status, a.Body, a.Header.Get("Retry-After"))
@@ -273,24 +273,24 @@ func TestATenantThatFillsItsPlacesStopsNoOtherNamespacesRevocation(t *testing.T)
 	}
 	w.Memory.SetMarkBounds(storage.MarkToken, storage.MarkBounds{PerUserAndClient: 5, PerClient: 10, PerNamespace: 20, PerServer: 100})
 	for _, id := range []string{"flood.a", "flood.b"} {
-		c := w.AddClient(service(id, "flood"))
+		c := w.AddClient(newServiceClient(id, "flood"))
 		for range 10 {
-			done(t, id, revokes(t, w, c))
+			checkRevoked(t, id, revokeServiceToken(t, w, c))
 		}
 		before := w.Store.Calls("SetMark")
-		noPlace(t, id+" at its bound", revokes(t, w, c))
+		checkTooManyRevoked(t, id+" at its bound", revokeServiceToken(t, w, c))
 		if got := w.Store.Calls("SetMark") - before; got != 1 {
 			t.Errorf("%d tries to set a mark where there is no place", got)
 		}
 	}
-	third := w.AddClient(service("flood.c", "flood"))
-	noPlace(t, "another client of the namespace", revokes(t, w, third))
-	done(t, "another namespace", revokes(t, w, w.AddClient(service("shop.service", "shop"))))
+	third := w.AddClient(newServiceClient("flood.c", "flood"))
+	checkTooManyRevoked(t, "another client of the namespace", revokeServiceToken(t, w, third))
+	checkRevoked(t, "another namespace", revokeServiceToken(t, w, w.AddClient(newServiceClient("shop.service", "shop"))))
 	if got := w.CounterValue("oauth_operator_tokenserver_revocations_refused_total", ""); got != 3 {
 		t.Errorf("the metric counts %v, want 3", got)
 	}
 	w.Advance(10 * time.Minute)
-	done(t, "ten minutes later", revokes(t, w, third))
+	checkRevoked(t, "ten minutes later", revokeServiceToken(t, w, third))
 }
 
 func TestAUserWhoFillsTheirPlacesAtAClientStopsNoOtherUser(t *testing.T) {
@@ -306,13 +306,13 @@ func TestAUserWhoFillsTheirPlacesAtAClientStopsNoOtherUser(t *testing.T) {
 	w.AddUser(documents.User{UID: "bob-uid", Subject: "bob-subject", Username: "bob", Epoch: "epoch-1"})
 	for range 3 {
 		got, _ := revoke("alice-uid")
-		done(t, "alice", got)
+		checkRevoked(t, "alice", got)
 	}
 	got, begun := revoke("alice-uid")
-	noPlace(t, "alice at the bound", got)
+	checkTooManyRevoked(t, "alice at the bound", got)
 	got, _ = revoke("bob-uid")
-	done(t, "bob", got)
-	done(t, "alice's refresh token", w.Post("/revoke", c, "token", begun.String("refresh_token")))
+	checkRevoked(t, "bob", got)
+	checkRevoked(t, "alice's refresh token", w.Post("/revoke", c, "token", begun.String("refresh_token")))
 	if w.IsActive(begun.String("access_token")) {
 		t.Error("the access token is active although the grant has ended")
 	}
@@ -343,7 +343,7 @@ func TestThe200IsNeverFalse(t *testing.T) {
 			if a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
 				t.Errorf("%s, %s: the answer is %d %s", kind, what, a.Status, a.Body)
 			}
-			done(t, "when it works again", w.Post("/revoke", c, "token", begun.String(kind)))
+			checkRevoked(t, "when it works again", w.Post("/revoke", c, "token", begun.String(kind)))
 			if w.IsActive(begun.String("access_token")) {
 				t.Errorf("%s, %s: the access token is active after a 200", kind, what)
 			}
@@ -358,7 +358,7 @@ func TestAnOutcomeThatWasLostIsAskedFor(t *testing.T) {
 			c := w.AddClient(servertest.Client("shop.web"))
 			begun := w.IssueTokens(c, "openid", "offline_access")
 			w.Store.Fail(write, fault)
-			done(t, kind, w.Post("/revoke", c, "token", begun.String(kind)))
+			checkRevoked(t, kind, w.Post("/revoke", c, "token", begun.String(kind)))
 			if w.IsActive(begun.String("access_token")) {
 				t.Errorf("%s: the access token is active after a 200", kind)
 			}

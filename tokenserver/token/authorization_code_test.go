@@ -250,7 +250,7 @@ func TestACodeOfAnotherProcessIsRefusedWhereTheStoreForgets(t *testing.T) {
 	w.RequireOK(w.Redeem(c, w.Code(w.Authorization(c, "openid"))))
 }
 
-// What a code rests on may change before it is redeemed.
+// The preconditions of a code may change before it is redeemed.
 func TestACodeFallsWithWhatItRestsOn(t *testing.T) {
 	for _, test := range []struct {
 		name   string

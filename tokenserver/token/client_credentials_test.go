@@ -10,7 +10,7 @@ import (
 
 func TestAServiceGetsNoRefreshTokenAndCausesNoWrite(t *testing.T) {
 	w := newServer(t)
-	c := service()
+	c := newServiceClient()
 	c.GrantTypes = append(c.GrantTypes, oauth.GrantAuthorizationCode, oauth.GrantRefreshToken)
 	w.AddClient(c)
 	for range 3 {
@@ -26,7 +26,7 @@ func TestAServiceGetsNoRefreshTokenAndCausesNoWrite(t *testing.T) {
 
 func TestAPublicClientCannotActForItself(t *testing.T) {
 	w := newServer(t)
-	c := servertest.Public(service())
+	c := servertest.Public(newServiceClient())
 	w.AddClient(c)
 	w.CheckError(w.Post("/token", c, "grant_type", "client_credentials"), 400, "unauthorized_client")
 	c.GrantTypes = []string{oauth.GrantPassword}
@@ -36,7 +36,7 @@ func TestAPublicClientCannotActForItself(t *testing.T) {
 
 func TestAServiceNeverGetsIdentityScopes(t *testing.T) {
 	w := newServer(t)
-	c := service()
+	c := newServiceClient()
 	c.Scopes = append(c.Scopes, oauth.BuiltInScopes...)
 	w.AddClient(c)
 	for _, scope := range oauth.BuiltInScopes {
@@ -60,7 +60,7 @@ func TestAServiceNeverGetsIdentityScopes(t *testing.T) {
 
 func TestAScopeThatTheClientMayNotHaveIsInvalid(t *testing.T) {
 	w := newServer(t)
-	c := service()
+	c := newServiceClient()
 	c.Scopes = []string{"orders:read", "nobody:declares"}
 	w.AddClient(c)
 	for _, scope := range []string{"orders:write", "unknown", "nobody:declares", "orders:read orders:write", "Orders:read", "\"", "ä"} {
@@ -76,9 +76,9 @@ func TestAScopeThatTheClientMayNotHaveIsInvalid(t *testing.T) {
 
 func TestWithoutResourceTheAudienceIsTheOwnersOfTheScopes(t *testing.T) {
 	w := newServer(t)
-	c := service()
+	c := newServiceClient()
 	w.AddClient(c)
-	bare := service()
+	bare := newServiceClient()
 	bare.ID, bare.UID, bare.Name, bare.Scopes = "shop.bare", "bare-uid", "bare", nil
 	w.AddClient(bare)
 	for _, test := range []struct {
@@ -97,7 +97,7 @@ func TestWithoutResourceTheAudienceIsTheOwnersOfTheScopes(t *testing.T) {
 
 func TestAResourceIsTheAudienceAndCutsTheScopes(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(service())
+	c := w.AddClient(newServiceClient())
 	a := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "resource", servertest.Orders))
 	checkAudience(t, w, a, servertest.Orders)
 	if a.String("scope") != "orders:read orders:write" {
@@ -112,7 +112,7 @@ func TestAResourceIsTheAudienceAndCutsTheScopes(t *testing.T) {
 
 func TestAResourceThatIsNoneIsAnInvalidTarget(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(service())
+	c := w.AddClient(newServiceClient())
 	for _, resource := range []string{
 		"/orders", "orders", "//orders.example.com", servertest.Orders + "#", servertest.Orders + "#part", "https://unknown.example.com",
 		servertest.Orders + "//", "HTTPS://orders.example.com", ":",
@@ -124,7 +124,7 @@ func TestAResourceThatIsNoneIsAnInvalidTarget(t *testing.T) {
 
 func TestAResourceServerHasItsSay(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(service())
+	c := w.AddClient(newServiceClient())
 	rs := servertest.ResourceServer(servertest.Orders, "orders:read", "orders:write")
 	rs.AllowedClients[0].Namespaces.All, rs.AllowedClients[0].Namespaces.Names = false, []string{"other"}
 	w.AddResourceServer(rs)
@@ -136,17 +136,18 @@ func TestAResourceServerHasItsSay(t *testing.T) {
 	}
 }
 
-// A missing scope in an answer means that all was granted, so none may be missing because nothing was left.
+// A response without a scope means that all scopes were granted, so there must be none if no scope
+// is left.
 func TestATokenForNothingThatWasAskedIsRefused(t *testing.T) {
 	w := newServer(t)
-	c := service()
+	c := newServiceClient()
 	c.Scopes = []string{"stock:read"}
 	w.AddClient(c)
 	for _, asked := range [][]string{{"scope", "stock:read"}, nil} {
 		pairs := append([]string{"grant_type", "client_credentials", "resource", servertest.Issuer}, asked...)
 		w.CheckError(w.Post("/token", c, pairs...), 400, "invalid_scope")
 	}
-	p := legacy()
+	p := newPasswordClient()
 	p.Scopes = []string{"stock:read"}
 	w.AddClient(p)
 	w.CheckError(w.Post("/token", p, "grant_type", "password", "username", "alice", "password", servertest.Password, "resource", servertest.Issuer), 400, "invalid_scope")
@@ -159,7 +160,7 @@ func TestATokenForNothingThatWasAskedIsRefused(t *testing.T) {
 
 func TestAServicesRevokedTokenStaysRevokedAfterARestart(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(service())
+	c := w.AddClient(newServiceClient())
 	token := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token")
 	if !w.IsActive(token) {
 		t.Fatal("the token is not active at first")
@@ -171,7 +172,7 @@ func TestAServicesRevokedTokenStaysRevokedAfterARestart(t *testing.T) {
 	}
 }
 
-// checkAudience of the access token, in any order.
+// checkAudience checks the audience of the access token, in any order.
 func checkAudience(t *testing.T, w *servertest.Server, a servertest.Answer, want ...string) {
 	t.Helper()
 	got := map[string]bool{}

@@ -8,8 +8,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 )
 
-// everything is a client that may use every grant of the token endpoint.
-func everything() documents.Client {
+// newClientOfAllGrants returns a client that may use every grant type of the token endpoint.
+func newClientOfAllGrants() documents.Client {
 	c := servertest.Client("shop.everything")
 	c.GrantTypes = []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantPassword, oauth.GrantClientCredentials}
 	return c
@@ -35,7 +35,7 @@ func TestARefusedClientIsUnknownToEveryGrant(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			w := newServer(t)
-			c := w.AddClient(everything())
+			c := w.AddClient(newClientOfAllGrants())
 			code, refresh := w.Code(w.Authorization(c, "openid")), w.IssueTokens(c, "openid").String("refresh_token")
 			before := w.Store.Writes()
 			refuse(w, c)
@@ -54,7 +54,7 @@ func TestARefusedClientIsUnknownToEveryGrant(t *testing.T) {
 			}
 			w.AddClient(c)
 			w.ChangeDocument(func(s *documents.Server) {
-				s.AllowedClients[0].GrantTypes = everything().GrantTypes
+				s.AllowedClients[0].GrantTypes = newClientOfAllGrants().GrantTypes
 				s.AllowedClients[0].Namespaces = documents.Namespaces{All: true}
 			})
 			w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials"))
@@ -66,7 +66,7 @@ func TestARefusedClientIsUnknownToEveryGrant(t *testing.T) {
 
 func TestNobodyGetsATokenWithoutSayingWhoTheyAre(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(everything())
+	c := w.AddClient(newClientOfAllGrants())
 	a := w.IssueTokens(c, "openid")
 	for _, pairs := range [][]string{
 		{"grant_type", "client_credentials"},
@@ -82,7 +82,7 @@ func TestNobodyGetsATokenWithoutSayingWhoTheyAre(t *testing.T) {
 
 func TestATokenOfOneKindIsNoneOfAnother(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(everything())
+	c := w.AddClient(newClientOfAllGrants())
 	a := w.IssueTokens(c, "openid")
 	kinds := map[string]string{
 		"an access token": a.String("access_token"), "an ID token": a.String("id_token"), "a refresh token": a.String("refresh_token"),

@@ -11,8 +11,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
 
-// tryAgain reports an answer that is not a 503 with a time to wait.
-func tryAgain(t *testing.T, a servertest.Answer) {
+// checkTryAgain fails the test unless the answer is a 503 with Retry-After.
+func checkTryAgain(t *testing.T, a servertest.Answer) {
 	t.Helper()
 	if a.Status != http.StatusServiceUnavailable || a.ErrorCode() != "temporarily_unavailable" || a.Header.Get("Retry-After") == "" {
 		t.Errorf("the answer is %d %s, Retry-After %q; want 503 temporarily_unavailable", a.Status, a.Body, a.Header.Get("Retry-After"))
@@ -45,29 +45,29 @@ func TestAnUnreadableOutcomeIsTriedAgainLater(t *testing.T) {
 	code := w.Code(w.Authorization(c, "openid"))
 	w.Store.Fail("CreateGrant", storagetest.LostRequest)
 	w.Store.Fail("GetGrant", storagetest.Unavailable)
-	tryAgain(t, w.Redeem(c, code))
+	checkTryAgain(t, w.Redeem(c, code))
 	w.RequireOK(w.Redeem(c, code))
 }
 
 func TestAWriteThatHappenedUnseenIsOnesOwnWhenTheClientTriesAgain(t *testing.T) {
 	w := newServer(t)
-	w.ChangeDocument(withoutGrace)
+	w.ChangeDocument(disableGracePeriod)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid", "offline_access"))
 	w.Store.Fail("CreateGrant", storagetest.LostAnswer)
 	w.Store.Fail("GetGrant", storagetest.Unavailable)
-	tryAgain(t, w.Redeem(c, code))
+	checkTryAgain(t, w.Redeem(c, code))
 	if len(w.StoredGrants()) != 1 {
 		t.Fatal("the write did not happen")
 	}
 	a := w.RequireOK(w.Redeem(c, code))
 	w.Store.Fail("GetGrant", storagetest.None, storagetest.Unavailable)
 	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
-	tryAgain(t, w.Refresh(c, a.String("refresh_token")))
+	checkTryAgain(t, w.Refresh(c, a.String("refresh_token")))
 	next := w.RequireOK(w.Refresh(c, a.String("refresh_token")))
 	last := w.RequireOK(w.Refresh(c, next.String("refresh_token")))
 
-	// That was forgiven once: the same again is reuse.
+	// The client has been answered, so another use of the token is reuse.
 	w.CheckError(w.Refresh(c, next.String("refresh_token")), 400, "invalid_grant")
 	w.CheckError(w.Refresh(c, last.String("refresh_token")), 400, "invalid_grant")
 	w.CheckError(w.Redeem(c, code), 400, "invalid_grant")
@@ -79,7 +79,7 @@ func TestOfTwoRetriesAfterAnUnseenWriteOneSucceeds(t *testing.T) {
 	code := w.Code(w.Authorization(c, "openid"))
 	w.Store.Fail("CreateGrant", storagetest.LostAnswer)
 	w.Store.Fail("GetGrant", storagetest.Unavailable)
-	tryAgain(t, w.Redeem(c, code))
+	checkTryAgain(t, w.Redeem(c, code))
 	a := w.RequireOK(w.Redeem(c, code))
 	w.CheckError(w.Redeem(c, code), 400, "invalid_grant")
 	if w.IsActive(a.String("access_token")) {
@@ -92,10 +92,10 @@ func TestAnUnreachableStoreConsumesNoCode(t *testing.T) {
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(c, "openid"))
 	w.Store.FailAll(storagetest.Unavailable)
-	tryAgain(t, w.Redeem(c, code))
+	checkTryAgain(t, w.Redeem(c, code))
 	w.Store.FailAll(storagetest.None)
 	w.Store.Fail("CreateGrant", storagetest.Unavailable)
-	tryAgain(t, w.Redeem(c, code))
+	checkTryAgain(t, w.Redeem(c, code))
 	w.RequireOK(w.Redeem(c, code))
 }
 
@@ -115,7 +115,7 @@ func TestARefreshWhoseAnswerWasLostIsOnesOwn(t *testing.T) {
 
 func TestARefreshWhoseAnswerWasLostIsOnesOwnWithoutGraceToo(t *testing.T) {
 	w := newServer(t)
-	w.ChangeDocument(withoutGrace)
+	w.ChangeDocument(disableGracePeriod)
 	c := w.AddClient(servertest.Client("shop.web"))
 	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
@@ -137,7 +137,7 @@ func TestAnUnreachableStoreConsumesNoRefreshToken(t *testing.T) {
 		for method, faults := range faults {
 			w.Store.Fail(method, faults...)
 		}
-		tryAgain(t, w.Refresh(c, token))
+		checkTryAgain(t, w.Refresh(c, token))
 	}
 	if g := w.StoredGrants()[0]; g.RefreshTokenNumber != 1 || g.IsEnded() {
 		t.Errorf("the record is %+v", g)
@@ -151,7 +151,7 @@ func TestAClientRetriesWithinTheGraceAfterACrash(t *testing.T) {
 	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	w.Store.Fail("GetGrant", storagetest.None, storagetest.Unavailable)
 	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
-	tryAgain(t, w.Refresh(c, token))
+	checkTryAgain(t, w.Refresh(c, token))
 	if g := w.StoredGrants()[0]; g.RefreshTokenNumber != 2 {
 		t.Fatalf("the generation is %d, want 2", g.RefreshTokenNumber)
 	}
@@ -166,7 +166,7 @@ func TestAReplayThatCannotEndTheGrantSaysSo(t *testing.T) {
 	code := w.Code(w.Authorization(c, "openid"))
 	a := w.RequireOK(w.Redeem(c, code))
 	w.Store.Fail("UpdateGrant", storagetest.Unavailable)
-	tryAgain(t, w.Redeem(c, code))
+	checkTryAgain(t, w.Redeem(c, code))
 	w.CheckError(w.Redeem(c, code), 400, "invalid_grant")
 	if w.IsActive(a.String("access_token")) {
 		t.Error("the access token is active after the replay")
@@ -190,7 +190,8 @@ func TestAnEndWhoseAnswerWasLostCountsOnce(t *testing.T) {
 	}
 }
 
-// Without a key no token can be made. That is found out before anything is used up for it.
+// Without a key no token can be made. The server checks that before it uses up a code or a refresh
+// token.
 func TestAKeyThatIsLackingUsesNothingUp(t *testing.T) {
 	for _, lacking := range []string{"ES256", "RS256", documents.AlgorithmSealing} {
 		w := newServer(t)
@@ -205,8 +206,8 @@ func TestAKeyThatIsLackingUsesNothingUp(t *testing.T) {
 		}
 		writes := w.Store.Writes()
 		w.ChangeDocument(func(s *documents.Server) { s.Keys = some })
-		tryAgain(t, w.Redeem(c, code))
-		tryAgain(t, w.Refresh(c, a.String("refresh_token")))
+		checkTryAgain(t, w.Redeem(c, code))
+		checkTryAgain(t, w.Refresh(c, a.String("refresh_token")))
 		if w.Store.Writes() != writes {
 			t.Errorf("without a key for %s something was written", lacking)
 		}
@@ -226,7 +227,7 @@ func TestTheServersBoundIsAnsweredWith503(t *testing.T) {
 	if got := w.CounterValue(full, ""); got != 0 {
 		t.Errorf("before it, %s is %v", full, got)
 	}
-	tryAgain(t, w.Redeem(c, code))
+	checkTryAgain(t, w.Redeem(c, code))
 	if got := w.CounterValue(full, ""); got != 1 {
 		t.Errorf("%s is %v, want 1", full, got)
 	}
@@ -236,7 +237,7 @@ func TestTheServersBoundIsAnsweredWith503(t *testing.T) {
 
 func TestMachinesGetTokensWhileTheStoreIsAway(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(service())
+	c := w.AddClient(newServiceClient())
 	w.Store.FailAll(storagetest.Unavailable)
 	w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials"))
 }
@@ -247,12 +248,12 @@ func TestAnUnreachableStoreNeverMakesAFalseAnswer(t *testing.T) {
 	a := w.IssueTokens(c, "openid", "offline_access")
 	w.Store.FailAll(storagetest.Unavailable)
 	for _, token := range []string{a.String("access_token"), a.String("refresh_token")} {
-		tryAgain(t, w.Post("/introspect", c, "token", token))
-		tryAgain(t, w.Post("/revoke", c, "token", token))
+		checkTryAgain(t, w.Post("/introspect", c, "token", token))
+		checkTryAgain(t, w.Post("/revoke", c, "token", token))
 	}
 	r := w.Form("/userinfo", noClient)
 	r.Header.Set("Authorization", "Bearer "+a.String("access_token"))
-	tryAgain(t, w.Do(r))
+	checkTryAgain(t, w.Do(r))
 	w.Store.FailAll(storagetest.None)
 	if !w.IsActive(a.String("access_token")) {
 		t.Error("the token was revoked although the answer was 503")
@@ -265,10 +266,10 @@ func TestAnUnseenWriteStaysOnesOwnHoweverOftenTheStoreFails(t *testing.T) {
 	code := w.Code(w.Authorization(c, "openid"))
 	w.Store.Fail("CreateGrant", storagetest.LostAnswer)
 	w.Store.Fail("GetGrant", storagetest.Unavailable)
-	tryAgain(t, w.Redeem(c, code))
+	checkTryAgain(t, w.Redeem(c, code))
 	for _, method := range []string{"IsMarked", "CreateGrant", "GetGrant"} {
 		w.Store.Fail(method, storagetest.Unavailable)
-		tryAgain(t, w.Redeem(c, code))
+		checkTryAgain(t, w.Redeem(c, code))
 	}
 	a := w.RequireOK(w.Redeem(c, code))
 	if !w.IsActive(a.String("access_token")) {

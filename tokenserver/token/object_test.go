@@ -12,8 +12,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// createAgain the resource server of the orders, under its identifier and with its scopes.
-func createAgain(w *servertest.Server, scopes ...string) {
+// recreateOrders replaces the resource server of the orders by another one with its identifier and
+// these scopes.
+func recreateOrders(w *servertest.Server, scopes ...string) {
 	w.RemoveResourceServer(servertest.Orders)
 	again := servertest.ResourceServer(servertest.Orders, scopes...)
 	again.UID = "another-uid"
@@ -43,7 +44,7 @@ func TestARefreshTokenYieldsNothingForAResourceServerThatIsCreatedAgain(t *testi
 			a := w.Authorization(c, "openid", "orders:read", "stock:read")
 			a.Resources = resources
 			old := w.RequireOK(w.Redeem(c, w.Code(a)))
-			createAgain(w, "orders:read")
+			recreateOrders(w, "orders:read")
 			w.CheckError(w.Refresh(c, old.String("refresh_token"), "scope", "orders:read"), 400, "invalid_scope")
 			w.CheckError(w.Refresh(c, old.String("refresh_token"), "resource", servertest.Orders), 400, "invalid_target")
 			refreshed := w.RequireOK(w.Refresh(c, old.String("refresh_token")))
@@ -70,7 +71,7 @@ func TestAnAuthorizationForAResourceServerAloneYieldsNothingOnceThatIsCreatedAga
 	for name, a := range map[string]grant.Authorization{"by scope": w.Authorization(c, "orders:read"), "by resource": byResource} {
 		late, old := w.Code(a), w.RequireOK(w.Redeem(c, w.Code(a)))
 		before := len(w.StoredGrants())
-		createAgain(w, "orders:read")
+		recreateOrders(w, "orders:read")
 		if got := w.Redeem(c, late); got.Status != 400 || len(w.StoredGrants()) != before {
 			t.Errorf("%s: a code is answered %d %s", name, got.Status, got.Body)
 		}
@@ -85,7 +86,7 @@ func TestACodeYieldsNothingForAResourceServerThatIsCreatedAgain(t *testing.T) {
 	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
 	code := w.Code(w.Consent(w.Authorization(c, "openid", "orders:read", "stock:read")))
-	createAgain(w, "orders:read")
+	recreateOrders(w, "orders:read")
 	a := w.RequireOK(w.Redeem(c, code))
 	if a.String("scope") != "openid stock:read" {
 		t.Errorf("the scope is %q", a.String("scope"))

@@ -9,8 +9,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 )
 
-// legacy is a client that is handed passwords.
-func legacy() documents.Client {
+// newPasswordClient returns a client for the password grant.
+func newPasswordClient() documents.Client {
 	c := servertest.Client("shop.legacy")
 	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantPassword, oauth.GrantRefreshToken}, nil
 	c.Consent = documents.ConsentRequired // which no password grant asks for
@@ -19,7 +19,7 @@ func legacy() documents.Client {
 
 func TestAPasswordBeginsAGrantWithoutASession(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(legacy())
+	c := w.AddClient(newPasswordClient())
 	a := w.RequireOK(w.Post("/token", c, "grant_type", "password", "username", "ALICE", "password", servertest.Password, "scope", "openid email orders:read"))
 	records := w.StoredGrants()
 	if len(records) != 1 || w.Store.Writes() != 1 {
@@ -37,7 +37,7 @@ func TestAPasswordBeginsAGrantWithoutASession(t *testing.T) {
 
 func TestOnlyAClientThatListsItGetsARefreshTokenForAPassword(t *testing.T) {
 	w := newServer(t)
-	c := legacy()
+	c := newPasswordClient()
 	c.GrantTypes = []string{oauth.GrantPassword}
 	w.AddClient(c)
 	a := w.RequireOK(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", servertest.Password))
@@ -51,7 +51,7 @@ func TestOnlyAClientThatListsItGetsARefreshTokenForAPassword(t *testing.T) {
 
 func TestAnUnknownUserIsAnsweredAndCostsAsAKnownOne(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(legacy())
+	c := w.AddClient(newPasswordClient())
 	var bodies []string
 	for _, username := range []string{"alice", "nobody", "not a\u200bname", strings.Repeat("x", 1000)} {
 		before := w.Passwords.CountHashed()
@@ -74,13 +74,13 @@ func TestAnUnknownUserIsAnsweredAndCostsAsAKnownOne(t *testing.T) {
 
 func TestWhiteSpaceAroundAUsernameOfAPasswordGrantIsNoPartOfIt(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(legacy())
+	c := w.AddClient(newPasswordClient())
 	w.RequireOK(exchangePassword(w, c, " alice\u00a0", servertest.Password))
 }
 
 func TestAPasswordOverAKibibyteIsRefusedUnhashed(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(legacy())
+	c := w.AddClient(newPasswordClient())
 	w.CheckError(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", strings.Repeat("x", 1025)), 400, "invalid_grant")
 	if work := w.Passwords.CountHashed(); work != 0 {
 		t.Errorf("%d passwords were hashed, want none", work)
@@ -89,7 +89,7 @@ func TestAPasswordOverAKibibyteIsRefusedUnhashed(t *testing.T) {
 
 func TestAPasswordGrantNeedsBothParameters(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(legacy())
+	c := w.AddClient(newPasswordClient())
 	w.CheckError(w.Post("/token", c, "grant_type", "password", "username", "alice"), 400, "invalid_request")
 	w.CheckError(w.Post("/token", c, "grant_type", "password", "password", servertest.Password), 400, "invalid_request")
 	w.CheckError(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", ""), 400, "invalid_request")
@@ -97,7 +97,7 @@ func TestAPasswordGrantNeedsBothParameters(t *testing.T) {
 
 func TestWithoutScopeAPasswordGrantsAllButOpenIDAndOfflineAccess(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(legacy())
+	c := w.AddClient(newPasswordClient())
 	a := w.RequireOK(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", servertest.Password))
 	if got := a.String("scope"); got != "profile email orders:read orders:write stock:read" {
 		t.Errorf("scope is %q", got)
@@ -109,7 +109,7 @@ func TestWithoutScopeAPasswordGrantsAllButOpenIDAndOfflineAccess(t *testing.T) {
 
 func TestABuiltInScopeThatAPasswordCannotBringIsDropped(t *testing.T) {
 	w := newServer(t)
-	c := legacy()
+	c := newPasswordClient()
 	ask := func(scope string) servertest.Answer {
 		return w.Post("/token", w.AddClient(c), "grant_type", "password", "username", "alice", "password", servertest.Password, "scope", scope)
 	}

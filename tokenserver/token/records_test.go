@@ -14,14 +14,14 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// witness is a store that keeps what it was given to write.
-type witness struct {
+// recordingStore is a store that records what is written.
+type recordingStore struct {
 	storage.Store
 	t       *testing.T
 	written []string
 }
 
-func (s *witness) note(values ...any) {
+func (s *recordingStore) record(values ...any) {
 	raw, err := json.Marshal(values)
 	if err != nil {
 		s.t.Fatal(err)
@@ -29,26 +29,26 @@ func (s *witness) note(values ...any) {
 	s.written = append(s.written, string(raw))
 }
 
-func (s *witness) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
-	s.note(g)
+func (s *recordingStore) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+	s.record(g)
 	return s.Store.CreateGrant(ctx, g)
 }
 
-func (s *witness) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
-	s.note(g)
+func (s *recordingStore) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+	s.record(g)
 	return s.Store.UpdateGrant(ctx, g)
 }
 
-func (s *witness) PutConsent(ctx context.Context, c storage.Consent) (storage.Consent, error) {
-	s.note(c)
+func (s *recordingStore) PutConsent(ctx context.Context, c storage.Consent) (storage.Consent, error) {
+	s.record(c)
 	return s.Store.PutConsent(ctx, c)
 }
 
 func TestARecordHoldsNothingThatCouldBeUsed(t *testing.T) {
 	w := newServer(t)
-	store := &witness{Store: w.Memory, t: t}
+	store := &recordingStore{Store: w.Memory, t: t}
 	w.Store.Store = store
-	c := w.AddClient(everything())
+	c := w.AddClient(newClientOfAllGrants())
 	code := w.Code(w.Authorization(c, "openid", "offline_access"))
 	begun := w.RequireOK(w.Redeem(c, code))
 	refreshed := w.RequireOK(w.Refresh(c, begun.String("refresh_token")))
@@ -84,7 +84,8 @@ func TestARecordHoldsNothingThatCouldBeUsed(t *testing.T) {
 		if len(secret) <= part {
 			t.Fatalf("%s is %q", what, secret)
 		}
-		// What stands before the last dot names a key, or is what any token says. A part that long could not be guessed.
+		// The part before the last dot is the id of a key, or the header and claims of a token. A
+		// part of this length cannot be guessed.
 		usable, encoded := secret[strings.LastIndex(secret, ".")+1:], base64.StdEncoding.EncodeToString([]byte(secret))
 		for _, record := range store.written {
 			for i := range len(usable) - part {

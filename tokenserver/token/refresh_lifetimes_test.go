@@ -14,7 +14,7 @@ func TestRotationDoesNotExtendTheAbsoluteLifetime(t *testing.T) {
 	w.ChangeDocument(func(s *documents.Server) {
 		s.RefreshToken.IdleLifetime, s.RefreshToken.AbsoluteLifetime = 2*3600, 3*3600
 	})
-	c := w.AddClient(spa())
+	c := w.AddClient(newPublicClient())
 	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	for range 5 {
 		w.Advance(30 * time.Minute)
@@ -29,7 +29,7 @@ func TestRotationDoesNotExtendTheAbsoluteLifetime(t *testing.T) {
 func TestAnIdleRefreshTokenExpires(t *testing.T) {
 	w := newServer(t)
 	w.ChangeDocument(func(s *documents.Server) { s.RefreshToken.IdleLifetime = 3600 })
-	c := w.AddClient(spa())
+	c := w.AddClient(newPublicClient())
 	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	w.Advance(time.Hour - time.Second)
 	token = w.RequireOK(w.Refresh(c, token)).String("refresh_token")
@@ -39,7 +39,7 @@ func TestAnIdleRefreshTokenExpires(t *testing.T) {
 
 func TestLoweredLifetimesOfRefreshTokensCountAtOnce(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(spa())
+	c := w.AddClient(newPublicClient())
 	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	w.Advance(2 * time.Hour)
 	w.ChangeDocument(func(s *documents.Server) { s.RefreshToken.AbsoluteLifetime = 3600 })
@@ -64,7 +64,8 @@ func TestAnOnlineRefreshTokenEndsWithItsSession(t *testing.T) {
 	w.RequireOK(w.Refresh(c, offline.String("refresh_token")))
 }
 
-// As it ends the session in the browser: a lifetime is lowered because those that run are too long.
+// The same lifetime ends the session in the browser. An administrator lowers it because running
+// sessions are too long.
 func TestALoweredLifetimeOfSessionsEndsOnlineRefreshTokensAtOnceAndNoOfflineOnes(t *testing.T) {
 	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
@@ -83,13 +84,13 @@ func TestALoweredLifetimeOfSessionsEndsOnlineRefreshTokensAtOnceAndNoOfflineOnes
 	}
 	w.RequireOK(w.Refresh(c, offline.String("refresh_token")))
 
-	// A code of a session that is over by the lifetime of now.
+	// A code of a session that has ended by the current lifetime.
 	w.RequireOK(w.Redeem(c, code))
 	code = w.Code(w.Authorization(c, "openid"))
 	w.ChangeDocument(func(s *documents.Server) { s.SessionAbsoluteLifetime = 60 })
 	w.CheckError(w.Redeem(c, code), 400, "invalid_grant")
 
-	// A raised one gives a session no more than it had at the login.
+	// A raised lifetime does not make a session longer than it was at the login.
 	w.ChangeDocument(func(s *documents.Server) { s.SessionAbsoluteLifetime = 100 * 3600 })
 	online = w.RequireOK(w.Refresh(c, online.String("refresh_token")))
 	w.Advance(23 * time.Hour)

@@ -14,11 +14,11 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// spa is a public client.
-func spa() documents.Client { return servertest.Public(servertest.Client("shop.spa")) }
+// newPublicClient returns a public client.
+func newPublicClient() documents.Client { return servertest.Public(servertest.Client("shop.spa")) }
 
 func TestARefreshTokenIsRotated(t *testing.T) {
-	for _, c := range []documents.Client{servertest.Client("shop.web"), spa()} {
+	for _, c := range []documents.Client{servertest.Client("shop.web"), newPublicClient()} {
 		w := newServer(t)
 		w.AddClient(c)
 		first := w.IssueTokens(c, "openid", "orders:read").String("refresh_token")
@@ -35,7 +35,7 @@ func TestARefreshTokenIsRotated(t *testing.T) {
 
 func TestARepetitionWithinTheGraceGetsTheSameSuccessor(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(spa())
+	c := w.AddClient(newPublicClient())
 	first := w.IssueTokens(c, "openid", "orders:read", "stock:read").String("refresh_token")
 	w.Advance(time.Hour)
 	second := w.RequireOK(w.Refresh(c, first))
@@ -47,7 +47,7 @@ func TestARepetitionWithinTheGraceGetsTheSameSuccessor(t *testing.T) {
 	if again.String("access_token") == second.String("access_token") || again.String("scope") != "orders:read" {
 		t.Errorf("the repetition got no fresh access token for what it asked: %s", again.Body)
 	}
-	// The grace began when the token was replaced, and a repetition does not move it.
+	// The grace period began when the token was replaced, and a repetition does not extend it.
 	w.Advance(29 * time.Second)
 	w.RequireOK(w.Refresh(c, first))
 	w.Advance(time.Second)
@@ -56,7 +56,7 @@ func TestARepetitionWithinTheGraceGetsTheSameSuccessor(t *testing.T) {
 
 func TestReuseAfterTheGraceEndsTheFamily(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(spa())
+	c := w.AddClient(newPublicClient())
 	begun := w.IssueTokens(c, "openid", "orders:read")
 	first := begun.String("refresh_token")
 	second := w.RequireOK(w.Refresh(c, first))
@@ -79,7 +79,7 @@ func TestReuseAfterTheGraceEndsTheFamily(t *testing.T) {
 
 func TestReuseIsSeenHoweverOldTheTokenIs(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(spa())
+	c := w.AddClient(newPublicClient())
 	first := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	current := first
 	for range 50 {
@@ -98,7 +98,7 @@ func TestReuseIsSeenHoweverOldTheTokenIs(t *testing.T) {
 
 func TestATokenTwoGenerationsOldIsReuseEvenWithinTheGrace(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(spa())
+	c := w.AddClient(newPublicClient())
 	first := w.IssueTokens(c, "openid").String("refresh_token")
 	second := w.RequireOK(w.Refresh(c, first)).String("refresh_token")
 	third := w.RequireOK(w.Refresh(c, second)).String("refresh_token")
@@ -109,7 +109,7 @@ func TestATokenTwoGenerationsOldIsReuseEvenWithinTheGrace(t *testing.T) {
 func TestParallelRefreshesLeaveOneRefreshToken(t *testing.T) {
 	for _, watched := range []bool{false, true} {
 		w := newServer(t)
-		c := w.AddClient(spa())
+		c := w.AddClient(newPublicClient())
 		first := w.IssueTokens(c, "openid").String("refresh_token")
 		if watched {
 			w.UseCachedReads(w.Store)
@@ -136,8 +136,8 @@ func TestParallelRefreshesLeaveOneRefreshToken(t *testing.T) {
 func TestWithoutGraceLosersOfARaceAreRefusedAndNeverAServerError(t *testing.T) {
 	for _, watched := range []bool{false, true} {
 		w := newServer(t)
-		w.ChangeDocument(withoutGrace)
-		c := w.AddClient(spa())
+		w.ChangeDocument(disableGracePeriod)
+		c := w.AddClient(newPublicClient())
 		first := w.IssueTokens(c, "openid").String("refresh_token")
 		if watched {
 			w.UseCachedReads(w.Store)
@@ -164,15 +164,15 @@ func TestWithoutGraceLosersOfARaceAreRefusedAndNeverAServerError(t *testing.T) {
 
 func TestARefreshTokenIsOfItsClient(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(spa())
-	thief := spa()
+	c := w.AddClient(newPublicClient())
+	thief := newPublicClient()
 	thief.ID, thief.UID, thief.Name = "shop.thief", "thief-uid", "thief"
 	w.AddClient(thief)
 	first := w.IssueTokens(c, "openid").String("refresh_token")
 	second := w.RequireOK(w.Refresh(c, first)).String("refresh_token")
 	w.Advance(time.Hour)
 	w.CheckError(w.Refresh(thief, second), 400, "invalid_grant")
-	// An old token in another client's hands ends nothing either.
+	// An old token that another client sends does not end the grant either.
 	w.CheckError(w.Refresh(thief, first), 400, "invalid_grant")
 	w.RequireOK(w.Refresh(c, second))
 }
@@ -250,8 +250,7 @@ func TestWithdrawnConsentEndsThePairsGrants(t *testing.T) {
 	w.RequireOK(w.Refresh(other, b.String("refresh_token")))
 }
 
-// Where the row of a consent is deleted in a database, the records of the grants that rest on it
-// are as before.
+// Deleting the row of a consent in a database does not change the records of its grants.
 func TestAGrantWhoseConsentIsGoneIsRefusedAtEveryUseAlthoughItsRecordHasNotEnded(t *testing.T) {
 	for what, uid := range map[string]string{"another consent is there": "of a consent that is gone", "a record without a UID": ""} {
 		w := newServer(t)
@@ -340,7 +339,7 @@ func TestARefreshedIDTokenKeepsTheLoginAndHasANewIssueTime(t *testing.T) {
 	}
 }
 
-// RFC 9068 section 2.2.1: what a refresh yields still speaks of the login.
+// A refreshed access token contains the auth_time of the login (RFC 9068 section 2.2.1).
 func TestARefreshedAccessTokenKeepsTheLogin(t *testing.T) {
 	w := newServer(t)
 	c := w.AddClient(servertest.Client("shop.web"))
@@ -381,7 +380,7 @@ func TestAConfidentialClientKeepsItsTokenWhereOnlyPublicOnesRotate(t *testing.T)
 	w := newServer(t)
 	w.ChangeDocument(func(s *documents.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
 	c := w.AddClient(servertest.Client("shop.web"))
-	public := w.AddClient(spa())
+	public := w.AddClient(newPublicClient())
 	token := w.IssueTokens(c, "openid", "offline_access").String("refresh_token")
 	for range 10 {
 		w.Advance(5 * time.Minute)
@@ -407,7 +406,7 @@ func TestAConfidentialClientKeepsItsTokenWhereOnlyPublicOnesRotate(t *testing.T)
 
 func TestTheSuccessorIsTheSameAfterTheSealingKeyChanged(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(spa())
+	c := w.AddClient(newPublicClient())
 	first := w.IssueTokens(c, "openid").String("refresh_token")
 	second := w.RequireOK(w.Refresh(c, first)).String("refresh_token")
 	var active string
@@ -436,8 +435,8 @@ func TestTheSuccessorIsTheSameAfterTheSealingKeyChanged(t *testing.T) {
 	w.RequireOK(w.Refresh(c, third))
 }
 
-// withoutGrace lets no refresh token be used twice.
-func withoutGrace(s *documents.Server) { s.RefreshToken.ReuseGracePeriod = 0 }
+// disableGracePeriod makes every second use of a refresh token a reuse.
+func disableGracePeriod(s *documents.Server) { s.RefreshToken.ReuseGracePeriod = 0 }
 
-// noClient authenticates nobody.
+// noClient is for requests without client authentication.
 var noClient documents.Client

@@ -14,15 +14,15 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 )
 
-// exchangePassword for a token, as the client.
+// exchangePassword sends a password to the token endpoint as the client.
 func exchangePassword(w *servertest.Server, c documents.Client, username, secret string) servertest.Answer {
 	return w.Post("/token", c, "grant_type", "password", "username", username, "password", secret)
 }
 
 func TestTenWrongPasswordsMakeANameWaitWhoeverItIs(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(legacy())
-	other := legacy()
+	c := w.AddClient(newPasswordClient())
+	other := newPasswordClient()
 	other.ID, other.UID = "shop.other", "other-uid"
 	w.AddClient(other)
 	var bodies []string
@@ -58,23 +58,23 @@ func TestTenWrongPasswordsMakeANameWaitWhoeverItIs(t *testing.T) {
 
 func TestAThousandWrongPasswordsMakeAClientWaitAndNoOther(t *testing.T) {
 	w := newServer(t)
-	// Cheap hashes, since a thousand are computed: names that are nobody's cost what users cost.
+	// The hashes are cheap, since a thousand are computed, also for unknown names.
 	cheap := servertest.User()
 	cheap.PasswordHash = "$2a$04$" + strings.Repeat(".", 53)
 	w.AddUser(cheap)
-	c := w.AddClient(legacy())
+	c := w.AddClient(newPasswordClient())
 	for range 1000 {
 		w.CheckError(exchangePassword(w, c, rand.Text(), "wrong"), 400, "invalid_grant")
 	}
 	w.CheckError(exchangePassword(w, c, "bob", "wrong"), 429, "temporarily_unavailable")
-	other := legacy()
+	other := newPasswordClient()
 	other.ID, other.UID = "shop.other", "other-uid"
 	w.CheckError(exchangePassword(w, w.AddClient(other), "bob", "wrong"), 400, "invalid_grant")
 }
 
 func TestAUserWhoseNameMustWaitKeepsTheTokensThatAreThere(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(legacy())
+	c := w.AddClient(newPasswordClient())
 	a := w.RequireOK(exchangePassword(w, c, "alice", servertest.Password))
 	for range 11 {
 		exchangePassword(w, c, "alice", "wrong")
@@ -87,13 +87,13 @@ func TestAUserWhoseNameMustWaitKeepsTheTokensThatAreThere(t *testing.T) {
 
 func TestATooBusyServerAnswers503WithRetryAfter(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(legacy())
+	c := w.AddClient(newPasswordClient())
 	ctx, stop := context.WithCancel(t.Context())
 	var crowd sync.WaitGroup
 	defer crowd.Wait()
 	defer stop()
-	// All places are taken: by one that never ends for each CPU, and by as many as may wait for
-	// them.
+	// The queue is full: a verification that does not end runs on each CPU, and as many as may wait
+	// are waiting.
 	for full := false; !full; {
 		crowd.Go(func() {
 			_, _ = w.Passwords.Verify(ctx, password.Request{BeforeHash: func() error { <-ctx.Done(); return ctx.Err() }})
@@ -115,7 +115,7 @@ func TestATooBusyServerAnswers503WithRetryAfter(t *testing.T) {
 
 func TestAHashThatTakesMoreMemoryThanTheServerHasIsAnsweredClearly(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(legacy())
+	c := w.AddClient(newPasswordClient())
 	user := servertest.User()
 	user.PasswordHash = "$argon2id$v=19$m=131072,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 	w.AddUser(user)

@@ -16,7 +16,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/userinfo"
 )
 
-// newWorld serves the endpoints that speak of tokens.
+// newServer has the endpoints for tokens.
 func newServer(t *testing.T) *servertest.Server {
 	t.Helper()
 	w := servertest.New(t)
@@ -28,8 +28,8 @@ func newServer(t *testing.T) *servertest.Server {
 	return w
 }
 
-// service is a client that acts for itself.
-func service() documents.Client {
+// newServiceClient returns a client that acts for itself.
+func newServiceClient() documents.Client {
 	c := servertest.Client("shop.service")
 	c.GrantTypes, c.RedirectURIs = []string{oauth.GrantClientCredentials}, nil
 	c.Scopes = []string{"orders:read", "orders:write", "stock:read"}
@@ -38,7 +38,7 @@ func service() documents.Client {
 
 func TestOnlyAFormIsRead(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(service())
+	c := w.AddClient(newServiceClient())
 	for _, contentType := range []string{"application/json", "text/plain", "multipart/form-data; boundary=x", ""} {
 		r := w.Form("/token", c, "grant_type", "client_credentials")
 		r.Header.Set("Content-Type", contentType)
@@ -51,7 +51,7 @@ func TestOnlyAFormIsRead(t *testing.T) {
 
 func TestCredentialsInTheURLAreRefused(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(service())
+	c := w.AddClient(newServiceClient())
 	for _, query := range []string{
 		"client_id=shop.service&client_secret=" + servertest.Secret, "client_secret=x", "code=x", "refresh_token=x", "password=x", "grant_type=x",
 		"client%5Fsecret=x", "client_secret=x;y",
@@ -64,7 +64,7 @@ func TestCredentialsInTheURLAreRefused(t *testing.T) {
 
 func TestAParameterSentTwiceIsRefused(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(service())
+	c := w.AddClient(newServiceClient())
 	w.CheckError(w.Post("/token", c, "grant_type", "client_credentials", "grant_type", "client_credentials"), 400, "invalid_request")
 	w.CheckError(w.Post("/token", c, "grant_type", "client_credentials", "unknown", "1", "unknown", "2"), 400, "invalid_request")
 	w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "unknown", "1", "scope", ""))
@@ -73,7 +73,7 @@ func TestAParameterSentTwiceIsRefused(t *testing.T) {
 
 func TestTooMuchIsRefused(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(service())
+	c := w.AddClient(newServiceClient())
 	large := w.Post("/token", c, "grant_type", "client_credentials", "x", strings.Repeat("x", 64<<10))
 	w.CheckError(large, 413, "invalid_request")
 	pairs := []string{"grant_type", "client_credentials"}
@@ -101,7 +101,7 @@ func TestUnsupportedAndUnauthorizedAndInvalidGrantAreToldApart(t *testing.T) {
 
 func TestNoAnswerMayBeStored(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(service())
+	c := w.AddClient(newServiceClient())
 	for what, a := range map[string]servertest.Answer{
 		"a token":                    w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials")),
 		"an error":                   w.Post("/token", c, "grant_type", "unknown"),
@@ -162,7 +162,7 @@ func TestAnAccessTokenHasTheClaimsOfRFC9068(t *testing.T) {
 
 func TestATokenOfAServiceIsAboutTheService(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(service())
+	c := w.AddClient(newServiceClient())
 	a := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials", "scope", "orders:read"))
 	claims := w.Claims(a.String("access_token"))
 	if claims["sub"] != "shop.service" || claims["client_id"] != "shop.service" || claims["aud"] != servertest.Orders {
@@ -175,7 +175,7 @@ func TestATokenOfAServiceIsAboutTheService(t *testing.T) {
 
 func TestNoTwoTokensHaveOneID(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(service())
+	c := w.AddClient(newServiceClient())
 	seen := map[any]bool{}
 	for range 20 {
 		id := w.Claims(w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials")).String("access_token"))["jti"]
@@ -188,7 +188,7 @@ func TestNoTwoTokensHaveOneID(t *testing.T) {
 
 func TestTheMetricCountsLegacyGrants(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(legacy())
+	c := w.AddClient(newPasswordClient())
 	w.RequireOK(w.Post("/token", c, "grant_type", "password", "username", "alice", "password", servertest.Password))
 	if got := w.CounterValue("oauth_operator_tokenserver_grant_requests_total", "password"); got != 1 {
 		t.Errorf("the metric counts %v password grants, want 1", got)
@@ -197,7 +197,7 @@ func TestTheMetricCountsLegacyGrants(t *testing.T) {
 
 func TestTheAnswerIsOneJSONObject(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(service())
+	c := w.AddClient(newServiceClient())
 	a := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials"))
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(a.Body), &fields); err != nil {

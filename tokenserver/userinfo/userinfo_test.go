@@ -32,14 +32,14 @@ func newServer(t *testing.T) *servertest.Server {
 	return w
 }
 
-// client may have every scope about a user.
-func client() documents.Client {
+// newClient returns a client that may have every scope about a user.
+func newClient() documents.Client {
 	c := servertest.Client("shop.web")
 	c.Scopes = append([]string{"orders:read"}, oauth.BuiltInScopes...)
 	return c
 }
 
-func get(target, authorization string) *http.Request {
+func newGet(target, authorization string) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, target, nil)
 	if authorization != "" {
 		r.Header.Set("Authorization", authorization)
@@ -47,7 +47,7 @@ func get(target, authorization string) *http.Request {
 	return r
 }
 
-func post(target, authorization string, pairs ...string) *http.Request {
+func newPost(target, authorization string, pairs ...string) *http.Request {
 	form := url.Values{}
 	for i := 0; i < len(pairs); i += 2 {
 		form.Add(pairs[i], pairs[i+1])
@@ -60,13 +60,13 @@ func post(target, authorization string, pairs ...string) *http.Request {
 	return r
 }
 
-// info about the token's user.
-func info(w *servertest.Server, token string) servertest.Answer {
-	return w.Do(get("/userinfo", "Bearer "+token))
+// getUserInfo returns the UserInfo response for the token.
+func getUserInfo(w *servertest.Server, token string) servertest.Answer {
+	return w.Do(newGet("/userinfo", "Bearer "+token))
 }
 
-// challenged reports an answer that is not this error, in its body and in its challenge.
-func withChallenge(t *testing.T, what string, a servertest.Answer, status int, code string) {
+// checkChallenge fails the test unless the answer is this error, in its body and in its challenge.
+func checkChallenge(t *testing.T, what string, a servertest.Answer, status int, code string) {
 	t.Helper()
 	challenge := a.Header.Get("WWW-Authenticate")
 	if a.Status != status || a.ErrorCode() != code || !strings.HasPrefix(challenge, realm+`, error="`+code+`"`) {
@@ -79,18 +79,18 @@ func withChallenge(t *testing.T, what string, a servertest.Answer, status int, c
 
 func TestATokenIsTakenFromTheHeaderOrAPostedForm(t *testing.T) {
 	w := newServer(t)
-	access := w.IssueTokens(w.AddClient(client()), "openid", "email").String("access_token")
+	access := w.IssueTokens(w.AddClient(newClient()), "openid", "email").String("access_token")
 	want := map[string]any{"sub": servertest.Subject, "email": "alice@example.com", "email_verified": true}
-	json := post("/userinfo", "Bearer "+access)
+	json := newPost("/userinfo", "Bearer "+access)
 	json.Header.Set("Content-Type", "application/json")
 	for what, r := range map[string]*http.Request{
-		"GET":                                 get("/userinfo", "Bearer "+access),
-		"GET with the scheme in lower case":   get("/userinfo", "bearer "+access),
-		"GET with two spaces":                 get("/userinfo", "Bearer  "+access),
-		"POST with a header":                  post("/userinfo", "Bearer "+access),
+		"GET":                                 newGet("/userinfo", "Bearer "+access),
+		"GET with the scheme in lower case":   newGet("/userinfo", "bearer "+access),
+		"GET with two spaces":                 newGet("/userinfo", "Bearer  "+access),
+		"POST with a header":                  newPost("/userinfo", "Bearer "+access),
 		"POST with a header and no form":      json,
-		"POST with a form":                    post("/userinfo", "", "access_token", access),
-		"with a parameter that means nothing": get("/userinfo?schema=openid", "Bearer "+access),
+		"POST with a form":                    newPost("/userinfo", "", "access_token", access),
+		"with a parameter that means nothing": newGet("/userinfo?schema=openid", "Bearer "+access),
 	} {
 		a := w.Do(r)
 		if a.Status != http.StatusOK || !reflect.DeepEqual(a.JSON, want) {
@@ -104,31 +104,31 @@ func TestATokenIsTakenFromTheHeaderOrAPostedForm(t *testing.T) {
 
 func TestATokenInTheURLIsRefused(t *testing.T) {
 	w := newServer(t)
-	access := w.IssueTokens(w.AddClient(client()), "openid").String("access_token")
+	access := w.IssueTokens(w.AddClient(newClient()), "openid").String("access_token")
 	for what, r := range map[string]*http.Request{
-		"alone":              get("/userinfo?access_token="+access, ""),
-		"with a header":      get("/userinfo?access_token="+access, "Bearer "+access),
-		"in disguise":        get("/userinfo?access%5Ftoken="+access, "Bearer "+access),
-		"empty":              get("/userinfo?access_token=", "Bearer "+access),
-		"with a posted form": post("/userinfo?access_token="+access, "", "access_token", access),
+		"alone":              newGet("/userinfo?access_token="+access, ""),
+		"with a header":      newGet("/userinfo?access_token="+access, "Bearer "+access),
+		"in disguise":        newGet("/userinfo?access%5Ftoken="+access, "Bearer "+access),
+		"empty":              newGet("/userinfo?access_token=", "Bearer "+access),
+		"with a posted form": newPost("/userinfo?access_token="+access, "", "access_token", access),
 	} {
-		withChallenge(t, what, w.Do(r), 400, "invalid_request")
+		checkChallenge(t, what, w.Do(r), 400, "invalid_request")
 	}
 }
 
 func TestWhoBringsNoTokenIsToldHowAndNoError(t *testing.T) {
 	w := newServer(t)
-	access := w.IssueTokens(w.AddClient(client()), "openid").String("access_token")
-	basic := get("/userinfo", "")
+	access := w.IssueTokens(w.AddClient(newClient()), "openid").String("access_token")
+	basic := newGet("/userinfo", "")
 	basic.SetBasicAuth("shop.web", servertest.Secret)
-	form := get("/userinfo", "")
+	form := newGet("/userinfo", "")
 	form.Header.Set("Content-Type", oauth.FormType)
 	form.Body = http.NoBody
-	body := post("/userinfo", "", "access_token", access)
+	body := newPost("/userinfo", "", "access_token", access)
 	body.Method = http.MethodGet
 	for what, r := range map[string]*http.Request{
-		"nothing": get("/userinfo", ""), "an empty form": post("/userinfo", ""), "an empty parameter": post("/userinfo", "", "access_token", ""),
-		"another scheme": basic, "a GET of type form": form, "a form in a GET": body, "a scheme that is longer": get("/userinfo", "Bearerish "+access),
+		"nothing": newGet("/userinfo", ""), "an empty form": newPost("/userinfo", ""), "an empty parameter": newPost("/userinfo", "", "access_token", ""),
+		"another scheme": basic, "a GET of type form": form, "a form in a GET": body, "a scheme that is longer": newGet("/userinfo", "Bearerish "+access),
 	} {
 		a := w.Do(r)
 		if a.Status != http.StatusUnauthorized || a.Body != "" || a.Header.Get("WWW-Authenticate") != realm {
@@ -139,36 +139,36 @@ func TestWhoBringsNoTokenIsToldHowAndNoError(t *testing.T) {
 
 func TestTwoTokensInOneRequestAreRefused(t *testing.T) {
 	w := newServer(t)
-	access := w.IssueTokens(w.AddClient(client()), "openid").String("access_token")
-	twice := get("/userinfo", "Bearer "+access)
+	access := w.IssueTokens(w.AddClient(newClient()), "openid").String("access_token")
+	twice := newGet("/userinfo", "Bearer "+access)
 	twice.Header.Add("Authorization", "Bearer "+access)
 	for what, r := range map[string]*http.Request{
-		"header and form": post("/userinfo", "Bearer "+access, "access_token", access),
+		"header and form": newPost("/userinfo", "Bearer "+access, "access_token", access),
 		"two headers":     twice,
-		"twice in a form": post("/userinfo", "", "access_token", access, "access_token", access),
+		"twice in a form": newPost("/userinfo", "", "access_token", access, "access_token", access),
 	} {
-		withChallenge(t, what, w.Do(r), 400, "invalid_request")
+		checkChallenge(t, what, w.Do(r), 400, "invalid_request")
 	}
 }
 
 func TestAHeaderThatHoldsNoTokenIsABadRequest(t *testing.T) {
 	w := newServer(t)
 	for _, header := range []string{"Bearer", "Bearer ", "Bearer a b", "Bearer \"x\"", "Bearer x,y", "Bearer ä"} {
-		withChallenge(t, header, w.Do(get("/userinfo", header)), 400, "invalid_request")
+		checkChallenge(t, header, w.Do(newGet("/userinfo", header)), 400, "invalid_request")
 	}
 }
 
 func TestWhatIsNoAccessTokenIsInvalid(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(client())
+	c := w.AddClient(newClient())
 	a := w.IssueTokens(c, "openid", "offline_access")
 	forged := w.ForgedTokens(a.String("access_token"))
 	forged["an ID token"] = a.String("id_token")
 	forged["a refresh token"] = a.String("refresh_token")
 	for what, value := range forged {
-		withChallenge(t, what, w.Do(post("/userinfo", "", "access_token", value)), 401, "invalid_token")
+		checkChallenge(t, what, w.Do(newPost("/userinfo", "", "access_token", value)), 401, "invalid_token")
 	}
-	w.RequireOK(info(w, a.String("access_token")))
+	w.RequireOK(getUserInfo(w, a.String("access_token")))
 }
 
 func TestATokenIsInvalidOnceItAuthorisesNothing(t *testing.T) {
@@ -197,30 +197,30 @@ func TestATokenIsInvalidOnceItAuthorisesNothing(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			w := newServer(t)
-			c := w.AddClient(client())
+			c := w.AddClient(newClient())
 			a := w.IssueTokens(c, "openid")
-			w.RequireOK(info(w, a.String("access_token")))
+			w.RequireOK(getUserInfo(w, a.String("access_token")))
 			takeAway(w, c, a)
-			withChallenge(t, what, info(w, a.String("access_token")), 401, "invalid_token")
+			checkChallenge(t, what, getUserInfo(w, a.String("access_token")), 401, "invalid_token")
 		})
 	}
 }
 
 func TestATokenForAnAPIAloneIsInvalidHere(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(client())
+	c := w.AddClient(newClient())
 	code := w.Code(w.Authorization(c, "openid", "orders:read"))
 	access := w.RequireOK(w.Redeem(c, code, "resource", servertest.Orders)).String("access_token")
-	withChallenge(t, "a token for an API", info(w, access), 401, "invalid_token")
+	checkChallenge(t, "a token for an API", getUserInfo(w, access), 401, "invalid_token")
 
 	code = w.Code(w.Authorization(c, "openid", "orders:read"))
 	both := w.RequireOK(w.Redeem(c, code, "resource", servertest.Orders, "resource", servertest.Issuer))
-	w.RequireOK(info(w, both.String("access_token")))
+	w.RequireOK(getUserInfo(w, both.String("access_token")))
 }
 
 func TestTheScopeOpenIDIsNeeded(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(client())
+	c := w.AddClient(newClient())
 	service := servertest.Client("shop.service")
 	service.GrantTypes, service.RedirectURIs, service.Scopes = []string{oauth.GrantClientCredentials}, nil, nil
 	w.AddClient(service)
@@ -232,22 +232,22 @@ func TestTheScopeOpenIDIsNeeded(t *testing.T) {
 		"a service's token":         w.RequireOK(w.Post("/token", service, "grant_type", "client_credentials")).String("access_token"),
 	}
 	for what, token := range tokens {
-		a := info(w, token)
-		withChallenge(t, what, a, 403, "insufficient_scope")
+		a := getUserInfo(w, token)
+		checkChallenge(t, what, a, 403, "insufficient_scope")
 		if !strings.HasSuffix(a.Header.Get("WWW-Authenticate"), `, scope="openid"`) {
 			t.Errorf("%s: WWW-Authenticate is %q", what, a.Header.Get("WWW-Authenticate"))
 		}
 	}
-	w.RequireOK(info(w, former))
+	w.RequireOK(getUserInfo(w, former))
 	c.Scopes = []string{"profile"}
 	w.AddClient(c)
-	withChallenge(t, "a client that may no longer have it", info(w, former), 403, "insufficient_scope")
+	checkChallenge(t, "a client that may no longer have it", getUserInfo(w, former), 403, "insufficient_scope")
 }
 
-// A token that somebody minted with openid and no user in it tells nothing about anybody.
+// A token with openid and without a user gets no claims.
 func TestATokenWithoutAUserHasNoUserInfo(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(client())
+	c := w.AddClient(newClient())
 	served, _ := w.Registry.Client(c.ID)
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
 		Client: served, Subject: servertest.Subject, Audience: []string{servertest.Issuer}, Scopes: []string{"openid", "profile"},
@@ -256,11 +256,12 @@ func TestATokenWithoutAUserHasNoUserInfo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	withChallenge(t, "a token without a user", info(w, token), 403, "insufficient_scope")
+	checkChallenge(t, "a token without a user", getUserInfo(w, token), 403, "insufficient_scope")
 }
 
-// rich is a user with a claim for every scope, one for none, and some that nobody may set.
-func rich() documents.User {
+// newUserWithAllClaims returns a user with a claim for every scope, one for no scope, and some that
+// the protocol reserves.
+func newUserWithAllClaims() documents.User {
 	u := servertest.User()
 	u.Claims = map[string]any{
 		"name": "Alice", "given_name": "Alice", "email": "alice@example.com", "email_verified": false, "groups": []any{"admins", "ops"},
@@ -272,8 +273,8 @@ func rich() documents.User {
 
 func TestClaimsComeByScope(t *testing.T) {
 	w := newServer(t)
-	w.AddUser(rich())
-	c := w.AddClient(client())
+	w.AddUser(newUserWithAllClaims())
+	c := w.AddClient(newClient())
 	for _, test := range []struct {
 		scopes []string
 		want   map[string]any
@@ -287,7 +288,7 @@ func TestClaimsComeByScope(t *testing.T) {
 		{[]string{"openid", "offline_access", "orders:read"}, map[string]any{}},
 	} {
 		test.want["sub"] = servertest.Subject
-		a := w.RequireOK(info(w, w.IssueTokens(c, test.scopes...).String("access_token")))
+		a := w.RequireOK(getUserInfo(w, w.IssueTokens(c, test.scopes...).String("access_token")))
 		if !reflect.DeepEqual(a.JSON, test.want) {
 			t.Errorf("%v: the claims are %v, want %v", test.scopes, a.JSON, test.want)
 		}
@@ -296,12 +297,12 @@ func TestClaimsComeByScope(t *testing.T) {
 
 func TestTheClaimsThatAClientRegisteredForIDTokensAreInBothWhateverTheScope(t *testing.T) {
 	w := newServer(t)
-	w.AddUser(rich())
-	c := client()
+	w.AddUser(newUserWithAllClaims())
+	c := newClient()
 	c.IDTokenClaims = []string{"groups", "email", "department", "unknown"}
 	w.AddClient(c)
 	tokens := w.IssueTokens(c, "openid")
-	inUserInfo, inIDToken := w.RequireOK(info(w, tokens.String("access_token"))).JSON, w.Claims(tokens.String("id_token"))
+	inUserInfo, inIDToken := w.RequireOK(getUserInfo(w, tokens.String("access_token"))).JSON, w.Claims(tokens.String("id_token"))
 	for name, want := range map[string]any{
 		"groups": []any{"admins", "ops"}, "email": "alice@example.com", "department": "sales", "unknown": nil, "email_verified": nil, "name": nil,
 	} {
@@ -309,7 +310,7 @@ func TestTheClaimsThatAClientRegisteredForIDTokensAreInBothWhateverTheScope(t *t
 			t.Errorf("%s is %v at userinfo and %v in the ID token, want %v", name, inUserInfo[name], inIDToken[name], want)
 		}
 	}
-	if a := info(w, w.IssueTokens(c, "profile").String("access_token")); a.Status == 200 {
+	if a := getUserInfo(w, w.IssueTokens(c, "profile").String("access_token")); a.Status == 200 {
 		t.Errorf("without openid there are claims: %s", a.Body)
 	}
 }
@@ -327,12 +328,12 @@ func TestNoUserSetsTheSubjectOrAnotherClaimOfTheProtocol(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := client()
+	c := newClient()
 	c.IDTokenClaims = reserved
 	w.AddClient(c)
 	authorization := w.Authorization(c, "openid", "profile", "email")
 	authorization.ClaimsRequest = string(parameter)
-	a := w.RequireOK(info(w, w.RequireOK(w.Redeem(c, w.Code(authorization))).String("access_token")))
+	a := w.RequireOK(getUserInfo(w, w.RequireOK(w.Redeem(c, w.Code(authorization))).String("access_token")))
 	if a.String("sub") != servertest.Subject {
 		t.Errorf("the subject is %v", a.JSON["sub"])
 	}
@@ -345,12 +346,12 @@ func TestNoUserSetsTheSubjectOrAnotherClaimOfTheProtocol(t *testing.T) {
 
 func TestTheClaimsParameterAsksForMoreWithinTheScopes(t *testing.T) {
 	w := newServer(t)
-	w.AddUser(rich())
-	c := w.AddClient(client())
+	w.AddUser(newUserWithAllClaims())
+	c := w.AddClient(newClient())
 	claims := func(scopes []string, parameter string) map[string]any {
 		authorization := w.Authorization(c, scopes...)
 		authorization.ClaimsRequest = parameter
-		return w.RequireOK(info(w, w.RequireOK(w.Redeem(c, w.Code(authorization))).String("access_token"))).JSON
+		return w.RequireOK(getUserInfo(w, w.RequireOK(w.Redeem(c, w.Code(authorization))).String("access_token"))).JSON
 	}
 	request := `{"userinfo":{"department":null,"email":{"essential":true},"sub":null,"iss":null,"exp":null},"id_token":{"given_name":null}}`
 	want := map[string]any{"sub": servertest.Subject, "name": "Alice", "given_name": "Alice", "preferred_username": "alice", "department": "sales"}
@@ -369,37 +370,37 @@ func TestTheClaimsParameterAsksForMoreWithinTheScopes(t *testing.T) {
 
 func TestTheSubjectIsTheIDTokens(t *testing.T) {
 	w := newServer(t)
-	a := w.IssueTokens(w.AddClient(client()), "openid")
-	if got, want := w.RequireOK(info(w, a.String("access_token"))).JSON["sub"], w.Claims(a.String("id_token"))["sub"]; got != want || got == "" {
+	a := w.IssueTokens(w.AddClient(newClient()), "openid")
+	if got, want := w.RequireOK(getUserInfo(w, a.String("access_token"))).JSON["sub"], w.Claims(a.String("id_token"))["sub"]; got != want || got == "" {
 		t.Errorf("sub is %v, in the ID token %v", got, want)
 	}
 }
 
 func TestClaimsAndScopesAreThoseOfThisMoment(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(client())
+	c := w.AddClient(newClient())
 	access := w.IssueTokens(c, "openid", "email").String("access_token")
 	u := servertest.User()
 	u.Claims["email"] = "alice@new.example"
 	w.AddUser(u)
-	if got := w.RequireOK(info(w, access)).JSON["email"]; got != "alice@new.example" {
+	if got := w.RequireOK(getUserInfo(w, access)).JSON["email"]; got != "alice@new.example" {
 		t.Errorf("email is %v", got)
 	}
 	c.Scopes = []string{"openid"}
 	w.AddClient(c)
-	if _, has := w.RequireOK(info(w, access)).JSON["email"]; has {
+	if _, has := w.RequireOK(getUserInfo(w, access)).JSON["email"]; has {
 		t.Error("email is there although the client may no longer have it")
 	}
 }
 
 func TestAClaimThatWasGrantedByItselfIsThereWhileTheClientMayHaveItsScope(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(client())
+	c := w.AddClient(newClient())
 	a := w.Authorization(c, "openid")
 	a.ClaimsRequest, a.Claims = `{"userinfo":{"name":{"essential":true},"department":null},"id_token":{"email":null}}`, []string{"email", "name"}
 	answer := w.RequireOK(w.Redeem(c, w.Code(w.Consent(a))))
 	for range 2 {
-		got := w.RequireOK(info(w, answer.String("access_token"))).JSON
+		got := w.RequireOK(getUserInfo(w, answer.String("access_token"))).JSON
 		if got["name"] != "Alice" || got["email"] != nil || got["department"] != nil || got["preferred_username"] != nil {
 			t.Errorf("/userinfo says %v", got)
 		}
@@ -410,18 +411,18 @@ func TestAClaimThatWasGrantedByItselfIsThereWhileTheClientMayHaveItsScope(t *tes
 	}
 	c.Scopes = []string{"openid", "email"}
 	w.AddClient(c)
-	if got := w.RequireOK(info(w, answer.String("access_token"))).JSON; got["name"] != nil {
+	if got := w.RequireOK(getUserInfo(w, answer.String("access_token"))).JSON; got["name"] != nil {
 		t.Errorf("although the client may not have profile any more, /userinfo says %v", got)
 	}
 }
 
 func TestAClaimThatWasNotGrantedIsNotThere(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(client())
+	c := w.AddClient(newClient())
 	a := w.Authorization(c, "openid")
 	a.ClaimsRequest = `{"userinfo":{"name":null},"id_token":{"name":null}}`
 	answer := w.RequireOK(w.Redeem(c, w.Code(a)))
-	if got := w.RequireOK(info(w, answer.String("access_token"))).JSON; got["name"] != nil {
+	if got := w.RequireOK(getUserInfo(w, answer.String("access_token"))).JSON; got["name"] != nil {
 		t.Errorf("/userinfo says %v", got)
 	}
 	if claims := w.Claims(answer.String("id_token")); claims["name"] != nil {
@@ -431,7 +432,7 @@ func TestAClaimThatWasNotGrantedIsNotThere(t *testing.T) {
 
 func TestAnImplicitTokenBringsTheClaimsThatWereGrantedByThemselves(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(client())
+	c := w.AddClient(newClient())
 	served, _ := w.Registry.Client(c.ID)
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
 		Client: served, Subject: servertest.Subject, Audience: []string{servertest.Issuer}, Scopes: []string{"openid"},
@@ -440,14 +441,14 @@ func TestAnImplicitTokenBringsTheClaimsThatWereGrantedByThemselves(t *testing.T)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := w.RequireOK(info(w, token)).JSON; got["name"] != "Alice" || got["email"] != nil {
+	if got := w.RequireOK(getUserInfo(w, token)).JSON; got["name"] != "Alice" || got["email"] != nil {
 		t.Errorf("/userinfo says %v", got)
 	}
 }
 
 func TestAnImplicitTokenIsGoodWhileItsSessionIs(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(client())
+	c := w.AddClient(newClient())
 	served, _ := w.Registry.Client(c.ID)
 	token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
 		Client: served, Subject: servertest.Subject, Audience: []string{servertest.Issuer}, Scopes: []string{"openid", "email"},
@@ -456,18 +457,18 @@ func TestAnImplicitTokenIsGoodWhileItsSessionIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := w.RequireOK(info(w, token)).JSON["email"]; got != "alice@example.com" {
+	if got := w.RequireOK(getUserInfo(w, token)).JSON["email"]; got != "alice@example.com" {
 		t.Errorf("email is %v", got)
 	}
 	if err := w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
-	withChallenge(t, "after logout", info(w, token), 401, "invalid_token")
+	checkChallenge(t, "after logout", getUserInfo(w, token), 401, "invalid_token")
 }
 
 func TestAnImplicitTokenBringsTheClaimsThatItsRequestWanted(t *testing.T) {
 	w := newServer(t)
-	c := w.AddClient(client())
+	c := w.AddClient(newClient())
 	served, _ := w.Registry.Client(c.ID)
 	ask := func(scopes ...string) any {
 		token, _, err := w.Minter.AccessToken(mint.AccessTokenInput{
@@ -480,7 +481,7 @@ func TestAnImplicitTokenBringsTheClaimsThatItsRequestWanted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return w.RequireOK(info(w, token)).JSON["department"]
+		return w.RequireOK(getUserInfo(w, token)).JSON["department"]
 	}
 	if got := ask("openid", "profile"); got != "sales" {
 		t.Errorf("department is %v", got)
@@ -492,10 +493,10 @@ func TestAnImplicitTokenBringsTheClaimsThatItsRequestWanted(t *testing.T) {
 
 func TestNothingIsWritten(t *testing.T) {
 	w := newServer(t)
-	access := w.IssueTokens(w.AddClient(client()), "openid").String("access_token")
+	access := w.IssueTokens(w.AddClient(newClient()), "openid").String("access_token")
 	before := w.Store.Writes()
-	w.RequireOK(info(w, access))
-	info(w, "unknown")
+	w.RequireOK(getUserInfo(w, access))
+	getUserInfo(w, "unknown")
 	if w.Store.Writes() != before {
 		t.Error("a UserInfo request wrote something")
 	}

@@ -14,44 +14,44 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
 
-// wordy is a store whose errors say what failed where, as those of a database or of an API server do.
-type wordy struct{ storage.Store }
+// verboseStore is a store whose errors contain details, as those of a database or an API server do.
+type verboseStore struct{ storage.Store }
 
 const needle = `ERROR: relation "grants" of postgres://app@db.internal/oauth, OAuthGrant identity/c-5e1f (SQLSTATE 42P01)`
 
-func wordily(err error) error {
+func withDetails(err error) error {
 	if err == nil {
 		return nil
 	}
 	return fmt.Errorf("%w: %s", err, needle)
 }
 
-func (s wordy) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+func (s verboseStore) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
 	created, err := s.Store.CreateGrant(ctx, g)
-	return created, wordily(err)
+	return created, withDetails(err)
 }
 
-func (s wordy) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+func (s verboseStore) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
 	updated, err := s.Store.UpdateGrant(ctx, g)
-	return updated, wordily(err)
+	return updated, withDetails(err)
 }
 
-func (s wordy) GetGrant(ctx context.Context, id string) (storage.Grant, error) {
+func (s verboseStore) GetGrant(ctx context.Context, id string) (storage.Grant, error) {
 	g, err := s.Store.GetGrant(ctx, id)
-	return g, wordily(err)
+	return g, withDetails(err)
 }
 
-func (s wordy) IsMarked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
+func (s verboseStore) IsMarked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
 	marked, err := s.Store.IsMarked(ctx, kind, id)
-	return marked, wordily(err)
+	return marked, withDetails(err)
 }
 
-func (s wordy) SetMark(ctx context.Context, m storage.Mark) error {
-	return wordily(s.Store.SetMark(ctx, m))
+func (s verboseStore) SetMark(ctx context.Context, m storage.Mark) error {
+	return withDetails(s.Store.SetMark(ctx, m))
 }
 
-// wordless reports words of the store in what somebody was answered.
-func wordless(t *testing.T, answer string) {
+// checkNoDetails fails the test if an answer contains details of an error of the store.
+func checkNoDetails(t *testing.T, answer string) {
 	t.Helper()
 	for _, word := range []string{"relation", "postgres", "internal", "OAuthGrant", "c-5e1f", "SQLSTATE", "42P01", "storage:"} {
 		if strings.Contains(answer, word) {
@@ -62,14 +62,14 @@ func wordless(t *testing.T, answer string) {
 
 func TestWhatTheStoreSaysIsForTheLogAndNotForTheClient(t *testing.T) {
 	w := newServer(t)
-	w.Grants.Store = wordy{w.Store}
+	w.Grants.Store = verboseStore{w.Store}
 	c := w.AddClient(servertest.Client("shop.web"))
 	a := w.IssueTokens(c, "openid", "offline_access")
 	code := w.Code(w.Authorization(c, "openid"))
 	quiet := func(a servertest.Answer) {
 		t.Helper()
-		tryAgain(t, a)
-		wordless(t, a.Body+fmt.Sprint(a.Header))
+		checkTryAgain(t, a)
+		checkNoDetails(t, a.Body+fmt.Sprint(a.Header))
 		if !strings.Contains(w.Log.String(), "SQLSTATE 42P01") {
 			t.Error("the log lacks the cause")
 		}
@@ -103,7 +103,7 @@ func TestWhatTheStoreSaysIsForTheLogAndNotForTheClient(t *testing.T) {
 func TestWhatTheStoreSaysIsNotInARedirect(t *testing.T) {
 	faulty := &storagetest.Faulty{}
 	w := interactiontest.New(t, interactiontest.Store(faulty))
-	w.Grants.Store = wordy{faulty}
+	w.Grants.Store = verboseStore{faulty}
 	b := w.NewBrowser()
 	b.SignIn(w.WebRequest())
 	faulty.FailAll(storagetest.Unavailable)
@@ -115,7 +115,7 @@ func TestWhatTheStoreSaysIsNotInARedirect(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	wordless(t, location+fmt.Sprint(a.Header)+string(a.Body))
+	checkNoDetails(t, location+fmt.Sprint(a.Header)+string(a.Body))
 	if !strings.Contains(w.Log.String(), "SQLSTATE 42P01") {
 		t.Error("the log lacks the cause")
 	}

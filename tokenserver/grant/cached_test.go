@@ -19,7 +19,8 @@ func requireUnavailable(t *testing.T, what string, err error) {
 	}
 }
 
-// endedFor reports the record if it did not end for the reason; empty: if it has ended.
+// checkEndReason fails the test unless the grant ended for the reason; empty: unless it has not
+// ended.
 func checkEndReason(t *testing.T, w *servertest.Server, reason string) {
 	t.Helper()
 	if g := w.StoredGrants()[0]; g.EndReason != reason {
@@ -100,7 +101,7 @@ func TestWithoutGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
 	}
 }
 
-// It waits for the store for longer than the grace.
+// The slower request waits for the store for longer than the grace period.
 func TestWithAShortGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
 	w := servertest.New(t)
 	w.ChangeDocument(func(s *documents.Server) { s.RefreshToken.ReuseGracePeriod = 2 })
@@ -119,15 +120,15 @@ func TestWithAShortGraceTheSlowerOfTwoRefreshesIsNoThief(t *testing.T) {
 	checkEndReason(t, w, "")
 }
 
-// The client was told to try again, and did so while the store was still away: its second write is on top of a copy that lags, and can never
-// happen. The first one has.
+// The client retries while the store is unavailable. Its first write has happened. The second one
+// is based on a stale cached record, and cannot happen.
 func TestARetryDuringAnOutageDoesNotCostTheClientItsGrant(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
 	first := beginGrant(t, w, client, "openid", "offline_access")
 	watched := w.UseCachedReads(w.Store)
 	watched.Freeze(w.StoredGrants()...)
-	// Of each the write, and reading what became of it.
+	// Each try fails at the write, and at reading its outcome.
 	for _, fault := range []storagetest.Fault{storagetest.LostAnswer, storagetest.LostRequest, storagetest.LostRequest} {
 		w.Store.Fail("UpdateGrant", fault)
 		w.Store.Fail("GetGrant", storagetest.Unavailable)
@@ -147,7 +148,8 @@ func TestARetryDuringAnOutageDoesNotCostTheClientItsGrant(t *testing.T) {
 	}
 }
 
-// The write on top of a copy got no answer. What the token is shows when the record is read, as if nothing had been tried.
+// A write that is based on a cached record got no answer. Reading the record decides about the
+// token as if nothing had been written.
 func TestAnUnansweredWriteOnTopOfACopyHidesNoTheft(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
@@ -192,7 +194,8 @@ func TestWhatWasDecidedByACopyIsWrittenOrReadAgain(t *testing.T) {
 	if err := w.Grants.End(t.Context(), first.Grant.ID, storage.EndRevoked); err != nil {
 		t.Fatal(err)
 	}
-	// The rotation changes in the middle of the request: a token that is kept costs no write, and no write would show that the grant has ended.
+	// The rotation changes during the request. A token that is kept causes no write, by which the
+	// request would notice that the grant has ended.
 	w.Grants.Now = func() time.Time {
 		w.Grants.Now = w.Now
 		w.ChangeDocument(func(s *documents.Server) { s.RefreshToken.RotatePublicClientsOnly = true })
@@ -202,14 +205,15 @@ func TestWhatWasDecidedByACopyIsWrittenOrReadAgain(t *testing.T) {
 	checkRefused(t, "a token of a grant that has ended", err, grant.InvalidGrant)
 }
 
-// replica is another process of the token server.
+// newReplica returns the grants of another process of the token server.
 func newReplica(w *servertest.Server) *grant.Service {
 	return &grant.Service{
 		Store: w.Store, Keys: w.Keys, Registry: w.Registry, Now: w.Grants.Now, Random: w.Grants.Random, Log: w.Grants.Log, Metrics: w.Grants.Metrics,
 	}
 }
 
-// The refresh has happened, and nobody was told. What happened then is known to one replica, and the client comes back to another.
+// The refresh happened without an answer. Only one replica knows that, and the client retries at
+// another.
 func TestAnOutageDoesNotUseUpTheGrace(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
@@ -239,7 +243,7 @@ func TestAnOutageDoesNotUseUpTheGrace(t *testing.T) {
 	}
 	checkEndReason(t, w, "")
 
-	// The grace goes on where it was: a copy that comes later is found out.
+	// The grace period continues after the outage, and ends.
 	w.Advance(3 * time.Minute)
 	if _, err := at(other, first.RefreshToken); err == nil {
 		t.Error("the replaced token is good for ever")
