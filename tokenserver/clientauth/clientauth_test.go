@@ -63,7 +63,9 @@ func basicHeader(id, secret string) string {
 }
 
 // encodedBasicHeader returns a Basic header as RFC 6749 section 2.3.1 defines it.
-func encodedBasicHeader(id, secret string) string { return basicHeader(url.QueryEscape(id), url.QueryEscape(secret)) }
+func encodedBasicHeader(id, secret string) string {
+	return basicHeader(url.QueryEscape(id), url.QueryEscape(secret))
+}
 
 func clientWithMethod(method string) documents.Client {
 	c := servertest.Client("shop." + method)
@@ -268,7 +270,9 @@ func TestWhoHoldsTheRightSecretIsToldThatItCameByTheWrongMethod(t *testing.T) {
 	basic, post, public := w.AddClient(clientWithMethod(oauth.AuthMethodSecretBasic)), w.AddClient(clientWithMethod(oauth.AuthMethodSecretPost)), clientWithMethod(oauth.AuthMethodNone)
 	public.Credentials = []documents.Credential{servertest.Credential("c1", servertest.Secret)} // of the time before it was public
 	w.AddClient(public)
-	posted := func(id, secret string) *http.Request { return newRequest(w, "", "client_id", id, "client_secret", secret) }
+	posted := func(id, secret string) *http.Request {
+		return newRequest(w, "", "client_id", id, "client_secret", secret)
+	}
 	for _, test := range []struct {
 		r    *http.Request
 		told string // what the description has; empty: what everybody is told

@@ -142,7 +142,7 @@ func TestToAnyoneElseATokenIsInactive(t *testing.T) {
 	if got := w.introspect(w.orders, access); got.JSON["active"] != true {
 		t.Errorf("the API that is listed is told %s", got.Body)
 	}
-	unlisted := w.newResourceServer(servertest.Orders, "nobody", "orders:read", "orders:write")
+	unlisted := w.newResourceServer(servertest.Orders, "unlisted", "orders:read", "orders:write")
 	w.AddResourceServer(unlisted)
 	checkInactive(t, "a client that is listed no longer", w.introspect(w.orders, access))
 }
@@ -170,7 +170,7 @@ func TestIntrospectionIsForConfidentialClientsThatAuthenticate(t *testing.T) {
 	suspended.Suspended = true
 	w.AddClient(suspended)
 	for what, r := range map[string]*http.Request{
-		"nobody": anonymous, "an identifier alone": named, "a wrong secret": wrong, "the token itself": bearer,
+		"no client": anonymous, "an identifier alone": named, "a wrong secret": wrong, "the token itself": bearer,
 		"the token's own client, a public one": w.Form("/introspect", public, "token", access),
 		"a suspended client":                   w.Form("/introspect", suspended, "token", access),
 	} {

@@ -27,7 +27,7 @@ func newServer(t *testing.T) *servertest.Server {
 func checkRevoked(t *testing.T, what string, a servertest.Answer) {
 	t.Helper()
 	if a.Status != http.StatusOK || a.Body != "" || a.Header.Get("Cache-Control") != "no-store" {
-		t.Errorf("%s: the answer is %d %q, Cache-Control %q; want an empty 200 that nobody stores", what, a.Status, a.Body, a.Header.Get("Cache-Control"))
+		t.Errorf("%s: the answer is %d %q, Cache-Control %q; want an empty 200 that is not stored", what, a.Status, a.Body, a.Header.Get("Cache-Control"))
 	}
 }
 
@@ -382,7 +382,7 @@ func TestRevocationIsForClientsThatAuthenticate(t *testing.T) {
 	wrong := w.Form("/revoke", c, "token", a.String("refresh_token"))
 	wrong.SetBasicAuth(c.ID, "wrong")
 	for what, r := range map[string]*http.Request{
-		"nobody":              w.Form("/revoke", documents.Client{}, "token", a.String("refresh_token")),
+		"no client":           w.Form("/revoke", documents.Client{}, "token", a.String("refresh_token")),
 		"an identifier alone": w.Form("/revoke", documents.Client{}, "token", a.String("refresh_token"), "client_id", c.ID),
 		"a wrong secret":      wrong,
 	} {

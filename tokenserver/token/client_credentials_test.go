@@ -61,9 +61,9 @@ func TestAServiceNeverGetsIdentityScopes(t *testing.T) {
 func TestAScopeThatTheClientMayNotHaveIsInvalid(t *testing.T) {
 	w := newServer(t)
 	c := newServiceClient()
-	c.Scopes = []string{"orders:read", "nobody:declares"}
+	c.Scopes = []string{"orders:read", "undeclared:scope"}
 	w.AddClient(c)
-	for _, scope := range []string{"orders:write", "unknown", "nobody:declares", "orders:read orders:write", "Orders:read", "\"", "ä"} {
+	for _, scope := range []string{"orders:write", "unknown", "undeclared:scope", "orders:read orders:write", "Orders:read", "\"", "ä"} {
 		w.CheckError(w.Post("/token", c, "grant_type", "client_credentials", "scope", scope), 400, "invalid_scope")
 	}
 	for _, absent := range [][]string{nil, {"scope", ""}} {

@@ -26,7 +26,7 @@ func TestTenWrongPasswordsMakeANameWaitWhoeverItIs(t *testing.T) {
 	other.ID, other.UID = "shop.other", "other-uid"
 	w.AddClient(other)
 	var bodies []string
-	for _, username := range []string{"alice", "nobody", "not a\u200bname"} {
+	for _, username := range []string{"alice", "unknown", "not a\u200bname"} {
 		for range 10 {
 			w.CheckError(exchangePassword(w, c, username, "wrong"), 400, "invalid_grant")
 		}
@@ -120,7 +120,7 @@ func TestAHashThatTakesMoreMemoryThanTheServerHasIsAnsweredClearly(t *testing.T)
 	user.PasswordHash = "$argon2id$v=19$m=131072,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 	w.AddUser(user)
 	var bodies []string
-	for _, username := range []string{"alice", "nobody"} { // who costs the same, for all hashes are like this one
+	for _, username := range []string{"alice", "unknown"} { // the same work for both, since all hashes are like this one
 		a := exchangePassword(w, c, username, servertest.Password)
 		w.CheckError(a, 500, "server_error")
 		bodies = append(bodies, a.Body)
