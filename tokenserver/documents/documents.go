@@ -217,7 +217,7 @@ type ResourceServer struct {
 	Namespace            string               `json:"namespace"`
 	Name                 string               `json:"name"`
 	Identifier           string               `json:"identifier"`
-	Scopes               []Scope              `json:"scopes,omitempty"` // those whose name it owns
+	Scopes               []Scope              `json:"scopes,omitempty"` // whose names it owns
 	AllowedClients       []ResourceClientRule `json:"allowedClients"`
 	IntrospectionClients []ClientName         `json:"introspectionClients,omitempty"`
 }
