@@ -11,7 +11,7 @@ import (
 )
 
 // Every authentication, for any client and any request, hashes two spellings of the secret and
-// compares each with at least this many hashes. No client has more credentials while its secret
+// compares each with at least this many hashes, which is as many as a client has while its secret
 // rotates.
 const (
 	comparedSecrets = 2

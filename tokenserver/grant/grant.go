@@ -20,7 +20,7 @@
 //	metrics.go        counters
 //
 // Every decision is for the registry and the store as they are at that moment. A request that is
-// not honoured gets a *RefusedError. Errors of the store are returned as they are.
+// refused gets a *RefusedError. Errors of the store are returned as they are.
 package grant
 
 import (
@@ -70,7 +70,7 @@ const (
 	InvalidTarget
 )
 
-// RefusedError is returned for a request that is not honoured. Reason tells the developer of the
+// RefusedError is returned for a request that is refused. Reason tells the developer of the
 // client why. It never quotes a value of the request.
 type RefusedError struct {
 	Kind   RefusalKind

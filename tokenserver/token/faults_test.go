@@ -153,7 +153,7 @@ func TestAClientRetriesWithinTheGraceAfterACrash(t *testing.T) {
 	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
 	checkTryAgain(t, w.Refresh(c, token))
 	if g := w.StoredGrants()[0]; g.RefreshTokenNumber != 2 {
-		t.Fatalf("the generation is %d, want 2", g.RefreshTokenNumber)
+		t.Fatalf("the refresh token has the number %d, want 2", g.RefreshTokenNumber)
 	}
 	w.Advance(30 * time.Second)
 	a := w.RequireOK(w.Refresh(c, token))

@@ -128,7 +128,7 @@ func TestParallelRefreshesLeaveOneRefreshToken(t *testing.T) {
 			t.Errorf("50 parallel refreshes left %d refresh tokens", len(left))
 		}
 		if g := w.StoredGrants()[0]; g.RefreshTokenNumber != 2 {
-			t.Errorf("the generation is %d, want 2", g.RefreshTokenNumber)
+			t.Errorf("the refresh token has the number %d, want 2", g.RefreshTokenNumber)
 		}
 	}
 }
