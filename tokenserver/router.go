@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/authorize"
 	"github.com/oauth-operator/oauth-operator/tokenserver/clientauth"
@@ -48,7 +49,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
-// Server has what the endpoints work with. All fields but StoreID and HashMemory are required.
+// Server has what the endpoints work with. All fields but StoreID, HashMemory and Tracer are required.
 type Server struct {
 	Registry *registry.Registry
 	Keys     *keys.Set
@@ -64,6 +65,8 @@ type Server struct {
 	Random  io.Reader
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
+	// Tracer may be nil.
+	Tracer trace.Tracer
 }
 
 // router finds the endpoint of a request.
@@ -126,7 +129,7 @@ func (s *Server) newRouter() (*router, error) {
 	devices := &throttle.Devices{Keys: s.Keys, Now: s.Now, Random: s.Random}
 
 	return &router{
-		web:      &web.Adapter{Log: s.Log, Metrics: metrics.requests, Now: s.Now, Random: s.Random, Issuer: s.issuer},
+		web:      &web.Adapter{Log: s.Log, Metrics: metrics.requests, Now: s.Now, Random: s.Random, Issuer: s.issuer, Tracing: s.tracing()},
 		registry: s.Registry,
 		authorize: &authorize.Handler{
 			Registry: s.Registry, Keys: s.Keys, Flows: flows, Sessions: sessions, Consents: consents, Grants: grants, Minter: minter, Now: s.Now,
@@ -142,6 +145,17 @@ func (s *Server) newRouter() (*router, error) {
 
 		metadata: &metadata.Handler{Registry: s.Registry, Keys: s.Keys},
 	}, nil
+}
+
+// tracing returns nil if there are no traces.
+func (s *Server) tracing() *web.Tracing {
+	if s.Tracer == nil {
+		return nil
+	}
+	return &web.Tracing{Tracer: s.Tracer, TrustedProxies: func() []string {
+		server, _ := s.Registry.Server()
+		return server.TrustedProxies
+	}}
 }
 
 // issuer returns the issuer identifier; empty until the registry has a server document.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster"
@@ -38,7 +39,7 @@ const (
 	reloadInterval = time.Second
 )
 
-// Options of the program. All but TLSDir, DSNFile and Kubeconfig are required.
+// Options of the program. All but TLSDir, DSNFile, Kubeconfig and Tracer are required.
 type Options struct {
 	// Namespace, ServerName and ServerUID identify the AuthorizationServer; ReplicaName is the name
 	// of the Replica object of this process.
@@ -63,6 +64,8 @@ type Options struct {
 	Now    func() time.Time
 	Random io.Reader
 	Log    *slog.Logger
+	// Tracer makes the spans of requests. It may be nil.
+	Tracer trace.Tracer
 }
 
 // program is a running token server.
@@ -138,7 +141,7 @@ func newProgram(o Options, hashMemory int64) (*program, error) {
 	}
 	server := &Server{
 		Registry: p.registry, Keys: p.keys, Store: p.store.Store, StoreID: p.store.id, Used: p.cluster.RecordUse, HashMemory: hashMemory,
-		Now: o.Now, Random: o.Random, Log: o.Log, Metrics: metrics,
+		Now: o.Now, Random: o.Random, Log: o.Log, Metrics: metrics, Tracer: o.Tracer,
 	}
 	handler, err := server.Handler()
 	if err != nil {

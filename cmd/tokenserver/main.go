@@ -20,6 +20,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver"
+	"github.com/oauth-operator/oauth-operator/tokenserver/tracing"
 	"github.com/oauth-operator/oauth-operator/version"
 )
 
@@ -61,5 +62,15 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	log.Info("starting", "version", version.Version(), "commit", version.Commit())
+	var flush func()
+	var err error
+	o.Tracer, flush, err = tracing.New(ctx, tracing.Config{
+		Getenv: os.Getenv, Namespace: o.Namespace, ServerName: o.ServerName, ReplicaName: o.ReplicaName,
+		Version: version.Version(), Now: time.Now, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer flush()
 	return tokenserver.Run(ctx, o)
 }

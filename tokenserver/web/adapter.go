@@ -6,6 +6,7 @@
 //	response.go  ways to response: JSON, Bytes, Page, Redirect
 //	errors.go    from an error to a response; PageError
 //	event.go     the one log event of each request, and the fields that it may have
+//	trace.go     the span of each request
 //	metrics.go   metrics of the requests, with label values from fixed sets
 //	source.go    the address that a request comes from
 //	cookies.go   names and attributes of the cookies
@@ -36,7 +37,7 @@ import (
 // error it learns only that the server failed, and the log says more.
 type Handler func(w http.ResponseWriter, r *http.Request) error
 
-// Adapter makes http.Handlers of Handlers. All fields but Issuer are required.
+// Adapter makes http.Handlers of Handlers. All fields but Issuer and Tracing are required.
 type Adapter struct {
 	Log     *slog.Logger
 	Metrics *Metrics
@@ -46,6 +47,8 @@ type Adapter struct {
 	// Issuer returns the issuer identifier that error pages name. If it is nil or returns "", they
 	// name none.
 	Issuer func() string
+	// Tracing may be nil.
+	Tracing *Tracing
 }
 
 // ForAPI returns the http.Handler of an endpoint for programs. Its errors are JSON (RFC 6749
@@ -77,6 +80,9 @@ func (a *Adapter) adapt(name string, h Handler, writeError errorWriter, methods 
 			return
 		}
 		event.id = id
+		if a.Tracing != nil {
+			r, event.span = a.Tracing.startSpan(r, name)
+		}
 		r = r.WithContext(context.WithValue(r.Context(), eventKey{}, event))
 		setDefaultHeaders(response.Header(), id)
 		defer a.finish(r, name, event, response, counters)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
@@ -24,6 +26,8 @@ type event struct {
 	// cause is why the request failed, if the client was not told. It is logged in an event of its
 	// own.
 	cause error
+	// span of the request; nil without Tracing.
+	span trace.Span
 }
 
 type eventKey struct{}
@@ -87,6 +91,9 @@ func (a *Adapter) finish(r *http.Request, name string, event *event, response *r
 	}
 	method := knownMethod(r.Method)
 	counters.observe(method, status, event.grantType, event.code, duration)
+	if event.span != nil {
+		endSpan(event.span, event, status)
+	}
 	// A client that closes its connection makes calls to the store fail. That is not the server's
 	// failure.
 	disconnected := errors.Is(r.Context().Err(), context.Canceled) && event.cause != nil && isTemporary(event.cause)
@@ -101,11 +108,11 @@ func (a *Adapter) finish(r *http.Request, name string, event *event, response *r
 	if !a.Log.Enabled(r.Context(), level) {
 		return
 	}
-	fields := make([]slog.Attr, 0, 9)
+	fields := make([]slog.Attr, 0, 10)
 	fields = append(fields, slog.String("request", event.id), slog.String("endpoint", name), slog.String("method", method),
 		slog.Int("status", status), slog.Duration("duration", duration))
 	for _, f := range []struct{ key, value string }{
-		{"client", event.clientID}, {"grant_type", event.grantType}, {"error", event.code},
+		{"client", event.clientID}, {"grant_type", event.grantType}, {"error", event.code}, {"trace_id", event.traceID()},
 	} {
 		if f.value != "" {
 			fields = append(fields, slog.String(f.key, f.value))

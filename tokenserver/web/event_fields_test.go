@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
 	"github.com/oauth-operator/oauth-operator/test/documented"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
@@ -30,6 +32,7 @@ func loggedFields(t *testing.T, log string) map[string]map[string]any {
 
 func TestTheFieldsOfTheLogAreDocumented(t *testing.T) {
 	e, log, _ := newAdapter(t)
+	e.Tracing = &Tracing{Tracer: sdktrace.NewTracerProvider().Tracer("test"), TrustedProxies: func() []string { return nil }}
 	request(e.ForAPI("token", func(_ http.ResponseWriter, r *http.Request) error {
 		NoteClient(r.Context(), "shop.web")
 		NoteGrantType(r.Context(), oauth.GrantPassword)
@@ -59,6 +62,7 @@ func TestTheFieldsOfTheLogAreDocumented(t *testing.T) {
 		always[strings.Trim(name, "`")] = documented.Column(rows, 2)[i] == "always"
 	}
 	log.Reset()
+	e.Tracing = nil
 	request(e.ForAPI("jwks", func(w http.ResponseWriter, _ *http.Request) error { return Bytes(w, 200, "text/plain", nil) }), "GET", "/jwks")
 	for name := range always {
 		if _, logged := loggedFields(t, log.String())["request"][name]; logged != always[name] {

@@ -23,7 +23,7 @@ import (
 )
 
 // newAdapter returns an adapter with its log and metrics.
-func newAdapter(t *testing.T) (*Adapter, *bytes.Buffer, *prometheus.Registry) {
+func newAdapter(t testing.TB) (*Adapter, *bytes.Buffer, *prometheus.Registry) {
 	t.Helper()
 	prom, log := prometheus.NewRegistry(), &bytes.Buffer{}
 	metrics, err := NewMetrics(prom)

@@ -1,5 +1,5 @@
 // Package measured measures the calls to a storage.Store: how long they take, how many are in
-// progress, and how they fail.
+// progress, and how they fail. A call of a request that is traced is a span of its trace.
 //
 //	measured.go  Store, which passes each call on to another Store
 //	metrics.go   what is measured of a call

@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/measured"
@@ -136,4 +139,45 @@ func TestRecentReadsAreMeasuredApart(t *testing.T) {
 	if got := b.values(t, "operation_duration_seconds"); got["recent_get_grant "] != 1 || len(got) != 1 {
 		t.Errorf("measured are %v", got)
 	}
+}
+
+func TestCallsOfARequestThatIsTracedAreSpans(t *testing.T) {
+	b := open(t)
+	spans := tracetest.NewSpanRecorder()
+	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test")
+	ctx, request := tracer.Start(t.Context(), "request")
+	_, _ = b.GetGrant(ctx, "none")
+	b.faulty.Fail("SetMark", storagetest.Unavailable)
+	_ = b.SetMark(ctx, storage.Mark{Kind: storage.MarkToken, ID: "an-id-that-nobody-needs", ExpiresAt: time.Now().Add(time.Hour)})
+	request.End()
+	ended := spans.Ended()
+	if len(ended) != 3 || ended[0].Name() != "storage get_grant" || ended[1].Name() != "storage set_mark" {
+		t.Fatalf("spans are %v", ended)
+	}
+	if len(ended[0].Attributes()) != 0 || ended[0].Status().Code != codes.Unset || ended[0].Parent().SpanID() != request.SpanContext().SpanID() {
+		t.Errorf("a record that does not exist: %v", ended[0])
+	}
+	if got := ended[1].Attributes(); len(got) != 1 || got[0].Value.AsString() != "unavailable" || ended[1].Status().Code != codes.Error {
+		t.Errorf("a store that is away: %v %v", got, ended[1].Status())
+	}
+}
+
+func TestMeasuringACallAllocatesNothing(t *testing.T) {
+	b := open(t)
+	ctx := t.Context()
+	allocations := func(s storage.Reader) float64 {
+		return testing.AllocsPerRun(100, func() { _, _ = s.IsMarked(ctx, storage.MarkToken, "none") })
+	}
+	if direct, measured := allocations(b.memory), allocations(measuredMemory(t, b.memory)); measured != direct {
+		t.Errorf("%v allocations, %v without measuring", measured, direct)
+	}
+}
+
+func measuredMemory(t *testing.T, m *memory.Store) storage.Reader {
+	t.Helper()
+	s, err := measured.New(m, time.Now, prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
@@ -99,20 +102,35 @@ type call struct {
 	metrics   *metrics
 	operation operation
 	began     time.Time
+	span      trace.Span // nil unless the request is traced
 }
 
 // begin begins to measure a call, which is to be made with the context that it returns.
 func (m *metrics) begin(ctx context.Context, o operation) (context.Context, call) {
 	m.inProgress.Inc()
-	return ctx, call{m, o, m.now()}
+	c := call{metrics: m, operation: o, began: m.now()}
+	if request := trace.SpanFromContext(ctx); request.IsRecording() {
+		tracer := request.TracerProvider().Tracer("github.com/oauth-operator/oauth-operator/tokenserver/storage")
+		ctx, c.span = tracer.Start(ctx, "storage "+operationNames[o], trace.WithSpanKind(trace.SpanKindClient))
+	}
+	return ctx, c
 }
 
 func (c call) end(ctx context.Context, err error) {
 	c.metrics.inProgress.Dec()
 	c.metrics.seconds[c.operation].Observe(c.metrics.now().Sub(c.began).Seconds())
-	if f := failureOf(ctx, err); f != none {
+	f := failureOf(ctx, err)
+	if f != none {
 		c.metrics.errors[c.operation][f].Inc()
 	}
+	if c.span == nil {
+		return
+	}
+	if f != none {
+		c.span.SetAttributes(attribute.String("error.type", failureNames[f]))
+		c.span.SetStatus(codes.Error, "")
+	}
+	c.span.End()
 }
 
 func failureOf(ctx context.Context, err error) failure {
