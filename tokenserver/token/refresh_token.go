@@ -8,8 +8,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-// refreshTokens handles the grant type refresh_token.
-func (h *Handler) refreshTokens(ctx context.Context, client *registry.Client, form oauth.Params) (*response, error) {
+// exchangeRefreshToken handles the grant type refresh_token.
+func (h *Handler) exchangeRefreshToken(ctx context.Context, client *registry.Client, form oauth.Params) (*response, error) {
 	if !form.Has("refresh_token") {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "refresh_token is missing")
 	}

@@ -42,7 +42,7 @@ var exchanges = map[string]exchangeFunc{
 	oauth.GrantAuthorizationCode: (*Handler).exchangeCode,
 	oauth.GrantPassword:          (*Handler).exchangePassword,
 	oauth.GrantClientCredentials: (*Handler).issueToClient,
-	oauth.GrantRefreshToken:      (*Handler).refreshTokens,
+	oauth.GrantRefreshToken:      (*Handler).exchangeRefreshToken,
 }
 
 // Handle answers a token request.
