@@ -9,9 +9,18 @@
 //	router.go    Server: the endpoints over a registry, keys and a store
 //	routes.go    the table of endpoints
 //
-// Data flows one way: package cluster fills registry and keys from the cluster; the endpoints
-// (authorize, login, consent, logout, token, introspect, revoke, userinfo, metadata) read them, and
-// keep in the store what outlives a request. Package httpserver has the ports.
+// Data flows one way: package cluster fills registry and keys from the documents in the cluster; the
+// endpoints (authorize, login, consent, logout, token, introspect, revoke, userinfo, metadata) read
+// them, and keep in the store what outlives a request. The endpoints share these packages:
+//
+//	oauth, web, pages     the words of the protocol, errors and responses, HTML
+//	clientauth            which client sent a request
+//	interaction, session  the flows and the sessions of browsers
+//	password, throttle    passwords, and how fast they can be guessed
+//	grant, mint           what a user has authorized, and the tokens for it
+//	storage               the records of grants, consents and marks
+//
+// Package httpserver has the ports.
 package tokenserver
 
 import (

@@ -63,7 +63,7 @@ func median[T ~int64 | ~float64](values []T) T {
 	return sorted[len(sorted)/2]
 }
 
-// ratio is the median over the turns of what f makes of a turn.
+// ratio returns the median of what f returns for each round.
 func ratio(count int, f func(round int) float64) float64 {
 	var all []float64
 	for round := range count {

@@ -24,7 +24,7 @@ import (
 // backend is where a server keeps its records, and what is known of it.
 type backend struct {
 	kind v1alpha1.StorageType
-	// each is how much a worker does in a turn: for a second or two.
+	// each is how many requests a worker sends in a round: for a second or two.
 	each int
 	// prepare makes what the server needs before it starts.
 	prepare func(b *testing.B, server *v1alpha1.AuthorizationServer) *store
@@ -61,7 +61,7 @@ func BenchmarkStorage(b *testing.B) {
 func benchmarkStorage(b *testing.B, row backend) {
 	const count = 7
 	each := row.each
-	clients := each * workers // so that a user has one more grant at a client with each turn, and no more than there may be
+	clients := each * workers // each round adds one grant of a user at a client, within the limit
 	var s *store
 	env := testenv.New(b, func(server *v1alpha1.AuthorizationServer) {
 		server.Spec.Tokens = &v1alpha1.TokenSettings{AuthorizationCodeLifetime: &metav1.Duration{Duration: 10 * time.Minute}}

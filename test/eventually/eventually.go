@@ -12,15 +12,15 @@ const (
 )
 
 // True fails the test unless the condition becomes true within 30 seconds.
-func True(t testing.TB, sentence string, isTrue func() bool) {
+func True(t testing.TB, description string, isTrue func() bool) {
 	t.Helper()
-	Within(t, patience, sentence, func() (bool, string) { return isTrue(), "" })
+	Within(t, patience, description, func() (bool, string) { return isTrue(), "" })
 }
 
 // NoError fails the test unless the function returns nil within 30 seconds.
-func NoError(t testing.TB, sentence string, try func() error) {
+func NoError(t testing.TB, description string, try func() error) {
 	t.Helper()
-	Within(t, patience, sentence, func() (bool, string) {
+	Within(t, patience, description, func() (bool, string) {
 		if err := try(); err != nil {
 			return false, err.Error()
 		}
@@ -30,7 +30,7 @@ func NoError(t testing.TB, sentence string, try func() error) {
 
 // Within fails the test unless the condition becomes true within the timeout. The failure quotes
 // the state that the condition reported last.
-func Within(t testing.TB, timeout time.Duration, sentence string, condition func() (isTrue bool, state string)) {
+func Within(t testing.TB, timeout time.Duration, description string, condition func() (isTrue bool, state string)) {
 	t.Helper()
 	for deadline := time.Now().Add(timeout); ; time.Sleep(interval) {
 		isTrue, state := condition()
@@ -38,7 +38,7 @@ func Within(t testing.TB, timeout time.Duration, sentence string, condition func
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s: %s", timeout, sentence, state)
+			t.Fatalf("not within %s: %s: %s", timeout, description, state)
 		}
 	}
 }

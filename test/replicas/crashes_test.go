@@ -211,7 +211,7 @@ func testOutage(t *testing.T, r records) {
 		}
 		a := s.post(i, "/token", refresh(c.token))
 		if a.status != http.StatusOK || !s.isActive(i+1, a.token("access_token")) {
-			t.Errorf("chain %d: what it was told last is answered %d %v", i, a.status, a.body["error"])
+			t.Errorf("chain %d: the token that it got last is answered %d %v", i, a.status, a.body["error"])
 		}
 	}
 	for i, replica := range s.replicas() {

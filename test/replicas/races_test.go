@@ -21,13 +21,13 @@ type backend struct {
 	open func(t *testing.T) records
 }
 
-// records of a server.
+// records are the records of a server.
 type records struct {
-	// change is how the server is told of them.
+	// change makes the server keep its records there.
 	change func(*v1alpha1.AuthorizationServer)
 	// dump returns all records as text.
 	dump func() string
-	// away takes the store away without a warning; back brings it back.
+	// stop stops the store without a warning.
 	stop  func()
 	start func() error
 }

@@ -111,9 +111,9 @@ func (e *Env) WaitFor(what string, o client.Object, condition func() bool) {
 
 // Eventually fails the test unless the condition becomes true within the timeout. The failure
 // quotes the state that the condition reported last.
-func (e *Env) Eventually(sentence string, timeout time.Duration, condition func() (isTrue bool, state string)) {
+func (e *Env) Eventually(description string, timeout time.Duration, condition func() (isTrue bool, state string)) {
 	e.T.Helper()
-	eventually.Within(e.T, timeout, sentence, condition)
+	eventually.Within(e.T, timeout, description, condition)
 }
 
 // IsTrue reports whether the condition of the type has the status True.

@@ -1,5 +1,5 @@
-// Package cluster connects a token server to the cluster: it serves what the Entries hold, and
-// reports what it serves in a Replica.
+// Package cluster connects a token server to the cluster: it applies the documents in the Entries,
+// and reports in a Replica which of them the process serves.
 //
 //	cluster.go  Cluster, which puts the parts together
 //	entries.go  applies Entries to the registry and the keys

@@ -1,6 +1,6 @@
 // Package redirecturi compares and classifies the redirect URIs of clients, and adds to them.
 //
-//	match.go     which registered URI a requested one is
+//	match.go     which registered URI a requested one matches
 //	classify.go  what a URI leads to: a web server, this machine or an application
 //	schemes.go   the URI schemes that belong to no application
 //	append.go    a URI with the parameters of a response

@@ -3,7 +3,7 @@
 // those for browsers (Adapter.ForBrowser).
 //
 //	adapter.go   Adapter: request ids, allowed methods, panics, default headers
-//	response.go  ways to response: JSON, Bytes, Page, Redirect
+//	response.go  ways to respond: JSON, Bytes, Page, Redirect
 //	errors.go    from an error to a response; PageError
 //	event.go     the one log event of each request, and the fields that it may have
 //	trace.go     the span of each request

@@ -100,9 +100,9 @@ func run(ctx context.Context, p paths, verbose bool, out io.Writer) error {
 // example when another program uses the port.
 func waitForSamples(ctx context.Context, kube client.Client, op *operator.Operator, failed <-chan error, out io.Writer) error {
 	printLine(out, "waiting for the AuthorizationServer %s/%s and its clients", serverNamespace, serverName)
-	told, tick := "", time.NewTicker(100*time.Millisecond)
+	lastPrinted, tick := "", time.NewTicker(100*time.Millisecond)
 	defer tick.Stop()
-	for tell := time.Now().Add(10 * time.Second); ; {
+	for nextPrint := time.Now().Add(10 * time.Second); ; {
 		missing, err := notReady(ctx, kube, op)
 		if err != nil {
 			missing = []string{err.Error()}
@@ -110,9 +110,9 @@ func waitForSamples(ctx context.Context, kube client.Client, op *operator.Operat
 		if len(missing) == 0 {
 			return nil
 		}
-		if text := strings.Join(missing, "\n  "); text != told && time.Now().After(tell) {
+		if text := strings.Join(missing, "\n  "); text != lastPrinted && time.Now().After(nextPrint) {
 			printLine(out, "still waiting:\n  %s", text)
-			told, tell = text, time.Now().Add(10*time.Second)
+			lastPrinted, nextPrint = text, time.Now().Add(10*time.Second)
 		}
 		select {
 		case err := <-failed:

@@ -1,4 +1,4 @@
-// Package loopback finds ports for programs that can only be told which port to listen on.
+// Package loopback finds free ports for programs that cannot choose one themselves.
 package loopback
 
 import (

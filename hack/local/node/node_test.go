@@ -155,8 +155,8 @@ func (c *cluster) deleteServer(t *testing.T) {
 	}
 }
 
-// what waits until the first replica answers something that satisfies the condition.
-func (c *cluster) what(t *testing.T, sentence string, holds func(given) bool) given {
+// waitForReplica waits until the first replica answers with what is expected.
+func (c *cluster) waitForReplica(t *testing.T, description string, isExpected func(given) bool) given {
 	t.Helper()
 	var last given
 	err := errors.New("nothing runs")
@@ -165,11 +165,11 @@ func (c *cluster) what(t *testing.T, sentence string, holds func(given) bool) gi
 		if len(replicas) == 0 {
 			continue
 		}
-		if last, err = ask(replicas[0]); err == nil && holds(last) {
+		if last, err = ask(replicas[0]); err == nil && isExpected(last) {
 			return last
 		}
 	}
-	t.Fatalf("not in time: %s; last seen: %+v (%v)", sentence, last, err)
+	t.Fatalf("not in time: %s; last seen: %+v (%v)", description, last, err)
 	return given{}
 }
 
@@ -231,7 +231,7 @@ func TestATokenServerLivesAsItsAuthorizationServerSays(t *testing.T) {
 	}
 
 	c.apply(t, account+"---\n"+secret("main-tokenserver-keys", "a: one"))
-	first := c.what(t, "it runs", always)
+	first := c.waitForReplica(t, "it runs", always)
 	replica := c.node.Replicas("demo", "main")[0]
 	for flag, want := range map[string]string{
 		"--namespace": "demo", "--server-name": "main", "--replica-name": replica.Name(),
@@ -251,7 +251,7 @@ func TestATokenServerLivesAsItsAuthorizationServerSays(t *testing.T) {
 	t.Run("a changed Secret is in its files within a second", func(t *testing.T) {
 		c.apply(t, secret("main-tokenserver-keys", "a: two, b: new"))
 		began := time.Now()
-		g := c.what(t, "both keys are there", func(g given) bool { return g.Keys["a"] == "two" && g.Keys["b"] == "new" })
+		g := c.waitForReplica(t, "both keys are there", func(g given) bool { return g.Keys["a"] == "two" && g.Keys["b"] == "new" })
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("that took %s", took)
 		}
@@ -262,7 +262,7 @@ func TestATokenServerLivesAsItsAuthorizationServerSays(t *testing.T) {
 	t.Run("a label changes nothing", func(t *testing.T) {
 		c.apply(t, strings.Replace(server("{issuer: 'http://127.0.0.1:18080'}"), "namespace: demo", "namespace: demo, labels: {a: b}", 1))
 		time.Sleep(500 * time.Millisecond)
-		if g := c.what(t, "it runs", always); g.PID != first.PID {
+		if g := c.waitForReplica(t, "it runs", always); g.PID != first.PID {
 			t.Error("it was restarted")
 		}
 	})
@@ -270,34 +270,34 @@ func TestATokenServerLivesAsItsAuthorizationServerSays(t *testing.T) {
 		if err := replica.Signal(syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		c.what(t, "another process runs", func(g given) bool { return g.PID != first.PID })
+		c.waitForReplica(t, "another process runs", func(g given) bool { return g.PID != first.PID })
 	})
 	t.Run("one that is restarted runs again at once", func(t *testing.T) {
-		before := c.what(t, "it runs", always)
+		before := c.waitForReplica(t, "it runs", always)
 		if err := replica.Restart(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		c.what(t, "another process runs", func(g given) bool { return g.PID != before.PID })
+		c.waitForReplica(t, "another process runs", func(g given) bool { return g.PID != before.PID })
 		if !strings.Contains(c.log.String(), "demo/main-0: goodbye\n") {
 			t.Error("it had no chance to end in order")
 		}
 	})
 	t.Run("another storage is another process", func(t *testing.T) {
 		c.apply(t, server("{issuer: 'http://127.0.0.1:18080', storage: {type: Memory}}"))
-		c.what(t, "it runs with the other", func(g given) bool { return g.Args["--storage"] == "memory" })
+		c.waitForReplica(t, "it runs with the other", func(g given) bool { return g.Args["--storage"] == "memory" })
 	})
 	t.Run("TLS is another directory and another process", func(t *testing.T) {
 		c.apply(t, secret("cert", "tls.crt: c, tls.key: k")+"---\n"+server("{issuer: 'http://127.0.0.1:18080', tls: {secretName: cert}}"))
-		g := c.what(t, "it has its certificate", func(g given) bool { return g.TLS["tls.crt"] == "c" && g.TLS["tls.key"] == "k" })
+		g := c.waitForReplica(t, "it has its certificate", func(g given) bool { return g.TLS["tls.crt"] == "c" && g.TLS["tls.key"] == "k" })
 		if g.Keys["a"] != "two" {
 			t.Errorf("its keys are %v", g.Keys)
 		}
 	})
 	t.Run("one that is created again is another one", func(t *testing.T) {
-		before := c.what(t, "it runs", always)
+		before := c.waitForReplica(t, "it runs", always)
 		c.deleteServer(t)
 		c.apply(t, server("{issuer: 'http://[::1]:18081'}"))
-		g := c.what(t, "another process runs", func(g given) bool { return g.PID != before.PID })
+		g := c.waitForReplica(t, "another process runs", func(g given) bool { return g.PID != before.PID })
 		if g.Args["--server-uid"] == before.Args["--server-uid"] || g.Args["--listen"] != "[::1]:18081" {
 			t.Errorf("it runs with %v", g.Args)
 		}
@@ -306,7 +306,7 @@ func TestATokenServerLivesAsItsAuthorizationServerSays(t *testing.T) {
 		}
 	})
 	t.Run("one that is deleted leaves nothing", func(t *testing.T) {
-		before := c.what(t, "it runs", always)
+		before := c.waitForReplica(t, "it runs", always)
 		c.deleteServer(t)
 		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 			_, err := os.Stat(filepath.Join(c.dir, "demo", "main"))
@@ -352,7 +352,7 @@ func TestATokenServerThatIgnoresTheSignalIsKilled(t *testing.T) {
 	t.Setenv("NODE_TEST_STUBBORN", "yes")
 	c := startCluster(t, 1)
 	c.apply(t, namespace+"---\n"+account+"---\n"+secret("main-tokenserver-keys", "a: one")+"---\n"+server("{issuer: 'http://127.0.0.1:18082'}"))
-	g := c.what(t, "it runs", func(given) bool { return true })
+	g := c.waitForReplica(t, "it runs", func(given) bool { return true })
 	began := time.Now()
 	c.node.Stop()
 	if took := time.Since(began); took < 14*time.Second || took > 20*time.Second || exists(g.PID) {

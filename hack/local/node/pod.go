@@ -81,7 +81,7 @@ func (n *Node) runPod(ctx context.Context, p *pod) {
 	}
 }
 
-// volumes are the paths that a token server is told.
+// volumes are the paths that a token server gets in its flags.
 type volumes struct {
 	keys, tls, storage, kubeconfig string
 }
