@@ -27,8 +27,9 @@ import (
 )
 
 const (
-	// drainTimeout is how long the requests in progress may take once the program is told to end.
-	drainTimeout = 10 * time.Second
+	// drainTimeout is how long the requests in progress may take once the program accepts no more: as
+	// long as a response may take.
+	drainTimeout = 30 * time.Second
 	// statusDrainTimeout is how long probes and scrapes in progress may take after that.
 	statusDrainTimeout = time.Second
 	// shutdownTimeout is how long deleting the Replica may take.
@@ -60,6 +61,9 @@ type Options struct {
 	DSNFile string
 	// Kubeconfig is the file that says how to reach the API server; empty inside a Pod.
 	Kubeconfig string
+	// ShutdownDelay is how long the program serves on once it is told to end, and is not ready: until
+	// it gets no new connections any more, and clients have left those that they keep.
+	ShutdownDelay time.Duration
 
 	Now    func() time.Time
 	Random io.Reader
@@ -82,8 +86,8 @@ type program struct {
 	keyError atomic.Pointer[string] // of the last attempt to load the keys; empty: it succeeded
 }
 
-// Run serves until ctx ends. Then it reports that it is not ready, finishes the requests in
-// progress and deletes its Replica. It returns an error if it cannot start. Later failures are
+// Run serves until ctx ends. Then it reports that it is not ready, serves on for ShutdownDelay,
+// finishes the requests in progress and deletes its Replica. It returns an error if it cannot start. Later failures are
 // reported by readiness, Replica and log, and what failed is tried again.
 func Run(ctx context.Context, o Options) error {
 	memory, restore := limitMemory(os.DirFS("/"))
@@ -104,6 +108,8 @@ func Run(ctx context.Context, o Options) error {
 	o.Log.Info("shutting down")
 	p.draining.Store(true)
 	p.cluster.WriteReplicaSoon()
+	p.api.CloseAfterResponses()
+	sleep(running, o.ShutdownDelay)
 	ending, cancel := context.WithTimeout(running, drainTimeout)
 	p.api.Shutdown(ending)
 	cancel()

@@ -50,6 +50,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.StringVar(&o.Storage, "storage", "kubernetes", "storage of grants: kubernetes, memory or postgresql, as spec.storage.type of the AuthorizationServer says")
 	flags.StringVar(&o.DSNFile, "storage-dsn-file", "", "file with the DSN of the database, for --storage=postgresql")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", "", "file that says how to reach the API server; not needed inside a Pod")
+	flags.DurationVar(&o.ShutdownDelay, "shutdown-delay", 15*time.Second,
+		"how long to serve on after SIGTERM, not ready and with Connection: close on each response, so that clients move to other replicas")
 	printVersion := flags.Bool("version", false, "print the version and exit")
 	if err := flags.Parse(args); err != nil {
 		return err

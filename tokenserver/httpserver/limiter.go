@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // socketBuffer is how many bytes the kernel buffers for a connection in each direction. It would
@@ -24,6 +25,8 @@ const socketBuffer = 16 << 10
 // When it is too much, the connections on which such requests began first are closed.
 type connectionLimiter struct {
 	limits Limits
+	// closing is true once each response is the last on its connection.
+	closing atomic.Bool
 
 	mu   sync.Mutex
 	open int

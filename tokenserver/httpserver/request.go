@@ -23,6 +23,9 @@ func (l *connectionLimiter) wrap(next http.Handler) http.Handler {
 		r.Body = readBody(r)
 		response := &bufferedResponse{header: w.Header()}
 		if c.serve(next, response, r) {
+			if l.closing.Load() {
+				w.Header().Set("Connection", "close")
+			}
 			response.writeTo(w)
 		}
 	})

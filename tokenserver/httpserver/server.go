@@ -182,6 +182,11 @@ func (s *Server) Address() string {
 	return s.bound
 }
 
+// CloseAfterResponses closes each connection after the next response on it, which says so
+// (Connection: close, RFC 9112 section 9.6). So clients leave the connections that they keep before
+// Shutdown closes those, and no request is on its way on one of them.
+func (s *Server) CloseAfterResponses() { s.limiter.closing.Store(true) }
+
 // Shutdown stops listening and waits for the requests in progress. When ctx ends, it closes the
 // connections that are left.
 func (s *Server) Shutdown(ctx context.Context) {
