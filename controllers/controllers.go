@@ -46,7 +46,9 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -65,7 +67,8 @@ import (
 
 // What the manager may do: what the code calls, and nothing else. Secrets are cached as metadata only, and the few that are needed are read
 // from the API server; of roles the manager may bind exactly one, and create none. Applying an object that may not exist takes the right to
-// create it; changing ownerReferences takes the right to delete, where the API server enforces that. The leader's Lease is the manager's own, and so is the Pod that it reads its image from.
+// create it; changing ownerReferences takes the right to delete, where the API server enforces that. Of Pods it reads why they are not ready; a
+// right to read their status alone, or those of token servers alone, does not exist. The leader's Lease is the manager's own, and so is the Pod that it reads its image from.
 // What concerns the whole cluster is in config/rbac/manager_cluster_role.yaml.
 //
 // +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers;oauthclients;oauthusers;resourceservers,verbs=get;list;watch
@@ -74,6 +77,10 @@ import (
 // +kubebuilder:rbac:groups=internal.oauth-operator.dev,resources=replicas;usages,verbs=list;watch;delete
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=pods,verbs=list;watch
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,verbs=bind,resourceNames=oauth-operator-tokenserver
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
@@ -104,11 +111,23 @@ func CacheOptions() cache.Options {
 		DefaultTransform:            cache.TransformStripManagedFields(),
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{
-			secretMetadata():         {Transform: ourMetadata},
-			&corev1.ServiceAccount{}: {Label: ours},
-			&rbacv1.RoleBinding{}:    {Label: ours},
+			secretMetadata():                {Transform: ourMetadata},
+			&corev1.ServiceAccount{}:        {Label: ours},
+			&rbacv1.RoleBinding{}:           {Label: ours},
+			&appsv1.Deployment{}:            {Label: ours},
+			&corev1.Service{}:               {Label: ours},
+			&policyv1.PodDisruptionBudget{}: {Label: ours},
+			&corev1.Pod{}:                   {Label: ours, Transform: statusOfPod},
 		},
 	}
+}
+
+// statusOfPod cuts a Pod in the cache down to its identity, its labels and its status.
+func statusOfPod(object any) (any, error) {
+	if pod, ok := object.(*corev1.Pod); ok {
+		pod.ManagedFields, pod.Annotations, pod.Spec = nil, nil, corev1.PodSpec{}
+	}
+	return object, nil
 }
 
 // ourMetadata cuts a Secret in the cache down to its identity, its owners, and the labels and annotations that are ours.
@@ -179,7 +198,10 @@ func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	// Indexes make the cache of their kinds, and these have none: whoever starts first may read what only another one watches.
-	for _, kind := range []client.Object{&corev1.Namespace{}, &corev1.ServiceAccount{}, &rbacv1.RoleBinding{}} {
+	for _, kind := range []client.Object{
+		&corev1.Namespace{}, &corev1.ServiceAccount{}, &rbacv1.RoleBinding{},
+		&appsv1.Deployment{}, &corev1.Service{}, &policyv1.PodDisruptionBudget{}, &corev1.Pod{},
+	} {
 		if _, err := mgr.GetCache().GetInformer(ctx, kind, cache.BlockUntilSynced(false)); err != nil {
 			return err
 		}

@@ -68,6 +68,9 @@ func run(m *testing.M) int {
 		return fail(err)
 	}
 	admin = client.WithFieldValidation(plain, metav1.FieldValidationStrict)
+	if err := rollOutDeployments(ctx, adminConfig); err != nil {
+		return fail(err)
+	}
 	return m.Run()
 }
 
@@ -115,7 +118,7 @@ func startManager(t *testing.T, change ...func(*Options)) ctrl.Manager {
 func runManager(t *testing.T, change ...func(*Options)) (mgr ctrl.Manager, stop func()) {
 	t.Helper()
 	metrics.Registry = prometheus.NewRegistry() // the operator's metrics are registered once for each manager
-	o := Options{Now: time.Now, Random: rand.Reader, SweepInterval: DefaultSweepInterval, SweepWait: DefaultSweepWait, CountInterval: 100 * time.Millisecond, Workers: DefaultWorkers}
+	o := Options{Now: time.Now, Random: rand.Reader, SweepInterval: DefaultSweepInterval, SweepWait: DefaultSweepWait, CountInterval: 100 * time.Millisecond, Workers: DefaultWorkers, TokenServerImage: testImage}
 	for _, f := range change {
 		f(&o)
 	}

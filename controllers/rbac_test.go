@@ -56,6 +56,7 @@ func TestTheManagerMayGrantOneRoleAndMakeNone(t *testing.T) {
 		{rbacv1.GroupName, "roles"}, {rbacv1.GroupName, "clusterroles"}, {rbacv1.GroupName, "clusterrolebindings"},
 		{"", "serviceaccounts/token"}, {"", "pods/exec"}, {"", "users"}, {"", "groups"}, {"", "nodes"}, {"certificates.k8s.io", "certificatesigningrequests"},
 		{"admissionregistration.k8s.io", "mutatingwebhookconfigurations"},
+		{"", "pods"}, {"", "pods/ephemeralcontainers"}, {"", "pods/log"}, {"apps", "replicasets"}, {"apps", "statefulsets"}, {"apps", "daemonsets"}, {"batch", "jobs"},
 	} {
 		for _, verb := range []string{"create", "update", "patch", "delete", "deletecollection", "bind", "escalate", "impersonate"} {
 			for _, name := range []string{"", "cluster-admin", "admin", workload.ClusterRole} {

@@ -4,13 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,7 +16,6 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/keyring"
-	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
@@ -31,6 +27,8 @@ type serverReconciler struct {
 	// thousand clients that are created one after the other are no thousand writes of the server's status.
 	countInterval time.Duration
 	counted       sync.Map
+	// image that token servers run from.
+	image string
 }
 
 // serverScope is what the steps find out about one AuthorizationServer. Each step leaves its verdict; one that is undecided was not reached.
@@ -48,7 +46,8 @@ type serverScope struct {
 	keys      condition // undecided: the keys are as they should be
 	rotation  condition // from keepKeys
 	pending   []keyring.PendingRotation
-	names     condition // undecided: no other object has the name of one that the server needs
+	deployed  condition // from keepWorkload
+	podCount  int32     // from keepWorkload
 }
 
 // Reconcile serves an AuthorizationServer: its issuer is its own, its token server has an identity and keys, its document is current.
@@ -65,14 +64,14 @@ func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	if !server.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil
 	}
-	s := &serverScope{server: &server, clients: server.Status.Clients}
+	s := &serverScope{server: &server, clients: server.Status.Clients, podCount: server.Status.Replicas}
 	s.failed = runSteps(withCause(ctx, &server), s, []step[*serverScope]{
 		{conditionType: v1alpha1.ConditionAccepted, run: r.decideIssuer},
 		{conditionType: v1alpha1.ConditionAvailable, run: r.keepKeys},
 		{conditionType: v1alpha1.ConditionAvailable, run: r.serve, runAfterFailure: true}, // a rule that is tightened is in force though keys cannot be written
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveTLS},
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveStorage},
-		{conditionType: v1alpha1.ConditionAvailable, run: r.keepWorkload},
+		{conditionType: v1alpha1.ConditionDeployed, run: r.keepWorkload},
 		{conditionType: v1alpha1.ConditionAvailable, run: r.observe, runAfterFailure: true},
 	})
 	return r.finish(&server, kindServer, s.failed, &s.requeueAt, func() error { return r.writeStatus(ctx, s) })
@@ -123,38 +122,6 @@ func (r *serverReconciler) decideIssuer(ctx context.Context, s *serverScope) err
 	s.accepted = trueCondition(v1alpha1.ReasonAccepted, "the issuer is this server's")
 	if s.entry != nil && isTooNew(s.entry) {
 		return &versionSkew{condition: managerTooOldCondition(s.entry)}
-	}
-	return nil
-}
-
-// keepWorkload gives the token server its identity and its rights.
-func (r *serverReconciler) keepWorkload(ctx context.Context, s *serverScope) error {
-	if !s.accepted.isTrue() {
-		return nil
-	}
-	binding := workload.RoleBinding(s.server)
-	for _, o := range []workloadObject{
-		{
-			want: workload.ServiceAccount(s.server), have: &corev1.ServiceAccount{},
-			same: func(client.Object) bool { return true }, replace: func(client.Object) bool { return false },
-		},
-		{
-			want: binding, have: &rbacv1.RoleBinding{},
-			same: func(have client.Object) bool {
-				found := have.(*rbacv1.RoleBinding)
-				return found.RoleRef == binding.RoleRef && reflect.DeepEqual(found.Subjects, binding.Subjects)
-			},
-			replace: func(have client.Object) bool { return have.(*rbacv1.RoleBinding).RoleRef != binding.RoleRef },
-		},
-	} {
-		taken, err := r.keep(ctx, s.server, o)
-		if err != nil {
-			return err
-		}
-		if taken.isSet() {
-			s.names = taken
-			s.requeueAt = earliest(s.requeueAt, r.now().Add(retryName)) // the cache has our own objects only
-		}
 	}
 	return nil
 }

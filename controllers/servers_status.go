@@ -10,10 +10,12 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/keyring"
+	"github.com/oauth-operator/oauth-operator/controllers/workload"
 )
 
 // writeStatus writes what the steps found, if it is news.
@@ -36,7 +38,13 @@ func (r *serverReconciler) fillStatus(s *serverScope) {
 	parts := []typedCondition{
 		found(v1alpha1.ConditionAccepted, s.accepted, "the server was not looked at yet"),
 		found(v1alpha1.ConditionResolvedRefs, s.resolved, "not looked at yet"),
-		found(v1alpha1.ConditionAvailable, serverAvailable(s), ""),
+	}
+	deployed := found(v1alpha1.ConditionDeployed, s.deployed, "the Deployment was not looked at yet")
+	available := found(v1alpha1.ConditionAvailable, serverAvailable(s), "")
+	if explainsPods(available.condition, deployed.condition) {
+		parts = append(parts, available, deployed)
+	} else {
+		parts = append(parts, deployed, available)
 	}
 	if s.failed != nil && s.failed.conditionType == v1alpha1.ConditionProgrammed {
 		parts = append(parts, found(v1alpha1.ConditionProgrammed, condition{}, ""))
@@ -52,7 +60,10 @@ func (r *serverReconciler) fillStatus(s *serverScope) {
 	}
 	endpoints := compile.Endpoints(s.server.Spec.Issuer)
 	status.Endpoints = &endpoints
-	status.Clients = s.clients
+	status.Clients, status.Replicas, status.Selector = s.clients, s.podCount, ""
+	if workload.IsManaged(s.server) {
+		status.Selector = labels.FormatLabels(workload.Selector(s.server.Name))
+	}
 	if len(s.lost) == 0 && len(s.ring.Keys) > 0 && !s.keys.isSet() {
 		status.Keys = nil
 		for _, k := range s.ring.Keys {
@@ -62,6 +73,13 @@ func (r *serverReconciler) fillStatus(s *serverScope) {
 			})
 		}
 	}
+}
+
+// explainsPods reports whether the condition Available knows better than Deployed why Pods are not
+// ready: the condition Ready says what the first of the two says.
+func explainsPods(available, deployed condition) bool {
+	isRollingOut := deployed.reason == v1alpha1.ReasonPending || deployed.reason == v1alpha1.ReasonProgressDeadlineExceeded
+	return isRollingOut && available.status == metav1.ConditionFalse && available.reason != v1alpha1.ReasonNoReplica
 }
 
 // rotation says whether the keys are those that the spec asks for, and if not, which ones are to follow
@@ -93,8 +111,6 @@ func activeAfter(pending []keyring.PendingRotation, kid string) *metav1.Time {
 // serverAvailable says whether a token server answers, from what the replicas say of themselves.
 func serverAvailable(s *serverScope) condition {
 	switch {
-	case s.names.isSet():
-		return s.names
 	case s.keys.isSet():
 		return s.keys
 	case len(s.lost) > 0:

@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -153,7 +155,7 @@ func TestARotationThatIsAskedForIsToldWhileItIsPending(t *testing.T) {
 	}
 }
 
-func TestAServiceAccountOrRoleBindingThatIsNotOursIsLeftAloneAndNamed(t *testing.T) {
+func TestAnObjectThatIsNotOursIsLeftAloneAndNamed(t *testing.T) {
 	env := newEnvWithoutManager(t)
 	at := metav1.ObjectMeta{Namespace: env.identity, Name: workload.ServiceAccountName("main"), Annotations: map[string]string{"example.com/role": "theirs"}}
 	account := &corev1.ServiceAccount{ObjectMeta: at}
@@ -163,21 +165,30 @@ func TestAServiceAccountOrRoleBindingThatIsNotOursIsLeftAloneAndNamed(t *testing
 	theirs := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "theirs"}}
 	create(t, theirs)
 	binding.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: theirs.Name, UID: theirs.UID, Controller: new(true)}}
-	create(t, account, binding)
+	service := &corev1.Service{ObjectMeta: at, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
+	budget := &policyv1.PodDisruptionBudget{ObjectMeta: at}
+	deployment := &appsv1.Deployment{ObjectMeta: at, Spec: appsv1.DeploymentSpec{
+		Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}},
+		Template: corev1.PodTemplateSpec{
+			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"a": "b"}},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "theirs", Image: "theirs"}}},
+		},
+	}}
+	create(t, account, binding, service, budget, deployment)
 	startManager(t)
 	create(t, env.server)
 	env.replica = env.newReplica("main-0", maxResourceVersion)
-	for _, o := range []client.Object{binding, account} {
-		message := env.waitForCondition(env.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNameTaken)
-		if !strings.Contains(message, `"main-tokenserver"`) {
-			t.Error(message)
-		}
+	for _, o := range []client.Object{account, binding, service, budget, deployment} {
+		kind := reflect.TypeOf(o).Elem().Name()
+		eventually.True(t, "the condition names the "+kind, func() bool {
+			return strings.Contains(env.waitForCondition(env.server, v1alpha1.ConditionDeployed, metav1.ConditionFalse, v1alpha1.ReasonNameTaken), kind+` "main-tokenserver"`)
+		})
 		before := o.GetResourceVersion()
-		if env.get(o); o.GetResourceVersion() != before || o.GetAnnotations()["example.com/role"] != "theirs" {
+		if env.get(o); o.GetAnnotations()["example.com/role"] != "theirs" {
 			t.Errorf("%T was changed", o)
 		}
 		env.deleteObject(o)
-		annotate(t, env.server, "poke", before) // or it is seen within half a minute
+		annotate(t, env.server, "poke", kind+before) // or it is seen within half a minute
 	}
 	env.waitForCondition(env.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	// Ours, of a server that was deleted without what it owns.
@@ -196,7 +207,7 @@ func TestWhatAFormerServerOfTheNameOwnedIsWaitedOut(t *testing.T) {
 	startManager(t)
 	create(t, env.server)
 	env.replica = env.newReplica("main-0", maxResourceVersion)
-	message := env.waitForCondition(env.server, v1alpha1.ConditionAvailable, metav1.ConditionUnknown, v1alpha1.ReasonPending)
+	message := env.waitForCondition(env.server, v1alpha1.ConditionDeployed, metav1.ConditionUnknown, v1alpha1.ReasonPending)
 	if !strings.Contains(message, `"main-tokenserver"`) {
 		t.Error(message)
 	}

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,6 +25,7 @@ import (
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
@@ -48,12 +51,16 @@ func setUpServers(mgr ctrl.Manager, op *operator, o Options) error {
 		For(&v1alpha1.AuthorizationServer{}).
 		Owns(&corev1.ServiceAccount{}).
 		Owns(&rbacv1.RoleBinding{}).
+		Owns(&appsv1.Deployment{}).
+		Owns(&corev1.Service{}).
+		Owns(&policyv1.PodDisruptionBudget{}).
+		Watches(&corev1.Pod{}, op.wakes(serverOfPod)).
 		Watches(&v1alpha1.AuthorizationServer{}, op.wakes(op.serversOfIssuer), onChange(existence)).
 		Watches(&internalv1alpha1.Entry{}, op.wakes(ownerOfKind(kindServer)), onNews()).
 		Watches(&internalv1alpha1.Replica{}, op.wakes(op.serversOfReplica)).
 		Watches(secretMetadata(), op.wakes(op.byIndex(&v1alpha1.AuthorizationServerList{}, indexSecret))).
 		Watches(&v1alpha1.OAuthClient{}, counts{}).
-		Complete(&serverReconciler{operator: op, countInterval: o.CountInterval})
+		Complete(&serverReconciler{operator: op, countInterval: o.CountInterval, image: o.TokenServerImage})
 }
 
 func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
@@ -308,6 +315,15 @@ func ownerOfKind(kind string) wakeFunc {
 		}
 		return []client.ObjectKey{{Namespace: e.Spec.Owner.Namespace, Name: e.Spec.Owner.Name}}
 	}
+}
+
+// serverOfPod is the server whose token server a Pod runs.
+func serverOfPod(_ context.Context, pod client.Object) []client.ObjectKey {
+	name := workload.ServerOf(pod.GetLabels())
+	if name == "" {
+		return nil
+	}
+	return []client.ObjectKey{{Namespace: pod.GetNamespace(), Name: name}}
 }
 
 // serversOfIssuer finds the servers that want the issuer of one that came or is gone: of two of the same second, the second may be the older.

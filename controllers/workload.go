@@ -2,14 +2,19 @@ package controllers
 
 import (
 	"context"
-	"slices"
+	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/workload"
 )
 
 // retryName is how often the manager looks whether a name is free that another object has.
@@ -18,47 +23,97 @@ const retryName = 30 * time.Second
 // workloadObject is one that a server needs: as it is to be, and where to read what there is.
 type workloadObject struct {
 	want, have client.Object
-	// same reports whether have is as it is to be but for its metadata, replace whether it cannot
-	// be changed to that.
-	same, replace func(have client.Object) bool
+}
+
+// keepWorkload keeps what the token server runs as and, unless somebody else runs it, what it runs
+// in. One object that cannot be had ends it: a Deployment must not use a ServiceAccount that is
+// another's.
+func (r *serverReconciler) keepWorkload(ctx context.Context, s *serverScope) error {
+	if !s.accepted.isTrue() {
+		return nil
+	}
+	objects := []workloadObject{
+		{workload.ServiceAccount(s.server), &corev1.ServiceAccount{}},
+		{workload.RoleBinding(s.server), &rbacv1.RoleBinding{}},
+	}
+	if workload.IsManaged(s.server) {
+		objects = append(objects, workloadObject{workload.Service(s.server), &corev1.Service{}})
+		if budget := workload.PodDisruptionBudget(s.server); budget != nil {
+			objects = append(objects, workloadObject{budget, &policyv1.PodDisruptionBudget{}})
+		}
+		objects = append(objects, workloadObject{workload.Deployment(s.server, r.image), &appsv1.Deployment{}})
+	}
+	for _, o := range objects {
+		v, err := r.keep(ctx, s.server, o)
+		if err != nil {
+			return err
+		}
+		if v.isSet() {
+			s.deployed = v
+			s.requeueAt = earliest(s.requeueAt, r.now().Add(retryName)) // the cache has our own objects only
+			return nil
+		}
+	}
+	if !workload.IsManaged(s.server) {
+		return r.leaveToOthers(ctx, s)
+	}
+	if workload.PodDisruptionBudget(s.server) == nil {
+		if err := r.remove(ctx, s.server, &policyv1.PodDisruptionBudget{}); err != nil {
+			return err
+		}
+	}
+	return r.observeDeployment(ctx, s, objects[len(objects)-1].want)
 }
 
 // keep has an object exist as it is to be. One of its name that is not the operator's is left as it
-// is, which taken says.
-func (r *serverReconciler) keep(ctx context.Context, server *v1alpha1.AuthorizationServer, o workloadObject) (taken condition, err error) {
+// is, which the condition says; one that is not set means that the object is there.
+func (r *serverReconciler) keep(ctx context.Context, server *v1alpha1.AuthorizationServer, o workloadObject) (condition, error) {
+	if err := workload.SetApplied(o.want); err != nil {
+		return condition{}, err
+	}
 	cached := o.have.DeepCopyObject().(client.Object) //nolint:forcetypeassert // a copy has the type of what it copies
-	err = r.Get(ctx, client.ObjectKeyFromObject(o.want), cached)
+	err := r.Get(ctx, client.ObjectKeyFromObject(o.want), cached)
 	if client.IgnoreNotFound(err) != nil {
 		return condition{}, err
 	}
-	if err == nil && o.same(cached) && sameMetadata(o.want, cached) {
-		return condition{}, nil
+	if err == nil {
+		if applied, err := workload.IsApplied(o.want, cached); applied || err != nil {
+			return condition{}, err
+		}
 	}
 	// The cache has only what is labeled as the operator's, so what it does not know may be there.
 	err = r.apiReader.Get(ctx, client.ObjectKeyFromObject(o.want), o.have)
 	if apierrors.IsNotFound(err) {
-		return condition{}, r.Create(ctx, o.want, client.FieldOwner(FieldManager))
+		// Not by Create, which would own the fields apart from what is applied later: they would stay for ever.
+		return condition{}, r.writer.applyObject(ctx, o.want)
 	}
 	if err != nil {
 		return condition{}, err
 	}
-	if owner := metav1.GetControllerOfNoCopy(o.have); owner != nil && formerServer(server, owner) {
-		return pendingCondition("%s %q belongs to an AuthorizationServer of this name that was deleted; waiting until it is removed too",
-			o.want.GetObjectKind().GroupVersionKind().Kind, o.want.GetName()), nil
-	}
-	if !mayKeep(server, o.want, o.have) {
-		return falseCondition(v1alpha1.ReasonNameTaken, "%s %q exists and is not the operator's: remove it, or create the AuthorizationServer under another name",
-			o.want.GetObjectKind().GroupVersionKind().Kind, o.want.GetName()), nil
+	if v := owned(server, o); v.isSet() {
+		return v, nil
 	}
 	uid, version := o.have.GetUID(), o.have.GetResourceVersion()
-	if !o.replace(o.have) {
-		o.want.SetResourceVersion(version)
+	if binding, ok := o.have.(*rbacv1.RoleBinding); ok && binding.RoleRef != o.want.(*rbacv1.RoleBinding).RoleRef { // which is immutable
+		if err := r.Delete(ctx, o.have, client.Preconditions{UID: &uid, ResourceVersion: &version}); err != nil {
+			return condition{}, err
+		}
 		return condition{}, r.writer.applyObject(ctx, o.want)
 	}
-	if err := r.Delete(ctx, o.have, client.Preconditions{UID: &uid, ResourceVersion: &version}); err != nil {
-		return condition{}, err
+	o.want.SetResourceVersion(version)
+	return condition{}, r.writer.applyObject(ctx, o.want)
+}
+
+// owned says why an object of the needed name is not the server's; not set: it is.
+func owned(server *v1alpha1.AuthorizationServer, o workloadObject) condition {
+	kind, name := o.want.GetObjectKind().GroupVersionKind().Kind, o.want.GetName()
+	if owner := metav1.GetControllerOfNoCopy(o.have); owner != nil && formerServer(server, owner) {
+		return pendingCondition("%s %q belongs to an AuthorizationServer of this name that was deleted; waiting until it is removed too", kind, name)
 	}
-	return condition{}, r.Create(ctx, o.want, client.FieldOwner(FieldManager))
+	if !mayKeep(server, o.have) {
+		return falseCondition(v1alpha1.ReasonNameTaken, "%s %q exists and is not the operator's: remove it, or create the AuthorizationServer under another name", kind, name)
+	}
+	return condition{}
 }
 
 // formerServer reports whether an owner is an AuthorizationServer that had the server's name before
@@ -70,11 +125,11 @@ func formerServer(server *v1alpha1.AuthorizationServer, owner *metav1.OwnerRefer
 // mayKeep reports whether an object of the needed name is the operator's: the server controls it,
 // or nothing does and it has all of the labels, as when a server was deleted without what it owns,
 // or restored from a backup.
-func mayKeep(server *v1alpha1.AuthorizationServer, want client.Object, there metav1.Object) bool {
+func mayKeep(server *v1alpha1.AuthorizationServer, there metav1.Object) bool {
 	if owner := metav1.GetControllerOfNoCopy(there); owner != nil {
 		return owner.UID == server.UID
 	}
-	for key, value := range want.GetLabels() {
+	for key, value := range workload.Labels(server.Name) {
 		if there.GetLabels()[key] != value {
 			return false
 		}
@@ -82,11 +137,55 @@ func mayKeep(server *v1alpha1.AuthorizationServer, want client.Object, there met
 	return true
 }
 
-func sameMetadata(want, have client.Object) bool {
-	for key, value := range want.GetLabels() {
-		if have.GetLabels()[key] != value {
-			return false
+// remove removes an object of the server's that it does not need any more.
+func (r *serverReconciler) remove(ctx context.Context, server *v1alpha1.AuthorizationServer, object client.Object) error {
+	err := r.Get(ctx, workloadKey(server), object)
+	if apierrors.IsNotFound(err) || err == nil && (!metav1.IsControlledBy(object, server) || !object.GetDeletionTimestamp().IsZero()) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	uid := object.GetUID()
+	return client.IgnoreNotFound(r.Delete(ctx, object, client.Preconditions{UID: &uid}))
+}
+
+// leaveToOthers takes away what the operator ran the token server in, once somebody else runs one.
+func (r *serverReconciler) leaveToOthers(ctx context.Context, s *serverScope) error {
+	s.deployed = trueCondition(v1alpha1.ReasonDeployed, "ServiceAccount and RoleBinding are there; the token server is run by somebody else (spec.deployment.type is External)")
+	var d appsv1.Deployment
+	err := r.Get(ctx, workloadKey(s.server), &d)
+	if client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	if err == nil && metav1.IsControlledBy(&d, s.server) {
+		if s.replicas, err = r.confirmLiveReplicas(ctx, s.server); err != nil {
+			return err
+		}
+		if !isRunByOthers(s.replicas, d.Name) {
+			s.podCount = d.Status.Replicas
+			s.deployed.message += "; Deployment, Service and PodDisruptionBudget of the operator stay until a token server is ready whose name does not begin with " + d.Name + "-"
+			return nil
 		}
 	}
-	return slices.ContainsFunc(have.GetOwnerReferences(), func(ref metav1.OwnerReference) bool { return ref.UID == want.GetOwnerReferences()[0].UID })
+	for _, object := range []client.Object{&appsv1.Deployment{}, &corev1.Service{}, &policyv1.PodDisruptionBudget{}} {
+		if err := r.remove(ctx, s.server, object); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isRunByOthers reports whether a token server is ready that is no Pod of the Deployment.
+func isRunByOthers(live []replica, deployment string) bool {
+	for i := range live {
+		if r := &live[i]; r.renewed && r.Spec.Ready && !strings.HasPrefix(r.Name, deployment+"-") {
+			return true
+		}
+	}
+	return false
+}
+
+func workloadKey(server *v1alpha1.AuthorizationServer) client.ObjectKey {
+	return client.ObjectKey{Namespace: server.Namespace, Name: workload.ServiceAccountName(server.Name)}
 }

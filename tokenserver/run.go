@@ -40,14 +40,16 @@ const (
 	reloadInterval = time.Second
 )
 
-// Options of the program. All but TLSDir, DSNFile, Kubeconfig and Tracer are required.
+// Options of the program. All but PodUID, TLSDir, DSNFile, Kubeconfig, ShutdownDelay and Tracer are
+// required.
 type Options struct {
 	// Namespace, ServerName and ServerUID identify the AuthorizationServer; ReplicaName is the name
-	// of the Replica object of this process.
+	// of the Replica object of this process, and of its Pod, whose UID PodUID is.
 	Namespace   string
 	ServerName  string
 	ServerUID   string
 	ReplicaName string
+	PodUID      string
 	// Listen is the address of the endpoints, StatusListen that of probes and metrics: "host:port".
 	Listen       string
 	StatusListen string
@@ -109,7 +111,7 @@ func Run(ctx context.Context, o Options) error {
 	p.draining.Store(true)
 	p.cluster.WriteReplicaSoon()
 	p.api.CloseAfterResponses()
-	sleep(running, o.ShutdownDelay)
+	clock.Sleep(running, o.ShutdownDelay)
 	ending, cancel := context.WithTimeout(running, drainTimeout)
 	p.api.Shutdown(ending)
 	cancel()
@@ -191,7 +193,7 @@ func (p *program) connect(metrics prometheus.Registerer) error {
 	}
 	p.cluster, err = cluster.New(api, cluster.Config{
 		Namespace: p.options.Namespace, ServerName: p.options.ServerName, ServerUID: p.options.ServerUID,
-		ReplicaName: p.options.ReplicaName, Registry: p.registry, Keys: p.keys, State: p.state,
+		ReplicaName: p.options.ReplicaName, PodUID: p.options.PodUID, Registry: p.registry, Keys: p.keys, State: p.state,
 		Now: p.options.Now, Log: p.options.Log, Metrics: metrics,
 	})
 	return err

@@ -43,6 +43,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.StringVar(&o.ServerName, "server-name", "", "name of the AuthorizationServer")
 	flags.StringVar(&o.ServerUID, "server-uid", "", "UID of the AuthorizationServer")
 	flags.StringVar(&o.ReplicaName, "replica-name", "", "name of the Replica object of this process")
+	flags.StringVar(&o.PodUID, "pod-uid", "", "UID of the Pod of this process, if there is one; its name is that of the Replica, which is deleted with it")
 	flags.StringVar(&o.Listen, "listen", ":8080", "address of the endpoints")
 	flags.StringVar(&o.StatusListen, "status-listen", ":8081", "address of /livez, /readyz and /metrics")
 	flags.StringVar(&o.KeysDir, "keys-dir", "", "directory of the signing and sealing keys")

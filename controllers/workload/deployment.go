@@ -47,6 +47,17 @@ func Selector(server string) map[string]string {
 	}
 }
 
+// ServerOf is the name of the server whose token server a Pod with these labels runs; empty: none.
+func ServerOf(labels map[string]string) string {
+	server := labels["app.kubernetes.io/instance"]
+	for key, value := range Selector(server) {
+		if labels[key] != value {
+			return ""
+		}
+	}
+	return server
+}
+
 // Deployment runs the token server of a server from an image.
 func Deployment(server *v1alpha1.AuthorizationServer, image string) *appsv1.Deployment {
 	d := &appsv1.Deployment{

@@ -27,8 +27,12 @@ const (
 // then answers the requests that it has for up to 30.
 const gracePeriod = 60
 
-// podName is the variable in the container's arguments that stands for the name of the Pod.
-const podName = "POD_NAME"
+// podName and podUID are the variables in the container's arguments that stand for the name and the
+// UID of the Pod.
+const (
+	podName = "POD_NAME"
+	podUID  = "POD_UID"
+)
 
 // podTemplate describes the Pods of a token server. What is secret reaches them in files alone.
 func podTemplate(server *v1alpha1.AuthorizationServer, image string) corev1.PodTemplateSpec {
@@ -106,9 +110,7 @@ func container(server *v1alpha1.AuthorizationServer, image string, mounts []moun
 		Image:   image,
 		Command: []string{"/tokenserver"},
 		Args:    arguments(server, mounts),
-		Env: []corev1.EnvVar{{
-			Name: podName, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.name"}},
-		}},
+		Env:     []corev1.EnvVar{variable(podName, "metadata.name"), variable(podUID, "metadata.uid")},
 		Ports: []corev1.ContainerPort{
 			endpoints,
 			{Name: portStatus, ContainerPort: 8081, Protocol: corev1.ProtocolTCP},
@@ -116,6 +118,8 @@ func container(server *v1alpha1.AuthorizationServer, image string, mounts []moun
 		Resources:      resources(server.Spec.Deployment.Resources),
 		LivenessProbe:  probe("/livez", 10, 5),
 		ReadinessProbe: probe("/readyz", 2, 2),
+		// Why a program ended is in its last line, for whoever reads the status of the Pod.
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: new(false),
 			ReadOnlyRootFilesystem:   new(true),
@@ -126,6 +130,13 @@ func container(server *v1alpha1.AuthorizationServer, image string, mounts []moun
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: m.volume.Name, MountPath: m.path, ReadOnly: true})
 	}
 	return c
+}
+
+// variable is an environment variable with a field of the Pod.
+func variable(name, field string) corev1.EnvVar {
+	return corev1.EnvVar{
+		Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: field}},
+	}
 }
 
 // endpointsPort is the port of the endpoints.
@@ -144,6 +155,7 @@ func arguments(server *v1alpha1.AuthorizationServer, mounts []mount) []string {
 		"--server-name=" + server.Name,
 		"--server-uid=" + string(server.UID),
 		"--replica-name=$(" + podName + ")",
+		"--pod-uid=$(" + podUID + ")",
 		"--listen=" + listen,
 		"--status-listen=:8081",
 		"--storage=" + strings.ToLower(string(compile.Storage(server))),

@@ -7,9 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 
@@ -187,5 +189,36 @@ func TestTheLabelsOfThePodsAreThoseOfTheSelector(t *testing.T) {
 	}
 	if c := d.Spec.Template.Spec.TopologySpreadConstraints[0]; c.LabelSelector == nil || len(c.LabelSelector.MatchLabels) == 0 {
 		t.Error("a spread constraint without a selector counts no Pods")
+	}
+}
+
+// docs/external.md has the Deployment of somebody who runs the token server himself.
+func TestTheDeploymentOfThePageOnExternalRunsTheSame(t *testing.T) {
+	content, err := os.ReadFile("../../docs/external.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, manifest, _ := strings.Cut(string(content), "```yaml\n")
+	manifest, _, _ = strings.Cut(manifest, "---\n")
+	var theirs appsv1.Deployment
+	if err := yaml.UnmarshalStrict([]byte(manifest), &theirs); err != nil {
+		t.Fatal(err)
+	}
+	ours := Deployment(server("main"), image)
+	ours.Spec.Template.Labels, theirs.Spec.Template.Labels = nil, nil
+	ours.Spec.Template.Spec.TopologySpreadConstraints = nil
+	want, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&theirs.Spec.Template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&ours.Spec.Template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !covers(have, want, "") {
+		t.Errorf("the page has\n%v\nand the operator applies\n%v", want, have)
+	}
+	if len(theirs.Spec.Template.Spec.Containers[0].VolumeMounts) != len(ours.Spec.Template.Spec.Containers[0].VolumeMounts) {
+		t.Error("the page has other volumes")
 	}
 }

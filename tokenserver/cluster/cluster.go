@@ -37,8 +37,10 @@ type Config struct {
 	Namespace  string
 	ServerName string
 	ServerUID  string
-	// ReplicaName is the name of the Replica of this process.
+	// ReplicaName is the name of the Replica of this process, and of its Pod. PodUID is the UID of the
+	// Pod; empty if there is none.
 	ReplicaName string
+	PodUID      string
 
 	// Registry and Keys serve what the Entries hold.
 	Registry *registry.Registry

@@ -46,7 +46,7 @@ type connection struct {
 	stop        func()
 }
 
-func connect(t *testing.T, api *clustertest.API, name string) *connection {
+func connect(t *testing.T, api *clustertest.API, name string, change ...func(*cluster.Config)) *connection {
 	t.Helper()
 	config, err := kubeclient.LoadConfig(api.Kubeconfig)
 	if err != nil {
@@ -56,11 +56,15 @@ func connect(t *testing.T, api *clustertest.API, name string) *connection {
 		api: api, registry: registry.New(), keys: keys.NewSet(rand.Reader), name: name, metrics: prometheus.NewRegistry(),
 	}
 	c.state.Store(&cluster.ReplicaState{Problem: "starting"})
-	c.Cluster, err = cluster.New(config, cluster.Config{
+	options := cluster.Config{
 		Namespace: clustertest.Namespace, ServerName: clustertest.ServerName, ServerUID: api.ServerUID, ReplicaName: name,
 		Registry: c.registry, Keys: c.keys, State: func() cluster.ReplicaState { return *c.state.Load() },
 		Now: c.now, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Metrics: c.metrics,
-	})
+	}
+	for _, f := range change {
+		f(&options)
+	}
+	c.Cluster, err = cluster.New(config, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -413,5 +417,16 @@ func testOutage(t *testing.T) {
 	}
 	eventually.True(t, "the served state is young again", func() bool {
 		return c.metricValue(t, "oauth_operator_tokenserver_served_state_age_seconds") < 15
+	})
+}
+
+// So it is gone as soon as its Pod is, and nobody waits for it.
+func TestAReplicaBelongsToItsPod(t *testing.T) {
+	api := clustertest.Start(t, "https://auth.example.com")
+	connect(t, api, "in-a-pod", func(o *cluster.Config) { o.PodUID = "pod-uid" })
+	eventually.True(t, "the Pod owns the Replica", func() bool {
+		r := api.Replica(t, "in-a-pod")
+		return r != nil && len(r.OwnerReferences) == 1 && r.OwnerReferences[0].Kind == "Pod" && r.OwnerReferences[0].Name == "in-a-pod" &&
+			r.OwnerReferences[0].UID == "pod-uid"
 	})
 }

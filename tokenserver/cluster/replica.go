@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -99,7 +100,7 @@ func (c *Cluster) writeReplica(ctx context.Context) error {
 		"serverUID": spec.ServerUID, "renewTime": spec.RenewTime, "appliedResourceVersion": spec.AppliedResourceVersion,
 		"ready": spec.Ready, "problem": spec.Problem, "version": spec.Version, "formats": spec.Formats, "keys": spec.Keys, "rejected": spec.Rejected,
 	}
-	if err := c.patchOrCreate(ctx, replicaResource, patch, &internalv1alpha1.Replica{ObjectMeta: c.objectMeta(), Spec: spec}); err != nil {
+	if err := c.patchOrCreate(ctx, replicaResource, patch, &internalv1alpha1.Replica{ObjectMeta: c.objectMeta(c.replicaOwner()), Spec: spec}); err != nil {
 		return err
 	}
 	if c.isWatching.Load() {
@@ -113,7 +114,11 @@ func (c *Cluster) writeReplica(ctx context.Context) error {
 func (c *Cluster) patchOrCreate(ctx context.Context, resource string, spec any, object runtime.Object) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	metadata := map[string]any{"labels": c.labels(), "ownerReferences": c.ownerReferences()}
+	accessor, err := meta.Accessor(object)
+	if err != nil {
+		return err
+	}
+	metadata := map[string]any{"labels": accessor.GetLabels(), "ownerReferences": accessor.GetOwnerReferences()}
 	patch, err := json.Marshal(map[string]any{"metadata": metadata, "spec": spec})
 	if err != nil {
 		return fmt.Errorf("encoding a patch of %s: %w", resource, err)
@@ -155,22 +160,27 @@ func (c *Cluster) replicaSpec() internalv1alpha1.ReplicaSpec {
 }
 
 // objectMeta returns the metadata of the Replica and the Usage of this process.
-func (c *Cluster) objectMeta() metav1.ObjectMeta {
+func (c *Cluster) objectMeta(owner metav1.OwnerReference) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
-		Namespace: c.config.Namespace, Name: c.config.ReplicaName, Labels: c.labels(), OwnerReferences: c.ownerReferences(),
+		Namespace: c.config.Namespace, Name: c.config.ReplicaName, OwnerReferences: []metav1.OwnerReference{owner},
+		Labels: map[string]string{internalv1alpha1.ServerUIDLabel: c.config.ServerUID},
 	}
 }
 
-func (c *Cluster) labels() map[string]string {
-	return map[string]string{internalv1alpha1.ServerUIDLabel: c.config.ServerUID}
+// replicaOwner is the Pod of this process, so that the Replica is gone as soon as the Pod is; the
+// server, if there is no Pod.
+func (c *Cluster) replicaOwner() metav1.OwnerReference {
+	if c.config.PodUID == "" {
+		return c.server()
+	}
+	return metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: c.config.ReplicaName, UID: types.UID(c.config.PodUID)}
 }
 
-// ownerReferences has the garbage collector delete the objects of the process with the server.
-func (c *Cluster) ownerReferences() []metav1.OwnerReference {
-	return []metav1.OwnerReference{{
-		APIVersion: "oauth-operator.dev/v1alpha1", Kind: "AuthorizationServer",
-		Name: c.config.ServerName, UID: types.UID(c.config.ServerUID),
-	}}
+// server owns the Usage, which outlives its process.
+func (c *Cluster) server() metav1.OwnerReference {
+	return metav1.OwnerReference{
+		APIVersion: "oauth-operator.dev/v1alpha1", Kind: "AuthorizationServer", Name: c.config.ServerName, UID: types.UID(c.config.ServerUID),
+	}
 }
 
 // truncate returns at most the first limit bytes of a text, without a part of a character at the

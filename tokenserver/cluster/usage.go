@@ -171,7 +171,7 @@ func (c *Cluster) writeUsage(ctx context.Context) error {
 		return nil
 	}
 	usage := &internalv1alpha1.Usage{
-		ObjectMeta: c.objectMeta(),
+		ObjectMeta: c.objectMeta(c.server()),
 		Spec:       internalv1alpha1.UsageSpec{ServerUID: types.UID(c.config.ServerUID), Uses: uses},
 	}
 	if err := c.patchOrCreate(ctx, usageResource, usage.Spec, usage); err != nil {

@@ -1,14 +1,17 @@
-// Package node does on this machine what a node of a cluster does for the token servers: it runs
-// one for each AuthorizationServer, with its Secrets as files and its ServiceAccount's token, and
-// runs it again when it ends.
+// Package node does on this machine what a cluster does with the Deployments of the operator: it
+// runs the token server that each describes, with its volumes as files, asks its probes, runs it
+// again when it ends, and says so in the status of Pods and Deployment.
 //
-//	node.go        which AuthorizationServers there are, and what follows from each
-//	pod.go         one of them: its files, its processes, from beginning to end
+//	node.go        which Deployments there are, and what follows from each
+//	deployment.go  one of them: its volumes, its processes and its status, from beginning to end
 //	replica.go     one process of it, and what a test may do to that
+//	container.go   how the process is started, from the template of the Pods
+//	pod.go         the Pod that the process stands for, and its readiness
 //	projection.go  a Secret as a directory whose files change all at once
 //
-// It stands in for the Deployment that the operator writes, its Pods and the kubelet. `make run`
-// and the tests use it.
+// It stands in for the controllers of Deployments, the scheduler and the kubelet; `make run` and the
+// tests use it. What a token server's arguments, volumes and probes are is the template's to say.
+// Its own are how many processes run and where they listen, since all are on one machine.
 package node
 
 import (
@@ -22,10 +25,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
-	"k8s.io/apimachinery/pkg/fields"
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
@@ -34,22 +38,22 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/hack/local/process"
 )
 
 // Options say how to run token servers.
 type Options struct {
-	// Config is the node's own identity: it may read AuthorizationServers and Secrets and request
-	// tokens of ServiceAccounts.
+	// Config is the node's own identity: it may read AuthorizationServers, Deployments and Secrets,
+	// request tokens of ServiceAccounts, and write Pods and the status of Deployments.
 	Config *rest.Config
 	// Program is the path of the token server's program.
 	Program string
-	// Dir holds the volumes, a directory for each AuthorizationServer. What a deleted one leaves in
-	// it is removed.
+	// Dir holds the volumes, a directory for each Deployment. What a deleted one leaves in it is
+	// removed.
 	Dir string
-	// Replicas of each AuthorizationServer; default 1. The first listens on the issuer's port, the
-	// others on free ones.
+	// Replicas of each Deployment that is not scaled to 0, whatever number it has; default 1. The
+	// first listens on the issuer's port, the others on free ones.
 	Replicas int
 	// Log receives the output of all processes, each line behind "<namespace>/<replica>: ", and the
 	// node's own remarks.
@@ -60,11 +64,12 @@ type Options struct {
 type Node struct {
 	options Options
 	client  kubernetes.Interface
+	servers rest.Interface // of the kinds that people write
 	cancel  context.CancelFunc
-	watched chan struct{} // closed when no more AuthorizationServers are heard of
+	watched chan struct{} // closed when no more Deployments are heard of
 
-	mu   sync.Mutex
-	pods map[types.NamespacedName]*pod
+	mu          sync.Mutex
+	deployments map[types.NamespacedName]*deployment // by their own names
 }
 
 // Start starts a node. It runs until Stop, and its processes never longer than this process.
@@ -90,8 +95,10 @@ func Start(o Options) (*Node, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	n := &Node{options: o, client: client, cancel: cancel, watched: make(chan struct{}), pods: map[types.NamespacedName]*pod{}}
-	go n.watch(ctx, servers)
+	n := &Node{
+		options: o, client: client, servers: servers, cancel: cancel, watched: make(chan struct{}), deployments: map[types.NamespacedName]*deployment{},
+	}
+	go n.watch(ctx)
 	return n, nil
 }
 
@@ -107,57 +114,50 @@ func restClient(c *rest.Config) (rest.Interface, error) {
 	return rest.RESTClientFor(c)
 }
 
-func (n *Node) watch(ctx context.Context, servers rest.Interface) {
+func (n *Node) watch(ctx context.Context) {
 	defer close(n.watched)
+	ours := labels.SelectorFromSet(labels.Set{workload.ManagedByLabel: workload.ManagedBy})
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: cache.NewListWatchFromClient(servers, "authorizationservers", "", fields.Everything()),
-		ObjectType:    &v1alpha1.AuthorizationServer{},
+		ListerWatcher: cache.NewFilteredListWatchFromClient(n.client.AppsV1().RESTClient(), "deployments", "", func(o *metav1.ListOptions) {
+			o.LabelSelector = ours.String()
+		}),
+		ObjectType: &appsv1.Deployment{},
 		Handler: cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(o any) { n.startOrReplacePod(ctx, o.(*v1alpha1.AuthorizationServer)) },
-			UpdateFunc: func(_, o any) { n.startOrReplacePod(ctx, o.(*v1alpha1.AuthorizationServer)) },
+			AddFunc:    func(o any) { n.startOrReplace(ctx, o.(*appsv1.Deployment)) },
+			UpdateFunc: func(_, o any) { n.startOrReplace(ctx, o.(*appsv1.Deployment)) },
 			DeleteFunc: func(o any) {
 				if last, ok := o.(cache.DeletedFinalStateUnknown); ok {
 					o = last.Obj
 				}
-				server := o.(*v1alpha1.AuthorizationServer)
-				n.remove(types.NamespacedName{Namespace: server.Namespace, Name: server.Name})
+				d := o.(*appsv1.Deployment)
+				n.remove(types.NamespacedName{Namespace: d.Namespace, Name: d.Name})
 			},
 		},
 	})
 	informer.RunWithContext(ctx)
 }
 
-// startOrReplacePod starts the token server of an AuthorizationServer, and replaces its processes
-// when one of their arguments has changed.
-func (n *Node) startOrReplacePod(ctx context.Context, server *v1alpha1.AuthorizationServer) {
-	key := types.NamespacedName{Namespace: server.Namespace, Name: server.Name}
-	listen, err := listenAddress(server.Spec.Issuer)
-	if err != nil {
-		_, _ = fmt.Fprintf(n.options.Log, "%s: %v\n", key, err)
-		return
-	}
-	spec := podSpec{key: key, uid: server.UID, listen: listen, storage: strings.ToLower(string(compile.Storage(server)))}
-	if ref := compile.DSN(server); ref != nil {
-		spec.dsnSecret, spec.dsnKey = string(ref.Name), string(ref.Key)
-	}
-	if server.Spec.TLS != nil {
-		spec.tlsSecret = server.Spec.TLS.SecretName
-	}
+// startOrReplace starts the processes of a Deployment, and replaces them when the template of their
+// Pods has changed.
+func (n *Node) startOrReplace(ctx context.Context, object *appsv1.Deployment) {
+	key := types.NamespacedName{Namespace: object.Namespace, Name: object.Name}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	old := n.pods[key]
-	if old != nil && old.spec == spec && !old.removed {
+	old := n.deployments[key]
+	spec := newDeploymentSpec(object)
+	if old != nil && old.spec.equals(spec) && !old.removed {
+		old.observe(object)
 		return
 	}
-	n.pods[key] = n.startPod(ctx, spec, old)
+	n.deployments[key] = n.startDeployment(ctx, spec, object, old)
 }
 
-// remove ends what runs for an AuthorizationServer. Until it is gone it stays known: one of the
-// same name that comes meanwhile waits for it.
+// remove ends what runs for a Deployment. Until it is gone it stays known: one of the same name that
+// comes meanwhile waits for it.
 func (n *Node) remove(key types.NamespacedName) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	old := n.pods[key]
+	old := n.deployments[key]
 	if old == nil {
 		return
 	}
@@ -167,8 +167,8 @@ func (n *Node) remove(key types.NamespacedName) {
 		<-old.gone
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		if n.pods[key] == old { // else the one that took its place uses the directory
-			delete(n.pods, key)
+		if n.deployments[key] == old { // else the one that took its place uses the directory
+			delete(n.deployments, key)
 			_ = os.RemoveAll(n.dir(key)) // a leftover is overwritten by the next volume
 		}
 	}()
@@ -183,30 +183,39 @@ func (n *Node) dir(key types.NamespacedName) string {
 func (n *Node) Replicas(namespace, server string) []*Replica {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	p := n.pods[types.NamespacedName{Namespace: namespace, Name: server}]
-	if p == nil {
-		return nil
-	}
-	var running []*Replica
-	for _, r := range p.replicas {
-		if r.PID() != 0 {
-			running = append(running, r)
+	for _, d := range n.deployments {
+		if d.spec.key.Namespace != namespace || d.spec.server != server {
+			continue
 		}
+		var running []*Replica
+		for _, r := range d.replicas {
+			if r.PID() != 0 {
+				running = append(running, r)
+			}
+		}
+		return running
 	}
-	return running
+	return nil
 }
 
-// Stop stops all token servers, each as when its AuthorizationServer is deleted, and returns when
-// they are gone.
+// Stop stops all token servers, each as when its Deployment is deleted, and returns when they are
+// gone.
 func (n *Node) Stop() {
 	n.cancel()
 	<-n.watched
 	n.mu.Lock()
-	pods := slices.Collect(maps.Values(n.pods))
+	deployments := slices.Collect(maps.Values(n.deployments))
 	n.mu.Unlock()
-	for _, p := range pods {
-		<-p.gone
+	for _, d := range deployments {
+		<-d.gone
 	}
+}
+
+// issuerOf is the issuer of the AuthorizationServer that a Deployment runs.
+func (n *Node) issuerOf(ctx context.Context, namespace, server string) (string, error) {
+	var found v1alpha1.AuthorizationServer
+	err := n.servers.Get().Namespace(namespace).Resource("authorizationservers").Name(server).Do(ctx).Into(&found)
+	return found.Spec.Issuer, err
 }
 
 // listenAddress is where the token server of an issuer listens: on the issuer's port, and on the

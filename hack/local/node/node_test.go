@@ -19,11 +19,16 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/yaml"
 
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
 	"github.com/oauth-operator/oauth-operator/hack/local/loopback"
 )
@@ -31,7 +36,7 @@ import (
 // The test binary is the program that the node runs: one that tells what it was given. What the
 // node does is the same for any program.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "--namespace" {
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "--namespace=") {
 		tell()
 		return
 	}
@@ -49,8 +54,9 @@ type given struct {
 
 func tell() {
 	args := map[string]string{}
-	for i := 1; i+1 < len(os.Args); i += 2 {
-		args[os.Args[i]] = os.Args[i+1]
+	for _, arg := range os.Args[1:] {
+		flag, value, _ := strings.Cut(arg, "=")
+		args[flag] = value // the last one counts
 	}
 	fmt.Println("hello")
 	stop := make(chan os.Signal, 1)
@@ -146,12 +152,54 @@ func (c *cluster) apply(t *testing.T, documents string) {
 	}
 }
 
-func (c *cluster) deleteServer(t *testing.T) {
+// applyServer applies an AuthorizationServer, and the Deployment that the operator makes of it.
+func (c *cluster) applyServer(t *testing.T, spec string) {
 	t.Helper()
-	err := c.client.CoreV1().RESTClient().Delete().AbsPath("/apis/oauth-operator.dev/v1alpha1/namespaces/demo/authorizationservers/main").
-		Do(t.Context()).Error()
+	c.apply(t, server(spec))
+	var s v1alpha1.AuthorizationServer
+	content, err := c.client.CoreV1().RESTClient().Get().AbsPath(serverPath).Do(t.Context()).Raw()
+	if err == nil {
+		err = json.Unmarshal(content, &s)
+	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	c.applyDeployment(t, workload.Deployment(&s, "localhost/none"))
+}
+
+func (c *cluster) applyDeployment(t *testing.T, d *appsv1.Deployment) {
+	t.Helper()
+	d.ManagedFields, d.ResourceVersion, d.Status = nil, "", appsv1.DeploymentStatus{}
+	content, err := yaml.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.apply(t, string(content))
+}
+
+func (c *cluster) deployment(t *testing.T) *appsv1.Deployment {
+	t.Helper()
+	d, err := c.client.AppsV1().Deployments("demo").Get(t.Context(), "main-tokenserver", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.TypeMeta = metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"}
+	return d
+}
+
+func (c *cluster) deleteServer(t *testing.T) {
+	t.Helper()
+	err := c.client.CoreV1().RESTClient().Delete().AbsPath(serverPath).Do(t.Context()).Error()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) { // the garbage collector removes it
+		if _, err := c.client.AppsV1().Deployments("demo").Get(t.Context(), "main-tokenserver", metav1.GetOptions{}); err != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the Deployment outlives its AuthorizationServer")
+		}
 	}
 }
 
@@ -209,6 +257,8 @@ func (l *logBuffer) String() string {
 
 func exists(pid int) bool { return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
+const serverPath = "/apis/oauth-operator.dev/v1alpha1/namespaces/demo/authorizationservers/main"
+
 func server(spec string) string {
 	return "apiVersion: oauth-operator.dev/v1alpha1\nkind: AuthorizationServer\nmetadata: {name: main, namespace: demo}\nspec: " + spec + "\n"
 }
@@ -221,10 +271,11 @@ const namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: demo}\n"
 
 const account = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: main-tokenserver, namespace: demo}\n"
 
-func TestATokenServerLivesAsItsAuthorizationServerSays(t *testing.T) {
+func TestATokenServerLivesAsItsDeploymentSays(t *testing.T) {
 	c := startCluster(t, 1)
 	always := func(given) bool { return true }
-	c.apply(t, namespace+"---\n"+server("{issuer: 'http://127.0.0.1:18080'}"))
+	c.apply(t, namespace)
+	c.applyServer(t, "{issuer: 'http://127.0.0.1:18080'}")
 	time.Sleep(300 * time.Millisecond)
 	if running := c.node.Replicas("demo", "main"); len(running) > 0 {
 		t.Fatal("it runs before its keys and its ServiceAccount are there")
@@ -247,6 +298,7 @@ func TestATokenServerLivesAsItsAuthorizationServerSays(t *testing.T) {
 	if want := "system:serviceaccount:demo:main-tokenserver"; first.User != want {
 		t.Errorf("it is %s, want %s", first.User, want)
 	}
+	c.isReady(t, 2)
 
 	t.Run("a changed Secret is in its files within a second", func(t *testing.T) {
 		c.apply(t, secret("main-tokenserver-keys", "a: two, b: new"))
@@ -259,9 +311,11 @@ func TestATokenServerLivesAsItsAuthorizationServerSays(t *testing.T) {
 			t.Error("it was restarted")
 		}
 	})
-	t.Run("a label changes nothing", func(t *testing.T) {
-		c.apply(t, strings.Replace(server("{issuer: 'http://127.0.0.1:18080'}"), "namespace: demo", "namespace: demo, labels: {a: b}", 1))
-		time.Sleep(500 * time.Millisecond)
+	t.Run("a label and another number of replicas change no process", func(t *testing.T) {
+		d := c.deployment(t)
+		d.Labels["a"], d.Spec.Replicas = "b", new(int32(5))
+		c.applyDeployment(t, d)
+		c.isReady(t, 5)
 		if g := c.waitForReplica(t, "it runs", always); g.PID != first.PID {
 			t.Error("it was restarted")
 		}
@@ -271,6 +325,7 @@ func TestATokenServerLivesAsItsAuthorizationServerSays(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.waitForReplica(t, "another process runs", func(g given) bool { return g.PID != first.PID })
+		c.isReady(t, 5)
 	})
 	t.Run("one that is restarted runs again at once", func(t *testing.T) {
 		before := c.waitForReplica(t, "it runs", always)
@@ -278,25 +333,39 @@ func TestATokenServerLivesAsItsAuthorizationServerSays(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.waitForReplica(t, "another process runs", func(g given) bool { return g.PID != before.PID })
-		if !strings.Contains(c.log.String(), "demo/main-0: goodbye\n") {
+		if !strings.Contains(c.log.String(), "demo/"+replica.Name()+": goodbye\n") {
 			t.Error("it had no chance to end in order")
 		}
 	})
+	t.Run("none runs when it is scaled to 0", func(t *testing.T) {
+		before := c.waitForReplica(t, "it runs", always)
+		d := c.deployment(t)
+		d.Spec.Replicas = new(int32(0))
+		c.applyDeployment(t, d)
+		c.isReady(t, 0)
+		for deadline := time.Now().Add(5 * time.Second); exists(before.PID); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("the process is still there")
+			}
+		}
+	})
 	t.Run("another storage is another process", func(t *testing.T) {
-		c.apply(t, server("{issuer: 'http://127.0.0.1:18080', storage: {type: Memory}}"))
+		c.applyServer(t, "{issuer: 'http://127.0.0.1:18080', storage: {type: Memory}}")
 		c.waitForReplica(t, "it runs with the other", func(g given) bool { return g.Args["--storage"] == "memory" })
 	})
-	t.Run("TLS is another directory and another process", func(t *testing.T) {
-		c.apply(t, secret("cert", "tls.crt: c, tls.key: k")+"---\n"+server("{issuer: 'http://127.0.0.1:18080', tls: {secretName: cert}}"))
+	t.Run("TLS is another directory and another process, and the certificate may come later", func(t *testing.T) {
+		c.applyServer(t, "{issuer: 'http://127.0.0.1:18080', tls: {secretName: cert}}")
+		before := c.waitForReplica(t, "it runs without its certificate", func(g given) bool { return g.Args["--tls-dir"] != "" && g.TLS["tls.crt"] == "" })
+		c.apply(t, secret("cert", "tls.crt: c, tls.key: k"))
 		g := c.waitForReplica(t, "it has its certificate", func(g given) bool { return g.TLS["tls.crt"] == "c" && g.TLS["tls.key"] == "k" })
-		if g.Keys["a"] != "two" {
-			t.Errorf("its keys are %v", g.Keys)
+		if g.Keys["a"] != "two" || g.PID != before.PID {
+			t.Errorf("its keys are %v, it is process %d and was %d", g.Keys, g.PID, before.PID)
 		}
 	})
 	t.Run("one that is created again is another one", func(t *testing.T) {
 		before := c.waitForReplica(t, "it runs", always)
 		c.deleteServer(t)
-		c.apply(t, server("{issuer: 'http://[::1]:18081'}"))
+		c.applyServer(t, "{issuer: 'http://[::1]:18081'}")
 		g := c.waitForReplica(t, "another process runs", func(g given) bool { return g.PID != before.PID })
 		if g.Args["--server-uid"] == before.Args["--server-uid"] || g.Args["--listen"] != "[::1]:18081" {
 			t.Errorf("it runs with %v", g.Args)
@@ -309,15 +378,48 @@ func TestATokenServerLivesAsItsAuthorizationServerSays(t *testing.T) {
 		before := c.waitForReplica(t, "it runs", always)
 		c.deleteServer(t)
 		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-			_, err := os.Stat(filepath.Join(c.dir, "demo", "main"))
-			if os.IsNotExist(err) && !exists(before.PID) {
+			_, err := os.Stat(filepath.Join(c.dir, "demo", "main-tokenserver"))
+			if os.IsNotExist(err) && !exists(before.PID) && len(c.pods(t)) == 0 {
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("process %d or its directory (%v) is still there", before.PID, err)
+				t.Fatalf("process %d, its directory (%v) or a Pod (%v) is still there", before.PID, err, c.pods(t))
 			}
 		}
 	})
+}
+
+// isReady waits until the Deployment is rolled out with so many Pods, as its status says.
+func (c *cluster) isReady(t *testing.T, replicas int32) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		d := c.deployment(t)
+		s := &d.Status
+		ready := 0
+		for _, pod := range c.pods(t) {
+			for _, condition := range pod.Status.Conditions {
+				if condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue {
+					ready++
+				}
+			}
+		}
+		if s.ObservedGeneration == d.Generation && s.AvailableReplicas == replicas && s.UpdatedReplicas == replicas && s.Replicas == replicas &&
+			(ready > 0) == (replicas > 0) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not rolled out with %d replicas: generation %d, status %+v, %d ready Pods", replicas, d.Generation, s, ready)
+		}
+	}
+}
+
+func (c *cluster) pods(t *testing.T) []corev1.Pod {
+	t.Helper()
+	pods, err := c.client.CoreV1().Pods("demo").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pods.Items
 }
 
 func TestEachReplicaHasAPortOfItsOwn(t *testing.T) {
@@ -326,8 +428,8 @@ func TestEachReplicaHasAPortOfItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.apply(t, namespace+"---\n"+account+"---\n"+secret("main-tokenserver-keys", "a: one")+"---\n"+
-		server(fmt.Sprintf("{issuer: 'http://localhost:%d/path'}", port)))
+	c.apply(t, namespace+"---\n"+account+"---\n"+secret("main-tokenserver-keys", "a: one"))
+	c.applyServer(t, fmt.Sprintf("{issuer: 'http://localhost:%d/path'}", port))
 	for len(c.node.Replicas("demo", "main")) < 3 {
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -351,7 +453,8 @@ func TestEachReplicaHasAPortOfItsOwn(t *testing.T) {
 func TestATokenServerThatIgnoresTheSignalIsKilled(t *testing.T) {
 	t.Setenv("NODE_TEST_STUBBORN", "yes")
 	c := startCluster(t, 1)
-	c.apply(t, namespace+"---\n"+account+"---\n"+secret("main-tokenserver-keys", "a: one")+"---\n"+server("{issuer: 'http://127.0.0.1:18082'}"))
+	c.apply(t, namespace+"---\n"+account+"---\n"+secret("main-tokenserver-keys", "a: one"))
+	c.applyServer(t, "{issuer: 'http://127.0.0.1:18082'}")
 	g := c.waitForReplica(t, "it runs", func(given) bool { return true })
 	began := time.Now()
 	c.node.Stop()

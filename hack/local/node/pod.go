@@ -2,126 +2,118 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"path/filepath"
-	"sync"
+	"net/http"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/oauth-operator/oauth-operator/hack/local/identity"
 )
 
-// podSpec is what decides how the processes of an AuthorizationServer are run. It is comparable:
-// another value, other processes.
-type podSpec struct {
-	key       types.NamespacedName
-	uid       types.UID
-	listen    string // host:port of the first replica
-	tlsSecret string // empty: no TLS
-	storage   string // as the flag has it
-	// Where the DSN is; empty: there is none.
-	dsnSecret, dsnKey string
-}
+// How often the readiness probe is asked: until it succeeds nothing goes on, so more often than a
+// kubelet does.
+const (
+	probeUnready = 50 * time.Millisecond
+	probeReady   = time.Second
+)
 
-// serviceAccount and keySecret are named by the operator, which makes both.
-func (s podSpec) serviceAccount() string { return s.key.Name + "-tokenserver" }
-func (s podSpec) keySecret() string      { return s.key.Name + "-tokenserver-keys" }
-
-// pod is the processes of an AuthorizationServer for one podSpec.
-type pod struct {
-	spec     podSpec
-	cancel   context.CancelFunc
-	gone     chan struct{} // closed when all processes have ended
-	removed  bool          // its AuthorizationServer is gone; guarded by Node.mu, as is the next
-	replicas []*Replica    // from when its volumes are there
-}
-
-// startPod runs a pod until the context ends or its cancel is called. It takes the place of the one
-// before, if there is one: that one ends first, for both want the same port and the same directory.
-func (n *Node) startPod(ctx context.Context, spec podSpec, before *pod) *pod {
-	ctx, cancel := context.WithCancel(ctx)
-	p := &pod{spec: spec, cancel: cancel, gone: make(chan struct{})}
-	if before != nil {
-		before.cancel()
+// createPod creates the Pod of the process.
+func (r *Replica) createPod(ctx context.Context) error {
+	d, isController := r.deployment, true
+	pod, err := d.node.client.CoreV1().Pods(d.spec.key.Namespace).Create(ctx, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: r.name, Labels: d.spec.template.Labels, Annotations: d.spec.template.Annotations,
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: "apps/v1", Kind: "Deployment", Name: d.spec.key.Name, UID: d.spec.uid, Controller: &isController,
+			}},
+		},
+		Spec: d.spec.template.Spec,
+	}, metav1.CreateOptions{})
+	if err == nil {
+		r.podUID = pod.UID
 	}
-	go func() {
-		defer close(p.gone)
-		if before != nil {
-			<-before.gone
+	return err
+}
+
+// removePods removes the Pods of all processes of the Deployment.
+func (d *deployment) removePods(ctx context.Context) error {
+	pods := d.node.client.CoreV1().Pods(d.spec.key.Namespace)
+	selector := metav1.FormatLabelSelector(&metav1.LabelSelector{MatchLabels: d.spec.template.Labels})
+	now := int64(0)
+	return pods.DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{LabelSelector: selector})
+}
+
+// report asks the readiness probe of the process and says in its Pod and the Deployment what comes of
+// it, until the process is gone for good.
+func (r *Replica) report(ctx context.Context) {
+	wait, told := probeUnready, ""
+	for {
+		select {
+		case <-r.Done():
+			return
+		case <-time.After(wait):
 		}
-		n.runPod(ctx, p)
-	}()
-	return p
-}
-
-func (n *Node) runPod(ctx context.Context, p *pod) {
-	dir := n.dir(p.spec.key)
-	volumes := volumes{keys: filepath.Join(dir, "keys"), kubeconfig: filepath.Join(dir, "serviceaccount", "kubeconfig")}
-	if p.spec.tlsSecret != "" {
-		volumes.tls = filepath.Join(dir, "tls")
-	}
-	if p.spec.dsnSecret != "" {
-		volumes.storage = filepath.Join(dir, "storage")
-	}
-	var all sync.WaitGroup
-	defer all.Wait()
-	if !n.mount(ctx, &all, p.spec, dir, volumes) {
-		return
-	}
-	var replicas []*Replica
-	for i := range n.options.Replicas {
-		replicas = append(replicas, n.startReplica(ctx, p.spec, i, volumes))
-	}
-	n.mu.Lock()
-	p.replicas = replicas
-	n.mu.Unlock()
-	for _, r := range replicas {
-		<-r.Done()
+		ready := r.PID() != 0 && r.probe(ctx)
+		if wait = probeUnready; ready {
+			wait = probeReady
+		}
+		if r.ready.Swap(ready) != ready {
+			r.deployment.statusChanged()
+		}
+		status := r.podStatus(ready)
+		content, err := json.Marshal(map[string]any{"status": status})
+		if err != nil || string(content) == told {
+			continue
+		}
+		pods := r.deployment.node.client.CoreV1().Pods(r.deployment.spec.key.Namespace)
+		if _, err := pods.Patch(ctx, r.name, types.StrategicMergePatchType, content, metav1.PatchOptions{}, "status"); err == nil {
+			told = string(content)
+		}
 	}
 }
 
-// volumes are the paths that a token server gets in its flags.
-type volumes struct {
-	keys, tls, storage, kubeconfig string
-}
-
-// mount fills the directories and keeps them up to date until the context ends, by goroutines that
-// it adds to all. It returns when everything is there for the first time, and says what it waits
-// for when that takes long; false means that the context has ended.
-func (n *Node) mount(ctx context.Context, all *sync.WaitGroup, spec podSpec, dir string, v volumes) bool {
-	log, namespace := n.options.Log, spec.key.Namespace
-	account, err := identity.MaintainToken(ctx, n.options.Config, namespace, spec.serviceAccount(), filepath.Dir(v.kubeconfig), log)
+// probe asks the readiness probe of the template.
+func (r *Replica) probe(ctx context.Context) bool {
+	container, err := tokenServerOf(r.deployment.spec.template.Spec)
+	if err != nil || container.ReadinessProbe == nil || container.ReadinessProbe.HTTPGet == nil {
+		return err == nil
+	}
+	p := container.ReadinessProbe
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(max(p.TimeoutSeconds, 1))*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.Status()+p.HTTPGet.Path, nil)
 	if err != nil {
-		_, _ = fmt.Fprintf(log, "%s: %v\n", spec.key, err)
 		return false
 	}
-	type waiting struct {
-		what  string
-		ready <-chan struct{}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false
 	}
-	mounts := []waiting{
-		{"ServiceAccount " + spec.serviceAccount(), account.Ready()},
-		{"Secret " + spec.keySecret(), project(ctx, all, n.client, namespace, spec.keySecret(), v.keys, log)},
+	_ = response.Body.Close() // its status is all that counts
+	return response.StatusCode >= 200 && response.StatusCode < 400
+}
+
+// podStatus is what a kubelet would say.
+func (r *Replica) podStatus(ready bool) corev1.PodStatus {
+	condition := corev1.ConditionFalse
+	if ready {
+		condition = corev1.ConditionTrue
 	}
-	if v.tls != "" {
-		mounts = append(mounts, waiting{"Secret " + spec.tlsSecret, project(ctx, all, n.client, namespace, spec.tlsSecret, v.tls, log)})
-	}
-	if v.storage != "" {
-		mounts = append(mounts, waiting{"Secret " + spec.dsnSecret, project(ctx, all, n.client, namespace, spec.dsnSecret, v.storage, log)})
-	}
-	for _, w := range mounts {
-		patience := time.After(5 * time.Second)
-		for ready := false; !ready; {
-			select {
-			case <-w.ready:
-				ready = true
-			case <-patience:
-				_, _ = fmt.Fprintf(log, "%s: the token server waits for %s in namespace %s\n", spec.key, w.what, namespace)
-			case <-ctx.Done():
-				return false
-			}
+	container := corev1.ContainerStatus{Name: r.deployment.spec.template.Spec.Containers[0].Name, Ready: ready}
+	if r.PID() != 0 {
+		container.State.Running = &corev1.ContainerStateRunning{}
+	} else {
+		container.State.Waiting = &corev1.ContainerStateWaiting{
+			Reason: "CrashLoopBackOff", Message: fmt.Sprintf("the process of %s has ended; its log says why", r.name),
 		}
 	}
-	return true
+	return corev1.PodStatus{
+		Phase: corev1.PodRunning,
+		Conditions: []corev1.PodCondition{
+			{Type: corev1.PodScheduled, Status: corev1.ConditionTrue}, {Type: corev1.PodReady, Status: condition},
+		},
+		ContainerStatuses: []corev1.ContainerStatus{container},
+	}
 }

@@ -22,10 +22,10 @@ import (
 
 // project keeps a directory filled with the data of a Secret until the context ends, as a kubelet
 // does for a volume: it waits for a Secret that does not exist yet, follows its changes, and leaves
-// the files alone when it is deleted. The channel is closed once the files are there, and the group
-// is done when nothing is written any more.
+// the files alone when it is deleted. The channel is closed once the files are there, or it is known
+// that an optional Secret is not, and the group is done when nothing is written any more.
 func project(
-	ctx context.Context, group *sync.WaitGroup, client kubernetes.Interface, namespace, secret, dir string, log io.Writer,
+	ctx context.Context, group *sync.WaitGroup, client kubernetes.Interface, namespace, secret string, optional bool, dir string, log io.Writer,
 ) <-chan struct{} {
 	ready := make(chan struct{})
 	var once sync.Once
@@ -43,6 +43,13 @@ func project(
 		Handler:       cache.ResourceEventHandlerFuncs{AddFunc: write, UpdateFunc: func(_, object any) { write(object) }},
 	})
 	group.Go(func() { informer.RunWithContext(ctx) })
+	if optional {
+		group.Go(func() {
+			if cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+				once.Do(func() { close(ready) })
+			}
+		})
+	}
 	return ready
 }
 

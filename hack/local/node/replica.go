@@ -2,40 +2,48 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"net"
-	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/oauth-operator/oauth-operator/hack/local/loopback"
 	"github.com/oauth-operator/oauth-operator/hack/local/process"
 )
 
-// gracePeriod is how long a token server may take to finish what it is at.
+// gracePeriod is how long a token server may take to finish what it is at. Nothing sends it new
+// requests meanwhile, so it is less than a Pod's.
 const gracePeriod = 15 * time.Second
 
-// Replica is one process of a token server, across its restarts.
+// Replica is one process of a token server, across its restarts: the container of a Pod.
 type Replica struct {
 	*process.Supervisor
 
-	node  *Node
-	spec  podSpec
-	index int
-	name  string
+	deployment *deployment
+	index      int
+	name       string
+	podUID     types.UID
+	ready      atomic.Bool
 
 	mu             sync.Mutex
 	listen, status string
 }
 
 // startReplica starts the process and restarts it when it ends, until the context ends.
-func (n *Node) startReplica(ctx context.Context, spec podSpec, index int, v volumes) *Replica {
-	r := &Replica{node: n, spec: spec, index: index, name: spec.key.Name + "-" + strconv.Itoa(index)}
-	r.Supervisor = process.Supervise(ctx, "token server "+r.id(), func() (process.Command, error) { return r.command(v) }, gracePeriod, n.options.Log)
-	return r
+func (d *deployment) startReplica(ctx context.Context, index int, dirs map[string]string) (*Replica, error) {
+	r := &Replica{deployment: d, index: index, name: fmt.Sprintf("%s-%s-%d", d.spec.key.Name, d.spec.hash, index)}
+	if err := r.createPod(ctx); err != nil {
+		return nil, fmt.Errorf("creating Pod %s: %w", r.name, err)
+	}
+	r.Supervisor = process.Supervise(ctx, "token server "+r.id(), func() (process.Command, error) { return r.command(dirs) }, gracePeriod, d.node.options.Log)
+	return r, nil
 }
 
-// Name is the name of the Replica object that the process keeps.
+// Name is the name of the Pod, and of the Replica object that the process keeps.
 func (r *Replica) Name() string { return r.name }
 
 // Listen is the address (host:port) of the endpoints.
@@ -53,35 +61,19 @@ func (r *Replica) Status() string {
 	return r.status
 }
 
-func (r *Replica) id() string { return r.spec.key.Namespace + "/" + r.name }
+func (r *Replica) isReady() bool { return r.ready.Load() }
 
-func (r *Replica) command(v volumes) (process.Command, error) {
-	if err := r.choosePorts(); err != nil {
-		return process.Command{}, err
-	}
-	args := []string{
-		"--namespace", r.spec.key.Namespace, "--server-name", r.spec.key.Name, "--server-uid", string(r.spec.uid),
-		"--replica-name", r.name, "--listen", r.Listen(), "--status-listen", r.Status(),
-		"--keys-dir", v.keys, "--storage", r.spec.storage, "--kubeconfig", v.kubeconfig,
-	}
-	if v.tls != "" {
-		args = append(args, "--tls-dir", v.tls)
-	}
-	if v.storage != "" {
-		args = append(args, "--storage-dsn-file", filepath.Join(v.storage, r.spec.dsnKey))
-	}
-	return process.Command{Path: r.node.options.Program, Args: args, Output: process.NewPrefixWriter(r.node.options.Log, r.id()+": ")}, nil
-}
+func (r *Replica) id() string { return r.deployment.spec.key.Namespace + "/" + r.name }
 
 // choosePorts picks a new port for the status, and for the endpoints of a replica that has no port
 // of its own yet.
 func (r *Replica) choosePorts() error {
 	listen := r.Listen()
 	if r.index == 0 {
-		listen = r.spec.listen
+		listen = r.deployment.listen
 	}
 	if listen == "" {
-		host, _, err := net.SplitHostPort(r.spec.listen)
+		host, _, err := net.SplitHostPort(r.deployment.listen)
 		if err != nil {
 			return err
 		}
