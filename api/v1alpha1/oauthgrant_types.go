@@ -10,7 +10,8 @@ import (
 const ServerUIDLabel = "oauth-operator.dev/server-uid"
 
 // UserLabel and ClientLabel are on every OAuthGrant and OAuthConsent and hold hashes of the UIDs of
-// the user and of the client. Token servers find the objects of a user and a client by them.
+// the user and of the client. With a label of one object, kubectl selects all of the same user or
+// client.
 const (
 	UserLabel   = "oauth-operator.dev/user-hash"
 	ClientLabel = "oauth-operator.dev/client-hash"
