@@ -420,7 +420,7 @@ func testOutage(t *testing.T) {
 	})
 }
 
-// So it is gone as soon as its Pod is, and nobody waits for it.
+// So it is deleted with its Pod, and the manager does not wait for it.
 func TestAReplicaBelongsToItsPod(t *testing.T) {
 	api := clustertest.Start(t, "https://auth.example.com")
 	connect(t, api, "in-a-pod", func(o *cluster.Config) { o.PodUID = "pod-uid" })

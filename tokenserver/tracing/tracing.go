@@ -99,7 +99,7 @@ func isOn(getenv func(string) string) (on bool, problem string) {
 		return false, ""
 	case "otlp":
 	case "":
-		// OpenTelemetry would send traces to this machine. Nobody has asked for that.
+		// OpenTelemetry would send traces to this machine, although no setting asks for that.
 		if first("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT") == "" {
 			return false, ""
 		}

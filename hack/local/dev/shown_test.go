@@ -67,7 +67,7 @@ func TestAMistakeInTheCommandIsSaid(t *testing.T) {
 }
 
 func TestACommandThatIsNoneIsToldWhichThereAre(t *testing.T) {
-	if err := dispatch(t.Context(), []string{"no-such-command"}); err == nil || !strings.Contains(err.Error(), "run, token and controlplane") {
+	if err := dispatch(t.Context(), []string{"no-such-command"}); err == nil || !strings.Contains(err.Error(), "run, token, controlplane and cluster") {
 		t.Errorf("the error is %v", err)
 	}
 }

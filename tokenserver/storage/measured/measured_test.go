@@ -148,7 +148,7 @@ func TestCallsOfARequestThatIsTracedAreSpans(t *testing.T) {
 	ctx, request := tracer.Start(t.Context(), "request")
 	_, _ = b.GetGrant(ctx, "none")
 	b.faulty.Fail("SetMark", storagetest.Unavailable)
-	_ = b.SetMark(ctx, storage.Mark{Kind: storage.MarkToken, ID: "an-id-that-nobody-needs", ExpiresAt: time.Now().Add(time.Hour)})
+	_ = b.SetMark(ctx, storage.Mark{Kind: storage.MarkToken, ID: "an-unknown-id", ExpiresAt: time.Now().Add(time.Hour)})
 	request.End()
 	ended := spans.Ended()
 	if len(ended) != 3 || ended[0].Name() != "storage get_grant" || ended[1].Name() != "storage set_mark" {
