@@ -59,6 +59,12 @@ cluster-down: ## Stop it and delete its data
 e2e: ## Run the end-to-end tests, on the cluster of KUBECONFIG or a new one of this machine
 	@test/e2e/run $(ARGS)
 
+.PHONY: monitoring
+monitoring: bin/local/dev $(PROMETHEUS)/promtool ## Test alerts and dashboard with Prometheus
+	@bin/local/dev controlplane
+	cd hack/tools/prometheus && go test -count=1 ./...
+	PROMETHEUS_BIN=$(CURDIR)/$(PROMETHEUS) go test -count=1 -tags=monitoring -timeout 10m $(ARGS) ./test/monitoring
+
 .PHONY: screenshots
 screenshots: bin/local/dev ## Take the pictures of the pages in docs/images (needs Chromium)
 	@mkdir -p docs/images
@@ -99,7 +105,7 @@ verify: generate ## Fail when anything generated, or a go.mod, is not as it woul
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters
-	$(GOLANGCI_LINT) run --build-tags=browser,postgres,apache ./...
+	$(GOLANGCI_LINT) run --build-tags=browser,postgres,apache,monitoring ./...
 
 # To scan with a newer database: cd hack/tools/govulncheck && go get golang.org/x/vulndb@latest && go mod tidy
 .PHONY: vuln

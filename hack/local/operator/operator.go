@@ -49,6 +49,8 @@ type Options struct {
 	// NodeConfig is how the node and its token servers reach the API server; default: as its
 	// administrators do.
 	NodeConfig *rest.Config
+	// ManagerArgs are flags of the manager that come after those that it has here.
+	ManagerArgs []string
 	// ManagerLog and TokenServerLog receive the programs' output.
 	ManagerLog, TokenServerLog io.Writer
 }
@@ -125,10 +127,10 @@ func Start(ctx context.Context, o Options) (*Operator, error) {
 		m.mu.Unlock()
 		return process.Command{
 			Path: o.Programs.Manager,
-			Args: []string{
+			Args: append([]string{
 				"--kubeconfig", kubeconfig, "--metrics-bind-address", "127.0.0.1:0", "--metrics-secure=false", "--health-probe-bind-address", health,
 				"--tokenserver-image", TokenServerImage,
-			},
+			}, o.ManagerArgs...),
 			Output: o.ManagerLog,
 		}, nil
 	}, managerGrace, o.ManagerLog)
