@@ -47,10 +47,9 @@ func isClientReference(ref *metav1.OwnerReference) bool {
 	return ref.Kind == kindClient && ref.APIVersion == v1alpha1.GroupVersion.String()
 }
 
-// describeOperatorSecret says which Secret of the operator this is, as a predicate of it, or
-// returns "" if it is none. The operator never reads a Secret that it wrote as a password,
-// certificate, key or DSN: else the author of an OAuthClient, who may not write Secrets, could
-// choose these.
+// describeOperatorSecret says which Secret of the operator this is, as a predicate of it, or returns
+// "" if it is none. No such Secret is used as a password, certificate, DSN or client secret: else
+// the author of an OAuthClient, who need not be permitted to write Secrets, could choose these.
 func describeOperatorSecret(m metav1.Object) string {
 	switch {
 	case isReservedName(m.GetName()):

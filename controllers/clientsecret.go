@@ -93,8 +93,7 @@ func (r *clientReconciler) executePlan(ctx context.Context, s *clientScope, targ
 		if err != nil {
 			return err
 		}
-		source := credentialSource{read: plan.source, written: versionOf(written, "")}
-		s.document.Credentials = activate(plan.credentials, plan.activeID, source)
+		s.document.Credentials = plan.credentialsAfterWrite(versionOf(written, ""))
 		if err := r.write(ctx, s, s.entry); err != nil {
 			return err
 		}

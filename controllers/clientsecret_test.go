@@ -213,6 +213,36 @@ func TestASecretThatWasEditedIsRepaired(t *testing.T) {
 	})
 }
 
+func TestARetiringCredentialIsRemovedWhenItsTimeIsOver(t *testing.T) {
+	env := newEnv(t)
+	c := env.readyClient()
+	end := time.Now().Add(4 * time.Second).Unix()
+	updateObject(env, env.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID), func(e *internalv1alpha1.Entry) {
+		doc, err := decodeEntry[documents.Client](e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc.Credentials = append(doc.Credentials, documents.Credential{
+			ID: "c-0", SHA256: hashSecret(strongSecret), State: documents.CredentialRetiring, RetireAfter: end,
+		})
+		if e.Spec.Document, err = documents.Encode(doc); err != nil {
+			t.Fatal(err)
+		}
+	})
+	eventually.True(t, "the status lists it", func() bool {
+		env.get(c)
+		return len(c.Status.Credentials) == 2 && c.Status.Credentials[1].State == v1alpha1.CredentialRetiring
+	})
+	eventually.True(t, "it is removed", func() bool { return !env.isCredential(c, strongSecret) })
+	if time.Now().Before(time.Unix(end, 0)) {
+		t.Error("it was removed before its time")
+	}
+	eventually.True(t, "the status does not list it", func() bool { env.get(c); return len(c.Status.Credentials) == 1 })
+	if !env.isCredential(c, env.clientSecretOf(c)) {
+		t.Error("the secret does not authenticate")
+	}
+}
+
 func TestASecretThatIsNotOursIsLeftAlone(t *testing.T) {
 	env := newEnv(t)
 	other := env.readyClient(named("other"))

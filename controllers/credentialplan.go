@@ -55,6 +55,11 @@ type credentialPlan struct {
 	nextEnd time.Time
 }
 
+// credentialsAfterWrite returns the credentials for the Entry when the target is written.
+func (p credentialPlan) credentialsAfterWrite(written secretVersion) []documents.Credential {
+	return activate(p.credentials, p.activeID, credentialSource{read: p.source, written: written})
+}
+
 // planCredentials decides what to write, from what was observed. A client whose Secret cannot be
 // written, or whose source cannot be used, keeps the credentials that it has.
 func planCredentials(state secretState, now time.Time, random io.Reader) (credentialPlan, error) {
@@ -200,10 +205,10 @@ func (state secretState) knownSource() secretVersion {
 	return secretVersion{}
 }
 
-// findReusableSecret returns the generated secret that the target keeps or gets; "" if the client
-// needs a new one. A value in the client's own Secret is kept if its credential exists, or if the
-// Entry is new: then it was lost. Any other value was written by a user and is not random. The
-// value of a Secret that the client adopts is kept, and a condition says if it cannot be.
+// findReusableSecret returns the secret that the target keeps or gets; "" if the client needs a new
+// one. A value in the client's own Secret is kept if its credential exists, or if there are no
+// credentials at all, since then the Entry was lost. Any other value was written by a user and need
+// not be random. The value of a Secret that the client adopts is kept; problem says if it cannot be.
 func (state secretState) findReusableSecret(hadCredentials bool) (secret string, problem condition) {
 	if state.target.metadata == nil {
 		for _, value := range state.others { // the target was renamed

@@ -105,7 +105,7 @@ func expectPlan(t *testing.T, name string, state secretState, want wantedPlan) {
 		if !slices.Contains(known, plan.secret) {
 			got.secret = "new"
 		}
-		last = activate(plan.credentials, plan.activeID, credentialSource{read: plan.source, written: secretVersion{uid: "uid", resourceVersion: "9"}})
+		last = plan.credentialsAfterWrite(secretVersion{uid: "uid", resourceVersion: "9"})
 		if c := findByState(last, documents.CredentialActive); c == nil || c.SHA256 != hashSecret(plan.secret) {
 			t.Errorf("%s: the Secret holds another value than the Active credential, %+v", name, c)
 		}
@@ -282,7 +282,7 @@ func TestARetiringCredentialStaysUntilItsTimeAndIsThenRemoved(t *testing.T) {
 		want := []string{secretA, "long", "short"}
 		after := plan.credentials
 		if plan.secret != "" {
-			after = activate(after, plan.activeID, credentialSource{})
+			after = plan.credentialsAfterWrite(secretVersion{})
 		}
 		for _, list := range [][]documents.Credential{plan.credentials, after} {
 			var ids []string

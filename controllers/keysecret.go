@@ -44,11 +44,11 @@ type keySecretState struct {
 	ring keyring.Ring
 	// stored is the ring in the annotation.
 	stored keyring.Ring
-	// exists reports that there is a Secret; resourceVersion and hasLabels, which reports that its
-	// labels are right, are of it.
+	// exists reports that there is a Secret; resourceVersion and hasLabel, which reports that it has
+	// the label of key Secrets, are of it.
 	exists          bool
 	resourceVersion string
-	hasLabels       bool
+	hasLabel        bool
 	// lost are keys that the server had and that do not exist any more.
 	lost []string
 }
@@ -126,14 +126,13 @@ func (op *operator) readKeySecret(ctx context.Context, key client.ObjectKey) (st
 func newKeySecretState(secret metav1.Object) (keySecretState, error) {
 	ring, err := decodeRing(secret)
 	return keySecretState{
-		stored: ring, exists: true, resourceVersion: secret.GetResourceVersion(), hasLabels: hasKeySecretLabels(secret),
+		stored: ring, exists: true, resourceVersion: secret.GetResourceVersion(), hasLabel: secret.GetLabels()[workload.KeysLabel] != "",
 	}, err
 }
 
-// findKeySecretProblem returns why a Secret that has the name of a key Secret cannot be used as
-// one, or "" if it can. It must have our label, or those that key Secrets had before, or our
-// annotation; and it must not be owned by an object that would delete it or write into it, such as
-// an OAuthClient that was there first.
+// findKeySecretProblem returns why a Secret that has the name of a key Secret cannot be used as one,
+// or "" if it can. It must have the label or the annotation of one, and must not be owned by an
+// object that would delete it or write into it, such as an OAuthClient that existed before.
 func findKeySecretProblem(m metav1.Object) string {
 	hasKeys := m.GetAnnotations()[ringAnnotation] != "" || m.GetLabels()[workload.KeysLabel] != ""
 	isOwned := len(m.GetOwnerReferences()) > 0 || adopterOf(m) != nil
@@ -141,14 +140,10 @@ func findKeySecretProblem(m metav1.Object) string {
 	case hasKeys && isOwned:
 		return "holds the keys and is owned by another object, with which it would be deleted: keep the Secret, and remove its metadata.ownerReferences and its annotation " +
 			adoptedAnnotation
-	case isOwned || !hasKeys && m.GetLabels()[workload.ManagedByLabel] != workload.ManagedBy:
+	case isOwned || !hasKeys:
 		return "has the name of the key Secret, and was not made by the operator or is owned by another object: remove it"
 	}
 	return ""
-}
-
-func hasKeySecretLabels(m metav1.Object) bool {
-	return m.GetLabels()[workload.KeysLabel] != "" && m.GetLabels()[workload.ManagedByLabel] != workload.ManagedBy
 }
 
 // listKeyFiles returns the ids of the keys that a key Secret has files for. It is never nil.
@@ -204,7 +199,7 @@ func (n newKeyFiles) generator(random io.Reader) func(algorithm string) (kid str
 // writeKeys stores the ring and the new keys, and removes the files of keys that the ring no longer
 // has. It writes onto the version that was read, and writes nothing if nothing has changed.
 func (op *operator) writeKeys(ctx context.Context, server *v1alpha1.AuthorizationServer, state keySecretState, next keyring.Ring, files newKeyFiles) error {
-	if state.exists && state.hasLabels && len(files) == 0 && reflect.DeepEqual(state.stored, next) {
+	if state.exists && state.hasLabel && len(files) == 0 && reflect.DeepEqual(state.stored, next) {
 		return nil
 	}
 	key := keySecretKey(server)
@@ -239,9 +234,6 @@ func fillKeySecret(secret *corev1.Secret, server string, ring keyring.Ring, file
 	}
 	if secret.Labels == nil {
 		secret.Labels = map[string]string{}
-	}
-	if secret.Labels[workload.ManagedByLabel] == workload.ManagedBy { // the labels that key Secrets had before
-		maps.DeleteFunc(secret.Labels, func(key, value string) bool { return workload.Labels(server)[key] == value })
 	}
 	secret.Labels[workload.KeysLabel] = server
 	if secret.Annotations == nil {
