@@ -44,6 +44,7 @@ import (
 	"io"
 	"maps"
 	"strings"
+	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -172,13 +173,15 @@ const (
 
 // operator is what the reconcilers share: the cluster, the clock and randomness.
 type operator struct {
-	client.Client                    // reads from the cache, and writes by writer
-	writer             *writer       // the same, for what only it can do
-	apiReader          client.Reader // reads from the API server
-	events             events.EventRecorder
-	now                func() time.Time
-	random             io.Reader
-	completeKeySecrets *completeKeySecrets
+	client.Client               // reads from the cache, and writes by writer
+	writer        *writer       // the same, for what only it can do
+	apiReader     client.Reader // reads from the API server
+	events        events.EventRecorder
+	now           func() time.Time
+	random        io.Reader
+	// completeKeySecrets holds the resourceVersion of each key Secret that was seen to hold all its
+	// keys, by its name, so that only a change makes the manager read it again.
+	completeKeySecrets sync.Map
 	seen               *sightings
 	telling            *telling
 	setbacks           *setbacks
@@ -191,7 +194,7 @@ func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	w := newWriter(mgr.GetClient(), o.Now)
 	op := &operator{
 		Client: w, writer: w, apiReader: mgr.GetAPIReader(), events: mgr.GetEventRecorder(FieldManager),
-		now: o.Now, random: o.Random, completeKeySecrets: newCompleteKeySecrets(), seen: newSightings(o.Now), telling: newTelling(o.Now),
+		now: o.Now, random: o.Random, seen: newSightings(o.Now), telling: newTelling(o.Now),
 		setbacks: newSetbacks(), heldBack: newHeldBack(), namespaces: o.Namespaces,
 	}
 	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"reflect"
 	"strings"
-	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -53,29 +52,6 @@ type keySecretState struct {
 	lost []string
 }
 
-// completeKeySecrets remembers the version of each key Secret that was seen to hold all its keys,
-// so that only a change makes the manager read a key Secret again.
-type completeKeySecrets struct {
-	mu       sync.Mutex
-	versions map[client.ObjectKey]string
-}
-
-func newCompleteKeySecrets() *completeKeySecrets {
-	return &completeKeySecrets{versions: map[client.ObjectKey]string{}}
-}
-
-func (c *completeKeySecrets) has(key client.ObjectKey, version string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.versions[key] == version
-}
-
-func (c *completeKeySecrets) add(key client.ObjectKey, version string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.versions[key] = version
-}
-
 func keySecretKey(server *v1alpha1.AuthorizationServer) client.ObjectKey {
 	return client.ObjectKey{Namespace: server.Namespace, Name: workload.KeysSecretName(server.Name)}
 }
@@ -91,7 +67,7 @@ func (op *operator) readKeys(ctx context.Context, server *v1alpha1.Authorization
 	}
 	state.ring, state.lost, err = keyring.Restore(state.stored, existing, known, revoked, op.now())
 	if err == nil && len(state.lost) == 0 && len(state.stored.Keys) > 0 {
-		op.completeKeySecrets.add(key, state.resourceVersion)
+		op.completeKeySecrets.Store(key, state.resourceVersion)
 	}
 	return state, err
 }
@@ -102,7 +78,7 @@ func (op *operator) readKeys(ctx context.Context, server *v1alpha1.Authorization
 func (op *operator) readKeySecret(ctx context.Context, key client.ObjectKey) (state keySecretState, existing []string, err error) {
 	cached := secretMetadata()
 	err = op.Get(ctx, key, cached)
-	if err == nil && op.completeKeySecrets.has(key, cached.ResourceVersion) {
+	if complete, _ := op.completeKeySecrets.Load(key); err == nil && complete == cached.ResourceVersion {
 		state, err := newKeySecretState(cached)
 		return state, nil, err
 	}
@@ -222,7 +198,7 @@ func (op *operator) writeKeys(ctx context.Context, server *v1alpha1.Authorizatio
 	if err != nil {
 		return err
 	}
-	op.completeKeySecrets.add(key, secret.ResourceVersion)
+	op.completeKeySecrets.Store(key, secret.ResourceVersion)
 	return nil
 }
 

@@ -77,7 +77,7 @@ func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&internalv1alpha1.Replica{}, op.wakes(op.ownersOfRejected(kindClient)), onChange(rejections)).
 		Watches(&internalv1alpha1.Usage{}, op.onUses()).
 		Watches(secretMetadata(), op.wakes(op.byIndex(list(), indexSecret)))
-	return op.watchClaimants(b, list).Complete(&clientReconciler{operator: op, pending: newPendingSecrets()})
+	return op.watchClaimants(b, list).Complete(&clientReconciler{operator: op, pending: &pendingSecrets{}})
 }
 
 func setUpUsers(mgr ctrl.Manager, op *operator, o Options) error {
