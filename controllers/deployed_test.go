@@ -8,6 +8,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -195,4 +196,26 @@ func TestBetweenManagedAndExternalNothingIsTakenAwayBeforeAnotherServes(t *testi
 		s.Spec.Storage = &v1alpha1.StorageSettings{Type: v1alpha1.StorageMemory}
 	})
 	eventually.True(t, "with storage in memory there is no budget", func() bool { return made() == 2 })
+}
+
+func TestThePodsOfATokenServerSatisfyTheRestrictedStandard(t *testing.T) {
+	env := newEnv(t)
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: env.identity}}
+	updateObject(env, namespace, func(n *corev1.Namespace) {
+		if n.Labels == nil {
+			n.Labels = map[string]string{}
+		}
+		n.Labels["pod-security.kubernetes.io/enforce"] = "restricted"
+	})
+	template := env.deployment().Spec.Template
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "restricted", Labels: template.Labels}, Spec: template.Spec}
+	lax := pod.DeepCopy()
+	lax.Spec.SecurityContext = nil
+	eventually.True(t, "the standard is enforced", func() bool { return apierrors.IsForbidden(admin.Create(t.Context(), lax.DeepCopy(), client.DryRunAll)) })
+	if err := admin.Create(t.Context(), pod, client.DryRunAll); err != nil {
+		t.Error(err)
+	}
+	if template.Spec.SecurityContext.RunAsUser != nil || template.Spec.Containers[0].SecurityContext.RunAsUser != nil {
+		t.Error("it asks for a user, which OpenShift assigns")
+	}
 }

@@ -25,7 +25,7 @@ type workloadObject struct {
 	want, have client.Object
 }
 
-// keepWorkload keeps what the token server runs as and, unless somebody else runs it, what it runs
+// keepWorkload keeps the identity of the token server and, with deployment type Managed, what it runs
 // in. One object that cannot be had ends it: a Deployment must not use a ServiceAccount that is
 // another's.
 func (r *serverReconciler) keepWorkload(ctx context.Context, s *serverScope) error {
@@ -150,9 +150,10 @@ func (r *serverReconciler) remove(ctx context.Context, server *v1alpha1.Authoriz
 	return client.IgnoreNotFound(r.Delete(ctx, object, client.Preconditions{UID: &uid}))
 }
 
-// leaveToOthers takes away what the operator ran the token server in, once somebody else runs one.
+// leaveToOthers removes what the operator ran the token server in, once a token server is ready that
+// the operator does not run.
 func (r *serverReconciler) leaveToOthers(ctx context.Context, s *serverScope) error {
-	s.deployed = trueCondition(v1alpha1.ReasonDeployed, "ServiceAccount and RoleBinding are there; the token server is run by somebody else (spec.deployment.type is External)")
+	s.deployed = trueCondition(v1alpha1.ReasonDeployed, "ServiceAccount and RoleBinding are there; spec.deployment.type is External, so the operator does not run the token server")
 	var d appsv1.Deployment
 	err := r.Get(ctx, workloadKey(s.server), &d)
 	if client.IgnoreNotFound(err) != nil {

@@ -65,7 +65,7 @@ func TestAnObjectIsAppliedUntilOneOfItsFieldsDiffers(t *testing.T) {
 	}
 }
 
-// Whoever adds a subject to the RoleBinding gives away what token servers may do.
+// Another subject of the RoleBinding could do what token servers do.
 func TestAnotherSubjectOfTheRoleBindingIsNoticed(t *testing.T) {
 	want := RoleBinding(server("main"))
 	have := want.DeepCopy()

@@ -118,7 +118,7 @@ func container(server *v1alpha1.AuthorizationServer, image string, mounts []moun
 		Resources:      resources(server.Spec.Deployment.Resources),
 		LivenessProbe:  probe("/livez", 10, 5),
 		ReadinessProbe: probe("/readyz", 2, 2),
-		// Why a program ended is in its last line, for whoever reads the status of the Pod.
+		// Why a program ended is in its last line; so it is in the status of the Pod, which conditions quote.
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: new(false),

@@ -5,8 +5,8 @@
 //	deployment.go  Deployment, Service and PodDisruptionBudget
 //	pod.go         the Pods: arguments, volumes, probes, and what of it the spec can change
 //
-// The names are part of the contract: whoever runs a token server himself (deployment type
-// External) mounts the key Secret and uses the ServiceAccount by them.
+// The names are part of the contract: with deployment type External, users mount the key
+// Secret and name the ServiceAccount in a workload of their own.
 package workload
 
 import (

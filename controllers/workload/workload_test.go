@@ -9,6 +9,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -98,7 +99,7 @@ func TestTheTokenServerOfAServerIsMadeOfTheseObjects(t *testing.T) {
 	}
 }
 
-// The manager may bind one role, and the token server may use it in its own namespace: whoever changes the name or the kind here changes what a
+// The manager may bind one role, and the token server may use it in its own namespace: a change of the name or the kind here changes what a
 // token server may do.
 func TestATokenServerGetsTheOneRoleWithinItsNamespaceOnly(t *testing.T) {
 	binding, account := RoleBinding(server("main")), ServiceAccount(server("main"))
@@ -192,7 +193,7 @@ func TestTheLabelsOfThePodsAreThoseOfTheSelector(t *testing.T) {
 	}
 }
 
-// docs/external.md has the Deployment of somebody who runs the token server himself.
+// docs/external.md has a Deployment for deployment type External.
 func TestTheDeploymentOfThePageOnExternalRunsTheSame(t *testing.T) {
 	content, err := os.ReadFile("../../docs/external.md")
 	if err != nil {
@@ -220,5 +221,26 @@ func TestTheDeploymentOfThePageOnExternalRunsTheSame(t *testing.T) {
 	}
 	if len(theirs.Spec.Template.Spec.Containers[0].VolumeMounts) != len(ours.Spec.Template.Spec.Containers[0].VolumeMounts) {
 		t.Error("the page has other volumes")
+	}
+}
+
+// The right to write AuthorizationServers is none to run any program with the keys of a token server.
+func TestTheSpecChangesOfThePodsWhatIsHarmless(t *testing.T) {
+	plain, changed := everything(), everything()
+	plain.Spec.Deployment = v1alpha1.DeploymentSettings{}
+	got, want := Deployment(changed, image).Spec.Template, Deployment(plain, image).Spec.Template
+	if got.Spec.NodeSelector == nil || got.Annotations == nil {
+		t.Fatal("the spec changes nothing")
+	}
+	for _, p := range []*corev1.PodTemplateSpec{&got, &want} {
+		delete(p.Labels, "team")
+		p.Annotations = nil
+		p.Spec.Containers[0].Resources = corev1.ResourceRequirements{}
+		s := &p.Spec
+		s.NodeSelector, s.Affinity, s.Tolerations, s.TopologySpreadConstraints = nil, nil, nil, nil
+		s.PriorityClassName, s.RuntimeClassName, s.ImagePullSecrets = "", nil, nil
+	}
+	if !equality.Semantic.DeepEqual(got, want) {
+		t.Errorf("%+v\nwant %+v", got, want)
 	}
 }
