@@ -36,6 +36,8 @@ const (
 	shutdownTimeout = 5 * time.Second
 	// sweepInterval is how often expired records are deleted.
 	sweepInterval = time.Minute
+	// missingInterval is how often a program that starts looks whether it can serve now.
+	missingInterval = 10 * time.Millisecond
 	// reloadInterval is how often mounted files are checked for changes.
 	reloadInterval = time.Second
 )
@@ -102,7 +104,7 @@ func Run(ctx context.Context, o Options) error {
 	defer stop()
 	o.Log.Info("starting", "memoryLimit", memory, "passwordHashMemory", hashMemory(memory))
 	var tasks sync.WaitGroup
-	for _, run := range []func(context.Context){p.api.Run, p.status.Run, p.cluster.Run, p.store.run, p.watchFiles, p.sweep} {
+	for _, run := range []func(context.Context){p.serve, p.status.Run, p.cluster.Run, p.store.run, p.watchFiles, p.sweep} {
 		tasks.Go(func() { run(running) })
 	}
 	<-ctx.Done()
@@ -209,22 +211,40 @@ func (p *program) state() cluster.ReplicaState {
 	return cluster.ReplicaState{Ready: ready, Problem: problem, Keys: p.keys.LoadedKIDs()}
 }
 
+// serve binds the port of the endpoints as soon as requests can be answered there, and serves until
+// ctx ends. A process that starts anew after a crash is in its Service until the kubelet has seen
+// that it is not ready: whoever is refused a connection meanwhile tries another replica, and whoever
+// is answered with an error does not.
+func (p *program) serve(ctx context.Context) {
+	for p.missing() != "" {
+		if !clock.Sleep(ctx, missingInterval) {
+			return
+		}
+	}
+	p.api.Run(ctx)
+}
+
 // problem returns why the server is not ready; empty if it is.
 func (p *program) problem() string {
 	if p.draining.Load() {
 		return "shutting down"
 	}
-	if problem := p.api.Problem(); problem != "" {
-		return problem
-	}
 	if problem := p.status.Problem(); problem != "" {
 		return problem
 	}
+	if problem := p.missing(); problem != "" {
+		return problem
+	}
+	if problem := p.api.Problem(); problem != "" {
+		return problem
+	}
+	return p.storeProblem()
+}
+
+// missing returns what the program lacks to answer any request; empty if it lacks nothing.
+func (p *program) missing() string {
 	if !p.registry.HasSynced() {
 		return "the Entries have not been read yet"
-	}
-	if problem := p.storeProblem(); problem != "" {
-		return problem
 	}
 	problem := p.keys.Problem()
 	if failed := p.keyError.Load(); problem != "" && failed != nil && *failed != "" {

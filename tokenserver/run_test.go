@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -18,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -187,8 +189,8 @@ func TestATokenServerServesWhatTheClusterSaysFromReadinessToItsEnd(t *testing.T)
 	if status, _ := r.get(t, r.options.StatusListen, "/livez"); status != http.StatusOK {
 		t.Errorf("/livez answers %d", status)
 	}
-	if status, _ := r.get(t, r.options.Listen, "/token"); status != http.StatusServiceUnavailable {
-		t.Errorf("/token before the server is known: %d", status)
+	if connection, err := net.Dial("tcp", r.options.Listen); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("before the server is known, a client gets a connection (%v), and would be answered with an error: %v", connection, err)
 	}
 
 	r.api.Put(t, serverDocument(r.api.ServerUID, r.issuer(), r.keys), documents.Namespace{Name: "apps"}, serviceClient())
