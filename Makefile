@@ -105,7 +105,7 @@ verify: generate ## Fail when anything generated, or a go.mod, is not as it woul
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters
-	$(GOLANGCI_LINT) run --build-tags=browser,postgres,apache,monitoring ./...
+	$(GOLANGCI_LINT) run --build-tags=browser,postgres,apache,monitoring,e2e ./...
 
 # To scan with a newer database: cd hack/tools/govulncheck && go get golang.org/x/vulndb@latest && go mod tidy
 .PHONY: vuln

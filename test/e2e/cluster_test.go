@@ -46,6 +46,16 @@ func kubectl(t testing.TB, args ...string) string {
 	return out
 }
 
+// atEnd runs kubectl when the test has ended, and has printed its report if it failed.
+func atEnd(t testing.TB, args ...string) {
+	t.Cleanup(func() {
+		report(t)
+		if _, err := runKubectl(context.Background(), args...); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // apply applies a file of testdata.
 func apply(t testing.TB, file string) {
 	t.Helper()

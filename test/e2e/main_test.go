@@ -105,13 +105,20 @@ func connect() error {
 	return err
 }
 
-// install applies config/default with the operator's image of a version, as people do from a clone, and waits until it runs.
-func install(ctx context.Context, version string) error {
+// install applies config/default with the operator's image of a version, as people do from a clone, and waits until it runs. Arguments are
+// added to those of the manager.
+func install(ctx context.Context, version string, arguments ...string) error {
 	dir := filepath.Join("..", "..", "bin", "e2e", "install")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	kustomization := fmt.Sprintf("resources: [../../../config/default]\nimages: [{name: localhost/oauth-operator, newTag: %q}]\n", version)
+	if len(arguments) > 0 {
+		kustomization += "patches:\n- target: {kind: Deployment, name: " + managerName + "}\n  patch: |-\n"
+		for _, argument := range arguments {
+			kustomization += fmt.Sprintf("    - {op: add, path: /spec/template/spec/containers/0/args/-, value: %q}\n", argument)
+		}
+	}
 	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(kustomization), 0o644); err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/errors"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -24,6 +24,17 @@ const (
 
 // tokenServerLabels are on the Pods of the token server of main.
 var tokenServerLabels = client.MatchingLabels{"app.kubernetes.io/name": "tokenserver", "app.kubernetes.io/instance": serverName}
+
+// machine is a further client of the app team.
+const machine = `
+apiVersion: oauth-operator.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: %s, namespace: apps}
+spec:
+  serverRef: {name: main, namespace: identity}
+  grantTypes: [client_credentials]
+  tokenEndpointAuthMethod: client_secret_basic
+`
 
 // readyServer has main and its clients ready, and returns main. The test prints what there is if it fails.
 func readyServer(t testing.TB) *v1alpha1.AuthorizationServer {
@@ -49,7 +60,7 @@ func publishAuthority(t testing.TB) {
 		t.Fatal(err)
 	}
 	bundle := &corev1.ConfigMap{ObjectMeta: named(clientsNamespace, "authority"), Data: map[string]string{"ca.crt": string(authority.Data["tls.crt"])}}
-	if err := kube.Create(t.Context(), bundle); err != nil && !errors.IsAlreadyExists(err) {
+	if err := kube.Create(t.Context(), bundle); err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
 }

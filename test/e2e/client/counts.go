@@ -15,7 +15,7 @@ import (
 )
 
 // keptFailures is how many failures are told one by one.
-const keptFailures = 500
+const keptFailures = 5000
 
 // failure of one request.
 type failure struct {
@@ -79,9 +79,6 @@ func kindOf(err error) string {
 	}
 	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
 		return "connection timeout"
-	}
-	if strings.Contains(err.Error(), "GOAWAY") || strings.Contains(err.Error(), "client connection lost") || strings.Contains(err.Error(), "server closed idle") {
-		return "connection closed"
 	}
 	return "other"
 }

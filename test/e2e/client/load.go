@@ -11,7 +11,7 @@ import (
 )
 
 // loadCommand runs workers until ctx ends: machines that ask for tokens, and users who refresh
-// theirs, half of each over HTTP/1.1 and half over HTTP/2.
+// theirs. Half of each keep their connection, half open one for each request.
 func loadCommand(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
 	machineSecret := flags.String("machine-secret", "/machine", "directory of the Secret of a client with the grant client_credentials")
@@ -21,7 +21,7 @@ func loadCommand(ctx context.Context, args []string) error {
 	caFile := flags.String("ca", "", "file of the certificate authority")
 	machines := flags.Int("machines", 20, "how many machines ask for tokens")
 	users := flags.Int("users", 10, "how many sessions are refreshed")
-	interval := flags.Duration("interval", 200*time.Millisecond, "of the requests of each")
+	interval := flags.Duration("interval", 400*time.Millisecond, "of the requests of each")
 	listen := flags.String("listen", ":8080", "address of the counts")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -37,11 +37,11 @@ func loadCommand(ctx context.Context, args []string) error {
 	shared := newCounts()
 	var workers sync.WaitGroup
 	for i := range *machines + *users {
-		transport, err := newTransport(*caFile, i%2 == 1)
+		transport, err := newTransport(*caFile, i%2 == 0)
 		if err != nil {
 			return err
 		}
-		w := worker{name: fmt.Sprintf("%s over HTTP/%d", nameOf(i, *machines), 1+i%2), http: &http.Client{Transport: transport}, interval: *interval, counts: shared}
+		w := worker{name: nameOf(i, *machines), http: &http.Client{Transport: transport}, interval: *interval, counts: shared}
 		if i < *machines {
 			w.credentials = machine
 			workers.Go(func() { w.machine(ctx) })
@@ -61,8 +61,12 @@ func loadCommand(ctx context.Context, args []string) error {
 }
 
 func nameOf(i, machines int) string {
-	if i < machines {
-		return fmt.Sprintf("machine %d", i)
+	connections := "one connection"
+	if i%2 == 1 {
+		connections = "new connections"
 	}
-	return fmt.Sprintf("user %d", i-machines)
+	if i < machines {
+		return fmt.Sprintf("machine %d with %s", i, connections)
+	}
+	return fmt.Sprintf("user %d with %s", i-machines, connections)
 }

@@ -18,11 +18,12 @@ import (
 )
 
 // requestTimeout is how long a client waits for an answer.
-const requestTimeout = 10 * time.Second
+const requestTimeout = 30 * time.Second
 
 // credentials are those of one client, as its Secret has them.
 type credentials struct {
 	id, secret, endpoint string
+	forwardedFor         string // an X-Forwarded-For to send, as someone would who lies about who he is
 }
 
 // readCredentials reads a mounted Secret.
@@ -38,13 +39,10 @@ func readCredentials(dir string) (credentials, error) {
 	return c, nil
 }
 
-// newTransport keeps one connection, of HTTP/2 if so asked and the server speaks TLS. It trusts the
-// certificate authorities in the file; none is named: the system's.
-func newTransport(caFile string, http2 bool) (*http.Transport, error) {
-	t := &http.Transport{MaxIdleConnsPerHost: 1, MaxConnsPerHost: 1, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
-	t.Protocols = new(http.Protocols)
-	t.Protocols.SetHTTP1(!http2)
-	t.Protocols.SetHTTP2(http2)
+// newTransport opens a connection for each request, or keeps one. It trusts the certificate
+// authorities in the file; none is named: the system's.
+func newTransport(caFile string, keep bool) (*http.Transport, error) {
+	t := &http.Transport{MaxConnsPerHost: 1, DisableKeepAlives: !keep, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
 	if caFile == "" {
 		return t, nil
 	}
@@ -59,9 +57,10 @@ func newTransport(caFile string, http2 bool) (*http.Transport, error) {
 	return t, nil
 }
 
-// answer of the token endpoint.
+// answer of the token endpoint, and the serial number of the certificate that the server showed.
 type answer struct {
 	Status       int    `json:"status"`
+	Certificate  string `json:"certificate,omitempty"`
 	AccessToken  string `json:"access_token,omitempty"`
 	RefreshToken string `json:"refresh_token,omitempty"`
 	Error        string `json:"error,omitempty"`
@@ -86,6 +85,9 @@ func requestToken(ctx context.Context, client *http.Client, c credentials, form 
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.SetBasicAuth(url.QueryEscape(c.id), url.QueryEscape(c.secret))
+	if c.forwardedFor != "" {
+		request.Header.Set("X-Forwarded-For", c.forwardedFor)
+	}
 	response, err := client.Do(request)
 	if err != nil {
 		return answer{}, err
@@ -96,6 +98,9 @@ func requestToken(ctx context.Context, client *http.Client, c credentials, form 
 		return answer{}, err
 	}
 	a := answer{Status: response.StatusCode}
+	if response.TLS != nil {
+		a.Certificate = response.TLS.PeerCertificates[0].SerialNumber.String()
+	}
 	if err := json.Unmarshal(body, &a); err != nil {
 		a.Description = string(body[:min(len(body), 200)])
 	}
@@ -105,19 +110,33 @@ func requestToken(ctx context.Context, client *http.Client, c credentials, form 
 	return a, nil
 }
 
-// tokenCommand prints the answer as JSON.
+// tokenCommand prints the answer as JSON, whatever it is. It fails if there is none.
 func tokenCommand(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("token", flag.ContinueOnError)
 	secret := flags.String("secret", "/secret", "directory of the client's Secret")
 	caFile := flags.String("ca", "", "file of the certificate authority")
 	endpoint := flags.String("endpoint", "", "URL of the token endpoint; default: the Secret's token_endpoint")
+	forwardedFor := flags.String("forwarded-for", "", "X-Forwarded-For to send")
+	form := url.Values{}
+	flags.Func("form", "parameter to send, as name=value; default: grant_type=client_credentials", func(s string) error {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok {
+			return errors.New("it is not name=value")
+		}
+		form.Add(name, value)
+		return nil
+	})
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if len(form) == 0 {
+		form.Set("grant_type", "client_credentials")
 	}
 	c, err := readCredentials(*secret)
 	if err != nil {
 		return err
 	}
+	c.forwardedFor = *forwardedFor
 	if *endpoint != "" {
 		c.endpoint = *endpoint
 	}
@@ -125,9 +144,9 @@ func tokenCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	a, err := requestToken(ctx, &http.Client{Transport: transport}, c, url.Values{"grant_type": {"client_credentials"}})
+	a, err := requestToken(ctx, &http.Client{Transport: transport}, c, form)
 	if _, answered := errors.AsType[errorAnswer](err); err != nil && !answered {
 		return err
 	}
-	return errors.Join(json.NewEncoder(os.Stdout).Encode(a), err)
+	return json.NewEncoder(os.Stdout).Encode(a)
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// worker is one client: it sends a request every interval, over a connection that it keeps.
+// worker is one client: it sends a request every interval.
 type worker struct {
 	name        string
 	http        *http.Client
@@ -23,16 +23,19 @@ func (w worker) machine(ctx context.Context) {
 	})
 }
 
-// user signs in once and then refreshes. After a failure it sends the same refresh token again, as an
-// application would; when that one is over, the user signs in anew.
+// user signs in, which is not counted, and then refreshes. After a failure it sends the same refresh token again, as an application would;
+// when that one is over, the user signs in anew.
 func (w worker) user(ctx context.Context, username, password string) {
 	refreshToken := ""
 	w.each(ctx, func() {
-		form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refreshToken}}
 		if refreshToken == "" {
-			form = url.Values{"grant_type": {"password"}, "username": {username}, "password": {password}}
+			a, err := requestToken(ctx, w.http, w.credentials, url.Values{"grant_type": {"password"}, "username": {username}, "password": {password}})
+			if err == nil {
+				refreshToken = a.RefreshToken
+			}
+			return
 		}
-		a, err := w.request(ctx, form)
+		a, err := w.request(ctx, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refreshToken}})
 		switch {
 		case err == nil && a.RefreshToken != "": // without rotation the old one stays good
 			refreshToken = a.RefreshToken

@@ -1,0 +1,77 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+var podNumber atomic.Int64
+
+// answer is what the commands `client token` and `client login` print.
+type answer struct {
+	Status       int
+	Certificate  string
+	AccessToken  string `json:"access_token"`
+	RefreshToken string `json:"refresh_token"`
+	Error        string
+	At           string // where the browser is after `client login`
+	IsLogin      bool
+	podIP        string // of the Pod that asked
+}
+
+// askForToken runs `client token` in a Pod of the namespace, with the Secret of a client mounted, and returns the answer of the token
+// endpoint.
+func askForToken(t testing.TB, namespace, secret string, args ...string) answer {
+	t.Helper()
+	return runClient(t, namespace, secret, append([]string{"token"}, args...)...)
+}
+
+// runClient runs the program client in a Pod with a Secret, as a workload has it, and returns what it prints. The Pod satisfies the Pod
+// Security Standard "restricted".
+func runClient(t testing.TB, namespace, secret string, args ...string) answer {
+	t.Helper()
+	name := fmt.Sprintf("client-%d-%d", time.Now().Unix()%100000, podNumber.Add(1))
+	yes, no := true, false
+	p := &corev1.Pod{
+		ObjectMeta: named(namespace, name),
+		Spec: corev1.PodSpec{
+			RestartPolicy: corev1.RestartPolicyNever, AutomountServiceAccountToken: &no,
+			SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: &yes, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
+			Containers: []corev1.Container{{
+				Name: "client", Image: "localhost/oauth-operator-e2e/client:1", ImagePullPolicy: corev1.PullNever, Args: args,
+				SecurityContext: &corev1.SecurityContext{
+					AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+				},
+				VolumeMounts: []corev1.VolumeMount{{Name: "secret", MountPath: "/secret"}, {Name: "ca", MountPath: "/ca"}},
+			}},
+			Volumes: []corev1.Volume{
+				{Name: "secret", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret}}},
+				{Name: "ca", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "authority"}, Optional: &yes}}},
+			},
+		},
+	}
+	if err := kube.Create(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	var a answer
+	log := finished(t, namespace, name, time.Minute)
+	if err := json.Unmarshal([]byte(log), &a); err != nil {
+		t.Fatalf("the Pod printed %q: %v", log, err)
+	}
+	if err := kube.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
+		t.Fatal(err)
+	}
+	a.podIP = p.Status.PodIP
+	if err := kube.Delete(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
