@@ -160,6 +160,8 @@ type Options struct {
 	Workers int
 	// TokenServerImage is the image that token servers run from.
 	TokenServerImage string
+	// TokenServerVariables are environment variables of token servers.
+	TokenServerVariables []corev1.EnvVar
 	// Namespaces that the manager works in, as CacheOptionsFor has them; none: all.
 	Namespaces []string
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -27,8 +28,9 @@ type serverReconciler struct {
 	// thousand clients that are created one after the other are no thousand writes of the server's status.
 	countInterval time.Duration
 	counted       sync.Map
-	// image that token servers run from.
-	image string
+	// image that token servers run from, and environment variables that they get.
+	image     string
+	variables []corev1.EnvVar
 }
 
 // serverScope is what the steps find out about one AuthorizationServer. Each step leaves its verdict; one that is undecided was not reached.

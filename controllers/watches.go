@@ -60,7 +60,7 @@ func setUpServers(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&internalv1alpha1.Replica{}, op.wakes(op.serversOfReplica)).
 		Watches(secretMetadata(), op.wakes(op.byIndex(&v1alpha1.AuthorizationServerList{}, indexSecret))).
 		Watches(&v1alpha1.OAuthClient{}, counts{}).
-		Complete(&serverReconciler{operator: op, countInterval: o.CountInterval, image: o.TokenServerImage})
+		Complete(&serverReconciler{operator: op, countInterval: o.CountInterval, image: o.TokenServerImage, variables: o.TokenServerVariables})
 }
 
 func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {

@@ -41,7 +41,7 @@ func (r *serverReconciler) keepWorkload(ctx context.Context, s *serverScope) err
 		if budget := workload.PodDisruptionBudget(s.server); budget != nil {
 			objects = append(objects, workloadObject{budget, &policyv1.PodDisruptionBudget{}})
 		}
-		objects = append(objects, workloadObject{workload.Deployment(s.server, r.image), &appsv1.Deployment{}})
+		objects = append(objects, workloadObject{r.deployment(s.server), &appsv1.Deployment{}})
 	}
 	for _, o := range objects {
 		v, err := r.keep(ctx, s.server, o)
@@ -63,6 +63,13 @@ func (r *serverReconciler) keepWorkload(ctx context.Context, s *serverScope) err
 		}
 	}
 	return r.observeDeployment(ctx, s, objects[len(objects)-1].want)
+}
+
+// deployment returns the Deployment of a server.
+func (r *serverReconciler) deployment(server *v1alpha1.AuthorizationServer) *appsv1.Deployment {
+	d := workload.Deployment(server, r.image)
+	workload.SetVariables(d, r.variables)
+	return d
 }
 
 // keep has an object exist as it is to be. One of its name that is not the operator's is left as it

@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/oauth-operator/oauth-operator/controllers"
+	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/version"
 )
 
@@ -157,7 +158,7 @@ func newManager(ctx context.Context, api *rest.Config, o options) (ctrl.Manager,
 		Now: time.Now, Random: rand.Reader,
 		SweepInterval: controllers.DefaultSweepInterval, SweepWait: controllers.DefaultSweepWait,
 		CountInterval: controllers.DefaultCountInterval, Workers: controllers.DefaultWorkers,
-		TokenServerImage: o.tokenServerImage, Namespaces: o.namespaces,
+		TokenServerImage: o.tokenServerImage, TokenServerVariables: workload.TraceVariables(os.Getenv), Namespaces: o.namespaces,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("setting up the controllers: %w", err)

@@ -3,6 +3,7 @@
 //
 //	workload.go    names and labels; whom the token server is: ServiceAccount and RoleBinding
 //	deployment.go  Deployment, Service and PodDisruptionBudget
+//	traces.go      environment variables that say where traces go
 //	pod.go         the Pods: arguments, volumes, probes, and what of it the spec can change
 //	applied.go     whether an object is as it was applied
 //

@@ -9,26 +9,31 @@ import (
 	"testing"
 )
 
-// getManagerMetrics reads the manager's metrics with a token.
-func getManagerMetrics(token string) (*http.Response, error) {
-	request, err := http.NewRequest(http.MethodGet, "https://"+managerAddress+"/metrics", nil)
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Authorization", "Bearer "+token)
-	insecure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // it is self-signed
-	return insecure.Do(request)
-}
-
-func readBody(t *testing.T, response *http.Response) string {
+// get returns the body of a page, which may need a bearer token. The manager's certificate is
+// self-signed.
+func get(t *testing.T, page, token string) string {
 	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, page, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true,
+	}}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
-	_ = response.Body.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if response.StatusCode != http.StatusOK {
-		t.Fatalf("%s answered %s: %s", response.Request.URL, response.Status, body)
+		t.Fatalf("%s answered %s: %s", page, response.Status, body)
 	}
 	return string(body)
 }

@@ -29,24 +29,26 @@ const config = "../../config/monitoring"
 // to whom the API server lets read them.
 var managerAddress string
 
-func TestMain(m *testing.M) {
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
 	if os.Getenv("PROMETHEUS_BIN") == "" {
 		fmt.Fprintln(os.Stderr, "PROMETHEUS_BIN is not set: run make monitoring")
-		os.Exit(1)
+		return 1
 	}
 	port, err := loopback.FreePort("127.0.0.1")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		return 1
 	}
 	managerAddress = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	os.Exit(testenv.Main(m, testenv.Options{
+	return testenv.Main(m, testenv.Options{
 		ControlPlane: controlplane.Options{NoFsync: true},
 		Operator: func(o *operator.Options) error {
 			o.ManagerArgs = []string{"--leader-elect", "--metrics-secure=true", "--metrics-bind-address", managerAddress}
 			return nil
 		},
-	}))
+	})
 }
 
 // program returns the path of prometheus or promtool.

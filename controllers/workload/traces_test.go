@@ -1,0 +1,33 @@
+package workload
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+func TestTokenServersGetTheVariablesOfTracesAndNoCredentials(t *testing.T) {
+	for name, value := range map[string]string{
+		"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_TRACES_SAMPLER": "always_off", "OTEL_TRACES_EXPORTER": "",
+		"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer secret", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "authorization=Bearer secret",
+		"OTEL_SERVICE_NAME": "the-manager", "HTTPS_PROXY": "http://user:secret@proxy",
+	} {
+		t.Setenv(name, value)
+	}
+	d := Deployment(server("main"), image)
+	before := slices.Clone(d.Spec.Template.Spec.Containers[0].Env)
+	SetVariables(d, TraceVariables(os.Getenv))
+	want := append(before,
+		corev1.EnvVar{Name: "OTEL_TRACES_SAMPLER", Value: "always_off"}, corev1.EnvVar{Name: "OTEL_EXPORTER_OTLP_ENDPOINT", Value: "http://collector:4318"})
+	if got := d.Spec.Template.Spec.Containers[0].Env; !slices.EqualFunc(got, want, func(a, b corev1.EnvVar) bool { return a.Name == b.Name && a.Value == b.Value }) {
+		t.Errorf("the environment is %v", got)
+	}
+	for _, name := range traceVariables {
+		if strings.Contains(name, "HEADERS") || strings.Contains(name, "KEY") {
+			t.Errorf("%s may be a credential", name)
+		}
+	}
+}
