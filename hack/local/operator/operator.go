@@ -78,8 +78,8 @@ func (m *Manager) Health() string {
 	return m.health
 }
 
-// Install applies what is in config: the CustomResourceDefinitions, the manager's namespace, and
-// RBAC.
+// Install applies what is in config: the CustomResourceDefinitions, the manager's namespace, RBAC,
+// and the admission policies.
 func Install(ctx context.Context, cp *controlplane.ControlPlane) error {
 	root, err := controlplane.Root()
 	if err != nil {
@@ -88,7 +88,12 @@ func Install(ctx context.Context, cp *controlplane.ControlPlane) error {
 	if err := cp.InstallCRDs(ctx, filepath.Join(root, "config", "crd", "bases")); err != nil {
 		return err
 	}
-	return cp.ApplyDir(ctx, FieldManager, filepath.Join(root, "config", "rbac"))
+	for _, dir := range []string{"rbac", "admission"} {
+		if err := cp.ApplyDir(ctx, FieldManager, filepath.Join(root, "config", dir)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Start installs and starts the operator. It returns when the programs are started, not when they

@@ -1,0 +1,47 @@
+package controllers
+
+import (
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/controllers/workload"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
+)
+
+// kubectl delete -f install.yaml asks for the deletion of all that is installed.
+func TestAnUninstallLeavesTheDefinitionsAndTheRoleOfTokenServers(t *testing.T) {
+	definition := &unstructured.Unstructured{}
+	definition.SetName("oauthclients.oauth-operator.dev")
+	definition.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: workload.ClusterRole}}
+	for _, o := range []client.Object{definition, role} {
+		eventually.True(t, o.GetName()+" is kept", func() bool {
+			err := admin.Delete(t.Context(), o, client.DryRunAll)
+			return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "annotate it with oauth-operator.dev/allow-deletion=true")
+		})
+		annotate := func(value string) {
+			patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"oauth-operator.dev/allow-deletion":`+value+`}}}`))
+			if err := admin.Patch(t.Context(), o, patch); err != nil {
+				t.Fatal(err)
+			}
+		}
+		annotate(`"true"`)
+		if err := admin.Delete(t.Context(), o, client.DryRunAll); err != nil {
+			t.Errorf("%s stays though it is annotated: %v", o.GetName(), err)
+		}
+		annotate("null")
+	}
+	others := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "others-" + newNamespace(t)}}
+	create(t, others)
+	if err := admin.Delete(t.Context(), others); err != nil {
+		t.Errorf("another ClusterRole stays: %v", err)
+	}
+}
