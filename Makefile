@@ -32,7 +32,11 @@ COMMIT := $(shell git rev-parse HEAD 2>/dev/null)
 IMAGE ?= localhost/oauth-operator:$(VERSION)
 ARCHITECTURES ?= amd64 arm64
 LDFLAGS := -s -w -X github.com/oauth-operator/oauth-operator/version.version=$(VERSION) -X github.com/oauth-operator/oauth-operator/version.commit=$(COMMIT)
-MODULES := . hack/certmanager hack/cluster hack/controlplane hack/image hack/tools/controller-gen hack/tools/golangci-lint hack/tools/govulncheck hack/tools/prometheus
+MODULES := . hack/certmanager hack/cluster hack/controlplane hack/image hack/release hack/tools/controller-gen hack/tools/golangci-lint hack/tools/govulncheck hack/tools/prometheus
+
+CHART := charts/oauth-operator
+# Concatenates manifests.
+CONCATENATE := awk 'FNR == 1 && !/^---/ {print "---"} {print}'
 
 .PHONY: help
 help: ## List the targets
@@ -46,7 +50,7 @@ run: bin/local/manager bin/local/tokenserver bin/local/dev ## Run the operator o
 test: bin/local/dev ## Run all tests
 	@bin/local/dev controlplane
 	go test $(RACE) -tags=$(BROWSER),$(POSTGRES),$(APACHE) -timeout 30m $(ARGS) $(PKGS)
-	$(if $(filter ./...,$(PKGS)),cd hack/image && go test ./...)
+	$(if $(filter ./...,$(PKGS)),for module in image release; do (cd hack/$$module && go test -count=1 ./...) || exit 1; done)
 
 .PHONY: cluster cluster-down
 cluster: ## Start a real one-node Kubernetes on this machine (Linux, as root)
@@ -92,11 +96,29 @@ image: bin/local/image ## Build the container image as an OCI archive, bin/image
 	done
 	@bin/local/image -name $(IMAGE) -version $(VERSION) -commit "$(COMMIT)" -output bin/image.tar $(ARCHITECTURES:%=bin/image/linux_%)
 
+# make release VERSION=1.2.3 IMAGE=registry.example.com/oauth-operator:1.2.3
+.PHONY: release
+release: image bin/local/release ## Write a release (VERSION, IMAGE) into dist
+	@test -z "$$(git status --porcelain)" || { echo 'The tree is dirty: what would be released is no commit.'; git status --short; exit 1; }
+	@bin/local/release -version $(VERSION) -image $(IMAGE) -archive bin/image.tar -output dist $(ARCHITECTURES:%=bin/image/linux_%)
+	@cat dist/SHA256SUMS
+
 .PHONY: generate
 generate: $(CONTROLLER_GEN) ## Write generated code, CRDs and RBAC
 	$(CONTROLLER_GEN) object paths=./api/...
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	if [ -d controllers ]; then $(CONTROLLER_GEN) rbac:roleName=oauth-operator-manager,fileName=manager_role.yaml paths=./controllers/... output:rbac:dir=config/rbac; fi
+	$(MAKE) --no-print-directory $(CHART)
+
+# What the chart has in common with the kustomization is copied, and put into templates there.
+.PHONY: $(CHART)
+$(CHART):
+	rm -rf $@/files && mkdir -p $@/files/crds $@/files/monitoring
+	cp config/crd/bases/*.yaml $@/files/crds/
+	cp config/rbac/tokenserver_role.yaml $@/files/
+	cp $(addprefix config/monitoring/,service_monitor.yaml pod_monitor.yaml rules.yaml dashboard.json) $@/files/monitoring/
+	cd config/rbac && $(CONCATENATE) manager_role.yaml manager_cluster_role.yaml people_roles.yaml metrics_reader_role.yaml > $(CURDIR)/$@/files/roles.yaml
+	cd config/admission && $(CONCATENATE) policies.yaml bindings.yaml keep.yaml > $(CURDIR)/$@/files/admission.yaml
 
 .PHONY: verify
 verify: generate ## Fail when anything generated, or a go.mod, is not as it would be made now
@@ -117,13 +139,17 @@ clean: ## Remove what was built, and the state of `make run`
 	rm -rf bin
 
 # Go knows better than make what has changed.
-.PHONY: bin/local/manager bin/local/tokenserver bin/local/dev bin/local/image
+.PHONY: bin/local/manager bin/local/tokenserver bin/local/dev bin/local/image bin/local/release bin/local/helm bin/local/kustomize
 bin/local/manager bin/local/tokenserver:
 	@$(BUILD) -o $@ ./cmd/$(@F)
 bin/local/dev:
 	@$(BUILD) -o $@ ./hack/local/dev
-bin/local/image:
-	@cd hack/image && $(BUILD) -o $(CURDIR)/$@ .
+bin/local/image bin/local/release:
+	@cd hack/$(@F) && $(BUILD) -o $(CURDIR)/$@ .
+bin/local/helm:
+	@cd hack/release && $(BUILD) -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
+bin/local/kustomize:
+	@cd hack/release && $(BUILD) -o $(CURDIR)/$@ sigs.k8s.io/kustomize/kustomize/v5
 
 $(CONTROLLER_GEN):
 	cd hack/tools/controller-gen && $(BUILD) -o $(CURDIR)/$@ sigs.k8s.io/controller-tools/cmd/controller-gen

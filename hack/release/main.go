@@ -1,0 +1,99 @@
+// Command release writes all that a release consists of: the image, the manifests as one file, the
+// Helm chart, a software bill of materials, and checksums. The same commit makes the same bytes.
+//
+//	release -version VERSION -image IMAGE -archive FILE -output DIR PROGRAMS...
+//
+// It runs in the root of the repository. PROGRAMS are the directories of the programs in the image.
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "release: "+err.Error())
+		os.Exit(1)
+	}
+}
+
+type release struct {
+	version  string
+	image    reference
+	archive  string
+	programs []string
+}
+
+func run(args []string) error {
+	var r release
+	var image, output string
+	flags := flag.NewFlagSet("release", flag.ContinueOnError)
+	flags.StringVar(&r.version, "version", "", "semantic version without a v, such as 1.2.3")
+	flags.StringVar(&image, "image", "", "reference under which the image will be pulled, such as registry.example.com/oauth-operator:1.2.3")
+	flags.StringVar(&r.archive, "archive", "", "OCI archive of the image")
+	flags.StringVar(&output, "output", "dist", "directory to write to; what was in it is removed")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if r.archive == "" || flags.NArg() == 0 {
+		return errors.New("-archive and at least one directory of programs are needed")
+	}
+	if _, err := semver.StrictNewVersion(r.version); err != nil {
+		return fmt.Errorf("-version %q is not like 1.2.3 or 1.2.3-rc.1: %w", r.version, err)
+	}
+	var err error
+	if r.image, err = parseReference(image); err != nil {
+		return fmt.Errorf("-image: %w", err)
+	}
+	r.programs = flags.Args()
+	return r.write(output)
+}
+
+// write makes the files, in memory first: there is no half of a release.
+func (r release) write(dir string) error {
+	files := map[string][]byte{}
+	for _, make := range []func() (name string, content []byte, err error){
+		r.imageArchive, r.manifests, r.chart, r.billOfMaterials,
+	} {
+		name, content, err := make()
+		if err != nil {
+			return err
+		}
+		files[name] = content
+	}
+	files["SHA256SUMS"] = checksums(files)
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r release) imageArchive() (string, []byte, error) {
+	content, err := os.ReadFile(r.archive)
+	return "oauth-operator-image-" + r.version + ".tar", content, err
+}
+
+// checksums are in the format of sha256sum.
+func checksums(files map[string][]byte) []byte {
+	var sums strings.Builder
+	for _, name := range sortedKeys(files) {
+		fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(files[name]), name)
+	}
+	return []byte(sums.String())
+}

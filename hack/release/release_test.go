@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// programs is a directory with two Go programs: this test, twice.
+func programs(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "linux_amd64")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"manager", "tokenserver"} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestAReleaseIsWholeAndTheSameEachTime(t *testing.T) {
+	const image = "registry.example.com/platform/oauth-operator:v1.2.3"
+	archive := filepath.Join(t.TempDir(), "image.tar")
+	if err := os.WriteFile(archive, []byte("layers"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	made := programs(t)
+	build := func() map[string][]byte {
+		dir := filepath.Join(t.TempDir(), "dist")
+		if err := run([]string{"-version", "1.2.3", "-image", image, "-archive", archive, "-output", dir, made}); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files := map[string][]byte{}
+		for _, entry := range entries {
+			if files[entry.Name()], err = os.ReadFile(filepath.Join(dir, entry.Name())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return files
+	}
+	files, again := build(), build()
+	for name, content := range files {
+		if !bytes.Equal(content, again[name]) {
+			t.Errorf("%s is not the same the second time", name)
+		}
+		if sum := fmt.Sprintf("%x  %s\n", sha256.Sum256(content), name); name != "SHA256SUMS" && !strings.Contains(string(files["SHA256SUMS"]), sum) {
+			t.Errorf("SHA256SUMS has no %s", sum)
+		}
+	}
+	if names := sortedKeys(files); !slices.Equal(names, []string{
+		"SHA256SUMS", "install.yaml", "oauth-operator-1.2.3.cdx.json", "oauth-operator-1.2.3.tgz", "oauth-operator-image-1.2.3.tar",
+	}) {
+		t.Errorf("the release is %q", names)
+	}
+	if !strings.Contains(string(files["install.yaml"]), "image: "+image+"\n") || strings.Contains(string(files["install.yaml"]), develRepository) {
+		t.Error("install.yaml has another image")
+	}
+	ref, err := parseReference(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chart, err := render(release{version: "1.2.3", image: ref}, nil, namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(chart["deployment.yaml"], "image: "+image+"\n") || !strings.Contains(chart["NOTES.txt"], "oauth-operator 1.2.3 is installed") {
+		t.Errorf("the chart renders\n%s\n%s", chart["deployment.yaml"], chart["NOTES.txt"])
+	}
+	checkBillOfMaterials(t, files["oauth-operator-1.2.3.cdx.json"])
+}
+
+func checkBillOfMaterials(t *testing.T, content []byte) {
+	t.Helper()
+	var bom struct {
+		BOMFormat, SerialNumber string
+		Components              []struct{ Type, Name, Version, PURL string }
+		Dependencies            []struct {
+			Ref       string
+			DependsOn []string
+		}
+	}
+	if err := json.Unmarshal(content, &bom); err != nil {
+		t.Fatal(err)
+	}
+	if bom.BOMFormat != "CycloneDX" || !strings.HasPrefix(bom.SerialNumber, "urn:uuid:") {
+		t.Errorf("it is a %s with the number %s", bom.BOMFormat, bom.SerialNumber)
+	}
+	var purls []string
+	for _, c := range bom.Components {
+		purls = append(purls, c.PURL)
+	}
+	for _, prefix := range []string{"pkg:golang/std@1.", "pkg:golang/sigs.k8s.io/kustomize/api@v0."} { // which this program is linked with
+		if !slices.ContainsFunc(purls, func(purl string) bool { return strings.HasPrefix(purl, prefix) }) {
+			t.Errorf("there is no %s in %q", prefix, purls)
+		}
+	}
+	for _, d := range bom.Dependencies {
+		if d.Ref == "manager" && len(d.DependsOn) < 5 {
+			t.Errorf("the manager depends on %q", d.DependsOn)
+		}
+	}
+}
+
+func TestABadReleaseIsRefused(t *testing.T) {
+	archive := filepath.Join(t.TempDir(), "image.tar")
+	if err := os.WriteFile(archive, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for says, change := range map[string][2]string{
+		`"v1.2.3" is not like 1.2.3`: {"-version", "v1.2.3"},
+		`"1.2" is not like 1.2.3`:    {"-version", "1.2"},
+		`has neither a tag nor`:      {"-image", "registry.example.com/oauth-operator"},
+		`is no image such as`:        {"-image", "Registry/Oauth operator"},
+		`-archive`:                   {"-archive", ""},
+	} {
+		args := map[string]string{"-version": "1.2.3", "-image": "example.com/oauth-operator:1.2.3", "-archive": archive, "-output": t.TempDir()}
+		args[change[0]] = change[1]
+		var list []string
+		for _, name := range sortedKeys(args) {
+			list = append(list, name, args[name])
+		}
+		if err := run(append(list, t.TempDir())); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v", change, err)
+		}
+	}
+}
+
+func TestReferencesOfImages(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("a", 64)
+	for text, want := range map[string]reference{
+		"localhost/oauth-operator:0.0.0-devel":              {"localhost/oauth-operator", "0.0.0-devel", ""},
+		"registry.example.com:5000/a/b:1@" + digest:         {"registry.example.com:5000/a/b", "1", digest},
+		"ghcr.io/oauth-operator/oauth-operator@" + digest:   {"ghcr.io/oauth-operator/oauth-operator", "", digest},
+		"registry.example.com/platform/oauth-operator:v1.2": {"registry.example.com/platform/oauth-operator", "v1.2", ""},
+	} {
+		if got, err := parseReference(text); err != nil || got != want || got.String() != text {
+			t.Errorf("%s: %+v %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "a", "a/b", "a b:1", "a:1:2", "a@sha256:1", "-a:1"} {
+		if got, err := parseReference(text); err == nil {
+			t.Errorf("%q is %+v", text, got)
+		}
+	}
+}
