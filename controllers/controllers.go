@@ -26,7 +26,8 @@
 //	replicas.go           what token servers say of themselves; when an object is programmed
 //	sightings.go          when the manager saw them change: whether they are live
 //	usage.go              when credentials were last used
-//	workload.go           the objects that token servers need; names that others have
+//	workload.go           the objects that run token servers; names that others have
+//	deployed.go           how far their Deployment is, and what its Pods say
 //	secrettarget.go       the Secret that a workload mounts: looked up, written, deleted
 //	adoption.go           which Secrets are a client's, and which a client may adopt
 //	secretkey.go          reading one key of a Secret that a user wrote

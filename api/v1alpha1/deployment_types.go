@@ -90,7 +90,7 @@ type ExtraMetadata struct {
 
 	// annotations besides the operator's.
 	// +kubebuilder:validation:MaxProperties=32
-	// +kubebuilder:validation:XValidation:rule=`self.all(k, !k.matches('^([^/]*[.])?oauth-operator[.]dev/') && !k.startsWith('kubectl.kubernetes.io/'))`,message="annotations must not have the prefixes oauth-operator.dev/ and kubectl.kubernetes.io/: the operator and kubectl set those"
+	// +kubebuilder:validation:XValidation:rule=`self.all(k, !k.matches('^([^/]*[.])?oauth-operator[.]dev/') && !k.startsWith('kubectl.kubernetes.io/') && !k.startsWith('container.apparmor.security.beta.kubernetes.io/'))`,message="annotations must not have the prefixes oauth-operator.dev/ and kubectl.kubernetes.io/, which the operator and kubectl set, nor container.apparmor.security.beta.kubernetes.io/, which is a part of the security context"
 	// +kubebuilder:validation:XValidation:rule=`self.all(k, !format.qualifiedName().validate(k).hasValue())`,message="a key in annotations must be a qualified name as Kubernetes wants it, such as example.com/team or team"
 	// +optional
 	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`

@@ -5,9 +5,10 @@
 //	deployment.go  Deployment, Service and PodDisruptionBudget
 //	traces.go      environment variables that say where traces go
 //	pod.go         the Pods: arguments, volumes, probes, and what of it the spec can change
+//	applied.go     whether an object is as it was applied
 //
-// The names are part of the contract: with deployment type External, users mount the key
-// Secret and name the ServiceAccount in a workload of their own.
+// The names are part of the contract: with deployment type External, users mount the key Secret and
+// name the ServiceAccount in a workload of their own.
 package workload
 
 import (
