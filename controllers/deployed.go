@@ -26,11 +26,14 @@ func (r *serverReconciler) observeDeployment(ctx context.Context, s *serverScope
 		return err
 	}
 	s.podCount = d.Status.Replicas
-	if is, err := workload.IsApplied(applied, &d); err != nil || !is { // the watch, which is behind, will tell
+	if is, err := r.isApplied(applied, &d); err != nil || !is { // the watch, which is behind, will tell
 		s.deployed = falseCondition(v1alpha1.ReasonPending, "the Deployment has just been applied")
 		return err
 	}
 	s.deployed = rollout(&d)
+	if as, err := workload.IsApplied(applied, &d); err != nil || !as {
+		s.deployed.message += "; an admission webhook or policy has changed what the operator applied to it"
+	}
 	if s.deployed.isTrue() || s.deployed.reason == v1alpha1.ReasonRefused {
 		return nil
 	}
@@ -54,6 +57,9 @@ func rollout(d *appsv1.Deployment) condition {
 		return falseCondition(v1alpha1.ReasonPending, "the latest change of the Deployment is not acted upon yet")
 	}
 	progress := fmt.Sprintf("%d of %d Pods are up to date, %d are available", status.UpdatedReplicas, wanted, status.AvailableReplicas)
+	if d.Spec.Paused {
+		progress += "; the Deployment is paused (kubectl rollout resume)"
+	}
 	for _, c := range status.Conditions {
 		switch {
 		case c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue:

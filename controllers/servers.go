@@ -17,6 +17,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/keyring"
+	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
@@ -28,6 +29,8 @@ type serverReconciler struct {
 	// thousand clients that are created one after the other are no thousand writes of the server's status.
 	countInterval time.Duration
 	counted       sync.Map
+	// applied has the appliedVersions of a server's objects, by their name.
+	applied sync.Map
 	// image that token servers run from, and environment variables that they get.
 	image     string
 	variables []corev1.EnvVar
@@ -61,6 +64,7 @@ func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		}
 		r.dsnSources.Delete(request.NamespacedName)
 		r.counted.Delete(request.NamespacedName)
+		r.applied.Delete(client.ObjectKey{Namespace: request.Namespace, Name: workload.ServiceAccountName(request.Name)})
 		return r.done(kindServer, request.NamespacedName, r.forget(ctx, kindServer, request.NamespacedName))
 	}
 	if !server.DeletionTimestamp.IsZero() {

@@ -37,11 +37,11 @@ func (r *serverReconciler) keepWorkload(ctx context.Context, s *serverScope) err
 		{workload.RoleBinding(s.server), &rbacv1.RoleBinding{}},
 	}
 	if workload.IsManaged(s.server) {
-		objects = append(objects, workloadObject{workload.Service(s.server), &corev1.Service{}})
-		if budget := workload.PodDisruptionBudget(s.server); budget != nil {
-			objects = append(objects, workloadObject{budget, &policyv1.PodDisruptionBudget{}})
+		managed, err := r.managedObjects(ctx, s.server)
+		if err != nil {
+			return err
 		}
-		objects = append(objects, workloadObject{r.deployment(s.server), &appsv1.Deployment{}})
+		objects = append(objects, managed...)
 	}
 	for _, o := range objects {
 		v, err := r.keep(ctx, s.server, o)
@@ -72,6 +72,67 @@ func (r *serverReconciler) deployment(server *v1alpha1.AuthorizationServer) *app
 	return d
 }
 
+// managedObjects are what the operator runs a token server in; the Deployment is the last.
+func (r *serverReconciler) managedObjects(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]workloadObject, error) {
+	deployment, service := r.deployment(server), workload.Service(server)
+	if err := workload.SetApplied(deployment); err != nil {
+		return nil, err
+	}
+	var rolledOut appsv1.Deployment
+	if err := r.Get(ctx, workloadKey(server), &rolledOut); client.IgnoreNotFound(err) != nil {
+		return nil, err
+	}
+	applied, err := r.isApplied(deployment, &rolledOut)
+	if err != nil {
+		return nil, err
+	}
+	if !applied || !rollout(&rolledOut).isTrue() {
+		var have corev1.Service
+		if err := r.Get(ctx, workloadKey(server), &have); client.IgnoreNotFound(err) != nil {
+			return nil, err
+		}
+		workload.KeepPort(service, &have)
+	}
+	objects := []workloadObject{{service, &corev1.Service{}}}
+	if budget := workload.PodDisruptionBudget(server); budget != nil {
+		objects = append(objects, workloadObject{budget, &policyv1.PodDisruptionBudget{}})
+	}
+	return append(objects, workloadObject{deployment, &appsv1.Deployment{}}), nil
+}
+
+// appliedVersion is an object as the operator has applied it.
+type appliedVersion struct {
+	hash    string // of what was applied
+	version string // the resourceVersion that the API server gave it
+}
+
+// appliedVersions has the last of each kind; the objects of a server have one name.
+func (r *serverReconciler) appliedVersions(name client.ObjectKey) map[string]appliedVersion {
+	versions, _ := r.applied.LoadOrStore(name, map[string]appliedVersion{})
+	return versions.(map[string]appliedVersion) //nolint:forcetypeassert // it has no others
+}
+
+// apply applies an object, and remembers as which version it is there.
+func (r *serverReconciler) apply(ctx context.Context, want client.Object) error {
+	if err := r.writer.applyObject(ctx, want); err != nil {
+		return err
+	}
+	r.appliedVersions(client.ObjectKeyFromObject(want))[want.GetObjectKind().GroupVersionKind().Kind] = appliedVersion{
+		want.GetAnnotations()[workload.AppliedAnnotation], want.GetResourceVersion(),
+	}
+	return nil
+}
+
+// isApplied reports whether an object is as it was applied, or is what admission webhooks have made
+// of it: if it were applied again, it would become the same, and so on for ever.
+func (r *serverReconciler) isApplied(want, have client.Object) (bool, error) {
+	last := r.appliedVersions(client.ObjectKeyFromObject(want))[want.GetObjectKind().GroupVersionKind().Kind]
+	if last.version != "" && last == (appliedVersion{want.GetAnnotations()[workload.AppliedAnnotation], have.GetResourceVersion()}) {
+		return true, nil
+	}
+	return workload.IsApplied(want, have)
+}
+
 // keep has an object exist as it is to be. One of its name that is not the operator's is left as it
 // is, which the condition says; one that is not set means that the object is there.
 func (r *serverReconciler) keep(ctx context.Context, server *v1alpha1.AuthorizationServer, o workloadObject) (condition, error) {
@@ -84,7 +145,7 @@ func (r *serverReconciler) keep(ctx context.Context, server *v1alpha1.Authorizat
 		return condition{}, err
 	}
 	if err == nil {
-		if applied, err := workload.IsApplied(o.want, cached); applied || err != nil {
+		if applied, err := r.isApplied(o.want, cached); applied || err != nil {
 			return condition{}, err
 		}
 	}
@@ -92,7 +153,7 @@ func (r *serverReconciler) keep(ctx context.Context, server *v1alpha1.Authorizat
 	err = r.apiReader.Get(ctx, client.ObjectKeyFromObject(o.want), o.have)
 	if apierrors.IsNotFound(err) {
 		// Not by Create, which would own the fields apart from what is applied later: they would stay for ever.
-		return condition{}, r.writer.applyObject(ctx, o.want)
+		return condition{}, r.apply(ctx, o.want)
 	}
 	if err != nil {
 		return condition{}, err
@@ -105,10 +166,10 @@ func (r *serverReconciler) keep(ctx context.Context, server *v1alpha1.Authorizat
 		if err := r.Delete(ctx, o.have, client.Preconditions{UID: &uid, ResourceVersion: &version}); err != nil {
 			return condition{}, err
 		}
-		return condition{}, r.writer.applyObject(ctx, o.want)
+		return condition{}, r.apply(ctx, o.want)
 	}
 	o.want.SetResourceVersion(version)
-	return condition{}, r.writer.applyObject(ctx, o.want)
+	return condition{}, r.apply(ctx, o.want)
 }
 
 // owned says why an object of the needed name is not the server's; not set: it is.
@@ -161,6 +222,7 @@ func (r *serverReconciler) remove(ctx context.Context, server *v1alpha1.Authoriz
 // the operator does not run.
 func (r *serverReconciler) leaveToOthers(ctx context.Context, s *serverScope) error {
 	s.deployed = trueCondition(v1alpha1.ReasonDeployed, "ServiceAccount and RoleBinding are there; spec.deployment.type is External, so the operator does not run the token server")
+	s.podCount = 0
 	var d appsv1.Deployment
 	err := r.Get(ctx, workloadKey(s.server), &d)
 	if client.IgnoreNotFound(err) != nil {

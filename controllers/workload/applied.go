@@ -23,12 +23,14 @@ type Object interface {
 
 // SetApplied puts the hash of an object, as it is to be applied, into its annotations.
 func SetApplied(want Object) error {
+	annotations := maps.Clone(want.GetAnnotations())
+	delete(annotations, AppliedAnnotation)
+	want.SetAnnotations(annotations)
 	content, err := json.Marshal(want)
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", want.GetName(), err)
 	}
 	sum := sha256.Sum256(content)
-	annotations := maps.Clone(want.GetAnnotations())
 	if annotations == nil {
 		annotations = map[string]string{}
 	}

@@ -103,12 +103,27 @@ func Service(server *v1alpha1.AuthorizationServer) *corev1.Service {
 	if settings.LoadBalancerClass != "" {
 		s.Spec.LoadBalancerClass = &settings.LoadBalancerClass
 	}
-	port := endpointsPort(server)
-	s.Spec.Ports = []corev1.ServicePort{{
-		Name: port.Name, Port: map[string]int32{portHTTPS: 443, portHTTP: 80}[port.Name], Protocol: corev1.ProtocolTCP,
-		TargetPort: intstr.FromString(port.Name), AppProtocol: &port.Name,
-	}}
+	s.Spec.Ports = []corev1.ServicePort{servicePort(endpointsPort(server).Name)}
 	return s
+}
+
+// KeepPort has a Service keep the port of the endpoints that it had before spec.tls was set or removed,
+// beside the new one: Pods that are not replaced yet have that port alone.
+func KeepPort(want, have *corev1.Service) {
+	for _, port := range have.Spec.Ports {
+		if isOurs := port.Name == portHTTPS || port.Name == portHTTP; isOurs && port.Name != want.Spec.Ports[0].Name {
+			want.Spec.Ports = append(want.Spec.Ports, servicePort(port.Name))
+			return
+		}
+	}
+}
+
+// servicePort leads to the port of the Pods that has its name.
+func servicePort(name string) corev1.ServicePort {
+	return corev1.ServicePort{
+		Name: name, Port: map[string]int32{portHTTPS: 443, portHTTP: 80}[name], Protocol: corev1.ProtocolTCP,
+		TargetPort: intstr.FromString(name), AppProtocol: &name,
+	}
 }
 
 // PodDisruptionBudget lets one Pod of a server at a time be evicted, and those that are not ready

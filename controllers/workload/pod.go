@@ -187,6 +187,12 @@ func resources(wanted *v1alpha1.ContainerResources) corev1.ResourceRequirements 
 		}
 		r.Requests[name] = resource.MustParse(request)
 	}
+	for _, list := range []corev1.ResourceList{r.Limits, r.Requests} {
+		for name, quantity := range list { // as the API server does
+			quantity.RoundUp(resource.Milli)
+			list[name] = quantity
+		}
+	}
 	return r
 }
 
