@@ -10,6 +10,7 @@
 //	tls_test.go         certificates
 //	storage_test.go     records in the cluster
 //	postgresql_test.go  records in a database (build tag postgres)
+//	quickstart_test.go  the manifests of the README
 //	browser_test.go     signing in with Chromium (build tag browser)
 //	logout_test.go      signing out with Chromium (build tag browser)
 package features
