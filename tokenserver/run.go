@@ -213,8 +213,8 @@ func (p *program) state() cluster.ReplicaState {
 
 // serve binds the port of the endpoints as soon as requests can be answered there, and serves until
 // ctx ends. A process that starts anew after a crash is in its Service until the kubelet has seen
-// that it is not ready: whoever is refused a connection meanwhile tries another replica, and whoever
-// is answered with an error does not.
+// that it is not ready: a client whose connection is refused meanwhile tries another replica, and
+// one that is answered with an error does not.
 func (p *program) serve(ctx context.Context) {
 	for p.missing() != "" {
 		if !clock.Sleep(ctx, missingInterval) {
