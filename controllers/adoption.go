@@ -11,6 +11,7 @@ import (
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 )
 
@@ -26,7 +27,7 @@ func oauthClientOf(m metav1.Object) *internalv1alpha1.Owner {
 		if !isClientReference(ref) {
 			return nil
 		}
-		return &internalv1alpha1.Owner{Kind: kindClient, Namespace: m.GetNamespace(), Name: ref.Name, UID: ref.UID}
+		return &internalv1alpha1.Owner{Kind: compile.KindClient, Namespace: m.GetNamespace(), Name: ref.Name, UID: ref.UID}
 	}
 	return adopterOf(m)
 }
@@ -37,14 +38,14 @@ func adopterOf(m metav1.Object) *internalv1alpha1.Owner {
 	if !found {
 		return nil
 	}
-	return &internalv1alpha1.Owner{Kind: kindClient, Namespace: m.GetNamespace(), Name: name, UID: types.UID(uid)}
+	return &internalv1alpha1.Owner{Kind: compile.KindClient, Namespace: m.GetNamespace(), Name: name, UID: types.UID(uid)}
 }
 
 // adopterValue returns the value of the annotation for an OAuthClient.
 func adopterValue(c *v1alpha1.OAuthClient) string { return c.Name + "/" + string(c.UID) }
 
 func isClientReference(ref *metav1.OwnerReference) bool {
-	return ref.Kind == kindClient && ref.APIVersion == v1alpha1.GroupVersion.String()
+	return ref.Kind == compile.KindClient && ref.APIVersion == v1alpha1.GroupVersion.String()
 }
 
 // describeOperatorSecret says which Secret of the operator this is, as a predicate of it, or returns
@@ -87,7 +88,7 @@ func (r *clientReconciler) findOtherOwner(ctx context.Context, c *v1alpha1.OAuth
 	for _, ref := range m.GetOwnerReferences() {
 		switch {
 		case isClientReference(&ref):
-			owners = append(owners, internalv1alpha1.Owner{Kind: kindClient, Namespace: c.Namespace, Name: ref.Name, UID: ref.UID})
+			owners = append(owners, internalv1alpha1.Owner{Kind: compile.KindClient, Namespace: c.Namespace, Name: ref.Name, UID: ref.UID})
 		case ref.Controller != nil && *ref.Controller:
 			return fmt.Sprintf("%s %q", ref.Kind, ref.Name), nil
 		}
@@ -99,7 +100,7 @@ func (r *clientReconciler) findOtherOwner(ctx context.Context, c *v1alpha1.OAuth
 		if owner.UID == c.UID {
 			continue
 		}
-		gone, err := r.isOwnerGone(ctx, owner)
+		gone, err := r.entries.IsOwnerGone(ctx, owner)
 		if err != nil {
 			return "", err
 		}

@@ -7,11 +7,11 @@ import (
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/controllers/names"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
 )
@@ -21,14 +21,14 @@ type clientReconciler struct {
 	pending *pendingSecrets
 }
 
-// clientScope is what the steps find out about one OAuthClient.
+// clientScope is what the steps of a pass find out about one OAuthClient.
 type clientScope struct {
 	client    *v1alpha1.OAuthClient
 	failed    *failure
 	server    *resolvedServer
-	document  documents.Client        // as it is to be served; keepCredentials changes its credentials
-	found     *internalv1alpha1.Entry // of the id; it may be another object's
-	entry     *internalv1alpha1.Entry // as it is served; nil until it is
+	document  documents.Client        // to be written; keepCredentials changes its credentials
+	nameEntry *internalv1alpha1.Entry // the Entry of the client id, which may be another object's
+	entry     *internalv1alpha1.Entry // the Entry that the client owns, or nil
 	scopes    resolvedScopes
 	replicas  []replica
 	uses      []internalv1alpha1.CredentialUse
@@ -39,64 +39,56 @@ type clientScope struct {
 	credentials condition
 }
 
-// Reconcile serves an OAuthClient: its id is its own, its document is current, its Secret holds its
-// credential.
+// Reconcile gives an OAuthClient its client id, writes its document, and keeps its credentials and
+// their Secret.
 func (r *clientReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var c v1alpha1.OAuthClient
-	if err := r.Get(ctx, request.NamespacedName, &c); err != nil {
-		if client.IgnoreNotFound(err) != nil {
-			return ctrl.Result{}, err
-		}
+	if exists, err := r.getUndeleted(ctx, request.NamespacedName, &c); err != nil {
+		return ctrl.Result{}, err
+	} else if !exists {
 		r.pending.forget(request.NamespacedName)
-		return r.done(kindClient, request.NamespacedName, r.forget(ctx, kindClient, request.NamespacedName))
-	}
-	if !c.DeletionTimestamp.IsZero() {
-		r.pending.forget(request.NamespacedName)
-		return r.done(kindClient, request.NamespacedName, r.forget(ctx, kindClient, request.NamespacedName))
+		return r.reconcileDeleted(ctx, compile.KindClient, request.NamespacedName)
 	}
 	s := &clientScope{client: &c}
 	s.failed = runSteps(withCause(ctx, &c), s, []step[*clientScope]{
-		{conditionType: v1alpha1.ConditionAccepted, run: r.forgetNamesakes},
 		{conditionType: v1alpha1.ConditionAccepted, run: r.accept},
-		{conditionType: v1alpha1.ConditionProgrammed, run: r.claimID},
-		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolve},
+		{conditionType: v1alpha1.ConditionProgrammed, run: r.ensureEntry},
+		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.checkScopes},
 		{conditionType: v1alpha1.ConditionCredentialsReady, run: r.keepCredentials},
-		{conditionType: v1alpha1.ConditionProgrammed, run: r.observe, runAfterFailure: true},
+		{conditionType: v1alpha1.ConditionProgrammed, run: r.readReplicas, runAfterFailure: true},
 	})
-	return r.finish(&c, kindClient, s.failed, &s.requeueAt, func() error { return r.writeStatus(ctx, s) })
+	return r.finishReconcile(&c, s.failed, &s.requeueAt, func() error { return r.writeStatus(ctx, s) })
 }
 
-// forgetNamesakes removes what is served for objects that had this one's name before it.
-func (r *clientReconciler) forgetNamesakes(ctx context.Context, s *clientScope) error {
-	return r.forgetFormer(ctx, compile.Owner(kindClient, s.client))
-}
-
-// accept asks policy, and looks up what is served. A client that is not accepted gets no Entry, or
-// any object could keep any id from others; one that has an Entry keeps it and has it kept current:
-// policy then refuses it in the token server too.
+// accept decides whether the server accepts the client, and reads its Entry. A client that is not
+// accepted gets no Entry, or any object could keep any id from others. One that has an Entry keeps
+// it, and its document is kept current: the token server refuses it by the same policy.
 func (r *clientReconciler) accept(ctx context.Context, s *clientScope) (err error) {
-	s.server, s.accepted, err = r.resolveServer(ctx, serverOfClient(s.client), s.client.Namespace, "spec.serverRef", true)
+	if err := r.entries.DeleteOrphaned(ctx, compile.OwnerOf(s.client)); err != nil {
+		return err
+	}
+	s.server, s.accepted, err = r.resolveServer(ctx, names.ServerOf(s.client), s.client.Namespace, true)
 	if err != nil || s.accepted.isSet() {
 		return err
 	}
 	s.document = compile.Client(s.client, nil)
-	if s.found, err = r.getEntryConfirmed(ctx, s.server.object, s.name()); err != nil {
+	if s.nameEntry, err = r.entries.GetConfirmed(ctx, s.server.object, s.name()); err != nil {
 		return err
 	}
-	if s.found != nil && s.found.Spec.Owner.UID == s.client.UID {
-		s.entry = s.found
+	if s.nameEntry != nil && s.nameEntry.Spec.Owner.UID == s.client.UID {
+		s.entry = s.nameEntry
 	}
 	d := policy.EvaluateClient(s.server.document, s.server.namespaceLabels, s.document)
 	if !d.Accepted {
-		s.accepted = falseCondition(v1alpha1.ReasonNotAllowedByServer, "%s (ask for less, or have the server's owner allow it in spec.allowedClients)", denial(d))
+		s.accepted = falseCondition(v1alpha1.ReasonNotAllowedByServer, "%s (ask for less, or have the server's owner allow it in spec.allowedClients)", describeDenials(d))
 		return nil
 	}
-	taken, err := r.isTaken(ctx, s.server, s.name(), s.client, s.found)
+	taken, err := r.entries.IsTaken(ctx, s.server.withNames(), s.name(), s.client, s.nameEntry)
 	if err != nil {
 		return err
 	}
 	if taken {
-		s.accepted = clientIDTaken(s)
+		s.accepted = clientIDTakenCondition(s)
 		return nil
 	}
 	s.accepted = trueCondition(v1alpha1.ReasonAccepted, "rule \""+d.Rule+"\" of the server allows it")
@@ -107,10 +99,10 @@ func (s *clientScope) name() compile.Name {
 	return compile.Name{Space: internalv1alpha1.SpaceIdentity, Value: s.document.ID}
 }
 
-// claimID brings the Entry up to date but for its credentials; that of a client which does not
-// exist any more is replaced.
-func (r *clientReconciler) claimID(ctx context.Context, s *clientScope) error {
-	if !s.served() {
+// ensureEntry writes the document, with the credentials that it had, into the Entry of the client
+// id if there is one. An Entry of a client that does not exist any more is replaced.
+func (r *clientReconciler) ensureEntry(ctx context.Context, s *clientScope) error {
+	if !s.isServed() {
 		return nil
 	}
 	if s.entry != nil {
@@ -121,45 +113,40 @@ func (r *clientReconciler) claimID(ctx context.Context, s *clientScope) error {
 	if s.document.AuthMethod == string(v1alpha1.AuthMethodNone) {
 		s.document.Credentials = nil
 	}
-	if s.found == nil {
+	if s.nameEntry == nil {
 		return nil // keepCredentials creates it, with the credential in it
 	}
-	err := r.write(ctx, s, s.found)
-	if errors.Is(err, errTaken) {
-		s.accepted = clientIDTaken(s)
+	err := r.writeDocument(ctx, s, s.nameEntry)
+	if errors.Is(err, names.ErrTaken) {
+		s.accepted = clientIDTakenCondition(s)
 		return nil
 	}
 	return err
 }
 
-// clientIDTaken says what to change. The field may be empty, and cannot be changed in the object
-// that is there.
-func clientIDTaken(s *clientScope) condition {
+// clientIDTakenCondition names spec.clientID also if that is empty, since it cannot be changed.
+func clientIDTakenCondition(s *clientScope) condition {
 	return falseCondition(v1alpha1.ReasonClientIDTaken,
 		"spec.clientID: another object of the server has the name %q: delete this client and create it with another clientID, which is immutable", s.document.ID)
 }
 
-// write makes the document of s the one that is served, onto the Entry that was seen.
-func (r *clientReconciler) write(ctx context.Context, s *clientScope, seen *internalv1alpha1.Entry) error {
-	text, err := documents.Encode(s.document)
-	if err != nil {
-		return err
-	}
-	owner := compile.Owner(kindClient, s.client)
-	e, err := r.ensureEntry(ctx, compile.NewEntry(s.server.object, s.name(), owner, documents.Format(s.document), text), seen)
+// writeDocument writes the document into the Entry that was read, or creates it if that is nil.
+func (r *clientReconciler) writeDocument(ctx context.Context, s *clientScope, seen *internalv1alpha1.Entry) error {
+	owner := compile.OwnerOf(s.client)
+	e, err := r.entries.EnsureDocument(ctx, s.server.object, s.name(), owner, s.document, seen)
 	if isUpgradePending(err) && s.client.Spec.Suspended {
-		err = cmp.Or(r.suspendMeanwhile(ctx, s), err)
+		err = cmp.Or(r.suspendInOldFormat(ctx, s), err)
 	}
 	if err != nil {
 		return err
 	}
 	s.entry = e
-	return r.deleteOtherEntries(ctx, owner, e)
+	return r.entries.DeleteOthers(ctx, owner, e)
 }
 
-// suspendMeanwhile suspends a client whose document cannot be replaced yet. An error is one that
-// must not wait for the upgrade.
-func (r *clientReconciler) suspendMeanwhile(ctx context.Context, s *clientScope) error {
+// suspendInOldFormat suspends a client whose document cannot be replaced until the token servers
+// are upgraded. It returns an error if that failed, which is more urgent than the upgrade.
+func (r *clientReconciler) suspendInOldFormat(ctx context.Context, s *clientScope) error {
 	if s.entry == nil {
 		return nil
 	}
@@ -168,34 +155,34 @@ func (r *clientReconciler) suspendMeanwhile(ctx context.Context, s *clientScope)
 		return err
 	}
 	old.Suspended = true
-	e, err := r.ensureDocumentInOldFormat(ctx, s.entry, old)
+	e, err := r.replaceDocument(ctx, s.entry, old)
 	if err == nil {
 		s.entry = e
 	}
 	return err
 }
 
-// served says whether the client has, or may get, an Entry.
-func (s *clientScope) served() bool { return s.accepted.isTrue() || s.entry != nil }
+// isServed reports whether the client has an Entry or may get one.
+func (s *clientScope) isServed() bool { return s.accepted.isTrue() || s.entry != nil }
 
-// resolve finds the scopes that the client may not have; they are left out, the rest works.
-func (r *clientReconciler) resolve(ctx context.Context, s *clientScope) (err error) {
+// checkScopes finds the scopes that the client cannot have. Token servers leave them out.
+func (r *clientReconciler) checkScopes(ctx context.Context, s *clientScope) (err error) {
 	if s.server == nil {
 		return nil
 	}
 	s.scopes, err = r.resolveScopes(ctx, s.server, s.document)
-	s.resolved = scopesVerdict(s.scopes)
+	s.resolved = scopesCondition(s.scopes)
 	return err
 }
 
-// observe looks at the token servers, and at what they tell of the client.
-func (r *clientReconciler) observe(ctx context.Context, s *clientScope) (err error) {
+// readReplicas reads which token servers run, and which credentials of the client they saw used.
+func (r *clientReconciler) readReplicas(ctx context.Context, s *clientScope) (err error) {
 	if s.server == nil {
 		return nil
 	}
 	if s.replicas, err = r.liveReplicas(ctx, s.server.object); err != nil {
 		return err
 	}
-	s.uses, err = r.usesOf(ctx, s.server.object, s.client.UID)
+	s.uses, err = r.listUses(ctx, s.server.object, s.client.UID)
 	return err
 }

@@ -16,46 +16,52 @@ import (
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 )
 
-// writeStatus writes what the steps found, if it is news.
+// writeStatus writes the status if the pass changed it. The last uses of credentials change with
+// it, or when it is the client's turn to have them reported.
 func (r *clientReconciler) writeStatus(ctx context.Context, s *clientScope) error {
 	before := s.client.Status.DeepCopy()
-	r.fillStatus(s)
 	key := client.ObjectKeyFromObject(s.client)
-	turn := r.telling.dueAt(key)
-	due := !turn.IsZero() && !turn.After(r.now())
-	if !due { // a pass for another reason takes the place of the one that was to come
+	turn := r.usageReports.dueAt(key)
+	isDue := !turn.IsZero() && !turn.After(r.now())
+	if !isDue { // this pass takes the place of the one that was to come then
 		s.requeueAt = earliest(s.requeueAt, turn)
 	}
-	if due || !equality.Semantic.DeepEqual(before, &s.client.Status) {
-		r.tellUses(s)
-	}
-	after := s.client.Status.DeepCopy()
-	if equality.Semantic.DeepEqual(before, after) { // which knows that one time can be written in two ways
-		if due {
-			r.telling.done(key)
+	return r.operator.writeStatus(ctx, s.client, func() {
+		r.fillStatus(s)
+		if isDue || !equality.Semantic.DeepEqual(before, &s.client.Status) {
+			r.reportUses(s)
 		}
-		return nil
-	}
-	return r.replaceStatus(ctx, s.client, before.Conditions, after)
+		if isDue && equality.Semantic.DeepEqual(before, &s.client.Status) {
+			r.usageReports.finish(key)
+		}
+	})
 }
 
 func (r *clientReconciler) fillStatus(s *clientScope) {
 	status := &s.client.Status
 	status.ObservedGeneration = s.client.Generation
-	found := func(condition string, v condition, waiting string) typedCondition {
-		return s.failed.typedCondition(condition, v, status.Conditions, s.client.Generation, waiting)
+	conditions := newConditionList(s.client, s.failed)
+	conditions.add(v1alpha1.ConditionAccepted, s.accepted, "not looked at yet")
+	conditions.add(v1alpha1.ConditionResolvedRefs, s.resolved, "waiting for the AuthorizationServer")
+	conditions.add(v1alpha1.ConditionCredentialsReady, s.credentials, "waiting until the client is accepted")
+	switch {
+	case !s.accepted.isTrue():
+		conditions.add(v1alpha1.ConditionProgrammed, pendingCondition("waiting until the client is accepted"), "")
+	case s.entry == nil:
+		conditions.add(v1alpha1.ConditionProgrammed, pendingCondition("waiting for the client's credential"), "")
+	default:
+		entries := append([]*internalv1alpha1.Entry{s.entry, s.server.entry, s.server.namespaceEntry}, s.scopes.entries...)
+		conditions.addProgrammed(s.replicas, entries, &s.requeueAt)
 	}
-	parts := []typedCondition{
-		found(v1alpha1.ConditionAccepted, s.accepted, "not looked at yet"),
-		found(v1alpha1.ConditionResolvedRefs, s.resolved, "waiting for the AuthorizationServer"),
-		found(v1alpha1.ConditionCredentialsReady, s.credentials, "waiting until the client is accepted"),
+	ready := conditions.ready("token requests succeed")
+	if ready.isTrue() && s.client.Spec.Suspended {
+		ready = falseCondition(v1alpha1.ReasonSuspended, "spec.suspended is true: every request of the client is refused")
 	}
-	parts = append(parts, found(v1alpha1.ConditionProgrammed, r.clientProgrammed(s, parts), ""))
-	parts = append(parts, typedCondition{v1alpha1.ConditionReady, clientReady(s, parts)})
-	if legacy := legacyGrant(s.client); legacy.isSet() {
-		parts = append(parts, typedCondition{v1alpha1.ConditionLegacyGrant, legacy})
+	conditions.add(v1alpha1.ConditionReady, ready, "")
+	if legacy := legacyGrantCondition(s.client); legacy.isSet() {
+		conditions.add(v1alpha1.ConditionLegacyGrant, legacy, "")
 	}
-	setConditions(&status.Conditions, s.client.Generation, r.now(), parts)
+	conditions.write(&status.Conditions, r.now())
 
 	if s.failed != nil {
 		return // what is served, and what Pods use, is as it was
@@ -65,7 +71,7 @@ func (r *clientReconciler) fillStatus(s *clientScope) {
 	}
 	if s.entry != nil {
 		status.ClientID = s.document.ID
-		status.Credentials = credentialStatus(s.document.Credentials, status.Credentials)
+		status.Credentials = newCredentialStatus(s.document.Credentials, status.Credentials)
 	} else {
 		status.Credentials = nil
 	}
@@ -75,31 +81,8 @@ func (r *clientReconciler) fillStatus(s *clientScope) {
 	}
 }
 
-func (r *clientReconciler) clientProgrammed(s *clientScope, others []typedCondition) condition {
-	if !s.accepted.isTrue() {
-		return pendingCondition("waiting until the client is accepted")
-	}
-	if s.entry == nil {
-		return pendingCondition("waiting for the client's credential")
-	}
-	v, recheck := programmed(s.replicas, append([]*internalv1alpha1.Entry{s.entry, s.server.entry, s.server.namespaceEntry}, s.scopes.entries...))
-	v = latch(v, s.client.Status.Conditions, s.client.Generation, others)
-	if !v.isTrue() {
-		s.requeueAt = earliest(s.requeueAt, recheck)
-	}
-	return v
-}
-
-func clientReady(s *clientScope, parts []typedCondition) condition {
-	v := s.failed.readyCondition(parts, "token requests succeed")
-	if v.isTrue() && s.client.Spec.Suspended {
-		return falseCondition(v1alpha1.ReasonSuspended, "spec.suspended is set: every request of the client is refused")
-	}
-	return v
-}
-
-// legacyGrant is the warning of RFC 9700 that a client with such a grant type carries.
-func legacyGrant(c *v1alpha1.OAuthClient) condition {
+// legacyGrantCondition returns the warning of RFC 9700 for a client with such a grant type.
+func legacyGrantCondition(c *v1alpha1.OAuthClient) condition {
 	legacy := compile.LegacyGrants(c)
 	if len(legacy) == 0 {
 		return condition{}
@@ -108,8 +91,8 @@ func legacyGrant(c *v1alpha1.OAuthClient) condition {
 		strings.Join(legacy, " and ")))
 }
 
-// scopesVerdict says which scopes were left out.
-func scopesVerdict(scopes resolvedScopes) condition {
+// scopesCondition says which scopes are left out.
+func scopesCondition(scopes resolvedScopes) condition {
 	var problems []string
 	if len(scopes.undeclared) > 0 {
 		problems = append(problems, "no ResourceServer of the server declares "+quoted(scopes.undeclared))
@@ -136,8 +119,8 @@ func quoted(names []string) string {
 	return strings.Join(list, ", ")
 }
 
-// acceptedNow says whether the client's last verdict is that it is accepted.
-func acceptedNow(c *v1alpha1.OAuthClient) bool {
+// isAccepted reports whether the client was accepted when its status was last written.
+func isAccepted(c *v1alpha1.OAuthClient) bool {
 	for i := range c.Status.Conditions {
 		if c.Status.Conditions[i].Type == v1alpha1.ConditionAccepted {
 			return c.Status.Conditions[i].Status == metav1.ConditionTrue

@@ -71,16 +71,17 @@ func TestOfTwoClientsWithOneIDTheFirstKeepsIt(t *testing.T) {
 			env.get(both[0][i])
 			env.get(both[1][i])
 			a, b := both[0][i], both[1][i]
-			if acceptedNow(b) {
+			if isAccepted(b) {
 				a, b = b, a
 			}
 			taken := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionAccepted)
-			return acceptedNow(a) && !acceptedNow(b) && taken != nil && taken.Reason == v1alpha1.ReasonClientIDTaken && env.document(a).UID == string(a.UID)
+			return isAccepted(a) && !isAccepted(b) && taken != nil && taken.Reason == v1alpha1.ReasonClientIDTaken && env.document(a).UID == string(a.UID)
 		})
 	}
 }
 
-// A client's tokens name it as their subject, so whoever chooses client ids would else choose whom an API takes it for (RFC 9068 section 5).
+// A client's tokens name it as their subject, so a user who chooses client ids could else choose whom
+// an API takes it for (RFC 9068 section 5).
 func TestAClientCannotHaveTheIDOfAUser(t *testing.T) {
 	env := newEnv(t, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedClients[0].ClientIDs = []string{"*"} })
 	chosen, given := env.readyUser("alice", "correct horse", subject("free-alice")), env.readyUser("bob", "correct horse")
@@ -159,7 +160,7 @@ func TestAClientThatIsBeingDeletedIsForgottenAtOnce(t *testing.T) {
 	env := newEnv(t)
 	c := env.readyClient(func(c *v1alpha1.OAuthClient) { c.Finalizers = []string{"example.com/backup"} })
 	env.deleteObject(c)
-	eventually.True(t, "its Entry is gone while it waits for somebody's finalizer", func() bool { return env.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID) == nil })
+	eventually.True(t, "its Entry is gone while it waits for a finalizer", func() bool { return env.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID) == nil })
 	if env.get(c); c.DeletionTimestamp.IsZero() {
 		t.Error("it is not being deleted")
 	}
@@ -213,7 +214,8 @@ func TestAClientThatIsNotAllowedIsToldWhat(t *testing.T) {
 	}
 }
 
-// One write changes what a rule, a label or a lifetime says, whatever the number of clients; their conditions follow.
+// One write changes what a rule, a label or a lifetime says, whatever the number of clients; their
+// conditions follow.
 func TestWhatDecidesAboutManyClientsIsOneWrite(t *testing.T) {
 	made := recordWrites(t)
 	env := newEnv(t)
@@ -460,7 +462,7 @@ func TestReconcilingTwiceWritesNothing(t *testing.T) {
 	env.newUser("bob-2", "correct horse", func(u *v1alpha1.OAuthUser) { u.Spec.Subject = "free-same" })
 	all := []client.Object{env.server}
 	for _, change := range []func(*v1alpha1.OAuthClient){
-		func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"orders:read", "nobody:has"} },
+		func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"orders:read", "no:such"} },
 		func(c *v1alpha1.OAuthClient) { c.Spec.GrantTypes = []v1alpha1.GrantType{"password"} },
 		func(c *v1alpha1.OAuthClient) { c.Spec.Suspended = true },
 		func(c *v1alpha1.OAuthClient) {

@@ -17,7 +17,7 @@ import (
 // keepCredentials observes the secret of a client, plans what to write, and writes it. It also
 // creates the Entry of a new client. Of two passes that create it, one fails with AlreadyExists.
 func (r *clientReconciler) keepCredentials(ctx context.Context, s *clientScope) error {
-	if !s.served() {
+	if !s.isServed() {
 		return nil
 	}
 	state, err := r.observeSecret(ctx, s)
@@ -85,7 +85,7 @@ func (r *clientReconciler) executePlan(ctx context.Context, s *clientScope, targ
 		}
 	}
 	s.document.Credentials = plan.credentials
-	if err := r.write(ctx, s, s.entry); err != nil {
+	if err := r.writeDocument(ctx, s, s.entry); err != nil {
 		return err
 	}
 	if plan.secret != "" {
@@ -94,7 +94,7 @@ func (r *clientReconciler) executePlan(ctx context.Context, s *clientScope, targ
 			return err
 		}
 		s.document.Credentials = plan.credentialsAfterWrite(versionOf(written, ""))
-		if err := r.write(ctx, s, s.entry); err != nil {
+		if err := r.writeDocument(ctx, s, s.entry); err != nil {
 			return err
 		}
 	}

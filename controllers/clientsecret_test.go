@@ -291,7 +291,7 @@ func TestASecretThatIsNotOursIsLeftAlone(t *testing.T) {
 func TestASecretThatGoesWithAClientIsNotTherebyOurs(t *testing.T) {
 	env := newEnv(t)
 	c := env.readyClient()
-	reference := metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: kindClient, Name: c.Name, UID: c.UID}
+	reference := metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: compile.KindClient, Name: c.Name, UID: c.UID}
 	beside := env.newSecret(env.apps, "beside", map[string]string{"client_secret": strongSecret}, func(s *corev1.Secret) {
 		s.OwnerReferences = []metav1.OwnerReference{reference}
 	})
@@ -457,7 +457,7 @@ func TestWhatAnotherOwnsIsNeverTakenHoweverItIsMarked(t *testing.T) {
 	env := newEnv(t)
 	living := env.readyClient(named("living"))
 	certificate := []metav1.OwnerReference{{APIVersion: "cert-manager.io/v1", Kind: "Certificate", Name: "site", UID: "its-uid", Controller: new(true)}}
-	along := []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: kindClient, Name: living.Name, UID: living.UID}}
+	along := []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: compile.KindClient, Name: living.Name, UID: living.UID}}
 	for name, change := range map[string]func(*corev1.Secret){
 		"of-a-controller":      func(s *corev1.Secret) { s.OwnerReferences = certificate },
 		"with-a-living-client": func(s *corev1.Secret) { s.OwnerReferences = along },
@@ -484,7 +484,7 @@ func TestWhatWasAdoptedKeepsItsOwnersAndOutlivesTheClient(t *testing.T) {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: "holder"}}
 	create(t, account)
 	owner := metav1.OwnerReference{APIVersion: "v1", Kind: "ServiceAccount", Name: account.Name, UID: account.UID}
-	gone := metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: kindClient, Name: "former", UID: "former-uid", Controller: new(true)}
+	gone := metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: compile.KindClient, Name: "former", UID: "former-uid", Controller: new(true)}
 	secret := env.newSecret(env.apps, "kept", map[string]string{"client_secret": strongSecret, "theirs": "x"}, func(s *corev1.Secret) {
 		s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: "adopter", "example.com/a": "b"}
 		s.Labels = map[string]string{workload.ManagedByLabel: "Helm"}

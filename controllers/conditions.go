@@ -8,17 +8,19 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
-// verdict is what one condition says. The zero verdict is "not looked at", which becomes Unknown.
+// condition is what a condition of an object says. The zero condition is not set: no step has
+// determined it.
 type condition struct {
 	status  metav1.ConditionStatus
 	reason  string
 	message string
-	// stalled: nothing but an edit of the object itself can help.
+	// stalled is whether nothing but a change of the object itself can help.
 	stalled bool
 }
 
@@ -34,106 +36,131 @@ func pendingCondition(format string, args ...any) condition {
 	return condition{status: metav1.ConditionUnknown, reason: v1alpha1.ReasonPending, message: fmt.Sprintf(format, args...)}
 }
 
-// invalid is the verdict on an object that is invalid in itself.
+// invalidCondition is for an object that is invalid whatever other objects say.
 func invalidCondition(format string, args ...any) condition {
-	v := falseCondition(v1alpha1.ReasonInvalid, format, args...)
-	v.stalled = true
-	return v
+	c := falseCondition(v1alpha1.ReasonInvalid, format, args...)
+	c.stalled = true
+	return c
 }
 
-func (v condition) isTrue() bool { return v.status == metav1.ConditionTrue }
+func (c condition) isTrue() bool { return c.status == metav1.ConditionTrue }
 
-func (v condition) isSet() bool { return v.status != "" }
+func (c condition) isSet() bool { return c.status != "" }
 
-// part is one condition of an object.
+// typedCondition is a condition with its type.
 type typedCondition struct {
 	conditionType string
 	condition     condition
 }
 
-// ready sums the parts up: True if all hold, else what the first that does not hold says.
-func readyCondition(parts []typedCondition, message string) condition {
-	for _, p := range parts {
-		if !p.condition.isTrue() {
-			return p.condition
+// readyCondition is True if all conditions are, else it says what the first says that is not.
+func readyCondition(conditions []typedCondition, message string) condition {
+	for _, c := range conditions {
+		if !c.condition.isTrue() {
+			return c.condition
 		}
 	}
 	return trueCondition(v1alpha1.ReasonReady, message)
 }
 
-// maxMessage is the longest message of a condition in bytes: the schema admits 32,768 characters, and nobody reads more than this.
+// conditionList collects the conditions of an object at the end of a pass.
+type conditionList struct {
+	object     client.Object
+	before     []metav1.Condition
+	failure    *failure
+	conditions []typedCondition
+}
+
+func newConditionList(object client.Object, failed *failure) *conditionList {
+	return &conditionList{object: object, before: slices.Clone(conditionsOf(object)), failure: failed}
+}
+
+// add adds what the steps found, or what failure.typedCondition says instead.
+func (l *conditionList) add(conditionType string, found condition, pending string) {
+	l.conditions = append(l.conditions, l.failure.typedCondition(conditionType, found, l.before, l.object.GetGeneration(), pending))
+}
+
+// ready returns what the condition Ready says about the conditions that were added.
+func (l *conditionList) ready(message string) condition {
+	return l.failure.readyCondition(l.conditions, message)
+}
+
+// addProgrammed adds the condition Programmed of an object that needs some Entries to be served. If
+// it waits for a replica that may be dead, requeueAt is set to when it is.
+func (l *conditionList) addProgrammed(replicas []replica, entries []*internalv1alpha1.Entry, requeueAt *time.Time) {
+	found, recheck := programmedCondition(replicas, entries)
+	found = latchProgrammed(found, l.before, l.object.GetGeneration(), l.conditions)
+	if !found.isTrue() {
+		*requeueAt = earliest(*requeueAt, recheck)
+	}
+	l.add(v1alpha1.ConditionProgrammed, found, "")
+}
+
+// write replaces the conditions of the object.
+func (l *conditionList) write(conditions *[]metav1.Condition, now time.Time) {
+	setConditions(conditions, l.object.GetGeneration(), now, l.conditions)
+}
+
+// maxMessage is the longest message of a condition in bytes. The schema allows 32,768 characters,
+// more than anyone reads.
 const maxMessage = 8 << 10
 
-// maxConditions is how many conditions the schema admits.
+// maxConditions is how many conditions the schema allows.
 const maxConditions = 16
 
-// setConditions writes the parts, in their order. The condition Stalled (of kstatus, by which tools tell an object that will never get ready from one
-// that is not ready yet) is there if one of them says so. Conditions of ours that are no part go; those of other controllers stay, as far as there
-// is room. The time of a condition changes with its status only.
-func setConditions(conditions *[]metav1.Condition, generation int64, now time.Time, parts []typedCondition) {
-	for _, p := range parts {
-		if p.condition.stalled {
-			parts = append(slices.Clone(parts), typedCondition{v1alpha1.ConditionStalled, trueCondition(p.condition.reason, p.condition.message)})
+// setConditions replaces conditions by the new ones, in their order. It adds the condition Stalled
+// (of kstatus, by which tools tell an object that will never be ready from one that is not ready
+// yet) if one of them is stalled. Conditions of the operator that are not among them are removed;
+// those of other controllers stay, as far as there is room. The time of a condition changes with
+// its status only.
+func setConditions(conditions *[]metav1.Condition, generation int64, now time.Time, next []typedCondition) {
+	for _, c := range next {
+		if c.condition.stalled {
+			next = append(slices.Clone(next), typedCondition{v1alpha1.ConditionStalled, trueCondition(c.condition.reason, c.condition.message)})
 			break
 		}
 	}
-	room := maxConditions - len(parts)
+	others := maxConditions - len(next)
 	*conditions = slices.DeleteFunc(*conditions, func(c metav1.Condition) bool {
-		if slices.ContainsFunc(parts, func(p typedCondition) bool { return p.conditionType == c.Type }) {
+		if slices.ContainsFunc(next, func(n typedCondition) bool { return n.conditionType == c.Type }) {
 			return false
 		}
 		if c.Type == v1alpha1.ConditionLegacyGrant || c.Type == v1alpha1.ConditionStalled || c.Type == v1alpha1.ConditionProgrammed {
 			return true
 		}
-		room--
-		return room < 0
+		others--
+		return others < 0
 	})
-	for _, p := range parts {
+	for _, c := range next {
 		meta.SetStatusCondition(conditions, metav1.Condition{
-			Type: p.conditionType, Status: p.condition.status, Reason: p.condition.reason, Message: brief(p.condition.message),
+			Type: c.conditionType, Status: c.condition.status, Reason: c.condition.reason, Message: truncate(c.condition.message, maxMessage),
 			ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(now.UTC().Truncate(time.Second)),
 		})
 	}
 }
 
-func brief(message string) string { return shorten(message, maxMessage) }
-
-// shorten cuts a text of more than so many bytes, between two characters.
-func shorten(text string, most int) string {
-	if len(text) <= most {
+// truncate cuts a text that is longer than limit bytes, between two characters.
+func truncate(text string, limit int) string {
+	if len(text) <= limit {
 		return text
 	}
-	end := most - len("...")
+	end := limit - len("...")
 	for !utf8.RuneStart(text[end]) {
 		end--
 	}
 	return text[:end] + "..."
 }
 
-// conditionIs says whether a condition has a status, and speaks of this generation.
-func conditionIs(conditions []metav1.Condition, name string, status metav1.ConditionStatus, generation int64) bool {
-	c := meta.FindStatusCondition(conditions, name)
+// hasCondition reports whether a condition has a status for a generation.
+func hasCondition(conditions []metav1.Condition, conditionType string, status metav1.ConditionStatus, generation int64) bool {
+	c := meta.FindStatusCondition(conditions, conditionType)
 	return c != nil && c.Status == status && c.ObservedGeneration == generation
 }
 
-// becameTrue says whether one of the parts holds now and did not when the status was last written.
-func becameTrue(before []metav1.Condition, parts []typedCondition) bool {
-	return slices.ContainsFunc(parts, func(p typedCondition) bool {
-		return p.condition.isTrue() && !meta.IsStatusConditionTrue(before, p.conditionType)
+// hasNewTrue reports whether one of the conditions is True that was not when the status was last
+// written.
+func hasNewTrue(before []metav1.Condition, conditions []typedCondition) bool {
+	return slices.ContainsFunc(conditions, func(c typedCondition) bool {
+		return c.condition.isTrue() && !meta.IsStatusConditionTrue(before, c.conditionType)
 	})
-}
-
-// conditionsOf an object of one of the kinds that people write.
-func conditionsOf(object runtime.Object) []metav1.Condition {
-	switch object := object.(type) {
-	case *v1alpha1.AuthorizationServer:
-		return object.Status.Conditions
-	case *v1alpha1.OAuthClient:
-		return object.Status.Conditions
-	case *v1alpha1.OAuthUser:
-		return object.Status.Conditions
-	case *v1alpha1.ResourceServer:
-		return object.Status.Conditions
-	}
-	return nil
 }

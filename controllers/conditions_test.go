@@ -20,8 +20,8 @@ import (
 func TestReadyIsWhatTheFirstConditionThatDoesNotHoldSays(t *testing.T) {
 	good, bad, worse, unknown := trueCondition("Fine", ""), falseCondition("Bad", "a is wrong"), falseCondition("Worse", "b is wrong"), pendingCondition("not yet")
 	for name, c := range map[string]struct {
-		verdicts []condition
-		want     condition
+		conditions []condition
+		want       condition
 	}{
 		"all hold":         {[]condition{good, good}, trueCondition(v1alpha1.ReasonReady, "well")},
 		"none there":       {nil, trueCondition(v1alpha1.ReasonReady, "well")},
@@ -32,7 +32,7 @@ func TestReadyIsWhatTheFirstConditionThatDoesNotHoldSays(t *testing.T) {
 		"held back by one": {[]condition{unknown, good}, unknown},
 	} {
 		var parts []typedCondition
-		for _, v := range c.verdicts {
+		for _, v := range c.conditions {
 			parts = append(parts, typedCondition{"Any", v})
 		}
 		if got := readyCondition(parts, "well"); got != c.want {
@@ -47,7 +47,7 @@ func TestAVerdictThatWaitsIsUnknown(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	if (condition{}).isSet() || (condition{}).isTrue() {
-		t.Error("the zero verdict decides something")
+		t.Error("the zero condition is set")
 	}
 }
 
@@ -101,7 +101,7 @@ func TestAConditionOfOursThatIsNoPartGoesAndOthersStay(t *testing.T) {
 		conditions = append(conditions, metav1.Condition{Type: fmt.Sprint("example.com/", i), Status: "True"})
 	}
 	setConditions(&conditions, 1, time.Unix(1, 0), []typedCondition{{"Ready", trueCondition("Ready", "")}, {"Accepted", trueCondition("Accepted", "")}})
-	if len(conditions) != maxConditions || !conditionIs(conditions, "Accepted", "True", 1) {
+	if len(conditions) != maxConditions || !hasCondition(conditions, "Accepted", "True", 1) {
 		t.Errorf("%d conditions", len(conditions))
 	}
 }
@@ -109,7 +109,7 @@ func TestAConditionOfOursThatIsNoPartGoesAndOthersStay(t *testing.T) {
 func TestAnObjectThatIsInvalidInItselfIsStalled(t *testing.T) {
 	var conditions []metav1.Condition
 	setConditions(&conditions, 3, time.Unix(1, 0), []typedCondition{{"Accepted", invalidCondition("spec.x: is wrong")}, {"Ready", invalidCondition("spec.x: is wrong")}})
-	if !conditionIs(conditions, v1alpha1.ConditionStalled, metav1.ConditionTrue, 3) || len(conditions) != 3 {
+	if !hasCondition(conditions, v1alpha1.ConditionStalled, metav1.ConditionTrue, 3) || len(conditions) != 3 {
 		t.Errorf("%+v", conditions)
 	}
 	setConditions(&conditions, 4, time.Unix(1, 0), []typedCondition{{"Accepted", falseCondition(v1alpha1.ReasonNotAllowedByServer, "x")}, {"Ready", falseCondition("X", "x")}})
@@ -178,7 +178,7 @@ func TestWhatConditionsSayOfAFailureIsAboutTheObjectsNamespaceOnly(t *testing.T)
 
 func TestAFailureThatMayPassIsToldWhenItHasLastedASecondOrTwo(t *testing.T) {
 	now := time.Unix(1000, 0)
-	op := &operator{now: func() time.Time { return now }, setbacks: newSetbacks(), heldBack: newHeldBack()}
+	op := &operator{now: func() time.Time { return now }, failures: newFailureCounter(), delayedEvents: newDelayedEvents()}
 	c := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}}
 	wrote := 0
 	pass := func(err error) {
@@ -186,7 +186,7 @@ func TestAFailureThatMayPassIsToldWhenItHasLastedASecondOrTwo(t *testing.T) {
 		if err != nil {
 			f = &failure{conditionType: "Accepted", err: err}
 		}
-		result, logged := op.finish(c, kindClient, f, new(time.Time), func() error { wrote++; return nil })
+		result, logged := op.finishReconcile(c, f, new(time.Time), func() error { wrote++; return nil })
 		if err != nil && (logged == nil) != (isTransient(err) || isRefusal(err)) || err != nil && logged == nil && result.RequeueAfter == 0 {
 			t.Errorf("%v: logged as an error is %v, tried again in %v", err, logged, result.RequeueAfter)
 		}
@@ -220,7 +220,7 @@ func TestAMessageFitsIntoItsCondition(t *testing.T) {
 			t.Errorf("%d bytes that end with %q", len(got), got[len(got)-6:])
 		}
 	}
-	if short := strings.Repeat("a", maxMessage); brief(short) != short {
+	if short := strings.Repeat("a", maxMessage); truncate(short, maxMessage) != short {
 		t.Error("a message that fits was cut")
 	}
 }
@@ -238,7 +238,7 @@ func TestAConditionSpeaksOfOneGeneration(t *testing.T) {
 		"another generation": {"Programmed", "True", 4, false},
 		"another condition":  {"Ready", "True", 3, false},
 	} {
-		if got := conditionIs(conditions, c.condition, c.status, c.generation); got != c.want {
+		if got := hasCondition(conditions, c.condition, c.status, c.generation); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -257,7 +257,7 @@ func TestAPartBecameTrueThatHoldsNowAndDidNot(t *testing.T) {
 		"is new and waits":  {[]typedCondition{{"CredentialsReady", pendingCondition("")}}, false},
 		"holds not anymore": {[]typedCondition{{"Accepted", falseCondition("", "")}}, false},
 	} {
-		if got := becameTrue(before, c.parts); got != c.want {
+		if got := hasNewTrue(before, c.parts); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

@@ -1,77 +1,75 @@
-// Package controllers keeps the cluster as the kinds say: one reconciler a kind, each of which reads top to bottom (get the object, do the
-// steps in order, write its status). Documents flow one way, from the objects that people write to the Entries that token servers read.
+// Package controllers reconciles the kinds that users write, one reconciler for each kind. Each
+// reads top to bottom: get the object, run the steps, write the status. Data flows one way, from
+// these objects to the documents in Entries, which token servers read.
 //
-//	controllers.go        what the reconcilers share; how they are set up
-//	servers.go            AuthorizationServer: the issuer, the workload, the keys, the server's document
-//	keysecret.go          the Secret that holds the keys of a server
-//	clients.go            OAuthClient: the client id and the document
-//	credentialplan.go     which credentials a client has, and what its Secret holds (pure)
-//	clientsecret.go       what the plan is made from, and how it is executed
-//	credentials.go        hashes of client secrets; which secrets are strong enough
-//	pendingsecrets.go     generated secrets that no Secret holds yet
-//	users.go              OAuthUser: the names, the password's hash
-//	resourceservers.go    ResourceServer: the identifier and the scopes
-//	namespaces.go         the labels of namespaces
-//	namespaced.go         a manager that works in some namespaces only
-//	*_status.go           conditions, computed from what the steps found, without a client
-//	status.go             how a status is written, and what of it is told
-//	failures.go           the steps of a pass, what conditions say of one that fails, and when it is tried again
-//	writes.go             how often the API server is asked again for what it has refused
-//	conditions.go         what the conditions of all kinds have in common
-//	announce.go           the events that tell of them
-//	claims.go             Entries: claimed, kept current, released
-//	owners.go             who owns a name
-//	facts.go              the documents in force, read back from the Entries: policy is decided on what token servers see
-//	informers.go          how the manager comes back after an outage of the API server
-//	replicas.go           what token servers say of themselves; when an object is programmed
-//	sightings.go          when the manager saw them change: whether they are live
-//	usage.go              when credentials were last used
-//	workload.go           the objects that run token servers; names that others have
-//	deployed.go           how far their Deployment is, and what its Pods say
-//	secrettarget.go       the Secret that a workload mounts: looked up, written, deleted
-//	adoption.go           which Secrets are a client's, and which a client may adopt
-//	secretkey.go          reading one key of a Secret that a user wrote
-//	secretversion.go      which version of a Secret was read or written
-//	sweep.go              documents without an owner
-//	indexes.go, watches.go  which object wakes which
-//	metrics.go
+//	controllers.go       what the reconcilers share, and the RBAC rules of the manager
+//	setup.go             the options, and what each controller watches
+//	mapping.go           which objects are reconciled when another one changes
+//	mapping_names.go     the same, for objects that ask for one name
+//	predicates.go        which events matter
+//	indexes.go           the indexes by which objects are found in the cache
+//	cache.go             what the cache holds
+//	namespaced.go        a manager that works in some namespaces only
+//	informers.go         how informers come back after an outage of the API server
 //
-// Package compile makes the documents, package workload the token server's objects, and package
-// keyring decides which keys there are; all three are pure.
+//	servers.go           AuthorizationServer: the issuer, the keys, the document, the workload
+//	keysecret.go         the Secret with the keys of a server; package keyring decides what is in it
+//	workload.go          the objects that the token servers of a server need
+//	deployed.go          what the Deployment and its Pods say of themselves
+//	clients.go           OAuthClient: the client id, the document, the credentials
+//	clientsecret.go      reads what there is of a client's credentials, and writes what is planned
+//	credentialplan.go    plans the credentials of a client (pure)
+//	credentials.go       client secrets and their hashes
+//	pendingsecrets.go    client secrets that are not in a Secret yet
+//	secrettarget.go      the Secret that a workload mounts
+//	adoption.go          which Secrets are a client's, and which may become one
+//	secretkey.go         reads a key of a Secret to which an object refers
+//	secretversion.go     which version of which Secret was read
+//	usage.go             when credentials were used last
+//	users.go             OAuthUser: the subject, the username, the password
+//	resourceservers.go   ResourceServer: the identifier and the scopes
+//	namespaces.go        the labels of namespaces
+//	references.go        the server and the scopes to which an object refers
+//	formats.go           documents that not every manager and token server can read
+//	replicas.go          which token servers run, and which Entries they serve
+//	liveness.go          when a Replica was seen to change
+//
+//	passes.go            the steps of a pass, what conditions say of a failure, when it is repeated
+//	writes.go            writes to the API server, and how often a refused one is repeated
+//	conditions.go        conditions of all kinds
+//	status.go            how a status is written
+//	*_status.go          what the status of a kind says after a pass
+//	events.go            events about conditions
+//	metrics.go           metrics about objects; metrics_labels.go has the values of their labels
+//
+// The packages below it: compile makes documents and keyring decides about keys, workload makes the
+// objects that token servers need (all three are pure); names decides which object has which name;
+// sweep deletes Entries without an owner.
 package controllers
 
 import (
-	"context"
 	"io"
-	"maps"
-	"strings"
 	"sync"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/events"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/controllers/workload"
+	"github.com/oauth-operator/oauth-operator/controllers/names"
 )
 
-// What the manager may do: what the code calls, and nothing else. Secrets are cached as metadata only, and the few that are needed are read
-// from the API server; of roles the manager may bind exactly one, and create none. Applying an object that may not exist takes the right to
-// create it; changing ownerReferences takes the right to delete, where the API server enforces that. Of Pods it reads why they are not ready; a
-// right to read their status alone, or those of token servers alone, does not exist. The leader's Lease is the manager's own, and so is the Pod that it reads its image from.
-// What concerns the whole cluster is in config/rbac/manager_cluster_role.yaml.
+// What the manager may do is what the code calls, and nothing else. Secrets are cached as metadata,
+// and the few whose content is needed are read from the API server. The manager may bind one role,
+// and create none. Applying an object that may not exist takes the right to create it; changing
+// ownerReferences takes the right to delete, where the API server enforces that. Of Pods it reads why
+// they are not ready; there is no right to read their status alone, or the Pods of token servers
+// alone. The Lease of the leader is the manager's own, and so is the Pod from which it reads its
+// image. What concerns the whole cluster is in config/rbac/manager_cluster_role.yaml.
 //
 // +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers;oauthclients;oauthusers;resourceservers,verbs=get;list;watch
 // +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers/status;oauthclients/status;oauthusers/status;resourceservers/status,verbs=patch
@@ -103,127 +101,33 @@ func Scheme() *runtime.Scheme {
 	return scheme
 }
 
-// CacheOptions keep the manager's memory to what it needs: of ServiceAccounts and RoleBindings its own, of everything no managedFields, and
-// nothing that no controller watches. So of Secrets there are the metadata only: to read a whole one from the cache is an error. Of the metadata
-// there is what the manager reads, since kubectl apply leaves the content of a Secret in one of its annotations.
-func CacheOptions() cache.Options {
-	ours := labels.SelectorFromSet(labels.Set{workload.ManagedByLabel: workload.ManagedBy})
-	return cache.Options{
-		NewInformer:                 newInformer,
-		DefaultTransform:            cache.TransformStripManagedFields(),
-		ReaderFailOnMissingInformer: true,
-		ByObject: map[client.Object]cache.ByObject{
-			secretMetadata():                {Transform: ourMetadata},
-			&corev1.ServiceAccount{}:        {Label: ours},
-			&rbacv1.RoleBinding{}:           {Label: ours},
-			&appsv1.Deployment{}:            {Label: ours},
-			&corev1.Service{}:               {Label: ours},
-			&policyv1.PodDisruptionBudget{}: {Label: ours},
-			&corev1.Pod{}:                   {Label: ours, Transform: statusOfPod},
-		},
-	}
-}
-
-// statusOfPod cuts a Pod in the cache down to its identity, its labels and its status.
-func statusOfPod(object any) (any, error) {
-	if pod, ok := object.(*corev1.Pod); ok {
-		pod.ManagedFields, pod.Annotations, pod.Spec = nil, nil, corev1.PodSpec{}
-	}
-	return object, nil
-}
-
-// ourMetadata cuts a Secret in the cache down to its identity, its owners, and the labels and annotations that are ours.
-func ourMetadata(object any) (any, error) {
-	m, ok := object.(*metav1.PartialObjectMetadata)
-	if !ok {
-		return object, nil
-	}
-	m.ManagedFields, m.Finalizers, m.GenerateName = nil, nil, ""
-	maps.DeleteFunc(m.Labels, func(key, _ string) bool { return key != workload.ManagedByLabel && key != workload.KeysLabel })
-	maps.DeleteFunc(m.Annotations, func(key, _ string) bool {
-		prefix, _, _ := strings.Cut(key, "/")
-		return prefix != v1alpha1.GroupVersion.Group && !strings.HasSuffix(prefix, "."+v1alpha1.GroupVersion.Group)
-	})
-	return m, nil
-}
-
-// Options of the controllers.
-type Options struct {
-	Now    func() time.Time
-	Random io.Reader
-	// SweepInterval is how often documents without an owner are looked for, SweepWait how long a sweep that would remove many waits before
-	// it goes on.
-	SweepInterval, SweepWait time.Duration
-	// CountInterval is how often at most the number of clients in a server's status is brought up to date.
-	CountInterval time.Duration
-	// Workers that reconcile objects of one kind at a time.
-	Workers int
-	// TokenServerImage is the image that token servers run from.
-	TokenServerImage string
-	// TokenServerVariables are environment variables of token servers.
-	TokenServerVariables []corev1.EnvVar
-	// Namespaces that the manager works in, as CacheOptionsFor has them; none: all.
-	Namespaces []string
-}
-
-// Defaults of Options.
-const (
-	DefaultSweepInterval = 10 * time.Minute
-	DefaultSweepWait     = 10 * time.Minute
-	DefaultCountInterval = 10 * time.Second
-	DefaultWorkers       = 4
-)
-
-// operator is what the reconcilers share: the cluster, the clock and randomness.
+// operator is what the reconcilers share.
 type operator struct {
-	client.Client               // reads from the cache, and writes by writer
-	writer        *writer       // the same, for what only it can do
+	client.Client               // reads from the cache, and writes through writer
+	writer        *writer       // Client, with the methods that only it has
 	apiReader     client.Reader // reads from the API server
+	entries       *names.Entries
 	events        events.EventRecorder
 	now           func() time.Time
 	random        io.Reader
 	// completeKeySecrets holds the resourceVersion of each key Secret that was seen to hold all its
 	// keys, by its name, so that only a change makes the manager read it again.
 	completeKeySecrets sync.Map
-	seen               *sightings
-	telling            *telling
-	setbacks           *setbacks
-	heldBack           *heldBack
-	namespaces         []string
+	liveness           *livenessTracker
+	usageReports       *usageReports
+	failures           *failureCounter
+	delayedEvents      *delayedEvents
+	namespaces         []string // in which the manager works; empty: all
 }
 
-// SetUp adds everything to a manager whose cache has CacheOptions.
-func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
-	w := newWriter(mgr.GetClient(), o.Now)
+// newOperator returns an operator that reads from c, and writes through it as FieldManager.
+func newOperator(c client.Client, apiReader client.Reader, recorder events.EventRecorder, o Options) *operator {
+	w := newWriter(client.WithFieldOwner(c, FieldManager), o.Now)
 	op := &operator{
-		Client: w, writer: w, apiReader: mgr.GetAPIReader(), events: mgr.GetEventRecorder(FieldManager),
-		now: o.Now, random: o.Random, seen: newSightings(o.Now), telling: newTelling(o.Now),
-		setbacks: newSetbacks(), heldBack: newHeldBack(), namespaces: o.Namespaces,
+		Client: w, writer: w, apiReader: apiReader, events: recorder, now: o.Now, random: o.Random,
+		liveness: newLivenessTracker(o.Now), usageReports: newUsageReports(o.Now),
+		failures: newFailureCounter(), delayedEvents: newDelayedEvents(), namespaces: o.Namespaces,
 	}
-	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
-		return err
-	}
-	// Indexes make the cache of their kinds, and these have none: whoever starts first may read what only another one watches.
-	for _, kind := range []client.Object{
-		&corev1.Namespace{}, &corev1.ServiceAccount{}, &rbacv1.RoleBinding{},
-		&appsv1.Deployment{}, &corev1.Service{}, &policyv1.PodDisruptionBudget{}, &corev1.Pod{},
-	} {
-		if _, err := mgr.GetCache().GetInformer(ctx, kind, cache.BlockUntilSynced(false)); err != nil {
-			return err
-		}
-	}
-	if err := op.seen.follow(ctx, mgr.GetCache(), &internalv1alpha1.Replica{}, &internalv1alpha1.Usage{}); err != nil {
-		return err
-	}
-	for _, setUp := range []func(ctrl.Manager, *operator, Options) error{
-		setUpServers, setUpClients, setUpUsers, setUpResourceServers, setUpNamespaces,
-	} {
-		if err := setUp(mgr, op, o); err != nil {
-			return err
-		}
-	}
-	if err := registerMetrics(op); err != nil {
-		return err
-	}
-	return mgr.Add(&Sweeper{operator: op, Interval: o.SweepInterval, Wait: o.SweepWait})
+	op.entries = &names.Entries{Client: op, APIReader: apiReader, CheckFormat: op.checkFormat, IsWatched: op.isWatched}
+	return op
 }

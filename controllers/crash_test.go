@@ -49,7 +49,7 @@ func TestWhereverTheManagerStopsASecretThatCanBeMountedAuthenticates(t *testing.
 			_, stop = runManager(t)
 			eventually.True(t, "the manager has written "+strconv.Itoa(n)+" times, or has no more to write", func() bool {
 				env.get(c)
-				return made.hasRefused() || conditionIs(c.Status.Conditions, v1alpha1.ConditionReady, metav1.ConditionTrue, c.Generation)
+				return made.hasRefused() || hasCondition(c.Status.Conditions, v1alpha1.ConditionReady, metav1.ConditionTrue, c.Generation)
 			})
 			stop()
 			env.mountedSecrets(what, c)

@@ -63,7 +63,7 @@ func rollout(d *appsv1.Deployment) condition {
 	for _, c := range status.Conditions {
 		switch {
 		case c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue:
-			return falseCondition(v1alpha1.ReasonRefused, "the API server refuses Pods of the Deployment: %s", shorten(c.Message, maxQuote))
+			return falseCondition(v1alpha1.ReasonRefused, "the API server refuses Pods of the Deployment: %s", truncate(c.Message, maxQuote))
 		case c.Type == appsv1.DeploymentProgressing && c.Reason == v1alpha1.ReasonProgressDeadlineExceeded:
 			return falseCondition(v1alpha1.ReasonProgressDeadlineExceeded, "the Deployment does not get on: %s", progress)
 		}
@@ -79,7 +79,7 @@ func troubleOf(pods []corev1.Pod) string {
 	slices.SortFunc(pods, func(a, b corev1.Pod) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
 	for i := range pods {
 		if why := podTrouble(&pods[i]); why != "" {
-			return fmt.Sprintf("Pod %s %s", pods[i].Name, shorten(why, maxQuote))
+			return fmt.Sprintf("Pod %s %s", pods[i].Name, truncate(why, maxQuote))
 		}
 	}
 	return ""

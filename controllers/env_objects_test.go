@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"testing"
+
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -92,6 +94,16 @@ func (env *testEnv) newSecret(namespace, name string, data map[string]string, ch
 	}
 	create(env.t, s)
 	return s
+}
+
+// newEntry returns an Entry of the identity space without a document.
+func newEntry(t *testing.T, server *v1alpha1.AuthorizationServer, value string, owner internalv1alpha1.Owner) *internalv1alpha1.Entry {
+	t.Helper()
+	e, err := compile.NewEntry(server, compile.Name{Space: internalv1alpha1.SpaceIdentity, Value: value}, owner, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 // entry returns the Entry of a name, or nil if there is none.

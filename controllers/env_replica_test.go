@@ -8,6 +8,7 @@ import (
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
@@ -18,7 +19,7 @@ func (env *testEnv) newReplica(name, applied string, change ...func(*internalv1a
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: env.identity, Name: name, Labels: map[string]string{internalv1alpha1.ServerUIDLabel: string(env.server.UID)},
 			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: v1alpha1.GroupVersion.String(), Kind: kindServer, Name: env.server.Name, UID: env.server.UID,
+				APIVersion: v1alpha1.GroupVersion.String(), Kind: compile.KindServer, Name: env.server.Name, UID: env.server.UID,
 			}},
 		},
 		Spec: internalv1alpha1.ReplicaSpec{

@@ -14,17 +14,18 @@ import (
 )
 
 // versionSkew is the error that an Entry stays as it is, since the manager and the token servers
-// are of different versions: what the object asks for cannot be said to all of them.
+// are of different versions, and not all of them can read what the object asks for.
 type versionSkew struct {
 	condition condition // of the condition Programmed
-	// until is when the token server that is waited for is dead, unless it changes; zero for none.
+	// until is when the token server that has to be upgraded stops being live, unless it changes.
+	// Zero: no token server has to be upgraded.
 	until time.Time
 }
 
-// Error is what the condition says.
+// Error returns the message of the condition.
 func (h *versionSkew) Error() string { return h.condition.message }
 
-// asVersionSkew is the versionSkew in err; nil if there is none.
+// asVersionSkew returns the versionSkew in err, or nil.
 func asVersionSkew(err error) *versionSkew {
 	var h *versionSkew
 	if errors.As(err, &h) {
@@ -33,16 +34,16 @@ func asVersionSkew(err error) *versionSkew {
 	return nil
 }
 
-// pendingUpgrade reports whether err is that token servers cannot read the document yet.
+// isUpgradePending reports whether err is that token servers cannot read the document yet.
 func isUpgradePending(err error) bool {
 	h := asVersionSkew(err)
 	return h != nil && h.condition.reason == v1alpha1.ReasonUpgradePending
 }
 
-// checkFormat refuses to write a document where token servers or the manager would take it for
-// something wider than it is. What this manager cannot read may hold constraints of which it does
-// not know. And a format that is new to an Entry must be read by every live replica: one that does
-// not read it would go on without the object, or with the last document that it knows.
+// checkFormat returns a versionSkew if writing want would lift a constraint. A document that this
+// manager cannot read may have constraints of which it does not know. And a format that is new to
+// an Entry must be read by every live replica: a replica that cannot would go on without the
+// object, or with the last document that it has read.
 func (op *operator) checkFormat(ctx context.Context, want, current *internalv1alpha1.Entry) error {
 	switch {
 	case current != nil && isTooNew(current):
@@ -67,19 +68,18 @@ func (op *operator) checkFormat(ctx context.Context, want, current *internalv1al
 	return nil
 }
 
-// holdMeanwhile writes a document in the format that the Entry has: what may change in it while the
-// one that the object asks for has to wait.
-func (op *operator) ensureDocumentInOldFormat(ctx context.Context, current *internalv1alpha1.Entry, document any) (*internalv1alpha1.Entry, error) {
+// replaceDocument replaces the document of an Entry by another one of the same format.
+func (op *operator) replaceDocument(ctx context.Context, current *internalv1alpha1.Entry, document any) (*internalv1alpha1.Entry, error) {
 	text, err := documents.Encode(document)
 	if err != nil {
 		return nil, err
 	}
 	want := current.DeepCopy()
 	want.Spec.Document = text
-	return op.ensureEntry(ctx, want, current)
+	return op.entries.Ensure(ctx, want, current)
 }
 
-// tooNew reports whether an Entry has a document of a format that this manager does not know.
+// isTooNew reports whether an Entry has a document of a format that this manager does not know.
 func isTooNew(e *internalv1alpha1.Entry) bool {
 	return e.Spec.Format != "" && !documents.Reads(e.Spec.Format)
 }

@@ -22,8 +22,8 @@ func without(format string) func(*internalv1alpha1.Replica) {
 	}
 }
 
-// A token server that lacks a format stands for one that is older than a manager which writes it. For
-// each kind of object the document is one that no replica has seen before.
+// A token server that lacks a format stands for one that is older than a manager which writes it.
+// For each kind of object the document is one that no replica has seen before.
 func TestANewFormatIsWrittenOnlyOnceEveryLiveReplicaReadsIt(t *testing.T) {
 	for _, test := range []struct {
 		format string
@@ -60,7 +60,7 @@ func TestANewFormatIsWrittenOnlyOnceEveryLiveReplicaReadsIt(t *testing.T) {
 
 func TestADocumentThatCannotBeReplacedStays(t *testing.T) {
 	env := newEnv(t)
-	op := &operator{Client: env.manager.GetClient(), apiReader: env.manager.GetAPIReader(), now: env.clock.now, seen: newSightings(env.clock.now)}
+	op := newOperator(env.manager.GetClient(), env.manager.GetAPIReader(), nil, Options{Now: env.clock.now})
 	c := env.readyClient()
 	current := env.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID)
 	eventually.True(t, "the cache has it", func() bool {
@@ -69,7 +69,7 @@ func TestADocumentThatCannotBeReplacedStays(t *testing.T) {
 	})
 	want := current.DeepCopy()
 	want.Spec.Format, want.Spec.Document = "client/v2", `{"constraint":true}`
-	held, err := op.ensureEntry(t.Context(), want, current)
+	held, err := op.entries.Ensure(t.Context(), want, current)
 	if held != nil || !isUpgradePending(err) || !strings.Contains(err.Error(), "client/v2") {
 		t.Errorf("%+v, %v", held, err)
 	}
@@ -78,7 +78,7 @@ func TestADocumentThatCannotBeReplacedStays(t *testing.T) {
 	}
 	updateObject(env, env.replica, func(r *internalv1alpha1.Replica) { r.Spec.Formats = append(r.Spec.Formats, "client/v2") })
 	eventually.True(t, "every replica reads it", func() bool {
-		_, err = op.ensureEntry(t.Context(), want, current)
+		_, err = op.entries.Ensure(t.Context(), want, current)
 		return !isUpgradePending(err)
 	})
 }
@@ -151,21 +151,23 @@ func TestAManagerThatCannotReadTheServersDocumentLeavesAllAsItIs(t *testing.T) {
 	}
 }
 
-// While a token server is older than what the server asks, a key that was revoked is worthless at once.
+// While a token server is older than what the server asks, a key that was revoked is worthless at
+// once.
 func TestARevokedKeyDoesNotWaitForAnUpgrade(t *testing.T) {
 	old := documents.Server{UID: "u", Keys: []documents.Key{{KID: "a"}, {KID: "b"}}, Algorithms: []string{"ES256"}, AccessTokenLifetime: 60}
 	doc := documents.Server{UID: "u", Keys: []documents.Key{{KID: "b"}}, RevokedKeys: []string{"a"}, AccessTokenLifetime: 600}
-	got := meanwhile(old, doc)
+	got := replaceKeys(old, doc)
 	if len(got.Keys) != 1 || !slices.Equal(got.RevokedKeys, []string{"a"}) || got.AccessTokenLifetime != 60 || got.Algorithms != nil {
 		t.Errorf("%+v", got)
 	}
 }
 
 // A suspension and a revoked key are written into the document that is there. When that fails it is
-// tried again as soon as anything else that fails, and said, and not only once there was an upgrade.
+// tried again as soon as anything else that fails, and said, and not only once there was an
+// upgrade.
 func TestWhatCannotBeDoneWhileAnUpgradeIsPendingIsTriedAgainSoon(t *testing.T) {
 	env := newEnv(t)
-	op := &operator{Client: env.manager.GetClient(), apiReader: env.manager.GetAPIReader(), now: env.clock.now, seen: newSightings(env.clock.now)}
+	op := newOperator(env.manager.GetClient(), env.manager.GetAPIReader(), nil, Options{Now: env.clock.now})
 	env.newReplica("old-0", maxResourceVersion, without(documents.FormatClient), func(r *internalv1alpha1.Replica) {
 		r.Spec.Formats = slices.DeleteFunc(r.Spec.Formats, func(f string) bool { return f == documents.FormatServer })
 	})
@@ -182,13 +184,13 @@ func TestWhatCannotBeDoneWhileAnUpgradeIsPendingIsTriedAgainSoon(t *testing.T) {
 	// The Entry has no format, so the one that is wanted is new to it.
 	c := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{UID: "u"}, Spec: v1alpha1.OAuthClientSpec{Suspended: true}}
 	clients := &clientReconciler{operator: op}
-	err := clients.write(t.Context(), &clientScope{client: c, server: &resolvedServer{object: env.server}, entry: unread()}, unread())
+	err := clients.writeDocument(t.Context(), &clientScope{client: c, server: &resolvedServer{object: env.server}, entry: unread()}, unread())
 	if err == nil || asVersionSkew(err) != nil {
 		t.Errorf("a suspension that failed: %v", err)
 	}
 	servers, entry := &serverReconciler{operator: op}, unread()
 	entry.Spec.Owner.UID = env.server.UID
-	err = servers.serve(t.Context(), &serverScope{server: env.server, entry: entry, accepted: trueCondition("", "")})
+	err = servers.writeDocument(t.Context(), &serverScope{server: env.server, entry: entry, accepted: trueCondition("", "")})
 	if err == nil || asVersionSkew(err) != nil {
 		t.Errorf("keys that could not be served: %v", err)
 	}

@@ -10,67 +10,29 @@ import (
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/controllers/names"
 )
 
-// Indexes of the cache. A change wakes those it concerns by a look into one of them, never by a walk over all.
+// Indexes of the cache, besides those of package names. They find the objects that are reconciled
+// when another one changes, without a walk over all objects.
 const (
-	indexUID          = "uid"          // objects by their UID
-	indexServer       = "server"       // objects by the server they name, "<namespace>/<name>"
-	indexUnprogrammed = "unprogrammed" // the same, but only those that token servers do not serve yet
-	indexName         = "name"         // objects by a name that they ask for, "<namespace>/<name of the server> <space> <value>"
-	indexScope        = "scope"        // clients by a scope that they register, written as indexName
-	indexSecret       = "secret"       // objects by a Secret that they name, "<namespace>/<name>"
-	indexIntrospector = "introspector" // resource servers by a client that may introspect, "<namespace>/<name>"
-	indexIssuer       = "issuer"       // servers by their issuer
-	indexOwner        = "owner"        // Entries by their owner, see ownerKey; Secrets by the UID of the OAuthClient whose they are
-	indexServerUID    = "serverUID"    // Replicas, Usages and servers by the UID of the server
-	indexUsed         = "used"         // Usages by the UIDs of the clients of which they speak
+	indexUID          = "uid"          // OAuthClients by their UID
+	indexServer       = "server"       // objects by the AuthorizationServer to which they refer, "<namespace>/<name>"
+	indexUnprogrammed = "unprogrammed" // the same, but only objects that token servers do not serve yet
+	indexScope        = "scope"        // OAuthClients by a scope that they register, as names.Key
+	indexSecret       = "secret"       // objects by a Secret to which they refer, "<namespace>/<name>"
+	indexIntrospector = "introspector" // ResourceServers by a client that may introspect, "<namespace>/<name>"
+	indexIssuer       = "issuer"       // AuthorizationServers by their issuer
+	indexServerUID    = "serverUID"    // Replicas, Usages and AuthorizationServers by the UID of the server
+	indexClientUID    = "clientUID"    // Secrets by the UID of the OAuthClient to which they belong
+	indexUsed         = "used"         // Usages by the UIDs of the clients whose credentials were used
 )
-
-func ownerKey(owner internalv1alpha1.Owner) string {
-	return owner.Kind + " " + owner.Namespace + "/" + owner.Name
-}
-
-func keyText(key client.ObjectKey) string { return key.Namespace + "/" + key.Name }
-
-func nameKey(server client.ObjectKey, name compile.Name) string {
-	return keyText(server) + " " + string(name.Space) + " " + name.Value
-}
-
-func nameKeys(object client.Object) []string {
-	server, names := namesOf(object)
-	var keys []string
-	for _, name := range names.Requested {
-		keys = append(keys, nameKey(server, name))
-	}
-	return keys
-}
 
 func scopeKey(server client.ObjectKey, scope string) string {
-	return nameKey(server, compile.Name{Space: internalv1alpha1.SpaceScope, Value: scope})
+	return names.Key(server, compile.Name{Space: internalv1alpha1.SpaceScope, Value: scope})
 }
 
-// serverKey of a reference in an object of a namespace.
-func serverKey(ref v1alpha1.ServerReference, own string) client.ObjectKey {
-	if ref.Namespace != "" {
-		own = ref.Namespace
-	}
-	return client.ObjectKey{Namespace: own, Name: ref.Name}
-}
-
-func serverOfClient(c *v1alpha1.OAuthClient) client.ObjectKey {
-	return serverKey(c.Spec.ServerRef, c.Namespace)
-}
-
-func serverOfUser(u *v1alpha1.OAuthUser) client.ObjectKey {
-	return client.ObjectKey{Namespace: u.Namespace, Name: u.Spec.ServerRef.Name}
-}
-
-func serverOfResourceServer(rs *v1alpha1.ResourceServer) client.ObjectKey {
-	return serverKey(rs.Spec.ServerRef, rs.Namespace)
-}
-
-// secretMetadata is the kind by which Secrets are cached.
+// secretMetadata returns an empty object of the kind by which Secrets are cached.
 func secretMetadata() *metav1.PartialObjectMetadata {
 	m := &metav1.PartialObjectMetadata{}
 	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
@@ -89,7 +51,7 @@ type index struct {
 	values client.IndexerFunc
 }
 
-// indexed adapts a function on one kind.
+// indexed returns an index whose values are computed from objects of one kind.
 func indexed[T client.Object](object T, field string, values func(T) []string) index {
 	return index{object, field, func(o client.Object) []string {
 		typed, ok := o.(T)
@@ -127,15 +89,15 @@ func clientIndexes() []index {
 	type object = v1alpha1.OAuthClient
 	return []index{
 		indexed(&object{}, indexUID, func(c *object) []string { return []string{string(c.UID)} }),
-		indexed(&object{}, indexServer, func(c *object) []string { return []string{keyText(serverOfClient(c))} }),
+		indexed(&object{}, indexServer, func(c *object) []string { return []string{names.ServerOf(c).String()} }),
 		indexed(&object{}, indexUnprogrammed, func(c *object) []string {
-			return unprogrammed(serverOfClient(c), c.Status.Conditions, c.Generation)
+			return unprogrammedKeys(names.ServerOf(c), c.Status.Conditions, c.Generation)
 		}),
-		indexed(&object{}, indexName, func(c *object) []string { return nameKeys(c) }),
+		indexed(&object{}, names.IndexName, func(c *object) []string { return names.Keys(c) }),
 		indexed(&object{}, indexScope, func(c *object) []string {
 			var keys []string
 			for _, scope := range c.Spec.Scopes {
-				keys = append(keys, scopeKey(serverOfClient(c), scope))
+				keys = append(keys, scopeKey(names.ServerOf(c), scope))
 			}
 			return keys
 		}),
@@ -157,11 +119,11 @@ func secretsOfClient(c *v1alpha1.OAuthClient) []string {
 func userIndexes() []index {
 	type object = v1alpha1.OAuthUser
 	return []index{
-		indexed(&object{}, indexServer, func(u *object) []string { return []string{keyText(serverOfUser(u))} }),
+		indexed(&object{}, indexServer, func(u *object) []string { return []string{names.ServerOf(u).String()} }),
 		indexed(&object{}, indexUnprogrammed, func(u *object) []string {
-			return unprogrammed(serverOfUser(u), u.Status.Conditions, u.Generation)
+			return unprogrammedKeys(names.ServerOf(u), u.Status.Conditions, u.Generation)
 		}),
-		indexed(&object{}, indexName, func(u *object) []string { return nameKeys(u) }),
+		indexed(&object{}, names.IndexName, func(u *object) []string { return names.Keys(u) }),
 		indexed(&object{}, indexSecret, func(u *object) []string {
 			if ref := passwordRef(u); ref != nil {
 				return []string{u.Namespace + "/" + ref.Name}
@@ -174,15 +136,15 @@ func userIndexes() []index {
 func resourceServerIndexes() []index {
 	type object = v1alpha1.ResourceServer
 	return []index{
-		indexed(&object{}, indexServer, func(rs *object) []string { return []string{keyText(serverOfResourceServer(rs))} }),
+		indexed(&object{}, indexServer, func(rs *object) []string { return []string{names.ServerOf(rs).String()} }),
 		indexed(&object{}, indexUnprogrammed, func(rs *object) []string {
-			return unprogrammed(serverOfResourceServer(rs), rs.Status.Conditions, rs.Generation)
+			return unprogrammedKeys(names.ServerOf(rs), rs.Status.Conditions, rs.Generation)
 		}),
-		indexed(&object{}, indexName, func(rs *object) []string { return nameKeys(rs) }),
+		indexed(&object{}, names.IndexName, func(rs *object) []string { return names.Keys(rs) }),
 		indexed(&object{}, indexIntrospector, func(rs *object) []string {
 			var keys []string
 			for _, ref := range rs.Spec.IntrospectionClients {
-				keys = append(keys, keyText(serverKey(v1alpha1.ServerReference(ref), rs.Namespace)))
+				keys = append(keys, names.ResolveReference(v1alpha1.ServerReference(ref), rs.Namespace).String())
 			}
 			return keys
 		}),
@@ -191,11 +153,11 @@ func resourceServerIndexes() []index {
 
 func otherIndexes() []index {
 	return []index{
-		indexed(&internalv1alpha1.Entry{}, indexOwner, func(e *internalv1alpha1.Entry) []string { return []string{ownerKey(e.Spec.Owner)} }),
+		indexed(&internalv1alpha1.Entry{}, names.IndexOwner, func(e *internalv1alpha1.Entry) []string { return []string{names.OwnerKey(e.Spec.Owner)} }),
 		indexed(&internalv1alpha1.Replica{}, indexServerUID, func(r *internalv1alpha1.Replica) []string { return []string{string(r.Spec.ServerUID)} }),
 		indexed(&internalv1alpha1.Usage{}, indexServerUID, func(u *internalv1alpha1.Usage) []string { return []string{string(u.Spec.ServerUID)} }),
-		indexed(&internalv1alpha1.Usage{}, indexUsed, clientsIn),
-		indexed(secretMetadata(), indexOwner, func(m *metav1.PartialObjectMetadata) []string {
+		indexed(&internalv1alpha1.Usage{}, indexUsed, clientUIDsIn),
+		indexed(secretMetadata(), indexClientUID, func(m *metav1.PartialObjectMetadata) []string {
 			if owner := oauthClientOf(m); owner != nil {
 				return []string{string(owner.UID)}
 			}

@@ -12,37 +12,39 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 )
 
-// While nobody answers, an informer asks every second. By itself it waits longer from time to time, up to a minute, and the manager would know
-// nothing of the cluster for that long after an outage of the API server. It is told of the failure only after it has forgotten the one before
-// (client-go does so after two minutes), so that its own waiting never grows.
+// While the API server does not answer, each informer repeats its request every requestInterval. By
+// itself an informer waits longer and longer, up to a minute, and the manager would not see the
+// cluster for that long after an outage. It gets an error only after requestTimeout, when it has
+// forgotten the one before (client-go does so after two minutes), so that it never waits longer.
 const (
-	askEvery  = time.Second
-	askAtMost = 3 * time.Minute
+	requestInterval = time.Second
+	requestTimeout  = 3 * time.Minute
 )
 
-// newInformer is cache.Options.NewInformer.
+// newInformer implements cache.Options.NewInformer.
 func newInformer(
 	from toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers,
 ) toolscache.SharedIndexInformer {
 	server := toolscache.ToListerWatcherWithContext(from)
 	return toolscache.NewSharedIndexInformer(&toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return untilAnswered(ctx, askEvery, askAtMost, func() (runtime.Object, error) { return server.ListWithContext(ctx, o) })
+			return retryUntilAnswered(ctx, requestInterval, requestTimeout, func() (runtime.Object, error) { return server.ListWithContext(ctx, o) })
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			return untilAnswered(ctx, askEvery, askAtMost, func() (watch.Interface, error) { return server.WatchWithContext(ctx, o) })
+			return retryUntilAnswered(ctx, requestInterval, requestTimeout, func() (watch.Interface, error) { return server.WatchWithContext(ctx, o) })
 		},
 	}, kind, resync, indexers)
 }
 
-// untilAnswered asks again and again, until the API server answers, be it with an error; until the time is over, or ctx has ended.
-func untilAnswered[T any](ctx context.Context, every, atMost time.Duration, ask func() (T, error)) (T, error) {
+// retryUntilAnswered repeats a request until the API server answers, also with an error, until
+// atMost has passed, or until ctx ends.
+func retryUntilAnswered[T any](ctx context.Context, every, atMost time.Duration, request func() (T, error)) (T, error) {
 	over := time.NewTimer(atMost)
 	defer over.Stop()
 	next := time.NewTicker(every)
 	defer next.Stop()
 	for {
-		answer, err := ask()
+		answer, err := request()
 		var status apierrors.APIStatus
 		if err == nil || errors.As(err, &status) {
 			return answer, err

@@ -28,12 +28,12 @@ func TestAnInformerAsksUntilTheAPIServerAnswers(t *testing.T) {
 		{name: "at once", ctx: t.Context(), atMost: time.Minute, errs: []error{nil}, asked: 1},
 		{name: "in the end", ctx: t.Context(), atMost: time.Minute, errs: []error{refused, refused, refused, nil}, asked: 4},
 		{name: "with an error", ctx: t.Context(), atMost: time.Minute, errs: []error{refused, forbidden, nil}, asked: 2, want: forbidden},
-		{name: "when nobody waits any more", ctx: ended, atMost: time.Minute, errs: []error{refused}, asked: 1, want: refused},
+		{name: "when the context has ended", ctx: ended, atMost: time.Minute, errs: []error{refused}, asked: 1, want: refused},
 		{name: "never", ctx: t.Context(), atMost: 20 * time.Millisecond, want: refused},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			asked := 0
-			answer, err := untilAnswered(test.ctx, time.Millisecond, test.atMost, func() (string, error) {
+			answer, err := retryUntilAnswered(test.ctx, time.Millisecond, test.atMost, func() (string, error) {
 				asked++
 				err := error(refused)
 				if len(test.errs) >= asked {

@@ -20,7 +20,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/keyring"
+	"github.com/oauth-operator/oauth-operator/controllers/names"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -177,7 +179,7 @@ func hasAvailableReason(t *testing.T, server *v1alpha1.AuthorizationServer, reas
 
 func servedKIDs(t *testing.T, server *v1alpha1.AuthorizationServer) []string {
 	t.Helper()
-	entry, err := readEntry(t.Context(), admin, server, issuerName(server))
+	entry, err := names.Read(t.Context(), admin, server, compile.IssuerName(server))
 	if err != nil || entry == nil {
 		t.Fatalf("no document: %v", err)
 	}
@@ -205,7 +207,7 @@ func TestALostKeySecretIsReportedAndNeverSilentlyMadeAgain(t *testing.T) {
 		s.Spec.Tokens = &v1alpha1.TokenSettings{AccessTokenLifetime: &metav1.Duration{Duration: time.Minute}}
 	})
 	eventually.True(t, "the change of a lifetime is served all the same", func() bool {
-		entry, err := readEntry(t.Context(), admin, server, issuerName(server))
+		entry, err := names.Read(t.Context(), admin, server, compile.IssuerName(server))
 		return err == nil && entry != nil && strings.Contains(entry.Spec.Document, `"accessTokenLifetime":60`)
 	})
 	if getKeySecret(t, server) != nil {

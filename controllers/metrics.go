@@ -69,8 +69,8 @@ func (m *objectMetrics) Describe(out chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. What cannot be read from the cache is left out.
 func (m *objectMetrics) Collect(out chan<- prometheus.Metric) {
 	for kind, list := range map[string]client.ObjectList{
-		kindServer: &v1alpha1.AuthorizationServerList{}, kindClient: &v1alpha1.OAuthClientList{},
-		kindUser: &v1alpha1.OAuthUserList{}, kindResourceServer: &v1alpha1.ResourceServerList{},
+		compile.KindServer: &v1alpha1.AuthorizationServerList{}, compile.KindClient: &v1alpha1.OAuthClientList{},
+		compile.KindUser: &v1alpha1.OAuthUserList{}, compile.KindResourceServer: &v1alpha1.ResourceServerList{},
 	} {
 		if err := m.operator.List(context.Background(), list, client.UnsafeDisableDeepCopy); err != nil {
 			continue

@@ -41,8 +41,8 @@ var conditionReasons = []string{
 	v1alpha1.ReasonEntryRejected, v1alpha1.ReasonLegacyGrant,
 }
 
-// labelValue returns a value that is in the set, and "Other" for any else: whoever may write a status
-// can write anything there.
+// labelValue returns a value that is in the set, and "Other" for any else: a user who may write a
+// status can write anything there.
 func labelValue(value string, set []string) string {
 	if slices.Contains(set, value) {
 		return value

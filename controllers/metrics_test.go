@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/test/documented"
 )
 
@@ -51,9 +52,11 @@ func TestMetricsCountConditionsAndSayWhichIsTheOldest(t *testing.T) {
 		clientWith(apiCondition("Ready", "False", "WeakSecret", longAgo.Add(time.Hour)), apiCondition("Accepted", "True", "Accepted", longAgo)),
 		clientWith(apiCondition("Ready", "False", "WeakSecret", longAgo)),
 		clientWith(apiCondition("Ready", "Unknown", "Pending", time.Time{})),
-		clientWith(apiCondition("Ready", "False", "by whoever may write a status", longAgo), apiCondition("Made-up", "True", "X", longAgo)),
+		clientWith(apiCondition("Ready", "False", "written by a user", longAgo), apiCondition("Made-up", "True", "X", longAgo)),
 	}}
-	got := sample(t, func(out chan<- prometheus.Metric) { newObjectMetrics(nil).collectConditions(out, kindClient, list) })
+	got := sample(t, func(out chan<- prometheus.Metric) {
+		newObjectMetrics(nil).collectConditions(out, compile.KindClient, list)
+	})
 	at := float64(longAgo.Unix())
 	const of = " condition=Ready kind=OAuthClient"
 	want := map[string]float64{
@@ -112,8 +115,8 @@ func TestMetricsCountTheReplicasThatLive(t *testing.T) {
 }
 
 func TestEveryMetricOfTheManagerIsDocumented(t *testing.T) {
-	w := newEnv(t)
-	w.readyClient()
+	env := newEnv(t)
+	env.readyClient()
 	families, err := metrics.Registry.(prometheus.Gatherer).Gather()
 	if err != nil {
 		t.Fatal(err)

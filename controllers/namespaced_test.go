@@ -3,6 +3,7 @@ package controllers
 import (
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -11,6 +12,7 @@ import (
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	localoperator "github.com/oauth-operator/oauth-operator/hack/local/operator"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
@@ -19,12 +21,12 @@ import (
 // the two namespaces of the test only.
 func newNamespacedEnv(t *testing.T) *testEnv {
 	t.Helper()
-	w := newEnvWithoutManager(t)
+	env := newEnvWithoutManager(t)
 	home := newNamespace(t)
 	create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: localoperator.ServiceAccount}})
 	subjects := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: home, Name: localoperator.ServiceAccount}}
 	roleRef := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "oauth-operator-manager"}
-	for _, namespace := range []string{w.identity, w.apps} {
+	for _, namespace := range []string{env.identity, env.apps} {
 		create(t, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "manager"}, RoleRef: roleRef, Subjects: subjects})
 	}
 	roleRef.Name = "oauth-operator-manager-cluster"
@@ -38,9 +40,9 @@ func newNamespacedEnv(t *testing.T) *testEnv {
 	if managerConfig, err = plane.ConfigFor(t.Context(), home, localoperator.ServiceAccount); err != nil {
 		t.Fatal(err)
 	}
-	w.manager = startManager(t, w.clock.set, func(o *Options) { o.Namespaces = []string{w.identity, w.apps} })
-	w.startServer()
-	return w
+	env.manager = startManager(t, env.clock.set, func(o *Options) { o.Namespaces = []string{env.identity, env.apps} })
+	env.startServer()
+	return env
 }
 
 func TestAManagerOfSomeNamespacesWorksThereWithRoleBindingsAlone(t *testing.T) {
@@ -104,17 +106,17 @@ func TestAnOwnerThatCannotBeLookedForWhileItsNamespaceLivesIsNotGone(t *testing.
 	c := w.readyClient()
 	w.deleteObject(&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.apps, Name: "manager"}})
 
-	op := &operator{apiReader: w.manager.GetAPIReader(), namespaces: []string{w.identity, w.apps}}
-	owner := internalv1alpha1.Owner{Kind: kindClient, Namespace: w.apps, Name: c.Name, UID: c.UID}
+	op := newOperator(nil, w.manager.GetAPIReader(), nil, Options{Now: time.Now, Namespaces: []string{w.identity, w.apps}})
+	owner := internalv1alpha1.Owner{Kind: compile.KindClient, Namespace: w.apps, Name: c.Name, UID: c.UID}
 	eventually.True(t, "the right is withdrawn", func() bool {
-		gone, err := op.isOwnerGone(t.Context(), owner)
+		gone, err := op.entries.IsOwnerGone(t.Context(), owner)
 		if gone {
 			t.Fatal("the client counts as gone")
 		}
 		return err != nil
 	})
 	owner.Namespace = "elsewhere"
-	if gone, err := op.isOwnerGone(t.Context(), owner); gone || err != nil {
+	if gone, err := op.entries.IsOwnerGone(t.Context(), owner); gone || err != nil {
 		t.Errorf("in a namespace that is not watched: gone is %v, %v", gone, err)
 	}
 }

@@ -9,21 +9,21 @@ import (
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 )
 
 type namespaceReconciler struct{ *operator }
 
-// Reconcile keeps the labels of a namespace current at every server that knows the namespace. The first object of a namespace at a server
-// makes it known there.
+// Reconcile writes the labels of a namespace at every server that has its document. The first
+// object of the namespace at a server creates the document.
 func (r *namespaceReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var namespace corev1.Namespace
-	if err := r.Get(ctx, request.NamespacedName, &namespace); err != nil {
-		if client.IgnoreNotFound(err) != nil {
-			return ctrl.Result{}, err
-		}
-		return r.done(kindNamespace, request.NamespacedName, r.forget(ctx, kindNamespace, request.NamespacedName))
+	if err := r.Get(ctx, request.NamespacedName, &namespace); client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, err
+	} else if err != nil {
+		return r.reconcileDeleted(ctx, compile.KindNamespace, request.NamespacedName)
 	}
-	entries, err := r.listEntries(ctx, internalv1alpha1.Owner{Kind: kindNamespace, Name: namespace.Name})
+	entries, err := r.entries.List(ctx, internalv1alpha1.Owner{Kind: compile.KindNamespace, Name: namespace.Name})
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -33,14 +33,14 @@ func (r *namespaceReconciler) Reconcile(ctx context.Context, request ctrl.Reques
 			if client.IgnoreNotFound(err) != nil {
 				return ctrl.Result{}, err
 			}
-			continue // the Entry goes with its server
+			continue // the Entry is deleted with its server
 		}
 		if server.UID != entries[i].Spec.ServerUID {
 			continue
 		}
 		if _, _, err := r.ensureNamespaceEntry(ctx, &server, namespace.Name); err != nil {
-			return r.done(kindNamespace, request.NamespacedName, err)
+			return r.finishWithoutStatus(compile.KindNamespace, request.NamespacedName, err)
 		}
 	}
-	return r.done(kindNamespace, request.NamespacedName, nil)
+	return r.finishWithoutStatus(compile.KindNamespace, request.NamespacedName, nil)
 }

@@ -203,7 +203,7 @@ func TestWhateverStepFailsTheConditionsOfThatKindSaySoOfThisGeneration(t *testin
 	env.waitForCondition(user, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	env.waitForCondition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	lift := env.newPolicy(env.identity, "internal.oauth-operator.dev", "v1alpha1", "entries", "object.metadata.name == 'none'", "the platform is frozen",
-		compile.NewEntry(env.server, compile.Name{Space: internalv1alpha1.SpaceIdentity, Value: "probe"}, compile.Owner(kindClient, c), "", ""))
+		newEntry(t, env.server, "probe", compile.OwnerOf(c)))
 	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Changed" })
 	updateObject(env, user, func(u *v1alpha1.OAuthUser) { u.Spec.Username = "alice.two" })
 	updateObject(env, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes[0].Description = "Changed" })
@@ -221,7 +221,7 @@ func TestWhateverStepFailsTheConditionsOfThatKindSaySoOfThisGeneration(t *testin
 		v1alpha1.ConditionAccepted: metav1.ConditionTrue, v1alpha1.ConditionResolvedRefs: metav1.ConditionUnknown,
 		v1alpha1.ConditionCredentialsReady: metav1.ConditionUnknown, v1alpha1.ConditionProgrammed: metav1.ConditionFalse,
 	} {
-		if env.get(c); !conditionIs(c.Status.Conditions, condition, status, c.Generation) {
+		if env.get(c); !hasCondition(c.Status.Conditions, condition, status, c.Generation) {
 			t.Logf("conditions %+v", c.Status.Conditions)
 			t.Errorf("%s is not %s", condition, status)
 		}
@@ -232,8 +232,8 @@ func TestWhateverStepFailsTheConditionsOfThatKindSaySoOfThisGeneration(t *testin
 	}
 }
 
-// countedWriter is a writer with a clock of its own, and how often it asked the API server to create
-// something.
+// countedWriter is a writer with a clock of its own, and how often it asked the API server to
+// create something.
 func countedWriter(t *testing.T, now *time.Time) (w *writer, asked *atomic.Int32) {
 	t.Helper()
 	asked = &atomic.Int32{}

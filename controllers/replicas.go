@@ -16,25 +16,28 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
-// liveFor is how long after its last change a replica counts. It renews itself every 10 seconds.
-const liveFor = 30 * time.Second
+// replicaLifetime is how long a replica is live after its last change. It renews its Replica every
+// ten seconds.
+const replicaLifetime = 30 * time.Second
 
-// mourning is how long after its death a replica is still asked for, and its Usage kept.
-const mourning = time.Hour
+// deadReplicaRetention is how long a Replica is kept after its process died, and a Usage after it
+// changed last.
+const deadReplicaRetention = time.Hour
 
 // replica is a Replica that is live.
 type replica struct {
 	*internalv1alpha1.Replica
-	// until is when it is live no more, unless it changes before.
+	// until is when it stops being live, unless it changes before.
 	until time.Time
-	// renewed reports that it was seen to change. Else it was found when the manager started: what
-	// it says must not be overlooked, and it may be dead.
+	// renewed is whether it was seen to change. A Replica that was found when the manager started
+	// may be dead; what it says must not be overlooked.
 	renewed bool
 }
 
-// replicas of a server as the watch knows them, the dead ones too. They are the cache's own.
-// Those of another namespace are another's to write.
-func (op *operator) replicas(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]internalv1alpha1.Replica, error) {
+// listReplicas returns the Replicas of a server in the cache, also those of dead processes. They
+// belong to the cache: the caller must not change them. A Replica of another namespace is not the
+// server's, whatever it says.
+func (op *operator) listReplicas(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]internalv1alpha1.Replica, error) {
 	var list internalv1alpha1.ReplicaList
 	err := op.List(ctx, &list, client.InNamespace(server.Namespace), client.MatchingFields{indexServerUID: string(server.UID)},
 		client.UnsafeDisableDeepCopy)
@@ -44,40 +47,40 @@ func (op *operator) replicas(ctx context.Context, server *v1alpha1.Authorization
 	return list.Items, nil
 }
 
-// liveOf are those of the Replicas that changed in the last 30 seconds.
+// filterLive returns those of the Replicas that changed within replicaLifetime.
 func (op *operator) filterLive(known []internalv1alpha1.Replica) []replica {
-	seen := make([]sighting, len(known))
-	for i := range known { // one of them may end a silence, which concerns them all
-		seen[i] = op.seen.see(&known[i])
+	changes := make([]observedChange, len(known))
+	for i := range known { // one of them may end an outage, which concerns all
+		changes[i] = op.liveness.observe(&known[i])
 	}
 	var live []replica
 	now := op.now()
 	for i := range known {
-		if until, renewed := op.seen.lives(seen[i]); until.After(now) {
+		if until, renewed := op.liveness.liveUntil(changes[i]); until.After(now) {
 			live = append(live, replica{&known[i], until, renewed})
 		}
 	}
 	return live
 }
 
-// liveReplicas of a server.
+// liveReplicas returns the live replicas of a server.
 func (op *operator) liveReplicas(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]replica, error) {
-	known, err := op.replicas(ctx, server)
+	known, err := op.listReplicas(ctx, server)
 	return op.filterLive(known), err
 }
 
-// liveReplicasNow is liveReplicas for what is decided by a replica's death. The watch may be
-// behind: after an outage of the API server it can be back after the replicas are. So where one
-// seems to have died lately, the API server is asked.
+// confirmLiveReplicas is liveReplicas for a caller that concludes something from the death of a
+// replica. The watch may be behind: after an outage of the API server it can be back later than the
+// replicas are. So if a replica seems to have died lately, the API server is asked.
 func (op *operator) confirmLiveReplicas(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]replica, error) {
-	known, err := op.replicas(ctx, server)
+	known, err := op.listReplicas(ctx, server)
 	if err != nil {
 		return nil, err
 	}
 	now := op.now()
 	if !slices.ContainsFunc(known, func(r internalv1alpha1.Replica) bool {
-		still := now.Sub(op.seen.see(&r).at)
-		return still >= liveFor && still < liveFor+mourning
+		unchanged := now.Sub(op.liveness.observe(&r).at)
+		return unchanged >= replicaLifetime && unchanged < replicaLifetime+deadReplicaRetention
 	}) {
 		return op.filterLive(known), nil
 	}
@@ -88,26 +91,26 @@ func (op *operator) confirmLiveReplicas(ctx context.Context, server *v1alpha1.Au
 	return op.filterLive(slices.DeleteFunc(all.Items, func(r internalv1alpha1.Replica) bool { return r.Spec.ServerUID != server.UID })), nil
 }
 
-// buryReplicas removes the Replicas and Usages of processes that have been dead for long, and
-// returns when there may be more to remove. A process that was killed leaves both behind, and one
-// that ended in order its Usage.
-func (op *operator) buryReplicas(ctx context.Context, server *v1alpha1.AuthorizationServer) (next time.Time, err error) {
-	known, err := op.replicas(ctx, server)
+// deleteDeadReplicas deletes the Replicas and Usages of processes that have been dead for
+// deadReplicaRetention, and returns when there may be more to delete. A process that was killed
+// leaves both behind, and one that was stopped its Usage.
+func (op *operator) deleteDeadReplicas(ctx context.Context, server *v1alpha1.AuthorizationServer) (next time.Time, err error) {
+	known, err := op.listReplicas(ctx, server)
 	if err != nil {
 		return next, err
 	}
-	usages, err := op.usages(ctx, client.InNamespace(server.Namespace), client.MatchingFields{indexServerUID: string(server.UID)})
+	usages, err := op.listUsages(ctx, client.InNamespace(server.Namespace), client.MatchingFields{indexServerUID: string(server.UID)})
 	if err != nil {
 		return next, err
 	}
 	kept := map[string]bool{}
 	for i := range known {
-		due := op.seen.see(&known[i]).at.Add(liveFor + mourning)
-		buried, err := op.bury(ctx, &known[i], due)
+		due := op.liveness.observe(&known[i]).at.Add(replicaLifetime + deadReplicaRetention)
+		deleted, err := op.deleteWhenDue(ctx, &known[i], due)
 		if err != nil {
 			return next, err
 		}
-		if !buried {
+		if !deleted {
 			kept[known[i].Name] = true
 			next = earliest(next, due)
 		}
@@ -116,44 +119,44 @@ func (op *operator) buryReplicas(ctx context.Context, server *v1alpha1.Authoriza
 		if kept[usages[i].Name] {
 			continue
 		}
-		due := op.seen.see(&usages[i]).at.Add(mourning)
-		buried, err := op.bury(ctx, &usages[i], due)
+		due := op.liveness.observe(&usages[i]).at.Add(deadReplicaRetention)
+		deleted, err := op.deleteWhenDue(ctx, &usages[i], due)
 		if err != nil {
 			return next, err
 		}
-		if !buried {
+		if !deleted {
 			next = earliest(next, due)
 		}
 	}
 	return next, nil
 }
 
-// bury removes an object if that is due. One that has changed meanwhile has another version and
-// stays.
-func (op *operator) bury(ctx context.Context, object client.Object, due time.Time) (done bool, err error) {
+// deleteWhenDue deletes this version of an object if that is due, and reports whether it is. An
+// object that has changed meanwhile stays.
+func (op *operator) deleteWhenDue(ctx context.Context, object client.Object, due time.Time) (isDue bool, err error) {
 	if due.After(op.now()) {
 		return false, nil
 	}
 	uid, version := object.GetUID(), object.GetResourceVersion()
 	err = op.Delete(ctx, object, client.Preconditions{UID: &uid, ResourceVersion: &version})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-		return false, fmt.Errorf("removing %s, whose process is gone: %w", object.GetName(), err)
+		return false, fmt.Errorf("deleting %s, whose process is gone: %w", object.GetName(), err)
 	}
 	return true, nil
 }
 
-// programmed says whether every live replica serves these Entries, and one of them is ready to.
-// When it does not because of one, recheck is when that one has died, if it has.
-func programmed(live []replica, entries []*internalv1alpha1.Entry) (v condition, recheck time.Time) {
+// programmedCondition says whether every live replica serves some Entries, and one of them is
+// ready. If it is not True because of one replica, recheck is when that one stops being live.
+func programmedCondition(live []replica, entries []*internalv1alpha1.Entry) (c condition, recheck time.Time) {
 	if len(live) == 0 {
 		return falseCondition(v1alpha1.ReasonNoReplica, "no token server of the AuthorizationServer is running"), time.Time{}
 	}
-	if v, recheck := rejected(live, entries); v.isSet() {
-		return v, recheck
+	if c, recheck := rejectedCondition(live, entries); c.isSet() {
+		return c, recheck
 	}
 	for i := range live {
 		for _, e := range entries {
-			if !applied(live[i].Spec.AppliedResourceVersion, e.ResourceVersion) {
+			if !hasApplied(live[i].Spec.AppliedResourceVersion, e.ResourceVersion) {
 				return falseCondition(v1alpha1.ReasonPending, "token server %s does not serve the latest change yet", live[i].Name), live[i].until
 			}
 		}
@@ -164,9 +167,9 @@ func programmed(live []replica, entries []*internalv1alpha1.Entry) (v condition,
 	return trueCondition(v1alpha1.ReasonProgrammed, "all token servers serve it"), time.Time{}
 }
 
-// rejected says which of the Entries a replica cannot read, and when that one has died; undecided
-// if there is none.
-func rejected(live []replica, entries []*internalv1alpha1.Entry) (v condition, recheck time.Time) {
+// rejectedCondition says which of the Entries a replica cannot read, and when that one stops being
+// live. It is not set if all replicas can read all Entries.
+func rejectedCondition(live []replica, entries []*internalv1alpha1.Entry) (c condition, recheck time.Time) {
 	for i := range live {
 		spec := &live[i].Spec
 		for _, e := range entries {
@@ -183,8 +186,8 @@ func rejected(live []replica, entries []*internalv1alpha1.Entry) (v condition, r
 	return condition{}, time.Time{}
 }
 
-// applied compares resourceVersions as the numbers that they are.
-func applied(replica, entry string) bool {
+// hasApplied compares resourceVersions as the numbers that they are.
+func hasApplied(replica, entry string) bool {
 	have, err := strconv.ParseUint(replica, 10, 64)
 	if err != nil {
 		return false
@@ -193,24 +196,25 @@ func applied(replica, entry string) bool {
 	return err == nil && have >= want
 }
 
-// latch keeps Programmed for the generation for which it was once reached: a restart of a token
-// server is the AuthorizationServer's business. It opens when another condition turns to True,
-// since then something else has to be served than before, and when a replica cannot read an Entry.
-func latch(v condition, before []metav1.Condition, generation int64, others []typedCondition) condition {
-	if v.isTrue() || v.reason == v1alpha1.ReasonEntryRejected || becameTrue(before, others) ||
-		!conditionIs(before, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, generation) {
-		return v
+// latchProgrammed keeps Programmed True for the generation for which it was True once: a restart of
+// a token server is a matter of the AuthorizationServer. It does not when another condition becomes
+// True, since then something else has to be served than before, or when a replica cannot read an
+// Entry.
+func latchProgrammed(c condition, before []metav1.Condition, generation int64, others []typedCondition) condition {
+	if c.isTrue() || c.reason == v1alpha1.ReasonEntryRejected || hasNewTrue(before, others) ||
+		!hasCondition(before, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, generation) {
+		return c
 	}
 	return trueCondition(v1alpha1.ReasonProgrammed, "all token servers serve it")
 }
 
-// unprogrammed is the index by which Replicas wake those who wait for them. One that is refused
-// does not, unless it is its document that waits for them to be upgraded.
-func unprogrammed(server client.ObjectKey, conditions []metav1.Condition, generation int64) []string {
-	said := meta.FindStatusCondition(conditions, v1alpha1.ConditionProgrammed)
-	if said != nil && said.ObservedGeneration == generation && (said.Status == metav1.ConditionTrue ||
-		said.Reason == v1alpha1.ReasonPending && conditionIs(conditions, v1alpha1.ConditionAccepted, metav1.ConditionFalse, generation)) {
+// unprogrammedKeys returns the values of indexUnprogrammed for an object with these conditions. An
+// object that is refused does not wait for replicas, unless its document waits for their upgrade.
+func unprogrammedKeys(server client.ObjectKey, conditions []metav1.Condition, generation int64) []string {
+	programmed := meta.FindStatusCondition(conditions, v1alpha1.ConditionProgrammed)
+	if programmed != nil && programmed.ObservedGeneration == generation && (programmed.Status == metav1.ConditionTrue ||
+		programmed.Reason == v1alpha1.ReasonPending && hasCondition(conditions, v1alpha1.ConditionAccepted, metav1.ConditionFalse, generation)) {
 		return nil
 	}
-	return []string{keyText(server)}
+	return []string{server.String()}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
-func (env *testEnv) applied(r *internalv1alpha1.Replica, version string) {
+func (env *testEnv) setApplied(r *internalv1alpha1.Replica, version string) {
 	env.t.Helper()
 	updateObject(env, r, func(r *internalv1alpha1.Replica) { r.Spec.AppliedResourceVersion = version })
 }
@@ -37,7 +37,7 @@ func TestAReplicaIsNotTakenForDeadBecauseTheWatchIsBehind(t *testing.T) {
 	env := newEnv(t)
 	second := env.newReplica("main-1", maxResourceVersion)
 	seen := []internalv1alpha1.Replica{*env.replica, *second}
-	op := &operator{Client: lagging{seen: seen}, apiReader: admin, now: env.clock.now, seen: newSightings(env.clock.now)}
+	op := newOperator(lagging{seen: seen}, admin, nil, Options{Now: env.clock.now})
 	if live, err := op.confirmLiveReplicas(t.Context(), env.server); err != nil || len(live) != 2 {
 		t.Errorf("want both, got %v (%v)", live, err)
 	}
@@ -46,7 +46,7 @@ func TestAReplicaIsNotTakenForDeadBecauseTheWatchIsBehind(t *testing.T) {
 	if live, err := op.confirmLiveReplicas(t.Context(), env.server); err != nil || len(live) != 2 {
 		t.Errorf("want the other too, of which nothing could be seen for ten minutes, got %v (%v)", live, err)
 	}
-	env.clock.move(liveFor - time.Second)
+	env.clock.move(replicaLifetime - time.Second)
 	env.renew(env.replica)
 	if _, err := op.confirmLiveReplicas(t.Context(), env.server); err != nil {
 		t.Error(err)
@@ -56,7 +56,7 @@ func TestAReplicaIsNotTakenForDeadBecauseTheWatchIsBehind(t *testing.T) {
 	if err != nil || len(live) != 1 || live[0].Name != env.replica.Name {
 		t.Errorf("want %s alone, got %v (%v)", env.replica.Name, live, err)
 	}
-	env.clock.move(liveFor) // nor is the older version that the watch still shows a change
+	env.clock.move(replicaLifetime) // nor is the older version that the watch still shows a change
 	if live, err := op.liveReplicas(t.Context(), env.server); err != nil || len(live) > 0 {
 		t.Errorf("want none, got %v (%v)", live, err)
 	}
@@ -72,7 +72,7 @@ type knownReplicas struct {
 func newKnownReplicas() *knownReplicas {
 	k := &knownReplicas{now: time.Now()}
 	clock := func() time.Time { return k.now }
-	k.op = &operator{Client: &k.lagging, now: clock, seen: newSightings(clock)}
+	k.op = newOperator(&k.lagging, nil, nil, Options{Now: clock})
 	return k
 }
 
@@ -109,9 +109,9 @@ func TestAReplicaLivesFromWhenItWasSeenToChangeWhateverItsClockSays(t *testing.T
 		live, what    string
 	}{
 		{0, "10", "11", "ahead behind", "both are new"},
-		{liveFor - time.Second, "10", "12", "ahead behind", "one has renewed itself"},
+		{replicaLifetime - time.Second, "10", "12", "ahead behind", "one has renewed itself"},
 		{time.Second, "10", "12", "behind", "one has not for 30 seconds"},
-		{liveFor - 2*time.Second, "13", "12", "ahead behind", "it has again"},
+		{replicaLifetime - 2*time.Second, "13", "12", "ahead behind", "it has again"},
 		{time.Second, "13", "12", "ahead", "now it is the other way round"},
 		{time.Hour, "13", "9", "", "no change, and an older version than was seen"},
 	} {
@@ -121,8 +121,8 @@ func TestAReplicaLivesFromWhenItWasSeenToChangeWhateverItsClockSays(t *testing.T
 	}
 }
 
-// When the API server was away, one replica reaches it before the others. They are alive, and decide when
-// a key is used and which formats are written.
+// When the API server was away, one replica reaches it before the others. They are alive, and
+// decide when a key is used and which formats are written.
 func TestAReplicaThatIsBackLaterThanAnotherAfterAnOutageIsLive(t *testing.T) {
 	k := newKnownReplicas()
 	for i, step := range []struct {
@@ -133,9 +133,9 @@ func TestAReplicaThatIsBackLaterThanAnotherAfterAnOutageIsLive(t *testing.T) {
 		{0, "10", "11", "1", "first second early", "all are found"},
 		{10 * time.Second, "20", "21", "1", "first second early", "two renew themselves"},
 		{20 * time.Second, "30", "31", "1", "first second", "one does not any more"},
-		{10 * time.Minute, "30", "31", "1", "", "nobody can"},
+		{10 * time.Minute, "30", "31", "1", "", "the API server is away"},
 		{time.Second, "30", "41", "1", "first second", "one is back"},
-		{liveFor - 2*time.Second, "30", "51", "1", "first second", "the other has time"},
+		{replicaLifetime - 2*time.Second, "30", "51", "1", "first second", "the other has time"},
 		{2 * time.Second, "30", "51", "1", "second", "and had it"},
 	} {
 		if got := k.live(t, step.after, k.said("first", step.first, 0), k.said("second", step.second, 0), k.said("early", step.early, 0)); got != step.live {
@@ -154,11 +154,11 @@ func TestAReplicaWhoseClockIsOffDelaysNothingAndIsWaitedFor(t *testing.T) {
 			if message := env.waitForCondition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonPending); !strings.Contains(message, "other") {
 				t.Errorf("is not waited for: %s", message)
 			}
-			env.applied(other, maxResourceVersion)
+			env.setApplied(other, maxResourceVersion)
 			env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-			env.applied(other, "1") // and now it dies
-			time.Sleep(time.Second) // the manager has seen it
-			env.clock.move(liveFor - 5*time.Second)
+			env.setApplied(other, "1") // and now it dies
+			time.Sleep(time.Second)    // the manager has seen it
+			env.clock.move(replicaLifetime - 5*time.Second)
 			env.renew(env.replica)
 			updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
 			env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
@@ -186,7 +186,7 @@ func TestAReplicaThatWasKilledLeavesNothingForGood(t *testing.T) {
 	}
 	lately := env.newReplica("killed-1", "1")
 	kept := usage("ended-1")
-	env.clock.move(mourning - 20*time.Minute)
+	env.clock.move(deadReplicaRetention - 20*time.Minute)
 	env.renew(env.replica)
 	for _, o := range gone {
 		eventually.True(t, "what the dead left behind to go", func() bool { return !env.exists(o) })
@@ -242,16 +242,16 @@ func TestProgrammedWaitsForEveryLiveReplica(t *testing.T) {
 	}
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonPending)
 	e := env.entry(internalv1alpha1.SpaceIdentity, c.Namespace+"."+c.Name)
-	env.applied(second, e.ResourceVersion)
+	env.setApplied(second, e.ResourceVersion)
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 
 	// A new generation counts anew; one that dies is waited for no more.
 	env.newReplica("main-2", "1")
 	env.renew(env.replica)
-	time.Sleep(time.Second)                 // the manager has seen it
-	env.clock.move(liveFor - 6*time.Second) // it will be dead in a few seconds
+	time.Sleep(time.Second)                         // the manager has seen it
+	env.clock.move(replicaLifetime - 6*time.Second) // it will be dead in a few seconds
 	env.renew(env.replica)
-	env.applied(second, maxResourceVersion)
+	env.setApplied(second, maxResourceVersion)
 	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
 	env.waitForCondition(c, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonPending)
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
@@ -264,13 +264,13 @@ func TestProgrammedCountsAllThatDecidesAboutAClient(t *testing.T) {
 	c := env.readyClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"orders:read", "orders:write"} }, func(*v1alpha1.OAuthClient) {
 		updateObject(env, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = resourceScopes("orders:read", "orders:write") })
 	})
-	env.applied(env.replica, env.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID).ResourceVersion)
+	env.setApplied(env.replica, env.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID).ResourceVersion)
 	updateObject(env, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = resourceScopes("orders:read") })
 	env.waitForCondition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonUnknownScope)
 	updateObject(env, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes = resourceScopes("orders:read", "orders:write") })
 	env.waitForCondition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionTrue, v1alpha1.ReasonResolvedRefs)
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonPending) // the scope is not served yet
-	env.applied(env.replica, maxResourceVersion)
+	env.setApplied(env.replica, maxResourceVersion)
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 

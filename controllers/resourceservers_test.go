@@ -39,7 +39,7 @@ func TestAResourceServerCannotHaveAnothersName(t *testing.T) {
 		if !strings.Contains(message, "spec.identifier") || !strings.Contains(message, identifier) {
 			t.Errorf("%s: %s", identifier, message)
 		}
-		made.waitUntilQuiet(t) // and nobody claims and releases scopes without end
+		made.waitUntilQuiet(t) // and scopes are not reserved and released without end
 		if slices.ContainsFunc(env.entries(), func(e internalv1alpha1.Entry) bool { return e.Spec.Owner.UID == api.UID }) {
 			t.Errorf("%s: who is not served holds a name", identifier)
 		}
@@ -80,7 +80,8 @@ func TestAResourceServerThatIsNotAllowedHoldsNoNames(t *testing.T) {
 			t.Errorf("%s keeps a name from others", identifier)
 		}
 	}
-	// One that was allowed keeps what it has, and is refused by the token servers, who know the same rules.
+	// One that was allowed keeps what it has, and is refused by the token servers, who know the
+	// same rules.
 	api := env.readyAPI("https://more.example.com", "orders:more")
 	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedResourceServers[0].Scopes = []string{"bills:*"} })
 	env.waitForCondition(api, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNotAllowedByServer)

@@ -129,7 +129,7 @@ func (t *secretTarget) newSecret(c *v1alpha1.OAuthClient, value string) *corev1.
 	controller := true
 	labels[workload.ManagedByLabel] = workload.ManagedBy
 	secret.OwnerReferences = []metav1.OwnerReference{{
-		APIVersion: v1alpha1.GroupVersion.String(), Kind: kindClient, Name: c.Name, UID: c.UID, Controller: &controller,
+		APIVersion: v1alpha1.GroupVersion.String(), Kind: compile.KindClient, Name: c.Name, UID: c.UID, Controller: &controller,
 	}}
 	return secret
 }
@@ -211,7 +211,7 @@ func (r *clientReconciler) deleteOtherSecrets(ctx context.Context, c *v1alpha1.O
 // listSecrets returns the Secrets that were made for a client, or that it has adopted.
 func (r *clientReconciler) listSecrets(ctx context.Context, c *v1alpha1.OAuthClient) ([]metav1.PartialObjectMetadata, error) {
 	list := secretMetadataList()
-	if err := r.List(ctx, list, client.InNamespace(c.Namespace), client.MatchingFields{indexOwner: string(c.UID)}); err != nil {
+	if err := r.List(ctx, list, client.InNamespace(c.Namespace), client.MatchingFields{indexClientUID: string(c.UID)}); err != nil {
 		return nil, fmt.Errorf("listing the Secrets of an OAuthClient: %w", err)
 	}
 	return list.Items, nil

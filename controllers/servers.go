@@ -17,109 +17,96 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/keyring"
+	"github.com/oauth-operator/oauth-operator/controllers/names"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 type serverReconciler struct {
 	*operator
-	// dsnSources tells which Secrets were seen to hold a DSN, by the server's name, so that they are read only when they change.
+	// dsnSources holds which version of a Secret was seen to have a DSN, by the server's name, so
+	// that it is read only when it changes.
 	dsnSources sync.Map
-	// countInterval is how often at most a change of the number of clients is written, and counted tells when one was, by the server's name: a
-	// thousand clients that are created one after the other are no thousand writes of the server's status.
+	// countInterval is the least time between two changes of the number of clients in a status, and
+	// countWritten holds when it was changed last, by the server's name: a thousand clients that
+	// are created one after the other do not cause a thousand writes.
 	countInterval time.Duration
-	counted       sync.Map
+	countWritten  sync.Map
 	// applied has the appliedVersions of a server's objects, by their name.
 	applied sync.Map
-	// image that token servers run from, and environment variables that they get.
+	// image is the image from which token servers run, variables are environment variables that
+	// they get.
 	image     string
 	variables []corev1.EnvVar
 }
 
-// serverScope is what the steps find out about one AuthorizationServer. Each step leaves its verdict; one that is undecided was not reached.
+// serverScope is what the steps of a pass find out about one AuthorizationServer.
 type serverScope struct {
-	failed    *failure
-	server    *v1alpha1.AuthorizationServer
-	entry     *internalv1alpha1.Entry // the document in force, from decideIssuer and serve
-	ring      keyring.Ring            // from keepKeys
-	lost      []string                // from keepKeys
-	replicas  []replica
-	clients   int32
-	requeueAt time.Time
-	accepted  condition
-	resolved  condition
-	keys      condition // undecided: the keys are as they should be
-	rotation  condition // from keepKeys
-	pending   []keyring.PendingRotation
-	deployed  condition // from keepWorkload
-	podCount  int32     // from keepWorkload
+	failed      *failure
+	server      *v1alpha1.AuthorizationServer
+	entry       *internalv1alpha1.Entry // the Entry with the document in force, from acceptIssuer and writeDocument
+	ring        keyring.Ring            // from ensureKeys
+	lost        []string                // from ensureKeys
+	replicas    []replica
+	clients     int32
+	requeueAt   time.Time
+	accepted    condition
+	resolved    condition
+	keysProblem condition // not set if the keys are as they should be
+	rotation    condition // from ensureKeys
+	pending     []keyring.PendingRotation
+	deployed    condition // from ensureWorkload
+	podCount    int32     // from ensureWorkload
 }
 
-// Reconcile serves an AuthorizationServer: its issuer is its own, its token server has an identity and keys, its document is current.
+// Reconcile decides whether an AuthorizationServer has its issuer, keeps the keys and the identity
+// of its token server, and writes its document.
 func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var server v1alpha1.AuthorizationServer
-	if err := r.Get(ctx, request.NamespacedName, &server); err != nil {
-		if client.IgnoreNotFound(err) != nil {
-			return ctrl.Result{}, err
-		}
+	if exists, err := r.getUndeleted(ctx, request.NamespacedName, &server); err != nil {
+		return ctrl.Result{}, err
+	} else if !exists {
 		r.dsnSources.Delete(request.NamespacedName)
-		r.counted.Delete(request.NamespacedName)
+		r.countWritten.Delete(request.NamespacedName)
 		r.applied.Delete(client.ObjectKey{Namespace: request.Namespace, Name: workload.ServiceAccountName(request.Name)})
-		return r.done(kindServer, request.NamespacedName, r.forget(ctx, kindServer, request.NamespacedName))
-	}
-	if !server.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, nil
+		return r.reconcileDeleted(ctx, compile.KindServer, request.NamespacedName)
 	}
 	s := &serverScope{server: &server, clients: server.Status.Clients, podCount: server.Status.Replicas}
 	s.failed = runSteps(withCause(ctx, &server), s, []step[*serverScope]{
-		{conditionType: v1alpha1.ConditionAccepted, run: r.decideIssuer},
-		{conditionType: v1alpha1.ConditionAvailable, run: r.keepKeys},
-		{conditionType: v1alpha1.ConditionAvailable, run: r.serve, runAfterFailure: true}, // a rule that is tightened is in force though keys cannot be written
+		{conditionType: v1alpha1.ConditionAccepted, run: r.acceptIssuer},
+		{conditionType: v1alpha1.ConditionAvailable, run: r.ensureKeys},
+		{conditionType: v1alpha1.ConditionAvailable, run: r.writeDocument, runAfterFailure: true}, // a rule that is tightened is in force though keys cannot be written
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveTLS},
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveStorage},
-		{conditionType: v1alpha1.ConditionDeployed, run: r.keepWorkload},
-		{conditionType: v1alpha1.ConditionAvailable, run: r.observe, runAfterFailure: true},
+		{conditionType: v1alpha1.ConditionDeployed, run: r.ensureWorkload},
+		{conditionType: v1alpha1.ConditionAvailable, run: r.readReplicas, runAfterFailure: true},
 	})
-	return r.finish(&server, kindServer, s.failed, &s.requeueAt, func() error { return r.writeStatus(ctx, s) })
+	return r.finishReconcile(&server, s.failed, &s.requeueAt, func() error {
+		return r.writeStatus(ctx, s.server, func() { r.fillStatus(s) })
+	})
 }
 
-// after is the result that comes back at a time; the zero time means never.
-func after(now, wake time.Time) ctrl.Result {
-	if wake.IsZero() {
-		return ctrl.Result{}
-	}
-	return ctrl.Result{RequeueAfter: max(wake.Sub(now), time.Millisecond)}
-}
-
-// earliest returns the earlier of two times, of which the zero time means never.
-func earliest(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
-
-// decideIssuer refuses a server whose issuer an older one has, and one that is not valid. The older is the one that was created first; of two
-// created within one second, the one with the lower UID.
-func (r *serverReconciler) decideIssuer(ctx context.Context, s *serverScope) error {
+// acceptIssuer refuses a server whose issuer an older one has, and one that is invalid. Of two
+// servers that were created within one second, the one with the lower UID is the older.
+func (r *serverReconciler) acceptIssuer(ctx context.Context, s *serverScope) error {
 	var others v1alpha1.AuthorizationServerList
 	if err := r.List(ctx, &others, client.MatchingFields{indexIssuer: s.server.Spec.Issuer}); err != nil {
 		return err
 	}
 	for i := range others.Items {
-		if byAge(&others.Items[i], s.server) < 0 {
+		if names.CompareAge(&others.Items[i], s.server) < 0 {
 			s.accepted = falseCondition(v1alpha1.ReasonIssuerTaken,
 				"spec.issuer: an older AuthorizationServer has the issuer %q: delete this AuthorizationServer and create it with another issuer, which is immutable",
 				s.server.Spec.Issuer)
 		}
 	}
 	var err error
-	if s.entry, err = r.getEntryConfirmed(ctx, s.server, issuerName(s.server)); err != nil {
+	if s.entry, err = r.entries.GetConfirmed(ctx, s.server, compile.IssuerName(s.server)); err != nil {
 		return err
 	}
 	if s.accepted.isSet() {
 		s.entry = nil
-		return r.deleteOtherEntries(ctx, compile.Owner(kindServer, s.server))
+		return r.entries.DeleteOthers(ctx, compile.OwnerOf(s.server))
 	}
 	if _, findings := compile.Server(s.server, nil); len(findings) > 0 {
 		s.accepted = invalidCondition("%s (what was served before stays in force until this is corrected)", findings)
@@ -132,27 +119,27 @@ func (r *serverReconciler) decideIssuer(ctx context.Context, s *serverScope) err
 	return nil
 }
 
-// keepKeys makes, rotates and revokes keys. What was lost is not made again: everything signed with it would silently become invalid, and
-// a restored Secret would come too late.
-func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) (err error) {
+// ensureKeys generates, rotates and revokes keys. A lost key is not replaced: all that was signed
+// with it would silently become invalid, and restoring the Secret would come too late.
+func (r *serverReconciler) ensureKeys(ctx context.Context, s *serverScope) (err error) {
 	if !s.accepted.isTrue() {
 		return nil
 	}
 	defer func() {
-		if err != nil { // the document goes on to list those that it lists
-			s.keys = pendingCondition("the keys are not known")
+		if err != nil { // the document keeps the keys that it lists
+			s.keysProblem = pendingCondition("the keys are not known")
 		}
 	}()
 	doc, _ := compile.Server(s.server, nil)
-	known := knownKeys(s)
+	known := listKnownKeys(s)
 	state, err := r.readKeys(ctx, s.server, known, doc.RevokedKeys)
 	var foreign *foreignKeySecretError
 	switch name := keySecretKey(s.server).Name; {
 	case errors.As(err, &foreign):
-		s.keys = falseCondition(v1alpha1.ReasonSecretExists, "Secret %q %s", name, foreign.problem)
+		s.keysProblem = falseCondition(v1alpha1.ReasonSecretExists, "Secret %q %s", name, foreign.problem)
 		return nil
 	case errors.Is(err, keyring.ErrInvalid):
-		s.keys = falseCondition(v1alpha1.ReasonKeysLost, "Secret %q: the annotation %s is missing or not valid: restore the Secret from a backup, or delete it and list the lost keys in spec.signing.revokedKeys", name, ringAnnotation)
+		s.keysProblem = falseCondition(v1alpha1.ReasonKeysLost, "Secret %q: the annotation %s is missing or not valid: restore the Secret from a backup, or delete it and list the lost keys in spec.signing.revokedKeys", name, ringAnnotation)
 		return nil
 	case err != nil:
 		return err
@@ -169,7 +156,7 @@ func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) (err er
 	in := keyring.Input{
 		Algorithms: compile.Algorithms(s.server), Revoked: doc.RevokedKeys, Interval: interval, Revision: revision,
 		TokenLifetime: compile.LongestToken(doc), SealedLifetime: compile.LongestSealed(doc), Served: known,
-		HasReplicas: len(s.replicas) > 0, IsHeld: heldByAll(s.replicas), Now: r.now(),
+		HasReplicas: len(s.replicas) > 0, IsHeld: isHeldByAll(s.replicas), Now: r.now(),
 	}
 	next, wake, err := state.ring.Advance(in, files.generator(r.random))
 	if err != nil {
@@ -179,12 +166,12 @@ func (r *serverReconciler) keepKeys(ctx context.Context, s *serverScope) (err er
 		return err
 	}
 	s.ring, s.requeueAt, s.pending = next, wake, next.PendingRotations(in)
-	s.rotation = rotation(s.pending, revision)
+	s.rotation = keysCurrentCondition(s.pending, revision)
 	return nil
 }
 
-// knownKeys are those that the document in force lists, or the status if there is none.
-func knownKeys(s *serverScope) []documents.Key {
+// listKnownKeys returns the keys in the document in force, or in the status if there is none.
+func listKnownKeys(s *serverScope) []documents.Key {
 	if s.entry != nil {
 		if doc, err := decodeEntry[documents.Server](s.entry); err == nil {
 			return doc.Keys
@@ -197,47 +184,44 @@ func knownKeys(s *serverScope) []documents.Key {
 	return known
 }
 
-func heldByAll(live []replica) func(kid string) bool {
+func isHeldByAll(live []replica) func(kid string) bool {
 	return func(kid string) bool {
 		return len(live) > 0 && !slices.ContainsFunc(live, func(r replica) bool { return !slices.Contains(r.Spec.Keys, kid) })
 	}
 }
 
-// serve writes the server's document.
-func (r *serverReconciler) serve(ctx context.Context, s *serverScope) error {
-	if !s.accepted.isTrue() || s.keys.isSet() && s.entry == nil {
+// writeDocument writes the server's document into the Entry of the issuer.
+func (r *serverReconciler) writeDocument(ctx context.Context, s *serverScope) error {
+	if !s.accepted.isTrue() || s.keysProblem.isSet() && s.entry == nil {
 		return nil
 	}
 	keys := s.ring.Documents()
-	if len(s.lost) > 0 || s.keys.isSet() {
-		keys = knownKeys(s) // a restored Secret finds them as they were; all else that the document says is in force
+	if len(s.lost) > 0 || s.keysProblem.isSet() {
+		keys = listKnownKeys(s) // so that they are the same when the Secret is restored; the rest of the document is current
 	}
 	doc, _ := compile.Server(s.server, keys)
-	text, err := documents.Encode(doc)
-	if err != nil {
-		return err
-	}
-	owner := compile.Owner(kindServer, s.server)
-	e, err := r.ensureEntry(ctx, compile.NewEntry(s.server, issuerName(s.server), owner, documents.Format(doc), text), s.entry)
-	if errors.Is(err, errTaken) { // only somebody who writes Entries by hand can do this
+	owner := compile.OwnerOf(s.server)
+	e, err := r.entries.EnsureDocument(ctx, s.server, compile.IssuerName(s.server), owner, doc, s.entry)
+	if errors.Is(err, names.ErrTaken) { // only by an Entry that a user wrote
 		s.accepted = falseCondition(v1alpha1.ReasonIssuerTaken,
 			"spec.issuer: another object of the server has the name %q: delete this AuthorizationServer and create it with another issuer, which is immutable",
 			s.server.Spec.Issuer)
 		return nil
 	}
 	if isUpgradePending(err) {
-		err = cmp.Or(r.serveMeanwhile(ctx, s, doc), err)
+		err = cmp.Or(r.writeKeysInOldFormat(ctx, s, doc), err)
 	}
 	if err != nil {
 		return err
 	}
 	s.entry = e
-	return r.deleteOtherEntries(ctx, owner, s.entry)
+	return r.entries.DeleteOthers(ctx, owner, s.entry)
 }
 
-// serveMeanwhile keeps the keys of a server going whose document cannot be replaced yet. An error is
-// one that must not wait for the upgrade.
-func (r *serverReconciler) serveMeanwhile(ctx context.Context, s *serverScope, doc documents.Server) error {
+// writeKeysInOldFormat writes the keys of a server whose document cannot be replaced until the
+// token servers are upgraded. It returns an error if that failed, which is more urgent than the
+// upgrade.
+func (r *serverReconciler) writeKeysInOldFormat(ctx context.Context, s *serverScope, doc documents.Server) error {
 	if s.entry == nil {
 		return nil
 	}
@@ -245,21 +229,22 @@ func (r *serverReconciler) serveMeanwhile(ctx context.Context, s *serverScope, d
 	if err != nil {
 		return err
 	}
-	e, err := r.ensureDocumentInOldFormat(ctx, s.entry, meanwhile(old, doc))
+	e, err := r.replaceDocument(ctx, s.entry, replaceKeys(old, doc))
 	if err == nil {
 		s.entry = e
 	}
 	return err
 }
 
-// meanwhile is the old document of a server with the keys of the new one: a key that was revoked is
-// worthless at once, whatever else has to wait.
-func meanwhile(old, doc documents.Server) documents.Server {
+// replaceKeys returns the old document of a server with the keys of the new one: a revoked key is
+// void at once, whatever else has to wait.
+func replaceKeys(old, doc documents.Server) documents.Server {
 	old.Keys, old.RevokedKeys, old.Algorithms = doc.Keys, doc.RevokedKeys, doc.Algorithms
 	return old
 }
 
-// resolveTLS looks for the Secret that spec.tls names; whether its content is a certificate is for the token server to say.
+// resolveTLS looks for the Secret that spec.tls names. The token server reports whether it holds a
+// certificate.
 func (r *serverReconciler) resolveTLS(ctx context.Context, s *serverScope) error {
 	s.resolved = trueCondition(v1alpha1.ReasonResolvedRefs, "everything that the server names exists")
 	if s.server.Spec.TLS == nil {
@@ -278,7 +263,8 @@ func (r *serverReconciler) resolveTLS(ctx context.Context, s *serverScope) error
 	return err
 }
 
-// resolveStorage looks for the Secret and the key that spec.storage names; whether the DSN in it is a good one is for the token server to say.
+// resolveStorage looks for the Secret and the key that spec.storage names. The token server reports
+// whether it holds a DSN that works.
 func (r *serverReconciler) resolveStorage(ctx context.Context, s *serverScope) error {
 	ref := compile.DSN(s.server)
 	if ref == nil || !s.resolved.isTrue() {
@@ -302,9 +288,9 @@ func (r *serverReconciler) resolveStorage(ctx context.Context, s *serverScope) e
 	return nil
 }
 
-// observe looks at the token servers and counts the clients.
-func (r *serverReconciler) observe(ctx context.Context, s *serverScope) error {
-	due, err := r.buryReplicas(ctx, s.server)
+// readReplicas reads which token servers run, deletes dead Replicas, and counts the clients.
+func (r *serverReconciler) readReplicas(ctx context.Context, s *serverScope) error {
+	due, err := r.deleteDeadReplicas(ctx, s.server)
 	if err != nil {
 		return err
 	}
@@ -317,34 +303,36 @@ func (r *serverReconciler) observe(ctx context.Context, s *serverScope) error {
 	}
 	count, err := r.countClients(ctx, s.server)
 	if err == nil {
-		s.clients = r.countToWrite(s, count)
+		s.clients = r.limitCountChanges(s, count)
 	}
 	return err
 }
 
-// countToWrite is the number of clients for the status: the present one, unless the last change of it was written just now.
-func (r *serverReconciler) countToWrite(s *serverScope, count int32) int32 {
+// limitCountChanges returns the number of clients for the status: the present one, or the one in
+// the status if that was changed less than countInterval ago.
+func (r *serverReconciler) limitCountChanges(s *serverScope, count int32) int32 {
 	name, now := client.ObjectKeyFromObject(s.server), r.now()
 	if count == s.server.Status.Clients {
 		return count
 	}
-	if last, ok := r.counted.Load(name); ok {
+	if last, ok := r.countWritten.Load(name); ok {
 		if due := last.(time.Time).Add(r.countInterval); now.Before(due) {
 			s.requeueAt = earliest(s.requeueAt, due)
 			return s.server.Status.Clients
 		}
 	}
-	r.counted.Store(name, now)
+	r.countWritten.Store(name, now)
 	return count
 }
 
-// countClients looks at the cache without copying: there may be ten thousand.
+// countClients counts the accepted clients of a server. It reads the cache without copying, since
+// there may be ten thousand.
 func (r *serverReconciler) countClients(ctx context.Context, server *v1alpha1.AuthorizationServer) (int32, error) {
 	var list v1alpha1.OAuthClientList
-	err := r.List(ctx, &list, client.MatchingFields{indexServer: keyText(client.ObjectKeyFromObject(server))}, client.UnsafeDisableDeepCopy)
+	err := r.List(ctx, &list, client.MatchingFields{indexServer: client.ObjectKeyFromObject(server).String()}, client.UnsafeDisableDeepCopy)
 	count := int32(0)
 	for i := range list.Items {
-		if acceptedNow(&list.Items[i]) {
+		if isAccepted(&list.Items[i]) {
 			count++
 		}
 	}
@@ -352,7 +340,7 @@ func (r *serverReconciler) countClients(ctx context.Context, server *v1alpha1.Au
 }
 
 func secretsOfServer(s *v1alpha1.AuthorizationServer) []string {
-	keys := []string{keyText(keySecretKey(s))}
+	keys := []string{keySecretKey(s).String()}
 	if s.Spec.TLS != nil {
 		keys = append(keys, s.Namespace+"/"+s.Spec.TLS.SecretName)
 	}

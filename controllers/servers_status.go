@@ -1,13 +1,11 @@
 package controllers
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -18,40 +16,23 @@ import (
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 )
 
-// writeStatus writes what the steps found, if it is news.
-func (r *serverReconciler) writeStatus(ctx context.Context, s *serverScope) error {
-	before := s.server.Status.DeepCopy()
-	r.fillStatus(s)
-	after := s.server.Status.DeepCopy()
-	if equality.Semantic.DeepEqual(before, after) { // which knows that one time can be written in two ways
-		return nil
-	}
-	return r.replaceStatus(ctx, s.server, before.Conditions, after)
-}
-
 func (r *serverReconciler) fillStatus(s *serverScope) {
 	status := &s.server.Status
 	status.ObservedGeneration = s.server.Generation
-	found := func(condition string, v condition, waiting string) typedCondition {
-		return s.failed.typedCondition(condition, v, status.Conditions, s.server.Generation, waiting)
-	}
-	parts := []typedCondition{
-		found(v1alpha1.ConditionAccepted, s.accepted, "the server was not looked at yet"),
-		found(v1alpha1.ConditionResolvedRefs, s.resolved, "not looked at yet"),
-	}
-	deployed := found(v1alpha1.ConditionDeployed, s.deployed, "the Deployment was not looked at yet")
-	available := found(v1alpha1.ConditionAvailable, serverAvailable(s), "")
-	if explainsPods(available.condition, deployed.condition) {
-		parts = append(parts, available, deployed)
-	} else {
-		parts = append(parts, deployed, available)
+	conditions := newConditionList(s.server, s.failed)
+	conditions.add(v1alpha1.ConditionAccepted, s.accepted, "the server was not looked at yet")
+	conditions.add(v1alpha1.ConditionResolvedRefs, s.resolved, "not looked at yet")
+	conditions.add(v1alpha1.ConditionDeployed, s.deployed, "the Deployment was not looked at yet")
+	conditions.add(v1alpha1.ConditionAvailable, availableCondition(s), "")
+	if last := conditions.conditions[2:]; explainsPods(last[1].condition, last[0].condition) {
+		slices.Reverse(last)
 	}
 	if s.failed != nil && s.failed.conditionType == v1alpha1.ConditionProgrammed {
-		parts = append(parts, found(v1alpha1.ConditionProgrammed, condition{}, ""))
+		conditions.add(v1alpha1.ConditionProgrammed, condition{}, "")
 	}
-	parts = append(parts, typedCondition{v1alpha1.ConditionReady, s.failed.readyCondition(parts, "the server issues tokens")},
-		found(v1alpha1.ConditionKeysCurrent, s.rotation, "the keys were not looked at yet"))
-	setConditions(&status.Conditions, s.server.Generation, r.now(), parts)
+	conditions.add(v1alpha1.ConditionReady, conditions.ready("the server issues tokens"), "")
+	conditions.add(v1alpha1.ConditionKeysCurrent, s.rotation, "the keys were not looked at yet")
+	conditions.write(&status.Conditions, r.now())
 	if !s.accepted.isTrue() {
 		if s.accepted.reason == v1alpha1.ReasonIssuerTaken {
 			status.Endpoints, status.Keys, status.Clients = nil, nil, 0
@@ -64,7 +45,7 @@ func (r *serverReconciler) fillStatus(s *serverScope) {
 	if workload.IsManaged(s.server) {
 		status.Selector = labels.FormatLabels(workload.Selector(s.server.Name))
 	}
-	if len(s.lost) == 0 && len(s.ring.Keys) > 0 && !s.keys.isSet() {
+	if len(s.lost) == 0 && len(s.ring.Keys) > 0 && !s.keysProblem.isSet() {
 		status.Keys = nil
 		for _, k := range s.ring.Keys {
 			status.Keys = append(status.Keys, v1alpha1.KeyStatus{
@@ -82,9 +63,9 @@ func explainsPods(available, deployed condition) bool {
 	return isRollingOut && available.status == metav1.ConditionFalse && available.reason != v1alpha1.ReasonNoReplica
 }
 
-// rotation says whether the keys are those that the spec asks for, and if not, which ones are to follow
-// and when.
-func rotation(pending []keyring.PendingRotation, revision int64) condition {
+// keysCurrentCondition says whether the keys are those for which the spec asks, and if not, which
+// keys become Active and when.
+func keysCurrentCondition(pending []keyring.PendingRotation, revision int64) condition {
 	if len(pending) == 0 {
 		return trueCondition(v1alpha1.ReasonKeysCurrent, "no rotation of keys is pending")
 	}
@@ -108,11 +89,11 @@ func activeAfter(pending []keyring.PendingRotation, kid string) *metav1.Time {
 	return nil
 }
 
-// serverAvailable says whether a token server answers, from what the replicas say of themselves.
-func serverAvailable(s *serverScope) condition {
+// availableCondition says whether a token server is ready, according to the replicas.
+func availableCondition(s *serverScope) condition {
 	switch {
-	case s.keys.isSet():
-		return s.keys
+	case s.keysProblem.isSet():
+		return s.keysProblem
 	case len(s.lost) > 0:
 		return falseCondition(v1alpha1.ReasonKeysLost, "Secret %q lacks the keys %s: restore it from a backup, or list them in spec.signing.revokedKeys to get new ones",
 			keySecretKey(s.server).Name, strings.Join(slices.Sorted(slices.Values(s.lost)), ", "))
@@ -121,7 +102,7 @@ func serverAvailable(s *serverScope) condition {
 	}
 	was := meta.IsStatusConditionTrue(s.server.Status.Conditions, v1alpha1.ConditionAvailable)
 	if slices.ContainsFunc(s.replicas, func(r replica) bool { return r.Spec.Ready && (r.renewed || was) }) {
-		return trueCondition(v1alpha1.ReasonAvailable, "a token server is ready"+troubles(s.replicas))
+		return trueCondition(v1alpha1.ReasonAvailable, "a token server is ready"+describeProblems(s.replicas))
 	}
 	for i := range s.replicas {
 		if problem := s.replicas[i].Spec.Problem; problem != "" {
@@ -134,8 +115,9 @@ func serverAvailable(s *serverScope) condition {
 	return falseCondition(v1alpha1.ReasonNoReplica, "no token server is running")
 }
 
-// troubles is what a replica that is ready has to report all the same, such as a database that has gone away.
-func troubles(live []replica) string {
+// describeProblems returns the problem of a replica that is ready all the same, such as a database
+// that does not answer.
+func describeProblems(live []replica) string {
 	for i := range live {
 		if r := &live[i]; r.Spec.Ready && r.Spec.Problem != "" {
 			return fmt.Sprintf("; token server %s: %s", r.Name, r.Spec.Problem)

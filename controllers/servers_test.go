@@ -38,7 +38,7 @@ func TestOfTwoServersWithOneIssuerTheOlderHasIt(t *testing.T) {
 		t.Error(message)
 	}
 	env.waitForCondition(older, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
-	e := &internalv1alpha1.Entry{ObjectMeta: metav1.ObjectMeta{Namespace: younger.Namespace, Name: compile.EntryName(younger.UID, issuerName(younger))}}
+	e := &internalv1alpha1.Entry{ObjectMeta: metav1.ObjectMeta{Namespace: younger.Namespace, Name: compile.EntryName(younger.UID, compile.IssuerName(younger))}}
 	eventually.True(t, "the younger one is not served", func() bool { return !env.exists(e) })
 	if younger.Status.Endpoints != nil {
 		t.Error("it tells of endpoints")
@@ -245,12 +245,13 @@ func TestAClientsSecretIsNeverTheKeySecret(t *testing.T) {
 			t.Errorf("%s: %v, %v, %+v", name, target, err, problem)
 		}
 	}
-	// A Secret of the name that belongs to a client is not taken for the key Secret, however it is labeled.
+	// A Secret of the name that belongs to a client is not taken for the key Secret, however it is
+	// labeled.
 	owner := env.readyClient(named("owner"), func(c *v1alpha1.OAuthClient) { c.Namespace = env.identity })
 	theirs := env.newSecret(env.identity, workload.KeysSecretName("second"), nil, func(s *corev1.Secret) {
 		s.Labels = map[string]string{workload.ManagedByLabel: workload.ManagedBy, workload.KeysLabel: "second"}
 		s.OwnerReferences = []metav1.OwnerReference{{
-			APIVersion: v1alpha1.GroupVersion.String(), Kind: kindClient, Name: owner.Name, UID: owner.UID, Controller: new(true),
+			APIVersion: v1alpha1.GroupVersion.String(), Kind: compile.KindClient, Name: owner.Name, UID: owner.UID, Controller: new(true),
 		}}
 	})
 	second := &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "second"}}
@@ -300,7 +301,7 @@ func TestTheCountOfClientsCostsFewWritesInABurst(t *testing.T) {
 func TestAColumnSaysZeroWhereThereAreNoClients(t *testing.T) {
 	env := newEnv(t)
 	u := &unstructured.Unstructured{}
-	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kindServer))
+	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(compile.KindServer))
 	if err := admin.Get(t.Context(), client.ObjectKeyFromObject(env.server), u); err != nil {
 		t.Fatal(err)
 	}

@@ -5,37 +5,83 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
-// replaceStatus writes the status of an object and tells what is news in it, if the object is still as it was seen. Otherwise the change that was
-// not seen yet wakes us, and what was found out is looked at again: it may be about another object, which was created under the same name.
+// writeStatus has fill change the status of an object, and writes it if that changed something.
+func (op *operator) writeStatus(ctx context.Context, object client.Object, fill func()) error {
+	before := object.DeepCopyObject()
+	fill()
+	if equality.Semantic.DeepEqual(statusOf(before), statusOf(object)) { // it knows that one time can be written in two ways
+		return nil
+	}
+	return op.replaceStatus(ctx, object, conditionsOf(before), statusOf(object.DeepCopyObject()))
+}
+
+// replaceStatus writes the status of an object and records events about its conditions, if the
+// object is still the one that was read. Otherwise it does nothing: the change that was not seen
+// yet causes another pass, and what this pass found may be about another object, which was created
+// under the same name.
 func (op *operator) replaceStatus(ctx context.Context, object client.Object, before []metav1.Condition, status any) error {
 	patch, err := json.Marshal([]map[string]any{
 		{"op": "test", "path": "/metadata/resourceVersion", "value": object.GetResourceVersion()},
 		{"op": "add", "path": "/status", "value": status},
 	})
 	if err != nil {
-		return fmt.Errorf("writing down a status: %w", err)
+		return fmt.Errorf("encoding a status: %w", err)
 	}
-	seen := object.GetResourceVersion()
-	err = op.Status().Patch(ctx, object, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(FieldManager))
+	read := object.GetResourceVersion()
+	err = op.Status().Patch(ctx, object, client.RawPatch(types.JSONPatchType, patch))
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil
 	case apierrors.IsInvalid(err): // the answer to a test that failed, and to a status that is not valid
 		now, _ := object.DeepCopyObject().(client.Object)
-		lookErr := op.apiReader.Get(ctx, client.ObjectKeyFromObject(object), now)
-		if apierrors.IsNotFound(lookErr) || lookErr == nil && now.GetResourceVersion() != seen {
+		getErr := op.apiReader.Get(ctx, client.ObjectKeyFromObject(object), now)
+		if apierrors.IsNotFound(getErr) || getErr == nil && now.GetResourceVersion() != read {
 			return nil
 		}
 		return err
 	case err != nil:
 		return err
 	}
-	op.announce(object, before, conditionsOf(object))
+	op.recordConditionEvents(object, before, conditionsOf(object))
+	return nil
+}
+
+// conditionsOf returns the conditions of an object of one of the kinds that users write.
+func conditionsOf(object runtime.Object) []metav1.Condition {
+	switch object := object.(type) {
+	case *v1alpha1.AuthorizationServer:
+		return object.Status.Conditions
+	case *v1alpha1.OAuthClient:
+		return object.Status.Conditions
+	case *v1alpha1.OAuthUser:
+		return object.Status.Conditions
+	case *v1alpha1.ResourceServer:
+		return object.Status.Conditions
+	}
+	return nil
+}
+
+// statusOf returns a pointer to the status of an object of one of the kinds that users write.
+func statusOf(object runtime.Object) any {
+	switch object := object.(type) {
+	case *v1alpha1.AuthorizationServer:
+		return &object.Status
+	case *v1alpha1.OAuthClient:
+		return &object.Status
+	case *v1alpha1.OAuthUser:
+		return &object.Status
+	case *v1alpha1.ResourceServer:
+		return &object.Status
+	}
 	return nil
 }

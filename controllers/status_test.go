@@ -9,10 +9,11 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
-// A pass that began before an object was deleted and created again must not say of the new one what it found out about the former.
+// A pass that began before an object was deleted and created again must not say of the new one what
+// it found out about the former.
 func TestAStatusIsNotWrittenToTheNextObjectOfTheName(t *testing.T) {
 	manager := clientOf(t, managerConfig)
-	op := &operator{Client: manager, apiReader: manager, events: newRecorder(t), now: time.Now, heldBack: newHeldBack()}
+	op := newOperator(manager, manager, newRecorder(t), Options{Now: time.Now})
 	first := &v1alpha1.OAuthClient{
 		ObjectMeta: metav1.ObjectMeta{Namespace: newNamespace(t), Name: "again"},
 		Spec: v1alpha1.OAuthClientSpec{
@@ -35,7 +36,7 @@ func TestAStatusIsNotWrittenToTheNextObjectOfTheName(t *testing.T) {
 		t.Error("the status was not written")
 	}
 	env.deleteObject(first.DeepCopy())
-	write() // to nobody
+	write() // the object does not exist
 	create(t, second)
 	write()
 	if env.get(now); now.UID != second.UID || now.Status.ClientID != "" {

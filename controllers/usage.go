@@ -18,98 +18,102 @@ import (
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/names"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 const (
-	// tellEvery is the time between two clients whose status is written, or event sent, because of
-	// uses of their credentials: whatever the number of clients, that is less than one write a
-	// second.
-	tellEvery = 1250 * time.Millisecond
-	// tellAgain is how much later a use must be than the one that the status tells, tellRetiring
-	// the same for a credential that was replaced.
-	tellAgain    = 24 * time.Hour
-	tellRetiring = time.Hour
+	// reportInterval is the time between two clients whose status is written, or about which an
+	// event is recorded, because their credentials were used: however many clients there are, that
+	// is less than one write a second.
+	reportInterval = 1250 * time.Millisecond
+	// minUseStep is how much later a use must be than the one in the status, minRetiringUseStep the
+	// same for a credential that was replaced.
+	minUseStep         = 24 * time.Hour
+	minRetiringUseStep = time.Hour
 )
 
-// reasonWrongMethod is the reason of the event about a secret that comes by a wrong method.
+// reasonWrongMethod is the reason of the event about a client secret that is sent by another method
+// than the client's.
 const reasonWrongMethod = "WrongAuthMethod"
 
-// telling spreads the news of uses over time. A Usage brings many at once.
-type telling struct {
+// usageReports spreads over time the writes that tell of uses: one Usage brings many at once.
+type usageReports struct {
 	now func() time.Time
 
-	mu   sync.Mutex
-	next time.Time                      // when the next client can have its turn
-	due  map[client.ObjectKey]time.Time // when a client has, or had, its turn
-	told map[refusal]time.Time          // when the event was sent
+	mu     sync.Mutex
+	next   time.Time                      // the next free turn
+	turns  map[client.ObjectKey]time.Time // the turns that were given and are not finished, by client
+	events map[refusedMethod]time.Time    // when the event was recorded
 }
 
-// refusal is that a client's secret comes by a method that is not the client's.
-type refusal struct {
+// refusedMethod is that a client's secret is sent by a method that is not the client's.
+type refusedMethod struct {
 	client types.UID
 	method string
 }
 
-func newTelling(now func() time.Time) *telling {
-	return &telling{now: now, due: map[client.ObjectKey]time.Time{}, told: map[refusal]time.Time{}}
+func newUsageReports(now func() time.Time) *usageReports {
+	return &usageReports{now: now, turns: map[client.ObjectKey]time.Time{}, events: map[refusedMethod]time.Time{}}
 }
 
-// turn gives a client its turn, unless it has one already.
-func (t *telling) turn(key client.ObjectKey) (wait time.Duration, given bool) {
-	now := t.now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if _, has := t.due[key]; has {
+// schedule gives a client a turn, and returns how long it is until then. added is false if the
+// client has one.
+func (u *usageReports) schedule(key client.ObjectKey) (wait time.Duration, added bool) {
+	now := u.now()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if _, has := u.turns[key]; has {
 		return 0, false
 	}
-	if t.next.Before(now) {
-		t.next = now
+	if u.next.Before(now) {
+		u.next = now
 	}
-	at := t.next
-	t.due[key], t.next = at, at.Add(tellEvery)
+	at := u.next
+	u.turns[key], u.next = at, at.Add(reportInterval)
 	return at.Sub(now), true
 }
 
-// dueAt is when it is the client's turn; the zero time if it has none.
-func (t *telling) dueAt(key client.ObjectKey) time.Time {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.due[key]
+// dueAt returns the turn of a client, or the zero time if it has none.
+func (u *usageReports) dueAt(key client.ObjectKey) time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.turns[key]
 }
 
-// done ends the turn of a client.
-func (t *telling) done(key client.ObjectKey) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.due, key)
+// finish ends the turn of a client.
+func (u *usageReports) finish(key client.ObjectKey) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.turns, key)
 }
 
-// isTold reports whether the event about a refusal was sent in the last day.
-func (t *telling) isTold(r refusal) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	at, told := t.told[r]
-	return told && t.now().Sub(at) < tellAgain
+// hasRecentEvent reports whether the event about a refused method was recorded in the last day.
+func (u *usageReports) hasRecentEvent(r refusedMethod) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	at, recorded := u.events[r]
+	return recorded && u.now().Sub(at) < minUseStep
 }
 
-func (t *telling) setTold(r refusal) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.told[r] = t.now()
+func (u *usageReports) addEvent(r refusedMethod) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.events[r] = u.now()
 }
 
-// forget what is over: turns of clients that are gone, and what may be told again.
-func (t *telling) forget() {
-	now := t.now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	maps.DeleteFunc(t.due, func(_ client.ObjectKey, at time.Time) bool { return now.Sub(at) > time.Hour })
-	maps.DeleteFunc(t.told, func(_ refusal, at time.Time) bool { return now.Sub(at) >= tellAgain })
+// removeExpired removes the turns of clients that were deleted, and the events that are old enough
+// to be repeated.
+func (u *usageReports) removeExpired() {
+	now := u.now()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	maps.DeleteFunc(u.turns, func(_ client.ObjectKey, at time.Time) bool { return now.Sub(at) > time.Hour })
+	maps.DeleteFunc(u.events, func(_ refusedMethod, at time.Time) bool { return now.Sub(at) >= minUseStep })
 }
 
-// usages are the cache's own.
-func (op *operator) usages(ctx context.Context, options ...client.ListOption) ([]internalv1alpha1.Usage, error) {
+// listUsages returns Usages. They belong to the cache: the caller must not change them.
+func (op *operator) listUsages(ctx context.Context, options ...client.ListOption) ([]internalv1alpha1.Usage, error) {
 	var list internalv1alpha1.UsageList
 	if err := op.List(ctx, &list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
 		return nil, fmt.Errorf("listing Usages: %w", err)
@@ -117,9 +121,10 @@ func (op *operator) usages(ctx context.Context, options ...client.ListOption) ([
 	return list.Items, nil
 }
 
-// usesOf a client's credentials, as the token servers of its server tell.
-func (op *operator) usesOf(ctx context.Context, server *v1alpha1.AuthorizationServer, uid types.UID) ([]internalv1alpha1.CredentialUse, error) {
-	usages, err := op.usages(ctx, client.InNamespace(server.Namespace), client.MatchingFields{indexUsed: string(uid)})
+// listUses returns the uses of a client's credentials that the token servers of its server
+// recorded.
+func (op *operator) listUses(ctx context.Context, server *v1alpha1.AuthorizationServer, uid types.UID) ([]internalv1alpha1.CredentialUse, error) {
+	usages, err := op.listUsages(ctx, client.InNamespace(server.Namespace), client.MatchingFields{indexUsed: string(uid)})
 	if err != nil {
 		return nil, err
 	}
@@ -137,8 +142,8 @@ func (op *operator) usesOf(ctx context.Context, server *v1alpha1.AuthorizationSe
 	return uses, nil
 }
 
-// clientsIn are the UIDs of the clients of which a Usage speaks.
-func clientsIn(u *internalv1alpha1.Usage) []string {
+// clientUIDsIn returns the UIDs of the clients whose credentials were used according to a Usage.
+func clientUIDsIn(u *internalv1alpha1.Usage) []string {
 	uids := map[string]bool{}
 	for _, use := range u.Spec.Uses {
 		uids[string(use.Owner)] = true
@@ -146,27 +151,28 @@ func clientsIn(u *internalv1alpha1.Usage) []string {
 	return slices.Collect(maps.Keys(uids))
 }
 
-// onUses wakes the clients for which a Usage has news, each in its turn.
-func (op *operator) onUses() handler.EventHandler {
-	wake := func(ctx context.Context, object client.Object, q requestQueue) {
+// enqueueUsedClients enqueues the clients of which a Usage tells something that their status does
+// not, each in its turn.
+func (op *operator) enqueueUsedClients() handler.EventHandler {
+	enqueue := func(ctx context.Context, object client.Object, q requestQueue) {
 		usage, ok := object.(*internalv1alpha1.Usage)
 		if !ok {
 			return
 		}
-		op.telling.forget()
-		for _, key := range op.clientsWithNews(ctx, usage) {
-			if wait, given := op.telling.turn(key); given {
+		op.usageReports.removeExpired()
+		for _, key := range op.findReportableClients(ctx, usage) {
+			if wait, added := op.usageReports.schedule(key); added {
 				q.AddAfter(ctrl.Request{NamespacedName: key}, wait)
 			}
 		}
 	}
 	return handler.Funcs{
-		CreateFunc: func(ctx context.Context, e event.CreateEvent, q requestQueue) { wake(ctx, e.Object, q) },
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q requestQueue) { wake(ctx, e.ObjectNew, q) },
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q requestQueue) { enqueue(ctx, e.Object, q) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q requestQueue) { enqueue(ctx, e.ObjectNew, q) },
 	}
 }
 
-func (op *operator) clientsWithNews(ctx context.Context, usage *internalv1alpha1.Usage) []client.ObjectKey {
+func (op *operator) findReportableClients(ctx context.Context, usage *internalv1alpha1.Usage) []client.ObjectKey {
 	var keys []client.ObjectKey
 	for _, use := range usage.Spec.Uses {
 		var list v1alpha1.OAuthClientList
@@ -174,49 +180,50 @@ func (op *operator) clientsWithNews(ctx context.Context, usage *internalv1alpha1
 		if err != nil || len(list.Items) == 0 {
 			continue
 		}
-		if c := &list.Items[0]; serverOfClient(c).Namespace == usage.Namespace && op.isNews(c, use) {
+		if c := &list.Items[0]; names.ServerOf(c).Namespace == usage.Namespace && op.isReportableUse(c, use) {
 			keys = append(keys, client.ObjectKeyFromObject(c))
 		}
 	}
 	return keys
 }
 
-// isNews reports whether a use is worth a write.
-func (op *operator) isNews(c *v1alpha1.OAuthClient, use internalv1alpha1.CredentialUse) bool {
+// isReportableUse reports whether a use is worth a write.
+func (op *operator) isReportableUse(c *v1alpha1.OAuthClient, use internalv1alpha1.CredentialUse) bool {
 	if use.RefusedMethod != "" {
-		return op.isRefusalNews(c, use)
+		return op.isReportableRefusal(c, use)
 	}
-	return slices.ContainsFunc(c.Status.Credentials, func(told v1alpha1.CredentialStatus) bool {
-		return told.ID == use.ID && worthTelling(told.State, told.LastUsed, op.hourOf(use))
+	return slices.ContainsFunc(c.Status.Credentials, func(known v1alpha1.CredentialStatus) bool {
+		return known.ID == use.ID && isMuchLater(known.State, known.LastUsed, op.hourOf(use))
 	})
 }
 
-// isRefusalNews reports whether the client's people are to be told that its secret comes by a wrong
-// method. A Usage lists what it likes for as long as it likes: an event is sent about a credential
-// that the client has, a method by which secrets can come, and the last day only, and once a day.
-func (op *operator) isRefusalNews(c *v1alpha1.OAuthClient, use internalv1alpha1.CredentialUse) bool {
+// isReportableRefusal reports whether there is to be an event about a client secret that is sent by
+// a wrong method. A token server may put anything into a Usage, and keep it there: an event is
+// recorded about a credential that the client has, a method by which secrets can be sent, and a use
+// in the last day only, and once a day.
+func (op *operator) isReportableRefusal(c *v1alpha1.OAuthClient, use internalv1alpha1.CredentialUse) bool {
 	switch method := v1alpha1.TokenEndpointAuthMethod(use.RefusedMethod); {
 	case method != v1alpha1.AuthMethodBasic && method != v1alpha1.AuthMethodPost,
 		method == c.Spec.TokenEndpointAuthMethod,
-		op.now().Sub(op.hourOf(use)) >= tellAgain:
+		op.now().Sub(op.hourOf(use)) >= minUseStep:
 		return false
 	}
 	return slices.ContainsFunc(c.Status.Credentials, func(known v1alpha1.CredentialStatus) bool { return known.ID == use.ID }) &&
-		!op.telling.isTold(refusal{c.UID, use.RefusedMethod})
+		!op.usageReports.hasRecentEvent(refusedMethod{c.UID, use.RefusedMethod})
 }
 
-// worthTelling reports whether a use is so much later than the one that was told that it is worth a
+// isMuchLater reports whether a use is so much later than the one in the status that it is worth a
 // write.
-func worthTelling(state v1alpha1.CredentialState, told *metav1.Time, used time.Time) bool {
-	step := tellAgain
+func isMuchLater(state v1alpha1.CredentialState, lastUsed *metav1.Time, used time.Time) bool {
+	step := minUseStep
 	if state == v1alpha1.CredentialRetiring {
-		step = tellRetiring
+		step = minRetiringUseStep
 	}
-	return told == nil || used.Sub(told.Time) >= step
+	return lastUsed == nil || used.Sub(lastUsed.Time) >= step
 }
 
-// hourOf a use; a token server whose clock is ahead does not make it one of the future, or no later
-// use would be told until then.
+// hourOf returns the hour of a use, or the present one if it is later: a token server whose clock
+// is ahead must not keep later uses from being reported until then.
 func (op *operator) hourOf(use internalv1alpha1.CredentialUse) time.Time {
 	if now := op.now().UTC().Truncate(time.Hour); use.Time.After(now) {
 		return now
@@ -224,44 +231,45 @@ func (op *operator) hourOf(use internalv1alpha1.CredentialUse) time.Time {
 	return use.Time.UTC()
 }
 
-// tellUses puts the last uses of a client's credentials into its status, where they are news, and
-// sends an event about the ones that were refused.
-func (r *clientReconciler) tellUses(s *clientScope) {
+// reportUses sets the last uses of a client's credentials in its status, and records an event about
+// secrets that were refused for their method.
+func (r *clientReconciler) reportUses(s *clientScope) {
 	for _, use := range s.uses {
 		if use.RefusedMethod != "" {
-			r.tellRefusal(s.client, use)
+			r.reportRefusal(s.client, use)
 			continue
 		}
 		for i := range s.client.Status.Credentials {
-			told, used := &s.client.Status.Credentials[i], r.hourOf(use)
-			if told.ID == use.ID && worthTelling(told.State, told.LastUsed, used) {
-				told.LastUsed = &metav1.Time{Time: used}
+			known, used := &s.client.Status.Credentials[i], r.hourOf(use)
+			if known.ID == use.ID && isMuchLater(known.State, known.LastUsed, used) {
+				known.LastUsed = &metav1.Time{Time: used}
 			}
 		}
 	}
 }
 
-func (r *clientReconciler) tellRefusal(c *v1alpha1.OAuthClient, use internalv1alpha1.CredentialUse) {
-	if !r.isRefusalNews(c, use) {
+func (r *clientReconciler) reportRefusal(c *v1alpha1.OAuthClient, use internalv1alpha1.CredentialUse) {
+	if !r.isReportableRefusal(c, use) {
 		return
 	}
-	r.telling.setTold(refusal{c.UID, use.RefusedMethod})
-	r.events.Eventf(c, nil, corev1.EventTypeWarning, reasonWrongMethod, action,
+	r.usageReports.addEvent(refusedMethod{c.UID, use.RefusedMethod})
+	r.events.Eventf(c, nil, corev1.EventTypeWarning, reasonWrongMethod, eventAction,
 		"the client sends its secret, which is right, by %s, and is refused, since spec.tokenEndpointAuthMethod is %s: "+
 			"have the application send it by that, or change the field", use.RefusedMethod, c.Spec.TokenEndpointAuthMethod)
 }
 
-// credentialStatus tells of credentials what may be told. Their last uses stay as they were told.
-func credentialStatus(credentials []documents.Credential, told []v1alpha1.CredentialStatus) []v1alpha1.CredentialStatus {
-	used := map[string]*metav1.Time{}
-	for _, known := range told {
-		used[known.ID] = known.LastUsed
+// newCredentialStatus returns what the status says of credentials. Their last uses stay as they
+// were.
+func newCredentialStatus(credentials []documents.Credential, before []v1alpha1.CredentialStatus) []v1alpha1.CredentialStatus {
+	lastUsed := map[string]*metav1.Time{}
+	for _, known := range before {
+		lastUsed[known.ID] = known.LastUsed
 	}
 	var list []v1alpha1.CredentialStatus
 	for _, credential := range credentials {
 		list = append(list, v1alpha1.CredentialStatus{
 			ID: credential.ID, State: v1alpha1.CredentialState(credential.State),
-			NotBefore: unixTime(credential.NotBefore), RetireAfter: unixTime(credential.RetireAfter), LastUsed: used[credential.ID],
+			NotBefore: unixTime(credential.NotBefore), RetireAfter: unixTime(credential.RetireAfter), LastUsed: lastUsed[credential.ID],
 		})
 	}
 	return list

@@ -61,7 +61,7 @@ func TestTheLastUseOfARetiringCredentialIsToldOnceAnHour(t *testing.T) {
 	for state, step := range map[v1alpha1.CredentialState]time.Duration{
 		v1alpha1.CredentialRetiring: time.Hour, v1alpha1.CredentialActive: 24 * time.Hour, v1alpha1.CredentialPending: 24 * time.Hour,
 	} {
-		if !worthTelling(state, nil, told.Time) || worthTelling(state, &told, told.Add(step-time.Hour)) || !worthTelling(state, &told, told.Add(step)) {
+		if !isMuchLater(state, nil, told.Time) || isMuchLater(state, &told, told.Add(step-time.Hour)) || !isMuchLater(state, &told, told.Add(step)) {
 			t.Errorf("%s: not once every %s", state, step)
 		}
 	}
@@ -86,12 +86,12 @@ func TestWhatATokenServerOfAnotherNamespaceTellsOfAClientIsNotBelieved(t *testin
 	}
 }
 
-// With ten thousand clients that are in use all the time, at several replicas, a status is written less
-// than once a second: at the beginning, when all of them are news, and later.
+// With ten thousand clients that are in use all the time, at several replicas, a status is written
+// less than once a second: at the beginning, when all of them are news, and later.
 func TestTheUsesOfTenThousandBusyClientsAreToldOverTime(t *testing.T) {
 	const clients, replicas, hours = 10_000, 3, 72
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	tell := newTelling(func() time.Time { return now })
+	reports := newUsageReports(func() time.Time { return now })
 	keys := make([]client.ObjectKey, clients)
 	told := map[client.ObjectKey]time.Time{}
 	perHour := make([]int, hours)
@@ -100,13 +100,13 @@ func TestTheUsesOfTenThousandBusyClientsAreToldOverTime(t *testing.T) {
 	}
 	for hour := range hours {
 		used := now
-		tell.forget()
+		reports.removeExpired()
 		waiting := map[client.ObjectKey]bool{}
 		for i := range replicas { // each brings another thousand every hour
 			for j := range internalv1alpha1.MaxUses {
 				key := keys[(hour*internalv1alpha1.MaxUses*replicas+i*internalv1alpha1.MaxUses+j)%clients]
-				if last, is := told[key]; !is || used.Sub(last) >= tellAgain {
-					tell.turn(key)
+				if last, is := told[key]; !is || used.Sub(last) >= minUseStep {
+					reports.schedule(key)
 					waiting[key] = true
 				}
 			}
@@ -115,9 +115,9 @@ func TestTheUsesOfTenThousandBusyClientsAreToldOverTime(t *testing.T) {
 			now = now.Add(time.Second)
 			second := 0
 			for key := range waiting {
-				if !tell.dueAt(key).After(now) {
+				if !reports.dueAt(key).After(now) {
 					told[key] = used
-					tell.done(key)
+					reports.finish(key)
 					delete(waiting, key)
 					second++
 				}
@@ -171,8 +171,8 @@ func TestASecretThatComesByTheWrongMethodIsAnEventOnItsClient(t *testing.T) {
 	}
 }
 
-// The queue keeps one pass over a client, the sooner one: news of two credentials have one turn, and
-// that of a client that is looked at before it comes all the same.
+// The queue keeps one pass over a client, the sooner one: news of two credentials have one turn,
+// and that of a client that is looked at before it comes all the same.
 func TestTheLastUseIsToldThoughTheClientIsLookedAtBeforeItsTurn(t *testing.T) {
 	env := newEnv(t)
 	first, second := env.readyClient(), env.readyClient()
@@ -227,7 +227,7 @@ func TestNothingThatAUsageListsMakesMoreThanOneEventADayOnAClient(t *testing.T) 
 
 func TestTheStatusKeepsTheLastUseOfWhatIsStillServed(t *testing.T) {
 	at := metav1.NewTime(time.Now())
-	got := credentialStatus([]documents.Credential{{ID: "a"}, {ID: "b"}}, []v1alpha1.CredentialStatus{{ID: "b", LastUsed: &at}, {ID: "c", LastUsed: &at}})
+	got := newCredentialStatus([]documents.Credential{{ID: "a"}, {ID: "b"}}, []v1alpha1.CredentialStatus{{ID: "b", LastUsed: &at}, {ID: "c", LastUsed: &at}})
 	if len(got) != 2 || got[0].LastUsed != nil || got[1].LastUsed != &at {
 		t.Errorf("%+v", got)
 	}

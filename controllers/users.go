@@ -11,63 +11,59 @@ import (
 	"unicode/utf8"
 
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/controllers/names"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
 
 type userReconciler struct{ *operator }
 
-// userScope is what the steps find out about one OAuthUser.
+// userScope is what the steps of a pass find out about one OAuthUser.
 type userScope struct {
-	user        *v1alpha1.OAuthUser
-	failed      *failure
-	server      *resolvedServer
-	document    documents.User
-	entry       *internalv1alpha1.Entry // of the subject, with the document
-	username    *internalv1alpha1.Entry
-	replicas    []replica
-	requeueAt   time.Time
-	accepted    condition
-	credentials condition
+	user          *v1alpha1.OAuthUser
+	failed        *failure
+	server        *resolvedServer
+	document      documents.User
+	entry         *internalv1alpha1.Entry // of the subject, with the document
+	usernameEntry *internalv1alpha1.Entry
+	replicas      []replica
+	requeueAt     time.Time
+	accepted      condition
+	credentials   condition
 }
 
-// Reconcile serves an OAuthUser: its two names are its own, its document is current.
+// Reconcile gives an OAuthUser its subject and username, and writes its document.
 func (r *userReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var user v1alpha1.OAuthUser
-	if err := r.Get(ctx, request.NamespacedName, &user); err != nil {
-		if client.IgnoreNotFound(err) != nil {
-			return ctrl.Result{}, err
-		}
-		return r.done(kindUser, request.NamespacedName, r.forget(ctx, kindUser, request.NamespacedName))
-	}
-	if !user.DeletionTimestamp.IsZero() {
-		return r.done(kindUser, request.NamespacedName, r.forget(ctx, kindUser, request.NamespacedName))
+	if exists, err := r.getUndeleted(ctx, request.NamespacedName, &user); err != nil {
+		return ctrl.Result{}, err
+	} else if !exists {
+		return r.reconcileDeleted(ctx, compile.KindUser, request.NamespacedName)
 	}
 	s := &userScope{user: &user}
 	s.failed = runSteps(withCause(ctx, &user), s, []step[*userScope]{
-		{conditionType: v1alpha1.ConditionAccepted, run: r.forgetNamesakes},
 		{conditionType: v1alpha1.ConditionAccepted, run: r.accept},
-		{conditionType: v1alpha1.ConditionAccepted, run: r.claimUsername},
-		{conditionType: v1alpha1.ConditionCredentialsReady, run: r.keepPassword},
-		{conditionType: v1alpha1.ConditionAccepted, run: r.serve},
-		{conditionType: v1alpha1.ConditionProgrammed, run: r.observe, runAfterFailure: true},
+		{conditionType: v1alpha1.ConditionAccepted, run: r.reserveUsername},
+		{conditionType: v1alpha1.ConditionCredentialsReady, run: r.ensurePassword},
+		{conditionType: v1alpha1.ConditionAccepted, run: r.writeDocument},
+		{conditionType: v1alpha1.ConditionProgrammed, run: r.readReplicas, runAfterFailure: true},
 	})
-	return r.finish(&user, kindUser, s.failed, &s.requeueAt, func() error { return r.writeStatus(ctx, s) })
+	return r.finishReconcile(&user, s.failed, &s.requeueAt, func() error {
+		return r.writeStatus(ctx, s.user, func() { r.fillStatus(s) })
+	})
 }
 
-// forgetNamesakes removes what is served for objects that had this one's name before it.
-func (r *userReconciler) forgetNamesakes(ctx context.Context, s *userScope) error {
-	return r.forgetFormer(ctx, compile.Owner(kindUser, s.user))
-}
-
-// accept compiles the user. A mistake leaves in force what was served before.
+// accept compiles the document and decides whether the user has the subject. While the user is
+// invalid, the document that was written before stays in force.
 func (r *userReconciler) accept(ctx context.Context, s *userScope) (err error) {
-	s.server, s.accepted, err = r.resolveServer(ctx, serverOfUser(s.user), s.user.Namespace, "spec.serverRef", false)
+	if err := r.entries.DeleteOrphaned(ctx, compile.OwnerOf(s.user)); err != nil {
+		return err
+	}
+	s.server, s.accepted, err = r.resolveServer(ctx, names.ServerOf(s.user), s.user.Namespace, false)
 	if err != nil || s.accepted.isSet() {
 		return err
 	}
@@ -76,40 +72,41 @@ func (r *userReconciler) accept(ctx context.Context, s *userScope) (err error) {
 		s.accepted = invalidCondition("%s", findings)
 		return nil
 	}
-	if s.entry, err = r.getEntryConfirmed(ctx, s.server.object, s.subjectName()); err != nil {
+	if s.entry, err = r.entries.GetConfirmed(ctx, s.server.object, s.subjectName()); err != nil {
 		return err
 	}
-	taken, err := r.isTaken(ctx, s.server, s.subjectName(), s.user, s.entry)
+	taken, err := r.entries.IsTaken(ctx, s.server.withNames(), s.subjectName(), s.user, s.entry)
 	if err != nil || !taken {
 		return err
 	}
 	s.accepted = falseCondition(v1alpha1.ReasonSubjectTaken,
 		"spec.subject: another object of the server has the name %q: delete this user and create it with another subject, which is immutable", s.document.Subject)
-	return r.deleteOtherEntries(ctx, compile.Owner(kindUser, s.user)) // the username too: who is not served holds no names
+	return r.entries.DeleteOthers(ctx, compile.OwnerOf(s.user)) // the username too: a user who is not served has no names
 }
 
 func (s *userScope) subjectName() compile.Name {
 	return compile.Name{Space: internalv1alpha1.SpaceIdentity, Value: s.document.Subject}
 }
 
-// claimUsername claims the name that the user logs in with. The document is about the subject, so this claim has none.
-func (r *userReconciler) claimUsername(ctx context.Context, s *userScope) error {
+// reserveUsername reserves the name with which the user logs in. Its Entry has no document: that is
+// in the Entry of the subject.
+func (r *userReconciler) reserveUsername(ctx context.Context, s *userScope) error {
 	if s.accepted.isSet() {
 		return nil
 	}
-	claim := compile.Name{Space: internalv1alpha1.SpaceUsername, Value: s.document.Username}
+	name := compile.Name{Space: internalv1alpha1.SpaceUsername, Value: s.document.Username}
 	var err error
-	s.username, err = r.reserveName(ctx, s.server, claim, kindUser, s.user)
-	if errors.Is(err, errTaken) {
+	s.usernameEntry, err = r.entries.Reserve(ctx, s.server.withNames(), name, s.user)
+	if errors.Is(err, names.ErrTaken) {
 		s.accepted = falseCondition(v1alpha1.ReasonUsernameTaken, "spec.username: the name %q belongs to another user of this server: choose another", s.document.Username)
 		return nil
 	}
 	return err
 }
 
-// keepPassword keeps the hash that is in force unless the Secret says something new. Hashing is the most expensive thing that the manager
-// does, and a new hash ends sessions.
-func (r *userReconciler) keepPassword(ctx context.Context, s *userScope) error {
+// ensurePassword keeps the hash in the document unless the Secret has changed. Hashing is the most
+// expensive thing that the manager does, and another password ends sessions.
+func (r *userReconciler) ensurePassword(ctx context.Context, s *userScope) error {
 	if s.accepted.isSet() {
 		return nil
 	}
@@ -119,16 +116,16 @@ func (r *userReconciler) keepPassword(ctx context.Context, s *userScope) error {
 		}
 	}
 	if s.document.Epoch == "" {
-		if err := r.newEpoch(s); err != nil {
+		if err := r.startEpoch(s); err != nil {
 			return err
 		}
 	}
 	ref := passwordRef(s.user)
 	if ref == nil {
-		return r.noPassword(s)
+		return r.removePassword(s)
 	}
 	read := secretRead{namespace: s.user.Namespace, ref: *ref, field: "spec.passwordSecretRef", detail: "password:" + ref.Key, known: parseSecretVersion(s.document.PasswordSource)}
-	if ref == s.user.Spec.PasswordHashSecretRef { // what was taken for a password may turn out to be a hash, in the same key of the same Secret
+	if ref == s.user.Spec.PasswordHashSecretRef { // the same key of the same Secret may have been read as a password before
 		read.field, read.detail = "spec.passwordHashSecretRef", "hash:"+ref.Key
 	}
 	source, value, refusal, err := r.readSecretKey(ctx, read)
@@ -140,10 +137,10 @@ func (r *userReconciler) keepPassword(ctx context.Context, s *userScope) error {
 		s.credentials = refusal
 		return nil
 	case source == read.known:
-		s.credentials = passwordReady(s.user)
+		s.credentials = passwordReadyCondition(s.user)
 		return nil
 	}
-	if err := r.takePassword(s, string(value)); err != nil {
+	if err := r.setPassword(s, string(value)); err != nil {
 		return err
 	}
 	if s.credentials.isTrue() {
@@ -152,27 +149,28 @@ func (r *userReconciler) keepPassword(ctx context.Context, s *userScope) error {
 	return nil
 }
 
-// noPassword is the state of a user who names no Secret: nobody can log in.
-func (r *userReconciler) noPassword(s *userScope) error {
+// removePassword is for a user who names no Secret.
+func (r *userReconciler) removePassword(s *userScope) error {
 	s.credentials = trueCondition(v1alpha1.ReasonNotNeeded, "the user has no password and cannot log in with one")
 	if s.document.PasswordHash == "" {
 		return nil
 	}
 	s.document.PasswordHash, s.document.PasswordSource = "", ""
-	return r.newEpoch(s)
+	return r.startEpoch(s)
 }
 
-// takePassword puts a password or a hash into the document if it is another one than before.
-func (r *userReconciler) takePassword(s *userScope, value string) error {
+// setPassword sets the hash of a password, or a hash, in the document if it is another one than
+// before.
+func (r *userReconciler) setPassword(s *userScope, value string) error {
 	if s.user.Spec.PasswordHashSecretRef != nil {
-		return r.takeHash(s, strings.TrimSpace(value))
+		return r.setHash(s, strings.TrimSpace(value))
 	}
-	if problem := checkPassword(value); problem != "" {
+	if problem := findPasswordProblem(value); problem != "" {
 		s.credentials = falseCondition(v1alpha1.ReasonInvalidPassword, "spec.passwordSecretRef: the value of key %q in Secret %q %s",
 			s.user.Spec.PasswordSecretRef.Key, s.user.Spec.PasswordSecretRef.Name, problem)
 		return nil
 	}
-	s.credentials = passwordReady(s.user)
+	s.credentials = passwordReadyCondition(s.user)
 	if s.document.PasswordHash != "" {
 		if same, err := password.Verify(s.document.PasswordHash, value); err == nil && same {
 			return nil
@@ -185,64 +183,62 @@ func (r *userReconciler) takePassword(s *userScope, value string) error {
 	return r.replaceHash(s, hash)
 }
 
-func (r *userReconciler) takeHash(s *userScope, hash string) error {
+func (r *userReconciler) setHash(s *userScope, hash string) error {
 	if err := password.CheckHash(hash); err != nil {
 		s.credentials = falseCondition(v1alpha1.ReasonInvalidPassword, "spec.passwordHashSecretRef: the value of key %q in Secret %q is %s",
 			s.user.Spec.PasswordHashSecretRef.Key, s.user.Spec.PasswordHashSecretRef.Name, err.Error())
 		return nil
 	}
-	s.credentials = passwordReady(s.user)
+	s.credentials = passwordReadyCondition(s.user)
 	if hash == s.document.PasswordHash {
 		return nil
 	}
 	return r.replaceHash(s, hash)
 }
 
-// replaceHash also starts a new epoch: sessions and grants that began with the old password have ended.
+// replaceHash replaces the hash, and starts a new epoch if there was one: sessions and grants that
+// began with the old password have ended.
 func (r *userReconciler) replaceHash(s *userScope, hash string) error {
 	first := s.document.PasswordHash == ""
 	s.document.PasswordHash = hash
 	if first {
 		return nil
 	}
-	return r.newEpoch(s)
+	return r.startEpoch(s)
 }
 
-func (r *userReconciler) newEpoch(s *userScope) error {
+func (r *userReconciler) startEpoch(s *userScope) error {
 	b := make([]byte, 16)
 	if _, err := io.ReadFull(r.random, b); err != nil {
-		return fmt.Errorf("making an epoch: %w", err)
+		return fmt.Errorf("generating an epoch: %w", err)
 	}
 	s.document.Epoch = base64.RawURLEncoding.EncodeToString(b)
 	return nil
 }
 
-// checkPassword says what is wrong with a password that nobody could type or the token server would refuse; empty: nothing.
-func checkPassword(value string) string {
+// findPasswordProblem returns what is wrong with a password that no user could type or that the
+// token server would refuse, as a predicate of it, or "".
+func findPasswordProblem(value string) string {
 	switch {
 	case value == "":
 		return "is empty"
 	case len(value) > password.MaxLength:
 		return fmt.Sprintf("is longer than %d bytes", password.MaxLength)
 	case strings.HasSuffix(value, "\n"):
-		return "ends with a line break, which nobody can type: remove it (echo -n)"
+		return "ends with a line break, which cannot be typed: remove it (echo -n)"
 	case !utf8.ValidString(value):
 		return "is not UTF-8"
 	}
 	return ""
 }
 
-// serve writes the user's document.
-func (r *userReconciler) serve(ctx context.Context, s *userScope) error {
+// writeDocument writes the user's document into the Entry of the subject.
+func (r *userReconciler) writeDocument(ctx context.Context, s *userScope) error {
 	if s.accepted.isSet() {
 		return nil
 	}
-	text, err := documents.Encode(s.document)
-	if err != nil {
-		return err
-	}
-	owner := compile.Owner(kindUser, s.user)
-	e, err := r.ensureEntry(ctx, compile.NewEntry(s.server.object, s.subjectName(), owner, documents.Format(s.document), text), s.entry)
+	owner := compile.OwnerOf(s.user)
+	e, err := r.entries.EnsureDocument(ctx, s.server.object, s.subjectName(), owner, s.document, s.entry)
 	if err == nil || asVersionSkew(err) != nil {
 		s.accepted = trueCondition(v1alpha1.ReasonAccepted, "the server accepts the user")
 	}
@@ -250,19 +246,19 @@ func (r *userReconciler) serve(ctx context.Context, s *userScope) error {
 		return err
 	}
 	s.entry = e
-	return r.deleteOtherEntries(ctx, owner, s.entry, s.username)
+	return r.entries.DeleteOthers(ctx, owner, s.entry, s.usernameEntry)
 }
 
-// observe looks at the token servers.
-func (r *userReconciler) observe(ctx context.Context, s *userScope) (err error) {
+// readReplicas reads which token servers run.
+func (r *userReconciler) readReplicas(ctx context.Context, s *userScope) (err error) {
 	if s.server != nil {
 		s.replicas, err = r.liveReplicas(ctx, s.server.object)
 	}
 	return err
 }
 
-func passwordReady(u *v1alpha1.OAuthUser) condition {
-	return trueCondition(v1alpha1.ReasonSecretReady, fmt.Sprintf("what Secret %q holds is in force", passwordRef(u).Name))
+func passwordReadyCondition(u *v1alpha1.OAuthUser) condition {
+	return trueCondition(v1alpha1.ReasonSecretReady, fmt.Sprintf("Secret %q was read, and its content is in force", passwordRef(u).Name))
 }
 
 func passwordRef(u *v1alpha1.OAuthUser) *v1alpha1.SecretKeyReference {

@@ -132,7 +132,8 @@ func TestAPasswordThatCannotBeUsedIsNamedAndTheOldOneStays(t *testing.T) {
 	}
 }
 
-// Somebody writes a hash where a password belongs, sees that the login fails, and corrects the field: same Secret, same key.
+// A user writes a hash where a password belongs, sees that the login fails, and corrects the
+// field: same Secret, same key.
 func TestAHashThatWasTakenForAPasswordIsReadAnew(t *testing.T) {
 	env := newEnv(t)
 	const bcrypt = "$2a$04$5dgz18Xd3GqgJ3pP5YfLMuEEzW7WnCzWyR3qN6XqW6yxJ7c0qgHLO"
@@ -177,7 +178,7 @@ func TestTwoUsersCannotHaveOneName(t *testing.T) {
 		if doc := env.userDocument(alice); doc.UID != string(alice.UID) || env.document(c).UID != string(c.UID) {
 			t.Errorf("%s took the name", taken.name)
 		}
-		made.waitUntilQuiet(t) // and nobody claims and releases names without end
+		made.waitUntilQuiet(t) // and names are not reserved and released without end
 		if slices.ContainsFunc(env.entries(), func(e internalv1alpha1.Entry) bool { return e.Spec.Owner.UID == u.UID }) {
 			t.Errorf("%s: who is not served holds a name", taken.name)
 		}

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 )
 
@@ -25,10 +26,10 @@ type workloadObject struct {
 	want, have client.Object
 }
 
-// keepWorkload keeps the identity of the token server and, with deployment type Managed, what it runs
+// ensureWorkload keeps the identity of the token server and, with deployment type Managed, what it runs
 // in. One object that cannot be had ends it: a Deployment must not use a ServiceAccount that is
 // another's.
-func (r *serverReconciler) keepWorkload(ctx context.Context, s *serverScope) error {
+func (r *serverReconciler) ensureWorkload(ctx context.Context, s *serverScope) error {
 	if !s.accepted.isTrue() {
 		return nil
 	}
@@ -187,7 +188,7 @@ func owned(server *v1alpha1.AuthorizationServer, o workloadObject) condition {
 // formerServer reports whether an owner is an AuthorizationServer that had the server's name before
 // it: the garbage collector removes what that one owned.
 func formerServer(server *v1alpha1.AuthorizationServer, owner *metav1.OwnerReference) bool {
-	return owner.Kind == kindServer && owner.APIVersion == v1alpha1.GroupVersion.String() && owner.Name == server.Name && owner.UID != server.UID
+	return owner.Kind == compile.KindServer && owner.APIVersion == v1alpha1.GroupVersion.String() && owner.Name == server.Name && owner.UID != server.UID
 }
 
 // mayKeep reports whether an object of the needed name is the operator's: the server controls it,

@@ -16,14 +16,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 )
 
-// How long a write that the API server has refused is not tried again: the first time, doubled each
-// time after, and at most. A quota that is raised is noticed within the time that it was too small.
+// How long a write that the API server has refused is not repeated: the first time, doubled each
+// time after that, and at most.
 const (
-	firstRetry = time.Second
-	lastRetry  = 5 * time.Minute
+	minRetryInterval = time.Second
+	maxRetryInterval = 5 * time.Minute
 )
 
-// writeError is an API request that was to change an object and failed.
+// writeError is the error of a write to the API server.
 type writeError struct {
 	verb, kind, namespace, name string
 	err                         error
@@ -37,12 +37,12 @@ func (e *writeError) Error() string {
 	return fmt.Sprintf("%s %s %s: %v", e.verb, e.kind, e.name, e.err)
 }
 
-// Unwrap gives the API server's answer.
+// Unwrap returns the answer of the API server.
 func (e *writeError) Unwrap() error { return e.err }
 
-// writer is the client by which reconcilers write. What the API server refused (a quota, an
-// admission policy) it does not ask again before the time has come, whatever wakes the reconciler
-// meanwhile; unless the object that the reconciler looks at was edited, or the one that is written.
+// writer is the client with which reconcilers write. It does not repeat a write that the API server
+// has refused (because of a quota or an admission policy) before its time, whatever causes a pass
+// meanwhile, unless the object that is reconciled or the one that is written has changed.
 type writer struct {
 	client.Client
 	now func() time.Time
@@ -51,8 +51,8 @@ type writer struct {
 	refused map[request]*refusedWrite
 }
 
-// request names a write, and the object on whose behalf it is made: others that make it as well do
-// not have it forgotten.
+// request is a write, and the object that is reconciled: another object that makes the same write
+// does not reset its retries.
 type request struct {
 	cause types.UID
 	verb  string
@@ -60,7 +60,7 @@ type request struct {
 	name  types.NamespacedName
 }
 
-// refusedWrite is the API server's answer, and what it was about.
+// refusedWrite is a refusal by the API server.
 type refusedWrite struct {
 	generation int64  // of the cause
 	version    string // of the object that was to be written
@@ -69,7 +69,7 @@ type refusedWrite struct {
 	retryAt    time.Time
 }
 
-// cause is the object on whose behalf a reconciler writes, and its generation.
+// cause is the object that is reconciled, and its generation.
 type cause struct {
 	uid        types.UID
 	generation int64
@@ -77,7 +77,7 @@ type cause struct {
 
 type causeKey struct{}
 
-// onBehalfOf tells a writer which object a reconciler looks at.
+// withCause tells a writer which object is reconciled.
 func withCause(ctx context.Context, object metav1.Object) context.Context {
 	return context.WithValue(ctx, causeKey{}, cause{object.GetUID(), object.GetGeneration()})
 }
@@ -89,28 +89,28 @@ func newWriter(c client.Client, now func() time.Time) *writer {
 // Create implements client.Writer.
 func (w *writer) Create(ctx context.Context, object client.Object, options ...client.CreateOption) error {
 	o := (&client.CreateOptions{}).ApplyOptions(options)
-	return w.do(ctx, "creating", len(o.DryRun) > 0, object, func() error { return w.Client.Create(ctx, object, options...) })
+	return w.send(ctx, "creating", len(o.DryRun) > 0, object, func() error { return w.Client.Create(ctx, object, options...) })
 }
 
 // Update implements client.Writer.
 func (w *writer) Update(ctx context.Context, object client.Object, options ...client.UpdateOption) error {
 	o := (&client.UpdateOptions{}).ApplyOptions(options)
-	return w.do(ctx, "updating", len(o.DryRun) > 0, object, func() error { return w.Client.Update(ctx, object, options...) })
+	return w.send(ctx, "updating", len(o.DryRun) > 0, object, func() error { return w.Client.Update(ctx, object, options...) })
 }
 
 // Patch implements client.Writer.
 func (w *writer) Patch(ctx context.Context, object client.Object, patch client.Patch, options ...client.PatchOption) error {
-	return w.do(ctx, "patching", false, object, func() error { return w.Client.Patch(ctx, object, patch, options...) })
+	return w.send(ctx, "patching", false, object, func() error { return w.Client.Patch(ctx, object, patch, options...) })
 }
 
 // Delete implements client.Writer.
 func (w *writer) Delete(ctx context.Context, object client.Object, options ...client.DeleteOption) error {
-	return w.do(ctx, "deleting", false, object, func() error { return w.Client.Delete(ctx, object, options...) })
+	return w.send(ctx, "deleting", false, object, func() error { return w.Client.Delete(ctx, object, options...) })
 }
 
-// applyObject owns the fields that object has, whichever field manager had them before (server-side
-// apply). If object has a resourceVersion, it is applied onto that version only; afterwards it has
-// the new one, and the UID.
+// applyObject applies an object (server-side apply), and takes its fields over from other field
+// managers. If the object has a resourceVersion, it is applied onto that version only. Afterwards
+// the object has the new resourceVersion and the UID.
 func (w *writer) applyObject(ctx context.Context, object client.Object, options ...client.ApplyOption) error {
 	gvk, err := apiutil.GVKForObject(object, w.Scheme())
 	if err != nil {
@@ -124,7 +124,7 @@ func (w *writer) applyObject(ctx context.Context, object client.Object, options 
 	u.SetGroupVersionKind(gvk)
 	u.SetCreationTimestamp(metav1.Time{}) // which leaves it out: it is no field to apply
 	o := (&client.ApplyOptions{}).ApplyOptions(options)
-	return w.do(ctx, "applying", len(o.DryRun) > 0, object, func() error {
+	return w.send(ctx, "applying", len(o.DryRun) > 0, object, func() error {
 		options = append(options, client.FieldOwner(FieldManager), client.ForceOwnership)
 		if err := w.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), options...); err != nil {
 			return err
@@ -135,8 +135,8 @@ func (w *writer) applyObject(ctx context.Context, object client.Object, options 
 	})
 }
 
-// do makes a request, unless it was refused a moment ago.
-func (w *writer) do(ctx context.Context, verb string, dryRun bool, object client.Object, ask func() error) error {
+// send sends a request, unless it was refused and must not be repeated yet.
+func (w *writer) send(ctx context.Context, verb string, dryRun bool, object client.Object, ask func() error) error {
 	gvk, err := apiutil.GVKForObject(object, w.Scheme())
 	if err != nil {
 		return err
@@ -148,19 +148,19 @@ func (w *writer) do(ctx context.Context, verb string, dryRun bool, object client
 	about, _ := ctx.Value(causeKey{}).(cause)
 	key := request{about.uid, verb, gvk.Kind, types.NamespacedName{Namespace: failed.namespace, Name: failed.name}}
 	version := object.GetResourceVersion()
-	if failed.retryAt, failed.err = w.refusedBefore(key, about.generation, version); failed.err != nil {
+	if failed.retryAt, failed.err = w.recentRefusal(key, about.generation, version); failed.err != nil {
 		return failed
 	}
 	failed.err = ask()
-	failed.retryAt = w.remember(key, about.generation, version, failed.err)
+	failed.retryAt = w.recordAnswer(key, about.generation, version, failed.err)
 	if failed.err == nil {
 		return nil
 	}
 	return failed
 }
 
-// refusedBefore is the answer that a request had, if it is not yet time to make it again.
-func (w *writer) refusedBefore(key request, generation int64, version string) (time.Time, error) {
+// recentRefusal returns the answer to a request that must not be repeated yet, and when it may be.
+func (w *writer) recentRefusal(key request, generation int64, version string) (time.Time, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r := w.refused[key]
@@ -170,8 +170,8 @@ func (w *writer) refusedBefore(key request, generation int64, version string) (t
 	return r.retryAt, r.err
 }
 
-// remember keeps what became of a request, if it was refused, and says when to make it again.
-func (w *writer) remember(key request, generation int64, version string, err error) time.Time {
+// recordAnswer records the answer to a request, and returns when to repeat it if it was refused.
+func (w *writer) recordAnswer(key request, generation int64, version string, err error) time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !isRefusal(err) {
@@ -184,27 +184,27 @@ func (w *writer) remember(key request, generation int64, version string, err err
 	r := w.refused[key]
 	if r == nil || r.generation != generation || r.version != version {
 		r = &refusedWrite{generation: generation, version: version}
-		w.forgetOld(now)
+		w.removeExpired(now)
 		w.refused[key] = r
 	}
 	r.err = err
-	r.retryAt = now.Add(min(firstRetry<<min(r.tries, 16), lastRetry))
+	r.retryAt = now.Add(min(minRetryInterval<<min(r.tries, 16), maxRetryInterval))
 	r.tries++
 	return r.retryAt
 }
 
-// forgetOld drops the refusals that are not asked for any more, of objects that were deleted.
-func (w *writer) forgetOld(now time.Time) {
+// removeExpired removes refusals that no reconciler asks for any more.
+func (w *writer) removeExpired(now time.Time) {
 	for key, r := range w.refused {
-		if now.Sub(r.retryAt) > lastRetry {
+		if now.Sub(r.retryAt) > maxRetryInterval {
 			delete(w.refused, key)
 		}
 	}
 }
 
-// refused reports whether the API server has answered, and by its own decision or that of an
-// admission plugin did not do what it was asked. An answer that says to look again, or to come back
-// later, is none.
+// isRefusal reports whether err is the answer of an API server that refused a request, or whose
+// admission plugin did. An answer that asks the client to read again, or to come back later, is
+// none.
 func isRefusal(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {

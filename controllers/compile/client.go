@@ -8,7 +8,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
-// ClientID that an OAuthClient asks for.
+// ClientID returns the client id for which an OAuthClient asks.
 func ClientID(c *v1alpha1.OAuthClient) string {
 	if c.Spec.ClientID != "" {
 		return c.Spec.ClientID
@@ -16,7 +16,7 @@ func ClientID(c *v1alpha1.OAuthClient) string {
 	return c.Namespace + "." + c.Name
 }
 
-// Client is the document of an OAuthClient with these credentials.
+// Client returns the document of an OAuthClient with some credentials.
 func Client(c *v1alpha1.OAuthClient, credentials []documents.Credential) documents.Client {
 	spec := &c.Spec
 	doc := documents.Client{
@@ -53,7 +53,7 @@ func Client(c *v1alpha1.OAuthClient, credentials []documents.Credential) documen
 	return doc
 }
 
-// LegacyGrants are the grant types of c that RFC 9700 sections 2.1.2 and 2.4 advise against.
+// LegacyGrants returns the grant types of c that RFC 9700 sections 2.1.2 and 2.4 advise against.
 func LegacyGrants(c *v1alpha1.OAuthClient) []string {
 	var legacy []string
 	for _, grant := range c.Spec.GrantTypes {
@@ -64,7 +64,7 @@ func LegacyGrants(c *v1alpha1.OAuthClient) []string {
 	return legacy
 }
 
-// Keys of the Secret that a workload mounts. They never change once released.
+// Keys of the Secret that a workload mounts. They do not change after a release.
 const (
 	SecretKeyClientID              = "client_id"
 	SecretKeyClientSecret          = "client_secret"
@@ -74,7 +74,7 @@ const (
 	SecretKeyJWKSURI               = "jwks_uri"
 )
 
-// SecretContent is what the client's Secret holds beside the secret itself.
+// SecretContent returns the data of a client's Secret except the client secret.
 func SecretContent(doc documents.Client, issuer string) map[string]string {
 	endpoints := Endpoints(issuer)
 	content := map[string]string{
@@ -92,7 +92,7 @@ func SecretContent(doc documents.Client, issuer string) map[string]string {
 	return content
 }
 
-// SecretTarget is the Secret that the operator writes for c; nil where none is wanted.
+// SecretTarget returns the Secret that the operator writes for c, or nil if it writes none.
 func SecretTarget(c *v1alpha1.OAuthClient) *v1alpha1.SecretTarget {
 	if c.Spec.TokenEndpointAuthMethod == v1alpha1.AuthMethodNone {
 		return nil

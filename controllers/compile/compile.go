@@ -1,15 +1,16 @@
-// Package compile turns the kinds that people write into the documents that token servers read. It is pure: objects in, documents and
-// findings out, no client, clock, logger or context. testdata holds each kind of object beside the document it becomes.
+// Package compile turns the objects that users write into the documents that token servers read. It
+// is pure: objects in, documents and findings out, no client, clock, logger or context. testdata
+// has examples of each kind of object, with their documents.
 //
 //	server.go          AuthorizationServer -> server/v1; defaults of lifetimes and rules
 //	rules.go           the namespaces of rules, label selectors
 //	client.go          OAuthClient -> client/v1, and the content of its Secret
 //	user.go            OAuthUser -> user/v1; bounds of claims
 //	resourceserver.go  ResourceServer -> resourceserver/v1
-//	entry.go           documents -> Entries: what they are called and who owns them
-//	names.go           the names that an object asks for, and those that its status says it held
+//	entry.go           documents -> Entries: their names and owners
+//	names.go           the names for which an object asks, and which of them its status says it had
 //
-// Every documented default is written out here, so that a reader of documents knows none.
+// Documents have the documented defaults written out, so that a reader of them needs to know none.
 package compile
 
 import (
@@ -21,7 +22,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// Finding is a mistake that the API server cannot see. The field is a path below the object; the message says what to change.
+// Finding is a mistake that the API server cannot detect. Field is a path in the object, and
+// Message says what to change.
 type Finding struct {
 	Field   string
 	Message string
@@ -30,13 +32,14 @@ type Finding struct {
 // Findings of one object.
 type Findings []Finding
 
-// Bounds of what String says: a condition holds 32,768 characters, and nobody reads so many. Labels in a selector can be of any length.
+// Limits of what String returns: a condition has room for 32,768 characters, and labels in a
+// selector can be of any length.
 const (
 	maxSentences = 8
 	maxSentence  = 512
 )
 
-// String joins the findings for a condition: the first few, and how many more there are.
+// String returns the findings for a condition: the first few, and how many more there are.
 func (f Findings) String() string {
 	sentences := make([]string, 0, maxSentences+1)
 	for i, finding := range f {
@@ -49,7 +52,7 @@ func (f Findings) String() string {
 	return strings.Join(sentences, "; ")
 }
 
-// clip cuts a sentence that is too long, between two characters.
+// clip truncates a sentence that is too long, between two characters.
 func clip(sentence string) string {
 	if len(sentence) <= maxSentence {
 		return sentence
@@ -61,10 +64,12 @@ func clip(sentence string) string {
 	return sentence[:end] + "..."
 }
 
-// maxDocument is the size of the largest document, as a JSON string within its Entry: what the schema of Entries admits, and etcd stores.
+// maxDocument is the size of the largest document in bytes, as a JSON string in its Entry: what the
+// schema of Entries allows and etcd stores.
 const maxDocument = 1 << 20
 
-// tooLarge finds documents that no Entry can hold: an object may be as large as the API server takes, and a document writes out its defaults.
+// tooLarge returns a finding if a document does not fit into an Entry: an object may be as large as
+// the API server accepts, and its document has the defaults besides.
 func tooLarge(document any) Findings {
 	text, err := documents.Encode(document)
 	if err != nil {

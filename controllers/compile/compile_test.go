@@ -432,10 +432,18 @@ func TestTwoClaimsAreOneEntryOnlyIfTheyAreOneName(t *testing.T) {
 
 func TestAnEntryNamesItsOwnerAndGoesWithItsServer(t *testing.T) {
 	as := server(nil)
-	owner := Owner("OAuthClient", &metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "c"})
-	e := NewEntry(as, Name{internalv1alpha1.SpaceIdentity, "shop.web"}, owner, documents.FormatClient, "{}")
+	owner := OwnerOf(&v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "c"}})
+	document := documents.Client{ID: "shop.web"}
+	text, err := documents.Encode(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := NewEntry(as, Name{internalv1alpha1.SpaceIdentity, "shop.web"}, owner, document)
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := internalv1alpha1.EntrySpec{
-		ServerUID: "s", Space: internalv1alpha1.SpaceIdentity, Value: "shop.web", Format: documents.FormatClient, Document: "{}",
+		ServerUID: "s", Space: internalv1alpha1.SpaceIdentity, Value: "shop.web", Format: documents.FormatClient, Document: text,
 		Owner: internalv1alpha1.Owner{Kind: "OAuthClient", Namespace: "shop", Name: "web", UID: "c"},
 	}
 	if e.Spec != want || e.Namespace != as.Namespace || e.Name != EntryName("s", Name{internalv1alpha1.SpaceIdentity, "shop.web"}) {

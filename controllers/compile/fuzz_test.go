@@ -20,8 +20,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
-// What the API server admits decodes into the Go types, so whatever decodes is tried: more than is admitted. It must compile to a document that
-// is the same each time and is read as it was written, or to findings that say where the mistake is; and the object stays as it was.
+// What the API server admits decodes into the Go types, so whatever decodes is tried: more than is
+// admitted. It must compile to a document that is the same each time and is read as it was written,
+// or to findings that say where the mistake is; and the object stays as it was.
 func FuzzWhateverTheCRDAdmitsCompiles(f *testing.F) {
 	for _, pattern := range []string{
 		"testdata/*/object.yaml", "../../config/samples/*.yaml", "../../api/v1alpha1/testdata/valid/*.yaml", "../../api/v1alpha1/testdata/invalid/*.yaml",
@@ -142,7 +143,8 @@ func expectServer(t *testing.T, doc documents.Server) {
 	}
 }
 
-// expectRule: the namespaces are said in one way, and every list that stands for a default has it written out.
+// expectRule: the namespaces are said in one way, and every list that stands for a default has it
+// written out.
 func expectRule(t *testing.T, n documents.Namespaces, lists ...[]string) {
 	t.Helper()
 	ways := 0

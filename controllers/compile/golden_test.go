@@ -20,12 +20,13 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// go test ./controllers/compile -update writes what the compiler says today over the golden files. Read the difference before you keep it:
-// documents are read by token servers of other versions.
+// go test ./controllers/compile -update writes what the compiler says today over the golden files.
+// Read the difference before you keep it: documents are read by token servers of other versions.
 var update = flag.Bool("update", false, "write the golden files")
 
-// A case is a folder: object.yaml is what somebody wrote, keys.yaml or credentials.yaml what the manager adds. The golden files beside them are
-// document.json, findings.txt if the object has mistakes, and secret.yaml if the operator writes a Secret for the client.
+// A case is a folder: object.yaml is what a user wrote, keys.yaml or credentials.yaml what the
+// manager adds. The golden files beside them are document.json, findings.txt if the object has
+// mistakes, and secret.yaml if the operator writes a Secret for the client.
 func TestEachObjectBecomesTheDocumentBesideIt(t *testing.T) {
 	cases, err := filepath.Glob("testdata/*/object.yaml")
 	if err != nil || len(cases) == 0 {

@@ -8,21 +8,21 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
-// Names are the names that an object asks for at its server, and those of them that its status says
-// it held when the manager last looked. Status is written by the manager, and outlives the Entries.
+// Names are the names for which an object asks at its server, and those of them that it had when
+// its status was last written. The manager writes the status, which outlives the Entries.
 type Names struct {
 	Requested, Held []Name
 }
 
-// ask adds a name; held is what the status says of it.
-func (n *Names) add(claim Name, held bool) {
-	n.Requested = append(n.Requested, claim)
+// add adds a name for which the object asks. held is whether the status says that it had it.
+func (n *Names) add(name Name, held bool) {
+	n.Requested = append(n.Requested, name)
 	if held {
-		n.Held = append(n.Held, claim)
+		n.Held = append(n.Held, name)
 	}
 }
 
-// ClientNames are those of an OAuthClient: its client id.
+// ClientNames returns the names of an OAuthClient: its client id.
 func ClientNames(c *v1alpha1.OAuthClient) Names {
 	var names Names
 	id := ClientID(c)
@@ -30,7 +30,7 @@ func ClientNames(c *v1alpha1.OAuthClient) Names {
 	return names
 }
 
-// UserNames are those of an OAuthUser: the subject first, then the username if it is valid.
+// UserNames returns the names of an OAuthUser: first the subject, then the username if it is valid.
 func UserNames(u *v1alpha1.OAuthUser) Names {
 	var names Names
 	subject := Subject(u)
@@ -41,7 +41,7 @@ func UserNames(u *v1alpha1.OAuthUser) Names {
 	return names
 }
 
-// ResourceServerNames are those of a ResourceServer: the identifier first, then the scopes.
+// ResourceServerNames returns the names of a ResourceServer: first the identifier, then the scopes.
 func ResourceServerNames(rs *v1alpha1.ResourceServer) Names {
 	var names Names
 	names.add(IdentifierName(rs.Spec.Identifier), rs.Status.Identifier == rs.Spec.Identifier)
@@ -51,7 +51,8 @@ func ResourceServerNames(rs *v1alpha1.ResourceServer) Names {
 	return names
 }
 
-// IdentifierClaim is the claim of a resource identifier, one for both spellings of an empty path.
+// IdentifierName returns the name of a resource identifier, which is the same for both spellings of
+// an empty path.
 func IdentifierName(identifier string) Name {
 	return Name{internalv1alpha1.SpaceIdentity, oauth.CanonicalResource(identifier)}
 }

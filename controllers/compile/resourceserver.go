@@ -9,7 +9,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// ResourceServer is the document of a ResourceServer that declares all its scopes; WithScopes cuts them to those it holds.
+// ResourceServer returns the document of a ResourceServer with all its scopes. WithScopes removes
+// those that it does not have.
 func ResourceServer(rs *v1alpha1.ResourceServer) (documents.ResourceServer, Findings) {
 	doc := documents.ResourceServer{
 		UID:        string(rs.UID),

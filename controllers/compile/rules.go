@@ -12,7 +12,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// namespaces that a rule admits. own is the namespace of the object that holds the rule, path that of the field.
+// namespaces returns the namespaces that a rule admits. own is the namespace of the object that has
+// the rule, and path the path of the field.
 func namespaces(n *v1alpha1.RuleNamespaces, own, path string) (documents.Namespaces, Findings) {
 	switch {
 	case n != nil && n.From == v1alpha1.NamespacesAll:
@@ -25,13 +26,15 @@ func namespaces(n *v1alpha1.RuleNamespaces, own, path string) (documents.Namespa
 	}
 }
 
-// selector checks what the schema of Kubernetes' own type leaves open: the syntax of keys and values, and which operator has values.
+// selector returns a label selector. It checks what the schema of the CustomResourceDefinition does
+// not: the syntax of keys and values, and which operators have values.
 func selector(s *metav1.LabelSelector, path string) (documents.Selector, Findings) {
 	var findings Findings
 	for _, err := range validation.ValidateLabelSelector(s, validation.LabelSelectorValidationOptions{}, field.NewPath(path)) {
 		findings = append(findings, Finding{Field: err.Field, Message: err.ErrorBody()})
 	}
-	// Labels are a map, which is walked in another order each time: the same mistakes would be another message, and each message a write.
+	// A map has another order each time: the same mistakes would be another message, which would be
+	// written.
 	slices.SortFunc(findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Field, b.Field), cmp.Compare(a.Message, b.Message))
 	})

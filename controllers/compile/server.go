@@ -24,11 +24,11 @@ const (
 	defaultRotationInterval          = 2160 * time.Hour
 )
 
-// defaultRule is the name of the rule that stands where none is written; conditions quote it.
+// defaultRule is the name of the rule of a server that has none. Conditions quote it.
 const defaultRule = "default"
 
-// Server is the document of an AuthorizationServer with these keys. Algorithms that have no Active key, or a revoked one only, are left out: the
-// server cannot sign with them.
+// Server returns the document of an AuthorizationServer with some keys. It leaves out algorithms
+// without an Active key that is not revoked: the server cannot sign with them.
 func Server(as *v1alpha1.AuthorizationServer, keys []documents.Key) (documents.Server, Findings) {
 	spec := &as.Spec
 	doc := documents.Server{
@@ -71,7 +71,7 @@ func Server(as *v1alpha1.AuthorizationServer, keys []documents.Key) (documents.S
 	return doc, append(findings, tooLarge(doc)...)
 }
 
-// Storage is where the server's records are kept.
+// Storage returns the type of the server's storage.
 func Storage(as *v1alpha1.AuthorizationServer) v1alpha1.StorageType {
 	if as.Spec.Storage == nil {
 		return v1alpha1.StorageKubernetes
@@ -79,7 +79,7 @@ func Storage(as *v1alpha1.AuthorizationServer) v1alpha1.StorageType {
 	return as.Spec.Storage.Type
 }
 
-// DSN is where the DSN of the server's database is; nil if it has none.
+// DSN returns where the DSN of the server's database is, or nil if it has no database.
 func DSN(as *v1alpha1.AuthorizationServer) *v1alpha1.SecretKeyReference {
 	if as.Spec.Storage == nil || as.Spec.Storage.PostgreSQL == nil {
 		return nil
@@ -87,7 +87,7 @@ func DSN(as *v1alpha1.AuthorizationServer) *v1alpha1.SecretKeyReference {
 	return &as.Spec.Storage.PostgreSQL.SecretRef
 }
 
-// Algorithms that the server is to have keys for; the first signs access tokens.
+// Algorithms returns the algorithms for which the server has keys. The first signs access tokens.
 func Algorithms(as *v1alpha1.AuthorizationServer) []string {
 	if as.Spec.Signing == nil || len(as.Spec.Signing.Algorithms) == 0 {
 		return []string{string(v1alpha1.AlgorithmES256), string(v1alpha1.AlgorithmRS256)}
@@ -95,7 +95,7 @@ func Algorithms(as *v1alpha1.AuthorizationServer) []string {
 	return texts(as.Spec.Signing.Algorithms)
 }
 
-// Rotation is when the server's keys are replaced: the interval between rotations and the revision asked for.
+// Rotation returns when the server's keys are replaced: the interval and the revision of the spec.
 func Rotation(as *v1alpha1.AuthorizationServer) (interval time.Duration, revision int64) {
 	if as.Spec.Signing == nil || as.Spec.Signing.Rotation == nil {
 		return defaultRotationInterval, 0
@@ -104,7 +104,7 @@ func Rotation(as *v1alpha1.AuthorizationServer) (interval time.Duration, revisio
 	return seconds(rotation.Interval, defaultRotationInterval).Duration(), rotation.Revision
 }
 
-// LongestToken is the longest lifetime that a token signed now can have.
+// LongestToken returns the longest lifetime of a token that is signed now.
 func LongestToken(doc documents.Server) time.Duration {
 	longest := doc.AccessTokenLifetime
 	for _, rule := range doc.AllowedClients {
@@ -113,17 +113,18 @@ func LongestToken(doc documents.Server) time.Duration {
 	return longest.Duration()
 }
 
-// flowLifetime is how long the token server lets somebody take to log in: the authorization request is sealed meanwhile.
+// flowLifetime is how long a user may take to log in. The authorization request is sealed
+// meanwhile.
 const flowLifetime = 30 * time.Minute
 
-// LongestSealed is the longest lifetime that something sealed now can have: a refresh token, a session, a code, the id of an access token, or
-// an authorization request on its way through the pages.
+// LongestSealed returns the longest lifetime of a value that is sealed now: a refresh token, a
+// session, a code, the id of an access token, or an authorization request in the URL of a page.
 func LongestSealed(doc documents.Server) time.Duration {
 	longest := max(doc.RefreshToken.AbsoluteLifetime, doc.SessionAbsoluteLifetime, doc.AuthorizationCodeLifetime)
 	return max(longest.Duration(), LongestToken(doc), flowLifetime)
 }
 
-// Endpoints under an issuer that clients use.
+// Endpoints returns the URLs of the endpoints of an issuer.
 func Endpoints(issuer string) v1alpha1.ServerEndpoints {
 	return v1alpha1.ServerEndpoints{
 		Authorization: issuer + oauth.PathAuthorize,
@@ -192,7 +193,7 @@ func resourceServerRules(as *v1alpha1.AuthorizationServer) ([]documents.Resource
 	return compiled, findings
 }
 
-// seconds of a duration, or of its default where none is written.
+// seconds returns a duration in seconds, or its default if it is nil.
 func seconds(d *metav1.Duration, otherwise time.Duration) documents.Seconds {
 	if d != nil {
 		otherwise = d.Duration

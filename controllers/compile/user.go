@@ -11,13 +11,13 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
 
-// Bounds of a user's claims: they travel in ID tokens and in memory.
+// Limits of a user's claims: they are sent in ID tokens, and kept in memory.
 const (
 	maxClaimsBytes = 64 << 10
 	maxClaimsDepth = 8
 )
 
-// Subject that an OAuthUser asks for.
+// Subject returns the subject for which an OAuthUser asks.
 func Subject(u *v1alpha1.OAuthUser) string {
 	if u.Spec.Subject != "" {
 		return u.Spec.Subject
@@ -25,12 +25,13 @@ func Subject(u *v1alpha1.OAuthUser) string {
 	return string(u.UID)
 }
 
-// username that an OAuthUser asks for, in the form in which usernames are compared.
+// username returns the username for which an OAuthUser asks, in the form in which usernames are
+// compared.
 func username(u *v1alpha1.OAuthUser) (string, error) {
 	return password.NormalizeUsername(u.Spec.Username)
 }
 
-// User is the document of an OAuthUser, without what follows from its password.
+// User returns the document of an OAuthUser, without the fields that depend on the password.
 func User(u *v1alpha1.OAuthUser) (documents.User, Findings) {
 	doc := documents.User{UID: string(u.UID), Subject: Subject(u)}
 	var findings Findings
@@ -46,7 +47,8 @@ func User(u *v1alpha1.OAuthUser) (documents.User, Findings) {
 	return doc, findings
 }
 
-// claims are free JSON, which no rule in the CustomResourceDefinition can look into. Numbers keep their digits.
+// claims decodes spec.claims, which is any JSON, so that no rule in the CustomResourceDefinition
+// can check it. Numbers keep their digits.
 func claims(raw []byte) (map[string]any, Findings) {
 	const path = "spec.claims"
 	if len(raw) > maxClaimsBytes {
@@ -68,7 +70,7 @@ func claims(raw []byte) (map[string]any, Findings) {
 	return set, findings
 }
 
-// depth counts an object or a list as one level.
+// depth returns how deep a value is nested. An object or a list is one level.
 func depth(value any) int {
 	deepest := 0
 	switch value := value.(type) {

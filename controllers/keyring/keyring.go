@@ -84,7 +84,7 @@ func (ring Ring) Advance(in Input, generate func(algorithm string) (kid string, 
 }
 
 // retireAndRemove retires the Active keys of algorithms that the settings no longer list, and
-// removes keys that are revoked, those whose time is over, and standbys of such algorithms.
+// removes keys that are revoked, keys that have expired, and standbys of such algorithms.
 func (ring *Ring) retireAndRemove(in Input) {
 	listed := in.allAlgorithms()
 	for i := range ring.Keys {

@@ -17,6 +17,7 @@ import (
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/controllers/names"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
@@ -137,8 +138,8 @@ func (b *bank) keeps(when string) {
 			reason = v1alpha1.ReasonIdentifierTaken
 		}
 		b.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, reason)
-		if _, names := namesOf(c); len(names.Held) > 0 {
-			b.t.Fatalf("%s: the status of one that is refused says that it holds %v", when, names.Held)
+		if held := names.Of(c).Held; len(held) > 0 {
+			b.t.Fatalf("%s: the status of one that is refused says that it holds %v", when, held)
 		}
 	}
 }
@@ -361,10 +362,10 @@ func TestATokenServerOfAnotherNamespaceWakesNoServer(t *testing.T) {
 	op := &operator{Client: env.manager.GetClient()}
 	own, theirs := env.replica.DeepCopy(), env.replica.DeepCopy()
 	theirs.Namespace = env.apps
-	if woken := op.serversOfReplica(t.Context(), own); len(woken) != 1 || woken[0] != client.ObjectKeyFromObject(env.server) {
+	if woken := op.mapReplicaToServer(t.Context(), own); len(woken) != 1 || woken[0] != client.ObjectKeyFromObject(env.server) {
 		t.Errorf("its own wakes %v", woken)
 	}
-	if woken := op.serversOfReplica(t.Context(), theirs); len(woken) > 0 {
+	if woken := op.mapReplicaToServer(t.Context(), theirs); len(woken) > 0 {
 		t.Errorf("another's wakes %v", woken)
 	}
 }

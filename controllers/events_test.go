@@ -48,7 +48,7 @@ func TestACleanFirstApplyLeavesNoWarnings(t *testing.T) {
 			t.Errorf("%T: %q", o, env.eventsOf(o))
 		}
 	}
-	for deadline := time.Now().Add(settling + 10*time.Second); !warned(forgotten) && time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(newFor + 10*time.Second); !warned(forgotten) && time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 	}
 	if !warned(forgotten) {
 		t.Error("nothing warns of a scope that is still not declared")

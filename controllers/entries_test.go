@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
@@ -22,14 +23,15 @@ func TestAnEntryThatWasEditedOrDeletedIsRepaired(t *testing.T) {
 	if len(before) != 7 { // the server, the namespace, the client, the API and its scope, the user's two names
 		t.Errorf("there are %d Entries", len(before))
 	}
-	// What has nothing random in it is as it was to the letter; a client's credential and a user's hash are made anew when their Entry is lost.
+	// What has nothing random in it is as it was to the letter; a client's credential and a user's
+	// hash are made anew when their Entry is lost.
 	repaired := func(name string) func() bool {
 		return func() bool {
 			e := &internalv1alpha1.Entry{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: name}}
 			if !env.exists(e) || e.Labels[internalv1alpha1.ServerUIDLabel] != string(env.server.UID) {
 				return false
 			}
-			if kind := e.Spec.Owner.Kind; kind == kindClient || kind == kindUser {
+			if kind := e.Spec.Owner.Kind; kind == compile.KindClient || kind == compile.KindUser {
 				e.Spec.Document = before[name].Document
 			}
 			return e.Spec == before[name]
@@ -58,7 +60,7 @@ func TestAnEntryThatWasEditedOrDeletedIsRepaired(t *testing.T) {
 		t.Error("the user's password or the client's secret is not in force")
 	}
 
-	// A credential that somebody put there goes.
+	// A credential that another program added is removed.
 	e := env.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID)
 	updateObject(env, e, func(e *internalv1alpha1.Entry) {
 		doc, err := decodeEntry[documents.Client](e)

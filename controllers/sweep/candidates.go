@@ -1,0 +1,118 @@
+package sweep
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
+)
+
+// candidates are the Entries of one server whose owner is not in the cache.
+type candidates struct {
+	uid       types.UID // of the server
+	namespace string
+	regarding client.Object // the object that events are about
+	total     int           // all Entries of the server
+	entries   []*internalv1alpha1.Entry
+	// formerServer is the server, if it is not in the cache and has left its Entries behind. Then
+	// all of them are candidates; the Entry of the issuer is not in entries.
+	formerServer *internalv1alpha1.Owner
+	issuer       *internalv1alpha1.Entry
+}
+
+// findCandidates returns the candidates of each server that exists, and of each that has left
+// Entries behind. It reads the cache without copying, since there may be ten thousand Entries.
+func (s *Sweeper) findCandidates(ctx context.Context) ([]candidates, error) {
+	var servers v1alpha1.AuthorizationServerList
+	var entries internalv1alpha1.EntryList
+	if err := s.Cache.List(ctx, &entries, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing Entries: %w", err)
+	}
+	// The owners are listed after what they own, so that one which was created in between is found.
+	owners, err := s.listOwnerUIDs(ctx, &servers)
+	if err != nil {
+		return nil, err
+	}
+	existing := map[types.UID]*candidates{}
+	for i := range servers.Items {
+		server := &servers.Items[i]
+		existing[server.UID] = &candidates{uid: server.UID, namespace: server.Namespace, regarding: server}
+	}
+	former := map[types.UID]*candidates{}
+	for i := range entries.Items {
+		e := &entries.Items[i]
+		switch of := existing[e.Spec.ServerUID]; {
+		case of == nil:
+			addLeftBehind(former, e)
+		case of.namespace == e.Namespace:
+			of.total++
+			if !owners[e.Spec.Owner.UID] {
+				of.entries = append(of.entries, e.DeepCopy())
+			}
+		}
+	}
+	var all []candidates
+	for _, c := range existing {
+		all = append(all, *c)
+	}
+	for _, c := range former {
+		if c.formerServer != nil {
+			all = append(all, *c)
+		}
+	}
+	return all, nil
+}
+
+// addLeftBehind adds an Entry to the candidates of a server that is not in the cache, unless the
+// garbage collector deletes it. The name of the server is in the Entry of its issuer, which is
+// deleted after the others: while there are any, the API server can be asked for the server.
+func addLeftBehind(former map[types.UID]*candidates, e *internalv1alpha1.Entry) {
+	if slices.ContainsFunc(e.OwnerReferences, func(ref metav1.OwnerReference) bool { return ref.UID == e.Spec.ServerUID }) {
+		return
+	}
+	of := former[e.Spec.ServerUID]
+	if of == nil {
+		of = &candidates{uid: e.Spec.ServerUID, namespace: e.Namespace}
+		former[of.uid] = of
+	}
+	if of.namespace != e.Namespace {
+		return
+	}
+	of.total++
+	e = e.DeepCopy()
+	if e.Spec.Owner.Kind == compile.KindServer && e.Spec.Owner.UID == e.Spec.ServerUID {
+		of.formerServer, of.issuer, of.regarding = &e.Spec.Owner, e, e
+		return
+	}
+	of.entries = append(of.entries, e)
+}
+
+// listOwnerUIDs returns the UIDs of all objects in the cache that can own an Entry, and fills in
+// the servers.
+func (s *Sweeper) listOwnerUIDs(ctx context.Context, servers *v1alpha1.AuthorizationServerList) (map[types.UID]bool, error) {
+	uids := map[types.UID]bool{}
+	for _, list := range []client.ObjectList{
+		servers, &v1alpha1.OAuthClientList{}, &v1alpha1.OAuthUserList{}, &v1alpha1.ResourceServerList{}, &corev1.NamespaceList{},
+	} {
+		if err := s.Cache.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, fmt.Errorf("listing the owners of Entries: %w", err)
+		}
+		if err := meta.EachListItem(list, func(o runtime.Object) error {
+			uids[o.(metav1.Object).GetUID()] = true
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return uids, nil
+}
