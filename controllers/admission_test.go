@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	localoperator "github.com/oauth-operator/oauth-operator/hack/local/operator"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
@@ -53,7 +54,7 @@ func ofClient(c *v1alpha1.OAuthClient) func(*corev1.Secret) {
 	return func(s *corev1.Secret) {
 		s.Labels = map[string]string{workload.ManagedByLabel: workload.ManagedBy}
 		s.OwnerReferences = []metav1.OwnerReference{{
-			APIVersion: v1alpha1.GroupVersion.String(), Kind: kindClient, Name: c.Name, UID: c.UID, Controller: new(true),
+			APIVersion: v1alpha1.GroupVersion.String(), Kind: compile.KindClient, Name: c.Name, UID: c.UID, Controller: new(true),
 		}}
 	}
 }
@@ -194,9 +195,9 @@ func TestTheAdmissionPolicyBoundsWhatATokenServerIsMadeOf(t *testing.T) {
 		"any user":             pod(func(p *corev1.PodSpec) { p.SecurityContext.RunAsNonRoot = nil }),
 		"a root container":     container(func(c *corev1.SecurityContext) { c.RunAsUser = new(int64(0)) }),
 		"a container as any":   container(func(c *corev1.SecurityContext) { c.RunAsNonRoot = new(false) }),
-		"escalation":      container(func(c *corev1.SecurityContext) { c.AllowPrivilegeEscalation = nil }),
-		"a capability":    container(func(c *corev1.SecurityContext) { c.Capabilities.Add = []corev1.Capability{"SYS_ADMIN"} }),
-		"no capabilities": container(func(c *corev1.SecurityContext) { c.Capabilities = nil }),
+		"escalation":           container(func(c *corev1.SecurityContext) { c.AllowPrivilegeEscalation = nil }),
+		"a capability":         container(func(c *corev1.SecurityContext) { c.Capabilities.Add = []corev1.Capability{"SYS_ADMIN"} }),
+		"no capabilities":      container(func(c *corev1.SecurityContext) { c.Capabilities = nil }),
 		"an init container": pod(func(p *corev1.PodSpec) {
 			p.InitContainers = []corev1.Container{{Name: "init", Image: "image"}}
 		}),
