@@ -61,7 +61,7 @@ func run(args []string) error {
 func (r release) write(dir string) error {
 	files := map[string][]byte{}
 	for _, make := range []func() (name string, content []byte, err error){
-		r.imageArchive, r.manifests, r.chart, r.billOfMaterials,
+		r.imageArchive, r.imageDigest, r.manifests, r.chart, r.billOfMaterials,
 	} {
 		name, content, err := make()
 		if err != nil {
@@ -82,11 +82,6 @@ func (r release) write(dir string) error {
 		}
 	}
 	return nil
-}
-
-func (r release) imageArchive() (string, []byte, error) {
-	content, err := os.ReadFile(r.archive)
-	return "oauth-operator-image-" + r.version + ".tar", content, err
 }
 
 // checksums are in the format of sha256sum.

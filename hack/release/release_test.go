@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/tar"
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
@@ -37,10 +38,7 @@ func programs(t *testing.T) string {
 
 func TestAReleaseIsWholeAndTheSameEachTime(t *testing.T) {
 	const image = "registry.example.com/platform/oauth-operator:v1.2.3"
-	archive := filepath.Join(t.TempDir(), "image.tar")
-	if err := os.WriteFile(archive, []byte("layers"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	archive := newArchive(t, "index.json", `{"schemaVersion":2,"manifests":[{"digest":"sha256:abc"}]}`)
 	made := programs(t)
 	build := func() map[string][]byte {
 		dir := filepath.Join(t.TempDir(), "dist")
@@ -69,9 +67,13 @@ func TestAReleaseIsWholeAndTheSameEachTime(t *testing.T) {
 		}
 	}
 	if names := sortedKeys(files); !slices.Equal(names, []string{
-		"SHA256SUMS", "install.yaml", "oauth-operator-1.2.3.cdx.json", "oauth-operator-1.2.3.tgz", "oauth-operator-image-1.2.3.tar",
+		"SHA256SUMS", "install.yaml", "oauth-operator-1.2.3.cdx.json", "oauth-operator-1.2.3.tgz",
+		"oauth-operator-image-1.2.3.digest", "oauth-operator-image-1.2.3.tar",
 	}) {
 		t.Errorf("the release is %q", names)
+	}
+	if digest := string(files["oauth-operator-image-1.2.3.digest"]); digest != "sha256:abc\n" {
+		t.Errorf("the digest is %q", digest)
 	}
 	if !strings.Contains(string(files["install.yaml"]), "image: "+image+"\n") || strings.Contains(string(files["install.yaml"]), develRepository) {
 		t.Error("install.yaml has another image")
@@ -122,17 +124,37 @@ func checkBillOfMaterials(t *testing.T, content []byte) {
 	}
 }
 
-func TestABadReleaseIsRefused(t *testing.T) {
-	archive := filepath.Join(t.TempDir(), "image.tar")
-	if err := os.WriteFile(archive, nil, 0o644); err != nil {
+// newArchive is a tar file with one file.
+func newArchive(t *testing.T, name, content string) string {
+	t.Helper()
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := w.Write([]byte(content)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "image.tar")
+	if err := os.WriteFile(path, archive.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestABadReleaseIsRefused(t *testing.T) {
+	archive := newArchive(t, "index.json", `{"manifests":[{"digest":"sha256:abc"}]}`)
 	for says, change := range map[string][2]string{
 		`"v1.2.3" is not like 1.2.3`: {"-version", "v1.2.3"},
 		`"1.2" is not like 1.2.3`:    {"-version", "1.2"},
 		`has neither a tag nor`:      {"-image", "registry.example.com/oauth-operator"},
 		`is no image such as`:        {"-image", "Registry/Oauth operator"},
 		`-archive`:                   {"-archive", ""},
+		`it is no OCI archive`:       {"-archive", newArchive(t, "manifest.json", "[]")},
+		`there are 2 images`:         {"-archive", newArchive(t, "index.json", `{"manifests":[{},{}]}`)},
 	} {
 		args := map[string]string{"-version": "1.2.3", "-image": "example.com/oauth-operator:1.2.3", "-archive": archive, "-output": t.TempDir()}
 		args[change[0]] = change[1]
