@@ -18,7 +18,7 @@ var traceVariables = []string{
 
 // TraceVariables returns those of the manager's environment variables that say where token servers
 // send traces. They are the same for all: where traces go is a matter of the cluster, as the image
-// is, and not of whoever writes an AuthorizationServer.
+// is, and not of the author of an AuthorizationServer.
 func TraceVariables(getenv func(name string) string) []corev1.EnvVar {
 	var set []corev1.EnvVar
 	for _, name := range traceVariables {
