@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -174,12 +176,16 @@ func TestBetweenManagedAndExternalNothingIsTakenAwayBeforeAnotherServes(t *testi
 	if made() != 3 {
 		t.Fatalf("%d objects run the token server, not 3", made())
 	}
-	env.keepRenewing(env.newReplica("main-tokenserver-5d-x", maxResourceVersion)) // a Pod of the Deployment
+	pod := env.newReplica("main-tokenserver-5d-x", maxResourceVersion) // of the Deployment
 	env.deleteObject(env.replica)
+	env.renew(pod)
+	env.keepRenewing(pod)
 	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.Deployment.Type = v1alpha1.DeploymentExternal })
 	eventually.True(t, "the condition says what is waited for", func() bool {
 		return strings.Contains(env.waitForCondition(env.server, v1alpha1.ConditionDeployed, metav1.ConditionTrue, v1alpha1.ReasonDeployed), "stay until a token server is ready")
 	})
+	env.renew(pod)
+	time.Sleep(300 * time.Millisecond)
 	if made() != 3 {
 		t.Fatal("they were taken away before another token server was there")
 	}
@@ -217,5 +223,21 @@ func TestThePodsOfATokenServerSatisfyTheRestrictedStandard(t *testing.T) {
 	}
 	if template.Spec.SecurityContext.RunAsUser != nil || template.Spec.Containers[0].SecurityContext.RunAsUser != nil {
 		t.Error("it asks for a user, which OpenShift assigns")
+	}
+}
+
+// A ServiceAccount of the name that another made may have rights, or be used by other programs.
+func TestNoDeploymentRunsAsAServiceAccountThatIsNotOurs(t *testing.T) {
+	env := newEnvWithoutManager(t)
+	at := metav1.ObjectMeta{Namespace: env.identity, Name: "main-tokenserver"}
+	create(t, &corev1.ServiceAccount{ObjectMeta: at})
+	startManager(t)
+	create(t, env.server)
+	env.waitForCondition(env.server, v1alpha1.ConditionDeployed, metav1.ConditionFalse, v1alpha1.ReasonNameTaken)
+	time.Sleep(300 * time.Millisecond)
+	for _, o := range []client.Object{&appsv1.Deployment{ObjectMeta: at}, &rbacv1.RoleBinding{ObjectMeta: at}} {
+		if env.exists(o) {
+			t.Errorf("there is a %T", o)
+		}
 	}
 }
