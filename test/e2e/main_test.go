@@ -45,6 +45,7 @@ var (
 	newVersion       = os.Getenv("NEW_VERSION")
 	certManagerCRDs  = os.Getenv("CERT_MANAGER_CRDS")
 	restartAPIServer = os.Getenv("RESTART_APISERVER")
+	helm             = os.Getenv("HELM")
 )
 
 // The cluster, as its administrator sees it.
