@@ -16,8 +16,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
-// pageOnBackups has three scripts: to back up, to restore, and to say whose the Secrets are.
-const pageOnBackups = "operate.md"
+// The section of docs/operate.md has three scripts: to back up, to restore, and to say whose the Secrets are.
+const sectionOnBackups = "\n## Backup and restore\n"
 
 func TestARestoredBackupKeepsSecretsAndKeysAndEndsGrants(t *testing.T) {
 	reportFailure(t)
@@ -31,7 +31,7 @@ func TestARestoredBackupKeepsSecretsAndKeysAndEndsGrants(t *testing.T) {
 	}
 	secret, keys, uid := secretOf(t, "kept-apps", "machine-oauth"), secretOf(t, "kept", "kept-tokenserver-keys"), clientUID(t)
 
-	scripts := scriptsOf(t, pageOnBackups)
+	scripts := scriptsOfSection(t, sectionOnBackups)
 	dir := t.TempDir()
 	runScript(t, dir, scripts[0])
 	kubectl(t, "delete", "namespace", "kept", "kept-apps", "--timeout=180s")
@@ -100,20 +100,22 @@ func clientUID(t testing.TB) string {
 	return string(c.UID)
 }
 
-// scriptsOf returns the shell scripts of a page of the documentation.
-func scriptsOf(t testing.TB, page string) []string {
+// scriptsOfSection returns the shell scripts of a section of docs/operate.md.
+func scriptsOfSection(t testing.TB, heading string) []string {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join("..", "..", "docs", page))
+	content, err := os.ReadFile(filepath.Join("..", "..", "docs", "operate.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, section, _ := strings.Cut(string(content), heading)
+	section, _, _ = strings.Cut(section, "\n## ")
 	var scripts []string
-	for _, part := range strings.Split(string(content), "```sh\n")[1:] {
+	for _, part := range strings.Split(section, "```sh\n")[1:] {
 		script, _, _ := strings.Cut(part, "```")
 		scripts = append(scripts, script)
 	}
 	if len(scripts) != 3 {
-		t.Fatalf("%s has %d scripts", page, len(scripts))
+		t.Fatalf("the section%shas %d scripts", heading, len(scripts))
 	}
 	return scripts
 }
