@@ -18,10 +18,10 @@ func TestTokenServersGetTheVariablesOfTracesAndNoCredentials(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	d := Deployment(server("main"), image)
-	before := slices.Clone(d.Spec.Template.Spec.Containers[0].Env)
+	want := slices.Concat(d.Spec.Template.Spec.Containers[0].Env, []corev1.EnvVar{
+		{Name: "OTEL_TRACES_SAMPLER", Value: "always_off"}, {Name: "OTEL_EXPORTER_OTLP_ENDPOINT", Value: "http://collector:4318"},
+	})
 	SetVariables(d, TraceVariables(os.Getenv))
-	want := append(before,
-		corev1.EnvVar{Name: "OTEL_TRACES_SAMPLER", Value: "always_off"}, corev1.EnvVar{Name: "OTEL_EXPORTER_OTLP_ENDPOINT", Value: "http://collector:4318"})
 	if got := d.Spec.Template.Spec.Containers[0].Env; !slices.EqualFunc(got, want, func(a, b corev1.EnvVar) bool { return a.Name == b.Name && a.Value == b.Value }) {
 		t.Errorf("the environment is %v", got)
 	}
