@@ -147,7 +147,7 @@ func TestWhatTheAPIServerRoundsIsAppliedOnce(t *testing.T) {
 	made.checkUntilQuiet(t, 0, "when nothing has changed")
 }
 
-// The token server of env is no Pod of the Deployment: whoever changes to External may have his own
+// The token server of env is no Pod of the Deployment: a user who changes to External may have one
 // ready before.
 func TestAServerThatSomebodyElseRunsHasNoReplicasOfTheOperators(t *testing.T) {
 	env := newEnv(t)
