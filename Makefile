@@ -32,7 +32,7 @@ COMMIT := $(shell git rev-parse HEAD 2>/dev/null)
 IMAGE ?= localhost/oauth-operator:$(VERSION)
 ARCHITECTURES ?= amd64 arm64
 LDFLAGS := -s -w -X github.com/oauth-operator/oauth-operator/version.version=$(VERSION) -X github.com/oauth-operator/oauth-operator/version.commit=$(COMMIT)
-MODULES := . hack/certmanager hack/cluster hack/controlplane hack/image hack/release hack/tools/controller-gen hack/tools/golangci-lint hack/tools/govulncheck hack/tools/prometheus
+MODULES := . hack/certmanager hack/cluster hack/controlplane hack/gitops hack/image hack/release hack/tools/controller-gen hack/tools/golangci-lint hack/tools/govulncheck hack/tools/prometheus
 
 CHART := charts/oauth-operator
 # Concatenates manifests.
@@ -50,7 +50,7 @@ run: bin/local/manager bin/local/tokenserver bin/local/dev ## Run the operator o
 test: bin/local/dev ## Run all tests
 	@bin/local/dev controlplane
 	go test $(RACE) -tags=$(BROWSER),$(POSTGRES),$(APACHE) -timeout 30m $(ARGS) $(PKGS)
-	$(if $(filter ./...,$(PKGS)),for module in image release; do (cd hack/$$module && go test -count=1 ./...) || exit 1; done)
+	$(if $(filter ./...,$(PKGS)),for module in gitops image release; do (cd hack/$$module && go test -count=1 ./...) || exit 1; done)
 
 .PHONY: cluster cluster-down
 cluster: ## Start a real one-node Kubernetes on this machine (Linux, as root)
