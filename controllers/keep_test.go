@@ -1,6 +1,10 @@
 package controllers
 
 import (
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
+	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
@@ -43,5 +48,44 @@ func TestAnUninstallLeavesTheDefinitionsAndTheRoleOfTokenServers(t *testing.T) {
 	create(t, others)
 	if err := admin.Delete(t.Context(), others); err != nil {
 		t.Errorf("another ClusterRole stays: %v", err)
+	}
+}
+
+// A policy cannot keep itself from being deleted: without it, the second uninstall would take all
+// that the first one left.
+func TestTheCommandThatUninstallsTakesNothingThatIsToStayHoweverOftenItIsGiven(t *testing.T) {
+	programs, err := controlplane.Build(t.Context(), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := plane.WriteKubeconfig(kubeconfig); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../docs/install.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const command = "kubectl delete -k config/default -l oauth-operator.dev/uninstall!=keep"
+	if !strings.Contains(string(page), command) {
+		t.Fatalf("docs/install.md does not say %q", command)
+	}
+	arguments := append(strings.Fields(command)[1:], "--kubeconfig", kubeconfig, "--dry-run=server", "--ignore-not-found", "--output=name")
+	kubectl := exec.CommandContext(t.Context(), programs.Kubectl, arguments...)
+	kubectl.Dir = ".."
+	output, err := kubectl.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, output)
+	}
+	deleted := string(output)
+	for _, kept := range []string{"customresourcedefinition", "oauth-operator-tokenserver", "oauth-operator-keep"} {
+		if strings.Contains(deleted, kept) {
+			t.Errorf("it takes what is to stay (%s):\n%s", kept, deleted)
+		}
+	}
+	for _, gone := range []string{"clusterrole.rbac.authorization.k8s.io/oauth-operator-manager\n", "oauth-operator-manager-secrets"} {
+		if !strings.Contains(deleted, gone) {
+			t.Errorf("it leaves %s:\n%s", gone, deleted)
+		}
 	}
 }

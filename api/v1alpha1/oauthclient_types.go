@@ -304,6 +304,7 @@ type OAuthClientStatus struct {
 // OAuthClient is an OAuth 2.0 client of an AuthorizationServer.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:metadata:labels="oauth-operator.dev/uninstall=keep"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=oac,categories=oauth
 // +kubebuilder:printcolumn:name="Client ID",type=string,JSONPath=`.status.clientID`

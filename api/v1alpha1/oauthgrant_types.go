@@ -231,6 +231,7 @@ type TokenServerState struct {
 // revokes its tokens at once.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:metadata:labels="oauth-operator.dev/uninstall=keep"
 // +kubebuilder:printcolumn:name="User",type=string,JSONPath=`.spec.username`
 // +kubebuilder:printcolumn:name="Client",type=string,JSONPath=`.spec.clientID`
 // +kubebuilder:printcolumn:name="Scope",type=string,JSONPath=`.spec.scope`

@@ -87,6 +87,7 @@ type OAuthUserStatus struct {
 // OAuthUser is a local resource owner, in the namespace of its AuthorizationServer.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:metadata:labels="oauth-operator.dev/uninstall=keep"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:categories=oauth
 // +kubebuilder:printcolumn:name="Username",type=string,JSONPath=`.spec.username`

@@ -119,6 +119,7 @@ type ResourceServerStatus struct {
 // ResourceServer is an API that accepts tokens of an AuthorizationServer.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:metadata:labels="oauth-operator.dev/uninstall=keep"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:categories=oauth
 // +kubebuilder:printcolumn:name="Identifier",type=string,JSONPath=`.spec.identifier`

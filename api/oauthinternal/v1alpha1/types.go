@@ -106,6 +106,7 @@ type EntrySpec struct {
 // space and the value, so the API server lets only one owner have the name.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:metadata:labels="oauth-operator.dev/uninstall=keep"
 // +kubebuilder:printcolumn:name="Space",type=string,JSONPath=`.spec.space`
 // +kubebuilder:printcolumn:name="Value",type=string,JSONPath=`.spec.value`
 // +kubebuilder:printcolumn:name="Kind",type=string,JSONPath=`.spec.owner.kind`
@@ -197,6 +198,7 @@ type ReplicaSpec struct {
 // seconds.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:metadata:labels="oauth-operator.dev/uninstall=keep"
 // +kubebuilder:printcolumn:name="Ready",type=boolean,JSONPath=`.spec.ready`
 // +kubebuilder:printcolumn:name="Renewed",type=date,JSONPath=`.spec.renewTime`
 // +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.spec.version`
@@ -266,6 +268,7 @@ type UsageSpec struct {
 // the only write that a client which authenticates with a secret causes.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:metadata:labels="oauth-operator.dev/uninstall=keep"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type Usage struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -319,6 +322,7 @@ type MarkSpec struct {
 // or grant.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:metadata:labels="oauth-operator.dev/uninstall=keep"
 // +kubebuilder:printcolumn:name="Kind",type=string,JSONPath=`.spec.kind`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.spec.expiresAt`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
