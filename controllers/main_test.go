@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -61,6 +62,10 @@ func run(m *testing.M) int {
 	if managerConfig, err = plane.ConfigFor(ctx, localoperator.Namespace, localoperator.ServiceAccount); err != nil {
 		return fail(err)
 	}
+	reasons, err := checkReasons(managerConfig)
+	if err != nil {
+		return fail(err)
+	}
 	adminConfig := plane.AdminConfig()
 	adminConfig.QPS = -1
 	plain, err := client.New(adminConfig, client.Options{Scheme: Scheme()})
@@ -71,7 +76,11 @@ func run(m *testing.M) int {
 	if err := rollOutDeployments(ctx, adminConfig); err != nil {
 		return fail(err)
 	}
-	return m.Run()
+	code := m.Run()
+	for _, problem := range reasons.found() {
+		code = fail(errors.New(problem))
+	}
+	return code
 }
 
 // newNamespace creates a namespace of the test's own, with labels if given.
