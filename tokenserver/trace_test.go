@@ -81,6 +81,7 @@ func TestTracesGoWhereTheEnvironmentSaysAndHoldNoSecret(t *testing.T) {
 	r.options.Tracer = tracer
 	r.run(t)
 	r.api.Put(t, serverDocument(r.api.ServerUID, r.issuer(), r.keys), documents.Namespace{Name: "apps"}, serviceClient())
+	eventually.True(t, "ready", func() bool { return r.readiness(t) == "ok" })
 	eventually.True(t, "a token", func() bool { status, _ := r.token(t); return status == http.StatusOK })
 	_, answer := r.token(t)
 	token := answer["access_token"].(string)
