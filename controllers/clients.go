@@ -21,8 +21,8 @@ type clientReconciler struct {
 	pending *pendingSecrets
 }
 
-// clientScope is what the steps of a pass find out about one OAuthClient.
-type clientScope struct {
+// clientPass is what the steps of a pass find out about one OAuthClient.
+type clientPass struct {
 	client    *v1alpha1.OAuthClient
 	failed    *failure
 	server    *resolvedServer
@@ -49,10 +49,10 @@ func (r *clientReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		r.pending.forget(request.NamespacedName)
 		return r.reconcileDeleted(ctx, compile.KindClient, request.NamespacedName)
 	}
-	s := &clientScope{client: &c}
-	s.failed = runSteps(withCause(ctx, &c), s, []step[*clientScope]{
+	s := &clientPass{client: &c}
+	s.failed = runSteps(withCause(ctx, &c), s, []step[*clientPass]{
 		{conditionType: v1alpha1.ConditionAccepted, run: r.accept},
-		{conditionType: v1alpha1.ConditionProgrammed, run: r.ensureEntry},
+		{conditionType: v1alpha1.ConditionProgrammed, run: r.updateEntry},
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.checkScopes},
 		{conditionType: v1alpha1.ConditionCredentialsReady, run: r.keepCredentials},
 		{conditionType: v1alpha1.ConditionProgrammed, run: r.readReplicas, runAfterFailure: true},
@@ -63,7 +63,7 @@ func (r *clientReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 // accept decides whether the server accepts the client, and reads its Entry. A client that is not
 // accepted gets no Entry, or any object could keep any id from others. One that has an Entry keeps
 // it, and its document is kept current: the token server refuses it by the same policy.
-func (r *clientReconciler) accept(ctx context.Context, s *clientScope) (err error) {
+func (r *clientReconciler) accept(ctx context.Context, s *clientPass) (err error) {
 	if err := r.entries.DeleteOrphaned(ctx, compile.OwnerOf(s.client)); err != nil {
 		return err
 	}
@@ -95,13 +95,13 @@ func (r *clientReconciler) accept(ctx context.Context, s *clientScope) (err erro
 	return nil
 }
 
-func (s *clientScope) name() compile.Name {
+func (s *clientPass) name() compile.Name {
 	return compile.Name{Space: internalv1alpha1.SpaceIdentity, Value: s.document.ID}
 }
 
-// ensureEntry writes the document, with the credentials that it had, into the Entry of the client
+// updateEntry writes the document, with the credentials that it had, into the Entry of the client
 // id if there is one. An Entry of a client that does not exist any more is replaced.
-func (r *clientReconciler) ensureEntry(ctx context.Context, s *clientScope) error {
+func (r *clientReconciler) updateEntry(ctx context.Context, s *clientPass) error {
 	if !s.isServed() {
 		return nil
 	}
@@ -125,13 +125,13 @@ func (r *clientReconciler) ensureEntry(ctx context.Context, s *clientScope) erro
 }
 
 // clientIDTakenCondition names spec.clientID also if that is empty, since it cannot be changed.
-func clientIDTakenCondition(s *clientScope) condition {
+func clientIDTakenCondition(s *clientPass) condition {
 	return falseCondition(v1alpha1.ReasonClientIDTaken,
 		"spec.clientID: another object of the server has the name %q: delete this client and create it with another clientID, which is immutable", s.document.ID)
 }
 
 // writeDocument writes the document into the Entry that was read, or creates it if that is nil.
-func (r *clientReconciler) writeDocument(ctx context.Context, s *clientScope, seen *internalv1alpha1.Entry) error {
+func (r *clientReconciler) writeDocument(ctx context.Context, s *clientPass, seen *internalv1alpha1.Entry) error {
 	owner := compile.OwnerOf(s.client)
 	e, err := r.entries.EnsureDocument(ctx, s.server.object, s.name(), owner, s.document, seen)
 	if isUpgradePending(err) && s.client.Spec.Suspended {
@@ -146,7 +146,7 @@ func (r *clientReconciler) writeDocument(ctx context.Context, s *clientScope, se
 
 // suspendInOldFormat suspends a client whose document cannot be replaced until the token servers
 // are upgraded. It returns an error if that failed, which is more urgent than the upgrade.
-func (r *clientReconciler) suspendInOldFormat(ctx context.Context, s *clientScope) error {
+func (r *clientReconciler) suspendInOldFormat(ctx context.Context, s *clientPass) error {
 	if s.entry == nil {
 		return nil
 	}
@@ -163,10 +163,10 @@ func (r *clientReconciler) suspendInOldFormat(ctx context.Context, s *clientScop
 }
 
 // isServed reports whether the client has an Entry or may get one.
-func (s *clientScope) isServed() bool { return s.accepted.isTrue() || s.entry != nil }
+func (s *clientPass) isServed() bool { return s.accepted.isTrue() || s.entry != nil }
 
 // checkScopes finds the scopes that the client cannot have. Token servers leave them out.
-func (r *clientReconciler) checkScopes(ctx context.Context, s *clientScope) (err error) {
+func (r *clientReconciler) checkScopes(ctx context.Context, s *clientPass) (err error) {
 	if s.server == nil {
 		return nil
 	}
@@ -176,7 +176,7 @@ func (r *clientReconciler) checkScopes(ctx context.Context, s *clientScope) (err
 }
 
 // readReplicas reads which token servers run, and which credentials of the client they saw used.
-func (r *clientReconciler) readReplicas(ctx context.Context, s *clientScope) (err error) {
+func (r *clientReconciler) readReplicas(ctx context.Context, s *clientPass) (err error) {
 	if s.server == nil {
 		return nil
 	}

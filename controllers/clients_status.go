@@ -17,14 +17,14 @@ import (
 )
 
 // writeStatus writes the status if the pass changed it. The last uses of credentials change with
-// it, or when it is the client's turn to have them reported.
-func (r *clientReconciler) writeStatus(ctx context.Context, s *clientScope) error {
+// it, or when the client's slot has come (usageReports).
+func (r *clientReconciler) writeStatus(ctx context.Context, s *clientPass) error {
 	before := s.client.Status.DeepCopy()
 	key := client.ObjectKeyFromObject(s.client)
-	turn := r.usageReports.dueAt(key)
-	isDue := !turn.IsZero() && !turn.After(r.now())
+	slot := r.usageReports.dueAt(key)
+	isDue := !slot.IsZero() && !slot.After(r.now())
 	if !isDue { // this pass takes the place of the one that was to come then
-		s.requeueAt = earliest(s.requeueAt, turn)
+		s.requeueAt = earliest(s.requeueAt, slot)
 	}
 	return r.operator.writeStatus(ctx, s.client, func() {
 		r.fillStatus(s)
@@ -37,7 +37,7 @@ func (r *clientReconciler) writeStatus(ctx context.Context, s *clientScope) erro
 	})
 }
 
-func (r *clientReconciler) fillStatus(s *clientScope) {
+func (r *clientReconciler) fillStatus(s *clientPass) {
 	status := &s.client.Status
 	status.ObservedGeneration = s.client.Generation
 	conditions := newConditionList(s.client, s.failed)

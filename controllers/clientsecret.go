@@ -16,7 +16,7 @@ import (
 
 // keepCredentials observes the secret of a client, plans what to write, and writes it. It also
 // creates the Entry of a new client. Of two passes that create it, one fails with AlreadyExists.
-func (r *clientReconciler) keepCredentials(ctx context.Context, s *clientScope) error {
+func (r *clientReconciler) keepCredentials(ctx context.Context, s *clientPass) error {
 	if !s.isServed() {
 		return nil
 	}
@@ -33,7 +33,7 @@ func (r *clientReconciler) keepCredentials(ctx context.Context, s *clientScope) 
 
 // observeSecret looks at the Secrets of a client. It reads metadata from the cache, and from the
 // API server the content that the plan needs.
-func (r *clientReconciler) observeSecret(ctx context.Context, s *clientScope) (state secretState, err error) {
+func (r *clientReconciler) observeSecret(ctx context.Context, s *clientPass) (state secretState, err error) {
 	if s.document.AuthMethod == string(v1alpha1.AuthMethodNone) {
 		return secretState{isPublic: true}, nil
 	}
@@ -74,7 +74,7 @@ func (r *clientReconciler) observeSecret(ctx context.Context, s *clientScope) (s
 }
 
 // executePlan writes what the plan says, in its order.
-func (r *clientReconciler) executePlan(ctx context.Context, s *clientScope, target *secretTarget, plan credentialPlan) error {
+func (r *clientReconciler) executePlan(ctx context.Context, s *clientPass, target *secretTarget, plan credentialPlan) error {
 	s.requeueAt = earliest(s.requeueAt, plan.nextEnd)
 	if plan.isGenerated {
 		r.pending.set(s.client, plan.secret)
@@ -127,7 +127,7 @@ func newChangedError(secret string) error {
 
 // confirmMissing asks the API server whether the target of a client that has a credential is
 // missing: a cache that lags behind must not make the manager replace the secret.
-func (r *clientReconciler) confirmMissing(ctx context.Context, s *clientScope, name string) error {
+func (r *clientReconciler) confirmMissing(ctx context.Context, s *clientPass, name string) error {
 	if len(s.document.Credentials) == 0 {
 		return nil
 	}

@@ -63,7 +63,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/controllers/names"
 )
 
-// What the manager may do is what the code calls, and nothing else. Secrets are cached as metadata,
+// The manager has exactly the permissions that the code uses. Secrets are cached as metadata,
 // and the few whose content is needed are read from the API server. The manager may bind one role,
 // and create none. Applying an object that may not exist takes the right to create it; changing
 // ownerReferences takes the right to delete, where the API server enforces that. Of Pods it reads why

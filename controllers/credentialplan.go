@@ -36,7 +36,8 @@ type secretState struct {
 type credentialPlan struct {
 	// dryRun asks the API server whether the target can be written, before anything is.
 	dryRun bool
-	// credentials are written to the Entry. Pending ones authenticate.
+	// credentials are written to the Entry. Pending ones (accepted, not yet in the Secret)
+	// authenticate.
 	credentials []documents.Credential
 	// secret is written to the target; empty: the target is not written. isGenerated reports that
 	// it has to be remembered until then.
@@ -81,7 +82,7 @@ func planCredentials(state secretState, now time.Time, random io.Reader) (creden
 }
 
 // planGenerated plans for a client whose secret the operator generates. hadCredentials reports
-// whether the Entry has credentials, also such as have ended.
+// whether the Entry has credentials, ended ones included.
 func (state secretState) planGenerated(hadCredentials bool, now time.Time, random io.Reader) (credentialPlan, error) {
 	switch {
 	case state.targetProblem.isSet():

@@ -20,7 +20,7 @@ const maxQuote = 512
 
 // observeDeployment says whether the Deployment that was applied is rolled out, and if not, what its
 // Pods say.
-func (r *serverReconciler) observeDeployment(ctx context.Context, s *serverScope, applied client.Object) error {
+func (r *serverReconciler) observeDeployment(ctx context.Context, s *serverPass, applied client.Object) error {
 	var d appsv1.Deployment
 	if err := r.Get(ctx, workloadKey(s.server), &d); client.IgnoreNotFound(err) != nil {
 		return err
@@ -54,7 +54,7 @@ func (r *serverReconciler) observeDeployment(ctx context.Context, s *serverScope
 func rollout(d *appsv1.Deployment) condition {
 	status, wanted := &d.Status, *d.Spec.Replicas
 	if status.ObservedGeneration < d.Generation {
-		return falseCondition(v1alpha1.ReasonPending, "the latest change of the Deployment is not acted upon yet")
+		return falseCondition(v1alpha1.ReasonPending, "the Deployment controller has not seen the latest change yet")
 	}
 	progress := fmt.Sprintf("%d of %d Pods are up to date, %d are available", status.UpdatedReplicas, wanted, status.AvailableReplicas)
 	if d.Spec.Paused {
@@ -65,7 +65,7 @@ func rollout(d *appsv1.Deployment) condition {
 		case c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue:
 			return falseCondition(v1alpha1.ReasonRefused, "the API server refuses Pods of the Deployment: %s", truncate(c.Message, maxQuote))
 		case c.Type == appsv1.DeploymentProgressing && c.Reason == v1alpha1.ReasonProgressDeadlineExceeded:
-			return falseCondition(v1alpha1.ReasonProgressDeadlineExceeded, "the Deployment does not get on: %s", progress)
+			return falseCondition(v1alpha1.ReasonProgressDeadlineExceeded, "the rollout of the Deployment makes no progress: %s", progress)
 		}
 	}
 	if status.UpdatedReplicas != wanted || status.Replicas != wanted || status.AvailableReplicas != wanted {

@@ -44,7 +44,7 @@ func TestDeployedSaysHowFarTheDeploymentIs(t *testing.T) {
 		// It is what Ready says too.
 		env.waitForCondition(env.server, v1alpha1.ConditionReady, status, map[bool]string{true: v1alpha1.ReasonReady, false: reason}[status == metav1.ConditionTrue])
 	}
-	says(metav1.ConditionFalse, v1alpha1.ReasonPending, "not acted upon")
+	says(metav1.ConditionFalse, v1alpha1.ReasonPending, "not seen the latest change")
 	env.setDeploymentStatus(func(d *appsv1.Deployment) {
 		d.Status.Replicas, d.Status.UpdatedReplicas = 2, 1
 		d.Status.Conditions = []appsv1.DeploymentCondition{{

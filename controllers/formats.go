@@ -23,21 +23,21 @@ type versionSkew struct {
 }
 
 // Error returns the message of the condition.
-func (h *versionSkew) Error() string { return h.condition.message }
+func (skew *versionSkew) Error() string { return skew.condition.message }
 
 // asVersionSkew returns the versionSkew in err, or nil.
 func asVersionSkew(err error) *versionSkew {
-	var h *versionSkew
-	if errors.As(err, &h) {
-		return h
+	var skew *versionSkew
+	if errors.As(err, &skew) {
+		return skew
 	}
 	return nil
 }
 
 // isUpgradePending reports whether err is that token servers cannot read the document yet.
 func isUpgradePending(err error) bool {
-	h := asVersionSkew(err)
-	return h != nil && h.condition.reason == v1alpha1.ReasonUpgradePending
+	skew := asVersionSkew(err)
+	return skew != nil && skew.condition.reason == v1alpha1.ReasonUpgradePending
 }
 
 // checkFormat returns a versionSkew if writing want would lift a constraint. A document that this

@@ -184,13 +184,13 @@ func TestWhatCannotBeDoneWhileAnUpgradeIsPendingIsTriedAgainSoon(t *testing.T) {
 	// The Entry has no format, so the one that is wanted is new to it.
 	c := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{UID: "u"}, Spec: v1alpha1.OAuthClientSpec{Suspended: true}}
 	clients := &clientReconciler{operator: op}
-	err := clients.writeDocument(t.Context(), &clientScope{client: c, server: &resolvedServer{object: env.server}, entry: unread()}, unread())
+	err := clients.writeDocument(t.Context(), &clientPass{client: c, server: &resolvedServer{object: env.server}, entry: unread()}, unread())
 	if err == nil || asVersionSkew(err) != nil {
 		t.Errorf("a suspension that failed: %v", err)
 	}
 	servers, entry := &serverReconciler{operator: op}, unread()
 	entry.Spec.Owner.UID = env.server.UID
-	err = servers.writeDocument(t.Context(), &serverScope{server: env.server, entry: entry, accepted: trueCondition("", "")})
+	err = servers.writeDocument(t.Context(), &serverPass{server: env.server, entry: entry, accepted: trueCondition("", "")})
 	if err == nil || asVersionSkew(err) != nil {
 		t.Errorf("keys that could not be served: %v", err)
 	}

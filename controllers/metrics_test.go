@@ -96,8 +96,8 @@ func TestMetricsSayHowOldCredentialsAndKeysAre(t *testing.T) {
 	at := float64(longAgo.Unix())
 	want := map[string]float64{
 		"legacy_grant_clients grant_type=implicit": 0, "legacy_grant_clients grant_type=password": 0,
-		"client_credentials state=Active": 3, "oldest_client_credential_timestamp_seconds state=Active": at,
-		"client_credentials state=Retiring": 1, "oldest_client_credential_timestamp_seconds state=Retiring": at,
+		"oauthclient_credentials state=Active": 3, "oldest_oauthclient_credential_timestamp_seconds state=Active": at,
+		"oauthclient_credentials state=Retiring": 1, "oldest_oauthclient_credential_timestamp_seconds state=Retiring": at,
 		"oldest_key_timestamp_seconds algorithm=ES256 phase=Active":   at,
 		"oldest_key_timestamp_seconds algorithm=XC20P phase=Retiring": at + 3600,
 	}

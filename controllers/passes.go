@@ -17,8 +17,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 )
 
-// reportAfter is how long the steps of an object fail, unless the API server refuses a write, until
-// its conditions say so: a conflict with another client, or an API server that is away for a
+// failureGracePeriod is how long the steps of an object fail, unless the API server refuses a write,
+// until its conditions say so: a conflict with another client, or an API server that is away for a
 // moment, is over by then.
 const failureGracePeriod = 2 * time.Second
 
@@ -145,7 +145,7 @@ func (c *failureCounter) clear(key string) {
 
 // finishReconcile ends a pass over an object: it writes the status, which also tells of a failure,
 // and returns when the next pass is due. A failure that may be over in a moment does not change the
-// conditions until reportAfter.
+// conditions until failureGracePeriod has passed.
 func (op *operator) finishReconcile(object client.Object, f *failure, requeueAt *time.Time, writeStatus func() error) (ctrl.Result, error) {
 	key := failureKey(compile.OwnerOf(object).Kind, client.ObjectKeyFromObject(object))
 	if f == nil {

@@ -164,7 +164,7 @@ func programmedCondition(live []replica, entries []*internalv1alpha1.Entry) (c c
 	if !slices.ContainsFunc(live, func(r replica) bool { return r.Spec.Ready }) {
 		return falseCondition(v1alpha1.ReasonNoReplica, "no token server of the AuthorizationServer is ready"), time.Time{}
 	}
-	return trueCondition(v1alpha1.ReasonProgrammed, "all token servers serve it"), time.Time{}
+	return servedCondition(), time.Time{}
 }
 
 // rejectedCondition says which of the Entries a replica cannot read, and when that one stops being
@@ -205,7 +205,12 @@ func latchProgrammed(c condition, before []metav1.Condition, generation int64, o
 		!hasCondition(before, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, generation) {
 		return c
 	}
-	return trueCondition(v1alpha1.ReasonProgrammed, "all token servers serve it")
+	return servedCondition()
+}
+
+// servedCondition has a message that stays true while a token server restarts.
+func servedCondition() condition {
+	return trueCondition(v1alpha1.ReasonProgrammed, "all token servers have served this generation")
 }
 
 // unprogrammedKeys returns the values of indexUnprogrammed for an object with these conditions. An

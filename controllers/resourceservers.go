@@ -19,8 +19,8 @@ import (
 
 type resourceServerReconciler struct{ *operator }
 
-// resourceServerScope is what the steps of a pass find out about one ResourceServer.
-type resourceServerScope struct {
+// resourceServerPass is what the steps of a pass find out about one ResourceServer.
+type resourceServerPass struct {
 	api          *v1alpha1.ResourceServer
 	failed       *failure
 	server       *resolvedServer
@@ -44,8 +44,8 @@ func (r *resourceServerReconciler) Reconcile(ctx context.Context, request ctrl.R
 	} else if !exists {
 		return r.reconcileDeleted(ctx, compile.KindResourceServer, request.NamespacedName)
 	}
-	s := &resourceServerScope{api: &api}
-	s.failed = runSteps(withCause(ctx, &api), s, []step[*resourceServerScope]{
+	s := &resourceServerPass{api: &api}
+	s.failed = runSteps(withCause(ctx, &api), s, []step[*resourceServerPass]{
 		{conditionType: v1alpha1.ConditionAccepted, run: r.accept},
 		{conditionType: v1alpha1.ConditionAccepted, run: r.reserveScopes},
 		{conditionType: v1alpha1.ConditionAccepted, run: r.writeDocument},
@@ -59,7 +59,7 @@ func (r *resourceServerReconciler) Reconcile(ctx context.Context, request ctrl.R
 
 // accept compiles the document, asks policy, and decides whether the ResourceServer has the
 // identifier. While it is invalid, the document that was written before stays in force.
-func (r *resourceServerReconciler) accept(ctx context.Context, s *resourceServerScope) (err error) {
+func (r *resourceServerReconciler) accept(ctx context.Context, s *resourceServerPass) (err error) {
 	if err := r.entries.DeleteOrphaned(ctx, compile.OwnerOf(s.api)); err != nil {
 		return err
 	}
@@ -92,22 +92,22 @@ func (r *resourceServerReconciler) accept(ctx context.Context, s *resourceServer
 	return nil
 }
 
-func (s *resourceServerScope) name() compile.Name {
+func (s *resourceServerPass) name() compile.Name {
 	return compile.IdentifierName(s.document.Identifier)
 }
 
-func (s *resourceServerScope) owner() internalv1alpha1.Owner {
+func (s *resourceServerPass) owner() internalv1alpha1.Owner {
 	return compile.OwnerOf(s.api)
 }
 
 // hasIdentifier reports whether the ResourceServer owns the Entry of its identifier.
-func (s *resourceServerScope) hasIdentifier() bool {
+func (s *resourceServerPass) hasIdentifier() bool {
 	return s.entry != nil && s.entry.Spec.Owner.UID == s.api.UID
 }
 
 // reserveScopes reserves the scopes. A ResourceServer that policy refuses keeps those that it has,
 // and gets no others.
-func (r *resourceServerReconciler) reserveScopes(ctx context.Context, s *resourceServerScope) error {
+func (r *resourceServerReconciler) reserveScopes(ctx context.Context, s *resourceServerPass) error {
 	if s.accepted.isSet() {
 		return nil
 	}
@@ -134,7 +134,7 @@ func (r *resourceServerReconciler) reserveScopes(ctx context.Context, s *resourc
 
 // writeDocument writes the document. That of a ResourceServer that policy refuses has all its
 // scopes, so that token servers refuse it too.
-func (r *resourceServerReconciler) writeDocument(ctx context.Context, s *resourceServerScope) error {
+func (r *resourceServerReconciler) writeDocument(ctx context.Context, s *resourceServerPass) error {
 	switch {
 	case s.accepted.isSet():
 		return nil
@@ -172,7 +172,7 @@ func valuesOf(entries []*internalv1alpha1.Entry) []string {
 
 // checkReferences says which scopes another ResourceServer has, and looks for the clients that may
 // introspect. Whatever is missing, the rest works.
-func (r *resourceServerReconciler) checkReferences(ctx context.Context, s *resourceServerScope) error {
+func (r *resourceServerReconciler) checkReferences(ctx context.Context, s *resourceServerPass) error {
 	if s.server == nil {
 		return nil
 	}
@@ -206,7 +206,7 @@ func (r *resourceServerReconciler) checkReferences(ctx context.Context, s *resou
 }
 
 // readReplicas reads which token servers run.
-func (r *resourceServerReconciler) readReplicas(ctx context.Context, s *resourceServerScope) (err error) {
+func (r *resourceServerReconciler) readReplicas(ctx context.Context, s *resourceServerPass) (err error) {
 	if s.server != nil {
 		s.replicas, err = r.liveReplicas(ctx, s.server.object)
 	}

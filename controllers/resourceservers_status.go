@@ -7,7 +7,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
-func (r *resourceServerReconciler) fillStatus(s *resourceServerScope) {
+func (r *resourceServerReconciler) fillStatus(s *resourceServerPass) {
 	status := &s.api.Status
 	status.ObservedGeneration = s.api.Generation
 	conditions := newConditionList(s.api, s.failed)
@@ -31,7 +31,7 @@ func (r *resourceServerReconciler) fillStatus(s *resourceServerScope) {
 
 // fillNames sets the names that the ResourceServer has. One that is not served at present keeps the
 // names that it had and still asks for, unless another object has them.
-func fillNames(status *v1alpha1.ResourceServerStatus, s *resourceServerScope) {
+func fillNames(status *v1alpha1.ResourceServerStatus, s *resourceServerPass) {
 	if s.accepted.reason == v1alpha1.ReasonIdentifierTaken {
 		status.Identifier, status.Scopes = "", nil
 		return

@@ -27,7 +27,8 @@ import (
 const contentAnnotation = "internal.oauth-operator.dev/content"
 
 // Suffixes of the names of Secrets that belong to AuthorizationServers. The API server refuses them
-// as targets too.
+// as targets too. suffixUpstreams is reserved for credentials of upstream identity providers; no
+// such Secret is made here.
 const (
 	suffixKeys      = "-tokenserver-keys"
 	suffixUpstreams = "-tokenserver-upstreams"
@@ -76,7 +77,7 @@ func (t *secretTarget) isCurrent(written secretVersion) bool {
 
 // findTarget looks up the target of a client in the cache; nil if the client has none. problem says
 // why the target must not be written, if so.
-func (r *clientReconciler) findTarget(ctx context.Context, s *clientScope) (target *secretTarget, problem condition, err error) {
+func (r *clientReconciler) findTarget(ctx context.Context, s *clientPass) (target *secretTarget, problem condition, err error) {
 	spec := compile.SecretTarget(s.client)
 	if spec == nil {
 		return nil, condition{}, nil

@@ -40,8 +40,8 @@ type serverReconciler struct {
 	variables []corev1.EnvVar
 }
 
-// serverScope is what the steps of a pass find out about one AuthorizationServer.
-type serverScope struct {
+// serverPass is what the steps of a pass find out about one AuthorizationServer.
+type serverPass struct {
 	failed      *failure
 	server      *v1alpha1.AuthorizationServer
 	entry       *internalv1alpha1.Entry // the Entry with the document in force, from acceptIssuer and writeDocument
@@ -71,8 +71,8 @@ func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		r.applied.Delete(client.ObjectKey{Namespace: request.Namespace, Name: workload.ServiceAccountName(request.Name)})
 		return r.reconcileDeleted(ctx, compile.KindServer, request.NamespacedName)
 	}
-	s := &serverScope{server: &server, clients: server.Status.Clients, podCount: server.Status.Replicas}
-	s.failed = runSteps(withCause(ctx, &server), s, []step[*serverScope]{
+	s := &serverPass{server: &server, clients: server.Status.Clients, podCount: server.Status.Replicas}
+	s.failed = runSteps(withCause(ctx, &server), s, []step[*serverPass]{
 		{conditionType: v1alpha1.ConditionAccepted, run: r.acceptIssuer},
 		{conditionType: v1alpha1.ConditionAvailable, run: r.ensureKeys},
 		{conditionType: v1alpha1.ConditionAvailable, run: r.writeDocument, runAfterFailure: true}, // a rule that is tightened is in force though keys cannot be written
@@ -88,7 +88,7 @@ func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 
 // acceptIssuer refuses a server whose issuer an older one has, and one that is invalid. Of two
 // servers that were created within one second, the one with the lower UID is the older.
-func (r *serverReconciler) acceptIssuer(ctx context.Context, s *serverScope) error {
+func (r *serverReconciler) acceptIssuer(ctx context.Context, s *serverPass) error {
 	var others v1alpha1.AuthorizationServerList
 	if err := r.List(ctx, &others, client.MatchingFields{indexIssuer: s.server.Spec.Issuer}); err != nil {
 		return err
@@ -121,7 +121,7 @@ func (r *serverReconciler) acceptIssuer(ctx context.Context, s *serverScope) err
 
 // ensureKeys generates, rotates and revokes keys. A lost key is not replaced: all that was signed
 // with it would silently become invalid, and restoring the Secret would come too late.
-func (r *serverReconciler) ensureKeys(ctx context.Context, s *serverScope) (err error) {
+func (r *serverReconciler) ensureKeys(ctx context.Context, s *serverPass) (err error) {
 	if !s.accepted.isTrue() {
 		return nil
 	}
@@ -171,7 +171,7 @@ func (r *serverReconciler) ensureKeys(ctx context.Context, s *serverScope) (err 
 }
 
 // listKnownKeys returns the keys in the document in force, or in the status if there is none.
-func listKnownKeys(s *serverScope) []documents.Key {
+func listKnownKeys(s *serverPass) []documents.Key {
 	if s.entry != nil {
 		if doc, err := decodeEntry[documents.Server](s.entry); err == nil {
 			return doc.Keys
@@ -191,7 +191,7 @@ func isHeldByAll(live []replica) func(kid string) bool {
 }
 
 // writeDocument writes the server's document into the Entry of the issuer.
-func (r *serverReconciler) writeDocument(ctx context.Context, s *serverScope) error {
+func (r *serverReconciler) writeDocument(ctx context.Context, s *serverPass) error {
 	if !s.accepted.isTrue() || s.keysProblem.isSet() && s.entry == nil {
 		return nil
 	}
@@ -221,7 +221,7 @@ func (r *serverReconciler) writeDocument(ctx context.Context, s *serverScope) er
 // writeKeysInOldFormat writes the keys of a server whose document cannot be replaced until the
 // token servers are upgraded. It returns an error if that failed, which is more urgent than the
 // upgrade.
-func (r *serverReconciler) writeKeysInOldFormat(ctx context.Context, s *serverScope, doc documents.Server) error {
+func (r *serverReconciler) writeKeysInOldFormat(ctx context.Context, s *serverPass, doc documents.Server) error {
 	if s.entry == nil {
 		return nil
 	}
@@ -245,7 +245,7 @@ func replaceKeys(old, doc documents.Server) documents.Server {
 
 // resolveTLS looks for the Secret that spec.tls names. The token server reports whether it holds a
 // certificate.
-func (r *serverReconciler) resolveTLS(ctx context.Context, s *serverScope) error {
+func (r *serverReconciler) resolveTLS(ctx context.Context, s *serverPass) error {
 	s.resolved = trueCondition(v1alpha1.ReasonResolvedRefs, "everything that the server names exists")
 	if s.server.Spec.TLS == nil {
 		return nil
@@ -265,7 +265,7 @@ func (r *serverReconciler) resolveTLS(ctx context.Context, s *serverScope) error
 
 // resolveStorage looks for the Secret and the key that spec.storage names. The token server reports
 // whether it holds a DSN that works.
-func (r *serverReconciler) resolveStorage(ctx context.Context, s *serverScope) error {
+func (r *serverReconciler) resolveStorage(ctx context.Context, s *serverPass) error {
 	ref := compile.DSN(s.server)
 	if ref == nil || !s.resolved.isTrue() {
 		return nil
@@ -289,7 +289,7 @@ func (r *serverReconciler) resolveStorage(ctx context.Context, s *serverScope) e
 }
 
 // readReplicas reads which token servers run, deletes dead Replicas, and counts the clients.
-func (r *serverReconciler) readReplicas(ctx context.Context, s *serverScope) error {
+func (r *serverReconciler) readReplicas(ctx context.Context, s *serverPass) error {
 	due, err := r.deleteDeadReplicas(ctx, s.server)
 	if err != nil {
 		return err
@@ -310,7 +310,7 @@ func (r *serverReconciler) readReplicas(ctx context.Context, s *serverScope) err
 
 // limitCountChanges returns the number of clients for the status: the present one, or the one in
 // the status if that was changed less than countInterval ago.
-func (r *serverReconciler) limitCountChanges(s *serverScope, count int32) int32 {
+func (r *serverReconciler) limitCountChanges(s *serverPass, count int32) int32 {
 	name, now := client.ObjectKeyFromObject(s.server), r.now()
 	if count == s.server.Status.Clients {
 		return count

@@ -16,7 +16,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 )
 
-func (r *serverReconciler) fillStatus(s *serverScope) {
+func (r *serverReconciler) fillStatus(s *serverPass) {
 	status := &s.server.Status
 	status.ObservedGeneration = s.server.Generation
 	conditions := newConditionList(s.server, s.failed)
@@ -90,7 +90,7 @@ func activeAfter(pending []keyring.PendingRotation, kid string) *metav1.Time {
 }
 
 // availableCondition says whether a token server is ready, according to the replicas.
-func availableCondition(s *serverScope) condition {
+func availableCondition(s *serverPass) condition {
 	switch {
 	case s.keysProblem.isSet():
 		return s.keysProblem

@@ -239,7 +239,7 @@ func TestAClientsSecretIsNeverTheKeySecret(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		// One from before the rule. What a step of the client finds is what the condition says.
-		s := &clientScope{client: c}
+		s := &clientPass{client: c}
 		target, problem, err := (&clientReconciler{}).findTarget(t.Context(), s)
 		if target != nil || err != nil || problem.reason != v1alpha1.ReasonInvalid || !problem.stalled {
 			t.Errorf("%s: %v, %v, %+v", name, target, err, problem)

@@ -42,8 +42,8 @@ type usageReports struct {
 	now func() time.Time
 
 	mu     sync.Mutex
-	next   time.Time                      // the next free turn
-	turns  map[client.ObjectKey]time.Time // the turns that were given and are not finished, by client
+	next   time.Time                      // the next free slot
+	slots  map[client.ObjectKey]time.Time // when a client's last use is reported next, by client
 	events map[refusedMethod]time.Time    // when the event was recorded
 }
 
@@ -54,38 +54,38 @@ type refusedMethod struct {
 }
 
 func newUsageReports(now func() time.Time) *usageReports {
-	return &usageReports{now: now, turns: map[client.ObjectKey]time.Time{}, events: map[refusedMethod]time.Time{}}
+	return &usageReports{now: now, slots: map[client.ObjectKey]time.Time{}, events: map[refusedMethod]time.Time{}}
 }
 
-// schedule gives a client a turn, and returns how long it is until then. added is false if the
-// client has one.
+// schedule gives a client a slot, the next time at which its last use is reported, and returns how
+// long it is until then. added is false if the client has one.
 func (u *usageReports) schedule(key client.ObjectKey) (wait time.Duration, added bool) {
 	now := u.now()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if _, has := u.turns[key]; has {
+	if _, has := u.slots[key]; has {
 		return 0, false
 	}
 	if u.next.Before(now) {
 		u.next = now
 	}
 	at := u.next
-	u.turns[key], u.next = at, at.Add(reportInterval)
+	u.slots[key], u.next = at, at.Add(reportInterval)
 	return at.Sub(now), true
 }
 
-// dueAt returns the turn of a client, or the zero time if it has none.
+// dueAt returns the slot of a client, or the zero time if it has none.
 func (u *usageReports) dueAt(key client.ObjectKey) time.Time {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.turns[key]
+	return u.slots[key]
 }
 
-// finish ends the turn of a client.
+// finish removes the slot of a client.
 func (u *usageReports) finish(key client.ObjectKey) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	delete(u.turns, key)
+	delete(u.slots, key)
 }
 
 // hasRecentEvent reports whether the event about a refused method was recorded in the last day.
@@ -102,13 +102,13 @@ func (u *usageReports) addEvent(r refusedMethod) {
 	u.events[r] = u.now()
 }
 
-// removeExpired removes the turns of clients that were deleted, and the events that are old enough
+// removeExpired removes the slots of clients that were deleted, and the events that are old enough
 // to be repeated.
 func (u *usageReports) removeExpired() {
 	now := u.now()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	maps.DeleteFunc(u.turns, func(_ client.ObjectKey, at time.Time) bool { return now.Sub(at) > time.Hour })
+	maps.DeleteFunc(u.slots, func(_ client.ObjectKey, at time.Time) bool { return now.Sub(at) > time.Hour })
 	maps.DeleteFunc(u.events, func(_ refusedMethod, at time.Time) bool { return now.Sub(at) >= minUseStep })
 }
 
@@ -152,7 +152,7 @@ func clientUIDsIn(u *internalv1alpha1.Usage) []string {
 }
 
 // enqueueUsedClients enqueues the clients of which a Usage tells something that their status does
-// not, each in its turn.
+// not, each in its slot.
 func (op *operator) enqueueUsedClients() handler.EventHandler {
 	enqueue := func(ctx context.Context, object client.Object, q requestQueue) {
 		usage, ok := object.(*internalv1alpha1.Usage)
@@ -233,7 +233,7 @@ func (op *operator) hourOf(use internalv1alpha1.CredentialUse) time.Time {
 
 // reportUses sets the last uses of a client's credentials in its status, and records an event about
 // secrets that were refused for their method.
-func (r *clientReconciler) reportUses(s *clientScope) {
+func (r *clientReconciler) reportUses(s *clientPass) {
 	for _, use := range s.uses {
 		if use.RefusedMethod != "" {
 			r.reportRefusal(s.client, use)

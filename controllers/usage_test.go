@@ -171,9 +171,9 @@ func TestASecretThatComesByTheWrongMethodIsAnEventOnItsClient(t *testing.T) {
 	}
 }
 
-// The queue keeps one pass over a client, the sooner one: news of two credentials have one turn,
-// and that of a client that is looked at before it comes all the same.
-func TestTheLastUseIsToldThoughTheClientIsLookedAtBeforeItsTurn(t *testing.T) {
+// The queue keeps one pass over a client, the sooner one: the uses of two credentials have one
+// slot, and a client that is reconciled before its slot keeps it.
+func TestTheLastUseIsReportedThoughTheClientIsReconciledBeforeItsSlot(t *testing.T) {
 	env := newEnv(t)
 	first, second := env.readyClient(), env.readyClient()
 	used := time.Now().UTC().Truncate(time.Hour)

@@ -22,8 +22,8 @@ import (
 
 type userReconciler struct{ *operator }
 
-// userScope is what the steps of a pass find out about one OAuthUser.
-type userScope struct {
+// userPass is what the steps of a pass find out about one OAuthUser.
+type userPass struct {
 	user          *v1alpha1.OAuthUser
 	failed        *failure
 	server        *resolvedServer
@@ -44,8 +44,8 @@ func (r *userReconciler) Reconcile(ctx context.Context, request ctrl.Request) (c
 	} else if !exists {
 		return r.reconcileDeleted(ctx, compile.KindUser, request.NamespacedName)
 	}
-	s := &userScope{user: &user}
-	s.failed = runSteps(withCause(ctx, &user), s, []step[*userScope]{
+	s := &userPass{user: &user}
+	s.failed = runSteps(withCause(ctx, &user), s, []step[*userPass]{
 		{conditionType: v1alpha1.ConditionAccepted, run: r.accept},
 		{conditionType: v1alpha1.ConditionAccepted, run: r.reserveUsername},
 		{conditionType: v1alpha1.ConditionCredentialsReady, run: r.ensurePassword},
@@ -59,7 +59,7 @@ func (r *userReconciler) Reconcile(ctx context.Context, request ctrl.Request) (c
 
 // accept compiles the document and decides whether the user has the subject. While the user is
 // invalid, the document that was written before stays in force.
-func (r *userReconciler) accept(ctx context.Context, s *userScope) (err error) {
+func (r *userReconciler) accept(ctx context.Context, s *userPass) (err error) {
 	if err := r.entries.DeleteOrphaned(ctx, compile.OwnerOf(s.user)); err != nil {
 		return err
 	}
@@ -84,13 +84,13 @@ func (r *userReconciler) accept(ctx context.Context, s *userScope) (err error) {
 	return r.entries.DeleteOthers(ctx, compile.OwnerOf(s.user)) // the username too: a user who is not served has no names
 }
 
-func (s *userScope) subjectName() compile.Name {
+func (s *userPass) subjectName() compile.Name {
 	return compile.Name{Space: internalv1alpha1.SpaceIdentity, Value: s.document.Subject}
 }
 
 // reserveUsername reserves the name with which the user logs in. Its Entry has no document: that is
 // in the Entry of the subject.
-func (r *userReconciler) reserveUsername(ctx context.Context, s *userScope) error {
+func (r *userReconciler) reserveUsername(ctx context.Context, s *userPass) error {
 	if s.accepted.isSet() {
 		return nil
 	}
@@ -106,7 +106,7 @@ func (r *userReconciler) reserveUsername(ctx context.Context, s *userScope) erro
 
 // ensurePassword keeps the hash in the document unless the Secret has changed. Hashing is the most
 // expensive thing that the manager does, and another password ends sessions.
-func (r *userReconciler) ensurePassword(ctx context.Context, s *userScope) error {
+func (r *userReconciler) ensurePassword(ctx context.Context, s *userPass) error {
 	if s.accepted.isSet() {
 		return nil
 	}
@@ -150,7 +150,7 @@ func (r *userReconciler) ensurePassword(ctx context.Context, s *userScope) error
 }
 
 // removePassword is for a user who names no Secret.
-func (r *userReconciler) removePassword(s *userScope) error {
+func (r *userReconciler) removePassword(s *userPass) error {
 	s.credentials = trueCondition(v1alpha1.ReasonNotNeeded, "the user has no password and cannot log in with one")
 	if s.document.PasswordHash == "" {
 		return nil
@@ -161,7 +161,7 @@ func (r *userReconciler) removePassword(s *userScope) error {
 
 // setPassword sets the hash of a password, or a hash, in the document if it is another one than
 // before.
-func (r *userReconciler) setPassword(s *userScope, value string) error {
+func (r *userReconciler) setPassword(s *userPass, value string) error {
 	if s.user.Spec.PasswordHashSecretRef != nil {
 		return r.setHash(s, strings.TrimSpace(value))
 	}
@@ -183,7 +183,7 @@ func (r *userReconciler) setPassword(s *userScope, value string) error {
 	return r.replaceHash(s, hash)
 }
 
-func (r *userReconciler) setHash(s *userScope, hash string) error {
+func (r *userReconciler) setHash(s *userPass, hash string) error {
 	if err := password.CheckHash(hash); err != nil {
 		s.credentials = falseCondition(v1alpha1.ReasonInvalidPassword, "spec.passwordHashSecretRef: the value of key %q in Secret %q is %s",
 			s.user.Spec.PasswordHashSecretRef.Key, s.user.Spec.PasswordHashSecretRef.Name, err.Error())
@@ -198,7 +198,7 @@ func (r *userReconciler) setHash(s *userScope, hash string) error {
 
 // replaceHash replaces the hash, and starts a new epoch if there was one: sessions and grants that
 // began with the old password have ended.
-func (r *userReconciler) replaceHash(s *userScope, hash string) error {
+func (r *userReconciler) replaceHash(s *userPass, hash string) error {
 	first := s.document.PasswordHash == ""
 	s.document.PasswordHash = hash
 	if first {
@@ -207,7 +207,7 @@ func (r *userReconciler) replaceHash(s *userScope, hash string) error {
 	return r.startEpoch(s)
 }
 
-func (r *userReconciler) startEpoch(s *userScope) error {
+func (r *userReconciler) startEpoch(s *userPass) error {
 	b := make([]byte, 16)
 	if _, err := io.ReadFull(r.random, b); err != nil {
 		return fmt.Errorf("generating an epoch: %w", err)
@@ -233,7 +233,7 @@ func findPasswordProblem(value string) string {
 }
 
 // writeDocument writes the user's document into the Entry of the subject.
-func (r *userReconciler) writeDocument(ctx context.Context, s *userScope) error {
+func (r *userReconciler) writeDocument(ctx context.Context, s *userPass) error {
 	if s.accepted.isSet() {
 		return nil
 	}
@@ -250,7 +250,7 @@ func (r *userReconciler) writeDocument(ctx context.Context, s *userScope) error 
 }
 
 // readReplicas reads which token servers run.
-func (r *userReconciler) readReplicas(ctx context.Context, s *userScope) (err error) {
+func (r *userReconciler) readReplicas(ctx context.Context, s *userPass) (err error) {
 	if s.server != nil {
 		s.replicas, err = r.liveReplicas(ctx, s.server.object)
 	}

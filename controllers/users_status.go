@@ -5,7 +5,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
-func (r *userReconciler) fillStatus(s *userScope) {
+func (r *userReconciler) fillStatus(s *userPass) {
 	status := &s.user.Status
 	status.ObservedGeneration = s.user.Generation
 	conditions := newConditionList(s.user, s.failed)

@@ -29,7 +29,7 @@ type workloadObject struct {
 // ensureWorkload keeps the identity of the token server and, with deployment type Managed, what it runs
 // in. One object that cannot be had ends it: a Deployment must not use a ServiceAccount that is
 // another's.
-func (r *serverReconciler) ensureWorkload(ctx context.Context, s *serverScope) error {
+func (r *serverReconciler) ensureWorkload(ctx context.Context, s *serverPass) error {
 	if !s.accepted.isTrue() {
 		return nil
 	}
@@ -221,7 +221,7 @@ func (r *serverReconciler) remove(ctx context.Context, server *v1alpha1.Authoriz
 
 // leaveToOthers removes what the operator ran the token server in, once a token server is ready that
 // the operator does not run.
-func (r *serverReconciler) leaveToOthers(ctx context.Context, s *serverScope) error {
+func (r *serverReconciler) leaveToOthers(ctx context.Context, s *serverPass) error {
 	s.deployed = trueCondition(v1alpha1.ReasonDeployed, "ServiceAccount and RoleBinding are there; spec.deployment.type is External, so the operator does not run the token server")
 	s.podCount = 0
 	var d appsv1.Deployment

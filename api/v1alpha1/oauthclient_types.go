@@ -51,7 +51,7 @@ const (
 // +kubebuilder:validation:XValidation:rule=`'authorization_code' in self.grantTypes || 'implicit' in self.grantTypes || !has(self.postLogoutRedirectURIs) || self.postLogoutRedirectURIs.size() == 0`,fieldPath=".postLogoutRedirectURIs",message="postLogoutRedirectURIs must be left out without the grant types authorization_code and implicit, since no user signs in"
 // +kubebuilder:validation:XValidation:rule=`!('password' in self.grantTypes) || !(self.tokenEndpointAuthMethod == 'none')`,fieldPath=".tokenEndpointAuthMethod",message="the grant type password needs a confidential client: set tokenEndpointAuthMethod to client_secret_basic or client_secret_post"
 // +kubebuilder:validation:XValidation:rule=`!('client_credentials' in self.grantTypes) || !(self.tokenEndpointAuthMethod == 'none')`,fieldPath=".tokenEndpointAuthMethod",message="the grant type client_credentials needs a confidential client: set tokenEndpointAuthMethod to client_secret_basic or client_secret_post"
-// +kubebuilder:validation:XValidation:rule=`!('refresh_token' in self.grantTypes) || 'authorization_code' in self.grantTypes || 'password' in self.grantTypes`,fieldPath=".grantTypes",message="the grant type refresh_token needs authorization_code or password beside it in grantTypes: no other flow issues refresh tokens"
+// +kubebuilder:validation:XValidation:rule=`!('refresh_token' in self.grantTypes) || 'authorization_code' in self.grantTypes || 'password' in self.grantTypes`,fieldPath=".grantTypes",message="the grant type refresh_token needs authorization_code or password beside it in grantTypes: no other grant type issues refresh tokens"
 // +kubebuilder:validation:XValidation:rule=`!has(self.pkce) || self.pkce != 'WhenSent' || ('authorization_code' in self.grantTypes && !(self.tokenEndpointAuthMethod == 'none'))`,fieldPath=".pkce",message="pkce: WhenSent is for confidential clients with the grant type authorization_code only: leave pkce out"
 // +kubebuilder:validation:XValidation:rule=`!has(self.secret) || !(self.tokenEndpointAuthMethod == 'none')`,fieldPath=".secret",message="secret is for confidential clients: leave it out with tokenEndpointAuthMethod: none"
 type OAuthClientSpec struct {
@@ -75,7 +75,7 @@ type OAuthClientSpec struct {
 	// +optional
 	DisplayName string `json:"displayName,omitempty"`
 
-	// grantTypes are the flows that the client uses: authorization_code, implicit, password,
+	// grantTypes are the grant types that the client uses: authorization_code, implicit, password,
 	// client_credentials and refresh_token (only beside authorization_code or password). password
 	// and client_credentials need a confidential client; implicit and password also a rule of the
 	// server that lists them.
@@ -220,7 +220,8 @@ func (t *SecretTarget) DeepCopy() *SecretTarget {
 	return out
 }
 
-// CredentialState is the state of a credential: Pending, then Active, then Retiring.
+// CredentialState is the state of a credential: Pending (accepted, not yet in the Secret), then
+// Active, then Retiring.
 // +kubebuilder:validation:Enum=Pending;Active;Retiring
 type CredentialState string
 
@@ -241,7 +242,7 @@ type CredentialStatus struct {
 	// +kubebuilder:validation:MaxLength=128
 	ID string `json:"id"`
 
-	// state is Pending, Active or Retiring.
+	// state is Pending (accepted, not yet in the Secret), Active or Retiring.
 	State CredentialState `json:"state"`
 
 	// notBefore is when the credential was created.

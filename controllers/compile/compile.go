@@ -8,7 +8,7 @@
 //	user.go            OAuthUser -> user/v1; bounds of claims
 //	resourceserver.go  ResourceServer -> resourceserver/v1
 //	entry.go           documents -> Entries: their names and owners
-//	names.go           the names for which an object asks, and which of them its status says it had
+//	names.go           the names that an object asks for, and those its status says it had
 //
 // Documents have the documented defaults written out, so that a reader of them needs to know none.
 package compile

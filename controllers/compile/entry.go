@@ -14,7 +14,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// Kinds of owners of Entries.
+// Kinds of owners of Entries, as Kubernetes spells them. The kinds of their documents, such as
+// documents.KindClient, are others.
 const (
 	KindServer         = "AuthorizationServer"
 	KindClient         = "OAuthClient"

@@ -8,8 +8,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
-// Names are the names for which an object asks at its server, and those of them that it had when
-// its status was last written. The manager writes the status, which outlives the Entries.
+// Names are the names that an object asks for at its server, and those its status says it had. The
+// manager writes the status, which outlives the Entries.
 type Names struct {
 	Requested, Held []Name
 }

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Kinds of documents, the part of a format before the slash.
+// Kinds of documents, the part of a format before the slash. The kinds of the objects that they are
+// compiled from, such as compile.KindClient, are others.
 const (
 	KindServer         = "server"
 	KindClient         = "client"
