@@ -84,7 +84,7 @@ func requestToken(t *testing.T, secret map[string][]byte) (status int, body stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	content, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)
