@@ -70,7 +70,8 @@ func TestTheCommandThatUninstallsTakesNothingThatIsToStayHoweverOftenItIsGiven(t
 	if !strings.Contains(string(page), command) {
 		t.Fatalf("docs/install.md does not say %q", command)
 	}
-	arguments := append(strings.Fields(command)[1:], "--kubeconfig", kubeconfig, "--dry-run=server", "--ignore-not-found", "--output=name")
+	arguments := strings.Fields(command)[1:]
+	arguments = append(arguments, "--kubeconfig", kubeconfig, "--dry-run=server", "--ignore-not-found", "--output=name")
 	kubectl := exec.CommandContext(t.Context(), programs.Kubectl, arguments...)
 	kubectl.Dir = ".."
 	output, err := kubectl.CombinedOutput()
