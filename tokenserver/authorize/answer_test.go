@@ -127,7 +127,7 @@ func TestAnImplicitAccessTokenRemembersTheClaimsThatItsRequestWanted(t *testing.
 	}
 }
 
-func TestACodeFallsWithTheConsentThatItRestsOn(t *testing.T) {
+func TestACodeEndsWithItsConsent(t *testing.T) {
 	w := interactiontest.New(t)
 	b := w.NewBrowser()
 	code := b.SignIn(w.WebRequest()).Values().Get("code")

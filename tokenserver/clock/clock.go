@@ -1,4 +1,4 @@
-// Package clock waits.
+// Package clock has a sleep that a context ends.
 package clock
 
 import (

@@ -57,7 +57,7 @@ type Config struct {
 type Cluster struct {
 	config  Config
 	client  rest.Interface
-	entries *entryStore
+	entries *entryApplier
 	usage   *usageRecorder
 
 	replicaChanged chan struct{} // has capacity 1
@@ -78,7 +78,7 @@ func New(api *rest.Config, config Config) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{config: config, client: client, usage: newUsageRecorder(config.Now), replicaChanged: make(chan struct{}, 1)}
-	c.entries = &entryStore{
+	c.entries = &entryApplier{
 		serverUID: types.UID(config.ServerUID), registry: config.Registry, keys: config.Keys, log: config.Log,
 		onProgress: func() {
 			c.confirmServed()

@@ -18,10 +18,10 @@ import (
 // rejection is why an Entry cannot be served, and the version of the Entry.
 type rejection struct{ version, reason string }
 
-// entryStore is a cache.ReflectorStore that keeps no objects: each method applies its change to the
-// registry, and to the keys if the server's document may have changed, before it returns. So the
-// version that the reflector has reached is the version that is served.
-type entryStore struct {
+// entryApplier is a cache.ReflectorStore that keeps no objects: each method applies its change to
+// the registry, and to the keys if the server's document may have changed, before it returns. So
+// the version that the reflector has reached is the version that is served.
+type entryApplier struct {
 	serverUID types.UID
 	registry  *registry.Registry
 	keys      *keys.Set
@@ -38,12 +38,12 @@ type entryStore struct {
 }
 
 // Add implements cache.ReflectorStore.
-func (s *entryStore) Add(obj any) error { return s.apply(obj) }
+func (s *entryApplier) Add(obj any) error { return s.apply(obj) }
 
 // Update implements cache.ReflectorStore.
-func (s *entryStore) Update(obj any) error { return s.apply(obj) }
+func (s *entryApplier) Update(obj any) error { return s.apply(obj) }
 
-func (s *entryStore) apply(obj any) error {
+func (s *entryApplier) apply(obj any) error {
 	e, err := asEntry(obj)
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ func (s *entryStore) apply(obj any) error {
 }
 
 // Delete implements cache.ReflectorStore.
-func (s *entryStore) Delete(obj any) error {
+func (s *entryApplier) Delete(obj any) error {
 	e, err := asEntry(obj)
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (s *entryStore) Delete(obj any) error {
 }
 
 // Replace implements cache.ReflectorStore.
-func (s *entryStore) Replace(list []any, resourceVersion string) error {
+func (s *entryApplier) Replace(list []any, resourceVersion string) error {
 	byName := make(map[string]*internalv1alpha1.Entry, len(list))
 	applied := make(map[string]registry.Entry, len(list))
 	rejected := map[string]error{}
@@ -106,11 +106,11 @@ func (s *entryStore) Replace(list []any, resourceVersion string) error {
 
 // Resync implements cache.ReflectorStore. There is nothing to do: only the reflector changes the
 // registry.
-func (s *entryStore) Resync() error { return nil }
+func (s *entryApplier) Resync() error { return nil }
 
 // UpdateResourceVersion is called by the reflector after each event of the watch, including
 // bookmarks.
-func (s *entryStore) UpdateResourceVersion(resourceVersion string) {
+func (s *entryApplier) UpdateResourceVersion(resourceVersion string) {
 	s.mu.Lock()
 	s.appliedVersion = resourceVersion
 	s.mu.Unlock()
@@ -119,7 +119,7 @@ func (s *entryStore) UpdateResourceVersion(resourceVersion string) {
 
 // checkServer rejects an Entry of another server. The label selects it, but the
 // API server does not enforce that the label and the spec agree.
-func (s *entryStore) checkServer(e *internalv1alpha1.Entry) error {
+func (s *entryApplier) checkServer(e *internalv1alpha1.Entry) error {
 	if e.Spec.ServerUID != s.serverUID {
 		return fmt.Errorf("%w: it belongs to another server", registry.ErrRejected)
 	}
@@ -127,7 +127,7 @@ func (s *entryStore) checkServer(e *internalv1alpha1.Entry) error {
 }
 
 // updateKeys applies the server's document to the keys, if the registry may have another one now.
-func (s *entryStore) updateKeys() {
+func (s *entryApplier) updateKeys() {
 	revision := s.registry.RulesRevision()
 	if revision == s.keysRevision {
 		return
@@ -140,14 +140,14 @@ func (s *entryStore) updateKeys() {
 	s.keys.SetDocument(doc)
 }
 
-func (s *entryStore) addRejection(e *internalv1alpha1.Entry, err error) {
+func (s *entryApplier) addRejection(e *internalv1alpha1.Entry, err error) {
 	s.log.Warn("entry rejected", "entry", e.Name, "resourceVersion", e.ResourceVersion, "reason", err.Error())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rejected[e.Name] = rejection{version: e.ResourceVersion, reason: err.Error()}
 }
 
-func (s *entryStore) removeRejection(name string) {
+func (s *entryApplier) removeRejection(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.rejected, name)
@@ -155,7 +155,7 @@ func (s *entryStore) removeRejection(name string) {
 
 // state returns the version that is served and, ordered by name, as many rejected Entries as a
 // Replica lists.
-func (s *entryStore) state() (appliedVersion string, rejected []internalv1alpha1.RejectedEntry) {
+func (s *entryApplier) state() (appliedVersion string, rejected []internalv1alpha1.RejectedEntry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, r := range s.rejected {
@@ -167,7 +167,7 @@ func (s *entryStore) state() (appliedVersion string, rejected []internalv1alpha1
 	return s.appliedVersion, rejected[:min(len(rejected), maxRejected)]
 }
 
-func (s *entryStore) countRejected() int {
+func (s *entryApplier) countRejected() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.rejected)

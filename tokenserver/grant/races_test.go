@@ -64,7 +64,7 @@ func disableGracePeriod(s *documents.Server) { s.RefreshToken.ReuseGracePeriod =
 
 // A write was unconfirmed, and the client retried and was answered. Then its old token is used once
 // more.
-func TestAThiefIsNotForgivenWhatTheClientWasForgiven(t *testing.T) {
+func TestAnUnconfirmedRotationIsAcceptedFromTheClientOnceAndNotFromAThiefAfterIt(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
 	first := beginGrant(t, w, client, "openid", "offline_access")
@@ -89,7 +89,7 @@ func TestAThiefIsNotForgivenWhatTheClientWasForgiven(t *testing.T) {
 
 // With a rotation of public clients only, storing the last use of a token replaces no token. So the
 // token before must not be accepted.
-func TestALostNoteOfTheLastUseForgivesNothing(t *testing.T) {
+func TestAnUnconfirmedWriteOfTheLastUseIsNoRotation(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
 	first := beginGrant(t, w, client, "openid", "offline_access")
@@ -272,7 +272,7 @@ func TestATokenWithoutAGrantDoesNotOutliveAStoreThatForgets(t *testing.T) {
 }
 
 // A second use of a code is a replay, although a refresh of the same grant is unconfirmed.
-func TestAnUnansweredRefreshForgivesNoReplayOfTheCode(t *testing.T) {
+func TestAReplayOfTheCodeEndsTheGrantAlsoWhileARefreshIsUnconfirmed(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
 	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
@@ -315,7 +315,7 @@ func TestAnAdvanceThatLandsDuringTheRetryIsOnesOwn(t *testing.T) {
 
 // Of two parallel requests, one is answered from the write of the other, whose outcome stays
 // unknown to it. Then the old token is used once more.
-func TestAnAnswerToAParallelRequestLeavesNothingToForgive(t *testing.T) {
+func TestAnAnswerToAParallelRequestLeavesNoUnconfirmedRotation(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
 	first := beginGrant(t, w, client, "openid", "offline_access")

@@ -73,9 +73,9 @@ func (s *Service) Redeem(ctx context.Context, r RedeemRequest) (Result, error) {
 	return result, nil
 }
 
-// createOrAdopt creates the record of the result. If the record exists, because an earlier request
-// for the code created it without learning so, it adopts that one. MaybeWritten is as of
-// createGrant, for the Attempt of the returned Grant, which is set with an error too.
+// createOrAdopt creates the record of the result. If an earlier request for the code created the
+// record but never got the answer, it uses that record. For maybeWritten see createGrant; it is
+// about the Attempt of the returned Grant, which is set with an error too.
 func (s *Service) createOrAdopt(ctx context.Context, c code, client *registry.Client, result Result) (_ Result, maybeWritten bool, err error) {
 	created, maybeWritten, err := s.createGrant(ctx, result.Grant)
 	switch {

@@ -111,7 +111,7 @@ func (s *Service) refreshUntilConfirmed(ctx context.Context, r *refreshState) (R
 			return Result{}, err
 		}
 		if g.Attempt == r.attempt && !g.IsEnded() {
-			return s.resultOfOwnWrite(r, g)
+			return s.confirmedResult(r, g)
 		}
 		result, err := s.refreshOnce(ctx, r, g, s.chooseAction(g, r.token.Number, r.server.RefreshToken, r.Client.IsPublic()))
 		if !errors.Is(err, errUnconfirmed) {
@@ -146,9 +146,9 @@ func (s *Service) refreshFromCache(ctx context.Context, r *refreshState) (Result
 	return result, err == nil
 }
 
-// resultOfOwnWrite returns the result of a write of this request that is found to have happened,
+// confirmedResult returns the result of a write of this request that is found to have happened,
 // after its answer was lost or was a conflict.
-func (s *Service) resultOfOwnWrite(r *refreshState, found storage.Grant) (result Result, err error) {
+func (s *Service) confirmedResult(r *refreshState, found storage.Grant) (result Result, err error) {
 	result = r.written
 	result.Grant = found
 	if found.RefreshTokenNumber > r.token.Number {

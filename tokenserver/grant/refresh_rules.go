@@ -26,17 +26,17 @@ const (
 	actionRefuseNewer
 )
 
-// chooseAction returns what the server's rules say for the refresh token with a number. Public is
+// chooseAction returns what the server's settings say for the refresh token with a number. Public is
 // whether the client is.
-func (s *Service) chooseAction(g storage.Grant, number int64, rules documents.RefreshToken, public bool) refreshAction {
+func (s *Service) chooseAction(g storage.Grant, number int64, settings documents.RefreshToken, public bool) refreshAction {
 	switch {
 	case number > g.RefreshTokenNumber:
 		return actionRefuseNewer
-	case number == g.RefreshTokenNumber && rules.RotatePublicClientsOnly && !public:
+	case number == g.RefreshTokenNumber && settings.RotatePublicClientsOnly && !public:
 		return actionKeep
 	case number == g.RefreshTokenNumber:
 		return actionRotate
-	case number == g.RefreshTokenNumber-1 && s.isInGracePeriod(g, rules.ReuseGracePeriod.Duration()):
+	case number == g.RefreshTokenNumber-1 && s.isInGracePeriod(g, settings.ReuseGracePeriod.Duration()):
 		return actionRepeat
 	default:
 		return actionEndReused

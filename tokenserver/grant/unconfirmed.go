@@ -34,7 +34,7 @@ type unconfirmedWrite struct {
 
 const (
 	// unconfirmedRetention is how long a write is remembered. No code lives longer, and few clients
-	// wait that much longer than Retry-After says.
+	// retry later than that.
 	unconfirmedRetention = maxCodeLifetime
 	maxUnconfirmed       = 10_000
 	// maxUnconfirmedPerGrant bounds the writes of a client that keeps retrying while the store is

@@ -18,7 +18,7 @@ func addUnconfirmed(u *unconfirmedWrites, id, attempt string, now time.Time) {
 	u.finish(id, attempt, errAway, true, now)
 }
 
-func TestAnUnsettledWriteIsForgivenOnceAndNotForEver(t *testing.T) {
+func TestAnUnconfirmedWriteIsAcceptedOnceAndNotForEver(t *testing.T) {
 	var u unconfirmedWrites
 	if u.adopt("a", "mine", start) {
 		t.Error("something is remembered that was never written")
@@ -74,7 +74,7 @@ func TestOnlyAnUnknownOutcomeIsRemembered(t *testing.T) {
 	}
 }
 
-func TestEveryUnsettledWriteOfAGrantIsForgivenUntilOneIs(t *testing.T) {
+func TestEveryUnconfirmedWriteOfAGrantIsAcceptedUntilOneIs(t *testing.T) {
 	attempts := []string{"first", "second", "third"}
 	for _, happened := range attempts {
 		var u unconfirmedWrites
@@ -93,7 +93,7 @@ func TestEveryUnsettledWriteOfAGrantIsForgivenUntilOneIs(t *testing.T) {
 	}
 }
 
-func TestAnAnswerToAnotherRequestLeavesNothingToForgive(t *testing.T) {
+func TestAnAnswerToAnotherRequestLeavesNoUnconfirmedWrite(t *testing.T) {
 	var u unconfirmedWrites
 	u.begin("a", "slow")
 	u.begin("a", "fast")
@@ -104,7 +104,7 @@ func TestAnAnswerToAnotherRequestLeavesNothingToForgive(t *testing.T) {
 	}
 }
 
-func TestUnsettledWritesAreBounded(t *testing.T) {
+func TestUnconfirmedWritesAreBounded(t *testing.T) {
 	var u unconfirmedWrites
 	for i := range maxUnconfirmedPerGrant + 10 {
 		addUnconfirmed(&u, "one", fmt.Sprint(i), start)

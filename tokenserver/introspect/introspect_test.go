@@ -346,7 +346,7 @@ var userInvalidations = map[string]func(t *testing.T, w *testServer){
 	},
 }
 
-func TestATokenOfAGrantFallsWithWhatItRestsOn(t *testing.T) {
+func TestATokenOfAGrantEndsWithThePreconditionsOfTheGrant(t *testing.T) {
 	all := maps.Clone(invalidations)
 	maps.Copy(all, userInvalidations)
 	all["the grant was ended"] = endGrant
@@ -463,7 +463,7 @@ func TestATokenForAResourceServerAloneDiesWhenThatIsCreatedAgain(t *testing.T) {
 }
 
 // A token of the implicit grant has no record. Its id contains what it depends on.
-func TestATokenWithoutAGrantFallsWithWhatItRestsOn(t *testing.T) {
+func TestATokenWithoutAGrantEndsWithItsPreconditions(t *testing.T) {
 	all := maps.Clone(invalidations)
 	maps.Copy(all, userInvalidations)
 	for what, takeAway := range all {

@@ -4,7 +4,7 @@
 // The page Post alone has a script, named by its hash too, which submits the page's form.
 //
 //	pages.go     the pages, what each shows, rendering
-//	policy.go    the Content-Security-Policy of a page
+//	csp.go       the Content-Security-Policy of a page
 //	messages.go  the messages of error pages
 //	templates/   the HTML, and style.css
 //

@@ -42,7 +42,7 @@ func (s *Server) Do(r *http.Request) Answer {
 		s.T.Fatalf("no handler for %s", r.URL.Path)
 	}
 	s.mu.Lock()
-	handler := s.Edge.ForAPI(strings.TrimPrefix(r.URL.Path, "/"), h)
+	handler := s.Web.ForAPI(strings.TrimPrefix(r.URL.Path, "/"), h)
 	s.mu.Unlock()
 	recorder := httptest.NewRecorder()
 	handler.ServeHTTP(recorder, r)

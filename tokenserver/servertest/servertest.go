@@ -106,7 +106,7 @@ type Server struct {
 	Clients   *clientauth.Authenticator
 	Passwords *password.Verifier
 	Throttle  *throttle.Throttle
-	Edge      *web.Adapter
+	Web       *web.Adapter
 
 	// Document is the AuthorizationServer's document as it is served; change it with
 	// ChangeDocument.
@@ -190,7 +190,7 @@ func (s *Server) assemble() {
 	must(s.T, err)
 	webMetrics, err := web.NewMetrics(s.Metrics)
 	must(s.T, err)
-	s.Edge = &web.Adapter{
+	s.Web = &web.Adapter{
 		Log: log, Metrics: webMetrics, Now: s.Now, Random: rand.Reader, Issuer: func() string { return s.Document.Issuer },
 	}
 }

@@ -14,7 +14,8 @@
 //
 // An attempt that is not refused waits in the queue of package password. No name and no source may
 // have more than a part of the queue, whether its passwords are right or wrong, so one user with
-// many connections does not keep others out. A known browser has a place of its own there too.
+// many connections does not keep others out. A known browser has a quota of its own there, and a
+// reserve of the queue is for known browsers only.
 //
 // A refusal is a response, not a pause: a connection that is held costs the server more than the
 // attacker.

@@ -251,7 +251,7 @@ func TestACodeOfAnotherProcessIsRefusedWhereTheStoreForgets(t *testing.T) {
 }
 
 // The preconditions of a code may change before it is redeemed.
-func TestACodeFallsWithWhatItRestsOn(t *testing.T) {
+func TestACodeEndsWithItsPreconditions(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(t *testing.T, w *servertest.Server, c documents.Client)

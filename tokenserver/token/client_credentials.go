@@ -8,9 +8,10 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-// issueToClient handles the grant type client_credentials. It stores nothing and issues no refresh
-// token (RFC 6749 section 4.4.3). The built-in scopes, which are about a user, are never granted.
-func (h *Handler) issueToClient(_ context.Context, client *registry.Client, form oauth.Params) (*response, error) {
+// exchangeClientCredentials handles the grant type client_credentials. It stores nothing and issues
+// no refresh token (RFC 6749 section 4.4.3). The built-in scopes, which are about a user, are never
+// granted.
+func (h *Handler) exchangeClientCredentials(_ context.Context, client *registry.Client, form oauth.Params) (*response, error) {
 	requested, err := oauth.ParseScope(form.Get("scope"))
 	if err != nil {
 		return nil, err

@@ -54,7 +54,7 @@ func TestARepetitionWithinTheGraceGetsTheSameSuccessor(t *testing.T) {
 	w.CheckError(w.Refresh(c, first), 400, "invalid_grant")
 }
 
-func TestReuseAfterTheGraceEndsTheFamily(t *testing.T) {
+func TestReuseAfterTheGraceEndsTheGrant(t *testing.T) {
 	w := newServer(t)
 	c := w.AddClient(newPublicClient())
 	begun := w.IssueTokens(c, "openid", "orders:read")
@@ -65,7 +65,7 @@ func TestReuseAfterTheGraceEndsTheFamily(t *testing.T) {
 	w.CheckError(w.Refresh(c, first), 400, "invalid_grant")
 	for _, a := range []servertest.Answer{begun, second, newest} {
 		if w.IsActive(a.String("access_token")) {
-			t.Error("an access token of the family is active")
+			t.Error("an access token of the grant is active")
 		}
 	}
 	w.CheckError(w.Refresh(c, newest.String("refresh_token")), 400, "invalid_grant")
@@ -269,7 +269,7 @@ func TestAGrantWhoseConsentIsGoneIsRefusedAtEveryUseAlthoughItsRecordHasNotEnded
 	}
 }
 
-func TestAGrantFallsWithWhatItRestsOn(t *testing.T) {
+func TestAGrantEndsWithItsPreconditions(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(w *servertest.Server, c documents.Client)

@@ -41,7 +41,7 @@ type exchangeFunc func(h *Handler, ctx context.Context, client *registry.Client,
 var exchanges = map[string]exchangeFunc{
 	oauth.GrantAuthorizationCode: (*Handler).exchangeCode,
 	oauth.GrantPassword:          (*Handler).exchangePassword,
-	oauth.GrantClientCredentials: (*Handler).issueToClient,
+	oauth.GrantClientCredentials: (*Handler).exchangeClientCredentials,
 	oauth.GrantRefreshToken:      (*Handler).exchangeRefreshToken,
 }
 

@@ -100,7 +100,7 @@ func (s *Server) handler(path string) http.Handler {
 		oauth.PathAuthorize: authorizeHandler.Handle, interaction.PathLogin: loginHandler.Handle,
 		interaction.PathConsent: consentHandler.Handle, oauth.PathLogout: logoutHandler.Handle,
 	} {
-		mux.Handle(path+route, s.Edge.ForBrowser(route[1:], handle, http.MethodGet, http.MethodPost))
+		mux.Handle(path+route, s.Web.ForBrowser(route[1:], handle, http.MethodGet, http.MethodPost))
 	}
 	return mux
 }
