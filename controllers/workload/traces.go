@@ -6,14 +6,15 @@ import (
 )
 
 // traceVariables are the environment variables of OpenTelemetry that token servers get from the
-// manager. OTEL_EXPORTER_OTLP_HEADERS is not among them: it holds credentials.
+// manager. OTEL_EXPORTER_OTLP_HEADERS is not among them, since it holds credentials, nor are
+// OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES: they describe the manager, often down to its Pod,
+// and each manager that begins to lead would roll out all token servers.
 var traceVariables = []string{
 	"OTEL_SDK_DISABLED",
 	"OTEL_TRACES_EXPORTER", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG",
 	"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 	"OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
 	"OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_COMPRESSION",
-	"OTEL_RESOURCE_ATTRIBUTES",
 }
 
 // TraceVariables returns those of the manager's environment variables that say where token servers

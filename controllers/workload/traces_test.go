@@ -13,7 +13,7 @@ func TestTokenServersGetTheVariablesOfTracesAndNoCredentials(t *testing.T) {
 	for name, value := range map[string]string{
 		"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_TRACES_SAMPLER": "always_off", "OTEL_TRACES_EXPORTER": "",
 		"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer secret", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "authorization=Bearer secret",
-		"OTEL_SERVICE_NAME": "the-manager", "HTTPS_PROXY": "http://user:secret@proxy",
+		"OTEL_SERVICE_NAME": "the-manager", "OTEL_RESOURCE_ATTRIBUTES": "k8s.pod.name=the-manager-1", "HTTPS_PROXY": "http://user:secret@proxy",
 	} {
 		t.Setenv(name, value)
 	}

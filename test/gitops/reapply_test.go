@@ -149,7 +149,7 @@ func TestASecondApplyOfTheInstallationChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	args := []string{"-k", dir, "--server-side"}
-	kubectl(t, append([]string{"apply", "--force-conflicts"}, args...)...) // the environment has applied a part of it
+	kubectl(t, append([]string{"apply"}, args...)...) // the environment has applied a part of it, as another manager of fields
 	checkReapplied(t, "server-side", objects, args...)
 }
 
