@@ -17,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
 	"github.com/oauth-operator/oauth-operator/hack/local/loopback"
 	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
@@ -41,17 +40,13 @@ func TestTheManifestsOfTheREADMEGetTheTokenThatItShows(t *testing.T) {
 		t.Fatal(err)
 	}
 	issuer := fmt.Sprintf("http://127.0.0.1:%d", port)
-	objects, err := controlplane.Decode([]byte(strings.ReplaceAll(string(manifest), "http://127.0.0.1:8080", issuer)))
-	if err != nil {
+	manifests := strings.ReplaceAll(string(manifest), "http://127.0.0.1:8080", issuer)
+	if err := testenv.ControlPlane.Apply(t.Context(), "reader", []byte(manifests)); err != nil {
 		t.Fatal(err)
 	}
 	e := &testenv.Env{T: t}
-	for _, o := range objects {
-		e.Create(o)
-		if o.GetKind() == "AuthorizationServer" {
-			t.Cleanup(func() { _ = testenv.Kube.Delete(context.Background(), o) })
-		}
-	}
+	server := &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: "identity", Name: "main"}}
+	t.Cleanup(func() { _ = testenv.Kube.Delete(context.Background(), server) })
 	billing := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "billing"}}
 	e.WaitFor("the client to be Ready", billing, func() bool { return testenv.IsTrue(billing.Status.Conditions, v1alpha1.ConditionReady) })
 	var secret corev1.Secret
