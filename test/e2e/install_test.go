@@ -63,7 +63,7 @@ func TestTheSamplesAreReady(t *testing.T) {
 		t.Error("there are no clients")
 	}
 	// The issuer is a loopback address, for `make run`: in a Pod the Service's name leads to the server.
-	a := askForToken(t, "demo-apps", "service-oauth", "--endpoint=http://demo-tokenserver.demo.svc/token")
+	a := askForToken(t, "demo-apps", "service-oauth", "--endpoint=http://demo-tokenserver.demo.svc/token", "--connect-within=10s")
 	if a.Status != 200 || claimsOf(t, a.AccessToken)["client_id"] != "demo-apps.service" {
 		t.Errorf("the answer is %+v", a)
 	}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -117,6 +118,8 @@ func tokenCommand(ctx context.Context, args []string) error {
 	caFile := flags.String("ca", "", "file of the certificate authority")
 	endpoint := flags.String("endpoint", "", "URL of the token endpoint; default: the Secret's token_endpoint")
 	forwardedFor := flags.String("forwarded-for", "", "X-Forwarded-For to send")
+	connectWithin := flags.Duration("connect-within", 0,
+		"how long refused connections are tried again: nodes learn of a new Service a moment after its Pods are ready")
 	form := url.Values{}
 	flags.Func("form", "parameter to send, as name=value; default: grant_type=client_credentials", func(s string) error {
 		name, value, ok := strings.Cut(s, "=")
@@ -145,6 +148,10 @@ func tokenCommand(ctx context.Context, args []string) error {
 		return err
 	}
 	a, err := requestToken(ctx, &http.Client{Transport: transport}, c, form)
+	for began := time.Now(); errors.Is(err, syscall.ECONNREFUSED) && time.Since(began) < *connectWithin; {
+		time.Sleep(100 * time.Millisecond)
+		a, err = requestToken(ctx, &http.Client{Transport: transport}, c, form)
+	}
 	if _, answered := errors.AsType[errorAnswer](err); err != nil && !answered {
 		return err
 	}
