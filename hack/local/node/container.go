@@ -22,9 +22,14 @@ func (r *Replica) command(dirs map[string]string) (process.Command, error) {
 	if err := r.choosePorts(); err != nil {
 		return process.Command{}, err
 	}
-	replacements, err := r.replacements(container)
+	variables, err := r.environment(container)
 	if err != nil {
 		return process.Command{}, err
+	}
+	var environment, replacements []string
+	for _, v := range variables {
+		environment = append(environment, v.Name+"="+v.Value)
+		replacements = append(replacements, "$("+v.Name+")", v.Value)
 	}
 	account := ""
 	for _, m := range container.VolumeMounts {
@@ -41,7 +46,7 @@ func (r *Replica) command(dirs map[string]string) (process.Command, error) {
 	args = append(args, // the last of a flag counts
 		"--listen="+r.Listen(), "--status-listen="+r.Status(), "--kubeconfig="+filepath.Join(account, "kubeconfig"), "--shutdown-delay=0s")
 	o := r.deployment.node.options
-	return process.Command{Path: o.Program, Args: args, Output: process.NewPrefixWriter(o.Log, r.id()+": ")}, nil
+	return process.Command{Path: o.Program, Args: args, Env: environment, Output: process.NewPrefixWriter(o.Log, r.id()+": ")}, nil
 }
 
 // accountPath is where programs in a Pod look for the token of their ServiceAccount.
@@ -55,19 +60,19 @@ func tokenServerOf(pod corev1.PodSpec) (*corev1.Container, error) {
 	return &pod.Containers[0], nil
 }
 
-// replacements of the variables of the container's environment in its arguments.
-func (r *Replica) replacements(container *corev1.Container) ([]string, error) {
+// environment returns the variables of a container's environment with their values.
+func (r *Replica) environment(container *corev1.Container) ([]corev1.EnvVar, error) {
 	fields := map[string]string{"metadata.name": r.name, "metadata.uid": string(r.podUID)}
-	var all []string
-	for _, env := range container.Env {
-		value := ""
-		if env.ValueFrom != nil && env.ValueFrom.FieldRef != nil {
-			value = fields[env.ValueFrom.FieldRef.FieldPath]
+	var all []corev1.EnvVar
+	for _, v := range container.Env {
+		value := v.Value
+		if v.ValueFrom != nil && v.ValueFrom.FieldRef != nil {
+			value = fields[v.ValueFrom.FieldRef.FieldPath]
 		}
 		if value == "" {
-			return nil, fmt.Errorf("variable %s of the container is of a kind that this node does not know", env.Name)
+			return nil, fmt.Errorf("variable %s of the container is of a kind that this node does not know", v.Name)
 		}
-		all = append(all, "$("+env.Name+")", value)
+		all = append(all, corev1.EnvVar{Name: v.Name, Value: value})
 	}
 	return all, nil
 }

@@ -45,11 +45,12 @@ func TestMain(m *testing.M) {
 
 // given is what the program answers on its status address.
 type given struct {
-	PID  int
-	Args map[string]string
-	Keys map[string]string
-	TLS  map[string]string
-	User string // whom the API server takes it for
+	PID     int
+	Args    map[string]string
+	Keys    map[string]string
+	TLS     map[string]string
+	User    string // whom the API server takes it for
+	Sampler string // a variable of its environment
 }
 
 func tell() {
@@ -76,6 +77,7 @@ func tell() {
 		}
 		_ = json.NewEncoder(w).Encode(given{
 			PID: os.Getpid(), Args: args, Keys: contents(args["--keys-dir"]), TLS: contents(args["--tls-dir"]), User: user,
+			Sampler: os.Getenv("OTEL_TRACES_SAMPLER"),
 		})
 	}))
 	fmt.Println(err)
@@ -164,7 +166,9 @@ func (c *cluster) applyServer(t *testing.T, spec string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.applyDeployment(t, workload.Deployment(&s, "localhost/none"))
+	d := workload.Deployment(&s, "localhost/none")
+	workload.SetVariables(d, []corev1.EnvVar{{Name: "OTEL_TRACES_SAMPLER", Value: "always_off"}})
+	c.applyDeployment(t, d)
 }
 
 func (c *cluster) applyDeployment(t *testing.T, d *appsv1.Deployment) {
@@ -294,6 +298,9 @@ func TestATokenServerLivesAsItsDeploymentSays(t *testing.T) {
 	}
 	if first.Keys["a"] != "one" {
 		t.Errorf("its keys are %v", first.Keys)
+	}
+	if first.Sampler != "always_off" {
+		t.Errorf("the variable of the template is %q", first.Sampler)
 	}
 	if want := "system:serviceaccount:demo:main-tokenserver"; first.User != want {
 		t.Errorf("it is %s, want %s", first.User, want)
