@@ -22,12 +22,23 @@ import (
 // controller watches. Of Secrets it holds the metadata, so that reading a whole one from the cache
 // is an error, and of the metadata what the manager reads: kubectl apply leaves the content of a
 // Secret in one of its annotations.
-func CacheOptions() cache.Options {
+//
+// The cache holds the objects of some namespaces, and Namespaces themselves; if none are named, it
+// holds those of all.
+func CacheOptions(namespaces []string) cache.Options {
+	var watched map[string]cache.Config
+	if len(namespaces) > 0 {
+		watched = map[string]cache.Config{}
+	}
+	for _, name := range namespaces {
+		watched[name] = cache.Config{}
+	}
 	ours := labels.SelectorFromSet(labels.Set{workload.ManagedByLabel: workload.ManagedBy})
 	return cache.Options{
 		NewInformer:                 newInformer,
 		DefaultTransform:            cache.TransformStripManagedFields(),
 		ReaderFailOnMissingInformer: true,
+		DefaultNamespaces:           watched,
 		ByObject: map[client.Object]cache.ByObject{
 			secretMetadata():                {Transform: stripMetadata},
 			&corev1.ServiceAccount{}:        {Label: ours},

@@ -133,7 +133,7 @@ func runManager(t *testing.T, change ...func(*Options)) (mgr ctrl.Manager, stop 
 	}
 	var err error
 	mgr, err = ctrl.NewManager(managerConfig, ctrl.Options{
-		Scheme: Scheme(), Cache: CacheOptionsFor(o.Namespaces),
+		Scheme: Scheme(), Cache: CacheOptions(o.Namespaces),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)}, // several tests of one process have controllers of the same name
 	})

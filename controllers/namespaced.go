@@ -6,23 +6,9 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 )
-
-// CacheOptionsFor returns CacheOptions for a manager that watches some namespaces, and Namespaces
-// themselves. If there are none, it watches all.
-func CacheOptionsFor(namespaces []string) cache.Options {
-	o := CacheOptions()
-	for _, name := range namespaces {
-		if o.DefaultNamespaces == nil {
-			o.DefaultNamespaces = map[string]cache.Config{}
-		}
-		o.DefaultNamespaces[name] = cache.Config{}
-	}
-	return o
-}
 
 // isWatched reports whether the manager sees the objects of a namespace.
 func (op *operator) isWatched(namespace string) bool {

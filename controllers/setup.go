@@ -37,7 +37,7 @@ type Options struct {
 	TokenServerImage string
 	// TokenServerVariables are environment variables of token servers.
 	TokenServerVariables []corev1.EnvVar
-	// Namespaces are the namespaces in which the manager works, as for CacheOptionsFor. Empty: all.
+	// Namespaces are the namespaces in which the manager works, as for CacheOptions. Empty: all.
 	Namespaces []string
 }
 

@@ -66,16 +66,10 @@ func (r *serverReconciler) ensureWorkload(ctx context.Context, s *serverPass) er
 	return r.observeDeployment(ctx, s, objects[len(objects)-1].want)
 }
 
-// deployment returns the Deployment of a server.
-func (r *serverReconciler) deployment(server *v1alpha1.AuthorizationServer) *appsv1.Deployment {
-	d := workload.Deployment(server, r.image)
-	workload.SetVariables(d, r.variables)
-	return d
-}
-
 // managedObjects are what the operator runs a token server in; the Deployment is the last.
 func (r *serverReconciler) managedObjects(ctx context.Context, server *v1alpha1.AuthorizationServer) ([]workloadObject, error) {
-	deployment, service := r.deployment(server), workload.Service(server)
+	deployment, service := workload.Deployment(server, r.image), workload.Service(server)
+	workload.SetVariables(deployment, r.variables)
 	if err := workload.SetApplied(deployment); err != nil {
 		return nil, err
 	}

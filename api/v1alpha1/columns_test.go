@@ -62,7 +62,8 @@ func TestKubectlGetSaysWhetherItWorksAndHowItAuthenticates(t *testing.T) {
 		},
 		{
 			server, server.Status.Conditions, "authorizationservers",
-			`Name=example, Issuer=https://auth.example.com, Clients=3, Replicas=0, Available=True, Ready=False, Reason=ServerNotFound`,
+			`Name=example, Issuer=https://auth.example.com, Clients=3, Replicas=0, ` +
+				`Available=True, Ready=False, Reason=ServerNotFound`,
 			`Message=no such server`,
 		},
 		{

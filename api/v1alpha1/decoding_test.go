@@ -46,8 +46,9 @@ func TestWhateverIsAdmittedDecodesAndCanBeWrittenBack(t *testing.T) {
 	}{
 		{"authorizationservers", `{"spec":{"issuer":"https://auth.example.com","allowedClients":[{"name":"a","namespaces":{"from":"Selector","selector":{"matchExpressions":[{"key":"a","operator":"Exists"}]}}}],
 			"allowedResourceServers":[{"name":"a"}],"tokens":{"refreshToken":{}},"sessions":{},"signing":{"rotation":{}},
-			"deployment":{"resources":{"limits":{"memory":"1Gi"}},"service":{"type":"NodePort"},"podTemplate":{"metadata":{},"spec":{"nodeSelector":{"a":"b"},
-			"tolerations":[{"tolerationSeconds":1}],"topologySpreadConstraints":[{"maxSkew":1,"minDomains":1,"topologyKey":"a","whenUnsatisfiable":"DoNotSchedule"}],
+			"deployment":{"resources":{"limits":{"memory":"1Gi"}},"service":{"type":"NodePort"},
+			"podTemplate":{"metadata":{},"spec":{"nodeSelector":{"a":"b"},"tolerations":[{"tolerationSeconds":1}],
+			"topologySpreadConstraints":[{"maxSkew":1,"minDomains":1,"topologyKey":"a","whenUnsatisfiable":"DoNotSchedule"}],
 			"affinity":{"nodeAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[{"weight":1,"preference":{}}]}}}}}},
 			"status":{"conditions":[{"type":"Ready","status":"True","reason":"Ready","message":"","lastTransitionTime":"2024-01-01T00:00:00Z"}],
 			"keys":[{"kid":"a","algorithm":"ES256","phase":"Active","since":"2024-01-01T00:00:00Z"}],"endpoints":{}}}`,
@@ -353,8 +354,9 @@ var (
 		"99999999999999999999h", "2562047h48m", "PT5M", "Infinity", "NaN",
 	}
 	oddQuantities = []string{
-		"1", "0", "-1", "1.5", "1e30", "9223372036854775808", "null", "true", `"1"`, `"1.5"`, `"0.1"`, `"100m"`, `"1Ki"`, `"1e3"`, `"1E3"`, `"1e-3"`, `"1e1.5"`,
-		`"1e99"`, `"1e999999999999"`, `".5"`, `"5."`, `"1n"`, `"1u"`, `"+1"`, `"-1Gi"`, `"1kB"`, `""`, `" 1"`, `"1 "`, `"99999999999999999999999999999999999999Ei"`,
+		"1", "0", "-1", "1.5", "1e30", "9223372036854775808", "null", "true", `"1"`, `"1.5"`, `"0.1"`, `"100m"`, `"1Ki"`,
+		`"1e3"`, `"1E3"`, `"1e-3"`, `"1e1.5"`, `"1e99"`, `"1e999999999999"`, `".5"`, `"5."`, `"1n"`, `"1u"`, `"+1"`, `"-1Gi"`,
+		`"1kB"`, `""`, `" 1"`, `"1 "`, `"99999999999999999999999999999999999999Ei"`,
 	}
 	oddNumbers = []string{
 		"0", "1", "7", "-1", "-0", "1.0", "1e0", "1e3", "1E+2", "10e-1", "1.5", "2147483647", "2147483648", "2147483647.0", "-2147483649",

@@ -136,7 +136,7 @@ func newManager(ctx context.Context, api *rest.Config, o options) (ctrl.Manager,
 	grace := shutdownTimeout
 	mgr, err := ctrl.NewManager(api, ctrl.Options{
 		Scheme:                        controllers.Scheme(),
-		Cache:                         controllers.CacheOptionsFor(o.namespaces),
+		Cache:                         controllers.CacheOptions(o.namespaces),
 		Metrics:                       metricsServer,
 		HealthProbeBindAddress:        o.probes,
 		LeaderElection:                o.elect,

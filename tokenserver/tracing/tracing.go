@@ -3,6 +3,7 @@
 package tracing
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -83,14 +84,6 @@ func New(ctx context.Context, c Config) (tracer trace.Tracer, shutdown func(), e
 
 // isOn reports whether the variables ask for traces. Problem says why they cannot have them.
 func isOn(getenv func(string) string) (on bool, problem string) {
-	first := func(names ...string) string {
-		for _, name := range names {
-			if value := getenv(name); value != "" {
-				return value
-			}
-		}
-		return ""
-	}
 	if strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true") {
 		return false, ""
 	}
@@ -100,13 +93,13 @@ func isOn(getenv func(string) string) (on bool, problem string) {
 	case "otlp":
 	case "":
 		// OpenTelemetry would send traces to this machine, although no setting asks for that.
-		if first("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT") == "" {
+		if cmp.Or(getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"), getenv("OTEL_EXPORTER_OTLP_ENDPOINT")) == "" {
 			return false, ""
 		}
 	default:
 		return false, fmt.Sprintf("OTEL_TRACES_EXPORTER is %q: set it to otlp or none", exporter)
 	}
-	protocol := first("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+	protocol := cmp.Or(getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), getenv("OTEL_EXPORTER_OTLP_PROTOCOL"))
 	if protocol != "" && protocol != "http/protobuf" {
 		return false, fmt.Sprintf("OTEL_EXPORTER_OTLP_PROTOCOL is %q: set it to http/protobuf, and the endpoint to the port for that, such as 4318", protocol)
 	}

@@ -12,8 +12,8 @@ import (
 // Tracing makes a span of each request. Its attributes have what the log has of the request.
 type Tracing struct {
 	Tracer trace.Tracer
-	// TrustedProxies returns the proxies whose traces are continued, in CIDR notation. Anybody else
-	// could decide what is sampled, and join the traces of others.
+	// TrustedProxies returns the proxies whose traces are continued, in CIDR notation. Any other
+	// client could decide what is sampled, and join the traces of others.
 	TrustedProxies func() []string
 }
 

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/oauth-operator/oauth-operator/hack/local/identity"
+	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
 )
 
 // deploymentSpec is what decides how the processes of a Deployment are run.
@@ -82,7 +83,7 @@ func (n *Node) startDeployment(ctx context.Context, spec deploymentSpec, object 
 			if err := d.run(ctx); err != nil && ctx.Err() == nil {
 				d.log("%v", err)
 			}
-			if !sleep(ctx, time.Second) {
+			if !clock.Sleep(ctx, time.Second) {
 				return
 			}
 		}
@@ -227,7 +228,7 @@ func (d *deployment) writeStatus(ctx context.Context) {
 		if err == nil {
 			continue
 		}
-		if !sleep(ctx, 100*time.Millisecond) { // a conflict, or the API server is away
+		if !clock.Sleep(ctx, 100*time.Millisecond) { // a conflict, or the API server is away
 			return
 		}
 		d.statusChanged()
@@ -245,14 +246,4 @@ func (d *deployment) ready() int {
 		}
 	}
 	return count
-}
-
-// sleep reports whether the time has passed; false if the context ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }

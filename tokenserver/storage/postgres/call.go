@@ -80,7 +80,7 @@ func runOnConnection(ctx context.Context, pool *pgxpool.Pool, do func(ctx contex
 	}
 	if state := sqlState(err); state == "" || state == stateReadOnly {
 		cancelled, cancel := context.WithCancel(context.Background())
-		cancel() // closes without a farewell, which could block
+		cancel() // closes without telling the server, which could block
 		_ = c.Conn().Close(cancelled)
 	}
 	return true, err
