@@ -29,6 +29,7 @@ import (
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
+	"github.com/oauth-operator/oauth-operator/hack/local/controlplane/controlplanetest"
 )
 
 const crdDir, sampleDir = "../../config/crd/bases", "../../config/samples"
@@ -41,38 +42,25 @@ var (
 	admin client.Client
 )
 
-func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { controlplanetest.Main(m, setUp) }
 
-func run(m *testing.M) (int, error) {
-	ctx := context.Background()
-	var err error
-	plane, err = controlplane.Start(ctx, controlplane.Options{NoFsync: true, Log: os.Stderr})
-	if err != nil {
-		return 1, err
-	}
-	defer plane.Stop()
+func setUp(ctx context.Context, started *controlplane.ControlPlane) error {
+	plane = started
 	if err := plane.InstallCRDs(ctx, crdDir); err != nil {
-		return 1, err
+		return err
 	}
 	scheme := runtime.NewScheme()
 	if err := errors.Join(v1alpha1.AddToScheme(scheme), internalv1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
-		return 1, err
+		return err
 	}
 	config := plane.AdminConfig()
 	config.QPS = -1 // the tests are many small requests
 	plain, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
-		return 1, err
+		return err
 	}
 	admin = client.WithFieldValidation(plain, metav1.FieldValidationStrict)
-	return m.Run(), nil
+	return nil
 }
 
 // newNamespace returns a namespace of the test's own.

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
+	"github.com/oauth-operator/oauth-operator/hack/local/controlplane/controlplanetest"
 	"github.com/oauth-operator/oauth-operator/hack/local/loopback"
 	"github.com/oauth-operator/oauth-operator/hack/local/operator"
 	"github.com/oauth-operator/oauth-operator/version"
@@ -88,11 +89,7 @@ func TestTheManagerLeadsWithTheShippedRightsAndLetsGoWhenItEnds(t *testing.T) {
 // installed is a control plane with what the manager needs.
 func installed(t *testing.T) *controlplane.ControlPlane {
 	t.Helper()
-	cp, err := controlplane.Start(t.Context(), controlplane.Options{NoFsync: true, Log: os.Stderr})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cp.Stop)
+	cp := controlplanetest.Start(t)
 	if err := operator.Install(t.Context(), cp); err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
+	"github.com/oauth-operator/oauth-operator/hack/local/controlplane/controlplanetest"
 )
 
 const (
@@ -41,41 +42,29 @@ const (
 // plane is the control plane that all tests of the package share.
 var plane *controlplane.ControlPlane
 
-func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { controlplanetest.Main(m, setUp) }
 
-func run(m *testing.M) (int, error) {
-	ctx := context.Background()
-	var err error
-	if plane, err = controlplane.Start(ctx, controlplane.Options{NoFsync: true, Log: os.Stderr}); err != nil {
-		return 1, err
-	}
-	defer plane.Stop()
+func setUp(ctx context.Context, started *controlplane.ControlPlane) error {
+	plane = started
 	definitions := []string{filepath.Join(root, "config", "crd", "bases")}
 	for module, dir := range map[string]string{
 		"github.com/cert-manager/cert-manager": "deploy/crds", "sigs.k8s.io/gateway-api": "config/crd/standard",
 	} {
 		source, err := moduleDir(module)
 		if err != nil {
-			return 1, err
+			return err
 		}
 		definitions = append(definitions, filepath.Join(source, dir))
 	}
 	for _, dir := range definitions {
 		if err := plane.InstallCRDs(ctx, dir); err != nil {
-			return 1, fmt.Errorf("installing the CustomResourceDefinitions of %s: %w", dir, err)
+			return fmt.Errorf("installing the CustomResourceDefinitions of %s: %w", dir, err)
 		}
 	}
 	if err := plane.Apply(ctx, "examples", []byte(namespaces)); err != nil {
-		return 1, err
+		return err
 	}
-	return m.Run(), nil
+	return nil
 }
 
 // moduleDir returns where the source of a module is, in the version of the module that builds

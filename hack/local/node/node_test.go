@@ -30,6 +30,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
+	"github.com/oauth-operator/oauth-operator/hack/local/controlplane/controlplanetest"
 	"github.com/oauth-operator/oauth-operator/hack/local/loopback"
 )
 
@@ -122,11 +123,7 @@ type cluster struct {
 
 func startCluster(t *testing.T, replicas int) *cluster {
 	t.Helper()
-	cp, err := controlplane.Start(t.Context(), controlplane.Options{NoFsync: true, Log: os.Stderr})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cp.Stop)
+	cp := controlplanetest.Start(t)
 	if err := cp.InstallCRDs(t.Context(), "../../../config/crd/bases"); err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ import (
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
+	"github.com/oauth-operator/oauth-operator/hack/local/controlplane/controlplanetest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
 )
@@ -48,11 +49,7 @@ type API struct {
 // issuer.
 func Start(t testing.TB, issuer string) *API {
 	t.Helper()
-	cp, err := controlplane.Start(t.Context(), controlplane.Options{NoFsync: true, Log: os.Stderr})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cp.Stop)
+	cp := controlplanetest.Start(t)
 	if err := cp.InstallCRDs(t.Context(), filepath.Join(root(t), "config", "crd", "bases")); err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,6 +24,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
+	"github.com/oauth-operator/oauth-operator/hack/local/controlplane/controlplanetest"
 	"github.com/oauth-operator/oauth-operator/hack/local/operator"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
@@ -40,33 +40,21 @@ var (
 	serverCount atomic.Int64
 )
 
-func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { controlplanetest.Main(m, setUp) }
 
-func run(m *testing.M) (int, error) {
-	ctx := context.Background()
-	var err error
-	if plane, err = controlplane.Start(ctx, controlplane.Options{NoFsync: true, Log: os.Stderr}); err != nil {
-		return 1, err
-	}
-	defer plane.Stop()
+func setUp(ctx context.Context, started *controlplane.ControlPlane) (err error) {
+	plane = started
 	if err := operator.Install(ctx, plane); err != nil {
-		return 1, err
+		return err
 	}
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme), internalv1alpha1.AddToScheme(scheme)); err != nil {
-		return 1, err
+		return err
 	}
 	if admin, err = client.New(plane.AdminConfig(), client.Options{Scheme: scheme}); err != nil {
-		return 1, err
+		return err
 	}
-	return m.Run(), nil
+	return nil
 }
 
 // testServer is an AuthorizationServer for one test, with the ServiceAccount and the rights that
