@@ -3,6 +3,7 @@
 // secrets. Manager and token server derive decisions from them with the same package, policy.
 //
 //	documents.go  the kinds of documents
+//	workloads.go  the parts of them about workload identities
 //	encoding.go   JSON
 //	formats.go    the format of a document, and which formats this version reads
 //
@@ -40,6 +41,8 @@ type Server struct {
 	Storage string `json:"storage,omitempty"`
 	// TrustedProxies are the addresses of proxies whose X-Forwarded-For is used, in CIDR notation.
 	TrustedProxies []string `json:"trustedProxies,omitempty"`
+	// WorkloadIssuers are those whose tokens authenticate clients with AuthMethod WorkloadIdentity.
+	WorkloadIssuers []WorkloadIssuer `json:"workloadIssuers,omitempty" format:"server/v2"`
 	// Algorithms are the algorithms that the server signs with. The first signs access tokens.
 	Algorithms []string `json:"algorithms"`
 	// Keys lists the keys that the server uses. It ignores the files of other keys.
@@ -127,6 +130,8 @@ type ClientRule struct {
 	// MaxAccessTokenLifetime is the longest lifetime that a client may ask for; zero: that of the
 	// server.
 	MaxAccessTokenLifetime Seconds `json:"maxAccessTokenLifetime,omitempty"`
+	// WorkloadIssuers are names of the server's workload issuers; empty: all of them.
+	WorkloadIssuers []string `json:"workloadIssuers,omitempty" format:"server/v2"`
 }
 
 // ResourceServerRule is a rule of a server that accepts resource servers.
@@ -154,8 +159,8 @@ type Client struct {
 	ID          string   `json:"id"`
 	DisplayName string   `json:"displayName,omitempty"`
 	GrantTypes  []string `json:"grantTypes"`
-	// AuthMethod is client_secret_basic, client_secret_post or none.
-	AuthMethod   string   `json:"authMethod"`
+	// AuthMethod is client_secret_basic, client_secret_post, WorkloadIdentity or none.
+	AuthMethod   string   `json:"authMethod" format:"client/v2=WorkloadIdentity"`
 	RedirectURIs []string `json:"redirectURIs,omitempty"`
 	// PostLogoutRedirectURIs are the URIs that a logout may redirect to, compared as strings.
 	PostLogoutRedirectURIs []string     `json:"postLogoutRedirectURIs,omitempty"`
@@ -169,6 +174,8 @@ type Client struct {
 	// AccessTokenLifetime is the lifetime that the client asks for; zero: that of the server.
 	AccessTokenLifetime Seconds `json:"accessTokenLifetime,omitempty"`
 	Suspended           bool    `json:"suspended,omitempty"`
+	// WorkloadIdentities are the workloads that are this client, with AuthMethod WorkloadIdentity.
+	WorkloadIdentities []WorkloadIdentity `json:"workloadIdentities,omitempty" format:"client/v2"`
 }
 
 // Credential states. Credentials of each state authenticate, Retiring ones until RetireAfter;

@@ -48,6 +48,9 @@ const (
 	AuthMethodSecretBasic = "client_secret_basic"
 	AuthMethodSecretPost  = "client_secret_post"
 	AuthMethodNone        = "none"
+	// AuthMethodWorkloadIdentity is a value of this project: private_key_jwt (OpenID Connect Core
+	// section 9) where not the client but its platform has signed the assertion.
+	AuthMethodWorkloadIdentity = "WorkloadIdentity"
 )
 
 // Code challenge methods (RFC 7636 section 4.3). The server refuses plain.

@@ -4,6 +4,7 @@
 // say the same. What follows for a request, package registry decides.
 //
 //	policy.go    the decisions
+//	workloads.go those about clients that authenticate by workload identities
 //	patterns.go  the patterns in rules: client ids, scopes, hosts, schemes, identifiers
 //	selector.go  the namespaces of rules
 //
@@ -46,6 +47,9 @@ func EvaluateClient(s documents.Server, labels map[string]string, c documents.Cl
 	if slices.Contains(c.Scopes, oauth.ScopeOpenID) && !slices.Contains(s.Algorithms, c.IDTokenAlg) {
 		return Decision{Denials: []Denial{{Message: fmt.Sprintf("idTokenSignedResponseAlg: the server does not sign with %q, but with %s",
 			c.IDTokenAlg, strings.Join(s.Algorithms, ", "))}}}
+	}
+	if message := checkWorkloadIdentities(s, c); message != "" {
+		return Decision{Denials: []Denial{{Message: message}}}
 	}
 	var d Decision
 	for _, rule := range s.AllowedClients {
@@ -103,7 +107,7 @@ func checkClient(s documents.Server, rule documents.ClientRule, c documents.Clie
 	if longest := maxAccessTokenLifetime(s, rule); c.AccessTokenLifetime > longest {
 		return fmt.Sprintf("accessTokenLifetime: %s is longer than the %s that is allowed", c.AccessTokenLifetime.Duration(), longest.Duration())
 	}
-	return ""
+	return checkWorkloadIssuers(s, rule, c)
 }
 
 // describeClientID returns why a rule does not allow the id of c.

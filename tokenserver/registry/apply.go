@@ -141,6 +141,7 @@ func (r *Registry) addClient(name string, e Entry) error {
 	}
 	c := &clientRecord{entry: name, document: doc}
 	r.clients[doc.ID], r.clientsByUID[doc.UID] = c, c
+	r.serviceAccounts.add(c)
 	return nil
 }
 
@@ -218,6 +219,7 @@ func (r *Registry) remove(name string) {
 		c := r.clients[e.Value]
 		delete(r.clients, e.Value)
 		delete(r.clientsByUID, c.document.UID)
+		r.serviceAccounts.remove(c)
 	case documents.KindUser:
 		if u := r.users[e.OwnerUID]; u != nil && u.entry == name {
 			r.removeUser(e.OwnerUID)

@@ -6,6 +6,7 @@
 //	registry.go         Registry: the entries and the indexes
 //	apply.go            adds, replaces and removes entries
 //	client.go           clients, and what they may do
+//	workloads.go        the clients of ServiceAccounts
 //	client_scopes.go    the scopes and the audience of a client's requests
 //	resource_server.go  resource servers and scopes
 //	binding.go          tells a resource server from one that is created again under its identifier
@@ -77,6 +78,7 @@ type Registry struct {
 	server               *entryDocument[documents.Server]
 	clients              map[string]*clientRecord // by client id
 	clientsByUID         map[string]*clientRecord
+	serviceAccounts      serviceAccountIndex
 	users                map[string]*entryDocument[documents.User]           // by UID
 	hashCosts            hashCosts                                           // of users
 	resourceServers      map[string]*entryDocument[documents.ResourceServer] // by canonical identifier
@@ -102,6 +104,7 @@ func New() *Registry {
 		names:                map[nameKey]nameOwner{},
 		clients:              map[string]*clientRecord{},
 		clientsByUID:         map[string]*clientRecord{},
+		serviceAccounts:      serviceAccountIndex{},
 		users:                map[string]*entryDocument[documents.User]{},
 		hashCosts:            hashCosts{},
 		resourceServers:      map[string]*entryDocument[documents.ResourceServer]{},

@@ -37,7 +37,7 @@ func (s *Server) ChangeDocument(change func(*documents.Server)) {
 	// What is served already must not change under its readers.
 	document, err := documents.Encode(s.Document)
 	must(s.T, err)
-	s.Document, err = documents.Decode[documents.Server](documents.FormatServer, document)
+	s.Document, err = documents.Decode[documents.Server](documents.Format(s.Document), document)
 	must(s.T, err)
 	change(&s.Document)
 	s.serveDocument()
