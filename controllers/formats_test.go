@@ -68,15 +68,15 @@ func TestADocumentThatCannotBeReplacedStays(t *testing.T) {
 		return op.Get(t.Context(), client.ObjectKeyFromObject(current), &e) == nil && e.ResourceVersion == current.ResourceVersion
 	})
 	want := current.DeepCopy()
-	want.Spec.Format, want.Spec.Document = "client/v2", `{"constraint":true}`
+	want.Spec.Format, want.Spec.Document = "client/v99", `{"constraint":true}`
 	held, err := op.entries.Ensure(t.Context(), want, current)
-	if held != nil || !isUpgradePending(err) || !strings.Contains(err.Error(), "client/v2") {
+	if held != nil || !isUpgradePending(err) || !strings.Contains(err.Error(), "client/v99") {
 		t.Errorf("%+v, %v", held, err)
 	}
 	if now := env.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID); now.ResourceVersion != current.ResourceVersion {
 		t.Errorf("the document is %s %s", now.Spec.Format, now.Spec.Document)
 	}
-	updateObject(env, env.replica, func(r *internalv1alpha1.Replica) { r.Spec.Formats = append(r.Spec.Formats, "client/v2") })
+	updateObject(env, env.replica, func(r *internalv1alpha1.Replica) { r.Spec.Formats = append(r.Spec.Formats, "client/v99") })
 	eventually.True(t, "every replica reads it", func() bool {
 		_, err = op.entries.Ensure(t.Context(), want, current)
 		return !isUpgradePending(err)
