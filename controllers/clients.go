@@ -78,7 +78,7 @@ func (r *clientReconciler) accept(ctx context.Context, s *clientPass) (err error
 	if s.nameEntry != nil && s.nameEntry.Spec.Owner.UID == s.client.UID {
 		s.entry = s.nameEntry
 	}
-	d := policy.EvaluateClient(s.server.document, s.server.namespaceLabels, s.document)
+	d := policy.EvaluateClient(s.server.document, s.server.namespaceLabels, s.document, r.now())
 	if !d.Accepted {
 		s.accepted = falseCondition(v1alpha1.ReasonNotAllowedByServer, "%s (ask for less, or have the server's owner allow it in spec.allowedClients)", describeDenials(d))
 		return nil

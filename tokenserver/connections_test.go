@@ -39,7 +39,7 @@ func newTestRouter(t *testing.T) *router {
 		t.Fatal(err)
 	}
 	server := &Server{
-		Registry: registry.New(), Keys: keys.NewSet(rand.Reader), Store: store, Now: time.Now, Random: rand.Reader,
+		Registry: registry.New(time.Now), Keys: keys.NewSet(rand.Reader), Store: store, Now: time.Now, Random: rand.Reader,
 		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 	}
 	all := documents.Namespaces{All: true}

@@ -120,6 +120,7 @@ func (s *Server) newRouter() (*router, error) {
 		Store: s.Store, Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: s.Random, StoreID: s.StoreID, Log: s.Log, Metrics: metrics.grants,
 	}
 	s.Store.OnEnd(grants.ReportEnd)
+	s.Store.SetNotBefore(s.Registry.NotBefore)
 	minter := &mint.Minter{Keys: s.Keys, Registry: s.Registry, Now: s.Now}
 	flows := &interaction.Flows{Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: s.Random}
 	consents := &interaction.Consents{Store: s.Store, Now: s.Now}
@@ -152,7 +153,7 @@ func (s *Server) newRouter() (*router, error) {
 		revoke:     &revoke.Handler{Clients: clients, Grants: grants},
 		userinfo:   &userinfo.Handler{Grants: grants, Registry: s.Registry},
 
-		metadata: &metadata.Handler{Registry: s.Registry, Keys: s.Keys},
+		metadata: &metadata.Handler{Registry: s.Registry, Keys: s.Keys, Now: s.Now},
 	}, nil
 }
 

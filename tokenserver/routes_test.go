@@ -31,7 +31,7 @@ func TestTheRoutesAreThoseOfTheDiscoveryDocument(t *testing.T) {
 	for _, issuer := range []string{"https://auth.example.com", "https://auth.example.com/t1"} {
 		encoded, err := json.Marshal(metadata.Describe(documents.Server{
 			Issuer: issuer, AllowedClients: []documents.ClientRule{{GrantTypes: []string{"authorization_code"}}},
-		}, nil))
+		}, nil, time.Now()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +83,7 @@ func newKeyedRouter(t *testing.T, issuer string) *router {
 		t.Fatal(err)
 	}
 	server := &Server{
-		Registry: registry.New(), Keys: keys.NewSet(rand.Reader), Store: store, Now: time.Now, Random: rand.Reader,
+		Registry: registry.New(time.Now), Keys: keys.NewSet(rand.Reader), Store: store, Now: time.Now, Random: rand.Reader,
 		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 	}
 	if err := server.Keys.LoadDir(dir); err != nil {

@@ -138,7 +138,7 @@ func newProgram(o Options, hashMemory int64) (*program, error) {
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	p := &program{options: o, registry: registry.New(), keys: keys.NewSet(o.Random)}
+	p := &program{options: o, registry: registry.New(o.Now), keys: keys.NewSet(o.Random)}
 	if err := p.connect(metrics); err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -145,7 +146,8 @@ func (e *Entries) isAllowed(ctx context.Context, server Server, name compile.Nam
 	switch o := object.(type) {
 	case *v1alpha1.OAuthClient:
 		labels, err := e.namespaceLabels(ctx, o.Namespace)
-		return err == nil && policy.EvaluateClient(server.Document, labels, compile.Client(o, nil)).Accepted, err
+		// Time alone refuses no client, so any time will do.
+		return err == nil && policy.EvaluateClient(server.Document, labels, compile.Client(o, nil), time.Time{}).Accepted, err
 	case *v1alpha1.OAuthUser:
 		if _, findings := compile.User(o); len(findings) > 0 {
 			return false, nil

@@ -53,7 +53,7 @@ func connect(t *testing.T, api *clustertest.API, name string, change ...func(*cl
 		t.Fatal(err)
 	}
 	c := &connection{
-		api: api, registry: registry.New(), keys: keys.NewSet(rand.Reader), name: name, metrics: prometheus.NewRegistry(),
+		api: api, registry: registry.New(time.Now), keys: keys.NewSet(rand.Reader), name: name, metrics: prometheus.NewRegistry(),
 	}
 	c.state.Store(&cluster.ReplicaState{Problem: "starting"})
 	options := cluster.Config{

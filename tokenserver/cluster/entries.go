@@ -30,7 +30,7 @@ type entryApplier struct {
 	onProgress func()
 	// keysRevision is the revision of the registry that the keys were updated at. Only the
 	// reflector uses it.
-	keysRevision uint64
+	keysRevision registry.Revision
 
 	mu             sync.Mutex
 	appliedVersion string

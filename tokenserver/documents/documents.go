@@ -50,6 +50,9 @@ type Server struct {
 	// RevokedKeys are the ids of keys that are not in the JWK Set, and whose signatures are
 	// invalid.
 	RevokedKeys []string `json:"revokedKeys,omitempty"`
+	// TokensNotBefore is a Unix time in seconds: what was issued until then is void, and so are the
+	// logins (package notbefore); zero: nothing is.
+	TokensNotBefore int64 `json:"tokensNotBefore,omitempty" format:"server/v2"`
 }
 
 // Values of Server.Storage.
@@ -116,7 +119,7 @@ type Requirement struct {
 }
 
 // ClientRule is a rule of a server that accepts clients. The manager fills in defaults, so an empty
-// list allows nothing.
+// list allows nothing, except where a comment says so.
 type ClientRule struct {
 	Name       string     `json:"name"`
 	Namespaces Namespaces `json:"namespaces"`
@@ -132,6 +135,11 @@ type ClientRule struct {
 	MaxAccessTokenLifetime Seconds `json:"maxAccessTokenLifetime,omitempty"`
 	// WorkloadIssuers are names of the server's workload issuers; empty: all of them.
 	WorkloadIssuers []string `json:"workloadIssuers,omitempty" format:"server/v2"`
+	// TokenEndpointAuthMethods are the values of Client.AuthMethod that the rule allows; empty: any.
+	TokenEndpointAuthMethods []string `json:"tokenEndpointAuthMethods,omitempty" format:"server/v2"`
+	// LegacyUntil is a Unix time in seconds, from which the rule counts as not listing the grant
+	// types implicit and password; zero: never.
+	LegacyUntil int64 `json:"legacyUntil,omitempty" format:"server/v2"`
 }
 
 // ResourceServerRule is a rule of a server that accepts resource servers.
@@ -176,6 +184,8 @@ type Client struct {
 	Suspended           bool    `json:"suspended,omitempty"`
 	// WorkloadIdentities are the workloads that are this client, with AuthMethod WorkloadIdentity.
 	WorkloadIdentities []WorkloadIdentity `json:"workloadIdentities,omitempty" format:"client/v2"`
+	// TokensNotBefore is as of the Server, for what was issued to this client.
+	TokensNotBefore int64 `json:"tokensNotBefore,omitempty" format:"client/v2"`
 }
 
 // Credential states. Credentials of each state authenticate, Retiring ones until RetireAfter;
@@ -216,6 +226,9 @@ type User struct {
 	// "<uid>/<resourceVersion>".
 	PasswordSource string         `json:"passwordSource,omitempty"`
 	Claims         map[string]any `json:"claims,omitempty"`
+	// TokensNotBefore is as of the Server, for what was issued about this user.
+	TokensNotBefore int64 `json:"tokensNotBefore,omitempty" format:"user/v2"`
+	Suspended       bool  `json:"suspended,omitempty" format:"user/v2"`
 }
 
 // ResourceServer is the document of a ResourceServer.

@@ -142,7 +142,8 @@ func (s *Service) accessTokenInfo(ctx context.Context, v verifiedToken) (*TokenI
 	}
 	clientUID, binding, claims := v.id.ClientUID, v.id.Binding.Unpack(signed), v.id.Claims
 	required := preconditions{
-		userUID: v.id.UserUID, userEpoch: v.id.UserEpoch, sessionHash: v.id.SessionHash, redirectHash: v.id.RedirectHash,
+		userUID: v.id.UserUID, userEpoch: v.id.UserEpoch, authTime: time.Unix(v.claims.AuthTime, 0), authorizedAt: info.IssuedAt,
+		sessionHash: v.id.SessionHash, redirectHash: v.id.RedirectHash,
 		consented: v.id.ConsentUID != "", consentUID: v.id.ConsentUID, withoutConsent: v.id.ConsentUID == "",
 	}
 	recent := storage.RecentReader(s.Store)
@@ -163,6 +164,9 @@ func (s *Service) accessTokenInfo(ctx context.Context, v verifiedToken) (*TokenI
 		return nil, ErrInactive
 	}
 	info.Client = client
+	if s.Registry.NotBeforeOf(client.UID, required.userUID).VoidsToken(info.IssuedAt) {
+		return nil, ErrInactive
+	}
 	if required.userUID != "" {
 		if info.User, err = s.checkPreconditions(ctx, recent, client, required); err != nil {
 			return nil, err

@@ -135,9 +135,12 @@ func (s *Service) openCode(sealed string) (code, error) {
 	return c, nil
 }
 
+// issuedAt returns when the code was issued, which is when the user authorized what it is for.
+func (c code) issuedAt() time.Time { return time.UnixMilli(c.IssuedAt) }
+
 // expiresAt returns when the code expires at the latest.
 func (c code) expiresAt() time.Time {
-	return time.UnixMilli(c.IssuedAt).Add(min(time.Duration(c.Lifetime)*time.Millisecond, maxCodeLifetime))
+	return c.issuedAt().Add(min(time.Duration(c.Lifetime)*time.Millisecond, maxCodeLifetime))
 }
 
 // checkCodeLifetime checks that neither the code nor its session has expired. If a lifetime was
@@ -150,7 +153,7 @@ func (s *Service) checkCodeLifetime(c code, now time.Time) error {
 	if c.StoreID != s.StoreID {
 		return invalidGrant("the code was issued before the server lost its records")
 	}
-	expiry := earlier(c.expiresAt(), time.UnixMilli(c.IssuedAt).Add(server.AuthorizationCodeLifetime.Duration()))
+	expiry := earlier(c.expiresAt(), c.issuedAt().Add(server.AuthorizationCodeLifetime.Duration()))
 	if !now.Before(expiry) {
 		return invalidGrant("the code has expired")
 	}

@@ -38,7 +38,7 @@ func (s *Service) initGrant(g *storage.Grant, client *registry.Client, server do
 	now := s.Now()
 	g.Attempt, g.Incarnation = attempt[:32], incarnation[:32]
 	g.ClientUID, g.ClientID = client.UID, client.ID
-	g.CreatedAt, g.LastUsedAt = now, now
+	g.LastUsedAt = now
 	if client.HasGrantType(oauth.GrantRefreshToken) {
 		g.RefreshTokenNumber, g.RefreshTokenIssuedAt, g.SealingKID = 1, now, s.Keys.SealingKID()
 		g.RefreshUntil = now.Add(server.RefreshToken.AbsoluteLifetime.Duration())

@@ -35,8 +35,11 @@ func (s *Service) ExchangePassword(ctx context.Context, r PasswordRequest) (Resu
 	if err != nil {
 		return Result{}, err
 	}
+	now := s.Now()
 	// The password may have changed while it was verified.
-	user, err := s.checkPreconditions(ctx, s.Store, r.Client, preconditions{userUID: r.User.UID, userEpoch: r.User.Epoch})
+	user, err := s.checkPreconditions(ctx, s.Store, r.Client, preconditions{
+		userUID: r.User.UID, userEpoch: r.User.Epoch, authTime: now, authorizedAt: now,
+	})
 	if err != nil {
 		return Result{}, err
 	}
@@ -47,7 +50,7 @@ func (s *Service) ExchangePassword(ctx context.Context, r PasswordRequest) (Resu
 	g := storage.Grant{
 		ID:      hashID("password", id),
 		UserUID: user.UID, Subject: user.Subject, UserEpoch: user.Epoch,
-		AuthTime: s.Now(), AMR: []string{oauth.AMRPassword},
+		AuthTime: now, AMR: []string{oauth.AMRPassword}, CreatedAt: now,
 		Scopes: r.Scopes, Resources: r.Resources, APIs: granted.APIs, Offline: true,
 	}
 	if err := s.initGrant(&g, r.Client, server, time.Time{}, time.Time{}); err != nil {

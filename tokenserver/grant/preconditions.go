@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
@@ -15,8 +16,10 @@ import (
 
 // preconditions are what must still be true when a code, a grant or an access token is used.
 type preconditions struct {
-	// The user exists, with the same password.
+	// The user is served, with the same password.
 	userUID, userEpoch string
+	// No tokensNotBefore voids the login, nor what the user authorized after it.
+	authTime, authorizedAt time.Time
 	// The session has not ended; empty: the authorization does not depend on a session.
 	sessionHash string
 	// The client registers the redirect URI; empty: the authorization has none. Where only its hash
@@ -33,7 +36,8 @@ type preconditions struct {
 // preconditionsOf returns those of a grant. An offline one does not depend on its session.
 func preconditionsOf(g storage.Grant) preconditions {
 	p := preconditions{
-		userUID: g.UserUID, userEpoch: g.UserEpoch, redirectURI: g.RedirectURI, consented: g.Consented, consentUID: g.ConsentUID,
+		userUID: g.UserUID, userEpoch: g.UserEpoch, authTime: g.AuthTime, authorizedAt: g.CreatedAt,
+		redirectURI: g.RedirectURI, consented: g.Consented, consentUID: g.ConsentUID,
 		withoutConsent: !g.Consented && grantTypeOf(g) == oauth.GrantAuthorizationCode,
 	}
 	if !g.Offline {
@@ -47,7 +51,10 @@ func preconditionsOf(g storage.Grant) preconditions {
 func (s *Service) checkPreconditions(ctx context.Context, from storage.Reader, client *registry.Client, p preconditions) (*registry.User, error) {
 	user, ok := s.Registry.UserByUID(p.userUID)
 	if !ok || user.Epoch != p.userEpoch {
-		return nil, invalidGrant("the user or the password changed since the authorization")
+		return nil, invalidGrant("the user is not served, or the password changed since the authorization")
+	}
+	if s.Registry.NotBeforeOf(client.UID, p.userUID).VoidsAuthorization(p.authTime, p.authorizedAt) {
+		return nil, invalidGrant("the authorization is void: tokensNotBefore of the server, the client or the user is later")
 	}
 	if !p.isRedirectURIRegistered(client) {
 		return nil, invalidGrant("the redirect URI of the authorization is no longer registered")

@@ -177,7 +177,8 @@ func isVerifier(value string) bool {
 // that the code is for.
 func (s *Service) checkCodePreconditions(ctx context.Context, c code, client *registry.Client) (*registry.User, error) {
 	user, err := s.checkPreconditions(ctx, s.Store, client, preconditions{
-		userUID: c.UserUID, userEpoch: c.UserEpoch, sessionHash: c.SessionHash, redirectURI: c.RedirectURI, withoutConsent: !c.Consented,
+		userUID: c.UserUID, userEpoch: c.UserEpoch, authTime: c.AuthTime, authorizedAt: c.issuedAt(),
+		sessionHash: c.SessionHash, redirectURI: c.RedirectURI, withoutConsent: !c.Consented,
 	})
 	if err != nil {
 		return nil, err
@@ -192,7 +193,7 @@ func newGrant(c code, client *registry.Client, user *registry.User) storage.Gran
 	return storage.Grant{
 		ID:      hashID("code", c.ID),
 		UserUID: c.UserUID, Subject: user.Subject, UserEpoch: c.UserEpoch,
-		SessionHash: c.SessionHash, AuthTime: c.AuthTime, AMR: c.AMR,
+		SessionHash: c.SessionHash, AuthTime: c.AuthTime, AMR: c.AMR, CreatedAt: c.issuedAt(),
 		Scopes: c.Scopes, Resources: c.Resources, Claims: c.Claims, RedirectURI: c.RedirectURI,
 		APIs:  apisOf(client, a.binding.KeepScopes(client, a.scopes), a.binding.KeepResources(client, a.resources)),
 		Nonce: c.Nonce, ClaimsRequest: c.ClaimsRequest, Consented: c.Consented, ConsentUID: c.ConsentUID, Offline: c.Offline,

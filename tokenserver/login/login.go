@@ -122,7 +122,7 @@ func (h *Handler) authenticate(r *http.Request, server documents.Server, usernam
 	name, user, hash := h.Registry.LookUpLogin(username)
 	deviceID := ""
 	if user != nil {
-		deviceID = h.Devices.KnownID(r, server.Issuer, user.UID, user.Epoch)
+		deviceID = h.Devices.KnownID(r, server.Issuer, user.UID, user.Epoch, h.Registry.NotBeforeOf("", user.UID))
 	}
 	source := web.Source(r, server.TrustedProxies)
 	isRight, err := h.Throttle.NewLoginAttempt(name, source.String(), deviceID).Verify(r.Context(), h.Passwords, hash, secret)

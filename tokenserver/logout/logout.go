@@ -88,10 +88,23 @@ func (h *Handler) handleRequest(w http.ResponseWriter, r *http.Request, server d
 		return err
 	case current == nil:
 		return respondWithoutSession(w, r, server, req)
-	case r.Method == http.MethodGet && user != nil && req.subject != "" && req.subject == user.Subject:
+	case r.Method == http.MethodGet && user != nil && h.isAbout(req, user):
 		return h.endSession(w, r, server, req, current)
 	}
 	return h.askUser(w, server, req, current, user)
+}
+
+// isAbout reports whether the request has an ID token of the user. One that tokensNotBefore voids
+// may be in other hands: it does not sign the user out.
+func (h *Handler) isAbout(req request, user *registry.User) bool {
+	if req.subject == "" || req.subject != user.Subject {
+		return false
+	}
+	clientUID := ""
+	if req.client != nil {
+		clientUID = req.client.UID
+	}
+	return !h.Registry.NotBeforeOf(clientUID, user.UID).VoidsToken(time.Unix(req.issuedAt, 0))
 }
 
 // handleForm ends the session that the page has shown. If there is another session by now, it asks

@@ -16,8 +16,10 @@ import (
 type request struct {
 	// client is the one that sent the user here; nil if it is not known.
 	client *registry.Client
-	// subject is that of the ID token in the request; empty if it has no valid one.
-	subject string
+	// subject is that of the ID token in the request; empty if it has no valid one. issuedAt is when
+	// that was issued, in Unix seconds.
+	subject  string
+	issuedAt int64
 	// redirectURI is where the browser goes after the logout, one that the client has registered,
 	// and state is its parameter; empty means that the browser stays on this server.
 	redirectURI, state string
@@ -50,7 +52,7 @@ func (h *Handler) readRequest(ctx context.Context, server documents.Server, para
 	var req request
 	noClient := clientMissing
 	if hint := params.Get("id_token_hint"); hint != "" {
-		client, subject, problem := h.verifyHint(server, hint)
+		client, subject, issuedAt, problem := h.verifyHint(server, hint)
 		switch {
 		case problem != noReason:
 			web.NoteError(ctx, oauth.InvalidRequest)
@@ -58,7 +60,7 @@ func (h *Handler) readRequest(ctx context.Context, server documents.Server, para
 		case params.Has("client_id") && params.Get("client_id") != client.ID:
 			return request{}, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageBadRequest}
 		default:
-			req.client, req.subject = client, subject
+			req.client, req.subject, req.issuedAt = client, subject, issuedAt
 		}
 	} else if client, ok := h.Registry.Client(params.Get("client_id")); ok {
 		req.client = client
@@ -72,24 +74,25 @@ func (h *Handler) readRequest(ctx context.Context, server documents.Server, para
 	return req, nil
 }
 
-// verifyHint verifies an ID token, and returns its client and subject. This server must have signed
-// it with a key that is still published; it may have expired long ago (RP-Initiated Logout section
-// 2).
-func (h *Handler) verifyHint(server documents.Server, hint string) (*registry.Client, string, noRedirectReason) {
+// verifyHint verifies an ID token, and returns its client and subject, and when it was issued. This
+// server must have signed it with a key that is still published; it may have expired long ago
+// (RP-Initiated Logout section 2).
+func (h *Handler) verifyHint(server documents.Server, hint string) (_ *registry.Client, subject string, issuedAt int64, _ noRedirectReason) {
 	var claims struct {
 		Issuer   string `json:"iss"`
 		Subject  string `json:"sub"`
 		Audience string `json:"aud"`
+		IssuedAt int64  `json:"iat"`
 	}
 	if h.Keys.Verify(hint, oauth.TypeIDToken, &claims) != nil ||
 		claims.Issuer != server.Issuer || claims.Subject == "" || claims.Audience == "" {
-		return nil, "", hintInvalid
+		return nil, "", 0, hintInvalid
 	}
 	client, ok := h.Registry.Client(claims.Audience)
 	if !ok {
-		return nil, "", clientUnknown
+		return nil, "", 0, clientUnknown
 	}
-	return client, claims.Subject, noReason
+	return client, claims.Subject, claims.IssuedAt, noReason
 }
 
 // setRedirect sets where the browser goes after the logout: to the URI, if the client is known and

@@ -37,6 +37,7 @@ type sealedRequest struct {
 	ClientUID string `json:"c,omitempty"`
 	// Subject is in the URL only. It replaces the ID token, which alone may be larger than a URL.
 	Subject     string           `json:"sub,omitempty"`
+	IssuedAt    int64            `json:"iat,omitempty"` // of that ID token
 	RedirectURI string           `json:"u,omitempty"`
 	State       string           `json:"st,omitempty"`
 	NoRedirect  noRedirectReason `json:"why,omitempty"`
@@ -44,7 +45,7 @@ type sealedRequest struct {
 
 // sealForm seals a request for the form of the page that shows the session with a root.
 func (h *Handler) sealForm(req request, rootHash string) (string, error) {
-	req.subject = ""
+	req.subject, req.issuedAt = "", 0
 	return h.seal(req, rootHash, maxForm)
 }
 
@@ -53,7 +54,7 @@ func (h *Handler) sealPosted(req request) (string, error) { return h.seal(req, "
 
 func (h *Handler) seal(req request, rootHash string, limit int) (string, error) {
 	s := sealedRequest{
-		Session: rootHash, StartedAt: h.Now().Unix(), Subject: req.subject,
+		Session: rootHash, StartedAt: h.Now().Unix(), Subject: req.subject, IssuedAt: req.issuedAt,
 		RedirectURI: req.redirectURI, State: req.state, NoRedirect: req.noRedirect,
 	}
 	if req.client != nil {
@@ -88,7 +89,7 @@ func (h *Handler) open(ctx context.Context, sealed string) (req request, rootHas
 	if h.Now().Sub(time.Unix(s.StartedAt, 0)) > interaction.Lifetime {
 		return request{}, "", unknown
 	}
-	req = request{subject: s.Subject, noRedirect: s.NoRedirect}
+	req = request{subject: s.Subject, issuedAt: s.IssuedAt, noRedirect: s.NoRedirect}
 	if client, ok := h.Registry.ClientByUID(s.ClientUID); ok {
 		req.client = client
 		web.NoteClient(ctx, client.ID)

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
@@ -63,9 +64,9 @@ type Document struct {
 	RequestURIParameter bool     `json:"request_uri_parameter_supported"` // the default is true
 }
 
-// Describe returns the metadata of a server with the given scopes.
-func Describe(s documents.Server, scopes []string) Document {
-	grants := grantTypes(s)
+// Describe returns the metadata of a server with the given scopes, as they are at now.
+func Describe(s documents.Server, scopes []string, now time.Time) Document {
+	grants := grantTypes(s, now)
 	code, implicit := slices.Contains(grants, oauth.GrantAuthorizationCode), slices.Contains(grants, oauth.GrantImplicit)
 	d := Document{
 		Issuer:                s.Issuer,
@@ -97,7 +98,7 @@ func Describe(s documents.Server, scopes []string) Document {
 	if implicit {
 		d.ResponseTypes = append(d.ResponseTypes, oauth.ResponseTypeToken, oauth.ResponseTypeIDToken, oauth.ResponseTypeIDTokenToken)
 	}
-	if policy.AllowsGrantTypes(s, oauth.GrantAuthorizationCode, oauth.GrantImplicit) {
+	if policy.AllowsGrantTypes(s, now, oauth.GrantAuthorizationCode, oauth.GrantImplicit) {
 		d.ResponseTypes = append(d.ResponseTypes, oauth.ResponseTypeCodeToken, oauth.ResponseTypeCodeIDToken, oauth.ResponseTypeCodeIDTokenToken)
 	}
 	if code || implicit || slices.Contains(grants, oauth.GrantPassword) {
@@ -111,10 +112,10 @@ func Describe(s documents.Server, scopes []string) Document {
 	return d
 }
 
-// grantTypes returns the grant types that some rule of s allows, in a fixed order.
-func grantTypes(s documents.Server) []string {
+// grantTypes returns the grant types that some rule of s allows at now, in a fixed order.
+func grantTypes(s documents.Server, now time.Time) []string {
 	all := []string{oauth.GrantAuthorizationCode, oauth.GrantImplicit, oauth.GrantPassword, oauth.GrantClientCredentials, oauth.GrantRefreshToken}
-	return slices.DeleteFunc(all, func(grant string) bool { return !policy.AllowsGrantTypes(s, grant) })
+	return slices.DeleteFunc(all, func(grant string) bool { return !policy.AllowsGrantTypes(s, now, grant) })
 }
 
 // claims returns the claims of ID tokens and UserInfo responses: those that the protocol sets, and
@@ -127,6 +128,7 @@ func claims() []string {
 type Handler struct {
 	Registry *registry.Registry
 	Keys     *keys.Set
+	Now      func() time.Time
 
 	cached atomic.Pointer[encodedDocument]
 }
@@ -134,7 +136,7 @@ type Handler struct {
 // encodedDocument is the discovery document as JSON, and the revision of the registry it was made
 // from.
 type encodedDocument struct {
-	revision uint64
+	revision registry.Revision
 	body     []byte
 }
 
@@ -165,7 +167,7 @@ func (h *Handler) discovery() ([]byte, error) {
 	if !ok {
 		return nil, web.NotReady()
 	}
-	body, err := json.Marshal(Describe(server, h.Registry.Scopes()))
+	body, err := json.Marshal(Describe(server, h.Registry.Scopes(), h.Now()))
 	if err != nil {
 		return nil, fmt.Errorf("encoding the discovery document: %w", err)
 	}

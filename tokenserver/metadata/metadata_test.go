@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
@@ -39,7 +40,7 @@ func TestWhatNoRuleAllowsIsNotAdvertised(t *testing.T) {
 			[]string{"query", "fragment", "form_post"}, []string{"S256"},
 		},
 	} {
-		d := Describe(server(c.grants...), nil)
+		d := Describe(server(c.grants...), nil, time.Now())
 		if !slices.Equal(d.GrantTypes, c.grants) || !slices.Equal(d.ResponseTypes, c.types) || !slices.Equal(d.ResponseModes, c.modes) ||
 			!slices.Equal(d.CodeChallenge, c.challenge) {
 			t.Errorf("%v: %+v", c.grants, d)
@@ -50,13 +51,13 @@ func TestWhatNoRuleAllowsIsNotAdvertised(t *testing.T) {
 func TestAHybridResponseTypeNeedsOneRuleThatAllowsBothGrants(t *testing.T) {
 	s := server("authorization_code")
 	s.AllowedClients = append(s.AllowedClients, documents.ClientRule{Name: "other", GrantTypes: []string{"implicit"}})
-	if types := Describe(s, nil).ResponseTypes; !slices.Equal(types, []string{"code", "token", "id_token", "id_token token"}) {
+	if types := Describe(s, nil, time.Now()).ResponseTypes; !slices.Equal(types, []string{"code", "token", "id_token", "id_token token"}) {
 		t.Errorf("advertises %v", types)
 	}
 }
 
 func TestTheDocumentHasNoEmptyListAndSaysWhatIsNotTheDefault(t *testing.T) {
-	b, err := json.Marshal(Describe(server("client_credentials"), nil))
+	b, err := json.Marshal(Describe(server("client_credentials"), nil, time.Now()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +81,7 @@ func TestTheDocumentHasNoEmptyListAndSaysWhatIsNotTheDefault(t *testing.T) {
 }
 
 func TestTheDocumentIsExact(t *testing.T) {
-	d := Describe(server("authorization_code", "implicit"), []string{"openid", "orders:read"})
+	d := Describe(server("authorization_code", "implicit"), []string{"openid", "orders:read"}, time.Now())
 	b, err := json.MarshalIndent(d, "", "  ")
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +108,7 @@ func handler(t *testing.T) *Handler {
 		t.Fatal(err)
 	}
 	s.Keys = []documents.Key{{KID: kid, Algorithm: "ES256", Phase: documents.KeyPublished}}
-	h := &Handler{Registry: registry.New(), Keys: keys.NewSet(rand.Reader)}
+	h := &Handler{Registry: registry.New(time.Now), Keys: keys.NewSet(rand.Reader), Now: time.Now}
 	if err := h.Keys.LoadDir(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +179,7 @@ func TestTheJWKSMayBeCachedForAsLongAsAKeyWaits(t *testing.T) {
 }
 
 func TestBeforeTheServerIsKnownThereIsNothingToCache(t *testing.T) {
-	h := &Handler{Registry: registry.New(), Keys: keys.NewSet(rand.Reader)}
+	h := &Handler{Registry: registry.New(time.Now), Keys: keys.NewSet(rand.Reader), Now: time.Now}
 	for name, answer := range map[string]func(http.ResponseWriter, *http.Request) error{"discovery": h.Discovery, "JWKS": h.JWKS} {
 		w := httptest.NewRecorder()
 		err := answer(w, httptest.NewRequest(http.MethodGet, "/", nil))

@@ -78,12 +78,16 @@ func (m *Minter) AccessToken(in AccessTokenInput) (token string, lifetime time.D
 }
 
 // CheckReady checks that tokens for the client can be made: an access token, and an ID token if the
-// client may ask for one. Callers check it before they use up a code, for example. The error wraps
-// registry.ErrNotServing.
+// client may ask for one. It fails too in the second of a tokensNotBefore of the server or the
+// client, since tokens of that second are void. Callers check it before they use up a code, for
+// example. The error wraps registry.ErrNotServing.
 func (m *Minter) CheckReady(client *registry.Client) error {
 	server, ok := m.Registry.Server()
 	if !ok || len(server.Algorithms) == 0 {
 		return registry.ErrNotServing
+	}
+	if m.Registry.NotBeforeOf(client.UID, "").VoidsToken(m.Now()) {
+		return fmt.Errorf("%w: tokensNotBefore voids what is issued in this second", registry.ErrNotServing)
 	}
 	needed := []string{server.Algorithms[0]}
 	if client.MayHaveScope(oauth.ScopeOpenID) {

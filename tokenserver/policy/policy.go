@@ -5,16 +5,18 @@
 //
 //	policy.go    the decisions
 //	workloads.go those about clients that authenticate by workload identities
+//	legacy.go    the grant types that a rule ends at a time
 //	patterns.go  the patterns in rules: client ids, scopes, hosts, schemes, identifiers
 //	selector.go  the namespaces of rules
 //
-// All functions are pure.
+// All functions are pure: time is a parameter.
 package policy
 
 import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
@@ -39,11 +41,18 @@ type Decision struct {
 	Denials []Denial
 	// AccessTokenLifetime is that of an accepted client.
 	AccessTokenLifetime documents.Seconds
+	// LegacyUntil is when the rule ends the LegacyGrants of an accepted client, in Unix time; zero:
+	// it does not, or the client has none.
+	LegacyUntil int64
+	// EndedGrants are those of the grant types of an accepted client that the rule has ended.
+	EndedGrants []string
 }
 
-// EvaluateClient decides whether the rules of s accept c. The first rule that allows all of c does.
-// labels are those of the client's namespace, nil if they are not known.
-func EvaluateClient(s documents.Server, labels map[string]string, c documents.Client) Decision {
+// EvaluateClient decides whether the rules of s accept c at now. The first rule that allows all of c
+// does. If there is none, the first does that would but for its legacyUntil, and the Decision has
+// the grant types that it has ended: so time alone refuses no client. labels are those of the
+// client's namespace, nil if they are not known.
+func EvaluateClient(s documents.Server, labels map[string]string, c documents.Client, now time.Time) Decision {
 	if slices.Contains(c.Scopes, oauth.ScopeOpenID) && !slices.Contains(s.Algorithms, c.IDTokenAlg) {
 		return Decision{Denials: []Denial{{Message: fmt.Sprintf("idTokenSignedResponseAlg: the server does not sign with %q, but with %s",
 			c.IDTokenAlg, strings.Join(s.Algorithms, ", "))}}}
@@ -52,15 +61,22 @@ func EvaluateClient(s documents.Server, labels map[string]string, c documents.Cl
 		return Decision{Denials: []Denial{{Message: message}}}
 	}
 	var d Decision
-	for _, rule := range s.AllowedClients {
+	var ended *documents.ClientRule // the first that allows all of c but what it has ended
+	for i, rule := range s.AllowedClients {
 		if !includesNamespace(rule.Namespaces, c.Namespace, labels) {
 			continue
 		}
-		if message := checkClient(s, rule, c); message != "" {
+		switch message := checkClient(s, rule, c); {
+		case message != "":
 			d.Denials = append(d.Denials, Denial{Rule: rule.Name, Message: message})
-			continue
+		case !hasEnded(rule, now) || len(LegacyGrants(c.GrantTypes)) == 0:
+			return acceptClient(s, rule, c, now)
+		case ended == nil:
+			ended = &s.AllowedClients[i]
 		}
-		return Decision{Accepted: true, Rule: rule.Name, AccessTokenLifetime: accessTokenLifetime(s, rule, c)}
+	}
+	if ended != nil {
+		return acceptClient(s, *ended, c, now)
 	}
 	if len(d.Denials) == 0 {
 		d.Denials = []Denial{{Message: describeNoRule("clients", c.Namespace, s.AllowedClients,
@@ -69,7 +85,20 @@ func EvaluateClient(s documents.Server, labels map[string]string, c documents.Cl
 	return d
 }
 
-// checkClient returns what a rule does not allow about c; empty if it allows all.
+// acceptClient returns the decision about a client that a rule accepts.
+func acceptClient(s documents.Server, rule documents.ClientRule, c documents.Client, now time.Time) Decision {
+	d := Decision{Accepted: true, Rule: rule.Name, AccessTokenLifetime: accessTokenLifetime(s, rule, c)}
+	if legacy := LegacyGrants(c.GrantTypes); len(legacy) > 0 {
+		d.LegacyUntil = rule.LegacyUntil
+		if hasEnded(rule, now) {
+			d.EndedGrants = legacy
+		}
+	}
+	return d
+}
+
+// checkClient returns what a rule does not allow about c, whatever the time is; empty if it allows
+// all.
 func checkClient(s documents.Server, rule documents.ClientRule, c documents.Client) string {
 	for _, grant := range c.GrantTypes {
 		if !slices.Contains(rule.GrantTypes, grant) {
@@ -78,6 +107,9 @@ func checkClient(s documents.Server, rule documents.ClientRule, c documents.Clie
 	}
 	if !allowsClientID(rule.ClientIDs, c.Namespace, c.ID) {
 		return describeClientID(rule, c)
+	}
+	if !allowsAuthMethod(rule, c.AuthMethod) {
+		return fmt.Sprintf("tokenEndpointAuthMethod: %q is not allowed, only %s", c.AuthMethod, strings.Join(rule.TokenEndpointAuthMethods, ", "))
 	}
 	for _, scope := range c.Scopes {
 		if !matchesPattern(rule.Scopes, scope) {
@@ -231,9 +263,11 @@ func AllowsScope(rs documents.ResourceServer, namespace string, labels map[strin
 	})
 }
 
-// AllowsGrantTypes reports whether one rule of s allows clients all of the grant types.
-func AllowsGrantTypes(s documents.Server, grantTypes ...string) bool {
+// AllowsGrantTypes reports whether one rule of s allows clients all of the grant types at now.
+func AllowsGrantTypes(s documents.Server, now time.Time, grantTypes ...string) bool {
 	return slices.ContainsFunc(s.AllowedClients, func(rule documents.ClientRule) bool {
-		return !slices.ContainsFunc(grantTypes, func(grant string) bool { return !slices.Contains(rule.GrantTypes, grant) })
+		return !slices.ContainsFunc(grantTypes, func(grant string) bool {
+			return !slices.Contains(rule.GrantTypes, grant) || isLegacyGrant(grant) && hasEnded(rule, now)
+		})
 	})
 }

@@ -3,9 +3,12 @@ package policy
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
+
+var now = time.Unix(1_800_000_000, 0)
 
 // server with one rule, which allows what client asks for and little else.
 func server(change func(*documents.Server, *documents.ClientRule)) documents.Server {
@@ -56,7 +59,7 @@ func TestAClientIsAcceptedThatARuleAllowsInEverything(t *testing.T) {
 		"shorter lifetime": func(c *documents.Client) { c.AccessTokenLifetime = 60 },
 		"other algorithm":  func(c *documents.Client) { c.IDTokenAlg = "ES256" },
 	} {
-		d := EvaluateClient(server(nil), nil, client(change))
+		d := EvaluateClient(server(nil), nil, client(change), now)
 		if !d.Accepted || d.Rule != "shop" || len(d.Denials) != 0 {
 			t.Errorf("%s: %+v", name, d)
 		}
@@ -108,7 +111,7 @@ func TestAClientIsRefusedForEachThingThatItsRuleDoesNotAllow(t *testing.T) {
 		"idTokenSignedResponseAlg": {func(c *documents.Client) { c.IDTokenAlg = "PS256" }},
 	} {
 		for i, change := range changes {
-			d := EvaluateClient(server(nil), nil, client(change))
+			d := EvaluateClient(server(nil), nil, client(change), now)
 			if d.Accepted || len(d.Denials) != 1 || !strings.HasPrefix(d.Denials[0].Message, field+":") {
 				t.Errorf("%s, case %d: %+v", field, i, d)
 			}
@@ -123,11 +126,11 @@ func TestTheClaimsThatAClientIsToldWhateverTheScopeAreThoseOfScopesThatTheRuleAl
 	c := client(func(c *documents.Client) {
 		c.Scopes, c.IDTokenClaims = []string{"openid"}, []string{"groups", "name", "department", "name#de"}
 	})
-	if d := EvaluateClient(s, nil, c); !d.Accepted {
+	if d := EvaluateClient(s, nil, c, now); !d.Accepted {
 		t.Errorf("claims of scopes that the rule allows: %+v", d)
 	}
 	c.IDTokenClaims = append(c.IDTokenClaims, "email")
-	if d := EvaluateClient(s, nil, c); d.Accepted || !strings.Contains(d.Denials[0].Message, `"email"`) {
+	if d := EvaluateClient(s, nil, c, now); d.Accepted || !strings.Contains(d.Denials[0].Message, `"email"`) {
 		t.Errorf("a claim of a scope that the rule does not allow: %+v", d)
 	}
 }
@@ -139,12 +142,12 @@ func TestOneRuleMustAllowEverything(t *testing.T) {
 		s.AllowedClients = append(s.AllowedClients, other)
 	})
 	split := client(func(c *documents.Client) { c.GrantTypes = []string{"authorization_code", "client_credentials"} })
-	d := EvaluateClient(s, nil, split)
+	d := EvaluateClient(s, nil, split, now)
 	if d.Accepted || len(d.Denials) != 2 || d.Denials[0].Rule != "shop" || d.Denials[1].Rule != "batch" {
 		t.Errorf("two rules that allow half each: %+v", d)
 	}
 	second := client(func(c *documents.Client) { c.GrantTypes, c.Consent = []string{"client_credentials"}, "Skip" })
-	if d := EvaluateClient(s, nil, second); !d.Accepted || d.Rule != "batch" || len(d.Denials) != 0 {
+	if d := EvaluateClient(s, nil, second, now); !d.Accepted || d.Rule != "batch" || len(d.Denials) != 0 {
 		t.Errorf("what the second rule allows: %+v", d)
 	}
 }
@@ -186,7 +189,7 @@ func TestARuleIsForTheNamespacesItAdmits(t *testing.T) {
 		{"unknown namespace, DoesNotExist", require("DoesNotExist"), nil, false},
 	} {
 		s := server(func(_ *documents.Server, r *documents.ClientRule) { r.Namespaces = c.namespaces })
-		d := EvaluateClient(s, c.labels, client(nil))
+		d := EvaluateClient(s, c.labels, client(nil), now)
 		if d.Accepted != c.want {
 			t.Errorf("%s: %+v", c.name, d)
 		}
@@ -203,14 +206,14 @@ func TestAnAccessTokenLivesAsLongAsTheRuleAllows(t *testing.T) {
 		s := server(func(s *documents.Server, r *documents.ClientRule) {
 			s.AccessTokenLifetime, r.MaxAccessTokenLifetime = c.server, c.rule
 		})
-		d := EvaluateClient(s, nil, client(func(x *documents.Client) { x.AccessTokenLifetime = c.client }))
+		d := EvaluateClient(s, nil, client(func(x *documents.Client) { x.AccessTokenLifetime = c.client }), now)
 		if !d.Accepted || d.AccessTokenLifetime != c.want {
 			t.Errorf("server %d, rule %d, client %d: %+v, want %d", c.server, c.rule, c.client, d, c.want)
 		}
 	}
 	tooLong := client(func(x *documents.Client) { x.AccessTokenLifetime = 901 })
 	s := server(func(_ *documents.Server, r *documents.ClientRule) { r.MaxAccessTokenLifetime = 900 })
-	if d := EvaluateClient(s, nil, tooLong); d.Accepted {
+	if d := EvaluateClient(s, nil, tooLong, now); d.Accepted {
 		t.Errorf("longer than the rule allows: %+v", d)
 	}
 }
@@ -219,10 +222,10 @@ func TestAnEmptyListOfARuleAllowsNothing(t *testing.T) {
 	s := server(func(_ *documents.Server, r *documents.ClientRule) {
 		*r = documents.ClientRule{Name: "empty", Namespaces: documents.Namespaces{All: true}}
 	})
-	if d := EvaluateClient(s, nil, client(nil)); d.Accepted {
+	if d := EvaluateClient(s, nil, client(nil), now); d.Accepted {
 		t.Errorf("%+v", d)
 	}
-	if d := EvaluateClient(documents.Server{Algorithms: []string{"RS256"}}, nil, client(nil)); d.Accepted {
+	if d := EvaluateClient(documents.Server{Algorithms: []string{"RS256"}}, nil, client(nil), now); d.Accepted {
 		t.Errorf("a server without rules: %+v", d)
 	}
 }
@@ -298,7 +301,7 @@ func TestOnlyAPatternThatNamesANamespaceGivesAnotherOneItsIDs(t *testing.T) {
 		s := server(func(_ *documents.Server, r *documents.ClientRule) {
 			r.Namespaces, r.ClientIDs = documents.Namespaces{All: true}, []string{"none", c.pattern}
 		})
-		d := EvaluateClient(s, nil, client(func(x *documents.Client) { x.Namespace, x.ID = "apps", c.id }))
+		d := EvaluateClient(s, nil, client(func(x *documents.Client) { x.Namespace, x.ID = "apps", c.id }), now)
 		if d.Accepted != c.want {
 			t.Errorf("pattern %q, id %q of namespace apps: %+v", c.pattern, c.id, d)
 		}
@@ -350,7 +353,7 @@ func TestASchemeIsAllowedByNameOrWithADotByAStar(t *testing.T) {
 		s := server(func(_ *documents.Server, r *documents.ClientRule) {
 			r.RedirectSchemes, r.Consent, r.GrantTypes = c.schemes, []string{"Required", "Skip"}, []string{"authorization_code", "implicit"}
 		})
-		if d := EvaluateClient(s, nil, c.client); d.Accepted != c.want {
+		if d := EvaluateClient(s, nil, c.client, now); d.Accepted != c.want {
 			t.Errorf("%s: %+v", c.name, d)
 		}
 	}
@@ -371,13 +374,13 @@ func TestWhereNoRuleIsForANamespaceTheMessageSaysByWhichLabelsRulesSelect(t *tes
 		s.AllowedResourceServers = []documents.ResourceServerRule{{Name: "shop", Namespaces: namespaces}}
 	})
 	for _, d := range []Decision{
-		EvaluateClient(s, map[string]string{}, client(nil)), EvaluateResourceServer(s, map[string]string{}, documents.ResourceServer{Namespace: "shop"}),
+		EvaluateClient(s, map[string]string{}, client(nil), now), EvaluateResourceServer(s, map[string]string{}, documents.ResourceServer{Namespace: "shop"}),
 	} {
 		if len(d.Denials) != 1 || !strings.Contains(d.Denials[0].Message, `from namespace "shop": `+labels) {
 			t.Errorf("%+v", d)
 		}
 	}
-	if d := EvaluateClient(server(nil), nil, client(func(c *documents.Client) { c.Namespace = "other" })); strings.Contains(d.Denials[0].Message, "label") {
+	if d := EvaluateClient(server(nil), nil, client(func(c *documents.Client) { c.Namespace = "other" }), now); strings.Contains(d.Denials[0].Message, "label") {
 		t.Errorf("a rule that selects by no label: %+v", d)
 	}
 }

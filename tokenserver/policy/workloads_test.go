@@ -27,14 +27,14 @@ var (
 
 func TestAClientMayHaveWorkloadsOfTheIssuersThatItsRuleAllows(t *testing.T) {
 	for _, allowed := range [][]string{nil, {"cluster", "ci"}} {
-		if d := EvaluateClient(withIssuers(allowed...), nil, withIdentities(serviceAccount, repository)); !d.Accepted {
+		if d := EvaluateClient(withIssuers(allowed...), nil, withIdentities(serviceAccount, repository), now); !d.Accepted {
 			t.Errorf("workloadIssuers %q: %+v", allowed, d)
 		}
 	}
-	if d := EvaluateClient(withIssuers("cluster"), nil, withIdentities(serviceAccount)); !d.Accepted {
+	if d := EvaluateClient(withIssuers("cluster"), nil, withIdentities(serviceAccount), now); !d.Accepted {
 		t.Errorf("%+v", d)
 	}
-	if d := EvaluateClient(withIssuers("ci"), nil, client(nil)); !d.Accepted {
+	if d := EvaluateClient(withIssuers("ci"), nil, client(nil), now); !d.Accepted {
 		t.Errorf("a client without workload identities: %+v", d)
 	}
 }
@@ -50,7 +50,7 @@ func TestAClientIsRefusedForOneWorkloadOfAnIssuerThatItMayNotHave(t *testing.T) 
 		`rule "": workloadIdentities[1].issuer: the server has no workload issuer "gitlab", but "ci"`:                                                   {withIssuers(), withIdentities(serviceAccount, documents.WorkloadIdentity{Issuer: "gitlab", Subject: "x"})},
 		`rule "": workloadIdentities[0].issuer: the workload issuer "cluster" is of type Kubernetes: name the ServiceAccount in serviceAccount instead`: {withIssuers(), withIdentities(documents.WorkloadIdentity{Issuer: "cluster", Subject: "x"})},
 	} {
-		d := EvaluateClient(test.server, nil, test.client)
+		d := EvaluateClient(test.server, nil, test.client, now)
 		if d.Accepted || len(d.Denials) != 1 || want != "rule \""+d.Denials[0].Rule+"\": "+d.Denials[0].Message {
 			t.Errorf("%+v, want %s", d, want)
 		}
@@ -63,7 +63,7 @@ func TestTwoRulesThatAllowAnIssuerEachDoNotAllowBoth(t *testing.T) {
 	second := s.AllowedClients[0]
 	second.Name, second.WorkloadIssuers = "second", []string{"ci"}
 	s.AllowedClients = append(s.AllowedClients, second)
-	d := EvaluateClient(s, nil, withIdentities(serviceAccount, repository))
+	d := EvaluateClient(s, nil, withIdentities(serviceAccount, repository), now)
 	if d.Accepted || len(d.Denials) != 2 || !strings.Contains(d.Denials[1].Message, "workloadIdentities[0]") {
 		t.Errorf("%+v", d)
 	}

@@ -61,6 +61,7 @@ func (r *Registry) apply(name string, e Entry) error {
 	r.entries[name] = e
 	r.names[nameKey{e.Space, e.Value}] = nameOwner{name, e.OwnerUID}
 	r.updateRulesRevision(e)
+	r.notBefore.Store(nil)
 	return nil
 }
 
@@ -231,4 +232,5 @@ func (r *Registry) remove(name string) {
 		delete(r.namespaces, e.Value)
 	}
 	r.updateRulesRevision(e)
+	r.notBefore.Store(nil)
 }

@@ -28,12 +28,13 @@ type Client struct {
 	// Rule is the name of the server's rule that accepts the client.
 	Rule string
 
-	registry      *Registry
-	rulesRevision uint64
-	accepted      bool
-	issuer        string
-	scopes        []string                    // that it may have now, in the order registered
-	scopeOwners   map[string]ResourceServerID // by scope; a built-in one has none
+	registry    *Registry
+	revision    Revision
+	accepted    bool
+	endedGrants []string // that it registered, and that the rule has ended (policy.Decision)
+	issuer      string
+	scopes      []string                    // that it may have now, in the order registered
+	scopeOwners map[string]ResourceServerID // by scope; a built-in one has none
 }
 
 // Client returns the client with an id. It returns false if the client is unknown, suspended or not
@@ -57,9 +58,10 @@ func (r *Registry) evaluate(record *clientRecord) (*Client, bool) {
 	if record == nil {
 		return nil, false
 	}
+	now := r.now()
 	c := record.evaluated.Load()
-	if c == nil || c.rulesRevision != r.rulesRevision {
-		c = r.evaluateClient(record.document)
+	if c == nil || c.revision != r.revision(now) {
+		c = r.evaluateClient(record.document, now)
 		record.evaluated.Store(c)
 	}
 	if !c.accepted {
@@ -68,14 +70,15 @@ func (r *Registry) evaluate(record *clientRecord) (*Client, bool) {
 	return c, true
 }
 
-func (r *Registry) evaluateClient(doc documents.Client) *Client {
-	c := &Client{Client: doc, registry: r, rulesRevision: r.rulesRevision}
+func (r *Registry) evaluateClient(doc documents.Client, now time.Time) *Client {
+	c := &Client{Client: doc, registry: r, revision: r.revision(now)}
 	if r.server == nil || doc.Suspended {
 		return c
 	}
 	labels := r.namespaceLabels(doc.Namespace)
-	d := policy.EvaluateClient(r.server.document, labels, doc)
+	d := policy.EvaluateClient(r.server.document, labels, doc, now)
 	c.accepted, c.Rule, c.AccessTokenLifetime = d.Accepted, d.Rule, d.AccessTokenLifetime.Duration()
+	c.endedGrants = d.EndedGrants
 	c.issuer, c.scopeOwners = r.server.document.Issuer, map[string]ResourceServerID{}
 	for _, scope := range doc.Scopes {
 		if oauth.IsBuiltInScope(scope) {
@@ -93,9 +96,11 @@ func (r *Registry) evaluateClient(doc documents.Client) *Client {
 // IsPublic reports whether the client has no credentials (RFC 6749 section 2.1).
 func (c *Client) IsPublic() bool { return c.AuthMethod == oauth.AuthMethodNone }
 
-// HasGrantType reports whether the client registered a grant type. An accepted client may use all
-// grant types that it registered.
-func (c *Client) HasGrantType(grantType string) bool { return slices.Contains(c.GrantTypes, grantType) }
+// HasGrantType reports whether the client may use a grant type: it registered it, and the rule that
+// accepts it has not ended it.
+func (c *Client) HasGrantType(grantType string) bool {
+	return slices.Contains(c.GrantTypes, grantType) && !slices.Contains(c.endedGrants, grantType)
+}
 
 // RequiresPKCE reports whether the client's authorization requests need a code_challenge: those of
 // all public clients do (RFC 9700 section 2.1.1), and of all others but those registered to go

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
@@ -54,7 +55,7 @@ func costsOf(r *registry.Registry, name func(int) string) []string {
 func unknownName(i int) string { return fmt.Sprint("unknown-", i) }
 
 func TestUnknownNamesCostWhatUsersCostAndAsOften(t *testing.T) {
-	r := registry.New()
+	r := registry.New(time.Now)
 	registrytest.Fill(t, r, append(thousandUsers(), server())...)
 	found := map[string]int{}
 	for i, dummy := range costsOf(r, unknownName) {
@@ -76,7 +77,7 @@ func TestUnknownNamesCostWhatUsersCostAndAsOften(t *testing.T) {
 }
 
 func TestAnUnknownNameCostsAlwaysTheSameOnEveryReplica(t *testing.T) {
-	one, other := registry.New(), registry.New()
+	one, other := registry.New(time.Now), registry.New(time.Now)
 	users := thousandUsers()
 	registrytest.Fill(t, one, append(users, server())...)
 	// In another order, with users that are removed again.
@@ -111,7 +112,7 @@ func TestAnUnknownNameCostsAlwaysTheSameOnEveryReplica(t *testing.T) {
 }
 
 func TestANameWithoutAPasswordIsAsANameThatIsNobodys(t *testing.T) {
-	r := registry.New()
+	r := registry.New(time.Now)
 	locked := newUser(1, "")
 	registrytest.Fill(t, r, server(), locked, newUser(2, bcryptHash))
 	for _, name := range []string{locked.Username, "unknown", "no\x7fname", "", strings.Repeat("n", 300)} {

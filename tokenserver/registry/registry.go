@@ -11,6 +11,7 @@
 //	resource_server.go  resource servers and scopes
 //	binding.go          tells a resource server from one that is created again under its identifier
 //	user.go             users
+//	not_before.go       what the tokensNotBefore of documents void
 //	hash_costs.go       how much verifying the passwords of users costs
 //	credential_use.go   CredentialUse: a request that presented a credential of a client
 //
@@ -20,16 +21,19 @@
 //
 // Whether the rules of the server accept a client is evaluated (package policy) when the client is
 // read, and kept with the client until the server, a namespace, a resource server or a scope
-// changes. So such a change costs one write, however many clients there are, and a request costs a
-// look-up.
+// changes, or the legacyUntil of a rule comes. So such a change costs one write, however many
+// clients there are, and a request costs a look-up.
 package registry
 
 import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/notbefore"
+	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
 )
 
 // Spaces of names, as in Entries.
@@ -67,6 +71,7 @@ var (
 
 // Registry is safe for concurrent use. What it returns is immutable.
 type Registry struct {
+	now    func() time.Time
 	synced atomic.Bool
 
 	mu      sync.RWMutex
@@ -74,6 +79,8 @@ type Registry struct {
 	names   map[nameKey]nameOwner
 	// rulesRevision grows with every change that may change how the rules evaluate a client.
 	rulesRevision uint64
+	// notBefore has the tokensNotBefore of all documents; nil after one of them has changed.
+	notBefore atomic.Pointer[notbefore.Times]
 
 	server               *entryDocument[documents.Server]
 	clients              map[string]*clientRecord // by client id
@@ -97,9 +104,10 @@ type entryDocument[T any] struct {
 	document T
 }
 
-// New returns an empty registry.
-func New() *Registry {
+// New returns an empty registry. now is the clock by which the legacyUntil of rules comes.
+func New(now func() time.Time) *Registry {
 	return &Registry{
+		now:                  now,
 		entries:              map[string]Entry{},
 		names:                map[nameKey]nameOwner{},
 		clients:              map[string]*clientRecord{},
@@ -120,12 +128,28 @@ func (r *Registry) SetSynced() { r.synced.Store(true) }
 // later.
 func (r *Registry) HasSynced() bool { return r.synced.Load() }
 
-// RulesRevision returns a number that grows with every change of the server, a namespace, a
-// resource server or a scope. What was computed from them is valid while the number is the same.
-func (r *Registry) RulesRevision() uint64 {
+// Revision differs from any earlier one after a change of the server, a namespace, a resource
+// server or a scope, and after the legacyUntil of a rule has come.
+type Revision struct {
+	changes    uint64
+	endedRules int
+}
+
+// RulesRevision returns the present revision. What was computed from the rules is valid while it is
+// the same.
+func (r *Registry) RulesRevision() Revision {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.rulesRevision
+	return r.revision(r.now())
+}
+
+// revision is RulesRevision at a time, for a caller that holds the lock.
+func (r *Registry) revision(now time.Time) Revision {
+	revision := Revision{changes: r.rulesRevision}
+	if r.server != nil {
+		revision.endedRules = policy.CountEnded(r.server.document, now)
+	}
+	return revision
 }
 
 // Server returns the document of the server; false while there is none.

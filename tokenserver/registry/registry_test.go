@@ -69,7 +69,7 @@ func user() documents.User {
 // newShop returns a registry with all of these.
 func newShop(t testing.TB) *registry.Registry {
 	t.Helper()
-	r := registry.New()
+	r := registry.New(time.Now)
 	registrytest.Fill(t, r, server(), namespace("shop", "team", "shop"), namespace("orders"), namespace("stock"), orders(), stock(), client(), user())
 	return r
 }
@@ -468,7 +468,7 @@ func TestReplaceLeavesExactlyWhatItWasGiven(t *testing.T) {
 }
 
 func TestANameCanMoveBetweenEntriesInOneReplace(t *testing.T) {
-	r := registry.New()
+	r := registry.New(time.Now)
 	r.Replace(map[string]registry.Entry{"a": {Space: "scope", Value: "x", OwnerUID: "1"}, "b": {Space: "scope", Value: "y", OwnerUID: "2"}})
 	rejected := r.Replace(map[string]registry.Entry{"a": {Space: "scope", Value: "y", OwnerUID: "1"}, "b": {Space: "scope", Value: "x", OwnerUID: "2"}})
 	if len(rejected) != 0 {
@@ -529,7 +529,7 @@ func TestScopesAreTheBuiltInOnesAndThoseWithAnOwner(t *testing.T) {
 }
 
 func TestSyncedStaysTrue(t *testing.T) {
-	r := registry.New()
+	r := registry.New(time.Now)
 	if r.HasSynced() {
 		t.Error("an empty registry is synced")
 	}

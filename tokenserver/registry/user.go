@@ -10,8 +10,8 @@ type User struct {
 	documents.User
 }
 
-// UserByUID returns the user with a UID; false if there is none, or if it does not own both its
-// names.
+// UserByUID returns the user with a UID; false if there is none, if it is suspended, or if it does
+// not own both its names, which callers need not tell apart.
 func (r *Registry) UserByUID(uid string) (*User, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -20,8 +20,8 @@ func (r *Registry) UserByUID(uid string) (*User, bool) {
 
 // LookUpLogin returns what to verify a password against, for a username as it was typed. The name
 // is the username in its normal form, or as it was typed if it has none. If there is no such user,
-// or the user has no password, user is nil and hash is a dummy: no password matches it, and
-// verifying it costs as much as verifying a user's.
+// or the user is suspended or has no password, user is nil and hash is a dummy: no password matches
+// it, and verifying it costs as much as verifying a user's.
 func (r *Registry) LookUpLogin(username string) (name string, user *User, hash string) {
 	name, err := password.NormalizeUsername(username)
 	if err != nil {
@@ -45,7 +45,7 @@ func (r *Registry) LookUpLogin(username string) (name string, user *User, hash s
 // findUser is UserByUID for a caller that holds the lock.
 func (r *Registry) findUser(uid string) (*User, bool) {
 	u := r.users[uid]
-	if u == nil || !r.ownsName(SpaceIdentity, u.document.Subject, uid) || !r.ownsName(SpaceUsername, u.document.Username, uid) {
+	if u == nil || u.document.Suspended || !r.ownsName(SpaceIdentity, u.document.Subject, uid) || !r.ownsName(SpaceUsername, u.document.Username, uid) {
 		return nil, false
 	}
 	return &User{u.document}, true

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
@@ -58,7 +59,7 @@ func TestAServiceAccountIsTheOneClientOfItsOwnNamespaceThatListsIt(t *testing.T)
 		"one that wants another UID": {clients: []documents.Client{workloadClient("shop", "web", documents.WorkloadIdentity{Subject: webSubject, UID: "uid-2"})}},
 		"one of another issuer":      {clients: []documents.Client{workloadClient("shop", "web", documents.WorkloadIdentity{Issuer: "ci", Subject: webSubject})}},
 	} {
-		r := registry.New()
+		r := registry.New(time.Now)
 		registrytest.Fill(t, r, workloadServer(), namespace("shop"), namespace("orders"))
 		for _, c := range test.clients {
 			registrytest.Fill(t, r, c)
@@ -71,7 +72,7 @@ func TestAServiceAccountIsTheOneClientOfItsOwnNamespaceThatListsIt(t *testing.T)
 }
 
 func TestAClientLosesItsServiceAccountWithTheChangeThatTakesItAway(t *testing.T) {
-	r := registry.New()
+	r := registry.New(time.Now)
 	web := workloadClient("shop", "web", documents.WorkloadIdentity{Subject: webSubject}, documents.WorkloadIdentity{Issuer: "ci", Subject: "repo:shop"})
 	registrytest.Fill(t, r, workloadServer(), namespace("shop"), web)
 	check := func(when string, want bool) {
@@ -103,7 +104,7 @@ func TestAClientLosesItsServiceAccountWithTheChangeThatTakesItAway(t *testing.T)
 // The index has one place for each ServiceAccount that a client lists, so a change costs as much
 // with ten thousand clients as with one.
 func TestTheClientOfAServiceAccountIsFoundAmongThousands(t *testing.T) {
-	r := registry.New()
+	r := registry.New(time.Now)
 	registrytest.Fill(t, r, workloadServer(), namespace("shop"))
 	for i := range 2000 {
 		registrytest.Fill(t, r, workloadClient("shop", fmt.Sprint("web-", i), documents.WorkloadIdentity{Subject: fmt.Sprint("system:serviceaccount:shop:web-", i)}))

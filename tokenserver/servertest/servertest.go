@@ -144,9 +144,10 @@ func New(t testing.TB) *Server {
 // token was logged.
 func NewWith(t testing.TB, o Options) *Server {
 	t.Helper()
+	clock := &Clock{now: time.Now().Truncate(time.Second)}
 	s := &Server{
-		T: t, Clock: &Clock{now: time.Now().Truncate(time.Second)}, Log: &Log{}, Metrics: prometheus.NewRegistry(),
-		Registry: registry.New(), Document: o.Document, Store: o.Store, routes: map[string]web.Handler{},
+		T: t, Clock: clock, Log: &Log{}, Metrics: prometheus.NewRegistry(),
+		Registry: registry.New(clock.Now), Document: o.Document, Store: o.Store, routes: map[string]web.Handler{},
 		secrets: []string{Secret, Password},
 	}
 	if s.Store == nil {
@@ -203,6 +204,7 @@ func (s *Server) Restart() {
 	must(s.T, err)
 	s.Store.Store, s.Grants.StoreID = s.Memory, s.Memory.ID()
 	s.Store.OnEnd(s.Grants.ReportEnd)
+	s.Store.SetNotBefore(s.Registry.NotBefore)
 }
 
 func (s *Server) recordUse(use registry.CredentialUse) {

@@ -1,7 +1,7 @@
 // Package session keeps users signed in in their browsers. A session is a sealed cookie, and no
 // record. It ends at its idle or absolute lifetime, when its user is gone or has another password
-// (its UID and epoch are compared with the registry's at each use), and when its root is marked as
-// ended.
+// (its UID and epoch are compared with the registry's at each use), when the tokensNotBefore of the
+// server or the user voids its login, and when its root is marked as ended.
 //
 // Each login makes a new session id (RFC 9700 section 4.7 on fixation). The root is made at the
 // first login of a user in a browser, and later logins of that user keep it, so that signing in
@@ -172,7 +172,7 @@ func (s *Sessions) newRandomID() (string, error) {
 // After an error that is not known.
 func (s *Sessions) Current(ctx context.Context, r *http.Request, server documents.Server) (*Session, *registry.User, error) {
 	session, user, err := s.Endable(ctx, r, server)
-	if session == nil || user == nil || s.isIdle(server, session) || !s.Now().Before(session.EndsAt(server)) {
+	if session == nil || user == nil || s.isVoid(session) || s.isIdle(server, session) || !s.Now().Before(session.EndsAt(server)) {
 		return nil, nil, err
 	}
 	return session, user, nil
@@ -180,8 +180,8 @@ func (s *Sessions) Current(ctx context.Context, r *http.Request, server document
 
 // Endable is like Current, but also returns a session that is not valid and that a logout has to
 // end all the same: one that was idle for too long or is at its absolute end, since tokens that
-// were issued for it may still be valid; and one whose user is not served, since that may change.
-// The user is nil then.
+// were issued for it may still be valid; one that tokensNotBefore voids, since that may be lowered;
+// and one whose user is not served, since that may change: the user is nil then.
 func (s *Sessions) Endable(ctx context.Context, r *http.Request, server documents.Server) (*Session, *registry.User, error) {
 	session := s.openCookie(r, server)
 	if session == nil || s.isForgettable(session) {
@@ -203,6 +203,11 @@ func (s *Sessions) Endable(ctx context.Context, r *http.Request, server document
 // session has expired, and so has the last access token.
 func (s *Sessions) isForgettable(session *Session) bool {
 	return !s.Now().Before(session.lastExpiry().Add(grant.MaxAccessTokenLifetime))
+}
+
+// isVoid reports whether the tokensNotBefore of the server or the user voids the session's login.
+func (s *Sessions) isVoid(session *Session) bool {
+	return s.Registry.NotBeforeOf("", session.UserUID).VoidsLogin(time.Unix(session.AuthTime, 0))
 }
 
 // isIdle reports whether the session was not used for longer than the idle lifetime that the server

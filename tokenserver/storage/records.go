@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Bounds on live grants.
+// Bounds on live grants. Those that tokensNotBefore voids do not count.
 const (
 	// MaxGrantsPerUserAndClient bounds the live grants of a user to a client. One more ends the
 	// oldest.
@@ -93,6 +93,8 @@ type Grant struct {
 	// SealingKID is the id of the key that seals the current refresh token.
 	SealingKID string
 
+	// CreatedAt is when the user authorized the grant: when its code was issued, which may be a
+	// moment before the record was created, or when its password was verified.
 	CreatedAt  time.Time
 	LastUsedAt time.Time
 	// RefreshUntil is when refreshing ends at the latest; zero: no refresh token.

@@ -4,6 +4,7 @@
 //
 //	storage.go       the interfaces Store and Reader, and their errors
 //	records.go       Grant and Consent
+//	void.go          VoidGrants, by which stores know what tokensNotBefore voids
 //	marks.go         Mark, and the bounds on marks
 //	mark_counter.go  MarkCounter, which keeps these bounds for stores with all marks in memory
 //	metrics.go       the metrics that all stores have
@@ -19,6 +20,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/notbefore"
 )
 
 var (
@@ -69,6 +72,10 @@ type Store interface {
 
 	// Sweep removes the records that have expired at now, and returns how many.
 	Sweep(ctx context.Context, now time.Time) (int, error)
+
+	// SetNotBefore sets the function that returns what makes grants void. A void grant stays as it
+	// is, and counts against no bound.
+	SetNotBefore(times func() notbefore.Times)
 
 	// OnEnd sets the function that is called with each grant that the store has ended by itself: at
 	// the bound of a user and a client, or because its consent was deleted. It must not block.

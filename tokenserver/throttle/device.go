@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/notbefore"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
@@ -46,11 +47,13 @@ type Devices struct {
 }
 
 // KnownID returns the id of the browser if the user has signed in with it since the last change of
-// the password, otherwise "". The epoch is the user's current one.
-func (d *Devices) KnownID(r *http.Request, issuer, userUID, epoch string) string {
+// the password, and later than the limits, otherwise "". The epoch and the limits are those that the
+// user has now.
+func (d *Devices) KnownID(r *http.Request, issuer, userUID, epoch string, limits notbefore.Limits) string {
 	known := d.openCookie(r, issuer)
 	for _, user := range known.Users {
-		if user.UID == userUID && user.Epoch == epoch && d.Now().Sub(time.Unix(user.Since, 0)) < deviceLifetime {
+		since := time.Unix(user.Since, 0)
+		if user.UID == userUID && user.Epoch == epoch && !limits.VoidsLogin(since) && d.Now().Sub(since) < deviceLifetime {
 			return known.ID
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/notbefore"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
@@ -73,7 +74,7 @@ func (d *deviceFixture) signIn(userUID string) *http.Cookie {
 }
 
 func (d *deviceFixture) knows(userUID string) bool {
-	return d.KnownID(d.request(), issuer, userUID, d.epoch) != ""
+	return d.KnownID(d.request(), issuer, userUID, d.epoch, notbefore.Limits{}) != ""
 }
 
 func TestABrowserIsKnownForThoseWhoSignedInWithIt(t *testing.T) {
@@ -89,14 +90,14 @@ func TestABrowserIsKnownForThoseWhoSignedInWithIt(t *testing.T) {
 	if !d.knows("alice") || d.knows("bob") || d.knows("") {
 		t.Error("the browser is not known for alice alone")
 	}
-	first := d.KnownID(d.request(), issuer, "alice", d.epoch)
+	first := d.KnownID(d.request(), issuer, "alice", d.epoch, notbefore.Limits{})
 	d.signIn("bob")
-	if d.KnownID(d.request(), issuer, "alice", d.epoch) != first || d.KnownID(d.request(), issuer, "bob", d.epoch) != first {
+	if d.KnownID(d.request(), issuer, "alice", d.epoch, notbefore.Limits{}) != first || d.KnownID(d.request(), issuer, "bob", d.epoch, notbefore.Limits{}) != first {
 		t.Error("the browser became another one")
 	}
 	other := newDeviceFixture(t)
 	other.signIn("alice")
-	if other.KnownID(other.request(), issuer, "alice", d.epoch) == first {
+	if other.KnownID(other.request(), issuer, "alice", d.epoch, notbefore.Limits{}) == first {
 		t.Error("two browsers are one")
 	}
 }
@@ -128,13 +129,13 @@ func TestABrowserIsKnownForAFewUsersAndNotForEver(t *testing.T) {
 func TestABrowserIsUnknownAfterAChangeOfThePasswordUntilTheNextLogin(t *testing.T) {
 	d := newDeviceFixture(t)
 	d.signIn("alice")
-	first := d.KnownID(d.request(), issuer, "alice", "first")
+	first := d.KnownID(d.request(), issuer, "alice", "first", notbefore.Limits{})
 	d.epoch = "second"
 	if d.knows("alice") {
 		t.Error("the browser is known by a login with the password from before")
 	}
 	d.signIn("alice")
-	if d.KnownID(d.request(), issuer, "alice", "second") != first || d.KnownID(d.request(), issuer, "alice", "first") != "" {
+	if d.KnownID(d.request(), issuer, "alice", "second", notbefore.Limits{}) != first || d.KnownID(d.request(), issuer, "alice", "first", notbefore.Limits{}) != "" {
 		t.Error("the browser is not known, for the new password alone, after a login with it")
 	}
 	cookie := d.signIn("alice")

@@ -204,14 +204,14 @@ func (c *grantCache) wasDeletedEarly(name string, now time.Time) bool {
 	return ok && now.Before(until)
 }
 
-// liveGrantsOf returns the live grants of a pair, oldest first, without the one with the excluded
-// id.
+// liveGrantsOf returns the live grants of a pair that are not void, oldest first, without the one
+// with the excluded id.
 func (c *grantCache) liveGrantsOf(p pair, now time.Time, excludedID string) []storage.Grant {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	var live []storage.Grant
 	for name := range c.byPair[p] {
-		if g := c.byName[name].grant; g.ID != excludedID && g.IsLive(now) {
+		if g := c.byName[name].grant; g.ID != excludedID && c.store.Counts(g, now) {
 			live = append(live, g)
 		}
 	}
@@ -219,19 +219,21 @@ func (c *grantCache) liveGrantsOf(p pair, now time.Time, excludedID string) []st
 	return live
 }
 
-// countNotEnded is a cheap upper bound of countLive: it includes grants that have expired.
+// countNotEnded is a cheap upper bound of countLive: it includes grants that have expired or are
+// void.
 func (c *grantCache) countNotEnded() int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.notEnded
 }
 
+// countLive returns how many grants count against the bound of the server.
 func (c *grantCache) countLive(now time.Time) int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	live := 0
 	for _, cached := range c.byName {
-		if cached.grant.IsLive(now) {
+		if c.store.Counts(cached.grant, now) {
 			live++
 		}
 	}

@@ -66,6 +66,7 @@ type Config struct {
 // objects.
 type Store struct {
 	storage.EndNotifier
+	storage.VoidGrants
 
 	config  Config
 	clients clients

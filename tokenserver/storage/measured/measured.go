@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/notbefore"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
@@ -41,6 +42,9 @@ func (s *Store) RecentReader() storage.Reader { return s.recent }
 
 // OnEnd implements storage.Store.
 func (s *Store) OnEnd(notify func(ctx context.Context, g storage.Grant)) { s.next.OnEnd(notify) }
+
+// SetNotBefore implements storage.Store.
+func (s *Store) SetNotBefore(times func() notbefore.Times) { s.next.SetNotBefore(times) }
 
 // CreateGrant implements storage.Store.
 func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (created storage.Grant, err error) {

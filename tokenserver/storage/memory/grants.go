@@ -32,11 +32,22 @@ func (s *Store) createGrant(g storage.Grant) (created storage.Grant, ended []sto
 		s.sweepGrants(now)
 		s.lastSweep = now
 	}
-	if s.notEnded >= s.maxPerServer {
+	if s.notEnded >= s.maxPerServer && s.countGrants(now) >= s.maxPerServer {
 		return storage.Grant{}, nil, storage.ErrFull
 	}
 	ended = s.endOldest(g.UserUID, g.ClientUID, now)
 	return s.storeGrant(g).Clone(), ended, nil
+}
+
+// countGrants returns how many grants count against the bound of the server.
+func (s *Store) countGrants(now time.Time) int {
+	count := 0
+	for _, g := range s.grants {
+		if s.Counts(g, now) {
+			count++
+		}
+	}
+	return count
 }
 
 // endOldest ends the oldest live grants of the user and the client so that one more keeps their
@@ -44,7 +55,7 @@ func (s *Store) createGrant(g storage.Grant) (created storage.Grant, ended []sto
 func (s *Store) endOldest(userUID, clientUID string, now time.Time) (ended []storage.Grant) {
 	var live []storage.Grant
 	for id := range s.notEndedOf[userAndClient{userUID, clientUID}] {
-		if g := s.grants[id]; g.IsLive(now) {
+		if g := s.grants[id]; s.Counts(g, now) {
 			live = append(live, g)
 		}
 	}

@@ -24,6 +24,7 @@ import (
 // Store is a storage.Store in memory. It is safe for concurrent use.
 type Store struct {
 	storage.EndNotifier
+	storage.VoidGrants
 
 	now func() time.Time
 	id  string

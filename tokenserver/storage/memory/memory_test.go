@@ -36,6 +36,10 @@ func (b *faultyBackend) SetMarkBounds(kind storage.MarkKind, bounds storage.Mark
 	b.memory.SetMarkBounds(kind, bounds)
 }
 
+func (b *faultyBackend) SetGrantBounds(perUserAndClient, perServer int) {
+	b.memory.SetGrantBounds(perUserAndClient, perServer)
+}
+
 func (b *faultyBackend) DeleteConsent(ctx context.Context, userUID, clientUID string) error {
 	return b.memory.DeleteConsent(ctx, userUID, clientUID)
 }

@@ -113,12 +113,17 @@ func (c *recordCounter) currentBound() int {
 	return c.bound
 }
 
+// isNearBound reports whether a count is more than nine tenths of the bound.
+func (c *recordCounter) isNearBound(counted int) bool { return isNear(counted, c.currentBound()) }
+
+func isNear(counted, bound int) bool { return counted >= bound-bound/10 }
+
 // grantsWarning returns a sentence for the server's condition when more than nine tenths of the
 // bound on grants are used, and else "".
 func (c *recordCounter) grantsWarning() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.counted < c.bound-c.bound/10 {
+	if !isNear(c.counted, c.bound) {
 		return ""
 	}
 	return fmt.Sprintf("more than nine tenths of the %d grants that this server may have are live, and at the bound no more can begin: "+
@@ -168,6 +173,9 @@ func (s *Store) countRecords(ctx context.Context, counter *recordCounter) error 
 		args := pgx.StrictNamedArgs{"server_uid": s.options.ServerUID, "now": now.UTC(), "limit": counter.currentBound()}
 		return c.QueryRow(ctx, counter.sql, args).Scan(&counted)
 	})
+	if err == nil && counter == s.liveGrants && counter.isNearBound(counted) {
+		counted, err = s.countNotVoid(ctx, now, counted)
+	}
 	if err == nil {
 		counter.setCount(counted, now)
 	}

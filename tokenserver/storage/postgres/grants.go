@@ -67,6 +67,7 @@ var (
 		WHERE server_uid = @server_uid AND ended_at IS NULL AND id IN (
 			SELECT id FROM oauth_grants
 			WHERE server_uid = @server_uid AND user_uid = @user_uid AND client_uid = @client_uid AND ended_at IS NULL AND expires_at > @now
+				AND COALESCE(auth_time, created_at) >= @login_from AND created_at >= @authorized_from
 			ORDER BY created_at DESC, id DESC OFFSET @keep)
 		RETURNING ` + grantColumnNames
 
@@ -129,6 +130,7 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 // concurrent creations for the user and the client have committed, so that the second sees them.
 func (s *Store) createGrant(ctx context.Context, c *pgxpool.Conn, g storage.Grant) (ended []storage.Grant, err error) {
 	now := s.options.Now().UTC()
+	limits := s.NotBefore().At(now, g.ClientUID, g.UserUID)
 	batch := &pgx.Batch{}
 	batch.Queue(lockPair, pgx.StrictNamedArgs{
 		"server_uid": s.options.ServerUID, "user_uid": g.UserUID, "client_uid": g.ClientUID, "expires_at": g.ExpiresAt,
@@ -136,7 +138,7 @@ func (s *Store) createGrant(ctx context.Context, c *pgxpool.Conn, g storage.Gran
 	batch.Queue(endOldestGrants, pgx.StrictNamedArgs{
 		"server_uid": s.options.ServerUID, "user_uid": g.UserUID, "client_uid": g.ClientUID, "now": now,
 		"end_reason": storage.EndBound, "kept_until": now.Add(storage.EndedRetention), "version": g.Version,
-		"keep": s.maxPerUserAndClient.Load() - 1,
+		"keep": s.maxPerUserAndClient.Load() - 1, "login_from": secondAfter(limits.Login), "authorized_from": secondAfter(max(limits.Login, limits.Client)),
 	}).Query(func(rows pgx.Rows) (err error) {
 		ended, err = pgx.CollectRows(rows, scanGrant)
 		return err

@@ -59,6 +59,7 @@ type Options struct {
 // Store is a storage.Store in a PostgreSQL database. It is safe for concurrent use.
 type Store struct {
 	storage.EndNotifier
+	storage.VoidGrants
 
 	options   Options
 	replicaID string                   // random

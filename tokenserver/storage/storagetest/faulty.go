@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/notbefore"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
@@ -163,6 +164,9 @@ func (f *Faulty) CountMarks(ctx context.Context, kind storage.MarkKind, userUID 
 
 // OnEnd implements storage.Store.
 func (f *Faulty) OnEnd(notify func(context.Context, storage.Grant)) { f.Store.OnEnd(notify) }
+
+// SetNotBefore implements storage.Store.
+func (f *Faulty) SetNotBefore(times func() notbefore.Times) { f.Store.SetNotBefore(times) }
 
 // Sweep implements storage.Store.
 func (f *Faulty) Sweep(ctx context.Context, now time.Time) (int, error) {

@@ -4,6 +4,7 @@
 //	storagetest.go  Run, and the tests of grants
 //	consents.go     the tests of consents
 //	marks.go        the tests of marks and the sweep
+//	void.go         the tests of grants that tokensNotBefore voids
 //	edges.go        the tests of races, bounds and unusual values
 //	faulty.go       Faulty, a store whose calls fail on request
 package storagetest
@@ -26,6 +27,8 @@ type Backend interface {
 	storage.Store
 	// SetMarkBounds replaces the bounds on marks of a kind.
 	SetMarkBounds(kind storage.MarkKind, bounds storage.MarkBounds)
+	// SetGrantBounds replaces the bounds on live grants.
+	SetGrantBounds(perUserAndClient, perServer int)
 	// DeleteConsent deletes a consent, as people do with kubectl or SQL to withdraw it. It returns
 	// nil if there is none.
 	DeleteConsent(ctx context.Context, userUID, clientUID string) error
@@ -51,6 +54,8 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"AnEndedGrantKeepsItsID", endedKeepsID},
 		{"TheOldestGrantOfAPairEndsAtTheBound", oldestEndsAtBound},
 		{"EndedAndExpiredGrantsDoNotCountForTheBound", endedDoNotCount},
+		{"VoidGrantsCountAgainstNoBoundOfAPair", voidDoNotCountForPair},
+		{"VoidGrantsDoNotCountAgainstTheBoundOfAServer", voidDoNotCountForServer},
 		{"AnIDThatIsTakenEndsNothing", takenIDEndsNothing},
 		{"FiftyParallelCreatesKeepTheBoundOfAPair", parallelCreatesOfAPair},
 		{"AnOldVersionOfWhatWasRemovedReplacesNothing", oldVersionsStayOld},
