@@ -3,6 +3,7 @@
 // secrets. Manager and token server derive decisions from them with the same package, policy.
 //
 //	documents.go  the kinds of documents
+//	keys.go       the keys of others in them, and what may be fetched
 //	workloads.go  the parts of them about workload identities
 //	encoding.go   JSON
 //	formats.go    the format of a document, and which formats this version reads
@@ -53,6 +54,8 @@ type Server struct {
 	// TokensNotBefore is a Unix time in seconds: what was issued until then is void, and so are the
 	// logins (package notbefore); zero: nothing is.
 	TokensNotBefore int64 `json:"tokensNotBefore,omitempty" format:"server/v2"`
+	// Fetch says what the server may fetch beside what is at public addresses.
+	Fetch *Fetch `json:"fetch,omitempty" format:"server/v2"`
 }
 
 // Values of Server.Storage.
@@ -167,8 +170,9 @@ type Client struct {
 	ID          string   `json:"id"`
 	DisplayName string   `json:"displayName,omitempty"`
 	GrantTypes  []string `json:"grantTypes"`
-	// AuthMethod is client_secret_basic, client_secret_post, WorkloadIdentity or none.
-	AuthMethod   string   `json:"authMethod" format:"client/v2=WorkloadIdentity"`
+	// AuthMethod is client_secret_basic, client_secret_post, private_key_jwt, WorkloadIdentity or
+	// none.
+	AuthMethod   string   `json:"authMethod" format:"client/v2=private_key_jwt|WorkloadIdentity"`
 	RedirectURIs []string `json:"redirectURIs,omitempty"`
 	// PostLogoutRedirectURIs are the URIs that a logout may redirect to, compared as strings.
 	PostLogoutRedirectURIs []string     `json:"postLogoutRedirectURIs,omitempty"`
@@ -182,6 +186,10 @@ type Client struct {
 	// AccessTokenLifetime is the lifetime that the client asks for; zero: that of the server.
 	AccessTokenLifetime Seconds `json:"accessTokenLifetime,omitempty"`
 	Suspended           bool    `json:"suspended,omitempty"`
+	// JWKS are the public keys of a client that signs assertions, and JWKSURI is where they are if
+	// they are not in the document.
+	JWKS    []JWK  `json:"jwks,omitempty" format:"client/v2"`
+	JWKSURI string `json:"jwksURI,omitempty" format:"client/v2"`
 	// WorkloadIdentities are the workloads that are this client, with AuthMethod WorkloadIdentity.
 	WorkloadIdentities []WorkloadIdentity `json:"workloadIdentities,omitempty" format:"client/v2"`
 	// TokensNotBefore is as of the Server, for what was issued to this client.

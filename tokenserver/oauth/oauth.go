@@ -47,11 +47,15 @@ const (
 const (
 	AuthMethodSecretBasic = "client_secret_basic"
 	AuthMethodSecretPost  = "client_secret_post"
+	AuthMethodPrivateKey  = "private_key_jwt"
 	AuthMethodNone        = "none"
 	// AuthMethodWorkloadIdentity is a value of this project: private_key_jwt (OpenID Connect Core
 	// section 9) where not the client but its platform has signed the assertion.
 	AuthMethodWorkloadIdentity = "WorkloadIdentity"
 )
+
+// AssertionTypeJWT is the client_assertion_type of JWTs (RFC 7523 section 2.2).
+const AssertionTypeJWT = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 // Code challenge methods (RFC 7636 section 4.3). The server refuses plain.
 const (
