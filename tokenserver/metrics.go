@@ -7,6 +7,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/clientauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keysource"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
@@ -15,6 +16,7 @@ type endpointMetrics struct {
 	requests *web.Metrics
 	grants   *grant.Metrics
 	clients  *clientauth.Metrics
+	sources  *keysource.Metrics
 }
 
 // newEndpointMetrics returns new metrics, registered.
@@ -27,6 +29,9 @@ func newEndpointMetrics(registerer prometheus.Registerer) (m endpointMetrics, er
 	}
 	if m.clients, err = clientauth.NewMetrics(registerer); err != nil {
 		return m, fmt.Errorf("registering the metrics of client authentication: %w", err)
+	}
+	if m.sources, err = keysource.NewMetrics(registerer); err != nil {
+		return m, fmt.Errorf("registering the metrics of key sets: %w", err)
 	}
 	return m, nil
 }

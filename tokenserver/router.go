@@ -15,6 +15,8 @@
 //
 //	oauth, web, pages     the words of the protocol, errors and responses, HTML
 //	clientauth            which client sent a request
+//	jwks                  the public keys of others
+//	fetch, keysource      getting such keys from URLs, and keeping them
 //	interaction, session  the flows and the sessions of browsers
 //	password, throttle    passwords, and how fast they can be guessed
 //	grant, mint           what a user has authorized, and the tokens for it
@@ -38,10 +40,13 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/authorize"
 	"github.com/oauth-operator/oauth-operator/tokenserver/clientauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/consent"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/introspect"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keysource"
 	"github.com/oauth-operator/oauth-operator/tokenserver/login"
 	"github.com/oauth-operator/oauth-operator/tokenserver/logout"
 	"github.com/oauth-operator/oauth-operator/tokenserver/metadata"
@@ -125,7 +130,10 @@ func (s *Server) newRouter() (*router, error) {
 	flows := &interaction.Flows{Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: s.Random}
 	consents := &interaction.Consents{Store: s.Store, Now: s.Now}
 	sessions := &session.Sessions{Keys: s.Keys, Registry: s.Registry, Grants: grants, Now: s.Now, Random: s.Random}
-	clients := &clientauth.Authenticator{Registry: s.Registry, Now: s.Now, Metrics: metrics.clients, OnUse: s.Used}
+	sources := keysource.New(&fetch.Client{Document: s.document}, s.Now, metrics.sources)
+	clients := &clientauth.Authenticator{
+		Registry: s.Registry, Sources: sources, Marks: s.Store, Now: s.Now, Metrics: metrics.clients, OnUse: s.Used,
+	}
 	passwords := password.NewVerifier(password.Limits{CPUs: runtime.GOMAXPROCS(0), Memory: s.HashMemory}, s.Now)
 	for _, c := range passwords.Metrics() {
 		if err := s.Metrics.Register(c); err != nil {
@@ -166,6 +174,12 @@ func (s *Server) tracing() *web.Tracing {
 		server, _ := s.Registry.Server()
 		return server.TrustedProxies
 	}}
+}
+
+// document returns the server's document; an empty one until the registry has it.
+func (s *Server) document() documents.Server {
+	server, _ := s.Registry.Server()
+	return server
 }
 
 // issuer returns the issuer identifier; empty until the registry has a server document.

@@ -1,31 +1,43 @@
 // Package clientauth authenticates clients (RFC 6749 section 2.3). A client uses the one method
-// that it registered: client_secret_basic, client_secret_post, or none.
+// that it registered: client_secret_basic, client_secret_post, private_key_jwt, or none.
 //
 // The response is the same, byte for byte and in the work that it takes, for an unknown client, a
 // suspended one and a wrong secret, with every method, so that client ids cannot be guessed. Only a
-// client that sent the right secret by another method than its own learns so.
+// client that sent the right secret by another method than its own learns so, and one that has
+// signed an assertion with its key learns what is wrong with that.
 //
 //	clientauth.go   the Authenticator
 //	credentials.go  the credentials in a request
+//	assertion.go    JWTs that authenticate a client (RFC 7523)
+//	privatekey.go   those that the client has signed itself
 //	compare.go      the comparison of secrets with the hashes in the client's document
 //	metrics.go      why clients were not authenticated
 package clientauth
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keysource"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// Authenticator authenticates clients. Registry and Now are required.
+// Authenticator authenticates clients. Registry, Sources, Marks and Now are required.
 type Authenticator struct {
 	Registry *registry.Registry
-	Now      func() time.Time
+	// Sources are the key sets that are fetched.
+	Sources *keysource.Sources
+	// Marks stores which assertions were used.
+	Marks interface {
+		CreateMark(ctx context.Context, m storage.Mark) error
+	}
+	Now func() time.Time
 	// OnUse, if set, is called with each credential that was used. It must not block.
 	OnUse func(registry.CredentialUse)
 	// Metrics may be nil.
@@ -36,12 +48,16 @@ type Authenticator struct {
 
 // Authenticate returns the client that sent the request, whose body has the parameters of form. The
 // error is an *oauth.Error: invalid_request if the request uses more than one method, otherwise
-// invalid_client with status 401 and a challenge.
+// invalid_client with status 401 and a challenge. If the use of an assertion cannot be stored, it is
+// the error of package storage.
 func (a *Authenticator) Authenticate(r *http.Request, form oauth.Params) (*registry.Client, error) {
 	p, err := parseCredentials(r, form)
 	if err != nil {
 		a.Metrics.countFailure(malformed)
 		return nil, a.withChallenge(err)
+	}
+	if p.assertion != nil {
+		return a.authenticateAssertion(r.Context(), *p.assertion)
 	}
 	client, known := a.findClient(p)
 	credential, matches := a.findCredential(client, p.secrets)
@@ -95,12 +111,14 @@ func (a *Authenticator) findClient(p credentials) (*registry.Client, bool) {
 	return nil, false
 }
 
+// notAuthenticated is what whoever is not authenticated is told, whatever the reason.
+const notAuthenticated = "unknown client, wrong credentials, or another method than the client's tokenEndpointAuthMethod"
+
 // authenticationFailed counts the reason, and returns the error for every client that could not be
 // authenticated.
 func (a *Authenticator) authenticationFailed(reason failure) *oauth.Error {
 	a.Metrics.countFailure(reason)
-	return a.withChallenge(oauth.Errorf(oauth.InvalidClient,
-		"unknown client, wrong credentials, or another method than the client's tokenEndpointAuthMethod"))
+	return a.withChallenge(oauth.Errorf(oauth.InvalidClient, notAuthenticated))
 }
 
 // withChallenge adds to an error with status 401 the challenge that it must have (RFC 9110 section

@@ -306,7 +306,7 @@ func TestA401HasAChallenge(t *testing.T) {
 	w := newServer(t)
 	c := w.AddClient(clientWithMethod(oauth.AuthMethodSecretBasic))
 	for _, r := range []*http.Request{
-		newRequest(w, encodedBasicHeader(c.ID, "wrong")), newRequest(w, "Basic x"), newRequest(w, "Bearer x"), newRequest(w, ""), newRequest(w, "", "client_assertion", "x"),
+		newRequest(w, encodedBasicHeader(c.ID, "wrong")), newRequest(w, "Basic x"), newRequest(w, "Bearer x"), newRequest(w, ""), withAssertion(w, "x"),
 	} {
 		a := w.Do(r)
 		w.CheckError(a, 401, "invalid_client")
@@ -351,13 +351,6 @@ func TestAMalformedHeaderIsNoClient(t *testing.T) {
 	for _, scheme := range []string{"basic ", "BASIC ", "Basic  "} {
 		w.RequireOK(w.Do(newRequest(w, scheme+base64.StdEncoding.EncodeToString([]byte(plain)))))
 	}
-}
-
-func TestAnAssertionIsNotKnownYet(t *testing.T) {
-	w := newServer(t)
-	c := w.AddClient(clientWithMethod(oauth.AuthMethodNone))
-	w.CheckError(w.Do(newRequest(w, "", "client_id", c.ID, "client_assertion", "x",
-		"client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")), 401, "invalid_client")
 }
 
 func TestBothSecretsWorkUntilTheOldOneIsRetired(t *testing.T) {

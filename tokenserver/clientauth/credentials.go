@@ -16,6 +16,8 @@ type credentials struct {
 	method  string
 	ids     []string
 	secrets []string
+	// assertion is the JWT with which the client authenticates instead; nil if there is none.
+	assertion *assertion
 }
 
 // parseCredentials returns the credentials in a request. It refuses a request that uses two methods
@@ -35,7 +37,9 @@ func parseCredentials(r *http.Request, form oauth.Params) (credentials, *oauth.E
 	case len(headers) == 1:
 		return parseBasic(headers[0], id)
 	case form.Has("client_assertion"):
-		return credentials{}, oauth.Errorf(oauth.InvalidClient, "client_assertion is not supported")
+		return parseAssertionParameters(form)
+	case form.Has("client_assertion_type"):
+		return credentials{}, oauth.Errorf(oauth.InvalidRequest, "client_assertion is missing")
 	case id == "":
 		return credentials{}, oauth.Errorf(oauth.InvalidClient, "the request says nothing about which client it is from")
 	case secret != "":
@@ -43,6 +47,24 @@ func parseCredentials(r *http.Request, form oauth.Params) (credentials, *oauth.E
 	default:
 		return credentials{method: oauth.AuthMethodNone, ids: []string{id}}, nil
 	}
+}
+
+// parseAssertionParameters returns the assertion in a form (RFC 7521 section 4.2). What is not a JWT
+// is an assertion that nobody has signed.
+func parseAssertionParameters(form oauth.Params) (credentials, *oauth.Error) {
+	switch form.Get("client_assertion_type") {
+	case oauth.AssertionTypeJWT:
+	case "":
+		return credentials{}, oauth.Errorf(oauth.InvalidRequest, "client_assertion_type is missing: it must be %s", oauth.AssertionTypeJWT)
+	default:
+		return credentials{}, oauth.Errorf(oauth.InvalidClient, "client_assertion_type must be %s", oauth.AssertionTypeJWT)
+	}
+	s, ok := parseAssertion(form.Get("client_assertion"))
+	if !ok {
+		return credentials{}, oauth.Errorf(oauth.InvalidClient, notAuthenticated)
+	}
+	s.clientID = form.Get("client_id")
+	return credentials{assertion: &s}, nil
 }
 
 // parseBasic returns the credentials in an Authorization header. A client_id in the form is no

@@ -19,6 +19,11 @@ const (
 	wrongSecret failure = "WrongSecret"
 	// wrongMethod is for clients that do not use the method that they are registered with.
 	wrongMethod failure = "WrongMethod"
+	// wrongSignature is for assertions that no key of the client has signed.
+	wrongSignature failure = "WrongSignature"
+	// invalidAssertion is for assertions with a good signature that are not valid: they have
+	// expired, are for another server, or were used before.
+	invalidAssertion failure = "InvalidAssertion"
 )
 
 // Metrics counts failed authentications of clients. A nil *Metrics counts nothing.
@@ -34,7 +39,7 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 			"Clients that are suspended or not allowed are unknown.",
 	}, []string{"reason"})
 	m := &Metrics{failures: map[failure]prometheus.Counter{}}
-	for _, f := range []failure{malformed, unknownClient, wrongSecret, wrongMethod} {
+	for _, f := range []failure{malformed, unknownClient, wrongSecret, wrongMethod, wrongSignature, invalidAssertion} {
 		m.failures[f] = failures.WithLabelValues(string(f))
 	}
 	if err := registerer.Register(failures); err != nil {

@@ -75,6 +75,8 @@ const (
 const (
 	TypeAccessToken = "at+jwt"
 	TypeIDToken     = "JWT"
+	// TypeClientAssertion is that of JWTs with which clients authenticate (draft-ietf-oauth-rfc7523bis).
+	TypeClientAssertion = "client-authentication+jwt"
 )
 
 // Values of prompt (OpenID Connect Core section 3.1.2.1).

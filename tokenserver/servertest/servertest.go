@@ -24,8 +24,10 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/clientauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keysource"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
@@ -180,7 +182,9 @@ func (s *Server) assemble() {
 	s.Grants = &grant.Service{Store: s.Store, Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: rand.Reader, Log: log}
 	s.Restart()
 	s.Minter = &mint.Minter{Keys: s.Keys, Registry: s.Registry, Now: s.Now}
-	s.Clients = &clientauth.Authenticator{Registry: s.Registry, Now: s.Now, OnUse: s.recordUse}
+	s.Clients = &clientauth.Authenticator{
+		Registry: s.Registry, Sources: s.keySources(), Marks: s.Store, Now: s.Now, OnUse: s.recordUse,
+	}
 	s.Passwords = password.NewVerifier(password.Limits{CPUs: 2, Memory: password.MaxMemory - 1}, time.Now)
 	var err error
 	s.Grants.Metrics, err = grant.NewMetrics(s.Metrics)
@@ -194,6 +198,14 @@ func (s *Server) assemble() {
 	s.Web = &web.Adapter{
 		Log: log, Metrics: webMetrics, Now: s.Now, Random: rand.Reader, Issuer: func() string { return s.Document.Issuer },
 	}
+}
+
+// keySources fetches with the rules of the document that is served.
+func (s *Server) keySources() *keysource.Sources {
+	return keysource.New(&fetch.Client{Document: func() documents.Server {
+		document, _ := s.Registry.Server()
+		return document
+	}}, s.Now, nil)
 }
 
 // Restart replaces what the process keeps in memory, as the program does when it starts again.

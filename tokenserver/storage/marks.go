@@ -10,9 +10,12 @@ const (
 	MarkToken MarkKind = "token"
 	// MarkSession is for sessions: the hash of the root of those that have ended.
 	MarkSession MarkKind = "session"
+	// MarkAssertion is for JWTs with which clients authenticate: one that was used (RFC 7523
+	// section 3).
+	MarkAssertion MarkKind = "assertion"
 )
 
-// Mark records that something ended before it expired. Kind and ID identify it.
+// Mark records that something ended before it expired, or was used. Kind and ID identify it.
 type Mark struct {
 	Kind MarkKind
 	ID   string
@@ -32,8 +35,11 @@ type MarkBounds struct{ PerUserAndClient, PerClient, PerNamespace, PerServer int
 // DefaultMarkBounds returns the bounds on marks of a kind. MarkSession has none, since ending a
 // session must always be possible; package session bounds the logins instead.
 func DefaultMarkBounds(kind MarkKind) MarkBounds {
-	if kind == MarkToken {
+	switch kind {
+	case MarkToken:
 		return MarkBounds{PerUserAndClient: 100, PerClient: 1_000, PerNamespace: 10_000, PerServer: 100_000}
+	case MarkAssertion:
+		return MarkBounds{PerClient: 10_000}
 	}
 	return MarkBounds{}
 }

@@ -66,6 +66,10 @@ type Store interface {
 	// one of DefaultMarkBounds, which all replicas keep together, except for marks that several of
 	// them set at the same moment.
 	SetMark(ctx context.Context, m Mark) error
+	// CreateMark sets a mark that is not set. It returns ErrExists if it is, also if it has expired
+	// and was not swept yet: of all calls with one mark, at all replicas, one succeeds. It returns
+	// ErrFull as SetMark does.
+	CreateMark(ctx context.Context, m Mark) error
 	// CountMarks returns how many unexpired marks of a kind a user has, and at most limit. Marks
 	// that another replica has just set may be missing.
 	CountMarks(ctx context.Context, kind MarkKind, userUID string, limit int) (int, error)

@@ -6,7 +6,7 @@
 //     serve. The manager writes Entries.
 //   - A Replica is what one token server process reports of itself.
 //   - A Usage is when one token server process last accepted which credentials.
-//   - A Mark is a revocation that token servers remember until it expires.
+//   - A Mark is a revocation, or the use of what is good once, that token servers remember until it expires.
 //
 // The API group is internal.oauth-operator.dev. The directory has another name because Go restricts
 // imports of a directory named internal.
@@ -286,7 +286,7 @@ type UsageList struct {
 	Items           []Usage `json:"items"`
 }
 
-// MarkSpec is what was revoked or ended, and how long token servers remember it.
+// MarkSpec is what was revoked, ended or used, and how long token servers remember it.
 type MarkSpec struct {
 	// serverUID is the UID of the AuthorizationServer whose token servers remember it.
 	// +kubebuilder:validation:Type=string
@@ -294,14 +294,16 @@ type MarkSpec struct {
 	// +kubebuilder:validation:MaxLength=128
 	ServerUID types.UID `json:"serverUID"`
 	// kind is token for an access token that was revoked, session for a browser session that has
-	// ended, and grant for an OAuthGrant that was deleted before its code had expired.
-	// +kubebuilder:validation:Enum=token;session;grant
+	// ended, grant for an OAuthGrant that was deleted before its code had expired, and assertion for
+	// a JWT with which a client has authenticated.
+	// +kubebuilder:validation:Enum=token;session;grant;assertion
 	Kind string `json:"kind"`
 	// userUID is the UID of the user of the token or session. Empty if there was none.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	UserUID string `json:"userUID,omitempty"`
-	// clientUID is the UID of the client that the token was issued to. Empty for a session.
+	// clientUID is the UID of the client that the token was issued to, or that has authenticated.
+	// Empty for a session.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	ClientUID string `json:"clientUID,omitempty"`
@@ -317,9 +319,9 @@ type MarkSpec struct {
 	ExpiresAt metav1.MicroTime `json:"expiresAt"`
 }
 
-// Mark is a revocation that the token servers of one AuthorizationServer remember until it expires.
-// Its name is a hash of the AuthorizationServer's UID, the kind, and the id of the token, session
-// or grant.
+// Mark is a revocation, or the use of what is good once, that the token servers of one
+// AuthorizationServer remember until it expires. Its name is a hash of the AuthorizationServer's
+// UID, the kind, and the id of the token, session, grant or assertion.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:metadata:labels="oauth-operator.dev/uninstall=keep"

@@ -70,6 +70,30 @@ func (s *Store) tryWriteMark(ctx context.Context, name string, m storage.Mark) e
 	return err
 }
 
+// CreateMark implements storage.Store. The API server decides which of several creations succeeds.
+func (s *Store) CreateMark(ctx context.Context, m storage.Mark) error {
+	name := s.markName(m.Kind, m.ID)
+	if s.marks.has(name, time.Time{}) {
+		return storage.ErrExists
+	}
+	taken, err := s.marks.places.Reserve(name, m, s.config.Now())
+	if err != nil {
+		return err
+	}
+	if !taken {
+		return storage.ErrExists // another request is about to create it, or may have done so
+	}
+	stored := &internalv1alpha1.Mark{}
+	err = s.createObject(ctx, markResource, s.toMarkObject(name, m), stored)
+	switch {
+	case err == nil:
+		s.marks.put(stored)
+	case !errors.Is(err, storage.ErrAmbiguous):
+		s.marks.places.Release(name)
+	}
+	return err
+}
+
 // IsMarked implements storage.Store.
 func (s *Store) IsMarked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
 	name, now := s.markName(kind, id), s.config.Now()

@@ -86,6 +86,14 @@ func (s *Store) SetMark(ctx context.Context, m storage.Mark) error {
 	return err
 }
 
+// CreateMark implements storage.Store.
+func (s *Store) CreateMark(ctx context.Context, m storage.Mark) error {
+	ctx, c := s.metrics.begin(ctx, createMark)
+	err := s.next.CreateMark(ctx, m)
+	c.end(ctx, err)
+	return err
+}
+
 // CountMarks implements storage.Store.
 func (s *Store) CountMarks(ctx context.Context, kind storage.MarkKind, userUID string, limit int) (n int, err error) {
 	ctx, c := s.metrics.begin(ctx, countMarks)

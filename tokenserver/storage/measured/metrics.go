@@ -27,6 +27,7 @@ const (
 	hasConsent
 	recentHasConsent
 	setMark
+	createMark
 	countMarks
 	isMarked
 	recentIsMarked
@@ -38,7 +39,7 @@ var operationNames = [...]string{
 	createGrant: "create_grant", updateGrant: "update_grant",
 	getGrant: "get_grant", recentGetGrant: "recent_get_grant",
 	getConsent: "get_consent", putConsent: "put_consent", hasConsent: "has_consent", recentHasConsent: "recent_has_consent",
-	setMark: "set_mark", countMarks: "count_marks", isMarked: "is_marked", recentIsMarked: "recent_is_marked",
+	setMark: "set_mark", createMark: "create_mark", countMarks: "count_marks", isMarked: "is_marked", recentIsMarked: "recent_is_marked",
 	sweep: "sweep",
 }
 

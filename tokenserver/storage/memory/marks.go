@@ -34,6 +34,25 @@ func (s *Store) SetMark(ctx context.Context, m storage.Mark) error {
 	return nil
 }
 
+// CreateMark implements storage.Store.
+func (s *Store) CreateMark(ctx context.Context, m storage.Mark) error {
+	if ctx.Err() != nil {
+		return storage.ErrUnavailable
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := markKey{m.Kind, m.ID}
+	if _, exists := s.marks[key]; exists {
+		return storage.ErrExists
+	}
+	if _, err := s.markCounter.Reserve(key.String(), m, s.now()); err != nil {
+		return err
+	}
+	s.markCounter.Add(key.String(), m)
+	s.marks[key] = m.ExpiresAt
+	return nil
+}
+
 // IsMarked implements storage.Store.
 func (s *Store) IsMarked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
 	if ctx.Err() != nil {

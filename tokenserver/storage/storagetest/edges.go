@@ -162,6 +162,9 @@ func withoutTime(t *testing.T, s Backend) {
 		"SetMark": func() error {
 			return s.SetMark(ctx, storage.Mark{Kind: storage.MarkToken, ID: "a", ExpiresAt: time.Now().Add(time.Hour)})
 		},
+		"CreateMark": func() error {
+			return s.CreateMark(ctx, storage.Mark{Kind: storage.MarkToken, ID: "a", ExpiresAt: time.Now().Add(time.Hour)})
+		},
 		"CountMarks": func() error { _, err := s.CountMarks(ctx, storage.MarkToken, "u", 1); return err },
 		"IsMarked":   func() error { _, err := s.IsMarked(ctx, storage.MarkToken, "a"); return err },
 	} {

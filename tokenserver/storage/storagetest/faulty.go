@@ -66,7 +66,7 @@ func (f *Faulty) Calls(method string) int {
 
 // Writes returns how often methods that write were called.
 func (f *Faulty) Writes() int {
-	return f.Calls("CreateGrant") + f.Calls("UpdateGrant") + f.Calls("PutConsent") + f.Calls("SetMark")
+	return f.Calls("CreateGrant") + f.Calls("UpdateGrant") + f.Calls("PutConsent") + f.Calls("SetMark") + f.Calls("CreateMark")
 }
 
 func checkMethod(method string) {
@@ -149,6 +149,12 @@ func (f *Faulty) PutConsent(ctx context.Context, c storage.Consent) (storage.Con
 // SetMark implements storage.Store.
 func (f *Faulty) SetMark(ctx context.Context, m storage.Mark) error {
 	_, err := callWrite(f, "SetMark", func() (struct{}, error) { return struct{}{}, f.Store.SetMark(ctx, m) })
+	return err
+}
+
+// CreateMark implements storage.Store.
+func (f *Faulty) CreateMark(ctx context.Context, m storage.Mark) error {
+	_, err := callWrite(f, "CreateMark", func() (struct{}, error) { return struct{}{}, f.Store.CreateMark(ctx, m) })
 	return err
 }
 

@@ -1,12 +1,13 @@
 // Package storagetest contains the conformance tests that every store passes, and a store whose
 // calls fail on request.
 //
-//	storagetest.go  Run, and the tests of grants
-//	consents.go     the tests of consents
-//	marks.go        the tests of marks and the sweep
-//	void.go         the tests of grants that tokensNotBefore voids
-//	edges.go        the tests of races, bounds and unusual values
-//	faulty.go       Faulty, a store whose calls fail on request
+//	storagetest.go    Run, and the tests of grants
+//	consents.go       the tests of consents
+//	marks.go          the tests of marks and the sweep
+//	created_marks.go  the tests of marks that are created once
+//	void.go           the tests of grants that tokensNotBefore voids
+//	edges.go          the tests of races, bounds and unusual values
+//	faulty.go         Faulty, a store whose calls fail on request
 package storagetest
 
 import (
@@ -73,6 +74,9 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"APlaceIsFreeOnceItsMarkHasExpired", placesAreFreed},
 		{"FiftyParallelMarksKeepABound", parallelMarksKeepBound},
 		{"TheMarksOfAUserAreCounted", marksAreCounted},
+		{"AMarkIsCreatedOnce", markIsCreatedOnce},
+		{"OfFiftyParallelCreationsOfAMarkOneWins", parallelMarkCreations},
+		{"AMarkIsNotCreatedAtTheBoundOfItsClientAndAtNoOther", createdMarksHaveBounds},
 		{"ACallWithoutTimeLeftDoesNothing", withoutTime},
 		{"TheSweepRemovesWhatHasExpiredAndNothingElse", sweepRemovesExpired},
 	} {
