@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/cmd/kubectl-oauth/cluster"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
+)
+
+// tokenStatus waits until a token request is answered with the status.
+func waitForStatus(env *testenv.Env, c *v1alpha1.OAuthClient, want int) {
+	env.T.Helper()
+	config := env.Config(c)
+	env.Eventually("the token server to answer "+http.StatusText(want), eventuallyTimeout, func() (bool, string) {
+		status, _ := env.Post("/token", config, url.Values{"grant_type": {"client_credentials"}})
+		return status == want, http.StatusText(status)
+	})
+}
+
+func TestASuspendedClientIsRefusedUntilItIsResumed(t *testing.T) {
+	env := testenv.New(t)
+	c := env.ReadyClient("service", v1alpha1.OAuthClientSpec{
+		GrantTypes: []v1alpha1.GrantType{"client_credentials"}, TokenEndpointAuthMethod: "client_secret_basic",
+	})
+	p := newPerson(env, "operator").may(env.AppNamespace, "get oauthclients")
+	if text := p.fail(exitFailed, "suspend", "client/service"); !strings.Contains(text, `you may not patch oauthclients.oauth-operator.dev "service"`) {
+		t.Errorf("it says %s", text)
+	}
+	p.may(env.AppNamespace, "patch oauthclients")
+	p.succeed("suspend", "client/service")
+	waitForStatus(env, c, http.StatusUnauthorized)
+	if out := p.succeed("suspend", "client/service"); !strings.Contains(out, "nothing to do") {
+		t.Errorf("the second time it says %s", out)
+	}
+	if got := decodeJSON[changed](t, p.succeed("resume", "oac/service", "-o", "json")); got.Field != "spec.suspended" || got.Value != false || !got.Changed {
+		t.Errorf("the output is %+v", got)
+	}
+	waitForStatus(env, c, http.StatusOK)
+	if text := p.fail(exitFailed, "suspend", "client/absent"); !strings.Contains(text, "is not found") {
+		t.Errorf("it says %s", text)
+	}
+}
+
+func TestAFieldThatAnotherManagerAppliesIsChangedByForceOnly(t *testing.T) {
+	env := testenv.New(t)
+	manifest := `{"apiVersion":"oauth-operator.dev/v1alpha1","kind":"OAuthClient","metadata":{"name":"NAME","namespace":"` + env.AppNamespace + `"},"spec":{"serverRef":{"name":"main","namespace":"` +
+		env.ServerNamespace + `"},"grantTypes":["client_credentials"],"tokenEndpointAuthMethod":"client_secret_basic"MORE}}`
+	apply := func(name, more string) *v1alpha1.OAuthClient {
+		text := strings.NewReplacer("NAME", name, "MORE", more).Replace(manifest)
+		if err := testenv.ControlPlane.Apply(t.Context(), "kustomize-controller", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		c := &v1alpha1.OAuthClient{}
+		if err := testenv.Kube.Get(t.Context(), client.ObjectKey{Namespace: env.AppNamespace, Name: name}, c); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	p := admin(env)
+	apply("explicit", `,"suspended":false`)
+	text := p.fail(exitFailed, "suspend", "client/explicit")
+	for _, want := range []string{"spec.suspended of OAuthClient", "is applied by kustomize-controller, which would revert the change", "--force"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it says %s, and not %s", text, want)
+		}
+	}
+	p.succeed("suspend", "client/explicit", "--force")
+	if c := apply("explicit", `,"suspended":false`); c.Spec.Suspended {
+		t.Error("the other manager does not revert what it applies: then why refuse?")
+	}
+
+	// What the other manager does not apply stays, also when it applies the rest again.
+	apply("silent", "")
+	r := p.run("suspend", "client/silent")
+	if r.status != 0 || !strings.Contains(r.errOut, "kustomize-controller applies the object. It keeps spec.suspended") {
+		t.Errorf("status %d: %s%s", r.status, r.out, r.errOut)
+	}
+	c := apply("silent", "")
+	if !c.Spec.Suspended {
+		t.Error("the other manager removes what it does not apply")
+	}
+	for _, entry := range c.ManagedFields {
+		if entry.Manager == cluster.FieldManager && strings.HasPrefix(entry.Manager, "kubectl") {
+			t.Error("Flux removes the fields of managers whose names begin with kubectl")
+		}
+	}
+}
+
+func TestAGrantThatIsRevokedTakesItsTokensAlong(t *testing.T) {
+	env := testenv.New(t)
+	c := env.ReadyClient("legacy", v1alpha1.OAuthClientSpec{
+		GrantTypes: []v1alpha1.GrantType{"password", "refresh_token"}, TokenEndpointAuthMethod: "client_secret_post", Scopes: []string{"openid"},
+	})
+	token, err := env.Config(c, "openid").PasswordCredentialsToken(env.Context(), testenv.Username, testenv.Password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var grants v1alpha1.OAuthGrantList
+	if err := testenv.Kube.List(t.Context(), &grants, client.InNamespace(env.ServerNamespace)); err != nil || len(grants.Items) != 1 {
+		t.Fatalf("%d grants (%v)", len(grants.Items), err)
+	}
+	name := "grant/" + grants.Items[0].Name
+	p := newPerson(env, "operator").may(env.ServerNamespace, "get,list oauthgrants")
+	if text := p.fail(exitFailed, "revoke", name, "-n", env.ServerNamespace); !strings.Contains(text, "you may not delete oauthgrants.oauth-operator.dev") {
+		t.Errorf("it says %s", text)
+	}
+	t.Setenv("KUBECONFIG", p.kubeconfig)
+	var out bytes.Buffer
+	if status := run(t.Context(), []string{"__complete", "revoke", "-n", env.ServerNamespace, "grant/"}, nil, &out, &out); status != 0 || !strings.Contains(out.String(), name+"\n") {
+		t.Errorf("completion offers %s", out.String())
+	}
+	p.may(env.ServerNamespace, "delete oauthgrants")
+	p.succeed("revoke", name, "-n", env.ServerNamespace)
+	env.Eventually("the token to be void", eventuallyTimeout, func() (bool, string) {
+		status, _ := env.Get("/userinfo", token.AccessToken)
+		return status == http.StatusUnauthorized, http.StatusText(status)
+	})
+	if text := p.fail(exitFailed, "revoke", name, "-n", env.ServerNamespace); !strings.Contains(text, "is not found") {
+		t.Errorf("it says %s", text)
+	}
+}

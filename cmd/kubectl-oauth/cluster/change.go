@@ -1,0 +1,136 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+)
+
+// FieldManager is whom managedFields name for the fields that the program sets. It does not begin
+// with "kubectl": Flux takes fields of such managers for drift and removes them, and a client that
+// was suspended in an incident must not be resumed by the next reconciliation.
+const FieldManager = "oauth-operator-cli"
+
+// ManagedElsewhere is the error of a change that another manager of the field would revert.
+type ManagedElsewhere struct {
+	Object   string
+	Field    string
+	Managers []string
+}
+
+func (m *ManagedElsewhere) Error() string {
+	return fmt.Sprintf("%s of %s is applied by %s, which would revert the change: change it where that has it from, or use --force to change it until then",
+		m.Field, m.Object, strings.Join(m.Managers, " and "))
+}
+
+// Change is a change of one field.
+type Change struct {
+	// Field is the path in the object: "spec", "suspended".
+	Field []string
+	// Value returns the new value for the object as it is, and false if nothing has to change.
+	Value func(object client.Object) (value any, needed bool, err error)
+	// Force changes the field although another manager applies it.
+	Force bool
+}
+
+// Set changes a field of an object, which it reads into object, and returns the new value; nil if
+// it had the value already. The error is a *ManagedElsewhere if another manager applies the field,
+// and Force is not set. A merge patch with the resourceVersion is the least that says so: it takes
+// no field from others, and cannot create an object that was deleted meanwhile.
+func (c *Cluster) Set(ctx context.Context, object client.Object, reference Reference, namespace string, change Change) (set any, err error) {
+	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		set = nil
+		if err := c.Get(ctx, object, namespace, reference.Name); err != nil {
+			return err
+		}
+		value, needed, err := change.Value(object)
+		if err != nil || !needed {
+			return err
+		}
+		if managers := managersOf(object, change.Field); len(managers) > 0 && !change.Force {
+			return &ManagedElsewhere{
+				Object: reference.Kind.Name + " " + qualified(namespace, reference.Name), Field: strings.Join(change.Field, "."), Managers: managers,
+			}
+		}
+		patch, err := patchOf(object, change.Field, value)
+		if err != nil {
+			return err
+		}
+		err = c.client.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldManager), client.FieldValidation(metav1.FieldValidationStrict))
+		if apierrors.IsConflict(err) {
+			return err
+		}
+		set = value
+		return c.explainError(err, "patch", object, namespace, reference.Name)
+	})
+	return set, err
+}
+
+func patchOf(object client.Object, field []string, value any) ([]byte, error) {
+	for _, name := range slices.Backward(field) {
+		value = map[string]any{name: value}
+	}
+	patch := value.(map[string]any)
+	patch["metadata"] = map[string]any{"uid": object.GetUID(), "resourceVersion": object.GetResourceVersion()}
+	return json.Marshal(patch)
+}
+
+// oneOff are managers by which people change an object once. They do not come back to revert
+// anything.
+var oneOff = []string{FieldManager, "kubectl-edit", "kubectl-patch", "kubectl-create", "kubectl-replace"}
+
+// managersOf returns the managers that have set a field and will set it again.
+func managersOf(object client.Object, field []string) []string {
+	parts := make([]any, len(field))
+	for i, name := range field {
+		parts[i] = name
+	}
+	path, err := fieldpath.MakePath(parts...)
+	if err != nil {
+		return nil
+	}
+	var managers []string
+	for _, entry := range object.GetManagedFields() {
+		if entry.FieldsV1 == nil || entry.Subresource != "" || slices.Contains(oneOff, entry.Manager) {
+			continue
+		}
+		set := &fieldpath.Set{}
+		if err := set.FromJSON(bytes.NewReader(entry.FieldsV1.GetRawBytes())); err != nil {
+			continue // a set that cannot be read names no field
+		}
+		if set.Has(path) && !slices.Contains(managers, entry.Manager) {
+			managers = append(managers, entry.Manager)
+		}
+	}
+	return managers
+}
+
+// Appliers returns the managers that apply the object, such as those of GitOps, by server-side
+// apply or as kubectl apply does.
+func Appliers(object client.Object) []string {
+	var managers []string
+	for _, entry := range object.GetManagedFields() {
+		applies := entry.Operation == metav1.ManagedFieldsOperationApply || entry.Manager == "kubectl-client-side-apply"
+		if applies && entry.Subresource == "" && !slices.Contains(managers, entry.Manager) {
+			managers = append(managers, entry.Manager)
+		}
+	}
+	return managers
+}
+
+// Delete deletes an object.
+func (c *Cluster) Delete(ctx context.Context, object client.Object, namespace, name string) error {
+	object.SetNamespace(namespace)
+	object.SetName(name)
+	return c.explainError(c.client.Delete(ctx, object), "delete", object, namespace, name)
+}

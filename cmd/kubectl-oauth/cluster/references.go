@@ -1,0 +1,62 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+)
+
+// Kind is a kind of objects that a reference can name.
+type Kind struct {
+	// Word is what references begin with: "client".
+	Word string
+	// Name is the kind as Kubernetes spells it.
+	Name string
+	// aliases are what kubectl knows the kind by.
+	aliases []string
+	object  func() client.Object
+	list    func() client.ObjectList
+}
+
+// The kinds that references can name.
+var (
+	KindClient = Kind{"client", "OAuthClient", []string{"clients", "oac", "oauthclient", "oauthclients"},
+		func() client.Object { return &v1alpha1.OAuthClient{} }, func() client.ObjectList { return &v1alpha1.OAuthClientList{} }}
+	KindUser = Kind{"user", "OAuthUser", []string{"users", "oauthuser", "oauthusers"},
+		func() client.Object { return &v1alpha1.OAuthUser{} }, func() client.ObjectList { return &v1alpha1.OAuthUserList{} }}
+	KindGrant = Kind{"grant", "OAuthGrant", []string{"grants", "oauthgrant", "oauthgrants"},
+		func() client.Object { return &v1alpha1.OAuthGrant{} }, func() client.ObjectList { return &v1alpha1.OAuthGrantList{} }}
+	KindServer = Kind{"server", "AuthorizationServer", []string{"servers", "authserver", "authorizationserver", "authorizationservers"},
+		func() client.Object { return &v1alpha1.AuthorizationServer{} }, func() client.ObjectList { return &v1alpha1.AuthorizationServerList{} }}
+)
+
+// New returns an empty object of the kind.
+func (k Kind) New() client.Object { return k.object() }
+
+// NewList returns an empty list of the kind.
+func (k Kind) NewList() client.ObjectList { return k.list() }
+
+// Reference names an object: "client/billing".
+type Reference struct {
+	Kind Kind
+	Name string
+}
+
+// ParseReference parses "<kind>/<name>", where the kind is one of those that the command is for.
+func ParseReference(text string, kinds ...Kind) (Reference, error) {
+	word, name, found := strings.Cut(text, "/")
+	word, _, _ = strings.Cut(strings.ToLower(word), ".") // oauthclient.oauth-operator.dev/billing, as kubectl prints it
+	i := slices.IndexFunc(kinds, func(k Kind) bool { return k.Word == word || slices.Contains(k.aliases, word) })
+	if !found || name == "" || i < 0 || strings.Contains(name, "/") {
+		var want []string
+		for _, k := range kinds {
+			want = append(want, k.Word+"/NAME")
+		}
+		return Reference{}, fmt.Errorf("%q is not of the form %s", text, strings.Join(want, " or "))
+	}
+	return Reference{Kind: kinds[i], Name: name}, nil
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer/json"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+)
+
+// manifest are objects of a file, which are not applied yet.
+type manifest struct {
+	given           bool
+	clients         []*v1alpha1.OAuthClient
+	servers         []*v1alpha1.AuthorizationServer
+	resourceServers []v1alpha1.ResourceServer
+	namespaces      map[string]map[string]string // their labels
+}
+
+// readManifest reads a file if one is given. Objects without a namespace are in the caller's.
+func (g *gatherer) readManifest(o *options, path, namespace string) error {
+	if path == "" {
+		return nil
+	}
+	content, err := readFile(o, path)
+	if err != nil {
+		return err
+	}
+	g.manifest = manifest{given: true, namespaces: map[string]map[string]string{}}
+	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(content)))
+	for n := 1; ; n++ {
+		document, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = g.manifest.add(document, namespace)
+		}
+		if err != nil {
+			return fmt.Errorf("%s, document %d: %w", path, n, err)
+		}
+	}
+}
+
+func readFile(o *options, path string) ([]byte, error) {
+	if path == "-" {
+		return io.ReadAll(o.in)
+	}
+	return os.ReadFile(path)
+}
+
+// add adds the object of a document. Kinds that decide nothing are passed over, as are documents of
+// nothing but comments. A field that the kind does not have is an error: a manifest with a misspelt
+// constraint would be explained as one without it.
+func (m *manifest) add(document []byte, namespace string) error {
+	var meta metav1.PartialObjectMetadata
+	if err := yaml.Unmarshal(document, &meta); err != nil {
+		return err
+	}
+	if meta.APIVersion == "v1" && meta.Kind == "Namespace" {
+		var n corev1.Namespace
+		if err := yaml.UnmarshalStrict(document, &n); err != nil {
+			return err
+		}
+		// The label that the API server sets.
+		m.namespaces[n.Name] = map[string]string{corev1.LabelMetadataName: n.Name}
+		maps.Copy(m.namespaces[n.Name], n.Labels)
+		return nil
+	}
+	if meta.APIVersion != v1alpha1.GroupVersion.String() {
+		return nil
+	}
+	switch meta.Kind {
+	case "OAuthClient":
+		c := &v1alpha1.OAuthClient{}
+		m.clients = append(m.clients, c)
+		return decode(document, c, namespace)
+	case "AuthorizationServer":
+		s := &v1alpha1.AuthorizationServer{}
+		m.servers = append(m.servers, s)
+		return decode(document, s, namespace)
+	case "ResourceServer":
+		var rs v1alpha1.ResourceServer
+		err := decode(document, &rs, namespace)
+		m.resourceServers = append(m.resourceServers, rs)
+		return err
+	}
+	return nil
+}
+
+func decode(document []byte, object client.Object, namespace string) error {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return err
+	}
+	serializer := json.NewSerializerWithOptions(json.DefaultMetaFactory, scheme, scheme, json.SerializerOptions{Yaml: true, Strict: true})
+	if _, _, err := serializer.Decode(document, nil, object); err != nil {
+		return err
+	}
+	if object.GetNamespace() == "" {
+		object.SetNamespace(namespace)
+	}
+	return nil
+}
+
+// overlay returns the ResourceServers of the cluster, with those of the manifest in place of the
+// ones of the same name.
+func (m *manifest) overlay(items []v1alpha1.ResourceServer) []v1alpha1.ResourceServer {
+	var all []v1alpha1.ResourceServer
+	for _, rs := range items {
+		replaced := false
+		for i := range m.resourceServers {
+			replaced = replaced || m.resourceServers[i].Namespace == rs.Namespace && m.resourceServers[i].Name == rs.Name
+		}
+		if !replaced {
+			all = append(all, rs)
+		}
+	}
+	return append(all, m.resourceServers...)
+}
