@@ -33,6 +33,8 @@ type clientPass struct {
 	replicas  []replica
 	uses      []internalv1alpha1.CredentialUse
 	requeueAt time.Time
+	// nextRotation is when the secret is replaced next; zero: it is not known that it will be.
+	nextRotation time.Time
 
 	accepted    condition
 	resolved    condition

@@ -75,6 +75,10 @@ func (r *clientReconciler) fillStatus(s *clientPass) {
 	} else {
 		status.Credentials = nil
 	}
+	status.NextRotation = nil
+	if !s.nextRotation.IsZero() {
+		status.NextRotation = unixTime(s.nextRotation.Unix())
+	}
 	status.SecretName = ""
 	if target := compile.SecretTarget(s.client); target != nil && s.credentials.isTrue() {
 		status.SecretName = target.Name

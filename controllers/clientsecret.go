@@ -12,6 +12,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // keepCredentials observes the secret of a client, plans what to write, and writes it. It also
@@ -37,7 +38,7 @@ func (r *clientReconciler) observeSecret(ctx context.Context, s *clientPass) (st
 	if s.document.AuthMethod == string(v1alpha1.AuthMethodNone) {
 		return secretState{isPublic: true}, nil
 	}
-	state.credentials = s.document.Credentials
+	state.uid, state.rotation, state.credentials = s.client.UID, compile.SecretRotationOf(s.client), s.document.Credentials
 	if state.target, state.targetProblem, err = r.findTarget(ctx, s); err != nil {
 		return state, err
 	}
@@ -51,15 +52,15 @@ func (r *clientReconciler) observeSecret(ctx context.Context, s *clientPass) (st
 		state.sourceValue = string(value)
 		return state, err
 	}
+	state.pending = r.pending.get(s.client)
 	if state.targetProblem.isSet() || state.isTargetCurrent() {
 		return state, nil
 	}
-	state.pending = r.pending.get(s.client)
 	if state.target.metadata == nil {
 		if err := r.confirmMissing(ctx, s, state.target.spec.Name); err != nil {
 			return state, err
 		}
-		state.others, err = r.readOtherSecrets(ctx, s.client)
+		state.previous, err = r.readPreviousSecret(ctx, s)
 		return state, err
 	}
 	secret, err := r.readSecret(ctx, client.ObjectKeyFromObject(state.target.metadata))
@@ -75,7 +76,7 @@ func (r *clientReconciler) observeSecret(ctx context.Context, s *clientPass) (st
 
 // executePlan writes what the plan says, in its order.
 func (r *clientReconciler) executePlan(ctx context.Context, s *clientPass, target *secretTarget, plan credentialPlan) error {
-	s.requeueAt = earliest(s.requeueAt, plan.nextEnd)
+	s.requeueAt = earliest(s.requeueAt, earliest(plan.waitUntil, nextEnd(plan.credentials)))
 	if plan.isGenerated {
 		r.pending.set(s.client, plan.secret)
 	}
@@ -93,7 +94,7 @@ func (r *clientReconciler) executePlan(ctx context.Context, s *clientPass, targe
 		if err != nil {
 			return err
 		}
-		s.document.Credentials = plan.credentialsAfterWrite(versionOf(written, ""))
+		s.document.Credentials = plan.credentialsAfterWrite(versionOf(written, ""), r.now())
 		if err := r.writeDocument(ctx, s, s.entry); err != nil {
 			return err
 		}
@@ -102,10 +103,26 @@ func (r *clientReconciler) executePlan(ctx context.Context, s *clientPass, targe
 		r.pending.forget(client.ObjectKeyFromObject(s.client))
 	}
 	s.credentials = plan.condition
-	if plan.deletesOthers {
-		return r.deleteOtherSecrets(ctx, s.client, plan.kept)
+	r.scheduleNext(s, plan.rotation)
+	r.recordRotation(s.client, plan, s.document.Credentials)
+	if !plan.deletesOthers {
+		return nil
 	}
-	return nil
+	if until := plan.othersStayUntil(s.document.Credentials); until.After(r.now()) {
+		s.requeueAt = earliest(s.requeueAt, until)
+		return nil
+	}
+	return r.deleteOtherSecrets(ctx, s.client, plan.kept)
+}
+
+// scheduleNext has the next pass over a client come when a credential ends or is to be replaced.
+func (r *clientReconciler) scheduleNext(s *clientPass, rotation compile.SecretRotation) {
+	now := r.now()
+	s.nextRotation = nextRotation(s.document.Credentials, rotation, s.client.UID, now)
+	s.requeueAt = earliest(s.requeueAt, nextEnd(s.document.Credentials))
+	if s.nextRotation.After(now) { // else it is due, and waits for what the condition says
+		s.requeueAt = earliest(s.requeueAt, s.nextRotation)
+	}
 }
 
 // findTypeProblem returns why a Secret must not be a client's secret by its type, as a predicate of
@@ -138,22 +155,26 @@ func (r *clientReconciler) confirmMissing(ctx context.Context, s *clientPass, na
 	return client.IgnoreNotFound(err)
 }
 
-// readOtherSecrets returns the client secrets in all Secrets of a client.
-func (r *clientReconciler) readOtherSecrets(ctx context.Context, c *v1alpha1.OAuthClient) ([]string, error) {
-	secrets, err := r.listSecrets(ctx, c)
-	if err != nil {
-		return nil, err
+// readPreviousSecret returns the client secret in the Secret that holds the Active credential under
+// another name than the target's, or "" if there is none.
+func (r *clientReconciler) readPreviousSecret(ctx context.Context, s *clientPass) (string, error) {
+	active := findByState(s.document.Credentials, documents.CredentialActive)
+	if active == nil {
+		return "", nil
 	}
-	var values []string
+	secrets, err := r.listSecrets(ctx, s.client)
+	if err != nil {
+		return "", err
+	}
 	for i := range secrets {
+		if secrets[i].UID != parseCredentialSource(active.Source).written.uid {
+			continue
+		}
 		secret, err := r.readSecret(ctx, client.ObjectKeyFromObject(&secrets[i]))
 		if err != nil {
-			if apierrors.IsNotFound(err) {
-				continue
-			}
-			return nil, err
+			return "", client.IgnoreNotFound(err)
 		}
-		values = append(values, string(secret.Data[compile.SecretKeyClientSecret]))
+		return string(secret.Data[compile.SecretKeyClientSecret]), nil
 	}
-	return values, nil
+	return "", nil
 }

@@ -164,7 +164,7 @@ func TestTheHashIsServedBeforeTheSecretIsWritten(t *testing.T) {
 		eventually.True(t, "there is another secret", func() bool {
 			s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name + "-oauth"}}
 			other := env.exists(s) && len(s.Data["client_secret"]) > 0 && string(s.Data["client_secret"]) != value
-			return other && !env.isCredential(c, value)
+			return other && env.stateOf(c, value) == documents.CredentialRetiring
 		})
 	}
 }
@@ -174,9 +174,9 @@ func TestADeletedSecretIsWrittenAgainWithANewValue(t *testing.T) {
 	c := env.readyClient()
 	old := env.clientSecretOf(c)
 	env.deleteObject(env.secretOf(c))
-	eventually.True(t, "the new secret authenticates, the old one does not", func() bool {
+	eventually.True(t, "the new secret authenticates, and the old one for a while", func() bool {
 		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name + "-oauth"}}
-		return env.exists(s) && env.isCredential(c, string(s.Data["client_secret"])) && !env.isCredential(c, old)
+		return env.exists(s) && env.stateOf(c, string(s.Data["client_secret"])) == documents.CredentialActive && env.stateOf(c, old) == documents.CredentialRetiring
 	})
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
@@ -296,7 +296,10 @@ func TestASecretThatGoesWithAClientIsNotTherebyOurs(t *testing.T) {
 		s.OwnerReferences = []metav1.OwnerReference{reference}
 	})
 	updateObject(env, c, withTarget("renamed"))
-	eventually.True(t, "the target has moved", func() bool {
+	eventually.True(t, "the target has moved", func() bool { env.get(c); return c.Status.SecretName == "renamed" })
+	env.clock.move(compile.Overlap(c) + time.Second)
+	touch(env, c)
+	eventually.True(t, "the former target is gone", func() bool {
 		return !env.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: c.Name + "-oauth"}})
 	})
 	updateObject(env, c, withTarget("beside"))
@@ -385,9 +388,13 @@ func TestATargetThatIsRenamedKeepsTheValue(t *testing.T) {
 	value := env.clientSecretOf(c)
 	updateObject(env, c, withTarget("elsewhere"))
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	eventually.True(t, "the old Secret is gone", func() bool {
-		return !env.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: c.Name + "-oauth"}})
-	})
+	old := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: c.Name + "-oauth"}}
+	if !env.exists(old) || string(old.Data["client_secret"]) != value {
+		t.Error("the Secret that Pods mount is gone at once")
+	}
+	env.clock.move(compile.Overlap(c) + time.Second)
+	touch(env, c)
+	eventually.True(t, "the old Secret is gone", func() bool { return !env.exists(old) })
 	if env.clientSecretOf(c) != value || !env.isCredential(c, value) || c.Status.SecretName != "elsewhere" {
 		t.Errorf("the value is another one: %v, status.secretName %q", env.clientSecretOf(c) != value, c.Status.SecretName)
 	}

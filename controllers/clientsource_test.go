@@ -10,6 +10,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 func withFromSecret(name, key string) func(*v1alpha1.OAuthClient) {
@@ -57,7 +58,7 @@ func TestASourceIsReadAndNeverChanged(t *testing.T) {
 	}
 	updateObject(env, source, func(s *corev1.Secret) { s.Data["value"] = []byte(strongSecret + strongSecret) })
 	eventually.True(t, "source, copy and server follow", func() bool {
-		return env.clientSecretOf(c) == strongSecret+strongSecret && env.isCredential(c, strongSecret+strongSecret) && !env.isCredential(c, strongSecret)
+		return env.clientSecretOf(c) == strongSecret+strongSecret && env.stateOf(c, strongSecret+strongSecret) == documents.CredentialActive && env.stateOf(c, strongSecret) == documents.CredentialRetiring
 	})
 	env.deleteObject(source)
 	env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)

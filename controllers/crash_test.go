@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ func TestWhereverTheManagerStopsASecretThatCanBeMountedAuthenticates(t *testing.
 	made := recordWrites(t)
 	env, stop := newEnvWithStop(t)
 	env.newSecret(env.apps, "source", map[string]string{"value": strongSecret})
-	for _, begin := range []string{"new", "deleted Secret", "renamed target", "adopted Secret", "another source"} {
+	for _, begin := range []string{"new", "deleted Secret", "renamed target", "adopted Secret", "another source", "raised revision"} {
 		for n := range 6 {
 			what := begin + " " + strconv.Itoa(n)
 			var c *v1alpha1.OAuthClient
@@ -37,6 +38,10 @@ func TestWhereverTheManagerStopsASecretThatCanBeMountedAuthenticates(t *testing.
 				env.deleteObject(env.secretOf(c))
 			case "renamed target":
 				updateObject(env, c, withTarget("renamed-"+strconv.Itoa(n)))
+			case "raised revision":
+				updateObject(env, c, func(c *v1alpha1.OAuthClient) {
+					c.Spec.Secret = &v1alpha1.ClientSecret{Source: v1alpha1.SecretGenerate, Rotation: &v1alpha1.SecretRotation{Revision: 1}}
+				})
 			case "another source":
 				updateObject(env, c, withFromSecret("source", "value"))
 			case "adopted Secret":
@@ -56,13 +61,17 @@ func TestWhereverTheManagerStopsASecretThatCanBeMountedAuthenticates(t *testing.
 			made.limit(-1)
 			_, stop = runManager(t)
 			env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-			eventually.True(t, "there is one credential, and it is what the Secret holds", func() bool {
+			eventually.True(t, "one credential is Active, that which the Secret holds, and all others retire", func() bool {
 				credentials := env.document(c).Credentials
 				values := env.mountedSecrets(what, c)
 				if begin == "another source" {
-					values = append(values, strongSecret) // and no other
+					values = []string{strongSecret}
 				}
-				return len(values) == 1 && len(credentials) == 1 && credentials[0].State == documents.CredentialActive && env.isCredential(c, values[0])
+				others := slices.ContainsFunc(credentials[min(1, len(credentials)):], func(c documents.Credential) bool { return c.State != documents.CredentialRetiring })
+				if begin == "raised revision" && len(credentials) != 2 {
+					return false // it is neither forgotten nor acted on twice
+				}
+				return len(values) > 0 && !others && env.stateOf(c, values[0]) == documents.CredentialActive && len(credentials) <= 2
 			})
 		}
 	}

@@ -1,9 +1,11 @@
 package controllers
 
 import (
+	"fmt"
 	"io"
-	"slices"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
@@ -13,16 +15,18 @@ import (
 // secretState is what a pass has observed of the secret of a client. Secrets are read only where
 // the plan needs their content, so a value may be empty.
 type secretState struct {
+	uid         types.UID // of the client
 	isPublic    bool
+	rotation    compile.SecretRotation
 	credentials []documents.Credential // in the client's Entry
 	target      *secretTarget          // the Secret that the operator writes; nil: none
 	// targetProblem says why the target must not be written, if so.
 	targetProblem condition
 
 	// Of a client whose secret the operator generates:
-	stored  string   // client_secret in the target
-	others  []string // client_secret in other Secrets that were made for the client
-	pending string   // generated in an earlier pass, and in no Secret yet
+	stored   string // client_secret in the target
+	previous string // client_secret in the Secret that was the target before it got another name
+	pending  string // generated in an earlier pass, and in no Secret yet
 
 	// Of a client with spec.secret.fromSecret, which is nil for others:
 	fromSecret    *v1alpha1.SecretKeyReference
@@ -44,21 +48,41 @@ type credentialPlan struct {
 	secret      string
 	isGenerated bool
 	// activeID is the credential that then becomes Active in the Entry, and source is the version
-	// of fromSecret that its value was read from.
+	// of fromSecret that its value was read from. cause is why it replaces another, if it does, and
+	// rotation says for how long that one is good.
 	activeID string
 	source   secretVersion
-	// deletesOthers deletes the Secrets that were made for the client, except kept.
+	cause    rotationCause
+	rotation compile.SecretRotation
+	// ended are the credentials that are not good any more when this is done, and surplus those of
+	// them that were to be good for longer.
+	ended, surplus []documents.Credential
+	// deletesOthers deletes the Secrets that were made for the client, except kept. They stay for
+	// the overlap after the target got another name.
 	deletesOthers bool
 	kept          []string
 	// condition is CredentialsReady when all this is done.
 	condition condition
-	// nextEnd is when a Retiring credential ends; zero: none retires.
-	nextEnd time.Time
+	// waitUntil is when a rotation is possible that has come too soon after others; zero: none has.
+	waitUntil time.Time
 }
 
 // credentialsAfterWrite returns the credentials for the Entry when the target is written.
-func (p credentialPlan) credentialsAfterWrite(written secretVersion) []documents.Credential {
-	return activate(p.credentials, p.activeID, credentialSource{read: p.source, written: written})
+func (p credentialPlan) credentialsAfterWrite(written secretVersion, now time.Time) []documents.Credential {
+	return activate(p.credentials, p.activeID, credentialSource{read: p.source, written: written}, retirement{now, p.rotation.Overlap})
+}
+
+// othersStayUntil returns until when other Secrets that were made for the client stay.
+func (p credentialPlan) othersStayUntil(credentials []documents.Credential) time.Time {
+	active := findByState(credentials, documents.CredentialActive)
+	if active == nil {
+		return time.Time{}
+	}
+	moved := parseCredentialSource(active.Source).moved
+	if moved == 0 {
+		return time.Time{}
+	}
+	return time.Unix(moved, 0).Add(p.rotation.Overlap)
 }
 
 // planCredentials decides what to write, from what was observed. A client whose Secret cannot be
@@ -69,39 +93,62 @@ func planCredentials(state secretState, now time.Time, random io.Reader) (creden
 	}
 	hadCredentials := len(state.credentials) > 0
 	var plan credentialPlan
-	var nextEnd time.Time
+	var ended []documents.Credential
 	var err error
-	state.credentials, nextEnd = removeEnded(state.credentials, now)
+	state.credentials, ended = removeEnded(state.credentials, now)
 	if state.fromSecret != nil {
 		plan, err = state.planFromSecret(now, random)
 	} else {
 		plan, err = state.planGenerated(hadCredentials, now, random)
 	}
-	plan.nextEnd = nextEnd
+	plan.rotation, plan.ended = state.rotation, append(ended, plan.surplus...)
 	return plan, err
 }
 
 // planGenerated plans for a client whose secret the operator generates. hadCredentials reports
 // whether the Entry has credentials, ended ones included.
 func (state secretState) planGenerated(hadCredentials bool, now time.Time, random io.Reader) (credentialPlan, error) {
-	switch {
-	case state.targetProblem.isSet():
+	if state.targetProblem.isSet() {
 		return state.planNothing(state.targetProblem), nil
-	case state.isTargetCurrent():
-		active := findByState(state.credentials, documents.CredentialActive)
-		return credentialPlan{
-			credentials:   activate(state.credentials, active.ID, parseCredentialSource(active.Source)),
-			deletesOthers: true, kept: []string{state.target.spec.Name}, condition: secretReady(state.target.spec.Name),
-		}, nil
 	}
-	secret, problem := state.findReusableSecret(hadCredentials)
-	if problem.isSet() {
-		return state.planNothing(problem), nil
+	secret := ""
+	kept := findByState(state.credentials, documents.CredentialActive)
+	isCurrent := state.isTargetCurrent()
+	if !isCurrent {
+		var problem condition
+		if secret, problem = state.findReusableSecret(hadCredentials); problem.isSet() {
+			return state.planNothing(problem), nil
+		}
+		kept = findBySecret(state.credentials, secret)
 	}
-	isGenerated := secret == ""
-	if isGenerated {
-		secret = state.pending
+	cause := state.findRotationCause(kept, now)
+	waitUntil := state.waitUntil(cause, now)
+	if !waitUntil.IsZero() && kept == nil {
+		return state.planWait(cause, waitUntil), nil
 	}
+	if !waitUntil.IsZero() {
+		cause = rotationCause{} // what is in force goes on
+	}
+	var plan credentialPlan
+	var err error
+	switch {
+	case isCurrent && !cause.isSet():
+		plan = credentialPlan{
+			credentials: activate(state.credentials, kept.ID, parseCredentialSource(kept.Source), retirement{at: now}), deletesOthers: true,
+		}
+	case secret != "" && !cause.isSet():
+		plan, err = state.planWrite(secret, now, random)
+	default:
+		plan, err = state.planNewSecret(now, random)
+	}
+	plan.cause, plan.waitUntil = cause, waitUntil
+	plan.kept, plan.condition = []string{state.target.spec.Name}, secretReady(state.target.spec.Name)
+	return plan, err
+}
+
+// planNewSecret plans to write a generated secret, that of an earlier pass if it was interrupted.
+func (state secretState) planNewSecret(now time.Time, random io.Reader) (credentialPlan, error) {
+	secret := state.pending
 	if secret == "" {
 		var err error
 		if secret, err = newClientSecret(random); err != nil {
@@ -109,8 +156,7 @@ func (state secretState) planGenerated(hadCredentials bool, now time.Time, rando
 		}
 	}
 	plan, err := state.planWrite(secret, now, random)
-	plan.isGenerated = isGenerated
-	plan.kept, plan.condition = []string{state.target.spec.Name}, secretReady(state.target.spec.Name)
+	plan.isGenerated = true
 	return plan, err
 }
 
@@ -121,24 +167,33 @@ func (state secretState) planFromSecret(now time.Time, random io.Reader) (creden
 		return state.planNothing(state.sourceProblem), nil
 	}
 	ref := state.fromSecret
+	active := findByState(state.credentials, documents.CredentialActive)
 	isKnown := state.source == state.knownSource()
+	known := findBySecret(state.credentials, state.sourceValue)
+	var cause rotationCause
 	if !isKnown {
 		if reason, problem := findSecretProblem(state.sourceValue); problem != "" {
 			return state.planNothing(falseCondition(reason, "spec.secret.fromSecret: the value of key %q in Secret %q %s", ref.Key, ref.Name, problem)), nil
 		}
+		if active != nil && active != known {
+			cause = rotationCause{text: fmt.Sprintf("key %q in Secret %q has another value", ref.Key, ref.Name), forced: true}
+		}
+	}
+	if waitUntil := state.waitUntil(cause, now); !waitUntil.IsZero() && known == nil {
+		return state.planWait(cause, waitUntil), nil
 	}
 	var plan credentialPlan
 	var err error
 	switch {
 	case isKnown:
-		active := findByState(state.credentials, documents.CredentialActive)
-		plan.credentials = activate(state.credentials, active.ID, parseCredentialSource(active.Source))
+		plan.credentials = activate(state.credentials, active.ID, parseCredentialSource(active.Source), retirement{at: now})
 	case state.target == nil || state.targetProblem.isSet():
-		plan.credentials, err = state.activateSource(now, random)
+		plan, err = state.activateSource(now, random)
 	default:
 		plan, err = state.planWrite(state.sourceValue, now, random)
 		plan.source, plan.dryRun = state.source, false
 	}
+	plan.cause = cause
 	if state.targetProblem.isSet() {
 		plan.condition = state.targetProblem
 		return plan, err
@@ -163,22 +218,25 @@ func (state secretState) planWrite(secret string, now time.Time, random io.Reade
 		plan.activeID = c.ID
 		return plan, nil
 	}
-	pending, err := newCredential(secret, documents.CredentialPending, now, random)
-	plan.dryRun, plan.credentials, plan.activeID = true, addPending(state.credentials, pending), pending.ID
+	pending, err := newCredential(secret, documents.CredentialPending, state.rotation.Revision, now, random)
+	plan.dryRun, plan.activeID = true, pending.ID
+	plan.credentials, plan.surplus = limitGood(addPending(state.credentials, pending))
 	return plan, err
 }
 
-// activateSource returns the credentials with that of fromSecret as the Active one.
-func (state secretState) activateSource(now time.Time, random io.Reader) ([]documents.Credential, error) {
-	source := credentialSource{read: state.source}
-	if c := findBySecret(state.credentials, state.sourceValue); c != nil {
-		return activate(state.credentials, c.ID, source), nil
+// activateSource plans to make the credential of fromSecret the Active one.
+func (state secretState) activateSource(now time.Time, random io.Reader) (plan credentialPlan, err error) {
+	credentials, source := state.credentials, credentialSource{read: state.source}
+	c := findBySecret(credentials, state.sourceValue)
+	if c == nil {
+		added, err := newCredential(state.sourceValue, documents.CredentialPending, state.rotation.Revision, now, random)
+		if err != nil {
+			return plan, err
+		}
+		credentials, c = addPending(credentials, added), &added
 	}
-	added, err := newCredential(state.sourceValue, documents.CredentialActive, now, random)
-	if err != nil {
-		return nil, err
-	}
-	return activate(append(slices.Clone(state.credentials), added), added.ID, source), nil
+	plan.credentials, plan.surplus = limitGood(activate(credentials, c.ID, source, retirement{at: now, overlap: state.rotation.Overlap}))
+	return plan, nil
 }
 
 // isTargetCurrent reports whether the target is as the manager has written it, with a generated
@@ -207,21 +265,21 @@ func (state secretState) knownSource() secretVersion {
 }
 
 // findReusableSecret returns the secret that the target keeps or gets; "" if the client needs a new
-// one. A value in the client's own Secret is kept if its credential exists, or if there are no
-// credentials at all, since then the Entry was lost. Any other value was written by a user and need
-// not be random. The value of a Secret that the client adopts is kept; problem says if it cannot be.
+// one. A value in the client's own Secret is kept if its credential exists and was not replaced, or
+// if there are no credentials at all, since then the Entry was lost. Any other value was written by
+// a user and need not be random. The value of a Secret that the client adopts is kept; problem says
+// if it cannot be.
 func (state secretState) findReusableSecret(hadCredentials bool) (secret string, problem condition) {
 	if state.target.metadata == nil {
-		for _, value := range state.others { // the target was renamed
-			if c := findBySecret(state.credentials, value); c != nil && c.State == documents.CredentialActive {
-				return value, condition{}
-			}
+		if c := findBySecret(state.credentials, state.previous); c != nil && c.State == documents.CredentialActive {
+			return state.previous, condition{} // the target got another name
 		}
 		return "", condition{}
 	}
 	value := state.stored
+	known := findBySecret(state.credentials, value)
 	switch {
-	case state.target.isOwn && findBySecret(state.credentials, value) != nil:
+	case state.target.isOwn && known != nil && known.State != documents.CredentialRetiring:
 		return value, condition{}
 	case state.target.isOwn && hadCredentials || value == "":
 		return "", condition{}
@@ -238,4 +296,13 @@ func (state secretState) findReusableSecret(hadCredentials bool) (secret string,
 
 func secretReady(name string) condition {
 	return trueCondition(v1alpha1.ReasonSecretReady, "Secret \""+name+"\" holds the credential")
+}
+
+// planWait keeps the credentials of a client whose next secret comes too soon after others.
+func (state secretState) planWait(cause rotationCause, until time.Time) credentialPlan {
+	plan := state.planNothing(falseCondition(v1alpha1.ReasonRotationLimited,
+		"%s, the fourth time within ten minutes: the next value is accepted at %s; find out what writes the Secret, and stop it",
+		cause.text, timeText(until)))
+	plan.waitUntil = until
+	return plan
 }

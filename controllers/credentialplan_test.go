@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
@@ -105,7 +106,7 @@ func expectPlan(t *testing.T, name string, state secretState, want wantedPlan) {
 		if !slices.Contains(known, plan.secret) {
 			got.secret = "new"
 		}
-		last = plan.credentialsAfterWrite(secretVersion{uid: "uid", resourceVersion: "9"})
+		last = plan.credentialsAfterWrite(secretVersion{uid: "uid", resourceVersion: "9"}, planTime)
 		if c := findByState(last, documents.CredentialActive); c == nil || c.SHA256 != hashSecret(plan.secret) {
 			t.Errorf("%s: the Secret holds another value than the Active credential, %+v", name, c)
 		}
@@ -122,11 +123,13 @@ func expectPlan(t *testing.T, name string, state secretState, want wantedPlan) {
 func TestThePlanOfAGeneratedSecret(t *testing.T) {
 	ready, target := v1alpha1.ReasonSecretReady, []string{"target"}
 	replaced := wantedPlan{
-		dryRun: true, first: "Pending new, Active a", secret: "new", last: "Active new", kept: target, reason: ready, source: "uid/9", isGenerated: true,
+		dryRun: true, first: "Pending new, Active a", secret: "new", last: "Active new, Retiring a", kept: target, reason: ready, source: "uid/9", isGenerated: true,
 	}
 	created := replaced
-	created.first = "Pending new"
+	created.first, created.last = "Pending new", "Active new"
 	kept := wantedPlan{first: "Active a", secret: secretA, last: "Active a", kept: target, reason: ready, source: "uid/9"}
+	moved := kept
+	moved.source = "moved=1700000000 uid/9"
 	adopted := kept
 	adopted.dryRun, adopted.first, adopted.last = true, "Pending new", "Active new"
 	for name, c := range map[string]struct {
@@ -144,7 +147,7 @@ func TestThePlanOfAGeneratedSecret(t *testing.T) {
 		},
 		"interrupted after its Secret was written": {
 			secretState{credentials: []documents.Credential{pendingB, activeA}, target: targetIn(isEdited), stored: secretB},
-			wantedPlan{first: "Pending b, Active a", secret: secretB, last: "Active b", kept: target, reason: ready, source: "uid/9"},
+			wantedPlan{first: "Pending b, Active a", secret: secretB, last: "Active b, Retiring a", kept: target, reason: ready, source: "uid/9"},
 		},
 		"as it should be": {
 			secretState{credentials: []documents.Credential{activeA}, target: targetIn()},
@@ -168,10 +171,11 @@ func TestThePlanOfAGeneratedSecret(t *testing.T) {
 			secretState{credentials: []documents.Credential{activeA}, target: targetIn(isMissing)}, replaced,
 		},
 		"the target is renamed": {
-			secretState{credentials: []documents.Credential{activeA}, target: targetIn(isMissing), others: []string{secretB, secretA}}, kept,
+			secretState{credentials: []documents.Credential{credentialFor(secretA, documents.CredentialActive, "old/7")}, target: targetIn(isMissing), previous: secretA},
+			moved,
 		},
 		"the target is renamed, and the other Secret edited": {
-			secretState{credentials: []documents.Credential{activeA}, target: targetIn(isMissing), others: []string{secretB, ""}}, replaced,
+			secretState{credentials: []documents.Credential{activeA}, target: targetIn(isMissing), previous: secretB}, replaced,
 		},
 		"the secret was a user's, and is copied to the target": {
 			secretState{credentials: []documents.Credential{credentialFor(secretA, documents.CredentialActive, "src/3/key uid/7")}, target: targetIn(), stored: secretA}, kept,
@@ -189,6 +193,7 @@ func TestThePlanOfAGeneratedSecret(t *testing.T) {
 			wantedPlan{first: "Active a", last: "Active a", keepsAll: true, reason: v1alpha1.ReasonSecretExists, source: "uid/7"},
 		},
 	} {
+		c.state.rotation = compile.SecretRotation{Overlap: time.Hour}
 		expectPlan(t, name, c.state, c.want)
 	}
 }
@@ -207,7 +212,7 @@ func TestThePlanOfASecretThatAUserWrote(t *testing.T) {
 		},
 		"instead of a generated one": {
 			secretState{credentials: []documents.Credential{activeA}, sourceValue: secretB},
-			wantedPlan{first: "Active new", last: "Active new", kept: []string{"source"}, reason: ready, source: "src/3/key"},
+			wantedPlan{first: "Active new, Retiring a", last: "Active new, Retiring a", kept: []string{"source"}, reason: ready, source: "moved=1700000000 src/3/key"},
 		},
 		"in force": {
 			secretState{credentials: []documents.Credential{read}},
@@ -223,15 +228,15 @@ func TestThePlanOfASecretThatAUserWrote(t *testing.T) {
 		},
 		"another value, copied without asking first, since its readers use it": {
 			secretState{credentials: []documents.Credential{credentialFor(secretA, documents.CredentialActive, "src/2/key uid/7")}, sourceValue: secretB, target: targetIn()},
-			wantedPlan{first: "Pending new, Active a", secret: secretB, last: "Active new", kept: []string{"source", "target"}, reason: ready, source: "src/3/key uid/9"},
+			wantedPlan{first: "Pending new, Active a", secret: secretB, last: "Active new, Retiring a", kept: []string{"source", "target"}, reason: ready, source: "src/3/key uid/9"},
 		},
 		"no copy any more": {
 			secretState{credentials: []documents.Credential{copied}, sourceValue: secretA},
-			wantedPlan{first: "Active a", last: "Active a", kept: []string{"source"}, reason: ready, source: "src/3/key"},
+			wantedPlan{first: "Active a", last: "Active a", kept: []string{"source"}, reason: ready, source: "moved=1700000000 src/3/key"},
 		},
 		"the copy must not be written": {
 			secretState{credentials: []documents.Credential{activeA}, sourceValue: secretB, target: targetIn(isForeign), targetProblem: taken},
-			wantedPlan{first: "Active new", last: "Active new", keepsAll: true, reason: v1alpha1.ReasonSecretExists, source: "src/3/key"},
+			wantedPlan{first: "Active new, Retiring a", last: "Active new, Retiring a", keepsAll: true, reason: v1alpha1.ReasonSecretExists, source: "moved=1700000000 src/3/key"},
 		},
 		"in force, and the name of the copy is reserved": {
 			secretState{credentials: []documents.Credential{read}, targetProblem: taken},
@@ -247,7 +252,7 @@ func TestThePlanOfASecretThatAUserWrote(t *testing.T) {
 		},
 		"a value that retires": {
 			secretState{credentials: []documents.Credential{activeA, retiring(secretB, time.Hour)}, sourceValue: secretB},
-			wantedPlan{first: "Active b", last: "Active b", kept: []string{"source"}, reason: ready, source: "src/3/key"},
+			wantedPlan{first: "Active b, Retiring a", last: "Active b, Retiring a", kept: []string{"source"}, reason: ready, source: "moved=1700000000 src/3/key"},
 		},
 	} {
 		c.state.fromSecret = sourceRef
@@ -282,7 +287,7 @@ func TestARetiringCredentialStaysUntilItsTimeAndIsThenRemoved(t *testing.T) {
 		want := []string{secretA, "long", "short"}
 		after := plan.credentials
 		if plan.secret != "" {
-			after = plan.credentialsAfterWrite(secretVersion{})
+			after = plan.credentialsAfterWrite(secretVersion{}, planTime)
 		}
 		for _, list := range [][]documents.Credential{plan.credentials, after} {
 			var ids []string
@@ -293,8 +298,8 @@ func TestARetiringCredentialStaysUntilItsTimeAndIsThenRemoved(t *testing.T) {
 				t.Errorf("%s: credentials %q, want %q", name, ids, want)
 			}
 		}
-		if end := planTime.Add(time.Minute); !plan.nextEnd.Equal(end) {
-			t.Errorf("%s: the next ends at %s, want %s", name, plan.nextEnd, end)
+		if end := planTime.Add(time.Minute); !nextEnd(after).Equal(end) {
+			t.Errorf("%s: the next ends at %s, want %s", name, nextEnd(after), end)
 		}
 	}
 }

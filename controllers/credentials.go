@@ -34,14 +34,16 @@ func newClientSecret(random io.Reader) (string, error) {
 	return secretPrefix + base64.RawURLEncoding.EncodeToString(b), nil
 }
 
-// newCredential returns the credential of a secret, under a random id.
-func newCredential(secret, state string, now time.Time, random io.Reader) (documents.Credential, error) {
+// newCredential returns the credential of a secret, under a random id. revision is that of
+// spec.secret.rotation.
+func newCredential(secret, state string, revision int64, now time.Time, random io.Reader) (documents.Credential, error) {
 	id := make([]byte, 8)
 	if _, err := io.ReadFull(random, id); err != nil {
 		return documents.Credential{}, fmt.Errorf("generating the id of a credential: %w", err)
 	}
 	return documents.Credential{
 		ID: "c-" + hex.EncodeToString(id), SHA256: hashSecret(secret), State: state, NotBefore: now.Unix(),
+		Source: credentialSource{revision: revision}.String(),
 	}, nil
 }
 
@@ -80,36 +82,57 @@ func addPending(credentials []documents.Credential, pending documents.Credential
 	return append([]documents.Credential{pending}, kept...)
 }
 
-// activate makes the credential with an id Active. Retiring credentials stay, and all others end.
-func activate(credentials []documents.Credential, id string, source credentialSource) []documents.Credential {
-	var active, retiring []documents.Credential
+// activate makes the credential with an id Active. The one that was Active retires, Retiring ones
+// stay, and all others end. The Active one keeps what is remembered of rotations.
+func activate(credentials []documents.Credential, id string, source credentialSource, old retirement) []documents.Credential {
+	var before credentialSource
+	if c := findByState(credentials, documents.CredentialActive); c != nil {
+		before = parseCredentialSource(c.Source)
+	}
+	source.moved = before.moved
+	if before.written.uid != "" && before.written.uid != source.written.uid {
+		source.moved = old.at.Unix()
+	}
+	var active, replaced, retiring []documents.Credential
 	for _, c := range credentials {
 		switch {
 		case c.ID == id:
+			source.revision = max(before.revision, parseCredentialSource(c.Source).revision)
 			c.State, c.RetireAfter, c.Source = documents.CredentialActive, 0, source.String()
 			active = append(active, c)
+		case c.State == documents.CredentialActive:
+			replaced = append(replaced, old.retire(c))
 		case c.State == documents.CredentialRetiring:
 			retiring = append(retiring, c)
 		}
 	}
-	return append(active, retiring...)
+	return slices.Concat(active, replaced, retiring)
 }
 
-// removeEnded returns the credentials without the Retiring ones whose time is over, and when the
-// next one ends; the zero time if none retires.
-func removeEnded(credentials []documents.Credential, now time.Time) (kept []documents.Credential, next time.Time) {
+// removeEnded returns the credentials without the Retiring ones whose time is over, and those.
+func removeEnded(credentials []documents.Credential, now time.Time) (kept, ended []documents.Credential) {
+	for _, c := range credentials {
+		if c.State == documents.CredentialRetiring && !endOf(c).After(now) {
+			ended = append(ended, c)
+		} else {
+			kept = append(kept, c)
+		}
+	}
+	return kept, ended
+}
+
+// nextEnd returns when the first Retiring credential ends; the zero time if none retires.
+func nextEnd(credentials []documents.Credential) (next time.Time) {
 	for _, c := range credentials {
 		if c.State == documents.CredentialRetiring {
-			end := time.Unix(c.RetireAfter, 0)
-			if !end.After(now) {
-				continue
-			}
-			next = earliest(next, end)
+			next = earliest(next, endOf(c))
 		}
-		kept = append(kept, c)
 	}
-	return kept, next
+	return next
 }
+
+// endOf returns when a Retiring credential ends.
+func endOf(c documents.Credential) time.Time { return time.Unix(c.RetireAfter, 0) }
 
 // findSecretProblem returns what is wrong with a client secret that the operator did not generate,
 // as a predicate of the value, and the reason for the condition; both empty if nothing is. RFC 6749

@@ -46,7 +46,7 @@ func TestNothingIsMadeWithoutRandomness(t *testing.T) {
 		if secret, err := newClientSecret(random); err == nil || secret != "" {
 			t.Errorf("%s: a secret %q", name, secret)
 		}
-		if c, err := newCredential("s", documents.CredentialActive, time.Unix(1, 0), bytes.NewReader(nil)); err == nil || c != (documents.Credential{}) {
+		if c, err := newCredential("s", documents.CredentialActive, 0, time.Unix(1, 0), bytes.NewReader(nil)); err == nil || c != (documents.Credential{}) {
 			t.Errorf("%s: a credential %+v", name, c)
 		}
 	}
@@ -54,7 +54,7 @@ func TestNothingIsMadeWithoutRandomness(t *testing.T) {
 
 func TestACredentialHoldsAHashAndAnIDThatSaysNothingAboutTheSecret(t *testing.T) {
 	const secret = "oauthop_0123456789012345678901234567890123456789012"
-	c, err := newCredential(secret, documents.CredentialPending, time.Unix(1700000000, 5), bytes.NewReader(make([]byte, 8)))
+	c, err := newCredential(secret, documents.CredentialPending, 0, time.Unix(1700000000, 5), bytes.NewReader(make([]byte, 8)))
 	sum := sha256.Sum256([]byte(secret))
 	want := documents.Credential{ID: "c-0000000000000000", SHA256: hex.EncodeToString(sum[:]), State: "Pending", NotBefore: 1700000000}
 	if err != nil || c != want {
@@ -64,7 +64,7 @@ func TestACredentialHoldsAHashAndAnIDThatSaysNothingAboutTheSecret(t *testing.T)
 	if strings.Contains(text, secret) || strings.Contains(fmt.Sprintf("%+v", c), secret) {
 		t.Error("the secret is in the document")
 	}
-	again, _ := newCredential(secret, documents.CredentialPending, time.Unix(1700000000, 5), rand.Reader)
+	again, _ := newCredential(secret, documents.CredentialPending, 0, time.Unix(1700000000, 5), rand.Reader)
 	if again.ID == c.ID {
 		t.Error("the id follows from the secret")
 	}
@@ -112,12 +112,16 @@ func TestAnActivatedCredentialIsTheOnlyOneThatDoesNotRetire(t *testing.T) {
 		{ID: "p", SHA256: "h", State: documents.CredentialPending, NotBefore: 5}, {ID: "a", SHA256: "a", State: documents.CredentialActive}, retiring,
 	}
 	source := credentialSource{written: secretVersion{uid: "uid", resourceVersion: "7"}}
-	want := []documents.Credential{{ID: "p", SHA256: "h", State: documents.CredentialActive, NotBefore: 5, Source: "uid/7"}, retiring}
-	if got := activate(before, "p", source); !reflect.DeepEqual(got, want) {
+	old := retirement{at: time.Unix(100, 0), overlap: time.Minute}
+	want := []documents.Credential{
+		{ID: "p", SHA256: "h", State: documents.CredentialActive, NotBefore: 5, Source: "uid/7"},
+		{ID: "a", SHA256: "a", State: documents.CredentialRetiring, RetireAfter: 160}, retiring,
+	}
+	if got := activate(before, "p", source, old); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
 	}
-	want = []documents.Credential{{ID: "r", SHA256: "r", State: documents.CredentialActive, Source: "uid/7"}}
-	if got := activate(before, "r", source); !reflect.DeepEqual(got, want) {
+	want = []documents.Credential{{ID: "r", SHA256: "r", State: documents.CredentialActive, Source: "uid/7"}, want[1]}
+	if got := activate(before, "r", source, old); !reflect.DeepEqual(got, want) {
 		t.Errorf("one that retired is %+v", got)
 	}
 }
@@ -138,6 +142,7 @@ func TestTheSourceOfACredentialIsReadAsItWasWritten(t *testing.T) {
 	read, written := secretVersion{uid: "u", resourceVersion: "7", detail: "key"}, secretVersion{uid: "w", resourceVersion: "9"}
 	for text, source := range map[string]credentialSource{
 		"": {}, "w/9": {written: written}, "u/7/key": {read: read}, "u/7/key w/9": {read: read, written: written},
+		"revision=3 moved=4 u/7/key w/9": {read, written, 3, 4}, "moved=5": {moved: 5},
 	} {
 		if got := source.String(); got != text {
 			t.Errorf("%+v is written as %q", source, got)

@@ -1,7 +1,9 @@
 package controllers
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -128,6 +130,12 @@ func (env *testEnv) entries() []internalv1alpha1.Entry {
 	return list.Items
 }
 
+// touch changes a client so that the manager looks at it.
+func touch(env *testEnv, c *v1alpha1.OAuthClient) {
+	env.t.Helper()
+	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = fmt.Sprint("touched ", time.Now().UnixNano()) })
+}
+
 // document returns the document that is served for a client, or the zero document.
 func (env *testEnv) document(c *v1alpha1.OAuthClient) documents.Client {
 	env.t.Helper()
@@ -150,6 +158,15 @@ func documentAt[T any](env *testEnv, identity string) T {
 func (env *testEnv) isCredential(c *v1alpha1.OAuthClient, secret string) bool {
 	env.t.Helper()
 	return findBySecret(env.document(c).Credentials, secret) != nil
+}
+
+// stateOf returns the state of the credential of a secret, or "" if it is none.
+func (env *testEnv) stateOf(c *v1alpha1.OAuthClient, secret string) string {
+	env.t.Helper()
+	if credential := findBySecret(env.document(c).Credentials, secret); credential != nil {
+		return credential.State
+	}
+	return ""
 }
 
 // eventsOf returns the events of an object, as "<type> <reason> <note>".

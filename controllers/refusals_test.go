@@ -21,6 +21,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // newQuota admits so many Secrets in a namespace. The quota controller, which no test runs, would
@@ -150,7 +151,7 @@ func TestACredentialStaysInForceWhileItsSecretCannotBeWrittenAgain(t *testing.T)
 	}
 	lift()
 	env.waitForCondition(deleted, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if now := env.clientSecretOf(deleted); now == values[deleted] || !env.isCredential(deleted, now) || env.isCredential(deleted, values[deleted]) {
+	if now := env.clientSecretOf(deleted); now == values[deleted] || !env.isCredential(deleted, now) || env.stateOf(deleted, values[deleted]) != documents.CredentialRetiring {
 		t.Error("a Secret that was deleted has the same value again")
 	}
 }

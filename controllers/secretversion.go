@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"strconv"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,16 +46,41 @@ func parseSecretVersion(text string) secretVersion {
 	return secretVersion{uid: types.UID(uid), resourceVersion: resourceVersion, detail: detail}
 }
 
-// credentialSource is where the value of a credential is: which version of the Secret that
-// spec.secret.fromSecret names was read, and which version of the target was written. Either may be
-// zero. It is stored in documents.Credential.Source.
+// credentialSource is what the manager remembers of a credential, in documents.Credential.Source.
 type credentialSource struct {
+	// read is the version of the Secret that spec.secret.fromSecret names whose value this is, and
+	// written the version of the target that was written with it. Either may be zero.
 	read, written secretVersion
+	// revision is that of spec.secret.rotation when the credential was made, or a higher one before.
+	revision int64
+	// moved is when the client's Secret got another name, in seconds since 1970; 0: it has not.
+	moved int64
 }
 
-// String returns both versions, separated by a space if there are two.
+// Numbers in a Source, which stand before the versions.
+const (
+	sourceRevision = "revision="
+	sourceMoved    = "moved="
+)
+
+// String returns the numbers that are not 0 and the versions that are not zero, separated by spaces:
+// "revision=2 <uid>/<resourceVersion>".
 func (s credentialSource) String() string {
-	return strings.TrimSpace(s.read.String() + " " + s.written.String())
+	var fields []string
+	for _, number := range []struct {
+		key   string
+		value int64
+	}{{sourceRevision, s.revision}, {sourceMoved, s.moved}} {
+		if number.value != 0 {
+			fields = append(fields, number.key+strconv.FormatInt(number.value, 10))
+		}
+	}
+	for _, version := range []secretVersion{s.read, s.written} {
+		if !version.isZero() {
+			fields = append(fields, version.String())
+		}
+	}
+	return strings.Join(fields, " ")
 }
 
 // parseCredentialSource parses what String returns. A version that was read has a detail, and one
@@ -62,6 +88,16 @@ func (s credentialSource) String() string {
 func parseCredentialSource(text string) credentialSource {
 	var source credentialSource
 	for _, field := range strings.Fields(text) {
+		key, value, _ := strings.Cut(field, "=")
+		number, _ := strconv.ParseInt(value, 10, 64) // 0 if it is none
+		switch key + "=" {
+		case sourceRevision:
+			source.revision = number
+			continue
+		case sourceMoved:
+			source.moved = number
+			continue
+		}
 		if v := parseSecretVersion(field); v.detail != "" {
 			source.read = v
 		} else {

@@ -42,7 +42,12 @@ func TestKubectlGetSaysWhetherItWorksAndHowItAuthenticates(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	oauthClient.Status = v1alpha1.OAuthClientStatus{ClientID: "test.example", SecretName: "example-oauth", Conditions: notReady}
+	hourAgo, dayAgo := metav1.NewTime(time.Now().Add(-time.Hour).UTC()), metav1.NewTime(time.Now().Add(-24*time.Hour).UTC())
+	nextYear := metav1.NewTime(time.Date(2035, 1, 1, 0, 0, 0, 0, time.UTC))
+	oauthClient.Status = v1alpha1.OAuthClientStatus{
+		ClientID: "test.example", SecretName: "example-oauth", Conditions: notReady, NextRotation: &nextYear,
+		Credentials: []v1alpha1.CredentialStatus{{ID: "b", State: "Active", NotBefore: &hourAgo}, {ID: "a", State: "Retiring", NotBefore: &dayAgo}},
+	}
 	server.Status = v1alpha1.AuthorizationServerStatus{Clients: 3, Conditions: []metav1.Condition{
 		notReady[0], {Type: v1alpha1.ConditionAvailable, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAvailable},
 	}}
@@ -58,7 +63,7 @@ func TestKubectlGetSaysWhetherItWorksAndHowItAuthenticates(t *testing.T) {
 		{
 			oauthClient, oauthClient.Status.Conditions, "oauthclients",
 			`Name=example, Client ID=test.example, Auth=client_secret_post, Ready=False, Reason=ServerNotFound`,
-			`Server=main, Secret=example-oauth, Suspended=<nil>, Message=no such server`,
+			`Server=main, Secret=example-oauth, Secret Age=60m, Next Rotation=2035-01-01T00:00:00Z, Suspended=<nil>, Message=no such server`,
 		},
 		{
 			server, server.Status.Conditions, "authorizationservers",

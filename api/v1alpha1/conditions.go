@@ -93,6 +93,9 @@ const (
 	// ReasonWeakSecret means that a client secret that the operator did not generate is shorter
 	// than 32 characters.
 	ReasonWeakSecret = "WeakSecret"
+	// ReasonRotationLimited means that the client secret was replaced so often that the next one
+	// waits for some seconds.
+	ReasonRotationLimited = "RotationLimited"
 	// ReasonInvalidPassword means that the password or the hash in the Secret cannot be used.
 	ReasonInvalidPassword = "InvalidPassword"
 

@@ -162,6 +162,7 @@ type OAuthClientSpec struct {
 // +kubebuilder:validation:XValidation:rule=`self.source == 'FromSecret' || !has(self.fromSecret)`,fieldPath=".fromSecret",message="fromSecret goes with source: FromSecret only: remove fromSecret, or set source to FromSecret"
 // +kubebuilder:validation:XValidation:rule=`self.source != 'FromSecret' || has(self.fromSecret)`,fieldPath=".fromSecret",message="fromSecret is required with source: FromSecret: name the Secret and the key that hold the value"
 // +kubebuilder:validation:XValidation:rule=`!has(self.fromSecret) || !has(self.target) || self.target.name != self.fromSecret.name`,fieldPath=".target",message="target.name must not be the Secret that fromSecret names, which is never changed: name another, or leave out target"
+// +kubebuilder:validation:XValidation:rule=`self.source != 'FromSecret' || !has(self.rotation) || (!has(self.rotation.interval) && !has(self.rotation.revision))`,fieldPath=".rotation",message="with source: FromSecret, rotation has only overlap: change the value in the Secret that fromSecret names to rotate it"
 type ClientSecret struct {
 	// source is Generate or FromSecret.
 	Source SecretSource `json:"source"`
@@ -174,6 +175,11 @@ type ClientSecret struct {
 	// source Generate, none for FromSecret.
 	// +optional
 	Target *SecretTarget `json:"target,omitempty"`
+
+	// rotation is when the secret is replaced, and how long the one before stays good. Default: it
+	// is replaced when its Secret is edited or deleted, with an overlap of 24h.
+	// +optional
+	Rotation *SecretRotation `json:"rotation,omitempty"`
 }
 
 // SecretTarget is the Secret that a workload mounts.
@@ -296,6 +302,13 @@ type OAuthClientStatus struct {
 	// +optional
 	Credentials []CredentialStatus `json:"credentials,omitempty"`
 
+	// nextRotation is when the secret is replaced, if spec.secret.rotation has an interval.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
+	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
+	// +optional
+	NextRotation *metav1.Time `json:"nextRotation,omitempty"`
+
 	// secretName is the Secret that the workload mounts.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
@@ -315,6 +328,8 @@ type OAuthClientStatus struct {
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Server",type=string,JSONPath=`.spec.serverRef.name`,priority=1
 // +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.status.secretName`,priority=1
+// +kubebuilder:printcolumn:name="Secret Age",type=date,JSONPath=`.status.credentials[?(@.state=="Active")].notBefore`,priority=1
+// +kubebuilder:printcolumn:name="Next Rotation",type=string,JSONPath=`.status.nextRotation`,priority=1
 // +kubebuilder:printcolumn:name="Suspended",type=boolean,JSONPath=`.spec.suspended`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:validation:XValidation:rule=`self.metadata.name.size() <= 191`,message="metadata.name of an OAuthClient has at most 191 characters, because the default client id <namespace>.<name> must fit into 255"
