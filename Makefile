@@ -31,6 +31,8 @@ VERSION ?= 0.0.0-devel
 COMMIT := $(shell git rev-parse HEAD 2>/dev/null)
 IMAGE ?= localhost/oauth-operator:$(VERSION)
 ARCHITECTURES ?= amd64 arm64
+# For which the plugin of kubectl is built.
+PLATFORMS ?= linux_amd64 linux_arm64 darwin_amd64 darwin_arm64 windows_amd64 windows_arm64
 LDFLAGS := -s -w -X github.com/oauth-operator/oauth-operator/version.version=$(VERSION) -X github.com/oauth-operator/oauth-operator/version.commit=$(COMMIT)
 MODULES := . hack/certmanager hack/cluster hack/controlplane hack/gitops hack/image hack/release hack/tools/controller-gen hack/tools/golangci-lint hack/tools/govulncheck hack/tools/prometheus
 
@@ -96,11 +98,20 @@ image: bin/local/image ## Build the container image as an OCI archive, bin/image
 	done
 	@bin/local/image -name $(IMAGE) -version $(VERSION) -commit "$(COMMIT)" -output bin/image.tar $(ARCHITECTURES:%=bin/image/linux_%)
 
+# Built for all platforms, one after the other; `make build` builds it for this one.
+.PHONY: plugins
+plugins: ## Build the plugin of kubectl for all platforms into bin/plugins
+	@rm -rf bin/plugins
+	@for platform in $(PLATFORMS); do \
+		GOTOOLCHAIN=$(TOOLCHAIN) GOOS=$${platform%_*} GOARCH=$${platform#*_} $(BUILD) -buildvcs=false -ldflags '$(LDFLAGS)' \
+			-o bin/plugins/$$platform/ ./cmd/kubectl-oauth || exit 1; \
+	done
+
 # make release VERSION=1.2.3 IMAGE=registry.example.com/oauth-operator:1.2.3
 .PHONY: release
-release: image bin/local/release ## Write a release (VERSION, IMAGE) into dist
+release: image plugins bin/local/release ## Write a release (VERSION, IMAGE) into dist
 	@test -z "$$(git status --porcelain)" || { echo 'The tree is dirty: what would be released is no commit.'; git status --short; exit 1; }
-	@bin/local/release -version $(VERSION) -image $(IMAGE) -archive bin/image.tar -output dist $(ARCHITECTURES:%=bin/image/linux_%)
+	@bin/local/release -version $(VERSION) -image $(IMAGE) -archive bin/image.tar -plugins bin/plugins -output dist $(ARCHITECTURES:%=bin/image/linux_%)
 	@cat dist/SHA256SUMS
 
 .PHONY: generate

@@ -38,7 +38,7 @@ func TestExplainSaysWhatTheTokenServerThenDoes(t *testing.T) {
 		r.Spec.AllowedClients = []v1alpha1.ResourceClientRule{{Name: "own", Scopes: []string{"orders:read"}}}
 	})
 	spec := service
-	spec.Scopes = []string{"orders:read", "orders:write", "nobody:has", "openid"}
+	spec.Scopes = []string{"orders:read", "orders:write", "no-api:has", "openid"}
 	c := env.CreateClient("service", spec)
 	env.WaitFor("the client to be programmed", c, func() bool { return testenv.IsTrue(c.Status.Conditions, v1alpha1.ConditionProgrammed) })
 	config, p := env.Config(c), admin(env)
@@ -64,7 +64,7 @@ func TestExplainSaysWhatTheTokenServerThenDoes(t *testing.T) {
 	}
 	for scope, want := range map[string]explain.Reason{
 		"orders:write": {Object: "ResourceServer " + api.Namespace + "/api", Field: "spec.allowedClients"},
-		"nobody:has":   {Object: "OAuthClient " + c.Namespace + "/service", Field: "spec.scopes"},
+		"no-api:has":   {Object: "OAuthClient " + c.Namespace + "/service", Field: "spec.scopes"},
 	} {
 		i := slices.IndexFunc(a.Scopes, func(s explain.ScopeAnswer) bool { return s.Scope == scope })
 		got := a.Scopes[i]

@@ -1,7 +1,8 @@
 // Command release writes all that a release consists of: the image, the manifests as one file, the
-// Helm chart, a software bill of materials, and checksums. The same commit makes the same bytes.
+// Helm chart, the plugin of kubectl for each platform, a software bill of materials, and checksums.
+// The same commit makes the same bytes.
 //
-//	release -version VERSION -image IMAGE -archive FILE -output DIR PROGRAMS...
+//	release -version VERSION -image IMAGE -archive FILE -plugins DIR -output DIR PROGRAMS...
 //
 // It runs in the root of the repository. PROGRAMS are the directories of the programs in the image.
 package main
@@ -30,21 +31,26 @@ type release struct {
 	image    reference
 	archive  string
 	programs []string
+	plugins  []plugin
+	// downloads is where the files of releases can be downloaded, each in a directory of its tag.
+	downloads string
 }
 
 func run(args []string) error {
 	var r release
-	var image, output string
+	var image, output, plugins string
 	flags := flag.NewFlagSet("release", flag.ContinueOnError)
 	flags.StringVar(&r.version, "version", "", "semantic version without a v, such as 1.2.3")
 	flags.StringVar(&image, "image", "", "reference under which the image will be pulled, such as registry.example.com/oauth-operator:1.2.3")
 	flags.StringVar(&r.archive, "archive", "", "OCI archive of the image")
+	flags.StringVar(&plugins, "plugins", "", "directory of the plugin of kubectl, with a directory <os>_<architecture> for each platform")
+	flags.StringVar(&r.downloads, "downloads", "https://github.com/oauth-operator/oauth-operator/releases/download", "where the files of releases will be, each in a directory of its tag")
 	flags.StringVar(&output, "output", "dist", "directory to write to; what was in it is removed")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if r.archive == "" || flags.NArg() == 0 {
-		return errors.New("-archive and at least one directory of programs are needed")
+	if r.archive == "" || plugins == "" || flags.NArg() == 0 {
+		return errors.New("-archive, -plugins and at least one directory of programs are needed")
 	}
 	if _, err := semver.StrictNewVersion(r.version); err != nil {
 		return fmt.Errorf("-version %q is not like 1.2.3 or 1.2.3-rc.1: %w", r.version, err)
@@ -52,6 +58,9 @@ func run(args []string) error {
 	var err error
 	if r.image, err = parseReference(image); err != nil {
 		return fmt.Errorf("-image: %w", err)
+	}
+	if r.plugins, err = pluginsIn(plugins); err != nil {
+		return fmt.Errorf("-plugins: %w", err)
 	}
 	r.programs = flags.Args()
 	return r.write(output)
@@ -68,6 +77,9 @@ func (r release) write(dir string) error {
 			return err
 		}
 		files[name] = content
+	}
+	if err := r.addPlugins(files); err != nil {
+		return err
 	}
 	files["SHA256SUMS"] = checksums(files)
 	if err := os.RemoveAll(dir); err != nil {

@@ -3,18 +3,39 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 )
 
 // programs is a directory with two Go programs: this test, twice.
 func programs(t *testing.T) string {
+	t.Helper()
+	return copies(t, filepath.Join(t.TempDir(), "linux_amd64"), "manager", "tokenserver")
+}
+
+// plugins is a directory with the plugin for two platforms.
+func plugins(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	copies(t, filepath.Join(dir, "linux_amd64"), "kubectl-oauth")
+	copies(t, filepath.Join(dir, "windows_arm64"), "kubectl-oauth.exe")
+	return dir
+}
+
+// copies makes a directory with copies of this test.
+func copies(t *testing.T, dir string, names ...string) string {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -24,11 +45,10 @@ func programs(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(t.TempDir(), "linux_amd64")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"manager", "tokenserver"} {
+	for _, name := range names {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -39,10 +59,10 @@ func programs(t *testing.T) string {
 func TestAReleaseIsWholeAndTheSameEachTime(t *testing.T) {
 	const image = "registry.example.com/platform/oauth-operator:v1.2.3"
 	archive := newArchive(t, "index.json", `{"schemaVersion":2,"manifests":[{"digest":"sha256:abc"}]}`)
-	made := programs(t)
+	made, plugin := programs(t), plugins(t)
 	build := func() map[string][]byte {
 		dir := filepath.Join(t.TempDir(), "dist")
-		if err := run([]string{"-version", "1.2.3", "-image", image, "-archive", archive, "-output", dir, made}); err != nil {
+		if err := run([]string{"-version", "1.2.3", "-image", image, "-archive", archive, "-plugins", plugin, "-output", dir, made}); err != nil {
 			t.Fatal(err)
 		}
 		entries, err := os.ReadDir(dir)
@@ -67,8 +87,8 @@ func TestAReleaseIsWholeAndTheSameEachTime(t *testing.T) {
 		}
 	}
 	if names := sortedKeys(files); !slices.Equal(names, []string{
-		"SHA256SUMS", "install.yaml", "oauth-operator-1.2.3.cdx.json", "oauth-operator-1.2.3.tgz",
-		"oauth-operator-image-1.2.3.digest", "oauth-operator-image-1.2.3.tar",
+		"SHA256SUMS", "install.yaml", "kubectl-oauth-1.2.3-linux-amd64.tar.gz", "kubectl-oauth-1.2.3-windows-arm64.tar.gz",
+		"oauth-operator-1.2.3.cdx.json", "oauth-operator-1.2.3.tgz", "oauth-operator-image-1.2.3.digest", "oauth-operator-image-1.2.3.tar", "oauth.yaml",
 	}) {
 		t.Errorf("the release is %q", names)
 	}
@@ -90,6 +110,50 @@ func TestAReleaseIsWholeAndTheSameEachTime(t *testing.T) {
 		t.Errorf("the chart renders\n%s\n%s", chart["deployment.yaml"], chart["NOTES.txt"])
 	}
 	checkBillOfMaterials(t, files["oauth-operator-1.2.3.cdx.json"])
+	checkPlugins(t, files)
+}
+
+// checkPlugins installs the plugin as krew does: by the manifest, which names the archive's
+// checksum and the program in it.
+func checkPlugins(t *testing.T, files map[string][]byte) {
+	t.Helper()
+	var manifest struct {
+		Kind string
+		Spec struct {
+			Version   string
+			Platforms []struct {
+				Selector         struct{ MatchLabels map[string]string }
+				URI, SHA256, Bin string
+			}
+		}
+	}
+	if err := yaml.Unmarshal(files["oauth.yaml"], &manifest); err != nil || manifest.Spec.Version != "v1.2.3" || len(manifest.Spec.Platforms) != 2 {
+		t.Fatalf("%v: %s", err, files["oauth.yaml"])
+	}
+	for _, p := range manifest.Spec.Platforms {
+		address, name := path.Split(p.URI)
+		if address != "https://github.com/oauth-operator/oauth-operator/releases/download/v1.2.3/" || fmt.Sprintf("%x", sha256.Sum256(files[name])) != p.SHA256 {
+			t.Errorf("the manifest has %+v", p)
+		}
+		uncompressed, err := gzip.NewReader(bytes.NewReader(files[name]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		modes := map[string]int64{}
+		for archive := tar.NewReader(uncompressed); ; {
+			header, err := archive.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			modes[header.Name] = header.Mode
+		}
+		if modes[p.Bin] != 0o755 || modes["kubectl_complete-oauth"] != 0o755 || modes["LICENSE"] != 0o644 || len(modes) != 3 {
+			t.Errorf("%s has %v", name, modes)
+		}
+	}
 }
 
 func checkBillOfMaterials(t *testing.T, content []byte) {
@@ -117,9 +181,12 @@ func checkBillOfMaterials(t *testing.T, content []byte) {
 			t.Errorf("there is no %s in %q", prefix, purls)
 		}
 	}
+	if !slices.ContainsFunc(bom.Components, func(c struct{ Type, Name, Version, PURL string }) bool { return c.Name == "kubectl-oauth" }) {
+		t.Error("it lists no kubectl-oauth")
+	}
 	for _, d := range bom.Dependencies {
-		if d.Ref == "manager" && len(d.DependsOn) < 5 {
-			t.Errorf("the manager depends on %q", d.DependsOn)
+		if (d.Ref == "manager" || d.Ref == "kubectl-oauth") && len(d.DependsOn) < 5 {
+			t.Errorf("%s depends on %q", d.Ref, d.DependsOn)
 		}
 	}
 }
@@ -148,15 +215,16 @@ func newArchive(t *testing.T, name, content string) string {
 func TestABadReleaseIsRefused(t *testing.T) {
 	archive := newArchive(t, "index.json", `{"manifests":[{"digest":"sha256:abc"}]}`)
 	for says, change := range map[string][2]string{
-		`"v1.2.3" is not like 1.2.3`: {"-version", "v1.2.3"},
-		`"1.2" is not like 1.2.3`:    {"-version", "1.2"},
-		`has neither a tag nor`:      {"-image", "registry.example.com/oauth-operator"},
-		`is no image such as`:        {"-image", "Registry/Oauth operator"},
-		`-archive`:                   {"-archive", ""},
-		`it is no OCI archive`:       {"-archive", newArchive(t, "manifest.json", "[]")},
-		`there are 2 images`:         {"-archive", newArchive(t, "index.json", `{"manifests":[{},{}]}`)},
+		`"v1.2.3" is not like 1.2.3`:  {"-version", "v1.2.3"},
+		`"1.2" is not like 1.2.3`:     {"-version", "1.2"},
+		`has neither a tag nor`:       {"-image", "registry.example.com/oauth-operator"},
+		`is no image such as`:         {"-image", "Registry/Oauth operator"},
+		`-archive`:                    {"-archive", ""},
+		`it is no OCI archive`:        {"-archive", newArchive(t, "manifest.json", "[]")},
+		`-plugins: there are no prog`: {"-plugins", t.TempDir()},
+		`there are 2 images`:          {"-archive", newArchive(t, "index.json", `{"manifests":[{},{}]}`)},
 	} {
-		args := map[string]string{"-version": "1.2.3", "-image": "example.com/oauth-operator:1.2.3", "-archive": archive, "-output": t.TempDir()}
+		args := map[string]string{"-version": "1.2.3", "-image": "example.com/oauth-operator:1.2.3", "-archive": archive, "-plugins": plugins(t), "-output": t.TempDir()}
 		args[change[0]] = change[1]
 		var list []string
 		for _, name := range sortedKeys(args) {

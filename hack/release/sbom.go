@@ -31,7 +31,7 @@ func (r release) billOfMaterials() (string, []byte, error) {
 		if err != nil {
 			return "", nil, fmt.Errorf("%s is no Go program: %w", path, err)
 		}
-		program := filepath.Base(path)
+		program := strings.TrimSuffix(filepath.Base(path), ".exe")
 		programs[program] = cdx.Component{BOMRef: program, Type: cdx.ComponentTypeApplication, Name: program, Version: r.version}
 		version, _, _ := strings.Cut(strings.TrimPrefix(info.GoVersion, "go"), " ") // experiments follow
 		linked := []string{golang("std", version)}
@@ -94,6 +94,9 @@ func (r release) programFiles() ([]string, error) {
 		for _, entry := range entries {
 			paths = append(paths, filepath.Join(dir, entry.Name()))
 		}
+	}
+	for _, p := range r.plugins {
+		paths = append(paths, p.program)
 	}
 	return paths, nil
 }
