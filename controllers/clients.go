@@ -36,6 +36,7 @@ type clientPass struct {
 	// nextRotation is when the secret is replaced next; zero: it is not known that it will be.
 	nextRotation time.Time
 
+	decision    policy.Decision // from accept
 	accepted    condition
 	resolved    condition
 	credentials condition
@@ -80,9 +81,9 @@ func (r *clientReconciler) accept(ctx context.Context, s *clientPass) (err error
 	if s.nameEntry != nil && s.nameEntry.Spec.Owner.UID == s.client.UID {
 		s.entry = s.nameEntry
 	}
-	d := policy.EvaluateClient(s.server.document, s.server.namespaceLabels, s.document, r.now())
-	if !d.Accepted {
-		s.accepted = falseCondition(v1alpha1.ReasonNotAllowedByServer, "%s (ask for less, or have the server's owner allow it in spec.allowedClients)", describeDenials(d))
+	s.decision = policy.EvaluateClient(s.server.document, s.server.namespaceLabels, s.document, r.now())
+	if !s.decision.Accepted {
+		s.accepted = falseCondition(v1alpha1.ReasonNotAllowedByServer, "%s (ask for less, or have the server's owner allow it in spec.allowedClients)", describeDenials(s.decision))
 		return nil
 	}
 	taken, err := r.entries.IsTaken(ctx, s.server.withNames(), s.name(), s.client, s.nameEntry)
@@ -93,7 +94,7 @@ func (r *clientReconciler) accept(ctx context.Context, s *clientPass) (err error
 		s.accepted = clientIDTakenCondition(s)
 		return nil
 	}
-	s.accepted = trueCondition(v1alpha1.ReasonAccepted, "rule \""+d.Rule+"\" of the server allows it")
+	s.accepted = trueCondition(v1alpha1.ReasonAccepted, "rule \""+s.decision.Rule+"\" of the server allows it")
 	return nil
 }
 

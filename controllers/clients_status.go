@@ -2,12 +2,12 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -53,14 +53,20 @@ func (r *clientReconciler) fillStatus(s *clientPass) {
 		entries := append([]*internalv1alpha1.Entry{s.entry, s.server.entry, s.server.namespaceEntry}, s.scopes.entries...)
 		conditions.addProgrammed(s.replicas, entries, &s.requeueAt)
 	}
-	ready := conditions.ready("token requests succeed")
+	message, at := withTokensNotBefore("token requests succeed", s.client.Spec.TokensNotBefore, r.now())
+	ready := conditions.ready(message)
 	if ready.isTrue() && s.client.Spec.Suspended {
 		ready = falseCondition(v1alpha1.ReasonSuspended, "spec.suspended is true: every request of the client is refused")
 	}
 	conditions.add(v1alpha1.ConditionReady, ready, "")
-	if legacy := legacyGrantCondition(s.client); legacy.isSet() {
+	legacy, changes := legacyGrantCondition(compile.LegacyGrants(s.client), s.decision, r.now())
+	if legacy.isSet() {
+		if s.failed != nil && !s.decision.Accepted && meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionLegacyGrant) != nil {
+			legacy = condition{} // what it says already: the rule is not known
+		}
 		conditions.add(v1alpha1.ConditionLegacyGrant, legacy, "")
 	}
+	s.requeueAt = earliest(s.requeueAt, earliest(at, changes))
 	conditions.write(&status.Conditions, r.now())
 
 	if s.failed != nil {
@@ -79,20 +85,14 @@ func (r *clientReconciler) fillStatus(s *clientPass) {
 	if !s.nextRotation.IsZero() {
 		status.NextRotation = unixTime(s.nextRotation.Unix())
 	}
+	status.Authentication = newAuthenticationStatus(s.client, r.now())
+	if status.LegacyUntil = unixTime(s.decision.LegacyUntil); !s.accepted.isTrue() {
+		status.LegacyUntil = nil
+	}
 	status.SecretName = ""
 	if target := compile.SecretTarget(s.client); target != nil && s.credentials.isTrue() {
 		status.SecretName = target.Name
 	}
-}
-
-// legacyGrantCondition returns the warning of RFC 9700 for a client with such a grant type.
-func legacyGrantCondition(c *v1alpha1.OAuthClient) condition {
-	legacy := compile.LegacyGrants(c)
-	if len(legacy) == 0 {
-		return condition{}
-	}
-	return trueCondition(v1alpha1.ReasonLegacyGrant, fmt.Sprintf("spec.grantTypes: RFC 9700 advises against %s: use authorization_code with PKCE",
-		strings.Join(legacy, " and ")))
 }
 
 // scopesCondition says which scopes are left out.

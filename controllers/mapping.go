@@ -225,8 +225,8 @@ func (op *operator) mapNamespaceToResourceServers(ctx context.Context, changed c
 
 type requestQueue = workqueue.TypedRateLimitingInterface[ctrl.Request]
 
-// enqueueServerToCount returns a handler that enqueues the server of a client countDelay after the
-// client was accepted, or was deleted while it was accepted.
+// enqueueServerToCount returns a handler that enqueues the server of a client countDelay after what
+// the server counts of the client has changed.
 func enqueueServerToCount() handler.EventHandler {
 	enqueueIfAccepted := func(object client.Object, q requestQueue) {
 		if c, ok := object.(*v1alpha1.OAuthClient); ok && isAccepted(c) {
@@ -236,8 +236,10 @@ func enqueueServerToCount() handler.EventHandler {
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q requestQueue) { enqueueIfAccepted(e.Object, q) },
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q requestQueue) {
-			if before, ok := e.ObjectOld.(*v1alpha1.OAuthClient); ok && !isAccepted(before) {
-				enqueueIfAccepted(e.ObjectNew, q)
+			before, ok := e.ObjectOld.(*v1alpha1.OAuthClient)
+			after, is := e.ObjectNew.(*v1alpha1.OAuthClient)
+			if ok && is && differInUse(before, after) {
+				q.AddAfter(ctrl.Request{NamespacedName: names.ServerOf(after)}, countDelay)
 			}
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requestQueue) { enqueueIfAccepted(e.Object, q) },

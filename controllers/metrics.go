@@ -24,7 +24,8 @@ type objectMetrics struct {
 	operator *operator
 
 	objects, conditions, transitions *prometheus.Desc
-	legacy                           *prometheus.Desc
+	legacy, legacyEnd                *prometheus.Desc
+	authMethods, oldestAuthMethod    *prometheus.Desc
 	replicas                         *prometheus.Desc
 	credentials, oldestCredential    *prometheus.Desc
 	oldestKey                        *prometheus.Desc
@@ -46,6 +47,11 @@ func newObjectMetrics(op *operator) *objectMetrics {
 			"When the condition that has had its status for longest got it, among the objects that oauth_operator_conditions counts.",
 			"kind", "condition", "status", "reason"),
 		legacy: describe("legacy_grant_clients", "OAuthClients by a grant type that RFC 9700 advises against.", "grant_type"),
+		legacyEnd: describe("legacy_grant_until_timestamp_seconds",
+			"When a rule of an AuthorizationServer next ends a grant type that RFC 9700 advises against for an OAuthClient that lists it.", "grant_type"),
+		authMethods: describe("auth_method_clients", "OAuthClients by how they authenticate at the token endpoint.", "auth_method"),
+		oldestAuthMethod: describe("oldest_auth_method_timestamp_seconds",
+			"When the OAuthClient that has authenticated in a way for longest began to.", "auth_method"),
 		replicas: describe("replicas",
 			"Replicas of token servers that were heard of in the last 30 seconds, by whether they are ready.", "ready"),
 		credentials: describe("oauthclient_credentials", "Credentials of OAuthClients, by state.", "state"),
@@ -60,7 +66,7 @@ func newObjectMetrics(op *operator) *objectMetrics {
 // Describe implements prometheus.Collector.
 func (m *objectMetrics) Describe(out chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		m.objects, m.conditions, m.transitions, m.legacy, m.replicas, m.credentials, m.oldestCredential, m.oldestKey,
+		m.objects, m.conditions, m.transitions, m.legacy, m.legacyEnd, m.authMethods, m.oldestAuthMethod, m.replicas, m.credentials, m.oldestCredential, m.oldestKey,
 	} {
 		out <- desc
 	}
@@ -79,6 +85,7 @@ func (m *objectMetrics) Collect(out chan<- prometheus.Metric) {
 		switch list := list.(type) {
 		case *v1alpha1.OAuthClientList:
 			m.collectClients(out, list.Items)
+			m.collectConstraints(out, list.Items, m.operator.now())
 		case *v1alpha1.AuthorizationServerList:
 			m.collectKeys(out, list.Items)
 		}
@@ -150,6 +157,22 @@ func (m *objectMetrics) collectClients(out chan<- prometheus.Metric, clients []v
 		out <- prometheus.MustNewConstMetric(m.legacy, prometheus.GaugeValue, float64(n), grant)
 	}
 	credentials.write(out, m.credentials, m.oldestCredential, func(state string) []string { return []string{state} })
+}
+
+// collectConstraints collects how clients authenticate, and when a legacy grant of theirs ends next.
+func (m *objectMetrics) collectConstraints(out chan<- prometheus.Metric, clients []v1alpha1.OAuthClient, now time.Time) {
+	methods, ends := oldest[string]{}, oldest[string]{}
+	for i := range clients {
+		method, since := authMethodOf(&clients[i])
+		methods.add(labelValue(method, authMethods), since.Time)
+		if until := clients[i].Status.LegacyUntil; until != nil && until.After(now) {
+			for _, grant := range compile.LegacyGrants(&clients[i]) {
+				ends.add(grant, until.Time)
+			}
+		}
+	}
+	methods.write(out, m.authMethods, m.oldestAuthMethod, func(method string) []string { return []string{method} })
+	ends.write(out, nil, m.legacyEnd, func(grant string) []string { return []string{grant} })
 }
 
 type keyLabels struct{ algorithm, phase string }

@@ -7,11 +7,15 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
 // The values that labels of metrics may have.
 var (
-	credentialStates  = []string{documents.CredentialPending, documents.CredentialActive, documents.CredentialRetiring}
+	credentialStates = []string{documents.CredentialPending, documents.CredentialActive, documents.CredentialRetiring}
+	authMethods      = []string{
+		oauth.AuthMethodSecretBasic, oauth.AuthMethodSecretPost, "private_key_jwt", "WorkloadIdentity", oauth.AuthMethodNone,
+	}
 	keyAlgorithms     = []string{string(v1alpha1.AlgorithmES256), string(v1alpha1.AlgorithmRS256), documents.AlgorithmSealing}
 	keyPhases         = []string{documents.KeyPublished, documents.KeyActive, documents.KeyRetiring}
 	conditionStatuses = []string{string(metav1.ConditionTrue), string(metav1.ConditionFalse), string(metav1.ConditionUnknown)}
@@ -38,7 +42,8 @@ var conditionReasons = []string{
 	v1alpha1.ReasonNameTaken, v1alpha1.ReasonProgressDeadlineExceeded, v1alpha1.ReasonKeysLost,
 	v1alpha1.ReasonKeysCurrent, v1alpha1.ReasonRotationPending, v1alpha1.ReasonNoReplica,
 	v1alpha1.ReasonReplicaProblem, v1alpha1.ReasonUpgradePending, v1alpha1.ReasonManagerTooOld,
-	v1alpha1.ReasonEntryRejected, v1alpha1.ReasonLegacyGrant,
+	v1alpha1.ReasonEntryRejected, v1alpha1.ReasonLegacyGrant, v1alpha1.ReasonLegacyGrantEnding,
+	v1alpha1.ReasonLegacyGrantEnded,
 }
 
 // labelValue returns a value that is in the set, and "Other" for any else: a user who may write a

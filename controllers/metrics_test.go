@@ -14,6 +14,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/test/documented"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
 var longAgo = time.Unix(1_700_000_000, 0)
@@ -106,6 +107,34 @@ func TestMetricsSayHowOldCredentialsAndKeysAre(t *testing.T) {
 	}
 }
 
+func TestMetricsSayHowClientsAuthenticateAndWhenALegacyGrantEnds(t *testing.T) {
+	old, recent := metav1.NewTime(longAgo), metav1.NewTime(longAgo.Add(time.Hour))
+	basic := func(since metav1.Time) *v1alpha1.AuthenticationStatus {
+		return &v1alpha1.AuthenticationStatus{Method: "client_secret_basic", Since: since}
+	}
+	password := v1alpha1.OAuthClientSpec{GrantTypes: []v1alpha1.GrantType{"password"}}
+	at := func(d time.Duration) *metav1.Time { return &metav1.Time{Time: longAgo.Add(d)} }
+	clients := []v1alpha1.OAuthClient{
+		{Spec: password, Status: v1alpha1.OAuthClientStatus{Authentication: basic(recent), LegacyUntil: at(3 * time.Hour)}},
+		{Spec: password, Status: v1alpha1.OAuthClientStatus{Authentication: basic(old), LegacyUntil: at(2 * time.Hour)}},
+		{Spec: password, Status: v1alpha1.OAuthClientStatus{Authentication: basic(recent), LegacyUntil: at(time.Minute)}}, // has ended
+		{Status: v1alpha1.OAuthClientStatus{Authentication: &v1alpha1.AuthenticationStatus{Method: "telepathy", Since: old}}},
+	}
+	got := sample(t, func(out chan<- prometheus.Metric) {
+		newObjectMetrics(nil).collectConstraints(out, clients, longAgo.Add(time.Hour))
+	})
+	want := map[string]float64{
+		"auth_method_clients auth_method=client_secret_basic":                  3,
+		"oldest_auth_method_timestamp_seconds auth_method=client_secret_basic": float64(longAgo.Unix()),
+		"auth_method_clients auth_method=Other":                                1,
+		"oldest_auth_method_timestamp_seconds auth_method=Other":               float64(longAgo.Unix()),
+		"legacy_grant_until_timestamp_seconds grant_type=password":             float64(longAgo.Add(2 * time.Hour).Unix()),
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
 func TestMetricsCountTheReplicasThatLive(t *testing.T) {
 	env := newEnv(t)
 	env.readyClient()
@@ -115,8 +144,11 @@ func TestMetricsCountTheReplicasThatLive(t *testing.T) {
 }
 
 func TestEveryMetricOfTheManagerIsDocumented(t *testing.T) {
-	env := newEnv(t)
-	env.readyClient()
+	env := newEnv(t, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedClients[0].LegacyUntil = inSeconds(3600) })
+	env.readyClient(func(c *v1alpha1.OAuthClient) { c.Spec.GrantTypes = []v1alpha1.GrantType{"password"} })
+	eventually.True(t, "the cache has the client", func() bool {
+		return gauge(t, "oauth_operator_legacy_grant_until_timestamp_seconds", map[string]string{"grant_type": "password"}) > 0
+	})
 	families, err := metrics.Registry.(prometheus.Gatherer).Gather()
 	if err != nil {
 		t.Fatal(err)

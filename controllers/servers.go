@@ -27,7 +27,7 @@ type serverReconciler struct {
 	// dsnSources holds which version of a Secret was seen to have a DSN, by the server's name, so
 	// that it is read only when it changes.
 	dsnSources sync.Map
-	// countInterval is the least time between two changes of the number of clients in a status, and
+	// countInterval is the least time between two changes of what a status says of the clients, and
 	// countWritten holds when it was changed last, by the server's name: a thousand clients that
 	// are created one after the other do not cause a thousand writes.
 	countInterval time.Duration
@@ -48,7 +48,7 @@ type serverPass struct {
 	ring        keyring.Ring            // from ensureKeys
 	lost        []string                // from ensureKeys
 	replicas    []replica
-	clients     int32
+	use         clientUse // of the clients
 	requeueAt   time.Time
 	accepted    condition
 	resolved    condition
@@ -71,7 +71,7 @@ func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		r.applied.Delete(client.ObjectKey{Namespace: request.Namespace, Name: workload.ServiceAccountName(request.Name)})
 		return r.reconcileDeleted(ctx, compile.KindServer, request.NamespacedName)
 	}
-	s := &serverPass{server: &server, clients: server.Status.Clients, podCount: server.Status.Replicas}
+	s := &serverPass{server: &server, use: useIn(&server.Status), podCount: server.Status.Replicas}
 	s.failed = runSteps(withCause(ctx, &server), s, []step[*serverPass]{
 		{conditionType: v1alpha1.ConditionAccepted, run: r.acceptIssuer},
 		{conditionType: v1alpha1.ConditionAvailable, run: r.ensureKeys},
@@ -301,42 +301,11 @@ func (r *serverReconciler) readReplicas(ctx context.Context, s *serverPass) erro
 	for i := range s.replicas {
 		s.requeueAt = earliest(s.requeueAt, s.replicas[i].until)
 	}
-	count, err := r.countClients(ctx, s.server)
+	counted, err := r.countClients(ctx, s.server)
 	if err == nil {
-		s.clients = r.limitCountChanges(s, count)
+		s.use = r.limitUseChanges(s, counted)
 	}
 	return err
-}
-
-// limitCountChanges returns the number of clients for the status: the present one, or the one in
-// the status if that was changed less than countInterval ago.
-func (r *serverReconciler) limitCountChanges(s *serverPass, count int32) int32 {
-	name, now := client.ObjectKeyFromObject(s.server), r.now()
-	if count == s.server.Status.Clients {
-		return count
-	}
-	if last, ok := r.countWritten.Load(name); ok {
-		if due := last.(time.Time).Add(r.countInterval); now.Before(due) {
-			s.requeueAt = earliest(s.requeueAt, due)
-			return s.server.Status.Clients
-		}
-	}
-	r.countWritten.Store(name, now)
-	return count
-}
-
-// countClients counts the accepted clients of a server. It reads the cache without copying, since
-// there may be ten thousand.
-func (r *serverReconciler) countClients(ctx context.Context, server *v1alpha1.AuthorizationServer) (int32, error) {
-	var list v1alpha1.OAuthClientList
-	err := r.List(ctx, &list, client.MatchingFields{indexServer: client.ObjectKeyFromObject(server).String()}, client.UnsafeDisableDeepCopy)
-	count := int32(0)
-	for i := range list.Items {
-		if isAccepted(&list.Items[i]) {
-			count++
-		}
-	}
-	return count, err
 }
 
 func secretsOfServer(s *v1alpha1.AuthorizationServer) []string {

@@ -30,18 +30,22 @@ func (r *serverReconciler) fillStatus(s *serverPass) {
 	if s.failed != nil && s.failed.conditionType == v1alpha1.ConditionProgrammed {
 		conditions.add(v1alpha1.ConditionProgrammed, condition{}, "")
 	}
-	conditions.add(v1alpha1.ConditionReady, conditions.ready("the server issues tokens"), "")
+	message, at := withTokensNotBefore("the server issues tokens", s.server.Spec.TokensNotBefore, r.now())
+	s.requeueAt = earliest(s.requeueAt, at)
+	conditions.add(v1alpha1.ConditionReady, conditions.ready(message), "")
 	conditions.add(v1alpha1.ConditionKeysCurrent, s.rotation, "the keys were not looked at yet")
 	conditions.write(&status.Conditions, r.now())
 	if !s.accepted.isTrue() {
 		if s.accepted.reason == v1alpha1.ReasonIssuerTaken {
-			status.Endpoints, status.Keys, status.Clients = nil, nil, 0
+			status.Endpoints, status.Keys = nil, nil
+			status.Clients, status.AuthMethods, status.LegacyGrants = 0, nil, nil
 		}
 		return
 	}
 	endpoints := compile.Endpoints(s.server.Spec.Issuer)
 	status.Endpoints = &endpoints
-	status.Clients, status.Replicas, status.Selector = s.clients, s.podCount, ""
+	status.Clients, status.AuthMethods, status.LegacyGrants = s.use.clients, s.use.authMethods, s.use.legacyGrants
+	status.Replicas, status.Selector = s.podCount, ""
 	if workload.IsManaged(s.server) {
 		status.Selector = labels.FormatLabels(workload.Selector(s.server.Name))
 	}

@@ -19,7 +19,13 @@ func (r *userReconciler) fillStatus(s *userPass) {
 	default:
 		conditions.addProgrammed(s.replicas, []*internalv1alpha1.Entry{s.entry, s.usernameEntry, s.server.entry}, &s.requeueAt)
 	}
-	conditions.add(v1alpha1.ConditionReady, conditions.ready("the user can log in"), "")
+	message, at := withTokensNotBefore("the user can log in", s.user.Spec.TokensNotBefore, r.now())
+	s.requeueAt = earliest(s.requeueAt, at)
+	ready := conditions.ready(message)
+	if ready.isTrue() && s.user.Spec.Suspended {
+		ready = falseCondition(v1alpha1.ReasonSuspended, "spec.suspended is true: the user cannot log in, and sessions and tokens are of no use until it is lifted")
+	}
+	conditions.add(v1alpha1.ConditionReady, ready, "")
 	conditions.write(&status.Conditions, r.now())
 	switch { // a user who is not served at present keeps the names, unless another object has them
 	case s.accepted.isTrue():

@@ -52,6 +52,16 @@ type AuthorizationServerSpec struct {
 	// +optional
 	Signing *SigningSettings `json:"signing,omitempty"`
 
+	// tokensNotBefore voids what the server issued in that second or before, and the logins: access
+	// tokens, codes, refresh tokens and sessions; users have to sign in again. A time in the future
+	// does so when it comes. Nothing is deleted: a lower time makes what has not expired good
+	// again. Default: nothing is void.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
+	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="tokensNotBefore must be a time since 1970 in UTC, such as 2026-11-01T00:00:00Z"
+	// +optional
+	TokensNotBefore *metav1.Time `json:"tokensNotBefore,omitempty"`
+
 	// storage is where grants, consents and revocations are kept. Default: Kubernetes. Records are
 	// not moved when it changes: users have to log in again, and refresh tokens end.
 	// +optional
@@ -145,6 +155,24 @@ type ClientRule struct {
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')`,message="maxAccessTokenLifetime must be a duration from 1s to 24h in whole h, m and s, such as 15m"
 	// +optional
 	MaxAccessTokenLifetime *metav1.Duration `json:"maxAccessTokenLifetime,omitempty"`
+
+	// tokenEndpointAuthMethods by which a client may authenticate, or "*" for any. A rule without
+	// client_secret_basic and client_secret_post accepts no shared secret, and one without none no
+	// public client. Default: any.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=6
+	// +listType=set
+	// +optional
+	TokenEndpointAuthMethods []AuthMethodPattern `json:"tokenEndpointAuthMethods,omitempty"`
+
+	// legacyUntil is when the grant types implicit and password end for the clients that this rule
+	// accepts: from then on requests with them are refused, and refreshes of what began with a
+	// password, while the other grant types of the clients go on. Default: never.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
+	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="legacyUntil must be a time since 1970 in UTC, such as 2026-11-01T00:00:00Z"
+	// +optional
+	LegacyUntil *metav1.Time `json:"legacyUntil,omitempty"`
 }
 
 // ResourceServerRule allows ResourceServers.
@@ -433,6 +461,20 @@ type AuthorizationServerStatus struct {
 	// +kubebuilder:validation:Maximum=2147483647
 	// +optional
 	Clients int32 `json:"clients"`
+
+	// authMethods are the methods by which these clients authenticate.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=map
+	// +listMapKey=method
+	// +optional
+	AuthMethods []AuthMethodUse `json:"authMethods,omitempty"`
+
+	// legacyGrants are the grant types among those of these clients that RFC 9700 advises against.
+	// +kubebuilder:validation:MaxItems=2
+	// +listType=map
+	// +listMapKey=grantType
+	// +optional
+	LegacyGrants []LegacyGrantUse `json:"legacyGrants,omitempty"`
 
 	// replicas is the number of the token server's Pods, with deployment type Managed.
 	// +kubebuilder:validation:Minimum=0

@@ -79,7 +79,7 @@ func TestKubectlGetSaysWhetherItWorksAndHowItAuthenticates(t *testing.T) {
 		{
 			user, user.Status.Conditions, "oauthusers",
 			`Name=example, Username=alice, Subject=1234, Ready=False, Reason=ServerNotFound`,
-			`Server=main, Message=no such server`,
+			`Server=main, Suspended=<nil>, Message=no such server`,
 		},
 	} {
 		t.Run(test.plural, func(t *testing.T) {

@@ -128,6 +128,12 @@ const (
 
 	// ReasonLegacyGrant means that the client uses the implicit or the password grant.
 	ReasonLegacyGrant = "LegacyGrant"
+	// ReasonLegacyGrantEnding means that the rule of the server that accepts the client ends such a
+	// grant within 30 days; the message says when.
+	ReasonLegacyGrantEnding = "LegacyGrantEnding"
+	// ReasonLegacyGrantEnded means that the rule has ended such a grant, which the client still
+	// lists.
+	ReasonLegacyGrantEnded = "LegacyGrantEnded"
 )
 
 // AdoptAnnotation on an existing Secret allows the OAuthClient that it names to manage the Secret.

@@ -152,6 +152,15 @@ type OAuthClientSpec struct {
 	// +optional
 	AccessTokenLifetime *metav1.Duration `json:"accessTokenLifetime,omitempty"`
 
+	// tokensNotBefore voids what the client got in that second or before: access tokens, codes and
+	// refresh tokens. A time in the future does so when it comes. Nothing is deleted: a lower time
+	// makes what has not expired good again. Default: nothing is void.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
+	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="tokensNotBefore must be a time since 1970 in UTC, such as 2026-11-01T00:00:00Z"
+	// +optional
+	TokensNotBefore *metav1.Time `json:"tokensNotBefore,omitempty"`
+
 	// suspended has token servers refuse the client within a second. It deletes nothing.
 	// +optional
 	Suspended bool `json:"suspended,omitempty"`
@@ -308,6 +317,18 @@ type OAuthClientStatus struct {
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	// +optional
 	NextRotation *metav1.Time `json:"nextRotation,omitempty"`
+
+	// authentication is how the client authenticates, and since when.
+	// +optional
+	Authentication *AuthenticationStatus `json:"authentication,omitempty"`
+
+	// legacyUntil is when the grant types implicit and password of the client end, by the rule of
+	// the server that accepts it.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
+	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
+	// +optional
+	LegacyUntil *metav1.Time `json:"legacyUntil,omitempty"`
 
 	// secretName is the Secret that the workload mounts.
 	// +kubebuilder:validation:MaxLength=253

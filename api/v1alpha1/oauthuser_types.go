@@ -54,6 +54,21 @@ type OAuthUserSpec struct {
 	// +kubebuilder:validation:Type=object
 	// +optional
 	Claims *runtime.RawExtension `json:"claims,omitempty"`
+
+	// tokensNotBefore signs the user out everywhere: it voids the logins of that second or before,
+	// and what was issued by them, access tokens, codes, refresh tokens and sessions. A time in the
+	// future does so when it comes. Nothing is deleted: a lower time makes what has not expired
+	// good again. Default: nothing is void.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
+	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="tokensNotBefore must be a time since 1970 in UTC, such as 2026-11-01T00:00:00Z"
+	// +optional
+	TokensNotBefore *metav1.Time `json:"tokensNotBefore,omitempty"`
+
+	// suspended has token servers refuse the user within a second: the user cannot sign in, and
+	// sessions and tokens are of no use. It deletes nothing: they are good again when it is lifted.
+	// +optional
+	Suspended bool `json:"suspended,omitempty"`
 }
 
 // OAuthUserStatus is what the manager reports.
@@ -96,6 +111,7 @@ type OAuthUserStatus struct {
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Server",type=string,JSONPath=`.spec.serverRef.name`,priority=1
+// +kubebuilder:printcolumn:name="Suspended",type=boolean,JSONPath=`.spec.suspended`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 type OAuthUser struct {
 	metav1.TypeMeta   `json:",inline"`

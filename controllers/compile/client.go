@@ -6,6 +6,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
 )
 
 // ClientID returns the client id for which an OAuthClient asks.
@@ -37,6 +38,7 @@ func Client(c *v1alpha1.OAuthClient, credentials []documents.Credential) documen
 		IDTokenClaims:          spec.IDTokenClaims,
 		AccessTokenLifetime:    seconds(spec.AccessTokenLifetime, 0),
 		Suspended:              spec.Suspended,
+		TokensNotBefore:        unixSeconds(spec.TokensNotBefore),
 	}
 	if doc.DisplayName == "" {
 		doc.DisplayName = doc.ID
@@ -53,15 +55,9 @@ func Client(c *v1alpha1.OAuthClient, credentials []documents.Credential) documen
 	return doc
 }
 
-// LegacyGrants returns the grant types of c that RFC 9700 sections 2.1.2 and 2.4 advise against.
+// LegacyGrants returns the grant types of c that RFC 9700 advises against.
 func LegacyGrants(c *v1alpha1.OAuthClient) []string {
-	var legacy []string
-	for _, grant := range c.Spec.GrantTypes {
-		if grant == v1alpha1.GrantTypeImplicit || grant == v1alpha1.GrantTypePassword {
-			legacy = append(legacy, string(grant))
-		}
-	}
-	return legacy
+	return policy.LegacyGrants(texts(c.Spec.GrantTypes))
 }
 
 // Keys of the Secret that a workload mounts. They do not change after a release.

@@ -42,6 +42,7 @@ func Server(as *v1alpha1.AuthorizationServer, keys []documents.Key) (documents.S
 		Storage:                   string(Storage(as)),
 		TrustedProxies:            texts(spec.TrustedProxies),
 		Keys:                      slices.Clone(keys),
+		TokensNotBefore:           unixSeconds(spec.TokensNotBefore),
 	}
 	var findings, more Findings
 	doc.AllowedClients, findings = clientRules(as)
@@ -168,6 +169,9 @@ func clientRules(as *v1alpha1.AuthorizationServer) ([]documents.ClientRule, Find
 			RedirectSchemes:        rule.RedirectSchemes,
 			Consent:                orDefault(texts(rule.Consent), documents.ConsentRequired),
 			MaxAccessTokenLifetime: seconds(rule.MaxAccessTokenLifetime, 0),
+
+			TokenEndpointAuthMethods: authMethods(rule.TokenEndpointAuthMethods),
+			LegacyUntil:              unixSeconds(rule.LegacyUntil),
 		})
 	}
 	return compiled, findings
@@ -199,6 +203,23 @@ func seconds(d *metav1.Duration, otherwise time.Duration) documents.Seconds {
 		otherwise = d.Duration
 	}
 	return documents.Seconds(otherwise / time.Second)
+}
+
+// unixSeconds returns a time in Unix seconds, and nil as 0.
+func unixSeconds(t *metav1.Time) int64 {
+	if t == nil {
+		return 0
+	}
+	return t.Unix()
+}
+
+// authMethods returns the authentication methods of a rule; empty: any, which the first format of
+// documents can say.
+func authMethods(patterns []v1alpha1.AuthMethodPattern) []string {
+	if slices.Contains(patterns, v1alpha1.AuthMethodAny) {
+		return nil
+	}
+	return texts(patterns)
 }
 
 func orDefault(list []string, otherwise ...string) []string {

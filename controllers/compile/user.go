@@ -33,7 +33,9 @@ func username(u *v1alpha1.OAuthUser) (string, error) {
 
 // User returns the document of an OAuthUser, without the fields that depend on the password.
 func User(u *v1alpha1.OAuthUser) (documents.User, Findings) {
-	doc := documents.User{UID: string(u.UID), Subject: Subject(u)}
+	doc := documents.User{
+		UID: string(u.UID), Subject: Subject(u), TokensNotBefore: unixSeconds(u.Spec.TokensNotBefore), Suspended: u.Spec.Suspended,
+	}
 	var findings Findings
 	var err error
 	if doc.Username, err = username(u); err != nil {
