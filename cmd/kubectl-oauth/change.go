@@ -10,6 +10,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/cmd/kubectl-oauth/cluster"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 )
 
 // changeCommand changes one field of an object.
@@ -37,8 +38,8 @@ func (c *changeCommand) addFlags(command *cobra.Command, what string) {
 	addOutputFlag(command, &c.output)
 }
 
-// set changes a field, and prints what it did.
-func (c *changeCommand) set(ctx context.Context, argument string, kinds []cluster.Kind, changeOf func(*cluster.Cluster, cluster.Kind) cluster.Change, says string) error {
+// set makes a change, and prints what it did in the words of says.
+func (c *changeCommand) set(ctx context.Context, argument string, kinds []cluster.Kind, change func(*cluster.Cluster) cluster.Change, says func(client.Object) string) error {
 	if err := checkOutput(c.output); err != nil {
 		return err
 	}
@@ -50,17 +51,16 @@ func (c *changeCommand) set(ctx context.Context, argument string, kinds []cluste
 	if err != nil {
 		return err
 	}
-	object, change := reference.Kind.New(), changeOf(reached, reference.Kind)
-	change.Force = c.force
-	value, err := reached.Set(ctx, object, reference, namespace, change)
+	object := reference.Kind.New()
+	field, value, err := reached.Set(ctx, object, reference, namespace, change(reached), c.force)
 	if err != nil {
 		return err
 	}
 	result := changed{
-		Object: reference.Kind.Name + " " + namespace + "/" + reference.Name, Field: strings.Join(change.Field, "."),
+		Object: reference.Kind.Name + " " + namespace + "/" + reference.Name, Field: strings.Join(field, "."),
 		Value: value, Changed: value != nil, AppliedBy: cluster.Appliers(object),
 	}
-	return c.print(result, says)
+	return c.print(result, says(object))
 }
 
 func (c *changeCommand) print(result changed, says string) error {
@@ -72,9 +72,13 @@ func (c *changeCommand) print(result changed, says string) error {
 		return nil
 	}
 	fmt.Fprintf(c.out, "%s: %s\n", result.Object, says)
-	if len(result.AppliedBy) > 0 && result.Field != "" {
-		fmt.Fprintf(c.errOut, "note: %s applies the object. It keeps %s, which is not in what it applies; write it there too, so that a new object has it.\n",
-			strings.Join(result.AppliedBy, " and "), result.Field)
+	switch managers := strings.Join(result.AppliedBy, " and "); {
+	case len(result.AppliedBy) == 0 || result.Field == "":
+	case c.force:
+		fmt.Fprintf(c.errOut, "note: %s applies the object, and may revert %s: change it there too.\n", managers, result.Field)
+	default:
+		fmt.Fprintf(c.errOut, "note: %s applies the object without %s, which stays. Write it there too, so that the object has it when it is created again.\n",
+			managers, result.Field)
 	}
 	return nil
 }
@@ -82,9 +86,9 @@ func (c *changeCommand) print(result changed, says string) error {
 // newSuspendCommand returns suspend, or resume.
 func newSuspendCommand(o *options, suspend bool) *cobra.Command {
 	c := &changeCommand{options: o}
-	name, short, says := "suspend", "Have token servers refuse a client, deleting nothing", "it is suspended, and refused within a second"
+	name, short, says := "suspend", "Have token servers refuse a client, deleting nothing", "suspended, and refused within a second"
 	if !suspend {
-		name, short, says = "resume", "Have token servers serve a suspended client again", "it is not suspended"
+		name, short, says = "resume", "Have token servers serve a suspended client again", "not suspended"
 	}
 	kinds := []cluster.Kind{cluster.KindClient}
 	command := &cobra.Command{
@@ -92,11 +96,13 @@ func newSuspendCommand(o *options, suspend bool) *cobra.Command {
 		Args:              oneArgument("client/NAME"),
 		ValidArgsFunction: o.completeNames(kinds...),
 		RunE: func(command *cobra.Command, args []string) error {
-			return c.set(command.Context(), args[0], kinds, func(*cluster.Cluster, cluster.Kind) cluster.Change {
-				return cluster.Change{Field: []string{"spec", "suspended"}, Value: func(object client.Object) (any, bool, error) {
-					return suspend, isSuspended(object) != suspend, nil
-				}}
-			}, says)
+			change := func(object client.Object) ([]string, any, error) {
+				if isSuspended(object) == suspend {
+					return nil, nil, nil
+				}
+				return []string{"spec", "suspended"}, suspend, nil
+			}
+			return c.set(command.Context(), args[0], kinds, func(*cluster.Cluster) cluster.Change { return change }, func(client.Object) string { return says })
 		},
 	}
 	c.addFlags(command, "spec.suspended")
@@ -106,6 +112,45 @@ func newSuspendCommand(o *options, suspend bool) *cobra.Command {
 func isSuspended(object client.Object) bool {
 	c, ok := object.(*v1alpha1.OAuthClient)
 	return ok && c.Spec.Suspended
+}
+
+func newRotateCommand(o *options) *cobra.Command {
+	c := &changeCommand{options: o}
+	kinds := []cluster.Kind{cluster.KindClient}
+	command := &cobra.Command{
+		Use: "rotate client/NAME", Short: "Replace a client's secret now, with an overlap",
+		Long: `Replace a client's secret now, by raising spec.secret.rotation.revision. The secret
+before stays good for spec.secret.rotation.overlap.`,
+		Args:              oneArgument("client/NAME"),
+		ValidArgsFunction: o.completeNames(kinds...),
+		RunE: func(command *cobra.Command, args []string) error {
+			return c.set(command.Context(), args[0], kinds, func(*cluster.Cluster) cluster.Change { return raiseRevision }, describeRotation)
+		},
+	}
+	c.addFlags(command, "spec.secret.rotation.revision")
+	return command
+}
+
+// raiseRevision raises the revision of a client's secret by one.
+func raiseRevision(object client.Object) (field []string, value any, err error) {
+	c := object.(*v1alpha1.OAuthClient)
+	name := "OAuthClient " + c.Namespace + "/" + c.Name
+	secret := c.Spec.Secret
+	switch {
+	case compile.SecretTarget(c) == nil && (secret == nil || secret.FromSecret == nil):
+		return nil, nil, fmt.Errorf("%s has no secret to rotate (spec.tokenEndpointAuthMethod: %s)", name, c.Spec.TokenEndpointAuthMethod)
+	case secret == nil: // which needs a source, here its default
+		return []string{"spec", "secret"}, map[string]any{"source": v1alpha1.SecretGenerate, "rotation": map[string]any{"revision": 1}}, nil
+	case secret.Source == v1alpha1.SecretFromSecret:
+		return nil, nil, fmt.Errorf("the secret of %s is the key %s of the Secret %s (spec.secret.source: FromSecret): write another value there, and it is rotated",
+			name, secret.FromSecret.Key, secret.FromSecret.Name)
+	}
+	return []string{"spec", "secret", "rotation", "revision"}, compile.SecretRotationOf(c).Revision + 1, nil
+}
+
+func describeRotation(object client.Object) string {
+	c := object.(*v1alpha1.OAuthClient)
+	return fmt.Sprintf("the Secret %s gets another value, and the one before stays good for %s", compile.SecretTarget(c).Name, compile.Overlap(c))
 }
 
 func newRevokeCommand(o *options) *cobra.Command {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -79,7 +81,7 @@ func TestAFieldThatAnotherManagerAppliesIsChangedByForceOnly(t *testing.T) {
 	// What the other manager does not apply stays, also when it applies the rest again.
 	apply("silent", "")
 	r := p.run("suspend", "client/silent")
-	if r.status != 0 || !strings.Contains(r.errOut, "kustomize-controller applies the object. It keeps spec.suspended") {
+	if r.status != 0 || !strings.Contains(r.errOut, "kustomize-controller applies the object without spec.suspended, which stays") {
 		t.Errorf("status %d: %s%s", r.status, r.out, r.errOut)
 	}
 	c := apply("silent", "")
@@ -90,6 +92,48 @@ func TestAFieldThatAnotherManagerAppliesIsChangedByForceOnly(t *testing.T) {
 		if entry.Manager == cluster.FieldManager && strings.HasPrefix(entry.Manager, "kubectl") {
 			t.Error("Flux removes the fields of managers whose names begin with kubectl")
 		}
+	}
+}
+
+func TestASecretIsRotatedAndTheOneBeforeStaysGood(t *testing.T) {
+	env := testenv.New(t)
+	spec := v1alpha1.OAuthClientSpec{GrantTypes: []v1alpha1.GrantType{"client_credentials"}, TokenEndpointAuthMethod: "client_secret_basic"}
+	c := env.ReadyClient("service", spec)
+	p := newPerson(env, "developer").may(env.AppNamespace, "get,patch oauthclients")
+	var secrets []string
+	for range 2 { // the second time there is a spec.secret
+		before := env.Config(c)
+		if out := p.succeed("rotate", "client/service"); !strings.Contains(out, "the Secret service-oauth gets another value, and the one before stays good for 24h") {
+			t.Errorf("it says %s", out)
+		}
+		env.Eventually("the Secret to hold another value", eventuallyTimeout, func() (bool, string) {
+			return env.Config(c).ClientSecret != before.ClientSecret, ""
+		})
+		if status, _ := env.Post("/token", before, url.Values{"grant_type": {"client_credentials"}}); status != http.StatusOK {
+			t.Errorf("the secret before is answered %d", status)
+		}
+		waitForStatus(env, c, http.StatusOK)
+		secrets = append(secrets, env.Config(c).ClientSecret)
+	}
+	env.WaitFor("the old secrets to be listed", c, func() bool {
+		return len(c.Status.Credentials) == 3 && testenv.IsTrue(c.Status.Conditions, v1alpha1.ConditionReady)
+	})
+	if a := explainJSON(p, 0, "client/service"); len(a.EndsSoon) != 2 || a.EndsSoon[0].Field != "status.credentials["+c.Status.Credentials[1].ID+"]" {
+		t.Errorf("what ends soon is %+v", a.EndsSoon)
+	}
+	if secrets[0] == secrets[1] {
+		t.Error("it was rotated once")
+	}
+
+	env.Create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.AppNamespace, Name: "own"}, StringData: map[string]string{"value": strings.Repeat("0123456789", 4)}})
+	spec.Secret = &v1alpha1.ClientSecret{Source: "FromSecret", FromSecret: &v1alpha1.SecretKeyReference{Name: "own", Key: "value"}}
+	env.CreateClient("theirs", spec)
+	if text := p.fail(exitFailed, "rotate", "client/theirs"); !strings.Contains(text, "is the key value of the Secret own (spec.secret.source: FromSecret): write another value there") {
+		t.Errorf("it says %s", text)
+	}
+	env.CreateClient("public", native)
+	if text := p.fail(exitFailed, "rotate", "client/public"); !strings.Contains(text, "has no secret to rotate (spec.tokenEndpointAuthMethod: none)") {
+		t.Errorf("it says %s", text)
 	}
 }
 

@@ -40,8 +40,9 @@ and if not, which field of which object says so.
 With -f it answers about a manifest that is not applied yet. Other objects in the
 file (AuthorizationServer, ResourceServer, Namespace) count as applied too.
 
-The exit status is 3 if a request would not succeed, and 4 if you may not read what
-decides; the output names the rights that are missing.`,
+The exit status is 3 if a request would not succeed, and 4 if that is not known: you
+may not read what decides (the output names the rights that are missing), or token
+servers do not serve the latest change yet.`,
 		Example: `  kubectl oauth explain client/billing -n shop
   kubectl oauth explain client/billing --grant-type client_credentials --scope orders:read
   kubectl oauth explain -f client.yaml`,
@@ -111,7 +112,6 @@ func (e *explainCommand) print(answers []explained) error {
 		case explain.No:
 			status = exitNo
 		case explain.Unknown:
-			status = max(status, 0)
 			if status == 0 {
 				status = exitUnknown
 			}

@@ -10,7 +10,7 @@
 //	gather.go    what explain has to know, as far as the caller may read it
 //	token.go     token: by the flows that need no browser
 //	login.go     login: the browser flow; as a kubeconfig's exec credential plugin too
-//	change.go    suspend, resume and revoke
+//	change.go    rotate, suspend, resume and revoke
 //	names.go     completion of names in a shell
 //
 // The packages below it: cluster reads and changes objects, explain answers from objects, issuer
@@ -39,7 +39,7 @@ const (
 	exitFailed  = 1
 	exitUsage   = 2
 	exitNo      = 3 // explain: a request would not succeed
-	exitUnknown = 4 // explain: the caller may not read what decides
+	exitUnknown = 4 // explain: the caller may not read what decides, or a change is not served yet
 )
 
 func main() {
@@ -111,7 +111,7 @@ which right is missing.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError("%w", err) })
 	o.addFlags(root.PersistentFlags())
-	root.AddCommand(newExplainCommand(o), newTokenCommand(o), newLoginCommand(o), newRevokeCommand(o),
+	root.AddCommand(newExplainCommand(o), newTokenCommand(o), newLoginCommand(o), newRotateCommand(o), newRevokeCommand(o),
 		newSuspendCommand(o, true), newSuspendCommand(o, false), newVersionCommand(o))
 	return root
 }

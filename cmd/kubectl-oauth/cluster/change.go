@@ -33,36 +33,30 @@ func (m *ManagedElsewhere) Error() string {
 		m.Field, m.Object, strings.Join(m.Managers, " and "))
 }
 
-// Change is a change of one field.
-type Change struct {
-	// Field is the path in the object: "spec", "suspended".
-	Field []string
-	// Value returns the new value for the object as it is, and false if nothing has to change.
-	Value func(object client.Object) (value any, needed bool, err error)
-	// Force changes the field although another manager applies it.
-	Force bool
-}
+// Change returns which field of an object gets which value, such as {"spec", "suspended"} and true.
+// The value is nil if the object is right as it is.
+type Change func(object client.Object) (field []string, value any, err error)
 
-// Set changes a field of an object, which it reads into object, and returns the new value; nil if
-// it had the value already. The error is a *ManagedElsewhere if another manager applies the field,
-// and Force is not set. A merge patch with the resourceVersion is the least that says so: it takes
-// no field from others, and cannot create an object that was deleted meanwhile.
-func (c *Cluster) Set(ctx context.Context, object client.Object, reference Reference, namespace string, change Change) (set any, err error) {
+// Set makes a change of an object, which it reads into object, and returns what it set. The error is
+// a *ManagedElsewhere if another manager applies the field, and force is not set. A merge patch with
+// the resourceVersion is the least that says so: it takes no other field, and cannot create an
+// object that was deleted meanwhile.
+func (c *Cluster) Set(
+	ctx context.Context, object client.Object, reference Reference, namespace string, change Change, force bool,
+) (field []string, value any, err error) {
 	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		set = nil
 		if err := c.Get(ctx, object, namespace, reference.Name); err != nil {
 			return err
 		}
-		value, needed, err := change.Value(object)
-		if err != nil || !needed {
+		if field, value, err = change(object); err != nil || value == nil {
 			return err
 		}
-		if managers := managersOf(object, change.Field); len(managers) > 0 && !change.Force {
+		if managers := managersOf(object, field); len(managers) > 0 && !force {
 			return &ManagedElsewhere{
-				Object: reference.Kind.Name + " " + qualified(namespace, reference.Name), Field: strings.Join(change.Field, "."), Managers: managers,
+				Object: reference.Kind.Name + " " + qualified(namespace, reference.Name), Field: strings.Join(field, "."), Managers: managers,
 			}
 		}
-		patch, err := patchOf(object, change.Field, value)
+		patch, err := patchOf(object, field, value)
 		if err != nil {
 			return err
 		}
@@ -70,10 +64,9 @@ func (c *Cluster) Set(ctx context.Context, object client.Object, reference Refer
 		if apierrors.IsConflict(err) {
 			return err
 		}
-		set = value
 		return c.explainError(err, "patch", object, namespace, reference.Name)
 	})
-	return set, err
+	return field, value, err
 }
 
 func patchOf(object client.Object, field []string, value any) ([]byte, error) {

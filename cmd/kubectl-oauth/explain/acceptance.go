@@ -86,10 +86,12 @@ func (e *explanation) checkOperation() Outcome {
 	if accepted != nil && accepted.Status != metav1.ConditionTrue {
 		return outcome // the other conditions wait for it, and say so
 	}
-	for _, conditionType := range []string{v1alpha1.ConditionCredentialsReady, v1alpha1.ConditionProgrammed} {
-		outcome = outcome.and(e.byCondition(conditionType))
+	outcome = outcome.and(e.byCondition(v1alpha1.ConditionCredentialsReady))
+	programmed := e.byCondition(v1alpha1.ConditionProgrammed)
+	if programmed == No {
+		programmed = Unknown // token servers answer by what was before
 	}
-	return outcome
+	return outcome.and(programmed)
 }
 
 // byCondition says what a condition of the client says.

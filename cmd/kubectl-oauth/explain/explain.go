@@ -54,7 +54,8 @@ type Query struct {
 	Scopes    []string
 }
 
-// Outcome of a request. Unknown means that the caller may not read what decides.
+// Outcome of a request. Unknown means that the caller may not read what decides, or that token
+// servers do not serve the latest change yet.
 type Outcome string
 
 // Outcomes.
