@@ -108,9 +108,10 @@ func (r *clientReconciler) updateEntry(ctx context.Context, s *clientPass) error
 	if !s.isServed() {
 		return nil
 	}
+	var revoked []string
 	if s.entry != nil {
 		if stored, err := decodeEntry[documents.Client](s.entry); err == nil {
-			s.document.Credentials = stored.Credentials
+			s.document.Credentials, s.document.RevokedCredentials, revoked = revoke(stored.Credentials, stored.RevokedCredentials, revokedIDs(s.client))
 		}
 	}
 	if s.document.AuthMethod == string(v1alpha1.AuthMethodNone) {
@@ -124,6 +125,9 @@ func (r *clientReconciler) updateEntry(ctx context.Context, s *clientPass) error
 		s.accepted = clientIDTakenCondition(s)
 		return nil
 	}
+	if err == nil {
+		r.recordRevocations(s.client, revoked)
+	}
 	return err
 }
 
@@ -135,34 +139,15 @@ func clientIDTakenCondition(s *clientPass) condition {
 
 // writeDocument writes the document into the Entry that was read, or creates it if that is nil.
 func (r *clientReconciler) writeDocument(ctx context.Context, s *clientPass, seen *internalv1alpha1.Entry) error {
-	owner := compile.OwnerOf(s.client)
-	e, err := r.entries.EnsureDocument(ctx, s.server.object, s.name(), owner, s.document, seen)
-	if isUpgradePending(err) && s.client.Spec.Suspended {
-		err = cmp.Or(r.suspendInOldFormat(ctx, s), err)
+	e, err := r.ensureDocument(ctx, s, seen)
+	if isUpgradePending(err) {
+		err = cmp.Or(r.narrowInOldFormat(ctx, s), err)
 	}
 	if err != nil {
 		return err
 	}
 	s.entry = e
-	return r.entries.DeleteOthers(ctx, owner, e)
-}
-
-// suspendInOldFormat suspends a client whose document cannot be replaced until the token servers
-// are upgraded. It returns an error if that failed, which is more urgent than the upgrade.
-func (r *clientReconciler) suspendInOldFormat(ctx context.Context, s *clientPass) error {
-	if s.entry == nil {
-		return nil
-	}
-	old, err := decodeEntry[documents.Client](s.entry)
-	if err != nil || old.Suspended {
-		return err
-	}
-	old.Suspended = true
-	e, err := r.replaceDocument(ctx, s.entry, old)
-	if err == nil {
-		s.entry = e
-	}
-	return err
+	return r.entries.DeleteOthers(ctx, compile.OwnerOf(s.client), e)
 }
 
 // isServed reports whether the client has an Entry or may get one.

@@ -38,7 +38,8 @@ func (r *clientReconciler) observeSecret(ctx context.Context, s *clientPass) (st
 	if s.document.AuthMethod == string(v1alpha1.AuthMethodNone) {
 		return secretState{isPublic: true}, nil
 	}
-	state.uid, state.rotation, state.credentials = s.client.UID, compile.SecretRotationOf(s.client), s.document.Credentials
+	state.uid, state.rotation = s.client.UID, compile.SecretRotationOf(s.client)
+	state.credentials, state.revoked = s.document.Credentials, s.document.RevokedCredentials
 	if state.target, state.targetProblem, err = r.findTarget(ctx, s); err != nil {
 		return state, err
 	}
@@ -103,6 +104,9 @@ func (r *clientReconciler) executePlan(ctx context.Context, s *clientPass, targe
 		r.pending.forget(client.ObjectKeyFromObject(s.client))
 	}
 	s.credentials = plan.condition
+	if unknown := findUnknown(s.document.RevokedCredentials, revokedIDs(s.client)); len(unknown) > 0 {
+		s.credentials.message += "; spec.secret.revokedCredentials: the client has no credential " + quoted(unknown) + ", and none that was revoked"
+	}
 	r.scheduleNext(s, plan.rotation)
 	r.recordRotation(s.client, plan, s.document.Credentials)
 	if !plan.deletesOthers {

@@ -19,7 +19,8 @@ type secretState struct {
 	isPublic    bool
 	rotation    compile.SecretRotation
 	credentials []documents.Credential // in the client's Entry
-	target      *secretTarget          // the Secret that the operator writes; nil: none
+	revoked     []documents.RevokedCredential
+	target      *secretTarget // the Secret that the operator writes; nil: none
 	// targetProblem says why the target must not be written, if so.
 	targetProblem condition
 
@@ -91,7 +92,7 @@ func planCredentials(state secretState, now time.Time, random io.Reader) (creden
 	if state.isPublic {
 		return credentialPlan{deletesOthers: true, condition: trueCondition(v1alpha1.ReasonNotNeeded, "a public client has no credential")}, nil
 	}
-	hadCredentials := len(state.credentials) > 0
+	hadCredentials := len(state.credentials) > 0 || len(state.revoked) > 0
 	var plan credentialPlan
 	var ended []documents.Credential
 	var err error
@@ -106,7 +107,7 @@ func planCredentials(state secretState, now time.Time, random io.Reader) (creden
 }
 
 // planGenerated plans for a client whose secret the operator generates. hadCredentials reports
-// whether the Entry has credentials, ended ones included.
+// whether the Entry has credentials, ended and revoked ones included.
 func (state secretState) planGenerated(hadCredentials bool, now time.Time, random io.Reader) (credentialPlan, error) {
 	if state.targetProblem.isSet() {
 		return state.planNothing(state.targetProblem), nil
@@ -149,7 +150,7 @@ func (state secretState) planGenerated(hadCredentials bool, now time.Time, rando
 // planNewSecret plans to write a generated secret, that of an earlier pass if it was interrupted.
 func (state secretState) planNewSecret(now time.Time, random io.Reader) (credentialPlan, error) {
 	secret := state.pending
-	if secret == "" {
+	if secret == "" || state.isRevokedSecret(secret) {
 		var err error
 		if secret, err = newClientSecret(random); err != nil {
 			return credentialPlan{}, err
@@ -174,6 +175,10 @@ func (state secretState) planFromSecret(now time.Time, random io.Reader) (creden
 	if !isKnown {
 		if reason, problem := findSecretProblem(state.sourceValue); problem != "" {
 			return state.planNothing(falseCondition(reason, "spec.secret.fromSecret: the value of key %q in Secret %q %s", ref.Key, ref.Name, problem)), nil
+		}
+		if state.isRevokedSecret(state.sourceValue) {
+			return state.planNothing(falseCondition(v1alpha1.ReasonRevokedSecret,
+				"spec.secret.fromSecret: the value of key %q in Secret %q was revoked: put another one there", ref.Key, ref.Name)), nil
 		}
 		if active != nil && active != known {
 			cause = rotationCause{text: fmt.Sprintf("key %q in Secret %q has another value", ref.Key, ref.Name), forced: true}
@@ -285,13 +290,21 @@ func (state secretState) findReusableSecret(hadCredentials bool) (secret string,
 		return "", condition{}
 	}
 	switch reason, text := findSecretProblem(value); {
-	case text == "":
+	case state.isRevokedSecret(value) && !state.target.isOwn:
+		return "", falseCondition(v1alpha1.ReasonRevokedSecret,
+			"Secret %q: the value of key %q was revoked: remove the key, and the client gets a new secret", state.target.spec.Name, compile.SecretKeyClientSecret)
+	case text == "" && !state.isRevokedSecret(value):
 		return value, condition{}
 	case state.target.isOwn:
 		return "", condition{}
 	default:
 		return "", falseCondition(reason, "Secret %q: the value of key %q %s", state.target.spec.Name, compile.SecretKeyClientSecret, text)
 	}
+}
+
+// isRevokedSecret reports whether a value is that of a revoked credential.
+func (state secretState) isRevokedSecret(value string) bool {
+	return isRevoked(state.revoked, hashSecret(value))
 }
 
 func secretReady(name string) condition {

@@ -48,6 +48,8 @@ func (state secretState) findRotationCause(kept *documents.Credential, now time.
 		return rotationCause{text: fmt.Sprintf("spec.secret.rotation.revision was raised to %d", state.rotation.Revision), forced: true}
 	case kept != nil && kept.State == documents.CredentialActive && isDue(nextRotation(state.credentials, state.rotation, state.uid, now), now):
 		return rotationCause{text: "spec.secret.rotation.interval has passed"}
+	case kept == nil && findByState(state.credentials, documents.CredentialActive) == nil && len(state.revoked) > 0:
+		return rotationCause{text: "spec.secret.revokedCredentials lists the one that it had"}
 	case kept != nil || findByState(state.credentials, documents.CredentialActive) == nil:
 		return rotationCause{}
 	case state.target.metadata == nil:

@@ -12,8 +12,9 @@ import (
 
 // Reasons of the events about the credentials of a client.
 const (
-	reasonSecretRotated   = "SecretRotated"
-	reasonCredentialEnded = "CredentialEnded"
+	reasonSecretRotated     = "SecretRotated"
+	reasonCredentialEnded   = "CredentialEnded"
+	reasonCredentialRevoked = "CredentialRevoked"
 )
 
 // recordRotation records the events about what a plan did, when it is done. credentials are those

@@ -93,6 +93,9 @@ const (
 	// ReasonWeakSecret means that a client secret that the operator did not generate is shorter
 	// than 32 characters.
 	ReasonWeakSecret = "WeakSecret"
+	// ReasonRevokedSecret means that the value that is to be the client secret is that of a revoked
+	// credential.
+	ReasonRevokedSecret = "RevokedSecret"
 	// ReasonRotationLimited means that the client secret was replaced so often that the next one
 	// waits for some seconds.
 	ReasonRotationLimited = "RotationLimited"

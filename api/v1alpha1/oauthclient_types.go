@@ -189,6 +189,13 @@ type ClientSecret struct {
 	// is replaced when its Secret is edited or deleted, with an overlap of 24h.
 	// +optional
 	Rotation *SecretRotation `json:"rotation,omitempty"`
+
+	// revokedCredentials are the ids in status.credentials of secrets that have leaked: they are not
+	// accepted any more, at once, and their values never again. The Active one is replaced.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=set
+	// +optional
+	RevokedCredentials []CredentialID `json:"revokedCredentials,omitempty"`
 }
 
 // SecretTarget is the Secret that a workload mounts.

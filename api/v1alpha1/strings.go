@@ -48,6 +48,11 @@ type AnnotationValue = string
 // +kubebuilder:validation:MaxLength=128
 type KeyID = string
 
+// CredentialID identifies a credential of a client.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=128
+type CredentialID = string
+
 // ClientIDPattern is a client id, a prefix that ends in "*", or "*" for any.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=255

@@ -180,6 +180,9 @@ type Client struct {
 	PKCE                   string       `json:"pkce"`
 	Consent                string       `json:"consent"`
 	Credentials            []Credential `json:"credentials,omitempty"`
+	// RevokedCredentials are credentials that the client had. What has the value of one is no
+	// credential, whatever Credentials says.
+	RevokedCredentials []RevokedCredential `json:"revokedCredentials,omitempty" format:"client/v2"`
 	// IDTokenAlg is RS256 or ES256.
 	IDTokenAlg    string   `json:"idTokenAlg"`
 	IDTokenClaims []string `json:"idTokenClaims,omitempty"`
@@ -215,9 +218,15 @@ type Credential struct {
 	// NotBefore and RetireAfter are Unix times in seconds; zero: none.
 	NotBefore   int64 `json:"notBefore,omitempty"`
 	RetireAfter int64 `json:"retireAfter,omitempty"`
-	// Source is the version of the Secret that the manager last compared with the hash:
-	// "<uid>/<resourceVersion>".
+	// Source is what the manager remembers of the credential, such as the version of the Secret that
+	// it last compared with the hash. Token servers do not read it.
 	Source string `json:"source,omitempty"`
+}
+
+// RevokedCredential is a credential that was revoked, and its hash.
+type RevokedCredential struct {
+	ID     string `json:"id"`
+	SHA256 string `json:"sha256"`
 }
 
 // User is the document of an OAuthUser.

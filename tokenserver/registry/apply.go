@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
@@ -140,10 +142,21 @@ func (r *Registry) addClient(name string, e Entry) error {
 	if other := r.clientsByUID[doc.UID]; other != nil {
 		return fmt.Errorf("entry %s is the document of this client already", other.entry)
 	}
+	doc.Credentials = withoutRevoked(doc)
 	c := &clientRecord{entry: name, document: doc}
 	r.clients[doc.ID], r.clientsByUID[doc.UID] = c, c
 	r.serviceAccounts.add(c)
 	return nil
+}
+
+// withoutRevoked returns the credentials of a client except those that have the value of a revoked
+// one.
+func withoutRevoked(doc documents.Client) []documents.Credential {
+	return slices.DeleteFunc(doc.Credentials, func(c documents.Credential) bool {
+		return slices.ContainsFunc(doc.RevokedCredentials, func(revoked documents.RevokedCredential) bool {
+			return strings.EqualFold(revoked.SHA256, c.SHA256)
+		})
+	})
 }
 
 // addUser accepts the document in the entry of either of a user's names. While a name changes, two

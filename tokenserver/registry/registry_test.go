@@ -146,6 +146,19 @@ func TestASuspendedUnacceptedOrDeletedClientIsUnknown(t *testing.T) {
 	}
 }
 
+func TestAValueThatTheDocumentRevokesIsNoCredential(t *testing.T) {
+	r := newShop(t)
+	c := client()
+	for _, hash := range []string{"aa", "bb", "cc"} {
+		c.Credentials = append(c.Credentials, documents.Credential{ID: "c-" + hash, SHA256: hash, State: documents.CredentialActive})
+	}
+	c.RevokedCredentials = []documents.RevokedCredential{{ID: "c-bb", SHA256: "bb"}, {ID: "c-former", SHA256: "CC"}}
+	registrytest.Fill(t, r, c)
+	if served := mustClient(t, r).Credentials; len(served) != 1 || served[0].SHA256 != "aa" {
+		t.Errorf("%+v", served)
+	}
+}
+
 func TestLoweringALifetimeActsOnRunningClients(t *testing.T) {
 	r := newShop(t)
 	mustClient(t, r)
