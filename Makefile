@@ -45,7 +45,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: run
-run: bin/local/manager bin/local/tokenserver bin/local/dev ## Run the operator on a local control plane, with the samples
+run: bin/local/manager bin/local/tokenserver bin/local/kubectl-oauth bin/local/dev ## Run the operator on a local control plane, with the samples
 	@bin/local/dev run $(ARGS)
 
 .PHONY: test
@@ -150,8 +150,8 @@ clean: ## Remove what was built, and the state of `make run`
 	rm -rf bin
 
 # Go knows better than make what has changed.
-.PHONY: bin/local/manager bin/local/tokenserver bin/local/dev bin/local/image bin/local/release bin/local/helm bin/local/kustomize
-bin/local/manager bin/local/tokenserver:
+.PHONY: bin/local/manager bin/local/tokenserver bin/local/kubectl-oauth bin/local/dev bin/local/image bin/local/release bin/local/helm bin/local/kustomize
+bin/local/manager bin/local/tokenserver bin/local/kubectl-oauth:
 	@$(BUILD) -o $@ ./cmd/$(@F)
 bin/local/dev:
 	@$(BUILD) -o $@ ./hack/local/dev

@@ -14,8 +14,9 @@ import (
 
 // Paths in the printed commands count from the root of the checkout.
 const (
-	kubectl = "bin/local/kubectl --kubeconfig bin/local/kubeconfig"
-	dev     = "bin/local/dev"
+	// setup has a shell find kubectl, its plugin and the cluster.
+	setup = "export KUBECONFIG=$PWD/bin/local/kubeconfig PATH=$PWD/bin/local:$PATH"
+	dev   = "bin/local/dev"
 )
 
 // flow is something to try: what it is called, and a command that does it when it is pasted into a
@@ -35,20 +36,42 @@ func printFlows(ctx context.Context, kube client.Client, p paths, out io.Writer)
 		return err
 	}
 	printLine(out, `
-Everything runs. The issuer is %s. Paste these into another terminal, in %s.
-Each gets a token, and shows the requests that it sends and their answers.
-`, server.Spec.Issuer, p.root)
+Everything runs. The issuer is %s. Paste these into another terminal, in %s, the first line first.
+
+# kubectl, its plugin and this cluster
+%s
+
+# What there is
+kubectl get oauth -A
+
+# Would the requests of a client succeed, and if not, why?
+%s
+
+Each of these gets a token. Those of %s show the requests that they send and their answers.
+`, server.Spec.Issuer, p.root, setup, explainCommand, dev)
 	for _, f := range flows(clients.Items) {
 		printLine(out, "# %s\n%s\n", f.title, f.command)
 	}
 	if example := curl(server.Spec.Issuer, clients.Items); example != "" {
 		printLine(out, "# A token for a service, with curl and the Secret that the operator wrote\n%s\n", example)
 	}
-	printLine(out, `# What there is
-%s get oauth -A
-
-The programs' logs are in %s. Ctrl-C stops everything; the data stays for the next run.`, kubectl, p.logs())
+	printLine(out, `The programs' logs are in %s. Ctrl-C stops everything; the data stays for the next run.`, p.logs())
 	return nil
+}
+
+// explainCommand is for a client of the samples.
+const explainCommand = "kubectl oauth explain client/service -n " + clientNamespace
+
+// tokenCommandFor is the plugin's command where it has one, for those are what users have on a
+// cluster.
+func tokenCommandFor(grant v1alpha1.GrantType, c v1alpha1.OAuthClient) string {
+	switch {
+	case grant == v1alpha1.GrantTypeClientCredentials:
+		return fmt.Sprintf("kubectl oauth token client/%s -n %s", c.Name, c.Namespace)
+	case grant == v1alpha1.GrantTypeAuthorizationCode && c.Spec.TokenEndpointAuthMethod == v1alpha1.AuthMethodNone:
+		return fmt.Sprintf("kubectl oauth login client/%s -n %s", c.Name, c.Namespace)
+	}
+	return fmt.Sprintf("%s token %s %s", dev, grant, c.Name)
 }
 
 // flows are the clients and what each does to get a token, in the order of the README.
@@ -57,7 +80,7 @@ func flows(clients []v1alpha1.OAuthClient) []flow {
 	add := func(grant v1alpha1.GrantType, title func(c v1alpha1.OAuthClient) string) {
 		for _, c := range clients {
 			if what := title(c); what != "" && slices.Contains(c.Spec.GrantTypes, grant) {
-				all = append(all, flow{what, fmt.Sprintf("%s token %s %s", dev, grant, c.Name)})
+				all = append(all, flow{what, tokenCommandFor(grant, c)})
 			}
 		}
 	}
@@ -92,6 +115,6 @@ func curl(issuer string, clients []v1alpha1.OAuthClient) string {
 		return ""
 	}
 	c := clients[i]
-	secret := fmt.Sprintf("%s -n %s get secret %s -o go-template='{{.data.client_secret | base64decode}}'", kubectl, c.Namespace, c.Status.SecretName)
+	secret := fmt.Sprintf("kubectl get secret -n %s %s -o go-template='{{.data.client_secret | base64decode}}'", c.Namespace, c.Status.SecretName)
 	return strings.Join([]string{"curl -sS", fmt.Sprintf(`-u "%s:$(%s)"`, c.Status.ClientID, secret), "-d grant_type=client_credentials", issuer + "/token"}, " ")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -67,27 +68,34 @@ func TestEveryPrintedCommandWorks(t *testing.T) {
 	if err := kube.List(t.Context(), &clients, client.InNamespace(clientNamespace)); err != nil {
 		t.Fatal(err)
 	}
-	grants := map[string]bool{}
+	titles := map[string]bool{}
 	for _, f := range flows(clients.Items) {
-		if !strings.HasPrefix(f.command, dev+" token ") || len(f.command) > 60 {
-			t.Errorf("%s: the command is %q", f.title, f.command)
-		}
-		grants[strings.Fields(f.command)[2]] = true
+		titles[strings.SplitN(f.title, ":", 2)[0]] = true
 		t.Run(f.title, func(t *testing.T) {
-			if strings.Contains(f.command, "authorization_code") || strings.Contains(f.command, "implicit") {
+			switch words := strings.Fields(f.command); {
+			case len(f.command) > 60:
+				t.Errorf("the command is %q", f.command)
+			case strings.HasPrefix(f.command, "kubectl oauth token "):
+				checkToken(t, play(t, p, f.command))
+			case strings.HasPrefix(f.command, "kubectl oauth login "):
+				checkToken(t, playPluginLogin(t, p, f.command, issuer))
+			case words[2] == "authorization_code" || words[2] == "implicit":
 				playLogin(t, p, f.command, issuer)
-				return
-			}
-			printed := play(t, p, f.command)
-			for _, part := range []string{"POST " + issuer + "/token\n", "grant_type=" + strings.Fields(f.command)[2], "200 OK\n", `"access_token": "`} {
-				if !strings.Contains(printed, part) {
-					t.Errorf("it does not show %s:\n%s", part, printed)
+			default:
+				printed := play(t, p, f.command)
+				for _, part := range []string{"POST " + issuer + "/token\n", "grant_type=" + words[2], "200 OK\n", `"access_token": "`} {
+					if !strings.Contains(printed, part) {
+						t.Errorf("it does not show %s:\n%s", part, printed)
+					}
 				}
 			}
 		})
 	}
-	if want := grantTypes(); len(grants) != len(want) {
-		t.Errorf("there are commands for %v, want %v", grants, want)
+	if len(titles) != len(grantTypes()) {
+		t.Errorf("there are commands for %v, want %v", titles, grantTypes())
+	}
+	if printed := play(t, p, explainCommand); !strings.Contains(printed, "client_credentials   Yes") {
+		t.Errorf("explain says\n%s", printed)
 	}
 	if _, err := exec.LookPath("curl"); err != nil {
 		return // the example is for machines that have it
@@ -103,8 +111,7 @@ func TestEveryPrintedCommandWorks(t *testing.T) {
 // play pastes the command into a shell, and returns what it prints.
 func play(t *testing.T, p paths, command string) string {
 	t.Helper()
-	shell := exec.Command("/bin/sh", "-c", command)
-	shell.Dir, shell.Env = p.root, append(os.Environ(), asDev+"=yes")
+	shell := newShell(t, p, command)
 	var stderr bytes.Buffer
 	shell.Stderr = &stderr
 	output, err := shell.Output()
@@ -112,6 +119,50 @@ func play(t *testing.T, p paths, command string) string {
 		t.Fatalf("%v: %s", err, stderr.String())
 	}
 	return string(output)
+}
+
+func newShell(t *testing.T, p paths, command string) *exec.Cmd {
+	t.Helper()
+	shell := exec.CommandContext(t.Context(), "/bin/sh", "-c", setup+"\n"+command)
+	shell.Dir, shell.Env = p.root, append(os.Environ(), asDev+"=yes")
+	return shell
+}
+
+func checkToken(t *testing.T, printed string) {
+	t.Helper()
+	if !strings.HasPrefix(printed, "eyJ") || strings.Count(printed, ".") != 2 || strings.Count(printed, "\n") != 1 {
+		t.Errorf("it prints %q", printed)
+	}
+}
+
+// playPluginLogin runs the command, signs in at the URL that it prints, and returns what it prints
+// on standard output. It would open a browser where there is one.
+func playPluginLogin(t *testing.T, p paths, command, issuer string) string {
+	t.Helper()
+	shell := newShell(t, p, command+" --no-browser")
+	var stdout bytes.Buffer
+	shell.Stdout = &stdout
+	stderr, err := shell.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := shell.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := ""
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		said += lines.Text() + "\n"
+		if strings.HasPrefix(lines.Text(), issuer) {
+			if err := signIn(t, lines.Text()); err != nil {
+				t.Error(err)
+				_ = shell.Process.Kill()
+			}
+		}
+	}
+	if err := shell.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	return stdout.String()
 }
 
 // playLogin runs the command and signs in at the URL that it prints.
@@ -177,6 +228,10 @@ func startSamples(t *testing.T, p paths) (client.Client, string) {
 	programs, err := operator.Build(t.Context(), p.local())
 	if err != nil {
 		t.Fatal(err)
+	}
+	plugin := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(p.local(), "kubectl-oauth"), "github.com/oauth-operator/oauth-operator/cmd/kubectl-oauth")
+	if said, err := plugin.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
 	}
 	checkout := filepath.Join(p.root, "hack", "controlplane") // by which the program knows where it is
 	if err := os.MkdirAll(checkout, 0o755); err != nil {
