@@ -128,7 +128,7 @@ $(CHART):
 	cp config/crd/bases/*.yaml $@/files/crds/
 	cp config/rbac/tokenserver_role.yaml $@/files/
 	cp $(addprefix config/monitoring/,service_monitor.yaml pod_monitor.yaml rules.yaml dashboard.json) $@/files/monitoring/
-	cd config/rbac && $(CONCATENATE) manager_role.yaml manager_cluster_role.yaml people_roles.yaml metrics_reader_role.yaml > $(CURDIR)/$@/files/roles.yaml
+	cd config/rbac && $(CONCATENATE) manager_role.yaml manager_cluster_role.yaml people_roles.yaml metrics_reader_role.yaml token_reviewer_role.yaml > $(CURDIR)/$@/files/roles.yaml
 	cd config/admission && $(CONCATENATE) policies.yaml bindings.yaml keep.yaml > $(CURDIR)/$@/files/admission.yaml
 
 .PHONY: verify

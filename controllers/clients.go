@@ -114,7 +114,7 @@ func (r *clientReconciler) updateEntry(ctx context.Context, s *clientPass) error
 			s.document.Credentials, s.document.RevokedCredentials, revoked = revoke(stored.Credentials, stored.RevokedCredentials, revokedIDs(s.client))
 		}
 	}
-	if s.document.AuthMethod == string(v1alpha1.AuthMethodNone) {
+	if !s.client.Spec.TokenEndpointAuthMethod.UsesSecret() {
 		s.document.Credentials = nil
 	}
 	if s.nameEntry == nil {

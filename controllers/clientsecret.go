@@ -35,7 +35,7 @@ func (r *clientReconciler) keepCredentials(ctx context.Context, s *clientPass) e
 // observeSecret looks at the Secrets of a client. It reads metadata from the cache, and from the
 // API server the content that the plan needs.
 func (r *clientReconciler) observeSecret(ctx context.Context, s *clientPass) (state secretState, err error) {
-	if s.document.AuthMethod == string(v1alpha1.AuthMethodNone) {
+	if !s.client.Spec.TokenEndpointAuthMethod.UsesSecret() {
 		return secretState{isPublic: true}, nil
 	}
 	state.uid, state.rotation = s.client.UID, compile.SecretRotationOf(s.client)

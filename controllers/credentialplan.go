@@ -90,7 +90,7 @@ func (p credentialPlan) othersStayUntil(credentials []documents.Credential) time
 // written, or whose source cannot be used, keeps the credentials that it has.
 func planCredentials(state secretState, now time.Time, random io.Reader) (credentialPlan, error) {
 	if state.isPublic {
-		return credentialPlan{deletesOthers: true, condition: trueCondition(v1alpha1.ReasonNotNeeded, "a public client has no credential")}, nil
+		return credentialPlan{deletesOthers: true, condition: trueCondition(v1alpha1.ReasonNotNeeded, "the client has no secret: its tokenEndpointAuthMethod needs none")}, nil
 	}
 	hadCredentials := len(state.credentials) > 0 || len(state.revoked) > 0
 	var plan credentialPlan

@@ -35,6 +35,7 @@ var conditionReasons = []string{
 	v1alpha1.ReasonRefused, v1alpha1.ReasonFailed, v1alpha1.ReasonServerNotFound,
 	v1alpha1.ReasonServerNotAccepted, v1alpha1.ReasonNotAllowedByServer, v1alpha1.ReasonInvalid,
 	v1alpha1.ReasonSuspended, v1alpha1.ReasonIssuerTaken, v1alpha1.ReasonClientIDTaken,
+	v1alpha1.ReasonAudienceIsAPIServer,
 	v1alpha1.ReasonSubjectTaken, v1alpha1.ReasonUsernameTaken, v1alpha1.ReasonIdentifierTaken,
 	v1alpha1.ReasonScopeTaken, v1alpha1.ReasonUnknownScope, v1alpha1.ReasonClientNotFound,
 	v1alpha1.ReasonSecretReady, v1alpha1.ReasonNotNeeded, v1alpha1.ReasonSecretExists,

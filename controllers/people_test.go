@@ -59,7 +59,7 @@ func TestKubernetesOwnRolesGetTheRightsToClientsAndAPIsOnly(t *testing.T) {
 	const prefix = "rbac.authorization.k8s.io/aggregate-to-"
 	for name, labels := range map[string][]string{
 		"oauth-operator-view": {prefix + "view"}, "oauth-operator-edit": {prefix + "edit"}, "oauth-operator-server-admin": nil,
-		"oauth-operator-manager": nil, "oauth-operator-manager-cluster": nil, "oauth-operator-tokenserver": nil, "oauth-operator-metrics-reader": nil,
+		"oauth-operator-manager": nil, "oauth-operator-manager-cluster": nil, "oauth-operator-tokenserver": nil, "oauth-operator-metrics-reader": nil, "oauth-operator-token-reviewer": nil,
 	} {
 		var role rbacv1.ClusterRole
 		if err := admin.Get(t.Context(), client.ObjectKey{Name: name}, &role); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -38,6 +39,8 @@ type serverReconciler struct {
 	// they get.
 	image     string
 	variables []corev1.EnvVar
+	// apiServer is how the manager reaches the API server.
+	apiServer *rest.Config
 }
 
 // serverPass is what the steps of a pass find out about one AuthorizationServer.
@@ -111,6 +114,9 @@ func (r *serverReconciler) acceptIssuer(ctx context.Context, s *serverPass) erro
 	if _, findings := compile.Server(s.server, nil); len(findings) > 0 {
 		s.accepted = invalidCondition("%s (what was served before stays in force until this is corrected)", findings)
 		return nil
+	}
+	if s.accepted, err = r.checkKubernetesIssuer(ctx, s); err != nil || s.accepted.isSet() {
+		return err
 	}
 	s.accepted = trueCondition(v1alpha1.ReasonAccepted, "the issuer is this server's")
 	if s.entry != nil && isTooNew(s.entry) {

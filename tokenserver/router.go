@@ -61,9 +61,11 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/token"
 	"github.com/oauth-operator/oauth-operator/tokenserver/userinfo"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
+	"github.com/oauth-operator/oauth-operator/tokenserver/workload"
 )
 
-// Server has what the endpoints work with. All fields but StoreID, HashMemory and Tracer are required.
+// Server has what the endpoints work with. All fields but StoreID, HashMemory, Cluster, OnProblem and
+// Tracer are required.
 type Server struct {
 	Registry *registry.Registry
 	Keys     *keys.Set
@@ -73,6 +75,11 @@ type Server struct {
 	// HashMemory is how many bytes the password hashes that are computed at once may take. Zero:
 	// the number of CPUs is the only limit.
 	HashMemory int64
+	// Cluster is the API server, which verifies the tokens of ServiceAccounts. Nil: none can
+	// authenticate.
+	Cluster workload.Cluster
+	// OnProblem, if set, is called when the result of workload.Verifier.Problem has changed.
+	OnProblem func()
 	// Used is called for each credential that authenticated a client.
 	Used    func(registry.CredentialUse)
 	Now     func() time.Time
@@ -96,6 +103,7 @@ type router struct {
 	revoke     *revoke.Handler
 	userinfo   *userinfo.Handler
 	metadata   *metadata.Handler
+	workloads  *workload.Verifier
 
 	current atomic.Pointer[handlers]
 }
@@ -106,14 +114,14 @@ type handlers struct {
 	byPath map[string]http.Handler
 }
 
-// Handler returns the endpoints as one handler. Until the registry has a server document, each
-// request is answered with 503.
-func (s *Server) Handler() (http.Handler, error) {
+// Handler returns the endpoints as one handler, and what keeps the keys for the tokens of workloads,
+// which has to run. Until the registry has a server document, each request is answered with 503.
+func (s *Server) Handler() (http.Handler, *workload.Verifier, error) {
 	r, err := s.newRouter()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return r, nil
+	return r, r.workloads, nil
 }
 
 func (s *Server) newRouter() (*router, error) {
@@ -130,9 +138,13 @@ func (s *Server) newRouter() (*router, error) {
 	flows := &interaction.Flows{Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: s.Random}
 	consents := &interaction.Consents{Store: s.Store, Now: s.Now}
 	sessions := &session.Sessions{Keys: s.Keys, Registry: s.Registry, Grants: grants, Now: s.Now, Random: s.Random}
-	sources := keysource.New(&fetch.Client{Document: s.document}, s.Now, metrics.sources)
+	fetcher := &fetch.Client{Document: s.document}
+	sources := keysource.New(fetcher, s.Now, metrics.sources)
+	workloads := workload.New(workload.Config{
+		Server: s.Registry.Server, Sources: sources, Fetch: fetcher, Cluster: s.Cluster, Now: s.Now, OnProblem: s.OnProblem,
+	})
 	clients := &clientauth.Authenticator{
-		Registry: s.Registry, Sources: sources, Marks: s.Store, Now: s.Now, Metrics: metrics.clients, OnUse: s.Used,
+		Registry: s.Registry, Sources: sources, Workloads: workloads, Marks: s.Store, Now: s.Now, Metrics: metrics.clients, OnUse: s.Used,
 	}
 	passwords := password.NewVerifier(password.Limits{CPUs: runtime.GOMAXPROCS(0), Memory: s.HashMemory}, s.Now)
 	for _, c := range passwords.Metrics() {
@@ -161,7 +173,8 @@ func (s *Server) newRouter() (*router, error) {
 		revoke:     &revoke.Handler{Clients: clients, Grants: grants},
 		userinfo:   &userinfo.Handler{Grants: grants, Registry: s.Registry},
 
-		metadata: &metadata.Handler{Registry: s.Registry, Keys: s.Keys, Now: s.Now},
+		metadata:  &metadata.Handler{Registry: s.Registry, Keys: s.Keys, Now: s.Now},
+		workloads: workloads,
 	}, nil
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/kubeclient"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/measured"
+	"github.com/oauth-operator/oauth-operator/tokenserver/workload"
 	"github.com/oauth-operator/oauth-operator/version"
 )
 
@@ -78,13 +79,14 @@ type Options struct {
 
 // program is a running token server.
 type program struct {
-	options  Options
-	registry *registry.Registry
-	keys     *keys.Set
-	store    store
-	cluster  *cluster.Cluster
-	api      *httpserver.Server
-	status   *httpserver.Server
+	options   Options
+	registry  *registry.Registry
+	keys      *keys.Set
+	store     store
+	cluster   *cluster.Cluster
+	workloads *workload.Verifier
+	api       *httpserver.Server
+	status    *httpserver.Server
 
 	draining atomic.Bool
 	keyError atomic.Pointer[string] // of the last attempt to load the keys; empty: it succeeded
@@ -104,7 +106,7 @@ func Run(ctx context.Context, o Options) error {
 	defer stop()
 	o.Log.Info("starting", "memoryLimit", memory, "passwordHashMemory", hashMemory(memory))
 	var tasks sync.WaitGroup
-	for _, run := range []func(context.Context){p.serve, p.status.Run, p.cluster.Run, p.store.run, p.watchFiles, p.sweep} {
+	for _, run := range []func(context.Context){p.serve, p.status.Run, p.cluster.Run, p.workloads.Run, p.store.run, p.watchFiles, p.sweep} {
 		tasks.Go(func() { run(running) })
 	}
 	<-ctx.Done()
@@ -151,10 +153,11 @@ func newProgram(o Options, hashMemory int64) (*program, error) {
 	}
 	server := &Server{
 		Registry: p.registry, Keys: p.keys, Store: p.store.Store, StoreID: p.store.id, Used: p.cluster.RecordUse, HashMemory: hashMemory,
+		Cluster: p.cluster.ServiceAccounts(), OnProblem: p.cluster.WriteReplicaSoon,
 		Now: o.Now, Random: o.Random, Log: o.Log, Metrics: metrics, Tracer: o.Tracer,
 	}
-	handler, err := server.Handler()
-	if err != nil {
+	var handler http.Handler
+	if handler, p.workloads, err = server.Handler(); err != nil {
 		return nil, err
 	}
 	p.api = p.newHTTPServer(o.Listen, handler, o.TLSDir)
@@ -207,6 +210,9 @@ func (p *program) state() cluster.ReplicaState {
 	ready := problem == ""
 	if ready && p.store.warning != nil {
 		problem = p.store.warning()
+	}
+	if ready && problem == "" {
+		problem = p.workloads.Problem()
 	}
 	return cluster.ReplicaState{Ready: ready, Problem: problem, Keys: p.keys.LoadedKIDs()}
 }

@@ -4,6 +4,9 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // AuthorizationServerSpec is what the platform team decides: the issuer, who may use it, and how
 // long its tokens live.
+//
+// +kubebuilder:validation:XValidation:rule=`!has(self.workloadIssuers) || self.workloadIssuers.all(i, !has(i.jwt) || i.jwt.issuer != self.issuer)`,fieldPath=".workloadIssuers",message="workloadIssuers must not contain the server's own issuer: its tokens are for APIs, not for authenticating clients"
+// +kubebuilder:validation:XValidation:rule=`!has(self.allowedClients) || self.allowedClients.all(r, !has(r.workloadIssuers) || r.workloadIssuers.all(n, has(self.workloadIssuers) && self.workloadIssuers.exists(i, i.name == n)))`,fieldPath=".allowedClients",message="workloadIssuers of a rule names an issuer that the server does not have: correct the name, or add the issuer to spec.workloadIssuers"
 type AuthorizationServerSpec struct {
 	// issuer is the issuer identifier (RFC 8414 section 2): a URL with a lower-case host, no
 	// default port, no trailing slash, no query and no fragment. https, except for loopback hosts.
@@ -61,6 +64,16 @@ type AuthorizationServerSpec struct {
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="tokensNotBefore must be a time since 1970 in UTC, such as 2026-11-01T00:00:00Z"
 	// +optional
 	TokensNotBefore *metav1.Time `json:"tokensNotBefore,omitempty"`
+
+	// workloadIssuers are those whose tokens authenticate clients instead of a secret (RFC 7523
+	// section 2.2), at most one of type Kubernetes. Default: none.
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:XValidation:rule=`self.filter(i, i.type == 'Kubernetes').size() <= 1`,message="workloadIssuers must have at most one issuer of type Kubernetes: the server is in one cluster"
+	// +kubebuilder:validation:XValidation:rule=`self.all(i, !has(i.jwt) || self.exists_one(j, has(j.jwt) && j.jwt.issuer == i.jwt.issuer))`,message="workloadIssuers must not have two issuers with one jwt.issuer: a token says from which one it is by that alone"
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	WorkloadIssuers []WorkloadIssuer `json:"workloadIssuers,omitempty"`
 
 	// storage is where grants, consents and revocations are kept. Default: Kubernetes. Records are
 	// not moved when it changes: users have to log in again, and refresh tokens end.
@@ -173,6 +186,14 @@ type ClientRule struct {
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="legacyUntil must be a time since 1970 in UTC, such as 2026-11-01T00:00:00Z"
 	// +optional
 	LegacyUntil *metav1.Time `json:"legacyUntil,omitempty"`
+
+	// workloadIssuers whose workloads a client may list in workloadIdentities, by name. Default: all
+	// that the server has.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=set
+	// +optional
+	WorkloadIssuers []RuleName `json:"workloadIssuers,omitempty"`
 }
 
 // ResourceServerRule allows ResourceServers.

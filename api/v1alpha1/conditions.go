@@ -63,6 +63,9 @@ const (
 
 	// ReasonIssuerTaken means that an older AuthorizationServer has the same issuer.
 	ReasonIssuerTaken = "IssuerTaken"
+	// ReasonAudienceIsAPIServer means that the API server would accept the tokens that a workload
+	// issuer of type Kubernetes makes credentials of clients.
+	ReasonAudienceIsAPIServer = "AudienceIsAPIServer"
 	// ReasonClientIDTaken means that the client id belongs to another object.
 	ReasonClientIDTaken = "ClientIDTaken"
 	// ReasonSubjectTaken means that the subject belongs to another object.
@@ -83,7 +86,7 @@ const (
 
 	// ReasonSecretReady means that the Secret holds the credentials.
 	ReasonSecretReady = "SecretReady"
-	// ReasonNotNeeded means that a public client has no credential.
+	// ReasonNotNeeded means that the client has no secret, or that the user has no password.
 	ReasonNotNeeded = "NotNeeded"
 	// ReasonSecretExists means that the target Secret exists, does not belong to the client, and is
 	// not annotated for adoption.

@@ -20,6 +20,11 @@ func TestWhatOthersRelyOnCannotBeChanged(t *testing.T) {
 		{"issuer", server, nil, spec{"issuer": "https://other.example.com"}, "issuer is immutable"},
 		{"issuer to another spelling", server, nil, spec{"issuer": "https://auth.example.com/a"}, "issuer is immutable"},
 
+		{"type of a workload issuer", server, spec{"workloadIssuers": []any{spec{"name": "ci", "type": "Kubernetes"}}},
+			spec{"workloadIssuers": []any{spec{"name": "ci", "type": "JWT", "jwt": spec{"issuer": "https://ci.example.com"}}}}, "type is immutable"},
+		{"issuer of a workload issuer", server, spec{"workloadIssuers": []any{spec{"name": "ci", "type": "JWT", "jwt": spec{"issuer": "https://ci.example.com"}}}},
+			spec{"workloadIssuers": []any{spec{"name": "ci", "type": "JWT", "jwt": spec{"issuer": "https://ci.example.com/"}}}}, "jwt.issuer is immutable"},
+
 		{"serverRef of a client", client, nil, spec{"serverRef": spec{"name": "other"}}, "serverRef is immutable"},
 		{"namespace appears in serverRef of a client", client, nil, spec{"serverRef": spec{"name": "main", "namespace": "identity"}}, "serverRef is immutable"},
 		{"namespace disappears from serverRef of a client", client, spec{"serverRef": spec{"name": "main", "namespace": "identity"}}, spec{"serverRef": spec{"name": "main"}}, "serverRef is immutable"},
@@ -39,6 +44,10 @@ func TestWhatOthersRelyOnCannotBeChanged(t *testing.T) {
 		{"subject disappears", user, spec{"subject": "1"}, spec{"subject": nil}, "subject is immutable"},
 
 		{"rules", server, nil, spec{"allowedClients": []any{spec{"name": "all", "namespaces": spec{"from": "All"}}}}, ""},
+		{"workload issuers", server, spec{"workloadIssuers": []any{spec{"name": "ci", "type": "JWT", "jwt": spec{"issuer": "https://ci.example.com"}}}},
+			spec{"workloadIssuers": []any{spec{"name": "cluster", "type": "Kubernetes"}}}, ""},
+		{"authentication method", client, nil,
+			spec{"tokenEndpointAuthMethod": "WorkloadIdentity", "workloadIdentities": []any{spec{"serviceAccount": spec{"name": "web"}}}}, ""},
 		{"grant types", client, nil, spec{"grantTypes": []any{"password"}, "tokenEndpointAuthMethod": "client_secret_post"}, ""},
 		{"everything else of a client with a client id", client, spec{"clientID": "a"}, spec{"suspended": true, "displayName": "Shop"}, ""},
 		{"scopes of an API", api, nil, spec{"scopes": []any{spec{"name": "orders:read"}}}, ""},

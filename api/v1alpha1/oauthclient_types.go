@@ -7,7 +7,7 @@ import (
 )
 
 // TokenEndpointAuthMethod is how a client authenticates at the token endpoint (RFC 7591 section 2).
-// +kubebuilder:validation:Enum=client_secret_basic;client_secret_post;none
+// +kubebuilder:validation:Enum=client_secret_basic;client_secret_post;WorkloadIdentity;none
 type TokenEndpointAuthMethod string
 
 const (
@@ -15,9 +15,17 @@ const (
 	AuthMethodBasic TokenEndpointAuthMethod = "client_secret_basic"
 	// AuthMethodPost sends the secret in the form.
 	AuthMethodPost TokenEndpointAuthMethod = "client_secret_post"
+	// AuthMethodWorkloadIdentity sends the token that the platform gave to the workload as the
+	// client_assertion (RFC 7523 section 2.2).
+	AuthMethodWorkloadIdentity TokenEndpointAuthMethod = "WorkloadIdentity"
 	// AuthMethodNone is a public client, which cannot keep a secret.
 	AuthMethodNone TokenEndpointAuthMethod = "none"
 )
+
+// UsesSecret reports whether a client with the method has a client secret.
+func (m TokenEndpointAuthMethod) UsesSecret() bool {
+	return m == AuthMethodBasic || m == AuthMethodPost
+}
 
 // PKCEMode is whether a client must use PKCE (RFC 7636).
 // +kubebuilder:validation:Enum=Required;WhenSent
@@ -49,11 +57,13 @@ const (
 // +kubebuilder:validation:XValidation:rule=`!('authorization_code' in self.grantTypes || 'implicit' in self.grantTypes) || (has(self.redirectURIs) && self.redirectURIs.size() > 0)`,fieldPath=".redirectURIs",message="redirectURIs is required with the grant types authorization_code and implicit: add the URI that the response goes to"
 // +kubebuilder:validation:XValidation:rule=`'authorization_code' in self.grantTypes || 'implicit' in self.grantTypes || !has(self.redirectURIs) || self.redirectURIs.size() == 0`,fieldPath=".redirectURIs",message="redirectURIs must be left out without the grant types authorization_code and implicit, since no response is sent there"
 // +kubebuilder:validation:XValidation:rule=`'authorization_code' in self.grantTypes || 'implicit' in self.grantTypes || !has(self.postLogoutRedirectURIs) || self.postLogoutRedirectURIs.size() == 0`,fieldPath=".postLogoutRedirectURIs",message="postLogoutRedirectURIs must be left out without the grant types authorization_code and implicit, since no user signs in"
-// +kubebuilder:validation:XValidation:rule=`!('password' in self.grantTypes) || !(self.tokenEndpointAuthMethod == 'none')`,fieldPath=".tokenEndpointAuthMethod",message="the grant type password needs a confidential client: set tokenEndpointAuthMethod to client_secret_basic or client_secret_post"
-// +kubebuilder:validation:XValidation:rule=`!('client_credentials' in self.grantTypes) || !(self.tokenEndpointAuthMethod == 'none')`,fieldPath=".tokenEndpointAuthMethod",message="the grant type client_credentials needs a confidential client: set tokenEndpointAuthMethod to client_secret_basic or client_secret_post"
+// +kubebuilder:validation:XValidation:rule=`!('password' in self.grantTypes) || !(self.tokenEndpointAuthMethod == 'none')`,fieldPath=".tokenEndpointAuthMethod",message="the grant type password needs a confidential client: set tokenEndpointAuthMethod to client_secret_basic, or to another value than none"
+// +kubebuilder:validation:XValidation:rule=`!('client_credentials' in self.grantTypes) || !(self.tokenEndpointAuthMethod == 'none')`,fieldPath=".tokenEndpointAuthMethod",message="the grant type client_credentials needs a confidential client: set tokenEndpointAuthMethod to client_secret_basic, or to another value than none"
 // +kubebuilder:validation:XValidation:rule=`!('refresh_token' in self.grantTypes) || 'authorization_code' in self.grantTypes || 'password' in self.grantTypes`,fieldPath=".grantTypes",message="the grant type refresh_token needs authorization_code or password beside it in grantTypes: no other grant type issues refresh tokens"
 // +kubebuilder:validation:XValidation:rule=`!has(self.pkce) || self.pkce != 'WhenSent' || ('authorization_code' in self.grantTypes && !(self.tokenEndpointAuthMethod == 'none'))`,fieldPath=".pkce",message="pkce: WhenSent is for confidential clients with the grant type authorization_code only: leave pkce out"
-// +kubebuilder:validation:XValidation:rule=`!has(self.secret) || !(self.tokenEndpointAuthMethod == 'none')`,fieldPath=".secret",message="secret is for confidential clients: leave it out with tokenEndpointAuthMethod: none"
+// +kubebuilder:validation:XValidation:rule=`!has(self.secret) || self.tokenEndpointAuthMethod in ['client_secret_basic', 'client_secret_post']`,fieldPath=".secret",message="secret is for clients that have one: leave it out, or set tokenEndpointAuthMethod to client_secret_basic or client_secret_post"
+// +kubebuilder:validation:XValidation:rule=`self.tokenEndpointAuthMethod != 'WorkloadIdentity' || has(self.workloadIdentities)`,fieldPath=".workloadIdentities",message="workloadIdentities is required with tokenEndpointAuthMethod: WorkloadIdentity: list who may be this client, such as {serviceAccount: {name: web}}"
+// +kubebuilder:validation:XValidation:rule=`self.tokenEndpointAuthMethod == 'WorkloadIdentity' || !has(self.workloadIdentities)`,fieldPath=".workloadIdentities",message="workloadIdentities goes with tokenEndpointAuthMethod: WorkloadIdentity only: remove workloadIdentities, or set the method"
 type OAuthClientSpec struct {
 	// serverRef names the AuthorizationServer. Immutable.
 	// +kubebuilder:validation:XValidation:rule=`self == oldSelf`,message="serverRef is immutable, its namespace too: delete the object and create it again to move it to another AuthorizationServer"
@@ -85,8 +95,8 @@ type OAuthClientSpec struct {
 	// +listType=atomic
 	GrantTypes []GrantType `json:"grantTypes"`
 
-	// tokenEndpointAuthMethod is how the client authenticates: client_secret_basic or
-	// client_secret_post for confidential clients, none for public ones.
+	// tokenEndpointAuthMethod is how the client authenticates: client_secret_basic,
+	// client_secret_post or WorkloadIdentity for confidential clients, none for public ones.
 	TokenEndpointAuthMethod TokenEndpointAuthMethod `json:"tokenEndpointAuthMethod"`
 
 	// redirectURIs to which authorization responses may be sent; for authorization_code and
@@ -132,6 +142,15 @@ type OAuthClientSpec struct {
 	// clients only. Default: Generate into "<name>-oauth".
 	// +optional
 	Secret *ClientSecret `json:"secret,omitempty"`
+
+	// workloadIdentities are the workloads that may be this client, for tokenEndpointAuthMethod
+	// WorkloadIdentity. A rule of the server has to allow the issuer of each.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:XValidation:rule=`self.all(x, self.exists_one(y, y == x))`,message="workloadIdentities must not contain an identity twice"
+	// +listType=atomic
+	// +optional
+	WorkloadIdentities []WorkloadIdentity `json:"workloadIdentities,omitempty"`
 
 	// idTokenSignedResponseAlg is the algorithm of the client's ID tokens; one of the server's.
 	// Default: RS256.

@@ -39,6 +39,7 @@ func Client(c *v1alpha1.OAuthClient, credentials []documents.Credential) documen
 		AccessTokenLifetime:    seconds(spec.AccessTokenLifetime, 0),
 		Suspended:              spec.Suspended,
 		TokensNotBefore:        unixSeconds(spec.TokensNotBefore),
+		WorkloadIdentities:     workloadIdentities(c),
 	}
 	if doc.DisplayName == "" {
 		doc.DisplayName = doc.ID
@@ -90,7 +91,7 @@ func SecretContent(doc documents.Client, issuer string) map[string]string {
 
 // SecretTarget returns the Secret that the operator writes for c, or nil if it writes none.
 func SecretTarget(c *v1alpha1.OAuthClient) *v1alpha1.SecretTarget {
-	if c.Spec.TokenEndpointAuthMethod == v1alpha1.AuthMethodNone {
+	if !c.Spec.TokenEndpointAuthMethod.UsesSecret() {
 		return nil
 	}
 	if c.Spec.Secret == nil {

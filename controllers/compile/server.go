@@ -41,6 +41,7 @@ func Server(as *v1alpha1.AuthorizationServer, keys []documents.Key) (documents.S
 		RefreshToken:              refreshToken(nil),
 		Storage:                   string(Storage(as)),
 		TrustedProxies:            texts(spec.TrustedProxies),
+		WorkloadIssuers:           workloadIssuers(as),
 		Keys:                      slices.Clone(keys),
 		TokensNotBefore:           unixSeconds(spec.TokensNotBefore),
 	}
@@ -172,6 +173,7 @@ func clientRules(as *v1alpha1.AuthorizationServer) ([]documents.ClientRule, Find
 
 			TokenEndpointAuthMethods: authMethods(rule.TokenEndpointAuthMethods),
 			LegacyUntil:              unixSeconds(rule.LegacyUntil),
+			WorkloadIssuers:          rule.WorkloadIssuers,
 		})
 	}
 	return compiled, findings

@@ -2,6 +2,7 @@
 // token server gets, and the conditions.
 //
 //	flows_test.go       the five flows
+//	workloads_test.go   clients that are workloads
 //	discovery_test.go   what the metadata advertises works, and nothing else does
 //	life_test.go        clients, rules and namespaces are created, changed and deleted
 //	users_test.go       users, APIs and keys are

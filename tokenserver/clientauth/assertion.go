@@ -17,8 +17,9 @@ const leeway = time.Minute
 // assertion is a JWT that authenticates a client (RFC 7523 section 2.2). Nothing in it is to be
 // believed before its signature is verified.
 type assertion struct {
-	jws    jwks.JWS
-	claims claims
+	encoded string // as it was sent
+	jws     jwks.JWS
+	claims  claims
 	// clientID is the client_id of the request; empty if it has none.
 	clientID string
 }
@@ -32,9 +33,16 @@ type claims struct {
 	issuedAt, notBefore, expiresAt time.Time
 }
 
-// authenticateAssertion authenticates a client by an assertion: one that the client itself has
-// signed names it as its issuer.
+// authenticateAssertion authenticates a client by an assertion: one that the platform of a workload
+// has signed names a workload issuer of the server as its issuer, and one that the client itself has
+// signed names the client.
 func (a *Authenticator) authenticateAssertion(ctx context.Context, s assertion) (*registry.Client, error) {
+	if a.Workloads != nil {
+		server, _ := a.Registry.Server()
+		if issuer, ok := a.Workloads.FindIssuer(ctx, server, s.claims.issuer); ok {
+			return a.authenticateWorkload(ctx, issuer, s)
+		}
+	}
 	return a.authenticateSigned(ctx, s)
 }
 
@@ -45,7 +53,7 @@ func parseAssertion(value string) (assertion, bool) {
 		return assertion{}, false
 	}
 	c, ok := parseClaims(jws.Payload)
-	return assertion{jws: jws, claims: c}, ok
+	return assertion{encoded: value, jws: jws, claims: c}, ok
 }
 
 // parseClaims reads claims, and reports whether each has its type. It goes by the exact names,

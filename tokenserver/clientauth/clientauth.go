@@ -1,15 +1,16 @@
 // Package clientauth authenticates clients (RFC 6749 section 2.3). A client uses the one method
-// that it registered: client_secret_basic, client_secret_post, private_key_jwt, or none.
+// that it registered: client_secret_basic, client_secret_post, private_key_jwt, WorkloadIdentity, or none.
 //
 // The response is the same, byte for byte and in the work that it takes, for an unknown client, a
 // suspended one and a wrong secret, with every method, so that client ids cannot be guessed. Only a
-// client that sent the right secret by another method than its own learns so, and one that has
-// signed an assertion with its key learns what is wrong with that.
+// client that sent the right secret by another method than its own learns so, and one that sends an
+// assertion with a good signature learns what is wrong with that.
 //
 //	clientauth.go   the Authenticator
 //	credentials.go  the credentials in a request
 //	assertion.go    JWTs that authenticate a client (RFC 7523)
 //	privatekey.go   those that the client has signed itself
+//	workload.go     those that the platform of a workload has signed
 //	compare.go      the comparison of secrets with the hashes in the client's document
 //	metrics.go      why clients were not authenticated
 package clientauth
@@ -26,6 +27,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/workload"
 )
 
 // Authenticator authenticates clients. Registry, Sources, Marks and Now are required.
@@ -33,6 +35,8 @@ type Authenticator struct {
 	Registry *registry.Registry
 	// Sources are the key sets that are fetched.
 	Sources *keysource.Sources
+	// Workloads verifies the tokens of workloads. Nil: they authenticate no client.
+	Workloads *workload.Verifier
 	// Marks stores which assertions were used.
 	Marks interface {
 		CreateMark(ctx context.Context, m storage.Mark) error

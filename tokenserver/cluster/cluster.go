@@ -1,11 +1,12 @@
 // Package cluster connects a token server to the cluster: it applies the documents in the Entries,
 // and reports in a Replica which of them the process serves.
 //
-//	cluster.go  Cluster, which puts the parts together
-//	entries.go  applies Entries to the registry and the keys
-//	replica.go  writes the Replica
-//	usage.go    records when credentials were last used, and writes the Usage
-//	metrics.go  how much is served, and how old it is
+//	cluster.go          Cluster, which puts the parts together
+//	entries.go          applies Entries to the registry and the keys
+//	replica.go          writes the Replica
+//	usage.go            records when credentials were last used, and writes the Usage
+//	serviceaccounts.go  asks about the tokens of ServiceAccounts
+//	metrics.go          how much is served, and how old it is
 //
 // All Entries come through one watch, in one order. While the API server cannot be reached, the
 // token server serves what it has read before, and the watch is opened again as soon as that is
@@ -29,6 +30,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/kubeclient"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/workload"
 )
 
 // Config configures a Cluster. All fields are required.
@@ -55,10 +57,11 @@ type Config struct {
 
 // Cluster is the connection of one process to the cluster.
 type Cluster struct {
-	config  Config
-	client  rest.Interface
-	entries *entryApplier
-	usage   *usageRecorder
+	config   Config
+	client   rest.Interface
+	entries  *entryApplier
+	usage    *usageRecorder
+	accounts *serviceAccounts
 
 	replicaChanged chan struct{} // has capacity 1
 	isWatching     atomic.Bool
@@ -77,7 +80,11 @@ func New(api *rest.Config, config Config) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{config: config, client: client, usage: newUsageRecorder(config.Now), replicaChanged: make(chan struct{}, 1)}
+	accounts, err := newServiceAccounts(api, httpClient)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{config: config, client: client, accounts: accounts, usage: newUsageRecorder(config.Now), replicaChanged: make(chan struct{}, 1)}
 	c.entries = &entryApplier{
 		serverUID: types.UID(config.ServerUID), registry: config.Registry, keys: config.Keys, log: config.Log,
 		onProgress: func() {
@@ -111,6 +118,9 @@ func (c *Cluster) WriteReplicaSoon() {
 
 // RecordUse records that a credential was used now. It causes at most one write an hour.
 func (c *Cluster) RecordUse(use registry.CredentialUse) { c.usage.record(use) }
+
+// ServiceAccounts returns what the API server says of the tokens of ServiceAccounts.
+func (c *Cluster) ServiceAccounts() workload.Cluster { return c.accounts }
 
 func (c *Cluster) newReflector() *cache.Reflector {
 	return kubeclient.NewReflector(kubeclient.Watch{

@@ -22,9 +22,11 @@ type WorkloadIssuer struct {
 	Issuer string `json:"issuer,omitempty"`
 	// MaxLifetime is the longest lifetime of a token.
 	MaxLifetime Seconds `json:"maxLifetime"`
-	// JWKS is the JWK Set of the issuer; empty: it is found by OpenID Connect Discovery; for type
-	// JWT.
-	JWKS string `json:"jwks,omitempty"`
+	// Discovery has the keys of the issuer found by OpenID Connect Discovery; for type JWT. Otherwise
+	// they are those of JWKS.
+	Discovery bool `json:"discovery,omitempty"`
+	// JWKS are the public keys of the issuer.
+	JWKS []JWK `json:"jwks,omitempty"`
 }
 
 // WorkloadIdentity is a workload that may be a client.

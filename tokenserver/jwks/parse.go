@@ -16,13 +16,23 @@ var ErrPrivate = errors.New("the key is private: who knows it can act as its own
 // encrypt with, of other kinds, too weak or too large, and those that are private or symmetric. It
 // is an error if raw is not a JWK Set, or has more than MaxKeys keys that can be used.
 func Parse(raw []byte) (Set, error) {
+	s, _, err := parseSet(raw)
+	return s, err
+}
+
+// ParseKeys is Parse for a caller that stores the keys.
+func ParseKeys(raw []byte) ([]documents.JWK, error) {
+	_, keys, err := parseSet(raw)
+	return keys, err
+}
+
+func parseSet(raw []byte) (s Set, keys []documents.JWK, err error) {
 	var object struct {
 		Keys *[]json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(raw, &object); err != nil || object.Keys == nil {
-		return Set{}, errors.New("not a JWK Set: it must be a JSON object with a list of keys")
+		return Set{}, nil, errors.New("not a JWK Set: it must be a JSON object with a list of keys")
 	}
-	var s Set
 	for _, each := range *object.Keys {
 		j, err := ParseKey(each)
 		if err != nil {
@@ -33,11 +43,11 @@ func Parse(raw []byte) (Set, error) {
 			continue
 		}
 		if len(s.keys) == MaxKeys {
-			return Set{}, errTooMany()
+			return Set{}, nil, errTooMany()
 		}
-		s.keys = append(s.keys, k)
+		s.keys, keys = append(s.keys, k), append(keys, j)
 	}
-	return s, nil
+	return s, keys, nil
 }
 
 // equals reports whether o is the same key under the same name. Some servers list a key twice.

@@ -23,6 +23,7 @@ type Source struct {
 	fetchedAt time.Time // of set; zero: never
 	interval  time.Duration
 	triedAt   time.Time     // when the last fetch ended, whatever came of it
+	askedAt   time.Time     // when the last fetch ended that a request has caused
 	revision  int           // of the rules under which the last fetch began
 	failed    error         // of the last fetch; nil: it succeeded
 	fetching  chan struct{} // closed when the fetch that is under way ends; nil: none is
@@ -53,7 +54,7 @@ func (s *Source) current(ctx context.Context) jwks.Set {
 	mustWait := isMissing || otherRules || now.Sub(s.triedAt) >= MaxInterval
 	done := (<-chan struct{})(s.fetching)
 	if done == nil && s.mayTry(now) && (mustWait || now.Sub(s.fetchedAt) >= s.interval) {
-		done = s.start()
+		done = s.start(true)
 	}
 	s.mu.Unlock()
 	if done != nil && mustWait {
@@ -83,21 +84,49 @@ func (s *Source) fetchForUnknownKey(ctx context.Context) bool {
 			s.mu.Unlock()
 			return false
 		}
-		done = s.start()
+		done = s.start(true)
 	}
 	s.mu.Unlock()
 	wait(ctx, done)
 	return true
 }
 
-// mayTry reports whether the last fetch was long enough ago. The caller holds the lock.
+// Load fetches the set if that has never been done, for a caller that needs what comes with it, and
+// waits for that. It delays no fetch for an unknown kid.
+func (s *Source) Load(ctx context.Context) {
+	s.mu.Lock()
+	done := (<-chan struct{})(s.fetching)
+	now := s.sources.now()
+	if done == nil && s.fetchedAt.IsZero() && (s.triedAt.IsZero() || now.Sub(s.triedAt).Abs() >= RetryInterval) {
+		done = s.start(false)
+	}
+	s.mu.Unlock()
+	if done != nil {
+		wait(ctx, done)
+	}
+}
+
+// Refresh fetches the set, for a caller that does so at times of its own, and waits for that. It
+// delays no fetch for an unknown kid.
+func (s *Source) Refresh(ctx context.Context) {
+	s.mu.Lock()
+	done := (<-chan struct{})(s.fetching)
+	if done == nil {
+		done = s.start(false)
+	}
+	s.mu.Unlock()
+	wait(ctx, done)
+}
+
+// mayTry reports whether the last fetch for a request was long enough ago. The caller holds the lock.
 func (s *Source) mayTry(now time.Time) bool {
-	return s.fetching == nil && (s.triedAt.IsZero() || now.Sub(s.triedAt).Abs() >= RetryInterval)
+	return s.fetching == nil && (s.askedAt.IsZero() || now.Sub(s.askedAt).Abs() >= RetryInterval)
 }
 
 // start starts a fetch, which no request can cancel, since others may wait for it too. It returns a
-// channel that is closed when the fetch has ended. The caller holds the lock.
-func (s *Source) start() <-chan struct{} {
+// channel that is closed when the fetch has ended. Asked is whether a request has caused it. The
+// caller holds the lock.
+func (s *Source) start(asked bool) <-chan struct{} {
 	done := make(chan struct{})
 	s.fetching = done
 	otherRules := s.revision != s.sources.client.Revision()
@@ -107,19 +136,22 @@ func (s *Source) start() <-chan struct{} {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*fetch.Timeout) // of discovery and of the set
 		defer cancel()
 		set, maxAge, err := s.get(ctx)
-		s.finish(set, maxAge, err, otherRules)
+		s.finish(set, maxAge, err, otherRules, asked)
 	}()
 	return done
 }
 
 // finish stores what came of a fetch. OtherRules is true of the first under rules that changed: if
 // they do not allow the source any more, its last set does not count either.
-func (s *Source) finish(set jwks.Set, maxAge time.Duration, err error, otherRules bool) {
+func (s *Source) finish(set jwks.Set, maxAge time.Duration, err error, otherRules, asked bool) {
 	s.sources.metrics.count(err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.sources.now()
 	s.triedAt, s.failed, s.fetching = now, err, nil
+	if asked {
+		s.askedAt = now
+	}
 	if err != nil {
 		if otherRules && errors.Is(err, fetch.ErrNotAllowed) {
 			s.set, s.fetchedAt = jwks.Set{}, time.Time{}

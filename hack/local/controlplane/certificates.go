@@ -148,13 +148,20 @@ func encodeKey(key any) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// serviceAccountKey returns the file of the key that signs ServiceAccount tokens. It is kept, so
-// that tokens survive a restart.
-func serviceAccountKey(dir string) (string, error) {
-	file := filepath.Join(dir, "serviceaccounts.key")
-	if _, err := os.Stat(file); err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return file, err
+// serviceAccountKeys returns the files of the keys of ServiceAccount tokens, the oldest first: the API
+// server verifies with all of them, and signs with the last. They are kept, so that tokens survive a
+// restart.
+func serviceAccountKeys(dir string) ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "serviceaccounts-*.key"))
+	if err != nil || len(files) > 0 {
+		return files, err
 	}
+	file, err := newServiceAccountKey(dir, 1)
+	return []string{file}, err
+}
+
+// newServiceAccountKey makes the key with a number, and returns its file.
+func newServiceAccountKey(dir string, number int) (string, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return "", err
@@ -163,5 +170,6 @@ func serviceAccountKey(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	file := filepath.Join(dir, fmt.Sprintf("serviceaccounts-%04d.key", number))
 	return file, os.WriteFile(file, keyPEM, 0o600)
 }

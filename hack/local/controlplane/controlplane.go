@@ -208,3 +208,17 @@ func (cp *ControlPlane) StartAPIServer(ctx context.Context) error {
 	}
 	return cp.startAPIServer(ctx)
 }
+
+// RotateServiceAccountKey starts the API server again with a new key, which signs the tokens of
+// ServiceAccounts from then on. Those that the keys before have signed stay good.
+func (cp *ControlPlane) RotateServiceAccountKey(ctx context.Context) error {
+	keys, err := serviceAccountKeys(cp.pki())
+	if err != nil {
+		return err
+	}
+	if _, err := newServiceAccountKey(cp.pki(), len(keys)+1); err != nil {
+		return err
+	}
+	cp.StopAPIServer()
+	return cp.StartAPIServer(ctx)
+}

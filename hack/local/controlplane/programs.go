@@ -68,7 +68,7 @@ func (cp *ControlPlane) startAPIServer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	saKey, err := serviceAccountKey(pki)
+	accountKeys, err := serviceAccountKeys(pki)
 	if err != nil {
 		return err
 	}
@@ -80,9 +80,12 @@ func (cp *ControlPlane) startAPIServer(ctx context.Context) error {
 		"--client-ca-file=" + filepath.Join(pki, "cluster-ca.crt"),
 		"--anonymous-auth=false", "--authorization-mode=RBAC",
 		"--service-account-issuer=https://kubernetes.default.svc",
-		"--service-account-key-file=" + saKey, "--service-account-signing-key-file=" + saKey,
+		"--service-account-signing-key-file=" + accountKeys[len(accountKeys)-1],
 		"--service-cluster-ip-range=10.0.0.0/24",
 		"--endpoint-reconciler-type=none", // it would only complain that a loopback address is no endpoint
+	}
+	for _, file := range accountKeys {
+		args = append(args, "--service-account-key-file="+file)
 	}
 	if cp.options.AuditLog != "" {
 		policy := filepath.Join(cp.dataDir, "audit-policy.yaml")
