@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -86,14 +88,14 @@ func (c *changeCommand) print(result changed, says string) error {
 // newSuspendCommand returns suspend, or resume.
 func newSuspendCommand(o *options, suspend bool) *cobra.Command {
 	c := &changeCommand{options: o}
-	name, short, says := "suspend", "Have token servers refuse a client, deleting nothing", "suspended, and refused within a second"
+	name, short, says := "suspend", "Have token servers refuse a client or a user, deleting nothing", "suspended, and refused within a second"
 	if !suspend {
-		name, short, says = "resume", "Have token servers serve a suspended client again", "not suspended"
+		name, short, says = "resume", "Have token servers serve a suspended client or user again", "not suspended"
 	}
-	kinds := []cluster.Kind{cluster.KindClient}
+	kinds := []cluster.Kind{cluster.KindClient, cluster.KindUser}
 	command := &cobra.Command{
-		Use: name + " client/NAME", Short: short,
-		Args:              oneArgument("client/NAME"),
+		Use: name + " client/NAME | user/NAME", Short: short,
+		Args:              oneArgument("client/NAME or user/NAME"),
 		ValidArgsFunction: o.completeNames(kinds...),
 		RunE: func(command *cobra.Command, args []string) error {
 			change := func(object client.Object) ([]string, any, error) {
@@ -110,8 +112,13 @@ func newSuspendCommand(o *options, suspend bool) *cobra.Command {
 }
 
 func isSuspended(object client.Object) bool {
-	c, ok := object.(*v1alpha1.OAuthClient)
-	return ok && c.Spec.Suspended
+	switch o := object.(type) {
+	case *v1alpha1.OAuthClient:
+		return o.Spec.Suspended
+	case *v1alpha1.OAuthUser:
+		return o.Spec.Suspended
+	}
+	return false
 }
 
 func newRotateCommand(o *options) *cobra.Command {
@@ -155,27 +162,70 @@ func describeRotation(object client.Object) string {
 
 func newRevokeCommand(o *options) *cobra.Command {
 	c := &changeCommand{options: o}
-	kinds := []cluster.Kind{cluster.KindGrant}
+	kinds := []cluster.Kind{cluster.KindClient, cluster.KindUser, cluster.KindGrant}
 	command := &cobra.Command{
-		Use: "revoke grant/NAME", Short: "End what was issued",
-		Args:              oneArgument("grant/NAME"),
+		Use: "revoke client/NAME | user/NAME | grant/NAME", Short: "Void what was issued until now",
+		Long: `Void what was issued until now: to a client, to all clients for a user (who is signed
+out everywhere), or by one authorization. The first two set spec.tokensNotBefore to
+the time of the API server, and the last deletes the OAuthGrant.`,
+		Args:              oneArgument("client/NAME, user/NAME or grant/NAME"),
 		ValidArgsFunction: o.completeNames(kinds...),
 		RunE: func(command *cobra.Command, args []string) error {
-			return c.revokeGrant(command.Context(), args[0])
+			reference, err := cluster.ParseReference(args[0], kinds...)
+			if err != nil {
+				return usageError("%w", err)
+			}
+			if reference.Kind.Word == cluster.KindGrant.Word {
+				return c.revokeGrant(command.Context(), reference)
+			}
+			return c.set(command.Context(), args[0], kinds, voidUntilNow, describeRevocation)
 		},
 	}
-	addOutputFlag(command, &c.output)
+	c.addFlags(command, "spec.tokensNotBefore")
 	return command
 }
 
+// voidUntilNow sets tokensNotBefore to the time of the API server.
+func voidUntilNow(reached *cluster.Cluster) cluster.Change {
+	return func(object client.Object) (field []string, value any, err error) {
+		now, err := reached.Now()
+		if err != nil {
+			return nil, nil, err
+		}
+		switch before := tokensNotBefore(object); {
+		case before == nil || before.Time.Before(now):
+			return []string{"spec", "tokensNotBefore"}, now.Format(time.RFC3339), nil
+		case before.Time.Equal(now):
+			return nil, nil, nil
+		default: // to set an earlier time would make good again what is to be void then
+			return nil, nil, fmt.Errorf("spec.tokensNotBefore is %s already, which is in the future: edit it, if what was issued has to be void before then",
+				before.UTC().Format(time.RFC3339))
+		}
+	}
+}
+
+func tokensNotBefore(object client.Object) *metav1.Time {
+	switch o := object.(type) {
+	case *v1alpha1.OAuthClient:
+		return o.Spec.TokensNotBefore
+	case *v1alpha1.OAuthUser:
+		return o.Spec.TokensNotBefore
+	}
+	return nil
+}
+
+func describeRevocation(object client.Object) string {
+	next := "it may get new ones: suspend stops that"
+	if _, ok := object.(*v1alpha1.OAuthUser); ok {
+		next = "the user may sign in again: suspend stops that"
+	}
+	return fmt.Sprintf("what was issued until %s is void; %s", tokensNotBefore(object).UTC().Format(time.RFC3339), next)
+}
+
 // revokeGrant deletes an OAuthGrant, which ends its tokens.
-func (c *changeCommand) revokeGrant(ctx context.Context, argument string) error {
+func (c *changeCommand) revokeGrant(ctx context.Context, reference cluster.Reference) error {
 	if err := checkOutput(c.output); err != nil {
 		return err
-	}
-	reference, err := cluster.ParseReference(argument, cluster.KindGrant)
-	if err != nil {
-		return usageError("%w", err)
 	}
 	reached, namespace, err := c.cluster()
 	if err != nil {

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -169,4 +171,75 @@ func TestAGrantThatIsRevokedTakesItsTokensAlong(t *testing.T) {
 	if text := p.fail(exitFailed, "revoke", name, "-n", env.ServerNamespace); !strings.Contains(text, "is not found") {
 		t.Errorf("it says %s", text)
 	}
+}
+
+func TestWhatWasIssuedIsVoidOnceAClientOrAUserIsRevoked(t *testing.T) {
+	env := testenv.New(t)
+	spec := v1alpha1.OAuthClientSpec{
+		GrantTypes: []v1alpha1.GrantType{"password", "refresh_token"}, TokenEndpointAuthMethod: "client_secret_post", Scopes: []string{"openid"},
+	}
+	c := env.ReadyClient("legacy", spec)
+	config := env.Config(c, "openid")
+	for _, test := range []struct {
+		reference, namespace, resource string
+	}{
+		{"client/legacy", env.AppNamespace, "oauthclients"},
+		{"user/alice", env.ServerNamespace, "oauthusers"},
+	} {
+		token, err := config.PasswordCredentialsToken(env.Context(), testenv.Username, testenv.Password)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := newPerson(env, strings.ReplaceAll(test.reference, "/", "-")).may(test.namespace, "get "+test.resource)
+		if text := p.fail(exitFailed, "revoke", test.reference, "-n", test.namespace); !strings.Contains(text, "you may not patch "+test.resource) {
+			t.Errorf("it says %s", text)
+		}
+		p.may(test.namespace, "patch "+test.resource)
+		got := decodeJSON[changed](t, p.succeed("revoke", test.reference, "-n", test.namespace, "-o", "json"))
+		at, err := time.Parse(time.RFC3339, got.Value.(string))
+		if err != nil || got.Field != "spec.tokensNotBefore" || time.Since(at).Abs() > 30*time.Second {
+			t.Errorf("it sets %+v", got)
+		}
+		env.Eventually("the token to be void", eventuallyTimeout, func() (bool, string) {
+			status, _ := env.Get("/userinfo", token.AccessToken)
+			return status == http.StatusUnauthorized, http.StatusText(status)
+		})
+		form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token.RefreshToken}, "client_id": {config.ClientID}, "client_secret": {config.ClientSecret}}
+		env.Eventually("the refresh token to be void", eventuallyTimeout, func() (bool, string) { // 503 in the second that is void
+			status, answer := env.Post("/token", nil, form)
+			return status == http.StatusBadRequest && answer["error"] == "invalid_grant", fmt.Sprint(test.reference, status, answer)
+		})
+		env.Eventually("a new token to be good", eventuallyTimeout, func() (bool, string) { // not in the second that is void
+			token, err := config.PasswordCredentialsToken(env.Context(), testenv.Username, testenv.Password)
+			if err != nil {
+				return false, err.Error()
+			}
+			status, _ := env.Get("/userinfo", token.AccessToken)
+			return status == http.StatusOK, http.StatusText(status)
+		})
+	}
+	p := admin(env)
+	if err := testenv.Kube.Get(t.Context(), client.ObjectKeyFromObject(c), c); err != nil {
+		t.Fatal(err)
+	}
+	later := metav1.NewTime(time.Now().Add(time.Hour).UTC().Truncate(time.Second))
+	env.Update(c, func() { c.Spec.TokensNotBefore = &later })
+	if text := p.fail(exitFailed, "revoke", "client/legacy"); !strings.Contains(text, "which is in the future") {
+		t.Errorf("it says %s", text)
+	}
+	env.Eventually("explain to say what ends", eventuallyTimeout, func() (bool, string) {
+		r := p.run("explain", "client/legacy")
+		return r.status == 0 && strings.Contains(r.out, later.Format(time.RFC3339)+"  OAuthClient "+env.AppNamespace+"/legacy, spec.tokensNotBefore: voids"), r.out
+	})
+
+	p.succeed("suspend", "user/alice", "-n", env.ServerNamespace)
+	env.Eventually("the user to be refused", eventuallyTimeout, func() (bool, string) {
+		_, err := config.PasswordCredentialsToken(env.Context(), testenv.Username, testenv.Password)
+		return err != nil, ""
+	})
+	p.succeed("resume", "user/alice", "-n", env.ServerNamespace)
+	env.Eventually("the user to be served", eventuallyTimeout, func() (bool, string) {
+		_, err := config.PasswordCredentialsToken(env.Context(), testenv.Username, testenv.Password)
+		return err == nil, ""
+	})
 }

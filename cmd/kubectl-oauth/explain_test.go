@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -241,4 +242,37 @@ spec:
 	if len(a.MissingRights) != 2 || a.MissingRights[0].Verb != "create" || a.MissingRights[1].Verb != "list" || a.GrantTypes[0].Succeeds != explain.Yes {
 		t.Errorf("for a reader: %+v", a)
 	}
+}
+
+func TestLegacyGrantsThatEndAreToldBeforeAndAfter(t *testing.T) {
+	env := testenv.New(t)
+	env.ReadyClient("legacy", v1alpha1.OAuthClientSpec{
+		GrantTypes: []v1alpha1.GrantType{"password", "refresh_token"}, TokenEndpointAuthMethod: "client_secret_basic",
+	})
+	rule := explain.Reason{Object: "AuthorizationServer " + env.ServerNamespace + "/main", Field: "spec.allowedClients[apps].legacyUntil"}
+	p, developer := admin(env), newPerson(env, "developer").may(env.AppNamespace, "get oauthclients")
+	set := func(at time.Time) {
+		until := metav1.NewTime(at.UTC().Truncate(time.Second))
+		env.Update(env.Server, func() { env.Server.Spec.AllowedClients[0].LegacyUntil = &until })
+	}
+	set(time.Now().Add(240 * time.Hour))
+	env.Eventually("explain to say when they end", eventuallyTimeout, func() (bool, string) {
+		r := p.run("explain", "client/legacy")
+		return r.status == 0 && strings.Contains(r.out, "Ends soon:\n") && strings.Contains(r.out, rule.Field+": ends password: use authorization_code"), r.out
+	})
+	env.Eventually("the status to say it", eventuallyTimeout, func() (bool, string) {
+		r := developer.run("explain", "client/legacy")
+		return r.status == 0 && strings.Contains(r.out, "status.legacyUntil: ends password"), r.out
+	})
+	set(time.Now().Add(-time.Minute))
+	a := explainJSON(p, exitNo, "client/legacy")
+	for _, grant := range a.GrantTypes {
+		if grant.Succeeds != explain.No || len(grant.Reasons) != 1 || grant.Reasons[0].Object != rule.Object || grant.Reasons[0].Field != rule.Field {
+			t.Errorf("%+v", grant)
+		}
+	}
+	env.Eventually("the status to say that they ended", eventuallyTimeout, func() (bool, string) {
+		r := developer.run("explain", "client/legacy")
+		return r.status == exitNo && strings.Contains(r.out, "status.legacyUntil: ended password"), r.out
+	})
 }

@@ -133,7 +133,7 @@ func TestWrongUsageHasAStatusOfItsOwnAndSaysWhatIsRight(t *testing.T) {
 		"leave out one":                                {"token", "client/a", "--username", "u", "--refresh-token-file", "f"},
 		"want either client/NAME, or --issuer and":     {"login"},
 		"--client-id needs --issuer":                   {"login", "--client-id", "a"},
-		`"grant/a" is not of the form client/NAME`:     {"suspend", "grant/a"},
+		`"grant/a" is not of the form client/NAME or`:  {"suspend", "grant/a"},
 		`"user/" is not of the form`:                   {"suspend", "user/"},
 		`"too" is too much: the command has no argume`: {"version", "too"},
 	} {

@@ -199,8 +199,8 @@ func (e *explanation) checkGrantType(grant string, client Outcome) GrantTypeAnsw
 	}
 	if e.hasEnded(grant) {
 		a.Succeeds = No
-		a.Reasons = append(a.Reasons, Reason{Object: e.answer.Server, Field: ruleField(e.answer.Rule) + ".legacyUntil",
-			Message: fmt.Sprintf("ended %s on %s", grant, timeOf(e.decision.LegacyUntil).Format(time.RFC3339))})
+		object, field := e.legacyUntilField()
+		a.Reasons = append(a.Reasons, Reason{Object: object, Field: field, Message: fmt.Sprintf("ended %s on %s", grant, e.legacyUntil().Format(time.RFC3339))})
 	}
 	if a.Succeeds != Yes || e.served == nil {
 		return a
@@ -220,19 +220,6 @@ func (e *explanation) checkGrantType(grant string, client Outcome) GrantTypeAnsw
 	}
 	return a
 }
-
-// hasEnded reports whether the rule that accepts the client has ended a grant type, and with it the
-// refresh tokens that only this grant type issues.
-func (e *explanation) hasEnded(grant string) bool {
-	ended := e.decision.EndedGrants
-	if grant == oauth.GrantRefreshToken {
-		return slices.Contains(ended, oauth.GrantPassword) && !slices.Contains(e.Client.Spec.GrantTypes, v1alpha1.GrantTypeAuthorizationCode)
-	}
-	return slices.Contains(ended, grant)
-}
-
-// timeOf returns a Unix time.
-func timeOf(seconds int64) time.Time { return time.Unix(seconds, 0).UTC() }
 
 func (e *explanation) clientName() string {
 	return "OAuthClient " + e.Client.Namespace + "/" + e.Client.Name
