@@ -61,17 +61,20 @@ func ofClient(c *v1alpha1.OAuthClient) func(*corev1.Secret) {
 
 func withKeys(s *corev1.Secret) { s.Labels = map[string]string{workload.KeysLabel: "main"} }
 
+// retainedFor makes a Secret one that outlives a client.
+func retainedFor(c *v1alpha1.OAuthClient) func(*corev1.Secret) {
+	return func(s *corev1.Secret) {
+		s.Labels = map[string]string{workload.ManagedByLabel: workload.ManagedBy}
+		s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: c.Name, retainedAnnotation: adopterValue(c)}
+	}
+}
+
 func marked(s *corev1.Secret) { s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: "web"} }
 
 func TestTheAdmissionPolicyLetsTheManagerWriteOnlyItsOwnSecrets(t *testing.T) {
 	bound, namespace := newBoundClient(t), newNamespace(t)
-	owner := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "web"}}
-	owner.Spec = v1alpha1.OAuthClientSpec{
-		ServerRef: v1alpha1.ServerReference{Name: "main"}, GrantTypes: []v1alpha1.GrantType{"client_credentials"},
-		TokenEndpointAuthMethod: v1alpha1.AuthMethodBasic,
-	}
-	create(t, owner)
-	ofClient := ofClient(owner)
+	owner := newClientObject(t, namespace)
+	ofClient, retained := ofClient(owner), retainedFor(owner)
 	for name, change := range map[string]func(*corev1.Secret){
 		"plain": func(*corev1.Secret) {},
 		"token": func(s *corev1.Secret) { // which the API server would fill with a token of the ServiceAccount
@@ -86,6 +89,15 @@ func TestTheAdmissionPolicyLetsTheManagerWriteOnlyItsOwnSecrets(t *testing.T) {
 		"marked":                marked,
 		"keys":                  withKeys,
 		"main-tokenserver-keys": ofClient,
+		"retained-token": func(s *corev1.Secret) {
+			retained(s)
+			s.Type, s.Annotations[corev1.ServiceAccountNameKey] = corev1.SecretTypeServiceAccountToken, "default"
+		},
+		"retained-unmarked":       func(s *corev1.Secret) { retained(s); delete(s.Annotations, v1alpha1.AdoptAnnotation) },
+		"retained-for-another":    func(s *corev1.Secret) { retained(s); s.Annotations[v1alpha1.AdoptAnnotation] = "another" },
+		"retained-unlabelled":     func(s *corev1.Secret) { retained(s); s.Labels = nil },
+		"retained-by-nobody":      func(s *corev1.Secret) { retained(s); delete(s.Annotations, retainedAnnotation) },
+		"x-tokenserver-upstreams": retained,
 	} {
 		if err := bound.Create(t.Context(), secretNamed(namespace, name, change)); !isRefused(err) {
 			t.Errorf("creating %q: %v", name, err)
@@ -93,10 +105,11 @@ func TestTheAdmissionPolicyLetsTheManagerWriteOnlyItsOwnSecrets(t *testing.T) {
 	}
 
 	own, keys := secretNamed(namespace, "own", ofClient), secretNamed(namespace, "main-tokenserver-keys", withKeys)
+	kept := secretNamed(namespace, "kept", retained)
 	foreign, adopted := secretNamed(namespace, "foreign"), secretNamed(namespace, "adopted", marked)
 	foreignKeys := secretNamed(namespace, "other-tokenserver-keys")
 	create(t, foreign, adopted, foreignKeys)
-	for _, s := range []*corev1.Secret{own, keys} {
+	for _, s := range []*corev1.Secret{own, keys, kept} {
 		if err := bound.Create(t.Context(), s); err != nil {
 			t.Errorf("creating %s: %v", s.Name, err)
 		}
@@ -104,7 +117,7 @@ func TestTheAdmissionPolicyLetsTheManagerWriteOnlyItsOwnSecrets(t *testing.T) {
 	for _, c := range []struct {
 		secret             *corev1.Secret
 		mayUpdate, mayDrop bool
-	}{{own, true, true}, {keys, true, false}, {adopted, true, false}, {foreign, false, false}, {foreignKeys, false, false}} {
+	}{{own, true, true}, {keys, true, false}, {adopted, true, false}, {kept, true, false}, {foreign, false, false}, {foreignKeys, false, false}} {
 		marked := c.secret.DeepCopy() // what is written does not make it the manager's, what there was does
 		ofClient(marked)
 		marked.OwnerReferences = append(marked.OwnerReferences, c.secret.OwnerReferences...)[:1]
@@ -123,6 +136,67 @@ func TestTheAdmissionPolicyLetsTheManagerWriteOnlyItsOwnSecrets(t *testing.T) {
 	if err := bound.DeleteAllOf(t.Context(), &corev1.Secret{}, client.InNamespace(namespace)); !isRefused(err) {
 		t.Errorf("deleting all Secrets: %v", err)
 	}
+}
+
+func TestTheAdmissionPolicyLetsTheManagerWriteOnlyItsOwnConfigMaps(t *testing.T) {
+	bound, namespace := newBoundClient(t), newNamespace(t)
+	c := newClientObject(t, namespace)
+	named := func(name string, change ...func(*corev1.ConfigMap)) *corev1.ConfigMap {
+		m := newConfigMap(c, &v1alpha1.ConfigMapTarget{Name: name}, map[string]string{"k": "v"})
+		for _, f := range change {
+			f(m)
+		}
+		return m
+	}
+	plain := func(m *corev1.ConfigMap) { m.Labels, m.Annotations, m.OwnerReferences = nil, nil, nil }
+	adopt := func(m *corev1.ConfigMap) {
+		plain(m)
+		m.Annotations = map[string]string{v1alpha1.AdoptAnnotation: "web"}
+	}
+	for name, change := range map[string]func(*corev1.ConfigMap){
+		"plain": plain, "marked": adopt, rootCAName: func(*corev1.ConfigMap) {},
+		"unlabelled":    func(m *corev1.ConfigMap) { m.Labels = nil },
+		"others":        func(m *corev1.ConfigMap) { m.OwnerReferences[0].Kind = "Deployment" },
+		"of-owner-only": func(m *corev1.ConfigMap) { m.OwnerReferences[0].Controller = nil },
+		"with-secret":   func(m *corev1.ConfigMap) { m.Data["client_secret"] = "v" },
+	} {
+		if err := bound.Create(t.Context(), named(name, change), client.DryRunAll); !isRefused(err) {
+			t.Errorf("creating %q: %v", name, err)
+		}
+	}
+	own, adopted, foreign := named("own"), named("adopted", adopt), named("foreign", plain)
+	create(t, adopted, foreign)
+	if err := bound.Create(t.Context(), own); err != nil {
+		t.Fatal(err)
+	}
+	for _, may := range []struct {
+		object       *corev1.ConfigMap
+		update, drop bool
+	}{{own, true, true}, {adopted, true, false}, {foreign, false, false}} {
+		patch := client.RawPatch(types.MergePatchType, []byte(`{"data":{"k":"w"},"metadata":{"annotations":{"oauth-operator.dev/adopt":"web"}}}`))
+		if err := bound.Patch(t.Context(), may.object.DeepCopy(), patch, client.DryRunAll); (err == nil) != may.update || err != nil && !isRefused(err) {
+			t.Errorf("patching %s: %v", may.object.Name, err)
+		}
+		patch = client.RawPatch(types.MergePatchType, []byte(`{"data":{"client_secret":"w"}}`))
+		if err := bound.Patch(t.Context(), may.object.DeepCopy(), patch, client.DryRunAll); !isRefused(err) {
+			t.Errorf("patching %s with a secret: %v", may.object.Name, err)
+		}
+		if err := bound.Delete(t.Context(), may.object.DeepCopy(), client.DryRunAll); (err == nil) != may.drop || err != nil && !isRefused(err) {
+			t.Errorf("deleting %s: %v", may.object.Name, err)
+		}
+	}
+}
+
+// newClientObject creates an OAuthClient that no manager reconciles.
+func newClientObject(t *testing.T, namespace string) *v1alpha1.OAuthClient {
+	t.Helper()
+	c := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "web"}}
+	c.Spec = v1alpha1.OAuthClientSpec{
+		ServerRef: v1alpha1.ServerReference{Name: "main"}, GrantTypes: []v1alpha1.GrantType{"client_credentials"},
+		TokenEndpointAuthMethod: v1alpha1.AuthMethodBasic,
+	}
+	create(t, c)
+	return c
 }
 
 // newServerObject creates an AuthorizationServer that no manager reconciles.

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -15,13 +16,19 @@ import (
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 )
 
-// adoptedAnnotation on a Secret names the OAuthClient that has adopted it, "<name>/<UID>". An
-// adopted Secret has no ownerReference to its client, so that it is not deleted with it.
-const adoptedAnnotation = "internal.oauth-operator.dev/adopted-by"
+// Annotations that name the OAuthClient to which an object without an ownerReference belongs,
+// "<name>/<UID>". Such an object is not deleted with the client. adoptedAnnotation is on one that
+// existed before, and retainedAnnotation on a Secret that the manager has made (deletionPolicy
+// Retain).
+const (
+	adoptedAnnotation  = "internal.oauth-operator.dev/adopted-by"
+	retainedAnnotation = "internal.oauth-operator.dev/retained-by"
+)
 
-// oauthClientOf returns the OAuthClient whose Secret this is: the operator has made the Secret for
-// it, or it has adopted the Secret. It returns nil if there is none. An ownerReference without
-// "controller" does not count: a user may have a Secret of another program deleted with a client.
+// oauthClientOf returns the OAuthClient whose Secret or ConfigMap this is: the operator has made it
+// for the client, or the client has adopted it. It returns nil if there is none. An ownerReference
+// without "controller" does not count: a user may have a Secret of another program deleted with a
+// client.
 func oauthClientOf(m metav1.Object) *internalv1alpha1.Owner {
 	if ref := metav1.GetControllerOfNoCopy(m); ref != nil {
 		if !isClientReference(ref) {
@@ -32,25 +39,27 @@ func oauthClientOf(m metav1.Object) *internalv1alpha1.Owner {
 	return adopterOf(m)
 }
 
-// adopterOf returns the OAuthClient that the annotation names, or nil if there is none.
+// adopterOf returns the OAuthClient that one of the annotations names, or nil if there is none.
 func adopterOf(m metav1.Object) *internalv1alpha1.Owner {
-	name, uid, found := strings.Cut(m.GetAnnotations()[adoptedAnnotation], "/")
-	if !found {
-		return nil
+	for _, key := range []string{adoptedAnnotation, retainedAnnotation} {
+		if name, uid, found := strings.Cut(m.GetAnnotations()[key], "/"); found {
+			return &internalv1alpha1.Owner{Kind: compile.KindClient, Namespace: m.GetNamespace(), Name: name, UID: types.UID(uid)}
+		}
 	}
-	return &internalv1alpha1.Owner{Kind: compile.KindClient, Namespace: m.GetNamespace(), Name: name, UID: types.UID(uid)}
+	return nil
 }
 
-// adopterValue returns the value of the annotation for an OAuthClient.
+// adopterValue returns the value of the annotations for an OAuthClient.
 func adopterValue(c *v1alpha1.OAuthClient) string { return c.Name + "/" + string(c.UID) }
 
 func isClientReference(ref *metav1.OwnerReference) bool {
 	return ref.Kind == compile.KindClient && ref.APIVersion == v1alpha1.GroupVersion.String()
 }
 
-// describeOperatorSecret says which Secret of the operator this is, as a predicate of it, or returns
-// "" if it is none. No such Secret is used as a password, certificate, DSN or client secret: else
-// the author of an OAuthClient, who need not be permitted to write Secrets, could choose these.
+// describeOperatorSecret says which Secret or ConfigMap of the operator this is, as a predicate of
+// it, or returns "" if it is none. No such object is used as a password, certificate, DSN, client
+// secret or public key: else the author of an OAuthClient, who need not be permitted to write
+// Secrets and ConfigMaps, could choose these.
 func describeOperatorSecret(m metav1.Object) string {
 	switch {
 	case isReservedName(m.GetName()):
@@ -61,28 +70,32 @@ func describeOperatorSecret(m metav1.Object) string {
 	return ""
 }
 
-// findAdoptionProblem returns why a Secret that is not the client's cannot be its target. The
-// condition is not set if it can: a user who may write the Secret has let the client adopt it.
+// findAdoptionProblem returns why a Secret or ConfigMap that is not the client's cannot be written
+// for it. The condition is not set if it can: a user who may write the object has let the client
+// adopt it.
 func (r *clientReconciler) findAdoptionProblem(ctx context.Context, c *v1alpha1.OAuthClient, m *metav1.PartialObjectMetadata) (condition, error) {
-	const advice = "choose another name in spec.secret.target.name"
+	kind, reason, advice := m.Kind, v1alpha1.ReasonSecretExists, "choose another name in spec.secret.target.name"
+	if kind == configMapKind {
+		reason, advice = v1alpha1.ReasonConfigMapExists, "choose another name in spec.configMap.name"
+	}
 	owner := metav1.GetControllerOf(m)
 	other, err := r.findOtherOwner(ctx, c, m)
 	switch {
 	case err != nil:
 		return condition{}, err
 	case owner != nil && isClientReference(owner) && owner.Name == c.Name && m.Annotations[v1alpha1.AdoptAnnotation] != c.Name:
-		return pendingCondition("Secret %q belongs to a deleted OAuthClient of this name: the manager waits until Kubernetes has deleted the Secret too", m.Name), nil
+		return pendingCondition("%s %q belongs to a deleted OAuthClient of this name: the manager waits until Kubernetes has deleted it too", kind, m.Name), nil
 	case other != "":
-		return falseCondition(v1alpha1.ReasonSecretExists, "Secret %q exists, and %s owns it: %s", m.Name, other, advice), nil
+		return falseCondition(reason, "%s %q exists, and %s owns it: %s", kind, m.Name, other, advice), nil
 	case m.Annotations[v1alpha1.AdoptAnnotation] == c.Name:
 		return condition{}, nil
 	}
-	return falseCondition(v1alpha1.ReasonSecretExists, "Secret %q exists and is not this client's: delete it, or %s, or annotate it with %s=%s to let this client adopt it",
-		m.Name, advice, v1alpha1.AdoptAnnotation, c.Name), nil
+	return falseCondition(reason, "%s %q exists and is not this client's: delete it, or %s, or annotate it with %s=%s to let this client adopt it",
+		kind, m.Name, advice, v1alpha1.AdoptAnnotation, c.Name), nil
 }
 
-// findOtherOwner returns kind and name of an object because of which a client must not adopt a
-// Secret, or "" if there is none: its controller, or an OAuthClient that still exists.
+// findOtherOwner returns kind and name of an object because of which a client must not adopt
+// another, or "" if there is none: its controller, or an OAuthClient that still exists.
 func (r *clientReconciler) findOtherOwner(ctx context.Context, c *v1alpha1.OAuthClient, m metav1.Object) (string, error) {
 	var owners []internalv1alpha1.Owner
 	for _, ref := range m.GetOwnerReferences() {
@@ -111,28 +124,33 @@ func (r *clientReconciler) findOtherOwner(ctx context.Context, c *v1alpha1.OAuth
 	return "", nil
 }
 
-// adopt makes a Secret with the adopt annotation the client's own, in the version that was read. It
-// removes the annotation, so that a later client of this name cannot adopt the Secret without a new
+// adopt makes an object with the adopt annotation the client's own, in the version that was read. It
+// removes the annotation, so that a later client of this name cannot adopt the object without a new
 // one; and references to OAuthClients that do not exist, with which the garbage collector would
-// delete the Secret. Other references stay.
+// delete it. Other references stay. A Secret that was retained for the client is as if the manager
+// had made it for this one.
 func (r *clientReconciler) adopt(ctx context.Context, c *v1alpha1.OAuthClient, m *metav1.PartialObjectMetadata) error {
-	secret, err := r.readSecret(ctx, client.ObjectKeyFromObject(m))
-	if err != nil {
-		return err
-	}
-	secret.ResourceVersion = m.ResourceVersion
 	var references []metav1.OwnerReference
-	for _, ref := range secret.OwnerReferences {
+	for _, ref := range m.OwnerReferences {
 		if !isClientReference(&ref) || ref.UID == c.UID {
 			references = append(references, ref)
 		}
 	}
-	secret.OwnerReferences = references
-	delete(secret.Annotations, v1alpha1.AdoptAnnotation)
-	secret.Annotations[adoptedAnnotation] = adopterValue(c)
-	if err := r.Update(ctx, secret, client.FieldOwner(FieldManager)); err != nil {
+	mark := adoptedAnnotation
+	if isRetained(m) {
+		mark = retainedAnnotation
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"resourceVersion": m.ResourceVersion, "ownerReferences": references,
+		"annotations": map[string]any{v1alpha1.AdoptAnnotation: nil, supersededAnnotation: nil, mark: adopterValue(c)},
+	}})
+	if err != nil {
 		return err
 	}
-	m.ResourceVersion = secret.ResourceVersion
-	return nil
+	return r.Patch(ctx, m, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldManager))
+}
+
+// isRetained reports whether the manager has made a Secret that is not deleted with its client.
+func isRetained(m metav1.Object) bool {
+	return m.GetAnnotations()[retainedAnnotation] != "" && m.GetLabels()[workload.ManagedByLabel] == workload.ManagedBy
 }

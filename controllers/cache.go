@@ -19,9 +19,9 @@ import (
 
 // CacheOptions returns the options of a cache that holds what the controllers read and no more: of
 // the kinds that token servers need the objects of the operator, no managedFields, and no kind that no
-// controller watches. Of Secrets it holds the metadata, so that reading a whole one from the cache
-// is an error, and of the metadata what the manager reads: kubectl apply leaves the content of a
-// Secret in one of its annotations.
+// controller watches. Of Secrets and ConfigMaps it holds the metadata, so that reading a whole one
+// from the cache is an error, and of the metadata what the manager reads: kubectl apply leaves the
+// content of a Secret in one of its annotations.
 //
 // The cache holds the objects of some namespaces, and Namespaces themselves; if none are named, it
 // holds those of all.
@@ -41,6 +41,7 @@ func CacheOptions(namespaces []string) cache.Options {
 		DefaultNamespaces:           watched,
 		ByObject: map[client.Object]cache.ByObject{
 			secretMetadata():                {Transform: stripMetadata},
+			configMapMetadata():             {Transform: stripMetadata},
 			&corev1.ServiceAccount{}:        {Label: ours},
 			&rbacv1.RoleBinding{}:           {Label: ours},
 			&appsv1.Deployment{}:            {Label: ours},
@@ -59,7 +60,7 @@ func stripPod(object any) (any, error) {
 	return object, nil
 }
 
-// stripMetadata removes from the metadata of a Secret all but its identity, its owners, and the
+// stripMetadata removes from the metadata of a Secret or ConfigMap all but its identity, its owners, and the
 // operator's own labels and annotations.
 func stripMetadata(object any) (any, error) {
 	m, ok := object.(*metav1.PartialObjectMetadata)

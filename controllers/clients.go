@@ -18,7 +18,8 @@ import (
 
 type clientReconciler struct {
 	*operator
-	pending *pendingSecrets
+	pending    *pendingSecrets
+	configMaps *seenConfigMaps
 }
 
 // clientPass is what the steps of a pass find out about one OAuthClient.
@@ -40,16 +41,18 @@ type clientPass struct {
 	accepted    condition
 	resolved    condition
 	credentials condition
+	configMap   condition // why there is no ConfigMap, if so
 }
 
-// Reconcile gives an OAuthClient its client id, writes its document, and keeps its credentials and
-// their Secret.
+// Reconcile gives an OAuthClient its client id, writes its document, and keeps its credentials,
+// their Secret and the ConfigMap.
 func (r *clientReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var c v1alpha1.OAuthClient
 	if exists, err := r.getUndeleted(ctx, request.NamespacedName, &c); err != nil {
 		return ctrl.Result{}, err
 	} else if !exists {
 		r.pending.forget(request.NamespacedName)
+		r.configMaps.forget(request.NamespacedName)
 		return r.reconcileDeleted(ctx, compile.KindClient, request.NamespacedName)
 	}
 	s := &clientPass{client: &c}
@@ -58,6 +61,7 @@ func (r *clientReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		{conditionType: v1alpha1.ConditionProgrammed, run: r.updateEntry},
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.checkScopes},
 		{conditionType: v1alpha1.ConditionCredentialsReady, run: r.keepCredentials},
+		{conditionType: v1alpha1.ConditionCredentialsReady, run: r.keepConfigMap},
 		{conditionType: v1alpha1.ConditionProgrammed, run: r.readReplicas, runAfterFailure: true},
 	})
 	return r.finishReconcile(&c, s.failed, &s.requeueAt, func() error { return r.writeStatus(ctx, s) })

@@ -43,7 +43,11 @@ func (r *clientReconciler) fillStatus(s *clientPass) {
 	conditions := newConditionList(s.client, s.failed)
 	conditions.add(v1alpha1.ConditionAccepted, s.accepted, "not looked at yet")
 	conditions.add(v1alpha1.ConditionResolvedRefs, s.resolved, "waiting for the AuthorizationServer")
-	conditions.add(v1alpha1.ConditionCredentialsReady, s.credentials, "waiting until the client is accepted")
+	credentials := s.credentials
+	if credentials.isTrue() && s.configMap.isSet() {
+		credentials = s.configMap
+	}
+	conditions.add(v1alpha1.ConditionCredentialsReady, credentials, "waiting until the client is accepted")
 	switch {
 	case !s.accepted.isTrue():
 		conditions.add(v1alpha1.ConditionProgrammed, pendingCondition("waiting until the client is accepted"), "")

@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -69,7 +71,7 @@ func (r *clientReconciler) observeSecret(ctx context.Context, s *clientPass) (st
 		return state, err // also if it was deleted meanwhile: the next pass finds that
 	}
 	if secret.ResourceVersion != state.target.metadata.ResourceVersion {
-		return state, newChangedError(secret.Name)
+		return state, newChangedError(state.target.metadata)
 	}
 	state.stored = string(secret.Data[compile.SecretKeyClientSecret])
 	return state, nil
@@ -112,11 +114,13 @@ func (r *clientReconciler) executePlan(ctx context.Context, s *clientPass, targe
 	if !plan.deletesOthers {
 		return nil
 	}
-	if until := plan.othersStayUntil(s.document.Credentials); until.After(r.now()) {
-		s.requeueAt = earliest(s.requeueAt, until)
-		return nil
+	overlap := compile.Overlap(s.client)
+	if s.document.AuthMethod == string(v1alpha1.AuthMethodNone) { // no secret of a public client is good
+		overlap = 0
 	}
-	return r.deleteOtherSecrets(ctx, s.client, plan.kept)
+	next, err := r.removeSuperseded(ctx, s.client, secretKind, plan.kept, overlap)
+	s.requeueAt = earliest(s.requeueAt, next)
+	return err
 }
 
 // scheduleNext has the next pass over a client come when a credential ends or is to be replaced.
@@ -140,10 +144,11 @@ func findTypeProblem(secret *corev1.Secret) string {
 	return ""
 }
 
-// newChangedError returns the error of a Secret that has changed since its metadata were read from
+// newChangedError returns the error of an object that has changed since its metadata were read from
 // the cache. It is a conflict, so the pass is repeated.
-func newChangedError(secret string) error {
-	return apierrors.NewConflict(corev1.Resource("secrets"), secret, errors.New("it changed while it was read"))
+func newChangedError(m *metav1.PartialObjectMetadata) error {
+	resource := schema.GroupResource{Resource: strings.ToLower(m.Kind) + "s"}
+	return apierrors.NewConflict(resource, m.Name, errors.New("it changed while it was read"))
 }
 
 // confirmMissing asks the API server whether the target of a client that has a credential is
@@ -166,7 +171,7 @@ func (r *clientReconciler) readPreviousSecret(ctx context.Context, s *clientPass
 	if active == nil {
 		return "", nil
 	}
-	secrets, err := r.listSecrets(ctx, s.client)
+	secrets, err := r.listOwned(ctx, s.client, secretKind)
 	if err != nil {
 		return "", err
 	}

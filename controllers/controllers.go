@@ -23,7 +23,9 @@
 //	credentials.go       client secrets and their hashes
 //	pendingsecrets.go    client secrets that are not in a Secret yet
 //	secrettarget.go      the Secret that a workload mounts
-//	adoption.go          which Secrets are a client's, and which may become one
+//	configmap.go         the ConfigMap of a client
+//	superseded.go        what a client has under names that it does not use any more
+//	adoption.go          which Secrets and ConfigMaps are a client's, and which may become one
 //	secretkey.go         reads a key of a Secret to which an object refers
 //	secretversion.go     which version of which Secret was read
 //	usage.go             when credentials were used last
@@ -64,8 +66,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/controllers/names"
 )
 
-// The manager has exactly the permissions that the code uses. Secrets are cached as metadata,
-// and the few whose content is needed are read from the API server. The manager may bind one role,
+// The manager has exactly the permissions that the code uses. Secrets and ConfigMaps are cached as
+// metadata, and the few whose content is needed are read from the API server. The manager may bind one role,
 // and create none. Applying an object that may not exist takes the right to create it; changing
 // ownerReferences takes the right to delete, where the API server enforces that. Of Pods it reads why
 // they are not ready; there is no right to read their status alone, or the Pods of token servers
@@ -77,6 +79,7 @@ import (
 // +kubebuilder:rbac:groups=internal.oauth-operator.dev,resources=entries,verbs=get;list;watch;create;update;delete
 // +kubebuilder:rbac:groups=internal.oauth-operator.dev,resources=replicas;usages,verbs=list;watch;delete
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch;create;patch;delete

@@ -78,7 +78,7 @@ func TestWhereverTheManagerStopsASecretThatCanBeMountedAuthenticates(t *testing.
 	stop()
 }
 
-// mountedSecrets returns the values of the client's Secrets. It fails the test if the value in the
+// mountedSecrets returns the values of the client's Secrets that nothing has superseded. It fails the test if the value in the
 // target of the spec does not authenticate; Pods that mount another Secret are to be replaced.
 func (env *testEnv) mountedSecrets(when string, c *v1alpha1.OAuthClient) (values []string) {
 	env.t.Helper()
@@ -88,7 +88,7 @@ func (env *testEnv) mountedSecrets(when string, c *v1alpha1.OAuthClient) (values
 	}
 	for _, s := range secrets.Items {
 		owner, value := oauthClientOf(&s), string(s.Data["client_secret"])
-		if owner == nil || owner.UID != c.UID || value == "" {
+		if owner == nil || owner.UID != c.UID || value == "" || s.Annotations[supersededAnnotation] != "" {
 			continue
 		}
 		values = append(values, value)

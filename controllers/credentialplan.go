@@ -73,19 +73,6 @@ func (p credentialPlan) credentialsAfterWrite(written secretVersion, now time.Ti
 	return activate(p.credentials, p.activeID, credentialSource{read: p.source, written: written}, retirement{now, p.rotation.Overlap})
 }
 
-// othersStayUntil returns until when other Secrets that were made for the client stay.
-func (p credentialPlan) othersStayUntil(credentials []documents.Credential) time.Time {
-	active := findByState(credentials, documents.CredentialActive)
-	if active == nil {
-		return time.Time{}
-	}
-	moved := parseCredentialSource(active.Source).moved
-	if moved == 0 {
-		return time.Time{}
-	}
-	return time.Unix(moved, 0).Add(p.rotation.Overlap)
-}
-
 // planCredentials decides what to write, from what was observed. A client whose Secret cannot be
 // written, or whose source cannot be used, keeps the credentials that it has.
 func planCredentials(state secretState, now time.Time, random io.Reader) (credentialPlan, error) {

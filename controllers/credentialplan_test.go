@@ -128,8 +128,6 @@ func TestThePlanOfAGeneratedSecret(t *testing.T) {
 	created := replaced
 	created.first, created.last = "Pending new", "Active new"
 	kept := wantedPlan{first: "Active a", secret: secretA, last: "Active a", kept: target, reason: ready, source: "uid/9"}
-	moved := kept
-	moved.source = "moved=1700000000 uid/9"
 	adopted := kept
 	adopted.dryRun, adopted.first, adopted.last = true, "Pending new", "Active new"
 	for name, c := range map[string]struct {
@@ -172,7 +170,7 @@ func TestThePlanOfAGeneratedSecret(t *testing.T) {
 		},
 		"the target is renamed": {
 			secretState{credentials: []documents.Credential{credentialFor(secretA, documents.CredentialActive, "old/7")}, target: targetIn(isMissing), previous: secretA},
-			moved,
+			kept,
 		},
 		"the target is renamed, and the other Secret edited": {
 			secretState{credentials: []documents.Credential{activeA}, target: targetIn(isMissing), previous: secretB}, replaced,
@@ -212,7 +210,7 @@ func TestThePlanOfASecretThatAUserWrote(t *testing.T) {
 		},
 		"instead of a generated one": {
 			secretState{credentials: []documents.Credential{activeA}, sourceValue: secretB},
-			wantedPlan{first: "Active new, Retiring a", last: "Active new, Retiring a", kept: []string{"source"}, reason: ready, source: "moved=1700000000 src/3/key"},
+			wantedPlan{first: "Active new, Retiring a", last: "Active new, Retiring a", kept: []string{"source"}, reason: ready, source: "src/3/key"},
 		},
 		"in force": {
 			secretState{credentials: []documents.Credential{read}},
@@ -232,11 +230,11 @@ func TestThePlanOfASecretThatAUserWrote(t *testing.T) {
 		},
 		"no copy any more": {
 			secretState{credentials: []documents.Credential{copied}, sourceValue: secretA},
-			wantedPlan{first: "Active a", last: "Active a", kept: []string{"source"}, reason: ready, source: "moved=1700000000 src/3/key"},
+			wantedPlan{first: "Active a", last: "Active a", kept: []string{"source"}, reason: ready, source: "src/3/key"},
 		},
 		"the copy must not be written": {
 			secretState{credentials: []documents.Credential{activeA}, sourceValue: secretB, target: targetIn(isForeign), targetProblem: taken},
-			wantedPlan{first: "Active new, Retiring a", last: "Active new, Retiring a", keepsAll: true, reason: v1alpha1.ReasonSecretExists, source: "moved=1700000000 src/3/key"},
+			wantedPlan{first: "Active new, Retiring a", last: "Active new, Retiring a", keepsAll: true, reason: v1alpha1.ReasonSecretExists, source: "src/3/key"},
 		},
 		"in force, and the name of the copy is reserved": {
 			secretState{credentials: []documents.Credential{read}, targetProblem: taken},
@@ -252,7 +250,7 @@ func TestThePlanOfASecretThatAUserWrote(t *testing.T) {
 		},
 		"a value that retires": {
 			secretState{credentials: []documents.Credential{activeA, retiring(secretB, time.Hour)}, sourceValue: secretB},
-			wantedPlan{first: "Active b, Retiring a", last: "Active b, Retiring a", kept: []string{"source"}, reason: ready, source: "moved=1700000000 src/3/key"},
+			wantedPlan{first: "Active b, Retiring a", last: "Active b, Retiring a", kept: []string{"source"}, reason: ready, source: "src/3/key"},
 		},
 	} {
 		c.state.fromSecret = sourceRef

@@ -89,10 +89,6 @@ func activate(credentials []documents.Credential, id string, source credentialSo
 	if c := findByState(credentials, documents.CredentialActive); c != nil {
 		before = parseCredentialSource(c.Source)
 	}
-	source.moved = before.moved
-	if before.written.uid != "" && before.written.uid != source.written.uid {
-		source.moved = old.at.Unix()
-	}
 	var active, replaced, retiring []documents.Credential
 	for _, c := range credentials {
 		switch {

@@ -24,7 +24,8 @@ const (
 	indexIntrospector = "introspector" // ResourceServers by a client that may introspect, "<namespace>/<name>"
 	indexIssuer       = "issuer"       // AuthorizationServers by their issuer
 	indexServerUID    = "serverUID"    // Replicas, Usages and AuthorizationServers by the UID of the server
-	indexClientUID    = "clientUID"    // Secrets by the UID of the OAuthClient to which they belong
+	indexConfigMap    = "configMap"    // objects by a ConfigMap to which they refer, "<namespace>/<name>"
+	indexClientUID    = "clientUID"    // Secrets and ConfigMaps by the UID of the OAuthClient to which they belong
 	indexUsed         = "used"         // Usages by the UIDs of the clients whose credentials were used
 )
 
@@ -32,16 +33,27 @@ func scopeKey(server client.ObjectKey, scope string) string {
 	return names.Key(server, compile.Name{Space: internalv1alpha1.SpaceScope, Value: scope})
 }
 
+// Kinds of which the cache holds metadata.
+const (
+	secretKind    = "Secret"
+	configMapKind = "ConfigMap"
+)
+
 // secretMetadata returns an empty object of the kind by which Secrets are cached.
-func secretMetadata() *metav1.PartialObjectMetadata {
+func secretMetadata() *metav1.PartialObjectMetadata { return metadataOf(secretKind) }
+
+// configMapMetadata returns an empty object of the kind by which ConfigMaps are cached.
+func configMapMetadata() *metav1.PartialObjectMetadata { return metadataOf(configMapKind) }
+
+func metadataOf(kind string) *metav1.PartialObjectMetadata {
 	m := &metav1.PartialObjectMetadata{}
-	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
 	return m
 }
 
-func secretMetadataList() *metav1.PartialObjectMetadataList {
+func metadataListOf(kind string) *metav1.PartialObjectMetadataList {
 	l := &metav1.PartialObjectMetadataList{}
-	l.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	l.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind + "List"))
 	return l
 }
 
@@ -102,6 +114,12 @@ func clientIndexes() []index {
 			return keys
 		}),
 		indexed(&object{}, indexSecret, secretsOfClient),
+		indexed(&object{}, indexConfigMap, func(c *object) []string {
+			if c.Spec.ConfigMap == nil {
+				return nil
+			}
+			return []string{c.Namespace + "/" + c.Spec.ConfigMap.Name}
+		}),
 	}
 }
 
@@ -157,11 +175,15 @@ func otherIndexes() []index {
 		indexed(&internalv1alpha1.Replica{}, indexServerUID, func(r *internalv1alpha1.Replica) []string { return []string{string(r.Spec.ServerUID)} }),
 		indexed(&internalv1alpha1.Usage{}, indexServerUID, func(u *internalv1alpha1.Usage) []string { return []string{string(u.Spec.ServerUID)} }),
 		indexed(&internalv1alpha1.Usage{}, indexUsed, clientUIDsIn),
-		indexed(secretMetadata(), indexClientUID, func(m *metav1.PartialObjectMetadata) []string {
-			if owner := oauthClientOf(m); owner != nil {
-				return []string{string(owner.UID)}
-			}
-			return nil
-		}),
+		indexed(secretMetadata(), indexClientUID, uidOfClient),
+		indexed(configMapMetadata(), indexClientUID, uidOfClient),
 	}
+}
+
+// uidOfClient returns the UID of the OAuthClient to which a Secret or ConfigMap belongs, if any.
+func uidOfClient(m *metav1.PartialObjectMetadata) []string {
+	if owner := oauthClientOf(m); owner != nil {
+		return []string{string(owner.UID)}
+	}
+	return nil
 }

@@ -50,7 +50,7 @@ func (op *operator) readSecretKey(ctx context.Context, read secretRead) (version
 		return secretVersion{}, nil, condition{}, err
 	}
 	if secret.ResourceVersion != metadata.ResourceVersion {
-		return secretVersion{}, nil, condition{}, newChangedError(ref.Name) // it may be the operator's own by now
+		return secretVersion{}, nil, condition{}, newChangedError(metadata) // it may be the operator's own by now
 	}
 	if read.forbidden != nil {
 		if forbidden := read.forbidden(secret); forbidden != "" {

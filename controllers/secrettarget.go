@@ -47,25 +47,31 @@ type secretTarget struct {
 	// isOwn reports that the Secret is the client's: the manager has made it, or adopted it for the
 	// client. Another Secret has to be adopted before it is written.
 	isOwn bool
-	// isAdopted reports that the Secret existed before and was adopted, or is about to be.
+	// isAdopted reports that a user has made the Secret, and the client has adopted it or is about
+	// to. It is never deleted with the client.
 	isAdopted bool
+	// render returns the data with a client secret.
+	render func(secret string) (map[string]string, error)
 }
 
 // targetContent is all of the Secret except the client secret.
 type targetContent struct {
 	labels, annotations map[string]string
-	data                map[string]string
+	data                map[string]string // without the key client_secret, and elsewhere with compile.AnySecret in its place
+	templates           map[string]string // spec.secret.target.data, as the user wrote it
+	isRetained          bool
 }
 
-// hash returns the value of the annotation.
+// hash returns the value of the annotation. It says nothing about the client secret.
 func (c targetContent) hash() string {
 	h := sha256.New()
-	for _, part := range []map[string]string{c.labels, c.annotations, c.data} {
+	for _, part := range []map[string]string{c.labels, c.annotations, c.data, c.templates} {
 		for _, key := range slices.Sorted(maps.Keys(part)) {
 			fmt.Fprintf(h, "%q=%q\n", key, part[key])
 		}
 		fmt.Fprintln(h)
 	}
+	fmt.Fprintln(h, c.isRetained)
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
@@ -86,9 +92,10 @@ func (r *clientReconciler) findTarget(ctx context.Context, s *clientPass) (targe
 		return nil, invalidCondition("spec.secret.target.name: Secrets whose names end with %s or %s belong to AuthorizationServers: choose another name",
 			suffixKeys, suffixUpstreams), nil
 	}
-	target = &secretTarget{spec: spec, content: targetContent{
-		labels: spec.Labels, annotations: spec.Annotations, data: compile.SecretContent(s.document, s.server.document.Issuer),
-	}}
+	target, problem = newSecretTarget(s, spec)
+	if problem.isSet() {
+		return target, problem, nil
+	}
 	metadata := secretMetadata()
 	err = r.Get(ctx, client.ObjectKey{Namespace: s.client.Namespace, Name: spec.Name}, metadata)
 	if apierrors.IsNotFound(err) {
@@ -100,7 +107,7 @@ func (r *clientReconciler) findTarget(ctx context.Context, s *clientPass) (targe
 	target.metadata = metadata
 	owner := oauthClientOf(metadata)
 	target.isOwn = owner != nil && owner.UID == s.client.UID
-	target.isAdopted = !target.isOwn || metav1.GetControllerOfNoCopy(metadata) == nil
+	target.isAdopted = !isRetained(metadata) && (!target.isOwn || metav1.GetControllerOfNoCopy(metadata) == nil)
 	if target.isOwn {
 		return target, condition{}, nil
 	}
@@ -108,8 +115,36 @@ func (r *clientReconciler) findTarget(ctx context.Context, s *clientPass) (targe
 	return target, problem, err
 }
 
+// newSecretTarget returns the target as it should be. problem says what is wrong with it in the spec.
+func newSecretTarget(s *clientPass, spec *v1alpha1.SecretTarget) (target *secretTarget, problem condition) {
+	issuer := s.server.document.Issuer
+	data, findings := compile.SecretData(s.client, s.document, issuer, compile.AnySecret)
+	if len(findings) > 0 {
+		problem = invalidCondition("%s", findings)
+	}
+	delete(data, compile.SecretKeyClientSecret)
+	return &secretTarget{
+		spec: spec,
+		content: targetContent{
+			labels: spec.Labels, annotations: spec.Annotations, data: data, templates: spec.Data,
+			isRetained: spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain,
+		},
+		render: func(secret string) (map[string]string, error) {
+			data, findings := compile.SecretData(s.client, s.document, issuer, secret)
+			if len(findings) > 0 {
+				return nil, fmt.Errorf("expanding the data of a Secret: %s", findings)
+			}
+			return data, nil
+		},
+	}, problem
+}
+
 // newSecret returns the whole Secret, with a value.
-func (t *secretTarget) newSecret(c *v1alpha1.OAuthClient, value string) *corev1.Secret {
+func (t *secretTarget) newSecret(c *v1alpha1.OAuthClient, value string) (*corev1.Secret, error) {
+	data, err := t.render(value)
+	if err != nil {
+		return nil, err
+	}
 	labels := maps.Clone(t.content.labels)
 	if labels == nil {
 		labels = map[string]string{}
@@ -118,27 +153,42 @@ func (t *secretTarget) newSecret(c *v1alpha1.OAuthClient, value string) *corev1.
 	maps.Copy(annotations, t.content.annotations)
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: t.spec.Name, Labels: labels, Annotations: annotations},
-		Data:       map[string][]byte{compile.SecretKeyClientSecret: []byte(value)},
+		Data:       map[string][]byte{},
 	}
-	for key, text := range t.content.data {
+	for key, text := range data {
 		secret.Data[key] = []byte(text)
 	}
-	if t.isAdopted {
-		annotations[adoptedAnnotation] = adopterValue(c)
-		return secret
+	if t.content.isRetained { // by a client of this name that is created later
+		annotations[v1alpha1.AdoptAnnotation] = c.Name
 	}
-	controller := true
+	switch {
+	case t.isAdopted:
+		annotations[adoptedAnnotation] = adopterValue(c)
+		return secret, nil
+	case t.content.isRetained:
+		annotations[retainedAnnotation] = adopterValue(c)
+	default:
+		secret.OwnerReferences = []metav1.OwnerReference{controllerReference(c)}
+	}
 	labels[workload.ManagedByLabel] = workload.ManagedBy
-	secret.OwnerReferences = []metav1.OwnerReference{{
+	return secret, nil
+}
+
+// controllerReference returns the ownerReference with which an object is deleted with a client.
+func controllerReference(c *v1alpha1.OAuthClient) metav1.OwnerReference {
+	controller := true
+	return metav1.OwnerReference{
 		APIVersion: v1alpha1.GroupVersion.String(), Kind: compile.KindClient, Name: c.Name, UID: c.UID, Controller: &controller,
-	}}
-	return secret
+	}
 }
 
 // dryRunTarget asks the API server whether the Secret can be written, by a dry run of the same
 // write: quotas and admission policies see its labels and its content, and nothing is stored.
 func (r *clientReconciler) dryRunTarget(ctx context.Context, c *v1alpha1.OAuthClient, target *secretTarget, value string) error {
-	secret := target.newSecret(c, value)
+	secret, err := target.newSecret(c, value)
+	if err != nil {
+		return err
+	}
 	if target.metadata == nil {
 		return r.Create(ctx, secret, client.DryRunAll, client.FieldOwner(FieldManager))
 	}
@@ -150,33 +200,41 @@ func (r *clientReconciler) dryRunTarget(ctx context.Context, c *v1alpha1.OAuthCl
 // Secret, which fails if another program was faster; or applies it onto the version that was read,
 // and then changes the manager's fields only.
 func (r *clientReconciler) writeTarget(ctx context.Context, c *v1alpha1.OAuthClient, target *secretTarget, value string) (metav1.Object, error) {
-	secret := target.newSecret(c, value)
-	switch {
-	case target.metadata == nil:
-		return secret, r.Create(ctx, secret, client.FieldOwner(FieldManager))
-	case target.isOwn:
-		if err := r.upgradeFieldOwnership(ctx, target.metadata); err != nil {
-			return nil, err
-		}
-	default:
-		if err := r.adopt(ctx, c, target.metadata); err != nil {
-			return nil, err
-		}
+	secret, err := target.newSecret(c, value)
+	if err != nil {
+		return nil, err
 	}
-	secret.ResourceVersion = target.metadata.ResourceVersion
-	return secret, r.writer.applyObject(ctx, secret)
+	if target.metadata == nil {
+		return secret, r.Create(ctx, secret, client.FieldOwner(FieldManager))
+	}
+	return secret, r.applyOnto(ctx, c, target.metadata, target.isOwn, secret)
 }
 
-// upgradeFieldOwnership moves the fields that the manager has owned since it created the Secret to
-// its server-side apply, before the first one. Else labels and keys that are no longer applied
+// applyOnto applies an object onto the version that was read, after the client has adopted it if it
+// is not its own.
+func (r *clientReconciler) applyOnto(ctx context.Context, c *v1alpha1.OAuthClient, m *metav1.PartialObjectMetadata, isOwn bool, object client.Object) error {
+	if !isOwn {
+		if err := r.adopt(ctx, c, m); err != nil {
+			return err
+		}
+	}
+	if err := r.upgradeFieldOwnership(ctx, m); err != nil {
+		return err
+	}
+	object.SetResourceVersion(m.ResourceVersion)
+	return r.writer.applyObject(ctx, object)
+}
+
+// upgradeFieldOwnership moves the fields that the manager owns since it created or patched an object
+// to its server-side apply, before the next one. Else labels and keys that are no longer applied
 // would stay.
 func (r *clientReconciler) upgradeFieldOwnership(ctx context.Context, m *metav1.PartialObjectMetadata) error {
-	current := secretMetadata()
+	current := metadataOf(m.Kind)
 	if err := r.apiReader.Get(ctx, client.ObjectKeyFromObject(m), current); err != nil {
 		return err
 	}
 	if current.ResourceVersion != m.ResourceVersion {
-		return newChangedError(m.Name)
+		return newChangedError(m)
 	}
 	patch, err := csaupgrade.UpgradeManagedFieldsPatch(current, sets.New(FieldManager), FieldManager)
 	if err != nil || patch == nil {
@@ -187,33 +245,4 @@ func (r *clientReconciler) upgradeFieldOwnership(ctx context.Context, m *metav1.
 	}
 	m.ResourceVersion = current.ResourceVersion
 	return nil
-}
-
-// deleteOtherSecrets deletes the Secrets that were made for a client, except those to keep. Other
-// ones are left when the target is renamed or removed. It deletes no adopted Secret, and none that
-// has the name of an AuthorizationServer's.
-func (r *clientReconciler) deleteOtherSecrets(ctx context.Context, c *v1alpha1.OAuthClient, keep []string) error {
-	owned, err := r.listSecrets(ctx, c)
-	if err != nil {
-		return err
-	}
-	for i := range owned {
-		m := &owned[i]
-		if slices.Contains(keep, m.Name) || metav1.GetControllerOfNoCopy(m) == nil || isReservedName(m.Name) {
-			continue
-		}
-		if err := r.Delete(ctx, m, client.Preconditions{UID: &m.UID, ResourceVersion: &m.ResourceVersion}); client.IgnoreNotFound(err) != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// listSecrets returns the Secrets that were made for a client, or that it has adopted.
-func (r *clientReconciler) listSecrets(ctx context.Context, c *v1alpha1.OAuthClient) ([]metav1.PartialObjectMetadata, error) {
-	list := secretMetadataList()
-	if err := r.List(ctx, list, client.InNamespace(c.Namespace), client.MatchingFields{indexClientUID: string(c.UID)}); err != nil {
-		return nil, fmt.Errorf("listing the Secrets of an OAuthClient: %w", err)
-	}
-	return list.Items, nil
 }

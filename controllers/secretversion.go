@@ -53,27 +53,17 @@ type credentialSource struct {
 	read, written secretVersion
 	// revision is that of spec.secret.rotation when the credential was made, or a higher one before.
 	revision int64
-	// moved is when the client's Secret got another name, in seconds since 1970; 0: it has not.
-	moved int64
 }
 
-// Numbers in a Source, which stand before the versions.
-const (
-	sourceRevision = "revision="
-	sourceMoved    = "moved="
-)
+// sourceRevision is what a revision that is not 0 is written after, before the versions.
+const sourceRevision = "revision="
 
-// String returns the numbers that are not 0 and the versions that are not zero, separated by spaces:
-// "revision=2 <uid>/<resourceVersion>".
+// String returns the revision if it is not 0, and the versions that are not zero, separated by
+// spaces: "revision=2 <uid>/<resourceVersion>".
 func (s credentialSource) String() string {
 	var fields []string
-	for _, number := range []struct {
-		key   string
-		value int64
-	}{{sourceRevision, s.revision}, {sourceMoved, s.moved}} {
-		if number.value != 0 {
-			fields = append(fields, number.key+strconv.FormatInt(number.value, 10))
-		}
+	if s.revision != 0 {
+		fields = append(fields, sourceRevision+strconv.FormatInt(s.revision, 10))
 	}
 	for _, version := range []secretVersion{s.read, s.written} {
 		if !version.isZero() {
@@ -88,14 +78,8 @@ func (s credentialSource) String() string {
 func parseCredentialSource(text string) credentialSource {
 	var source credentialSource
 	for _, field := range strings.Fields(text) {
-		key, value, _ := strings.Cut(field, "=")
-		number, _ := strconv.ParseInt(value, 10, 64) // 0 if it is none
-		switch key + "=" {
-		case sourceRevision:
-			source.revision = number
-			continue
-		case sourceMoved:
-			source.moved = number
+		if value, found := strings.CutPrefix(field, sourceRevision); found {
+			source.revision, _ = strconv.ParseInt(value, 10, 64) // 0 if it is none
 			continue
 		}
 		if v := parseSecretVersion(field); v.detail != "" {

@@ -130,8 +130,9 @@ func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInProgress)).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToRejected(compile.KindClient)), onUpdateIf(differInRejected)).
 		Watches(&internalv1alpha1.Usage{}, op.enqueueUsedClients()).
-		Watches(secretMetadata(), enqueueRequestsFor(op.mapByIndex(list, indexSecret)))
-	return op.watchNames(b, list).Complete(&clientReconciler{operator: op, pending: &pendingSecrets{}})
+		Watches(secretMetadata(), enqueueRequestsFor(op.mapByIndex(list, indexSecret))).
+		Watches(configMapMetadata(), enqueueRequestsFor(op.mapByIndex(list, indexConfigMap)))
+	return op.watchNames(b, list).Complete(&clientReconciler{operator: op, pending: &pendingSecrets{}, configMaps: &seenConfigMaps{}})
 }
 
 func setUpUsers(mgr ctrl.Manager, op *operator, o Options) error {

@@ -8,7 +8,8 @@ const (
 	ConditionAccepted = "Accepted"
 	// ConditionResolvedRefs is True if every object that the spec refers to exists and may be used.
 	ConditionResolvedRefs = "ResolvedRefs"
-	// ConditionCredentialsReady is True if the credentials are in the Secret that they belong in.
+	// ConditionCredentialsReady is True if the credentials are in the Secret that they belong in, and
+	// the ConfigMap of the client, if it has one, is as it should be.
 	ConditionCredentialsReady = "CredentialsReady"
 	// ConditionProgrammed is True if every live replica of the token server serves this generation.
 	ConditionProgrammed = "Programmed"
@@ -91,6 +92,8 @@ const (
 	// ReasonSecretExists means that the target Secret exists, does not belong to the client, and is
 	// not annotated for adoption.
 	ReasonSecretExists = "SecretExists"
+	// ReasonConfigMapExists means the same of the ConfigMap.
+	ReasonConfigMapExists = "ConfigMapExists"
 	// ReasonSecretNotFound means that a Secret or a key in it that the spec names does not exist.
 	ReasonSecretNotFound = "SecretNotFound"
 	// ReasonWeakSecret means that a client secret that the operator did not generate is shorter

@@ -152,6 +152,12 @@ type OAuthClientSpec struct {
 	// +optional
 	WorkloadIdentities []WorkloadIdentity `json:"workloadIdentities,omitempty"`
 
+	// configMap has the operator write a ConfigMap with what the application needs and is not
+	// secret: client_id, issuer and the endpoints, as in the Secret. For every client, public ones
+	// too. Default: none.
+	// +optional
+	ConfigMap *ConfigMapTarget `json:"configMap,omitempty"`
+
 	// idTokenSignedResponseAlg is the algorithm of the client's ID tokens; one of the server's.
 	// Default: RS256.
 	// +optional
@@ -241,6 +247,24 @@ type SecretTarget struct {
 	// +kubebuilder:validation:XValidation:rule=`self.all(k, !format.qualifiedName().validate(k).hasValue())`,message="a key in annotations must be a qualified name as Kubernetes wants it, such as example.com/team or team"
 	// +optional
 	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
+
+	// data are further keys: texts with $(client_id), $(client_secret), $(issuer), each endpoint by
+	// its name in the server's metadata such as $(token_endpoint), $(redirect_uri) for the first of
+	// redirectURIs, $(scope), $(namespace) and $(name) of the client. |b64enc, |urlquery or |json
+	// behind a name encodes the value, as in $(client_secret|json); $$( is a plain $(. A key may
+	// replace a default one, but not client_secret. What it makes has at most 64 KiB, counted with
+	// the longest client secret that may be. Default: none.
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule=`self.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$') && k != '.' && !k.startsWith('..'))`,message="a key in target.data has 1 to 253 of the characters A-Z a-z 0-9 - _ . and does not begin with .."
+	// +kubebuilder:validation:XValidation:rule=`!('client_secret' in self)`,message="target.data must not replace the key client_secret, which always has the bare value: choose another key"
+	// +kubebuilder:validation:XValidation:rule=`self.map(k, self[k].size()).sum() <= 65536`,message="the texts in target.data may have 65536 characters together"
+	// +optional
+	Data map[string]DataText `json:"data,omitempty"`
+
+	// deletionPolicy is Delete, or Retain to keep the Secret when the client is deleted: a client
+	// of the same name that is created later takes it up again with its value. Default: Delete.
+	// +optional
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 }
 
 // DeepCopyInto copies t into out. It is written by hand, because the generator knows no maps of
@@ -249,6 +273,7 @@ func (t *SecretTarget) DeepCopyInto(out *SecretTarget) {
 	*out = *t
 	out.Labels = maps.Clone(t.Labels)
 	out.Annotations = maps.Clone(t.Annotations)
+	out.Data = maps.Clone(t.Data)
 }
 
 // DeepCopy returns a copy of t.

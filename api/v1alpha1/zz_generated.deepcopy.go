@@ -671,6 +671,10 @@ func (in *OAuthClientSpec) DeepCopyInto(out *OAuthClientSpec) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.ConfigMap != nil {
+		in, out := &in.ConfigMap, &out.ConfigMap
+		*out = (*in).DeepCopy()
+	}
 	if in.IDTokenClaims != nil {
 		in, out := &in.IDTokenClaims, &out.IDTokenClaims
 		*out = make([]ClaimName, len(*in))

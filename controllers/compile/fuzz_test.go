@@ -175,6 +175,31 @@ func expectClient(t *testing.T, c *v1alpha1.OAuthClient, doc documents.Client) {
 	if content := SecretContent(doc, "https://auth.example.com"); content[SecretKeyClientID] != doc.ID || content[SecretKeyClientSecret] != "" {
 		t.Errorf("the Secret would hold %q", content)
 	}
+	const secret = "the-secret-0123456789-abcdefghijklm"
+	secretData, findings := SecretData(c, doc, "https://auth.example.com", AnySecret)
+	if real, others := SecretData(c, doc, "https://auth.example.com", secret); len(findings) == 0 && (len(others) > 0 || real[SecretKeyClientSecret] != secret) {
+		t.Errorf("with another secret there are mistakes: %v", others)
+	}
+	configMapData, _ := ConfigMapData(c, doc, "https://auth.example.com")
+	expectBounded(t, secretData)
+	expectBounded(t, configMapData)
+	for key, text := range configMapData {
+		if key == SecretKeyClientSecret || strings.Contains(text, AnySecret) {
+			t.Errorf("the ConfigMap has a secret under %q", key)
+		}
+	}
+}
+
+// expectBounded: what a user's texts make fits into an object.
+func expectBounded(t *testing.T, data map[string]string) {
+	t.Helper()
+	size := 0
+	for _, text := range data {
+		size += len(text)
+	}
+	if size > maxDataBytes+16<<10 { // besides the default keys
+		t.Errorf("%d bytes", size)
+	}
 }
 
 func expectUser(t *testing.T, u *v1alpha1.OAuthUser, doc documents.User) {

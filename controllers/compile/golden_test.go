@@ -26,7 +26,8 @@ var update = flag.Bool("update", false, "write the golden files")
 
 // A case is a folder: object.yaml is what a user wrote, keys.yaml or credentials.yaml what the
 // manager adds. The golden files beside them are document.json, findings.txt if the object has
-// mistakes, and secret.yaml if the operator writes a Secret for the client.
+// mistakes, and secret.yaml and configmap.yaml if the operator writes a Secret and a ConfigMap for
+// the client.
 func TestEachObjectBecomesTheDocumentBesideIt(t *testing.T) {
 	cases, err := filepath.Glob("testdata/*/object.yaml")
 	if err != nil || len(cases) == 0 {
@@ -44,7 +45,7 @@ func TestEachObjectBecomesTheDocumentBesideIt(t *testing.T) {
 			if !reflect.DeepEqual(object, before) {
 				t.Error("compiling changed the object")
 			}
-			for _, name := range []string{"document.json", "findings.txt", "secret.yaml"} {
+			for _, name := range []string{"document.json", "findings.txt", "secret.yaml", "configmap.yaml"} {
 				compareGolden(t, filepath.Join(dir, name), got[name])
 			}
 		})
@@ -83,7 +84,14 @@ func compileCase(t *testing.T, dir string, object runtime.Object) map[string][]b
 		doc := Client(object, credentials)
 		document = doc
 		if target := SecretTarget(object); target != nil {
-			files["secret.yaml"] = toYAML(t, map[string]any{"target": target, "content": SecretContent(doc, "https://auth.example.com")})
+			content, mistakes := SecretData(object, doc, "https://auth.example.com", "the secret")
+			findings = append(findings, mistakes...)
+			files["secret.yaml"] = toYAML(t, map[string]any{"target": target, "content": content})
+		}
+		if object.Spec.ConfigMap != nil {
+			content, mistakes := ConfigMapData(object, doc, "https://auth.example.com")
+			findings = append(findings, mistakes...)
+			files["configmap.yaml"] = toYAML(t, content)
 		}
 	case *v1alpha1.OAuthUser:
 		document, findings = User(object)
