@@ -129,6 +129,32 @@ func TestAKeyThatWasAddedCountsAtOnceAndOneThatWasRemovedWithinFifteenMinutes(t 
 	w.check("after fifteen minutes", old, jwks.ErrUnknownKey, 2)
 }
 
+func TestAFetchAtTimesOfOnesOwnDelaysNoneForAnUnknownKid(t *testing.T) {
+	old, added, last := jwkstest.NewSigner("ES256", "old"), jwkstest.NewSigner("ES256", "new"), jwkstest.NewSigner("ES256", "last")
+	w := newWorld(t, old)
+	source := w.sources.URL(fetch.ForClient, w.server.URL)
+	source.Load(t.Context())
+	w.checkFetches("loaded", 1)
+	source.Load(t.Context())
+	w.check("there already", old, nil, 1)
+	w.server.Serve(old, added)
+	w.check("a new key at once", added, nil, 2)
+	source.Refresh(t.Context())
+	w.checkFetches("refreshed", 3)
+	w.server.Serve(old, added, last)
+	w.check("another one within ten seconds", last, jwks.ErrUnknownKey, 3)
+	source.Refresh(t.Context())
+	w.check("what was refreshed counts", last, nil, 4)
+
+	// A source that is away is asked once in ten seconds.
+	w = newWorld(t)
+	w.server.Handle(http.NotFound)
+	for range 5 {
+		w.sources.URL(fetch.ForClient, w.server.URL).Load(t.Context())
+	}
+	w.checkFetches("away", 1)
+}
+
 func TestAKeyOfTheSameNameDoesNotMakeTheSetBeFetched(t *testing.T) {
 	signer := jwkstest.NewSigner("ES256", "a")
 	w := newWorld(t, signer)

@@ -33,9 +33,12 @@ func (v *Verifier) verifySignature(ctx context.Context, issuer documents.Workloa
 	return err == nil
 }
 
+// sourceOf returns the key of the source of an OpenID provider's keys.
+func sourceOf(issuer string) string { return "workload issuer " + issuer }
+
 // discovered returns the source of the keys of an OpenID provider.
 func (v *Verifier) discovered(issuer string) *keysource.Source {
-	return v.Sources.Of("workload issuer "+issuer, fetch.HostOf(issuer), func(ctx context.Context) (jwks.Set, time.Duration, error) {
+	return v.Sources.Of(sourceOf(issuer), fetch.HostOf(issuer), func(ctx context.Context) (jwks.Set, time.Duration, error) {
 		uri, err := v.discover(ctx, issuer)
 		if err != nil {
 			return jwks.Set{}, 0, err

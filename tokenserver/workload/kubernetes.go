@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/jwks"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keysource"
@@ -29,15 +28,17 @@ const (
 	pollInterval = time.Minute
 	// pollRetryInterval is the same while the API server has refused or not answered.
 	pollRetryInterval = 5 * time.Second
-	// lookInterval is how often the server's document is looked at for an issuer of type Kubernetes.
-	lookInterval = time.Second
-	pollTimeout  = 10 * time.Second
+	pollTimeout       = 10 * time.Second
 )
 
 // kubernetesIssuer is the issuer of ServiceAccount tokens.
 type kubernetesIssuer struct {
 	cluster Cluster
 	source  *keysource.Source
+	// polled is the issuer for which was polled last, and due when that is done again. Only keep uses
+	// them.
+	polled documents.WorkloadIssuer
+	due    time.Time
 
 	mu  sync.Mutex
 	iss string // "": not known yet
@@ -99,49 +100,14 @@ func (k *kubernetesIssuer) poll(ctx context.Context, issuer documents.WorkloadIs
 var errNoReviews = errors.New("the API server does not let the token server review tokens, so no workload of the cluster can authenticate: " +
 	"bind the ClusterRole oauth-operator-token-reviewer to its ServiceAccount")
 
-// Run keeps the keys of the cluster until ctx ends.
-func (v *Verifier) Run(ctx context.Context) {
-	if v.cluster == nil {
+// keep polls the API server if that is due.
+func (k *kubernetesIssuer) keep(ctx context.Context, issuer documents.WorkloadIssuer, now time.Time) {
+	if k.polled.Name == issuer.Name && k.polled.TokenReview == issuer.TokenReview && now.Before(k.due) {
 		return
 	}
-	var due time.Time
-	var last documents.WorkloadIssuer
-	for clock.Sleep(ctx, lookInterval) {
-		issuer, ok := v.kubernetesIssuer()
-		if !ok {
-			last = documents.WorkloadIssuer{}
-			continue
-		}
-		if issuer.Name == last.Name && issuer.TokenReview == last.TokenReview && v.Now().Before(due) {
-			continue
-		}
-		before := v.Problem()
-		v.cluster.poll(ctx, issuer)
-		last, due = issuer, v.Now().Add(pollInterval)
-		problem := v.Problem()
-		if problem != "" {
-			due = v.Now().Add(pollRetryInterval)
-		}
-		if problem != before && v.OnProblem != nil {
-			v.OnProblem()
-		}
+	k.poll(ctx, issuer)
+	k.polled, k.due = issuer, now.Add(pollInterval)
+	if _, problem := k.state(); problem != nil {
+		k.due = now.Add(pollRetryInterval)
 	}
-}
-
-func (v *Verifier) kubernetesIssuer() (documents.WorkloadIssuer, bool) {
-	server, _ := v.Server()
-	return server.FindWorkloadIssuer(documents.WorkloadIdentity{})
-}
-
-// Problem says why workloads of the cluster cannot authenticate; "" if they can, or if the server has
-// no issuer of type Kubernetes.
-func (v *Verifier) Problem() string {
-	issuer, ok := v.kubernetesIssuer()
-	if !ok || v.cluster == nil {
-		return ""
-	}
-	if _, problem := v.cluster.state(); problem != nil {
-		return fmt.Sprintf("workload issuer %q: %s", issuer.Name, problem)
-	}
-	return ""
 }

@@ -7,6 +7,7 @@
 //	keys.go         the keys of an issuer
 //	kubernetes.go   the issuer of ServiceAccount tokens, as the API server says
 //	review.go       the API server's review of a token
+//	problem.go      what keeps the workloads of an issuer from authenticating
 //
 // The issuer is found by iss, and only its own keys verify the token. An identity is an issuer and a
 // subject: two issuers may use one subject for two workloads.

@@ -177,6 +177,31 @@ func TestTheServersOwnIssuerIsNoWorkloadIssuer(t *testing.T) {
 	}
 }
 
+func TestAnIssuerWhoseKeysCannotBeFetchedIsAProblemOfTheServer(t *testing.T) {
+	signer := jwkstest.NewSigner("ES256", "k1")
+	w := newWorld(t)
+	document := *w.document.Load()
+	document.WorkloadIssuers = []documents.WorkloadIssuer{{Name: "ci", Type: documents.WorkloadIssuerJWT, Issuer: w.issuer(), Discovery: true}}
+	w.document.Store(&document)
+	go w.Run(t.Context())
+	w.provider.Handle(http.NotFound)
+	if err := w.verify(w.issuer(), signer); !errors.Is(err, workload.ErrUnverified) {
+		t.Error(err)
+	}
+	w.waitForProblem(`workload issuer "ci": its keys cannot be fetched (BadAnswer)`)
+	for deadline := time.Now().Add(5 * time.Second); w.problems.Load() == 0 && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if w.problems.Load() != 1 {
+		t.Errorf("%d changes were reported", w.problems.Load())
+	}
+	w.serve(w.issuer(), w.provider.URL, signer)
+	w.advance(keysource.RetryInterval)
+	if err := w.verify(w.issuer(), signer); err != nil || w.Problem() != "" {
+		t.Errorf("%v, %s", err, w.Problem())
+	}
+}
+
 // What keeps workloads of the cluster from authenticating is told before one tries.
 func TestAnAPIServerThatGivesNoKeysOrNoReviewsIsAProblemOfTheServer(t *testing.T) {
 	w := newWorld(t)
