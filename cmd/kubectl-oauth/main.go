@@ -9,6 +9,7 @@
 //	manifest.go  explain -f: objects that are not applied yet
 //	gather.go    what explain has to know, as far as the caller may read it
 //	token.go     token: by the flows that need no browser
+//	credentials.go  how a client authenticates, and where
 //	login.go     login: the browser flow; as a kubeconfig's exec credential plugin too
 //	change.go    rotate, suspend, resume and revoke
 //	names.go     completion of names in a shell

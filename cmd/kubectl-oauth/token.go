@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/cmd/kubectl-oauth/cluster"
@@ -32,6 +31,7 @@ type tokenCommand struct {
 	username      string
 	passwordStdin bool
 	refreshFile   string
+	source        credentialSource
 	output        string
 }
 
@@ -43,8 +43,10 @@ func newTokenCommand(o *options) *cobra.Command {
 		Long: `Request a token as a client, by the flows that need no browser, and print the
 access token, or with -o json the whole answer of the token server.
 
-The client's secret is read from its Secret, if you may read that. The flow is
-client_credentials, unless you give a username (password) or a refresh token.`,
+The client's secret is read from its Secret, if you may read that. For a client with
+workloadIdentities a token of its ServiceAccount is requested, if you may do that.
+The flow is client_credentials, unless you give a username (password) or a refresh
+token.`,
 		Example: `  curl -H "Authorization: Bearer $(kubectl oauth token client/billing -n shop)" https://orders.example.com
   kubectl oauth token client/legacy --username alice -o json`,
 		Args:              oneArgument("client/NAME"),
@@ -57,6 +59,8 @@ client_credentials, unless you give a username (password) or a refresh token.`,
 	flags.StringVar(&t.username, "username", "", "Use the grant type password, for this user. Asks for the password.")
 	flags.BoolVar(&t.passwordStdin, "password-stdin", false, "Read the password from standard input.")
 	flags.StringVar(&t.refreshFile, "refresh-token-file", "", "Use the grant type refresh_token, with the token in this file; - for standard input.")
+	flags.StringVar(&t.source.serviceAccount, "service-account", "", "ServiceAccount to be, [NAMESPACE/]NAME, where workloadIdentities lists several.")
+	flags.StringVar(&t.source.assertionFile, "client-assertion-file", "", "File with the JWT that authenticates the client; - for standard input.")
 	addIssuerFlags(command, &t.issuer, &t.authority)
 	addOutputFlag(command, &t.output)
 	return command
@@ -90,11 +94,7 @@ func (t *tokenCommand) run(ctx context.Context, argument string) error {
 	if err != nil {
 		return err
 	}
-	credentials, secret, err := readCredentials(ctx, c, object)
-	if err != nil {
-		return err
-	}
-	address, err := findIssuer(ctx, c, object, t.issuer, secret)
+	credentials, address, err := t.readCredentials(ctx, c, object)
 	if err != nil {
 		return err
 	}
@@ -193,47 +193,4 @@ func (t *tokenCommand) readPassword() (string, error) {
 		return "", fmt.Errorf("reading the password: %w", err)
 	}
 	return string(password), nil
-}
-
-// readCredentials returns how a client authenticates, and the content of its Secret, if it has one.
-func readCredentials(ctx context.Context, c *cluster.Cluster, object *v1alpha1.OAuthClient) (issuer.Credentials, map[string][]byte, error) {
-	credentials := issuer.Credentials{ClientID: compile.ClientID(object), Method: string(object.Spec.TokenEndpointAuthMethod)}
-	if object.Spec.TokenEndpointAuthMethod == v1alpha1.AuthMethodNone {
-		return credentials, nil, nil
-	}
-	name, key := object.Status.SecretName, compile.SecretKeyClientSecret
-	if source := object.Spec.Secret; name == "" && source != nil && source.FromSecret != nil {
-		name, key = source.FromSecret.Name, source.FromSecret.Key
-	}
-	if name == "" {
-		return credentials, nil, fmt.Errorf("OAuthClient %s/%s has no Secret yet: kubectl oauth explain client/%s says why", object.Namespace, object.Name, object.Name)
-	}
-	var secret corev1.Secret
-	if err := c.Get(ctx, &secret, object.Namespace, name); err != nil {
-		return credentials, nil, fmt.Errorf("the client authenticates with its Secret: %w", err)
-	}
-	credentials.Secret = string(secret.Data[key])
-	if credentials.Secret == "" {
-		return credentials, nil, fmt.Errorf("the Secret %s/%s has no key %s", object.Namespace, name, key)
-	}
-	return credentials, secret.Data, nil
-}
-
-// findIssuer returns the issuer of a client: the one that is given, or that of its
-// AuthorizationServer. Who may not read that finds it in the client's Secret.
-func findIssuer(ctx context.Context, c *cluster.Cluster, object *v1alpha1.OAuthClient, given string, secret map[string][]byte) (string, error) {
-	found := given
-	if found == "" {
-		key := serverKey(object)
-		server := &v1alpha1.AuthorizationServer{}
-		err := c.Get(ctx, server, key.Namespace, key.Name)
-		found = server.Spec.Issuer
-		if missing := (*cluster.MissingRight)(nil); errors.As(err, &missing) && len(secret[compile.SecretKeyIssuer]) > 0 {
-			found, err = string(secret[compile.SecretKeyIssuer]), nil
-		}
-		if err != nil {
-			return "", fmt.Errorf("finding the issuer, which --issuer may name: %w", err)
-		}
-	}
-	return found, issuer.CheckURL(found)
 }

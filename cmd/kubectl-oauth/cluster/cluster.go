@@ -3,6 +3,7 @@
 //
 //	cluster.go     reading objects; MissingRight, which names a right that is missing
 //	references.go  references such as client/billing, and the kinds that they name
+//	token.go       tokens of ServiceAccounts
 //	dryrun.go      has the API server check an object that is not applied yet
 //	change.go      changes of one field, and who else manages it
 package cluster
@@ -16,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -39,7 +41,7 @@ type Cluster struct {
 // are known, so no right to discover others is needed.
 func New(config *rest.Config) (*Cluster, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, authenticationv1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}
