@@ -40,6 +40,7 @@ type clientPass struct {
 	decision    policy.Decision // from accept
 	accepted    condition
 	resolved    condition
+	keys        condition // from resolveKeys; not set for a client without keys of its own
 	credentials condition
 	configMap   condition // why there is no ConfigMap, if so
 }
@@ -58,6 +59,7 @@ func (r *clientReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	s := &clientPass{client: &c}
 	s.failed = runSteps(withCause(ctx, &c), s, []step[*clientPass]{
 		{conditionType: v1alpha1.ConditionAccepted, run: r.accept},
+		{conditionType: v1alpha1.ConditionCredentialsReady, run: r.resolveKeys},
 		{conditionType: v1alpha1.ConditionProgrammed, run: r.updateEntry},
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.checkScopes},
 		{conditionType: v1alpha1.ConditionCredentialsReady, run: r.keepCredentials},

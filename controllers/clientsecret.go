@@ -106,6 +106,9 @@ func (r *clientReconciler) executePlan(ctx context.Context, s *clientPass, targe
 		r.pending.forget(client.ObjectKeyFromObject(s.client))
 	}
 	s.credentials = plan.condition
+	if s.keys.isSet() {
+		s.credentials = s.keys
+	}
 	if unknown := findUnknown(s.document.RevokedCredentials, revokedIDs(s.client)); len(unknown) > 0 {
 		s.credentials.message += "; spec.secret.revokedCredentials: the client has no credential " + quoted(unknown) + ", and none that was revoked"
 	}

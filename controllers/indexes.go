@@ -131,6 +131,9 @@ func secretsOfClient(c *v1alpha1.OAuthClient) []string {
 	if c.Spec.Secret != nil && c.Spec.Secret.FromSecret != nil {
 		keys = append(keys, c.Namespace+"/"+c.Spec.Secret.FromSecret.Name)
 	}
+	if c.Spec.JWKSSecretRef != nil {
+		keys = append(keys, c.Namespace+"/"+c.Spec.JWKSSecretRef.Name)
+	}
 	return keys
 }
 

@@ -98,6 +98,11 @@ type AuthorizationServerSpec struct {
 	// +listType=set
 	// +optional
 	TrustedProxies []CIDR `json:"trustedProxies,omitempty"`
+
+	// fetch is what token servers may fetch for others (the key sets of clients and of workload
+	// issuers), besides what is at public addresses. Default: nothing.
+	// +optional
+	Fetch *FetchSettings `json:"fetch,omitempty"`
 }
 
 // ClientRule allows OAuthClients.

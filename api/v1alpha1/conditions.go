@@ -87,6 +87,8 @@ const (
 
 	// ReasonSecretReady means that the Secret holds the credentials.
 	ReasonSecretReady = "SecretReady"
+	// ReasonKeysReady means that the public keys of a client that signs its assertions are in force.
+	ReasonKeysReady = "KeysReady"
 	// ReasonNotNeeded means that the client has no secret, or that the user has no password.
 	ReasonNotNeeded = "NotNeeded"
 	// ReasonSecretExists means that the target Secret exists, does not belong to the client, and is

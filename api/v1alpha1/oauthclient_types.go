@@ -7,7 +7,7 @@ import (
 )
 
 // TokenEndpointAuthMethod is how a client authenticates at the token endpoint (RFC 7591 section 2).
-// +kubebuilder:validation:Enum=client_secret_basic;client_secret_post;WorkloadIdentity;none
+// +kubebuilder:validation:Enum=client_secret_basic;client_secret_post;private_key_jwt;WorkloadIdentity;none
 type TokenEndpointAuthMethod string
 
 const (
@@ -18,6 +18,9 @@ const (
 	// AuthMethodWorkloadIdentity sends the token that the platform gave to the workload as the
 	// client_assertion (RFC 7523 section 2.2).
 	AuthMethodWorkloadIdentity TokenEndpointAuthMethod = "WorkloadIdentity"
+	// AuthMethodPrivateKey sends a JWT that the client has signed (RFC 7523, OpenID Connect Core
+	// section 9).
+	AuthMethodPrivateKey TokenEndpointAuthMethod = "private_key_jwt"
 	// AuthMethodNone is a public client, which cannot keep a secret.
 	AuthMethodNone TokenEndpointAuthMethod = "none"
 )
@@ -62,6 +65,8 @@ const (
 // +kubebuilder:validation:XValidation:rule=`!('refresh_token' in self.grantTypes) || 'authorization_code' in self.grantTypes || 'password' in self.grantTypes`,fieldPath=".grantTypes",message="the grant type refresh_token needs authorization_code or password beside it in grantTypes: no other grant type issues refresh tokens"
 // +kubebuilder:validation:XValidation:rule=`!has(self.pkce) || self.pkce != 'WhenSent' || ('authorization_code' in self.grantTypes && !(self.tokenEndpointAuthMethod == 'none'))`,fieldPath=".pkce",message="pkce: WhenSent is for confidential clients with the grant type authorization_code only: leave pkce out"
 // +kubebuilder:validation:XValidation:rule=`!has(self.secret) || self.tokenEndpointAuthMethod in ['client_secret_basic', 'client_secret_post']`,fieldPath=".secret",message="secret is for clients that have one: leave it out, or set tokenEndpointAuthMethod to client_secret_basic or client_secret_post"
+// +kubebuilder:validation:XValidation:rule=`self.tokenEndpointAuthMethod != 'private_key_jwt' || [has(self.jwks), has(self.jwksURI), has(self.jwksSecretRef)].exists_one(set, set)`,fieldPath=".jwks",message="with tokenEndpointAuthMethod: private_key_jwt exactly one of jwks, jwksURI and jwksSecretRef says where the public keys of the client are"
+// +kubebuilder:validation:XValidation:rule=`self.tokenEndpointAuthMethod == 'private_key_jwt' || !(has(self.jwks) || has(self.jwksURI) || has(self.jwksSecretRef))`,fieldPath=".jwks",message="jwks, jwksURI and jwksSecretRef are for clients that sign with their own key: leave them out, or set tokenEndpointAuthMethod to private_key_jwt"
 // +kubebuilder:validation:XValidation:rule=`self.tokenEndpointAuthMethod != 'WorkloadIdentity' || has(self.workloadIdentities)`,fieldPath=".workloadIdentities",message="workloadIdentities is required with tokenEndpointAuthMethod: WorkloadIdentity: list who may be this client, such as {serviceAccount: {name: web}}"
 // +kubebuilder:validation:XValidation:rule=`self.tokenEndpointAuthMethod == 'WorkloadIdentity' || !has(self.workloadIdentities)`,fieldPath=".workloadIdentities",message="workloadIdentities goes with tokenEndpointAuthMethod: WorkloadIdentity only: remove workloadIdentities, or set the method"
 type OAuthClientSpec struct {
@@ -96,7 +101,8 @@ type OAuthClientSpec struct {
 	GrantTypes []GrantType `json:"grantTypes"`
 
 	// tokenEndpointAuthMethod is how the client authenticates: client_secret_basic,
-	// client_secret_post or WorkloadIdentity for confidential clients, none for public ones.
+	// client_secret_post, private_key_jwt or WorkloadIdentity for confidential clients, none for
+	// public ones.
 	TokenEndpointAuthMethod TokenEndpointAuthMethod `json:"tokenEndpointAuthMethod"`
 
 	// redirectURIs to which authorization responses may be sent; for authorization_code and
@@ -151,6 +157,21 @@ type OAuthClientSpec struct {
 	// +listType=atomic
 	// +optional
 	WorkloadIdentities []WorkloadIdentity `json:"workloadIdentities,omitempty"`
+	// jwks are the public keys of a client that signs with its own key. For private_key_jwt, which
+	// needs this, jwksURI or jwksSecretRef.
+	// +optional
+	JWKS *ClientKeys `json:"jwks,omitempty"`
+
+	// jwksURI is where the client publishes its public keys (RFC 7591 section 2). Token servers
+	// fetch it every five minutes, and at once for a key that they do not know. A host at a private
+	// address has to be listed in the server's spec.fetch.jwksHosts.
+	// +optional
+	JWKSURI JWKSURI `json:"jwksURI,omitempty"`
+
+	// jwksSecretRef names a Secret with the client's key: a JWK or a JWK Set, or keys or
+	// certificates in PEM. They may be private: only the public part is used.
+	// +optional
+	JWKSSecretRef *SecretKeyReference `json:"jwksSecretRef,omitempty"`
 
 	// configMap has the operator write a ConfigMap with what the application needs and is not
 	// secret: client_id, issuer and the endpoints, as in the Secret. For every client, public ones

@@ -40,7 +40,9 @@ func Client(c *v1alpha1.OAuthClient, credentials []documents.Credential) documen
 		Suspended:              spec.Suspended,
 		TokensNotBefore:        unixSeconds(spec.TokensNotBefore),
 		WorkloadIdentities:     workloadIdentities(c),
+		JWKSURI:                spec.JWKSURI,
 	}
+	doc.JWKS, _ = ClientKeys(c)
 	if doc.DisplayName == "" {
 		doc.DisplayName = doc.ID
 	}

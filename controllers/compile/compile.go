@@ -4,8 +4,10 @@
 //
 //	server.go          AuthorizationServer -> server/v1; defaults of lifetimes and rules
 //	rules.go           the namespaces of rules, label selectors
+//	fetch.go           what the token server may fetch
 //	workloads.go       workload issuers and identities of both
 //	client.go          OAuthClient -> client/v1, and the default content of its Secret
+//	keys.go            the public keys of clients
 //	content.go         the content of the Secret and the ConfigMap of an OAuthClient
 //	user.go            OAuthUser -> user/v1; bounds of claims
 //	resourceserver.go  ResourceServer -> resourceserver/v1

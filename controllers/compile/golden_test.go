@@ -83,6 +83,7 @@ func compileCase(t *testing.T, dir string, object runtime.Object) map[string][]b
 		readYAML(t, filepath.Join(dir, "credentials.yaml"), &credentials)
 		doc := Client(object, credentials)
 		document = doc
+		_, findings = ClientKeys(object)
 		if target := SecretTarget(object); target != nil {
 			content, mistakes := SecretData(object, doc, "https://auth.example.com", "the secret")
 			findings = append(findings, mistakes...)

@@ -44,6 +44,7 @@ func Server(as *v1alpha1.AuthorizationServer, keys []documents.Key) (documents.S
 		WorkloadIssuers:           workloadIssuers(as),
 		Keys:                      slices.Clone(keys),
 		TokensNotBefore:           unixSeconds(spec.TokensNotBefore),
+		Fetch:                     fetchRules(spec.Fetch),
 	}
 	var findings, more Findings
 	doc.AllowedClients, findings = clientRules(as)

@@ -115,7 +115,7 @@ func (a *Authenticator) findClient(p credentials) (*registry.Client, bool) {
 	return nil, false
 }
 
-// notAuthenticated is what whoever is not authenticated is told, whatever the reason.
+// notAuthenticated is the description of each error by which a client is not authenticated.
 const notAuthenticated = "unknown client, wrong credentials, or another method than the client's tokenEndpointAuthMethod"
 
 // authenticationFailed counts the reason, and returns the error for every client that could not be

@@ -50,7 +50,7 @@ func parseCredentials(r *http.Request, form oauth.Params) (credentials, *oauth.E
 }
 
 // parseAssertionParameters returns the assertion in a form (RFC 7521 section 4.2). What is not a JWT
-// is an assertion that nobody has signed.
+// is an assertion without a good signature.
 func parseAssertionParameters(form oauth.Params) (credentials, *oauth.Error) {
 	switch form.Get("client_assertion_type") {
 	case oauth.AssertionTypeJWT:

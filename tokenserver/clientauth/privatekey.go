@@ -19,11 +19,11 @@ const maxSignedLifetime = 5 * time.Minute
 
 // authenticateSigned authenticates a client by an assertion that it has signed (private_key_jwt,
 // OpenID Connect Core section 9). Until the signature is verified every error is the same. The jti
-// is marked last, so that nobody but the client can use it up.
+// is marked last, so that no other party can use it up.
 func (a *Authenticator) authenticateSigned(ctx context.Context, s assertion) (*registry.Client, error) {
 	client, known := a.Registry.Client(s.claims.issuer)
 	if !known || client.AuthMethod != oauth.AuthMethodPrivateKey {
-		_ = jwks.VerifyDecoy(s.jws) // so that it takes as long
+		_ = jwks.VerifyDummy(s.jws) // so that it takes as long
 		if !known {
 			return nil, a.authenticationFailed(unknownClient)
 		}
@@ -50,7 +50,7 @@ func (a *Authenticator) verifySigned(ctx context.Context, client *registry.Clien
 	}
 	set, err := jwks.NewSet(client.JWKS)
 	if err != nil {
-		_ = jwks.VerifyDecoy(s)
+		_ = jwks.VerifyDummy(s)
 		return jwks.Key{}, err
 	}
 	return set.Verify(s)

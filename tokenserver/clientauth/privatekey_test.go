@@ -137,7 +137,7 @@ func TestAnAssertionWithAWrongClaimIsRefusedWithAdviceAndCostsNoMark(t *testing.
 		"a clock that is ahead":    {"iat": after(time.Minute), "nbf": after(time.Minute), "exp": after(2 * time.Minute)},
 		"five minutes":             {"exp": after(5 * time.Minute)},
 		"fractions":                {"iat": float64(now.Unix()) - 0.5, "exp": float64(now.Unix()) + 30.25},
-		"claims that nobody knows": {"scope": "admin", "client_id": "shop.admin"},
+		"claims without a meaning": {"scope": "admin", "client_id": "shop.admin"},
 	} {
 		if a := w.Do(withAssertion(w, signer.Sign(t, claimsOf(w, c.ID, changes)))); a.Status != 200 {
 			t.Errorf("%s: the answer is %d %s", what, a.Status, a.Body)

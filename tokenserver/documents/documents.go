@@ -193,6 +193,9 @@ type Client struct {
 	// they are not in the document.
 	JWKS    []JWK  `json:"jwks,omitempty" format:"client/v2"`
 	JWKSURI string `json:"jwksURI,omitempty" format:"client/v2"`
+	// JWKSSource is the version of the Secret that the manager took JWKS from:
+	// "<uid>/<resourceVersion>".
+	JWKSSource string `json:"jwksSource,omitempty" format:"client/v2"`
 	// WorkloadIdentities are the workloads that are this client, with AuthMethod WorkloadIdentity.
 	WorkloadIdentities []WorkloadIdentity `json:"workloadIdentities,omitempty" format:"client/v2"`
 	// TokensNotBefore is as of the Server, for what was issued to this client.

@@ -7,15 +7,15 @@ import (
 	"net/netip"
 )
 
-// Reason is what the owner of a URL may know of why a fetch failed. It is no more than that: whoever
-// may name a URL must not learn from the answer what there is in the network of the server.
+// Reason is what the owner of a URL may know of why a fetch failed. It is no more than that: a user
+// who may name a URL must not learn from the answer what there is in the network of the server.
 type Reason string
 
 const (
 	// Unreachable is for hosts that do not resolve, do not answer or may not be asked.
 	Unreachable Reason = "Unreachable"
-	// BadCertificate is for servers whose certificate is not for the host, or by nobody who is
-	// trusted.
+	// BadCertificate is for servers whose certificate is not for the host, or whose issuer is
+	// not trusted.
 	BadCertificate Reason = "BadCertificate"
 	// BadAnswer is for answers that are not what was asked for: another status than 200, another
 	// format, too large.

@@ -5,7 +5,7 @@
 //	parse.go   JSON into keys
 //	secret.go  the public part of what a Secret holds
 //	jws.go     a compact JWS (RFC 7515) that has not been verified yet
-//	decoy.go   verification that finds nothing, and takes as long
+//	dummy.go   verification that finds nothing, and takes as long
 //
 // The algorithm of a signature is fixed by the key (RFC 8725 section 3.1): by its alg, else by its
 // curve; an RSA key without alg is for RS256. What the header says must agree. A kid selects among
@@ -77,7 +77,7 @@ func (s Set) Verify(j JWS) (Key, error) {
 		}
 	}
 	if tried == 0 {
-		verifyDecoy(j)
+		verifyDummy(j)
 	}
 	if exact {
 		return Key{}, ErrSignature

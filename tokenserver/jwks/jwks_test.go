@@ -373,7 +373,7 @@ func TestTheThumbprintIsThatOfTheRFC(t *testing.T) {
 	}
 }
 
-// Else the time would tell which clients exist. Without the decoy it is a hundredth.
+// Else the time would tell which clients exist. Without the dummy it is a hundredth.
 func TestASignatureTakesAboutAsLongWhereThereIsNoKey(t *testing.T) {
 	for _, algorithm := range jwkstest.Algorithms {
 		signer, other := jwkstest.NewSigner(algorithm, "a"), jwkstest.NewSigner(algorithm, "a")
@@ -384,7 +384,7 @@ func TestASignatureTakesAboutAsLongWhereThereIsNoKey(t *testing.T) {
 		set := parse(t, jwkstest.SetOf(other))
 		known := shortest(func() { _, _ = set.Verify(j) })
 		unknown := shortest(func() {
-			if err := jwks.VerifyDecoy(j); !errors.Is(err, jwks.ErrUnknownKey) {
+			if err := jwks.VerifyDummy(j); !errors.Is(err, jwks.ErrUnknownKey) {
 				t.Errorf("%s: %v", algorithm, err)
 			}
 		})

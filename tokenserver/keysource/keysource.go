@@ -35,7 +35,7 @@ const (
 	// RetryInterval is the least time between two fetches of a source, also for unknown kids and
 	// after failures.
 	RetryInterval = 10 * time.Second
-	// idlePeriod is how long a source is kept that nobody uses.
+	// idlePeriod is how long a source is kept that is not used.
 	idlePeriod = GracePeriod
 )
 
@@ -64,7 +64,7 @@ func New(client *fetch.Client, now func() time.Time, metrics *Metrics) *Sources 
 }
 
 // Of returns the source with a key, and creates it if there is none. Host is whose budget of
-// fetches for unknown kids it shares; empty: nobody's. Get is the fetch of one that is created.
+// fetches for unknown kids it shares; empty: none. Get is the fetch of one that is created.
 func (s *Sources) Of(key, host string, get Fetch) *Source {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,7 +103,7 @@ func (s *Sources) Get(ctx context.Context, purpose fetch.Purpose, url string) (j
 	return set, response.MaxAge, nil
 }
 
-// removeIdle forgets, once an hour, the sources that nobody uses any more. The caller holds the
+// removeIdle forgets, once an hour, the sources that are not used any more. The caller holds the
 // lock.
 func (s *Sources) removeIdle(now time.Time) {
 	if now.Sub(s.lastSweep) < time.Hour {

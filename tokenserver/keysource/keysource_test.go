@@ -121,7 +121,7 @@ func TestAKeyThatWasAddedCountsAtOnceAndOneThatWasRemovedWithinFifteenMinutes(t 
 	w.check("the new key", added, nil, 2)
 	w.check("the old key is gone with the set", old, jwks.ErrUnknownKey, 2)
 
-	// Without an unknown kid, and with nobody who has used the source meanwhile.
+	// Without an unknown kid, and although the source was not used meanwhile.
 	w = newWorld(t, old)
 	w.check("the old key", old, nil, 1)
 	w.server.Serve(added)
@@ -177,7 +177,7 @@ func TestWhileASourceIsAwayItsLastSetCountsForADay(t *testing.T) {
 		w.server.Handle(handler)
 		w.advance(10 * time.Minute)
 		w.check(what+", for ten minutes", signer, nil, 2)
-		w.check(what+", a key that nobody has", other, jwks.ErrUnknownKey, 2)
+		w.check(what+", a key that is not in the set", other, jwks.ErrUnknownKey, 2)
 		w.advance(keysource.GracePeriod - 10*time.Minute - time.Second)
 		w.check(what+", for a day", signer, nil, 3)
 		w.advance(time.Second)

@@ -1,8 +1,9 @@
 // Package metadata serves what clients and APIs read before they talk to the server: the discovery
 // document and the JWK Set; and the page at the issuer's address, which links to them.
 //
-//	metadata.go  discovery document and JWK Set
-//	page.go      the page
+//	metadata.go     discovery document and JWK Set
+//	authmethods.go  how clients authenticate
+//	page.go         the page
 //
 // OpenID Connect Discovery and RFC 8414 share one discovery document. It contains what the server's
 // rules allow: a grant type that none allows is not advertised. It does not depend on the request.
@@ -44,24 +45,29 @@ type Document struct {
 	// user can log in.
 	EndSessionEndpoint string `json:"end_session_endpoint,omitempty"`
 
-	Scopes              []string `json:"scopes_supported,omitempty"`
-	ResponseTypes       []string `json:"response_types_supported,omitempty"`
-	ResponseModes       []string `json:"response_modes_supported,omitempty"`
-	GrantTypes          []string `json:"grant_types_supported,omitempty"`
-	SubjectTypes        []string `json:"subject_types_supported,omitempty"`
-	IDTokenAlgorithms   []string `json:"id_token_signing_alg_values_supported,omitempty"`
-	ClaimTypes          []string `json:"claim_types_supported,omitempty"`
-	Claims              []string `json:"claims_supported,omitempty"`
-	ACRValues           []string `json:"acr_values_supported,omitempty"`
-	Prompts             []string `json:"prompt_values_supported,omitempty"`
-	CodeChallenge       []string `json:"code_challenge_methods_supported,omitempty"`
-	TokenAuthMethods    []string `json:"token_endpoint_auth_methods_supported,omitempty"`
-	IntrospectionAuth   []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
-	RevocationAuth      []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
-	IssuerParameter     bool     `json:"authorization_response_iss_parameter_supported"`
-	ClaimsParameter     bool     `json:"claims_parameter_supported"`
-	RequestParameter    bool     `json:"request_parameter_supported"`
-	RequestURIParameter bool     `json:"request_uri_parameter_supported"` // the default is true
+	Scopes            []string `json:"scopes_supported,omitempty"`
+	ResponseTypes     []string `json:"response_types_supported,omitempty"`
+	ResponseModes     []string `json:"response_modes_supported,omitempty"`
+	GrantTypes        []string `json:"grant_types_supported,omitempty"`
+	SubjectTypes      []string `json:"subject_types_supported,omitempty"`
+	IDTokenAlgorithms []string `json:"id_token_signing_alg_values_supported,omitempty"`
+	ClaimTypes        []string `json:"claim_types_supported,omitempty"`
+	Claims            []string `json:"claims_supported,omitempty"`
+	ACRValues         []string `json:"acr_values_supported,omitempty"`
+	Prompts           []string `json:"prompt_values_supported,omitempty"`
+	CodeChallenge     []string `json:"code_challenge_methods_supported,omitempty"`
+	TokenAuthMethods  []string `json:"token_endpoint_auth_methods_supported,omitempty"`
+	IntrospectionAuth []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
+	RevocationAuth    []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
+
+	TokenAuthAlgorithms         []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
+	IntrospectionAuthAlgorithms []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
+	RevocationAuthAlgorithms    []string `json:"revocation_endpoint_auth_signing_alg_values_supported,omitempty"`
+
+	IssuerParameter     bool `json:"authorization_response_iss_parameter_supported"`
+	ClaimsParameter     bool `json:"claims_parameter_supported"`
+	RequestParameter    bool `json:"request_parameter_supported"`
+	RequestURIParameter bool `json:"request_uri_parameter_supported"` // the default is true
 }
 
 // Describe returns the metadata of a server with the given scopes, as they are at now.
@@ -83,13 +89,11 @@ func Describe(s documents.Server, scopes []string, now time.Time) Document {
 		IDTokenAlgorithms: s.Algorithms,
 		ClaimTypes:        []string{"normal"},
 		Claims:            claims(),
-		TokenAuthMethods:  []string{oauth.AuthMethodSecretBasic, oauth.AuthMethodSecretPost, oauth.AuthMethodNone},
-		IntrospectionAuth: []string{oauth.AuthMethodSecretBasic, oauth.AuthMethodSecretPost},
-		RevocationAuth:    []string{oauth.AuthMethodSecretBasic, oauth.AuthMethodSecretPost, oauth.AuthMethodNone},
 
 		IssuerParameter: true,
 		ClaimsParameter: true,
 	}
+	d.addAuthMethods(s)
 	if code {
 		d.ResponseTypes = append(d.ResponseTypes, oauth.ResponseTypeCode)
 		d.ResponseModes = append(d.ResponseModes, oauth.ResponseModeQuery)

@@ -14,23 +14,23 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// VerifyDecoy does the work of Set.Verify for a signer that does not exist, so that the time does
+// VerifyDummy does the work of Set.Verify for a signer that does not exist, so that the time does
 // not tell which exist. It returns ErrUnknownKey.
-func VerifyDecoy(j JWS) error {
+func VerifyDummy(j JWS) error {
 	_, err := Set{}.Verify(j)
 	return err
 }
 
-// verifyDecoy verifies a signature with a key that counts for nothing.
-func verifyDecoy(j JWS) {
-	if public, ok := decoyKeys[j.Algorithm]; ok {
+// verifyDummy verifies a signature with a key that counts for nothing.
+func verifyDummy(j JWS) {
+	if public, ok := dummyKeys[j.Algorithm]; ok {
 		_ = jwt.GetSigningMethod(j.Algorithm).Verify(j.signed, j.signature, public) // for the time that it takes
 	}
 }
 
-// decoyKeys are keys of the usual size, by algorithm. Nothing depends on the outcome of a
+// dummyKeys are keys of the usual size, by algorithm. Nothing depends on the outcome of a
 // verification with one, only on how long it takes.
-var decoyKeys = func() map[string]crypto.PublicKey {
+var dummyKeys = func() map[string]crypto.PublicKey {
 	byAlgorithm := map[string]crypto.PublicKey{}
 	var modulus []byte
 	for i := range byte(minRSABits / 8 / sha256.Size) {

@@ -1,0 +1,81 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/jwks"
+)
+
+// resolveKeys puts the public keys of a client that signs its assertions into its document, and
+// says in CredentialsReady what is wrong with them.
+func (r *clientReconciler) resolveKeys(ctx context.Context, s *clientPass) error {
+	if !s.isServed() || s.client.Spec.TokenEndpointAuthMethod != v1alpha1.AuthMethodPrivateKey {
+		return nil
+	}
+	if s.client.Spec.JWKSSecretRef != nil {
+		return r.readKeySource(ctx, s)
+	}
+	if s.client.Spec.JWKSURI != "" {
+		s.keys = trueCondition(v1alpha1.ReasonKeysReady, "token servers fetch the keys from spec.jwksURI")
+		return nil
+	}
+	s.keys = trueCondition(v1alpha1.ReasonKeysReady, "the keys in spec.jwks are in force")
+	if _, findings := compile.ClientKeys(s.client); len(findings) > 0 {
+		s.keys = invalidCondition("%s", findings)
+	}
+	return nil
+}
+
+// readKeySource reads the keys in the Secret that spec.jwksSecretRef names. While it cannot be used,
+// the keys that were read before stay in force.
+func (r *clientReconciler) readKeySource(ctx context.Context, s *clientPass) error {
+	if s.entry != nil {
+		if stored, err := decodeEntry[documents.Client](s.entry); err == nil && stored.JWKSSource != "" {
+			s.document.JWKS, s.document.JWKSSource = stored.JWKS, stored.JWKSSource
+		}
+	}
+	ref := *s.client.Spec.JWKSSecretRef
+	known := parseSecretVersion(s.document.JWKSSource)
+	source, value, problem, err := r.readSecretKey(ctx, secretRead{
+		namespace: s.client.Namespace, ref: ref, field: "spec.jwksSecretRef", detail: ref.Key, known: known,
+	})
+	switch {
+	case err != nil:
+		return err
+	case problem.isSet():
+		s.keys = problem
+		return nil
+	case source != known:
+		keys, err := publicKeys(value)
+		if err != nil {
+			s.keys = falseCondition(v1alpha1.ReasonInvalid, "spec.jwksSecretRef: the value of key %q in Secret %q: %s", ref.Key, ref.Name, err.Error())
+			return nil
+		}
+		s.document.JWKS, s.document.JWKSSource = keys, source.String()
+	}
+	s.keys = trueCondition(v1alpha1.ReasonKeysReady, fmt.Sprintf("the public part of the keys in Secret %q is in force", ref.Name))
+	return nil
+}
+
+// publicKeys returns the public part of the keys in a Secret. Errors do not quote the value.
+func publicKeys(value []byte) ([]documents.JWK, error) {
+	keys, err := jwks.PublicPart(value)
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) > compile.MaxClientKeys {
+		return nil, fmt.Errorf("there are more than %d keys", compile.MaxClientKeys)
+	}
+	named := map[string]bool{}
+	for _, k := range keys {
+		if named[k.KeyID] {
+			return nil, fmt.Errorf("two keys have the kid %q: give each key a kid of its own, as a JWK Set does", k.KeyID)
+		}
+		named[k.KeyID] = true
+	}
+	return keys, nil
+}
