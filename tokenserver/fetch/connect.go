@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"time"
 )
 
 // connector makes the connection of one fetch.
@@ -14,10 +15,13 @@ type connector struct {
 	rules   *rules
 	purpose Purpose
 	host    string
+	// deadline is that of the fetch, which http.Transport does not pass on.
+	deadline time.Time
 }
 
 // connect connects to the host of the fetch with TLS. It tries the addresses of the host in their
-// order, and connects to none that is not allowed.
+// order, and connects to none that is not allowed. One that does not answer leaves as much time to
+// each of those after it.
 func (c connector) connect(ctx context.Context, network, hostPort string) (net.Conn, error) {
 	_, port, err := net.SplitHostPort(hostPort)
 	if err != nil {
@@ -28,13 +32,14 @@ func (c connector) connect(ctx context.Context, network, hostPort string) (net.C
 		return nil, err
 	}
 	failed := errors.New("the host has no address")
-	for _, address := range addresses {
+	for i, address := range addresses {
 		allowed, isPrivate := c.rules.allows(c.purpose, c.host, address)
 		if !allowed {
 			failed = notAllowed(address)
 			continue
 		}
-		conn, err := c.dial(ctx, network, net.JoinHostPort(address.String(), port), isPrivate)
+		share := time.Until(c.deadline) / time.Duration(len(addresses)-i)
+		conn, err := c.dial(ctx, network, net.JoinHostPort(address.String(), port), isPrivate, share)
 		if err == nil {
 			return conn, nil
 		}
@@ -68,8 +73,10 @@ func (c connector) lookup(ctx context.Context) ([]netip.Addr, error) {
 	return addresses, nil
 }
 
-// dial connects to an address that was checked.
-func (c connector) dial(ctx context.Context, network, address string, isPrivate bool) (net.Conn, error) {
+// dial connects to an address that was checked, within a time.
+func (c connector) dial(ctx context.Context, network, address string, isPrivate bool, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	dial := c.client.Dial
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
