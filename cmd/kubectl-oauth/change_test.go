@@ -243,3 +243,33 @@ func TestWhatWasIssuedIsVoidOnceAClientOrAUserIsRevoked(t *testing.T) {
 		return err == nil, ""
 	})
 }
+
+// lateDate makes the API server's clock an hour fast.
+type lateDate struct{ next http.RoundTripper }
+
+func (l lateDate) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := l.next.RoundTrip(r)
+	if err == nil {
+		response.Header.Set("Date", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
+	}
+	return response, err
+}
+
+func TestTheTimeOfARevocationIsThatOfTheAPIServer(t *testing.T) {
+	env := testenv.New(t)
+	env.CreateClient("service", service)
+	config := testenv.ControlPlane.AdminConfig()
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return lateDate{next} })
+	reached, err := cluster.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &v1alpha1.OAuthClient{}
+	reference := cluster.Reference{Kind: cluster.KindClient, Name: "service"}
+	if _, _, err := reached.Set(t.Context(), c, reference, env.AppNamespace, voidUntilNow(reached), false); err != nil {
+		t.Fatal(err)
+	}
+	if late := time.Until(c.Spec.TokensNotBefore.Time); late < 50*time.Minute {
+		t.Errorf("it is %s from now, and the API server's clock an hour", late)
+	}
+}

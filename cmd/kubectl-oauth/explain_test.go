@@ -128,7 +128,7 @@ func label(env *testenv.Env, value string) {
 	env.Update(namespace, func() { namespace.Labels["apps-of"] = value })
 }
 
-func TestWhoMayNotReadTheServerIsToldByTheClientsConditions(t *testing.T) {
+func TestUsersWhoMayNotReadTheServerAreToldByTheClientsConditions(t *testing.T) {
 	env := testenv.New(t)
 	env.ReadyAPI(orders, []string{"orders:read"}, func(r *v1alpha1.ResourceServer) {
 		r.Spec.AllowedClients = []v1alpha1.ResourceClientRule{{Name: "team", Namespaces: &v1alpha1.RuleNamespaces{
