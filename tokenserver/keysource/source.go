@@ -25,6 +25,7 @@ type Source struct {
 	triedAt   time.Time     // when the last fetch ended, whatever came of it
 	askedAt   time.Time     // when the last fetch ended that a request has caused
 	revision  int           // of the rules under which the last fetch began
+	allowedBy int           // the revision of the rules under which set was fetched
 	failed    error         // of the last fetch; nil: it succeeded
 	fetching  chan struct{} // closed when the fetch that is under way ends; nil: none is
 }
@@ -80,7 +81,7 @@ func (s *Source) fetchForUnknownKey(ctx context.Context) bool {
 	done := (<-chan struct{})(s.fetching)
 	if done == nil {
 		now := s.sources.now()
-		if !s.mayTry(now) || !s.sources.budget.take(s.host, now) {
+		if !s.mayTry(now) || !s.sources.budget.take(s, now) {
 			s.mu.Unlock()
 			return false
 		}
@@ -129,21 +130,21 @@ func (s *Source) mayTry(now time.Time) bool {
 func (s *Source) start(asked bool) <-chan struct{} {
 	done := make(chan struct{})
 	s.fetching = done
-	otherRules := s.revision != s.sources.client.Revision()
-	s.revision = s.sources.client.Revision()
+	revision := s.sources.client.Revision()
+	s.revision = revision
 	go func() {
 		defer close(done)
 		ctx, cancel := context.WithTimeout(context.Background(), 2*fetch.Timeout) // of discovery and of the set
 		defer cancel()
 		set, maxAge, err := s.get(ctx)
-		s.finish(set, maxAge, err, otherRules, asked)
+		s.finish(set, maxAge, err, revision, asked)
 	}()
 	return done
 }
 
-// finish stores what came of a fetch. OtherRules is true of the first under rules that changed: if
-// they do not allow the source any more, its last set does not count either.
-func (s *Source) finish(set jwks.Set, maxAge time.Duration, err error, otherRules, asked bool) {
+// finish stores what came of a fetch under the rules of a revision. If they do not allow the source,
+// and others did when its last set was fetched, that set does not count either.
+func (s *Source) finish(set jwks.Set, maxAge time.Duration, err error, revision int, asked bool) {
 	s.sources.metrics.count(err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,12 +154,12 @@ func (s *Source) finish(set jwks.Set, maxAge time.Duration, err error, otherRule
 		s.askedAt = now
 	}
 	if err != nil {
-		if otherRules && errors.Is(err, fetch.ErrNotAllowed) {
+		if revision != s.allowedBy && errors.Is(err, fetch.ErrNotAllowed) {
 			s.set, s.fetchedAt = jwks.Set{}, time.Time{}
 		}
 		return
 	}
-	s.set, s.fetchedAt, s.interval = set, now, DefaultInterval
+	s.set, s.fetchedAt, s.allowedBy, s.interval = set, now, revision, DefaultInterval
 	if maxAge > 0 {
 		s.interval = min(max(maxAge, MinInterval), MaxInterval)
 	}
