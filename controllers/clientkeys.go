@@ -70,12 +70,15 @@ func publicKeys(value []byte) ([]documents.JWK, error) {
 	if len(keys) > compile.MaxClientKeys {
 		return nil, fmt.Errorf("there are more than %d keys", compile.MaxClientKeys)
 	}
-	named := map[string]bool{}
+	byID := map[string]int{}
 	for _, k := range keys {
-		if named[k.KeyID] {
-			return nil, fmt.Errorf("two keys have the kid %q: give each key a kid of its own, as a JWK Set does", k.KeyID)
+		byID[k.KeyID]++
+		switch {
+		case k.KeyID != "" && byID[k.KeyID] > 1:
+			return nil, fmt.Errorf("two keys have the kid %q: give each key a kid of its own", k.KeyID)
+		case byID[""] > jwks.MaxVerifications:
+			return nil, fmt.Errorf("more than %d keys have no kid: use a JWK Set, in which each has one", jwks.MaxVerifications)
 		}
-		named[k.KeyID] = true
 	}
 	return keys, nil
 }

@@ -80,7 +80,8 @@ func TestOfAKeyInASecretOnlyThePublicPartIsServed(t *testing.T) {
 	if keys := env.keysOf(c); len(keys) != 1 || keys[0] != signer.JWK {
 		t.Errorf("the keys are %+v", keys)
 	}
-	content := string(secret.Data["tls.key"])
+	pem := string(signer.PEM())
+	named := mustEncode(t, jwkstest.NewSigner("ES256", "a").JWK)
 
 	next := jwkstest.NewSigner("RS256", "next")
 	private := `{"keys":[` + strings.TrimSuffix(mustEncode(t, next.JWK), "}") + `,"d":"c2VjcmV0LWtleQ"}]}`
@@ -88,7 +89,9 @@ func TestOfAKeyInASecretOnlyThePublicPartIsServed(t *testing.T) {
 	eventually.True(t, "the key is replaced", func() bool { keys := env.keysOf(c); return len(keys) == 1 && keys[0] == next.JWK })
 
 	for what, value := range map[string]string{
-		"a password": "c2VjcmV0LXBhc3N3b3Jk", "a symmetric key": `{"kty":"oct","k":"c2VjcmV0"}`, "two keys with one name": content + content,
+		"a password":      "c2VjcmV0LXBhc3N3b3Jk",
+		"a symmetric key": `{"kty":"oct","k":"c2VjcmV0"}`, "two keys with one name": `{"keys":[` + named + `,` + named + `]}`,
+		"four keys without a name": pem + pem + pem + pem,
 	} {
 		updateObject(env, secret, func(s *corev1.Secret) { s.Data["tls.key"] = []byte(value) })
 		message := env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)

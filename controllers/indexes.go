@@ -94,6 +94,7 @@ func serverIndexes() []index {
 		indexed(&v1alpha1.AuthorizationServer{}, indexServerUID, func(s *v1alpha1.AuthorizationServer) []string { return []string{string(s.UID)} }),
 		indexed(&v1alpha1.AuthorizationServer{}, indexIssuer, func(s *v1alpha1.AuthorizationServer) []string { return []string{s.Spec.Issuer} }),
 		indexed(&v1alpha1.AuthorizationServer{}, indexSecret, secretsOfServer),
+		indexed(&v1alpha1.AuthorizationServer{}, indexConfigMap, configMapsOfServer),
 	}
 }
 

@@ -55,6 +55,7 @@ type serverPass struct {
 	requeueAt   time.Time
 	accepted    condition
 	resolved    condition
+	caBundle    condition // from writeDocument; not set if there is none, or it is in force
 	keysProblem condition // not set if the keys are as they should be
 	rotation    condition // from ensureKeys
 	pending     []keyring.PendingRotation
@@ -81,6 +82,7 @@ func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		{conditionType: v1alpha1.ConditionAvailable, run: r.writeDocument, runAfterFailure: true}, // a rule that is tightened is in force though keys cannot be written
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveTLS},
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveStorage},
+		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveCABundle},
 		{conditionType: v1alpha1.ConditionDeployed, run: r.ensureWorkload},
 		{conditionType: v1alpha1.ConditionAvailable, run: r.readReplicas, runAfterFailure: true},
 	})
@@ -206,6 +208,7 @@ func (r *serverReconciler) writeDocument(ctx context.Context, s *serverPass) err
 		keys = listKnownKeys(s) // so that they are the same when the Secret is restored; the rest of the document is current
 	}
 	doc, _ := compile.Server(s.server, keys)
+	bundleErr := r.addCABundle(ctx, s, &doc)
 	owner := compile.OwnerOf(s.server)
 	e, err := r.entries.EnsureDocument(ctx, s.server, compile.IssuerName(s.server), owner, doc, s.entry)
 	if errors.Is(err, names.ErrTaken) { // only by an Entry that a user wrote
@@ -221,7 +224,7 @@ func (r *serverReconciler) writeDocument(ctx context.Context, s *serverPass) err
 		return err
 	}
 	s.entry = e
-	return r.entries.DeleteOthers(ctx, owner, s.entry)
+	return cmp.Or(r.entries.DeleteOthers(ctx, owner, s.entry), bundleErr)
 }
 
 // writeKeysInOldFormat writes the keys of a server whose document cannot be replaced until the

@@ -114,6 +114,7 @@ func setUpServers(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindServer)), onRealChange()).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToServer)).
 		Watches(secretMetadata(), enqueueRequestsFor(op.mapByIndex(&v1alpha1.AuthorizationServerList{}, indexSecret))).
+		Watches(configMapMetadata(), enqueueRequestsFor(op.mapByIndex(&v1alpha1.AuthorizationServerList{}, indexConfigMap))).
 		Watches(&v1alpha1.OAuthClient{}, enqueueServerToCount()).
 		Complete(&serverReconciler{operator: op, countInterval: o.CountInterval, image: o.TokenServerImage, variables: o.TokenServerVariables, apiServer: mgr.GetConfig()})
 }

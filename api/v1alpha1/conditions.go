@@ -98,6 +98,9 @@ const (
 	ReasonConfigMapExists = "ConfigMapExists"
 	// ReasonSecretNotFound means that a Secret or a key in it that the spec names does not exist.
 	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonConfigMapNotFound means that a ConfigMap or a key in it that the spec names does not
+	// exist.
+	ReasonConfigMapNotFound = "ConfigMapNotFound"
 	// ReasonWeakSecret means that a client secret that the operator did not generate is shorter
 	// than 32 characters.
 	ReasonWeakSecret = "WeakSecret"

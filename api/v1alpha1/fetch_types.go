@@ -16,6 +16,27 @@ type FetchSettings struct {
 	// +listType=set
 	// +optional
 	JWKSHosts []FetchHost `json:"jwksHosts,omitempty"`
+
+	// caBundle are certificates that servers at private addresses may have as their root. At public
+	// addresses only those count that everybody trusts.
+	// +optional
+	CABundle *CABundle `json:"caBundle,omitempty"`
+}
+
+// CABundle says where certificates in PEM are.
+type CABundle struct {
+	// configMapRef names the ConfigMap, in the server's namespace, and the key in it.
+	ConfigMapRef ConfigMapKeyReference `json:"configMapRef"`
+}
+
+// ConfigMapKeyReference names one key of a ConfigMap in the namespace of the object that holds the
+// reference.
+type ConfigMapKeyReference struct {
+	// name of the ConfigMap.
+	Name ObjectName `json:"name"`
+
+	// key within the ConfigMap's data.
+	Key SecretKey `json:"key"`
 }
 
 // FetchNetwork is a network in CIDR notation.

@@ -18,6 +18,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/browser"
 	"github.com/oauth-operator/oauth-operator/test/testenv"
+	"github.com/oauth-operator/oauth-operator/tokenserver/jwks/jwkstest"
 )
 
 // metadataCheck tries whether what the metadata advertises works: alice is signed in, and no client
@@ -25,6 +26,7 @@ import (
 type metadataCheck struct {
 	*testenv.Env
 	alice  *browser.Browser
+	signer jwkstest.Signer // of clients with private_key_jwt
 	client *oauth2.Config // has every grant
 }
 
@@ -33,7 +35,7 @@ func newMetadataCheck(t *testing.T) *metadataCheck {
 	env := testenv.New(t)
 	all := spec("client_secret_basic")
 	all.GrantTypes = []v1alpha1.GrantType{"authorization_code", "implicit", "password", "client_credentials", "refresh_token"}
-	tr := &metadataCheck{Env: env, alice: env.NewBrowser(), client: env.Config(env.ReadyClient("all", all), "openid")}
+	tr := &metadataCheck{Env: env, signer: jwkstest.NewSigner("ES256", "k1"), alice: env.NewBrowser(), client: env.Config(env.ReadyClient("all", all), "openid")}
 	env.SignInWith(tr.alice, tr.request(tr.client), testenv.Password)
 	return tr
 }
@@ -156,6 +158,7 @@ func TestWhatIsAdvertisedWorksAndWhatIsNotIsRefused(t *testing.T) {
 		TokenAuth         []string `json:"token_endpoint_auth_methods_supported"`
 		IntrospectionAuth []string `json:"introspection_endpoint_auth_methods_supported"`
 		RevocationAuth    []string `json:"revocation_endpoint_auth_methods_supported"`
+		AuthAlgorithms    []string `json:"token_endpoint_auth_signing_alg_values_supported"`
 	}
 	if err := provider.Claims(&document); err != nil {
 		t.Fatal(err)
@@ -171,10 +174,16 @@ func TestWhatIsAdvertisedWorksAndWhatIsNotIsRefused(t *testing.T) {
 	checkAdvertised(t, "code challenge method", document.Challenges, tr.challenge, "S256", "plain", "S512")
 	checkAdvertised(t, "ID token algorithm", document.Algorithms, tr.algorithm, "ES256", "RS256", "PS256", "ES384", "EdDSA", "HS256", "none")
 
+	checkAdvertised(t, "assertion algorithm", document.AuthAlgorithms, tr.assertionAlgorithm,
+		"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "none")
 	clients := map[string]*oauth2.Config{}
 	methods := []string{"client_secret_basic", "client_secret_post", "none", "private_key_jwt", "client_secret_jwt", "tls_client_auth"}
 	for _, method := range methods {
-		if c, ok := tr.createIfValid("by-"+strings.ReplaceAll(method, "_", "-"), spec(method)); ok {
+		asked := spec(method)
+		if method == "private_key_jwt" {
+			asked.JWKS = keysOf(tr.signer)
+		}
+		if c, ok := tr.createIfValid("by-"+strings.ReplaceAll(method, "_", "-"), asked); ok {
 			clients[method] = c
 		}
 	}
@@ -210,8 +219,12 @@ func (tr *metadataCheck) postAs(method, endpoint string, c *oauth2.Config, form 
 		return tr.Post(endpoint, c, form)
 	}
 	form.Set("client_id", c.ClientID)
-	if method == "client_secret_post" {
+	switch method {
+	case "client_secret_post":
 		form.Set("client_secret", c.ClientSecret)
+	case "private_key_jwt":
+		signer := tr.signer
+		addAssertion(form, signer.Sign(tr.T, assertionClaims(tr.Env, c.ClientID)))
 	}
 	return tr.Post(endpoint, nil, form)
 }

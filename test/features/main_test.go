@@ -4,6 +4,7 @@
 //	flows_test.go       the five flows
 //	workloads_test.go   clients that are workloads
 //	discovery_test.go   what the metadata advertises works, and nothing else does
+//	keys_test.go        clients that sign with their own keys
 //	life_test.go        clients, rules and namespaces are created, changed and deleted
 //	users_test.go       users, APIs and keys are
 //	ends_test.go        the end of sessions, grants and tokens

@@ -28,7 +28,7 @@ func (e *Env) Config(c *v1alpha1.OAuthClient, scopes ...string) *oauth2.Config {
 		ClientID: c.Status.ClientID, RedirectURL: e.Callback, Scopes: scopes,
 		Endpoint: oauth2.Endpoint{AuthURL: e.Issuer + "/authorize", TokenURL: e.Issuer + "/token", AuthStyle: oauth2.AuthStyleInParams},
 	}
-	if c.Spec.TokenEndpointAuthMethod == v1alpha1.AuthMethodNone {
+	if !c.Spec.TokenEndpointAuthMethod.UsesSecret() {
 		return config
 	}
 	secret := e.SecretOf(c)

@@ -23,4 +23,7 @@ type Fetch struct {
 	// CABundle are certificates in PEM, which servers at private addresses may have as their root
 	// besides the public ones.
 	CABundle string `json:"caBundle,omitempty"`
+	// CABundleSource is the version of the ConfigMap that the manager took CABundle from:
+	// "<uid>/<resourceVersion>".
+	CABundleSource string `json:"caBundleSource,omitempty"`
 }

@@ -30,9 +30,9 @@ var (
 const (
 	// MaxKeys is how many usable keys a set may have.
 	MaxKeys = 32
-	// maxVerifications is how many keys are tried for one signature. More than one comes into
+	// MaxVerifications is how many keys are tried for one signature. More than one comes into
 	// question only where kids are missing or used twice.
-	maxVerifications = 3
+	MaxVerifications = 3
 )
 
 // Set is the public keys of one signer. It is immutable.
@@ -69,7 +69,7 @@ func (s Set) Verify(j JWS) (Key, error) {
 		if k.Algorithm != j.Algorithm {
 			continue
 		}
-		if tried++; tried > maxVerifications {
+		if tried++; tried > MaxVerifications {
 			break
 		}
 		if k.verifies(j) {
