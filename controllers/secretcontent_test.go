@@ -14,6 +14,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
+	"github.com/oauth-operator/oauth-operator/tokenserver/jwks/jwkstest"
 )
 
 func withData(data map[string]string) func(*v1alpha1.OAuthClient) {
@@ -237,4 +238,19 @@ func TestASupersededSecretLendsNoValue(t *testing.T) {
 		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: "second"}}
 		return env.exists(s) && string(s.Data["client_secret"]) != value
 	})
+}
+
+// Pods that still authenticate by the secret are replaced meanwhile.
+func TestTheSecretOfAClientThatGoesOnWithoutOneStaysForTheOverlap(t *testing.T) {
+	env := newEnv(t)
+	c := env.readyClient(withConfigMap("app", nil))
+	secret := env.secretOf(c)
+	updateObject(env, c, withClientKeys(jwkstest.NewSigner("ES256", "k")))
+	env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionTrue, v1alpha1.ReasonKeysReady)
+	eventually.True(t, "the Secret is superseded", func() bool { return env.exists(secret) && secret.Annotations[supersededAnnotation] != "" })
+	env.later(c, compile.Overlap(c)+time.Minute)
+	eventually.True(t, "it is gone", func() bool { return !env.exists(secret) })
+	if !env.exists(env.configMap("app")) {
+		t.Error("the ConfigMap went too")
+	}
 }

@@ -65,13 +65,19 @@ type targetContent struct {
 // hash returns the value of the annotation. It says nothing about the client secret.
 func (c targetContent) hash() string {
 	h := sha256.New()
-	for _, part := range []map[string]string{c.labels, c.annotations, c.data, c.templates} {
+	parts := []map[string]string{c.labels, c.annotations, c.data}
+	if len(c.templates) > 0 { // else the hash is what it was before there were any
+		parts = append(parts, c.templates)
+	}
+	for _, part := range parts {
 		for _, key := range slices.Sorted(maps.Keys(part)) {
 			fmt.Fprintf(h, "%q=%q\n", key, part[key])
 		}
 		fmt.Fprintln(h)
 	}
-	fmt.Fprintln(h, c.isRetained)
+	if c.isRetained {
+		fmt.Fprintln(h, "retained")
+	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
