@@ -117,7 +117,7 @@ func (r *serverReconciler) acceptIssuer(ctx context.Context, s *serverPass) erro
 		s.accepted = invalidCondition("%s (what was served before stays in force until this is corrected)", findings)
 		return nil
 	}
-	if s.accepted, err = r.checkKubernetesIssuer(ctx, s); err != nil || s.accepted.isSet() {
+	if s.accepted, err = r.checkKubernetesIssuer(s); err != nil || s.accepted.isSet() {
 		return err
 	}
 	s.accepted = trueCondition(v1alpha1.ReasonAccepted, "the issuer is this server's")

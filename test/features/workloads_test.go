@@ -248,6 +248,25 @@ func TestAServerWhoseIssuerIsAnAudienceOfTheAPIServerMayNotHaveTheClusterAsWorkl
 	env.WaitFor("the server without the cluster as workload issuer", server, func() bool { return testenv.IsTrue(server.Status.Conditions, v1alpha1.ConditionAccepted) })
 }
 
+// Whoever may name an API, or a client id of their own, must not be able to hold up the server by that.
+func TestWhoTakesTheNameOfTheClustersIssuerHoldsUpNeitherTheServerNorItsWorkloads(t *testing.T) {
+	env := testenv.New(t, withCluster)
+	account := createServiceAccount(env, env.AppNamespace, "billing")
+	env.ReadyClient("billing", workloadSpec("billing"))
+	token := accountToken(env, account, time.Hour, env.Issuer)
+	var claims jwt.RegisteredClaims
+	if _, _, err := jwt.NewParser().ParseUnverified(token, &claims); err != nil {
+		t.Fatal(err)
+	}
+	env.ReadyAPI(claims.Issuer, []string{"cluster:read"})
+	env.Update(env.Server, func() { env.Server.Spec.Tokens = &v1alpha1.TokenSettings{AccessTokenLifetime: &metav1.Duration{Duration: 77 * time.Second}} })
+	env.Eventually("the change of the server is in force", 30*time.Second, func() (bool, string) {
+		status, answer := workloadToken(env, token)
+		return status == http.StatusOK && answer["expires_in"] == float64(77), fmt.Sprint(status, answer)
+	})
+	env.WaitFor("the server to be accepted", env.Server, func() bool { return testenv.IsTrue(env.Server.Status.Conditions, v1alpha1.ConditionAccepted) })
+}
+
 // The API server is started again and signs with another key from then on: tokens by the old key and
 // by the new one are good, while it is away and after it.
 func TestARotationOfTheClustersKeysFailsNoAuthentication(t *testing.T) {

@@ -13,6 +13,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -57,7 +58,7 @@ func EvaluateClient(s documents.Server, labels map[string]string, c documents.Cl
 		return Decision{Denials: []Denial{{Message: fmt.Sprintf("idTokenSignedResponseAlg: the server does not sign with %q, but with %s",
 			c.IDTokenAlg, strings.Join(s.Algorithms, ", "))}}}
 	}
-	if message := checkWorkloadIdentities(s, c); message != "" {
+	if message := cmp.Or(checkNoIssuer(s, c), checkWorkloadIdentities(s, c)); message != "" {
 		return Decision{Denials: []Denial{{Message: message}}}
 	}
 	var d Decision

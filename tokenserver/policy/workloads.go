@@ -8,6 +8,17 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
+// checkNoIssuer returns which workload issuer of the server has the id of c as its iss; empty if none
+// has: its tokens could not be told from the assertions of the client.
+func checkNoIssuer(s documents.Server, c documents.Client) string {
+	for _, issuer := range s.WorkloadIssuers {
+		if issuer.Issuer != "" && issuer.Issuer == c.ID {
+			return fmt.Sprintf("clientID: %q is not allowed, since tokens of the server's workload issuer %q name it as their issuer", c.ID, issuer.Name)
+		}
+	}
+	return ""
+}
+
 // checkWorkloadIdentities returns which workload issuer of c the server does not have; empty if it
 // has all.
 func checkWorkloadIdentities(s documents.Server, c documents.Client) string {
