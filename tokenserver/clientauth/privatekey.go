@@ -96,8 +96,8 @@ func (a *Authenticator) markUsed(ctx context.Context, client *registry.Client, c
 	case errors.Is(err, storage.ErrExists):
 		return a.assertionRefused("its jti was used before: sign a new one for each request")
 	case errors.Is(err, storage.ErrFull):
-		return oauth.Errorf(oauth.TemporarilyUnavailable, "the client has used as many assertions in the last minutes as it may: "+
-			"let its tokens live longer, or exp of its assertions be sooner").WithHeader("Retry-After", "60").WithCause(err)
+		return oauth.Errorf(oauth.TemporarilyUnavailable, "the client, or all of its namespace together, have used as many assertions in the last minutes as they may: "+
+			"let tokens live longer, or exp of assertions be sooner").WithHeader("Retry-After", "60").WithCause(err)
 	}
 	return err
 }

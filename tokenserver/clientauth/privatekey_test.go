@@ -300,6 +300,33 @@ func TestWhatCannotBeStoredAuthenticatesNobody(t *testing.T) {
 	w.RequireOK(w.Do(withAssertion(w, signer.Sign(t, claimsOf(w, c.ID, nil)))))
 }
 
+// Else who may create clients could fill the storage, with many of them or with one again and again.
+func TestTheClientsOfANamespaceTogetherMayUseSoManyAssertions(t *testing.T) {
+	if bounds := storage.DefaultMarkBounds(storage.MarkAssertion); bounds != (storage.MarkBounds{PerClient: 10_000, PerNamespace: 50_000}) {
+		t.Errorf("the bounds are %+v", bounds)
+	}
+	w := newServer(t)
+	signer := jwkstest.NewSigner("ES256", "k1")
+	elsewhere := clientWithKeys("orders.web", signer)
+	elsewhere.Namespace = "orders"
+	w.AddClient(elsewhere)
+	w.ChangeDocument(func(s *documents.Server) { s.AllowedClients[0].Namespaces = documents.Namespaces{All: true} })
+	w.Memory.SetMarkBounds(storage.MarkAssertion, storage.MarkBounds{PerClient: 2, PerNamespace: 5})
+	c := clientWithKeys("shop.web", signer)
+	for i := range 6 {
+		c.UID = fmt.Sprint("created for the ", i, "th time")
+		w.AddClient(c)
+		a := w.Do(withAssertion(w, signer.Sign(t, claimsOf(w, c.ID, nil))))
+		if i < 5 {
+			w.RequireOK(a)
+		} else if w.CheckError(a, 503, "temporarily_unavailable"); !strings.Contains(a.Body, "or all of its namespace together") {
+			t.Errorf("at the bound: %s", a.Body)
+		}
+		w.RemoveClient(c.ID)
+	}
+	w.RequireOK(w.Do(withAssertion(w, signer.Sign(t, claimsOf(w, elsewhere.ID, nil)))))
+}
+
 func TestKeysAtAURLRotateWithoutAFailure(t *testing.T) {
 	w := newServer(t)
 	old, next := jwkstest.NewSigner("ES256", "old"), jwkstest.NewSigner("EdDSA", "new")

@@ -39,7 +39,7 @@ func DefaultMarkBounds(kind MarkKind) MarkBounds {
 	case MarkToken:
 		return MarkBounds{PerUserAndClient: 100, PerClient: 1_000, PerNamespace: 10_000, PerServer: 100_000}
 	case MarkAssertion:
-		return MarkBounds{PerClient: 10_000}
+		return MarkBounds{PerClient: 10_000, PerNamespace: 50_000}
 	}
 	return MarkBounds{}
 }
