@@ -115,8 +115,14 @@ func (op *operator) readConfigMapKey(
 
 // configMapsOfServer returns the ConfigMaps that a server names, for the index.
 func configMapsOfServer(s *v1alpha1.AuthorizationServer) []string {
-	if s.Spec.Fetch == nil || s.Spec.Fetch.CABundle == nil {
-		return nil
+	var keys []string
+	if s.Spec.Fetch != nil && s.Spec.Fetch.CABundle != nil {
+		keys = append(keys, s.Namespace+"/"+s.Spec.Fetch.CABundle.ConfigMapRef.Name)
 	}
-	return []string{s.Namespace + "/" + s.Spec.Fetch.CABundle.ConfigMapRef.Name}
+	for _, w := range s.Spec.WorkloadIssuers {
+		if w.JWT != nil && w.JWT.JWKS != nil {
+			keys = append(keys, s.Namespace+"/"+w.JWT.JWKS.ConfigMapRef.Name)
+		}
+	}
+	return keys
 }

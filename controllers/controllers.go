@@ -13,6 +13,7 @@
 //	informers.go         how informers come back after an outage of the API server
 //
 //	servers.go           AuthorizationServer: the issuer, the keys, the document, the workload
+//	issuerkeys.go        the keys of workload issuers that are in ConfigMaps
 //	apiserver.go         whether the tokens of the cluster's ServiceAccounts can be a server's credentials
 //	keysecret.go         the Secret with the keys of a server; package keyring decides what is in it
 //	workload.go          the objects that the token servers of a server need

@@ -28,6 +28,9 @@ type serverReconciler struct {
 	// dsnSources holds which version of a Secret was seen to have a DSN, by the server's name, so
 	// that it is read only when it changes.
 	dsnSources sync.Map
+	// issuerKeys holds the keys that were read from ConfigMaps, by the server's name and the
+	// reference, so that they are read only when they change.
+	issuerKeys sync.Map
 	// countInterval is the least time between two changes of what a status says of the clients, and
 	// countWritten holds when it was changed last, by the server's name: a thousand clients that
 	// are created one after the other do not cause a thousand writes.
@@ -61,6 +64,9 @@ type serverPass struct {
 	pending     []keyring.PendingRotation
 	deployed    condition // from ensureWorkload
 	podCount    int32     // from ensureWorkload
+
+	issuerKeys        map[string][]documents.JWK // from readIssuerKeys, by the name of the workload issuer
+	issuerKeysProblem condition                  // from readIssuerKeys; not set if all could be read
 }
 
 // Reconcile decides whether an AuthorizationServer has its issuer, keeps the keys and the identity
@@ -71,6 +77,7 @@ func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		return ctrl.Result{}, err
 	} else if !exists {
 		r.dsnSources.Delete(request.NamespacedName)
+		r.issuerKeys.Delete(request.NamespacedName)
 		r.countWritten.Delete(request.NamespacedName)
 		r.applied.Delete(client.ObjectKey{Namespace: request.Namespace, Name: workload.ServiceAccountName(request.Name)})
 		return r.reconcileDeleted(ctx, compile.KindServer, request.NamespacedName)
@@ -78,11 +85,13 @@ func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	s := &serverPass{server: &server, use: useIn(&server.Status), podCount: server.Status.Replicas}
 	s.failed = runSteps(withCause(ctx, &server), s, []step[*serverPass]{
 		{conditionType: v1alpha1.ConditionAccepted, run: r.acceptIssuer},
+		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.readIssuerKeys},
 		{conditionType: v1alpha1.ConditionAvailable, run: r.ensureKeys},
 		{conditionType: v1alpha1.ConditionAvailable, run: r.writeDocument, runAfterFailure: true}, // a rule that is tightened is in force though keys cannot be written
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveTLS},
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveStorage},
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveCABundle},
+		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveIssuerKeys},
 		{conditionType: v1alpha1.ConditionDeployed, run: r.ensureWorkload},
 		{conditionType: v1alpha1.ConditionAvailable, run: r.readReplicas, runAfterFailure: true},
 	})
@@ -209,6 +218,7 @@ func (r *serverReconciler) writeDocument(ctx context.Context, s *serverPass) err
 	}
 	doc, _ := compile.Server(s.server, keys)
 	bundleErr := r.addCABundle(ctx, s, &doc)
+	addIssuerKeys(s, &doc)
 	owner := compile.OwnerOf(s.server)
 	e, err := r.entries.EnsureDocument(ctx, s.server, compile.IssuerName(s.server), owner, doc, s.entry)
 	if errors.Is(err, names.ErrTaken) { // only by an Entry that a user wrote

@@ -73,6 +73,18 @@ type JWTWorkloadIssuer struct {
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1m') && duration(self) <= duration('24h')`,message="maxLifetime must be a duration from 1m to 24h in whole h, m and s, such as 15m"
 	// +optional
 	MaxLifetime *metav1.Duration `json:"maxLifetime,omitempty"`
+
+	// jwks are the keys of the issuer. Default: those that its discovery document names (OpenID
+	// Connect Discovery 1.0 section 4).
+	// +optional
+	JWKS *WorkloadIssuerJWKS `json:"jwks,omitempty"`
+}
+
+// WorkloadIssuerJWKS are the keys of an issuer that token servers cannot reach.
+type WorkloadIssuerJWKS struct {
+	// configMapRef names the ConfigMap key that holds the JWK Set (RFC 7517 section 5), in the
+	// server's namespace. A change needs no restart.
+	ConfigMapRef ConfigMapKeyReference `json:"configMapRef"`
 }
 
 // WorkloadIdentity is a workload that may authenticate as the client.

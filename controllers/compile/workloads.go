@@ -12,7 +12,7 @@ import (
 // ServiceAccounts are, if they are projected as Kubernetes does by default.
 const defaultWorkloadLifetime = time.Hour
 
-// workloadIssuers returns the workload issuers of a server.
+// workloadIssuers returns the workload issuers of a server, without the keys that are in ConfigMaps.
 func workloadIssuers(as *v1alpha1.AuthorizationServer) (issuers []documents.WorkloadIssuer) {
 	for _, w := range as.Spec.WorkloadIssuers {
 		issuer := documents.WorkloadIssuer{Name: w.Name, Type: string(w.Type), MaxLifetime: seconds(nil, defaultWorkloadLifetime)}
@@ -21,7 +21,7 @@ func workloadIssuers(as *v1alpha1.AuthorizationServer) (issuers []documents.Work
 			issuer.TokenReview = w.Kubernetes != nil && w.Kubernetes.Verification == v1alpha1.TokenVerificationTokenReview
 		case w.JWT != nil:
 			issuer.Issuer, issuer.MaxLifetime = w.JWT.Issuer, seconds(w.JWT.MaxLifetime, defaultWorkloadLifetime)
-			issuer.Discovery = true
+			issuer.Discovery = w.JWT.JWKS == nil
 		}
 		issuers = append(issuers, issuer)
 	}
