@@ -2,7 +2,8 @@
 // that it registered: client_secret_basic, client_secret_post, private_key_jwt, WorkloadIdentity, or none.
 //
 // The response is the same, byte for byte and in the work that it takes, for an unknown client, a
-// suspended one and a wrong secret, with every method, so that client ids cannot be guessed. Only a
+// suspended one and a wrong secret, with every method, so that client ids cannot be guessed; except
+// that once in ten seconds a request may wait for the keys of a client that are fetched. Only a
 // client that sent the right secret by another method than its own learns so, and one that sends an
 // assertion with a good signature learns what is wrong with that.
 //
@@ -42,7 +43,8 @@ type Authenticator struct {
 		CreateMark(ctx context.Context, m storage.Mark) error
 	}
 	Now func() time.Time
-	// OnUse, if set, is called with each credential that was used. It must not block.
+	// OnUse, if set, is called with each secret that was used. It must not block. Keys are not counted
+	// as uses: their number has no bound, since the client changes them itself.
 	OnUse func(registry.CredentialUse)
 	// Metrics may be nil.
 	Metrics *Metrics

@@ -29,8 +29,7 @@ func (a *Authenticator) authenticateSigned(ctx context.Context, s assertion) (*r
 		}
 		return nil, a.authenticationFailed(wrongMethod)
 	}
-	key, err := a.verifySigned(ctx, client, s.jws)
-	if err != nil {
+	if err := a.verifySigned(ctx, client, s.jws); err != nil {
 		return nil, a.authenticationFailed(wrongSignature)
 	}
 	if advice := a.checkSigned(s); advice != "" {
@@ -39,21 +38,22 @@ func (a *Authenticator) authenticateSigned(ctx context.Context, s assertion) (*r
 	if err := a.markUsed(ctx, client, s.claims); err != nil {
 		return nil, err
 	}
-	a.notifyUse(registry.CredentialUse{ClientUID: client.UID, CredentialID: key.Thumbprint})
 	return client, nil
 }
 
-// verifySigned returns the key of the client that signed an assertion.
-func (a *Authenticator) verifySigned(ctx context.Context, client *registry.Client, s jwks.JWS) (jwks.Key, error) {
+// verifySigned returns an error unless a key of the client signed an assertion.
+func (a *Authenticator) verifySigned(ctx context.Context, client *registry.Client, s jwks.JWS) error {
 	if client.JWKSURI != "" {
-		return a.Sources.URL(fetch.ForClient, client.JWKSURI).Verify(ctx, s)
+		_, err := a.Sources.URL(fetch.ForClient, client.JWKSURI).Verify(ctx, s)
+		return err
 	}
 	set, err := jwks.NewSet(client.JWKS)
 	if err != nil {
 		_ = jwks.VerifyDummy(s)
-		return jwks.Key{}, err
+		return err
 	}
-	return set.Verify(s)
+	_, err = set.Verify(s)
+	return err
 }
 
 // checkSigned returns what is wrong with an assertion whose signature is good, for its sender; empty
