@@ -2,7 +2,8 @@
 // token server gets, and the conditions.
 //
 //	flows_test.go       the five flows
-//	workloads_test.go   clients that are workloads
+//	workloads_test.go   clients that are ServiceAccounts
+//	workload_issuers_test.go  clients that are workloads elsewhere
 //	discovery_test.go   what the metadata advertises works, and nothing else does
 //	keys_test.go        clients that sign with their own keys
 //	life_test.go        clients, rules and namespaces are created, changed and deleted

@@ -121,6 +121,9 @@ func TestAPodWithoutAnySecretGetsATokenByItsServiceAccount(t *testing.T) {
 	if err := testenv.Kube.List(t.Context(), &secrets, client.InNamespace(env.AppNamespace)); err != nil || len(secrets.Items) != 0 {
 		t.Errorf("there are %d Secrets (%v)", len(secrets.Items), err)
 	}
+	if status, discovery := env.Get("/.well-known/openid-configuration", ""); status != http.StatusOK || !strings.Contains(fmt.Sprint(discovery["token_endpoint_auth_methods_supported"]), "private_key_jwt") {
+		t.Errorf("the discovery document has %v", discovery["token_endpoint_auth_methods_supported"])
+	}
 }
 
 func TestTokensOfServiceAccountsThatAreNotMeantForTheServerAreRefused(t *testing.T) {
@@ -259,7 +262,9 @@ func TestWhoTakesTheNameOfTheClustersIssuerHoldsUpNeitherTheServerNorItsWorkload
 		t.Fatal(err)
 	}
 	env.ReadyAPI(claims.Issuer, []string{"cluster:read"})
-	env.Update(env.Server, func() { env.Server.Spec.Tokens = &v1alpha1.TokenSettings{AccessTokenLifetime: &metav1.Duration{Duration: 77 * time.Second}} })
+	env.Update(env.Server, func() {
+		env.Server.Spec.Tokens = &v1alpha1.TokenSettings{AccessTokenLifetime: &metav1.Duration{Duration: 77 * time.Second}}
+	})
 	env.Eventually("the change of the server is in force", 30*time.Second, func() (bool, string) {
 		status, answer := workloadToken(env, token)
 		return status == http.StatusOK && answer["expires_in"] == float64(77), fmt.Sprint(status, answer)
