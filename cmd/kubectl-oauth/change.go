@@ -12,6 +12,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/cmd/kubectl-oauth/cluster"
+	"github.com/oauth-operator/oauth-operator/cmd/kubectl-oauth/explain"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 )
 
@@ -157,7 +158,7 @@ func raiseRevision(object client.Object) (field []string, value any, err error) 
 
 func describeRotation(object client.Object) string {
 	c := object.(*v1alpha1.OAuthClient)
-	return fmt.Sprintf("the Secret %s gets another value, and the one before stays good for %s", compile.SecretTarget(c).Name, compile.Overlap(c))
+	return fmt.Sprintf("the Secret %s gets another value, and the one before stays good for %s", compile.SecretTarget(c).Name, explain.ShortDuration(compile.Overlap(c).String()))
 }
 
 func newRevokeCommand(o *options) *cobra.Command {

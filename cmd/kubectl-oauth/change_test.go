@@ -105,7 +105,7 @@ func TestASecretIsRotatedAndTheOneBeforeStaysGood(t *testing.T) {
 	var secrets []string
 	for range 2 { // the second time there is a spec.secret
 		before := env.Config(c)
-		if out := p.succeed("rotate", "client/service"); !strings.Contains(out, "the Secret service-oauth gets another value, and the one before stays good for 24h") {
+		if out := p.succeed("rotate", "client/service"); !strings.Contains(out, "the Secret service-oauth gets another value, and the one before stays good for 24h\n") {
 			t.Errorf("it says %s", out)
 		}
 		env.Eventually("the Secret to hold another value", eventuallyTimeout, func() (bool, string) {

@@ -236,6 +236,11 @@ spec:
 	if len(a.Reasons) != 1 || a.Reasons[0].Field != "spec.allowedClients[team]" {
 		t.Errorf("a manifest of its own: %+v", a)
 	}
+	workload := strings.Replace(client, "client_secret_basic", "WorkloadIdentity\n  workloadIdentities: [{serviceAccount: {name: billing}}]", 1)
+	a = explainJSON(p, exitNo, "-f", write(workload+api))
+	if len(a.Reasons) != 1 || a.Reasons[0].Field != "spec.workloadIssuers" {
+		t.Errorf("without a workload issuer: %+v", a)
+	}
 	// A user who may not try to create it is told, and answered all the same.
 	reader := newPerson(env, "reader").may(env.ServerNamespace, "get authorizationservers").may(env.AppNamespace, "get namespaces")
 	a = explainJSON(reader, exitUnknown, "-f", write(client))

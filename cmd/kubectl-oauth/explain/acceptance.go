@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -26,7 +27,7 @@ func (e *explanation) checkAcceptance() Outcome {
 	e.decision, e.answer.Rule = decision, decision.Rule
 	if !decision.Accepted {
 		for _, denial := range decision.Denials {
-			e.refuse(Reason{Object: e.answer.Server, Field: ruleField(denial.Rule), Message: denial.Message})
+			e.refuse(Reason{Object: e.answer.Server, Field: deniedBy(denial), Message: denial.Message})
 		}
 		return No
 	}
@@ -40,6 +41,19 @@ func (e *explanation) checkAcceptance() Outcome {
 		return Yes
 	}
 	return e.refuse(e.conditionReason(*accepted))
+}
+
+// deniedBy returns the path of the field of the server that a denial is about. What no rule can
+// allow is a matter of what the server has.
+func deniedBy(d policy.Denial) string {
+	switch {
+	case d.Rule != "":
+	case strings.HasPrefix(d.Message, "workloadIdentities"):
+		return "spec.workloadIssuers"
+	case strings.HasPrefix(d.Message, "idTokenSignedResponseAlg"):
+		return "spec.signing.algorithms"
+	}
+	return ruleField(d.Rule)
 }
 
 // ruleField returns the path of a rule, or of all rules without a name.

@@ -43,7 +43,7 @@ func (a Answer) printTable(out io.Writer) {
 	fmt.Fprintln(table, "GRANT TYPE\tSUCCEEDS\tTOKEN FOR\tSCOPES\tLIFETIME")
 	for _, g := range a.GrantTypes {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", g.GrantType, g.Succeeds,
-			orDash(strings.Join(g.Audience, ",")), orDash(strings.Join(g.Scopes, ",")), orDash(shorten(g.AccessTokenLifetime)))
+			orDash(strings.Join(g.Audience, ",")), orDash(strings.Join(g.Scopes, ",")), orDash(ShortDuration(g.AccessTokenLifetime)))
 	}
 	_ = table.Flush() // the terminal may be gone
 	if len(a.Scopes) == 0 {
@@ -73,8 +73,8 @@ func orDash(text string) string {
 	return text
 }
 
-// shorten writes a duration as people do: "5m" for "5m0s", "1h" for "1h0m0s".
-func shorten(duration string) string {
+// ShortDuration writes a duration as people do: "5m" for "5m0s", "1h" for "1h0m0s".
+func ShortDuration(duration string) string {
 	for _, zero := range []string{"m0s", "h0m"} {
 		if strings.HasSuffix(duration, zero) {
 			duration = strings.TrimSuffix(duration, zero[1:])
