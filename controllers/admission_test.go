@@ -96,7 +96,7 @@ func TestTheAdmissionPolicyLetsTheManagerWriteOnlyItsOwnSecrets(t *testing.T) {
 		"retained-unmarked":       func(s *corev1.Secret) { retained(s); delete(s.Annotations, v1alpha1.AdoptAnnotation) },
 		"retained-for-another":    func(s *corev1.Secret) { retained(s); s.Annotations[v1alpha1.AdoptAnnotation] = "another" },
 		"retained-unlabelled":     func(s *corev1.Secret) { retained(s); s.Labels = nil },
-		"retained-by-nobody":      func(s *corev1.Secret) { retained(s); delete(s.Annotations, retainedAnnotation) },
+		"retained-by-none":        func(s *corev1.Secret) { retained(s); delete(s.Annotations, retainedAnnotation) },
 		"x-tokenserver-upstreams": retained,
 	} {
 		if err := bound.Create(t.Context(), secretNamed(namespace, name, change)); !isRefused(err) {

@@ -177,7 +177,7 @@ func expectClient(t *testing.T, c *v1alpha1.OAuthClient, doc documents.Client) {
 	}
 	const secret = "the-secret-0123456789-abcdefghijklm"
 	secretData, findings := SecretData(c, doc, "https://auth.example.com", AnySecret)
-	if real, others := SecretData(c, doc, "https://auth.example.com", secret); len(findings) == 0 && (len(others) > 0 || real[SecretKeyClientSecret] != secret) {
+	if data, others := SecretData(c, doc, "https://auth.example.com", secret); len(findings) == 0 && (len(others) > 0 || data[SecretKeyClientSecret] != secret) {
 		t.Errorf("with another secret there are mistakes: %v", others)
 	}
 	configMapData, _ := ConfigMapData(c, doc, "https://auth.example.com")
