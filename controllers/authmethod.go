@@ -1,23 +1,107 @@
 package controllers
 
 import (
+	"fmt"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
 )
+
+func usesSecret(method string) bool { return v1alpha1.TokenEndpointAuthMethod(method).UsesSecret() }
+
+// keepPreviousAuth writes into the document by which method the client authenticated before, if that
+// has changed since the stored document. The old method stays good, with its own keys and secrets, for
+// the overlap: not if the client has become public, and not if no rule accepts the client with it any
+// more.
+func (r *clientReconciler) keepPreviousAuth(s *clientPass, stored documents.Client) {
+	now := r.now()
+	s.document.PreviousAuth = stored.PreviousAuth
+	if stored.AuthMethod != s.document.AuthMethod {
+		s.document.PreviousAuth = nil
+		if stored.AuthMethod != oauth.AuthMethodNone {
+			s.document.PreviousAuth = &documents.PreviousAuth{
+				Method: stored.AuthMethod, JWKS: stored.JWKS, JWKSURI: stored.JWKSURI, WorkloadIdentities: stored.WorkloadIdentities,
+				Until: now.Add(compile.Overlap(s.client)).Unix(),
+			}
+		}
+	}
+	if p := s.document.PreviousAuth; p != nil && (s.document.AuthMethod == oauth.AuthMethodNone || p.Until <= now.Unix() || s.refusesPrevious(now)) {
+		s.document.PreviousAuth = nil
+	}
+	if p := s.document.PreviousAuth; p != nil {
+		s.requeueAt = earliest(s.requeueAt, time.Unix(p.Until, 0))
+	}
+	if !usesSecret(s.document.AuthMethod) {
+		s.document.Credentials = retireWithMethod(s.document.Credentials, s.document.PreviousAuth)
+	}
+}
+
+// refusesPrevious reports whether the rules accept the client, and not as it was before. While they
+// do not accept it at all, token servers refuse it whatever it sends.
+func (s *clientPass) refusesPrevious(now time.Time) bool {
+	return s.decision.Accepted && !policy.EvaluateClient(s.server.document, s.server.namespaceLabels, s.document.AsBefore(), now).Accepted
+}
+
+// retireWithMethod returns the credentials of a client that does not authenticate by a secret any
+// more: they end with the method before, and at once if that is none with a secret.
+func retireWithMethod(credentials []documents.Credential, previous *documents.PreviousAuth) []documents.Credential {
+	if previous == nil || !usesSecret(previous.Method) {
+		return nil
+	}
+	var kept []documents.Credential
+	for _, c := range credentials {
+		if c.State != documents.CredentialRetiring || c.RetireAfter > previous.Until {
+			c.State, c.RetireAfter = documents.CredentialRetiring, previous.Until
+		}
+		kept = append(kept, c)
+	}
+	return kept
+}
+
+// planWithoutSecret plans for a client that authenticates without a secret. The credentials that it
+// had are good until their time.
+func (state secretState) planWithoutSecret(now time.Time) credentialPlan {
+	kept, ended := removeEnded(state.credentials, now)
+	message := "a public client has no credential"
+	if state.withoutSecret != oauth.AuthMethodNone {
+		message = fmt.Sprintf("the client authenticates by %s, without a secret", state.withoutSecret)
+	}
+	if len(kept) > 0 {
+		message += fmt.Sprintf("; the secret that it had is good until %s", timeText(lastEnd(kept)))
+	}
+	return credentialPlan{
+		credentials: kept, ended: ended, deletesOthers: true, condition: trueCondition(v1alpha1.ReasonNotNeeded, message),
+	}
+}
+
+// lastEnd returns when the last of some Retiring credentials ends.
+func lastEnd(credentials []documents.Credential) (last time.Time) {
+	for _, c := range credentials {
+		last = latest(last, endOf(c))
+	}
+	return last
+}
 
 // newAuthenticationStatus returns how a client authenticates. It has done so since before, or since
 // now if the method has changed; a client without that status has since it was created.
-func newAuthenticationStatus(c *v1alpha1.OAuthClient, now time.Time) *v1alpha1.AuthenticationStatus {
-	method := string(c.Spec.TokenEndpointAuthMethod)
-	known := c.Status.Authentication
-	switch {
+func newAuthenticationStatus(c *v1alpha1.OAuthClient, previous *documents.PreviousAuth, now time.Time) *v1alpha1.AuthenticationStatus {
+	status := &v1alpha1.AuthenticationStatus{Method: string(c.Spec.TokenEndpointAuthMethod)}
+	switch known := c.Status.Authentication; {
 	case known == nil:
-		return &v1alpha1.AuthenticationStatus{Method: method, Since: metav1.NewTime(c.CreationTimestamp.UTC())}
-	case known.Method == method:
-		return known.DeepCopy()
+		status.Since = metav1.NewTime(c.CreationTimestamp.UTC())
+	case known.Method == status.Method:
+		status.Since = known.Since
+	default:
+		status.Since = metav1.NewTime(now.UTC().Truncate(time.Second))
 	}
-	return &v1alpha1.AuthenticationStatus{Method: method, Since: metav1.NewTime(now.UTC().Truncate(time.Second))}
+	if previous != nil {
+		status.PreviousMethod, status.PreviousUntil = previous.Method, unixTime(previous.Until)
+	}
+	return status
 }

@@ -118,10 +118,8 @@ func (r *clientReconciler) updateEntry(ctx context.Context, s *clientPass) error
 	if s.entry != nil {
 		if stored, err := decodeEntry[documents.Client](s.entry); err == nil {
 			s.document.Credentials, s.document.RevokedCredentials, revoked = revoke(stored.Credentials, stored.RevokedCredentials, revokedIDs(s.client))
+			r.keepPreviousAuth(s, stored)
 		}
-	}
-	if !s.client.Spec.TokenEndpointAuthMethod.UsesSecret() {
-		s.document.Credentials = nil
 	}
 	if s.nameEntry == nil {
 		return nil // keepCredentials creates it, with the credential in it

@@ -89,7 +89,7 @@ func (r *clientReconciler) fillStatus(s *clientPass) {
 	if !s.nextRotation.IsZero() {
 		status.NextRotation = unixTime(s.nextRotation.Unix())
 	}
-	status.Authentication = newAuthenticationStatus(s.client, r.now())
+	status.Authentication = newAuthenticationStatus(s.client, s.document.PreviousAuth, r.now())
 	if status.LegacyUntil = unixTime(s.decision.LegacyUntil); !s.accepted.isTrue() {
 		status.LegacyUntil = nil
 	}

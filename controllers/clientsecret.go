@@ -38,7 +38,7 @@ func (r *clientReconciler) keepCredentials(ctx context.Context, s *clientPass) e
 // API server the content that the plan needs.
 func (r *clientReconciler) observeSecret(ctx context.Context, s *clientPass) (state secretState, err error) {
 	if !s.client.Spec.TokenEndpointAuthMethod.UsesSecret() {
-		return secretState{isPublic: true}, nil
+		return secretState{withoutSecret: s.document.AuthMethod, credentials: s.document.Credentials}, nil
 	}
 	state.uid, state.rotation = s.client.UID, compile.SecretRotationOf(s.client)
 	state.credentials, state.revoked = s.document.Credentials, s.document.RevokedCredentials

@@ -222,6 +222,11 @@ func TestAFieldThatNarrowsWaitsForEveryTokenServerThatCannotReadIt(t *testing.T)
 			updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.TokensNotBefore = inSeconds(-1) })
 			return c, c.Status.ClientID
 		},
+		"a method that was changed": func(env *testEnv) (client.Object, string) {
+			c := env.readyClient()
+			updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.TokenEndpointAuthMethod = v1alpha1.AuthMethodPost })
+			return c, c.Status.ClientID
+		},
 		"tokensNotBefore of a user": func(env *testEnv) (client.Object, string) {
 			u := env.newUser("alice", "correct horse")
 			env.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)

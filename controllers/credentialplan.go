@@ -15,12 +15,14 @@ import (
 // secretState is what a pass has observed of the secret of a client. Secrets are read only where
 // the plan needs their content, so a value may be empty.
 type secretState struct {
-	uid         types.UID // of the client
-	isPublic    bool
-	rotation    compile.SecretRotation
-	credentials []documents.Credential // in the client's Entry
-	revoked     []documents.RevokedCredential
-	target      *secretTarget // the Secret that the operator writes; nil: none
+	uid types.UID // of the client
+	// withoutSecret is the tokenEndpointAuthMethod of a client that authenticates without a secret;
+	// empty: it has one.
+	withoutSecret string
+	rotation      compile.SecretRotation
+	credentials   []documents.Credential // in the client's Entry
+	revoked       []documents.RevokedCredential
+	target        *secretTarget // the Secret that the operator writes; nil: none
 	// targetProblem says why the target must not be written, if so.
 	targetProblem condition
 
@@ -76,8 +78,8 @@ func (p credentialPlan) credentialsAfterWrite(written secretVersion, now time.Ti
 // planCredentials decides what to write, from what was observed. A client whose Secret cannot be
 // written, or whose source cannot be used, keeps the credentials that it has.
 func planCredentials(state secretState, now time.Time, random io.Reader) (credentialPlan, error) {
-	if state.isPublic {
-		return credentialPlan{deletesOthers: true, condition: trueCondition(v1alpha1.ReasonNotNeeded, "the client has no secret: its tokenEndpointAuthMethod needs none")}, nil
+	if state.withoutSecret != "" {
+		return state.planWithoutSecret(now), nil
 	}
 	hadCredentials := len(state.credentials) > 0 || len(state.revoked) > 0
 	var plan credentialPlan

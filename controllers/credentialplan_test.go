@@ -264,7 +264,7 @@ func TestThePlanOfASecretThatAUserWrote(t *testing.T) {
 }
 
 func TestThePlanOfAPublicClient(t *testing.T) {
-	expectPlan(t, "public", secretState{isPublic: true}, wantedPlan{reason: v1alpha1.ReasonNotNeeded})
+	expectPlan(t, "public", secretState{withoutSecret: "none"}, wantedPlan{reason: v1alpha1.ReasonNotNeeded})
 }
 
 func TestARetiringCredentialStaysUntilItsTimeAndIsThenRemoved(t *testing.T) {

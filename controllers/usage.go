@@ -255,7 +255,7 @@ func (r *clientReconciler) reportRefusal(c *v1alpha1.OAuthClient, use internalv1
 	r.usageReports.addEvent(refusedMethod{c.UID, use.RefusedMethod})
 	r.events.Eventf(c, nil, corev1.EventTypeWarning, reasonWrongMethod, eventAction,
 		"the client sends its secret, which is right, by %s, and is refused, since spec.tokenEndpointAuthMethod is %s: "+
-			"have the application send it by that, or change the field", use.RefusedMethod, c.Spec.TokenEndpointAuthMethod)
+			"have the application authenticate by that, or change the field", use.RefusedMethod, c.Spec.TokenEndpointAuthMethod)
 }
 
 // newCredentialStatus returns what the status says of credentials. Their last uses stay as they

@@ -20,6 +20,18 @@ type AuthenticationStatus struct {
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	Since metav1.Time `json:"since"`
+
+	// previousMethod is the method that the client had before, while that is still accepted.
+	// +kubebuilder:validation:MaxLength=32
+	// +optional
+	PreviousMethod string `json:"previousMethod,omitempty"`
+
+	// previousUntil is when the previous method ends.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
+	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
+	// +optional
+	PreviousUntil *metav1.Time `json:"previousUntil,omitempty"`
 }
 
 // AuthMethodUse is how many clients of a server use an authentication method.

@@ -1,5 +1,6 @@
 // Package clientauth authenticates clients (RFC 6749 section 2.3). A client uses the one method
-// that it registered: client_secret_basic, client_secret_post, private_key_jwt, WorkloadIdentity, or none.
+// that it registered: client_secret_basic, client_secret_post, private_key_jwt, WorkloadIdentity or
+// none. For a while after that was changed, the one before is good too (registry.Client).
 //
 // The response is the same, byte for byte and in the work that it takes, for an unknown client, a
 // suspended one and a wrong secret, with every method, so that client ids cannot be guessed; except
@@ -80,12 +81,13 @@ func (a *Authenticator) Authenticate(r *http.Request, form oauth.Params) (*regis
 		return nil, a.authenticationFailed(wrongMethod)
 	case !matches:
 		return nil, a.authenticationFailed(wrongSecret)
-	case p.method != client.AuthMethod:
+	}
+	if _, allowed := client.Authentication(p.method); !allowed {
 		a.Metrics.countFailure(wrongMethod)
 		use.RefusedMethod = p.method
 		a.notifyUse(use)
 		return nil, a.withChallenge(oauth.Errorf(oauth.InvalidClient,
-			"the secret is right, but the request sent it by %s: send it by %s, or change the client's tokenEndpointAuthMethod",
+			"the secret is right, but the request sent it by %s: authenticate by %s, or change the client's tokenEndpointAuthMethod",
 			p.method, client.AuthMethod))
 	}
 	a.notifyUse(use)

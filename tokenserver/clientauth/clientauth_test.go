@@ -277,8 +277,8 @@ func TestWhoHoldsTheRightSecretIsToldThatItCameByTheWrongMethod(t *testing.T) {
 		r    *http.Request
 		told string // what the description has; empty: what everybody is told
 	}{
-		{newEncodedRequest(w, post.ID, servertest.Secret), "by client_secret_basic: send it by client_secret_post"},
-		{posted(basic.ID, servertest.Secret), "by client_secret_post: send it by client_secret_basic"},
+		{newEncodedRequest(w, post.ID, servertest.Secret), "by client_secret_basic: authenticate by client_secret_post"},
+		{posted(basic.ID, servertest.Secret), "by client_secret_post: authenticate by client_secret_basic"},
 		{newEncodedRequest(w, post.ID, "wrong"), ""}, {posted(basic.ID, "wrong"), ""}, {posted(basic.ID, ""), ""},
 		{posted(public.ID, servertest.Secret), ""}, {newEncodedRequest(w, public.ID, servertest.Secret), ""},
 	} {

@@ -200,6 +200,29 @@ type Client struct {
 	WorkloadIdentities []WorkloadIdentity `json:"workloadIdentities,omitempty" format:"client/v2"`
 	// TokensNotBefore is as of the Server, for what was issued to this client.
 	TokensNotBefore int64 `json:"tokensNotBefore,omitempty" format:"client/v2"`
+	// PreviousAuth is how the client authenticated before AuthMethod was changed, and still may.
+	PreviousAuth *PreviousAuth `json:"previousAuth,omitempty" format:"client/v2"`
+}
+
+// PreviousAuth is an authentication method that a client had. Its secrets are among the Credentials
+// of the client.
+type PreviousAuth struct {
+	// Method is as Client.AuthMethod, but never none.
+	Method string `json:"method"`
+	// JWKS, JWKSURI and WorkloadIdentities are as those of the Client.
+	JWKS               []JWK              `json:"jwks,omitempty"`
+	JWKSURI            string             `json:"jwksURI,omitempty"`
+	WorkloadIdentities []WorkloadIdentity `json:"workloadIdentities,omitempty"`
+	// Until is when the method ends, in Unix seconds.
+	Until int64 `json:"until"`
+}
+
+// AsBefore returns the client as it would be with the method and the keys or identities of its
+// PreviousAuth, which must not be nil.
+func (c Client) AsBefore() Client {
+	p := c.PreviousAuth
+	c.AuthMethod, c.JWKS, c.JWKSURI, c.WorkloadIdentities, c.PreviousAuth = p.Method, p.JWKS, p.JWKSURI, p.WorkloadIdentities, nil
+	return c
 }
 
 // Credential states. Credentials of each state authenticate, Retiring ones until RetireAfter;

@@ -32,9 +32,11 @@ type Client struct {
 	revision    Revision
 	accepted    bool
 	endedGrants []string // that it registered, and that the rule has ended (policy.Decision)
-	issuer      string
-	scopes      []string                    // that it may have now, in the order registered
-	scopeOwners map[string]ResourceServerID // by scope; a built-in one has none
+	// previousAllowed reports whether the rules allow the client its PreviousAuth.
+	previousAllowed bool
+	issuer          string
+	scopes          []string                    // that it may have now, in the order registered
+	scopeOwners     map[string]ResourceServerID // by scope; a built-in one has none
 }
 
 // Client returns the client with an id. It returns false if the client is unknown, suspended or not
@@ -78,7 +80,7 @@ func (r *Registry) evaluateClient(doc documents.Client, now time.Time) *Client {
 	labels := r.namespaceLabels(doc.Namespace)
 	d := policy.EvaluateClient(r.server.document, labels, doc, now)
 	c.accepted, c.Rule, c.AccessTokenLifetime = d.Accepted, d.Rule, d.AccessTokenLifetime.Duration()
-	c.endedGrants = d.EndedGrants
+	c.endedGrants, c.previousAllowed = d.EndedGrants, r.allowsPrevious(doc, labels, now)
 	c.issuer, c.scopeOwners = r.server.document.Issuer, map[string]ResourceServerID{}
 	for _, scope := range doc.Scopes {
 		if oauth.IsBuiltInScope(scope) {

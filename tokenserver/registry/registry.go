@@ -10,6 +10,7 @@
 //	client_scopes.go    the scopes and the audience of a client's requests
 //	resource_server.go  resource servers and scopes
 //	binding.go          tells a resource server from one that is created again under its identifier
+//	previous_auth.go    how a client may authenticate after its method was changed
 //	user.go             users
 //	not_before.go       what the tokensNotBefore of documents void
 //	hash_costs.go       how much verifying the passwords of users costs

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
@@ -35,7 +36,11 @@ func (i serviceAccountIndex) remove(c *clientRecord) {
 // ownServiceAccounts returns the subjects of the ServiceAccounts of its own namespace that a client
 // lists.
 func ownServiceAccounts(doc documents.Client) (subjects []string) {
-	for _, identity := range doc.WorkloadIdentities {
+	identities := doc.WorkloadIdentities
+	if doc.PreviousAuth != nil {
+		identities = slices.Concat(identities, doc.PreviousAuth.WorkloadIdentities)
+	}
+	for _, identity := range identities {
 		if namespace, ok := documents.ServiceAccountNamespace(identity.Subject); ok && identity.Issuer == "" && namespace == doc.Namespace {
 			subjects = append(subjects, identity.Subject)
 		}
@@ -65,10 +70,11 @@ func (r *Registry) ClientOfServiceAccount(issuer documents.WorkloadIssuer, subje
 // HasIdentity reports whether the client authenticates by WorkloadIdentity and lists a workload: the
 // subject of a token of the issuer, and the UID of the ServiceAccount in it.
 func (c *Client) HasIdentity(issuer documents.WorkloadIssuer, subject, uid string) bool {
-	if c.AuthMethod != oauth.AuthMethodWorkloadIdentity {
+	doc, ok := c.Authentication(oauth.AuthMethodWorkloadIdentity)
+	if !ok {
 		return false
 	}
-	for _, identity := range c.WorkloadIdentities {
+	for _, identity := range doc.WorkloadIdentities {
 		if identity.Is(issuer, subject, uid) {
 			return true
 		}
