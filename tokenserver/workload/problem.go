@@ -19,8 +19,11 @@ func (v *Verifier) Run(ctx context.Context) {
 	for clock.Sleep(ctx, lookInterval) {
 		server, _ := v.Server()
 		for _, issuer := range server.WorkloadIssuers {
-			if issuer.Type == documents.WorkloadIssuerKubernetes && v.cluster != nil {
+			switch {
+			case issuer.Type == documents.WorkloadIssuerKubernetes && v.cluster != nil:
 				v.cluster.keep(ctx, issuer, v.Now())
+			case issuer.Discovery: // so that it is known when it is back
+				v.discovered(issuer.Issuer).Retry(pollInterval)
 			}
 		}
 		if problem := v.Problem(); problem != last && v.OnProblem != nil {

@@ -202,6 +202,27 @@ func TestAnIssuerWhoseKeysCannotBeFetchedIsAProblemOfTheServer(t *testing.T) {
 	}
 }
 
+func TestAnIssuerThatIsBackIsNoProblemAnyMoreAlsoIfNobodySendsItsTokens(t *testing.T) {
+	signer := jwkstest.NewSigner("ES256", "k1")
+	w := newWorld(t)
+	document := *w.document.Load()
+	document.WorkloadIssuers = []documents.WorkloadIssuer{{Name: "ci", Type: documents.WorkloadIssuerJWT, Issuer: w.issuer(), Discovery: true}}
+	w.document.Store(&document)
+	go w.Run(t.Context())
+	w.provider.Handle(http.NotFound)
+	_ = w.verify(w.issuer(), signer)
+	w.waitForProblem(`workload issuer "ci": its keys cannot be fetched (BadAnswer)`)
+	before := w.provider.Fetches()
+	w.advance(59 * time.Second)
+	time.Sleep(1500 * time.Millisecond)
+	if again := w.provider.Fetches(); again != before {
+		t.Errorf("%d fetches within a minute", again-before)
+	}
+	w.serve(w.issuer(), w.provider.URL, signer)
+	w.advance(2 * time.Second)
+	w.waitForProblem("")
+}
+
 // What keeps workloads of the cluster from authenticating is told before one tries.
 func TestAnAPIServerThatGivesNoKeysOrNoReviewsIsAProblemOfTheServer(t *testing.T) {
 	w := newWorld(t)
