@@ -3,7 +3,11 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -81,4 +85,45 @@ func publicKeys(value []byte) ([]documents.JWK, error) {
 		}
 	}
 	return keys, nil
+}
+
+// keySetCondition says that token servers cannot fetch the keys at spec.jwksURI; not set if none of
+// them says so.
+func keySetCondition(s *clientPass) condition {
+	if s.client.Spec.JWKSURI == "" {
+		return condition{}
+	}
+	for _, replica := range s.replicas {
+		for _, problem := range replica.Spec.KeySetProblems {
+			if problem.ClientUID == s.client.UID {
+				return falseCondition(problem.Reason, "spec.jwksURI: %s; what was fetched in the last 24 hours counts until then", keySetAdvice[problem.Reason])
+			}
+		}
+	}
+	return condition{}
+}
+
+// keySetAdvice says what a reason of a KeySetProblem means.
+var keySetAdvice = map[string]string{
+	v1alpha1.ReasonUnreachable:    "token servers cannot reach it: check the address; if it is a private one, have the server's owner list its host in spec.fetch.jwksHosts",
+	v1alpha1.ReasonBadCertificate: "its certificate is not for this host, has expired, or is of an authority that token servers do not trust",
+	v1alpha1.ReasonBadAnswer:      "what is there is no JWK Set: it must be answered with status 200, without a redirect, and with at most 256 KiB of JSON",
+}
+
+// mapReplicaToKeySets maps a Replica to the clients whose key sets it could not fetch.
+func (op *operator) mapReplicaToKeySets(ctx context.Context, changed client.Object) []client.ObjectKey {
+	replica, ok := changed.(*internalv1alpha1.Replica)
+	if !ok {
+		return nil
+	}
+	var keys []client.ObjectKey
+	for _, problem := range replica.Spec.KeySetProblems {
+		keys = append(keys, op.listKeys(ctx, &v1alpha1.OAuthClientList{}, client.MatchingFields{indexUID: string(problem.ClientUID)})...)
+	}
+	return keys
+}
+
+// differInKeySets reports whether a Replica could fetch other key sets than before.
+func differInKeySets(before, after *internalv1alpha1.Replica) bool {
+	return !slices.Equal(before.Spec.KeySetProblems, after.Spec.KeySetProblems)
 }

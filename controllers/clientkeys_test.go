@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -130,4 +131,29 @@ func mustEncode(t *testing.T, v any) string {
 		t.Fatal(err)
 	}
 	return string(raw)
+}
+
+func TestAClientIsToldWhyItsKeySetCannotBeFetchedAndNoMore(t *testing.T) {
+	env := newEnv(t)
+	c := env.readyClient(func(c *v1alpha1.OAuthClient) {
+		c.Spec.TokenEndpointAuthMethod, c.Spec.JWKSURI = v1alpha1.AuthMethodPrivateKey, "https://keys.shop.example.com/jwks.json"
+	})
+	env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionTrue, v1alpha1.ReasonKeysReady)
+	if doc := env.document(c); doc.JWKSURI != c.Spec.JWKSURI || doc.JWKS != nil {
+		t.Errorf("the document has %+v", doc)
+	}
+	other := env.readyClient()
+	for _, reason := range []string{v1alpha1.ReasonUnreachable, v1alpha1.ReasonBadCertificate, v1alpha1.ReasonBadAnswer} {
+		updateObject(env, env.replica, func(r *internalv1alpha1.Replica) {
+			r.Spec.KeySetProblems = []internalv1alpha1.KeySetProblem{{ClientUID: c.UID, Reason: reason}}
+		})
+		message := env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, reason)
+		if !strings.HasPrefix(message, "spec.jwksURI: ") {
+			t.Error(message)
+		}
+		env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, reason)
+	}
+	updateObject(env, env.replica, func(r *internalv1alpha1.Replica) { r.Spec.KeySetProblems = nil })
+	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	env.waitForCondition(other, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }

@@ -44,6 +44,9 @@ func (r *clientReconciler) fillStatus(s *clientPass) {
 	conditions.add(v1alpha1.ConditionAccepted, s.accepted, "not looked at yet")
 	conditions.add(v1alpha1.ConditionResolvedRefs, s.resolved, "waiting for the AuthorizationServer")
 	credentials := s.credentials
+	if problem := keySetCondition(s); credentials.isTrue() && problem.isSet() {
+		credentials = problem
+	}
 	if credentials.isTrue() && s.configMap.isSet() {
 		credentials = s.configMap
 	}

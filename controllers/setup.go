@@ -130,6 +130,7 @@ func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapScopesToClients)).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInProgress)).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToRejected(compile.KindClient)), onUpdateIf(differInRejected)).
+		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToKeySets), onUpdateIf(differInKeySets)).
 		Watches(&internalv1alpha1.Usage{}, op.enqueueUsedClients()).
 		Watches(secretMetadata(), enqueueRequestsFor(op.mapByIndex(list, indexSecret))).
 		Watches(configMapMetadata(), enqueueRequestsFor(op.mapByIndex(list, indexConfigMap)))

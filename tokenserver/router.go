@@ -8,6 +8,7 @@
 //	status.go    the port with probes and metrics
 //	router.go    Server: the endpoints over a registry, keys and a store
 //	routes.go    the table of endpoints
+//	keysets.go   the key sets of clients
 //
 // Data flows one way: package cluster fills registry and keys from the documents in the cluster; the
 // endpoints (authorize, login, consent, logout, token, introspect, revoke, userinfo, metadata) read
@@ -103,6 +104,7 @@ type router struct {
 	revoke     *revoke.Handler
 	userinfo   *userinfo.Handler
 	metadata   *metadata.Handler
+	keySources *keysource.Sources
 	workloads  *workload.Verifier
 
 	current atomic.Pointer[handlers]
@@ -114,14 +116,22 @@ type handlers struct {
 	byPath map[string]http.Handler
 }
 
-// Handler returns the endpoints as one handler, and what keeps the keys for the tokens of workloads,
-// which has to run. Until the registry has a server document, each request is answered with 503.
-func (s *Server) Handler() (http.Handler, *workload.Verifier, error) {
+// Endpoints are the endpoints as one handler, and what keeps the keys of others for them: both have
+// to run.
+type Endpoints struct {
+	http.Handler
+	Workloads  *workload.Verifier
+	KeySources *keysource.Sources
+}
+
+// Endpoints returns the endpoints. Until the registry has a server document, each request is
+// answered with 503.
+func (s *Server) Endpoints() (Endpoints, error) {
 	r, err := s.newRouter()
 	if err != nil {
-		return nil, nil, err
+		return Endpoints{}, err
 	}
-	return r, r.workloads, nil
+	return Endpoints{r, r.workloads, r.keySources}, nil
 }
 
 func (s *Server) newRouter() (*router, error) {
@@ -174,7 +184,7 @@ func (s *Server) newRouter() (*router, error) {
 		userinfo:   &userinfo.Handler{Grants: grants, Registry: s.Registry},
 
 		metadata:  &metadata.Handler{Registry: s.Registry, Keys: s.Keys, Now: s.Now},
-		workloads: workloads,
+		workloads: workloads, keySources: sources,
 	}, nil
 }
 

@@ -23,7 +23,6 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/kubeclient"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/measured"
-	"github.com/oauth-operator/oauth-operator/tokenserver/workload"
 	"github.com/oauth-operator/oauth-operator/version"
 )
 
@@ -84,7 +83,7 @@ type program struct {
 	keys      *keys.Set
 	store     store
 	cluster   *cluster.Cluster
-	workloads *workload.Verifier
+	endpoints Endpoints
 	api       *httpserver.Server
 	status    *httpserver.Server
 
@@ -106,7 +105,7 @@ func Run(ctx context.Context, o Options) error {
 	defer stop()
 	o.Log.Info("starting", "memoryLimit", memory, "passwordHashMemory", hashMemory(memory))
 	var tasks sync.WaitGroup
-	for _, run := range []func(context.Context){p.serve, p.status.Run, p.cluster.Run, p.workloads.Run, p.store.run, p.watchFiles, p.sweep} {
+	for _, run := range []func(context.Context){p.serve, p.status.Run, p.cluster.Run, p.endpoints.Workloads.Run, p.keepKeySets, p.store.run, p.watchFiles, p.sweep} {
 		tasks.Go(func() { run(running) })
 	}
 	<-ctx.Done()
@@ -156,11 +155,10 @@ func newProgram(o Options, hashMemory int64) (*program, error) {
 		Cluster: p.cluster.ServiceAccounts(), OnProblem: p.cluster.WriteReplicaSoon,
 		Now: o.Now, Random: o.Random, Log: o.Log, Metrics: metrics, Tracer: o.Tracer,
 	}
-	var handler http.Handler
-	if handler, p.workloads, err = server.Handler(); err != nil {
+	if p.endpoints, err = server.Endpoints(); err != nil {
 		return nil, err
 	}
-	p.api = p.newHTTPServer(o.Listen, handler, o.TLSDir)
+	p.api = p.newHTTPServer(o.Listen, p.endpoints, o.TLSDir)
 	metrics.MustRegister(p.api.Metrics()...)
 	metrics.MustRegister(p.readiness(), version.Collector("tokenserver"))
 	p.status = p.newHTTPServer(o.StatusListen, statusHandler(metrics, p.problem), "")
@@ -212,9 +210,9 @@ func (p *program) state() cluster.ReplicaState {
 		problem = p.store.warning()
 	}
 	if ready && problem == "" {
-		problem = p.workloads.Problem()
+		problem = p.endpoints.Workloads.Problem()
 	}
-	return cluster.ReplicaState{Ready: ready, Problem: problem, Keys: p.keys.LoadedKIDs()}
+	return cluster.ReplicaState{Ready: ready, Problem: problem, Keys: p.keys.LoadedKIDs(), KeySetProblems: p.keySetProblems()}
 }
 
 // serve binds the port of the endpoints as soon as requests can be answered there, and serves until

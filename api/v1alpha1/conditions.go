@@ -89,6 +89,13 @@ const (
 	ReasonSecretReady = "SecretReady"
 	// ReasonKeysReady means that the public keys of a client that signs its assertions are in force.
 	ReasonKeysReady = "KeysReady"
+	// ReasonUnreachable means that token servers cannot reach the jwksURI of the client.
+	ReasonUnreachable = "Unreachable"
+	// ReasonBadCertificate means that the server at the jwksURI of the client has no certificate for
+	// its host that token servers trust.
+	ReasonBadCertificate = "BadCertificate"
+	// ReasonBadAnswer means that what is at the jwksURI of the client is no key set.
+	ReasonBadAnswer = "BadAnswer"
 	// ReasonNotNeeded means that the client has no secret, or that the user has no password.
 	ReasonNotNeeded = "NotNeeded"
 	// ReasonSecretExists means that the target Secret exists, does not belong to the client, and is

@@ -27,7 +27,7 @@ type metadataCheck struct {
 	*testenv.Env
 	alice  *browser.Browser
 	signer jwkstest.Signer // of clients with private_key_jwt
-	client *oauth2.Config // has every grant
+	client *oauth2.Config  // has every grant
 }
 
 func newMetadataCheck(t *testing.T) *metadataCheck {

@@ -41,6 +41,7 @@ const (
 	maxVersion  = 128
 	maxRejected = 64
 	maxKeys     = 256
+	maxProblems = 64
 )
 
 // Resources, as in URLs.
@@ -56,7 +57,12 @@ type ReplicaState struct {
 	Problem string
 	// Keys are the ids of the keys that the process holds.
 	Keys []string
+	// KeySetProblems are the clients whose key sets could not be fetched.
+	KeySetProblems []KeySetProblem
 }
+
+// KeySetProblem is why the key set of a client could not be fetched: a reason of package fetch.
+type KeySetProblem struct{ ClientUID, Reason string }
 
 // keepReplica writes the Replica until ctx ends: every renewInterval, and soon after
 // WriteReplicaSoon.
@@ -99,6 +105,7 @@ func (c *Cluster) writeReplica(ctx context.Context) error {
 	patch := map[string]any{
 		"serverUID": spec.ServerUID, "renewTime": spec.RenewTime, "appliedResourceVersion": spec.AppliedResourceVersion,
 		"ready": spec.Ready, "problem": spec.Problem, "version": spec.Version, "formats": spec.Formats, "keys": spec.Keys, "rejected": spec.Rejected,
+		"keySetProblems": spec.KeySetProblems,
 	}
 	if err := c.patchOrCreate(ctx, replicaResource, patch, &internalv1alpha1.Replica{ObjectMeta: c.objectMeta(c.replicaOwner()), Spec: spec}); err != nil {
 		return err
@@ -156,7 +163,16 @@ func (c *Cluster) replicaSpec() internalv1alpha1.ReplicaSpec {
 		Formats:                documents.Formats(),
 		Keys:                   state.Keys[:min(len(state.Keys), maxKeys)],
 		Rejected:               rejected,
+		KeySetProblems:         toKeySetProblems(state.KeySetProblems),
 	}
+}
+
+func toKeySetProblems(problems []KeySetProblem) []internalv1alpha1.KeySetProblem {
+	var list []internalv1alpha1.KeySetProblem
+	for _, p := range problems[:min(len(problems), maxProblems)] {
+		list = append(list, internalv1alpha1.KeySetProblem{ClientUID: types.UID(p.ClientUID), Reason: p.Reason})
+	}
+	return list
 }
 
 // objectMeta returns the metadata of the Replica and the Usage of this process.

@@ -3,6 +3,7 @@
 //
 //	keysource.go  Sources, all sources of a server
 //	source.go     Source, one key set: when it is fetched, and how long it counts
+//	keep.go       fetching before a request needs it
 //	budget.go     how often one host is asked
 //	metrics.go    metrics, and the sources that fail now
 //
@@ -81,7 +82,7 @@ func (s *Sources) Of(key, host string, get Fetch) *Source {
 
 // URL returns the source of the key set at a URL.
 func (s *Sources) URL(purpose fetch.Purpose, url string) *Source {
-	key := "client " + url
+	key := clientKey(url)
 	if purpose == fetch.ForIssuer {
 		key = "issuer " + url
 	}
@@ -89,6 +90,8 @@ func (s *Sources) URL(purpose fetch.Purpose, url string) *Source {
 		return s.Get(ctx, purpose, url)
 	})
 }
+
+func clientKey(url string) string { return "client " + url }
 
 // Get fetches and parses a key set, for the Fetch of a source that needs more than its URL.
 func (s *Sources) Get(ctx context.Context, purpose fetch.Purpose, url string) (jwks.Set, time.Duration, error) {

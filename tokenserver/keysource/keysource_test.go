@@ -356,3 +356,25 @@ func TestMetricsSayHowFetchesEnded(t *testing.T) {
 		t.Errorf("failing are %v", failing)
 	}
 }
+
+func TestKeySetsAreFetchedBeforeARequestNeedsThem(t *testing.T) {
+	signer := jwkstest.NewSigner("ES256", "a")
+	w := newWorld(t, signer)
+	away := strings.TrimSuffix(w.server.URL, "/jwks") + "/away"
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.sources.Keep(ctx, func() []string { return []string{w.server.URL, "https://127.0.0.1:1/nothing", away} })
+	}()
+	w.checkFetches("without a request", 2)
+	w.check("a request", signer, nil, 2)
+	if reason := w.sources.FailingURL("https://127.0.0.1:1/nothing"); reason != fetch.Unreachable {
+		t.Errorf("what does not answer is %q", reason)
+	}
+	if reason := w.sources.FailingURL(w.server.URL); reason != "" {
+		t.Errorf("what answers is %q", reason)
+	}
+	stop()
+	<-ended
+}

@@ -13,6 +13,7 @@
 //	previous_auth.go    how a client may authenticate after its method was changed
 //	user.go             users
 //	not_before.go       what the tokensNotBefore of documents void
+//	key_set.go          where the keys of clients are
 //	hash_costs.go       how much verifying the passwords of users costs
 //	credential_use.go   CredentialUse: a request that presented a credential of a client
 //

@@ -192,6 +192,26 @@ type ReplicaSpec struct {
 	// +listMapKey=name
 	// +optional
 	Rejected []RejectedEntry `json:"rejected,omitempty"`
+	// keySetProblems are the clients whose key set the process could not fetch when it last tried; at
+	// most 64 of them.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=map
+	// +listMapKey=clientUID
+	// +optional
+	KeySetProblems []KeySetProblem `json:"keySetProblems,omitempty"`
+}
+
+// KeySetProblem is why the key set at the jwksURI of a client could not be fetched.
+type KeySetProblem struct {
+	// clientUID is the UID of the OAuthClient.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	ClientUID types.UID `json:"clientUID"`
+	// reason is Unreachable, BadCertificate or BadAnswer. It says no more, since the team of the
+	// client, which has chosen the address, may know no more of the network of the server.
+	// +kubebuilder:validation:Enum=Unreachable;BadCertificate;BadAnswer
+	Reason string `json:"reason"`
 }
 
 // Replica is what one token server process reports of itself. The process renews it every 10

@@ -1,0 +1,77 @@
+package keysource
+
+import (
+	"context"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
+	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
+)
+
+const (
+	// keepInterval is how often Keep looks which sets are due.
+	keepInterval = 5 * time.Second
+	// keepWorkers is how many sets it fetches at once.
+	keepWorkers = 8
+	// awayInterval is how often it tries a source that is away. A request tries again after
+	// RetryInterval.
+	awayInterval = time.Minute
+)
+
+// Keep fetches the key sets of clients before a request needs them, and again when they are due,
+// until ctx ends. urls returns where they are.
+func (s *Sources) Keep(ctx context.Context, urls func() []string) {
+	workers := make(chan struct{}, keepWorkers)
+	for {
+		for _, url := range urls() {
+			source := s.URL(fetch.ForClient, url)
+			if !source.isDue() {
+				continue
+			}
+			select {
+			case workers <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			go func() {
+				defer func() { <-workers }()
+				source.Refresh(ctx)
+			}()
+		}
+		if !clock.Sleep(ctx, keepInterval) {
+			return
+		}
+	}
+}
+
+// isDue reports whether the set is missing, too old, or was fetched under other rules.
+func (s *Source) isDue() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.sources.now()
+	switch {
+	case s.fetching != nil:
+		return false
+	case s.triedAt.IsZero(), s.revision != s.sources.client.Revision():
+		return true
+	case s.failed != nil:
+		return now.Sub(s.triedAt).Abs() >= awayInterval
+	default:
+		return now.Sub(s.fetchedAt).Abs() >= s.interval
+	}
+}
+
+// FailingURL returns why the last fetch of the key set of a client failed; empty if it did not, or
+// if there was none.
+func (s *Sources) FailingURL(url string) fetch.Reason {
+	s.mu.Lock()
+	source := s.byKey[clientKey(url)]
+	s.mu.Unlock()
+	if source == nil {
+		return ""
+	}
+	if err := source.lastError(); err != nil {
+		return fetch.ReasonOf(err)
+	}
+	return ""
+}

@@ -1,0 +1,41 @@
+package registry_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
+)
+
+// Else a client that no rule allows could have a server fetch what it likes.
+func TestTheKeySetsAreThoseOfClientsThatMayBeServed(t *testing.T) {
+	r := registry.New(time.Now)
+	registrytest.Fill(t, r, documents.Namespace{Name: "shop"}, documents.Namespace{Name: "blog"}, documents.Server{
+		UID: "server-uid", Issuer: "https://auth.example.com",
+		AllowedClients: []documents.ClientRule{{
+			Name: "shop", Namespaces: documents.Namespaces{Names: []string{"shop"}}, GrantTypes: []string{oauth.GrantClientCredentials}, Scopes: []string{"*"},
+			Consent: []string{documents.ConsentRequired},
+		}},
+	})
+	client := func(namespace, name string, change func(*documents.Client)) documents.Client {
+		c := documents.Client{
+			UID: name + "-uid", Namespace: namespace, Name: name, ID: namespace + "." + name, AuthMethod: oauth.AuthMethodPrivateKey,
+			GrantTypes: []string{oauth.GrantClientCredentials}, Consent: documents.ConsentRequired, JWKSURI: "https://" + name + ".example.com/jwks",
+		}
+		change(&c)
+		return c
+	}
+	keep := func(*documents.Client) {}
+	registrytest.Fill(t, r,
+		client("shop", "web", keep), client("shop", "api", keep), client("blog", "refused", keep),
+		client("shop", "suspended", func(c *documents.Client) { c.Suspended = true }),
+		client("shop", "inline", func(c *documents.Client) { c.JWKSURI, c.JWKS = "", []documents.JWK{{KeyType: "EC"}} }))
+	want := []registry.KeySet{{ClientUID: "api-uid", URI: "https://api.example.com/jwks"}, {ClientUID: "web-uid", URI: "https://web.example.com/jwks"}}
+	if sets := r.KeySets(); !slices.Equal(sets, want) {
+		t.Errorf("the key sets are %v, want %v", sets, want)
+	}
+}
