@@ -431,3 +431,47 @@ func TestAPatternIsALiteralAPrefixOrAHostLabel(t *testing.T) {
 		t.Error("* does not stand for any host")
 	}
 }
+
+func TestARuleThatListsAuthMethodsAllowsNoOther(t *testing.T) {
+	s := server(func(_ *documents.Server, r *documents.ClientRule) {
+		r.TokenEndpointAuthMethods = []string{"WorkloadIdentity", "none"}
+	})
+	if d := EvaluateClient(s, nil, client(func(c *documents.Client) { c.AuthMethod = "none" }), now); !d.Accepted {
+		t.Errorf("%+v", d)
+	}
+	for _, method := range []string{"client_secret_basic", "client_secret_post", "private_key_jwt", ""} {
+		d := EvaluateClient(s, nil, client(func(c *documents.Client) { c.AuthMethod = method }), now)
+		if d.Accepted || d.Denials[0].Rule != "shop" || !strings.Contains(d.Denials[0].Message, "tokenEndpointAuthMethod") {
+			t.Errorf("%s: %+v", method, d)
+		}
+	}
+}
+
+func TestARuleThatHasEndedLegacyGrantsLeavesThemToAnother(t *testing.T) {
+	legacy := client(func(c *documents.Client) { c.GrantTypes = []string{"authorization_code", "password"} })
+	s := server(func(_ *documents.Server, r *documents.ClientRule) {
+		r.GrantTypes, r.LegacyUntil = append(r.GrantTypes, "password"), now.Unix()
+	})
+	before := EvaluateClient(s, nil, legacy, now.Add(-time.Second))
+	if !before.Accepted || len(before.EndedGrants) != 0 || before.LegacyUntil != now.Unix() {
+		t.Errorf("a second before: %+v", before)
+	}
+	if d := EvaluateClient(s, nil, legacy, now); !d.Accepted || d.Rule != "shop" || len(d.EndedGrants) != 1 || d.EndedGrants[0] != "password" {
+		t.Errorf("then: %+v", d)
+	}
+	if d := EvaluateClient(s, nil, client(nil), now); !d.Accepted || len(d.EndedGrants) != 0 || d.LegacyUntil != 0 {
+		t.Errorf("a client without such a grant: %+v", d)
+	}
+	if AllowsGrantTypes(s, now, "password") || !AllowsGrantTypes(s, now.Add(-time.Second), "password") || !AllowsGrantTypes(s, now, "authorization_code") {
+		t.Error("the metadata would say otherwise")
+	}
+	other := s.AllowedClients[0]
+	other.Name, other.LegacyUntil = "other", 0
+	s.AllowedClients = append(s.AllowedClients, other)
+	if d := EvaluateClient(s, nil, legacy, now); d.Rule != "other" || len(d.EndedGrants) != 0 {
+		t.Errorf("another rule allows it: %+v", d)
+	}
+	if d := EvaluateClient(s, nil, legacy, now.Add(-time.Second)); d.Rule != "shop" {
+		t.Errorf("before, the first rule does: %+v", d)
+	}
+}

@@ -178,3 +178,16 @@ func sealed(t *testing.T, d *deviceFixture, purpose keys.Purpose, content string
 	}
 	return value
 }
+
+func TestABrowserIsUnknownToTheTokensNotBeforeOfItsLogin(t *testing.T) {
+	d := newDeviceFixture(t)
+	d.signIn("alice")
+	limits := notbefore.Limits{Login: d.Now().Unix()}
+	if d.KnownID(d.request(), issuer, "alice", d.epoch, limits) != "" {
+		t.Error("a login that is void makes the browser known")
+	}
+	limits.Login--
+	if d.KnownID(d.request(), issuer, "alice", d.epoch, limits) == "" {
+		t.Error("a later login does not")
+	}
+}
