@@ -25,8 +25,11 @@ func revoke(credentials []documents.Credential, remembered []documents.RevokedCr
 ) {
 	revoked = slices.Clone(remembered)
 	for _, c := range credentials {
-		if slices.Contains(ids, c.ID) && !isRevoked(revoked, c.SHA256) {
-			revoked = append(revoked, documents.RevokedCredential{ID: c.ID, SHA256: c.SHA256})
+		if isRevoked(revoked, c.SHA256) || !isRevokedInFirstFormat(c) && !slices.Contains(ids, c.ID) {
+			continue
+		}
+		revoked = append(revoked, documents.RevokedCredential{ID: c.ID, SHA256: c.SHA256})
+		if !isRevokedInFirstFormat(c) {
 			added = append(added, c.ID)
 		}
 	}
@@ -70,6 +73,15 @@ func revokedIDs(c *v1alpha1.OAuthClient) []string {
 	return c.Spec.Secret.RevokedCredentials
 }
 
+// revokedRetireAfter is when a credential ended that is revoked, as the first format says it: in the
+// first second of 1970, in which no other ended.
+const revokedRetireAfter = 1
+
+// isRevokedInFirstFormat reports whether a credential is one that inFirstFormat has added.
+func isRevokedInFirstFormat(c documents.Credential) bool {
+	return c.State == documents.CredentialRetiring && c.RetireAfter == revokedRetireAfter
+}
+
 // inFirstFormat returns a document that says the same of revoked credentials as doc, without the
 // field of a later format: as Retiring credentials that ended long ago, which every token server
 // refuses. A manager that does not know of revoked credentials would forget them.
@@ -77,7 +89,7 @@ func inFirstFormat(doc documents.Client) documents.Client {
 	doc.Credentials = slices.Clone(doc.Credentials)
 	for _, c := range doc.RevokedCredentials {
 		doc.Credentials = append(doc.Credentials, documents.Credential{
-			ID: c.ID, SHA256: c.SHA256, State: documents.CredentialRetiring, RetireAfter: 1,
+			ID: c.ID, SHA256: c.SHA256, State: documents.CredentialRetiring, RetireAfter: revokedRetireAfter,
 		})
 	}
 	doc.RevokedCredentials = nil

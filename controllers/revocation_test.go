@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -196,4 +197,24 @@ func TestWhereverTheManagerStopsARevokedCredentialIsNotGoodAgainAndIsReplaced(t 
 		})
 	}
 	stop()
+}
+
+// An id that is taken out of the list while a token server is older must not be forgotten: the older
+// format has no field for it.
+func TestARevokedCredentialIsRememberedInTheFirstFormatThoughItIsNotListedAnyMore(t *testing.T) {
+	leaked := credentialFor(secretA, documents.CredentialActive, "uid/7")
+	kept, revoked, added := revoke([]documents.Credential{leaked, retiring(secretB, time.Hour)}, nil, []string{leaked.ID})
+	for pass := range 2 {
+		first := inFirstFormat(documents.Client{Credentials: kept, RevokedCredentials: revoked})
+		if len(first.RevokedCredentials) > 0 {
+			t.Fatalf("%+v", first)
+		}
+		kept, revoked, added = revoke(first.Credentials, first.RevokedCredentials, []string{leaked.ID}[:1-pass])
+		if !isRevoked(revoked, leaked.SHA256) || findBySecret(kept, secretA) != nil || findBySecret(kept, secretB) == nil {
+			t.Errorf("pass %d: %+v is revoked, and %+v is good", pass, revoked, kept)
+		}
+		if len(added) > 0 {
+			t.Errorf("pass %d: %q is said to be revoked again", pass, added)
+		}
+	}
 }
