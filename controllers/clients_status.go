@@ -76,7 +76,7 @@ func (r *clientReconciler) fillStatus(s *clientPass) {
 	s.requeueAt = earliest(s.requeueAt, earliest(at, changes))
 	conditions.write(&status.Conditions, r.now())
 
-	if s.failed != nil {
+	if s.failed != nil && !s.credentials.isSet() {
 		return // what is served, and what Pods use, is as it was
 	}
 	if s.accepted.reason == v1alpha1.ReasonClientIDTaken { // in any other case a client that has no Entry keeps the name that it had

@@ -202,3 +202,24 @@ func TestAConfigMapThatTheAPIServerRefusesIsACondition(t *testing.T) {
 		t.Error(message)
 	}
 }
+
+// The ids that spec.secret.revokedCredentials takes are in the status only.
+func TestTheStatusListsTheCredentialsThoughTheConfigMapIsRefused(t *testing.T) {
+	env := newEnv(t)
+	m := env.configMap("frozen")
+	m.Immutable, m.Annotations = new(true), map[string]string{v1alpha1.AdoptAnnotation: "frosty"}
+	create(t, m)
+	c := env.newClient(named("frosty"), withConfigMap("frozen", nil))
+	lists := func(n int) func() bool {
+		return func() bool {
+			env.get(c)
+			served := env.document(c).Credentials
+			return len(served) == n && len(c.Status.Credentials) == n && c.Status.Credentials[0].ID == served[0].ID && c.Status.SecretName != ""
+		}
+	}
+	env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+	eventually.True(t, "the status lists the credential", lists(1))
+	env.deleteObject(env.secretOf(c))
+	eventually.True(t, "the status lists the next, and the one that retires", lists(2))
+	env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+}
