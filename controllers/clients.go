@@ -20,6 +20,7 @@ type clientReconciler struct {
 	*operator
 	pending    *pendingSecrets
 	configMaps *seenConfigMaps
+	repaired   *repairedSecrets
 }
 
 // clientPass is what the steps of a pass find out about one OAuthClient.
@@ -54,6 +55,7 @@ func (r *clientReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	} else if !exists {
 		r.pending.forget(request.NamespacedName)
 		r.configMaps.forget(request.NamespacedName)
+		r.repaired.forget(request.NamespacedName)
 		return r.reconcileDeleted(ctx, compile.KindClient, request.NamespacedName)
 	}
 	s := &clientPass{client: &c}

@@ -31,6 +31,7 @@ func (r *clientReconciler) keepCredentials(ctx context.Context, s *clientPass) e
 	if err != nil {
 		return err
 	}
+	s.requeueAt = earliest(s.requeueAt, r.repaired.limit(s.client, state.target, &plan, r.now()))
 	return r.executePlan(ctx, s, state.target, plan)
 }
 

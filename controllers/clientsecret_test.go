@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
@@ -539,5 +540,34 @@ func TestTheCacheHoldsOfSecretsOnlyWhatTheManagerReads(t *testing.T) {
 	}
 	if want := map[string]string{workload.ManagedByLabel: "Helm"}; !maps.Equal(cached.Labels, want) || len(cached.ManagedFields) > 0 {
 		t.Errorf("labels %v, managed fields %v", cached.Labels, cached.ManagedFields)
+	}
+}
+
+// Two programs that write one Secret must not keep the manager and each other busy, nor the token
+// servers, which see each write of the Entry.
+func TestAnInsistentEditOfAnotherKeyOfTheSecretIsUndoneEveryTenSecondsOnly(t *testing.T) {
+	made := recordWrites(t)
+	env := newEnv(t)
+	c := env.readyClient(withTarget("app"))
+	value := env.clientSecretOf(c)
+	made.waitUntilQuiet(t)
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		theirs := corev1apply.Secret("app", env.apps).WithStringData(map[string]string{"issuer": "https://evil.example.com"})
+		if err := admin.Apply(t.Context(), theirs, client.FieldOwner("another"), client.ForceOwnership); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if secrets, entries := made.matching("/secrets/"), made.matching("/entries/"); len(secrets) > 4 || len(entries) > 3 {
+		t.Errorf("%d writes of the Secret, and %d of Entries in three seconds", len(secrets), len(entries))
+	}
+	eventually.True(t, "the last edit is undone", func() bool { return string(env.secretOf(c).Data["issuer"]) == env.server.Spec.Issuer })
+	updateObject(env, env.secretOf(c), func(s *corev1.Secret) { s.Data["client_secret"], s.Data["issuer"] = []byte(strongSecret), nil })
+	begun := time.Now()
+	eventually.True(t, "an edit of the value is undone at once", func() bool {
+		now := env.clientSecretOf(c)
+		return now != value && env.stateOf(c, now) == documents.CredentialActive && string(env.secretOf(c).Data["issuer"]) == env.server.Spec.Issuer
+	})
+	if took := time.Since(begun); took > repairInterval/2 {
+		t.Errorf("it took %s", took)
 	}
 }

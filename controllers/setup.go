@@ -134,7 +134,7 @@ func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&internalv1alpha1.Usage{}, op.enqueueUsedClients()).
 		Watches(secretMetadata(), enqueueRequestsFor(op.mapByIndex(list, indexSecret))).
 		Watches(configMapMetadata(), enqueueRequestsFor(op.mapByIndex(list, indexConfigMap)))
-	return op.watchNames(b, list).Complete(&clientReconciler{operator: op, pending: &pendingSecrets{}, configMaps: &seenConfigMaps{}})
+	return op.watchNames(b, list).Complete(&clientReconciler{operator: op, pending: &pendingSecrets{}, configMaps: &seenConfigMaps{}, repaired: &repairedSecrets{}})
 }
 
 func setUpUsers(mgr ctrl.Manager, op *operator, o Options) error {
