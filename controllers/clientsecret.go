@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -64,7 +65,7 @@ func (r *clientReconciler) observeSecret(ctx context.Context, s *clientPass) (st
 		if err := r.confirmMissing(ctx, s, state.target.spec.Name); err != nil {
 			return state, err
 		}
-		state.previous, err = r.readPreviousSecret(ctx, s)
+		state.previous, err = r.readPreviousSecret(ctx, s, "")
 		return state, err
 	}
 	secret, err := r.readSecret(ctx, client.ObjectKeyFromObject(state.target.metadata))
@@ -75,7 +76,10 @@ func (r *clientReconciler) observeSecret(ctx context.Context, s *clientPass) (st
 		return state, newChangedError(state.target.metadata)
 	}
 	state.stored = string(secret.Data[compile.SecretKeyClientSecret])
-	return state, nil
+	if state.target.isOwn { // another one may hold the secret, if this one was the target before
+		state.previous, err = r.readPreviousSecret(ctx, s, state.target.metadata.UID)
+	}
+	return state, err
 }
 
 // executePlan writes what the plan says, in its order.
@@ -169,10 +173,10 @@ func (r *clientReconciler) confirmMissing(ctx context.Context, s *clientPass, na
 }
 
 // readPreviousSecret returns the client secret in the Secret that holds the Active credential under
-// another name than the target's, or "" if there is none.
-func (r *clientReconciler) readPreviousSecret(ctx context.Context, s *clientPass) (string, error) {
+// another name than the target's, whose UID is given, or "" if there is none.
+func (r *clientReconciler) readPreviousSecret(ctx context.Context, s *clientPass, target types.UID) (string, error) {
 	active := findByState(s.document.Credentials, documents.CredentialActive)
-	if active == nil {
+	if active == nil || parseCredentialSource(active.Source).written.uid == target {
 		return "", nil
 	}
 	secrets, err := r.listOwned(ctx, s.client, secretKind)

@@ -3,6 +3,7 @@ package controllers
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -214,8 +215,24 @@ func (state secretState) planWrite(secret string, now time.Time, random io.Reade
 	}
 	pending, err := newCredential(secret, documents.CredentialPending, state.rotation.Revision, now, random)
 	plan.dryRun, plan.activeID = true, pending.ID
-	plan.credentials, plan.surplus = limitGood(addPending(state.credentials, pending))
+	plan.credentials, plan.surplus = limitGood(addPending(state.retirePending(now), pending))
 	return plan, err
+}
+
+// retirePending returns the credentials, in which one that an interrupted pass has left Pending is
+// Retiring if the Secret may have held its value: Pods may have read it since.
+func (state secretState) retirePending(now time.Time) []documents.Credential {
+	stored := findBySecret(state.credentials, state.stored)
+	if state.isTargetCurrent() || stored != nil && stored.State != documents.CredentialPending || state.isRevokedSecret(state.stored) {
+		return state.credentials // what the Secret holds was never replaced
+	}
+	credentials := slices.Clone(state.credentials)
+	for i, c := range credentials {
+		if c.State == documents.CredentialPending {
+			credentials[i] = retirement{at: now, overlap: state.rotation.Overlap}.retire(c)
+		}
+	}
+	return credentials
 }
 
 // activateSource plans to make the credential of fromSecret the Active one.
@@ -227,7 +244,7 @@ func (state secretState) activateSource(now time.Time, random io.Reader) (plan c
 		if err != nil {
 			return plan, err
 		}
-		credentials, c = addPending(credentials, added), &added
+		credentials, c = addPending(state.retirePending(now), added), &added
 	}
 	plan.credentials, plan.surplus = limitGood(activate(credentials, c.ID, source, retirement{at: now, overlap: state.rotation.Overlap}))
 	return plan, nil
@@ -264,10 +281,10 @@ func (state secretState) knownSource() secretVersion {
 // a user and need not be random. The value of a Secret that the client adopts is kept; problem says
 // if it cannot be.
 func (state secretState) findReusableSecret(hadCredentials bool) (secret string, problem condition) {
+	if c := findBySecret(state.credentials, state.previous); c != nil && c.State == documents.CredentialActive {
+		return state.previous, condition{} // the target got another name
+	}
 	if state.target.metadata == nil {
-		if c := findBySecret(state.credentials, state.previous); c != nil && c.State == documents.CredentialActive {
-			return state.previous, condition{} // the target got another name
-		}
 		return "", condition{}
 	}
 	value := state.stored

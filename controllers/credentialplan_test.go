@@ -322,3 +322,53 @@ func TestNothingIsPlannedWithoutRandomness(t *testing.T) {
 		}
 	}
 }
+
+// A manager that stopped after it had written the Secret has left the value Pending, and Pods have
+// read it since. One that stopped before has not.
+func TestAPendingValueThatTheSecretMayHaveHeldStaysGoodForTheOverlap(t *testing.T) {
+	const secretC = "cccccccccccccccccccccccccccccccc"
+	pending := []documents.Credential{pendingB, activeA}
+	raised := compile.SecretRotation{Revision: 1, Overlap: time.Hour}
+	for name, c := range map[string]struct {
+		state secretState
+		stays bool
+	}{
+		"it is there, and the revision is raised": {secretState{credentials: pending, target: targetIn(isEdited), stored: secretB, rotation: raised}, true},
+		"an edit has replaced it":                 {secretState{credentials: pending, target: targetIn(isEdited), stored: secretC}, true},
+		"the Secret was deleted":                  {secretState{credentials: pending, target: targetIn(isMissing)}, true},
+		"the source has another value":            {secretState{credentials: pending, fromSecret: sourceRef, source: readVersion, sourceValue: secretC}, true},
+		"the source has another value to copy": {
+			secretState{credentials: pending, fromSecret: sourceRef, source: readVersion, sourceValue: secretC, target: targetIn(isEdited)}, true,
+		},
+		"the Secret is as it was": {secretState{credentials: pending, target: targetIn(), rotation: raised}, false},
+		"the Secret has the value before": {
+			secretState{credentials: pending, target: targetIn(isEdited), stored: secretA, rotation: raised}, false,
+		},
+	} {
+		c.state.rotation.Overlap = time.Hour
+		plan, err := planCredentials(c.state, planTime, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after := plan.credentials
+		if plan.secret != "" {
+			after = plan.credentialsAfterWrite(secretVersion{uid: "uid", resourceVersion: "9"}, planTime)
+		}
+		found := findBySecret(after, secretB)
+		if c.stays != (found != nil && found.State == documents.CredentialRetiring && endOf(*found).Equal(planTime.Add(time.Hour))) {
+			t.Errorf("%s: it stays is %v: %+v", name, !c.stays, after)
+		}
+		if a := findBySecret(after, secretA); a == nil || a.State != documents.CredentialRetiring || len(after) != 3 && c.stays || len(after) != 2 && !c.stays {
+			t.Errorf("%s: %+v", name, after)
+		}
+	}
+}
+
+func TestATargetThatGetsItsFormerNameAgainTakesTheValueOfTheOther(t *testing.T) {
+	active := credentialFor(secretA, documents.CredentialActive, "other/7")
+	state := secretState{credentials: []documents.Credential{active, retiring(secretB, time.Hour)}, target: targetIn(isEdited), stored: secretB, previous: secretA}
+	plan, err := planCredentials(state, planTime, rand.Reader)
+	if err != nil || plan.secret != secretA || plan.cause.isSet() || plan.isGenerated {
+		t.Errorf("%+v, %v", plan, err)
+	}
+}
