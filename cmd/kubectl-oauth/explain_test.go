@@ -236,14 +236,22 @@ spec:
 	if len(a.Reasons) != 1 || a.Reasons[0].Field != "spec.allowedClients[team]" {
 		t.Errorf("a manifest of its own: %+v", a)
 	}
-	workload := strings.Replace(client, "client_secret_basic", "WorkloadIdentity\n  workloadIdentities: [{serviceAccount: {name: billing}}]", 1)
+	env.ReadyClient("holder", v1alpha1.OAuthClientSpec{
+		GrantTypes: []v1alpha1.GrantType{"client_credentials"}, TokenEndpointAuthMethod: "client_secret_basic", ClientID: env.AppNamespace + ".service",
+	})
+	a = explainJSON(p, exitNo, "-f", write(client+api))
+	if len(a.Reasons) != 1 || a.Reasons[0].Field != "spec.clientID" || !strings.HasPrefix(a.Reasons[0].Message, "OAuthClient "+env.AppNamespace+"/holder has the name") {
+		t.Errorf("a client id that another has: %+v", a)
+	}
+	another := strings.Replace(client, "name: service", "name: another", 1)
+	workload := strings.Replace(another, "client_secret_basic", "WorkloadIdentity\n  workloadIdentities: [{serviceAccount: {name: billing}}]", 1)
 	a = explainJSON(p, exitNo, "-f", write(workload+api))
 	if len(a.Reasons) != 1 || a.Reasons[0].Field != "spec.workloadIssuers" {
 		t.Errorf("without a workload issuer: %+v", a)
 	}
 	// A user who may not try to create it is told, and answered all the same.
 	reader := newPerson(env, "reader").may(env.ServerNamespace, "get authorizationservers").may(env.AppNamespace, "get namespaces")
-	a = explainJSON(reader, exitUnknown, "-f", write(client))
+	a = explainJSON(reader, exitUnknown, "-f", write(another))
 	if len(a.MissingRights) != 2 || a.MissingRights[0].Verb != "create" || a.MissingRights[1].Verb != "list" || a.GrantTypes[0].Succeeds != explain.Yes {
 		t.Errorf("for a reader: %+v", a)
 	}

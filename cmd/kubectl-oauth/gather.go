@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +14,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/cmd/kubectl-oauth/cluster"
 	"github.com/oauth-operator/oauth-operator/cmd/kubectl-oauth/explain"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
@@ -92,6 +94,11 @@ func (g *gatherer) gather(ctx context.Context, found foundClient, query explain.
 	if err := g.readServer(ctx, &o); err != nil {
 		return o, err
 	}
+	if !found.applied {
+		if err := g.readClientIDOwner(ctx, &o); err != nil {
+			return o, err
+		}
+	}
 	if err := g.readResourceServers(ctx, &o, query); err != nil {
 		return o, err
 	}
@@ -118,6 +125,31 @@ func (g *gatherer) readServer(ctx context.Context, o *explain.Objects) error {
 		o.ServerMissing = true
 	case !g.note(err):
 		return err
+	}
+	return nil
+}
+
+// readClientIDOwner looks for another client of the server that has the client id. Without the right
+// to list all, it looks in the client's namespace: ids that begin with its name and a dot are rarely
+// elsewhere.
+func (g *gatherer) readClientIDOwner(ctx context.Context, o *explain.Objects) error {
+	var list v1alpha1.OAuthClientList
+	err := g.cluster.List(ctx, &list, "")
+	if errors.As(err, new(*cluster.MissingRight)) {
+		if !strings.HasPrefix(compile.ClientID(o.Client), o.Client.Namespace+".") {
+			g.note(err)
+		}
+		err = g.cluster.List(ctx, &list, o.Client.Namespace)
+	}
+	if err != nil && !errors.As(err, new(*cluster.MissingRight)) {
+		return err
+	}
+	for i := range list.Items {
+		other := &list.Items[i]
+		same := other.Namespace == o.Client.Namespace && other.Name == o.Client.Name
+		if !same && serverKey(other) == serverKey(o.Client) && other.Status.ClientID == compile.ClientID(o.Client) {
+			o.ClientIDTakenBy = "OAuthClient " + other.Namespace + "/" + other.Name
+		}
 	}
 	return nil
 }

@@ -3,16 +3,16 @@
 // that the caller has at the API server, and says which one is missing. docs/kubectl-oauth.md
 // describes it.
 //
-//	main.go      the commands, and the exit status
-//	options.go   the flags of kubectl, and where the program reads and writes
-//	explain.go   explain: would a request succeed
-//	manifest.go  explain -f: objects that are not applied yet
-//	gather.go    what explain has to know, as far as the caller may read it
-//	token.go     token: by the flows that need no browser
+//	main.go         the commands, and the exit status
+//	options.go      the flags of kubectl, and where the program reads and writes
+//	explain.go      explain: would a request succeed
+//	manifest.go     explain -f: objects that are not applied yet
+//	gather.go       what explain has to know, as far as the caller may read it
+//	token.go        token: by the flows that need no browser
 //	credentials.go  how a client authenticates, and where
-//	login.go     login: the browser flow; as a kubeconfig's exec credential plugin too
-//	change.go    rotate, suspend, resume and revoke
-//	names.go     completion of names in a shell
+//	login.go        login: the browser flow; as a kubeconfig's exec credential plugin too
+//	change.go       rotate, suspend, resume and revoke
+//	names.go        completion of names in a shell
 //
 // The packages below it: cluster reads and changes objects, explain answers from objects, issuer
 // talks to token servers, tokencache keeps the tokens of a login.

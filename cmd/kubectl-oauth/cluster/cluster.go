@@ -133,7 +133,7 @@ func (c *Cluster) explainError(err error, verb string, object runtime.Object, na
 // isAuthorization tells a request that the caller may not send from one that an admission policy
 // refuses: the API server answers both with 403, and names the user in the first.
 func isAuthorization(err error) bool {
-	return strings.Contains(err.Error(), " cannot ")
+	return strings.Contains(err.Error(), `User "`) && strings.Contains(err.Error(), `" cannot `)
 }
 
 // isUnknownResource reports whether the API server knows no such resource, rather than no such

@@ -19,6 +19,9 @@ func (e *explanation) checkAcceptance() Outcome {
 	if e.ServerMissing {
 		return e.refuse(e.clientReason("spec.serverRef", "there is no "+e.answer.Server+": create it, or create the client again with another serverRef"))
 	}
+	if e.ClientIDTakenBy != "" {
+		return e.refuse(e.clientReason("spec.clientID", fmt.Sprintf("%s has the name %q: choose another clientID, which is immutable", e.ClientIDTakenBy, e.answer.ClientID)))
+	}
 	if !e.canEvaluate() {
 		return e.byCondition(v1alpha1.ConditionAccepted)
 	}

@@ -34,6 +34,9 @@ type Objects struct {
 	Client *v1alpha1.OAuthClient
 	// Applied is whether the client is in the cluster as it is here, so that its status is about it.
 	Applied bool
+	// ClientIDTakenBy is another object of the server that has the client id; empty if none is known.
+	// It is for a client that is not applied: the conditions of one that is say so.
+	ClientIDTakenBy string
 	// Server is nil if it is not known. ServerMissing is whether it is known not to exist.
 	Server        *v1alpha1.AuthorizationServer
 	ServerMissing bool
