@@ -4,6 +4,7 @@
 //	flows_test.go       the five flows
 //	workloads_test.go   clients that are ServiceAccounts
 //	workload_issuers_test.go  clients that are workloads elsewhere
+//	workload_page_test.go     the manifests and programs of docs/workload-identity.md
 //	discovery_test.go   what the metadata advertises works, and nothing else does
 //	keys_test.go        clients that sign with their own keys
 //	life_test.go        clients, rules and namespaces are created, changed and deleted
