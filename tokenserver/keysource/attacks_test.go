@@ -77,3 +77,33 @@ func TestASourceThatTheRulesNoLongerAllowVerifiesNothingAlsoIfItsNameDidNotResol
 	w.advance(keysource.MaxInterval)
 	check("once it resolves to what is not listed any more", jwks.ErrUnknownKey)
 }
+
+// Else a client whose jwksURI is changed again and again fills the memory of the token server.
+func TestASetThatNoClientNamesAnyMoreIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	w.rules.Store(&documents.Fetch{}) // each fetch fails, and is counted
+	var named atomic.Int64
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.sources.Keep(ctx, func() []string { return []string{fmt.Sprintf("https://127.0.0.1/%d", named.Load())} })
+	}()
+	signer := jwkstest.NewSigner("ES256", "a")
+	for i := range 50 {
+		named.Store(int64(i))
+		_ = w.verifyAt(fmt.Sprintf("https://127.0.0.1/%d", i), signer)
+	}
+	if failing := w.sources.Failing(); len(failing) < 50 {
+		t.Fatalf("%d sets are known", len(failing))
+	}
+	w.advance(2 * time.Minute)
+	for deadline := time.Now().Add(10 * time.Second); len(w.sources.Failing()) > 1 && time.Now().Before(deadline); {
+		time.Sleep(100 * time.Millisecond)
+	}
+	if failing := w.sources.Failing(); len(failing) != 1 || failing["client https://127.0.0.1/49"] == "" {
+		t.Errorf("%d sets are known", len(failing))
+	}
+	stop()
+	<-ended
+}

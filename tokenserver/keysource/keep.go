@@ -2,6 +2,7 @@ package keysource
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
@@ -16,14 +17,18 @@ const (
 	// awayInterval is how often it tries a source that is away. A request tries again after
 	// RetryInterval.
 	awayInterval = time.Minute
+	// unnamedPeriod is how long a set is kept that no client names any more and nobody uses.
+	unnamedPeriod = time.Minute
 )
 
 // Keep fetches the key sets of clients before a request needs them, and again when they are due,
-// until ctx ends. urls returns where they are.
+// until ctx ends. urls returns where they are; what is elsewhere is forgotten.
 func (s *Sources) Keep(ctx context.Context, urls func() []string) {
 	workers := make(chan struct{}, keepWorkers)
 	for {
-		for _, url := range urls() {
+		named := urls()
+		s.removeUnnamed(named)
+		for _, url := range named {
 			source := s.URL(fetch.ForClient, url)
 			if !source.isDue() {
 				continue
@@ -40,6 +45,23 @@ func (s *Sources) Keep(ctx context.Context, urls func() []string) {
 		}
 		if !clock.Sleep(ctx, keepInterval) {
 			return
+		}
+	}
+}
+
+// removeUnnamed forgets the key sets of clients that are at none of the URLs. A client whose jwksURI
+// is changed again and again would else fill the memory.
+func (s *Sources) removeUnnamed(urls []string) {
+	named := make(map[string]bool, len(urls))
+	for _, url := range urls {
+		named[clientKey(url)] = true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	for key, source := range s.byKey {
+		if strings.HasPrefix(key, clientKey("")) && !named[key] && now.Sub(time.Unix(0, source.lastUsed.Load())).Abs() >= unnamedPeriod {
+			delete(s.byKey, key)
 		}
 	}
 }

@@ -27,10 +27,12 @@ import (
 
 const (
 	// DefaultInterval is how often a set is fetched whose response does not say how long it may be
-	// cached. What it says counts between MinInterval and MaxInterval.
+	// cached.
 	DefaultInterval = 5 * time.Minute
-	MinInterval     = time.Minute
-	MaxInterval     = 15 * time.Minute
+	// MinInterval is the least that counts of what the response says.
+	MinInterval = time.Minute
+	// MaxInterval is the most that counts of it.
+	MaxInterval = 15 * time.Minute
 	// GracePeriod is how long a set counts after it was last fetched.
 	GracePeriod = 24 * time.Hour
 	// RetryInterval is the least time between two fetches of a source, also for unknown kids and

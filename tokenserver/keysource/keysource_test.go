@@ -316,10 +316,11 @@ func TestASourceThatTheRulesNoLongerAllowVerifiesNothing(t *testing.T) {
 
 func TestASetForAClientIsNotThatOfAnIssuerAtTheSameURL(t *testing.T) {
 	w := newWorld(t)
-	if w.sources.URL(fetch.ForClient, w.server.URL) == w.sources.URL(fetch.ForIssuer, w.server.URL) {
+	first := w.sources.URL(fetch.ForClient, w.server.URL)
+	if first == w.sources.URL(fetch.ForIssuer, w.server.URL) {
 		t.Error("they are one source, although other rules allow them")
 	}
-	if w.sources.URL(fetch.ForClient, w.server.URL) != w.sources.URL(fetch.ForClient, w.server.URL) {
+	if again := w.sources.URL(fetch.ForClient, w.server.URL); again != first {
 		t.Error("two clients do not share a source")
 	}
 }

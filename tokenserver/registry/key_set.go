@@ -3,9 +3,11 @@ package registry
 import (
 	"cmp"
 	"slices"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
-// KeySet is where the public keys of a client are.
+// KeySet is where the public keys of a client are, or were before its method was changed.
 type KeySet struct{ ClientUID, URI string }
 
 // KeySets returns where the keys of the clients are that may be served now and publish them, by the
@@ -15,11 +17,15 @@ func (r *Registry) KeySets() []KeySet {
 	defer r.mu.RUnlock()
 	var sets []KeySet
 	for _, record := range r.clients {
-		if record.document.JWKSURI == "" {
+		if record.document.JWKSURI == "" && record.document.PreviousAuth == nil {
 			continue
 		}
-		if c, ok := r.evaluate(record); ok {
-			sets = append(sets, KeySet{c.UID, c.JWKSURI})
+		c, ok := r.evaluate(record)
+		if !ok {
+			continue
+		}
+		if doc, ok := c.Authentication(oauth.AuthMethodPrivateKey); ok && doc.JWKSURI != "" {
+			sets = append(sets, KeySet{c.UID, doc.JWKSURI})
 		}
 	}
 	slices.SortFunc(sets, func(a, b KeySet) int { return cmp.Compare(a.ClientUID, b.ClientUID) })

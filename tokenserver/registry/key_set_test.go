@@ -33,8 +33,15 @@ func TestTheKeySetsAreThoseOfClientsThatMayBeServed(t *testing.T) {
 	registrytest.Fill(t, r,
 		client("shop", "web", keep), client("shop", "api", keep), client("blog", "refused", keep),
 		client("shop", "suspended", func(c *documents.Client) { c.Suspended = true }),
+		client("shop", "moved", func(c *documents.Client) { // to a secret, an hour before its keys end
+			c.AuthMethod, c.JWKSURI = oauth.AuthMethodSecretBasic, ""
+			c.PreviousAuth = &documents.PreviousAuth{Method: oauth.AuthMethodPrivateKey, JWKSURI: "https://moved.example.com/jwks", Until: time.Now().Add(time.Hour).Unix()}
+		}),
 		client("shop", "inline", func(c *documents.Client) { c.JWKSURI, c.JWKS = "", []documents.JWK{{KeyType: "EC"}} }))
-	want := []registry.KeySet{{ClientUID: "api-uid", URI: "https://api.example.com/jwks"}, {ClientUID: "web-uid", URI: "https://web.example.com/jwks"}}
+	want := []registry.KeySet{
+		{ClientUID: "api-uid", URI: "https://api.example.com/jwks"}, {ClientUID: "moved-uid", URI: "https://moved.example.com/jwks"},
+		{ClientUID: "web-uid", URI: "https://web.example.com/jwks"},
+	}
 	if sets := r.KeySets(); !slices.Equal(sets, want) {
 		t.Errorf("the key sets are %v, want %v", sets, want)
 	}
