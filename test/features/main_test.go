@@ -7,6 +7,7 @@
 //	workload_page_test.go     the manifests and programs of docs/workload-identity.md
 //	discovery_test.go   what the metadata advertises works, and nothing else does
 //	keys_test.go        clients that sign with their own keys
+//	keydocs_test.go     those of the documentation
 //	life_test.go        clients, rules and namespaces are created, changed and deleted
 //	users_test.go       users, APIs and keys are
 //	ends_test.go        the end of sessions, grants and tokens

@@ -6,6 +6,7 @@
 //	crashes_test.go      killed replicas, lost responses, outages of the store
 //	writes_test.go       how many writes a request causes, by the API server's audit log
 //	burst_test.go        many logins, and the records that remain
+//	assertions_test.go   clients that sign with their own keys
 //	replicas_test.go     the set-up: an AuthorizationServer with three replicas, requests to each
 //	leaks_test.go        the search for codes, tokens and secrets in objects, logs and metrics
 //	fault_proxy_test.go  a proxy in front of the API server that loses or repeats requests

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -212,12 +213,28 @@ func TestACertificateThatHasExpiredIsRefused(t *testing.T) {
 	checkReason(t, "an old certificate", err, fetch.BadCertificate)
 }
 
-func TestNoProxyIsUsedWhateverTheEnvironmentSays(t *testing.T) {
-	var proxied atomic.Int64
-	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { proxied.Add(1) }))
-	t.Cleanup(proxy.Close)
+// proxied counts the requests that a proxy got in all tests.
+var proxied atomic.Int64
+
+// TestMain has a proxy in the environment: net/http reads it once in a process.
+func TestMain(m *testing.M) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		proxied.Add(1)
+		w.WriteHeader(http.StatusBadGateway)
+	}))
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY"} {
-		t.Setenv(name, proxy.URL)
+		if err := os.Setenv(name, proxy.URL); err != nil {
+			panic(err)
+		}
+	}
+	code := m.Run()
+	proxy.Close()
+	os.Exit(code)
+}
+
+func TestNoProxyIsUsedWhateverTheEnvironmentSays(t *testing.T) {
+	if u, err := http.ProxyFromEnvironment(httptest.NewRequest(http.MethodGet, "https://example.com/jwks", nil)); err != nil || u == nil {
+		t.Fatalf("there is no proxy to pass by: %v, %v", u, err)
 	}
 	n := newNetwork(t, answerOK)
 	n.names["example.com"] = []string{"10.0.0.1"}
