@@ -47,7 +47,7 @@ func readOwnClaims(config *rest.Config) (ownClaims, error) {
 // the API server, and it must be no credential of a client; and a server that gets a client's
 // credential must not get one for the API server by it.
 //
-// It does not look at the names that clients and APIs have at the server: whoever may take a name
+// It does not look at the names that clients and APIs have at the server: a user who may take a name
 // could hold up the server by it. Token servers take a token that names the issuer of the cluster for
 // that of a workload in any case.
 func (r *serverReconciler) checkKubernetesIssuer(s *serverPass) (condition, error) {

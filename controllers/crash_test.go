@@ -73,7 +73,7 @@ func TestWhereverTheManagerStopsASecretThatCanBeMountedAuthenticates(t *testing.
 				}
 				most := 2
 				if begin == "deleted Secret" {
-					most = 3 // nobody knows whether the value that was Pending was in the Secret before it was deleted
+					most = 3 // it is not known whether the value that was Pending was in the Secret before it was deleted
 				}
 				return len(values) > 0 && !others && env.stateOf(c, values[0]) == documents.CredentialActive && len(credentials) <= most
 			})

@@ -251,7 +251,7 @@ func TestAServerWhoseIssuerIsAnAudienceOfTheAPIServerMayNotHaveTheClusterAsWorkl
 	env.WaitFor("the server without the cluster as workload issuer", server, func() bool { return testenv.IsTrue(server.Status.Conditions, v1alpha1.ConditionAccepted) })
 }
 
-// Whoever may name an API, or a client id of their own, must not be able to hold up the server by that.
+// A user who may name an API, or a client id of their own, must not be able to hold up the server by that.
 func TestWhoTakesTheNameOfTheClustersIssuerHoldsUpNeitherTheServerNorItsWorkloads(t *testing.T) {
 	env := testenv.New(t, withCluster)
 	account := createServiceAccount(env, env.AppNamespace, "billing")

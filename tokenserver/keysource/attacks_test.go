@@ -17,7 +17,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/keysource"
 )
 
-// Whoever may name a key set at the host of another's could else keep that one's new key unknown.
+// A client that may name a key set at the host of another's could else keep that one's new key unknown.
 func TestAFloodAtOtherSourcesOfAHostDoesNotKeepANewKeyUnknown(t *testing.T) {
 	old, added, unknown := jwkstest.NewSigner("ES256", "old"), jwkstest.NewSigner("ES256", "new"), jwkstest.NewSigner("ES256", "x")
 	w := newWorld(t, old)
@@ -42,7 +42,7 @@ func TestAFloodAtOtherSourcesOfAHostDoesNotKeepANewKeyUnknown(t *testing.T) {
 	}
 }
 
-// What the name of the host resolves to is nobody's word for what the rules allow.
+// What the name of the host resolves to is not what says what the rules allow.
 func TestASourceThatTheRulesNoLongerAllowVerifiesNothingAlsoIfItsNameDidNotResolveAtFirst(t *testing.T) {
 	signer := jwkstest.NewSigner("ES256", "a")
 	w := newWorld(t, signer)

@@ -60,13 +60,13 @@ func TestAClientIsRefusedForOneWorkloadOfAnIssuerThatItMayNotHave(t *testing.T) 
 func TestAClientMayNotHaveTheIDByWhichAWorkloadIssuerNamesItself(t *testing.T) {
 	s := withIssuers()
 	s.AllowedClients[0].ClientIDs = []string{"*"}
-	impostor := func(c *documents.Client) { c.ID = "https://ci.example.com" }
-	d := EvaluateClient(s, nil, client(impostor), now)
+	foreign := func(c *documents.Client) { c.ID = "https://ci.example.com" }
+	d := EvaluateClient(s, nil, client(foreign), now)
 	if d.Accepted || len(d.Denials) != 1 || !strings.Contains(d.Denials[0].Message, `tokens of the server's workload issuer "ci" name it`) {
 		t.Errorf("%+v", d)
 	}
 	s.WorkloadIssuers = s.WorkloadIssuers[:1]
-	if d := EvaluateClient(s, nil, client(impostor), now); !d.Accepted {
+	if d := EvaluateClient(s, nil, client(foreign), now); !d.Accepted {
 		t.Errorf("without the issuer: %+v", d)
 	}
 }
