@@ -15,13 +15,13 @@ type connector struct {
 	rules   *rules
 	purpose Purpose
 	host    string
-	// deadline is that of the fetch, which http.Transport does not pass on.
-	deadline time.Time
 }
 
+// minShare is the least time that an address of a host has to connect.
+const minShare = time.Second
+
 // connect connects to the host of the fetch with TLS. It tries the addresses of the host in their
-// order, and connects to none that is not allowed. One that does not answer leaves as much time to
-// each of those after it.
+// order, and connects to none that is not allowed. One that does not answer leaves time to the next.
 func (c connector) connect(ctx context.Context, network, hostPort string) (net.Conn, error) {
 	_, port, err := net.SplitHostPort(hostPort)
 	if err != nil {
@@ -32,13 +32,13 @@ func (c connector) connect(ctx context.Context, network, hostPort string) (net.C
 		return nil, err
 	}
 	failed := errors.New("the host has no address")
-	for i, address := range addresses {
+	share := max(Timeout/time.Duration(max(len(addresses), 1)), minShare)
+	for _, address := range addresses {
 		allowed, isPrivate := c.rules.allows(c.purpose, c.host, address)
 		if !allowed {
 			failed = notAllowed(address)
 			continue
 		}
-		share := time.Until(c.deadline) / time.Duration(len(addresses)-i)
 		conn, err := c.dial(ctx, network, net.JoinHostPort(address.String(), port), isPrivate, share)
 		if err == nil {
 			return conn, nil

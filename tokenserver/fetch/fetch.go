@@ -88,8 +88,7 @@ func (c *Client) Get(ctx context.Context, purpose Purpose, rawURL string) (Respo
 	}
 	request.Header.Set("Accept", "application/json, application/jwk-set+json")
 	request.Header.Set("User-Agent", "oauth-operator")
-	deadline, _ := ctx.Deadline()
-	connector := connector{client: c, rules: c.rules(), purpose: purpose, host: target.Hostname(), deadline: deadline}
+	connector := connector{client: c, rules: c.rules(), purpose: purpose, host: target.Hostname()}
 	transport := &http.Transport{
 		DialTLSContext:         connector.connect,
 		DisableKeepAlives:      true,
