@@ -8,6 +8,7 @@
 //	discovery_test.go   what the metadata advertises works, and nothing else does
 //	keys_test.go        clients that sign with their own keys
 //	keydocs_test.go     those of the documentation
+//	rotation_test.go    client secrets are replaced and revoked
 //	life_test.go        clients, rules and namespaces are created, changed and deleted
 //	users_test.go       users, APIs and keys are
 //	ends_test.go        the end of sessions, grants and tokens
