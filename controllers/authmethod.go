@@ -67,7 +67,8 @@ func retireWithMethod(credentials []documents.Credential, previous *documents.Pr
 // planWithoutSecret plans for a client that authenticates without a secret. The credentials that it
 // had are good until their time.
 func (state secretState) planWithoutSecret(now time.Time) credentialPlan {
-	kept, ended := removeEnded(state.credentials, now)
+	uses := credentialUses{possible: now} // they end with the method, used or not
+	kept, ended := removeEnded(state.credentials, uses, 0, now)
 	message := "a public client has no credential"
 	if state.withoutSecret != oauth.AuthMethodNone {
 		message = fmt.Sprintf("the client authenticates by %s, without a secret", state.withoutSecret)
@@ -76,14 +77,14 @@ func (state secretState) planWithoutSecret(now time.Time) credentialPlan {
 		message += fmt.Sprintf("; the secret that it had is good until %s", timeText(lastEnd(kept)))
 	}
 	return credentialPlan{
-		credentials: kept, ended: ended, deletesOthers: true, condition: trueCondition(v1alpha1.ReasonNotNeeded, message),
+		credentials: kept, uses: uses, ended: ended, deletesOthers: true, condition: trueCondition(v1alpha1.ReasonNotNeeded, message),
 	}
 }
 
 // lastEnd returns when the last of some Retiring credentials ends.
 func lastEnd(credentials []documents.Credential) (last time.Time) {
 	for _, c := range credentials {
-		last = latest(last, endOf(c))
+		last = latest(last, time.Unix(c.RetireAfter, 0))
 	}
 	return last
 }

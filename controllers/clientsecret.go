@@ -44,6 +44,9 @@ func (r *clientReconciler) observeSecret(ctx context.Context, s *clientPass) (st
 	}
 	state.uid, state.rotation = s.client.UID, compile.SecretRotationOf(s.client)
 	state.credentials, state.revoked = s.document.Credentials, s.document.RevokedCredentials
+	if state.uses, err = r.observeUses(ctx, s); err != nil {
+		return state, err
+	}
 	if state.target, state.targetProblem, err = r.findTarget(ctx, s); err != nil {
 		return state, err
 	}
@@ -84,7 +87,7 @@ func (r *clientReconciler) observeSecret(ctx context.Context, s *clientPass) (st
 
 // executePlan writes what the plan says, in its order.
 func (r *clientReconciler) executePlan(ctx context.Context, s *clientPass, target *secretTarget, plan credentialPlan) error {
-	s.requeueAt = earliest(s.requeueAt, earliest(plan.waitUntil, nextEnd(plan.credentials)))
+	s.requeueAt = earliest(s.requeueAt, earliest(plan.waitUntil, nextEnd(plan.credentials, plan.uses, plan.rotation.Overlap)))
 	if plan.isGenerated {
 		r.pending.set(s.client, plan.secret)
 	}
@@ -117,7 +120,7 @@ func (r *clientReconciler) executePlan(ctx context.Context, s *clientPass, targe
 	if unknown := findUnknown(s.document.RevokedCredentials, revokedIDs(s.client)); len(unknown) > 0 {
 		s.credentials.message += "; spec.secret.revokedCredentials: the client has no credential " + quoted(unknown) + ", and none that was revoked"
 	}
-	r.scheduleNext(s, plan.rotation)
+	r.scheduleNext(s, plan)
 	r.recordRotation(s.client, plan, s.document.Credentials)
 	if !plan.deletesOthers {
 		return nil
@@ -131,13 +134,19 @@ func (r *clientReconciler) executePlan(ctx context.Context, s *clientPass, targe
 	return err
 }
 
-// scheduleNext has the next pass over a client come when a credential ends or is to be replaced.
-func (r *clientReconciler) scheduleNext(s *clientPass, rotation compile.SecretRotation) {
-	now := r.now()
+// scheduleNext has the next pass over a client come when a credential ends or is to be replaced, and
+// records an event about those that end soon and are still used.
+func (r *clientReconciler) scheduleNext(s *clientPass, plan credentialPlan) {
+	now, rotation := r.now(), plan.rotation
 	s.nextRotation = nextRotation(s.document.Credentials, rotation, s.client.UID, now)
-	s.requeueAt = earliest(s.requeueAt, nextEnd(s.document.Credentials))
+	s.requeueAt = earliest(s.requeueAt, nextEnd(s.document.Credentials, plan.uses, rotation.Overlap))
 	if s.nextRotation.After(now) { // else it is due, and waits for what the condition says
 		s.requeueAt = earliest(s.requeueAt, s.nextRotation)
+	}
+	used, next := findStillUsed(s.document.Credentials, plan.uses, rotation.Overlap, rotation.MaxOverlap, now)
+	s.requeueAt = earliest(s.requeueAt, next)
+	for _, credential := range used {
+		r.recordStillUsed(s.client, credential)
 	}
 }
 

@@ -23,6 +23,7 @@ type secretState struct {
 	rotation      compile.SecretRotation
 	credentials   []documents.Credential // in the client's Entry
 	revoked       []documents.RevokedCredential
+	uses          credentialUses
 	target        *secretTarget // the Secret that the operator writes; nil: none
 	// targetProblem says why the target must not be written, if so.
 	targetProblem condition
@@ -58,6 +59,7 @@ type credentialPlan struct {
 	source   secretVersion
 	cause    rotationCause
 	rotation compile.SecretRotation
+	uses     credentialUses // which decide when Retiring ones end
 	// ended are the credentials that are not good any more when this is done, and surplus those of
 	// them that were to be good for longer.
 	ended, surplus []documents.Credential
@@ -73,7 +75,7 @@ type credentialPlan struct {
 
 // credentialsAfterWrite returns the credentials for the Entry when the target is written.
 func (p credentialPlan) credentialsAfterWrite(written secretVersion, now time.Time) []documents.Credential {
-	return activate(p.credentials, p.activeID, credentialSource{read: p.source, written: written}, retirement{now, p.rotation.Overlap})
+	return activate(p.credentials, p.activeID, credentialSource{read: p.source, written: written}, retireBy(p.rotation, p.cause, now))
 }
 
 // planCredentials decides what to write, from what was observed. A client whose Secret cannot be
@@ -86,13 +88,13 @@ func planCredentials(state secretState, now time.Time, random io.Reader) (creden
 	var plan credentialPlan
 	var ended []documents.Credential
 	var err error
-	state.credentials, ended = removeEnded(state.credentials, now)
+	state.credentials, ended = removeEnded(state.credentials, state.uses, state.rotation.Overlap, now)
 	if state.fromSecret != nil {
 		plan, err = state.planFromSecret(now, random)
 	} else {
 		plan, err = state.planGenerated(hadCredentials, now, random)
 	}
-	plan.rotation, plan.ended = state.rotation, append(ended, plan.surplus...)
+	plan.rotation, plan.uses, plan.ended = state.rotation, state.uses, append(ended, plan.surplus...)
 	return plan, err
 }
 

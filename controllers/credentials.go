@@ -105,31 +105,6 @@ func activate(credentials []documents.Credential, id string, source credentialSo
 	return slices.Concat(active, replaced, retiring)
 }
 
-// removeEnded returns the credentials without the Retiring ones whose time is over, and those.
-func removeEnded(credentials []documents.Credential, now time.Time) (kept, ended []documents.Credential) {
-	for _, c := range credentials {
-		if c.State == documents.CredentialRetiring && !endOf(c).After(now) {
-			ended = append(ended, c)
-		} else {
-			kept = append(kept, c)
-		}
-	}
-	return kept, ended
-}
-
-// nextEnd returns when the first Retiring credential ends; the zero time if none retires.
-func nextEnd(credentials []documents.Credential) (next time.Time) {
-	for _, c := range credentials {
-		if c.State == documents.CredentialRetiring {
-			next = earliest(next, endOf(c))
-		}
-	}
-	return next
-}
-
-// endOf returns when a Retiring credential ends.
-func endOf(c documents.Credential) time.Time { return time.Unix(c.RetireAfter, 0) }
-
 // findSecretProblem returns what is wrong with a client secret that the operator did not generate,
 // as a predicate of the value, and the reason for the condition; both empty if nothing is. RFC 6749
 // appendix A.2: client_secret = *VSCHAR.

@@ -142,7 +142,7 @@ func TestTheSourceOfACredentialIsReadAsItWasWritten(t *testing.T) {
 	read, written := secretVersion{uid: "u", resourceVersion: "7", detail: "key"}, secretVersion{uid: "w", resourceVersion: "9"}
 	for text, source := range map[string]credentialSource{
 		"": {}, "w/9": {written: written}, "u/7/key": {read: read}, "u/7/key w/9": {read: read, written: written},
-		"revision=3 u/7/key w/9": {read, written, 3}, "revision=5": {revision: 5},
+		"revision=3 replaced=5 u/7/key w/9": {read, written, 3, 5}, "revision=5": {revision: 5}, "replaced=5": {replaced: 5},
 	} {
 		if got := source.String(); got != text {
 			t.Errorf("%+v is written as %q", source, got)

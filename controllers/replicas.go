@@ -120,6 +120,11 @@ func (op *operator) deleteDeadReplicas(ctx context.Context, server *v1alpha1.Aut
 			continue
 		}
 		due := op.liveness.observe(&usages[i]).at.Add(deadReplicaRetention)
+		if !due.After(op.now()) {
+			if err := op.rememberUnreported(ctx, server, &usages[i]); err != nil {
+				return next, err
+			}
+		}
 		deleted, err := op.deleteWhenDue(ctx, &usages[i], due)
 		if err != nil {
 			return next, err

@@ -33,7 +33,8 @@ const maxLateness = 5 * time.Minute
 // rotationCause is why a client gets a new secret, as a clause for events.
 type rotationCause struct {
 	text string
-	// forced rotations do not wait for their time, unless they come too quickly.
+	// forced rotations do not wait for their time, unless they come too quickly. What they replace is
+	// good for the overlap, used or not.
 	forced bool
 }
 
@@ -70,7 +71,7 @@ func nextRotation(credentials []documents.Credential, rotation compile.SecretRot
 	var freeFrom time.Time
 	for _, c := range credentials {
 		if c.State == documents.CredentialRetiring {
-			freeFrom = latest(freeFrom, endOf(c))
+			freeFrom = latest(freeFrom, time.Unix(c.RetireAfter, 0))
 		}
 	}
 	return scheduleRotation(time.Unix(active.NotBefore, 0), rotation.Interval, uid, freeFrom, now)
@@ -126,12 +127,27 @@ type retirement struct {
 	at time.Time // when the Secret was written
 	// overlap is how long the credential stays good.
 	overlap time.Duration
+	// whileUsed has it end before, when it is not used any more.
+	whileUsed bool
 }
 
 // retire returns a credential that was replaced.
 func (r retirement) retire(c documents.Credential) documents.Credential {
-	c.State, c.RetireAfter, c.Source = documents.CredentialRetiring, r.at.Add(r.overlap).Unix(), ""
+	var source credentialSource
+	if r.whileUsed {
+		source.replaced = r.at.Unix()
+	}
+	c.State, c.RetireAfter, c.Source = documents.CredentialRetiring, r.at.Add(r.overlap).Unix(), source.String()
 	return c
+}
+
+// retireBy returns what becomes of a credential that a rotation replaces at some time. One whose
+// rotation was interrupted, so that its cause is not known, counts as scheduled: it ends later.
+func retireBy(r compile.SecretRotation, cause rotationCause, at time.Time) retirement {
+	if r.MaxOverlap > 0 && !cause.forced {
+		return retirement{at, r.MaxOverlap, true}
+	}
+	return retirement{at, r.Overlap, false}
 }
 
 // limitGood removes Retiring credentials, the one that was replaced first before the others, until

@@ -171,7 +171,7 @@ func TestTheOverlapCountsFromWhenTheSecretWasWritten(t *testing.T) {
 	plan := rotatingPlan(t, compile.SecretRotation{Revision: 1}, secretState{credentials: []documents.Credential{made(activeA, time.Hour)}, target: targetIn()})
 	written := planTime.Add(10 * time.Minute)
 	after := plan.credentialsAfterWrite(secretVersion{uid: "uid", resourceVersion: "9"}, written)
-	if len(after) != 2 || after[1].ID != secretA || !endOf(after[1]).Equal(written.Add(30*time.Minute)) {
+	if len(after) != 2 || after[1].ID != secretA || !retireAfter(after[1]).Equal(written.Add(30*time.Minute)) {
 		t.Errorf("%+v", after)
 	}
 	if source := parseCredentialSource(after[0].Source); source.revision != 1 {
@@ -265,7 +265,9 @@ func TestAFromSecretValueThatRetiresIsActiveAgainHoweverQuicklyItReturns(t *test
 	if c := findBySecret(plan.credentials, credentials[2].ID); c == nil || c.State != documents.CredentialActive || c.RetireAfter != 0 {
 		t.Errorf("%+v", plan.credentials)
 	}
-	if c := findBySecret(plan.credentials, credentials[0].ID); c == nil || c.State != documents.CredentialRetiring || !endOf(*c).Equal(planTime.Add(30*time.Minute)) {
+	if c := findBySecret(plan.credentials, credentials[0].ID); c == nil || c.State != documents.CredentialRetiring || !retireAfter(*c).Equal(planTime.Add(30*time.Minute)) {
 		t.Errorf("%+v", plan.credentials)
 	}
 }
+
+func retireAfter(c documents.Credential) time.Time { return time.Unix(c.RetireAfter, 0) }

@@ -15,6 +15,7 @@ const (
 	reasonSecretRotated     = "SecretRotated"
 	reasonCredentialEnded   = "CredentialEnded"
 	reasonCredentialRevoked = "CredentialRevoked"
+	reasonCredentialInUse   = "CredentialInUse"
 )
 
 // recordRotation records the events about what a plan did, when it is done. credentials are those
@@ -24,7 +25,7 @@ func (r *clientReconciler) recordRotation(c *v1alpha1.OAuthClient, plan credenti
 		text := fmt.Sprintf("the client has another secret, since %s", plan.cause.text)
 		for _, credential := range credentials {
 			if credential.State == documents.CredentialRetiring { // the first was replaced last
-				text += fmt.Sprintf("; credential %s, which it replaces, is good until %s at the latest", credential.ID, timeText(endOf(credential)))
+				text += fmt.Sprintf("; credential %s, which it replaces, is good until %s at the latest", credential.ID, timeText(time.Unix(credential.RetireAfter, 0)))
 				break
 			}
 		}
@@ -38,6 +39,16 @@ func (r *clientReconciler) recordRotation(c *v1alpha1.OAuthClient, plan credenti
 		}
 		r.events.Eventf(c, nil, corev1.EventTypeNormal, reasonCredentialEnded, eventAction, "credential %s, which was replaced, has ended", credential.ID)
 	}
+}
+
+// recordStillUsed records an event, once, about a credential that ends soon and is still used.
+func (r *clientReconciler) recordStillUsed(c *v1alpha1.OAuthClient, credential documents.Credential) {
+	if !r.usageReports.addWarning(credential.ID, time.Unix(credential.RetireAfter, 0)) {
+		return
+	}
+	r.events.Eventf(c, nil, corev1.EventTypeWarning, reasonCredentialInUse, eventAction,
+		"credential %s, which was replaced, ends at %s and is still used: have the application read the Secret again, or restart its Pods",
+		credential.ID, timeText(time.Unix(credential.RetireAfter, 0)))
 }
 
 func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339) }

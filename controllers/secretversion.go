@@ -53,17 +53,26 @@ type credentialSource struct {
 	read, written secretVersion
 	// revision is that of spec.secret.rotation when the credential was made, or a higher one before.
 	revision int64
+	// replaced is when a Retiring credential that ends when it is not used any more was replaced, in
+	// seconds since 1970; 0 of all others.
+	replaced int64
 }
 
-// sourceRevision is what a revision that is not 0 is written after, before the versions.
-const sourceRevision = "revision="
+// Numbers in a Source, which stand before the versions.
+const (
+	sourceRevision = "revision="
+	sourceReplaced = "replaced="
+)
 
-// String returns the revision if it is not 0, and the versions that are not zero, separated by
-// spaces: "revision=2 <uid>/<resourceVersion>".
+// String returns the numbers that are not 0 and the versions that are not zero, separated by spaces:
+// "revision=2 <uid>/<resourceVersion>".
 func (s credentialSource) String() string {
 	var fields []string
 	if s.revision != 0 {
 		fields = append(fields, sourceRevision+strconv.FormatInt(s.revision, 10))
+	}
+	if s.replaced != 0 {
+		fields = append(fields, sourceReplaced+strconv.FormatInt(s.replaced, 10))
 	}
 	for _, version := range []secretVersion{s.read, s.written} {
 		if !version.isZero() {
@@ -78,13 +87,16 @@ func (s credentialSource) String() string {
 func parseCredentialSource(text string) credentialSource {
 	var source credentialSource
 	for _, field := range strings.Fields(text) {
-		if value, found := strings.CutPrefix(field, sourceRevision); found {
-			source.revision, _ = strconv.ParseInt(value, 10, 64) // 0 if it is none
-			continue
-		}
-		if v := parseSecretVersion(field); v.detail != "" {
+		revision, isRevision := strings.CutPrefix(field, sourceRevision)
+		replaced, isReplaced := strings.CutPrefix(field, sourceReplaced)
+		switch v := parseSecretVersion(field); {
+		case isRevision:
+			source.revision, _ = strconv.ParseInt(revision, 10, 64) // 0 if it is none
+		case isReplaced:
+			source.replaced, _ = strconv.ParseInt(replaced, 10, 64)
+		case v.detail != "":
 			source.read = v
-		} else {
+		default:
 			source.written = v
 		}
 	}

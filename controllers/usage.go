@@ -45,6 +45,9 @@ type usageReports struct {
 	next   time.Time                      // the next free slot
 	slots  map[client.ObjectKey]time.Time // when a client's last use is reported next, by client
 	events map[refusedMethod]time.Time    // when the event was recorded
+	// retiring is when Retiring credentials were used last, by id, until the status tells, and
+	// warnings when those end about whose use an event was recorded.
+	retiring, warnings map[string]time.Time
 }
 
 // refusedMethod is that a client's secret is sent by a method that is not the client's.
@@ -54,7 +57,10 @@ type refusedMethod struct {
 }
 
 func newUsageReports(now func() time.Time) *usageReports {
-	return &usageReports{now: now, slots: map[client.ObjectKey]time.Time{}, events: map[refusedMethod]time.Time{}}
+	return &usageReports{
+		now: now, slots: map[client.ObjectKey]time.Time{}, events: map[refusedMethod]time.Time{},
+		retiring: map[string]time.Time{}, warnings: map[string]time.Time{},
+	}
 }
 
 // schedule gives a client a slot, the next time at which its last use is reported, and returns how
@@ -110,6 +116,34 @@ func (u *usageReports) removeExpired() {
 	defer u.mu.Unlock()
 	maps.DeleteFunc(u.slots, func(_ client.ObjectKey, at time.Time) bool { return now.Sub(at) > time.Hour })
 	maps.DeleteFunc(u.events, func(_ refusedMethod, at time.Time) bool { return now.Sub(at) >= minUseStep })
+	maps.DeleteFunc(u.retiring, func(_ string, at time.Time) bool { return now.Sub(at) >= minUseStep })
+	maps.DeleteFunc(u.warnings, func(_ string, end time.Time) bool { return now.After(end) })
+}
+
+// addRetiringUse remembers the use of a Retiring credential: the next Usage of the replica may not
+// list it any more when the client's slot comes.
+func (u *usageReports) addRetiringUse(id string, at time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.retiring[id] = latest(u.retiring[id], at)
+}
+
+func (u *usageReports) retiringUse(id string) time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.retiring[id]
+}
+
+// addWarning remembers that an event tells of the use of a credential, and reports whether that is
+// new.
+func (u *usageReports) addWarning(id string, end time.Time) (added bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.warnings[id].Equal(end) {
+		return false
+	}
+	u.warnings[id] = end
+	return true
 }
 
 // listUsages returns Usages. They belong to the cache: the caller must not change them.
@@ -193,6 +227,9 @@ func (op *operator) isReportableUse(c *v1alpha1.OAuthClient, use internalv1alpha
 		return op.isReportableRefusal(c, use)
 	}
 	return slices.ContainsFunc(c.Status.Credentials, func(known v1alpha1.CredentialStatus) bool {
+		if known.ID == use.ID && known.State == v1alpha1.CredentialRetiring {
+			op.usageReports.addRetiringUse(use.ID, op.hourOf(use))
+		}
 		return known.ID == use.ID && isMuchLater(known.State, known.LastUsed, op.hourOf(use))
 	})
 }

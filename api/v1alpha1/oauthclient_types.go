@@ -217,7 +217,7 @@ type OAuthClientSpec struct {
 // +kubebuilder:validation:XValidation:rule=`self.source == 'FromSecret' || !has(self.fromSecret)`,fieldPath=".fromSecret",message="fromSecret goes with source: FromSecret only: remove fromSecret, or set source to FromSecret"
 // +kubebuilder:validation:XValidation:rule=`self.source != 'FromSecret' || has(self.fromSecret)`,fieldPath=".fromSecret",message="fromSecret is required with source: FromSecret: name the Secret and the key that hold the value"
 // +kubebuilder:validation:XValidation:rule=`!has(self.fromSecret) || !has(self.target) || self.target.name != self.fromSecret.name`,fieldPath=".target",message="target.name must not be the Secret that fromSecret names, which is never changed: name another, or leave out target"
-// +kubebuilder:validation:XValidation:rule=`self.source != 'FromSecret' || !has(self.rotation) || (!has(self.rotation.interval) && !has(self.rotation.revision))`,fieldPath=".rotation",message="with source: FromSecret, rotation has only overlap: change the value in the Secret that fromSecret names to rotate it"
+// +kubebuilder:validation:XValidation:rule=`self.source != 'FromSecret' || !has(self.rotation) || (!has(self.rotation.interval) && !has(self.rotation.revision) && !has(self.rotation.retireWhen) && !has(self.rotation.maxOverlap))`,fieldPath=".rotation",message="with source: FromSecret, rotation has only overlap: change the value in the Secret that fromSecret names to rotate it"
 type ClientSecret struct {
 	// source is Generate or FromSecret.
 	Source SecretSource `json:"source"`
@@ -339,7 +339,7 @@ type CredentialStatus struct {
 	// +optional
 	NotBefore *metav1.Time `json:"notBefore,omitempty"`
 
-	// retireAfter is when a Retiring credential ends.
+	// retireAfter is when a Retiring credential ends at the latest.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"

@@ -8,8 +8,11 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
-// defaultOverlap is the default of spec.secret.rotation.overlap.
-const defaultOverlap = 24 * time.Hour
+// Defaults of spec.secret.rotation.
+const (
+	defaultOverlap    = 24 * time.Hour
+	defaultMaxOverlap = 168 * time.Hour
+)
 
 // Overlap returns how long what an OAuthClient authenticated with before stays good after it was
 // replaced.
@@ -20,7 +23,10 @@ type SecretRotation struct {
 	// Interval between scheduled rotations; zero: there are none.
 	Interval time.Duration
 	Overlap  time.Duration
-	Revision int64
+	// MaxOverlap is how long a credential that a scheduled rotation has replaced stays good while it
+	// is used; zero: no longer than Overlap.
+	MaxOverlap time.Duration
+	Revision   int64
 }
 
 // SecretRotationOf returns when the client secret of an OAuthClient is replaced.
@@ -29,7 +35,11 @@ func SecretRotationOf(c *v1alpha1.OAuthClient) SecretRotation {
 	if c.Spec.Secret != nil && c.Spec.Secret.Rotation != nil {
 		spec = *c.Spec.Secret.Rotation
 	}
-	return SecretRotation{Interval: durationOf(spec.Interval, 0), Overlap: durationOf(spec.Overlap, defaultOverlap), Revision: spec.Revision}
+	r := SecretRotation{Interval: durationOf(spec.Interval, 0), Overlap: durationOf(spec.Overlap, defaultOverlap), Revision: spec.Revision}
+	if spec.RetireWhen == v1alpha1.RetireUnused {
+		r.MaxOverlap = durationOf(spec.MaxOverlap, defaultMaxOverlap)
+	}
+	return r
 }
 
 func durationOf(d *metav1.Duration, otherwise time.Duration) time.Duration {

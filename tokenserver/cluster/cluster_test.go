@@ -137,6 +137,7 @@ func TestTheClusterIsServedAsItChanges(t *testing.T) {
 	t.Run("the Replica says what the process says", testState)
 	t.Run("a Replica that was deleted comes back", testDeleted)
 	t.Run("uses of credentials are written once an hour", testUsage)
+	t.Run("a process that was killed is said not to have told all", testKilled)
 	t.Run("many changes cause few writes", testDebounce)
 	t.Run("an orderly end takes the Replica away", testLeave)
 	t.Run("an outage is survived", testOutage) // last: it restarts the API server
@@ -351,6 +352,47 @@ func testUsage(t *testing.T) {
 	}
 	if got := uses(); len(got) == 0 || got[0].Owner != "client-2000" {
 		t.Errorf("after an orderly end the Usage lists %+v, want what was not written yet", got)
+	}
+}
+
+// A process that was killed has not told of its last uses, and one that ended in order has.
+func testKilled(t *testing.T) {
+	usage := func() internalv1alpha1.UsageSpec {
+		if u := api.Usage(t, "killed"); u != nil {
+			return u.Spec
+		}
+		return internalv1alpha1.UsageSpec{}
+	}
+	begin := func() *connection {
+		before := api.Usage(t, "killed")
+		c := connect(t, api, "killed")
+		eventually.True(t, "the process begins its Usage", func() bool {
+			now := api.Usage(t, "killed")
+			return now != nil && now.Spec.IncompleteUntil != nil && !now.Spec.Ended && (before == nil || now.ResourceVersion != before.ResourceVersion)
+		})
+		return c
+	}
+	c := begin()
+	if at := usage().IncompleteUntil; at.Unix() != 0 {
+		t.Errorf("of the first process uses may be missing until %s", at)
+	}
+	c.stop()
+	if err := c.Shutdown(t.Context()); err != nil || !usage().Ended {
+		t.Errorf("after an orderly end: %+v, %v", usage(), err)
+	}
+	c = begin()
+	if at := usage().IncompleteUntil; at.Unix() != 0 {
+		t.Errorf("after an orderly end uses may be missing until %s", at)
+	}
+	c.stop() // and nothing else
+	began := time.Now().Truncate(time.Second)
+	c = begin()
+	if at := usage().IncompleteUntil; at.Time.Before(began) {
+		t.Errorf("after a process that was killed, uses may be missing until %s", at)
+	}
+	c.stop()
+	if err := c.Shutdown(t.Context()); err != nil || !usage().Ended || usage().IncompleteUntil.Time.Before(began) {
+		t.Errorf("an orderly end makes up for what was lost before: %+v, %v", usage(), err)
 	}
 }
 

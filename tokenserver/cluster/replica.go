@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -142,10 +143,13 @@ func (c *Cluster) patchOrCreate(ctx context.Context, resource string, spec any, 
 // writes the uses of credentials that have not been written yet. Run must have returned.
 func (c *Cluster) Shutdown(ctx context.Context) error {
 	err := c.client.Delete().Namespace(c.config.Namespace).Resource(replicaResource).Name(c.config.ReplicaName).Do(ctx).Error()
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting the Replica: %w", err)
+	if apierrors.IsNotFound(err) {
+		err = nil
 	}
-	return c.writeUsage(ctx)
+	if err != nil {
+		err = fmt.Errorf("deleting the Replica: %w", err)
+	}
+	return errors.Join(err, c.endUsage(ctx))
 }
 
 func (c *Cluster) replicaSpec() internalv1alpha1.ReplicaSpec {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -53,10 +54,17 @@ type usageRecorder struct {
 	uses         map[credential]lastUse
 	pendingSince time.Time // since when there is something to write; zero if there is nothing
 	lastWritten  time.Time
+	// incompleteUntil is the time before which uses may be missing in what was written; started is
+	// false as long as it is not known what a former process of this name has left out.
+	incompleteUntil time.Time
+	started         bool
 }
 
+// allRecorded is the incompleteUntil of a process whose name no other had before.
+var allRecorded = time.Unix(0, 0).UTC()
+
 func newUsageRecorder(now func() time.Time) *usageRecorder {
-	return &usageRecorder{now: now, uses: map[credential]lastUse{}}
+	return &usageRecorder{now: now, uses: map[credential]lastUse{}, incompleteUntil: allRecorded}
 }
 
 // record records that a credential was used now.
@@ -116,7 +124,11 @@ func (r *usageRecorder) nextUses() []internalv1alpha1.CredentialUse {
 	slices.SortFunc(others, compareWritten)
 	slices.SortFunc(written, func(a, b credential) int { return cmp.Compare(r.uses[b].used, r.uses[a].used) })
 	const limit = internalv1alpha1.MaxUses
-	listed := slices.Concat(urgent[:min(len(urgent), limit-min(len(others), limit/2))], others, written)
+	fitting := min(len(urgent), limit-min(len(others), limit/2))
+	if fitting < len(urgent) {
+		r.incompleteUntil = r.now()
+	}
+	listed := slices.Concat(urgent[:fitting], others, written)
 	uses := make([]internalv1alpha1.CredentialUse, 0, min(len(listed), limit))
 	for _, c := range listed[:min(len(listed), limit)] {
 		uses = append(uses, internalv1alpha1.CredentialUse{
@@ -148,8 +160,18 @@ func (r *usageRecorder) setWritten(uses []internalv1alpha1.CredentialUse, now ti
 	}
 }
 
-// keepUsage writes the Usage when it is due, until ctx ends.
+// keepUsage begins the Usage, and writes it when it is due, until ctx ends.
 func (c *Cluster) keepUsage(ctx context.Context) {
+	for !c.usage.hasStarted() {
+		if err := c.beginUsage(ctx); err != nil {
+			if ctx.Err() == nil {
+				c.config.Log.Warn("cannot begin the Usage", "error", err.Error())
+			}
+			if !clock.Sleep(ctx, usageCheckInterval) {
+				return
+			}
+		}
+	}
 	delay := usageCheckInterval
 	for clock.Sleep(ctx, delay) {
 		delay = usageCheckInterval
@@ -163,6 +185,57 @@ func (c *Cluster) keepUsage(ctx context.Context) {
 	}
 }
 
+// beginUsage writes the Usage of a process that starts. If there is one of a former process that did
+// not end in order, that one's last uses are missing, and the Usage says so: the manager must not
+// end a credential because nothing is known of its use.
+func (c *Cluster) beginUsage(ctx context.Context) error {
+	var former internalv1alpha1.Usage
+	patch := fmt.Sprintf(`{"spec":{"serverUID":%q}}`, c.config.ServerUID)
+	err := c.client.Patch(types.MergePatchType).Namespace(c.config.Namespace).Resource(usageResource).Name(c.config.ReplicaName).
+		Timeout(writeTimeout).Body([]byte(patch)).Do(ctx).Into(&former)
+	switch {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return fmt.Errorf("reading the Usage of a former process: %w", err)
+	case former.Spec.Ended && former.Spec.IncompleteUntil != nil:
+		c.usage.setIncompleteUntil(former.Spec.IncompleteUntil.Time)
+	default:
+		c.usage.setIncompleteUntil(c.config.Now())
+	}
+	if err := c.putUsage(ctx, nil, false); err != nil {
+		return fmt.Errorf("beginning the Usage: %w", err)
+	}
+	c.usage.mu.Lock()
+	defer c.usage.mu.Unlock()
+	c.usage.started = true
+	return nil
+}
+
+func (r *usageRecorder) hasStarted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.started
+}
+
+func (r *usageRecorder) setIncompleteUntil(at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.incompleteUntil = at
+}
+
+// putUsage writes the Usage. Without uses, those that were written before stay.
+func (c *Cluster) putUsage(ctx context.Context, uses []internalv1alpha1.CredentialUse, ended bool) error {
+	c.usage.mu.Lock()
+	incompleteUntil := metav1.NewTime(c.usage.incompleteUntil.UTC().Truncate(time.Second))
+	c.usage.mu.Unlock()
+	spec := internalv1alpha1.UsageSpec{ServerUID: types.UID(c.config.ServerUID), IncompleteUntil: &incompleteUntil, Ended: ended, Uses: uses}
+	patch := map[string]any{"serverUID": spec.ServerUID, "incompleteUntil": incompleteUntil, "ended": ended}
+	if len(uses) > 0 {
+		patch["uses"] = uses
+	}
+	return c.patchOrCreate(ctx, usageResource, patch, &internalv1alpha1.Usage{ObjectMeta: c.objectMeta(c.server()), Spec: spec})
+}
+
 // writeUsage writes the uses that have not been written yet, if there are any. They replace those
 // of the last write, which the manager has read.
 func (c *Cluster) writeUsage(ctx context.Context) error {
@@ -170,13 +243,20 @@ func (c *Cluster) writeUsage(ctx context.Context) error {
 	if len(uses) == 0 {
 		return nil
 	}
-	usage := &internalv1alpha1.Usage{
-		ObjectMeta: c.objectMeta(c.server()),
-		Spec:       internalv1alpha1.UsageSpec{ServerUID: types.UID(c.config.ServerUID), Uses: uses},
-	}
-	if err := c.patchOrCreate(ctx, usageResource, usage.Spec, usage); err != nil {
+	if err := c.putUsage(ctx, uses, false); err != nil {
 		return fmt.Errorf("writing the Usage: %w", err)
 	}
 	c.usage.setWritten(uses, began)
+	return nil
+}
+
+// endUsage writes the uses that have not been written yet, and that no others follow.
+func (c *Cluster) endUsage(ctx context.Context) error {
+	if !c.usage.hasStarted() {
+		return c.writeUsage(ctx)
+	}
+	if err := c.putUsage(ctx, c.usage.nextUses(), true); err != nil {
+		return fmt.Errorf("ending the Usage: %w", err)
+	}
 	return nil
 }

@@ -106,6 +106,25 @@ func TestWhatDecidesSomethingIsListedFirst(t *testing.T) {
 	}
 }
 
+func TestThatUsesOfReplacedCredentialsDidNotFitIsSaid(t *testing.T) {
+	f := newUsageFixture()
+	retire := func(from, to int) {
+		for n := from; n < to; n++ {
+			use := used(n)
+			use.Retiring = true
+			f.record(use)
+		}
+	}
+	retire(0, internalv1alpha1.MaxUses)
+	if f.advance(time.Minute); !f.incompleteUntil.Equal(allRecorded) {
+		t.Errorf("all are listed, and they are incomplete until %s", f.incompleteUntil)
+	}
+	retire(internalv1alpha1.MaxUses, 2*internalv1alpha1.MaxUses+1)
+	if f.advance(2 * time.Hour); f.incompleteUntil.Equal(allRecorded) {
+		t.Error("one more than fit is not listed, and nothing says so")
+	}
+}
+
 func TestAUseThatCouldNotBeWrittenIsWrittenLater(t *testing.T) {
 	f := newUsageFixture()
 	f.record(used(1))

@@ -275,6 +275,17 @@ type UsageSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ServerUID types.UID `json:"serverUID"`
+	// incompleteUntil is a time before which uses may be missing: a former process of this name was
+	// killed, or uses of credentials that were replaced did not fit. 1970, if none may be. Processes
+	// of versions that did not know the field leave it out.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
+	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
+	// +optional
+	IncompleteUntil *metav1.Time `json:"incompleteUntil,omitempty"`
+	// ended is true if the process has ended, and has written all uses.
+	// +optional
+	Ended bool `json:"ended,omitempty"`
 	// uses since the object was last written; those beyond the maximum are in the next write. If
 	// there is room, those of the last day follow that were written before.
 	// +kubebuilder:validation:MaxItems=1000
@@ -284,8 +295,8 @@ type UsageSpec struct {
 }
 
 // Usage is when one token server process last accepted which credentials. It has the name of the
-// process's Replica and outlives it by an hour. The process writes it at most once an hour. It is
-// the only write that a client which authenticates with a secret causes.
+// process's Replica and outlives it by an hour. The process writes it when it starts and ends, and
+// else at most once an hour. It is the only write that a client which authenticates with a secret causes.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:metadata:labels="oauth-operator.dev/uninstall=keep"
