@@ -186,8 +186,9 @@ func TestWhereverTheManagerStopsARevokedCredentialIsNotGoodAgainAndIsReplaced(t 
 			return made.hasRefused() || hasCondition(c.Status.Conditions, v1alpha1.ConditionReady, metav1.ConditionTrue, c.Generation)
 		})
 		stop()
-		if n > 0 && env.isCredential(c, leaked) {
-			t.Errorf("after %d writes the revoked credential is good", n)
+		entry := env.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID).Name
+		if written := made.matching("/entries/" + entry); len(written) > 0 && env.isCredential(c, leaked) {
+			t.Errorf("after %d writes, of its Entry too, the revoked credential is good", n)
 		}
 		made.limit(-1)
 		_, stop = runManager(t)
