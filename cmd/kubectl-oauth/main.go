@@ -25,6 +25,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/go-logr/logr"
@@ -32,6 +33,7 @@ import (
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // the ways to authenticate that a kubeconfig may name
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/oauth-operator/oauth-operator/cmd/kubectl-oauth/issuer"
 	"github.com/oauth-operator/oauth-operator/version"
 )
 
@@ -67,11 +69,21 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	if errors.As(err, &status) && status.err == nil {
 		return status.code
 	}
-	fmt.Fprintln(errOut, "error:", err)
+	fmt.Fprintln(errOut, "error:", printable(err))
 	if status != nil {
 		return status.code
 	}
 	return exitFailed
+}
+
+// printable returns the text of an error, which may quote what a server said: it has no control
+// characters but those that end lines.
+func printable(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		lines[i] = issuer.Printable(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // exitStatus is an error with an exit status of its own. Without an err nothing is printed: the

@@ -16,7 +16,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/oauth-operator/oauth-operator/version"
 )
@@ -42,31 +45,60 @@ func NewHTTPClient(authorityFile string) (*http.Client, error) {
 		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
 	return &http.Client{
-		Transport: userAgent{transport}, Timeout: requestTimeout,
+		Transport: bounded{transport}, Timeout: requestTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
 }
 
-type userAgent struct{ next http.RoundTripper }
+// maxAnswer is how much of an answer is read. ID tokens may have many claims.
+const maxAnswer = 1 << 20
+
+// bounded sends the program's User-Agent, and ends each answer after maxAnswer.
+type bounded struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
-func (u userAgent) RoundTrip(r *http.Request) (*http.Response, error) {
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context()) // a RoundTripper may not change the request
 	r.Header.Set("User-Agent", version.UserAgent("kubectl"))
-	return u.next.RoundTrip(r)
+	response, err := b.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	response.Body = http.MaxBytesReader(nil, response.Body, maxAnswer)
+	return response, nil
+}
+
+// Printable returns a text of another program with all characters escaped that could do something to
+// a terminal, or make the text look like that of this program.
+func Printable(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRune(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
 }
 
 // CheckURL returns an error unless an issuer is https, or http at a loopback address, as the API
 // server admits it: a secret that goes to any other address is no secret any more.
 func CheckURL(issuer string) error {
-	u, err := url.Parse(issuer)
+	return checkAddress("the issuer", issuer)
+}
+
+// checkAddress is CheckURL for an address that the name is for.
+func checkAddress(name, address string) error {
+	u, err := url.Parse(address)
 	if err != nil {
-		return fmt.Errorf("the issuer %q is no URL: %w", issuer, err)
+		return fmt.Errorf("%s %q is no URL: %w", name, address, err)
 	}
 	if u.Scheme == "https" && u.Host != "" || u.Scheme == "http" && isLoopback(u.Hostname()) {
 		return nil
 	}
-	return fmt.Errorf("the issuer %q is neither https nor at a loopback address", issuer)
+	return fmt.Errorf("%s %q is neither https nor at a loopback address", name, address)
 }
 
 // explainUnreachable adds what to try to an error of the connection.

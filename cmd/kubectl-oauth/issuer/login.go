@@ -38,8 +38,28 @@ func (l *Login) discover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the metadata of %s: %w", l.Issuer, explainUnreachable(err))
 	}
+	if err := checkEndpoints(provider); err != nil {
+		return fmt.Errorf("reading the metadata of %s: %w", l.Issuer, err)
+	}
 	l.provider = provider
 	return nil
+}
+
+// checkEndpoints returns an error unless the endpoints of an issuer may be used: the system opens
+// the first as it opens what the user clicks on, of any scheme, and the others get codes and say who
+// the user is.
+func checkEndpoints(provider *oidc.Provider) error {
+	var keys struct {
+		URI string `json:"jwks_uri"`
+	}
+	if err := provider.Claims(&keys); err != nil {
+		return err
+	}
+	return errors.Join(
+		checkAddress("authorization_endpoint in the metadata", provider.Endpoint().AuthURL),
+		checkAddress("token_endpoint in the metadata", provider.Endpoint().TokenURL),
+		checkAddress("jwks_uri in the metadata", keys.URI),
+	)
 }
 
 // InBrowser has the user sign in: it hands the URL of the authorization request to show, and waits

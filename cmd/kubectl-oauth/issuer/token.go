@@ -43,11 +43,13 @@ type Refused struct {
 }
 
 func (r *Refused) Error() string {
-	return "the token server refuses the request: " + strings.TrimSuffix(r.Code+": "+r.Description, ": ")
+	return "the token server refuses the request: " + Printable(strings.TrimSuffix(r.Code+": "+r.Description, ": "))
 }
 
-// maxAnswer is how much of an answer is read. ID tokens may have many claims.
-const maxAnswer = 1 << 20
+// isToken reports whether a value has the characters of an access token (RFC 6749 appendix A.12).
+func isToken(value string) bool {
+	return value != "" && !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' })
+}
 
 // Request sends a token request with the parameters of its grant type.
 func Request(ctx context.Context, h *http.Client, endpoint string, c Credentials, form url.Values) (Tokens, error) {
@@ -60,20 +62,20 @@ func Request(ctx context.Context, h *http.Client, endpoint string, c Credentials
 		return Tokens{}, fmt.Errorf("requesting a token: %w", explainUnreachable(err))
 	}
 	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	body, err := io.ReadAll(response.Body)
 	if err != nil {
 		return Tokens{}, fmt.Errorf("requesting a token: %w", err)
 	}
 	if response.StatusCode == http.StatusOK {
 		var tokens Tokens
-		if err := json.Unmarshal(body, &tokens); err != nil || tokens.AccessToken == "" {
+		if err := json.Unmarshal(body, &tokens); err != nil || !isToken(tokens.AccessToken) {
 			return Tokens{}, fmt.Errorf("%s answers with something else than a token: is it the token endpoint?", endpoint)
 		}
 		return tokens, nil
 	}
 	refused := &Refused{}
 	if err := json.Unmarshal(body, refused); err != nil || refused.Code == "" {
-		return Tokens{}, fmt.Errorf("%s answers %s", endpoint, response.Status)
+		return Tokens{}, fmt.Errorf("%s answers %s", endpoint, Printable(response.Status))
 	}
 	return Tokens{}, refused
 }
