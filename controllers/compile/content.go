@@ -21,8 +21,9 @@ const (
 )
 
 // AnySecret stands for a client secret that is not known yet: no secret takes more bytes than this
-// one in any encoding. (1,024 characters are the most that a secret may have.)
-var AnySecret = strings.Repeat(`"`, 1024)
+// one in any encoding. (1,024 characters are the most that a secret may have, and none is a line
+// feed.)
+var AnySecret = strings.Repeat("\n", 1024)
 
 // dataKey is what Kubernetes allows as a key of a Secret or a ConfigMap.
 var dataKey = regexp.MustCompile(`^[-._a-zA-Z0-9]{1,253}$`)
@@ -37,7 +38,7 @@ func SecretData(c *v1alpha1.OAuthClient, doc documents.Client, issuer, secret st
 		return data, nil
 	}
 	variables := dataVariables(c, doc, issuer)
-	variables["client_secret"] = expansion.Variable{Value: secret}
+	variables["client_secret"] = expansion.Variable{Value: secret, StandsIn: secret == AnySecret}
 	findings := expand(data, target.Data, "spec.secret.target.data", variables)
 	return data, findings
 }

@@ -38,6 +38,10 @@ type Variable struct {
 	// Missing says why there is no value, as a predicate of the variable with advice; empty: there
 	// is one.
 	Missing string
+	// StandsIn reports that Value stands for any text in ASCII that is no longer: so do the results of
+	// its encodings, and none of such a text is longer. It must consist of line feeds, of which each
+	// encoding makes the most bytes.
+	StandsIn bool
 }
 
 // Error is a mistake in a text.
@@ -111,7 +115,7 @@ func (e *Expander) resolve(reference string) (value, problem string) {
 	case reference == name:
 		return variable.Value, ""
 	}
-	return e.encode(variable.Value, encodings)
+	return e.encode(variable, encodings)
 }
 
 // names returns the names of the variables that have a value.
@@ -126,7 +130,8 @@ func (e *Expander) names() []string {
 }
 
 // encode applies encodings, which are separated by |.
-func (e *Expander) encode(value, encodings string) (encoded, problem string) {
+func (e *Expander) encode(variable Variable, encodings string) (encoded, problem string) {
+	value := variable.Value
 	if strings.Count(encodings, "|") >= maxEncodings {
 		return "", fmt.Sprintf("the reference has more than %d encodings: remove some", maxEncodings)
 	}
@@ -140,6 +145,9 @@ func (e *Expander) encode(value, encodings string) (encoded, problem string) {
 			value = encodeJSON(value)
 		default:
 			return "", fmt.Sprintf("there is no encoding %s: use b64enc, urlquery or json", quote(name))
+		}
+		if variable.StandsIn { // of other texts, base64 has more characters that a query escapes
+			value = strings.Repeat("\n", len(value))
 		}
 		if len(value) > e.Limit { // the caller refuses it
 			return value, ""
