@@ -102,7 +102,7 @@ func phaseOf(uid types.UID, period int64) int64 {
 func (state secretState) waitUntil(cause rotationCause, now time.Time) time.Time {
 	var made []int64
 	for _, c := range state.credentials {
-		if c.State != documents.CredentialPending {
+		if c.State != documents.CredentialPending && c.NotBefore <= now.Unix() { // else the clock was ahead then
 			made = append(made, c.NotBefore)
 		}
 	}

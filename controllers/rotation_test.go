@@ -230,6 +230,7 @@ func TestAfterThreeForcedRotationsInTenMinutesTheyComeOnceAMinute(t *testing.T) 
 		"of a new client":            {rotated(0, 1, 2, 3), 59 * time.Second},
 		"a minute later":             {rotated(1, 2, 3, 60), 0},
 		"ten minutes later":          {rotated(0, 5, 11, 60), 0},
+		"by a clock that was ahead":  {rotated(-30, -31, -32, 60), 0},
 	} {
 		edited := secretState{credentials: c.credentials, target: targetIn(isEdited), stored: secretA}
 		plan := rotatingPlan(t, compile.SecretRotation{}, edited)
