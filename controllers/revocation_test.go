@@ -204,12 +204,13 @@ func TestWhereverTheManagerStopsARevokedCredentialIsNotGoodAgainAndIsReplaced(t 
 // format has no field for it.
 func TestARevokedCredentialIsRememberedInTheFirstFormatThoughItIsNotListedAnyMore(t *testing.T) {
 	leaked := credentialFor(secretA, documents.CredentialActive, "uid/7")
-	kept, revoked, added := revoke([]documents.Credential{leaked, retiring(secretB, time.Hour)}, nil, []string{leaked.ID})
+	kept, revoked, _ := revoke([]documents.Credential{leaked, retiring(secretB, time.Hour)}, nil, []string{leaked.ID})
 	for pass := range 2 {
 		first := inFirstFormat(documents.Client{Credentials: kept, RevokedCredentials: revoked})
 		if len(first.RevokedCredentials) > 0 {
 			t.Fatalf("%+v", first)
 		}
+		var added []string
 		kept, revoked, added = revoke(first.Credentials, first.RevokedCredentials, []string{leaked.ID}[:1-pass])
 		if !isRevoked(revoked, leaked.SHA256) || findBySecret(kept, secretA) != nil || findBySecret(kept, secretB) == nil {
 			t.Errorf("pass %d: %+v is revoked, and %+v is good", pass, revoked, kept)
