@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,7 +40,27 @@ func (r *clientReconciler) keepPreviousAuth(s *clientPass, stored documents.Clie
 	}
 	if !usesSecret(s.document.AuthMethod) {
 		s.document.Credentials = retireWithMethod(s.document.Credentials, s.document.PreviousAuth)
+	} else {
+		s.document.Credentials = reinstate(s.document.Credentials, now)
 	}
+}
+
+// reinstate makes the credential Active again that retired with the method of its client: a client
+// that goes back to a secret goes on with the value that its Secret holds, which Pods have mounted,
+// while that is good. Of the credentials that another has replaced none has a version in its Source.
+func reinstate(credentials []documents.Credential, now time.Time) []documents.Credential {
+	if findByState(credentials, documents.CredentialActive) != nil {
+		return credentials
+	}
+	for i, c := range credentials {
+		source := parseCredentialSource(c.Source)
+		if c.State == documents.CredentialRetiring && time.Unix(c.RetireAfter, 0).After(now) && (!source.read.isZero() || !source.written.isZero()) {
+			credentials = slices.Clone(credentials)
+			credentials[i].State, credentials[i].RetireAfter = documents.CredentialActive, 0
+			break
+		}
+	}
+	return credentials
 }
 
 // refusesPrevious reports whether the rules accept the client, and not as it was before. While they

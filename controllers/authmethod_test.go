@@ -12,6 +12,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/jwks/jwkstest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
@@ -23,6 +24,8 @@ func TestAChangeOfMethodKeepsTheOldOneWithItsKeysForTheOverlap(t *testing.T) {
 	soon.RetireAfter = now.Add(time.Hour).Unix()
 	retiring := active
 	retiring.State, retiring.RetireAfter = documents.CredentialRetiring, until
+	over := retiring
+	over.RetireAfter = now.Unix()
 	keys := []documents.JWK{{KeyType: "EC", KeyID: "k0"}}
 	identities := []documents.WorkloadIdentity{{Subject: "system:serviceaccount:shop:web"}}
 	credentials := []documents.Credential{active, soon}
@@ -56,7 +59,15 @@ func TestAChangeOfMethodKeepsTheOldOneWithItsKeysForTheOverlap(t *testing.T) {
 				AuthMethod: oauth.AuthMethodWorkloadIdentity, WorkloadIdentities: identities, Credentials: []documents.Credential{retiring},
 				PreviousAuth: &documents.PreviousAuth{Method: oauth.AuthMethodSecretBasic, Until: until},
 			}, oauth.AuthMethodSecretBasic,
-			&documents.PreviousAuth{Method: oauth.AuthMethodWorkloadIdentity, WorkloadIdentities: identities, Until: until}, []documents.Credential{retiring},
+			&documents.PreviousAuth{Method: oauth.AuthMethodWorkloadIdentity, WorkloadIdentities: identities, Until: until}, []documents.Credential{active},
+		},
+		"back, and the value is replaced": {
+			documents.Client{AuthMethod: oauth.AuthMethodWorkloadIdentity, WorkloadIdentities: identities, Credentials: []documents.Credential{soon}}, oauth.AuthMethodSecretBasic,
+			&documents.PreviousAuth{Method: oauth.AuthMethodWorkloadIdentity, WorkloadIdentities: identities, Until: until}, []documents.Credential{soon},
+		},
+		"back, too late": {
+			documents.Client{AuthMethod: oauth.AuthMethodWorkloadIdentity, WorkloadIdentities: identities, Credentials: []documents.Credential{over}}, oauth.AuthMethodSecretBasic,
+			&documents.PreviousAuth{Method: oauth.AuthMethodWorkloadIdentity, WorkloadIdentities: identities, Until: until}, []documents.Credential{over},
 		},
 		"another pass": {
 			documents.Client{AuthMethod: oauth.AuthMethodSecretPost, PreviousAuth: &documents.PreviousAuth{Method: oauth.AuthMethodSecretBasic, Until: now.Unix() + 1}},
@@ -142,4 +153,28 @@ func TestTheMethodBeforeEndsWithTheOverlap(t *testing.T) {
 	env.clock.move(24 * time.Hour)
 	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
 	eventually.True(t, "the document has it no more", func() bool { return env.document(c).PreviousAuth == nil })
+}
+
+// A fleet that is moved away from its secret and back, shortly before the overlap is over, has the
+// secret mounted all the time.
+func TestAClientThatGoesBackToItsSecretGoesOnWithTheValueThatIsMounted(t *testing.T) {
+	env := newEnv(t)
+	env.newSecret(env.apps, "key", map[string]string{"key": string(jwkstest.NewSigner("ES256", "").PEM())})
+	c := env.readyClient()
+	secret := env.clientSecretOf(c)
+	updateObject(env, c, func(c *v1alpha1.OAuthClient) {
+		c.Spec.TokenEndpointAuthMethod, c.Spec.JWKSSecretRef = v1alpha1.AuthMethodPrivateKey, &v1alpha1.SecretKeyReference{Name: "key", Key: "key"}
+	})
+	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	env.clock.move(24*time.Hour - 30*time.Second)
+	updateObject(env, c, func(c *v1alpha1.OAuthClient) {
+		c.Spec.TokenEndpointAuthMethod, c.Spec.JWKSSecretRef = v1alpha1.AuthMethodBasic, nil
+	})
+	env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionTrue, v1alpha1.ReasonSecretReady)
+	if env.clientSecretOf(c) != secret || env.stateOf(c, secret) != documents.CredentialActive || len(c.Status.Credentials) != 1 {
+		t.Errorf("the Secret holds another value is %v, and the one before is %q", env.clientSecretOf(c) != secret, env.stateOf(c, secret))
+	}
+	if s := env.secretOf(c); s.Annotations[supersededAnnotation] != "" {
+		t.Error("the Secret is still superseded")
+	}
 }
