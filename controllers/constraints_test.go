@@ -138,7 +138,7 @@ func TestTheStatusSaysSinceWhenAClientHasItsMethod(t *testing.T) {
 	env.clock.move(time.Hour)
 	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.TokenEndpointAuthMethod = v1alpha1.AuthMethodPost })
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if got := c.Status.Authentication; got.Method != "client_secret_post" || got.Since.Sub(time.Now()).Abs() < 30*time.Minute {
+	if got := c.Status.Authentication; got.Method != "client_secret_post" || time.Until(got.Since.Time).Abs() < 30*time.Minute {
 		t.Errorf("status.authentication is %+v", got)
 	}
 	before := c.Status.Authentication.Since
