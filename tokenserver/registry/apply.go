@@ -63,7 +63,6 @@ func (r *Registry) apply(name string, e Entry) error {
 	r.entries[name] = e
 	r.names[nameKey{e.Space, e.Value}] = nameOwner{name, e.OwnerUID}
 	r.updateRulesRevision(e)
-	r.notBefore.Store(nil)
 	return nil
 }
 
@@ -128,6 +127,7 @@ func (r *Registry) addServer(name string, e Entry) error {
 		return fmt.Errorf("entry %s is the server's document already", r.server.entry)
 	}
 	r.server = &entryDocument[documents.Server]{name, doc}
+	r.setServerLimit(doc.TokensNotBefore)
 	return nil
 }
 
@@ -146,6 +146,7 @@ func (r *Registry) addClient(name string, e Entry) error {
 	c := &clientRecord{entry: name, document: doc}
 	r.clients[doc.ID], r.clientsByUID[doc.UID] = c, c
 	r.serviceAccounts.add(c)
+	r.setLimit(r.limits.Clients, doc.UID, doc.TokensNotBefore)
 	return nil
 }
 
@@ -176,6 +177,7 @@ func (r *Registry) addUser(name string, e Entry) error {
 	r.removeUser(doc.UID)
 	r.users[doc.UID] = &entryDocument[documents.User]{name, doc}
 	r.hashCosts.add(doc.PasswordHash, 1)
+	r.setLimit(r.limits.Users, doc.UID, doc.TokensNotBefore)
 	return nil
 }
 
@@ -183,6 +185,7 @@ func (r *Registry) removeUser(uid string) {
 	if u := r.users[uid]; u != nil {
 		r.hashCosts.add(u.document.PasswordHash, -1)
 		delete(r.users, uid)
+		r.setLimit(r.limits.Users, uid, 0)
 	}
 }
 
@@ -229,11 +232,13 @@ func (r *Registry) remove(name string) {
 	switch documents.Kind(e.Format) {
 	case documents.KindServer:
 		r.server = nil
+		r.setServerLimit(0)
 	case documents.KindClient:
 		c := r.clients[e.Value]
 		delete(r.clients, e.Value)
 		delete(r.clientsByUID, c.document.UID)
 		r.serviceAccounts.remove(c)
+		r.setLimit(r.limits.Clients, c.document.UID, 0)
 	case documents.KindUser:
 		if u := r.users[e.OwnerUID]; u != nil && u.entry == name {
 			r.removeUser(e.OwnerUID)
@@ -245,5 +250,4 @@ func (r *Registry) remove(name string) {
 		delete(r.namespaces, e.Value)
 	}
 	r.updateRulesRevision(e)
-	r.notBefore.Store(nil)
 }

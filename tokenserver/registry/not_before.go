@@ -1,6 +1,10 @@
 package registry
 
-import "github.com/oauth-operator/oauth-operator/tokenserver/notbefore"
+import (
+	"maps"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/notbefore"
+)
 
 // NotBefore returns the tokensNotBefore of all documents. The caller must not change the maps.
 func (r *Registry) NotBefore() notbefore.Times {
@@ -9,20 +13,8 @@ func (r *Registry) NotBefore() notbefore.Times {
 	}
 	r.mu.RLock() // so that no document changes before the result is stored
 	defer r.mu.RUnlock()
-	times := notbefore.Times{Clients: map[string]int64{}, Users: map[string]int64{}}
-	if r.server != nil {
-		times.Server = r.server.document.TokensNotBefore
-	}
-	for uid, c := range r.clientsByUID {
-		if at := c.document.TokensNotBefore; at != 0 {
-			times.Clients[uid] = at
-		}
-	}
-	for uid, u := range r.users {
-		if at := u.document.TokensNotBefore; at != 0 {
-			times.Users[uid] = at
-		}
-	}
+	times := r.limits
+	times.Clients, times.Users = maps.Clone(r.limits.Clients), maps.Clone(r.limits.Users)
 	r.notBefore.Store(&times)
 	return times
 }
@@ -31,4 +23,24 @@ func (r *Registry) NotBefore() notbefore.Times {
 // be empty.
 func (r *Registry) NotBeforeOf(clientUID, userUID string) notbefore.Limits {
 	return r.NotBefore().At(r.now(), clientUID, userUID)
+}
+
+// setServerLimit, and setLimit for a client or a user, record the tokensNotBefore of a document;
+// zero: it has none, or is gone. Most documents have none: their changes cost nothing here. The
+// caller holds the lock.
+func (r *Registry) setServerLimit(at int64) {
+	if r.limits.Server != at {
+		r.limits.Server = at
+		r.notBefore.Store(nil)
+	}
+}
+
+func (r *Registry) setLimit(limits map[string]int64, uid string, at int64) {
+	if limits[uid] == at {
+		return
+	}
+	if limits[uid] = at; at == 0 {
+		delete(limits, uid)
+	}
+	r.notBefore.Store(nil)
 }

@@ -81,7 +81,9 @@ type Registry struct {
 	names   map[nameKey]nameOwner
 	// rulesRevision grows with every change that may change how the rules evaluate a client.
 	rulesRevision uint64
-	// notBefore has the tokensNotBefore of all documents; nil after one of them has changed.
+	// limits are the tokensNotBefore of all documents that have one. notBefore is a copy that nobody
+	// changes; nil after one of them has changed.
+	limits    notbefore.Times
 	notBefore atomic.Pointer[notbefore.Times]
 
 	server               *entryDocument[documents.Server]
@@ -111,6 +113,7 @@ func New(now func() time.Time) *Registry {
 	return &Registry{
 		now:                  now,
 		entries:              map[string]Entry{},
+		limits:               notbefore.Times{Clients: map[string]int64{}, Users: map[string]int64{}},
 		names:                map[nameKey]nameOwner{},
 		clients:              map[string]*clientRecord{},
 		clientsByUID:         map[string]*clientRecord{},
