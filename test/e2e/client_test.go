@@ -34,15 +34,31 @@ func askForToken(t testing.TB, namespace, secret string, args ...string) answer 
 	return runClient(t, namespace, secret, append([]string{"token"}, args...)...)
 }
 
-// runClient runs the program client in a Pod with a Secret, as a workload has it, and returns what it prints. The Pod satisfies the Pod
-// Security Standard "restricted".
+// runClient runs the program client in a Pod with a Secret, as a workload has it, and returns what it prints.
 func runClient(t testing.TB, namespace, secret string, args ...string) answer {
+	t.Helper()
+	return runClientWith(t, namespace, corev1.PodSpec{
+		Volumes: []corev1.Volume{{Name: "secret", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret}}}},
+	}, args...)
+}
+
+// runClientWith runs the program client in a Pod, and returns what it prints. Of spec it takes the ServiceAccount and the volumes, which
+// it mounts at their names. The Pod satisfies the Pod Security Standard "restricted".
+func runClientWith(t testing.TB, namespace string, spec corev1.PodSpec, args ...string) answer {
 	t.Helper()
 	name := fmt.Sprintf("client-%d-%d", time.Now().Unix()%100000, podNumber.Add(1))
 	yes, no := true, false
+	volumes := append(spec.Volumes, corev1.Volume{Name: "ca", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+		LocalObjectReference: corev1.LocalObjectReference{Name: "authority"}, Optional: &yes,
+	}}})
+	var mounts []corev1.VolumeMount
+	for _, v := range volumes {
+		mounts = append(mounts, corev1.VolumeMount{Name: v.Name, MountPath: "/" + v.Name})
+	}
 	p := &corev1.Pod{
 		ObjectMeta: named(namespace, name),
 		Spec: corev1.PodSpec{
+			ServiceAccountName: spec.ServiceAccountName, Volumes: volumes,
 			RestartPolicy: corev1.RestartPolicyNever, AutomountServiceAccountToken: &no,
 			SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: &yes, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
 			Containers: []corev1.Container{{
@@ -50,12 +66,8 @@ func runClient(t testing.TB, namespace, secret string, args ...string) answer {
 				SecurityContext: &corev1.SecurityContext{
 					AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 				},
-				VolumeMounts: []corev1.VolumeMount{{Name: "secret", MountPath: "/secret"}, {Name: "ca", MountPath: "/ca"}},
+				VolumeMounts: mounts,
 			}},
-			Volumes: []corev1.Volume{
-				{Name: "secret", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret}}},
-				{Name: "ca", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "authority"}, Optional: &yes}}},
-			},
 		},
 	}
 	if err := kube.Create(t.Context(), p); err != nil {

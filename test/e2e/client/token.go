@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -21,9 +22,10 @@ import (
 // requestTimeout is how long a client waits for an answer.
 const requestTimeout = 30 * time.Second
 
-// credentials are those of one client, as its Secret has them.
+// credentials are those of one client: as its Secret has them, or the token of its workload.
 type credentials struct {
 	id, secret, endpoint string
+	assertion            string // the token of the workload, which a client without a secret sends
 	forwardedFor         string // an X-Forwarded-For to send, as someone would who lies about who he is
 }
 
@@ -38,6 +40,18 @@ func readCredentials(dir string) (credentials, error) {
 		*value = string(content)
 	}
 	return c, nil
+}
+
+// readEither reads the token of a workload if a file of one is named, and else a mounted Secret.
+func readEither(secretDir, tokenFile string) (credentials, error) {
+	if tokenFile == "" {
+		return readCredentials(secretDir)
+	}
+	content, err := os.ReadFile(tokenFile)
+	if err != nil {
+		return credentials{}, fmt.Errorf("reading the workload's token: %w", err)
+	}
+	return credentials{assertion: string(content)}, nil
 }
 
 // newTransport opens a connection for each request, or keeps one. It trusts the certificate
@@ -80,12 +94,19 @@ func (e errorAnswer) Error() string {
 func requestToken(ctx context.Context, client *http.Client, c credentials, form url.Values) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	if c.assertion != "" { // RFC 7523 section 2.2
+		form = maps.Clone(form)
+		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+		form.Set("client_assertion", c.assertion)
+	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, strings.NewReader(form.Encode()))
 	if err != nil {
 		return answer{}, err
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	request.SetBasicAuth(url.QueryEscape(c.id), url.QueryEscape(c.secret))
+	if c.assertion == "" {
+		request.SetBasicAuth(url.QueryEscape(c.id), url.QueryEscape(c.secret))
+	}
 	if c.forwardedFor != "" {
 		request.Header.Set("X-Forwarded-For", c.forwardedFor)
 	}
@@ -115,6 +136,7 @@ func requestToken(ctx context.Context, client *http.Client, c credentials, form 
 func tokenCommand(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("token", flag.ContinueOnError)
 	secret := flags.String("secret", "/secret", "directory of the client's Secret")
+	workloadToken := flags.String("workload-token", "", "file of the workload's token, which is sent instead of a Secret's content; needs -endpoint")
 	caFile := flags.String("ca", "", "file of the certificate authority")
 	endpoint := flags.String("endpoint", "", "URL of the token endpoint; default: the Secret's token_endpoint")
 	forwardedFor := flags.String("forwarded-for", "", "X-Forwarded-For to send")
@@ -135,7 +157,7 @@ func tokenCommand(ctx context.Context, args []string) error {
 	if len(form) == 0 {
 		form.Set("grant_type", "client_credentials")
 	}
-	c, err := readCredentials(*secret)
+	c, err := readEither(*secret, *workloadToken)
 	if err != nil {
 		return err
 	}
