@@ -2,6 +2,7 @@ package replicas
 
 import (
 	"bytes"
+	"context"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -26,6 +27,11 @@ type faultProxy struct {
 
 	mu    sync.Mutex
 	fault *fault
+	// replicas are those of which a connection is, by its address, cutOff is the one that does not
+	// reach the API server, and cancel ends the requests of each connection.
+	replicas map[string]string
+	cutOff   string
+	cancel   map[string][]context.CancelFunc
 }
 
 // fault affects the first request with the method for the resource.
@@ -40,7 +46,7 @@ type injection func(send func() (*http.Response, error)) (*http.Response, error)
 var errLost = errors.New("lost on the way")
 
 func newFaultProxy(admin *rest.Config) (*faultProxy, error) {
-	p := &faultProxy{}
+	p := &faultProxy{replicas: map[string]string{}, cancel: map[string][]context.CancelFunc{}}
 	target, err := url.Parse(admin.Host)
 	if err != nil {
 		return nil, err
@@ -81,6 +87,10 @@ func (p *faultProxy) RoundTrip(r *http.Request) (*http.Response, error) {
 	transport := p.byCertificate
 	if r.Header.Get("Authorization") != "" {
 		transport = p.byToken
+		var reaches bool
+		if r, reaches = p.track(r); !reaches {
+			return nil, errLost
+		}
 	}
 	f := p.takeFault(r)
 	if f == nil {
@@ -107,6 +117,41 @@ func (p *faultProxy) takeFault(r *http.Request) *fault {
 	}
 	p.fault = nil
 	return f
+}
+
+// track learns from a request of which replica its connection is, and reports whether that one
+// reaches the API server. The request it returns ends when the replica is cut off.
+func (p *faultProxy) track(r *http.Request) (*http.Request, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, name, found := strings.Cut(r.URL.Path, "/replicas/"); found {
+		p.replicas[r.RemoteAddr] = name
+	}
+	if p.cutOff != "" && p.replicas[r.RemoteAddr] == p.cutOff {
+		return nil, false
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	p.cancel[r.RemoteAddr] = append(p.cancel[r.RemoteAddr], cancel)
+	return r.WithContext(ctx), true
+}
+
+// cutOffReplica cuts the connections of a replica to the API server until the result is called.
+func (p *faultProxy) cutOffReplica(name string) (restore func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cutOff = name
+	for address, replica := range p.replicas {
+		if replica == name {
+			for _, cancel := range p.cancel[address] {
+				cancel()
+			}
+		}
+	}
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.cutOff = ""
+	}
 }
 
 // failNext injects a fault into the next request with the method for the resource.
