@@ -17,7 +17,7 @@ const (
 	// awayInterval is how often it tries a source that is away. A request tries again after
 	// RetryInterval.
 	awayInterval = time.Minute
-	// unnamedPeriod is how long a set is kept that no client names any more and nobody uses.
+	// unnamedPeriod is how long a set is kept that no client names any more and no request uses.
 	unnamedPeriod = time.Minute
 )
 
