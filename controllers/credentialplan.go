@@ -94,7 +94,7 @@ func planCredentials(state secretState, now time.Time, random io.Reader) (creden
 	} else {
 		plan, err = state.planGenerated(hadCredentials, now, random)
 	}
-	plan.rotation, plan.uses, plan.ended = state.rotation, state.uses, append(ended, plan.surplus...)
+	plan.rotation, plan.uses, plan.ended = state.rotation, state.uses, slices.Concat(ended, plan.surplus)
 	return plan, err
 }
 

@@ -17,7 +17,7 @@ import (
 
 func TestWhenACredentialThatWasReplacedEnds(t *testing.T) {
 	const overlap, maxOverlap = 24 * time.Hour, 168 * time.Hour
-	after := func(d time.Duration) time.Time { return planTime.Add(d) }
+	after := planTime.Add
 	used := func(d time.Duration) credentialUses {
 		return credentialUses{last: map[string]time.Time{secretA: after(d)}}
 	}

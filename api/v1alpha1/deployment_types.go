@@ -52,18 +52,20 @@ type DeploymentSettings struct {
 	Service *ServiceSettings `json:"service,omitempty"`
 }
 
-// ContainerResources are what a container may use and what is kept for it, as in a Pod.
+// ContainerResources are what a container may use and what is kept for it, as in a Pod. The rules
+// refuse exponents of three digits first: for 1e999999999999 the library of quantities needs half a
+// minute.
 type ContainerResources struct {
 	// limits are the most that the container may use. The token server takes its memory limit into
 	// account.
-	// +kubebuilder:validation:MaxProperties=8
-	// +kubebuilder:validation:XValidation:rule=`self.all(k, isQuantity(string(self[k])))`,message="a value in limits must be a quantity, such as 500m or 256Mi"
+	// +kubebuilder:validation:MaxProperties=4
+	// +kubebuilder:validation:XValidation:rule=`self.all(k, !string(self[k]).matches('[eE].?[0-9]{3}') && isQuantity(string(self[k])))`,message="a value in limits must be a quantity, such as 500m or 256Mi"
 	// +optional
 	Limits corev1.ResourceList `json:"limits,omitempty"`
 
 	// requests are what is kept for the container.
-	// +kubebuilder:validation:MaxProperties=8
-	// +kubebuilder:validation:XValidation:rule=`self.all(k, isQuantity(string(self[k])))`,message="a value in requests must be a quantity, such as 100m or 160Mi"
+	// +kubebuilder:validation:MaxProperties=4
+	// +kubebuilder:validation:XValidation:rule=`self.all(k, !string(self[k]).matches('[eE].?[0-9]{3}') && isQuantity(string(self[k])))`,message="a value in requests must be a quantity, such as 100m or 160Mi"
 	// +optional
 	Requests corev1.ResourceList `json:"requests,omitempty"`
 }

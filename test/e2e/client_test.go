@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,9 +49,9 @@ func runClientWith(t testing.TB, namespace string, spec corev1.PodSpec, args ...
 	t.Helper()
 	name := fmt.Sprintf("client-%d-%d", time.Now().Unix()%100000, podNumber.Add(1))
 	yes, no := true, false
-	volumes := append(spec.Volumes, corev1.Volume{Name: "ca", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+	volumes := slices.Concat(spec.Volumes, []corev1.Volume{{Name: "ca", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 		LocalObjectReference: corev1.LocalObjectReference{Name: "authority"}, Optional: &yes,
-	}}})
+	}}}})
 	var mounts []corev1.VolumeMount
 	for _, v := range volumes {
 		mounts = append(mounts, corev1.VolumeMount{Name: v.Name, MountPath: "/" + v.Name})

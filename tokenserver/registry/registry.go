@@ -81,8 +81,8 @@ type Registry struct {
 	names   map[nameKey]nameOwner
 	// rulesRevision grows with every change that may change how the rules evaluate a client.
 	rulesRevision uint64
-	// limits are the tokensNotBefore of all documents that have one. notBefore is a copy that nobody
-	// changes; nil after one of them has changed.
+	// limits are the tokensNotBefore of all documents that have one. notBefore is a copy that does not
+	// change; nil after one of the documents has changed.
 	limits    notbefore.Times
 	notBefore atomic.Pointer[notbefore.Times]
 
