@@ -61,7 +61,10 @@ func (s *Store) deleteRecreated(ctx context.Context, o *v1alpha1.OAuthGrant) {
 // that fails, the creation of the next grant does it.
 func (s *Store) enforcePairBound(ctx context.Context, g storage.Grant) {
 	bound, _ := s.bounds()
-	others := s.grants.liveGrantsOf(pair{g.UserUID, g.ClientUID}, s.config.Now(), g.ID)
+	now := s.config.Now()
+	others := s.grants.grantsOf(pair{g.UserUID, g.ClientUID}, func(other storage.Grant) bool {
+		return other.ID != g.ID && s.Counts(other, now)
+	})
 	for len(others) >= bound {
 		if err := s.endGrant(ctx, others[0].ID, storage.EndBound); err != nil {
 			s.config.Log.WarnContext(ctx, "cannot end the oldest grant of a user and client", "grant", others[0].ID, "error", err.Error())

@@ -10,6 +10,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
+	"github.com/oauth-operator/oauth-operator/tokenserver/notbefore"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
@@ -333,6 +334,25 @@ func TestADeletedConsentEndsTheGrantsOfItsPair(t *testing.T) {
 	if hasEnded(t, a, "later") || !hasEnded(t, a, "rests on it") {
 		t.Error("a new consent is not a new beginning")
 	}
+}
+
+func TestADeletedConsentEndsAlsoTheGrantsThatAreVoidAtThatMoment(t *testing.T) {
+	w := newTestServer(t)
+	a := w.openStore(t, "main-0")
+	putConsent(t, a, "alice", "shop")
+	mustCreate(t, a, w.newGrant("by password", "alice", "shop"))
+	void := notbefore.Times{Clients: map[string]int64{"shop": time.Now().Add(-time.Second).Unix()}}
+	g, err := a.GetGrant(t.Context(), "by password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	void.Clients["shop"] = max(void.Clients["shop"], g.CreatedAt.Unix())
+	a.SetNotBefore(func() notbefore.Times { return void })
+	if a.Counts(g, time.Now()) {
+		t.Fatal("the grant is not void")
+	}
+	w.deleteConsent(t, "alice", "shop")
+	eventually.True(t, "the grant ends, since a lower tokensNotBefore would make it good again", func() bool { return hasEnded(t, a, "by password") })
 }
 
 func TestAConsentThatIsDeletedWhileNoTokenServerRunsEndsItsGrantsWhenOneStarts(t *testing.T) {

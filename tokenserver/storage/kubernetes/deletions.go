@@ -81,12 +81,14 @@ func (q *deletionQueue) takeAll() (withdrawals map[string]withdrawal, marks map[
 }
 
 // handleConsentDeletion has all grants of a pair ended, except those that need a consent other than
-// the one that was deleted.
+// the one that was deleted. It ends void ones too: a lower tokensNotBefore would make them good again.
 func (s *Store) handleConsentDeletion(p pair, uid types.UID) {
-	for _, g := range s.grants.liveGrantsOf(p, s.config.Now(), "") {
-		if g.ConsentUID == "" || g.ConsentUID == string(uid) {
-			s.deletions.enqueueWithdrawal(g.ID, withdrawal{p, g.ConsentUID, true})
-		}
+	now := s.config.Now()
+	rests := func(g storage.Grant) bool {
+		return g.IsLive(now) && (g.ConsentUID == "" || g.ConsentUID == string(uid))
+	}
+	for _, g := range s.grants.grantsOf(p, rests) {
+		s.deletions.enqueueWithdrawal(g.ID, withdrawal{p, g.ConsentUID, true})
 	}
 }
 

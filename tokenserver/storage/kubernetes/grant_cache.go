@@ -204,19 +204,19 @@ func (c *grantCache) wasDeletedEarly(name string, now time.Time) bool {
 	return ok && now.Before(until)
 }
 
-// liveGrantsOf returns the live grants of a pair that are not void, oldest first, without the one
-// with the excluded id.
-func (c *grantCache) liveGrantsOf(p pair, now time.Time, excludedID string) []storage.Grant {
+// grantsOf returns the grants of a pair that isIncluded reports, oldest first. It must not call the
+// cache.
+func (c *grantCache) grantsOf(p pair, isIncluded func(storage.Grant) bool) []storage.Grant {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	var live []storage.Grant
+	var grants []storage.Grant
 	for name := range c.byPair[p] {
-		if g := c.byName[name].grant; g.ID != excludedID && c.store.Counts(g, now) {
-			live = append(live, g)
+		if g := c.byName[name].grant; isIncluded(g) {
+			grants = append(grants, g)
 		}
 	}
-	slices.SortFunc(live, compareAge)
-	return live
+	slices.SortFunc(grants, compareAge)
+	return grants
 }
 
 // countNotEnded is a cheap upper bound of countLive: it includes grants that have expired or are
