@@ -82,7 +82,8 @@ func (a *Authenticator) Authenticate(r *http.Request, form oauth.Params) (*regis
 	case !matches:
 		return nil, a.authenticationFailed(wrongSecret)
 	}
-	if _, allowed := client.Authentication(p.method); !allowed {
+	authenticated, allowed := client.WithAuthMethod(p.method)
+	if !allowed {
 		a.Metrics.countFailure(wrongMethod)
 		use.RefusedMethod = p.method
 		a.notifyUse(use)
@@ -91,7 +92,7 @@ func (a *Authenticator) Authenticate(r *http.Request, form oauth.Params) (*regis
 			p.method, client.AuthMethod))
 	}
 	a.notifyUse(use)
-	return client, nil
+	return authenticated, nil
 }
 
 func (a *Authenticator) notifyUse(use registry.CredentialUse) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
 	"github.com/oauth-operator/oauth-operator/tokenserver/jwks"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
@@ -22,11 +21,10 @@ const maxSignedLifetime = 5 * time.Minute
 // OpenID Connect Core section 9). Until the signature is verified every error is the same. The jti
 // is marked last, so that no other party can use it up.
 func (a *Authenticator) authenticateSigned(ctx context.Context, s assertion) (*registry.Client, error) {
-	var registered documents.Client
 	client, known := a.Registry.Client(s.claims.issuer)
 	isMethod := false
 	if known {
-		registered, isMethod = client.Authentication(oauth.AuthMethodPrivateKey)
+		client, isMethod = client.WithAuthMethod(oauth.AuthMethodPrivateKey)
 	}
 	if !isMethod {
 		_ = jwks.VerifyDummy(s.jws) // so that it takes as long
@@ -35,7 +33,7 @@ func (a *Authenticator) authenticateSigned(ctx context.Context, s assertion) (*r
 		}
 		return nil, a.authenticationFailed(wrongMethod)
 	}
-	if err := a.verifySigned(ctx, registered, s.jws); err != nil {
+	if err := a.verifySigned(ctx, client, s.jws); err != nil {
 		return nil, a.authenticationFailed(wrongSignature)
 	}
 	if advice := a.checkSigned(s); advice != "" {
@@ -48,7 +46,7 @@ func (a *Authenticator) authenticateSigned(ctx context.Context, s assertion) (*r
 }
 
 // verifySigned returns an error unless a key of the client signed an assertion.
-func (a *Authenticator) verifySigned(ctx context.Context, client documents.Client, s jwks.JWS) error {
+func (a *Authenticator) verifySigned(ctx context.Context, client *registry.Client, s jwks.JWS) error {
 	if client.JWKSURI != "" {
 		_, err := a.Sources.URL(fetch.ForClient, client.JWKSURI).Verify(ctx, s)
 		return err

@@ -41,8 +41,10 @@ func (a *Authenticator) authenticateWorkload(ctx context.Context, issuer documen
 // other namespaces are not looked at, so none of them can take its requests or make them ambiguous.
 func (a *Authenticator) findWorkload(identity workload.Identity, clientID string) (client *registry.Client, advice string) {
 	if clientID != "" {
-		if client, ok := a.Registry.Client(clientID); ok && client.HasIdentity(identity.Issuer, identity.Subject, identity.UID) {
-			return client, ""
+		if client, ok := a.Registry.Client(clientID); ok {
+			if client, ok := client.WithIdentity(identity.Issuer, identity.Subject, identity.UID); ok {
+				return client, ""
+			}
 		}
 		return nil, "there is no accepted client with this client_id that lists the workload in workloadIdentities"
 	}

@@ -32,11 +32,10 @@ type Client struct {
 	revision    Revision
 	accepted    bool
 	endedGrants []string // that it registered, and that the rule has ended (policy.Decision)
-	// previousAllowed reports whether the rules allow the client its PreviousAuth.
-	previousAllowed bool
-	issuer          string
-	scopes          []string                    // that it may have now, in the order registered
-	scopeOwners     map[string]ResourceServerID // by scope; a built-in one has none
+	previous    *Client  // the client with its PreviousAuth; nil if it has none
+	issuer      string
+	scopes      []string                    // that it may have now, in the order registered
+	scopeOwners map[string]ResourceServerID // by scope; a built-in one has none
 }
 
 // Client returns the client with an id. It returns false if the client is unknown, suspended or not
@@ -80,8 +79,10 @@ func (r *Registry) evaluateClient(doc documents.Client, now time.Time) *Client {
 	labels := r.namespaceLabels(doc.Namespace)
 	d := policy.EvaluateClient(r.server.document, labels, doc, now)
 	c.accepted, c.Rule, c.AccessTokenLifetime = d.Accepted, d.Rule, d.AccessTokenLifetime.Duration()
-	c.endedGrants, c.previousAllowed = d.EndedGrants, r.allowsPrevious(doc, labels, now)
-	c.issuer, c.scopeOwners = r.server.document.Issuer, map[string]ResourceServerID{}
+	c.endedGrants, c.issuer, c.scopeOwners = d.EndedGrants, r.server.document.Issuer, map[string]ResourceServerID{}
+	if doc.PreviousAuth != nil {
+		c.previous = r.evaluateClient(doc.AsBefore(), now)
+	}
 	for _, scope := range doc.Scopes {
 		if oauth.IsBuiltInScope(scope) {
 			c.scopes = append(c.scopes, scope)
@@ -103,6 +104,10 @@ func (c *Client) IsPublic() bool { return c.AuthMethod == oauth.AuthMethodNone }
 func (c *Client) HasGrantType(grantType string) bool {
 	return slices.Contains(c.GrantTypes, grantType) && !slices.Contains(c.endedGrants, grantType)
 }
+
+// HasEnded reports whether the client registered a grant type that the rule which accepts it has
+// ended.
+func (c *Client) HasEnded(grantType string) bool { return slices.Contains(c.endedGrants, grantType) }
 
 // RequiresPKCE reports whether the client's authorization requests need a code_challenge: those of
 // all public clients do (RFC 9700 section 2.1.1), and of all others but those registered to go

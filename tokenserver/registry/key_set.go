@@ -24,8 +24,8 @@ func (r *Registry) KeySets() []KeySet {
 		if !ok {
 			continue
 		}
-		if doc, ok := c.Authentication(oauth.AuthMethodPrivateKey); ok && doc.JWKSURI != "" {
-			sets = append(sets, KeySet{c.UID, doc.JWKSURI})
+		if c, ok := c.WithAuthMethod(oauth.AuthMethodPrivateKey); ok && c.JWKSURI != "" {
+			sets = append(sets, KeySet{c.UID, c.JWKSURI})
 		}
 	}
 	slices.SortFunc(sets, func(a, b KeySet) int { return cmp.Compare(a.ClientUID, b.ClientUID) })

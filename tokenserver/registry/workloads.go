@@ -56,10 +56,14 @@ func (r *Registry) ClientOfServiceAccount(issuer documents.WorkloadIssuer, subje
 	defer r.mu.RUnlock()
 	for _, record := range r.serviceAccounts[subject] {
 		c, accepted := r.evaluate(record)
-		if !accepted || !c.HasIdentity(issuer, subject, uid) {
+		if !accepted {
 			continue
 		}
-		if found != nil {
+		c, lists := c.WithIdentity(issuer, subject, uid)
+		switch {
+		case !lists:
+			continue
+		case found != nil:
 			return nil, false, ErrAmbiguousClient
 		}
 		found = c
@@ -67,17 +71,13 @@ func (r *Registry) ClientOfServiceAccount(issuer documents.WorkloadIssuer, subje
 	return found, found != nil, nil
 }
 
-// HasIdentity reports whether the client authenticates by WorkloadIdentity and lists a workload: the
-// subject of a token of the issuer, and the UID of the ServiceAccount in it.
-func (c *Client) HasIdentity(issuer documents.WorkloadIssuer, subject, uid string) bool {
-	doc, ok := c.Authentication(oauth.AuthMethodWorkloadIdentity)
-	if !ok {
-		return false
+// WithIdentity returns the client as it is when a workload authenticates as it: the subject of a token
+// of the issuer, and the UID of the ServiceAccount in it. It returns false unless the client
+// authenticates by WorkloadIdentity and lists the workload.
+func (c *Client) WithIdentity(issuer documents.WorkloadIssuer, subject, uid string) (*Client, bool) {
+	c, ok := c.WithAuthMethod(oauth.AuthMethodWorkloadIdentity)
+	if !ok || !slices.ContainsFunc(c.WorkloadIdentities, func(i documents.WorkloadIdentity) bool { return i.Is(issuer, subject, uid) }) {
+		return nil, false
 	}
-	for _, identity := range doc.WorkloadIdentities {
-		if identity.Is(issuer, subject, uid) {
-			return true
-		}
-	}
-	return false
+	return c, true
 }
