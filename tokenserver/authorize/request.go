@@ -76,6 +76,10 @@ func readResponseType(flow *interaction.ResolvedFlow, params oauth.Params) error
 	}
 	flow.ResponseType = words
 	for _, grantType := range flow.GrantTypes() {
+		if flow.Client.HasEnded(grantType) {
+			return oauth.Errorf(oauth.UnauthorizedClient,
+				"this response_type needs the grant type %s, which the server does not allow the client any more: legacyUntil of its rule has passed", grantType)
+		}
 		if !flow.Client.HasGrantType(grantType) {
 			return oauth.Errorf(oauth.UnauthorizedClient,
 				"this response_type needs the grant type %s, which the client does not list", grantType)

@@ -63,6 +63,8 @@ func (s *Service) checkRefresh(ctx context.Context, client *registry.Client, g s
 		return nil, invalidGrant("the refresh token has reached the end of its lifetime")
 	case !now.Before(g.LastUsedAt.Add(server.RefreshToken.IdleLifetime.Duration())):
 		return nil, invalidGrant("the refresh token was not used for too long")
+	case client.HasEnded(grantTypeOf(g)):
+		return nil, invalidGrant("the server does not allow the client the grant type any more that the authorization began with: legacyUntil of its rule has passed")
 	case !client.HasGrantType(grantTypeOf(g)):
 		return nil, invalidGrant("the client no longer lists the grant type that the authorization began with")
 	case !mayBeOffline(client, g):

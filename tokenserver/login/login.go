@@ -94,6 +94,9 @@ func (h *Handler) handlePost(w http.ResponseWriter, r *http.Request) error {
 func (h *Handler) beginSession(
 	w http.ResponseWriter, r *http.Request, flow *interaction.ResolvedFlow, form pages.Login, user *registry.User,
 ) error {
+	if err := h.Registry.CheckNotBefore("", user.UID); err != nil {
+		return err
+	}
 	begun, err := h.Sessions.Begin(r.Context(), w, r, flow.Server, user, oauth.AMRPassword)
 	var tooMany *session.TooManyLoginsError
 	switch {

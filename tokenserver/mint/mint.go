@@ -86,8 +86,8 @@ func (m *Minter) CheckReady(client *registry.Client) error {
 	if !ok || len(server.Algorithms) == 0 {
 		return registry.ErrNotServing
 	}
-	if m.Registry.NotBeforeOf(client.UID, "").VoidsToken(m.Now()) {
-		return fmt.Errorf("%w: tokensNotBefore voids what is issued in this second", registry.ErrNotServing)
+	if err := m.Registry.CheckNotBefore(client.UID, ""); err != nil {
+		return err
 	}
 	needed := []string{server.Algorithms[0]}
 	if client.MayHaveScope(oauth.ScopeOpenID) {

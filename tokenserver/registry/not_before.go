@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"fmt"
 	"maps"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/notbefore"
@@ -23,6 +24,15 @@ func (r *Registry) NotBefore() notbefore.Times {
 // be empty.
 func (r *Registry) NotBeforeOf(clientUID, userUID string) notbefore.Limits {
 	return r.NotBefore().At(r.now(), clientUID, userUID)
+}
+
+// CheckNotBefore returns an error that wraps ErrNotServing in the second of a tokensNotBefore, in
+// which a login, or a token for a client about a user, would be void at once. Either UID may be empty.
+func (r *Registry) CheckNotBefore(clientUID, userUID string) error {
+	if r.NotBeforeOf(clientUID, userUID).VoidsToken(r.now()) {
+		return fmt.Errorf("%w: tokensNotBefore voids what is issued in this second", ErrNotServing)
+	}
+	return nil
 }
 
 // setServerLimit, and setLimit for a client or a user, record the tokensNotBefore of a document;

@@ -131,6 +131,20 @@ func TestInTheSecondOfTokensNotBeforeAClientIsToldToComeAgain(t *testing.T) {
 	}
 }
 
+func TestInTheSecondOfAUsersTokensNotBeforeARightPasswordIsNotCalledWrong(t *testing.T) {
+	w := newServer(t)
+	c := w.AddClient(newPasswordClient())
+	user := servertest.User()
+	user.TokensNotBefore = w.Now().Unix()
+	w.AddUser(user)
+	request := []string{"grant_type", "password", "username", "alice", "scope", "orders:read", "password", servertest.Password}
+	if a := w.Post("/token", c, request...); a.Status != 503 || a.Header.Get("Retry-After") == "" {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	w.Advance(time.Second)
+	w.RequireOK(w.Post("/token", c, request...))
+}
+
 func TestASuspendedUserIsAsUnknownAndComesBack(t *testing.T) {
 	w := newServer(t)
 	c := w.AddClient(newPasswordClient())

@@ -84,5 +84,8 @@ func (h *Handler) verifyPassword(ctx context.Context, client *registry.Client, u
 	case !right || user == nil:
 		return nil, errWrongPassword()
 	}
+	if err := h.Registry.CheckNotBefore(client.UID, user.UID); err != nil {
+		return nil, err
+	}
 	return user, nil
 }

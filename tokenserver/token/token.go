@@ -98,6 +98,8 @@ func selectExchange(client *registry.Client, form oauth.Params) (exchangeFunc, e
 		return nil, oauth.Errorf(oauth.InvalidRequest, "grant_type is missing")
 	case !known:
 		return nil, oauth.Errorf(oauth.UnsupportedGrantType, "the token endpoint does not know this grant_type")
+	case client.HasEnded(grantType):
+		return nil, oauth.Errorf(oauth.UnauthorizedClient, "the server does not allow the client %s any more: legacyUntil of its rule has passed", grantType)
 	case !client.HasGrantType(grantType):
 		return nil, oauth.Errorf(oauth.UnauthorizedClient, "the client does not list %s in grantTypes", grantType)
 	case client.IsPublic() && (grantType == oauth.GrantClientCredentials || grantType == oauth.GrantPassword):
