@@ -188,7 +188,7 @@ type ClientRule struct {
 	// password, while the other grant types of the clients go on. Default: never.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
-	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="legacyUntil must be a time since 1970 in UTC, such as 2026-11-01T00:00:00Z"
+	// +kubebuilder:validation:XValidation:rule=`self > timestamp('1970-01-01T00:00:00Z')`,message="legacyUntil must be a time after 1970-01-01T00:00:00Z in UTC, such as 2026-11-01T00:00:00Z"
 	// +optional
 	LegacyUntil *metav1.Time `json:"legacyUntil,omitempty"`
 
