@@ -41,8 +41,8 @@ With -f it answers about a manifest that is not applied yet. Other objects in th
 file (AuthorizationServer, ResourceServer, Namespace) count as applied too.
 
 The exit status is 3 if a request would not succeed, and 4 if that is not known: you
-may not read what decides (the output names the rights that are missing), or token
-servers do not serve the latest change yet.`,
+may not read what decides (the output names the rights that are missing), the API server
+has not checked the manifest, or token servers do not serve the latest change yet.`,
 		Example: `  kubectl oauth explain client/billing -n shop
   kubectl oauth explain client/billing --grant-type client_credentials --scope orders:read
   kubectl oauth explain -f client.yaml`,

@@ -29,8 +29,9 @@ type gatherer struct {
 
 // foundClient is a client to explain.
 type foundClient struct {
-	client  *v1alpha1.OAuthClient
-	applied bool
+	client    *v1alpha1.OAuthClient
+	applied   bool
+	unchecked string // explain.Objects
 }
 
 // clients returns the clients of the manifest, or the one of the cluster if there is no manifest.
@@ -48,10 +49,11 @@ func (g *gatherer) clients(ctx context.Context, namespace, name string) ([]found
 		if name != "" && c.Name != name {
 			continue
 		}
-		if err := g.checkManifest(ctx, c); err != nil {
+		unchecked, err := g.checkManifest(ctx, c)
+		if err != nil {
 			return nil, err
 		}
-		found = append(found, foundClient{client: c})
+		found = append(found, foundClient{client: c, unchecked: unchecked})
 	}
 	if len(found) == 0 {
 		return nil, errors.New("the manifest has no such OAuthClient")
@@ -59,14 +61,17 @@ func (g *gatherer) clients(ctx context.Context, namespace, name string) ([]found
 	return found, nil
 }
 
-// checkManifest has the API server say whether it would admit the client, without storing it. What
-// it says of a right that the caller does not have is noted, and no error.
-func (g *gatherer) checkManifest(ctx context.Context, c *v1alpha1.OAuthClient) error {
-	err := g.cluster.DryRun(ctx, c)
-	if g.note(err) || errors.Is(err, cluster.ErrNotFound) {
-		return nil
+// checkManifest has the API server say whether it would admit the client, without storing it.
+// Unchecked is why it could not; a right that the caller does not have is noted.
+func (g *gatherer) checkManifest(ctx context.Context, c *v1alpha1.OAuthClient) (unchecked string, err error) {
+	err = g.cluster.DryRun(ctx, c)
+	switch {
+	case g.note(err):
+		return "you may not apply it", nil
+	case errors.Is(err, cluster.ErrNotFound):
+		return fmt.Sprintf("there is no namespace %q yet", c.Namespace), nil
 	}
-	return err
+	return "", err
 }
 
 // note notes a missing right, and reports whether the error is one.
@@ -90,9 +95,12 @@ func (g *gatherer) takeMissing() []cluster.MissingRight {
 
 // gather reads what decides about a client.
 func (g *gatherer) gather(ctx context.Context, found foundClient, query explain.Query) (explain.Objects, error) {
-	o := explain.Objects{Client: found.client, Applied: found.applied, Now: g.now, Namespaces: map[string]map[string]string{}}
+	o := explain.Objects{Client: found.client, Applied: found.applied, Unchecked: found.unchecked, Now: g.now, Namespaces: map[string]map[string]string{}}
 	if err := g.readServer(ctx, &o); err != nil {
 		return o, err
+	}
+	if now, err := g.cluster.Now(); err == nil {
+		o.Now = now // the caller's clock decides only where the API server has told no time
 	}
 	if !found.applied {
 		if err := g.readClientIDOwner(ctx, &o); err != nil {

@@ -97,6 +97,10 @@ func (e *explanation) checkOperation() Outcome {
 	}
 	if !e.Applied {
 		e.answer.Notes = append(e.answer.Notes, "the client is not applied as it is here: what is said holds once it is, and its condition Ready is True")
+		if e.Unchecked != "" {
+			e.answer.Reasons = append(e.answer.Reasons, e.clientReason("spec", "the API server has not checked the manifest, and may refuse it: "+e.Unchecked))
+			outcome = outcome.and(Unknown)
+		}
 		return outcome
 	}
 	accepted := e.condition(v1alpha1.ConditionAccepted)

@@ -34,6 +34,8 @@ type Objects struct {
 	Client *v1alpha1.OAuthClient
 	// Applied is whether the client is in the cluster as it is here, so that its status is about it.
 	Applied bool
+	// Unchecked is why the API server has not checked a client that is not applied; empty if it has.
+	Unchecked string
 	// ClientIDTakenBy is another object of the server that has the client id; empty if none is known.
 	// It is for a client that is not applied: the conditions of one that is say so.
 	ClientIDTakenBy string
