@@ -169,11 +169,11 @@ func TestAKeyInASecretIsReplacedWithoutARestart(t *testing.T) {
 	})
 	checkSignIn(env, old, c, http.StatusOK)
 	env.Update(secret, func() { secret.Data = map[string][]byte{"tls.key": next.PEM()} })
-	env.Eventually("the new key counts", 10*time.Second, func() (bool, string) {
-		status, answer := signIn(env, newAssertion(env, next, c))
-		return status == http.StatusOK, errorOf(answer)
+	env.Eventually("the old key counts no more", 10*time.Second, func() (bool, string) {
+		status, answer := signIn(env, newAssertion(env, old, c))
+		return status == http.StatusUnauthorized, errorOf(answer)
 	})
-	checkSignIn(env, old, c, http.StatusUnauthorized)
+	checkSignIn(env, next, c, http.StatusOK)
 }
 
 func TestKeysAtAnAddressInsideAreFetchedOnlyWhereTheServerListsIt(t *testing.T) {

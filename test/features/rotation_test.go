@@ -97,11 +97,12 @@ func TestAClientThatReadsItsMountedSecretMissesNoRequestInThreeRotationsAndADele
 	mounted := &mountedSecret{config: *env.Config(c)}
 	running := startLoad(env, mounted.read)
 	synced := make(chan struct{})
-	go func() { // as the kubelet does, only more often
+	mountedBy := c.DeepCopy() // c is read again meanwhile
+	go func() {               // as the kubelet does, only more often
 		defer close(synced)
 		for t.Context().Err() == nil {
 			time.Sleep(2 * time.Second)
-			if err := mounted.sync(env, c); err != nil && t.Context().Err() == nil {
+			if err := mounted.sync(env, mountedBy); err != nil && t.Context().Err() == nil {
 				t.Error(err)
 			}
 		}
