@@ -97,10 +97,10 @@ func TestAListedCredentialEndsAtOnceAndIsReplacedAndStaysRevokedWhateverHappens(
 		now := env.clientSecretOf(c)
 		return now != leaked && env.stateOf(c, now) == documents.CredentialActive && !env.isCredential(c, leaked)
 	}
-	updateObject(env, c, withRevoked(id, "c-mistyped"))
+	updateObject(env, c, withRevoked(id, "c-0000000000000000"))
 	eventually.True(t, "it is replaced", isReplaced)
 	message := env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionTrue, v1alpha1.ReasonSecretReady)
-	if !strings.Contains(message, "c-mistyped") || strings.Contains(message, id) || strings.Contains(message, leaked) {
+	if !strings.Contains(message, "c-0000000000000000") || strings.Contains(message, id) || strings.Contains(message, leaked) {
 		t.Error(message)
 	}
 	eventually.True(t, "events say so", func() bool {

@@ -44,15 +44,18 @@ func (c rotationCause) isSet() bool { return c.text != "" }
 // is the credential of the value in the target; nil if that is no good one. The cause is not set if
 // the client needs none, or has not had one before.
 func (state secretState) findRotationCause(kept *documents.Credential, now time.Time) rotationCause {
+	active := findByState(state.credentials, documents.CredentialActive)
 	switch {
 	case kept != nil && state.rotation.Revision > parseCredentialSource(kept.Source).revision:
 		return rotationCause{text: fmt.Sprintf("spec.secret.rotation.revision was raised to %d", state.rotation.Revision), forced: true}
 	case kept != nil && kept.State == documents.CredentialActive && isDue(nextRotation(state.credentials, state.rotation, state.uid, now), now):
 		return rotationCause{text: "spec.secret.rotation.interval has passed"}
-	case kept == nil && findByState(state.credentials, documents.CredentialActive) == nil && len(state.revoked) > 0:
+	case kept == nil && active == nil && len(state.revoked) > 0:
 		return rotationCause{text: "spec.secret.revokedCredentials lists the one that it had"}
-	case kept != nil || findByState(state.credentials, documents.CredentialActive) == nil:
+	case kept != nil || active == nil:
 		return rotationCause{}
+	case !parseCredentialSource(active.Source).read.isZero():
+		return rotationCause{text: "spec.secret.source was FromSecret before", forced: true}
 	case state.target.metadata == nil:
 		return rotationCause{text: fmt.Sprintf("Secret %q was deleted", state.target.spec.Name), forced: true}
 	}

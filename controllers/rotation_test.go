@@ -123,6 +123,10 @@ func TestWhyASecretIsReplaced(t *testing.T) {
 	pending.Source = "revision=3"
 	hourly, revised := compile.SecretRotation{Interval: time.Hour}, compile.SecretRotation{Revision: 3}
 	list := func(c ...documents.Credential) []documents.Credential { return c }
+	fromSource := func(c documents.Credential) documents.Credential {
+		c.Source = credentialSource{read: secretVersion{uid: "source", resourceVersion: "7", detail: "value"}}.String()
+		return c
+	}
 	for name, c := range map[string]struct {
 		rotation compile.SecretRotation
 		state    secretState
@@ -153,6 +157,9 @@ func TestWhyASecretIsReplaced(t *testing.T) {
 		"the value is removed": {hourly, secretState{credentials: list(old), target: targetIn(isEdited)}, "was not what the operator wrote"},
 		"an old value is put back": {
 			hourly, secretState{credentials: list(old, retiring(secretB, time.Minute)), target: targetIn(isEdited), stored: secretB}, "was not what",
+		},
+		"the value came from fromSecret, and there is no target yet": {
+			hourly, secretState{credentials: list(fromSource(old)), target: targetIn(isMissing)}, "source was FromSecret before",
 		},
 		"the Secret is deleted": {hourly, secretState{credentials: list(old), target: targetIn(isMissing)}, "was deleted"},
 	} {

@@ -25,7 +25,7 @@ func (r *clientReconciler) recordRotation(c *v1alpha1.OAuthClient, plan credenti
 		text := fmt.Sprintf("the client has another secret, since %s", plan.cause.text)
 		for _, credential := range credentials {
 			if credential.State == documents.CredentialRetiring { // the first was replaced last
-				text += fmt.Sprintf("; credential %s, which it replaces, is good until %s at the latest", credential.ID, timeText(time.Unix(credential.RetireAfter, 0)))
+				text += fmt.Sprintf("; credential %s, from before, is good until %s at the latest", credential.ID, timeText(time.Unix(credential.RetireAfter, 0)))
 				break
 			}
 		}

@@ -51,6 +51,7 @@ type KeyID = string
 // CredentialID identifies a credential of a client.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=128
+// +kubebuilder:validation:XValidation:rule=`self.matches('^c-[0-9a-f]{16}$')`,message="must be the id of a credential in status.credentials, such as c-5d0c5a4b1f0e9a37; a secret does not belong here"
 type CredentialID = string
 
 // ClientIDPattern is a client id, a prefix that ends in "*", or "*" for any.
