@@ -9,8 +9,9 @@
 //
 // A set is fetched when it is first needed, and again every five minutes while it is used. A
 // signature under a kid that is not in the set makes it be fetched at once, since the signer may
-// have a new key; but anybody can make kids up, so this happens once in ten seconds for a source,
-// and six times a minute for a host. All requests that wait for a set wait for one fetch.
+// have a new key; but any client of the token endpoint can make kids up, so this happens once in ten
+// seconds for a source, and six times a minute for a host. All requests that wait for a set wait for
+// one fetch.
 //
 // A key set that was read replaces the one before. While a source is away (nothing else comes from
 // it than errors) the last set counts for a day.
