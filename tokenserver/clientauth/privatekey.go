@@ -51,7 +51,7 @@ func (a *Authenticator) verifySigned(ctx context.Context, client *registry.Clien
 		_, err := a.Sources.URL(fetch.ForClient, client.JWKSURI).Verify(ctx, s)
 		return err
 	}
-	set, err := jwks.NewSet(client.JWKS)
+	set, err := client.Keys()
 	if err != nil {
 		_ = jwks.VerifyDummy(s)
 		return err

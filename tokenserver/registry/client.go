@@ -2,10 +2,12 @@ package registry
 
 import (
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/jwks"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
 	"github.com/oauth-operator/oauth-operator/tokenserver/redirecturi"
@@ -31,8 +33,9 @@ type Client struct {
 	registry    *Registry
 	revision    Revision
 	accepted    bool
-	endedGrants []string // that it registered, and that the rule has ended (policy.Decision)
-	previous    *Client  // the client with its PreviousAuth; nil if it has none
+	endedGrants []string                 // that it registered, and that the rule has ended (policy.Decision)
+	previous    *Client                  // the client with its PreviousAuth; nil if it has none
+	keys        func() (jwks.Set, error) // of the document, parsed once; nil if it has none
 	issuer      string
 	scopes      []string                    // that it may have now, in the order registered
 	scopeOwners map[string]ResourceServerID // by scope; a built-in one has none
@@ -73,6 +76,9 @@ func (r *Registry) evaluate(record *clientRecord) (*Client, bool) {
 
 func (r *Registry) evaluateClient(doc documents.Client, now time.Time) *Client {
 	c := &Client{Client: doc, registry: r, revision: r.revision(now)}
+	if keys := doc.JWKS; len(keys) > 0 {
+		c.keys = sync.OnceValues(func() (jwks.Set, error) { return jwks.NewSet(keys) })
+	}
 	if r.server == nil || doc.Suspended {
 		return c
 	}
@@ -94,6 +100,14 @@ func (r *Registry) evaluateClient(doc documents.Client, now time.Time) *Client {
 		}
 	}
 	return c
+}
+
+// Keys returns the public keys that the document of the client has.
+func (c *Client) Keys() (jwks.Set, error) {
+	if c.keys == nil {
+		return jwks.Set{}, nil
+	}
+	return c.keys()
 }
 
 // IsPublic reports whether the client has no credentials (RFC 6749 section 2.1).
