@@ -16,8 +16,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 )
 
-// repairInterval is how long an edit of a ConfigMap by another program stays if the one before was
-// undone just now: a program that insists is not answered in a loop.
+// repairInterval is how long an edit of a client's ConfigMap or Secret by another program stays if
+// the one before was undone just now: a program that insists is not answered in a loop.
 const repairInterval = 10 * time.Second
 
 // rootCAName is the ConfigMap that Kubernetes keeps in every namespace. The API server refuses the

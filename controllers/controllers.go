@@ -14,6 +14,9 @@
 //
 //	servers.go           AuthorizationServer: the issuer, the keys, the document, the workload
 //	issuerkeys.go        the keys of workload issuers that are in ConfigMaps
+//	cabundle.go          the certificates that token servers trust in the network of a server
+//	configmapkey.go      reads a key of a ConfigMap to which a server refers
+//	clientuse.go         how many clients of a server authenticate how, and list which legacy grant
 //	apiserver.go         whether the tokens of the cluster's ServiceAccounts can be a server's credentials
 //	keysecret.go         the Secret with the keys of a server; package keyring decides what is in it
 //	workload.go          the objects that the token servers of a server need
@@ -22,14 +25,24 @@
 //	clientsecret.go      reads what there is of a client's credentials, and writes what is planned
 //	credentialplan.go    plans the credentials of a client (pure)
 //	credentials.go       client secrets and their hashes
+//	rotation.go          why and when a client secret is replaced (pure)
+//	retirement.go        when one that was replaced ends (pure)
+//	revocation.go        client secrets that are never good again
+//	rotationevents.go    events about client secrets
+//	authmethod.go        the authentication method that a client had before
+//	clientkeys.go        the public keys of a client that signs its assertions
+//	legacygrant.go       the condition about grant types that RFC 9700 advises against
+//	tokensnotbefore.go   what Ready says of a tokensNotBefore in the future
 //	pendingsecrets.go    client secrets that are not in a Secret yet
 //	secrettarget.go      the Secret that a workload mounts
+//	secretrepair.go      how often an edit of it by another program is undone
 //	configmap.go         the ConfigMap of a client
 //	superseded.go        what a client has under names that it does not use any more
 //	adoption.go          which Secrets and ConfigMaps are a client's, and which may become one
 //	secretkey.go         reads a key of a Secret to which an object refers
 //	secretversion.go     which version of which Secret was read
 //	usage.go             when credentials were used last
+//	unreported.go        what is known of the uses of credentials, and until when some are untold
 //	users.go             OAuthUser: the subject, the username, the password
 //	resourceservers.go   ResourceServer: the identifier and the scopes
 //	namespaces.go        the labels of namespaces
