@@ -1,12 +1,14 @@
 // Package documents has the documents that the manager writes and the token server reads: one for
-// each server, client, user, resource server and namespace. They contain facts and hashes, no
-// secrets. Manager and token server derive decisions from them with the same package, policy.
+// each server, client, user, resource server, namespace, identity provider and identity. They
+// contain facts and hashes, no secrets. Manager and token server derive decisions from them with the
+// same package, policy.
 //
-//	documents.go  the kinds of documents
-//	keys.go       the keys of others in them, and what may be fetched
-//	workloads.go  the parts of them about workload identities
-//	encoding.go   JSON
-//	formats.go    the format of a document, and which formats this version reads
+//	documents.go           the kinds of documents
+//	identity_providers.go  those about users from elsewhere
+//	keys.go                the keys of others in them, and what may be fetched
+//	workloads.go           the parts of them about workload identities
+//	encoding.go            JSON
+//	formats.go             the format of a document, and which formats this version reads
 //
 // A document is JSON. Its format names its kind and version. Managers and token servers of
 // neighbouring versions run side by side, in either order, and neither may allow more than was
@@ -143,6 +145,12 @@ type ClientRule struct {
 	// LegacyUntil is a Unix time in seconds, from which the rule counts as not listing the grant
 	// types implicit and password; zero: never.
 	LegacyUntil int64 `json:"legacyUntil,omitempty" format:"server/v2"`
+	// IdentityProviders are names of IdentityProviders, or LocalProvider, whose users may sign in to
+	// the clients; empty: LocalProvider, and all providers with AllClients.
+	IdentityProviders []string `json:"identityProviders,omitempty" format:"server/v3"`
+	// Groups are those of which a user must have one, in the claim "groups"; empty: any user may sign
+	// in.
+	Groups []string `json:"groups,omitempty" format:"server/v3"`
 }
 
 // ResourceServerRule is a rule of a server that accepts resource servers.

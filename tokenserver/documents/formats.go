@@ -10,11 +10,13 @@ import (
 // Kinds of documents, the part of a format before the slash. The kinds of the objects that they are
 // compiled from, such as compile.KindClient, are others.
 const (
-	KindServer         = "server"
-	KindClient         = "client"
-	KindUser           = "user"
-	KindResourceServer = "resourceserver"
-	KindNamespace      = "namespace"
+	KindServer           = "server"
+	KindClient           = "client"
+	KindUser             = "user"
+	KindResourceServer   = "resourceserver"
+	KindNamespace        = "namespace"
+	KindIdentityProvider = "identityprovider"
+	KindIdentity         = "identity"
 )
 
 // The first format of each kind of documents.
@@ -24,6 +26,9 @@ const (
 	FormatUser           = KindUser + "/v1"
 	FormatResourceServer = KindResourceServer + "/v1"
 	FormatNamespace      = KindNamespace + "/v1"
+
+	FormatIdentityProvider = KindIdentityProvider + "/v1"
+	FormatIdentity         = KindIdentity + "/v1"
 )
 
 // formatTag is the struct tag that assigns a field, or some of its values, to a later format than
@@ -48,6 +53,7 @@ type documentKind struct {
 var documentKinds = []documentKind{
 	kindOf(KindServer, Server{}), kindOf(KindClient, Client{}), kindOf(KindUser, User{}),
 	kindOf(KindResourceServer, ResourceServer{}), kindOf(KindNamespace, Namespace{}),
+	kindOf(KindIdentityProvider, IdentityProvider{}), kindOf(KindIdentity, Identity{}),
 }
 
 func kindOf(name string, doc any) documentKind {
