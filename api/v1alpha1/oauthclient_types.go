@@ -80,6 +80,7 @@ type OAuthClientSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^[A-Za-z0-9._~-]+$')`,message="clientID has the characters A-Z a-z 0-9 . _ ~ - only, which every client library sends unchanged"
+	// +kubebuilder:validation:XValidation:rule=`!self.startsWith('~')`,message="clientID does not begin with ~, as the subjects of users from identity providers do: choose another id"
 	// +optional
 	ClientID string `json:"clientID,omitempty"`
 

@@ -34,6 +34,7 @@ type OAuthUserSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^[!-~]([ -~]*[!-~])?$')`,message="subject has at most 255 printable ASCII characters and does not begin or end with a space (OpenID Connect Core section 2)"
+	// +kubebuilder:validation:XValidation:rule=`!self.startsWith('~')`,message="subject does not begin with ~, as the subjects of users from identity providers do: choose another subject"
 	// +optional
 	Subject string `json:"subject,omitempty"`
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -37,6 +38,11 @@ func User(u *v1alpha1.OAuthUser) (documents.User, Findings) {
 		UID: string(u.UID), Subject: Subject(u), TokensNotBefore: unixSeconds(u.Spec.TokensNotBefore), Suspended: u.Spec.Suspended,
 	}
 	var findings Findings
+	if strings.HasPrefix(doc.Subject, oauth.IdentityPrefix) {
+		// The API server refuses such a subject, but not in an object from before it did.
+		findings = append(findings, Finding{"spec.subject",
+			"begins with " + oauth.IdentityPrefix + ", as only the subjects of users from identity providers do; delete the user and create it with another subject, which is immutable"})
+	}
 	var err error
 	if doc.Username, err = username(u); err != nil {
 		findings = append(findings, Finding{"spec.username", err.Error()})

@@ -13,6 +13,10 @@
 // It imports no other package of this project.
 package oauth
 
+// IdentityPrefix is what the subject of each user from an identity provider begins with, and no
+// client id and no subject of an OAuthUser: all of them are the sub of tokens of one issuer.
+const IdentityPrefix = "~"
+
 // Grant types that a client may register (RFC 7591 section 2). All but implicit are values of
 // grant_type at the token endpoint.
 const (

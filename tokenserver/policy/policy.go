@@ -58,7 +58,7 @@ func EvaluateClient(s documents.Server, labels map[string]string, c documents.Cl
 		return Decision{Denials: []Denial{{Message: fmt.Sprintf("idTokenSignedResponseAlg: the server does not sign with %q, but with %s",
 			c.IDTokenAlg, strings.Join(s.Algorithms, ", "))}}}
 	}
-	if message := cmp.Or(checkNoIssuer(s, c), checkWorkloadIdentities(s, c)); message != "" {
+	if message := cmp.Or(checkNoIdentity(c), checkNoIssuer(s, c), checkWorkloadIdentities(s, c)); message != "" {
 		return Decision{Denials: []Denial{{Message: message}}}
 	}
 	var d Decision
@@ -84,6 +84,16 @@ func EvaluateClient(s documents.Server, labels map[string]string, c documents.Cl
 			func(r documents.ClientRule) (string, documents.Namespaces) { return r.Name, r.Namespaces })}}
 	}
 	return d
+}
+
+// checkNoIdentity returns why the id of c could be the subject of a user; empty if it could not. The
+// API server refuses such an id, but not in an object from before it did.
+func checkNoIdentity(c documents.Client) string {
+	if !strings.HasPrefix(c.ID, oauth.IdentityPrefix) {
+		return ""
+	}
+	return fmt.Sprintf("clientID: %q begins with %s, as only the subjects of users from identity providers do; delete the client and create it with another id, which is immutable",
+		c.ID, oauth.IdentityPrefix)
 }
 
 // acceptClient returns the decision about a client that a rule accepts.

@@ -296,7 +296,7 @@ func TestOnlyAPatternThatNamesANamespaceGivesAnotherOneItsIDs(t *testing.T) {
 		{"shop.*", "Shop.web", false}, {"shop.*", "shop2.web", false},
 		// No namespace can have these beginnings.
 		{"*", "shop", true}, {"*", "shop_web", true}, {"*", "shop_1.web", true}, {"*", "-shop.web", true}, {"*", "shop-.web", true},
-		{"*", ".web", true}, {"*", "~.web", true}, {"*", strings.Repeat("a", 64) + ".web", true}, {"shop*", "shop-web", true},
+		{"*", ".web", true}, {"*", "-.web", true}, {"*", strings.Repeat("a", 64) + ".web", true}, {"shop*", "shop-web", true},
 	} {
 		s := server(func(_ *documents.Server, r *documents.ClientRule) {
 			r.Namespaces, r.ClientIDs = documents.Namespaces{All: true}, []string{"none", c.pattern}
@@ -473,5 +473,13 @@ func TestARuleThatHasEndedLegacyGrantsLeavesThemToAnother(t *testing.T) {
 	}
 	if d := EvaluateClient(s, nil, legacy, now.Add(-time.Second)); d.Rule != "shop" {
 		t.Errorf("before, the first rule does: %+v", d)
+	}
+}
+
+func TestNoClientIsAcceptedWhoseIDBeginsAsTheSubjectsOfUsersFromElsewhere(t *testing.T) {
+	s := server(func(_ *documents.Server, r *documents.ClientRule) { r.ClientIDs = []string{"*", "~web", "~*"} })
+	d := EvaluateClient(s, nil, client(func(c *documents.Client) { c.ID = "~web" }), now)
+	if d.Accepted || len(d.Denials) != 1 || !strings.HasPrefix(d.Denials[0].Message, `clientID: "~web" begins with ~`) {
+		t.Errorf("the decision is %+v", d)
 	}
 }

@@ -167,6 +167,9 @@ func (r *Registry) addUser(name string, e Entry) error {
 	if err != nil {
 		return err
 	}
+	if strings.HasPrefix(doc.Subject, oauth.IdentityPrefix) {
+		return fmt.Errorf("the subject begins with %s, as only those of users from identity providers do", oauth.IdentityPrefix)
+	}
 	space, value := SpaceIdentity, doc.Subject
 	if e.Space == SpaceUsername {
 		space, value = SpaceUsername, doc.Username

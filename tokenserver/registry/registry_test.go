@@ -603,3 +603,16 @@ func BenchmarkAClientIsFoundAmongTenThousand(b *testing.B) {
 		}
 	}
 }
+
+func TestNoOAuthUserIsServedWhoseSubjectBeginsAsThoseOfUsersFromElsewhere(t *testing.T) {
+	r := registry.New(time.Now)
+	user := documents.User{UID: "user-1", Subject: "~alice", Username: "alice", Epoch: "e"}
+	for name, e := range registrytest.Entries(t, user) {
+		if err := r.Apply(name, e); e.Format != "" && !errors.Is(err, registry.ErrRejected) {
+			t.Errorf("the user's entry %s: %v, want ErrRejected", name, err)
+		}
+	}
+	if _, ok := r.UserByUID("user-1"); ok {
+		t.Error("the user is served")
+	}
+}

@@ -1,0 +1,47 @@
+package users
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+)
+
+// subjectDomain is the first of the values that subjects are derived from. Another way of deriving
+// them needs another value.
+const subjectDomain = "oauth-operator/sub/1"
+
+// maxSubjectSize is the size in bytes of the longest subject that a provider may give a user, that
+// of a sub in OpenID Connect Core section 2.
+const maxSubjectSize = 255
+
+// ErrSubject is returned for what is not the subject of a user at a provider.
+var ErrSubject = errors.New("the provider's subject of the user is empty or longer than 255 bytes")
+
+// Subject returns the subject of a user from elsewhere, which is the user's UID too: oauth.IdentityPrefix
+// and 43 characters of base64url. It is derived from the issuer of this server, the type and the
+// realm of the provider, the name of the attribute that the provider knows the user by, and its
+// value. Who knows the subject does not know the value, and the same person has another subject at
+// another server.
+func Subject(issuer, providerType, realm, attribute string, subject []byte) (string, error) {
+	if len(subject) == 0 || len(subject) > maxSubjectSize {
+		return "", ErrSubject
+	}
+	for _, part := range []struct{ name, value string }{
+		{"issuer", issuer}, {"type of the provider", providerType}, {"realm", realm}, {"subject attribute", attribute},
+	} {
+		if part.value == "" {
+			return "", fmt.Errorf("deriving the subject of a user: the %s is empty", part.name)
+		}
+	}
+	sum := sha256.New()
+	for _, value := range [][]byte{[]byte(subjectDomain), []byte(issuer), []byte(providerType), []byte(realm), []byte(attribute), subject} {
+		// The length comes first, so that no two lists of values have the same hash.
+		sum.Write(binary.BigEndian.AppendUint64(nil, uint64(len(value))))
+		sum.Write(value)
+	}
+	return oauth.IdentityPrefix + base64.RawURLEncoding.EncodeToString(sum.Sum(nil)), nil
+}
