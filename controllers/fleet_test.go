@@ -24,7 +24,7 @@ func TestHoweverManyClientsAreAppliedAtOnceEachTakesTheSameWritesAndIsReady(t *t
 	made := recordWrites(t)
 	env := newEnv(t)
 	made.waitUntilQuiet(t)
-	for _, count := range []int{10, 300} {
+	for _, count := range []int{10, 2000} {
 		clients := make([]*v1alpha1.OAuthClient, count)
 		var all sync.WaitGroup
 		for worker := range 10 {
