@@ -20,6 +20,7 @@
 //	fetch, keysource      getting such keys from URLs, and keeping them
 //	interaction, session  the flows and the sessions of browsers
 //	password, throttle    passwords, and how fast they can be guessed
+//	users                 who a user is, of here or from elsewhere
 //	grant, mint           what a user has authorized, and the tokens for it
 //	storage               the records of grants, consents and marks
 //
@@ -61,6 +62,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
 	"github.com/oauth-operator/oauth-operator/tokenserver/token"
 	"github.com/oauth-operator/oauth-operator/tokenserver/userinfo"
+	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 	"github.com/oauth-operator/oauth-operator/tokenserver/workload"
 )
@@ -139,15 +141,16 @@ func (s *Server) newRouter() (*router, error) {
 	if err != nil {
 		return nil, err
 	}
+	known := &users.Users{Registry: s.Registry}
 	grants := &grant.Service{
-		Store: s.Store, Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: s.Random, StoreID: s.StoreID, Log: s.Log, Metrics: metrics.grants,
+		Store: s.Store, Keys: s.Keys, Registry: s.Registry, Users: known, Now: s.Now, Random: s.Random, StoreID: s.StoreID, Log: s.Log, Metrics: metrics.grants,
 	}
 	s.Store.OnEnd(grants.ReportEnd)
 	s.Store.SetNotBefore(s.Registry.NotBefore)
 	minter := &mint.Minter{Keys: s.Keys, Registry: s.Registry, Now: s.Now}
 	flows := &interaction.Flows{Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: s.Random}
 	consents := &interaction.Consents{Store: s.Store, Now: s.Now}
-	sessions := &session.Sessions{Keys: s.Keys, Registry: s.Registry, Grants: grants, Now: s.Now, Random: s.Random}
+	sessions := &session.Sessions{Keys: s.Keys, Registry: s.Registry, Users: known, Grants: grants, Now: s.Now, Random: s.Random}
 	fetcher := &fetch.Client{Document: s.document}
 	sources := keysource.New(fetcher, s.Now, metrics.sources)
 	workloads := workload.New(workload.Config{

@@ -60,14 +60,17 @@ func (h *Handler) decide(r *http.Request, flow *interaction.ResolvedFlow) (inter
 	}
 	beganInFlow := current != nil && flow.LoginSession == current.Hash()
 	switch {
-	case beganInFlow && !isRequestedUser(flow.Flow, user):
+	case beganInFlow && !isRequestedUser(flow, user):
 		// The login page would only ask again.
-		return 0, nil, oauth.Errorf(oauth.LoginRequired, "the user signed in as another user than the request is about")
-	case beganInFlow, current != nil && h.acceptsSession(flow.Flow, current, user):
+		return 0, nil, oauth.Errorf(oauth.LoginRequired, "the user signed in as another user than the request or the client is for")
+	case beganInFlow, current != nil && h.acceptsSession(flow, current, user):
 	case promptNone:
 		return 0, nil, oauth.Errorf(oauth.LoginRequired, "the user has to sign in")
 	default:
 		return interaction.StepLogin, nil, nil
+	}
+	if !flow.Client.AllowsGroupsOf(user) {
+		return 0, nil, oauth.Errorf(oauth.AccessDenied, "the client is for users of other groups")
 	}
 	if err := h.dropScopes(flow); err != nil {
 		return 0, nil, err
@@ -87,7 +90,7 @@ func (h *Handler) decide(r *http.Request, flow *interaction.ResolvedFlow) (inter
 // acceptsSession reports whether the flow accepts a session that began before it. With prompt login
 // or select_account, or if the login is older than max_age (of which 0 means the same as prompt
 // login), the user has to sign in within the flow.
-func (h *Handler) acceptsSession(f *interaction.Flow, s *session.Session, user *registry.User) bool {
+func (h *Handler) acceptsSession(f *interaction.ResolvedFlow, s *session.Session, user *registry.User) bool {
 	if f.HasPrompt(oauth.PromptLogin) || f.HasPrompt(oauth.PromptSelectAccount) || !isRequestedUser(f, user) {
 		return false
 	}
@@ -95,9 +98,10 @@ func (h *Handler) acceptsSession(f *interaction.Flow, s *session.Session, user *
 	return f.MaxAge == interaction.NoMaxAge || f.MaxAge > 0 && age <= time.Duration(f.MaxAge)*time.Second
 }
 
-// isRequestedUser reports whether the response may be about the user.
-func isRequestedUser(f *interaction.Flow, user *registry.User) bool {
-	return len(f.Subjects) == 0 || slices.Contains(f.Subjects, user.Subject)
+// isRequestedUser reports whether the response may be about the user: the request is, and users from
+// there may sign in to the client.
+func isRequestedUser(f *interaction.ResolvedFlow, user *registry.User) bool {
+	return f.Client.AllowsProviderOf(user) && (len(f.Subjects) == 0 || slices.Contains(f.Subjects, user.Subject))
 }
 
 // dropScopes drops the scopes that the client and the resource servers no longer allow.

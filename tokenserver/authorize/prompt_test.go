@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
@@ -349,4 +350,46 @@ func TestAClaimsParameterThatNamesSubjectsIsOnlyAboutThem(t *testing.T) {
 		t.Errorf("a hint at one of the subjects: %v", values)
 	}
 	wantClientError(t, b.Get(w.WebRequest("id_token_hint", ofBob, "claims", `{"id_token":{"sub":{"values":["subject-alice"]}}}`)), "invalid_request")
+}
+
+func TestALivingSessionOfAUserOfAProviderThatTheRuleLeavesOutIsTreatedAsAnotherUsers(t *testing.T) {
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
+	b.SignIn(w.WebRequest())
+	w.ChangeDocument(func(s *documents.Server) { s.AllowedClients[0].IdentityProviders = []string{"acme"} })
+	if page := b.Get(w.WebRequest()); !page.IsLogin() {
+		t.Fatalf("no login page: %v", page.Values())
+	}
+	wantClientError(t, b.Get(w.WebRequest("prompt", "none")), "login_required")
+	// Signing in does not help: the login page would only ask again.
+	wantClientError(t, b.Login(b.Get(w.WebRequest()), "alice", interactiontest.AlicePassword), "login_required")
+
+	w.ChangeDocument(func(s *documents.Server) {
+		s.AllowedClients[0].IdentityProviders = []string{"acme", documents.LocalProvider}
+	})
+	if values := b.Get(w.WebRequest("prompt", "none")).Values(); values.Get("code") == "" {
+		t.Errorf("no code although the rule names OAuthUsers: %v", values)
+	}
+}
+
+func TestAUserOutsideTheGroupsOfTheRuleIsDeniedAccess(t *testing.T) {
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
+	b.SignIn(w.WebRequest())
+	setGroups := func(groups ...any) {
+		alice := w.User("alice")
+		alice.Claims = map[string]any{"groups": groups}
+		w.Apply(alice)
+	}
+	w.ChangeDocument(func(s *documents.Server) { s.AllowedClients[0].Groups = []string{"ops", "dev"} })
+	for _, groups := range [][]any{nil, {"sales"}, {1, nil, []any{"ops"}}} {
+		setGroups(groups...)
+		wantClientError(t, b.Get(w.WebRequest()), "access_denied")
+		wantClientError(t, b.Get(w.WebRequest("prompt", "none")), "access_denied")
+		wantClientError(t, b.Login(b.Get(w.WebRequest("prompt", "login")), "alice", interactiontest.AlicePassword), "access_denied")
+	}
+	setGroups("sales", "dev")
+	if values := b.Get(w.WebRequest()).Values(); values.Get("code") == "" {
+		t.Errorf("no code for a user of one of the groups: %v", values)
+	}
 }

@@ -208,7 +208,7 @@ func TestWhatWasDecidedByACopyIsWrittenOrReadAgain(t *testing.T) {
 // newReplica returns the grants of another process of the token server.
 func newReplica(w *servertest.Server) *grant.Service {
 	return &grant.Service{
-		Store: w.Store, Keys: w.Keys, Registry: w.Registry, Now: w.Grants.Now, Random: w.Grants.Random, Log: w.Grants.Log, Metrics: w.Grants.Metrics,
+		Store: w.Store, Keys: w.Keys, Registry: w.Registry, Users: w.Users, Now: w.Grants.Now, Random: w.Grants.Random, Log: w.Grants.Log, Metrics: w.Grants.Metrics,
 	}
 }
 

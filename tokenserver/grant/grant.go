@@ -35,6 +35,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 )
 
 // Service decides about grants. All fields but Metrics and StoreID are required.
@@ -42,6 +43,7 @@ type Service struct {
 	Store    storage.Store
 	Keys     *keys.Set
 	Registry *registry.Registry
+	Users    *users.Users
 	Now      func() time.Time
 	Random   io.Reader
 	// StoreID identifies the records of the Store. It differs for a Store that does not know what

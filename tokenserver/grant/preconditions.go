@@ -3,6 +3,7 @@ package grant
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 
 // preconditions are what must still be true when a code, a grant or an access token is used.
 type preconditions struct {
-	// The user is served, with the same password.
+	// The user is served, with the same password, and the client is for the user.
 	userUID, userEpoch string
 	// No tokensNotBefore voids the login, nor what the user authorized after it.
 	authTime, authorizedAt time.Time
@@ -49,9 +50,16 @@ func preconditionsOf(g storage.Grant) preconditions {
 // checkPreconditions returns the user as served now, or a *RefusedError if a precondition is not
 // met. Sessions and consents are read from the reader.
 func (s *Service) checkPreconditions(ctx context.Context, from storage.Reader, client *registry.Client, p preconditions) (*registry.User, error) {
-	user, ok := s.Registry.UserByUID(p.userUID)
-	if !ok || user.Epoch != p.userEpoch {
+	user, ok, err := s.Users.ByUID(ctx, p.userUID)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("looking a user up: %w", err)
+	case !ok || user.Epoch != p.userEpoch:
 		return nil, invalidGrant("the user is not served, or the password changed since the authorization")
+	case !client.AllowsProviderOf(user):
+		return nil, invalidGrant("the rule of the server that accepts the client does not list where the user signs in")
+	case !client.AllowsGroupsOf(user):
+		return nil, invalidGrant("the user has none of the groups that the rule of the server lists which accepts the client")
 	}
 	if s.Registry.NotBeforeOf(client.UID, p.userUID).VoidsAuthorization(p.authTime, p.authorizedAt) {
 		return nil, invalidGrant("the authorization is void: tokensNotBefore of the server, the client or the user is later")

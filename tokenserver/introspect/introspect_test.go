@@ -302,6 +302,12 @@ var invalidations = map[string]func(t *testing.T, w *testServer){
 		u.UID = "another-uid"
 		w.AddUser(u)
 	},
+	"the client is for users of other groups": func(_ *testing.T, w *testServer) {
+		w.ChangeDocument(func(s *documents.Server) { s.AllowedClients[0].Groups = []string{"ops", "dev"} })
+	},
+	"the client is for users of other providers": func(_ *testing.T, w *testServer) {
+		w.ChangeDocument(func(s *documents.Server) { s.AllowedClients[0].IdentityProviders = []string{"acme"} })
+	},
 	"the password changed": func(_ *testing.T, w *testServer) {
 		u := servertest.User()
 		u.Epoch = "epoch-2"

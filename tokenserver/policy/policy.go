@@ -4,6 +4,7 @@
 // say the same. What follows for a request, package registry decides.
 //
 //	policy.go    the decisions
+//	users.go     which users may sign in to a client
 //	workloads.go those about clients that authenticate by workload identities
 //	legacy.go    the grant types that a rule ends at a time
 //	patterns.go  the patterns in rules: client ids, scopes, hosts, schemes, identifiers
@@ -40,6 +41,8 @@ type Decision struct {
 	// Denials has an entry for each rule that includes the namespace, or one that says that none
 	// does.
 	Denials []Denial
+	// Users are the lists of that rule about who may sign in to an accepted client.
+	Users UserLists
 	// AccessTokenLifetime is that of an accepted client.
 	AccessTokenLifetime documents.Seconds
 	// LegacyUntil is when the rule ends the LegacyGrants of an accepted client, in Unix time; zero:
@@ -98,7 +101,9 @@ func checkNoIdentity(c documents.Client) string {
 
 // acceptClient returns the decision about a client that a rule accepts.
 func acceptClient(s documents.Server, rule documents.ClientRule, c documents.Client, now time.Time) Decision {
-	d := Decision{Accepted: true, Rule: rule.Name, AccessTokenLifetime: accessTokenLifetime(s, rule, c)}
+	d := Decision{
+		Accepted: true, Rule: rule.Name, Users: UserLists{rule.IdentityProviders, rule.Groups}, AccessTokenLifetime: accessTokenLifetime(s, rule, c),
+	}
 	if legacy := LegacyGrants(c.GrantTypes); len(legacy) > 0 {
 		d.LegacyUntil = rule.LegacyUntil
 		if hasEnded(rule, now) {

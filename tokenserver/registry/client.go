@@ -33,6 +33,7 @@ type Client struct {
 	registry    *Registry
 	revision    Revision
 	accepted    bool
+	users       policy.UserLists         // of the rule
 	endedGrants []string                 // that it registered, and that the rule has ended (policy.Decision)
 	previous    *Client                  // the client with its PreviousAuth; nil if it has none
 	keys        func() (jwks.Set, error) // of the document, parsed once; nil if it has none
@@ -85,7 +86,7 @@ func (r *Registry) evaluateClient(doc documents.Client, now time.Time) *Client {
 	labels := r.namespaceLabels(doc.Namespace)
 	d := policy.EvaluateClient(r.server.document, labels, doc, now)
 	c.accepted, c.Rule, c.AccessTokenLifetime = d.Accepted, d.Rule, d.AccessTokenLifetime.Duration()
-	c.endedGrants, c.issuer, c.scopeOwners = d.EndedGrants, r.server.document.Issuer, map[string]ResourceServerID{}
+	c.users, c.endedGrants, c.issuer, c.scopeOwners = d.Users, d.EndedGrants, r.server.document.Issuer, map[string]ResourceServerID{}
 	if doc.PreviousAuth != nil {
 		c.previous = r.evaluateClient(doc.AsBefore(), now)
 	}
@@ -109,6 +110,20 @@ func (c *Client) Keys() (jwks.Set, error) {
 	}
 	return c.keys()
 }
+
+// AllowsProvider reports whether the users of a provider may sign in to the client, as
+// policy.UserLists.AllowsProvider does.
+func (c *Client) AllowsProvider(name string, allClients bool) bool {
+	return c.users.AllowsProvider(name, allClients)
+}
+
+// AllowsProviderOf reports whether users from where a user is may sign in to the client.
+func (c *Client) AllowsProviderOf(u *User) bool {
+	return c.AllowsProvider(u.ProviderName, u.AllClients)
+}
+
+// AllowsGroupsOf reports whether the client is for a user with the user's groups.
+func (c *Client) AllowsGroupsOf(u *User) bool { return c.users.AllowsGroups(u.Groups()) }
 
 // IsPublic reports whether the client has no credentials (RFC 6749 section 2.1).
 func (c *Client) IsPublic() bool { return c.AuthMethod == oauth.AuthMethodNone }

@@ -6,8 +6,29 @@ import (
 )
 
 // User is a user that may be served now. It is immutable: the caller must not change its claims.
+//
+// A user from elsewhere has no document of its own: package users makes one from the user's record,
+// with the subject as UID and the incarnation of the record as epoch.
 type User struct {
 	documents.User
+	// ProviderName is the name of the IdentityProvider where the user signs in, and ProviderUID its
+	// UID. Those of an OAuthUser are documents.LocalProvider and empty.
+	ProviderName string
+	ProviderUID  string
+	// AllClients is that of the provider's document.
+	AllClients bool
+}
+
+// Groups returns the groups in the claim "groups", if that is a list; what is no string is none.
+func (u *User) Groups() []string {
+	list, _ := u.Claims["groups"].([]any)
+	var groups []string
+	for _, item := range list {
+		if group, ok := item.(string); ok {
+			groups = append(groups, group)
+		}
+	}
+	return groups
 }
 
 // UserByUID returns the user with a UID; false if there is none, if it is suspended, or if it does
@@ -48,5 +69,5 @@ func (r *Registry) findUser(uid string) (*User, bool) {
 	if u == nil || u.document.Suspended || !r.ownsName(SpaceIdentity, u.document.Subject, uid) || !r.ownsName(SpaceUsername, u.document.Username, uid) {
 		return nil, false
 	}
-	return &User{u.document}, true
+	return &User{User: u.document, ProviderName: documents.LocalProvider}, true
 }

@@ -35,6 +35,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
+	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
@@ -103,6 +104,7 @@ type Server struct {
 	Keys      *keys.Set
 	Memory    *memory.Store
 	Store     *storagetest.Faulty // in front of Memory
+	Users     *users.Users
 	Grants    *grant.Service
 	Minter    *mint.Minter
 	Clients   *clientauth.Authenticator
@@ -179,7 +181,8 @@ func (s *Server) loadKeys() {
 func (s *Server) assemble() {
 	s.T.Helper()
 	log := slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	s.Grants = &grant.Service{Store: s.Store, Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: rand.Reader, Log: log}
+	s.Users = &users.Users{Registry: s.Registry}
+	s.Grants = &grant.Service{Store: s.Store, Keys: s.Keys, Registry: s.Registry, Users: s.Users, Now: s.Now, Random: rand.Reader, Log: log}
 	s.Restart()
 	s.Minter = &mint.Minter{Keys: s.Keys, Registry: s.Registry, Now: s.Now}
 	s.Clients = &clientauth.Authenticator{

@@ -29,6 +29,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 )
 
 // Session is the session of a user, as its cookie contains it. Times are Unix seconds.
@@ -84,6 +85,7 @@ func (s *Session) EndsAt(server documents.Server) time.Time {
 type Sessions struct {
 	Keys     *keys.Set
 	Registry *registry.Registry
+	Users    *users.Users
 	Grants   *grant.Service
 	Now      func() time.Time
 	Random   io.Reader
@@ -187,7 +189,10 @@ func (s *Sessions) Endable(ctx context.Context, r *http.Request, server document
 	if session == nil || s.isForgettable(session) {
 		return nil, nil, nil
 	}
-	user, ok := s.Registry.UserByUID(session.UserUID)
+	user, ok, err := s.Users.ByUID(ctx, session.UserUID)
+	if err != nil {
+		return nil, nil, fmt.Errorf("looking a user up: %w", err)
+	}
 	if !ok {
 		user = nil
 	} else if user.Epoch != session.UserEpoch {

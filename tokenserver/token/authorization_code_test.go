@@ -270,6 +270,12 @@ func TestACodeEndsWithItsPreconditions(t *testing.T) {
 			w.AddUser(u)
 		}, "invalid_grant", 400},
 		{"the user is gone", func(_ *testing.T, w *servertest.Server, _ documents.Client) { w.RemoveUser(servertest.User()) }, "invalid_grant", 400},
+		{"the client is for users of other groups", func(_ *testing.T, w *servertest.Server, _ documents.Client) {
+			w.ChangeDocument(func(s *documents.Server) { s.AllowedClients[0].Groups = []string{"ops", "dev"} })
+		}, "invalid_grant", 400},
+		{"the client is for users of other providers", func(_ *testing.T, w *servertest.Server, _ documents.Client) {
+			w.ChangeDocument(func(s *documents.Server) { s.AllowedClients[0].IdentityProviders = []string{"acme"} })
+		}, "invalid_grant", 400},
 		{"the consent was withdrawn", func(_ *testing.T, w *servertest.Server, c documents.Client) { w.WithdrawConsent(c.UID) }, "invalid_grant", 400},
 		{"the consent was withdrawn, and given again", func(_ *testing.T, w *servertest.Server, c documents.Client) {
 			w.WithdrawConsent(c.UID)

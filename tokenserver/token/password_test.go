@@ -3,6 +3,7 @@ package token_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
@@ -128,4 +129,43 @@ func TestABuiltInScopeThatAPasswordCannotBringIsDropped(t *testing.T) {
 	if a := w.RequireOK(ask("offline_access openid")); a.String("scope") != "openid" || a.String("refresh_token") != "" {
 		t.Errorf("where no refresh token can follow, the answer is %s", a.Body)
 	}
+}
+
+func TestAPasswordGrantIsRefusedToUsersThatTheRuleOfTheClientLeavesOut(t *testing.T) {
+	for what, change := range map[string]func(*documents.ClientRule){
+		"other groups":    func(r *documents.ClientRule) { r.Groups = []string{"ops", "dev"} },
+		"other providers": func(r *documents.ClientRule) { r.IdentityProviders = []string{"acme"} },
+	} {
+		w := newServer(t)
+		c := w.AddClient(newPasswordClient())
+		w.ChangeDocument(func(s *documents.Server) { change(&s.AllowedClients[0]) })
+		w.CheckError(exchangePassword(w, c, "alice", servertest.Password), 400, "invalid_grant")
+		if len(w.StoredGrants()) != 0 {
+			t.Errorf("%s: there is a record", what)
+		}
+		w.ChangeDocument(func(s *documents.Server) {
+			s.AllowedClients[0].Groups, s.AllowedClients[0].IdentityProviders = []string{"admins"}, []string{"acme", documents.LocalProvider}
+		})
+		w.RequireOK(exchangePassword(w, c, "alice", servertest.Password))
+	}
+}
+
+// A client that changes how it authenticates is accepted by one rule as it is now, and by another
+// as it was.
+func TestTheListsAboutUsersAreThoseOfTheRuleThatAcceptsTheClientAsItAuthenticated(t *testing.T) {
+	w := newServer(t)
+	w.ChangeDocument(func(s *documents.Server) {
+		before := s.AllowedClients[0]
+		before.Name, before.TokenEndpointAuthMethods = "before", []string{oauth.AuthMethodSecretBasic}
+		now := before
+		now.Name, now.TokenEndpointAuthMethods, now.Groups = "now", []string{oauth.AuthMethodSecretPost}, []string{"ops"}
+		s.AllowedClients = []documents.ClientRule{before, now}
+	})
+	basic := newPasswordClient()
+	changed := basic
+	changed.AuthMethod = oauth.AuthMethodSecretPost
+	changed.PreviousAuth = &documents.PreviousAuth{Method: oauth.AuthMethodSecretBasic, Until: w.Now().Add(time.Hour).Unix()}
+	w.AddClient(changed)
+	w.RequireOK(exchangePassword(w, basic, "alice", servertest.Password))
+	w.CheckError(exchangePassword(w, changed, "alice", servertest.Password), 400, "invalid_grant")
 }

@@ -282,6 +282,12 @@ func TestAGrantEndsWithItsPreconditions(t *testing.T) {
 			w.AddUser(u)
 		}, "invalid_grant", 400},
 		{"the user is gone", func(w *servertest.Server, _ documents.Client) { w.RemoveUser(servertest.User()) }, "invalid_grant", 400},
+		{"the client is for users of other groups", func(w *servertest.Server, _ documents.Client) {
+			w.ChangeDocument(func(s *documents.Server) { s.AllowedClients[0].Groups = []string{"ops", "dev"} })
+		}, "invalid_grant", 400},
+		{"the client is for users of other providers", func(w *servertest.Server, _ documents.Client) {
+			w.ChangeDocument(func(s *documents.Server) { s.AllowedClients[0].IdentityProviders = []string{"acme"} })
+		}, "invalid_grant", 400},
 		{"the redirect URI was removed", func(w *servertest.Server, c documents.Client) {
 			c.RedirectURIs = []string{"https://shop.example.com/other"}
 			w.AddClient(c)

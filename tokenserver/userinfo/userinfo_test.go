@@ -189,6 +189,12 @@ func TestATokenIsInvalidOnceItAuthorisesNothing(t *testing.T) {
 		"its session ended": func(w *servertest.Server, _ documents.Client, _ servertest.Answer) {
 			_ = w.Memory.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "session-1", ExpiresAt: w.Now().Add(time.Hour)})
 		},
+		"the client is for users of other groups": func(w *servertest.Server, _ documents.Client, _ servertest.Answer) {
+			w.ChangeDocument(func(s *documents.Server) { s.AllowedClients[0].Groups = []string{"ops", "dev"} })
+		},
+		"the client is for users of other providers": func(w *servertest.Server, _ documents.Client, _ servertest.Answer) {
+			w.ChangeDocument(func(s *documents.Server) { s.AllowedClients[0].IdentityProviders = []string{"acme"} })
+		},
 		"the password changed": func(w *servertest.Server, _ documents.Client, _ servertest.Answer) {
 			u := servertest.User()
 			u.Epoch = "epoch-2"

@@ -84,7 +84,7 @@ func New(t testing.TB, opts ...Option) *Server {
 
 func (s *Server) handler(path string) http.Handler {
 	s.Flows = &interaction.Flows{Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: rand.Reader}
-	s.Sessions = &session.Sessions{Keys: s.Keys, Registry: s.Registry, Grants: s.Grants, Now: s.Now, Random: rand.Reader}
+	s.Sessions = &session.Sessions{Keys: s.Keys, Registry: s.Registry, Users: s.Users, Grants: s.Grants, Now: s.Now, Random: rand.Reader}
 	consents := &interaction.Consents{Store: s.Store, Now: s.Now}
 	authorizeHandler := &authorize.Handler{
 		Registry: s.Registry, Keys: s.Keys, Flows: s.Flows, Sessions: s.Sessions, Consents: consents, Grants: s.Grants, Minter: s.Minter, Now: s.Now,
