@@ -88,7 +88,7 @@ type OAuthGrantSpec struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	SessionHash string `json:"sessionHash,omitempty"`
-	// authTime is when the user logged in.
+	// authTime is when the user authenticated. Empty if the identity provider did not say.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
@@ -100,6 +100,19 @@ type OAuthGrantSpec struct {
 	// +listType=atomic
 	// +optional
 	AMR []string `json:"amr,omitempty"`
+	// providerUID is the UID of the identity provider that the user signed in at. Empty for an
+	// OAuthUser.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	ProviderUID types.UID `json:"providerUID,omitempty"`
+	// signedInAt is when the user came from there, by the token server's clock. Empty for an
+	// OAuthUser.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`
+	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
+	// +optional
+	SignedInAt *metav1.MicroTime `json:"signedInAt,omitempty"`
 
 	// scope that was granted, a space-delimited list (RFC 6749 section 3.3).
 	// +kubebuilder:validation:MaxLength=65791

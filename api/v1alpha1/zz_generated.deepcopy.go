@@ -1030,6 +1030,10 @@ func (in *OAuthGrantSpec) DeepCopyInto(out *OAuthGrantSpec) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
+	if in.SignedInAt != nil {
+		in, out := &in.SignedInAt, &out.SignedInAt
+		*out = (*in).DeepCopy()
+	}
 	if in.Resources != nil {
 		in, out := &in.Resources, &out.Resources
 		*out = make([]string, len(*in))

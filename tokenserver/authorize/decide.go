@@ -43,6 +43,15 @@ type approval struct {
 	consentUID string
 }
 
+// signIn returns the UID of the identity provider where the user signed in, and when, in Unix
+// seconds. An OAuthUser has no provider, and the login is the authentication.
+func (a *approval) signIn() (providerUID string, at int64) {
+	if a.session.ProviderUID == "" {
+		return "", 0
+	}
+	return a.session.ProviderUID, a.session.StartedAt
+}
+
 // decide returns the page that is next, or 0 and the approval. With prompt none, the page that
 // would be next is an error (OpenID Connect Core section 3.1.2.6).
 func (h *Handler) decide(r *http.Request, flow *interaction.ResolvedFlow) (interaction.Step, *approval, error) {
@@ -89,13 +98,16 @@ func (h *Handler) decide(r *http.Request, flow *interaction.ResolvedFlow) (inter
 
 // acceptsSession reports whether the flow accepts a session that began before it. With prompt login
 // or select_account, or if the login is older than max_age (of which 0 means the same as prompt
-// login), the user has to sign in within the flow.
+// login), or that is not known, the user has to sign in within the flow.
 func (h *Handler) acceptsSession(f *interaction.ResolvedFlow, s *session.Session, user *registry.User) bool {
 	if f.HasPrompt(oauth.PromptLogin) || f.HasPrompt(oauth.PromptSelectAccount) || !isRequestedUser(f, user) {
 		return false
 	}
-	age := h.Now().Sub(time.Unix(s.AuthTime, 0))
-	return f.MaxAge == interaction.NoMaxAge || f.MaxAge > 0 && age <= time.Duration(f.MaxAge)*time.Second
+	if f.MaxAge == interaction.NoMaxAge {
+		return true
+	}
+	authenticated := s.AuthenticatedAt()
+	return f.MaxAge > 0 && !authenticated.IsZero() && h.Now().Sub(authenticated) <= time.Duration(f.MaxAge)*time.Second
 }
 
 // isRequestedUser reports whether the response may be about the user: the request is, and users from

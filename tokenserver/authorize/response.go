@@ -36,7 +36,7 @@ func (h *Handler) responseParameters(flow *interaction.ResolvedFlow, a *approval
 	if flow.HasResponseType("id_token") {
 		token, err := h.Minter.IDToken(mint.IDTokenInput{
 			Client: flow.Client, User: a.user, Subject: a.user.Subject, Scopes: flow.Scopes,
-			AuthTime: time.Unix(a.session.AuthTime, 0), AMR: a.session.AMR,
+			AuthTime: a.session.AuthenticatedAt(), AMR: a.session.AMR,
 			Nonce: flow.Nonce, ClaimsRequest: flow.Claims, Claims: individualClaims(flow),
 			AccessToken: parameters.Get("access_token"), Code: parameters.Get("code"),
 		})
@@ -53,7 +53,8 @@ func (h *Handler) newCode(flow *interaction.ResolvedFlow, approved *approval) (s
 	a.Consented, a.ConsentUID = approved.consentUID != "", approved.consentUID
 	a.UserUID, a.UserEpoch = approved.user.UID, approved.user.Epoch
 	a.SessionHash, a.SessionEnds = approved.session.RootHash(), approved.session.EndsAt(flow.Server)
-	a.AuthTime, a.AMR = time.Unix(approved.session.AuthTime, 0), approved.session.AMR
+	a.AuthTime, a.AMR = approved.session.AuthenticatedAt(), approved.session.AMR
+	a.ProviderUID, a.SignedInAt = approved.signIn()
 	return h.Grants.NewCode(a)
 }
 
@@ -85,12 +86,13 @@ func (h *Handler) addAccessToken(flow *interaction.ResolvedFlow, a *approval, pa
 	if err != nil {
 		return err
 	}
+	providerUID, signedInAt := a.signIn()
 	token, lifetime, err := h.Minter.AccessToken(mint.AccessTokenInput{
 		Client: flow.Client, Subject: a.user.Subject, Audience: audience, Scopes: scopes,
-		AuthTime: time.Unix(a.session.AuthTime, 0), AMR: a.session.AMR,
+		AuthTime: a.session.AuthenticatedAt(), AMR: a.session.AMR,
 		TokenID: mint.TokenID{
 			ClientUID: flow.Client.UID, UserUID: a.user.UID, UserEpoch: a.user.Epoch,
-			SessionHash: a.session.RootHash(), StoreID: h.Grants.StoreID,
+			SessionHash: a.session.RootHash(), ProviderUID: providerUID, SignedInAt: signedInAt, StoreID: h.Grants.StoreID,
 			RedirectHash: mint.TruncateHash(flow.RedirectHash), ConsentUID: a.consentUID,
 			Binding:         flow.Client.PackBinding(scopes, audience),
 			Claims:          individualUserInfoClaims(flow),

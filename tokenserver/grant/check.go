@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -85,10 +86,14 @@ func (s *Service) CheckRefreshToken(ctx context.Context, sealed string, client *
 	if err != nil {
 		return nil, inactiveIfRefused(err)
 	}
+	end := refreshEndsAt(g, server)
+	if user.MaxAge > 0 {
+		end = earlier(end, g.SignInTime().Add(user.MaxAge))
+	}
 	idleEnd := g.LastUsedAt.Add(server.RefreshToken.IdleLifetime.Duration())
 	return &TokenInfo{
 		Client: client, User: user, Subject: g.Subject, Scopes: scopes, GrantID: g.ID, Grant: g,
-		IssuedAt: g.RefreshTokenIssuedAt, Expires: earlier(refreshEndsAt(g, server), idleEnd),
+		IssuedAt: g.RefreshTokenIssuedAt, Expires: earlier(end, idleEnd),
 	}, nil
 }
 
@@ -142,7 +147,8 @@ func (s *Service) accessTokenInfo(ctx context.Context, v verifiedToken) (*TokenI
 	}
 	clientUID, binding, claims := v.id.ClientUID, v.id.Binding.Unpack(signed), v.id.Claims
 	required := preconditions{
-		userUID: v.id.UserUID, userEpoch: v.id.UserEpoch, authTime: time.Unix(v.claims.AuthTime, 0), authorizedAt: info.IssuedAt,
+		userUID: v.id.UserUID, userEpoch: v.id.UserEpoch, providerUID: v.id.ProviderUID,
+		signedInAt: time.Unix(cmp.Or(v.id.SignedInAt, v.claims.AuthTime), 0), authorizedAt: info.IssuedAt,
 		sessionHash: v.id.SessionHash, redirectHash: v.id.RedirectHash,
 		consented: v.id.ConsentUID != "", consentUID: v.id.ConsentUID, withoutConsent: v.id.ConsentUID == "",
 	}
@@ -164,7 +170,7 @@ func (s *Service) accessTokenInfo(ctx context.Context, v verifiedToken) (*TokenI
 		return nil, ErrInactive
 	}
 	info.Client = client
-	if s.Registry.NotBeforeOf(client.UID, required.userUID).VoidsToken(info.IssuedAt) {
+	if s.Registry.NotBeforeOf(client.UID, required.userUID, required.providerUID).VoidsToken(info.IssuedAt) {
 		return nil, ErrInactive
 	}
 	if required.userUID != "" {

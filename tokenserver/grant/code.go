@@ -39,8 +39,11 @@ type Authorization struct {
 	SessionEnds time.Time `json:"he"`
 	AuthTime    time.Time `json:"at"`
 	AMR         []string  `json:"m,omitempty"`
-	Scopes      []string  `json:"sc,omitempty"`
-	Resources   []string  `json:"r,omitempty"`
+	// ProviderUID and SignedInAt are as in storage.Grant, in Unix seconds.
+	ProviderUID string   `json:"p,omitempty"`
+	SignedInAt  int64    `json:"si,omitempty"`
+	Scopes      []string `json:"sc,omitempty"`
+	Resources   []string `json:"r,omitempty"`
 	// RedirectURI that the code is sent to. The code contains only its hash. RedirectURISent
 	// reports whether the authorization request named it. The token request must then name it too
 	// (RFC 6749 section 4.1.3).
@@ -58,6 +61,14 @@ type Authorization struct {
 	ConsentUID string `json:"ku,omitempty"`
 	// Claims that were granted individually (OpenID Connect Core section 5.5).
 	Claims []string `json:"cs,omitempty"`
+}
+
+// signInTime returns when the user signed in here.
+func (a Authorization) signInTime() time.Time {
+	if a.SignedInAt == 0 {
+		return a.AuthTime
+	}
+	return time.Unix(a.SignedInAt, 0)
 }
 
 // code is the content of an authorization code. It is encoded as CBOR (RFC 8949), which does not
@@ -114,6 +125,7 @@ func (s *Service) CheckCodeSize(request Authorization) error {
 	request.UserUID, request.UserEpoch, request.SessionHash = longestID, longestID, longestID
 	request.AuthTime, request.SessionEnds = s.Now(), s.Now()
 	request.AMR = []string{oauth.AMRPassword}
+	request.ProviderUID, request.SignedInAt = longestID, s.Now().Unix()
 	request.Consented, request.ConsentUID = true, longestID
 	_, err := s.NewCode(request)
 	return err
@@ -157,7 +169,7 @@ func (s *Service) checkCodeLifetime(c code, now time.Time) error {
 	if !now.Before(expiry) {
 		return invalidGrant("the code has expired")
 	}
-	if !c.SessionEnds.IsZero() && !now.Before(earlier(c.SessionEnds, c.AuthTime.Add(server.SessionAbsoluteLifetime.Duration()))) {
+	if !c.SessionEnds.IsZero() && !now.Before(earlier(c.SessionEnds, c.signInTime().Add(server.SessionAbsoluteLifetime.Duration()))) {
 		return invalidGrant("the session of the authorization has ended")
 	}
 	return nil

@@ -38,7 +38,7 @@ func (s *Service) ExchangePassword(ctx context.Context, r PasswordRequest) (Resu
 	now := s.Now()
 	// The password may have changed while it was verified.
 	user, err := s.checkPreconditions(ctx, s.Store, r.Client, preconditions{
-		userUID: r.User.UID, userEpoch: r.User.Epoch, authTime: now, authorizedAt: now,
+		userUID: r.User.UID, userEpoch: r.User.Epoch, providerUID: r.User.ProviderUID, signedInAt: now, authorizedAt: now,
 	})
 	if err != nil {
 		return Result{}, err

@@ -19,8 +19,11 @@ import (
 type preconditions struct {
 	// The user is served, with the same password, and the client is for the user.
 	userUID, userEpoch string
-	// No tokensNotBefore voids the login, nor what the user authorized after it.
-	authTime, authorizedAt time.Time
+	// The user is of this identity provider, and not of one that was created again; empty: the user
+	// is an OAuthUser.
+	providerUID string
+	// No tokensNotBefore voids the sign-in, nor what the user authorized after it.
+	signedInAt, authorizedAt time.Time
 	// The session has not ended; empty: the authorization does not depend on a session.
 	sessionHash string
 	// The client registers the redirect URI; empty: the authorization has none. Where only its hash
@@ -37,7 +40,7 @@ type preconditions struct {
 // preconditionsOf returns those of a grant. An offline one does not depend on its session.
 func preconditionsOf(g storage.Grant) preconditions {
 	p := preconditions{
-		userUID: g.UserUID, userEpoch: g.UserEpoch, authTime: g.AuthTime, authorizedAt: g.CreatedAt,
+		userUID: g.UserUID, userEpoch: g.UserEpoch, providerUID: g.ProviderUID, signedInAt: g.SignInTime(), authorizedAt: g.CreatedAt,
 		redirectURI: g.RedirectURI, consented: g.Consented, consentUID: g.ConsentUID,
 		withoutConsent: !g.Consented && grantTypeOf(g) == oauth.GrantAuthorizationCode,
 	}
@@ -56,13 +59,15 @@ func (s *Service) checkPreconditions(ctx context.Context, from storage.Reader, c
 		return nil, fmt.Errorf("looking a user up: %w", err)
 	case !ok || user.Epoch != p.userEpoch:
 		return nil, invalidGrant("the user is not served, or the password changed since the authorization")
+	case user.ProviderUID != p.providerUID:
+		return nil, invalidGrant("the identity provider that the user signed in at is gone, or was created again")
 	case !client.AllowsProviderOf(user):
 		return nil, invalidGrant("the rule of the server that accepts the client does not list where the user signs in")
 	case !client.AllowsGroupsOf(user):
 		return nil, invalidGrant("the user has none of the groups that the rule of the server lists which accepts the client")
 	}
-	if s.Registry.NotBeforeOf(client.UID, p.userUID).VoidsAuthorization(p.authTime, p.authorizedAt) {
-		return nil, invalidGrant("the authorization is void: tokensNotBefore of the server, the client or the user is later")
+	if s.Registry.NotBeforeOf(client.UID, p.userUID, p.providerUID).VoidsAuthorization(p.signedInAt, p.authorizedAt) {
+		return nil, invalidGrant("the authorization is void: tokensNotBefore of the server, the client, the user or the identity provider is later")
 	}
 	if !p.isRedirectURIRegistered(client) {
 		return nil, invalidGrant("the redirect URI of the authorization is no longer registered")

@@ -177,7 +177,7 @@ func isVerifier(value string) bool {
 // that the code is for.
 func (s *Service) checkCodePreconditions(ctx context.Context, c code, client *registry.Client) (*registry.User, error) {
 	user, err := s.checkPreconditions(ctx, s.Store, client, preconditions{
-		userUID: c.UserUID, userEpoch: c.UserEpoch, authTime: c.AuthTime, authorizedAt: c.issuedAt(),
+		userUID: c.UserUID, userEpoch: c.UserEpoch, providerUID: c.ProviderUID, signedInAt: c.signInTime(), authorizedAt: c.issuedAt(),
 		sessionHash: c.SessionHash, redirectURI: c.RedirectURI, withoutConsent: !c.Consented,
 	})
 	if err != nil {
@@ -190,14 +190,19 @@ func (s *Service) checkCodePreconditions(ctx context.Context, c code, client *re
 // that the user authorized and that still exist.
 func newGrant(c code, client *registry.Client, user *registry.User) storage.Grant {
 	a := coverageOfCode(c)
-	return storage.Grant{
+	g := storage.Grant{
 		ID:      hashID("code", c.ID),
 		UserUID: c.UserUID, Subject: user.Subject, UserEpoch: c.UserEpoch,
 		SessionHash: c.SessionHash, AuthTime: c.AuthTime, AMR: c.AMR, CreatedAt: c.issuedAt(),
 		Scopes: c.Scopes, Resources: c.Resources, Claims: c.Claims, RedirectURI: c.RedirectURI,
 		APIs:  apisOf(client, a.binding.KeepScopes(client, a.scopes), a.binding.KeepResources(client, a.resources)),
 		Nonce: c.Nonce, ClaimsRequest: c.ClaimsRequest, Consented: c.Consented, ConsentUID: c.ConsentUID, Offline: c.Offline,
+		ProviderUID: c.ProviderUID,
 	}
+	if c.SignedInAt != 0 {
+		g.SignedInAt = c.signInTime()
+	}
+	return g
 }
 
 // refreshEnd returns the end of the session if the grant ends with it, otherwise the zero time.

@@ -70,7 +70,14 @@ func (s *Service) checkRefresh(ctx context.Context, client *registry.Client, g s
 	case !mayBeOffline(client, g):
 		return nil, invalidGrant("the client may no longer use offline_access")
 	}
-	return s.checkPreconditions(ctx, s.Store, client, preconditionsOf(g))
+	user, err := s.checkPreconditions(ctx, s.Store, client, preconditionsOf(g))
+	if err != nil {
+		return nil, err
+	}
+	if user.MaxAge > 0 && !now.Before(g.SignInTime().Add(user.MaxAge)) {
+		return nil, invalidGrant("the user has to sign in at the identity provider again: its maxAge has passed")
+	}
+	return user, nil
 }
 
 // refreshEndsAt returns when refreshing ends at the latest. If a lifetime was lowered after the
@@ -79,7 +86,7 @@ func (s *Service) checkRefresh(ctx context.Context, client *registry.Client, g s
 func refreshEndsAt(g storage.Grant, server documents.Server) time.Time {
 	end := earlier(g.RefreshUntil, g.CreatedAt.Add(server.RefreshToken.AbsoluteLifetime.Duration()))
 	if preconditionsOf(g).sessionHash != "" {
-		end = earlier(end, g.AuthTime.Add(server.SessionAbsoluteLifetime.Duration()))
+		end = earlier(end, g.SignInTime().Add(server.SessionAbsoluteLifetime.Duration()))
 	}
 	return end
 }

@@ -94,10 +94,10 @@ func (h *Handler) handlePost(w http.ResponseWriter, r *http.Request) error {
 func (h *Handler) beginSession(
 	w http.ResponseWriter, r *http.Request, flow *interaction.ResolvedFlow, form pages.Login, user *registry.User,
 ) error {
-	if err := h.Registry.CheckNotBefore("", user.UID); err != nil {
+	if err := h.Registry.CheckNotBefore("", user.UID, user.ProviderUID); err != nil {
 		return err
 	}
-	begun, err := h.Sessions.Begin(r.Context(), w, r, flow.Server, user, oauth.AMRPassword)
+	begun, err := h.Sessions.Begin(r.Context(), w, r, flow.Server, session.Login{User: user, AMR: []string{oauth.AMRPassword}})
 	var tooMany *session.TooManyLoginsError
 	switch {
 	case errors.As(err, &tooMany):
@@ -125,7 +125,7 @@ func (h *Handler) authenticate(r *http.Request, server documents.Server, usernam
 	name, user, hash := h.Registry.LookUpLogin(username)
 	deviceID := ""
 	if user != nil {
-		deviceID = h.Devices.KnownID(r, server.Issuer, user.UID, user.Epoch, h.Registry.NotBeforeOf("", user.UID))
+		deviceID = h.Devices.KnownID(r, server.Issuer, user.UID, user.Epoch, h.Registry.NotBeforeOf("", user.UID, user.ProviderUID))
 	}
 	source := web.Source(r, server.TrustedProxies)
 	isRight, err := h.Throttle.NewLoginAttempt(name, source.String(), deviceID).Verify(r.Context(), h.Passwords, hash, secret)

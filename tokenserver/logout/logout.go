@@ -104,7 +104,7 @@ func (h *Handler) isAbout(req request, user *registry.User) bool {
 	if req.client != nil {
 		clientUID = req.client.UID
 	}
-	return !h.Registry.NotBeforeOf(clientUID, user.UID).VoidsToken(time.Unix(req.issuedAt, 0))
+	return !h.Registry.NotBeforeOf(clientUID, user.UID, user.ProviderUID).VoidsToken(time.Unix(req.issuedAt, 0))
 }
 
 // handleForm ends the session that the page has shown. If there is another session by now, it asks

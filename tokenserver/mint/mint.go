@@ -86,7 +86,7 @@ func (m *Minter) CheckReady(client *registry.Client) error {
 	if !ok || len(server.Algorithms) == 0 {
 		return registry.ErrNotServing
 	}
-	if err := m.Registry.CheckNotBefore(client.UID, ""); err != nil {
+	if err := m.Registry.CheckNotBefore(client.UID, "", ""); err != nil {
 		return err
 	}
 	needed := []string{server.Algorithms[0]}

@@ -27,6 +27,9 @@ type TokenID struct {
 	UserUID     string `json:"u,omitempty"`
 	UserEpoch   string `json:"e,omitempty"`
 	SessionHash string `json:"s,omitempty"`
+	// ProviderUID and SignedInAt are as in storage.Grant, in Unix seconds.
+	ProviderUID string `json:"p,omitempty"`
+	SignedInAt  int64  `json:"si,omitempty"`
 	// StoreID of grant.Service. Another store does not know the mark that revokes the token.
 	StoreID string `json:"ep,omitempty"`
 	// RedirectHash is the HashRedirectURI of the redirect URI that the token was sent to.

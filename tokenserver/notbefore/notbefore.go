@@ -1,4 +1,4 @@
-// Package notbefore decides what the tokensNotBefore of a server, a client or a user voids: what
+// Package notbefore decides what the tokensNotBefore of a server, a client, a user or an identity provider voids: what
 // was issued in that second or before. It compares times and touches no record, so lowering a
 // tokensNotBefore makes what has not expired good again.
 //
@@ -13,9 +13,11 @@ type Times struct {
 	Server  int64
 	Clients map[string]int64 // by UID
 	Users   map[string]int64 // by UID
+	// Providers are those of identity providers, by UID.
+	Providers map[string]int64
 }
 
-// Limits are what Times void at one moment for one client and one user.
+// Limits are what Times void at one moment for one client and one user of one identity provider.
 type Limits struct {
 	// Login is the last second, in Unix time, whose logins are void, with all that rests on them;
 	// zero: none.
@@ -25,15 +27,15 @@ type Limits struct {
 }
 
 // At returns the limits at now. A time in the future voids nothing until it comes. An empty UID
-// stands for no client, or no user.
-func (t Times) At(now time.Time, clientUID, userUID string) Limits {
+// stands for no client, no user, or a user of no identity provider.
+func (t Times) At(now time.Time, clientUID, userUID, providerUID string) Limits {
 	past := func(limit int64) int64 {
 		if limit > now.Unix() {
 			return 0
 		}
 		return limit
 	}
-	return Limits{Login: max(past(t.Server), past(t.Users[userUID])), Client: past(t.Clients[clientUID])}
+	return Limits{Login: max(past(t.Server), past(t.Users[userUID]), past(t.Providers[providerUID])), Client: past(t.Clients[clientUID])}
 }
 
 // VoidsLogin reports whether a login is void. Sessions rest on one.

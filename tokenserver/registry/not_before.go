@@ -15,21 +15,22 @@ func (r *Registry) NotBefore() notbefore.Times {
 	r.mu.RLock() // so that no document changes before the result is stored
 	defer r.mu.RUnlock()
 	times := r.limits
-	times.Clients, times.Users = maps.Clone(r.limits.Clients), maps.Clone(r.limits.Users)
+	times.Clients, times.Users, times.Providers = maps.Clone(r.limits.Clients), maps.Clone(r.limits.Users), maps.Clone(r.limits.Providers)
 	r.notBefore.Store(&times)
 	return times
 }
 
-// NotBeforeOf returns what is void now of what was issued to a client about a user. Either UID may
-// be empty.
-func (r *Registry) NotBeforeOf(clientUID, userUID string) notbefore.Limits {
-	return r.NotBefore().At(r.now(), clientUID, userUID)
+// NotBeforeOf returns what is void now of what was issued to a client about a user of an identity
+// provider. Each UID may be empty.
+func (r *Registry) NotBeforeOf(clientUID, userUID, providerUID string) notbefore.Limits {
+	return r.NotBefore().At(r.now(), clientUID, userUID, providerUID)
 }
 
 // CheckNotBefore returns an error that wraps ErrNotServing in the second of a tokensNotBefore, in
-// which a login, or a token for a client about a user, would be void at once. Either UID may be empty.
-func (r *Registry) CheckNotBefore(clientUID, userUID string) error {
-	if r.NotBeforeOf(clientUID, userUID).VoidsToken(r.now()) {
+// which a login, or a token for a client about a user of an identity provider, would be void at once.
+// Each UID may be empty.
+func (r *Registry) CheckNotBefore(clientUID, userUID, providerUID string) error {
+	if r.NotBeforeOf(clientUID, userUID, providerUID).VoidsToken(r.now()) {
 		return fmt.Errorf("%w: tokensNotBefore voids what is issued in this second", ErrNotServing)
 	}
 	return nil

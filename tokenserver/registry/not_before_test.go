@@ -34,7 +34,7 @@ func TestTokensNotBeforeIsThatOfTheLastDocument(t *testing.T) {
 	for _, at := range []int64{0, 5, 7, 7, 3, 0, 4} {
 		c.TokensNotBefore = at
 		registrytest.Fill(t, r, c)
-		if got := r.NotBeforeOf(c.UID, "").Client; got != at {
+		if got := r.NotBeforeOf(c.UID, "", "").Client; got != at {
 			t.Errorf("it is %d, want %d", got, at)
 		}
 	}

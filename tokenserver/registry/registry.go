@@ -113,7 +113,7 @@ func New(now func() time.Time) *Registry {
 	return &Registry{
 		now:                  now,
 		entries:              map[string]Entry{},
-		limits:               notbefore.Times{Clients: map[string]int64{}, Users: map[string]int64{}},
+		limits:               notbefore.Times{Clients: map[string]int64{}, Users: map[string]int64{}, Providers: map[string]int64{}},
 		names:                map[nameKey]nameOwner{},
 		clients:              map[string]*clientRecord{},
 		clientsByUID:         map[string]*clientRecord{},

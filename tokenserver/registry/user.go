@@ -1,6 +1,8 @@
 package registry
 
 import (
+	"time"
+
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 )
@@ -17,6 +19,9 @@ type User struct {
 	ProviderUID  string
 	// AllClients is that of the provider's document.
 	AllClients bool
+	// MaxAge is how long after a sign-in the refresh tokens of its grants still work; zero: as long
+	// as they last.
+	MaxAge time.Duration
 }
 
 // Groups returns the groups in the claim "groups", if that is a list; what is no string is none.

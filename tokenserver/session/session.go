@@ -36,13 +36,18 @@ import (
 type Session struct {
 	// Root and ID are random, and leave the server only sealed. The id belongs to one login, the
 	// root to all logins of the user in this browser.
-	Root      string   `json:"root"`
-	ID        string   `json:"sid"`
-	UserUID   string   `json:"uid"`
-	UserEpoch string   `json:"ep"`
-	AuthTime  int64    `json:"at"`
-	AMR       []string `json:"amr,omitempty"`
-	StartedAt int64    `json:"st"`
+	Root      string `json:"root"`
+	ID        string `json:"sid"`
+	UserUID   string `json:"uid"`
+	UserEpoch string `json:"ep"`
+	// ProviderUID is the UID of the identity provider that the user signed in at; empty for an
+	// OAuthUser.
+	ProviderUID string `json:"pu,omitempty"`
+	// AuthTime is when the user authenticated; zero: the identity provider did not say.
+	AuthTime int64    `json:"at"`
+	AMR      []string `json:"amr,omitempty"`
+	// StartedAt is when the user signed in here.
+	StartedAt int64 `json:"st"`
 	// ExpiresAt is when the session ends by the absolute lifetime that the server had at the login.
 	// If the lifetime is lowered since, the session ends earlier; if it is raised, it does not end
 	// later, since the mark of an ended session may be deleted then.
@@ -59,6 +64,14 @@ type Session struct {
 
 // lastExpiry returns when no session of the root is valid any more.
 func (s *Session) lastExpiry() time.Time { return time.Unix(max(s.ExpiresAt, s.RootExpiresAt), 0) }
+
+// AuthenticatedAt returns when the user authenticated; the zero time if that is not known.
+func (s *Session) AuthenticatedAt() time.Time {
+	if s.AuthTime == 0 {
+		return time.Time{}
+	}
+	return time.Unix(s.AuthTime, 0)
+}
 
 // Hash returns the hash of the session's id, 43 characters of base64url. Each login has another.
 func (s *Session) Hash() string { return hash("session " + s.ID) }
@@ -93,12 +106,22 @@ type Sessions struct {
 	logins loginLimiter
 }
 
-// Begin begins a session of a user, who has just authenticated by the methods (RFC 8176), in the
-// browser that sent the request. It replaces the browser's session, if there is one. After an error
+// Login is a sign-in of a user.
+type Login struct {
+	User *registry.User
+	// AMR are the methods by which the user authenticated (RFC 8176).
+	AMR []string
+	// AuthTime is when the identity provider says that the user authenticated; zero: it does not. An
+	// OAuthUser authenticates as the session begins.
+	AuthTime time.Time
+}
+
+// Begin begins a session of a user, who has just signed in, in the browser that sent the request. It replaces the browser's session, if there is one. After an error
 // no cookie is set; it is a *TooManyLoginsError if the user has logged in too often.
 func (s *Sessions) Begin(
-	ctx context.Context, w http.ResponseWriter, r *http.Request, server documents.Server, user *registry.User, amr ...string,
+	ctx context.Context, w http.ResponseWriter, r *http.Request, server documents.Server, login Login,
 ) (*Session, error) {
+	user := login.User
 	if err := s.checkLoginRate(ctx, user); err != nil {
 		return nil, err
 	}
@@ -113,8 +136,14 @@ func (s *Sessions) Begin(
 	now := s.Now().Unix()
 	expiresAt := now + int64(server.SessionAbsoluteLifetime)
 	session := &Session{
-		Root: root, ID: id, UserUID: user.UID, UserEpoch: user.Epoch, AuthTime: now, AMR: amr, StartedAt: now,
+		Root: root, ID: id, UserUID: user.UID, UserEpoch: user.Epoch, ProviderUID: user.ProviderUID, AMR: login.AMR, StartedAt: now,
 		ExpiresAt: expiresAt, RootExpiresAt: max(expiresAt, rootExpiresAt), LastUsed: now, StoreID: s.Grants.StoreID,
+	}
+	switch {
+	case user.ProviderUID == "":
+		session.AuthTime = now
+	case !login.AuthTime.IsZero():
+		session.AuthTime = login.AuthTime.Unix()
 	}
 	return session, s.setCookie(w, server, session)
 }
@@ -195,8 +224,8 @@ func (s *Sessions) Endable(ctx context.Context, r *http.Request, server document
 	}
 	if !ok {
 		user = nil
-	} else if user.Epoch != session.UserEpoch {
-		return nil, nil, nil // what was issued for it has the same epoch, and is void for good
+	} else if user.Epoch != session.UserEpoch || user.ProviderUID != session.ProviderUID {
+		return nil, nil, nil // what was issued for it has the same ones, and is void for good
 	}
 	if ended, err := s.hasEnded(ctx, session); ended || err != nil {
 		return nil, nil, err
@@ -210,9 +239,9 @@ func (s *Sessions) isForgettable(session *Session) bool {
 	return !s.Now().Before(session.lastExpiry().Add(grant.MaxAccessTokenLifetime))
 }
 
-// isVoid reports whether the tokensNotBefore of the server or the user voids the session's login.
+// isVoid reports whether the tokensNotBefore of the server, the user or the identity provider voids the session's login.
 func (s *Sessions) isVoid(session *Session) bool {
-	return s.Registry.NotBeforeOf("", session.UserUID).VoidsLogin(time.Unix(session.AuthTime, 0))
+	return s.Registry.NotBeforeOf("", session.UserUID, session.ProviderUID).VoidsLogin(time.Unix(session.StartedAt, 0))
 }
 
 // isIdle reports whether the session was not used for longer than the idle lifetime that the server

@@ -32,7 +32,7 @@ func login(t *testing.T, w *interactiontest.Server, username string, has ...*htt
 	t.Helper()
 	user, _ := w.Registry.UserByUID("uid-" + username)
 	answer := httptest.NewRecorder()
-	begun, err := w.Sessions.Begin(t.Context(), answer, newRequest(has...), w.Document, user, "pwd")
+	begun, err := w.Sessions.Begin(t.Context(), answer, newRequest(has...), w.Document, session.Login{User: user, AMR: []string{"pwd"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +266,7 @@ func TestALoginWhoseMarkCannotBeWrittenSetsNoCookie(t *testing.T) {
 	} {
 		fail()
 		answer := httptest.NewRecorder()
-		if begun, err := w.Sessions.Begin(t.Context(), answer, newRequest(cookie), w.Document, bob, "pwd"); err == nil || begun != nil ||
+		if begun, err := w.Sessions.Begin(t.Context(), answer, newRequest(cookie), w.Document, session.Login{User: bob, AMR: []string{"pwd"}}); err == nil || begun != nil ||
 			len(answer.Result().Cookies()) != 0 {
 			t.Errorf("%s: %v, cookies %v", name, err, answer.Result().Cookies())
 		}
@@ -283,7 +283,7 @@ func TestAUserLogsInThirtyTimesInTenMinutesAndNoMore(t *testing.T) {
 		t.Helper()
 		alice, _ := w.Registry.UserByUID("uid-alice")
 		answer := httptest.NewRecorder()
-		_, err := w.Sessions.Begin(t.Context(), answer, newRequest(), w.Document, alice, "pwd")
+		_, err := w.Sessions.Begin(t.Context(), answer, newRequest(), w.Document, session.Login{User: alice, AMR: []string{"pwd"}})
 		var often *session.TooManyLoginsError
 		if !errors.As(err, &often) || often.Wait != want || len(answer.Result().Cookies()) != 0 {
 			t.Errorf("the answer is %v, cookies %v; want a refusal for %s", err, answer.Result().Cookies(), want)
@@ -317,7 +317,7 @@ func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
 		"replacement": func(w *interactiontest.Server, _ *session.Session, cookie *http.Cookie) {
 			for _, other := range []string{"bob", "carol", "dan", "erin", "frank", "grace", "heidi", "ivan", "judy", "mallory"} {
 				user := &registry.User{User: documents.User{UID: "uid-" + other}}
-				_, err := w.Sessions.Begin(t.Context(), httptest.NewRecorder(), newRequest(cookie), w.Document, user, "pwd")
+				_, err := w.Sessions.Begin(t.Context(), httptest.NewRecorder(), newRequest(cookie), w.Document, session.Login{User: user, AMR: []string{"pwd"}})
 				var often *session.TooManyLoginsError
 				if err == nil || !errors.As(err, &often) {
 					return
@@ -337,7 +337,7 @@ func TestAThousandLoginsAndLogoutsLeaveAtMostAHundredMarks(t *testing.T) {
 		refused := 0
 		for range 1000 {
 			answer := httptest.NewRecorder()
-			begun, err := w.Sessions.Begin(t.Context(), answer, newRequest(), w.Document, alice, "pwd")
+			begun, err := w.Sessions.Begin(t.Context(), answer, newRequest(), w.Document, session.Login{User: alice, AMR: []string{"pwd"}})
 			var often *session.TooManyLoginsError
 			switch {
 			case errors.As(err, &often):

@@ -57,8 +57,14 @@ type Grant struct {
 	UserEpoch string
 	// SessionHash is the hash of the session's root. It is empty for the password grant.
 	SessionHash string
-	AuthTime    time.Time
-	AMR         []string
+	// AuthTime is when the user authenticated, for auth_time; zero: the identity provider did not
+	// say.
+	AuthTime time.Time
+	AMR      []string
+	// ProviderUID is the UID of the identity provider that the user signed in at, and SignedInAt is
+	// when; empty and zero for an OAuthUser.
+	ProviderUID string
+	SignedInAt  time.Time
 
 	// Scopes that were granted.
 	Scopes []string
@@ -106,6 +112,14 @@ type Grant struct {
 	EndedAt time.Time
 	// EndReason is one of the reasons above, for people.
 	EndReason string
+}
+
+// SignInTime returns when the user signed in here, whenever that was at an identity provider.
+func (g Grant) SignInTime() time.Time {
+	if g.SignedInAt.IsZero() {
+		return g.AuthTime
+	}
+	return g.SignedInAt
 }
 
 // IsEnded reports whether the grant was ended.

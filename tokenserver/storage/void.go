@@ -27,5 +27,5 @@ func (v *VoidGrants) NotBefore() notbefore.Times {
 
 // Counts reports whether a grant counts against the bounds at now: it is live and not void.
 func (v *VoidGrants) Counts(g Grant, now time.Time) bool {
-	return g.IsLive(now) && !v.NotBefore().At(now, g.ClientUID, g.UserUID).VoidsAuthorization(g.AuthTime, g.CreatedAt)
+	return g.IsLive(now) && !v.NotBefore().At(now, g.ClientUID, g.UserUID, g.ProviderUID).VoidsAuthorization(g.SignInTime(), g.CreatedAt)
 }

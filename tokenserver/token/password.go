@@ -84,7 +84,7 @@ func (h *Handler) verifyPassword(ctx context.Context, client *registry.Client, u
 	case !right || user == nil:
 		return nil, errWrongPassword()
 	}
-	if err := h.Registry.CheckNotBefore(client.UID, user.UID); err != nil {
+	if err := h.Registry.CheckNotBefore(client.UID, user.UID, user.ProviderUID); err != nil {
 		return nil, err
 	}
 	return user, nil

@@ -46,6 +46,8 @@ func grantColumns(g *storage.Grant) []column {
 		{"apis", encodeAPIs(g.APIs), (*apiArray)(&g.APIs)},
 		{"claims", nonNil(g.Claims), &g.Claims},
 		{"consent_uid", g.ConsentUID, &g.ConsentUID},
+		{"provider_uid", g.ProviderUID, &g.ProviderUID},
+		{"signed_in_at", nullIfZero(g.SignedInAt), (*nullableTime)(&g.SignedInAt)},
 	}
 }
 
@@ -67,7 +69,7 @@ var (
 		WHERE server_uid = @server_uid AND ended_at IS NULL AND id IN (
 			SELECT id FROM oauth_grants
 			WHERE server_uid = @server_uid AND user_uid = @user_uid AND client_uid = @client_uid AND ended_at IS NULL AND expires_at > @now
-				AND COALESCE(auth_time, created_at) >= @login_from AND created_at >= @authorized_from
+				AND COALESCE(signed_in_at, auth_time, created_at) >= @login_from AND created_at >= @authorized_from
 			ORDER BY created_at DESC, id DESC OFFSET @keep)
 		RETURNING ` + grantColumnNames
 
@@ -130,7 +132,7 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 // concurrent creations for the user and the client have committed, so that the second sees them.
 func (s *Store) createGrant(ctx context.Context, c *pgxpool.Conn, g storage.Grant) (ended []storage.Grant, err error) {
 	now := s.options.Now().UTC()
-	limits := s.NotBefore().At(now, g.ClientUID, g.UserUID)
+	limits := s.NotBefore().At(now, g.ClientUID, g.UserUID, g.ProviderUID)
 	batch := &pgx.Batch{}
 	batch.Queue(lockPair, pgx.StrictNamedArgs{
 		"server_uid": s.options.ServerUID, "user_uid": g.UserUID, "client_uid": g.ClientUID, "expires_at": g.ExpiresAt,

@@ -101,7 +101,7 @@ func newGrant(id string) storage.Grant {
 	return storage.Grant{
 		ID: id, Incarnation: "incarnation", Attempt: "attempt",
 		ClientUID: "client-uid", ClientID: "shop.web", UserUID: "user-uid", Subject: "248289761001", UserEpoch: "epoch",
-		SessionHash: "session", AuthTime: now.Add(-time.Minute), AMR: []string{"pwd"},
+		SessionHash: "session", AuthTime: now.Add(-time.Minute), AMR: []string{"pwd"}, ProviderUID: "provider-uid", SignedInAt: now.Add(-30 * time.Second),
 		Scopes: []string{"openid", "orders:read"}, Resources: []string{"https://orders.example.com"}, Claims: []string{"name", "email"},
 		APIs: []storage.API{
 			{UID: "orders-uid", Identifier: "https://orders.example.com", Scopes: []string{"orders:read"}},

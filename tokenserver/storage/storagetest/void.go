@@ -14,16 +14,18 @@ import (
 // void.
 func voidings(until int64) map[string]notbefore.Times {
 	return map[string]notbefore.Times{
-		"server": {Server: until},
-		"client": {Clients: map[string]int64{"client-uid": until, "other": until + 1}},
-		"user":   {Users: map[string]int64{"user-uid": until, "other": until + 1}},
+		"server":   {Server: until},
+		"client":   {Clients: map[string]int64{"client-uid": until, "other": until + 1}},
+		"user":     {Users: map[string]int64{"user-uid": until, "other": until + 1}},
+		"provider": {Providers: map[string]int64{"provider-uid": until, "other": until + 1}},
 	}
 }
 
-// agedGrant returns a grant that a user who logged in at a time authorized then.
+// agedGrant returns a grant that a user who signed in here at a time authorized then. That the user
+// authenticated at the identity provider long before makes nothing void.
 func agedGrant(id string, at time.Time) storage.Grant {
 	g := newGrant(id)
-	g.AuthTime, g.CreatedAt = at, at
+	g.AuthTime, g.SignedInAt, g.CreatedAt = at.Add(-time.Hour), at, at
 	return g
 }
 
