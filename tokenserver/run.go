@@ -23,6 +23,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/kubeclient"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/measured"
+	"github.com/oauth-operator/oauth-operator/tokenserver/upstreamfiles"
 	"github.com/oauth-operator/oauth-operator/version"
 )
 
@@ -42,7 +43,7 @@ const (
 	reloadInterval = time.Second
 )
 
-// Options of the program. All but PodUID, TLSDir, DSNFile, Kubeconfig, ShutdownDelay and Tracer are
+// Options of the program. All but PodUID, UpstreamsDir, TLSDir, DSNFile, Kubeconfig, ShutdownDelay and Tracer are
 // required.
 type Options struct {
 	// Namespace, ServerName and ServerUID identify the AuthorizationServer; ReplicaName is the name
@@ -59,6 +60,8 @@ type Options struct {
 	// the endpoints speak plain HTTP.
 	KeysDir string
 	TLSDir  string
+	// UpstreamsDir is the directory of the credentials for identity providers.
+	UpstreamsDir string
 	// Storage is kubernetes, memory or postgresql, in any letter case. PostgreSQL needs DSNFile, a
 	// file with the DSN of the database.
 	Storage string
@@ -81,14 +84,16 @@ type program struct {
 	options   Options
 	registry  *registry.Registry
 	keys      *keys.Set
+	upstreams *upstreamfiles.Files
 	store     store
 	cluster   *cluster.Cluster
 	endpoints Endpoints
 	api       *httpserver.Server
 	status    *httpserver.Server
 
-	draining atomic.Bool
-	keyError atomic.Pointer[string] // of the last attempt to load the keys; empty: it succeeded
+	draining      atomic.Bool
+	keyError      atomic.Pointer[string] // of the last attempt to load the keys; empty: it succeeded
+	upstreamError atomic.Pointer[string] // the same, of the credentials for identity providers
 }
 
 // Run serves until ctx ends. Then it reports that it is not ready, serves on for ShutdownDelay,
@@ -139,7 +144,7 @@ func newProgram(o Options, hashMemory int64) (*program, error) {
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	p := &program{options: o, registry: registry.New(o.Now), keys: keys.NewSet(o.Random)}
+	p := &program{options: o, registry: registry.New(o.Now), keys: keys.NewSet(o.Random), upstreams: &upstreamfiles.Files{}}
 	if err := p.connect(metrics); err != nil {
 		return nil, err
 	}
@@ -212,7 +217,7 @@ func (p *program) state() cluster.ReplicaState {
 	if ready && problem == "" {
 		problem = p.endpoints.Workloads.Problem()
 	}
-	return cluster.ReplicaState{Ready: ready, Problem: problem, Keys: p.keys.LoadedKIDs(), KeySetProblems: p.keySetProblems()}
+	return cluster.ReplicaState{Ready: ready, Problem: problem, Keys: p.keys.LoadedKIDs(), Upstreams: p.upstreams.Loaded(), KeySetProblems: p.keySetProblems()}
 }
 
 // serve binds the port of the endpoints as soon as requests can be answered there, and serves until
@@ -257,14 +262,14 @@ func (p *program) missing() string {
 	return problem
 }
 
-// watchFiles loads keys and certificate again when their files change.
+// watchFiles loads keys, credentials and certificate again when their files change.
 func (p *program) watchFiles(ctx context.Context) {
 	for clock.Sleep(ctx, reloadInterval) {
 		p.loadFiles()
 	}
 }
 
-// loadFiles loads the keys and the certificate. If their files cannot be read, what was loaded
+// loadFiles loads the keys, the credentials for identity providers and the certificate. If their files cannot be read, what was loaded
 // before stays in use.
 func (p *program) loadFiles() {
 	before := p.keys.Ring()
@@ -279,7 +284,27 @@ func (p *program) loadFiles() {
 	if p.keys.Ring() != before || last != nil && *last != problem {
 		p.cluster.WriteReplicaSoon()
 	}
+	p.loadUpstreams()
 	p.api.ReloadCertificate()
+}
+
+// loadUpstreams loads the credentials for identity providers. The Replica says which there are, and
+// the manager waits for them.
+func (p *program) loadUpstreams() {
+	if p.options.UpstreamsDir == "" {
+		return
+	}
+	problem := ""
+	changed, err := p.upstreams.LoadDir(p.options.UpstreamsDir)
+	if err != nil {
+		problem = err.Error()
+	}
+	if last := p.upstreamError.Swap(&problem); problem != "" && (last == nil || *last != problem) {
+		p.options.Log.Warn("cannot load the credentials for identity providers", "error", problem)
+	}
+	if changed {
+		p.cluster.WriteReplicaSoon()
+	}
 }
 
 // sweep deletes expired records once a minute.

@@ -113,6 +113,12 @@ func (r *testProgram) issuer() string { return "http://" + r.options.Listen }
 
 func startProgram(t *testing.T) *testProgram {
 	t.Helper()
+	return startProgramWith(t, func(*testProgram) {})
+}
+
+// startProgramWith has change change the options before the program starts.
+func startProgramWith(t *testing.T, change func(*testProgram)) *testProgram {
+	t.Helper()
 	listen := freeAddress(t)
 	api := clustertest.Start(t, "http://"+listen)
 	dir := t.TempDir()
@@ -122,6 +128,7 @@ func startProgram(t *testing.T) *testProgram {
 		Listen: listen, StatusListen: freeAddress(t), KeysDir: dir, Storage: "kubernetes", Kubeconfig: api.Kubeconfig,
 		Now: time.Now, Random: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
+	change(r)
 	r.run(t)
 	return r
 }

@@ -215,13 +215,15 @@ type mount struct {
 	file       string // with a leading slash; empty: the flag names the directory
 }
 
-// volumesOf a token server. None has a subPath, whose files would never change. Certificate and DSN
-// are optional, so that a Pod starts without them and says what is missing.
+// volumesOf a token server. None has a subPath, whose files would never change. The credentials
+// for identity providers are optional, since most servers have none and a first one must need no new
+// Pod. Certificate and DSN are, so that a Pod starts without them and says what is missing.
 func volumesOf(server *v1alpha1.AuthorizationServer) []mount {
 	const dir = "/var/run/oauth-operator/"
 	all := []mount{
 		{volume: apiAccess(), path: "/var/run/secrets/kubernetes.io/serviceaccount"},
 		{volume: secretVolume("keys", KeysSecretName(server.Name), false), path: dir + "keys", flag: "--keys-dir"},
+		{volume: secretVolume("upstreams", UpstreamsSecretName(server.Name), true), path: dir + "upstreams", flag: "--upstreams-dir"},
 	}
 	if tls := server.Spec.TLS; tls != nil {
 		all = append(all, mount{volume: secretVolume("tls", tls.SecretName, true), path: dir + "tls", flag: "--tls-dir"})

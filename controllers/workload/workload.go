@@ -39,6 +39,10 @@ func ServiceAccountName(server string) string { return server + "-tokenserver" }
 // KeysSecretName is the name of the Secret that holds a server's keys: "<kid>.pem" and "<kid>.sealing".
 func KeysSecretName(server string) string { return server + "-tokenserver-keys" }
 
+// UpstreamsSecretName is the name of the Secret with the credentials for a server's identity
+// providers, each in a key of its own. It need not exist.
+func UpstreamsSecretName(server string) string { return server + "-tokenserver-upstreams" }
+
 // Labels of the objects that belong to a server.
 func Labels(server string) map[string]string {
 	return map[string]string{

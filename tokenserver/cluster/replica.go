@@ -37,12 +37,13 @@ const (
 
 // Bounds of the schema of a Replica, in characters and items.
 const (
-	maxProblem  = 4096
-	maxReason   = 1024
-	maxVersion  = 128
-	maxRejected = 64
-	maxKeys     = 256
-	maxProblems = 64
+	maxProblem   = 4096
+	maxReason    = 1024
+	maxVersion   = 128
+	maxRejected  = 64
+	maxKeys      = 256
+	maxUpstreams = 256
+	maxProblems  = 64
 )
 
 // Resources, as in URLs.
@@ -58,6 +59,9 @@ type ReplicaState struct {
 	Problem string
 	// Keys are the ids of the keys that the process holds.
 	Keys []string
+	// Upstreams are the names of the files with credentials for identity providers that the process
+	// holds.
+	Upstreams []string
 	// KeySetProblems are the clients whose key sets could not be fetched.
 	KeySetProblems []KeySetProblem
 }
@@ -105,7 +109,7 @@ func (c *Cluster) writeReplica(ctx context.Context) error {
 	// The patch names every field: a JSON merge patch (RFC 7396) leaves a missing one as it is.
 	patch := map[string]any{
 		"serverUID": spec.ServerUID, "renewTime": spec.RenewTime, "appliedResourceVersion": spec.AppliedResourceVersion,
-		"ready": spec.Ready, "problem": spec.Problem, "version": spec.Version, "formats": spec.Formats, "keys": spec.Keys, "rejected": spec.Rejected,
+		"ready": spec.Ready, "problem": spec.Problem, "version": spec.Version, "formats": spec.Formats, "keys": spec.Keys, "upstreams": spec.Upstreams, "rejected": spec.Rejected,
 		"keySetProblems": spec.KeySetProblems,
 	}
 	if err := c.patchOrCreate(ctx, replicaResource, patch, &internalv1alpha1.Replica{ObjectMeta: c.objectMeta(c.replicaOwner()), Spec: spec}); err != nil {
@@ -166,6 +170,7 @@ func (c *Cluster) replicaSpec() internalv1alpha1.ReplicaSpec {
 		Version:                truncate(version.Version(), maxVersion),
 		Formats:                documents.Formats(),
 		Keys:                   state.Keys[:min(len(state.Keys), maxKeys)],
+		Upstreams:              state.Upstreams[:min(len(state.Upstreams), maxUpstreams)],
 		Rejected:               rejected,
 		KeySetProblems:         toKeySetProblems(state.KeySetProblems),
 	}

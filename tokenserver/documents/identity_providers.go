@@ -17,7 +17,7 @@ type IdentityProvider struct {
 	Name        string `json:"name"`
 	DisplayName string `json:"displayName"`
 	// NotAccepted is true of a provider that has a mistake. Only UID, Name and DisplayName are set
-	// then: nobody signs in, and what was issued to its users cannot be checked, but has not ended.
+	// then: no user signs in, and what was issued to its users cannot be checked, but has not ended.
 	NotAccepted bool `json:"notAccepted,omitempty"`
 	// AllClients is true if the users may sign in to each client whose rule names no providers, and
 	// false if only to those whose rule names this one.
@@ -30,9 +30,9 @@ type IdentityProvider struct {
 	SubjectAttribute string        `json:"subjectAttribute,omitempty"`
 	OIDC             *OIDCProvider `json:"oidc,omitempty"`
 	LDAP             *LDAPProvider `json:"ldap,omitempty"`
-	// Credentials are the SHA-256, in hexadecimal, of the client secret or the bind password: first
-	// the present one, then those before it that may still be used by a server that has not read the
-	// present one yet. Package upstreamfiles reads the credentials themselves.
+	// Credentials are the names of the files that have the client secret or the bind password: first
+	// the present one, then the one before it, which a server uses that has not read the present one
+	// yet. Package upstreamfiles reads the files.
 	Credentials []string `json:"credentials,omitempty"`
 	// CABundle are certificates in PEM that replace the public roots; empty: the public roots.
 	CABundle string `json:"caBundle,omitempty"`

@@ -186,6 +186,13 @@ type ReplicaSpec struct {
 	// +listType=set
 	// +optional
 	Keys []string `json:"keys,omitempty"`
+	// upstreams are the credentials for identity providers that the process holds, by the names of
+	// their files.
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=253
+	// +listType=set
+	// +optional
+	Upstreams []string `json:"upstreams,omitempty"`
 	// rejected are the Entries that the process cannot serve; at most 64 of them.
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=map

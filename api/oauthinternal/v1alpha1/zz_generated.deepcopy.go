@@ -289,6 +289,11 @@ func (in *ReplicaSpec) DeepCopyInto(out *ReplicaSpec) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
+	if in.Upstreams != nil {
+		in, out := &in.Upstreams, &out.Upstreams
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Rejected != nil {
 		in, out := &in.Rejected, &out.Rejected
 		*out = make([]RejectedEntry, len(*in))

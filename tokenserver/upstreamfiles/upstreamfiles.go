@@ -1,0 +1,88 @@
+// Package upstreamfiles reads the credentials with which the token server authenticates to identity
+// providers: client secrets of OpenID providers and bind passwords of directories. The manager
+// copies them into one Secret, which the token server has as a volume, so that a new provider needs
+// no new Pod, and the token server reads no Secret.
+//
+// Each credential is a file of its own, "<UID of the provider>.<random id>", whose content never
+// changes: the document of the provider names the files, so that document and file need not change
+// at the same moment. The id is random and not a hash, because documents are read by more people
+// than Secrets are, and the hash of a password that a person chose can be guessed.
+package upstreamfiles
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+)
+
+// maxFile is the size of the largest credential in bytes: the manager copies none that is larger.
+const maxFile = 4096
+
+// Files are the credentials that the token server holds. The zero Files hold none.
+type Files struct {
+	byName atomic.Pointer[map[string]string]
+}
+
+// Lookup returns the credential in the file that a document names, if it has been read.
+func (f *Files) Lookup(name string) (credential string, ok bool) {
+	if files := f.byName.Load(); files != nil {
+		credential, ok = (*files)[name]
+	}
+	return credential, ok
+}
+
+// Loaded returns the names of the files that have been read, sorted.
+func (f *Files) Loaded() []string {
+	files := f.byName.Load()
+	if files == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(*files))
+}
+
+// LoadDir reads the files of dir, and reports whether they are others than before. A directory that
+// does not exist has none: the volume is optional. If one cannot be read, the files that were read
+// before stay in use. The error never quotes a content.
+func (f *Files) LoadDir(dir string) (changed bool, err error) {
+	files, err := readFiles(dir)
+	if err != nil {
+		return false, fmt.Errorf("reading the credentials for identity providers: %w", err)
+	}
+	before := f.byName.Load()
+	if before == nil && len(files) == 0 || before != nil && maps.Equal(*before, files) {
+		return false, nil
+	}
+	f.byName.Store(&files)
+	return true, nil
+}
+
+// readFiles reads the files of a projected Secret. They are links through the link "..data" to the
+// current version: following it first reads all of one version, even if it is replaced meanwhile.
+func readFiles(dir string) (map[string]string, error) {
+	if version, err := filepath.EvalSymlinks(filepath.Join(dir, "..data")); err == nil {
+		dir = version
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	files := map[string]string{}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		content, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		if len(content) > maxFile {
+			return nil, fmt.Errorf("%s has more than %d bytes", e.Name(), maxFile)
+		}
+		files[e.Name()] = string(content)
+	}
+	return files, nil
+}
