@@ -575,3 +575,12 @@ func BenchmarkEvaluate(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkCompile(b *testing.B) {
+	for b.Loop() {
+		mustCompile(b, `upstream.hd == "acme.example" && upstream.email_verified`, map[string]string{
+			"preferred_username": `upstream.preferred_username`, "email": `upstream.email`,
+			"groups": `upstream.groups.filter(g, g in ["ops", "dev"]).map(g, "acme:" + g)`,
+		})
+	}
+}

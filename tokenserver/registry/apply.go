@@ -15,9 +15,10 @@ import (
 // ErrRejected), neither the new nor the old entry is in force. Applying the same entry again
 // changes nothing.
 func (r *Registry) Apply(name string, e Entry) error {
+	provider := decodeProvider(e)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.apply(name, e)
+	return r.apply(name, e, provider)
 }
 
 // Remove removes the entry of a name, if there is one.
@@ -30,6 +31,10 @@ func (r *Registry) Remove(name string) {
 // Replace replaces all entries, and returns why it rejected those that cannot be served, by name.
 // Readers see no state in between.
 func (r *Registry) Replace(entries map[string]Entry) map[string]error {
+	providers := map[string]decodedProvider{}
+	for name, e := range entries {
+		providers[name] = decodeProvider(e)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for name := range maps.Clone(r.entries) {
@@ -39,14 +44,15 @@ func (r *Registry) Replace(entries map[string]Entry) map[string]error {
 	}
 	rejected := map[string]error{}
 	for name, e := range entries {
-		if err := r.apply(name, e); err != nil {
+		if err := r.apply(name, e, providers[name]); err != nil {
 			rejected[name] = err
 		}
 	}
 	return rejected
 }
 
-func (r *Registry) apply(name string, e Entry) error {
+// apply is Apply for a caller that holds the lock, and has called decodeProvider.
+func (r *Registry) apply(name string, e Entry, provider decodedProvider) error {
 	if old, ok := r.entries[name]; ok && old == e {
 		return nil
 	}
@@ -57,7 +63,7 @@ func (r *Registry) apply(name string, e Entry) error {
 	if e.OwnerUID == "" {
 		return fmt.Errorf("%w: the name has no owner", ErrRejected)
 	}
-	if err := r.addDocument(name, e); err != nil {
+	if err := r.addDocument(name, e, provider); err != nil {
 		return fmt.Errorf("%w: %w", ErrRejected, err)
 	}
 	r.entries[name] = e
@@ -69,13 +75,17 @@ func (r *Registry) apply(name string, e Entry) error {
 // updateRulesRevision increments the revision if an entry that changed may change how the rules
 // evaluate a client.
 func (r *Registry) updateRulesRevision(e Entry) {
-	if kind := documents.Kind(e.Format); kind != documents.KindClient && kind != documents.KindUser && e.Space != SpaceUsername {
+	switch e.Space {
+	case SpaceUsername, SpaceIdentityProvider, SpaceRealm, SpaceIdentitySpec:
+		return
+	}
+	if kind := documents.Kind(e.Format); kind != documents.KindClient && kind != documents.KindUser {
 		r.rulesRevision++
 	}
 }
 
 // addDocument decodes the document of an entry, and adds it to the indexes.
-func (r *Registry) addDocument(name string, e Entry) error {
+func (r *Registry) addDocument(name string, e Entry, provider decodedProvider) error {
 	switch documents.Kind(e.Format) {
 	case "":
 		return checkSpace(e.Space)
@@ -89,13 +99,17 @@ func (r *Registry) addDocument(name string, e Entry) error {
 		return r.addResourceServer(name, e)
 	case documents.KindNamespace:
 		return r.addNamespace(name, e)
+	case documents.KindIdentityProvider:
+		return r.addIdentityProvider(name, provider)
+	case documents.KindIdentity:
+		return r.addIdentity(name, e)
 	}
 	return fmt.Errorf("%w %q", documents.ErrFormat, e.Format)
 }
 
 func checkSpace(space string) error {
 	switch space {
-	case SpaceIdentity, SpaceUsername, SpaceScope, SpaceNamespace:
+	case SpaceIdentity, SpaceUsername, SpaceScope, SpaceNamespace, SpaceIdentityProvider, SpaceRealm, SpaceIdentitySpec:
 		return nil
 	}
 	return fmt.Errorf("unknown space %q", space)
@@ -251,6 +265,10 @@ func (r *Registry) remove(name string) {
 		delete(r.resourceServersByUID, e.OwnerUID)
 	case documents.KindNamespace:
 		delete(r.namespaces, e.Value)
+	case documents.KindIdentityProvider:
+		r.removeIdentityProvider(e.OwnerUID)
+	case documents.KindIdentity:
+		r.removeIdentity(e.Value)
 	}
 	r.updateRulesRevision(e)
 }

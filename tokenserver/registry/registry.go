@@ -1,25 +1,27 @@
 // Package registry keeps in memory what the token server serves now: the server's document, its
-// clients, users, resource servers and namespaces. Package cluster writes the Entries of the
-// cluster into it, one at a time, and the endpoints read it for every request, so a change is in
-// force at once.
+// clients, users, resource servers, namespaces and identity providers. Package cluster writes the
+// Entries of the cluster into it, one at a time, and the endpoints read it for every request, so a
+// change is in force at once.
 //
-//	registry.go         Registry: the entries and the indexes
-//	apply.go            adds, replaces and removes entries
-//	client.go           clients, and what they may do
-//	workloads.go        the clients of ServiceAccounts
-//	client_scopes.go    the scopes and the audience of a client's requests
-//	resource_server.go  resource servers and scopes
-//	binding.go          tells a resource server from one that is created again under its identifier
-//	previous_auth.go    how a client may authenticate after its method was changed
-//	user.go             users
-//	not_before.go       what the tokensNotBefore of documents void
-//	key_set.go          where the keys of clients are
-//	hash_costs.go       how much verifying the passwords of users costs
-//	credential_use.go   CredentialUse: a request that presented a credential of a client
+//	registry.go           Registry: the entries and the indexes
+//	apply.go              adds, replaces and removes entries
+//	client.go             clients, and what they may do
+//	workloads.go          the clients of ServiceAccounts
+//	client_scopes.go      the scopes and the audience of a client's requests
+//	resource_server.go    resource servers and scopes
+//	binding.go            tells a resource server from one that is created again under its identifier
+//	previous_auth.go      how a client may authenticate after its method was changed
+//	user.go               users
+//	identity_provider.go  identity providers, and what is said about their users
+//	not_before.go         what the tokensNotBefore of documents void
+//	key_set.go            where the keys of clients are
+//	hash_costs.go         how much verifying the passwords of users costs
+//	credential_use.go     CredentialUse: a request that presented a credential of a client
 //
 // A name has one owner: the object that the entry of that space and value names. A client, resource
 // server or user is served only under names that its own UID owns. A user needs the entries of its
-// subject and of its username (either has the document), a scope the entry of the scope.
+// subject and of its username (either has the document), a scope the entry of the scope, and an
+// identity provider that of its realm beside that of its name, which has the document.
 //
 // Whether the rules of the server accept a client is evaluated (package policy) when the client is
 // read, and kept with the client until the server, a namespace, a resource server or a scope
@@ -44,6 +46,12 @@ const (
 	SpaceUsername  = "username"
 	SpaceScope     = "scope"
 	SpaceNamespace = "namespace"
+	// SpaceIdentityProvider has names of identity providers, SpaceRealm what the subjects of their
+	// users are derived from, and SpaceIdentitySpec the subjects about which the owner of the server
+	// says something.
+	SpaceIdentityProvider = "identityprovider"
+	SpaceRealm            = "realm"
+	SpaceIdentitySpec     = "identityspec"
 )
 
 // Entry is a name with its owner, and the document of the owner if this entry has it.
@@ -95,6 +103,8 @@ type Registry struct {
 	resourceServers      map[string]*entryDocument[documents.ResourceServer] // by canonical identifier
 	resourceServersByUID map[string]*entryDocument[documents.ResourceServer]
 	namespaces           map[string]*entryDocument[documents.Namespace] // by name
+	identityProviders    map[string]*entryDocument[*IdentityProvider]   // by UID
+	identities           map[string]*entryDocument[documents.Identity]  // by subject
 }
 
 type nameKey struct{ space, value string }
@@ -123,6 +133,8 @@ func New(now func() time.Time) *Registry {
 		resourceServers:      map[string]*entryDocument[documents.ResourceServer]{},
 		resourceServersByUID: map[string]*entryDocument[documents.ResourceServer]{},
 		namespaces:           map[string]*entryDocument[documents.Namespace]{},
+		identityProviders:    map[string]*entryDocument[*IdentityProvider]{},
+		identities:           map[string]*entryDocument[documents.Identity]{},
 	}
 }
 

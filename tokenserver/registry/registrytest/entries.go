@@ -49,6 +49,13 @@ func Entries(t testing.TB, doc any) map[string]registry.Entry {
 		}
 	case documents.Namespace:
 		add(registry.SpaceNamespace, d.Name, "namespace-"+d.Name, documents.Format(doc), document)
+	case documents.IdentityProvider:
+		add(registry.SpaceIdentityProvider, d.Name, d.UID, documents.Format(doc), document)
+		if d.Realm != "" {
+			add(registry.SpaceRealm, d.Realm, d.UID, "", "")
+		}
+	case documents.Identity:
+		add(registry.SpaceIdentitySpec, d.Subject, d.UID, documents.Format(doc), document)
 	default:
 		t.Fatalf("%T is no document", doc)
 	}
