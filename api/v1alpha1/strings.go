@@ -98,7 +98,7 @@ type RedirectScheme = string
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=128
 // +kubebuilder:validation:XValidation:rule=`self.matches('^[!-~]+$')`,message="a claim in idTokenClaims has printable ASCII characters without space"
-// +kubebuilder:validation:XValidation:rule=`!(self in ['iss', 'sub', 'aud', 'exp', 'iat', 'nbf', 'jti', 'azp', 'nonce', 'auth_time', 'acr', 'amr', 'sid', 'client_id', 'scope', 'act', 'may_act', 'cnf', 'events', 'at_hash', 'c_hash', 's_hash'])`,message="idTokenClaims must not name a claim that the protocol sets (iss, sub, aud, exp, nonce and so on): remove it, users cannot have it"
+// +kubebuilder:validation:XValidation:rule=`!(self in ['iss', 'sub', 'aud', 'exp', 'iat', 'nbf', 'jti', 'azp', 'nonce', 'auth_time', 'acr', 'amr', 'sid', 'client_id', 'scope', 'act', 'may_act', 'cnf', 'events', 'at_hash', 'c_hash', 's_hash', 'identity_provider'])`,message="idTokenClaims must not name a claim that the protocol sets (iss, sub, aud, exp, nonce and so on): remove it, users cannot have it"
 type ClaimName = string
 
 // RedirectURI is one redirection endpoint (RFC 6749 section 3.1.2), compared exactly. One rule for

@@ -81,6 +81,9 @@ func (h *Handler) decide(r *http.Request, flow *interaction.ResolvedFlow) (inter
 	if !flow.Client.AllowsGroupsOf(user) {
 		return 0, nil, oauth.Errorf(oauth.AccessDenied, "the client is for users of other groups")
 	}
+	if err := checkACR(flow.Flow, current); err != nil {
+		return 0, nil, err
+	}
 	if err := h.dropScopes(flow); err != nil {
 		return 0, nil, err
 	}

@@ -3,11 +3,13 @@ package authorize
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/session"
 )
 
 // readClaims reads the claims parameter (OpenID Connect Core section 5.5). What it requires of sub
@@ -44,6 +46,29 @@ func (h *Handler) readClaims(flow *interaction.ResolvedFlow, params oauth.Params
 			"this server cannot sign users in with an acr that claims asks for; acr_values_supported in the metadata lists those that it can")
 	}
 	flow.Claims = compact.String()
+	return nil
+}
+
+// checkACR returns an error if the request needs an acr that the session does not have: that of a
+// login at an identity provider, which need not be one of this server's (OpenID Connect Core section
+// 5.5.1.1).
+func checkACR(f *interaction.Flow, s *session.Session) error {
+	if f.Claims == "" {
+		return nil
+	}
+	var request struct {
+		IDToken map[string]json.RawMessage `json:"id_token"`
+	}
+	if err := json.Unmarshal([]byte(f.Claims), &request); err != nil {
+		return fmt.Errorf("reading the claims of a flow: %w", err)
+	}
+	acr, err := readClaimRequest("acr", request.IDToken)
+	if err != nil {
+		return err
+	}
+	if acr.essential && len(acr.values) > 0 && !slices.Contains(acr.values, mint.ACROf(s.AMR)) {
+		return oauth.Errorf(oauth.UnmetAuthentication, "the user signed in elsewhere, without an acr that claims asks for")
+	}
 	return nil
 }
 

@@ -39,6 +39,8 @@ type response struct {
 	AuthTime  int64         `json:"auth_time,omitempty"`
 	ACR       string        `json:"acr,omitempty"` // RFC 9470 section 6.2
 	AMR       []string      `json:"amr,omitempty"`
+	// IdentityProvider is the claim of ID tokens; empty if the client acts for itself.
+	IdentityProvider string `json:"identity_provider,omitempty"`
 }
 
 // Handle answers an introspection request. It ignores token_type_hint, since each kind of token can
@@ -86,6 +88,7 @@ func (h *Handler) describeAccessToken(caller *registry.Client, info *grant.Token
 		Expires: claims.Expires, IssuedAt: claims.IssuedAt, Subject: claims.Subject, Audience: info.Audience,
 		Issuer: claims.Issuer, TokenID: claims.ID, AuthTime: claims.AuthTime, ACR: claims.ACR, AMR: claims.AMR,
 	}
+	answer.IdentityProvider = identityProviderOf(info)
 	if info.Client.UID == caller.UID {
 		return answer
 	}
@@ -124,10 +127,17 @@ func (h *Handler) declaredScopes(identifier string, scopes []string) []string {
 func (h *Handler) describeRefreshToken(info *grant.TokenInfo) response {
 	answer := response{
 		Active: true, Scope: oauth.FormatScope(info.Scopes), ClientID: info.Client.ID, Subject: info.Subject,
-		Expires: info.Expires.Unix(), IssuedAt: info.IssuedAt.Unix(),
+		Expires: info.Expires.Unix(), IssuedAt: info.IssuedAt.Unix(), IdentityProvider: identityProviderOf(info),
 	}
 	if server, ok := h.Registry.Server(); ok {
 		answer.Issuer = server.Issuer
 	}
 	return answer
+}
+
+func identityProviderOf(info *grant.TokenInfo) string {
+	if info.User == nil {
+		return ""
+	}
+	return info.User.ProviderName
 }

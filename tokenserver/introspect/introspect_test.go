@@ -84,7 +84,7 @@ func TestATokensOwnClientIsToldAllOfIt(t *testing.T) {
 	access := w.IssueTokens(w.shop, "openid", "orders:read", "stock:read").String("access_token")
 	a := w.introspect(w.shop, access)
 	checkFields(t, a, map[string]any{
-		"active": true, "iss": servertest.Issuer, "sub": servertest.Subject, "client_id": "shop.web", "token_type": "Bearer",
+		"active": true, "iss": servertest.Issuer, "sub": servertest.Subject, "identity_provider": "local", "client_id": "shop.web", "token_type": "Bearer",
 		"aud": []any{servertest.Orders, servertest.Stock, servertest.Issuer}, "scope": "openid orders:read stock:read",
 		"iat": now, "exp": now + 300, "auth_time": now - 60, "acr": oauth.ACRPassword, "amr": []any{"pwd"}, "jti": w.Claims(access)["jti"],
 	})
@@ -98,7 +98,7 @@ func TestAnAPIIsToldWhatConcernsIt(t *testing.T) {
 	now := float64(w.Now().Unix())
 	access := w.IssueTokens(w.shop, "openid", "profile", "orders:read", "stock:read").String("access_token")
 	want := map[string]any{
-		"active": true, "iss": servertest.Issuer, "sub": servertest.Subject, "client_id": "shop.web", "token_type": "Bearer",
+		"active": true, "iss": servertest.Issuer, "sub": servertest.Subject, "identity_provider": "local", "client_id": "shop.web", "token_type": "Bearer",
 		"aud": servertest.Orders, "scope": "orders:read",
 		"iat": now, "exp": now + 300, "auth_time": now - 60, "acr": oauth.ACRPassword, "amr": []any{"pwd"}, "jti": w.Claims(access)["jti"],
 	}
@@ -190,7 +190,7 @@ func TestARefreshTokenIsShownToItsOwnClientOnly(t *testing.T) {
 	refresh := w.IssueTokens(w.shop, "openid", "offline_access", "orders:read").String("refresh_token")
 	w.Advance(time.Hour)
 	checkFields(t, w.introspect(w.shop, refresh), map[string]any{
-		"active": true, "iss": servertest.Issuer, "sub": servertest.Subject, "client_id": "shop.web", "scope": "openid offline_access orders:read",
+		"active": true, "iss": servertest.Issuer, "sub": servertest.Subject, "identity_provider": "local", "client_id": "shop.web", "scope": "openid offline_access orders:read",
 		"iat": float64(begun.Unix()), "exp": float64(begun.Add(720 * time.Hour).Unix()),
 	})
 	checkInactive(t, "an API that is listed", w.introspect(w.orders, refresh))

@@ -125,7 +125,7 @@ func grantTypes(s documents.Server, now time.Time) []string {
 // claims returns the claims of ID tokens and UserInfo responses: those that the protocol sets, and
 // those that scopes request.
 func claims() []string {
-	return append([]string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "at_hash", "c_hash"}, mint.SupportedClaims()...)
+	return append([]string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "at_hash", "c_hash", oauth.ClaimIdentityProvider}, mint.SupportedClaims()...)
 }
 
 // Handler serves the discovery document, the JWK Set and the page.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
@@ -12,9 +13,9 @@ import (
 // ACRValues are the authentication context classes that a login can have.
 var ACRValues = []string{oauth.ACRPassword}
 
-// acrOf returns the authentication context class of a login with the methods; empty if there is
+// ACROf returns the authentication context class of a login with the methods; empty if there is
 // none.
-func acrOf(amr []string) string {
+func ACROf(amr []string) string {
 	if slices.Contains(amr, oauth.AMRPassword) {
 		return oauth.ACRPassword
 	}
@@ -68,7 +69,28 @@ func claimsOf(user *registry.User, names []string, isAllowed func(name string) b
 			claims[name] = value
 		}
 	}
+	addEmailVerified(claims, user)
 	return claims
+}
+
+// addEmailVerified adds email_verified to claims of a user from elsewhere that have an email, also
+// if only that was asked for. It is false unless the mapping of the identity provider says
+// otherwise: an application that takes an address for a person's must not take one that only the
+// person has vouched for.
+func addEmailVerified(claims map[string]any, user *registry.User) {
+	if _, ok := claims["email"]; !ok || user.ProviderName == documents.LocalProvider {
+		return
+	}
+	verified, _ := claimOf(user, "email_verified")
+	claims["email_verified"] = verified == true
+}
+
+// AddIdentityProvider adds the name of the provider that the user signed in at to claims about the
+// user. No user, no provider.
+func AddIdentityProvider(claims map[string]any, user *registry.User) {
+	if user != nil {
+		claims[oauth.ClaimIdentityProvider] = user.ProviderName
+	}
 }
 
 // claimOf returns a claim about the user, and never one that the protocol sets. Unless the user's

@@ -44,6 +44,7 @@ func (m *Minter) IDToken(in IDTokenInput) (string, error) {
 	}
 	now := m.Now()
 	claims := in.userClaims()
+	AddIdentityProvider(claims, in.User)
 	maps.Copy(claims, map[string]any{
 		"iss": server.Issuer,
 		"sub": in.Subject,
@@ -58,7 +59,7 @@ func (m *Minter) IDToken(in IDTokenInput) (string, error) {
 		claims["amr"] = in.AMR
 	}
 	for name, value := range map[string]string{
-		"nonce": in.Nonce, "acr": acrOf(in.AMR), "at_hash": leftHalfHash(in.AccessToken), "c_hash": leftHalfHash(in.Code),
+		"nonce": in.Nonce, "acr": ACROf(in.AMR), "at_hash": leftHalfHash(in.AccessToken), "c_hash": leftHalfHash(in.Code),
 	} {
 		if value != "" {
 			claims[name] = value

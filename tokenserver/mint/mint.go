@@ -68,7 +68,7 @@ func (m *Minter) AccessToken(in AccessTokenInput) (token string, lifetime time.D
 		Issuer: server.Issuer, Subject: in.Subject, Audience: in.Audience,
 		Expires: now.Add(lifetime).Unix(), IssuedAt: now.Unix(),
 		ID: id, ClientID: in.Client.ID, Scope: oauth.FormatScope(in.Scopes),
-		AuthTime: unixOrZero(in.AuthTime), ACR: acrOf(in.AMR), AMR: in.AMR,
+		AuthTime: unixOrZero(in.AuthTime), ACR: ACROf(in.AMR), AMR: in.AMR,
 	}
 	token, err = m.Keys.Sign(server.Algorithms[0], oauth.TypeAccessToken, claims)
 	if err != nil {

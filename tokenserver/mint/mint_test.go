@@ -127,7 +127,7 @@ func TestAnIDTokenIsWhatOpenIDConnectSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkClaims(t, "the ID token", w.Claims(token), map[string]any{
-		"iss": servertest.Issuer, "sub": servertest.Subject, "aud": "shop.web", "iat": now, "exp": now + 300, "auth_time": now - 3600,
+		"iss": servertest.Issuer, "sub": servertest.Subject, "identity_provider": "local", "aud": "shop.web", "iat": now, "exp": now + 300, "auth_time": now - 3600,
 		"acr": oauth.ACRPassword, "amr": []any{"pwd"}, "nonce": "n-0S6_WzA2Mj", "at_hash": vectorAtHash, "c_hash": vectorCHash,
 	})
 	token, err = w.Minter.IDToken(mint.IDTokenInput{Client: client, User: alice(t, w), Subject: servertest.Subject, Scopes: []string{"openid"}})
@@ -135,7 +135,7 @@ func TestAnIDTokenIsWhatOpenIDConnectSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkClaims(t, "the shortest ID token", w.Claims(token), map[string]any{
-		"iss": servertest.Issuer, "sub": servertest.Subject, "aud": "shop.web", "iat": now, "exp": now + 300,
+		"iss": servertest.Issuer, "sub": servertest.Subject, "identity_provider": "local", "aud": "shop.web", "iat": now, "exp": now + 300,
 	})
 }
 
@@ -174,7 +174,7 @@ func TestTheHashesAreThoseOfTheSpecification(t *testing.T) {
 func userClaimNames(claims map[string]any) []string {
 	var names []string
 	for name := range claims {
-		if !slices.Contains([]string{"iss", "sub", "aud", "exp", "iat", "auth_time", "acr", "amr", "nonce", "at_hash", "c_hash"}, name) {
+		if !slices.Contains([]string{"iss", "sub", "aud", "exp", "iat", "auth_time", "acr", "amr", "nonce", "at_hash", "c_hash", "identity_provider"}, name) {
 			names = append(names, name)
 		}
 	}
@@ -231,7 +231,7 @@ func TestClaimsGoIntoTheIDTokenOnlyWhereNothingElseCanCarryThem(t *testing.T) {
 func TestNoUserSetsAClaimOfTheProtocol(t *testing.T) {
 	w := servertest.New(t)
 	reserved := []string{
-		"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "may_act",
+		"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "identity_provider", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "may_act",
 		"cnf", "events", "at_hash", "c_hash", "s_hash",
 	}
 	u := servertest.User()
@@ -377,5 +377,39 @@ func TestTheClaimsThatAreSupportedAreThoseOfTheScopes(t *testing.T) {
 	}
 	if !slices.IsSorted(supported) || slices.Contains(supported, "sub") {
 		t.Errorf("the claims are %v", supported)
+	}
+}
+
+func TestTheEmailOfAUserFromElsewhereNeverGoesOutWithoutEmailVerified(t *testing.T) {
+	w := servertest.New(t)
+	client := w.AddClient(servertest.Client("shop.web"))
+	served, _ := w.Registry.Client(client.ID)
+	for _, c := range []struct {
+		claims map[string]any
+		want   any
+	}{
+		{map[string]any{"email": "alice@acme.example"}, false},
+		{map[string]any{"email": "alice@acme.example", "email_verified": "true"}, false},
+		{map[string]any{"email": "alice@acme.example", "email_verified": false}, false},
+		{map[string]any{"email": "alice@acme.example", "email_verified": true}, true},
+		{map[string]any{"name": "Alice"}, nil},
+	} {
+		user := &registry.User{User: documents.User{UID: "~a", Subject: "~a", Claims: c.claims}, ProviderName: "acme", ProviderUID: "acme-uid"}
+		for what, claims := range map[string]map[string]any{
+			"by scope": mint.ClaimsByScope(user, []string{"openid", "email"}),
+			"by name":  mint.ClaimsByName(user, []string{"openid", "email"}, []string{"email"}),
+			"granted":  mint.GrantedClaims(user, []string{"email"}, []string{"email"}),
+		} {
+			if got := claims["email_verified"]; got != c.want {
+				t.Errorf("%v, %s: email_verified is %v, want %v", c.claims, what, got, c.want)
+			}
+		}
+		token, err := w.Minter.IDToken(mint.IDTokenInput{Client: served, User: user, Subject: "~a", Scopes: []string{"openid"}, AccessToken: "x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := w.Claims(token); got["identity_provider"] != "acme" || got["auth_time"] != nil {
+			t.Errorf("the ID token says %v", got)
+		}
 	}
 }

@@ -36,12 +36,17 @@ func ScopeOfClaim(name string) string {
 	return ScopeProfile
 }
 
+// ClaimIdentityProvider is the claim with the name of the identity provider that the user signed in
+// at. It is a word of ours, and no mapping sets it: applications tell users of one provider from
+// those of another by it.
+const ClaimIdentityProvider = "identity_provider"
+
 // reservedClaims are the claims that the protocol sets. An OAuthUser must not set them: it could
 // otherwise say who issued a token, for whom, and until when (RFC 7519 section 4.1, RFC 8693
 // section 4, OpenID Connect Core section 2 and the specifications that add to it).
 var reservedClaims = []string{
 	"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "may_act",
-	"cnf", "events", "at_hash", "c_hash", "s_hash",
+	"cnf", "events", "at_hash", "c_hash", "s_hash", ClaimIdentityProvider,
 }
 
 // IsReservedClaim reports whether the protocol sets the claim. Letter case does not matter, because

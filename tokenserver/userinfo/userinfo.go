@@ -66,6 +66,7 @@ func collectClaims(info *grant.TokenInfo) map[string]any {
 	maps.Copy(claims, mint.ClaimsByName(info.User, info.Scopes, requested))
 	maps.Copy(claims, mint.GrantedClaims(info.User, info.GrantedClaims, requested))
 	maps.Copy(claims, mint.RegisteredClaims(info.User, info.Client))
+	mint.AddIdentityProvider(claims, info.User)
 	claims["sub"] = info.Subject
 	return claims
 }

@@ -80,7 +80,7 @@ func checkChallenge(t *testing.T, what string, a servertest.Answer, status int, 
 func TestATokenIsTakenFromTheHeaderOrAPostedForm(t *testing.T) {
 	w := newServer(t)
 	access := w.IssueTokens(w.AddClient(newClient()), "openid", "email").String("access_token")
-	want := map[string]any{"sub": servertest.Subject, "email": "alice@example.com", "email_verified": true}
+	want := map[string]any{"sub": servertest.Subject, "identity_provider": "local", "email": "alice@example.com", "email_verified": true}
 	json := newPost("/userinfo", "Bearer "+access)
 	json.Header.Set("Content-Type", "application/json")
 	for what, r := range map[string]*http.Request{
@@ -293,7 +293,7 @@ func TestClaimsComeByScope(t *testing.T) {
 		{[]string{"openid", "groups"}, map[string]any{"groups": []any{"admins", "ops"}}},
 		{[]string{"openid", "offline_access", "orders:read"}, map[string]any{}},
 	} {
-		test.want["sub"] = servertest.Subject
+		test.want["sub"], test.want["identity_provider"] = servertest.Subject, "local"
 		a := w.RequireOK(getUserInfo(w, w.IssueTokens(c, test.scopes...).String("access_token")))
 		if !reflect.DeepEqual(a.JSON, test.want) {
 			t.Errorf("%v: the claims are %v, want %v", test.scopes, a.JSON, test.want)
@@ -324,7 +324,7 @@ func TestTheClaimsThatAClientRegisteredForIDTokensAreInBothWhateverTheScope(t *t
 func TestNoUserSetsTheSubjectOrAnotherClaimOfTheProtocol(t *testing.T) {
 	w := newServer(t)
 	u := servertest.User()
-	reserved := []string{"sub", "iss", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "may_act", "cnf", "events"}
+	reserved := []string{"sub", "iss", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "may_act", "cnf", "events", "identity_provider"}
 	asked := map[string]map[string]any{"userinfo": {}}
 	for _, name := range reserved {
 		u.Claims[name], asked["userinfo"][name] = "forged", nil
@@ -360,15 +360,15 @@ func TestTheClaimsParameterAsksForMoreWithinTheScopes(t *testing.T) {
 		return w.RequireOK(getUserInfo(w, w.RequireOK(w.Redeem(c, w.Code(authorization))).String("access_token"))).JSON
 	}
 	request := `{"userinfo":{"department":null,"email":{"essential":true},"sub":null,"iss":null,"exp":null},"id_token":{"given_name":null}}`
-	want := map[string]any{"sub": servertest.Subject, "name": "Alice", "given_name": "Alice", "preferred_username": "alice", "department": "sales"}
+	want := map[string]any{"sub": servertest.Subject, "identity_provider": "local", "name": "Alice", "given_name": "Alice", "preferred_username": "alice", "department": "sales"}
 	if got := claims([]string{"openid", "profile"}, request); !reflect.DeepEqual(got, want) {
 		t.Errorf("the claims are %v, want %v", got, want)
 	}
-	if got := claims([]string{"openid"}, request); !reflect.DeepEqual(got, map[string]any{"sub": servertest.Subject}) {
+	if got := claims([]string{"openid"}, request); !reflect.DeepEqual(got, map[string]any{"sub": servertest.Subject, "identity_provider": "local"}) {
 		t.Errorf("without a scope that allows them the claims are %v", got)
 	}
 	for _, broken := range []string{"{", "[]", `{"userinfo":[]}`, `{"userinfo":"department"}`, "null"} {
-		if got := claims([]string{"openid"}, broken); !reflect.DeepEqual(got, map[string]any{"sub": servertest.Subject}) {
+		if got := claims([]string{"openid"}, broken); !reflect.DeepEqual(got, map[string]any{"sub": servertest.Subject, "identity_provider": "local"}) {
 			t.Errorf("for %s the claims are %v", broken, got)
 		}
 	}
