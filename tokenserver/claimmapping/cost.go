@@ -77,8 +77,8 @@ func length(values []ref.Val) (n uint64) {
 }
 
 // deepSize returns a number for each of the values and of those in them, plus one for each 64 bytes
-// of a string, and stops beyond MaxCost: a list that has another one many times has a size that
-// nobody can wait for.
+// of a string, and stops beyond MaxCost: counting a list that has another one many times, which has
+// another one many times, would never end.
 func deepSize(values ...ref.Val) uint64 {
 	c := &sizeCounter{}
 	for _, value := range values {

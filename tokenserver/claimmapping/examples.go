@@ -12,7 +12,7 @@ import (
 	"cel.dev/cel-go/common/types"
 )
 
-// Example is what a provider could say of somebody who does not exist, and what must come of it.
+// Example is what a provider could say of a user who does not exist, and what must come of it.
 type Example struct {
 	Name     string
 	Upstream map[string]any

@@ -100,7 +100,7 @@ func TestAProviderDocumentThatCannotBeKeptToIsRejected(t *testing.T) {
 		want   string
 		change func(*documents.IdentityProvider)
 	}{
-		{mapping, func(p *documents.IdentityProvider) { p.Allow = "nobody" }},
+		{mapping, func(p *documents.IdentityProvider) { p.Allow = "hd" }},
 		{mapping, func(p *documents.IdentityProvider) { p.Claims = map[string]string{"sub": `"x"`} }},
 		{mapping, func(p *documents.IdentityProvider) { p.Allow = "" }},
 		{"no identity provider is named local", func(p *documents.IdentityProvider) { p.Name = "local" }},
