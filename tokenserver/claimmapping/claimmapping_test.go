@@ -353,6 +353,11 @@ var expensive = map[string]string{
 	"a string turned for each group":  `upstream.groups.map(a, upstream.long.reverse().upperAscii().lowerAscii().trim())`,
 	"a comparison for each group":     `upstream.groups.map(a, upstream.groups.map(b, upstream == upstream))`,
 	"a substring for each group":      `upstream.groups.map(a, upstream.groups.map(b, upstream.long.substring(1)))`,
+	"a size for each pair":            `upstream.groups.map(a, upstream.groups.map(b, size(upstream.long)))`,
+	"a duration for each pair":        `upstream.groups.map(a, upstream.groups.map(b, duration(upstream.zeros)))`,
+	"a short pattern of many steps":   `upstream.groups.map(a, upstream.long.matches("(a?){200}x"))`,
+	"a pattern of short strings":      `upstream.groups.map(a, upstream.groups.map(b, "".matches("(a?){200}x")))`,
+	"a comparison for each pair":      `upstream.groups.map(a, upstream.groups.map(b, upstream.long < upstream.long + "x"))`,
 	"a sum for each group":            `upstream.groups.map(a, upstream.groups.map(b, upstream.long` + strings.Repeat(` + upstream.long`, 90) + `))`,
 	"a text of many optional strings": `upstream.groups.map(a, upstream.groups.map(b, optional.of(upstream.groups) == optional.of(upstream.groups)))`,
 }
@@ -363,7 +368,7 @@ func bigInput() map[string]any {
 	for i := range groups {
 		groups[i] = strings.Repeat("g", MaxGroup-3) + fmt.Sprintf("%03d", i)
 	}
-	return map[string]any{"groups": groups, "long": strings.Repeat("a", 10_000)}
+	return map[string]any{"groups": groups, "long": strings.Repeat("a", 6_000), "zeros": strings.Repeat("0", 5_000) + "s"}
 }
 
 func TestAnExpensiveMappingEndsWithinTheCostLimitAndDenies(t *testing.T) {
@@ -380,7 +385,7 @@ func TestAnExpensiveMappingEndsWithinTheCostLimitAndDenies(t *testing.T) {
 		if result.Allowed || !errors.Is(err, ErrCost) {
 			t.Errorf("%s: allowed %t, error %v, want ErrCost", name, result.Allowed, err)
 		}
-		if took > 2*time.Second {
+		if took > time.Second {
 			t.Errorf("%s took %v", name, took)
 		}
 	}
@@ -394,7 +399,7 @@ func TestAMappingThatIsQuadraticOverTheGroupsEndsWithinTheCostLimit(t *testing.T
 	}
 	start := time.Now()
 	result, err := mustCompile(t, "true", claims).Evaluate(bigInput())
-	if took := time.Since(start); err != nil || !result.Allowed || len(result.Errors) != MaxClaims || took > 2*time.Second {
+	if took := time.Since(start); err != nil || !result.Allowed || len(result.Errors) != MaxClaims || took > time.Second {
 		t.Errorf("32 quadratic claims took %v: error %v, errors %q", took, err, messages(result))
 	}
 	for _, err := range result.Errors {
@@ -429,7 +434,7 @@ func TestOrdinaryMappingsOf200GroupsAreFarFromTheCostLimit(t *testing.T) {
 		if issues.Err() != nil {
 			t.Fatalf("%s: %v", name, issues.Err())
 		}
-		program, err := lang.env.Program(checked, lang.options...)
+		program, err := lang.program(checked)
 		if err != nil {
 			t.Fatal(err)
 		}

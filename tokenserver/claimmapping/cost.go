@@ -6,49 +6,49 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/functions"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
 	"cel.dev/cel-go/interpreter"
 )
 
-// costs are the costs of the calls whose cost depends on the size of their arguments.
+// costs are the costs of calls in one expression.
 //
-// CEL knows such costs by overload, and so only for arguments whose types it knows at compile time.
-// Those in upstream are dynamic. And it counts the cost of a call after the call, which is too late
-// where a call takes minutes or gigabytes. The costs here are by the name of the function and known
-// before the call: guard asks them.
-type costs struct{}
+// CEL's own are not good enough. It knows a cost by the overload, and so only for arguments whose types
+// it knows at compile time, while those in upstream are dynamic. And it counts the cost of a call after
+// the call, which is too late where a call takes minutes or gigabytes. The costs here are by the name
+// of the function and known before the call: guard asks them.
+type costs struct {
+	// patterns are the regular expressions, with the instructions that each has.
+	patterns map[string]int
+}
 
 // CallCost implements interpreter.ActualCostEstimator.
-func (costs) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
-	cost, ok := callCost(function, args)
-	if !ok {
-		return nil
-	}
+func (c costs) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
+	cost := c.of(function, args)
 	return &cost
 }
 
-// callCost returns the cost of a call; false if CEL's own is good enough. It takes no longer than a
-// call of cost MaxCost.
-func callCost(function string, args []ref.Val) (uint64, bool) {
+// of returns the cost of a call. It takes no longer than a call of cost MaxCost.
+func (c costs) of(function string, args []ref.Val) uint64 {
 	switch function {
 	case operators.Equals, operators.NotEquals, "format":
-		return 1 + deepSize(args...), true // they go down into lists and maps
+		return 1 + deepSize(args...) // they go down into lists and maps
 	case operators.In:
-		if _, isMap := args[len(args)-1].(traits.Mapper); isMap {
-			return 1, true
+		if _, isMap := args[1].(traits.Mapper); isMap {
+			return 1
 		}
-		return 1 + deepSize(args[len(args)-1]), true
+		return 1 + deepSize(args[1])
 	case "join":
-		return times(deepSize(args[0]), length(args[1:])/lengthUnit), true
-	case operators.Add, "split", "lowerAscii", "upperAscii", "reverse", "trim", "substring", "charAt", "strings.quote", "startsWith", "endsWith",
-		"string", "bytes":
-		return 1 + length(args)/lengthUnit, true
-	case "replace", "indexOf", "lastIndexOf", "matches", "contains":
-		return times(length(args[:1])/lengthUnit, length(args[1:])), true
+		return times(deepSize(args[0]), length(args[1:])/lengthUnit)
+	case "replace", "indexOf", "lastIndexOf", "contains":
+		return times(length(args[:1])/lengthUnit, length(args[1:]))
+	case overloads.Matches:
+		pattern, _ := args[1].(types.String)
+		return times(length(args[:1])/lengthUnit, uint64(c.patterns[string(pattern)]))
 	}
-	return 0, false
+	return 1 + length(args)/lengthUnit
 }
 
 // lengthUnit is how many bytes of a string, or elements of a list, cost one unit.
@@ -120,7 +120,7 @@ type guard struct {
 	functions map[string]functions.FunctionOp
 }
 
-var guarded = []string{operators.In, operators.Add, "format", "join", "replace", "indexOf", "lastIndexOf", "contains", "matches"}
+var guarded = []string{operators.In, operators.Add, "format", "join", "replace", "indexOf", "lastIndexOf", "contains", overloads.Matches}
 
 func newGuard(env *cel.Env) (*guard, error) {
 	g := &guard{map[string]functions.FunctionOp{
@@ -167,18 +167,20 @@ func implementationOf(name string, o *functions.Overload) functions.FunctionOp {
 	}
 }
 
-// decorate is an interpreter.InterpretableDecoratorV2 that makes the call of a guarded function cancel
-// the evaluation if the call alone costs more than MaxCost.
-func (g *guard) decorate(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
-	call, ok := i.(interpreter.InterpretableCall)
-	if !ok || g.functions[call.Function()] == nil {
-		return i, nil
-	}
-	name, implementation := call.Function(), g.functions[call.Function()]
-	return interpreter.NewCall(call.ID(), name, call.OverloadID(), call.Args(), func(args ...ref.Val) ref.Val {
-		if cost, ok := callCost(name, args); ok && cost > MaxCost {
-			panic(interpreter.EvalCancelledError{Cause: interpreter.CostLimitExceeded, Message: "the call of " + name + " costs too much"})
+// decorator makes the call of a guarded function cancel the evaluation if the call alone costs more
+// than MaxCost.
+func (g *guard) decorator(c costs) interpreter.InterpretableDecoratorV2 {
+	return func(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
+		call, ok := i.(interpreter.InterpretableCall)
+		if !ok || g.functions[call.Function()] == nil {
+			return i, nil
 		}
-		return implementation(args...)
-	}), nil
+		name, implementation := call.Function(), g.functions[call.Function()]
+		return interpreter.NewCall(call.ID(), name, call.OverloadID(), call.Args(), func(args ...ref.Val) ref.Val {
+			if c.of(name, args) > MaxCost {
+				panic(interpreter.EvalCancelledError{Cause: interpreter.CostLimitExceeded, Message: "the call of " + name + " costs too much"})
+			}
+			return implementation(args...)
+		}), nil
+	}
 }

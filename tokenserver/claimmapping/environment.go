@@ -13,14 +13,13 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
-	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/ext"
 )
 
 // maxPattern bounds the instructions of a regular expression.
 const maxPattern = 1000
 
-// environment returns the language of the expressions, and what its functions cost.
+// environment returns the language of the expressions.
 var environment = sync.OnceValues(func() (*language, error) {
 	env, err := cel.NewEnv(
 		cel.Variable("upstream", cel.MapType(cel.StringType, cel.DynType)),
@@ -34,14 +33,26 @@ var environment = sync.OnceValues(func() (*language, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &language{env, []cel.ProgramOption{
-		cel.CostTracking(costs{}), cel.CostLimit(MaxCost), cel.CustomDecoratorV2(guard.decorate),
-	}}, nil
+	return &language{env, guard}, nil
 })
 
 type language struct {
-	env     *cel.Env
-	options []cel.ProgramOption
+	env   *cel.Env
+	guard *guard
+}
+
+// program returns what evaluates an expression within MaxCost.
+func (l *language) program(checked *cel.Ast) (cel.Program, error) {
+	patterns, err := patternsOf(checked.NativeRep().Expr())
+	if err != nil {
+		return nil, err
+	}
+	c := costs{patterns}
+	program, err := l.env.Program(checked, cel.CostTracking(c), cel.CostLimit(MaxCost), cel.CustomDecoratorV2(l.guard.decorator(c)))
+	if err != nil {
+		return nil, fmt.Errorf("cannot be evaluated: %s", firstLine(err.Error()))
+	}
+	return program, nil
 }
 
 // compile returns an expression whose value may have one of the types; none: any type that JSON has.
@@ -70,15 +81,11 @@ func compile(source string, want ...*cel.Type) (x *expression, err error) {
 	if err := checkType(checked.OutputType(), want); err != nil {
 		return nil, err
 	}
-	root := checked.NativeRep().Expr()
-	if err := checkPatterns(root); err != nil {
+	program, err := lang.program(checked)
+	if err != nil {
 		return nil, err
 	}
-	program, err := lang.env.Program(checked, lang.options...)
-	if err != nil {
-		return nil, fmt.Errorf("cannot be evaluated: %s", firstLine(err.Error()))
-	}
-	return &expression{program: program, mentions: mentionsOf(root)}, nil
+	return &expression{program: program, mentions: mentionsOf(checked.NativeRep().Expr())}, nil
 }
 
 // firstIssue returns the first mistake in one line, with its place in the expression.
@@ -122,39 +129,42 @@ var jsonTypes = []*cel.Type{
 	cel.StringType, cel.BoolType, cel.IntType, cel.UintType, cel.DoubleType, cel.ListType(cel.DynType), cel.MapType(cel.StringType, cel.DynType),
 }
 
-// checkPatterns returns an error if a regular expression is not a literal, since a user could
-// otherwise choose one that takes long, or if it is wrong or large.
-func checkPatterns(root ast.Expr) error {
+// patternsOf returns the regular expressions in an expression, with the number of instructions that
+// each has. One that is not a literal is an error, since a user could otherwise choose one that takes
+// long.
+func patternsOf(root ast.Expr) (map[string]int, error) {
+	patterns := map[string]int{}
 	var err error
 	ast.PostOrderVisit(root, ast.NewExprVisitor(func(e ast.Expr) {
 		if e.Kind() != ast.CallKind || e.AsCall().FunctionName() != overloads.Matches || err != nil {
 			return
 		}
 		args := e.AsCall().Args()
-		if pattern := args[len(args)-1]; pattern.Kind() == ast.LiteralKind {
-			err = checkPattern(pattern.AsLiteral())
-		} else {
-			err = errors.New("has a call of matches whose pattern is no literal string")
+		last := args[len(args)-1]
+		pattern, ok := "", last.Kind() == ast.LiteralKind
+		if ok {
+			pattern, ok = last.AsLiteral().Value().(string)
 		}
+		if !ok {
+			err = errors.New("has a call of matches whose pattern is no literal string")
+			return
+		}
+		patterns[pattern], err = countInstructions(pattern)
 	}))
-	return err
+	return patterns, err
 }
 
-func checkPattern(literal ref.Val) error {
-	pattern, ok := literal.(types.String)
-	if !ok {
-		return errors.New("has a call of matches whose pattern is no literal string")
-	}
-	parsed, err := syntax.Parse(string(pattern), syntax.Perl)
+func countInstructions(pattern string) (int, error) {
+	parsed, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
-		return fmt.Errorf("has a pattern with a mistake: %s", firstLine(err.Error()))
+		return 0, fmt.Errorf("has a pattern with a mistake: %s", firstLine(err.Error()))
 	}
 	program, err := syntax.Compile(parsed.Simplify())
 	if err != nil {
-		return fmt.Errorf("has a pattern with a mistake: %s", firstLine(err.Error()))
+		return 0, fmt.Errorf("has a pattern with a mistake: %s", firstLine(err.Error()))
 	}
 	if len(program.Inst) > maxPattern {
-		return fmt.Errorf("has a pattern of %d instructions, at most %d are allowed: repeat less in it", len(program.Inst), maxPattern)
+		return 0, fmt.Errorf("has a pattern of %d instructions, at most %d are allowed: repeat less in it", len(program.Inst), maxPattern)
 	}
-	return nil
+	return len(program.Inst), nil
 }
