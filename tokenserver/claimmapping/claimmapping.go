@@ -148,7 +148,8 @@ func (m *Mapping) maps(claim string) bool {
 	return slices.ContainsFunc(m.claims, func(e *expression) bool { return e.claim == claim })
 }
 
-// evaluation is one call of Evaluate. Its expressions share the cost.
+// evaluation is one call of Evaluate. Its expressions share the cost: the one that uses up what is left
+// may still cost MaxCost, and none is evaluated after it.
 type evaluation struct {
 	input map[string]any
 	moved map[string]bool

@@ -412,6 +412,22 @@ func TestAMappingThatIsQuadraticOverTheGroupsEndsWithinTheCostLimit(t *testing.T
 	}
 }
 
+func TestTheExpressionsOfAMappingShareTheCost(t *testing.T) {
+	claims := map[string]string{}
+	for i := range MaxClaims {
+		claims[fmt.Sprintf("c%02d", i)] = `upstream.groups.filter(g, upstream.groups.size() + upstream.groups.size() + upstream.groups.size() < 0)`
+	}
+	result, err := mustCompile(t, "true", claims).Evaluate(bigInput())
+	if err != nil || len(result.Claims) < 2 || len(result.Claims) > 20 || len(result.Errors) != MaxClaims-len(result.Claims) {
+		t.Errorf("%d claims and %d errors, %v", len(result.Claims), len(result.Errors), err)
+	}
+	for _, err := range result.Errors {
+		if !errors.Is(err, ErrCost) {
+			t.Errorf("got %v, want ErrCost", err)
+		}
+	}
+}
+
 func TestOrdinaryMappingsOf200GroupsAreFarFromTheCostLimit(t *testing.T) {
 	for name, source := range map[string]string{
 		"a prefix":           `upstream.groups.map(g, "acme:" + g)`,
