@@ -2,6 +2,9 @@ package authorize_test
 
 import (
 	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +15,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/session"
 )
 
 func TestPromptNoneWithoutASessionIsLoginRequired(t *testing.T) {
@@ -392,4 +396,25 @@ func TestAUserOutsideTheGroupsOfTheRuleIsDeniedAccess(t *testing.T) {
 	if values := b.Get(w.WebRequest()).Values(); values.Get("code") == "" {
 		t.Errorf("no code for a user of one of the groups: %v", values)
 	}
+}
+
+func TestARequestWhoseCodeOnlyTheAMROfTheSessionMakesTooLargeIsToldSo(t *testing.T) {
+	w := interactiontest.New(t)
+	b := w.NewBrowser()
+	b.SignIn(w.WebRequest())
+	user, _ := w.Registry.UserByUID(w.User("alice").UID)
+	answer := httptest.NewRecorder()
+	amr := slices.Repeat([]string{strings.Repeat("m", 64)}, 16)
+	if _, err := w.Sessions.Begin(t.Context(), answer, httptest.NewRequest(http.MethodGet, "/", nil), w.Document, session.Login{User: user, AMR: amr}); err != nil {
+		t.Fatal(err)
+	}
+	origin, err := url.Parse(w.Document.Issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Jar.SetCookies(origin, answer.Result().Cookies())
+	if values := b.Get(w.WebRequest()).Values(); values.Get("code") == "" {
+		t.Fatalf("no code for a short request: %v", values)
+	}
+	wantClientError(t, b.Get(w.WebRequest("nonce", strings.Repeat("n", 700))), "invalid_request")
 }

@@ -35,7 +35,12 @@ func (h *Handler) checkSize(flow *interaction.ResolvedFlow, _ oauth.Params) erro
 	if !flow.HasResponseType("code") {
 		return nil
 	}
-	err := h.Grants.CheckCodeSize(requestedAuthorization(flow))
+	return describeCodeSize(h.Grants.CheckCodeSize(requestedAuthorization(flow)))
+}
+
+// describeCodeSize returns the error for the client if a code is too large, and other errors as they
+// are.
+func describeCodeSize(err error) error {
 	if errors.Is(err, grant.ErrCodeTooLarge) {
 		return oauth.Errorf(oauth.InvalidRequest,
 			"the code would be larger than %d bytes: shorten nonce or claims, or ask for fewer scopes and resources", grant.MaxCodeSize)

@@ -55,7 +55,8 @@ func (h *Handler) newCode(flow *interaction.ResolvedFlow, approved *approval) (s
 	a.SessionHash, a.SessionEnds = approved.session.RootHash(), approved.session.EndsAt(flow.Server)
 	a.AuthTime, a.AMR = approved.session.AuthenticatedAt(), approved.session.AMR
 	a.ProviderUID, a.SignedInAt = approved.signIn()
-	return h.Grants.NewCode(a)
+	code, err := h.Grants.NewCode(a)
+	return code, describeCodeSize(err) // the amr of an identity provider may be long
 }
 
 // requestedAuthorization returns the authorization that the request asks for, without a user.
