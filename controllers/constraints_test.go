@@ -245,7 +245,9 @@ func TestAFieldThatNarrowsWaitsForEveryTokenServerThatCannotReadIt(t *testing.T)
 		t.Run(name, func(t *testing.T) {
 			env := newEnv(t)
 			old := env.newReplica("old-0", maxResourceVersion, func(r *internalv1alpha1.Replica) {
-				r.Spec.Formats = slices.DeleteFunc(documents.Formats(), func(f string) bool { return strings.HasSuffix(f, "/v2") || strings.HasSuffix(f, "/v3") })
+				r.Spec.Formats = slices.DeleteFunc(documents.Formats(), func(f string) bool {
+					return strings.HasSuffix(f, "/v2") || strings.HasSuffix(f, "/v3")
+				})
 			})
 			env.keepRenewing(old)
 			o, identity := change(env)

@@ -3,12 +3,13 @@ package controllers
 import (
 	"slices"
 	"testing"
-	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
 func TestRolesForPeopleWriteWhatPeopleDeclareAndNothingElse(t *testing.T) {
@@ -33,16 +34,17 @@ func TestRolesForPeopleWriteWhatPeopleDeclareAndNothingElse(t *testing.T) {
 		})
 		isAllowed := func(verb, group, resource string) bool {
 			review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-				User: user, ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: verb, Group: group, Resource: resource},
+				User: user,
+				ResourceAttributes: &authorizationv1.ResourceAttributes{
+					Namespace: namespace, Verb: verb, Group: group, Resource: resource,
+				},
 			}}
 			create(t, review)
 			return review.Status.Allowed
 		}
 		// The API server authorizes by a cache, which gets the RoleBinding a moment later.
 		for resource, verbs := range may {
-			for deadline := time.Now().Add(30 * time.Second); !isAllowed(verbs[0], "oauth-operator.dev", resource) && time.Now().Before(deadline); {
-				time.Sleep(20 * time.Millisecond)
-			}
+			eventually.True(t, role+" may "+verbs[0]+" "+resource, func() bool { return isAllowed(verbs[0], "oauth-operator.dev", resource) })
 		}
 		for group, resources := range map[string][]string{
 			"oauth-operator.dev": {

@@ -43,8 +43,8 @@ const (
 	reloadInterval = time.Second
 )
 
-// Options of the program. All but PodUID, UpstreamsDir, TLSDir, DSNFile, Kubeconfig, ShutdownDelay and Tracer are
-// required.
+// Options of the program. All but PodUID, UpstreamsDir, TLSDir, DSNFile, Kubeconfig, ShutdownDelay
+// and Tracer are required.
 type Options struct {
 	// Namespace, ServerName and ServerUID identify the AuthorizationServer; ReplicaName is the name
 	// of the Replica object of this process, and of its Pod, whose UID PodUID is.
@@ -269,8 +269,8 @@ func (p *program) watchFiles(ctx context.Context) {
 	}
 }
 
-// loadFiles loads the keys, the credentials for identity providers and the certificate. If their files cannot be read, what was loaded
-// before stays in use.
+// loadFiles loads the keys, the credentials for identity providers and the certificate. If their
+// files cannot be read, what was loaded before stays in use.
 func (p *program) loadFiles() {
 	before := p.keys.Ring()
 	problem := ""

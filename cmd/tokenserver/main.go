@@ -47,7 +47,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.StringVar(&o.Listen, "listen", ":8080", "address of the endpoints")
 	flags.StringVar(&o.StatusListen, "status-listen", ":8081", "address of /livez, /readyz and /metrics")
 	flags.StringVar(&o.KeysDir, "keys-dir", "", "directory of the signing and sealing keys")
-	flags.StringVar(&o.UpstreamsDir, "upstreams-dir", "", "directory of the credentials for identity providers; without it there are none")
+	flags.StringVar(&o.UpstreamsDir, "upstreams-dir", "",
+		"directory of the credentials for identity providers; without it there are none")
 	flags.StringVar(&o.TLSDir, "tls-dir", "", "directory of tls.crt and tls.key; without it the endpoints speak plain HTTP")
 	flags.StringVar(&o.Storage, "storage", "kubernetes", "storage of grants: kubernetes, memory or postgresql, as spec.storage.type of the AuthorizationServer says")
 	flags.StringVar(&o.DSNFile, "storage-dsn-file", "", "file with the DSN of the database, for --storage=postgresql")

@@ -41,7 +41,8 @@ func User(u *v1alpha1.OAuthUser) (documents.User, Findings) {
 	if strings.HasPrefix(doc.Subject, oauth.IdentityPrefix) {
 		// The API server refuses such a subject, but not in an object from before it did.
 		findings = append(findings, Finding{"spec.subject",
-			"begins with " + oauth.IdentityPrefix + ", as only the subjects of users from identity providers do; delete the user and create it with another subject, which is immutable"})
+			"begins with " + oauth.IdentityPrefix +
+				", as only the subjects of users from identity providers do; delete the user and create it with another subject, which is immutable"})
 	}
 	var err error
 	if doc.Username, err = username(u); err != nil {

@@ -87,8 +87,8 @@ func (s *Service) CheckRefreshToken(ctx context.Context, sealed string, client *
 		return nil, inactiveIfRefused(err)
 	}
 	end := refreshEndsAt(g, server)
-	if user.MaxAge > 0 {
-		end = earlier(end, g.SignInTime().Add(user.MaxAge))
+	if signInEnd, ok := signInEndsAt(g, user); ok {
+		end = earlier(end, signInEnd)
 	}
 	idleEnd := g.LastUsedAt.Add(server.RefreshToken.IdleLifetime.Duration())
 	return &TokenInfo{

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/mountedfiles"
 )
 
 // certificate is the TLS certificate in a directory with tls.crt and tls.key.
@@ -50,11 +52,7 @@ func (s *Server) ReloadCertificate() {
 func (c *certificate) load() (changed bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	dir := c.dir
-	// Kubernetes replaces the files of a Secret together, by changing this link.
-	if version, err := filepath.EvalSymlinks(filepath.Join(dir, "..data")); err == nil {
-		dir = version
-	}
+	dir := mountedfiles.Current(c.dir)
 	chain, err1 := os.ReadFile(filepath.Join(dir, "tls.crt"))
 	key, err2 := os.ReadFile(filepath.Join(dir, "tls.key"))
 	if err := errors.Join(err1, err2); err != nil {

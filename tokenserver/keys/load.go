@@ -12,11 +12,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/mountedfiles"
 )
 
 // Suffixes of key files, after the kid.
@@ -47,7 +46,7 @@ type keyMaterial struct {
 // time, LoadDir changes nothing and returns the same error. If the directory cannot be read, the
 // set keeps its keys.
 func (s *Set) LoadDir(dir string) error {
-	files, err := readFiles(dir)
+	files, err := mountedfiles.Read(dir, isKeyFile)
 	if err != nil {
 		return fmt.Errorf("reading keys: %w", err)
 	}
@@ -77,58 +76,31 @@ func (s *Set) LoadDir(dir string) error {
 	return s.loadErr
 }
 
-type file struct {
-	name    string
-	content []byte
+func isKeyFile(name string) bool {
+	return strings.HasSuffix(name, signingSuffix) || strings.HasSuffix(name, sealingSuffix)
 }
 
-// readFiles reads the key files of dir in the order of their names. In a projected Secret, the
-// files are links through the link "..data" to the current version. Following "..data" first reads
-// all files of one version, even if it is replaced meanwhile.
-func readFiles(dir string) ([]file, error) {
-	if version, err := filepath.EvalSymlinks(filepath.Join(dir, "..data")); err == nil {
-		dir = version
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var files []file
-	for _, e := range entries {
-		name := e.Name()
-		if strings.HasPrefix(name, ".") || !strings.HasSuffix(name, signingSuffix) && !strings.HasSuffix(name, sealingSuffix) {
-			continue
-		}
-		content, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, file{name, content})
-	}
-	return files, nil
-}
-
-func hashFiles(files []file) [sha256.Size]byte {
+func hashFiles(files []mountedfiles.File) [sha256.Size]byte {
 	h := sha256.New()
 	for _, f := range files {
-		fmt.Fprintf(h, "%d %s %d ", len(f.name), f.name, len(f.content))
-		h.Write(f.content)
+		fmt.Fprintf(h, "%d %s %d ", len(f.Name), f.Name, len(f.Content))
+		h.Write(f.Content)
 	}
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-func parseFile(f file) (kid string, m keyMaterial, err error) {
-	if kid, ok := strings.CutSuffix(f.name, signingSuffix); ok && kid != "" {
-		m, err := parseSigning(f.content)
+func parseFile(f mountedfiles.File) (kid string, m keyMaterial, err error) {
+	if kid, ok := strings.CutSuffix(f.Name, signingSuffix); ok && kid != "" {
+		m, err := parseSigning(f.Content)
 		if err != nil {
-			return "", keyMaterial{}, fmt.Errorf("parsing key file %s: %w", f.name, err)
+			return "", keyMaterial{}, fmt.Errorf("parsing key file %s: %w", f.Name, err)
 		}
 		return kid, m, nil
 	}
-	kid, _ = strings.CutSuffix(f.name, sealingSuffix)
-	secret, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(f.content)))
+	kid, _ = strings.CutSuffix(f.Name, sealingSuffix)
+	secret, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(f.Content)))
 	if kid == "" || err != nil || len(secret) != sealingSize {
-		return "", keyMaterial{}, fmt.Errorf("parsing key file %s: not %d bytes in base64", f.name, sealingSize)
+		return "", keyMaterial{}, fmt.Errorf("parsing key file %s: not %d bytes in base64", f.Name, sealingSize)
 	}
 	return kid, keyMaterial{algorithm: documents.AlgorithmSealing, secret: secret}, nil
 }

@@ -1,6 +1,6 @@
-// Package notbefore decides what the tokensNotBefore of a server, a client, a user or an identity provider voids: what
-// was issued in that second or before. It compares times and touches no record, so lowering a
-// tokensNotBefore makes what has not expired good again.
+// Package notbefore decides what the tokensNotBefore of a server, a client, a user or an identity
+// provider voids: what was issued in that second or before. It compares times and touches no record,
+// so lowering a tokensNotBefore makes what has not expired good again.
 //
 // All functions are pure.
 package notbefore

@@ -33,7 +33,9 @@ func (r *Registry) Remove(name string) {
 func (r *Registry) Replace(entries map[string]Entry) map[string]error {
 	providers := map[string]decodedProvider{}
 	for name, e := range entries {
-		providers[name] = decodeProvider(e)
+		if documents.Kind(e.Format) == documents.KindIdentityProvider {
+			providers[name] = decodeProvider(e)
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -116,8 +116,9 @@ type Login struct {
 	AuthTime time.Time
 }
 
-// Begin begins a session of a user, who has just signed in, in the browser that sent the request. It replaces the browser's session, if there is one. After an error
-// no cookie is set; it is a *TooManyLoginsError if the user has logged in too often.
+// Begin begins a session of a user, who has just signed in, in the browser that sent the request. It
+// replaces the browser's session, if there is one. After an error no cookie is set; it is a
+// *TooManyLoginsError if the user has logged in too often.
 func (s *Sessions) Begin(
 	ctx context.Context, w http.ResponseWriter, r *http.Request, server documents.Server, login Login,
 ) (*Session, error) {
@@ -239,7 +240,8 @@ func (s *Sessions) isForgettable(session *Session) bool {
 	return !s.Now().Before(session.lastExpiry().Add(grant.MaxAccessTokenLifetime))
 }
 
-// isVoid reports whether the tokensNotBefore of the server, the user or the identity provider voids the session's login.
+// isVoid reports whether the tokensNotBefore of the server, the user or the identity provider voids
+// the session's login.
 func (s *Sessions) isVoid(session *Session) bool {
 	return s.Registry.NotBeforeOf("", session.UserUID, session.ProviderUID).VoidsLogin(time.Unix(session.StartedAt, 0))
 }

@@ -13,10 +13,10 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/mountedfiles"
 )
 
 // maxFile is the size of the largest credential in bytes: the manager copies none that is larger.
@@ -60,29 +60,20 @@ func (f *Files) LoadDir(dir string) (changed bool, err error) {
 	return true, nil
 }
 
-// readFiles reads the files of a projected Secret. They are links through the link "..data" to the
-// current version: following it first reads all of one version, even if it is replaced meanwhile.
 func readFiles(dir string) (map[string]string, error) {
-	if version, err := filepath.EvalSymlinks(filepath.Join(dir, "..data")); err == nil {
-		dir = version
+	files := map[string]string{}
+	if _, err := os.Stat(dir); os.IsNotExist(err) {
+		return files, nil
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil && !os.IsNotExist(err) {
+	read, err := mountedfiles.Read(dir, func(string) bool { return true })
+	if err != nil {
 		return nil, err
 	}
-	files := map[string]string{}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
-			continue
+	for _, f := range read {
+		if len(f.Content) > maxFile {
+			return nil, fmt.Errorf("%s has more than %d bytes", f.Name, maxFile)
 		}
-		content, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			return nil, err
-		}
-		if len(content) > maxFile {
-			return nil, fmt.Errorf("%s has more than %d bytes", e.Name(), maxFile)
-		}
-		files[e.Name()] = string(content)
+		files[f.Name] = string(f.Content)
 	}
 	return files, nil
 }
