@@ -6,6 +6,7 @@
 //	crashes_test.go      killed replicas, lost responses, outages of the store
 //	writes_test.go       how many writes a request causes, by the API server's audit log
 //	secrets_test.go      a client secret that is revoked, with one replica cut off
+//	retirement_test.go   a client secret that is not used any more, with one replica cut off
 //	burst_test.go        many logins, and the records that remain
 //	assertions_test.go   clients that sign with their own keys
 //	replicas_test.go     the set-up: an AuthorizationServer with three replicas, requests to each
