@@ -179,7 +179,7 @@ func table(t *testing.T, namespace, plural string) (narrow, wide string) {
 // A printer column cannot join a list: kubectl shows it as JSON.
 func TestNoColumnIsAListOrAnObject(t *testing.T) {
 	files, err := filepath.Glob("../../config/crd/bases/oauth-operator.dev_*.yaml")
-	if err != nil || len(files) != 6 {
+	if err != nil || len(files) != 7 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
 	path := regexp.MustCompile(`^(?:\.[A-Za-z]+)+$`)
@@ -225,7 +225,7 @@ func TestTheKindsHaveTheirShortNamesAndTheCategoryIsOfWhatPeopleDeclare(t *testi
 	// people declare.
 	want := map[string]struct{ shortName, category string }{
 		"AuthorizationServer": {"authserver", "oauth"}, "OAuthClient": {"oac", "oauth"}, "ResourceServer": {"", "oauth"}, "OAuthUser": {"", "oauth"},
-		"OAuthGrant": {}, "OAuthConsent": {},
+		"OAuthGrant": {}, "OAuthConsent": {}, "OAuthIdentity": {},
 	}
 	for _, resource := range list.APIResources {
 		names, ours := want[resource.Kind]

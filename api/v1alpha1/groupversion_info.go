@@ -1,6 +1,6 @@
 // Package v1alpha1 holds the public kinds: those that people write, AuthorizationServer,
 // OAuthClient, ResourceServer and OAuthUser, and those that token servers write for people to read
-// and delete, OAuthGrant and OAuthConsent.
+// and delete, OAuthGrant, OAuthConsent and OAuthIdentity.
 //
 // Each kind has a file of its own. shared_types.go and strings.go hold the types that several kinds
 // share, and conditions.go the condition types and reasons.
@@ -33,6 +33,7 @@ var schemeBuilder = runtime.NewSchemeBuilder(func(s *runtime.Scheme) error {
 		&OAuthUser{}, &OAuthUserList{},
 		&OAuthGrant{}, &OAuthGrantList{},
 		&OAuthConsent{}, &OAuthConsentList{},
+		&OAuthIdentity{}, &OAuthIdentityList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

@@ -194,7 +194,8 @@ func minimal(kind string) *unstructured.Unstructured {
 		"OAuthGrant": {
 			"serverRef": map[string]any{"name": "main"}, "serverUID": "server", "id": "grant", "expiresAt": "2024-01-01T00:00:00.000000Z",
 		},
-		"OAuthConsent": {"serverRef": map[string]any{"name": "main"}, "serverUID": "server", "userUID": "user", "clientUID": "client"},
+		"OAuthConsent":  {"serverRef": map[string]any{"name": "main"}, "serverUID": "server", "userUID": "user", "clientUID": "client"},
+		"OAuthIdentity": {"serverRef": map[string]any{"name": "main"}, "subject": "~" + strings.Repeat("a", 43)},
 	}
 	o := &unstructured.Unstructured{Object: map[string]any{"spec": runtime.DeepCopyJSON(specs[kind])}}
 	o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))

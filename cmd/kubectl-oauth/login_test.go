@@ -42,9 +42,8 @@ func (u *user) Write(p []byte) (int, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.seen.Write(p)
-	// A copy: whoever calls Write uses p again after it has returned.
-	address := string(regexp.MustCompile(`http\S+/authorize\S+`).Find(p))
-	if address == "" {
+	address := regexp.MustCompile(`http\S+/authorize\S+`).Find(p)
+	if address == nil {
 		return len(p), nil
 	}
 	u.logins.Add(1)
@@ -53,7 +52,7 @@ func (u *user) Write(p []byte) (int, error) {
 		open = u.signIn
 	}
 	go func() {
-		if err := open(address); err != nil {
+		if err := open(string(address)); err != nil {
 			u.env.T.Error(err)
 		}
 	}()

@@ -1,9 +1,10 @@
-// Package storage defines what the token server remembers: Grants, Consents and Marks, and the
-// interface of the stores that keep them. Package grant decides what a state of a record means. No
+// Package storage defines what the token server remembers: Grants, Consents, Identities and Marks,
+// and the interface of the stores that keep them. Package grant decides what a state of a record means. No
 // record contains a secret, a code or a usable token.
 //
 //	storage.go       the interfaces Store and Reader, and their errors
 //	records.go       Grant and Consent
+//	identities.go    Identity, and the part of Store that keeps identities
 //	void.go          VoidGrants, by which stores know what tokensNotBefore voids
 //	marks.go         Mark, and the bounds on marks
 //	mark_counter.go  MarkCounter, which keeps these bounds for stores with all marks in memory
@@ -36,15 +37,16 @@ var (
 	ErrAmbiguous = errors.New("outcome of the write is unknown")
 	// ErrUnavailable is returned if the store cannot be reached. Nothing was written.
 	ErrUnavailable = errors.New("storage is unavailable")
-	// ErrFull is returned if a bound on grants or marks is reached.
+	// ErrFull is returned if a bound on grants, identities or marks is reached.
 	ErrFull = errors.New("too many records")
 )
 
-// Store keeps grants, consents and marks. Every method may return ErrUnavailable, and a write
+// Store keeps grants, consents, identities and marks. Every method may return ErrUnavailable, and a write
 // ErrAmbiguous. Reads see every write that was acknowledged before, by any replica. A Store is safe
 // for concurrent use.
 type Store interface {
 	Reader
+	IdentityStore
 
 	// CreateGrant creates g under the id that it has. It returns ErrExists if the id is taken, by a
 	// live or an ended grant, and ErrFull at the bound of the server. At the bound of a user and a
@@ -74,7 +76,8 @@ type Store interface {
 	// that another replica has just set may be missing.
 	CountMarks(ctx context.Context, kind MarkKind, userUID string, limit int) (int, error)
 
-	// Sweep removes the records that have expired at now, and returns how many.
+	// Sweep removes the records that have expired at now, and the identities that are idle and not
+	// needed (IdentityRetention), and returns how many.
 	Sweep(ctx context.Context, now time.Time) (int, error)
 
 	// SetNotBefore sets the function that returns what makes grants void. A void grant stays as it

@@ -212,7 +212,7 @@ func TestTheAPIServerIsAskedWhileAllIsListedAgain(t *testing.T) {
 	network.holdEvents()
 	listed := network.countListings()
 	network.closeWatches()
-	eventually.True(t, "the lists have begun", func() bool { return network.countListings() == listed+3 })
+	eventually.True(t, "the lists have begun", func() bool { return network.countListings() == listed+4 })
 	g.End(w.now(), storage.EndRevoked)
 	if _, err := a.UpdateGrant(t.Context(), g); err != nil {
 		t.Fatal(err)

@@ -253,6 +253,19 @@ func (c *grantCache) consentedGrants() []storage.Grant {
 	return found
 }
 
+// liveUsers returns the UIDs of the users of whom a grant lives, void or not.
+func (c *grantCache) liveUsers(now time.Time) map[string]bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	users := map[string]bool{}
+	for _, cached := range c.byName {
+		if cached.grant.IsLive(now) {
+			users[cached.grant.UserUID] = true
+		}
+	}
+	return users
+}
+
 func (c *grantCache) expiredObjects(now time.Time) []expiredObject {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

@@ -1,5 +1,6 @@
 // Package kubernetes keeps records as objects of the cluster, in the namespace of their
-// AuthorizationServer: OAuthGrants and OAuthConsents, which people may read and delete, and Marks.
+// AuthorizationServer: OAuthGrants, OAuthConsents and OAuthIdentities, which people may read and
+// delete, and Marks.
 //
 //	kubernetes.go     Store, how it starts and runs
 //	recent.go         reads that may be a few seconds old
@@ -8,9 +9,10 @@
 //	grants.go         the methods for grants
 //	creation.go       what a new grant is checked for after it was created
 //	consents.go       the methods for consents
+//	identities.go     the methods for identities
 //	marks.go          the methods for marks
-//	watch.go          the three watches, how far each has come, and whether they are up to date
-//	grant_cache.go    what the watches have sent, as are consent_cache.go and mark_cache.go
+//	watch.go          the four watches, how far each has come, and whether they are up to date
+//	grant_cache.go    what the watches have sent, as are consent_cache.go, identity_cache.go and mark_cache.go
 //	deletions.go      what has to be done after a grant or a consent was deleted with kubectl
 //	sweep.go          deletes expired objects, and warns near the bound on grants
 //	lease.go          which replica sweeps
@@ -67,14 +69,16 @@ type Config struct {
 type Store struct {
 	storage.EndNotifier
 	storage.VoidGrants
+	storage.IdentitySpecs
 
 	config  Config
 	clients clients
 
-	grants    *grantCache
-	consents  *consentCache
-	marks     *markCache
-	deletions *deletionQueue
+	grants     *grantCache
+	consents   *consentCache
+	identities *identityCache
+	marks      *markCache
+	deletions  *deletionQueue
 
 	// watchesConfirmed is when the watches were last known to work; nil if never.
 	watchesConfirmed atomic.Pointer[time.Time]
@@ -84,10 +88,11 @@ type Store struct {
 	lastListed time.Time // when the sweep last listed all objects; guarded by sweepMu
 	lastWarned time.Time // when the event near the bound was last written; guarded by sweepMu
 
-	mu        sync.Mutex
-	maxPair   int
-	maxLive   int
-	uncertain map[string]time.Time // names of grants whose creation is not confirmed, and since when
+	mu            sync.Mutex
+	maxPair       int
+	maxLive       int
+	maxIdentities int
+	uncertain     map[string]time.Time // names of grants whose creation is not confirmed, and since when
 }
 
 var _ storage.Store = (*Store)(nil)
@@ -103,9 +108,10 @@ func New(api *rest.Config, config Config) (*Store, error) {
 	}
 	s := &Store{
 		config: config, clients: clients, deletions: newDeletionQueue(),
-		maxPair: storage.MaxGrantsPerUserAndClient, maxLive: storage.MaxGrantsPerServer, uncertain: map[string]time.Time{},
+		maxPair: storage.MaxGrantsPerUserAndClient, maxLive: storage.MaxGrantsPerServer, maxIdentities: storage.MaxIdentitiesPerServer,
+		uncertain: map[string]time.Time{},
 	}
-	s.grants, s.consents, s.marks = newGrantCache(s), newConsentCache(s), newMarkCache(s)
+	s.grants, s.consents, s.identities, s.marks = newGrantCache(s), newConsentCache(s), newIdentityCache(s), newMarkCache(s)
 	if err := storage.RegisterLiveGrants(config.Metrics, func() int { return s.grants.countLive(s.config.Now()) }); err != nil {
 		return nil, err
 	}
@@ -127,7 +133,7 @@ func (s *Store) Run(ctx context.Context) {
 // Problem returns what keeps the store from being used, or "".
 func (s *Store) Problem() string {
 	if !s.isSynced() {
-		return "the grants, consents and marks have not been read yet"
+		return "the grants, consents, identities and marks have not been read yet"
 	}
 	return ""
 }
@@ -148,6 +154,19 @@ func (s *Store) SetGrantBounds(ofPair, ofServer int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.maxPair, s.maxLive = ofPair, ofServer
+}
+
+// SetIdentityBound replaces the bound on identities of the server.
+func (s *Store) SetIdentityBound(ofServer int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.maxIdentities = ofServer
+}
+
+func (s *Store) identityBound() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.maxIdentities
 }
 
 // SetMarkBounds replaces the bounds on marks of a kind.

@@ -27,6 +27,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane/controlplanetest"
 	"github.com/oauth-operator/oauth-operator/hack/local/operator"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
+	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/kubernetes"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
@@ -113,6 +114,22 @@ func (r *replica) DeleteConsent(ctx context.Context, userUID, clientUID string) 
 		}
 	}
 	return nil
+}
+
+// DeleteIdentity deletes an OAuthIdentity, as people do with kubectl, and returns once the store knows.
+func (r *replica) DeleteIdentity(ctx context.Context, subject string) error {
+	o := &v1alpha1.OAuthIdentity{ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: v1alpha1.OAuthIdentityName(subject)}}
+	if err := client.IgnoreNotFound(admin.Delete(ctx, o)); err != nil {
+		return err
+	}
+	for {
+		if _, err := r.GetIdentity(ctx, subject); errors.Is(err, storage.ErrNotFound) {
+			return nil
+		}
+		if !clock.Sleep(ctx, time.Millisecond) {
+			return ctx.Err()
+		}
+	}
 }
 
 func (w *testServer) openStore(t *testing.T, name string) *replica {

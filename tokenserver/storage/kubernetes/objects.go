@@ -8,6 +8,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
@@ -150,6 +151,54 @@ func fromConsentObject(o *v1alpha1.OAuthConsent) storage.Consent {
 		Scopes: splitScope(o.Spec.Scope), APIs: fromAuthorizedAPIs(o.Spec.APIs), Claims: o.Spec.Claims,
 		GrantedAt: fromOptionalTime(o.Spec.GrantedAt), UpdatedAt: fromOptionalTime(o.Spec.UpdatedAt),
 	}
+}
+
+// newIdentityObject returns the object of a subject without a record.
+func (s *Store) newIdentityObject(subject string) *v1alpha1.OAuthIdentity {
+	return &v1alpha1.OAuthIdentity{
+		ObjectMeta: s.objectMeta(v1alpha1.OAuthIdentityName(subject), map[string]string{v1alpha1.ServerUIDLabel: s.config.ServerUID}),
+		Spec:       v1alpha1.OAuthIdentitySpec{ServerRef: v1alpha1.LocalServerReference{Name: s.config.ServerName}, Subject: subject},
+	}
+}
+
+// setIdentity makes i the record that an object has. What others have written into the status stays.
+func (s *Store) setIdentity(o *v1alpha1.OAuthIdentity, i storage.Identity) error {
+	claims, err := i.MarshalClaims()
+	if err != nil {
+		return err
+	}
+	o.Status.Claims = nil
+	if claims != nil {
+		o.Status.Claims = &runtime.RawExtension{Raw: claims}
+	}
+	o.Status.ServerUID, o.Status.Provider, o.Status.ProviderUID = types.UID(s.config.ServerUID), i.ProviderName, types.UID(i.ProviderUID)
+	o.Status.ClaimsAt, o.Status.LastSignIn = toOptionalTime(i.ClaimsAt), toOptionalTime(i.LastSignIn)
+	o.Status.TokenServerState = v1alpha1.IdentityState{AllowHash: i.AllowHash, PasswordChanged: i.PasswordChanged, SealedSubject: i.SealedSubject}
+	return nil
+}
+
+// hasIdentity reports whether an object is of this server and has a record. One that the owner wrote
+// before the first sign-in has none, nor one that was put back from a dump.
+func (s *Store) hasIdentity(o *v1alpha1.OAuthIdentity) bool {
+	return o.Spec.ServerRef.Name == s.config.ServerName && string(o.Status.ServerUID) == s.config.ServerUID && o.Status.LastSignIn != nil &&
+		o.Name == v1alpha1.OAuthIdentityName(o.Spec.Subject)
+}
+
+// fromIdentityObject returns the record that an object has. The UID of the object is the incarnation:
+// one that was deleted and put back has another.
+func fromIdentityObject(o *v1alpha1.OAuthIdentity) (storage.Identity, error) {
+	i := storage.Identity{
+		Subject: o.Spec.Subject, Version: o.ResourceVersion, Incarnation: string(o.UID),
+		ProviderUID: string(o.Status.ProviderUID), ProviderName: o.Status.Provider,
+		ClaimsAt: fromOptionalTime(o.Status.ClaimsAt), LastSignIn: fromOptionalTime(o.Status.LastSignIn),
+		AllowHash:       o.Status.TokenServerState.AllowHash,
+		PasswordChanged: o.Status.TokenServerState.PasswordChanged, SealedSubject: o.Status.TokenServerState.SealedSubject,
+	}
+	var err error
+	if o.Status.Claims != nil {
+		err = i.UnmarshalClaims(o.Status.Claims.Raw)
+	}
+	return i, err
 }
 
 func (s *Store) toMarkObject(name string, m storage.Mark) *internalv1alpha1.Mark {

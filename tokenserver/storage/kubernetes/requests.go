@@ -31,11 +31,12 @@ const requestTimeout = 5 * time.Second
 
 // Resources, as in URLs.
 const (
-	grantResource   = "oauthgrants"
-	consentResource = "oauthconsents"
-	markResource    = "marks"
-	leaseResource   = "leases"
-	eventResource   = "events"
+	grantResource    = "oauthgrants"
+	consentResource  = "oauthconsents"
+	identityResource = "oauthidentities"
+	markResource     = "marks"
+	leaseResource    = "leases"
+	eventResource    = "events"
 )
 
 // clients of the API groups. They share their connections.

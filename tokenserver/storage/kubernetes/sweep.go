@@ -54,7 +54,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
 	if err != nil || !leads {
 		return 0, err
 	}
-	removed, err := s.deleteExpired(ctx, slices.Concat(s.grants.expiredObjects(now), s.marks.expiredObjects(now)))
+	removed, err := s.deleteExpired(ctx, slices.Concat(s.grants.expiredObjects(now), s.idleIdentities(now), s.marks.expiredObjects(now)))
 	if err != nil {
 		return removed, err
 	}

@@ -24,15 +24,17 @@ const confirmInterval = 5 * time.Second
 
 func (s *Store) reflectors() []*cache.Reflector {
 	return []*cache.Reflector{
-		s.newReflector(grantResource, v1alpha1.ServerUIDLabel, &v1alpha1.OAuthGrant{}, s.grants, s.grants.progress),
-		s.newReflector(consentResource, v1alpha1.ServerUIDLabel, &v1alpha1.OAuthConsent{}, s.consents, s.consents.progress),
-		s.newReflector(markResource, internalv1alpha1.ServerUIDLabel, &internalv1alpha1.Mark{}, s.marks, s.marks.progress),
+		s.newReflector(grantResource, v1alpha1.ServerUIDLabel+"="+s.config.ServerUID, &v1alpha1.OAuthGrant{}, s.grants, s.grants.progress),
+		s.newReflector(consentResource, v1alpha1.ServerUIDLabel+"="+s.config.ServerUID, &v1alpha1.OAuthConsent{}, s.consents, s.consents.progress),
+		// An OAuthIdentity that its owner wrote has no label of ours.
+		s.newReflector(identityResource, "", &v1alpha1.OAuthIdentity{}, s.identities, s.identities.progress),
+		s.newReflector(markResource, internalv1alpha1.ServerUIDLabel+"="+s.config.ServerUID, &internalv1alpha1.Mark{}, s.marks, s.marks.progress),
 	}
 }
 
-func (s *Store) newReflector(resource, label string, kind runtime.Object, into cache.ReflectorStore, progress *watchProgress) *cache.Reflector {
+func (s *Store) newReflector(resource, labelSelector string, kind runtime.Object, into cache.ReflectorStore, progress *watchProgress) *cache.Reflector {
 	return kubeclient.NewReflector(kubeclient.Watch{
-		Client: s.clients.of(resource), Namespace: s.config.Namespace, Resource: resource, LabelSelector: label + "=" + s.config.ServerUID,
+		Client: s.clients.of(resource), Namespace: s.config.Namespace, Resource: resource, LabelSelector: labelSelector,
 		Object: kind, Store: into,
 		// While a watch is broken no grant can be created, so it is opened again soon.
 		MinRetryDelay: 100 * time.Millisecond, MaxRetryDelay: 2 * time.Second,
@@ -122,7 +124,7 @@ func (p *watchProgress) waitFor(ctx context.Context, version uint64) bool {
 	}
 }
 
-// watchedCache is what the three caches have in common.
+// watchedCache is what the four caches have in common.
 type watchedCache struct {
 	progress *watchProgress
 	store    *Store
@@ -142,13 +144,13 @@ func (c watchedCache) setListed(resourceVersion string) {
 	c.store.handleListed()
 }
 
-// isSynced reports whether all grants, consents and marks have been read once.
+// isSynced reports whether all grants, consents, identities and marks have been read once.
 func (s *Store) isSynced() bool {
-	return s.grants.progress.isSynced() && s.consents.progress.isSynced() && s.marks.progress.isSynced()
+	return s.grants.progress.isSynced() && s.consents.progress.isSynced() && s.identities.progress.isSynced() && s.marks.progress.isSynced()
 }
 
 func (s *Store) isUpToDate() bool {
-	return s.grants.progress.isUpToDate() && s.consents.progress.isUpToDate() && s.marks.progress.isUpToDate()
+	return s.grants.progress.isUpToDate() && s.consents.progress.isUpToDate() && s.identities.progress.isUpToDate() && s.marks.progress.isUpToDate()
 }
 
 // isRecent reports whether the caches were confirmed less than storage.MaxRecentLag ago. The

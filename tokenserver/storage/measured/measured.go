@@ -46,6 +46,9 @@ func (s *Store) OnEnd(notify func(ctx context.Context, g storage.Grant)) { s.nex
 // SetNotBefore implements storage.Store.
 func (s *Store) SetNotBefore(times func() notbefore.Times) { s.next.SetNotBefore(times) }
 
+// SetIdentitySpecs implements storage.Store.
+func (s *Store) SetIdentitySpecs(has func(subject string) bool) { s.next.SetIdentitySpecs(has) }
+
 // CreateGrant implements storage.Store.
 func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (created storage.Grant, err error) {
 	ctx, c := s.metrics.begin(ctx, createGrant)
@@ -98,6 +101,38 @@ func (s *Store) CreateMark(ctx context.Context, m storage.Mark) error {
 func (s *Store) CountMarks(ctx context.Context, kind storage.MarkKind, userUID string, limit int) (n int, err error) {
 	ctx, c := s.metrics.begin(ctx, countMarks)
 	n, err = s.next.CountMarks(ctx, kind, userUID, limit)
+	c.end(ctx, err)
+	return n, err
+}
+
+// GetIdentity implements storage.Store.
+func (s *Store) GetIdentity(ctx context.Context, subject string) (i storage.Identity, err error) {
+	ctx, c := s.metrics.begin(ctx, getIdentity)
+	i, err = s.next.GetIdentity(ctx, subject)
+	c.end(ctx, err)
+	return i, err
+}
+
+// CreateIdentity implements storage.Store.
+func (s *Store) CreateIdentity(ctx context.Context, i storage.Identity, maxOfProvider int) (created storage.Identity, err error) {
+	ctx, c := s.metrics.begin(ctx, createIdentity)
+	created, err = s.next.CreateIdentity(ctx, i, maxOfProvider)
+	c.end(ctx, err)
+	return created, err
+}
+
+// UpdateIdentity implements storage.Store.
+func (s *Store) UpdateIdentity(ctx context.Context, i storage.Identity) (updated storage.Identity, err error) {
+	ctx, c := s.metrics.begin(ctx, updateIdentity)
+	updated, err = s.next.UpdateIdentity(ctx, i)
+	c.end(ctx, err)
+	return updated, err
+}
+
+// CountIdentities implements storage.Store.
+func (s *Store) CountIdentities(ctx context.Context, providerUID string) (n int, err error) {
+	ctx, c := s.metrics.begin(ctx, countIdentities)
+	n, err = s.next.CountIdentities(ctx, providerUID)
 	c.end(ctx, err)
 	return n, err
 }

@@ -3,10 +3,11 @@
 // not be redeemed after it, since the store has forgotten whether it was redeemed before. So codes
 // contain the store's ID.
 //
-//	memory.go    the Store, its id, its bounds and the sweep
-//	grants.go    grants and their indexes
-//	consents.go  consents
-//	marks.go     marks
+//	memory.go      the Store, its id, its bounds and the sweep
+//	grants.go      grants and their indexes
+//	consents.go    consents
+//	identities.go  identities
+//	marks.go       marks
 package memory
 
 import (
@@ -25,6 +26,7 @@ import (
 type Store struct {
 	storage.EndNotifier
 	storage.VoidGrants
+	storage.IdentitySpecs
 
 	now func() time.Time
 	id  string
@@ -36,10 +38,12 @@ type Store struct {
 	notEnded            int                                   // how many those are; some may have expired
 	lastSweep           time.Time                             // the last one by createGrant
 	consents            map[userAndClient]storage.Consent
+	identities          map[string]storage.Identity // by subject
 	marks               map[markKey]time.Time
 	markCounter         storage.MarkCounter
 	maxPerUserAndClient int
 	maxPerServer        int
+	maxIdentities       int
 }
 
 var _ storage.Store = (*Store)(nil)
@@ -56,8 +60,9 @@ func New(now func() time.Time, random io.Reader) (*Store, error) {
 		now: now, id: hex.EncodeToString(id[:]),
 		grants:     map[string]storage.Grant{},
 		notEndedOf: map[userAndClient]map[string]struct{}{},
-		consents:   map[userAndClient]storage.Consent{}, marks: map[markKey]time.Time{},
+		consents:   map[userAndClient]storage.Consent{}, identities: map[string]storage.Identity{}, marks: map[markKey]time.Time{},
 		maxPerUserAndClient: storage.MaxGrantsPerUserAndClient, maxPerServer: storage.MaxGrantsPerServer,
+		maxIdentities: storage.MaxIdentitiesPerServer,
 	}, nil
 }
 
@@ -70,6 +75,13 @@ func (s *Store) SetGrantBounds(perUserAndClient, perServer int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.maxPerUserAndClient, s.maxPerServer = perUserAndClient, perServer
+}
+
+// SetIdentityBound replaces the bound on identities of the server, for tests like SetGrantBounds.
+func (s *Store) SetIdentityBound(perServer int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.maxIdentities = perServer
 }
 
 // SetMarkBounds replaces the bounds on marks of a kind, for tests like SetGrantBounds.
@@ -92,7 +104,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sweepGrants(now) + s.sweepMarks(now), nil
+	return s.sweepGrants(now) + s.sweepIdentities(now) + s.sweepMarks(now), nil
 }
 
 func (s *Store) nextVersion() string {

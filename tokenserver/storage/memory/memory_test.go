@@ -40,6 +40,12 @@ func (b *faultyBackend) SetGrantBounds(perUserAndClient, perServer int) {
 	b.memory.SetGrantBounds(perUserAndClient, perServer)
 }
 
+func (b *faultyBackend) SetIdentityBound(perServer int) { b.memory.SetIdentityBound(perServer) }
+
+func (b *faultyBackend) DeleteIdentity(ctx context.Context, subject string) error {
+	return b.memory.DeleteIdentity(ctx, subject)
+}
+
 func (b *faultyBackend) DeleteConsent(ctx context.Context, userUID, clientUID string) error {
 	return b.memory.DeleteConsent(ctx, userUID, clientUID)
 }

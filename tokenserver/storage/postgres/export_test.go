@@ -28,7 +28,8 @@ func NewestMigration() int64 {
 func Statements() []string {
 	statements := []string{
 		lockPair, endOldestGrants, createGrant, readGrant, updateGrant, grantExists, countLiveGrants,
-		readConsent, createConsent, updateConsent, consentExists, consentWithUIDExists, endUnconsented, setMark, setBoundedMark, markExists,
+		readConsent, createConsent, updateConsent, consentExists, consentWithUIDExists, endUnconsented,
+		createIdentity, readIdentity, updateIdentity, identityExists, countIdentities, readIdleIdentities, deleteIdleIdentities, setMark, setBoundedMark, markExists,
 		countMarksOfUser, countTokenMarks, createMigrationsTable, readMigrations, lockMigration, finishMigration,
 	}
 	for _, sweep := range sweeps {

@@ -64,6 +64,17 @@ func (o *testStore) DeleteConsent(ctx context.Context, userUID, clientUID string
 	return err
 }
 
+// DeleteIdentity deletes the row of an identity.
+func (o *testStore) DeleteIdentity(ctx context.Context, subject string) error {
+	conn, err := pgx.Connect(ctx, o.dsn)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx) //nolint:errcheck // the row was deleted, or that failed
+	_, err = conn.Exec(ctx, "DELETE FROM oauth_identities WHERE server_uid = $1 AND subject = $2", o.serverUID, subject)
+	return err
+}
+
 // newOptions returns options with the DSN in a new file.
 func newOptions(t *testing.T, dsn string) postgres.Options {
 	t.Helper()

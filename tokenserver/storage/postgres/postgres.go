@@ -4,19 +4,20 @@
 // with a parameter for each column, of which a grant has 31, are generated from the columns and
 // numbered: pgx replaces the names at every call, which takes tens of microseconds for that many.
 //
-//	postgres.go   the Store: options, life cycle, state
-//	dsn.go        reading and parsing the DSN
-//	connect.go    the database in use: following the DSN file, checking the connection
-//	migrate.go    the schema, migrated by whichever replica is first
-//	migrations/   the statements of each version of the schema
-//	call.go       one exchange with the database: deadline, retries, connection
-//	errors.go     the meaning of errors for callers, and their text without the password
-//	columns.go    how fields of records are written to columns and scanned from them
-//	grants.go     grants
-//	counter.go    the bounds of a server on live grants and on marks
-//	consents.go   consents
-//	marks.go      marks
-//	sweep.go      removing expired rows
+//	postgres.go    the Store: options, life cycle, state
+//	dsn.go         reading and parsing the DSN
+//	connect.go     the database in use: following the DSN file, checking the connection
+//	migrate.go     the schema, migrated by whichever replica is first
+//	migrations/    the statements of each version of the schema
+//	call.go        one exchange with the database: deadline, retries, connection
+//	errors.go      the meaning of errors for callers, and their text without the password
+//	columns.go     how fields of records are written to columns and scanned from them
+//	grants.go      grants
+//	counter.go     the bounds of a server on live grants and on marks
+//	consents.go    consents
+//	identities.go  identities
+//	marks.go       marks
+//	sweep.go       removing expired rows
 //
 // The database may be unreachable when the program starts, and at any time later: calls fail
 // meanwhile, and succeed again without a restart.
@@ -60,6 +61,7 @@ type Options struct {
 type Store struct {
 	storage.EndNotifier
 	storage.VoidGrants
+	storage.IdentitySpecs
 
 	options   Options
 	replicaID string                   // random
@@ -71,6 +73,7 @@ type Store struct {
 	liveGrants          *recordCounter
 	tokenMarks          *recordCounter // marks of the kind MarkToken
 	maxPerUserAndClient atomic.Int64   // bound on live grants
+	maxIdentities       atomic.Int64   // bound on identities of the server
 	markBoundsMu        sync.Mutex
 	markBounds          map[storage.MarkKind]storage.MarkBounds
 
@@ -118,6 +121,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s.state.Store(&State{Problem: "the database has not been reached yet"})
 	s.SetGrantBounds(storage.MaxGrantsPerUserAndClient, storage.MaxGrantsPerServer)
+	s.SetIdentityBound(storage.MaxIdentitiesPerServer)
 	s.SetMarkBounds(storage.MarkToken, storage.DefaultMarkBounds(storage.MarkToken))
 	if err := s.registerMetrics(o.Metrics); err != nil {
 		return nil, err
@@ -162,6 +166,9 @@ func (s *Store) SetGrantBounds(perUserAndClient, perServer int) {
 	s.maxPerUserAndClient.Store(int64(perUserAndClient))
 	s.liveGrants.setBound(perServer)
 }
+
+// SetIdentityBound replaces the bound on identities of the server, for tests like SetGrantBounds.
+func (s *Store) SetIdentityBound(perServer int) { s.maxIdentities.Store(int64(perServer)) }
 
 // SetMarkBounds replaces the bounds on marks of a kind, for tests like SetGrantBounds. The bound
 // of the server is kept for MarkToken only.

@@ -97,7 +97,8 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
 			}
 		}
 	}
-	return removed, nil
+	idle, err := s.sweepIdentities(ctx, now)
+	return removed + idle, err
 }
 
 // deleteBatch executes one of the sweeps, and returns how many rows it deleted.

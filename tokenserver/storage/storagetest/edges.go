@@ -153,12 +153,16 @@ func withoutTime(t *testing.T, s Backend) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, call := range map[string]func() error{
-		"CreateGrant": func() error { _, err := s.CreateGrant(ctx, newGrant("a")); return err },
-		"GetGrant":    func() error { _, err := s.GetGrant(ctx, "a"); return err },
-		"UpdateGrant": func() error { _, err := s.UpdateGrant(ctx, storage.Grant{ID: "a", Version: "1"}); return err },
-		"GetConsent":  func() error { _, err := s.GetConsent(ctx, "u", "c"); return err },
-		"HasConsent":  func() error { _, err := s.HasConsent(ctx, "u", "c", "uid"); return err },
-		"PutConsent":  func() error { _, err := s.PutConsent(ctx, newConsent()); return err },
+		"CreateGrant":     func() error { _, err := s.CreateGrant(ctx, newGrant("a")); return err },
+		"GetGrant":        func() error { _, err := s.GetGrant(ctx, "a"); return err },
+		"UpdateGrant":     func() error { _, err := s.UpdateGrant(ctx, storage.Grant{ID: "a", Version: "1"}); return err },
+		"GetConsent":      func() error { _, err := s.GetConsent(ctx, "u", "c"); return err },
+		"HasConsent":      func() error { _, err := s.HasConsent(ctx, "u", "c", "uid"); return err },
+		"PutConsent":      func() error { _, err := s.PutConsent(ctx, newConsent()); return err },
+		"GetIdentity":     func() error { _, err := s.GetIdentity(ctx, newIdentity("u").Subject); return err },
+		"CreateIdentity":  func() error { _, err := s.CreateIdentity(ctx, newIdentity("u"), 10); return err },
+		"UpdateIdentity":  func() error { _, err := s.UpdateIdentity(ctx, newIdentity("u")); return err },
+		"CountIdentities": func() error { _, err := s.CountIdentities(ctx, "provider"); return err },
 		"SetMark": func() error {
 			return s.SetMark(ctx, storage.Mark{Kind: storage.MarkToken, ID: "a", ExpiresAt: time.Now().Add(time.Hour)})
 		},

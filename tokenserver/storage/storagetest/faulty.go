@@ -66,7 +66,8 @@ func (f *Faulty) Calls(method string) int {
 
 // Writes returns how often methods that write were called.
 func (f *Faulty) Writes() int {
-	return f.Calls("CreateGrant") + f.Calls("UpdateGrant") + f.Calls("PutConsent") + f.Calls("SetMark") + f.Calls("CreateMark")
+	return f.Calls("CreateGrant") + f.Calls("UpdateGrant") + f.Calls("PutConsent") + f.Calls("CreateIdentity") + f.Calls("UpdateIdentity") +
+		f.Calls("SetMark") + f.Calls("CreateMark")
 }
 
 func checkMethod(method string) {
@@ -145,6 +146,29 @@ func (f *Faulty) HasConsent(ctx context.Context, userUID, clientUID, consentUID 
 func (f *Faulty) PutConsent(ctx context.Context, c storage.Consent) (storage.Consent, error) {
 	return callWrite(f, "PutConsent", func() (storage.Consent, error) { return f.Store.PutConsent(ctx, c) })
 }
+
+// GetIdentity implements storage.Store.
+func (f *Faulty) GetIdentity(ctx context.Context, subject string) (storage.Identity, error) {
+	return callRead(f, "GetIdentity", func() (storage.Identity, error) { return f.Store.GetIdentity(ctx, subject) })
+}
+
+// CreateIdentity implements storage.Store.
+func (f *Faulty) CreateIdentity(ctx context.Context, i storage.Identity, maxOfProvider int) (storage.Identity, error) {
+	return callWrite(f, "CreateIdentity", func() (storage.Identity, error) { return f.Store.CreateIdentity(ctx, i, maxOfProvider) })
+}
+
+// UpdateIdentity implements storage.Store.
+func (f *Faulty) UpdateIdentity(ctx context.Context, i storage.Identity) (storage.Identity, error) {
+	return callWrite(f, "UpdateIdentity", func() (storage.Identity, error) { return f.Store.UpdateIdentity(ctx, i) })
+}
+
+// CountIdentities implements storage.Store.
+func (f *Faulty) CountIdentities(ctx context.Context, providerUID string) (int, error) {
+	return callRead(f, "CountIdentities", func() (int, error) { return f.Store.CountIdentities(ctx, providerUID) })
+}
+
+// SetIdentitySpecs implements storage.Store.
+func (f *Faulty) SetIdentitySpecs(has func(subject string) bool) { f.Store.SetIdentitySpecs(has) }
 
 // SetMark implements storage.Store.
 func (f *Faulty) SetMark(ctx context.Context, m storage.Mark) error {

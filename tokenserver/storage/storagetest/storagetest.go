@@ -3,6 +3,7 @@
 //
 //	storagetest.go    Run, and the tests of grants
 //	consents.go       the tests of consents
+//	identities.go     the tests of identities
 //	marks.go          the tests of marks and the sweep
 //	created_marks.go  the tests of marks that are created once
 //	void.go           the tests of grants that tokensNotBefore voids
@@ -33,6 +34,11 @@ type Backend interface {
 	// DeleteConsent deletes a consent, as people do with kubectl or SQL to withdraw it. It returns
 	// nil if there is none.
 	DeleteConsent(ctx context.Context, userUID, clientUID string) error
+	// SetIdentityBound replaces the bound on identities of the server.
+	SetIdentityBound(perServer int)
+	// DeleteIdentity deletes an identity, as people do with kubectl or SQL. It returns nil if there
+	// is none.
+	DeleteIdentity(ctx context.Context, subject string) error
 }
 
 // Run tests a backend. Open returns an empty store for one test, with the real time as its clock
@@ -67,6 +73,15 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"AConsentThatIsGivenAgainIsAnother", consentGivenAgain},
 		{"AWithdrawnConsentEndsWhatRestsOnItAndNothingElse", withdrawnConsentEnds},
 		{"OfFiftyParallelConsentsOneWins", parallelConsents},
+		{"AnIdentityIsReadAsItWasWritten", identityIsReadAsWritten},
+		{"OfFiftyParallelFirstSignInsOneCreatesTheIdentity", parallelIdentities},
+		{"AnUpdateOfAnIdentityNeedsTheVersionThatWasRead", identityNeedsVersion},
+		{"OlderClaimsNeverReplaceNewerOnes", olderClaimsStayOut},
+		{"OfFiftyParallelUpdatesOfAnIdentityTheNewestClaimsStay", newestClaimsStay},
+		{"AnIdentityThatIsCreatedAgainIsAnother", identityCreatedAgain},
+		{"AnIdentityIsRefusedAtTheBoundOfItsProviderAndOfTheServer", identitiesHaveBounds},
+		{"TheSweepRemovesIdentitiesThatAreIdleAndThatNothingNeeds", sweepRemovesIdle},
+		{"TheSweepRemovesNoIdentityBeforeItKnowsTheSpecs", sweepWaitsForSpecs},
 		{"AMarkHoldsUntilItsTime", markHolds},
 		{"AMarkCanBeSetTwice", markSetTwice},
 		{"AMarkCanBeSetByFiftyAtOnce", parallelMarks},
