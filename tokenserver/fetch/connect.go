@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/netip"
@@ -15,6 +16,8 @@ type connector struct {
 	rules   *rules
 	purpose Purpose
 	host    string
+	// roots are whom to trust, for the purpose forProvider; nil: those of the system.
+	roots *x509.CertPool
 }
 
 // minShare is the least time that an address of a host has to connect.
@@ -86,7 +89,10 @@ func (c connector) dial(ctx context.Context, network, address string, isPrivate 
 		return nil, err
 	}
 	config := &tls.Config{ServerName: c.host, MinVersion: tls.VersionTLS12}
-	if isPrivate {
+	switch {
+	case c.purpose == forProvider:
+		config.RootCAs = c.roots
+	case isPrivate:
 		config.RootCAs = c.rules.privateRoots
 	}
 	conn := tls.Client(raw, config)

@@ -78,3 +78,11 @@ func (e addressError) Error() string { return e.address.String() + ": " + ErrNot
 
 // Is implements errors.Is.
 func (e addressError) Is(target error) bool { return target == ErrNotAllowed }
+
+// NotAllowedAddress returns the address that the Error of a fetch is about because the server's
+// document does not allow it; false if it failed for another reason.
+func NotAllowedAddress(err error) (netip.Addr, bool) {
+	var known addressError
+	ok := errors.As(err, &known)
+	return known.address, ok
+}

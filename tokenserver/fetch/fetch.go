@@ -2,10 +2,11 @@
 // for URLs that an attacker may have chosen (RFC 9700 section 4.18.2, OWASP SSRF): it connects to
 // public addresses, and to private ones only where the server's document lists them.
 //
-//	fetch.go    Client: one GET
-//	rules.go    which addresses may be connected to
-//	connect.go  resolving, checking and connecting, with TLS
-//	errors.go   why a fetch failed, and what of that others may know
+//	fetch.go     Client: one GET
+//	provider.go  an http.Client for an identity provider, under the same rules
+//	rules.go     which addresses may be connected to
+//	connect.go   resolving, checking and connecting, with TLS
+//	errors.go    why a fetch failed, and what of that others may know
 //
 // Every fetch resolves the name of the host anew, and connects to the address that it has checked,
 // so that a name that resolves to another address in between changes nothing. It sends no
@@ -50,6 +51,9 @@ const (
 	// ForIssuer is for the documents of a workload issuer: its address has to be in
 	// Fetch.AllowedNetworks if it is private.
 	ForIssuer
+	// forProvider is for what an identity provider serves. The rules are those of ForIssuer, but
+	// whom to trust is the provider's own setting, for public addresses too.
+	forProvider
 )
 
 // Client fetches. Document is required.
@@ -88,30 +92,47 @@ func (c *Client) Get(ctx context.Context, purpose Purpose, rawURL string) (Respo
 	}
 	request.Header.Set("Accept", "application/json, application/jwk-set+json")
 	request.Header.Set("User-Agent", "oauth-operator")
-	connector := connector{client: c, rules: c.rules(), purpose: purpose, host: target.Hostname()}
+	response, err := roundTrip(request, connector{client: c, rules: c.rules(), purpose: purpose, host: target.Hostname()})
+	if err != nil {
+		return Response{}, err
+	}
+	defer func() { _ = response.Body.Close() }() // the connection is closed in any case
+	if response.StatusCode != http.StatusOK {
+		return Response{}, &Error{BadAnswer, errors.New("the status is " + strconv.Itoa(response.StatusCode) + ", not 200")}
+	}
+	body, err := readBody(response)
+	if err != nil {
+		return Response{}, err
+	}
+	return Response{body, maxAge(response.Header)}, nil
+}
+
+// roundTrip sends a request over a connection of its own, which ends with the body of the response.
+// Every error is an *Error. It follows no redirect, as no http.RoundTripper does.
+func roundTrip(request *http.Request, connector connector) (*http.Response, error) {
 	transport := &http.Transport{
 		DialTLSContext:         connector.connect,
 		DisableKeepAlives:      true,
 		DisableCompression:     true, // MaxSize is of what comes over the wire and of what is read
 		MaxResponseHeaderBytes: maxHeaderSize,
 	}
-	defer transport.CloseIdleConnections()
-	response, err := transport.RoundTrip(request) // a RoundTripper follows no redirect
+	response, err := transport.RoundTrip(request)
 	if err != nil {
-		return Response{}, classify(err)
+		return nil, classify(err)
 	}
-	defer func() { _ = response.Body.Close() }() // the connection is closed in any case
-	if response.StatusCode != http.StatusOK {
-		return Response{}, &Error{BadAnswer, errors.New("the status is " + strconv.Itoa(response.StatusCode) + ", not 200")}
-	}
+	return response, nil
+}
+
+// readBody reads the body of a response. Every error is an *Error.
+func readBody(response *http.Response) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, MaxSize+1))
 	switch {
 	case err != nil:
-		return Response{}, classify(err)
+		return nil, classify(err)
 	case len(body) > MaxSize:
-		return Response{}, &Error{BadAnswer, errors.New("the body is larger than " + strconv.Itoa(MaxSize) + " bytes")}
+		return nil, &Error{BadAnswer, errors.New("the body is larger than " + strconv.Itoa(MaxSize) + " bytes")}
 	}
-	return Response{body, maxAge(response.Header)}, nil
+	return body, nil
 }
 
 // parseURL parses a URL that may be fetched: https, without user and fragment.

@@ -1,0 +1,113 @@
+package oidc
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
+)
+
+// retryInterval is how often Run tries the providers that are away.
+const retryInterval = time.Minute
+
+// Problem is that a provider is away, for the Replica.
+type Problem struct {
+	ProviderUID string
+	// Reason is a fetch.Reason, or ClientRefused.
+	Reason string
+	// Address is the private address that the provider has and the server's rules of fetching do not
+	// list; empty if that is not the problem.
+	Address string
+}
+
+// Problems returns the providers that are away of those that are served, and forgets all others.
+// Providers are asked when somebody signs in, so one that was never asked is not away.
+func (p *Providers) Problems(served []documents.IdentityProvider) []Problem {
+	byUID := make(map[string]*Provider, len(served))
+	var problems []Problem
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, document := range served {
+		provider := p.byUID[document.UID]
+		if provider == nil {
+			continue
+		}
+		byUID[document.UID] = provider
+		if err := provider.problem(); err != nil {
+			problems = append(problems, newProblem(document.UID, err))
+		}
+	}
+	p.byUID = byUID
+	return problems
+}
+
+func newProblem(uid string, err error) Problem {
+	problem := Problem{ProviderUID: uid, Reason: string(fetch.ReasonOf(err))}
+	var failed *Error
+	if errors.As(err, &failed) && failed.Reason == ClientRefused {
+		problem.Reason = string(ClientRefused)
+	}
+	if address, ok := fetch.NotAllowedAddress(err); ok {
+		problem.Address = address.String()
+	}
+	return problem
+}
+
+// problem returns why nobody can sign in now; nil if that is not known.
+func (p *Provider) problem() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.away != nil {
+		return p.away
+	}
+	return p.endpoints
+}
+
+// noteEndpoints keeps whether the endpoints of the provider answered, and returns err. A response that
+// proves nothing is an answer too.
+func (p *Provider) noteEndpoints(err error) error {
+	var failed *Error
+	var problem error
+	if errors.As(err, &failed) && (failed.Reason == Away || failed.Reason == ClientRefused) {
+		problem = err
+	}
+	p.mu.Lock()
+	changed := (problem == nil) != (p.endpoints == nil)
+	p.endpoints = problem
+	p.mu.Unlock()
+	if changed {
+		p.providers.changed()
+	}
+	return err
+}
+
+func (p *Providers) changed() {
+	if p.OnChange != nil {
+		p.OnChange()
+	}
+}
+
+// Run tries the discovery documents of the providers that are away again, until ctx ends.
+func (p *Providers) Run(ctx context.Context) {
+	for clock.Sleep(ctx, retryInterval) {
+		for _, provider := range p.away() {
+			_, _ = provider.discover(ctx) // the provider keeps the error
+		}
+	}
+}
+
+func (p *Providers) away() (away []*Provider) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, provider := range p.byUID {
+		provider.mu.Lock()
+		if provider.away != nil {
+			away = append(away, provider)
+		}
+		provider.mu.Unlock()
+	}
+	return away
+}

@@ -1,0 +1,99 @@
+package oidc
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
+)
+
+// Answer are the parameters of an authentication response (OpenID Connect Core section 3.1.2.5).
+type Answer struct {
+	Code   string
+	Error  string
+	Issuer string // RFC 9207; empty: it was not sent
+}
+
+// SignIn is what a provider has proved of a user. It has no token and no code.
+type SignIn struct {
+	// Subject is the value of the subject claim, 1 to 255 bytes.
+	Subject []byte
+	// Upstream are the claims of the ID token, and of the UserInfo endpoint where it is asked.
+	Upstream map[string]any
+	// AMR are the methods by which the user signed in there (RFC 8176).
+	AMR []string
+	// AuthTime is when the user signed in there; zero if the provider does not say so.
+	AuthTime time.Time
+}
+
+// Callback checks an authentication response, redeems its code and checks what comes with it. The
+// caller has made sure that the response came to the browser that pending is of, with its state. The
+// error is an *Error.
+func (p *Provider) Callback(ctx context.Context, a Answer, pending Pending, redirectURI string) (SignIn, error) {
+	d, err := p.discover(ctx)
+	if err != nil {
+		return SignIn{}, err
+	}
+	switch {
+	// RFC 9207 section 2.4: another provider's answer, before anything else of it is believed.
+	case a.Issuer != "" && a.Issuer != d.Issuer:
+		return SignIn{}, invalid("the response is by another issuer")
+	case a.Issuer == "" && d.SendsIssuer:
+		return SignIn{}, invalid("the response has no iss, which the provider always sends")
+	case a.Error != "":
+		return SignIn{}, &Error{Refused, errors.New("the provider answers " + knownCode(a.Error))}
+	case a.Code == "":
+		return SignIn{}, invalid("the response has neither a code nor an error")
+	}
+	token, err := p.exchange(ctx, d, a.Code, pending.Verifier, redirectURI)
+	if err != nil {
+		return SignIn{}, p.noteEndpoints(err)
+	}
+	signIn, err := p.read(ctx, d, token, pending)
+	return signIn, p.noteEndpoints(err)
+}
+
+// exchange redeems the code, once.
+func (p *Provider) exchange(ctx context.Context, d *discovery, code, verifier, redirectURI string) (*oauth2.Token, error) {
+	secret, err := p.secret()
+	if err != nil {
+		return nil, err
+	}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, p.client)
+	token, err := p.config(d, redirectURI, secret).Exchange(ctx, code, oauth2.VerifierOption(verifier))
+	if err != nil {
+		return nil, errExchange(err)
+	}
+	return token, nil
+}
+
+// read returns what a token response proves (OpenID Connect Core sections 3.1.3.5 to 3.1.3.8).
+func (p *Provider) read(ctx context.Context, d *discovery, token *oauth2.Token, pending Pending) (SignIn, error) {
+	idToken, ok := token.Extra("id_token").(string)
+	if !ok {
+		return SignIn{}, &Error{Away, fetch.NewError(fetch.BadAnswer, errors.New("the token response has no ID token"))}
+	}
+	signed, err := p.verify(ctx, d, idToken)
+	if err != nil {
+		return SignIn{}, err
+	}
+	claims, err := p.checkIDToken(signed, token.AccessToken, pending)
+	if err != nil {
+		return SignIn{}, err
+	}
+	signIn := SignIn{Upstream: claims, AMR: amrOf(claims)}
+	if signIn.Subject, err = subjectOf(claims, p.document.SubjectAttribute); err != nil {
+		return SignIn{}, err
+	}
+	if signIn.AuthTime, err = p.authTimeOf(claims, pending); err != nil {
+		return SignIn{}, err
+	}
+	if !p.document.OIDC.UserInfo {
+		return signIn, nil
+	}
+	signIn.Upstream, err = p.addUserInfo(ctx, d, token, claims)
+	return signIn, err
+}

@@ -1,0 +1,130 @@
+// Package oidc signs users in at an OpenID provider: this server is the relying party there (OpenID
+// Connect Core section 3.1). It knows neither pages nor cookies nor records: a caller keeps Pending
+// between Depart and Callback, in the browser that departed.
+//
+//	oidc.go       Providers and Provider; the credential
+//	discovery.go  the provider's discovery document (OpenID Connect Discovery)
+//	keys.go       its keys
+//	departure.go  Depart: the authentication request, with PKCE, nonce and state
+//	callback.go   Callback: the response, and the exchange of its code
+//	idtoken.go    what an ID token must say
+//	userinfo.go   the claims of the UserInfo endpoint
+//	away.go       which providers are away, and why
+//	errors.go     why a sign-in failed
+//
+// All requests go through package fetch, so that what a provider names is no way into the network of
+// this server. What a provider says in errors goes nowhere: an error of this package says in our
+// words what happened, and quotes no more than an error code that is registered.
+package oidc
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keysource"
+)
+
+// Providers are the OpenID providers of a server, with what was fetched from them. All exported
+// fields but OnChange are required. Safe for concurrent use.
+type Providers struct {
+	Client  *fetch.Client
+	Sources *keysource.Sources
+	// Secret returns the client secret in the file with a name, which documents name as a credential;
+	// false if this process has not read it.
+	Secret func(name string) (string, bool)
+	Now    func() time.Time
+	Random io.Reader
+	// OnChange is called when a provider is away, or is there again.
+	OnChange func()
+
+	mu    sync.Mutex
+	byUID map[string]*Provider
+}
+
+// Provider is one OpenID provider, as its document describes it.
+type Provider struct {
+	providers *Providers
+	document  documents.IdentityProvider
+	digest    string // of the document
+	client    *http.Client
+
+	discovering sync.Mutex // held by who fetches the discovery document
+	mu          sync.Mutex
+	found       *discovery
+	foundAt     time.Time
+	triedAt     time.Time
+	revision    int   // of the rules of fetching at triedAt
+	away        error // of the last attempt to get the discovery document
+	endpoints   error // of the last requests to the other endpoints
+	keysFailed  error // of the last attempt to get the keys
+}
+
+// Of returns the provider with a document, whose Type must be OIDC. As long as the document stays the
+// same, so does the provider.
+func (p *Providers) Of(document documents.IdentityProvider) (*Provider, error) {
+	digest, err := digestOf(document)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known := p.byUID[document.UID]; known != nil && known.digest == digest {
+		return known, nil
+	}
+	roots, err := rootsOf(document.CABundle)
+	if err != nil {
+		return nil, err
+	}
+	provider := &Provider{providers: p, document: document, digest: digest, client: p.Client.HTTPClient(roots)}
+	if p.byUID == nil {
+		p.byUID = map[string]*Provider{}
+	}
+	p.byUID[document.UID] = provider
+	return provider, nil
+}
+
+func digestOf(document documents.IdentityProvider) (string, error) {
+	if document.OIDC == nil {
+		return "", errors.New("the provider " + document.Name + " is no OpenID provider")
+	}
+	raw, err := json.Marshal(document)
+	if err != nil {
+		return "", fmt.Errorf("encoding the document of the provider %s: %w", document.Name, err)
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// rootsOf returns the certificates of a bundle; nil, which stands for the public roots, if there is
+// no bundle. One without certificates trusts nobody, and not the public roots.
+func rootsOf(bundle string) (*x509.CertPool, error) {
+	if bundle == "" {
+		return nil, nil
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(bundle)) {
+		return nil, errors.New("the caBundle has no certificate")
+	}
+	return roots, nil
+}
+
+// secret returns the client secret: the present one, or the one before, if this process has not read
+// the present one yet.
+func (p *Provider) secret() (string, error) {
+	for _, name := range p.document.Credentials {
+		if secret, ok := p.providers.Secret(name); ok {
+			return secret, nil
+		}
+	}
+	return "", &Error{NoCredential, errors.New("this process has not read the client secret yet")}
+}
