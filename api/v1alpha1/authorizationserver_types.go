@@ -199,7 +199,20 @@ type ClientRule struct {
 	// +listType=set
 	// +optional
 	WorkloadIssuers []RuleName `json:"workloadIssuers,omitempty"`
+
+	// groups of which a user must have one to sign in to the clients, as in the claim groups of the
+	// user. Default: any user may sign in.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=set
+	// +optional
+	Groups []Group `json:"groups,omitempty"`
 }
+
+// Group is a value of the claim groups.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=256
+type Group = string
 
 // ResourceServerRule allows ResourceServers.
 type ResourceServerRule struct {
