@@ -138,6 +138,7 @@ func TestTheClusterIsServedAsItChanges(t *testing.T) {
 	t.Run("a Replica that was deleted comes back", testDeleted)
 	t.Run("uses of credentials are written once an hour", testUsage)
 	t.Run("a process that was killed is said not to have told all", testKilled)
+	t.Run("identity providers that are away are named until they are back", testProviderProblems)
 	t.Run("many changes cause few writes", testDebounce)
 	t.Run("an orderly end takes the Replica away", testLeave)
 	t.Run("an outage is survived", testOutage) // last: it restarts the API server
@@ -176,6 +177,22 @@ func testChanges(t *testing.T) {
 	}
 	if age := c.metricValue(t, "oauth_operator_tokenserver_served_state_age_seconds"); age < 0 || age > 15 {
 		t.Errorf("served state is %v seconds old", age)
+	}
+}
+
+func testProviderProblems(t *testing.T) {
+	c := connect(t, api, "providers")
+	for _, problems := range [][]cluster.IdentityProviderProblem{
+		{{ProviderUID: "uid-acme", Reason: "Unreachable", Address: "10.0.0.1"}, {ProviderUID: "uid-globex", Reason: "ClientRefused"}}, nil,
+	} {
+		c.state.Store(&cluster.ReplicaState{Ready: true, IdentityProviderProblems: problems})
+		c.WriteReplicaSoon()
+		eventually.True(t, "the Replica says so", func() bool {
+			said := c.replicaSpec(t)
+			return said.Ready && slices.EqualFunc(said.IdentityProviderProblems, problems, func(a internalv1alpha1.IdentityProviderProblem, b cluster.IdentityProviderProblem) bool {
+				return string(a.ProviderUID) == b.ProviderUID && a.Reason == b.Reason && a.Address == b.Address
+			})
+		})
 	}
 }
 

@@ -64,7 +64,13 @@ type ReplicaState struct {
 	Upstreams []string
 	// KeySetProblems are the clients whose key sets could not be fetched.
 	KeySetProblems []KeySetProblem
+	// IdentityProviderProblems are the identity providers at which users could not sign in.
+	IdentityProviderProblems []IdentityProviderProblem
 }
+
+// IdentityProviderProblem is why users cannot sign in at an identity provider: a reason of package
+// fetch, or ClientRefused; and the address that the rules of fetching do not allow, if that is why.
+type IdentityProviderProblem struct{ ProviderUID, Reason, Address string }
 
 // KeySetProblem is why the key set of a client could not be fetched: a reason of package fetch.
 type KeySetProblem struct{ ClientUID, Reason string }
@@ -110,7 +116,7 @@ func (c *Cluster) writeReplica(ctx context.Context) error {
 	patch := map[string]any{
 		"serverUID": spec.ServerUID, "renewTime": spec.RenewTime, "appliedResourceVersion": spec.AppliedResourceVersion,
 		"ready": spec.Ready, "problem": spec.Problem, "version": spec.Version, "formats": spec.Formats, "keys": spec.Keys, "upstreams": spec.Upstreams, "rejected": spec.Rejected,
-		"keySetProblems": spec.KeySetProblems,
+		"keySetProblems": spec.KeySetProblems, "identityProviderProblems": spec.IdentityProviderProblems,
 	}
 	if err := c.patchOrCreate(ctx, replicaResource, patch, &internalv1alpha1.Replica{ObjectMeta: c.objectMeta(c.replicaOwner()), Spec: spec}); err != nil {
 		return err
@@ -173,6 +179,8 @@ func (c *Cluster) replicaSpec() internalv1alpha1.ReplicaSpec {
 		Upstreams:              state.Upstreams[:min(len(state.Upstreams), maxUpstreams)],
 		Rejected:               rejected,
 		KeySetProblems:         toKeySetProblems(state.KeySetProblems),
+
+		IdentityProviderProblems: toIdentityProviderProblems(state.IdentityProviderProblems),
 	}
 }
 
@@ -180,6 +188,14 @@ func toKeySetProblems(problems []KeySetProblem) []internalv1alpha1.KeySetProblem
 	var list []internalv1alpha1.KeySetProblem
 	for _, p := range problems[:min(len(problems), maxProblems)] {
 		list = append(list, internalv1alpha1.KeySetProblem{ClientUID: types.UID(p.ClientUID), Reason: p.Reason})
+	}
+	return list
+}
+
+func toIdentityProviderProblems(problems []IdentityProviderProblem) []internalv1alpha1.IdentityProviderProblem {
+	var list []internalv1alpha1.IdentityProviderProblem
+	for _, p := range problems[:min(len(problems), maxProblems)] {
+		list = append(list, internalv1alpha1.IdentityProviderProblem{ProviderUID: types.UID(p.ProviderUID), Reason: p.Reason, Address: p.Address})
 	}
 	return list
 }

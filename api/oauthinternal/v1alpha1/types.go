@@ -39,7 +39,7 @@ var schemeBuilder = runtime.NewSchemeBuilder(func(s *runtime.Scheme) error {
 const ServerUIDLabel = "internal.oauth-operator.dev/server-uid"
 
 // Space is a set of names in which each name has one owner.
-// +kubebuilder:validation:Enum=identity;username;scope;namespace
+// +kubebuilder:validation:Enum=identity;username;scope;namespace;identityprovider;realm
 type Space string
 
 const (
@@ -52,12 +52,17 @@ const (
 	SpaceScope Space = "scope"
 	// SpaceNamespace holds namespaces; each is owned by the Namespace of that name.
 	SpaceNamespace Space = "namespace"
+	// SpaceIdentityProvider holds the names of IdentityProviders.
+	SpaceIdentityProvider Space = "identityprovider"
+	// SpaceRealm holds the realms from which the subjects of their users are derived.
+	SpaceRealm Space = "realm"
 )
 
 // Owner is the object that owns the name of an Entry.
 type Owner struct {
-	// kind of the owner: AuthorizationServer, OAuthClient, OAuthUser, ResourceServer or Namespace.
-	// +kubebuilder:validation:Enum=AuthorizationServer;OAuthClient;OAuthUser;ResourceServer;Namespace
+	// kind of the owner: AuthorizationServer, OAuthClient, OAuthUser, ResourceServer, IdentityProvider
+	// or Namespace.
+	// +kubebuilder:validation:Enum=AuthorizationServer;OAuthClient;OAuthUser;ResourceServer;IdentityProvider;Namespace
 	Kind string `json:"kind"`
 	// namespace of the owner. Empty for a Namespace.
 	// +kubebuilder:validation:MaxLength=63
@@ -206,6 +211,32 @@ type ReplicaSpec struct {
 	// +listMapKey=clientUID
 	// +optional
 	KeySetProblems []KeySetProblem `json:"keySetProblems,omitempty"`
+	// identityProviderProblems are the identity providers at which users could not sign in when the
+	// process last asked them; at most 64 of them.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=map
+	// +listMapKey=providerUID
+	// +optional
+	IdentityProviderProblems []IdentityProviderProblem `json:"identityProviderProblems,omitempty"`
+}
+
+// IdentityProviderProblem is why users cannot sign in at an identity provider.
+type IdentityProviderProblem struct {
+	// providerUID is the UID of the IdentityProvider.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	ProviderUID types.UID `json:"providerUID"`
+	// reason is Unreachable, BadCertificate or BadAnswer; or ClientRefused, if the provider does not
+	// accept the credential.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason"`
+	// address is that of the provider, if it is not public and spec.fetch of the server does not list
+	// it. Empty if that is not the problem.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Address string `json:"address,omitempty"`
 }
 
 // KeySetProblem is why the key set at the jwksURI of a client could not be fetched.
