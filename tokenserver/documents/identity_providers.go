@@ -83,6 +83,7 @@ type LDAPProvider struct {
 type LDAPUsers struct {
 	BaseDN string `json:"baseDN"`
 	// Filter has $(username). AccountFilter is a second one that the entry must match, if it is set.
+	// Package ldapfilter has their grammar.
 	Filter        string   `json:"filter"`
 	AccountFilter string   `json:"accountFilter,omitempty"`
 	Attributes    []string `json:"attributes,omitempty"`
@@ -95,7 +96,7 @@ type LDAPGroups struct {
 	BaseDN string `json:"baseDN,omitempty"`
 	// OneLevel searches only the children of the base, instead of the whole subtree.
 	OneLevel bool `json:"oneLevel,omitempty"`
-	// Filter has $(dn), $(username) or $(attr.x), for an attribute x of the user's entry.
+	// Filter has $(dn) or $(attr.x), for an attribute x of the user's entry.
 	Filter string `json:"filter,omitempty"`
 	// NameAttribute is the attribute of a group's entry that is its name, or "dn".
 	NameAttribute string `json:"nameAttribute,omitempty"`
