@@ -88,7 +88,7 @@ func (p *parser) filter(depth int) (*node, error) {
 	if !p.skip("(") {
 		return nil, fmt.Errorf("needs an opening parenthesis before: %s", p.excerpt())
 	}
-	n := &node{}
+	var n *node
 	var err error
 	if p.at < len(p.text) && strings.IndexByte("&|!", p.text[p.at]) >= 0 {
 		n, err = p.filters(depth)
@@ -128,7 +128,7 @@ func (p *parser) filters(depth int) (*node, error) {
 	case len(n.children) == 0:
 		return nil, fmt.Errorf("has no filter behind %c", n.set)
 	case n.set == '!' && len(n.children) > 1:
-		return nil, errors.New("has more than one filter behind !")
+		return nil, errors.New("has behind ! more than one filter")
 	}
 	return n, nil
 }

@@ -95,7 +95,7 @@ func TestAFilterThatIsNotOneIsRefusedInOneLineThatNamesTheMistake(t *testing.T) 
 		"(&)":                              "has no filter behind &",
 		"(|)":                              "has no filter behind |",
 		"(!)":                              "has no filter behind !",
-		"(!(a=b)(c=d))":                    "more than one filter behind !",
+		"(!(a=b)(c=d))":                    "has behind ! more than one filter",
 		"(& (a=b))":                        `needs an opening parenthesis before: " (a=b))"`,
 		"(&(a=b)\n(c=d))":                  `needs an opening parenthesis before: "\n(c=d))"`,
 		"()":                               "has no attribute and =",
