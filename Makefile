@@ -11,6 +11,8 @@ BROWSER = $(shell { test -n "$$CI" || command -v chromium chromium-browser googl
 POSTGRES = $(shell { test -n "$$CI" || command -v initdb || ls -d /usr/lib/postgresql/*/bin; } >/dev/null 2>&1 && echo postgres)
 # And with those that have Apache's mod_auth_openidc as a client.
 APACHE = $(shell { test -n "$$CI" || test -e /usr/lib/apache2/modules/mod_auth_openidc.so; } && echo apache)
+# And with those that start OpenLDAP's slapd.
+LDAP = $(shell { test -n "$$CI" || test -x /usr/sbin/slapd; } && echo ldap)
 # Narrow `make test` and `make bench`: make test PKGS=./tokenserver/... ARGS='-run Code -v'
 PKGS ?= ./...
 ARGS ?=
@@ -51,7 +53,7 @@ run: bin/local/manager bin/local/tokenserver bin/local/kubectl-oauth bin/local/d
 .PHONY: test
 test: bin/local/dev ## Run all tests
 	@bin/local/dev controlplane
-	go test $(RACE) -tags=$(BROWSER),$(POSTGRES),$(APACHE) -timeout 30m $(ARGS) $(PKGS)
+	go test $(RACE) -tags=$(BROWSER),$(POSTGRES),$(APACHE),$(LDAP) -timeout 30m $(ARGS) $(PKGS)
 	$(if $(filter ./...,$(PKGS)),for module in gitops image release; do (cd hack/$$module && go test -count=1 ./...) || exit 1; done)
 
 .PHONY: cluster cluster-down
@@ -138,7 +140,7 @@ verify: generate ## Fail when anything generated, or a go.mod, is not as it woul
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters
-	$(GOLANGCI_LINT) run --build-tags=browser,postgres,apache,monitoring,e2e ./...
+	$(GOLANGCI_LINT) run --build-tags=browser,postgres,apache,ldap,monitoring,e2e ./...
 
 # To scan with a newer database: cd hack/tools/govulncheck && go get golang.org/x/vulndb@latest && go mod tidy
 .PHONY: vuln
