@@ -24,7 +24,7 @@ type Problem struct {
 }
 
 // Problems returns the providers that are away of those that are served, and forgets all others.
-// Providers are asked when somebody signs in, so one that was never asked is not away.
+// Providers are asked when a user signs in, so one that was never asked is not away.
 func (p *Providers) Problems(served []documents.IdentityProvider) []Problem {
 	byUID := make(map[string]*Provider, len(served))
 	var problems []Problem
@@ -56,7 +56,7 @@ func newProblem(uid string, err error) Problem {
 	return problem
 }
 
-// problem returns why nobody can sign in now; nil if that is not known.
+// problem returns why no user can sign in now; nil if that is not known.
 func (p *Provider) problem() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

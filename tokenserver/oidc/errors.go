@@ -41,7 +41,7 @@ func (e *Error) Unwrap() error { return e.err }
 
 func invalid(text string) error { return &Error{Invalid, errors.New(text)} }
 
-// errorCodes are the codes that errors of this package name. A provider, or whoever opens the
+// errorCodes are the codes that errors of this package name. A provider, or who opens the
 // callback, can send any others.
 var errorCodes = []string{
 	// RFC 6749 sections 4.1.2.1 and 5.2

@@ -106,7 +106,7 @@ func digestOf(document documents.IdentityProvider) (string, error) {
 }
 
 // rootsOf returns the certificates of a bundle; nil, which stands for the public roots, if there is
-// no bundle. One without certificates trusts nobody, and not the public roots.
+// no bundle. One without certificates trusts no server, and does not stand for the public roots.
 func rootsOf(bundle string) (*x509.CertPool, error) {
 	if bundle == "" {
 		return nil, nil
