@@ -65,7 +65,7 @@ func withKeys(s *corev1.Secret) { s.Labels = map[string]string{workload.KeysLabe
 func retainedFor(c *v1alpha1.OAuthClient) func(*corev1.Secret) {
 	return func(s *corev1.Secret) {
 		s.Labels = map[string]string{workload.ManagedByLabel: workload.ManagedBy}
-		s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: c.Name, retainedAnnotation: adopterValue(c)}
+		s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: c.Name, compile.RetainedAnnotation: adopterValue(c)}
 	}
 }
 
@@ -96,7 +96,7 @@ func TestTheAdmissionPolicyLetsTheManagerWriteOnlyItsOwnSecrets(t *testing.T) {
 		"retained-unmarked":       func(s *corev1.Secret) { retained(s); delete(s.Annotations, v1alpha1.AdoptAnnotation) },
 		"retained-for-another":    func(s *corev1.Secret) { retained(s); s.Annotations[v1alpha1.AdoptAnnotation] = "another" },
 		"retained-unlabelled":     func(s *corev1.Secret) { retained(s); s.Labels = nil },
-		"retained-by-none":        func(s *corev1.Secret) { retained(s); delete(s.Annotations, retainedAnnotation) },
+		"retained-by-none":        func(s *corev1.Secret) { retained(s); delete(s.Annotations, compile.RetainedAnnotation) },
 		"x-tokenserver-upstreams": retained,
 	} {
 		if err := bound.Create(t.Context(), secretNamed(namespace, name, change)); !isRefused(err) {

@@ -11,7 +11,6 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
-	"github.com/oauth-operator/oauth-operator/tokenserver/jwks"
 )
 
 // resolveKeys puts the public keys of a client that signs its assertions into its document, and
@@ -42,11 +41,8 @@ func (r *clientReconciler) readKeySource(ctx context.Context, s *clientPass) err
 			s.document.JWKS, s.document.JWKSSource = stored.JWKS, stored.JWKSSource
 		}
 	}
-	ref := *s.client.Spec.JWKSSecretRef
-	known := parseSecretVersion(s.document.JWKSSource)
-	source, value, problem, err := r.readSecretKey(ctx, secretRead{
-		namespace: s.client.Namespace, ref: ref, field: "spec.jwksSecretRef", detail: ref.Key, known: known,
-	})
+	key, known := compile.JWKSSecretKey(s.client), parseSecretVersion(s.document.JWKSSource)
+	source, value, problem, err := r.readSecretKey(ctx, *key, key.Ref.Key, known)
 	switch {
 	case err != nil:
 		return err
@@ -54,37 +50,15 @@ func (r *clientReconciler) readKeySource(ctx context.Context, s *clientPass) err
 		s.keys = problem
 		return nil
 	case source != known:
-		keys, err := publicKeys(value)
-		if err != nil {
-			s.keys = falseCondition(v1alpha1.ReasonInvalid, "spec.jwksSecretRef: the value of key %q in Secret %q: %s", ref.Key, ref.Name, err.Error())
+		keys, problem := key.PublicKeys(value)
+		if problem.IsSet() {
+			s.keys = problemCondition(problem)
 			return nil
 		}
 		s.document.JWKS, s.document.JWKSSource = keys, source.String()
 	}
-	s.keys = trueCondition(v1alpha1.ReasonKeysReady, fmt.Sprintf("the public part of the keys in Secret %q is in force", ref.Name))
+	s.keys = trueCondition(v1alpha1.ReasonKeysReady, fmt.Sprintf("the public part of the keys in Secret %q is in force", key.Ref.Name))
 	return nil
-}
-
-// publicKeys returns the public part of the keys in a Secret. Errors do not quote the value.
-func publicKeys(value []byte) ([]documents.JWK, error) {
-	keys, err := jwks.PublicPart(value)
-	if err != nil {
-		return nil, err
-	}
-	if len(keys) > compile.MaxClientKeys {
-		return nil, fmt.Errorf("there are more than %d keys", compile.MaxClientKeys)
-	}
-	byID := map[string]int{}
-	for _, k := range keys {
-		byID[k.KeyID]++
-		switch {
-		case k.KeyID != "" && byID[k.KeyID] > 1:
-			return nil, fmt.Errorf("two keys have the kid %q: give each key a kid of its own", k.KeyID)
-		case byID[""] > jwks.MaxVerifications:
-			return nil, fmt.Errorf("more than %d keys have no kid: use a JWK Set, in which each has one", jwks.MaxVerifications)
-		}
-	}
-	return keys, nil
 }
 
 // keySetCondition says that token servers cannot fetch the keys at spec.jwksURI; not set if none of

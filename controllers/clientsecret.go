@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -50,13 +49,9 @@ func (r *clientReconciler) observeSecret(ctx context.Context, s *clientPass) (st
 	if state.target, state.targetProblem, err = r.findTarget(ctx, s); err != nil {
 		return state, err
 	}
-	if s.client.Spec.Secret != nil && s.client.Spec.Secret.Source == v1alpha1.SecretFromSecret {
-		state.fromSecret = s.client.Spec.Secret.FromSecret
+	if state.fromSecret = compile.FromSecretKey(s.client); state.fromSecret != nil {
 		var value []byte
-		state.source, value, state.sourceProblem, err = r.readSecretKey(ctx, secretRead{
-			namespace: s.client.Namespace, ref: *state.fromSecret, field: "spec.secret.fromSecret", detail: state.fromSecret.Key,
-			known: state.knownSource(), forbidden: findTypeProblem,
-		})
+		state.source, value, state.sourceProblem, err = r.readSecretKey(ctx, *state.fromSecret, state.fromSecret.Ref.Key, state.knownSource())
 		state.sourceValue = string(value)
 		return state, err
 	}
@@ -148,17 +143,6 @@ func (r *clientReconciler) scheduleNext(s *clientPass, plan credentialPlan) {
 	for _, credential := range used {
 		r.recordStillUsed(s.client, credential)
 	}
-}
-
-// findTypeProblem returns why a Secret must not be a client's secret by its type, as a predicate of
-// the Secret with advice, or "" if it may. A target may copy what is read to where others can read
-// it, and the author of an OAuthClient need not be permitted to read every Secret.
-func findTypeProblem(secret *corev1.Secret) string {
-	if strings.HasPrefix(string(secret.Type), "kubernetes.io/") && secret.Type != corev1.SecretTypeBasicAuth ||
-		secret.Type == corev1.SecretTypeBootstrapToken {
-		return fmt.Sprintf("is of the type %s: name one that was made for this client", secret.Type)
-	}
-	return ""
 }
 
 // newChangedError returns the error of an object that has changed since its metadata were read from

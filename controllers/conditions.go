@@ -12,6 +12,7 @@ import (
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 )
 
 // condition is what a condition of an object says. The zero condition is not set: no step has
@@ -41,6 +42,16 @@ func invalidCondition(format string, args ...any) condition {
 	c := falseCondition(v1alpha1.ReasonInvalid, format, args...)
 	c.stalled = true
 	return c
+}
+
+func problemCondition(p compile.Problem) condition {
+	switch p.Reason {
+	case "":
+		return condition{}
+	case v1alpha1.ReasonPending:
+		return pendingCondition("%s", p.Message)
+	}
+	return falseCondition(p.Reason, "%s", p.Message)
 }
 
 func (c condition) isTrue() bool { return c.status == metav1.ConditionTrue }

@@ -100,7 +100,7 @@ func (r *clientReconciler) ensureConfigMap(ctx context.Context, s *clientPass, s
 		}
 		return condition{}, err
 	}
-	owner := oauthClientOf(m)
+	owner := compile.OAuthClientOf(m)
 	isOwn := owner != nil && owner.UID == s.client.UID
 	if !isOwn {
 		if problem, err := r.findAdoptionProblem(ctx, s.client, m); err != nil || problem.isSet() {
@@ -178,7 +178,7 @@ func newConfigMap(c *v1alpha1.OAuthClient, spec *v1alpha1.ConfigMapTarget, data 
 // with the client.
 func disown(m *corev1.ConfigMap, c *v1alpha1.OAuthClient) {
 	m.OwnerReferences, m.Labels = nil, nil
-	m.Annotations[adoptedAnnotation] = adopterValue(c)
+	m.Annotations[compile.AdoptedAnnotation] = adopterValue(c)
 }
 
 // holds reports whether a ConfigMap has all that is to be applied to it, and is not superseded.

@@ -167,7 +167,7 @@ func TestAConfigMapThatIsNotOursIsLeftAloneUnlessItIsMarked(t *testing.T) {
 	if env.get(m); m.Data["mine"] != "x" || m.Data["issuer"] != env.server.Spec.Issuer || len(m.OwnerReferences) > 0 || m.Annotations[v1alpha1.AdoptAnnotation] != "" {
 		t.Errorf("data %v, owners %v, annotations %v", m.Data, m.OwnerReferences, m.Annotations)
 	}
-	if what := describeOperatorSecret(m); what == "" {
+	if what := compile.DescribeOperatorSecret(m); what == "" {
 		t.Error("it could be a source")
 	}
 	env.deleteObject(c)

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 )
 
 // readConfigMapKey reads a key of a ConfigMap. It looks up the metadata in the cache, and returns no
@@ -19,7 +20,7 @@ func (op *operator) readConfigMapKey(
 	key, m, found := client.ObjectKey{Namespace: namespace, Name: ref.Name}, configMapMetadata(), corev1.ConfigMap{}
 	err = op.Get(ctx, key, m)
 	if err == nil {
-		if own := describeOperatorSecret(m); own != "" {
+		if own := compile.DescribeOperatorSecret(m); own != "" {
 			return secretVersion{}, "", falseCondition(v1alpha1.ReasonInvalid, "%s: ConfigMap %q %s: name one that was made for this", field, ref.Name, own), nil
 		}
 		if version = versionOf(m, ref.Key); version == known {

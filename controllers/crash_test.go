@@ -91,7 +91,7 @@ func (env *testEnv) mountedSecrets(when string, c *v1alpha1.OAuthClient) (values
 		env.t.Fatal(err)
 	}
 	for _, s := range secrets.Items {
-		owner, value := oauthClientOf(&s), string(s.Data["client_secret"])
+		owner, value := compile.OAuthClientOf(&s), string(s.Data["client_secret"])
 		if owner == nil || owner.UID != c.UID || value == "" || s.Annotations[supersededAnnotation] != "" {
 			continue
 		}

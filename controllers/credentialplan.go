@@ -34,7 +34,7 @@ type secretState struct {
 	pending  string // generated in an earlier pass, and in no Secret yet
 
 	// Of a client with spec.secret.fromSecret, which is nil for others:
-	fromSecret    *v1alpha1.SecretKeyReference
+	fromSecret    *compile.SecretKey
 	source        secretVersion // of that Secret
 	sourceValue   string        // empty if source is the known one
 	sourceProblem condition     // why the Secret cannot be used, if so
@@ -159,14 +159,14 @@ func (state secretState) planFromSecret(now time.Time, random io.Reader) (creden
 	if state.sourceProblem.isSet() {
 		return state.planNothing(state.sourceProblem), nil
 	}
-	ref := state.fromSecret
+	ref := state.fromSecret.Ref
 	active := findByState(state.credentials, documents.CredentialActive)
 	isKnown := state.source == state.knownSource()
 	known := findBySecret(state.credentials, state.sourceValue)
 	var cause rotationCause
 	if !isKnown {
-		if reason, problem := findSecretProblem(state.sourceValue); problem != "" {
-			return state.planNothing(falseCondition(reason, "spec.secret.fromSecret: the value of key %q in Secret %q %s", ref.Key, ref.Name, problem)), nil
+		if problem := state.fromSecret.CheckClientSecret(state.sourceValue); problem.IsSet() {
+			return state.planNothing(problemCondition(problem)), nil
 		}
 		if state.isRevokedSecret(state.sourceValue) {
 			return state.planNothing(falseCondition(v1alpha1.ReasonRevokedSecret,
@@ -297,16 +297,16 @@ func (state secretState) findReusableSecret(hadCredentials bool) (secret string,
 	case state.target.isOwn && hadCredentials || value == "":
 		return "", condition{}
 	}
-	switch reason, text := findSecretProblem(value); {
+	switch problem := compile.AdoptedSecretProblem(state.target.spec.Name, value); {
 	case state.isRevokedSecret(value) && !state.target.isOwn:
 		return "", falseCondition(v1alpha1.ReasonRevokedSecret,
 			"Secret %q: the value of key %q was revoked: remove the key, and the client gets a new secret", state.target.spec.Name, compile.SecretKeyClientSecret)
-	case text == "" && !state.isRevokedSecret(value):
+	case !problem.IsSet() && !state.isRevokedSecret(value):
 		return value, condition{}
 	case state.target.isOwn:
 		return "", condition{}
 	default:
-		return "", falseCondition(reason, "Secret %q: the value of key %q %s", state.target.spec.Name, compile.SecretKeyClientSecret, text)
+		return "", problemCondition(problem)
 	}
 }
 

@@ -54,7 +54,7 @@ var (
 	pendingB    = credentialFor(secretB, documents.CredentialPending, "")
 	taken       = falseCondition(v1alpha1.ReasonSecretExists, "taken")
 	missing     = falseCondition(v1alpha1.ReasonSecretNotFound, "missing")
-	sourceRef   = &v1alpha1.SecretKeyReference{Name: "source", Key: "key"}
+	sourceRef   = &compile.SecretKey{Ref: v1alpha1.SecretKeyReference{Name: "source", Key: "key"}, Field: "spec.secret.fromSecret"}
 	readVersion = secretVersion{uid: "src", resourceVersion: "3", detail: "key"}
 )
 

@@ -10,20 +10,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // secretPrefix lets secret scanners recognize a generated client secret. It and base64url have only
 // characters that need no encoding in HTTP Basic.
 const secretPrefix = "oauthop_"
-
-// Bounds of the length of a client secret that the operator did not generate. A shorter one is
-// refused: it is stored under a fast hash, which is right for random values only.
-const (
-	minSecretLength = 32
-	maxSecretLength = 1024
-)
 
 // newClientSecret returns a client secret of 256 random bits.
 func newClientSecret(random io.Reader) (string, error) {
@@ -103,24 +95,4 @@ func activate(credentials []documents.Credential, id string, source credentialSo
 		}
 	}
 	return slices.Concat(active, replaced, retiring)
-}
-
-// findSecretProblem returns what is wrong with a client secret that the operator did not generate,
-// as a predicate of the value, and the reason for the condition; both empty if nothing is. RFC 6749
-// appendix A.2: client_secret = *VSCHAR.
-func findSecretProblem(value string) (reason, problem string) {
-	if len(value) < minSecretLength {
-		return v1alpha1.ReasonWeakSecret,
-			fmt.Sprintf("is shorter than %d characters: use a random value, such as of openssl rand -hex 32", minSecretLength)
-	}
-	if len(value) > maxSecretLength {
-		return v1alpha1.ReasonInvalid, fmt.Sprintf("is longer than %d characters: use a shorter one", maxSecretLength)
-	}
-	for i := range len(value) {
-		if value[i] < 0x20 || value[i] > 0x7e {
-			return v1alpha1.ReasonInvalid,
-				"has characters other than printable ASCII: remove them; it may be a line break at its end (use echo -n)"
-		}
-	}
-	return "", ""
 }

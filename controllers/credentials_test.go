@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
@@ -34,7 +35,7 @@ func TestAGeneratedSecretHas256RandomBitsAndNoCharacterThatNeedsEncoding(t *test
 		if err != nil || seen[secret] {
 			t.Fatalf("twice the same, or %v", err)
 		}
-		if reason, problem := findSecretProblem(secret); reason != "" || problem != "" {
+		if reason, problem := compile.FindSecretProblem(secret); reason != "" || problem != "" {
 			t.Errorf("a secret that would be refused: %s", problem)
 		}
 		seen[secret] = true
@@ -171,7 +172,7 @@ func TestASecretOfSomebodyElseIsRefusedIfItIsWeakOrNoClientSecret(t *testing.T) 
 		"\t" + random:              {v1alpha1.ReasonInvalid, "other than printable ASCII"},
 		random + "\xff" + "\u2028": {v1alpha1.ReasonInvalid, "other than printable ASCII"},
 	} {
-		reason, problem := findSecretProblem(value)
+		reason, problem := compile.FindSecretProblem(value)
 		if reason != want.reason || (problem == "") != (want.problem == "") || !strings.Contains(problem, want.problem) {
 			t.Errorf("%q: reason %q, %q", value, reason, problem)
 		}

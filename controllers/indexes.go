@@ -186,7 +186,7 @@ func otherIndexes() []index {
 
 // uidOfClient returns the UID of the OAuthClient to which a Secret or ConfigMap belongs, if any.
 func uidOfClient(m *metav1.PartialObjectMetadata) []string {
-	if owner := oauthClientOf(m); owner != nil {
+	if owner := compile.OAuthClientOf(m); owner != nil {
 		return []string{string(owner.UID)}
 	}
 	return nil

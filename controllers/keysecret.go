@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/keyring"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -111,11 +112,11 @@ func newKeySecretState(secret metav1.Object) (keySecretState, error) {
 // object that would delete it or write into it, such as an OAuthClient that existed before.
 func findKeySecretProblem(m metav1.Object) string {
 	hasKeys := m.GetAnnotations()[ringAnnotation] != "" || m.GetLabels()[workload.KeysLabel] != ""
-	isOwned := len(m.GetOwnerReferences()) > 0 || adopterOf(m) != nil
+	isOwned := len(m.GetOwnerReferences()) > 0 || compile.AdopterOf(m) != nil
 	switch {
 	case hasKeys && isOwned:
 		return "holds the keys and is owned by another object, with which it would be deleted: keep the Secret, and remove its metadata.ownerReferences and its annotation " +
-			adoptedAnnotation
+			compile.AdoptedAnnotation
 	case isOwned || !hasKeys:
 		return "has the name of the key Secret, and was not made by the operator or is owned by another object: remove it"
 	}

@@ -150,7 +150,7 @@ func TestARetainedSecretOutlivesTheClientAndIsTakenUpByTheNext(t *testing.T) {
 	// One that does not retain it owns it like any that the manager made.
 	c = env.readyClient(named("phoenix"), withTarget("kept"))
 	s = env.secretOf(c)
-	if string(s.Data["client_secret"]) != value || metav1.GetControllerOf(s) == nil || s.Annotations[v1alpha1.AdoptAnnotation] != "" || s.Annotations[retainedAnnotation] != "" {
+	if string(s.Data["client_secret"]) != value || metav1.GetControllerOf(s) == nil || s.Annotations[v1alpha1.AdoptAnnotation] != "" || s.Annotations[compile.RetainedAnnotation] != "" {
 		t.Errorf("the same value: %v, owners %v, annotations %v", string(s.Data["client_secret"]) == value, s.OwnerReferences, s.Annotations)
 	}
 	env.deleteObject(c)
@@ -165,12 +165,12 @@ func TestTheDeletionPolicyOfARunningClientCanBeChanged(t *testing.T) {
 		updateObject(env, c, withPolicy(v1alpha1.DeletionPolicyRetain))
 		eventually.True(t, "the Secret is the client's no more than a user's", func() bool {
 			s := env.secretOf(c)
-			return len(s.OwnerReferences) == 0 && s.Annotations[v1alpha1.AdoptAnnotation] == c.Name && s.Annotations[retainedAnnotation] == adopterValue(c)
+			return len(s.OwnerReferences) == 0 && s.Annotations[v1alpha1.AdoptAnnotation] == c.Name && s.Annotations[compile.RetainedAnnotation] == adopterValue(c)
 		})
 		updateObject(env, c, withPolicy(v1alpha1.DeletionPolicyDelete))
 		eventually.True(t, "it goes with the client again", func() bool {
 			s := env.secretOf(c)
-			return metav1.IsControlledBy(s, c) && s.Annotations[v1alpha1.AdoptAnnotation] == "" && s.Annotations[retainedAnnotation] == ""
+			return metav1.IsControlledBy(s, c) && s.Annotations[v1alpha1.AdoptAnnotation] == "" && s.Annotations[compile.RetainedAnnotation] == ""
 		})
 	}
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,19 +24,6 @@ import (
 // contentAnnotation on a client's Secret is a hash of all that the manager writes into it except
 // the client secret, so that the cached metadata show whether it has to be written.
 const contentAnnotation = "internal.oauth-operator.dev/content"
-
-// Suffixes of the names of Secrets that belong to AuthorizationServers. The API server refuses them
-// as targets too. suffixUpstreams is reserved for credentials of upstream identity providers; no
-// such Secret is made here.
-const (
-	suffixKeys      = "-tokenserver-keys"
-	suffixUpstreams = "-tokenserver-upstreams"
-)
-
-// isReservedName reports whether only the Secret of an AuthorizationServer may have a name.
-func isReservedName(name string) bool {
-	return strings.HasSuffix(name, suffixKeys) || strings.HasSuffix(name, suffixUpstreams)
-}
 
 // secretTarget is the Secret that a workload mounts: as it should be, and as it is.
 type secretTarget struct {
@@ -94,9 +80,9 @@ func (r *clientReconciler) findTarget(ctx context.Context, s *clientPass) (targe
 	if spec == nil {
 		return nil, condition{}, nil
 	}
-	if isReservedName(string(spec.Name)) {
+	if compile.IsReservedName(string(spec.Name)) {
 		return nil, invalidCondition("spec.secret.target.name: Secrets whose names end with %s or %s belong to AuthorizationServers: choose another name",
-			suffixKeys, suffixUpstreams), nil
+			compile.SuffixKeys, compile.SuffixUpstreams), nil
 	}
 	target, problem = newSecretTarget(s, spec)
 	if problem.isSet() {
@@ -111,7 +97,7 @@ func (r *clientReconciler) findTarget(ctx context.Context, s *clientPass) (targe
 		return nil, condition{}, err
 	}
 	target.metadata = metadata
-	owner := oauthClientOf(metadata)
+	owner := compile.OAuthClientOf(metadata)
 	target.isOwn = owner != nil && owner.UID == s.client.UID
 	target.isAdopted = !isRetained(metadata) && (!target.isOwn || metav1.GetControllerOfNoCopy(metadata) == nil)
 	if target.isOwn {
@@ -169,10 +155,10 @@ func (t *secretTarget) newSecret(c *v1alpha1.OAuthClient, value string) (*corev1
 	}
 	switch {
 	case t.isAdopted:
-		annotations[adoptedAnnotation] = adopterValue(c)
+		annotations[compile.AdoptedAnnotation] = adopterValue(c)
 		return secret, nil
 	case t.content.isRetained:
-		annotations[retainedAnnotation] = adopterValue(c)
+		annotations[compile.RetainedAnnotation] = adopterValue(c)
 	default:
 		secret.OwnerReferences = []metav1.OwnerReference{controllerReference(c)}
 	}

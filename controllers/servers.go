@@ -276,7 +276,7 @@ func (r *serverReconciler) resolveTLS(ctx context.Context, s *serverPass) error 
 		s.resolved = falseCondition(v1alpha1.ReasonSecretNotFound, "spec.tls.secretName: there is no Secret %q in namespace %q", name, s.server.Namespace)
 		return nil
 	}
-	if own := describeOperatorSecret(metadata); err == nil && own != "" {
+	if own := compile.DescribeOperatorSecret(metadata); err == nil && own != "" {
 		s.resolved = falseCondition(v1alpha1.ReasonInvalid, "spec.tls.secretName: Secret %q %s: name one that was made for this", name, own)
 	}
 	return err
@@ -292,9 +292,8 @@ func (r *serverReconciler) resolveStorage(ctx context.Context, s *serverPass) er
 	name := client.ObjectKeyFromObject(s.server)
 	known, _ := r.dsnSources.Load(name)
 	source, _ := known.(secretVersion)
-	source, _, refusal, err := r.readSecretKey(ctx, secretRead{
-		namespace: s.server.Namespace, ref: *ref, field: "spec.storage.postgreSQL.secretRef", detail: ref.Key, known: source,
-	})
+	source, _, refusal, err := r.readSecretKey(ctx,
+		compile.SecretKey{Namespace: s.server.Namespace, Ref: *ref, Field: "spec.storage.postgreSQL.secretRef"}, ref.Key, source)
 	switch {
 	case err != nil:
 		return err

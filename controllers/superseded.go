@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 )
 
 // supersededAnnotation on a Secret or ConfigMap of a client says since when the client has another
@@ -31,7 +32,7 @@ func (r *clientReconciler) removeSuperseded(
 	}
 	for i := range objects {
 		m := &objects[i]
-		if slices.Contains(inUse, m.Name) || metav1.GetControllerOfNoCopy(m) == nil || isReservedName(m.Name) {
+		if slices.Contains(inUse, m.Name) || metav1.GetControllerOfNoCopy(m) == nil || compile.IsReservedName(m.Name) {
 			continue
 		}
 		if overlap > 0 {

@@ -124,11 +124,11 @@ func (r *userReconciler) ensurePassword(ctx context.Context, s *userPass) error 
 	if ref == nil {
 		return r.removePassword(s)
 	}
-	read := secretRead{namespace: s.user.Namespace, ref: *ref, field: "spec.passwordSecretRef", detail: "password:" + ref.Key, known: parseSecretVersion(s.document.PasswordSource)}
+	key, detail, known := compile.SecretKey{Namespace: s.user.Namespace, Ref: *ref, Field: "spec.passwordSecretRef"}, "password:"+ref.Key, parseSecretVersion(s.document.PasswordSource)
 	if ref == s.user.Spec.PasswordHashSecretRef { // the same key of the same Secret may have been read as a password before
-		read.field, read.detail = "spec.passwordHashSecretRef", "hash:"+ref.Key
+		key.Field, detail = "spec.passwordHashSecretRef", "hash:"+ref.Key
 	}
-	source, value, refusal, err := r.readSecretKey(ctx, read)
+	source, value, refusal, err := r.readSecretKey(ctx, key, detail, known)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (r *userReconciler) ensurePassword(ctx context.Context, s *userPass) error 
 	case refusal.isSet():
 		s.credentials = refusal
 		return nil
-	case source == read.known:
+	case source == known:
 		s.credentials = passwordReadyCondition(s.user)
 		return nil
 	}

@@ -106,6 +106,9 @@ func (g *gatherer) gather(ctx context.Context, found foundClient, query explain.
 		if err := g.readClientIDOwner(ctx, &o); err != nil {
 			return o, err
 		}
+		if err := g.readNamed(ctx, &o); err != nil {
+			return o, err
+		}
 	}
 	if err := g.readResourceServers(ctx, &o, query); err != nil {
 		return o, err

@@ -33,7 +33,7 @@ import (
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // the ways to authenticate that a kubeconfig may name
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/oauth-operator/oauth-operator/cmd/kubectl-oauth/issuer"
+	"github.com/oauth-operator/oauth-operator/cmd/kubectl-oauth/terminal"
 	"github.com/oauth-operator/oauth-operator/version"
 )
 
@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 func printable(err error) string {
 	lines := strings.Split(err.Error(), "\n")
 	for i, line := range lines {
-		lines[i] = issuer.Printable(line)
+		lines[i] = terminal.Printable(line)
 	}
 	return strings.Join(lines, "\n")
 }

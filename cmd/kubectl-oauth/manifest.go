@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,8 @@ type manifest struct {
 	servers         []*v1alpha1.AuthorizationServer
 	resourceServers []v1alpha1.ResourceServer
 	namespaces      map[string]map[string]string // their labels
+	secrets         []*corev1.Secret
+	configMaps      []*corev1.ConfigMap
 }
 
 // readManifest reads a file if one is given. Objects without a namespace are in the caller's.
@@ -69,17 +72,11 @@ func (m *manifest) add(document []byte, namespace string) error {
 	if err := yaml.Unmarshal(document, &meta); err != nil {
 		return err
 	}
-	if meta.APIVersion == "v1" && meta.Kind == "Namespace" {
-		var n corev1.Namespace
-		if err := yaml.UnmarshalStrict(document, &n); err != nil {
-			return err
-		}
-		// The label that the API server sets.
-		m.namespaces[n.Name] = map[string]string{corev1.LabelMetadataName: n.Name}
-		maps.Copy(m.namespaces[n.Name], n.Labels)
-		return nil
-	}
-	if meta.APIVersion != v1alpha1.GroupVersion.String() {
+	switch meta.APIVersion {
+	case "v1":
+		return m.addCore(meta.Kind, document, namespace)
+	case v1alpha1.GroupVersion.String():
+	default:
 		return nil
 	}
 	switch meta.Kind {
@@ -96,6 +93,38 @@ func (m *manifest) add(document []byte, namespace string) error {
 		err := decode(document, &rs, namespace)
 		m.resourceServers = append(m.resourceServers, rs)
 		return err
+	}
+	return nil
+}
+
+// addCore adds an object of Kubernetes.
+func (m *manifest) addCore(kind string, document []byte, namespace string) error {
+	switch kind {
+	case "Namespace":
+		var n corev1.Namespace
+		if err := yaml.UnmarshalStrict(document, &n); err != nil {
+			return err
+		}
+		// The label that the API server sets.
+		m.namespaces[n.Name] = map[string]string{corev1.LabelMetadataName: n.Name}
+		maps.Copy(m.namespaces[n.Name], n.Labels)
+	case "Secret":
+		s := &corev1.Secret{Data: map[string][]byte{}}
+		if err := yaml.UnmarshalStrict(document, s); err != nil {
+			return err
+		}
+		for key, text := range s.StringData { // as the API server does
+			s.Data[key] = []byte(text)
+		}
+		s.Namespace = cmp.Or(s.Namespace, namespace)
+		m.secrets = append(m.secrets, s)
+	case "ConfigMap":
+		c := &corev1.ConfigMap{}
+		if err := yaml.UnmarshalStrict(document, c); err != nil {
+			return err
+		}
+		c.Namespace = cmp.Or(c.Namespace, namespace)
+		m.configMaps = append(m.configMaps, c)
 	}
 	return nil
 }

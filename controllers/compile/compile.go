@@ -12,6 +12,9 @@
 //	user.go            OAuthUser -> user/v1; bounds of claims
 //	resourceserver.go  ResourceServer -> resourceserver/v1
 //	entry.go           documents -> Entries: their names and owners
+//	secretkey.go       keys of Secrets that objects name, and what they must hold
+//	ownership.go       to which object a Secret or a ConfigMap belongs
+//	problem.go         why an object cannot be used, as in a condition
 //	names.go           the names that an object asks for, and those its status says it had
 //
 // Documents have the documented defaults written out, so that a reader of them needs to know none.

@@ -28,3 +28,25 @@ func ClientKeys(c *v1alpha1.OAuthClient) (keys []documents.JWK, findings Finding
 	}
 	return keys, findings
 }
+
+// publicKeys returns the public part of the keys in a Secret. Errors do not quote the value.
+func publicKeys(value []byte) ([]documents.JWK, error) {
+	keys, err := jwks.PublicPart(value)
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) > MaxClientKeys {
+		return nil, fmt.Errorf("there are more than %d keys", MaxClientKeys)
+	}
+	byID := map[string]int{}
+	for _, k := range keys {
+		byID[k.KeyID]++
+		switch {
+		case k.KeyID != "" && byID[k.KeyID] > 1:
+			return nil, fmt.Errorf("two keys have the kid %q: give each key a kid of its own", k.KeyID)
+		case byID[""] > jwks.MaxVerifications:
+			return nil, fmt.Errorf("more than %d keys have no kid: use a JWK Set, in which each has one", jwks.MaxVerifications)
+		}
+	}
+	return keys, nil
+}

@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 )
 
 // ClusterRole is the static ClusterRole that every token server has in the namespace of its AuthorizationServer. The manager may bind this
@@ -25,8 +26,8 @@ const ClusterRole = "oauth-operator-tokenserver"
 
 // ManagedByLabel and ManagedBy mark every object that the manager makes, so that it needs to watch no others of their kind.
 const (
-	ManagedByLabel = "app.kubernetes.io/managed-by"
-	ManagedBy      = "oauth-operator"
+	ManagedByLabel = compile.ManagedByLabel
+	ManagedBy      = compile.ManagedBy
 )
 
 // KeysLabel is on the Secret that holds a server's keys, with the name of the server. Nothing owns that Secret, so it has no label of

@@ -30,7 +30,7 @@ func (e *explanation) checkAcceptance() Outcome {
 	e.decision, e.answer.Rule = decision, decision.Rule
 	if !decision.Accepted {
 		for _, denial := range decision.Denials {
-			e.refuse(Reason{Object: e.answer.Server, Field: deniedBy(denial), Message: denial.Message})
+			e.refuse(e.deniedBy(denial))
 		}
 		return No
 	}
@@ -46,25 +46,18 @@ func (e *explanation) checkAcceptance() Outcome {
 	return e.refuse(e.conditionReason(*accepted))
 }
 
-// deniedBy returns the path of the field of the server that a denial is about. What no rule can
-// allow is a matter of what the server has.
-func deniedBy(d policy.Denial) string {
-	switch {
-	case d.Rule != "":
-	case strings.HasPrefix(d.Message, "workloadIdentities"):
-		return "spec.workloadIssuers"
-	case strings.HasPrefix(d.Message, "idTokenSignedResponseAlg"):
-		return "spec.signing.algorithms"
+// deniedBy returns the reason of a denial: the field of the server that does not allow it, or the
+// field of the client if nothing in the server can.
+func (e *explanation) deniedBy(d policy.Denial) Reason {
+	if d.ServerField == "" {
+		field, message, _ := strings.Cut(d.Message, ": ")
+		return e.clientReason("spec."+field, message)
 	}
-	return ruleField(d.Rule)
-}
-
-// ruleField returns the path of a rule, or of all rules without a name.
-func ruleField(name string) string {
-	if name == "" {
-		return "spec.allowedClients"
+	field := "spec." + d.ServerField
+	if d.Rule != "" {
+		field += "[" + d.Rule + "]"
 	}
-	return "spec.allowedClients[" + name + "]"
+	return Reason{Object: e.answer.Server, Field: field, Message: d.Message}
 }
 
 // canEvaluate reports whether all that the rules of the server look at is known.
@@ -101,11 +94,14 @@ func (e *explanation) checkOperation() Outcome {
 			e.answer.Reasons = append(e.answer.Reasons, e.clientReason("spec", "the API server has not checked the manifest, and may refuse it: "+e.Unchecked))
 			outcome = outcome.and(Unknown)
 		}
-		return outcome
+		return outcome.and(e.checkNamed())
 	}
 	accepted := e.condition(v1alpha1.ConditionAccepted)
 	if accepted != nil && accepted.Status != metav1.ConditionTrue {
-		return outcome // the other conditions wait for it, and say so
+		if c := e.condition(v1alpha1.ConditionCredentialsReady); c != nil && c.Status == metav1.ConditionFalse {
+			outcome = e.refuse(e.conditionReason(*c))
+		}
+		return outcome // what is Unknown waits for it, and says so
 	}
 	outcome = outcome.and(e.byCondition(v1alpha1.ConditionCredentialsReady))
 	programmed := e.byCondition(v1alpha1.ConditionProgrammed)

@@ -72,7 +72,7 @@ func (e *explanation) legacyUntilField() (object, field string) {
 	if e.answer.Rule == "" {
 		return e.clientName(), "status.legacyUntil"
 	}
-	return e.answer.Server, ruleField(e.answer.Rule) + ".legacyUntil"
+	return e.answer.Server, "spec.allowedClients[" + e.answer.Rule + "].legacyUntil"
 }
 
 // hasEnded reports whether legacyUntil has ended a grant type, and with it the refresh tokens that

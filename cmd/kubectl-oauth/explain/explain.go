@@ -6,6 +6,7 @@
 //	explain.go     Explain, and the answer
 //	acceptance.go  whether the server accepts the client
 //	scopes.go      which scopes it may have
+//	named.go       the Secrets and the ConfigMap that it names
 //	served.go      the registry of a token server that has these objects
 //	ends.go        what will end soon
 //	text.go        the answer for people
@@ -19,8 +20,10 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
@@ -48,6 +51,13 @@ type Objects struct {
 	// are no others.
 	ResourceServers    []v1alpha1.ResourceServer
 	AllResourceServers bool
+	// Secrets and ConfigMaps are those that a client which is not applied names, by their names: nil
+	// if there is none. What is not in them is not known. LivingClients are the OAuthClients that may
+	// exist of those to which they belong. The conditions of a client that is applied say what is
+	// wrong with them.
+	Secrets       map[string]*corev1.Secret
+	ConfigMaps    map[string]*corev1.ConfigMap
+	LivingClients map[types.UID]bool
 	// Now is the time of the answer.
 	Now time.Time
 }
@@ -165,7 +175,9 @@ func Explain(o Objects, q Query) Answer {
 	for _, grant := range e.grantTypes() {
 		e.answer.GrantTypes = append(e.answer.GrantTypes, e.checkGrantType(grant, outcome))
 	}
-	e.answer.EndsSoon = e.endsSoon()
+	if outcome != No {
+		e.answer.EndsSoon = e.endsSoon()
+	}
 	for _, g := range e.answer.GrantTypes {
 		e.answer.Succeeds = e.answer.Succeeds.and(g.Succeeds)
 	}

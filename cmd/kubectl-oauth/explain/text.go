@@ -6,6 +6,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/oauth-operator/oauth-operator/cmd/kubectl-oauth/terminal"
 )
 
 // Print writes the answer for people.
@@ -30,10 +32,10 @@ func (a Answer) Print(out io.Writer) {
 		fmt.Fprintln(out, "\nEnds soon:")
 	}
 	for _, end := range a.EndsSoon {
-		fmt.Fprintf(out, "  %s  %s, %s: %s\n", end.At.Format(time.RFC3339), end.Object, end.Field, end.Message)
+		fmt.Fprintf(out, "  %s  %s\n", end.At.Format(time.RFC3339), terminal.Printable(end.Object+", "+end.Field+": "+end.Message))
 	}
 	for _, note := range a.Notes {
-		fmt.Fprintf(out, "\nNote: %s.\n", note)
+		fmt.Fprintf(out, "\nNote: %s.\n", terminal.Printable(note))
 	}
 }
 
@@ -62,7 +64,7 @@ func printReasons(out io.Writer, title string, reasons []Reason) {
 		fmt.Fprint(out, title)
 	}
 	for _, r := range reasons {
-		fmt.Fprintf(out, "  %s, %s: %s\n", r.Object, r.Field, r.Message)
+		fmt.Fprintln(out, "  "+terminal.Printable(r.Object+", "+r.Field+": "+r.Message))
 	}
 }
 

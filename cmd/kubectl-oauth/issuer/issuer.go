@@ -16,10 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/oauth-operator/oauth-operator/version"
 )
@@ -66,21 +63,6 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	response.Body = http.MaxBytesReader(nil, response.Body, maxAnswer)
 	return response, nil
-}
-
-// Printable returns a text of another program with all characters escaped that could do something to
-// a terminal, or make the text look like that of this program.
-func Printable(text string) string {
-	var b strings.Builder
-	for _, r := range text {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-			continue
-		}
-		quoted := strconv.QuoteRune(r)
-		b.WriteString(quoted[1 : len(quoted)-1])
-	}
-	return b.String()
 }
 
 // CheckURL returns an error unless an issuer is https, or http at a loopback address, as the API

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/oauth-operator/oauth-operator/cmd/kubectl-oauth/terminal"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
@@ -43,7 +44,7 @@ type Refused struct {
 }
 
 func (r *Refused) Error() string {
-	return "the token server refuses the request: " + Printable(strings.TrimSuffix(r.Code+": "+r.Description, ": "))
+	return "the token server refuses the request: " + terminal.Printable(strings.TrimSuffix(r.Code+": "+r.Description, ": "))
 }
 
 // isToken reports whether a value has the characters of an access token (RFC 6749 appendix A.12).
@@ -75,7 +76,7 @@ func Request(ctx context.Context, h *http.Client, endpoint string, c Credentials
 	}
 	refused := &Refused{}
 	if err := json.Unmarshal(body, refused); err != nil || refused.Code == "" {
-		return Tokens{}, fmt.Errorf("%s answers %s", endpoint, Printable(response.Status))
+		return Tokens{}, fmt.Errorf("%s answers %s", endpoint, terminal.Printable(response.Status))
 	}
 	return Tokens{}, refused
 }

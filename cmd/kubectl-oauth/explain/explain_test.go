@@ -1,0 +1,117 @@
+package explain
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+)
+
+var now = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+
+// objects returns an applied client and its server, which accepts it.
+func objects(change func(*Objects)) Objects {
+	rule := v1alpha1.ClientRule{Name: "all", Namespaces: &v1alpha1.RuleNamespaces{From: v1alpha1.NamespacesAll}}
+	o := Objects{
+		Client: &v1alpha1.OAuthClient{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "web-uid", Generation: 1},
+			Spec: v1alpha1.OAuthClientSpec{
+				ServerRef: v1alpha1.ServerReference{Name: "main", Namespace: "identity"}, GrantTypes: []v1alpha1.GrantType{"client_credentials"},
+				TokenEndpointAuthMethod: "client_secret_basic",
+			},
+		},
+		Applied: true,
+		Server: &v1alpha1.AuthorizationServer{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "identity", Name: "main"},
+			Spec:       v1alpha1.AuthorizationServerSpec{Issuer: "https://auth.example.com", AllowedClients: []v1alpha1.ClientRule{rule}},
+		},
+		AllResourceServers: true, Now: now,
+	}
+	for _, conditionType := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionCredentialsReady, v1alpha1.ConditionProgrammed} {
+		o.setCondition(conditionType, metav1.ConditionTrue, "", "")
+	}
+	if change != nil {
+		change(&o)
+	}
+	return o
+}
+
+func (o *Objects) setCondition(conditionType string, status metav1.ConditionStatus, reason, message string) {
+	list := slices.DeleteFunc(o.Client.Status.Conditions, func(c metav1.Condition) bool { return c.Type == conditionType })
+	o.Client.Status.Conditions = append(list, metav1.Condition{Type: conditionType, Status: status, Reason: reason, Message: message, ObservedGeneration: 1})
+}
+
+func fields(reasons []Reason) (list []string) {
+	for _, r := range reasons {
+		list = append(list, r.Object+" "+r.Field)
+	}
+	return list
+}
+
+func TestADenialNamesTheFieldThatCanBeChanged(t *testing.T) {
+	const server, client = "AuthorizationServer identity/main ", "OAuthClient shop/web "
+	for want, change := range map[string]func(*Objects){
+		server + "spec.allowedClients[all]": func(o *Objects) {
+			o.Server.Spec.AllowedClients[0].GrantTypes = []v1alpha1.GrantType{"password"}
+		},
+		server + "spec.allowedClients": func(o *Objects) { o.Server.Spec.AllowedClients[0].Namespaces.From = v1alpha1.NamespacesSame },
+		server + "spec.signing.algorithms": func(o *Objects) {
+			o.Client.Spec.Scopes, o.Client.Spec.IDTokenSignedResponseAlg = []string{"openid"}, "EdDSA"
+		},
+		server + "spec.workloadIssuers": func(o *Objects) {
+			o.Client.Spec.TokenEndpointAuthMethod = v1alpha1.AuthMethodWorkloadIdentity
+			o.Client.Spec.WorkloadIdentities = []v1alpha1.WorkloadIdentity{{Issuer: "ci", Subject: "x"}}
+		},
+		client + "spec.clientID": func(o *Objects) {
+			o.Client.Spec.ClientID, o.Server.Spec.AllowedClients[0].ClientIDs = "~x", []string{"*"}
+		},
+	} {
+		a := Explain(objects(change), Query{})
+		if got := fields(a.Reasons); !slices.Equal(got, []string{want}) || a.Succeeds != No {
+			t.Errorf("%q %s, want %s", got, a.Succeeds, want)
+		}
+	}
+}
+
+func TestAllThatIsWrongIsListed(t *testing.T) {
+	o := objects(func(o *Objects) {
+		o.setCondition(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonClientIDTaken, "taken")
+		o.setCondition(v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists, "exists")
+	})
+	if got := fields(Explain(o, Query{}).Reasons); len(got) != 2 || !strings.HasSuffix(got[0], "[Accepted]") || !strings.HasSuffix(got[1], "[CredentialsReady]") {
+		t.Errorf("the reasons are %q", got)
+	}
+}
+
+func TestWhatDoesNotWorkDoesNotEndSoon(t *testing.T) {
+	later := metav1.NewTime(now.Add(time.Hour))
+	ends := func(o *Objects) {
+		o.Client.Status.Credentials = []v1alpha1.CredentialStatus{{ID: "c-1", State: v1alpha1.CredentialRetiring, RetireAfter: &later}}
+	}
+	if a := Explain(objects(ends), Query{}); len(a.EndsSoon) != 1 {
+		t.Errorf("a client that works: %+v", a)
+	}
+	refused := objects(func(o *Objects) { ends(o); o.Server.Spec.AllowedClients[0].Namespaces.From = v1alpha1.NamespacesSame })
+	if a := Explain(refused, Query{}); a.Succeeds != No || len(a.EndsSoon) > 0 {
+		t.Errorf("a client that is refused: %+v", a)
+	}
+}
+
+// The message of a condition may quote another program, and the caller's terminal obeys escapes.
+func TestNothingThatAnObjectSaysReachesTheTerminalRaw(t *testing.T) {
+	const raw = "x\x1b]0;owned\a\nOAuthClient shop/web works\u009b31m"
+	a := Answer{
+		Reasons: []Reason{{Object: "o", Field: "f", Message: raw}}, EndsSoon: []End{{At: now, Object: "o", Field: "f", Message: raw}}, Notes: []string{raw},
+		GrantTypes: []GrantTypeAnswer{{GrantType: "password", Reasons: []Reason{{Object: "o", Field: "f", Message: raw}}}},
+	}
+	var out bytes.Buffer
+	a.Print(&out)
+	if strings.ContainsAny(out.String(), "\x1b\a\u009b") || strings.Contains(out.String(), "\nOAuthClient shop/web works") || strings.Count(out.String(), `x\x1b]0;owned\a\nOAuthClient`) != 4 {
+		t.Errorf("it prints %q", out.String())
+	}
+}
