@@ -42,7 +42,6 @@ func (r *clientReconciler) fillStatus(s *clientPass) {
 	status.ObservedGeneration = s.client.Generation
 	conditions := newConditionList(s.client, s.failed)
 	conditions.add(v1alpha1.ConditionAccepted, s.accepted, "not looked at yet")
-	conditions.add(v1alpha1.ConditionResolvedRefs, s.resolved, "waiting for the AuthorizationServer")
 	credentials := s.credentials
 	if problem := keySetCondition(s); credentials.isTrue() && problem.isSet() {
 		credentials = problem
@@ -50,7 +49,9 @@ func (r *clientReconciler) fillStatus(s *clientPass) {
 	if credentials.isTrue() && s.configMap.isSet() {
 		credentials = s.configMap
 	}
+	// Ready says the first that is wrong: without credentials nothing works, without a scope the rest.
 	conditions.add(v1alpha1.ConditionCredentialsReady, credentials, "waiting until the client is accepted")
+	conditions.add(v1alpha1.ConditionResolvedRefs, s.resolved, "waiting for the AuthorizationServer")
 	switch {
 	case !s.accepted.isTrue():
 		conditions.add(v1alpha1.ConditionProgrammed, pendingCondition("waiting until the client is accepted"), "")

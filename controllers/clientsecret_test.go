@@ -257,7 +257,7 @@ func TestASecretThatIsNotOursIsLeftAlone(t *testing.T) {
 	for _, name := range []string{"plain", "token", "marked-for-another", other.Name + "-oauth"} {
 		before := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: name}}
 		env.get(before)
-		c := env.newClient(withTarget(name))
+		c := env.newClient(withTarget(name), func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"no-api:has"} })
 		message := env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
 		owned := name == other.Name+"-oauth"
 		for part, wanted := range map[string]bool{
@@ -267,7 +267,8 @@ func TestASecretThatIsNotOursIsLeftAlone(t *testing.T) {
 				t.Errorf("%s: the message speaks of %s is %v: %s", name, part, !wanted, message)
 			}
 		}
-		env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists)
+		env.waitForCondition(c, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonUnknownScope)
+		env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretExists) // what is worse
 		after := before.DeepCopy()
 		env.get(after)
 		if after.ResourceVersion != before.ResourceVersion {
@@ -469,7 +470,7 @@ func TestWhatAnotherOwnsIsNeverTakenHoweverItIsMarked(t *testing.T) {
 	for name, change := range map[string]func(*corev1.Secret){
 		"of-a-controller":      func(s *corev1.Secret) { s.OwnerReferences = certificate },
 		"with-a-living-client": func(s *corev1.Secret) { s.OwnerReferences = along },
-		"adopted-by-another":   func(s *corev1.Secret) { s.Annotations[adoptedAnnotation] = adopterValue(living) },
+		"adopted-by-another":   func(s *corev1.Secret) { s.Annotations[compile.AdoptedAnnotation] = adopterValue(living) },
 	} {
 		secret := env.newSecret(env.apps, name, map[string]string{"client_secret": strongSecret}, func(s *corev1.Secret) {
 			s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: "for-" + name}
@@ -528,14 +529,14 @@ func TestTheCacheHoldsOfSecretsOnlyWhatTheManagerReads(t *testing.T) {
 	env := newEnv(t)
 	const applied = "kubectl.kubernetes.io/last-applied-configuration"
 	secret := env.newSecret(env.apps, "theirs", map[string]string{"a": "b"}, func(s *corev1.Secret) {
-		s.Annotations = map[string]string{applied: `{"data":{"a":"Yg=="}}`, v1alpha1.AdoptAnnotation: "x", adoptedAnnotation: "y", "notoauth-operator.dev/a": "b"}
+		s.Annotations = map[string]string{applied: `{"data":{"a":"Yg=="}}`, v1alpha1.AdoptAnnotation: "x", compile.AdoptedAnnotation: "y", "notoauth-operator.dev/a": "b"}
 		s.Labels = map[string]string{"team": "a", workload.ManagedByLabel: "Helm"}
 	})
 	cached := secretMetadata()
 	eventually.True(t, "it is in the cache", func() bool {
 		return env.manager.GetClient().Get(t.Context(), client.ObjectKeyFromObject(secret), cached) == nil
 	})
-	if want := map[string]string{v1alpha1.AdoptAnnotation: "x", adoptedAnnotation: "y"}; !maps.Equal(cached.Annotations, want) {
+	if want := map[string]string{v1alpha1.AdoptAnnotation: "x", compile.AdoptedAnnotation: "y"}; !maps.Equal(cached.Annotations, want) {
 		t.Errorf("annotations %v", cached.Annotations)
 	}
 	if want := map[string]string{workload.ManagedByLabel: "Helm"}; !maps.Equal(cached.Labels, want) || len(cached.ManagedFields) > 0 {

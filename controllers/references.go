@@ -208,3 +208,12 @@ func describeDenials(d policy.Decision) string {
 	}
 	return strings.Join(list, "; ")
 }
+
+// allowAdvice says what can be done about denials, all of which are about one field of the server;
+// empty if the server has none, and they say themselves what to do.
+func allowAdvice(d policy.Decision) string {
+	if field := d.Denials[0].ServerField; field != "" {
+		return " (ask for less, or have the server's owner allow it in spec." + field + ")"
+	}
+	return ""
+}

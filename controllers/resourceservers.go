@@ -76,7 +76,7 @@ func (r *resourceServerReconciler) accept(ctx context.Context, s *resourceServer
 		return err
 	}
 	if d := policy.EvaluateResourceServer(s.server.document, s.server.namespaceLabels, s.document); !d.Accepted {
-		s.denial = describeDenials(d) + " (ask for less, or have the server's owner allow it in spec.allowedResourceServers)"
+		s.denial = describeDenials(d) + allowAdvice(d)
 		return nil // it keeps the names that it has, and gets no others
 	}
 	taken, err := r.entries.IsTaken(ctx, s.server.withNames(), s.name(), s.api, s.entry)

@@ -224,7 +224,7 @@ func TestAWorkloadIssuerThatIsTakenOffAListEndsWithinASecondAndIsNamedInTheCondi
 		t.Errorf("allowed again: %d %v", status, answer)
 	}
 	env.Update(env.Server, func() { env.Server.Spec.WorkloadIssuers = env.Server.Spec.WorkloadIssuers[1:] })
-	expectEnd("the server", "workloadIdentities[0].serviceAccount: the server has no workload issuer of type Kubernetes")
+	expectEnd("the server", "workloadIdentities[0].serviceAccount: the server has no workload issuer of type Kubernetes (ask for less, or have the server's owner allow it in spec.workloadIssuers)")
 }
 
 func TestAServerWhoseIssuerIsAnAudienceOfTheAPIServerMayNotHaveTheClusterAsWorkloadIssuer(t *testing.T) {

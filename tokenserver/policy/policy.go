@@ -25,10 +25,19 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/redirecturi"
 )
 
+// Fields of the server that have rules.
+const (
+	fieldAllowedClients         = "allowedClients"
+	fieldAllowedResourceServers = "allowedResourceServers"
+)
+
 // Denial is the reason why a rule does not accept an object.
 type Denial struct {
 	// Rule is the name of the rule; empty if the reason is none of the rules.
 	Rule string
+	// ServerField is the field of the server that would have to allow it, such as "allowedClients";
+	// empty if nothing of the server can.
+	ServerField string
 	// Message names the field and the value, for the owner of the object.
 	Message string
 }
@@ -58,11 +67,11 @@ type Decision struct {
 // client's namespace, nil if they are not known.
 func EvaluateClient(s documents.Server, labels map[string]string, c documents.Client, now time.Time) Decision {
 	if slices.Contains(c.Scopes, oauth.ScopeOpenID) && !slices.Contains(s.Algorithms, c.IDTokenAlg) {
-		return Decision{Denials: []Denial{{Message: fmt.Sprintf("idTokenSignedResponseAlg: the server does not sign with %q, but with %s",
+		return Decision{Denials: []Denial{{ServerField: "signing.algorithms", Message: fmt.Sprintf("idTokenSignedResponseAlg: the server does not sign with %q, but with %s",
 			c.IDTokenAlg, strings.Join(s.Algorithms, ", "))}}}
 	}
-	if message := cmp.Or(checkNoIdentity(c), checkNoIssuer(s, c), checkWorkloadIdentities(s, c)); message != "" {
-		return Decision{Denials: []Denial{{Message: message}}}
+	if denial := cmp.Or(checkNoIdentity(c), checkNoIssuer(s, c), checkWorkloadIdentities(s, c)); denial.Message != "" {
+		return Decision{Denials: []Denial{denial}}
 	}
 	var d Decision
 	var ended *documents.ClientRule // the first that allows all of c but what it has ended
@@ -72,7 +81,7 @@ func EvaluateClient(s documents.Server, labels map[string]string, c documents.Cl
 		}
 		switch message := checkClient(s, rule, c); {
 		case message != "":
-			d.Denials = append(d.Denials, Denial{Rule: rule.Name, Message: message})
+			d.Denials = append(d.Denials, Denial{Rule: rule.Name, ServerField: fieldAllowedClients, Message: message})
 		case !hasEnded(rule, now) || len(LegacyGrants(c.GrantTypes)) == 0:
 			return acceptClient(s, rule, c, now)
 		case ended == nil:
@@ -83,20 +92,20 @@ func EvaluateClient(s documents.Server, labels map[string]string, c documents.Cl
 		return acceptClient(s, *ended, c, now)
 	}
 	if len(d.Denials) == 0 {
-		d.Denials = []Denial{{Message: describeNoRule("clients", c.Namespace, s.AllowedClients,
+		d.Denials = []Denial{{ServerField: fieldAllowedClients, Message: describeNoRule("clients", c.Namespace, s.AllowedClients,
 			func(r documents.ClientRule) (string, documents.Namespaces) { return r.Name, r.Namespaces })}}
 	}
 	return d
 }
 
-// checkNoIdentity returns why the id of c could be the subject of a user; empty if it could not. The
-// API server refuses such an id, but not in an object from before it did.
-func checkNoIdentity(c documents.Client) string {
+// checkNoIdentity returns why the id of c could be the subject of a user; the zero Denial if it could
+// not. The API server refuses such an id, but not in an object from before it did.
+func checkNoIdentity(c documents.Client) Denial {
 	if !strings.HasPrefix(c.ID, oauth.IdentityPrefix) {
-		return ""
+		return Denial{}
 	}
-	return fmt.Sprintf("clientID: %q begins with %s, as only the subjects of users from identity providers do; delete the client and create it with another id, which is immutable",
-		c.ID, oauth.IdentityPrefix)
+	return Denial{Message: fmt.Sprintf("clientID: %q begins with %s, as only the subjects of users from identity providers do; delete the client and create it with another id, which is immutable",
+		c.ID, oauth.IdentityPrefix)}
 }
 
 // acceptClient returns the decision about a client that a rule accepts.
@@ -218,13 +227,13 @@ func EvaluateResourceServer(s documents.Server, labels map[string]string, rs doc
 			continue
 		}
 		if message := checkResourceServer(rule, rs); message != "" {
-			d.Denials = append(d.Denials, Denial{Rule: rule.Name, Message: message})
+			d.Denials = append(d.Denials, Denial{Rule: rule.Name, ServerField: fieldAllowedResourceServers, Message: message})
 			continue
 		}
 		return Decision{Accepted: true, Rule: rule.Name}
 	}
 	if len(d.Denials) == 0 {
-		d.Denials = []Denial{{Message: describeNoRule("resource servers", rs.Namespace, s.AllowedResourceServers,
+		d.Denials = []Denial{{ServerField: fieldAllowedResourceServers, Message: describeNoRule("resource servers", rs.Namespace, s.AllowedResourceServers,
 			func(r documents.ResourceServerRule) (string, documents.Namespaces) { return r.Name, r.Namespaces })}}
 	}
 	return d

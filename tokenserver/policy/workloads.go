@@ -8,33 +8,34 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// checkNoIssuer returns which workload issuer of the server has the id of c as its iss; empty if none
-// has: its tokens could not be told from the assertions of the client.
-func checkNoIssuer(s documents.Server, c documents.Client) string {
+// checkNoIssuer returns which workload issuer of the server has the id of c as its iss; the zero
+// Denial if none has: its tokens could not be told from the assertions of the client.
+func checkNoIssuer(s documents.Server, c documents.Client) Denial {
 	for _, issuer := range s.WorkloadIssuers {
 		if issuer.Issuer != "" && issuer.Issuer == c.ID {
-			return fmt.Sprintf("clientID: %q is not allowed, since tokens of the server's workload issuer %q name it as their issuer", c.ID, issuer.Name)
+			return Denial{Message: fmt.Sprintf("clientID: %q is not allowed, since tokens of the server's workload issuer %q name it as their issuer", c.ID, issuer.Name)}
 		}
 	}
-	return ""
+	return Denial{}
 }
 
-// checkWorkloadIdentities returns which workload issuer of c the server does not have; empty if it
-// has all.
-func checkWorkloadIdentities(s documents.Server, c documents.Client) string {
+// checkWorkloadIdentities returns which workload issuer of c the server does not have; the zero
+// Denial if it has all.
+func checkWorkloadIdentities(s documents.Server, c documents.Client) Denial {
+	const field = "workloadIssuers"
 	for i, identity := range c.WorkloadIdentities {
 		issuer, ok := s.FindWorkloadIssuer(identity)
 		switch {
 		case !ok && identity.Issuer == "":
-			return fmt.Sprintf("workloadIdentities[%d].serviceAccount: the server has no workload issuer of type Kubernetes", i)
+			return Denial{ServerField: field, Message: fmt.Sprintf("workloadIdentities[%d].serviceAccount: the server has no workload issuer of type Kubernetes", i)}
 		case !ok:
-			return fmt.Sprintf("workloadIdentities[%d].issuer: the server has no workload issuer %q%s", i, identity.Issuer, listIssuers(s))
+			return Denial{ServerField: field, Message: fmt.Sprintf("workloadIdentities[%d].issuer: the server has no workload issuer %q%s", i, identity.Issuer, listIssuers(s))}
 		case identity.Issuer != "" && issuer.Type == documents.WorkloadIssuerKubernetes:
-			return fmt.Sprintf("workloadIdentities[%d].issuer: the workload issuer %q is of type Kubernetes: name the ServiceAccount in serviceAccount instead",
-				i, identity.Issuer)
+			return Denial{Message: fmt.Sprintf("workloadIdentities[%d].issuer: the workload issuer %q is of type Kubernetes: name the ServiceAccount in serviceAccount instead",
+				i, identity.Issuer)}
 		}
 	}
-	return ""
+	return Denial{}
 }
 
 func listIssuers(s documents.Server) string {

@@ -43,15 +43,16 @@ func TestAClientIsRefusedForOneWorkloadOfAnIssuerThatItMayNotHave(t *testing.T) 
 	for want, test := range map[string]struct {
 		server documents.Server
 		client documents.Client
+		field  string // of the server
 	}{
-		`rule "shop": workloadIdentities[1]: the workload issuer "ci" is not allowed by workloadIssuers of the rule`:                                    {withIssuers("cluster"), withIdentities(serviceAccount, repository)},
-		`rule "shop": workloadIdentities[0]: the workload issuer "cluster" is not allowed by workloadIssuers of the rule`:                               {withIssuers("ci"), withIdentities(serviceAccount, repository)},
-		`rule "": workloadIdentities[0].serviceAccount: the server has no workload issuer of type Kubernetes`:                                           {server(nil), withIdentities(serviceAccount)},
-		`rule "": workloadIdentities[1].issuer: the server has no workload issuer "gitlab", but "ci"`:                                                   {withIssuers(), withIdentities(serviceAccount, documents.WorkloadIdentity{Issuer: "gitlab", Subject: "x"})},
-		`rule "": workloadIdentities[0].issuer: the workload issuer "cluster" is of type Kubernetes: name the ServiceAccount in serviceAccount instead`: {withIssuers(), withIdentities(documents.WorkloadIdentity{Issuer: "cluster", Subject: "x"})},
+		`rule "shop": workloadIdentities[1]: the workload issuer "ci" is not allowed by workloadIssuers of the rule`:                                    {withIssuers("cluster"), withIdentities(serviceAccount, repository), "allowedClients"},
+		`rule "shop": workloadIdentities[0]: the workload issuer "cluster" is not allowed by workloadIssuers of the rule`:                               {withIssuers("ci"), withIdentities(serviceAccount, repository), "allowedClients"},
+		`rule "": workloadIdentities[0].serviceAccount: the server has no workload issuer of type Kubernetes`:                                           {server(nil), withIdentities(serviceAccount), "workloadIssuers"},
+		`rule "": workloadIdentities[1].issuer: the server has no workload issuer "gitlab", but "ci"`:                                                   {withIssuers(), withIdentities(serviceAccount, documents.WorkloadIdentity{Issuer: "gitlab", Subject: "x"}), "workloadIssuers"},
+		`rule "": workloadIdentities[0].issuer: the workload issuer "cluster" is of type Kubernetes: name the ServiceAccount in serviceAccount instead`: {withIssuers(), withIdentities(documents.WorkloadIdentity{Issuer: "cluster", Subject: "x"}), ""},
 	} {
 		d := EvaluateClient(test.server, nil, test.client, now)
-		if d.Accepted || len(d.Denials) != 1 || want != "rule \""+d.Denials[0].Rule+"\": "+d.Denials[0].Message {
+		if d.Accepted || len(d.Denials) != 1 || want != "rule \""+d.Denials[0].Rule+"\": "+d.Denials[0].Message || d.Denials[0].ServerField != test.field {
 			t.Errorf("%+v, want %s", d, want)
 		}
 	}
