@@ -8,6 +8,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/clientauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keysource"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
@@ -17,10 +19,11 @@ type endpointMetrics struct {
 	grants   *grant.Metrics
 	clients  *clientauth.Metrics
 	sources  *keysource.Metrics
+	users    *users.Metrics
 }
 
 // newEndpointMetrics returns new metrics, registered.
-func newEndpointMetrics(registerer prometheus.Registerer) (m endpointMetrics, err error) {
+func newEndpointMetrics(registerer prometheus.Registerer, reg *registry.Registry) (m endpointMetrics, err error) {
 	if m.requests, err = web.NewMetrics(registerer); err != nil {
 		return m, fmt.Errorf("registering the metrics of requests: %w", err)
 	}
@@ -32,6 +35,9 @@ func newEndpointMetrics(registerer prometheus.Registerer) (m endpointMetrics, er
 	}
 	if m.sources, err = keysource.NewMetrics(registerer); err != nil {
 		return m, fmt.Errorf("registering the metrics of key sets: %w", err)
+	}
+	if m.users, err = users.NewMetrics(registerer, reg); err != nil {
+		return m, fmt.Errorf("registering the metrics of users: %w", err)
 	}
 	return m, nil
 }

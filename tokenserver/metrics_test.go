@@ -35,7 +35,8 @@ func (r *testProgram) metrics(t *testing.T) map[string]*dto.MetricFamily {
 
 func TestEveryMetricOfATokenServerIsDocumented(t *testing.T) {
 	r := startProgram(t)
-	r.api.Put(t, serverDocument(r.api.ServerUID, r.issuer(), r.keys), documents.Namespace{Name: "apps"}, serviceClient())
+	provider := documents.IdentityProvider{UID: "acme-uid", Name: "acme", DisplayName: "Acme", NotAccepted: true}
+	r.api.Put(t, serverDocument(r.api.ServerUID, r.issuer(), r.keys), documents.Namespace{Name: "apps"}, serviceClient(), provider)
 	eventually.True(t, "ready", func() bool { return r.readiness(t) == "ok" })
 	eventually.True(t, "a token", func() bool { status, _ := r.token(t); return status == http.StatusOK })
 	r.get(t, r.options.Listen, "/none")

@@ -137,16 +137,20 @@ func (s *Server) Endpoints() (Endpoints, error) {
 }
 
 func (s *Server) newRouter() (*router, error) {
-	metrics, err := newEndpointMetrics(s.Metrics)
+	metrics, err := newEndpointMetrics(s.Metrics, s.Registry)
 	if err != nil {
 		return nil, err
 	}
-	known := &users.Users{Registry: s.Registry}
+	known := &users.Users{Registry: s.Registry, Store: s.Store, Keys: s.Keys, Now: s.Now, Log: s.Log, Metrics: metrics.users}
 	grants := &grant.Service{
 		Store: s.Store, Keys: s.Keys, Registry: s.Registry, Users: known, Now: s.Now, Random: s.Random, StoreID: s.StoreID, Log: s.Log, Metrics: metrics.grants,
 	}
 	s.Store.OnEnd(grants.ReportEnd)
 	s.Store.SetNotBefore(s.Registry.NotBefore)
+	s.Store.SetIdentitySpecs(func(subject string) bool {
+		_, ok := s.Registry.Identity(subject)
+		return ok
+	})
 	minter := &mint.Minter{Keys: s.Keys, Registry: s.Registry, Now: s.Now}
 	flows := &interaction.Flows{Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: s.Random}
 	consents := &interaction.Consents{Store: s.Store, Now: s.Now}

@@ -17,6 +17,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/kubernetes"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres"
+	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 )
 
 // store is the Store that the program keeps its records in.
@@ -124,10 +125,17 @@ func (p *program) openPostgres(metrics prometheus.Registerer) (store, error) {
 	}, nil
 }
 
-// usernameOf returns the name of a user; empty if the registry has no such user.
+// usernameTimeout bounds a look-up of the name in a new record, which is for people alone.
+const usernameTimeout = time.Second
+
+// usernameOf returns the name of a user; empty if there is no such user, or none with a name, or if
+// that is not known.
 func (p *program) usernameOf(userUID string) string {
-	user, ok := p.registry.UserByUID(userUID)
-	if !ok {
+	ctx, cancel := context.WithTimeout(context.Background(), usernameTimeout)
+	defer cancel()
+	known := users.Users{Registry: p.registry, Store: p.store.Store}
+	user, ok, err := known.ByUID(ctx, userUID)
+	if err != nil || !ok {
 		return ""
 	}
 	return user.Username

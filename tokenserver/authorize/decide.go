@@ -2,6 +2,7 @@ package authorize
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -64,7 +65,12 @@ func (h *Handler) decide(r *http.Request, flow *interaction.ResolvedFlow) (inter
 			"prompt none is not allowed: the user of an app on a device has to see the consent page")
 	}
 	current, user, err := h.Sessions.Current(r.Context(), r, flow.Server)
-	if err != nil {
+	switch {
+	case errors.Is(err, registry.ErrNotServing) && !promptNone:
+		// The identity provider of the user has a mistake. An administrator who is to repair it can
+		// sign in as another user.
+		return interaction.StepLogin, nil, nil
+	case err != nil:
 		return 0, nil, err
 	}
 	beganInFlow := current != nil && flow.LoginSession == current.Hash()

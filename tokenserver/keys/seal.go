@@ -40,10 +40,13 @@ const (
 	PurposeRefresh Purpose = "refresh"
 	// PurposeTokenID is for the claim jti of access tokens.
 	PurposeTokenID Purpose = "token-id"
+	// PurposeUpstreamSubject is for the subject of a user at a directory, in the user's record.
+	PurposeUpstreamSubject Purpose = "upstream-subject"
 )
 
 var purposes = []Purpose{
 	PurposeFlow, PurposePost, PurposeBrowser, PurposeSession, PurposeLogout, PurposeDevice, PurposeCode, PurposeRefresh, PurposeTokenID,
+	PurposeUpstreamSubject,
 }
 
 // sealFormat is the version of the format of sealed values, "<kid>.<base64url(nonce ||

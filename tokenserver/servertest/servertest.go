@@ -181,7 +181,7 @@ func (s *Server) loadKeys() {
 func (s *Server) assemble() {
 	s.T.Helper()
 	log := slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	s.Users = &users.Users{Registry: s.Registry}
+	s.Users = &users.Users{Registry: s.Registry, Store: s.Store, Keys: s.Keys, Now: s.Now, Log: log}
 	s.Grants = &grant.Service{Store: s.Store, Keys: s.Keys, Registry: s.Registry, Users: s.Users, Now: s.Now, Random: rand.Reader, Log: log}
 	s.Restart()
 	s.Minter = &mint.Minter{Keys: s.Keys, Registry: s.Registry, Now: s.Now}

@@ -203,9 +203,15 @@ func (s *Sessions) newRandomID() (string, error) {
 // Current returns the session of the browser and its user; nil if the browser has no valid session.
 // After an error that is not known.
 func (s *Sessions) Current(ctx context.Context, r *http.Request, server documents.Server) (*Session, *registry.User, error) {
-	session, user, err := s.Endable(ctx, r, server)
-	if session == nil || user == nil || s.isVoid(session) || s.isIdle(server, session) || !s.Now().Before(session.EndsAt(server)) {
+	session, user, unknown, err := s.find(ctx, r, server)
+	if session == nil || s.isVoid(session) || s.isIdle(server, session) || !s.Now().Before(session.EndsAt(server)) {
 		return nil, nil, err
+	}
+	if unknown != nil {
+		return nil, nil, unknown
+	}
+	if user == nil {
+		return nil, nil, nil
 	}
 	return session, user, nil
 }
@@ -213,25 +219,35 @@ func (s *Sessions) Current(ctx context.Context, r *http.Request, server document
 // Endable is like Current, but also returns a session that is not valid and that a logout has to
 // end all the same: one that was idle for too long or is at its absolute end, since tokens that
 // were issued for it may still be valid; one that tokensNotBefore voids, since that may be lowered;
-// and one whose user is not served, since that may change: the user is nil then.
+// and one whose user is not served, since that may change: the user is nil then, as it is while the
+// user cannot be looked up.
 func (s *Sessions) Endable(ctx context.Context, r *http.Request, server documents.Server) (*Session, *registry.User, error) {
-	session := s.openCookie(r, server)
+	session, user, _, err := s.find(ctx, r, server)
+	return session, user, err
+}
+
+// find returns the session of the browser, valid or not, unless it has ended for good; its user, nil
+// if the user is not served; and why it is not known whether the user is.
+func (s *Sessions) find(
+	ctx context.Context, r *http.Request, server documents.Server,
+) (session *Session, user *registry.User, unknown, err error) {
+	session = s.openCookie(r, server)
 	if session == nil || s.isForgettable(session) {
-		return nil, nil, nil
+		return nil, nil, nil, nil
 	}
-	user, ok, err := s.Users.ByUID(ctx, session.UserUID)
-	if err != nil {
-		return nil, nil, fmt.Errorf("looking a user up: %w", err)
-	}
-	if !ok {
+	user, ok, unknown := s.Users.ByUID(ctx, session.UserUID)
+	switch {
+	case unknown != nil:
+		unknown = fmt.Errorf("looking a user up: %w", unknown)
+	case !ok:
 		user = nil
-	} else if user.Epoch != session.UserEpoch || user.ProviderUID != session.ProviderUID {
-		return nil, nil, nil // what was issued for it has the same ones, and is void for good
+	case user.Epoch != session.UserEpoch || user.ProviderUID != session.ProviderUID:
+		return nil, nil, nil, nil // what was issued for it has the same ones, and is void for good
 	}
 	if ended, err := s.hasEnded(ctx, session); ended || err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return session, user, nil
+	return session, user, unknown, nil
 }
 
 // isForgettable reports whether nothing that was issued for the session can be valid any more: the

@@ -145,6 +145,8 @@ func kindOf(doc any) string {
 		return "OAuthUser"
 	case documents.ResourceServer:
 		return "ResourceServer"
+	case documents.IdentityProvider:
+		return "IdentityProvider"
 	default:
 		return "Namespace"
 	}

@@ -1,0 +1,77 @@
+package authorize_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/session"
+	"github.com/oauth-operator/oauth-operator/tokenserver/users"
+)
+
+func TestASessionOfAProviderThatIsNotAcceptedLeadsToTheLoginPageAndHasNotEnded(t *testing.T) {
+	w := interactiontest.New(t)
+	acme := documents.IdentityProvider{
+		UID: "acme-uid", Namespace: "identity", Name: "acme", DisplayName: "Acme", Type: documents.ProviderOIDC, Realm: "https://acme.example",
+		SubjectAttribute: "sub", OIDC: &documents.OIDCProvider{Issuer: "https://acme.example", ClientID: "us", MaxAge: 3600},
+		AllClients: true, Allow: "true", MaxIdentities: 10,
+	}
+	w.Apply(acme)
+	provider, _ := w.Registry.IdentityProvider("acme")
+	user, err := w.Users.SignIn(t.Context(), users.SignIn{Provider: provider, Subject: []byte("1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := httptest.NewRecorder()
+	if _, err := w.Sessions.Begin(t.Context(), answer, httptest.NewRequest(http.MethodGet, "/", nil), w.Document, session.Login{User: user, AMR: []string{"mfa"}}); err != nil {
+		t.Fatal(err)
+	}
+	get := func(pairs ...string) int {
+		r := httptest.NewRequest(http.MethodGet, w.WebRequest(pairs...), nil)
+		for _, cookie := range answer.Result().Cookies() {
+			r.AddCookie(cookie)
+		}
+		current, _, err := w.Sessions.Current(t.Context(), r, w.Document)
+		switch {
+		case err != nil:
+			return http.StatusServiceUnavailable
+		case current == nil:
+			return http.StatusNotFound
+		}
+		if !current.AuthenticatedAt().IsZero() {
+			t.Errorf("the user authenticated at %v, which the provider did not say", current.AuthenticatedAt())
+		}
+		return http.StatusOK
+	}
+	b := w.NewBrowser()
+	origin, err := url.Parse(w.Document.Issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Jar.SetCookies(origin, answer.Result().Cookies())
+	if got := get(); got != http.StatusOK {
+		t.Fatalf("the session is answered %d", got)
+	}
+	if page := b.Get(w.WebRequest()); !page.IsConsent() {
+		t.Fatalf("no consent page: %v", page.Values())
+	}
+	if page := b.Get(w.WebRequest("max_age", "100")); !page.IsLogin() {
+		t.Errorf("max_age is answered although no authentication is known: %v", page.Values())
+	}
+
+	w.Apply(documents.IdentityProvider{UID: acme.UID, Name: acme.Name, DisplayName: acme.DisplayName, NotAccepted: true})
+	if got := get(); got != http.StatusServiceUnavailable {
+		t.Errorf("the session of a provider that is not accepted is answered %d", got)
+	}
+	if page := b.Get(w.WebRequest()); !page.IsLogin() {
+		t.Errorf("no login page: %v", page.Values())
+	}
+	wantClientError(t, b.Get(w.WebRequest("prompt", "none")), "temporarily_unavailable")
+	w.Apply(acme)
+	if got := get(); got != http.StatusOK {
+		t.Errorf("the session is answered %d afterwards", got)
+	}
+}

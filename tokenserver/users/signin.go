@@ -1,0 +1,187 @@
+package users
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+)
+
+var (
+	// ErrDenied is returned for a user who may not sign in: allow of the provider says so or cannot
+	// be evaluated, or the user or the provider is suspended.
+	ErrDenied = errors.New("the user may not sign in")
+	// ErrFull is returned for a user who signs in for the first time when the provider or the server
+	// has as many users as it may have. Known users sign in.
+	ErrFull = errors.New("there are too many users from identity providers")
+)
+
+const (
+	// lastSignInInterval is how old LastSignIn becomes before a sign-in that changes nothing else is
+	// stored.
+	lastSignInInterval = 24 * time.Hour
+	// maxTries is how often a sign-in tries to write its record, after conflicts with others of the
+	// same user.
+	maxTries = 16
+)
+
+// SignIn is what an identity provider says of a user who has just authenticated there.
+type SignIn struct {
+	Provider *registry.IdentityProvider
+	// Subject is the value of the provider's subject attribute.
+	Subject []byte
+	// Upstream is what the mapping of the provider reads.
+	Upstream map[string]any
+	// PasswordChanged is a hash of when the password was changed; empty if the provider does not
+	// say.
+	PasswordChanged string
+}
+
+// SignIn returns the user of a sign-in, whom it records: at the first sign-in, when what is recorded
+// has changed, and otherwise once a day. It returns ErrDenied, ErrFull or a *RateError; any other
+// error means that the user has to try again.
+//
+// The provider is asked for as it is served now: it may have been changed since the user went there.
+func (u *Users) SignIn(ctx context.Context, s SignIn) (*registry.User, error) {
+	server, ok := u.Registry.Server()
+	if !ok {
+		return nil, registry.ErrNotServing
+	}
+	provider, ok := u.Registry.IdentityProviderByUID(s.Provider.UID)
+	switch {
+	case !ok || provider.Suspended:
+		return nil, fmt.Errorf("%w: the identity provider is gone or suspended", ErrDenied)
+	case provider.NotAccepted:
+		return nil, notAccepted(provider)
+	}
+	subject, err := Subject(server.Issuer, provider.Type, provider.Realm, provider.SubjectAttribute, s.Subject)
+	if err != nil {
+		return nil, err
+	}
+	if spec, ok := u.Registry.Identity(subject); ok && spec.Suspended {
+		return nil, fmt.Errorf("%w: the user is suspended", ErrDenied)
+	}
+	claims, err := u.mapClaims(ctx, provider, subject, s.Upstream)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.Registry.CheckNotBefore("", subject, provider.UID); err != nil {
+		return nil, err
+	}
+	now := u.Now()
+	i := storage.Identity{
+		Subject: subject, ProviderUID: provider.UID, ProviderName: provider.Name, Claims: claims, ClaimsAt: now, LastSignIn: now,
+		AllowHash: provider.Mapping.AllowHash(), PasswordChanged: s.PasswordChanged,
+	}
+	if provider.Type == documents.ProviderLDAP { // the directory is asked again by it
+		if i.SealedSubject, err = u.Keys.Seal(keys.PurposeUpstreamSubject, s.Subject); err != nil {
+			return nil, fmt.Errorf("sealing the subject of a user at the directory: %w", err)
+		}
+	}
+	recorded, err := u.record(ctx, provider, i)
+	if err != nil {
+		return nil, err
+	}
+	return newUser(provider, recorded), nil
+}
+
+// mapClaims returns the claims about the user, or ErrDenied.
+func (u *Users) mapClaims(ctx context.Context, p *registry.IdentityProvider, subject string, upstream map[string]any) (map[string]any, error) {
+	result, err := p.Mapping.Evaluate(upstream)
+	switch {
+	case err != nil:
+		u.Log.WarnContext(ctx, "what an identity provider says of a user cannot be evaluated", "provider", p.Name, "sub", subject, "error", err.Error())
+		return nil, fmt.Errorf("%w: %w", ErrDenied, err)
+	case !result.Allowed:
+		return nil, fmt.Errorf("%w: allow of the identity provider is false", ErrDenied)
+	}
+	u.Metrics.countClaimErrors(p.Name, len(result.Errors))
+	for _, failed := range result.Errors {
+		u.Log.WarnContext(ctx, "a claim about a user is left out", "provider", p.Name, "sub", subject, "error", failed.Error())
+	}
+	return result.Claims, nil
+}
+
+// record writes what a sign-in found out, if that is due, and returns the record. Of several sign-ins
+// of a user at once the first creates it, and the others adopt it.
+func (u *Users) record(ctx context.Context, p *registry.IdentityProvider, found storage.Identity) (storage.Identity, error) {
+	counted := false
+	for range maxTries {
+		known, err := u.Store.GetIdentity(ctx, found.Subject)
+		switch {
+		case errors.Is(err, storage.ErrNotFound):
+			if !counted {
+				if err := u.firstSignIns.add(p.UID, found.LastSignIn); err != nil {
+					return storage.Identity{}, err
+				}
+				counted = true
+			}
+			created, err := u.Store.CreateIdentity(ctx, found, p.MaxIdentities)
+			switch {
+			case errors.Is(err, storage.ErrExists), errors.Is(err, storage.ErrAmbiguous):
+				continue
+			case errors.Is(err, storage.ErrFull):
+				return storage.Identity{}, fmt.Errorf("%w: maxIdentities of the identity provider, or the bound of the server, is reached", ErrFull)
+			}
+			return created, err
+		case err != nil:
+			return storage.Identity{}, fmt.Errorf("reading the identity of a user: %w", err)
+		}
+		updated, err := u.update(ctx, known, found)
+		if !errors.Is(err, storage.ErrConflict) && !errors.Is(err, storage.ErrNotFound) {
+			return updated, err
+		}
+	}
+	return storage.Identity{}, fmt.Errorf("recording the sign-in of a user: %w", storage.ErrConflict)
+}
+
+// update brings the record of a user who is known up to date. While the store is away, a user of whom
+// nothing but the time is new signs in all the same.
+func (u *Users) update(ctx context.Context, known, found storage.Identity) (storage.Identity, error) {
+	if known.ClaimsAt.After(found.ClaimsAt) {
+		// Another replica has asked later, by its clock.
+		found.Claims, found.ClaimsAt = known.Claims, known.ClaimsAt
+	}
+	changed, err := hasChanged(known, found)
+	if err != nil {
+		return storage.Identity{}, err
+	}
+	if !changed && found.LastSignIn.Sub(known.LastSignIn) < lastSignInInterval {
+		return known, nil
+	}
+	found.Version, found.Incarnation = known.Version, known.Incarnation
+	updated, err := u.Store.UpdateIdentity(ctx, found)
+	if err != nil && !changed {
+		u.Log.WarnContext(ctx, "the last sign-in of a user is not recorded", "provider", known.ProviderName, "sub", known.Subject, "error", err.Error())
+		return known, nil
+	}
+	return updated, err
+}
+
+// hasChanged reports whether a sign-in found out anything that the record does not say.
+func hasChanged(known, found storage.Identity) (bool, error) {
+	if known.ProviderUID != found.ProviderUID || known.ProviderName != found.ProviderName || known.AllowHash != found.AllowHash ||
+		known.PasswordChanged != found.PasswordChanged || (known.SealedSubject == "") != (found.SealedSubject == "") {
+		return true, nil
+	}
+	before, err := known.MarshalClaims()
+	if err != nil {
+		return false, err
+	}
+	// As they are once they are stored: a number may be written in more than one way.
+	encoded, err := found.MarshalClaims()
+	if err != nil {
+		return false, err
+	}
+	if err := found.UnmarshalClaims(encoded); err != nil {
+		return false, err
+	}
+	after, err := found.MarshalClaims()
+	return !bytes.Equal(before, after), err
+}
