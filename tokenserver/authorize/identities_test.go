@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
@@ -12,13 +13,15 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 )
 
-func TestASessionOfAProviderThatIsNotAcceptedLeadsToTheLoginPageAndHasNotEnded(t *testing.T) {
-	w := interactiontest.New(t)
-	acme := documents.IdentityProvider{
-		UID: "acme-uid", Namespace: "identity", Name: "acme", DisplayName: "Acme", Type: documents.ProviderOIDC, Realm: "https://acme.example",
-		SubjectAttribute: "sub", OIDC: &documents.OIDCProvider{Issuer: "https://acme.example", ClientID: "us", MaxAge: 3600},
-		AllClients: true, Allow: "true", MaxIdentities: 10,
-	}
+var acme = documents.IdentityProvider{
+	UID: "acme-uid", Namespace: "identity", Name: "acme", DisplayName: "Acme", Type: documents.ProviderOIDC, Realm: "https://acme.example",
+	SubjectAttribute: "sub", OIDC: &documents.OIDCProvider{Issuer: "https://acme.example", ClientID: "us", MaxAge: 3600},
+	AllClients: true, Allow: "true", MaxIdentities: 10,
+}
+
+// signInAtAcme returns the cookies of a browser whose user has signed in at acme.
+func signInAtAcme(t *testing.T, w *interactiontest.Server) []*http.Cookie {
+	t.Helper()
 	w.Apply(acme)
 	provider, _ := w.Registry.IdentityProvider("acme")
 	user, err := w.Users.SignIn(t.Context(), users.SignIn{Provider: provider, Subject: []byte("1")})
@@ -29,9 +32,39 @@ func TestASessionOfAProviderThatIsNotAcceptedLeadsToTheLoginPageAndHasNotEnded(t
 	if _, err := w.Sessions.Begin(t.Context(), answer, httptest.NewRequest(http.MethodGet, "/", nil), w.Document, session.Login{User: user, AMR: []string{"mfa"}}); err != nil {
 		t.Fatal(err)
 	}
+	return answer.Result().Cookies()
+}
+
+func TestASessionEndsWhenTheMaxAgeOfItsProviderHasPassedSinceTheSignIn(t *testing.T) {
+	w := interactiontest.New(t)
+	cookies := signInAtAcme(t, w)
+	has := func() bool {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		for _, cookie := range cookies {
+			r.AddCookie(cookie)
+		}
+		current, _, err := w.Sessions.Current(t.Context(), r, w.Document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return current != nil
+	}
+	w.Advance(time.Hour - time.Second)
+	if !has() {
+		t.Error("the session has ended before")
+	}
+	w.Advance(time.Second)
+	if has() {
+		t.Error("the session goes on")
+	}
+}
+
+func TestASessionOfAProviderThatIsNotAcceptedLeadsToTheLoginPageAndHasNotEnded(t *testing.T) {
+	w := interactiontest.New(t)
+	cookies := signInAtAcme(t, w)
 	get := func(pairs ...string) int {
 		r := httptest.NewRequest(http.MethodGet, w.WebRequest(pairs...), nil)
-		for _, cookie := range answer.Result().Cookies() {
+		for _, cookie := range cookies {
 			r.AddCookie(cookie)
 		}
 		current, _, err := w.Sessions.Current(t.Context(), r, w.Document)
@@ -51,7 +84,7 @@ func TestASessionOfAProviderThatIsNotAcceptedLeadsToTheLoginPageAndHasNotEnded(t
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Jar.SetCookies(origin, answer.Result().Cookies())
+	b.Jar.SetCookies(origin, cookies)
 	if got := get(); got != http.StatusOK {
 		t.Fatalf("the session is answered %d", got)
 	}

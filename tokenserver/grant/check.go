@@ -87,7 +87,7 @@ func (s *Service) CheckRefreshToken(ctx context.Context, sealed string, client *
 		return nil, inactiveIfRefused(err)
 	}
 	end := refreshEndsAt(g, server)
-	if signInEnd, ok := signInEndsAt(g, user); ok {
+	if signInEnd, ok := user.SignInEndsAt(g.SignInTime()); ok {
 		end = earlier(end, signInEnd)
 	}
 	idleEnd := g.LastUsedAt.Add(server.RefreshToken.IdleLifetime.Duration())

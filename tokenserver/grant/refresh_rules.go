@@ -74,16 +74,10 @@ func (s *Service) checkRefresh(ctx context.Context, client *registry.Client, g s
 	if err != nil {
 		return nil, err
 	}
-	if end, ok := signInEndsAt(g, user); ok && !now.Before(end) {
+	if end, ok := user.SignInEndsAt(g.SignInTime()); ok && !now.Before(end) {
 		return nil, invalidGrant("the user has to sign in at the identity provider again: its maxAge has passed")
 	}
 	return user, nil
-}
-
-// signInEndsAt returns when the user has to sign in at the identity provider again, by its maxAge;
-// false: never.
-func signInEndsAt(g storage.Grant, user *registry.User) (time.Time, bool) {
-	return g.SignInTime().Add(user.MaxAge), user.MaxAge > 0
 }
 
 // refreshEndsAt returns when refreshing ends at the latest. If a lifetime was lowered after the

@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 
 	"golang.org/x/oauth2"
 )
@@ -65,18 +64,15 @@ func (p *Provider) Depart(ctx context.Context, r Request) (string, Pending, erro
 	}
 	options = append(options, oauth2.SetAuthURLParam("response_mode", "query"), oauth2.SetAuthURLParam("nonce", pending.Nonce),
 		oauth2.S256ChallengeOption(pending.Verifier))
-	var prompt []string
 	if r.MaxAge != AnyAge {
 		options = append(options, oauth2.SetAuthURLParam("max_age", strconv.FormatInt(r.MaxAge, 10)))
 	}
-	if r.MaxAge == 0 {
-		prompt = append(prompt, "login")
-	}
-	if r.SelectAccount {
-		prompt = append(prompt, "select_account")
-	}
-	if len(prompt) > 0 {
-		options = append(options, oauth2.SetAuthURLParam("prompt", strings.Join(prompt, " ")))
+	// One value: some providers refuse two, and whoever signs in anew may choose the account.
+	switch {
+	case r.MaxAge == 0:
+		options = append(options, oauth2.SetAuthURLParam("prompt", "login"))
+	case r.SelectAccount:
+		options = append(options, oauth2.SetAuthURLParam("prompt", "select_account"))
 	}
 	if r.LoginHint != "" {
 		options = append(options, oauth2.SetAuthURLParam("login_hint", r.LoginHint))

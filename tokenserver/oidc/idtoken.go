@@ -9,6 +9,7 @@ import (
 	"errors"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/jwks"
 )
@@ -104,7 +105,8 @@ func subjectOf(claims map[string]any, claim string) ([]byte, error) {
 		claim = "sub"
 	}
 	value, ok := claims[claim].(string)
-	if !ok || value == "" || len(value) > maxSubject {
+	// What is no text in JSON is decoded as U+FFFD, by which two users would be one.
+	if !ok || value == "" || len(value) > maxSubject || strings.ContainsRune(value, utf8.RuneError) {
 		return nil, invalid("the subject claim of the ID token is not a string of 1 to 255 bytes")
 	}
 	return []byte(value), nil

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -286,8 +287,37 @@ func TestAUserWhoHasToSignInAnewIsOneOfWhomTheProviderSaysSo(t *testing.T) {
 	if _, err := rp.signIn(oidc.Request{MaxAge: 0, SelectAccount: true}); err != nil {
 		t.Error(err)
 	}
-	if request := rp.upstream.LastRequest(); request.Get("prompt") != "login select_account" || request.Get("max_age") != "0" {
+	if request := rp.upstream.LastRequest(); request.Get("prompt") != "login" || request.Get("max_age") != "0" {
 		t.Errorf("prompt %q, max_age %q", request.Get("prompt"), request.Get("max_age"))
+	}
+}
+
+func TestWhetherAnAddressIsVerifiedIsSaidOfTheAddressBesideIt(t *testing.T) {
+	rp := newRelyingParty(t)
+	rp.document.OIDC.UserInfo = true
+	for name, test := range map[string]struct {
+		idToken, userInfo, want [2]any // email and email_verified
+	}{
+		"an address that the user may write": {[2]any{"ceo@acme.example", nil}, [2]any{"me@evil.example", true}, [2]any{"ceo@acme.example", nil}},
+		"an address of UserInfo alone":       {[2]any{nil, true}, [2]any{"me@evil.example", nil}, [2]any{"me@evil.example", nil}},
+		"both of UserInfo":                   {[2]any{nil, nil}, [2]any{"a@acme.example", true}, [2]any{"a@acme.example", true}},
+		"both of the ID token":               {[2]any{"a@acme.example", true}, [2]any{"b@acme.example", false}, [2]any{"a@acme.example", true}},
+	} {
+		set := func(values [2]any) func(map[string]any) {
+			return func(c map[string]any) {
+				for i, name := range []string{"email", "email_verified"} {
+					delete(c, name)
+					if values[i] != nil {
+						c[name] = values[i]
+					}
+				}
+			}
+		}
+		rp.upstream.Behave(oidctest.Behaviour{IDToken: set(test.idToken), UserInfo: set(test.userInfo)})
+		signIn, err := rp.signIn(anyAge)
+		if got := [2]any{signIn.Upstream["email"], signIn.Upstream["email_verified"]}; err != nil || got != test.want {
+			t.Errorf("%s: %v, %v, want %v", name, got, err, test.want)
+		}
 	}
 }
 
@@ -328,6 +358,9 @@ func TestTheSubjectIsTheConfiguredClaim(t *testing.T) {
 	if signIn, err := rp.signIn(anyAge); err != nil || string(signIn.Subject) != "7f" {
 		t.Errorf("%q, %v", signIn.Subject, err)
 	}
+	rp.upstream.Behave(oidctest.Behaviour{IDToken: func(c map[string]any) { c["oid"] = json.RawMessage(`"7\ud800"`) }})
+	_, err = rp.signIn(anyAge)
+	checkReason(t, "half a surrogate pair, which is decoded as any other half is", err, oidc.Invalid)
 }
 
 func TestMethodsThatAreNotPlainAreNotPassedOn(t *testing.T) {

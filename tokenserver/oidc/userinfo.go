@@ -34,6 +34,14 @@ func (p *Provider) addUserInfo(ctx context.Context, d *discovery, token *oauth2.
 	if all["sub"] != claims["sub"] { // section 5.3.2: else they may be another user's
 		return nil, invalid("the UserInfo endpoint answers about another user than the ID token")
 	}
+	// Whether an address is verified is said of the address beside it.
+	for _, pair := range [][2]string{{"email", "email_verified"}, {"phone_number", "phone_number_verified"}} {
+		if _, ok := claims[pair[0]]; ok {
+			delete(all, pair[1])
+		} else if _, ok := all[pair[0]]; ok {
+			delete(claims, pair[1])
+		}
+	}
 	maps.Copy(all, claims)
 	return all, nil
 }

@@ -19,9 +19,15 @@ type User struct {
 	ProviderUID  string
 	// AllClients is that of the provider's document.
 	AllClients bool
-	// MaxAge is how long after a sign-in the refresh tokens of its grants still work; zero: as long
-	// as they last.
+	// MaxAge is how long after a sign-in its session and the refresh tokens of its grants still
+	// work; zero: as long as they last.
 	MaxAge time.Duration
+}
+
+// SignInEndsAt returns when the user has to sign in at the identity provider again, by its maxAge;
+// false: never.
+func (u *User) SignInEndsAt(signedInAt time.Time) (time.Time, bool) {
+	return signedInAt.Add(u.MaxAge), u.MaxAge > 0
 }
 
 // Groups returns the groups in the claim "groups", if that is a list; what is no string is none.

@@ -213,6 +213,10 @@ func (s *Sessions) Current(ctx context.Context, r *http.Request, server document
 	if user == nil {
 		return nil, nil, nil
 	}
+	// Else a leaver whose browser asks without a prompt has tokens long after the refresh tokens ended.
+	if end, ok := user.SignInEndsAt(time.Unix(session.StartedAt, 0)); ok && !s.Now().Before(end) {
+		return nil, nil, nil
+	}
 	return session, user, nil
 }
 

@@ -145,8 +145,7 @@ func (u *Users) record(ctx context.Context, p *registry.IdentityProvider, found 
 // nothing but the time is new signs in all the same.
 func (u *Users) update(ctx context.Context, known, found storage.Identity) (storage.Identity, error) {
 	if known.ClaimsAt.After(found.ClaimsAt) {
-		// Another replica has asked later, by its clock.
-		found.Claims, found.ClaimsAt = known.Claims, known.ClaimsAt
+		return known, nil // a later sign-in has been recorded, and all that it found out belongs together
 	}
 	changed, err := hasChanged(known, found)
 	if err != nil {
@@ -157,7 +156,7 @@ func (u *Users) update(ctx context.Context, known, found storage.Identity) (stor
 	}
 	found.Version, found.Incarnation = known.Version, known.Incarnation
 	updated, err := u.Store.UpdateIdentity(ctx, found)
-	if err != nil && !changed {
+	if err != nil && !changed && !errors.Is(err, storage.ErrNotFound) {
 		u.Log.WarnContext(ctx, "the last sign-in of a user is not recorded", "provider", known.ProviderName, "sub", known.Subject, "error", err.Error())
 		return known, nil
 	}

@@ -1,9 +1,11 @@
 package users_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -202,6 +204,71 @@ func TestFiftyFirstSignInsOfAUserAtThreeReplicasMakeOneRecord(t *testing.T) {
 	}
 	if n, err := w.Memory.CountIdentities(t.Context(), "acme-uid"); n != 1 || err != nil {
 		t.Errorf("there are %d records (%v), want 1", n, err)
+	}
+}
+
+func TestAnotherPasswordAtTheDirectoryEndsWhatWasIssuedBefore(t *testing.T) {
+	w := newServer(t, acme())
+	signIn := func(changed string) *registry.User {
+		p, _ := w.Registry.IdentityProvider("acme")
+		user, err := w.Users.SignIn(t.Context(), users.SignIn{Provider: p, Subject: []byte("1"), Upstream: employee(), PasswordChanged: changed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return user
+	}
+	thief := signIn("in spring")
+	if again := signIn("in spring"); again.Epoch != thief.Epoch || !w.isServed(thief) {
+		t.Error("the same password has another epoch")
+	}
+	if owner := signIn("today"); w.isServed(thief) || !w.isServed(owner) {
+		t.Error("what was issued for the old password goes on, or what was issued for the new one does not")
+	}
+}
+
+func TestASignInThatLosesTheRaceToALaterOneChangesNothingOfIt(t *testing.T) {
+	w := newServer(t, acme())
+	w.Advance(time.Minute)
+	w.mustSignIn("1", employee())
+	later, err := w.Store.GetIdentity(t.Context(), w.mustSignIn("1", employee()).UID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := acme()
+	p.Allow = `upstream.employee || false`
+	w.serve(p) // as a replica does that has not read a new allow yet
+	earlier := &users.Users{
+		Registry: w.Registry, Store: w.Store, Keys: w.Users.Keys, Log: w.Users.Log, Now: func() time.Time { return w.Now().Add(-time.Second) },
+	}
+	if _, err := w.signInBy(earlier, "1", map[string]any{"employee": true, "name": "eve"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := w.Store.GetIdentity(t.Context(), later.Subject); err != nil || !reflect.DeepEqual(got, later) {
+		t.Errorf("the record is %+v, %v, was %+v", got, err, later)
+	}
+}
+
+// swept is a store that is swept just before a record is updated.
+type swept struct {
+	storage.Store
+}
+
+func (s swept) UpdateIdentity(ctx context.Context, i storage.Identity) (storage.Identity, error) {
+	if _, err := s.Sweep(ctx, i.LastSignIn); err != nil {
+		return storage.Identity{}, err
+	}
+	return s.Store.UpdateIdentity(ctx, i)
+}
+
+func TestAUserWhoseRecordIsGoneMeanwhileIsRecordedAnew(t *testing.T) {
+	w := newServer(t, acme())
+	first := w.mustSignIn("1", employee())
+	w.Store.SetIdentitySpecs(func(string) bool { return false })
+	w.Advance(31 * 24 * time.Hour)
+	u := &users.Users{Registry: w.Registry, Store: swept{w.Store}, Keys: w.Users.Keys, Log: w.Users.Log, Now: w.Now}
+	user, err := w.signInBy(u, "1", employee())
+	if err != nil || !w.isServed(user) || user.Epoch == first.Epoch {
+		t.Errorf("the user is %+v, %v, was %+v", user, err, first)
 	}
 }
 

@@ -7,13 +7,15 @@
 //	metrics.go  counters
 //	subject.go  the subjects of users from elsewhere
 //
-// The subject of a user from elsewhere is the user's UID too, and the incarnation of the record is
-// the epoch: what was issued for a record that is gone is never good again, although the same person
-// has the same subject.
+// The subject of a user from elsewhere is the user's UID too, and the epoch is that of the
+// incarnation of the record: what was issued for a record that is gone is never good again, although
+// the same person has the same subject.
 package users
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -76,10 +78,21 @@ func notAccepted(p *registry.IdentityProvider) error {
 	return fmt.Errorf("%w: the identity provider %s is not accepted", registry.ErrNotServing, p.Name)
 }
 
+// epochOf returns the epoch of a user: another one once the record was created again, or the password
+// was changed at the directory. Whoever changes a stolen password and signs in ends what was issued to
+// the thief.
+func epochOf(i storage.Identity) string {
+	if i.PasswordChanged == "" {
+		return i.Incarnation
+	}
+	sum := sha256.Sum256([]byte(i.Incarnation + " " + i.PasswordChanged))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
 // newUser returns the user of a record.
 func newUser(p *registry.IdentityProvider, i storage.Identity) *registry.User {
 	user := &registry.User{
-		User:         documents.User{UID: i.Subject, Subject: i.Subject, Epoch: i.Incarnation, Claims: i.Claims},
+		User:         documents.User{UID: i.Subject, Subject: i.Subject, Epoch: epochOf(i), Claims: i.Claims},
 		ProviderName: p.Name, ProviderUID: p.UID, AllClients: p.AllClients,
 	}
 	user.Username, _ = i.Claims["preferred_username"].(string)
