@@ -19,8 +19,8 @@ func usesSecret(method string) bool { return v1alpha1.TokenEndpointAuthMethod(me
 // keepPreviousAuth writes into the document by which method the client authenticated before, if that
 // has changed since the stored document. The old method stays good, with its own keys and secrets, for
 // the overlap: not if the client has become public, and not if no rule accepts the client with it any
-// more.
-func (r *clientReconciler) keepPreviousAuth(s *clientPass, stored documents.Client) {
+// more, which it returns for an event.
+func (r *clientReconciler) keepPreviousAuth(s *clientPass, stored documents.Client) (refused string) {
 	now := r.now()
 	s.document.PreviousAuth = stored.PreviousAuth
 	if stored.AuthMethod != s.document.AuthMethod {
@@ -32,8 +32,14 @@ func (r *clientReconciler) keepPreviousAuth(s *clientPass, stored documents.Clie
 			}
 		}
 	}
-	if p := s.document.PreviousAuth; p != nil && (s.document.AuthMethod == oauth.AuthMethodNone || p.Until <= now.Unix() || s.refusesPrevious(now)) {
-		s.document.PreviousAuth = nil
+	if p := s.document.PreviousAuth; p != nil {
+		if s.document.AuthMethod == oauth.AuthMethodNone || p.Until <= now.Unix() {
+			s.document.PreviousAuth = nil
+		} else if before := s.decideAsBefore(now); !before.Accepted {
+			s.document.PreviousAuth = nil
+			refused = fmt.Sprintf("the client may not authenticate by %s any more, by which it could until %s: %s",
+				p.Method, timeText(time.Unix(p.Until, 0)), describeDenials(before))
+		}
 	}
 	if p := s.document.PreviousAuth; p != nil {
 		s.requeueAt = earliest(s.requeueAt, time.Unix(p.Until, 0))
@@ -43,6 +49,7 @@ func (r *clientReconciler) keepPreviousAuth(s *clientPass, stored documents.Clie
 	} else {
 		s.document.Credentials = reinstate(s.document.Credentials, now)
 	}
+	return refused
 }
 
 // reinstate makes the credential Active again that retired with the method of its client: a client
@@ -63,10 +70,13 @@ func reinstate(credentials []documents.Credential, now time.Time) []documents.Cr
 	return credentials
 }
 
-// refusesPrevious reports whether the rules accept the client, and not as it was before. While they
-// do not accept it at all, token servers refuse it whatever it sends.
-func (s *clientPass) refusesPrevious(now time.Time) bool {
-	return s.decision.Accepted && !policy.EvaluateClient(s.server.document, s.server.namespaceLabels, s.document.AsBefore(), now).Accepted
+// decideAsBefore returns what the rules say of the client as it was before. While they do not accept
+// it as it is, token servers refuse it whatever it sends, and the method before stays as it was.
+func (s *clientPass) decideAsBefore(now time.Time) policy.Decision {
+	if !s.decision.Accepted {
+		return policy.Decision{Accepted: true}
+	}
+	return policy.EvaluateClient(s.server.document, s.server.namespaceLabels, s.document.AsBefore(), now)
 }
 
 // retireWithMethod returns the credentials of a client that does not authenticate by a secret any

@@ -131,6 +131,11 @@ func TestTheMethodBeforeIsGoodForTheOverlapUnlessARuleForbidsIt(t *testing.T) {
 	eventually.True(t, "the rule ends it", func() bool { return env.document(c).PreviousAuth == nil })
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	eventually.True(t, "the status says so", func() bool { env.get(c); return c.Status.Authentication.PreviousMethod == "" })
+	eventually.True(t, "an event says it", func() bool {
+		text := strings.Join(env.eventsOf(c), "\n")
+		return strings.Contains(text, "Warning "+reasonAuthMethodEnded+" the client may not authenticate by client_secret_basic any more, by which it could until "+timeText(time.Unix(previous.Until, 0))) &&
+			strings.Contains(text, `tokenEndpointAuthMethod: "client_secret_basic" is not allowed`)
+	})
 
 	updateObject(env, c, func(c *v1alpha1.OAuthClient) {
 		c.Spec.TokenEndpointAuthMethod, c.Spec.GrantTypes = v1alpha1.AuthMethodNone, []v1alpha1.GrantType{"authorization_code"}
@@ -153,6 +158,9 @@ func TestTheMethodBeforeEndsWithTheOverlap(t *testing.T) {
 	env.clock.move(24 * time.Hour)
 	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Shop" })
 	eventually.True(t, "the document has it no more", func() bool { return env.document(c).PreviousAuth == nil })
+	if text := strings.Join(env.eventsOf(c), "\n"); strings.Contains(text, reasonAuthMethodEnded) {
+		t.Errorf("what ends as the status said is no warning: %s", text)
+	}
 }
 
 // A fleet that is moved away from its secret and back, shortly before the overlap is over, has the

@@ -117,10 +117,11 @@ func (r *clientReconciler) updateEntry(ctx context.Context, s *clientPass) error
 		return nil
 	}
 	var revoked []string
+	var refusedMethod string
 	if s.entry != nil {
 		if stored, err := decodeEntry[documents.Client](s.entry); err == nil {
 			s.document.Credentials, s.document.RevokedCredentials, revoked = revoke(stored.Credentials, stored.RevokedCredentials, revokedIDs(s.client))
-			r.keepPreviousAuth(s, stored)
+			refusedMethod = r.keepPreviousAuth(s, stored)
 		}
 	}
 	if s.nameEntry == nil {
@@ -133,6 +134,7 @@ func (r *clientReconciler) updateEntry(ctx context.Context, s *clientPass) error
 	}
 	if err == nil {
 		r.recordRevocations(s.client, revoked)
+		r.recordRefusedMethod(s.client, refusedMethod)
 	}
 	return err
 }

@@ -16,6 +16,7 @@ const (
 	reasonCredentialEnded   = "CredentialEnded"
 	reasonCredentialRevoked = "CredentialRevoked"
 	reasonCredentialInUse   = "CredentialInUse"
+	reasonAuthMethodEnded   = "AuthMethodEnded"
 )
 
 // recordRotation records the events about what a plan did, when it is done. credentials are those
@@ -49,6 +50,14 @@ func (r *clientReconciler) recordStillUsed(c *v1alpha1.OAuthClient, credential d
 	r.events.Eventf(c, nil, corev1.EventTypeWarning, reasonCredentialInUse, eventAction,
 		"credential %s, which was replaced, ends at %s and is still used: have the application read the Secret again, or restart its Pods",
 		credential.ID, timeText(time.Unix(credential.RetireAfter, 0)))
+}
+
+// recordRefusedMethod records an event if a rule has ended the method before of a client, whose
+// owner counts on the overlap: text says which and why.
+func (r *clientReconciler) recordRefusedMethod(c *v1alpha1.OAuthClient, text string) {
+	if text != "" {
+		r.events.Eventf(c, nil, corev1.EventTypeWarning, reasonAuthMethodEnded, eventAction, "%s", truncate(text, maxNote))
+	}
 }
 
 func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339) }

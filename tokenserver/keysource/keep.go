@@ -66,10 +66,26 @@ func (s *Sources) removeUnnamed(urls []string) {
 	}
 }
 
-// isDue reports whether the set is missing, too old, or was fetched under other rules.
+// Keep starts to fetch the set if that is due, for a caller that asks again and again: so a request
+// finds it, and it is known before one comes that the source is away. It delays no fetch for an
+// unknown kid.
+func (s *Source) Keep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dueLocked() {
+		s.start(false)
+	}
+}
+
 func (s *Source) isDue() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.dueLocked()
+}
+
+// dueLocked reports whether the set is missing, too old, or was fetched under other rules. The caller
+// holds the lock.
+func (s *Source) dueLocked() bool {
 	now := s.sources.now()
 	switch {
 	case s.fetching != nil:

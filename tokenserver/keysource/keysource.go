@@ -7,7 +7,7 @@
 //	budget.go     how often one host is asked
 //	metrics.go    metrics, and the sources that fail now
 //
-// A set is fetched when it is first needed, and again every five minutes while it is used. A
+// A set is fetched before it is needed, and again every five minutes while it is named or used. A
 // signature under a kid that is not in the set makes it be fetched at once, since the signer may
 // have a new key; but any client of the token endpoint can make kids up, so this happens once in ten
 // seconds for a source, and six times a minute for a host. All requests that wait for a set wait for

@@ -119,16 +119,6 @@ func (s *Source) Refresh(ctx context.Context) {
 	wait(ctx, done)
 }
 
-// Retry starts to fetch the set again if the last fetch failed and ended so long ago. It delays no
-// fetch for an unknown kid.
-func (s *Source) Retry(after time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fetching == nil && s.failed != nil && s.sources.now().Sub(s.triedAt).Abs() >= after {
-		s.start(false)
-	}
-}
-
 // mayTry reports whether the last fetch for a request was long enough ago. The caller holds the lock.
 func (s *Source) mayTry(now time.Time) bool {
 	return s.fetching == nil && (s.askedAt.IsZero() || now.Sub(s.askedAt).Abs() >= RetryInterval)

@@ -12,8 +12,8 @@ import (
 // lookInterval is how often the server's document and the sources of keys are looked at.
 const lookInterval = time.Second
 
-// Run keeps the keys of the cluster, where the server has an issuer of type Kubernetes, and reports
-// changes of Problem until ctx ends.
+// Run keeps the keys of the issuers of the server, those of the cluster and those that are fetched, and
+// reports changes of Problem until ctx ends.
 func (v *Verifier) Run(ctx context.Context) {
 	var last string
 	for clock.Sleep(ctx, lookInterval) {
@@ -22,8 +22,8 @@ func (v *Verifier) Run(ctx context.Context) {
 			switch {
 			case issuer.Type == documents.WorkloadIssuerKubernetes && v.cluster != nil:
 				v.cluster.keep(ctx, issuer, v.Now())
-			case issuer.Discovery: // so that it is known when it is back
-				v.discovered(issuer.Issuer).Retry(pollInterval)
+			case issuer.Discovery:
+				v.discovered(issuer.Issuer).Keep()
 			}
 		}
 		if problem := v.Problem(); problem != last && v.OnProblem != nil {
@@ -34,8 +34,7 @@ func (v *Verifier) Run(ctx context.Context) {
 }
 
 // Problem says why the workloads of an issuer cannot authenticate, or soon will not be able to; "" if
-// all can. Of an issuer elsewhere it says no more than package fetch lets others know, and only once
-// one of its tokens was to be verified.
+// all can. Of an issuer elsewhere it says no more than package fetch lets others know.
 func (v *Verifier) Problem() string {
 	server, _ := v.Server()
 	for _, issuer := range server.WorkloadIssuers {

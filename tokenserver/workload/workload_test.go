@@ -202,6 +202,28 @@ func TestAnIssuerWhoseKeysCannotBeFetchedIsAProblemOfTheServer(t *testing.T) {
 	}
 }
 
+// So an address that is mistyped is told when it is applied, and not when a job fails at night.
+func TestTheKeysOfAnIssuerAreFetchedBeforeATokenComes(t *testing.T) {
+	signer := jwkstest.NewSigner("ES256", "k1")
+	w := newWorld(t)
+	w.serve(w.issuer(), w.provider.URL, signer)
+	document := *w.document.Load()
+	document.WorkloadIssuers = []documents.WorkloadIssuer{
+		{Name: "ci", Type: documents.WorkloadIssuerJWT, Issuer: w.issuer(), Discovery: true},
+		{Name: "mistyped", Type: documents.WorkloadIssuerJWT, Issuer: w.issuer() + "/absent", Discovery: true},
+	}
+	w.document.Store(&document)
+	go w.Run(t.Context())
+	w.waitForProblem(`workload issuer "mistyped": its keys cannot be fetched (BadAnswer)`)
+	for deadline := time.Now().Add(time.Minute); w.provider.Fetches() < 3 && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	w.provider.Handle(http.NotFound)
+	if err := w.verify(w.issuer(), signer); err != nil {
+		t.Errorf("the keys of the other issuer are not there: %v", err)
+	}
+}
+
 func TestAnIssuerThatIsBackIsNoProblemAnyMoreAlsoIfNobodySendsItsTokens(t *testing.T) {
 	signer := jwkstest.NewSigner("ES256", "k1")
 	w := newWorld(t)
@@ -210,7 +232,6 @@ func TestAnIssuerThatIsBackIsNoProblemAnyMoreAlsoIfNobodySendsItsTokens(t *testi
 	w.document.Store(&document)
 	go w.Run(t.Context())
 	w.provider.Handle(http.NotFound)
-	_ = w.verify(w.issuer(), signer)
 	w.waitForProblem(`workload issuer "ci": its keys cannot be fetched (BadAnswer)`)
 	before := w.provider.Fetches()
 	w.advance(59 * time.Second)
