@@ -66,13 +66,18 @@ func (p *Provider) problem() error {
 	return p.endpoints
 }
 
-// noteEndpoints keeps whether the endpoints of the provider answered, and returns err. A response that
-// proves nothing is an answer too.
+// noteEndpoints keeps whether the endpoints of the provider answered, and returns err. After a problem
+// they do once a user has signed in. An answer that proves nothing changes nothing: anybody can bring
+// it about, by a callback with a code that nobody issued.
 func (p *Provider) noteEndpoints(err error) error {
 	var failed *Error
 	var problem error
-	if errors.As(err, &failed) && (failed.Reason == Away || failed.Reason == ClientRefused) {
+	switch {
+	case err == nil:
+	case errors.As(err, &failed) && (failed.Reason == Away || failed.Reason == ClientRefused):
 		problem = err
+	default:
+		return err
 	}
 	p.mu.Lock()
 	changed := (problem == nil) != (p.endpoints == nil)

@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"errors"
+	"net/http"
 	"slices"
 
 	"golang.org/x/oauth2"
@@ -59,6 +60,8 @@ func knownCode(code string) string {
 	return "an error that no specification names"
 }
 
+func isClientError(r *http.Response) bool { return r != nil && r.StatusCode >= 400 && r.StatusCode < 500 }
+
 // errExchange returns the Error for a token request that failed (RFC 6749 section 5.2). The cause is
 // not wrapped where it has the text of the response.
 func errExchange(err error) error {
@@ -73,6 +76,9 @@ func errExchange(err error) error {
 		return &Error{ClientRefused, errors.New("the token endpoint answers " + answered.ErrorCode)}
 	case answered.ErrorCode != "":
 		return &Error{Invalid, errors.New("the token endpoint answers " + knownCode(answered.ErrorCode))}
+	case isClientError(answered.Response):
+		// Anybody can send a code that a provider refuses in words of its own: it is not away.
+		return invalid("the token endpoint refuses the code with no error of OAuth")
 	default:
 		return &Error{Away, fetch.NewError(fetch.BadAnswer, errors.New("the token endpoint answers with no token response"))}
 	}

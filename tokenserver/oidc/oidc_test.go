@@ -349,6 +349,46 @@ func TestUserInfoAddsClaimsOfTheSameUserAlone(t *testing.T) {
 	}
 }
 
+func TestOnlyWhatAProviderSaysOfUsOrAnOutageMakesItAwayAndASignInEndsThat(t *testing.T) {
+	rp := newRelyingParty(t)
+	answers := func(status int, body string) oidctest.Behaviour {
+		return oidctest.Behaviour{Handle: map[string]http.HandlerFunc{"/token": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte(body))
+		}}}
+	}
+	for _, step := range []struct {
+		what      string
+		behaviour oidctest.Behaviour
+		reason    oidc.Reason
+		problem   string
+	}{
+		{"a code that nobody issued", answers(http.StatusBadRequest, `{"error":"invalid_grant"}`), oidc.Invalid, ""},
+		{"the same, in words of the provider's own", answers(http.StatusTooManyRequests, `<html>`), oidc.Invalid, ""},
+		{"our client is refused", answers(http.StatusUnauthorized, `{"error":"invalid_client"}`), oidc.ClientRefused, "ClientRefused"},
+		{"a code that nobody issued, then", answers(http.StatusBadRequest, `{"error":"invalid_grant"}`), oidc.Invalid, "ClientRefused"},
+		{"a sign-in", oidctest.Behaviour{}, "", ""},
+		{"an outage", answers(http.StatusBadGateway, `<html>`), oidc.Away, "BadAnswer"},
+		{"a sign-in, then", oidctest.Behaviour{}, "", ""},
+	} {
+		rp.upstream.Behave(step.behaviour)
+		_, err := rp.signIn(anyAge)
+		if step.reason != "" {
+			checkReason(t, step.what, err, step.reason)
+		} else if err != nil {
+			t.Errorf("%s: %v", step.what, err)
+		}
+		problem := ""
+		for _, p := range rp.providers.Problems([]documents.IdentityProvider{rp.document}) {
+			problem = p.Reason
+		}
+		if problem != step.problem {
+			t.Errorf("%s: the problem is %q, want %q", step.what, problem, step.problem)
+		}
+	}
+}
+
 func TestTheSubjectIsTheConfiguredClaim(t *testing.T) {
 	rp := newRelyingParty(t)
 	rp.document.SubjectAttribute = "oid"
