@@ -43,11 +43,11 @@ func TestAManifestIsExplainedWithTheSecretsAndTheConfigMapThatItNames(t *testing
 		"a weak value":                          {strings.Replace(fromSecret, "NAME", "weak", 1), "spec.secret.fromSecret", "WeakSecret: "},
 		"what the operator wrote":               {"secret: {source: FromSecret, fromSecret: {name: holder-oauth, key: client_secret}}", "spec.secret.fromSecret", "is written by the operator"},
 		"a good value":                          {strings.Replace(fromSecret, "NAME", "good", 1), "", ""},
-		"a target that nobody adopted":          {"secret: {source: Generate, target: {name: another}}", "spec.secret.target.name", "SecretExists: "},
+		"a target that is not adopted":          {"secret: {source: Generate, target: {name: another}}", "spec.secret.target.name", "SecretExists: "},
 		"a target of another client":            {"secret: {source: Generate, target: {name: holder-oauth}}", "spec.secret.target.name", `OAuthClient "holder" owns it`},
 		"a target that it may adopt":            {"secret: {source: Generate, target: {name: adoptable}}", "", ""},
 		"one with a weak value":                 {"secret: {source: Generate, target: {name: adoptable-weak}}", "spec.secret.target.name", "WeakSecret: "},
-		"a ConfigMap that nobody adopted":       {"configMap: {name: another}", "spec.configMap.name", "ConfigMapExists: "},
+		"a ConfigMap that is not adopted":       {"configMap: {name: another}", "spec.configMap.name", "ConfigMapExists: "},
 	} {
 		path := filepath.Join(t.TempDir(), "manifest.yaml")
 		manifest := serviceManifest(env, "service", test.spec)

@@ -67,7 +67,7 @@ func (p *Provider) Depart(ctx context.Context, r Request) (string, Pending, erro
 	if r.MaxAge != AnyAge {
 		options = append(options, oauth2.SetAuthURLParam("max_age", strconv.FormatInt(r.MaxAge, 10)))
 	}
-	// One value: some providers refuse two, and whoever signs in anew may choose the account.
+	// One value: some providers refuse two, and a user who signs in anew may choose the account.
 	switch {
 	case r.MaxAge == 0:
 		options = append(options, oauth2.SetAuthURLParam("prompt", "login"))

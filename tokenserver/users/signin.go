@@ -26,6 +26,9 @@ const (
 	// lastSignInInterval is how old LastSignIn becomes before a sign-in that changes nothing else is
 	// stored.
 	lastSignInInterval = 24 * time.Hour
+	// maxClockSkew is how far the clocks of replicas may be apart. Claims from further in the future
+	// are by a clock that is wrong, and must not keep newer ones out until then.
+	maxClockSkew = time.Minute
 	// maxTries is how often a sign-in tries to write its record, after conflicts with others of the
 	// same user.
 	maxTries = 16
@@ -144,7 +147,13 @@ func (u *Users) record(ctx context.Context, p *registry.IdentityProvider, found 
 // update brings the record of a user who is known up to date. While the store is away, a user of whom
 // nothing but the time is new signs in all the same.
 func (u *Users) update(ctx context.Context, known, found storage.Identity) (storage.Identity, error) {
-	if known.ClaimsAt.After(found.ClaimsAt) {
+	switch ahead := known.ClaimsAt.Sub(found.ClaimsAt); {
+	case ahead > maxClockSkew:
+		found.ClaimsAt = known.ClaimsAt // stores refuse an earlier one
+	case ahead > 0 && known.PasswordChanged != found.PasswordChanged:
+		// With the epoch of the new password a thief who knew the old one would stay signed in.
+		return storage.Identity{}, fmt.Errorf("%w: the password of the user was changed meanwhile", storage.ErrUnavailable)
+	case ahead > 0:
 		return known, nil // a later sign-in has been recorded, and all that it found out belongs together
 	}
 	changed, err := hasChanged(known, found)

@@ -79,7 +79,7 @@ func notAccepted(p *registry.IdentityProvider) error {
 }
 
 // epochOf returns the epoch of a user: another one once the record was created again, or the password
-// was changed at the directory. Whoever changes a stolen password and signs in ends what was issued to
+// was changed at the directory. Users who change a stolen password and sign in end what was issued to
 // the thief.
 func epochOf(i storage.Identity) string {
 	if i.PasswordChanged == "" {
