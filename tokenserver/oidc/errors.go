@@ -60,7 +60,9 @@ func knownCode(code string) string {
 	return "an error that no specification names"
 }
 
-func isClientError(r *http.Response) bool { return r != nil && r.StatusCode >= 400 && r.StatusCode < 500 }
+func isClientError(r *http.Response) bool {
+	return r != nil && r.StatusCode >= 400 && r.StatusCode < 500
+}
 
 // errExchange returns the Error for a token request that failed (RFC 6749 section 5.2). The cause is
 // not wrapped where it has the text of the response.
