@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/callback"
 	"github.com/oauth-operator/oauth-operator/tokenserver/clientauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keysource"
@@ -19,6 +20,7 @@ type endpointMetrics struct {
 	grants   *grant.Metrics
 	clients  *clientauth.Metrics
 	sources  *keysource.Metrics
+	callback *callback.Metrics
 	users    *users.Metrics
 }
 
@@ -38,6 +40,9 @@ func newEndpointMetrics(registerer prometheus.Registerer, reg *registry.Registry
 	}
 	if m.users, err = users.NewMetrics(registerer, reg); err != nil {
 		return m, fmt.Errorf("registering the metrics of users: %w", err)
+	}
+	if m.callback, err = callback.NewMetrics(registerer, reg); err != nil {
+		return m, fmt.Errorf("registering the metrics of identity providers: %w", err)
 	}
 	return m, nil
 }

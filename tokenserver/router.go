@@ -11,11 +11,12 @@
 //	keysets.go   the key sets of clients
 //
 // Data flows one way: package cluster fills registry and keys from the documents in the cluster; the
-// endpoints (authorize, login, consent, logout, token, introspect, revoke, userinfo, metadata) read
+// endpoints (authorize, login, callback, consent, logout, token, introspect, revoke, userinfo, metadata) read
 // them, and keep in the store what outlives a request. The endpoints share these packages:
 //
 //	oauth, web, pages     the words of the protocol, errors and responses, HTML
 //	clientauth            which client sent a request
+//	oidc                  the sign-in at an OpenID provider
 //	jwks                  the public keys of others
 //	fetch, keysource      getting such keys from URLs, and keeping them
 //	interaction, session  the flows and the sessions of browsers
@@ -33,6 +34,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -40,6 +42,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/authorize"
+	"github.com/oauth-operator/oauth-operator/tokenserver/callback"
 	"github.com/oauth-operator/oauth-operator/tokenserver/clientauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/consent"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -54,6 +57,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/metadata"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oidc"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/revoke"
@@ -67,8 +71,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/workload"
 )
 
-// Server has what the endpoints work with. All fields but StoreID, HashMemory, Cluster, OnProblem and
-// Tracer are required.
+// Server has what the endpoints work with. All fields but StoreID, HashMemory, Cluster, Upstream,
+// OnProblem and Tracer are required.
 type Server struct {
 	Registry *registry.Registry
 	Keys     *keys.Set
@@ -81,7 +85,10 @@ type Server struct {
 	// Cluster is the API server, which verifies the tokens of ServiceAccounts. Nil: none can
 	// authenticate.
 	Cluster workload.Cluster
-	// OnProblem, if set, is called when the result of workload.Verifier.Problem has changed.
+	// Upstream returns a credential for identity providers by the name of its file. Nil: there is none.
+	Upstream func(name string) (string, bool)
+	// OnProblem, if set, is called when the result of workload.Verifier.Problem or oidc.Providers.Problems
+	// has changed.
 	OnProblem func()
 	// Used is called for each credential that authenticated a client.
 	Used    func(registry.CredentialUse)
@@ -99,6 +106,7 @@ type router struct {
 	registry   *registry.Registry
 	authorize  *authorize.Handler
 	login      *login.Handler
+	callback   *callback.Handler
 	consent    *consent.Handler
 	logout     *logout.Handler
 	token      *token.Handler
@@ -108,6 +116,7 @@ type router struct {
 	metadata   *metadata.Handler
 	keySources *keysource.Sources
 	workloads  *workload.Verifier
+	providers  *oidc.Providers
 
 	current atomic.Pointer[handlers]
 }
@@ -116,14 +125,17 @@ type router struct {
 type handlers struct {
 	issuer string
 	byPath map[string]http.Handler
+	// callback is for each path that begins with callbackPath, and has one more segment.
+	callback     http.Handler
+	callbackPath string
 }
 
-// Endpoints are the endpoints as one handler, and what keeps the keys of others for them: both have
-// to run.
+// Endpoints are the endpoints as one handler, and what keeps what they need of others: all have to run.
 type Endpoints struct {
 	http.Handler
 	Workloads  *workload.Verifier
 	KeySources *keysource.Sources
+	Providers  *oidc.Providers
 }
 
 // Endpoints returns the endpoints. Until the registry has a server document, each request is
@@ -133,7 +145,7 @@ func (s *Server) Endpoints() (Endpoints, error) {
 	if err != nil {
 		return Endpoints{}, err
 	}
-	return Endpoints{r, r.workloads, r.keySources}, nil
+	return Endpoints{r, r.workloads, r.keySources, r.providers}, nil
 }
 
 func (s *Server) newRouter() (*router, error) {
@@ -160,14 +172,13 @@ func (s *Server) newRouter() (*router, error) {
 	workloads := workload.New(workload.Config{
 		Server: s.Registry.Server, Sources: sources, Fetch: fetcher, Cluster: s.Cluster, Now: s.Now, OnProblem: s.OnProblem,
 	})
+	providers := s.newProviders(fetcher, sources)
 	clients := &clientauth.Authenticator{
 		Registry: s.Registry, Sources: sources, Workloads: workloads, Marks: s.Store, Now: s.Now, Metrics: metrics.clients, OnUse: s.Used,
 	}
-	passwords := password.NewVerifier(password.Limits{CPUs: runtime.GOMAXPROCS(0), Memory: s.HashMemory}, s.Now)
-	for _, c := range passwords.Metrics() {
-		if err := s.Metrics.Register(c); err != nil {
-			return nil, fmt.Errorf("registering the metrics of passwords: %w", err)
-		}
+	passwords, err := s.newVerifier()
+	if err != nil {
+		return nil, err
 	}
 	guesses, err := throttle.New(s.Now, s.Random, s.Metrics)
 	if err != nil {
@@ -181,9 +192,14 @@ func (s *Server) newRouter() (*router, error) {
 		authorize: &authorize.Handler{
 			Registry: s.Registry, Keys: s.Keys, Flows: flows, Sessions: sessions, Consents: consents, Grants: grants, Minter: minter, Now: s.Now,
 		},
-		login:   &login.Handler{Registry: s.Registry, Flows: flows, Sessions: sessions, Passwords: passwords, Throttle: guesses, Devices: devices},
+		login: &login.Handler{
+			Registry: s.Registry, Flows: flows, Sessions: sessions, Passwords: passwords, Throttle: guesses, Devices: devices, Providers: providers, Log: s.Log,
+		},
+		callback: &callback.Handler{
+			Registry: s.Registry, Flows: flows, Sessions: sessions, Users: known, Providers: providers, Log: s.Log, Metrics: metrics.callback,
+		},
 		consent: &consent.Handler{Registry: s.Registry, Flows: flows, Sessions: sessions, Consents: consents},
-		logout:  &logout.Handler{Registry: s.Registry, Keys: s.Keys, Sessions: sessions, Now: s.Now},
+		logout:  &logout.Handler{Registry: s.Registry, Keys: s.Keys, Sessions: sessions, Providers: providers, Now: s.Now},
 
 		token:      &token.Handler{Clients: clients, Grants: grants, Minter: minter, Registry: s.Registry, Passwords: passwords, Throttle: guesses},
 		introspect: &introspect.Handler{Clients: clients, Grants: grants, Registry: s.Registry},
@@ -191,8 +207,27 @@ func (s *Server) newRouter() (*router, error) {
 		userinfo:   &userinfo.Handler{Grants: grants, Registry: s.Registry},
 
 		metadata:  &metadata.Handler{Registry: s.Registry, Keys: s.Keys, Now: s.Now},
-		workloads: workloads, keySources: sources,
+		workloads: workloads, keySources: sources, providers: providers,
 	}, nil
+}
+
+// newVerifier returns the verifier of passwords, with its metrics registered.
+func (s *Server) newVerifier() (*password.Verifier, error) {
+	verifier := password.NewVerifier(password.Limits{CPUs: runtime.GOMAXPROCS(0), Memory: s.HashMemory}, s.Now)
+	for _, c := range verifier.Metrics() {
+		if err := s.Metrics.Register(c); err != nil {
+			return nil, fmt.Errorf("registering the metrics of passwords: %w", err)
+		}
+	}
+	return verifier, nil
+}
+
+func (s *Server) newProviders(client *fetch.Client, sources *keysource.Sources) *oidc.Providers {
+	secret := s.Upstream
+	if secret == nil {
+		secret = func(string) (string, bool) { return "", false }
+	}
+	return &oidc.Providers{Client: client, Sources: sources, Secret: secret, Now: s.Now, Random: s.Random, OnChange: s.OnProblem}
 }
 
 // tracing returns nil if there are no traces.
@@ -228,10 +263,13 @@ func (r *router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	current := r.current.Load()
 	if current == nil || current.issuer != server.Issuer {
-		current = &handlers{server.Issuer, r.handlers(server.Issuer)}
+		current = r.handlers(server.Issuer)
 		r.current.Store(current)
 	}
 	h, ok := current.byPath[req.URL.Path]
+	if name, isCallback := strings.CutPrefix(req.URL.Path, current.callbackPath); isCallback && name != "" && !strings.Contains(name, "/") {
+		h, ok = current.callback, true
+	}
 	if !ok {
 		h = r.web.ForAPI("none", notFound)
 	}

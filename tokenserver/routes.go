@@ -57,8 +57,9 @@ func (r *router) routes(issuer string) []route {
 	return table
 }
 
-// handlers returns the endpoints of an issuer by path. A path matches exactly or not at all.
-func (r *router) handlers(issuer string) map[string]http.Handler {
+// handlers returns the endpoints of an issuer. A path matches exactly or not at all, but for those of
+// the callbacks: each identity provider has one.
+func (r *router) handlers(issuer string) *handlers {
 	byPath := map[string]http.Handler{}
 	for _, row := range r.routes(issuer) {
 		var h http.Handler
@@ -72,5 +73,8 @@ func (r *router) handlers(issuer string) map[string]http.Handler {
 		}
 		byPath[row.path] = h
 	}
-	return byPath
+	return &handlers{
+		issuer: issuer, byPath: byPath, callback: r.web.ForBrowser("callback", r.callback.Handle, http.MethodGet),
+		callbackPath: metadata.IssuerPath(issuer) + oauth.PathCallback + "/",
+	}
 }

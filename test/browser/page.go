@@ -51,6 +51,9 @@ func (p Page) Find(element, attribute, value string) *html.Node {
 // IsLogin reports whether the page is the login page.
 func (p Page) IsLogin() bool { return p.has("input", "password") }
 
+// IsChooser reports whether the page is the login page with the ways to sign in.
+func (p Page) IsChooser() bool { return p.has("ul", "ways") }
+
 // IsConsent reports whether the page is the consent page.
 func (p Page) IsConsent() bool { return p.has("button", "consent-allow") }
 

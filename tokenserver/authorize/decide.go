@@ -59,6 +59,9 @@ func (h *Handler) decide(r *http.Request, flow *interaction.ResolvedFlow) (inter
 	if flow.Denied {
 		return 0, nil, oauth.Errorf(oauth.AccessDenied, "the user refused")
 	}
+	if flow.Failure == interaction.FailureNotFresh {
+		return 0, nil, oauth.Errorf(oauth.LoginRequired, "the user has to sign in anew, and the identity provider does not say that the user did")
+	}
 	promptNone := flow.HasPrompt(oauth.PromptNone)
 	if promptNone && flow.Client.RequiresInteraction(flow.RedirectURI) {
 		return 0, nil, oauth.Errorf(oauth.InteractionRequired,
@@ -82,7 +85,7 @@ func (h *Handler) decide(r *http.Request, flow *interaction.ResolvedFlow) (inter
 	case promptNone:
 		return 0, nil, oauth.Errorf(oauth.LoginRequired, "the user has to sign in")
 	default:
-		return interaction.StepLogin, nil, nil
+		return interaction.StepLogin, nil, h.checkDeparture(flow)
 	}
 	if !flow.Client.AllowsGroupsOf(user) {
 		return 0, nil, oauth.Errorf(oauth.AccessDenied, "the client is for users of other groups")
@@ -103,6 +106,16 @@ func (h *Handler) decide(r *http.Request, flow *interaction.ResolvedFlow) (inter
 		return interaction.StepConsent, nil, nil
 	}
 	return 0, &approval{session: current, user: user, consentUID: consentUID}, nil
+}
+
+// checkDeparture returns an error if the user can only sign in at identity providers, and the flow is
+// too large to wait for that.
+func (h *Handler) checkDeparture(flow *interaction.ResolvedFlow) error {
+	if ways := h.Flows.Ways(flow); len(ways) > 0 && len(ways.Fitting(h.Flows, flow)) == 0 {
+		return oauth.Errorf(oauth.InvalidRequest,
+			"the request is larger than %d bytes, too large for a sign-in at an identity provider: send less, such as a shorter state", interaction.MaxDeparture)
+	}
+	return nil
 }
 
 // acceptsSession reports whether the flow accepts a session that began before it. With prompt login

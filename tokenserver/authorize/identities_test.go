@@ -91,7 +91,7 @@ func TestASessionOfAProviderThatIsNotAcceptedLeadsToTheLoginPageAndHasNotEnded(t
 	if page := b.Get(w.WebRequest()); !page.IsConsent() {
 		t.Fatalf("no consent page: %v", page.Values())
 	}
-	if page := b.Get(w.WebRequest("max_age", "100")); !page.IsLogin() {
+	if page := b.Get(w.WebRequest("max_age", "100")); !page.IsChooser() {
 		t.Errorf("max_age is answered although no authentication is known: %v", page.Values())
 	}
 

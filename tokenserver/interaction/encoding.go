@@ -5,9 +5,14 @@ import (
 	"errors"
 )
 
-// encodingVersion is the first byte of an encoded flow. The fields follow in a fixed order, strings
-// after their length: unlike in JSON, no character of a request takes more than its own bytes.
-const encodingVersion = 2
+// The first byte of an encoded flow is the version of the encoding. The fields follow in a fixed
+// order, strings after their length: unlike in JSON, no character of a request takes more than its
+// own bytes. A flow without providerFields is encoded without them, as replicas from before they
+// existed do, which open it.
+const (
+	versionLocal    = 2
+	versionProvider = 3
+)
 
 var errMalformed = errors.New("malformed flow")
 
@@ -21,9 +26,18 @@ func (f *Flow) fields() []any {
 	}
 }
 
+// providerFields are fields about identity providers, which follow in versionProvider.
+func (f *Flow) providerFields() []any { return []any{&f.Way, &f.Departed, (*int64)(&f.Failure)} }
+
 func (f *Flow) encode() []byte {
-	out := []byte{encodingVersion}
-	for _, field := range f.fields() {
+	if f.Way == "" && !f.Departed && f.Failure == 0 {
+		return appendFields([]byte{versionLocal}, f.fields())
+	}
+	return appendFields([]byte{versionProvider}, append(f.fields(), f.providerFields()...))
+}
+
+func appendFields(out []byte, fields []any) []byte {
+	for _, field := range fields {
 		switch v := field.(type) {
 		case *int64:
 			out = binary.AppendVarint(out, *v)
@@ -50,10 +64,31 @@ func appendString(out []byte, s string) []byte {
 func decodeFlow(data []byte) (*Flow, error) {
 	f := &Flow{}
 	r := reader{rest: data}
-	if version := r.take(1); r.failed || version[0] != encodingVersion {
+	version := r.take(1)
+	switch {
+	case r.failed:
+		return nil, errMalformed
+	case version[0] == versionLocal:
+		r.fields(f.fields())
+	case version[0] == versionProvider:
+		r.fields(append(f.fields(), f.providerFields()...))
+	default:
 		return nil, errMalformed
 	}
-	for _, field := range f.fields() {
+	if r.failed || len(r.rest) != 0 {
+		return nil, errMalformed
+	}
+	return f, nil
+}
+
+// reader reads fields from the front of rest. It sets failed when a field is missing.
+type reader struct {
+	rest   []byte
+	failed bool
+}
+
+func (r *reader) fields(fields []any) {
+	for _, field := range fields {
 		switch v := field.(type) {
 		case *int64:
 			*v = r.int()
@@ -69,16 +104,6 @@ func decodeFlow(data []byte) (*Flow, error) {
 			}
 		}
 	}
-	if r.failed || len(r.rest) != 0 {
-		return nil, errMalformed
-	}
-	return f, nil
-}
-
-// reader reads fields from the front of rest. It sets failed when a field is missing.
-type reader struct {
-	rest   []byte
-	failed bool
 }
 
 func (r *reader) take(n int) []byte {

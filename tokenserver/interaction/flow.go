@@ -2,11 +2,14 @@
 // and gives consent. Such a Flow is not kept by the server: it is sealed into the URLs and forms of
 // the pages, and works only in the browser that it began in.
 //
-//	flow.go      Flow: the request, and what the user has done about it so far
-//	encoding.go  the bytes of a Flow
-//	flows.go     Flows: seals and opens flows, and resolves what they refer to
-//	posted.go    a request that another site sent by POST, on its way to a GET
-//	consents.go  Consents: what users have allowed clients
+//	flow.go        Flow: the request, and what the user has done about it so far
+//	encoding.go    the bytes of a Flow
+//	flows.go       Flows: seals and opens flows, and resolves what they refer to
+//	ways.go        the ways to sign in to a client
+//	departures.go  flows whose users are at identity providers
+//	posted.go      a request that another site sent by POST, on its way to a GET
+//	signedout.go   the browsers whose users have signed out
+//	consents.go    Consents: what users have allowed clients
 //
 // Each page redirects back to the authorization endpoint, which alone decides what is next. A
 // sealed flow names the step that it is for, and is valid for no other.
@@ -88,7 +91,40 @@ type Flow struct {
 	ConsentingUser string
 	// Denied is true once the user has refused consent.
 	Denied bool
+
+	// Way is the UID of the Way that the user has chosen; empty if none is.
+	Way string
+	// Departed is true once the browser was sent to an identity provider. It is not sent there again
+	// unless the user asks for it.
+	Departed bool
+	// Failure is why the user did not sign in at the identity provider that Way is the UID of.
+	Failure Failure
 }
+
+// Failure is why a user did not sign in at an identity provider.
+type Failure int64
+
+// The failures. Their numbers are in sealed flows.
+const (
+	// FailureAway is for a provider that is not reached or does not work.
+	FailureAway Failure = iota + 1
+	// FailureRefused is for one that did not sign the user in: perhaps the user did not want to.
+	FailureRefused
+	// FailureInvalid is for an answer that proves nothing.
+	FailureInvalid
+	// FailureNotFresh is for a user who had to sign in anew and of whom the provider does not say so.
+	FailureNotFresh
+	// FailureDenied is for a user whom this server does not let in.
+	FailureDenied
+	// FailureOtherUser is for a user whom the request is not about.
+	FailureOtherUser
+	// FailureFull is for a new user when there are too many, and FailureBusy when too many come at
+	// once.
+	FailureFull
+	FailureBusy
+	// FailureTooOften is for a user who has signed in too often.
+	FailureTooOften
+)
 
 // ResponseMode is how the response is sent to the redirect URI (OAuth 2.0 Multiple Response Type
 // Encoding Practices section 2.1, OAuth 2.0 Form Post Response Mode).

@@ -13,6 +13,7 @@ func fullFlow() *Flow {
 		RedirectURISent: true, ResponseType: []string{"id_token", "token"}, ResponseMode: ModeFormPost, State: "state\x00\"", Nonce: "nonce", Scopes: []string{"a", "b"},
 		Resources: []string{"https://api"}, CodeChallenge: "challenge", Claims: "{}", LoginHint: "alice", Subjects: []string{"sub", "another"}, Prompt: []string{"login"},
 		MaxAge: NoMaxAge, LoginSession: "session", ShownConsent: "hash", ConsentingUser: "uid-b", Denied: true,
+		Way: "uid-p", Departed: true, Failure: FailureDenied,
 	}
 }
 
@@ -23,12 +24,16 @@ func TestEveryFieldOfAFlowSurvivesItsEncoding(t *testing.T) {
 			t.Errorf("the test leaves %s empty", reflect.TypeFor[Flow]().Field(i).Name)
 		}
 	}
-	if n := len(f.fields()); n != reflect.TypeFor[Flow]().NumField() {
+	if n := len(f.fields()) + len(f.providerFields()); n != reflect.TypeFor[Flow]().NumField() {
 		t.Errorf("%d fields are encoded", n)
 	}
 	decoded, err := decodeFlow(f.encode())
 	if err != nil || !reflect.DeepEqual(decoded, f) {
 		t.Errorf("got %+v, %v\nwant %+v", decoded, err, f)
+	}
+	f.Way, f.Departed, f.Failure = "", false, 0
+	if decoded, err = decodeFlow(f.encode()); err != nil || !reflect.DeepEqual(decoded, f) || f.encode()[0] != versionLocal {
+		t.Errorf("without a way: got %+v, %v\nwant %+v", decoded, err, f)
 	}
 	empty, err := decodeFlow((&Flow{}).encode())
 	if err != nil || !reflect.DeepEqual(empty, &Flow{}) {
@@ -46,7 +51,7 @@ func TestAMutilatedFlowIsNone(t *testing.T) {
 	if _, err := decodeFlow(append(slices.Clone(data), 0)); err == nil {
 		t.Error("a flow with something behind it is a flow")
 	}
-	if _, err := decodeFlow(append([]byte{encodingVersion + 1}, data[1:]...)); err == nil {
+	if _, err := decodeFlow(append([]byte{versionProvider + 1}, data[1:]...)); err == nil {
 		t.Error("a flow of another version is a flow")
 	}
 }

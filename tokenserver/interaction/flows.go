@@ -122,6 +122,11 @@ func (s *Flows) Open(r *http.Request, sealed string, steps ...Step) (*ResolvedFl
 	if err != nil || !slices.Contains(steps, f.Step) {
 		return nil, &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageFlowUnknown}
 	}
+	return s.accept(r, server, f)
+}
+
+// accept resolves a flow that the request has, if it is of this browser and has not expired.
+func (s *Flows) accept(r *http.Request, server documents.Server, f *Flow) (*ResolvedFlow, error) {
 	if !s.isSameBrowser(r, server.Issuer, f) {
 		return nil, &web.PageError{Status: http.StatusForbidden, Code: oauth.InvalidRequest, Message: pages.MessageFlowUnknown}
 	}

@@ -34,6 +34,8 @@ const (
 	PurposeLogout Purpose = "logout"
 	// PurposeDevice is for the cookie of a browser that users have logged in with.
 	PurposeDevice Purpose = "device"
+	// PurposeDeparture is for the cookie of a flow whose user is at an identity provider.
+	PurposeDeparture Purpose = "departure"
 	// PurposeCode is for authorization codes.
 	PurposeCode Purpose = "code"
 	// PurposeRefresh is for refresh tokens.
@@ -45,7 +47,7 @@ const (
 )
 
 var purposes = []Purpose{
-	PurposeFlow, PurposePost, PurposeBrowser, PurposeSession, PurposeLogout, PurposeDevice, PurposeCode, PurposeRefresh, PurposeTokenID,
+	PurposeFlow, PurposePost, PurposeBrowser, PurposeSession, PurposeLogout, PurposeDevice, PurposeDeparture, PurposeCode, PurposeRefresh, PurposeTokenID,
 	PurposeUpstreamSubject,
 }
 

@@ -1,19 +1,22 @@
-// Package login is the login page. It verifies a username and a password, begins a session, and
-// redirects back to the authorization endpoint. It opens only flows that are for it, in the browser
-// that they belong to.
+// Package login is the login page. It lets the user choose a way to sign in. It verifies a username
+// and a password, begins a session, and redirects back to the authorization endpoint; or it sends the
+// browser to an identity provider, from where package callback goes on. It opens only flows that are
+// for it, in the browser that they belong to.
+//
+//	login.go     Handler: which page is shown
+//	password.go  the form for username and password
+//	chooser.go   the page with the ways to sign in
+//	depart.go    the way to an OpenID provider
 package login
 
 import (
-	"errors"
-	"math"
+	"log/slog"
 	"net/http"
 	"net/url"
-	"strconv"
-	"time"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oidc"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
@@ -30,129 +33,80 @@ type Handler struct {
 	Passwords *password.Verifier
 	Throttle  *throttle.Throttle
 	Devices   *throttle.Devices
+	Providers *oidc.Providers
+	Log       *slog.Logger
+}
+
+// paramWay is the parameter with the name of the way that the user has chosen.
+const paramWay = "way"
+
+// visit is a request for the login page.
+type visit struct {
+	w    http.ResponseWriter
+	r    *http.Request
+	flow *interaction.ResolvedFlow
+	// sealed is the flow as it came.
+	sealed string
+	// ways are those to sign in to the client; at least one.
+	ways interaction.Ways
 }
 
 // Handle handles one request.
 func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
-	if r.Method == http.MethodPost {
-		return h.handlePost(w, r)
-	}
-	params, err := oauth.ParseForm(r, false)
-	if err != nil {
-		return err
-	}
-	sealed := params.Get(interaction.ParamFlow)
-	flow, err := h.Flows.Open(r, sealed, interaction.StepLogin)
-	if err != nil {
-		return err
-	}
-	web.NoteClient(r.Context(), flow.Client.ID)
-	return show(w, http.StatusOK, flow, pages.Login{Flow: sealed, Username: flow.LoginHint})
-}
-
-// handlePost handles the form.
-func (h *Handler) handlePost(w http.ResponseWriter, r *http.Request) error {
-	if err := interaction.CheckSameOrigin(r); err != nil {
-		return err
-	}
-	params, err := oauth.ParseForm(r, true)
-	if err != nil {
-		return err
-	}
-	sealed := params.Get(interaction.ParamFlow)
-	flow, err := h.Flows.Open(r, sealed, interaction.StepLogin)
-	if err != nil {
-		return err
-	}
-	web.NoteClient(r.Context(), flow.Client.ID)
-	form := pages.Login{Flow: sealed, Username: params.Get("username")}
-	user, err := h.authenticate(r, flow.Server, form.Username, params.Get("password"))
-	var refused *throttle.RefusedError
-	switch {
-	case errors.As(err, &refused):
-		web.NoteError(r.Context(), oauth.TemporarilyUnavailable)
-		w.Header().Set("Retry-After", refused.RetryAfter())
-		form.RetryAfter = refused.Wait
-		return show(w, http.StatusTooManyRequests, flow, form)
-	case errors.Is(err, password.ErrBusy):
-		return &web.PageError{
-			Status: http.StatusServiceUnavailable, Code: oauth.TemporarilyUnavailable, Message: pages.MessageBusy, RetryAfter: 2,
+	isPost := r.Method == http.MethodPost
+	if isPost {
+		if err := interaction.CheckSameOrigin(r); err != nil {
+			return err
 		}
-	case errors.Is(err, password.ErrMemory):
-		return &web.PageError{Status: http.StatusInternalServerError, Code: oauth.ServerError, Message: pages.MessageMemory, Cause: err}
-	case err != nil:
-		return err
-	case user == nil:
-		web.NoteError(r.Context(), oauth.AccessDenied)
-		form.Failed = true
-		return show(w, http.StatusOK, flow, form)
 	}
-	return h.beginSession(w, r, flow, form, user)
-}
-
-// beginSession begins a session of a user whose password was right, and continues the flow.
-func (h *Handler) beginSession(
-	w http.ResponseWriter, r *http.Request, flow *interaction.ResolvedFlow, form pages.Login, user *registry.User,
-) error {
-	if err := h.Registry.CheckNotBefore("", user.UID, user.ProviderUID); err != nil {
-		return err
-	}
-	begun, err := h.Sessions.Begin(r.Context(), w, r, flow.Server, session.Login{User: user, AMR: []string{oauth.AMRPassword}})
-	var tooMany *session.TooManyLoginsError
-	switch {
-	case errors.As(err, &tooMany):
-		web.NoteError(r.Context(), oauth.TemporarilyUnavailable)
-		w.Header().Set("Retry-After", strconv.Itoa(retryAfter(tooMany)))
-		form.TooManyLogins, form.RetryAfter = true, tooMany.Wait
-		return show(w, http.StatusTooManyRequests, flow, form)
-	case err != nil:
-		return err
-	}
-	if err := h.Devices.RememberUser(w, r, flow.Server.Issuer, user.UID, user.Epoch); err != nil {
-		return err
-	}
-	flow.LoginSession = begun.Hash()
-	return h.Flows.RedirectTo(w, r, flow, interaction.StepResume)
-}
-
-// authenticate returns the user whose username and password these are, or nil. An unknown username
-// takes the same work as a wrong password. The error is a *throttle.RefusedError if it is too early
-// to try.
-func (h *Handler) authenticate(r *http.Request, server documents.Server, username, secret string) (*registry.User, error) {
-	if secret == "" || len(secret) > password.MaxLength {
-		return nil, nil
-	}
-	name, user, hash := h.Registry.LookUpLogin(username)
-	deviceID := ""
-	if user != nil {
-		deviceID = h.Devices.KnownID(r, server.Issuer, user.UID, user.Epoch, h.Registry.NotBeforeOf("", user.UID, user.ProviderUID))
-	}
-	source := web.Source(r, server.TrustedProxies)
-	isRight, err := h.Throttle.NewLoginAttempt(name, source.String(), deviceID).Verify(r.Context(), h.Passwords, hash, secret)
-	if err != nil || !isRight || user == nil {
-		web.NoteSource(r.Context(), source)
-		return nil, err
-	}
-	return user, nil
-}
-
-// retryAfter returns how many seconds to wait after too many logins. If that is not known, an hour
-// is as good as any.
-func retryAfter(err *session.TooManyLoginsError) int {
-	if err.Wait == 0 {
-		return int(time.Hour / time.Second)
-	}
-	return int(math.Ceil(err.Wait.Seconds()))
-}
-
-// show shows the form. After a failed login it shows one message, whether the username or the
-// password was wrong.
-func show(w http.ResponseWriter, status int, flow *interaction.ResolvedFlow, form pages.Login) error {
-	action, err := url.JoinPath(flow.Server.Issuer, interaction.PathLogin)
+	params, err := oauth.ParseForm(r, isPost)
 	if err != nil {
 		return err
 	}
-	form.Action, form.Server = action, pages.Host(flow.Server.Issuer)
-	form.Client = pages.Client{DisplayName: flow.Client.DisplayName, ID: flow.Client.ID}
-	return web.Page(w, status, form, flow.RedirectURI)
+	v := visit{w: w, r: r, sealed: params.Get(interaction.ParamFlow)}
+	if v.flow, err = h.Flows.Open(r, v.sealed, interaction.StepLogin); err != nil {
+		return err
+	}
+	web.NoteClient(r.Context(), v.flow.Client.ID)
+	if v.ways = h.Flows.Ways(v.flow).Fitting(h.Flows, v.flow); len(v.ways) == 0 {
+		return &web.PageError{Status: http.StatusServiceUnavailable, Code: oauth.TemporarilyUnavailable, Message: pages.MessageNoWay}
+	}
+	if isPost {
+		return h.handleForm(v, params)
+	}
+	if way, ok := v.ways.ByName(params.Get(paramWay)); ok {
+		return h.follow(v, way)
+	}
+	if only := v.ways[0]; len(v.ways) == 1 && v.flow.Failure == 0 {
+		switch {
+		case !only.Departs():
+			return h.showForm(v, http.StatusOK, pages.Login{Username: v.flow.LoginHint})
+		case !v.flow.Departed && !interaction.HasSignedOut(r, v.flow.Server.Issuer):
+			return h.depart(v, only)
+		}
+	}
+	return h.showChooser(v)
+}
+
+// follow follows the way that the user has chosen.
+func (h *Handler) follow(v visit, way interaction.Way) error {
+	if way.Departs() {
+		return h.depart(v, way)
+	}
+	v.flow.Way, v.flow.Failure = way.UID(), 0
+	sealed, err := h.Flows.Seal(v.flow.Flow, interaction.StepLogin)
+	if err != nil {
+		return err
+	}
+	v.sealed = sealed
+	return h.showForm(v, http.StatusOK, pages.Login{Username: v.flow.LoginHint})
+}
+
+// url returns the URL of the login page.
+func (v visit) url() (string, error) {
+	return url.JoinPath(v.flow.Server.Issuer, interaction.PathLogin)
+}
+
+func (v visit) client() pages.Client {
+	return pages.Client{DisplayName: v.flow.Client.DisplayName, ID: v.flow.Client.ID}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oidc"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 	"github.com/oauth-operator/oauth-operator/tokenserver/redirecturi"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
@@ -32,10 +33,11 @@ import (
 // Handler is the logout endpoint, GET and POST, for web.Adapter.ForBrowser. All fields are
 // required.
 type Handler struct {
-	Registry *registry.Registry
-	Keys     *keys.Set
-	Sessions *session.Sessions
-	Now      func() time.Time
+	Registry  *registry.Registry
+	Keys      *keys.Set
+	Sessions  *session.Sessions
+	Providers *oidc.Providers
+	Now       func() time.Time
 }
 
 // Handle handles one request.
@@ -133,7 +135,14 @@ func (h *Handler) endSession(w http.ResponseWriter, r *http.Request, server docu
 	if err := h.Sessions.End(r.Context(), w, server, current); err != nil {
 		return err
 	}
-	return respond(w, server, req, true)
+	if len(h.Registry.IdentityProviders()) > 0 {
+		interaction.NoteSignedOut(w, server.Issuer)
+	}
+	page := pages.SignedOut{Ended: true}
+	if p, ok := h.Registry.IdentityProviderByUID(current.ProviderUID); ok && p.Type == documents.ProviderOIDC {
+		page.Provider, page.ProviderURL = p.DisplayName, h.Providers.EndSessionEndpoint(p.IdentityProvider)
+	}
+	return respond(w, server, req, page)
 }
 
 // askUser shows the page. The user is nil while it is not served. Its session is worth ending all
@@ -160,15 +169,15 @@ func (h *Handler) askUser(w http.ResponseWriter, server documents.Server, req re
 func respondWithoutSession(w http.ResponseWriter, r *http.Request, server documents.Server, req request) error {
 	switch r.Header.Get("Sec-Fetch-Dest") {
 	case "", "document":
-		return respond(w, server, req, false)
+		return respond(w, server, req, pages.SignedOut{})
 	}
 	return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageLogoutHidden}
 }
 
 // respond redirects to the application, or shows a page that says whether a session has ended.
-func respond(w http.ResponseWriter, server documents.Server, req request, ended bool) error {
+func respond(w http.ResponseWriter, server documents.Server, req request, page pages.SignedOut) error {
 	if req.redirectURI == "" {
-		page := pages.SignedOut{Server: pages.Host(server.Issuer), Ended: ended, NoRedirect: noRedirectMessages[req.noRedirect]}
+		page.Server, page.NoRedirect = pages.Host(server.Issuer), noRedirectMessages[req.noRedirect]
 		return web.Page(w, http.StatusOK, page, "")
 	}
 	parameters := url.Values{}

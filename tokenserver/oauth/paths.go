@@ -10,6 +10,8 @@ const (
 	PathLogout     = "/logout"
 	PathUserInfo   = "/userinfo"
 	PathJWKS       = "/jwks"
+	// PathCallback is where identity providers send users back to: PathCallback/<name>.
+	PathCallback = "/callback"
 	// PathOpenIDConfiguration is the well-known path of OpenID Connect Discovery section 4.
 	PathOpenIDConfiguration = "/.well-known/openid-configuration"
 	// PathServerMetadata is the well-known path of RFC 8414 section 3.

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
 )
 
@@ -27,6 +28,16 @@ type SignIn struct {
 	AMR []string
 	// AuthTime is when the user signed in there; zero if the provider does not say so.
 	AuthTime time.Time
+}
+
+// Callback is Provider.Callback for the provider with a document. The error for a document that cannot
+// be used is an *Error too.
+func (p *Providers) Callback(ctx context.Context, document documents.IdentityProvider, a Answer, pending Pending, redirectURI string) (SignIn, error) {
+	provider, err := p.Of(document)
+	if err != nil {
+		return SignIn{}, &Error{Away, err}
+	}
+	return provider.Callback(ctx, a, pending, redirectURI)
 }
 
 // Callback checks an authentication response, redeems its code and checks what comes with it. The

@@ -9,6 +9,9 @@ import (
 	"strconv"
 
 	"golang.org/x/oauth2"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
 // AnyAge is the MaxAge of a sign-in that may be from any time.
@@ -37,6 +40,19 @@ type Pending struct {
 	DepartedAt int64
 	// MaxAge is that of the Request.
 	MaxAge int64
+}
+
+// CallbackURL returns the address where a provider sends users back to, which is registered there.
+func CallbackURL(issuer, name string) string { return issuer + oauth.PathCallback + "/" + name }
+
+// Depart is Provider.Depart for the provider with a document. The error for a document that cannot be
+// used is an *Error too.
+func (p *Providers) Depart(ctx context.Context, document documents.IdentityProvider, r Request) (string, Pending, error) {
+	provider, err := p.Of(document)
+	if err != nil {
+		return "", Pending{}, &Error{Away, err}
+	}
+	return provider.Depart(ctx, r)
 }
 
 // Depart returns the URL of an authentication request (OpenID Connect Core section 3.1.2.1), and what

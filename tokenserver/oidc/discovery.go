@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
 	"github.com/oauth-operator/oauth-operator/tokenserver/jwks"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keysource"
@@ -164,6 +165,15 @@ func (p *Provider) get(ctx context.Context, address, accessToken string) ([]byte
 		return nil, nil, fetch.NewError(fetch.Unreachable, err)
 	}
 	return body, response.Header, nil
+}
+
+// EndSessionEndpoint is Provider.EndSessionEndpoint for the provider with a document.
+func (p *Providers) EndSessionEndpoint(document documents.IdentityProvider) string {
+	provider, err := p.Of(document)
+	if err != nil {
+		return ""
+	}
+	return provider.EndSessionEndpoint()
 }
 
 // EndSessionEndpoint returns where users sign out of the provider (OpenID Connect RP-Initiated Logout

@@ -46,16 +46,16 @@ func SecurityPolicy(page Page, redirectURI string) string {
 }
 
 // formActionSources returns the source expressions that form-action needs for a redirect URI, each
-// after a space: its origin, or its scheme if it has no origin. It returns "" if the URI has a
+// after a space: its origin, or its scheme if it has no origin, and https:, since the application
+// may redirect on, and this server to an identity provider. It returns "" if the URI has a
 // character that a policy cannot contain.
 func formActionSources(redirectURI string) string {
 	u, err := url.Parse(redirectURI)
 	if err != nil || u.Scheme == "" {
 		return ""
 	}
-	source, next := u.Scheme+":", ""
+	source := u.Scheme + ":"
 	if u.Scheme == "https" || u.Scheme == "http" {
-		next = " https:"
 		// A source expression cannot be an IPv6 literal: a browser would ignore it and block the
 		// redirect.
 		if !strings.Contains(u.Host, "[") {
@@ -65,5 +65,5 @@ func formActionSources(redirectURI string) string {
 	if strings.ContainsFunc(source, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`;,'"`, r) }) {
 		return ""
 	}
-	return " " + source + next
+	return " " + source + " https:"
 }

@@ -18,6 +18,22 @@ const (
 	MessageMethod          = "This address cannot be opened this way. Go back to the application and sign in again."
 )
 
+// MessageNoWay is for a client without a way to sign in now.
+const MessageNoWay = "There is no way to sign in to this application at the moment. Tell its owner, or the administrator of this server."
+
+// The messages that say why a user did not sign in at an identity provider, whose display name
+// replaces %s.
+const (
+	FailureAway      = "Signing in with %s does not work at the moment. Wait a moment, then try again."
+	FailureRefused   = "You were not signed in with %s. Try again if you want to."
+	FailureInvalid   = "The answer of %s could not be accepted. Try again, and if that does not help, tell the administrator of this server."
+	FailureDenied    = "You are signed in with %s, but may not sign in here with that account. Use another one, or ask the administrator of this server."
+	FailureOtherUser = "You are signed in with %s as another user than the application asks for. Use another account."
+	FailureFull      = "You are signed in with %s, but this server takes no more new users. Tell its administrator."
+	FailureBusy      = "Many people sign in with %s for the first time just now. Wait a minute, then try again."
+	FailureTooOften  = "You have signed in with %s too often. Try again later, or ask the administrator of this server."
+)
+
 // The messages that say why the browser stays on this server after a logout, although the
 // application asked for a redirect.
 const (

@@ -63,7 +63,31 @@ type Login struct {
 	// TooManyLogins reports that the user has signed in too often. RetryAfter is then zero if the
 	// time is not known.
 	TooManyLogins bool
+	// OtherWays is the URL of the Chooser that led here; empty if there is no other way to sign in.
+	OtherWays string
 }
+
+// Chooser is the page on which a user chooses a way to sign in.
+type Chooser struct {
+	Client Client
+	// Server is the host of the issuer.
+	Server string
+	Ways   []Way
+	// Failure says why the last attempt failed; empty if none did.
+	Failure string
+}
+
+// Way is a way to sign in: the link that leads there.
+type Way struct {
+	URL string
+	// Name identifies the link.
+	Name string
+	// DisplayName is that of an identity provider; empty for the form for username and password.
+	DisplayName string
+}
+
+// Initial returns the first letter or digit of the display name, in upper case.
+func (w Way) Initial() string { return initial(w.DisplayName) }
 
 // RetryAfterText returns RetryAfter in whole seconds or minutes, rounded up: "1 second", "16
 // minutes".
@@ -112,6 +136,9 @@ type SignedOut struct {
 	Server string
 	// Ended reports that there was a session and that it has ended.
 	Ended bool
+	// Provider is the display name of the identity provider where the user may still be signed in;
+	// empty if there is none. ProviderURL is where the user signs out there; empty if it is not known.
+	Provider, ProviderURL string
 	// NoRedirect is the NoRedirect message that says why the browser is not redirected to where the
 	// application asked; empty if it asked for nothing.
 	NoRedirect string
@@ -177,6 +204,7 @@ type Scope struct{ Name, Description string }
 func (Error) file() string     { return "error.html" }
 func (Issuer) file() string    { return "issuer.html" }
 func (Login) file() string     { return "login.html" }
+func (Chooser) file() string   { return "chooser.html" }
 func (Consent) file() string   { return "consent.html" }
 func (Logout) file() string    { return "logout.html" }
 func (SignedOut) file() string { return "signedout.html" }
@@ -186,7 +214,7 @@ var templates = parse()
 
 func parse() map[string]*template.Template {
 	all := map[string]*template.Template{}
-	for _, page := range []Page{Error{}, Issuer{}, Login{}, Consent{}, Logout{}, SignedOut{}, Post{}} {
+	for _, page := range []Page{Error{}, Issuer{}, Login{}, Chooser{}, Consent{}, Logout{}, SignedOut{}, Post{}} {
 		all[page.file()] = template.Must(template.New(page.file()).Funcs(template.FuncMap{
 			"style":  func() template.CSS { return style },
 			"script": func() template.JS { return script },

@@ -14,9 +14,16 @@ import (
 )
 
 var everyPage = map[string]Page{
-	"error":  Error{Message: MessageBusy, Request: "4f1c2a9b8e7d6c5b4a392817"},
-	"login":  Login{Action: "https://auth.example.com/login", Flow: "sealed", Client: Client{DisplayName: "Shop", ID: "web"}, Server: "auth.example.com"},
-	"failed": Login{Action: "https://auth.example.com/login", Flow: "sealed", Client: Client{ID: "web"}, Username: "alice", Failed: true},
+	"error":      Error{Message: MessageBusy, Request: "4f1c2a9b8e7d6c5b4a392817"},
+	"login":      Login{Action: "https://auth.example.com/login", Flow: "sealed", Client: Client{DisplayName: "Shop", ID: "web"}, Server: "auth.example.com"},
+	"failed":     Login{Action: "https://auth.example.com/login", Flow: "sealed", Client: Client{ID: "web"}, Username: "alice", Failed: true},
+	"other ways": Login{Action: "https://auth.example.com/login", Flow: "sealed", Client: Client{ID: "web"}, OtherWays: "https://auth.example.com/login?flow=sealed"},
+	"chooser": Chooser{
+		Client: Client{DisplayName: "Shop", ID: "web"}, Server: "auth.example.com",
+		Ways: []Way{{URL: "https://auth.example.com/login?flow=sealed&way=acme", Name: "acme", DisplayName: "Acme"}, {URL: "https://auth.example.com/login?flow=sealed&way=local", Name: "local"}},
+	},
+	"chooser after a failure": Chooser{Client: Client{ID: "web"}, Failure: FailureDenied, Ways: []Way{{URL: "https://auth.example.com/login", Name: "acme", DisplayName: "Acme"}}},
+	"signed out here":         SignedOut{Server: "auth.example.com", Ended: true, Provider: "Acme", ProviderURL: "https://acme.example/logout"},
 	"consent": Consent{
 		Action: "https://auth.example.com/consent", Flow: "sealed", Client: Client{DisplayName: "Shop", ID: "web"}, Username: "alice", Name: "Alice",
 		Host: "shop.example.com", Scopes: []Scope{{Name: "orders:read", Description: "See your orders"}, {Name: "orders:write"}},
@@ -131,7 +138,7 @@ func TestThePolicyNamesWhereTheFormLeads(t *testing.T) {
 		"https://shop.example.com:8443/a?b":  "form-action 'self' https://shop.example.com:8443 https:;",
 		"http://127.0.0.1:51004/callback":    "form-action 'self' http://127.0.0.1:51004 https:;",
 		"http://[::1]:51004/callback":        "form-action 'self' http: https:;",
-		"com.example.app:/callback":          "form-action 'self' com.example.app:;",
+		"com.example.app:/callback":          "form-action 'self' com.example.app: https:;",
 		"https://a.example; script-src */cb": "form-action 'self';",
 		"https://a'b,c.example/":             "form-action 'self';",
 	} {

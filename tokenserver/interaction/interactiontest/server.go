@@ -14,13 +14,18 @@ import (
 	"testing"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/authorize"
+	"github.com/oauth-operator/oauth-operator/tokenserver/callback"
 	"github.com/oauth-operator/oauth-operator/tokenserver/consent"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
+	"github.com/oauth-operator/oauth-operator/tokenserver/keysource"
 	"github.com/oauth-operator/oauth-operator/tokenserver/login"
 	"github.com/oauth-operator/oauth-operator/tokenserver/logout"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oidc"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oidc/oidctest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
@@ -36,6 +41,8 @@ type Server struct {
 	HTTP     *httptest.Server
 	Flows    *interaction.Flows
 	Sessions *session.Sessions
+	// Providers have the secret of package oidctest.
+	Providers *oidc.Providers
 }
 
 // Option changes how a Server is made.
@@ -85,16 +92,20 @@ func New(t testing.TB, opts ...Option) *Server {
 func (s *Server) handler(path string) http.Handler {
 	s.Flows = &interaction.Flows{Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: rand.Reader}
 	s.Sessions = &session.Sessions{Keys: s.Keys, Registry: s.Registry, Users: s.Users, Grants: s.Grants, Now: s.Now, Random: rand.Reader}
+	s.Providers = s.newProviders()
 	consents := &interaction.Consents{Store: s.Store, Now: s.Now}
 	authorizeHandler := &authorize.Handler{
 		Registry: s.Registry, Keys: s.Keys, Flows: s.Flows, Sessions: s.Sessions, Consents: consents, Grants: s.Grants, Minter: s.Minter, Now: s.Now,
 	}
 	loginHandler := &login.Handler{
 		Registry: s.Registry, Flows: s.Flows, Sessions: s.Sessions, Passwords: s.Passwords, Throttle: s.Throttle,
-		Devices: &throttle.Devices{Keys: s.Keys, Now: s.Now, Random: rand.Reader},
+		Devices: &throttle.Devices{Keys: s.Keys, Now: s.Now, Random: rand.Reader}, Providers: s.Providers, Log: s.Web.Log,
+	}
+	callbackHandler := &callback.Handler{
+		Registry: s.Registry, Flows: s.Flows, Sessions: s.Sessions, Users: s.Users, Providers: s.Providers, Log: s.Web.Log,
 	}
 	consentHandler := &consent.Handler{Registry: s.Registry, Flows: s.Flows, Sessions: s.Sessions, Consents: consents}
-	logoutHandler := &logout.Handler{Registry: s.Registry, Keys: s.Keys, Sessions: s.Sessions, Now: s.Now}
+	logoutHandler := &logout.Handler{Registry: s.Registry, Keys: s.Keys, Sessions: s.Sessions, Providers: s.Providers, Now: s.Now}
 	mux := http.NewServeMux()
 	for route, handle := range map[string]web.Handler{
 		oauth.PathAuthorize: authorizeHandler.Handle, interaction.PathLogin: loginHandler.Handle,
@@ -102,7 +113,16 @@ func (s *Server) handler(path string) http.Handler {
 	} {
 		mux.Handle(path+route, s.Web.ForBrowser(route[1:], handle, http.MethodGet, http.MethodPost))
 	}
+	mux.Handle(path+oauth.PathCallback+"/", s.Web.ForBrowser("callback", callbackHandler.Handle, http.MethodGet))
 	return mux
+}
+
+func (s *Server) newProviders() *oidc.Providers {
+	client := &fetch.Client{Document: func() documents.Server {
+		document, _ := s.Registry.Server()
+		return document
+	}}
+	return &oidc.Providers{Client: client, Sources: keysource.New(client, s.Now, nil), Secret: oidctest.FindSecret, Now: s.Now, Random: rand.Reader}
 }
 
 // Apply serves documents, also in place of what was served before.
