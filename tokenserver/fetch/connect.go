@@ -23,16 +23,39 @@ type connector struct {
 // minShare is the least time that an address of a host has to connect.
 const minShare = time.Second
 
-// connect connects to the host of the fetch with TLS. It tries the addresses of the host in their
-// order, and connects to none that is not allowed. One that does not answer leaves time to the next.
-func (c connector) connect(ctx context.Context, network, hostPort string) (net.Conn, error) {
+// connect connects to the host of the fetch with TLS.
+func (c connector) connect(ctx context.Context, _, hostPort string) (net.Conn, error) {
 	_, port, err := net.SplitHostPort(hostPort)
 	if err != nil {
 		return nil, err
 	}
-	addresses, err := c.lookup(ctx)
+	var conn net.Conn
+	err = c.each(ctx, port, func(ctx context.Context, raw net.Conn, to checkedAddress) error {
+		secured := tls.Client(raw, c.tlsConfig(to.isPrivate))
+		conn = secured
+		return secured.HandshakeContext(ctx)
+	})
 	if err != nil {
 		return nil, err
+	}
+	return conn, nil
+}
+
+// checkedAddress is an address that the rules allow.
+type checkedAddress struct {
+	netip.Addr
+	isPrivate bool
+}
+
+// useFunc uses a connection to an address. If it fails, the connection is closed.
+type useFunc func(ctx context.Context, raw net.Conn, to checkedAddress) error
+
+// each connects to the addresses of the host in their order, and to none that is not allowed, until
+// use succeeds with a connection. An address that does not answer leaves time to the next.
+func (c connector) each(ctx context.Context, port string, use useFunc) error {
+	addresses, err := c.lookup(ctx)
+	if err != nil {
+		return err
 	}
 	failed := errors.New("the host has no address")
 	share := max(Timeout/time.Duration(max(len(addresses), 1)), minShare)
@@ -42,15 +65,14 @@ func (c connector) connect(ctx context.Context, network, hostPort string) (net.C
 			failed = notAllowed(address)
 			continue
 		}
-		conn, err := c.dial(ctx, network, net.JoinHostPort(address.String(), port), isPrivate, share)
-		if err == nil {
-			return conn, nil
+		if failed = c.dial(ctx, checkedAddress{address, isPrivate}, port, share, use); failed == nil {
+			return nil
 		}
-		if failed = err; ctx.Err() != nil {
+		if ctx.Err() != nil {
 			break
 		}
 	}
-	return nil, failed
+	return failed
 }
 
 // lookup returns the addresses of the host. An IPv4 address in IPv6 form is that address. Go parses
@@ -76,18 +98,28 @@ func (c connector) lookup(ctx context.Context) ([]netip.Addr, error) {
 	return addresses, nil
 }
 
-// dial connects to an address that was checked, within a time.
-func (c connector) dial(ctx context.Context, network, address string, isPrivate bool, timeout time.Duration) (net.Conn, error) {
+// dial connects to an address that was checked, and calls use, within a time. It closes the connection
+// if that fails.
+func (c connector) dial(ctx context.Context, to checkedAddress, port string, timeout time.Duration, use useFunc) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	dial := c.client.Dial
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
 	}
-	raw, err := dial(ctx, network, address)
+	raw, err := dial(ctx, "tcp", net.JoinHostPort(to.String(), port))
 	if err != nil {
-		return nil, err
+		return err
 	}
+	if err := use(ctx, raw, to); err != nil {
+		_ = raw.Close() // it is of no use any more
+		return err
+	}
+	return nil
+}
+
+// tlsConfig returns whom to trust at an address.
+func (c connector) tlsConfig(isPrivate bool) *tls.Config {
 	config := &tls.Config{ServerName: c.host, MinVersion: tls.VersionTLS12}
 	switch {
 	case c.purpose == forProvider:
@@ -95,10 +127,5 @@ func (c connector) dial(ctx context.Context, network, address string, isPrivate 
 	case isPrivate:
 		config.RootCAs = c.rules.privateRoots
 	}
-	conn := tls.Client(raw, config)
-	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = raw.Close() // the handshake has failed already
-		return nil, err
-	}
-	return conn, nil
+	return config
 }

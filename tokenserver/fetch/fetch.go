@@ -2,11 +2,12 @@
 // for URLs that an attacker may have chosen (RFC 9700 section 4.18.2, OWASP SSRF): it connects to
 // public addresses, and to private ones only where the server's document lists them.
 //
-//	fetch.go     Client: one GET
-//	provider.go  an http.Client for an identity provider, under the same rules
-//	rules.go     which addresses may be connected to
-//	connect.go   resolving, checking and connecting, with TLS
-//	errors.go    why a fetch failed, and what of that others may know
+//	fetch.go      Client: one GET
+//	provider.go   an http.Client for an identity provider, under the same rules
+//	directory.go  connections to a directory, under the same rules
+//	rules.go      which addresses may be connected to
+//	connect.go    resolving, checking and connecting, with TLS
+//	errors.go     why a fetch failed, and what of that others may know
 //
 // Every fetch resolves the name of the host anew, and connects to the address that it has checked,
 // so that a name that resolves to another address in between changes nothing. It sends no

@@ -12,11 +12,11 @@ const firstDelay = time.Second
 // Throttle was made.
 type bucket struct {
 	tag tag
-	// failures are the times of the failures in the failureWindow, oldest first. There are none
+	// failures are the times of the failures in the window of the rule, oldest first. There are none
 	// while there are delays.
 	failures []time.Duration
 	// delays is how many delays there were, one after another. The last one ends at delayedUntil,
-	// and they are forgotten a failureWindow later.
+	// and they are forgotten a window later.
 	delays       int
 	delayedUntil time.Duration
 	// running is how many attempts have begun and not ended.
@@ -25,8 +25,10 @@ type bucket struct {
 
 // waitTime returns how long the next attempt has to wait; 0 if it may begin.
 func (b *bucket) waitTime(r rule, now time.Duration) time.Duration {
-	b.expire(now)
+	b.expire(r, now)
 	switch {
+	case r.isStrict:
+		return b.strictWaitTime(r, now)
 	case now < b.delayedUntil:
 		return b.delayedUntil - now
 	case b.delays > 0 && b.running > 0:
@@ -37,10 +39,26 @@ func (b *bucket) waitTime(r rule, now time.Duration) time.Duration {
 	return 0
 }
 
+// strictWaitTime is waitTime for a rule without delays: until as many failures are forgotten that one
+// more, beside the attempts that are running, is allowed.
+func (b *bucket) strictWaitTime(r rule, now time.Duration) time.Duration {
+	excess := len(b.failures) + b.running - r.maxFailures
+	switch {
+	case excess < 0:
+		return 0
+	case excess < len(b.failures):
+		return max(b.failures[excess]+r.window-now, firstDelay)
+	}
+	return firstDelay // the running ones are too many by themselves
+}
+
 // addFailure counts a failure.
 func (b *bucket) addFailure(r rule, now time.Duration) {
-	b.expire(now)
+	b.expire(r, now)
 	switch {
+	case r.isStrict:
+		b.failures = append(b.failures, now)
+		return
 	case now < b.delayedUntil:
 		return // it began together with the one that caused the delay
 	case b.delays == 0:
@@ -63,13 +81,13 @@ func nthDelay(n int, longest time.Duration) time.Duration {
 	return min(d, longest)
 }
 
-// expire forgets failures and delays that are older than the failureWindow.
-func (b *bucket) expire(now time.Duration) {
-	if b.delays > 0 && now >= b.delayedUntil+failureWindow {
+// expire forgets failures and delays that are older than the window of the rule.
+func (b *bucket) expire(r rule, now time.Duration) {
+	if b.delays > 0 && now >= b.delayedUntil+r.window {
 		b.clear()
 	}
 	old := 0
-	for old < len(b.failures) && now-b.failures[old] >= failureWindow {
+	for old < len(b.failures) && now-b.failures[old] >= r.window {
 		old++
 	}
 	b.failures = b.failures[old:]

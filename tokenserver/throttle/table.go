@@ -39,7 +39,7 @@ func (t *table) find(g tag, now time.Duration) *bucket {
 	var least *bucket
 	for i := range set {
 		b := &set[i]
-		b.expire(now)
+		b.expire(t.rule, now)
 		if b.tag == g {
 			return b
 		}

@@ -5,6 +5,7 @@
 //	attempt.go   Attempt: one password from its arrival to its verification
 //	bucket.go    the failures of one name, device, source or client, and the delays after them
 //	table.go     a fixed number of buckets
+//	directory.go Directory: what counts wrong passwords for users of a directory
 //	device.go    Devices: the cookie of a browser that a user has signed in with before
 //
 // A failure counts for the username, whether or not there is such a user, and for where it came
@@ -43,18 +44,20 @@ const failureWindow = 10 * time.Minute
 // The rules. Anyone may know a username, so it must be hard to guess for. A source or a client may
 // stand for many users, who should not wait long because of one of them.
 var (
-	perName   = rule{by: "name", maxFailures: 10, maxDelay: 15 * time.Minute, buckets: 1 << 15}
-	perDevice = rule{by: "device", maxFailures: 10, maxDelay: 15 * time.Minute, buckets: 1 << 13}
-	perSource = rule{by: "source", maxFailures: 100, maxDelay: time.Minute, buckets: 1 << 13}
-	perClient = rule{by: "client", maxFailures: 1000, maxDelay: time.Minute, buckets: 1 << 10}
+	perName   = rule{by: "name", maxFailures: 10, window: failureWindow, maxDelay: 15 * time.Minute, buckets: 1 << 15}
+	perDevice = rule{by: "device", maxFailures: 10, window: failureWindow, maxDelay: 15 * time.Minute, buckets: 1 << 13}
+	perSource = rule{by: "source", maxFailures: 100, window: failureWindow, maxDelay: time.Minute, buckets: 1 << 13}
+	perClient = rule{by: "client", maxFailures: 1000, window: failureWindow, maxDelay: time.Minute, buckets: 1 << 10}
 )
 
-// rule says how many failures within the failureWindow one kind of bucket allows. Delays of one
-// second, two, four, and so on up to maxDelay follow.
+// rule says how many failures within the window one kind of bucket allows. Delays of one second, two,
+// four, and so on up to maxDelay follow; or, if it is strict, no attempt until a failure is forgotten.
 type rule struct {
 	by          string // the value of the label
 	maxFailures int
+	window      time.Duration
 	maxDelay    time.Duration
+	isStrict    bool
 	buckets     int // in the table
 }
 
@@ -101,14 +104,14 @@ func New(now func() time.Time, random io.Reader, registerer prometheus.Registere
 		}, []string{"by"}),
 		shared: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "password_counters_shared_total",
-			Help: "Counters of wrong passwords that another name, device, source or client had to share, because there are too many of them.",
+			Help: "Counters of wrong passwords that another name, device, source, client or entry of a directory had to share, because there are too many of them.",
 		}, []string{"by"}),
 	}
 	if _, err := io.ReadFull(random, t.key[:]); err != nil {
 		return nil, fmt.Errorf("reading randomness for a key: %w", err)
 	}
 	for _, c := range []*prometheus.CounterVec{t.refused, t.shared} {
-		for _, r := range []rule{perName, perDevice, perSource, perClient} {
+		for _, r := range []rule{perName, perDevice, perSource, perClient, {by: byEntry}} {
 			c.WithLabelValues(r.by)
 		}
 		if err := registerer.Register(c); err != nil {

@@ -303,7 +303,7 @@ func busy(t *testing.T) *password.Verifier {
 
 func TestNoNumberOfNamesMakesItForgetOrGrow(t *testing.T) {
 	p := newFixture(t)
-	small := rule{by: "name", maxFailures: 10, maxDelay: 15 * time.Minute, buckets: 4 * setSize}
+	small := rule{by: "name", maxFailures: 10, window: failureWindow, maxDelay: 15 * time.Minute, buckets: 4 * setSize}
 	p.names = newTable(small)
 	p.fail(10, func() *Attempt { return p.NewLoginAttempt("alice", rand.Text(), "") })
 	p.fail(5, func() *Attempt { return p.NewLoginAttempt("bob", rand.Text(), "") })
@@ -374,8 +374,8 @@ func (p *fixture) count(name, by string) (value float64) {
 	}
 	found := false
 	for _, family := range families {
-		if len(family.GetMetric()) != 4 {
-			p.t.Errorf("%s has %d series, want 4", family.GetName(), len(family.GetMetric()))
+		if len(family.GetMetric()) != 5 {
+			p.t.Errorf("%s has %d series, want 5", family.GetName(), len(family.GetMetric()))
 		}
 		for _, metric := range family.GetMetric() {
 			label := metric.GetLabel()[0]

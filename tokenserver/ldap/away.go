@@ -1,0 +1,115 @@
+package ldap
+
+import (
+	"context"
+	"errors"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
+)
+
+// retryInterval is how often Run tries the directories that are away.
+const retryInterval = refusedFor / 5
+
+// Problem is that a directory is away, for the Replica.
+type Problem struct {
+	ProviderUID string
+	// Reason is a fetch.Reason, or one of BindRefused, SearchRefused and Referral.
+	Reason string
+	// Address is the private address that the directory has and the server's rules of fetching do not
+	// list; empty if that is not the problem.
+	Address string
+}
+
+// Problems returns the directories that are away of those that are served, and forgets all others.
+// Directories are asked when a user signs in, so one that was never asked is not away.
+func (d *Directories) Problems(served []documents.IdentityProvider) []Problem {
+	byUID := make(map[string]*Directory, len(served))
+	var problems []Problem
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, document := range served {
+		directory := d.byUID[document.UID]
+		if directory == nil {
+			continue
+		}
+		byUID[document.UID] = directory
+		directory.mu.Lock()
+		if directory.problem != nil {
+			problems = append(problems, newProblem(document.UID, directory.problem))
+		}
+		directory.mu.Unlock()
+	}
+	d.byUID = byUID
+	return problems
+}
+
+func newProblem(uid string, err error) Problem {
+	problem := Problem{ProviderUID: uid, Reason: string(fetch.ReasonOf(err))}
+	var failed *Error
+	if errors.As(err, &failed) && failed.Reason != Away {
+		problem.Reason = string(failed.Reason)
+	}
+	if address, ok := fetch.NotAllowedAddress(err); ok {
+		problem.Address = address.String()
+	}
+	return problem
+}
+
+// note keeps whether the directory can be asked, and returns err. What is about one user or about this
+// process says nothing about the directory.
+func (d *Directory) note(err error) error {
+	var failed *Error
+	var problem error
+	if errors.As(err, &failed) {
+		if failed.Reason == NoCredential || failed.Reason == Incomplete {
+			return err
+		}
+		problem = err
+	} else if errors.Is(err, ErrBusy) {
+		return err
+	}
+	d.mu.Lock()
+	changed := (problem == nil) != (d.problem == nil) || problem != nil && newProblem("", problem) != newProblem("", d.problem)
+	d.problem = problem
+	d.mu.Unlock()
+	if changed && d.directories.OnChange != nil {
+		d.directories.OnChange()
+	}
+	return err
+}
+
+// Run tries the directories that are away again, until ctx ends.
+func (d *Directories) Run(ctx context.Context) {
+	for clock.Sleep(ctx, retryInterval) {
+		for _, directory := range d.away() {
+			directory.try(ctx)
+		}
+	}
+}
+
+func (d *Directories) away() (away []*Directory) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, directory := range d.byUID {
+		directory.mu.Lock()
+		if directory.problem != nil {
+			away = append(away, directory)
+		}
+		directory.mu.Unlock()
+	}
+	return away
+}
+
+// try asks the directory for a user who does not exist.
+func (d *Directory) try(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	conn, err := d.openAsReader(ctx)
+	if err == nil {
+		_, err = d.search(conn, d.userSearch("("+d.document.SubjectAttribute+"=0)"))
+		conn.close()
+	}
+	_ = d.note(err) // it is kept
+}

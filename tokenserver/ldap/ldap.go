@@ -1,0 +1,131 @@
+// Package ldap signs users in with their password at a directory (RFC 4511), and asks the directory
+// about them again while they are signed in.
+//
+//	ldap.go        Directories and Directory: one for each identity provider of type LDAP
+//	signin.go      SignIn: searching a user, and binding with the password
+//	typed.go       which passwords and usernames are never sent
+//	confirm.go     Confirm: asking again
+//	search.go      searching users and groups
+//	entry.go       what an entry says, as an identity provider's mapping reads it
+//	connection.go  connections, with TLS and limits
+//	account.go     the account that searches
+//	queue.go       how many ask a directory at once
+//	away.go        which directories are away, and why
+//	errors.go      why a sign-in failed
+//
+// A password is right if a bind as the entry that was found has result 0, and for no other reason.
+// Referrals are not followed and aliases not dereferenced (RFC 4511 sections 4.1.10 and 4.5.1.3), so
+// that no other server or entry answers for a user. All connections go through package fetch, under
+// its rules about addresses. Errors quote nothing that a user typed or a directory answered.
+package ldap
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
+	"github.com/oauth-operator/oauth-operator/tokenserver/ldapfilter"
+	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
+)
+
+const (
+	// timeout bounds what a directory does for one sign-in, from the resolution of its name on.
+	timeout = 5 * time.Second
+	// minFailure is how long a sign-in that fails takes at least. Without it the time would tell
+	// whether there is such a user.
+	minFailure = time.Second
+)
+
+// Directories are the directories of a server. All fields but Sleep and OnChange are required. Safe
+// for concurrent use.
+type Directories struct {
+	Client *fetch.Client
+	// Password returns the password of the bind account in a file; false if this process has not read
+	// that file.
+	Password func(file string) (string, bool)
+	Throttle *throttle.Throttle
+	// Replicas returns how many replicas serve, among which the failures of ThrottleFailures are
+	// divided.
+	Replicas func() int
+	Now      func() time.Time
+	Random   io.Reader
+	Log      *slog.Logger
+	// Sleep waits for a time or the end of the context. Default: clock.Sleep.
+	Sleep func(context.Context, time.Duration) bool
+	// OnChange is called when a directory is away, or is there again.
+	OnChange func()
+
+	mu    sync.Mutex
+	byUID map[string]*Directory
+}
+
+// Directory is one directory, as the document of its identity provider describes it.
+type Directory struct {
+	directories *Directories
+	document    documents.IdentityProvider
+	digest      string // of the document
+	settings    *ldapfilter.Provider
+	roots       *x509.CertPool
+	account     *account
+	guesses     *throttle.Directory
+	queue       *queue
+
+	mu      sync.Mutex
+	problem error
+}
+
+// Of returns the directory with a document, whose Type must be LDAP. As long as the document stays
+// the same, so does the directory; what counts wrong passwords outlives a changed document, and so
+// does the memory of a bind account that was refused, if the document still names it.
+func (d *Directories) Of(document documents.IdentityProvider) (*Directory, error) {
+	if document.LDAP == nil {
+		return nil, errors.New("the provider " + document.Name + " is no directory")
+	}
+	raw, err := json.Marshal(document)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the document of the provider %s: %w", document.Name, err)
+	}
+	sum := sha256.Sum256(raw)
+	digest := hex.EncodeToString(sum[:])
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := d.byUID[document.UID]
+	if before != nil && before.digest == digest {
+		return before, nil
+	}
+	directory := &Directory{directories: d, document: document, digest: digest, account: &account{}, queue: newQueue()}
+	if directory.settings, err = ldapfilter.NewProvider(*document.LDAP, document.SubjectAttribute); err != nil {
+		return nil, fmt.Errorf("reading the settings of the provider %s: %w", document.Name, err)
+	}
+	if document.CABundle != "" {
+		directory.roots = x509.NewCertPool()
+		if !directory.roots.AppendCertsFromPEM([]byte(document.CABundle)) {
+			return nil, errors.New("the caBundle of the provider " + document.Name + " has no certificate")
+		}
+	}
+	limits := throttle.DirectoryLimits{Failures: document.LDAP.ThrottleFailures, Window: document.LDAP.ThrottleWindow.Duration()}
+	if before != nil {
+		directory.queue = before.queue
+		if before.document.LDAP.URL == document.LDAP.URL && before.document.LDAP.BindDN == document.LDAP.BindDN {
+			directory.account = before.account
+		}
+		directory.guesses = before.guesses.WithLimits(limits)
+	} else {
+		directory.guesses = d.Throttle.NewDirectory(limits)
+	}
+	if d.byUID == nil {
+		d.byUID = map[string]*Directory{}
+	}
+	d.byUID[document.UID] = directory
+	return directory, nil
+}
