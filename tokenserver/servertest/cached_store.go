@@ -59,6 +59,11 @@ func (r cachedReader) HasConsent(ctx context.Context, userUID, clientUID, consen
 	return r.store.source.HasConsent(ctx, userUID, clientUID, consentUID)
 }
 
+// GetIdentity implements storage.Reader.
+func (r cachedReader) GetIdentity(ctx context.Context, subject string) (storage.Identity, error) {
+	return r.store.source.GetIdentity(ctx, subject)
+}
+
 // IsMarked implements storage.Reader.
 func (r cachedReader) IsMarked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
 	return r.store.source.IsMarked(ctx, kind, id)

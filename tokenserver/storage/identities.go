@@ -77,9 +77,7 @@ func (i Identity) IsIdle(now time.Time) bool { return now.Sub(i.LastSignIn) >= I
 
 // IdentityStore keeps identities. It is part of Store, with the same errors.
 type IdentityStore interface {
-	// GetIdentity returns an identity, or ErrNotFound, which is never said of one that another
-	// replica has created before. A change that another replica made may be seen later, as by
-	// RecentReader.
+	// GetIdentity is that of Reader.
 	GetIdentity(ctx context.Context, subject string) (Identity, error)
 	// CreateIdentity creates i, with an incarnation of the store's. It returns ErrExists if there
 	// is one with the subject, which the caller is to read instead, and ErrFull if the provider has
@@ -87,8 +85,7 @@ type IdentityStore interface {
 	// may exceed these by their number.
 	CreateIdentity(ctx context.Context, i Identity, maxOfProvider int) (Identity, error)
 	// UpdateIdentity replaces the identity with the subject of i if it still has the version of i,
-	// and claims that are no newer. It returns ErrConflict or ErrNotFound otherwise. After
-	// ErrConflict, GetIdentity returns the version in the way, or a later one.
+	// and claims that are no newer. It returns ErrConflict or ErrNotFound otherwise.
 	UpdateIdentity(ctx context.Context, i Identity) (Identity, error)
 	// CountIdentities returns how many identities a provider has. What another replica has just
 	// created may be missing.

@@ -96,14 +96,16 @@ type Reader interface {
 	// HasConsent reports whether the consent of the user to the client exists and has this UID. No
 	// consent has an empty UID.
 	HasConsent(ctx context.Context, userUID, clientUID, consentUID string) (bool, error)
+	// GetIdentity returns an identity, or ErrNotFound.
+	GetIdentity(ctx context.Context, subject string) (Identity, error)
 	// IsMarked reports whether a mark is set and has not expired.
 	IsMarked(ctx context.Context, kind MarkKind, id string) (bool, error)
 }
 
 // RecentReader returns the cheapest reads of s that are good enough to tell whether an access token
-// is active. They find every record that was created before. A grant that another replica changed,
-// or a mark that it set, may be seen later: after milliseconds as a rule, and after MaxRecentLag at
-// the latest. Stores without such reads return their own.
+// is active. They find every record that was created before. A grant or an identity that another
+// replica changed, or a mark that it set, may be seen later: after milliseconds as a rule, and after
+// MaxRecentLag at the latest. Stores without such reads return their own.
 func RecentReader(s Store) Reader {
 	if r, ok := s.(interface{ RecentReader() Reader }); ok {
 		return r.RecentReader()

@@ -13,20 +13,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// GetIdentity implements storage.Store. The cache answers while it is fresh. An identity that it
-// lacks is read from the API server, since another replica may have just created it.
+// GetIdentity implements storage.Store. It asks the API server.
 func (s *Store) GetIdentity(ctx context.Context, subject string) (storage.Identity, error) {
-	if ctx.Err() != nil {
-		return storage.Identity{}, storage.ErrUnavailable
-	}
-	cached, ok := s.identities.get(v1alpha1.OAuthIdentityName(subject))
-	if ok && s.isFresh() {
-		return readIdentity(cached)
-	}
 	found, err := s.readIdentityObject(ctx, subject)
-	if errors.Is(err, storage.ErrUnavailable) && ok && s.isRecent() {
-		return readIdentity(cached)
-	}
 	if err != nil {
 		return storage.Identity{}, err
 	}
@@ -56,6 +45,10 @@ func (s *Store) readIdentityObject(ctx context.Context, subject string) (*v1alph
 	return found, nil
 }
 
+// maxFirstWrites is how often the first record is written into an object that other programs change: the
+// manager writes its conditions.
+const maxFirstWrites = 5
+
 // CreateIdentity implements storage.Store. It creates the object of the subject, or takes one that
 // the owner of the server wrote, and then writes the record into its status. The API server lets one
 // creation and one first record win.
@@ -84,14 +77,19 @@ func (s *Store) CreateIdentity(ctx context.Context, i storage.Identity, maxOfPro
 		return storage.Identity{}, err
 	}
 	written, err := s.writeIdentity(ctx, o, i)
+	for tries := 1; errors.Is(err, storage.ErrConflict) && tries < maxFirstWrites; tries++ {
+		// Another request has written a record, or another program has changed the object.
+		if o, err = s.readUnusedIdentity(ctx, i.Subject); err == nil {
+			written, err = s.writeIdentity(ctx, o, i)
+		}
+	}
 	switch {
-	case errors.Is(err, storage.ErrConflict):
-		return s.afterLostRace(ctx, i.Subject)
-	case errors.Is(err, storage.ErrNotFound):
-		return storage.Identity{}, fmt.Errorf("%w: OAuthIdentity %s was deleted meanwhile", storage.ErrUnavailable, o.Name)
+	case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrNotFound):
+		return storage.Identity{}, fmt.Errorf("%w: OAuthIdentity %s is changed or deleted by another program", storage.ErrUnavailable, v1alpha1.OAuthIdentityName(i.Subject))
 	case err != nil:
 		return storage.Identity{}, err
 	}
+	s.identities.replaceOwn(written) // what the cache may have of one that was deleted
 	waiting, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
 	s.identities.progress.waitFor(waiting, parseVersion(written.ResourceVersion)) // so that the next creation counts it
@@ -115,20 +113,6 @@ func (s *Store) readUnusedIdentity(ctx context.Context, subject string) (*v1alph
 	return o, nil
 }
 
-// afterLostRace returns why a first record was not written: another request has written one, or
-// another program has just changed the object.
-func (s *Store) afterLostRace(ctx context.Context, subject string) (storage.Identity, error) {
-	_, err := s.readIdentityObject(ctx, subject)
-	switch {
-	case err == nil:
-		return storage.Identity{}, storage.ErrExists
-	case errors.Is(err, storage.ErrNotFound):
-		return storage.Identity{}, fmt.Errorf("%w: the OAuthIdentity was changed meanwhile", storage.ErrUnavailable)
-	default:
-		return storage.Identity{}, err
-	}
-}
-
 // writeIdentity writes a record into the status of an object that was just read, if no other program has
 // changed it since. The spec is the owner's, and no right to write it is needed.
 func (s *Store) writeIdentity(ctx context.Context, o *v1alpha1.OAuthIdentity, i storage.Identity) (*v1alpha1.OAuthIdentity, error) {
@@ -146,8 +130,7 @@ func (s *Store) writeIdentity(ctx context.Context, o *v1alpha1.OAuthIdentity, i 
 	return written, nil
 }
 
-// UpdateIdentity implements storage.Store. What it reads and writes replaces what the cache has, so
-// that after a conflict the cache does not return the old version again.
+// UpdateIdentity implements storage.Store. What it reads and writes replaces what the cache has.
 func (s *Store) UpdateIdentity(ctx context.Context, i storage.Identity) (storage.Identity, error) {
 	name := v1alpha1.OAuthIdentityName(i.Subject)
 	found, err := s.readIdentityObject(ctx, i.Subject)
@@ -162,11 +145,6 @@ func (s *Store) UpdateIdentity(ctx context.Context, i storage.Identity) (storage
 		return storage.Identity{}, storage.ErrConflict
 	}
 	written, err := s.writeIdentity(ctx, found, i)
-	if errors.Is(err, storage.ErrConflict) {
-		if found, readErr := s.readIdentityObject(ctx, i.Subject); readErr == nil {
-			s.identities.replaceOwn(found)
-		}
-	}
 	if err != nil {
 		return storage.Identity{}, err
 	}
@@ -186,12 +164,13 @@ func (s *Store) CountIdentities(ctx context.Context, providerUID string) (int, e
 	return ofProvider, nil
 }
 
-// idleIdentities returns the objects of identities that can be removed at now.
+// idleIdentities returns the objects of identities that can be removed at now. Who has created them does
+// not matter: one in which nothing is said is of no use to its author.
 func (s *Store) idleIdentities(now time.Time) []expiredObject {
 	var found []expiredObject
 	users := s.grants.liveUsers(now)
 	for _, o := range s.identities.idle(now) {
-		if !users[o.Spec.Subject] && !s.HasSpec(o.Spec.Subject) {
+		if !users[o.Spec.Subject] && !o.Spec.SaysSomething() && !s.HasSpec(o.Spec.Subject) {
 			found = append(found, expiredObject{identityResource, o.Name, o.UID, o.ResourceVersion})
 		}
 	}

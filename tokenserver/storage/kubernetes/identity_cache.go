@@ -144,14 +144,13 @@ func (c *identityCache) count(providerUID types.UID) (ofProvider, ofServer int) 
 	return c.ofProvider[providerUID], c.records
 }
 
-// idle returns the objects that are idle at now and that a token server has created. One that the
-// owner of the server wrote is for the owner to delete.
+// idle returns the objects that are idle at now.
 func (c *identityCache) idle(now time.Time) []*v1alpha1.OAuthIdentity {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	var found []*v1alpha1.OAuthIdentity
 	for _, o := range c.byName {
-		if o.Labels[v1alpha1.ServerUIDLabel] == c.store.config.ServerUID && isIdle(o, now) {
+		if isIdle(o, now) {
 			found = append(found, o)
 		}
 	}

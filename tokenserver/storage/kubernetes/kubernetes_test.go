@@ -123,7 +123,7 @@ func (r *replica) DeleteIdentity(ctx context.Context, subject string) error {
 		return err
 	}
 	for {
-		if _, err := r.GetIdentity(ctx, subject); errors.Is(err, storage.ErrNotFound) {
+		if _, err := storage.RecentReader(r.Store).GetIdentity(ctx, subject); errors.Is(err, storage.ErrNotFound) {
 			return nil
 		}
 		if !clock.Sleep(ctx, time.Millisecond) {

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
@@ -46,6 +47,20 @@ func (r recentReader) HasConsent(ctx context.Context, userUID, clientUID, consen
 		return true, nil
 	}
 	return consented, err
+}
+
+// GetIdentity implements storage.Reader. An identity that is not in the cache is read from the API
+// server, since another replica may have just created it.
+func (r recentReader) GetIdentity(ctx context.Context, subject string) (storage.Identity, error) {
+	cached, ok := r.identities.get(v1alpha1.OAuthIdentityName(subject))
+	if ok && r.isFresh() {
+		return readIdentity(cached)
+	}
+	i, err := r.Store.GetIdentity(ctx, subject)
+	if errors.Is(err, storage.ErrUnavailable) && ok && r.isRecent() {
+		return readIdentity(cached)
+	}
+	return i, err
 }
 
 // IsMarked implements storage.Reader. A mark that is not in the cache is taken to be missing while

@@ -32,8 +32,8 @@ func New(next storage.Store, now func() time.Time, registerer prometheus.Registe
 		return nil, err
 	}
 	return &Store{
-		reader: reader{next, m, readOperations{getGrant, hasConsent, isMarked}}, next: next,
-		recent: reader{storage.RecentReader(next), m, readOperations{recentGetGrant, recentHasConsent, recentIsMarked}},
+		reader: reader{next, m, readOperations{getGrant, hasConsent, getIdentity, isMarked}}, next: next,
+		recent: reader{storage.RecentReader(next), m, readOperations{recentGetGrant, recentHasConsent, recentGetIdentity, recentIsMarked}},
 	}, nil
 }
 
@@ -105,14 +105,6 @@ func (s *Store) CountMarks(ctx context.Context, kind storage.MarkKind, userUID s
 	return n, err
 }
 
-// GetIdentity implements storage.Store.
-func (s *Store) GetIdentity(ctx context.Context, subject string) (i storage.Identity, err error) {
-	ctx, c := s.metrics.begin(ctx, getIdentity)
-	i, err = s.next.GetIdentity(ctx, subject)
-	c.end(ctx, err)
-	return i, err
-}
-
 // CreateIdentity implements storage.Store.
 func (s *Store) CreateIdentity(ctx context.Context, i storage.Identity, maxOfProvider int) (created storage.Identity, err error) {
 	ctx, c := s.metrics.begin(ctx, createIdentity)
@@ -153,7 +145,7 @@ type reader struct {
 }
 
 // readOperations are what the reads are measured as.
-type readOperations struct{ getGrant, hasConsent, isMarked operation }
+type readOperations struct{ getGrant, hasConsent, getIdentity, isMarked operation }
 
 // GetGrant implements storage.Reader.
 func (r reader) GetGrant(ctx context.Context, id string) (g storage.Grant, err error) {
@@ -169,6 +161,14 @@ func (r reader) HasConsent(ctx context.Context, userUID, clientUID, consentUID s
 	has, err = r.next.HasConsent(ctx, userUID, clientUID, consentUID)
 	c.end(ctx, err)
 	return has, err
+}
+
+// GetIdentity implements storage.Reader.
+func (r reader) GetIdentity(ctx context.Context, subject string) (i storage.Identity, err error) {
+	ctx, c := r.metrics.begin(ctx, r.operations.getIdentity)
+	i, err = r.next.GetIdentity(ctx, subject)
+	c.end(ctx, err)
+	return i, err
 }
 
 // IsMarked implements storage.Reader.

@@ -27,6 +27,7 @@ const (
 	hasConsent
 	recentHasConsent
 	getIdentity
+	recentGetIdentity
 	createIdentity
 	updateIdentity
 	countIdentities
@@ -43,7 +44,7 @@ var operationNames = [...]string{
 	createGrant: "create_grant", updateGrant: "update_grant",
 	getGrant: "get_grant", recentGetGrant: "recent_get_grant",
 	getConsent: "get_consent", putConsent: "put_consent", hasConsent: "has_consent", recentHasConsent: "recent_has_consent",
-	getIdentity: "get_identity", createIdentity: "create_identity", updateIdentity: "update_identity", countIdentities: "count_identities",
+	getIdentity: "get_identity", recentGetIdentity: "recent_get_identity", createIdentity: "create_identity", updateIdentity: "update_identity", countIdentities: "count_identities",
 	setMark: "set_mark", createMark: "create_mark", countMarks: "count_marks", isMarked: "is_marked", recentIsMarked: "recent_is_marked",
 	sweep: "sweep",
 }

@@ -210,6 +210,37 @@ func identityCreatedAgain(t *testing.T, s Backend) {
 	checkSameIdentity(t, mustGetIdentity(t, s, "alice"), second)
 }
 
+// recentIdentities checks that recent reads find every created identity, and see the changes of their
+// own store at once.
+func recentIdentities(t *testing.T, s Backend) {
+	recent := storage.RecentReader(s)
+	created := mustCreateIdentity(t, s, newIdentity("alice"))
+	got, err := recent.GetIdentity(t.Context(), created.Subject)
+	if err != nil {
+		t.Fatalf("GetIdentity: %v", err)
+	}
+	checkSameIdentity(t, got, created)
+	created.LastSignIn = created.LastSignIn.Add(time.Hour)
+	updated, err := s.UpdateIdentity(t.Context(), created)
+	if err != nil {
+		t.Fatalf("UpdateIdentity: %v", err)
+	}
+	if got, err = recent.GetIdentity(t.Context(), created.Subject); err != nil {
+		t.Fatalf("GetIdentity: %v", err)
+	}
+	checkSameIdentity(t, got, updated)
+	if err := s.DeleteIdentity(t.Context(), created.Subject); err != nil {
+		t.Fatal(err)
+	}
+	again := mustCreateIdentity(t, s, newIdentity("alice"))
+	if got, err = recent.GetIdentity(t.Context(), created.Subject); err != nil || got.Incarnation != again.Incarnation {
+		t.Errorf("after it was created again: %+v, %v", got, err)
+	}
+	if _, err := recent.GetIdentity(t.Context(), subjectOf("bob")); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("reading an unknown subject: %v, want ErrNotFound", err)
+	}
+}
+
 func identitiesHaveBounds(t *testing.T, s Backend) {
 	create := func(name, provider string, maxOfProvider int) error {
 		i := newIdentity(name)

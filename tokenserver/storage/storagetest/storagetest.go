@@ -79,6 +79,7 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"OlderClaimsNeverReplaceNewerOnes", olderClaimsStayOut},
 		{"OfFiftyParallelUpdatesOfAnIdentityTheNewestClaimsStay", newestClaimsStay},
 		{"AnIdentityThatIsCreatedAgainIsAnother", identityCreatedAgain},
+		{"ARecentReadFindsIdentitiesAndWhatTheStoreItselfHasChanged", recentIdentities},
 		{"AnIdentityIsRefusedAtTheBoundOfItsProviderAndOfTheServer", identitiesHaveBounds},
 		{"TheSweepRemovesIdentitiesThatAreIdleAndThatNothingNeeds", sweepRemovesIdle},
 		{"TheSweepRemovesNoIdentityBeforeItKnowsTheSpecs", sweepWaitsForSpecs},
