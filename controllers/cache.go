@@ -48,6 +48,7 @@ func CacheOptions(namespaces []string) cache.Options {
 			&corev1.Service{}:               {Label: ours},
 			&policyv1.PodDisruptionBudget{}: {Label: ours},
 			&corev1.Pod{}:                   {Label: ours, Transform: stripPod},
+			&v1alpha1.OAuthIdentity{}:       {Transform: stripIdentity},
 		},
 	}
 }
@@ -56,6 +57,18 @@ func CacheOptions(namespaces []string) cache.Options {
 func stripPod(object any) (any, error) {
 	if pod, ok := object.(*corev1.Pod); ok {
 		pod.ManagedFields, pod.Annotations, pod.Spec = nil, nil, corev1.PodSpec{}
+	}
+	return object, nil
+}
+
+// stripIdentity removes from an OAuthIdentity what a token server has recorded: the manager needs no
+// claims of users, of whom there may be a hundred thousand.
+func stripIdentity(object any) (any, error) {
+	if o, ok := object.(*v1alpha1.OAuthIdentity); ok {
+		o.ManagedFields, o.Annotations = nil, nil
+		o.Status = v1alpha1.OAuthIdentityStatus{ // the UID says that there is a status
+			ServerUID: o.Status.ServerUID, ObservedGeneration: o.Status.ObservedGeneration, Conditions: o.Status.Conditions,
+		}
 	}
 	return object, nil
 }

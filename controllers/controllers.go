@@ -44,6 +44,7 @@
 //	usage.go             when credentials were used last
 //	unreported.go        what is known of the uses of credentials, and until when some are untold
 //	users.go             OAuthUser: the subject, the username, the password
+//	identities.go        OAuthIdentity: what the owner of a server says about a user from elsewhere
 //	resourceservers.go   ResourceServer: the identifier and the scopes
 //	namespaces.go        the labels of namespaces
 //	references.go        the server and the scopes to which an object refers
@@ -88,8 +89,8 @@ import (
 // alone. The Lease of the leader is the manager's own, and so is the Pod from which it reads its
 // image. What concerns the whole cluster is in config/rbac/manager_cluster_role.yaml.
 //
-// +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers;oauthclients;oauthusers;resourceservers,verbs=get;list;watch
-// +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers/status;oauthclients/status;oauthusers/status;resourceservers/status,verbs=patch
+// +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers;oauthclients;oauthusers;oauthidentities;resourceservers,verbs=get;list;watch
+// +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers/status;oauthclients/status;oauthusers/status;oauthidentities/status;resourceservers/status,verbs=patch
 // +kubebuilder:rbac:groups=internal.oauth-operator.dev,resources=entries,verbs=get;list;watch;create;update;delete
 // +kubebuilder:rbac:groups=internal.oauth-operator.dev,resources=replicas;usages,verbs=list;watch;delete
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch;delete

@@ -79,6 +79,7 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	all = append(all, serverIndexes()...)
 	all = append(all, clientIndexes()...)
 	all = append(all, userIndexes()...)
+	all = append(all, identityIndexes()...)
 	all = append(all, resourceServerIndexes()...)
 	all = append(all, otherIndexes()...)
 	for _, i := range all {
@@ -151,6 +152,25 @@ func userIndexes() []index {
 				return []string{u.Namespace + "/" + ref.Name}
 			}
 			return nil
+		}),
+	}
+}
+
+// identityIndexes are of the OAuthIdentities whose spec says something: few of many.
+func identityIndexes() []index {
+	type object = v1alpha1.OAuthIdentity
+	return []index{
+		indexed(&object{}, indexServer, func(o *object) []string {
+			if !o.Spec.SaysSomething() {
+				return nil
+			}
+			return []string{names.ServerOf(o).String()}
+		}),
+		indexed(&object{}, indexUnprogrammed, func(o *object) []string {
+			if !o.Spec.SaysSomething() {
+				return nil
+			}
+			return unprogrammedKeys(names.ServerOf(o), o.Status.Conditions, o.Generation)
 		}),
 	}
 }

@@ -30,12 +30,15 @@ type reasonChecker struct {
 // checkReasons has the checker see the writes of a configuration.
 func checkReasons(config *rest.Config) (*reasonChecker, error) {
 	c := &reasonChecker{pages: map[string]documented.Reasons{}, problems: map[string]bool{}}
-	for _, kind := range []string{"authorizationserver", "oauthclient", "oauthuser", "resourceserver"} {
+	for resource, kind := range map[string]string{
+		"authorizationservers": "authorizationserver", "oauthclients": "oauthclient", "oauthusers": "oauthuser",
+		"oauthidentities": "oauthidentity", "resourceservers": "resourceserver",
+	} {
 		reasons, err := documented.ReasonsOf(kind)
 		if err != nil {
 			return nil, err
 		}
-		c.pages[kind+"s"] = reasons
+		c.pages[resource] = reasons
 	}
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(r *http.Request) (*http.Response, error) {
@@ -67,11 +70,15 @@ func (c *reasonChecker) look(r *http.Request) error {
 		return err
 	}
 	for _, operation := range patch {
-		if operation.Path != "/status" {
-			continue
-		}
 		var status struct{ Conditions []metav1.Condition }
-		if err := json.Unmarshal(operation.Value, &status); err != nil {
+		var err error
+		switch {
+		case operation.Path == "/status":
+			err = json.Unmarshal(operation.Value, &status)
+		case operation.Path == "/status/conditions" && operation.Value != nil:
+			err = json.Unmarshal(operation.Value, &status.Conditions)
+		}
+		if err != nil {
 			return err
 		}
 		c.check(parts[len(parts)-3], status.Conditions)

@@ -69,7 +69,7 @@ func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	for _, setUp := range []func(ctrl.Manager, *operator, Options) error{
-		setUpServers, setUpClients, setUpUsers, setUpResourceServers, setUpNamespaces,
+		setUpServers, setUpClients, setUpUsers, setUpIdentities, setUpResourceServers, setUpNamespaces,
 	} {
 		if err := setUp(mgr, op, o); err != nil {
 			return err
@@ -149,6 +149,19 @@ func setUpUsers(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToRejected(compile.KindUser)), onUpdateIf(differInRejected)).
 		Watches(secretMetadata(), enqueueRequestsFor(op.mapByIndex(list, indexSecret)))
 	return op.watchNames(b, list).Complete(&userReconciler{op})
+}
+
+func setUpIdentities(mgr ctrl.Manager, op *operator, o Options) error {
+	list := &v1alpha1.OAuthIdentityList{}
+	return ctrl.NewControllerManagedBy(mgr).Named("oauthidentity").
+		WithOptions(o.controller()).
+		For(&v1alpha1.OAuthIdentity{}).
+		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapByIndex(list, indexServer)), onUpdateIf(differInServerState)).
+		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindIdentity)), onRealChange()).
+		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapServerEntry(list)), onCreateOrDelete()).
+		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInProgress)).
+		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToRejected(compile.KindIdentity)), onUpdateIf(differInRejected)).
+		Complete(&identityReconciler{op})
 }
 
 func setUpResourceServers(mgr ctrl.Manager, op *operator, o Options) error {

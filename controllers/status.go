@@ -25,19 +25,28 @@ func (op *operator) writeStatus(ctx context.Context, object client.Object, fill 
 	return op.replaceStatus(ctx, object, conditionsOf(before), statusOf(object.DeepCopyObject()))
 }
 
-// replaceStatus writes the status of an object and records events about its conditions, if the
+// replaceStatus writes the status of an object, as patchStatus does.
+func (op *operator) replaceStatus(ctx context.Context, object client.Object, before []metav1.Condition, status any) error {
+	return op.patchStatus(ctx, object, before, jsonPatch{"add", "/status", status})
+}
+
+// jsonPatch is an operation of a JSON patch (RFC 6902 section 4).
+type jsonPatch struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value any    `json:"value,omitempty"`
+}
+
+// patchStatus changes the status of an object and records events about its conditions, if the
 // object is still the one that was read. Otherwise it does nothing: the change that was not seen
 // yet causes another pass, and what this pass found may be about another object, which was created
 // under the same name.
-func (op *operator) replaceStatus(ctx context.Context, object client.Object, before []metav1.Condition, status any) error {
-	patch, err := json.Marshal([]map[string]any{
-		{"op": "test", "path": "/metadata/resourceVersion", "value": object.GetResourceVersion()},
-		{"op": "add", "path": "/status", "value": status},
-	})
+func (op *operator) patchStatus(ctx context.Context, object client.Object, before []metav1.Condition, changes ...jsonPatch) error {
+	read := object.GetResourceVersion()
+	patch, err := json.Marshal(append([]jsonPatch{{"test", "/metadata/resourceVersion", read}}, changes...))
 	if err != nil {
 		return fmt.Errorf("encoding a status: %w", err)
 	}
-	read := object.GetResourceVersion()
 	err = op.Status().Patch(ctx, object, client.RawPatch(types.JSONPatchType, patch))
 	switch {
 	case apierrors.IsNotFound(err):
@@ -64,6 +73,8 @@ func conditionsOf(object runtime.Object) []metav1.Condition {
 	case *v1alpha1.OAuthClient:
 		return object.Status.Conditions
 	case *v1alpha1.OAuthUser:
+		return object.Status.Conditions
+	case *v1alpha1.OAuthIdentity:
 		return object.Status.Conditions
 	case *v1alpha1.ResourceServer:
 		return object.Status.Conditions

@@ -10,6 +10,7 @@
 //	keys.go            the public keys of clients
 //	content.go         the content of the Secret and the ConfigMap of an OAuthClient
 //	user.go            OAuthUser -> user/v1; bounds of claims
+//	identity.go        OAuthIdentity -> identity/v1
 //	resourceserver.go  ResourceServer -> resourceserver/v1
 //	entry.go           documents -> Entries: their names and owners
 //	secretkey.go       keys of Secrets that objects name, and what they must hold

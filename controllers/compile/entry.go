@@ -20,6 +20,7 @@ const (
 	KindServer         = "AuthorizationServer"
 	KindClient         = "OAuthClient"
 	KindUser           = "OAuthUser"
+	KindIdentity       = "OAuthIdentity"
 	KindResourceServer = "ResourceServer"
 	KindNamespace      = "Namespace"
 )
@@ -74,6 +75,8 @@ func OwnerOf(object metav1.Object) internalv1alpha1.Owner {
 		owner.Kind = KindClient
 	case *v1alpha1.OAuthUser:
 		owner.Kind = KindUser
+	case *v1alpha1.OAuthIdentity:
+		owner.Kind = KindIdentity
 	case *v1alpha1.ResourceServer:
 		owner.Kind = KindResourceServer
 	case *corev1.Namespace:

@@ -58,6 +58,8 @@ func ServerOf(object client.Object) client.ObjectKey {
 		return ResolveReference(o.Spec.ServerRef, o.Namespace)
 	case *v1alpha1.OAuthUser:
 		return client.ObjectKey{Namespace: o.Namespace, Name: o.Spec.ServerRef.Name}
+	case *v1alpha1.OAuthIdentity:
+		return client.ObjectKey{Namespace: o.Namespace, Name: o.Spec.ServerRef.Name}
 	case *v1alpha1.ResourceServer:
 		return ResolveReference(o.Spec.ServerRef, o.Namespace)
 	}

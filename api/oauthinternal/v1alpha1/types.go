@@ -39,7 +39,7 @@ var schemeBuilder = runtime.NewSchemeBuilder(func(s *runtime.Scheme) error {
 const ServerUIDLabel = "internal.oauth-operator.dev/server-uid"
 
 // Space is a set of names in which each name has one owner.
-// +kubebuilder:validation:Enum=identity;username;scope;namespace;identityprovider;realm
+// +kubebuilder:validation:Enum=identity;username;scope;namespace;identityprovider;realm;identityspec
 type Space string
 
 const (
@@ -56,13 +56,16 @@ const (
 	SpaceIdentityProvider Space = "identityprovider"
 	// SpaceRealm holds the realms from which the subjects of their users are derived.
 	SpaceRealm Space = "realm"
+	// SpaceIdentitySpec holds the subjects of users from identity providers about whom the owner of
+	// the server has said something; each is owned by the OAuthIdentity of that subject.
+	SpaceIdentitySpec Space = "identityspec"
 )
 
 // Owner is the object that owns the name of an Entry.
 type Owner struct {
-	// kind of the owner: AuthorizationServer, OAuthClient, OAuthUser, ResourceServer, IdentityProvider
-	// or Namespace.
-	// +kubebuilder:validation:Enum=AuthorizationServer;OAuthClient;OAuthUser;ResourceServer;IdentityProvider;Namespace
+	// kind of the owner: AuthorizationServer, OAuthClient, OAuthUser, OAuthIdentity, ResourceServer,
+	// IdentityProvider or Namespace.
+	// +kubebuilder:validation:Enum=AuthorizationServer;OAuthClient;OAuthUser;OAuthIdentity;ResourceServer;IdentityProvider;Namespace
 	Kind string `json:"kind"`
 	// namespace of the owner. Empty for a Namespace.
 	// +kubebuilder:validation:MaxLength=63
