@@ -377,6 +377,7 @@ func TestAnAnswerThatProvesNothingLeadsToTheLoginPage(t *testing.T) {
 			http.Error(w, "upstream-text", http.StatusInternalServerError)
 		}}}, "does not work at the moment"},
 		"client refused": {oidctest.Behaviour{Handle: map[string]http.HandlerFunc{"/token": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusUnauthorized)
 			_, _ = w.Write([]byte(`{"error":"invalid_client","error_description":"upstream-text"}`))
 		}}}, "does not work at the moment"},
@@ -445,8 +446,8 @@ func (f *fixture) idTokenHint() string {
 func TestAfterALogoutTheFirstFlowShowsThePage(t *testing.T) {
 	f := newFixture(t)
 	b := f.NewBrowser()
-	page := f.signIn(b, f.WebRequest())
-	page = b.ConfirmLogout(b.Get(f.Issuer + "/logout"))
+	f.signIn(b, f.WebRequest())
+	page := b.ConfirmLogout(b.Get(f.Issuer + "/logout"))
 	if !strings.Contains(page.Body, "You may still be signed in at <bdi>ACME</bdi>") || page.Find("a", "href", f.upstream.Issuer+"/logout") == nil {
 		t.Errorf("signed out: %s", page.Body)
 	}
