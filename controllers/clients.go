@@ -91,7 +91,7 @@ func (r *clientReconciler) accept(ctx context.Context, s *clientPass) (err error
 	}
 	s.decision = policy.EvaluateClient(s.server.document, s.server.namespaceLabels, s.document, r.now())
 	if !s.decision.Accepted {
-		s.accepted = falseCondition(v1alpha1.ReasonNotAllowedByServer, "%s%s", describeDenials(s.decision), allowAdvice(s.decision))
+		s.accepted = notAllowed(s.decision)
 		return nil
 	}
 	taken, err := r.entries.IsTaken(ctx, s.server.withNames(), s.name(), s.client, s.nameEntry)

@@ -209,11 +209,12 @@ func describeDenials(d policy.Decision) string {
 	return strings.Join(list, "; ")
 }
 
-// allowAdvice says what can be done about denials, all of which are about one field of the server;
-// empty if the server has none, and they say themselves what to do.
-func allowAdvice(d policy.Decision) string {
+// notAllowed returns the condition of an object that policy refuses. All denials are about one field of
+// the server; it is empty if the server has none, and they say themselves what to do.
+func notAllowed(d policy.Decision) condition {
 	if field := d.Denials[0].ServerField; field != "" {
-		return " (ask for less, or have the server's owner allow it in spec." + field + ")"
+		return falseCondition(v1alpha1.ReasonNotAllowedByServer,
+			"%s (ask for less, or have the server's owner allow it in spec.%s)", describeDenials(d), field)
 	}
-	return ""
+	return falseCondition(v1alpha1.ReasonNotAllowedByServer, "%s", describeDenials(d))
 }

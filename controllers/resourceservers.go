@@ -76,7 +76,7 @@ func (r *resourceServerReconciler) accept(ctx context.Context, s *resourceServer
 		return err
 	}
 	if d := policy.EvaluateResourceServer(s.server.document, s.server.namespaceLabels, s.document); !d.Accepted {
-		s.denial = describeDenials(d) + allowAdvice(d)
+		s.denial = notAllowed(d).message
 		return nil // it keeps the names that it has, and gets no others
 	}
 	taken, err := r.entries.IsTaken(ctx, s.server.withNames(), s.name(), s.api, s.entry)

@@ -125,12 +125,16 @@ func TestEachMessageThatThePageQuotesIsOneOfTheManager(t *testing.T) {
 const anyReason = ""
 
 // messageFormats returns what the messages of conditions look like, by reason: the formats in the
-// calls of the package controllers that make conditions.
+// calls that make conditions in the package controllers, and problems in the package compile.
 func messageFormats(t *testing.T) map[string][]*regexp.Regexp {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(root, "controllers", "*.go"))
-	if err != nil {
-		t.Fatal(err)
+	var paths []string
+	for _, directory := range []string{"controllers", "controllers/compile"} {
+		found, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(directory), "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, found...)
 	}
 	formats := map[string][]*regexp.Regexp{}
 	for _, path := range paths {
@@ -169,7 +173,7 @@ func reasonOf(call *ast.CallExpr) (reason string, is bool) {
 		return "Pending", true
 	case "invalidCondition":
 		return "Invalid", true
-	case "trueCondition", "falseCondition":
+	case "trueCondition", "falseCondition", "newProblem":
 		if constant, is := call.Args[0].(*ast.SelectorExpr); is {
 			return strings.TrimPrefix(constant.Sel.Name, "Reason"), true
 		}

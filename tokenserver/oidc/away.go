@@ -68,7 +68,7 @@ func (p *Provider) problem() error {
 
 // noteEndpoints keeps whether the endpoints of the provider answered, and returns err. After a problem
 // they do once a user has signed in. An answer that proves nothing changes nothing: anybody can bring
-// it about, by a callback with a code that nobody issued.
+// it about, by a callback with a code that no provider issued.
 func (p *Provider) noteEndpoints(err error) error {
 	var failed *Error
 	var problem error

@@ -364,10 +364,10 @@ func TestOnlyWhatAProviderSaysOfUsOrAnOutageMakesItAwayAndASignInEndsThat(t *tes
 		reason    oidc.Reason
 		problem   string
 	}{
-		{"a code that nobody issued", answers(http.StatusBadRequest, `{"error":"invalid_grant"}`), oidc.Invalid, ""},
+		{"a code that it has not issued", answers(http.StatusBadRequest, `{"error":"invalid_grant"}`), oidc.Invalid, ""},
 		{"the same, in words of the provider's own", answers(http.StatusTooManyRequests, `<html>`), oidc.Invalid, ""},
 		{"our client is refused", answers(http.StatusUnauthorized, `{"error":"invalid_client"}`), oidc.ClientRefused, "ClientRefused"},
-		{"a code that nobody issued, then", answers(http.StatusBadRequest, `{"error":"invalid_grant"}`), oidc.Invalid, "ClientRefused"},
+		{"such a code, then", answers(http.StatusBadRequest, `{"error":"invalid_grant"}`), oidc.Invalid, "ClientRefused"},
 		{"a sign-in", oidctest.Behaviour{}, "", ""},
 		{"an outage", answers(http.StatusBadGateway, `<html>`), oidc.Away, "BadAnswer"},
 		{"a sign-in, then", oidctest.Behaviour{}, "", ""},
