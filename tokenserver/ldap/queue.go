@@ -11,7 +11,7 @@ const (
 
 // queue bounds what a directory is asked at once.
 type queue struct {
-	places chan struct{} // of those who ask or wait
+	places chan struct{} // of the calls that ask or wait
 	asking chan struct{}
 }
 
