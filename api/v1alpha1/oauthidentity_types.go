@@ -120,6 +120,11 @@ type IdentityState struct {
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	SealedSubject string `json:"sealedSubject,omitempty"`
+	// endings counts how often all that was issued to the user ended, because of what the directory
+	// said.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	Endings int64 `json:"endings,omitempty"`
 }
 
 // OAuthIdentity is a user who signs in at an IdentityProvider. Where spec.storage of the

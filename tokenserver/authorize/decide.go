@@ -11,6 +11,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
+	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
@@ -67,11 +68,11 @@ func (h *Handler) decide(r *http.Request, flow *interaction.ResolvedFlow) (inter
 		return 0, nil, oauth.Errorf(oauth.InteractionRequired,
 			"prompt none is not allowed: the user of an app on a device has to see the consent page")
 	}
-	current, user, err := h.Sessions.Current(r.Context(), r, flow.Server)
+	current, user, err := h.Sessions.Confirmed(r.Context(), r, flow.Server)
 	switch {
-	case errors.Is(err, registry.ErrNotServing) && !promptNone:
-		// The identity provider of the user has a mistake. An administrator who is to repair it can
-		// sign in as another user.
+	case (errors.Is(err, registry.ErrNotServing) || errors.Is(err, users.ErrUnconfirmed)) && !promptNone:
+		// The identity provider of the user has a mistake, or is away. An administrator who is to repair
+		// it can sign in as another user.
 		return interaction.StepLogin, nil, nil
 	case err != nil:
 		return 0, nil, err

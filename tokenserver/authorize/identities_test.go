@@ -1,6 +1,7 @@
 package authorize_test
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
 	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 )
@@ -107,4 +109,47 @@ func TestASessionOfAProviderThatIsNotAcceptedLeadsToTheLoginPageAndHasNotEnded(t
 	if got := get(); got != http.StatusOK {
 		t.Errorf("the session is answered %d afterwards", got)
 	}
+}
+
+func TestBeforeACodeIsIssuedTheDirectoryOfTheUserIsAskedAgain(t *testing.T) {
+	w := interactiontest.New(t)
+	w.Apply(servertest.LDAPProvider())
+	d := w.UseDirectory(users.Answer{})
+	provider, _ := w.Registry.IdentityProvider("acme-ldap")
+	user, err := w.Users.SignIn(t.Context(), users.SignIn{Provider: provider, Subject: []byte("1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := w.NewBrowser()
+	answer := httptest.NewRecorder()
+	if _, err := w.Sessions.Begin(t.Context(), answer, httptest.NewRequest(http.MethodGet, "/", nil), w.Document, session.Login{User: user}); err != nil {
+		t.Fatal(err)
+	}
+	origin, err := url.Parse(w.Document.Issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Jar.SetCookies(origin, answer.Result().Cookies())
+	if page := b.Get(w.WebRequest("prompt", "none")); page.IsLogin() {
+		t.Fatalf("the session is not used: %v", page.Values())
+	}
+	if asked, _ := d.Asked(); asked != 0 {
+		t.Errorf("the directory was asked %d times within five minutes", asked)
+	}
+
+	w.Advance(5 * time.Minute)
+	d.Set(users.Answer{}, errors.New("connection refused"))
+	wantClientError(t, b.Get(w.WebRequest("prompt", "none")), "temporarily_unavailable")
+	if page := b.Get(w.WebRequest()); !page.IsLogin() {
+		t.Errorf("while the directory is away: %v, want the login page", page.Values())
+	}
+	d.Set(users.Answer{}, nil)
+	if page := b.Get(w.WebRequest()); !page.IsConsent() {
+		t.Errorf("afterwards: %v, want the consent page", page.Values())
+	}
+	w.Advance(5 * time.Minute)
+	d.Set(users.Answer{}, users.ErrGone)
+	wantClientError(t, b.Get(w.WebRequest("prompt", "none")), "login_required")
+	d.Set(users.Answer{}, nil)
+	wantClientError(t, b.Get(w.WebRequest("prompt", "none")), "login_required")
 }

@@ -73,7 +73,7 @@ func (s *Service) CheckRefreshToken(ctx context.Context, sealed string, client *
 	if err != nil {
 		return nil, inactiveIfRefused(err)
 	}
-	user, err := s.checkRefresh(ctx, client, g, server)
+	user, err := s.checkRefresh(ctx, client, g, server, false)
 	if err != nil {
 		return nil, inactiveIfRefused(err)
 	}

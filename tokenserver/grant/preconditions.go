@@ -22,6 +22,9 @@ type preconditions struct {
 	// The user is of this identity provider, and not of one that was created again; empty: the user
 	// is an OAuthUser.
 	providerUID string
+	// The directory where the user signs in still says so, if there is one (users.Users.Confirm). Only
+	// a request that yields tokens asks.
+	confirmed bool
 	// No tokensNotBefore voids the sign-in, nor what the user authorized after it.
 	signedInAt, authorizedAt time.Time
 	// The session has not ended; empty: the authorization does not depend on a session.
@@ -53,7 +56,7 @@ func preconditionsOf(g storage.Grant) preconditions {
 // checkPreconditions returns the user as served now, or a *RefusedError if a precondition is not
 // met. Sessions and consents are read from the reader.
 func (s *Service) checkPreconditions(ctx context.Context, from storage.Reader, client *registry.Client, p preconditions) (*registry.User, error) {
-	user, ok, err := s.Users.ByUID(ctx, p.userUID)
+	user, ok, err := s.findUser(ctx, p)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("looking a user up: %w", err)
@@ -94,6 +97,13 @@ func (s *Service) checkPreconditions(ctx context.Context, from storage.Reader, c
 		}
 	}
 	return user, nil
+}
+
+func (s *Service) findUser(ctx context.Context, p preconditions) (*registry.User, bool, error) {
+	if p.confirmed {
+		return s.Users.Confirm(ctx, p.userUID, p.userEpoch)
+	}
+	return s.Users.ByUID(ctx, p.userUID)
 }
 
 func (p preconditions) isRedirectURIRegistered(client *registry.Client) bool {

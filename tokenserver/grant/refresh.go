@@ -11,6 +11,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 )
 
 // refreshTokenContent is the content of a refresh token. It has nothing random, so that the token
@@ -102,8 +103,8 @@ func (s *Service) Refresh(ctx context.Context, r RefreshRequest) (result Result,
 // refreshUntilConfirmed repeats a refresh until its outcome is known. If another request for the
 // same token is faster, the slower one is no reuse of the token.
 func (s *Service) refreshUntilConfirmed(ctx context.Context, r *refreshState) (Result, error) {
-	if result, ok := s.refreshFromCache(ctx, r); ok {
-		return result, nil
+	if result, ok, err := s.refreshFromCache(ctx, r); ok {
+		return result, err
 	}
 	for range maxTries {
 		g, err := s.readGrantOf(ctx, s.Store, r.token, r.Client)
@@ -127,23 +128,24 @@ const maxRequestDuration = 30 * time.Second
 
 // refreshFromCache rotates the token of a cached record, where the store has a cache, which saves a
 // read. If the record has changed since, the write is a conflict and changes nothing. It reports
-// whether it succeeded. If not, for whatever reason, the caller reads the record.
+// whether it has an answer: it succeeded, or the directory of the user cannot be asked, which is not to
+// be waited for twice. If not, for whatever reason, the caller reads the record.
 //
 // After a conflict it is not known whether the token was current when the request came. In the
 // grace period that makes no difference. If the grace period may be shorter than the request, the
 // record has to be read first, because the slower of two parallel requests would otherwise be a
 // reuse.
-func (s *Service) refreshFromCache(ctx context.Context, r *refreshState) (Result, bool) {
+func (s *Service) refreshFromCache(ctx context.Context, r *refreshState) (result Result, ok bool, err error) {
 	recent := storage.RecentReader(s.Store)
 	if recent == storage.Reader(s.Store) || r.server.RefreshToken.ReuseGracePeriod.Duration() < maxRequestDuration {
-		return Result{}, false
+		return Result{}, false, nil
 	}
 	g, err := s.readGrantOf(ctx, recent, r.token, r.Client)
 	if err != nil || s.chooseAction(g, r.token.Number, r.server.RefreshToken, r.Client.IsPublic()) != actionRotate {
-		return Result{}, false
+		return Result{}, false, nil
 	}
-	result, err := s.refreshOnce(ctx, r, g, actionRotate)
-	return result, err == nil
+	result, err = s.refreshOnce(ctx, r, g, actionRotate)
+	return result, err == nil || errors.Is(err, users.ErrUnconfirmed), err
 }
 
 // confirmedResult returns the result of a write of this request that is found to have happened,
@@ -181,7 +183,7 @@ func refuseNotFound(err error) error {
 
 // refreshOnce does what was chosen for the record as it was read.
 func (s *Service) refreshOnce(ctx context.Context, r *refreshState, g storage.Grant, action refreshAction) (Result, error) {
-	user, err := s.checkRefresh(ctx, r.Client, g, r.server)
+	user, err := s.checkRefresh(ctx, r.Client, g, r.server, true)
 	if err != nil {
 		return Result{}, err
 	}

@@ -53,8 +53,10 @@ func (s *Service) isInGracePeriod(g storage.Grant, gracePeriod time.Duration) bo
 }
 
 // checkRefresh returns the user if the grant may be refreshed at all, with whichever of its tokens,
-// or a *RefusedError.
-func (s *Service) checkRefresh(ctx context.Context, client *registry.Client, g storage.Grant, server documents.Server) (*registry.User, error) {
+// or a *RefusedError. Confirmed is as in preconditions.
+func (s *Service) checkRefresh(
+	ctx context.Context, client *registry.Client, g storage.Grant, server documents.Server, confirmed bool,
+) (*registry.User, error) {
 	now := s.Now()
 	switch {
 	case g.IsEnded():
@@ -70,7 +72,9 @@ func (s *Service) checkRefresh(ctx context.Context, client *registry.Client, g s
 	case !mayBeOffline(client, g):
 		return nil, invalidGrant("the client may no longer use offline_access")
 	}
-	user, err := s.checkPreconditions(ctx, s.Store, client, preconditionsOf(g))
+	required := preconditionsOf(g)
+	required.confirmed = confirmed
+	user, err := s.checkPreconditions(ctx, s.Store, client, required)
 	if err != nil {
 		return nil, err
 	}

@@ -73,6 +73,12 @@ func (s *Session) AuthenticatedAt() time.Time {
 	return time.Unix(s.AuthTime, 0)
 }
 
+// isOf reports whether the user of the session is still this one: at the same identity provider, and
+// with the same epoch.
+func (s *Session) isOf(user *registry.User) bool {
+	return user.UID == s.UserUID && user.Epoch == s.UserEpoch && user.ProviderUID == s.ProviderUID
+}
+
 // Hash returns the hash of the session's id, 43 characters of base64url. Each login has another.
 func (s *Session) Hash() string { return hash("session " + s.ID) }
 
@@ -203,19 +209,47 @@ func (s *Sessions) newRandomID() (string, error) {
 // Current returns the session of the browser and its user; nil if the browser has no valid session.
 // After an error that is not known.
 func (s *Sessions) Current(ctx context.Context, r *http.Request, server documents.Server) (*Session, *registry.User, error) {
+	session, user, err := s.findValid(ctx, r, server)
+	if session == nil || user == nil || !s.isGoodFor(session, user) {
+		return nil, nil, err
+	}
+	return session, user, nil
+}
+
+// Confirmed is like Current, for what is to yield a code or a token: the directory where the user signs
+// in is asked again, if there is one (users.Users.Confirm).
+func (s *Sessions) Confirmed(ctx context.Context, r *http.Request, server documents.Server) (*Session, *registry.User, error) {
+	session, _, err := s.findValid(ctx, r, server)
+	if session == nil {
+		return nil, nil, err
+	}
+	user, ok, err := s.Users.Confirm(ctx, session.UserUID, session.UserEpoch)
+	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("looking a user up: %w", err)
+	case !ok || !s.isGoodFor(session, user):
+		return nil, nil, nil
+	}
+	return session, user, nil
+}
+
+// isGoodFor reports whether the session is still of the user, and the maxAge of the identity provider
+// has not passed since the sign-in. Else a leaver whose browser asks without a prompt would get tokens
+// long after the refresh tokens ended.
+func (s *Sessions) isGoodFor(session *Session, user *registry.User) bool {
+	end, ok := user.SignInEndsAt(time.Unix(session.StartedAt, 0))
+	return session.isOf(user) && (!ok || s.Now().Before(end))
+}
+
+// findValid returns the session of the browser if it is valid, but for what Confirm knows of the user;
+// the user is nil if not served.
+func (s *Sessions) findValid(ctx context.Context, r *http.Request, server documents.Server) (*Session, *registry.User, error) {
 	session, user, unknown, err := s.find(ctx, r, server)
 	if session == nil || s.isVoid(session) || s.isIdle(server, session) || !s.Now().Before(session.EndsAt(server)) {
 		return nil, nil, err
 	}
 	if unknown != nil {
 		return nil, nil, unknown
-	}
-	if user == nil {
-		return nil, nil, nil
-	}
-	// Else a leaver whose browser asks without a prompt has tokens long after the refresh tokens ended.
-	if end, ok := user.SignInEndsAt(time.Unix(session.StartedAt, 0)); ok && !s.Now().Before(end) {
-		return nil, nil, nil
 	}
 	return session, user, nil
 }
@@ -245,7 +279,7 @@ func (s *Sessions) find(
 		unknown = fmt.Errorf("looking a user up: %w", unknown)
 	case !ok:
 		user = nil
-	case user.Epoch != session.UserEpoch || user.ProviderUID != session.ProviderUID:
+	case !session.isOf(user):
 		return nil, nil, nil, nil // what was issued for it has the same ones, and is void for good
 	}
 	if ended, err := s.hasEnded(ctx, session); ended || err != nil {

@@ -42,6 +42,9 @@ type Identity struct {
 	PasswordChanged string
 	// SealedSubject is the subject at the directory, sealed, by which it is asked again.
 	SealedSubject string
+	// Endings counts how often all that was issued to the user ended, because of what the directory
+	// said.
+	Endings int64
 }
 
 // MarshalClaims returns the claims as a JSON object, or nil if there are none.

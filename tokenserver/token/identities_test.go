@@ -1,6 +1,7 @@
 package token_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -133,7 +134,7 @@ func TestWhatAUserFromElsewhereGotEndsWithTheProviderTheAllowAndTheUser(t *testi
 			end(w, user)
 			w.CheckError(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
 			w.CheckError(w.Redeem(c, code), 400, "invalid_grant")
-			if w.IsActive(a.String("access_token")) || w.IsActive(a.String("refresh_token")) {
+			if w.IsActive(a.String("access_token")) || isRefreshTokenActive(w, c, a) {
 				t.Error("a token is active")
 			}
 		})
@@ -173,5 +174,73 @@ func TestMaxAgeOfTheProviderEndsRefreshingAndNothingElse(t *testing.T) {
 	w.CheckError(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
 	if !w.IsActive(a.String("access_token")) {
 		t.Error("the access token is not active any more")
+	}
+}
+
+// newLDAPServer returns a server where users of a directory sign in, and a client for them.
+func newLDAPServer(t *testing.T) (*servertest.Server, documents.Client, *servertest.Directory) {
+	w := newServer(t)
+	registrytest.Fill(t, w.Registry, servertest.LDAPProvider())
+	return w, w.AddClient(servertest.Client("shop.web")), w.UseDirectory(users.Answer{})
+}
+
+// isRefreshTokenActive reports whether the refresh token of an answer is active, which only its client
+// is told.
+func isRefreshTokenActive(w *servertest.Server, c documents.Client, a servertest.Answer) bool {
+	w.T.Helper()
+	return w.RequireOK(w.Post("/introspect", c, "token", a.String("refresh_token"))).JSON["active"] == true
+}
+
+func signInByPassword(w *servertest.Server) *registry.User {
+	w.T.Helper()
+	provider, ok := w.Registry.IdentityProvider("acme-ldap")
+	if !ok {
+		w.T.Fatal("the provider is not served")
+	}
+	user, err := w.Users.SignIn(w.T.Context(), users.SignIn{Provider: provider, Subject: []byte("1")})
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	return user
+}
+
+func TestAUserWhoIsGoneFromTheDirectoryRefreshesNothingAfterFiveMinutes(t *testing.T) {
+	w, c, d := newLDAPServer(t)
+	a := w.RequireOK(w.Redeem(c, w.Code(authorization(w, c, signInByPassword(w)))))
+	d.Set(users.Answer{}, users.ErrGone)
+	w.Advance(4 * time.Minute)
+	a = w.RequireOK(w.Refresh(c, a.String("refresh_token")))
+	w.Advance(time.Minute)
+	w.CheckError(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
+	if w.IsActive(a.String("access_token")) || isRefreshTokenActive(w, c, a) {
+		t.Error("a token is active")
+	}
+	d.Set(users.Answer{}, nil)
+	signInByPassword(w)
+	w.CheckError(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
+}
+
+func TestWhileTheDirectoryIsAwayARefreshIs503AndUsesNothingUp(t *testing.T) {
+	for _, cached := range []bool{false, true} {
+		w, c, d := newLDAPServer(t)
+		user := signInByPassword(w)
+		if cached {
+			w.UseCachedReads(w.Store)
+		}
+		a := w.RequireOK(w.Redeem(c, w.Code(authorization(w, c, user))))
+		w.Advance(5 * time.Minute)
+		writes := w.Store.Writes()
+		d.Set(users.Answer{}, errors.New("connection refused"))
+		for range 3 {
+			w.CheckError(w.Refresh(c, a.String("refresh_token")), 503, "temporarily_unavailable")
+		}
+		if asked, _ := d.Asked(); asked != 3 {
+			t.Errorf("the directory was asked %d times by three requests", asked)
+		}
+		if !isRefreshTokenActive(w, c, a) || w.Store.Writes() != writes {
+			t.Errorf("the refresh token is not active, or there were %d writes", w.Store.Writes()-writes)
+		}
+		d.Set(users.Answer{}, nil)
+		w.RequireOK(w.Refresh(c, a.String("refresh_token")))
 	}
 }

@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
-	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
@@ -41,8 +41,7 @@ type SignIn struct {
 	Subject []byte
 	// Upstream is what the mapping of the provider reads.
 	Upstream map[string]any
-	// PasswordChanged is a hash of when the password was changed; empty if the provider does not
-	// say.
+	// PasswordChanged is that of Answer; empty of a provider that is no directory.
 	PasswordChanged string
 }
 
@@ -82,16 +81,17 @@ func (u *Users) SignIn(ctx context.Context, s SignIn) (*registry.User, error) {
 		Subject: subject, ProviderUID: provider.UID, ProviderName: provider.Name, Claims: claims, ClaimsAt: now, LastSignIn: now,
 		AllowHash: provider.Mapping.AllowHash(), PasswordChanged: s.PasswordChanged,
 	}
-	if provider.Type == documents.ProviderLDAP { // the directory is asked again by it
-		if i.SealedSubject, err = u.Keys.Seal(keys.PurposeUpstreamSubject, s.Subject); err != nil {
-			return nil, fmt.Errorf("sealing the subject of a user at the directory: %w", err)
-		}
+	if i.SealedSubject, err = u.sealSubject(provider, s.Subject); err != nil {
+		return nil, err
 	}
 	recorded, err := u.record(ctx, provider, i)
 	if err != nil {
 		return nil, err
 	}
-	return newUser(provider, recorded), nil
+	if provider.Type == documents.ProviderLDAP {
+		u.confirmations.add(subject, now)
+	}
+	return (&identity{recorded, provider}).user(), nil
 }
 
 // mapClaims returns the claims about the user, or ErrDenied.
@@ -156,6 +156,11 @@ func (u *Users) update(ctx context.Context, known, found storage.Identity) (stor
 	case ahead > 0:
 		return known, nil // a later sign-in has been recorded, and all that it found out belongs together
 	}
+	found.Endings = known.Endings
+	if known.PasswordChanged != "" && found.PasswordChanged != "" && known.PasswordChanged != found.PasswordChanged {
+		u.Log.InfoContext(ctx, "the password of a user was changed: what was issued before ends", "provider", known.ProviderName, "sub", known.Subject)
+		found.Endings++
+	}
 	changed, err := hasChanged(known, found)
 	if err != nil {
 		return storage.Identity{}, err
@@ -172,10 +177,17 @@ func (u *Users) update(ctx context.Context, known, found storage.Identity) (stor
 	return updated, err
 }
 
+// isLater reports whether what was found out at a time is later than at another, by clocks that may be
+// apart. One that is further ahead is wrong.
+func isLater(at, other time.Time) bool {
+	ahead := at.Sub(other)
+	return ahead > 0 && ahead <= maxClockSkew
+}
+
 // hasChanged reports whether a sign-in found out anything that the record does not say.
 func hasChanged(known, found storage.Identity) (bool, error) {
 	if known.ProviderUID != found.ProviderUID || known.ProviderName != found.ProviderName || known.AllowHash != found.AllowHash ||
-		known.PasswordChanged != found.PasswordChanged || (known.SealedSubject == "") != (found.SealedSubject == "") {
+		known.PasswordChanged != found.PasswordChanged || known.Endings != found.Endings || !isSealedAs(known, found) {
 		return true, nil
 	}
 	before, err := known.MarshalClaims()
@@ -192,4 +204,12 @@ func hasChanged(known, found storage.Identity) (bool, error) {
 	}
 	after, err := found.MarshalClaims()
 	return !bytes.Equal(before, after), err
+}
+
+// isSealedAs reports whether two records have the subject at the directory alike: there is none, or it
+// is sealed with the same key.
+func isSealedAs(known, found storage.Identity) bool {
+	before, _, _ := strings.Cut(known.SealedSubject, ".")
+	after, _, _ := strings.Cut(found.SealedSubject, ".")
+	return before == after
 }

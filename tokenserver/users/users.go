@@ -3,6 +3,7 @@
 //
 //	users.go    Users, which looks a user up
 //	signin.go   the sign-in of a user from elsewhere, and its record
+//	confirm.go  asking a directory about a user again
 //	limiter.go  how many users a provider may bring for the first time
 //	metrics.go  counters
 //	subject.go  the subjects of users from elsewhere
@@ -14,13 +15,13 @@ package users
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
@@ -29,8 +30,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// Users looks users up, and records the sign-ins at identity providers. All fields but Metrics are
-// required.
+// Users looks users up, and records the sign-ins at identity providers. All fields but Metrics and
+// Directories are required.
 type Users struct {
 	Registry *registry.Registry
 	Store    storage.IdentityStore
@@ -38,8 +39,12 @@ type Users struct {
 	Now      func() time.Time
 	Log      *slog.Logger
 	Metrics  *Metrics
+	// Directories is required if providers of type LDAP are served.
+	Directories Directories
 
-	firstSignIns limiter
+	firstSignIns  limiter
+	asking        singleflight.Group
+	confirmations confirmations
 }
 
 // ByUID returns the user with a UID; false if there is none, or none that is served now. After an
@@ -49,55 +54,70 @@ func (u *Users) ByUID(ctx context.Context, uid string) (*registry.User, bool, er
 		user, ok := u.Registry.UserByUID(uid)
 		return user, ok, nil
 	}
-	if spec, ok := u.Registry.Identity(uid); ok && spec.Suspended {
-		return nil, false, nil
+	i, err := u.findIdentity(ctx, uid)
+	if i == nil || !i.hasPassed() {
+		return nil, false, err
 	}
-	i, err := u.Store.GetIdentity(ctx, uid)
+	return i.user(), true, nil
+}
+
+// identity is the record of a user from elsewhere, whose provider is served.
+type identity struct {
+	storage.Identity
+	provider *registry.IdentityProvider
+}
+
+// findIdentity returns the identity with a subject; nil if there is none, or if the owner of the server
+// has suspended it or its provider, or the provider is gone.
+func (u *Users) findIdentity(ctx context.Context, subject string) (*identity, error) {
+	if spec, ok := u.Registry.Identity(subject); ok && spec.Suspended {
+		return nil, nil
+	}
+	record, err := u.Store.GetIdentity(ctx, subject)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return nil, false, nil
+		return nil, nil
 	case err != nil:
-		return nil, false, fmt.Errorf("reading the identity of a user: %w", err)
+		return nil, fmt.Errorf("reading the identity of a user: %w", err)
 	}
-	provider, ok := u.Registry.IdentityProviderByUID(i.ProviderUID)
-	if !ok || provider.Suspended {
-		return nil, false, nil
+	provider, ok := u.Registry.IdentityProviderByUID(record.ProviderUID)
+	switch {
+	case !ok || provider.Suspended:
+		return nil, nil
+	case provider.NotAccepted:
+		return nil, notAccepted(provider)
 	}
-	if provider.NotAccepted {
-		return nil, false, notAccepted(provider)
+	return &identity{record, provider}, nil
+}
+
+// hasPassed reports whether the user has passed allow as it is now. If it was changed since, it may be
+// that the user does not pass.
+func (i *identity) hasPassed() bool { return i.AllowHash == i.provider.Mapping.AllowHash() }
+
+// epoch returns the epoch of the user: another one once the record was created again, or all that was
+// issued ended because of what the directory said.
+func (i *identity) epoch() string {
+	if i.Endings == 0 {
+		return i.Incarnation
 	}
-	if i.AllowHash != provider.Mapping.AllowHash() {
-		return nil, false, nil // allow was changed since; the user may not meet it any more
+	return fmt.Sprintf("%s.%d", i.Incarnation, i.Endings)
+}
+
+// user returns the user of the identity.
+func (i *identity) user() *registry.User {
+	user := &registry.User{
+		User:         documents.User{UID: i.Subject, Subject: i.Subject, Epoch: i.epoch(), Claims: i.Claims},
+		ProviderName: i.provider.Name, ProviderUID: i.provider.UID, AllClients: i.provider.AllClients,
 	}
-	return newUser(provider, i), true, nil
+	user.Username, _ = i.Claims["preferred_username"].(string)
+	if i.provider.OIDC != nil {
+		user.MaxAge = i.provider.OIDC.MaxAge.Duration()
+	}
+	return user
 }
 
 // notAccepted returns the error for users of a provider that has a mistake. The document of before is
 // not kept, since the edit may have been meant to let fewer users in.
 func notAccepted(p *registry.IdentityProvider) error {
 	return fmt.Errorf("%w: the identity provider %s is not accepted", registry.ErrNotServing, p.Name)
-}
-
-// epochOf returns the epoch of a user: another one once the record was created again, or the password
-// was changed at the directory. Users who change a stolen password and sign in end what was issued to
-// the thief.
-func epochOf(i storage.Identity) string {
-	if i.PasswordChanged == "" {
-		return i.Incarnation
-	}
-	sum := sha256.Sum256([]byte(i.Incarnation + " " + i.PasswordChanged))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
-}
-
-// newUser returns the user of a record.
-func newUser(p *registry.IdentityProvider, i storage.Identity) *registry.User {
-	user := &registry.User{
-		User:         documents.User{UID: i.Subject, Subject: i.Subject, Epoch: epochOf(i), Claims: i.Claims},
-		ProviderName: p.Name, ProviderUID: p.UID, AllClients: p.AllClients,
-	}
-	user.Username, _ = i.Claims["preferred_username"].(string)
-	if p.OIDC != nil {
-		user.MaxAge = p.OIDC.MaxAge.Duration()
-	}
-	return user
 }

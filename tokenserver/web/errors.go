@@ -13,6 +13,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 )
 
 // PageError is an error that a browser shows to a user.
@@ -87,15 +88,16 @@ var refusalCodes = map[grant.RefusalKind]string{
 	grant.InvalidTarget: oauth.InvalidTarget,
 }
 
-// isTemporary reports whether the same request may succeed later: the store did not answer, other
-// requests kept changing the same record, the server is not ready, or the request took too long.
+// isTemporary reports whether the same request may succeed later: the store or the directory of the
+// user did not answer, other requests kept changing the same record, the server is not ready, or the
+// request took too long.
 func isTemporary(err error) bool {
 	return slices.ContainsFunc(temporaryErrors, func(target error) bool { return errors.Is(err, target) })
 }
 
 var temporaryErrors = []error{
 	storage.ErrUnavailable, storage.ErrAmbiguous, storage.ErrFull, storage.ErrConflict, registry.ErrNotServing,
-	context.Canceled, context.DeadlineExceeded,
+	users.ErrUnconfirmed, context.Canceled, context.DeadlineExceeded,
 }
 
 // writeJSONError answers with err as JSON (RFC 6749 section 5.2).

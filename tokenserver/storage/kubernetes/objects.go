@@ -173,7 +173,7 @@ func (s *Store) setIdentity(o *v1alpha1.OAuthIdentity, i storage.Identity) error
 	}
 	o.Status.ServerUID, o.Status.Provider, o.Status.ProviderUID = types.UID(s.config.ServerUID), i.ProviderName, types.UID(i.ProviderUID)
 	o.Status.ClaimsAt, o.Status.LastSignIn = toOptionalTime(i.ClaimsAt), toOptionalTime(i.LastSignIn)
-	o.Status.TokenServerState = v1alpha1.IdentityState{AllowHash: i.AllowHash, PasswordChanged: i.PasswordChanged, SealedSubject: i.SealedSubject}
+	o.Status.TokenServerState = v1alpha1.IdentityState{AllowHash: i.AllowHash, PasswordChanged: i.PasswordChanged, SealedSubject: i.SealedSubject, Endings: i.Endings}
 	return nil
 }
 
@@ -193,6 +193,7 @@ func fromIdentityObject(o *v1alpha1.OAuthIdentity) (storage.Identity, error) {
 		ClaimsAt: fromOptionalTime(o.Status.ClaimsAt), LastSignIn: fromOptionalTime(o.Status.LastSignIn),
 		AllowHash:       o.Status.TokenServerState.AllowHash,
 		PasswordChanged: o.Status.TokenServerState.PasswordChanged, SealedSubject: o.Status.TokenServerState.SealedSubject,
+		Endings: o.Status.TokenServerState.Endings,
 	}
 	var err error
 	if o.Status.Claims != nil {

@@ -31,6 +31,7 @@ func (r *identityRow) columns() []column {
 		{"allow_hash", r.AllowHash, &r.AllowHash},
 		{"password_changed", r.PasswordChanged, &r.PasswordChanged},
 		{"sealed_subject", r.SealedSubject, &r.SealedSubject},
+		{"endings", r.Endings, &r.Endings},
 	}
 }
 
@@ -70,7 +71,7 @@ var (
 			(SELECT COUNT(*) FROM (SELECT 1 FROM oauth_identities WHERE server_uid = $1 LIMIT $4) AS of_server) < $4::BIGINT`
 
 	// identityParameters have their types written out, which a SELECT does not infer from the table.
-	identityParameters = `$5::TEXT, $6::TEXT, $7::TEXT, $8::TEXT, $9::TEXT, $10::TEXT, $11::TIMESTAMPTZ, $12::TIMESTAMPTZ, $13::TEXT, $14::TEXT, $15::TEXT`
+	identityParameters = `$5::TEXT, $6::TEXT, $7::TEXT, $8::TEXT, $9::TEXT, $10::TEXT, $11::TIMESTAMPTZ, $12::TIMESTAMPTZ, $13::TEXT, $14::TEXT, $15::TEXT, $16::BIGINT`
 
 	// The version that was read is $2, and the columns but subject and incarnation begin at $4.
 	// Older claims do not replace newer ones.

@@ -28,7 +28,7 @@ func newIdentity(name string) storage.Identity {
 			"preferred_username": name, "email_verified": true, "age": 42.0, "groups": []any{"acme:ops", "a \"quoted\" \\ ' $1 % 値"},
 			"address": map[string]any{"locality": "Berlin"},
 		},
-		ClaimsAt: now.Add(-time.Minute), LastSignIn: now, AllowHash: "allow", PasswordChanged: "changed", SealedSubject: "sealed",
+		ClaimsAt: now.Add(-time.Minute), LastSignIn: now, AllowHash: "allow", PasswordChanged: "changed", SealedSubject: "sealed", Endings: 3,
 	}
 }
 

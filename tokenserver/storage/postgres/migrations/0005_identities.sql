@@ -14,6 +14,7 @@ CREATE TABLE IF NOT EXISTS oauth_identities (
     allow_hash       TEXT        NOT NULL,
     password_changed TEXT        NOT NULL,
     sealed_subject   TEXT        NOT NULL,
+    endings          BIGINT      NOT NULL,
     PRIMARY KEY (server_uid, subject)
 );
 
