@@ -14,8 +14,11 @@ import (
 )
 
 const (
-	// maxBytes is how much a directory may send over one connection.
-	maxBytes = 4 << 20
+	// maxBytes is how much a directory may send over one connection. Decoding it takes a hundred times
+	// as much memory, if it is made of nothing but empty elements.
+	maxBytes = 512 << 10
+	// maxBeforeTLS is the same before TLS begins, when the answer may be by anybody on the way.
+	maxBeforeTLS = 4 << 10
 	// oidStartTLS is the extended operation of RFC 4511 section 4.14.
 	oidStartTLS = "1.3.6.1.4.1.1466.20037"
 )
@@ -77,14 +80,18 @@ func (d *Directory) secure(ctx context.Context, conn *fetch.Connection) (net.Con
 	if err := setDeadline(ctx, conn); err != nil {
 		return nil, err
 	}
-	conn.Conn = &limitedConn{Conn: conn.Conn}
+	limited := &limitedConn{Conn: conn.Conn}
+	limited.max.Store(maxBytes)
+	conn.Conn = limited
 	switch {
 	case d.settings.IsTLS:
 		return conn.StartTLS(ctx)
 	case d.document.LDAP.StartTLS:
+		limited.max.Store(maxBeforeTLS)
 		if err := requestTLS(conn.Conn); err != nil {
 			return nil, err
 		}
+		limited.max.Store(maxBytes)
 		return conn.StartTLS(ctx)
 	case !conn.IsLoopback:
 		return nil, errors.New("a connection without TLS would leave this machine")
@@ -120,16 +127,16 @@ func requestTLS(conn net.Conn) error {
 	return nil
 }
 
-// limitedConn is a connection over which no more than maxBytes come.
+// limitedConn is a connection over which no more than max bytes come.
 type limitedConn struct {
 	net.Conn
-	received atomic.Int64
+	received, max atomic.Int64
 }
 
 func (c *limitedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if c.received.Add(int64(n)) > maxBytes {
-		return 0, fetch.NewError(fetch.BadAnswer, fmt.Errorf("the directory has sent more than %d bytes", maxBytes))
+	if limit := c.max.Load(); c.received.Add(int64(n)) > limit {
+		return 0, fetch.NewError(fetch.BadAnswer, fmt.Errorf("the directory has sent more than %d bytes", limit))
 	}
 	return n, err
 }
