@@ -2,6 +2,7 @@ package users_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,5 +46,15 @@ func TestAClockThatIsWrongDoesNotKeepNewerClaimsOut(t *testing.T) {
 	w.mustSignInAt(w.Now().Add(time.Hour), "", promoted)
 	if user := w.mustSignInAt(w.Now(), "", employee()); len(user.Groups()) != 1 || !w.isServed(user) {
 		t.Errorf("the groups are %v", user.Groups())
+	}
+}
+
+func TestTheLogSaysOfEachSignInWhichUserCameFromWhereAndNoMore(t *testing.T) {
+	w := newServer(t, acme())
+	user := w.mustSignIn("upstream-subject", employee())
+	w.mustSignIn("upstream-subject", employee())
+	log := w.Log.String()
+	if n := strings.Count(log, `"provider":"acme","sub":"`+user.Subject+`"`); n != 2 || strings.Contains(log, "upstream-subject") || strings.Contains(log, "alice") {
+		t.Errorf("the log of two sign-ins is %s", log)
 	}
 }

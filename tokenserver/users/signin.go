@@ -91,6 +91,8 @@ func (u *Users) SignIn(ctx context.Context, s SignIn) (*registry.User, error) {
 	if provider.Type == documents.ProviderLDAP {
 		u.confirmations.add(subject, now)
 	}
+	// Once a provider was compromised, the log alone says who has come from there.
+	u.Log.InfoContext(ctx, "an identity provider has signed a user in", "provider", provider.Name, "sub", subject)
 	return (&identity{recorded, provider}).user(), nil
 }
 
