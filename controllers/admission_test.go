@@ -59,6 +59,16 @@ func ofClient(c *v1alpha1.OAuthClient) func(*corev1.Secret) {
 	}
 }
 
+// ofServer makes a Secret one that a server controls which has a name.
+func ofServer(server *v1alpha1.AuthorizationServer, name string) func(*corev1.Secret) {
+	return func(s *corev1.Secret) {
+		s.Labels = workload.Labels(name)
+		s.OwnerReferences = []metav1.OwnerReference{{
+			APIVersion: v1alpha1.GroupVersion.String(), Kind: compile.KindServer, Name: name, UID: server.UID, Controller: new(true),
+		}}
+	}
+}
+
 func withKeys(s *corev1.Secret) { s.Labels = map[string]string{workload.KeysLabel: "main"} }
 
 // retainedFor makes a Secret one that outlives a client.
@@ -72,7 +82,8 @@ func retainedFor(c *v1alpha1.OAuthClient) func(*corev1.Secret) {
 func marked(s *corev1.Secret) { s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: "web"} }
 
 func TestTheAdmissionPolicyLetsTheManagerWriteOnlyItsOwnSecrets(t *testing.T) {
-	bound, namespace := newBoundClient(t), newNamespace(t)
+	bound, server := newBoundClient(t), newServerObject(t)
+	namespace := server.Namespace
 	owner := newClientObject(t, namespace)
 	ofClient, retained := ofClient(owner), retainedFor(owner)
 	for name, change := range map[string]func(*corev1.Secret){
@@ -98,6 +109,11 @@ func TestTheAdmissionPolicyLetsTheManagerWriteOnlyItsOwnSecrets(t *testing.T) {
 		"retained-unlabelled":     func(s *corev1.Secret) { retained(s); s.Labels = nil },
 		"retained-by-none":        func(s *corev1.Secret) { retained(s); delete(s.Annotations, compile.RetainedAnnotation) },
 		"x-tokenserver-upstreams": retained,
+
+		"main-tokenserver-upstreams":  ofClient,
+		"other-tokenserver-upstreams": ofServer(server, "main"),
+		"upstreams":                   ofServer(server, "main"),
+		"label-tokenserver-upstreams": func(s *corev1.Secret) { ofServer(server, "label")(s); s.OwnerReferences = nil },
 	} {
 		if err := bound.Create(t.Context(), secretNamed(namespace, name, change)); !isRefused(err) {
 			t.Errorf("creating %q: %v", name, err)
@@ -105,11 +121,12 @@ func TestTheAdmissionPolicyLetsTheManagerWriteOnlyItsOwnSecrets(t *testing.T) {
 	}
 
 	own, keys := secretNamed(namespace, "own", ofClient), secretNamed(namespace, "main-tokenserver-keys", withKeys)
-	kept := secretNamed(namespace, "kept", retained)
+	kept, upstream := secretNamed(namespace, "kept", retained), secretNamed(namespace, "main-tokenserver-upstreams", ofServer(server, "main"))
+	foreignUpstream := secretNamed(namespace, "foreign-tokenserver-upstreams")
 	foreign, adopted := secretNamed(namespace, "foreign"), secretNamed(namespace, "adopted", marked)
 	foreignKeys := secretNamed(namespace, "other-tokenserver-keys")
-	create(t, foreign, adopted, foreignKeys)
-	for _, s := range []*corev1.Secret{own, keys, kept} {
+	create(t, foreign, adopted, foreignKeys, foreignUpstream)
+	for _, s := range []*corev1.Secret{own, keys, kept, upstream} {
 		if err := bound.Create(t.Context(), s); err != nil {
 			t.Errorf("creating %s: %v", s.Name, err)
 		}
@@ -117,7 +134,7 @@ func TestTheAdmissionPolicyLetsTheManagerWriteOnlyItsOwnSecrets(t *testing.T) {
 	for _, c := range []struct {
 		secret             *corev1.Secret
 		mayUpdate, mayDrop bool
-	}{{own, true, true}, {keys, true, false}, {adopted, true, false}, {kept, true, false}, {foreign, false, false}, {foreignKeys, false, false}} {
+	}{{own, true, true}, {keys, true, false}, {adopted, true, false}, {kept, true, false}, {upstream, true, true}, {foreign, false, false}, {foreignKeys, false, false}, {foreignUpstream, false, false}} {
 		marked := c.secret.DeepCopy() // what is written does not make it the manager's, what there was does
 		ofClient(marked)
 		marked.OwnerReferences = append(marked.OwnerReferences, c.secret.OwnerReferences...)[:1]

@@ -46,6 +46,9 @@
 //	users.go             OAuthUser: the subject, the username, the password
 //	identities.go        OAuthIdentity: what the owner of a server says about a user from elsewhere
 //	resourceservers.go   ResourceServer: the identifier and the scopes
+//	identityproviders.go IdentityProvider: the realm, the document
+//	identityproviders_refs.go  the credential and the certificates that an IdentityProvider names
+//	upstreamsecret.go    the Secret with the credentials for the identity providers of a server
 //	namespaces.go        the labels of namespaces
 //	references.go        the server and the scopes to which an object refers
 //	formats.go           documents that not every manager and token server can read
@@ -89,8 +92,8 @@ import (
 // alone. The Lease of the leader is the manager's own, and so is the Pod from which it reads its
 // image. What concerns the whole cluster is in config/rbac/manager_cluster_role.yaml.
 //
-// +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers;oauthclients;oauthusers;oauthidentities;resourceservers,verbs=get;list;watch
-// +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers/status;oauthclients/status;oauthusers/status;oauthidentities/status;resourceservers/status,verbs=patch
+// +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers;identityproviders;oauthclients;oauthusers;oauthidentities;resourceservers,verbs=get;list;watch
+// +kubebuilder:rbac:groups=oauth-operator.dev,resources=authorizationservers/status;identityproviders/status;oauthclients/status;oauthusers/status;oauthidentities/status;resourceservers/status,verbs=patch
 // +kubebuilder:rbac:groups=internal.oauth-operator.dev,resources=entries,verbs=get;list;watch;create;update;delete
 // +kubebuilder:rbac:groups=internal.oauth-operator.dev,resources=replicas;usages,verbs=list;watch;delete
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch;delete

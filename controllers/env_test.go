@@ -99,7 +99,7 @@ func (env *testEnv) startServer() {
 func (env *testEnv) cleanUp() {
 	ctx := context.Background()
 	for _, o := range []client.Object{
-		&v1alpha1.OAuthClient{}, &v1alpha1.OAuthUser{}, &v1alpha1.OAuthIdentity{}, &v1alpha1.ResourceServer{}, &v1alpha1.AuthorizationServer{}, &internalv1alpha1.Replica{}, &internalv1alpha1.Usage{}, &internalv1alpha1.Entry{},
+		&v1alpha1.OAuthClient{}, &v1alpha1.OAuthUser{}, &v1alpha1.OAuthIdentity{}, &v1alpha1.ResourceServer{}, &v1alpha1.IdentityProvider{}, &v1alpha1.AuthorizationServer{}, &internalv1alpha1.Replica{}, &internalv1alpha1.Usage{}, &internalv1alpha1.Entry{},
 	} {
 		for _, namespace := range []string{env.identity, env.apps} {
 			if err := admin.DeleteAllOf(ctx, o, client.InNamespace(namespace)); err != nil {

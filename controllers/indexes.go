@@ -16,7 +16,7 @@ import (
 // Indexes of the cache, besides those of package names. They find the objects that are reconciled
 // when another one changes, without a walk over all objects.
 const (
-	indexUID          = "uid"          // OAuthClients by their UID
+	indexUID          = "uid"          // OAuthClients and IdentityProviders by their UID
 	indexServer       = "server"       // objects by the AuthorizationServer to which they refer, "<namespace>/<name>"
 	indexUnprogrammed = "unprogrammed" // the same, but only objects that token servers do not serve yet
 	indexScope        = "scope"        // OAuthClients by a scope that they register, as names.Key
@@ -81,6 +81,7 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	all = append(all, userIndexes()...)
 	all = append(all, identityIndexes()...)
 	all = append(all, resourceServerIndexes()...)
+	all = append(all, identityProviderIndexes()...)
 	all = append(all, otherIndexes()...)
 	for _, i := range all {
 		if err := indexer.IndexField(ctx, i.object, i.field, i.values); err != nil {
@@ -190,6 +191,20 @@ func resourceServerIndexes() []index {
 			}
 			return keys
 		}),
+	}
+}
+
+func identityProviderIndexes() []index {
+	type object = v1alpha1.IdentityProvider
+	return []index{
+		indexed(&object{}, indexUID, func(p *object) []string { return []string{string(p.UID)} }),
+		indexed(&object{}, indexServer, func(p *object) []string { return []string{names.ServerOf(p).String()} }),
+		indexed(&object{}, indexUnprogrammed, func(p *object) []string {
+			return unprogrammedKeys(names.ServerOf(p), p.Status.Conditions, p.Generation)
+		}),
+		indexed(&object{}, names.IndexName, func(p *object) []string { return names.Keys(p) }),
+		indexed(&object{}, indexSecret, secretsOfProvider),
+		indexed(&object{}, indexConfigMap, configMapsOfProvider),
 	}
 }
 

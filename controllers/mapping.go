@@ -143,6 +143,30 @@ func (op *operator) mapServerToSameIssuer(ctx context.Context, changed client.Ob
 	return op.listKeys(ctx, &v1alpha1.AuthorizationServerList{}, client.MatchingFields{indexIssuer: server.Spec.Issuer})
 }
 
+// mapToServer maps an object to its AuthorizationServer.
+func mapToServer(_ context.Context, changed client.Object) []client.ObjectKey {
+	return []client.ObjectKey{names.ServerOf(changed)}
+}
+
+// mapProviderToOthers maps an IdentityProvider to all of its server: each of them removes the
+// credential of one that is gone, and may be accepted since there is one less.
+func (op *operator) mapProviderToOthers(ctx context.Context, changed client.Object) []client.ObjectKey {
+	return op.listKeys(ctx, &v1alpha1.IdentityProviderList{}, client.MatchingFields{indexServer: names.ServerOf(changed).String()})
+}
+
+// mapReplicaToProviderProblems maps a Replica to the IdentityProviders that it says are away.
+func (op *operator) mapReplicaToProviderProblems(ctx context.Context, changed client.Object) []client.ObjectKey {
+	replica, ok := changed.(*internalv1alpha1.Replica)
+	if !ok {
+		return nil
+	}
+	var keys []client.ObjectKey
+	for _, problem := range replica.Spec.IdentityProviderProblems {
+		keys = append(keys, op.listKeys(ctx, &v1alpha1.IdentityProviderList{}, client.InNamespace(replica.Namespace), client.MatchingFields{indexUID: string(problem.ProviderUID)})...)
+	}
+	return keys
+}
+
 // mapReplicaToServer maps a Replica to its server, which is in the same namespace.
 func (op *operator) mapReplicaToServer(ctx context.Context, changed client.Object) []client.ObjectKey {
 	replica, ok := changed.(*internalv1alpha1.Replica)

@@ -77,6 +77,7 @@ func (m *objectMetrics) Collect(out chan<- prometheus.Metric) {
 	for kind, list := range map[string]client.ObjectList{
 		compile.KindServer: &v1alpha1.AuthorizationServerList{}, compile.KindClient: &v1alpha1.OAuthClientList{},
 		compile.KindUser: &v1alpha1.OAuthUserList{}, compile.KindIdentity: &v1alpha1.OAuthIdentityList{}, compile.KindResourceServer: &v1alpha1.ResourceServerList{},
+		compile.KindIdentityProvider: &v1alpha1.IdentityProviderList{},
 	} {
 		if err := m.operator.List(context.Background(), list, client.UnsafeDisableDeepCopy); err != nil {
 			continue

@@ -46,7 +46,9 @@ var conditionReasons = []string{
 	v1alpha1.ReasonKeysCurrent, v1alpha1.ReasonRotationPending, v1alpha1.ReasonNoReplica,
 	v1alpha1.ReasonReplicaProblem, v1alpha1.ReasonUpgradePending, v1alpha1.ReasonManagerTooOld,
 	v1alpha1.ReasonEntryRejected, v1alpha1.ReasonLegacyGrant, v1alpha1.ReasonLegacyGrantEnding,
-	v1alpha1.ReasonLegacyGrantEnded,
+	v1alpha1.ReasonLegacyGrantEnded, v1alpha1.ReasonRealmTaken, v1alpha1.ReasonTooManyProviders,
+	v1alpha1.ReasonExampleFailed, v1alpha1.ReasonIdentityProviderNotFound, v1alpha1.ReasonClientRefused,
+	v1alpha1.ReasonSecretRefused,
 }
 
 // labelValue returns a value that is in the set, and "Other" for any else: a user who may write a

@@ -21,7 +21,7 @@ func TestRolesForPeopleWriteWhatPeopleDeclareAndNothingElse(t *testing.T) {
 		"oauth-operator-view": {"oauthclients": read, "resourceservers": read},
 		"oauth-operator-edit": {"oauthclients": write, "resourceservers": write},
 		"oauth-operator-server-admin": {
-			"authorizationservers": all, "authorizationservers/scale": {"get", "update", "patch"}, "oauthusers": all, "oauthidentities": all,
+			"authorizationservers": all, "authorizationservers/scale": {"get", "update", "patch"}, "oauthusers": all, "identityproviders": all, "oauthidentities": all,
 			"oauthgrants": append(slices.Clone(read), "delete", "deletecollection"), "oauthconsents": append(slices.Clone(read), "delete", "deletecollection"),
 		},
 	} {
@@ -49,7 +49,7 @@ func TestRolesForPeopleWriteWhatPeopleDeclareAndNothingElse(t *testing.T) {
 		for group, resources := range map[string][]string{
 			"oauth-operator.dev": {
 				"authorizationservers", "authorizationservers/scale", "authorizationservers/status", "oauthclients", "oauthclients/status",
-				"resourceservers", "resourceservers/status", "oauthusers", "oauthusers/status", "oauthgrants", "oauthconsents",
+				"resourceservers", "resourceservers/status", "oauthusers", "oauthusers/status", "identityproviders", "identityproviders/status", "oauthgrants", "oauthconsents",
 				"oauthidentities", "oauthidentities/status",
 			},
 			"internal.oauth-operator.dev": {"entries", "replicas", "usages", "marks"},

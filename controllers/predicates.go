@@ -122,7 +122,18 @@ func (op *operator) differInProgress(before, after *internalv1alpha1.Replica) bo
 	b, a := &before.Spec, &after.Spec
 	return op.now().Sub(op.liveness.observe(after).revived) < replicaLifetime ||
 		b.AppliedResourceVersion != a.AppliedResourceVersion || b.Ready != a.Ready || !reflect.DeepEqual(b.Rejected, a.Rejected) ||
-		!slices.Equal(b.Formats, a.Formats)
+		!slices.Equal(b.Formats, a.Formats) || !slices.Equal(b.Upstreams, a.Upstreams)
+}
+
+// differInProviderProblems reports whether a Replica names other identity providers that are away
+// than before.
+func differInProviderProblems(before, after *internalv1alpha1.Replica) bool {
+	return !slices.Equal(before.Spec.IdentityProviderProblems, after.Spec.IdentityProviderProblems)
+}
+
+// differInServer reports whether the spec of an AuthorizationServer has changed, or differInServerState.
+func differInServer(before, after *v1alpha1.AuthorizationServer) bool {
+	return before.Generation != after.Generation || differInServerState(before, after)
 }
 
 // differInRejected reports whether a Replica rejects other Entries than before.

@@ -32,7 +32,7 @@ func checkReasons(config *rest.Config) (*reasonChecker, error) {
 	c := &reasonChecker{pages: map[string]documented.Reasons{}, problems: map[string]bool{}}
 	for resource, kind := range map[string]string{
 		"authorizationservers": "authorizationserver", "oauthclients": "oauthclient", "oauthusers": "oauthuser",
-		"oauthidentities": "oauthidentity", "resourceservers": "resourceserver",
+		"oauthidentities": "oauthidentity", "resourceservers": "resourceserver", "identityproviders": "identityprovider",
 	} {
 		reasons, err := documented.ReasonsOf(kind)
 		if err != nil {

@@ -92,6 +92,8 @@ func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveStorage},
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveCABundle},
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveIssuerKeys},
+		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveIdentityProviders},
+		{conditionType: v1alpha1.ConditionDeployed, run: r.removeUpstreams},
 		{conditionType: v1alpha1.ConditionDeployed, run: r.ensureWorkload},
 		{conditionType: v1alpha1.ConditionAvailable, run: r.readReplicas, runAfterFailure: true},
 	})
@@ -302,6 +304,32 @@ func (r *serverReconciler) resolveStorage(ctx context.Context, s *serverPass) er
 		r.dsnSources.Delete(name)
 	default:
 		r.dsnSources.Store(name, source)
+	}
+	return nil
+}
+
+// resolveIdentityProviders looks for the IdentityProviders that rules name.
+func (r *serverReconciler) resolveIdentityProviders(ctx context.Context, s *serverPass) error {
+	if !s.resolved.isTrue() {
+		return nil
+	}
+	for i, rule := range s.server.Spec.AllowedClients {
+		for _, name := range rule.IdentityProviders {
+			if name == documents.LocalProvider {
+				continue
+			}
+			var provider v1alpha1.IdentityProvider
+			err := r.Get(ctx, client.ObjectKey{Namespace: s.server.Namespace, Name: name}, &provider)
+			if client.IgnoreNotFound(err) != nil {
+				return err
+			}
+			if err != nil || provider.Spec.ServerRef.Name != s.server.Name {
+				s.resolved = falseCondition(v1alpha1.ReasonIdentityProviderNotFound,
+					"spec.allowedClients[%d].identityProviders: there is no IdentityProvider %q of this AuthorizationServer in namespace %q: create it, or correct the name",
+					i, name, s.server.Namespace)
+				return nil
+			}
+		}
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	for _, setUp := range []func(ctrl.Manager, *operator, Options) error{
-		setUpServers, setUpClients, setUpUsers, setUpIdentities, setUpResourceServers, setUpNamespaces,
+		setUpServers, setUpClients, setUpUsers, setUpIdentities, setUpResourceServers, setUpIdentityProviders, setUpNamespaces,
 	} {
 		if err := setUp(mgr, op, o); err != nil {
 			return err
@@ -116,6 +116,7 @@ func setUpServers(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(secretMetadata(), enqueueRequestsFor(op.mapByIndex(&v1alpha1.AuthorizationServerList{}, indexSecret))).
 		Watches(configMapMetadata(), enqueueRequestsFor(op.mapByIndex(&v1alpha1.AuthorizationServerList{}, indexConfigMap))).
 		Watches(&v1alpha1.OAuthClient{}, enqueueServerToCount()).
+		Watches(&v1alpha1.IdentityProvider{}, enqueueRequestsFor(mapToServer), onCreateOrDelete()).
 		Complete(&serverReconciler{operator: op, countInterval: o.CountInterval, image: o.TokenServerImage, variables: o.TokenServerVariables, apiServer: mgr.GetConfig()})
 }
 
@@ -177,6 +178,23 @@ func setUpResourceServers(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInProgress)).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToRejected(compile.KindResourceServer)), onUpdateIf(differInRejected))
 	return op.watchNames(b, list).Complete(&resourceServerReconciler{op})
+}
+
+func setUpIdentityProviders(mgr ctrl.Manager, op *operator, o Options) error {
+	list := &v1alpha1.IdentityProviderList{}
+	b := ctrl.NewControllerManagedBy(mgr).Named("identityprovider").
+		WithOptions(o.controller()).
+		For(&v1alpha1.IdentityProvider{}).
+		Watches(&v1alpha1.IdentityProvider{}, enqueueRequestsFor(op.mapProviderToOthers), onDelete()).
+		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapByIndex(list, indexServer)), onUpdateIf(differInServer)).
+		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindIdentityProvider)), onRealChange()).
+		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapServerEntry(list)), onCreateOrDelete()).
+		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInProgress)).
+		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToRejected(compile.KindIdentityProvider)), onUpdateIf(differInRejected)).
+		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToProviderProblems), onUpdateIf(differInProviderProblems)).
+		Watches(secretMetadata(), enqueueRequestsFor(op.mapByIndex(list, indexSecret))).
+		Watches(configMapMetadata(), enqueueRequestsFor(op.mapByIndex(list, indexConfigMap)))
+	return op.watchNames(b, list).Complete(&identityProviderReconciler{op})
 }
 
 func setUpNamespaces(mgr ctrl.Manager, op *operator, o Options) error {

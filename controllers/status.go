@@ -78,6 +78,8 @@ func conditionsOf(object runtime.Object) []metav1.Condition {
 		return object.Status.Conditions
 	case *v1alpha1.ResourceServer:
 		return object.Status.Conditions
+	case *v1alpha1.IdentityProvider:
+		return object.Status.Conditions
 	}
 	return nil
 }
@@ -92,6 +94,8 @@ func statusOf(object runtime.Object) any {
 	case *v1alpha1.OAuthUser:
 		return &object.Status
 	case *v1alpha1.ResourceServer:
+		return &object.Status
+	case *v1alpha1.IdentityProvider:
 		return &object.Status
 	}
 	return nil

@@ -200,6 +200,14 @@ type ClientRule struct {
 	// +optional
 	WorkloadIssuers []RuleName `json:"workloadIssuers,omitempty"`
 
+	// identityProviders whose users may sign in to the clients, by name; local stands for the
+	// OAuthUsers. Default: local, and the IdentityProviders with clients: All.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=33
+	// +listType=set
+	// +optional
+	IdentityProviders []RuleName `json:"identityProviders,omitempty"`
+
 	// groups of which a user must have one to sign in to the clients, as in the claim groups of the
 	// user. Default: any user may sign in.
 	// +kubebuilder:validation:MinItems=1

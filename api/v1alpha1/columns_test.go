@@ -37,7 +37,8 @@ func TestKubectlGetSaysWhetherItWorksAndHowItAuthenticates(t *testing.T) {
 	user := &v1alpha1.OAuthUser{ObjectMeta: object, Spec: v1alpha1.OAuthUserSpec{
 		ServerRef: v1alpha1.LocalServerReference{Name: "main"}, Username: "alice", PasswordSecretRef: &key,
 	}}
-	for _, o := range []client.Object{oauthClient, server, api, user} {
+	provider := &v1alpha1.IdentityProvider{ObjectMeta: object, Spec: oidcProvider()}
+	for _, o := range []client.Object{oauthClient, server, api, user, provider} {
 		if err := admin.Create(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
@@ -53,6 +54,8 @@ func TestKubectlGetSaysWhetherItWorksAndHowItAuthenticates(t *testing.T) {
 	}}
 	api.Status.Conditions = notReady
 	user.Status = v1alpha1.OAuthUserStatus{Subject: "1234", Conditions: notReady}
+
+	provider.Status.Conditions = notReady
 
 	for _, test := range []struct {
 		object       client.Object
@@ -79,6 +82,11 @@ func TestKubectlGetSaysWhetherItWorksAndHowItAuthenticates(t *testing.T) {
 		{
 			user, user.Status.Conditions, "oauthusers",
 			`Name=example, Username=alice, Subject=1234, Ready=False, Reason=ServerNotFound`,
+			`Server=main, Suspended=<nil>, Message=no such server`,
+		},
+		{
+			provider, provider.Status.Conditions, "identityproviders",
+			`Name=example, Type=OIDC, Clients=Listed, Ready=False, Reason=ServerNotFound`,
 			`Server=main, Suspended=<nil>, Message=no such server`,
 		},
 	} {
@@ -179,7 +187,7 @@ func table(t *testing.T, namespace, plural string) (narrow, wide string) {
 // A printer column cannot join a list: kubectl shows it as JSON.
 func TestNoColumnIsAListOrAnObject(t *testing.T) {
 	files, err := filepath.Glob("../../config/crd/bases/oauth-operator.dev_*.yaml")
-	if err != nil || len(files) != 7 {
+	if err != nil || len(files) != 8 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
 	path := regexp.MustCompile(`^(?:\.[A-Za-z]+)+$`)
@@ -225,7 +233,8 @@ func TestTheKindsHaveTheirShortNamesAndTheCategoryIsOfWhatPeopleDeclare(t *testi
 	// people declare.
 	want := map[string]struct{ shortName, category string }{
 		"AuthorizationServer": {"authserver", "oauth"}, "OAuthClient": {"oac", "oauth"}, "ResourceServer": {"", "oauth"}, "OAuthUser": {"", "oauth"},
-		"OAuthGrant": {}, "OAuthConsent": {}, "OAuthIdentity": {},
+		"IdentityProvider": {"idp", "oauth"},
+		"OAuthGrant":       {}, "OAuthConsent": {}, "OAuthIdentity": {},
 	}
 	for _, resource := range list.APIResources {
 		names, ours := want[resource.Kind]

@@ -16,8 +16,8 @@ const (
 	// ConditionDeployed is True if the objects that run the token server are as the spec says and
 	// rolled out. Only AuthorizationServers have it.
 	ConditionDeployed = "Deployed"
-	// ConditionAvailable is True if a replica of the token server is ready. Only
-	// AuthorizationServers have it.
+	// ConditionAvailable is True if a replica of the token server is ready; of an IdentityProvider,
+	// if no replica reports that the provider is away. The other kinds do not have it.
 	ConditionAvailable = "Available"
 	// ConditionKeysCurrent is True if no rotation of keys is pending. Only AuthorizationServers
 	// have it, and Ready does not depend on it.
@@ -62,6 +62,16 @@ const (
 	// ReasonSuspended means that spec.suspended is set.
 	ReasonSuspended = "Suspended"
 
+	// ReasonRealmTaken means that the realm belongs to another IdentityProvider.
+	ReasonRealmTaken = "RealmTaken"
+	// ReasonTooManyProviders means that the server has 32 older IdentityProviders.
+	ReasonTooManyProviders = "TooManyProviders"
+	// ReasonExampleFailed means that an example of an IdentityProvider does not come out as it says.
+	ReasonExampleFailed = "ExampleFailed"
+	// ReasonIdentityProviderNotFound means that an IdentityProvider that a rule names does not exist at
+	// this server.
+	ReasonIdentityProviderNotFound = "IdentityProviderNotFound"
+
 	// ReasonIssuerTaken means that an older AuthorizationServer has the same issuer.
 	ReasonIssuerTaken = "IssuerTaken"
 	// ReasonAudienceIsAPIServer means that the API server would accept the tokens that a workload
@@ -89,13 +99,17 @@ const (
 	ReasonSecretReady = "SecretReady"
 	// ReasonKeysReady means that the public keys of a client that signs its assertions are in force.
 	ReasonKeysReady = "KeysReady"
-	// ReasonUnreachable means that token servers cannot reach the jwksURI of the client.
+	// ReasonUnreachable means that token servers cannot reach the jwksURI of the client, or the
+	// identity provider.
 	ReasonUnreachable = "Unreachable"
-	// ReasonBadCertificate means that the server at the jwksURI of the client has no certificate for
-	// its host that token servers trust.
+	// ReasonBadCertificate means that the server at the jwksURI of the client, or the identity
+	// provider, has no certificate for its host that token servers trust.
 	ReasonBadCertificate = "BadCertificate"
-	// ReasonBadAnswer means that what is at the jwksURI of the client is no key set.
+	// ReasonBadAnswer means that what is at the jwksURI of the client is no key set, or that the
+	// identity provider does not answer as one.
 	ReasonBadAnswer = "BadAnswer"
+	// ReasonClientRefused means that the identity provider does not accept the client id and secret.
+	ReasonClientRefused = "ClientRefused"
 	// ReasonNotNeeded means that the client has no secret, or that the user has no password.
 	ReasonNotNeeded = "NotNeeded"
 	// ReasonSecretExists means that the target Secret exists, does not belong to the client, and is
@@ -105,6 +119,9 @@ const (
 	ReasonConfigMapExists = "ConfigMapExists"
 	// ReasonSecretNotFound means that a Secret or a key in it that the spec names does not exist.
 	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonSecretRefused means that a Secret that an IdentityProvider names is for something else, and
+	// is not copied.
+	ReasonSecretRefused = "SecretRefused"
 	// ReasonConfigMapNotFound means that a ConfigMap or a key in it that the spec names does not
 	// exist.
 	ReasonConfigMapNotFound = "ConfigMapNotFound"

@@ -38,8 +38,8 @@ func definitions(t *testing.T) map[string]*apiextensionsv1.CustomResourceDefinit
 		}
 		found[strings.ToLower(crd.Spec.Names.Kind)] = crd
 	}
-	if len(found) != 7 {
-		t.Fatalf("%d kinds, want 7", len(found))
+	if len(found) != 8 {
+		t.Fatalf("%d kinds, want 8", len(found))
 	}
 	return found
 }

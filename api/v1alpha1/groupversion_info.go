@@ -31,6 +31,7 @@ var schemeBuilder = runtime.NewSchemeBuilder(func(s *runtime.Scheme) error {
 		&OAuthClient{}, &OAuthClientList{},
 		&ResourceServer{}, &ResourceServerList{},
 		&OAuthUser{}, &OAuthUserList{},
+		&IdentityProvider{}, &IdentityProviderList{},
 		&OAuthGrant{}, &OAuthGrantList{},
 		&OAuthConsent{}, &OAuthConsentList{},
 		&OAuthIdentity{}, &OAuthIdentityList{},

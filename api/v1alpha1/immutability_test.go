@@ -2,6 +2,7 @@ package v1alpha1_test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -9,8 +10,13 @@ import (
 )
 
 func TestWhatOthersRelyOnCannotBeChanged(t *testing.T) {
-	const server, client, api, user = "AuthorizationServer", "OAuthClient", "ResourceServer", "OAuthUser"
+	const server, client, api, user, provider = "AuthorizationServer", "OAuthClient", "ResourceServer", "OAuthUser", "IdentityProvider"
 	type spec = map[string]any
+	oidc := func(more spec) spec {
+		s := spec{"issuer": "https://login.acme.example", "clientID": "us", "clientSecretRef": spec{"name": "acme", "key": "secret"}}
+		maps.Copy(s, more)
+		return s
+	}
 	namespace := newNamespace(t)
 	for i, test := range []struct {
 		name, kind    string
@@ -42,6 +48,16 @@ func TestWhatOthersRelyOnCannotBeChanged(t *testing.T) {
 		{"subject", user, spec{"subject": "1"}, spec{"subject": "2"}, "subject is immutable"},
 		{"subject appears", user, nil, spec{"subject": "1"}, "subject is immutable"},
 		{"subject disappears", user, spec{"subject": "1"}, spec{"subject": nil}, "subject is immutable"},
+
+		{"serverRef of a provider", provider, nil, spec{"serverRef": spec{"name": "other"}}, "serverRef is immutable"},
+		{"realm", provider, spec{"realm": "https://a.example"}, spec{"realm": "https://b.example"}, "realm is immutable"},
+		{"realm appears", provider, nil, spec{"realm": "https://login.acme.example"}, "realm is immutable"},
+		{"realm disappears", provider, spec{"realm": "https://login.acme.example"}, spec{"realm": nil}, "realm is immutable"},
+		{"issuer of a provider", provider, nil, spec{"oidc": oidc(spec{"issuer": "https://login.acme.example/"})}, "issuer is immutable"},
+		{"subjectClaim appears", provider, nil, spec{"oidc": oidc(spec{"subjectClaim": "oid"})}, "subjectClaim is immutable"},
+		{"subjectClaim disappears", provider, spec{"oidc": oidc(spec{"subjectClaim": "oid"})}, spec{"oidc": oidc(nil)}, "subjectClaim is immutable"},
+		{"the default subjectClaim, written out", provider, nil, spec{"oidc": oidc(spec{"subjectClaim": "sub"})}, ""},
+		{"all else of a provider", provider, spec{"realm": "https://a.example"}, spec{"allow": "false", "clients": "All", "oidc": oidc(spec{"clientID": "we"})}, ""},
 
 		{"rules", server, nil, spec{"allowedClients": []any{spec{"name": "all", "namespaces": spec{"from": "All"}}}}, ""},
 		{"workload issuers", server, spec{"workloadIssuers": []any{spec{"name": "ci", "type": "JWT", "jwt": spec{"issuer": "https://ci.example.com"}}}},

@@ -24,6 +24,7 @@ func TestAnObjectIsPendingUntilTheManagerHasSeenIt(t *testing.T) {
 	user := &v1alpha1.OAuthUser{ObjectMeta: object, Spec: v1alpha1.OAuthUserSpec{
 		ServerRef: v1alpha1.LocalServerReference{Name: "main"}, Username: "alice", PasswordSecretRef: &v1alpha1.SecretKeyReference{Name: "alice", Key: "password"},
 	}}
+	provider := &v1alpha1.IdentityProvider{ObjectMeta: object, Spec: oidcProvider()}
 	for _, test := range []struct {
 		object     client.Object
 		conditions func() []metav1.Condition
@@ -32,6 +33,7 @@ func TestAnObjectIsPendingUntilTheManagerHasSeenIt(t *testing.T) {
 		{oauthClient, func() []metav1.Condition { return oauthClient.Status.Conditions }},
 		{api, func() []metav1.Condition { return api.Status.Conditions }},
 		{user, func() []metav1.Condition { return user.Status.Conditions }},
+		{provider, func() []metav1.Condition { return provider.Status.Conditions }},
 	} {
 		if err := admin.Create(t.Context(), test.object); err != nil {
 			t.Fatal(err)
@@ -45,5 +47,14 @@ func TestAnObjectIsPendingUntilTheManagerHasSeenIt(t *testing.T) {
 				t.Errorf("%T: %s is %+v", test.object, name, c)
 			}
 		}
+	}
+}
+
+func oidcProvider() v1alpha1.IdentityProviderSpec {
+	return v1alpha1.IdentityProviderSpec{
+		ServerRef: v1alpha1.LocalServerReference{Name: "main"}, Clients: v1alpha1.ProviderClientsListed, Type: v1alpha1.ProviderOIDC, Allow: "true",
+		OIDC: &v1alpha1.OIDCProviderSettings{
+			Issuer: "https://login.acme.example", ClientID: "us", ClientSecretRef: v1alpha1.SecretKeyReference{Name: "acme", Key: "secret"},
+		},
 	}
 }

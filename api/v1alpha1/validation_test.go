@@ -191,6 +191,10 @@ func minimal(kind string) *unstructured.Unstructured {
 		"OAuthUser": {
 			"serverRef": map[string]any{"name": "main"}, "username": "alice", "passwordSecretRef": map[string]any{"name": "alice", "key": "password"},
 		},
+		"IdentityProvider": {
+			"serverRef": map[string]any{"name": "main"}, "clients": "Listed", "type": "OIDC", "allow": "true",
+			"oidc": map[string]any{"issuer": "https://login.acme.example", "clientID": "us", "clientSecretRef": map[string]any{"name": "acme", "key": "secret"}},
+		},
 		"OAuthGrant": {
 			"serverRef": map[string]any{"name": "main"}, "serverUID": "server", "id": "grant", "expiresAt": "2024-01-01T00:00:00.000000Z",
 		},

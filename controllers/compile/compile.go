@@ -12,6 +12,7 @@
 //	user.go            OAuthUser -> user/v1; bounds of claims
 //	identity.go        OAuthIdentity -> identity/v1
 //	resourceserver.go  ResourceServer -> resourceserver/v1
+//	identityprovider.go  IdentityProvider -> identityprovider/v1, and its examples
 //	entry.go           documents -> Entries: their names and owners
 //	secretkey.go       keys of Secrets that objects name, and what they must hold
 //	ownership.go       to which object a Secret or a ConfigMap belongs

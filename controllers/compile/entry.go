@@ -17,12 +17,13 @@ import (
 // Kinds of owners of Entries, as Kubernetes spells them. The kinds of their documents, such as
 // documents.KindClient, are others.
 const (
-	KindServer         = "AuthorizationServer"
-	KindClient         = "OAuthClient"
-	KindUser           = "OAuthUser"
-	KindIdentity       = "OAuthIdentity"
-	KindResourceServer = "ResourceServer"
-	KindNamespace      = "Namespace"
+	KindServer           = "AuthorizationServer"
+	KindClient           = "OAuthClient"
+	KindUser             = "OAuthUser"
+	KindIdentity         = "OAuthIdentity"
+	KindResourceServer   = "ResourceServer"
+	KindIdentityProvider = "IdentityProvider"
+	KindNamespace        = "Namespace"
 )
 
 // Name is a name that an object asks for at its server.
@@ -79,6 +80,8 @@ func OwnerOf(object metav1.Object) internalv1alpha1.Owner {
 		owner.Kind = KindIdentity
 	case *v1alpha1.ResourceServer:
 		owner.Kind = KindResourceServer
+	case *v1alpha1.IdentityProvider:
+		owner.Kind = KindIdentityProvider
 	case *corev1.Namespace:
 		owner.Kind = KindNamespace
 	}

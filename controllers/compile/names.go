@@ -51,6 +51,15 @@ func ResourceServerNames(rs *v1alpha1.ResourceServer) Names {
 	return names
 }
 
+// IdentityProviderNames returns the names of an IdentityProvider for which others may ask too: its
+// realm.
+func IdentityProviderNames(p *v1alpha1.IdentityProvider) Names {
+	var names Names
+	realm := Realm(p)
+	names.add(Name{internalv1alpha1.SpaceRealm, realm}, p.Status.Realm == realm)
+	return names
+}
+
 // IdentifierName returns the name of a resource identifier, which is the same for both spellings of
 // an empty path.
 func IdentifierName(identifier string) Name {

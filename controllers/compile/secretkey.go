@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -19,6 +20,8 @@ type SecretKey struct {
 	// Forbidden returns why the Secret must not be read, as a predicate of it, or "" if it may. Nil
 	// forbids none.
 	Forbidden func(*corev1.Secret) string
+	// Refusal is the reason of the problem that the Secret must not be read; empty: Invalid.
+	Refusal string
 }
 
 // FromSecretKey returns the key with the client secret of an OAuthClient; nil if the operator
@@ -39,6 +42,15 @@ func JWKSSecretKey(c *v1alpha1.OAuthClient) *SecretKey {
 	return &SecretKey{Namespace: c.Namespace, Ref: *c.Spec.JWKSSecretRef, Field: "spec.jwksSecretRef"}
 }
 
+// UpstreamSecretKey returns the key with the credential for an identity provider.
+func UpstreamSecretKey(p *v1alpha1.IdentityProvider) SecretKey {
+	k := SecretKey{Namespace: p.Namespace, Field: "spec.oidc.clientSecretRef", Forbidden: findTypeProblem, Refusal: v1alpha1.ReasonSecretRefused}
+	if p.Spec.OIDC != nil {
+		k.Ref = p.Spec.OIDC.ClientSecretRef
+	}
+	return k
+}
+
 // Missing is the problem if there is no such Secret.
 func (k SecretKey) Missing() Problem {
 	return newProblem(v1alpha1.ReasonSecretNotFound, "%s: there is no Secret %q in namespace %q", k.Field, k.Ref.Name, k.Namespace)
@@ -47,7 +59,7 @@ func (k SecretKey) Missing() Problem {
 // CheckOwner returns why the Secret must not be read, whatever it holds.
 func (k SecretKey) CheckOwner(m metav1.Object) Problem {
 	if own := DescribeOperatorSecret(m); own != "" {
-		return newProblem(v1alpha1.ReasonInvalid, "%s: Secret %q %s: name a Secret that was made for this", k.Field, k.Ref.Name, own)
+		return newProblem(cmp.Or(k.Refusal, v1alpha1.ReasonInvalid), "%s: Secret %q %s: name a Secret that was made for this", k.Field, k.Ref.Name, own)
 	}
 	return Problem{}
 }
@@ -59,7 +71,7 @@ func (k SecretKey) Value(secret *corev1.Secret) ([]byte, Problem) {
 	}
 	if k.Forbidden != nil {
 		if forbidden := k.Forbidden(secret); forbidden != "" {
-			return nil, newProblem(v1alpha1.ReasonInvalid, "%s: Secret %q %s", k.Field, k.Ref.Name, forbidden)
+			return nil, newProblem(cmp.Or(k.Refusal, v1alpha1.ReasonInvalid), "%s: Secret %q %s", k.Field, k.Ref.Name, forbidden)
 		}
 	}
 	value, found := secret.Data[k.Ref.Key]

@@ -175,6 +175,7 @@ func clientRules(as *v1alpha1.AuthorizationServer) ([]documents.ClientRule, Find
 			TokenEndpointAuthMethods: authMethods(rule.TokenEndpointAuthMethods),
 			LegacyUntil:              unixSeconds(rule.LegacyUntil),
 			WorkloadIssuers:          rule.WorkloadIssuers,
+			IdentityProviders:        rule.IdentityProviders,
 			Groups:                   rule.Groups,
 		})
 	}

@@ -10,11 +10,13 @@
 package names
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -194,11 +196,16 @@ func contains(entries []*internalv1alpha1.Entry, entry *internalv1alpha1.Entry) 
 // owner before it, or if its UID is empty, of all that had them. An object that is deleted and
 // created again at once may never be seen to be gone, and the next one must not inherit what the
 // former was allowed. The cache only says where to look: the API server confirms each owner's end.
+// The document goes before the names without one: an object that lacks a name is one with a mistake
+// to token servers, and not one that is gone.
 func (e *Entries) DeleteOrphaned(ctx context.Context, owner internalv1alpha1.Owner) error {
 	entries, err := e.List(ctx, owner)
 	if err != nil {
 		return err
 	}
+	slices.SortStableFunc(entries, func(a, b internalv1alpha1.Entry) int {
+		return cmp.Compare(b.Spec.Format, a.Spec.Format) // the empty one is the last
+	})
 	for i := range entries {
 		if entries[i].Spec.Owner.UID == owner.UID {
 			continue

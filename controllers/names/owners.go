@@ -108,7 +108,9 @@ type requester struct {
 func (e *Entries) listRequesters(ctx context.Context, server *v1alpha1.AuthorizationServer, name compile.Name) ([]requester, error) {
 	byName := client.MatchingFields{IndexName: Key(client.ObjectKeyFromObject(server), name)}
 	var found []requester
-	for _, list := range []client.ObjectList{&v1alpha1.OAuthClientList{}, &v1alpha1.OAuthUserList{}, &v1alpha1.ResourceServerList{}} {
+	for _, list := range []client.ObjectList{
+		&v1alpha1.OAuthClientList{}, &v1alpha1.OAuthUserList{}, &v1alpha1.ResourceServerList{}, &v1alpha1.IdentityProviderList{},
+	} {
 		if err := e.Client.List(ctx, list, byName, client.UnsafeDisableDeepCopy); err != nil {
 			return nil, fmt.Errorf("listing the objects that ask for %s %q: %w", name.Space, name.Value, err)
 		}
@@ -152,6 +154,9 @@ func (e *Entries) isAllowed(ctx context.Context, server Server, name compile.Nam
 		if _, findings := compile.User(o); len(findings) > 0 {
 			return false, nil
 		}
+	case *v1alpha1.IdentityProvider:
+		_, findings := compile.IdentityProvider(o)
+		return len(findings) == 0, nil
 	case *v1alpha1.ResourceServer:
 		doc, findings := compile.ResourceServer(o)
 		if len(findings) > 0 {

@@ -10,7 +10,7 @@ import (
 
 // Indexes of the cache that this package needs.
 const (
-	IndexName  = "name"  // OAuthClients, OAuthUsers and ResourceServers by Keys
+	IndexName  = "name"  // OAuthClients, OAuthUsers, ResourceServers and IdentityProviders by Keys
 	IndexOwner = "owner" // Entries by the OwnerKey of their owner
 )
 
@@ -35,7 +35,7 @@ func OwnerKey(owner internalv1alpha1.Owner) string {
 
 // RequestingKinds returns an object of each kind that asks for names.
 func RequestingKinds() []client.Object {
-	return []client.Object{&v1alpha1.OAuthClient{}, &v1alpha1.OAuthUser{}, &v1alpha1.ResourceServer{}}
+	return []client.Object{&v1alpha1.OAuthClient{}, &v1alpha1.OAuthUser{}, &v1alpha1.ResourceServer{}, &v1alpha1.IdentityProvider{}}
 }
 
 // Of returns the names for which an object asks.
@@ -47,6 +47,8 @@ func Of(object client.Object) compile.Names {
 		return compile.UserNames(o)
 	case *v1alpha1.ResourceServer:
 		return compile.ResourceServerNames(o)
+	case *v1alpha1.IdentityProvider:
+		return compile.IdentityProviderNames(o)
 	}
 	return compile.Names{}
 }
@@ -59,6 +61,8 @@ func ServerOf(object client.Object) client.ObjectKey {
 	case *v1alpha1.OAuthUser:
 		return client.ObjectKey{Namespace: o.Namespace, Name: o.Spec.ServerRef.Name}
 	case *v1alpha1.OAuthIdentity:
+		return client.ObjectKey{Namespace: o.Namespace, Name: o.Spec.ServerRef.Name}
+	case *v1alpha1.IdentityProvider:
 		return client.ObjectKey{Namespace: o.Namespace, Name: o.Spec.ServerRef.Name}
 	case *v1alpha1.ResourceServer:
 		return ResolveReference(o.Spec.ServerRef, o.Namespace)

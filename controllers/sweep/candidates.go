@@ -102,7 +102,8 @@ func addLeftBehind(former map[types.UID]*candidates, e *internalv1alpha1.Entry) 
 func (s *Sweeper) listOwnerUIDs(ctx context.Context, servers *v1alpha1.AuthorizationServerList) (map[types.UID]bool, error) {
 	uids := map[types.UID]bool{}
 	for _, list := range []client.ObjectList{
-		servers, &v1alpha1.OAuthClientList{}, &v1alpha1.OAuthUserList{}, &v1alpha1.OAuthIdentityList{}, &v1alpha1.ResourceServerList{}, &corev1.NamespaceList{},
+		servers, &v1alpha1.OAuthClientList{}, &v1alpha1.OAuthUserList{}, &v1alpha1.OAuthIdentityList{}, &v1alpha1.ResourceServerList{},
+		&v1alpha1.IdentityProviderList{}, &corev1.NamespaceList{},
 	} {
 		if err := s.Cache.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			return nil, fmt.Errorf("listing the owners of Entries: %w", err)

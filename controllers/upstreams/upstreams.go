@@ -25,6 +25,9 @@ import (
 // document, and not yet the new file, uses it meanwhile: the kubelet takes a minute or two.
 const Overlap = 10 * time.Minute
 
+// MaxSize is the size of the largest credential in bytes: token servers read none that is larger.
+const MaxSize = 4096
+
 // maxReplaced is how many replaced credentials of one provider stay at most.
 const maxReplaced = 3
 

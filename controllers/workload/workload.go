@@ -44,6 +44,17 @@ func KeysSecretName(server string) string { return server + "-tokenserver-keys" 
 // providers, each in a key of its own. It need not exist.
 func UpstreamsSecretName(server string) string { return server + "-tokenserver-upstreams" }
 
+// UpstreamsSecret returns that Secret without its content. Unlike the keys, it is deleted with the
+// server: the manager can make it again.
+func UpstreamsSecret(server *v1alpha1.AuthorizationServer) *corev1.Secret {
+	secret := &corev1.Secret{
+		TypeMeta:   metav1.TypeMeta{APIVersion: corev1.SchemeGroupVersion.String(), Kind: "Secret"},
+		ObjectMeta: objectMeta(server), Type: corev1.SecretTypeOpaque,
+	}
+	secret.Name = UpstreamsSecretName(server.Name)
+	return secret
+}
+
 // Labels of the objects that belong to a server.
 func Labels(server string) map[string]string {
 	return map[string]string{

@@ -16,7 +16,7 @@ import (
 )
 
 // kinds are the pages of the kinds that have conditions.
-var kinds = []string{"authorizationserver", "oauthclient", "oauthuser", "resourceserver"}
+var kinds = []string{"authorizationserver", "oauthclient", "oauthuser", "resourceserver", "identityprovider"}
 
 // sections returns the sections below "## Reasons" of troubleshoot.md, by their headings.
 func sections(t *testing.T) map[string]string {

@@ -16,8 +16,9 @@ type IdentityProvider struct {
 	Namespace   string `json:"namespace"`
 	Name        string `json:"name"`
 	DisplayName string `json:"displayName"`
-	// NotAccepted is true of a provider that has a mistake. Only UID, Name and DisplayName are set
-	// then: no user signs in, and what was issued to its users cannot be checked, but has not ended.
+	// NotAccepted is true of a provider that has a mistake. Only UID, Namespace, Name, DisplayName,
+	// Suspended and TokensNotBefore are set then: no user signs in, and what was issued to its users
+	// cannot be checked, but has not ended unless these two say so.
 	NotAccepted bool `json:"notAccepted,omitempty"`
 	// AllClients is true if the users may sign in to each client whose rule names no providers, and
 	// false if only to those whose rule names this one.
@@ -37,7 +38,7 @@ type IdentityProvider struct {
 	// CABundle are certificates in PEM that replace the public roots; empty: the public roots.
 	CABundle string `json:"caBundle,omitempty"`
 	// CABundleSource is the version of the ConfigMap that the manager took CABundle from:
-	// "<uid>/<resourceVersion>".
+	// "<name> <uid>/<resourceVersion>/<key>".
 	CABundleSource string `json:"caBundleSource,omitempty"`
 	// Allow and the values of Claims are CEL expressions (package claimmapping). Claims are by the
 	// name of the claim that they make.

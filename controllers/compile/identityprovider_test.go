@@ -1,0 +1,72 @@
+package compile
+
+import (
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+)
+
+func provider(change func(*v1alpha1.IdentityProviderSpec)) *v1alpha1.IdentityProvider {
+	p := &v1alpha1.IdentityProvider{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "identity", Name: "acme", UID: "uid"},
+		Spec: v1alpha1.IdentityProviderSpec{
+			Type: v1alpha1.ProviderOIDC, Clients: v1alpha1.ProviderClientsListed, Allow: "upstream.hd == 'acme.example'",
+			Claims: map[string]v1alpha1.Expression{"preferred_username": "upstream.name"},
+			OIDC:   &v1alpha1.OIDCProviderSettings{Issuer: "https://login.acme.example", ClientID: "us"},
+		},
+	}
+	change(&p.Spec)
+	return p
+}
+
+func TestAnIdentityProviderHasItsIssuerAsRealmAndTheDocumentedDefaults(t *testing.T) {
+	doc, findings := IdentityProvider(provider(func(*v1alpha1.IdentityProviderSpec) {}))
+	if len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	if doc.Realm != "https://login.acme.example" || doc.SubjectAttribute != "sub" || doc.DisplayName != "acme" || doc.AllClients ||
+		doc.MaxIdentities != 10000 || doc.OIDC.MaxAge != 86400 || doc.OIDC.UserInfo {
+		t.Errorf("%+v, %+v", doc, doc.OIDC)
+	}
+}
+
+func TestFindingsOfAnIdentityProviderNameTheField(t *testing.T) {
+	for want, change := range map[string]func(*v1alpha1.IdentityProviderSpec){
+		"spec.allow:": func(s *v1alpha1.IdentityProviderSpec) { s.Allow = "upstream.(" },
+		"spec.claims[sub]:": func(s *v1alpha1.IdentityProviderSpec) {
+			s.Claims = map[string]v1alpha1.Expression{"sub": "upstream.sub"}
+		},
+		"spec.oidc.parameters[redirect_uri]": func(s *v1alpha1.IdentityProviderSpec) {
+			s.OIDC.Parameters = map[string]v1alpha1.ParameterValue{"redirect_uri": "x"}
+		},
+	} {
+		if _, findings := IdentityProvider(provider(change)); len(findings) != 1 || !strings.HasPrefix(findings.String(), want) {
+			t.Errorf("want %s, got %s", want, findings)
+		}
+	}
+}
+
+func TestAnExampleThatDoesNotComeOutSoIsAnError(t *testing.T) {
+	example := func(upstream, claims string) *v1alpha1.IdentityProvider {
+		return provider(func(s *v1alpha1.IdentityProviderSpec) {
+			s.Examples = []v1alpha1.MappingExample{{Name: "one", Upstream: runtime.RawExtension{Raw: []byte(upstream)}, Denied: claims == ""}}
+			if claims != "" {
+				s.Examples[0].Claims = &runtime.RawExtension{Raw: []byte(claims)}
+			}
+		})
+	}
+	for _, p := range []*v1alpha1.IdentityProvider{
+		example(`{"hd":"acme.example","name":"kim"}`, `{"preferred_username":"kim"}`), example(`{"hd":"evil.example"}`, ""),
+	} {
+		if err := MappingExamples(p); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := MappingExamples(example(`{"hd":"acme.example"}`, "")); err == nil || !strings.Contains(err.Error(), `example "one"`) {
+		t.Error(err)
+	}
+}
