@@ -134,7 +134,7 @@ func (p *program) usernameOf(userUID string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), usernameTimeout)
 	defer cancel()
 	known := users.Users{Registry: p.registry, Store: p.store.Store}
-	user, ok, err := known.ByUID(ctx, userUID)
+	user, ok, err := known.ByUID(ctx, storage.RecentReader(p.store), userUID, "")
 	if err != nil || !ok {
 		return ""
 	}

@@ -54,9 +54,9 @@ func preconditionsOf(g storage.Grant) preconditions {
 }
 
 // checkPreconditions returns the user as served now, or a *RefusedError if a precondition is not
-// met. Sessions and consents are read from the reader.
+// met. Users, sessions and consents are read from the reader.
 func (s *Service) checkPreconditions(ctx context.Context, from storage.Reader, client *registry.Client, p preconditions) (*registry.User, error) {
-	user, ok, err := s.findUser(ctx, p)
+	user, ok, err := s.findUser(ctx, from, p)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("looking a user up: %w", err)
@@ -99,11 +99,11 @@ func (s *Service) checkPreconditions(ctx context.Context, from storage.Reader, c
 	return user, nil
 }
 
-func (s *Service) findUser(ctx context.Context, p preconditions) (*registry.User, bool, error) {
+func (s *Service) findUser(ctx context.Context, from storage.Reader, p preconditions) (*registry.User, bool, error) {
 	if p.confirmed {
 		return s.Users.Confirm(ctx, p.userUID, p.userEpoch)
 	}
-	return s.Users.ByUID(ctx, p.userUID)
+	return s.Users.ByUID(ctx, from, p.userUID, p.userEpoch)
 }
 
 func (p preconditions) isRedirectURIRegistered(client *registry.Client) bool {

@@ -15,13 +15,15 @@ type CachedStore struct {
 
 	mu     sync.Mutex
 	frozen map[string]storage.Grant
+	// identities are frozen too, by subject.
+	identities map[string]storage.Identity
 }
 
-// UseCachedReads makes the Server's grants use the store, whose records are those of Memory, with
+// UseCachedReads makes the Server's grants and users use the store, whose records are those of Memory, with
 // cached reads.
 func (s *Server) UseCachedReads(store storage.Store) *CachedStore {
 	cached := &CachedStore{Store: store, source: s.Memory}
-	s.Grants.Store = cached
+	s.Grants.Store, s.Users.Store = cached, cached
 	return cached
 }
 
@@ -35,8 +37,20 @@ func (c *CachedStore) Freeze(grants ...storage.Grant) {
 	}
 }
 
+// FreezeIdentity makes cached reads of an identity return it as it is now.
+func (c *CachedStore) FreezeIdentity(i storage.Identity) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.identities = map[string]storage.Identity{i.Subject: i}
+}
+
 // CatchUp makes cached reads return the records again.
-func (c *CachedStore) CatchUp() { c.Freeze() }
+func (c *CachedStore) CatchUp() {
+	c.Freeze()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.identities = nil
+}
 
 // RecentReader returns the cached reads.
 func (c *CachedStore) RecentReader() storage.Reader { return cachedReader{c} }
@@ -61,6 +75,12 @@ func (r cachedReader) HasConsent(ctx context.Context, userUID, clientUID, consen
 
 // GetIdentity implements storage.Reader.
 func (r cachedReader) GetIdentity(ctx context.Context, subject string) (storage.Identity, error) {
+	r.store.mu.Lock()
+	i, frozen := r.store.identities[subject]
+	r.store.mu.Unlock()
+	if frozen {
+		return i, nil
+	}
 	return r.store.source.GetIdentity(ctx, subject)
 }
 

@@ -273,7 +273,7 @@ func (s *Sessions) find(
 	if session == nil || s.isForgettable(session) {
 		return nil, nil, nil, nil
 	}
-	user, ok, unknown := s.Users.ByUID(ctx, session.UserUID)
+	user, ok, unknown := s.Users.ByUID(ctx, s.Users.Store, session.UserUID, session.UserEpoch)
 	switch {
 	case unknown != nil:
 		unknown = fmt.Errorf("looking a user up: %w", unknown)

@@ -55,9 +55,9 @@ const (
 // A user whose allow was changed since is asked about at once.
 func (u *Users) Confirm(ctx context.Context, uid, epoch string) (*registry.User, bool, error) {
 	if !strings.HasPrefix(uid, oauth.IdentityPrefix) {
-		return u.ByUID(ctx, uid)
+		return u.ByUID(ctx, u.Store, uid, epoch)
 	}
-	i, err := u.findIdentity(ctx, uid)
+	i, err := u.findIdentity(ctx, u.Store, uid)
 	if err != nil || i == nil {
 		return nil, false, err
 	}

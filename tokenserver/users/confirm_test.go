@@ -166,7 +166,7 @@ func TestWhatADirectorySaysOfAUserIsRecorded(t *testing.T) {
 	if err != nil || !ok || found.Epoch != user.Epoch || found.Groups()[0] != "dev" {
 		t.Errorf("the user is %+v (%v)", found, err)
 	}
-	if found, _, _ = w.Users.ByUID(t.Context(), user.UID); found == nil || found.Groups()[0] != "dev" || w.Store.Writes() != 2 {
+	if found, _, _ = w.Users.ByUID(t.Context(), storage.RecentReader(w.Users.Store), user.UID, user.Epoch); found == nil || found.Groups()[0] != "dev" || w.Store.Writes() != 2 {
 		t.Errorf("the record says %+v, after %d writes", found, w.Store.Writes())
 	}
 }
@@ -207,7 +207,7 @@ func TestAnAnswerFromBeforeASignInChangesNothing(t *testing.T) {
 	if !w.isConfirmed(user) {
 		t.Error("the user is gone, who has signed in since")
 	}
-	if found, _, _ := w.Users.ByUID(t.Context(), user.UID); found == nil || found.Groups()[0] != "dev" {
+	if found, _, _ := w.Users.ByUID(t.Context(), storage.RecentReader(w.Users.Store), user.UID, user.Epoch); found == nil || found.Groups()[0] != "dev" {
 		t.Errorf("the user is %+v", found)
 	}
 }

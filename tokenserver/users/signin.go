@@ -118,7 +118,7 @@ func (u *Users) mapClaims(ctx context.Context, p *registry.IdentityProvider, sub
 func (u *Users) record(ctx context.Context, p *registry.IdentityProvider, found storage.Identity) (storage.Identity, error) {
 	counted := false
 	for range maxTries {
-		known, err := u.Store.GetIdentity(ctx, found.Subject)
+		known, err := u.readKnown(ctx, found.Subject)
 		switch {
 		case errors.Is(err, storage.ErrNotFound):
 			if !counted {
@@ -144,6 +144,16 @@ func (u *Users) record(ctx context.Context, p *registry.IdentityProvider, found 
 		}
 	}
 	return storage.Identity{}, fmt.Errorf("recording the sign-in of a user: %w", storage.ErrConflict)
+}
+
+// readKnown reads a record to compare a sign-in with. If the store is away a recent one will do: with
+// nothing to write the user signs in all the same.
+func (u *Users) readKnown(ctx context.Context, subject string) (storage.Identity, error) {
+	known, err := u.Store.GetIdentity(ctx, subject)
+	if recent := storage.RecentReader(u.Store); errors.Is(err, storage.ErrUnavailable) && recent != storage.Reader(u.Store) {
+		return recent.GetIdentity(ctx, subject)
+	}
+	return known, err
 }
 
 // update brings the record of a user who is known up to date. While the store is away, a user of whom

@@ -86,7 +86,7 @@ func (w server) mustSignIn(subject string, upstream map[string]any) *registry.Us
 // isServed reports whether a user is served who was issued something when the epoch was this.
 func (w server) isServed(user *registry.User) bool {
 	w.T.Helper()
-	found, ok, err := w.Users.ByUID(w.T.Context(), user.UID)
+	found, ok, err := w.Users.ByUID(w.T.Context(), storage.RecentReader(w.Users.Store), user.UID, user.Epoch)
 	if err != nil {
 		w.T.Fatal(err)
 	}
@@ -298,7 +298,7 @@ func TestWhileTheStoreTakesNoWritesKnownUsersOfWhomNothingIsNewSignIn(t *testing
 		t.Errorf("a new user: %v, want ErrUnavailable", err)
 	}
 	w.Store.Fail("GetIdentity", storagetest.Unavailable)
-	if _, _, err := w.Users.ByUID(t.Context(), "~x"); !errors.Is(err, storage.ErrUnavailable) {
+	if _, _, err := w.Users.ByUID(t.Context(), storage.RecentReader(w.Users.Store), "~x", ""); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("a user who cannot be read: %v, want ErrUnavailable", err)
 	}
 }
@@ -353,7 +353,7 @@ func TestWhileAProviderIsNotAcceptedNothingIsKnownOfItsUsers(t *testing.T) {
 	w := newServer(t, acme())
 	user := w.mustSignIn("1", employee())
 	w.serve(documents.IdentityProvider{UID: "acme-uid", Name: "acme", DisplayName: "Acme", NotAccepted: true})
-	if _, _, err := w.Users.ByUID(t.Context(), user.UID); !errors.Is(err, registry.ErrNotServing) {
+	if _, _, err := w.Users.ByUID(t.Context(), storage.RecentReader(w.Users.Store), user.UID, user.Epoch); !errors.Is(err, registry.ErrNotServing) {
 		t.Errorf("the look-up: %v, want ErrNotServing", err)
 	}
 	if _, err := w.signIn("1", employee()); !errors.Is(err, registry.ErrNotServing) {

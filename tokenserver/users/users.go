@@ -34,7 +34,7 @@ import (
 // Directories are required.
 type Users struct {
 	Registry *registry.Registry
-	Store    storage.IdentityStore
+	Store    storage.Store
 	Keys     *keys.Set
 	Now      func() time.Time
 	Log      *slog.Logger
@@ -48,13 +48,19 @@ type Users struct {
 }
 
 // ByUID returns the user with a UID; false if there is none, or none that is served now. After an
-// error that is not known, and what rests on the user has not ended.
-func (u *Users) ByUID(ctx context.Context, uid string) (*registry.User, bool, error) {
+// error that is not known, and what rests on the user has not ended. The record of a user from elsewhere
+// is read from the reader. The epoch is the one that the caller has, empty if any will do: that the user
+// is not served, or has another epoch, is only said after asking the Store, since another replica may
+// have just recorded a sign-in.
+func (u *Users) ByUID(ctx context.Context, from storage.Reader, uid, epoch string) (*registry.User, bool, error) {
 	if !strings.HasPrefix(uid, oauth.IdentityPrefix) {
 		user, ok := u.Registry.UserByUID(uid)
 		return user, ok, nil
 	}
-	i, err := u.findIdentity(ctx, uid)
+	i, err := u.findIdentity(ctx, from, uid)
+	if isExpected := i != nil && i.hasPassed() && (epoch == "" || epoch == i.epoch()); err == nil && !isExpected && from != storage.Reader(u.Store) {
+		i, err = u.findIdentity(ctx, u.Store, uid)
+	}
 	if i == nil || !i.hasPassed() {
 		return nil, false, err
 	}
@@ -69,11 +75,11 @@ type identity struct {
 
 // findIdentity returns the identity with a subject; nil if there is none, or if the owner of the server
 // has suspended it or its provider, or the provider is gone.
-func (u *Users) findIdentity(ctx context.Context, subject string) (*identity, error) {
+func (u *Users) findIdentity(ctx context.Context, from storage.Reader, subject string) (*identity, error) {
 	if spec, ok := u.Registry.Identity(subject); ok && spec.Suspended {
 		return nil, nil
 	}
-	record, err := u.Store.GetIdentity(ctx, subject)
+	record, err := from.GetIdentity(ctx, subject)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return nil, nil
