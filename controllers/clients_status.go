@@ -89,10 +89,7 @@ func (r *clientReconciler) fillStatus(s *clientPass) {
 	} else {
 		status.Credentials = nil
 	}
-	status.NextRotation = nil
-	if !s.nextRotation.IsZero() {
-		status.NextRotation = unixTime(s.nextRotation.Unix())
-	}
+	status.NextRotation = s.newNextRotation(status.NextRotation, r.now())
 	status.Authentication = newAuthenticationStatus(s.client, s.document.PreviousAuth, r.now())
 	if status.LegacyUntil = unixTime(s.decision.LegacyUntil); !s.accepted.isTrue() {
 		status.LegacyUntil = nil
@@ -101,6 +98,18 @@ func (r *clientReconciler) fillStatus(s *clientPass) {
 	if target := compile.SecretTarget(s.client); target != nil && s.credentials.isTrue() {
 		status.SecretName = target.Name
 	}
+}
+
+// newNextRotation returns status.nextRotation. A rotation that was due and cannot be made, of which
+// CredentialsReady says why, stays overdue until it can, although its next time may be days away.
+func (s *clientPass) newNextRotation(known *metav1.Time, now time.Time) *metav1.Time {
+	switch {
+	case s.nextRotation.IsZero():
+		return nil
+	case known != nil && !known.After(now) && !s.credentials.isTrue():
+		return known
+	}
+	return unixTime(s.nextRotation.Unix())
 }
 
 // scopesCondition says which scopes are left out.

@@ -28,6 +28,7 @@ type objectMetrics struct {
 	authMethods, oldestAuthMethod    *prometheus.Desc
 	replicas                         *prometheus.Desc
 	credentials, oldestCredential    *prometheus.Desc
+	nextRotation                     *prometheus.Desc
 	oldestKey                        *prometheus.Desc
 }
 
@@ -57,6 +58,8 @@ func newObjectMetrics(op *operator) *objectMetrics {
 		credentials: describe("oauthclient_credentials", "Credentials of OAuthClients, by state.", "state"),
 		oldestCredential: describe("oldest_oauthclient_credential_timestamp_seconds",
 			"When the oldest credential of an OAuthClient began to be valid, by state.", "state"),
+		nextRotation: describe("next_oauthclient_rotation_timestamp_seconds",
+			"When the secret of an OAuthClient with a rotation interval is to be replaced next. A time in the past is overdue."),
 		oldestKey: describe("oldest_key_timestamp_seconds",
 			"When the key of an AuthorizationServer that has been in its phase for longest entered it. XC20P keys seal, the others sign.",
 			"algorithm", "phase"),
@@ -66,7 +69,7 @@ func newObjectMetrics(op *operator) *objectMetrics {
 // Describe implements prometheus.Collector.
 func (m *objectMetrics) Describe(out chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		m.objects, m.conditions, m.transitions, m.legacy, m.legacyEnd, m.authMethods, m.oldestAuthMethod, m.replicas, m.credentials, m.oldestCredential, m.oldestKey,
+		m.objects, m.conditions, m.transitions, m.legacy, m.legacyEnd, m.authMethods, m.oldestAuthMethod, m.replicas, m.credentials, m.oldestCredential, m.nextRotation, m.oldestKey,
 	} {
 		out <- desc
 	}
@@ -141,10 +144,13 @@ func (m *objectMetrics) collectConditions(out chan<- prometheus.Metric, kind str
 
 func (m *objectMetrics) collectClients(out chan<- prometheus.Metric, clients []v1alpha1.OAuthClient) {
 	byGrant := map[string]int{string(v1alpha1.GrantTypeImplicit): 0, string(v1alpha1.GrantTypePassword): 0}
-	credentials := oldest[string]{}
+	credentials, rotations := oldest[string]{}, oldest[struct{}]{}
 	for i := range clients {
 		for _, grant := range compile.LegacyGrants(&clients[i]) {
 			byGrant[grant]++
+		}
+		if next := clients[i].Status.NextRotation; next != nil {
+			rotations.add(struct{}{}, next.Time)
 		}
 		for _, c := range clients[i].Status.Credentials {
 			var created time.Time
@@ -157,6 +163,7 @@ func (m *objectMetrics) collectClients(out chan<- prometheus.Metric, clients []v
 	for grant, n := range byGrant {
 		out <- prometheus.MustNewConstMetric(m.legacy, prometheus.GaugeValue, float64(n), grant)
 	}
+	rotations.write(out, nil, m.nextRotation, func(struct{}) []string { return nil })
 	credentials.write(out, m.credentials, m.oldestCredential, func(state string) []string { return []string{state} })
 }
 

@@ -78,10 +78,10 @@ func TestMetricsCountConditionsAndSayWhichIsTheOldest(t *testing.T) {
 func TestMetricsSayHowOldCredentialsAndKeysAre(t *testing.T) {
 	old, recent := metav1.NewTime(longAgo), metav1.NewTime(longAgo.Add(time.Hour))
 	clients := []v1alpha1.OAuthClient{
-		{Status: v1alpha1.OAuthClientStatus{Credentials: []v1alpha1.CredentialStatus{
+		{Status: v1alpha1.OAuthClientStatus{NextRotation: &recent, Credentials: []v1alpha1.CredentialStatus{
 			{ID: "a", State: "Active", NotBefore: &recent}, {ID: "b", State: "Retiring", NotBefore: &old},
 		}}},
-		{Status: v1alpha1.OAuthClientStatus{Credentials: []v1alpha1.CredentialStatus{
+		{Status: v1alpha1.OAuthClientStatus{NextRotation: &old, Credentials: []v1alpha1.CredentialStatus{
 			{ID: "c", State: "Active", NotBefore: &old}, {ID: "d", State: "Active"},
 		}}},
 	}
@@ -97,7 +97,8 @@ func TestMetricsSayHowOldCredentialsAndKeysAre(t *testing.T) {
 	at := float64(longAgo.Unix())
 	want := map[string]float64{
 		"legacy_grant_clients grant_type=implicit": 0, "legacy_grant_clients grant_type=password": 0,
-		"oauthclient_credentials state=Active": 3, "oldest_oauthclient_credential_timestamp_seconds state=Active": at,
+		"next_oauthclient_rotation_timestamp_seconds": at,
+		"oauthclient_credentials state=Active":        3, "oldest_oauthclient_credential_timestamp_seconds state=Active": at,
 		"oauthclient_credentials state=Retiring": 1, "oldest_oauthclient_credential_timestamp_seconds state=Retiring": at,
 		"oldest_key_timestamp_seconds algorithm=ES256 phase=Active":   at,
 		"oldest_key_timestamp_seconds algorithm=XC20P phase=Retiring": at + 3600,
@@ -145,9 +146,13 @@ func TestMetricsCountTheReplicasThatLive(t *testing.T) {
 
 func TestEveryMetricOfTheManagerIsDocumented(t *testing.T) {
 	env := newEnv(t, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedClients[0].LegacyUntil = inSeconds(3600) })
-	env.readyClient(func(c *v1alpha1.OAuthClient) { c.Spec.GrantTypes = []v1alpha1.GrantType{"password"} })
+	env.readyClient(func(c *v1alpha1.OAuthClient) {
+		c.Spec.GrantTypes = []v1alpha1.GrantType{"password"}
+		c.Spec.Secret = &v1alpha1.ClientSecret{Source: v1alpha1.SecretGenerate, Rotation: &v1alpha1.SecretRotation{Interval: &metav1.Duration{Duration: 720 * time.Hour}}}
+	})
 	eventually.True(t, "the cache has the client", func() bool {
-		return gauge(t, "oauth_operator_legacy_grant_until_timestamp_seconds", map[string]string{"grant_type": "password"}) > 0
+		return gauge(t, "oauth_operator_next_oauthclient_rotation_timestamp_seconds", nil) > 0 &&
+			gauge(t, "oauth_operator_legacy_grant_until_timestamp_seconds", map[string]string{"grant_type": "password"}) > 0
 	})
 	families, err := metrics.Registry.(prometheus.Gatherer).Gather()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 
@@ -279,3 +280,27 @@ func TestAFromSecretValueThatRetiresIsActiveAgainHoweverQuicklyItReturns(t *test
 }
 
 func retireAfter(c documents.Credential) time.Time { return time.Unix(c.RetireAfter, 0) }
+
+func TestARotationThatCannotBeMadeStaysOverdueInTheStatus(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	past, next := metav1.NewTime(now.Add(-time.Hour)), now.Add(72*time.Hour)
+	for name, test := range map[string]struct {
+		known       *metav1.Time
+		computed    time.Time
+		credentials condition
+		want        int64
+	}{
+		"it was made":               {&past, next, secretReady("web-oauth"), next.Unix()},
+		"another owns the Secret":   {&past, next, taken, past.Unix()},
+		"and it is not due yet":     {&metav1.Time{Time: now.Add(time.Minute)}, next, taken, next.Unix()},
+		"the interval was removed":  {&past, time.Time{}, taken, 0},
+		"there was none before":     {nil, next, taken, next.Unix()},
+		"nothing is known about it": {&past, next, condition{}, past.Unix()},
+	} {
+		s := &clientPass{nextRotation: test.computed, credentials: test.credentials}
+		got := s.newNextRotation(test.known, now)
+		if (got == nil) != (test.want == 0) || got != nil && got.Unix() != test.want {
+			t.Errorf("%s: %v, want %d", name, got, test.want)
+		}
+	}
+}

@@ -60,8 +60,9 @@ type AuthorizationServerSpec struct {
 	// does so when it comes. Nothing is deleted: a lower time makes what has not expired good
 	// again. Default: nothing is void.
 	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
-	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="tokensNotBefore must be a time since 1970 in UTC, such as 2026-11-01T00:00:00Z"
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$') && timestamp(self) >= timestamp('1970-01-01T00:00:00Z')`,message="tokensNotBefore must be a time since 1970 in UTC, such as 2026-11-01T00:00:00Z"
 	// +optional
 	TokensNotBefore *metav1.Time `json:"tokensNotBefore,omitempty"`
 
@@ -187,8 +188,9 @@ type ClientRule struct {
 	// accepts: from then on requests with them are refused, and refreshes of what began with a
 	// password, while the other grant types of the clients go on. Default: never.
 	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
-	// +kubebuilder:validation:XValidation:rule=`self > timestamp('1970-01-01T00:00:00Z')`,message="legacyUntil must be a time after 1970-01-01T00:00:00Z in UTC, such as 2026-11-01T00:00:00Z"
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$') && timestamp(self) > timestamp('1970-01-01T00:00:00Z')`,message="legacyUntil must be a time after 1970-01-01T00:00:00Z in UTC, such as 2026-11-01T00:00:00Z"
 	// +optional
 	LegacyUntil *metav1.Time `json:"legacyUntil,omitempty"`
 

@@ -127,6 +127,44 @@ func TestAnIDTokenOfARevokedKeyIsNoHint(t *testing.T) {
 	}
 }
 
+// After a leak a voided ID token may be in other hands: it is no proof of the user's, who is asked.
+func TestAnIDTokenThatTokensNotBeforeVoidsSignsNobodyOutByItself(t *testing.T) {
+	for name, void := range map[string]func(w *interactiontest.Server, at int64){
+		"of the client": func(w *interactiontest.Server, at int64) {
+			c := w.Client("web")
+			c.TokensNotBefore = at
+			w.Apply(c)
+		},
+		"of the user": func(w *interactiontest.Server, at int64) {
+			u := w.User("alice")
+			u.TokensNotBefore = at
+			w.Apply(u)
+		},
+		"of the server": func(w *interactiontest.Server, at int64) {
+			w.ChangeDocument(func(s *documents.Server) { s.TokensNotBefore = at })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := interactiontest.New(t)
+			b := newSignedInBrowser(t, w)
+			token := idToken(t, w, nil)
+			void(w, w.Now().Unix())
+			page := b.Get(logoutURL(w, "id_token_hint", token))
+			if !page.IsLogout() {
+				t.Fatalf("with the token: %d %s", page.StatusCode, page.Body)
+			}
+			wantSignedOut(t, "after the yes", b.ConfirmLogout(page))
+		})
+	}
+	w := interactiontest.New(t)
+	b := newSignedInBrowser(t, w)
+	token := idToken(t, w, nil)
+	c := w.Client("web")
+	c.TokensNotBefore = w.Now().Unix() - 1
+	w.Apply(c)
+	wantSignedOut(t, "a token of later", b.Get(logoutURL(w, "id_token_hint", token)))
+}
+
 func TestAnIDTokenOfOneClientAndTheIDOfAnotherAreAnError(t *testing.T) {
 	w := interactiontest.New(t)
 	b := newSignedInBrowser(t, w)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -42,8 +43,7 @@ func objects(change func(*Objects)) Objects {
 }
 
 func (o *Objects) setCondition(conditionType string, status metav1.ConditionStatus, reason, message string) {
-	list := slices.DeleteFunc(o.Client.Status.Conditions, func(c metav1.Condition) bool { return c.Type == conditionType })
-	o.Client.Status.Conditions = append(list, metav1.Condition{Type: conditionType, Status: status, Reason: reason, Message: message, ObservedGeneration: 1})
+	meta.SetStatusCondition(&o.Client.Status.Conditions, metav1.Condition{Type: conditionType, Status: status, Reason: reason, Message: message, ObservedGeneration: 1})
 }
 
 func fields(reasons []Reason) (list []string) {
