@@ -36,7 +36,7 @@ ARCHITECTURES ?= amd64 arm64
 # For which the plugin of kubectl is built.
 PLATFORMS ?= linux_amd64 linux_arm64 darwin_amd64 darwin_arm64 windows_amd64 windows_arm64
 LDFLAGS := -s -w -X github.com/oauth-operator/oauth-operator/version.version=$(VERSION) -X github.com/oauth-operator/oauth-operator/version.commit=$(COMMIT)
-MODULES := . hack/certmanager hack/cluster hack/controlplane hack/gitops hack/image hack/release hack/tools/controller-gen hack/tools/golangci-lint hack/tools/govulncheck hack/tools/oauth2-proxy hack/tools/prometheus
+MODULES := . hack/certmanager hack/cluster hack/controlplane hack/gitops hack/image hack/release hack/tools/controller-gen hack/tools/golangci-lint hack/tools/govulncheck hack/tools/oauth2-proxy hack/tools/openid-provider hack/tools/prometheus
 
 CHART := charts/oauth-operator
 # Concatenates manifests.

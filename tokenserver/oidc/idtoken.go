@@ -43,8 +43,10 @@ func (p *Provider) checkIDToken(signed jwks.JWS, accessToken string, pending Pen
 		return nil, invalid("the ID token is for another client")
 	case pending.Nonce == "" || subtle.ConstantTimeCompare([]byte(nonce), []byte(pending.Nonce)) != 1:
 		return nil, invalid("the ID token is for another departure: its nonce is not ours")
-	case !hasExpiry || !now.Before(expiry.Add(skew)):
-		return nil, invalid("the ID token has expired, or does not say when it does")
+	case !hasExpiry:
+		return nil, invalid("the ID token does not say when it expires")
+	case !now.Before(expiry.Add(skew)):
+		return nil, invalid("the ID token has expired: compare the clocks of the provider and of this server")
 	case !hasIssuedAt || now.Sub(issuedAt).Abs() > maxIssueAge:
 		return nil, invalid("the ID token was not issued within the last 10 minutes: compare the clocks of the provider and of this server")
 	}
