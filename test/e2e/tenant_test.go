@@ -52,7 +52,7 @@ func TestATenantWithTheRoleEditReadsNothingOfTheServersNamespace(t *testing.T) {
 		t.Errorf("in the server's namespace the tenant may\n%s", strings.Join(rights, "\n"))
 	}
 	for _, resource := range []string{
-		"secrets", "configmaps", "pods", "authorizationservers", "oauthusers", "oauthgrants", "oauthconsents",
+		"secrets", "configmaps", "pods", "authorizationservers", "oauthusers", "identityproviders", "oauthidentities", "oauthgrants", "oauthconsents",
 		"entries.internal.oauth-operator.dev", "replicas.internal.oauth-operator.dev", "marks.internal.oauth-operator.dev", "usages.internal.oauth-operator.dev",
 	} {
 		isForbidden(t, account, "get", resource, "-n", serverNamespace)
