@@ -101,28 +101,49 @@ func fields(schema apiextensionsv1.JSONSchemaProps, path string) map[string]apie
 
 func TestTheExamplesOfThePagesAreAdmitted(t *testing.T) {
 	for kind := range definitions(t) {
-		namespace := newNamespace(t)
-		examples := 0
-		for rest := page(t, kind); ; examples++ {
-			_, after, found := strings.Cut(rest, "```yaml\n")
-			if !found {
-				break
-			}
-			var example string
-			example, rest, _ = strings.Cut(after, "```")
-			objects, err := controlplane.Decode([]byte(example))
-			if err != nil {
-				t.Fatalf("%s.md: %v", kind, err)
-			}
-			for _, o := range objects {
-				o.SetNamespace(namespace)
-				if err := admin.Create(t.Context(), o); err != nil {
-					t.Errorf("%s.md: %v", kind, err)
-				}
-			}
-		}
-		if examples == 0 {
+		if createExamples(t, kind+".md", page(t, kind)) == 0 {
 			t.Errorf("%s.md has no example", kind)
+		}
+	}
+}
+
+func TestTheRecipesForIdentityProvidersAreAdmitted(t *testing.T) {
+	recipes, err := filepath.Glob(filepath.Join(docsDir, "identity-providers", "*.md"))
+	if err != nil || len(recipes) < 6 {
+		t.Fatalf("found the recipes %v: %v", recipes, err)
+	}
+	for _, recipe := range recipes {
+		content, err := os.ReadFile(recipe)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name := filepath.Base(recipe); name != "README.md" && createExamples(t, name, string(content)) != 1 {
+			t.Errorf("%s has not one example", name)
+		}
+	}
+}
+
+// createExamples creates the objects of the examples in a page, in a namespace for the page, and
+// returns how many examples there are.
+func createExamples(t *testing.T, name, rest string) (examples int) {
+	t.Helper()
+	namespace := newNamespace(t)
+	for ; ; examples++ {
+		_, after, found := strings.Cut(rest, "```yaml\n")
+		if !found {
+			return examples
+		}
+		var example string
+		example, rest, _ = strings.Cut(after, "```")
+		objects, err := controlplane.Decode([]byte(example))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, o := range objects {
+			o.SetNamespace(namespace)
+			if err := admin.Create(t.Context(), o); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 	}
 }
