@@ -225,3 +225,25 @@ func TestEachEndpointRefusesTheMethodsThatItsRouteDoesNotAllow(t *testing.T) {
 		}
 	}
 }
+
+func TestEachIdentityProviderHasACallbackOfItsOwnAndNoOtherPathIsOne(t *testing.T) {
+	for _, issuer := range []string{"https://auth.example.com", "https://auth.example.com/t1"} {
+		base := strings.TrimPrefix(issuer, "https://auth.example.com")
+		r := newKeyedRouter(t, issuer)
+		for path, want := range map[string]int{
+			base + "/callback/acme":                http.StatusBadRequest, // a page: there is no such departure
+			base + "/callback/":                    http.StatusNotFound,
+			base + "/callback":                     http.StatusNotFound,
+			base + "/callback/acme/":               http.StatusNotFound,
+			base + "/callback/a/b":                 http.StatusNotFound,
+			"/elsewhere" + base + "/callback/acme": http.StatusNotFound,
+		} {
+			if answer := requestFromScript(r, http.MethodGet, path); answer.Code != want {
+				t.Errorf("%s: %s answers %d, want %d", issuer, path, answer.Code, want)
+			}
+		}
+		if answer := requestFromScript(r, http.MethodPost, base+"/callback/acme"); answer.Code != http.StatusMethodNotAllowed || answer.Header().Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%s: POST answers %d", issuer, answer.Code)
+		}
+	}
+}
