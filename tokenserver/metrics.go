@@ -9,6 +9,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/clientauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keysource"
+	"github.com/oauth-operator/oauth-operator/tokenserver/ldap"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
@@ -21,6 +22,7 @@ type endpointMetrics struct {
 	clients  *clientauth.Metrics
 	sources  *keysource.Metrics
 	callback *callback.Metrics
+	ldap     *ldap.Metrics
 	users    *users.Metrics
 }
 
@@ -43,6 +45,9 @@ func newEndpointMetrics(registerer prometheus.Registerer, reg *registry.Registry
 	}
 	if m.callback, err = callback.NewMetrics(registerer, reg); err != nil {
 		return m, fmt.Errorf("registering the metrics of identity providers: %w", err)
+	}
+	if m.ldap, err = ldap.NewMetrics(registerer, reg); err != nil {
+		return m, fmt.Errorf("registering the metrics of directories: %w", err)
 	}
 	return m, nil
 }

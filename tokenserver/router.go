@@ -9,6 +9,7 @@
 //	router.go    Server: the endpoints over a registry, keys and a store
 //	routes.go    the table of endpoints
 //	keysets.go   the key sets of clients
+//	upstreams.go the identity providers
 //
 // Data flows one way: package cluster fills registry and keys from the documents in the cluster; the
 // endpoints (authorize, login, callback, consent, logout, token, introspect, revoke, userinfo, metadata) read
@@ -16,7 +17,7 @@
 //
 //	oauth, web, pages     the words of the protocol, errors and responses, HTML
 //	clientauth            which client sent a request
-//	oidc                  the sign-in at an OpenID provider
+//	oidc, ldap            the sign-in at an OpenID provider, and at a directory
 //	jwks                  the public keys of others
 //	fetch, keysource      getting such keys from URLs, and keeping them
 //	interaction, session  the flows and the sessions of browsers
@@ -52,6 +53,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/introspect"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keysource"
+	"github.com/oauth-operator/oauth-operator/tokenserver/ldap"
 	"github.com/oauth-operator/oauth-operator/tokenserver/login"
 	"github.com/oauth-operator/oauth-operator/tokenserver/logout"
 	"github.com/oauth-operator/oauth-operator/tokenserver/metadata"
@@ -72,7 +74,7 @@ import (
 )
 
 // Server has what the endpoints work with. All fields but StoreID, HashMemory, Cluster, Upstream,
-// OnProblem and Tracer are required.
+// Replicas, OnProblem and Tracer are required.
 type Server struct {
 	Registry *registry.Registry
 	Keys     *keys.Set
@@ -87,8 +89,10 @@ type Server struct {
 	Cluster workload.Cluster
 	// Upstream returns a credential for identity providers by the name of its file. Nil: there is none.
 	Upstream func(name string) (string, bool)
-	// OnProblem, if set, is called when the result of workload.Verifier.Problem or oidc.Providers.Problems
-	// has changed.
+	// Replicas returns how many replicas are live. Nil: this is the only one.
+	Replicas func() int
+	// OnProblem, if set, is called when the result of workload.Verifier.Problem, oidc.Providers.Problems
+	// or ldap.Directories.Problems has changed.
 	OnProblem func()
 	// Used is called for each credential that authenticated a client.
 	Used    func(registry.CredentialUse)
@@ -118,6 +122,8 @@ type router struct {
 	workloads  *workload.Verifier
 	providers  *oidc.Providers
 
+	directories *ldap.Directories
+
 	current atomic.Pointer[handlers]
 }
 
@@ -136,6 +142,8 @@ type Endpoints struct {
 	Workloads  *workload.Verifier
 	KeySources *keysource.Sources
 	Providers  *oidc.Providers
+
+	Directories *ldap.Directories
 }
 
 // Endpoints returns the endpoints. Until the registry has a server document, each request is
@@ -145,7 +153,7 @@ func (s *Server) Endpoints() (Endpoints, error) {
 	if err != nil {
 		return Endpoints{}, err
 	}
-	return Endpoints{r, r.workloads, r.keySources, r.providers}, nil
+	return Endpoints{r, r.workloads, r.keySources, r.providers, r.directories}, nil
 }
 
 func (s *Server) newRouter() (*router, error) {
@@ -159,10 +167,7 @@ func (s *Server) newRouter() (*router, error) {
 	}
 	s.Store.OnEnd(grants.ReportEnd)
 	s.Store.SetNotBefore(s.Registry.NotBefore)
-	s.Store.SetIdentitySpecs(func(subject string) bool {
-		_, ok := s.Registry.Identity(subject)
-		return ok
-	})
+	s.Store.SetIdentitySpecs(s.hasIdentitySpec)
 	minter := &mint.Minter{Keys: s.Keys, Registry: s.Registry, Now: s.Now}
 	flows := &interaction.Flows{Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: s.Random}
 	consents := &interaction.Consents{Store: s.Store, Now: s.Now}
@@ -184,6 +189,8 @@ func (s *Server) newRouter() (*router, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating the throttle: %w", err)
 	}
+	directories := s.newDirectories(fetcher, guesses, metrics.ldap)
+	known.Directories = directories
 	devices := &throttle.Devices{Keys: s.Keys, Now: s.Now, Random: s.Random}
 
 	return &router{
@@ -193,7 +200,8 @@ func (s *Server) newRouter() (*router, error) {
 			Registry: s.Registry, Keys: s.Keys, Flows: flows, Sessions: sessions, Consents: consents, Grants: grants, Minter: minter, Now: s.Now,
 		},
 		login: &login.Handler{
-			Registry: s.Registry, Flows: flows, Sessions: sessions, Passwords: passwords, Throttle: guesses, Devices: devices, Providers: providers, Log: s.Log,
+			Registry: s.Registry, Flows: flows, Sessions: sessions, Passwords: passwords, Throttle: guesses, Devices: devices, Providers: providers,
+			Directories: directories, Users: known, Log: s.Log,
 		},
 		callback: &callback.Handler{
 			Registry: s.Registry, Flows: flows, Sessions: sessions, Users: known, Providers: providers, Log: s.Log, Metrics: metrics.callback,
@@ -207,7 +215,7 @@ func (s *Server) newRouter() (*router, error) {
 		userinfo:   &userinfo.Handler{Grants: grants, Registry: s.Registry},
 
 		metadata:  &metadata.Handler{Registry: s.Registry, Keys: s.Keys, Now: s.Now},
-		workloads: workloads, keySources: sources, providers: providers,
+		workloads: workloads, keySources: sources, providers: providers, directories: directories,
 	}, nil
 }
 
@@ -220,14 +228,6 @@ func (s *Server) newVerifier() (*password.Verifier, error) {
 		}
 	}
 	return verifier, nil
-}
-
-func (s *Server) newProviders(client *fetch.Client, sources *keysource.Sources) *oidc.Providers {
-	secret := s.Upstream
-	if secret == nil {
-		secret = func(string) (string, bool) { return "", false }
-	}
-	return &oidc.Providers{Client: client, Sources: sources, Secret: secret, Now: s.Now, Random: s.Random, OnChange: s.OnProblem}
 }
 
 // tracing returns nil if there are no traces.

@@ -110,7 +110,7 @@ func Run(ctx context.Context, o Options) error {
 	defer stop()
 	o.Log.Info("starting", "memoryLimit", memory, "passwordHashMemory", hashMemory(memory))
 	var tasks sync.WaitGroup
-	for _, run := range []func(context.Context){p.serve, p.status.Run, p.cluster.Run, p.endpoints.Workloads.Run, p.endpoints.Providers.Run, p.keepKeySets, p.store.run, p.watchFiles, p.sweep} {
+	for _, run := range []func(context.Context){p.serve, p.status.Run, p.cluster.Run, p.endpoints.Workloads.Run, p.endpoints.Providers.Run, p.endpoints.Directories.Run, p.keepKeySets, p.store.run, p.watchFiles, p.sweep} {
 		tasks.Go(func() { run(running) })
 	}
 	<-ctx.Done()
@@ -157,7 +157,7 @@ func newProgram(o Options, hashMemory int64) (*program, error) {
 	}
 	server := &Server{
 		Registry: p.registry, Keys: p.keys, Store: p.store.Store, StoreID: p.store.id, Used: p.cluster.RecordUse, HashMemory: hashMemory,
-		Cluster: p.cluster.ServiceAccounts(), Upstream: p.upstreams.Lookup, OnProblem: p.cluster.WriteReplicaSoon,
+		Cluster: p.cluster.ServiceAccounts(), Upstream: p.upstreams.Lookup, Replicas: p.cluster.LiveReplicas, OnProblem: p.cluster.WriteReplicaSoon,
 		Now: o.Now, Random: o.Random, Log: o.Log, Metrics: metrics, Tracer: o.Tracer,
 	}
 	if p.endpoints, err = server.Endpoints(); err != nil {

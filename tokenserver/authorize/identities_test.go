@@ -140,7 +140,7 @@ func TestBeforeACodeIsIssuedTheDirectoryOfTheUserIsAskedAgain(t *testing.T) {
 	w.Advance(5 * time.Minute)
 	d.Set(users.Answer{}, errors.New("connection refused"))
 	wantClientError(t, b.Get(w.WebRequest("prompt", "none")), "temporarily_unavailable")
-	if page := b.Get(w.WebRequest()); !page.IsLogin() {
+	if page := b.Get(w.WebRequest()); !page.IsChooser() {
 		t.Errorf("while the directory is away: %v, want the login page", page.Values())
 	}
 	d.Set(users.Answer{}, nil)

@@ -4,6 +4,7 @@
 //	cluster.go          Cluster, which puts the parts together
 //	entries.go          applies Entries to the registry and the keys
 //	replica.go          writes the Replica
+//	live.go             counts the Replicas
 //	usage.go            records when credentials were last used, and writes the Usage
 //	serviceaccounts.go  asks about the tokens of ServiceAccounts
 //	metrics.go          how much is served, and how old it is
@@ -68,6 +69,7 @@ type Cluster struct {
 	// lastConfirmed is when the cluster last confirmed what is served, in nanoseconds since 1970; 0
 	// if never.
 	lastConfirmed atomic.Int64
+	liveReplicas  atomic.Int64 // 0 if not known
 }
 
 // New returns a Cluster. It sends no request before Run.
@@ -105,6 +107,7 @@ func (c *Cluster) Run(ctx context.Context) {
 	running.Go(func() { c.newReflector().RunWithContext(ctx) })
 	running.Go(func() { c.keepReplica(ctx) })
 	running.Go(func() { c.keepUsage(ctx) })
+	running.Go(func() { c.keepLiveReplicas(ctx) })
 	running.Wait()
 }
 

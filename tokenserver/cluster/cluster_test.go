@@ -139,6 +139,7 @@ func TestTheClusterIsServedAsItChanges(t *testing.T) {
 	t.Run("uses of credentials are written once an hour", testUsage)
 	t.Run("a process that was killed is said not to have told all", testKilled)
 	t.Run("identity providers that are away are named until they are back", testProviderProblems)
+	t.Run("the replicas are counted for a directory", testLiveReplicas)
 	t.Run("many changes cause few writes", testDebounce)
 	t.Run("an orderly end takes the Replica away", testLeave)
 	t.Run("an outage is survived", testOutage) // last: it restarts the API server
@@ -488,4 +489,21 @@ func TestAReplicaBelongsToItsPod(t *testing.T) {
 		return r != nil && len(r.OwnerReferences) == 1 && r.OwnerReferences[0].Kind == "Pod" && r.OwnerReferences[0].Name == "in-a-pod" &&
 			r.OwnerReferences[0].UID == "pod-uid"
 	})
+}
+
+func testLiveReplicas(t *testing.T) {
+	directory := documents.IdentityProvider{
+		UID: "directory", Namespace: clustertest.Namespace, Name: "directory", Type: documents.ProviderLDAP, Realm: "directory", SubjectAttribute: "entryUUID",
+		LDAP: &documents.LDAPProvider{URL: "ldaps://ldap.acme.example"}, Allow: "true",
+	}
+	first := connect(t, api, "live-1")
+	eventually.True(t, "there is a Replica", func() bool { return api.Replica(t, "live-1") != nil })
+	if n := first.LiveReplicas(); n != math.MaxInt {
+		t.Errorf("without a directory there are %d replicas, want that it is not known", n)
+	}
+	_ = api.Put(t, directory)
+	t.Cleanup(func() { api.Delete(t, directory) })
+	second := connect(t, api, "live-2")
+	eventually.True(t, "a directory is served", func() bool { return len(second.registry.IdentityProviders()) == 1 })
+	eventually.True(t, "the replicas are counted", func() bool { n := second.LiveReplicas(); return n >= 2 && n < math.MaxInt })
 }

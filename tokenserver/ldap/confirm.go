@@ -7,7 +7,22 @@ import (
 	"fmt"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/ldapfilter"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 )
+
+// Confirm implements users.Directories.
+func (d *Directories) Confirm(ctx context.Context, provider *registry.IdentityProvider, subject []byte) (users.Answer, error) {
+	directory, err := d.Of(provider.IdentityProvider)
+	if err != nil {
+		return users.Answer{}, err
+	}
+	entry, err := directory.Confirm(ctx, subject)
+	if errors.Is(err, ErrGone) {
+		return users.Answer{}, users.ErrGone
+	}
+	return users.Answer{Upstream: entry.Upstream, PasswordChanged: entry.PasswordChanged}, err
+}
 
 // Confirm returns what the directory says now of a user who has signed in before. It finds the user by
 // the subject, under the filters of SignIn, but for what the user typed then. It returns ErrGone if

@@ -12,6 +12,7 @@
 //	queue.go       how many ask a directory at once
 //	away.go        which directories are away, and why
 //	errors.go      why a sign-in failed
+//	metrics.go     how many sign-ins succeed and fail
 //
 // A password is right if a bind as the entry that was found has result 0, and for no other reason.
 // Referrals are not followed and aliases not dereferenced (RFC 4511 sections 4.1.10 and 4.5.1.3), so
@@ -46,8 +47,8 @@ const (
 	minFailure = time.Second
 )
 
-// Directories are the directories of a server. All fields but Sleep and OnChange are required. Safe
-// for concurrent use.
+// Directories are the directories of a server. All fields but Metrics, Sleep and OnChange are
+// required. Safe for concurrent use.
 type Directories struct {
 	Client *fetch.Client
 	// Password returns the password of the bind account in a file; false if this process has not read
@@ -60,6 +61,7 @@ type Directories struct {
 	Now      func() time.Time
 	Random   io.Reader
 	Log      *slog.Logger
+	Metrics  *Metrics
 	// Sleep waits for a time or the end of the context. Default: clock.Sleep.
 	Sleep func(context.Context, time.Duration) bool
 	// OnChange is called when a directory is away, or is there again.

@@ -34,6 +34,7 @@ type Form struct {
 func (d *Directory) SignIn(ctx context.Context, f Form) error {
 	begun := d.directories.Now()
 	err := d.signIn(ctx, f)
+	d.directories.Metrics.count(d.document.Name, err)
 	if err != nil {
 		sleep := d.directories.Sleep
 		if sleep == nil {

@@ -5,6 +5,7 @@
 //
 //	login.go     Handler: which page is shown
 //	password.go  the form for username and password
+//	directory.go the same form, for a password that a directory verifies
 //	chooser.go   the page with the ways to sign in
 //	depart.go    the way to an OpenID provider
 package login
@@ -15,6 +16,7 @@ import (
 	"net/url"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
+	"github.com/oauth-operator/oauth-operator/tokenserver/ldap"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oidc"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
@@ -22,6 +24,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
 	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
+	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
@@ -34,7 +37,10 @@ type Handler struct {
 	Throttle  *throttle.Throttle
 	Devices   *throttle.Devices
 	Providers *oidc.Providers
-	Log       *slog.Logger
+	// Directories verify passwords of users from elsewhere, whom Users records.
+	Directories *ldap.Directories
+	Users       *users.Users
+	Log         *slog.Logger
 }
 
 // paramWay is the parameter with the name of the way that the user has chosen.

@@ -30,8 +30,12 @@ func (v visit) formWay() (interaction.Way, bool) {
 
 // handleForm handles the form.
 func (h *Handler) handleForm(v visit, params oauth.Params) error {
-	if _, ok := v.formWay(); !ok {
+	way, ok := v.formWay()
+	switch {
+	case !ok:
 		return h.showChooser(v) // the server has other ways by now
+	case way.Provider != nil:
+		return h.handleDirectoryForm(v, way.Provider, params)
 	}
 	ctx, form := v.r.Context(), pages.Login{Username: params.Get("username")}
 	user, err := h.authenticate(v.r, v.flow.Server, form.Username, params.Get("password"))
@@ -63,7 +67,9 @@ func (h *Handler) beginSession(v visit, form pages.Login, user *registry.User) e
 	if err := h.Registry.CheckNotBefore("", user.UID, user.ProviderUID); err != nil {
 		return err
 	}
-	begun, err := h.Sessions.Begin(v.r.Context(), v.w, v.r, v.flow.Server, session.Login{User: user, AMR: []string{oauth.AMRPassword}})
+	begun, err := h.Sessions.Begin(v.r.Context(), v.w, v.r, v.flow.Server, session.Login{
+		User: user, AMR: []string{oauth.AMRPassword}, AuthTime: h.Sessions.Now(),
+	})
 	var tooMany *session.TooManyLoginsError
 	switch {
 	case errors.As(err, &tooMany):
@@ -108,8 +114,10 @@ func retryAfter(err *session.TooManyLoginsError) int {
 	if err.Wait == 0 {
 		return int(time.Hour / time.Second)
 	}
-	return int(math.Ceil(err.Wait.Seconds()))
+	return wholeSeconds(err.Wait)
 }
+
+func wholeSeconds(wait time.Duration) int { return int(math.Ceil(wait.Seconds())) }
 
 // showForm shows the form. After a failed login it shows one message, whether the username or the
 // password was wrong.
@@ -122,6 +130,9 @@ func (h *Handler) showForm(v visit, status int, form pages.Login) error {
 		if form.OtherWays, err = h.chooserURL(v); err != nil {
 			return err
 		}
+	}
+	if p := v.provider(); p != nil {
+		form.Provider = p.DisplayName
 	}
 	form.Flow, form.Client, form.Server = v.sealed, v.client(), pages.Host(v.flow.Server.Issuer)
 	return web.Page(v.w, status, form, v.flow.RedirectURI)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
@@ -228,7 +229,8 @@ func TestAHashThatTakesMoreMemoryThanTheServerHasIsSaidOnThePageAndInTheLog(t *t
 	if answer.StatusCode != http.StatusInternalServerError || !strings.Contains(answer.Body, pages.MessageMemory) || w.Passwords.CountHashed() != 0 {
 		t.Errorf("status %d after %d hashes: %s", answer.StatusCode, w.Passwords.CountHashed(), answer.Body)
 	}
-	if log := w.Log.String(); !strings.Contains(log, "raise the memory limit of the server") || !strings.Contains(log, "131072 KiB") {
-		t.Error("the log does not say what to change")
-	}
+	eventually.True(t, "the log says what to change", func() bool { // it is written after the response
+		log := w.Log.String()
+		return strings.Contains(log, "raise the memory limit of the server") && strings.Contains(log, "131072 KiB")
+	})
 }

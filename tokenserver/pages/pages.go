@@ -54,10 +54,15 @@ type Login struct {
 	Client       Client
 	// Server is the host of the issuer.
 	Server string
+	// Provider is the display name of the identity provider whose password the user types; empty for a
+	// password of this server.
+	Provider string
 	// Username is the initial value of the field.
 	Username string
-	// Failed reports that username and password did not match.
-	Failed bool
+	// Failed reports that username and password did not match. Failure says why the user did not sign in
+	// for another reason; empty if there is none.
+	Failed  bool
+	Failure string
 	// RetryAfter is the time until another attempt is accepted, after too many failed ones.
 	RetryAfter time.Duration
 	// TooManyLogins reports that the user has signed in too often. RetryAfter is then zero if the

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/authorize"
 	"github.com/oauth-operator/oauth-operator/tokenserver/callback"
@@ -21,6 +22,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keysource"
+	"github.com/oauth-operator/oauth-operator/tokenserver/ldap"
+	"github.com/oauth-operator/oauth-operator/tokenserver/ldap/ldaptest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/login"
 	"github.com/oauth-operator/oauth-operator/tokenserver/logout"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
@@ -43,6 +46,8 @@ type Server struct {
 	Sessions *session.Sessions
 	// Providers have the secret of package oidctest.
 	Providers *oidc.Providers
+	// Directories have the password of package ldaptest.
+	Directories *ldap.Directories
 }
 
 // Option changes how a Server is made.
@@ -92,14 +97,16 @@ func New(t testing.TB, opts ...Option) *Server {
 func (s *Server) handler(path string) http.Handler {
 	s.Flows = &interaction.Flows{Keys: s.Keys, Registry: s.Registry, Now: s.Now, Random: rand.Reader}
 	s.Sessions = &session.Sessions{Keys: s.Keys, Registry: s.Registry, Users: s.Users, Grants: s.Grants, Now: s.Now, Random: rand.Reader}
-	s.Providers = s.newProviders()
+	s.Providers, s.Directories = s.newProviders(), s.newDirectories()
+	s.Users.Directories = s.Directories
 	consents := &interaction.Consents{Store: s.Store, Now: s.Now}
 	authorizeHandler := &authorize.Handler{
 		Registry: s.Registry, Keys: s.Keys, Flows: s.Flows, Sessions: s.Sessions, Consents: consents, Grants: s.Grants, Minter: s.Minter, Now: s.Now,
 	}
 	loginHandler := &login.Handler{
 		Registry: s.Registry, Flows: s.Flows, Sessions: s.Sessions, Passwords: s.Passwords, Throttle: s.Throttle,
-		Devices: &throttle.Devices{Keys: s.Keys, Now: s.Now, Random: rand.Reader}, Providers: s.Providers, Log: s.Web.Log,
+		Devices: &throttle.Devices{Keys: s.Keys, Now: s.Now, Random: rand.Reader}, Providers: s.Providers,
+		Directories: s.Directories, Users: s.Users, Log: s.Web.Log,
 	}
 	callbackHandler := &callback.Handler{
 		Registry: s.Registry, Flows: s.Flows, Sessions: s.Sessions, Users: s.Users, Providers: s.Providers, Log: s.Web.Log,
@@ -117,11 +124,23 @@ func (s *Server) handler(path string) http.Handler {
 	return mux
 }
 
-func (s *Server) newProviders() *oidc.Providers {
-	client := &fetch.Client{Document: func() documents.Server {
+func (s *Server) newClient() *fetch.Client {
+	return &fetch.Client{Document: func() documents.Server {
 		document, _ := s.Registry.Server()
 		return document
 	}}
+}
+
+func (s *Server) newDirectories() *ldap.Directories {
+	return &ldap.Directories{
+		Client: s.newClient(), Password: func(string) (string, bool) { return ldaptest.BindPassword, true }, Throttle: s.Throttle,
+		Replicas: func() int { return 1 }, Now: s.Now, Random: rand.Reader, Log: s.Web.Log,
+		Sleep: func(context.Context, time.Duration) bool { return true },
+	}
+}
+
+func (s *Server) newProviders() *oidc.Providers {
+	client := s.newClient()
 	return &oidc.Providers{Client: client, Sources: keysource.New(client, s.Now, nil), Secret: oidctest.FindSecret, Now: s.Now, Random: rand.Reader}
 }
 

@@ -1,0 +1,74 @@
+package ldap
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
+)
+
+// The results that are no Reason.
+const (
+	resultSuccess   = "Success"
+	resultWrong     = "Wrong"
+	resultThrottled = "Throttled"
+	resultBusy      = "Busy"
+	resultError     = "Error"
+)
+
+// Metrics counts sign-ins. A nil *Metrics counts nothing.
+type Metrics struct {
+	registry *registry.Registry
+	signIns  *prometheus.CounterVec
+}
+
+// NewMetrics returns counters that are registered. Each directory has one from the beginning, so that
+// an alert sees its first increase.
+func NewMetrics(registerer prometheus.Registerer, reg *registry.Registry) (*Metrics, error) {
+	m := &Metrics{registry: reg, signIns: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "oauth_operator", Subsystem: "tokenserver", Name: "directory_sign_ins_total",
+		Help: "Passwords that were typed for a directory, by identity provider and by result: Success, or why the user did not sign in.",
+	}, []string{"provider", "result"})}
+	return m, registerer.Register(m)
+}
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(descriptions chan<- *prometheus.Desc) { m.signIns.Describe(descriptions) }
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(collected chan<- prometheus.Metric) {
+	for _, p := range m.registry.IdentityProviders() {
+		if p.Type != documents.ProviderOIDC { // one that is not accepted has no type
+			m.signIns.WithLabelValues(p.Name, resultSuccess)
+		}
+	}
+	m.signIns.Collect(collected)
+}
+
+func (m *Metrics) count(provider string, err error) {
+	if m != nil {
+		m.signIns.WithLabelValues(provider, resultOf(err)).Inc()
+	}
+}
+
+func resultOf(err error) string {
+	var failed *Error
+	var refused *throttle.RefusedError
+	switch {
+	case err == nil:
+		return resultSuccess
+	case errors.Is(err, ErrWrong):
+		return resultWrong
+	case errors.As(err, &refused):
+		return resultThrottled
+	case errors.Is(err, ErrBusy):
+		return resultBusy
+	case errors.As(err, &failed):
+		return string(failed.Reason)
+	default:
+		return resultError
+	}
+}
