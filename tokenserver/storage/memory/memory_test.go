@@ -11,6 +11,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/memory"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/users/userstest"
 )
 
 func open(t *testing.T, now func() time.Time) *memory.Store {
@@ -24,6 +25,13 @@ func open(t *testing.T, now func() time.Time) *memory.Store {
 
 func TestTheMemoryStoreIsAStore(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storagetest.Backend { return open(t, time.Now) })
+}
+
+func TestUsersFromElsewhereAreAlikeAtAllReplicasWithTheMemoryStore(t *testing.T) {
+	userstest.Run(t, func(t *testing.T) userstest.Storage {
+		s := open(t, time.Now)
+		return userstest.Storage{Stores: []storage.Store{s, s, s}, DeleteIdentity: s.DeleteIdentity}
+	})
 }
 
 // faultyBackend is a Faulty without faults on top of a memory store.
