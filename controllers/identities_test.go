@@ -96,6 +96,9 @@ func TestWhatATokenServerRecordsOfAUserIsNotTheManagersToWrite(t *testing.T) {
 	}
 	updateObject(env, o, suspendedIdentity)
 	env.waitForCondition(o, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSuspended)
+	if o.Status.LastSignIn == nil || !strings.Contains(string(o.Status.Claims.Raw), "alice") {
+		t.Errorf("with the conditions the status is %+v", o.Status)
+	}
 	env.recordSignIn(o, "alice2")
 	if o.Status.Provider != "acme" || !strings.Contains(string(o.Status.Claims.Raw), "alice2") ||
 		!meta.IsStatusConditionFalse(o.Status.Conditions, v1alpha1.ConditionReady) {
@@ -104,7 +107,7 @@ func TestWhatATokenServerRecordsOfAUserIsNotTheManagersToWrite(t *testing.T) {
 	updateObject(env, o, func(o *v1alpha1.OAuthIdentity) { o.Spec.Suspended = false })
 	eventually.True(t, "the conditions are gone", func() bool { env.get(o); return len(o.Status.Conditions) == 0 })
 	if o.Status.LastSignIn == nil || o.Status.ServerUID != env.server.UID || !strings.Contains(string(o.Status.Claims.Raw), "alice2") {
-		t.Errorf("the status is %+v", o.Status)
+		t.Errorf("without the conditions the status is %+v", o.Status)
 	}
 }
 
