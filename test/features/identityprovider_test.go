@@ -29,14 +29,15 @@ type bridge struct {
 	transport     *http.Transport
 }
 
-// newBridge creates the servers, and the IdentityProvider as its documentation says.
-func newBridge(t *testing.T) *bridge {
+// newBridge creates the servers, and the IdentityProvider as its documentation says. The changes are
+// made to the second server.
+func newBridge(t *testing.T, changes ...func(*v1alpha1.AuthorizationServer)) *bridge {
 	t.Helper()
 	b := &bridge{
 		upstream: testenv.New(t, testenv.WithTLS),
-		env: testenv.New(t, testenv.WithTLS, func(s *v1alpha1.AuthorizationServer) {
+		env: testenv.New(t, append(changes, testenv.WithTLS, func(s *v1alpha1.AuthorizationServer) {
 			s.Spec.Fetch = &v1alpha1.FetchSettings{AllowedNetworks: []string{"127.0.0.1/32"}}
-		}),
+		})...),
 	}
 	roots := x509.NewCertPool()
 	for _, env := range []*testenv.Env{b.upstream, b.env} {
@@ -134,8 +135,10 @@ func (b *bridge) tokens(config *oauth2.Config) (*oauth2.Token, map[string]any) {
 	return token, claims
 }
 
-func (b *bridge) webClient() *oauth2.Config {
-	return b.env.Config(b.env.ReadyClient("web", v1alpha1.OAuthClientSpec{
+func (b *bridge) webClient() *oauth2.Config { return b.webClientNamed("web") }
+
+func (b *bridge) webClientNamed(name string) *oauth2.Config {
+	return b.env.Config(b.env.ReadyClient(name, v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "client_secret_basic",
 		RedirectURIs: []string{b.env.Callback}, Scopes: []string{"openid", "profile", "email", "groups"}, IDTokenClaims: []string{"email", "groups"},
 	}), "openid", "profile", "email", "groups")

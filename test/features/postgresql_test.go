@@ -222,3 +222,26 @@ func TestASecretWithoutADSNIsReported(t *testing.T) {
 	env.Update(secret, func() { secret.StringData = map[string]string{"uri": "x"} })
 	checkCondition(env, server, v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonResolvedRefs, "")
 }
+
+func TestWhatTheOwnerSaysOfAUserFromElsewhereHoldsWithStorageInPostgreSQLAndOutlivesTheRecord(t *testing.T) {
+	database := postgrestest.Start(t, "synchronous_commit=on")
+	b := newBridge(t, inPostgreSQL, withDSN(t, database.DSN("postgres")))
+	withoutRecords(t, b)
+
+	config := b.webClientNamed("later")
+	token, claims := b.tokens(config)
+	subject, _ := claims["sub"].(string)
+	identity := b.identity(subject)
+	identity.Spec.Suspended = true
+	b.env.Create(identity)
+	inactiveWithinASecond(b.env, config, token.AccessToken)
+	postgrestest.QueryValue[int](t, database, "postgres", "WITH lost AS (DELETE FROM oauth_identities RETURNING 1) SELECT count(*) FROM lost")
+	if !b.isRefused(config) {
+		t.Error("a suspended user whose record was lost has signed in")
+	}
+	b.env.Update(identity, func() { identity.Spec.Suspended = false })
+	b.env.Eventually("the user to sign in", 5*time.Second, func() (bool, string) { return !b.isRefused(config), "it is refused" })
+	if b.env.IsActive(config, token.AccessToken) {
+		t.Error("what was issued under the record that was lost is good again")
+	}
+}
