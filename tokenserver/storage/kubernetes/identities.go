@@ -107,6 +107,8 @@ func (s *Store) readUnusedIdentity(ctx context.Context, subject string) (*v1alph
 		return nil, err
 	case o.Spec.Subject != subject || o.Spec.ServerRef.Name != s.config.ServerName:
 		return nil, fmt.Errorf("%w: OAuthIdentity %s is about another subject or AuthorizationServer: delete it", storage.ErrUnavailable, o.Name)
+	case !o.DeletionTimestamp.IsZero():
+		return nil, fmt.Errorf("%w: OAuthIdentity %s is being deleted, and a finalizer still keeps it", storage.ErrUnavailable, o.Name)
 	case s.hasIdentity(o):
 		return nil, storage.ErrExists
 	}

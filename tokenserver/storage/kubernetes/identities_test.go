@@ -165,6 +165,39 @@ func TestAnOAuthIdentityThatIsPutBackFromADumpRevivesNothing(t *testing.T) {
 	}
 }
 
+// Once it is being deleted, what its spec says is not in force any more.
+func TestAnOAuthIdentityThatAFinalizerKeepsIsNoRecord(t *testing.T) {
+	w := newTestServer(t)
+	s := w.openStore(t, "main-0")
+	mustCreateIdentity(t, s, w.newIdentity())
+	o := w.identityObject(t)
+	o.Finalizers, o.Spec.Suspended = []string{"example.com/backup"}, true
+	if err := admin.Update(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if err := admin.Delete(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	for name, reader := range identityReaders(s) {
+		eventually.True(t, name+" does not know it", func() bool {
+			_, err := reader.GetIdentity(t.Context(), identitySubject)
+			return errors.Is(err, storage.ErrNotFound)
+		})
+	}
+	eventually.True(t, "it is not counted", func() bool { n, err := s.CountIdentities(t.Context(), "provider"); return err == nil && n == 0 })
+	if _, err := s.CreateIdentity(t.Context(), w.newIdentity(), 1000); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("a sign-in meanwhile: %v, want ErrUnavailable", err)
+	}
+	o = w.identityObject(t)
+	o.Finalizers = nil
+	if err := admin.Update(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if created := mustCreateIdentity(t, s, w.newIdentity()); created.Incarnation == string(o.UID) {
+		t.Error("it has come back")
+	}
+}
+
 func TestAnObjectThatTheOwnerWroteBeforeTheFirstSignInIsAdopted(t *testing.T) {
 	w := newTestServer(t)
 	s := w.openStore(t, "main-0")

@@ -178,10 +178,11 @@ func (s *Store) setIdentity(o *v1alpha1.OAuthIdentity, i storage.Identity) error
 }
 
 // hasIdentity reports whether an object is of this server and has a record. One that the owner wrote
-// before the first sign-in has none, nor one that was put back from a dump.
+// before the first sign-in has none, nor one that was put back from a dump. Nor has one that is being
+// deleted, while a finalizer still keeps it: what the owner said in its spec is not in force any more.
 func (s *Store) hasIdentity(o *v1alpha1.OAuthIdentity) bool {
 	return o.Spec.ServerRef.Name == s.config.ServerName && string(o.Status.ServerUID) == s.config.ServerUID && o.Status.LastSignIn != nil &&
-		o.Name == v1alpha1.OAuthIdentityName(o.Spec.Subject)
+		o.Name == v1alpha1.OAuthIdentityName(o.Spec.Subject) && o.DeletionTimestamp.IsZero()
 }
 
 // fromIdentityObject returns the record that an object has. The UID of the object is the incarnation:
