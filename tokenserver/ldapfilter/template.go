@@ -114,7 +114,11 @@ func (t *Template) WithoutUsername() *Template {
 
 func (n *node) withoutUsername() *node {
 	if slices.Contains(n.value, part{variable: Username}) {
-		return &node{attribute: n.attribute, operator: "=", value: []part{{text: "*"}}}
+		attribute := n.attribute
+		if strings.HasPrefix(n.operator, ":dn:") { // the attribute may be in the name of the entry alone
+			attribute = "objectClass"
+		}
+		return &node{attribute: attribute, operator: "=", value: []part{{text: "*"}}}
 	}
 	loose := *n
 	loose.children = make([]*node, 0, len(n.children))

@@ -77,6 +77,7 @@ func TestTheFilterWithoutAUsernameAsksForAllElse(t *testing.T) {
 	for filter, want := range map[string]string{
 		"(uid=$(username))": "(uid=*)",
 		"(&(objectClass=person)(memberOf=cn=staff,dc=x)(|(uid=$(username))(mail=$(username)@x)))": "(&(objectClass=person)(memberOf=cn=staff,dc=x)(|(uid=*)(mail=*)))",
+		"(&(ou:dn:=$(username))(cn:dn:2.4.6:=$(username)))":                                       "(&(objectClass=*)(objectClass=*))",
 		"(&(uid:caseExactMatch:=$(username))(!(disabled=TRUE)))":                                  "(&(uid=*)(!(disabled=TRUE)))",
 	} {
 		got, err := mustParse(t, filter).WithoutUsername().Fill(nil)
