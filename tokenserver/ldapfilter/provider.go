@@ -25,6 +25,13 @@ var recycled = []string{
 	"samaccountname", "sn", "uid", "uidnumber", "userid", "userprincipalname",
 }
 
+// secret are attributes with passwords or their hashes, which are none of this server's business.
+var secret = []string{
+	"2.5.4.35", "authpassword", "dbcspwd", "ipanthash", "krbprincipalkey", "lmpwdhistory", "ms-mcs-admpwd", "mslaps-encryptedpassword", "mslaps-password",
+	"ntpwdhistory", "passwordhistory", "pwdhistory", "sambalmpassword", "sambantpassword", "sambapasswordhistory", "supplementalcredentials",
+	"unicodepwd", "userpassword",
+}
+
 // Provider are the settings of a directory, parsed.
 type Provider struct {
 	// Host and Port are those of the URL. IsTLS is true of ldaps.
@@ -59,7 +66,11 @@ func NewProvider(l documents.LDAPProvider, subjectAttribute string) (*Provider, 
 		}
 	}
 	for i, name := range l.Users.Attributes {
-		c.attribute(fmt.Sprintf("ldap.users.attributes[%d]", i), name)
+		field := fmt.Sprintf("ldap.users.attributes[%d]", i)
+		c.attribute(field, name)
+		if slices.Contains(secret, strings.ToLower(baseName(name))) {
+			c.add(field, "is "+name+", which has passwords or their hashes: this server reads none, and the account that searches should not be able to")
+		}
 	}
 	c.attribute("ldap.users.subjectAttribute", subjectAttribute)
 	if slices.Contains(recycled, strings.ToLower(baseName(subjectAttribute))) {

@@ -59,6 +59,7 @@ func TestAMistakeInTheSettingsOfADirectoryIsNamedWithItsField(t *testing.T) {
 		"ldap.users.accountFilter has a variable":                func(l *documents.LDAPProvider, _ *string) { l.Users.AccountFilter = "(uid=$(username))" },
 		"ldap.users.accountFilter needs a closing":               func(l *documents.LDAPProvider, _ *string) { l.Users.AccountFilter = "(a=b" },
 		`ldap.users.attributes[1] "*" is not the name`:           func(l *documents.LDAPProvider, _ *string) { l.Users.Attributes = []string{"cn", "*"} },
+		"ldap.users.attributes[1] is userPassword;x-a":           func(l *documents.LDAPProvider, _ *string) { l.Users.Attributes = []string{"cn", "userPassword;x-a"} },
 		"ldap.users.subjectAttribute is uid, which another":      func(_ *documents.LDAPProvider, s *string) { *s = "uid" },
 		"ldap.users.subjectAttribute is sAMAccountName":          func(_ *documents.LDAPProvider, s *string) { *s = "sAMAccountName" },
 		`ldap.users.subjectAttribute "" is not`:                  func(_ *documents.LDAPProvider, s *string) { *s = "" },
