@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +30,10 @@ var protocolParameters = []string{
 	"id_token_hint", "login_hint", "max_age", "nonce", "prompt", "redirect_uri", "registration", "request", "request_uri", "resource",
 	"response_mode", "response_type", "scope", "state", "ui_locales",
 }
+
+// parameterPattern is of the names of other parameters. Brackets would make a list of one that the
+// token server sets, at providers that know such, and a space is cut off by some.
+var parameterPattern = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,64}$`)
 
 // Realm returns the realm for which an IdentityProvider asks.
 func Realm(p *v1alpha1.IdentityProvider) string {
@@ -70,8 +75,12 @@ func IdentityProvider(p *v1alpha1.IdentityProvider) (documents.IdentityProvider,
 func oidcProvider(o *v1alpha1.OIDCProviderSettings) (*documents.OIDCProvider, Findings) {
 	var findings Findings
 	for _, name := range slices.Sorted(maps.Keys(o.Parameters)) {
-		if name == "" || slices.Contains(protocolParameters, name) {
-			findings = append(findings, Finding{"spec.oidc.parameters[" + name + "]", "is a parameter of the protocol, which the token server sets itself: remove it"})
+		field := fmt.Sprintf("spec.oidc.parameters[%.64s]", name)
+		switch {
+		case !parameterPattern.MatchString(name):
+			findings = append(findings, Finding{field, "is not the name of a parameter: it has 1 to 64 of the characters A-Z a-z 0-9 . _ ~ -"})
+		case slices.Contains(protocolParameters, strings.ToLower(name)): // some providers ignore case
+			findings = append(findings, Finding{field, "is a parameter of the protocol, which the token server sets itself: remove it"})
 		}
 	}
 	return &documents.OIDCProvider{

@@ -50,6 +50,29 @@ func TestFindingsOfAnIdentityProviderNameTheField(t *testing.T) {
 	}
 }
 
+// Some providers take a parameter for another that the token server sets: they ignore case, cut spaces
+// off, or read brackets as a list.
+func TestNoParameterCanBeTakenForOneOfTheProtocol(t *testing.T) {
+	findingsOf := func(name string) Findings {
+		_, findings := IdentityProvider(provider(func(s *v1alpha1.IdentityProviderSpec) {
+			s.OIDC.Parameters = map[string]v1alpha1.ParameterValue{name: "x"}
+		}))
+		return findings
+	}
+	for _, name := range []string{
+		"", "redirect_uri", "Redirect_URI", "NONCE", "redirect_uri ", "redirect_uri[]", "redirect_uri\x00", "a&redirect_uri=b", "a=b", strings.Repeat("a", 65),
+	} {
+		if findings := findingsOf(name); len(findings) != 1 || !strings.HasPrefix(findings[0].Field, "spec.oidc.parameters[") || len(findings[0].Field) > 100 {
+			t.Errorf("%.70q: %s", name, findings)
+		}
+	}
+	for _, name := range []string{"hd", "domain_hint", "kc_idp_hint", "P", "acme.tenant-id"} {
+		if findings := findingsOf(name); len(findings) > 0 {
+			t.Errorf("%s: %s", name, findings)
+		}
+	}
+}
+
 func TestAnExampleThatDoesNotComeOutSoIsAnError(t *testing.T) {
 	example := func(upstream, claims string) *v1alpha1.IdentityProvider {
 		return provider(func(s *v1alpha1.IdentityProviderSpec) {
