@@ -18,8 +18,14 @@ import (
 
 // resolveReferences copies the credential that the spec names, and reads the certificates. An error
 // is kept until the document is written.
+//
+// Of a provider that is not accepted nothing is copied, but the credentials of those that are gone are
+// removed: it may be the only one that is left.
 func (r *identityProviderReconciler) resolveReferences(ctx context.Context, s *identityProviderPass) error {
 	if !s.accepted.isTrue() {
+		if s.server != nil {
+			_, _, s.resolveErr = r.writeUpstream(ctx, s.server.object, s.provider.UID, nil, false)
+		}
 		return nil
 	}
 	s.document.Credentials = s.stored.Credentials

@@ -176,6 +176,20 @@ func TestASecretThatAServerComesToNameIsRemovedFromTheCopies(t *testing.T) {
 	}
 }
 
+func TestASecretThatAnotherServerComesToNameIsRemovedFromTheCopies(t *testing.T) {
+	env := newEnv(t)
+	p := env.readyProvider("acme")
+	other := &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "other"}, Spec: *env.server.Spec.DeepCopy()}
+	other.Spec.Issuer, other.Spec.TLS = env.server.Spec.Issuer+"/other", &v1alpha1.TLSSettings{SecretName: "acme"}
+	create(t, other)
+	env.waitForCondition(p, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonSecretRefused)
+	if files := env.upstreams(); len(files) > 0 {
+		t.Errorf("still there: %v", slices.Collect(maps.Keys(files)))
+	}
+	updateObject(env, other, func(s *v1alpha1.AuthorizationServer) { s.Spec.TLS.SecretName = "certificate" })
+	env.waitForCondition(p, v1alpha1.ConditionResolvedRefs, metav1.ConditionTrue, v1alpha1.ReasonResolvedRefs)
+}
+
 func TestOfTwoProvidersOfOneRealmTheOlderHasIt(t *testing.T) {
 	env := newEnv(t)
 	first := env.readyProvider("acme")
@@ -206,6 +220,15 @@ func TestTheSecretOfCredentialsIsDeletedWithTheLastProvider(t *testing.T) {
 	eventually.True(t, "it is deleted", func() bool {
 		return !env.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "main-tokenserver-upstreams"}})
 	})
+}
+
+func TestTheCredentialOfADeletedProviderGoesThoughTheOthersHaveMistakes(t *testing.T) {
+	env := newEnv(t)
+	other := env.newProvider("globex", func(p *v1alpha1.IdentityProvider) { p.Spec.Allow = "upstream.(" })
+	env.waitForCondition(other, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	p := env.readyProvider("acme")
+	env.deleteObject(p)
+	eventually.True(t, "it is gone", func() bool { return len(env.upstreams()) == 0 })
 }
 
 // An edit that is a mistake may be meant to tighten what was there: that is not kept.

@@ -154,6 +154,20 @@ func (op *operator) mapProviderToOthers(ctx context.Context, changed client.Obje
 	return op.listKeys(ctx, &v1alpha1.IdentityProviderList{}, client.MatchingFields{indexServer: names.ServerOf(changed).String()})
 }
 
+// mapServerToProvidersOfItsSecrets maps an AuthorizationServer to the IdentityProviders, of whatever
+// server, that name its certificate or its DSN: neither is copied for them.
+func (op *operator) mapServerToProvidersOfItsSecrets(ctx context.Context, changed client.Object) []client.ObjectKey {
+	server, ok := changed.(*v1alpha1.AuthorizationServer)
+	if !ok {
+		return nil
+	}
+	var keys []client.ObjectKey
+	for _, secret := range secretsOfServer(server) {
+		keys = append(keys, op.listKeys(ctx, &v1alpha1.IdentityProviderList{}, client.MatchingFields{indexSecret: secret})...)
+	}
+	return keys
+}
+
 // mapReplicaToProviderProblems maps a Replica to the IdentityProviders that it says are away.
 func (op *operator) mapReplicaToProviderProblems(ctx context.Context, changed client.Object) []client.ObjectKey {
 	replica, ok := changed.(*internalv1alpha1.Replica)

@@ -136,6 +136,11 @@ func differInServer(before, after *v1alpha1.AuthorizationServer) bool {
 	return before.Generation != after.Generation || differInServerState(before, after)
 }
 
+// differInServerSpec reports whether the spec of an AuthorizationServer changed.
+func differInServerSpec(before, after *v1alpha1.AuthorizationServer) bool {
+	return before.Generation != after.Generation
+}
+
 // differInRejected reports whether a Replica rejects other Entries than before.
 func differInRejected(before, after *internalv1alpha1.Replica) bool {
 	return !reflect.DeepEqual(before.Spec.Rejected, after.Spec.Rejected)

@@ -187,6 +187,7 @@ func setUpIdentityProviders(mgr ctrl.Manager, op *operator, o Options) error {
 		For(&v1alpha1.IdentityProvider{}).
 		Watches(&v1alpha1.IdentityProvider{}, enqueueRequestsFor(op.mapProviderToOthers), onDelete()).
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapByIndex(list, indexServer)), onUpdateIf(differInServer)).
+		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapServerToProvidersOfItsSecrets), onUpdateIf(differInServerSpec)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindIdentityProvider)), onRealChange()).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapServerEntry(list)), onCreateOrDelete()).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInProgress)).
