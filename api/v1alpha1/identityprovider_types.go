@@ -37,6 +37,7 @@ type IdentityProviderSpec struct {
 	// displayName on the login page. Default: the name of the object.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule=`!self.matches('[\\x{00}-\\x{1f}\\x{7f}-\\x{9f}\\x{200e}\\x{200f}\\x{2028}-\\x{202e}\\x{2066}-\\x{2069}]')`,message="displayName must not contain control characters, line breaks or characters that change the direction of text"
 	// +optional
 	DisplayName string `json:"displayName,omitempty"`
 
@@ -124,6 +125,7 @@ type OIDCProviderSettings struct {
 	// clientID that the provider has given to this server.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^[ -~]+$')`,message="clientID has printable ASCII characters only (RFC 6749 appendix A.1): remove others, such as a line break at its end"
 	ClientID string `json:"clientID"`
 	// clientSecretRef names the Secret, in the same namespace, and the key with the client secret.
 	ClientSecretRef SecretKeyReference `json:"clientSecretRef"`
