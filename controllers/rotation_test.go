@@ -77,6 +77,11 @@ func TestAFleetThatIsOverdueDoesNotRotateAtOnce(t *testing.T) {
 
 func TestAScheduledRotationWaitsWhileAnOldValueIsGood(t *testing.T) {
 	const interval = time.Hour
+	credentials := []documents.Credential{credentialFor(secretA, documents.CredentialActive, ""), credentialFor(secretB, documents.CredentialRetiring, "")}
+	credentials[0].NotBefore, credentials[1].RetireAfter = planTime.Unix(), planTime.Add(3*time.Hour).Unix()
+	if next := nextRotation(credentials, compile.SecretRotation{Interval: interval}, "uid", planTime); next.Before(planTime.Add(3 * time.Hour)) {
+		t.Errorf("the next one is %s from now", next.Sub(planTime))
+	}
 	freeFrom := planTime.Add(3 * time.Hour)
 	for range 100 {
 		at := scheduleRotation(planTime, interval, uuid.NewUUID(), freeFrom, planTime)

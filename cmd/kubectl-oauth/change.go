@@ -93,10 +93,10 @@ func newSuspendCommand(o *options, suspend bool) *cobra.Command {
 	if !suspend {
 		name, short, says = "resume", "Have token servers serve a suspended client or user again", "not suspended"
 	}
-	kinds := []cluster.Kind{cluster.KindClient, cluster.KindUser}
+	kinds := []cluster.Kind{cluster.KindClient, cluster.KindUser, cluster.KindIdentity}
 	command := &cobra.Command{
-		Use: name + " client/NAME | user/NAME", Short: short,
-		Args:              oneArgument("client/NAME or user/NAME"),
+		Use: name + " client/NAME | user/NAME | identity/NAME", Short: short,
+		Args:              oneArgument("client/NAME, user/NAME or identity/NAME"),
 		ValidArgsFunction: o.completeNames(kinds...),
 		RunE: func(command *cobra.Command, args []string) error {
 			change := func(object client.Object) ([]string, any, error) {
@@ -117,6 +117,8 @@ func isSuspended(object client.Object) bool {
 	case *v1alpha1.OAuthClient:
 		return o.Spec.Suspended
 	case *v1alpha1.OAuthUser:
+		return o.Spec.Suspended
+	case *v1alpha1.OAuthIdentity:
 		return o.Spec.Suspended
 	}
 	return false
@@ -163,13 +165,14 @@ func describeRotation(object client.Object) string {
 
 func newRevokeCommand(o *options) *cobra.Command {
 	c := &changeCommand{options: o}
-	kinds := []cluster.Kind{cluster.KindClient, cluster.KindUser, cluster.KindGrant}
+	kinds := []cluster.Kind{cluster.KindClient, cluster.KindUser, cluster.KindIdentity, cluster.KindGrant}
 	command := &cobra.Command{
-		Use: "revoke client/NAME | user/NAME | grant/NAME", Short: "Void what was issued until now",
+		Use: "revoke client/NAME | user/NAME | identity/NAME | grant/NAME", Short: "Void what was issued until now",
 		Long: `Void what was issued until now: to a client, to all clients for a user (who is signed
-out everywhere), or by one authorization. The first two set spec.tokensNotBefore to
-the time of the API server, and the last deletes the OAuthGrant.`,
-		Args:              oneArgument("client/NAME, user/NAME or grant/NAME"),
+out everywhere), or by one authorization. The first three set spec.tokensNotBefore to
+the time of the API server, and the last deletes the OAuthGrant. identity/NAME is a user
+of an identity provider, by the name of the OAuthIdentity or the sub of the user's tokens.`,
+		Args:              oneArgument("client/NAME, user/NAME, identity/NAME or grant/NAME"),
 		ValidArgsFunction: o.completeNames(kinds...),
 		RunE: func(command *cobra.Command, args []string) error {
 			reference, err := cluster.ParseReference(args[0], kinds...)
@@ -211,13 +214,15 @@ func tokensNotBefore(object client.Object) *metav1.Time {
 		return o.Spec.TokensNotBefore
 	case *v1alpha1.OAuthUser:
 		return o.Spec.TokensNotBefore
+	case *v1alpha1.OAuthIdentity:
+		return o.Spec.TokensNotBefore
 	}
 	return nil
 }
 
 func describeRevocation(object client.Object) string {
 	next := "it may get new ones: suspend stops that"
-	if _, ok := object.(*v1alpha1.OAuthUser); ok {
+	if _, isClient := object.(*v1alpha1.OAuthClient); !isClient {
 		next = "the user may sign in again: suspend stops that"
 	}
 	return fmt.Sprintf("what was issued until %s is void; %s", tokensNotBefore(object).UTC().Format(time.RFC3339), next)

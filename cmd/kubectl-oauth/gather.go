@@ -113,7 +113,29 @@ func (g *gatherer) gather(ctx context.Context, found foundClient, query explain.
 	if err := g.readResourceServers(ctx, &o, query); err != nil {
 		return o, err
 	}
+	if err := g.readIdentityProviders(ctx, &o); err != nil {
+		return o, err
+	}
 	return o, g.readNamespaces(ctx, &o)
+}
+
+// readIdentityProviders reads those of the client's server, if users sign in to the client.
+func (g *gatherer) readIdentityProviders(ctx context.Context, o *explain.Objects) error {
+	if o.Server == nil || !explain.SignsUsersIn(o.Client) {
+		return nil
+	}
+	var list v1alpha1.IdentityProviderList
+	err := g.cluster.List(ctx, &list, o.Server.Namespace)
+	if err != nil && !g.note(err) {
+		return err
+	}
+	o.AllIdentityProviders = err == nil
+	for i := range list.Items {
+		if list.Items[i].Spec.ServerRef.Name == o.Server.Name {
+			o.IdentityProviders = append(o.IdentityProviders, list.Items[i])
+		}
+	}
+	return nil
 }
 
 func (g *gatherer) readServer(ctx context.Context, o *explain.Objects) error {

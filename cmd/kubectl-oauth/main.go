@@ -12,6 +12,8 @@
 //	credentials.go  how a client authenticates, and where
 //	login.go        login: the browser flow; as a kubeconfig's exec credential plugin too
 //	change.go       rotate, suspend, resume and revoke
+//	identities.go   identities: the users of identity providers who signed in
+//	named.go        the Secrets and the ConfigMap that a client in a manifest names
 //	names.go        completion of names in a shell
 //
 // The packages below it: cluster reads and changes objects, explain answers from objects, issuer
@@ -125,7 +127,7 @@ which right is missing.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError("%w", err) })
 	o.addFlags(root.PersistentFlags())
 	root.AddCommand(newExplainCommand(o), newTokenCommand(o), newLoginCommand(o), newRotateCommand(o), newRevokeCommand(o),
-		newSuspendCommand(o, true), newSuspendCommand(o, false), newVersionCommand(o))
+		newSuspendCommand(o, true), newSuspendCommand(o, false), newIdentitiesCommand(o), newVersionCommand(o))
 	return root
 }
 

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
 // Kind is a kind of objects that a reference can name.
@@ -28,6 +29,8 @@ var (
 		func() client.Object { return &v1alpha1.OAuthClient{} }, func() client.ObjectList { return &v1alpha1.OAuthClientList{} }}
 	KindUser = Kind{"user", "OAuthUser", []string{"users", "oauthuser", "oauthusers"},
 		func() client.Object { return &v1alpha1.OAuthUser{} }, func() client.ObjectList { return &v1alpha1.OAuthUserList{} }}
+	KindIdentity = Kind{"identity", "OAuthIdentity", []string{"identities", "oauthidentity", "oauthidentities"},
+		func() client.Object { return &v1alpha1.OAuthIdentity{} }, func() client.ObjectList { return &v1alpha1.OAuthIdentityList{} }}
 	KindGrant = Kind{"grant", "OAuthGrant", []string{"grants", "oauthgrant", "oauthgrants"},
 		func() client.Object { return &v1alpha1.OAuthGrant{} }, func() client.ObjectList { return &v1alpha1.OAuthGrantList{} }}
 	KindServer = Kind{"server", "AuthorizationServer", []string{"servers", "authserver", "authorizationserver", "authorizationservers"},
@@ -57,6 +60,9 @@ func ParseReference(text string, kinds ...Kind) (Reference, error) {
 			want = append(want, k.Word+"/NAME")
 		}
 		return Reference{}, fmt.Errorf("%q is not of the form %s", text, strings.Join(want, " or "))
+	}
+	if kinds[i].Word == KindIdentity.Word && strings.HasPrefix(name, oauth.IdentityPrefix) { // the sub of the user's tokens, as in logs
+		name = v1alpha1.OAuthIdentityName(name)
 	}
 	return Reference{Kind: kinds[i], Name: name}, nil
 }

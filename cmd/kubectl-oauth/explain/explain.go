@@ -7,6 +7,7 @@
 //	acceptance.go  whether the server accepts the client
 //	scopes.go      which scopes it may have
 //	named.go       the Secrets and the ConfigMap that it names
+//	users.go       which users may sign in
 //	served.go      the registry of a token server that has these objects
 //	ends.go        what will end soon
 //	text.go        the answer for people
@@ -51,6 +52,9 @@ type Objects struct {
 	// are no others.
 	ResourceServers    []v1alpha1.ResourceServer
 	AllResourceServers bool
+	// IdentityProviders of the server, as ResourceServers are.
+	IdentityProviders    []v1alpha1.IdentityProvider
+	AllIdentityProviders bool
 	// Secrets and ConfigMaps are those that a client which is not applied names, by their names: nil
 	// if there is none. What is not in them is not known. LivingClients are the OAuthClients that may
 	// exist of those to which they belong. The conditions of a client that is applied say what is
@@ -115,6 +119,8 @@ type Answer struct {
 	Reasons    []Reason          `json:"reasons,omitempty"`
 	GrantTypes []GrantTypeAnswer `json:"grantTypes"`
 	Scopes     []ScopeAnswer     `json:"scopes,omitempty"`
+	// Users says who may sign in. Nil if no users do, or if the rule is not known.
+	Users *UsersAnswer `json:"users,omitempty"`
 	// EndsSoon is what works and will end.
 	EndsSoon []End `json:"endsSoon,omitempty"`
 	// Notes are what is worth knowing and stops nothing.
@@ -168,6 +174,7 @@ func Explain(o Objects, q Query) Answer {
 		e.answer.Issuer = o.Server.Spec.Issuer
 	}
 	outcome := e.checkAcceptance().and(e.checkOperation())
+	e.answer.Users = e.checkUsers()
 	e.served = e.serve()
 	for _, scope := range e.scopes() {
 		e.answer.Scopes = append(e.answer.Scopes, e.checkScope(scope))

@@ -115,3 +115,56 @@ func TestNothingThatAnObjectSaysReachesTheTerminalRaw(t *testing.T) {
 		t.Errorf("it prints %q", out.String())
 	}
 }
+
+func TestTheUsersWhoMaySignInAreThoseOfTheRule(t *testing.T) {
+	provider := func(name string, clients v1alpha1.ProviderClients, status metav1.ConditionStatus) v1alpha1.IdentityProvider {
+		return v1alpha1.IdentityProvider{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "identity", Name: name}, Spec: v1alpha1.IdentityProviderSpec{Clients: clients},
+			Status: v1alpha1.IdentityProviderStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: status, Reason: "Unreachable"}}},
+		}
+	}
+	base := func(change func(*Objects)) Objects {
+		return objects(func(o *Objects) {
+			o.Client.Spec.GrantTypes = []v1alpha1.GrantType{"authorization_code"}
+			o.Client.Spec.RedirectURIs = []string{"https://shop.example.com/callback"}
+			o.IdentityProviders = []v1alpha1.IdentityProvider{
+				provider("acme", v1alpha1.ProviderClientsListed, metav1.ConditionTrue), provider("partners", v1alpha1.ProviderClientsAll, metav1.ConditionTrue),
+				provider("away", v1alpha1.ProviderClientsListed, metav1.ConditionFalse),
+			}
+			o.AllIdentityProviders = true
+			change(o)
+		})
+	}
+	list := func(o *Objects, names ...v1alpha1.RuleName) {
+		o.Server.Spec.AllowedClients[0].IdentityProviders = names
+	}
+	for name, test := range map[string]struct {
+		change func(*Objects)
+		want   string
+	}{
+		"by default":      {func(*Objects) {}, "local Yes, partners Yes"},
+		"listed":          {func(o *Objects) { list(o, "acme", "away") }, "acme Yes, away No"},
+		"absent":          {func(o *Objects) { list(o, "acne", "local") }, "acne No, local Yes"},
+		"not known":       {func(o *Objects) { list(o, "acme"); o.IdentityProviders, o.AllIdentityProviders = nil, false }, "acme Unknown"},
+		"suspended":       {func(o *Objects) { list(o, "acme"); o.IdentityProviders[0].Spec.Suspended = true }, "acme No"},
+		"without sign-in": {func(o *Objects) { o.Client.Spec.GrantTypes = []v1alpha1.GrantType{"client_credentials"} }, ""},
+	} {
+		var got []string
+		if users := Explain(base(test.change), Query{}).Users; users != nil {
+			for _, p := range users.IdentityProviders {
+				got = append(got, p.Name+" "+string(p.Succeeds))
+				if (p.Reason == nil) != (p.Succeeds == Yes) {
+					t.Errorf("%s: the reason of %s is %v", name, p.Name, p.Reason)
+				}
+			}
+		}
+		if strings.Join(got, ", ") != test.want {
+			t.Errorf("%s: %q, want %s", name, got, test.want)
+		}
+	}
+	var out bytes.Buffer
+	Explain(base(func(o *Objects) { list(o, "acne"); o.Server.Spec.AllowedClients[0].Groups = []string{"acme:ops"} }), Query{}).Print(&out)
+	if text := out.String(); !strings.Contains(text, "acne       No            acme:ops") || !strings.Contains(text, `spec.allowedClients[all].identityProviders: the server has no IdentityProvider "acne"`) {
+		t.Errorf("it prints %s", text)
+	}
+}

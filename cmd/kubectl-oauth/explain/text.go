@@ -28,6 +28,7 @@ func (a Answer) Print(out io.Writer) {
 	for _, s := range a.Scopes {
 		printReasons(out, "\n"+s.Scope+":\n", s.Reasons)
 	}
+	a.Users.print(out)
 	if len(a.EndsSoon) > 0 {
 		fmt.Fprintln(out, "\nEnds soon:")
 	}
