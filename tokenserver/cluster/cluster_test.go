@@ -502,7 +502,7 @@ func testLiveReplicas(t *testing.T) {
 		t.Errorf("without a directory there are %d replicas, want that it is not known", n)
 	}
 	_ = api.Put(t, directory)
-	t.Cleanup(func() { api.Delete(t, directory) })
+	defer api.Delete(t, directory)
 	second := connect(t, api, "live-2")
 	eventually.True(t, "a directory is served", func() bool { return len(second.registry.IdentityProviders()) == 1 })
 	eventually.True(t, "the replicas are counted", func() bool { n := second.LiveReplicas(); return n >= 2 && n < math.MaxInt })
