@@ -3,6 +3,7 @@
 package login_test
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -115,6 +116,13 @@ func TestTooManyWrongPasswordsAreRefusedButNotInAKnownBrowser(t *testing.T) {
 	b, page := f.form()
 	if answer := b.Login(page, "alice", ldaptest.Password("alice")); answer.StatusCode != http.StatusTooManyRequests {
 		t.Errorf("another browser: %d", answer.StatusCode)
+	}
+	b, page = f.form()
+	if !b.Login(page, "bob", ldaptest.Password("bob")).IsConsent() {
+		t.Fatal("bob is not signed in")
+	}
+	if answer := b.Login(b.Get(f.WebRequest("prompt", "login")), "alice", ldaptest.Password("alice")); answer.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("a browser in which another user has signed in: %d", answer.StatusCode)
 	}
 	binds := f.directory.CountBinds(ldaptest.DN("alice"))
 	if answer := known.Login(known.Get(f.WebRequest("prompt", "login")), "alice", ldaptest.Password("alice")); !answer.IsConsent() {
@@ -247,7 +255,7 @@ func TestWhenADirectoryDropsAUserNothingMoreIsIssuedByAnEarlierSignIn(t *testing
 			if err != nil {
 				t.Fatal(err)
 			}
-			refreshToken := issued.RefreshToken
+			refreshToken, isRefused := issued.RefreshToken, false
 			asked := func() (session, refresh bool) {
 				answer := b.Get(f.Request(append(request, "prompt", "none")...))
 				client, _ := f.Registry.Client("web")
@@ -255,6 +263,8 @@ func TestWhenADirectoryDropsAUserNothingMoreIsIssuedByAnEarlierSignIn(t *testing
 				if err == nil {
 					refreshToken = refreshed.RefreshToken
 				}
+				var refused *grant.RefusedError
+				isRefused = errors.As(err, &refused)
 				return answer.Values().Get("code") != "", err == nil
 			}
 			test.change(f.directory, t)
@@ -264,6 +274,9 @@ func TestWhenADirectoryDropsAUserNothingMoreIsIssuedByAnEarlierSignIn(t *testing
 			f.Advance(5 * time.Minute)
 			if session, refresh := asked(); session || refresh {
 				t.Errorf("after five minutes: code %t, refresh %t", session, refresh)
+			}
+			if isRefused != test.ended {
+				t.Errorf("the grant has ended: %t, want %t", isRefused, test.ended)
 			}
 			if test.ended {
 				return
