@@ -41,7 +41,7 @@ func (d *Directory) Confirm(ctx context.Context, subject []byte) (Entry, error) 
 	if err != nil {
 		return Entry{}, err
 	}
-	leave, err := d.queue.enter(ctx)
+	leave, err := d.confirmations.enter(ctx)
 	if err != nil {
 		return Entry{}, err
 	}

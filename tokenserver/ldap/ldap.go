@@ -80,7 +80,8 @@ type Directory struct {
 	roots       *x509.CertPool
 	account     *account
 	guesses     *throttle.Directory
-	queue       *queue
+
+	signIns, confirmations *queue
 
 	mu      sync.Mutex
 	problem error
@@ -105,7 +106,7 @@ func (d *Directories) Of(document documents.IdentityProvider) (*Directory, error
 	if before != nil && before.digest == digest {
 		return before, nil
 	}
-	directory := &Directory{directories: d, document: document, digest: digest, account: &account{}, queue: newQueue()}
+	directory := &Directory{directories: d, document: document, digest: digest, account: &account{}}
 	if directory.settings, err = ldapfilter.NewProvider(*document.LDAP, document.SubjectAttribute); err != nil {
 		return nil, fmt.Errorf("reading the settings of the provider %s: %w", document.Name, err)
 	}
@@ -117,13 +118,14 @@ func (d *Directories) Of(document documents.IdentityProvider) (*Directory, error
 	}
 	limits := throttle.DirectoryLimits{Failures: document.LDAP.ThrottleFailures, Window: document.LDAP.ThrottleWindow.Duration()}
 	if before != nil {
-		directory.queue = before.queue
+		directory.signIns, directory.confirmations = before.signIns, before.confirmations
 		if before.document.LDAP.URL == document.LDAP.URL && before.document.LDAP.BindDN == document.LDAP.BindDN {
 			directory.account = before.account
 		}
 		directory.guesses = before.guesses.WithLimits(limits)
 	} else {
 		directory.guesses = d.Throttle.NewDirectory(limits)
+		directory.signIns, directory.confirmations = newQueue(maxSigningIn, maxWaitingToSignIn), newQueue(maxConfirming, maxWaitingToConfirm)
 	}
 	if d.byUID == nil {
 		d.byUID = map[string]*Directory{}

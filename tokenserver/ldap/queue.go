@@ -2,11 +2,12 @@ package ldap
 
 import "context"
 
+// How many sign-ins and confirmations ask a directory at once, sixteen together, and how many more of
+// each may wait for that. Each have places of their own: strangers may fill those for sign-ins, and
+// must not keep users who are signed in from tokens.
 const (
-	// maxAsking is how many sign-ins and confirmations ask a directory at once.
-	maxAsking = 16
-	// maxWaiting is how many more may wait for that.
-	maxWaiting = 64
+	maxSigningIn, maxWaitingToSignIn   = 10, 54
+	maxConfirming, maxWaitingToConfirm = 6, 64
 )
 
 // queue bounds what a directory is asked at once.
@@ -15,7 +16,7 @@ type queue struct {
 	asking chan struct{}
 }
 
-func newQueue() *queue {
+func newQueue(maxAsking, maxWaiting int) *queue {
 	return &queue{places: make(chan struct{}, maxAsking+maxWaiting), asking: make(chan struct{}, maxAsking)}
 }
 

@@ -54,7 +54,7 @@ func (d *Directory) signIn(ctx context.Context, f Form) error {
 	if err := attempt.CheckTyped(); err != nil && !f.MayBeKnown {
 		return err
 	}
-	leave, err := d.queue.enter(ctx)
+	leave, err := d.signIns.enter(ctx)
 	if err != nil {
 		return err
 	}
