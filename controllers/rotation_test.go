@@ -309,3 +309,31 @@ func TestARotationThatCannotBeMadeStaysOverdueInTheStatus(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyAScheduledRotationIsNotForced(t *testing.T) {
+	old := []documents.Credential{made(activeA, 2*time.Hour)}
+	due := secretState{credentials: old, target: targetIn()}
+	if cause := rotatingPlan(t, compile.SecretRotation{Interval: 2 * time.Hour}, due).cause; !cause.isSet() || cause.forced {
+		t.Errorf("when its time has come: %+v", cause)
+	}
+	if cause := rotatingPlan(t, compile.SecretRotation{}, secretState{credentials: old, target: targetIn(isEdited), stored: secretB}).cause; !cause.isSet() || !cause.forced {
+		t.Errorf("after an edit: %+v", cause)
+	}
+	quick := secretState{credentials: []documents.Credential{
+		made(activeA, time.Second), made(retiring(secretB, time.Minute), 2*time.Second), made(retiring(secretB, time.Minute), 3*time.Second),
+		made(retiring(secretB, time.Minute), time.Hour),
+	}}
+	if until := quick.waitUntil(rotationCause{text: "scheduled"}, planTime); !until.IsZero() {
+		t.Errorf("a scheduled rotation waits until %s", until)
+	}
+	if until := quick.waitUntil(rotationCause{text: "forced", forced: true}, planTime); until.IsZero() {
+		t.Error("a forced one does not wait")
+	}
+}
+
+func TestASourceThatIsWrittenAgainWithTheSameValueIsNoRotation(t *testing.T) {
+	state := secretState{credentials: []documents.Credential{made(activeA, time.Hour)}, fromSecret: sourceRef, source: readVersion, sourceValue: secretA}
+	if plan := rotatingPlan(t, compile.SecretRotation{}, state); plan.cause.isSet() || len(plan.credentials) != 1 {
+		t.Errorf("%+v", plan)
+	}
+}
