@@ -93,18 +93,31 @@ func labelReason(reason string) string {
 	return v1alpha1.ReasonUnreachable // of a token server that is newer than this manager
 }
 
-// providerAdvice says what a reason of an IdentityProviderProblem means, about the subject of the
-// sentence.
+// providerAdvice says what a reason of an IdentityProviderProblem means, as a predicate of the
+// provider.
 var providerAdvice = map[string]string{
 	v1alpha1.ReasonUnreachable:    "does not answer: check the address, and that no firewall or NetworkPolicy is between token servers and it",
 	v1alpha1.ReasonBadCertificate: "has a certificate that is not for its host, has expired, or is of an authority that token servers do not trust: name that authority in spec.caBundle",
 	v1alpha1.ReasonBadAnswer:      "does not answer as an OpenID provider of this issuer does: compare spec.oidc.issuer, byte for byte, with the issuer in its discovery document",
 	v1alpha1.ReasonClientRefused:  "refuses the client: compare spec.oidc.clientID and the client secret with what is registered there",
+	v1alpha1.ReasonBindRefused:    "refuses the account that searches: check spec.ldap.bind.dn and the password; a refused account is not tried again for five minutes, unless either changes",
+	v1alpha1.ReasonSearchRefused:  "answers a search with an error: check that spec.ldap.users.baseDN and spec.ldap.groups.baseDN exist there, and that the account spec.ldap.bind.dn may search below them",
+	v1alpha1.ReasonReferral:       "answers a search by naming other directories, which are not asked: name in spec.ldap.url one that has all of spec.ldap.users.baseDN and spec.ldap.groups.baseDN",
+}
+
+// directoryAdvice is of the reasons that mean something else for a directory.
+var directoryAdvice = map[string]string{
+	v1alpha1.ReasonBadAnswer: "does not answer as a directory does: check the port, and whether it is for ldap:// or ldaps://",
 }
 
 func describeProviderProblem(p *v1alpha1.IdentityProvider, problem internalv1alpha1.IdentityProviderProblem) string {
 	if problem.Address != "" {
 		return "the provider is at the private address " + problem.Address + ": have the network listed in spec.fetch.allowedNetworks of the AuthorizationServer " + p.Spec.ServerRef.Name
 	}
-	return compile.ProviderAddress(p) + " " + providerAdvice[labelReason(problem.Reason)]
+	reason := labelReason(problem.Reason)
+	advice := providerAdvice[reason]
+	if about, differs := directoryAdvice[reason]; differs && p.Spec.LDAP != nil {
+		advice = about
+	}
+	return compile.ProviderAddress(p) + " " + advice
 }

@@ -110,6 +110,13 @@ const (
 	ReasonBadAnswer = "BadAnswer"
 	// ReasonClientRefused means that the identity provider does not accept the client id and secret.
 	ReasonClientRefused = "ClientRefused"
+	// ReasonBindRefused means that the directory does not accept the account that searches.
+	ReasonBindRefused = "BindRefused"
+	// ReasonSearchRefused means that the directory answers a search with an error.
+	ReasonSearchRefused = "SearchRefused"
+	// ReasonReferral means that the directory answers a search by naming other directories, which are
+	// not asked.
+	ReasonReferral = "Referral"
 	// ReasonNotNeeded means that the client has no secret, or that the user has no password.
 	ReasonNotNeeded = "NotNeeded"
 	// ReasonSecretExists means that the target Secret exists, does not belong to the client, and is

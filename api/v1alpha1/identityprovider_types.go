@@ -6,12 +6,14 @@ import (
 )
 
 // ProviderType is how users sign in at an identity provider.
-// +kubebuilder:validation:Enum=OIDC
+// +kubebuilder:validation:Enum=OIDC;LDAP
 type ProviderType string
 
 const (
 	// ProviderOIDC is OpenID Connect.
 	ProviderOIDC ProviderType = "OIDC"
+	// ProviderLDAP is a bind at a directory.
+	ProviderLDAP ProviderType = "LDAP"
 )
 
 // ProviderClients are the clients to which users of a provider may sign in.
@@ -27,7 +29,8 @@ const (
 
 // IdentityProviderSpec describes where users sign in who are no OAuthUsers.
 //
-// +kubebuilder:validation:XValidation:rule=`(self.type == 'OIDC') == has(self.oidc)`,message="type OIDC goes with oidc: set oidc"
+// +kubebuilder:validation:XValidation:rule=`(self.type == 'OIDC') == has(self.oidc) && (self.type == 'LDAP') == has(self.ldap)`,message="type OIDC goes with oidc, and type LDAP with ldap: set the one that type names, and only that"
+// +kubebuilder:validation:XValidation:rule=`self.type != 'LDAP' || has(self.realm)`,message="realm is required with type LDAP: a URL that names the directory and stays the same when it moves"
 // +kubebuilder:validation:XValidation:rule=`has(self.realm) == has(oldSelf.realm) && (!has(self.realm) || self.realm == oldSelf.realm)`,fieldPath=".realm",message="realm is immutable, and can be neither added nor removed: the subjects of the users are derived from it"
 type IdentityProviderSpec struct {
 	// serverRef names the AuthorizationServer, in the same namespace. Immutable.
@@ -45,7 +48,7 @@ type IdentityProviderSpec struct {
 	// identityProviders; or All, those too whose rule names no providers.
 	Clients ProviderClients `json:"clients"`
 
-	// type is OIDC. Immutable.
+	// type is OIDC or LDAP. Immutable.
 	// +kubebuilder:validation:XValidation:rule=`self == oldSelf`,message="type is immutable: create another IdentityProvider"
 	Type ProviderType `json:"type"`
 
@@ -60,6 +63,10 @@ type IdentityProviderSpec struct {
 	// oidc is the OpenID provider.
 	// +optional
 	OIDC *OIDCProviderSettings `json:"oidc,omitempty"`
+
+	// ldap is the directory.
+	// +optional
+	LDAP *LDAPProviderSettings `json:"ldap,omitempty"`
 
 	// caBundle are the certificates that the servers of this provider have as their root. They
 	// replace the public ones.

@@ -17,6 +17,13 @@ func TestWhatOthersRelyOnCannotBeChanged(t *testing.T) {
 		maps.Copy(s, more)
 		return s
 	}
+	ldap := func(attribute string) spec {
+		return spec{
+			"url": "ldaps://ldap.acme.example", "bind": spec{"dn": "cn=reader,dc=acme", "passwordSecretRef": spec{"name": "acme", "key": "password"}},
+			"users": spec{"baseDN": "dc=acme", "filter": "(uid=$(username))", "subjectAttribute": attribute},
+		}
+	}
+	directory := spec{"type": "LDAP", "realm": "ldaps://acme.example", "oidc": nil, "ldap": ldap("entryUUID")}
 	namespace := newNamespace(t)
 	for i, test := range []struct {
 		name, kind    string
@@ -56,6 +63,8 @@ func TestWhatOthersRelyOnCannotBeChanged(t *testing.T) {
 		{"issuer of a provider", provider, nil, spec{"oidc": oidc(spec{"issuer": "https://login.acme.example/"})}, "issuer is immutable"},
 		{"subjectClaim appears", provider, nil, spec{"oidc": oidc(spec{"subjectClaim": "oid"})}, "subjectClaim is immutable"},
 		{"subjectClaim disappears", provider, spec{"oidc": oidc(spec{"subjectClaim": "oid"})}, spec{"oidc": oidc(nil)}, "subjectClaim is immutable"},
+		{"type of a provider", provider, spec{"realm": "ldaps://acme.example"}, directory, "type is immutable"},
+		{"subjectAttribute", provider, directory, spec{"ldap": ldap("objectGUID")}, "subjectAttribute is immutable"},
 		{"the default subjectClaim, written out", provider, nil, spec{"oidc": oidc(spec{"subjectClaim": "sub"})}, ""},
 		{"all else of a provider", provider, spec{"realm": "https://a.example"}, spec{"allow": "false", "clients": "All", "oidc": oidc(spec{"clientID": "we"})}, ""},
 

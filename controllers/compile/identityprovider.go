@@ -14,13 +14,17 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/claimmapping"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/ldapfilter"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
 // Defaults of an IdentityProvider, as the comments of its fields document them.
 const (
-	defaultMaxIdentities  = 10_000
-	defaultProviderMaxAge = 24 * time.Hour
+	defaultMaxIdentities    = 10_000
+	defaultProviderMaxAge   = 24 * time.Hour
+	defaultThrottleFailures = 4
+	defaultThrottleWindow   = 30 * time.Minute
+	defaultGroupName        = "cn"
 )
 
 // protocolParameters are the parameters of authentication requests that a specification gives a
@@ -57,19 +61,30 @@ func IdentityProvider(p *v1alpha1.IdentityProvider) (documents.IdentityProvider,
 	if p.Name == documents.LocalProvider {
 		findings = append(findings, Finding{"metadata.name", "local stands for OAuthUsers: create it again with another name"})
 	}
-	if spec.OIDC != nil {
-		var found Findings
+	var found Findings
+	switch {
+	case spec.OIDC != nil:
 		doc.SubjectAttribute = cmp.Or(spec.OIDC.SubjectClaim, "sub")
 		doc.OIDC, found = oidcProvider(spec.OIDC)
-		findings = append(findings, found...)
+	case spec.LDAP != nil:
+		doc.SubjectAttribute = spec.LDAP.Users.SubjectAttribute
+		doc.LDAP, found = ldapProvider(spec.LDAP)
 	}
-	if _, err := claimmapping.Compile(spec.Allow, doc.Claims); err != nil {
-		for line := range strings.SplitSeq(err.Error(), "\n") {
-			field, message, _ := strings.Cut(line, " ")
-			findings = append(findings, Finding{"spec." + field, message})
-		}
+	_, err := claimmapping.Compile(spec.Allow, doc.Claims)
+	return doc, slices.Concat(findings, found, linesOf(err), tooLarge(doc))
+}
+
+// linesOf returns a finding for each line of an error, which begins with a field of the spec.
+func linesOf(err error) Findings {
+	if err == nil {
+		return nil
 	}
-	return doc, append(findings, tooLarge(doc)...)
+	var findings Findings
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		field, message, _ := strings.Cut(line, " ")
+		findings = append(findings, Finding{"spec." + field, message})
+	}
+	return findings
 }
 
 func oidcProvider(o *v1alpha1.OIDCProviderSettings) (*documents.OIDCProvider, Findings) {
@@ -87,6 +102,26 @@ func oidcProvider(o *v1alpha1.OIDCProviderSettings) (*documents.OIDCProvider, Fi
 		Issuer: o.Issuer, ClientID: o.ClientID, Scopes: o.Scopes, Parameters: plain(o.Parameters), UserInfo: o.UserInfo == "Always",
 		MaxAge: seconds(o.MaxAge, defaultProviderMaxAge),
 	}, findings
+}
+
+func ldapProvider(l *v1alpha1.LDAPProviderSettings) (*documents.LDAPProvider, Findings) {
+	throttle := cmp.Or(l.Throttle, &v1alpha1.LDAPThrottle{})
+	doc := &documents.LDAPProvider{
+		URL: l.URL, StartTLS: l.StartTLS, BindDN: l.Bind.DN,
+		Users: documents.LDAPUsers{
+			BaseDN: l.Users.BaseDN, Filter: l.Users.Filter, AccountFilter: l.Users.AccountFilter, Attributes: l.Users.Attributes,
+			PasswordChangedAttribute: l.Users.PasswordChangedAttribute,
+		},
+		ThrottleFailures: cmp.Or(int(throttle.Failures), defaultThrottleFailures),
+		ThrottleWindow:   seconds(throttle.Window, defaultThrottleWindow),
+	}
+	if g := l.Groups; g != nil {
+		doc.Groups = documents.LDAPGroups{
+			BaseDN: g.BaseDN, OneLevel: g.Scope == "OneLevel", Filter: g.Filter, NameAttribute: cmp.Or(g.NameAttribute, defaultGroupName),
+		}
+	}
+	_, err := ldapfilter.NewProvider(*doc, l.Users.SubjectAttribute)
+	return doc, linesOf(err)
 }
 
 // MappingExamples returns an error about the first example of an IdentityProvider that does not come
@@ -141,13 +176,20 @@ func NotAcceptedProvider(p *v1alpha1.IdentityProvider) documents.IdentityProvide
 
 // ProviderAddress returns the URL of a provider, for messages.
 func ProviderAddress(p *v1alpha1.IdentityProvider) string {
-	if p.Spec.OIDC != nil {
+	switch {
+	case p.Spec.OIDC != nil:
 		return p.Spec.OIDC.Issuer
+	case p.Spec.LDAP != nil:
+		return p.Spec.LDAP.URL
 	}
 	return p.Spec.Realm
 }
 
-// RedirectURI returns what is to be registered at an OpenID provider, for the issuer of the server.
+// RedirectURI returns what is to be registered at an OpenID provider, for the issuer of the server. A
+// directory has none.
 func RedirectURI(issuer string, p *v1alpha1.IdentityProvider) string {
+	if p.Spec.OIDC == nil {
+		return ""
+	}
 	return issuer + oauth.PathCallback + "/" + p.Name
 }

@@ -93,3 +93,33 @@ func TestAnExampleThatDoesNotComeOutSoIsAnError(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestFindingsOfADirectoryNameTheField(t *testing.T) {
+	directory := func(change func(*v1alpha1.LDAPProviderSettings)) *v1alpha1.IdentityProvider {
+		return provider(func(s *v1alpha1.IdentityProviderSpec) {
+			s.Type, s.Realm, s.OIDC = v1alpha1.ProviderLDAP, "ldaps://acme.example", nil
+			s.LDAP = &v1alpha1.LDAPProviderSettings{
+				URL: "ldaps://ldap.acme.example", Bind: v1alpha1.LDAPBind{DN: "cn=reader,dc=acme"},
+				Users:  v1alpha1.LDAPUserSearch{BaseDN: "ou=people,dc=acme", Filter: "(uid=$(username))", SubjectAttribute: "entryUUID"},
+				Groups: &v1alpha1.LDAPGroupSearch{BaseDN: "ou=groups,dc=acme", Filter: "(member=$(dn))"},
+			}
+			change(s.LDAP)
+		})
+	}
+	doc, findings := IdentityProvider(directory(func(*v1alpha1.LDAPProviderSettings) {}))
+	if len(findings) > 0 || doc.SubjectAttribute != "entryUUID" || doc.OIDC != nil || doc.LDAP.Groups.NameAttribute != "cn" ||
+		doc.LDAP.ThrottleFailures != 4 || doc.LDAP.ThrottleWindow != 1800 {
+		t.Errorf("%s, %+v", findings, doc.LDAP)
+	}
+	for want, change := range map[string]func(*v1alpha1.LDAPProviderSettings){
+		"spec.ldap.bind.dn:":             func(l *v1alpha1.LDAPProviderSettings) { l.Bind.DN = "reader" },
+		"spec.ldap.users.baseDN:":        func(l *v1alpha1.LDAPProviderSettings) { l.Users.BaseDN = "people" },
+		"spec.ldap.users.filter:":        func(l *v1alpha1.LDAPProviderSettings) { l.Users.Filter = "(uid=$(username)" },
+		"spec.ldap.groups.filter:":       func(l *v1alpha1.LDAPProviderSettings) { l.Groups.Filter = "(member=*)" },
+		"spec.ldap.users.accountFilter:": func(l *v1alpha1.LDAPProviderSettings) { l.Users.AccountFilter = "(a=$(dn))" },
+	} {
+		if _, findings := IdentityProvider(directory(change)); len(findings) != 1 || !strings.HasPrefix(findings.String(), want) {
+			t.Errorf("want %s, got %s", want, findings)
+		}
+	}
+}

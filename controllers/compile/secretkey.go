@@ -44,9 +44,12 @@ func JWKSSecretKey(c *v1alpha1.OAuthClient) *SecretKey {
 
 // UpstreamSecretKey returns the key with the credential for an identity provider.
 func UpstreamSecretKey(p *v1alpha1.IdentityProvider) SecretKey {
-	k := SecretKey{Namespace: p.Namespace, Field: "spec.oidc.clientSecretRef", Forbidden: findTypeProblem, Refusal: v1alpha1.ReasonSecretRefused}
-	if p.Spec.OIDC != nil {
-		k.Ref = p.Spec.OIDC.ClientSecretRef
+	k := SecretKey{Namespace: p.Namespace, Forbidden: findTypeProblem, Refusal: v1alpha1.ReasonSecretRefused}
+	switch {
+	case p.Spec.OIDC != nil:
+		k.Ref, k.Field = p.Spec.OIDC.ClientSecretRef, "spec.oidc.clientSecretRef"
+	case p.Spec.LDAP != nil:
+		k.Ref, k.Field = p.Spec.LDAP.Bind.PasswordSecretRef, "spec.ldap.bind.passwordSecretRef"
 	}
 	return k
 }
