@@ -154,7 +154,7 @@ type OIDCProviderSettings struct {
 	// +kubebuilder:validation:Enum=Never;Always
 	// +optional
 	UserInfo string `json:"userInfo,omitempty"`
-	// maxAge is how long after signing in a refresh still works. Default: 24h.
+	// maxAge is how long after signing in the session and refresh tokens still work. Default: 24h.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1m') && duration(self) <= duration('168h')`,message="maxAge must be a duration from 1m to 168h in whole h, m and s, such as 24h"
