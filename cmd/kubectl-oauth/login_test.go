@@ -42,8 +42,9 @@ func (u *user) Write(p []byte) (int, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.seen.Write(p)
-	address := regexp.MustCompile(`http\S+/authorize\S+`).Find(p)
-	if address == nil {
+	// A copy: whoever calls Write uses p again after it has returned.
+	address := string(regexp.MustCompile(`http\S+/authorize\S+`).Find(p))
+	if address == "" {
 		return len(p), nil
 	}
 	u.logins.Add(1)
@@ -52,7 +53,7 @@ func (u *user) Write(p []byte) (int, error) {
 		open = u.signIn
 	}
 	go func() {
-		if err := open(string(address)); err != nil {
+		if err := open(address); err != nil {
 			u.env.T.Error(err)
 		}
 	}()
