@@ -1,9 +1,6 @@
 package clients
 
 import (
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -14,65 +11,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
 	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
-
-// prefix is what the API server puts before names and groups that our ID tokens say.
-const prefix = "main:"
-
-// trustingCluster is another cluster, whose API server takes the ID tokens of the Env's issuer for
-// one client.
-func trustingCluster(env *testenv.Env, audience string) *controlplane.ControlPlane {
-	t := env.T
-	t.Helper()
-	claim := func(name string) map[string]any { return map[string]any{"claim": name, "prefix": prefix} }
-	config, err := json.Marshal(map[string]any{
-		"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration",
-		"jwt": []any{map[string]any{
-			"issuer":        map[string]any{"url": env.Issuer, "audiences": []string{audience}, "certificateAuthority": string(env.Authority.PEM)},
-			"claimMappings": map[string]any{"username": claim("email"), "groups": claim("groups")},
-		}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "authentication.json")
-	if err := os.WriteFile(file, config, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cluster, err := controlplane.Start(t.Context(), controlplane.Options{NoFsync: true, APIServerArgs: []string{"--authentication-config=" + file}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cluster.Stop)
-	return cluster
-}
-
-// as is a client of the cluster with a bearer token and nothing else.
-func as(t *testing.T, cluster *controlplane.ControlPlane, token string) kubernetes.Interface {
-	t.Helper()
-	admin := cluster.AdminConfig()
-	client, err := kubernetes.NewForConfig(&rest.Config{
-		Host: admin.Host, TLSClientConfig: rest.TLSClientConfig{CAData: admin.CAData}, BearerToken: token, QPS: -1,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client
-}
-
-func whoIs(t *testing.T, client kubernetes.Interface) (authenticationv1.UserInfo, error) {
-	t.Helper()
-	review, err := client.AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
-	if err != nil {
-		return authenticationv1.UserInfo{}, err
-	}
-	return review.Status.UserInfo, nil
-}
 
 // kubectl is a client as kubectl's login plugins are: without a secret, at a loopback address.
 func kubectl(env *testenv.Env, name string) *oauth2.Config {
@@ -100,23 +42,23 @@ func login(env *testenv.Env, config *oauth2.Config) (idToken string, token *oaut
 func TestAKubernetesAPIServerTakesAnIDTokenForItsUser(t *testing.T) {
 	env := testenv.New(t, testenv.WithTLS)
 	config := kubectl(env, "kubectl")
-	cluster := trustingCluster(env, config.ClientID)
+	cluster := env.TrustingCluster(config.ClientID)
 	idToken, token := login(env, config)
-	alice := as(t, cluster, idToken)
+	alice := testenv.As(t, cluster, idToken)
 
 	var user authenticationv1.UserInfo
 	env.Eventually("the API server's trust in the issuer", 30*time.Second, func() (bool, string) { // it reads discovery and JWKS now and then
 		var err error
-		user, err = whoIs(t, alice)
+		user, err = testenv.WhoIs(t, alice)
 		return err == nil, "it does not authenticate her"
 	})
-	if user.Username != prefix+testenv.Email || !slices.Contains(user.Groups, prefix+testenv.Group) {
+	if user.Username != testenv.TrustedPrefix+testenv.Email || !slices.Contains(user.Groups, testenv.TrustedPrefix+testenv.Group) {
 		t.Errorf("want %s in %s, got %s in %v", testenv.Email, testenv.Group, user.Username, user.Groups)
 	}
 
 	anothers, _ := login(env, kubectl(env, "another"))
 	for what, refused := range map[string]string{"an access token": token.AccessToken, "another client's ID token": anothers, "a refresh token": token.RefreshToken} {
-		if user, err := whoIs(t, as(t, cluster, refused)); !apierrors.IsUnauthorized(err) {
+		if user, err := testenv.WhoIs(t, testenv.As(t, cluster, refused)); !apierrors.IsUnauthorized(err) {
 			t.Errorf("%s was taken for %s (%v)", what, user.Username, err)
 		}
 	}
@@ -138,7 +80,7 @@ func TestAKubernetesAPIServerTakesAnIDTokenForItsUser(t *testing.T) {
 	if _, err := admin.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "readers"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "readers"},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: prefix + testenv.Group}},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: testenv.TrustedPrefix + testenv.Group}},
 	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +97,7 @@ func TestAKubernetesAPIServerTakesAnIDTokenForItsUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	renewed, _ := fresh.Extra("id_token").(string)
-	if user, err := whoIs(t, as(t, cluster, renewed)); err != nil || user.Username != prefix+testenv.Email || !slices.Contains(user.Groups, prefix+testenv.Group) {
+	if user, err := testenv.WhoIs(t, testenv.As(t, cluster, renewed)); err != nil || user.Username != testenv.TrustedPrefix+testenv.Email || !slices.Contains(user.Groups, testenv.TrustedPrefix+testenv.Group) {
 		t.Errorf("by the refreshed ID token she is %s in %v (%v)", user.Username, user.Groups, err)
 	}
 }

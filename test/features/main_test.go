@@ -11,6 +11,10 @@
 //	rotation_test.go    client secrets are replaced and revoked
 //	life_test.go        clients, rules and namespaces are created, changed and deleted
 //	users_test.go       users, APIs and keys are
+//	identityprovider_test.go  users of one server sign in to clients of another
+//	directory_test.go   users sign in in a directory (build tag ldap)
+//	kubernetes_groups_test.go  a Kubernetes API server sees the groups of a provider
+//	oauthidentity_test.go     what the owner says of users from elsewhere
 //	ends_test.go        the end of sessions, grants and tokens
 //	outage_test.go      outages of the API server, the manager and a replica
 //	tls_test.go         certificates

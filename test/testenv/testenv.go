@@ -7,6 +7,7 @@
 //	env.go      an Env: the namespaces, server and user of one test
 //	objects.go  creating, changing and waiting for objects
 //	client.go   what a client does: its configuration, signing in, requests
+//	trust.go    another cluster, which takes the users of an Env
 //	tls.go      a certificate authority for servers that use TLS
 //	log.go      the output of the programs
 //
