@@ -169,7 +169,7 @@ func TestTheSchemasHaveNoDefaultsButThoseOfReplicasAndStatus(t *testing.T) {
 			collectDefaults(*version.Schema.OpenAPIV3Schema, crd.Spec.Names.Kind, found)
 		}
 	}
-	for _, kind := range []string{"AuthorizationServer", "OAuthClient", "OAuthUser", "ResourceServer"} {
+	for _, kind := range []string{"AuthorizationServer", "IdentityProvider", "OAuthClient", "OAuthUser", "ResourceServer"} {
 		delete(found, kind+".status")
 	}
 	delete(found, "AuthorizationServer.spec.deployment")

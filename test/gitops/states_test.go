@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -150,6 +151,7 @@ func TestToolsOfGitOpsJudgeEachKindRightlyInEachState(t *testing.T) {
 	servers(o)
 	users(o)
 	apis(o)
+	providers(o)
 	clients(o)
 	o.delete(env.User, terminating)
 	o.delete(env.Server, terminating) // the last: everything else needs it
@@ -246,6 +248,33 @@ func apis(o *observations) {
 	o.wait("refused", api(o.env.ServerNamespace, "refused", "main"), v1alpha1.ReasonNotAllowedByServer, inProgress)
 	stalled := api(o.env.AppNamespace, "stalled", "main")
 	stalled.Spec.AllowedClients = []v1alpha1.ResourceClientRule{{Name: "a", Namespaces: selector("a b")}}
+	o.wait("stalled", stalled, v1alpha1.ReasonInvalid, failed)
+	o.delete(ready, terminating)
+}
+
+func providers(o *observations) {
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: o.env.ServerNamespace, Name: "provider"}, StringData: map[string]string{"secret": strings.Repeat("x", 32)},
+	}
+	o.env.Create(secret)
+	provider := func(name, issuer, key string) *v1alpha1.IdentityProvider {
+		return &v1alpha1.IdentityProvider{
+			ObjectMeta: metav1.ObjectMeta{Namespace: o.env.ServerNamespace, Name: name},
+			Spec: v1alpha1.IdentityProviderSpec{
+				ServerRef: v1alpha1.LocalServerReference{Name: "main"}, Clients: v1alpha1.ProviderClientsListed, Type: v1alpha1.ProviderOIDC, Allow: "true",
+				OIDC: &v1alpha1.OIDCProviderSettings{
+					Issuer: issuer, ClientID: "oauth-operator", ClientSecretRef: v1alpha1.SecretKeyReference{Name: secret.Name, Key: key},
+				},
+			},
+		}
+	}
+	ready := provider("ready", "https://login.example.com", "secret")
+	o.wait("ready", ready, v1alpha1.ReasonReady, current)
+	o.dryRun(provider("fresh", "https://fresh.example.com", "secret"), ready, func(spec map[string]any) { spec["displayName"] = "Acme" })
+	o.wait("pending", provider("pending", "https://pending.example.com", "missing"), v1alpha1.ReasonSecretNotFound, inProgress)
+	o.wait("refused", provider("refused", "https://login.example.com", "secret"), v1alpha1.ReasonRealmTaken, inProgress)
+	stalled := provider("stalled", "https://stalled.example.com", "secret")
+	stalled.Spec.Allow = "upstream."
 	o.wait("stalled", stalled, v1alpha1.ReasonInvalid, failed)
 	o.delete(ready, terminating)
 }
