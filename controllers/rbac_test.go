@@ -86,7 +86,7 @@ func TestATokenServerReadsItsEntriesAndNoSecret(t *testing.T) {
 		verbs           []string // of all there are
 	}{
 		{"internal.oauth-operator.dev", "entries", []string{"list", "watch"}},
-		{"internal.oauth-operator.dev", "replicas", []string{"create", "patch", "delete"}},
+		{"internal.oauth-operator.dev", "replicas", []string{"list", "create", "patch", "delete"}},
 		{"internal.oauth-operator.dev", "usages", []string{"create", "patch"}},
 		{"", "secrets", nil},
 		{"", "serviceaccounts/token", nil},
@@ -94,6 +94,9 @@ func TestATokenServerReadsItsEntriesAndNoSecret(t *testing.T) {
 		{"rbac.authorization.k8s.io", "rolebindings", nil},
 		{"oauth-operator.dev", "oauthclients", nil},
 		{"oauth-operator.dev", "oauthusers", nil},
+		{"oauth-operator.dev", "identityproviders", nil},
+		{"oauth-operator.dev", "oauthidentities", []string{"get", "list", "watch", "create", "delete"}},
+		{"oauth-operator.dev", "oauthidentities/status", []string{"update"}},
 	} {
 		for _, verb := range []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "bind", "escalate", "impersonate"} {
 			for namespace, own := range map[string]bool{server.Namespace: true, "default": false, "": false} {
