@@ -57,7 +57,12 @@ func (d *Directory) newEntry(conn *connection, found *goldap.Entry) (Entry, erro
 		entry.Upstream["groups"] = names
 	}
 	if name := d.document.LDAP.Users.PasswordChangedAttribute; name != "" {
-		entry.PasswordChanged = hashValues(found.GetEqualFoldRawAttributeValues(name))
+		values := found.GetEqualFoldRawAttributeValues(name)
+		if len(values) == 0 {
+			d.directories.Log.Warn("an entry does not say when its password was changed, so another password ends nothing",
+				"provider", d.document.Name, "attribute", name)
+		}
+		entry.PasswordChanged = hashValues(values)
 	}
 	return entry, nil
 }

@@ -11,6 +11,8 @@ var (
 	// ErrWrong is returned for a sign-in whose username and password are not those of a user who may
 	// sign in. What is wrong is not said: all such answers are alike.
 	ErrWrong = errors.New("the username and the password are not those of a user")
+	// ErrDenied is ErrWrong for a user whose password is right: it is for the log and the metric alone.
+	ErrDenied = fmt.Errorf("%w who may sign in", ErrWrong)
 	// ErrGone is returned for a user whom the directory does not have any more, or who does not match
 	// the filters any more.
 	ErrGone = errors.New("the user is not found any more")

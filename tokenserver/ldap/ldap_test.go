@@ -534,6 +534,32 @@ func TestAUserIsConfirmedByTheSubjectUnderTheSameFilters(t *testing.T) {
 	}
 }
 
+func TestTheLogSaysWhyAUserDoesNotSignInOrWhatThePasswordOfAnEntryDoesNotEnd(t *testing.T) {
+	for name, test := range map[string]struct {
+		change   func(*fixture)
+		password string
+		want     string
+	}{
+		"a wrong password":     {nil, "wrong", `result 49 (Invalid Credentials)`},
+		"a mistyped filter":    {func(f *fixture) { f.document.LDAP.Users.Filter = "(uidd=$(username))" }, ldaptest.Password("alice"), "do not find exactly one entry, but none"},
+		"a mistyped attribute": {func(f *fixture) { f.document.SubjectAttribute = "objectGUID" }, ldaptest.Password("alice"), "the entry has not one objectGUID"},
+		"a mistyped passwordChangedAttribute": {func(f *fixture) {
+			f.document.LDAP.Users.PasswordChangedAttribute = "pwdChangedTyme"
+		}, ldaptest.Password("alice"), "another password ends nothing"},
+	} {
+		f := newFixture(t, shared)
+		var log strings.Builder
+		f.Log = slog.New(slog.NewJSONHandler(&log, nil))
+		if test.change != nil {
+			test.change(f)
+		}
+		_, _ = f.signIn("alice", test.password)
+		if !strings.Contains(log.String(), test.want) || !strings.Contains(log.String(), `"provider":"`) {
+			t.Errorf("%s: the log says %s", name, log.String())
+		}
+	}
+}
+
 func TestNoErrorSaysWhatWasTypedOrAnswered(t *testing.T) {
 	f := newFixture(t, shared)
 	var log strings.Builder

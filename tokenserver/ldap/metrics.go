@@ -14,6 +14,7 @@ import (
 const (
 	resultSuccess   = "Success"
 	resultWrong     = "Wrong"
+	resultDenied    = "Denied"
 	resultThrottled = "Throttled"
 	resultBusy      = "Busy"
 	resultError     = "Error"
@@ -60,6 +61,8 @@ func resultOf(err error) string {
 	switch {
 	case err == nil:
 		return resultSuccess
+	case errors.Is(err, ErrDenied):
+		return resultDenied
 	case errors.Is(err, ErrWrong):
 		return resultWrong
 	case errors.As(err, &refused):

@@ -20,7 +20,7 @@ const noAttributes = "1.1"
 // errNotOne is returned by findUser where there is not exactly one entry, and errNone, which wraps it,
 // where there is none.
 var (
-	errNotOne = errors.New("not exactly one entry is found")
+	errNotOne = errors.New("ldap.users.filter and ldap.users.accountFilter do not find exactly one entry")
 	errNone   = fmt.Errorf("%w, but none", errNotOne)
 )
 

@@ -24,7 +24,7 @@ type Form struct {
 	MayBeKnown bool
 	DeviceID   func(subject []byte) string
 	// Admit is called with what the directory says of the user whose password was right. It returns
-	// ErrWrong for a user who may not sign in, which is answered and counted as a wrong password.
+	// ErrDenied for a user who may not sign in, who is answered and throttled as for a wrong password.
 	Admit func(ctx context.Context, e Entry) error
 }
 
@@ -108,7 +108,9 @@ func (d *Directory) findTyped(ctx context.Context, reader *connection, filter st
 	if errors.As(err, &failed) {
 		return nil, err
 	}
-	d.directories.Log.DebugContext(ctx, "a username is that of no user", "provider", d.document.Name, "error", err.Error())
+	// The page says nothing of it: this is where an administrator sees that a filter or the subject
+	// attribute is mistyped.
+	d.directories.Log.InfoContext(ctx, "a user is not found in a directory", "provider", d.document.Name, "error", err.Error())
 	return nil, nil
 }
 
@@ -142,7 +144,7 @@ func (d *Directory) tryPassword(ctx context.Context, attempt *throttle.Directory
 	switch {
 	case err != nil && !answered, answered && isUnavailable(code):
 		return away(err)
-	case isUser && code != goldap.LDAPResultInvalidCredentials:
+	case isUser:
 		d.directories.Log.InfoContext(ctx, "a directory refuses a user", "provider", d.document.Name, "result", describe(code))
 	}
 	return ErrWrong

@@ -73,7 +73,8 @@ func (h *Handler) askDirectory(v visit, p *registry.IdentityProvider, username, 
 			var err error
 			user, err = h.Users.SignIn(ctx, users.SignIn{Provider: p, Subject: e.Subject, Upstream: e.Upstream, PasswordChanged: e.PasswordChanged})
 			if errors.Is(err, users.ErrDenied) {
-				return ldap.ErrWrong
+				h.Log.InfoContext(ctx, "a user may not sign in at a directory", "provider", p.Name, "error", err.Error())
+				return ldap.ErrDenied
 			}
 			return err
 		},
