@@ -42,7 +42,7 @@ func (u *user) Write(p []byte) (int, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.seen.Write(p)
-	// A copy: whoever calls Write uses p again after it has returned.
+	// A copy: the caller of Write uses p again after it has returned.
 	address := string(regexp.MustCompile(`http\S+/authorize\S+`).Find(p))
 	if address == "" {
 		return len(p), nil

@@ -35,8 +35,10 @@ func (d *Directories) Problems(served []documents.IdentityProvider) []Problem {
 			continue
 		}
 		byUID[document.UID] = directory
+		// What was found out by other settings, or by other rules of fetching, may not be so any more.
+		digest, err := digestOf(document)
 		directory.mu.Lock()
-		if directory.problem != nil {
+		if directory.problem != nil && err == nil && digest == directory.digest && directory.revision == d.Client.Revision() {
 			problems = append(problems, newProblem(document.UID, directory.problem))
 		}
 		directory.mu.Unlock()
@@ -72,7 +74,7 @@ func (d *Directory) note(err error) error {
 	}
 	d.mu.Lock()
 	changed := (problem == nil) != (d.problem == nil) || problem != nil && newProblem("", problem) != newProblem("", d.problem)
-	d.problem = problem
+	d.problem, d.revision = problem, d.directories.Client.Revision()
 	d.mu.Unlock()
 	if changed && d.directories.OnChange != nil {
 		d.directories.OnChange()

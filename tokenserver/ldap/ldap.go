@@ -83,8 +83,9 @@ type Directory struct {
 
 	signIns, confirmations *queue
 
-	mu      sync.Mutex
-	problem error
+	mu       sync.Mutex
+	problem  error
+	revision int // of the rules of fetching when the problem was found
 }
 
 // Of returns the directory with a document, whose Type must be LDAP. As long as the document stays
@@ -94,12 +95,10 @@ func (d *Directories) Of(document documents.IdentityProvider) (*Directory, error
 	if document.LDAP == nil {
 		return nil, errors.New("the provider " + document.Name + " is no directory")
 	}
-	raw, err := json.Marshal(document)
+	digest, err := digestOf(document)
 	if err != nil {
-		return nil, fmt.Errorf("encoding the document of the provider %s: %w", document.Name, err)
+		return nil, err
 	}
-	sum := sha256.Sum256(raw)
-	digest := hex.EncodeToString(sum[:])
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before := d.byUID[document.UID]
@@ -132,4 +131,13 @@ func (d *Directories) Of(document documents.IdentityProvider) (*Directory, error
 	}
 	d.byUID[document.UID] = directory
 	return directory, nil
+}
+
+func digestOf(document documents.IdentityProvider) (string, error) {
+	raw, err := json.Marshal(document)
+	if err != nil {
+		return "", fmt.Errorf("encoding the document of the provider %s: %w", document.Name, err)
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:]), nil
 }

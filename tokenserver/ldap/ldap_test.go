@@ -414,6 +414,11 @@ func TestAMistypedBaseIsAProblemAndNoWrongPassword(t *testing.T) {
 	if len(problems) != 1 || problems[0].Reason != string(ldap.SearchRefused) {
 		t.Errorf("the problems are %+v", problems)
 	}
+	corrected := f.document
+	corrected.DisplayName = "Corrected"
+	if problems := f.Problems([]documents.IdentityProvider{corrected}); len(problems) > 0 {
+		t.Errorf("what was found out before a correction is still said: %v", problems)
+	}
 	if len(f.Problems(nil)) != 0 || len(f.Problems([]documents.IdentityProvider{f.document})) != 0 {
 		t.Error("a provider that is not served any more is remembered")
 	}

@@ -35,6 +35,9 @@ func (p *Providers) Problems(served []documents.IdentityProvider) []Problem {
 		if provider == nil {
 			continue
 		}
+		if digest, err := digestOf(document); err != nil || digest != provider.digest {
+			continue // it was not asked since the document was changed
+		}
 		byUID[document.UID] = provider
 		if err := provider.problem(); err != nil {
 			problems = append(problems, newProblem(document.UID, err))
@@ -60,7 +63,10 @@ func newProblem(uid string, err error) Problem {
 func (p *Provider) problem() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.away != nil {
+	switch {
+	case p.revision != p.providers.Client.Revision():
+		return nil // it was not asked since the rules of fetching were changed
+	case p.away != nil:
 		return p.away
 	}
 	return p.endpoints

@@ -371,6 +371,7 @@ func TestOnlyWhatAProviderSaysOfUsOrAnOutageMakesItAwayAndASignInEndsThat(t *tes
 		{"a sign-in", oidctest.Behaviour{}, "", ""},
 		{"an outage", answers(http.StatusBadGateway, `<html>`), oidc.Away, "BadAnswer"},
 		{"a sign-in, then", oidctest.Behaviour{}, "", ""},
+		{"an outage, then", answers(http.StatusBadGateway, `<html>`), oidc.Away, "BadAnswer"},
 	} {
 		rp.upstream.Behave(step.behaviour)
 		_, err := rp.signIn(anyAge)
@@ -386,6 +387,10 @@ func TestOnlyWhatAProviderSaysOfUsOrAnOutageMakesItAwayAndASignInEndsThat(t *tes
 		if problem != step.problem {
 			t.Errorf("%s: the problem is %q, want %q", step.what, problem, step.problem)
 		}
+	}
+	rp.document.OIDC.ClientID = "corrected"
+	if problems := rp.providers.Problems([]documents.IdentityProvider{rp.document}); len(problems) > 0 {
+		t.Errorf("what was found out before a correction is still said: %v", problems)
 	}
 }
 
