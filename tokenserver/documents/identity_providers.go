@@ -1,5 +1,12 @@
 package documents
 
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+)
+
 // Values of IdentityProvider.Type.
 const (
 	ProviderOIDC = "OIDC"
@@ -112,4 +119,15 @@ type Identity struct {
 	Suspended bool   `json:"suspended,omitempty"`
 	// TokensNotBefore is as of the Server, for what was issued about this user.
 	TokensNotBefore int64 `json:"tokensNotBefore,omitempty"`
+}
+
+// Digest returns the SHA-256 of the document, in hex: what was found out about a provider by a
+// document with another one may not be so any more.
+func (p IdentityProvider) Digest() (string, error) {
+	raw, err := json.Marshal(p)
+	if err != nil {
+		return "", fmt.Errorf("encoding the document of the provider %s: %w", p.Name, err)
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:]), nil
 }

@@ -36,7 +36,7 @@ func (d *Directories) Problems(served []documents.IdentityProvider) []Problem {
 		}
 		byUID[document.UID] = directory
 		// What was found out by other settings, or by other rules of fetching, may not be so any more.
-		digest, err := digestOf(document)
+		digest, err := document.Digest()
 		directory.mu.Lock()
 		if directory.problem != nil && err == nil && digest == directory.digest && directory.revision == d.Client.Revision() {
 			problems = append(problems, newProblem(document.UID, directory.problem))

@@ -17,7 +17,7 @@ const (
 	// maxBytes is how much a directory may send over one connection. Decoding it takes a hundred times
 	// as much memory, if it is made of nothing but empty elements.
 	maxBytes = 512 << 10
-	// maxBeforeTLS is the same before TLS begins, when the answer may be by anybody on the way.
+	// maxBeforeTLS is the same before TLS begins, when the answer may be an attacker's on the way.
 	maxBeforeTLS = 4 << 10
 	// oidStartTLS is the extended operation of RFC 4511 section 4.14.
 	oidStartTLS = "1.3.6.1.4.1.1466.20037"

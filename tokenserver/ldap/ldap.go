@@ -22,10 +22,7 @@ package ldap
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -95,7 +92,7 @@ func (d *Directories) Of(document documents.IdentityProvider) (*Directory, error
 	if document.LDAP == nil {
 		return nil, errors.New("the provider " + document.Name + " is no directory")
 	}
-	digest, err := digestOf(document)
+	digest, err := document.Digest()
 	if err != nil {
 		return nil, err
 	}
@@ -131,13 +128,4 @@ func (d *Directories) Of(document documents.IdentityProvider) (*Directory, error
 	}
 	d.byUID[document.UID] = directory
 	return directory, nil
-}
-
-func digestOf(document documents.IdentityProvider) (string, error) {
-	raw, err := json.Marshal(document)
-	if err != nil {
-		return "", fmt.Errorf("encoding the document of the provider %s: %w", document.Name, err)
-	}
-	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:]), nil
 }

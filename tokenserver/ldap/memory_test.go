@@ -21,7 +21,7 @@ func emptyElements() []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{0x30, 0x84}, uint32(len(elements))), elements...)
 }
 
-// Before TLS begins, anybody on the way may send it.
+// Before TLS begins, an attacker on the way may send it.
 func TestNoAnswerOfADirectoryTakesMuchMemory(t *testing.T) {
 	bomb := emptyElements()
 	for what, test := range map[string]struct {

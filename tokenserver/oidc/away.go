@@ -35,7 +35,7 @@ func (p *Providers) Problems(served []documents.IdentityProvider) []Problem {
 		if provider == nil {
 			continue
 		}
-		if digest, err := digestOf(document); err != nil || digest != provider.digest {
+		if digest, err := document.Digest(); err != nil || digest != provider.digest {
 			continue // it was not asked since the document was changed
 		}
 		byUID[document.UID] = provider
@@ -73,7 +73,7 @@ func (p *Provider) problem() error {
 }
 
 // noteEndpoints keeps whether the endpoints of the provider answered, and returns err. After a problem
-// they do once a user has signed in. An answer that proves nothing changes nothing: anybody can bring
+// they do once a user has signed in. An answer that proves nothing changes nothing: a browser can bring
 // it about, by a callback with a code that no provider issued.
 func (p *Provider) noteEndpoints(err error) error {
 	var failed *Error

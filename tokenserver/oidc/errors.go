@@ -79,7 +79,7 @@ func errExchange(err error) error {
 	case answered.ErrorCode != "":
 		return &Error{Invalid, errors.New("the token endpoint answers " + knownCode(answered.ErrorCode))}
 	case isClientError(answered.Response):
-		// Anybody can send a code that a provider refuses in words of its own: it is not away.
+		// A browser can send a code that a provider refuses in words of its own: it is not away.
 		return invalid("the token endpoint refuses the code with no error of OAuth")
 	default:
 		return &Error{Away, fetch.NewError(fetch.BadAnswer, errors.New("the token endpoint answers with no token response"))}

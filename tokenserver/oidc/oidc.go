@@ -18,12 +18,8 @@
 package oidc
 
 import (
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -72,7 +68,10 @@ type Provider struct {
 // Of returns the provider with a document, whose Type must be OIDC. As long as the document stays the
 // same, so does the provider.
 func (p *Providers) Of(document documents.IdentityProvider) (*Provider, error) {
-	digest, err := digestOf(document)
+	if document.OIDC == nil {
+		return nil, errors.New("the provider " + document.Name + " is no OpenID provider")
+	}
+	digest, err := document.Digest()
 	if err != nil {
 		return nil, err
 	}
@@ -91,18 +90,6 @@ func (p *Providers) Of(document documents.IdentityProvider) (*Provider, error) {
 	}
 	p.byUID[document.UID] = provider
 	return provider, nil
-}
-
-func digestOf(document documents.IdentityProvider) (string, error) {
-	if document.OIDC == nil {
-		return "", errors.New("the provider " + document.Name + " is no OpenID provider")
-	}
-	raw, err := json.Marshal(document)
-	if err != nil {
-		return "", fmt.Errorf("encoding the document of the provider %s: %w", document.Name, err)
-	}
-	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:]), nil
 }
 
 // rootsOf returns the certificates of a bundle; nil, which stands for the public roots, if there is
