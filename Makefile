@@ -78,13 +78,15 @@ screenshots: bin/local/dev ## Take the pictures of the pages in docs/images (nee
 	@mkdir -p docs/images
 	SCREENSHOTS=$(CURDIR)/docs/images go test -count=1 -tags=browser -run Chromium ./test/features
 
-# What the product costs, with a table at the end; each benchmark there measures a fixed amount of work. A part's own benchmarks:
+# What the product costs, with a table at the end, and its rows in $(RESULTS): a run of some benchmarks replaces their rows. Each
+# benchmark there measures a fixed amount of work. A part's own benchmarks:
 # make bench PKGS=./tokenserver/registry ARGS='-benchtime 1s -benchmem'
+RESULTS ?= $(CURDIR)/bin/bench.json
 .PHONY: bench
 bench: PKGS = ./test/bench
 bench: bin/local/dev ## Run the benchmarks
 	@bin/local/dev controlplane
-	go test -tags=$(POSTGRES) -run '^$$' -bench . -benchtime 1x -timeout 60m $(ARGS) $(PKGS)
+	RESULTS=$(RESULTS) go test -tags=$(POSTGRES) -run '^$$' -bench . -benchtime 1x -timeout 60m $(ARGS) $(PKGS)
 
 .PHONY: build
 build: ## Build the programs into bin

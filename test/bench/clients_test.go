@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/oauth-operator/oauth-operator/test/bench/results"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
@@ -35,18 +36,21 @@ func BenchmarkTenThousandClients(b *testing.B) {
 	changeMany, servedMany := held(many)
 	ready, now, highest := measureRestart(b, env, copies, config, many)
 
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(now, "MiB")
-	b.ReportMetric(highest, "MiB-peak")
-	b.ReportMetric(ready.Seconds(), "s-ready")
-	b.ReportMetric(float64(changeFew), "ns-CPU/change-of-10")
-	b.ReportMetric(float64(changeMany), "ns-CPU/change-of-10000")
-	b.ReportMetric(float64(servedFew), "ns/served-of-10")
-	b.ReportMetric(float64(servedMany), "ns/served-of-10000")
-	table.add("10,000 clients: memory", fmt.Sprintf("%.0f MiB after a token for each, %.0f MiB at its highest", now, highest), "150 MiB")
-	table.add("10,000 clients: ready", fmt.Sprintf("%.1f s", ready.Seconds()), "5 s")
-	table.add("a client changes, CPU", fmt.Sprintf("%v with 10 clients, %v with 10,000", changeFew, changeMany), "the same")
-	table.add("a client is added, until its first token", fmt.Sprintf("%v with 10 clients, %v with 10,000", servedFew, servedMany), "the same")
+	row := func(name, unit string, value, floor, target float64) {
+		r := results.Row{Group: sizeRows, Name: name, Unit: unit, Value: value, Floor: floor}
+		if floor != 0 {
+			r.Ratio = value / floor
+		}
+		if target != 0 {
+			r.Target = atMost(target)
+		}
+		table.add(b, r)
+	}
+	row("10,000 clients: memory after a token for each", "MiB", now, 0, 0)
+	row("10,000 clients: memory at its highest", "MiB", highest, 0, 150)
+	row("10,000 clients: ready after a start", "s", ready.Seconds(), 0, 5)
+	row("10,000 clients: one changes, over the same with 10", "µs of CPU", microseconds(changeMany), microseconds(changeFew), 1000)
+	row("10,000 clients: one is added, until its first token, over the same with 10", "ms", milliseconds(servedMany), milliseconds(servedFew), 0)
 }
 
 // costOfChange is the CPU time of the server for the change of a client.

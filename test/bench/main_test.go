@@ -3,7 +3,9 @@
 // machine that others use too. Where there is a floor (test/bench/floor), both are loaded
 // alternately within one run, and the ratio is the median over the rounds.
 //
-//	main_test.go     what all benchmarks share; the table at the end
+//	main_test.go     what all benchmarks share
+//	rows_test.go     the rows: printed at the end, and written to the file that RESULTS names
+//	machine_test.go  which machine and which commit it is
 //	process_*_test.go  a process: its CPU time and memory
 //	load_test.go     a counted load on connections that are kept
 //	measure_test.go  the server and its floor, alternately
@@ -25,10 +27,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
-	"text/tabwriter"
 
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
 	"github.com/oauth-operator/oauth-operator/test/testenv"
@@ -44,7 +44,10 @@ func TestMain(m *testing.M) {
 	if floor.dir != "" {
 		_ = os.RemoveAll(floor.dir)
 	}
-	table.print()
+	if err := table.finish(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench: "+err.Error())
+		status = 1
+	}
 	os.Exit(status)
 }
 
@@ -75,30 +78,4 @@ func floorProgram(b *testing.B) string {
 		b.Fatal(floor.err)
 	}
 	return filepath.Join(floor.dir, "floor")
-}
-
-// rows are what is printed at the end, for people.
-type rows struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-var table rows
-
-// add a row: what was measured, how much it was, and what it should be.
-func (t *rows) add(what, measured, wanted string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.lines = append(t.lines, what+"\t"+measured+"\t"+wanted)
-}
-
-func (t *rows) print() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.lines) == 0 {
-		return
-	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
-	fmt.Fprintf(w, "\nwhat\tmeasured\twanted\n%s\n\n", strings.Join(t.lines, "\n"))
-	_ = w.Flush()
 }

@@ -63,15 +63,6 @@ func median[T ~int64 | ~float64](values []T) T {
 	return sorted[len(sorted)/2]
 }
 
-// ratio returns the median of what f returns for each round.
-func ratio(count int, f func(round int) float64) float64 {
-	var all []float64
-	for round := range count {
-		all = append(all, f(round))
-	}
-	return median(all)
-}
-
 // startFloor runs the floor until the benchmark ends, and gives a target for a path of it.
 func startFloor(b *testing.B, args ...string) func(path string) target {
 	b.Helper()

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/bench/results"
 	"github.com/oauth-operator/oauth-operator/test/browser"
 	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
@@ -90,34 +91,33 @@ func benchmarkStorage(b *testing.B, row backend) {
 	floor := startFloor(b, s.floor(b, env)...)
 	costs := measureAlternately(b, count, each, floor("/parse"), floor("/sign"), floor("/swap"), redeem, refresh, refreshOfSession)
 	for i, conversation := range []struct {
-		name string
+		name   string
+		atMost float64
 		target
-	}{{"redeem", redeem}, {"refresh", refresh}, {"refresh-of-session", refreshOfSession}} {
+	}{{"a code redeemed", 1.7, redeem}, {"a refresh", 1.4, refresh}, {"a refresh that needs a session", 1.4, refreshOfSession}} {
 		do := conversation.prepare()
 		written, quiet := s.written(b), idleWrites(b, s)
 		began := time.Now()
 		load(b, address, each, do)
 		passed := time.Since(began)
 		writes := (s.written(b) - written - quiet*passed.Seconds()) / float64(each*workers)
-		x := ratio(count, func(round int) float64 {
-			signing := costs[1][round] - costs[0][round]
-			return float64(costs[3+i][round]-signing) / float64(costs[2][round])
-		})
-		cost, swap, rate := median(costs[3+i]), median(costs[2]), float64(each*workers)/passed.Seconds()
-		b.ReportMetric(float64(cost), "ns-CPU/"+conversation.name)
-		b.ReportMetric(x, "x-floor-"+conversation.name)
-		b.ReportMetric(writes, s.unit+"/"+conversation.name)
-		b.ReportMetric(rate, conversation.name+"/s")
-		table.add(fmt.Sprintf("%s, %s", conversation.name, row.kind),
-			fmt.Sprintf("%v CPU, floor %v, %.2f x without the signature; %.1f %s, %.0f a second", cost, swap, x, writes, s.unit, rate),
-			"1.5 x the floor, and the signature")
+		over := make([]float64, count)
+		for turn := range count {
+			signing := costs[1][turn] - costs[0][turn]
+			over[turn] = float64(costs[3+i][turn]-signing) / float64(costs[2][turn])
+		}
+		name := fmt.Sprintf("%s, %s", conversation.name, row.kind)
+		cost := compared(storageRows, name, costs[3+i], costs[2], over)
+		if row.kind != v1alpha1.StorageMemory {
+			cost.Target = atMostTimes(conversation.atMost)
+		}
+		table.add(b, cost)
+		table.add(b, results.Row{Group: storageRows, Name: name + ": " + s.unit, Unit: s.unit, Value: writes})
+		table.add(b, results.Row{Group: storageRows, Name: name + ": at full load", Unit: "a second", Value: float64(each*workers) / passed.Seconds()})
 	}
 	if bytes, grants := s.size(b, env); grants > 0 {
-		b.ReportMetric(bytes/grants, "bytes/grant")
-		table.add(fmt.Sprintf("a grant, %s", row.kind), fmt.Sprintf("%.0f bytes", bytes/grants), "")
+		table.add(b, results.Row{Group: storageRows, Name: fmt.Sprintf("a grant, %s: its size", row.kind), Unit: "bytes", Value: bytes / grants})
 	}
-	b.ReportMetric(float64(median(costs[2])), "ns-floor")
-	b.ReportMetric(0, "ns/op")
 }
 
 // idleWrites returns how much is written in a second without requests.

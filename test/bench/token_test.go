@@ -14,6 +14,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/bench/results"
 	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
@@ -49,14 +50,10 @@ func BenchmarkClientCredentials(b *testing.B) {
 	server := target{replica(b, env).PID(), hostOf(env.Issuer), constantly(repeat(request))}
 
 	costs := measureAlternately(b, count, each, startFloor(b)("/sign"), server)
-	floor, cost := median(costs[0]), median(costs[1])
-	x := ratio(count, func(round int) float64 { return float64(costs[1][round]) / float64(costs[0][round]) })
-	b.ReportMetric(0, "ns/op") // the whole benchmark's: it means nothing
-	b.ReportMetric(float64(floor), "ns-floor")
-	b.ReportMetric(float64(cost), "ns-CPU/req")
-	b.ReportMetric(x, "x-floor")
-	b.ReportMetric(float64(idle(b, server.pid)), "ns-CPU/idle-s")
-	table.add("client_credentials, ES256", fmt.Sprintf("%v CPU, floor %v, %.2f x", cost, floor, x), "1.25 x the floor")
+	row := compared(requestRows, "a token for a machine, ES256", costs[1], costs[0], ratios(costs[1], costs[0]))
+	row.Target = atMostTimes(1.15)
+	table.add(b, row)
+	table.add(b, results.Row{Group: requestRows, Name: "a second without requests", Unit: "µs of CPU", Value: microseconds(idle(b, server.pid))})
 }
 
 // idle returns the CPU time that a process takes in a second without requests.
