@@ -279,8 +279,9 @@ type RefreshTokenRotation string
 const (
 	// RotateAlways replaces every refresh token when it is used.
 	RotateAlways RefreshTokenRotation = "Always"
-	// RotatePublicClients replaces those of public clients only (RFC 9700 section 2.2.2); a
-	// confidential client keeps its refresh token.
+	// RotatePublicClients replaces those of public clients only (RFC 9700 section 2.2.2). A
+	// confidential client keeps its refresh token, which is of no use to others, since the client
+	// authenticates whenever it uses it (section 4.14.2).
 	RotatePublicClients RefreshTokenRotation = "PublicClients"
 )
 
@@ -303,7 +304,7 @@ type RefreshTokenSettings struct {
 	// +optional
 	AbsoluteLifetime *metav1.Duration `json:"absoluteLifetime,omitempty"`
 
-	// rotation is Always or PublicClients. Default: Always.
+	// rotation is PublicClients or Always. Default: PublicClients.
 	// +optional
 	Rotation RefreshTokenRotation `json:"rotation,omitempty"`
 

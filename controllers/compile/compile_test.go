@@ -47,6 +47,17 @@ func selecting(s metav1.LabelSelector) *v1alpha1.RuleNamespaces {
 
 func duration(d time.Duration) *metav1.Duration { return &metav1.Duration{Duration: d} }
 
+func TestOnlyRotationAlwaysReplacesTheRefreshTokensOfConfidentialClients(t *testing.T) {
+	for rotation, want := range map[v1alpha1.RefreshTokenRotation]bool{"": true, v1alpha1.RotatePublicClients: true, v1alpha1.RotateAlways: false} {
+		as := server(func(s *v1alpha1.AuthorizationServerSpec) {
+			s.Tokens = &v1alpha1.TokenSettings{RefreshToken: &v1alpha1.RefreshTokenSettings{Rotation: rotation}}
+		})
+		if doc, _ := Server(as, nil); doc.RefreshToken.RotatePublicClientsOnly != want {
+			t.Errorf("with rotation %q, those of public clients only: %t, want %t", rotation, !want, want)
+		}
+	}
+}
+
 func TestASelectorWithBadSyntaxIsAFindingThatNamesItsField(t *testing.T) {
 	for want, selector := range map[string]metav1.LabelSelector{
 		"selector.matchLabels":                     {MatchLabels: map[string]string{"a b": "c"}},

@@ -146,7 +146,7 @@ func refreshToken(settings *v1alpha1.RefreshTokenSettings) documents.RefreshToke
 		IdleLifetime:            min(seconds(settings.IdleLifetime, defaultRefreshIdleLifetime), absolute),
 		AbsoluteLifetime:        absolute,
 		ReuseGracePeriod:        seconds(settings.ReuseGracePeriod, defaultReuseGracePeriod),
-		RotatePublicClientsOnly: settings.Rotation == v1alpha1.RotatePublicClients,
+		RotatePublicClientsOnly: settings.Rotation != v1alpha1.RotateAlways,
 	}
 }
 

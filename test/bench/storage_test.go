@@ -65,7 +65,10 @@ func benchmarkStorage(b *testing.B, row backend) {
 	clients := each * workers // each round adds one grant of a user at a client, within the limit
 	var s *store
 	env := testenv.New(b, func(server *v1alpha1.AuthorizationServer) {
-		server.Spec.Tokens = &v1alpha1.TokenSettings{AuthorizationCodeLifetime: &metav1.Duration{Duration: 10 * time.Minute}}
+		server.Spec.Tokens = &v1alpha1.TokenSettings{
+			AuthorizationCodeLifetime: &metav1.Duration{Duration: 10 * time.Minute},
+			RefreshToken:              &v1alpha1.RefreshTokenSettings{Rotation: v1alpha1.RotateAlways},
+		}
 		server.Spec.Storage = &v1alpha1.StorageSettings{Type: row.kind}
 		s = row.prepare(b, server)
 	})

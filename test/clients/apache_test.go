@@ -207,8 +207,8 @@ func TestApacheSignsAUserInRefreshesAndSignsOut(t *testing.T) {
 
 	a.get(alice, a.callback()+"?"+url.Values{"refresh": {a.private()}, "access_token": {before.AccessToken}}.Encode())
 	after := a.session(alice)
-	if after.AccessToken == before.AccessToken || after.RefreshToken == before.RefreshToken {
-		t.Error("want another access token and another refresh token")
+	if after.AccessToken == before.AccessToken || after.RefreshToken != before.RefreshToken {
+		t.Error("want another access token, and the refresh token that a confidential client keeps")
 	}
 	config := env.Config(c)
 	if !env.IsActive(config, after.AccessToken) || !env.IsActive(config, after.RefreshToken) {

@@ -115,8 +115,9 @@ func checkCodeFlow(env *testenv.Env, config *oauth2.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if fresh.AccessToken == token.AccessToken || fresh.RefreshToken == token.RefreshToken {
-		t.Error("want another access token and another refresh token")
+	isPublic := config.ClientSecret == ""
+	if fresh.AccessToken == token.AccessToken || (fresh.RefreshToken != token.RefreshToken) != isPublic {
+		t.Errorf("want another access token, and another refresh token: %t", isPublic)
 	}
 	if _, err := provider.UserInfo(env.Context(), oauth2.StaticTokenSource(fresh)); err != nil {
 		t.Error(err)

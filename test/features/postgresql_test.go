@@ -65,7 +65,7 @@ func checkCondition(env *testenv.Env, server *v1alpha1.AuthorizationServer, kind
 
 func TestAServerKeepsItsRecordsInPostgreSQL(t *testing.T) {
 	database := postgrestest.Start(t, "synchronous_commit=on")
-	env := testenv.New(t, inPostgreSQL, withDSN(t, database.DSN("postgres")))
+	env := testenv.New(t, inPostgreSQL, withDSN(t, database.DSN("postgres")), rotateAlways)
 	users := passwordClient(env)
 	before := passwordTokens(env, users, testenv.Username)
 	secrets := []string{testenv.Password, users.ClientSecret, before.AccessToken, before.RefreshToken, postgrestest.Password}

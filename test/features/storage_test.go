@@ -26,6 +26,11 @@ func webApp(env *testenv.Env) *oauth2.Config {
 	}), "openid", "profile", "offline_access")
 }
 
+// rotateAlways has a server replace the refresh tokens of confidential clients too.
+func rotateAlways(s *v1alpha1.AuthorizationServer) {
+	s.Spec.Tokens = &v1alpha1.TokenSettings{RefreshToken: &v1alpha1.RefreshTokenSettings{Rotation: v1alpha1.RotateAlways}}
+}
+
 // signInAndRedeem signs alice in, and returns a function that redeems the code again, and the
 // tokens.
 func signInAndRedeem(env *testenv.Env, config *oauth2.Config) (redeem func() (*oauth2.Token, error), token *oauth2.Token) {
@@ -159,7 +164,7 @@ func TestAnotherStorageBeginsWithNothingAndServes(t *testing.T) {
 }
 
 func TestNothingInTheNamespaceHoldsASecretOfTheFlows(t *testing.T) {
-	env := testenv.New(t)
+	env := testenv.New(t, rotateAlways)
 	config := webApp(env)
 	redeem, token := signInAndRedeem(env, config)
 	next, err := refresh(env, config, token.RefreshToken)

@@ -217,7 +217,7 @@ func TestWhatARevokedKeySignedDiesAtOnceAndWhatItsSuccessorSignsVerifies(t *test
 }
 
 func TestARotationLeavesEveryTokenAndSessionInForce(t *testing.T) {
-	env := testenv.New(t)
+	env := testenv.New(t, rotateAlways)
 	config := passwordClient(env)
 	before := passwordTokens(env, config, testenv.Username)
 	signing, sealing := key(env, "ES256", v1alpha1.KeyActive), key(env, documents.AlgorithmSealing, v1alpha1.KeyActive)

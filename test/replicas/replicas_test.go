@@ -36,12 +36,24 @@ type replicatedServer struct {
 	auditStart int64
 }
 
-// newReplicatedServer creates one. When the test ends, it fails if a code, token or secret is in an
+// rotateAlways has a server replace the refresh tokens of confidential clients too, so that their
+// refreshes race.
+func rotateAlways(server *v1alpha1.AuthorizationServer) {
+	if server.Spec.Tokens == nil {
+		server.Spec.Tokens = &v1alpha1.TokenSettings{}
+	}
+	if server.Spec.Tokens.RefreshToken == nil {
+		server.Spec.Tokens.RefreshToken = &v1alpha1.RefreshTokenSettings{}
+	}
+	server.Spec.Tokens.RefreshToken.Rotation = v1alpha1.RotateAlways
+}
+
+// newReplicatedServer creates one, which replaces all refresh tokens. When the test ends, it fails if a code, token or secret is in an
 // object, a record, a log or a metric.
 func newReplicatedServer(t *testing.T, change ...func(*v1alpha1.AuthorizationServer)) *replicatedServer {
 	t.Helper()
 	logged, audited := len(testenv.Logs.String()), auditLogSize(t)
-	env := testenv.New(t, change...)
+	env := testenv.New(t, append(change, rotateAlways)...)
 	s := &replicatedServer{
 		Env: env, leaks: &leakDetector{transport: env.HTTP.Transport, values: map[string]string{}}, dumpRecords: func() string { return "" },
 		logStart: logged, auditStart: audited,
