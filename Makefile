@@ -86,7 +86,12 @@ RESULTS ?= $(CURDIR)/bin/bench.json
 bench: PKGS = ./test/bench
 bench: bin/local/dev ## Run the benchmarks
 	@bin/local/dev controlplane
-	RESULTS=$(RESULTS) go test -tags=$(POSTGRES) -run '^$$' -bench . -benchtime 1x -timeout 60m $(ARGS) $(PKGS)
+	RESULTS="$(RESULTS)" go test -tags=$(POSTGRES) -run '^$$' -bench . -benchtime 1x -timeout 60m $(ARGS) $(PKGS)
+
+# Commit first: each row says at which commit it was measured.
+.PHONY: bench-docs
+bench-docs: ## Add what the benchmarks measured to docs/performance.json, and make tables and charts of it
+	go run ./test/bench/report -add "$(RESULTS)"
 
 .PHONY: build
 build: ## Build the programs into bin
@@ -124,6 +129,7 @@ generate: $(CONTROLLER_GEN) ## Write generated code, CRDs and RBAC
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	if [ -d controllers ]; then $(CONTROLLER_GEN) rbac:roleName=oauth-operator-manager,fileName=manager_role.yaml paths=./controllers/... output:rbac:dir=config/rbac; fi
 	$(MAKE) --no-print-directory $(CHART)
+	go run ./test/bench/report
 
 # What the chart has in common with the kustomization is copied, and put into templates there.
 .PHONY: $(CHART)

@@ -75,9 +75,13 @@ func (t *rows) finish() error {
 // compared is a row of a server and its floor, which were loaded alternately: what each request
 // cost, by turn, and how many times the floor that was.
 func compared(group, name string, costs, floors []time.Duration, ratios []float64) results.Row {
+	unit, in := "µs of CPU", microseconds
+	if median(costs) >= time.Millisecond {
+		unit, in = "ms of CPU", milliseconds
+	}
 	row := results.Row{
-		Group: group, Name: name, Unit: "µs of CPU", Value: microseconds(median(costs)), Floor: microseconds(median(floors)),
-		Turns: len(costs), Spread: &results.Range{Low: microseconds(slices.Min(costs)), High: microseconds(slices.Max(costs))},
+		Group: group, Name: name, Unit: unit, Value: in(median(costs)), Floor: in(median(floors)),
+		Turns: len(costs), Spread: &results.Range{Low: in(slices.Min(costs)), High: in(slices.Max(costs))},
 	}
 	row.Ratio, row.RatioSpread = median(ratios), &results.Range{Low: slices.Min(ratios), High: slices.Max(ratios)}
 	return row

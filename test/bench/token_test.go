@@ -53,7 +53,7 @@ func BenchmarkClientCredentials(b *testing.B) {
 	row := compared(requestRows, "a token for a machine, ES256", costs[1], costs[0], ratios(costs[1], costs[0]))
 	row.Target = atMostTimes(1.15)
 	table.add(b, row)
-	table.add(b, results.Row{Group: requestRows, Name: "a second without requests", Unit: "µs of CPU", Value: microseconds(idle(b, server.pid))})
+	table.add(b, results.Row{Group: requestRows, Name: "a second without requests", Unit: "µs of CPU a second", Value: microseconds(idle(b, server.pid))})
 }
 
 // idle returns the CPU time that a process takes in a second without requests.

@@ -27,16 +27,16 @@ func (r Row) RatioText() string {
 	case r.Ratio == 0:
 		return ""
 	case r.RatioSpread == nil:
-		return Times(r.Ratio)
+		return times(r.Ratio)
 	}
-	return Times(r.Ratio) + " (" + Times(r.RatioSpread.Low) + " to " + Times(r.RatioSpread.High) + ")"
+	return times(r.Ratio) + " (" + ratioText(r.RatioSpread.Low) + " to " + ratioText(r.RatioSpread.High) + ")"
 }
 
 // TargetText is what the row should be, or "".
 func (r Row) TargetText() string {
 	var all []string
 	if t := r.Target; t != nil && t.Ratio != 0 {
-		all = append(all, Times(t.Ratio)+" ×")
+		all = append(all, times(t.Ratio))
 	}
 	if t := r.Target; t != nil && t.Value != 0 {
 		all = append(all, Text(t.Value)+" "+r.Unit)
@@ -60,8 +60,9 @@ func (r Row) percentilesText() string {
 	return " (" + strings.Join(all, ", ") + ")"
 }
 
-// Times is a ratio with two decimals.
-func Times(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }
+func times(ratio float64) string { return ratioText(ratio) + " ×" }
+
+func ratioText(ratio float64) string { return strconv.FormatFloat(ratio, 'f', 2, 64) }
 
 // Text is a number with three significant digits, and a comma between the thousands.
 func Text(v float64) string {

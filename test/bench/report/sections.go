@@ -1,0 +1,155 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/oauth-operator/oauth-operator/test/bench/results"
+)
+
+// What is between two markers is replaced. A section is named after a group of rows, or it is one of
+// these.
+const (
+	runsSection    = "runs"    // where it was measured
+	targetsSection = "targets" // the rows that have a target
+	endMarker      = "<!-- end of results -->"
+)
+
+var section = regexp.MustCompile(`(?s)<!-- results: ([a-z-]+) -->\n.*?` + endMarker)
+
+// fill replaces what is between the markers of a document. A group of rows without a place is an
+// error, since it would not be shown.
+func fill(document string, file results.File) (string, error) {
+	places := map[string]bool{}
+	document = section.ReplaceAllStringFunc(document, func(found string) string {
+		name := section.FindStringSubmatch(found)[1]
+		places[name] = true
+		content := ""
+		switch name {
+		case runsSection:
+			content = runsTable(file)
+		case targetsSection:
+			content = targetsTable(file)
+		default:
+			content = chartsOf(file, name) + groupTable(file, name)
+		}
+		return "<!-- results: " + name + " -->\n" + content + endMarker
+	})
+	for _, row := range file.Rows {
+		if !places[row.Group] {
+			return "", fmt.Errorf("there is no place for the rows of %q: add the lines <!-- results: %s --> and %s", row.Group, row.Group, endMarker)
+		}
+	}
+	return document, nil
+}
+
+// runsTable says where the rows were measured.
+func runsTable(file results.File) string {
+	lines := [][]string{{"run", "commit", "machine", "rows"}}
+	for _, run := range file.Runs {
+		rows := 0
+		for _, row := range file.Rows {
+			if row.Run == run.ID {
+				rows++
+			}
+		}
+		commit := "`" + run.Commit[:min(len(run.Commit), 12)] + "`"
+		if run.Dirty {
+			commit += " and changes"
+		}
+		m := run.Machine
+		lines = append(lines, []string{
+			fmt.Sprint(run.ID), commit, fmt.Sprintf("%s, %d cores, %.1f GiB, %s, %s", m.CPU, m.Cores, float64(m.MemoryMiB)/1024, m.Kernel, m.Go), fmt.Sprint(rows),
+		})
+	}
+	return tableOf(lines)
+}
+
+// targetsTable has the rows that have a target, first those that do not reach it.
+func targetsTable(file results.File) string {
+	lines := [][]string{{"", "measured", "at most", "reached"}}
+	for _, reached := range []bool{false, true} {
+		for _, row := range file.Rows {
+			if row.Target == nil || row.Reached() != reached {
+				continue
+			}
+			measured := row.ValueText()
+			if row.Target.Value == 0 {
+				measured = row.RatioText()
+			}
+			lines = append(lines, []string{row.Name, measured, row.TargetText(), map[bool]string{true: "yes", false: "no"}[reached]})
+		}
+	}
+	return tableOf(lines)
+}
+
+// groupTable has the rows of a group, and the columns that they fill.
+func groupTable(file results.File, group string) string {
+	type column struct {
+		title string
+		cell  func(results.Row) string
+	}
+	columns := []column{
+		{"", func(r results.Row) string { return r.Name }},
+		{"measured", results.Row.ValueText},
+		{"floor", results.Row.FloorText},
+		{"over the floor", results.Row.RatioText},
+	}
+	for _, name := range results.PercentileNames {
+		columns = append(columns, column{name, func(r results.Row) string {
+			if v, ok := r.Percentiles[name]; ok {
+				return results.Text(v) + " " + r.Unit
+			}
+			return ""
+		}})
+	}
+	columns = append(columns, column{"at most", func(r results.Row) string {
+		if r.Reached() {
+			return r.TargetText()
+		}
+		return r.TargetText() + ": not reached"
+	}})
+	if len(file.Runs) > 1 {
+		columns = append(columns, column{"run", func(r results.Row) string { return fmt.Sprint(r.Run) }})
+	}
+	rows := slices.DeleteFunc(slices.Clone(file.Rows), func(r results.Row) bool { return r.Group != group })
+	lines := make([][]string, len(rows)+1)
+	for _, c := range columns {
+		cells := []string{c.title}
+		isEmpty := true
+		for _, r := range rows {
+			cells = append(cells, c.cell(r))
+			isEmpty = isEmpty && c.cell(r) == ""
+		}
+		if isEmpty {
+			continue
+		}
+		for i, cell := range cells {
+			lines[i] = append(lines[i], cell)
+		}
+	}
+	return tableOf(lines)
+}
+
+// tableOf is a table in Markdown. One without rows is nothing.
+func tableOf(lines [][]string) string {
+	if len(lines) < 2 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("\n")
+	for i, cells := range lines {
+		b.WriteString("|")
+		for _, cell := range cells {
+			b.WriteString(strings.TrimRight(" "+cell, " ") + " |")
+		}
+		b.WriteString("\n")
+		if i == 0 {
+			b.WriteString("|" + strings.Repeat("---|", len(cells)) + "\n")
+		}
+	}
+	b.WriteString("\n")
+	return b.String()
+}
