@@ -1,11 +1,7 @@
 package bench
 
 import (
-	"bufio"
 	"fmt"
-	"io"
-	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -75,36 +71,12 @@ func copyOfGrant(original *v1alpha1.OAuthGrant, i int) *v1alpha1.OAuthGrant {
 }
 
 // apiServerMetric returns the sum of a metric of the API server.
-func apiServerMetric(b *testing.B, metric string) (sum float64) {
+func apiServerMetric(b *testing.B, metric string) float64 {
 	b.Helper()
 	config := testenv.ControlPlane.AdminConfig()
 	kube, err := rest.HTTPClientFor(config)
 	if err != nil {
 		b.Fatal(err)
 	}
-	response, err := kube.Get(config.Host + "/metrics")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(response.Body)
-		b.Fatalf("the API server's metrics are answered %s: %s", response.Status, text)
-	}
-	found := false
-	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
-		name, value, _ := strings.Cut(lines.Text(), " ")
-		if name, _, _ = strings.Cut(name, "{"); name != metric {
-			continue
-		}
-		var v float64
-		if _, err := fmt.Sscan(value, &v); err != nil {
-			b.Fatal(err)
-		}
-		sum, found = sum+v, true
-	}
-	if !found {
-		b.Fatalf("the API server has no metric %s", metric)
-	}
-	return sum
+	return metricOf(b, kube, config.Host, metric)
 }

@@ -80,16 +80,27 @@ type step func(l *connection, worker, i int) error
 // load lets every worker do so many steps, each worker on a connection of its own.
 func load(b *testing.B, address string, each int, do step) {
 	b.Helper()
+	onConnections(b, address, workers, func(l *connection, worker int) error {
+		for i := range each {
+			if err := do(l, worker, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// onConnections runs do on each of so many connections, and fails the benchmark if one fails.
+func onConnections(b *testing.B, address string, connections int, do func(l *connection, worker int) error) {
+	b.Helper()
 	var all sync.WaitGroup
-	failed := make(chan error, workers)
-	for worker := range workers {
+	failed := make(chan error, connections)
+	for worker := range connections {
 		all.Go(func() {
 			l, err := dial(address)
 			if err == nil {
 				defer func() { _ = l.Close() }()
-			}
-			for i := 0; i < each && err == nil; i++ {
-				err = do(l, worker, i)
+				err = do(l, worker)
 			}
 			if err != nil {
 				failed <- err

@@ -8,6 +8,8 @@
 //	machine_test.go  which machine and which commit it is
 //	process_*_test.go  a process: its CPU time and memory
 //	load_test.go     a counted load on connections that are kept
+//	steady_test.go   a load at a constant rate, and how long each request takes; ticker_*_test.go has its pace
+//	metric_test.go   a metric of a program
 //	measure_test.go  the server and its floor, alternately
 //	copies_test.go   many clients, without waiting for the manager to make each
 //
@@ -15,6 +17,7 @@
 //	clients_test.go  a server that holds 10,000 clients
 //	apply_test.go    from an applied OAuthClient to a working token
 //	grants_test.go   what live grants cost the cluster that holds them
+//	tails_test.go    how long a token takes at half of the capacity
 //	storage_test.go  redeeming a code and refreshing, on each backend; PostgreSQL with the build tag postgres
 //
 // Benchmarks report; no number makes one fail. Each measures a fixed amount of work, so that one

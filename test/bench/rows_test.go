@@ -19,6 +19,8 @@ const (
 	grantRows   = "grants"   // what live grants cost the cluster
 	sizeRows    = "size"     // a token server that holds many clients
 	managerRows = "manager"  // from an applied object to a token
+	tailRows    = "tails"    // how long requests take under a steady load
+	soakRows    = "soak"     // what grows under full load
 )
 
 // rows are all that was measured, in the order of the benchmarks.

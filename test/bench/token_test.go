@@ -68,6 +68,18 @@ func idle(b *testing.B, pid int) time.Duration {
 // checkES256 fails the benchmark unless the response to the request is an ES256 token for the API.
 func checkES256(b *testing.B, address string, request []byte) {
 	b.Helper()
+	token := accessToken(b, address, request)
+	if alg := token.Method.Alg(); alg != "ES256" {
+		b.Fatalf("want a token signed with ES256, got %s", alg)
+	}
+	if scope := fmt.Sprint(token.Claims.(jwt.MapClaims)["scope"]); !strings.Contains(scope, ordersScope) {
+		b.Fatalf("want a token for %s, got %s", ordersScope, scope)
+	}
+}
+
+// accessToken returns the access token in the response to the request.
+func accessToken(b *testing.B, address string, request []byte) *jwt.Token {
+	b.Helper()
 	l, err := dial(address)
 	if err != nil {
 		b.Fatal(err)
@@ -87,10 +99,5 @@ func checkES256(b *testing.B, address string, request []byte) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if alg := token.Method.Alg(); alg != "ES256" {
-		b.Fatalf("want a token signed with ES256, got %s", alg)
-	}
-	if scope := fmt.Sprint(token.Claims.(jwt.MapClaims)["scope"]); !strings.Contains(scope, ordersScope) {
-		b.Fatalf("want a token for %s, got %s", ordersScope, scope)
-	}
+	return token
 }
