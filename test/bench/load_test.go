@@ -80,14 +80,17 @@ type step func(l *connection, worker, i int) error
 // load lets every worker do so many steps, each worker on a connection of its own.
 func load(b *testing.B, address string, each int, do step) {
 	b.Helper()
-	onConnections(b, address, workers, func(l *connection, worker int) error {
-		for i := range each {
-			if err := do(l, worker, i); err != nil {
-				return err
-			}
+	onConnections(b, address, workers, func(l *connection, worker int) error { return times(each, l, worker, do) })
+}
+
+// times does so many steps on one connection.
+func times(n int, l *connection, worker int, do step) error {
+	for i := range n {
+		if err := do(l, worker, i); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // onConnections runs do on each of so many connections, and fails the benchmark if one fails.

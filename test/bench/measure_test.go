@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"net/url"
@@ -26,20 +27,30 @@ type target struct {
 	address string
 	// prepare returns the steps of a round. The cost of what it does itself is not counted.
 	prepare func() step
+	// connections that it is asked on; 0 is as many as there are workers.
+	connections int
+}
+
+// on is the target, asked on so many connections.
+func (t target) on(connections int) target {
+	t.connections = connections
+	return t
 }
 
 // constantly returns a prepare function for the same step in every round.
 func constantly(do step) func() step { return func() step { return do } }
 
-// cost is the CPU time for each step, and the time that passed for each.
+// cost is the CPU time for each of so many steps on each connection, and the time that passed for
+// each.
 func (t target) cost(b *testing.B, each int) (cpu, passed time.Duration) {
 	b.Helper()
 	do := t.prepare()
+	connections := cmp.Or(t.connections, workers)
 	before, began := cpuOf(b, t.pid), time.Now()
-	load(b, t.address, each, do)
+	onConnections(b, t.address, connections, func(l *connection, worker int) error { return times(each, l, worker, do) })
 	passed = time.Since(began)
 	time.Sleep(drainTime)
-	n := time.Duration(each * workers)
+	n := time.Duration(each * connections)
 	return (cpuOf(b, t.pid) - before) / n, passed / n
 }
 
@@ -84,7 +95,7 @@ func startFloor(b *testing.B, args ...string) func(path string) target {
 	})
 	request := url.Values{"grant_type": {"client_credentials"}, "scope": {"orders:read"}}
 	return func(path string) target {
-		return target{p.PID(), address, constantly(repeat(post(address, path, "Basic YTpi", request)))}
+		return target{pid: p.PID(), address: address, prepare: constantly(repeat(post(address, path, "Basic YTpi", request)))}
 	}
 }
 

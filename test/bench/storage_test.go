@@ -84,11 +84,11 @@ func benchmarkStorage(b *testing.B, row backend) {
 	p := &userLoad{env: env, config: config, copies: copies, clients: clients, cookies: signIn(b, env, config)}
 	p.waitUntilServed(b)
 	address, pid := hostOf(env.Issuer), replica(b, env).PID()
-	redeem := target{pid, address, func() step { return p.redeem(b, p.codes(b, each)) }}
-	refreshOfSession := target{pid, address, func() step { return p.refresh }}
+	redeem := target{pid: pid, address: address, prepare: func() step { return p.redeem(b, p.codes(b, each)) }}
+	refreshOfSession := target{pid: pid, address: address, prepare: func() step { return p.refresh }}
 	alone := &userLoad{env: env, config: config, copies: copies, clients: clients}
 	load(b, address, 1, func(l *connection, worker, i int) error { return alone.password(l, worker, alone.clientOf(worker, i)) })
-	refresh := target{pid, address, func() step { return alone.refresh }}
+	refresh := target{pid: pid, address: address, prepare: func() step { return alone.refresh }}
 
 	redeem.cost(b, each) // the floor copies what this leaves behind
 	floor := startFloor(b, s.floor(b, env)...)

@@ -47,7 +47,7 @@ func BenchmarkClientCredentials(b *testing.B) {
 	env.ReadyAPI(ordersAPI, []string{ordersScope})
 	request := tokenRequest(env, env.Config(env.ReadyClient("service", service)))
 	checkES256(b, hostOf(env.Issuer), request)
-	server := target{replica(b, env).PID(), hostOf(env.Issuer), constantly(repeat(request))}
+	server := target{pid: replica(b, env).PID(), address: hostOf(env.Issuer), prepare: constantly(repeat(request))}
 
 	costs := measureAlternately(b, count, each, startFloor(b)("/sign"), server)
 	row := compared(requestRows, "a token for a machine, ES256", costs[1], costs[0], ratios(costs[1], costs[0]))
