@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -18,6 +19,9 @@ type connector struct {
 	host    string
 	// roots are whom to trust, for the purpose forProvider; nil: those of the system.
 	roots *x509.CertPool
+	// tried is called with each address that was connected to, and with why it cannot be used, if it is
+	// set.
+	tried func(address netip.Addr, err error)
 }
 
 // minShare is the least time that an address of a host has to connect.
@@ -29,8 +33,12 @@ func (c connector) connect(ctx context.Context, _, hostPort string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
+	addresses, err := c.lookup(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var conn net.Conn
-	err = c.each(ctx, port, func(ctx context.Context, raw net.Conn, to checkedAddress) error {
+	err = c.each(ctx, addresses, port, func(ctx context.Context, raw net.Conn, to checkedAddress) error {
 		secured := tls.Client(raw, c.tlsConfig(to.isPrivate))
 		conn = secured
 		return secured.HandshakeContext(ctx)
@@ -50,13 +58,12 @@ type checkedAddress struct {
 // useFunc uses a connection to an address. If it fails, the connection is closed.
 type useFunc func(ctx context.Context, raw net.Conn, to checkedAddress) error
 
-// each connects to the addresses of the host in their order, and to none that is not allowed, until
-// use succeeds with a connection. An address that does not answer leaves time to the next.
-func (c connector) each(ctx context.Context, port string, use useFunc) error {
-	addresses, err := c.lookup(ctx)
-	if err != nil {
-		return err
-	}
+// each connects to the addresses in their order, and to none that is not allowed, until use succeeds
+// with a connection. An address that does not answer leaves time to the next. The error is about all
+// addresses that failed; it is about those that are not allowed only if there are no others.
+func (c connector) each(ctx context.Context, addresses []netip.Addr, port string, use useFunc) error {
+	var failures []error
+	var reason Reason // that of the first that is more than Unreachable
 	failed := errors.New("the host has no address")
 	share := max(Timeout/time.Duration(max(len(addresses), 1)), minShare)
 	for _, address := range addresses {
@@ -65,12 +72,24 @@ func (c connector) each(ctx context.Context, port string, use useFunc) error {
 			failed = notAllowed(address)
 			continue
 		}
-		if failed = c.dial(ctx, checkedAddress{address, isPrivate}, port, share, use); failed == nil {
+		err := c.dial(ctx, checkedAddress{address, isPrivate}, port, share, use)
+		if c.tried != nil {
+			c.tried(address, err)
+		}
+		if err == nil {
 			return nil
+		}
+		known := classify(err)
+		failures = append(failures, fmt.Errorf("%s: %w", address, known.err))
+		if reason == "" || reason == Unreachable {
+			reason = known.Reason
 		}
 		if ctx.Err() != nil {
 			break
 		}
+	}
+	if len(failures) > 0 {
+		return &Error{reason, errors.Join(failures...)}
 	}
 	return failed
 }

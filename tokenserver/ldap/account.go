@@ -1,7 +1,6 @@
 package ldap
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -16,33 +15,16 @@ const refusedFor = 5 * time.Minute
 
 // account is the bind account of a directory, as far as it is known.
 type account struct {
-	mu          sync.Mutex // held while a bind is under way: of several, one is refused
-	refusedFile string     // the file with the password that was refused
+	// binding has a value while a connection is made and bound: of several, one is refused.
+	binding chan struct{}
+
+	mu          sync.Mutex
+	refusedFile string // the file with the password that was refused
 	refusedAt   time.Time
-	refusal     error
+	refused     error
 }
 
-// openAsReader returns a connection that is bound as the bind account.
-func (d *Directory) openAsReader(ctx context.Context) (*connection, error) {
-	file, password, err := d.credential()
-	if err != nil {
-		return nil, err
-	}
-	var refused error
-	conn, err := d.open(ctx, func(c *connection) error {
-		var failed error
-		refused, failed = d.account.bind(c, d.document.LDAP.BindDN, file, password, d.directories.Now)
-		return failed
-	})
-	switch {
-	case err != nil:
-		return nil, err
-	case refused != nil:
-		conn.close()
-		return nil, &Error{BindRefused, refused}
-	}
-	return conn, nil
-}
+func newAccount() *account { return &account{binding: make(chan struct{}, 1)} }
 
 // credential returns the password of the bind account and the file that it is from: the present one,
 // or the one before, if this process has not read the present one yet.
@@ -55,26 +37,32 @@ func (d *Directory) credential() (file, password string, err error) {
 	return "", "", &Error{NoCredential, errors.New("this process has not read the bind password yet")}
 }
 
-// bind binds as the bind account, unless its password was refused lately. If it is refused, no other
-// address is asked; failed is for an address that does not answer.
-func (a *account) bind(c *connection, dn, file, password string, now func() time.Time) (refused, failed error) {
+// refusal returns the Error for the password of a file that was refused lately; otherwise nil.
+func (a *account) refusal(file string, now time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.refusal != nil && a.refusedFile == file && now().Sub(a.refusedAt) < refusedFor {
-		return a.refusal, nil
+	if a.refused != nil && a.refusedFile == file && now.Sub(a.refusedAt) < refusedFor {
+		return &Error{BindRefused, a.refused}
 	}
+	return nil
+}
+
+// bind binds as the bind account. If that is refused, it returns nil, and refusal says so: no other
+// address is asked then. The caller holds binding.
+func (a *account) bind(c *connection, dn, file, password string, now func() time.Time) error {
 	err := c.Bind(dn, password)
 	code, answered := resultCode(err)
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	switch {
 	case err == nil:
-		a.refusal = nil
-		return nil, nil
+		a.refused = nil
 	case !answered, isUnavailable(code):
-		return nil, err
+		return c.failed(err)
+	default:
+		a.refused, a.refusedFile, a.refusedAt = fmt.Errorf("the bind account is answered with %s", describe(code)), file, now()
 	}
-	a.refusal = fmt.Errorf("the bind account is answered with %s", describe(code))
-	a.refusedFile, a.refusedAt = file, now()
-	return a.refusal, nil
+	return nil
 }
 
 // isUnavailable reports whether a result means that the directory cannot answer now.

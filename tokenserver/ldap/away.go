@@ -43,6 +43,11 @@ func (d *Directories) Problems(served []documents.IdentityProvider) []Problem {
 		}
 		directory.mu.Unlock()
 	}
+	for uid, directory := range d.byUID {
+		if byUID[uid] == nil {
+			directory.readers.close()
+		}
+	}
 	d.byUID = byUID
 	return problems
 }
@@ -104,14 +109,9 @@ func (d *Directories) away() (away []*Directory) {
 	return away
 }
 
-// try asks the directory for a user who does not exist.
+// try asks the directory for any user.
 func (d *Directory) try(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	conn, err := d.openAsReader(ctx)
-	if err == nil {
-		_, err = d.search(conn, d.userSearch("("+d.document.SubjectAttribute+"=0)"))
-		conn.close()
-	}
-	_ = d.note(err) // it is kept
+	_ = d.note(d.asReader(ctx, d.seesUsers)) // it is kept
 }

@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync/atomic"
+	"net/netip"
+	"time"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	goldap "github.com/go-ldap/ldap/v3"
@@ -13,21 +14,67 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
 )
 
-const (
-	// maxBytes is how much a directory may send over one connection. Decoding it takes a hundred times
-	// as much memory, if it is made of nothing but empty elements.
-	maxBytes = 512 << 10
-	// maxBeforeTLS is the same before TLS begins, when the answer may be an attacker's on the way.
-	maxBeforeTLS = 4 << 10
-	// oidStartTLS is the extended operation of RFC 4511 section 4.14.
-	oidStartTLS = "1.3.6.1.4.1.1466.20037"
-)
+// oidStartTLS is the extended operation of RFC 4511 section 4.14.
+const oidStartTLS = "1.3.6.1.4.1.1466.20037"
 
-// connection is a connection to a directory, with TLS unless it stays on this machine. It ends with
-// the context that it was made with.
+// connection is a connection to a directory, with TLS unless it stays on this machine.
 type connection struct {
 	*goldap.Conn
-	release func() bool
+	limits  *limitedConn
+	address netip.Addr
+	// isBroken is true once an answer did not come, or not as a whole.
+	isBroken bool
+	release  func() bool // of the present use
+}
+
+// open returns a connection to the first address of the directory that answers, and with which ready
+// succeeds, if it is set. It is in use until ctx ends, and at most so many bytes come over it. It is
+// not to the address except, if that is valid.
+func (d *Directory) open(ctx context.Context, most int, except netip.Addr, ready func(*connection) error) (*connection, error) {
+	var opened *connection
+	err := d.host.Connect(ctx, except, func(connecting context.Context, conn *fetch.Connection) error {
+		limits := &limitedConn{}
+		secured, err := d.secure(connecting, conn, limits)
+		if err != nil {
+			return err
+		}
+		limits.Conn = secured
+		c := &connection{Conn: goldap.NewConn(limits, true), limits: limits, address: conn.Address} // with TLS, if there is to be any
+		c.Start()
+		if err := c.use(connecting, most); err != nil {
+			c.close()
+			return err
+		}
+		if ready != nil {
+			if err := ready(c); err != nil {
+				c.close()
+				return err
+			}
+		}
+		if !c.rest() {
+			c.close()
+			return errors.New("the directory has closed the connection")
+		}
+		opened = c
+		return c.use(ctx, most)
+	})
+	if err != nil {
+		return nil, away(err)
+	}
+	return opened, nil
+}
+
+// use begins a use of the connection, which ends with ctx. The LDAP library knows no context.
+func (c *connection) use(ctx context.Context, most int) error {
+	c.limits.allow(most)
+	c.release = context.AfterFunc(ctx, func() { _ = c.limits.Close() })
+	return setDeadline(ctx, c.limits)
+}
+
+// rest ends a use. It reports whether the connection is good for another one.
+func (c *connection) rest() bool {
+	isInTime := c.release()
+	return isInTime && !c.isBroken && !c.IsClosing() && c.limits.SetDeadline(time.Time{}) == nil
 }
 
 // close ends the connection.
@@ -36,62 +83,35 @@ func (c *connection) close() {
 	_ = c.Close() // what counts has been answered
 }
 
-// open returns a connection to the first address of the directory that answers, and with which ready
-// succeeds, if it is set.
-func (d *Directory) open(ctx context.Context, ready func(*connection) error) (*connection, error) {
-	var opened *connection
-	err := d.directories.Client.Connect(ctx, d.settings.Host, d.settings.Port, d.roots, func(connecting context.Context, conn *fetch.Connection) error {
-		secured, err := d.secure(connecting, conn)
-		if err != nil {
-			return err
-		}
-		c := newConnection(ctx, secured)
-		if ready != nil {
-			if err := ready(c); err != nil {
-				c.close()
-				return err
-			}
-		}
-		opened = c
-		return setDeadline(ctx, secured) // so far it was that of the address
-	})
-	if err != nil {
-		return nil, away(err)
+// failed returns the Error for a request that the directory has not answered as one does.
+func (c *connection) failed(err error) error {
+	c.isBroken = true
+	if problem := c.limits.problem(); problem != nil {
+		err = problem
 	}
-	return opened, nil
+	return away(err)
 }
 
-// setDeadline ends what is done over a connection with ctx. The LDAP library knows no context.
+// setDeadline ends what is done over a connection with ctx.
 func setDeadline(ctx context.Context, conn net.Conn) error {
 	deadline, _ := ctx.Deadline() // without one, none is set
 	return conn.SetDeadline(deadline)
 }
 
-// newConnection returns a connection that lasts until ctx ends.
-func newConnection(ctx context.Context, raw net.Conn) *connection {
-	c := &connection{Conn: goldap.NewConn(raw, true)} // with TLS, if there is to be any
-	c.Start()
-	c.release = context.AfterFunc(ctx, func() { _ = raw.Close() })
-	return c
-}
-
 // secure returns the connection with TLS. Without TLS no password is sent but to this machine.
-func (d *Directory) secure(ctx context.Context, conn *fetch.Connection) (net.Conn, error) {
+func (d *Directory) secure(ctx context.Context, conn *fetch.Connection, limits *limitedConn) (net.Conn, error) {
 	if err := setDeadline(ctx, conn); err != nil {
 		return nil, err
 	}
-	limited := &limitedConn{Conn: conn.Conn}
-	limited.max.Store(maxBytes)
-	conn.Conn = limited
 	switch {
 	case d.settings.IsTLS:
 		return conn.StartTLS(ctx)
 	case d.document.LDAP.StartTLS:
-		limited.max.Store(maxBeforeTLS)
-		if err := requestTLS(conn.Conn); err != nil {
+		limits.Conn = conn.Conn
+		limits.allow(maxBytesOfBind)
+		if err := requestTLS(limits); err != nil {
 			return nil, err
 		}
-		limited.max.Store(maxBytes)
 		return conn.StartTLS(ctx)
 	case !conn.IsLoopback:
 		return nil, errors.New("a connection without TLS would leave this machine")
@@ -113,30 +133,20 @@ func requestTLS(conn net.Conn) error {
 		return err
 	}
 	answer, err := ber.ReadPacket(conn)
-	if err != nil {
+	var network net.Error
+	switch {
+	case errors.As(err, &network):
 		return err
+	case err != nil:
+		return fetch.NewError(fetch.BadAnswer, fmt.Errorf("what is at the port answers StartTLS, but not in LDAP: %w", err))
 	}
 	if len(answer.Children) < 2 || answer.Children[0].Value != int64(messageID) || answer.Children[1].ClassType != ber.ClassApplication ||
 		answer.Children[1].Tag != goldap.ApplicationExtendedResponse {
-		return fetch.NewError(fetch.BadAnswer, errors.New("the answer to StartTLS is none"))
+		return badAnswer("the answer to StartTLS is none")
 	}
 	if err := goldap.GetLDAPError(answer); err != nil {
 		code, _ := resultCode(err)
-		return fetch.NewError(fetch.BadAnswer, fmt.Errorf("the answer to StartTLS is %s", describe(code)))
+		return badAnswer("the answer to StartTLS is " + describe(code))
 	}
 	return nil
-}
-
-// limitedConn is a connection over which no more than max bytes come.
-type limitedConn struct {
-	net.Conn
-	received, max atomic.Int64
-}
-
-func (c *limitedConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if limit := c.max.Load(); c.received.Add(int64(n)) > limit {
-		return 0, fetch.NewError(fetch.BadAnswer, fmt.Errorf("the directory has sent more than %d bytes", limit))
-	}
-	return n, err
 }

@@ -36,8 +36,9 @@ func (d *Directory) subjectOf(entry *goldap.Entry) ([]byte, error) {
 	return values[0], nil
 }
 
-// newEntry returns what an entry says. A directory returns values in any order, so they are sorted.
-func (d *Directory) newEntry(conn *connection, found *goldap.Entry) (Entry, error) {
+// newEntry returns what an entry says, but for the groups. A directory returns values in any order, so
+// they are sorted.
+func (d *Directory) newEntry(found *goldap.Entry) (Entry, error) {
 	subject, err := d.subjectOf(found)
 	if err != nil {
 		return Entry{}, &Error{Incomplete, err}
@@ -49,22 +50,28 @@ func (d *Directory) newEntry(conn *connection, found *goldap.Entry) (Entry, erro
 		}
 	}
 	entry := Entry{Subject: subject, Upstream: map[string]any{"attributes": attributes}}
-	if d.settings.Groups != nil {
-		names, err := d.groups(conn, found)
-		if err != nil {
-			return Entry{}, err
-		}
-		entry.Upstream["groups"] = names
-	}
 	if name := d.document.LDAP.Users.PasswordChangedAttribute; name != "" {
 		values := found.GetEqualFoldRawAttributeValues(name)
 		if len(values) == 0 {
+			d.directories.Metrics.countUndated(d.document.Name)
 			d.directories.Log.Warn("an entry does not say when its password was changed, so another password ends nothing",
 				"provider", d.document.Name, "attribute", name)
 		}
 		entry.PasswordChanged = hashValues(values)
 	}
 	return entry, nil
+}
+
+// addGroups adds the groups of the user whose entry was found, if the document says how.
+func (d *Directory) addGroups(conn *connection, found *goldap.Entry, to Entry) error {
+	if d.settings.Groups == nil {
+		return nil
+	}
+	names, err := d.groups(conn, found)
+	if err == nil {
+		to.Upstream["groups"] = names
+	}
+	return err
 }
 
 // binaryAttributes have values that are no text, though some of them could be read as such.

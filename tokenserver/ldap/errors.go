@@ -54,6 +54,15 @@ func (e *Error) Unwrap() error { return e.err }
 // away returns the Error for a directory that does not answer.
 func away(cause error) error { return &Error{Away, cause} }
 
+func isAway(err error) bool { return hasReason(err, Away) }
+
+func isIncomplete(err error) bool { return hasReason(err, Incomplete) }
+
+func hasReason(err error, reason Reason) bool {
+	var failed *Error
+	return errors.As(err, &failed) && failed.Reason == reason
+}
+
 // resultCode returns the result with which a directory has answered; false if err is not about an
 // answer. The LDAP library has codes of its own beyond those of RFC 4511.
 func resultCode(err error) (uint16, bool) {

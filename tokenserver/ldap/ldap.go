@@ -7,8 +7,10 @@
 //	confirm.go     Confirm: asking again
 //	search.go      searching users and groups
 //	entry.go       what an entry says, as an identity provider's mapping reads it
-//	connection.go  connections, with TLS and limits
+//	connection.go  connections, with TLS
+//	limits.go      how much may come over one
 //	account.go     the account that searches
+//	readers.go     the connections that are bound as it, which are kept
 //	queue.go       how many ask a directory at once
 //	away.go        which directories are away, and why
 //	errors.go      why a sign-in failed
@@ -74,8 +76,11 @@ type Directory struct {
 	document    documents.IdentityProvider
 	digest      string // of the document
 	settings    *ldapfilter.Provider
-	roots       *x509.CertPool
+	anyUser     string // the filter that finds all users
+	host        *fetch.Host
 	account     *account
+	elsewhere   *account // as it is known to the addresses that are asked second
+	readers     *readers
 	guesses     *throttle.Directory
 
 	signIns, confirmations *queue
@@ -102,13 +107,19 @@ func (d *Directories) Of(document documents.IdentityProvider) (*Directory, error
 	if before != nil && before.digest == digest {
 		return before, nil
 	}
-	directory := &Directory{directories: d, document: document, digest: digest, account: &account{}}
+	directory := &Directory{directories: d, document: document, digest: digest, account: newAccount(), elsewhere: newAccount(), readers: newReaders()}
 	if directory.settings, err = ldapfilter.NewProvider(*document.LDAP, document.SubjectAttribute); err != nil {
 		return nil, fmt.Errorf("reading the settings of the provider %s: %w", document.Name, err)
 	}
+	others, err := directory.settings.Users.WithoutUsername().Fill(nil)
+	if err != nil {
+		return nil, fmt.Errorf("reading the settings of the provider %s: %w", document.Name, err)
+	}
+	directory.anyUser = ldapfilter.And(others, directory.settings.Account)
+	directory.host = &fetch.Host{Client: d.Client, Name: directory.settings.Host, Port: directory.settings.Port}
 	if document.CABundle != "" {
-		directory.roots = x509.NewCertPool()
-		if !directory.roots.AppendCertsFromPEM([]byte(document.CABundle)) {
+		directory.host.Roots = x509.NewCertPool()
+		if !directory.host.Roots.AppendCertsFromPEM([]byte(document.CABundle)) {
 			return nil, errors.New("the caBundle of the provider " + document.Name + " has no certificate")
 		}
 	}
@@ -116,9 +127,10 @@ func (d *Directories) Of(document documents.IdentityProvider) (*Directory, error
 	if before != nil {
 		directory.signIns, directory.confirmations = before.signIns, before.confirmations
 		if before.document.LDAP.URL == document.LDAP.URL && before.document.LDAP.BindDN == document.LDAP.BindDN {
-			directory.account = before.account
+			directory.account, directory.elsewhere = before.account, before.elsewhere
 		}
 		directory.guesses = before.guesses.WithLimits(limits)
+		before.readers.close()
 	} else {
 		directory.guesses = d.Throttle.NewDirectory(limits)
 		directory.signIns, directory.confirmations = newQueue(maxSigningIn, maxWaitingToSignIn), newQueue(maxConfirming, maxWaitingToConfirm)

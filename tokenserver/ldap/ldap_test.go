@@ -23,6 +23,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
 	"github.com/oauth-operator/oauth-operator/tokenserver/ldap"
 	"github.com/oauth-operator/oauth-operator/tokenserver/ldap/ldaptest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
 )
 
@@ -255,8 +256,8 @@ func TestUnknownDisabledDeniedAndWrongAskTheDirectoryForTheSame(t *testing.T) {
 		if got := server.CountSearches() - searches; got != test.searches {
 			t.Errorf("%s: %d searches, want %d", test.what, got, test.searches)
 		}
-		if got := len(server.Binds()) - binds; got != 2 {
-			t.Errorf("%s: %d binds, want those of the reader and of a user", test.what, got)
+		if got := len(server.Binds()) - binds; got != 1 {
+			t.Errorf("%s: %d binds, want that of a user: the connection of the reader is kept", test.what, got)
 		}
 		if took := f.Now().Sub(begun) + time.Duration(f.slept.Swap(0)); took < time.Second {
 			t.Errorf("%s: it took %s, less than a second", test.what, took)
@@ -404,6 +405,27 @@ func TestGroupsAreAllThereAreOrTheSignInFails(t *testing.T) {
 	})
 	_, err := f.signIn("many", ldaptest.Password("many"))
 	wantReason(t, "more groups than the directory returns", err, ldap.Incomplete)
+}
+
+// The owner of a group, who may write its entry, can add values to it.
+func TestAGroupHasTheOneNameThatIsInItsDN(t *testing.T) {
+	server := ldaptest.Start(t)
+	f := newFixture(t, server)
+	ops := "cn=ops," + ldaptest.Groups
+	server.Set(t, ops, "cn", "OPS", "oauth-admins")
+	if got := f.mustSignIn("alice", ldaptest.Password("alice")).Upstream["groups"]; !slices.Equal(got.([]string), []string{"OPS", "staff"}) {
+		t.Errorf("the groups are %v", got)
+	}
+	f.document.LDAP.Groups.NameAttribute = "description"
+	for _, dn := range []string{ops, "cn=staff," + ldaptest.Groups} {
+		server.Set(t, dn, "description", "one")
+	}
+	if got := f.mustSignIn("alice", ldaptest.Password("alice")).Upstream["groups"]; !slices.Equal(got.([]string), []string{"one"}) {
+		t.Errorf("the groups are %v", got)
+	}
+	server.Set(t, ops, "description", "one", "oauth-admins")
+	_, err := f.signIn("alice", ldaptest.Password("alice"))
+	wantReason(t, "several names, none of them in the DN", err, ldap.Incomplete)
 }
 
 func TestAMistypedBaseIsAProblemAndNoWrongPassword(t *testing.T) {
@@ -563,6 +585,29 @@ func TestTheLogSaysWhyAUserDoesNotSignInOrWhatThePasswordOfAnEntryDoesNotEnd(t *
 			t.Errorf("%s: the log says %s", name, log.String())
 		}
 	}
+}
+
+func TestAnEntryWithoutThePasswordChangedAttributeIsCounted(t *testing.T) {
+	f := newFixture(t, shared, func(p *documents.IdentityProvider) { p.LDAP.Users.PasswordChangedAttribute = "pwdChangedTyme" })
+	metrics := prometheus.NewRegistry()
+	var err error
+	if f.Metrics, err = ldap.NewMetrics(metrics, registry.New(time.Now)); err != nil {
+		t.Fatal(err)
+	}
+	said := f.mustSignIn("alice", ldaptest.Password("alice"))
+	if _, err := f.directory().Confirm(t.Context(), said.Subject); err != nil {
+		t.Fatal(err)
+	}
+	families, err := metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if strings.HasSuffix(family.GetName(), "_without_password_time_total") && family.Metric[0].GetCounter().GetValue() == 2 {
+			return
+		}
+	}
+	t.Errorf("the metrics are %v, want two answers without the attribute", families)
 }
 
 func TestNoErrorSaysWhatWasTypedOrAnswered(t *testing.T) {

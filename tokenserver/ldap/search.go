@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	goldap "github.com/go-ldap/ldap/v3"
@@ -16,6 +17,22 @@ const maxGroups = 1000
 
 // noAttributes asks for entries alone (RFC 4511 section 4.5.1.8).
 const noAttributes = "1.1"
+
+// seesUsers returns nil if a search finds any user at all, and otherwise why none is found. What a
+// directory that has lost its entries, or that shows them to the account no more, does not find, proves
+// nothing.
+func (d *Directory) seesUsers(conn *connection) error {
+	request := d.userSearch(ldapfilter.And("("+d.document.SubjectAttribute+"=*)", d.anyUser))
+	request.SizeLimit, request.Attributes = 1, []string{noAttributes}
+	entries, err := d.search(conn, request)
+	switch {
+	case isIncomplete(err), err == nil && len(entries) > 0:
+		return nil
+	case err != nil:
+		return err
+	}
+	return &Error{SearchRefused, errors.New("the account that searches finds no user at all")}
+}
 
 // errNotOne is returned by findUser where there is not exactly one entry, and errNone, which wraps it,
 // where there is none.
@@ -32,10 +49,13 @@ func (d *Directory) search(conn *connection, request *goldap.SearchRequest) ([]*
 	code, answered := resultCode(err)
 	switch {
 	case errors.Is(err, goldap.ErrSizeLimitExceeded), answered && code == goldap.LDAPResultSizeLimitExceeded:
+		conn.isBroken = !answered // more entries may come
 		return nil, &Error{Incomplete, fmt.Errorf("there are more entries than %d, or than the directory returns at once", request.SizeLimit)}
 	case answered && code == goldap.LDAPResultReferral, err == nil && len(result.Referrals) > 0:
 		return nil, &Error{Referral, errors.New("the directory refers to another one, for a part of what is below the base DN")}
-	case answered && isUnavailable(code), err != nil && !answered:
+	case err != nil && !answered:
+		return nil, conn.failed(err)
+	case answered && isUnavailable(code):
 		return nil, away(err)
 	case answered:
 		return nil, &Error{SearchRefused, fmt.Errorf("a search is answered with %s", describe(code))}
@@ -61,9 +81,8 @@ func (d *Directory) userSearch(filter string) *goldap.SearchRequest {
 // be that of an anonymous bind (RFC 4513 section 5.1.1), which every password passes.
 func (d *Directory) findUser(conn *connection, filter string) (*goldap.Entry, error) {
 	entries, err := d.search(conn, d.userSearch(filter))
-	var failed *Error
 	switch {
-	case errors.As(err, &failed) && failed.Reason == Incomplete:
+	case isIncomplete(err):
 		return nil, errNotOne
 	case err != nil:
 		return nil, err
@@ -105,17 +124,48 @@ func (d *Directory) groups(conn *connection, user *goldap.Entry) ([]string, erro
 	if err != nil {
 		return nil, fmt.Errorf("searching the groups: %w", err)
 	}
-	names := []string{}
+	names := make([]string, 0, len(entries))
 	for _, entry := range entries {
-		of := []string{entry.DN}
-		if settings.NameAttribute != ldapfilter.NameOfDN {
-			of = entry.GetEqualFoldAttributeValues(settings.NameAttribute)
+		name, err := nameOf(entry, settings.NameAttribute)
+		if err != nil {
+			return nil, err
 		}
-		if len(of) == 0 || slices.Contains(of, "") {
-			return nil, &Error{Incomplete, fmt.Errorf("a group has no %s", settings.NameAttribute)}
-		}
-		names = append(names, of...)
+		names = append(names, name)
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil
+}
+
+// nameOf returns the name of a group. Of several values of the attribute, the one counts that is in the
+// name of the entry: who may write the entry can add values, but neither remove nor change that one
+// (RFC 4511 section 4.6).
+func nameOf(group *goldap.Entry, attribute string) (string, error) {
+	if attribute == ldapfilter.NameOfDN {
+		return group.DN, nil
+	}
+	values := group.GetEqualFoldAttributeValues(attribute)
+	if len(values) > 1 {
+		named := distinguishedValues(group.DN, attribute)
+		values = slices.DeleteFunc(values, func(v string) bool {
+			return !slices.ContainsFunc(named, func(n string) bool { return strings.EqualFold(n, v) })
+		})
+	}
+	if len(values) != 1 || values[0] == "" {
+		return "", &Error{Incomplete, fmt.Errorf("a group has no %s, or several and none of them in its DN", attribute)}
+	}
+	return values[0], nil
+}
+
+// distinguishedValues returns the values of an attribute in the first part of a DN.
+func distinguishedValues(dn, attribute string) (values []string) {
+	parsed, err := goldap.ParseDN(dn)
+	if err != nil || len(parsed.RDNs) == 0 {
+		return nil
+	}
+	for _, a := range parsed.RDNs[0].Attributes {
+		if strings.EqualFold(a.Type, attribute) {
+			values = append(values, a.Value)
+		}
+	}
+	return values
 }

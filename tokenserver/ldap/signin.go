@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 
 	goldap "github.com/go-ldap/ldap/v3"
 
@@ -65,12 +66,7 @@ func (d *Directory) signIn(ctx context.Context, f Form) error {
 	}
 	asking, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	reader, err := d.openAsReader(asking)
-	if err != nil {
-		return d.note(err)
-	}
-	defer reader.close()
-	found, err := d.findTyped(ctx, reader, ldapfilter.And(filter, d.settings.Account))
+	found, err := d.findTyped(asking, ldapfilter.And(filter, d.settings.Account))
 	if err != nil {
 		return d.note(err)
 	}
@@ -78,15 +74,27 @@ func (d *Directory) signIn(ctx context.Context, f Form) error {
 		attempt.Found(string(found.subject), f.DeviceID(found.subject))
 	}
 	if err := d.tryPassword(asking, attempt, found, f.Password); err != nil {
+		if found == nil && errors.Is(err, ErrWrong) {
+			return err // it says nothing of a directory in which no user is found
+		}
 		return d.note(err)
 	}
-	entry, err := d.newEntry(reader, found.Entry)
+	entry, err := d.readEntry(asking, found.Entry)
 	if err == nil {
 		_ = d.note(nil)
 		err = f.Admit(ctx, entry)
 	}
 	attempt.End(!errors.Is(err, ErrWrong))
 	return d.note(err)
+}
+
+// readEntry returns what the directory says of a user whose password was right.
+func (d *Directory) readEntry(ctx context.Context, found *goldap.Entry) (Entry, error) {
+	entry, err := d.newEntry(found)
+	if err != nil || d.settings.Groups == nil {
+		return entry, err
+	}
+	return entry, d.asReader(ctx, func(conn *connection) error { return d.addGroups(conn, found, entry) })
 }
 
 // foundUser is the entry of a user.
@@ -96,8 +104,12 @@ type foundUser struct {
 }
 
 // findTyped returns the entry of the user who typed a username; nil if there is not exactly one.
-func (d *Directory) findTyped(ctx context.Context, reader *connection, filter string) (*foundUser, error) {
-	entry, err := d.findUser(reader, filter)
+func (d *Directory) findTyped(ctx context.Context, filter string) (*foundUser, error) {
+	var entry *goldap.Entry
+	err := d.asReader(ctx, func(conn *connection) (err error) {
+		entry, err = d.findUser(conn, filter)
+		return err
+	})
 	if err == nil {
 		var subject []byte
 		if subject, err = d.subjectOf(entry); err == nil {
@@ -122,7 +134,7 @@ func (d *Directory) tryPassword(ctx context.Context, attempt *throttle.Directory
 	if err != nil {
 		return err
 	}
-	conn, err := d.open(ctx, nil)
+	conn, err := d.open(ctx, maxBytesOfBind, netip.Addr{}, nil)
 	if err != nil {
 		return err
 	}
@@ -142,7 +154,10 @@ func (d *Directory) tryPassword(ctx context.Context, attempt *throttle.Directory
 	attempt.End(false) // also without an answer: the directory may count the password all the same
 	code, answered := resultCode(err)
 	switch {
-	case err != nil && !answered, answered && isUnavailable(code):
+	case err != nil && !answered:
+		d.host.Failed(conn.address)
+		return conn.failed(err)
+	case answered && isUnavailable(code):
 		return away(err)
 	case isUser:
 		d.directories.Log.InfoContext(ctx, "a directory refuses a user", "provider", d.document.Name, "result", describe(code))

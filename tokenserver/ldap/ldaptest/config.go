@@ -57,6 +57,9 @@ func DN(uid string) string { return "uid=" + uid + "," + People }
 // OddNames are users whose names need escaping in a DN, in a filter, or in both.
 var OddNames = []string{`a,b+c="d"`, "#hash", `back\slash`, "paren(the)sis*", "zoë ünïcode", "semi;colon<>", " leading"}
 
+// OddDN returns the name of the entry of one of OddNames.
+func OddDN(name string) string { return fmt.Sprintf("cn=%s,%s", ldap.EscapeDN(name), People) }
+
 // Provider returns the settings of the directory, with ldaps.
 func (s *Server) Provider() documents.LDAPProvider {
 	return documents.LDAPProvider{
@@ -79,9 +82,31 @@ func (s *Server) configure() error {
 		return err
 	}
 	s.CABundle = certificate
-	for name, content := range map[string]string{
-		"certificate.pem": certificate, "key.pem": key, "entries.ldif": entries(), "slapd.conf": strings.ReplaceAll(config, "$dir", s.dir),
-	} {
+	return s.write(map[string]string{"certificate.pem": certificate, "key.pem": key, "entries.ldif": entries()})
+}
+
+// copyConfiguration writes the configuration of another server, and a database with its entries.
+func (s *Server) copyConfiguration(other *Server) error {
+	content := map[string]string{}
+	for _, name := range []string{"certificate.pem", "key.pem"} {
+		pem, err := os.ReadFile(filepath.Join(other.dir, name))
+		if err != nil {
+			return err
+		}
+		content[name] = string(pem)
+	}
+	out, err := exec.Command(other.program(), "-T", "cat", "-f", other.configFile()).Output()
+	if err != nil {
+		return fmt.Errorf("reading the entries: %w", err)
+	}
+	content["entries.ldif"] = string(out)
+	return s.write(content)
+}
+
+// write writes the configuration with other files, and a database with the entries in one of them.
+func (s *Server) write(files map[string]string) error {
+	files["slapd.conf"] = strings.ReplaceAll(config, "$dir", s.dir)
+	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(content), 0o600); err != nil {
 			return err
 		}
@@ -152,7 +177,7 @@ func entries() string {
 	person(DN("carol"), "carol", "mail", "shared@acme.example")
 	person(DN("rené"), "rené")
 	for i, name := range OddNames {
-		person(fmt.Sprintf("cn=%s,%s", ldap.EscapeDN(name), People), name, "cn", name, "employeeNumber", fmt.Sprint(i))
+		person(OddDN(name), name, "cn", name, "employeeNumber", fmt.Sprint(i))
 	}
 	add("cn=staff,"+Groups, "objectClass", "groupOfNames", "cn", "staff", "member", DN("alice"), "member", DN("bob"))
 	add("cn=ops,"+Groups, "objectClass", "groupOfNames", "cn", "ops", "member", DN("alice"))
@@ -176,7 +201,7 @@ func newCertificate() (certificate, key string, err error) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "the directory of a test"},
 		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.ParseIP(host)}, DNSNames: []string{"ldap.acme.example"}, IsCA: true, BasicConstraintsValid: true,
+		IPAddresses: []net.IP{net.ParseIP(host)}, DNSNames: []string{Name}, IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {

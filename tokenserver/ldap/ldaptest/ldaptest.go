@@ -27,7 +27,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/hack/local/process"
 )
 
-// host is the address that servers listen on.
+// host is the address that servers listen on, but for replicas.
 const host = "127.0.0.1"
 
 const startTimeout = time.Minute
@@ -38,6 +38,7 @@ type Server struct {
 	CABundle string
 
 	dir                string
+	host               string
 	plainPort, tlsPort int
 	log                *os.File // what the server writes, which says what it is asked
 
@@ -58,12 +59,8 @@ func Start(t testing.TB) *Server {
 
 // New starts a directory. It runs until Stop, and not longer than this process.
 func New() (*Server, error) {
-	s := &Server{}
-	var err error
-	if s.dir, err = os.MkdirTemp("", "ldaptest-"); err != nil {
-		return nil, err
-	}
-	if s.log, err = os.Create(filepath.Join(s.dir, "log")); err != nil {
+	s, err := newServer(host)
+	if err != nil {
 		return nil, err
 	}
 	if err := s.initialize(); err != nil {
@@ -71,6 +68,39 @@ func New() (*Server, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// StartReplica starts a directory with the entries, the certificate and the ports of this one at
+// another loopback address, such as 127.0.0.2, and stops it after the test. What is changed later in
+// one of them does not come to the other.
+func (s *Server) StartReplica(t testing.TB, address string) *Server {
+	t.Helper()
+	replica, err := newServer(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(replica.Stop)
+	replica.plainPort, replica.tlsPort, replica.CABundle = s.plainPort, s.tlsPort, s.CABundle
+	if err := replica.copyProgram(); err != nil {
+		t.Fatal(err)
+	}
+	if err := replica.copyConfiguration(s); err != nil {
+		t.Fatal(err)
+	}
+	if err := replica.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return replica
+}
+
+func newServer(host string) (*Server, error) {
+	s := &Server{host: host}
+	var err error
+	if s.dir, err = os.MkdirTemp("", "ldaptest-"); err != nil {
+		return nil, err
+	}
+	s.log, err = os.Create(filepath.Join(s.dir, "log"))
+	return s, err
 }
 
 func (s *Server) initialize() error {
@@ -123,7 +153,7 @@ func (s *Server) Start() error {
 	defer cancel()
 	for {
 		// Both ports are served from the same moment on.
-		if conn, err := net.Dial("tcp", net.JoinHostPort(host, strconv.Itoa(s.tlsPort))); err == nil {
+		if conn, err := net.Dial("tcp", net.JoinHostPort(s.host, strconv.Itoa(s.tlsPort))); err == nil {
 			return conn.Close()
 		}
 		select {
@@ -169,11 +199,21 @@ func (s *Server) output() string {
 }
 
 // URL is where the server has TLS, and PlainURL where it has StartTLS or none.
-func (s *Server) URL() string { return "ldaps://" + net.JoinHostPort(host, strconv.Itoa(s.tlsPort)) }
+func (s *Server) URL() string {
+	return "ldaps://" + net.JoinHostPort(s.host, strconv.Itoa(s.tlsPort))
+}
+
+// Name is a host name that the certificate is for.
+const Name = "ldap.acme.example"
+
+// NamedURL is URL with Name as its host.
+func (s *Server) NamedURL() string {
+	return "ldaps://" + net.JoinHostPort(Name, strconv.Itoa(s.tlsPort))
+}
 
 // PlainURL is described at URL.
 func (s *Server) PlainURL() string {
-	return "ldap://" + net.JoinHostPort(host, strconv.Itoa(s.plainPort))
+	return "ldap://" + net.JoinHostPort(s.host, strconv.Itoa(s.plainPort))
 }
 
 // Change changes the directory as its administrator.
@@ -243,5 +283,11 @@ func (s *Server) CountBinds(dn string) int {
 
 // CountSearches returns how many searches there were.
 func (s *Server) CountSearches() int { return strings.Count(s.output(), " SRCH base=") }
+
+// CountOpen returns how many connections the server has.
+func (s *Server) CountOpen() int {
+	output := s.output()
+	return strings.Count(output, " ACCEPT from ") - strings.Count(output, " closed")
+}
 
 var bindLine = regexp.MustCompile(`BIND dn="(.*)" method=128`)
