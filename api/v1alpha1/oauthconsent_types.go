@@ -5,7 +5,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// OAuthConsentSpec describes what a user has allowed a client, until the consent is deleted.
+// OAuthConsentSpec describes what a user has allowed a client, until the consent is deleted. It is
+// atomic, as OAuthGrantSpec is.
+//
+// +structType=atomic
 type OAuthConsentSpec struct {
 	// serverRef names the AuthorizationServer, in the same namespace.
 	ServerRef LocalServerReference `json:"serverRef"`

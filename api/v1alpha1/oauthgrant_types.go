@@ -40,6 +40,11 @@ type AuthorizedAPI struct {
 // OAuthGrantSpec describes one authorization of a client by a user: by an authorization code or by
 // a password. It holds no token and no code, and none can be made from it: tokens are sealed values
 // that name the grant, and the keys that seal them are in a Secret that token servers mount.
+//
+// It is atomic, since it has one writer: the API server keeps who wrote a field in memory and in
+// etcd, for each field of a spec that is not, which is several times the grant itself.
+//
+// +structType=atomic
 type OAuthGrantSpec struct {
 	// serverRef names the AuthorizationServer, in the same namespace.
 	ServerRef LocalServerReference `json:"serverRef"`

@@ -358,7 +358,10 @@ type UsageList struct {
 	Items           []Usage `json:"items"`
 }
 
-// MarkSpec is what was revoked, ended or used, and how long token servers remember it.
+// MarkSpec is what was revoked, ended or used, and how long token servers remember it. It is atomic,
+// since it has one writer.
+//
+// +structType=atomic
 type MarkSpec struct {
 	// serverUID is the UID of the AuthorizationServer whose token servers remember it.
 	// +kubebuilder:validation:Type=string

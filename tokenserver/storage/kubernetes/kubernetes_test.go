@@ -266,6 +266,35 @@ func TestObjectsHoldNoMoreThanTheRecordAndTheirNamesAndLabelsSayNothing(t *testi
 	}
 }
 
+// What the API server remembers of who wrote which field is in its memory for each object.
+func TestTheAPIServerKeepsOneEntryForTheFieldsOfARecord(t *testing.T) {
+	w := newTestServer(t)
+	s := w.openStore(t, "main-0")
+	g := mustCreate(t, s, w.newGrant("the-id", "the-user", "the-client"))
+	if _, err := s.PutConsent(t.Context(), storage.Consent{UserUID: "the-user", ClientUID: "the-client", Scopes: []string{"openid"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: "the-session", ExpiresAt: w.now().Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	var consents v1alpha1.OAuthConsentList
+	if err := admin.List(t.Context(), &consents, client.InNamespace(w.namespace)); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []client.Object{&w.grants(t)[0], &consents.Items[0], &w.marks(t)[0]} {
+		if fields := o.GetManagedFields(); len(fields) != 1 || !strings.Contains(string(fields[0].FieldsV1.Raw), `"f:spec":{}`) {
+			t.Errorf("of %s it keeps %v", o.GetName(), fields)
+		}
+	}
+	g.RefreshTokenNumber++
+	if _, err := s.UpdateGrant(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	if fields := w.grants(t)[0].ManagedFields; len(fields) != 0 {
+		t.Errorf("of a grant that was used it keeps %v", fields)
+	}
+}
+
 func TestAnEventAndAMetricTellThatTheBoundIsNear(t *testing.T) {
 	w := newTestServer(t)
 	s := w.openStore(t, "main-0")
