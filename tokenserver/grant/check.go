@@ -69,11 +69,11 @@ func (s *Service) CheckRefreshToken(ctx context.Context, sealed string, client *
 	if !ok || !serving || !client.HasGrantType(oauth.GrantRefreshToken) {
 		return nil, ErrInactive
 	}
-	g, err := s.readGrantOf(ctx, s.Store, token, client)
+	g, from, err := s.readGrantOf(ctx, s.Store, token, client)
 	if err != nil {
 		return nil, inactiveIfRefused(err)
 	}
-	user, err := s.checkRefresh(ctx, client, g, server, false)
+	user, err := s.checkRefresh(ctx, from, client, g, server, false)
 	if err != nil {
 		return nil, inactiveIfRefused(err)
 	}
@@ -154,7 +154,7 @@ func (s *Service) accessTokenInfo(ctx context.Context, v verifiedToken) (*TokenI
 	}
 	recent := storage.RecentReader(s.Store)
 	if v.id.Grant != "" {
-		g, err := recent.GetGrant(ctx, v.id.Grant)
+		g, from, err := storage.GetGrantWithBasis(ctx, recent, v.id.Grant)
 		switch {
 		case err != nil:
 			return nil, refuseNotFound(err)
@@ -163,7 +163,7 @@ func (s *Service) accessTokenInfo(ctx context.Context, v verifiedToken) (*TokenI
 		}
 		info.GrantID, info.Grant = g.ID, g
 		clientUID, binding, claims = g.ClientUID, coverageOf(g).binding, g.Claims
-		required = preconditionsOf(g)
+		required, recent = preconditionsOf(g), from
 	}
 	client, ok := s.Registry.ClientByUID(clientUID)
 	if !ok || client.ID != v.claims.ClientID {

@@ -107,14 +107,14 @@ func (s *Service) refreshUntilConfirmed(ctx context.Context, r *refreshState) (R
 		return result, err
 	}
 	for range maxTries {
-		g, err := s.readGrantOf(ctx, s.Store, r.token, r.Client)
+		g, from, err := s.readGrantOf(ctx, s.Store, r.token, r.Client)
 		if err != nil {
 			return Result{}, err
 		}
 		if g.Attempt == r.attempt && !g.IsEnded() {
 			return s.confirmedResult(r, g)
 		}
-		result, err := s.refreshOnce(ctx, r, g, s.chooseAction(g, r.token.Number, r.server.RefreshToken, r.Client.IsPublic()))
+		result, err := s.refreshOnce(ctx, r, g, from, s.chooseAction(g, r.token.Number, r.server.RefreshToken, r.Client.IsPublic()))
 		if !errors.Is(err, errUnconfirmed) {
 			return result, err
 		}
@@ -140,11 +140,11 @@ func (s *Service) refreshFromCache(ctx context.Context, r *refreshState) (result
 	if recent == storage.Reader(s.Store) || r.server.RefreshToken.ReuseGracePeriod.Duration() < maxRequestDuration {
 		return Result{}, false, nil
 	}
-	g, err := s.readGrantOf(ctx, recent, r.token, r.Client)
+	g, _, err := s.readGrantOf(ctx, recent, r.token, r.Client)
 	if err != nil || s.chooseAction(g, r.token.Number, r.server.RefreshToken, r.Client.IsPublic()) != actionRotate {
 		return Result{}, false, nil
 	}
-	result, err = s.refreshOnce(ctx, r, g, actionRotate)
+	result, err = s.refreshOnce(ctx, r, g, s.Store, actionRotate)
 	return result, err == nil || errors.Is(err, users.ErrUnconfirmed), err
 }
 
@@ -160,18 +160,20 @@ func (s *Service) confirmedResult(r *refreshState, found storage.Grant) (result 
 }
 
 // readGrantOf reads the record of a refresh token, and checks that the token belongs to the client
-// and the record.
-func (s *Service) readGrantOf(ctx context.Context, from storage.Reader, token refreshTokenContent, client *registry.Client) (storage.Grant, error) {
-	g, err := from.GetGrant(ctx, token.Grant)
+// and the record. It returns a reader besides, for the preconditions of the record.
+func (s *Service) readGrantOf(
+	ctx context.Context, from storage.Reader, token refreshTokenContent, client *registry.Client,
+) (storage.Grant, storage.Reader, error) {
+	g, from, err := storage.GetGrantWithBasis(ctx, from, token.Grant)
 	switch {
 	case err != nil:
-		return storage.Grant{}, refuseNotFound(err)
+		return storage.Grant{}, nil, refuseNotFound(err)
 	case g.ClientUID != client.UID || g.ClientID != client.ID:
-		return storage.Grant{}, invalidGrant("the refresh token was issued to another client")
+		return storage.Grant{}, nil, invalidGrant("the refresh token was issued to another client")
 	case g.Incarnation != token.Incarnation || g.RefreshTokenNumber == 0:
-		return storage.Grant{}, invalidGrant("the refresh token is of an authorization that is gone")
+		return storage.Grant{}, nil, invalidGrant("the refresh token is of an authorization that is gone")
 	}
-	return g, nil
+	return g, from, nil
 }
 
 func refuseNotFound(err error) error {
@@ -181,9 +183,10 @@ func refuseNotFound(err error) error {
 	return err
 }
 
-// refreshOnce does what was chosen for the record as it was read.
-func (s *Service) refreshOnce(ctx context.Context, r *refreshState, g storage.Grant, action refreshAction) (Result, error) {
-	user, err := s.checkRefresh(ctx, r.Client, g, r.server, true)
+// refreshOnce does what was chosen for the record as it was read. What the record rests on is read
+// from the reader.
+func (s *Service) refreshOnce(ctx context.Context, r *refreshState, g storage.Grant, from storage.Reader, action refreshAction) (Result, error) {
+	user, err := s.checkRefresh(ctx, from, r.Client, g, r.server, true)
 	if err != nil {
 		return Result{}, err
 	}

@@ -53,9 +53,10 @@ func (s *Service) isInGracePeriod(g storage.Grant, gracePeriod time.Duration) bo
 }
 
 // checkRefresh returns the user if the grant may be refreshed at all, with whichever of its tokens,
-// or a *RefusedError. Confirmed is as in preconditions.
+// or a *RefusedError. What the grant rests on is read from the reader; confirmed is as in
+// preconditions.
 func (s *Service) checkRefresh(
-	ctx context.Context, client *registry.Client, g storage.Grant, server documents.Server, confirmed bool,
+	ctx context.Context, from storage.Reader, client *registry.Client, g storage.Grant, server documents.Server, confirmed bool,
 ) (*registry.User, error) {
 	now := s.Now()
 	switch {
@@ -74,7 +75,7 @@ func (s *Service) checkRefresh(
 	}
 	required := preconditionsOf(g)
 	required.confirmed = confirmed
-	user, err := s.checkPreconditions(ctx, s.Store, client, required)
+	user, err := s.checkPreconditions(ctx, from, client, required)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@
 //
 //	storage.go       the interfaces Store and Reader, and their errors
 //	records.go       Grant and Consent
+//	basis.go         reading a grant together with what it rests on
 //	identities.go    Identity, and the part of Store that keeps identities
 //	void.go          VoidGrants, by which stores know what tokensNotBefore voids
 //	marks.go         Mark, and the bounds on marks
@@ -53,7 +54,8 @@ type Store interface {
 	// client it ends their oldest live grant (EndBound).
 	CreateGrant(ctx context.Context, g Grant) (Grant, error)
 	// UpdateGrant replaces the grant with the id of g if it still has the version of g. It returns
-	// ErrConflict or ErrNotFound otherwise.
+	// ErrConflict or ErrNotFound otherwise. What does not change in the life of a grant (Grant) must be
+	// as it was read.
 	UpdateGrant(ctx context.Context, g Grant) (Grant, error)
 
 	// GetConsent returns a consent, or ErrNotFound. A user's consent is withdrawn by deleting it in

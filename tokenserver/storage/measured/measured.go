@@ -37,8 +37,14 @@ func New(next storage.Store, now func() time.Time, registerer prometheus.Registe
 	}, nil
 }
 
-// RecentReader returns the measured reads for storage.RecentReader.
-func (s *Store) RecentReader() storage.Reader { return s.recent }
+// RecentReader returns the measured reads for storage.RecentReader, which are those of s if the other
+// Store has no others.
+func (s *Store) RecentReader() storage.Reader {
+	if s.recent.next == storage.Reader(s.next) {
+		return s
+	}
+	return s.recent
+}
 
 // OnEnd implements storage.Store.
 func (s *Store) OnEnd(notify func(ctx context.Context, g storage.Grant)) { s.next.OnEnd(notify) }
@@ -153,6 +159,20 @@ func (r reader) GetGrant(ctx context.Context, id string) (g storage.Grant, err e
 	g, err = r.next.GetGrant(ctx, id)
 	c.end(ctx, err)
 	return g, err
+}
+
+// GetGrantWithBasis is measured as GetGrant. It returns no Basis if the other reader does not read
+// one together with the grant.
+func (r reader) GetGrantWithBasis(ctx context.Context, id string) (g storage.Grant, basis *storage.Basis, err error) {
+	together, ok := r.next.(storage.BasisReader)
+	if !ok {
+		g, err = r.GetGrant(ctx, id)
+		return g, nil, err
+	}
+	ctx, c := r.metrics.begin(ctx, r.operations.getGrant)
+	g, basis, err = together.GetGrantWithBasis(ctx, id)
+	c.end(ctx, err)
+	return g, basis, err
 }
 
 // HasConsent implements storage.Reader.

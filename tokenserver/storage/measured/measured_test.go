@@ -144,10 +144,56 @@ func TestErrorsOfTheStorageAreToldFromAnswers(t *testing.T) {
 	}
 }
 
+// recentStore has recent reads of its own.
+type recentStore struct{ storage.Store }
+
+func (s recentStore) RecentReader() storage.Reader { return s.Store }
+
 func TestRecentReadsAreMeasuredApart(t *testing.T) {
 	b := open(t)
-	_, _ = storage.RecentReader(b.Store).GetGrant(t.Context(), "none")
+	metrics := prometheus.NewRegistry()
+	apart, err := measured.New(recentStore{b.memory}, time.Now, metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = storage.RecentReader(apart).GetGrant(t.Context(), "none")
+	b.metrics = metrics
 	if got := b.values(t, "operation_duration_seconds"); got["recent_get_grant "] != 1 || len(got) != 1 {
+		t.Errorf("measured are %v", got)
+	}
+}
+
+// The caller that finds no others does not read a second time what it has just read.
+func TestAStoreWithoutRecentReadsHasNoneWhenItIsMeasured(t *testing.T) {
+	b := open(t)
+	if storage.RecentReader(b.Store) != storage.Reader(b.Store) {
+		t.Error("a measured store in memory has reads besides its own")
+	}
+}
+
+// togetherStore reads a grant and what it rests on in one exchange.
+type togetherStore struct{ storage.Store }
+
+func (togetherStore) GetGrantWithBasis(context.Context, string) (storage.Grant, *storage.Basis, error) {
+	return storage.Grant{SessionHash: "session"}, &storage.Basis{SessionEnded: true}, nil
+}
+
+func TestAGrantThatIsReadWithItsBasisIsOneCall(t *testing.T) {
+	b := open(t)
+	metrics := prometheus.NewRegistry()
+	together, err := measured.New(togetherStore{b.memory}, time.Now, metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, from, err := storage.GetGrantWithBasis(t.Context(), together, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ended, err := from.IsMarked(t.Context(), storage.MarkSession, "session"); err != nil || !ended {
+		t.Errorf("the session has ended: %t, %v", ended, err)
+	}
+	b.metrics = metrics
+	if got := b.values(t, "operation_duration_seconds"); got["get_grant "] != 1 || len(got) != 1 {
 		t.Errorf("measured are %v", got)
 	}
 }

@@ -11,44 +11,50 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// grantColumns returns the columns of oauth_grants that hold g, which are all but server_uid.
-// A grant that was scanned must be passed through grantAsStored.
+// grantColumns returns the columns of oauth_grants that hold g, which are all but server_uid. Those
+// that an update changes come first. A grant that was scanned must be passed through grantAsStored.
 func grantColumns(g *storage.Grant) []column {
-	return []column{
-		{"id", g.ID, &g.ID},
+	return append(changingGrantColumns(g),
+		column{"id", g.ID, &g.ID},
+		column{"incarnation", g.Incarnation, &g.Incarnation},
+		column{"client_uid", g.ClientUID, &g.ClientUID},
+		column{"client_id", g.ClientID, &g.ClientID},
+		column{"user_uid", g.UserUID, &g.UserUID},
+		column{"subject", g.Subject, &g.Subject},
+		column{"user_epoch", g.UserEpoch, &g.UserEpoch},
+		column{"session_hash", g.SessionHash, &g.SessionHash},
+		column{"auth_time", nullIfZero(g.AuthTime), (*nullableTime)(&g.AuthTime)},
+		column{"amr", nonNil(g.AMR), &g.AMR},
+		column{"scopes", nonNil(g.Scopes), &g.Scopes},
+		column{"resources", nonNil(g.Resources), &g.Resources},
+		column{"redirect_uri", g.RedirectURI, &g.RedirectURI},
+		column{"nonce", g.Nonce, &g.Nonce},
+		column{"claims_request", g.ClaimsRequest, &g.ClaimsRequest},
+		column{"consented", g.Consented, &g.Consented},
+		column{"offline", g.Offline, &g.Offline},
+		column{"created_at", g.CreatedAt, &g.CreatedAt},
+		column{"refresh_until", nullIfZero(g.RefreshUntil), (*nullableTime)(&g.RefreshUntil)},
+		column{"apis", encodeAPIs(g.APIs), (*apiArray)(&g.APIs)},
+		column{"claims", nonNil(g.Claims), &g.Claims},
+		column{"consent_uid", g.ConsentUID, &g.ConsentUID},
+		column{"provider_uid", g.ProviderUID, &g.ProviderUID},
+		column{"signed_in_at", nullIfZero(g.SignedInAt), (*nullableTime)(&g.SignedInAt)},
+	)
+}
+
+// changingGrantColumns returns the columns that hold what changes in the life of a grant.
+func changingGrantColumns(g *storage.Grant) []column {
+	return append(make([]column, 0, 33), []column{
 		{"version", g.Version, &g.Version},
-		{"incarnation", g.Incarnation, &g.Incarnation},
 		{"attempt", g.Attempt, &g.Attempt},
-		{"client_uid", g.ClientUID, &g.ClientUID},
-		{"client_id", g.ClientID, &g.ClientID},
-		{"user_uid", g.UserUID, &g.UserUID},
-		{"subject", g.Subject, &g.Subject},
-		{"user_epoch", g.UserEpoch, &g.UserEpoch},
-		{"session_hash", g.SessionHash, &g.SessionHash},
-		{"auth_time", nullIfZero(g.AuthTime), (*nullableTime)(&g.AuthTime)},
-		{"amr", nonNil(g.AMR), &g.AMR},
-		{"scopes", nonNil(g.Scopes), &g.Scopes},
-		{"resources", nonNil(g.Resources), &g.Resources},
-		{"redirect_uri", g.RedirectURI, &g.RedirectURI},
-		{"nonce", g.Nonce, &g.Nonce},
-		{"claims_request", g.ClaimsRequest, &g.ClaimsRequest},
-		{"consented", g.Consented, &g.Consented},
-		{"offline", g.Offline, &g.Offline},
 		{"generation", g.RefreshTokenNumber, &g.RefreshTokenNumber},
 		{"advanced_at", nullIfZero(g.RefreshTokenIssuedAt), (*nullableTime)(&g.RefreshTokenIssuedAt)},
 		{"seal_kid", g.SealingKID, &g.SealingKID},
-		{"created_at", g.CreatedAt, &g.CreatedAt},
 		{"last_used", nullIfZero(g.LastUsedAt), (*nullableTime)(&g.LastUsedAt)},
-		{"refresh_until", nullIfZero(g.RefreshUntil), (*nullableTime)(&g.RefreshUntil)},
 		{"expires_at", g.ExpiresAt, &g.ExpiresAt},
 		{"ended_at", nullIfZero(g.EndedAt), (*nullableTime)(&g.EndedAt)},
 		{"end_reason", g.EndReason, &g.EndReason},
-		{"apis", encodeAPIs(g.APIs), (*apiArray)(&g.APIs)},
-		{"claims", nonNil(g.Claims), &g.Claims},
-		{"consent_uid", g.ConsentUID, &g.ConsentUID},
-		{"provider_uid", g.ProviderUID, &g.ProviderUID},
-		{"signed_in_at", nullIfZero(g.SignedInAt), (*nullableTime)(&g.SignedInAt)},
-	}
+	}...)
 }
 
 var (
@@ -76,10 +82,18 @@ var (
 	createGrant = `INSERT INTO oauth_grants (server_uid, ` + grantColumnNames + `)
 		VALUES ($1, ` + columnParameters(allGrantColumns, 2) + `)`
 
-	readGrant = `SELECT ` + grantColumnNames + ` FROM oauth_grants WHERE server_uid = @server_uid AND id = @id`
+	readGrant = `SELECT ` + grantColumnNames + ` FROM oauth_grants WHERE server_uid = $1 AND id = $2`
 
-	// The version that was read is $2, the columns begin at $3.
-	updateGrant = `UPDATE oauth_grants SET ` + columnAssignments(allGrantColumns[1:], 4) + `
+	// readGrantWithBasis reads a storage.Basis too. The time is $3.
+	readGrantWithBasis = `SELECT ` + grantColumnNames + `,
+			NOT g.offline AND g.session_hash <> '' AND EXISTS (SELECT 1 FROM oauth_marks AS m
+				WHERE m.server_uid = $1 AND m.kind = '` + string(storage.MarkSession) + `' AND m.id = g.session_hash AND m.expires_at > $3),
+			g.consented AND g.consent_uid <> '' AND EXISTS (SELECT 1 FROM oauth_consents AS c
+				WHERE c.server_uid = $1 AND c.user_uid = g.user_uid AND c.client_uid = g.client_uid AND c.uid = g.consent_uid)
+		FROM oauth_grants AS g WHERE g.server_uid = $1 AND g.id = $2`
+
+	// The version that was read is $2, and the columns begin at $4.
+	updateGrant = `UPDATE oauth_grants SET ` + columnAssignments(changingGrantColumns(&storage.Grant{}), 4) + `
 		WHERE server_uid = $1 AND version = $2 AND id = $3`
 )
 
@@ -191,11 +205,23 @@ func (s *Store) readBool(ctx context.Context, query string, args pgx.StrictNamed
 
 // GetGrant implements storage.Store.
 func (s *Store) GetGrant(ctx context.Context, id string) (storage.Grant, error) {
+	return s.readGrant(ctx, nil, readGrant, s.options.ServerUID, id)
+}
+
+// GetGrantWithBasis implements storage.BasisReader.
+func (s *Store) GetGrantWithBasis(ctx context.Context, id string) (storage.Grant, *storage.Basis, error) {
+	basis := &storage.Basis{}
+	g, err := s.readGrant(ctx, []any{&basis.SessionEnded, &basis.ConsentExists}, readGrantWithBasis, s.options.ServerUID, id, s.options.Now().UTC())
+	return g, basis, err
+}
+
+// readGrant returns the grant in the row that a query returns. What follows its columns is scanned
+// into further.
+func (s *Store) readGrant(ctx context.Context, further []any, query string, args ...any) (storage.Grant, error) {
 	var found storage.Grant
 	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		found = storage.Grant{}
-		args := pgx.StrictNamedArgs{"server_uid": s.options.ServerUID, "id": id}
-		err := c.QueryRow(ctx, readGrant, args).Scan(columnTargets(grantColumns(&found))...)
+		err := c.QueryRow(ctx, query, args...).Scan(append(columnTargets(grantColumns(&found)), further...)...)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return storage.ErrNotFound
 		}
@@ -215,7 +241,7 @@ func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	if g.Version, err = s.newVersion(); err != nil {
 		return storage.Grant{}, err
 	}
-	args := columnValues(grantColumns(&g), s.options.ServerUID, expected)
+	args := columnValues(changingGrantColumns(&g), s.options.ServerUID, expected, g.ID)
 	err = s.write(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		tag, err := c.Exec(ctx, updateGrant, args...)
 		if err == nil && tag.RowsAffected() == 0 {

@@ -2,6 +2,7 @@
 // calls fail on request.
 //
 //	storagetest.go    Run, and the tests of grants
+//	basis.go          the tests of what a grant rests on
 //	consents.go       the tests of consents
 //	identities.go     the tests of identities
 //	marks.go          the tests of marks and the sweep
@@ -53,6 +54,7 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"LongAndStrangeValuesAreKept", longValuesAreKept},
 		{"AGrantWithoutWhatIsOptionalIsReadAsItWasWritten", smallGrantIsReadAsWritten},
 		{"ARecentReadFindsWhatWasCreatedAndSoonWhatWasChanged", recentReads},
+		{"WhatAGrantRestsOnIsAsTheStoreHasIt", basisIsReadWithGrant},
 		{"AGrantIsCreatedOnce", grantIsCreatedOnce},
 		{"OfFiftyParallelCreatesOneWins", parallelCreates},
 		{"AnUpdateNeedsTheVersionThatWasRead", updateNeedsVersion},
