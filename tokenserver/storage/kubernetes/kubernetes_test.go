@@ -282,7 +282,7 @@ func TestTheAPIServerKeepsOneEntryForTheFieldsOfARecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, o := range []client.Object{&w.grants(t)[0], &consents.Items[0], &w.marks(t)[0]} {
-		if fields := o.GetManagedFields(); len(fields) != 1 || !strings.Contains(string(fields[0].FieldsV1.Raw), `"f:spec":{}`) {
+		if fields := o.GetManagedFields(); len(fields) != 1 || !strings.Contains(fields[0].FieldsV1.GetRawString(), `"f:spec":{}`) {
 			t.Errorf("of %s it keeps %v", o.GetName(), fields)
 		}
 	}
