@@ -89,8 +89,8 @@ type Server struct {
 	Cluster workload.Cluster
 	// Upstream returns a credential for identity providers by the name of its file. Nil: there is none.
 	Upstream func(name string) (string, bool)
-	// Replicas returns how many replicas are live. Nil: this is the only one.
-	Replicas func() int
+	// Replicas returns how many replicas were live at most within a time. Nil: this is the only one.
+	Replicas func(within time.Duration) int
 	// OnProblem, if set, is called when the result of workload.Verifier.Problem, oidc.Providers.Problems
 	// or ldap.Directories.Problems has changed.
 	OnProblem func()

@@ -1,6 +1,8 @@
 package tokenserver
 
 import (
+	"time"
+
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
@@ -17,7 +19,7 @@ func (s *Server) newProviders(client *fetch.Client, sources *keysource.Sources) 
 func (s *Server) newDirectories(client *fetch.Client, guesses *throttle.Throttle, metrics *ldap.Metrics) *ldap.Directories {
 	replicas := s.Replicas
 	if replicas == nil {
-		replicas = func() int { return 1 }
+		replicas = func(time.Duration) int { return 1 }
 	}
 	return &ldap.Directories{
 		Client: client, Password: s.upstream, Throttle: guesses, Replicas: replicas, Now: s.Now, Random: s.Random, Log: s.Log, Metrics: metrics,

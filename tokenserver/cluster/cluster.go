@@ -69,7 +69,7 @@ type Cluster struct {
 	// lastConfirmed is when the cluster last confirmed what is served, in nanoseconds since 1970; 0
 	// if never.
 	lastConfirmed atomic.Int64
-	liveReplicas  atomic.Int64 // 0 if not known
+	liveReplicas  replicaCounts
 }
 
 // New returns a Cluster. It sends no request before Run.

@@ -498,12 +498,12 @@ func testLiveReplicas(t *testing.T) {
 	}
 	first := connect(t, api, "live-1")
 	eventually.True(t, "there is a Replica", func() bool { return api.Replica(t, "live-1") != nil })
-	if n := first.LiveReplicas(); n != math.MaxInt {
+	if n := first.LiveReplicas(time.Minute); n != math.MaxInt {
 		t.Errorf("without a directory there are %d replicas, want that it is not known", n)
 	}
 	_ = api.Put(t, directory)
 	defer api.Delete(t, directory)
 	second := connect(t, api, "live-2")
 	eventually.True(t, "a directory is served", func() bool { return len(second.registry.IdentityProviders()) == 1 })
-	eventually.True(t, "the replicas are counted", func() bool { n := second.LiveReplicas(); return n >= 2 && n < math.MaxInt })
+	eventually.True(t, "the replicas are counted", func() bool { n := second.LiveReplicas(time.Minute); return n >= 2 && n < math.MaxInt })
 }

@@ -134,7 +134,7 @@ func (h *hostile) directory(change ...func(*documents.LDAPProvider)) *ldap.Direc
 		Client: &fetch.Client{Document: func() documents.Server {
 			return documents.Server{Fetch: &documents.Fetch{AllowedNetworks: []string{"127.0.0.0/8"}}}
 		}},
-		Password: func(string) (string, bool) { return "secret", true }, Throttle: limiter, Replicas: func() int { return 1 },
+		Password: func(string) (string, bool) { return "secret", true }, Throttle: limiter, Replicas: func(time.Duration) int { return 1 },
 		Now: time.Now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler), Sleep: func(context.Context, time.Duration) bool { return true },
 	}
 	settings := documents.LDAPProvider{

@@ -54,9 +54,9 @@ type Directories struct {
 	// that file.
 	Password func(file string) (string, bool)
 	Throttle *throttle.Throttle
-	// Replicas returns how many replicas serve, among which the failures of ThrottleFailures are
-	// divided.
-	Replicas func() int
+	// Replicas returns how many replicas served at most within a time. The failures of ThrottleFailures
+	// are divided among those of the window: one that is left over does not have those of the others.
+	Replicas func(within time.Duration) int
 	Now      func() time.Time
 	Random   io.Reader
 	Log      *slog.Logger

@@ -77,7 +77,7 @@ func newFixture(t *testing.T, server *ldaptest.Server, change ...func(*documents
 	f.Directories = &ldap.Directories{
 		Client:   &fetch.Client{Document: func() documents.Server { return documents.Server{Fetch: &f.rules} }},
 		Password: func(file string) (string, bool) { return *f.password.Load(), file == "uid-acme.1" },
-		Throttle: limiter, Replicas: func() int { return f.replicas }, Now: now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
+		Throttle: limiter, Replicas: func(time.Duration) int { return f.replicas }, Now: now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
 		Sleep: func(_ context.Context, d time.Duration) bool {
 			f.slept.Add(int64(d))
 			return true

@@ -51,7 +51,7 @@ func (d *Directory) signIn(ctx context.Context, f Form) error {
 	if !isName || !maySend(f.Password) {
 		return ErrWrong
 	}
-	attempt := d.guesses.NewAttempt(countedName(name), f.Source, d.directories.Replicas())
+	attempt := d.guesses.NewAttempt(countedName(name), f.Source, d.directories.Replicas(d.document.LDAP.ThrottleWindow.Duration()))
 	if err := attempt.CheckTyped(); err != nil && !f.MayBeKnown {
 		return err
 	}

@@ -13,8 +13,10 @@ const (
 )
 
 // DirectoryLimits say how many wrong passwords for one user a directory is asked about: Failures
-// within each Window, by all replicas together. A directory locks an account after some, so this has
-// to be less.
+// within each Window, by all replicas together, but for what a replica that has started since does not
+// know of. A directory locks an account after some, so this has to be at most half of that. To know it,
+// a replica would have to read what others had written for each wrong password, and so strangers could
+// make it write.
 type DirectoryLimits struct {
 	Failures int
 	Window   time.Duration
@@ -77,8 +79,8 @@ type begunBucket struct {
 	isCleared bool
 }
 
-// NewAttempt returns an attempt for a username that was typed, from a source, at one of some live
-// replicas. Each replica has an equal part of the failures, and at least one.
+// NewAttempt returns an attempt for a username that was typed, from a source, at one of the replicas
+// that served within the window. Each replica has an equal part of the failures, and at least one.
 func (d *Directory) NewAttempt(name, source string, replicas int) *DirectoryAttempt {
 	return &DirectoryAttempt{directory: d, maxFailures: max(1, d.limits.Failures/max(1, replicas)), name: name, source: source}
 }

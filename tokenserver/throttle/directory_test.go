@@ -190,3 +190,25 @@ func TestMadeUpNamesNeitherForgetFailuresNorUseMoreMemory(t *testing.T) {
 		t.Errorf("%d failures are held, more than %d", held, most)
 	}
 }
+
+// What a replica has counted ends with it: this is how much that is, at most.
+func TestAWindowInWhichAllReplicasAreReplacedHasTwiceTheFailures(t *testing.T) {
+	for failures, most := range map[int]int{3: 6, 4: 6, 6: 12, 9: 18} {
+		limits := DirectoryLimits{Failures: failures, Window: 30 * time.Minute}
+		asked := 0
+		for replica := range 6 { // three, and three in their place
+			d := newFixture(t).NewDirectory(limits)
+			for i := range 100 {
+				if try(t, d.NewAttempt(fmt.Sprint("spelling", i), fmt.Sprint("source", i), 3), "alice", "", false) {
+					asked++
+				}
+			}
+			if replica == 2 && asked > failures {
+				t.Errorf("failures %d: the directory was asked %d times before the replicas were replaced", failures, asked)
+			}
+		}
+		if asked != most || asked > 2*failures {
+			t.Errorf("failures %d: the directory was asked %d times, want %d", failures, asked, most)
+		}
+	}
+}

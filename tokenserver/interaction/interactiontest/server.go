@@ -134,7 +134,7 @@ func (s *Server) newClient() *fetch.Client {
 func (s *Server) newDirectories() *ldap.Directories {
 	return &ldap.Directories{
 		Client: s.newClient(), Password: func(string) (string, bool) { return ldaptest.BindPassword, true }, Throttle: s.Throttle,
-		Replicas: func() int { return 1 }, Now: s.Now, Random: rand.Reader, Log: s.Web.Log,
+		Replicas: func(time.Duration) int { return 1 }, Now: s.Now, Random: rand.Reader, Log: s.Web.Log,
 		Sleep: func(context.Context, time.Duration) bool { return true },
 	}
 }
