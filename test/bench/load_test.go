@@ -61,12 +61,21 @@ func (l *connection) sendExpecting(status int, request []byte) (answer, error) {
 	return a, err
 }
 
-// post is a request as a client's HTTP library sends it.
+// post is a request as a client's HTTP library sends it. A client that authenticates in the form has
+// no authorization.
 func post(address, path, authorization string, form url.Values) []byte {
+	if authorization != "" {
+		authorization = "Authorization: " + authorization + "\r\n"
+	}
+	return postWith(address, path, form, authorization)
+}
+
+// postWith is a request with more header fields, each with its end of line.
+func postWith(address, path string, form url.Values, headers string) []byte {
 	body := form.Encode()
 	return []byte("POST " + path + " HTTP/1.1\r\nHost: " + address + "\r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: " +
-		strconv.Itoa(len(body)) + "\r\nAuthorization: " + authorization +
-		"\r\nContent-Type: application/x-www-form-urlencoded\r\nAccept-Encoding: gzip\r\n\r\n" + body)
+		strconv.Itoa(len(body)) + "\r\n" + headers +
+		"Content-Type: application/x-www-form-urlencoded\r\nAccept-Encoding: gzip\r\n\r\n" + body)
 }
 
 // get is a request as a browser sends it.

@@ -14,6 +14,9 @@
 //	copies_test.go   many clients, without waiting for the manager to make each
 //
 //	token_test.go    a client_credentials token
+//	signing_test.go  the same, signed with RS256
+//	clientauth_test.go  the same, for clients that authenticate by a JWT
+//	pages_test.go    browsers: the login page, passwords, guesses
 //	clients_test.go  a server that holds 10,000 clients
 //	apply_test.go    from an applied OAuthClient to a working token
 //	grants_test.go   what live grants cost the cluster that holds them

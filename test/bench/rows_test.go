@@ -74,16 +74,25 @@ func (t *rows) finish() error {
 	return file.Write(path)
 }
 
-// compared is a row of a server and its floor, which were loaded alternately: what each request
-// cost, by turn, and how many times the floor that was.
-func compared(group, name string, costs, floors []time.Duration, ratios []float64) results.Row {
+// cost is a row of what each request cost, by turn.
+func cost(group, name string, costs []time.Duration) results.Row {
 	unit, in := "µs of CPU", microseconds
 	if median(costs) >= time.Millisecond {
 		unit, in = "ms of CPU", milliseconds
 	}
-	row := results.Row{
-		Group: group, Name: name, Unit: unit, Value: in(median(costs)), Floor: in(median(floors)),
+	return results.Row{
+		Group: group, Name: name, Unit: unit, Value: in(median(costs)),
 		Turns: len(costs), Spread: &results.Range{Low: in(slices.Min(costs)), High: in(slices.Max(costs))},
+	}
+}
+
+// compared is a row of a server and its floor, which were loaded alternately: what each request
+// cost, by turn, and how many times the floor that was.
+func compared(group, name string, costs, floors []time.Duration, ratios []float64) results.Row {
+	row := cost(group, name, costs)
+	row.Floor = microseconds(median(floors))
+	if row.Unit == "ms of CPU" {
+		row.Floor = milliseconds(median(floors))
 	}
 	row.Ratio, row.RatioSpread = median(ratios), &results.Range{Low: slices.Min(ratios), High: slices.Max(ratios)}
 	return row

@@ -4,10 +4,14 @@
 //
 //	/parse  reads the form and answers
 //	/sign   reads the form, signs one JWT with ES256 and answers
+//	/sign-rs256  the same with RS256
+//	/assertion-es256, -rs256, -eddsa  verifies the JWT of a client as well, and signs one with ES256
+//	/hash   reads the form, hashes a password and answers
 //	/swap   reads the form, changes one record by compare-and-swap and answers
 //
 //	main.go  flags, the HTTP server, reading and answering
 //	sign.go  one JWT
+//	assertion.go  the JWT by which a client authenticates; a password
 //	swap.go  one compare-and-swap: in memory, through client-go, through pgx
 package main
 
@@ -20,8 +24,11 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 func main() {
@@ -46,19 +53,41 @@ func run(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	sign, err := newSigner()
-	if err != nil {
+	mux := http.NewServeMux()
+	if err := addSignatures(mux); err != nil {
 		return err
 	}
 	swap, err := newSwapper(ctx, o)
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
 	mux.Handle("/parse", answering(func(context.Context) (string, error) { return "", nil }))
-	mux.Handle("/sign", answering(func(context.Context) (string, error) { return sign.token() }))
 	mux.Handle("/swap", answering(swap.one))
+	mux.Handle("/hash", answering(hash))
 	return serve(ctx, listen, mux)
+}
+
+// addSignatures adds the paths that sign a token, for a client that has a secret and for one that
+// has a key.
+func addSignatures(mux *http.ServeMux) error {
+	sign, err := newSigner(jwt.SigningMethodES256)
+	if err != nil {
+		return err
+	}
+	mux.Handle("/sign", answering(func(context.Context) (string, error) { return sign.token() }))
+	signRS256, err := newSigner(jwt.SigningMethodRS256)
+	if err != nil {
+		return err
+	}
+	mux.Handle("/sign-rs256", answering(func(context.Context) (string, error) { return signRS256.token() }))
+	for _, method := range []jwt.SigningMethod{jwt.SigningMethodES256, jwt.SigningMethodRS256, jwt.SigningMethodEdDSA} {
+		v, err := newVerifier(method)
+		if err != nil {
+			return err
+		}
+		mux.Handle("/assertion-"+strings.ToLower(method.Alg()), answering(authenticating(v, sign.token)))
+	}
+	return nil
 }
 
 // answering reads the form, does the work, and answers as a token endpoint does.

@@ -1,8 +1,7 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
+	"crypto"
 	"crypto/rand"
 	"encoding/base64"
 	"time"
@@ -11,11 +10,14 @@ import (
 )
 
 // signer signs what an access token has to say (RFC 9068 section 2.2).
-type signer struct{ key *ecdsa.PrivateKey }
+type signer struct {
+	method jwt.SigningMethod
+	key    crypto.Signer
+}
 
-func newSigner() (*signer, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	return &signer{key}, err
+func newSigner(method jwt.SigningMethod) (*signer, error) {
+	key, err := newKey(method)
+	return &signer{method, key}, err
 }
 
 type claims struct {
@@ -30,7 +32,7 @@ func (s *signer) token() (string, error) {
 		return "", err
 	}
 	now := time.Now()
-	token := jwt.NewWithClaims(jwt.SigningMethodES256, claims{
+	token := jwt.NewWithClaims(s.method, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: "http://127.0.0.1:20000", Subject: "apps.service", Audience: jwt.ClaimStrings{"https://orders.example.com"},
 			ExpiresAt: jwt.NewNumericDate(now.Add(5 * time.Minute)), IssuedAt: jwt.NewNumericDate(now),
