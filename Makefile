@@ -88,6 +88,13 @@ bench: bin/local/dev ## Run the benchmarks
 	@bin/local/dev controlplane
 	RESULTS="$(RESULTS)" go test -tags=$(POSTGRES) -run '^$$' -bench . -benchtime 1x -timeout 60m $(ARGS) $(PKGS)
 
+# What grows in a token server under full load, with each kind of storage.
+SOAK ?= 10m
+.PHONY: soak
+soak: bin/local/dev ## Load token servers for SOAK (10m) each, and see whether anything grows
+	@bin/local/dev controlplane
+	RESULTS="$(RESULTS)" go test -tags=$(POSTGRES) -run '^$$' -bench Soak -benchtime 1x -timeout 6h $(ARGS) ./test/bench -soak $(SOAK)
+
 # Commit first: each row says at which commit it was measured.
 .PHONY: bench-docs
 bench-docs: ## Add what the benchmarks measured to docs/performance.json, and make tables and charts of it

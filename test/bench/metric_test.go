@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -18,31 +19,44 @@ func collectionsOf(b *testing.B, env *testenv.Env) float64 {
 }
 
 // metricOf returns the sum of a metric of a program.
-func metricOf(b *testing.B, client *http.Client, address, metric string) (sum float64) {
+func metricOf(b *testing.B, client *http.Client, address, metric string) float64 {
 	b.Helper()
-	response, err := client.Get(address + "/metrics")
+	all, err := metricsOf(client, address)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(response.Body)
-		b.Fatalf("the metrics of %s are answered %s: %s", address, response.Status, text)
-	}
-	found := false
-	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
-		name, value, _ := strings.Cut(lines.Text(), " ")
-		if name, _, _ = strings.Cut(name, "{"); name != metric {
-			continue
-		}
-		var v float64
-		if _, err := fmt.Sscan(value, &v); err != nil {
-			b.Fatal(err)
-		}
-		sum, found = sum+v, true
-	}
+	sum, found := all[metric]
 	if !found {
 		b.Fatalf("%s has no metric %s", address, metric)
 	}
 	return sum
+}
+
+// metricsOf returns the metrics of a program, each the sum over its labels.
+func metricsOf(client *http.Client, address string) (map[string]float64, error) {
+	response, err := client.Get(address + "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(response.Body)
+		return nil, fmt.Errorf("the metrics of %s are answered %s: %s", address, response.Status, text)
+	}
+	sums := map[string]float64{}
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "#") {
+			continue
+		}
+		line := lines.Text()
+		value := line[strings.LastIndex(line, " ")+1:] // the value of a label may have a space too
+		name := line[:strings.IndexAny(line, "{ ")]
+		v, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return nil, fmt.Errorf("reading the metric %s of %s: %w", name, address, err)
+		}
+		sums[name] += v
+	}
+	return sums, lines.Err()
 }

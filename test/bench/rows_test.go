@@ -50,7 +50,7 @@ func (t *rows) finish() error {
 		return nil
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
-	fmt.Fprintf(w, "\nwhat\tmeasured\tfloor\tratio\tat most\n")
+	fmt.Fprintf(w, "\nwhat\tmeasured\tfloor\tratio\tgrowth\tat most\n")
 	for _, row := range t.rows {
 		fmt.Fprintf(w, "%s: %s\t%s\n", row.Group, row.Name, row.Columns())
 	}

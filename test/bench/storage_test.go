@@ -196,32 +196,45 @@ func (p *userLoad) codes(b *testing.B, each int) [workers][]string {
 	b.Helper()
 	var codes [workers][]string
 	load(b, hostOf(p.env.Issuer), each, func(l *connection, worker, i int) error {
-		address, err := url.Parse(p.clientOf(worker, i).AuthCodeURL("state", oauth2.S256ChallengeOption(verifier)))
+		code, err := p.code(l, p.clientOf(worker, i))
 		if err != nil {
 			return err
 		}
-		a, err := l.sendExpecting(http.StatusSeeOther, get(address.Host, address.RequestURI(), p.cookies))
-		if err != nil {
-			return err
-		}
-		back, err := url.Parse(a.location)
-		if err != nil || back.Query().Get("code") == "" {
-			return fmt.Errorf("sent to %s without a code", a.location)
-		}
-		codes[worker] = append(codes[worker], back.Query().Get("code"))
+		codes[worker] = append(codes[worker], code)
 		return nil
 	})
 	return codes
+}
+
+// code is one for a client, from the authorization endpoint.
+func (p *userLoad) code(l *connection, c *oauth2.Config) (string, error) {
+	address, err := url.Parse(c.AuthCodeURL("state", oauth2.S256ChallengeOption(verifier)))
+	if err != nil {
+		return "", err
+	}
+	a, err := l.sendExpecting(http.StatusSeeOther, get(address.Host, address.RequestURI(), p.cookies))
+	if err != nil {
+		return "", err
+	}
+	back, err := url.Parse(a.location)
+	if err != nil || back.Query().Get("code") == "" {
+		return "", fmt.Errorf("sent to %s without a code", a.location)
+	}
+	return back.Query().Get("code"), nil
 }
 
 // redeem the codes.
 func (p *userLoad) redeem(b *testing.B, codes [workers][]string) step {
 	b.Helper()
 	return func(l *connection, worker, i int) error {
-		return p.exchange(l, worker, p.clientOf(worker, i), url.Values{
-			"grant_type": {"authorization_code"}, "code": {codes[worker][i]}, "redirect_uri": {p.env.Callback}, "code_verifier": {verifier},
-		})
+		return p.redeemCode(l, worker, p.clientOf(worker, i), codes[worker][i])
 	}
+}
+
+func (p *userLoad) redeemCode(l *connection, worker int, c *oauth2.Config, code string) error {
+	return p.exchange(l, worker, c, url.Values{
+		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {p.env.Callback}, "code_verifier": {verifier},
+	})
 }
 
 // password gets a worker a refresh token that depends on no session.

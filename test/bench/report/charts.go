@@ -20,7 +20,7 @@ var charts = []chart{
 	{"memory", "size", "MiB", "Memory of a token server", bars},
 	{"tails", "tails", "ms", "Latency at half of the capacity", points},
 	{"manager", "manager", "ms", "From an applied object to what it is for", points},
-	{"soak", "soak", "MiB", "Memory under full load", lines},
+	{"soak", "soak", "MiB", "Memory of a token server under full load", lines},
 }
 
 func (c chart) fileName() string { return "performance-" + c.name + ".svg" }

@@ -76,7 +76,10 @@ func targetsTable(file results.File) string {
 				continue
 			}
 			measured := row.ValueText()
-			if row.Target.Value == 0 {
+			switch {
+			case row.Target.Growth != 0:
+				measured = row.GrowthText()
+			case row.Target.Value == 0:
 				measured = row.RatioText()
 			}
 			lines = append(lines, []string{row.Name, measured, row.TargetText(), map[bool]string{true: "yes", false: "no"}[reached]})
@@ -105,7 +108,7 @@ func groupTable(file results.File, group string) string {
 			return ""
 		}})
 	}
-	columns = append(columns, column{"at most", func(r results.Row) string {
+	columns = append(columns, column{"growth", results.Row.GrowthText}, column{"at most", func(r results.Row) string {
 		if r.Reached() {
 			return r.TargetText()
 		}

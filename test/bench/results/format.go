@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Columns are the value, the floor, the ratio and the targets of a row, for a terminal.
+// Columns are the value, the floor, the ratio, the growth and the targets of a row, for a terminal.
 func (r Row) Columns() string {
-	return strings.Join([]string{r.ValueText() + r.percentilesText(), r.FloorText(), r.RatioText(), r.TargetText()}, "\t")
+	return strings.Join([]string{r.ValueText() + r.percentilesText(), r.FloorText(), r.RatioText(), r.GrowthText(), r.TargetText()}, "\t")
 }
 
 // ValueText is the value with its unit.
@@ -41,7 +41,22 @@ func (r Row) TargetText() string {
 	if t := r.Target; t != nil && t.Value != 0 {
 		all = append(all, Text(t.Value)+" "+r.Unit)
 	}
+	if t := r.Target; t != nil && t.Growth != 0 {
+		all = append(all, percent(t.Growth))
+	}
 	return strings.Join(all, ", ")
+}
+
+// GrowthText is the growth, or "" for what was not sampled.
+func (r Row) GrowthText() string {
+	if len(r.Series) == 0 {
+		return ""
+	}
+	return percent(r.Growth)
+}
+
+func percent(share float64) string {
+	return strings.Replace(strconv.FormatFloat(100*share, 'f', 1, 64), "-0.0", "0.0", 1) + " %"
 }
 
 // PercentileNames are the percentiles that are shown, in order.

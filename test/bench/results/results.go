@@ -60,6 +60,8 @@ type Row struct {
 	// Percentiles of single requests, such as "p99.9".
 	Percentiles map[string]float64 `json:"percentiles,omitempty"`
 	Target      *Target            `json:"target,omitempty"`
+	// Growth is how much Value grew in the second half of Series, as a share of it.
+	Growth float64 `json:"growth,omitempty"`
 	// Series is how the value went over time.
 	Series []Sample `json:"series,omitempty"`
 }
@@ -74,6 +76,8 @@ type Range struct {
 type Target struct {
 	Value float64 `json:"value,omitempty"`
 	Ratio float64 `json:"ratio,omitempty"`
+	// Growth is one way only: less is as good.
+	Growth float64 `json:"growth,omitempty"`
 }
 
 // Sample is a value, and the seconds since the beginning.
@@ -85,7 +89,9 @@ type Sample struct {
 // Reached reports whether the row is what it should be. A row without a target is.
 func (r Row) Reached() bool {
 	return r.Target == nil ||
-		(r.Target.Value == 0 || r.Value <= r.Target.Value) && (r.Target.Ratio == 0 || r.Ratio <= r.Target.Ratio)
+		(r.Target.Value == 0 || r.Value <= r.Target.Value) &&
+			(r.Target.Ratio == 0 || r.Ratio <= r.Target.Ratio) &&
+			(r.Target.Growth == 0 || r.Growth <= r.Target.Growth)
 }
 
 // Read reads the file at path. One that is not there is empty.
@@ -168,7 +174,7 @@ func (f *File) AddFile(other File) {
 
 // rounded has four significant digits in every number: the rest is noise.
 func rounded(row Row) Row {
-	for _, v := range []*float64{&row.Value, &row.Floor, &row.Ratio} {
+	for _, v := range []*float64{&row.Value, &row.Floor, &row.Ratio, &row.Growth} {
 		*v = round(*v)
 	}
 	for _, r := range []**Range{&row.Spread, &row.RatioSpread} {

@@ -101,8 +101,10 @@ func TestATargetHoldsForTheValueAndForTheRatio(t *testing.T) {
 		{900, 1.15, &Target{Ratio: 1.15}, true},
 		{900, 1.16, &Target{Ratio: 1.15}, false},
 		{101, 1, &Target{Value: 100, Ratio: 2}, false},
+		{100, 1, &Target{Growth: 0.05}, true},
+		{100, 1, &Target{Growth: 0.03}, false},
 	} {
-		if got := (Row{Value: c.value, Ratio: c.ratio, Target: c.target}).Reached(); got != c.want {
+		if got := (Row{Value: c.value, Ratio: c.ratio, Growth: 0.04, Target: c.target}).Reached(); got != c.want {
 			t.Errorf("%+v: want %t, got %t", c, c.want, got)
 		}
 	}
