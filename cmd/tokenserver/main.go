@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -20,6 +19,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver"
+	"github.com/oauth-operator/oauth-operator/tokenserver/batchlog"
 	"github.com/oauth-operator/oauth-operator/tokenserver/tracing"
 	"github.com/oauth-operator/oauth-operator/version"
 )
@@ -35,7 +35,8 @@ func main() {
 
 // run parses the flags and serves until ctx ends.
 func run(ctx context.Context, args []string, stdout io.Writer) error {
-	log := slog.New(slog.NewJSONHandler(stdout, nil))
+	log, flushLog := batchlog.New(stdout)
+	defer func() { _ = flushLog() }() // nobody is left to tell
 	klog.SetSlogLogger(log)
 	o := tokenserver.Options{Now: time.Now, Random: rand.Reader, Log: log}
 	flags := flag.NewFlagSet("tokenserver", flag.ContinueOnError)
@@ -67,15 +68,15 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	log.Info("starting", "version", version.Version(), "commit", version.Commit())
-	var flush func()
+	var flushSpans func()
 	var err error
-	o.Tracer, flush, err = tracing.New(ctx, tracing.Config{
+	o.Tracer, flushSpans, err = tracing.New(ctx, tracing.Config{
 		Getenv: os.Getenv, Namespace: o.Namespace, ServerName: o.ServerName, ReplicaName: o.ReplicaName,
 		Version: version.Version(), Now: time.Now, Log: log,
 	})
 	if err != nil {
 		return err
 	}
-	defer flush()
+	defer flushSpans()
 	return tokenserver.Run(ctx, o)
 }

@@ -13,3 +13,10 @@ func TestTheVersionIsPrinted(t *testing.T) {
 		t.Errorf("printed %q, %v", out.String(), err)
 	}
 }
+
+func TestWhatWasLoggedIsWrittenBeforeTheProgramEnds(t *testing.T) {
+	var out strings.Builder
+	if err := run(t.Context(), nil, &out); err == nil || !strings.Contains(out.String(), `"starting"`) {
+		t.Errorf("logged %q, %v", out.String(), err)
+	}
+}
