@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -24,17 +25,17 @@ const maxRedirects = 20
 type Browser struct {
 	Jar    http.CookieJar
 	client *http.Client
-	within string
+	within []string
 }
 
-// New returns a browser without cookies. It follows redirects to addresses that begin with the
-// prefix; an empty prefix allows all of them. A nil transport is http.DefaultTransport.
-func New(transport http.RoundTripper, prefix string) *Browser {
+// New returns a browser without cookies. It follows redirects to addresses that begin with one of
+// the prefixes; an empty prefix allows all of them. A nil transport is http.DefaultTransport.
+func New(transport http.RoundTripper, prefixes ...string) *Browser {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		panic(err) // without options there is nothing to fail
 	}
-	return &Browser{Jar: jar, within: prefix, client: &http.Client{
+	return &Browser{Jar: jar, within: prefixes, client: &http.Client{
 		Jar: jar, Transport: transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -49,7 +50,12 @@ func (b *Browser) Get(ctx context.Context, address string) (Page, error) {
 	return b.Do(request)
 }
 
-// Do sends a request and follows redirects within the browser's prefix.
+// mayOpen reports whether the browser follows a redirect to an address.
+func (b *Browser) mayOpen(address string) bool {
+	return slices.ContainsFunc(b.within, func(prefix string) bool { return strings.HasPrefix(address, prefix) })
+}
+
+// Do sends a request and follows redirects within the browser's prefixes.
 func (b *Browser) Do(request *http.Request) (Page, error) {
 	var redirects []Redirect
 	for range maxRedirects {
@@ -65,7 +71,7 @@ func (b *Browser) Do(request *http.Request) (Page, error) {
 		page.Redirects = append(page.Redirects, Redirect{
 			From: page.URL, To: location, Status: page.StatusCode, Method: request.Method,
 		})
-		if !strings.HasPrefix(page.At.String(), b.within) {
+		if !b.mayOpen(page.At.String()) {
 			return page, nil
 		}
 		redirects = page.Redirects

@@ -113,6 +113,8 @@ func conditionsOf(o client.Object) []metav1.Condition {
 		return o.Status.Conditions
 	case *v1alpha1.ResourceServer:
 		return o.Status.Conditions
+	case *v1alpha1.IdentityProvider:
+		return o.Status.Conditions
 	}
 	panic(fmt.Sprintf("%T has no conditions here", o))
 }

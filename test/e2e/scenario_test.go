@@ -48,18 +48,18 @@ func readyServer(t testing.TB) *v1alpha1.AuthorizationServer {
 		waitForCondition(t, &v1alpha1.OAuthClient{ObjectMeta: named(clientsNamespace, name)}, v1alpha1.ConditionReady, time.Minute)
 	}
 	waitForCondition(t, &v1alpha1.OAuthUser{ObjectMeta: named(serverNamespace, "alice")}, v1alpha1.ConditionReady, time.Minute)
-	publishAuthority(t)
+	publishAuthority(t, clientsNamespace)
 	return server
 }
 
-// publishAuthority writes the certificate of the authority into a ConfigMap of the app team.
-func publishAuthority(t testing.TB) {
+// publishAuthority writes the certificate of the authority into a ConfigMap of a namespace.
+func publishAuthority(t testing.TB, namespace string) {
 	t.Helper()
 	var authority corev1.Secret
 	if err := kube.Get(t.Context(), client.ObjectKey{Namespace: serverNamespace, Name: "authority"}, &authority); err != nil {
 		t.Fatal(err)
 	}
-	bundle := &corev1.ConfigMap{ObjectMeta: named(clientsNamespace, "authority"), Data: map[string]string{"ca.crt": string(authority.Data["tls.crt"])}}
+	bundle := &corev1.ConfigMap{ObjectMeta: named(namespace, "authority"), Data: map[string]string{"ca.crt": string(authority.Data["tls.crt"])}}
 	if err := kube.Create(t.Context(), bundle); err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ func loginCommand(ctx context.Context, args []string) error {
 	password := flags.String("password", "", "her password")
 	caFile := flags.String("ca", "", "file of the certificate authority")
 	connect := flags.String("connect", "", "host and port to send all requests to, in plain HTTP, as a proxy would")
+	provider := flags.String("provider", "", "URL of the identity provider where she signs in; default: the server itself")
 	forwardedFor := flags.String("forwarded-for", "", "X-Forwarded-For to send")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -33,7 +34,11 @@ func loginCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	b := browser.New(wire{transport, *connect, *forwardedFor}, "https://"+address.Host)
+	servers := []string{"https://" + address.Host}
+	if *provider != "" {
+		servers = append(servers, *provider)
+	}
+	b := browser.New(wire{transport, *connect, *forwardedFor}, servers...)
 	page, err := b.Get(ctx, *authorize)
 	if err != nil {
 		return err
