@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -178,43 +177,30 @@ func TestAPasswordClientThatTakesAUsersPlacesDoesNotStopHerLoginPage(t *testing.
 }
 
 func TestOneAccountOnManyConnectionsKeepsNoOtherOut(t *testing.T) {
-	w := interactiontest.New(t)
-	crowd := w.NewBrowser()
-	action, fields := crowd.Get(w.WebRequest()).Form(t)
-	fields.Set("username", "alice")
-	fields.Set("password", interactiontest.AlicePassword)
-	ctx, stop := context.WithCancel(t.Context())
-	var all sync.WaitGroup
-	defer all.Wait()
-	defer stop()
-	for range 60 {
-		all.Go(func() { signInUntil(ctx, w, crowd, action, fields) })
-	}
-	for try := range 10 {
-		bob := w.NewBrowser()
-		if page := bob.Login(bob.Get(w.WebRequest()), "bob", interactiontest.BobPassword); !page.IsConsent() {
-			t.Errorf("try %d: status %d", try, page.StatusCode)
+	q := newBusyServer(t)
+	crowd, bob := q.NewBrowser(), q.NewBrowser()
+	page, bobsPage := crowd.Get(q.WebRequest()), bob.Get(q.WebRequest())
+	q.holdCPUs()
+	var waiting []chan interactiontest.Page
+	for range 20 {
+		answer, waits := q.signIn(crowd, page, "192.0.2.1", "alice", interactiontest.AlicePassword)
+		if waits {
+			waiting = append(waiting, answer)
+		} else if a := <-answer; a.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("without a place she is answered %d: %s", a.StatusCode, a.Body)
 		}
 	}
-}
-
-// signInUntil signs in again and again until the context ends, over a connection of its own. The
-// browser never becomes a known one.
-func signInUntil(ctx context.Context, w *interactiontest.Server, like *interactiontest.Browser, action string, fields url.Values) {
-	connection := &http.Transport{}
-	defer connection.CloseIdleConnections()
-	for ctx.Err() == nil {
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, action, strings.NewReader(fields.Encode()))
-		if err != nil {
-			w.T.Error(err)
-			return
-		}
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		for _, cookie := range like.Jar.Cookies(r.URL) {
-			r.AddCookie(cookie)
-		}
-		if answer, err := connection.RoundTrip(r); err == nil {
-			_ = answer.Body.Close()
+	if len(waiting) != 2 {
+		t.Errorf("one account has %d places in the queue, want 2", len(waiting))
+	}
+	answer, waits := q.signIn(bob, bobsPage, "192.0.2.1", "bob", interactiontest.BobPassword)
+	if !waits {
+		t.Fatal("another account has no place")
+	}
+	q.release()
+	for _, answer := range append(waiting, answer) {
+		if a := <-answer; !a.IsConsent() {
+			t.Errorf("who has a place is answered %d: %s", a.StatusCode, a.Body)
 		}
 	}
 }
