@@ -4,6 +4,7 @@
 //	main_test.go     servers with all endpoints, and a browser that goes from one to another
 //	own_test.go      our own server as the provider
 //	other_test.go    the provider that is not ours
+//	rule_test.go     what a rule that names no provider changes for its clients: nothing
 //	browser_test.go  Chromium at our own (build tag browser)
 package providers
 
@@ -73,10 +74,10 @@ func (s *server) signInAt(p documents.IdentityProvider) {
 // visitor is a browser that follows redirects between the servers of this machine.
 type visitor struct {
 	*browser.Browser
-	t *testing.T
+	t testing.TB
 }
 
-func newVisitor(t *testing.T, transport http.RoundTripper) *visitor {
+func newVisitor(t testing.TB, transport http.RoundTripper) *visitor {
 	return &visitor{browser.New(transport, "https://127.0.0.1:"), t}
 }
 
