@@ -68,14 +68,19 @@ func (p *Provider) problem() error {
 		return nil // it was not asked since the rules of fetching were changed
 	case p.away != nil:
 		return p.away
+	case p.endpoints == nil:
+		return nil
+	}
+	if present, _, err := p.secret(); err == nil && present != p.askedWith {
+		return nil // it was not asked since this process has read another client secret
 	}
 	return p.endpoints
 }
 
-// noteEndpoints keeps whether the endpoints of the provider answered, and returns err. After a problem
-// they do once a user has signed in. An answer that proves nothing changes nothing: a browser can bring
-// it about, by a callback with a code that no provider issued.
-func (p *Provider) noteEndpoints(err error) error {
+// noteEndpoints keeps whether the endpoints of the provider answered to the client secret in a file, and
+// returns err. After a problem they do once a user has signed in. An answer that proves nothing changes
+// nothing: a browser can bring it about, by a callback with a code that no provider issued.
+func (p *Provider) noteEndpoints(secretName string, err error) error {
 	var failed *Error
 	var problem error
 	switch {
@@ -87,7 +92,7 @@ func (p *Provider) noteEndpoints(err error) error {
 	}
 	p.mu.Lock()
 	changed := (problem == nil) != (p.endpoints == nil)
-	p.endpoints = problem
+	p.endpoints, p.askedWith = problem, secretName
 	p.mu.Unlock()
 	if changed {
 		p.providers.changed()

@@ -59,26 +59,18 @@ func (p *Provider) Callback(ctx context.Context, a Answer, pending Pending, redi
 	case a.Code == "":
 		return SignIn{}, invalid("the response has neither a code nor an error")
 	}
-	token, err := p.exchange(ctx, d, a.Code, pending.Verifier, redirectURI)
+	name, secret, err := p.secret()
 	if err != nil {
-		return SignIn{}, p.noteEndpoints(err)
+		return SignIn{}, err
+	}
+	// The code is redeemed once.
+	exchanging := context.WithValue(ctx, oauth2.HTTPClient, p.client)
+	token, err := p.config(d, redirectURI, secret).Exchange(exchanging, a.Code, oauth2.VerifierOption(pending.Verifier))
+	if err != nil {
+		return SignIn{}, p.noteEndpoints(name, errExchange(err))
 	}
 	signIn, err := p.read(ctx, d, token, pending)
-	return signIn, p.noteEndpoints(err)
-}
-
-// exchange redeems the code, once.
-func (p *Provider) exchange(ctx context.Context, d *discovery, code, verifier, redirectURI string) (*oauth2.Token, error) {
-	secret, err := p.secret()
-	if err != nil {
-		return nil, err
-	}
-	ctx = context.WithValue(ctx, oauth2.HTTPClient, p.client)
-	token, err := p.config(d, redirectURI, secret).Exchange(ctx, code, oauth2.VerifierOption(verifier))
-	if err != nil {
-		return nil, errExchange(err)
-	}
-	return token, nil
+	return signIn, p.noteEndpoints(name, err)
 }
 
 // read returns what a token response proves (OpenID Connect Core sections 3.1.3.5 to 3.1.3.8).

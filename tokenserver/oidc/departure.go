@@ -59,7 +59,7 @@ func (p *Providers) Depart(ctx context.Context, document documents.IdentityProvi
 // has to be known when its response arrives. The error is an *Error with reason Away or NoCredential,
 // or says that there is no randomness.
 func (p *Provider) Depart(ctx context.Context, r Request) (string, Pending, error) {
-	if _, err := p.secret(); err != nil {
+	if _, _, err := p.secret(); err != nil {
 		return "", Pending{}, err // better before the user signs in there than afterwards
 	}
 	d, err := p.discover(ctx)

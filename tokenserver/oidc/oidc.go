@@ -59,10 +59,11 @@ type Provider struct {
 	found       *discovery
 	foundAt     time.Time
 	triedAt     time.Time
-	revision    int   // of the rules of fetching at triedAt
-	away        error // of the last attempt to get the discovery document
-	endpoints   error // of the last requests to the other endpoints
-	keysFailed  error // of the last attempt to get the keys
+	revision    int    // of the rules of fetching at triedAt
+	away        error  // of the last attempt to get the discovery document
+	endpoints   error  // of the last requests to the other endpoints
+	askedWith   string // the file of the client secret of these requests
+	keysFailed  error  // of the last attempt to get the keys
 }
 
 // Of returns the provider with a document, whose Type must be OIDC. As long as the document stays the
@@ -105,13 +106,13 @@ func rootsOf(bundle string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// secret returns the client secret: the present one, or the one before, if this process has not read
-// the present one yet.
-func (p *Provider) secret() (string, error) {
+// secret returns the client secret and the name of its file: the present one, or the one before, if
+// this process has not read the present one yet.
+func (p *Provider) secret() (name, secret string, err error) {
 	for _, name := range p.document.Credentials {
 		if secret, ok := p.providers.Secret(name); ok {
-			return secret, nil
+			return name, secret, nil
 		}
 	}
-	return "", &Error{NoCredential, errors.New("this process has not read the client secret yet")}
+	return "", "", &Error{NoCredential, errors.New("this process has not read the client secret yet")}
 }

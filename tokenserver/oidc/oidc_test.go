@@ -394,6 +394,28 @@ func TestOnlyWhatAProviderSaysOfUsOrAnOutageMakesItAwayAndASignInEndsThat(t *tes
 	}
 }
 
+func TestThatAClientSecretWasRefusedIsNotSaidOfTheNext(t *testing.T) {
+	rp := newRelyingParty(t)
+	read := map[string]string{"before": "one that was revoked"}
+	rp.document.Credentials = []string{"next", "before"}
+	rp.providers.Secret = func(name string) (string, bool) {
+		secret, ok := read[name]
+		return secret, ok
+	}
+	_, err := rp.signIn(anyAge)
+	checkReason(t, "a secret that was revoked", err, oidc.ClientRefused)
+	if problems := rp.providers.Problems([]documents.IdentityProvider{rp.document}); len(problems) != 1 || problems[0].Reason != "ClientRefused" {
+		t.Errorf("the problems are %v", problems)
+	}
+	read["next"] = oidctest.Secret
+	if problems := rp.providers.Problems([]documents.IdentityProvider{rp.document}); len(problems) > 0 {
+		t.Errorf("before a user signs in with the next secret the problems are %v", problems)
+	}
+	if _, err := rp.signIn(anyAge); err != nil {
+		t.Errorf("with the next secret: %v", err)
+	}
+}
+
 func TestTheSubjectIsTheConfiguredClaim(t *testing.T) {
 	rp := newRelyingParty(t)
 	rp.document.SubjectAttribute = "oid"
