@@ -129,7 +129,7 @@ func readyPortal(t *testing.T) {
 	applyText(t, fmt.Sprintf(portal, service.Spec.ClusterIP))
 	atEnd(t, "delete", "-n", serverNamespace, "--wait=false", "--ignore-not-found", "identityprovider/staff", "authorizationserver/portal", "certificate/portal", "secret/bridge")
 	atEnd(t, "delete", "-n", clientsNamespace, "--wait=false", "--ignore-not-found", "oauthclient/shop", "secret/bridge")
-	waitForCondition(t, &v1alpha1.AuthorizationServer{ObjectMeta: named(serverNamespace, "portal")}, v1alpha1.ConditionProgrammed, 3*time.Minute)
+	waitForCondition(t, &v1alpha1.AuthorizationServer{ObjectMeta: named(serverNamespace, "portal")}, v1alpha1.ConditionDeployed, 3*time.Minute)
 	waitForCondition(t, &v1alpha1.OAuthClient{ObjectMeta: named(clientsNamespace, "shop")}, v1alpha1.ConditionReady, time.Minute)
 }
 

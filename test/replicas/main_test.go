@@ -12,6 +12,10 @@
 //	replicas_test.go     the set-up: an AuthorizationServer with three replicas, requests to each
 //	leaks_test.go        the search for codes, tokens and secrets in objects, logs and metrics
 //	fault_proxy_test.go  a proxy in front of the API server that loses or repeats requests
+//	elsewhere_test.go    users from elsewhere: the provider, the record or the store is put back
+//	strangers_test.go    users from elsewhere: what causes no write
+//	directory_test.go    the same at a directory (build tag ldap)
+//	backup_test.go       records that are saved and put back
 //	postgresql_test.go   the same with records in PostgreSQL (build tag postgres)
 //
 // More rounds and logins take longer: go test ./test/replicas -args -rounds 100 -logins 10000.

@@ -3,6 +3,8 @@
 package replicas
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +14,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/test/testenv"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres/postgrestest"
 )
+
+// recordTables are what a backup of the database has.
+var recordTables = []string{"oauth_grants", "oauth_pairs", "oauth_consents", "oauth_marks", "oauth_identities"}
 
 func init() { backends = append(backends, backend{"PostgreSQL", openPostgreSQL}) }
 
@@ -31,5 +36,24 @@ func openPostgreSQL(t *testing.T) records {
 			PostgreSQL: &v1alpha1.PostgreSQLSettings{SecretRef: v1alpha1.SecretKeyReference{Name: "database", Key: "uri"}},
 		}
 	}
-	return records{change, func() string { return database.Dump(t, "postgres") }, database.Kill, database.Start}
+	return records{
+		change: change, dump: func() string { return database.Dump(t, "postgres") }, stop: database.Kill, start: database.Start,
+		backUp: func(t *testing.T, _ string) func() {
+			t.Helper()
+			for _, table := range recordTables {
+				database.Exec(t, "postgres", fmt.Sprintf("DROP TABLE IF EXISTS saved_%[1]s; CREATE TABLE saved_%[1]s AS TABLE %[1]s", table))
+			}
+			return func() {
+				var statements []string
+				for _, table := range recordTables {
+					statements = append(statements, fmt.Sprintf("DELETE FROM %[1]s; INSERT INTO %[1]s SELECT * FROM saved_%[1]s", table))
+				}
+				database.Exec(t, "postgres", "BEGIN; "+strings.Join(statements, "; ")+"; COMMIT")
+			}
+		},
+		loseIdentities: func(t *testing.T, _ string) {
+			t.Helper()
+			database.Exec(t, "postgres", "DELETE FROM oauth_identities")
+		},
+	}
 }

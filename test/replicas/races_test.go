@@ -30,6 +30,12 @@ type records struct {
 	// stop stops the store without a warning.
 	stop  func()
 	start func() error
+	// backUp returns a function that puts the records of a namespace's server back as they are now,
+	// in the place of those that there are then.
+	backUp func(t *testing.T, namespace string) (restore func())
+	// loseIdentities loses what the token server has recorded of users from elsewhere, and not what
+	// the owner of the server says of them.
+	loseIdentities func(t *testing.T, namespace string)
 }
 
 var backends = []backend{{"Kubernetes", func(t *testing.T) records {
@@ -38,6 +44,7 @@ var backends = []backend{{"Kubernetes", func(t *testing.T) records {
 		dump:   func() string { return "" },
 		stop:   testenv.ControlPlane.StopAPIServer,
 		start:  func() error { return testenv.ControlPlane.StartAPIServer(t.Context()) },
+		backUp: backUpObjects, loseIdentities: loseStatusOfIdentities,
 	}
 }}}
 
@@ -49,7 +56,7 @@ func forEachBackend(t *testing.T, test func(t *testing.T, s *replicatedServer)) 
 			t.Parallel()
 			r := b.open(t)
 			s := newReplicatedServer(t, r.change)
-			s.dumpRecords = r.dump
+			s.dumpRecords, s.records = r.dump, r
 			test(t, s)
 		})
 	}

@@ -31,6 +31,7 @@ type replicatedServer struct {
 	leaks  *leakDetector
 	// dumpRecords returns all records that are not objects of the namespace.
 	dumpRecords func() string
+	records     records // of a test that runs with each backend
 	// The lengths of the logs at the beginning of the test.
 	logStart   int
 	auditStart int64

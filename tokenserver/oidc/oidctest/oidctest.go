@@ -31,6 +31,8 @@ const (
 // Behaviour is how the provider answers. Functions change what it would answer otherwise; nil changes
 // nothing.
 type Behaviour struct {
+	// ByHint signs in whom login_hint names, in the place of the one user.
+	ByHint bool
 	// Discovery changes the discovery document.
 	Discovery func(document map[string]any)
 	// Response changes the parameters of an authentication response.
@@ -246,10 +248,14 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request, b Behaviour) {
 		respond(w, http.StatusBadRequest, map[string]any{"error": "invalid_grant", "error_description": "upstream-text"})
 		return
 	}
+	subject := p.currentSubject()
+	if b.ByHint {
+		subject = request.Get("login_hint")
+	}
 	accessToken, now := rand.Text(), p.now()
 	hash := sha256.Sum256([]byte(accessToken))
 	claims := map[string]any{
-		"iss": p.Issuer, "aud": ClientID, "sub": p.currentSubject(), "nonce": request.Get("nonce"), "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+		"iss": p.Issuer, "aud": ClientID, "sub": subject, "nonce": request.Get("nonce"), "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
 		"at_hash": base64.RawURLEncoding.EncodeToString(hash[:len(hash)/2]), "email": "alice@acme.example", "email_verified": true,
 	}
 	if _, err := strconv.Atoi(request.Get("max_age")); err == nil {

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -270,7 +271,11 @@ func QueryValue[T any](t testing.TB, s *Server, database, query string, args ...
 	return value
 }
 
-// Dump returns the content of a database, as pg_dump writes it.
+// restrictKey is the random key in a dump by which psql knows the end of what it restores.
+var restrictKey = regexp.MustCompile(`(?m)^\\(un)?restrict .*$`)
+
+// Dump returns the content of a database, as pg_dump writes it: while the content is the same, so is
+// the dump.
 func (s *Server) Dump(t testing.TB, database string) string {
 	t.Helper()
 	content, err := s.programs.output(s.dir, []string{"PGPASSWORD=" + Password}, "pg_dump", "--inserts", "--host="+host, "--port="+strconv.Itoa(s.port),
@@ -278,5 +283,5 @@ func (s *Server) Dump(t testing.TB, database string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return content
+	return restrictKey.ReplaceAllString(content, "")
 }
