@@ -62,12 +62,25 @@ func TestARestoredBackupKeepsSecretsAndKeysAndEndsGrants(t *testing.T) {
 	if a := tokenOfKept(t, "legacy-oauth", "grant_type=password", "username=carol", "password=wonderland-e2e"); a.Status != 200 {
 		t.Errorf("after the restore the user's password is answered with %+v", a)
 	}
+	if identity := keptIdentity(t); !identity.Spec.Suspended {
+		t.Error("the user from elsewhere is not suspended any more")
+	}
+}
+
+// keptIdentity returns the user from elsewhere once it is served what is said of the user.
+func keptIdentity(t testing.TB) *v1alpha1.OAuthIdentity {
+	t.Helper()
+	identity := &v1alpha1.OAuthIdentity{ObjectMeta: named("kept", "identity-1c7e78a9f46c6b79819b5f5910c05ef001ea1507")}
+	waitForCondition(t, identity, v1alpha1.ConditionReady, time.Minute)
+	return identity
 }
 
 func keptIsReady(t testing.TB) {
 	t.Helper()
 	waitForCondition(t, &v1alpha1.AuthorizationServer{ObjectMeta: named("kept", "kept")}, v1alpha1.ConditionReady, 3*time.Minute)
 	waitForCondition(t, &v1alpha1.OAuthUser{ObjectMeta: named("kept", "carol")}, v1alpha1.ConditionReady, time.Minute)
+	waitForCondition(t, &v1alpha1.IdentityProvider{ObjectMeta: named("kept", "elsewhere")}, v1alpha1.ConditionReady, 4*time.Minute)
+	keptIdentity(t)
 	for _, name := range []string{"machine", "legacy"} {
 		waitForCondition(t, &v1alpha1.OAuthClient{ObjectMeta: named("kept-apps", name)}, v1alpha1.ConditionReady, time.Minute)
 	}

@@ -115,6 +115,8 @@ func conditionsOf(o client.Object) []metav1.Condition {
 		return o.Status.Conditions
 	case *v1alpha1.IdentityProvider:
 		return o.Status.Conditions
+	case *v1alpha1.OAuthIdentity:
+		return o.Status.Conditions
 	}
 	panic(fmt.Sprintf("%T has no conditions here", o))
 }

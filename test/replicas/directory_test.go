@@ -78,7 +78,7 @@ func TestStrangersAtADirectoryCauseNoWriteAndLeaveNoRecord(t *testing.T) {
 		{"bob", "wrong"}, {"carol", ldaptest.Password("carol")}, {"*", "wrong"}, {"", ""}, {"bob", ""}, {"alice)(uid=*", "wrong"},
 	}
 	for i := range 30 {
-		strangers = append(strangers, struct{ username, password string }{fmt.Sprint("nobody-", i), "wrong"})
+		strangers = append(strangers, struct{ username, password string }{fmt.Sprint("unknown-", i), "wrong"})
 	}
 	answered, mu := map[int]int{}, sync.Mutex{}
 	asked, _ = e.countWrites(func() {

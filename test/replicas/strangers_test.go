@@ -16,7 +16,7 @@ import (
 )
 
 // signInAll lets n users sign in at the provider, and returns how often each status was the answer to
-// those who got no code, and how many got one.
+// users without a code, and how many users got one.
 func (e *elsewhere) signInAll(n int, subject func(i int) string) (answered map[int]int, codes int) {
 	e.T.Helper()
 	var next atomic.Int64
