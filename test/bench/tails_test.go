@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -10,11 +11,11 @@ import (
 )
 
 // BenchmarkTails is how long a token takes under a steady load, at half of what the server can do:
-// requests come at a constant rate, whether or not
-// those before have been answered. Garbage is collected meanwhile, and the second time the keys are
-// rotated. The floor has the same load.
+// requests come at a constant rate, whether or not those before have been answered. Garbage is
+// collected meanwhile, and in every other turn the keys are rotated. The floor has the same load, in
+// turns with the server.
 func BenchmarkTails(b *testing.B) {
-	const connections, lasting = 64, 20 * time.Second
+	const connections, turns, lasting = 64, 5, 6 * time.Second
 	env := testenv.New(b)
 	env.ReadyAPI(ordersAPI, []string{ordersScope})
 	request := tokenRequest(env, env.Config(env.ReadyClient("service", service)))
@@ -25,50 +26,71 @@ func BenchmarkTails(b *testing.B) {
 	capacity := capacityOf(b, address, connections, 5*time.Second, token)
 	rate := capacity / 2
 	table.add(b, results.Row{Group: tailRows, Name: "tokens at full load, 64 connections", Unit: "a second", Value: capacity})
-	floors := steadily(b, floor.address, connections, rate, lasting, floor.prepare())
-	measure := func(name string, meanwhile func()) {
-		collections := collectionsOf(b, env)
-		done := make(chan struct{})
+	var floors, plain, rotated []map[string]float64
+	collections := collectionsOf(b, env)
+	for turn := range turns {
+		floors = append(floors, percentilesOf(steadily(b, floor.address, connections, rate, lasting, floor.prepare())))
+		plain = append(plain, percentilesOf(steadily(b, address, connections, rate, lasting, token)))
+		before, done := kidOf(b, address, request), make(chan struct{})
 		go func() {
 			defer close(done)
-			meanwhile()
+			time.Sleep(lasting / 6)
+			rotateKeys(b, env, before, turn)
 		}()
-		took := steadily(b, address, connections, rate, lasting, token)
+		rotated = append(rotated, percentilesOf(steadily(b, address, connections, rate, lasting, token)))
 		<-done
-		if n := collectionsOf(b, env) - collections; n < 10 {
-			b.Fatalf("garbage was collected %.0f times: that is no load", n)
+		if kidOf(b, address, request) == before {
+			b.Fatal("the keys were not rotated while the load went on")
 		}
-		row := tailOf(name, took, floors)
+	}
+	if n := collectionsOf(b, env) - collections; n < 10*turns {
+		b.Fatalf("garbage was collected %.0f times: that is no load", n)
+	}
+	for _, load := range []struct {
+		name  string
+		turns []map[string]float64
+	}{{"a token at half of that: p99.9", plain}, {"a token at half of that, while keys are rotated: p99.9", rotated}} {
+		row := tailOf(load.name, load.turns, floors)
 		row.Target = atMost(20)
 		table.add(b, row)
 	}
-	measure("a token at half of that: p99.9", func() {})
-	before := kidOf(b, address, request)
-	measure("a token at half of that, keys rotated: p99.9", func() { rotateKeys(b, env, before, lasting/4) })
-	if kidOf(b, address, request) == before {
-		b.Fatal("the keys were not rotated")
-	}
 }
 
-// tailOf is a row of the p99.9 of a load and of the same load on the floor.
-func tailOf(name string, took, floors []time.Duration) results.Row {
-	row := results.Row{Group: tailRows, Name: name, Unit: "ms", Percentiles: percentilesOf(took)}
-	row.Value, row.Floor = row.Percentiles["p99.9"], percentilesOf(floors)["p99.9"]
-	row.Ratio = row.Value / row.Floor
+// tailOf is a row of the p99.9 of a load and of the same load on the floor. Each percentile is the
+// median over the turns.
+func tailOf(name string, turns, floors []map[string]float64) results.Row {
+	row := results.Row{Group: tailRows, Name: name, Unit: "ms", Turns: len(turns), Percentiles: map[string]float64{}}
+	of := func(turns []map[string]float64, percentile string) (all []float64) {
+		for _, t := range turns {
+			all = append(all, t[percentile])
+		}
+		return all
+	}
+	for _, percentile := range results.PercentileNames {
+		row.Percentiles[percentile] = median(of(turns, percentile))
+	}
+	tails, least := of(turns, "p99.9"), of(floors, "p99.9")
+	ratios := make([]float64, len(turns))
+	for turn := range turns {
+		ratios[turn] = tails[turn] / least[turn]
+	}
+	row.Value, row.Spread = median(tails), &results.Range{Low: slices.Min(tails), High: slices.Max(tails)}
+	row.Floor = median(least)
+	row.Ratio, row.RatioSpread = median(ratios), &results.Range{Low: slices.Min(ratios), High: slices.Max(ratios)}
 	return row
 }
 
-// rotateKeys waits, and then revokes the signing key, so that the next one signs at once, and has
-// all others replaced.
-func rotateKeys(b *testing.B, env *testenv.Env, kid string, after time.Duration) {
-	time.Sleep(after)
+// rotateKeys revokes the signing key, so that the next one signs at once, and has all others replaced.
+func rotateKeys(b *testing.B, env *testenv.Env, kid string, turn int) {
 	for range 20 {
 		server := &v1alpha1.AuthorizationServer{}
 		if err := testenv.Kube.Get(b.Context(), objectKey(env.Server), server); err != nil {
 			b.Error(err)
 			return
 		}
-		server.Spec.Signing = &v1alpha1.SigningSettings{Rotation: &v1alpha1.KeyRotation{Revision: 1}, RevokedKeys: []v1alpha1.KeyID{v1alpha1.KeyID(kid)}}
+		server.Spec.Signing = &v1alpha1.SigningSettings{
+			Rotation: &v1alpha1.KeyRotation{Revision: int64(turn + 1)}, RevokedKeys: []v1alpha1.KeyID{v1alpha1.KeyID(kid)},
+		}
 		if testenv.Kube.Update(b.Context(), server) == nil {
 			return
 		}
