@@ -3,6 +3,7 @@
 //
 //	cluster.go          Cluster, which puts the parts together
 //	entries.go          applies Entries to the registry and the keys
+//	stream.go           decodes the watch of Entries
 //	replica.go          writes the Replica
 //	live.go             counts the Replicas
 //	usage.go            records when credentials were last used, and writes the Usage
@@ -129,7 +130,7 @@ func (c *Cluster) newReflector() *cache.Reflector {
 	return kubeclient.NewReflector(kubeclient.Watch{
 		Client: c.client, Namespace: c.config.Namespace, Resource: "entries",
 		LabelSelector: internalv1alpha1.ServerUIDLabel + "=" + c.config.ServerUID,
-		Object:        &internalv1alpha1.Entry{}, Store: c.entries,
+		Object:        &internalv1alpha1.Entry{}, Store: c.entries, NewDecoder: newEntryStream,
 		MinRetryDelay: 200 * time.Millisecond, MaxRetryDelay: 5 * time.Second,
 		OnOpen: func(bool) { c.isWatching.Store(true) }, OnClose: func() { c.isWatching.Store(false) },
 	})

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -44,17 +45,19 @@ func (s *entryApplier) Add(obj any) error { return s.apply(obj) }
 func (s *entryApplier) Update(obj any) error { return s.apply(obj) }
 
 func (s *entryApplier) apply(obj any) error {
-	e, err := asEntry(obj)
+	e, err := s.read(obj)
 	if err != nil {
 		return err
 	}
-	if err := s.checkServer(e); err != nil {
-		s.registry.Remove(e.Name)
-		s.addRejection(e, err)
-	} else if err := s.registry.Apply(e.Name, toRegistryEntry(e)); err != nil {
-		s.addRejection(e, err)
+	if e.err == nil {
+		e.err = s.registry.ApplyDecoded(e.decoded)
 	} else {
-		s.removeRejection(e.Name)
+		s.registry.Remove(e.name)
+	}
+	if e.err != nil {
+		s.addRejection(e)
+	} else {
+		s.removeRejection(e.name)
 	}
 	s.updateKeys()
 	return nil
@@ -74,34 +77,63 @@ func (s *entryApplier) Delete(obj any) error {
 
 // Replace implements cache.ReflectorStore.
 func (s *entryApplier) Replace(list []any, resourceVersion string) error {
-	byName := make(map[string]*internalv1alpha1.Entry, len(list))
-	applied := make(map[string]registry.Entry, len(list))
-	rejected := map[string]error{}
+	read := make(map[string]*readEntry, len(list))
+	applied := make([]*registry.Decoded, 0, len(list))
 	for _, obj := range list {
-		e, err := asEntry(obj)
+		e, err := s.read(obj)
 		if err != nil {
 			return err
 		}
-		byName[e.Name] = e
-		if err := s.checkServer(e); err != nil {
-			rejected[e.Name] = err
-			continue
+		read[e.name] = e
+		if e.err == nil {
+			applied = append(applied, e.decoded)
 		}
-		applied[e.Name] = toRegistryEntry(e)
 	}
 	for name, err := range s.registry.Replace(applied) {
-		rejected[name] = err
+		read[name].err = err
 	}
 	s.updateKeys()
 	s.mu.Lock()
 	s.rejected = map[string]rejection{}
 	s.mu.Unlock()
-	for name, err := range rejected {
-		s.addRejection(byName[name], err)
+	for _, e := range read {
+		if e.err != nil {
+			s.addRejection(e)
+		}
 	}
 	s.registry.SetSynced()
 	s.UpdateResourceVersion(resourceVersion)
 	return nil
+}
+
+// Transformer implements cache.TransformingStore. The reflector keeps what it returns, rather than
+// the Entries, until it has read them all. So a process that starts holds each document once, as it
+// is served.
+func (s *entryApplier) Transformer() cache.TransformFunc {
+	return func(obj any) (any, error) { return s.read(obj) }
+}
+
+// readEntry is an Entry that has been read: the entry to apply, or why it cannot be served.
+type readEntry struct {
+	name, version string
+	decoded       *registry.Decoded
+	err           error
+}
+
+// read reads an Entry, unless that has been done already.
+func (s *entryApplier) read(obj any) (*readEntry, error) {
+	if e, ok := obj.(*readEntry); ok {
+		return e, nil
+	}
+	e, err := asEntry(obj)
+	if err != nil {
+		return nil, err
+	}
+	result := &readEntry{name: e.Name, version: e.ResourceVersion}
+	if result.err = s.checkServer(e); result.err == nil {
+		result.decoded = s.registry.Decode(e.Name, toRegistryEntry(e))
+	}
+	return result, nil
 }
 
 // Resync implements cache.ReflectorStore. There is nothing to do: only the reflector changes the
@@ -140,11 +172,11 @@ func (s *entryApplier) updateKeys() {
 	s.keys.SetDocument(doc)
 }
 
-func (s *entryApplier) addRejection(e *internalv1alpha1.Entry, err error) {
-	s.log.Warn("entry rejected", "entry", e.Name, "resourceVersion", e.ResourceVersion, "reason", err.Error())
+func (s *entryApplier) addRejection(e *readEntry) {
+	s.log.Warn("entry rejected", "entry", e.name, "resourceVersion", e.version, "reason", e.err.Error())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rejected[e.Name] = rejection{version: e.ResourceVersion, reason: err.Error()}
+	s.rejected[e.name] = rejection{version: e.version, reason: e.err.Error()}
 }
 
 func (s *entryApplier) removeRejection(name string) {

@@ -9,6 +9,7 @@
 //	workloads.go           the parts of them about workload identities
 //	encoding.go            JSON
 //	formats.go             the format of a document, and which formats this version reads
+//	needed.go              the oldest format that a document can have
 //
 // A document is JSON. Its format names its kind and version. Managers and token servers of
 // neighbouring versions run side by side, in either order, and neither may allow more than was

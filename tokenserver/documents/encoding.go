@@ -40,7 +40,7 @@ func Decode[T any](format, document string) (T, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return zero, fmt.Errorf("decoding %s: there is data after the document", format)
 	}
-	if needed := kind.neededVersion(reflect.ValueOf(doc)); needed > version {
+	if needed := kind.rules.neededVersion(reflect.ValueOf(&doc).Elem()); needed > version {
 		return zero, fmt.Errorf("decoding %s: the document has a field or value of format %s", format, kind.format(needed))
 	}
 	return doc, nil

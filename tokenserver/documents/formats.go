@@ -47,6 +47,7 @@ const formatTag = "format"
 type documentKind struct {
 	name   string
 	typ    reflect.Type
+	rules  *typeRules
 	newest int
 }
 
@@ -57,7 +58,7 @@ var documentKinds = []documentKind{
 }
 
 func kindOf(name string, doc any) documentKind {
-	k := documentKind{name: name, typ: reflect.TypeOf(doc), newest: 1}
+	k := documentKind{name: name, typ: reflect.TypeOf(doc), rules: rulesIn(reflect.TypeOf(doc), name), newest: 1}
 	walkFields(k.typ, "", func(_ string, field reflect.StructField) {
 		for _, rule := range rulesOf(field, name) {
 			k.newest = max(k.newest, rule.version)
@@ -92,7 +93,7 @@ func Format(doc any) string {
 	v := reflect.ValueOf(doc)
 	for _, k := range documentKinds {
 		if v.IsValid() && v.Type() == k.typ {
-			return k.format(k.neededVersion(v))
+			return k.format(k.rules.neededVersion(v))
 		}
 	}
 	return ""
@@ -108,38 +109,6 @@ func (k documentKind) versionOf(format string) (int, bool) {
 		}
 	}
 	return 0, false
-}
-
-// neededVersion returns the version of the oldest format that has all fields and values of v.
-func (k documentKind) neededVersion(v reflect.Value) int {
-	if k.newest == 1 {
-		return 1
-	}
-	version := 1
-	switch v.Kind() {
-	case reflect.Pointer:
-		if !v.IsNil() {
-			version = k.neededVersion(v.Elem())
-		}
-	case reflect.Slice, reflect.Array:
-		for i := range v.Len() {
-			version = max(version, k.neededVersion(v.Index(i)))
-		}
-	case reflect.Map:
-		for entries := v.MapRange(); entries.Next(); {
-			version = max(version, k.neededVersion(entries.Value()))
-		}
-	case reflect.Struct:
-		for i := range v.NumField() {
-			for _, rule := range rulesOf(v.Type().Field(i), k.name) {
-				if rule.appliesTo(v.Field(i)) {
-					version = max(version, rule.version)
-				}
-			}
-			version = max(version, k.neededVersion(v.Field(i)))
-		}
-	}
-	return version
 }
 
 // formatRule is one format of a tag.

@@ -39,7 +39,7 @@ func redeem(w *servertest.Server, client *registry.Client, code string) (grant.R
 
 func beginGrant(t *testing.T, w *servertest.Server, client *registry.Client, scopes ...string) grant.Result {
 	t.Helper()
-	out, err := redeem(w, client, w.Code(w.Authorization(client.Client, scopes...)))
+	out, err := redeem(w, client, w.Code(w.Authorization(*client.Client, scopes...)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestACodeFitsIntoAURL(t *testing.T) {
 func TestACodeEndsWithItsSession(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
-	a := w.Authorization(client.Client, "openid")
+	a := w.Authorization(*client.Client, "openid")
 	a.SessionEnds = w.Now().Add(10 * time.Second)
 	late := w.Code(a)
 	w.Advance(10 * time.Second)
@@ -97,7 +97,7 @@ func TestNoServerMakesACodeLiveLongerThanTenMinutes(t *testing.T) {
 	w := servertest.New(t)
 	w.ChangeDocument(func(s *documents.Server) { s.AuthorizationCodeLifetime = 3600 })
 	client := serveClient(t, w, servertest.Client("shop.web"))
-	code, late := w.Code(w.Authorization(client.Client, "openid")), w.Code(w.Authorization(client.Client, "openid"))
+	code, late := w.Code(w.Authorization(*client.Client, "openid")), w.Code(w.Authorization(*client.Client, "openid"))
 	w.Advance(10*time.Minute - time.Second)
 	if _, err := redeem(w, client, code); err != nil {
 		t.Errorf("within ten minutes: %v", err)
@@ -191,7 +191,7 @@ func TestARecordIsGoneSoonAfterItsCodeAndTokens(t *testing.T) {
 		s.RefreshToken = documents.RefreshToken{IdleLifetime: 1, AbsoluteLifetime: 1}
 	})
 	client := serveClient(t, w, servertest.Client("shop.web"))
-	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
+	code := w.Code(w.Authorization(*client.Client, "openid", "offline_access"))
 	out, err := redeem(w, client, code)
 	if err != nil {
 		t.Fatal(err)
@@ -277,7 +277,7 @@ func TestOnlyTheReuseOfACodeOrRefreshTokenIsAWarning(t *testing.T) {
 func TestTokensOfALostRecordStayDead(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
-	code := w.Code(w.Authorization(client.Client, "openid"))
+	code := w.Code(w.Authorization(*client.Client, "openid"))
 	lost, err := redeem(w, client, code)
 	if err != nil {
 		t.Fatal(err)
@@ -328,7 +328,7 @@ func accessToken(t *testing.T, w *servertest.Server, client *registry.Client, ou
 func TestADumpOfTheStoreYieldsNothingUsable(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
-	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
+	code := w.Code(w.Authorization(*client.Client, "openid", "offline_access"))
 	out, err := redeem(w, client, code)
 	if err != nil {
 		t.Fatal(err)
@@ -383,7 +383,7 @@ func TestARefusalQuotesNothing(t *testing.T) {
 	_, codeErr := redeem(w, client, needle)
 	_, refreshErr := w.Grants.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: needle})
 	_, uriErr := w.Grants.Redeem(t.Context(), grant.RedeemRequest{
-		Client: client, Code: w.Code(w.Authorization(client.Client, "openid")), RedirectURI: needle, CodeVerifier: needle,
+		Client: client, Code: w.Code(w.Authorization(*client.Client, "openid")), RedirectURI: needle, CodeVerifier: needle,
 	})
 	for _, err := range []error{codeErr, refreshErr, uriErr} {
 		checkRefused(t, "a needle", err, grant.InvalidGrant)

@@ -161,7 +161,7 @@ func newConsentedCode(t *testing.T, w *servertest.Server, client documents.Clien
 func TestAConsentThatIsWithdrawnWhileACodeIsRedeemedEndsTheGrant(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
-	code := newConsentedCode(t, w, client.Client)
+	code := newConsentedCode(t, w, *client.Client)
 	w.Grants.Store = &hookedStore{Store: w.Store, beforeCreate: func(g storage.Grant) {
 		w.WithdrawConsent(g.ClientUID)
 	}}
@@ -175,7 +175,7 @@ func TestAConsentThatIsWithdrawnWhileACodeIsRedeemedEndsTheGrant(t *testing.T) {
 func TestAConsentThatCannotBeReadUsesNoCodeUp(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
-	code := newConsentedCode(t, w, client.Client)
+	code := newConsentedCode(t, w, *client.Client)
 	w.Store.Fail("GetConsent", storagetest.None, storagetest.Unavailable)
 	if _, err := redeem(w, client, code); !errors.Is(err, storage.ErrUnavailable) {
 		t.Fatalf("while the store is away: %v", err)
@@ -193,7 +193,7 @@ func TestAConsentThatCannotBeReadUsesNoCodeUp(t *testing.T) {
 func TestAGrantThatHasEndedIsNotOnesOwnAnyMore(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
-	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
+	code := w.Code(w.Authorization(*client.Client, "openid", "offline_access"))
 	w.Store.Fail("CreateGrant", storagetest.LostAnswer)
 	w.Store.Fail("GetGrant", storagetest.Unavailable)
 	if _, err := redeem(w, client, code); !errors.Is(err, storage.ErrUnavailable) {
@@ -275,7 +275,7 @@ func TestATokenWithoutAGrantDoesNotOutliveAStoreThatForgets(t *testing.T) {
 func TestAReplayOfTheCodeEndsTheGrantAlsoWhileARefreshIsUnconfirmed(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
-	code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
+	code := w.Code(w.Authorization(*client.Client, "openid", "offline_access"))
 	first, err := redeem(w, client, code)
 	if err != nil {
 		t.Fatal(err)
@@ -376,7 +376,7 @@ func TestACreationThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
 	for _, unreadable := range []bool{false, true} {
 		w := servertest.New(t)
 		client := serveClient(t, w, servertest.Client("shop.web"))
-		code := w.Code(w.Authorization(client.Client, "openid", "offline_access"))
+		code := w.Code(w.Authorization(*client.Client, "openid", "offline_access"))
 		twice := &hookedStore{Store: w.Store}
 		twice.beforeCreate = func(g storage.Grant) {
 			twice.beforeCreate = nil
@@ -410,7 +410,7 @@ func TestACreationThatWasDeliveredTwiceIsOnesOwn(t *testing.T) {
 func TestAConsentThatCannotBeReadLosesNoUnseenWrite(t *testing.T) {
 	w := servertest.New(t)
 	client := serveClient(t, w, servertest.Client("shop.web"))
-	code := newConsentedCode(t, w, client.Client)
+	code := newConsentedCode(t, w, *client.Client)
 	w.Store.Fail("CreateGrant", storagetest.LostAnswer)
 	w.Store.Fail("GetGrant", storagetest.Unavailable)
 	_, err := redeem(w, client, code)

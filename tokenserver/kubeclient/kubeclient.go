@@ -5,9 +5,11 @@ package kubeclient
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -65,6 +67,8 @@ type Watch struct {
 	// Object is an object of the kind.
 	Object runtime.Object
 	Store  cache.ReflectorStore
+	// NewDecoder returns a decoder of the events in a response; nil: that of client-go.
+	NewDecoder func(io.ReadCloser) watch.Decoder
 	// MinRetryDelay and MaxRetryDelay bound the delay before a broken watch is opened again. The
 	// default of client-go is up to half a minute.
 	MinRetryDelay, MaxRetryDelay time.Duration
@@ -78,12 +82,9 @@ type Watch struct {
 
 // NewReflector returns a reflector of w. It does nothing before it is run.
 func NewReflector(w Watch) *cache.Reflector {
-	lw := cache.NewFilteredListWatchFromClient(w.Client, w.Resource, w.Namespace, func(o *metav1.ListOptions) {
-		o.LabelSelector = w.LabelSelector
-	})
-	open := lw.WatchFuncWithContext
+	lw := cache.NewFilteredListWatchFromClient(w.Client, w.Resource, w.Namespace, func(o *metav1.ListOptions) { o.LabelSelector = w.LabelSelector })
 	lw.WatchFuncWithContext = func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-		opened, err := open(ctx, o)
+		opened, err := w.Open(ctx, o)
 		if err != nil {
 			w.OnClose()
 			return nil, err
@@ -97,6 +98,21 @@ func NewReflector(w Watch) *cache.Reflector {
 			Duration: w.MinRetryDelay, Factor: 2, Jitter: 0.5, Steps: 10, Cap: w.MaxRetryDelay,
 		},
 	})
+}
+
+// Open opens a watch, whose events NewDecoder decodes.
+func (w Watch) Open(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	o.Watch, o.LabelSelector = true, w.LabelSelector
+	request := w.Client.Get().Namespace(w.Namespace).Resource(w.Resource).VersionedParams(&o, metav1.ParameterCodec)
+	if w.NewDecoder == nil {
+		return request.Watch(ctx)
+	}
+	body, err := request.Stream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reporter := apierrors.NewClientErrorReporter(http.StatusInternalServerError, http.MethodGet, "ClientWatchDecoding")
+	return watch.NewStreamWatcher(w.NewDecoder(body), reporter), nil
 }
 
 // observedWatch reports when the reflector stops it.

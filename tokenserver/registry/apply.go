@@ -1,11 +1,8 @@
 package registry
 
 import (
-	"errors"
 	"fmt"
 	"maps"
-	"slices"
-	"strings"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
@@ -14,11 +11,13 @@ import (
 // Apply adds an entry, or replaces the entry of that name. If it cannot be served (the error wraps
 // ErrRejected), neither the new nor the old entry is in force. Applying the same entry again
 // changes nothing.
-func (r *Registry) Apply(name string, e Entry) error {
-	provider := decodeProvider(e)
+func (r *Registry) Apply(name string, e Entry) error { return r.ApplyDecoded(r.Decode(name, e)) }
+
+// ApplyDecoded is Apply for an entry that Decode returned.
+func (r *Registry) ApplyDecoded(d *Decoded) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.apply(name, e, provider)
+	return r.apply(d)
 }
 
 // Remove removes the entry of a name, if there is one.
@@ -28,176 +27,113 @@ func (r *Registry) Remove(name string) {
 	r.remove(name)
 }
 
-// Replace replaces all entries, and returns why it rejected those that cannot be served, by name.
-// Readers see no state in between.
-func (r *Registry) Replace(entries map[string]Entry) map[string]error {
-	providers := map[string]decodedProvider{}
-	for name, e := range entries {
-		if documents.Kind(e.Format) == documents.KindIdentityProvider {
-			providers[name] = decodeProvider(e)
-		}
+// Replace replaces all entries by those that Decode returned, and returns why it rejected those that
+// cannot be served, by name. Readers see no state in between.
+func (r *Registry) Replace(entries []*Decoded) map[string]error {
+	byName := make(map[string]*Decoded, len(entries))
+	for _, d := range entries {
+		byName[d.name] = d
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for name := range maps.Clone(r.entries) {
-		if kept, ok := entries[name]; !ok || kept != r.entries[name] {
+	for name, served := range maps.Clone(r.entries) {
+		if d := byName[name]; d == nil || d.hash != served.hash {
 			r.remove(name)
 		}
 	}
 	rejected := map[string]error{}
-	for name, e := range entries {
-		if err := r.apply(name, e, providers[name]); err != nil {
+	for name, d := range byName {
+		if err := r.apply(d); err != nil {
 			rejected[name] = err
 		}
 	}
 	return rejected
 }
 
-// apply is Apply for a caller that holds the lock, and has called decodeProvider.
-func (r *Registry) apply(name string, e Entry, provider decodedProvider) error {
-	if old, ok := r.entries[name]; ok && old == e {
+// apply adds or replaces an entry. The caller holds the lock.
+func (r *Registry) apply(d *Decoded) error {
+	if served := r.entries[d.name]; served != nil && served.hash == d.hash {
 		return nil
 	}
-	r.remove(name)
-	if other, taken := r.names[nameKey{e.Space, e.Value}]; taken {
-		return fmt.Errorf("%w: entry %s has this name already", ErrRejected, other.entry)
+	r.remove(d.name)
+	if other, taken := r.names[d.key]; taken {
+		return fmt.Errorf("%w: entry %s has this name already", ErrRejected, other.name)
 	}
-	if e.OwnerUID == "" {
+	if d.ownerUID == "" {
 		return fmt.Errorf("%w: the name has no owner", ErrRejected)
 	}
-	if err := r.addDocument(name, e, provider); err != nil {
+	if err := r.add(d); err != nil {
 		return fmt.Errorf("%w: %w", ErrRejected, err)
 	}
-	r.entries[name] = e
-	r.names[nameKey{e.Space, e.Value}] = nameOwner{name, e.OwnerUID}
-	r.updateRulesRevision(e)
+	r.entries[d.name], r.names[d.key] = d, d
+	r.updateRulesRevision(d)
 	return nil
 }
 
 // updateRulesRevision increments the revision if an entry that changed may change how the rules
 // evaluate a client.
-func (r *Registry) updateRulesRevision(e Entry) {
-	switch e.Space {
+func (r *Registry) updateRulesRevision(d *Decoded) {
+	switch d.key.space {
 	case SpaceUsername, SpaceIdentityProvider, SpaceRealm, SpaceIdentitySpec:
 		return
 	}
-	if kind := documents.Kind(e.Format); kind != documents.KindClient && kind != documents.KindUser {
+	if d.kind != documents.KindClient && d.kind != documents.KindUser {
 		r.rulesRevision++
 	}
 }
 
-// addDocument decodes the document of an entry, and adds it to the indexes.
-func (r *Registry) addDocument(name string, e Entry, provider decodedProvider) error {
-	switch documents.Kind(e.Format) {
-	case "":
-		return checkSpace(e.Space)
-	case documents.KindServer:
-		return r.addServer(name, e)
-	case documents.KindClient:
-		return r.addClient(name, e)
-	case documents.KindUser:
-		return r.addUser(name, e)
-	case documents.KindResourceServer:
-		return r.addResourceServer(name, e)
-	case documents.KindNamespace:
-		return r.addNamespace(name, e)
-	case documents.KindIdentityProvider:
-		return r.addIdentityProvider(name, provider)
-	case documents.KindIdentity:
-		return r.addIdentity(name, e)
+// add adds the document of an entry to the indexes.
+func (r *Registry) add(d *Decoded) error {
+	if d.err != nil {
+		return d.err
 	}
-	return fmt.Errorf("%w %q", documents.ErrFormat, e.Format)
-}
-
-func checkSpace(space string) error {
-	switch space {
-	case SpaceIdentity, SpaceUsername, SpaceScope, SpaceNamespace, SpaceIdentityProvider, SpaceRealm, SpaceIdentitySpec:
-		return nil
-	}
-	return fmt.Errorf("unknown space %q", space)
-}
-
-// checkOwner returns an error unless the entry is in the space, and its name and owner are the
-// value and the uid that its document has.
-func checkOwner(e Entry, space, value, uid string) error {
-	switch {
-	case e.Space != space:
-		return fmt.Errorf("a document of format %s is in space %q, want %q", e.Format, e.Space, space)
-	case value == "" || e.Value != value:
-		return errors.New("the document is about another name than the entry")
-	case uid == "" || e.OwnerUID != uid:
-		return errors.New("the document is about another object than the owner of the entry")
+	switch doc := d.document.(type) {
+	case *entryDocument[documents.Server]:
+		return r.addServer(doc)
+	case *clientRecord:
+		return r.addClient(doc)
+	case *entryDocument[documents.User]:
+		r.addUser(doc)
+	case *entryDocument[documents.ResourceServer]:
+		return r.addResourceServer(doc)
+	case *entryDocument[documents.Namespace]:
+		r.namespaces[doc.document.Name] = doc
+	case *entryDocument[*IdentityProvider]:
+		return r.addIdentityProvider(doc)
+	case *entryDocument[documents.Identity]:
+		r.identities[doc.document.Subject] = doc
+		r.setLimit(r.limits.Users, doc.document.Subject, doc.document.TokensNotBefore)
 	}
 	return nil
 }
 
-func (r *Registry) addServer(name string, e Entry) error {
-	doc, err := documents.Decode[documents.Server](e.Format, e.Document)
-	if err != nil {
-		return err
-	}
-	if err := checkOwner(e, SpaceIdentity, doc.Issuer, doc.UID); err != nil {
-		return err
-	}
+func (r *Registry) addServer(s *entryDocument[documents.Server]) error {
 	if r.server != nil {
 		return fmt.Errorf("entry %s is the server's document already", r.server.entry)
 	}
-	r.server = &entryDocument[documents.Server]{name, doc}
-	r.setServerLimit(doc.TokensNotBefore)
+	r.server = s
+	r.setServerLimit(s.document.TokensNotBefore)
 	return nil
 }
 
-func (r *Registry) addClient(name string, e Entry) error {
-	doc, err := documents.Decode[documents.Client](e.Format, e.Document)
-	if err != nil {
-		return err
-	}
-	if err := checkOwner(e, SpaceIdentity, doc.ID, doc.UID); err != nil {
-		return err
-	}
-	if other := r.clientsByUID[doc.UID]; other != nil {
+func (r *Registry) addClient(c *clientRecord) error {
+	uid := c.document.UID
+	if other := r.clientsByUID[uid]; other != nil {
 		return fmt.Errorf("entry %s is the document of this client already", other.entry)
 	}
-	doc.Credentials = withoutRevoked(doc)
-	c := &clientRecord{entry: name, document: doc}
-	r.clients[doc.ID], r.clientsByUID[doc.UID] = c, c
+	r.clientsByUID[uid] = c
 	r.serviceAccounts.add(c)
-	r.setLimit(r.limits.Clients, doc.UID, doc.TokensNotBefore)
+	r.setLimit(r.limits.Clients, uid, c.document.TokensNotBefore)
 	return nil
 }
 
-// withoutRevoked returns the credentials of a client except those that have the value of a revoked
-// one.
-func withoutRevoked(doc documents.Client) []documents.Credential {
-	return slices.DeleteFunc(doc.Credentials, func(c documents.Credential) bool {
-		return slices.ContainsFunc(doc.RevokedCredentials, func(revoked documents.RevokedCredential) bool {
-			return strings.EqualFold(revoked.SHA256, c.SHA256)
-		})
-	})
-}
-
-// addUser accepts the document in the entry of either of a user's names. While a name changes, two
-// entries may have it; the one that was applied last counts.
-func (r *Registry) addUser(name string, e Entry) error {
-	doc, err := documents.Decode[documents.User](e.Format, e.Document)
-	if err != nil {
-		return err
-	}
-	if strings.HasPrefix(doc.Subject, oauth.IdentityPrefix) {
-		return fmt.Errorf("the subject begins with %s, as only those of users from identity providers do", oauth.IdentityPrefix)
-	}
-	space, value := SpaceIdentity, doc.Subject
-	if e.Space == SpaceUsername {
-		space, value = SpaceUsername, doc.Username
-	}
-	if err := checkOwner(e, space, value, doc.UID); err != nil {
-		return err
-	}
-	r.removeUser(doc.UID)
-	r.users[doc.UID] = &entryDocument[documents.User]{name, doc}
-	r.hashCosts.add(doc.PasswordHash, 1)
-	r.setLimit(r.limits.Users, doc.UID, doc.TokensNotBefore)
-	return nil
+// addUser adds the document of a user. While a name of the user changes, two entries may have it; the
+// one that was applied last counts.
+func (r *Registry) addUser(u *entryDocument[documents.User]) {
+	r.removeUser(u.document.UID)
+	r.users[u.document.UID] = u
+	r.hashCosts.add(u.document.PasswordHash, 1)
+	r.setLimit(r.limits.Users, u.document.UID, u.document.TokensNotBefore)
 }
 
 func (r *Registry) removeUser(uid string) {
@@ -208,69 +144,45 @@ func (r *Registry) removeUser(uid string) {
 	}
 }
 
-func (r *Registry) addResourceServer(name string, e Entry) error {
-	doc, err := documents.Decode[documents.ResourceServer](e.Format, e.Document)
-	if err != nil {
-		return err
-	}
-	identifier := oauth.CanonicalResource(doc.Identifier)
-	if err := checkOwner(e, SpaceIdentity, identifier, doc.UID); err != nil {
-		return err
-	}
-	if other := r.resourceServersByUID[doc.UID]; other != nil {
+func (r *Registry) addResourceServer(rs *entryDocument[documents.ResourceServer]) error {
+	uid := rs.document.UID
+	if other := r.resourceServersByUID[uid]; other != nil {
 		return fmt.Errorf("entry %s is the document of this resource server already", other.entry)
 	}
-	rs := &entryDocument[documents.ResourceServer]{name, doc}
-	r.resourceServers[identifier], r.resourceServersByUID[doc.UID] = rs, rs
-	return nil
-}
-
-func (r *Registry) addNamespace(name string, e Entry) error {
-	doc, err := documents.Decode[documents.Namespace](e.Format, e.Document)
-	if err != nil {
-		return err
-	}
-	if e.Space != SpaceNamespace || doc.Name == "" || e.Value != doc.Name {
-		return errors.New("the document is about another namespace than the entry")
-	}
-	if doc.Labels == nil {
-		doc.Labels = map[string]string{} // nil would mean that its labels are not known
-	}
-	r.namespaces[doc.Name] = &entryDocument[documents.Namespace]{name, doc}
+	r.resourceServers[oauth.CanonicalResource(rs.document.Identifier)], r.resourceServersByUID[uid] = rs, rs
 	return nil
 }
 
 // remove is Remove for a caller that holds the lock.
 func (r *Registry) remove(name string) {
-	e, ok := r.entries[name]
-	if !ok {
+	d := r.entries[name]
+	if d == nil {
 		return
 	}
 	delete(r.entries, name)
-	delete(r.names, nameKey{e.Space, e.Value})
-	switch documents.Kind(e.Format) {
-	case documents.KindServer:
+	delete(r.names, d.key)
+	switch doc := d.document.(type) {
+	case *entryDocument[documents.Server]:
 		r.server = nil
 		r.setServerLimit(0)
-	case documents.KindClient:
-		c := r.clients[e.Value]
-		delete(r.clients, e.Value)
-		delete(r.clientsByUID, c.document.UID)
-		r.serviceAccounts.remove(c)
-		r.setLimit(r.limits.Clients, c.document.UID, 0)
-	case documents.KindUser:
-		if u := r.users[e.OwnerUID]; u != nil && u.entry == name {
-			r.removeUser(e.OwnerUID)
+	case *clientRecord:
+		delete(r.clientsByUID, d.ownerUID)
+		r.serviceAccounts.remove(doc)
+		r.setLimit(r.limits.Clients, d.ownerUID, 0)
+	case *entryDocument[documents.User]:
+		if r.users[d.ownerUID] == doc {
+			r.removeUser(d.ownerUID)
 		}
-	case documents.KindResourceServer:
-		delete(r.resourceServers, e.Value)
-		delete(r.resourceServersByUID, e.OwnerUID)
-	case documents.KindNamespace:
-		delete(r.namespaces, e.Value)
-	case documents.KindIdentityProvider:
-		r.removeIdentityProvider(e.OwnerUID)
-	case documents.KindIdentity:
-		r.removeIdentity(e.Value)
+	case *entryDocument[documents.ResourceServer]:
+		delete(r.resourceServers, d.key.value)
+		delete(r.resourceServersByUID, d.ownerUID)
+	case *entryDocument[documents.Namespace]:
+		delete(r.namespaces, d.key.value)
+	case *entryDocument[*IdentityProvider]:
+		r.removeIdentityProvider(d.ownerUID)
+	case *entryDocument[documents.Identity]:
+		delete(r.identities, d.key.value)
+		r.setLimit(r.limits.Users, d.key.value, 0)
 	}
-	r.updateRulesRevision(e)
+	r.updateRulesRevision(d)
 }

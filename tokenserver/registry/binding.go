@@ -25,8 +25,8 @@ func HashUID(uid string) (hash UIDHash) {
 // ScopeOwner returns the resource server that owns a scope; false for a built-in scope, and for one
 // that the client may not have now.
 func (c *Client) ScopeOwner(scope string) (ResourceServerID, bool) {
-	owner, ok := c.scopeOwners[scope]
-	return owner, ok
+	found, _ := c.findScope(scope)
+	return found.ownerID()
 }
 
 // ResourceServer returns the resource server with an identifier; false if the client may not name

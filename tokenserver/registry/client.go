@@ -16,14 +16,14 @@ import (
 // clientRecord is a client's document, and how the rules evaluated it last.
 type clientRecord struct {
 	entry     string
-	document  documents.Client
+	document  *documents.Client
 	evaluated atomic.Pointer[Client]
 }
 
 // Client is a client that may be served now. It is immutable, and valid for one request: the next
 // request asks the registry again.
 type Client struct {
-	documents.Client
+	*documents.Client
 	// AccessTokenLifetime is the lifetime that the client asks for, otherwise the server's, within
 	// what the rule allows.
 	AccessTokenLifetime time.Duration
@@ -38,8 +38,13 @@ type Client struct {
 	previous    *Client                  // the client with its PreviousAuth; nil if it has none
 	keys        func() (jwks.Set, error) // of the document, parsed once; nil if it has none
 	issuer      string
-	scopes      []string                    // that it may have now, in the order registered
-	scopeOwners map[string]ResourceServerID // by scope; a built-in one has none
+	scopes      []clientScope // that it may have now, in the order registered
+}
+
+// clientScope is a scope, and the resource server that owns it; nil of a built-in one.
+type clientScope struct {
+	name  string
+	owner *documents.ResourceServer
 }
 
 // Client returns the client with an id. It returns false if the client is unknown, suspended or not
@@ -47,7 +52,12 @@ type Client struct {
 func (r *Registry) Client(id string) (*Client, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.evaluate(r.clients[id])
+	d := r.names[nameKey{SpaceIdentity, id}]
+	if d == nil {
+		return nil, false
+	}
+	record, _ := d.document.(*clientRecord)
+	return r.evaluate(record)
 }
 
 // ClientByUID is like Client, for the UID that is in what was issued to a client.
@@ -75,7 +85,7 @@ func (r *Registry) evaluate(record *clientRecord) (*Client, bool) {
 	return c, true
 }
 
-func (r *Registry) evaluateClient(doc documents.Client, now time.Time) *Client {
+func (r *Registry) evaluateClient(doc *documents.Client, now time.Time) *Client {
 	c := &Client{Client: doc, registry: r, revision: r.revision(now)}
 	if keys := doc.JWKS; len(keys) > 0 {
 		c.keys = sync.OnceValues(func() (jwks.Set, error) { return jwks.NewSet(keys) })
@@ -84,20 +94,18 @@ func (r *Registry) evaluateClient(doc documents.Client, now time.Time) *Client {
 		return c
 	}
 	labels := r.namespaceLabels(doc.Namespace)
-	d := policy.EvaluateClient(r.server.document, labels, doc, now)
+	d := policy.EvaluateClient(r.server.document, labels, *doc, now)
 	c.accepted, c.Rule, c.AccessTokenLifetime = d.Accepted, d.Rule, d.AccessTokenLifetime.Duration()
-	c.users, c.endedGrants, c.issuer, c.scopeOwners = d.Users, d.EndedGrants, r.server.document.Issuer, map[string]ResourceServerID{}
+	c.users, c.endedGrants, c.issuer = d.Users, d.EndedGrants, r.server.document.Issuer
 	if doc.PreviousAuth != nil {
-		c.previous = r.evaluateClient(doc.AsBefore(), now)
+		before := doc.AsBefore()
+		c.previous = r.evaluateClient(&before, now)
 	}
 	for _, scope := range doc.Scopes {
 		if oauth.IsBuiltInScope(scope) {
-			c.scopes = append(c.scopes, scope)
-			continue
-		}
-		if rs := r.findScopeOwner(scope); rs != nil && policy.AllowsScope(*rs, doc.Namespace, labels, scope) {
-			c.scopes = append(c.scopes, scope)
-			c.scopeOwners[scope] = ResourceServerID{rs.UID, rs.Identifier}
+			c.scopes = append(c.scopes, clientScope{name: scope})
+		} else if rs := r.findScopeOwner(scope); rs != nil && policy.AllowsScope(*rs, doc.Namespace, labels, scope) {
+			c.scopes = append(c.scopes, clientScope{scope, rs})
 		}
 	}
 	return c

@@ -10,10 +10,29 @@ import (
 // Scopes returns the scopes that the client may have now, in the order registered: the built-in
 // ones, and those whose resource server is accepted and allows this client. The caller may change
 // the slice.
-func (c *Client) Scopes() []string { return slices.Clone(c.scopes) }
+func (c *Client) Scopes() []string {
+	var names []string
+	for _, scope := range c.scopes {
+		names = append(names, scope.name)
+	}
+	return names
+}
 
 // MayHaveScope reports whether the client may have a scope now.
-func (c *Client) MayHaveScope(scope string) bool { return slices.Contains(c.scopes, scope) }
+func (c *Client) MayHaveScope(scope string) bool {
+	_, ok := c.findScope(scope)
+	return ok
+}
+
+// findScope returns a scope that the client may have now.
+func (c *Client) findScope(name string) (clientScope, bool) {
+	for _, scope := range c.scopes {
+		if scope.name == name {
+			return scope, true
+		}
+	}
+	return clientScope{}, false
+}
 
 // ResolveScopes returns the scopes that a request is granted. Without requested scopes, these are
 // all that the client may have except openid and offline_access (RFC 6749 section 3.3 leaves the
@@ -29,7 +48,7 @@ func (c *Client) ResolveScopes(requested []string, lenient bool, unavailable ...
 		return c.MayHaveScope(scope) && !slices.Contains(unavailable, scope)
 	}
 	if len(requested) == 0 {
-		for _, scope := range c.scopes {
+		for _, scope := range c.Scopes() {
 			if scope != oauth.ScopeOpenID && scope != oauth.ScopeOfflineAccess && available(scope) {
 				granted = append(granted, scope)
 			}
@@ -65,9 +84,10 @@ func (c *Client) ResolveAudience(scopes, resources []string) (audience, remainin
 		}
 	}
 	for _, scope := range scopes {
-		owner, owned := c.scopeOwners[scope]
+		found, ok := c.findScope(scope)
+		owner, owned := found.ownerID()
 		switch {
-		case !c.MayHaveScope(scope), owned && len(resources) > 0 && !slices.Contains(audience, owner.Identifier):
+		case !ok, owned && len(resources) > 0 && !slices.Contains(audience, owner.Identifier):
 			continue
 		case owned && !slices.Contains(audience, owner.Identifier):
 			audience = append(audience, owner.Identifier)
@@ -94,4 +114,12 @@ func (c *Client) resolveResource(resource string) (identifier string, ok bool) {
 // path.
 func (c *Client) isIssuer(resource string) bool {
 	return oauth.CanonicalResource(resource) == oauth.CanonicalResource(c.issuer)
+}
+
+// ownerID identifies the resource server that owns the scope; false for a built-in one.
+func (s clientScope) ownerID() (ResourceServerID, bool) {
+	if s.owner == nil {
+		return ResourceServerID{}, false
+	}
+	return ResourceServerID{s.owner.UID, s.owner.Identifier}, true
 }

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/claimmapping"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
-	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
 // IdentityProvider is an identity provider that the server knows. It is immutable.
@@ -27,7 +25,7 @@ type IdentityProvider struct {
 func (r *Registry) IdentityProvider(name string) (*IdentityProvider, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.findIdentityProvider(r.identityProviders[r.names[nameKey{SpaceIdentityProvider, name}].uid])
+	return r.findIdentityProvider(r.identityProviders[r.ownerOf(SpaceIdentityProvider, name)])
 }
 
 // IdentityProviderByUID is like IdentityProvider, for the UID that is in what was issued to a user.
@@ -77,77 +75,43 @@ func (r *Registry) Identity(subject string) (documents.Identity, bool) {
 	return d.document, true
 }
 
-// decodedProvider is the provider in the document of an entry, or why there is none.
-type decodedProvider struct {
-	provider *IdentityProvider
-	err      error
-}
-
-// decodeProvider decodes the document of an entry if it is one of an identity provider. It takes
-// milliseconds, so the caller does not hold the lock.
-func decodeProvider(e Entry) (decoded decodedProvider) {
-	if documents.Kind(e.Format) != documents.KindIdentityProvider {
-		return decoded
-	}
+// decodeProvider decodes the document of an identity provider, and compiles its expressions.
+func decodeProvider(name string, e Entry) (any, error) {
 	doc, err := documents.Decode[documents.IdentityProvider](e.Format, e.Document)
 	if err != nil {
-		return decodedProvider{err: err}
+		return nil, err
 	}
 	if err := checkOwner(e, SpaceIdentityProvider, doc.Name, doc.UID); err != nil {
-		return decodedProvider{err: err}
+		return nil, err
 	}
 	if doc.Name == documents.LocalProvider {
-		return decodedProvider{err: fmt.Errorf("no identity provider is named %s, which stands for the OAuthUsers", doc.Name)}
+		return nil, fmt.Errorf("no identity provider is named %s, which stands for the OAuthUsers", doc.Name)
 	}
 	p := &IdentityProvider{IdentityProvider: doc}
 	if doc.NotAccepted {
-		return decodedProvider{provider: p}
+		return &entryDocument[*IdentityProvider]{name, p}, nil
 	}
 	if doc.Realm == "" || doc.SubjectAttribute == "" || (doc.Type == documents.ProviderOIDC) != (doc.OIDC != nil) ||
 		(doc.Type == documents.ProviderLDAP) != (doc.LDAP != nil) || (doc.OIDC == nil) == (doc.LDAP == nil) {
-		return decodedProvider{err: errors.New("the provider has no realm, no subject attribute, or not the settings of its type")}
+		return nil, errors.New("the provider has no realm, no subject attribute, or not the settings of its type")
 	}
 	if p.Mapping, err = claimmapping.Compile(doc.Allow, doc.Claims); err != nil {
-		return decodedProvider{err: errors.New("an expression of allow or claims cannot be compiled")}
+		return nil, errors.New("an expression of allow or claims cannot be compiled")
 	}
-	return decodedProvider{provider: p}
+	return &entryDocument[*IdentityProvider]{name, p}, nil
 }
 
-func (r *Registry) addIdentityProvider(name string, decoded decodedProvider) error {
-	if decoded.err != nil {
-		return decoded.err
-	}
-	uid := decoded.provider.UID
+func (r *Registry) addIdentityProvider(p *entryDocument[*IdentityProvider]) error {
+	uid := p.document.UID
 	if other := r.identityProviders[uid]; other != nil {
 		return fmt.Errorf("entry %s is the document of this identity provider already", other.entry)
 	}
-	r.identityProviders[uid] = &entryDocument[*IdentityProvider]{name, decoded.provider}
-	r.setLimit(r.limits.Providers, uid, decoded.provider.TokensNotBefore)
+	r.identityProviders[uid] = p
+	r.setLimit(r.limits.Providers, uid, p.document.TokensNotBefore)
 	return nil
 }
 
 func (r *Registry) removeIdentityProvider(uid string) {
 	delete(r.identityProviders, uid)
 	r.setLimit(r.limits.Providers, uid, 0)
-}
-
-func (r *Registry) addIdentity(name string, e Entry) error {
-	doc, err := documents.Decode[documents.Identity](e.Format, e.Document)
-	if err != nil {
-		return err
-	}
-	if err := checkOwner(e, SpaceIdentitySpec, doc.Subject, doc.UID); err != nil {
-		return err
-	}
-	if !strings.HasPrefix(doc.Subject, oauth.IdentityPrefix) {
-		return fmt.Errorf("the subject does not begin with %s, as those of users from identity providers do", oauth.IdentityPrefix)
-	}
-	r.identities[doc.Subject] = &entryDocument[documents.Identity]{name, doc}
-	r.setLimit(r.limits.Users, doc.Subject, doc.TokensNotBefore)
-	return nil
-}
-
-func (r *Registry) removeIdentity(subject string) {
-	delete(r.identities, subject)
-	r.setLimit(r.limits.Users, subject, 0)
 }

@@ -119,7 +119,7 @@ func TestAProviderDocumentThatCannotBeKeptToIsRejected(t *testing.T) {
 		if _, ok := r.IdentityProvider("acme"); ok {
 			t.Errorf("%s: the document before it is in force", test.want)
 		}
-		if rejected := r.Replace(map[string]registry.Entry{"x": e}); !errors.Is(rejected["x"], registry.ErrRejected) {
+		if rejected := registrytest.Replace(r, map[string]registry.Entry{"x": e}); !errors.Is(rejected["x"], registry.ErrRejected) {
 			t.Errorf("%s: Replace returns %v", test.want, rejected)
 		}
 	}

@@ -16,7 +16,7 @@ func (r *Registry) KeySets() []KeySet {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	var sets []KeySet
-	for _, record := range r.clients {
+	for _, record := range r.clientsByUID {
 		if record.document.JWKSURI == "" && record.document.PreviousAuth == nil {
 			continue
 		}

@@ -4,6 +4,7 @@
 // change is in force at once.
 //
 //	registry.go           Registry: the entries and the indexes
+//	decode.go             entries into what is served of them
 //	apply.go              adds, replaces and removes entries
 //	client.go             clients, and what they may do
 //	workloads.go          the clients of ServiceAccounts
@@ -85,8 +86,8 @@ type Registry struct {
 	synced atomic.Bool
 
 	mu      sync.RWMutex
-	entries map[string]Entry // by name
-	names   map[nameKey]nameOwner
+	entries map[string]*Decoded // by name
+	names   map[nameKey]*Decoded
 	// rulesRevision grows with every change that may change how the rules evaluate a client.
 	rulesRevision uint64
 	// limits are the tokensNotBefore of all documents that have one. notBefore is a copy that does not
@@ -95,7 +96,6 @@ type Registry struct {
 	notBefore atomic.Pointer[notbefore.Times]
 
 	server               *entryDocument[documents.Server]
-	clients              map[string]*clientRecord // by client id
 	clientsByUID         map[string]*clientRecord
 	serviceAccounts      serviceAccountIndex
 	users                map[string]*entryDocument[documents.User]           // by UID
@@ -109,9 +109,6 @@ type Registry struct {
 
 type nameKey struct{ space, value string }
 
-// nameOwner is the UID of a name's owner, and the name of the entry that says so.
-type nameOwner struct{ entry, uid string }
-
 // entryDocument is a document, and the name of the entry that has it.
 type entryDocument[T any] struct {
 	entry    string
@@ -122,10 +119,9 @@ type entryDocument[T any] struct {
 func New(now func() time.Time) *Registry {
 	return &Registry{
 		now:                  now,
-		entries:              map[string]Entry{},
+		entries:              map[string]*Decoded{},
 		limits:               notbefore.Times{Clients: map[string]int64{}, Users: map[string]int64{}, Providers: map[string]int64{}},
-		names:                map[nameKey]nameOwner{},
-		clients:              map[string]*clientRecord{},
+		names:                map[nameKey]*Decoded{},
 		clientsByUID:         map[string]*clientRecord{},
 		serviceAccounts:      serviceAccountIndex{},
 		users:                map[string]*entryDocument[documents.User]{},
@@ -186,13 +182,20 @@ type Counts struct{ Clients, Users, ResourceServers int }
 func (r *Registry) Count() Counts {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return Counts{Clients: len(r.clients), Users: len(r.users), ResourceServers: len(r.resourceServers)}
+	return Counts{Clients: len(r.clientsByUID), Users: len(r.users), ResourceServers: len(r.resourceServers)}
+}
+
+// ownerOf returns the UID of a name's owner; empty if it has none. The caller holds the lock.
+func (r *Registry) ownerOf(space, value string) string {
+	if d := r.names[nameKey{space, value}]; d != nil {
+		return d.ownerUID
+	}
+	return ""
 }
 
 // ownsName reports whether uid owns a name. The caller holds the lock.
 func (r *Registry) ownsName(space, value, uid string) bool {
-	owner, ok := r.names[nameKey{space, value}]
-	return ok && uid != "" && owner.uid == uid
+	return uid != "" && r.ownerOf(space, value) == uid
 }
 
 // namespaceLabels returns the labels of a namespace; nil if they are not known. The caller holds

@@ -458,7 +458,7 @@ func TestReplaceLeavesExactlyWhatItWasGiven(t *testing.T) {
 		add(doc)
 	}
 	entries["bad"] = registry.Entry{Space: registry.SpaceIdentity, Value: "bad", OwnerUID: "bad", Format: "client/v1", Document: "{"}
-	rejected := r.Replace(entries)
+	rejected := registrytest.Replace(r, entries)
 	if len(rejected) != 1 || !errors.Is(rejected["bad"], registry.ErrRejected) {
 		t.Errorf("rejected %v", rejected)
 	}
@@ -482,8 +482,8 @@ func TestReplaceLeavesExactlyWhatItWasGiven(t *testing.T) {
 
 func TestANameCanMoveBetweenEntriesInOneReplace(t *testing.T) {
 	r := registry.New(time.Now)
-	r.Replace(map[string]registry.Entry{"a": {Space: "scope", Value: "x", OwnerUID: "1"}, "b": {Space: "scope", Value: "y", OwnerUID: "2"}})
-	rejected := r.Replace(map[string]registry.Entry{"a": {Space: "scope", Value: "y", OwnerUID: "1"}, "b": {Space: "scope", Value: "x", OwnerUID: "2"}})
+	registrytest.Replace(r, map[string]registry.Entry{"a": {Space: "scope", Value: "x", OwnerUID: "1"}, "b": {Space: "scope", Value: "y", OwnerUID: "2"}})
+	rejected := registrytest.Replace(r, map[string]registry.Entry{"a": {Space: "scope", Value: "y", OwnerUID: "1"}, "b": {Space: "scope", Value: "x", OwnerUID: "2"}})
 	if len(rejected) != 0 {
 		t.Errorf("rejected %v", rejected)
 	}

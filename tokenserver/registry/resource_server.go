@@ -74,7 +74,7 @@ func (r *Registry) findScopeOwner(scope string) *documents.ResourceServer {
 	if oauth.IsBuiltInScope(scope) {
 		return nil
 	}
-	rs := r.resourceServersByUID[r.names[nameKey{SpaceScope, scope}].uid]
+	rs := r.resourceServersByUID[r.ownerOf(SpaceScope, scope)]
 	if rs == nil || indexOf(rs.document.Scopes, scope) < 0 {
 		return nil
 	}

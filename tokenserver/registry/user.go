@@ -62,7 +62,7 @@ func (r *Registry) LookUpLogin(username string) (name string, user *User, hash s
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if err == nil {
-		u, ok := r.findUser(r.names[nameKey{SpaceUsername, name}].uid)
+		u, ok := r.findUser(r.ownerOf(SpaceUsername, name))
 		if ok && u.Username == name && u.PasswordHash != "" {
 			return name, u, u.PasswordHash
 		}

@@ -35,7 +35,7 @@ func (i serviceAccountIndex) remove(c *clientRecord) {
 
 // ownServiceAccounts returns the subjects of the ServiceAccounts of its own namespace that a client
 // lists.
-func ownServiceAccounts(doc documents.Client) (subjects []string) {
+func ownServiceAccounts(doc *documents.Client) (subjects []string) {
 	identities := doc.WorkloadIdentities
 	if doc.PreviousAuth != nil {
 		identities = slices.Concat(identities, doc.PreviousAuth.WorkloadIdentities)

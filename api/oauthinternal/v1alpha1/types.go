@@ -83,6 +83,10 @@ type Owner struct {
 }
 
 // EntrySpec is a name, its owner, and the document that token servers serve for it.
+//
+// One writer owns it as a whole, so the API server records one field owner for it and not one for
+// each field, which would take more memory there than the Entry itself.
+// +structType=atomic
 type EntrySpec struct {
 	// serverUID is the UID of the AuthorizationServer that the entry belongs to.
 	// +kubebuilder:validation:Type=string

@@ -167,7 +167,7 @@ func (s *Server) Client(id string) documents.Client {
 	if !ok {
 		s.T.Fatalf("no client %s", id)
 	}
-	return found.Client
+	return *found.Client
 }
 
 // Redeem exchanges an authorization code for tokens, as the token endpoint does for the client.

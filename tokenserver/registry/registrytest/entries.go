@@ -64,3 +64,12 @@ func Entries(t testing.TB, doc any) map[string]registry.Entry {
 
 // Name returns the name of the entry for a value in a space.
 func Name(space, value string) string { return space + "/" + value }
+
+// Replace replaces all entries of a registry, by name, and returns why it rejected some of them.
+func Replace(r *registry.Registry, entries map[string]registry.Entry) map[string]error {
+	var decoded []*registry.Decoded
+	for name, e := range entries {
+		decoded = append(decoded, r.Decode(name, e))
+	}
+	return r.Replace(decoded)
+}
