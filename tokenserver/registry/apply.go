@@ -56,7 +56,7 @@ func (r *Registry) apply(d *Decoded) error {
 		return nil
 	}
 	r.remove(d.name)
-	if other, taken := r.names[d.key]; taken {
+	if other := r.names[d.space][d.value]; other != nil {
 		return fmt.Errorf("%w: entry %s has this name already", ErrRejected, other.name)
 	}
 	if d.ownerUID == "" {
@@ -65,7 +65,11 @@ func (r *Registry) apply(d *Decoded) error {
 	if err := r.add(d); err != nil {
 		return fmt.Errorf("%w: %w", ErrRejected, err)
 	}
-	r.entries[d.name], r.names[d.key] = d, d
+	r.entries[d.name] = d
+	if r.names[d.space] == nil {
+		r.names[d.space] = map[string]*Decoded{}
+	}
+	r.names[d.space][d.value] = d
 	r.updateRulesRevision(d)
 	return nil
 }
@@ -73,7 +77,7 @@ func (r *Registry) apply(d *Decoded) error {
 // updateRulesRevision increments the revision if an entry that changed may change how the rules
 // evaluate a client.
 func (r *Registry) updateRulesRevision(d *Decoded) {
-	switch d.key.space {
+	switch d.space {
 	case SpaceUsername, SpaceIdentityProvider, SpaceRealm, SpaceIdentitySpec:
 		return
 	}
@@ -122,6 +126,9 @@ func (r *Registry) addClient(c *clientRecord) error {
 		return fmt.Errorf("entry %s is the document of this client already", other.entry)
 	}
 	r.clientsByUID[uid] = c
+	if c.document.JWKSURI != "" || c.document.PreviousAuth != nil {
+		r.keySets[uid] = c
+	}
 	r.serviceAccounts.add(c)
 	r.setLimit(r.limits.Clients, uid, c.document.TokensNotBefore)
 	return nil
@@ -160,13 +167,14 @@ func (r *Registry) remove(name string) {
 		return
 	}
 	delete(r.entries, name)
-	delete(r.names, d.key)
+	delete(r.names[d.space], d.value)
 	switch doc := d.document.(type) {
 	case *entryDocument[documents.Server]:
 		r.server = nil
 		r.setServerLimit(0)
 	case *clientRecord:
 		delete(r.clientsByUID, d.ownerUID)
+		delete(r.keySets, d.ownerUID)
 		r.serviceAccounts.remove(doc)
 		r.setLimit(r.limits.Clients, d.ownerUID, 0)
 	case *entryDocument[documents.User]:
@@ -174,15 +182,15 @@ func (r *Registry) remove(name string) {
 			r.removeUser(d.ownerUID)
 		}
 	case *entryDocument[documents.ResourceServer]:
-		delete(r.resourceServers, d.key.value)
+		delete(r.resourceServers, d.value)
 		delete(r.resourceServersByUID, d.ownerUID)
 	case *entryDocument[documents.Namespace]:
-		delete(r.namespaces, d.key.value)
+		delete(r.namespaces, d.value)
 	case *entryDocument[*IdentityProvider]:
 		r.removeIdentityProvider(d.ownerUID)
 	case *entryDocument[documents.Identity]:
-		delete(r.identities, d.key.value)
-		r.setLimit(r.limits.Users, d.key.value, 0)
+		delete(r.identities, d.value)
+		r.setLimit(r.limits.Users, d.value, 0)
 	}
 	r.updateRulesRevision(d)
 }

@@ -52,7 +52,7 @@ type clientScope struct {
 func (r *Registry) Client(id string) (*Client, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	d := r.names[nameKey{SpaceIdentity, id}]
+	d := r.names[SpaceIdentity][id]
 	if d == nil {
 		return nil, false
 	}

@@ -18,11 +18,11 @@ import (
 //
 // It does not have the text of the document, but a hash by which the same entry is recognized.
 type Decoded struct {
-	name     string
-	key      nameKey
-	ownerUID string
-	kind     string // of the document; empty: the entry is only a name
-	hash     [sha256.Size]byte
+	name         string
+	space, value string
+	ownerUID     string
+	kind         string // of the document; empty: the entry is only a name
+	hash         [sha256.Size]byte
 	// document is an *entryDocument or *clientRecord, as indexed; nil if there is none, or err is why
 	// it cannot be served.
 	document any
@@ -42,7 +42,9 @@ func (r *Registry) Decode(name string, e Entry) *Decoded {
 	if served != nil && served.hash == hash {
 		return served
 	}
-	d := &Decoded{name: name, key: nameKey{unique.Make(e.Space).Value(), e.Value}, ownerUID: e.OwnerUID, kind: unique.Make(documents.Kind(e.Format)).Value(), hash: hash}
+	d := &Decoded{name: name, space: e.Space, value: e.Value, ownerUID: e.OwnerUID, kind: documents.Kind(e.Format), hash: hash}
+	share(&d.space)
+	share(&d.kind)
 	d.document, d.err = decodeDocument(name, e)
 	return d
 }

@@ -16,10 +16,7 @@ func (r *Registry) KeySets() []KeySet {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	var sets []KeySet
-	for _, record := range r.clientsByUID {
-		if record.document.JWKSURI == "" && record.document.PreviousAuth == nil {
-			continue
-		}
+	for _, record := range r.keySets {
 		c, ok := r.evaluate(record)
 		if !ok {
 			continue

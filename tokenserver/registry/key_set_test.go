@@ -45,4 +45,20 @@ func TestTheKeySetsAreThoseOfClientsThatMayBeServed(t *testing.T) {
 	if sets := r.KeySets(); !slices.Equal(sets, want) {
 		t.Errorf("the key sets are %v, want %v", sets, want)
 	}
+	r.Remove(registrytest.Name(registry.SpaceIdentity, "shop.moved"))
+	registrytest.Fill(t, r, client("shop", "api", func(c *documents.Client) { c.JWKSURI, c.JWKS = "", []documents.JWK{{KeyType: "EC"}} }))
+	if sets := r.KeySets(); !slices.Equal(sets, want[2:]) {
+		t.Errorf("after one is deleted and one has keys in its document, the key sets are %v, want %v", sets, want[2:])
+	}
+}
+
+// BenchmarkKeySets is what each write of the Replica asks.
+func BenchmarkKeySets(b *testing.B) {
+	r := newShop(b)
+	for i := range 100_000 {
+		registrytest.Fill(b, r, aClient(i))
+	}
+	for b.Loop() {
+		r.KeySets()
+	}
 }

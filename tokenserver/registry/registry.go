@@ -86,8 +86,8 @@ type Registry struct {
 	synced atomic.Bool
 
 	mu      sync.RWMutex
-	entries map[string]*Decoded // by name
-	names   map[nameKey]*Decoded
+	entries map[string]*Decoded            // by name
+	names   map[string]map[string]*Decoded // by space and value
 	// rulesRevision grows with every change that may change how the rules evaluate a client.
 	rulesRevision uint64
 	// limits are the tokensNotBefore of all documents that have one. notBefore is a copy that does not
@@ -97,6 +97,7 @@ type Registry struct {
 
 	server               *entryDocument[documents.Server]
 	clientsByUID         map[string]*clientRecord
+	keySets              map[string]*clientRecord // those of clientsByUID that may have a key set
 	serviceAccounts      serviceAccountIndex
 	users                map[string]*entryDocument[documents.User]           // by UID
 	hashCosts            hashCosts                                           // of users
@@ -106,8 +107,6 @@ type Registry struct {
 	identityProviders    map[string]*entryDocument[*IdentityProvider]   // by UID
 	identities           map[string]*entryDocument[documents.Identity]  // by subject
 }
-
-type nameKey struct{ space, value string }
 
 // entryDocument is a document, and the name of the entry that has it.
 type entryDocument[T any] struct {
@@ -121,8 +120,9 @@ func New(now func() time.Time) *Registry {
 		now:                  now,
 		entries:              map[string]*Decoded{},
 		limits:               notbefore.Times{Clients: map[string]int64{}, Users: map[string]int64{}, Providers: map[string]int64{}},
-		names:                map[nameKey]*Decoded{},
+		names:                map[string]map[string]*Decoded{},
 		clientsByUID:         map[string]*clientRecord{},
+		keySets:              map[string]*clientRecord{},
 		serviceAccounts:      serviceAccountIndex{},
 		users:                map[string]*entryDocument[documents.User]{},
 		hashCosts:            hashCosts{},
@@ -187,7 +187,7 @@ func (r *Registry) Count() Counts {
 
 // ownerOf returns the UID of a name's owner; empty if it has none. The caller holds the lock.
 func (r *Registry) ownerOf(space, value string) string {
-	if d := r.names[nameKey{space, value}]; d != nil {
+	if d := r.names[space][value]; d != nil {
 		return d.ownerUID
 	}
 	return ""

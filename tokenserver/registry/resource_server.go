@@ -46,9 +46,9 @@ func (r *Registry) Scopes() []string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	var declared []string
-	for name := range r.names {
-		if name.space == SpaceScope && r.findScopeOwner(name.value) != nil {
-			declared = append(declared, name.value)
+	for scope := range r.names[SpaceScope] {
+		if r.findScopeOwner(scope) != nil {
+			declared = append(declared, scope)
 		}
 	}
 	slices.Sort(declared)
