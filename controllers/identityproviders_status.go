@@ -97,6 +97,7 @@ func labelReason(reason string) string {
 // provider.
 var providerAdvice = map[string]string{
 	v1alpha1.ReasonUnreachable:    "does not answer: check the address, and that no firewall or NetworkPolicy is between token servers and it",
+	v1alpha1.ReasonUnresolvable:   "has a name that does not resolve where token servers run: check its spelling, and that DNS of the cluster knows it",
 	v1alpha1.ReasonBadCertificate: "has a certificate that is not for its host, has expired, or is of an authority that token servers do not trust: name that authority in spec.caBundle",
 	v1alpha1.ReasonBadAnswer:      "does not answer as an OpenID provider of this issuer does: compare spec.oidc.issuer, byte for byte, with the issuer in its discovery document",
 	v1alpha1.ReasonClientRefused:  "refuses the client: compare spec.oidc.clientID and the client secret with what is registered there",
@@ -107,7 +108,7 @@ var providerAdvice = map[string]string{
 
 // directoryAdvice is of the reasons that mean something else for a directory.
 var directoryAdvice = map[string]string{
-	v1alpha1.ReasonBadAnswer: "does not answer as a directory does: check the port, and whether it is for ldap:// or ldaps://",
+	v1alpha1.ReasonBadAnswer: "answers, but not as a directory does: check that the port of spec.ldap.url is for its scheme, and spec.ldap.startTLS",
 }
 
 func describeProviderProblem(p *v1alpha1.IdentityProvider, problem internalv1alpha1.IdentityProviderProblem) string {

@@ -287,6 +287,7 @@ func TestAProviderThatIsAwayIsNotAvailable(t *testing.T) {
 	p := env.readyProvider("acme")
 	for reason, test := range map[string]struct{ address, says string }{
 		v1alpha1.ReasonUnreachable:    {"10.1.2.3", "10.1.2.3: have the network listed in spec.fetch.allowedNetworks of the AuthorizationServer main"},
+		v1alpha1.ReasonUnresolvable:   {"", "does not resolve"},
 		v1alpha1.ReasonBadCertificate: {"", "spec.caBundle"},
 		v1alpha1.ReasonBadAnswer:      {"", "spec.oidc.issuer"},
 		v1alpha1.ReasonClientRefused:  {"", "spec.oidc.clientID"},

@@ -38,6 +38,7 @@ var conditionReasons = []string{
 	v1alpha1.ReasonAudienceIsAPIServer, v1alpha1.ReasonSubjectTaken, v1alpha1.ReasonUsernameTaken,
 	v1alpha1.ReasonIdentifierTaken, v1alpha1.ReasonScopeTaken, v1alpha1.ReasonUnknownScope,
 	v1alpha1.ReasonClientNotFound, v1alpha1.ReasonSecretReady, v1alpha1.ReasonKeysReady,
+	v1alpha1.ReasonUnresolvable,
 	v1alpha1.ReasonUnreachable, v1alpha1.ReasonBadCertificate, v1alpha1.ReasonBadAnswer,
 	v1alpha1.ReasonNotNeeded, v1alpha1.ReasonSecretExists, v1alpha1.ReasonSecretNotFound,
 	v1alpha1.ReasonConfigMapNotFound, v1alpha1.ReasonConfigMapExists, v1alpha1.ReasonWeakSecret,

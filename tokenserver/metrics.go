@@ -10,6 +10,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keysource"
 	"github.com/oauth-operator/oauth-operator/tokenserver/ldap"
+	"github.com/oauth-operator/oauth-operator/tokenserver/providercount"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
@@ -21,9 +22,9 @@ type endpointMetrics struct {
 	grants   *grant.Metrics
 	clients  *clientauth.Metrics
 	sources  *keysource.Metrics
-	callback *callback.Metrics
+	callback *providercount.Counter
 	ldap     *ldap.Metrics
-	users    *users.Metrics
+	users    *providercount.Counter
 }
 
 // newEndpointMetrics returns new metrics, registered.

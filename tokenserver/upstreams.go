@@ -1,6 +1,7 @@
 package tokenserver
 
 import (
+	"slices"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster"
@@ -47,10 +48,7 @@ func (p *program) identityProviderProblems() []cluster.IdentityProviderProblem {
 		served = append(served, provider.IdentityProvider)
 	}
 	var problems []cluster.IdentityProviderProblem
-	for _, problem := range p.endpoints.Providers.Problems(served) {
-		problems = append(problems, cluster.IdentityProviderProblem(problem))
-	}
-	for _, problem := range p.endpoints.Directories.Problems(served) {
+	for _, problem := range slices.Concat(p.endpoints.Providers.Problems(served), p.endpoints.Directories.Problems(served)) {
 		problems = append(problems, cluster.IdentityProviderProblem(problem))
 	}
 	return problems

@@ -102,6 +102,8 @@ const (
 	// ReasonUnreachable means that token servers cannot reach the jwksURI of the client, or the
 	// identity provider.
 	ReasonUnreachable = "Unreachable"
+	// ReasonUnresolvable means that the name of the identity provider's host does not resolve.
+	ReasonUnresolvable = "Unresolvable"
 	// ReasonBadCertificate means that the server at the jwksURI of the client, or the identity
 	// provider, has no certificate for its host that token servers trust.
 	ReasonBadCertificate = "BadCertificate"

@@ -23,6 +23,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oidc"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
+	"github.com/oauth-operator/oauth-operator/tokenserver/providercount"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/session"
 	"github.com/oauth-operator/oauth-operator/tokenserver/users"
@@ -37,7 +38,7 @@ type Handler struct {
 	Users     *users.Users
 	Providers *oidc.Providers
 	Log       *slog.Logger
-	Metrics   *Metrics
+	Metrics   *providercount.Counter
 }
 
 // Handle handles one request. Its path ends with the name of the provider.
@@ -60,7 +61,7 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return h.fail(w, r, flow, provider, err)
 	}
-	h.Metrics.count(provider.Name, resultSuccess)
+	h.Metrics.AddResult(provider.Name, resultSuccess)
 	flow.LoginSession, flow.Failure = begun.Hash(), 0
 	return h.Flows.RedirectTo(w, r, flow, interaction.StepResume)
 }

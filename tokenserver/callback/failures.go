@@ -18,7 +18,7 @@ import (
 // it. An error that is not about the sign-in, such as that of the storage, is returned.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, flow *interaction.ResolvedFlow, p *registry.IdentityProvider, err error) error {
 	failure, result := classify(err)
-	h.Metrics.count(p.Name, result)
+	h.Metrics.AddResult(p.Name, result)
 	if failure == 0 {
 		return err
 	}

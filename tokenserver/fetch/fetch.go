@@ -8,6 +8,7 @@
 //	rules.go      which addresses may be connected to
 //	connect.go    resolving, checking and connecting, with TLS
 //	errors.go     why a fetch failed, and what of that others may know
+//	problem.go    what of that the owner of an identity provider may know
 //
 // Every fetch resolves the name of the host anew, and connects to the address that it has checked,
 // so that a name that resolves to another address in between changes nothing. It sends no

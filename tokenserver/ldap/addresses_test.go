@@ -153,6 +153,16 @@ func TestAPortThatIsNotForTLSOrOnlyForItIsSaidToAnswerWrongly(t *testing.T) {
 	}
 }
 
+func TestANameThatDoesNotResolveIsSaidSo(t *testing.T) {
+	f := newNamedFixture(t, shared, "127.0.0.1")
+	f.document.LDAP.URL = strings.Replace(shared.NamedURL(), ldaptest.Name, "mistyped.acme.example", 1)
+	_, err := f.signIn("alice", ldaptest.Password("alice"))
+	wantReason(t, "a sign-in", err, ldap.Away)
+	if problems := f.Problems([]documents.IdentityProvider{f.document}); len(problems) != 1 || problems[0].Reason != fetch.Unresolvable {
+		t.Errorf("the problems are %+v", problems)
+	}
+}
+
 func TestAUserIsGoneOnlyIfNoOtherAddressOfTheDirectoryHasTheUser(t *testing.T) {
 	first := ldaptest.Start(t)
 	second := first.StartReplica(t, "127.0.0.2")

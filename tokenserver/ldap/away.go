@@ -12,21 +12,11 @@ import (
 // retryInterval is how often Run tries the directories that are away.
 const retryInterval = refusedFor / 5
 
-// Problem is that a directory is away, for the Replica.
-type Problem struct {
-	ProviderUID string
-	// Reason is a fetch.Reason, or one of BindRefused, SearchRefused and Referral.
-	Reason string
-	// Address is the private address that the directory has and the server's rules of fetching do not
-	// list; empty if that is not the problem.
-	Address string
-}
-
 // Problems returns the directories that are away of those that are served, and forgets all others.
 // Directories are asked when a user signs in, so one that was never asked is not away.
-func (d *Directories) Problems(served []documents.IdentityProvider) []Problem {
+func (d *Directories) Problems(served []documents.IdentityProvider) []fetch.Problem {
 	byUID := make(map[string]*Directory, len(served))
-	var problems []Problem
+	var problems []fetch.Problem
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, document := range served {
@@ -52,16 +42,12 @@ func (d *Directories) Problems(served []documents.IdentityProvider) []Problem {
 	return problems
 }
 
-func newProblem(uid string, err error) Problem {
-	problem := Problem{ProviderUID: uid, Reason: string(fetch.ReasonOf(err))}
+func newProblem(uid string, err error) fetch.Problem {
 	var failed *Error
 	if errors.As(err, &failed) && failed.Reason != Away {
-		problem.Reason = string(failed.Reason)
+		return fetch.NewProblem(uid, err, string(failed.Reason))
 	}
-	if address, ok := fetch.NotAllowedAddress(err); ok {
-		problem.Address = address.String()
-	}
-	return problem
+	return fetch.NewProblem(uid, err, "")
 }
 
 // note keeps whether the directory can be asked, and returns err. What is about one user or about this

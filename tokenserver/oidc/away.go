@@ -13,21 +13,11 @@ import (
 // retryInterval is how often Run tries the providers that are away.
 const retryInterval = time.Minute
 
-// Problem is that a provider is away, for the Replica.
-type Problem struct {
-	ProviderUID string
-	// Reason is a fetch.Reason, or ClientRefused.
-	Reason string
-	// Address is the private address that the provider has and the server's rules of fetching do not
-	// list; empty if that is not the problem.
-	Address string
-}
-
 // Problems returns the providers that are away of those that are served, and forgets all others.
 // Providers are asked when a user signs in, so one that was never asked is not away.
-func (p *Providers) Problems(served []documents.IdentityProvider) []Problem {
+func (p *Providers) Problems(served []documents.IdentityProvider) []fetch.Problem {
 	byUID := make(map[string]*Provider, len(served))
-	var problems []Problem
+	var problems []fetch.Problem
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, document := range served {
@@ -47,16 +37,12 @@ func (p *Providers) Problems(served []documents.IdentityProvider) []Problem {
 	return problems
 }
 
-func newProblem(uid string, err error) Problem {
-	problem := Problem{ProviderUID: uid, Reason: string(fetch.ReasonOf(err))}
+func newProblem(uid string, err error) fetch.Problem {
 	var failed *Error
 	if errors.As(err, &failed) && failed.Reason == ClientRefused {
-		problem.Reason = string(ClientRefused)
+		return fetch.NewProblem(uid, err, string(ClientRefused))
 	}
-	if address, ok := fetch.NotAllowedAddress(err); ok {
-		problem.Address = address.String()
-	}
-	return problem
+	return fetch.NewProblem(uid, err, "")
 }
 
 // problem returns why no user can sign in now; nil if that is not known.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
 	"github.com/oauth-operator/oauth-operator/tokenserver/jwks/jwkstest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keysource"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oidc"
@@ -22,7 +23,7 @@ func brokenDiscovery() oidctest.Behaviour {
 	}}}
 }
 
-func (rp *relyingParty) problems() []oidc.Problem {
+func (rp *relyingParty) problems() []fetch.Problem {
 	return rp.providers.Problems([]documents.IdentityProvider{rp.document})
 }
 
@@ -51,7 +52,7 @@ func TestAProviderThatIsAwayIsSaidOnceAndAskedAgainAfterAWhile(t *testing.T) {
 	if n := rp.countDiscoveries(); n != 1 || changes != 1 {
 		t.Errorf("%d requests and %d changes, want one each", n, changes)
 	}
-	if got := rp.problems(); !slices.Equal(got, []oidc.Problem{{ProviderUID: rp.document.UID, Reason: "BadAnswer"}}) {
+	if got := rp.problems(); !slices.Equal(got, []fetch.Problem{{ProviderUID: rp.document.UID, Reason: "BadAnswer"}}) {
 		t.Errorf("the problems are %+v", got)
 	}
 	rp.upstream.Behave(oidctest.Behaviour{})

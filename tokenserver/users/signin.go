@@ -106,7 +106,7 @@ func (u *Users) mapClaims(ctx context.Context, p *registry.IdentityProvider, sub
 	case !result.Allowed:
 		return nil, fmt.Errorf("%w: allow of the identity provider is false", ErrDenied)
 	}
-	u.Metrics.countClaimErrors(p.Name, len(result.Errors))
+	u.Metrics.Add(p.Name, len(result.Errors))
 	for _, failed := range result.Errors {
 		u.Log.WarnContext(ctx, "a claim about a user is left out", "provider", p.Name, "sub", subject, "error", failed.Error())
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/providercount"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
@@ -38,7 +39,7 @@ type Users struct {
 	Keys     *keys.Set
 	Now      func() time.Time
 	Log      *slog.Logger
-	Metrics  *Metrics
+	Metrics  *providercount.Counter
 	// Directories is required if providers of type LDAP are served.
 	Directories Directories
 

@@ -234,8 +234,8 @@ type IdentityProviderProblem struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ProviderUID types.UID `json:"providerUID"`
-	// reason is Unreachable, BadCertificate or BadAnswer; or ClientRefused, if the provider does not
-	// accept the credential.
+	// reason is Unreachable, Unresolvable, BadCertificate or BadAnswer; or ClientRefused, if the
+	// provider does not accept the credential; or BindRefused, SearchRefused or Referral of a directory.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	Reason string `json:"reason"`
