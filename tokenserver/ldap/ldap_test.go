@@ -561,6 +561,27 @@ func TestAUserIsConfirmedByTheSubjectUnderTheSameFilters(t *testing.T) {
 	}
 }
 
+// The first is a continuation reference beside the entry of the user, the second the answer of a
+// directory that does not have the base (RFC 4511 sections 4.5.3 and 4.1.10).
+func TestAReferralIsNoAnswerAboutAUser(t *testing.T) {
+	f := newFixture(t, shared)
+	alice := f.mustSignIn("alice", ldaptest.Password("alice"))
+	for what, base := range map[string]string{"a continuation reference": ldaptest.Base, "a referral": "dc=other,dc=example"} {
+		f.document.LDAP.Users.BaseDN = base
+		_, err := f.signIn("alice", ldaptest.Password("alice"))
+		wantReason(t, what+", to a sign-in", err, ldap.Referral)
+		_, err = f.directory().Confirm(t.Context(), alice.Subject)
+		wantReason(t, what+", to a confirmation", err, ldap.Referral)
+		if problems := f.Problems([]documents.IdentityProvider{f.document}); len(problems) != 1 || problems[0].Reason != string(ldap.Referral) {
+			t.Errorf("%s: the problems are %+v", what, problems)
+		}
+	}
+	f.document.LDAP.Users.BaseDN = ldaptest.People
+	if _, err := f.directory().Confirm(t.Context(), alice.Subject); err != nil {
+		t.Errorf("a confirmation: %v", err)
+	}
+}
+
 func TestTheLogSaysWhyAUserDoesNotSignInOrWhatThePasswordOfAnEntryDoesNotEnd(t *testing.T) {
 	for name, test := range map[string]struct {
 		change   func(*fixture)

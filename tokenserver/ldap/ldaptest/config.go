@@ -131,6 +131,7 @@ moduleload back_mdb
 moduleload ppolicy
 moduleload memberof
 pidfile $dir/slapd.pid
+referral "ldap://192.0.2.1"
 TLSCACertificateFile $dir/certificate.pem
 TLSCertificateFile $dir/certificate.pem
 TLSCertificateKeyFile $dir/key.pem
