@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -15,10 +16,27 @@ import (
 )
 
 func TestSignInsThatFillTheQueueKeepNoConfirmationOut(t *testing.T) {
+	for what, isHeld := range map[string]func(request *ber.Packet) bool{
+		"at the bind of the user": func(request *ber.Packet) bool {
+			return request.Tag == goldap.ApplicationBindRequest && !isBindOf(request, hostileReader)
+		},
+		"at the search": func(request *ber.Packet) bool {
+			if request.Tag != goldap.ApplicationSearchRequest {
+				return false
+			}
+			filter, _ := goldap.DecompileFilter(request.Children[6])
+			return strings.HasPrefix(filter, "(uid=user-")
+		},
+	} {
+		t.Run(what, func(t *testing.T) { testFullQueue(t, isHeld) })
+	}
+}
+
+func testFullQueue(t *testing.T, isHeld func(request *ber.Packet) bool) {
 	h := newHostile(t)
 	release := make(chan struct{})
 	h.answer = func(id int64, request *ber.Packet) [][]byte {
-		if request.Tag == goldap.ApplicationBindRequest && !isBindOf(request, hostileReader) {
+		if isHeld(request) {
 			<-release
 		}
 		return honest(id, request)
