@@ -134,6 +134,7 @@ type handlers struct {
 	// callback is for each path that begins with callbackPath, and has one more segment.
 	callback     http.Handler
 	callbackPath string
+	none         http.Handler // for every other path
 }
 
 // Endpoints are the endpoints as one handler, and what keeps what they need of others: all have to run.
@@ -271,7 +272,7 @@ func (r *router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		h, ok = current.callback, true
 	}
 	if !ok {
-		h = r.web.ForAPI("none", notFound)
+		h = current.none
 	}
 	h.ServeHTTP(w, req)
 }

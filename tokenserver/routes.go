@@ -75,6 +75,6 @@ func (r *router) handlers(issuer string) *handlers {
 	}
 	return &handlers{
 		issuer: issuer, byPath: byPath, callback: r.web.ForBrowser("callback", r.callback.Handle, http.MethodGet),
-		callbackPath: metadata.IssuerPath(issuer) + oauth.PathCallback + "/",
+		callbackPath: metadata.IssuerPath(issuer) + oauth.PathCallback + "/", none: r.web.ForAPI("none", notFound),
 	}
 }

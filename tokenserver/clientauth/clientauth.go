@@ -140,13 +140,11 @@ func (a *Authenticator) withChallenge(err *oauth.Error) *oauth.Error {
 	if server, ok := a.Registry.Server(); ok {
 		realm = server.Issuer
 	}
-	return err.WithHeader("WWW-Authenticate", `Basic realm="`+escapeQuoted(realm)+`", charset="UTF-8"`)
+	return err.WithHeader("WWW-Authenticate", `Basic realm="`+quotedEscaper.Replace(realm)+`", charset="UTF-8"`)
 }
 
-// escapeQuoted escapes a value for a quoted-string (RFC 9110 section 5.6.4).
-func escapeQuoted(s string) string {
-	return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s)
-}
+// quotedEscaper escapes a value for a quoted-string (RFC 9110 section 5.6.4).
+var quotedEscaper = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 // Comparisons returns how many hashes were compared so far. Tests compare the work for known and
 // unknown clients.

@@ -70,18 +70,17 @@ func parseAssertionParameters(form oauth.Params) (credentials, *oauth.Error) {
 // parseBasic returns the credentials in an Authorization header. A client_id in the form is no
 // second method, but must be the same.
 func parseBasic(header, formID string) (credentials, *oauth.Error) {
-	malformed := oauth.Errorf(oauth.InvalidClient, "the Authorization header is not Basic with an identifier and a secret")
 	scheme, encoded, ok := strings.Cut(header, " ")
 	if !ok || !strings.EqualFold(scheme, "Basic") {
-		return credentials{}, malformed
+		return credentials{}, malformedBasic()
 	}
 	raw, err := base64.StdEncoding.DecodeString(strings.Trim(encoded, " "))
 	if err != nil {
-		return credentials{}, malformed
+		return credentials{}, malformedBasic()
 	}
 	id, secret, ok := strings.Cut(string(raw), ":")
 	if !ok || id == "" {
-		return credentials{}, malformed
+		return credentials{}, malformedBasic()
 	}
 	p := credentials{method: oauth.AuthMethodSecretBasic, ids: spellings(id), secrets: spellings(secret)}
 	if formID == "" {
@@ -94,6 +93,10 @@ func parseBasic(header, formID string) (credentials, *oauth.Error) {
 		}
 	}
 	return credentials{}, oauth.Errorf(oauth.InvalidRequest, "client_id is another client than the Authorization header's")
+}
+
+func malformedBasic() *oauth.Error {
+	return oauth.Errorf(oauth.InvalidClient, "the Authorization header is not Basic with an identifier and a secret")
 }
 
 // spellings returns what a value may mean that may be form-encoded, the decoded value first.

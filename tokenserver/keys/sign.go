@@ -18,6 +18,9 @@ const (
 	algRS256 = "RS256"
 )
 
+// sizeES256 is the size of an ES256 signature, in bytes (RFC 7518 section 3.4). Others are larger.
+const sizeES256 = 64
+
 // maxTokenSize is the size of the largest token that Verify accepts, in bytes.
 const maxTokenSize = 16 << 10
 
@@ -56,12 +59,14 @@ func (r *Ring) Sign(alg, typ string, claims any) (token string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("encoding the claims: %w", err)
 	}
-	signed := head + "." + base64.RawURLEncoding.EncodeToString(body)
-	signature, err := k.method.Sign(signed, k.key)
+	encoding := base64.RawURLEncoding
+	buffer := make([]byte, 0, len(head)+1+encoding.EncodedLen(len(body))+1+encoding.EncodedLen(sizeES256))
+	buffer = encoding.AppendEncode(append(append(buffer, head...), '.'), body)
+	signature, err := k.method.Sign(string(buffer), k.key)
 	if err != nil {
 		return "", fmt.Errorf("signing with %s: %w", k.kid, err)
 	}
-	return signed + "." + base64.RawURLEncoding.EncodeToString(signature), nil
+	return string(encoding.AppendEncode(append(buffer, '.'), signature)), nil
 }
 
 // encodedHeader returns the encoded header of tokens with a typ. Each is encoded only once.

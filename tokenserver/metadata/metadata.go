@@ -179,9 +179,12 @@ func (h *Handler) discovery() ([]byte, error) {
 	return body, nil
 }
 
+// cachePublic is the Cache-Control of what may be cached. The responses share it.
+var cachePublic = []string{fmt.Sprintf("public, max-age=%d", MaxAge)}
+
 // writePublic answers with a body that may be cached.
 func writePublic(w http.ResponseWriter, contentType string, body []byte) error {
-	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", MaxAge))
+	w.Header()["Cache-Control"] = cachePublic
 	return web.Bytes(w, http.StatusOK, contentType, body)
 }
 

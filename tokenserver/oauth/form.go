@@ -82,12 +82,8 @@ func readBody(r *http.Request) (string, error) {
 	if len(types) != 1 {
 		return "", Errorf(InvalidRequest, "send the parameters as Content-Type: %s", FormType)
 	}
-	mediaType, attributes, err := mime.ParseMediaType(types[0])
-	if err != nil || mediaType != FormType {
-		return "", Errorf(InvalidRequest, "send the parameters as Content-Type: %s", FormType)
-	}
-	if charset, ok := attributes["charset"]; ok && !isUTF8(charset) {
-		return "", Errorf(InvalidRequest, "send the parameters as Content-Type: %s; charset=utf-8", FormType)
+	if err := checkFormType(types[0]); err != nil {
+		return "", err
 	}
 	if r.Body == nil {
 		return "", nil
@@ -106,6 +102,21 @@ func readBody(r *http.Request) (string, error) {
 		return "", Errorf(InvalidRequest, "the form could not be read") // the client closed the connection
 	}
 	return string(content), nil
+}
+
+// checkFormType returns an error if a content type is not that of forms.
+func checkFormType(contentType string) error {
+	if contentType == FormType {
+		return nil
+	}
+	mediaType, attributes, err := mime.ParseMediaType(contentType)
+	if err != nil || mediaType != FormType {
+		return Errorf(InvalidRequest, "send the parameters as Content-Type: %s", FormType)
+	}
+	if charset, ok := attributes["charset"]; ok && !isUTF8(charset) {
+		return Errorf(InvalidRequest, "send the parameters as Content-Type: %s; charset=utf-8", FormType)
+	}
+	return nil
 }
 
 // isUTF8 reports whether a charset is UTF-8, also without the hyphen, as many clients send it, and

@@ -18,7 +18,6 @@
 package web
 
 import (
-	"context"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -83,7 +82,8 @@ func (a *Adapter) adapt(name string, h Handler, writeError errorWriter, methods 
 		if a.Tracing != nil {
 			r, event.span = a.Tracing.startSpan(r, name)
 		}
-		r = r.WithContext(context.WithValue(r.Context(), eventKey{}, event))
+		event.Context = r.Context()
+		r = r.WithContext(event)
 		setDefaultHeaders(response.Header(), id)
 		defer a.finish(r, name, event, response, counters)
 		defer a.handlePanic(r, name, event, response, writeError)

@@ -14,9 +14,11 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
-// event is what is logged about a request. No field has text of the request: the client id is that
-// of a registered client, the source is an address, the others come from fixed sets.
+// event is what is logged about a request, and the context of the request, so that its handler can
+// add to it. No field has text of the request: the client id is that of a registered client, the
+// source is an address, the others come from fixed sets.
 type event struct {
+	context.Context
 	id        string
 	start     time.Time
 	clientID  string
@@ -31,6 +33,14 @@ type event struct {
 }
 
 type eventKey struct{}
+
+// Value returns the event itself for the key of events.
+func (e *event) Value(key any) any {
+	if key == (eventKey{}) {
+		return e
+	}
+	return e.Context.Value(key)
+}
 
 // NoteClient records the client of the request. The id must be that of a registered client.
 func NoteClient(ctx context.Context, id string) {

@@ -26,8 +26,8 @@ func JSON(w http.ResponseWriter, status int, v any) error {
 // it.
 func Bytes(w http.ResponseWriter, status int, contentType string, body []byte) error {
 	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	values := [...]string{contentType, strconv.Itoa(len(body))} // one allocation
+	h["Content-Type"], h["Content-Length"] = values[:1:1], values[1:]
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // it fails if the client has closed the connection
 	return nil
