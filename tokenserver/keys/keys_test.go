@@ -181,6 +181,7 @@ func TestAForgedTokenIsRefused(t *testing.T) {
 		"no kid":                         forge(map[string]any{"alg": "RS256", "typ": "JWT"}, with(jwt.SigningMethodRS256, key.key)),
 		"unknown kid":                    forge(map[string]any{"alg": "RS256", "kid": "../x", "typ": "JWT"}, with(jwt.SigningMethodRS256, key.key)),
 		"a critical extension":           forge(map[string]any{"alg": "RS256", "kid": kid, "typ": "JWT", "crit": []string{"b64"}, "b64": false}, with(jwt.SigningMethodRS256, key.key)),
+		"a member more":                  forge(map[string]any{"alg": "RS256", "kid": kid, "typ": "JWT", "z": 1}, with(jwt.SigningMethodRS256, key.key)),
 		"no typ":                         forge(map[string]any{"alg": "RS256", "kid": kid}, with(jwt.SigningMethodRS256, key.key)),
 		"another body":                   head + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"mallory"}`)) + "." + signature,
 		"no signature":                   head + "." + body + ".",
