@@ -128,9 +128,12 @@ func onConnections(b *testing.B, address string, connections int, do func(l *con
 }
 
 // repeat is a step that sends the same request.
-func repeat(request []byte) step {
+func repeat(request []byte) step { return expect(http.StatusOK, request) }
+
+// expect is a step that sends the same request, and fails if the status is another one.
+func expect(status int, request []byte) step {
 	return func(l *connection, _, _ int) error {
-		_, err := l.sendExpecting(http.StatusOK, request)
+		_, err := l.sendExpecting(status, request)
 		return err
 	}
 }

@@ -14,6 +14,7 @@
 //	copies_test.go   many clients, without waiting for the manager to make each
 //
 //	token_test.go    a client_credentials token
+//	endpoints_test.go  introspection, the public documents, requests that are refused
 //	signing_test.go  the same, signed with RS256
 //	clientauth_test.go  the same, for clients that authenticate by a JWT
 //	pages_test.go    browsers: the login page, passwords, guesses

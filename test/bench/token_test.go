@@ -40,19 +40,25 @@ func tokenRequest(env *testenv.Env, c *oauth2.Config) []byte {
 }
 
 // BenchmarkClientCredentials is the cost of a token for a machine, signed with ES256, against a
-// server that only reads the form and signs one.
+// server that only reads the form and signs one; with few connections and with many.
 func BenchmarkClientCredentials(b *testing.B) {
-	const count, each = 15, 1000
+	const count, all = 15, 4096
 	env := testenv.New(b)
 	env.ReadyAPI(ordersAPI, []string{ordersScope})
 	request := tokenRequest(env, env.Config(env.ReadyClient("service", service)))
 	checkES256(b, hostOf(env.Issuer), request)
 	server := target{pid: replica(b, env).PID(), address: hostOf(env.Issuer), prepare: constantly(repeat(request))}
 
-	costs := measureAlternately(b, count, each, startFloor(b)("/sign"), server)
-	row := compared(requestRows, "a token for a machine, ES256", costs[1], costs[0], ratios(costs[1], costs[0]))
-	row.Target = atMostTimes(1.15)
-	table.add(b, row)
+	floor := startFloor(b)("/sign")
+	for _, row := range []struct {
+		connections int
+		name        string
+	}{{workers, ""}, {1, ", on one connection"}, {64, ", on 64 connections"}, {256, ", on 256 connections"}} {
+		costs := measureAlternately(b, count, all/row.connections, floor.on(row.connections), server.on(row.connections))
+		row := compared(requestRows, "a token for a machine, ES256"+row.name, costs[1], costs[0], ratios(costs[1], costs[0]))
+		row.Target = atMostTimes(1.15)
+		table.add(b, row)
+	}
 	table.add(b, results.Row{Group: requestRows, Name: "a second without requests", Unit: "µs of CPU a second", Value: microseconds(idle(b, server.pid))})
 }
 

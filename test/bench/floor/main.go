@@ -6,12 +6,15 @@
 //	/sign   reads the form, signs one JWT with ES256 and answers
 //	/sign-rs256  the same with RS256
 //	/assertion-es256, -rs256, -eddsa  verifies the JWT of a client as well, and signs one with ES256
+//	/verify  reads the form, verifies one JWT with ES256 and answers
+//	/static  answers with a fixed document
 //	/hash   reads the form, hashes a password and answers
 //	/swap   reads the form, changes one record by compare-and-swap and answers
 //
 //	main.go  flags, the HTTP server, reading and answering
 //	sign.go  one JWT
 //	assertion.go  the JWT by which a client authenticates; a password
+//	static.go  a fixed document
 //	swap.go  one compare-and-swap: in memory, through client-go, through pgx
 package main
 
@@ -64,6 +67,7 @@ func run(ctx context.Context, args []string) error {
 	mux.Handle("/parse", answering(func(context.Context) (string, error) { return "", nil }))
 	mux.Handle("/swap", answering(swap.one))
 	mux.Handle("/hash", answering(hash))
+	mux.Handle("/static", static())
 	return serve(ctx, listen, mux)
 }
 
@@ -84,6 +88,9 @@ func addSignatures(mux *http.ServeMux) error {
 		v, err := newVerifier(method)
 		if err != nil {
 			return err
+		}
+		if method == jwt.SigningMethodES256 {
+			mux.Handle("/verify", answering(authenticating(v, func() (string, error) { return "", nil })))
 		}
 		mux.Handle("/assertion-"+strings.ToLower(method.Alg()), answering(authenticating(v, sign.token)))
 	}
