@@ -71,7 +71,7 @@ func TestARestoredBackupKeepsSecretsAndKeysAndEndsGrants(t *testing.T) {
 func keptIdentity(t testing.TB) *v1alpha1.OAuthIdentity {
 	t.Helper()
 	identity := &v1alpha1.OAuthIdentity{ObjectMeta: named("kept", "identity-1c7e78a9f46c6b79819b5f5910c05ef001ea1507")}
-	waitForCondition(t, identity, v1alpha1.ConditionReady, time.Minute)
+	waitForCondition(t, identity, v1alpha1.ConditionProgrammed, time.Minute)
 	return identity
 }
 
