@@ -310,6 +310,19 @@ func TestAValueWhoseCredentialHasEndedIsNotInForceAgain(t *testing.T) {
 	}
 }
 
+// The Secret that was the target before may have been edited since: another program has put back what
+// it held once.
+func TestAFormerTargetLendsTheActiveValueAndNoneThatRetires(t *testing.T) {
+	credentials := []documents.Credential{activeA, retiring(secretB, time.Hour)}
+	for value, isLent := range map[string]bool{secretA: true, secretB: false, "": false} {
+		state := secretState{credentials: credentials, target: targetIn(isMissing), previous: value}
+		plan, err := planCredentials(state, planTime, rand.Reader)
+		if err != nil || plan.isGenerated == isLent || (plan.secret == value) != isLent {
+			t.Errorf("of a former target with %q: it is lent is %v: %+v, %v", value, plan.secret == value, plan, err)
+		}
+	}
+}
+
 func TestNothingIsPlannedWithoutRandomness(t *testing.T) {
 	for name, state := range map[string]secretState{
 		"generated":          {target: targetIn(isMissing)},

@@ -268,6 +268,19 @@ func TestAfterThreeForcedRotationsInTenMinutesTheyComeOnceAMinute(t *testing.T) 
 	}
 }
 
+func TestAValueThatAnInterruptedPassLeftPendingIsNoRotation(t *testing.T) {
+	credentials := []documents.Credential{
+		made(pendingB, time.Second),
+		made(activeA, time.Minute),
+		made(credentialOf(1, documents.CredentialRetiring), 2*time.Minute),
+		made(credentialOf(2, documents.CredentialRetiring), time.Hour),
+	}
+	edited := secretState{credentials: credentials, target: targetIn(isEdited), stored: "what another program has written"}
+	if plan := rotatingPlan(t, compile.SecretRotation{}, edited); !plan.isGenerated || !plan.waitUntil.IsZero() {
+		t.Errorf("the third rotation in ten minutes waits until %s", plan.waitUntil)
+	}
+}
+
 func TestAFromSecretValueThatRetiresIsActiveAgainHoweverQuicklyItReturns(t *testing.T) {
 	var credentials []documents.Credential
 	for i, state := range []string{documents.CredentialActive, documents.CredentialRetiring, documents.CredentialRetiring, documents.CredentialRetiring} {
