@@ -1,5 +1,8 @@
 // Package chromium is a headless Chromium for tests. It is needed only by tests with the build tag
 // browser.
+//
+//	chromium.go    the browser, its tabs, and what is done in them
+//	screenshot.go  pictures of the pages
 package chromium
 
 import (

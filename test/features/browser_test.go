@@ -7,14 +7,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"golang.org/x/oauth2"
 
@@ -22,32 +18,6 @@ import (
 	"github.com/oauth-operator/oauth-operator/test/chromium"
 	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
-
-// screenshots is a directory that receives pictures of the pages; none are made if it is empty.
-var screenshots = os.Getenv("SCREENSHOTS")
-
-// screenshot takes pictures of the page in light and in dark.
-func screenshot(name string) chromedp.Action[chromedp.Void] {
-	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		if screenshots == "" {
-			return nil
-		}
-		for _, scheme := range []string{"light", "dark"} {
-			feature := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}
-			if _, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: feature}); err != nil {
-				return err
-			}
-			image, err := chromedp.CaptureScreenshot()(ctx, target)
-			if err != nil {
-				return err
-			}
-			if err := os.WriteFile(filepath.Join(screenshots, name+"-"+scheme+".png"), image, 0o644); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
 
 // startCallbackServer serves a web application's redirect URI, and returns the queries that arrive.
 func startCallbackServer(t *testing.T, env *testenv.Env) <-chan url.Values {
@@ -97,7 +67,7 @@ func TestAPersonInChromiumSignsInConsentsAndIsNotAskedAgain(t *testing.T) {
 	chromium.Do(t, browser,
 		chromedp.Navigate(address),
 		chromedp.WaitVisible(chromedp.CSS("#username")),
-		screenshot("login"),
+		chromium.Screenshot("login"),
 		chromedp.SendKeys(chromedp.CSS("#username"), testenv.Username),
 		chromedp.SendKeys(chromedp.CSS("#password"), "not it"),
 		chromedp.Click(chromedp.CSS("#login-submit")),
@@ -106,7 +76,7 @@ func TestAPersonInChromiumSignsInConsentsAndIsNotAskedAgain(t *testing.T) {
 		chromedp.SendKeys(chromedp.CSS("#password"), testenv.Password),
 		chromedp.Click(chromedp.CSS("#login-submit")),
 		chromedp.WaitVisible(chromedp.CSS("#consent-allow")),
-		screenshot("consent"),
+		chromium.Screenshot("consent"),
 		chromedp.Click(chromedp.CSS("#consent-allow")),
 	)
 	if _, err := config.Exchange(env.Context(), awaitCode(t, arrived, "first"), oauth2.VerifierOption(verifier)); err != nil {
@@ -172,7 +142,7 @@ func TestAnUnregisteredRedirectURIEndsOnAPageAndNowhereElse(t *testing.T) {
 	browser := chromium.Start(t, chromium.WithoutJavaScript())
 	chromium.Do(t, browser,
 		chromedp.Navigate(config.AuthCodeURL("xyz", oauth2.S256ChallengeOption(strings.Repeat("v", 43)))),
-		chromedp.WaitVisible(chromedp.CSS("h1")), screenshot("error"))
+		chromedp.WaitVisible(chromedp.CSS("h1")), chromium.Screenshot("error"))
 	at, err := chromedp.Run(browser, chromedp.Location())
 	if err != nil {
 		t.Fatal(err)

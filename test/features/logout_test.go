@@ -106,7 +106,7 @@ func TestAPersonInChromiumIsAskedAndSignsOut(t *testing.T) {
 	chromium.Do(t, s.browser,
 		chromedp.Navigate(address),
 		chromedp.WaitVisible(chromedp.CSS("#logout-confirm")),
-		screenshot("logout"))
+		chromium.Screenshot("logout"))
 	if !s.IsActive(s.config, online.AccessToken) {
 		t.Fatal("asking signed the user out")
 	}

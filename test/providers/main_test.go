@@ -6,6 +6,7 @@
 //	other_test.go    the provider that is not ours
 //	rule_test.go     what a rule that names no provider changes for its clients: nothing
 //	browser_test.go  Chromium at our own (build tag browser)
+//	directory_test.go  Chromium at the form of a directory (build tags browser and ldap)
 package providers
 
 import (
@@ -22,6 +23,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/interaction/interactiontest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/ldap/ldaptest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oidc/oidctest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
@@ -42,13 +44,23 @@ func newServer(t *testing.T) *server {
 	endpoints, err := (&tokenserver.Server{
 		Registry: s.Registry, Keys: s.Keys, Store: s.Store, StoreID: s.Grants.StoreID, Now: s.Now, Random: rand.Reader,
 		Used: func(registry.CredentialUse) {}, Log: slog.New(slog.NewJSONHandler(s.Log, nil)), Metrics: prometheus.NewRegistry(),
-		Upstream: func(name string) (string, bool) { return secret, name == oidctest.HashOf(secret) },
+		Upstream: findCredential,
 	}).Endpoints()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.HTTP.Config.Handler = endpoints
 	return s
+}
+
+// findCredential is in the place of the files with credentials for providers.
+func findCredential(name string) (string, bool) {
+	for _, credential := range []string{secret, ldaptest.BindPassword} {
+		if name == oidctest.HashOf(credential) {
+			return credential, true
+		}
+	}
+	return "", false
 }
 
 // certificate returns that of the server, in PEM.
