@@ -103,7 +103,7 @@ func times(n int, l *connection, worker int, do step) error {
 }
 
 // onConnections runs do on each of so many connections, and fails the benchmark if one fails.
-func onConnections(b *testing.B, address string, connections int, do func(l *connection, worker int) error) {
+func onConnections(b testing.TB, address string, connections int, do func(l *connection, worker int) error) {
 	b.Helper()
 	var all sync.WaitGroup
 	failed := make(chan error, connections)

@@ -10,6 +10,7 @@
 //	load_test.go     a counted load on connections that are kept
 //	steady_test.go   a load at a constant rate, and how long each request takes; ticker_*_test.go has its pace
 //	metric_test.go   a metric of a program
+//	frame_test.go    tests of the frame itself
 //	measure_test.go  the server and its floor, alternately
 //	copies_test.go   many clients, without waiting for the manager to make each
 //

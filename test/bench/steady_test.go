@@ -29,7 +29,7 @@ func capacityOf(b *testing.B, address string, connections int, lasting time.Dura
 // steadily does steps at a constant rate, whether or not those before have been answered, and
 // returns how long each took from when it was due: a step that waits for a free connection, since
 // the server is late with the others, counts the wait.
-func steadily(b *testing.B, address string, connections int, rate float64, lasting time.Duration, do step) []time.Duration {
+func steadily(b testing.TB, address string, connections int, rate float64, lasting time.Duration, do step) []time.Duration {
 	b.Helper()
 	every := time.Duration(float64(time.Second) / rate)
 	due := make(chan time.Time, int(rate*lasting.Seconds())+connections) // the pace waits for no one
@@ -62,7 +62,7 @@ func steadily(b *testing.B, address string, connections int, rate float64, lasti
 }
 
 // keepPace sends when each of n steps is due, at that time.
-func keepPace(b *testing.B, every time.Duration, n int, due chan<- time.Time, stop <-chan struct{}) {
+func keepPace(b testing.TB, every time.Duration, n int, due chan<- time.Time, stop <-chan struct{}) {
 	wait, done, err := newTicker(every)
 	if err != nil {
 		b.Error(err)
