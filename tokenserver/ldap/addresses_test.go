@@ -153,6 +153,24 @@ func TestAPortThatIsNotForTLSOrOnlyForItIsSaidToAnswerWrongly(t *testing.T) {
 	}
 }
 
+// A stranger can close the connection at any time, and must not make the server write.
+func TestABrowserThatDoesNotWaitSaysNothingOfTheDirectory(t *testing.T) {
+	f := newNamedFixture(t, shared, "127.0.0.100")
+	accepted := listenAt(t, "127.0.0.100", shared.URL(), func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for accepted.Load() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	err := f.directory().SignIn(ctx, ldap.Form{Username: "alice", Password: "x", Source: "source", DeviceID: func([]byte) string { return "" }})
+	wantReason(t, "a sign-in", err, ldap.Away)
+	if problems := f.Problems([]documents.IdentityProvider{f.document}); len(problems) != 0 || f.changes.Load() != 0 {
+		t.Errorf("the problems are %+v after %d changes", problems, f.changes.Load())
+	}
+}
+
 func TestANameThatDoesNotResolveIsSaidSo(t *testing.T) {
 	f := newNamedFixture(t, shared, "127.0.0.1")
 	f.document.LDAP.URL = strings.Replace(shared.NamedURL(), ldaptest.Name, "mistyped.acme.example", 1)

@@ -51,8 +51,8 @@ func newProblem(uid string, err error) fetch.Problem {
 }
 
 // note keeps whether the directory can be asked, and returns err. What is about one user or about this
-// process says nothing about the directory.
-func (d *Directory) note(err error) error {
+// process says nothing about the directory, nor does a browser that does not wait for the answer.
+func (d *Directory) note(ctx context.Context, err error) error {
 	var failed *Error
 	var problem error
 	if errors.As(err, &failed) {
@@ -61,6 +61,9 @@ func (d *Directory) note(err error) error {
 		}
 		problem = err
 	} else if errors.Is(err, ErrBusy) {
+		return err
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
 		return err
 	}
 	d.mu.Lock()
@@ -99,5 +102,5 @@ func (d *Directories) away() (away []*Directory) {
 func (d *Directory) try(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	_ = d.note(d.asReader(ctx, d.seesUsers)) // it is kept
+	_ = d.note(ctx, d.asReader(ctx, d.seesUsers)) // it is kept
 }

@@ -50,7 +50,7 @@ func (d *Directory) Confirm(ctx context.Context, subject []byte) (Entry, error) 
 	if err == nil && !bytes.Equal(entry.Subject, subject) {
 		err = &Error{Incomplete, errors.New("the directory returns another user")}
 	}
-	return entry, d.note(err)
+	return entry, d.note(ctx, err)
 }
 
 // confirm returns ErrGone only if two addresses of the directory say so, where it has two that answer.

@@ -42,7 +42,7 @@ func TestNoAnswerOfADirectoryTakesMuchMemory(t *testing.T) {
 	}{
 		"to StartTLS":                           {true, goldap.ApplicationExtendedRequest, emptyElements(4 << 20), 1},
 		"to the bind of a user":                 {false, goldap.ApplicationBindRequest, emptyElements(4 << 20), 1},
-		"to a search":                           {false, goldap.ApplicationSearchRequest, emptyElements(4 << 20), 4},
+		"to a search":                           {false, goldap.ApplicationSearchRequest, emptyElements(4 << 20), 8},
 		"to a search, below the limit of bytes": {false, goldap.ApplicationSearchRequest, emptyElements(400 << 10), 8},
 		"to a search, by its length alone":      {false, goldap.ApplicationSearchRequest, []byte{0x30, 0x84, 0x7f, 0xff, 0xff, 0xff, 0x04, 0x84, 0x7f, 0xff, 0xff, 0xf0}, 4},
 	} {

@@ -2,6 +2,7 @@ package ldap
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync"
 	"time"
@@ -47,7 +48,7 @@ func (d *Directory) asReader(ctx context.Context, ask func(*connection) error) e
 		err = ask(r.connection)
 		isBroken := r.isBroken && isAway(err)
 		d.putReader(r)
-		if !isBroken {
+		if !isBroken || errors.Is(ctx.Err(), context.Canceled) {
 			return err
 		}
 		d.host.Failed(r.address)

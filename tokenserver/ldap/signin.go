@@ -68,7 +68,7 @@ func (d *Directory) signIn(ctx context.Context, f Form) error {
 	defer cancel()
 	found, err := d.findTyped(asking, ldapfilter.And(filter, d.settings.Account))
 	if err != nil {
-		return d.note(err)
+		return d.note(ctx, err)
 	}
 	if found != nil {
 		attempt.Found(string(found.subject), f.DeviceID(found.subject))
@@ -77,15 +77,15 @@ func (d *Directory) signIn(ctx context.Context, f Form) error {
 		if found == nil && errors.Is(err, ErrWrong) {
 			return err // it says nothing of a directory in which no user is found
 		}
-		return d.note(err)
+		return d.note(ctx, err)
 	}
 	entry, err := d.readEntry(asking, found.Entry)
 	if err == nil {
-		_ = d.note(nil)
+		_ = d.note(ctx, nil)
 		err = f.Admit(ctx, entry)
 	}
 	attempt.End(!errors.Is(err, ErrWrong))
-	return d.note(err)
+	return d.note(ctx, err)
 }
 
 // readEntry returns what the directory says of a user whose password was right.

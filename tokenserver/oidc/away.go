@@ -65,11 +65,14 @@ func (p *Provider) problem() error {
 
 // noteEndpoints keeps whether the endpoints of the provider answered to the client secret in a file, and
 // returns err. After a problem they do once a user has signed in. An answer that proves nothing changes
-// nothing: a browser can bring it about, by a callback with a code that no provider issued.
-func (p *Provider) noteEndpoints(secretName string, err error) error {
+// nothing: a browser can bring it about, by a callback with a code that no provider issued. Nor does one
+// that does not wait.
+func (p *Provider) noteEndpoints(ctx context.Context, secretName string, err error) error {
 	var failed *Error
 	var problem error
 	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return err
 	case err == nil:
 	case errors.As(err, &failed) && (failed.Reason == Away || failed.Reason == ClientRefused):
 		problem = err

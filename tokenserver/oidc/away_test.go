@@ -1,6 +1,8 @@
 package oidc_test
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"slices"
 	"testing"
@@ -65,6 +67,29 @@ func TestAProviderThatIsAwayIsSaidOnceAndAskedAgainAfterAWhile(t *testing.T) {
 	}
 	if rp.providers.Problems(nil); len(rp.problems()) != 0 {
 		t.Error("a provider that is not served any more has a problem")
+	}
+}
+
+// A stranger can close the connection at any time, and must not make the server write.
+func TestABrowserThatDoesNotWaitSaysNothingOfTheProvider(t *testing.T) {
+	rp := newRelyingParty(t)
+	changes := 0
+	rp.providers.OnChange = func() { changes++ }
+	to, pending, err := rp.provider().Depart(t.Context(), oidc.Request{MaxAge: oidc.AnyAge, RedirectURI: redirectURI})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := rp.upstream.Visit(to)
+	ctx, cancel := context.WithCancel(t.Context())
+	rp.upstream.Behave(oidctest.Behaviour{Handle: map[string]http.HandlerFunc{"/token": func(_ http.ResponseWriter, r *http.Request) {
+		cancel()
+		_, _ = io.Copy(io.Discard, r.Body) // so that the server notices that the connection is closed
+		<-r.Context().Done()
+	}}})
+	_, err = rp.provider().Callback(ctx, oidc.Answer{Code: q.Get("code"), Issuer: q.Get("iss")}, pending, redirectURI)
+	checkReason(t, "a callback", err, oidc.Away)
+	if got := rp.problems(); len(got) != 0 || changes != 0 {
+		t.Errorf("the problems are %+v after %d changes", got, changes)
 	}
 }
 

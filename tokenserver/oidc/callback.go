@@ -67,10 +67,10 @@ func (p *Provider) Callback(ctx context.Context, a Answer, pending Pending, redi
 	exchanging := context.WithValue(ctx, oauth2.HTTPClient, p.client)
 	token, err := p.config(d, redirectURI, secret).Exchange(exchanging, a.Code, oauth2.VerifierOption(pending.Verifier))
 	if err != nil {
-		return SignIn{}, p.noteEndpoints(name, errExchange(err))
+		return SignIn{}, p.noteEndpoints(ctx, name, errExchange(err))
 	}
 	signIn, err := p.read(ctx, d, token, pending)
-	return signIn, p.noteEndpoints(name, err)
+	return signIn, p.noteEndpoints(ctx, name, err)
 }
 
 // read returns what a token response proves (OpenID Connect Core sections 3.1.3.5 to 3.1.3.8).
