@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -41,10 +43,10 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 		return storage.Grant{}, storage.ErrFull
 	}
 	g.Version = ""
-	created := &v1alpha1.OAuthGrant{}
-	err := s.createObject(ctx, grantResource, s.toGrantObject(g, s.usernameOf(g.UserUID)), created)
-	if err == nil && created.Spec.TokenServerState.Attempt != g.Attempt {
-		err = errOtherWrite
+	created, answer := s.toGrantObject(g.Clone(), s.usernameOf(g.UserUID)), &writtenGrant{}
+	err := s.createObject(ctx, grantResource, created, answer)
+	if err == nil {
+		err = answer.complete(created)
 	}
 	if errors.Is(err, storage.ErrAmbiguous) {
 		s.markUncertain(name)
@@ -55,7 +57,7 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	if err := s.confirmCreated(ctx, created); err != nil {
 		return storage.Grant{}, err
 	}
-	return fromGrantObject(created), nil
+	return fromGrantObject(created).Clone(), nil
 }
 
 // GetGrant implements storage.Store.
@@ -88,19 +90,52 @@ func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	if !ok {
 		username = s.usernameOf(g.UserUID)
 	}
-	o := s.toGrantObject(g, username)
+	o, answer := s.toGrantObject(g.Clone(), username), &writtenGrant{}
 	// An empty entry has the API server leave managed fields out. They would be as large as the
 	// grant and say nothing, since only token servers write grants.
 	o.ManagedFields = []metav1.ManagedFieldsEntry{{}}
-	updated := &v1alpha1.OAuthGrant{}
-	if err := s.updateObject(ctx, grantResource, o, updated); err != nil {
+	if err := s.updateObject(ctx, grantResource, o, answer); err != nil {
 		return storage.Grant{}, err
 	}
-	if updated.ResourceVersion == g.Version || updated.Spec.TokenServerState.Attempt != g.Attempt {
-		return storage.Grant{}, errOtherWrite
+	if err := answer.complete(o); err != nil {
+		return storage.Grant{}, err
 	}
-	s.grants.replaceOwn(updated)
-	return fromGrantObject(updated), nil
+	s.grants.replaceOwn(o)
+	return fromGrantObject(o).Clone(), nil
+}
+
+// writtenGrant is what the answer to the write of a grant says that is not known before. The answer
+// repeats the rest, which takes as long to read as the answer to a read.
+type writtenGrant struct {
+	metav1.TypeMeta `json:",inline"`
+
+	Metadata struct {
+		Name            string    `json:"name"`
+		UID             types.UID `json:"uid"`
+		ResourceVersion string    `json:"resourceVersion"`
+	} `json:"metadata"`
+	Spec struct {
+		TokenServerState v1alpha1.TokenServerState `json:"tokenServerState"`
+	} `json:"spec"`
+}
+
+// GetName implements answer.
+func (w *writtenGrant) GetName() string { return w.Metadata.Name }
+
+// DeepCopyObject implements runtime.Object.
+func (w *writtenGrant) DeepCopyObject() runtime.Object {
+	c := *w
+	return &c
+}
+
+// complete makes o, which was sent, the object that was written. It returns errOtherWrite if the
+// answer is about another write.
+func (w *writtenGrant) complete(o *v1alpha1.OAuthGrant) error {
+	if w.Metadata.ResourceVersion == o.ResourceVersion || w.Spec.TokenServerState.Attempt != o.Spec.TokenServerState.Attempt {
+		return errOtherWrite
+	}
+	o.UID, o.ResourceVersion = w.Metadata.UID, w.Metadata.ResourceVersion
+	return nil
 }
 
 // listRequest returns a request for a page of the objects; next is the token of the page, "" for the

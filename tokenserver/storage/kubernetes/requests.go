@@ -110,9 +110,15 @@ type object interface {
 	runtime.Object
 }
 
-// writeObject writes an object and reads the answer into another, which must be about the object: a
-// proxy on the way may mix up answers.
-func writeObject(ctx context.Context, r *rest.Request, o, into object) error {
+// answer is what the answer of the API server is read into: an object, or what is needed of one.
+type answer interface {
+	runtime.Object
+	GetName() string
+}
+
+// writeObject writes an object and reads the answer, which must be about the object: a proxy on the
+// way may mix up answers.
+func writeObject(ctx context.Context, r *rest.Request, o object, into answer) error {
 	if err := write(ctx, r.Body(o), into); err != nil {
 		return err
 	}
@@ -133,8 +139,11 @@ func decode(result rest.Result, into runtime.Object) error {
 	if err := json.Unmarshal(body, into); err != nil {
 		return err
 	}
-	kind := into.GetObjectKind()
-	if got, want := kind.GroupVersionKind().Kind, reflect.TypeOf(into).Elem().Name(); got != want {
+	kind, want := into.GetObjectKind(), reflect.TypeOf(into).Elem().Name()
+	if _, ok := into.(*writtenGrant); ok {
+		want = "OAuthGrant"
+	}
+	if got := kind.GroupVersionKind().Kind; got != want {
 		return fmt.Errorf("the answer is a %q, not a %s", got, want)
 	}
 	kind.SetGroupVersionKind(schema.GroupVersionKind{}) // as the decoder of client-go does
@@ -200,9 +209,9 @@ func (s *Store) readObject(ctx context.Context, resource, name string, into obje
 	return nil
 }
 
-// createObject creates an object and reads the answer into another. ErrUnavailable if the namespace
+// createObject creates an object and reads the answer. ErrUnavailable if the namespace
 // or the kind does not exist.
-func (s *Store) createObject(ctx context.Context, resource string, o, into object) error {
+func (s *Store) createObject(ctx context.Context, resource string, o object, into answer) error {
 	err := writeObject(ctx, s.request(http.MethodPost, resource), o, into)
 	if errors.Is(err, storage.ErrNotFound) {
 		return storage.ErrUnavailable
@@ -210,8 +219,8 @@ func (s *Store) createObject(ctx context.Context, resource string, o, into objec
 	return err
 }
 
-// updateObject replaces an object and reads the answer into another.
-func (s *Store) updateObject(ctx context.Context, resource string, o, into object) error {
+// updateObject replaces an object and reads the answer.
+func (s *Store) updateObject(ctx context.Context, resource string, o object, into answer) error {
 	return writeObject(ctx, s.request(http.MethodPut, resource).Name(o.GetName()), o, into)
 }
 

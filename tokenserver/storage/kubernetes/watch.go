@@ -7,7 +7,6 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
@@ -23,23 +22,28 @@ import (
 const confirmInterval = 5 * time.Second
 
 func (s *Store) reflectors() []*cache.Reflector {
+	ofServer := v1alpha1.ServerUIDLabel + "=" + s.config.ServerUID
 	return []*cache.Reflector{
-		s.newReflector(grantResource, v1alpha1.ServerUIDLabel+"="+s.config.ServerUID, &v1alpha1.OAuthGrant{}, s.grants, s.grants.progress),
-		s.newReflector(consentResource, v1alpha1.ServerUIDLabel+"="+s.config.ServerUID, &v1alpha1.OAuthConsent{}, s.consents, s.consents.progress),
+		s.newReflector(grantResource, s.grants.progress, kubeclient.Watch{
+			LabelSelector: ofServer, Object: &v1alpha1.OAuthGrant{}, Store: s.grants, NewDecoder: newGrantStream,
+		}),
+		s.newReflector(consentResource, s.consents.progress, kubeclient.Watch{LabelSelector: ofServer, Object: &v1alpha1.OAuthConsent{}, Store: s.consents}),
 		// An OAuthIdentity that its owner wrote has no label of ours.
-		s.newReflector(identityResource, "", &v1alpha1.OAuthIdentity{}, s.identities, s.identities.progress),
-		s.newReflector(markResource, internalv1alpha1.ServerUIDLabel+"="+s.config.ServerUID, &internalv1alpha1.Mark{}, s.marks, s.marks.progress),
+		s.newReflector(identityResource, s.identities.progress, kubeclient.Watch{Object: &v1alpha1.OAuthIdentity{}, Store: s.identities}),
+		s.newReflector(markResource, s.marks.progress, kubeclient.Watch{
+			LabelSelector: internalv1alpha1.ServerUIDLabel + "=" + s.config.ServerUID, Object: &internalv1alpha1.Mark{}, Store: s.marks,
+		}),
 	}
 }
 
-func (s *Store) newReflector(resource, labelSelector string, kind runtime.Object, into cache.ReflectorStore, progress *watchProgress) *cache.Reflector {
-	return kubeclient.NewReflector(kubeclient.Watch{
-		Client: s.clients.of(resource), Namespace: s.config.Namespace, Resource: resource, LabelSelector: labelSelector,
-		Object: kind, Store: into,
-		// While a watch is broken no grant can be created, so it is opened again soon.
-		MinRetryDelay: 100 * time.Millisecond, MaxRetryDelay: 2 * time.Second,
-		OnOpen: progress.setOpen, OnClose: progress.setClosed,
-	})
+// newReflector returns the reflector of a watch, of which the selector, the object, the store and the
+// decoder are given.
+func (s *Store) newReflector(resource string, progress *watchProgress, w kubeclient.Watch) *cache.Reflector {
+	w.Client, w.Namespace, w.Resource = s.clients.of(resource), s.config.Namespace, resource
+	// While a watch is broken no grant can be created, so it is opened again soon.
+	w.MinRetryDelay, w.MaxRetryDelay = 100*time.Millisecond, 2*time.Second
+	w.OnOpen, w.OnClose = progress.setOpen, progress.setClosed
+	return kubeclient.NewReflector(w)
 }
 
 // watchProgress is how far a watch has come.

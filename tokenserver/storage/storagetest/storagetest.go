@@ -155,7 +155,7 @@ func checkSame(t *testing.T, got, want storage.Grant) {
 	t.Helper()
 	for _, g := range []*storage.Grant{&got, &want} {
 		g.Version = ""
-		for _, at := range []*time.Time{&g.AuthTime, &g.RefreshTokenIssuedAt, &g.CreatedAt, &g.LastUsedAt, &g.RefreshUntil, &g.ExpiresAt, &g.EndedAt} {
+		for _, at := range []*time.Time{&g.AuthTime, &g.SignedInAt, &g.RefreshTokenIssuedAt, &g.CreatedAt, &g.LastUsedAt, &g.RefreshUntil, &g.ExpiresAt, &g.EndedAt} {
 			*at = at.UTC().Round(0)
 		}
 	}
