@@ -27,7 +27,7 @@ func NewestMigration() int64 {
 // Statements returns every statement that the package executes.
 func Statements() []string {
 	statements := []string{
-		lockPair, endOldestGrants, createGrant, readGrant, updateGrant, grantExists, countLiveGrants,
+		lockPair, endOldestGrants, createGrant, readGrant, readGrantWithBasis, updateGrant, grantExists, countLiveGrants,
 		readConsent, createConsent, updateConsent, consentExists, consentWithUIDExists, endUnconsented,
 		createIdentity, readIdentity, updateIdentity, identityExists, countIdentities, readIdleIdentities, deleteIdleIdentities, setMark, setBoundedMark, markExists,
 		countMarksOfUser, countTokenMarks, createMigrationsTable, readMigrations, lockMigration, finishMigration,

@@ -64,19 +64,23 @@ var (
 
 // lockPair locks the row of a user and a client until the end of the transaction.
 const lockPair = `INSERT INTO oauth_pairs (server_uid, user_uid, client_uid, expires_at)
-	VALUES (@server_uid, @user_uid, @client_uid, @expires_at)
+	VALUES ($1, $2, $3, $4)
 	ON CONFLICT (server_uid, user_uid, client_uid) DO UPDATE SET expires_at = GREATEST(oauth_pairs.expires_at, excluded.expires_at)`
 
 const grantExists = `SELECT EXISTS (SELECT 1 FROM oauth_grants WHERE server_uid = @server_uid AND id = @id)`
 
 var (
+	// endOldestGrants ends the grants of the user $2 and the client $3 beyond the newest $4. The time
+	// is $5, and they are kept until $6 for the reason $7, with the version $8. Those that a
+	// notbefore.Limits voids do not count: the first that counts has a sign-in at $9 and an
+	// authorization at $10.
 	endOldestGrants = `UPDATE oauth_grants
-		SET ended_at = @now, end_reason = @end_reason, expires_at = LEAST(expires_at, @kept_until), version = @version
-		WHERE server_uid = @server_uid AND ended_at IS NULL AND id IN (
+		SET ended_at = $5, expires_at = LEAST(expires_at, $6), end_reason = $7, version = $8
+		WHERE server_uid = $1 AND ended_at IS NULL AND id IN (
 			SELECT id FROM oauth_grants
-			WHERE server_uid = @server_uid AND user_uid = @user_uid AND client_uid = @client_uid AND ended_at IS NULL AND expires_at > @now
-				AND COALESCE(signed_in_at, auth_time, created_at) >= @login_from AND created_at >= @authorized_from
-			ORDER BY created_at DESC, id DESC OFFSET @keep)
+			WHERE server_uid = $1 AND user_uid = $2 AND client_uid = $3 AND ended_at IS NULL AND expires_at > $5
+				AND COALESCE(signed_in_at, auth_time, created_at) >= $9 AND created_at >= $10
+			ORDER BY created_at DESC, id DESC OFFSET $4)
 		RETURNING ` + grantColumnNames
 
 	createGrant = `INSERT INTO oauth_grants (server_uid, ` + grantColumnNames + `)
@@ -100,7 +104,7 @@ var (
 // grantAsStored returns g as the database returns it: times to the microsecond, in UTC, and nil for
 // empty lists. It shares no list with g.
 func grantAsStored(g storage.Grant) storage.Grant {
-	for _, at := range []*time.Time{&g.AuthTime, &g.RefreshTokenIssuedAt, &g.CreatedAt, &g.LastUsedAt, &g.RefreshUntil, &g.ExpiresAt, &g.EndedAt} {
+	for _, at := range []*time.Time{&g.AuthTime, &g.SignedInAt, &g.RefreshTokenIssuedAt, &g.CreatedAt, &g.LastUsedAt, &g.RefreshUntil, &g.ExpiresAt, &g.EndedAt} {
 		*at = at.UTC().Truncate(time.Microsecond)
 	}
 	g.AMR, g.Scopes, g.Resources = cloneOrNil(g.AMR), cloneOrNil(g.Scopes), cloneOrNil(g.Resources)
@@ -148,14 +152,10 @@ func (s *Store) createGrant(ctx context.Context, c *pgxpool.Conn, g storage.Gran
 	now := s.options.Now().UTC()
 	limits := s.NotBefore().At(now, g.ClientUID, g.UserUID, g.ProviderUID)
 	batch := &pgx.Batch{}
-	batch.Queue(lockPair, pgx.StrictNamedArgs{
-		"server_uid": s.options.ServerUID, "user_uid": g.UserUID, "client_uid": g.ClientUID, "expires_at": g.ExpiresAt,
-	})
-	batch.Queue(endOldestGrants, pgx.StrictNamedArgs{
-		"server_uid": s.options.ServerUID, "user_uid": g.UserUID, "client_uid": g.ClientUID, "now": now,
-		"end_reason": storage.EndBound, "kept_until": now.Add(storage.EndedRetention), "version": g.Version,
-		"keep": s.maxPerUserAndClient.Load() - 1, "login_from": secondAfter(limits.Login), "authorized_from": secondAfter(max(limits.Login, limits.Client)),
-	}).Query(func(rows pgx.Rows) (err error) {
+	batch.Queue(lockPair, s.options.ServerUID, g.UserUID, g.ClientUID, g.ExpiresAt)
+	batch.Queue(endOldestGrants, s.options.ServerUID, g.UserUID, g.ClientUID, s.maxPerUserAndClient.Load()-1,
+		now, now.Add(storage.EndedRetention), storage.EndBound, g.Version,
+		secondAfter(limits.Login), secondAfter(max(limits.Login, limits.Client))).Query(func(rows pgx.Rows) (err error) {
 		ended, err = pgx.CollectRows(rows, scanGrant)
 		return err
 	})

@@ -1,8 +1,8 @@
 // Package postgres keeps records in a PostgreSQL database, for servers that outgrow etcd. Its SQL
 // is what CockroachDB and YugabyteDB understand too: no advisory locks, no partitions, no writes in
-// WITH. Parameters are named (pgx.StrictNamedArgs), so that none can be counted wrong. Statements
-// with a parameter for each column, of which a grant has 31, are generated from the columns and
-// numbered: pgx replaces the names at every call, which takes tens of microseconds for that many.
+// WITH. Parameters are named (pgx.StrictNamedArgs), so that none can be counted wrong, except where a
+// request waits for each of them: pgx replaces the names at every call, for which it reads the SQL.
+// Statements with a parameter for each column are generated from the columns.
 //
 //	postgres.go    the Store: options, life cycle, state
 //	dsn.go         reading and parsing the DSN
