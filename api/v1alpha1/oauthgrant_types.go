@@ -189,8 +189,8 @@ type OAuthGrantSpec struct {
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"
 	// +optional
 	CreatedAt *metav1.MicroTime `json:"createdAt,omitempty"`
-	// lastUsedAt is when the client last refreshed its tokens. Before the first time it is
-	// createdAt.
+	// lastUsedAt is when the client last refreshed its tokens, up to an hour late if it keeps its
+	// refresh token. Before the first time it is createdAt.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$`
 	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="must be a time since 1970 in UTC"

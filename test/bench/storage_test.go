@@ -1,12 +1,14 @@
 package bench
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,10 +18,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/bench/results"
 	"github.com/oauth-operator/oauth-operator/test/browser"
 	"github.com/oauth-operator/oauth-operator/test/testenv"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 // backend is where a server keeps its records, and what is known of it.
@@ -51,7 +55,8 @@ var backends = []backend{
 // BenchmarkStorage is the cost of redeeming a code and of refreshing, on each backend. Its floor is
 // a server that changes one record by compare-and-swap, through the same library; what the
 // signature of the access token costs is taken off before the two are compared, since the floor
-// signs nothing. Where a code or refresh token depends on a session, it is also read whether the
+// signs nothing. Where a refresh token is kept, nothing is written, and the floor reads one record.
+// Where a code or refresh token depends on a session, it is also read whether the
 // session has ended.
 func BenchmarkStorage(b *testing.B) {
 	for _, row := range backends {
@@ -60,7 +65,6 @@ func BenchmarkStorage(b *testing.B) {
 }
 
 func benchmarkStorage(b *testing.B, row backend) {
-	const count = 7
 	each := row.each
 	clients := each * workers // each round adds one grant of a user at a client, within the limit
 	var s *store
@@ -92,16 +96,37 @@ func benchmarkStorage(b *testing.B, row backend) {
 
 	redeem.cost(b, each) // the floor copies what this leaves behind
 	floor := startFloor(b, s.floor(b, env)...)
-	costs := measureAlternately(b, count, each, floor("/parse"), floor("/sign"), floor("/swap"), redeem, refresh, refreshOfSession)
-	for i, conversation := range []struct {
-		name   string
-		atMost float64
-		target
-	}{{"a code redeemed", 1.7, redeem}, {"a refresh", 1.4, refresh}, {"a refresh that needs a session", 1.4, refreshOfSession}} {
-		do := conversation.prepare()
+	conversations := []conversation{{"a code redeemed", 1.7, redeem}, {"a refresh", 1.4, refresh}, {"a refresh that needs a session", 1.4, refreshOfSession}}
+	measureConversations(b, row, s, each, floor("/parse"), floor("/sign"), floor("/swap"), conversations)
+	keepTokens(b, env)
+	conversations = []conversation{{"a refresh that keeps its token", 1.4, refresh}, {"a refresh that keeps its token and needs a session", 1.4, refreshOfSession}}
+	measureConversations(b, row, s, each, floor("/parse"), floor("/sign"), floor("/read"), conversations)
+	if bytes, grants := s.size(b, env); grants > 0 {
+		table.add(b, results.Row{Group: storageRows, Name: fmt.Sprintf("a grant, %s: its size", row.kind), Unit: "bytes", Value: bytes / grants})
+	}
+}
+
+// conversation is what a client does at the token endpoint, and how many times the floor it may cost.
+type conversation struct {
+	name   string
+	atMost float64
+	target
+}
+
+// measureConversations adds the rows of conversations, and compares them with a floor that stores.
+func measureConversations(b *testing.B, row backend, s *store, each int, parse, sign, storing target, all []conversation) {
+	b.Helper()
+	const count = 7
+	targets := []target{parse, sign, storing}
+	for _, c := range all {
+		targets = append(targets, c.target)
+	}
+	costs := measureAlternately(b, count, each, targets...)
+	for i, c := range all {
+		do := c.prepare()
 		written, quiet := s.written(b), idleWrites(b, s)
 		began := time.Now()
-		load(b, address, each, do)
+		load(b, c.address, each, do)
 		passed := time.Since(began)
 		writes := (s.written(b) - written - quiet*passed.Seconds()) / float64(each*workers)
 		over := make([]float64, count)
@@ -109,18 +134,45 @@ func benchmarkStorage(b *testing.B, row backend) {
 			signing := costs[1][turn] - costs[0][turn]
 			over[turn] = float64(costs[3+i][turn]-signing) / float64(costs[2][turn])
 		}
-		name := fmt.Sprintf("%s, %s", conversation.name, row.kind)
+		name := fmt.Sprintf("%s, %s", c.name, row.kind)
 		cost := compared(storageRows, name, costs[3+i], costs[2], over)
 		if row.kind != v1alpha1.StorageMemory {
-			cost.Target = atMostTimes(conversation.atMost)
+			cost.Target = atMostTimes(c.atMost)
 		}
 		table.add(b, cost)
 		table.add(b, results.Row{Group: storageRows, Name: name + ": " + s.unit, Unit: s.unit, Value: writes})
 		table.add(b, results.Row{Group: storageRows, Name: name + ": at full load", Unit: "a second", Value: float64(each*workers) / passed.Seconds()})
 	}
-	if bytes, grants := s.size(b, env); grants > 0 {
-		table.add(b, results.Row{Group: storageRows, Name: fmt.Sprintf("a grant, %s: its size", row.kind), Unit: "bytes", Value: bytes / grants})
+}
+
+// keepTokens has the server keep the refresh tokens of confidential clients, as it does by default.
+// Since the manager is suspended, it writes the server's document as the manager would.
+func keepTokens(b *testing.B, env *testenv.Env) {
+	b.Helper()
+	entries := &internalv1alpha1.EntryList{}
+	if err := testenv.Kube.List(b.Context(), entries, client.InNamespace(env.ServerNamespace)); err != nil {
+		b.Fatal(err)
 	}
+	i := slices.IndexFunc(entries.Items, func(e internalv1alpha1.Entry) bool {
+		return e.Spec.Owner.UID == env.Server.UID && e.Spec.Document != ""
+	})
+	if i < 0 {
+		b.Fatal("there is no Entry of the server")
+	}
+	var document documents.Server
+	if err := json.Unmarshal([]byte(entries.Items[i].Spec.Document), &document); err != nil {
+		b.Fatal(err)
+	}
+	document.RefreshToken.RotatePublicClientsOnly = true
+	encoded, err := documents.Encode(document)
+	if err != nil {
+		b.Fatal(err)
+	}
+	entries.Items[i].Spec.Document = encoded
+	if err := testenv.Kube.Update(b.Context(), &entries.Items[i]); err != nil {
+		b.Fatal(err)
+	}
+	time.Sleep(time.Second) // the watch sends it within milliseconds
 }
 
 // idleWrites returns how much is written in a second without requests.
@@ -257,7 +309,10 @@ func (p *userLoad) exchange(l *connection, worker int, c *oauth2.Config, form ur
 	var tokens struct {
 		RefreshToken string `json:"refresh_token"`
 	}
-	if err := json.Unmarshal(a.body, &tokens); err != nil || tokens.RefreshToken == "" {
+	if err := json.Unmarshal(a.body, &tokens); err != nil {
+		return err
+	}
+	if tokens.RefreshToken = cmp.Or(tokens.RefreshToken, form.Get("refresh_token")); tokens.RefreshToken == "" {
 		return errors.New("the answer has no refresh token")
 	}
 	p.refreshes[worker], p.last[worker] = tokens.RefreshToken, c

@@ -9,13 +9,14 @@
 //	/verify  reads the form, verifies one JWT with ES256 and answers
 //	/static  answers with a fixed document
 //	/hash   reads the form, hashes a password and answers
+//	/read   reads the form and one record, and answers
 //	/swap   reads the form, changes one record by compare-and-swap and answers
 //
 //	main.go  flags, the HTTP server, reading and answering
 //	sign.go  one JWT
 //	assertion.go  the JWT by which a client authenticates; a password
 //	static.go  a fixed document
-//	swap.go  one compare-and-swap: in memory, through client-go, through pgx
+//	swap.go  one read or compare-and-swap: in memory, through client-go, through pgx
 package main
 
 import (
@@ -65,6 +66,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	mux.Handle("/parse", answering(func(context.Context) (string, error) { return "", nil }))
+	mux.Handle("/read", answering(swap.read))
 	mux.Handle("/swap", answering(swap.one))
 	mux.Handle("/hash", answering(hash))
 	mux.Handle("/static", static())

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -24,12 +25,13 @@ type swapOptions struct {
 	kubeconfig, namespace, dsn string
 }
 
-// swapper changes one record by compare-and-swap. Each record is changed by one request at a time,
-// so that no swap fails.
+// swapper reads one record, or changes it by compare-and-swap. Each record is changed by one request
+// at a time, so that no swap fails.
 type swapper struct{ free chan record }
 
 // record that can be changed. It knows its version.
 type record interface {
+	read(ctx context.Context) error
 	swap(ctx context.Context) error
 }
 
@@ -61,6 +63,13 @@ func (s *swapper) one(ctx context.Context) (string, error) {
 	return "", r.swap(ctx)
 }
 
+// read is like one, and changes nothing.
+func (s *swapper) read(ctx context.Context) (string, error) {
+	r := <-s.free
+	defer func() { s.free <- r }()
+	return "", r.read(ctx)
+}
+
 // memory is a map behind a lock.
 type memory struct {
 	mu       sync.Mutex
@@ -80,6 +89,15 @@ func values(n int) []record {
 		all = append(all, &value{in: m, key: strconv.Itoa(i)})
 	}
 	return all
+}
+
+func (v *value) read(context.Context) error {
+	v.in.mu.Lock()
+	defer v.in.mu.Unlock()
+	if v.in.versions[v.key] != v.version {
+		return errors.New("another version")
+	}
+	return nil
 }
 
 func (v *value) swap(context.Context) error {
@@ -142,6 +160,10 @@ func kubernetes(kubeconfig string) (rest.Interface, error) {
 	return rest.RESTClientFor(config)
 }
 
+func (o *object) read(ctx context.Context) error {
+	return o.client.Get().Namespace(o.grant.Namespace).Resource("oauthgrants").Name(o.grant.Name).Do(ctx).Into(&v1alpha1.OAuthGrant{})
+}
+
 func (o *object) swap(ctx context.Context) error {
 	o.grant.Spec.RefreshTokenNumber++
 	updated := &v1alpha1.OAuthGrant{}
@@ -192,6 +214,18 @@ func rows(ctx context.Context, o swapOptions) ([]record, error) {
 		return nil, errors.New("there is no grant to copy")
 	}
 	return all, found.Err()
+}
+
+func (r *row) read(ctx context.Context) error {
+	found, err := r.pool.Query(ctx, "SELECT * FROM floor_grants WHERE server_uid = $1 AND id = $2", r.server, r.id)
+	if err != nil {
+		return err
+	}
+	values, err := pgx.CollectExactlyOneRow(found, func(row pgx.CollectableRow) ([]any, error) { return row.Values() })
+	if err == nil && len(values) == 0 {
+		err = errors.New("the record has no columns")
+	}
+	return err
 }
 
 func (r *row) swap(ctx context.Context) error {
