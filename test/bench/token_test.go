@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,9 @@ func BenchmarkClientCredentials(b *testing.B) {
 		row.Target = atMostTimes(1.15)
 		table.add(b, row)
 	}
+	frugal := startFloor(b, "--ballast", strconv.Itoa(32<<20))("/sign")
+	costs := measureAlternately(b, count, all/workers, frugal, server)
+	table.add(b, compared(requestRows, "a token for a machine, ES256, the floor with the server's ballast", costs[1], costs[0], ratios(costs[1], costs[0])))
 	table.add(b, results.Row{Group: requestRows, Name: "a second without requests", Unit: "µs of CPU a second", Value: microseconds(idle(b, server.pid))})
 }
 
