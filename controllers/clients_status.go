@@ -26,18 +26,22 @@ func (r *clientReconciler) writeStatus(ctx context.Context, s *clientPass) error
 	if !isDue { // this pass takes the place of the one that was to come then
 		s.requeueAt = earliest(s.requeueAt, slot)
 	}
-	return r.operator.writeStatus(ctx, s.client, func() {
-		r.fillStatus(s)
+	return r.operator.writeStatus(ctx, s.client, func() (due time.Time) {
+		if due = r.fillStatus(s); !due.IsZero() {
+			return due
+		}
 		if isDue || !equality.Semantic.DeepEqual(before, &s.client.Status) {
 			r.reportUses(s)
 		}
 		if isDue && equality.Semantic.DeepEqual(before, &s.client.Status) {
 			r.usageReports.finish(key)
 		}
+		return due
 	})
 }
 
-func (r *clientReconciler) fillStatus(s *clientPass) {
+// fillStatus sets the status, and returns when it is due if that is later.
+func (r *clientReconciler) fillStatus(s *clientPass) (due time.Time) {
 	status := &s.client.Status
 	status.ObservedGeneration = s.client.Generation
 	conditions := newConditionList(s.client, s.failed)
@@ -59,7 +63,7 @@ func (r *clientReconciler) fillStatus(s *clientPass) {
 		conditions.add(v1alpha1.ConditionProgrammed, pendingCondition("waiting for the client's credential"), "")
 	default:
 		entries := append([]*internalv1alpha1.Entry{s.entry, s.server.entry, s.server.namespaceEntry}, s.scopes.entries...)
-		conditions.addProgrammed(s.replicas, entries, &s.requeueAt)
+		r.addProgrammed(conditions, s.server.object, s.replicas, entries, &s.requeueAt)
 	}
 	message, at := withTokensNotBefore("token requests succeed", s.client.Spec.TokensNotBefore, r.now())
 	ready := conditions.ready(message)
@@ -78,7 +82,7 @@ func (r *clientReconciler) fillStatus(s *clientPass) {
 	conditions.write(&status.Conditions, r.now())
 
 	if s.failed != nil && !s.credentials.isSet() {
-		return // what is served, and what Pods use, is as it was
+		return conditions.statusDue // what is served, and what Pods use, is as it was
 	}
 	if s.accepted.reason == v1alpha1.ReasonClientIDTaken { // in any other case a client that has no Entry keeps the name that it had
 		status.ClientID = ""
@@ -98,6 +102,7 @@ func (r *clientReconciler) fillStatus(s *clientPass) {
 	if target := compile.SecretTarget(s.client); target != nil && s.credentials.isTrue() {
 		status.SecretName = target.Name
 	}
+	return conditions.statusDue
 }
 
 // newNextRotation returns status.nextRotation. A rotation that was due and cannot be made, of which

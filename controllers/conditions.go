@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 )
@@ -80,6 +79,8 @@ type conditionList struct {
 	before     []metav1.Condition
 	failure    *failure
 	conditions []typedCondition
+	// statusDue is when the status is written. Zero: now.
+	statusDue time.Time
 }
 
 func newConditionList(object client.Object, failed *failure) *conditionList {
@@ -91,20 +92,14 @@ func (l *conditionList) add(conditionType string, found condition, pending strin
 	l.conditions = append(l.conditions, l.failure.typedCondition(conditionType, found, l.before, l.object.GetGeneration(), pending))
 }
 
+// isAllTrue reports whether no step failed, and all conditions that were added are True.
+func (l *conditionList) isAllTrue() bool {
+	return l.failure == nil && !slices.ContainsFunc(l.conditions, func(c typedCondition) bool { return !c.condition.isTrue() })
+}
+
 // ready returns what the condition Ready says about the conditions that were added.
 func (l *conditionList) ready(message string) condition {
 	return l.failure.readyCondition(l.conditions, message)
-}
-
-// addProgrammed adds the condition Programmed of an object that needs some Entries to be served. If
-// it waits for a replica that may be dead, requeueAt is set to when it is.
-func (l *conditionList) addProgrammed(replicas []replica, entries []*internalv1alpha1.Entry, requeueAt *time.Time) {
-	found, recheck := programmedCondition(replicas, entries)
-	found = latchProgrammed(found, l.before, l.object.GetGeneration(), l.conditions)
-	if !found.isTrue() {
-		*requeueAt = earliest(*requeueAt, recheck)
-	}
-	l.add(v1alpha1.ConditionProgrammed, found, "")
 }
 
 // write replaces the conditions of the object.

@@ -54,6 +54,7 @@
 //	formats.go           documents that not every manager and token server can read
 //	replicas.go          which token servers run, and which Entries they serve
 //	liveness.go          when a Replica was seen to change
+//	progress.go          which objects wait for what a Replica has not applied yet
 //
 //	passes.go            the steps of a pass, what conditions say of a failure, when it is repeated
 //	writes.go            writes to the API server, and how often a refused one is repeated
@@ -136,6 +137,7 @@ type operator struct {
 	// keys, by its name, so that only a change makes the manager read it again.
 	completeKeySecrets sync.Map
 	liveness           *livenessTracker
+	progress           *progressTracker
 	usageReports       *usageReports
 	failures           *failureCounter
 	delayedEvents      *delayedEvents
@@ -147,7 +149,7 @@ func newOperator(c client.Client, apiReader client.Reader, recorder events.Event
 	w := newWriter(client.WithFieldOwner(c, FieldManager), o.Now)
 	op := &operator{
 		Client: w, writer: w, apiReader: apiReader, events: recorder, now: o.Now, random: o.Random,
-		liveness: newLivenessTracker(o.Now), usageReports: newUsageReports(o.Now),
+		liveness: newLivenessTracker(o.Now), progress: newProgressTracker(), usageReports: newUsageReports(o.Now),
 		failures: newFailureCounter(), delayedEvents: newDelayedEvents(), namespaces: o.Namespaces,
 	}
 	op.entries = &names.Entries{Client: op, APIReader: apiReader, CheckFormat: op.checkFormat, IsWatched: op.isWatched}

@@ -96,9 +96,9 @@ func (r *identityReconciler) readReplicas(ctx context.Context, s *identityPass) 
 // servers'.
 func (r *identityReconciler) writeStatus(ctx context.Context, s *identityPass) error {
 	before := s.identity.Status.DeepCopy()
-	r.fillStatus(s)
+	due := r.fillStatus(s)
 	status := &s.identity.Status
-	if equality.Semantic.DeepEqual(before, status) {
+	if due.After(r.now()) || equality.Semantic.DeepEqual(before, status) {
 		return nil
 	}
 	var changes []jsonPatch
@@ -113,11 +113,12 @@ func (r *identityReconciler) writeStatus(ctx context.Context, s *identityPass) e
 	return r.patchStatus(ctx, s.identity, before.Conditions, changes...)
 }
 
-func (r *identityReconciler) fillStatus(s *identityPass) {
+// fillStatus sets the status, and returns when it is due if that is later.
+func (r *identityReconciler) fillStatus(s *identityPass) (due time.Time) {
 	status := &s.identity.Status
 	if s.failed == nil && !s.accepted.isSet() { // nothing is said
 		status.ObservedGeneration, status.Conditions = 0, nil
-		return
+		return due
 	}
 	status.ObservedGeneration = s.identity.Generation
 	conditions := newConditionList(s.identity, s.failed)
@@ -125,7 +126,7 @@ func (r *identityReconciler) fillStatus(s *identityPass) {
 	if s.entry == nil {
 		conditions.add(v1alpha1.ConditionProgrammed, pendingCondition("waiting until the object is accepted"), "")
 	} else {
-		conditions.addProgrammed(s.replicas, []*internalv1alpha1.Entry{s.entry, s.server.entry}, &s.requeueAt)
+		r.addProgrammed(conditions, s.server.object, s.replicas, []*internalv1alpha1.Entry{s.entry, s.server.entry}, &s.requeueAt)
 	}
 	message, at := withTokensNotBefore("what spec says about the user is in force", s.identity.Spec.TokensNotBefore, r.now())
 	s.requeueAt = earliest(s.requeueAt, at)
@@ -135,4 +136,5 @@ func (r *identityReconciler) fillStatus(s *identityPass) {
 	}
 	conditions.add(v1alpha1.ConditionReady, ready, "")
 	conditions.write(&status.Conditions, r.now())
+	return conditions.statusDue
 }

@@ -58,7 +58,7 @@ func (r *identityProviderReconciler) Reconcile(ctx context.Context, request ctrl
 		{conditionType: v1alpha1.ConditionProgrammed, run: r.readReplicas, runAfterFailure: true},
 	})
 	return r.finishReconcile(&provider, s.failed, &s.requeueAt, func() error {
-		return r.writeStatus(ctx, s.provider, func() { r.fillStatus(s) })
+		return r.writeStatus(ctx, s.provider, func() time.Time { return r.fillStatus(s) })
 	})
 }
 

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"slices"
+	"time"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -9,7 +10,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 )
 
-func (r *identityProviderReconciler) fillStatus(s *identityProviderPass) {
+// fillStatus sets the status, and returns when it is due if that is later.
+func (r *identityProviderReconciler) fillStatus(s *identityProviderPass) (due time.Time) {
 	status := &s.provider.Status
 	status.ObservedGeneration = s.provider.Generation
 	conditions := newConditionList(s.provider, s.failed)
@@ -41,13 +43,14 @@ func (r *identityProviderReconciler) fillStatus(s *identityProviderPass) {
 	if s.server != nil {
 		status.RedirectURI = compile.RedirectURI(s.server.document.Issuer, s.provider)
 	}
+	return conditions.statusDue
 }
 
 // addProviderProgrammed adds the condition Programmed: the token servers serve the document, and hold
 // the credential that it names first.
 func (r *identityProviderReconciler) addProviderProgrammed(s *identityProviderPass, conditions *conditionList) {
 	before := conditions.conditions
-	conditions.addProgrammed(s.replicas, []*internalv1alpha1.Entry{s.entry, s.realmEntry, s.server.entry}, &s.requeueAt)
+	r.addProgrammed(conditions, s.server.object, s.replicas, []*internalv1alpha1.Entry{s.entry, s.realmEntry, s.server.entry}, &s.requeueAt)
 	if last := &conditions.conditions[len(before)].condition; last.isTrue() && len(s.document.Credentials) > 0 {
 		for i := range s.replicas {
 			if slices.Contains(s.replicas[i].Spec.Upstreams, s.document.Credentials[0]) {

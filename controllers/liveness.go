@@ -32,9 +32,9 @@ type observedChange struct {
 	at              time.Time
 	// changed is false if the object existed when it was first seen, and has not changed since.
 	changed bool
-	// revived is when the object last changed after it had not for as long as a replica is live, or
-	// when it was first seen.
-	revived time.Time
+	// revived is the resourceVersion with which the object last changed after it had not for as long as
+	// a replica is live, or with which it was first seen.
+	revived string
 }
 
 func newLivenessTracker(now func() time.Time) *livenessTracker {
@@ -86,13 +86,13 @@ func (t *livenessTracker) observeObject(o metav1.Object, created bool) observedC
 	last, known := t.lastChange[o.GetUID()]
 	switch {
 	case !known:
-		last = observedChange{resourceVersion: o.GetResourceVersion(), at: now, changed: created, revived: now}
+		last = observedChange{resourceVersion: o.GetResourceVersion(), at: now, changed: created, revived: o.GetResourceVersion()}
 		if created {
 			t.recordChange(now)
 		}
 	case isNewer(o.GetResourceVersion(), last.resourceVersion):
 		if now.Sub(last.at) >= replicaLifetime {
-			last.revived = now
+			last.revived = o.GetResourceVersion()
 		}
 		last.resourceVersion, last.at, last.changed = o.GetResourceVersion(), now, true
 		t.recordChange(now)
@@ -101,6 +101,12 @@ func (t *livenessTracker) observeObject(o metav1.Object, created bool) observedC
 	}
 	t.lastChange[o.GetUID()] = last
 	return last
+}
+
+// hasRevived reports whether an object was not live in the version before, and is after.
+func (t *livenessTracker) hasRevived(before, after metav1.Object) bool {
+	revived := t.observe(after).revived
+	return isNewer(revived, before.GetResourceVersion()) && !isNewer(revived, after.GetResourceVersion())
 }
 
 func (t *livenessTracker) recordChange(now time.Time) {

@@ -7,6 +7,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 
@@ -259,6 +260,18 @@ func (op *operator) mapNamespaceToResourceServers(ctx context.Context, changed c
 	}
 	return op.listKeys(ctx, &v1alpha1.ResourceServerList{}, client.InNamespace(e.Spec.Value),
 		client.MatchingFields{indexServer: serverOfEntry(e).String()})
+}
+
+// firstPriority is that of an object for which one more write is all that is to do.
+const firstPriority = 1
+
+// addFirst adds a request before those that are added without a priority.
+func addFirst(q requestQueue, request ctrl.Request) {
+	if prioritized, ok := q.(priorityqueue.PriorityQueue[ctrl.Request]); ok {
+		prioritized.AddWithOpts(priorityqueue.AddOpts{Priority: new(firstPriority)}, request)
+		return
+	}
+	q.Add(request)
 }
 
 type requestQueue = workqueue.TypedRateLimitingInterface[ctrl.Request]

@@ -116,12 +116,16 @@ func differInPolicy(before, after *internalv1alpha1.Entry) bool {
 	return err != nil || !reflect.DeepEqual(a, b)
 }
 
-// differInProgress reports whether a Replica says something else than before, or was not live
-// before. A renewal alone says nothing.
-func (op *operator) differInProgress(before, after *internalv1alpha1.Replica) bool {
+// differInApplied reports whether a Replica has applied another version than before.
+func differInApplied(before, after *internalv1alpha1.Replica) bool {
+	return before.Spec.AppliedResourceVersion != after.Spec.AppliedResourceVersion
+}
+
+// differInAbility reports whether a Replica says something else than before of what it can serve, or
+// was not live before. A renewal alone says nothing, nor does what it has applied.
+func (op *operator) differInAbility(before, after *internalv1alpha1.Replica) bool {
 	b, a := &before.Spec, &after.Spec
-	return op.now().Sub(op.liveness.observe(after).revived) < replicaLifetime ||
-		b.AppliedResourceVersion != a.AppliedResourceVersion || b.Ready != a.Ready || !reflect.DeepEqual(b.Rejected, a.Rejected) ||
+	return op.liveness.hasRevived(before, after) || b.Ready != a.Ready || !reflect.DeepEqual(b.Rejected, a.Rejected) ||
 		!slices.Equal(b.Formats, a.Formats) || !slices.Equal(b.Upstreams, a.Upstreams)
 }
 

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -150,26 +151,49 @@ func (op *operator) deleteWhenDue(ctx context.Context, object client.Object, due
 	return true, nil
 }
 
+// progress is whether token servers serve some Entries.
+type progress struct {
+	condition condition
+	// recheck is when the replica because of which the condition is not True stops being live.
+	recheck time.Time
+	// awaited is the version that the replicas have to apply, if that is all there is to wait for.
+	awaited uint64
+}
+
 // programmedCondition says whether every live replica serves some Entries, and one of them is
-// ready. If it is not True because of one replica, recheck is when that one stops being live.
-func programmedCondition(live []replica, entries []*internalv1alpha1.Entry) (c condition, recheck time.Time) {
+// ready.
+func programmedCondition(live []replica, entries []*internalv1alpha1.Entry) progress {
 	if len(live) == 0 {
-		return falseCondition(v1alpha1.ReasonNoReplica, "no token server of the AuthorizationServer is running"), time.Time{}
+		return progress{condition: falseCondition(v1alpha1.ReasonNoReplica, "no token server of the AuthorizationServer is running")}
 	}
 	if c, recheck := rejectedCondition(live, entries); c.isSet() {
-		return c, recheck
+		return progress{condition: c, recheck: recheck}
 	}
+	latest := latestVersion(entries)
 	for i := range live {
-		for _, e := range entries {
-			if !hasApplied(live[i].Spec.AppliedResourceVersion, e.ResourceVersion) {
-				return falseCondition(v1alpha1.ReasonPending, "token server %s does not serve the latest change yet", live[i].Name), live[i].until
+		if !hasApplied(live[i].Spec.AppliedResourceVersion, latest) {
+			return progress{
+				falseCondition(v1alpha1.ReasonPending, "token server %s does not serve the latest change yet", live[i].Name), live[i].until, latest,
 			}
 		}
 	}
 	if !slices.ContainsFunc(live, func(r replica) bool { return r.Spec.Ready }) {
-		return falseCondition(v1alpha1.ReasonNoReplica, "no token server of the AuthorizationServer is ready"), time.Time{}
+		return progress{condition: falseCondition(v1alpha1.ReasonNoReplica, "no token server of the AuthorizationServer is ready")}
 	}
-	return servedCondition(), time.Time{}
+	return progress{condition: servedCondition()}
+}
+
+// latestVersion returns the highest resourceVersion of Entries, as the number that it is.
+func latestVersion(entries []*internalv1alpha1.Entry) uint64 {
+	var latest uint64
+	for _, e := range entries {
+		version, err := strconv.ParseUint(e.ResourceVersion, 10, 64)
+		if err != nil {
+			return math.MaxUint64 // no replica says that it serves what is no number
+		}
+		latest = max(latest, version)
+	}
+	return latest
 }
 
 // rejectedCondition says which of the Entries a replica cannot read, and when that one stops being
@@ -191,14 +215,10 @@ func rejectedCondition(live []replica, entries []*internalv1alpha1.Entry) (c con
 	return condition{}, time.Time{}
 }
 
-// hasApplied compares resourceVersions as the numbers that they are.
-func hasApplied(replica, entry string) bool {
+// hasApplied reports whether a replica that has applied a resourceVersion serves an Entry's.
+func hasApplied(replica string, entry uint64) bool {
 	have, err := strconv.ParseUint(replica, 10, 64)
-	if err != nil {
-		return false
-	}
-	want, err := strconv.ParseUint(entry, 10, 64)
-	return err == nil && have >= want
+	return err == nil && have >= entry
 }
 
 // latchProgrammed keeps Programmed True for the generation for which it was True once: a restart of

@@ -53,7 +53,7 @@ func (r *resourceServerReconciler) Reconcile(ctx context.Context, request ctrl.R
 		{conditionType: v1alpha1.ConditionProgrammed, run: r.readReplicas, runAfterFailure: true},
 	})
 	return r.finishReconcile(&api, s.failed, &s.requeueAt, func() error {
-		return r.writeStatus(ctx, s.api, func() { r.fillStatus(s) })
+		return r.writeStatus(ctx, s.api, func() time.Time { return r.fillStatus(s) })
 	})
 }
 

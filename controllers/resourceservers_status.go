@@ -2,12 +2,14 @@ package controllers
 
 import (
 	"slices"
+	"time"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
-func (r *resourceServerReconciler) fillStatus(s *resourceServerPass) {
+// fillStatus sets the status, and returns when it is due if that is later.
+func (r *resourceServerReconciler) fillStatus(s *resourceServerPass) (due time.Time) {
 	status := &s.api.Status
 	status.ObservedGeneration = s.api.Generation
 	conditions := newConditionList(s.api, s.failed)
@@ -20,13 +22,14 @@ func (r *resourceServerReconciler) fillStatus(s *resourceServerPass) {
 		conditions.add(v1alpha1.ConditionProgrammed, pendingCondition("waiting until the ResourceServer's document is written"), "")
 	default:
 		entries := append([]*internalv1alpha1.Entry{s.entry, s.server.entry, s.server.namespaceEntry}, s.scopeEntries...)
-		conditions.addProgrammed(s.replicas, entries, &s.requeueAt)
+		r.addProgrammed(conditions, s.server.object, s.replicas, entries, &s.requeueAt)
 	}
 	conditions.add(v1alpha1.ConditionReady, conditions.ready("clients can get tokens for the API"), "")
 	conditions.write(&status.Conditions, r.now())
 	if s.failed == nil { // after a failure it has the names that it had
 		fillNames(status, s)
 	}
+	return conditions.statusDue
 }
 
 // fillNames sets the names that the ResourceServer has. One that is not served at present keeps the

@@ -98,7 +98,10 @@ func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		{conditionType: v1alpha1.ConditionAvailable, run: r.readReplicas, runAfterFailure: true},
 	})
 	return r.finishReconcile(&server, s.failed, &s.requeueAt, func() error {
-		return r.writeStatus(ctx, s.server, func() { r.fillStatus(s) })
+		return r.writeStatus(ctx, s.server, func() (due time.Time) {
+			r.fillStatus(s)
+			return due
+		})
 	})
 }
 

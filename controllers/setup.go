@@ -129,7 +129,8 @@ func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindClient)), onRealChange()).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapPolicyToClients), onUpdateIf(differInPolicy)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapScopesToClients)).
-		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInProgress)).
+		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInAbility)).
+		Watches(&internalv1alpha1.Replica{}, op.enqueueReached(compile.KindClient), onUpdateIf(differInApplied)).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToRejected(compile.KindClient)), onUpdateIf(differInRejected)).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToKeySets), onUpdateIf(differInKeySets)).
 		Watches(&internalv1alpha1.Usage{}, op.enqueueUsedClients()).
@@ -146,7 +147,8 @@ func setUpUsers(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapByIndex(list, indexServer)), onUpdateIf(differInServerState)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindUser)), onRealChange()).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapServerEntry(list)), onCreateOrDelete()).
-		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInProgress)).
+		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInAbility)).
+		Watches(&internalv1alpha1.Replica{}, op.enqueueReached(compile.KindUser), onUpdateIf(differInApplied)).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToRejected(compile.KindUser)), onUpdateIf(differInRejected)).
 		Watches(secretMetadata(), enqueueRequestsFor(op.mapByIndex(list, indexSecret)))
 	return op.watchNames(b, list).Complete(&userReconciler{op})
@@ -160,7 +162,8 @@ func setUpIdentities(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapByIndex(list, indexServer)), onUpdateIf(differInServerState)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindIdentity)), onRealChange()).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapServerEntry(list)), onCreateOrDelete()).
-		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInProgress)).
+		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInAbility)).
+		Watches(&internalv1alpha1.Replica{}, op.enqueueReached(compile.KindIdentity), onUpdateIf(differInApplied)).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToRejected(compile.KindIdentity)), onUpdateIf(differInRejected)).
 		Complete(&identityReconciler{op})
 }
@@ -175,7 +178,8 @@ func setUpResourceServers(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapServerEntry(list)), onUpdateIf(differInPolicy)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapNamespaceToResourceServers)).
 		Watches(&v1alpha1.OAuthClient{}, enqueueRequestsFor(op.mapByIndex(list, indexIntrospector)), onUpdateIf(differInSpec)).
-		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInProgress)).
+		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInAbility)).
+		Watches(&internalv1alpha1.Replica{}, op.enqueueReached(compile.KindResourceServer), onUpdateIf(differInApplied)).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToRejected(compile.KindResourceServer)), onUpdateIf(differInRejected))
 	return op.watchNames(b, list).Complete(&resourceServerReconciler{op})
 }
@@ -190,7 +194,8 @@ func setUpIdentityProviders(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapServerToProvidersOfItsSecrets), onUpdateIf(differInServerSpec)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindIdentityProvider)), onRealChange()).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapServerEntry(list)), onCreateOrDelete()).
-		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInProgress)).
+		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInAbility)).
+		Watches(&internalv1alpha1.Replica{}, op.enqueueReached(compile.KindIdentityProvider), onUpdateIf(differInApplied)).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToRejected(compile.KindIdentityProvider)), onUpdateIf(differInRejected)).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToProviderProblems), onUpdateIf(differInProviderProblems)).
 		Watches(secretMetadata(), enqueueRequestsFor(op.mapByIndex(list, indexSecret))).

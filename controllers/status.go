@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,10 +16,13 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
-// writeStatus has fill change the status of an object, and writes it if that changed something.
-func (op *operator) writeStatus(ctx context.Context, object client.Object, fill func()) error {
+// writeStatus has fill change the status of an object, and writes it if that changed something,
+// unless fill returns that it is due later.
+func (op *operator) writeStatus(ctx context.Context, object client.Object, fill func() (due time.Time)) error {
 	before := object.DeepCopyObject()
-	fill()
+	if due := fill(); due.After(op.now()) {
+		return nil
+	}
 	if equality.Semantic.DeepEqual(statusOf(before), statusOf(object)) { // it knows that one time can be written in two ways
 		return nil
 	}

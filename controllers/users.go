@@ -53,7 +53,7 @@ func (r *userReconciler) Reconcile(ctx context.Context, request ctrl.Request) (c
 		{conditionType: v1alpha1.ConditionProgrammed, run: r.readReplicas, runAfterFailure: true},
 	})
 	return r.finishReconcile(&user, s.failed, &s.requeueAt, func() error {
-		return r.writeStatus(ctx, s.user, func() { r.fillStatus(s) })
+		return r.writeStatus(ctx, s.user, func() time.Time { return r.fillStatus(s) })
 	})
 }
 

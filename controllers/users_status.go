@@ -1,11 +1,14 @@
 package controllers
 
 import (
+	"time"
+
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
-func (r *userReconciler) fillStatus(s *userPass) {
+// fillStatus sets the status, and returns when it is due if that is later.
+func (r *userReconciler) fillStatus(s *userPass) (due time.Time) {
 	status := &s.user.Status
 	status.ObservedGeneration = s.user.Generation
 	conditions := newConditionList(s.user, s.failed)
@@ -17,7 +20,7 @@ func (r *userReconciler) fillStatus(s *userPass) {
 	case s.entry == nil:
 		conditions.add(v1alpha1.ConditionProgrammed, pendingCondition("waiting until the user's document is written"), "")
 	default:
-		conditions.addProgrammed(s.replicas, []*internalv1alpha1.Entry{s.entry, s.usernameEntry, s.server.entry}, &s.requeueAt)
+		r.addProgrammed(conditions, s.server.object, s.replicas, []*internalv1alpha1.Entry{s.entry, s.usernameEntry, s.server.entry}, &s.requeueAt)
 	}
 	message, at := withTokensNotBefore("the user can log in", s.user.Spec.TokensNotBefore, r.now())
 	s.requeueAt = earliest(s.requeueAt, at)
@@ -35,4 +38,5 @@ func (r *userReconciler) fillStatus(s *userPass) {
 	case s.accepted.reason == v1alpha1.ReasonUsernameTaken && status.Username == s.document.Username:
 		status.Username = ""
 	}
+	return conditions.statusDue
 }
