@@ -49,6 +49,11 @@ type clientPass struct {
 // Reconcile gives an OAuthClient its client id, writes its document, and keeps its credentials,
 // their Secret and the ConfigMap.
 func (r *clientReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	object := reconciled{compile.KindClient, request.NamespacedName}
+	if wait := r.writer.echoes.postpone(object); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	defer r.writer.echoes.begin(object)()
 	var c v1alpha1.OAuthClient
 	if exists, err := r.getUndeleted(ctx, request.NamespacedName, &c); err != nil {
 		return ctrl.Result{}, err
@@ -83,7 +88,7 @@ func (r *clientReconciler) accept(ctx context.Context, s *clientPass) (err error
 		return err
 	}
 	s.document = compile.Client(s.client, nil)
-	if s.nameEntry, err = r.entries.GetConfirmed(ctx, s.server.object, s.name()); err != nil {
+	if s.nameEntry, err = r.readNameEntry(ctx, s); err != nil {
 		return err
 	}
 	if s.nameEntry != nil && s.nameEntry.Spec.Owner.UID == s.client.UID {
@@ -104,6 +109,16 @@ func (r *clientReconciler) accept(ctx context.Context, s *clientPass) (err error
 	}
 	s.accepted = trueCondition(v1alpha1.ReasonAccepted, "rule \""+s.decision.Rule+"\" of the server allows it")
 	return nil
+}
+
+// readNameEntry reads the Entry of the client id. If the cache has none, a client that had one must
+// know whether it is lost: else it would get another secret. One that is new, and creates an Entry
+// although there is one, only fails and tries again.
+func (r *clientReconciler) readNameEntry(ctx context.Context, s *clientPass) (*internalv1alpha1.Entry, error) {
+	if s.client.Status.ObservedGeneration == 0 {
+		return r.entries.Get(ctx, s.server.object, s.name())
+	}
+	return r.entries.GetConfirmed(ctx, s.server.object, s.name())
 }
 
 func (s *clientPass) name() compile.Name {

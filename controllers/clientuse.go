@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -33,12 +34,60 @@ func (u clientUse) equals(other clientUse) bool {
 		equality.Semantic.DeepEqual(u.legacyGrants, other.legacyGrants)
 }
 
-// countClients counts the accepted clients of a server. It reads the cache without copying, since
-// there may be ten thousand.
-func (r *serverReconciler) countClients(ctx context.Context, server *v1alpha1.AuthorizationServer) (clientUse, error) {
+// countedUse is what was counted last, and whether a client has changed since so that another count
+// may differ: a list of a hundred thousand clients takes a hundred megabytes.
+type countedUse struct {
+	mu      sync.Mutex
+	byName  map[client.ObjectKey]clientUse
+	changed map[client.ObjectKey]bool
+}
+
+func newCountedUse() *countedUse {
+	return &countedUse{byName: map[client.ObjectKey]clientUse{}, changed: map[client.ObjectKey]bool{}}
+}
+
+// change says that a client of a server has changed.
+func (c *countedUse) change(server client.ObjectKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changed[server] = true
+}
+
+// current returns what was counted last, if no client has changed since. Else the caller counts, and
+// what changes from now on is another change.
+func (c *countedUse) current(server client.ObjectKey) (use clientUse, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	use, ok = c.byName[server]
+	ok = ok && !c.changed[server]
+	delete(c.changed, server)
+	return use, ok
+}
+
+func (c *countedUse) set(server client.ObjectKey, use clientUse) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.byName[server] = use
+}
+
+func (c *countedUse) forget(server client.ObjectKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.byName, server)
+	delete(c.changed, server)
+}
+
+// countClients counts the accepted clients of a server, unless none has changed since it did so last.
+func (r *serverReconciler) countClients(ctx context.Context, server *v1alpha1.AuthorizationServer) (use clientUse, err error) {
+	name := client.ObjectKeyFromObject(server)
+	if use, ok := r.counted.current(name); ok {
+		return use, nil
+	}
 	var list v1alpha1.OAuthClientList
-	err := r.List(ctx, &list, client.MatchingFields{indexServer: client.ObjectKeyFromObject(server).String()}, client.UnsafeDisableDeepCopy)
-	var use clientUse
+	if err := r.List(ctx, &list, client.MatchingFields{indexServer: name.String()}, client.UnsafeDisableDeepCopy); err != nil {
+		r.counted.change(name)
+		return use, err
+	}
 	for i := range list.Items {
 		if c := &list.Items[i]; isAccepted(c) {
 			use.add(c)
@@ -46,7 +95,8 @@ func (r *serverReconciler) countClients(ctx context.Context, server *v1alpha1.Au
 	}
 	slices.SortFunc(use.authMethods, func(a, b v1alpha1.AuthMethodUse) int { return strings.Compare(a.Method, b.Method) })
 	slices.SortFunc(use.legacyGrants, func(a, b v1alpha1.LegacyGrantUse) int { return strings.Compare(a.GrantType, b.GrantType) })
-	return use, err
+	r.counted.set(name, use)
+	return use, nil
 }
 
 // add counts a client.
@@ -92,24 +142,24 @@ func differInUse(before, after *v1alpha1.OAuthClient) bool {
 	if !isAccepted(before) && !isAccepted(after) {
 		return false
 	}
-	return isAccepted(before) != isAccepted(after) || !equality.Semantic.DeepEqual(before.Status.Authentication, after.Status.Authentication) ||
+	return isAccepted(before) != isAccepted(after) || before.Spec.TokenEndpointAuthMethod != after.Spec.TokenEndpointAuthMethod || !equality.Semantic.DeepEqual(before.Status.Authentication, after.Status.Authentication) ||
 		!before.Status.LegacyUntil.Equal(after.Status.LegacyUntil) || !reflect.DeepEqual(compile.LegacyGrants(before), compile.LegacyGrants(after))
 }
 
-// limitUseChanges returns what the status says of the clients: what was counted, or what it says
-// already if that was changed less than countInterval ago.
-func (r *serverReconciler) limitUseChanges(s *serverPass, counted clientUse) clientUse {
+// updateUse counts the clients for the status, unless what that says of them was changed less than
+// countInterval ago.
+func (r *serverReconciler) updateUse(ctx context.Context, s *serverPass) error {
 	name, now := client.ObjectKeyFromObject(s.server), r.now()
-	before := useIn(&s.server.Status)
-	if counted.equals(before) {
-		return before
-	}
 	if last, ok := r.countWritten.Load(name); ok {
 		if due := last.(time.Time).Add(r.countInterval); now.Before(due) {
 			s.requeueAt = earliest(s.requeueAt, due)
-			return before
+			return nil
 		}
 	}
-	r.countWritten.Store(name, now)
-	return counted
+	counted, err := r.countClients(ctx, s.server)
+	if err == nil && !counted.equals(s.use) {
+		s.use = counted
+		r.countWritten.Store(name, now)
+	}
+	return err
 }

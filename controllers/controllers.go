@@ -61,6 +61,8 @@
 //	conditions.go        conditions of all kinds
 //	status.go            how a status is written
 //	*_status.go          what the status of a kind says after a pass
+//	echoes.go            what the watch brings of a pass's own writes
+//	fairqueue.go         in which order the objects of namespaces are reconciled
 //	events.go            events about conditions
 //	metrics.go           metrics about objects; metrics_labels.go has the values of their labels
 //
@@ -136,12 +138,15 @@ type operator struct {
 	// completeKeySecrets holds the resourceVersion of each key Secret that was seen to hold all its
 	// keys, by its name, so that only a change makes the manager read it again.
 	completeKeySecrets sync.Map
-	liveness           *livenessTracker
-	progress           *progressTracker
-	usageReports       *usageReports
-	failures           *failureCounter
-	delayedEvents      *delayedEvents
-	namespaces         []string // in which the manager works; empty: all
+	// serverDocuments holds the decodedServer of each AuthorizationServer, by its UID.
+	serverDocuments sync.Map
+	liveness        *livenessTracker
+	progress        *progressTracker
+	usageReports    *usageReports
+	counted         *countedUse
+	failures        *failureCounter
+	delayedEvents   *delayedEvents
+	namespaces      []string // in which the manager works; empty: all
 }
 
 // newOperator returns an operator that reads from c, and writes through it as FieldManager.
@@ -149,7 +154,7 @@ func newOperator(c client.Client, apiReader client.Reader, recorder events.Event
 	w := newWriter(client.WithFieldOwner(c, FieldManager), o.Now)
 	op := &operator{
 		Client: w, writer: w, apiReader: apiReader, events: recorder, now: o.Now, random: o.Random,
-		liveness: newLivenessTracker(o.Now), progress: newProgressTracker(), usageReports: newUsageReports(o.Now),
+		liveness: newLivenessTracker(o.Now), progress: newProgressTracker(), usageReports: newUsageReports(o.Now), counted: newCountedUse(),
 		failures: newFailureCounter(), delayedEvents: newDelayedEvents(), namespaces: o.Namespaces,
 	}
 	op.entries = &names.Entries{Client: op, APIReader: apiReader, CheckFormat: op.checkFormat, IsWatched: op.isWatched}

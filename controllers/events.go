@@ -22,8 +22,8 @@ const eventAction = "Reconcile"
 const maxNote = 1024
 
 // recordConditionEvents records events about the conditions that changed: a condition that turned
-// False, an object that became Ready, and the use of a legacy grant type. There is no event about a
-// pending condition, nor about Ready where it repeats another condition.
+// False, an object that became Ready after that, and the use of a legacy grant type. There is no event
+// about a pending condition, nor about Ready where it repeats another condition.
 //
 // While an object is new, an event that says that another object is missing is delayed: objects
 // that are applied together appear in any order.
@@ -40,7 +40,9 @@ func (op *operator) recordConditionEvents(object client.Object, before, after []
 		case c.Type == v1alpha1.ConditionLegacyGrant:
 			op.recordEvent(object, corev1.EventTypeWarning, c)
 		case c.Type == v1alpha1.ConditionReady && c.Status == metav1.ConditionTrue:
-			op.recordEvent(object, corev1.EventTypeNormal, c)
+			if old != nil && old.Reason != v1alpha1.ReasonPending { // what another event said is over
+				op.recordEvent(object, corev1.EventTypeNormal, c)
+			}
 		case c.Status == metav1.ConditionFalse && c.Reason != v1alpha1.ReasonPending && !repeatsAnother(c, after):
 			if awaitsAnother(c.Reason) && op.now().Before(newUntil(object)) {
 				op.delayedEvents.add(object, c.Type)
@@ -81,8 +83,9 @@ func awaitsAnother(reason string) bool {
 
 // delayedEvents holds the types of the conditions about which there is no event yet, by object.
 type delayedEvents struct {
-	mu       sync.Mutex
-	byObject map[types.UID]delayedEvent
+	mu        sync.Mutex
+	byObject  map[types.UID]delayedEvent
+	nextPurge time.Time
 }
 
 type delayedEvent struct {
@@ -98,7 +101,10 @@ func (d *delayedEvents) add(object client.Object, conditionType string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	due := newUntil(object)
-	maps.DeleteFunc(d.byObject, func(_ types.UID, other delayedEvent) bool { return due.Sub(other.due) > time.Hour }) // of objects that were deleted
+	if due.After(d.nextPurge) {
+		maps.DeleteFunc(d.byObject, func(_ types.UID, other delayedEvent) bool { return due.Sub(other.due) > time.Hour }) // of objects that were deleted
+		d.nextPurge = due.Add(time.Minute)
+	}
 	delayed := d.byObject[object.GetUID()]
 	if !slices.Contains(delayed.conditionTypes, conditionType) {
 		d.byObject[object.GetUID()] = delayedEvent{append(delayed.conditionTypes, conditionType), due}

@@ -16,9 +16,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
-// maxClientWrites is how many writes a new client takes at most: the dry run, the Secret, two of the
-// Entry, and those of the status.
-const maxClientWrites = 6
+// clientWrites is how many writes a new client takes: the dry run, the Secret, two of the Entry, and
+// the status.
+const clientWrites = 5
 
 func TestHoweverManyClientsAreAppliedAtOnceEachTakesTheSameWritesAndIsReady(t *testing.T) {
 	made := recordWrites(t)
@@ -43,7 +43,7 @@ func TestHoweverManyClientsAreAppliedAtOnceEachTakesTheSameWritesAndIsReady(t *t
 		}
 		time.Sleep(countDelay)
 		writes := len(made.matching("/secrets")) + len(made.matching("/entries")) + len(made.matching("/oauthclients"))
-		if writes > maxClientWrites*count {
+		if writes > clientWrites*count+count/5+1 { // the Entry of the namespace, and passes whose cache was behind for long
 			t.Errorf("%d clients took %d writes", count, writes)
 		}
 		t.Logf("%d clients took %d writes of Secrets, Entries and statuses", count, writes)

@@ -33,7 +33,7 @@ type observedChange struct {
 	// changed is false if the object existed when it was first seen, and has not changed since.
 	changed bool
 	// revived is the resourceVersion with which the object last changed after it had not for as long as
-	// a replica is live, or with which it was first seen.
+	// a replica is live, or had not at all, or with which it was first seen.
 	revived string
 }
 
@@ -91,7 +91,7 @@ func (t *livenessTracker) observeObject(o metav1.Object, created bool) observedC
 			t.recordChange(now)
 		}
 	case isNewer(o.GetResourceVersion(), last.resourceVersion):
-		if now.Sub(last.at) >= replicaLifetime {
+		if now.Sub(last.at) >= replicaLifetime || !last.changed {
 			last.revived = o.GetResourceVersion()
 		}
 		last.resourceVersion, last.at, last.changed = o.GetResourceVersion(), now, true
@@ -103,7 +103,8 @@ func (t *livenessTracker) observeObject(o metav1.Object, created bool) observedC
 	return last
 }
 
-// hasRevived reports whether an object was not live in the version before, and is after.
+// hasRevived reports whether an object was not live in the version before, or not known to be, and is
+// after.
 func (t *livenessTracker) hasRevived(before, after metav1.Object) bool {
 	revived := t.observe(after).revived
 	return isNewer(revived, before.GetResourceVersion()) && !isNewer(revived, after.GetResourceVersion())

@@ -262,9 +262,6 @@ func (op *operator) mapNamespaceToResourceServers(ctx context.Context, changed c
 		client.MatchingFields{indexServer: serverOfEntry(e).String()})
 }
 
-// firstPriority is that of an object for which one more write is all that is to do.
-const firstPriority = 1
-
 // addFirst adds a request before those that are added without a priority.
 func addFirst(q requestQueue, request ctrl.Request) {
 	if prioritized, ok := q.(priorityqueue.PriorityQueue[ctrl.Request]); ok {
@@ -278,10 +275,15 @@ type requestQueue = workqueue.TypedRateLimitingInterface[ctrl.Request]
 
 // enqueueServerToCount returns a handler that enqueues the server of a client countDelay after what
 // the server counts of the client has changed.
-func enqueueServerToCount() handler.EventHandler {
+func (op *operator) enqueueServerToCount() handler.EventHandler {
+	enqueue := func(c *v1alpha1.OAuthClient, q requestQueue) {
+		server := names.ServerOf(c)
+		op.counted.change(server)
+		q.AddAfter(ctrl.Request{NamespacedName: server}, countDelay)
+	}
 	enqueueIfAccepted := func(object client.Object, q requestQueue) {
 		if c, ok := object.(*v1alpha1.OAuthClient); ok && isAccepted(c) {
-			q.AddAfter(ctrl.Request{NamespacedName: names.ServerOf(c)}, countDelay)
+			enqueue(c, q)
 		}
 	}
 	return handler.Funcs{
@@ -290,7 +292,7 @@ func enqueueServerToCount() handler.EventHandler {
 			before, ok := e.ObjectOld.(*v1alpha1.OAuthClient)
 			after, is := e.ObjectNew.(*v1alpha1.OAuthClient)
 			if ok && is && differInUse(before, after) {
-				q.AddAfter(ctrl.Request{NamespacedName: names.ServerOf(after)}, countDelay)
+				enqueue(after, q)
 			}
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requestQueue) { enqueueIfAccepted(e.Object, q) },

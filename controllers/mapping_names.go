@@ -83,8 +83,11 @@ func (op *operator) mapEntryToWaiting(list client.ObjectList) mapFunc {
 // name that has one wait only for the end of that Entry: thousands may ask for the name, and each
 // of them may change.
 func (op *operator) listWaiting(ctx context.Context, list client.ObjectList, key client.ObjectKey, requested []compile.Name) []client.ObjectKey {
+	if len(requested) == 0 {
+		return nil
+	}
 	var server v1alpha1.AuthorizationServer
-	if err := op.Get(ctx, key, &server); err != nil {
+	if err := op.Get(ctx, key, &server, client.UnsafeDisableDeepCopy); err != nil {
 		return nil // all wait for the server
 	}
 	var keys []client.ObjectKey

@@ -129,6 +129,14 @@ func (op *operator) differInAbility(before, after *internalv1alpha1.Replica) boo
 		!slices.Equal(b.Formats, a.Formats) || !slices.Equal(b.Upstreams, a.Upstreams)
 }
 
+// differInReport reports whether a Replica says anything else than before but what it has applied, or
+// was not live before.
+func (op *operator) differInReport(before, after *internalv1alpha1.Replica) bool {
+	b, a := before.Spec, after.Spec
+	b.RenewTime, b.AppliedResourceVersion = a.RenewTime, a.AppliedResourceVersion
+	return op.liveness.hasRevived(before, after) || !reflect.DeepEqual(b, a)
+}
+
 // differInProviderProblems reports whether a Replica names other identity providers that are away
 // than before.
 func differInProviderProblems(before, after *internalv1alpha1.Replica) bool {

@@ -68,7 +68,7 @@ func (op *operator) resolveServer(
 	if refused := findServerProblem(s); refused.isSet() {
 		return nil, refused, nil
 	}
-	if s.document, err = decodeEntry[documents.Server](s.entry); err != nil {
+	if s.document, err = op.decodeServer(s.entry); err != nil {
 		return nil, condition{}, err
 	}
 	if withNamespace {
@@ -104,6 +104,28 @@ func (op *operator) ensureNamespaceEntry(
 		return nil, nil, err
 	}
 	return e, compile.KnownLabels(namespace.Labels), nil
+}
+
+// decodedServer is the document of a server, and the resourceVersion of the Entry that it was read
+// from.
+type decodedServer struct {
+	version  string
+	document documents.Server
+}
+
+// decodeServer is decodeEntry for the document of a server, which each pass over each of its objects
+// needs. The caller must not change what the document refers to.
+func (op *operator) decodeServer(e *internalv1alpha1.Entry) (documents.Server, error) {
+	if known, ok := op.serverDocuments.Load(e.Spec.ServerUID); ok {
+		if decoded, ok := known.(decodedServer); ok && decoded.version == e.ResourceVersion {
+			return decoded.document, nil
+		}
+	}
+	document, err := decodeEntry[documents.Server](e)
+	if err == nil {
+		op.serverDocuments.Store(e.Spec.ServerUID, decodedServer{e.ResourceVersion, document})
+	}
+	return document, err
 }
 
 // decodeEntry decodes the document of an Entry. The error is a versionSkew if this manager does not

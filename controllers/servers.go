@@ -79,6 +79,7 @@ func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		r.dsnSources.Delete(request.NamespacedName)
 		r.issuerKeys.Delete(request.NamespacedName)
 		r.countWritten.Delete(request.NamespacedName)
+		r.counted.forget(request.NamespacedName)
 		r.applied.Delete(client.ObjectKey{Namespace: request.Namespace, Name: workload.ServiceAccountName(request.Name)})
 		return r.reconcileDeleted(ctx, compile.KindServer, request.NamespacedName)
 	}
@@ -350,11 +351,7 @@ func (r *serverReconciler) readReplicas(ctx context.Context, s *serverPass) erro
 	for i := range s.replicas {
 		s.requeueAt = earliest(s.requeueAt, s.replicas[i].until)
 	}
-	counted, err := r.countClients(ctx, s.server)
-	if err == nil {
-		s.use = r.limitUseChanges(s, counted)
-	}
-	return err
+	return r.updateUse(ctx, s)
 }
 
 func secretsOfServer(s *v1alpha1.AuthorizationServer) []string {

@@ -46,7 +46,7 @@ const (
 	DefaultSweepInterval = 10 * time.Minute
 	DefaultSweepWait     = 10 * time.Minute
 	DefaultCountInterval = 10 * time.Second
-	DefaultWorkers       = 4
+	DefaultWorkers       = 16
 )
 
 // SetUp adds the controllers to a manager whose cache has CacheOptions.
@@ -96,6 +96,7 @@ const maxRetry = 30 * time.Second
 func (o Options) controller() controller.Options {
 	return controller.Options{
 		MaxConcurrentReconciles: o.Workers,
+		NewQueue:                newFairQueue,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](5*time.Millisecond, maxRetry),
 	}
 }
@@ -112,10 +113,10 @@ func setUpServers(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&corev1.Pod{}, enqueueRequestsFor(mapPodToServer)).
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapServerToSameIssuer), onCreateOrDelete()).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindServer)), onRealChange()).
-		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToServer)).
+		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToServer), onUpdateIf(op.differInReport)).
 		Watches(secretMetadata(), enqueueRequestsFor(op.mapByIndex(&v1alpha1.AuthorizationServerList{}, indexSecret))).
 		Watches(configMapMetadata(), enqueueRequestsFor(op.mapByIndex(&v1alpha1.AuthorizationServerList{}, indexConfigMap))).
-		Watches(&v1alpha1.OAuthClient{}, enqueueServerToCount()).
+		Watches(&v1alpha1.OAuthClient{}, op.enqueueServerToCount()).
 		Watches(&v1alpha1.IdentityProvider{}, enqueueRequestsFor(mapToServer), onCreateOrDelete()).
 		Complete(&serverReconciler{operator: op, countInterval: o.CountInterval, image: o.TokenServerImage, variables: o.TokenServerVariables, apiServer: mgr.GetConfig()})
 }
@@ -124,9 +125,9 @@ func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 	list := &v1alpha1.OAuthClientList{}
 	b := ctrl.NewControllerManagedBy(mgr).Named("oauthclient").
 		WithOptions(o.controller()).
-		For(&v1alpha1.OAuthClient{}).
+		For(&v1alpha1.OAuthClient{}, op.onForeignStatus(compile.KindClient)).
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapByIndex(list, indexServer)), onUpdateIf(differInServerState)).
-		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindClient)), onRealChange()).
+		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindClient)), op.onForeignChange(compile.KindClient)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapPolicyToClients), onUpdateIf(differInPolicy)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapScopesToClients)).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInAbility)).
@@ -134,8 +135,8 @@ func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToRejected(compile.KindClient)), onUpdateIf(differInRejected)).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToKeySets), onUpdateIf(differInKeySets)).
 		Watches(&internalv1alpha1.Usage{}, op.enqueueUsedClients()).
-		Watches(secretMetadata(), enqueueRequestsFor(op.mapByIndex(list, indexSecret))).
-		Watches(configMapMetadata(), enqueueRequestsFor(op.mapByIndex(list, indexConfigMap)))
+		Watches(secretMetadata(), op.enqueueReferrers(op.mapByIndex(list, indexSecret))).
+		Watches(configMapMetadata(), op.enqueueReferrers(op.mapByIndex(list, indexConfigMap)))
 	return op.watchNames(b, list).Complete(&clientReconciler{operator: op, pending: &pendingSecrets{}, configMaps: &seenConfigMaps{}, repaired: &repairedSecrets{}})
 }
 
@@ -143,9 +144,9 @@ func setUpUsers(mgr ctrl.Manager, op *operator, o Options) error {
 	list := &v1alpha1.OAuthUserList{}
 	b := ctrl.NewControllerManagedBy(mgr).Named("oauthuser").
 		WithOptions(o.controller()).
-		For(&v1alpha1.OAuthUser{}).
+		For(&v1alpha1.OAuthUser{}, op.onForeignStatus(compile.KindUser)).
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapByIndex(list, indexServer)), onUpdateIf(differInServerState)).
-		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindUser)), onRealChange()).
+		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindUser)), op.onForeignChange(compile.KindUser)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapServerEntry(list)), onCreateOrDelete()).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInAbility)).
 		Watches(&internalv1alpha1.Replica{}, op.enqueueReached(compile.KindUser), onUpdateIf(differInApplied)).

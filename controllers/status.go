@@ -65,6 +65,7 @@ func (op *operator) patchStatus(ctx context.Context, object client.Object, befor
 	case err != nil:
 		return err
 	}
+	op.writer.echoes.add(objectOf(object), object.GetResourceVersion())
 	op.recordConditionEvents(object, before, conditionsOf(object))
 	return nil
 }

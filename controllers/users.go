@@ -38,6 +38,11 @@ type userPass struct {
 
 // Reconcile gives an OAuthUser its subject and username, and writes its document.
 func (r *userReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	object := reconciled{compile.KindUser, request.NamespacedName}
+	if wait := r.writer.echoes.postpone(object); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	defer r.writer.echoes.begin(object)()
 	var user v1alpha1.OAuthUser
 	if exists, err := r.getUndeleted(ctx, request.NamespacedName, &user); err != nil {
 		return ctrl.Result{}, err

@@ -47,6 +47,8 @@ type writer struct {
 	client.Client
 	now func() time.Time
 
+	echoes *echoes
+
 	mu      sync.Mutex
 	refused map[request]*refusedWrite
 }
@@ -83,7 +85,7 @@ func withCause(ctx context.Context, object metav1.Object) context.Context {
 }
 
 func newWriter(c client.Client, now func() time.Time) *writer {
-	return &writer{Client: c, now: now, refused: map[request]*refusedWrite{}}
+	return &writer{Client: c, now: now, echoes: newEchoes(now), refused: map[request]*refusedWrite{}}
 }
 
 // Create implements client.Writer.
@@ -153,10 +155,13 @@ func (w *writer) send(ctx context.Context, verb string, dryRun bool, object clie
 	}
 	failed.err = ask()
 	failed.retryAt = w.recordAnswer(key, about.generation, version, failed.err)
-	if failed.err == nil {
-		return nil
+	if failed.err != nil {
+		return failed
 	}
-	return failed
+	if !dryRun && verb != "deleting" && object.GetResourceVersion() != version {
+		w.echoes.add(objectOf(object), object.GetResourceVersion())
+	}
+	return nil
 }
 
 // recentRefusal returns the answer to a request that must not be repeated yet, and when it may be.
