@@ -100,13 +100,20 @@ func (c *copies) grow(b *testing.B, n int) {
 // createAll creates the objects from, and up to but not including, to.
 func createAll(b *testing.B, from, to int, object func(i int) client.Object) {
 	b.Helper()
+	doAll(b, from, to, func(i int) error { return testenv.Kube.Create(b.Context(), object(i)) })
+}
+
+// doAll does something for all from, and up to but not including, to. Each of the workers does one
+// thing at a time.
+func doAll(b *testing.B, from, to int, do func(i int) error) {
+	b.Helper()
 	next := make(chan int)
 	var all sync.WaitGroup
 	failed := make(chan error, workers)
 	for range workers {
 		all.Go(func() {
 			for i := range next {
-				if err := testenv.Kube.Create(b.Context(), object(i)); err != nil {
+				if err := do(i); err != nil {
 					select {
 					case failed <- err:
 					default:

@@ -20,7 +20,10 @@
 //	clientauth_test.go  the same, for clients that authenticate by a JWT
 //	pages_test.go    browsers: the login page, passwords, guesses
 //	clients_test.go  a server that holds 10,000 clients
-//	apply_test.go    from an applied OAuthClient to a working token
+//	apply_test.go    from an applied OAuthClient to a working token, idle and in a crowd
+//	many_test.go     many OAuthClients at once, and a manager that starts again with them
+//	writes_test.go   the floor of that: the same writes without a manager
+//	apirequests_test.go  what the API server was asked
 //	grants_test.go   what live grants cost the cluster that holds them
 //	tails_test.go    how long a token takes at half of the capacity
 //	soak_test.go     what grows under full load, for as long as -soak says; sampling_test.go samples it

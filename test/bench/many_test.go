@@ -1,0 +1,140 @@
+package bench
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/bench/results"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
+)
+
+// manyClients is how many OAuthClients are applied at once: as many as CLIENTS says, for what takes
+// long.
+func manyClients(b *testing.B) int {
+	b.Helper()
+	text := os.Getenv("CLIENTS")
+	if text == "" {
+		return 1000
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		b.Fatalf("CLIENTS is %q, and not a number of OAuthClients", text)
+	}
+	return n
+}
+
+// BenchmarkManyClients is what OAuthClients cost that are applied at once: the time until all are
+// Ready, against a program that makes the same writes as the manager on as many connections; the
+// manager's CPU time, and how often it writes. And what a manager costs that starts again with them.
+func BenchmarkManyClients(b *testing.B) {
+	n := manyClients(b)
+	env := testenv.New(b)
+	env.ReadyAPI(ordersAPI, []string{ordersScope})
+	env.ReadyClient("service", service)
+	waitUntilIdle(b)
+	before, pid := countAPIRequests(b), testenv.Operator.Manager.PID()
+	cpu, began := cpuOf(b, pid), time.Now()
+	applied := waitingFor(b, env.AppNamespace)
+	createAll(b, 0, n, func(i int) client.Object { return newClientIn(env.AppNamespace, env, i) })
+	applied.untilReady(b, n+1) // with that of the service
+	ready := time.Since(began)
+	waitUntilIdle(b)
+	cpu = (cpuOf(b, pid) - cpu) / time.Duration(n)
+	made := countAPIRequests(b).since(before)
+	writes := made.writes("POST oauthclients") / float64(n)
+	b.Logf("for each client: %v", made.perObject(n))
+
+	measureManagerRestart(b, n)
+	floor := timeOfWrites(b, env, n)
+	name := fmt.Sprintf("%d OAuthClients are applied at once", n)
+	table.add(b, results.Row{
+		Group: managerRows, Name: name + ", until all are Ready", Unit: "s",
+		Value: ready.Seconds(), Floor: floor.Seconds(), Ratio: ready.Seconds() / floor.Seconds(), Target: atMostTimes(1.3),
+	})
+	table.add(b, results.Row{Group: managerRows, Name: name + ": the manager", Unit: "ms of CPU each", Value: milliseconds(cpu), Target: atMost(4)})
+	table.add(b, results.Row{Group: managerRows, Name: name + ": stored", Unit: "API writes each", Value: writes, Target: atMost(5)})
+}
+
+// measureManagerRestart adds the rows of a manager that starts when n clients are Ready.
+func measureManagerRestart(b *testing.B, n int) {
+	b.Helper()
+	before, began := countAPIRequests(b), time.Now()
+	if err := testenv.Operator.Manager.Restart(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	done := waitUntilIdle(b).Sub(began)
+	made := countAPIRequests(b).since(before)
+	_, highest := memoryOf(b, testenv.Operator.Manager.PID())
+	name := fmt.Sprintf("the manager starts again with %d OAuthClients", n)
+	b.Logf("%s: it asked for %v", name, made)
+	table.add(b, results.Row{Group: managerRows, Name: name + ", until it has seen to all", Unit: "s", Value: done.Seconds(), Target: atMost(60)})
+	table.add(b, results.Row{Group: managerRows, Name: name + ": memory at its highest", Unit: "MiB", Value: highest, Target: atMost(1024)})
+	table.add(b, results.Row{
+		Group: managerRows, Name: name + ": writes of clients, Secrets, Entries and events", Unit: "API writes",
+		Value: made.writesOf("oauthclients/status", "secrets", "entries", "events"),
+	})
+}
+
+// waitUntilIdle returns when the manager began to do nothing.
+func waitUntilIdle(b *testing.B) time.Time {
+	b.Helper()
+	const idle, interval = 2 * time.Second, 200 * time.Millisecond
+	pid, since := testenv.Operator.Manager.PID(), time.Now()
+	for last := cpuOf(b, pid); time.Since(since) < idle; {
+		time.Sleep(interval)
+		now := cpuOf(b, pid)
+		if now-last > interval/20 {
+			since = time.Now()
+		}
+		last = now
+	}
+	return since
+}
+
+func newClientIn(namespace string, env *testenv.Env, i int) *v1alpha1.OAuthClient {
+	c := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("many-%d", i)}, Spec: service}
+	c.Spec.ServerRef = v1alpha1.ServerReference{Name: "main", Namespace: env.ServerNamespace}
+	return c
+}
+
+// readyClients watches the OAuthClients of a namespace.
+type readyClients struct{ events watch.Interface }
+
+func waitingFor(b *testing.B, namespace string) readyClients {
+	b.Helper()
+	kube, err := client.NewWithWatch(testenv.ControlPlane.AdminConfig(), client.Options{Scheme: testenv.Kube.Scheme()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	events, err := kube.Watch(b.Context(), &v1alpha1.OAuthClientList{}, client.InNamespace(namespace))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(events.Stop)
+	return readyClients{events}
+}
+
+// untilReady waits until so many have been Ready.
+func (r readyClients) untilReady(b *testing.B, n int) {
+	b.Helper()
+	ready := map[string]bool{}
+	over := time.After(30 * time.Minute)
+	for len(ready) < n {
+		select {
+		case e := <-r.events.ResultChan():
+			if c, ok := e.Object.(*v1alpha1.OAuthClient); ok && testenv.IsTrue(c.Status.Conditions, v1alpha1.ConditionReady) {
+				ready[c.Name] = true
+			}
+		case <-over:
+			b.Fatalf("%d of %d are Ready", len(ready), n)
+		}
+	}
+}
