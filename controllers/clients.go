@@ -38,7 +38,11 @@ type clientPass struct {
 	// nextRotation is when the secret is replaced next; zero: it is not known that it will be.
 	nextRotation time.Time
 
-	decision    policy.Decision // from accept
+	decision policy.Decision // from accept
+	// grants are the grant types that the rule has not ended, and withoutUsers those of them by which
+	// there are no tokens, since no user can sign in; from checkUsers.
+	grants, withoutUsers []string
+
 	accepted    condition
 	resolved    condition
 	keys        condition // from resolveKeys; not set for a client without keys of its own
@@ -71,6 +75,7 @@ func (r *clientReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.checkScopes},
 		{conditionType: v1alpha1.ConditionCredentialsReady, run: r.keepCredentials},
 		{conditionType: v1alpha1.ConditionCredentialsReady, run: r.keepConfigMap},
+		{conditionType: v1alpha1.ConditionReady, run: r.checkUsers},
 		{conditionType: v1alpha1.ConditionProgrammed, run: r.readReplicas, runAfterFailure: true},
 	})
 	return r.finishReconcile(&c, s.failed, &s.requeueAt, func() error { return r.writeStatus(ctx, s) })

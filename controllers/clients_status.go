@@ -67,6 +67,7 @@ func (r *clientReconciler) fillStatus(s *clientPass) (due time.Time) {
 	}
 	message, at := withTokensNotBefore("token requests succeed", s.client.Spec.TokensNotBefore, r.now())
 	ready := conditions.ready(message)
+	ready = s.withUsers(ready)
 	if ready.isTrue() && s.client.Spec.Suspended {
 		ready = falseCondition(v1alpha1.ReasonSuspended, "spec.suspended is true: every request of the client is refused")
 	}

@@ -343,6 +343,9 @@ func TestARuleThatNamesNoProviderSaysSo(t *testing.T) {
 	if !strings.Contains(message, `spec.allowedClients[0].identityProviders: there is no IdentityProvider "acme"`) {
 		t.Error(message)
 	}
+	if message := env.waitForCondition(env.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady); !strings.Contains(message, `there is no IdentityProvider "acme"`) {
+		t.Errorf("the other rules work, and Ready says %s", message)
+	}
 	env.newProvider("acme")
-	env.waitForCondition(env.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	env.waitForCondition(env.server, v1alpha1.ConditionResolvedRefs, metav1.ConditionTrue, v1alpha1.ReasonResolvedRefs)
 }

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/util/workqueue"
@@ -192,8 +193,9 @@ func (op *operator) mapReplicaToServer(ctx context.Context, changed client.Objec
 		client.MatchingFields{indexServerUID: string(replica.Spec.ServerUID)})
 }
 
-// mapPolicyToClients maps the Entry of a server to the clients of the server, and the Entry of a
-// namespace to those of them that are in the namespace.
+// mapPolicyToClients maps the Entry of a server to the clients of the server, the Entry of a namespace
+// to those of them that are in the namespace, and the Entry of an IdentityProvider to those to which
+// no user may be able to sign in without it.
 func (op *operator) mapPolicyToClients(ctx context.Context, changed client.Object) []client.ObjectKey {
 	e, ok := changed.(*internalv1alpha1.Entry)
 	if !ok {
@@ -205,8 +207,24 @@ func (op *operator) mapPolicyToClients(ctx context.Context, changed client.Objec
 		return op.listKeys(ctx, &v1alpha1.OAuthClientList{}, ofServer)
 	case documents.KindNamespace:
 		return op.listKeys(ctx, &v1alpha1.OAuthClientList{}, ofServer, client.InNamespace(e.Spec.Value))
+	case documents.KindIdentityProvider:
+		if op.decidesAboutClients(ctx, e) {
+			return op.listKeys(ctx, &v1alpha1.OAuthClientList{}, ofServer)
+		}
 	}
 	return nil
+}
+
+// decidesAboutClients reports whether there may be clients to which no users can sign in but those
+// of an IdentityProvider and others like it: a rule of the server names it, and no OAuthUsers.
+func (op *operator) decidesAboutClients(ctx context.Context, provider *internalv1alpha1.Entry) bool {
+	var server v1alpha1.AuthorizationServer
+	if op.Get(ctx, serverOfEntry(provider), &server) != nil {
+		return false // its clients are reconciled when it is seen
+	}
+	return slices.ContainsFunc(server.Spec.AllowedClients, func(rule v1alpha1.ClientRule) bool {
+		return slices.Contains(rule.IdentityProviders, v1alpha1.RuleName(provider.Spec.Value)) && !slices.Contains(rule.IdentityProviders, documents.LocalProvider)
+	})
 }
 
 // mapScopesToClients maps the Entry of a scope, of a ResourceServer or of its namespace to the

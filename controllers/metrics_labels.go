@@ -50,6 +50,7 @@ var conditionReasons = []string{
 	v1alpha1.ReasonLegacyGrantEnded, v1alpha1.ReasonRealmTaken, v1alpha1.ReasonTooManyProviders,
 	v1alpha1.ReasonExampleFailed, v1alpha1.ReasonIdentityProviderNotFound, v1alpha1.ReasonClientRefused,
 	v1alpha1.ReasonSecretRefused, v1alpha1.ReasonBindRefused, v1alpha1.ReasonSearchRefused, v1alpha1.ReasonReferral,
+	v1alpha1.ReasonNoIdentityProvider,
 }
 
 // labelValue returns a value that is in the set, and "Other" for any else: a user who may write a

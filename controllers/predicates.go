@@ -99,12 +99,18 @@ func differInSpec(before, after *v1alpha1.OAuthClient) bool {
 }
 
 // differInPolicy reports whether a document changed in what decides about other objects: a server's
-// in all but its keys, and any other at all.
+// in all but its keys, an IdentityProvider's in whether users can sign in, and any other at all.
 func differInPolicy(before, after *internalv1alpha1.Entry) bool {
 	if before.Spec.Document == after.Spec.Document {
 		return false
 	}
-	if documents.Kind(after.Spec.Format) != documents.KindServer {
+	switch documents.Kind(after.Spec.Format) {
+	case documents.KindServer:
+	case documents.KindIdentityProvider:
+		b, errBefore := decodeEntry[documents.IdentityProvider](before)
+		a, err := decodeEntry[documents.IdentityProvider](after)
+		return errBefore != nil || err != nil || a.IsInService() != b.IsInService()
+	default:
 		return true
 	}
 	b, err := decodeEntry[documents.Server](before)

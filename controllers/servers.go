@@ -59,6 +59,7 @@ type serverPass struct {
 	accepted    condition
 	resolved    condition
 	caBundle    condition // from writeDocument; not set if there is none, or it is in force
+	noProvider  condition // from resolveIdentityProviders; not set if all exist that rules name
 	keysProblem condition // not set if the keys are as they should be
 	rotation    condition // from ensureKeys
 	pending     []keyring.PendingRotation
@@ -312,11 +313,9 @@ func (r *serverReconciler) resolveStorage(ctx context.Context, s *serverPass) er
 	return nil
 }
 
-// resolveIdentityProviders looks for the IdentityProviders that rules name.
+// resolveIdentityProviders looks for the IdentityProviders that rules name. One that is missing is no
+// obstacle to others and to other rules, so it is kept apart from what s.resolved says.
 func (r *serverReconciler) resolveIdentityProviders(ctx context.Context, s *serverPass) error {
-	if !s.resolved.isTrue() {
-		return nil
-	}
 	for i, rule := range s.server.Spec.AllowedClients {
 		for _, name := range rule.IdentityProviders {
 			if name == documents.LocalProvider {
@@ -328,7 +327,7 @@ func (r *serverReconciler) resolveIdentityProviders(ctx context.Context, s *serv
 				return err
 			}
 			if err != nil || provider.Spec.ServerRef.Name != s.server.Name {
-				s.resolved = falseCondition(v1alpha1.ReasonIdentityProviderNotFound,
+				s.noProvider = falseCondition(v1alpha1.ReasonIdentityProviderNotFound,
 					"spec.allowedClients[%d].identityProviders: there is no IdentityProvider %q of this AuthorizationServer in namespace %q: create it, or correct the name",
 					i, name, s.server.Namespace)
 				return nil

@@ -32,7 +32,14 @@ func (r *serverReconciler) fillStatus(s *serverPass) {
 	}
 	message, at := withTokensNotBefore("the server issues tokens", s.server.Spec.TokensNotBefore, r.now())
 	s.requeueAt = earliest(s.requeueAt, at)
-	conditions.add(v1alpha1.ConditionReady, conditions.ready(message), "")
+	ready := conditions.ready(message)
+	if resolved := &conditions.conditions[1].condition; resolved.isTrue() && s.noProvider.isSet() {
+		*resolved = s.noProvider
+		if ready.isTrue() { // the other providers and rules work: it is for those to be less than Ready that do not
+			ready.message += "; but " + s.noProvider.message
+		}
+	}
+	conditions.add(v1alpha1.ConditionReady, ready, "")
 	conditions.add(v1alpha1.ConditionKeysCurrent, s.rotation, "the keys were not looked at yet")
 	conditions.write(&status.Conditions, r.now())
 	if !s.accepted.isTrue() {

@@ -23,7 +23,8 @@ const (
 	// have it, and Ready does not depend on it.
 	ConditionKeysCurrent = "KeysCurrent"
 	// ConditionReady is True if all other conditions but KeysCurrent are True: a client can get
-	// tokens.
+	// tokens. An AuthorizationServer is Ready also if ResolvedRefs has the reason
+	// IdentityProviderNotFound, which concerns the clients of a rule alone.
 	ConditionReady = "Ready"
 	// ConditionStalled is True if the object is invalid by itself and works only after an edit of
 	// it (kstatus). Otherwise the condition is absent.
@@ -71,6 +72,10 @@ const (
 	// ReasonIdentityProviderNotFound means that an IdentityProvider that a rule names does not exist at
 	// this server.
 	ReasonIdentityProviderNotFound = "IdentityProviderNotFound"
+
+	// ReasonNoIdentityProvider means that the rule that accepts the client lets in the users of identity
+	// providers alone, and none of them is in service: no request of the client succeeds.
+	ReasonNoIdentityProvider = "NoIdentityProvider"
 
 	// ReasonIssuerTaken means that an older AuthorizationServer has the same issuer.
 	ReasonIssuerTaken = "IssuerTaken"

@@ -130,9 +130,9 @@ func (g *gatherer) readIdentityProviders(ctx context.Context, o *explain.Objects
 		return err
 	}
 	o.AllIdentityProviders = err == nil
-	for i := range list.Items {
-		if list.Items[i].Spec.ServerRef.Name == o.Server.Name {
-			o.IdentityProviders = append(o.IdentityProviders, list.Items[i])
+	for _, p := range overlay(list.Items, g.manifest.providers) {
+		if p.Namespace == o.Server.Namespace && p.Spec.ServerRef.Name == o.Server.Name {
+			o.IdentityProviders = append(o.IdentityProviders, p)
 		}
 	}
 	return nil
@@ -212,7 +212,7 @@ func (g *gatherer) readResourceServers(ctx context.Context, o *explain.Objects, 
 	} else if err != nil {
 		return err
 	}
-	for _, rs := range g.manifest.overlay(items) {
+	for _, rs := range overlay(items, g.manifest.resourceServers) {
 		if serverOfAPI(&rs) == serverKey(o.Client) {
 			o.ResourceServers = append(o.ResourceServers, rs)
 		}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,6 +28,7 @@ type manifest struct {
 	clients         []*v1alpha1.OAuthClient
 	servers         []*v1alpha1.AuthorizationServer
 	resourceServers []v1alpha1.ResourceServer
+	providers       []v1alpha1.IdentityProvider
 	namespaces      map[string]map[string]string // their labels
 	secrets         []*corev1.Secret
 	configMaps      []*corev1.ConfigMap
@@ -93,6 +95,12 @@ func (m *manifest) add(document []byte, namespace string) error {
 		err := decode(document, &rs, namespace)
 		m.resourceServers = append(m.resourceServers, rs)
 		return err
+	case "IdentityProvider":
+		var p v1alpha1.IdentityProvider
+		err := decode(document, &p, namespace)
+		p.UID = "" // as kubectl get -o yaml has it: its status is not about what is in the manifest
+		m.providers = append(m.providers, p)
+		return err
 	}
 	return nil
 }
@@ -144,18 +152,14 @@ func decode(document []byte, object client.Object, namespace string) error {
 	return nil
 }
 
-// overlay returns the ResourceServers of the cluster, with those of the manifest in place of the
-// ones of the same name.
-func (m *manifest) overlay(items []v1alpha1.ResourceServer) []v1alpha1.ResourceServer {
-	var all []v1alpha1.ResourceServer
-	for _, rs := range items {
-		replaced := false
-		for i := range m.resourceServers {
-			replaced = replaced || m.resourceServers[i].Namespace == rs.Namespace && m.resourceServers[i].Name == rs.Name
-		}
-		if !replaced {
-			all = append(all, rs)
-		}
-	}
-	return append(all, m.resourceServers...)
+// overlay returns the objects of the cluster, with those of the manifest in place of the ones of the
+// same name.
+func overlay[T any, P interface {
+	*T
+	client.Object
+}](applied, manifest []T) []T {
+	all := slices.DeleteFunc(applied, func(a T) bool {
+		return slices.ContainsFunc(manifest, func(m T) bool { return client.ObjectKeyFromObject(P(&m)) == client.ObjectKeyFromObject(P(&a)) })
+	})
+	return append(all, manifest...)
 }

@@ -48,7 +48,7 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	provider, ok := h.Registry.IdentityProvider(r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:])
-	if !ok || provider.Type != documents.ProviderOIDC || provider.Suspended || provider.NotAccepted {
+	if !ok || provider.Type != documents.ProviderOIDC || !provider.IsInService() {
 		return &web.PageError{Status: http.StatusBadRequest, Code: oauth.InvalidRequest, Message: pages.MessageFlowUnknown}
 	}
 	flow, departure, err := h.Flows.Return(w, r, params.Get("state"), provider.UID)

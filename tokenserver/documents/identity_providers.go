@@ -59,6 +59,9 @@ type IdentityProvider struct {
 	TokensNotBefore int64 `json:"tokensNotBefore,omitempty"`
 }
 
+// IsInService reports whether users can sign in, as far as the document says.
+func (p IdentityProvider) IsInService() bool { return !p.NotAccepted && !p.Suspended }
+
 // OIDCProvider is an OpenID provider where users sign in.
 type OIDCProvider struct {
 	Issuer   string `json:"issuer"`

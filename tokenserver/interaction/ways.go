@@ -41,7 +41,7 @@ type Ways []Way
 func (s *Flows) Ways(f *ResolvedFlow) Ways {
 	var ways Ways
 	for _, p := range s.Registry.IdentityProviders() {
-		if !p.NotAccepted && !p.Suspended && f.Client.AllowsProvider(p.Name, p.AllClients) {
+		if p.IsInService() && f.Client.AllowsProvider(p.Name, p.AllClients) {
 			ways = append(ways, Way{p})
 		}
 	}

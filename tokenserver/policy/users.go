@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
 // UserLists are the lists of a rule that say which users may sign in to the clients that it accepts.
@@ -20,6 +21,29 @@ func (l UserLists) AllowsProvider(name string, allClients bool) bool {
 		return slices.Contains(l.IdentityProviders, name)
 	}
 	return name == documents.LocalProvider || allClients
+}
+
+// GrantsWithoutUsers returns those of the grant types by which no token is issued, since no user can
+// sign in: the password grant if OAuthUsers may not, and those of the browser if the users of no
+// provider that is listed can. Where no tokens of users are issued, none are refreshed. isInService
+// reports whether the users of an IdentityProvider can sign in.
+func (l UserLists) GrantsWithoutUsers(grantTypes []string, isInService func(provider string) bool) []string {
+	if len(l.IdentityProviders) == 0 || slices.Contains(l.IdentityProviders, documents.LocalProvider) {
+		return nil // OAuthUsers have no other place to sign in at
+	}
+	hasWay := slices.ContainsFunc(l.IdentityProviders, isInService)
+	isRefreshed := hasWay && slices.Contains(grantTypes, oauth.GrantAuthorizationCode)
+	return slices.DeleteFunc(slices.Clone(grantTypes), func(grant string) bool {
+		switch grant {
+		case oauth.GrantPassword:
+			return false
+		case oauth.GrantAuthorizationCode, oauth.GrantImplicit:
+			return hasWay
+		case oauth.GrantRefreshToken:
+			return isRefreshed
+		}
+		return true
+	})
 }
 
 // AllowsGroups reports whether a user with the groups may sign in.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -40,6 +41,27 @@ func TestARuleAllowsUsersOfOneOfItsGroupsOrElseAnyUser(t *testing.T) {
 	} {
 		if got := (UserLists{Groups: c.listed}).AllowsGroups(c.groups); got != c.want {
 			t.Errorf("the rule lists %q: a user of %q is allowed: %v, want %v", c.listed, c.groups, got, c.want)
+		}
+	}
+}
+
+func TestAGrantTypeIsOfNoUseWhereNobodyWhomTheRuleListsCanSignIn(t *testing.T) {
+	all := []string{"authorization_code", "implicit", "password", "refresh_token", "client_credentials"}
+	for _, c := range []struct {
+		listed, grants []string
+		want           string
+	}{
+		{nil, all, ""},
+		{[]string{"away", "local"}, all, ""},
+		{[]string{"away"}, all, "authorization_code implicit password refresh_token"},
+		{[]string{"away", "acme"}, all, "password"},
+		{[]string{"acme"}, []string{"password", "refresh_token"}, "password refresh_token"},
+		{[]string{"acme"}, []string{"implicit", "refresh_token"}, "refresh_token"},
+		{[]string{"away"}, []string{"client_credentials"}, ""},
+	} {
+		got := (UserLists{IdentityProviders: c.listed}).GrantsWithoutUsers(c.grants, func(name string) bool { return name == "acme" })
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("the rule lists %q: of %q, %q are of no use, want %q", c.listed, c.grants, got, c.want)
 		}
 	}
 }

@@ -95,6 +95,17 @@ func (o Outcome) and(other Outcome) Outcome {
 	return Yes
 }
 
+// or returns the outcome of two things of which one has to succeed.
+func (o Outcome) or(other Outcome) Outcome {
+	switch {
+	case o == Yes || other == Yes:
+		return Yes
+	case o == Unknown || other == Unknown:
+		return Unknown
+	}
+	return No
+}
+
 // Reason is why a request does not succeed, or why that is not known.
 type Reason struct {
 	// Object is the object that says so, such as "OAuthClient shop/billing".
@@ -226,6 +237,8 @@ func (e *explanation) checkGrantType(grant string, client Outcome) GrantTypeAnsw
 		object, field := e.legacyUntilField()
 		a.Reasons = append(a.Reasons, Reason{Object: object, Field: field, Message: fmt.Sprintf("ended %s on %s", grant, e.legacyUntil().Format(time.RFC3339))})
 	}
+	users, reasons := e.checkGrantUsers(grant)
+	a.Succeeds, a.Reasons = a.Succeeds.and(users), append(a.Reasons, reasons...)
 	if a.Succeeds != Yes || e.served == nil {
 		return a
 	}

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
@@ -119,13 +120,18 @@ func TestNothingThatAnObjectSaysReachesTheTerminalRaw(t *testing.T) {
 func TestTheUsersWhoMaySignInAreThoseOfTheRule(t *testing.T) {
 	provider := func(name string, clients v1alpha1.ProviderClients, status metav1.ConditionStatus) v1alpha1.IdentityProvider {
 		return v1alpha1.IdentityProvider{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "identity", Name: name}, Spec: v1alpha1.IdentityProviderSpec{Clients: clients},
-			Status: v1alpha1.IdentityProviderStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: status, Reason: "Unreachable"}}},
+			ObjectMeta: metav1.ObjectMeta{Namespace: "identity", Name: name, UID: types.UID(name)}, Spec: v1alpha1.IdentityProviderSpec{Clients: clients},
+			Status: v1alpha1.IdentityProviderStatus{Conditions: []metav1.Condition{
+				{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue}, {Type: v1alpha1.ConditionProgrammed, Status: metav1.ConditionTrue},
+				{Type: v1alpha1.ConditionResolvedRefs, Status: metav1.ConditionFalse, Reason: "SecretNotFound"},
+				{Type: v1alpha1.ConditionAvailable, Status: status, Reason: "Unreachable"},
+			}},
 		}
 	}
 	base := func(change func(*Objects)) Objects {
 		return objects(func(o *Objects) {
-			o.Client.Spec.GrantTypes = []v1alpha1.GrantType{"authorization_code"}
+			o.Client.Spec.GrantTypes = []v1alpha1.GrantType{"authorization_code", "refresh_token", "password"}
+			o.Server.Spec.AllowedClients[0].GrantTypes = o.Client.Spec.GrantTypes
 			o.Client.Spec.RedirectURIs = []string{"https://shop.example.com/callback"}
 			o.IdentityProviders = []v1alpha1.IdentityProvider{
 				provider("acme", v1alpha1.ProviderClientsListed, metav1.ConditionTrue), provider("partners", v1alpha1.ProviderClientsAll, metav1.ConditionTrue),
@@ -138,28 +144,55 @@ func TestTheUsersWhoMaySignInAreThoseOfTheRule(t *testing.T) {
 	list := func(o *Objects, names ...v1alpha1.RuleName) {
 		o.Server.Spec.AllowedClients[0].IdentityProviders = names
 	}
+	manifest := func(o *Objects, allow string) {
+		list(o, "acme")
+		o.IdentityProviders[0].UID, o.IdentityProviders[0].Spec.Allow = "", allow
+	}
 	for name, test := range map[string]struct {
-		change func(*Objects)
-		want   string
+		change       func(*Objects)
+		want, grants string // grants: authorization_code, refresh_token and password
 	}{
-		"by default":      {func(*Objects) {}, "local Yes, partners Yes"},
-		"listed":          {func(o *Objects) { list(o, "acme", "away") }, "acme Yes, away No"},
-		"absent":          {func(o *Objects) { list(o, "acne", "local") }, "acne No, local Yes"},
-		"not known":       {func(o *Objects) { list(o, "acme"); o.IdentityProviders, o.AllIdentityProviders = nil, false }, "acme Unknown"},
-		"suspended":       {func(o *Objects) { list(o, "acme"); o.IdentityProviders[0].Spec.Suspended = true }, "acme No"},
-		"without sign-in": {func(o *Objects) { o.Client.Spec.GrantTypes = []v1alpha1.GrantType{"client_credentials"} }, ""},
+		"by default":       {func(*Objects) {}, "local Yes, partners Yes", "Yes Yes Yes"},
+		"one is away":      {func(o *Objects) { list(o, "acme", "away") }, "acme Yes, away No", "Yes Yes No"},
+		"all are away":     {func(o *Objects) { list(o, "away") }, "away No", "No Yes No"},
+		"absent":           {func(o *Objects) { list(o, "acne", "local") }, "acne No, local Yes", "Yes Yes Yes"},
+		"alone and absent": {func(o *Objects) { list(o, "acne") }, "acne No", "No No No"},
+		"not known":        {func(o *Objects) { list(o, "acme"); o.IdentityProviders, o.AllIdentityProviders = nil, false }, "acme Unknown", "Unknown Unknown No"},
+		"suspended":        {func(o *Objects) { list(o, "acme"); o.IdentityProviders[0].Spec.Suspended = true }, "acme No", "No No No"},
+		"not accepted": {func(o *Objects) {
+			list(o, "acme")
+			o.IdentityProviders[0].Status.Conditions[0].Status = metav1.ConditionFalse
+		}, "acme No", "No No No"},
+		"not reported on":       {func(o *Objects) { list(o, "acme"); o.IdentityProviders[0].Generation = 2 }, "acme Unknown", "Unknown Unknown No"},
+		"in the manifest":       {func(o *Objects) { manifest(o, "true") }, "acme Yes", "Yes Yes No"},
+		"wrong in the manifest": {func(o *Objects) { manifest(o, "upstream.(") }, "acme No", "No No No"},
+		"without sign-in": {func(o *Objects) {
+			o.Client.Spec.GrantTypes = []v1alpha1.GrantType{"client_credentials"}
+			o.Server.Spec.AllowedClients[0].GrantTypes = nil
+		}, "", "Yes"},
+		"by the condition alone": {func(o *Objects) {
+			o.Server = nil
+			o.setCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNoIdentityProvider, "none is in service")
+		}, "", "No No No"},
 	} {
-		var got []string
-		if users := Explain(base(test.change), Query{}).Users; users != nil {
-			for _, p := range users.IdentityProviders {
+		answer := Explain(base(test.change), Query{})
+		var got, grants []string
+		if answer.Users != nil {
+			for _, p := range answer.Users.IdentityProviders {
 				got = append(got, p.Name+" "+string(p.Succeeds))
 				if (p.Reason == nil) != (p.Succeeds == Yes) {
 					t.Errorf("%s: the reason of %s is %v", name, p.Name, p.Reason)
 				}
 			}
 		}
-		if strings.Join(got, ", ") != test.want {
-			t.Errorf("%s: %q, want %s", name, got, test.want)
+		for _, g := range answer.GrantTypes {
+			grants = append(grants, string(g.Succeeds))
+			if g.Succeeds != Yes && len(g.Reasons) == 0 {
+				t.Errorf("%s: %s has no reason", name, g.GrantType)
+			}
+		}
+		if strings.Join(got, ", ") != test.want || strings.Join(grants, " ") != test.grants {
+			t.Errorf("%s: %q and %q, want %s and %s", name, got, grants, test.want, test.grants)
 		}
 	}
 	var out bytes.Buffer

@@ -11,7 +11,9 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/cmd/kubectl-oauth/terminal"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
 // UsersAnswer says which users may sign in to a client, by the rule that accepts it.
@@ -28,6 +30,8 @@ type ProviderAnswer struct {
 	Succeeds Outcome `json:"succeeds"`
 	// Reason is why its users cannot sign in, or why that is not known.
 	Reason *Reason `json:"reason,omitempty"`
+	// refreshes is whether what was issued to its users is good: of a provider that is away, it is.
+	refreshes Outcome
 }
 
 // SignsUsersIn reports whether users sign in to a client.
@@ -60,40 +64,111 @@ func (e *explanation) checkUsers() *UsersAnswer {
 }
 
 func (e *explanation) checkProvider(name string) ProviderAnswer {
-	a := ProviderAnswer{Name: name, Succeeds: Yes}
+	a := ProviderAnswer{Name: name, Succeeds: Yes, refreshes: Yes}
 	i := slices.IndexFunc(e.IdentityProviders, func(p v1alpha1.IdentityProvider) bool { return p.Name == name })
 	switch {
 	case name == documents.LocalProvider:
 	case i < 0 && !e.AllIdentityProviders:
-		a.Succeeds, a.Reason = Unknown, e.aboutRule(fmt.Sprintf("you may not read the IdentityProvider %q", name))
+		a.refuse(Unknown, e.aboutProviders(fmt.Sprintf("you may not read the IdentityProvider %q", name)))
 	case i < 0:
-		a.Succeeds, a.Reason = No, e.aboutRule(fmt.Sprintf("the server has no IdentityProvider %q: create it, or take it off the list", name))
+		a.refuse(No, e.aboutProviders(fmt.Sprintf("the server has no IdentityProvider %q: create it, or take it off the list", name)))
+	case e.IdentityProviders[i].UID == "":
+		a.checkManifest(&e.IdentityProviders[i])
 	default:
-		a.Succeeds, a.Reason = checkReady(&e.IdentityProviders[i])
+		a.checkConditions(&e.IdentityProviders[i])
 	}
 	return a
 }
 
-// aboutRule returns a reason in the list of the rule that accepts the client.
-func (e *explanation) aboutRule(message string) *Reason {
-	return &Reason{Object: e.answer.Server, Field: "spec.allowedClients[" + e.answer.Rule + "].identityProviders", Message: message}
+// refuse notes that the users of a provider can neither sign in nor use what was issued to them, or
+// that it is not known whether they can.
+func (a *ProviderAnswer) refuse(outcome Outcome, reason Reason) {
+	a.Succeeds, a.refreshes, a.Reason = outcome, outcome, &reason
 }
 
-// checkReady says what an IdentityProvider itself says.
-func checkReady(p *v1alpha1.IdentityProvider) (Outcome, *Reason) {
-	object := "IdentityProvider " + p.Namespace + "/" + p.Name
-	c := currentCondition(p, p.Status.Conditions, v1alpha1.ConditionReady)
+// aboutProviders returns a reason in the list of the rule that accepts the client.
+func (e *explanation) aboutProviders(message string) Reason {
+	return Reason{Object: e.answer.Server, Field: "spec.allowedClients[" + e.answer.Rule + "].identityProviders", Message: message}
+}
+
+// checkManifest says what the manager would of an IdentityProvider that is not applied yet.
+func (a *ProviderAnswer) checkManifest(p *v1alpha1.IdentityProvider) {
+	_, findings := compile.IdentityProvider(p)
 	switch {
 	case p.Spec.Suspended:
-		return No, &Reason{Object: object, Field: "spec.suspended", Message: "is true"}
-	case c == nil:
-		return Unknown, &Reason{Object: object, Field: "status.conditions[Ready]", Message: fmt.Sprintf("the manager has not reported on generation %d yet", p.Generation)}
-	case c.Status == metav1.ConditionTrue:
-		return Yes, nil
-	case c.Status == metav1.ConditionFalse:
-		return No, &Reason{Object: object, Field: conditionField(*c), Message: c.Reason + ": " + c.Message}
+		a.refuse(No, aboutProvider(p, "spec.suspended", "is true"))
+	case len(findings) > 0:
+		a.refuse(No, aboutProvider(p, findings[0].Field, findings[0].Message))
+	default:
+		if wrong := compile.MappingExamples(p); wrong != nil {
+			a.refuse(No, aboutProvider(p, "spec.examples", wrong.Error()))
+		}
 	}
-	return Unknown, &Reason{Object: object, Field: conditionField(*c), Message: c.Reason + ": " + c.Message}
+}
+
+// checkConditions says what the conditions of an IdentityProvider do. With ResolvedRefs alone False it
+// works with what was copied before.
+func (a *ProviderAnswer) checkConditions(p *v1alpha1.IdentityProvider) {
+	if p.Spec.Suspended {
+		a.refuse(No, aboutProvider(p, "spec.suspended", "is true"))
+		return
+	}
+	for _, conditionType := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionProgrammed, v1alpha1.ConditionAvailable} {
+		c := currentCondition(p, p.Status.Conditions, conditionType)
+		if c == nil {
+			a.refuse(Unknown, aboutProvider(p, "status.conditions["+conditionType+"]", fmt.Sprintf("the manager has not reported on generation %d yet", p.Generation)))
+			return
+		}
+		if c.Status == metav1.ConditionTrue {
+			continue
+		}
+		outcome := Unknown // token servers may answer by what was before
+		if c.Status == metav1.ConditionFalse && conditionType != v1alpha1.ConditionProgrammed {
+			outcome = No
+		}
+		a.refuse(outcome, aboutProvider(p, conditionField(*c), c.Reason+": "+c.Message))
+		if conditionType == v1alpha1.ConditionAvailable {
+			a.refreshes = Yes
+		}
+		return
+	}
+}
+
+func aboutProvider(p *v1alpha1.IdentityProvider, field, message string) Reason {
+	return Reason{Object: "IdentityProvider " + p.Namespace + "/" + p.Name, Field: field, Message: message}
+}
+
+// checkGrantUsers says whether a user can sign in where a grant type needs one, and if not, why.
+func (e *explanation) checkGrantUsers(grant string) (Outcome, []Reason) {
+	if grant == oauth.GrantClientCredentials {
+		return Yes, nil
+	}
+	if e.answer.Users == nil { // the rule is not known: the manager knows it
+		if c := e.condition(v1alpha1.ConditionReady); c != nil && c.Reason == v1alpha1.ReasonNoIdentityProvider {
+			return No, []Reason{e.conditionReason(*c)}
+		}
+		return Yes, nil
+	}
+	best := No
+	for _, p := range e.answer.Users.IdentityProviders {
+		switch grant {
+		case oauth.GrantPassword:
+			if p.Name == documents.LocalProvider {
+				best = Yes
+			}
+		case oauth.GrantRefreshToken:
+			best = best.or(p.refreshes)
+		default:
+			best = best.or(p.Succeeds)
+		}
+	}
+	switch {
+	case best == Yes:
+		return Yes, nil
+	case grant == oauth.GrantPassword:
+		return No, []Reason{e.aboutProviders("does not list local: the password grant is for OAuthUsers alone")}
+	}
+	return best, []Reason{e.aboutProviders("lists no provider of which it is known that its users can sign in: USERS OF says why")}
 }
 
 func (a *UsersAnswer) print(out io.Writer) {
