@@ -38,7 +38,10 @@ func TestKubectlGetSaysWhetherItWorksAndHowItAuthenticates(t *testing.T) {
 		ServerRef: v1alpha1.LocalServerReference{Name: "main"}, Username: "alice", PasswordSecretRef: &key,
 	}}
 	provider := &v1alpha1.IdentityProvider{ObjectMeta: object, Spec: oidcProvider()}
-	for _, o := range []client.Object{oauthClient, server, api, user, provider} {
+	identity := &v1alpha1.OAuthIdentity{ObjectMeta: object, Spec: v1alpha1.OAuthIdentitySpec{
+		ServerRef: v1alpha1.LocalServerReference{Name: "main"}, Subject: "~" + strings.Repeat("a", 43), Suspended: true, // of another name than it must have
+	}}
+	for _, o := range []client.Object{oauthClient, server, api, user, provider, identity} {
 		if err := admin.Create(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
@@ -56,6 +59,10 @@ func TestKubectlGetSaysWhetherItWorksAndHowItAuthenticates(t *testing.T) {
 	user.Status = v1alpha1.OAuthUserStatus{Subject: "1234", Conditions: notReady}
 
 	provider.Status.Conditions = notReady
+	hourBefore := metav1.NewMicroTime(hourAgo.Time)
+	identity.Status = v1alpha1.OAuthIdentityStatus{Provider: "acme", LastSignIn: &hourBefore, Conditions: []metav1.Condition{
+		{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonInvalid, Message: "another name"},
+	}}
 
 	for _, test := range []struct {
 		object       client.Object
@@ -88,6 +95,11 @@ func TestKubectlGetSaysWhetherItWorksAndHowItAuthenticates(t *testing.T) {
 			provider, provider.Status.Conditions, "identityproviders",
 			`Name=example, Type=OIDC, Clients=Listed, Ready=False, Reason=ServerNotFound`,
 			`Server=main, Suspended=<nil>, Message=no such server`,
+		},
+		{
+			identity, identity.Status.Conditions, "oauthidentities",
+			`Name=example, Provider=acme, Username=<nil>, Subject=~` + strings.Repeat("a", 43) + `, Last sign-in=60m, Ready=False, Reason=Invalid`,
+			`Server=main, Message=another name`,
 		},
 	} {
 		t.Run(test.plural, func(t *testing.T) {

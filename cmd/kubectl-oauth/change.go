@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -22,6 +24,10 @@ type changeCommand struct {
 
 	force  bool
 	output string
+	// creates is whether the command creates the OAuthIdentity of a user who has none, and authServer
+	// the AuthorizationServer of the user then; empty: the only one of the namespace.
+	creates    bool
+	authServer string
 }
 
 // changed is the output of the commands that change something. Its JSON is documented in
@@ -30,8 +36,10 @@ type changed struct {
 	Object string `json:"object"`
 	Field  string `json:"field,omitempty"`
 	Value  any    `json:"value,omitempty"`
-	// Changed is whether the object was another before.
+	// Changed is whether the object was another before, or none.
 	Changed bool `json:"changed"`
+	// Created is whether there was none.
+	Created bool `json:"created,omitempty"`
 	// AppliedBy are other programs that apply the object, such as those of GitOps.
 	AppliedBy []string `json:"appliedBy,omitempty"`
 }
@@ -56,12 +64,23 @@ func (c *changeCommand) set(ctx context.Context, argument string, kinds []cluste
 	}
 	object := reference.Kind.New()
 	field, value, err := reached.Set(ctx, object, reference, namespace, change(reached), c.force)
+	created := c.creates && reference.Subject != "" && errors.Is(err, cluster.ErrNotFound)
+	if created {
+		if object, err = c.newIdentity(ctx, reached, reference, namespace); err != nil {
+			return err
+		}
+		field, value, err = reached.CreateWith(ctx, object, change(reached))
+		if apierrors.IsAlreadyExists(err) { // the user has signed in just now
+			created = false
+			field, value, err = reached.Set(ctx, object, reference, namespace, change(reached), c.force)
+		}
+	}
 	if err != nil {
 		return err
 	}
 	result := changed{
 		Object: reference.Kind.Name + " " + namespace + "/" + reference.Name, Field: strings.Join(field, "."),
-		Value: value, Changed: value != nil, AppliedBy: cluster.Appliers(object),
+		Value: value, Changed: value != nil, Created: created, AppliedBy: cluster.Appliers(object),
 	}
 	return c.print(result, says(object))
 }
@@ -73,6 +92,9 @@ func (c *changeCommand) print(result changed, says string) error {
 	if !result.Changed {
 		fmt.Fprintf(c.out, "%s: nothing to do, %s\n", result.Object, says)
 		return nil
+	}
+	if result.Created {
+		says = "created, since the user had none: " + says
 	}
 	fmt.Fprintf(c.out, "%s: %s\n", result.Object, says)
 	switch managers := strings.Join(result.AppliedBy, " and "); {
@@ -109,6 +131,9 @@ func newSuspendCommand(o *options, suspend bool) *cobra.Command {
 		},
 	}
 	c.addFlags(command, "spec.suspended")
+	if suspend {
+		c.addCreationFlags(command)
+	}
 	return command
 }
 
@@ -186,6 +211,7 @@ of an identity provider, by the name of the OAuthIdentity or the sub of the user
 		},
 	}
 	c.addFlags(command, "spec.tokensNotBefore")
+	c.addCreationFlags(command)
 	return command
 }
 

@@ -89,7 +89,8 @@ func (i *identitiesCommand) run(ctx context.Context) error {
 
 func newListedUser(o *v1alpha1.OAuthIdentity) listedUser {
 	user := listedUser{
-		Name: o.Name, Server: o.Spec.ServerRef.Name, Subject: o.Spec.Subject, Provider: o.Status.Provider, Suspended: o.Spec.Suspended,
+		Name: o.Name, Server: o.Spec.ServerRef.Name, Subject: o.Spec.Subject, Provider: o.Status.Provider,
+		Suspended: o.Spec.Suspended && o.Name == v1alpha1.OAuthIdentityName(o.Spec.Subject), // with another name it is of no effect
 	}
 	if at := o.Status.LastSignIn; at != nil {
 		utc := at.UTC().Truncate(time.Second)

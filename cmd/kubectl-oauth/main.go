@@ -13,6 +13,7 @@
 //	login.go        login: the browser flow; as a kubeconfig's exec credential plugin too
 //	change.go       rotate, suspend, resume and revoke
 //	identities.go   identities: the users of identity providers who signed in
+//	subject.go      subject: the sub of such a user; the OAuthIdentity of one who has none
 //	named.go        the Secrets and the ConfigMap that a client in a manifest names
 //	names.go        completion of names in a shell
 //
@@ -127,7 +128,7 @@ which right is missing.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError("%w", err) })
 	o.addFlags(root.PersistentFlags())
 	root.AddCommand(newExplainCommand(o), newTokenCommand(o), newLoginCommand(o), newRotateCommand(o), newRevokeCommand(o),
-		newSuspendCommand(o, true), newSuspendCommand(o, false), newIdentitiesCommand(o), newVersionCommand(o))
+		newSuspendCommand(o, true), newSuspendCommand(o, false), newIdentitiesCommand(o), newSubjectCommand(o), newVersionCommand(o))
 	return root
 }
 

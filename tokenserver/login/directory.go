@@ -11,6 +11,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
+	"github.com/oauth-operator/oauth-operator/tokenserver/subjects"
 	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
 	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 	"github.com/oauth-operator/oauth-operator/tokenserver/web"
@@ -86,7 +87,7 @@ func (h *Handler) askDirectory(v visit, p *registry.IdentityProvider, username, 
 // it before; "" also if that is not known.
 func (h *Handler) deviceOf(v visit, p *registry.IdentityProvider, subject []byte) string {
 	issuer := v.flow.Server.Issuer
-	uid, err := users.Subject(issuer, p.Type, p.Realm, p.SubjectAttribute, subject)
+	uid, err := subjects.Derive(issuer, p.Type, p.Realm, p.SubjectAttribute, subject)
 	if err != nil {
 		return ""
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/subjects"
 )
 
 var (
@@ -62,7 +63,7 @@ func (u *Users) SignIn(ctx context.Context, s SignIn) (*registry.User, error) {
 	case provider.NotAccepted:
 		return nil, notAccepted(provider)
 	}
-	subject, err := Subject(server.Issuer, provider.Type, provider.Realm, provider.SubjectAttribute, s.Subject)
+	subject, err := subjects.Derive(server.Issuer, provider.Type, provider.Realm, provider.SubjectAttribute, s.Subject)
 	if err != nil {
 		return nil, err
 	}

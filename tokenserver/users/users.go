@@ -6,7 +6,6 @@
 //	confirm.go  asking a directory about a user again
 //	limiter.go  how many users a provider may bring for the first time
 //	metrics.go  counters
-//	subject.go  the subjects of users from elsewhere
 //
 // The subject of a user from elsewhere is the user's UID too, and the epoch is that of the
 // incarnation of the record: what was issued for a record that is gone is never good again, although

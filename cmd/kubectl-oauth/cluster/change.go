@@ -70,12 +70,17 @@ func (c *Cluster) Set(
 }
 
 func patchOf(object client.Object, field []string, value any) ([]byte, error) {
-	for _, name := range slices.Backward(field) {
-		value = map[string]any{name: value}
-	}
-	patch := value.(map[string]any)
+	patch := nested(field, value)
 	patch["metadata"] = map[string]any{"uid": object.GetUID(), "resourceVersion": object.GetResourceVersion()}
 	return json.Marshal(patch)
+}
+
+// nested returns an object that has nothing but a field.
+func nested(field []string, value any) map[string]any {
+	for _, name := range slices.Backward(field[1:]) {
+		value = map[string]any{name: value}
+	}
+	return map[string]any{field[0]: value}
 }
 
 // oneOff are managers by which people change an object once. They do not come back to revert
@@ -119,6 +124,23 @@ func Appliers(object client.Object) []string {
 		}
 	}
 	return managers
+}
+
+// CreateWith creates an object, with a change, and returns what it set. The error wraps that of the API
+// server if there is one of that name.
+func (c *Cluster) CreateWith(ctx context.Context, object client.Object, change Change) (field []string, value any, err error) {
+	if field, value, err = change(object); err != nil {
+		return nil, nil, err
+	}
+	text, err := json.Marshal(nested(field, value))
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := json.Unmarshal(text, object); err != nil {
+		return nil, nil, err
+	}
+	err = c.client.Create(ctx, object, client.FieldOwner(FieldManager), client.FieldValidation(metav1.FieldValidationStrict))
+	return field, value, c.explainError(err, "create", object, object.GetNamespace(), object.GetName())
 }
 
 // Delete deletes an object.

@@ -5,7 +5,7 @@
 //	references.go  references such as client/billing, and the kinds that they name
 //	token.go       tokens of ServiceAccounts
 //	dryrun.go      has the API server check an object that is not applied yet
-//	change.go      changes of one field, and who else manages it
+//	change.go      changes of one field, and who else manages it; creating and deleting
 package cluster
 
 import (

@@ -9,6 +9,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/subjects"
 )
 
 // Kind is a kind of objects that a reference can name.
@@ -47,6 +48,8 @@ func (k Kind) NewList() client.ObjectList { return k.list() }
 type Reference struct {
 	Kind Kind
 	Name string
+	// Subject is that of an OAuthIdentity, if it was named by it.
+	Subject string
 }
 
 // ParseReference parses "<kind>/<name>", where the kind is one of those that the command is for.
@@ -61,8 +64,11 @@ func ParseReference(text string, kinds ...Kind) (Reference, error) {
 		}
 		return Reference{}, fmt.Errorf("%q is not of the form %s", text, strings.Join(want, " or "))
 	}
-	if kinds[i].Word == KindIdentity.Word && strings.HasPrefix(name, oauth.IdentityPrefix) { // the sub of the user's tokens, as in logs
-		name = v1alpha1.OAuthIdentityName(name)
+	if kinds[i].Word != KindIdentity.Word || !strings.HasPrefix(name, oauth.IdentityPrefix) {
+		return Reference{Kind: kinds[i], Name: name}, nil
 	}
-	return Reference{Kind: kinds[i], Name: name}, nil
+	if !subjects.IsValid(name) { // the sub of the user's tokens, as in logs
+		return Reference{}, fmt.Errorf("%q is not the sub of a user of an identity provider, which is ~ and 43 characters: copy all of it", name)
+	}
+	return Reference{Kind: kinds[i], Name: v1alpha1.OAuthIdentityName(name), Subject: name}, nil
 }
