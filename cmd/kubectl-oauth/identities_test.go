@@ -20,7 +20,7 @@ func TestTheUsersOfIdentityProvidersAreListedAndSuspendedByNameOrSubject(t *test
 	env := testenv.New(t)
 	at := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	create := func(letter, username string, signedIn time.Time) *v1alpha1.OAuthIdentity {
-		subject := "~" + strings.Repeat(letter, 43)
+		subject := "~" + strings.Repeat(letter, 42) + "A" // four bits
 		o := &v1alpha1.OAuthIdentity{
 			ObjectMeta: metav1.ObjectMeta{Namespace: env.ServerNamespace, Name: v1alpha1.OAuthIdentityName(subject)},
 			Spec:       v1alpha1.OAuthIdentitySpec{ServerRef: v1alpha1.LocalServerReference{Name: "main"}, Subject: subject},

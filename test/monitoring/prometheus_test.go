@@ -88,7 +88,7 @@ func TestBothProgramsPassTheLinterOfMetrics(t *testing.T) {
 	}
 }
 
-// traffic creates clients, and returns a function that makes requests which succeed and fail, and a
+// traffic creates clients and identity providers, and returns a function that makes requests which succeed and fail, and a
 // client that does not get ready.
 func traffic(e *testenv.Env) (requests func(), broken *v1alpha1.OAuthClient) {
 	client := e.ReadyClient("service", v1alpha1.OAuthClientSpec{
@@ -97,6 +97,7 @@ func traffic(e *testenv.Env) (requests func(), broken *v1alpha1.OAuthClient) {
 	broken = e.CreateClient("broken", v1alpha1.OAuthClientSpec{
 		GrantTypes: []v1alpha1.GrantType{"client_credentials"}, TokenEndpointAuthMethod: "client_secret_basic", ClientID: "not.allowed.here",
 	})
+	newProviders(e)
 	c := e.Config(client)
 	wrong := *c
 	wrong.ClientSecret = "wrong"
@@ -107,6 +108,22 @@ func traffic(e *testenv.Env) (requests func(), broken *v1alpha1.OAuthClient) {
 		}
 		e.Post("/token", &wrong, url.Values{"grant_type": {"client_credentials"}})
 	}, broken
+}
+
+// newProviders creates an identity provider of each type. No user signs in: their counters begin at 0.
+func newProviders(e *testenv.Env) {
+	spec := v1alpha1.IdentityProviderSpec{ServerRef: v1alpha1.LocalServerReference{Name: "main"}, Clients: v1alpha1.ProviderClientsListed, Allow: "true"}
+	acme, staff := spec, spec
+	acme.Type = v1alpha1.ProviderOIDC
+	acme.OIDC = &v1alpha1.OIDCProviderSettings{Issuer: "https://login.acme.example", ClientID: "us", ClientSecretRef: v1alpha1.SecretKeyReference{Name: "acme", Key: "secret"}}
+	staff.Type, staff.Realm = v1alpha1.ProviderLDAP, "ldaps://ldap.acme.example"
+	staff.LDAP = &v1alpha1.LDAPProviderSettings{
+		URL: "ldaps://ldap.acme.example", Bind: v1alpha1.LDAPBind{DN: "cn=reader", PasswordSecretRef: v1alpha1.SecretKeyReference{Name: "staff", Key: "password"}},
+		Users: v1alpha1.LDAPUserSearch{BaseDN: "ou=people", Filter: "(uid=$(username))", SubjectAttribute: "entryUUID"},
+	}
+	for name, spec := range map[string]v1alpha1.IdentityProviderSpec{"acme": acme, "staff": staff} {
+		e.Create(&v1alpha1.IdentityProvider{ObjectMeta: metav1.ObjectMeta{Namespace: e.ServerNamespace, Name: name}, Spec: spec})
+	}
 }
 
 // statusAddress returns the address of the metrics of the token server.
