@@ -72,7 +72,7 @@ func (r *clientReconciler) fillStatus(s *clientPass) (due time.Time) {
 		ready = falseCondition(v1alpha1.ReasonSuspended, "spec.suspended is true: every request of the client is refused")
 	}
 	conditions.add(v1alpha1.ConditionReady, ready, "")
-	legacy, changes := legacyGrantCondition(compile.LegacyGrants(s.client), s.decision, r.now())
+	legacy, changes := newLegacyGrant(s).condition(r.now())
 	if legacy.isSet() {
 		if s.failed != nil && !s.decision.Accepted && meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionLegacyGrant) != nil {
 			legacy = condition{} // what it says already: the rule is not known

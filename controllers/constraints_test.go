@@ -37,7 +37,7 @@ func TestTheConditionSaysWhenALegacyGrantEndsFromThirtyDaysBefore(t *testing.T) 
 		{end, v1alpha1.ReasonLegacyGrantEnded, time.Time{}},
 		{end.AddDate(1, 0, 0), v1alpha1.ReasonLegacyGrantEnded, time.Time{}},
 	} {
-		c, changes := legacyGrantCondition([]string{"password"}, d, test.now)
+		c, changes := legacyGrant{grants: []string{"password"}, decision: d}.condition(test.now)
 		if !c.isTrue() || c.reason != test.reason || !changes.Equal(test.changes) {
 			t.Errorf("at %v: %+v, changes at %v", test.now, c, changes)
 		}
@@ -47,7 +47,7 @@ func TestTheConditionSaysWhenALegacyGrantEndsFromThirtyDaysBefore(t *testing.T) 
 			}
 		}
 	}
-	if c, _ := legacyGrantCondition(nil, d, end); c.isSet() {
+	if c, _ := (legacyGrant{decision: d}).condition(end); c.isSet() {
 		t.Errorf("of a client without such a grant: %+v", c)
 	}
 }
@@ -91,6 +91,29 @@ func TestALegacyGrantEndsWithoutAWriteAndIsSaidOnce(t *testing.T) {
 			return n
 		}
 		return count("Warning LegacyGrantEnding ") == 1 && count("Warning LegacyGrantEnded ") == 1
+	})
+}
+
+func TestARuleThatTakesALegacyGrantOverIsNamedInTheEventsBeforeAndAfter(t *testing.T) {
+	env := newEnv(t)
+	until := inSeconds(6)
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) {
+		open := *s.Spec.AllowedClients[0].DeepCopy()
+		open.Name = "open"
+		s.Spec.AllowedClients[0].LegacyUntil, s.Spec.AllowedClients[0].Groups = until, []string{"ops"}
+		s.Spec.AllowedClients = append(s.Spec.AllowedClients, open)
+	})
+	c := env.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.GrantTypes = []v1alpha1.GrantType{"password"} })
+	const takes = `rule "open" allows it and may let users sign in whom rule "apps" does not`
+	if message := env.waitForCondition(c, v1alpha1.ConditionLegacyGrant, metav1.ConditionTrue, v1alpha1.ReasonLegacyGrantEnding); !strings.Contains(message, ", and from then on "+takes) {
+		t.Error(message)
+	}
+	if message := env.waitForCondition(c, v1alpha1.ConditionLegacyGrant, metav1.ConditionTrue, v1alpha1.ReasonLegacyGrant); !strings.Contains(message, `when rule "apps" ended it, `+takes) {
+		t.Error(message)
+	}
+	eventually.True(t, "there is an event before and one after", func() bool {
+		events := strings.Join(env.eventsOf(c), "\n")
+		return strings.Contains(events, "from then on "+takes) && strings.Contains(events, "ended it, "+takes)
 	})
 }
 

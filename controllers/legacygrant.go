@@ -6,35 +6,58 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
 )
 
 // legacyNotice is how long before its end a legacy grant is said to end.
 const legacyNotice = 30 * 24 * time.Hour
 
-// legacyGrantCondition returns the warning of RFC 9700 for a client with such a grant type, and when
-// it says something else; the zero time: never. d is what the rules say of the client now.
-func legacyGrantCondition(grants []string, d policy.Decision, now time.Time) (found condition, changes time.Time) {
-	if len(grants) == 0 {
+// legacyGrant is what is known about the grant types of a client that RFC 9700 advises against.
+type legacyGrant struct {
+	grants   []string
+	decision policy.Decision
+	// last and next are the rules that time alone has accept the client.
+	last, next policy.RuleChange
+}
+
+func newLegacyGrant(s *clientPass) legacyGrant {
+	l := legacyGrant{grants: compile.LegacyGrants(s.client), decision: s.decision}
+	if s.decision.Accepted {
+		l.last, l.next = policy.RuleChanges(s.server.document, s.server.namespaceLabels, s.document, s.decision)
+	}
+	return l
+}
+
+// condition returns the warning of RFC 9700, and when it says something else; the zero time: never.
+func (l legacyGrant) condition(now time.Time) (found condition, changes time.Time) {
+	if len(l.grants) == 0 {
 		return condition{}, time.Time{}
 	}
-	list := strings.Join(grants, " and ")
-	if d.LegacyUntil == 0 {
-		return trueCondition(v1alpha1.ReasonLegacyGrant,
-			fmt.Sprintf("spec.grantTypes: RFC 9700 advises against %s: use authorization_code with PKCE", list)), time.Time{}
+	list, rule := strings.Join(l.grants, " and "), l.decision.Rule
+	var since, then string
+	if l.last.To != "" {
+		since = fmt.Sprintf(" (since %s, when rule %q ended it, %s)", time.Unix(l.last.At, 0).UTC().Format(time.RFC3339), l.last.From, l.last.Describe())
 	}
-	end := time.Unix(d.LegacyUntil, 0).UTC()
+	if l.next.To != "" {
+		then = ", and from then on " + l.next.Describe()
+	}
+	if l.decision.LegacyUntil == 0 {
+		return trueCondition(v1alpha1.ReasonLegacyGrant,
+			fmt.Sprintf("spec.grantTypes: RFC 9700 advises against %s%s: use authorization_code with PKCE", list, since)), time.Time{}
+	}
+	end := time.Unix(l.decision.LegacyUntil, 0).UTC()
 	at := end.Format(time.RFC3339)
 	switch notice := end.Add(-legacyNotice); {
 	case !now.Before(end):
 		return trueCondition(v1alpha1.ReasonLegacyGrantEnded, fmt.Sprintf(
 			"spec.grantTypes: rule %q of the server has ended %s at %s: requests with it are refused, the other grant types go on: use authorization_code with PKCE",
-			d.Rule, list, at)), time.Time{}
+			rule, list, at)), time.Time{}
 	case !now.Before(notice):
 		return trueCondition(v1alpha1.ReasonLegacyGrantEnding, fmt.Sprintf(
-			"spec.grantTypes: rule %q of the server ends %s at %s: use authorization_code with PKCE before", d.Rule, list, at)), end
+			"spec.grantTypes: rule %q of the server ends %s at %s%s: use authorization_code with PKCE before%s", rule, list, at, then, since)), end
 	default:
 		return trueCondition(v1alpha1.ReasonLegacyGrant, fmt.Sprintf(
-			"spec.grantTypes: RFC 9700 advises against %s, and rule %q of the server ends it at %s: use authorization_code with PKCE", list, d.Rule, at)), notice
+			"spec.grantTypes: RFC 9700 advises against %s, and rule %q of the server ends it at %s%s: use authorization_code with PKCE%s", list, rule, at, then, since)), notice
 	}
 }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -69,7 +71,22 @@ func (p *person) may(namespace string, rights ...string) *person {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: p.name}},
 	})
+	for _, rule := range role.Rules {
+		for _, resource := range rule.Resources {
+			p.waitForRight(authorizationv1.ResourceAttributes{Namespace: namespace, Group: rule.APIGroups[1], Resource: resource, Verb: rule.Verbs[0]})
+		}
+	}
 	return p
+}
+
+// waitForRight waits until the API server knows of a right, which it learns of by a watch.
+func (p *person) waitForRight(right authorizationv1.ResourceAttributes) {
+	p.env.T.Helper()
+	p.env.Eventually("the API server to know of a right", eventuallyTimeout, func() (bool, string) {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: p.name, ResourceAttributes: &right}}
+		err := testenv.Kube.Create(p.env.T.Context(), review)
+		return err == nil && review.Status.Allowed, fmt.Sprint(err, review.Status)
+	})
 }
 
 // result is what a command did.

@@ -476,6 +476,53 @@ func TestARuleThatHasEndedLegacyGrantsLeavesThemToAnother(t *testing.T) {
 	}
 }
 
+func TestARuleThatTakesAClientOverIsToldBeforeAndAfter(t *testing.T) {
+	legacy := client(func(c *documents.Client) { c.GrantTypes = []string{"authorization_code", "password"} })
+	until := now.Unix()
+	changes := func(at time.Time, change func(first, second *documents.ClientRule)) (last, next RuleChange) {
+		s := server(func(s *documents.Server, r *documents.ClientRule) {
+			r.GrantTypes, r.LegacyUntil, r.Groups = append(r.GrantTypes, "password"), until, []string{"ops"}
+			second := *r
+			second.Name, second.LegacyUntil = "second", 0
+			change(r, &second)
+			s.AllowedClients = []documents.ClientRule{*r, second}
+		})
+		return RuleChanges(s, nil, legacy, EvaluateClient(s, nil, legacy, at))
+	}
+	same := RuleChange{From: "shop", To: "second", At: until}
+	wide := same
+	wide.Widens = true
+	for name, test := range map[string]struct {
+		change func(first, second *documents.ClientRule)
+		want   RuleChange
+	}{
+		"the same users": {func(_, _ *documents.ClientRule) {}, same},
+		"any group":      {func(_, second *documents.ClientRule) { second.Groups = nil }, wide},
+		"another group":  {func(_, second *documents.ClientRule) { second.Groups = []string{"ops", "dev"} }, wide},
+		"fewer groups":   {func(first, _ *documents.ClientRule) { first.Groups = nil }, same},
+		"another provider": {func(first, second *documents.ClientRule) {
+			first.IdentityProviders, second.IdentityProviders = []string{"local"}, []string{"local", "acme"}
+		}, wide},
+		"all providers": {func(first, _ *documents.ClientRule) { first.IdentityProviders = []string{"acme"} }, wide},
+		"fewer providers": {func(first, second *documents.ClientRule) {
+			first.IdentityProviders, second.IdentityProviders = []string{"local", "acme"}, []string{"acme"}
+		}, same},
+		"OAuthUsers alone": {func(_, second *documents.ClientRule) { second.IdentityProviders = []string{"local"} }, same},
+		"the rule goes on": {func(_, second *documents.ClientRule) { second.GrantTypes = []string{"password"} }, RuleChange{}},
+		"it does not end":  {func(first, _ *documents.ClientRule) { first.LegacyUntil = 0 }, RuleChange{}},
+	} {
+		if last, next := changes(now.Add(-time.Second), test.change); last != (RuleChange{}) || next != test.want {
+			t.Errorf("%s: before, %+v and %+v, want %+v to come", name, last, next, test.want)
+		}
+		if last, next := changes(now, test.change); last != test.want || next != (RuleChange{}) {
+			t.Errorf("%s: after, %+v and %+v, want %+v", name, last, next, test.want)
+		}
+	}
+	if text := wide.Describe(); text != `rule "second" allows it and may let users sign in whom rule "shop" does not` {
+		t.Error(text)
+	}
+}
+
 func TestNoClientIsAcceptedWhoseIDBeginsAsTheSubjectsOfUsersFromElsewhere(t *testing.T) {
 	s := server(func(_ *documents.Server, r *documents.ClientRule) { r.ClientIDs = []string{"*", "~web", "~*"} })
 	d := EvaluateClient(s, nil, client(func(c *documents.Client) { c.ID = "~web" }), now)

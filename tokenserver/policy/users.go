@@ -46,6 +46,20 @@ func (l UserLists) GrantsWithoutUsers(grantTypes []string, isInService func(prov
 	})
 }
 
+// admitNoMoreThan reports whether it is certain that other lets in all users whom l does. Which
+// providers a list that is left out stands for may change, so only OAuthUsers are certain then.
+func (l UserLists) admitNoMoreThan(other UserLists) bool {
+	return isPartOf(l.Groups, other.Groups) && (len(l.IdentityProviders) == 0 && len(other.IdentityProviders) == 0 ||
+		slices.Equal(l.IdentityProviders, []string{documents.LocalProvider}) && len(other.IdentityProviders) == 0 ||
+		len(other.IdentityProviders) > 0 && isPartOf(l.IdentityProviders, other.IdentityProviders))
+}
+
+// isPartOf reports whether a list, of which the empty one stands for all there is, has nothing that
+// another does not have.
+func isPartOf(list, other []string) bool {
+	return len(other) == 0 || len(list) > 0 && !slices.ContainsFunc(list, func(name string) bool { return !slices.Contains(other, name) })
+}
+
 // AllowsGroups reports whether a user with the groups may sign in.
 func (l UserLists) AllowsGroups(groups []string) bool {
 	return len(l.Groups) == 0 || slices.ContainsFunc(groups, func(group string) bool { return slices.Contains(l.Groups, group) })

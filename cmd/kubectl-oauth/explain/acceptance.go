@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -26,8 +27,14 @@ func (e *explanation) checkAcceptance() Outcome {
 		return e.byCondition(v1alpha1.ConditionAccepted)
 	}
 	server := e.serverDocument()
-	decision := policy.EvaluateClient(server, e.Namespaces[e.Client.Namespace], compile.Client(e.Client, nil), e.Now)
+	client := compile.Client(e.Client, nil)
+	decision := policy.EvaluateClient(server, e.Namespaces[e.Client.Namespace], client, e.Now)
 	e.decision, e.answer.Rule = decision, decision.Rule
+	var last policy.RuleChange
+	if last, e.nextRule = policy.RuleChanges(server, e.Namespaces[e.Client.Namespace], client, decision); last.To != "" {
+		e.answer.Notes = append(e.answer.Notes, fmt.Sprintf("since %s, when rule %q ended %s, %s",
+			timeOf(last.At).Format(time.RFC3339), last.From, strings.Join(compile.LegacyGrants(e.Client), " and "), last.Describe()))
+	}
 	if !decision.Accepted {
 		for _, denial := range decision.Denials {
 			e.refuse(e.deniedBy(denial))

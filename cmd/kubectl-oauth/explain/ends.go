@@ -31,7 +31,11 @@ func (e *explanation) endsSoon() []End {
 	}
 	if until := e.legacyUntil(); !until.IsZero() {
 		object, field := e.legacyUntilField()
-		add(until, object, field, "ends "+strings.Join(compile.LegacyGrants(e.Client), " and ")+": use authorization_code with PKCE")
+		then := ""
+		if e.nextRule.To != "" {
+			then = ", and from then on " + e.nextRule.Describe()
+		}
+		add(until, object, field, "ends "+strings.Join(compile.LegacyGrants(e.Client), " and ")+then+": use authorization_code with PKCE")
 	}
 	if t := e.Client.Spec.TokensNotBefore; t != nil {
 		add(t.Time, e.clientName(), "spec.tokensNotBefore", "voids what the client got until then")

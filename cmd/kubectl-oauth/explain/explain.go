@@ -168,6 +168,8 @@ type explanation struct {
 	answer Answer
 	// decision is what the rules of the server say. Zero if they are not all known.
 	decision policy.Decision
+	// nextRule is the rule that accepts the client when the present one ends a grant type.
+	nextRule policy.RuleChange
 	// served is the client as a token server has it. Nil if the objects that decide are not all
 	// known, or if it is refused.
 	served *registry.Client

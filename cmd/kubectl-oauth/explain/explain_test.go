@@ -103,6 +103,27 @@ func TestWhatDoesNotWorkDoesNotEndSoon(t *testing.T) {
 	}
 }
 
+func TestARuleThatTakesALegacyGrantOverIsToldBeforeAndAfter(t *testing.T) {
+	until := metav1.NewTime(now)
+	at := func(offset time.Duration) Answer {
+		return Explain(objects(func(o *Objects) {
+			o.Now = now.Add(offset)
+			o.Client.Spec.GrantTypes = []v1alpha1.GrantType{"password"}
+			first := o.Server.Spec.AllowedClients[0]
+			first.GrantTypes = o.Client.Spec.GrantTypes
+			second := first
+			first.LegacyUntil, second.Name = &until, "second"
+			o.Server.Spec.AllowedClients = []v1alpha1.ClientRule{first, second}
+		}), Query{})
+	}
+	if a := at(-time.Hour); len(a.EndsSoon) != 1 || !strings.Contains(a.EndsSoon[0].Message, `ends password, and from then on rule "second" allows it`) || len(a.Notes) > 0 {
+		t.Errorf("before: %+v", a)
+	}
+	if a := at(time.Hour); a.Succeeds != Yes || len(a.EndsSoon) > 0 || len(a.Notes) != 1 || !strings.Contains(a.Notes[0], `when rule "all" ended password, rule "second" allows it`) {
+		t.Errorf("after: %+v", a)
+	}
+}
+
 // The message of a condition may quote another program, and the caller's terminal obeys escapes.
 func TestNothingThatAnObjectSaysReachesTheTerminalRaw(t *testing.T) {
 	const raw = "x\x1b]0;owned\a\nOAuthClient shop/web works\u009b31m"
