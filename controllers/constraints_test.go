@@ -105,10 +105,10 @@ func TestARuleThatTakesALegacyGrantOverIsNamedInTheEventsBeforeAndAfter(t *testi
 	})
 	c := env.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.GrantTypes = []v1alpha1.GrantType{"password"} })
 	const takes = `rule "open" allows it and may let users sign in whom rule "apps" does not`
-	if message := env.waitForCondition(c, v1alpha1.ConditionLegacyGrant, metav1.ConditionTrue, v1alpha1.ReasonLegacyGrantEnding); !strings.Contains(message, ", and from then on "+takes) {
+	if message := env.waitForCondition(c, v1alpha1.ConditionLegacyGrant, metav1.ConditionTrue, v1alpha1.ReasonLegacyGrantEnding); !strings.Contains(message, "; from then on "+takes) {
 		t.Error(message)
 	}
-	if message := env.waitForCondition(c, v1alpha1.ConditionLegacyGrant, metav1.ConditionTrue, v1alpha1.ReasonLegacyGrant); !strings.Contains(message, `when rule "apps" ended it, `+takes) {
+	if message := env.waitForCondition(c, v1alpha1.ConditionLegacyGrant, metav1.ConditionTrue, v1alpha1.ReasonLegacyGrant); !strings.Contains(message, `, when rule "apps" ended it, `+takes) {
 		t.Error(message)
 	}
 	eventually.True(t, "there is an event before and one after", func() bool {

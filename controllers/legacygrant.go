@@ -35,16 +35,16 @@ func (l legacyGrant) condition(now time.Time) (found condition, changes time.Tim
 		return condition{}, time.Time{}
 	}
 	list, rule := strings.Join(l.grants, " and "), l.decision.Rule
-	var since, then string
-	if l.last.To != "" {
-		since = fmt.Sprintf(" (since %s, when rule %q ended it, %s)", time.Unix(l.last.At, 0).UTC().Format(time.RFC3339), l.last.From, l.last.Describe())
-	}
+	var note string // about the rules before and after this one
 	if l.next.To != "" {
-		then = ", and from then on " + l.next.Describe()
+		note = "; from then on " + l.next.Describe()
+	}
+	if l.last.To != "" {
+		note += fmt.Sprintf("; since %s, when rule %q ended it, %s", time.Unix(l.last.At, 0).UTC().Format(time.RFC3339), l.last.From, l.last.Describe())
 	}
 	if l.decision.LegacyUntil == 0 {
 		return trueCondition(v1alpha1.ReasonLegacyGrant,
-			fmt.Sprintf("spec.grantTypes: RFC 9700 advises against %s%s: use authorization_code with PKCE", list, since)), time.Time{}
+			fmt.Sprintf("spec.grantTypes: RFC 9700 advises against %s: use authorization_code with PKCE", list)+note), time.Time{}
 	}
 	end := time.Unix(l.decision.LegacyUntil, 0).UTC()
 	at := end.Format(time.RFC3339)
@@ -55,9 +55,9 @@ func (l legacyGrant) condition(now time.Time) (found condition, changes time.Tim
 			rule, list, at)), time.Time{}
 	case !now.Before(notice):
 		return trueCondition(v1alpha1.ReasonLegacyGrantEnding, fmt.Sprintf(
-			"spec.grantTypes: rule %q of the server ends %s at %s%s: use authorization_code with PKCE before%s", rule, list, at, then, since)), end
+			"spec.grantTypes: rule %q of the server ends %s at %s: use authorization_code with PKCE before", rule, list, at)+note), end
 	default:
 		return trueCondition(v1alpha1.ReasonLegacyGrant, fmt.Sprintf(
-			"spec.grantTypes: RFC 9700 advises against %s, and rule %q of the server ends it at %s%s: use authorization_code with PKCE%s", list, rule, at, then, since)), notice
+			"spec.grantTypes: RFC 9700 advises against %s, and rule %q of the server ends it at %s: use authorization_code with PKCE", list, rule, at)+note), notice
 	}
 }
