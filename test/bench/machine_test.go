@@ -33,6 +33,7 @@ func thisRun() (results.Run, error) {
 	if err != nil {
 		return results.Run{}, err
 	}
+	kernel, _, _ = strings.Cut(kernel, "-") // what follows is who built it
 	memory, _ := strconv.Atoi(strings.TrimSuffix(procValue("/proc/meminfo", "MemTotal"), " kB"))
 	cpu := procValue("/proc/cpuinfo", "model name")
 	if cpu == "" {

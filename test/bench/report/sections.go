@@ -35,6 +35,9 @@ func fill(document string, file results.File) (string, error) {
 		default:
 			content = chartsOf(file, name) + groupTable(file, name)
 		}
+		if content == "" {
+			content = "\nThese results do not have it.\n\n"
+		}
 		return "<!-- results: " + name + " -->\n" + content + endMarker
 	})
 	for _, row := range file.Rows {
