@@ -36,7 +36,7 @@ func main() {
 // run parses the flags and serves until ctx ends.
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	log, flushLog := batchlog.New(stdout)
-	defer func() { _ = flushLog() }() // nobody is left to tell
+	defer func() { _ = flushLog() }() // the program ends either way
 	klog.SetSlogLogger(log)
 	o := tokenserver.Options{Now: time.Now, Random: rand.Reader, Log: log}
 	flags := flag.NewFlagSet("tokenserver", flag.ContinueOnError)

@@ -18,8 +18,8 @@ import (
 const (
 	// maxDelay is how long a line waits at most.
 	maxDelay = 10 * time.Millisecond
-	// maxBatch is how many bytes of lines wait. The one that logs the line which makes it more writes
-	// them all, so that a log which is read slowly slows down those who write it, and loses nothing.
+	// maxBatch is how many bytes of lines wait. Logging the line that makes it more writes them all, so
+	// that a log which is read slowly slows down the requests, and loses nothing.
 	maxBatch = 32 << 10
 )
 
@@ -86,7 +86,7 @@ func (b *batch) Write(line []byte) (int, error) {
 func (b *batch) arm() {
 	b.armed = true
 	if b.timer == nil {
-		b.timer = time.AfterFunc(maxDelay, func() { _ = b.flush() }) // there is nobody to tell
+		b.timer = time.AfterFunc(maxDelay, func() { _ = b.flush() }) // a log has no other place to say that it failed
 		return
 	}
 	b.timer.Reset(maxDelay)

@@ -134,7 +134,7 @@ func (a *Adapter) finish(r *http.Request, name string, event *event, response *r
 	}
 	record := slog.NewRecord(now, level, "request", 0) // a slog.Logger would look for the line of code that logs
 	record.AddAttrs(fields...)
-	_ = a.Log.Handler().Handle(r.Context(), record) // a slog.Logger tells nobody of an error either
+	_ = a.Log.Handler().Handle(r.Context(), record) // a slog.Logger drops the error too
 }
 
 // knownMethod returns the method, or OTHER if it is not a common one: a client may send any token.
