@@ -49,7 +49,7 @@ func BenchmarkTails(b *testing.B) {
 	for _, load := range []struct {
 		name  string
 		turns []map[string]float64
-	}{{"a token at half of that: p99.9", plain}, {"a token at half of that, while keys are rotated: p99.9", rotated}} {
+	}{{"a token at half of the capacity: p99.9", plain}, {"a token at half of the capacity, while keys are rotated: p99.9", rotated}} {
 		row := tailOf(load.name, load.turns, floors)
 		row.Target = atMost(20)
 		table.add(b, row)
