@@ -2,7 +2,6 @@ package registry
 
 import (
 	"fmt"
-	"maps"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
@@ -36,7 +35,7 @@ func (r *Registry) Replace(entries []*Decoded) map[string]error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for name, served := range maps.Clone(r.entries) {
+	for name, served := range r.entries {
 		if d := byName[name]; d == nil || d.hash != served.hash {
 			r.remove(name)
 		}
