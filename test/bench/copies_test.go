@@ -7,6 +7,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/oauth2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,32 +22,42 @@ import (
 )
 
 // copies are clients with the document and the secret of another one. Their Entries are written as
-// the manager would write them; since it would remove them, it is suspended.
+// the manager would write them; since it would remove them, it is suspended until they are gone.
 type copies struct {
-	env      *testenv.Env
-	original internalv1alpha1.Entry
+	etcd     *etcd
+	original *internalv1alpha1.Entry
 	document documents.Client
 	made     int
 }
 
 func copiesOf(b *testing.B, env *testenv.Env, c *v1alpha1.OAuthClient) *copies {
 	b.Helper()
+	made := &copies{etcd: openEtcd(b), original: entryOf(b, env, c.UID, internalv1alpha1.SpaceIdentity)}
+	if err := json.Unmarshal([]byte(made.original.Spec.Document), &made.document); err != nil {
+		b.Fatal(err)
+	}
+	pauseManager(b)
+	b.Cleanup(func() {
+		if err := made.etcd.delete(env.ServerNamespace, copyPrefix); err != nil {
+			b.Error(err)
+		}
+	})
+	return made
+}
+
+// entryOf returns the Entry of an object in a space.
+func entryOf(b *testing.B, env *testenv.Env, owner types.UID, space internalv1alpha1.Space) *internalv1alpha1.Entry {
+	b.Helper()
 	entries := &internalv1alpha1.EntryList{}
 	if err := testenv.Kube.List(b.Context(), entries, client.InNamespace(env.ServerNamespace)); err != nil {
 		b.Fatal(err)
 	}
-	for _, e := range entries.Items {
-		if e.Spec.Owner.UID != c.UID || e.Spec.Document == "" {
-			continue
+	for i, e := range entries.Items {
+		if e.Spec.Owner.UID == owner && e.Spec.Space == space {
+			return &entries.Items[i]
 		}
-		made := &copies{env: env, original: e}
-		if err := json.Unmarshal([]byte(e.Spec.Document), &made.document); err != nil {
-			b.Fatal(err)
-		}
-		pauseManager(b)
-		return made
 	}
-	b.Fatalf("there is no Entry of %s", c.Name)
+	b.Fatalf("%s has no Entry in space %s", owner, space)
 	return nil
 }
 
@@ -62,25 +73,57 @@ func pauseManager(b *testing.B) {
 	})
 }
 
+// copyPrefix begins the names of the Entries of copies.
+const copyPrefix = "entry-copy-"
+
 // entry of the i-th copy.
 func (c *copies) entry(i int) *internalv1alpha1.Entry {
-	uid := types.UID(fmt.Sprintf("00000000-0000-4000-8000-%012d", i))
 	document := c.document
 	document.Name = fmt.Sprintf("copy-%d", i)
-	document.UID, document.ID = string(uid), c.document.Namespace+"."+document.Name
-	encoded, err := documents.Encode(document)
-	if err != nil {
-		panic(err) // it was decoded from the same
-	}
+	document.UID, document.ID = fmt.Sprintf("00000000-0000-4000-8000-%012d", i), c.document.Namespace+"."+document.Name
+	return copyOf(c.original, fmt.Sprintf("client-%025d", i), document.ID, document.UID, document)
+}
+
+// copyOf returns an Entry like another, of another owner, for another value and with another
+// document, if it has one.
+func copyOf(like *internalv1alpha1.Entry, name, value, owner string, document any) *internalv1alpha1.Entry {
 	e := &internalv1alpha1.Entry{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: c.original.Namespace, Name: fmt.Sprintf("entry-copy-%032d", i), Labels: c.original.Labels, OwnerReferences: c.original.OwnerReferences,
-		},
-		Spec: c.original.Spec,
+		ObjectMeta: metav1.ObjectMeta{Namespace: like.Namespace, Name: copyPrefix + name, Labels: like.Labels, OwnerReferences: like.OwnerReferences},
+		Spec:       like.Spec,
 	}
-	e.Spec.Value, e.Spec.Document = document.ID, encoded
-	e.Spec.Owner.UID, e.Spec.Owner.Name = uid, document.Name
+	e.Spec.Value, e.Spec.Owner.UID, e.Spec.Owner.Name = value, types.UID(owner), name
+	if e.Spec.Document != "" {
+		var err error
+		if e.Spec.Document, err = documents.Encode(document); err != nil {
+			panic(err) // it was decoded from the same
+		}
+	}
 	return e
+}
+
+// copyUsers creates n users with the document of the user of env, with another name, subject and
+// address each.
+func copyUsers(b *testing.B, env *testenv.Env, n int) {
+	b.Helper()
+	identity, username := entryOf(b, env, env.User.UID, internalv1alpha1.SpaceIdentity), entryOf(b, env, env.User.UID, internalv1alpha1.SpaceUsername)
+	store := openEtcd(b)
+	for _, like := range []*internalv1alpha1.Entry{identity, username} {
+		store.put(b, like, 0, n, func(i int) *internalv1alpha1.Entry {
+			uid, subject, name := fmt.Sprintf("00000000-0000-4000-9000-%012d", i), fmt.Sprintf("4e6b2f0a-%012d", i), fmt.Sprintf("user.%d@example.com", i)
+			var document documents.User
+			if like.Spec.Document != "" {
+				if err := json.Unmarshal([]byte(like.Spec.Document), &document); err != nil {
+					panic(err)
+				}
+				document.UID, document.Subject, document.Username, document.Claims["email"] = uid, subject, name, name
+			}
+			value := subject
+			if like == username {
+				value = name
+			}
+			return copyOf(like, fmt.Sprintf("%s-%022d", like.Spec.Space, i), value, uid, document)
+		})
+	}
 }
 
 // config of the i-th copy, from that of the original.
@@ -93,7 +136,7 @@ func (c *copies) config(i int, original *oauth2.Config) *oauth2.Config {
 // grow creates copies until there are n.
 func (c *copies) grow(b *testing.B, n int) {
 	b.Helper()
-	createAll(b, c.made, n, func(i int) client.Object { return c.entry(i) })
+	c.etcd.put(b, c.original, c.made, n, c.entry)
 	c.made = n
 }
 
@@ -138,13 +181,13 @@ func doAll(b *testing.B, from, to int, do func(i int) error) {
 func waitUntilServed(b *testing.B, env *testenv.Env, config *oauth2.Config) {
 	b.Helper()
 	request := tokenRequest(env, config)
-	eventually.True(b, "a token for "+config.ClientID, func() bool {
+	eventually.Within(b, 5*time.Minute, "a token for "+config.ClientID, func() (bool, string) {
 		l, err := dial(hostOf(env.Issuer))
 		if err != nil {
-			return false
+			return false, err.Error()
 		}
 		defer func() { _ = l.Close() }()
 		a, err := l.send(request)
-		return err == nil && a.status == http.StatusOK
+		return err == nil && a.status == http.StatusOK, string(a.body)
 	})
 }

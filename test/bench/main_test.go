@@ -12,14 +12,15 @@
 //	metric_test.go   a metric of a program
 //	frame_test.go    tests of the frame itself
 //	measure_test.go  the server and its floor, alternately
-//	copies_test.go   many clients, without waiting for the manager to make each
+//	copies_test.go   many clients and users, without waiting for the manager to make each
+//	etcd_test.go     their Entries, written where the API server has them
 //
 //	token_test.go    a client_credentials token
 //	endpoints_test.go  introspection, the public documents, requests that are refused
 //	signing_test.go  the same, signed with RS256
 //	clientauth_test.go  the same, for clients that authenticate by a JWT
 //	pages_test.go    browsers: the login page, passwords, guesses
-//	clients_test.go  a server that holds 10,000 clients
+//	clients_test.go  a server that holds up to 10,000 clients, or as many as CLIENTS says
 //	apply_test.go    from an applied OAuthClient to a working token, idle and in a crowd
 //	many_test.go     many OAuthClients at once, and a manager that starts again with them
 //	writes_test.go   the floor of that: the same writes without a manager

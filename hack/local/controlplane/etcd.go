@@ -11,6 +11,9 @@ import (
 func (cp *ControlPlane) Etcd() (url string, client *http.Client, err error) {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
-	client, err = cp.etcdCA.client("etcd-client")
-	return "https://" + net.JoinHostPort(host, strconv.Itoa(cp.etcdPort)), client, err
+	if client, err = cp.etcdCA.client("etcd-client"); err != nil {
+		return "", nil, err
+	}
+	client.Transport.(*http.Transport).DisableKeepAlives = false // which is for probes
+	return "https://" + net.JoinHostPort(host, strconv.Itoa(cp.etcdPort)), client, nil
 }

@@ -1,0 +1,135 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"sync"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/util/uuid"
+
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/testenv"
+)
+
+// etcd writes Entries where the API server has them, and as it stores them: it watches etcd, and
+// cannot tell who wrote. 100,000 take half a minute, where the API server would take five.
+type etcd struct {
+	url    string
+	client *http.Client
+}
+
+// entriesInOne is how many Entries one transaction writes. etcd takes at most 128.
+const entriesInOne = 100
+
+func openEtcd(b *testing.B) *etcd {
+	b.Helper()
+	url, client, err := testenv.ControlPlane.Etcd()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(client.CloseIdleConnections)
+	return &etcd{url, client}
+}
+
+func entryKey(namespace, name string) []byte {
+	return []byte("/registry/internal.oauth-operator.dev/entries/" + namespace + "/" + name)
+}
+
+// put creates the Entries that entries returns for from, and up to but not including, to. Of what the
+// API server adds to an object they have the same as like, an Entry that it has stored.
+func (e *etcd) put(b *testing.B, like *internalv1alpha1.Entry, from, to int, entries func(i int) *internalv1alpha1.Entry) {
+	b.Helper()
+	stored := e.get(b, like)
+	transactions := make(chan []any)
+	var all sync.WaitGroup
+	failed := make(chan error, workers)
+	for range workers / 2 {
+		all.Go(func() {
+			for puts := range transactions {
+				if _, err := e.do("/v3/kv/txn", map[string]any{"success": puts}); err != nil {
+					select {
+					case failed <- err:
+					default:
+					}
+				}
+			}
+		})
+	}
+	for first := from; first < to; first += entriesInOne {
+		var puts []any
+		for i := first; i < min(first+entriesInOne, to); i++ {
+			puts = append(puts, putOf(b, stored, entries(i)))
+		}
+		transactions <- puts
+	}
+	close(transactions)
+	all.Wait()
+	select {
+	case err := <-failed:
+		b.Fatal(err)
+	default:
+	}
+}
+
+// putOf returns the operation of a transaction that writes an Entry.
+func putOf(b *testing.B, stored map[string]any, entry *internalv1alpha1.Entry) any {
+	b.Helper()
+	metadata := maps.Clone(stored["metadata"].(map[string]any))
+	metadata["name"], metadata["uid"] = entry.Name, uuid.NewUUID()
+	object := maps.Clone(stored)
+	object["metadata"], object["spec"] = metadata, entry.Spec
+	value, err := json.Marshal(object)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return map[string]any{"request_put": map[string]any{"key": entryKey(entry.Namespace, entry.Name), "value": value}}
+}
+
+func (e *etcd) get(b *testing.B, entry *internalv1alpha1.Entry) map[string]any {
+	b.Helper()
+	answer, err := e.do("/v3/kv/range", map[string]any{"key": entryKey(entry.Namespace, entry.Name)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var found struct{ KVs []struct{ Value []byte } }
+	if err := json.Unmarshal(answer, &found); err != nil || len(found.KVs) != 1 {
+		b.Fatalf("etcd has %d of Entry %s (%v)", len(found.KVs), entry.Name, err)
+	}
+	var object map[string]any
+	if err := json.Unmarshal(found.KVs[0].Value, &object); err != nil {
+		b.Fatal(err)
+	}
+	return object
+}
+
+// delete deletes the Entries of a namespace whose names begin with prefix.
+func (e *etcd) delete(namespace, prefix string) error {
+	first := entryKey(namespace, prefix)
+	end := bytes.Clone(first)
+	end[len(end)-1]++
+	_, err := e.do("/v3/kv/deleterange", map[string]any{"key": first, "range_end": end})
+	return err
+}
+
+// do sends a request to the JSON gateway of etcd, which has bytes in base64, as encoding/json does.
+func (e *etcd) do(path string, request any) ([]byte, error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	response, err := e.client.Post(e.url+path, "application/json", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("etcd answered %d %s", response.StatusCode, answer)
+	}
+	return answer, err
+}
