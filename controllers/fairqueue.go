@@ -20,7 +20,7 @@ const (
 )
 
 // fairQueue is the queue of a controller in which the objects of one namespace do not delay those of
-// others: who applies ten thousand objects at once waits for them, and nobody else does. Each
+// others: who applies ten thousand objects at once waits for them, and no other namespace does. Each
 // doubling of how many requests of a namespace wait takes one from the priority of its next one.
 type fairQueue struct {
 	priorityqueue.PriorityQueue[ctrl.Request]
