@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -33,6 +34,7 @@ type identityProviderPass struct {
 	requeueAt  time.Time
 	accepted   condition
 	resolved   condition
+	beside     string // from findOthers: what there is to know of other providers, after a message
 	// resolveErr is why what the spec refers to could not be read or copied. The document is written
 	// all the same: it may be that the provider is suspended.
 	resolveErr error
@@ -115,7 +117,7 @@ func (r *identityProviderReconciler) accept(ctx context.Context, s *identityProv
 		s.accepted = invalidCondition("spec.oidc.issuer: is the issuer of the AuthorizationServer itself: create the object again with that of the provider where the users are; it is immutable")
 		return nil
 	}
-	older, err := r.countOlder(ctx, s.provider)
+	older, err := r.findOthers(ctx, s)
 	if err == nil && older >= maxProviders {
 		s.accepted = falseCondition(v1alpha1.ReasonTooManyProviders,
 			"spec.serverRef: the AuthorizationServer %q has %d older IdentityProviders already, which are the most that it can have: delete one", s.server.object.Name, older)
@@ -123,12 +125,23 @@ func (r *identityProviderReconciler) accept(ctx context.Context, s *identityProv
 	return err
 }
 
-// countOlder returns how many of the IdentityProviders of a provider's server are older than it.
-func (op *operator) countOlder(ctx context.Context, p *v1alpha1.IdentityProvider) (older int, err error) {
-	all, err := op.listProviders(ctx, names.ServerOf(p))
+// findOthers returns how many of the IdentityProviders of a provider's server are older than it. It
+// notes those that its users cannot tell from it, and those that get its users when it is deleted.
+func (r *identityProviderReconciler) findOthers(ctx context.Context, s *identityProviderPass) (older int, err error) {
+	all, err := r.listProviders(ctx, names.ServerOf(s.provider))
 	for i := range all {
-		if names.CompareAge(&all[i], p) < 0 {
+		other := &all[i]
+		if other.UID == s.provider.UID {
+			continue
+		}
+		if names.CompareAge(other, s.provider) < 0 {
 			older++
+		}
+		if compile.DisplayName(other) == s.document.DisplayName {
+			s.beside += fmt.Sprintf("; but spec.displayName %q is also that of IdentityProvider %q: the login page has two buttons that look alike", s.document.DisplayName, other.Name)
+		}
+		if compile.Realm(other) == s.document.Realm {
+			s.beside += fmt.Sprintf("; but IdentityProvider %q has the same spec.realm: when this one is deleted, that one says who these users are", other.Name)
 		}
 	}
 	return older, err
@@ -160,7 +173,7 @@ func (r *identityProviderReconciler) reserveRealm(ctx context.Context, s *identi
 	s.realmEntry, err = r.entries.Reserve(ctx, s.server.withNames(), s.realm(), s.provider)
 	if errors.Is(err, names.ErrTaken) {
 		s.accepted = falseCondition(v1alpha1.ReasonRealmTaken,
-			"spec.realm: another IdentityProvider of the server has the realm %q, so their users would have the same subjects: delete the other one first, or create this one with another realm, which is immutable",
+			"spec.realm: another IdentityProvider of the server has the realm %q, so their users would have the same subjects: when the other one is deleted, this one gets the realm, and says who its users are; if it is not to, create it with another realm, which is immutable",
 			s.document.Realm)
 		return nil
 	}

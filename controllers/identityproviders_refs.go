@@ -157,6 +157,12 @@ func (s *identityProviderPass) lacksCABundle() bool {
 	return s.provider.Spec.CABundle != nil && s.document.CABundle == ""
 }
 
+// isUsable reports whether users can sign in with what the spec names: token servers have, or get, a
+// credential, and the certificates are known.
+func (s *identityProviderPass) isUsable() bool {
+	return len(s.document.Credentials) > 0 && !s.lacksCABundle()
+}
+
 func secretsOfProvider(p *v1alpha1.IdentityProvider) []string {
 	return []string{p.Namespace + "/" + compile.UpstreamSecretKey(p).Ref.Name, upstreamSecretKey(names.ServerOf(p)).String()}
 }

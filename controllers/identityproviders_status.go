@@ -22,11 +22,13 @@ func (r *identityProviderReconciler) fillStatus(s *identityProviderPass) (due ti
 		conditions.add(v1alpha1.ConditionProgrammed, pendingCondition("waiting until the provider is accepted"), "")
 	case s.entry == nil || s.realmEntry == nil:
 		conditions.add(v1alpha1.ConditionProgrammed, pendingCondition("waiting until the provider's document is written"), "")
+	case !s.isUsable():
+		conditions.add(v1alpha1.ConditionProgrammed, pendingCondition("waiting for what the provider names"), "")
 	default:
 		r.addProviderProgrammed(s, conditions)
 	}
 	conditions.add(v1alpha1.ConditionAvailable, r.providerAvailable(s), "")
-	message, at := withTokensNotBefore("users can sign in", s.provider.Spec.TokensNotBefore, r.now())
+	message, at := withTokensNotBefore("users can sign in"+s.beside, s.provider.Spec.TokensNotBefore, r.now())
 	s.requeueAt = earliest(s.requeueAt, at)
 	ready := conditions.ready(message)
 	if ready.isTrue() && s.provider.Spec.Suspended {
@@ -74,8 +76,11 @@ func credentialAdvice(server *v1alpha1.AuthorizationServer) string {
 
 // providerAvailable says what token servers have heard of the provider.
 func (r *identityProviderReconciler) providerAvailable(s *identityProviderPass) condition {
-	if !s.accepted.isTrue() {
+	switch {
+	case !s.accepted.isTrue():
 		return pendingCondition("waiting until the provider is accepted")
+	case !s.isUsable():
+		return pendingCondition("waiting for what the provider names")
 	}
 	for i := range s.replicas {
 		for _, problem := range s.replicas[i].Spec.IdentityProviderProblems {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -195,6 +196,7 @@ func TestOfTwoProvidersOfOneRealmTheOlderHasIt(t *testing.T) {
 	first := env.readyProvider("acme")
 	second := env.newProvider("globex", func(p *v1alpha1.IdentityProvider) { p.Spec.Realm = first.Spec.OIDC.Issuer })
 	env.waitForCondition(second, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRealmTaken)
+	env.waitForReadyMessage(first, `; but IdentityProvider "globex" has the same spec.realm: when this one is deleted, that one says who these users are`)
 	if doc := env.providerDocument("globex"); !doc.NotAccepted || doc.OIDC != nil || second.Status.Realm != "" {
 		t.Errorf("document %+v, realm %q", doc, second.Status.Realm)
 	}
@@ -211,6 +213,29 @@ func TestOfTwoProvidersOfOneRealmTheOlderHasIt(t *testing.T) {
 		}
 		return env.entry(internalv1alpha1.SpaceIdentityProvider, "acme") == nil
 	})
+}
+
+// waitForReadyMessage waits until a provider is Ready with a message that ends so, and has an event of it.
+func (env *testEnv) waitForReadyMessage(p *v1alpha1.IdentityProvider, end string) {
+	env.t.Helper()
+	eventually.True(env.t, "Ready to say "+end, func() bool {
+		env.get(p)
+		ready := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady)
+		return ready.Status == metav1.ConditionTrue && strings.HasSuffix(ready.Message, end) &&
+			slices.Contains(env.eventsOf(p), "Normal Ready "+ready.Message)
+	})
+}
+
+func TestProvidersThatLookAlikeOnTheLoginPageSaySo(t *testing.T) {
+	env := newEnv(t)
+	first := env.readyProvider("acme", func(p *v1alpha1.IdentityProvider) { p.Spec.DisplayName = "Acme" })
+	second := env.readyProvider("partners", func(p *v1alpha1.IdentityProvider) { p.Spec.DisplayName = "Acme" })
+	const alike = `; but spec.displayName "Acme" is also that of IdentityProvider %q: the login page has two buttons that look alike`
+	env.waitForReadyMessage(first, fmt.Sprintf(alike, "partners"))
+	env.waitForReadyMessage(second, fmt.Sprintf(alike, "acme"))
+	updateObject(env, second, func(p *v1alpha1.IdentityProvider) { p.Spec.DisplayName = "" })
+	env.waitForReadyMessage(first, "users can sign in")
+	env.waitForReadyMessage(second, "users can sign in")
 }
 
 func TestTheSecretOfCredentialsIsDeletedWithTheLastProvider(t *testing.T) {
@@ -264,6 +289,9 @@ func TestAProviderWhoseCABundleIsNotThereIsNotServed(t *testing.T) {
 	message := env.waitForCondition(p, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonConfigMapNotFound)
 	if !strings.Contains(message, "spec.caBundle.configMapRef") || !env.providerDocument("acme").NotAccepted {
 		t.Errorf("%s; document %+v", message, env.providerDocument("acme"))
+	}
+	for _, conditionType := range []string{v1alpha1.ConditionProgrammed, v1alpha1.ConditionAvailable} {
+		env.waitForCondition(p, conditionType, metav1.ConditionUnknown, v1alpha1.ReasonPending)
 	}
 	roots := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "roots"}, Data: map[string]string{"ca.crt": jwkstest.NewServer(t).CABundle()}}
 	create(t, roots)

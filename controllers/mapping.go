@@ -151,7 +151,8 @@ func mapToServer(_ context.Context, changed client.Object) []client.ObjectKey {
 }
 
 // mapProviderToOthers maps an IdentityProvider to all of its server: each of them removes the
-// credential of one that is gone, and may be accepted since there is one less.
+// credential of one that is gone, may be accepted since there is one less, and says which others it
+// may be taken for.
 func (op *operator) mapProviderToOthers(ctx context.Context, changed client.Object) []client.ObjectKey {
 	return op.listKeys(ctx, &v1alpha1.IdentityProviderList{}, client.MatchingFields{indexServer: names.ServerOf(changed).String()})
 }

@@ -13,6 +13,7 @@ import (
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/controllers/names"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
@@ -147,6 +148,11 @@ func (op *operator) differInReport(before, after *internalv1alpha1.Replica) bool
 // than before.
 func differInProviderProblems(before, after *internalv1alpha1.Replica) bool {
 	return !slices.Equal(before.Spec.IdentityProviderProblems, after.Spec.IdentityProviderProblems)
+}
+
+// differInDisplayName reports whether the login page calls an IdentityProvider otherwise than before.
+func differInDisplayName(before, after *v1alpha1.IdentityProvider) bool {
+	return compile.DisplayName(before) != compile.DisplayName(after)
 }
 
 // differInServer reports whether the spec of an AuthorizationServer has changed, or differInServerState.

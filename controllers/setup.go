@@ -190,7 +190,7 @@ func setUpIdentityProviders(mgr ctrl.Manager, op *operator, o Options) error {
 	b := ctrl.NewControllerManagedBy(mgr).Named("identityprovider").
 		WithOptions(o.controller()).
 		For(&v1alpha1.IdentityProvider{}).
-		Watches(&v1alpha1.IdentityProvider{}, enqueueRequestsFor(op.mapProviderToOthers), onDelete()).
+		Watches(&v1alpha1.IdentityProvider{}, enqueueRequestsFor(op.mapProviderToOthers), onUpdateIf(differInDisplayName)).
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapByIndex(list, indexServer)), onUpdateIf(differInServer)).
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapServerToProvidersOfItsSecrets), onUpdateIf(differInServerSpec)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindIdentityProvider)), onRealChange()).

@@ -199,6 +199,7 @@ func (s *Server) newRouter() (*router, error) {
 		registry: s.Registry,
 		authorize: &authorize.Handler{
 			Registry: s.Registry, Keys: s.Keys, Flows: flows, Sessions: sessions, Consents: consents, Grants: grants, Minter: minter, Now: s.Now,
+			Log: s.Log,
 		},
 		login: &login.Handler{
 			Registry: s.Registry, Flows: flows, Sessions: sessions, Passwords: passwords, Throttle: guesses, Devices: devices, Providers: providers,

@@ -9,7 +9,7 @@ type LDAPProviderSettings struct {
 	// url of the directory: ldaps://host, or ldap://host with startTLS; a port may follow.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule=`self.matches('^ldaps?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\\[[0-9a-f:.]+\\])(:[1-9][0-9]{0,4})?$')`,message="url is ldaps:// or ldap:// and a lower-case host, and a port if it is not the usual one, without a path"
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^ldaps?://([a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\\.?|\\[[0-9a-f:.]+\\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$')`,message="url is ldaps:// or ldap:// and a lower-case host, and a port up to 65535 if it is not the usual one, without a path"
 	URL string `json:"url"`
 	// startTLS encrypts a connection to ldap:// before anything else is sent.
 	// +optional

@@ -108,8 +108,9 @@ type IdentityProviderSpec struct {
 	// tokensNotBefore voids the sign-ins at the provider in that second or before, and what was
 	// issued by them. Default: nothing is void.
 	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
-	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="tokensNotBefore must be a time since 1970 in UTC, such as 2026-11-01T00:00:00Z"
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$') && timestamp(self) >= timestamp('1970-01-01T00:00:00Z')`,message="tokensNotBefore must be a time since 1970 in UTC, such as 2026-11-01T00:00:00Z"
 	// +optional
 	TokensNotBefore *metav1.Time `json:"tokensNotBefore,omitempty"`
 }
@@ -128,6 +129,8 @@ type OIDCProviderSettings struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule=`self == oldSelf`,message="issuer is immutable: create another IdentityProvider, with the realm of this one if the users are the same"
 	// +kubebuilder:validation:XValidation:rule=`isURL(self) && url(self).getHostname() != '' && self.matches('^https://[!-~]+$') && !self.contains('?') && !self.contains('#') && !self.contains('@')`,message="issuer is an https URL without query, fragment and user name, such as https://login.acme.example"
+	// +kubebuilder:validation:XValidation:rule=`!isURL(self) || (url(self).getPort() == '' ? !url(self).getHost().endsWith(':') : url(self).getPort().matches('^[1-9][0-9]{0,4}$') && int(url(self).getPort()) <= 65535)`,message="the port of issuer, if it has one, is from 1 to 65535"
+	// +kubebuilder:validation:XValidation:rule=`!self.contains('/.well-known/')`,message="issuer is without /.well-known/openid-configuration, which is added"
 	Issuer string `json:"issuer"`
 	// clientID that the provider has given to this server.
 	// +kubebuilder:validation:MinLength=1

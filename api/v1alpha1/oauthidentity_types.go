@@ -32,8 +32,9 @@ type OAuthIdentitySpec struct {
 	// future does so when it comes. Nothing is deleted: a lower time makes what has not expired
 	// good again. Default: nothing is void.
 	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$`
-	// +kubebuilder:validation:XValidation:rule=`self >= timestamp('1970-01-01T00:00:00Z')`,message="tokensNotBefore must be a time since 1970 in UTC, such as 2026-11-01T00:00:00Z"
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$') && timestamp(self) >= timestamp('1970-01-01T00:00:00Z')`,message="tokensNotBefore must be a time since 1970 in UTC, such as 2026-11-01T00:00:00Z"
 	// +optional
 	TokensNotBefore *metav1.Time `json:"tokensNotBefore,omitempty"`
 	// suspended has token servers refuse the user within a second: the user cannot sign in, and

@@ -47,12 +47,15 @@ func Realm(p *v1alpha1.IdentityProvider) string {
 	return p.Spec.Realm
 }
 
+// DisplayName returns what the login page calls an IdentityProvider.
+func DisplayName(p *v1alpha1.IdentityProvider) string { return cmp.Or(p.Spec.DisplayName, p.Name) }
+
 // IdentityProvider returns the document of an IdentityProvider, without its credentials and its
 // certificates.
 func IdentityProvider(p *v1alpha1.IdentityProvider) (documents.IdentityProvider, Findings) {
 	spec := &p.Spec
 	doc := documents.IdentityProvider{
-		UID: string(p.UID), Namespace: p.Namespace, Name: p.Name, DisplayName: cmp.Or(spec.DisplayName, p.Name),
+		UID: string(p.UID), Namespace: p.Namespace, Name: p.Name, DisplayName: DisplayName(p),
 		AllClients: spec.Clients == v1alpha1.ProviderClientsAll, Type: string(spec.Type), Realm: Realm(p),
 		Allow: spec.Allow, Claims: plain(spec.Claims), MaxIdentities: cmp.Or(int(spec.MaxIdentities), defaultMaxIdentities),
 		Suspended: spec.Suspended, TokensNotBefore: unixSeconds(spec.TokensNotBefore),
@@ -169,7 +172,7 @@ func plain[S ~string](values map[string]S) map[string]string {
 // cannot sign in. Suspending it, and voiding what was issued, work all the same.
 func NotAcceptedProvider(p *v1alpha1.IdentityProvider) documents.IdentityProvider {
 	return documents.IdentityProvider{
-		UID: string(p.UID), Namespace: p.Namespace, Name: p.Name, DisplayName: cmp.Or(p.Spec.DisplayName, p.Name), NotAccepted: true,
+		UID: string(p.UID), Namespace: p.Namespace, Name: p.Name, DisplayName: DisplayName(p), NotAccepted: true,
 		Suspended: p.Spec.Suspended, TokensNotBefore: unixSeconds(p.Spec.TokensNotBefore),
 	}
 }

@@ -84,13 +84,13 @@ func (k SecretKey) Value(secret *corev1.Secret) ([]byte, Problem) {
 	return value, Problem{}
 }
 
-// findTypeProblem returns why a Secret must not be a client's secret by its type, as a predicate of
+// findTypeProblem returns why a Secret must not be read by its type, as a predicate of
 // the Secret with advice, or "" if it may. A target may copy what is read to where others can read
 // it, and the author of an OAuthClient need not be permitted to read every Secret.
 func findTypeProblem(secret *corev1.Secret) string {
 	if strings.HasPrefix(string(secret.Type), "kubernetes.io/") && secret.Type != corev1.SecretTypeBasicAuth ||
 		secret.Type == corev1.SecretTypeBootstrapToken {
-		return fmt.Sprintf("is of the type %s: name one that was made for this client", secret.Type)
+		return fmt.Sprintf("is of the type %s: name one that was made for this", secret.Type)
 	}
 	return ""
 }

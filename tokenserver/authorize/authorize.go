@@ -15,6 +15,7 @@ package authorize
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/url"
@@ -44,6 +45,7 @@ type Handler struct {
 	Grants   *grant.Service
 	Minter   *mint.Minter
 	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Handle handles one request.

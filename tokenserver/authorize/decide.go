@@ -89,6 +89,8 @@ func (h *Handler) decide(r *http.Request, flow *interaction.ResolvedFlow) (inter
 		return interaction.StepLogin, nil, h.checkDeparture(flow)
 	}
 	if !flow.Client.AllowsGroupsOf(user) {
+		h.Log.InfoContext(r.Context(), "a user is in no group that the rule of a client lists",
+			"client", flow.Client.ID, "rule", flow.Client.Rule, "sub", user.Subject)
 		return 0, nil, oauth.Errorf(oauth.AccessDenied, "the client is for users of other groups")
 	}
 	if err := checkACR(flow.Flow, current); err != nil {

@@ -395,6 +395,9 @@ func TestAUserOutsideTheGroupsOfTheRuleIsDeniedAccess(t *testing.T) {
 		wantClientError(t, b.Get(w.WebRequest("prompt", "none")), "access_denied")
 		wantClientError(t, b.Login(b.Get(w.WebRequest("prompt", "login")), "alice", interactiontest.AlicePassword), "access_denied")
 	}
+	if log := w.Log.String(); !strings.Contains(log, `"rule":"`+w.Document.AllowedClients[0].Name+`"`) || !strings.Contains(log, `"sub":"`+w.User("alice").Subject+`"`) {
+		t.Errorf("the log does not say whom which rule refuses: %s", log)
+	}
 	setGroups("sales", "dev")
 	if values := b.Get(w.WebRequest()).Values(); values.Get("code") == "" {
 		t.Errorf("no code for a user of one of the groups: %v", values)

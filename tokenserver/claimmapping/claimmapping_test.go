@@ -107,7 +107,7 @@ func TestAMistakeIsNamedWithItsFieldInOneLine(t *testing.T) {
 	}{
 		{"", "name", `"x"`, "allow must not be empty"},
 		{"upstream.", "name", `"x"`, "allow line 1, column "},
-		{"hd", "name", `"x"`, "allow line 1, column 1: undeclared reference to 'hd'"},
+		{"hd", "name", `"x"`, "allow line 1, column 1: undeclared reference to 'hd': the only variable is upstream"},
 		{`"yes"`, "name", `"x"`, "allow makes a string, it must make a bool"},
 		{"true", "sub", `"x"`, "claims[sub] must not be mapped: the protocol sets this claim"},
 		{"true", "SUB", `"x"`, "claims[SUB] must not be mapped"},

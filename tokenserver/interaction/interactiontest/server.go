@@ -102,6 +102,7 @@ func (s *Server) handler(path string) http.Handler {
 	consents := &interaction.Consents{Store: s.Store, Now: s.Now}
 	authorizeHandler := &authorize.Handler{
 		Registry: s.Registry, Keys: s.Keys, Flows: s.Flows, Sessions: s.Sessions, Consents: consents, Grants: s.Grants, Minter: s.Minter, Now: s.Now,
+		Log: s.Web.Log,
 	}
 	loginHandler := &login.Handler{
 		Registry: s.Registry, Flows: s.Flows, Sessions: s.Sessions, Passwords: s.Passwords, Throttle: s.Throttle,
