@@ -129,7 +129,7 @@ type OIDCProviderSettings struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule=`self == oldSelf`,message="issuer is immutable: create another IdentityProvider, with the realm of this one if the users are the same"
 	// +kubebuilder:validation:XValidation:rule=`isURL(self) && url(self).getHostname() != '' && self.matches('^https://[!-~]+$') && !self.contains('?') && !self.contains('#') && !self.contains('@')`,message="issuer is an https URL without query, fragment and user name, such as https://login.acme.example"
-	// +kubebuilder:validation:XValidation:rule=`!isURL(self) || (url(self).getPort() == '' ? !url(self).getHost().endsWith(':') : url(self).getPort().matches('^[1-9][0-9]{0,4}$') && int(url(self).getPort()) <= 65535)`,message="the port of issuer, if it has one, is from 1 to 65535"
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^https://([^/:\\[]+|\\[[^\\]]*\\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?(/|$)')`,message="the port of issuer, if it has one, is from 1 to 65535"
 	// +kubebuilder:validation:XValidation:rule=`!self.contains('/.well-known/')`,message="issuer is without /.well-known/openid-configuration, which is added"
 	Issuer string `json:"issuer"`
 	// clientID that the provider has given to this server.
