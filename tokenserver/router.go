@@ -198,8 +198,7 @@ func (s *Server) newRouter() (*router, error) {
 		web:      &web.Adapter{Log: s.Log, Metrics: metrics.requests, Now: s.Now, Random: s.Random, Issuer: s.issuer, Tracing: s.tracing()},
 		registry: s.Registry,
 		authorize: &authorize.Handler{
-			Registry: s.Registry, Keys: s.Keys, Flows: flows, Sessions: sessions, Consents: consents, Grants: grants, Minter: minter, Now: s.Now,
-			Log: s.Log,
+			Registry: s.Registry, Keys: s.Keys, Flows: flows, Sessions: sessions, Consents: consents, Grants: grants, Minter: minter, Now: s.Now, Log: s.Log,
 		},
 		login: &login.Handler{
 			Registry: s.Registry, Flows: flows, Sessions: sessions, Passwords: passwords, Throttle: guesses, Devices: devices, Providers: providers,

@@ -90,14 +90,16 @@ func compile(source string, want ...*cel.Type) (x *expression, err error) {
 
 // firstIssue returns the first mistake in one line, with its place in the expression.
 func firstIssue(issues *cel.Issues) string {
-	for _, e := range issues.Errors() {
-		message := firstLine(e.Message)
-		if what, isUndeclared := strings.CutSuffix(message, " (in container '')"); isUndeclared {
-			message = what + ": the only variable is upstream, and the functions are those of CEL"
-		}
-		return fmt.Sprintf("line %d, column %d: %s", e.Location.Line(), e.Location.Column()+1, message)
+	all := issues.Errors()
+	if len(all) == 0 {
+		return firstLine(issues.Err().Error())
 	}
-	return firstLine(issues.Err().Error())
+	first := all[0]
+	message := firstLine(first.Message)
+	if what, isUndeclared := strings.CutSuffix(message, " (in container '')"); isUndeclared {
+		message = what + ": the only variable is upstream, and the functions are those of CEL"
+	}
+	return fmt.Sprintf("line %d, column %d: %s", first.Location.Line(), first.Location.Column()+1, message)
 }
 
 func firstLine(message string) string {
