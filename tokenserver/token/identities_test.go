@@ -1,6 +1,7 @@
 package token_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry/registrytest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 )
 
@@ -243,4 +245,33 @@ func TestWhileTheDirectoryIsAwayARefreshIs503AndUsesNothingUp(t *testing.T) {
 		d.Set(users.Answer{}, nil)
 		w.RequireOK(w.Refresh(c, a.String("refresh_token")))
 	}
+}
+
+// joinedReads is a store that reads a grant and what it rests on in one exchange, as a database does.
+type joinedReads struct{ storage.Store }
+
+// GetGrantWithBasis implements storage.BasisReader.
+func (s joinedReads) GetGrantWithBasis(ctx context.Context, id string) (storage.Grant, *storage.Basis, error) {
+	g, err := s.GetGrant(ctx, id)
+	if err != nil {
+		return g, nil, err
+	}
+	ended, err := s.IsMarked(ctx, storage.MarkSession, g.SessionHash)
+	return g, &storage.Basis{SessionEnded: ended}, err
+}
+
+func TestASessionThatEndsWhileTheDirectoryIsAskedRefreshesNothing(t *testing.T) {
+	w, c, d := newLDAPServer(t)
+	w.Grants.Store = joinedReads{w.Store}
+	online := authorization(w, c, signInByPassword(w))
+	online.Scopes, online.Offline = []string{"openid", "orders:read"}, false
+	a := w.RequireOK(w.Redeem(c, w.Code(online)))
+	w.Advance(5 * time.Minute)
+	d.Before(func() {
+		session := w.StoredGrants()[0].SessionHash
+		if err := w.Store.SetMark(t.Context(), storage.Mark{Kind: storage.MarkSession, ID: session, ExpiresAt: w.Now().Add(time.Hour)}); err != nil {
+			t.Error(err)
+		}
+	})
+	w.CheckError(w.Refresh(c, a.String("refresh_token")), 400, "invalid_grant")
 }
