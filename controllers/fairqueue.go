@@ -43,6 +43,9 @@ func (q *fairQueue) AddWithOpts(o priorityqueue.AddOpts, requests ...ctrl.Reques
 	if o.Priority != nil {
 		asked = priorityClass(*o.Priority)
 	}
+	if o.After > 0 || o.RateLimited {
+		asked = min(asked, 0) // what is to be done later is not almost done
+	}
 	for _, request := range requests {
 		priority := asked - q.crowd(request, o.After == 0 && !o.RateLimited)
 		o.Priority = &priority

@@ -46,7 +46,8 @@ type serverProgress struct {
 	waiting map[client.ObjectKey]awaitedVersion
 }
 
-// awaitedVersion is the version of Entries for which an object waits, and since when.
+// awaitedVersion is the version of Entries for which an object waits, and since when it waits for
+// this or another.
 type awaitedVersion struct {
 	version uint64
 	since   time.Time
@@ -65,13 +66,13 @@ func (t *progressTracker) get(key progressKey) *serverProgress {
 	return p
 }
 
-// await has an object wait for a version, and returns since when it does. It returns false if token
-// servers have applied the version meanwhile.
+// await has an object wait for a version, and returns since when it waits, for this version or one
+// before. It returns false if token servers have applied the version meanwhile.
 func (t *progressTracker) await(key progressKey, object client.ObjectKey, version uint64, now time.Time) (since time.Time, waits bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := t.get(key)
-	if known, ok := p.waiting[object]; ok && known.version == version {
+	if known, ok := p.waiting[object]; ok {
 		now = known.since
 	}
 	if p.applied >= version {

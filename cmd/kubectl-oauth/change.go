@@ -94,7 +94,7 @@ func (c *changeCommand) print(result changed, says string) error {
 		return nil
 	}
 	if result.Created {
-		says = "created, since the user had none: " + says
+		says = "created, since there is no record of the user here (compare the sub if the user has signed in): " + says
 	}
 	fmt.Fprintf(c.out, "%s: %s\n", result.Object, says)
 	switch managers := strings.Join(result.AppliedBy, " and "); {

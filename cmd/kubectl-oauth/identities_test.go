@@ -78,6 +78,10 @@ func TestASubjectIsDerivedAsTheTokenServerDoesAndTheUserSuspendedBeforeSigningIn
 			Users: v1alpha1.LDAPUserSearch{BaseDN: "ou=people", Filter: "(sAMAccountName=$(username))", SubjectAttribute: "objectGUID"},
 		}
 	})
+	provider("entra", func(s *v1alpha1.IdentityProviderSpec) {
+		s.Type = v1alpha1.ProviderOIDC
+		s.OIDC = &v1alpha1.OIDCProviderSettings{Issuer: "https://login.entra.example", ClientID: "us", ClientSecretRef: v1alpha1.SecretKeyReference{Name: "acme", Key: "secret"}, SubjectClaim: "oid"}
+	})
 	p := newPerson(env, "owner").may(env.ServerNamespace, "get identityproviders authorizationservers")
 	derived := func(want []byte, providerType, realm, attribute string, args ...string) string {
 		t.Helper()
@@ -95,6 +99,9 @@ func TestASubjectIsDerivedAsTheTokenServerDoesAndTheUserSuspendedBeforeSigningIn
 	}
 	p.fail(exitFailed, "subject", "-n", env.ServerNamespace, "--provider", "staff", "ada")
 	p.fail(exitFailed, "subject", "-n", env.ServerNamespace, "--provider", "another", "ada")
+	if text := p.fail(exitFailed, "subject", "-n", env.ServerNamespace, "--provider", "entra", "0D8A6E5C-52B4-103F-8B6A-9D5BD5B5CF0E"); !strings.Contains(text, "in lower case") {
+		t.Errorf("it says %s", text)
+	}
 	p.fail(exitUsage, "subject", "-n", env.ServerNamespace, "ada")
 	p.fail(exitUsage, "suspend", "-n", env.ServerNamespace, "identity/"+alice[:43])
 
@@ -103,7 +110,7 @@ func TestASubjectIsDerivedAsTheTokenServerDoesAndTheUserSuspendedBeforeSigningIn
 		t.Errorf("it says %s", text)
 	}
 	p.may(env.ServerNamespace, "create oauthidentities", "list authorizationservers")
-	if out := p.succeed("suspend", "-n", env.ServerNamespace, "identity/"+alice); !strings.Contains(out, "created, since the user had none: suspended") {
+	if out := p.succeed("suspend", "-n", env.ServerNamespace, "identity/"+alice); !strings.Contains(out, "created, since there is no record of the user here (compare the sub if the user has signed in): suspended") {
 		t.Errorf("it prints %s", out)
 	}
 	o := &v1alpha1.OAuthIdentity{ObjectMeta: metav1.ObjectMeta{Namespace: env.ServerNamespace, Name: v1alpha1.OAuthIdentityName(alice)}}

@@ -105,8 +105,8 @@ func upstreamSubject(attribute, value string) ([]byte, error) {
 	case "objectGUID":
 		return parseObjectGUID(value)
 	case "entryUUID", "ipaUniqueID", "oid":
-		if !uuid.MatchString(value) {
-			return nil, fmt.Errorf("%q is no %s, which is like 0d8a6e5c-52b4-103f-8b6a-9d5bd5b5cf0e", value, attribute)
+		if !uuid.MatchString(value) || value != strings.ToLower(value) {
+			return nil, fmt.Errorf("%q is no %s, which is in lower case, like 0d8a6e5c-52b4-103f-8b6a-9d5bd5b5cf0e", value, attribute)
 		}
 	}
 	if strings.TrimSpace(value) != value {
