@@ -2,10 +2,9 @@ package main
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
-	"strings"
 
+	"github.com/oauth-operator/oauth-operator/test/bench/markdown"
 	"github.com/oauth-operator/oauth-operator/test/bench/results"
 )
 
@@ -14,35 +13,26 @@ import (
 const (
 	runsSection    = "runs"    // where it was measured
 	targetsSection = "targets" // the rows that have a target
-	endMarker      = "<!-- end of results -->"
+	kind           = "results" // of the markers
 )
-
-var section = regexp.MustCompile(`(?s)<!-- results: ([a-z-]+) -->\n.*?` + endMarker)
 
 // fill replaces what is between the markers of a document. A group of rows without a place is an
 // error, since it would not be shown.
 func fill(document string, file results.File) (string, error) {
 	places := map[string]bool{}
-	document = section.ReplaceAllStringFunc(document, func(found string) string {
-		name := section.FindStringSubmatch(found)[1]
+	document = markdown.Fill(document, kind, "These results do not have it.", func(name string) string {
 		places[name] = true
-		content := ""
 		switch name {
 		case runsSection:
-			content = runsTable(file)
+			return runsTable(file)
 		case targetsSection:
-			content = targetsTable(file)
-		default:
-			content = chartsOf(file, name) + groupTable(file, name)
+			return targetsTable(file)
 		}
-		if content == "" {
-			content = "\nThese results do not have it.\n\n"
-		}
-		return "<!-- results: " + name + " -->\n" + content + endMarker
+		return chartsOf(file, name) + groupTable(file, name)
 	})
 	for _, row := range file.Rows {
 		if !places[row.Group] {
-			return "", fmt.Errorf("there is no place for the rows of %q: add the lines <!-- results: %s --> and %s", row.Group, row.Group, endMarker)
+			return "", fmt.Errorf("there is no place for the rows of %q: add the lines %s and %s", row.Group, markdown.Marker(kind, row.Group), markdown.EndMarker(kind))
 		}
 	}
 	return document, nil
@@ -67,7 +57,7 @@ func runsTable(file results.File) string {
 			fmt.Sprint(run.ID), commit, fmt.Sprintf("%s, %d cores, %.1f GiB, %s, %s", m.CPU, m.Cores, float64(m.MemoryMiB)/1024, m.Kernel, m.Go), fmt.Sprint(rows),
 		})
 	}
-	return tableOf(lines)
+	return markdown.Table(lines)
 }
 
 // targetsTable has the rows that have a target, first those that do not reach it.
@@ -88,7 +78,7 @@ func targetsTable(file results.File) string {
 			lines = append(lines, []string{row.Name, measured, row.TargetText(), map[bool]string{true: "yes", false: "no"}[reached]})
 		}
 	}
-	return tableOf(lines)
+	return markdown.Table(lines)
 }
 
 // groupTable has the rows of a group, and the columns that they fill.
@@ -136,26 +126,5 @@ func groupTable(file results.File, group string) string {
 			lines[i] = append(lines[i], cell)
 		}
 	}
-	return tableOf(lines)
-}
-
-// tableOf is a table in Markdown. One without rows is nothing.
-func tableOf(lines [][]string) string {
-	if len(lines) < 2 {
-		return ""
-	}
-	var b strings.Builder
-	b.WriteString("\n")
-	for i, cells := range lines {
-		b.WriteString("|")
-		for _, cell := range cells {
-			b.WriteString(strings.TrimRight(" "+cell, " ") + " |")
-		}
-		b.WriteString("\n")
-		if i == 0 {
-			b.WriteString("|" + strings.Repeat("---|", len(cells)) + "\n")
-		}
-	}
-	b.WriteString("\n")
-	return b.String()
+	return markdown.Table(lines)
 }
