@@ -99,6 +99,7 @@ soak: bin/local/dev ## Load token servers for SOAK (10m) each, and see whether a
 .PHONY: bench-docs
 bench-docs: ## Add what the benchmarks measured to docs/performance.json, and make tables and charts of it
 	go run ./test/bench/report -add "$(RESULTS)"
+	go run ./test/bench/scale
 
 .PHONY: build
 build: ## Build the programs into bin
@@ -137,6 +138,7 @@ generate: $(CONTROLLER_GEN) ## Write generated code, CRDs and RBAC
 	if [ -d controllers ]; then $(CONTROLLER_GEN) rbac:roleName=oauth-operator-manager,fileName=manager_role.yaml paths=./controllers/... output:rbac:dir=config/rbac; fi
 	$(MAKE) --no-print-directory $(CHART)
 	go run ./test/bench/report
+	go run ./test/bench/scale
 
 # What the chart has in common with the kustomization is copied, and put into templates there.
 .PHONY: $(CHART)
