@@ -33,8 +33,12 @@ func (r *clientReconciler) writeStatus(ctx context.Context, s *clientPass) error
 		if isDue || !equality.Semantic.DeepEqual(before, &s.client.Status) {
 			r.reportUses(s)
 		}
-		if isDue && equality.Semantic.DeepEqual(before, &s.client.Status) {
+		switch {
+		case !isDue:
+		case equality.Semantic.DeepEqual(before, &s.client.Status):
 			r.usageReports.finish(key)
+		default: // another pass sees whether this is written, and what was used meanwhile
+			s.requeueAt = earliest(s.requeueAt, r.now().Add(reportInterval))
 		}
 		return due
 	})
