@@ -89,6 +89,7 @@ func TestACredentialForAnIdentityProviderReachesRunningPodsAndSoDoesTheNext(t *t
 	provider := &v1alpha1.IdentityProvider{ObjectMeta: named(serverNamespace, "staff")}
 	waitForCondition(t, provider, v1alpha1.ConditionReady, 4*time.Minute)
 	t.Logf("the first credential was at all replicas after %s", time.Since(began).Round(time.Second))
+	waitForCondition(t, &v1alpha1.OAuthClient{ObjectMeta: named(clientsNamespace, "shop")}, v1alpha1.ConditionReady, time.Minute)
 	signInAtStaff(t)
 
 	// As after a leak: the provider accepts another secret, and the old one no more.
@@ -130,7 +131,7 @@ func readyPortal(t *testing.T) {
 	atEnd(t, "delete", "-n", serverNamespace, "--wait=false", "--ignore-not-found", "identityprovider/staff", "authorizationserver/portal", "certificate/portal", "secret/bridge")
 	atEnd(t, "delete", "-n", clientsNamespace, "--wait=false", "--ignore-not-found", "oauthclient/shop", "secret/bridge")
 	waitForCondition(t, &v1alpha1.AuthorizationServer{ObjectMeta: named(serverNamespace, "portal")}, v1alpha1.ConditionDeployed, 3*time.Minute)
-	waitForCondition(t, &v1alpha1.OAuthClient{ObjectMeta: named(clientsNamespace, "shop")}, v1alpha1.ConditionReady, time.Minute)
+	waitForCondition(t, &v1alpha1.OAuthClient{ObjectMeta: named(clientsNamespace, "shop")}, v1alpha1.ConditionProgrammed, time.Minute)
 }
 
 // portalPods lists the Pods of the second server, and how often they were restarted.
