@@ -36,7 +36,7 @@ ARCHITECTURES ?= amd64 arm64
 # For which the plugin of kubectl is built.
 PLATFORMS ?= linux_amd64 linux_arm64 darwin_amd64 darwin_arm64 windows_amd64 windows_arm64
 LDFLAGS := -s -w -X github.com/oauth-operator/oauth-operator/version.version=$(VERSION) -X github.com/oauth-operator/oauth-operator/version.commit=$(COMMIT)
-MODULES := . hack/certmanager hack/cluster hack/controlplane hack/gitops hack/image hack/release hack/tools/controller-gen hack/tools/golangci-lint hack/tools/govulncheck hack/tools/oauth2-proxy hack/tools/openid-provider hack/tools/prometheus
+MODULES := . hack/certmanager hack/cluster hack/controlplane hack/gitops hack/image hack/release hack/tools/controller-gen hack/tools/golangci-lint hack/tools/govulncheck hack/tools/oauth2-proxy hack/tools/openid-provider hack/tools/prometheus test/peers/hydra test/peers/zitadel
 
 CHART := charts/oauth-operator
 # Concatenates manifests.
@@ -94,6 +94,13 @@ SOAK ?= 10m
 soak: bin/local/dev ## Load token servers for SOAK (10m) each, and see whether anything grows
 	@bin/local/dev controlplane
 	RESULTS="$(RESULTS)" go test -tags=$(POSTGRES) -run '^$$' -bench Soak -benchtime 1x -timeout 6h $(ARGS) ./test/bench -soak $(SOAK)
+
+# Others are installed from their packages, with the versions in test/peers: it needs Go, npm, Maven, Java 21 or newer, unzip and
+# PostgreSQL. One that cannot be had is a row that says why.
+.PHONY: peers
+peers: bin/local/dev ## Measure other token servers side by side with this one
+	@bin/local/dev controlplane
+	RESULTS="$(RESULTS)" go test -tags=peers,postgres -run '^$$' -bench Peers -benchtime 1x -timeout 60m $(ARGS) ./test/bench
 
 # Commit first: each row says at which commit it was measured.
 .PHONY: bench-docs
@@ -157,7 +164,7 @@ verify: generate ## Fail when anything generated, or a go.mod, is not as it woul
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters
-	$(GOLANGCI_LINT) run --build-tags=browser,postgres,apache,ldap,monitoring,e2e ./...
+	$(GOLANGCI_LINT) run --build-tags=browser,postgres,apache,ldap,monitoring,e2e,peers ./...
 
 # To scan with a newer database: cd hack/tools/govulncheck && go get golang.org/x/vulndb@latest && go mod tidy
 .PHONY: vuln

@@ -28,6 +28,7 @@
 //	grants_test.go   what live grants cost the cluster that holds them
 //	tails_test.go    how long a token takes at half of the capacity
 //	soak_test.go     what grows under full load, for as long as -soak says; sampling_test.go samples it
+//	peers_test.go    other servers, side by side; with the build tags peers and postgres, as peer_*_test.go
 //	storage_test.go  redeeming a code and refreshing, on each backend; PostgreSQL with the build tag postgres
 //
 // Benchmarks report; no number makes one fail. Each measures a fixed amount of work, so that one

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,13 +17,21 @@ import (
 // nanosecond: its CPU clock (clock_getcpuclockid(3)).
 func cpuOf(b *testing.B, pid int) time.Duration {
 	b.Helper()
+	used, err := clockOf(pid)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return used
+}
+
+func clockOf(pid int) (time.Duration, error) {
 	const processClock = 2 // CPUCLOCK_SCHED, of the process and not of one thread
 	var now syscall.Timespec
 	clock := uintptr(^pid<<3 | processClock)
 	if _, _, errno := syscall.Syscall(syscall.SYS_CLOCK_GETTIME, clock, uintptr(unsafe.Pointer(&now)), 0); errno != 0 {
-		b.Fatalf("reading the CPU clock of process %d: %v", pid, errno)
+		return 0, fmt.Errorf("reading the CPU clock of process %d: %w", pid, errno)
 	}
-	return time.Duration(now.Nano())
+	return time.Duration(now.Nano()), nil
 }
 
 // memoryOf is the resident memory of a process, now and at its highest, in MiB.

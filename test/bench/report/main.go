@@ -8,6 +8,7 @@
 //
 //	main.go     flags, and the files
 //	sections.go what is between the markers: tables
+//	peers.go    the tables that have servers side by side
 //	charts.go   which charts there are, and what is in them
 //	bars.go     a chart of costs, each with its floor
 //	points.go   a chart of percentiles, with a logarithmic scale

@@ -13,6 +13,7 @@ import (
 const (
 	runsSection    = "runs"    // where it was measured
 	targetsSection = "targets" // the rows that have a target
+	peersSection   = "peers"   // servers side by side
 	kind           = "results" // of the markers
 )
 
@@ -27,6 +28,8 @@ func fill(document string, file results.File) (string, error) {
 			return runsTable(file)
 		case targetsSection:
 			return targetsTable(file)
+		case peersSection:
+			return peersTables(file)
 		}
 		return chartsOf(file, name) + groupTable(file, name)
 	})

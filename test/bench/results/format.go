@@ -7,6 +7,9 @@ import (
 
 // Columns are the value, the floor, the ratio, the growth and the targets of a row, for a terminal.
 func (r Row) Columns() string {
+	if r.Unit == "" {
+		return r.Note
+	}
 	return strings.Join([]string{r.ValueText() + r.percentilesText(), r.FloorText(), r.RatioText(), r.GrowthText(), r.TargetText()}, "\t")
 }
 

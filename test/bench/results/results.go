@@ -64,6 +64,8 @@ type Row struct {
 	Growth float64 `json:"growth,omitempty"`
 	// Series is how the value went over time.
 	Series []Sample `json:"series,omitempty"`
+	// Note is what a number does not say. A row may have nothing else.
+	Note string `json:"note,omitempty"`
 }
 
 // Range is from the least to the most.
