@@ -74,6 +74,7 @@ func (p peer) benchmark(b *testing.B) {
 	}
 	time.Sleep(3 * time.Second) // what it still does after it is ready
 	idle, _ := server.memory(b)
+	server.openSessions(b)
 	conversations := []struct {
 		name    string
 		prepare func() step
@@ -162,6 +163,17 @@ func (s *runningPeer) storedByCodeFlow(b *testing.B) float64 {
 // token is a step that gets a token for a machine.
 func (s *runningPeer) token(l *connection, worker, _ int) error {
 	return s.exchange(l, worker, s.service, url.Values{"grant_type": {"client_credentials"}, "scope": {s.service.scope}})
+}
+
+// openSessions signs the users in, one after the other: hashing passwords is not compared, and a
+// server may refuse many at once.
+func (s *runningPeer) openSessions(b *testing.B) {
+	b.Helper()
+	for worker, user := range s.users {
+		if _, err := user.code(s); err != nil {
+			b.Fatalf("signing in user %d: %v\nlogs:\n%s", worker, err, tail())
+		}
+	}
 }
 
 // signIn gives each worker a refresh token.
