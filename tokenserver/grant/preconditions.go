@@ -54,9 +54,13 @@ func preconditionsOf(g storage.Grant) preconditions {
 }
 
 // checkPreconditions returns the user as served now, or a *RefusedError if a precondition is not
-// met. Users, sessions and consents are read from the reader.
+// met. Users, sessions and consents are read from the reader, or from the store after the directory
+// of a user was asked.
 func (s *Service) checkPreconditions(ctx context.Context, from storage.Reader, client *registry.Client, p preconditions) (*registry.User, error) {
 	user, ok, err := s.findUser(ctx, from, p)
+	if p.confirmed && p.providerUID != "" { // the directory takes time to answer, in which the session may end
+		from = s.Store
+	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("looking a user up: %w", err)

@@ -184,11 +184,8 @@ func refuseNotFound(err error) error {
 }
 
 // refreshOnce does what was chosen for the record as it was read. What the record rests on is read
-// from the reader, or after the user's directory has answered.
+// from the reader.
 func (s *Service) refreshOnce(ctx context.Context, r *refreshState, g storage.Grant, from storage.Reader, action refreshAction) (Result, error) {
-	if g.ProviderUID != "" { // the directory takes time to answer, in which the session may end
-		from = s.Store
-	}
 	user, err := s.checkRefresh(ctx, from, r.Client, g, r.server, true)
 	if err != nil {
 		return Result{}, err
