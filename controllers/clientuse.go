@@ -142,7 +142,9 @@ func differInUse(before, after *v1alpha1.OAuthClient) bool {
 	if !isAccepted(before) && !isAccepted(after) {
 		return false
 	}
-	return isAccepted(before) != isAccepted(after) || before.Spec.TokenEndpointAuthMethod != after.Spec.TokenEndpointAuthMethod || !equality.Semantic.DeepEqual(before.Status.Authentication, after.Status.Authentication) ||
+	return isAccepted(before) != isAccepted(after) ||
+		before.Spec.TokenEndpointAuthMethod != after.Spec.TokenEndpointAuthMethod ||
+		!equality.Semantic.DeepEqual(before.Status.Authentication, after.Status.Authentication) ||
 		!before.Status.LegacyUntil.Equal(after.Status.LegacyUntil) || !reflect.DeepEqual(compile.LegacyGrants(before), compile.LegacyGrants(after))
 }
 

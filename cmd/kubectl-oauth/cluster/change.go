@@ -128,7 +128,9 @@ func Appliers(object client.Object) []string {
 
 // CreateWith creates an object, with a change, and returns what it set. The error wraps that of the API
 // server if there is one of that name.
-func (c *Cluster) CreateWith(ctx context.Context, object client.Object, change Change) (field []string, value any, err error) {
+func (c *Cluster) CreateWith(
+	ctx context.Context, object client.Object, change Change,
+) (field []string, value any, err error) {
 	if field, value, err = change(object); err != nil {
 		return nil, nil, err
 	}

@@ -68,7 +68,8 @@ func ParseReference(text string, kinds ...Kind) (Reference, error) {
 		return Reference{Kind: kinds[i], Name: name}, nil
 	}
 	if !subjects.IsValid(name) { // the sub of the user's tokens, as in logs
-		return Reference{}, fmt.Errorf("%q is not the sub of a user of an identity provider, which is ~ and 43 characters: copy all of it", name)
+		return Reference{}, fmt.Errorf(
+			"%q is not the sub of a user of an identity provider, which is ~ and 43 characters: copy all of it", name)
 	}
 	return Reference{Kind: kinds[i], Name: v1alpha1.OAuthIdentityName(name), Subject: name}, nil
 }

@@ -35,7 +35,8 @@ func (e *explanation) endsSoon() []End {
 		if e.nextRule.To != "" {
 			then = ", and from then on " + e.nextRule.Describe()
 		}
-		add(until, object, field, "ends "+strings.Join(compile.LegacyGrants(e.Client), " and ")+then+": use authorization_code with PKCE")
+		ended := strings.Join(compile.LegacyGrants(e.Client), " and ")
+		add(until, object, field, "ends "+ended+then+": use authorization_code with PKCE")
 	}
 	if t := e.Client.Spec.TokensNotBefore; t != nil {
 		add(t.Time, e.clientName(), "spec.tokensNotBefore", "voids what the client got until then")
