@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/bench/results"
 	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
@@ -43,17 +44,18 @@ func BenchmarkApply(b *testing.B) {
 func BenchmarkApplyInACrowd(b *testing.B) {
 	const others = 2000
 	env := testenv.New(b)
-	env.ReadyAPI(ordersAPI, []string{ordersScope})
+	env.ReadyAPI(ordersAPI, []string{ordersScope}, func(r *v1alpha1.ResourceServer) {
+		r.Spec.AllowedClients = []v1alpha1.ResourceClientRule{{Name: "all", Namespaces: &v1alpha1.RuleNamespaces{From: v1alpha1.NamespacesAll}}}
+	})
 	namespace := env.AppNamespace + "-crowd"
 	env.Create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{"apps-of": env.ServerNamespace}}})
 	a := startApplying(b, env)
 	a.apply(b)
-	ready := make(chan struct{})
+	ready, wait := make(chan struct{}), untilReady(b, namespace, others)
 	go func() {
 		defer close(ready)
-		crowd := waitingFor(b, namespace)
 		createAll(b, 0, others, func(i int) client.Object { return newClientIn(namespace, env, i) })
-		crowd.untilReady(b, others)
+		wait()
 	}()
 	var took []time.Duration
 	for isOver := false; !isOver; {

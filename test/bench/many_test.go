@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -9,6 +10,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -42,9 +45,9 @@ func BenchmarkManyClients(b *testing.B) {
 	waitUntilIdle(b)
 	before, pid := countAPIRequests(b), testenv.Operator.Manager.PID()
 	cpu, began := cpuOf(b, pid), time.Now()
-	applied := waitingFor(b, env.AppNamespace)
+	wait := untilReady(b, env.AppNamespace, n)
 	createAll(b, 0, n, func(i int) client.Object { return newClientIn(env.AppNamespace, env, i) })
-	applied.untilReady(b, n+1) // with that of the service
+	wait()
 	ready := time.Since(began)
 	waitUntilIdle(b)
 	cpu = (cpuOf(b, pid) - cpu) / time.Duration(n)
@@ -105,36 +108,51 @@ func newClientIn(namespace string, env *testenv.Env, i int) *v1alpha1.OAuthClien
 	return c
 }
 
-// readyClients watches the OAuthClients of a namespace.
-type readyClients struct{ events watch.Interface }
-
-func waitingFor(b *testing.B, namespace string) readyClients {
+// untilReady returns a function that waits until n OAuthClients of the namespace have been Ready. They
+// are counted from now on, whatever the caller does meanwhile: the API server ends the watch of who
+// does not read it.
+func untilReady(b *testing.B, namespace string, n int) (wait func()) {
 	b.Helper()
 	kube, err := client.NewWithWatch(testenv.ControlPlane.AdminConfig(), client.Options{Scheme: testenv.Kube.Scheme()})
 	if err != nil {
 		b.Fatal(err)
 	}
-	events, err := kube.Watch(b.Context(), &v1alpha1.OAuthClientList{}, client.InNamespace(namespace))
+	var before v1alpha1.OAuthClientList
+	if err := kube.List(b.Context(), &before, client.InNamespace(namespace)); err != nil {
+		b.Fatal(err)
+	}
+	watchFrom := func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+		return kube.Watch(ctx, &v1alpha1.OAuthClientList{}, client.InNamespace(namespace), &client.ListOptions{Raw: &o})
+	}
+	events, err := watchtools.NewRetryWatcherWithContext(b.Context(), before.ResourceVersion, &cache.ListWatch{WatchFuncWithContext: watchFrom})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(events.Stop)
-	return readyClients{events}
-}
-
-// untilReady waits until so many have been Ready.
-func (r readyClients) untilReady(b *testing.B, n int) {
-	b.Helper()
-	ready := map[string]bool{}
-	over := time.After(30 * time.Minute)
-	for len(ready) < n {
+	counted := make(chan int, 1)
+	go func() { counted <- countReady(events.ResultChan(), n) }()
+	return func() {
 		select {
-		case e := <-r.events.ResultChan():
-			if c, ok := e.Object.(*v1alpha1.OAuthClient); ok && testenv.IsTrue(c.Status.Conditions, v1alpha1.ConditionReady) {
-				ready[c.Name] = true
+		case got := <-counted:
+			if got < n {
+				b.Fatalf("the watch ended when %d of %d OAuthClients were Ready", got, n)
 			}
-		case <-over:
-			b.Fatalf("%d of %d are Ready", len(ready), n)
+		case <-time.After(30 * time.Minute):
+			b.Fatalf("%d OAuthClients are not Ready after half an hour", n)
 		}
 	}
+}
+
+// countReady counts the OAuthClients that have been Ready, up to n.
+func countReady(events <-chan watch.Event, n int) int {
+	ready := map[string]bool{}
+	for e := range events {
+		if c, ok := e.Object.(*v1alpha1.OAuthClient); ok && testenv.IsTrue(c.Status.Conditions, v1alpha1.ConditionReady) {
+			ready[c.Name] = true
+		}
+		if len(ready) == n {
+			break
+		}
+	}
+	return len(ready)
 }
