@@ -8,6 +8,7 @@
 //	authorization.go  authorizations, codes and the tokens for them
 //	forged_tokens.go  values that resemble access tokens and are none
 //	cached_store.go   a store with cached reads that lag on request
+//	joined_store.go   a store that reads a grant together with what it rests on
 package servertest
 
 import (
@@ -182,7 +183,7 @@ func (s *Server) assemble() {
 	s.T.Helper()
 	log := slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s.Users = &users.Users{Registry: s.Registry, Store: s.Store, Keys: s.Keys, Now: s.Now, Log: log}
-	s.Grants = &grant.Service{Store: s.Store, Keys: s.Keys, Registry: s.Registry, Users: s.Users, Now: s.Now, Random: rand.Reader, Log: log}
+	s.Grants = &grant.Service{Store: s.grantStore(), Keys: s.Keys, Registry: s.Registry, Users: s.Users, Now: s.Now, Random: rand.Reader, Log: log}
 	s.Restart()
 	s.Minter = &mint.Minter{Keys: s.Keys, Registry: s.Registry, Now: s.Now}
 	s.Clients = &clientauth.Authenticator{

@@ -1,7 +1,6 @@
 package token_test
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"time"
@@ -247,22 +246,9 @@ func TestWhileTheDirectoryIsAwayARefreshIs503AndUsesNothingUp(t *testing.T) {
 	}
 }
 
-// joinedReads is a store that reads a grant and what it rests on in one exchange, as a database does.
-type joinedReads struct{ storage.Store }
-
-// GetGrantWithBasis implements storage.BasisReader.
-func (s joinedReads) GetGrantWithBasis(ctx context.Context, id string) (storage.Grant, *storage.Basis, error) {
-	g, err := s.GetGrant(ctx, id)
-	if err != nil {
-		return g, nil, err
-	}
-	ended, err := s.IsMarked(ctx, storage.MarkSession, g.SessionHash)
-	return g, &storage.Basis{SessionEnded: ended}, err
-}
-
 func TestASessionThatEndsWhileTheDirectoryIsAskedRefreshesNothing(t *testing.T) {
 	w, c, d := newLDAPServer(t)
-	w.Grants.Store = joinedReads{w.Store}
+	w.Grants.Store = servertest.JoinedStore{Store: w.Store}
 	online := authorization(w, c, signInByPassword(w))
 	online.Scopes, online.Offline = []string{"openid", "orders:read"}, false
 	a := w.RequireOK(w.Redeem(c, w.Code(online)))
