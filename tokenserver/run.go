@@ -152,7 +152,7 @@ func newProgram(o Options, hashMemory int64) (*program, error) {
 	if p.store, err = p.openStore(metrics); err != nil { // it reports changes to p.cluster
 		return nil, err
 	}
-	if p.store.Store, err = measured.New(p.store.Store, o.Now, metrics); err != nil {
+	if p.store.Store, err = measured.New(p.store.Store, maxStoreOperations, o.Now, metrics); err != nil {
 		return nil, err
 	}
 	server := &Server{
