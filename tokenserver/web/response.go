@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
@@ -25,9 +24,7 @@ func JSON(w http.ResponseWriter, status int, v any) error {
 // Bytes answers with a body of the content type. Cache-Control is no-store unless the caller sets
 // it.
 func Bytes(w http.ResponseWriter, status int, contentType string, body []byte) error {
-	h := w.Header()
-	values := [...]string{contentType, strconv.Itoa(len(body))} // one allocation
-	h["Content-Type"], h["Content-Length"] = values[:1:1], values[1:]
+	w.Header()["Content-Type"] = []string{contentType}
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // it fails if the client has closed the connection
 	return nil
