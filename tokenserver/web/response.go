@@ -7,18 +7,29 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/jsontext"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 )
 
 // JSON answers with v as JSON that nothing may store (RFC 6749 section 5.1).
 func JSON(w http.ResponseWriter, status int, v any) error {
-	body, err := json.Marshal(v)
+	body, err := encodeJSON(v)
 	if err != nil {
 		return fmt.Errorf("encoding the response: %w", err)
 	}
 	h := w.Header()
 	h["Cache-Control"], h["Pragma"] = noStore, noCache
 	return Bytes(w, status, "application/json", body)
+}
+
+// usualResponse is more than the JSON of most responses has, in bytes.
+const usualResponse = 1 << 10
+
+func encodeJSON(v any) ([]byte, error) {
+	if a, ok := v.(jsontext.Appender); ok {
+		return a.AppendJSON(make([]byte, 0, usualResponse)), nil
+	}
+	return json.Marshal(v)
 }
 
 // Bytes answers with a body of the content type. Cache-Control is no-store unless the caller sets
