@@ -57,17 +57,20 @@ func (s *Service) initGrant(g *storage.Grant, client *registry.Client, server do
 // refresh token and its access tokens have expired. It is not before the time until which the
 // record is kept for its code.
 func expiryOf(g storage.Grant, client *registry.Client, server documents.Server, now time.Time) time.Time {
-	end := now
-	if g.RefreshTokenNumber > 0 {
-		end = earlier(g.RefreshUntil, now.Add(server.RefreshToken.IdleLifetime.Duration()))
+	if g.RefreshTokenNumber == 0 {
+		g.RefreshUntil = now
 	}
-	// The client may refresh just before the end, or repeat that in the grace period, and the
-	// access token lives on.
-	end = end.Add(client.AccessTokenLifetime).Add(server.RefreshToken.ReuseGracePeriod.Duration())
-	if code := earlier(g.ExpiresAt, g.CreatedAt.Add(maxCodeLifetime+clockSkew)); code.After(end) {
-		end = code
+	return expiryAfter(client, server, now).Of(g)
+}
+
+// expiryAfter returns the rule of expiryOf. The client may refresh just before the end, or repeat that
+// in the grace period, and the access token lives on.
+func expiryAfter(client *registry.Client, server documents.Server, now time.Time) storage.Expiry {
+	return storage.Expiry{
+		IdleUntil: now.Add(server.RefreshToken.IdleLifetime.Duration()),
+		Lag:       client.AccessTokenLifetime + server.RefreshToken.ReuseGracePeriod.Duration(),
+		CodeLag:   maxCodeLifetime + clockSkew,
 	}
-	return end
 }
 
 // createGrant creates the record. After a lost answer it reads the record: one with the Attempt of

@@ -11,6 +11,7 @@
 //	password.go       the exchange of a password
 //	create.go         the creation of a record
 //	refresh.go        the exchange of a refresh token
+//	refresh_unread.go  the same, where the store rotates a grant that was not read
 //	refresh_rules.go  what becomes of a refresh token: rotated, kept, repeated or refused
 //	unconfirmed.go    writes whose outcome the process does not know
 //	outage.go         how long the store was unavailable

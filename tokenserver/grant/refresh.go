@@ -70,6 +70,8 @@ type refreshState struct {
 	// maybeWritten reports whether a rotation by this request may have happened or may still
 	// happen.
 	maybeWritten bool
+	// unread reports whether that rotation was one by refreshUnread.
+	unread bool
 	// retrying reports whether the request has tried to replace a record that it had read, and not
 	// only one from a cache.
 	retrying bool
@@ -103,8 +105,10 @@ func (s *Service) Refresh(ctx context.Context, r RefreshRequest) (result Result,
 // refreshUntilConfirmed repeats a refresh until its outcome is known. If another request for the
 // same token is faster, the slower one is no reuse of the token.
 func (s *Service) refreshUntilConfirmed(ctx context.Context, r *refreshState) (Result, error) {
-	if result, ok, err := s.refreshFromCache(ctx, r); ok {
-		return result, err
+	for _, try := range []func(context.Context, *refreshState) (Result, bool, error){s.refreshFromCache, s.refreshUnread} {
+		if result, ok, err := try(ctx, r); ok {
+			return result, err
+		}
 	}
 	for range maxTries {
 		g, from, err := s.readGrantOf(ctx, s.Store, r.token, r.Client)
@@ -112,6 +116,9 @@ func (s *Service) refreshUntilConfirmed(ctx context.Context, r *refreshState) (R
 			return Result{}, err
 		}
 		if g.Attempt == r.attempt && !g.IsEnded() {
+			if r.unread {
+				return s.refreshOnce(ctx, r, g, from, actionRepeat)
+			}
 			return s.confirmedResult(r, g)
 		}
 		result, err := s.refreshOnce(ctx, r, g, from, s.chooseAction(g, r.token.Number, r.server.RefreshToken, r.Client.IsPublic()))
@@ -186,12 +193,8 @@ func refuseNotFound(err error) error {
 // refreshOnce does what was chosen for the record as it was read. What the record rests on is read
 // from the reader.
 func (s *Service) refreshOnce(ctx context.Context, r *refreshState, g storage.Grant, from storage.Reader, action refreshAction) (Result, error) {
-	user, err := s.checkRefresh(ctx, from, r.Client, g, r.server, true)
+	result, err := s.resultOf(ctx, r, g, from)
 	if err != nil {
-		return Result{}, err
-	}
-	result := Result{Grant: g, User: user}
-	if result.Scopes, result.Audience, err = resolveAccess(r.Client, coverageOf(g), r.Scopes, r.Resources); err != nil {
 		return Result{}, err
 	}
 	switch action {
@@ -207,6 +210,17 @@ func (s *Service) refreshOnce(ctx context.Context, r *refreshState, g storage.Gr
 	default:
 		return s.handleReuse(ctx, r, result)
 	}
+}
+
+// resultOf returns what the request gets by a grant, without a refresh token, or a *RefusedError.
+func (s *Service) resultOf(ctx context.Context, r *refreshState, g storage.Grant, from storage.Reader) (Result, error) {
+	user, err := s.checkRefresh(ctx, from, r.Client, g, r.server, true)
+	if err != nil {
+		return Result{}, err
+	}
+	result := Result{Grant: g, User: user}
+	result.Scopes, result.Audience, err = resolveAccess(r.Client, coverageOf(g), r.Scopes, r.Resources)
+	return result, err
 }
 
 // handleReuse answers a token that was replaced. It ends the grant, because a copy of the token was

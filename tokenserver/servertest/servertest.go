@@ -9,6 +9,7 @@
 //	forged_tokens.go  values that resemble access tokens and are none
 //	cached_store.go   a store with cached reads that lag on request
 //	joined_store.go   a store that reads a grant together with what it rests on
+//	rotating_store.go  a store that also replaces a refresh token without reading the grant first
 package servertest
 
 import (

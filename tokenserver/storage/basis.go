@@ -30,7 +30,7 @@ func GetGrantWithBasis(ctx context.Context, r Reader, id string) (Grant, Reader,
 	if err != nil || basis == nil {
 		return g, r, err
 	}
-	return g, basisReader{r, g, *basis}, nil
+	return g, WithBasis(r, g, *basis), nil
 }
 
 // basisReader is a Reader that knows what a grant rests on.

@@ -89,17 +89,22 @@ var (
 	readGrant = `SELECT ` + grantColumnNames + ` FROM oauth_grants WHERE server_uid = $1 AND id = $2`
 
 	// readGrantWithBasis reads a storage.Basis too. The time is $3.
-	readGrantWithBasis = `SELECT ` + grantColumnNames + `,
-			NOT g.offline AND g.session_hash <> '' AND EXISTS (SELECT 1 FROM oauth_marks AS m
-				WHERE m.server_uid = $1 AND m.kind = '` + string(storage.MarkSession) + `' AND m.id = g.session_hash AND m.expires_at > $3),
-			g.consented AND g.consent_uid <> '' AND EXISTS (SELECT 1 FROM oauth_consents AS c
-				WHERE c.server_uid = $1 AND c.user_uid = g.user_uid AND c.client_uid = g.client_uid AND c.uid = g.consent_uid)
+	readGrantWithBasis = `SELECT ` + grantColumnNames + `, ` + basisOfG("$3") + `
 		FROM oauth_grants AS g WHERE g.server_uid = $1 AND g.id = $2`
 
 	// The version that was read is $2, and the columns begin at $4.
 	updateGrant = `UPDATE oauth_grants SET ` + columnAssignments(changingGrantColumns(&storage.Grant{}), 4) + `
 		WHERE server_uid = $1 AND version = $2 AND id = $3`
 )
+
+// basisOfG returns the columns of a storage.Basis for the row g of oauth_grants. The time is a
+// parameter, and server_uid is $1.
+func basisOfG(now string) string {
+	return `NOT g.offline AND g.session_hash <> '' AND EXISTS (SELECT 1 FROM oauth_marks AS m
+			WHERE m.server_uid = $1 AND m.kind = '` + string(storage.MarkSession) + `' AND m.id = g.session_hash AND m.expires_at > ` + now + `),
+		g.consented AND g.consent_uid <> '' AND EXISTS (SELECT 1 FROM oauth_consents AS c
+			WHERE c.server_uid = $1 AND c.user_uid = g.user_uid AND c.client_uid = g.client_uid AND c.uid = g.consent_uid)`
+}
 
 // grantAsStored returns g as the database returns it: times to the microsecond, in UTC, and nil for
 // empty lists. It shares no list with g.

@@ -10,11 +10,10 @@
 //	migrate.go     the schema, migrated by whichever replica is first
 //	migrations/    the statements of each version of the schema
 //	call.go        one exchange with the database: deadline, retries, connection
-//	places.go      how many calls have a connection at once, where the database accepts few
-//	cancel.go      why no statement is cancelled
 //	errors.go      the meaning of errors for callers, and their text without the password
 //	columns.go     how fields of records are written to columns and scanned from them
 //	grants.go      grants
+//	rotation.go    replacing a refresh token without reading the grant first
 //	counter.go     the bounds of a server on live grants and on marks
 //	consents.go    consents
 //	identities.go  identities

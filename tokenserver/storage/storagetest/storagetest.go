@@ -3,6 +3,7 @@
 //
 //	storagetest.go    Run, and the tests of grants
 //	basis.go          the tests of what a grant rests on
+//	rotation.go       the tests of rotations of grants that were not read
 //	consents.go       the tests of consents
 //	identities.go     the tests of identities
 //	marks.go          the tests of marks and the sweep
@@ -60,6 +61,10 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"AnUpdateNeedsTheVersionThatWasRead", updateNeedsVersion},
 		{"OfFiftyParallelUpdatesOneWins", parallelUpdates},
 		{"NoUpdateIsLost", noUpdateIsLost},
+		{"ARotationIsWhatReadingAndUpdatingTheGrantWouldBe", rotationIsReadAndUpdate},
+		{"AGrantThatIsNotAsARotationSaysIsNotChanged", rotationNeedsMatch},
+		{"OfFiftyParallelRotationsOneWins", parallelRotations},
+		{"OfRotationsAndUpdatesOfOneVersionOneWins", rotationsAndUpdates},
 		{"AnEndedGrantKeepsItsID", endedKeepsID},
 		{"TheOldestGrantOfAPairEndsAtTheBound", oldestEndsAtBound},
 		{"EndedAndExpiredGrantsDoNotCountForTheBound", endedDoNotCount},
