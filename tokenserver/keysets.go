@@ -2,28 +2,44 @@ package tokenserver
 
 import (
 	"context"
+	"slices"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/cluster"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
-// keepKeySets keeps the key sets of clients current.
+// keepKeySets keeps the key sets of clients current, and notes which could not be fetched. Nothing
+// else goes through all clients that have one: a report in the Replica follows each change of any
+// Entry.
 func (p *program) keepKeySets(ctx context.Context) {
 	p.endpoints.KeySources.Keep(ctx, func() []string {
+		sets := p.registry.KeySets()
+		p.noteKeySetProblems(sets)
 		var urls []string
-		for _, set := range p.registry.KeySets() {
+		for _, set := range sets {
 			urls = append(urls, set.URI)
 		}
 		return urls
 	})
 }
 
-// keySetProblems returns the clients whose key sets could not be fetched.
-func (p *program) keySetProblems() []cluster.KeySetProblem {
+func (p *program) noteKeySetProblems(sets []registry.KeySet) {
 	var problems []cluster.KeySetProblem
-	for _, set := range p.registry.KeySets() {
+	for _, set := range sets {
 		if reason := p.endpoints.KeySources.FailingURL(set.URI); reason != "" {
 			problems = append(problems, cluster.KeySetProblem{ClientUID: set.ClientUID, Reason: string(reason)})
 		}
 	}
-	return problems
+	if !slices.Equal(problems, p.keySetProblems()) {
+		p.keySetsAway.Store(&problems)
+		p.cluster.WriteReplicaSoon()
+	}
+}
+
+// keySetProblems returns the clients whose key sets could not be fetched, a few seconds ago.
+func (p *program) keySetProblems() []cluster.KeySetProblem {
+	if problems := p.keySetsAway.Load(); problems != nil {
+		return *problems
+	}
+	return nil
 }

@@ -94,6 +94,7 @@ type program struct {
 	draining      atomic.Bool
 	keyError      atomic.Pointer[string] // of the last attempt to load the keys; empty: it succeeded
 	upstreamError atomic.Pointer[string] // the same, of the credentials for identity providers
+	keySetsAway   atomic.Pointer[[]cluster.KeySetProblem]
 }
 
 // Run serves until ctx ends. Then it reports that it is not ready, serves on for ShutdownDelay,

@@ -3,14 +3,14 @@
 //
 //	cluster.go          Cluster, which puts the parts together
 //	entries.go          applies Entries to the registry and the keys
-//	stream.go           decodes the watch of Entries
+//	stream.go           what is read of an Entry
 //	replica.go          writes the Replica
 //	live.go             counts the Replicas
 //	usage.go            records when credentials were last used, and writes the Usage
 //	serviceaccounts.go  asks about the tokens of ServiceAccounts
 //	metrics.go          how much is served, and how old it is
 //
-// All Entries come through one watch, in one order. While the API server cannot be reached, the
+// All Entries come by one list and the watch that follows it, in one order. While the API server cannot be reached, the
 // token server serves what it has read before, and the watch is opened again as soon as that is
 // possible.
 package cluster
@@ -130,9 +130,9 @@ func (c *Cluster) newReflector() *cache.Reflector {
 	return kubeclient.NewReflector(kubeclient.Watch{
 		Client: c.client, Namespace: c.config.Namespace, Resource: "entries",
 		LabelSelector: internalv1alpha1.ServerUIDLabel + "=" + c.config.ServerUID,
-		Object:        &internalv1alpha1.Entry{}, Store: c.entries, NewDecoder: newEntryStream,
+		Object:        &internalv1alpha1.Entry{}, Store: c.entries, Decoder: entryDecoder, Keep: c.entries.keep,
 		MinRetryDelay: 200 * time.Millisecond, MaxRetryDelay: 5 * time.Second,
-		OnOpen: func(bool) { c.isWatching.Store(true) }, OnClose: func() { c.isWatching.Store(false) },
+		OnOpen: func() { c.isWatching.Store(true) }, OnClose: func() { c.isWatching.Store(false) },
 	})
 }
 

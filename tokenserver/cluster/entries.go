@@ -7,8 +7,9 @@ import (
 	"slices"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/cache"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -106,19 +107,23 @@ func (s *entryApplier) Replace(list []any, resourceVersion string) error {
 	return nil
 }
 
-// Transformer implements cache.TransformingStore. The reflector keeps what it returns, rather than
-// the Entries, until it has read them all. So a process that starts holds each document once, as it
-// is served.
-func (s *entryApplier) Transformer() cache.TransformFunc {
-	return func(obj any) (any, error) { return s.read(obj) }
-}
+// keep returns what is kept of an Entry of a list until all are there. So a process that starts holds
+// each document once, as it is served.
+func (s *entryApplier) keep(obj runtime.Object) (runtime.Object, error) { return s.read(obj) }
 
-// readEntry is an Entry that has been read: the entry to apply, or why it cannot be served.
+// readEntry is an Entry that has been read: the entry to apply, or why it cannot be served. It is
+// immutable, and a runtime.Object so that a list can have it.
 type readEntry struct {
 	name, version string
 	decoded       *registry.Decoded
 	err           error
 }
+
+// GetObjectKind implements runtime.Object.
+func (*readEntry) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
+
+// DeepCopyObject implements runtime.Object.
+func (e *readEntry) DeepCopyObject() runtime.Object { return e }
 
 // read reads an Entry, unless that has been done already.
 func (s *entryApplier) read(obj any) (*readEntry, error) {

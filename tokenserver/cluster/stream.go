@@ -7,8 +7,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/kubeclient"
 )
 
-// newEntryStream decodes a watch of Entries, of which it reads what a token server needs.
-var newEntryStream = kubeclient.NewStream(internalv1alpha1.GroupVersion.WithKind("Entry"), toEntry)
+// entryDecoder decodes Entries, of which it reads what a token server needs.
+var entryDecoder = kubeclient.NewDecoder(internalv1alpha1.GroupVersion.WithKind("Entry"), toEntry)
 
 // entryMetadata is what a token server needs of the metadata of an Entry.
 type entryMetadata struct {

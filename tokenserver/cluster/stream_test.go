@@ -53,7 +53,7 @@ func TestAWatchOfEntriesIsReadAsClientGoReadsIt(t *testing.T) {
 func TestTheErrorThatEndsAWatchIsReadAsClientGoReadsIt(t *testing.T) {
 	const status = `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure",` +
 		`"message":"too old resource version: 1 (9)","reason":"Expired","details":{"retryAfterSeconds":3,"causes":[{"message":"m"}]},"code":410}}` + "\n"
-	eventType, object, err := newEntryStream(io.NopCloser(strings.NewReader(status))).Decode()
+	eventType, object, err := entryDecoder.Watch(io.NopCloser(strings.NewReader(status))).Decode()
 	if err != nil || eventType != watch.Error {
 		t.Fatalf("got %s, %v", eventType, err)
 	}
@@ -78,14 +78,14 @@ func TestWhatIsNoWatchOfEntriesIsAnError(t *testing.T) {
 		"cut off":              entry[:len(entry)-9],
 		"no JSON":              "secret",
 	} {
-		_, _, err := newEntryStream(io.NopCloser(strings.NewReader(text))).Decode()
+		_, _, err := entryDecoder.Watch(io.NopCloser(strings.NewReader(text))).Decode()
 		if err == nil || errors.Is(err, io.EOF) {
 			t.Errorf("%s: got %v", what, err)
 		} else if strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: the error quotes the document: %v", what, err)
 		}
 	}
-	first := newEntryStream(io.NopCloser(strings.NewReader(entry + "\n" + strings.Replace(entry, `"document":"secret"`, "", 1))))
+	first := entryDecoder.Watch(io.NopCloser(strings.NewReader(entry + "\n" + strings.Replace(entry, `"document":"secret"`, "", 1))))
 	for _, want := range []string{"secret", ""} {
 		_, object, err := first.Decode()
 		if err != nil {
@@ -113,8 +113,8 @@ func watchBoth(t *testing.T, api *clustertest.API, options metav1.ListOptions) (
 		t.Fatal(err)
 	}
 	w := kubeclient.Watch{Client: client, Namespace: clustertest.Namespace, Resource: "entries", LabelSelector: internalv1alpha1.ServerUIDLabel + "=" + api.ServerUID}
-	open := func(newDecoder func(io.ReadCloser) watch.Decoder) watch.Interface {
-		w.NewDecoder = newDecoder
+	open := func(decoder kubeclient.Decoder) watch.Interface {
+		w.Decoder = decoder
 		opened, err := w.Open(t.Context(), options)
 		if err != nil {
 			t.Fatal(err)
@@ -122,7 +122,7 @@ func watchBoth(t *testing.T, api *clustertest.API, options metav1.ListOptions) (
 		t.Cleanup(opened.Stop)
 		return opened
 	}
-	return open(newEntryStream), open(nil)
+	return open(entryDecoder), open(nil)
 }
 
 func next(t *testing.T, w watch.Interface) watch.Event {

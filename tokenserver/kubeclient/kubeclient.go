@@ -1,11 +1,15 @@
 // Package kubeclient makes the clients and reflectors of the two packages that talk to the
 // Kubernetes API server: cluster, which reads Entries, and storage/kubernetes, which keeps records.
+//
+//	kubeclient.go  clients, and reflectors: Watch
+//	list.go        the list before a watch
+//	stream.go      the events of a watch
+//	decoder.go     Decoder, which reads of both what the caller needs
 package kubeclient
 
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -67,44 +71,59 @@ type Watch struct {
 	// Object is an object of the kind.
 	Object runtime.Object
 	Store  cache.ReflectorStore
-	// NewDecoder returns a decoder of the events in a response; nil: that of client-go.
-	NewDecoder func(io.ReadCloser) watch.Decoder
+	// Decoder decodes lists and watches; nil: client-go does.
+	Decoder Decoder
+	// Keep returns what of an object of a list is put into the Store; nil: the object. It needs a
+	// Decoder. A process that starts holds what Keep returns, and not the objects, until it has all.
+	Keep func(runtime.Object) (runtime.Object, error)
 	// MinRetryDelay and MaxRetryDelay bound the delay before a broken watch is opened again. The
 	// default of client-go is up to half a minute.
 	MinRetryDelay, MaxRetryDelay time.Duration
 
-	// OnOpen is called when a watch has been opened. listing is true if it first sends all objects
-	// that exist.
-	OnOpen func(listing bool)
+	// OnOpen is called when a watch has been opened.
+	OnOpen func()
 	// OnClose is called when a watch has ended or cannot be opened.
 	OnClose func()
 }
 
 // NewReflector returns a reflector of w. It does nothing before it is run.
+//
+// It lists the objects and then watches from that moment on. A watch can send all objects first, but
+// that takes an API server half as much time again or more: it encodes each event around an object
+// that it has encoded already.
 func NewReflector(w Watch) *cache.Reflector {
-	lw := cache.NewFilteredListWatchFromClient(w.Client, w.Resource, w.Namespace, func(o *metav1.ListOptions) { o.LabelSelector = w.LabelSelector })
-	lw.WatchFuncWithContext = func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-		opened, err := w.Open(ctx, o)
-		if err != nil {
-			w.OnClose()
-			return nil, err
-		}
-		w.OnOpen(o.SendInitialEvents != nil && *o.SendInitialEvents)
-		return &observedWatch{Interface: opened, onStop: w.OnClose}, nil
-	}
-	return cache.NewReflectorWithOptions(lw, w.Object, w.Store, cache.ReflectorOptions{
+	lw := listsFirst{&cache.ListWatch{ListWithContextFunc: w.list, WatchFuncWithContext: w.watch}}
+	reflector := cache.NewReflectorWithOptions(lw, w.Object, w.Store, cache.ReflectorOptions{
 		Name: w.Resource,
 		Backoff: &wait.Backoff{
 			Duration: w.MinRetryDelay, Factor: 2, Jitter: 0.5, Steps: 10, Cap: w.MaxRetryDelay,
 		},
 	})
+	reflector.WatchListPageSize = PageSize
+	return reflector
 }
 
-// Open opens a watch, whose events NewDecoder decodes.
+// listsFirst says that the reflector shall list, as package watchlist of client-go has it.
+type listsFirst struct{ *cache.ListWatch }
+
+// IsWatchListSemanticsUnSupported is what the reflector asks.
+func (listsFirst) IsWatchListSemanticsUnSupported() bool { return true }
+
+func (w Watch) watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	opened, err := w.Open(ctx, o)
+	if err != nil {
+		w.OnClose()
+		return nil, err
+	}
+	w.OnOpen()
+	return &observedWatch{Interface: opened, onStop: w.OnClose}, nil
+}
+
+// Open opens a watch.
 func (w Watch) Open(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 	o.Watch, o.LabelSelector = true, w.LabelSelector
 	request := w.Client.Get().Namespace(w.Namespace).Resource(w.Resource).VersionedParams(&o, metav1.ParameterCodec)
-	if w.NewDecoder == nil {
+	if w.Decoder == nil {
 		return request.Watch(ctx)
 	}
 	body, err := request.Stream(ctx)
@@ -112,7 +131,7 @@ func (w Watch) Open(ctx context.Context, o metav1.ListOptions) (watch.Interface,
 		return nil, err
 	}
 	reporter := apierrors.NewClientErrorReporter(http.StatusInternalServerError, http.MethodGet, "ClientWatchDecoding")
-	return watch.NewStreamWatcher(w.NewDecoder(body), reporter), nil
+	return watch.NewStreamWatcher(w.Decoder.Watch(body), reporter), nil
 }
 
 // observedWatch reports when the reflector stops it.

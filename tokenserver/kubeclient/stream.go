@@ -6,31 +6,22 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/json"
 )
 
-// NewStream returns the NewDecoder of a Watch for objects of a kind. Of each object it reads the
-// Metadata and the Spec, from which toObject makes the object.
-//
-// It reads each event once. The decoder of client-go, which any kind can come to, reads each five
-// times, and all metadata. A process that starts gets all objects as events: there it takes six times
-// the CPU time.
-func NewStream[Metadata, Spec any](
-	kind schema.GroupVersionKind, toObject func(*Metadata, *Spec) runtime.Object,
-) func(io.ReadCloser) watch.Decoder {
-	return func(body io.ReadCloser) watch.Decoder {
-		return &stream[Metadata, Spec]{body: body, events: json.NewDecoderCaseSensitivePreserveInts(body), kind: kind, toObject: toObject}
-	}
+// Watch implements Decoder. It reads each event once: the decoder of client-go, which any kind can
+// come to, reads each five times, and all metadata.
+func (d decoder[Metadata, Spec]) Watch(body io.ReadCloser) watch.Decoder {
+	return &stream[Metadata, Spec]{decoder: d, body: body, events: newJSONDecoder(body)}
 }
 
 // stream decodes a watch. It implements watch.Decoder.
 type stream[Metadata, Spec any] struct {
-	body     io.Closer
-	events   json.Decoder
-	kind     schema.GroupVersionKind
-	toObject func(*Metadata, *Spec) runtime.Object
+	decoder[Metadata, Spec]
+
+	body   io.Closer
+	events json.Decoder
 }
 
 // event is an event of a watch. Its object is one of the kind or, if the type is ERROR, a

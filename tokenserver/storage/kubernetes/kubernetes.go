@@ -12,7 +12,7 @@
 //	identities.go     the methods for identities
 //	marks.go          the methods for marks
 //	watch.go          the four watches, how far each has come, and whether they are up to date
-//	stream.go         what is read of the watch of grants
+//	stream.go         what is read of a grant
 //	grant_cache.go    what the watches have sent, as are consent_cache.go, identity_cache.go and mark_cache.go
 //	deletions.go      what has to be done after a grant or a consent was deleted with kubectl
 //	sweep.go          deletes expired objects, and warns near the bound on grants

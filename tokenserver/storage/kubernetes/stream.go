@@ -9,9 +9,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/kubeclient"
 )
 
-// newGrantStream decodes the watch of OAuthGrants. Each write of a grant comes back by it, so it reads
-// no more than the cache needs.
-var newGrantStream = kubeclient.NewStream(v1alpha1.GroupVersion.WithKind("OAuthGrant"), toWatchedGrant)
+// grantDecoder decodes OAuthGrants. Each write of a grant comes back by the watch, so it reads no more
+// than the cache needs.
+var grantDecoder = kubeclient.NewDecoder(v1alpha1.GroupVersion.WithKind("OAuthGrant"), toWatchedGrant)
 
 // grantMetadata is what the cache needs of the metadata of an OAuthGrant. The annotations are those of
 // a bookmark.

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 
 	"k8s.io/client-go/rest"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/kubeclient"
 )
 
 // fault is what goes wrong with one request. With the zero value no connection is made.
@@ -36,9 +39,9 @@ type network struct {
 	mu             sync.Mutex
 	faults         []fault
 	eventsHeld     chan struct{}           // closed by release; nil: events are not held back
-	watchesBlocked chan struct{}           // closed by release; nil: watches can be opened
+	watchesBlocked chan struct{}           // closed by release; nil: watches can be opened, and their lists read
 	watches        map[*watchBody]struct{} // that are open
-	listings       int                     // number of watches that were opened and first send all objects
+	listings       int                     // number of lists that reflectors have begun
 	lastAnswer     []byte                  // the last answer to a request for records that was no error
 	disconnected   bool                    // no request arrives
 }
@@ -72,14 +75,14 @@ func (n *network) clearFaults() {
 	n.faults = nil
 }
 
-// holdEvents holds back the events of watches, until release.
+// holdEvents holds back the events of watches and the lists before them, until release.
 func (n *network) holdEvents() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.eventsHeld = make(chan struct{})
 }
 
-// blockWatches keeps new watches from being opened, until release.
+// blockWatches keeps reflectors from listing and from opening watches, until release.
 func (n *network) blockWatches() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -108,7 +111,7 @@ func (n *network) closeWatches() {
 	clear(n.watches)
 }
 
-// countListings returns how many watches were opened that first send all objects.
+// countListings returns how many lists reflectors have begun.
 func (n *network) countListings() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -134,7 +137,7 @@ var errClosed = errors.New("the connection was cut")
 
 // RoundTrip implements http.RoundTripper.
 func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Query().Has("watch") {
+	if isOfReflector(r) {
 		return n.openWatch(r)
 	}
 	f, fails := n.takeFault(r)
@@ -193,7 +196,7 @@ func (n *network) openWatch(r *http.Request) (*http.Response, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.watches[w] = struct{}{}
-	if r.URL.Query().Get("sendInitialEvents") == "true" {
+	if !r.URL.Query().Has("watch") {
 		n.listings++
 	}
 	return response, nil
@@ -216,6 +219,12 @@ func (n *network) rememberAnswer(response *http.Response, err error) (*http.Resp
 	return response, nil
 }
 
+// isOfReflector reports whether a request is a watch, or the list before one.
+func isOfReflector(r *http.Request) bool {
+	q := r.URL.Query()
+	return q.Has("watch") || q.Get("limit") == strconv.Itoa(kubeclient.PageSize)
+}
+
 // isForRecords reports whether a request is for records, rather than a lease or an event.
 func isForRecords(r *http.Request) bool {
 	return strings.Contains(r.URL.Path, "/oauth") || strings.Contains(r.URL.Path, "/marks")
@@ -225,7 +234,7 @@ type failingReader struct{}
 
 func (failingReader) Read([]byte) (int, error) { return 0, errClosed }
 
-// watchBody is the body of the answer to a watch.
+// watchBody is the body of the answer to a watch, or to the list before it.
 type watchBody struct {
 	io.ReadCloser
 	network *network

@@ -25,7 +25,7 @@ func (s *Store) reflectors() []*cache.Reflector {
 	ofServer := v1alpha1.ServerUIDLabel + "=" + s.config.ServerUID
 	return []*cache.Reflector{
 		s.newReflector(grantResource, s.grants.progress, kubeclient.Watch{
-			LabelSelector: ofServer, Object: &v1alpha1.OAuthGrant{}, Store: s.grants, NewDecoder: newGrantStream,
+			LabelSelector: ofServer, Object: &v1alpha1.OAuthGrant{}, Store: s.grants, Decoder: grantDecoder,
 		}),
 		s.newReflector(consentResource, s.consents.progress, kubeclient.Watch{LabelSelector: ofServer, Object: &v1alpha1.OAuthConsent{}, Store: s.consents}),
 		// An OAuthIdentity that its owner wrote has no label of ours.
@@ -50,7 +50,6 @@ func (s *Store) newReflector(resource string, progress *watchProgress, w kubecli
 type watchProgress struct {
 	mu      sync.Mutex
 	open    bool
-	listing bool // the watch is sending all objects; until it has, the cache holds what it held before
 	synced  bool
 	version uint64
 	waiters map[chan struct{}]uint64 // each is closed when the version is reached
@@ -58,10 +57,10 @@ type watchProgress struct {
 
 func newWatchProgress() *watchProgress { return &watchProgress{waiters: map[chan struct{}]uint64{}} }
 
-func (p *watchProgress) setOpen(listing bool) {
+func (p *watchProgress) setOpen() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.open, p.listing = true, listing
+	p.open = true
 }
 
 func (p *watchProgress) setClosed() {
@@ -81,15 +80,7 @@ func (p *watchProgress) isSynced() bool {
 func (p *watchProgress) isUpToDate() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.synced && p.open && !p.listing
-}
-
-// setListed records that the cache has all objects as of a version.
-func (p *watchProgress) setListed(resourceVersion string) {
-	p.mu.Lock()
-	p.listing = false
-	p.mu.Unlock()
-	p.advance(resourceVersion)
+	return p.synced && p.open
 }
 
 // advance records that the cache has every change up to a version.
@@ -144,7 +135,7 @@ func (c watchedCache) UpdateResourceVersion(resourceVersion string) {
 
 // setListed is called at the end of Replace.
 func (c watchedCache) setListed(resourceVersion string) {
-	c.progress.setListed(resourceVersion)
+	c.progress.advance(resourceVersion)
 	c.store.handleListed()
 }
 
