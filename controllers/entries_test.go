@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -73,4 +74,20 @@ func TestAnEntryThatWasEditedOrDeletedIsRepaired(t *testing.T) {
 		}
 	})
 	eventually.True(t, "only the client's own credential is accepted", func() bool { return !env.isCredential(c, strongSecret) && env.isCredential(c, env.clientSecretOf(c)) })
+}
+
+// What it would cost is in docs/performance.md.
+func TestTheAPIServerRecordsNoFieldOwnersOfAnEntryThatWasUpdated(t *testing.T) {
+	env := newEnv(t)
+	c := env.readyClient() // whose Entry got its document, and after that what became of the credential
+	entry := func() *internalv1alpha1.Entry { return env.entry(internalv1alpha1.SpaceIdentity, c.Status.ClientID) }
+	if owners := entry().ManagedFields; len(owners) > 0 {
+		t.Errorf("the client is Ready: %+v", owners)
+	}
+	before := entry().ResourceVersion
+	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "changed" })
+	eventually.True(t, "the Entry is updated once more", func() bool { return entry().ResourceVersion != before })
+	if owners := entry().ManagedFields; len(owners) > 0 {
+		t.Errorf("the client has changed: %+v", owners)
+	}
 }

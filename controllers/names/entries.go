@@ -109,6 +109,7 @@ func (e *Entries) Ensure(ctx context.Context, want, current *internalv1alpha1.En
 		next.Labels = map[string]string{}
 	}
 	maps.Copy(next.Labels, want.Labels)
+	next.ManagedFields = untracked
 	if err := e.Client.Update(ctx, next); err != nil {
 		return nil, fmt.Errorf("updating the Entry of %s %q: %w", want.Spec.Space, want.Spec.Value, err)
 	}
@@ -146,6 +147,12 @@ func (e *Entries) EnsureLatest(
 	}
 	return e.EnsureDocument(ctx, server, name, owner, document, current)
 }
+
+// untracked has the API server forget which fields of an object which program wrote, and record no
+// more of it: "Clearing managedFields" of Kubernetes' page on server-side apply. The record of an
+// Entry, which one program writes, would take the API server a third of the time and the memory that
+// the Entry takes, for each token server that reads it.
+var untracked = []metav1.ManagedFieldsEntry{{}}
 
 func isCurrent(want, current *internalv1alpha1.Entry) bool {
 	for key, value := range want.Labels {
