@@ -13,6 +13,8 @@ POSTGRES = $(shell { test -n "$$CI" || command -v initdb || ls -d /usr/lib/postg
 APACHE = $(shell { test -n "$$CI" || test -e /usr/lib/apache2/modules/mod_auth_openidc.so; } && echo apache)
 # And with those that start OpenLDAP's slapd.
 LDAP = $(shell { test -n "$$CI" || test -x /usr/sbin/slapd; } && echo ldap)
+# And with those that start PgBouncer before PostgreSQL.
+PGBOUNCER = $(shell { test -n "$$CI" || command -v pgbouncer || test -x /usr/sbin/pgbouncer; } >/dev/null 2>&1 && echo pgbouncer)
 # Narrow `make test` and `make bench`: make test PKGS=./tokenserver/... ARGS='-run Code -v'
 PKGS ?= ./...
 ARGS ?=
@@ -53,7 +55,7 @@ run: bin/local/manager bin/local/tokenserver bin/local/kubectl-oauth bin/local/d
 .PHONY: test
 test: bin/local/dev ## Run all tests
 	@bin/local/dev controlplane
-	go test $(RACE) -tags=$(BROWSER),$(POSTGRES),$(APACHE),$(LDAP) -timeout 30m $(ARGS) $(PKGS)
+	go test $(RACE) -tags=$(BROWSER),$(POSTGRES),$(APACHE),$(LDAP),$(PGBOUNCER) -timeout 30m $(ARGS) $(PKGS)
 	$(if $(filter ./...,$(PKGS)),for module in gitops image release; do (cd hack/$$module && go test -count=1 ./...) || exit 1; done)
 
 .PHONY: cluster cluster-down
@@ -164,7 +166,7 @@ verify: generate ## Fail when anything generated, or a go.mod, is not as it woul
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters
-	$(GOLANGCI_LINT) run --build-tags=browser,postgres,apache,ldap,monitoring,e2e,peers ./...
+	$(GOLANGCI_LINT) run --build-tags=browser,postgres,apache,ldap,pgbouncer,monitoring,e2e,peers ./...
 
 # To scan with a newer database: cd hack/tools/govulncheck && go get golang.org/x/vulndb@latest && go mod tidy
 .PHONY: vuln

@@ -4,7 +4,7 @@
 //	run.go       Run: the program, from its options to its shutdown
 //	store.go     the storage that the options name
 //	metrics.go   the metrics of what the endpoints work with
-//	memory.go    the memory limit, and how much of it password hashes may take
+//	memory.go    how much memory password hashes may take
 //	status.go    the port with probes and metrics
 //	router.go    Server: the endpoints over a registry, keys and a store
 //	routes.go    the table of endpoints
@@ -26,7 +26,7 @@
 //	grant, mint           what a user has authorized, and the tokens for it
 //	storage               the records of grants, consents and marks
 //
-// Package httpserver has the ports.
+// Package httpserver has the ports, and memorylimit sets up the garbage collector.
 package tokenserver
 
 import (

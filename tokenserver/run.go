@@ -21,6 +21,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/httpserver"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/kubeclient"
+	"github.com/oauth-operator/oauth-operator/tokenserver/memorylimit"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/measured"
 	"github.com/oauth-operator/oauth-operator/tokenserver/upstreamfiles"
@@ -101,7 +102,7 @@ type program struct {
 // finishes the requests in progress and deletes its Replica. It returns an error if it cannot start. Later failures are
 // reported by readiness, Replica and log, and what failed is tried again.
 func Run(ctx context.Context, o Options) error {
-	memory, restore := limitMemory(os.DirFS("/"))
+	memory, restore := memorylimit.Set(os.DirFS("/"))
 	defer restore()
 	p, err := newProgram(o, hashMemory(memory))
 	if err != nil {
@@ -153,7 +154,7 @@ func newProgram(o Options, hashMemory int64) (*program, error) {
 	if p.store, err = p.openStore(metrics); err != nil { // it reports changes to p.cluster
 		return nil, err
 	}
-	if p.store.Store, err = measured.New(p.store.Store, o.Now, metrics); err != nil {
+	if p.store.Store, err = measured.New(p.store.Store, maxStoreOperations, o.Now, metrics); err != nil {
 		return nil, err
 	}
 	server := &Server{

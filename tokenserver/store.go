@@ -20,6 +20,11 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 )
 
+// maxStoreOperations is how many operations of the storage may be in progress at once: half of the
+// connections that clients may have open (httpserver.DefaultLimits), so that a storage that hangs
+// leaves the other half to requests that need no record.
+const maxStoreOperations = 1024
+
 // store is the Store that the program keeps its records in.
 type store struct {
 	storage.Store

@@ -4,6 +4,9 @@
 // A line waits at most 10 milliseconds, and none waits once a warning or an error is logged: that
 // one and all before it are written before the call returns. A process that is killed by a signal
 // that it cannot handle, such as SIGKILL, loses the lines that wait.
+//
+//	batchlog.go  the batch of lines
+//	line.go      one line
 package batchlog
 
 import (
@@ -26,18 +29,25 @@ const (
 // New returns a log that writes JSON lines to out, and a function that writes the lines that wait.
 func New(out io.Writer) (log *slog.Logger, flush func() error) {
 	b := &batch{out: out}
-	return slog.New(&handler{slog.NewJSONHandler(b, nil), b}), b.flush
+	return slog.New(&handler{slog.NewJSONHandler(b, nil), b, true}), b.flush
 }
 
 // handler writes the records of level warning and above at once.
 type handler struct {
-	slog.Handler
-	batch *batch
+	slog.Handler // of all records for which appendLine is not enough
+	batch        *batch
+	isPlain      bool // it has neither attributes nor a group of its own
 }
 
 // Handle implements slog.Handler.
 func (h *handler) Handle(ctx context.Context, r slog.Record) error {
-	err := h.Handler.Handle(ctx, r)
+	added, err := false, error(nil)
+	if h.isPlain {
+		added, err = h.batch.addRecord(r)
+	}
+	if !added {
+		err = h.Handler.Handle(ctx, r)
+	}
 	if r.Level >= slog.LevelWarn {
 		err = errors.Join(err, h.batch.flush())
 	}
@@ -46,12 +56,12 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 
 // WithAttrs implements slog.Handler.
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &handler{h.Handler.WithAttrs(attrs), h.batch}
+	return &handler{h.Handler.WithAttrs(attrs), h.batch, false}
 }
 
 // WithGroup implements slog.Handler.
 func (h *handler) WithGroup(name string) slog.Handler {
-	return &handler{h.Handler.WithGroup(name), h.batch}
+	return &handler{h.Handler.WithGroup(name), h.batch, false}
 }
 
 // batch has the lines that wait.
@@ -71,15 +81,32 @@ type batch struct {
 func (b *batch) Write(line []byte) (int, error) {
 	b.mu.Lock()
 	b.lines = append(b.lines, line...)
+	return len(line), b.unlock()
+}
+
+// addRecord adds the line of a record. It reports false, and adds nothing, if appendLine does.
+func (b *batch) addRecord(r slog.Record) (added bool, err error) {
+	b.mu.Lock()
+	lines, ok := appendLine(b.lines, r)
+	if !ok {
+		b.mu.Unlock()
+		return false, nil
+	}
+	b.lines = lines
+	return true, b.unlock()
+}
+
+// unlock unlocks b.mu after a line was added, and writes the lines if they are too many to wait.
+func (b *batch) unlock() error {
 	isFull := len(b.lines) >= maxBatch
 	if !isFull && !b.armed {
 		b.arm()
 	}
 	b.mu.Unlock()
 	if isFull {
-		return len(line), b.flush()
+		return b.flush()
 	}
-	return len(line), nil
+	return nil
 }
 
 // arm starts the timer. The caller holds the lock.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
@@ -96,7 +97,14 @@ func (b *bufferedResponse) Write(p []byte) (int, error) {
 	return b.body.Write(p)
 }
 
+// addsLength is the size of the largest body, in bytes, to which net/http adds Content-Length by
+// itself. It costs less there than in the map of the other headers.
+const addsLength = 2 << 10
+
 func (b *bufferedResponse) writeTo(w http.ResponseWriter) {
+	if b.body.Len() > addsLength {
+		b.header["Content-Length"] = []string{strconv.Itoa(b.body.Len())}
+	}
 	if b.status != 0 {
 		w.WriteHeader(b.status)
 	}

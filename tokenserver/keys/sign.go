@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/jsontext"
 )
 
 // Algorithms of signing keys (RFC 7518 section 3.1).
@@ -83,9 +85,15 @@ func (k *signingKey) encodedHeader(typ string) (string, error) {
 	return encoded, nil
 }
 
+// usualClaims is more than the JSON of most claims has, in bytes.
+const usualClaims = 512
+
 // encodeJSON is like json.Marshal without the escapes for HTML, which would lengthen URLs in
 // claims.
 func encodeJSON(v any) ([]byte, error) {
+	if a, ok := v.(jsontext.Appender); ok {
+		return a.AppendJSON(make([]byte, 0, usualClaims)), nil
+	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

@@ -40,7 +40,7 @@ func (h *Handler) handleDirectoryForm(v visit, p *registry.IdentityProvider, par
 		web.NoteError(ctx, oauth.TemporarilyUnavailable)
 		return h.showForm(v, http.StatusTooManyRequests, form)
 	case errors.Is(err, ldap.ErrBusy):
-		return &web.PageError{Status: http.StatusServiceUnavailable, Code: oauth.TemporarilyUnavailable, Message: pages.MessageBusy, RetryAfter: 2}
+		return &web.PageError{Status: http.StatusServiceUnavailable, Code: oauth.TemporarilyUnavailable, Message: pages.MessageBusy, RetryAfter: web.RetryAfter()}
 	case errors.As(err, &failed) && failed.Reason == ldap.Incomplete:
 		form.Failure = pages.FailureGroups
 	case errors.As(err, &failed):

@@ -48,7 +48,7 @@ func (h *Handler) handleForm(v visit, params oauth.Params) error {
 		return h.showForm(v, http.StatusTooManyRequests, form)
 	case errors.Is(err, password.ErrBusy):
 		return &web.PageError{
-			Status: http.StatusServiceUnavailable, Code: oauth.TemporarilyUnavailable, Message: pages.MessageBusy, RetryAfter: 2,
+			Status: http.StatusServiceUnavailable, Code: oauth.TemporarilyUnavailable, Message: pages.MessageBusy, RetryAfter: web.RetryAfter(),
 		}
 	case errors.Is(err, password.ErrMemory):
 		return &web.PageError{Status: http.StatusInternalServerError, Code: oauth.ServerError, Message: pages.MessageMemory, Cause: err}

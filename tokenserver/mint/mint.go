@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/jsontext"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
@@ -36,6 +37,23 @@ type AccessClaims struct {
 	AuthTime int64    `json:"auth_time,omitempty"`
 	ACR      string   `json:"acr,omitempty"`
 	AMR      []string `json:"amr,omitempty"`
+}
+
+// AppendJSON implements jsontext.Appender, without the escapes for HTML.
+func (c AccessClaims) AppendJSON(b []byte) []byte {
+	o := jsontext.Begin(b, false)
+	o.String("iss", c.Issuer)
+	o.String("sub", c.Subject)
+	o.Value("aud", c.Audience)
+	o.Int("exp", c.Expires)
+	o.Int("iat", c.IssuedAt)
+	o.String("jti", c.ID)
+	o.String("client_id", c.ClientID)
+	o.StringNonEmpty("scope", c.Scope)
+	o.IntNonEmpty("auth_time", c.AuthTime)
+	o.StringNonEmpty("acr", c.ACR)
+	o.StringsNonEmpty("amr", c.AMR)
+	return o.End()
 }
 
 // AccessTokenInput is what AccessToken makes an access token from.

@@ -7,12 +7,16 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/jsontext"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 )
 
 // ErrInvalidTokenID is returned for a value that is not the id of an access token of this server.
 var ErrInvalidTokenID = errors.New("not the id of an access token of this server")
+
+// usualTokenID is more than the JSON of most TokenIDs has, in bytes.
+const usualTokenID = 256
 
 // TokenID is what an access token depends on: its grant or, if nothing is stored for it, the
 // client, the ResourceServers, and perhaps a user, a session, a redirect URI and a consent. The
@@ -51,12 +55,30 @@ func HashRedirectURI(uri string) []byte { return TruncateHash(sha256.Sum256([]by
 // TruncateHash returns the HashRedirectURI of the redirect URI with this SHA-256.
 func TruncateHash(sum [sha256.Size]byte) []byte { return sum[:16] }
 
-func (m *Minter) sealTokenID(id TokenID) (string, error) {
-	plain, err := json.Marshal(id)
-	if err != nil {
-		return "", fmt.Errorf("encoding a token id: %w", err)
+// AppendJSON implements jsontext.Appender.
+func (id TokenID) AppendJSON(b []byte) []byte {
+	o := jsontext.Begin(b, true)
+	o.StringNonEmpty("g", id.Grant)
+	o.StringNonEmpty("i", id.Incarnation)
+	o.StringNonEmpty("c", id.ClientUID)
+	o.StringNonEmpty("u", id.UserUID)
+	o.StringNonEmpty("e", id.UserEpoch)
+	o.StringNonEmpty("s", id.SessionHash)
+	o.StringNonEmpty("p", id.ProviderUID)
+	o.IntNonEmpty("si", id.SignedInAt)
+	o.StringNonEmpty("ep", id.StoreID)
+	o.BytesNonEmpty("r", id.RedirectHash)
+	o.StringNonEmpty("k", id.ConsentUID)
+	if id.Binding.UIDHashes != nil || id.Binding.ScopeOwners != nil {
+		o.Value("o", id.Binding)
 	}
-	sealed, err := m.Keys.Seal(keys.PurposeTokenID, plain)
+	o.StringsNonEmpty("cs", id.Claims)
+	o.StringsNonEmpty("l", id.RequestedClaims)
+	return o.End()
+}
+
+func (m *Minter) sealTokenID(id TokenID) (string, error) {
+	sealed, err := m.Keys.Seal(keys.PurposeTokenID, id.AppendJSON(make([]byte, 0, usualTokenID)))
 	if err != nil {
 		return "", fmt.Errorf("sealing a token id: %w", err)
 	}
@@ -81,11 +103,14 @@ func OpenTokenID(set *keys.Set, jti string) (TokenID, error) {
 type Audience []string
 
 // MarshalJSON implements json.Marshaler.
-func (a Audience) MarshalJSON() ([]byte, error) {
+func (a Audience) MarshalJSON() ([]byte, error) { return a.AppendJSON(nil), nil }
+
+// AppendJSON implements jsontext.Appender.
+func (a Audience) AppendJSON(b []byte) []byte {
 	if len(a) == 1 {
-		return json.Marshal(a[0])
+		return jsontext.AppendString(b, a[0], true)
 	}
-	return json.Marshal([]string(a))
+	return jsontext.AppendStrings(b, a, true)
 }
 
 // UnmarshalJSON implements json.Unmarshaler.

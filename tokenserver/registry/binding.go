@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"slices"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/jsontext"
 	"github.com/oauth-operator/oauth-operator/tokenserver/policy"
 )
 
@@ -52,6 +53,14 @@ type PackedBinding struct {
 	// ScopeOwners has a byte for each scope: the number of its resource server, counted from 1, or
 	// 0 if it has none.
 	ScopeOwners []byte `json:"o,omitempty"`
+}
+
+// AppendJSON implements jsontext.Appender.
+func (p PackedBinding) AppendJSON(b []byte) []byte {
+	o := jsontext.Begin(b, true)
+	o.BytesNonEmpty("k", p.UIDHashes)
+	o.BytesNonEmpty("o", p.ScopeOwners)
+	return o.End()
 }
 
 // PackBinding returns the resource servers that the scopes and the resources belong to now.

@@ -10,6 +10,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
+	"github.com/oauth-operator/oauth-operator/tokenserver/web"
 )
 
 // exchangePassword handles the grant type password.
@@ -75,7 +76,7 @@ func (h *Handler) verifyPassword(ctx context.Context, client *registry.Client, u
 		return nil, errTooManyFailures(refused)
 	case errors.Is(err, password.ErrBusy):
 		return nil, oauth.Errorf(oauth.TemporarilyUnavailable, "too many passwords are being verified; try again in a moment").
-			WithHeader("Retry-After", "2")
+			WithHeader("Retry-After", web.RetryAfterHeader())
 	case errors.Is(err, password.ErrMemory):
 		return nil, oauth.Errorf(oauth.ServerError, "the server has too little memory to verify this password: its administrator finds the reason in its log").
 			WithCause(err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
+	"github.com/oauth-operator/oauth-operator/tokenserver/jsontext"
 	"github.com/oauth-operator/oauth-operator/tokenserver/mint"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
@@ -22,6 +23,18 @@ type response struct {
 	// Scope of the access token. It is required if it differs from what the client asked for, also
 	// if nothing of that was granted.
 	Scope string `json:"scope"`
+}
+
+// AppendJSON implements jsontext.Appender.
+func (r *response) AppendJSON(b []byte) []byte {
+	o := jsontext.Begin(b, true)
+	o.String("access_token", r.AccessToken)
+	o.String("token_type", r.TokenType)
+	o.Int("expires_in", r.ExpiresIn)
+	o.StringNonEmpty("refresh_token", r.RefreshToken)
+	o.StringNonEmpty("id_token", r.IDToken)
+	o.String("scope", r.Scope)
+	return o.End()
 }
 
 func newResponse(token string, lifetime time.Duration, scopes []string) *response {

@@ -5,6 +5,7 @@
 //	adapter.go   Adapter: request ids, allowed methods, panics, default headers
 //	response.go  ways to respond: JSON, Bytes, Page, Redirect
 //	errors.go    from an error to a response; PageError
+//	retry.go     when a client comes again that was refused for now
 //	event.go     the one log event of each request, and the fields that it may have
 //	trace.go     the span of each request
 //	metrics.go   metrics of the requests, with label values from fixed sets

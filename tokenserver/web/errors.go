@@ -34,18 +34,11 @@ func (e *PageError) Error() string { return e.Code + ": " + e.Message }
 // Unwrap returns the cause.
 func (e *PageError) Unwrap() error { return e.Cause }
 
-const (
-	// retryAfter is how many seconds a client waits before it retries after a temporary error.
-	retryAfter = "2"
-	// retryAfterFull is the same where the store is full, which passes only as grants expire.
-	retryAfterFull = "60"
-)
-
 var errInternal = errors.New("internal error")
 
 // NotReady returns the error of a server that has no server document, or no keys, yet.
 func NotReady() error {
-	return oauth.Errorf(oauth.TemporarilyUnavailable, "the server is not ready yet").WithHeader("Retry-After", retryAfter)
+	return oauth.Errorf(oauth.TemporarilyUnavailable, "the server is not ready yet").WithHeader("Retry-After", RetryAfterHeader())
 }
 
 // methodNotAllowed returns a 405. The protocol has no error code for it.
@@ -76,7 +69,7 @@ func protocolError(err error) *oauth.Error {
 			WithHeader("Retry-After", retryAfterFull).WithCause(err)
 	case isTemporary(err):
 		return oauth.Errorf(oauth.TemporarilyUnavailable, "the server cannot answer now; nothing is wrong with the request, try again in a moment").
-			WithHeader("Retry-After", retryAfter).WithCause(err)
+			WithHeader("Retry-After", RetryAfterHeader()).WithCause(err)
 	default:
 		return oauth.Errorf(oauth.ServerError, "").WithCause(err)
 	}

@@ -5,15 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/jsontext"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 )
 
 // JSON answers with v as JSON that nothing may store (RFC 6749 section 5.1).
 func JSON(w http.ResponseWriter, status int, v any) error {
-	body, err := json.Marshal(v)
+	body, err := encodeJSON(v)
 	if err != nil {
 		return fmt.Errorf("encoding the response: %w", err)
 	}
@@ -22,12 +22,20 @@ func JSON(w http.ResponseWriter, status int, v any) error {
 	return Bytes(w, status, "application/json", body)
 }
 
+// usualResponse is more than the JSON of most responses has, in bytes.
+const usualResponse = 1 << 10
+
+func encodeJSON(v any) ([]byte, error) {
+	if a, ok := v.(jsontext.Appender); ok {
+		return a.AppendJSON(make([]byte, 0, usualResponse)), nil
+	}
+	return json.Marshal(v)
+}
+
 // Bytes answers with a body of the content type. Cache-Control is no-store unless the caller sets
 // it.
 func Bytes(w http.ResponseWriter, status int, contentType string, body []byte) error {
-	h := w.Header()
-	values := [...]string{contentType, strconv.Itoa(len(body))} // one allocation
-	h["Content-Type"], h["Content-Length"] = values[:1:1], values[1:]
+	w.Header()["Content-Type"] = []string{contentType}
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // it fails if the client has closed the connection
 	return nil

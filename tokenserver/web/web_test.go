@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +98,20 @@ func TestAStoreThatIsAwayIsTemporaryAndNothingOfItIsShown(t *testing.T) {
 			if !strings.Contains(log.String(), "grant-4f2a") {
 				t.Errorf("the log does not say why: %s", log)
 			}
+		}
+	}
+}
+
+func TestWhoeverIsRefusedAtOneMomentDoesNotComeAgainAtOneMoment(t *testing.T) {
+	e, _, _ := newAdapter(t)
+	const each = 10
+	answers := map[string]int{}
+	for range each * (maxRetryAfter - minRetryAfter + 1) {
+		answers[request(e.ForAPI("token", failWith(storage.ErrUnavailable)), "POST", "/").Header().Get("Retry-After")]++
+	}
+	for seconds := minRetryAfter; seconds <= maxRetryAfter; seconds++ {
+		if n := answers[strconv.Itoa(seconds)]; n != each {
+			t.Errorf("%d clients come again after %d seconds, want %d of each: %v", n, seconds, each, answers)
 		}
 	}
 }

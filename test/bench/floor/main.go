@@ -1,13 +1,13 @@
 // Command floor is what the token server is measured against: the least that a server written with
-// the same libraries can do and still answer. It has the HTTP settings of the token server, and a
-// path for each thing that a request cannot do without.
+// the same libraries can do and still answer. It has the settings of the token server, those of HTTP
+// and of the garbage collector, and a path for each thing that a request cannot do without.
 //
 //	/parse  reads the form and answers
 //	/sign   reads the form, signs one JWT with ES256 and answers
 //	/sign-rs256  the same with RS256
 //	/assertion-es256, -rs256, -eddsa  verifies the JWT of a client as well, and signs one with ES256
 //	/verify  reads the form, verifies one JWT with ES256 and answers
-//	/static  answers with a fixed document
+//	/static/<size>  answers with a fixed document of that many bytes
 //	/hash   reads the form, hashes a password and answers
 //	/read   reads the form and one record, and answers
 //	/swap   reads the form, changes one record by compare-and-swap and answers
@@ -28,12 +28,13 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/memorylimit"
 )
 
 func main() {
@@ -48,11 +49,9 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	var listen string
-	var ballast int
 	var o swapOptions
 	flags := flag.NewFlagSet("floor", flag.ContinueOnError)
 	flags.StringVar(&listen, "listen", "127.0.0.1:8090", "address to listen on")
-	flags.IntVar(&ballast, "ballast", 0, "bytes of an allocation that is never used, as the token server has one: garbage is collected less often")
 	flags.IntVar(&o.records, "records", 16, "how many records /swap has: as many requests can change one at the same time")
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "where the API server is: /swap changes OAuthGrants")
 	flags.StringVar(&o.namespace, "namespace", "", "where the OAuthGrants are: copies are made of those that are there")
@@ -60,8 +59,8 @@ func run(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	unused := make([]byte, ballast)
-	defer runtime.KeepAlive(unused)
+	_, restore := memorylimit.Set(os.DirFS("/"))
+	defer restore()
 	mux := http.NewServeMux()
 	if err := addSignatures(mux); err != nil {
 		return err
@@ -74,7 +73,7 @@ func run(ctx context.Context, args []string) error {
 	mux.Handle("/read", answering(swap.read))
 	mux.Handle("/swap", answering(swap.one))
 	mux.Handle("/hash", answering(hash))
-	mux.Handle("/static", static())
+	mux.Handle("/static/", static())
 	return serve(ctx, listen, mux)
 }
 

@@ -17,8 +17,8 @@ type behaviour struct {
 }
 
 var behaviours = []behaviour{
-	{"wait as long as `Retry-After` says", func(in *input, _ int) (float64, float64) { return in.of("retryAfter"), in.of("retryAfter") }},
-	{"wait so long, and up to as long again by chance", func(in *input, _ int) (float64, float64) { return in.of("retryAfter"), 2 * in.of("retryAfter") }},
+	{"wait as long as `Retry-After` says", func(in *input, _ int) (float64, float64) { return in.of("retryAfter"), in.of("retryAfterMost") }},
+	{"wait so long, and up to as long again by chance", func(in *input, _ int) (float64, float64) { return in.of("retryAfter"), 2 * in.of("retryAfterMost") }},
 	{"do not read it, and try ten times a second", func(*input, int) (float64, float64) { return 0.1, 0.1 }},
 	{"wait by chance, up to twice as long each time, a minute at most", func(_ *input, attempts int) (float64, float64) {
 		return 0, min(longestWait, math.Exp2(float64(attempts)))
@@ -28,7 +28,7 @@ var behaviours = []behaviour{
 // outcome is what a promotion did to the clients.
 type outcome struct {
 	highest   float64 // attempts in the worst second, as many times as without it
-	full      float64 // seconds in which all connections of the replicas were taken
+	full      float64 // seconds in which as many requests waited for the database as may
 	recovered float64 // seconds from the end of the outage until no client waits; infinite: not in time
 	gaveUp    float64 // share of the requests that came until then
 }
@@ -43,15 +43,15 @@ type cohort struct {
 // failover is a simulation of a database that is away, and of clients that try again. Requests are
 // amounts, so that nothing is by chance.
 //
-// A request waits for the database until the call times out, and holds a connection of its replica
-// meanwhile; when all are taken, the next one is refused. The database can do 1/utilization of what
+// A request waits for the database until the call times out; when as many wait at its replica as may,
+// the next one is refused. The database can do 1/utilization of what
 // comes without an outage.
 type failover struct {
 	in       *input
 	wait     behaviour
 	rate     float64 // requests a second that need a record
 	capacity float64 // of the database, in requests a second
-	places   float64 // connections of all replicas
+	places   float64 // how many requests may wait for the database, at all replicas
 
 	later        [][]float64 // what comes again in a step, by the attempts that it has made
 	waiting      []cohort
@@ -62,7 +62,7 @@ type failover struct {
 func simulateFailover(in *input, utilization float64, hangs bool, wait behaviour) outcome {
 	l := peak(in)
 	rate := l.codes + l.refreshes() + l.introspections
-	places := replicasFor(in, l) * in.of("maxConnections")
+	places := replicasFor(in, l) * in.of("storeOperations")
 	if missing := rate + places; math.IsNaN(missing) {
 		return outcome{missing, missing, missing, missing}
 	}
@@ -118,7 +118,7 @@ func (f *failover) arrive(i int, now float64) (arrived []cohort, attempted float
 	return arrived, attempted
 }
 
-// admit lets requests wait for the database while there are connections, and refuses the others.
+// admit lets requests wait for the database while so many may, and refuses the others.
 func (f *failover) admit(i int, arrived []cohort) (isFull bool) {
 	for _, c := range arrived {
 		refused := c
@@ -184,7 +184,7 @@ func (f *failover) isQuiet(from int) bool {
 
 // failoverTable is what a promotion does, by what clients do.
 func failoverTable(in *input) [][]string {
-	lines := [][]string{{"clients that get no answer", "utilization before", "calls meanwhile", "attempts in the worst second", "no connection is free", "no client waits any more", "gave up"}}
+	lines := [][]string{{"clients that get no answer", "utilization before", "calls meanwhile", "attempts in the worst second", "as many wait for it as may", "no client waits any more", "gave up"}}
 	for _, b := range behaviours {
 		for _, c := range []struct {
 			utilization float64

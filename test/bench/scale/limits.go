@@ -57,7 +57,7 @@ func limitsOf(in *input) []limit {
 		},
 		{
 			"PostgreSQL: its connections", f("%s, %s for each replica", text(in.of("postgresConnections")), text(in.of("poolConnections"))),
-			replicasFor(in, l) * in.of("poolConnections"), in.of("postgresConnections"), "replicas get no connection, and answer 503",
+			replicasFor(in, l) * in.of("poolConnections"), in.of("postgresConnections"), "replicas share those that they have; one that has none answers 503",
 		},
 		{"replicas", f("%s of an AuthorizationServer, in the schema", text(in.of("maxReplicas"))), replicas, in.of("maxReplicas"), "they cannot be more, and must be larger"},
 	}
@@ -78,10 +78,10 @@ func limitsTable(in *input) [][]string {
 func hanging(in *input) []string {
 	l := peak(in)
 	rate := (l.codes + l.refreshes() + l.introspections) / replicasFor(in, l)
-	most := in.of("maxConnections") / in.of("callTimeout")
+	most := in.of("storeOperations") / in.of("callTimeout")
 	return []string{
-		"PostgreSQL hangs: a request that waits for it holds a connection of its replica", f("%s, for %s", text(in.of("maxConnections")), timeText(in.of("callTimeout"))),
-		short(rate/most) + " ×", f("any: %s a second at one replica", short(most)), "no other request gets in, tokens for machines neither",
+		"PostgreSQL hangs: operations of a replica that wait for it", f("%s, in the code, for %s each", text(in.of("storeOperations")), timeText(in.of("callTimeout"))),
+		short(rate/most) + " ×", f("any: %s a second at one replica", short(most)), "one more is answered 503 at once, and tokens for machines go on",
 	}
 }
 

@@ -1,5 +1,7 @@
 // Package measured measures the calls to a storage.Store: how long they take, how many are in
-// progress, and how they fail. A call of a request that is traced is a span of its trace.
+// progress, and how they fail. A call of a request that is traced is a span of its trace. It also
+// bounds how many are in progress, so that a storage that hangs does not take along the requests that
+// need no record.
 //
 //	measured.go  Store, which passes each call on to another Store
 //	metrics.go   what is measured of a call
@@ -26,9 +28,10 @@ type Store struct {
 
 var _ storage.Store = (*Store)(nil)
 
-// New returns a Store that passes calls on to next.
-func New(next storage.Store, now func() time.Time, registerer prometheus.Registerer) (*Store, error) {
-	m, err := newMetrics(now, registerer)
+// New returns a Store that passes calls on to next, of which at most limit are in progress at once.
+// One more returns ErrUnavailable at once, and is not passed on.
+func New(next storage.Store, limit int, now func() time.Time, registerer prometheus.Registerer) (*Store, error) {
+	m, err := newMetrics(limit, now, registerer)
 	if err != nil {
 		return nil, err
 	}
@@ -57,19 +60,13 @@ func (s *Store) SetNotBefore(times func() notbefore.Times) { s.next.SetNotBefore
 func (s *Store) SetIdentitySpecs(has func(subject string) bool) { s.next.SetIdentitySpecs(has) }
 
 // CreateGrant implements storage.Store.
-func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (created storage.Grant, err error) {
-	ctx, c := s.metrics.begin(ctx, createGrant)
-	created, err = s.next.CreateGrant(ctx, g)
-	c.end(ctx, err)
-	return created, err
+func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+	return measure(ctx, s.metrics, createGrant, func(ctx context.Context) (storage.Grant, error) { return s.next.CreateGrant(ctx, g) })
 }
 
 // UpdateGrant implements storage.Store.
-func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (updated storage.Grant, err error) {
-	ctx, c := s.metrics.begin(ctx, updateGrant)
-	updated, err = s.next.UpdateGrant(ctx, g)
-	c.end(ctx, err)
-	return updated, err
+func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+	return measure(ctx, s.metrics, updateGrant, func(ctx context.Context) (storage.Grant, error) { return s.next.UpdateGrant(ctx, g) })
 }
 
 // Rotate implements storage.Rotator. It is measured as UpdateGrant, if the other Store is a Rotator.
@@ -85,75 +82,52 @@ func (s *Store) Rotate(ctx context.Context, r storage.Rotation) (before, after s
 }
 
 // GetConsent implements storage.Store.
-func (s *Store) GetConsent(ctx context.Context, userUID, clientUID string) (consent storage.Consent, err error) {
-	ctx, c := s.metrics.begin(ctx, getConsent)
-	consent, err = s.next.GetConsent(ctx, userUID, clientUID)
-	c.end(ctx, err)
-	return consent, err
+func (s *Store) GetConsent(ctx context.Context, userUID, clientUID string) (storage.Consent, error) {
+	return measure(ctx, s.metrics, getConsent, func(ctx context.Context) (storage.Consent, error) { return s.next.GetConsent(ctx, userUID, clientUID) })
 }
 
 // PutConsent implements storage.Store.
-func (s *Store) PutConsent(ctx context.Context, consent storage.Consent) (put storage.Consent, err error) {
-	ctx, c := s.metrics.begin(ctx, putConsent)
-	put, err = s.next.PutConsent(ctx, consent)
-	c.end(ctx, err)
-	return put, err
+func (s *Store) PutConsent(ctx context.Context, consent storage.Consent) (storage.Consent, error) {
+	return measure(ctx, s.metrics, putConsent, func(ctx context.Context) (storage.Consent, error) { return s.next.PutConsent(ctx, consent) })
 }
 
 // SetMark implements storage.Store.
 func (s *Store) SetMark(ctx context.Context, m storage.Mark) error {
-	ctx, c := s.metrics.begin(ctx, setMark)
-	err := s.next.SetMark(ctx, m)
-	c.end(ctx, err)
+	_, err := measure(ctx, s.metrics, setMark, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.next.SetMark(ctx, m) })
 	return err
 }
 
 // CreateMark implements storage.Store.
 func (s *Store) CreateMark(ctx context.Context, m storage.Mark) error {
-	ctx, c := s.metrics.begin(ctx, createMark)
-	err := s.next.CreateMark(ctx, m)
-	c.end(ctx, err)
+	_, err := measure(ctx, s.metrics, createMark, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.next.CreateMark(ctx, m) })
 	return err
 }
 
 // CountMarks implements storage.Store.
-func (s *Store) CountMarks(ctx context.Context, kind storage.MarkKind, userUID string, limit int) (n int, err error) {
-	ctx, c := s.metrics.begin(ctx, countMarks)
-	n, err = s.next.CountMarks(ctx, kind, userUID, limit)
-	c.end(ctx, err)
-	return n, err
+func (s *Store) CountMarks(ctx context.Context, kind storage.MarkKind, userUID string, limit int) (int, error) {
+	return measure(ctx, s.metrics, countMarks, func(ctx context.Context) (int, error) { return s.next.CountMarks(ctx, kind, userUID, limit) })
 }
 
 // CreateIdentity implements storage.Store.
-func (s *Store) CreateIdentity(ctx context.Context, i storage.Identity, maxOfProvider int) (created storage.Identity, err error) {
-	ctx, c := s.metrics.begin(ctx, createIdentity)
-	created, err = s.next.CreateIdentity(ctx, i, maxOfProvider)
-	c.end(ctx, err)
-	return created, err
+func (s *Store) CreateIdentity(ctx context.Context, i storage.Identity, maxOfProvider int) (storage.Identity, error) {
+	return measure(ctx, s.metrics, createIdentity, func(ctx context.Context) (storage.Identity, error) {
+		return s.next.CreateIdentity(ctx, i, maxOfProvider)
+	})
 }
 
 // UpdateIdentity implements storage.Store.
-func (s *Store) UpdateIdentity(ctx context.Context, i storage.Identity) (updated storage.Identity, err error) {
-	ctx, c := s.metrics.begin(ctx, updateIdentity)
-	updated, err = s.next.UpdateIdentity(ctx, i)
-	c.end(ctx, err)
-	return updated, err
+func (s *Store) UpdateIdentity(ctx context.Context, i storage.Identity) (storage.Identity, error) {
+	return measure(ctx, s.metrics, updateIdentity, func(ctx context.Context) (storage.Identity, error) { return s.next.UpdateIdentity(ctx, i) })
 }
 
 // CountIdentities implements storage.Store.
-func (s *Store) CountIdentities(ctx context.Context, providerUID string) (n int, err error) {
-	ctx, c := s.metrics.begin(ctx, countIdentities)
-	n, err = s.next.CountIdentities(ctx, providerUID)
-	c.end(ctx, err)
-	return n, err
+func (s *Store) CountIdentities(ctx context.Context, providerUID string) (int, error) {
+	return measure(ctx, s.metrics, countIdentities, func(ctx context.Context) (int, error) { return s.next.CountIdentities(ctx, providerUID) })
 }
 
 // Sweep implements storage.Store.
-func (s *Store) Sweep(ctx context.Context, now time.Time) (n int, err error) {
-	ctx, c := s.metrics.begin(ctx, sweep)
-	n, err = s.next.Sweep(ctx, now)
-	c.end(ctx, err)
-	return n, err
+func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
+	return measure(ctx, s.metrics, sweep, func(ctx context.Context) (int, error) { return s.next.Sweep(ctx, now) })
 }
 
 // reader is a storage.Reader that measures the calls to another one.
@@ -167,11 +141,8 @@ type reader struct {
 type readOperations struct{ getGrant, hasConsent, getIdentity, isMarked operation }
 
 // GetGrant implements storage.Reader.
-func (r reader) GetGrant(ctx context.Context, id string) (g storage.Grant, err error) {
-	ctx, c := r.metrics.begin(ctx, r.operations.getGrant)
-	g, err = r.next.GetGrant(ctx, id)
-	c.end(ctx, err)
-	return g, err
+func (r reader) GetGrant(ctx context.Context, id string) (storage.Grant, error) {
+	return measure(ctx, r.metrics, r.operations.getGrant, func(ctx context.Context) (storage.Grant, error) { return r.next.GetGrant(ctx, id) })
 }
 
 // GetGrantWithBasis is measured as GetGrant. It returns no Basis if the other reader does not read
@@ -182,32 +153,25 @@ func (r reader) GetGrantWithBasis(ctx context.Context, id string) (g storage.Gra
 		g, err = r.GetGrant(ctx, id)
 		return g, nil, err
 	}
-	ctx, c := r.metrics.begin(ctx, r.operations.getGrant)
-	g, basis, err = together.GetGrantWithBasis(ctx, id)
+	ctx, c, err := r.metrics.begin(ctx, r.operations.getGrant)
+	if err == nil {
+		g, basis, err = together.GetGrantWithBasis(ctx, id)
+	}
 	c.end(ctx, err)
 	return g, basis, err
 }
 
 // HasConsent implements storage.Reader.
-func (r reader) HasConsent(ctx context.Context, userUID, clientUID, consentUID string) (has bool, err error) {
-	ctx, c := r.metrics.begin(ctx, r.operations.hasConsent)
-	has, err = r.next.HasConsent(ctx, userUID, clientUID, consentUID)
-	c.end(ctx, err)
-	return has, err
+func (r reader) HasConsent(ctx context.Context, userUID, clientUID, consentUID string) (bool, error) {
+	return measure(ctx, r.metrics, r.operations.hasConsent, func(ctx context.Context) (bool, error) { return r.next.HasConsent(ctx, userUID, clientUID, consentUID) })
 }
 
 // GetIdentity implements storage.Reader.
-func (r reader) GetIdentity(ctx context.Context, subject string) (i storage.Identity, err error) {
-	ctx, c := r.metrics.begin(ctx, r.operations.getIdentity)
-	i, err = r.next.GetIdentity(ctx, subject)
-	c.end(ctx, err)
-	return i, err
+func (r reader) GetIdentity(ctx context.Context, subject string) (storage.Identity, error) {
+	return measure(ctx, r.metrics, r.operations.getIdentity, func(ctx context.Context) (storage.Identity, error) { return r.next.GetIdentity(ctx, subject) })
 }
 
 // IsMarked implements storage.Reader.
-func (r reader) IsMarked(ctx context.Context, kind storage.MarkKind, id string) (is bool, err error) {
-	ctx, c := r.metrics.begin(ctx, r.operations.isMarked)
-	is, err = r.next.IsMarked(ctx, kind, id)
-	c.end(ctx, err)
-	return is, err
+func (r reader) IsMarked(ctx context.Context, kind storage.MarkKind, id string) (bool, error) {
+	return measure(ctx, r.metrics, r.operations.isMarked, func(ctx context.Context) (bool, error) { return r.next.IsMarked(ctx, kind, id) })
 }

@@ -53,7 +53,7 @@ func open(t *testing.T) *backend {
 		t.Fatal(err)
 	}
 	b := &backend{memory: m, faulty: &storagetest.Faulty{Store: m}, metrics: prometheus.NewRegistry()}
-	if b.Store, err = measured.New(b.faulty, time.Now, b.metrics); err != nil {
+	if b.Store, err = measured.New(b.faulty, 100, time.Now, b.metrics); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -145,6 +145,55 @@ func TestErrorsOfTheStorageAreToldFromAnswers(t *testing.T) {
 	}
 }
 
+// hangingStore is a Store whose reads of marks hang until released is closed.
+type hangingStore struct {
+	storage.Store
+	released chan struct{}
+}
+
+func (s hangingStore) IsMarked(context.Context, storage.MarkKind, string) (bool, error) {
+	<-s.released
+	return true, nil
+}
+
+func TestMoreThanTheLimitDoNotWaitForAStorageThatHangs(t *testing.T) {
+	const limit, more = 8, 50
+	b := open(t)
+	b.metrics = prometheus.NewRegistry()
+	hanging := hangingStore{b.memory, make(chan struct{})}
+	s, err := measured.New(hanging, limit, time.Now, b.metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := make(chan error)
+	for range limit + more {
+		go func() {
+			_, err := s.IsMarked(t.Context(), storage.MarkToken, "m")
+			answers <- err
+		}()
+	}
+	for range more { // while the others hang
+		if err := <-answers; !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("one more is answered %v, want ErrUnavailable", err)
+		}
+	}
+	if n := b.values(t, "operations_in_progress")[""]; n != limit {
+		t.Errorf("%v wait for the storage, want %d", n, limit)
+	}
+	close(hanging.released)
+	for range limit {
+		if err := <-answers; err != nil {
+			t.Errorf("one that waited: %v", err)
+		}
+	}
+	if _, err := s.IsMarked(t.Context(), storage.MarkToken, "m"); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	if got := b.values(t, "errors_total"); got["refused is_marked "] != more || len(got) != 1 {
+		t.Errorf("counted are %v", got)
+	}
+}
+
 // recentStore has recent reads of its own.
 type recentStore struct{ storage.Store }
 
@@ -153,7 +202,7 @@ func (s recentStore) RecentReader() storage.Reader { return s.Store }
 func TestRecentReadsAreMeasuredApart(t *testing.T) {
 	b := open(t)
 	metrics := prometheus.NewRegistry()
-	apart, err := measured.New(recentStore{b.memory}, time.Now, metrics)
+	apart, err := measured.New(recentStore{b.memory}, 100, time.Now, metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +231,7 @@ func (togetherStore) GetGrantWithBasis(context.Context, string) (storage.Grant, 
 func TestAGrantThatIsReadWithItsBasisIsOneCall(t *testing.T) {
 	b := open(t)
 	metrics := prometheus.NewRegistry()
-	together, err := measured.New(togetherStore{b.memory}, time.Now, metrics)
+	together, err := measured.New(togetherStore{b.memory}, 100, time.Now, metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +282,7 @@ func TestMeasuringACallAllocatesNothing(t *testing.T) {
 
 func measuredMemory(t *testing.T, m *memory.Store) storage.Reader {
 	t.Helper()
-	s, err := measured.New(m, time.Now, prometheus.NewRegistry())
+	s, err := measured.New(m, 100, time.Now, prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

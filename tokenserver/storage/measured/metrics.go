@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,6 +55,7 @@ type failure int
 
 const (
 	unavailable failure = iota
+	refused
 	ambiguous
 	conflict
 	full
@@ -64,17 +66,21 @@ const (
 
 // failureNames are values of the label error.
 var failureNames = [...]string{
-	unavailable: "unavailable", ambiguous: "ambiguous", conflict: "conflict", full: "full", canceled: "canceled", unknown: "unknown",
+	unavailable: "unavailable", refused: "refused", ambiguous: "ambiguous", conflict: "conflict", full: "full", canceled: "canceled", unknown: "unknown",
 }
+
+// errRefused is returned for a call that is not made, since too many are in progress.
+var errRefused = fmt.Errorf("%w: as many operations wait for the storage as may", storage.ErrUnavailable)
 
 type metrics struct {
 	now        func() time.Time
+	limit      int64 // of inProgress
+	inProgress atomic.Int64
 	seconds    [len(operationNames)]prometheus.Observer
 	errors     [len(operationNames)][len(failureNames)]prometheus.Counter
-	inProgress prometheus.Gauge
 }
 
-func newMetrics(now func() time.Time, registerer prometheus.Registerer) (*metrics, error) {
+func newMetrics(limit int, now func() time.Time, registerer prometheus.Registerer) (*metrics, error) {
 	const namespace, subsystem = "oauth_operator", "tokenserver"
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: namespace, Subsystem: subsystem, Name: "storage_operation_duration_seconds",
@@ -83,25 +89,38 @@ func newMetrics(now func() time.Time, registerer prometheus.Registerer) (*metric
 	}, []string{"operation"})
 	failed := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Subsystem: subsystem, Name: "storage_errors_total",
-		Help: "Operations of the storage that failed: the storage did not do it (unavailable), or perhaps did (ambiguous), " +
-			"another request was faster (conflict), a bound was reached (full), the client went away (canceled), or anything else (unknown).",
+		Help: "Operations of the storage that failed: the storage did not do it (unavailable), or was not asked, since too many operations " +
+			"waited for it (refused), or perhaps did it (ambiguous), another request was faster (conflict), a bound was reached (full), " +
+			"the client went away (canceled), or anything else (unknown).",
 	}, []string{"operation", "error"})
-	m := &metrics{now: now, inProgress: prometheus.NewGauge(prometheus.GaugeOpts{
+	m := &metrics{now: now, limit: int64(limit)}
+	inProgress := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: namespace, Subsystem: subsystem, Name: "storage_operations_in_progress",
 		Help: "Operations of the storage that have begun and not ended. Those that wait for a connection are among them.",
-	})}
+	}, func() float64 { return float64(m.inProgress.Load()) })
 	for o, name := range operationNames {
 		m.seconds[o] = seconds.WithLabelValues(name)
 		for f, failure := range failureNames {
 			m.errors[o][f] = failed.WithLabelValues(name, failure)
 		}
 	}
-	for _, c := range []prometheus.Collector{seconds, failed, m.inProgress} {
+	for _, c := range []prometheus.Collector{seconds, failed, inProgress} {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}
 	}
 	return m, nil
+}
+
+// measure makes a call and measures it. It returns errRefused, without the call, if too many are in
+// progress.
+func measure[T any](ctx context.Context, m *metrics, o operation, do func(context.Context) (T, error)) (result T, err error) {
+	ctx, c, err := m.begin(ctx, o)
+	if err == nil {
+		result, err = do(ctx)
+	}
+	c.end(ctx, err)
+	return result, err
 }
 
 // call is a call that is in progress.
@@ -112,19 +131,23 @@ type call struct {
 	span      trace.Span // nil unless the request is traced
 }
 
-// begin begins to measure a call, which is to be made with the context that it returns.
-func (m *metrics) begin(ctx context.Context, o operation) (context.Context, call) {
-	m.inProgress.Inc()
+// begin begins to measure a call, which is to be made with the context that it returns, unless it
+// returns errRefused. The call ends with end either way.
+func (m *metrics) begin(ctx context.Context, o operation) (context.Context, call, error) {
+	var err error
+	if m.inProgress.Add(1) > m.limit {
+		err = errRefused
+	}
 	c := call{metrics: m, operation: o, began: m.now()}
 	if request := trace.SpanFromContext(ctx); request.IsRecording() {
 		tracer := request.TracerProvider().Tracer("github.com/oauth-operator/oauth-operator/tokenserver/storage")
 		ctx, c.span = tracer.Start(ctx, "storage "+operationNames[o], trace.WithSpanKind(trace.SpanKindClient))
 	}
-	return ctx, c
+	return ctx, c, err
 }
 
 func (c call) end(ctx context.Context, err error) {
-	c.metrics.inProgress.Dec()
+	c.metrics.inProgress.Add(-1)
 	c.metrics.seconds[c.operation].Observe(c.metrics.now().Sub(c.began).Seconds())
 	f := failureOf(ctx, err)
 	if f != none {
@@ -144,6 +167,8 @@ func failureOf(ctx context.Context, err error) failure {
 	switch {
 	case err == nil, errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrExists):
 		return none
+	case errors.Is(err, errRefused):
+		return refused
 	case errors.Is(err, storage.ErrConflict):
 		return conflict
 	case errors.Is(err, storage.ErrFull):

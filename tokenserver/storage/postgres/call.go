@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
@@ -45,12 +46,9 @@ func (s *Store) call(ctx context.Context, isWrite bool, do func(ctx context.Cont
 		if db == nil {
 			return fmt.Errorf("%w: %s", storage.ErrUnavailable, s.State().Problem)
 		}
-		sent, err := runOnConnection(limited, db.pool, do)
+		sent, err := s.runOnConnection(limited, db, isWrite, do)
 		if err == nil || isRecordError(err) {
 			return err
-		}
-		if sqlState(err) == stateUndefinedTable {
-			s.tableMissing.Store(true)
 		}
 		mayBeDone := sent && !isKnownUndone(err)
 		delay := min(time.Duration(try)*2*time.Millisecond, 20*time.Millisecond)
@@ -60,30 +58,81 @@ func (s *Store) call(ctx context.Context, isWrite bool, do func(ctx context.Cont
 	}
 }
 
-// runOnConnection runs do on a connection of the pool. Sent is false if nothing can have reached
+// runOnConnection runs do on a connection of the database. Sent is false if nothing can have reached
 // the database.
 //
 // Nothing numbers the answers: TCP and TLS keep their order, and a connection whose exchange was
 // interrupted is closed, so that a late answer is never taken for that of the next call.
-func runOnConnection(ctx context.Context, pool *pgxpool.Pool, do func(ctx context.Context, c *pgxpool.Conn) error) (sent bool, err error) {
-	c, err := pool.Acquire(ctx)
+func (s *Store) runOnConnection(ctx context.Context, db *database, isWrite bool, do func(ctx context.Context, c *pgxpool.Conn) error) (sent bool, err error) {
+	c, err := s.acquire(ctx, db)
 	if err != nil {
-		return false, fmt.Errorf("acquiring a connection: %w", err)
+		return false, err
 	}
+	defer db.places.giveBack()
 	defer c.Release()
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
 	err = do(ctx, c)
-	if err == nil || isRecordError(err) {
-		return true, err
-	}
-	if state := sqlState(err); state == "" || state == stateReadOnly {
-		cancelled, cancel := context.WithCancel(context.Background())
-		cancel() // closes without telling the server, which could block
-		_ = c.Conn().Close(cancelled)
+	hasAnswer := err == nil || isRecordError(err)
+	switch state := sqlState(err); {
+	case state == stateReadOnly, !isWrite && isReadOnly(c.Conn()):
+		db.pool.Reset() // the others are to the same server, which was the primary
+		closeAtOnce(c.Conn())
+		return true, errReadOnly
+	case hasAnswer:
+	case state == stateNoStatement, state == stateDuplicateStatement:
+		s.sendUnnamedStatements(db)
+		closeAtOnce(c.Conn())
+	case state == stateUndefinedTable:
+		s.tableMissing.Store(true)
+	case state == "":
+		closeAtOnce(c.Conn())
 	}
 	return true, err
+}
+
+// acquire returns a connection of the database, which takes one of its places.
+func (s *Store) acquire(ctx context.Context, db *database) (*pgxpool.Conn, error) {
+	if err := db.places.take(ctx); err != nil {
+		return nil, fmt.Errorf("waiting for a connection: %w", err)
+	}
+	c, err := db.pool.Acquire(ctx)
+	switch {
+	case err == nil:
+		return c, nil
+	case isConnectionLimit(err) && db.places.withhold(s.options.Now()):
+		return nil, fmt.Errorf("%w: %w", errFewerPlaces, err)
+	}
+	db.places.giveBack()
+	return nil, fmt.Errorf("acquiring a connection: %w", err)
+}
+
+// closeAtOnce closes a connection without telling the server, which could block.
+func closeAtOnce(c *pgx.Conn) {
+	cancelled, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = c.Close(cancelled) // it is closed either way
+}
+
+// isReadOnly reports whether the server has said that it is a standby or read-only. From version 14
+// on, PostgreSQL says so on each connection, with its next answer.
+func isReadOnly(c *pgx.Conn) bool {
+	return c.PgConn().ParameterStatus("in_hot_standby") == "on" || c.PgConn().ParameterStatus("default_transaction_read_only") == "on"
+}
+
+// sendUnnamedStatements has the connections that are opened from now on send statements without
+// names. The database has just not known one that it was sent on the connection before: a pooler gives each
+// transaction a session of its own, and does not keep track of statements. The server then
+// plans each at every call.
+func (s *Store) sendUnnamedStatements(db *database) {
+	if db.unnamed.Swap(true) {
+		return
+	}
+	s.options.Log.Warn("the connection pooler does not keep prepared statements, so statements are sent without names from now on: this costs "+
+		"PostgreSQL more CPU than max_prepared_statements of PgBouncer 1.21 and newer, and default_query_exec_mode=cache_describe in the DSN does "+
+		"the same without this warning", "address", db.address)
+	db.pool.Reset()
 }
 
 // isRecordError reports whether err is what the answer of the database means for the record.

@@ -2,8 +2,13 @@ package postgres
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
@@ -27,6 +32,8 @@ const (
 type database struct {
 	pool        *pgxpool.Pool
 	fingerprint fingerprint // of the DSN
+	places      *places
+	unnamed     atomic.Bool // new connections send statements without names
 	// address, user and name are for messages, secrets must not be in any.
 	address, user, name string
 	secrets             []string
@@ -97,7 +104,14 @@ func (s *Store) connect(ctx context.Context, dsn string, found fingerprint) (db 
 	if err != nil {
 		return nil, err.Error()
 	}
-	db = newDatabase(dsn, found, &config.ConnConfig.Config)
+	db = newDatabase(dsn, found, config)
+	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+		if db.unnamed.Load() {
+			c.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+		}
+		neverCancel(c)
+		return nil
+	}
 	if db.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, db.problem(err)
 	}
@@ -110,16 +124,17 @@ func (s *Store) connect(ctx context.Context, dsn string, found fingerprint) (db 
 	return db, ""
 }
 
-// checkDatabase updates State: whether the database can be reached, and whether the bound on grants
-// is near. It migrates the schema again if a table was missing.
+// checkDatabase updates State: whether the database can be reached and written to, whether it accepts
+// as many connections as the pool may have, and whether the bound on grants is near. It migrates the schema again if a table was missing.
 func (s *Store) checkDatabase(ctx context.Context, db *database) {
 	now := s.options.Now()
-	isUpToDate := s.State() == (State{Ready: true, Problem: s.liveGrants.grantsWarning()}) && now.Before(s.dsn.lastPing.Add(pingInterval))
+	db.places.restore()
+	isUpToDate := s.State() == (State{Ready: true, Problem: s.warning(db)}) && now.Before(s.dsn.lastPing.Add(pingInterval))
 	if isUpToDate && !s.tableMissing.Load() {
 		return
 	}
 	s.dsn.lastPing = now
-	check, limit := db.pool.Ping, s.options.CallTimeout
+	check, limit := func(ctx context.Context) error { return s.checkPrimary(ctx, db) }, s.options.CallTimeout
 	if s.tableMissing.Swap(false) {
 		check, limit = func(ctx context.Context) error { return s.migrate(ctx, db) }, migrateTimeout
 	}
@@ -133,5 +148,30 @@ func (s *Store) checkDatabase(ctx context.Context, db *database) {
 		s.dsn.lastCount = now
 		s.recountGrants(ctx)
 	}
-	s.setState(State{Ready: true, Problem: s.liveGrants.grantsWarning()})
+	s.setState(State{Ready: true, Problem: s.warning(db)})
+}
+
+// checkPrimary returns an error unless the database answers on a connection of the pool, and accepts
+// writes there. A pooler may have been told of another server meanwhile.
+func (s *Store) checkPrimary(ctx context.Context, db *database) error {
+	_, err := s.runOnConnection(ctx, db, false, func(ctx context.Context, c *pgxpool.Conn) error {
+		err := pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, c.Conn().PgConn())
+		if errors.Is(err, pgconn.ErrReadOnlyConnection) {
+			db.pool.Reset()
+		}
+		return err
+	})
+	if errors.Is(err, errFewerPlaces) && db.pool.Stat().TotalConns() > 0 {
+		return nil // calls wait for the connections that there are
+	}
+	return err
+}
+
+// warning returns what is wrong with a database that can be used; empty if nothing is.
+func (s *Store) warning(db *database) string {
+	if db.places.isShort(s.options.Now()) {
+		return fmt.Sprintf("PostgreSQL at %s accepts fewer connections of this replica than its pool may have, which is %d, and requests wait for those "+
+			"that there are: %s", db.address, db.places.size(), moreConnections)
+	}
+	return s.liveGrants.grantsWarning()
 }

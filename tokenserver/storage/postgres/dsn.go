@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,28 +87,52 @@ func parseDSN(dsn string, timeout time.Duration) (*pgxpool.Config, error) {
 		config.PingTimeout = min(pingTimeout, timeout)
 	}
 	conn := config.ConnConfig
-	conn.ConnectTimeout = min(conn.ConnectTimeout, timeout)
-	if conn.ConnectTimeout <= 0 {
-		conn.ConnectTimeout = timeout
+	// Each host has its part of the time, so that the last is tried within it.
+	each := timeout / time.Duration(len(addressesOf(&conn.Config)))
+	if conn.ConnectTimeout <= 0 || conn.ConnectTimeout > each {
+		conn.ConnectTimeout = each
 	}
 	if conn.RuntimeParams["application_name"] == "" {
 		conn.RuntimeParams["application_name"] = "oauth-operator"
 	}
-	if conn.ValidateConnect == nil {
-		// A standby may lag behind the primary.
-		conn.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	// A standby may lag behind the primary.
+	if standby := standbyWanted.FindStringSubmatch(dsn); standby != nil {
+		return nil, fmt.Errorf("target_session_attrs=%s of the DSN asks for a standby, which may not know of a revocation yet: write read-write, or leave it out", standby[1])
 	}
+	conn.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	return config, nil
 }
 
+// standbyWanted matches a DSN that asks for servers that are not, or need not be, the primary.
+var standbyWanted = regexp.MustCompile(`target_session_attrs\s*=\s*'?(read-only|standby|prefer-standby)`)
+
 // newDatabase returns a database without a pool.
-func newDatabase(dsn string, found fingerprint, c *pgconn.Config) *database {
-	db := &database{fingerprint: found, address: c.Host, user: c.User, name: c.Database, secrets: []string{dsn}}
-	if !strings.HasPrefix(c.Host, "/") { // not a Unix socket
-		db.address = net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port)))
+func newDatabase(dsn string, found fingerprint, config *pgxpool.Config) *database {
+	c := &config.ConnConfig.Config
+	db := &database{
+		fingerprint: found, places: newPlaces(int(config.MaxConns)), address: strings.Join(addressesOf(c), ", "), user: c.User, name: c.Database, secrets: []string{dsn},
 	}
 	if c.Password != "" {
 		db.secrets = append(db.secrets, c.Password, url.QueryEscape(c.Password), url.PathEscape(c.Password))
 	}
 	return db
+}
+
+// addressesOf returns the addresses that the DSN names, each once.
+func addressesOf(c *pgconn.Config) []string {
+	var addresses []string
+	add := func(host string, port uint16) {
+		address := host
+		if !strings.HasPrefix(host, "/") { // not a Unix socket
+			address = net.JoinHostPort(host, strconv.Itoa(int(port)))
+		}
+		if !slices.Contains(addresses, address) {
+			addresses = append(addresses, address)
+		}
+	}
+	add(c.Host, c.Port)
+	for _, fallback := range c.Fallbacks { // further hosts, and each host without TLS
+		add(fallback.Host, fallback.Port)
+	}
+	return addresses
 }

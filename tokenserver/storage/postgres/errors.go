@@ -21,6 +21,10 @@ const (
 	stateCompletionUnknown    = "40003"
 	stateDeadlock             = "40P01"
 	stateReadOnly             = "25006"
+	stateNoStatement          = "26000"
+	stateDuplicateStatement   = "42P05"
+	stateTooManyConnections   = "53300"
+	stateProtocolViolation    = "08P01" // of everything that PgBouncer reports by itself
 	stateInvalidAuthorization = "28000"
 	stateInvalidPassword      = "28P01"
 	stateNoDatabase           = "3D000"
@@ -28,6 +32,14 @@ const (
 	stateNoPrivilege          = "42501"
 	stateInternal             = "XX000" // for one of two sessions that create the same table at once
 )
+
+// errReadOnly is returned for an answer of a server that has become read-only. It has written nothing,
+// and another server may know more.
+var errReadOnly = errors.New("the server is read-only by now")
+
+// errFewerPlaces is returned if the database accepts no further connection, and the call can wait for
+// one that there is.
+var errFewerPlaces = errors.New("the database accepts no further connection")
 
 // sqlState returns the SQLSTATE code of an error that the database reported, and else "".
 func sqlState(err error) string {
@@ -42,6 +54,9 @@ func sqlState(err error) string {
 // transaction back. It has not for a lost connection, a deadline, and an error that ends the
 // session, which may follow a commit.
 func isKnownUndone(err error) bool {
+	if errors.Is(err, errReadOnly) {
+		return true
+	}
 	var reported *pgconn.PgError
 	if !errors.As(err, &reported) {
 		return false
@@ -60,13 +75,24 @@ func isKnownUndone(err error) bool {
 // nothing could be sent, another try would fail too.
 func isRetryable(err error, isWrite, mayBeDone bool) bool {
 	switch sqlState(err) {
-	case stateSerializationFailure, stateDeadlock:
+	case stateSerializationFailure, stateDeadlock, stateNoStatement, stateDuplicateStatement:
 		return true
 	}
-	if errors.Is(err, puddle.ErrClosedPool) {
-		return true // the DSN has just changed
+	if errors.Is(err, puddle.ErrClosedPool) || errors.Is(err, errReadOnly) || errors.Is(err, errFewerPlaces) {
+		return true // the DSN has just changed, or there may be another connection
 	}
 	return !isWrite && mayBeDone
+}
+
+// isConnectionLimit reports whether the database, or a pooler before it, accepts no further connection.
+func isConnectionLimit(err error) bool {
+	return sqlState(err) == stateTooManyConnections || isOfPooler(err, "no more connections allowed")
+}
+
+// isOfPooler reports whether PgBouncer has reported an error with this text.
+func isOfPooler(err error, text string) bool {
+	var reported *pgconn.PgError
+	return errors.As(err, &reported) && reported.Code == stateProtocolViolation && strings.Contains(reported.Message, text)
 }
 
 // storageError returns err as ErrAmbiguous or ErrUnavailable. It neither wraps err nor contains the
@@ -93,12 +119,24 @@ func (db *database) errorText(err error) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
+// moreConnections says what to change where the database accepts too few connections.
+const moreConnections = "raise max_connections of PostgreSQL or the CONNECTION LIMIT of the user, or lower pool_max_conns in the DSN"
+
 // problem returns what an operator reads in State: why the database cannot be used, and what to
 // change.
 func (db *database) problem(err error) string {
 	var newer newerSchemaError
 	if errors.As(err, &newer) {
 		return newer.Error()
+	}
+	switch {
+	case isConnectionLimit(err):
+		return fmt.Sprintf("PostgreSQL at %s accepts no connection of this replica (%s): %s", db.address, db.errorText(err), moreConnections)
+	case isOfPooler(err, "unsupported startup parameter"):
+		return fmt.Sprintf("the connection pooler at %s refuses a parameter of the DSN (%s): remove it from the DSN, or add it to "+
+			"ignore_startup_parameters of PgBouncer", db.address, db.errorText(err))
+	case errors.Is(err, errReadOnly), errors.Is(err, pgconn.ErrReadOnlyConnection) && !strings.Contains(db.address, ","):
+		return fmt.Sprintf("PostgreSQL at %s is read-only: name the primary in the DSN, or all servers of which one is the primary", db.address)
 	}
 	switch sqlState(err) {
 	case stateInvalidPassword, stateInvalidAuthorization:
@@ -108,8 +146,6 @@ func (db *database) problem(err error) string {
 	case stateNoPrivilege, stateNoSchema:
 		return fmt.Sprintf("PostgreSQL at %s does not let the user %q of the DSN create tables (%s): grant it CREATE on the schema, or name another user in the DSN",
 			db.address, db.user, db.errorText(err))
-	case stateReadOnly:
-		return fmt.Sprintf("PostgreSQL at %s is read-only: name the primary in the DSN", db.address)
 	}
 	return fmt.Sprintf("PostgreSQL at %s cannot be used: %s; if this does not pass, correct the DSN", db.address, db.errorText(err))
 }

@@ -369,7 +369,8 @@ func TestADatabaseThatIsStoppedInOrderIsAmbiguousAtMost(t *testing.T) {
 	if err := server.Signal(syscall.SIGINT); err != nil { // a fast shutdown tells every connection that it is over
 		t.Fatal(err)
 	}
-	if err := <-updated; !errors.Is(err, storage.ErrAmbiguous) || strings.Contains(err.Error(), postgrestest.Password) {
+	// The other transaction may end first, and then the update is done.
+	if err := <-updated; err != nil && (!errors.Is(err, storage.ErrAmbiguous) || strings.Contains(err.Error(), postgrestest.Password)) {
 		t.Errorf("an update during the shutdown: %v, want ErrAmbiguous", err)
 	}
 }

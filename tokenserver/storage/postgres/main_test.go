@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -185,4 +186,27 @@ func beginTransaction(t *testing.T, dsn string) pgx.Tx {
 		t.Fatal(err)
 	}
 	return tx
+}
+
+// offset is a clock that is late by what was added.
+type offset struct{ by atomic.Int64 }
+
+func (o *offset) now() time.Time { return time.Now().Add(time.Duration(o.by.Load())) }
+
+func (o *offset) add(d time.Duration) { o.by.Add(int64(d)) }
+
+// createAtOnce creates so many grants, all at once, and fails the test unless all are created.
+func createAtOnce(t *testing.T, s storage.Store, n int) {
+	t.Helper()
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			g := newGrant(rand.Text())
+			g.UserUID = fmt.Sprint("user ", i)
+			if _, err := s.CreateGrant(t.Context(), g); err != nil {
+				t.Errorf("CreateGrant: %v", err)
+			}
+		})
+	}
+	all.Wait()
 }

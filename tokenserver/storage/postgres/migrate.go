@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
 )
@@ -98,11 +99,15 @@ func (s *Store) migrate(ctx context.Context, db *database) error {
 		return err
 	}
 	for {
-		more, err := s.applyNextMigration(ctx, db, migrations)
+		var more bool
+		_, err := s.runOnConnection(ctx, db, true, func(ctx context.Context, c *pgxpool.Conn) (err error) {
+			more, err = s.applyNextMigration(ctx, c, migrations)
+			return err
+		})
 		if err == nil && !more {
 			return nil
 		}
-		if err != nil && !isConcurrentMigration(err) {
+		if err != nil && !isConcurrentMigration(err) && !isRetryable(err, true, true) {
 			return err
 		}
 		if !clock.Sleep(ctx, migrationPollInterval) {
@@ -114,7 +119,7 @@ func (s *Store) migrate(ctx context.Context, db *database) error {
 // isConcurrentMigration reports whether err means that another session changes the same table.
 func isConcurrentMigration(err error) bool {
 	switch sqlState(err) {
-	case stateSerializationFailure, stateDeadlock, stateUniqueViolation, stateDuplicateTable, stateDuplicateObject, stateInternal:
+	case stateUniqueViolation, stateDuplicateTable, stateDuplicateObject, stateInternal:
 		return true
 	}
 	return false
@@ -122,10 +127,10 @@ func isConcurrentMigration(err error) bool {
 
 // applyNextMigration applies the first migration that is missing, unless another replica holds it.
 // More is false if none is missing.
-func (s *Store) applyNextMigration(ctx context.Context, db *database, migrations []migration) (more bool, err error) {
-	applied, newest, err := readAppliedMigrations(ctx, db)
+func (s *Store) applyNextMigration(ctx context.Context, c *pgxpool.Conn, migrations []migration) (more bool, err error) {
+	applied, newest, err := readAppliedMigrations(ctx, c)
 	if sqlState(err) == stateUndefinedTable {
-		_, err = db.pool.Exec(ctx, createMigrationsTable)
+		_, err = c.Exec(ctx, createMigrationsTable)
 		return true, err
 	}
 	if err != nil {
@@ -138,16 +143,16 @@ func (s *Store) applyNextMigration(ctx context.Context, db *database, migrations
 		if applied[next.version] {
 			continue
 		}
-		lock, err := db.pool.Exec(ctx, lockMigration, pgx.StrictNamedArgs{"version": next.version, "holder": s.replicaID})
+		lock, err := c.Exec(ctx, lockMigration, pgx.StrictNamedArgs{"version": next.version, "holder": s.replicaID})
 		if err != nil || lock.RowsAffected() == 0 {
 			return true, err
 		}
 		for _, statement := range next.statements {
-			if _, err := db.pool.Exec(ctx, statement); err != nil {
+			if _, err := c.Exec(ctx, statement); err != nil {
 				return true, err
 			}
 		}
-		_, err = db.pool.Exec(ctx, finishMigration, pgx.StrictNamedArgs{"version": next.version})
+		_, err = c.Exec(ctx, finishMigration, pgx.StrictNamedArgs{"version": next.version})
 		return true, err
 	}
 	return false, nil
@@ -155,8 +160,8 @@ func (s *Store) applyNextMigration(ctx context.Context, db *database, migrations
 
 // readAppliedMigrations returns which versions are applied, and the newest that any replica has
 // begun.
-func readAppliedMigrations(ctx context.Context, db *database) (applied map[int64]bool, newest int64, err error) {
-	rows, err := db.pool.Query(ctx, readMigrations)
+func readAppliedMigrations(ctx context.Context, c *pgxpool.Conn) (applied map[int64]bool, newest int64, err error) {
+	rows, err := c.Query(ctx, readMigrations)
 	if err != nil {
 		return nil, 0, err
 	}

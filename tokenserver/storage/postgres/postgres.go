@@ -10,6 +10,8 @@
 //	migrate.go     the schema, migrated by whichever replica is first
 //	migrations/    the statements of each version of the schema
 //	call.go        one exchange with the database: deadline, retries, connection
+//	places.go      how many calls have a connection at once, where the database accepts few
+//	cancel.go      why no statement is cancelled
 //	errors.go      the meaning of errors for callers, and their text without the password
 //	columns.go     how fields of records are written to columns and scanned from them
 //	grants.go      grants

@@ -4,6 +4,8 @@
 //
 //	postgrestest.go  Server: starting, killing and restarting one, and its databases
 //	programs.go      the programs of PostgreSQL, and the user that runs them
+//	standby.go       a streaming standby, and its promotion
+//	pooler.go        Pooler, a PgBouncer in front of a server
 //	proxy.go         Proxy, which delays or drops what a client and a server send
 package postgrestest
 
@@ -117,6 +119,10 @@ func (s *Server) initialize() error {
 		"--encoding=UTF8", "--locale=C", "--no-sync"); err != nil {
 		return err
 	}
+	return s.startOnFreePort()
+}
+
+func (s *Server) startOnFreePort() error {
 	for range 3 {
 		var err error
 		if s.port, err = loopback.FreePort(host); err != nil {

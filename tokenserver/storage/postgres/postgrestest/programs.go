@@ -45,7 +45,7 @@ func findPrograms() (programs, error) {
 }
 
 func hasAllPrograms(dir string) bool {
-	for _, name := range []string{"initdb", "postgres", "pg_dump"} {
+	for _, name := range []string{"initdb", "postgres", "pg_dump", "pg_basebackup"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			return false
 		}
