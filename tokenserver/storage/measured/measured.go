@@ -75,9 +75,10 @@ func (s *Store) Rotate(ctx context.Context, r storage.Rotation) (before, after s
 	if !ok {
 		return storage.Grant{}, storage.Grant{}, storage.Basis{}, errors.ErrUnsupported
 	}
-	ctx, c := s.metrics.begin(ctx, updateGrant)
-	before, after, basis, err = next.Rotate(ctx, r)
-	c.end(ctx, err)
+	_, err = measure(ctx, s.metrics, updateGrant, func(ctx context.Context) (struct{}, error) {
+		before, after, basis, err = next.Rotate(ctx, r)
+		return struct{}{}, err
+	})
 	return before, after, basis, err
 }
 

@@ -302,7 +302,7 @@ func TestARotationIsOneCallWhereTheStoreHasIt(t *testing.T) {
 		t.Errorf("a store that cannot do it: %v", err)
 	}
 	metrics := prometheus.NewRegistry()
-	rotator, err := measured.New(rotatorStore{b.memory}, time.Now, metrics)
+	rotator, err := measured.New(rotatorStore{b.memory}, 100, time.Now, metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
