@@ -133,7 +133,7 @@ type refreshLoop struct {
 	unknown  int
 }
 
-func (c *refreshLoop) refresh(t *testing.T, s *replicatedServer, replica int) {
+func (c *refreshLoop) refresh(t testing.TB, s *replicatedServer, replica int) {
 	a := s.post(replica, "/token", refresh(c.token))
 	switch {
 	case a.err != nil:

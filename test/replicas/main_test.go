@@ -17,6 +17,9 @@
 //	directory_test.go    the same at a directory (build tag ldap)
 //	backup_test.go       records that are saved and put back
 //	postgresql_test.go   the same with records in PostgreSQL (build tag postgres)
+//	failover_test.go     a standby of PostgreSQL that is promoted (build tag postgres)
+//	pooler_test.go       PostgreSQL behind PgBouncer (build tag pgbouncer)
+//	hung_test.go         PostgreSQL that hangs (build tag postgres)
 //
 // More rounds and logins take longer: go test ./test/replicas -args -rounds 100 -logins 10000.
 package replicas

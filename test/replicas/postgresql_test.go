@@ -20,14 +20,11 @@ var recordTables = []string{"oauth_grants", "oauth_pairs", "oauth_consents", "oa
 
 func init() { backends = append(backends, backend{"PostgreSQL", openPostgreSQL}) }
 
-// openPostgreSQL starts a database, and tells the server of it by a Secret.
-func openPostgreSQL(t *testing.T) records {
-	t.Helper()
-	database := postgrestest.Start(t, "synchronous_commit=on") // what it has acknowledged survives that it is killed
-	change := func(server *v1alpha1.AuthorizationServer) {
-		secret := &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: server.Namespace, Name: "database"}, StringData: map[string]string{"uri": database.DSN("postgres")},
-		}
+// usePostgreSQL returns a change of a server that has it keep its records in the database of a DSN,
+// which it is told by a Secret.
+func usePostgreSQL(t *testing.T, dsn string) func(*v1alpha1.AuthorizationServer) {
+	return func(server *v1alpha1.AuthorizationServer) {
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: server.Namespace, Name: "database"}, StringData: map[string]string{"uri": dsn}}
 		if err := testenv.Kube.Create(t.Context(), secret); err != nil {
 			t.Fatal(err)
 		}
@@ -36,8 +33,14 @@ func openPostgreSQL(t *testing.T) records {
 			PostgreSQL: &v1alpha1.PostgreSQLSettings{SecretRef: v1alpha1.SecretKeyReference{Name: "database", Key: "uri"}},
 		}
 	}
+}
+
+// openPostgreSQL starts a database for the records of a server.
+func openPostgreSQL(t *testing.T) records {
+	t.Helper()
+	database := postgrestest.Start(t, "synchronous_commit=on") // what it has acknowledged survives that it is killed
 	return records{
-		change: change, dump: func() string { return database.Dump(t, "postgres") }, stop: database.Kill, start: database.Start,
+		change: usePostgreSQL(t, database.DSN("postgres")), dump: func() string { return database.Dump(t, "postgres") }, stop: database.Kill, start: database.Start,
 		backUp: func(t *testing.T, _ string) func() {
 			t.Helper()
 			for _, table := range recordTables {

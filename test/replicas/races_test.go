@@ -79,55 +79,59 @@ func sendFifty(send func(i int) answer) []answer {
 }
 
 func TestOfFiftyRedemptionsOfACodeOverThreeReplicasOneSucceeds(t *testing.T) {
-	forEachBackend(t, func(t *testing.T, s *replicatedServer) {
-		for range *rounds {
-			code, verifier := s.authorize()
-			var won []answer
-			for _, a := range sendFifty(func(i int) answer { return s.post(i, "/token", redemption(s, code, verifier)) }) {
-				if a.status == http.StatusOK {
-					won = append(won, a)
-				} else if !a.isError(http.StatusBadRequest, "invalid_grant") {
-					t.Errorf("a loser is answered %d %v (%v)", a.status, a.body, a.err)
-				}
-			}
-			if len(won) != 1 {
-				t.Fatalf("%d of 50 redeemed one code", len(won))
-			}
-			// The others passed every check as well: a code that is used twice may have been stolen
-			// (RFC 6749 section 4.1.2).
-			s.waitUntilInactive(won[0].token("access_token"))
-			for replica := range replicaCount {
-				if a := s.post(replica, "/token", refresh(won[0].token("refresh_token"))); !a.isError(http.StatusBadRequest, "invalid_grant") {
-					t.Errorf("the winner's refresh token is answered %d %v", a.status, a.body["error"])
-				}
+	forEachBackend(t, raceForCodes)
+}
+
+func raceForCodes(t *testing.T, s *replicatedServer) {
+	for range *rounds {
+		code, verifier := s.authorize()
+		var won []answer
+		for _, a := range sendFifty(func(i int) answer { return s.post(i, "/token", redemption(s, code, verifier)) }) {
+			if a.status == http.StatusOK {
+				won = append(won, a)
+			} else if !a.isError(http.StatusBadRequest, "invalid_grant") {
+				t.Errorf("a loser is answered %d %v (%v)", a.status, a.body, a.err)
 			}
 		}
-	})
+		if len(won) != 1 {
+			t.Fatalf("%d of 50 redeemed one code", len(won))
+		}
+		// The others passed every check as well: a code that is used twice may have been stolen
+		// (RFC 6749 section 4.1.2).
+		s.waitUntilInactive(won[0].token("access_token"))
+		for replica := range replicaCount {
+			if a := s.post(replica, "/token", refresh(won[0].token("refresh_token"))); !a.isError(http.StatusBadRequest, "invalid_grant") {
+				t.Errorf("the winner's refresh token is answered %d %v", a.status, a.body["error"])
+			}
+		}
+	}
 }
 
 func TestOfFiftyRefreshesOverThreeReplicasOneSuccessorLives(t *testing.T) {
-	forEachBackend(t, func(t *testing.T, s *replicatedServer) {
-		token := s.issueTokens(0).token("refresh_token")
-		for range *rounds {
-			successors, access := map[string]bool{}, map[string]bool{}
-			for _, a := range sendFifty(func(i int) answer { return s.post(i, "/token", refresh(token)) }) {
-				if a.status != http.StatusOK {
-					t.Fatalf("within the grace it is answered %d %v (%v)", a.status, a.body, a.err)
-				}
-				successors[a.token("refresh_token")], access[a.token("access_token")] = true, true
-				token = a.token("refresh_token")
+	forEachBackend(t, raceForRefreshTokens)
+}
+
+func raceForRefreshTokens(t *testing.T, s *replicatedServer) {
+	token := s.issueTokens(0).token("refresh_token")
+	for range *rounds {
+		successors, access := map[string]bool{}, map[string]bool{}
+		for _, a := range sendFifty(func(i int) answer { return s.post(i, "/token", refresh(token)) }) {
+			if a.status != http.StatusOK {
+				t.Fatalf("within the grace it is answered %d %v (%v)", a.status, a.body, a.err)
 			}
-			if len(successors) != 1 || len(access) != 50 {
-				t.Fatalf("%d refresh tokens and %d access tokens, want 1 and 50", len(successors), len(access))
-			}
-			for a := range access {
-				if !s.isActive(len(access), a) {
-					t.Fatal("an access token is inactive")
-				}
-				delete(access, a)
-			}
+			successors[a.token("refresh_token")], access[a.token("access_token")] = true, true
+			token = a.token("refresh_token")
 		}
-	})
+		if len(successors) != 1 || len(access) != 50 {
+			t.Fatalf("%d refresh tokens and %d access tokens, want 1 and 50", len(successors), len(access))
+		}
+		for a := range access {
+			if !s.isActive(len(access), a) {
+				t.Fatal("an access token is inactive")
+			}
+			delete(access, a)
+		}
+	}
 }
 
 func TestAFreshTokenIsGoodAtEveryReplicaAtOnce(t *testing.T) {

@@ -223,7 +223,7 @@ func (s *replicatedServer) metrics() string {
 func (s *replicatedServer) metric(name, label string) (sum float64) {
 	s.T.Helper()
 	for line := range strings.Lines(s.metrics()) {
-		if !strings.HasPrefix(line, name+"{") || !strings.Contains(line, label) {
+		if !strings.HasPrefix(line, name+"{") && !strings.HasPrefix(line, name+" ") || !strings.Contains(line, label) {
 			continue
 		}
 		value, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndex(line, " "):]), 64)

@@ -60,7 +60,7 @@ func TestACommitThatWaitsForItsStandbyIsNeitherCutShortNorSeen(t *testing.T) {
 	primary.Exec(t, "postgres", "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
 	primary.Exec(t, "postgres", "SELECT pg_reload_conf()")
 	eventually.True(t, "the standby is synchronous", func() bool {
-		return postgrestest.QueryValue[string](t, primary, "postgres", "SELECT max(sync_state) FROM pg_stat_replication") == "sync"
+		return postgrestest.QueryValue[int](t, primary, "postgres", "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") == 1
 	})
 	standby.Kill()
 	eventually.True(t, "the standby is gone", func() bool {
