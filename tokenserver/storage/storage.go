@@ -80,7 +80,8 @@ type Store interface {
 	CountMarks(ctx context.Context, kind MarkKind, userUID string, limit int) (int, error)
 
 	// Sweep removes the records that have expired at now, and the identities that are idle and not
-	// needed (IdentityRetention), and returns how many.
+	// needed (IdentityRetention), and returns how many. What is much work may be left for the next
+	// Sweep, and all of it to one of several replicas.
 	Sweep(ctx context.Context, now time.Time) (int, error)
 
 	// SetNotBefore sets the function that returns what makes grants void. A void grant stays as it

@@ -55,7 +55,7 @@ func rotationTable(in *input) [][]string {
 	all := clients * writes / in.of("kubernetesRefreshes")
 	usage := replicas * math.Ceil(clients/in.of("usageCredentials")) / 3600
 	counting := replicas * grantsOf(in, in.of("users")) / in.of("countedPerSecond") / in.of("countInterval")
-	joining := replicas * grantsOf(in, in.of("users")) * in.of("consentShare") / in.of("joinedPerSecond") / in.of("sweepInterval")
+	walk := grantsOf(in, in.of("users")) / in.of("examinedEachSweep") * in.of("sweepInterval")
 	return [][]string{
 		{"", "", "how"},
 		{"secrets rotated, on a schedule", f("%s an hour", short(rate*3600)), f("%s clients, spread over %s; at most ten times as many an hour at the end of an interval, if all began on one day", text(clients), timeText(in.of("rotationInterval")))},
@@ -64,6 +64,6 @@ func rotationTable(in *input) [][]string {
 		{"all secrets at once", timeText(all), f("%s API writes at %s a second, the rate at which etcd was measured", text(clients*writes), text(in.of("kubernetesRefreshes")))},
 		{"usage of credentials", f("%s API writes a second", short(usage)), f("each of %s replicas reports all of them once an hour, %s in one write", text(replicas), text(in.of("usageCredentials")))},
 		{"counting live grants", f("%s cores of PostgreSQL", short(counting)), f("each replica counts all, every %s; if the limit in the code were not there", timeText(in.of("countInterval")))},
-		{"ending grants without a consent", f("%s cores of PostgreSQL", short(joining)), "each replica joins all that need one, every minute; if each call had the time"},
+		{"ending grants without a consent", timeText(walk), f("one replica walks through all grants, %s a minute; a use of such a grant is refused at once", text(in.of("examinedEachSweep")))},
 	}
 }

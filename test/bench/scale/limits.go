@@ -25,7 +25,6 @@ func limitsOf(in *input) []limit {
 	grants := grantsOf(in, users)
 	replicas := l.coresBusy(in) / in.of("utilization") / in.of("cores")
 	counts := in.of("countedPerSecond") * in.of("callTimeout")
-	joins := in.of("joinedPerSecond") * in.of("callTimeout")
 	return []limit{
 		{"live grants", f("%s of a server, in the code", text(storage.MaxGrantsPerServer)), grants, storage.MaxGrantsPerServer, "no user can sign in anew: 503"},
 		{"users of identity providers", f("%s of a server, in the code", text(storage.MaxIdentitiesPerServer)), users, storage.MaxIdentitiesPerServer, "who has not signed in before is refused"},
@@ -46,10 +45,6 @@ func limitsOf(in *input) []limit {
 		{
 			"PostgreSQL: its CPU, on as many cores as it was measured with", f("%s cores, which it shared", text(in.of("measuredCores"))),
 			l.databaseCores(in), in.of("measuredCores"), "requests wait for a connection, and get 503 after 5 s",
-		},
-		{
-			"PostgreSQL: ending grants without a consent, which every sweep of every replica does first", f("%s to join", timeText(in.of("callTimeout"))),
-			grants * in.of("consentShare"), joins, "no sweep ends, and expired rows stay",
 		},
 		{
 			"PostgreSQL: counting live grants", f("%s to count", timeText(in.of("callTimeout"))),

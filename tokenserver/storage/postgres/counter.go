@@ -23,9 +23,13 @@ const (
 	fullInterval  = time.Second
 )
 
-// countLiveGrants is an index-only scan that stops at the bound.
-const countLiveGrants = `SELECT COUNT(*) FROM (SELECT 1 FROM oauth_grants
-	WHERE server_uid = @server_uid AND expires_at > @now AND ended_at IS NULL LIMIT @limit) AS live`
+// countLiveGrants is an index-only scan that stops at the bound, but for the grants that are due and
+// that the sweep has not seen yet.
+const countLiveGrants = `SELECT COUNT(*) FROM (
+	SELECT 1 FROM oauth_grants WHERE server_uid = @server_uid AND due_at > @now AND ended_at IS NULL
+	UNION ALL
+	SELECT 1 FROM oauth_grants WHERE server_uid = @server_uid AND due_at <= @now AND expires_at > @now AND ended_at IS NULL
+	LIMIT @limit) AS live`
 
 // recordCounter keeps a bound on the records of a server that sql counts. A counter in the database
 // would be a row that every login at every replica has to write, and counting at every creation

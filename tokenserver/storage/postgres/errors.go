@@ -20,6 +20,7 @@ const (
 	stateSerializationFailure = "40001"
 	stateCompletionUnknown    = "40003"
 	stateDeadlock             = "40P01"
+	stateLockTimeout          = "55P03"
 	stateReadOnly             = "25006"
 	stateNoStatement          = "26000"
 	stateDuplicateStatement   = "42P05"

@@ -42,16 +42,17 @@ func grantColumns(g *storage.Grant) []column {
 	)
 }
 
-// changingGrantColumns returns the columns that hold what changes in the life of a grant.
+// changingGrantColumns returns the columns that hold what changes in the life of a grant, first
+// expires_at.
 func changingGrantColumns(g *storage.Grant) []column {
 	return append(make([]column, 0, 33), []column{
+		{"expires_at", g.ExpiresAt, &g.ExpiresAt},
 		{"version", g.Version, &g.Version},
 		{"attempt", g.Attempt, &g.Attempt},
 		{"generation", g.RefreshTokenNumber, &g.RefreshTokenNumber},
 		{"advanced_at", nullIfZero(g.RefreshTokenIssuedAt), (*nullableTime)(&g.RefreshTokenIssuedAt)},
 		{"seal_kid", g.SealingKID, &g.SealingKID},
 		{"last_used", nullIfZero(g.LastUsedAt), (*nullableTime)(&g.LastUsedAt)},
-		{"expires_at", g.ExpiresAt, &g.ExpiresAt},
 		{"ended_at", nullIfZero(g.EndedAt), (*nullableTime)(&g.EndedAt)},
 		{"end_reason", g.EndReason, &g.EndReason},
 	}...)
@@ -61,6 +62,11 @@ var (
 	allGrantColumns  = grantColumns(&storage.Grant{})
 	grantColumnNames = columnNames(allGrantColumns)
 )
+
+// pairLifetime is how long the row of a user and a client stays after the hour of the last creation.
+// The row is a lock, and need not outlive the transactions that wait for it. Since it changes its
+// expires_at no more than once an hour, its indexes seldom change.
+const pairLifetime = 2 * time.Hour
 
 // lockPair locks the row of a user and a client until the end of the transaction.
 const lockPair = `INSERT INTO oauth_pairs (server_uid, user_uid, client_uid, expires_at)
@@ -75,7 +81,7 @@ var (
 	// notbefore.Limits voids do not count: the first that counts has a sign-in at $9 and an
 	// authorization at $10.
 	endOldestGrants = `UPDATE oauth_grants
-		SET ended_at = $5, expires_at = LEAST(expires_at, $6), end_reason = $7, version = $8
+		SET ended_at = $5, expires_at = LEAST(expires_at, $6), due_at = LEAST(due_at, $6), end_reason = $7, version = $8
 		WHERE server_uid = $1 AND ended_at IS NULL AND id IN (
 			SELECT id FROM oauth_grants
 			WHERE server_uid = $1 AND user_uid = $2 AND client_uid = $3 AND ended_at IS NULL AND expires_at > $5
@@ -83,8 +89,9 @@ var (
 			ORDER BY created_at DESC, id DESC OFFSET $4)
 		RETURNING ` + grantColumnNames
 
-	createGrant = `INSERT INTO oauth_grants (server_uid, ` + grantColumnNames + `)
-		VALUES ($1, ` + columnParameters(allGrantColumns, 2) + `)`
+	// A grant is due when it expires ($2).
+	createGrant = `INSERT INTO oauth_grants (server_uid, due_at, ` + grantColumnNames + `)
+		VALUES ($1, $2, ` + columnParameters(allGrantColumns, 2) + `)`
 
 	readGrant = `SELECT ` + grantColumnNames + ` FROM oauth_grants WHERE server_uid = $1 AND id = $2`
 
@@ -92,8 +99,9 @@ var (
 	readGrantWithBasis = `SELECT ` + grantColumnNames + `, ` + basisOfG("$3") + `
 		FROM oauth_grants AS g WHERE g.server_uid = $1 AND g.id = $2`
 
-	// The version that was read is $2, and the columns begin at $4.
-	updateGrant = `UPDATE oauth_grants SET ` + columnAssignments(changingGrantColumns(&storage.Grant{}), 4) + `
+	// The version that was read is $2, and the columns begin with expires_at at $4. A later expires_at
+	// leaves due_at, and with it every index, as it is.
+	updateGrant = `UPDATE oauth_grants SET ` + columnAssignments(changingGrantColumns(&storage.Grant{}), 4) + `, due_at = LEAST(due_at, $4)
 		WHERE server_uid = $1 AND version = $2 AND id = $3`
 )
 
@@ -157,7 +165,7 @@ func (s *Store) createGrant(ctx context.Context, c *pgxpool.Conn, g storage.Gran
 	now := s.options.Now().UTC()
 	limits := s.NotBefore().At(now, g.ClientUID, g.UserUID, g.ProviderUID)
 	batch := &pgx.Batch{}
-	batch.Queue(lockPair, s.options.ServerUID, g.UserUID, g.ClientUID, g.ExpiresAt)
+	batch.Queue(lockPair, s.options.ServerUID, g.UserUID, g.ClientUID, now.Truncate(time.Hour).Add(pairLifetime))
 	batch.Queue(endOldestGrants, s.options.ServerUID, g.UserUID, g.ClientUID, s.maxPerUserAndClient.Load()-1,
 		now, now.Add(storage.EndedRetention), storage.EndBound, g.Version,
 		secondAfter(limits.Login), secondAfter(max(limits.Login, limits.Client))).Query(func(rows pgx.Rows) (err error) {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -82,12 +83,13 @@ var (
 const (
 	countIdentities = `SELECT COUNT(*) FROM oauth_identities WHERE server_uid = @server_uid AND provider_uid = @provider_uid`
 
-	// readIdleIdentities reads a batch of identities that are idle and of which no grant lives, in
-	// the order of their last sign-in, after one of the batch before.
-	readIdleIdentities = `SELECT i.subject, i.last_sign_in FROM oauth_identities AS i
+	// readIdleIdentities reads a batch of identities that are idle, in the order of their last sign-in,
+	// after one of the batch before, and whether a grant of them lives. That is asked in a subquery of
+	// each: PostgreSQL may execute a join by reading all grants.
+	readIdleIdentities = `SELECT i.subject, i.last_sign_in, (SELECT MAX(g.expires_at) FROM oauth_grants AS g
+			WHERE g.server_uid = @server_uid AND g.user_uid = i.subject AND g.ended_at IS NULL AND g.expires_at > @now) IS NOT NULL
+		FROM oauth_identities AS i
 		WHERE i.server_uid = @server_uid AND i.last_sign_in <= @idle_since AND (i.last_sign_in, i.subject) > (@after::TIMESTAMPTZ, @after_subject::TEXT)
-			AND NOT EXISTS (SELECT 1 FROM oauth_grants AS g
-				WHERE g.server_uid = i.server_uid AND g.user_uid = i.subject AND g.ended_at IS NULL AND g.expires_at > @now)
 		ORDER BY i.last_sign_in, i.subject LIMIT @limit`
 
 	// deleteIdleIdentities leaves those whose user has just signed in.
@@ -186,44 +188,64 @@ func (s *Store) CountIdentities(ctx context.Context, providerUID string) (n int,
 	return n, nil
 }
 
-// sweepIdentities removes the identities that are idle and not needed, and returns how many. Those of
-// a server that no longer exists stay, as consents do.
+// identityPosition is how far the walk through idle identities has come: the last one that was read.
+type identityPosition struct {
+	lastSignIn time.Time
+	subject    string
+}
+
+// identityBatches is how many batches of idle identities a sweep examines.
+const identityBatches = 20
+
+// sweepIdentities removes identities that are idle and not needed, and returns how many. It walks
+// through those that are idle, some at each sweep. Those of a server that no longer exists stay, as
+// consents do.
 func (s *Store) sweepIdentities(ctx context.Context, now time.Time) (removed int, err error) {
-	args := pgx.StrictNamedArgs{
-		"server_uid": s.options.ServerUID, "idle_since": now.Add(-storage.IdentityRetention).UTC(), "now": now.UTC(), "limit": sweepBatch,
-		"after": time.Unix(0, 0).UTC(), "after_subject": "",
-	}
-	for {
-		var batch, unneeded []string
-		var subject string
-		var lastSignIn time.Time
-		err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-			batch = nil
-			rows, err := c.Query(ctx, readIdleIdentities, args)
-			if err != nil {
-				return err
-			}
-			_, err = pgx.ForEachRow(rows, []any{&subject, &lastSignIn}, func() error {
-				batch = append(batch, subject)
-				return nil
-			})
-			return err
-		})
+	for range identityBatches {
+		unneeded, last, err := s.readIdleIdentities(ctx, now, s.sweeping.identities)
 		if err != nil {
 			return removed, err
 		}
-		args["after"], args["after_subject"] = lastSignIn.UTC(), subject
-		for _, subject := range batch {
-			if !s.HasSpec(subject) {
-				unneeded = append(unneeded, subject)
-			}
-		}
-		n, err := s.deleteIdentities(ctx, now, unneeded)
+		n, err := s.deleteIdentities(ctx, now, slices.DeleteFunc(unneeded, s.HasSpec))
 		removed += n
-		if err != nil || len(batch) < sweepBatch {
+		if err != nil {
 			return removed, err
 		}
+		if s.sweeping.identities = last; last == (identityPosition{}) {
+			return removed, nil
+		}
 	}
+	return removed, nil
+}
+
+// readIdleIdentities returns the subjects of those of which no grant lives in the batch after a
+// position, and the position of the last of the batch, which is zero if none follows it.
+func (s *Store) readIdleIdentities(ctx context.Context, now time.Time, after identityPosition) (grantless []string, last identityPosition, err error) {
+	args := pgx.StrictNamedArgs{
+		"server_uid": s.options.ServerUID, "idle_since": now.Add(-storage.IdentityRetention).UTC(), "now": now.UTC(), "limit": sweepBatch,
+		"after": after.lastSignIn.UTC(), "after_subject": after.subject,
+	}
+	read := 0
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		grantless, read = nil, 0
+		rows, err := c.Query(ctx, readIdleIdentities, args)
+		if err != nil {
+			return err
+		}
+		var hasGrant bool
+		_, err = pgx.ForEachRow(rows, []any{&last.subject, &last.lastSignIn, &hasGrant}, func() error {
+			read++
+			if !hasGrant {
+				grantless = append(grantless, last.subject)
+			}
+			return nil
+		})
+		return err
+	})
+	if read < sweepBatch {
+		last = identityPosition{}
+	}
+	return grantless, last, err
 }
 
 // deleteIdentities deletes identities that are still idle, and returns how many.

@@ -116,10 +116,10 @@ func (s *Store) migrate(ctx context.Context, db *database) error {
 	}
 }
 
-// isConcurrentMigration reports whether err means that another session changes the same table.
+// isConcurrentMigration reports whether err means that another session changes or uses the same table.
 func isConcurrentMigration(err error) bool {
 	switch sqlState(err) {
-	case stateUniqueViolation, stateDuplicateTable, stateDuplicateObject, stateInternal:
+	case stateUniqueViolation, stateDuplicateTable, stateDuplicateObject, stateInternal, stateLockTimeout:
 		return true
 	}
 	return false
@@ -148,7 +148,7 @@ func (s *Store) applyNextMigration(ctx context.Context, c *pgxpool.Conn, migrati
 			return true, err
 		}
 		for _, statement := range next.statements {
-			if _, err := c.Exec(ctx, statement); err != nil {
+			if err := execMigration(ctx, c, statement); err != nil {
 				return true, err
 			}
 		}

@@ -206,3 +206,89 @@ func TestOnlyWhatOtherDatabasesSpeakIsSaid(t *testing.T) {
 		}
 	}
 }
+
+// revertToSchema5 reverts the schema to version 5, before grants had due_at.
+const revertToSchema5 = `
+	ALTER TABLE oauth_grants DROP COLUMN due_at;
+	DROP INDEX IF EXISTS oauth_grants_live_of_pair;
+	DROP TABLE oauth_sweeps;
+	CREATE INDEX oauth_grants_of_pair ON oauth_grants (server_uid, user_uid, client_uid);
+	CREATE INDEX oauth_grants_by_expiry ON oauth_grants (expires_at, server_uid, ended_at);
+	DELETE FROM oauth_schema_migrations WHERE version > 5`
+
+const countValidIndexes = `SELECT count(*) FROM pg_index WHERE indrelid = 'oauth_grants'::regclass AND indisvalid`
+
+func TestIndexesAreMadeWhileOthersWriteByOneReplica(t *testing.T) {
+	database := shared.NewDatabase(t)
+	s := open(t, shared.DSN(database))
+	mustCreate(t, s, newGrant("g"))
+	s.Close()
+	shared.Exec(t, database, revertToSchema5)
+	// The first index waits for the end of a transaction that may read what was before.
+	tx := beginTransaction(t, shared.DSN(database))
+	if _, err := tx.Exec(t.Context(), "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM oauth_consents"); err != nil {
+		t.Fatal(err)
+	}
+	var opening sync.WaitGroup
+	for range 2 {
+		opening.Go(func() {
+			if err := openUnchecked(t, shared.DSN(database)).Ready(); err != nil {
+				t.Errorf("a replica: %v", err)
+			}
+		})
+	}
+	const areMade = "SELECT count(*) FROM pg_stat_progress_create_index"
+	eventually.True(t, "an index is being made", func() bool { return postgrestest.QueryValue[int](t, shared, database, areMade) == 1 })
+	shared.Exec(t, database, `INSERT INTO oauth_pairs VALUES ('server-uid', 'u', 'c', now());
+		UPDATE oauth_grants SET last_used = now() WHERE id = 'none'`)
+	// The replica that made it has died, as the other believes.
+	shared.Exec(t, database, "UPDATE oauth_schema_migrations SET claimed_at = now() - INTERVAL '31 seconds' WHERE applied_at IS NULL")
+	eventually.True(t, "the other replica takes over", func() bool {
+		return postgrestest.QueryValue[bool](t, shared, database, "SELECT claimed_at > now() - INTERVAL '30 seconds' FROM oauth_schema_migrations WHERE version = 6")
+	})
+	if n := postgrestest.QueryValue[int](t, shared, database, areMade); n != 1 {
+		t.Errorf("%d sessions make indexes, want 1", n)
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	opening.Wait()
+	if n := postgrestest.QueryValue[int](t, shared, database, countValidIndexes); n != 3 {
+		t.Errorf("the table has %d valid indexes, want 3", n)
+	}
+}
+
+// A backup holds a lock on every table for as long as it takes.
+func TestAMigrationLetsOthersWriteWhileItWaitsForALock(t *testing.T) {
+	database := shared.NewDatabase(t)
+	open(t, shared.DSN(database)).Close()
+	shared.Exec(t, database, revertToSchema5)
+	tx := beginTransaction(t, shared.DSN(database))
+	if _, err := tx.Exec(t.Context(), "SELECT count(*) FROM oauth_grants"); err != nil {
+		t.Fatal(err)
+	}
+	opened := make(chan error)
+	go func() { opened <- openUnchecked(t, shared.DSN(database)).Ready() }()
+	eventually.True(t, "the migration waits", func() bool {
+		return postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'") > 0
+	})
+	// It would wait until the test ends its transaction.
+	shared.Exec(t, database, "UPDATE oauth_grants SET last_used = now() WHERE id = 'none'")
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-opened; err != nil {
+		t.Errorf("the store is not ready: %v", err)
+	}
+}
+
+func TestAnIndexThatWasInterruptedIsMadeAgain(t *testing.T) {
+	database := shared.NewDatabase(t)
+	open(t, shared.DSN(database)).Close()
+	shared.Exec(t, database, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'oauth_grants_due'::regclass")
+	shared.Exec(t, database, "DELETE FROM oauth_schema_migrations WHERE version = 6")
+	open(t, shared.DSN(database))
+	if n := postgrestest.QueryValue[int](t, shared, database, countValidIndexes); n != 3 {
+		t.Errorf("the table has %d valid indexes, want 3", n)
+	}
+}

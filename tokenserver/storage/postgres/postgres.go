@@ -9,6 +9,7 @@
 //	connect.go     the database in use: following the DSN file, checking the connection
 //	migrate.go     the schema, migrated by whichever replica is first
 //	migrations/    the statements of each version of the schema
+//	indexes.go     making indexes while others write
 //	call.go        one exchange with the database: deadline, retries, connection
 //	places.go      how many calls have a connection at once, where the database accepts few
 //	cancel.go      why no statement is cancelled
@@ -20,7 +21,8 @@
 //	consents.go    consents
 //	identities.go  identities
 //	marks.go       marks
-//	sweep.go       removing expired rows
+//	sweep.go       removing expired rows, by one of the replicas
+//	unconsented.go ending grants whose consent was deleted
 //
 // The database may be unreachable when the program starts, and at any time later: calls fail
 // meanwhile, and succeed again without a restart.
@@ -80,6 +82,7 @@ type Store struct {
 	markBoundsMu        sync.Mutex
 	markBounds          map[storage.MarkKind]storage.MarkBounds
 
+	sweeping   sweepState
 	dsn        dsnState // owned by the goroutine of watchDSN
 	stop       context.CancelFunc
 	goroutines sync.WaitGroup

@@ -10,12 +10,15 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
+// expiryOfRotated is the expiry of a storage.Rotation.
+const expiryOfRotated = `GREATEST(LEAST(g.refresh_until, $7) + $8, LEAST(g.expires_at, g.created_at + $9))`
+
 // rotateGrant is a storage.Rotation. It returns the grant before it, from a second reference to the
 // table: if another transaction changed the row after this statement had read it, the versions of
 // the two differ, and nothing is changed.
 var rotateGrant = `UPDATE oauth_grants AS rotated
 	SET version = $3, attempt = $4, generation = rotated.generation + 1, advanced_at = $5, seal_kid = $6, last_used = $5,
-		expires_at = GREATEST(LEAST(g.refresh_until, $7) + $8, LEAST(g.expires_at, g.created_at + $9))
+		expires_at = ` + expiryOfRotated + `, due_at = LEAST(rotated.due_at, ` + expiryOfRotated + `)
 	FROM oauth_grants AS g
 	WHERE rotated.server_uid = $1 AND rotated.id = $2 AND g.server_uid = $1 AND g.id = $2 AND g.version = rotated.version
 		AND rotated.generation = $10 AND rotated.incarnation = $11 AND rotated.client_uid = $12 AND rotated.client_id = $13

@@ -3,6 +3,7 @@
 // of PostgreSQL (on Debian the package postgresql), and no running server.
 //
 //	postgrestest.go  Server: starting, killing and restarting one, and its databases
+//	fill.go          records as a server has them that has run for a while
 //	programs.go      the programs of PostgreSQL, and the user that runs them
 //	standby.go       a streaming standby, and its promotion
 //	pooler.go        Pooler, a PgBouncer in front of a server
@@ -223,6 +224,9 @@ func (s *Server) Stop() {
 		time.Sleep(100 * time.Millisecond)
 	}
 }
+
+// Log returns what the server has written to its log.
+func (s *Server) Log() string { return s.log.String() }
 
 // Address returns the host and port of the server.
 func (s *Server) Address() string { return fmt.Sprintf("%s:%d", host, s.port) }
