@@ -26,6 +26,7 @@
 //	writes_test.go   the floor of that: the same writes without a manager
 //	apirequests_test.go  what the API server was asked
 //	grants_test.go   what live grants cost the cluster that holds them
+//	grants_postgres_test.go  what 200,000 of them, or as many as GRANTS says, cost a database
 //	tails_test.go    how long a token takes at half of the capacity
 //	soak_test.go     what grows under full load, for as long as -soak says; sampling_test.go samples it
 //	peers_test.go    other servers, side by side; with the build tags peers and postgres, as peer_*_test.go

@@ -1,0 +1,218 @@
+//go:build postgres
+
+package bench
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/test/bench/results"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres"
+	"github.com/oauth-operator/oauth-operator/tokenserver/storage/postgres/postgrestest"
+)
+
+// fewGrants is the size that the others are compared with.
+const fewGrants = 10_000
+
+// manyGrants is how many grants a database has: as many as GRANTS says, for what takes long.
+func manyGrants(b *testing.B) int {
+	b.Helper()
+	text := os.Getenv("GRANTS")
+	if text == "" {
+		return 200_000
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < fewGrants {
+		b.Fatalf("GRANTS is %q, and not a number of at least %d grants", text, fewGrants)
+	}
+	return n
+}
+
+// filledStore is a store whose database has records.
+type filledStore struct {
+	*postgres.Store
+	server   *postgrestest.Server
+	database string
+	records  postgrestest.Records
+	next     int // the number of the next new grant
+}
+
+// openFilled opens a store on one connection, in a new database with so many grants.
+func openFilled(b *testing.B, server *postgrestest.Server, grants int) *filledStore {
+	b.Helper()
+	f := &filledStore{server: server, database: server.NewDatabase(b), records: postgrestest.Records{ServerUID: "11111111-2222-4333-8444-555555555555", Grants: grants}}
+	f.open(b, 1).Close() // it makes the schema
+	server.Fill(b, f.database, f.records)
+	f.Store = f.open(b, 1)
+	for range 22 * 50 { // of one user and client, the bound and what has ended
+		if err := f.create(b.Context(), 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return f
+}
+
+func (f *filledStore) open(b *testing.B, connections int) *postgres.Store {
+	b.Helper()
+	file := filepath.Join(b.TempDir(), "dsn")
+	dsn := postgrestest.DSN(f.server.Address(), f.database, fmt.Sprintf("sslmode=disable&application_name=store&pool_max_conns=%d", connections))
+	if err := os.WriteFile(file, []byte(dsn), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	s, err := postgres.Open(b.Context(), postgres.Options{
+		DSNFile: file, ServerUID: f.records.ServerUID, Now: time.Now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil || !s.State().Ready {
+		b.Fatalf("the store is not ready: %v, %s", err, s.State().Problem)
+	}
+	b.Cleanup(s.Close)
+	s.SetGrantBounds(storage.MaxGrantsPerUserAndClient, 4*f.records.Grants)
+	return s
+}
+
+// create creates a grant like the i-th, of the same user and client.
+func (f *filledStore) create(ctx context.Context, i int) error {
+	g, err := f.GetGrant(ctx, f.records.GrantID(i))
+	if err != nil {
+		return err
+	}
+	f.next++
+	g.ID, g.CreatedAt = fmt.Sprintf("%040d", f.next), time.Now()
+	_, err = f.CreateGrant(ctx, g)
+	return err
+}
+
+// refresh does what a refresh that replaces the refresh token does.
+func (f *filledStore) refresh(ctx context.Context, i int) error {
+	g, _, err := f.GetGrantWithBasis(ctx, f.records.GrantID(i))
+	if err != nil {
+		return err
+	}
+	g.RefreshTokenNumber, g.RefreshTokenIssuedAt, g.LastUsedAt = g.RefreshTokenNumber+1, time.Now(), time.Now()
+	g.ExpiresAt = g.LastUsedAt.Add(30 * 24 * time.Hour)
+	_, err = f.UpdateGrant(ctx, g)
+	return err
+}
+
+// value is a number that a query gives.
+func (f *filledStore) value(b *testing.B, query string) float64 {
+	b.Helper()
+	return postgrestest.QueryValue[float64](b, f.server, f.database, "SELECT ("+query+")::DOUBLE PRECISION")
+}
+
+// cpu is the CPU time that the database's process for the connection uses for each of so many steps.
+func (f *filledStore) cpu(b *testing.B, steps int, do func(step int) error) time.Duration {
+	b.Helper()
+	pid := int(f.value(b, "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'store'"))
+	before := cpuOf(b, pid)
+	for step := range steps {
+		if err := do(step); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return (cpuOf(b, pid) - before) / time.Duration(steps)
+}
+
+// BenchmarkGrantsInPostgreSQL is what many grants cost a database that holds them: their size, and the
+// CPU time of the database for a refresh, a code and a sweep, against that with a few. Then it does
+// what users do in a day, and looks what has grown.
+func BenchmarkGrantsInPostgreSQL(b *testing.B) {
+	n := manyGrants(b)
+	server := postgrestest.Start(b, "fsync=on", "synchronous_commit=on", "full_page_writes=on", "shared_buffers=1GB", "max_wal_size=8GB",
+		"maintenance_work_mem=1GB")
+	few, many := openFilled(b, server, fewGrants), openFilled(b, server, n)
+	for _, relation := range []string{"oauth_grants", "oauth_grants_pkey", "oauth_grants_due", "oauth_grants_live_of_pair"} {
+		size := many.value(b, "SELECT pg_relation_size('"+relation+"')") / many.value(b, "SELECT COUNT(*) FROM oauth_grants")
+		table.add(b, results.Row{Group: grantRows, Name: fmt.Sprintf("a grant in PostgreSQL, of %d: %s", n, relation), Unit: "bytes", Value: size})
+	}
+	measureStatements(b, few, many)
+	measureDay(b, many)
+}
+
+// measureStatements adds rows of the CPU time of the database.
+func measureStatements(b *testing.B, few, many *filledStore) {
+	b.Helper()
+	const turns, each = 7, 400
+	at := 0
+	for _, c := range []struct {
+		name  string
+		steps int
+		do    func(f *filledStore, i int) error
+	}{
+		{"a refresh", each, func(f *filledStore, i int) error { return f.refresh(b.Context(), i) }},
+		{"a code", each, func(f *filledStore, i int) error { return f.create(b.Context(), i) }},
+		{"a code of a user and client at the bound", each, func(f *filledStore, _ int) error { return f.create(b.Context(), 0) }},
+		{"a sweep that finds nothing", 1, func(f *filledStore, _ int) error { return f.sweep(b, 0) }},
+		{"a sweep of 500 grants that have expired", 1, func(f *filledStore, _ int) error { return f.sweep(b, 500) }},
+	} {
+		costs := map[*filledStore][]time.Duration{}
+		for range turns {
+			for _, f := range []*filledStore{few, many} {
+				costs[f] = append(costs[f], f.cpu(b, c.steps, func(step int) error {
+					at += 7919
+					return c.do(f, 1+at%(f.records.Grants/2)) // the other half is for sweeps
+				}))
+			}
+		}
+		name := fmt.Sprintf("%s in PostgreSQL with %d grants, against %d: its database", c.name, many.records.Grants, fewGrants)
+		table.add(b, compared(grantRows, name, costs[many], costs[few], ratios(costs[many], costs[few])))
+	}
+}
+
+// sweep lets so many grants expire, and sweeps.
+func (f *filledStore) sweep(b *testing.B, expired int) error {
+	b.Helper()
+	if expired > 0 {
+		f.server.Exec(b, f.database, fmt.Sprintf(`UPDATE oauth_grants SET expires_at = now(), due_at = now() WHERE id IN (
+			SELECT id FROM oauth_grants WHERE ended_at IS NULL ORDER BY server_uid, due_at DESC LIMIT %d)`, expired))
+	}
+	removed, err := f.Sweep(b.Context(), time.Now())
+	if err == nil && removed < expired {
+		err = fmt.Errorf("the sweep removed %d records of %d", removed, expired)
+	}
+	return err
+}
+
+// measureDay adds rows of what a day leaves: each of a twentieth of the grants is refreshed once
+// an hour, and there is a sweep after each hour.
+func measureDay(b *testing.B, f *filledStore) {
+	b.Helper()
+	const hours = 24
+	active, users := f.records.Grants/20, *f
+	users.Store = f.open(b, workers)
+	sizes := func() float64 { return f.value(b, "SELECT pg_total_relation_size('oauth_grants')") }
+	before, began := sizes(), time.Now()
+	for range hours {
+		var all sync.WaitGroup
+		for w := range workers {
+			all.Go(func() {
+				for i := w; i < active; i += workers {
+					if err := users.refresh(b.Context(), 1+i*5); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+		if err := f.sweep(b, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	took := time.Since(began)
+	b.Logf("%d refreshes, %.0f a second", hours*active, float64(hours*active)/took.Seconds())
+	users.Close() // connections tell what they did when they end
+	hot := f.value(b, "SELECT n_tup_hot_upd::DOUBLE PRECISION / n_tup_upd FROM pg_stat_user_tables WHERE relname = 'oauth_grants'")
+	name := fmt.Sprintf("a day in PostgreSQL with %d grants", f.records.Grants)
+	table.add(b, results.Row{Group: grantRows, Name: name + ": the table and its indexes grow by", Unit: "%", Value: 100 * (sizes()/before - 1)})
+	table.add(b, results.Row{Group: grantRows, Name: name + ": refreshes that leave the indexes as they are", Unit: "%", Value: 100 * hot})
+}
