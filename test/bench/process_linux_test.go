@@ -34,6 +34,28 @@ func clockOf(pid int) (time.Duration, error) {
 	return time.Duration(now.Nano()), nil
 }
 
+// waitedOf is how long the threads of a process were ready to run, and waited for a core.
+func waitedOf(b *testing.B, pid int) time.Duration {
+	b.Helper()
+	threads, err := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "schedstat"))
+	if err != nil || len(threads) == 0 {
+		b.Fatalf("the threads of process %d: %d, %v", pid, len(threads), err)
+	}
+	var all time.Duration
+	for _, thread := range threads {
+		content, err := os.ReadFile(thread)
+		if os.IsNotExist(err) {
+			continue // it has ended since
+		}
+		var ran, waited time.Duration // in nanoseconds
+		if _, err := fmt.Sscan(string(content), &ran, &waited); err != nil {
+			b.Fatalf("reading %s: %v", thread, err)
+		}
+		all += waited
+	}
+	return all
+}
+
 // memoryOf is the resident memory of a process, now and at its highest, in MiB.
 func memoryOf(b *testing.B, pid int) (now, highest float64) {
 	b.Helper()

@@ -15,6 +15,12 @@ func cpuOf(b *testing.B, _ int) time.Duration {
 	return 0
 }
 
+func waitedOf(b *testing.B, _ int) time.Duration {
+	b.Helper()
+	b.Fatal(onlyLinux)
+	return 0
+}
+
 func memoryOf(b *testing.B, _ int) (now, highest float64) {
 	b.Helper()
 	b.Fatal(onlyLinux)

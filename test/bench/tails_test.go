@@ -13,31 +13,37 @@ import (
 // BenchmarkTails is how long a token takes under a steady load, at half of what the server can do:
 // requests come at a constant rate, whether or not those before have been answered. Garbage is
 // collected meanwhile, and in every other turn the keys are rotated. The floor has the same load, in
-// turns with the server.
+// turns with the server. How long the threads of both wait for a core says what of the tail is theirs.
 func BenchmarkTails(b *testing.B) {
 	const connections, turns, lasting = 64, 5, 6 * time.Second
 	env := testenv.New(b)
 	env.ReadyAPI(ordersAPI, []string{ordersScope})
 	request := tokenRequest(env, env.Config(env.ReadyClient("service", service)))
 	address, token := hostOf(env.Issuer), repeat(request)
-	floor := startFloor(b)("/sign")
+	server, floor := target{pid: replica(b, env).PID(), address: address, prepare: constantly(token)}, startFloor(b)("/sign")
 
 	capacityOf(b, address, connections, 2*time.Second, token)
 	capacity := capacityOf(b, address, connections, 5*time.Second, token)
 	rate := capacity / 2
 	table.add(b, results.Row{Group: tailRows, Name: "tokens at full load, 64 connections", Unit: "a second", Value: capacity})
+	steady := func(t target) map[string]float64 {
+		before := waitedOf(b, t.pid)
+		measured := percentilesOf(steadily(b, t.address, connections, rate, lasting, t.prepare()))
+		measured[waiting] = milliseconds(waitedOf(b, t.pid)-before) / lasting.Seconds()
+		return measured
+	}
 	var floors, plain, rotated []map[string]float64
 	collections := collectionsOf(b, env)
 	for turn := range turns {
-		floors = append(floors, percentilesOf(steadily(b, floor.address, connections, rate, lasting, floor.prepare())))
-		plain = append(plain, percentilesOf(steadily(b, address, connections, rate, lasting, token)))
+		floors = append(floors, steady(floor))
+		plain = append(plain, steady(server))
 		before, done := kidOf(b, address, request), make(chan struct{})
 		go func() {
 			defer close(done)
 			time.Sleep(lasting / 6)
 			rotateKeys(b, env, before, turn)
 		}()
-		rotated = append(rotated, percentilesOf(steadily(b, address, connections, rate, lasting, token)))
+		rotated = append(rotated, steady(server))
 		<-done
 		if kidOf(b, address, request) == before {
 			b.Fatal("the keys were not rotated while the load went on")
@@ -54,22 +60,31 @@ func BenchmarkTails(b *testing.B) {
 		row.Target = atMost(20)
 		table.add(b, row)
 	}
+	table.add(b, results.Row{
+		Group: tailRows, Name: "threads of the server that wait for a core meanwhile", Unit: "ms a second",
+		Value: median(turnsOf(plain, waiting)), Floor: median(turnsOf(floors, waiting)),
+	})
+}
+
+// waiting is how many milliseconds the threads of a process waited for a core in a second of a load.
+const waiting = "waiting"
+
+// turnsOf returns one of the values that were measured, by turn.
+func turnsOf(turns []map[string]float64, name string) (all []float64) {
+	for _, t := range turns {
+		all = append(all, t[name])
+	}
+	return all
 }
 
 // tailOf is a row of the p99.9 of a load and of the same load on the floor. Each percentile is the
 // median over the turns.
 func tailOf(name string, turns, floors []map[string]float64) results.Row {
 	row := results.Row{Group: tailRows, Name: name, Unit: "ms", Turns: len(turns), Percentiles: map[string]float64{}}
-	of := func(turns []map[string]float64, percentile string) (all []float64) {
-		for _, t := range turns {
-			all = append(all, t[percentile])
-		}
-		return all
-	}
 	for _, percentile := range results.PercentileNames {
-		row.Percentiles[percentile] = median(of(turns, percentile))
+		row.Percentiles[percentile] = median(turnsOf(turns, percentile))
 	}
-	tails, least := of(turns, "p99.9"), of(floors, "p99.9")
+	tails, least := turnsOf(turns, "p99.9"), turnsOf(floors, "p99.9")
 	ratios := make([]float64, len(turns))
 	for turn := range turns {
 		ratios[turn] = tails[turn] / least[turn]
