@@ -47,7 +47,7 @@ func testFailover(t *testing.T, commit string) {
 	time.Sleep(2 * time.Second)
 	primary.Kill()
 	killed := time.Now()
-	time.Sleep(time.Second) // until somebody notices
+	time.Sleep(time.Second) // a failure is not noticed at once
 	standby.Promote(t)
 	promoted := time.Now()
 	before := l.refreshed.Load()
