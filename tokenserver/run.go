@@ -112,7 +112,7 @@ func Run(ctx context.Context, o Options) error {
 	defer stop()
 	o.Log.Info("starting", "memoryLimit", memory, "passwordHashMemory", hashMemory(memory))
 	var tasks sync.WaitGroup
-	for _, run := range []func(context.Context){p.serve, p.status.Run, p.cluster.Run, p.endpoints.Workloads.Run, p.endpoints.Providers.Run, p.endpoints.Directories.Run, p.keepKeySets, p.store.run, p.watchFiles, p.sweep} {
+	for _, run := range []func(context.Context){p.serve, p.status.Run, p.cluster.Run, p.endpoints.Workloads.Run, p.endpoints.Providers.Run, p.endpoints.Directories.Run, p.keepKeySets, p.noteKeySets, p.store.run, p.watchFiles, p.sweep} {
 		tasks.Go(func() { run(running) })
 	}
 	<-ctx.Done()

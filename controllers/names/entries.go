@@ -109,7 +109,7 @@ func (e *Entries) Ensure(ctx context.Context, want, current *internalv1alpha1.En
 		next.Labels = map[string]string{}
 	}
 	maps.Copy(next.Labels, want.Labels)
-	next.ManagedFields = untracked
+	next.ManagedFields = untracked()
 	if err := e.Client.Update(ctx, next); err != nil {
 		return nil, fmt.Errorf("updating the Entry of %s %q: %w", want.Spec.Space, want.Spec.Value, err)
 	}
@@ -151,8 +151,9 @@ func (e *Entries) EnsureLatest(
 // untracked has the API server forget which fields of an object which program wrote, and record no
 // more of it: "Clearing managedFields" of Kubernetes' page on server-side apply. The record of an
 // Entry, which one program writes, would take the API server a third of the time and the memory that
-// the Entry takes, for each token server that reads it.
-var untracked = []metav1.ManagedFieldsEntry{{}}
+// the Entry takes, for each token server that reads it. Each update needs a list of its own: the answer
+// is decoded into it.
+func untracked() []metav1.ManagedFieldsEntry { return []metav1.ManagedFieldsEntry{{}} }
 
 func isCurrent(want, current *internalv1alpha1.Entry) bool {
 	for key, value := range want.Labels {

@@ -70,7 +70,7 @@ type refreshState struct {
 	// maybeWritten reports whether a rotation by this request may have happened or may still
 	// happen.
 	maybeWritten bool
-	// unread reports whether that rotation was one by refreshUnread.
+	// unread reports whether a rotation by refreshUnread may have happened.
 	unread bool
 	// retrying reports whether the request has tried to replace a record that it had read, and not
 	// only one from a cache.
@@ -116,8 +116,8 @@ func (s *Service) refreshUntilConfirmed(ctx context.Context, r *refreshState) (R
 			return Result{}, err
 		}
 		if g.Attempt == r.attempt && !g.IsEnded() {
-			if r.unread {
-				return s.refreshOnce(ctx, r, g, from, actionRepeat)
+			if r.unread && r.written.User == nil {
+				return s.repeatUnread(ctx, r, g, from)
 			}
 			return s.confirmedResult(r, g)
 		}

@@ -31,7 +31,10 @@ func (s *Service) refreshUnread(ctx context.Context, r *refreshState) (result Re
 		Attempt:       r.attempt, SealingKID: s.Keys.SealingKID(), At: now, Expiry: expiryAfter(r.Client, r.server, now),
 	})
 	switch {
-	case errors.Is(err, storage.ErrConflict), errors.Is(err, errors.ErrUnsupported):
+	case errors.Is(err, errors.ErrUnsupported):
+		return Result{}, false, nil
+	case errors.Is(err, storage.ErrConflict):
+		r.unread = true // it may be with the write itself, delivered twice
 		return Result{}, false, nil
 	case errors.Is(err, storage.ErrAmbiguous):
 		r.maybeWritten, r.unread = true, true
@@ -51,11 +54,31 @@ func (s *Service) refreshUnread(ctx context.Context, r *refreshState) (result Re
 	return result, true, nil
 }
 
-// putBack makes a grant what it was before it was rotated. If that fails, its last token is good for
-// the grace period, as after an answer that was lost.
+// putBack makes a grant what it was before it was rotated, also if the client has gone meanwhile. If
+// that fails, its last token is good for the grace period, as after an answer that was lost.
 func (s *Service) putBack(ctx context.Context, before, rotated storage.Grant) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
 	before.Version = rotated.Version
-	if _, err := s.Store.UpdateGrant(ctx, before); err != nil {
+	_, err := s.Store.UpdateGrant(ctx, before)
+	if errors.Is(err, storage.ErrAmbiguous) {
+		_, err = s.Store.UpdateGrant(ctx, before) // a conflict if the first has happened
+	}
+	if err != nil && !errors.Is(err, storage.ErrConflict) {
 		s.Log.WarnContext(ctx, "a refused refresh token could not be put back: it is good for the grace period", "grant", before.ID, "error", err)
 	}
+}
+
+// repeatUnread answers a request whose rotation by refreshUnread is found to have happened, after its
+// answer was lost. What the grant was before is not known. If the request is refused, the token that
+// the client has becomes the current one again, and none before it is in a grace period.
+func (s *Service) repeatUnread(ctx context.Context, r *refreshState, g storage.Grant, from storage.Reader) (Result, error) {
+	result, err := s.refreshOnce(ctx, r, g, from, actionRepeat)
+	var refused *RefusedError
+	if errors.As(err, &refused) && g.RefreshTokenNumber == r.token.Number+1 {
+		before := g
+		before.RefreshTokenNumber, before.RefreshTokenIssuedAt = r.token.Number, g.CreatedAt
+		s.putBack(ctx, before, g)
+	}
+	return result, err
 }

@@ -1,6 +1,7 @@
 package grant_test
 
 import (
+	"context"
 	"errors"
 	"reflect"
 	"strings"
@@ -45,17 +46,17 @@ func TestARotationThatTheStoreCanDoInOneExchangeIsOne(t *testing.T) {
 	}
 }
 
-// Each of these refuses a refresh, and ends later.
+// refusals refuse a refresh, and end later.
+var refusals = map[string]struct{ change, undo func(w *servertest.Server) }{
+	"the user is not served":   {func(w *servertest.Server) { w.RemoveUser(servertest.User()) }, func(w *servertest.Server) { w.AddUser(servertest.User()) }},
+	"the password has changed": {func(w *servertest.Server) { u := servertest.User(); u.Epoch = "2"; w.AddUser(u) }, func(w *servertest.Server) { w.AddUser(servertest.User()) }},
+	"the redirect URI is gone": {changeClient(func(c *documents.Client) { c.RedirectURIs = []string{"https://else.example.com/"} }), changeClient(nil)},
+	"no scope is left":         {changeClient(func(c *documents.Client) { c.Scopes = []string{"stock:read"} }), changeClient(nil)},
+	"the grant type is gone":   {changeClient(func(c *documents.Client) { c.GrantTypes = []string{"refresh_token"} }), changeClient(nil)},
+}
+
 func TestARefusedRefreshUsesUpNothingWhereItIsRotatedUnread(t *testing.T) {
-	for name, c := range map[string]struct {
-		change, undo func(w *servertest.Server)
-	}{
-		"the user is not served":   {func(w *servertest.Server) { w.RemoveUser(servertest.User()) }, func(w *servertest.Server) { w.AddUser(servertest.User()) }},
-		"the password has changed": {func(w *servertest.Server) { u := servertest.User(); u.Epoch = "2"; w.AddUser(u) }, func(w *servertest.Server) { w.AddUser(servertest.User()) }},
-		"the redirect URI is gone": {changeClient(func(c *documents.Client) { c.RedirectURIs = []string{"https://else.example.com/"} }), changeClient(nil)},
-		"no scope is left":         {changeClient(func(c *documents.Client) { c.Scopes = []string{"stock:read"} }), changeClient(nil)},
-		"the grant type is gone":   {changeClient(func(c *documents.Client) { c.GrantTypes = []string{"refresh_token"} }), changeClient(nil)},
-	} {
+	for name, c := range refusals {
 		w := servertest.New(t)
 		w.UseRotatingStore()
 		client := serveClient(t, w, servertest.Client("shop.web"))
@@ -74,6 +75,62 @@ func TestARefusedRefreshUsesUpNothingWhereItIsRotatedUnread(t *testing.T) {
 		if _, err := refreshWith(w, client.ID, begun.RefreshToken); err != nil {
 			t.Errorf("%s: afterwards: %v", name, err)
 		}
+	}
+}
+
+func TestARefusedRefreshWhoseRotationGotNoAnswerUsesUpNothing(t *testing.T) {
+	for _, faults := range [][]storagetest.Fault{{storagetest.LostAnswer}, {storagetest.None, storagetest.LostAnswer}, {storagetest.None, storagetest.LostRequest}} {
+		for name, c := range refusals {
+			w := servertest.New(t)
+			w.UseRotatingStore()
+			client := serveClient(t, w, servertest.Client("shop.web"))
+			begun := beginGrant(t, w, client, "orders:read", "offline_access")
+			w.Advance(time.Minute)
+			c.change(w)
+			w.Store.Fail("UpdateGrant", faults...)
+			_, err := refreshWith(w, client.ID, begun.RefreshToken)
+			checkRefused(t, name, err, grant.InvalidGrant)
+			c.undo(w)
+			w.Advance(time.Hour)
+			if _, err := refreshWith(w, client.ID, begun.RefreshToken); err != nil {
+				t.Errorf("%s, with the faults %v: afterwards: %v", name, faults, err)
+			}
+		}
+	}
+}
+
+// leavingClient hangs up while its refresh token is rotated.
+type leavingClient struct {
+	servertest.RotatingStore
+	leave func()
+}
+
+func (s *leavingClient) Rotate(ctx context.Context, r storage.Rotation) (before, after storage.Grant, basis storage.Basis, err error) {
+	defer s.leave()
+	return s.RotatingStore.Rotate(ctx, r)
+}
+
+func (s *leavingClient) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant, error) {
+	if ctx.Err() != nil {
+		return storage.Grant{}, storage.ErrUnavailable // as stores do
+	}
+	return s.RotatingStore.UpdateGrant(ctx, g)
+}
+
+func TestARefusedRefreshUsesUpNothingThoughTheClientHangsUp(t *testing.T) {
+	w := servertest.New(t)
+	w.UseRotatingStore()
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	begun := beginGrant(t, w, client, "orders:read", "offline_access")
+	ctx, leave := context.WithCancel(t.Context())
+	w.Grants.Store = &leavingClient{w.Grants.Store.(servertest.RotatingStore), leave}
+	w.RemoveUser(servertest.User())
+	_, err := w.Grants.Refresh(ctx, grant.RefreshRequest{Client: client, RefreshToken: begun.RefreshToken})
+	checkRefused(t, "without its user", err, grant.InvalidGrant)
+	w.AddUser(servertest.User())
+	w.Advance(time.Hour)
+	if _, err := refreshWith(w, client.ID, begun.RefreshToken); err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 }
 
