@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
@@ -75,8 +76,13 @@ func (s *Store) runOnConnection(ctx context.Context, db *database, isWrite bool,
 	}
 	err = do(ctx, c)
 	hasAnswer := err == nil || isRecordError(err)
+	if hasAnswer && !isWrite && mayBeReadOnly(c.Conn()) {
+		if asked := requirePrimary(ctx, c); asked != nil {
+			err, hasAnswer = asked, false
+		}
+	}
 	switch state := sqlState(err); {
-	case state == stateReadOnly, !isWrite && isReadOnly(c.Conn()):
+	case state == stateReadOnly, errors.Is(err, pgconn.ErrReadOnlyConnection):
 		db.pool.Reset() // the others are to the same server, which was the primary
 		closeAtOnce(c.Conn())
 		return true, errReadOnly
@@ -115,10 +121,17 @@ func closeAtOnce(c *pgx.Conn) {
 	_ = c.Close(cancelled) // it is closed either way
 }
 
-// isReadOnly reports whether the server has said that it is a standby or read-only. From version 14
-// on, PostgreSQL says so on each connection, with its next answer.
-func isReadOnly(c *pgx.Conn) bool {
+// mayBeReadOnly reports whether the server has said that it is a standby or read-only. From version 14
+// on, PostgreSQL says once in each session that this has changed. A pooler passes that on to whoever
+// uses the session at that moment, and tells new connections what it heard when it had its first
+// session, so that a standby still seems to be one when it has been promoted.
+func mayBeReadOnly(c *pgx.Conn) bool {
 	return c.PgConn().ParameterStatus("in_hot_standby") == "on" || c.PgConn().ParameterStatus("default_transaction_read_only") == "on"
+}
+
+// requirePrimary asks the server, and returns pgconn.ErrReadOnlyConnection if it accepts no writes.
+func requirePrimary(ctx context.Context, c *pgxpool.Conn) error {
+	return pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, c.Conn().PgConn())
 }
 
 // sendUnnamedStatements has the connections that are opened from now on send statements without

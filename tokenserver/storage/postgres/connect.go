@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
@@ -152,15 +151,9 @@ func (s *Store) checkDatabase(ctx context.Context, db *database) {
 }
 
 // checkPrimary returns an error unless the database answers on a connection of the pool, and accepts
-// writes there. A pooler may have been told of another server meanwhile.
+// writes there. A pooler may have told somebody else that it accepts none any more.
 func (s *Store) checkPrimary(ctx context.Context, db *database) error {
-	_, err := s.runOnConnection(ctx, db, false, func(ctx context.Context, c *pgxpool.Conn) error {
-		err := pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, c.Conn().PgConn())
-		if errors.Is(err, pgconn.ErrReadOnlyConnection) {
-			db.pool.Reset()
-		}
-		return err
-	})
+	_, err := s.runOnConnection(ctx, db, false, requirePrimary)
 	if errors.Is(err, errFewerPlaces) && db.pool.Stat().TotalConns() > 0 {
 		return nil // calls wait for the connections that there are
 	}

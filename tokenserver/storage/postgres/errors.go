@@ -136,7 +136,7 @@ func (db *database) problem(err error) string {
 	case isOfPooler(err, "unsupported startup parameter"):
 		return fmt.Sprintf("the connection pooler at %s refuses a parameter of the DSN (%s): remove it from the DSN, or add it to "+
 			"ignore_startup_parameters of PgBouncer", db.address, db.errorText(err))
-	case errors.Is(err, errReadOnly), errors.Is(err, pgconn.ErrReadOnlyConnection) && !strings.Contains(db.address, ","):
+	case (errors.Is(err, errReadOnly) || errors.Is(err, pgconn.ErrReadOnlyConnection)) && !strings.Contains(db.address, ","):
 		return fmt.Sprintf("PostgreSQL at %s is read-only: name the primary in the DSN, or all servers of which one is the primary", db.address)
 	}
 	switch sqlState(err) {

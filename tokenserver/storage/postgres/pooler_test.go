@@ -4,10 +4,14 @@ package postgres_test
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
@@ -97,4 +101,61 @@ func TestAPoolerThatIsAtAReadOnlyServerByNowIsNotTrusted(t *testing.T) {
 		_, err := s.UpdateGrant(t.Context(), g)
 		return err == nil
 	})
+}
+
+// The sessions of a pooler say once that they have become read-only, to whoever uses them then.
+func TestReplicasThatOnlyReadBehindAPoolerLeaveAPrimaryThatWasDemoted(t *testing.T) {
+	server := postgrestest.Start(t)
+	dsn := postgrestest.StartPooler(t, server, "default_pool_size = 1").DSN("postgres", "")
+	var later offset
+	var replicas []*testStore
+	for range 3 {
+		replicas = append(replicas, open(t, dsn, withShortTimeout, func(o *postgres.Options) { o.Now = later.now }))
+	}
+	mustCreate(t, replicas[0], newGrant("g"))
+	setReadOnly(t, server, true)
+	later.add(time.Minute) // so that each checks its connections now
+	for i, s := range replicas {
+		eventually.True(t, fmt.Sprintf("replica %d answers no read", i), func() bool {
+			_, err := s.GetGrant(t.Context(), "g")
+			return errors.Is(err, storage.ErrUnavailable)
+		})
+	}
+	setReadOnly(t, server, false)
+	for i, s := range replicas {
+		eventually.True(t, fmt.Sprintf("replica %d answers again", i), func() bool {
+			_, err := s.GetGrant(t.Context(), "g")
+			return err == nil
+		})
+	}
+}
+
+// A pooler tells new connections what its first session said, also after a promotion.
+func TestAStandbyBehindAPoolerAnswersReadsOnceItIsPromoted(t *testing.T) {
+	primary := postgrestest.Start(t)
+	standby := primary.StartStandby(t, "standby")
+	pooler := postgrestest.StartPooler(t, standby)
+	s := open(t, postgrestest.HostsDSN("postgres", "sslmode=disable", primary.Address(), pooler.Address()))
+	mustCreate(t, s, newGrant("g"))
+	eventually.True(t, "the standby has it", func() bool {
+		return postgrestest.QueryValue[int](t, standby, "postgres", "SELECT count(*) FROM oauth_grants") == 1
+	})
+	primary.Kill()
+	standby.Promote(t)
+	conn, err := pgconn.Connect(t.Context(), pooler.DSN("postgres", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context()) //nolint:errcheck // the test is over
+	if conn.ParameterStatus("in_hot_standby") != "on" {
+		t.Skip("this PgBouncer tells new connections what holds now")
+	}
+	eventually.True(t, "a write is done", func() bool {
+		_, err := s.CreateGrant(t.Context(), newGrant("another"))
+		return err == nil || errors.Is(err, storage.ErrExists)
+	})
+	for range 20 {
+		mustGet(t, s, "g")
+	}
+	eventually.True(t, "nothing is wrong", func() bool { return s.State() == postgres.State{Ready: true} })
 }
