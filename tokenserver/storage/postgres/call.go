@@ -122,8 +122,8 @@ func closeAtOnce(c *pgx.Conn) {
 }
 
 // mayBeReadOnly reports whether the server has said that it is a standby or read-only. From version 14
-// on, PostgreSQL says once in each session that this has changed. A pooler passes that on to whoever
-// uses the session at that moment, and tells new connections what it heard when it had its first
+// on, PostgreSQL says once in each session that this has changed. A pooler passes that on to the
+// client that uses the session at that moment, and tells new connections what it heard when it had its first
 // session, so that a standby still seems to be one when it has been promoted.
 func mayBeReadOnly(c *pgx.Conn) bool {
 	return c.PgConn().ParameterStatus("in_hot_standby") == "on" || c.PgConn().ParameterStatus("default_transaction_read_only") == "on"

@@ -151,7 +151,7 @@ func (s *Store) checkDatabase(ctx context.Context, db *database) {
 }
 
 // checkPrimary returns an error unless the database answers on a connection of the pool, and accepts
-// writes there. A pooler may have told somebody else that it accepts none any more.
+// writes there. A pooler may have told another replica that it accepts none any more.
 func (s *Store) checkPrimary(ctx context.Context, db *database) error {
 	_, err := s.runOnConnection(ctx, db, false, requirePrimary)
 	if errors.Is(err, errFewerPlaces) && db.pool.Stat().TotalConns() > 0 {

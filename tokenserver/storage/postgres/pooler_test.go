@@ -103,7 +103,7 @@ func TestAPoolerThatIsAtAReadOnlyServerByNowIsNotTrusted(t *testing.T) {
 	})
 }
 
-// The sessions of a pooler say once that they have become read-only, to whoever uses them then.
+// The sessions of a pooler say once that they have become read-only, to the replica that uses them then.
 func TestReplicasThatOnlyReadBehindAPoolerLeaveAPrimaryThatWasDemoted(t *testing.T) {
 	server := postgrestest.Start(t)
 	dsn := postgrestest.StartPooler(t, server, "default_pool_size = 1").DSN("postgres", "")
