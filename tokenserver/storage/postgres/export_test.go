@@ -55,7 +55,7 @@ func CountingStatements() map[string]string {
 // SweepStatements returns the statements of Sweep.
 func SweepStatements() map[string]string {
 	statements := map[string]string{
-		"claimSweep": claimSweep, "readUnconsented": readUnconsented, "endUnconsented": endUnconsented, "lastOfBatch": lastOfBatch,
+		"claimSweep": claimSweep, "readUnconsented": readUnconsented, "endUnconsented": endUnconsented, "lastOfBatch": lastOfBatch, "correctDue": correctDue,
 		"readIdleIdentities": readIdleIdentities, "deleteIdleIdentities": deleteIdleIdentities,
 	}
 	for _, table := range sweptTables {

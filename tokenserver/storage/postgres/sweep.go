@@ -65,6 +65,11 @@ const (
 	postponeDue = `UPDATE oauth_grants SET due_at = expires_at
 		WHERE server_uid = @server_uid AND due_at <= @until AND expires_at > @until AND id IN ` + dueGrants
 
+	// correctDue corrects what an earlier version of the program does when it ends a grant or shortens
+	// its life, among the grants after @after: it knows expires_at alone.
+	correctDue = `UPDATE oauth_grants SET due_at = expires_at WHERE server_uid = @server_uid AND due_at > expires_at AND id IN (
+		SELECT id FROM oauth_grants WHERE server_uid = @server_uid AND id > @after ORDER BY id LIMIT @limit)`
+
 	deleteDue = `DELETE FROM oauth_grants WHERE server_uid = @server_uid AND expires_at <= @until AND id IN ` + dueGrants
 )
 
@@ -101,7 +106,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) (removed int, err erro
 	}
 	n, err := s.sweepIdentities(ctx, now)
 	add("sweeping oauth_identities", n, err)
-	add("ending grants without a consent", 0, s.endUnconsentedGrants(ctx))
+	add("examining grants", 0, s.examineGrants(ctx))
 	if now.Sub(s.sweeping.lookedForAbandoned) >= abandonedInterval {
 		s.sweeping.lookedForAbandoned = now
 		for _, table := range sweptTables {

@@ -211,6 +211,27 @@ func TestAGrantIsSweptWhenItExpiresHoweverOftenItWasExtended(t *testing.T) {
 	}
 }
 
+func TestAGrantThatAnEarlierVersionEndsIsSweptInTime(t *testing.T) {
+	database := shared.NewDatabase(t)
+	s := open(t, shared.DSN(database))
+	now := time.Now()
+	g := newGrant("ended")
+	g.ExpiresAt = now.Add(30 * 24 * time.Hour)
+	mustCreate(t, s, g)
+	g.ID = "live"
+	mustCreate(t, s, g)
+	shared.Exec(t, database, fmt.Sprintf("UPDATE oauth_grants SET ended_at = now(), expires_at = now() + INTERVAL '%v seconds' WHERE id = 'ended'",
+		storage.EndedRetention.Seconds()))
+	for _, c := range []struct {
+		after   time.Duration
+		removed int
+	}{{0, 0}, {storage.EndedRetention + time.Minute, 1}, {29 * 24 * time.Hour, 0}, {31 * 24 * time.Hour, 1}} {
+		if removed, err := s.Sweep(t.Context(), now.Add(c.after)); err != nil || removed != c.removed {
+			t.Errorf("after %v the sweep removed %d records, %v; want %d", c.after, removed, err, c.removed)
+		}
+	}
+}
+
 // The program in the time of which consents had no UID, or a person, may leave any number of them.
 func TestGrantsWithoutAConsentEndWhenTheSweepComesBy(t *testing.T) {
 	const grants, eachSweep = 10_700, 10_000

@@ -10,9 +10,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// unconsentedBatches is how many batches of grants a sweep examines for their consents. However many
-// grants there are, that takes it a fraction of a second.
-const unconsentedBatches = 20
+// examinedBatches is how many batches of grants a sweep examines. However many grants there are, that
+// takes it a fraction of a second.
+const examinedBatches = 20
 
 // readUnconsented reads which of a batch of grants, which begins after @after, rest on a consent that
 // was deleted or replaced by a later one. The consent is read in a subquery of each grant: PostgreSQL
@@ -35,15 +35,20 @@ var endUnconsented = `UPDATE oauth_grants
 // lastOfBatch reads the last grant of a full batch.
 const lastOfBatch = `SELECT id FROM oauth_grants WHERE server_uid = @server_uid AND id > @after ORDER BY id LIMIT 1 OFFSET @others`
 
-// endUnconsentedGrants ends grants that rest on a consent that no longer exists. It walks through all
-// grants in the order of their ids, some at each sweep. It may come late: every use of a grant checks
-// whether its consent exists.
-func (s *Store) endUnconsentedGrants(ctx context.Context) error {
-	for range unconsentedBatches {
-		if err := s.endUnconsentedOfBatch(ctx, s.sweeping.grants); err != nil {
+// examineGrants ends grants that rest on a consent that no longer exists, and has the sweep look in
+// time at those that an earlier version of the program ended. It walks through all grants in the order
+// of their ids, some at each sweep. It may come late: every use of a grant checks whether its consent
+// exists.
+func (s *Store) examineGrants(ctx context.Context) error {
+	for range examinedBatches {
+		after := s.sweeping.grants
+		if _, err := s.execCounting(ctx, correctDue, pgx.StrictNamedArgs{"server_uid": s.options.ServerUID, "after": after, "limit": sweepBatch}); err != nil {
 			return err
 		}
-		last, err := s.lastOfBatch(ctx, s.sweeping.grants)
+		if err := s.endUnconsentedOfBatch(ctx, after); err != nil {
+			return err
+		}
+		last, err := s.lastOfBatch(ctx, after)
 		if err != nil {
 			return err
 		}
