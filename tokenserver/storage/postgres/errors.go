@@ -144,6 +144,9 @@ func (db *database) problem(err error) string {
 		return fmt.Sprintf("PostgreSQL at %s refuses the user %q of the DSN or its password: correct the DSN (%s)", db.address, db.user, db.errorText(err))
 	case stateNoDatabase:
 		return fmt.Sprintf("PostgreSQL at %s has no database %q: create it, or correct the DSN", db.address, db.name)
+	case stateLockTimeout:
+		return fmt.Sprintf("PostgreSQL at %s cannot change a table while another session, such as a backup, reads it (%s): wait until that has ended, or end it",
+			db.address, db.errorText(err))
 	case stateNoPrivilege, stateNoSchema:
 		return fmt.Sprintf("PostgreSQL at %s does not let the user %q of the DSN create tables (%s): grant it CREATE on the schema, or name another user in the DSN",
 			db.address, db.user, db.errorText(err))

@@ -69,7 +69,7 @@ func SweepStatements() map[string]string {
 
 // Statements returns every statement that the package executes.
 func Statements() []string {
-	statements := []string{createMigrationsTable, readMigrations, lockMigration, finishMigration, readIndex, dropIndex}
+	statements := []string{createMigrationsTable, readMigrations, lockMigration, finishMigration, columnExists, limitLockWait, readIndex, dropIndex}
 	for _, named := range []map[string]string{RequestStatements(), CountingStatements(), SweepStatements()} {
 		statements = slices.AppendSeq(statements, maps.Values(named))
 	}

@@ -1,12 +1,15 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,8 +21,13 @@ import (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// migrationPollInterval is how often a replica that waits for another's migration checks it.
-const migrationPollInterval = 100 * time.Millisecond
+const (
+	// migrationPollInterval is how often a replica that waits for another's migration checks it.
+	migrationPollInterval = 100 * time.Millisecond
+	// heldUpInterval is how often a replica looks at what other sessions hold up: a table that one reads,
+	// and an index that one makes. It renews its claim of a migration as often.
+	heldUpInterval = 5 * time.Second
+)
 
 const (
 	createMigrationsTable = `CREATE TABLE IF NOT EXISTS oauth_schema_migrations (
@@ -35,7 +43,16 @@ const (
 			OR oauth_schema_migrations.claimed_at < now() - INTERVAL '30 seconds')`
 
 	finishMigration = `UPDATE oauth_schema_migrations SET applied_at = now() WHERE version = @version`
+
+	columnExists = `SELECT EXISTS (SELECT 1 FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+		WHERE c.relname = @table AND a.attname = @column AND NOT a.attisdropped AND pg_table_is_visible(c.oid))`
+
+	// limitLockWait precedes a statement for which all others wait while it waits for its table.
+	limitLockWait = `SET LOCAL lock_timeout = '50ms'; `
 )
+
+// addedColumn matches a statement that adds a column.
+var addedColumn = regexp.MustCompile(`(?m)^ALTER TABLE (\w+) ADD COLUMN IF NOT EXISTS (\w+) `)
 
 // migration brings the schema to a version.
 type migration struct {
@@ -101,7 +118,7 @@ func (s *Store) migrate(ctx context.Context, db *database) error {
 	for {
 		var more bool
 		_, err := s.runOnConnection(ctx, db, true, func(ctx context.Context, c *pgxpool.Conn) (err error) {
-			more, err = s.applyNextMigration(ctx, c, migrations)
+			more, err = s.applyNextMigration(ctx, db, c, migrations)
 			return err
 		})
 		if err == nil && !more {
@@ -110,8 +127,12 @@ func (s *Store) migrate(ctx context.Context, db *database) error {
 		if err != nil && !isConcurrentMigration(err) && !isRetryable(err, true, true) {
 			return err
 		}
-		if !clock.Sleep(ctx, migrationPollInterval) {
-			return fmt.Errorf("the schema could not be migrated in time: %w", ctx.Err())
+		delay := migrationPollInterval
+		if sqlState(err) == stateLockTimeout {
+			delay = heldUpInterval
+		}
+		if !clock.Sleep(ctx, delay) {
+			return fmt.Errorf("the schema could not be migrated in time: %w", cmp.Or(err, ctx.Err()))
 		}
 	}
 }
@@ -127,7 +148,7 @@ func isConcurrentMigration(err error) bool {
 
 // applyNextMigration applies the first migration that is missing, unless another replica holds it.
 // More is false if none is missing.
-func (s *Store) applyNextMigration(ctx context.Context, c *pgxpool.Conn, migrations []migration) (more bool, err error) {
+func (s *Store) applyNextMigration(ctx context.Context, db *database, c *pgxpool.Conn, migrations []migration) (more bool, err error) {
 	applied, newest, err := readAppliedMigrations(ctx, c)
 	if sqlState(err) == stateUndefinedTable {
 		_, err = c.Exec(ctx, createMigrationsTable)
@@ -143,19 +164,69 @@ func (s *Store) applyNextMigration(ctx context.Context, c *pgxpool.Conn, migrati
 		if applied[next.version] {
 			continue
 		}
-		lock, err := c.Exec(ctx, lockMigration, pgx.StrictNamedArgs{"version": next.version, "holder": s.replicaID})
-		if err != nil || lock.RowsAffected() == 0 {
+		isClaimed, err := s.claimMigration(ctx, c, next.version)
+		if err != nil || !isClaimed {
 			return true, err
 		}
-		for _, statement := range next.statements {
-			if err := execMigration(ctx, c, statement); err != nil {
-				return true, err
-			}
-		}
-		_, err = c.Exec(ctx, finishMigration, pgx.StrictNamedArgs{"version": next.version})
-		return true, err
+		return true, s.applyMigration(ctx, db, c, next)
 	}
 	return false, nil
+}
+
+// claimMigration claims a migration, or renews the claim, unless another replica holds it.
+func (s *Store) claimMigration(ctx context.Context, c *pgxpool.Conn, version int64) (isClaimed bool, err error) {
+	claim, err := c.Exec(ctx, lockMigration, pgx.StrictNamedArgs{"version": version, "holder": s.replicaID})
+	return claim.RowsAffected() > 0, err
+}
+
+// applyMigration applies a migration that this replica has claimed. It renews the claim on another
+// connection: two replicas that make indexes of one table wait for each other.
+func (s *Store) applyMigration(ctx context.Context, db *database, c *pgxpool.Conn, m migration) error {
+	renewing, stop := context.WithCancel(ctx)
+	var renewal sync.WaitGroup
+	defer renewal.Wait()
+	defer stop()
+	renewal.Go(func() {
+		for clock.Sleep(renewing, heldUpInterval) {
+			_, _ = s.runOnConnection(renewing, db, true, func(ctx context.Context, c *pgxpool.Conn) error {
+				_, err := s.claimMigration(ctx, c, m.version)
+				return err
+			}) // one that fails is done again, before the claim has lapsed
+		}
+	})
+	for _, statement := range m.statements {
+		if err := execMigration(ctx, c, statement); err != nil {
+			return err
+		}
+	}
+	_, err := c.Exec(ctx, finishMigration, pgx.StrictNamedArgs{"version": m.version})
+	return err
+}
+
+// execMigration executes a statement of a migration.
+func execMigration(ctx context.Context, c *pgxpool.Conn, statement string) error {
+	if index := concurrentIndex.FindStringSubmatch(statement); index != nil {
+		return changeIndex(ctx, c, index[2], statement, index[1] == "CREATE")
+	}
+	if column := addedColumn.FindStringSubmatch(statement); column != nil {
+		return addColumn(ctx, c, column[1], column[2], statement)
+	}
+	_, err := c.Exec(ctx, statement)
+	return err
+}
+
+// addColumn adds a column that does not exist. PostgreSQL locks the table against all others before
+// it looks whether there is something to do.
+func addColumn(ctx context.Context, c *pgxpool.Conn, table, column, statement string) error {
+	var exists bool
+	err := c.QueryRow(ctx, columnExists, pgx.StrictNamedArgs{"table": table, "column": column}).Scan(&exists)
+	if err != nil || exists {
+		return err
+	}
+	if _, err := c.Exec(ctx, limitLockWait+statement); err != nil {
+		return fmt.Errorf("adding the column %s to %s: %w", column, table, err)
+	}
+	return nil
 }
 
 // readAppliedMigrations returns which versions are applied, and the newest that any replica has

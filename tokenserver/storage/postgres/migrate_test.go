@@ -3,6 +3,7 @@
 package postgres_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
@@ -218,6 +221,23 @@ const revertToSchema5 = `
 
 const countValidIndexes = `SELECT count(*) FROM pg_index WHERE indrelid = 'oauth_grants'::regclass AND indisvalid`
 
+// asBackup begins a transaction that reads the grants and keeps its snapshot, as pg_dump does.
+func asBackup(t *testing.T, database string) pgx.Tx {
+	t.Helper()
+	tx := beginTransaction(t, shared.DSN(database))
+	if _, err := tx.Exec(t.Context(), "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM oauth_grants"); err != nil {
+		t.Fatal(err)
+	}
+	return tx
+}
+
+// countSessions returns how many sessions of a database have a state and a last statement.
+func countSessions(t *testing.T, database, state, statement string) int {
+	t.Helper()
+	return postgrestest.QueryValue[int](t, shared, database, `SELECT count(*) FROM pg_stat_activity
+		WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = $1 AND query ~ $2`, state, statement)
+}
+
 func TestIndexesAreMadeWhileOthersWriteByOneReplica(t *testing.T) {
 	database := shared.NewDatabase(t)
 	s := open(t, shared.DSN(database))
@@ -241,11 +261,15 @@ func TestIndexesAreMadeWhileOthersWriteByOneReplica(t *testing.T) {
 	eventually.True(t, "an index is being made", func() bool { return postgrestest.QueryValue[int](t, shared, database, areMade) == 1 })
 	shared.Exec(t, database, `INSERT INTO oauth_pairs VALUES ('server-uid', 'u', 'c', now());
 		UPDATE oauth_grants SET last_used = now() WHERE id = 'none'`)
-	// The replica that made it has died, as the other believes.
-	shared.Exec(t, database, "UPDATE oauth_schema_migrations SET claimed_at = now() - INTERVAL '31 seconds' WHERE applied_at IS NULL")
-	eventually.True(t, "the other replica takes over", func() bool {
-		return postgrestest.QueryValue[bool](t, shared, database, "SELECT claimed_at > now() - INTERVAL '30 seconds' FROM oauth_schema_migrations WHERE version = 6")
+	const holder = "SELECT holder FROM oauth_schema_migrations WHERE version = 6"
+	before := postgrestest.QueryValue[string](t, shared, database, holder)
+	shared.Exec(t, database, "UPDATE oauth_schema_migrations SET claimed_at = now() - INTERVAL '15 seconds' WHERE applied_at IS NULL")
+	eventually.True(t, "the claim is renewed", func() bool {
+		return postgrestest.QueryValue[bool](t, shared, database, "SELECT claimed_at > now() - INTERVAL '10 seconds' FROM oauth_schema_migrations WHERE version = 6")
 	})
+	if after := postgrestest.QueryValue[string](t, shared, database, holder); after != before {
+		t.Error("another replica has taken over")
+	}
 	if n := postgrestest.QueryValue[int](t, shared, database, areMade); n != 1 {
 		t.Errorf("%d sessions make indexes, want 1", n)
 	}
@@ -258,27 +282,129 @@ func TestIndexesAreMadeWhileOthersWriteByOneReplica(t *testing.T) {
 	}
 }
 
+// While a session makes an index, or a backup runs, who asks for the table for himself makes all
+// others wait.
+func TestAReplicaWaitsForAnIndexThatAnotherLeftWithoutALockOnTheTable(t *testing.T) {
+	const addColumn = "ALTER TABLE oauth_grants ADD COLUMN due_at TIMESTAMPTZ NOT NULL DEFAULT now();"
+	for _, c := range []struct{ before, left string }{
+		{addColumn, "(^|\n)CREATE INDEX CONCURRENTLY"},
+		{addColumn + `CREATE INDEX oauth_grants_due ON oauth_grants (server_uid, due_at, ended_at);
+			CREATE INDEX oauth_grants_live_of_pair ON oauth_grants (server_uid, user_uid, client_uid) WHERE ended_at IS NULL`, "(^|\n)DROP INDEX CONCURRENTLY"},
+	} {
+		database := shared.NewDatabase(t)
+		open(t, shared.DSN(database)).Close()
+		shared.Exec(t, database, revertToSchema5+";"+c.before)
+		backup := asBackup(t, database)
+		firstTime, end := context.WithCancel(t.Context())
+		left := make(chan *postgres.Store)
+		go func() {
+			s, err := postgres.Open(firstTime, newOptions(t, shared.DSN(database)))
+			if err != nil {
+				t.Error(err)
+			}
+			left <- s
+		}()
+		eventually.True(t, "a session works on an index", func() bool { return countSessions(t, database, "active", c.left) == 1 })
+		end()
+		(<-left).Close()
+		shared.Exec(t, database, "UPDATE oauth_schema_migrations SET claimed_at = now() - INTERVAL '31 seconds' WHERE applied_at IS NULL")
+		opened := make(chan error)
+		go func() { opened <- openUnchecked(t, shared.DSN(database)).Ready() }()
+		lookedAt := func() string {
+			return postgrestest.QueryValue[string](t, shared, database, `SELECT COALESCE(max(query_start)::TEXT, '') FROM pg_stat_activity
+				WHERE datname = current_database() AND state = 'idle' AND query LIKE 'SELECT i.indisvalid%'`)
+		}
+		eventually.True(t, "the next replica looks at the index", func() bool { return lookedAt() != "" })
+		first := lookedAt()
+		eventually.True(t, "it looks again and waits on", func() bool { return lookedAt() != first && lookedAt() != "" })
+		shared.Exec(t, database, "UPDATE oauth_grants SET last_used = now() WHERE id = 'none'")
+		if n := countSessions(t, database, "active", c.left); n != 1 {
+			t.Errorf("%d sessions execute %s, want that which was left", n, c.left)
+		}
+		if err := backup.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-opened; err != nil {
+			t.Errorf("after %s the next replica: %v", c.left, err)
+		}
+		if n := postgrestest.QueryValue[int](t, shared, database, countValidIndexes); n != 3 {
+			t.Errorf("the table has %d valid indexes, want 3", n)
+		}
+	}
+}
+
 // A backup holds a lock on every table for as long as it takes.
-func TestAMigrationLetsOthersWriteWhileItWaitsForALock(t *testing.T) {
+func TestAMigrationSeldomWaitsForALockThatAllOthersWaitBehind(t *testing.T) {
 	database := shared.NewDatabase(t)
 	open(t, shared.DSN(database)).Close()
 	shared.Exec(t, database, revertToSchema5)
-	tx := beginTransaction(t, shared.DSN(database))
-	if _, err := tx.Exec(t.Context(), "SELECT count(*) FROM oauth_grants"); err != nil {
-		t.Fatal(err)
-	}
+	backup := asBackup(t, database)
 	opened := make(chan error)
 	go func() { opened <- openUnchecked(t, shared.DSN(database)).Ready() }()
-	eventually.True(t, "the migration waits", func() bool {
-		return postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'") > 0
-	})
-	// It would wait until the test ends its transaction.
+	tried := func() (at time.Time) {
+		return postgrestest.QueryValue[time.Time](t, shared, database, `SELECT COALESCE(max(claimed_at), 'epoch') FROM oauth_schema_migrations WHERE version = 6`)
+	}
+	eventually.True(t, "the migration tries", func() bool { return tried().Unix() > 0 })
+	first := tried()
+	eventually.True(t, "it tries again", func() bool { return tried() != first })
+	if pause := tried().Sub(first); pause < 5*time.Second {
+		t.Errorf("the next try was after %v, want at least 5 s", pause)
+	}
 	shared.Exec(t, database, "UPDATE oauth_grants SET last_used = now() WHERE id = 'none'")
-	if err := tx.Commit(t.Context()); err != nil {
+	if err := backup.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-opened; err != nil {
 		t.Errorf("the store is not ready: %v", err)
+	}
+}
+
+func TestAnAttemptToMigrateThatEndsSaysWhatHeldItUp(t *testing.T) {
+	database := shared.NewDatabase(t)
+	open(t, shared.DSN(database)).Close()
+	shared.Exec(t, database, revertToSchema5)
+	asBackup(t, database)
+	attempt, end := context.WithCancel(t.Context())
+	opened := make(chan *postgres.Store)
+	go func() {
+		s, err := postgres.Open(attempt, newOptions(t, shared.DSN(database)))
+		if err != nil {
+			t.Error(err)
+		}
+		opened <- s
+	}()
+	eventually.True(t, "the migration has tried", func() bool { return countSessions(t, database, "idle", "lock_timeout") == 1 })
+	end()
+	s := <-opened
+	defer s.Close()
+	if problem := s.State().Problem; !strings.Contains(problem, "another session, such as a backup") || !strings.Contains(problem, "lock timeout") {
+		t.Errorf("the store says %q", problem)
+	}
+}
+
+// A session gives its locks back before others see that its index is valid.
+func TestAnIndexThatIsFinishedAtThatMomentIsKept(t *testing.T) {
+	database := shared.NewDatabase(t)
+	open(t, shared.DSN(database)).Close()
+	shared.Exec(t, database, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'oauth_grants_due'::regclass")
+	shared.Exec(t, database, "DELETE FROM oauth_schema_migrations WHERE version = 6")
+	const index = "SELECT 'oauth_grants_due'::regclass::oid::bigint"
+	before := postgrestest.QueryValue[int](t, shared, database, index)
+	finishing := beginTransaction(t, shared.DSN(database))
+	if _, err := finishing.Exec(t.Context(), "UPDATE pg_index SET indisvalid = true WHERE indexrelid = 'oauth_grants_due'::regclass"); err != nil {
+		t.Fatal(err)
+	}
+	opened := make(chan error)
+	go func() { opened <- openUnchecked(t, shared.DSN(database)).Ready() }()
+	eventually.True(t, "the replica has looked at the index", func() bool { return countSessions(t, database, "idle", "^SELECT i.indisvalid") == 1 })
+	if err := finishing.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-opened; err != nil {
+		t.Errorf("the store is not ready: %v", err)
+	}
+	if after := postgrestest.QueryValue[int](t, shared, database, index); after != before {
+		t.Error("the index was made once more")
 	}
 }
 

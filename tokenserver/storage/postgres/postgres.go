@@ -9,7 +9,7 @@
 //	connect.go     the database in use: following the DSN file, checking the connection
 //	migrate.go     the schema, migrated by whichever replica is first
 //	migrations/    the statements of each version of the schema
-//	indexes.go     making indexes while others write
+//	indexes.go     making and dropping indexes while others write
 //	call.go        one exchange with the database: deadline, retries, connection
 //	places.go      how many calls have a connection at once, where the database accepts few
 //	cancel.go      why no statement is cancelled
@@ -22,7 +22,7 @@
 //	identities.go  identities
 //	marks.go       marks
 //	sweep.go       removing expired rows, by one of the replicas
-//	unconsented.go ending grants whose consent was deleted
+//	unconsented.go the walk through all grants, which ends those whose consent was deleted
 //
 // The database may be unreachable when the program starts, and at any time later: calls fail
 // meanwhile, and succeed again without a restart.

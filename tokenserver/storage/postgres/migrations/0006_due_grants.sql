@@ -1,11 +1,12 @@
 -- due_at is when the sweep looks at a grant: when it is due, the sweep deletes it if it has expired, and sets due_at to expires_at if not. So
 -- due_at is never after expires_at, and a refresh, which extends expires_at alone, changes no index: PostgreSQL then writes the new version of
--- the row beside the old one and leaves the indexes as they are. What an earlier version of the program inserts is due at once.
+-- the row beside the old one and leaves the indexes as they are. What an earlier version of the program inserts is due at once; if one lowers
+-- expires_at alone, the walk through all grants lowers due_at.
 --
--- Indexes are made and dropped while token servers read and write the table. What needs the table for itself does not wait for that for long,
--- since all others wait behind it, and is tried again.
+-- Indexes are made and dropped while token servers read and write the table. A column needs the table for itself: the program adds it only if
+-- it is missing, waits a moment for the table, since all others wait behind it, and tries again later.
 
-SET LOCAL lock_timeout = '500ms'; ALTER TABLE oauth_grants ADD COLUMN IF NOT EXISTS due_at TIMESTAMPTZ NOT NULL DEFAULT now();
+ALTER TABLE oauth_grants ADD COLUMN IF NOT EXISTS due_at TIMESTAMPTZ NOT NULL DEFAULT now();
 
 -- For the sweep of a server, and for counting what is live without reading the table.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS oauth_grants_due ON oauth_grants (server_uid, due_at, ended_at);
