@@ -18,7 +18,9 @@ func (r *clientReconciler) checkUsers(ctx context.Context, s *clientPass) (err e
 	if !s.accepted.isTrue() {
 		return nil
 	}
-	s.grants = slices.DeleteFunc(slices.Clone(s.document.GrantTypes), func(grant string) bool { return slices.Contains(s.decision.EndedGrants, grant) })
+	s.grants = slices.DeleteFunc(slices.Clone(s.document.GrantTypes), func(grant string) bool {
+		return slices.Contains(s.decision.EndedGrants, grant)
+	})
 	s.withoutUsers = s.decision.Users.GrantsWithoutUsers(s.grants, func(provider string) bool {
 		isInService, readErr := r.isInService(ctx, s.server.object, provider)
 		if readErr != nil {
@@ -52,11 +54,13 @@ func (s *clientPass) withUsers(ready condition) condition {
 	}
 	grants := strings.Join(s.withoutUsers, " and ")
 	problem := falseCondition(v1alpha1.ReasonNoIdentityProvider,
-		"rule %q of the server lets in the users of identity providers alone, and none of these is in service: requests with %s are refused until the server's owner corrects that (kubectl oauth explain lists them)",
+		"rule %q of the server lets in the users of identity providers alone, and none of these is in service: "+
+			"requests with %s are refused until the server's owner corrects that (kubectl oauth explain lists them)",
 		s.decision.Rule, grants)
 	if !slices.ContainsFunc(s.withoutUsers, isBrowserGrant) {
 		problem = falseCondition(v1alpha1.ReasonNoIdentityProvider,
-			"rule %q of the server lets in the users of identity providers alone, and the password grant is for OAuthUsers: requests with %s are refused: use authorization_code",
+			"rule %q of the server lets in the users of identity providers alone, and the password grant is for OAuthUsers: "+
+				"requests with %s are refused: use authorization_code",
 			s.decision.Rule, grants)
 	}
 	if len(s.withoutUsers) < len(s.grants) {

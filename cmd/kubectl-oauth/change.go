@@ -45,12 +45,16 @@ type changed struct {
 }
 
 func (c *changeCommand) addFlags(command *cobra.Command, what string) {
-	command.Flags().BoolVar(&c.force, "force", false, "Change "+what+" although another manager applies the field and will revert it.")
+	command.Flags().BoolVar(&c.force, "force", false,
+		"Change "+what+" although another manager applies the field and will revert it.")
 	addOutputFlag(command, &c.output)
 }
 
 // set makes a change, and prints what it did in the words of says.
-func (c *changeCommand) set(ctx context.Context, argument string, kinds []cluster.Kind, change func(*cluster.Cluster) cluster.Change, says func(client.Object) string) error {
+func (c *changeCommand) set(
+	ctx context.Context, argument string, kinds []cluster.Kind,
+	change func(*cluster.Cluster) cluster.Change, says func(client.Object) string,
+) error {
 	if err := checkOutput(c.output); err != nil {
 		return err
 	}
@@ -102,7 +106,8 @@ func (c *changeCommand) print(result changed, says string) error {
 	case c.force:
 		fmt.Fprintf(c.errOut, "note: %s applies the object, and may revert %s: change it there too.\n", managers, result.Field)
 	default:
-		fmt.Fprintf(c.errOut, "note: %s applies the object without %s, which stays. Write it there too, so that the object has it when it is created again.\n",
+		fmt.Fprintf(c.errOut, "note: %s applies the object without %s, which stays. "+
+			"Write it there too, so that the object has it when it is created again.\n",
 			managers, result.Field)
 	}
 	return nil
@@ -111,7 +116,8 @@ func (c *changeCommand) print(result changed, says string) error {
 // newSuspendCommand returns suspend, or resume.
 func newSuspendCommand(o *options, suspend bool) *cobra.Command {
 	c := &changeCommand{options: o}
-	name, short, says := "suspend", "Have token servers refuse a client or a user, deleting nothing", "suspended, and refused within a second"
+	name, short := "suspend", "Have token servers refuse a client or a user, deleting nothing"
+	says := "suspended, and refused within a second"
 	if !suspend {
 		name, short, says = "resume", "Have token servers serve a suspended client or user again", "not suspended"
 	}
@@ -127,7 +133,8 @@ func newSuspendCommand(o *options, suspend bool) *cobra.Command {
 				}
 				return []string{"spec", "suspended"}, suspend, nil
 			}
-			return c.set(command.Context(), args[0], kinds, func(*cluster.Cluster) cluster.Change { return change }, func(client.Object) string { return says })
+			return c.set(command.Context(), args[0], kinds,
+				func(*cluster.Cluster) cluster.Change { return change }, func(client.Object) string { return says })
 		},
 	}
 	c.addFlags(command, "spec.suspended")
@@ -159,7 +166,8 @@ before stays good for spec.secret.rotation.overlap.`,
 		Args:              oneArgument("client/NAME"),
 		ValidArgsFunction: o.completeNames(kinds...),
 		RunE: func(command *cobra.Command, args []string) error {
-			return c.set(command.Context(), args[0], kinds, func(*cluster.Cluster) cluster.Change { return raiseRevision }, describeRotation)
+			return c.set(command.Context(), args[0], kinds,
+				func(*cluster.Cluster) cluster.Change { return raiseRevision }, describeRotation)
 		},
 	}
 	c.addFlags(command, "spec.secret.rotation.revision")
@@ -173,11 +181,14 @@ func raiseRevision(object client.Object) (field []string, value any, err error) 
 	secret := c.Spec.Secret
 	switch {
 	case compile.SecretTarget(c) == nil && (secret == nil || secret.FromSecret == nil):
-		return nil, nil, fmt.Errorf("%s has no secret to rotate (spec.tokenEndpointAuthMethod: %s)", name, c.Spec.TokenEndpointAuthMethod)
+		return nil, nil, fmt.Errorf("%s has no secret to rotate (spec.tokenEndpointAuthMethod: %s)",
+			name, c.Spec.TokenEndpointAuthMethod)
 	case secret == nil: // which needs a source, here its default
-		return []string{"spec", "secret"}, map[string]any{"source": v1alpha1.SecretGenerate, "rotation": map[string]any{"revision": 1}}, nil
+		first := map[string]any{"source": v1alpha1.SecretGenerate, "rotation": map[string]any{"revision": 1}}
+		return []string{"spec", "secret"}, first, nil
 	case secret.Source == v1alpha1.SecretFromSecret:
-		return nil, nil, fmt.Errorf("the secret of %s is the key %s of the Secret %s (spec.secret.source: FromSecret): write another value there, and it is rotated",
+		return nil, nil, fmt.Errorf("the secret of %s is the key %s of the Secret %s (spec.secret.source: FromSecret): "+
+			"write another value there, and it is rotated",
 			name, secret.FromSecret.Key, secret.FromSecret.Name)
 	}
 	return []string{"spec", "secret", "rotation", "revision"}, compile.SecretRotationOf(c).Revision + 1, nil
@@ -185,7 +196,8 @@ func raiseRevision(object client.Object) (field []string, value any, err error) 
 
 func describeRotation(object client.Object) string {
 	c := object.(*v1alpha1.OAuthClient)
-	return fmt.Sprintf("the Secret %s gets another value, and the one before stays good for %s", compile.SecretTarget(c).Name, explain.ShortDuration(compile.Overlap(c).String()))
+	return fmt.Sprintf("the Secret %s gets another value, and the one before stays good for %s",
+		compile.SecretTarget(c).Name, explain.ShortDuration(compile.Overlap(c).String()))
 }
 
 func newRevokeCommand(o *options) *cobra.Command {
@@ -228,7 +240,8 @@ func voidUntilNow(reached *cluster.Cluster) cluster.Change {
 		case before.Time.Equal(now):
 			return nil, nil, nil
 		default: // to set an earlier time would make good again what is to be void then
-			return nil, nil, fmt.Errorf("spec.tokensNotBefore is %s already, which is in the future: edit it, if what was issued has to be void before then",
+			return nil, nil, fmt.Errorf("spec.tokensNotBefore is %s already, which is in the future: "+
+				"edit it, if what was issued has to be void before then",
 				before.UTC().Format(time.RFC3339))
 		}
 	}
@@ -266,5 +279,6 @@ func (c *changeCommand) revokeGrant(ctx context.Context, reference cluster.Refer
 	if err := reached.Delete(ctx, reference.Kind.New(), namespace, reference.Name); err != nil {
 		return err
 	}
-	return c.print(changed{Object: "OAuthGrant " + namespace + "/" + reference.Name, Changed: true}, "deleted, and its tokens are void")
+	return c.print(changed{Object: "OAuthGrant " + namespace + "/" + reference.Name, Changed: true},
+		"deleted, and its tokens are void")
 }

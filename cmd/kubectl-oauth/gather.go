@@ -95,7 +95,10 @@ func (g *gatherer) takeMissing() []cluster.MissingRight {
 
 // gather reads what decides about a client.
 func (g *gatherer) gather(ctx context.Context, found foundClient, query explain.Query) (explain.Objects, error) {
-	o := explain.Objects{Client: found.client, Applied: found.applied, Unchecked: found.unchecked, Now: g.now, Namespaces: map[string]map[string]string{}}
+	o := explain.Objects{
+		Client: found.client, Applied: found.applied, Unchecked: found.unchecked, Now: g.now,
+		Namespaces: map[string]map[string]string{},
+	}
 	if err := g.readServer(ctx, &o); err != nil {
 		return o, err
 	}
@@ -240,11 +243,14 @@ func (g *gatherer) readNamespaces(ctx context.Context, o *explain.Objects) error
 	wanted := map[string]bool{}
 	for i := range o.ResourceServers {
 		rs := &o.ResourceServers[i]
-		wanted[o.Client.Namespace] = wanted[o.Client.Namespace] || slices.ContainsFunc(rs.Spec.AllowedClients, func(r v1alpha1.ResourceClientRule) bool { return selects(r.Namespaces) })
+		wanted[o.Client.Namespace] = wanted[o.Client.Namespace] || slices.ContainsFunc(rs.Spec.AllowedClients,
+			func(r v1alpha1.ResourceClientRule) bool { return selects(r.Namespaces) })
 	}
 	if o.Server != nil {
-		wanted[o.Client.Namespace] = wanted[o.Client.Namespace] || slices.ContainsFunc(o.Server.Spec.AllowedClients, func(r v1alpha1.ClientRule) bool { return selects(r.Namespaces) })
-		if slices.ContainsFunc(o.Server.Spec.AllowedResourceServers, func(r v1alpha1.ResourceServerRule) bool { return selects(r.Namespaces) }) {
+		wanted[o.Client.Namespace] = wanted[o.Client.Namespace] || slices.ContainsFunc(o.Server.Spec.AllowedClients,
+			func(r v1alpha1.ClientRule) bool { return selects(r.Namespaces) })
+		isSelecting := func(r v1alpha1.ResourceServerRule) bool { return selects(r.Namespaces) }
+		if slices.ContainsFunc(o.Server.Spec.AllowedResourceServers, isSelecting) {
 			for i := range o.ResourceServers {
 				wanted[o.ResourceServers[i].Namespace] = true
 			}

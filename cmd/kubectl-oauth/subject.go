@@ -39,7 +39,8 @@ type derivedSubject struct {
 func newSubjectCommand(o *options) *cobra.Command {
 	s := &subjectCommand{options: o}
 	command := &cobra.Command{
-		Use: "subject --provider NAME VALUE", Short: "Derive the sub of a user of an identity provider, who may never have signed in",
+		Use:   "subject --provider NAME VALUE",
+		Short: "Derive the sub of a user of an identity provider, who may never have signed in",
 		Long: `Derive the sub that a user of an identity provider has here. The user need not have
 signed in. VALUE is how the provider knows the user, exactly as it says it: the claim sub
 of its ID tokens, or oid with spec.oidc.subjectClaim: oid; in a directory, the value of
@@ -49,7 +50,8 @@ tools, or in base64 as ldapsearch prints it.`,
   kubectl oauth suspend -n identity identity/$(kubectl oauth subject -n identity --provider staff 0d8a6e5c-52b4-103f-8b6a-9d5bd5b5cf0e)`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 || s.provider == "" {
-				return usageError("want --provider NAME and how the provider knows the user, such as: kubectl oauth subject --provider acme 248289761001")
+				return usageError("want --provider NAME and how the provider knows the user, such as: " +
+					"kubectl oauth subject --provider acme 248289761001")
 			}
 			return nil
 		},
@@ -72,8 +74,10 @@ func (s *subjectCommand) run(ctx context.Context, value string) error {
 	if err := c.Get(ctx, &provider, namespace, s.provider); err != nil {
 		return err
 	}
-	if accepted := meta.FindStatusCondition(provider.Status.Conditions, v1alpha1.ConditionAccepted); accepted != nil && accepted.Reason == v1alpha1.ReasonRealmTaken {
-		return fmt.Errorf("IdentityProvider %s/%s does not have its realm, so it has no users: %s", namespace, provider.Name, accepted.Message)
+	accepted := meta.FindStatusCondition(provider.Status.Conditions, v1alpha1.ConditionAccepted)
+	if accepted != nil && accepted.Reason == v1alpha1.ReasonRealmTaken {
+		return fmt.Errorf("IdentityProvider %s/%s does not have its realm, so it has no users: %s",
+			namespace, provider.Name, accepted.Message)
 	}
 	var server v1alpha1.AuthorizationServer
 	if err := c.Get(ctx, &server, namespace, provider.Spec.ServerRef.Name); err != nil {
@@ -89,7 +93,9 @@ func (s *subjectCommand) run(ctx context.Context, value string) error {
 		return err
 	}
 	if s.output == outputJSON {
-		return s.printJSON(derivedSubject{Subject: subject, Name: v1alpha1.OAuthIdentityName(subject), Provider: provider.Name, Server: server.Name})
+		return s.printJSON(derivedSubject{
+			Subject: subject, Name: v1alpha1.OAuthIdentityName(subject), Provider: provider.Name, Server: server.Name,
+		})
 	}
 	fmt.Fprintln(s.out, subject)
 	return nil
@@ -106,7 +112,8 @@ func upstreamSubject(attribute, value string) ([]byte, error) {
 		return parseObjectGUID(value)
 	case "entryUUID", "ipaUniqueID", "oid":
 		if !uuid.MatchString(value) || value != strings.ToLower(value) {
-			return nil, fmt.Errorf("%q is no %s, which is in lower case, like 0d8a6e5c-52b4-103f-8b6a-9d5bd5b5cf0e", value, attribute)
+			return nil, fmt.Errorf("%q is no %s, which is in lower case, like 0d8a6e5c-52b4-103f-8b6a-9d5bd5b5cf0e",
+				value, attribute)
 		}
 	}
 	if strings.TrimSpace(value) != value {
@@ -138,23 +145,28 @@ func parseObjectGUID(value string) ([]byte, error) {
 // addCreationFlags has a command create the OAuthIdentity of a user who has none.
 func (c *changeCommand) addCreationFlags(command *cobra.Command) {
 	c.creates = true
-	command.Flags().StringVar(&c.authServer, "authserver", "", "The AuthorizationServer of a user who has no OAuthIdentity yet. Default: the only one of the namespace.")
+	command.Flags().StringVar(&c.authServer, "authserver", "",
+		"The AuthorizationServer of a user who has no OAuthIdentity yet. Default: the only one of the namespace.")
 }
 
 // newIdentity returns the OAuthIdentity to create for a user who has none.
-func (c *changeCommand) newIdentity(ctx context.Context, reached *cluster.Cluster, reference cluster.Reference, namespace string) (client.Object, error) {
+func (c *changeCommand) newIdentity(
+	ctx context.Context, reached *cluster.Cluster, reference cluster.Reference, namespace string,
+) (client.Object, error) {
 	server := c.authServer
 	if server == "" {
 		var list v1alpha1.AuthorizationServerList
 		if err := reached.List(ctx, &list, namespace); err != nil {
-			return nil, fmt.Errorf("the user has no OAuthIdentity yet, and for which AuthorizationServer to create one is not known (--authserver says it): %w", err)
+			return nil, fmt.Errorf("the user has no OAuthIdentity yet, and for which AuthorizationServer to create one "+
+				"is not known (--authserver says it): %w", err)
 		}
 		var names []string
 		for i := range list.Items {
 			names = append(names, list.Items[i].Name)
 		}
 		if len(names) != 1 {
-			return nil, usageError("the user has no OAuthIdentity yet, and namespace %q has the AuthorizationServers [%s]: say with --authserver whose user it is",
+			return nil, usageError("the user has no OAuthIdentity yet, and namespace %q has the AuthorizationServers [%s]: "+
+				"say with --authserver whose user it is",
 				namespace, strings.Join(names, " "))
 		}
 		server = names[0]
@@ -163,6 +175,8 @@ func (c *changeCommand) newIdentity(ctx context.Context, reached *cluster.Cluste
 	}
 	return &v1alpha1.OAuthIdentity{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: reference.Name},
-		Spec:       v1alpha1.OAuthIdentitySpec{ServerRef: v1alpha1.LocalServerReference{Name: server}, Subject: reference.Subject},
+		Spec: v1alpha1.OAuthIdentitySpec{
+			ServerRef: v1alpha1.LocalServerReference{Name: server}, Subject: reference.Subject,
+		},
 	}, nil
 }
