@@ -55,7 +55,7 @@ type clientPass struct {
 func (r *clientReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	object := reconciled{compile.KindClient, request.NamespacedName}
 	if wait := r.writer.echoes.postpone(object); wait > 0 {
-		return ctrl.Result{RequeueAfter: wait}, nil
+		return ctrl.Result{RequeueAfter: wait, Priority: new(firstPriority)}, nil
 	}
 	defer r.writer.echoes.begin(object)()
 	var c v1alpha1.OAuthClient

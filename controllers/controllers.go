@@ -62,7 +62,8 @@
 //	status.go            how a status is written
 //	*_status.go          what the status of a kind says after a pass
 //	echoes.go            what the watch brings of a pass's own writes
-//	fairqueue.go         in which order the objects of namespaces are reconciled
+//	fairqueue.go         the queue of a controller; turns.go is the order in which it hands out objects
+//	ends.go              which objects come before others, since what they allow ends
 //	events.go            events about conditions
 //	metrics.go           metrics about objects; metrics_labels.go has the values of their labels
 //

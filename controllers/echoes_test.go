@@ -84,6 +84,15 @@ func TestWhatAPassWroteIsNoReasonForAnotherAndPostponesItUntilItIsSeen(t *testin
 	if e.postpone(object) > 0 {
 		t.Error("a pass is postponed until what was seen is seen again")
 	}
+	end = e.begin(object)
+	e.add(object, "15")
+	if !e.take(object, "15") {
+		t.Error("what comes while the pass goes on is no echo")
+	}
+	e.add(object, "17")
+	if end(); !e.take(object, "17") {
+		t.Error("what a pass writes after an echo has come is none")
+	}
 	if len(e.byObject) > 0 {
 		t.Errorf("it remembers %v", e.byObject)
 	}

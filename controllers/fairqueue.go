@@ -1,98 +1,153 @@
 package controllers
 
 import (
-	"math/bits"
 	"sync"
+	"time"
 
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 )
 
-// Priorities of requests. An object that existed when the manager started has
+// firstPriority is the priority of an object for which one more write is all that is to do, and of
+// one that ends: it is suspended or deleted. An object that existed when the manager started has
 // handler.LowPriority, and others have 0.
-const (
-	// firstPriority is that of an object for which one more write is all that is to do.
-	firstPriority = 100
-	// crowdPriorities is more than a crowd can take from a priority.
-	crowdPriorities = 64
-)
+const firstPriority = 100
 
 // fairQueue is the queue of a controller in which the objects of one namespace do not delay those of
-// others: who applies ten thousand objects at once waits for them, and no other namespace does. Each
-// doubling of how many requests of a namespace wait takes one from the priority of its next one.
+// others: who applies ten thousand objects at once waits for them, and no other namespace does.
+//
+// As the queue of controller-runtime with priorities does, it holds an object once: what is to be
+// done now takes the place of what was to be done later.
 type fairQueue struct {
-	priorityqueue.PriorityQueue[ctrl.Request]
+	workqueue.TypedInterface[ctrl.Request] // in the order of turns
 
-	mu      sync.Mutex
-	waiting map[string]map[string]struct{} // names, by namespace
+	turns   *turns
+	limiter workqueue.TypedRateLimiter[ctrl.Request]
+
+	mu    sync.Mutex
+	later map[ctrl.Request]*timedRequest
+}
+
+// timedRequest is a request that is added when its timer fires.
+type timedRequest struct {
+	*time.Timer
+	at time.Time
 }
 
 // newFairQueue implements controller.Options.NewQueue.
 func newFairQueue(controller string, limiter workqueue.TypedRateLimiter[ctrl.Request]) workqueue.TypedRateLimitingInterface[ctrl.Request] {
+	turns := newTurns()
 	return &fairQueue{
-		PriorityQueue: priorityqueue.New(controller, func(o *priorityqueue.Opts[ctrl.Request]) { o.RateLimiter = limiter }),
-		waiting:       map[string]map[string]struct{}{},
+		TypedInterface: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[ctrl.Request]{Name: controller, Queue: turns}),
+		turns:          turns, limiter: limiter, later: map[ctrl.Request]*timedRequest{},
 	}
 }
 
 // AddWithOpts implements priorityqueue.PriorityQueue.
 func (q *fairQueue) AddWithOpts(o priorityqueue.AddOpts, requests ...ctrl.Request) {
-	asked := 0
+	asked := classChanged
 	if o.Priority != nil {
-		asked = priorityClass(*o.Priority)
-	}
-	if o.After > 0 || o.RateLimited {
-		asked = min(asked, 0) // what is to be done later is not almost done
+		asked = classOf(*o.Priority)
 	}
 	for _, request := range requests {
-		priority := asked - q.crowd(request, o.After == 0 && !o.RateLimited)
-		o.Priority = &priority
-		q.PriorityQueue.AddWithOpts(o, request)
-	}
-}
-
-// priorityClass returns the priority that a request had before a crowd took something from it: what
-// is repeated later comes with the priority that it had at last.
-func priorityClass(priority int) int {
-	for _, class := range []int{firstPriority, 0, handler.LowPriority} {
-		if priority <= class && priority > class-crowdPriorities {
-			return class
+		after := o.After
+		if o.RateLimited {
+			if wait := q.limiter.When(request); after == 0 || wait < after {
+				after = wait
+			}
+		}
+		if after > 0 {
+			q.addLater(request, asked, after)
+		} else {
+			q.addNow(request, asked)
 		}
 	}
-	return priority
 }
 
-// crowd counts a request, if it waits for a worker from now on, and returns how much the others of
-// its namespace take from its priority.
-func (q *fairQueue) crowd(request ctrl.Request, waits bool) int {
+func (q *fairQueue) addNow(request ctrl.Request, asked class) {
+	q.stopTimer(request)
+	q.turns.ask(request, asked)
+	q.TypedInterface.Add(request)
+}
+
+// addLater adds a request after a while, unless it waits for a worker already, or comes before.
+func (q *fairQueue) addLater(request ctrl.Request, asked class, after time.Duration) {
+	at := time.Now().Add(after) //nolint:forbidigo // timers fire by the real clock
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	names := q.waiting[request.Namespace]
-	if names == nil {
-		names = map[string]struct{}{}
-		q.waiting[request.Namespace] = names
+	timed := q.later[request]
+	if q.turns.isAsked(request) || timed != nil && !at.Before(timed.at) || q.ShuttingDown() {
+		return
 	}
-	crowd := bits.Len(uint(len(names))) //nolint:gosec // a length is not negative
-	if waits {
-		names[request.Name] = struct{}{}
+	if timed != nil {
+		timed.Stop()
 	}
-	return crowd
+	q.later[request] = &timedRequest{time.AfterFunc(after, func() { q.addNow(request, asked) }), at}
+}
+
+func (q *fairQueue) stopTimer(request ctrl.Request) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if timed := q.later[request]; timed != nil {
+		timed.Stop()
+		delete(q.later, request)
+	}
+}
+
+// GetWithPriority implements priorityqueue.PriorityQueue. The priority is that with which a worker
+// adds the request again, for later: it is not almost done then. When the queue is shut down, the
+// requests that wait are left to the next manager.
+func (q *fairQueue) GetWithPriority() (request ctrl.Request, priority int, shutdown bool) {
+	request, shutdown = q.TypedInterface.Get()
+	return request, 0, shutdown || q.ShuttingDown()
+}
+
+// Get implements workqueue.TypedInterface.
+func (q *fairQueue) Get() (request ctrl.Request, shutdown bool) {
+	request, _, shutdown = q.GetWithPriority()
+	return request, shutdown
 }
 
 // Add implements workqueue.TypedInterface.
 func (q *fairQueue) Add(request ctrl.Request) { q.AddWithOpts(priorityqueue.AddOpts{}, request) }
 
-// GetWithPriority implements priorityqueue.PriorityQueue.
-func (q *fairQueue) GetWithPriority() (request ctrl.Request, priority int, shutdown bool) {
-	request, priority, shutdown = q.PriorityQueue.GetWithPriority()
+// AddAfter implements workqueue.TypedDelayingInterface.
+func (q *fairQueue) AddAfter(request ctrl.Request, after time.Duration) {
+	q.AddWithOpts(priorityqueue.AddOpts{After: after}, request)
+}
+
+// AddRateLimited implements workqueue.TypedRateLimitingInterface.
+func (q *fairQueue) AddRateLimited(request ctrl.Request) {
+	q.AddWithOpts(priorityqueue.AddOpts{RateLimited: true}, request)
+}
+
+// Forget implements workqueue.TypedRateLimitingInterface.
+func (q *fairQueue) Forget(request ctrl.Request) { q.limiter.Forget(request) }
+
+// NumRequeues implements workqueue.TypedRateLimitingInterface.
+func (q *fairQueue) NumRequeues(request ctrl.Request) int { return q.limiter.NumRequeues(request) }
+
+// ShutDown implements workqueue.TypedInterface.
+func (q *fairQueue) ShutDown() {
+	q.TypedInterface.ShutDown()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if names := q.waiting[request.Namespace]; names != nil {
-		if delete(names, request.Name); len(names) == 0 {
-			delete(q.waiting, request.Namespace)
-		}
+	for _, timed := range q.later {
+		timed.Stop()
 	}
-	return request, priority, shutdown
+}
+
+// ShutDownWithDrain implements workqueue.TypedInterface.
+func (q *fairQueue) ShutDownWithDrain() { q.ShutDown() }
+
+// classOf returns the class of requests that are added with a priority.
+func classOf(priority int) class {
+	switch {
+	case priority > 0:
+		return classFirst
+	case priority < 0:
+		return classExisting
+	}
+	return classChanged
 }

@@ -282,9 +282,13 @@ func (op *operator) mapNamespaceToResourceServers(ctx context.Context, changed c
 }
 
 // addFirst adds a request before those that are added without a priority.
-func addFirst(q requestQueue, request ctrl.Request) {
+func addFirst(q requestQueue, request ctrl.Request) { addWithPriority(q, firstPriority, request) }
+
+// addWithPriority adds a request with a priority. A handler that names none has the one of
+// controller-runtime, which is low for what existed when the manager started.
+func addWithPriority(q requestQueue, priority int, request ctrl.Request) {
 	if prioritized, ok := q.(priorityqueue.PriorityQueue[ctrl.Request]); ok {
-		prioritized.AddWithOpts(priorityqueue.AddOpts{Priority: new(firstPriority)}, request)
+		prioritized.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, request)
 		return
 	}
 	q.Add(request)

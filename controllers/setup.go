@@ -79,7 +79,7 @@ func SetUp(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	return mgr.Add(&sweep.Sweeper{
-		Entries: op.entries, Cache: op.Client, Events: op.events, Now: o.Now, Interval: o.SweepInterval, Wait: o.SweepWait,
+		Entries: op.entries, Cache: op, Events: op.events, Now: o.Now, Interval: o.SweepInterval, Wait: o.SweepWait,
 	})
 }
 
@@ -126,6 +126,7 @@ func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 	b := ctrl.NewControllerManagedBy(mgr).Named("oauthclient").
 		WithOptions(o.controller()).
 		For(&v1alpha1.OAuthClient{}, op.onForeignStatus(compile.KindClient)).
+		Watches(&v1alpha1.OAuthClient{}, enqueueEnds()).
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapByIndex(list, indexServer)), onUpdateIf(differInServerState)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindClient)), op.onForeignChange(compile.KindClient)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapPolicyToClients), onUpdateIf(differInPolicy)).
@@ -145,6 +146,7 @@ func setUpUsers(mgr ctrl.Manager, op *operator, o Options) error {
 	b := ctrl.NewControllerManagedBy(mgr).Named("oauthuser").
 		WithOptions(o.controller()).
 		For(&v1alpha1.OAuthUser{}, op.onForeignStatus(compile.KindUser)).
+		Watches(&v1alpha1.OAuthUser{}, enqueueEnds()).
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapByIndex(list, indexServer)), onUpdateIf(differInServerState)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindUser)), op.onForeignChange(compile.KindUser)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapServerEntry(list)), onCreateOrDelete()).
@@ -160,6 +162,7 @@ func setUpIdentities(mgr ctrl.Manager, op *operator, o Options) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("oauthidentity").
 		WithOptions(o.controller()).
 		For(&v1alpha1.OAuthIdentity{}).
+		Watches(&v1alpha1.OAuthIdentity{}, enqueueEnds()).
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapByIndex(list, indexServer)), onUpdateIf(differInServerState)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindIdentity)), onRealChange()).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapServerEntry(list)), onCreateOrDelete()).

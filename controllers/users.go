@@ -40,7 +40,7 @@ type userPass struct {
 func (r *userReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	object := reconciled{compile.KindUser, request.NamespacedName}
 	if wait := r.writer.echoes.postpone(object); wait > 0 {
-		return ctrl.Result{RequeueAfter: wait}, nil
+		return ctrl.Result{RequeueAfter: wait, Priority: new(firstPriority)}, nil
 	}
 	defer r.writer.echoes.begin(object)()
 	var user v1alpha1.OAuthUser
