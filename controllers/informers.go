@@ -26,14 +26,14 @@ func newInformer(
 	from toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers,
 ) toolscache.SharedIndexInformer {
 	server := toolscache.ToListerWatcherWithContext(from)
-	return toolscache.NewSharedIndexInformer(&toolscache.ListWatch{
+	return newCompactInformer(toolscache.NewSharedIndexInformer(&toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			return retryUntilAnswered(ctx, requestInterval, requestTimeout, func() (runtime.Object, error) { return server.ListWithContext(ctx, o) })
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return retryUntilAnswered(ctx, requestInterval, requestTimeout, func() (watch.Interface, error) { return server.WatchWithContext(ctx, o) })
 		},
-	}, kind, resync, indexers)
+	}, kind, resync, indexers))
 }
 
 // retryUntilAnswered repeats a request until the API server answers, also with an error, until

@@ -6,9 +6,8 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -31,17 +30,18 @@ type candidates struct {
 }
 
 // findCandidates returns the candidates of each server that exists, and of each that has left
-// Entries behind. It reads the cache without copying, since there may be ten thousand Entries.
+// Entries behind. It reads the cache without copying, since there may be a hundred thousand Entries,
+// and as many owners, of which it does not make a list.
 func (s *Sweeper) findCandidates(ctx context.Context) ([]candidates, error) {
 	var servers v1alpha1.AuthorizationServerList
 	var entries internalv1alpha1.EntryList
 	if err := s.Cache.List(ctx, &entries, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing Entries: %w", err)
 	}
-	// The owners are listed after what they own, so that one which was created in between is found.
-	owners, err := s.listOwnerUIDs(ctx, &servers)
-	if err != nil {
-		return nil, err
+	// The servers and other owners are read after what they own, so that one which was created in
+	// between is found.
+	if err := s.Cache.List(ctx, &servers, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing AuthorizationServers: %w", err)
 	}
 	existing := map[types.UID]*candidates{}
 	for i := range servers.Items {
@@ -56,7 +56,11 @@ func (s *Sweeper) findCandidates(ctx context.Context) ([]candidates, error) {
 			addLeftBehind(former, e)
 		case of.namespace == e.Namespace:
 			of.total++
-			if !owners[e.Spec.Owner.UID] {
+			hasOwner, err := s.hasOwner(ctx, e.Spec.Owner)
+			if err != nil {
+				return nil, err
+			}
+			if !hasOwner {
 				of.entries = append(of.entries, e.DeepCopy())
 			}
 		}
@@ -97,23 +101,39 @@ func addLeftBehind(former map[types.UID]*candidates, e *internalv1alpha1.Entry) 
 	of.entries = append(of.entries, e)
 }
 
-// listOwnerUIDs returns the UIDs of all objects in the cache that can own an Entry, and fills in
-// the servers.
-func (s *Sweeper) listOwnerUIDs(ctx context.Context, servers *v1alpha1.AuthorizationServerList) (map[types.UID]bool, error) {
-	uids := map[types.UID]bool{}
-	for _, list := range []client.ObjectList{
-		servers, &v1alpha1.OAuthClientList{}, &v1alpha1.OAuthUserList{}, &v1alpha1.OAuthIdentityList{}, &v1alpha1.ResourceServerList{},
-		&v1alpha1.IdentityProviderList{}, &corev1.NamespaceList{},
-	} {
-		if err := s.Cache.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
-			return nil, fmt.Errorf("listing the owners of Entries: %w", err)
-		}
-		if err := meta.EachListItem(list, func(o runtime.Object) error {
-			uids[o.(metav1.Object).GetUID()] = true
-			return nil
-		}); err != nil {
-			return nil, err
-		}
+// hasOwner reports whether the cache has the owner of an Entry.
+func (s *Sweeper) hasOwner(ctx context.Context, owner internalv1alpha1.Owner) (bool, error) {
+	object := newOwner(owner.Kind)
+	if object == nil {
+		return false, nil
 	}
-	return uids, nil
+	err := s.Cache.Get(ctx, client.ObjectKey{Namespace: owner.Namespace, Name: owner.Name}, object, client.UnsafeDisableDeepCopy)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking up the owner of an Entry: %w", err)
+	}
+	return object.GetUID() == owner.UID, nil
+}
+
+// newOwner returns an empty object of a kind that can own an Entry; nil if there is no such kind.
+func newOwner(kind string) client.Object {
+	switch kind {
+	case compile.KindServer:
+		return &v1alpha1.AuthorizationServer{}
+	case compile.KindClient:
+		return &v1alpha1.OAuthClient{}
+	case compile.KindUser:
+		return &v1alpha1.OAuthUser{}
+	case compile.KindIdentity:
+		return &v1alpha1.OAuthIdentity{}
+	case compile.KindResourceServer:
+		return &v1alpha1.ResourceServer{}
+	case compile.KindIdentityProvider:
+		return &v1alpha1.IdentityProvider{}
+	case compile.KindNamespace:
+		return &corev1.Namespace{}
+	}
+	return nil
 }

@@ -1,0 +1,113 @@
+package controllers
+
+import (
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+
+	toolscache "k8s.io/client-go/tools/cache"
+)
+
+// indexBuckets is how many sets of objects an index has at most.
+const indexBuckets = 4096
+
+// compactInformer is an informer whose indexes take little memory. An index of client-go has a set
+// for each value, and one of controller-runtime two: 640 bytes for each object that has a value of
+// its own, as a UID, a name or a Secret. Here the sets are for the values of one hash, and who asks
+// for a value gets the objects of the set that have it.
+type compactInformer struct {
+	toolscache.SharedIndexInformer
+
+	indexer *compactIndexer
+}
+
+func newCompactInformer(informer toolscache.SharedIndexInformer) *compactInformer {
+	indexer := &compactIndexer{Indexer: informer.GetIndexer(), seed: maphash.MakeSeed()}
+	indexer.values, indexer.all = toolscache.Indexers{}, maps.Clone(indexer.Indexer.GetIndexers())
+	return &compactInformer{informer, indexer}
+}
+
+// AddIndexers implements cache.SharedIndexInformer.
+func (i *compactInformer) AddIndexers(indexers toolscache.Indexers) error {
+	return i.SharedIndexInformer.AddIndexers(i.indexer.compact(indexers))
+}
+
+// GetIndexer implements cache.SharedIndexInformer.
+func (i *compactInformer) GetIndexer() toolscache.Indexer { return i.indexer }
+
+// compactIndexer reads the indexes of a compactInformer by ByIndex, as controller-runtime does.
+type compactIndexer struct {
+	toolscache.Indexer
+
+	seed maphash.Seed // secret, so that nobody can choose values of one hash
+	mu   sync.RWMutex
+	// values are the indexers that give the values, and all are these and those that are not compact.
+	// Neither map is changed any more.
+	values, all toolscache.Indexers
+}
+
+// compact returns indexers that give the buckets of the values that others give.
+func (i *compactIndexer) compact(indexers toolscache.Indexers) toolscache.Indexers {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.values, i.all = maps.Clone(i.values), maps.Clone(i.all)
+	maps.Copy(i.values, indexers)
+	maps.Copy(i.all, indexers)
+	inBuckets := toolscache.Indexers{}
+	for name, valuesOf := range indexers {
+		inBuckets[name] = func(object any) ([]string, error) {
+			values, err := valuesOf(object)
+			buckets := make([]string, 0, len(values))
+			for _, value := range values {
+				if bucket := i.bucketOf(value); !slices.Contains(buckets, bucket) {
+					buckets = append(buckets, bucket)
+				}
+			}
+			return buckets, err
+		}
+	}
+	return inBuckets
+}
+
+func (i *compactIndexer) bucketOf(value string) string {
+	return bucketNames[maphash.String(i.seed, value)%indexBuckets]
+}
+
+// bucketNames are the names of buckets, so that none is made for each object.
+var bucketNames = func() (names [indexBuckets]string) {
+	for n := range names {
+		names[n] = strconv.Itoa(n)
+	}
+	return names
+}()
+
+// ByIndex implements cache.Indexer.
+func (i *compactIndexer) ByIndex(name, value string) ([]any, error) {
+	i.mu.RLock()
+	valuesOf, isCompact := i.values[name]
+	i.mu.RUnlock()
+	if !isCompact {
+		return i.Indexer.ByIndex(name, value)
+	}
+	found, err := i.Indexer.ByIndex(name, i.bucketOf(value))
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(found, func(object any) bool {
+		values, valuesErr := valuesOf(object)
+		if valuesErr != nil {
+			err = fmt.Errorf("computing the index %s: %w", name, valuesErr)
+		}
+		return !slices.Contains(values, value)
+	}), err
+}
+
+// GetIndexers implements cache.Indexer.
+func (i *compactIndexer) GetIndexers() toolscache.Indexers {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return i.all
+}
