@@ -9,9 +9,12 @@ import (
 	"net/http"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
@@ -86,6 +89,42 @@ func (e *etcd) delete(namespace, prefix string) error {
 	end := bytes.Clone(first)
 	end[len(end)-1]++
 	_, err := e.do("/v3/kv/deleterange", map[string]any{"key": first, "range_end": end})
+	return err
+}
+
+// keyInEtcd is where the API server has an object of a kind, with a name.
+func keyInEtcd(like client.Object, name string) []byte {
+	switch like.(type) {
+	case *v1alpha1.OAuthClient:
+		return []byte("/registry/oauth-operator.dev/oauthclients/" + like.GetNamespace() + "/" + name)
+	case *internalv1alpha1.Entry:
+		return entryKey(like.GetNamespace(), name)
+	case *corev1.Secret:
+		return []byte("/registry/secrets/" + like.GetNamespace() + "/" + name)
+	}
+	panic(fmt.Sprintf("no key is known for a %T", like))
+}
+
+// putObject writes an object, as JSON, and returns the resourceVersion that it has then. The API
+// server writes a Secret in another format, and reads both.
+func (e *etcd) putObject(o client.Object) (version string, err error) {
+	value, err := json.Marshal(o)
+	if err != nil {
+		return "", err
+	}
+	answer, err := e.do("/v3/kv/put", map[string]any{"key": keyInEtcd(o, o.GetName()), "value": value})
+	if err != nil {
+		return "", err
+	}
+	var put struct{ Header struct{ Revision string } }
+	if err := json.Unmarshal(answer, &put); err != nil || put.Header.Revision == "" {
+		return "", fmt.Errorf("etcd answered %s (%w)", answer, err)
+	}
+	return put.Header.Revision, nil
+}
+
+func (e *etcd) deleteObject(o client.Object) error {
+	_, err := e.do("/v3/kv/deleterange", map[string]any{"key": keyInEtcd(o, o.GetName())})
 	return err
 }
 

@@ -23,6 +23,7 @@
 //	clients_test.go  a server that holds up to 10,000 clients, or as many as CLIENTS says
 //	apply_test.go    from an applied OAuthClient to a working token, idle and in a crowd
 //	many_test.go     many OAuthClients at once, and a manager that starts again with them
+//	clientcopies_test.go  many OAuthClients with what the manager writes for each, without waiting for it
 //	writes_test.go   the floor of that: the same writes without a manager
 //	apirequests_test.go  what the API server was asked
 //	grants_test.go   what live grants cost the cluster that holds them

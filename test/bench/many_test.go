@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/bench/results"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
@@ -66,16 +68,69 @@ func BenchmarkManyClients(b *testing.B) {
 	table.add(b, results.Row{Group: managerRows, Name: name + ": stored", Unit: "API writes each", Value: writes, Target: atMost(5)})
 }
 
-// measureManagerRestart adds the rows of a manager that starts when n clients are Ready.
+// BenchmarkManagerSize is what a manager costs that starts with 10,000 OAuthClients, or as many as
+// CLIENTS says, and then has one to change. They are written into etcd (clientcopies_test.go), so the
+// API server and the token server have them as if the manager had made each.
+func BenchmarkManagerSize(b *testing.B) {
+	const changes = 50
+	n := manyClients(b)
+	if os.Getenv("CLIENTS") == "" {
+		n = 10_000
+	}
+	env := testenv.New(b)
+	env.ReadyAPI(ordersAPI, []string{ordersScope})
+	var clients []*v1alpha1.OAuthClient
+	for i := range changes {
+		clients = append(clients, env.ReadyClient(fmt.Sprintf("service-%d", i), service))
+	}
+	waitUntilIdle(b)
+	pauseManager(b)
+	copies := clientCopiesOf(b, env, "service-0")
+	copies.put(b, n)
+	settle(b, env)
+	measureManagerRestart(b, n)
+
+	pid := testenv.Operator.Manager.PID()
+	for _, c := range clients {
+		if err := testenv.Kube.Get(b.Context(), objectKey(c), c); err != nil {
+			b.Fatal(err)
+		}
+	}
+	cpu := cpuOf(b, pid)
+	for i := range changes {
+		clients[i].Spec.DisplayName = "changed"
+		if err := testenv.Kube.Update(b.Context(), clients[i]); err != nil {
+			b.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	waitUntilIdle(b)
+	cpu = (cpuOf(b, pid) - cpu) / changes
+	now, _ := memoryOf(b, pid)
+	table.add(b, results.Row{
+		Group: managerRows, Name: fmt.Sprintf("one of %s OAuthClients changes: the manager", thousands(n)), Unit: "ms of CPU",
+		Value: milliseconds(cpu), Target: atMost(1),
+	})
+	table.add(b, results.Row{Group: managerRows, Name: fmt.Sprintf("the manager with %s OAuthClients: memory then", thousands(n)), Unit: "MiB", Value: now})
+}
+
+// measureManagerRestart adds the rows of a manager that starts when n clients are Ready, after the
+// one before was killed.
 func measureManagerRestart(b *testing.B, n int) {
 	b.Helper()
-	before, began := countAPIRequests(b), time.Now()
-	if err := testenv.Operator.Manager.Restart(b.Context()); err != nil {
+	before, began, old := countAPIRequests(b), time.Now(), testenv.Operator.Manager.PID()
+	if err := testenv.Operator.Manager.Signal(syscall.SIGKILL); err != nil {
 		b.Fatal(err)
 	}
+	eventually.True(b, "another manager is started", func() bool {
+		pid := testenv.Operator.Manager.PID()
+		return pid != 0 && pid != old
+	})
 	done := waitUntilIdle(b).Sub(began)
+	cpu := cpuOf(b, testenv.Operator.Manager.PID())
 	made := countAPIRequests(b).since(before)
 	_, highest := memoryOf(b, testenv.Operator.Manager.PID())
+	b.Logf("%v of CPU", cpu)
 	name := fmt.Sprintf("the manager starts again with %d OAuthClients", n)
 	b.Logf("%s: it asked for %v", name, made)
 	table.add(b, results.Row{Group: managerRows, Name: name + ", until it has seen to all", Unit: "s", Value: done.Seconds(), Target: atMost(60)})
