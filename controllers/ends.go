@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -42,7 +43,7 @@ func enqueueEnds() handler.EventHandler {
 type ends struct {
 	isSuspended, isDeleted bool
 	tokensNotBefore        *metav1.Time
-	revokedCredentials     int
+	revokedCredentials     []v1alpha1.CredentialID
 	observedGeneration     int64 // for which the status says so
 }
 
@@ -52,7 +53,7 @@ func endsOf(object client.Object) ends {
 	case *v1alpha1.OAuthClient:
 		found.isSuspended, found.tokensNotBefore, found.observedGeneration = o.Spec.Suspended, o.Spec.TokensNotBefore, o.Status.ObservedGeneration
 		if o.Spec.Secret != nil {
-			found.revokedCredentials = len(o.Spec.Secret.RevokedCredentials)
+			found.revokedCredentials = o.Spec.Secret.RevokedCredentials
 		}
 	case *v1alpha1.OAuthUser:
 		found.isSuspended, found.tokensNotBefore, found.observedGeneration = o.Spec.Suspended, o.Spec.TokensNotBefore, o.Status.ObservedGeneration
@@ -67,5 +68,5 @@ func endsOf(object client.Object) ends {
 
 func (e ends) isMoreThan(before ends) bool {
 	return e.isSuspended && !before.isSuspended || e.isDeleted && !before.isDeleted ||
-		!e.tokensNotBefore.Equal(before.tokensNotBefore) || e.revokedCredentials > before.revokedCredentials
+		!e.tokensNotBefore.Equal(before.tokensNotBefore) || !slices.Equal(e.revokedCredentials, before.revokedCredentials)
 }

@@ -31,13 +31,22 @@ func TestWhatEndsIsReconciledBeforeOthersOfItsNamespace(t *testing.T) {
 		"revoked": {func(c *v1alpha1.OAuthClient) {
 			c.Spec.Secret = &v1alpha1.ClientSecret{RevokedCredentials: []v1alpha1.CredentialID{"a"}}
 		}, true},
+		"another revoked": {func(c *v1alpha1.OAuthClient) {
+			c.Spec.Secret = &v1alpha1.ClientSecret{RevokedCredentials: []v1alpha1.CredentialID{"b"}}
+		}, true},
 		"renamed": {func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Web" }, false},
 		"same":    {asBefore, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			q := startQueue(t)
 			q.Add(requestIn("shop", 0))
-			changed := event.UpdateEvent{ObjectOld: clientWith(asBefore), ObjectNew: clientWith(test.change)}
+			before := asBefore
+			if name == "another revoked" {
+				before = func(c *v1alpha1.OAuthClient) {
+					c.Spec.Secret = &v1alpha1.ClientSecret{RevokedCredentials: []v1alpha1.CredentialID{"a"}}
+				}
+			}
+			changed := event.UpdateEvent{ObjectOld: clientWith(before), ObjectNew: clientWith(test.change)}
 			enqueueEnds().Update(t.Context(), changed, q)
 			if first := take(q); (first.Name == "web") != test.isFirst {
 				t.Errorf("the first is %s", first.Name)

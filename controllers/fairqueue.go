@@ -20,7 +20,7 @@ const firstPriority = 100
 // As the queue of controller-runtime with priorities does, it holds an object once: what is to be
 // done now takes the place of what was to be done later.
 type fairQueue struct {
-	workqueue.TypedInterface[ctrl.Request] // in the order of turns
+	workqueue.TypedDelayingInterface[ctrl.Request] // in the order of turns
 
 	turns   *turns
 	limiter workqueue.TypedRateLimiter[ctrl.Request]
@@ -39,8 +39,11 @@ type timedRequest struct {
 func newFairQueue(controller string, limiter workqueue.TypedRateLimiter[ctrl.Request]) workqueue.TypedRateLimitingInterface[ctrl.Request] {
 	turns := newTurns()
 	return &fairQueue{
-		TypedInterface: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[ctrl.Request]{Name: controller, Queue: turns}),
-		turns:          turns, limiter: limiter, later: map[ctrl.Request]*timedRequest{},
+		TypedDelayingInterface: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[ctrl.Request]{
+			Name:  controller,
+			Queue: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[ctrl.Request]{Name: controller, Queue: turns}),
+		}),
+		turns: turns, limiter: limiter, later: map[ctrl.Request]*timedRequest{},
 	}
 }
 
@@ -68,7 +71,14 @@ func (q *fairQueue) AddWithOpts(o priorityqueue.AddOpts, requests ...ctrl.Reques
 func (q *fairQueue) addNow(request ctrl.Request, asked class) {
 	q.stopTimer(request)
 	q.turns.ask(request, asked)
-	q.TypedInterface.Add(request)
+	q.TypedDelayingInterface.Add(request)
+}
+
+// addAgain adds a request whose time has come, and counts it in the metric of retries.
+func (q *fairQueue) addAgain(request ctrl.Request, asked class) {
+	q.stopTimer(request)
+	q.turns.ask(request, asked)
+	q.TypedDelayingInterface.AddAfter(request, 0)
 }
 
 // addLater adds a request after a while, unless it waits for a worker already, or comes before.
@@ -83,7 +93,7 @@ func (q *fairQueue) addLater(request ctrl.Request, asked class, after time.Durat
 	if timed != nil {
 		timed.Stop()
 	}
-	q.later[request] = &timedRequest{time.AfterFunc(after, func() { q.addNow(request, asked) }), at}
+	q.later[request] = &timedRequest{time.AfterFunc(after, func() { q.addAgain(request, asked) }), at}
 }
 
 func (q *fairQueue) stopTimer(request ctrl.Request) {
@@ -99,7 +109,7 @@ func (q *fairQueue) stopTimer(request ctrl.Request) {
 // adds the request again, for later: it is not almost done then. When the queue is shut down, the
 // requests that wait are left to the next manager.
 func (q *fairQueue) GetWithPriority() (request ctrl.Request, priority int, shutdown bool) {
-	request, shutdown = q.TypedInterface.Get()
+	request, shutdown = q.TypedDelayingInterface.Get()
 	return request, 0, shutdown || q.ShuttingDown()
 }
 
@@ -130,7 +140,7 @@ func (q *fairQueue) NumRequeues(request ctrl.Request) int { return q.limiter.Num
 
 // ShutDown implements workqueue.TypedInterface.
 func (q *fairQueue) ShutDown() {
-	q.TypedInterface.ShutDown()
+	q.TypedDelayingInterface.ShutDown()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, timed := range q.later {

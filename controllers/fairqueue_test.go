@@ -11,6 +11,9 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
 func requestIn(namespace string, i int) ctrl.Request {
@@ -159,6 +162,63 @@ func TestARequestComesIntoABetterClassAndIntoNoWorse(t *testing.T) {
 	q.Add(requestIn("a", 0))
 	if got := take(q); got != requestIn("a", 0) {
 		t.Errorf("the first is %v", got)
+	}
+}
+
+// A request that came into a better class has left one behind in the other.
+func TestWhatHasHadItsTurnInABetterClassTakesNoneFromItsNamespace(t *testing.T) {
+	q := startQueue(t)
+	const hasty = changedShare - 1 // none is a turn of those that changed
+	for i := range hasty {
+		q.Add(requestIn("a", i))
+		addFirst(q, requestIn("a", i))
+	}
+	for range hasty {
+		take(q)
+	}
+	q.Add(requestIn("a", hasty))
+	for i := range 3 {
+		q.Add(requestIn("b", i))
+	}
+	if n := turnsUntil(t, q, requestIn("a", hasty), func(ctrl.Request) {}); n > 2 {
+		t.Errorf("it waits for %d turns, of which one is of the other namespace", n)
+	}
+	for q.Len() > 0 {
+		take(q)
+	}
+	for c := range q.turns.lines {
+		if l := &q.turns.lines[c]; len(l.namespaces) > 0 || len(l.requests) > 0 {
+			t.Errorf("the line of class %d remembers %v", c, l.requests)
+		}
+	}
+}
+
+// queueMetrics has the metrics of queues, also when another manager's have another registry.
+var queueMetrics = metrics.Registry
+
+func TestTheMetricsOfAQueueCountWhatItIsAskedForAndWhatComesAgain(t *testing.T) {
+	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](time.Millisecond, time.Second)
+	q := newFairQueue(t.Name(), limiter)
+	defer q.ShutDown()
+	q.Add(requestIn("a", 0))
+	q.AddRateLimited(requestIn("a", 1))
+	eventually.True(t, "both wait", func() bool { return q.Len() == 2 })
+	families, err := queueMetrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			for _, label := range m.GetLabel() {
+				if label.GetName() == "name" && label.GetValue() == t.Name() {
+					got[family.GetName()] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	if got["workqueue_depth"] != 2 || got["workqueue_adds_total"] != 2 || got["workqueue_retries_total"] != 1 {
+		t.Errorf("the metrics are %v", got)
 	}
 }
 

@@ -104,12 +104,14 @@ func (t *turns) Pop() ctrl.Request {
 		next = classChanged
 	}
 	for _, c := range []class{next, classFirst, classChanged, classExisting} {
-		for request, ok := t.lines[c].pop(); ok; request, ok = t.lines[c].pop() {
-			if in, waits := t.waiting[request]; waits && in == c {
-				delete(t.waiting, request)
-				delete(t.asked, request)
-				return request
-			}
+		request, ok := t.lines[c].pop(func(request ctrl.Request) bool {
+			in, waits := t.waiting[request]
+			return waits && in == c
+		})
+		if ok {
+			delete(t.waiting, request)
+			delete(t.asked, request)
+			return request
 		}
 	}
 	return ctrl.Request{} // it is not called when none waits
@@ -128,19 +130,26 @@ func (l *line) push(request ctrl.Request) {
 	l.requests[request.Namespace] = append(l.requests[request.Namespace], request)
 }
 
-// pop takes the first request of the namespace whose turn it is.
-func (l *line) pop() (request ctrl.Request, ok bool) {
-	if len(l.namespaces) == 0 {
-		return request, false
-	}
-	namespace := l.namespaces[0]
-	l.namespaces = l.namespaces[1:]
-	request = l.requests[namespace][0]
-	if rest := l.requests[namespace][1:]; len(rest) > 0 {
-		l.requests[namespace] = rest
-		l.namespaces = append(l.namespaces, namespace)
-	} else {
+// pop takes the first request that counts of the namespace whose turn it is. Those before it, which
+// do not count, take no turn from their namespace.
+func (l *line) pop(counts func(ctrl.Request) bool) (request ctrl.Request, ok bool) {
+	for len(l.namespaces) > 0 {
+		namespace := l.namespaces[0]
+		l.namespaces = l.namespaces[1:]
+		for rest := l.requests[namespace]; len(rest) > 0; {
+			request, rest = rest[0], rest[1:]
+			if !counts(request) {
+				continue
+			}
+			if len(rest) == 0 {
+				delete(l.requests, namespace)
+			} else {
+				l.requests[namespace] = rest
+				l.namespaces = append(l.namespaces, namespace)
+			}
+			return request, true
+		}
 		delete(l.requests, namespace)
 	}
-	return request, true
+	return request, false
 }
