@@ -65,11 +65,12 @@ func (s *Store) call(ctx context.Context, isWrite bool, do func(ctx context.Cont
 // Nothing numbers the answers: TCP and TLS keep their order, and a connection whose exchange was
 // interrupted is closed, so that a late answer is never taken for that of the next call.
 func (s *Store) runOnConnection(ctx context.Context, db *database, isWrite bool, do func(ctx context.Context, c *pgxpool.Conn) error) (sent bool, err error) {
-	c, err := s.acquire(ctx, db)
+	c, err := s.acquire(ctx, db, isWrite)
 	if err != nil {
 		return false, err
 	}
-	defer db.places.giveBack()
+	c.Conn().PgConn().CustomData()[isWriteKey] = isWrite
+	defer db.places.giveBackWith(c.Conn().PgConn(), isWrite)
 	defer c.Release()
 	if ctx.Err() != nil {
 		return false, ctx.Err()
@@ -99,18 +100,18 @@ func (s *Store) runOnConnection(ctx context.Context, db *database, isWrite bool,
 }
 
 // acquire returns a connection of the database, which takes one of its places.
-func (s *Store) acquire(ctx context.Context, db *database) (*pgxpool.Conn, error) {
-	if err := db.places.take(ctx); err != nil {
+func (s *Store) acquire(ctx context.Context, db *database, isWrite bool) (*pgxpool.Conn, error) {
+	if err := db.places.take(ctx, isWrite); err != nil {
 		return nil, fmt.Errorf("waiting for a connection: %w", err)
 	}
 	c, err := db.pool.Acquire(ctx)
 	switch {
 	case err == nil:
 		return c, nil
-	case isConnectionLimit(err) && db.places.withhold(s.options.Now()):
+	case isConnectionLimit(err) && db.places.withhold(s.options.Now(), isWrite):
 		return nil, fmt.Errorf("%w: %w", errFewerPlaces, err)
 	}
-	db.places.giveBack()
+	db.places.giveBack(isWrite)
 	return nil, fmt.Errorf("acquiring a connection: %w", err)
 }
 

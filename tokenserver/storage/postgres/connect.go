@@ -32,10 +32,18 @@ type database struct {
 	pool        *pgxpool.Pool
 	fingerprint fingerprint // of the DSN
 	places      *places
+	retired     context.Context // ends when the database is not used any more
+	retire      context.CancelFunc
 	unnamed     atomic.Bool // new connections send statements without names
 	// address, user and name are for messages, secrets must not be in any.
 	address, user, name string
 	secrets             []string
+}
+
+// close closes the pool. It returns after the calls that use it, and waits for no write whose call is over.
+func (db *database) close() {
+	db.retire()
+	db.pool.Close()
 }
 
 // dsnState is what followDSN remembers from one call to the next.
@@ -92,7 +100,7 @@ func (s *Store) followDSN(ctx context.Context) {
 	s.tokenMarks.invalidate()
 	s.setState(State{Ready: true})
 	if current != nil {
-		s.goroutines.Go(current.pool.Close) // returns after the calls that use it
+		s.goroutines.Go(current.close)
 	}
 }
 
@@ -104,11 +112,12 @@ func (s *Store) connect(ctx context.Context, dsn string, found fingerprint) (db 
 		return nil, err.Error()
 	}
 	db = newDatabase(dsn, found, config)
-	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+	config.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
+		divideTime(ctx, c, s.options.CallTimeout)
 		if db.unnamed.Load() {
 			c.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 		}
-		neverCancel(c)
+		neverCancel(db.retired, c)
 		return nil
 	}
 	if db.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
@@ -117,7 +126,7 @@ func (s *Store) connect(ctx context.Context, dsn string, found fingerprint) (db 
 	migrating, cancel := context.WithTimeout(ctx, migrateTimeout)
 	defer cancel()
 	if err := s.migrate(migrating, db); err != nil {
-		db.pool.Close()
+		db.close()
 		return nil, db.problem(err)
 	}
 	return db, ""
@@ -162,6 +171,10 @@ func (s *Store) checkPrimary(ctx context.Context, db *database) error {
 
 // warning returns what is wrong with a database that can be used; empty if nothing is.
 func (s *Store) warning(db *database) string {
+	if db.places.unanswered.Load() > 0 {
+		return fmt.Sprintf("PostgreSQL at %s has not answered to writes in time, which keep their connections until it does: if it replicates "+
+			"synchronously, see whether a standby confirms", db.address)
+	}
 	if db.places.isShort(s.options.Now()) {
 		return fmt.Sprintf("PostgreSQL at %s accepts fewer connections of this replica than its pool may have, which is %d, and requests wait for those "+
 			"that there are: %s", db.address, db.places.size(), moreConnections)

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -87,11 +88,10 @@ func parseDSN(dsn string, timeout time.Duration) (*pgxpool.Config, error) {
 		config.PingTimeout = min(pingTimeout, timeout)
 	}
 	conn := config.ConnConfig
-	// Each host has its part of the time, so that the last is tried within it.
-	each := timeout / time.Duration(len(addressesOf(&conn.Config)))
-	if conn.ConnectTimeout <= 0 || conn.ConnectTimeout > each {
-		conn.ConnectTimeout = each
+	if conn.ConnectTimeout <= 0 || conn.ConnectTimeout > timeout {
+		conn.ConnectTimeout = timeout
 	}
+	conn.DialFunc = newDialer().DialContext
 	if conn.RuntimeParams["application_name"] == "" {
 		conn.RuntimeParams["application_name"] = "oauth-operator"
 	}
@@ -112,6 +112,7 @@ func newDatabase(dsn string, found fingerprint, config *pgxpool.Config) *databas
 	db := &database{
 		fingerprint: found, places: newPlaces(int(config.MaxConns)), address: strings.Join(addressesOf(c), ", "), user: c.User, name: c.Database, secrets: []string{dsn},
 	}
+	db.retired, db.retire = context.WithCancel(context.Background())
 	if c.Password != "" {
 		db.secrets = append(db.secrets, c.Password, url.QueryEscape(c.Password), url.PathEscape(c.Password))
 	}

@@ -42,6 +42,9 @@ var errReadOnly = errors.New("the server is read-only by now")
 // one that there is.
 var errFewerPlaces = errors.New("the database accepts no further connection")
 
+// errUnanswered is returned for a write while the database answers to no write.
+var errUnanswered = errors.New("the database does not answer to the writes that it has")
+
 // sqlState returns the SQLSTATE code of an error that the database reported, and else "".
 func sqlState(err error) string {
 	var reported *pgconn.PgError

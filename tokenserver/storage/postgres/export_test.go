@@ -11,6 +11,9 @@ import (
 // What the tests of package postgres_test read.
 const CountLiveGrants = countLiveGrants
 
+// DivideTime is for tests that resolve names by themselves.
+var DivideTime = divideTime
+
 // Ready returns nil once the DSN in the file has worked, and else an error with the problem.
 func (s *Store) Ready() error {
 	if state := s.State(); !state.Ready {

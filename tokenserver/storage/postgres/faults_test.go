@@ -96,11 +96,11 @@ func TestWithoutADatabaseNothingWasWrittenAndNothingIsKnown(t *testing.T) {
 }
 
 func TestAWriteWhoseAnswerIsLostIsAmbiguousAndAReadUnavailable(t *testing.T) {
-	for name, lose := range map[string]func(p *postgrestest.Proxy){
+	for how, lose := range map[string]func(p *postgrestest.Proxy){
 		"held back": func(p *postgrestest.Proxy) { p.HoldResponses(true) },
 		"dropped":   func(p *postgrestest.Proxy) { p.DropResponses() },
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(how, func(t *testing.T) {
 			proxy := postgrestest.NewProxy(t, shared)
 			s := openBehindProxy(t, proxy, shared.NewDatabase(t), "&pool_max_conns=1")
 			written, read := writesOf(t, s), readsOf(t, s)
@@ -110,6 +110,9 @@ func TestAWriteWhoseAnswerIsLostIsAmbiguousAndAReadUnavailable(t *testing.T) {
 				for name, call := range calls {
 					proxy.HoldResponses(false)
 					proxy.ForwardAll()
+					if how == "dropped" {
+						proxy.CloseConnections() // a write keeps its connection while it may be answered
+					}
 					// All statements are prepared, so the lost answer is that of the execution.
 					eventually.True(t, "there is a connection", func() bool {
 						warm++

@@ -6,13 +6,14 @@
 //
 //	postgres.go    the Store: options, life cycle, state
 //	dsn.go         reading and parsing the DSN
+//	dial.go        reaching one of several addresses in time, and noticing that it is gone
 //	connect.go     the database in use: following the DSN file, checking the connection
 //	migrate.go     the schema, migrated by whichever replica is first
 //	migrations/    the statements of each version of the schema
 //	indexes.go     making and dropping indexes while others write
 //	call.go        one exchange with the database: deadline, retries, connection
 //	places.go      how many calls have a connection at once, where the database accepts few
-//	cancel.go      why no statement is cancelled
+//	cancel.go      why no statement is cancelled, and what becomes of its connection
 //	errors.go      the meaning of errors for callers, and their text without the password
 //	columns.go     how fields of records are written to columns and scanned from them
 //	grants.go      grants
@@ -145,7 +146,7 @@ func (s *Store) Close() {
 		s.stop()
 		s.goroutines.Wait()
 		if db := s.database.Swap(nil); db != nil {
-			db.pool.Close()
+			db.close()
 		}
 	})
 }

@@ -3,13 +3,17 @@
 package postgres_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
@@ -50,13 +54,11 @@ func TestAPrimaryThatWasDemotedIsLeftForTheOneThatWasPromoted(t *testing.T) {
 	}
 }
 
-// What PostgreSQL has committed and not replicated is lost with the primary. If the wait for the
-// standby is cancelled, reads see it all the same.
-func TestACommitThatWaitsForItsStandbyIsNeitherCutShortNorSeen(t *testing.T) {
-	primary := postgrestest.Start(t, "synchronous_commit=on")
-	standby := primary.StartStandby(t, "standby")
-	s := open(t, primary.DSN("postgres"), withShortTimeout)
-	g := mustCreate(t, s, newGrant("g"))
+// loseSynchronousStandby gives the primary a synchronous standby, and kills that. No commit is
+// confirmed until it is started.
+func loseSynchronousStandby(t *testing.T, primary *postgrestest.Server) (standby *postgrestest.Server) {
+	t.Helper()
+	standby = primary.StartStandby(t, "standby")
 	primary.Exec(t, "postgres", "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
 	primary.Exec(t, "postgres", "SELECT pg_reload_conf()")
 	eventually.True(t, "the standby is synchronous", func() bool {
@@ -66,6 +68,16 @@ func TestACommitThatWaitsForItsStandbyIsNeitherCutShortNorSeen(t *testing.T) {
 	eventually.True(t, "the standby is gone", func() bool {
 		return postgrestest.QueryValue[int](t, primary, "postgres", "SELECT count(*) FROM pg_stat_replication") == 0
 	})
+	return standby
+}
+
+// What PostgreSQL has committed and not replicated is lost with the primary. If the wait for the
+// standby is cancelled, reads see it all the same.
+func TestACommitThatWaitsForItsStandbyIsNeitherCutShortNorSeen(t *testing.T) {
+	primary := postgrestest.Start(t, "synchronous_commit=on")
+	s := open(t, primary.DSN("postgres"), withShortTimeout)
+	g := mustCreate(t, s, newGrant("g"))
+	standby := loseSynchronousStandby(t, primary)
 	g.RefreshTokenNumber++
 	if _, err := s.UpdateGrant(t.Context(), g); !errors.Is(err, storage.ErrAmbiguous) {
 		t.Errorf("an update that no standby confirms: %v, want ErrAmbiguous", err)
@@ -91,6 +103,64 @@ func TestACommitThatWaitsForItsStandbyIsNeitherCutShortNorSeen(t *testing.T) {
 	})
 }
 
+// connectionsOf returns how many connections the store has, as the server counts them.
+func connectionsOf(t *testing.T, s *postgrestest.Server) int {
+	t.Helper()
+	return postgrestest.QueryValue[int](t, s, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'oauth-operator'")
+}
+
+// A session of PostgreSQL that waits for a standby does not notice that its client is gone.
+func TestWritesThatNoStandbyConfirmsTakeNoMoreConnectionsThanThePoolHasAndLeaveSomeForReads(t *testing.T) {
+	primary := postgrestest.Start(t, "synchronous_commit=on")
+	s := open(t, primary.DSN("postgres"), withShortTimeout)
+	mustCreate(t, s, newGrant("g"))
+	standby := loseSynchronousStandby(t, primary)
+	var all sync.WaitGroup
+	var ambiguous atomic.Int64
+	for i := range 12 {
+		all.Go(func() {
+			for j := range 4 {
+				_, err := s.CreateGrant(t.Context(), newGrantOfUser(100*i+j))
+				if errors.Is(err, storage.ErrAmbiguous) {
+					ambiguous.Add(1)
+				} else if !errors.Is(err, storage.ErrUnavailable) {
+					t.Errorf("a creation that no standby confirms: %v", err)
+				}
+				mustGet(t, s, "g")
+				if n := connectionsOf(t, primary); n > 10 {
+					t.Errorf("the store has %d connections, and its pool has 10", n)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := ambiguous.Load(); n != 8 {
+		t.Errorf("%d writes have reached the server, want 8", n)
+	}
+	eventually.True(t, "the store says so", func() bool { return strings.Contains(s.State().Problem, "see whether a standby confirms") })
+	if err := standby.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually.True(t, "writes are done again", func() bool {
+		_, err := s.CreateGrant(t.Context(), newGrant("another"))
+		return err == nil || errors.Is(err, storage.ErrExists)
+	})
+	eventually.True(t, "nothing is wrong", func() bool { return s.State() == postgres.State{Ready: true} })
+	createAtOnce(t, s, 100)
+}
+
+// A replica that ends does not wait for a standby.
+func TestWritesThatNoStandbyConfirmsDoNotHoldUpClosing(t *testing.T) {
+	primary := postgrestest.Start(t, "synchronous_commit=on")
+	s := open(t, primary.DSN("postgres"), withShortTimeout)
+	g := mustCreate(t, s, newGrant("g"))
+	loseSynchronousStandby(t, primary)
+	if _, err := s.UpdateGrant(t.Context(), g); !errors.Is(err, storage.ErrAmbiguous) {
+		t.Errorf("an update that no standby confirms: %v, want ErrAmbiguous", err)
+	}
+	s.Close() // and the test ends
+}
+
 func TestADSNThatAsksForAStandbyIsRefused(t *testing.T) {
 	for _, attributes := range []string{"read-only", "standby", "prefer-standby"} {
 		s := openUnchecked(t, shared.DSN("postgres")+"&target_session_attrs="+attributes)
@@ -109,6 +179,30 @@ func TestAHostThatDoesNotAnswerLeavesTimeForTheNext(t *testing.T) {
 	dsn := postgrestest.HostsDSN(shared.NewDatabase(t), "sslmode=disable", silent.Addr().String(), shared.Address())
 	s := open(t, dsn, func(o *postgres.Options) { o.CallTimeout = 3 * time.Second })
 	createAtOnce(t, s, 10)
+}
+
+func TestAnAddressOfANameThatDoesNotAnswerLeavesTimeForTheNext(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close() //nolint:errcheck // the test is over
+	config, err := pgx.ParseConfig(postgrestest.DSN("db.example.com:5432", "postgres", "sslmode=disable"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.ConnectTimeout = 3 * time.Second
+	config.LookupFunc = func(context.Context, string) ([]string, error) {
+		return []string{silent.Addr().String(), shared.Address()}, nil
+	}
+	postgres.DivideTime(t.Context(), config, config.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close(ctx)
 }
 
 // newRole creates a role that owns a database, and returns the DSN of both.
