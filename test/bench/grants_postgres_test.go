@@ -69,7 +69,7 @@ func (f *filledStore) open(b *testing.B, connections int) *postgres.Store {
 		b.Fatal(err)
 	}
 	s, err := postgres.Open(b.Context(), postgres.Options{
-		DSNFile: file, ServerUID: f.records.ServerUID, Now: time.Now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
+		DSNFile: file, ServerUID: f.records.ServerUID, CallTimeout: time.Minute, Now: time.Now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil || !s.State().Ready {
 		b.Fatalf("the store is not ready: %v, %s", err, s.State().Problem)
@@ -91,15 +91,17 @@ func (f *filledStore) create(ctx context.Context, i int) error {
 	return err
 }
 
-// refresh does what a refresh that replaces the refresh token does.
+// refresh reads a grant and replaces its refresh token.
 func (f *filledStore) refresh(ctx context.Context, i int) error {
-	g, _, err := f.GetGrantWithBasis(ctx, f.records.GrantID(i))
+	g, err := f.GetGrant(ctx, f.records.GrantID(i))
 	if err != nil {
 		return err
 	}
-	g.RefreshTokenNumber, g.RefreshTokenIssuedAt, g.LastUsedAt = g.RefreshTokenNumber+1, time.Now(), time.Now()
-	g.ExpiresAt = g.LastUsedAt.Add(30 * 24 * time.Hour)
-	_, err = f.UpdateGrant(ctx, g)
+	now := time.Now()
+	_, _, _, err = f.Rotate(ctx, storage.Rotation{
+		GrantID: g.ID, Incarnation: g.Incarnation, ClientUID: g.ClientUID, ClientID: g.ClientID, Number: g.RefreshTokenNumber,
+		Attempt: g.Attempt, At: now, Expiry: storage.Expiry{IdleUntil: now.Add(30 * 24 * time.Hour), Lag: time.Minute},
+	})
 	return err
 }
 
@@ -122,20 +124,42 @@ func (f *filledStore) cpu(b *testing.B, steps int, do func(step int) error) time
 	return (cpuOf(b, pid) - before) / time.Duration(steps)
 }
 
-// BenchmarkGrantsInPostgreSQL is what many grants cost a database that holds them: their size, and the
-// CPU time of the database for a refresh, a code and a sweep, against that with a few. Then it does
-// what users do in a day, and looks what has grown.
+// startForGrants starts a server that is configured for many grants.
+func startForGrants(b *testing.B) *postgrestest.Server {
+	b.Helper()
+	return postgrestest.Start(b, "fsync=on", "synchronous_commit=on", "full_page_writes=on", "shared_buffers=1GB", "max_wal_size=8GB")
+}
+
+// BenchmarkGrantsInPostgreSQL is what many grants cost a database that holds them: their size, the time
+// in which their indexes are made, and the CPU time of the database for a refresh, a code and a sweep,
+// against that with a few.
 func BenchmarkGrantsInPostgreSQL(b *testing.B) {
 	n := manyGrants(b)
-	server := postgrestest.Start(b, "fsync=on", "synchronous_commit=on", "full_page_writes=on", "shared_buffers=1GB", "max_wal_size=8GB",
-		"maintenance_work_mem=1GB")
+	server := startForGrants(b)
 	few, many := openFilled(b, server, fewGrants), openFilled(b, server, n)
 	for _, relation := range []string{"oauth_grants", "oauth_grants_pkey", "oauth_grants_due", "oauth_grants_live_of_pair"} {
 		size := many.value(b, "SELECT pg_relation_size('"+relation+"')") / many.value(b, "SELECT COUNT(*) FROM oauth_grants")
 		table.add(b, results.Row{Group: grantRows, Name: fmt.Sprintf("a grant in PostgreSQL, of %d: %s", n, relation), Unit: "bytes", Value: size})
 	}
+	measureIndexes(b, many)
 	measureStatements(b, few, many)
-	measureDay(b, many)
+}
+
+// BenchmarkDayOfGrantsInPostgreSQL does what users do in a day, and looks what has grown.
+func BenchmarkDayOfGrantsInPostgreSQL(b *testing.B) {
+	measureDay(b, openFilled(b, startForGrants(b), manyGrants(b)))
+}
+
+// measureIndexes adds rows of the time in which a migration makes an index of the grants while others
+// write.
+func measureIndexes(b *testing.B, f *filledStore) {
+	b.Helper()
+	for _, index := range []string{"oauth_grants_due", "oauth_grants_live_of_pair"} {
+		began := time.Now()
+		f.server.Exec(b, f.database, "REINDEX INDEX CONCURRENTLY "+index)
+		name := fmt.Sprintf("an index of %d grants in PostgreSQL: %s", f.records.Grants, index)
+		table.add(b, results.Row{Group: grantRows, Name: name, Unit: "s", Value: time.Since(began).Seconds()})
+	}
 }
 
 // measureStatements adds rows of the CPU time of the database.
@@ -148,7 +172,7 @@ func measureStatements(b *testing.B, few, many *filledStore) {
 		steps int
 		do    func(f *filledStore, i int) error
 	}{
-		{"a refresh", each, func(f *filledStore, i int) error { return f.refresh(b.Context(), i) }},
+		{"reading and refreshing a grant", each, func(f *filledStore, i int) error { return f.refresh(b.Context(), i) }},
 		{"a code", each, func(f *filledStore, i int) error { return f.create(b.Context(), i) }},
 		{"a code of a user and client at the bound", each, func(f *filledStore, _ int) error { return f.create(b.Context(), 0) }},
 		{"a sweep that finds nothing", 1, func(f *filledStore, _ int) error { return f.sweep(b, 0) }},
