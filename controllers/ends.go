@@ -66,6 +66,11 @@ func endsOf(object client.Object) ends {
 	return found
 }
 
+// isAny reports whether anything of the object is to be good no more.
+func (e ends) isAny() bool {
+	return e.isSuspended || e.isDeleted || e.tokensNotBefore != nil || len(e.revokedCredentials) > 0
+}
+
 func (e ends) isMoreThan(before ends) bool {
 	return e.isSuspended && !before.isSuspended || e.isDeleted && !before.isDeleted ||
 		!e.tokensNotBefore.Equal(before.tokensNotBefore) || !slices.Equal(e.revokedCredentials, before.revokedCredentials)

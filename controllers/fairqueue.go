@@ -18,7 +18,7 @@ const firstPriority = 100
 // others: who applies ten thousand objects at once waits for them, and no other namespace does.
 //
 // As the queue of controller-runtime with priorities does, it holds an object once: what is to be
-// done now takes the place of what was to be done later.
+// done now takes the place of what was to be done later, in the better class of the two.
 type fairQueue struct {
 	workqueue.TypedDelayingInterface[ctrl.Request] // in the order of turns
 
@@ -32,7 +32,8 @@ type fairQueue struct {
 // timedRequest is a request that is added when its timer fires.
 type timedRequest struct {
 	*time.Timer
-	at time.Time
+	at    time.Time
+	class class // the best with which it was added
 }
 
 // newFairQueue implements controller.Options.NewQueue.
@@ -69,45 +70,57 @@ func (q *fairQueue) AddWithOpts(o priorityqueue.AddOpts, requests ...ctrl.Reques
 }
 
 func (q *fairQueue) addNow(request ctrl.Request, asked class) {
-	q.stopTimer(request)
-	q.turns.ask(request, asked)
+	q.turns.ask(request, min(asked, q.stopTimer(request)))
 	q.TypedDelayingInterface.Add(request)
 }
 
 // addAgain adds a request whose time has come, and counts it in the metric of retries.
 func (q *fairQueue) addAgain(request ctrl.Request, asked class) {
-	q.stopTimer(request)
-	q.turns.ask(request, asked)
+	q.turns.ask(request, min(asked, q.stopTimer(request)))
 	q.TypedDelayingInterface.AddAfter(request, 0)
 }
 
-// addLater adds a request after a while, unless it waits for a worker already, or comes before.
+// addLater adds a request after a while, unless it waits for a worker already, or comes before: then
+// it does so in the better class of the two.
 func (q *fairQueue) addLater(request ctrl.Request, asked class, after time.Duration) {
 	at := time.Now().Add(after) //nolint:forbidigo // timers fire by the real clock
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	timed := q.later[request]
-	if q.turns.isAsked(request) || timed != nil && !at.Before(timed.at) || q.ShuttingDown() {
+	if q.ShuttingDown() {
 		return
 	}
-	if timed != nil {
-		timed.Stop()
+	if q.turns.isAsked(request) {
+		q.turns.ask(request, asked)
+		q.TypedDelayingInterface.Add(request)
+		return
 	}
-	q.later[request] = &timedRequest{time.AfterFunc(after, func() { q.addAgain(request, asked) }), at}
+	if timed := q.later[request]; timed != nil {
+		timed.class = min(asked, timed.class)
+		if !at.Before(timed.at) {
+			return
+		}
+		timed.Stop()
+		asked = timed.class
+	}
+	q.later[request] = &timedRequest{time.AfterFunc(after, func() { q.addAgain(request, asked) }), at, asked}
 }
 
-func (q *fairQueue) stopTimer(request ctrl.Request) {
+// stopTimer stops the timer of a request, if there is one, and returns its class.
+func (q *fairQueue) stopTimer(request ctrl.Request) class {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if timed := q.later[request]; timed != nil {
-		timed.Stop()
-		delete(q.later, request)
+	timed := q.later[request]
+	if timed == nil {
+		return classExisting
 	}
+	timed.Stop()
+	delete(q.later, request)
+	return timed.class
 }
 
 // GetWithPriority implements priorityqueue.PriorityQueue. The priority is that with which a worker
-// adds the request again, for later: it is not almost done then. When the queue is shut down, the
-// requests that wait are left to the next manager.
+// adds the request again, for later, unless the pass names one: it is not almost done then. When the
+// queue is shut down, the requests that wait are left to the next manager.
 func (q *fairQueue) GetWithPriority() (request ctrl.Request, priority int, shutdown bool) {
 	request, shutdown = q.TypedDelayingInterface.Get()
 	return request, 0, shutdown || q.ShuttingDown()

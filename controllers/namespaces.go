@@ -39,8 +39,8 @@ func (r *namespaceReconciler) Reconcile(ctx context.Context, request ctrl.Reques
 			continue
 		}
 		if _, _, err := r.ensureNamespaceEntry(ctx, &server, namespace.Name); err != nil {
-			return r.finishWithoutStatus(compile.KindNamespace, request.NamespacedName, err)
+			return r.finishWithoutStatus(compile.KindNamespace, request.NamespacedName, false, err)
 		}
 	}
-	return r.finishWithoutStatus(compile.KindNamespace, request.NamespacedName, nil)
+	return r.finishWithoutStatus(compile.KindNamespace, request.NamespacedName, false, nil)
 }

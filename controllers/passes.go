@@ -114,6 +114,20 @@ type failureCount struct {
 	passes int
 }
 
+// repeatsFirst is how many passes in a row over what ends are repeated before what else waits when they
+// fail: some ten seconds of conflicts or of an API server that is away. What fails for longer is
+// refused or broken, and waits with the rest.
+const repeatsFirst = 10
+
+// priority returns the priority with which a pass that failed is repeated, over an object that ends
+// or does not; nil: that of what has changed.
+func (c failureCount) priority(ends bool) *int {
+	if ends && c.passes <= repeatsFirst {
+		return new(firstPriority)
+	}
+	return nil
+}
+
 func newFailureCounter() *failureCounter {
 	return &failureCounter{byObject: map[string]failureCount{}}
 }
@@ -147,11 +161,12 @@ func (c *failureCounter) clear(key string) {
 // and returns when the next pass is due. A failure that may be over in a moment does not change the
 // conditions until failureGracePeriod has passed.
 func (op *operator) finishReconcile(object client.Object, f *failure, requeueAt *time.Time, writeStatus func() error) (ctrl.Result, error) {
+	ends := endsOf(object).isAny()
 	key := failureKey(compile.OwnerOf(object).Kind, client.ObjectKeyFromObject(object))
 	if f == nil {
 		op.failures.clear(key)
 		if err := writeStatus(); err != nil {
-			return op.retry(key, err)
+			return op.retry(key, ends, err)
 		}
 		return requeueResult(op.now(), earliest(*requeueAt, op.recordDelayedEvents(object))), nil
 	}
@@ -159,15 +174,15 @@ func (op *operator) finishReconcile(object client.Object, f *failure, requeueAt 
 		op.failures.clear(key)
 		f.conditionType, f.condition = v1alpha1.ConditionProgrammed, skew.condition
 		if err := writeStatus(); err != nil {
-			return op.retry(key, err)
+			return op.retry(key, ends, err)
 		}
 		return requeueResult(op.now(), earliest(*requeueAt, skew.until)), nil
 	}
-	result, err := op.retry(key, f.err)
+	result, err := op.retry(key, ends, f.err)
 	if op.isReportable(key, f.err) {
 		f.condition = explainFailure(f.err, object)
 		if err := writeStatus(); err != nil {
-			return op.retry(key, err)
+			return op.retry(key, ends, err)
 		}
 	}
 	if err == nil && !requeueAt.IsZero() {
@@ -188,33 +203,35 @@ func (op *operator) isReportable(key string, err error) bool {
 }
 
 // retry returns when a pass that failed is repeated. A refusal by the API server and a lost race
-// are not errors of the manager: they are not returned as errors, which would be logged as such.
-func (op *operator) retry(key string, err error) (ctrl.Result, error) {
+// are not errors of the manager: they are not returned as errors, which would be logged as such. It
+// is repeated first if the object, or something of it, ends.
+func (op *operator) retry(key string, ends bool, err error) (result ctrl.Result, _ error) {
 	count := op.failures.add(key, op.now())
 	var w *writeError
 	switch {
 	case errors.As(err, &w) && !w.retryAt.IsZero():
-		return requeueResult(op.now(), w.retryAt), nil
+		result, err = requeueResult(op.now(), w.retryAt), nil
 	case isTransient(err):
-		return ctrl.Result{RequeueAfter: min(5*time.Millisecond<<min(count.passes, 16), maxRetry)}, nil
+		result, err = ctrl.Result{RequeueAfter: min(5*time.Millisecond<<min(count.passes, 16), maxRetry)}, nil
 	}
-	return ctrl.Result{}, err
+	result.Priority = count.priority(ends)
+	return result, err
 }
 
-// finishWithoutStatus ends a pass over an object that has no conditions or does not exist. So a
-// refusal is returned as an error, for the log to tell of it.
-func (op *operator) finishWithoutStatus(kind string, object client.ObjectKey, err error) (ctrl.Result, error) {
+// finishWithoutStatus ends a pass over an object that has no conditions or, if it ends, does not exist.
+// So a refusal is returned as an error, for the log to tell of it.
+func (op *operator) finishWithoutStatus(kind string, object client.ObjectKey, ends bool, err error) (ctrl.Result, error) {
 	key := failureKey(kind, object)
 	switch {
 	case err == nil:
 		op.failures.clear(key)
 		return ctrl.Result{}, nil
 	case isRefusal(err):
-		return ctrl.Result{}, err
+		return ctrl.Result{Priority: op.failures.add(key, op.now()).priority(ends)}, err
 	case asVersionSkew(err) != nil:
 		return ctrl.Result{RequeueAfter: maxRetry}, nil
 	}
-	return op.retry(key, err)
+	return op.retry(key, ends, err)
 }
 
 // requeueResult returns the result that repeats a pass at a time, or not at all if that is zero.
@@ -235,7 +252,7 @@ func (op *operator) getUndeleted(ctx context.Context, key client.ObjectKey, obje
 // reconcileDeleted deletes the Entries of an object that does not exist or is being deleted.
 func (op *operator) reconcileDeleted(ctx context.Context, kind string, key client.ObjectKey) (ctrl.Result, error) {
 	err := op.entries.DeleteOrphaned(ctx, internalv1alpha1.Owner{Kind: kind, Namespace: key.Namespace, Name: key.Name})
-	return op.finishWithoutStatus(kind, key, err)
+	return op.finishWithoutStatus(kind, key, true, err)
 }
 
 // earliest returns the earlier of two times, of which the zero time means never.
