@@ -98,7 +98,7 @@ func (t *turns) Pop() ctrl.Request {
 	t.taken++
 	next := classFirst
 	switch {
-	case t.taken%existingShare == 0:
+	case t.taken%existingShare == existingShare-1: // which is none of those that changed
 		next = classExisting
 	case t.taken%changedShare == 0:
 		next = classChanged
