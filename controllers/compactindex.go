@@ -96,13 +96,56 @@ func (i *compactIndexer) ByIndex(name, value string) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(found, func(object any) bool {
+	having := slices.DeleteFunc(found, func(object any) bool {
 		values, valuesErr := valuesOf(object)
 		if valuesErr != nil {
 			err = fmt.Errorf("computing the index %s: %w", name, valuesErr)
 		}
 		return !slices.Contains(values, value)
-	}), err
+	})
+	return having, err
+}
+
+// Index implements cache.Indexer, for the indexes that are not compact.
+func (i *compactIndexer) Index(name string, object any) ([]any, error) {
+	if i.isCompact(name) {
+		return nil, fmt.Errorf("the index %s is compact: ByIndex finds what has one value", name)
+	}
+	return i.Indexer.Index(name, object)
+}
+
+// IndexKeys implements cache.Indexer, for the indexes that are not compact.
+func (i *compactIndexer) IndexKeys(name, value string) ([]string, error) {
+	if i.isCompact(name) {
+		return nil, fmt.Errorf("the index %s is compact: ByIndex finds the objects instead of their keys", name)
+	}
+	return i.Indexer.IndexKeys(name, value)
+}
+
+// ListIndexFuncValues implements cache.Indexer. Of a compact index it computes the values of all
+// objects, without those whose values are an error.
+func (i *compactIndexer) ListIndexFuncValues(name string) []string {
+	if !i.isCompact(name) {
+		return i.Indexer.ListIndexFuncValues(name)
+	}
+	valuesOf, all := i.GetIndexers()[name], map[string]bool{}
+	for _, object := range i.List() {
+		values, err := valuesOf(object)
+		if err != nil {
+			continue
+		}
+		for _, value := range values {
+			all[value] = true
+		}
+	}
+	return slices.Collect(maps.Keys(all))
+}
+
+func (i *compactIndexer) isCompact(name string) bool {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	_, isCompact := i.values[name]
+	return isCompact
 }
 
 // GetIndexers implements cache.Indexer.

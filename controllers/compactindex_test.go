@@ -84,6 +84,30 @@ func TestACompactIndexFindsWhatHasAValueAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestACompactIndexGivesNoBuckets(t *testing.T) {
+	index := indexOf(t, 3)
+	want := []string{"in common", "of its own 0", "of its own 1", "of its own 2"}
+	if values := index.ListIndexFuncValues("own"); !slices.Equal(slices.Sorted(slices.Values(values)), want) {
+		t.Errorf("the values are %q", values)
+	}
+	if found, err := index.Index("own", indexedObject(1)); err == nil {
+		t.Errorf("what has the values of an object is found as %v", found)
+	}
+	if keys, err := index.IndexKeys("own", "in common"); err == nil {
+		t.Errorf("the keys are %q", keys)
+	}
+	const namespaces = toolscache.NamespaceIndex // is not compact
+	if found, err := index.Index(namespaces, indexedObject(1)); err != nil || len(found) != 3 {
+		t.Errorf("%d are in the namespace (%v)", len(found), err)
+	}
+	if keys, err := index.IndexKeys(namespaces, "shop"); err != nil || len(keys) != 3 {
+		t.Errorf("the keys are %q (%v)", keys, err)
+	}
+	if values := index.ListIndexFuncValues(namespaces); !slices.Equal(values, []string{"shop"}) {
+		t.Errorf("the namespaces are %q", values)
+	}
+}
+
 func TestACompactIndexTakesAThirdOfTheMemoryOfAnother(t *testing.T) {
 	const n = 50_000
 	heap := func() int64 {
