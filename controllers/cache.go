@@ -3,7 +3,6 @@ package controllers
 import (
 	"maps"
 	"strings"
-	"unique"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -146,7 +145,8 @@ func keep(all map[string]string, isRead func(key string) bool) map[string]string
 			if kept == nil {
 				kept = map[string]string{}
 			}
-			kept[unique.Make(key).Value()] = value
+			share(&key)
+			kept[key] = value
 		}
 	}
 	if maps.Equal(kept, managedLabels) {

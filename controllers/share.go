@@ -4,25 +4,25 @@ import (
 	"maps"
 	"reflect"
 	"sync"
-	"unique"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/tokenserver/sharedstrings"
 )
 
 // The objects of the cache say much alike: which server owns an Entry, what the conditions of a
 // client are. Each that is decoded has a copy of all that, and there may be a hundred thousand: what
 // is below gives them one in common. Nobody changes what the cache holds in any case.
 
+var cachedStrings sharedstrings.Table
+
 // share gives strings the memory of those that are equal to them.
 func share[S ~string](all ...*S) {
 	for _, s := range all {
-		if *s != "" {
-			*s = S(unique.Make(string(*s)).Value())
-		}
+		sharedstrings.Share(&cachedStrings, s)
 	}
 }
 

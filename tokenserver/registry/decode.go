@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unique"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/sharedstrings"
 )
 
 // Decoded is an entry whose document has been decoded. That is most of the work of applying it,
@@ -150,7 +150,9 @@ func shareClientStrings(doc *documents.Client) {
 }
 
 // share replaces a string by an equal one that others have too.
-func share(s *string) { *s = unique.Make(*s).Value() }
+func share(s *string) { sharedstrings.Share(&sharedByEntries, s) }
+
+var sharedByEntries sharedstrings.Table
 
 // withoutRevoked returns the credentials of a client except those that have the value of a revoked
 // one.
