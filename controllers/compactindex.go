@@ -42,7 +42,7 @@ func (i *compactInformer) GetIndexer() toolscache.Indexer { return i.indexer }
 type compactIndexer struct {
 	toolscache.Indexer
 
-	seed maphash.Seed // secret, so that nobody can choose values of one hash
+	seed maphash.Seed // secret, so that no client can choose values of one hash
 	mu   sync.RWMutex
 	// values are the indexers that give the values, and all are these and those that are not compact.
 	// Neither map is changed any more.

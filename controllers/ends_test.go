@@ -71,15 +71,15 @@ func TestWhatChangedWhileNoManagerRanIsReconciledBeforeWhatIsAsItWas(t *testing.
 		c.Spec.Suspended, c.Status.ObservedGeneration = isSuspended, observed
 		return c
 	}
-	nobody := &v1alpha1.OAuthIdentity{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "of-nobody", Generation: 1}}
+	unsaid := &v1alpha1.OAuthIdentity{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "unsaid", Generation: 1}}
 	q := startQueue(t)
 	for _, o := range []client.Object{
-		at("same", 1, 1, false), at("same-and-suspended", 2, 2, true), nobody, at("changed", 2, 1, false), at("new", 1, 0, false), at("suspended", 3, 2, true),
+		at("same", 1, 1, false), at("same-and-suspended", 2, 2, true), unsaid, at("changed", 2, 1, false), at("new", 1, 0, false), at("suspended", 3, 2, true),
 	} {
 		addExisting(q, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(o)}) // as the handler of controller-runtime
 		enqueueEnds().Create(t.Context(), event.CreateEvent{Object: o, IsInInitialList: true}, q)
 	}
-	for i, want := range []string{"suspended", "changed", "new", "same", "same-and-suspended", "of-nobody"} {
+	for i, want := range []string{"suspended", "changed", "new", "same", "same-and-suspended", "unsaid"} {
 		if got := take(q); got.Name != want {
 			t.Errorf("number %d is %s, not %s", i, got.Name, want)
 		}

@@ -15,7 +15,7 @@ import (
 
 // The objects of the cache say much alike: which server owns an Entry, what the conditions of a
 // client are. Each that is decoded has a copy of all that, and there may be a hundred thousand: what
-// is below gives them one in common. Nobody changes what the cache holds in any case.
+// is below gives them one in common. What the cache holds is not changed in any case.
 
 var cachedStrings sharedstrings.Table
 
