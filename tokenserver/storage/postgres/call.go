@@ -70,8 +70,7 @@ func (s *Store) runOnConnection(ctx context.Context, db *database, isWrite bool,
 		return false, err
 	}
 	c.Conn().PgConn().CustomData()[isWriteKey] = isWrite
-	defer db.places.giveBackWith(c.Conn().PgConn(), isWrite)
-	defer c.Release()
+	defer db.places.release(c, isWrite)
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}

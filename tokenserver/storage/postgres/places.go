@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // shortageMemory is how long after its last sign a shortage of connections is reported.
@@ -77,15 +77,18 @@ func (p *places) giveBackWrite(isWrite bool) {
 	}
 }
 
-// giveBackWith gives a place back that was taken, and not before its connection is closed if it is
-// being closed. See neverCancel.
-func (p *places) giveBackWith(c *pgconn.PgConn, isWrite bool) {
-	if !c.IsClosed() {
+// release releases a connection and gives its place back, and not before it is closed if it is being
+// closed. See neverCancel.
+func (p *places) release(c *pgxpool.Conn, isWrite bool) {
+	conn := c.Conn().PgConn()
+	isClosed := conn.IsClosed()
+	c.Release() // another call may have it from here on
+	if !isClosed {
 		p.giveBack(isWrite)
 		return
 	}
 	select {
-	case <-c.CleanupDone():
+	case <-conn.CleanupDone():
 		p.giveBack(isWrite)
 		return
 	default:
@@ -94,7 +97,7 @@ func (p *places) giveBackWith(c *pgconn.PgConn, isWrite bool) {
 		p.unanswered.Add(1)
 	}
 	go func() {
-		<-c.CleanupDone()
+		<-conn.CleanupDone()
 		if isWrite {
 			p.unanswered.Add(-1)
 		}
