@@ -187,14 +187,33 @@ func literals(t *testing.T, call *ast.CallExpr) []string {
 	t.Helper()
 	var found []string
 	ast.Inspect(call, func(n ast.Node) bool {
-		if literal, is := n.(*ast.BasicLit); is && literal.Kind == token.STRING {
-			if text := unquote(t, literal); len(verb.ReplaceAllString(text, "")) >= 15 {
-				found = append(found, text)
-			}
+		expression, is := n.(ast.Expr)
+		if !is {
+			return true
 		}
-		return true
+		text, is := literalText(t, expression)
+		if is && len(verb.ReplaceAllString(text, "")) >= 15 {
+			found = append(found, text)
+		}
+		return !is
 	})
 	return found
+}
+
+// literalText returns the text of a string literal, or of several that are joined by "+".
+func literalText(t *testing.T, expression ast.Expr) (text string, is bool) {
+	t.Helper()
+	switch e := expression.(type) {
+	case *ast.BasicLit:
+		if e.Kind == token.STRING {
+			return unquote(t, e), true
+		}
+	case *ast.BinaryExpr:
+		left, isLeft := literalText(t, e.X)
+		right, isRight := literalText(t, e.Y)
+		return left + right, e.Op == token.ADD && isLeft && isRight
+	}
+	return "", false
 }
 
 var verb = regexp.MustCompile(`%[a-z]`)
