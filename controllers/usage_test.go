@@ -28,6 +28,7 @@ func TestTheLastUseOfAnActiveCredentialIsToldOnceADay(t *testing.T) {
 	id := c.Status.Credentials[0].ID
 	told := func() *metav1.Time { env.get(c); return c.Status.Credentials[0].LastUsed }
 	first := time.Now().UTC().Truncate(time.Hour).Add(-72 * time.Hour)
+	made.waitUntilQuiet(t) // of a use that comes before the credential in the status the next Usage tells
 	u := env.newUsage(env.replica.Name, useOf("another", id, first), useOf(c.UID, id, first))
 	use := func(at time.Time) {
 		updateObject(env, u, func(u *internalv1alpha1.Usage) { u.Spec.Uses = []internalv1alpha1.CredentialUse{useOf(c.UID, id, at)} })
