@@ -49,16 +49,19 @@ type ends struct {
 
 func endsOf(object client.Object) ends {
 	found := ends{isDeleted: !object.GetDeletionTimestamp().IsZero()}
+	set := func(suspended bool, tokensNotBefore *metav1.Time, observedGeneration int64) {
+		found.isSuspended, found.tokensNotBefore, found.observedGeneration = suspended, tokensNotBefore, observedGeneration
+	}
 	switch o := object.(type) {
 	case *v1alpha1.OAuthClient:
-		found.isSuspended, found.tokensNotBefore, found.observedGeneration = o.Spec.Suspended, o.Spec.TokensNotBefore, o.Status.ObservedGeneration
+		set(o.Spec.Suspended, o.Spec.TokensNotBefore, o.Status.ObservedGeneration)
 		if o.Spec.Secret != nil {
 			found.revokedCredentials = o.Spec.Secret.RevokedCredentials
 		}
 	case *v1alpha1.OAuthUser:
-		found.isSuspended, found.tokensNotBefore, found.observedGeneration = o.Spec.Suspended, o.Spec.TokensNotBefore, o.Status.ObservedGeneration
+		set(o.Spec.Suspended, o.Spec.TokensNotBefore, o.Status.ObservedGeneration)
 	case *v1alpha1.OAuthIdentity:
-		found.isSuspended, found.tokensNotBefore, found.observedGeneration = o.Spec.Suspended, o.Spec.TokensNotBefore, o.Status.ObservedGeneration
+		set(o.Spec.Suspended, o.Spec.TokensNotBefore, o.Status.ObservedGeneration)
 		if !o.Spec.SaysSomething() { // and has no status of the manager's: most are so
 			found.observedGeneration = o.Generation
 		}

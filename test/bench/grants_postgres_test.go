@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -26,15 +25,7 @@ const fewGrants = 10_000
 // manyGrants is how many grants a database has: as many as GRANTS says, for what takes long.
 func manyGrants(b *testing.B) int {
 	b.Helper()
-	text := os.Getenv("GRANTS")
-	if text == "" {
-		return 200_000
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < fewGrants {
-		b.Fatalf("GRANTS is %q, and not a number of at least %d grants", text, fewGrants)
-	}
-	return n
+	return sizeFrom(b, "GRANTS", 200_000, fewGrants)
 }
 
 // filledStore is a store whose database has records.

@@ -25,13 +25,19 @@ import (
 // long.
 func manyClients(b *testing.B) int {
 	b.Helper()
-	text := os.Getenv("CLIENTS")
+	return sizeFrom(b, "CLIENTS", 1000, 1)
+}
+
+// sizeFrom returns the number that an environment variable has, or otherwise the usual one.
+func sizeFrom(b *testing.B, variable string, usual, least int) int {
+	b.Helper()
+	text := os.Getenv(variable)
 	if text == "" {
-		return 1000
+		return usual
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		b.Fatalf("CLIENTS is %q, and not a number of OAuthClients", text)
+	if err != nil || n < least {
+		b.Fatalf("%s is %q, and not a number of at least %d", variable, text, least)
 	}
 	return n
 }

@@ -100,16 +100,21 @@ func startNodeOIDCProvider(b *testing.B) (*runningPeer, error) {
 	})
 }
 
+// packagePeer has Maven package a peer, and returns where, and the Java to run it with.
+func packagePeer(name string) (dir, java, javaVersion string, err error) {
+	if dir, err = copyPeer(name); err != nil {
+		return "", "", "", err
+	}
+	if java, javaVersion, err = findJava(); err != nil {
+		return "", "", "", err
+	}
+	_, err = output(dir, "mvn", "-q", "-B", "-ntp", "package")
+	return dir, java, javaVersion, err
+}
+
 func startSpring(b *testing.B) (*runningPeer, error) {
-	dir, err := copyPeer("spring-authorization-server")
+	dir, java, javaVersion, err := packagePeer("spring-authorization-server")
 	if err != nil {
-		return nil, err
-	}
-	java, javaVersion, err := findJava()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := output(dir, "mvn", "-q", "-B", "-ntp", "package"); err != nil {
 		return nil, err
 	}
 	listed, err := output(dir, "unzip", "-l", filepath.Join("target", "peer.jar"))
@@ -131,15 +136,8 @@ func startSpring(b *testing.B) (*runningPeer, error) {
 }
 
 func startKeycloak(b *testing.B) (*runningPeer, error) {
-	dir, err := copyPeer("keycloak")
+	dir, java, javaVersion, err := packagePeer("keycloak")
 	if err != nil {
-		return nil, err
-	}
-	java, javaVersion, err := findJava()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := output(dir, "mvn", "-q", "-B", "-ntp", "package"); err != nil {
 		return nil, err
 	}
 	found, err := filepath.Glob(filepath.Join(dir, "target", "keycloak-*"))

@@ -26,13 +26,19 @@ const (
 	actionRefuseNewer
 )
 
+// isKept reports whether the settings have a client keep its refresh token. Public is whether the
+// client is.
+func isKept(settings documents.RefreshToken, public bool) bool {
+	return settings.RotatePublicClientsOnly && !public
+}
+
 // chooseAction returns what the server's settings say for the refresh token with a number. Public is
 // whether the client is.
 func (s *Service) chooseAction(g storage.Grant, number int64, settings documents.RefreshToken, public bool) refreshAction {
 	switch {
 	case number > g.RefreshTokenNumber:
 		return actionRefuseNewer
-	case number == g.RefreshTokenNumber && settings.RotatePublicClientsOnly && !public:
+	case number == g.RefreshTokenNumber && isKept(settings, public):
 		return actionKeep
 	case number == g.RefreshTokenNumber:
 		return actionRotate

@@ -20,8 +20,8 @@ import (
 func (s *Service) refreshUnread(ctx context.Context, r *refreshState) (result Result, ok bool, err error) {
 	rotator, isRotator := s.Store.(storage.Rotator)
 	settings := r.server.RefreshToken
-	keeps := settings.RotatePublicClientsOnly && !r.Client.IsPublic()
-	if !isRotator || keeps || len(r.Scopes)+len(r.Resources) > 0 || settings.ReuseGracePeriod.Duration() < maxRequestDuration {
+	if !isRotator || isKept(settings, r.Client.IsPublic()) || len(r.Scopes)+len(r.Resources) > 0 ||
+		settings.ReuseGracePeriod.Duration() < maxRequestDuration {
 		return Result{}, false, nil
 	}
 	now := s.Now()

@@ -11,10 +11,20 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/grant"
+	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage/storagetest"
 )
+
+// beginRotated begins a grant at a server whose store rotates tokens of grants that were not read.
+func beginRotated(t *testing.T, scopes ...string) (*servertest.Server, *registry.Client, grant.Result) {
+	t.Helper()
+	w := servertest.New(t)
+	w.UseRotatingStore()
+	client := serveClient(t, w, servertest.Client("shop.web"))
+	return w, client, beginGrant(t, w, client, scopes...)
+}
 
 // callsOf returns how many grants were read and updated by do.
 func callsOf(w *servertest.Server, do func()) (reads, updates int) {
@@ -24,10 +34,7 @@ func callsOf(w *servertest.Server, do func()) (reads, updates int) {
 }
 
 func TestARotationThatTheStoreCanDoInOneExchangeIsOne(t *testing.T) {
-	w := servertest.New(t)
-	w.UseRotatingStore()
-	client := serveClient(t, w, servertest.Client("shop.web"))
-	last := beginGrant(t, w, client, "openid", "offline_access", "orders:read")
+	w, client, last := beginRotated(t, "openid", "offline_access", "orders:read")
 	for range 3 {
 		w.Advance(10 * time.Minute)
 		reads, updates := callsOf(w, func() {
@@ -57,10 +64,7 @@ var refusals = map[string]struct{ change, undo func(w *servertest.Server) }{
 
 func TestARefusedRefreshUsesUpNothingWhereItIsRotatedUnread(t *testing.T) {
 	for name, c := range refusals {
-		w := servertest.New(t)
-		w.UseRotatingStore()
-		client := serveClient(t, w, servertest.Client("shop.web"))
-		begun := beginGrant(t, w, client, "orders:read", "offline_access")
+		w, client, begun := beginRotated(t, "orders:read", "offline_access")
 		before := w.StoredGrants()[0]
 		w.Advance(time.Minute)
 		c.change(w)
@@ -81,10 +85,7 @@ func TestARefusedRefreshUsesUpNothingWhereItIsRotatedUnread(t *testing.T) {
 func TestARefusedRefreshWhoseRotationGotNoAnswerUsesUpNothing(t *testing.T) {
 	for _, faults := range [][]storagetest.Fault{{storagetest.LostAnswer}, {storagetest.None, storagetest.LostAnswer}, {storagetest.None, storagetest.LostRequest}} {
 		for name, c := range refusals {
-			w := servertest.New(t)
-			w.UseRotatingStore()
-			client := serveClient(t, w, servertest.Client("shop.web"))
-			begun := beginGrant(t, w, client, "orders:read", "offline_access")
+			w, client, begun := beginRotated(t, "orders:read", "offline_access")
 			w.Advance(time.Minute)
 			c.change(w)
 			w.Store.Fail("UpdateGrant", faults...)
@@ -118,10 +119,7 @@ func (s *leavingClient) UpdateGrant(ctx context.Context, g storage.Grant) (stora
 }
 
 func TestARefusedRefreshUsesUpNothingThoughTheClientHangsUp(t *testing.T) {
-	w := servertest.New(t)
-	w.UseRotatingStore()
-	client := serveClient(t, w, servertest.Client("shop.web"))
-	begun := beginGrant(t, w, client, "orders:read", "offline_access")
+	w, client, begun := beginRotated(t, "orders:read", "offline_access")
 	ctx, leave := context.WithCancel(t.Context())
 	w.Grants.Store = &leavingClient{w.Grants.Store.(servertest.RotatingStore), leave}
 	w.RemoveUser(servertest.User())
@@ -135,10 +133,7 @@ func TestARefusedRefreshUsesUpNothingThoughTheClientHangsUp(t *testing.T) {
 }
 
 func TestARefreshThatAsksForWhatWasNotGrantedWritesNothing(t *testing.T) {
-	w := servertest.New(t)
-	w.UseRotatingStore()
-	client := serveClient(t, w, servertest.Client("shop.web"))
-	begun := beginGrant(t, w, client, "openid", "offline_access", "orders:read")
+	w, client, begun := beginRotated(t, "openid", "offline_access", "orders:read")
 	for name, r := range map[string]grant.RefreshRequest{
 		"a scope":    {Scopes: []string{"orders:write"}},
 		"a resource": {Resources: []string{servertest.Stock}},
@@ -158,10 +153,7 @@ func TestARefreshThatAsksForWhatWasNotGrantedWritesNothing(t *testing.T) {
 // What the token is of is known only after the write.
 func TestARotationOfAnUnreadGrantWhoseAnswerIsLostIsFound(t *testing.T) {
 	for name, fault := range map[string]storagetest.Fault{"the answer is lost": storagetest.LostAnswer, "the request is lost": storagetest.LostRequest} {
-		w := servertest.New(t)
-		w.UseRotatingStore()
-		client := serveClient(t, w, servertest.Client("shop.web"))
-		begun := beginGrant(t, w, client, "openid", "offline_access", "orders:read")
+		w, client, begun := beginRotated(t, "openid", "offline_access", "orders:read")
 		w.Store.Fail("UpdateGrant", fault)
 		next, err := refreshWith(w, client.ID, begun.RefreshToken)
 		if err != nil || strings.Join(next.Scopes, " ") != strings.Join(begun.Scopes, " ") || next.User == nil {
@@ -179,10 +171,7 @@ func TestARotationOfAnUnreadGrantWhoseAnswerIsLostIsFound(t *testing.T) {
 
 // The client got no answer. Much later it tries again, which is no reuse, and a thief after it is.
 func TestAnUnconfirmedRotationOfAnUnreadGrantIsAcceptedFromTheClientOnce(t *testing.T) {
-	w := servertest.New(t)
-	w.UseRotatingStore()
-	client := serveClient(t, w, servertest.Client("shop.web"))
-	first := beginGrant(t, w, client, "openid", "offline_access")
+	w, client, first := beginRotated(t, "openid", "offline_access")
 	w.Store.Fail("GetGrant", storagetest.Unavailable)
 	w.Store.Fail("UpdateGrant", storagetest.LostAnswer)
 	if _, err := refreshWith(w, client.ID, first.RefreshToken); !errors.Is(err, storage.ErrUnavailable) {
@@ -242,10 +231,7 @@ func TestTheTokenOfAConfidentialClientIsKeptWhereTokensAreRotatedUnread(t *testi
 }
 
 func TestWhileTheStoreIsAwayAnUnreadGrantKeepsItsToken(t *testing.T) {
-	w := servertest.New(t)
-	w.UseRotatingStore()
-	client := serveClient(t, w, servertest.Client("shop.web"))
-	begun := beginGrant(t, w, client, "openid", "offline_access")
+	w, client, begun := beginRotated(t, "openid", "offline_access")
 	w.Store.Fail("UpdateGrant", storagetest.Unavailable)
 	if _, err := refreshWith(w, client.ID, begun.RefreshToken); !errors.Is(err, storage.ErrUnavailable) {
 		t.Fatalf("while the store is away: %v", err)
@@ -257,10 +243,7 @@ func TestWhileTheStoreIsAwayAnUnreadGrantKeepsItsToken(t *testing.T) {
 }
 
 func TestAReplacedTokenIsAReuseWhereTokensAreRotatedUnread(t *testing.T) {
-	w := servertest.New(t)
-	w.UseRotatingStore()
-	client := serveClient(t, w, servertest.Client("shop.web"))
-	first := beginGrant(t, w, client, "openid", "offline_access")
+	w, client, first := beginRotated(t, "openid", "offline_access")
 	second, err := refreshWith(w, client.ID, first.RefreshToken)
 	if err != nil {
 		t.Fatal(err)
@@ -277,10 +260,7 @@ func TestAReplacedTokenIsAReuseWhereTokensAreRotatedUnread(t *testing.T) {
 }
 
 func TestOfParallelRefreshesOfAnUnreadGrantAllGetOneToken(t *testing.T) {
-	w := servertest.New(t)
-	w.UseRotatingStore()
-	client := serveClient(t, w, servertest.Client("shop.web"))
-	begun := beginGrant(t, w, client, "openid", "offline_access")
+	w, client, begun := beginRotated(t, "openid", "offline_access")
 	var mu sync.Mutex
 	got := map[string]int{}
 	var all sync.WaitGroup
