@@ -278,7 +278,7 @@ func TestThePageSaysWhyTheUserDoesNotGoOn(t *testing.T) {
 	}
 }
 
-// A POST accepts what a GET accepts, and larger ID tokens, which are one reason to send a form.
+// An ID token that is too large for a URL is one reason to send a form.
 func TestAPostedLogoutHoldsALargeIDToken(t *testing.T) {
 	w := interactiontest.New(t)
 	state := strings.Repeat("s", 3000)
@@ -336,6 +336,28 @@ func TestAStateOfThreeThousandBytesComesBackUnchangedByEitherMethodAndFromThePag
 			goes, err := url.Parse(answer.Header.Get("Location"))
 			if err != nil || answer.StatusCode != http.StatusSeeOther || goes.Query().Get("state") != state {
 				t.Errorf("a state of %q by %s: %d, %.60q", character, name, answer.StatusCode, answer.Header.Get("Location"))
+			}
+		}
+	}
+}
+
+func TestAPostedLogoutHoldsWhatAGETWithAURLOfEightKibibytesHolds(t *testing.T) {
+	w := interactiontest.New(t)
+	for _, client := range [][]string{{"id_token_hint", idToken(t, w, nil)}, {"client_id", "web"}} {
+		pairs := append(slices.Clone(client), "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", "")
+		state := strings.Repeat("s", 8<<10-len(logoutURL(w, pairs...)))
+		pairs[len(pairs)-1] = state
+		for method, send := range map[string]func(*interactiontest.Browser) interactiontest.Page{
+			"GET":  func(b *interactiontest.Browser) interactiontest.Page { return b.Get(logoutURL(w, pairs...)) },
+			"POST": func(b *interactiontest.Browser) interactiontest.Page { return b.Post(logoutURL(w), values(pairs...)) },
+		} {
+			b := newSignedInBrowser(t, w)
+			answer := send(b)
+			if client[0] == "client_id" {
+				answer = b.ConfirmLogout(answer)
+			}
+			if goes := answer.Header.Get("Location"); goes != interactiontest.WebSignedOut+"&state="+state || isSignedIn(t, b) {
+				t.Errorf("by %s with %s: %d, the user goes to %.80q", method, client[0], answer.StatusCode, goes)
 			}
 		}
 	}
@@ -412,7 +434,7 @@ func TestALogoutMayBePosted(t *testing.T) {
 		t.Errorf("half an hour later the answer is %d", answer.StatusCode)
 	}
 	if answer := again.Post(logoutURL(w), values(
-		"client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", strings.Repeat("s", 8<<10))); answer.StatusCode != http.StatusBadRequest {
+		"client_id", "web", "post_logout_redirect_uri", interactiontest.WebSignedOut, "state", strings.Repeat("s", 12<<10))); answer.StatusCode != http.StatusBadRequest {
 		t.Errorf("what fits into no URL is answered with %d", answer.StatusCode)
 	}
 }

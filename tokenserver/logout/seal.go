@@ -19,12 +19,10 @@ import (
 // does not have it.
 const paramForm = "logout"
 
-// The maximum size of a sealed request, in bytes: in a form, and in a URL, which clients and
-// proxies limit.
-const (
-	maxForm = 12 << 10
-	maxURL  = 7 << 10
-)
+// maxSealed is how many bytes a sealed request may have, in a form or in a URL. A request by POST
+// then fits that a GET with a URL of 8 KiB could make, which is what proxies accept, and the URL that
+// it is redirected to fits into a header of 16 KiB beside the cookies.
+const maxSealed = 12 << 10
 
 // sealedRequest is a request as it is sealed, in CBOR (RFC 8949): no character of a state takes
 // more than its own bytes, unlike in JSON or in a URL.
@@ -46,13 +44,13 @@ type sealedRequest struct {
 // sealForm seals a request for the form of the page that shows the session with a root.
 func (h *Handler) sealForm(req request, rootHash string) (string, error) {
 	req.subject, req.issuedAt = "", 0
-	return h.seal(req, rootHash, maxForm)
+	return h.seal(req, rootHash)
 }
 
 // sealPosted seals a request by POST for the GET that follows it.
-func (h *Handler) sealPosted(req request) (string, error) { return h.seal(req, "", maxURL) }
+func (h *Handler) sealPosted(req request) (string, error) { return h.seal(req, "") }
 
-func (h *Handler) seal(req request, rootHash string, limit int) (string, error) {
+func (h *Handler) seal(req request, rootHash string) (string, error) {
 	s := sealedRequest{
 		Session: rootHash, StartedAt: h.Now().Unix(), Subject: req.subject, IssuedAt: req.issuedAt,
 		RedirectURI: req.redirectURI, State: req.state, NoRedirect: req.noRedirect,
@@ -68,7 +66,7 @@ func (h *Handler) seal(req request, rootHash string, limit int) (string, error) 
 	if err != nil {
 		return "", fmt.Errorf("sealing a logout request: %w", err)
 	}
-	if len(sealed) > limit {
+	if len(sealed) > maxSealed {
 		return "", oauth.Errorf(oauth.InvalidRequest, "the request is too large")
 	}
 	return sealed, nil
