@@ -75,7 +75,7 @@ func awaitsAnother(reason string) bool {
 	switch reason {
 	case v1alpha1.ReasonServerNotFound, v1alpha1.ReasonServerNotAccepted, v1alpha1.ReasonNoReplica, v1alpha1.ReasonReplicaProblem,
 		v1alpha1.ReasonUnknownScope, v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonConfigMapNotFound, v1alpha1.ReasonClientNotFound,
-		v1alpha1.ReasonIdentityProviderNotFound:
+		v1alpha1.ReasonIdentityProviderNotFound, v1alpha1.ReasonNoIdentityProvider:
 		return true
 	}
 	return false

@@ -16,11 +16,12 @@ import (
 // Objects that are applied together, in whatever order, get ready without a warning; one whose
 // needs are not met is warned of when it is not new any more.
 func TestACleanFirstApplyLeavesNoWarnings(t *testing.T) {
-	env := newEnvWithoutManager(t)
+	env := newEnvWithoutManager(t, func(s *v1alpha1.AuthorizationServer) { s.Spec.AllowedClients[0].IdentityProviders = []string{"acme"} })
 	startManager(t)
 	const scope = "orders:read"
 	c := env.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{scope} })
 	env.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
+	web := env.newClient(signsIn("authorization_code"))
 	user := env.newUser("alice", "")
 	create(t, env.server)
 	env.waitForCondition(env.server, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonNoReplica)
@@ -35,15 +36,17 @@ func TestACleanFirstApplyLeavesNoWarnings(t *testing.T) {
 		r.Spec.Ready, r.Spec.Problem, r.Spec.AppliedResourceVersion = true, "", maxResourceVersion
 	})
 	api := env.newAPI("https://api.example.com", scope)
+	env.waitForCondition(web, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNoIdentityProvider)
+	acme := env.readyProvider("acme")
 	forgotten := env.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.Scopes = []string{"no:such"} })
-	for _, o := range []client.Object{c, user, api, env.server} {
+	for _, o := range []client.Object{c, web, user, api, acme, env.server} {
 		env.waitForCondition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	}
 	warned := func(o client.Object) bool {
 		return slices.ContainsFunc(env.eventsOf(o), func(e string) bool { return strings.HasPrefix(e, "Warning ") })
 	}
 	time.Sleep(time.Second) // events come a little later
-	for _, o := range []client.Object{c, user, api, env.server, forgotten} {
+	for _, o := range []client.Object{c, web, user, api, acme, env.server, forgotten} {
 		if warned(o) {
 			t.Errorf("%T: %q", o, env.eventsOf(o))
 		}
