@@ -48,22 +48,39 @@ func register(ctx context.Context, kube client.Client, namespace, name, username
 		return nil, err
 	}
 	r.issuer, r.clientID = server.Spec.Issuer, r.object.Status.ClientID
+	if r.clientID == "" {
+		return nil, fmt.Errorf("OAuthClient %s/%s has no client id yet: kubectl oauth explain client/%s -n %s says why", namespace, name, name, namespace)
+	}
 	var err error
 	if r.password, err = passwordOf(ctx, kube, ref, username); err != nil {
 		return nil, err
 	}
-	if r.object.Spec.TokenEndpointAuthMethod == v1alpha1.AuthMethodNone {
-		return r, nil
+	r.clientSecret, err = clientSecretOf(ctx, kube, &r.object)
+	return r, err
+}
+
+// clientSecretOf reads the secret of a client from where the operator has written it, or from where
+// the operator has it from. Empty for a public client.
+func clientSecretOf(ctx context.Context, kube client.Client, c *v1alpha1.OAuthClient) (string, error) {
+	switch method := c.Spec.TokenEndpointAuthMethod; {
+	case method == v1alpha1.AuthMethodNone:
+		return "", nil
+	case !method.UsesSecret():
+		return "", fmt.Errorf("OAuthClient %s/%s authenticates by %s, without a secret: kubectl oauth token client/%s -n %s gets its tokens",
+			c.Namespace, c.Name, method, c.Name, c.Namespace)
 	}
-	if r.object.Status.SecretName == "" {
-		return nil, fmt.Errorf("OAuthClient %s/%s has no Secret yet: see its conditions", namespace, name)
+	name, key := c.Status.SecretName, "client_secret"
+	if source := c.Spec.Secret; name == "" && source != nil && source.FromSecret != nil {
+		name, key = source.FromSecret.Name, source.FromSecret.Key
+	}
+	if name == "" {
+		return "", fmt.Errorf("OAuthClient %s/%s has no Secret yet: kubectl oauth explain client/%s -n %s says why", c.Namespace, c.Name, c.Name, c.Namespace)
 	}
 	var secret corev1.Secret
-	if err := kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: r.object.Status.SecretName}, &secret); err != nil {
-		return nil, err
+	if err := kube.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: name}, &secret); err != nil {
+		return "", err
 	}
-	r.clientID, r.clientSecret = string(secret.Data["client_id"]), string(secret.Data["client_secret"])
-	return r, nil
+	return string(secret.Data[key]), nil
 }
 
 // passwordOf reads the password of a local user of the server from its Secret. Empty if there is no

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 )
@@ -61,6 +62,25 @@ func TestAMistakeInTheCommandIsSaid(t *testing.T) {
 		"does `make run` run?":        {"client_credentials", "service"},
 	} {
 		if err := tokenCommand(t.Context(), p, args, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+}
+
+func TestACommandIsToldThatNothingRuns(t *testing.T) {
+	p := paths{t.TempDir()}
+	if err := os.MkdirAll(p.local(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close() // the kubeconfig is still there when the control plane is not
+	content := "apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: \"" + server.URL + "\"}}]\n" +
+		"contexts: [{name: a, context: {cluster: a}}]\ncurrent-context: a\n"
+	if err := os.WriteFile(p.kubeconfig(), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"client_credentials"}, {"client_credentials", "service"}} {
+		if err := tokenCommand(t.Context(), p, args, io.Discard); err == nil || !strings.Contains(err.Error(), "does `make run` run?") {
 			t.Errorf("%q: %v", args, err)
 		}
 	}

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -29,14 +31,21 @@ var byGrant = map[v1alpha1.GrantType]func(*application, context.Context) (*oauth
 	v1alpha1.GrantTypeRefreshToken:      (*application).byRefresh,
 }
 
+// tokenRequest is what the command line asks for.
+type tokenRequest struct {
+	grant                                     v1alpha1.GrantType
+	kubeconfig, namespace, name, user, prompt string
+}
+
 // tokenCommand plays the application of an OAuthClient: it gets a token by the grant type, and
 // prints the requests and their answers.
 func tokenCommand(ctx context.Context, p paths, args []string, out io.Writer) error {
+	var r tokenRequest
 	flags := flag.NewFlagSet("token", flag.ContinueOnError)
-	namespace := flags.String("n", clientNamespace, "the namespace of the OAuthClient")
-	kubeconfig := flags.String("kubeconfig", p.kubeconfig(), "how to reach the cluster")
-	user := flags.String("user", userName, "the username, where a user takes part")
-	prompt := flags.String("prompt", "", "the parameter prompt of the authorization request (OpenID Connect Core section 3.1.2.1)")
+	flags.StringVar(&r.namespace, "n", clientNamespace, "the namespace of the OAuthClient")
+	flags.StringVar(&r.kubeconfig, "kubeconfig", p.kubeconfig(), "how to reach the cluster")
+	flags.StringVar(&r.user, "user", userName, "the username, where a user takes part")
+	flags.StringVar(&r.prompt, "prompt", "", "the parameter prompt of the authorization request (OpenID Connect Core section 3.1.2.1)")
 	flags.Usage = func() {
 		printLine(flags.Output(), "usage: %s token [flags] GRANT_TYPE [OAUTHCLIENT]\n\nGRANT_TYPE is one of %s.\n", dev, strings.Join(grantTypes(), ", "))
 		flags.PrintDefaults()
@@ -47,34 +56,41 @@ func tokenCommand(ctx context.Context, p paths, args []string, out io.Writer) er
 	if flags.NArg() < 1 || flags.NArg() > 2 {
 		return fmt.Errorf("want a grant type and an OAuthClient, such as: %s token client_credentials service", dev)
 	}
-	grant := v1alpha1.GrantType(flags.Arg(0))
-	get := byGrant[grant]
-	if get == nil {
-		return fmt.Errorf("there is no grant type %q; there are %s", grant, strings.Join(grantTypes(), ", "))
+	r.grant, r.name = v1alpha1.GrantType(flags.Arg(0)), flags.Arg(1)
+	if byGrant[r.grant] == nil {
+		return fmt.Errorf("there is no grant type %q; there are %s", r.grant, strings.Join(grantTypes(), ", "))
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", *kubeconfig)
-	if err != nil {
+	err := r.send(ctx, out)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("%w; does `make run` run?", err)
+	}
+	return err
+}
+
+// send gets the token as the OAuthClient that is named, or the only one that lists the grant type.
+func (r tokenRequest) send(ctx context.Context, out io.Writer) error {
+	config, err := clientcmd.BuildConfigFromFlags("", r.kubeconfig)
+	if err != nil {
+		return err
 	}
 	kube, err := newClient(config)
 	if err != nil {
 		return err
 	}
-	name := flags.Arg(1)
-	if name == "" {
-		if name, err = onlyClient(ctx, kube, *namespace, grant); err != nil {
+	if r.name == "" {
+		if r.name, err = onlyClient(ctx, kube, r.namespace, r.grant); err != nil {
 			return err
 		}
 	}
-	a, err := newApplication(ctx, kube, *namespace, name, *user, out)
+	a, err := newApplication(ctx, kube, r.namespace, r.name, r.user, out)
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(a.object.Spec.GrantTypes, grant) {
-		return fmt.Errorf("OAuthClient %s/%s does not list %s in spec.grantTypes, but %q", *namespace, name, grant, a.object.Spec.GrantTypes)
+	if !slices.Contains(a.object.Spec.GrantTypes, r.grant) {
+		return fmt.Errorf("OAuthClient %s/%s does not list %s in spec.grantTypes, but %q", r.namespace, r.name, r.grant, a.object.Spec.GrantTypes)
 	}
-	a.prompt = *prompt
-	token, err := get(a, ctx)
+	a.prompt = r.prompt
+	token, err := byGrant[r.grant](a, ctx)
 	if err != nil {
 		return err
 	}
