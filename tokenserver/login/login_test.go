@@ -2,6 +2,7 @@ package login_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -72,6 +73,22 @@ func TestAUsernameIsNormalized(t *testing.T) {
 	b := w.NewBrowser()
 	if page := b.Login(b.Get(w.WebRequest()), "ALICE", interactiontest.AlicePassword); !page.IsConsent() {
 		t.Errorf("ALICE is not alice: %d %s", page.StatusCode, page.Body)
+	}
+}
+
+func TestAPasswordIsOneHoweverAKeyboardWritesItOnTheLoginPage(t *testing.T) {
+	w := newServer(t)
+	alice := w.User("alice")
+	hash, err := password.Hash("cafe\u0301 au lait", rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice.PasswordHash = hash
+	w.Apply(alice)
+	for _, typed := range []string{"caf\u00e9 au lait", "cafe\u0301\u00a0au\u3000lait"} {
+		if page := guess(w, "alice", typed); !page.IsConsent() {
+			t.Errorf("%+q is not her password: %d", typed, page.StatusCode)
+		}
 	}
 }
 

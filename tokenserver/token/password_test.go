@@ -1,12 +1,14 @@
 package token_test
 
 import (
+	"crypto/rand"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
+	"github.com/oauth-operator/oauth-operator/tokenserver/password"
 	"github.com/oauth-operator/oauth-operator/tokenserver/servertest"
 )
 
@@ -70,6 +72,21 @@ func TestAnUnknownUserIsAnsweredAndCostsAsAKnownOne(t *testing.T) {
 	}
 	if len(w.StoredGrants()) != 0 {
 		t.Error("a wrong password left a record")
+	}
+}
+
+func TestThePasswordOfAPasswordGrantIsOneHoweverAKeyboardWritesIt(t *testing.T) {
+	w := newServer(t)
+	alice := servertest.User()
+	hash, err := password.Hash("cafe\u0301 au lait", rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice.PasswordHash = hash
+	w.AddUser(alice)
+	c := w.AddClient(newPasswordClient())
+	for _, typed := range []string{"caf\u00e9 au lait", "cafe\u0301\u00a0au\u3000lait"} {
+		w.RequireOK(exchangePassword(w, c, "alice", typed))
 	}
 }
 
