@@ -370,7 +370,8 @@ type KeyRotation struct {
 	// +optional
 	Interval *metav1.Duration `json:"interval,omitempty"`
 
-	// revision is raised to rotate now; lowering it does nothing. Default: 0.
+	// revision is raised to rotate as soon as every verifier can have the next key, which status.keys
+	// and the condition KeysCurrent tell; lowering it does nothing. Default: 0.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2147483647
 	// +optional
