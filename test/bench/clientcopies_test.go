@@ -78,6 +78,10 @@ func (c *clientCopies) copyOfClient(i int) *v1alpha1.OAuthClient {
 	o := c.client.DeepCopy()
 	o.Name, o.UID, o.ResourceVersion = fmt.Sprintf("copy-%d", i), uidOfCopy(8, i), ""
 	o.Status.ClientID, o.Status.SecretName = compile.ClientID(o), o.Name+"-oauth"
+	for i := range o.Status.Conditions { // one names the Secret
+		m := &o.Status.Conditions[i].Message
+		*m = strings.ReplaceAll(*m, c.client.Status.SecretName, o.Status.SecretName)
+	}
 	return o
 }
 
