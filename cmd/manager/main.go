@@ -28,6 +28,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/controllers"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
+	"github.com/oauth-operator/oauth-operator/tokenserver/memorylimit"
 	"github.com/oauth-operator/oauth-operator/version"
 )
 
@@ -97,7 +98,9 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		_, err := fmt.Fprintln(stdout, version.String())
 		return err
 	}
-	ctrl.Log.Info("starting", "version", version.Version(), "commit", version.Commit())
+	memory, restore := memorylimit.Set(os.DirFS("/"))
+	defer restore()
+	ctrl.Log.Info("starting", "version", version.Version(), "commit", version.Commit(), "memoryLimit", memory)
 	api, err := config.GetConfig()
 	if err != nil {
 		return fmt.Errorf("reading how to reach the API server: %w", err)
