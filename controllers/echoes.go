@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -113,21 +112,21 @@ func (e *echoes) take(object reconciled, version string) bool {
 
 // onForeignStatus passes what happens to the objects of a kind except that the last pass over one has
 // written its status.
-func (op *operator) onForeignStatus(kind string) builder.Predicates {
-	return builder.WithPredicates(predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+func (op *operator) onForeignStatus(kind string) predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		return e.ObjectOld.GetResourceVersion() == e.ObjectNew.GetResourceVersion() || !op.isEcho(kind, e.ObjectNew)
-	}})
+	}}
 }
 
 // onForeignChange is onRealChange for the Entries of the objects of a kind, except that it does not
 // pass what the last pass over the owner has written.
-func (op *operator) onForeignChange(kind string) builder.Predicates {
-	return builder.WithPredicates(predicate.Funcs{
+func (op *operator) onForeignChange(kind string) predicate.Predicate {
+	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList && !op.isEcho(kind, e.Object) },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			return e.ObjectOld.GetResourceVersion() != e.ObjectNew.GetResourceVersion() && !op.isEcho(kind, e.ObjectNew)
 		},
-	})
+	}
 }
 
 // objectOf returns the object to whose pass a write of an object belongs: the owner of an Entry, the

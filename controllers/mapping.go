@@ -23,15 +23,27 @@ import (
 // mapFunc maps an object that changed to the objects that are to be reconciled for it.
 type mapFunc func(ctx context.Context, changed client.Object) []client.ObjectKey
 
-// enqueueRequestsFor enqueues the objects to which f maps a changed one.
+// enqueueRequestsFor enqueues the objects to which f maps a changed one. It ignores what existed when
+// the manager started: a controller reconciles each object of its own kind then, after it has seen
+// all others.
 func enqueueRequestsFor(f mapFunc) handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, changed client.Object) []ctrl.Request {
+	return afterStart{handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, changed client.Object) []ctrl.Request {
 		var requests []ctrl.Request
 		for _, key := range f(ctx, changed) {
 			requests = append(requests, ctrl.Request{NamespacedName: key})
 		}
 		return requests
-	})
+	})}
+}
+
+// afterStart is a handler that ignores what existed when the manager started.
+type afterStart struct{ handler.EventHandler }
+
+// Create implements handler.EventHandler.
+func (h afterStart) Create(ctx context.Context, e event.CreateEvent, q requestQueue) {
+	if !e.IsInInitialList {
+		h.EventHandler.Create(ctx, e, q)
+	}
 }
 
 // listKeys returns the keys of the objects in the cache that the options select. list is an empty

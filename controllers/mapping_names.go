@@ -7,7 +7,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
@@ -19,12 +18,12 @@ import (
 // watchNames reconciles the objects of a kind when the decision which of their names they have may
 // change: when an Entry of a name is deleted; and for a name that has no Entry, when an older
 // object that asks for it is deleted, changes or loses another name that it needs.
-func (op *operator) watchNames(b *builder.Builder, list client.ObjectList) *builder.Builder {
-	b = b.Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapEntryToRequesters(list)), onDelete())
+func (op *operator) watchNames(w *watches, list client.ObjectList) *watches {
+	w.Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapEntryToRequesters(list)), onDelete())
 	for _, kind := range names.RequestingKinds() {
-		b = b.Watches(kind, enqueueRequestsFor(op.mapRequesterToWaiting(list)), onChangedRequest())
+		w.Watches(kind, enqueueRequestsFor(op.mapRequesterToWaiting(list)), onChangedRequest())
 	}
-	return b.Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapEntryToWaiting(list)), onNewOwner())
+	return w.Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapEntryToWaiting(list)), onNewOwner())
 }
 
 // mapEntryToRequesters maps an Entry to the objects that ask for its name.

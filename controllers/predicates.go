@@ -6,7 +6,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -23,40 +22,40 @@ func ignoreUpdate(event.UpdateEvent) bool { return false }
 func ignoreDelete(event.DeleteEvent) bool { return false }
 
 // onDelete passes deletions.
-func onDelete() builder.Predicates {
-	return builder.WithPredicates(predicate.Funcs{CreateFunc: ignoreCreate, UpdateFunc: ignoreUpdate})
+func onDelete() predicate.Predicate {
+	return predicate.Funcs{CreateFunc: ignoreCreate, UpdateFunc: ignoreUpdate}
 }
 
 // onCreateOrDelete passes creations and deletions.
-func onCreateOrDelete() builder.Predicates {
-	return builder.WithPredicates(predicate.Funcs{UpdateFunc: ignoreUpdate})
+func onCreateOrDelete() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: ignoreUpdate}
 }
 
 // onUpdateIf passes creations and deletions, and updates for which isRelevant returns true.
-func onUpdateIf[T client.Object](isRelevant func(before, after T) bool) builder.Predicates {
-	return builder.WithPredicates(predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+func onUpdateIf[T client.Object](isRelevant func(before, after T) bool) predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		before, ok := e.ObjectOld.(T)
 		after, is := e.ObjectNew.(T)
 		return ok && is && isRelevant(before, after)
-	}})
+	}}
 }
 
 // onRealChange passes what happens to an Entry, but not that it existed when the manager started or
 // still exists. An Entry that has no owner then is deleted by the Sweeper, which first looks how
 // many there are.
-func onRealChange() builder.Predicates {
-	return builder.WithPredicates(predicate.Funcs{
+func onRealChange() predicate.Predicate {
+	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			return e.ObjectOld.GetResourceVersion() != e.ObjectNew.GetResourceVersion()
 		},
-	})
+	}
 }
 
 // onNewOwner passes that a name got an Entry, or that its Entry got another owner. An Entry that
 // existed when the manager started was in the cache before anything was decided.
-func onNewOwner() builder.Predicates {
-	return builder.WithPredicates(predicate.Funcs{
+func onNewOwner() predicate.Predicate {
+	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, ok := e.ObjectOld.(*internalv1alpha1.Entry)
@@ -64,13 +63,13 @@ func onNewOwner() builder.Predicates {
 			return ok && is && before.Spec.Owner.UID != after.Spec.Owner.UID
 		},
 		DeleteFunc: ignoreDelete,
-	})
+	}
 }
 
 // onChangedRequest passes that an object is deleted, asks for other names, has others or is
 // accepted otherwise than before. A new object comes after all that ask for its names.
-func onChangedRequest() builder.Predicates {
-	return builder.WithPredicates(predicate.Funcs{
+func onChangedRequest() predicate.Predicate {
+	return predicate.Funcs{
 		CreateFunc: ignoreCreate,
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld, e.ObjectNew
@@ -78,7 +77,7 @@ func onChangedRequest() builder.Predicates {
 				differInAccepted(conditionsOf(before), conditionsOf(after)) ||
 				!reflect.DeepEqual(names.Of(before), names.Of(after))
 		},
-	})
+	}
 }
 
 // differInServerState reports whether an AuthorizationServer is accepted otherwise than before, or

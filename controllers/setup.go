@@ -11,6 +11,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -102,14 +103,14 @@ func (o Options) controller() controller.Options {
 }
 
 func setUpServers(mgr ctrl.Manager, op *operator, o Options) error {
-	return ctrl.NewControllerManagedBy(mgr).Named("authorizationserver").
+	return watchesOf(mgr, ctrl.NewControllerManagedBy(mgr).Named("authorizationserver").
 		WithOptions(o.controller()).
 		For(&v1alpha1.AuthorizationServer{}).
 		Owns(&corev1.ServiceAccount{}).
 		Owns(&rbacv1.RoleBinding{}).
 		Owns(&appsv1.Deployment{}).
 		Owns(&corev1.Service{}).
-		Owns(&policyv1.PodDisruptionBudget{}).
+		Owns(&policyv1.PodDisruptionBudget{})).
 		Watches(&corev1.Pod{}, enqueueRequestsFor(mapPodToServer)).
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapServerToSameIssuer), onCreateOrDelete()).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindServer)), onRealChange()).
@@ -123,9 +124,9 @@ func setUpServers(mgr ctrl.Manager, op *operator, o Options) error {
 
 func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 	list := &v1alpha1.OAuthClientList{}
-	b := ctrl.NewControllerManagedBy(mgr).Named("oauthclient").
+	w := watchesOf(mgr, ctrl.NewControllerManagedBy(mgr).Named("oauthclient").
 		WithOptions(o.controller()).
-		For(&v1alpha1.OAuthClient{}, op.onForeignStatus(compile.KindClient)).
+		For(&v1alpha1.OAuthClient{}, builder.WithPredicates(op.onForeignStatus(compile.KindClient)))).
 		Watches(&v1alpha1.OAuthClient{}, enqueueEnds()).
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapByIndex(list, indexServer)), onUpdateIf(differInServerState)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindClient)), op.onForeignChange(compile.KindClient)).
@@ -138,14 +139,14 @@ func setUpClients(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&internalv1alpha1.Usage{}, op.enqueueUsedClients()).
 		Watches(secretMetadata(), op.enqueueReferrers(op.mapByIndex(list, indexSecret))).
 		Watches(configMapMetadata(), op.enqueueReferrers(op.mapByIndex(list, indexConfigMap)))
-	return op.watchNames(b, list).Complete(&clientReconciler{operator: op, pending: &pendingSecrets{}, configMaps: &seenConfigMaps{}, repaired: &repairedSecrets{}})
+	return op.watchNames(w, list).Complete(&clientReconciler{operator: op, pending: &pendingSecrets{}, configMaps: &seenConfigMaps{}, repaired: &repairedSecrets{}})
 }
 
 func setUpUsers(mgr ctrl.Manager, op *operator, o Options) error {
 	list := &v1alpha1.OAuthUserList{}
-	b := ctrl.NewControllerManagedBy(mgr).Named("oauthuser").
+	w := watchesOf(mgr, ctrl.NewControllerManagedBy(mgr).Named("oauthuser").
 		WithOptions(o.controller()).
-		For(&v1alpha1.OAuthUser{}, op.onForeignStatus(compile.KindUser)).
+		For(&v1alpha1.OAuthUser{}, builder.WithPredicates(op.onForeignStatus(compile.KindUser)))).
 		Watches(&v1alpha1.OAuthUser{}, enqueueEnds()).
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapByIndex(list, indexServer)), onUpdateIf(differInServerState)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindUser)), op.onForeignChange(compile.KindUser)).
@@ -154,14 +155,14 @@ func setUpUsers(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&internalv1alpha1.Replica{}, op.enqueueReached(compile.KindUser), onUpdateIf(differInApplied)).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToRejected(compile.KindUser)), onUpdateIf(differInRejected)).
 		Watches(secretMetadata(), enqueueRequestsFor(op.mapByIndex(list, indexSecret)))
-	return op.watchNames(b, list).Complete(&userReconciler{op})
+	return op.watchNames(w, list).Complete(&userReconciler{op})
 }
 
 func setUpIdentities(mgr ctrl.Manager, op *operator, o Options) error {
 	list := &v1alpha1.OAuthIdentityList{}
-	return ctrl.NewControllerManagedBy(mgr).Named("oauthidentity").
+	return watchesOf(mgr, ctrl.NewControllerManagedBy(mgr).Named("oauthidentity").
 		WithOptions(o.controller()).
-		For(&v1alpha1.OAuthIdentity{}).
+		For(&v1alpha1.OAuthIdentity{})).
 		Watches(&v1alpha1.OAuthIdentity{}, enqueueEnds()).
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapByIndex(list, indexServer)), onUpdateIf(differInServerState)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindIdentity)), onRealChange()).
@@ -174,9 +175,9 @@ func setUpIdentities(mgr ctrl.Manager, op *operator, o Options) error {
 
 func setUpResourceServers(mgr ctrl.Manager, op *operator, o Options) error {
 	list := &v1alpha1.ResourceServerList{}
-	b := ctrl.NewControllerManagedBy(mgr).Named("resourceserver").
+	w := watchesOf(mgr, ctrl.NewControllerManagedBy(mgr).Named("resourceserver").
 		WithOptions(o.controller()).
-		For(&v1alpha1.ResourceServer{}).
+		For(&v1alpha1.ResourceServer{})).
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapByIndex(list, indexServer)), onUpdateIf(differInServerState)).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindResourceServer)), onRealChange()).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(op.mapServerEntry(list)), onUpdateIf(differInPolicy)).
@@ -185,14 +186,14 @@ func setUpResourceServers(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplica(list)), onUpdateIf(op.differInAbility)).
 		Watches(&internalv1alpha1.Replica{}, op.enqueueReached(compile.KindResourceServer), onUpdateIf(differInApplied)).
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToRejected(compile.KindResourceServer)), onUpdateIf(differInRejected))
-	return op.watchNames(b, list).Complete(&resourceServerReconciler{op})
+	return op.watchNames(w, list).Complete(&resourceServerReconciler{op})
 }
 
 func setUpIdentityProviders(mgr ctrl.Manager, op *operator, o Options) error {
 	list := &v1alpha1.IdentityProviderList{}
-	b := ctrl.NewControllerManagedBy(mgr).Named("identityprovider").
+	w := watchesOf(mgr, ctrl.NewControllerManagedBy(mgr).Named("identityprovider").
 		WithOptions(o.controller()).
-		For(&v1alpha1.IdentityProvider{}).
+		For(&v1alpha1.IdentityProvider{})).
 		Watches(&v1alpha1.IdentityProvider{}, enqueueRequestsFor(op.mapProviderToOthers), onUpdateIf(differInDisplayName)).
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapByIndex(list, indexServer)), onUpdateIf(differInServer)).
 		Watches(&v1alpha1.AuthorizationServer{}, enqueueRequestsFor(op.mapServerToProvidersOfItsSecrets), onUpdateIf(differInServerSpec)).
@@ -204,13 +205,13 @@ func setUpIdentityProviders(mgr ctrl.Manager, op *operator, o Options) error {
 		Watches(&internalv1alpha1.Replica{}, enqueueRequestsFor(op.mapReplicaToProviderProblems), onUpdateIf(differInProviderProblems)).
 		Watches(secretMetadata(), enqueueRequestsFor(op.mapByIndex(list, indexSecret))).
 		Watches(configMapMetadata(), enqueueRequestsFor(op.mapByIndex(list, indexConfigMap)))
-	return op.watchNames(b, list).Complete(&identityProviderReconciler{op})
+	return op.watchNames(w, list).Complete(&identityProviderReconciler{op})
 }
 
 func setUpNamespaces(mgr ctrl.Manager, op *operator, o Options) error {
-	return ctrl.NewControllerManagedBy(mgr).Named("namespace").
+	return watchesOf(mgr, ctrl.NewControllerManagedBy(mgr).Named("namespace").
 		WithOptions(o.controller()).
-		For(&corev1.Namespace{}).
+		For(&corev1.Namespace{})).
 		Watches(&internalv1alpha1.Entry{}, enqueueRequestsFor(mapEntryToOwner(compile.KindNamespace)), onRealChange()).
 		Complete(&namespaceReconciler{op})
 }
