@@ -18,8 +18,9 @@ const socketBuffer = 16 << 10
 //
 // A client can open connections and be slow on each, in sending requests or in reading responses.
 // So a connection is waiting, for its client, at all times but while a handler works on its
-// request. When too many are open, the one that has waited longest is closed for the new one; only
-// if none is waiting, the new one is closed.
+// request. A handler that waits for another server does not work (Wait). When too many are open, the
+// one that has waited longest is closed for the new one; only if none is waiting, the new one is
+// closed.
 //
 // What clients have sent of incomplete requests is in memory: TLS handshakes, headers and bodies.
 // When it is too much, the connections on which such requests began first are closed.
@@ -54,6 +55,8 @@ type connection struct {
 	// received is how many bytes were received of the incomplete request.
 	received int
 	closed   bool
+	// cancel ends what the handler waits for; nil if it does not wait.
+	cancel context.CancelFunc
 }
 
 // limitedListener accepts the connections that its limiter admits.
@@ -110,6 +113,9 @@ func (l *connectionLimiter) closeLocked(c *connection) {
 	c.closed = true
 	l.open--
 	l.setWaitingLocked(c, false)
+	if c.cancel != nil {
+		c.cancel()
+	}
 	_ = c.Conn.Close() // the next read of the connection fails
 }
 

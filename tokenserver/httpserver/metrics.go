@@ -4,7 +4,8 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // Stats are the numbers of a server's connections.
 type Stats struct {
-	// Open counts the connections that are open, Waiting those of them that wait for their client.
+	// Open counts the connections that are open, Waiting those of them that wait for their client, or
+	// whose handler waits for another server.
 	Open, Waiting int
 	// IncompleteBytes is how many bytes of incomplete requests were received.
 	IncompleteBytes int
@@ -33,7 +34,7 @@ func (s *Server) Metrics() []prometheus.Collector {
 		}, func() float64 { return float64(s.Stats().Open) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "connections_closed_early_total",
-			Help: "Connections that waited for their client and were closed because others needed their place or memory.",
+			Help: "Connections that waited, for their client or for another server, and were closed because others needed their place or memory.",
 		}, func() float64 { return float64(s.Stats().ClosedEarly) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "connections_refused_total",

@@ -11,9 +11,9 @@ import (
 )
 
 // wrap returns a handler that calls next once it has read the whole request, and writes what next
-// responds once next has returned. In the meantime, and only then, the connection does not wait for
-// its client: next reads nothing from the connection. A body that is too large, or cannot be read,
-// fails when next reads it.
+// responds once next has returned. In the meantime, and only then, the connection does not wait,
+// unless next does: next reads nothing from the connection. A body that is too large, or cannot be
+// read, fails when next reads it.
 func (l *connectionLimiter) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, ok := r.Context().Value(connectionKey{}).(*connection)

@@ -4,6 +4,7 @@
 //	server.go       Server: binding the port, timeouts, shutdown
 //	limiter.go      which connections are open, and which are closed for new ones
 //	request.go      reading a request and writing its response while the connection does not count
+//	wait.go         Wait: handlers that wait for another server
 //	certificate.go  the TLS certificate, reloaded when its files change
 //	metrics.go      metrics of the connections
 //	certificate_metrics.go  when the certificate expires

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
+	"github.com/oauth-operator/oauth-operator/tokenserver/httpserver"
 	"github.com/oauth-operator/oauth-operator/tokenserver/jwks"
 )
 
@@ -166,8 +167,10 @@ func (s *Source) finish(set jwks.Set, maxAge time.Duration, err error, revision 
 }
 
 func wait(ctx context.Context, done <-chan struct{}) {
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
+	httpserver.Wait(ctx, func(ctx context.Context) {
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/httpserver"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keys"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
@@ -62,11 +63,9 @@ func (u *Users) Confirm(ctx context.Context, uid, epoch string) (*registry.User,
 		return nil, false, err
 	}
 	if i.provider.Type == documents.ProviderLDAP && i.epoch() == epoch && (!i.hasPassed() || !u.isConfirmed(i)) {
-		asked, err, _ := u.asking.Do(uid, func() (any, error) { return u.ask(ctx, i) })
-		if err != nil {
+		if i, err = u.askOnce(ctx, i); err != nil {
 			return nil, false, err
 		}
-		i, _ = asked.(*identity)
 	}
 	if i == nil || !i.hasPassed() {
 		return nil, false, nil
@@ -81,6 +80,21 @@ func (u *Users) isConfirmed(i *identity) bool {
 	}
 	// It may be in the future, by the clock of another replica.
 	return u.Now().Sub(last).Abs() < confirmInterval
+}
+
+// askOnce is ask, once for all requests that need it at a time.
+func (u *Users) askOnce(ctx context.Context, i *identity) (asked *identity, err error) {
+	asking := u.asking.DoChan(i.Subject, func() (any, error) { return u.ask(ctx, i) })
+	httpserver.Wait(ctx, func(ctx context.Context) {
+		select {
+		case answer := <-asking:
+			asked, _ = answer.Val.(*identity)
+			err = answer.Err
+		case <-ctx.Done():
+			err = fmt.Errorf("%w: %w", ErrUnconfirmed, ctx.Err())
+		}
+	})
+	return asked, err
 }
 
 // ask asks the directory about a user, and returns what it has recorded of that; nil if the directory

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/httpserver"
 )
 
 const (
@@ -54,7 +56,12 @@ func newReviews(cluster Cluster, now func() time.Time) *reviews {
 
 // review returns an *InvalidError if the API server does not accept the token for the audience as
 // that of the identity. All requests that send one token wait for one review.
-func (r *reviews) review(ctx context.Context, identity Identity, token, audience string) error {
+func (r *reviews) review(ctx context.Context, identity Identity, token, audience string) (err error) {
+	httpserver.Wait(ctx, func(ctx context.Context) { err = r.await(ctx, identity, token, audience) })
+	return err
+}
+
+func (r *reviews) await(ctx context.Context, identity Identity, token, audience string) error {
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
 	hash := sha256.Sum256([]byte(token))
