@@ -56,7 +56,7 @@ func (h *Handler) Handle(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	web.NoteClient(r.Context(), flow.Client.ID)
-	answer := oidc.Answer{Code: params.Get("code"), Error: params.Get("error"), Issuer: params.Get("iss")}
+	answer := oidc.Answer{Code: params.Get("code"), Error: params.Get("error"), Issuer: params.Get("iss"), Source: web.Source(r, flow.Server.TrustedProxies).String()}
 	begun, err := h.signIn(w, r, flow, provider, answer, departure.Pending)
 	if err != nil {
 		return h.fail(w, r, flow, provider, err)

@@ -43,6 +43,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, flow *interaction
 var failuresOf = map[oidc.Reason]interaction.Failure{
 	oidc.Away: interaction.FailureAway, oidc.NoCredential: interaction.FailureAway, oidc.ClientRefused: interaction.FailureAway,
 	oidc.Refused: interaction.FailureRefused, oidc.Invalid: interaction.FailureInvalid, oidc.NotFresh: interaction.FailureNotFresh,
+	oidc.Busy: interaction.FailureBusy,
 }
 
 // classify returns what the login page says about an error, and the result that it counts as. The

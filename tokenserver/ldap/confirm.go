@@ -9,6 +9,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
 	"github.com/oauth-operator/oauth-operator/tokenserver/ldapfilter"
+	"github.com/oauth-operator/oauth-operator/tokenserver/places"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
 	"github.com/oauth-operator/oauth-operator/tokenserver/users"
 )
@@ -39,7 +40,7 @@ func (d *Directory) Confirm(ctx context.Context, subject []byte) (Entry, error) 
 	if err != nil {
 		return Entry{}, err
 	}
-	leave, err := d.confirmations.enter(ctx)
+	leave, err := d.confirmations.Enter(ctx, places.Request{})
 	if err != nil {
 		return Entry{}, err
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/places"
+
 	goldap "github.com/go-ldap/ldap/v3"
 )
 
@@ -16,8 +18,9 @@ var (
 	// ErrGone is returned for a user whom the directory does not have any more, or who does not match
 	// the filters any more.
 	ErrGone = errors.New("the user is not found any more")
-	// ErrBusy is returned when too many others wait for the directory.
-	ErrBusy = errors.New("too many sign-ins wait for the directory")
+	// ErrBusy is returned when too many others wait for the directory, or too many of the user or from
+	// the source.
+	ErrBusy = places.ErrBusy
 )
 
 // Reason is why a directory cannot be asked.

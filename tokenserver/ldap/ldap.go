@@ -35,6 +35,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
 	"github.com/oauth-operator/oauth-operator/tokenserver/ldapfilter"
+	"github.com/oauth-operator/oauth-operator/tokenserver/places"
 	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
 )
 
@@ -83,7 +84,7 @@ type Directory struct {
 	readers     *readers
 	guesses     *throttle.Directory
 
-	signIns, confirmations *queue
+	signIns, confirmations *places.Queue
 
 	mu       sync.Mutex
 	problem  error
@@ -133,7 +134,7 @@ func (d *Directories) Of(document documents.IdentityProvider) (*Directory, error
 		before.readers.close()
 	} else {
 		directory.guesses = d.Throttle.NewDirectory(limits)
-		directory.signIns, directory.confirmations = newQueue(maxSigningIn, maxWaitingToSignIn), newQueue(maxConfirming, maxWaitingToConfirm)
+		directory.signIns, directory.confirmations = newSignInQueue(), newConfirmationQueue()
 	}
 	if d.byUID == nil {
 		d.byUID = map[string]*Directory{}

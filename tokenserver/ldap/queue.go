@@ -1,6 +1,6 @@
 package ldap
 
-import "context"
+import "github.com/oauth-operator/oauth-operator/tokenserver/places"
 
 // How many sign-ins and confirmations ask a directory at once, sixteen together, and how many more of
 // each may wait for that. Each have places of their own: strangers may fill those for sign-ins, and
@@ -10,28 +10,6 @@ const (
 	maxConfirming, maxWaitingToConfirm = 6, 64
 )
 
-// queue bounds what a directory is asked at once.
-type queue struct {
-	places chan struct{} // of the calls that ask or wait
-	asking chan struct{}
-}
+func newSignInQueue() *places.Queue { return places.NewQueue(maxSigningIn, maxWaitingToSignIn) }
 
-func newQueue(maxAsking, maxWaiting int) *queue {
-	return &queue{places: make(chan struct{}, maxAsking+maxWaiting), asking: make(chan struct{}, maxAsking)}
-}
-
-// enter waits for a place, until ctx ends. It returns ErrBusy if too many wait already.
-func (q *queue) enter(ctx context.Context) (leave func(), err error) {
-	select {
-	case q.places <- struct{}{}:
-	default:
-		return nil, ErrBusy
-	}
-	select {
-	case q.asking <- struct{}{}:
-		return func() { <-q.asking; <-q.places }, nil
-	case <-ctx.Done():
-		<-q.places
-		return nil, ErrBusy
-	}
-}
+func newConfirmationQueue() *places.Queue { return places.NewQueue(maxConfirming, maxWaitingToConfirm) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -63,5 +64,103 @@ func testFullQueue(t *testing.T, isHeld func(request *ber.Packet) bool) {
 	close(release)
 	for range cap(ended) {
 		<-ended
+	}
+}
+
+// heldDirectory is a directory that knows all users, whose every password is right, and that answers no
+// bind of a user until it is released.
+type heldDirectory struct {
+	*ldap.Directory
+	t       *testing.T
+	release chan struct{}
+	all     sync.WaitGroup
+}
+
+func newHeldDirectory(t *testing.T) *heldDirectory {
+	h, d := newHostile(t), &heldDirectory{t: t, release: make(chan struct{})}
+	h.answer = func(id int64, request *ber.Packet) [][]byte {
+		switch {
+		case request.Tag == goldap.ApplicationBindRequest && !isBindOf(request, hostileReader):
+			<-d.release
+		case request.Tag == goldap.ApplicationSearchRequest:
+			filter, _ := goldap.DecompileFilter(request.Children[6])
+			return [][]byte{found(id, fmt.Sprintf("uid=%x,dc=acme", filter), "entryUUID", filter), result(id, goldap.ApplicationSearchResultDone, 0)}
+		}
+		return honest(id, request)
+	}
+	d.Directory = h.directory()
+	return d
+}
+
+// signIn starts a sign-in with the right password, and returns a channel for its result.
+func (d *heldDirectory) signIn(ctx context.Context, username, source, browser string) chan error {
+	result := make(chan error, 1)
+	d.all.Go(func() {
+		result <- d.SignIn(ctx, ldap.Form{
+			Username: username, Password: "password", Source: source, Browser: browser, DeviceID: func([]byte) string { return browser },
+			Admit: func(context.Context, ldap.Entry) error { return nil },
+		})
+	})
+	return result
+}
+
+// crowd starts so many sign-ins at once. It returns, once refused of them were, the results of the others.
+func (d *heldDirectory) crowd(n, refused int, form func(i int) (username, source, browser string)) (waiting []chan error) {
+	d.t.Helper()
+	var results []chan error
+	for i := range n {
+		username, source, browser := form(i)
+		results = append(results, d.signIn(d.t.Context(), username, source, browser))
+	}
+	eventually.True(d.t, "as many are refused as there are no places for", func() bool {
+		waiting = nil
+		for _, result := range results {
+			if len(result) == 0 {
+				waiting = append(waiting, result)
+			}
+		}
+		return len(waiting) <= n-refused
+	})
+	return waiting
+}
+
+// wantIn releases the directory, and checks that these sign-ins succeed.
+func (d *heldDirectory) wantIn(all ...chan error) {
+	d.t.Helper()
+	close(d.release)
+	for i, result := range all {
+		if err := <-result; err != nil {
+			d.t.Errorf("sign-in %d of %d: %v", i+1, len(all), err)
+		}
+	}
+	d.all.Wait()
+}
+
+func TestOneUserOfADirectoryOnManyConnectionsKeepsNoOtherOut(t *testing.T) {
+	d := newHeldDirectory(t)
+	waiting := d.crowd(120, 118, func(int) (string, string, string) { return "alice", "here", "" })
+	d.wantIn(append(waiting, d.signIn(t.Context(), "bob", "there", ""), d.signIn(t.Context(), "carol", "here", ""))...)
+	if len(waiting) != 2 {
+		t.Errorf("one user has %d places, want 2", len(waiting))
+	}
+}
+
+func TestOneAddressHasAQuarterOfTheQueueOfADirectory(t *testing.T) {
+	d := newHeldDirectory(t)
+	waiting := d.crowd(120, 104, func(i int) (string, string, string) { return fmt.Sprint("user-", i), "here", "" })
+	d.wantIn(append(waiting, d.signIn(t.Context(), "bob", "there", ""))...)
+	if len(waiting) != 16 {
+		t.Errorf("one address has %d places, want 16", len(waiting))
+	}
+}
+
+func TestAKnownBrowserHasAPlaceInTheFullQueueOfADirectoryAndOneAlone(t *testing.T) {
+	d := newHeldDirectory(t)
+	waiting := d.crowd(100, 36, func(i int) (string, string, string) { return fmt.Sprint("user-", i), fmt.Sprint("source-", i), "" })
+	mine := d.crowd(3, 2, func(int) (string, string, string) { return "alice", "source-1", "laptop" })
+	others := d.crowd(20, 18, func(i int) (string, string, string) { return "bob", "source-2", fmt.Sprint("browser-", i) })
+	d.wantIn(append(append(waiting, mine...), others...)...)
+	if len(waiting) != 64 || len(mine) != 1 || len(others) != 2 {
+		t.Errorf("unknown browsers have %d places, a known one %d, and all in which a user signs in %d; want 64, 1 and 2", len(waiting), len(mine), len(others))
 	}
 }

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"time"
 
 	goldap "github.com/go-ldap/ldap/v3"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/clock"
+	"github.com/oauth-operator/oauth-operator/tokenserver/httpserver"
 	"github.com/oauth-operator/oauth-operator/tokenserver/ldapfilter"
 	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
 )
@@ -20,10 +22,10 @@ type Form struct {
 	Username, Password string
 	// Source is the network address that the form came from.
 	Source string
-	// MayBeKnown is true if any user has signed in with the browser before. DeviceID returns its id if
-	// the user with a subject has, otherwise "".
-	MayBeKnown bool
-	DeviceID   func(subject []byte) string
+	// Browser is the id of the browser if any user has signed in with it before, otherwise "".
+	// DeviceID returns it if the user with a subject has, otherwise "".
+	Browser  string
+	DeviceID func(subject []byte) string
 	// Admit is called with what the directory says of the user whose password was right. It returns
 	// ErrDenied for a user who may not sign in, who is answered and throttled as for a wrong password.
 	Admit func(ctx context.Context, e Entry) error
@@ -32,18 +34,24 @@ type Form struct {
 // SignIn returns nil if the password is right and Admit has returned nil. Other errors are ErrWrong,
 // ErrBusy, a *throttle.RefusedError, an *Error, or that of Admit. None of them comes sooner than a
 // second after the call.
-func (d *Directory) SignIn(ctx context.Context, f Form) error {
-	begun := d.directories.Now()
-	err := d.signIn(ctx, f)
-	d.directories.Metrics.count(d.document.Name, err)
-	if err != nil {
-		sleep := d.directories.Sleep
-		if sleep == nil {
-			sleep = clock.Sleep
+func (d *Directory) SignIn(ctx context.Context, f Form) (err error) {
+	httpserver.Wait(ctx, func(ctx context.Context) {
+		begun := d.directories.Now()
+		err = d.signIn(ctx, f)
+		d.directories.Metrics.count(d.document.Name, err)
+		if err != nil {
+			d.sleep(ctx, minFailure-d.directories.Now().Sub(begun))
 		}
-		sleep(ctx, minFailure-d.directories.Now().Sub(begun))
-	}
+	})
 	return err
+}
+
+func (d *Directory) sleep(ctx context.Context, duration time.Duration) {
+	sleep := d.directories.Sleep
+	if sleep == nil {
+		sleep = clock.Sleep
+	}
+	sleep(ctx, duration)
 }
 
 func (d *Directory) signIn(ctx context.Context, f Form) error {
@@ -52,10 +60,10 @@ func (d *Directory) signIn(ctx context.Context, f Form) error {
 		return ErrWrong
 	}
 	attempt := d.guesses.NewAttempt(countedName(name), f.Source, d.directories.Replicas(d.document.LDAP.ThrottleWindow.Duration()))
-	if err := attempt.CheckTyped(); err != nil && !f.MayBeKnown {
+	if err := attempt.CheckTyped(); err != nil && f.Browser == "" {
 		return err
 	}
-	leave, err := d.signIns.enter(ctx)
+	leave, err := d.signIns.Enter(ctx, attempt.Places(f.Browser))
 	if err != nil {
 		return err
 	}

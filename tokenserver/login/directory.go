@@ -68,8 +68,8 @@ func (h *Handler) askDirectory(v visit, p *registry.IdentityProvider, username, 
 	var user *registry.User
 	err = directory.SignIn(v.r.Context(), ldap.Form{
 		Username: username, Password: secret, Source: web.Source(v.r, v.flow.Server.TrustedProxies).String(),
-		MayBeKnown: h.Devices.KnowsAny(v.r, v.flow.Server.Issuer),
-		DeviceID:   func(subject []byte) string { return h.deviceOf(v, p, subject) },
+		Browser:  h.Devices.ID(v.r, v.flow.Server.Issuer),
+		DeviceID: func(subject []byte) string { return h.deviceOf(v, p, subject) },
 		Admit: func(ctx context.Context, e ldap.Entry) error {
 			var err error
 			user, err = h.Users.SignIn(ctx, users.SignIn{Provider: p, Subject: e.Subject, Upstream: e.Upstream, PasswordChanged: e.PasswordChanged})

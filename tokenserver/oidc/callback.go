@@ -9,6 +9,8 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
+	"github.com/oauth-operator/oauth-operator/tokenserver/httpserver"
+	"github.com/oauth-operator/oauth-operator/tokenserver/places"
 )
 
 // Answer are the parameters of an authentication response (OpenID Connect Core section 3.1.2.5).
@@ -16,6 +18,8 @@ type Answer struct {
 	Code   string
 	Error  string
 	Issuer string // RFC 9207; empty: it was not sent
+	// Source is the network address that it came from.
+	Source string
 }
 
 // SignIn is what a provider has proved of a user. It has no token and no code.
@@ -40,10 +44,19 @@ func (p *Providers) Callback(ctx context.Context, document documents.IdentityPro
 	return provider.Callback(ctx, a, pending, redirectURI)
 }
 
+// How many callbacks ask a provider at once, and how many more may wait for that: strangers can send
+// callbacks with codes that they have made up, and each takes connections to the provider.
+const maxAsking, maxWaiting = 32, 96
+
 // Callback checks an authentication response, redeems its code and checks what comes with it. The
 // caller has made sure that the response came to the browser that pending is of, with its state. The
 // error is an *Error.
-func (p *Provider) Callback(ctx context.Context, a Answer, pending Pending, redirectURI string) (SignIn, error) {
+func (p *Provider) Callback(ctx context.Context, a Answer, pending Pending, redirectURI string) (signIn SignIn, err error) {
+	httpserver.Wait(ctx, func(ctx context.Context) { signIn, err = p.callback(ctx, a, pending, redirectURI) })
+	return signIn, err
+}
+
+func (p *Provider) callback(ctx context.Context, a Answer, pending Pending, redirectURI string) (SignIn, error) {
 	d, err := p.discover(ctx)
 	if err != nil {
 		return SignIn{}, err
@@ -63,6 +76,11 @@ func (p *Provider) Callback(ctx context.Context, a Answer, pending Pending, redi
 	if err != nil {
 		return SignIn{}, err
 	}
+	leave, err := p.places.Enter(ctx, places.Request{Quotas: []places.Quota{places.QuarterQuota(a.Source)}})
+	if err != nil {
+		return SignIn{}, &Error{Busy, err}
+	}
+	defer leave()
 	// The code is redeemed once.
 	exchanging := context.WithValue(ctx, oauth2.HTTPClient, p.client)
 	token, err := p.config(d, redirectURI, secret).Exchange(exchanging, a.Code, oauth2.VerifierOption(pending.Verifier))

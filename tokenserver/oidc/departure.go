@@ -11,6 +11,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
+	"github.com/oauth-operator/oauth-operator/tokenserver/httpserver"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
@@ -58,7 +59,12 @@ func (p *Providers) Depart(ctx context.Context, document documents.IdentityProvi
 // Depart returns the URL of an authentication request (OpenID Connect Core section 3.1.2.1), and what
 // has to be known when its response arrives. The error is an *Error with reason Away or NoCredential,
 // or says that there is no randomness.
-func (p *Provider) Depart(ctx context.Context, r Request) (string, Pending, error) {
+func (p *Provider) Depart(ctx context.Context, r Request) (to string, pending Pending, err error) {
+	httpserver.Wait(ctx, func(ctx context.Context) { to, pending, err = p.depart(ctx, r) })
+	return to, pending, err
+}
+
+func (p *Provider) depart(ctx context.Context, r Request) (string, Pending, error) {
 	if _, _, err := p.secret(); err != nil {
 		return "", Pending{}, err // better before the user signs in there than afterwards
 	}

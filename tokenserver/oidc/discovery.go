@@ -37,8 +37,12 @@ type discovery struct {
 // discover returns the discovery document. It is fetched when it is first needed, and again as often
 // as a key set is. While the provider is away, the last one counts for a day.
 func (p *Provider) discover(ctx context.Context) (*discovery, error) {
-	p.discovering.Lock() // who waits for another's fetch waits no longer than that takes
-	defer p.discovering.Unlock()
+	select { // a fetch that is under way ends the wait of all
+	case p.discovering <- struct{}{}:
+		defer func() { <-p.discovering }()
+	case <-ctx.Done():
+		return nil, &Error{Away, ctx.Err()}
+	}
 	now, revision := p.providers.Now(), p.providers.Client.Revision()
 	p.mu.Lock()
 	found, age, sinceTry := p.found, now.Sub(p.foundAt).Abs(), now.Sub(p.triedAt).Abs()

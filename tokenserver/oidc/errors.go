@@ -25,6 +25,8 @@ const (
 	Refused Reason = "Refused"
 	// Invalid is for an answer that proves nothing.
 	Invalid Reason = "Invalid"
+	// Busy is for a callback for which there is no place among those that wait for the provider.
+	Busy Reason = "Busy"
 	// NotFresh is for a user who had to sign in anew, and of whom the provider does not say so.
 	NotFresh Reason = "NotFresh"
 )

@@ -28,6 +28,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 	"github.com/oauth-operator/oauth-operator/tokenserver/fetch"
 	"github.com/oauth-operator/oauth-operator/tokenserver/keysource"
+	"github.com/oauth-operator/oauth-operator/tokenserver/places"
 )
 
 // Providers are the OpenID providers of a server, with what was fetched from them. All exported
@@ -54,7 +55,8 @@ type Provider struct {
 	digest    string // of the document
 	client    *http.Client
 
-	discovering sync.Mutex // held by who fetches the discovery document
+	places      *places.Queue // of the callbacks that ask the provider
+	discovering chan struct{} // has a value while the discovery document is fetched or compared
 	mu          sync.Mutex
 	found       *discovery
 	foundAt     time.Time
@@ -85,7 +87,13 @@ func (p *Providers) Of(document documents.IdentityProvider) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	provider := &Provider{providers: p, document: document, digest: digest, client: p.Client.HTTPClient(roots)}
+	provider := &Provider{
+		providers: p, document: document, digest: digest, client: p.Client.HTTPClient(roots), places: places.NewQueue(maxAsking, maxWaiting),
+		discovering: make(chan struct{}, 1),
+	}
+	if known := p.byUID[document.UID]; known != nil {
+		provider.places = known.places
+	}
 	if p.byUID == nil {
 		p.byUID = map[string]*Provider{}
 	}

@@ -30,7 +30,7 @@ const (
 	FailureDenied    = "You are signed in with %s, but may not sign in here with that account. Use another one, or ask the administrator of this server."
 	FailureOtherUser = "You are signed in with %s as another user than the application asks for. Use another account."
 	FailureFull      = "You are signed in with %s, but this server takes no more new users. Tell its administrator."
-	FailureBusy      = "Many people sign in with %s for the first time just now. Wait a minute, then try again."
+	FailureBusy      = "Many people sign in with %s just now. Wait a minute, then try again."
 	FailureGroups    = "What %s says of you is not complete, so you cannot be signed in. Tell the administrator of this server."
 	FailureTooOften  = "You have signed in with %s too often. Try again later, or ask the administrator of this server."
 )

@@ -54,7 +54,7 @@ func (t *Throttle) NewGrantAttempt(name, clientUID string) *Attempt {
 func (t *Throttle) newAttempt(name string, origin countedBucket, places tag) *Attempt {
 	return &Attempt{
 		throttle: t, buckets: []countedBucket{{table: t.names, tag: t.newTag("name", name), isCleared: true}, origin},
-		quotas: []password.Quota{places.quota(placesPerName), password.QuarterQuota(string(origin.tag[:]))},
+		quotas: []password.Quota{places.quota(placesPerName), password.QuarterQuota(origin.tag.key())},
 	}
 }
 

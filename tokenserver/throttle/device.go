@@ -60,10 +60,8 @@ func (d *Devices) KnownID(r *http.Request, issuer, userUID, epoch string, limits
 	return ""
 }
 
-// KnowsAny reports whether any user has signed in with the browser.
-func (d *Devices) KnowsAny(r *http.Request, issuer string) bool {
-	return d.openCookie(r, issuer).ID != ""
-}
+// ID returns the id of the browser if any user has signed in with it, otherwise "".
+func (d *Devices) ID(r *http.Request, issuer string) string { return d.openCookie(r, issuer).ID }
 
 // RememberUser records in the browser that the user, with its current epoch, has signed in.
 func (d *Devices) RememberUser(w http.ResponseWriter, r *http.Request, issuer, userUID, epoch string) error {

@@ -3,6 +3,8 @@ package throttle
 import (
 	"sync"
 	"time"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/places"
 )
 
 const (
@@ -83,6 +85,20 @@ type begunBucket struct {
 // that served within the window. Each replica has an equal part of the failures, and at least one.
 func (d *Directory) NewAttempt(name, source string, replicas int) *DirectoryAttempt {
 	return &DirectoryAttempt{directory: d, maxFailures: max(1, d.limits.Failures/max(1, replicas)), name: name, source: source}
+}
+
+// Places returns what the attempt counts in while it waits for the directory, which does not know yet
+// whose it is. The id is that of a browser with which any user has signed in, or "".
+func (a *DirectoryAttempt) Places(browser string) places.Request {
+	t := a.directory.throttle
+	if browser != "" {
+		return places.Request{UseReserve: true, Quotas: []places.Quota{
+			places.FixedQuota(t.newTag("browser", browser).key(), 1), places.FixedQuota(t.newTag("browsers", a.name).key(), placesPerName),
+		}}
+	}
+	return places.Request{Quotas: []places.Quota{
+		places.FixedQuota(a.nameTag().key(), placesPerName), places.QuarterQuota(a.sourceTag().key()),
+	}}
 }
 
 // CheckTyped returns a *RefusedError if too many passwords were wrong for the username or from the

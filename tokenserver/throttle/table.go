@@ -11,8 +11,11 @@ import (
 // usernames clients send.
 type tag [16]byte
 
+// key returns the tag as the key of a quota.
+func (g tag) key() string { return string(g[:]) }
+
 // quota returns a quota of n places in the queue for all attempts with this tag.
-func (g tag) quota(n int) password.Quota { return password.FixedQuota(string(g[:]), n) }
+func (g tag) quota(n int) password.Quota { return password.FixedQuota(g.key(), n) }
 
 // setSize is how many buckets a tag may be in.
 const setSize = 8
