@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
@@ -52,6 +53,12 @@ func connect(t *testing.T, api *clustertest.API, name string, change ...func(*cl
 	if err != nil {
 		t.Fatal(err)
 	}
+	return connectBy(t, config, api, name, change...)
+}
+
+// connectBy connects by a configuration of the client of the API server.
+func connectBy(t *testing.T, config *rest.Config, api *clustertest.API, name string, change ...func(*cluster.Config)) *connection {
+	t.Helper()
 	c := &connection{
 		api: api, registry: registry.New(time.Now), keys: keys.NewSet(rand.Reader), name: name, metrics: prometheus.NewRegistry(),
 	}
@@ -64,8 +71,8 @@ func connect(t *testing.T, api *clustertest.API, name string, change ...func(*cl
 	for _, f := range change {
 		f(&options)
 	}
-	c.Cluster, err = cluster.New(config, options)
-	if err != nil {
+	var err error
+	if c.Cluster, err = cluster.New(config, options); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/json"
 )
 
@@ -22,7 +24,19 @@ const PageSize = 5000
 // memory of an API server that may be behind, and the next ones are of the same moment.
 func (w Watch) list(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	o.LabelSelector, o.ResourceVersion, o.ResourceVersionMatch = w.LabelSelector, "", ""
-	request := w.Client.Get().Namespace(w.Namespace).Resource(w.Resource).VersionedParams(&o, metav1.ParameterCodec)
+	page, err := w.readList(ctx, w.Client.Get().Namespace(w.Namespace).Resource(w.Resource).VersionedParams(&o, metav1.ParameterCodec))
+	if err != nil {
+		return nil, err
+	}
+	// Of a page that has lost its metadata the reflector would take the list to end there, and what
+	// the list lacks to be deleted.
+	if m, err := meta.ListAccessor(page); err != nil || m.GetResourceVersion() == "" {
+		return nil, fmt.Errorf("the list of %s is not whole", w.Resource)
+	}
+	return page, nil
+}
+
+func (w Watch) readList(ctx context.Context, request *rest.Request) (runtime.Object, error) {
 	if w.Decoder == nil {
 		return request.Do(ctx).Get()
 	}
@@ -60,6 +74,9 @@ func (d decoder[Metadata, Spec]) List(body io.Reader, keep func(runtime.Object) 
 	if want := d.kind.GroupVersion().WithKind(d.kind.Kind + "List"); list.GroupVersionKind() != want {
 		return nil, fmt.Errorf("the list of objects of the kind %s is a %s %s", d.kind.Kind, list.APIVersion, list.Kind)
 	}
+	if list.Items == nil {
+		return nil, fmt.Errorf("the list of objects of the kind %s has no items", d.kind.Kind)
+	}
 	return list, nil
 }
 
@@ -67,6 +84,7 @@ func (d decoder[Metadata, Spec]) readItems(in json.Decoder, list *internalversio
 	if err := expect(in, gojson.Delim('[')); err != nil {
 		return err
 	}
+	list.Items = []runtime.Object{}
 	for in.More() {
 		var item struct {
 			metav1.TypeMeta

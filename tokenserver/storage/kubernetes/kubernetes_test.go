@@ -141,6 +141,14 @@ func (w *testServer) openStore(t *testing.T, name string) *replica {
 // used.
 func (w *testServer) openStoreWith(t *testing.T, name string, api *rest.Config) *replica {
 	t.Helper()
+	r := w.startStoreWith(t, name, api)
+	eventually.True(t, "the store can be used", func() bool { return r.Problem() == "" })
+	return r
+}
+
+// startStoreWith opens a store and does not wait for it.
+func (w *testServer) startStoreWith(t *testing.T, name string, api *rest.Config) *replica {
+	t.Helper()
 	r := &replica{namespace: w.namespace, metrics: prometheus.NewRegistry()}
 	var err error
 	r.Store, err = kubernetes.New(api, kubernetes.Config{
@@ -156,7 +164,6 @@ func (w *testServer) openStoreWith(t *testing.T, name string, api *rest.Config) 
 	running.Go(func() { r.Run(ctx) })
 	r.stop = func() { cancel(); running.Wait() }
 	t.Cleanup(r.stop)
-	eventually.True(t, "the store can be used", func() bool { return r.Problem() == "" })
 	return r
 }
 

@@ -44,6 +44,8 @@ type network struct {
 	listings       int                     // number of lists that reflectors have begun
 	lastAnswer     []byte                  // the last answer to a request for records that was no error
 	disconnected   bool                    // no request arrives
+	laterPage      laterPage               // nil: reflectors list all at once
+	pagesLost      map[string]int          // how often a page was lost, by the path of its list
 }
 
 // newNetwork returns a configuration that uses a network of its own.
@@ -87,6 +89,31 @@ func (n *network) blockWatches() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.watchesBlocked = make(chan struct{})
+}
+
+// laterPage is what becomes of a page of a list that is not the first.
+type laterPage func(*http.Response) (*http.Response, error)
+
+// loseLaterPages has reflectors list two objects at a time, and lose what comes after the first two.
+// With nil it is over.
+func (n *network) loseLaterPages(lose laterPage) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.laterPage, n.pagesLost = lose, map[string]int{}
+}
+
+// countLost returns how often pages were lost of the list of which that happened least, of those of
+// which it happened.
+func (n *network) countLost() (lists, least int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, lost := range n.pagesLost {
+		if lists == 0 || lost < least {
+			least = lost
+		}
+		lists++
+	}
+	return lists, least
 }
 
 func (n *network) release() {
@@ -187,7 +214,7 @@ func (n *network) openWatch(r *http.Request) (*http.Response, error) {
 			return nil, r.Context().Err()
 		}
 	}
-	response, err := n.next.RoundTrip(r)
+	response, err := n.listPage(r)
 	if err != nil {
 		return nil, err
 	}
@@ -200,6 +227,29 @@ func (n *network) openWatch(r *http.Request) (*http.Response, error) {
 		n.listings++
 	}
 	return response, nil
+}
+
+// listPage sends a request of a reflector.
+func (n *network) listPage(r *http.Request) (*http.Response, error) {
+	q := r.URL.Query()
+	n.mu.Lock()
+	later := n.laterPage
+	if later != nil && q.Get("continue") != "" {
+		n.pagesLost[r.URL.Path]++
+	}
+	n.mu.Unlock()
+	if later == nil || q.Has("watch") {
+		return n.next.RoundTrip(r)
+	}
+	isFirst := q.Get("continue") == ""
+	q.Set("limit", "2")
+	r = r.Clone(r.Context())
+	r.URL.RawQuery = q.Encode()
+	response, err := n.next.RoundTrip(r)
+	if err != nil || isFirst {
+		return response, err
+	}
+	return later(response)
 }
 
 // rememberAnswer keeps the answer to a request for records, if it is not an error.
