@@ -275,6 +275,11 @@ func TestAnIDTokenHintAsksForThatUser(t *testing.T) {
 	elsewhere := interactiontest.New(t)
 	foreign := elsewhere.NewBrowser().SignIn(elsewhere.LegacyRequest("id_token")).Values().Get("id_token")
 	wantClientError(t, b.Get(w.WebRequest("id_token_hint", foreign)), "invalid_request")
+	signed, signature := ofAlice[:strings.LastIndex(ofAlice, ".")+1], ofAlice[strings.LastIndex(ofAlice, ".")+1:]
+	another := b.SignIn(setParameters(w.LegacyRequest("id_token"), "nonce", "another")).Values().Get("id_token")
+	for _, forged := range []string{signed, signed + another[strings.LastIndex(another, ".")+1:], "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0." + strings.Split(ofAlice, ".")[1] + "." + signature} {
+		wantClientError(t, b.Get(w.WebRequest("id_token_hint", forged)), "invalid_request")
+	}
 	w.Advance(time.Hour)
 	if values := b.SignIn(w.WebRequest("id_token_hint", ofAlice)).Values(); values.Get("code") == "" {
 		t.Errorf("an expired hint is as good: %v", values)

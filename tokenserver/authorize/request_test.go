@@ -176,6 +176,48 @@ func TestImplicitIsOnlyForClientsWhoseRuleListsIt(t *testing.T) {
 	wantPageError(t, w.NewBrowser().Get(w.LegacyRequest("token")), pages.MessageUnknownClient)
 }
 
+// What the user is still to say yes to stops as well.
+func TestAtLegacyUntilTheImplicitGrantStopsWithoutAWriteAndTheCodeFlowGoesOn(t *testing.T) {
+	w := interactiontest.New(t)
+	w.Document.AllowedClients[0].LegacyUntil = w.Now().Add(10 * time.Second).Unix()
+	w.Apply(w.Document)
+	b := w.NewBrowser()
+	implicit := map[string]string{"token": w.LegacyRequest("token"), "id_token": w.LegacyRequest("id_token"), "code token": w.HybridRequest("code token")}
+	asked := map[string]interactiontest.Page{}
+	w.Advance(9 * time.Second)
+	for what, request := range implicit {
+		if values := b.SignIn(request).Values(); values.Get("access_token") == "" && values.Get("id_token") == "" {
+			t.Fatalf("%s, a second before: %v", what, values)
+		}
+		if asked[what] = b.Get(setParameters(request, "prompt", "consent")); !asked[what].IsConsent() {
+			t.Fatalf("%s, a second before: %v", what, asked[what].Values())
+		}
+	}
+	w.Advance(time.Second)
+	for what, request := range implicit {
+		answer := b.Get(request)
+		wantClientError(t, answer, "unauthorized_client")
+		wantNoToken(t, what, answer)
+		answer = b.Consent(asked[what], "allow")
+		wantPageError(t, answer, pages.MessageFlowChanged)
+		wantNoToken(t, what+", begun before", answer)
+	}
+	for what, request := range map[string]string{"another client": w.WebRequest(), "the hybrid client's code": w.HybridRequest("code")} {
+		if values := b.SignIn(request).Values(); values.Get("code") == "" {
+			t.Errorf("%s: %v", what, values)
+		}
+	}
+}
+
+func wantNoToken(t *testing.T, what string, answer interactiontest.Page) {
+	t.Helper()
+	for _, part := range []string{"access_token", "id_token=", "code="} {
+		if strings.Contains(answer.Header.Get("Location")+answer.Body, part) {
+			t.Errorf("%s: the answer has %s", what, part)
+		}
+	}
+}
+
 func TestUnknownParametersAreIgnoredAndEmptyOnesAreAbsent(t *testing.T) {
 	w := interactiontest.New(t)
 	request := w.WebRequest("x", "y", "prompt", "", "max_age", "", "nonce", "", "display", "popup", "ui_locales", "de", "acr_values", "1",
