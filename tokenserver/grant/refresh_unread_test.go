@@ -57,6 +57,13 @@ func TestARotationThatTheStoreCanDoInOneExchangeIsOne(t *testing.T) {
 var refusals = map[string]struct{ change, undo func(w *servertest.Server) }{
 	"the user is not served":   {func(w *servertest.Server) { w.RemoveUser(servertest.User()) }, func(w *servertest.Server) { w.AddUser(servertest.User()) }},
 	"the password has changed": {func(w *servertest.Server) { u := servertest.User(); u.Epoch = "2"; w.AddUser(u) }, func(w *servertest.Server) { w.AddUser(servertest.User()) }},
+	"the user is suspended":    {func(w *servertest.Server) { u := servertest.User(); u.Suspended = true; w.AddUser(u) }, func(w *servertest.Server) { w.AddUser(servertest.User()) }},
+	"all from before is void": {
+		func(w *servertest.Server) {
+			w.ChangeDocument(func(s *documents.Server) { s.TokensNotBefore = w.Now().Add(-10 * time.Second).Unix() })
+		},
+		func(w *servertest.Server) { w.ChangeDocument(func(s *documents.Server) { s.TokensNotBefore = 0 }) },
+	},
 	"the redirect URI is gone": {changeClient(func(c *documents.Client) { c.RedirectURIs = []string{"https://else.example.com/"} }), changeClient(nil)},
 	"no scope is left":         {changeClient(func(c *documents.Client) { c.Scopes = []string{"stock:read"} }), changeClient(nil)},
 	"the grant type is gone":   {changeClient(func(c *documents.Client) { c.GrantTypes = []string{"refresh_token"} }), changeClient(nil)},

@@ -296,6 +296,11 @@ var invalidations = map[string]func(t *testing.T, w *testServer){
 		w.AddClient(c)
 	},
 	"the user is gone": func(_ *testing.T, w *testServer) { w.RemoveUser(servertest.User()) },
+	"the user is suspended": func(_ *testing.T, w *testServer) {
+		u := servertest.User()
+		u.Suspended = true
+		w.AddUser(u)
+	},
 	"the user was created again": func(_ *testing.T, w *testServer) {
 		u := servertest.User()
 		w.RemoveUser(u)

@@ -297,7 +297,10 @@ func TestATokenIDIsSealedAndEveryOneIsDifferent(t *testing.T) {
 func TestWhatIsSealedForAnythingElseIsNoTokenID(t *testing.T) {
 	w := servertest.New(t)
 	plain := []byte(`{"g":"grant","i":"incarnation"}`)
-	for _, purpose := range []keys.Purpose{keys.PurposeFlow, keys.PurposePost, keys.PurposeBrowser, keys.PurposeSession, keys.PurposeCode, keys.PurposeRefresh} {
+	for _, purpose := range []keys.Purpose{
+		keys.PurposeFlow, keys.PurposePost, keys.PurposeBrowser, keys.PurposeSession, keys.PurposeLogout, keys.PurposeDevice, keys.PurposeDeparture,
+		keys.PurposeCode, keys.PurposeRefresh, keys.PurposeUpstreamSubject,
+	} {
 		sealed, err := w.Keys.Seal(purpose, plain)
 		if err != nil {
 			t.Fatal(err)

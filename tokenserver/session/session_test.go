@@ -516,6 +516,11 @@ func TestASessionEndsWithItsUser(t *testing.T) {
 			w.Apply(alice)
 		},
 		"removed": func(w *interactiontest.Server) { w.Registry.Remove("identity/subject-alice") },
+		"suspended": func(w *interactiontest.Server) {
+			alice := w.User("alice")
+			alice.Suspended = true
+			w.Apply(alice)
+		},
 		"created again": func(w *interactiontest.Server) {
 			alice := w.User("alice")
 			w.Registry.Remove("identity/" + alice.Subject)

@@ -270,6 +270,11 @@ func TestACodeEndsWithItsPreconditions(t *testing.T) {
 			w.AddUser(u)
 		}, "invalid_grant", 400},
 		{"the user is gone", func(_ *testing.T, w *servertest.Server, _ documents.Client) { w.RemoveUser(servertest.User()) }, "invalid_grant", 400},
+		{"the user was suspended", func(_ *testing.T, w *servertest.Server, _ documents.Client) {
+			u := servertest.User()
+			u.Suspended = true
+			w.AddUser(u)
+		}, "invalid_grant", 400},
 		{"the client is for users of other groups", func(_ *testing.T, w *servertest.Server, _ documents.Client) {
 			w.ChangeDocument(func(s *documents.Server) { s.AllowedClients[0].Groups = []string{"ops", "dev"} })
 		}, "invalid_grant", 400},
