@@ -2,6 +2,8 @@ package issuer
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
@@ -15,14 +17,21 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 
+	"github.com/oauth-operator/oauth-operator/tokenserver/jwks/jwkstest"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 )
 
 // newServer returns an issuer that says what a hostile one may, and the client that reads it. The
-// metadata has the endpoints in place of the usual ones.
-func newServer(t *testing.T, endpoints string) (issuer string, h *http.Client) {
+// metadata has the endpoints in place of the usual ones; bodies has what other paths answer.
+func newServer(t *testing.T, endpoints string, bodies map[string]func() string) (issuer string, h *http.Client) {
 	t.Helper()
 	mux := http.NewServeMux()
+	for path, body := range bodies {
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, body())
+		})
+	}
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
@@ -44,7 +53,7 @@ func TestABrowserOpensAndTokensGoToNothingButHTTPS(t *testing.T) {
 		`"authorization_endpoint":"ISSUER/authorize","token_endpoint":"http://evil.example/token","jwks_uri":"ISSUER/jwks"`,
 		`"authorization_endpoint":"ISSUER/authorize","token_endpoint":"ISSUER/token","jwks_uri":"http://evil.example/jwks"`,
 	} {
-		issuer, h := newServer(t, endpoints)
+		issuer, h := newServer(t, endpoints, nil)
 		login := Login{HTTP: h, Issuer: issuer, ClientID: "cli", RedirectURI: "http://127.0.0.1/callback"}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		_, _, err := login.InBrowser(ctx, func(address string) error {
@@ -55,6 +64,81 @@ func TestABrowserOpensAndTokensGoToNothingButHTTPS(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "metadata") {
 			t.Errorf("with %s the error is %v", endpoints, err)
 		}
+	}
+}
+
+// OpenID Connect Core sections 3.1.3.7 and 12.2.
+func TestALoginWhoseIDTokenProvesNothingIsRefused(t *testing.T) {
+	const endpoints = `"authorization_endpoint":"ISSUER/authorize","token_endpoint":"ISSUER/token","jwks_uri":"ISSUER/jwks"`
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, other := jwkstest.NewSigner("RS256", "a"), jwkstest.Of(key, "RS256", "a")
+	unsigned := func(claims map[string]any) string {
+		return jwkstest.Encode(t, map[string]any{"alg": "none"}) + "." + jwkstest.Encode(t, claims) + "."
+	}
+	for what, test := range map[string]struct {
+		change         map[string]any // of the claims; nil: removed
+		sign           func(claims map[string]any) string
+		login, refresh bool // whether the answer to it is accepted
+	}{
+		"nothing":          {login: true, refresh: true},
+		"another key":      {sign: func(claims map[string]any) string { return other.Sign(t, claims) }},
+		"no signature":     {sign: unsigned},
+		"no ID token":      {sign: func(map[string]any) string { return "" }},
+		"another issuer":   {change: map[string]any{"iss": "https://evil.example"}},
+		"another audience": {change: map[string]any{"aud": "another"}},
+		"an end":           {change: map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}},
+		"another nonce":    {change: map[string]any{"nonce": "another"}, refresh: true},
+		"no nonce":         {change: map[string]any{"nonce": nil}, refresh: true},
+		"another user":     {change: map[string]any{"sub": "bob"}, login: true},
+	} {
+		claims := map[string]any{"sub": "alice", "aud": "cli", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix()}
+		issuer, h := newServer(t, endpoints, map[string]func() string{
+			"/jwks": func() string { return jwkstest.SetOf(signer) },
+			"/token": func() string {
+				for name, value := range test.change {
+					if claims[name] = value; value == nil {
+						delete(claims, name)
+					}
+				}
+				sign := test.sign
+				if sign == nil {
+					sign = func(claims map[string]any) string { return signer.Sign(t, claims) }
+				}
+				return fmt.Sprintf(`{"access_token":"a","token_type":"Bearer","id_token":%q}`, sign(claims))
+			},
+		})
+		claims["iss"] = issuer
+		login := Login{HTTP: h, Issuer: issuer, ClientID: "cli", RedirectURI: "http://127.0.0.1/callback", Scopes: []string{"openid"}}
+		tokens, idToken, err := login.InBrowser(t.Context(), func(address string) error {
+			u, err := url.Parse(address)
+			if err != nil {
+				return err
+			}
+			q := u.Query()
+			claims["nonce"] = q.Get("nonce")
+			go func() { // it is answered once the login waits for it
+				response, err := http.Get(q.Get("redirect_uri") + "?" + url.Values{"code": {"c"}, "state": {q.Get("state")}, "iss": {issuer}}.Encode())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_ = response.Body.Close()
+			}()
+			return nil
+		})
+		checkLogin(t, "a login, wrong with which is "+what, test.login, tokens, idToken, err)
+		tokens, idToken, err = login.Refresh(t.Context(), "r", "alice")
+		checkLogin(t, "a refresh, wrong with which is "+what, test.refresh, tokens, idToken, err)
+	}
+}
+
+func checkLogin(t *testing.T, what string, want bool, tokens Tokens, idToken *oidc.IDToken, err error) {
+	t.Helper()
+	if ok := err == nil && idToken != nil && tokens.AccessToken != ""; ok != want || err != nil && idToken != nil {
+		t.Errorf("%s: %+v, %v", what, idToken, err)
 	}
 }
 
