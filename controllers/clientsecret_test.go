@@ -207,6 +207,10 @@ func TestASecretThatWasEditedIsRepaired(t *testing.T) {
 	if env.isCredential(c, strongSecret) {
 		t.Error("the secret that a user wrote there is accepted")
 	}
+	if retiring := findBySecret(env.document(c).Credentials, value); retiring == nil || retiring.State != documents.CredentialRetiring ||
+		time.Until(retireAfter(*retiring)) < 23*time.Hour {
+		t.Errorf("the secret that was good before is not for the overlap: %+v", retiring)
+	}
 	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.Secret.Target.Labels = map[string]string{"c": "d"} })
 	eventually.True(t, "labels follow the target", func() bool {
 		labels := env.secretOf(c).Labels

@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
@@ -171,6 +172,33 @@ func TestASecretThatComesByTheWrongMethodIsAnEventOnItsClient(t *testing.T) {
 	}
 	if events := env.eventsOf(other); slices.ContainsFunc(events, func(e string) bool { return strings.Contains(e, reasonWrongMethod) }) {
 		t.Errorf("on another client: %q", events)
+	}
+}
+
+func TestAMethodThatIsRefusedIsReportedOnceADay(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	recorder := events.NewFakeRecorder(10)
+	r := &clientReconciler{operator: newOperator(nil, nil, recorder, Options{Now: func() time.Time { return now }})}
+	c := &v1alpha1.OAuthClient{ObjectMeta: metav1.ObjectMeta{UID: "uid"}}
+	c.Spec.TokenEndpointAuthMethod, c.Status.Credentials = v1alpha1.AuthMethodPrivateKey, []v1alpha1.CredentialStatus{{ID: "c"}}
+	reported := func(method v1alpha1.TokenEndpointAuthMethod) int {
+		before := len(recorder.Events)
+		use := useOf(c.UID, "c", now)
+		use.RefusedMethod = string(method)
+		r.reportRefusal(c, use)
+		return len(recorder.Events) - before
+	}
+	for _, step := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 1}, {time.Second, 0}, {24*time.Hour - 2*time.Second, 0}, {time.Second, 1}, {time.Hour, 0}} {
+		now = now.Add(step.after)
+		r.usageReports.removeExpired()
+		for _, method := range []v1alpha1.TokenEndpointAuthMethod{v1alpha1.AuthMethodBasic, v1alpha1.AuthMethodPost} {
+			if n := reported(method); n != step.want {
+				t.Errorf("%s later: %d events about %s, want %d", step.after, n, method, step.want)
+			}
+		}
 	}
 }
 

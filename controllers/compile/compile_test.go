@@ -292,7 +292,7 @@ func TestTheFirstAlgorithmStaysTheFirst(t *testing.T) {
 func TestAClaimThatTheProtocolSetsIsRefusedByName(t *testing.T) {
 	for _, name := range []string{
 		"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "may_act", "cnf",
-		"events", "at_hash", "c_hash", "s_hash", "SUB", "Iss", "\u017fub", // the last is an "s" to who ignores letter case
+		"events", "at_hash", "c_hash", "s_hash", "identity_provider", "SUB", "Iss", "\u017fub", // the last is an "s" to who ignores letter case
 	} {
 		_, findings := User(user(fmt.Sprintf(`{"name":"Alice",%q:1}`, name)))
 		expectFinding(t, findings, "spec.claims."+name)
