@@ -191,9 +191,26 @@ func TestAStandbyIsNotUsed(t *testing.T) {
 	database := shared.NewDatabase(t)
 	open(t, shared.DSN(database)).Close()
 	shared.Exec(t, "postgres", "ALTER DATABASE "+database+" SET default_transaction_read_only = on")
-	s := openUnchecked(t, shared.DSN(database))
-	if err := s.Ready(); err == nil || !strings.Contains(err.Error(), "read") {
-		t.Errorf("of a server that is read-only the store says %v", err)
+	primary := postgrestest.Start(t)
+	standby := primary.StartStandby(t, "standby")
+	s := open(t, postgrestest.HostsDSN("postgres", "sslmode=disable", standby.Address(), primary.Address()))
+	g := mustCreate(t, s, newGrant("g"))
+	eventually.True(t, "the standby has it", func() bool {
+		return postgrestest.QueryValue[int](t, standby, "postgres", "SELECT count(*) FROM oauth_grants") == 1
+	})
+	standby.Exec(t, "postgres", "SELECT pg_wal_replay_pause()")
+	primary.Exec(t, "postgres", "UPDATE oauth_grants SET ended_at = now(), end_reason = 'Revoked'")
+	if !mustGet(t, s, g.ID).IsEnded() {
+		t.Error("a read is answered by the standby that is named first")
+	}
+	for what, dsn := range map[string]string{"a server that is read-only": shared.DSN(database), "a standby": standby.DSN("postgres")} {
+		s := openUnchecked(t, dsn)
+		if err := s.Ready(); err == nil || !strings.Contains(err.Error(), "read") {
+			t.Errorf("of %s the store says %v", what, err)
+		}
+		if _, err := s.GetGrant(t.Context(), g.ID); !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("%s answers %v, want ErrUnavailable", what, err)
+		}
 	}
 }
 

@@ -114,7 +114,7 @@ func TestReplicasThatOnlyReadBehindAPoolerLeaveAPrimaryThatWasDemoted(t *testing
 	}
 	mustCreate(t, replicas[0], newGrant("g"))
 	setReadOnly(t, server, true)
-	later.add(time.Minute) // so that each checks its connections now
+	later.add(5 * time.Second) // so that each checks its connections now
 	for i, s := range replicas {
 		eventually.True(t, fmt.Sprintf("replica %d answers no read", i), func() bool {
 			_, err := s.GetGrant(t.Context(), "g")
