@@ -1,11 +1,17 @@
 package controllers
 
 import (
+	"errors"
+	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -78,6 +84,58 @@ func TestTheKeysOfAWorkloadIssuerFollowItsConfigMap(t *testing.T) {
 	create(t, configMap)
 	env.waitForIssuerKeys("")
 	env.waitForCondition(env.server, v1alpha1.ConditionResolvedRefs, metav1.ConditionTrue, v1alpha1.ReasonResolvedRefs)
+}
+
+// failReads has the managers that the test starts from now on fail to read what is at the end of a
+// path, while fail is set, and counts how often they tried.
+func failReads(t *testing.T, path string) (fail *atomic.Bool, tried *atomic.Int32) {
+	t.Helper()
+	fail, tried = &atomic.Bool{}, &atomic.Int32{}
+	before := managerConfig
+	managerConfig = rest.CopyConfig(before)
+	managerConfig.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, path) && fail.Load() {
+				tried.Add(1)
+				return nil, errors.New("the API server is away")
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	t.Cleanup(func() { managerConfig = before })
+	return fail, tried
+}
+
+// A document without keys would end every session and every token of the server.
+func TestAServersDocumentIsWrittenWithAllItsKeysThoughAConfigMapCannotBeRead(t *testing.T) {
+	fail, tried := failReads(t, "/configmaps/ci-keys")
+	env := newEnv(t)
+	first, second := jwkstest.NewSigner("ES256", "first"), jwkstest.NewSigner("ES256", "second")
+	configMap := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "ci-keys"}, Data: map[string]string{"jwks.json": jwkstest.SetOf(first)},
+	}
+	create(t, configMap)
+	updateObject(env, env.server, withKeysIn("ci-keys"))
+	env.waitForIssuerKeys("first")
+	keys := servedKIDs(t, env.server)
+	fail.Store(true)
+	updateObject(env, configMap, func(c *corev1.ConfigMap) { c.Data["jwks.json"] = jwkstest.SetOf(first, second) })
+	eventually.True(t, "the manager tries to read it", func() bool { return tried.Load() > 0 })
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.Tokens = &v1alpha1.TokenSettings{AccessTokenLifetime: &metav1.Duration{Duration: time.Minute}}
+	})
+	eventually.True(t, "the rest of the spec is served", func() bool {
+		doc, err := decodeEntry[documents.Server](env.entry(internalv1alpha1.SpaceIdentity, env.server.Spec.Issuer))
+		return err == nil && doc.AccessTokenLifetime == 60
+	})
+	if now := servedKIDs(t, env.server); len(keys) == 0 || !slices.Equal(now, keys) || env.issuerKeyIDs() != "first" {
+		t.Errorf("token servers are told of the keys %q, and were of %q; of the issuer %q", now, keys, env.issuerKeyIDs())
+	}
+	env.waitForCondition(env.server, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonFailed)
+	env.waitForCondition(env.server, v1alpha1.ConditionAvailable, metav1.ConditionTrue, v1alpha1.ReasonAvailable)
+	fail.Store(false)
+	env.waitForIssuerKeys("first second")
+	env.waitForCondition(env.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestAPrivateKeyInTheConfigMapOfAWorkloadIssuerStaysThere(t *testing.T) {

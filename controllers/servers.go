@@ -68,6 +68,9 @@ type serverPass struct {
 
 	issuerKeys        map[string][]documents.JWK // from readIssuerKeys, by the name of the workload issuer
 	issuerKeysProblem condition                  // from readIssuerKeys; not set if all could be read
+	// configMapErr is why a ConfigMap could not be read. The document is written all the same, with
+	// what the ConfigMap said before.
+	configMapErr error
 }
 
 // Reconcile decides whether an AuthorizationServer has its issuer, keeps the keys and the identity
@@ -87,9 +90,9 @@ func (r *serverReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	s := &serverPass{server: &server, use: useIn(&server.Status), podCount: server.Status.Replicas}
 	s.failed = runSteps(withCause(ctx, &server), s, []step[*serverPass]{
 		{conditionType: v1alpha1.ConditionAccepted, run: r.acceptIssuer},
-		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.readIssuerKeys},
 		{conditionType: v1alpha1.ConditionAvailable, run: r.ensureKeys},
 		{conditionType: v1alpha1.ConditionAvailable, run: r.writeDocument, runAfterFailure: true}, // a rule that is tightened is in force though keys cannot be written
+		{conditionType: v1alpha1.ConditionResolvedRefs, run: func(context.Context, *serverPass) error { return s.configMapErr }},
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveTLS},
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveStorage},
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.resolveCABundle},
@@ -224,7 +227,7 @@ func (r *serverReconciler) writeDocument(ctx context.Context, s *serverPass) err
 		keys = listKnownKeys(s) // so that they are the same when the Secret is restored; the rest of the document is current
 	}
 	doc, _ := compile.Server(s.server, keys)
-	bundleErr := r.addCABundle(ctx, s, &doc)
+	s.configMapErr = cmp.Or(r.addCABundle(ctx, s, &doc), r.readIssuerKeys(ctx, s))
 	addIssuerKeys(s, &doc)
 	owner := compile.OwnerOf(s.server)
 	e, err := r.entries.EnsureDocument(ctx, s.server, compile.IssuerName(s.server), owner, doc, s.entry)
@@ -241,7 +244,7 @@ func (r *serverReconciler) writeDocument(ctx context.Context, s *serverPass) err
 		return err
 	}
 	s.entry = e
-	return cmp.Or(r.entries.DeleteOthers(ctx, owner, s.entry), bundleErr)
+	return r.entries.DeleteOthers(ctx, owner, s.entry)
 }
 
 // writeKeysInOldFormat writes the keys of a server whose document cannot be replaced until the
