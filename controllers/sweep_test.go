@@ -450,10 +450,10 @@ func TestWhatADeletedServerLeavesBehindIsSwept(t *testing.T) {
 		return apierrors.IsNotFound(admin.Get(t.Context(), client.ObjectKeyFromObject(env.server), &v1alpha1.AuthorizationServer{}))
 	})
 	env.api.set(func(rw http.ResponseWriter, r *http.Request) bool {
-		if !strings.Contains(r.URL.Path, "/authorizationservers/") {
+		if !strings.HasSuffix(r.URL.Path, "/namespaces/"+env.server.Namespace+"/authorizationservers") {
 			return false
 		}
-		http.Error(rw, "404 page not found", http.StatusNotFound) // which speaks of no server
+		http.Error(rw, "404 page not found", http.StatusNotFound) // which is no list of servers
 		return true
 	})
 	if _, err := env.trySweepAfter(0); err == nil {
@@ -463,4 +463,20 @@ func TestWhatADeletedServerLeavesBehindIsSwept(t *testing.T) {
 	env.api.mend()
 	env.sweepAfter(0)
 	env.checkCount("when it says that there is no such server", 0)
+}
+
+// The manager that deletes the document of the server at once must not thereby lose what the rest of
+// its Entries belong to.
+func TestAManagerLeavesNothingOfAServerThatIsDeletedWithoutWhatItOwns(t *testing.T) {
+	env := newEnvWithoutManager(t)
+	startManager(t, func(o *Options) { o.SweepInterval, o.SweepWait = time.Second, time.Second })
+	env.startServer()
+	env.readyClient()
+	if len(env.entries()) < 3 { // of the server, the namespace and the client
+		t.Fatalf("there are %d Entries", len(env.entries()))
+	}
+	if err := admin.Delete(t.Context(), env.server, client.PropagationPolicy(metav1.DeletePropagationOrphan)); err != nil {
+		t.Fatal(err)
+	}
+	eventually.True(t, "its Entries are gone", func() bool { return !env.exists(env.server) && len(env.entries()) == 0 })
 }

@@ -22,6 +22,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
@@ -268,6 +269,18 @@ func (e *Entries) IsOwnerGone(ctx context.Context, owner internalv1alpha1.Owner)
 		return false, fmt.Errorf("reading the owner of an Entry: %w", err)
 	}
 	return object.UID != owner.UID || !object.DeletionTimestamp.IsZero() && !isNeededUntilGone(owner.Kind), nil
+}
+
+// IsServerGone asks the API server whether an AuthorizationServer that was in a namespace is gone,
+// which its UID alone says. Any other answer than a list is an error, and then the caller must
+// conclude nothing.
+func (e *Entries) IsServerGone(ctx context.Context, namespace string, uid types.UID) (bool, error) {
+	servers := &metav1.PartialObjectMetadataList{}
+	servers.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(compile.KindServer + "List"))
+	if err := e.APIReader.List(ctx, servers, client.InNamespace(namespace)); err != nil {
+		return false, fmt.Errorf("listing the AuthorizationServers of a namespace: %w", err)
+	}
+	return !slices.ContainsFunc(servers.Items, func(s metav1.PartialObjectMetadata) bool { return s.UID == uid }), nil
 }
 
 // isNamespaceGone asks the API server whether a namespace does not exist or is being deleted.

@@ -23,10 +23,9 @@ type candidates struct {
 	regarding client.Object // the object that events are about
 	total     int           // all Entries of the server
 	entries   []*internalv1alpha1.Entry
-	// formerServer is the server, if it is not in the cache and has left its Entries behind. Then
-	// all of them are candidates; the Entry of the issuer is not in entries.
-	formerServer *internalv1alpha1.Owner
-	issuer       *internalv1alpha1.Entry
+	// leftBehind is whether the server is not in the cache and has left its Entries behind. Then all
+	// of them are candidates.
+	leftBehind bool
 }
 
 // findCandidates returns the candidates of each server that exists, and of each that has left
@@ -70,35 +69,27 @@ func (s *Sweeper) findCandidates(ctx context.Context) ([]candidates, error) {
 		all = append(all, *c)
 	}
 	for _, c := range former {
-		if c.formerServer != nil {
-			all = append(all, *c)
-		}
+		all = append(all, *c)
 	}
 	return all, nil
 }
 
 // addLeftBehind adds an Entry to the candidates of a server that is not in the cache, unless the
-// garbage collector deletes it. The name of the server is in the Entry of its issuer, which is
-// deleted after the others: while there are any, the API server can be asked for the server.
+// garbage collector deletes it.
 func addLeftBehind(former map[types.UID]*candidates, e *internalv1alpha1.Entry) {
 	if slices.ContainsFunc(e.OwnerReferences, func(ref metav1.OwnerReference) bool { return ref.UID == e.Spec.ServerUID }) {
 		return
 	}
+	e = e.DeepCopy()
 	of := former[e.Spec.ServerUID]
 	if of == nil {
-		of = &candidates{uid: e.Spec.ServerUID, namespace: e.Namespace}
+		of = &candidates{uid: e.Spec.ServerUID, namespace: e.Namespace, regarding: e, leftBehind: true}
 		former[of.uid] = of
 	}
-	if of.namespace != e.Namespace {
-		return
+	if of.namespace == e.Namespace {
+		of.total++
+		of.entries = append(of.entries, e)
 	}
-	of.total++
-	e = e.DeepCopy()
-	if e.Spec.Owner.Kind == compile.KindServer && e.Spec.Owner.UID == e.Spec.ServerUID {
-		of.formerServer, of.issuer, of.regarding = &e.Spec.Owner, e, e
-		return
-	}
-	of.entries = append(of.entries, e)
 }
 
 // hasOwner reports whether the cache has the owner of an Entry.

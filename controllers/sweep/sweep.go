@@ -39,7 +39,7 @@ const eventAction = "Sweep"
 // as they see the owner go; the Sweeper finds the ones whose owner went while no manager ran. The
 // Entries of an AuthorizationServer that is gone are the garbage collector's, unless it was told to
 // leave them behind (kubectl delete --cascade=orphan): then they name no owner that it could look
-// for.
+// for. Of these the reconciler deletes the server's document, and the Sweeper the rest.
 //
 // The cache says where to look. An Entry is deleted after the API server has said that its owner is
 // gone, and only in the version that was looked at. Any other answer ends the sweep, and what was
@@ -170,11 +170,11 @@ func decide(
 
 // confirmOrphans returns the candidates whose owner is gone according to the API server.
 func (s *Sweeper) confirmOrphans(ctx context.Context, c *candidates) ([]*internalv1alpha1.Entry, error) {
-	if c.formerServer != nil {
-		if gone, err := s.Entries.IsOwnerGone(ctx, *c.formerServer); err != nil || !gone {
+	if c.leftBehind {
+		if gone, err := s.Entries.IsServerGone(ctx, c.namespace, c.uid); err != nil || !gone {
 			return nil, err
 		}
-		return append(c.entries, c.issuer), nil
+		return c.entries, nil
 	}
 	gone := map[types.UID]bool{}
 	var orphans []*internalv1alpha1.Entry
