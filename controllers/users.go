@@ -55,6 +55,7 @@ func (r *userReconciler) Reconcile(ctx context.Context, request ctrl.Request) (c
 		{conditionType: v1alpha1.ConditionAccepted, run: r.reserveUsername},
 		{conditionType: v1alpha1.ConditionCredentialsReady, run: r.ensurePassword},
 		{conditionType: v1alpha1.ConditionAccepted, run: r.writeDocument},
+		{conditionType: v1alpha1.ConditionProgrammed, run: r.narrowDocument, runAfterFailure: true},
 		{conditionType: v1alpha1.ConditionProgrammed, run: r.readReplicas, runAfterFailure: true},
 	})
 	return r.finishReconcile(&user, s.failed, &s.requeueAt, func() error {
@@ -63,7 +64,7 @@ func (r *userReconciler) Reconcile(ctx context.Context, request ctrl.Request) (c
 }
 
 // accept compiles the document and decides whether the user has the subject. While the user is
-// invalid, the document that was written before stays in force.
+// invalid, the document that was written before stays in force, but for what narrowDocument writes.
 func (r *userReconciler) accept(ctx context.Context, s *userPass) (err error) {
 	if err := r.entries.DeleteOrphaned(ctx, compile.OwnerOf(s.user)); err != nil {
 		return err
@@ -73,12 +74,13 @@ func (r *userReconciler) accept(ctx context.Context, s *userPass) (err error) {
 		return err
 	}
 	var findings compile.Findings
-	if s.document, findings = compile.User(s.user); len(findings) > 0 {
-		s.accepted = invalidCondition("%s", findings)
-		return nil
-	}
+	s.document, findings = compile.User(s.user)
 	if s.entry, err = r.entries.GetConfirmed(ctx, s.server.object, s.subjectName()); err != nil {
 		return err
+	}
+	if len(findings) > 0 {
+		s.accepted = invalidCondition("%s", findings)
+		return nil
 	}
 	taken, err := r.entries.IsTaken(ctx, s.server.withNames(), s.subjectName(), s.user, s.entry)
 	if err != nil || !taken {
@@ -252,6 +254,22 @@ func (r *userReconciler) writeDocument(ctx context.Context, s *userPass) error {
 	}
 	s.entry = e
 	return r.entries.DeleteOthers(ctx, owner, s.entry, s.usernameEntry)
+}
+
+// narrowDocument writes a suspension and a tokensNotBefore into the document in force, if the rest of
+// the spec could not be written: they wait for no other field to be corrected.
+func (r *userReconciler) narrowDocument(ctx context.Context, s *userPass) error {
+	if s.entry == nil || s.entry.Spec.Owner.UID != s.user.UID {
+		return nil
+	}
+	narrowed, err := decodeEntry[documents.User](s.entry)
+	if err != nil {
+		return nil //nolint:nilerr // writeDocument replaces it, or says why not
+	}
+	narrowed.Suspended = narrowed.Suspended || s.document.Suspended
+	narrowed.TokensNotBefore = max(narrowed.TokensNotBefore, s.document.TokensNotBefore)
+	s.entry, err = r.entries.EnsureDocument(ctx, s.server.object, s.subjectName(), compile.OwnerOf(s.user), narrowed, s.entry)
+	return err
 }
 
 // readReplicas reads which token servers run.

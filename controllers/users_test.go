@@ -265,3 +265,32 @@ func TestClaimsThatTheProtocolSetsAreRefused(t *testing.T) {
 		t.Errorf("what was served is not in force: %+v", doc.Claims)
 	}
 }
+
+// Whoever suspends a user in a hurry may make a mistake beside it.
+func TestASuspensionIsInForceThoughTheRestOfTheSpecCannotBe(t *testing.T) {
+	env := newEnv(t)
+	u := env.readyUser("alice", "correct horse", func(u *v1alpha1.OAuthUser) { u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"name":"Alice"}`)} })
+	env.readyUser("bob", "battery staple")
+	updateObject(env, u, func(u *v1alpha1.OAuthUser) { u.Spec.Suspended, u.Spec.Claims.Raw = true, []byte(`{"sub":"mallory"}`) })
+	env.waitForCondition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	if doc := env.userDocument(u); !doc.Suspended || doc.Claims["name"] != "Alice" || doc.Claims["sub"] != nil {
+		t.Errorf("with a claim that is refused: %+v", doc)
+	}
+	updateObject(env, u, func(u *v1alpha1.OAuthUser) { u.Spec.Suspended, u.Spec.Claims = false, nil })
+	env.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	at := inSeconds(-5)
+	updateObject(env, u, func(u *v1alpha1.OAuthUser) {
+		u.Spec.Suspended, u.Spec.TokensNotBefore, u.Spec.Username = true, at, "bob"
+	})
+	env.waitForCondition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUsernameTaken)
+	if doc := env.userDocument(u); !doc.Suspended || doc.TokensNotBefore != at.Unix() || doc.Username != "alice" {
+		t.Errorf("with a username that another user has: %+v", doc)
+	}
+	updateObject(env, u, func(u *v1alpha1.OAuthUser) {
+		u.Spec.Suspended, u.Spec.TokensNotBefore, u.Spec.Username = false, nil, "alice"
+	})
+	env.waitForCondition(u, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if doc := env.userDocument(u); doc.Suspended || doc.TokensNotBefore != 0 {
+		t.Errorf("when all is lifted: %+v", doc)
+	}
+}
