@@ -93,24 +93,17 @@ func (op *operator) rememberUnreported(ctx context.Context, server *v1alpha1.Aut
 	if usage.Spec.Ended {
 		return nil
 	}
-	var list internalv1alpha1.EntryList
-	if err := op.List(ctx, &list, client.InNamespace(server.Namespace), client.MatchingLabels{internalv1alpha1.ServerUIDLabel: string(server.UID)}); err != nil {
+	e, err := op.entries.Get(ctx, server, compile.IssuerName(server))
+	if err != nil || e == nil || e.Spec.Owner.UID != server.UID {
 		return err
 	}
 	now := op.now().UTC()
-	for i := range list.Items {
-		e := &list.Items[i]
-		if e.Spec.Owner.Kind != compile.KindServer || e.Spec.Owner.UID != server.UID {
-			continue
-		}
-		if known, err := time.Parse(time.RFC3339, e.Annotations[unreportedAnnotation]); err == nil && now.Sub(known) < unreportedStep {
-			continue
-		}
-		marked := e.DeepCopy()
-		metav1.SetMetaDataAnnotation(&marked.ObjectMeta, unreportedAnnotation, now.Format(time.RFC3339))
-		if err := op.Update(ctx, marked); err != nil {
-			return fmt.Errorf("marking the Entry of an AuthorizationServer: %w", err)
-		}
+	if known, err := time.Parse(time.RFC3339, e.Annotations[unreportedAnnotation]); err == nil && now.Sub(known) < unreportedStep {
+		return nil
+	}
+	metav1.SetMetaDataAnnotation(&e.ObjectMeta, unreportedAnnotation, now.Format(time.RFC3339))
+	if err := op.Update(ctx, e); err != nil {
+		return fmt.Errorf("marking the Entry of an AuthorizationServer: %w", err)
 	}
 	return nil
 }
