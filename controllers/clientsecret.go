@@ -50,6 +50,9 @@ func (r *clientReconciler) observeSecret(ctx context.Context, s *clientPass) (st
 		return state, err
 	}
 	if state.fromSecret = compile.FromSecretKey(s.client); state.fromSecret != nil {
+		if state.sourceProblem, err = r.findServerSecretProblem(ctx, *state.fromSecret); err != nil || state.sourceProblem.isSet() {
+			return state, err
+		}
 		var value []byte
 		state.source, value, state.sourceProblem, err = r.readSecretKey(ctx, *state.fromSecret, state.fromSecret.Ref.Key, state.knownSource())
 		state.sourceValue = string(value)

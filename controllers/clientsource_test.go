@@ -102,6 +102,7 @@ func TestWhatTheOperatorWroteForAClientIsNeverASource(t *testing.T) {
 		if !strings.Contains(message, "spec.tls.secretName") {
 			t.Error(message)
 		}
+		env.checkNotMounted(name)
 		updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) {
 			s.Spec.TLS = nil
 			s.Spec.Storage = &v1alpha1.StorageSettings{Type: v1alpha1.StoragePostgreSQL, PostgreSQL: &v1alpha1.PostgreSQLSettings{
@@ -112,8 +113,69 @@ func TestWhatTheOperatorWroteForAClientIsNeverASource(t *testing.T) {
 		if !strings.Contains(message, "spec.storage.postgreSQL.secretRef") {
 			t.Error(message)
 		}
+		env.checkNotMounted(name)
 		updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.Storage = nil })
 	}
+}
+
+// checkNotMounted checks that the server's Pods get neither a certificate nor a DSN, and that a
+// condition names the Secret that is to blame.
+func (env *testEnv) checkNotMounted(secret string) {
+	env.t.Helper()
+	if message := env.waitForCondition(env.server, v1alpha1.ConditionDeployed, metav1.ConditionFalse, v1alpha1.ReasonInvalid); !strings.Contains(message, strconv.Quote(secret)) {
+		env.t.Error(message)
+	}
+	for _, v := range env.deployment().Spec.Template.Spec.Volumes {
+		if v.Name == "tls" || v.Name == "storage" {
+			env.t.Errorf("Secret %s is mounted as volume %s", v.Secret.SecretName, v.Name)
+		}
+	}
+}
+
+// Whoever may write OAuthClients beside a server would choose its certificate or its database while
+// the Secret of that name is missing.
+func TestAClientGetsNoSecretOfANameThatTokenServersMount(t *testing.T) {
+	env := newEnv(t, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.AllowedClients = append(s.Spec.AllowedClients, v1alpha1.ClientRule{Name: "own"})
+	})
+	env.newSecret(env.identity, "database", map[string]string{"dsn": "postgres://" + strongSecret})
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.TLS = &v1alpha1.TLSSettings{SecretName: "certificate"}
+		s.Spec.Storage = &v1alpha1.StorageSettings{Type: v1alpha1.StoragePostgreSQL, PostgreSQL: &v1alpha1.PostgreSQLSettings{
+			SecretRef: v1alpha1.SecretKeyReference{Name: "database", Key: "dsn"},
+		}}
+	})
+	env.waitForCondition(env.server, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
+	own := func(c *v1alpha1.OAuthClient) { c.Namespace = env.identity }
+	c := env.newClient(own, withTarget("certificate"))
+	message := env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	if !strings.Contains(message, `is the certificate of the AuthorizationServer "main": choose another name`) {
+		t.Error(message)
+	}
+	if env.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "certificate"}}) {
+		t.Error("there is a Secret")
+	}
+	// Nor may it take one that is there.
+	annotated := env.newSecret(env.identity, "certificate", map[string]string{"tls.crt": "x"}, func(s *corev1.Secret) {
+		s.Annotations = map[string]string{v1alpha1.AdoptAnnotation: c.Name}
+	})
+	touch(env, c)
+	env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	if before := annotated.ResourceVersion; !env.exists(annotated) || annotated.ResourceVersion != before {
+		t.Error("the Secret was changed")
+	}
+	reader := env.newClient(own, withFromSecret("database", "dsn"), withTarget("stolen"))
+	message = env.waitForCondition(reader, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	if !strings.Contains(message, `spec.secret.fromSecret: Secret "database" has the DSN of the AuthorizationServer "main"`) {
+		t.Error(message)
+	}
+	if env.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "stolen"}}) {
+		t.Error("the DSN was copied")
+	}
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.TLS = nil })
+	env.waitForCondition(env.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	touch(env, c)
+	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestSecretsThatAreNoClientSecretsAreNotCopied(t *testing.T) {

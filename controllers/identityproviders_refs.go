@@ -63,12 +63,12 @@ func (r *identityProviderReconciler) copyCredential(ctx context.Context, s *iden
 // readCredential reads the credential. It returns nil, and sets s.resolved, if there is none that can
 // be used.
 func (r *identityProviderReconciler) readCredential(ctx context.Context, s *identityProviderPass, key compile.SecretKey) ([]byte, error) {
-	named, err := r.describeServerSecret(ctx, client.ObjectKey{Namespace: key.Namespace, Name: key.Ref.Name})
+	problem, err := r.findServerSecretProblem(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	if named != "" {
-		s.resolved = falseCondition(v1alpha1.ReasonSecretRefused, "%s: Secret %q %s: name a Secret that was made for this", key.Field, key.Ref.Name, named)
+	if problem.isSet() {
+		s.resolved = problem
 		return nil, nil
 	}
 	_, value, problem, err := r.readSecretKey(ctx, key, key.Ref.Key, secretVersion{})
@@ -86,9 +86,20 @@ func (r *identityProviderReconciler) readCredential(ctx context.Context, s *iden
 	return value, nil
 }
 
+// findServerSecretProblem returns why a Secret must not be copied, which is that a server has its
+// certificate or its DSN there: the author of an IdentityProvider or an OAuthClient, who need not be
+// permitted to read Secrets, could send either to a provider of their own, or have it in a Secret
+// that they read.
+func (op *operator) findServerSecretProblem(ctx context.Context, k compile.SecretKey) (condition, error) {
+	named, err := op.describeServerSecret(ctx, client.ObjectKey{Namespace: k.Namespace, Name: k.Ref.Name})
+	if err != nil || named == "" {
+		return condition{}, err
+	}
+	return falseCondition(cmp.Or(k.Refusal, v1alpha1.ReasonInvalid), "%s: Secret %q %s: name a Secret that was made for this", k.Field, k.Ref.Name, named), nil
+}
+
 // describeServerSecret says for which server a Secret is the certificate or has the DSN, as a
-// predicate of it, or returns "": the author of an IdentityProvider, who need not be permitted to
-// read Secrets, could send either to a provider of their own.
+// predicate of it, or returns "".
 func (op *operator) describeServerSecret(ctx context.Context, key client.ObjectKey) (string, error) {
 	var servers v1alpha1.AuthorizationServerList
 	if err := op.List(ctx, &servers, client.MatchingFields{indexSecret: key.String()}, client.UnsafeDisableDeepCopy); err != nil {

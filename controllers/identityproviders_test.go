@@ -167,6 +167,23 @@ func TestNoSecretThatIsForSomethingElseIsCopied(t *testing.T) {
 	}
 }
 
+func TestASecretOfTheNameOfTheCopiesThatIsNotTheOperatorsIsLeftAlone(t *testing.T) {
+	env := newEnv(t)
+	foreign := env.newSecret(env.identity, "main-tokenserver-upstreams", map[string]string{"mine": "x"}, func(s *corev1.Secret) {
+		s.Labels = map[string]string{"app.kubernetes.io/instance": "main"}
+	})
+	p := env.newProvider("login")
+	message := env.waitForCondition(p, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonNameTaken)
+	if !strings.Contains(message, `Secret "main-tokenserver-upstreams" exists and is not the operator's`) {
+		t.Error(message)
+	}
+	if before := foreign.ResourceVersion; !env.exists(foreign) || foreign.ResourceVersion != before || env.providerDocument("login").Credentials != nil {
+		t.Error("the Secret was changed, or is used")
+	}
+	env.deleteObject(foreign)
+	eventually.True(t, "the credential is copied", func() bool { return len(env.upstreams()) == 1 })
+}
+
 func TestASecretThatAServerComesToNameIsRemovedFromTheCopies(t *testing.T) {
 	env := newEnv(t)
 	p := env.readyProvider("acme")

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -88,23 +87,40 @@ func (r *clientReconciler) findTarget(ctx context.Context, s *clientPass) (targe
 	if problem.isSet() {
 		return target, problem, nil
 	}
-	metadata := secretMetadata()
-	err = r.Get(ctx, client.ObjectKey{Namespace: s.client.Namespace, Name: spec.Name}, metadata)
-	if apierrors.IsNotFound(err) {
-		return target, condition{}, nil
-	}
-	if err != nil {
+	key, metadata := client.ObjectKey{Namespace: s.client.Namespace, Name: spec.Name}, secretMetadata()
+	err = r.Get(ctx, key, metadata)
+	if client.IgnoreNotFound(err) != nil {
 		return nil, condition{}, err
 	}
-	target.metadata = metadata
-	owner := compile.OAuthClientOf(metadata)
-	target.isOwn = owner != nil && owner.UID == s.client.UID
-	target.isAdopted = !isRetained(metadata) && (!target.isOwn || metav1.GetControllerOfNoCopy(metadata) == nil)
+	if err == nil {
+		target.metadata = metadata
+		owner := compile.OAuthClientOf(metadata)
+		target.isOwn = owner != nil && owner.UID == s.client.UID
+		target.isAdopted = !isRetained(metadata) && (!target.isOwn || metav1.GetControllerOfNoCopy(metadata) == nil)
+	}
 	if target.isOwn {
 		return target, condition{}, nil
 	}
-	problem, err = r.findAdoptionProblem(ctx, s.client, metadata)
+	// Else the author of an OAuthClient would choose what token servers mount, whenever the Secret is
+	// missing for a moment.
+	if problem, err = r.findMountedName(ctx, key); err != nil || problem.isSet() {
+		s.requeueAt = earliest(s.requeueAt, r.now().Add(retryName))
+		return target, problem, err
+	}
+	if target.metadata != nil {
+		problem, err = r.findAdoptionProblem(ctx, s.client, metadata)
+	}
 	return target, problem, err
+}
+
+// findMountedName returns why a client must not get a Secret of a name, which is that the token
+// servers of an AuthorizationServer mount it.
+func (r *clientReconciler) findMountedName(ctx context.Context, key client.ObjectKey) (condition, error) {
+	named, err := r.describeServerSecret(ctx, key)
+	if err != nil || named == "" {
+		return condition{}, err
+	}
+	return falseCondition(v1alpha1.ReasonInvalid, "spec.secret.target.name: Secret %q %s: choose another name", key.Name, named), nil
 }
 
 // newSecretTarget returns the target as it should be. problem says what is wrong with it in the spec.

@@ -358,11 +358,8 @@ func (r *serverReconciler) readReplicas(ctx context.Context, s *serverPass) erro
 
 func secretsOfServer(s *v1alpha1.AuthorizationServer) []string {
 	keys := []string{keySecretKey(s).String()}
-	if s.Spec.TLS != nil {
-		keys = append(keys, s.Namespace+"/"+s.Spec.TLS.SecretName)
-	}
-	if ref := compile.DSN(s); ref != nil {
-		keys = append(keys, s.Namespace+"/"+ref.Name)
+	for _, name := range workload.MountedSecrets(s) {
+		keys = append(keys, s.Namespace+"/"+name)
 	}
 	return keys
 }

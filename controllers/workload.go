@@ -37,7 +37,11 @@ func (r *serverReconciler) ensureWorkload(ctx context.Context, s *serverPass) er
 		{workload.ServiceAccount(s.server), &corev1.ServiceAccount{}},
 		{workload.RoleBinding(s.server), &rbacv1.RoleBinding{}},
 	}
-	if workload.IsManaged(s.server) {
+	forbidden, err := r.findForbiddenMount(ctx, s.server)
+	if err != nil {
+		return err
+	}
+	if workload.IsManaged(s.server) && !forbidden.isSet() {
 		managed, err := r.managedObjects(ctx, s.server)
 		if err != nil {
 			return err
@@ -55,8 +59,12 @@ func (r *serverReconciler) ensureWorkload(ctx context.Context, s *serverPass) er
 			return nil
 		}
 	}
-	if !workload.IsManaged(s.server) {
+	switch {
+	case !workload.IsManaged(s.server):
 		return r.leaveToOthers(ctx, s)
+	case forbidden.isSet():
+		s.deployed = forbidden
+		return nil
 	}
 	if workload.PodDisruptionBudget(s.server) == nil {
 		if err := r.remove(ctx, s.server, &policyv1.PodDisruptionBudget{}); err != nil {
@@ -64,6 +72,24 @@ func (r *serverReconciler) ensureWorkload(ctx context.Context, s *serverPass) er
 		}
 	}
 	return r.observeDeployment(ctx, s, objects[len(objects)-1].want)
+}
+
+// findForbiddenMount says which of the Secrets that Pods would mount was not made for that. What the
+// operator wrote for an OAuthClient is the choice of the client's author, and so would be the
+// certificate, or the database in which all grants are.
+func (r *serverReconciler) findForbiddenMount(ctx context.Context, server *v1alpha1.AuthorizationServer) (condition, error) {
+	for _, name := range workload.MountedSecrets(server) {
+		m := secretMetadata()
+		err := r.Get(ctx, client.ObjectKey{Namespace: server.Namespace, Name: name}, m)
+		if client.IgnoreNotFound(err) != nil {
+			return condition{}, err
+		}
+		m.SetName(name)
+		if own := compile.DescribeOperatorSecret(m); own != "" {
+			return falseCondition(v1alpha1.ReasonInvalid, "Secret %q %s, so no token server mounts it: what was deployed before stays until the server names another", name, own), nil
+		}
+	}
+	return condition{}, nil
 }
 
 // managedObjects are what the operator runs a token server in; the Deployment is the last.

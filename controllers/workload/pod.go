@@ -236,6 +236,18 @@ func volumesOf(server *v1alpha1.AuthorizationServer) []mount {
 	return all
 }
 
+// MountedSecrets are the names of the Secrets in the spec that the Pods of a server mount.
+func MountedSecrets(server *v1alpha1.AuthorizationServer) []string {
+	var names []string
+	if tls := server.Spec.TLS; tls != nil {
+		names = append(names, tls.SecretName)
+	}
+	if dsn := compile.DSN(server); dsn != nil {
+		names = append(names, dsn.Name)
+	}
+	return names
+}
+
 // secretVolume has all of a Secret's keys: a DSN may name certificates beside it.
 func secretVolume(name, secret string, optional bool) corev1.Volume {
 	source := &corev1.SecretVolumeSource{SecretName: secret}
