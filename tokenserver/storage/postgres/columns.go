@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,52 +12,113 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// column binds a column to a field of a record: the value to write, and the target to scan into.
-// The two differ because a pooler may not know prepared statements
-// (default_query_exec_mode=exec), and then pgx can write only types that it knows.
-type column struct {
-	name          string
-	value, target any
+// column binds a column to a field of a record.
+type column[R any] struct {
+	name, sqlType string
+	// value returns what is written for the field, and target what it is scanned into. The two differ
+	// because a pooler may not know prepared statements (default_query_exec_mode=exec), and then pgx can
+	// write only types that it knows.
+	value, target func(*R) any
+}
+
+// columnOf returns a column whose field is written and scanned as it is.
+func columnOf[R, T any](name, sqlType string, field func(*R) *T) column[R] {
+	return column[R]{name, sqlType, func(r *R) any { return *field(r) }, func(r *R) any { return field(r) }}
+}
+
+func textColumn[R any](name string, field func(*R) *string) column[R] {
+	return columnOf(name, "TEXT", field)
+}
+
+func numberColumn[R any](name string, field func(*R) *int64) column[R] {
+	return columnOf(name, "BIGINT", field)
+}
+
+func boolColumn[R any](name string, field func(*R) *bool) column[R] {
+	return columnOf(name, "BOOLEAN", field)
+}
+
+func timeColumn[R any](name string, field func(*R) *time.Time) column[R] {
+	return columnOf(name, "TIMESTAMPTZ", field)
+}
+
+// nullableTimeColumn is a timeColumn whose zero time is NULL.
+func nullableTimeColumn[R any](name string, field func(*R) *time.Time) column[R] {
+	c := timeColumn(name, field)
+	c.value = func(r *R) any { return pgtype.Timestamptz{Time: *field(r), Valid: !field(r).IsZero()} }
+	c.target = func(r *R) any { return (*nullableTime)(field(r)) }
+	return c
+}
+
+// listColumn writes nil as the empty list, and not as NULL.
+func listColumn[R any](name string, field func(*R) *[]string) column[R] {
+	c := columnOf(name, "TEXT[]", field)
+	c.value = func(r *R) any {
+		if list := *field(r); list != nil {
+			return list
+		}
+		return []string{}
+	}
+	return c
+}
+
+func apisColumn[R any](name string, field func(*R) *[]storage.API) column[R] {
+	c := columnOf(name, "TEXT[]", field)
+	c.value = func(r *R) any { return encodeAPIs(*field(r)) }
+	c.target = func(r *R) any { return (*apiArray)(field(r)) }
+	return c
 }
 
 // columnNames returns the names as in SELECT or INSERT: "a, b".
-func columnNames(columns []column) string {
-	return joinColumns(columns, func(_ int, name string) string { return name })
+func columnNames[R any](columns []column[R]) string {
+	return joinColumns(columns, func(_ int, c column[R]) string { return c.name })
+}
+
+// columnNamesOf returns the names as columns of a table: "t.a, t.b".
+func columnNamesOf[R any](table string, columns []column[R]) string {
+	return joinColumns(columns, func(_ int, c column[R]) string { return table + "." + c.name })
 }
 
 // columnParameters returns numbered parameters as in VALUES: "$2, $3" if first is 2.
-func columnParameters(columns []column, first int) string {
-	return joinColumns(columns, func(i int, _ string) string { return fmt.Sprint("$", first+i) })
+func columnParameters[R any](columns []column[R], first int) string {
+	return joinColumns(columns, func(i int, _ column[R]) string { return fmt.Sprint("$", first+i) })
+}
+
+// typedColumnParameters returns numbered parameters with their types, which a SELECT does not infer
+// from the table that it is inserted into: "$2::TEXT, $3::BIGINT" if first is 2.
+func typedColumnParameters[R any](columns []column[R], first int) string {
+	return joinColumns(columns, func(i int, c column[R]) string { return fmt.Sprint("$", first+i, "::", c.sqlType) })
 }
 
 // columnAssignments returns assignments as in UPDATE ... SET: "a = $2, b = $3" if first is 2.
-func columnAssignments(columns []column, first int) string {
-	return joinColumns(columns, func(i int, name string) string { return fmt.Sprint(name, " = $", first+i) })
+func columnAssignments[R any](columns []column[R], first int) string {
+	return joinColumns(columns, func(i int, c column[R]) string { return fmt.Sprint(c.name, " = $", first+i) })
 }
 
-func joinColumns(columns []column, format func(i int, name string) string) string {
+func joinColumns[R any](columns []column[R], format func(i int, c column[R]) string) string {
 	parts := make([]string, len(columns))
 	for i, c := range columns {
-		parts[i] = format(i, c.name)
+		parts[i] = format(i, c)
 	}
 	return strings.Join(parts, ", ")
 }
 
 // columnValues returns the arguments for columnParameters or columnAssignments, behind those given.
-func columnValues(columns []column, before ...any) []any {
+func columnValues[R any](columns []column[R], r *R, before ...any) []any {
+	values := slices.Grow(before, len(columns))
 	for _, c := range columns {
-		before = append(before, c.value)
+		values = append(values, c.value(r))
 	}
-	return before
+	return values
 }
 
-// columnTargets returns what a row with the columns is scanned into.
-func columnTargets(columns []column) []any {
-	targets := make([]any, len(columns))
-	for i, c := range columns {
-		targets[i] = c.target
+// columnTargets returns what a row with the columns is scanned into, and behind them what else is.
+func columnTargets[R any](columns []column[R], r *R, further ...any) []any {
+	targets := make([]any, 0, len(columns)+len(further))
+	for _, c := range columns {
+		targets = append(targets, c.target(r))
 	}
-	return targets
+	return append(targets, further...)
 }
 
 // nullableTime is a scan target: NULL is scanned as the zero time.
@@ -72,19 +134,6 @@ func (n *nullableTime) ScanTimestamptz(v pgtype.Timestamptz) error {
 		*n = nullableTime{}
 	}
 	return nil
-}
-
-// nullIfZero is the value to write for a time: the zero time is written as NULL.
-func nullIfZero(t time.Time) pgtype.Timestamptz {
-	return pgtype.Timestamptz{Time: t, Valid: !t.IsZero()}
-}
-
-// nonNil is the value to write for a list: nil would be written as NULL.
-func nonNil(items []string) []string {
-	if items == nil {
-		return []string{}
-	}
-	return items
 }
 
 // encodeAPIs is the value to write for a list of APIs. Each element is the UID, the identifier and

@@ -11,23 +11,19 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// consentColumns returns the columns of oauth_consents that hold c, which are all but server_uid.
+// consentColumns are the columns of oauth_consents that hold a consent, which are all but server_uid.
 // A consent that was scanned must be passed through consentAsStored.
-func consentColumns(c *storage.Consent) []column {
-	return []column{
-		{"user_uid", c.UserUID, &c.UserUID},
-		{"client_uid", c.ClientUID, &c.ClientUID},
-		{"uid", c.UID, &c.UID},
-		{"version", c.Version, &c.Version},
-		{"scopes", nonNil(c.Scopes), &c.Scopes},
-		{"apis", encodeAPIs(c.APIs), (*apiArray)(&c.APIs)},
-		{"claims", nonNil(c.Claims), &c.Claims},
-		{"granted_at", c.GrantedAt, &c.GrantedAt},
-		{"updated_at", c.UpdatedAt, &c.UpdatedAt},
-	}
+var consentColumns = []column[storage.Consent]{
+	textColumn("user_uid", func(c *storage.Consent) *string { return &c.UserUID }),
+	textColumn("client_uid", func(c *storage.Consent) *string { return &c.ClientUID }),
+	textColumn("uid", func(c *storage.Consent) *string { return &c.UID }),
+	textColumn("version", func(c *storage.Consent) *string { return &c.Version }),
+	listColumn("scopes", func(c *storage.Consent) *[]string { return &c.Scopes }),
+	apisColumn("apis", func(c *storage.Consent) *[]storage.API { return &c.APIs }),
+	listColumn("claims", func(c *storage.Consent) *[]string { return &c.Claims }),
+	timeColumn("granted_at", func(c *storage.Consent) *time.Time { return &c.GrantedAt }),
+	timeColumn("updated_at", func(c *storage.Consent) *time.Time { return &c.UpdatedAt }),
 }
-
-var allConsentColumns = consentColumns(&storage.Consent{})
 
 const (
 	ofConsent = ` WHERE server_uid = @server_uid AND user_uid = @user_uid AND client_uid = @client_uid`
@@ -37,14 +33,14 @@ const (
 )
 
 var (
-	readConsent = `SELECT ` + columnNames(allConsentColumns) + ` FROM oauth_consents` + ofConsent
+	readConsent = `SELECT ` + columnNames(consentColumns) + ` FROM oauth_consents` + ofConsent
 
-	createConsent = `INSERT INTO oauth_consents (server_uid, ` + columnNames(allConsentColumns) + `)
-		VALUES ($1, ` + columnParameters(allConsentColumns, 2) + `) RETURNING uid`
+	createConsent = `INSERT INTO oauth_consents (server_uid, ` + columnNames(consentColumns) + `)
+		VALUES ($1, ` + columnParameters(consentColumns, 2) + `) RETURNING uid`
 
 	// The version that was read is $2, the columns begin at $3. A consent that an earlier version
 	// of the program wrote has no UID yet.
-	updateConsent = `UPDATE oauth_consents SET uid = CASE WHEN uid = '' THEN $5 ELSE uid END, ` + columnAssignments(allConsentColumns[3:], 6) + `
+	updateConsent = `UPDATE oauth_consents SET uid = CASE WHEN uid = '' THEN $5 ELSE uid END, ` + columnAssignments(consentColumns[3:], 6) + `
 		WHERE server_uid = $1 AND version = $2 AND user_uid = $3 AND client_uid = $4 RETURNING uid`
 )
 
@@ -58,7 +54,7 @@ func (s *Store) GetConsent(ctx context.Context, userUID, clientUID string) (stor
 	var found storage.Consent
 	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		found = storage.Consent{}
-		err := c.QueryRow(ctx, readConsent, s.consentKey(userUID, clientUID)).Scan(columnTargets(consentColumns(&found))...)
+		err := c.QueryRow(ctx, readConsent, s.consentKey(userUID, clientUID)).Scan(columnTargets(consentColumns, &found)...)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return storage.ErrNotFound
 		}
@@ -94,9 +90,9 @@ func (s *Store) PutConsent(ctx context.Context, consent storage.Consent) (storag
 		return storage.Consent{}, err
 	}
 	consent.UID = consent.Version // which is random; an update keeps the UID that the consent has
-	statement, args := createConsent, columnValues(consentColumns(&consent), s.options.ServerUID)
+	statement, args := createConsent, columnValues(consentColumns, &consent, s.options.ServerUID)
 	if expected != "" {
-		statement, args = updateConsent, columnValues(consentColumns(&consent), s.options.ServerUID, expected)
+		statement, args = updateConsent, columnValues(consentColumns, &consent, s.options.ServerUID, expected)
 	}
 	err = s.write(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		err := c.QueryRow(ctx, statement, args...).Scan(&consent.UID)

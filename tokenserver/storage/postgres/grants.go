@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -11,57 +12,50 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-// grantColumns returns the columns of oauth_grants that hold g, which are all but server_uid. Those
-// that an update changes come first. A grant that was scanned must be passed through grantAsStored.
-func grantColumns(g *storage.Grant) []column {
-	return append(changingGrantColumns(g),
-		column{"id", g.ID, &g.ID},
-		column{"incarnation", g.Incarnation, &g.Incarnation},
-		column{"client_uid", g.ClientUID, &g.ClientUID},
-		column{"client_id", g.ClientID, &g.ClientID},
-		column{"user_uid", g.UserUID, &g.UserUID},
-		column{"subject", g.Subject, &g.Subject},
-		column{"user_epoch", g.UserEpoch, &g.UserEpoch},
-		column{"session_hash", g.SessionHash, &g.SessionHash},
-		column{"auth_time", nullIfZero(g.AuthTime), (*nullableTime)(&g.AuthTime)},
-		column{"amr", nonNil(g.AMR), &g.AMR},
-		column{"scopes", nonNil(g.Scopes), &g.Scopes},
-		column{"resources", nonNil(g.Resources), &g.Resources},
-		column{"redirect_uri", g.RedirectURI, &g.RedirectURI},
-		column{"nonce", g.Nonce, &g.Nonce},
-		column{"claims_request", g.ClaimsRequest, &g.ClaimsRequest},
-		column{"consented", g.Consented, &g.Consented},
-		column{"offline", g.Offline, &g.Offline},
-		column{"created_at", g.CreatedAt, &g.CreatedAt},
-		column{"refresh_until", nullIfZero(g.RefreshUntil), (*nullableTime)(&g.RefreshUntil)},
-		column{"apis", encodeAPIs(g.APIs), (*apiArray)(&g.APIs)},
-		column{"claims", nonNil(g.Claims), &g.Claims},
-		column{"consent_uid", g.ConsentUID, &g.ConsentUID},
-		column{"provider_uid", g.ProviderUID, &g.ProviderUID},
-		column{"signed_in_at", nullIfZero(g.SignedInAt), (*nullableTime)(&g.SignedInAt)},
-	)
+// changingGrantColumns are the columns of oauth_grants that hold what changes in the life of a grant,
+// first expires_at.
+var changingGrantColumns = []column[storage.Grant]{
+	timeColumn("expires_at", func(g *storage.Grant) *time.Time { return &g.ExpiresAt }),
+	textColumn("version", func(g *storage.Grant) *string { return &g.Version }),
+	textColumn("attempt", func(g *storage.Grant) *string { return &g.Attempt }),
+	numberColumn("generation", func(g *storage.Grant) *int64 { return &g.RefreshTokenNumber }),
+	nullableTimeColumn("advanced_at", func(g *storage.Grant) *time.Time { return &g.RefreshTokenIssuedAt }),
+	textColumn("seal_kid", func(g *storage.Grant) *string { return &g.SealingKID }),
+	nullableTimeColumn("last_used", func(g *storage.Grant) *time.Time { return &g.LastUsedAt }),
+	nullableTimeColumn("ended_at", func(g *storage.Grant) *time.Time { return &g.EndedAt }),
+	textColumn("end_reason", func(g *storage.Grant) *string { return &g.EndReason }),
 }
 
-// changingGrantColumns returns the columns that hold what changes in the life of a grant, first
-// expires_at.
-func changingGrantColumns(g *storage.Grant) []column {
-	return append(make([]column, 0, 33), []column{
-		{"expires_at", g.ExpiresAt, &g.ExpiresAt},
-		{"version", g.Version, &g.Version},
-		{"attempt", g.Attempt, &g.Attempt},
-		{"generation", g.RefreshTokenNumber, &g.RefreshTokenNumber},
-		{"advanced_at", nullIfZero(g.RefreshTokenIssuedAt), (*nullableTime)(&g.RefreshTokenIssuedAt)},
-		{"seal_kid", g.SealingKID, &g.SealingKID},
-		{"last_used", nullIfZero(g.LastUsedAt), (*nullableTime)(&g.LastUsedAt)},
-		{"ended_at", nullIfZero(g.EndedAt), (*nullableTime)(&g.EndedAt)},
-		{"end_reason", g.EndReason, &g.EndReason},
-	}...)
-}
+// grantColumns are the columns of oauth_grants that hold a grant, which are all but server_uid and
+// due_at. A grant that was scanned must be passed through grantAsStored.
+var grantColumns = slices.Concat(changingGrantColumns, []column[storage.Grant]{
+	textColumn("id", func(g *storage.Grant) *string { return &g.ID }),
+	textColumn("incarnation", func(g *storage.Grant) *string { return &g.Incarnation }),
+	textColumn("client_uid", func(g *storage.Grant) *string { return &g.ClientUID }),
+	textColumn("client_id", func(g *storage.Grant) *string { return &g.ClientID }),
+	textColumn("user_uid", func(g *storage.Grant) *string { return &g.UserUID }),
+	textColumn("subject", func(g *storage.Grant) *string { return &g.Subject }),
+	textColumn("user_epoch", func(g *storage.Grant) *string { return &g.UserEpoch }),
+	textColumn("session_hash", func(g *storage.Grant) *string { return &g.SessionHash }),
+	nullableTimeColumn("auth_time", func(g *storage.Grant) *time.Time { return &g.AuthTime }),
+	listColumn("amr", func(g *storage.Grant) *[]string { return &g.AMR }),
+	listColumn("scopes", func(g *storage.Grant) *[]string { return &g.Scopes }),
+	listColumn("resources", func(g *storage.Grant) *[]string { return &g.Resources }),
+	textColumn("redirect_uri", func(g *storage.Grant) *string { return &g.RedirectURI }),
+	textColumn("nonce", func(g *storage.Grant) *string { return &g.Nonce }),
+	textColumn("claims_request", func(g *storage.Grant) *string { return &g.ClaimsRequest }),
+	boolColumn("consented", func(g *storage.Grant) *bool { return &g.Consented }),
+	boolColumn("offline", func(g *storage.Grant) *bool { return &g.Offline }),
+	timeColumn("created_at", func(g *storage.Grant) *time.Time { return &g.CreatedAt }),
+	nullableTimeColumn("refresh_until", func(g *storage.Grant) *time.Time { return &g.RefreshUntil }),
+	apisColumn("apis", func(g *storage.Grant) *[]storage.API { return &g.APIs }),
+	listColumn("claims", func(g *storage.Grant) *[]string { return &g.Claims }),
+	textColumn("consent_uid", func(g *storage.Grant) *string { return &g.ConsentUID }),
+	textColumn("provider_uid", func(g *storage.Grant) *string { return &g.ProviderUID }),
+	nullableTimeColumn("signed_in_at", func(g *storage.Grant) *time.Time { return &g.SignedInAt }),
+})
 
-var (
-	allGrantColumns  = grantColumns(&storage.Grant{})
-	grantColumnNames = columnNames(allGrantColumns)
-)
+var grantColumnNames = columnNames(grantColumns)
 
 // pairLifetime is how long the row of a user and a client stays after the hour of the last creation.
 // The row is a lock, and need not outlive the transactions that wait for it. Since it changes its
@@ -91,7 +85,7 @@ var (
 
 	// A grant is due when it expires ($2).
 	createGrant = `INSERT INTO oauth_grants (server_uid, due_at, ` + grantColumnNames + `)
-		VALUES ($1, $2, ` + columnParameters(allGrantColumns, 2) + `)`
+		VALUES ($1, $2, ` + columnParameters(grantColumns, 2) + `)`
 
 	readGrant = `SELECT ` + grantColumnNames + ` FROM oauth_grants WHERE server_uid = $1 AND id = $2`
 
@@ -101,7 +95,7 @@ var (
 
 	// The version that was read is $2, and the columns begin with expires_at at $4. A later expires_at
 	// leaves due_at, and with it every index, as it is.
-	updateGrant = `UPDATE oauth_grants SET ` + columnAssignments(changingGrantColumns(&storage.Grant{}), 4) + `, due_at = LEAST(due_at, $4)
+	updateGrant = `UPDATE oauth_grants SET ` + columnAssignments(changingGrantColumns, 4) + `, due_at = LEAST(due_at, $4)
 		WHERE server_uid = $1 AND version = $2 AND id = $3`
 )
 
@@ -128,7 +122,7 @@ func grantAsStored(g storage.Grant) storage.Grant {
 // scanGrant scans a row with grantColumnNames. It is a pgx.RowToFunc.
 func scanGrant(row pgx.CollectableRow) (storage.Grant, error) {
 	var g storage.Grant
-	err := row.Scan(columnTargets(grantColumns(&g))...)
+	err := row.Scan(columnTargets(grantColumns, &g)...)
 	return grantAsStored(g), err
 }
 
@@ -172,7 +166,7 @@ func (s *Store) createGrant(ctx context.Context, c *pgxpool.Conn, g storage.Gran
 		ended, err = pgx.CollectRows(rows, scanGrant)
 		return err
 	})
-	batch.Queue(createGrant, columnValues(grantColumns(&g), s.options.ServerUID)...)
+	batch.Queue(createGrant, columnValues(grantColumns, &g, s.options.ServerUID)...)
 	err = c.SendBatch(ctx, batch).Close() // nil once the transaction is committed
 	if sqlState(err) == stateUniqueViolation {
 		return nil, storage.ErrExists
@@ -234,7 +228,7 @@ func (s *Store) readGrant(ctx context.Context, further []any, query string, args
 	var found storage.Grant
 	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		found = storage.Grant{}
-		err := c.QueryRow(ctx, query, args...).Scan(append(columnTargets(grantColumns(&found)), further...)...)
+		err := c.QueryRow(ctx, query, args...).Scan(columnTargets(grantColumns, &found, further...)...)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return storage.ErrNotFound
 		}
@@ -254,7 +248,7 @@ func (s *Store) UpdateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	if g.Version, err = s.newVersion(); err != nil {
 		return storage.Grant{}, err
 	}
-	args := columnValues(changingGrantColumns(&g), s.options.ServerUID, expected, g.ID)
+	args := columnValues(changingGrantColumns, &g, s.options.ServerUID, expected, g.ID)
 	err = s.write(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		tag, err := c.Exec(ctx, updateGrant, args...)
 		if err == nil && tag.RowsAffected() == 0 {

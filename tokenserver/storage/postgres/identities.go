@@ -18,22 +18,20 @@ type identityRow struct {
 	claims string // what Identity.MarshalClaims returns
 }
 
-// columns returns the columns that hold the row, which are all but server_uid.
-func (r *identityRow) columns() []column {
-	return []column{
-		{"subject", r.Subject, &r.Subject},
-		{"incarnation", r.Incarnation, &r.Incarnation},
-		{"version", r.Version, &r.Version},
-		{"provider_uid", r.ProviderUID, &r.ProviderUID},
-		{"provider_name", r.ProviderName, &r.ProviderName},
-		{"claims", r.claims, &r.claims},
-		{"claims_at", nullIfZero(r.ClaimsAt), (*nullableTime)(&r.ClaimsAt)},
-		{"last_sign_in", r.LastSignIn, &r.LastSignIn},
-		{"allow_hash", r.AllowHash, &r.AllowHash},
-		{"password_changed", r.PasswordChanged, &r.PasswordChanged},
-		{"sealed_subject", r.SealedSubject, &r.SealedSubject},
-		{"endings", r.Endings, &r.Endings},
-	}
+// identityColumns are the columns of oauth_identities that hold a row, which are all but server_uid.
+var identityColumns = []column[identityRow]{
+	textColumn("subject", func(r *identityRow) *string { return &r.Subject }),
+	textColumn("incarnation", func(r *identityRow) *string { return &r.Incarnation }),
+	textColumn("version", func(r *identityRow) *string { return &r.Version }),
+	textColumn("provider_uid", func(r *identityRow) *string { return &r.ProviderUID }),
+	textColumn("provider_name", func(r *identityRow) *string { return &r.ProviderName }),
+	textColumn("claims", func(r *identityRow) *string { return &r.claims }),
+	nullableTimeColumn("claims_at", func(r *identityRow) *time.Time { return &r.ClaimsAt }),
+	timeColumn("last_sign_in", func(r *identityRow) *time.Time { return &r.LastSignIn }),
+	textColumn("allow_hash", func(r *identityRow) *string { return &r.AllowHash }),
+	textColumn("password_changed", func(r *identityRow) *string { return &r.PasswordChanged }),
+	textColumn("sealed_subject", func(r *identityRow) *string { return &r.SealedSubject }),
+	numberColumn("endings", func(r *identityRow) *int64 { return &r.Endings }),
 }
 
 // newIdentityRow returns the row of i under a new version.
@@ -56,27 +54,22 @@ func (r *identityRow) identity() (storage.Identity, error) {
 	return i, err
 }
 
-var allIdentityColumns = new(identityRow).columns()
-
 const identityExists = `SELECT EXISTS (SELECT 1 FROM oauth_identities WHERE server_uid = @server_uid AND subject = @subject)`
 
 var (
-	readIdentity = `SELECT ` + columnNames(allIdentityColumns) + ` FROM oauth_identities WHERE server_uid = @server_uid AND subject = @subject`
+	readIdentity = `SELECT ` + columnNames(identityColumns) + ` FROM oauth_identities WHERE server_uid = @server_uid AND subject = @subject`
 
 	// createIdentity writes no row at a bound: $2 is that of the provider $3, and $4 that of the
 	// server. Each count is an index-only scan that stops there; a server has few first sign-ins.
 	// The columns begin at $5.
-	createIdentity = `INSERT INTO oauth_identities (server_uid, ` + columnNames(allIdentityColumns) + `)
-		SELECT $1::TEXT, ` + identityParameters + ` WHERE
+	createIdentity = `INSERT INTO oauth_identities (server_uid, ` + columnNames(identityColumns) + `)
+		SELECT $1::TEXT, ` + typedColumnParameters(identityColumns, 5) + ` WHERE
 			(SELECT COUNT(*) FROM (SELECT 1 FROM oauth_identities WHERE server_uid = $1 AND provider_uid = $3 LIMIT $2) AS of_provider) < $2::BIGINT AND
 			(SELECT COUNT(*) FROM (SELECT 1 FROM oauth_identities WHERE server_uid = $1 LIMIT $4) AS of_server) < $4::BIGINT`
 
-	// identityParameters have their types written out, which a SELECT does not infer from the table.
-	identityParameters = `$5::TEXT, $6::TEXT, $7::TEXT, $8::TEXT, $9::TEXT, $10::TEXT, $11::TIMESTAMPTZ, $12::TIMESTAMPTZ, $13::TEXT, $14::TEXT, $15::TEXT, $16::BIGINT`
-
 	// The version that was read is $2, and the columns but subject and incarnation begin at $4.
 	// Older claims do not replace newer ones.
-	updateIdentity = `UPDATE oauth_identities SET ` + columnAssignments(allIdentityColumns[2:], 4) + `
+	updateIdentity = `UPDATE oauth_identities SET ` + columnAssignments(identityColumns[2:], 4) + `
 		WHERE server_uid = $1 AND version = $2 AND subject = $3 AND (claims_at IS NULL OR claims_at <= $8) RETURNING incarnation`
 )
 
@@ -106,7 +99,7 @@ func (s *Store) GetIdentity(ctx context.Context, subject string) (storage.Identi
 	var found *identityRow
 	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		found = new(identityRow)
-		err := c.QueryRow(ctx, readIdentity, s.identityKey(subject)).Scan(columnTargets(found.columns())...)
+		err := c.QueryRow(ctx, readIdentity, s.identityKey(subject)).Scan(columnTargets(identityColumns, found)...)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return storage.ErrNotFound
 		}
@@ -126,7 +119,7 @@ func (s *Store) CreateIdentity(ctx context.Context, i storage.Identity, maxOfPro
 		return storage.Identity{}, err
 	}
 	row.Incarnation = row.Version // which is random; updates keep it
-	args := columnValues(row.columns(), s.options.ServerUID, int64(maxOfProvider), row.ProviderUID, s.maxIdentities.Load())
+	args := columnValues(identityColumns, row, s.options.ServerUID, int64(maxOfProvider), row.ProviderUID, s.maxIdentities.Load())
 	err = s.write(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		tag, err := c.Exec(ctx, createIdentity, args...)
 		switch {
@@ -159,7 +152,7 @@ func (s *Store) UpdateIdentity(ctx context.Context, i storage.Identity) (storage
 	if err != nil {
 		return storage.Identity{}, err
 	}
-	args := columnValues(row.columns()[2:], s.options.ServerUID, i.Version, row.Subject)
+	args := columnValues(identityColumns[2:], row, s.options.ServerUID, i.Version, row.Subject)
 	err = s.write(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		err := c.QueryRow(ctx, updateIdentity, args...).Scan(&row.Incarnation)
 		if errors.Is(err, pgx.ErrNoRows) {

@@ -23,12 +23,7 @@ var rotateGrant = `UPDATE oauth_grants AS rotated
 	WHERE rotated.server_uid = $1 AND rotated.id = $2 AND g.server_uid = $1 AND g.id = $2 AND g.version = rotated.version
 		AND rotated.generation = $10 AND rotated.incarnation = $11 AND rotated.client_uid = $12 AND rotated.client_id = $13
 		AND rotated.ended_at IS NULL AND rotated.provider_uid = '' AND rotated.last_used > $14
-	RETURNING ` + columnNamesOf("g", allGrantColumns) + `, rotated.expires_at, ` + basisOfG("$5")
-
-// columnNamesOf returns the names as columns of a table.
-func columnNamesOf(table string, columns []column) string {
-	return joinColumns(columns, func(_ int, name string) string { return table + "." + name })
-}
+	RETURNING ` + columnNamesOf("g", grantColumns) + `, rotated.expires_at, ` + basisOfG("$5")
 
 // Rotate implements storage.Rotator.
 func (s *Store) Rotate(ctx context.Context, r storage.Rotation) (before, after storage.Grant, basis storage.Basis, err error) {
@@ -38,7 +33,7 @@ func (s *Store) Rotate(ctx context.Context, r storage.Rotation) (before, after s
 	}
 	err = s.write(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		before, basis = storage.Grant{}, storage.Basis{}
-		targets := append(columnTargets(grantColumns(&before)), &after.ExpiresAt, &basis.SessionEnded, &basis.ConsentExists)
+		targets := columnTargets(grantColumns, &before, &after.ExpiresAt, &basis.SessionEnded, &basis.ConsentExists)
 		err := c.QueryRow(ctx, rotateGrant, s.options.ServerUID, r.GrantID, version, r.Attempt, r.At.UTC(), r.SealingKID,
 			r.Expiry.IdleUntil.UTC(), r.Expiry.Lag, r.Expiry.CodeLag, r.Number, r.Incarnation, r.ClientUID, r.ClientID, r.LastUsedAfter.UTC()).Scan(targets...)
 		if errors.Is(err, pgx.ErrNoRows) {
