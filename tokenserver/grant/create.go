@@ -75,16 +75,19 @@ func expiryAfter(client *registry.Client, server documents.Server, now time.Time
 
 // createGrant creates the record. After a lost answer it reads the record: one with the Attempt of
 // g is the request's own. It returns errCreatedByAnother, with the record if there still is one, if
-// another request was first. MaybeWritten reports whether the record of this attempt may exist now
-// or come to exist. This includes ErrExists, until the record is read: a proxy may have delivered
-// the request twice.
+// another request was first, and a *RefusedError if the session of g has ended. MaybeWritten reports
+// whether the record of this attempt may exist now or come to exist. This includes ErrExists, until
+// the record is read: a proxy may have delivered the request twice.
 func (s *Service) createGrant(ctx context.Context, g storage.Grant) (created storage.Grant, maybeWritten bool, err error) {
 	for range maxTries {
 		created, err = s.Store.CreateGrant(ctx, g)
 		if err == nil {
 			return created, true, nil
 		}
-		if errors.Is(err, storage.ErrFull) {
+		switch {
+		case errors.Is(err, storage.ErrSessionEnded):
+			return storage.Grant{}, maybeWritten, errSessionEnded
+		case errors.Is(err, storage.ErrFull):
 			s.Metrics.countGrantsFull()
 			s.Log.WarnContext(ctx, "the bound on live grants is reached", "client", g.ClientID)
 		}

@@ -97,11 +97,13 @@ func (s *Service) checkPreconditions(ctx context.Context, from storage.Reader, c
 			return nil, err
 		}
 		if ended {
-			return nil, invalidGrant("the session of the authorization has ended")
+			return nil, errSessionEnded
 		}
 	}
 	return user, nil
 }
+
+var errSessionEnded = invalidGrant("the session of the authorization has ended")
 
 func (s *Service) findUser(ctx context.Context, from storage.Reader, p preconditions) (*registry.User, bool, error) {
 	if p.confirmed {

@@ -174,11 +174,12 @@ func isVerifier(value string) bool {
 }
 
 // checkCodePreconditions is like checkPreconditions, and checks too that the consent covers all
-// that the code is for.
+// that the code is for. It leaves the session to Store.CreateGrant, which no grant gets past whose
+// session has ended.
 func (s *Service) checkCodePreconditions(ctx context.Context, c code, client *registry.Client) (*registry.User, error) {
 	user, err := s.checkPreconditions(ctx, s.Store, client, preconditions{
 		userUID: c.UserUID, userEpoch: c.UserEpoch, providerUID: c.ProviderUID, signedInAt: c.signInTime(), authorizedAt: c.issuedAt(),
-		sessionHash: c.SessionHash, redirectURI: c.RedirectURI, withoutConsent: !c.Consented,
+		redirectURI: c.RedirectURI, withoutConsent: !c.Consented,
 	})
 	if err != nil {
 		return nil, err

@@ -41,6 +41,8 @@ var (
 	ErrUnavailable = errors.New("storage is unavailable")
 	// ErrFull is returned if a bound on grants, identities or marks is reached.
 	ErrFull = errors.New("too many records")
+	// ErrSessionEnded is returned if the session of a grant that is to be created has ended.
+	ErrSessionEnded = errors.New("session has ended")
 )
 
 // Store keeps grants, consents, identities and marks. Every method may return ErrUnavailable, and a write
@@ -50,9 +52,10 @@ type Store interface {
 	Reader
 	IdentityStore
 
-	// CreateGrant creates g under the id that it has. It returns ErrExists if the id is taken, by a
-	// live or an ended grant, and ErrFull at the bound of the server. At the bound of a user and a
-	// client it ends their oldest live grant (EndBound).
+	// CreateGrant creates g under the id that it has. It returns ErrSessionEnded if the session of g,
+	// if it has one, is marked as ended (MarkSession), also if g is offline; else ErrExists if the id
+	// is taken, by a live or an ended grant, and ErrFull at the bound of the server. At the bound of a
+	// user and a client it ends their oldest live grant (EndBound).
 	CreateGrant(ctx context.Context, g Grant) (Grant, error)
 	// UpdateGrant replaces the grant with the id of g if it still has the version of g. It returns
 	// ErrConflict or ErrNotFound otherwise. What does not change in the life of a grant (Grant) must be
@@ -89,7 +92,8 @@ type Store interface {
 	SetNotBefore(times func() notbefore.Times)
 
 	// OnEnd sets the function that is called with each grant that the store has ended by itself: at
-	// the bound of a user and a client, or because its consent was deleted. It must not block.
+	// the bound of a user and a client, or because its consent was deleted. Of the grant, no more need
+	// be set than ID, ClientUID, ClientID, UserUID and EndReason. The function must not block.
 	OnEnd(notify func(ctx context.Context, g Grant))
 }
 

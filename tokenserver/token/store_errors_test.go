@@ -74,8 +74,6 @@ func TestWhatTheStoreSaysIsForTheLogAndNotForTheClient(t *testing.T) {
 			t.Error("the log lacks the cause")
 		}
 	}
-	w.Store.Fail("IsMarked", storagetest.Unavailable)
-	quiet(w.Redeem(c, code))
 	w.Store.Fail("CreateGrant", storagetest.Unavailable)
 	quiet(w.Redeem(c, code))
 	w.Store.Fail("CreateGrant", storagetest.LostRequest)

@@ -183,6 +183,13 @@ func TestAFailedReadSaysNothingOfTheRecord(t *testing.T) {
 				t.Errorf("Marked: %v, want ErrUnavailable", err)
 			}
 			network.clearFaults()
+			network.failNext(f, f, f)
+			g := w.newGrant("b", "user", "client")
+			g.SessionHash = "session"
+			if _, err := s.CreateGrant(t.Context(), g); !errors.Is(err, storage.ErrUnavailable) || len(w.grants(t)) != 1 {
+				t.Errorf("a grant whose session may have ended: %v, want ErrUnavailable, and nothing written", err)
+			}
+			network.clearFaults()
 		})
 	}
 }

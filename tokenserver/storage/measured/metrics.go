@@ -61,7 +61,7 @@ const (
 	full
 	canceled
 	unknown
-	none // no error, or one that is an answer: ErrNotFound and ErrExists
+	none // no error, or one that is an answer: ErrNotFound, ErrExists and ErrSessionEnded
 )
 
 // failureNames are values of the label error.
@@ -165,7 +165,7 @@ func (c call) end(ctx context.Context, err error) {
 
 func failureOf(ctx context.Context, err error) failure {
 	switch {
-	case err == nil, errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrExists):
+	case err == nil, errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrExists), errors.Is(err, storage.ErrSessionEnded):
 		return none
 	case errors.Is(err, errRefused):
 		return refused

@@ -24,10 +24,13 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 func (s *Store) createGrant(g storage.Grant) (created storage.Grant, ended []storage.Grant, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := s.now()
+	if g.SessionHash != "" && s.isMarked(storage.MarkSession, g.SessionHash, now) {
+		return storage.Grant{}, nil, storage.ErrSessionEnded
+	}
 	if _, taken := s.grants[g.ID]; taken {
 		return storage.Grant{}, nil, storage.ErrExists
 	}
-	now := s.now()
 	if s.notEnded >= s.maxPerServer && now.Sub(s.lastSweep) >= time.Second {
 		s.sweepGrants(now)
 		s.lastSweep = now

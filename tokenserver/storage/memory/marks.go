@@ -60,7 +60,12 @@ func (s *Store) IsMarked(ctx context.Context, kind storage.MarkKind, id string) 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.now().Before(s.marks[markKey{kind, id}]), nil // the zero time if there is no mark
+	return s.isMarked(kind, id, s.now()), nil
+}
+
+// isMarked is IsMarked for callers that hold s.mu.
+func (s *Store) isMarked(kind storage.MarkKind, id string, now time.Time) bool {
+	return now.Before(s.marks[markKey{kind, id}]) // the zero time if there is no mark
 }
 
 // CountMarks implements storage.Store.

@@ -151,5 +151,5 @@ func (s *Store) sendUnnamedStatements(db *database) {
 // isRecordError reports whether err is what the answer of the database means for the record.
 func isRecordError(err error) bool {
 	return errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrExists) ||
-		errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrFull)
+		errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrFull) || errors.Is(err, storage.ErrSessionEnded)
 }

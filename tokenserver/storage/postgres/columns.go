@@ -90,6 +90,11 @@ func typedColumnParameters[R any](columns []column[R], first int) string {
 	return joinColumns(columns, func(i int, c column[R]) string { return fmt.Sprint("$", first+i, "::", c.sqlType) })
 }
 
+// columnParameter returns the numbered parameter of one of the columns.
+func columnParameter[R any](columns []column[R], first int, name string) string {
+	return fmt.Sprint("$", first+slices.IndexFunc(columns, func(c column[R]) bool { return c.name == name }))
+}
+
 // columnAssignments returns assignments as in UPDATE ... SET: "a = $2, b = $3" if first is 2.
 func columnAssignments[R any](columns []column[R], first int) string {
 	return joinColumns(columns, func(i int, c column[R]) string { return fmt.Sprint(c.name, " = $", first+i) })

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
@@ -67,25 +68,28 @@ const lockPair = `INSERT INTO oauth_pairs (server_uid, user_uid, client_uid, exp
 	VALUES ($1, $2, $3, $4)
 	ON CONFLICT (server_uid, user_uid, client_uid) DO UPDATE SET expires_at = GREATEST(oauth_pairs.expires_at, excluded.expires_at)`
 
-const grantExists = `SELECT EXISTS (SELECT 1 FROM oauth_grants WHERE server_uid = @server_uid AND id = @id)`
+const (
+	grantExists = `SELECT EXISTS (SELECT 1 FROM oauth_grants WHERE server_uid = @server_uid AND id = @id)`
 
-var (
-	// endOldestGrants ends the grants of the user $2 and the client $3 beyond the newest $4. The time
-	// is $5, and they are kept until $6 for the reason $7, with the version $8. Those that a
-	// notbefore.Limits voids do not count: the first that counts has a sign-in at $9 and an
-	// authorization at $10.
+	// endOldestGrants ends the grants of the user $2 and the client $3 beyond the newest $4, but not
+	// the grant $5, which has just been created with the version $6: without it, nothing ends. The
+	// time is $7, and what ends is kept until $8 for the reason $9. Grants that a notbefore.Limits voids
+	// do not count: the first that counts has a sign-in at $10 and an authorization at $11.
 	endOldestGrants = `UPDATE oauth_grants
-		SET ended_at = $5, expires_at = LEAST(expires_at, $6), due_at = LEAST(due_at, $6), end_reason = $7, version = $8
+		SET ended_at = $7, expires_at = LEAST(expires_at, $8), due_at = LEAST(due_at, $8), end_reason = $9, version = $6
 		WHERE server_uid = $1 AND ended_at IS NULL AND id IN (
 			SELECT id FROM oauth_grants
-			WHERE server_uid = $1 AND user_uid = $2 AND client_uid = $3 AND ended_at IS NULL AND expires_at > $5
-				AND COALESCE(signed_in_at, auth_time, created_at) >= $9 AND created_at >= $10
+			WHERE server_uid = $1 AND user_uid = $2 AND client_uid = $3 AND id <> $5 AND ended_at IS NULL AND expires_at > $7
+				AND COALESCE(signed_in_at, auth_time, created_at) >= $10 AND created_at >= $11
 			ORDER BY created_at DESC, id DESC OFFSET $4)
-		RETURNING ` + grantColumnNames
+		AND EXISTS (SELECT 1 FROM oauth_grants WHERE server_uid = $1 AND id = $5 AND version = $6)
+		RETURNING id`
+)
 
-	// A grant is due when it expires ($2).
+var (
+	// createGrant creates a grant unless its session has ended at $2. It is due when it expires ($3).
 	createGrant = `INSERT INTO oauth_grants (server_uid, due_at, ` + grantColumnNames + `)
-		VALUES ($1, $2, ` + columnParameters(grantColumns, 2) + `)`
+		SELECT $1::TEXT, $3::TIMESTAMPTZ, ` + typedColumnParameters(grantColumns, 3) + ` WHERE NOT (` + sessionHasEnded(columnParameter(grantColumns, 3, "session_hash"), "$2") + `)`
 
 	readGrant = `SELECT ` + grantColumnNames + ` FROM oauth_grants WHERE server_uid = $1 AND id = $2`
 
@@ -102,10 +106,16 @@ var (
 // basisOfG returns the columns of a storage.Basis for the row g of oauth_grants. The time is a
 // parameter, and server_uid is $1.
 func basisOfG(now string) string {
-	return `NOT g.offline AND g.session_hash <> '' AND EXISTS (SELECT 1 FROM oauth_marks AS m
-			WHERE m.server_uid = $1 AND m.kind = '` + string(storage.MarkSession) + `' AND m.id = g.session_hash AND m.expires_at > ` + now + `),
+	return `NOT g.offline AND ` + sessionHasEnded("g.session_hash", now) + `,
 		g.consented AND g.consent_uid <> '' AND EXISTS (SELECT 1 FROM oauth_consents AS c
 			WHERE c.server_uid = $1 AND c.user_uid = g.user_uid AND c.client_uid = g.client_uid AND c.uid = g.consent_uid)`
+}
+
+// sessionHasEnded returns a condition about a session hash, which is empty for no session. The server_uid
+// is $1.
+func sessionHasEnded(hash, now string) string {
+	return hash + ` <> '' AND EXISTS (SELECT 1 FROM oauth_marks AS m
+			WHERE m.server_uid = $1 AND m.kind = '` + string(storage.MarkSession) + `' AND m.id = ` + hash + ` AND m.expires_at > ` + now + `)`
 }
 
 // grantAsStored returns g as the database returns it: times to the microsecond, in UTC, and nil for
@@ -135,49 +145,64 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	}
 	if err := s.reserveRecord(ctx, s.liveGrants); err != nil {
 		if errors.Is(err, storage.ErrFull) {
-			return storage.Grant{}, s.existsOrFull(ctx, g.ID)
+			return storage.Grant{}, s.refusalAtBound(ctx, g)
 		}
 		return storage.Grant{}, err
 	}
-	var ended []storage.Grant
+	var ended []string
 	if err := s.write(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
 		ended, err = s.createGrant(ctx, c, g)
 		return err
 	}); err != nil {
 		return storage.Grant{}, err
 	}
-	for _, g := range ended {
-		s.NotifyEnd(ctx, g)
+	for _, id := range ended {
+		s.NotifyEnd(ctx, storage.Grant{ID: id, ClientUID: g.ClientUID, ClientID: g.ClientID, UserUID: g.UserUID, EndReason: storage.EndBound})
 	}
 	return g, nil
 }
 
-// createGrant creates g, and returns the grants of the same user and client that it ended at their
-// bound. The three statements are one transaction and one round trip: the first waits until
-// concurrent creations for the user and the client have committed, so that the second sees them.
-func (s *Store) createGrant(ctx context.Context, c *pgxpool.Conn, g storage.Grant) (ended []storage.Grant, err error) {
-	now := s.options.Now().UTC()
+// createGrant creates g, and returns the ids of the grants of the same user and client that it ended
+// at their bound. The three statements are one transaction and one round trip: the first waits until
+// concurrent creations for the user and the client have committed, so that the last sees them.
+func (s *Store) createGrant(ctx context.Context, c *pgxpool.Conn, g storage.Grant) (ended []string, err error) {
+	now, isCreated := s.options.Now().UTC(), false
 	limits := s.NotBefore().At(now, g.ClientUID, g.UserUID, g.ProviderUID)
 	batch := &pgx.Batch{}
 	batch.Queue(lockPair, s.options.ServerUID, g.UserUID, g.ClientUID, now.Truncate(time.Hour).Add(pairLifetime))
-	batch.Queue(endOldestGrants, s.options.ServerUID, g.UserUID, g.ClientUID, s.maxPerUserAndClient.Load()-1,
-		now, now.Add(storage.EndedRetention), storage.EndBound, g.Version,
+	batch.Queue(createGrant, columnValues(grantColumns, &g, s.options.ServerUID, now)...).Exec(func(tag pgconn.CommandTag) error {
+		isCreated = tag.RowsAffected() > 0
+		return nil
+	})
+	batch.Queue(endOldestGrants, s.options.ServerUID, g.UserUID, g.ClientUID, s.maxPerUserAndClient.Load()-1, g.ID, g.Version,
+		now, now.Add(storage.EndedRetention), storage.EndBound,
 		secondAfter(limits.Login), secondAfter(max(limits.Login, limits.Client))).Query(func(rows pgx.Rows) (err error) {
-		ended, err = pgx.CollectRows(rows, scanGrant)
+		ended, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
 	})
-	batch.Queue(createGrant, columnValues(grantColumns, &g, s.options.ServerUID)...)
 	err = c.SendBatch(ctx, batch).Close() // nil once the transaction is committed
-	if sqlState(err) == stateUniqueViolation {
+	switch {
+	case sqlState(err) == stateUniqueViolation:
 		return nil, storage.ErrExists
+	case err == nil && !isCreated:
+		return nil, storage.ErrSessionEnded
 	}
 	return ended, err
 }
 
-// existsOrFull returns why a grant is not created at the bound of the server: ErrExists, so that
-// the second use of a code is detected there too, or ErrFull.
-func (s *Store) existsOrFull(ctx context.Context, id string) error {
-	exists, err := s.readBool(ctx, grantExists, pgx.StrictNamedArgs{"server_uid": s.options.ServerUID, "id": id})
+// refusalAtBound returns why a grant is not created at the bound of the server: ErrSessionEnded,
+// ErrExists, so that the second use of a code is detected there too, or ErrFull.
+func (s *Store) refusalAtBound(ctx context.Context, g storage.Grant) error {
+	if g.SessionHash != "" {
+		ended, err := s.IsMarked(ctx, storage.MarkSession, g.SessionHash)
+		if err != nil {
+			return err
+		}
+		if ended {
+			return storage.ErrSessionEnded
+		}
+	}
+	exists, err := s.readBool(ctx, grantExists, pgx.StrictNamedArgs{"server_uid": s.options.ServerUID, "id": g.ID})
 	switch {
 	case err != nil:
 		return err

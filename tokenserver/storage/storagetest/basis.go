@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -61,5 +62,40 @@ func basisIsReadWithGrant(t *testing.T, s Backend) {
 	check("after the withdrawal", "a", true, false)
 	if _, _, err := storage.GetGrantWithBasis(t.Context(), s, "none"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("a grant that does not exist: %v", err)
+	}
+}
+
+// noGrantInEndedSession checks too that the refusal ends no other grant, and comes before all others.
+func noGrantInEndedSession(t *testing.T, s Backend) {
+	createToBound(t, s) // in the session of newGrant
+	setMark(t, s, storage.MarkSession, "ended", time.Now().Add(time.Hour))
+	setMark(t, s, storage.MarkSession, "expired", time.Now().Add(-time.Second))
+	setMark(t, s, storage.MarkToken, "session", time.Now().Add(time.Hour)) // another kind of mark
+	refuse := func(what string, g storage.Grant) {
+		t.Helper()
+		g.SessionHash = "ended"
+		if _, err := s.CreateGrant(t.Context(), g); !errors.Is(err, storage.ErrSessionEnded) {
+			t.Errorf("%s: %v, want ErrSessionEnded", what, err)
+		}
+	}
+	for _, offline := range []bool{false, true} {
+		g := newGrant("new")
+		g.Offline = offline
+		refuse(fmt.Sprintf("an id that is free, offline %t", offline), g)
+	}
+	if _, err := s.GetGrant(t.Context(), "new"); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("the refused grant: %v, want ErrNotFound", err)
+	}
+	refuse("an id that is taken", newGrant("g7"))
+	s.SetGrantBounds(storage.MaxGrantsPerUserAndClient, 1)
+	refuse("at the bound of the server", newGrant("new"))
+	s.SetGrantBounds(storage.MaxGrantsPerUserAndClient, storage.MaxGrantsPerServer)
+	if mustGet(t, s, "g0").IsEnded() {
+		t.Error("a grant that was not created has ended the oldest")
+	}
+	for i, session := range []string{"expired", "session", ""} {
+		g := newGrant(fmt.Sprint("good", i))
+		g.SessionHash = session
+		mustCreate(t, s, g)
 	}
 }

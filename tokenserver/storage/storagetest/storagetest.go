@@ -56,6 +56,7 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"AGrantWithoutWhatIsOptionalIsReadAsItWasWritten", smallGrantIsReadAsWritten},
 		{"ARecentReadFindsWhatWasCreatedAndSoonWhatWasChanged", recentReads},
 		{"WhatAGrantRestsOnIsAsTheStoreHasIt", basisIsReadWithGrant},
+		{"NoGrantIsCreatedInASessionThatHasEnded", noGrantInEndedSession},
 		{"AGrantIsCreatedOnce", grantIsCreatedOnce},
 		{"OfFiftyParallelCreatesOneWins", parallelCreates},
 		{"AnUpdateNeedsTheVersionThatWasRead", updateNeedsVersion},
