@@ -44,6 +44,16 @@ func (s *recordingStore) PutConsent(ctx context.Context, c storage.Consent) (sto
 	return s.Store.PutConsent(ctx, c)
 }
 
+func (s *recordingStore) SetMark(ctx context.Context, m storage.Mark) error {
+	s.record(m)
+	return s.Store.SetMark(ctx, m)
+}
+
+func (s *recordingStore) CreateMark(ctx context.Context, m storage.Mark) error {
+	s.record(m)
+	return s.Store.CreateMark(ctx, m)
+}
+
 func TestARecordHoldsNothingThatCouldBeUsed(t *testing.T) {
 	w := newServer(t)
 	store := &recordingStore{Store: w.Memory, t: t}
@@ -53,7 +63,14 @@ func TestARecordHoldsNothingThatCouldBeUsed(t *testing.T) {
 	begun := w.RequireOK(w.Redeem(c, code))
 	refreshed := w.RequireOK(w.Refresh(c, begun.String("refresh_token")))
 	byPassword := w.RequireOK(w.Post("/token", c, "grant_type", "password", "username", servertest.Username, "password", servertest.Password, "scope", "openid"))
-	w.RequireOK(w.Post("/revoke", c, "token", begun.String("access_token")))
+	machine := w.RequireOK(w.Post("/token", c, "grant_type", "client_credentials"))
+	for _, access := range []string{begun.String("access_token"), machine.String("access_token")} {
+		before := len(store.written)
+		w.RequireOK(w.Post("/revoke", c, "token", access))
+		if len(store.written) == before {
+			t.Fatal("the mark of a revoked token was not recorded")
+		}
+	}
 	w.RequireOK(w.Post("/revoke", c, "token", refreshed.String("refresh_token")))
 
 	plain, err := w.Keys.Open(keys.PurposeCode, code)
@@ -69,7 +86,7 @@ func TestARecordHoldsNothingThatCouldBeUsed(t *testing.T) {
 	}
 	secrets := map[string]string{
 		"the code": code, "the id that the code holds": content.ID, "the client's secret": servertest.Secret, "the password": servertest.Password,
-		"the password's hash": servertest.User().PasswordHash, "the verifier": servertest.Verifier,
+		"the password's hash": servertest.User().PasswordHash, "the verifier": servertest.Verifier, "the token of a machine": machine.String("access_token"),
 	}
 	for what, a := range map[string]servertest.Answer{"first": begun, "refreshed": refreshed, "password's": byPassword} {
 		for _, kind := range []string{"access_token", "refresh_token", "id_token"} {
@@ -77,7 +94,7 @@ func TestARecordHoldsNothingThatCouldBeUsed(t *testing.T) {
 		}
 	}
 	const part = 20
-	if len(store.written) < 4 {
+	if len(store.written) < 6 {
 		t.Fatalf("%d records were written", len(store.written))
 	}
 	for what, secret := range secrets {
@@ -88,7 +105,7 @@ func TestARecordHoldsNothingThatCouldBeUsed(t *testing.T) {
 		// part of this length cannot be guessed.
 		usable, encoded := secret[strings.LastIndex(secret, ".")+1:], base64.StdEncoding.EncodeToString([]byte(secret))
 		for _, record := range store.written {
-			for i := range len(usable) - part {
+			for i := range len(usable) - part + 1 {
 				if strings.Contains(record, usable[i:i+part]) {
 					t.Fatalf("%s, or a part of it, is in the record %s", what, record)
 				}
