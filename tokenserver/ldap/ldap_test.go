@@ -7,7 +7,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -472,6 +474,28 @@ func TestStartTLSNeverFallsBack(t *testing.T) {
 	}
 	if len(shared.Binds()) != binds {
 		t.Error("a password was sent")
+	}
+}
+
+// The API server refuses such a URL, but not in an object that is older than the rule.
+func TestADirectoryElsewhereWithoutTLSIsNotConnectedTo(t *testing.T) {
+	f := newNamedFixture(t, shared, "127.0.0.101")
+	accepted := listenAt(t, "127.0.0.101", shared.PlainURL(), func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(shared.PlainURL(), "ldap://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{ldaptest.Name, "localhost", "10.0.0.1"} {
+		f.document.LDAP.URL, f.document.LDAP.StartTLS = "ldap://"+net.JoinHostPort(host, port), false
+		if d, err := f.Of(f.document); err == nil {
+			err = d.SignIn(t.Context(), ldap.Form{Username: "alice", Password: "x", Source: "source", DeviceID: func([]byte) string { return "" }})
+			t.Errorf("%s is asked: %v", host, err)
+		} else if !strings.Contains(err.Error(), "in the clear") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	if n := accepted.Load(); n != 0 {
+		t.Errorf("there were %d connections", n)
 	}
 }
 

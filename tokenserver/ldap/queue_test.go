@@ -164,3 +164,41 @@ func TestAKnownBrowserHasAPlaceInTheFullQueueOfADirectoryAndOneAlone(t *testing.
 		t.Errorf("unknown browsers have %d places, a known one %d, and all in which a user signs in %d; want 64, 1 and 2", len(waiting), len(mine), len(others))
 	}
 }
+
+func TestADirectoryThatIsSlowIsAskedSixteenTimesAtOnceAtMost(t *testing.T) {
+	h := newHostile(t)
+	release := make(chan struct{})
+	var atOnce, most, waitRefused, confirmRefused atomic.Int64
+	h.answer = func(id int64, request *ber.Packet) [][]byte {
+		if !isBindOf(request, hostileReader) {
+			n := atOnce.Add(1)
+			for seen := most.Load(); n > seen && !most.CompareAndSwap(seen, n); seen = most.Load() {
+			}
+			<-release
+			atOnce.Add(-1)
+		}
+		return honest(id, request)
+	}
+	directory := h.directory()
+	var crowd sync.WaitGroup
+	for n := range 100 {
+		crowd.Go(func() {
+			if errors.Is(signInAs(t, directory, fmt.Sprint("user-", n)), ldap.ErrBusy) {
+				waitRefused.Add(1)
+			}
+		})
+		crowd.Go(func() {
+			if _, err := directory.Confirm(t.Context(), fmt.Append(nil, n)); errors.Is(err, ldap.ErrBusy) {
+				confirmRefused.Add(1)
+			}
+		})
+	}
+	eventually.True(t, "both queues are full, and the directory is asked", func() bool {
+		return waitRefused.Load() > 0 && confirmRefused.Load() > 0 && atOnce.Load() == 16
+	})
+	close(release)
+	crowd.Wait()
+	if most.Load() != 16 {
+		t.Errorf("the directory was asked %d times at once", most.Load())
+	}
+}
