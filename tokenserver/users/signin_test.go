@@ -156,6 +156,19 @@ func TestAtMaxIdentitiesNewUsersAreRefusedAndKnownOnesSignIn(t *testing.T) {
 	promoted := employee()
 	promoted["groups"] = []any{"dev"}
 	w.mustSignIn("1", promoted)
+	w.mustSignInAtOther()
+}
+
+// mustSignInAtOther signs a new user of another provider in.
+func (w server) mustSignInAtOther() {
+	w.T.Helper()
+	other := acme()
+	other.UID, other.Name, other.Realm, other.MaxIdentities = "other-uid", "other", "https://login.other.example", 1
+	w.serve(other)
+	provider, _ := w.Registry.IdentityProvider("other")
+	if _, err := w.Users.SignIn(w.T.Context(), users.SignIn{Provider: provider, Subject: []byte("1"), Upstream: employee()}); err != nil {
+		w.T.Errorf("a user of another provider: %v", err)
+	}
 }
 
 func TestAProviderBringsSixtyNewUsersAMinuteAndKnownOnesSignIn(t *testing.T) {
@@ -168,13 +181,7 @@ func TestAProviderBringsSixtyNewUsersAMinuteAndKnownOnesSignIn(t *testing.T) {
 		t.Errorf("the 61st: %v, want a *RateError of a minute", err)
 	}
 	w.mustSignIn("7", employee())
-	other := acme()
-	other.UID, other.Name, other.Realm = "other-uid", "other", "https://login.other.example"
-	w.serve(other)
-	provider, _ := w.Registry.IdentityProvider("other")
-	if _, err := w.Users.SignIn(t.Context(), users.SignIn{Provider: provider, Subject: []byte("1"), Upstream: employee()}); err != nil {
-		t.Errorf("a user of another provider: %v", err)
-	}
+	w.mustSignInAtOther()
 	w.Advance(time.Minute)
 	w.mustSignIn("61", employee())
 }
