@@ -75,9 +75,15 @@ func TestAnAppOnTheUsersDeviceIsNeverAnsweredSilently(t *testing.T) {
 	w := interactiontest.New(t)
 	client := w.Client("cli")
 	client.Consent = "Skip"
+	// Browsers take each of these hosts for the machine that they run on.
+	spellings := []string{
+		"http://localhost:4000/callback", "https://localhost./callback", "https://app.localhost/callback", "https://0.0.0.0/callback",
+		"https://[::]/callback", "https://[::ffff:127.0.0.1]/callback", "https://127.255.0.1/callback",
+	}
+	client.RedirectURIs = append(slices.Clone(client.RedirectURIs), spellings...)
 	w.Apply(client)
 	b := w.NewBrowser()
-	for _, uri := range []string{"http://127.0.0.1:4000/callback", "com.example.app:/callback"} {
+	for _, uri := range append(spellings, "http://127.0.0.1:4000/callback", "http://[::1]:4000/callback", "com.example.app:/callback") {
 		wantClientError(t, b.Get(w.CLIRequest(uri, "prompt", "none")), "interaction_required")
 		b.SignIn(w.CLIRequest(uri))
 		page := b.Get(w.CLIRequest(uri))
