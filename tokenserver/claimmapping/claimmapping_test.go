@@ -200,6 +200,21 @@ func TestNoErrorQuotesAValueOfTheUser(t *testing.T) {
 	}
 }
 
+// RFC 7519 section 4.1, RFC 8693 section 4, RFC 9068 section 2.2, OpenID Connect Core section 2, and
+// what the server says of a user.
+func TestNoMappingMakesAClaimThatTheProtocolOrTheServerSets(t *testing.T) {
+	for _, name := range []string{
+		"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid", "client_id", "scope", "act", "may_act", "cnf",
+		"events", "at_hash", "c_hash", "s_hash", "identity_provider",
+	} {
+		for _, spelling := range []string{name, strings.ToUpper(name), strings.ToUpper(name[:1]) + name[1:], name + "#en", name + "#"} {
+			if _, err := Compile("true", map[string]string{spelling: `"x"`}); err == nil || !strings.Contains(err.Error(), "must not be mapped") {
+				t.Errorf("claims[%s]: %v", spelling, err)
+			}
+		}
+	}
+}
+
 func TestNothingThatBeginsWithSystemGoesOut(t *testing.T) {
 	m := mustCompile(t, "true", map[string]string{
 		"groups": `upstream.groups`, "preferred_username": `upstream.user`, "roles": `upstream.groups.map(g, [g])`, "upn": `{"name": upstream.user}`,
