@@ -113,6 +113,9 @@ func TestAWorkloadIsTheClientThatListsIt(t *testing.T) {
 	w.refuse("a job without client_id", w.send(w.job(nil)), "client_id is missing")
 	w.refuse("another client's id", w.send(w.job(nil), "client_id", "shop.web"), "there is no accepted client with this client_id")
 	w.refuse("another client's id", w.send(w.serviceAccount(nil), "client_id", "shop.deploy"), "there is no accepted client with this client_id")
+	if w.Store.Writes() != 0 {
+		t.Errorf("there were %d writes", w.Store.Writes())
+	}
 }
 
 func TestEachThingThatIsWrongWithAWorkloadsTokenIsRefusedAndSaid(t *testing.T) {
