@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -227,6 +228,8 @@ func TestTheDeploymentOfThePageOnExternalRunsTheSame(t *testing.T) {
 // The right to write AuthorizationServers is none to run any program with the keys of a token server.
 func TestTheSpecChangesOfThePodsWhatIsHarmless(t *testing.T) {
 	plain, changed := everything(), everything()
+	changed.Spec.Deployment.Type = v1alpha1.DeploymentManaged
+	checkIsSet(t, "deployment", reflect.ValueOf(changed.Spec.Deployment))
 	plain.Spec.Deployment = v1alpha1.DeploymentSettings{}
 	got, want := Deployment(changed, image).Spec.Template, Deployment(plain, image).Spec.Template
 	if got.Spec.NodeSelector == nil || got.Annotations == nil {
@@ -242,5 +245,21 @@ func TestTheSpecChangesOfThePodsWhatIsHarmless(t *testing.T) {
 	}
 	if !equality.Semantic.DeepEqual(got, want) {
 		t.Errorf("%+v\nwant %+v", got, want)
+	}
+}
+
+// checkIsSet fails the test for each field of our types that has no value: what it changes would not
+// be seen.
+func checkIsSet(t *testing.T, path string, value reflect.Value) {
+	t.Helper()
+	switch {
+	case value.IsZero():
+		t.Errorf("everything() leaves %s out", path)
+	case value.Kind() == reflect.Pointer:
+		checkIsSet(t, path, value.Elem())
+	case value.Kind() == reflect.Struct && strings.Contains(value.Type().PkgPath(), "oauth-operator"):
+		for i := range value.NumField() {
+			checkIsSet(t, path+"."+value.Type().Field(i).Name, value.Field(i))
+		}
 	}
 }
