@@ -346,16 +346,25 @@ func TestTheAnswerNamesTheIssuerWhateverTheHostHeaderSays(t *testing.T) {
 		}
 	}
 	b := w.NewBrowser()
-	for _, request := range []string{w.WebRequest(), setParameters(w.WebRequest(), "max_age", "x")} {
+	b.SignIn(w.WebRequest())
+	for request, answered := range map[string]string{
+		w.WebRequest(): "code", setParameters(w.WebRequest(), "max_age", "x"): "error", setParameters(w.WebRequest(), "prompt", "login"): "",
+	} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, request, nil)
 		if err != nil {
 			t.Fatal(err)
+		}
+		for _, cookie := range b.Jar.Cookies(r.URL) { // the jar has none for that host
+			r.AddCookie(cookie)
 		}
 		r.Host = "evil.example.com"
 		r.Header.Set("X-Forwarded-Host", "evil.example.com")
 		r.Header.Set("X-Forwarded-Proto", "https")
 		r.Header.Set("Forwarded", "host=evil.example.com;proto=https")
 		answer := b.Do(r)
+		if answered != "" && (answer.Values().Get(answered) == "" || answer.Values().Get("iss") != w.Issuer) {
+			t.Errorf("iss %q, want %q, beside the %s: %v", answer.Values().Get("iss"), w.Issuer, answered, answer.Values())
+		}
 		for _, hop := range answer.Redirects {
 			if strings.Contains(hop.To, "evil") {
 				t.Errorf("a forged host is in the redirect to %s", hop.To)
