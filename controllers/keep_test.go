@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/hack/local/controlplane"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
@@ -23,11 +24,21 @@ import (
 
 // kubectl delete -f install.yaml asks for the deletion of all that is installed.
 func TestAnUninstallLeavesTheDefinitionsAndTheRoleOfTokenServers(t *testing.T) {
-	definition := &unstructured.Unstructured{}
-	definition.SetName("oauthclients.oauth-operator.dev")
-	definition.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: workload.ClusterRole}}
-	for _, o := range []client.Object{definition, role} {
+	kept := []client.Object{&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: workload.ClusterRole}}}
+	var definitions unstructured.UnstructuredList
+	definitions.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinitionList"})
+	if err := admin.List(t.Context(), &definitions); err != nil {
+		t.Fatal(err)
+	}
+	for i := range definitions.Items {
+		if strings.HasSuffix(definitions.Items[i].GetName(), v1alpha1.GroupVersion.Group) {
+			kept = append(kept, &definitions.Items[i])
+		}
+	}
+	if files, err := filepath.Glob("../config/crd/bases/*.yaml"); err != nil || len(kept) != len(files)+1 {
+		t.Fatalf("there are %d definitions, want one for each of %d files (%v)", len(kept)-1, len(files), err)
+	}
+	for _, o := range kept {
 		eventually.True(t, o.GetName()+" is kept", func() bool {
 			err := admin.Delete(t.Context(), o, client.DryRunAll)
 			return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "annotate it with oauth-operator.dev/allow-deletion=true")

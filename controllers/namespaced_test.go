@@ -5,9 +5,11 @@ import (
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
@@ -51,6 +53,23 @@ func TestAManagerOfSomeNamespacesWorksThereWithRoleBindingsAlone(t *testing.T) {
 	w.secretOf(c)
 
 	outside := newNamespace(t, map[string]string{"apps-of": w.identity})
+	manager := clientOf(t, managerConfig)
+	for _, resource := range []schema.GroupResource{
+		{Resource: "secrets"}, {Resource: "configmaps"}, {Resource: "serviceaccounts"}, {Resource: "services"}, {Group: "apps", Resource: "deployments"},
+		{Group: rbacv1.GroupName, Resource: "rolebindings"}, {Group: v1alpha1.GroupVersion.Group, Resource: "oauthclients"},
+		{Group: internalv1alpha1.GroupVersion.Group, Resource: "entries"},
+	} {
+		for _, verb := range []string{"get", "list", "watch", "create", "update", "patch", "delete"} {
+			for _, namespace := range []string{outside, "kube-system", ""} {
+				review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
+					Namespace: namespace, Verb: verb, Group: resource.Group, Resource: resource.Resource,
+				}}}
+				if err := manager.Create(t.Context(), review); err != nil || review.Status.Allowed {
+					t.Errorf("the manager may %s %s in namespace %q (%v)", verb, resource, namespace, err)
+				}
+			}
+		}
+	}
 	unseen := w.newClient(func(c *v1alpha1.OAuthClient) { c.Namespace = outside })
 	stray := w.newClient(func(c *v1alpha1.OAuthClient) { c.Spec.ServerRef.Namespace = outside })
 	message := w.waitForCondition(stray, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)

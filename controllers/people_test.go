@@ -2,13 +2,14 @@ package controllers
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
@@ -67,25 +68,44 @@ func TestRolesForPeopleWriteWhatPeopleDeclareAndNothingElse(t *testing.T) {
 	}
 }
 
-// Kubernetes' own roles take up what has their label.
+// Kubernetes' own roles take up what has their label. Every role that is installed is looked at, so
+// that one that is added later is bounded too.
 func TestKubernetesOwnRolesGetTheRightsToClientsAndAPIsOnly(t *testing.T) {
 	const prefix = "rbac.authorization.k8s.io/aggregate-to-"
-	for name, labels := range map[string][]string{
-		"oauth-operator-view": {prefix + "view"}, "oauth-operator-edit": {prefix + "edit"}, "oauth-operator-server-admin": nil,
-		"oauth-operator-manager": nil, "oauth-operator-manager-cluster": nil, "oauth-operator-tokenserver": nil, "oauth-operator-metrics-reader": nil, "oauth-operator-token-reviewer": nil,
-	} {
-		var role rbacv1.ClusterRole
-		if err := admin.Get(t.Context(), client.ObjectKey{Name: name}, &role); err != nil {
-			t.Fatal(err)
+	aggregated := map[string][]string{"oauth-operator-view": {prefix + "view"}, "oauth-operator-edit": {prefix + "edit"}}
+	ofPrograms := []string{"oauth-operator-manager", "oauth-operator-tokenserver"}
+	var roles rbacv1.ClusterRoleList
+	if err := admin.List(t.Context(), &roles); err != nil {
+		t.Fatal(err)
+	}
+	looked := 0
+	for _, role := range roles.Items {
+		if !strings.HasPrefix(role.Name, "oauth-operator-") {
+			continue
 		}
+		looked++
 		var found []string
 		for label, value := range role.Labels {
-			if len(label) > len(prefix) && label[:len(prefix)] == prefix && value == "true" {
+			if strings.HasPrefix(label, prefix) && value == "true" {
 				found = append(found, label)
 			}
 		}
-		if !slices.Equal(found, labels) {
-			t.Errorf("%s is added to %q, not %q", name, found, labels)
+		if !slices.Equal(found, aggregated[role.Name]) {
+			t.Errorf("%s is added to %q, not %q", role.Name, found, aggregated[role.Name])
 		}
+		for _, rule := range role.Rules {
+			if slices.Contains(ofPrograms, role.Name) || !slices.ContainsFunc(rule.Verbs, func(verb string) bool { return !slices.Contains([]string{"get", "list", "watch"}, verb) }) {
+				continue
+			}
+			isStatus := slices.ContainsFunc(rule.Resources, func(resource string) bool {
+				return resource == "*" || strings.HasSuffix(resource, "/status") || resource == "*/*"
+			})
+			if isStatus || slices.Contains(rule.APIGroups, "*") || slices.Contains(rule.APIGroups, internalv1alpha1.GroupVersion.Group) {
+				t.Errorf("%s gives the right to write a status or an internal object: %v", role.Name, rule)
+			}
+		}
+	}
+	if looked < 8 {
+		t.Errorf("only %d roles were looked at", looked)
 	}
 }
