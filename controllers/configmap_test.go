@@ -178,6 +178,45 @@ func TestAConfigMapThatIsNotOursIsLeftAloneUnlessItIsMarked(t *testing.T) {
 	}
 }
 
+func TestAConfigMapThatAnotherOwnsIsNeverTakenAndAnAdoptedOneKeepsItsOwners(t *testing.T) {
+	env := newEnv(t)
+	living := env.readyClient(named("living"))
+	for name, change := range map[string]func(*corev1.ConfigMap){
+		"of-a-controller": func(m *corev1.ConfigMap) {
+			m.OwnerReferences = []metav1.OwnerReference{{APIVersion: "cert-manager.io/v1", Kind: "Certificate", Name: "site", UID: "its-uid", Controller: new(true)}}
+		},
+		"with-a-living-client": func(m *corev1.ConfigMap) {
+			m.OwnerReferences = []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: compile.KindClient, Name: living.Name, UID: living.UID}}
+		},
+		"adopted-by-another": func(m *corev1.ConfigMap) { m.Annotations[compile.AdoptedAnnotation] = adopterValue(living) },
+	} {
+		m := env.configMap(name)
+		m.Data, m.Annotations = map[string]string{"issuer": "mine"}, map[string]string{v1alpha1.AdoptAnnotation: "for-" + name}
+		change(m)
+		create(t, m)
+		c := env.newClient(named("for-"+name), withConfigMap(name, nil))
+		message := env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonConfigMapExists)
+		if strings.Contains(message, v1alpha1.AdoptAnnotation) || !strings.Contains(message, "owns it") {
+			t.Error(message)
+		}
+		before := m.ResourceVersion
+		if env.get(m); m.ResourceVersion != before {
+			t.Errorf("%s: the ConfigMap was changed", name)
+		}
+	}
+
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: "holder"}}
+	create(t, account)
+	kept := env.configMap("kept")
+	kept.Annotations = map[string]string{v1alpha1.AdoptAnnotation: "adopter"}
+	kept.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ServiceAccount", Name: account.Name, UID: account.UID}}
+	create(t, kept)
+	env.readyClient(named("adopter"), withConfigMap("kept", nil))
+	if env.get(kept); len(kept.OwnerReferences) != 1 || kept.OwnerReferences[0].UID != account.UID || kept.Data["issuer"] != env.server.Spec.Issuer {
+		t.Errorf("owners %v, data %v", kept.OwnerReferences, kept.Data)
+	}
+}
+
 func TestAConfigMapThatIsRenamedStaysForTheOverlapAndOneThatIsNotAskedForGoes(t *testing.T) {
 	env := newEnv(t)
 	c := env.readyClient(public, withConfigMap("first", nil))
