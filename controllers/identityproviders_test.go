@@ -139,7 +139,29 @@ func TestNoSecretThatIsForSomethingElseIsCopied(t *testing.T) {
 	env.newSecret(env.identity, "token", map[string]string{"secret": "token"}, func(s *corev1.Secret) {
 		s.Type, s.Annotations = corev1.SecretTypeServiceAccountToken, map[string]string{corev1.ServiceAccountNameKey: "robot"}
 	})
+	second := &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "second"}}
+	second.Spec.Issuer = env.server.Spec.Issuer + "/second"
+	second.Spec.Storage = &v1alpha1.StorageSettings{Type: v1alpha1.StoragePostgreSQL, PostgreSQL: &v1alpha1.PostgreSQLSettings{
+		SecretRef: v1alpha1.SecretKeyReference{Name: "database", Key: "secret"},
+	}}
+	create(t, second)
+	env.waitForCondition(second, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	env.newSecret(env.identity, "database", map[string]string{"secret": "postgres://server:password@db/tokens"})
+	for name, key := range map[string]string{
+		"type-docker": corev1.DockerConfigJsonKey, "type-ssh": corev1.SSHAuthPrivateKey, "type-bootstrap": "secret",
+	} {
+		env.newSecret(env.identity, name, map[string]string{key: "{}", "secret": "key"}, func(s *corev1.Secret) {
+			s.Type = map[string]corev1.SecretType{
+				"type-docker": corev1.SecretTypeDockerConfigJson, "type-ssh": corev1.SecretTypeSSHAuth, "type-bootstrap": corev1.SecretTypeBootstrapToken,
+			}[name]
+		})
+	}
 	for name, ref := range map[string]v1alpha1.SecretKeyReference{
+		"dsn":            {Name: "database", Key: "secret"},
+		"type-docker":    {Name: "type-docker", Key: "secret"},
+		"type-ssh":       {Name: "type-ssh", Key: "secret"},
+		"type-bootstrap": {Name: "type-bootstrap", Key: "secret"},
+
 		"keys":      {Name: "main-tokenserver-keys", Key: "secret"},
 		"upstreams": {Name: "main-tokenserver-upstreams", Key: "secret"},
 		"client":    {Name: c.Status.SecretName, Key: "client_secret"},
