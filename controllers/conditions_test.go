@@ -166,12 +166,18 @@ func TestWhatConditionsSayOfAFailureIsAboutTheObjectsNamespaceOnly(t *testing.T)
 		quotes bool
 	}{
 		"refused here":      {forbidden("shop"), v1alpha1.ReasonRefused, true},
-		"refused elsewhere": {forbidden("identity"), v1alpha1.ReasonRefused, false},
+		"refused elsewhere": {forbidden("servers-own"), v1alpha1.ReasonRefused, false},
 		"an answer":         {apierrors.NewInternalError(errors.New("secret-plan")), v1alpha1.ReasonFailed, false},
 		"anything else":     {errors.New("secret-plan"), v1alpha1.ReasonFailed, false},
 	} {
-		if v := explainFailure(test.err, c); v.reason != test.reason || v.isTrue() || strings.Contains(v.message, "secret-plan") != test.quotes {
+		v := explainFailure(test.err, c)
+		if v.reason != test.reason || v.isTrue() || strings.Contains(v.message, "secret-plan") != test.quotes {
 			t.Errorf("%s: %+v", name, v)
+		}
+		if name == "refused elsewhere" {
+			if said := strings.Contains(v.message, "kind Thing") && strings.Contains(v.message, "(Forbidden)"); !said || strings.Contains(v.message, `"x"`) || strings.Contains(v.message, "servers-own") {
+				t.Errorf("it says more than kind and reason, or less: %s", v.message)
+			}
 		}
 	}
 }
