@@ -3,10 +3,12 @@ package tokenserver_test
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -88,18 +90,31 @@ func TestTracesGoWhereTheEnvironmentSaysAndHoldNoSecret(t *testing.T) {
 	if status, _ := r.introspect(t, token); status != http.StatusOK {
 		t.Fatalf("introspection answers %d", status)
 	}
+	// What is refused leaves a span too.
+	for _, form := range []url.Values{
+		{"grant_type": {"password"}, "username": {"typed-name"}, "password": {"typed-password"}},
+		{"grant_type": {"authorization_code"}, "code": {"typed-code"}, "code_verifier": {strings.Repeat("typed-verifier", 4)}},
+		{"grant_type": {"refresh_token"}, "refresh_token": {"typed-token"}},
+	} {
+		response, err := http.DefaultClient.Do(r.tokenRequest(t.Context(), t, form))
+		if err != nil || response.Body.Close() != nil || response.StatusCode == http.StatusOK {
+			t.Fatalf("%v is answered %v (%v)", form, response, err)
+		}
+	}
+	r.get(t, r.options.Listen, "/authorize?client_id=typed-client&state=typed-state&login_hint=typed-name&id_token_hint=typed-token")
 	r.stop()
 	shutdown()
 	traces := c.traces()
 	for _, want := range []string{
-		`"name":"POSTtoken"`, `"name":"POSTintrospect"`, `"name":"storagerecent_is_marked"`, `"apps.batch"`, `"client_credentials"`,
+		`"name":"GETauthorize"`, `"name":"POSTtoken"`, `"name":"POSTintrospect"`, `"name":"storagerecent_is_marked"`, `"apps.batch"`, `"client_credentials"`,
 		`"oauth-operator-tokenserver"`, `"deployment.environment"`, `"1.2.3"`,
 	} {
 		if !strings.Contains(traces, want) {
 			t.Errorf("the traces lack %s", want)
 		}
 	}
-	for _, part := range append(strings.Split(token, "."), secret, token) {
+	basic := base64.StdEncoding.EncodeToString([]byte("apps.batch:" + secret))
+	for _, part := range append(strings.Split(token, "."), secret, token, basic, "typed") {
 		if strings.Contains(traces, part) {
 			t.Error("a secret or a token is in the traces")
 		}

@@ -210,6 +210,16 @@ func TestNoSecretIsInAnyLogMetricOrDocument(t *testing.T) {
 	servedWithinASecond(env, config)
 	app := passwordClient(env)
 	tokens := passwordTokens(env, app, testenv.Username)
+	web := webApp(env)
+	verifier := oauth2.GenerateVerifier()
+	code := env.SignIn(web.AuthCodeURL("xyz", oauth2.S256ChallengeOption(verifier))).Query().Get("code")
+	redeemed, err := web.Exchange(env.Context(), code, oauth2.VerifierOption(verifier))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := web.Exchange(env.Context(), code, oauth2.VerifierOption(verifier)); err == nil {
+		t.Fatal("a code was redeemed twice")
+	}
 	// What is refused is told of, and must not be quoted.
 	const mistyped = "the password of another place"
 	for _, form := range []url.Values{
@@ -234,7 +244,8 @@ func TestNoSecretIsInAnyLogMetricOrDocument(t *testing.T) {
 		}
 		for what, secret := range map[string]string{
 			"client's secret": config.ClientSecret, "other client's secret": app.ClientSecret, "password": testenv.Password, "mistyped password": mistyped,
-			"access token": tokens.AccessToken, "refresh token": tokens.RefreshToken, "code": "a-code-that-was-not-issued",
+			"access token": tokens.AccessToken, "refresh token": tokens.RefreshToken, "code that was made up": "a-code-that-was-not-issued",
+			"code": code, "verifier": verifier, "redeemed access token": redeemed.AccessToken, "redeemed refresh token": redeemed.RefreshToken,
 		} {
 			if strings.Contains(text, secret[strings.LastIndex(secret, ".")+1:]) {
 				t.Errorf("the %s is in a %s", what, where)
