@@ -20,11 +20,15 @@ func newConsentCache(s *Store) *consentCache {
 	return &consentCache{watchedCache: watchedCache{newWatchProgress(), s}, uids: map[pair]types.UID{}}
 }
 
-// Add implements cache.ReflectorStore.
+// Add implements cache.ReflectorStore. A consent that is being deleted is withdrawn, although a
+// finalizer still keeps it.
 func (c *consentCache) Add(obj any) error {
 	o, err := objectAs[*v1alpha1.OAuthConsent](obj)
 	if err != nil {
 		return err
+	}
+	if o.DeletionTimestamp != nil {
+		return c.Delete(o)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,7 +63,9 @@ func (c *consentCache) Replace(list []any, resourceVersion string) error {
 		if err != nil {
 			return err
 		}
-		uids[pairOf(o)] = o.UID
+		if o.DeletionTimestamp == nil {
+			uids[pairOf(o)] = o.UID
+		}
 	}
 	c.mu.Lock()
 	before := c.uids

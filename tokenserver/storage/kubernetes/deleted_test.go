@@ -259,6 +259,42 @@ func TestWhenTheClockIsSetBackWhatWasKnownIsNotRecent(t *testing.T) {
 	}
 }
 
+// A program that backs objects up, or a deletion in the foreground, keeps the object for a while.
+func TestAGrantThatAFinalizerKeepsIsDead(t *testing.T) {
+	w := newTestServer(t)
+	stores := []*replica{w.openStore(t, "main-0"), w.openStore(t, "main-1")}
+	mustCreate(t, stores[0], w.newGrant("code", "user", "client"))
+	if _, err := storage.RecentReader(stores[1].Store).GetGrant(t.Context(), "code"); err != nil {
+		t.Fatalf("what has just been created: %v", err)
+	}
+	release := deleteHeld(t, &w.grants(t)[0])
+	stores = append(stores, w.openStore(t, "main-2")) // which finds it in the list
+	checkDead := func(when string) {
+		t.Helper()
+		for i, s := range stores {
+			if _, err := s.GetGrant(t.Context(), "code"); !errors.Is(err, storage.ErrNotFound) {
+				t.Errorf("%s, replica %d: GetGrant: %v, want ErrNotFound", when, i, err)
+			}
+			eventually.True(t, "introspection sees it", func() bool {
+				_, err := storage.RecentReader(s.Store).GetGrant(t.Context(), "code")
+				return errors.Is(err, storage.ErrNotFound)
+			})
+			if _, err := s.CreateGrant(t.Context(), w.newGrant("code", "user", "client")); !errors.Is(err, storage.ErrExists) {
+				t.Errorf("%s, replica %d: redeeming the code again: %v, want ErrExists", when, i, err)
+			}
+		}
+	}
+	checkDead("while it is kept")
+	w.clockOffset.Store(int64(20 * time.Minute)) // no replica remembers the deletion so long after the code has expired
+	checkDead("while it is still kept")
+	w.clockOffset.Store(0)
+	release()
+	checkDead("afterwards")
+	if left := w.grants(t); len(left) > 0 {
+		t.Errorf("%d objects are left", len(left))
+	}
+}
+
 // putConsent gives its UID.
 func putConsent(t *testing.T, s storage.Store, user, client string) string {
 	t.Helper()
@@ -269,22 +305,49 @@ func putConsent(t *testing.T, s storage.Store, user, client string) string {
 	return consent.UID
 }
 
-// deleteConsent is what kubectl delete does.
-func (w *testServer) deleteConsent(t *testing.T, user, clientUID string) {
+func (w *testServer) consentObject(t *testing.T, user, clientUID string) *v1alpha1.OAuthConsent {
 	t.Helper()
 	var consents v1alpha1.OAuthConsentList
 	if err := admin.List(t.Context(), &consents, client.InNamespace(w.namespace)); err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range consents.Items {
-		if o.Spec.UserUID == user && o.Spec.ClientUID == clientUID {
-			if err := admin.Delete(t.Context(), &o); err != nil {
-				t.Fatal(err)
-			}
-			return
+	for i := range consents.Items {
+		if spec := consents.Items[i].Spec; spec.UserUID == user && spec.ClientUID == clientUID {
+			return &consents.Items[i]
 		}
 	}
 	t.Fatalf("no consent of %s to %s", user, clientUID)
+	return nil
+}
+
+// deleteConsent is what kubectl delete does.
+func (w *testServer) deleteConsent(t *testing.T, user, clientUID string) {
+	t.Helper()
+	if err := admin.Delete(t.Context(), w.consentObject(t, user, clientUID)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// deleteHeld deletes an object that a finalizer keeps until release.
+func deleteHeld(t *testing.T, o client.Object) (release func()) {
+	t.Helper()
+	o.SetFinalizers([]string{"example.com/backup"})
+	if err := admin.Update(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if err := admin.Delete(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		if err := admin.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+			t.Fatal(err)
+		}
+		o.SetFinalizers(nil)
+		if err := admin.Update(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func hasEnded(t *testing.T, s storage.Store, id string) bool {
@@ -333,6 +396,42 @@ func TestADeletedConsentEndsTheGrantsOfItsPair(t *testing.T) {
 	time.Sleep(time.Second)
 	if hasEnded(t, a, "later") || !hasEnded(t, a, "rests on it") {
 		t.Error("a new consent is not a new beginning")
+	}
+}
+
+func TestAConsentThatAFinalizerKeepsIsWithdrawn(t *testing.T) {
+	w := newTestServer(t)
+	stores := []*replica{w.openStore(t, "main-0"), w.openStore(t, "main-1")}
+	uid := putConsent(t, stores[0], "alice", "shop")
+	mustCreate(t, stores[0], w.newConsentedGrant("rests on it", "alice", "shop", uid))
+	if there, err := storage.RecentReader(stores[1].Store).HasConsent(t.Context(), "alice", "shop", uid); err != nil || !there {
+		t.Fatalf("what has just been created: %v, %v", there, err)
+	}
+	release := deleteHeld(t, w.consentObject(t, "alice", "shop"))
+	eventually.True(t, "the grant ends", func() bool { return hasEnded(t, stores[1], "rests on it") })
+	stores = append(stores, w.openStore(t, "main-2")) // which finds it in the list
+	time.Sleep(time.Second)                           // and knows that its watches work
+	consent := storage.Consent{UserUID: "alice", ClientUID: "shop", Scopes: []string{"openid"}}
+	for i, s := range stores {
+		if found, err := s.GetConsent(t.Context(), "alice", "shop"); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("replica %d: GetConsent: %+v, %v, want ErrNotFound", i, found, err)
+		}
+		if there, err := s.HasConsent(t.Context(), "alice", "shop", uid); err != nil || there {
+			t.Errorf("replica %d: HasConsent: %v, %v", i, there, err)
+		}
+		eventually.True(t, "introspection sees it", func() bool {
+			there, err := storage.RecentReader(s.Store).HasConsent(t.Context(), "alice", "shop", uid)
+			return err == nil && !there
+		})
+		if _, err := s.PutConsent(t.Context(), consent); !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("replica %d: another consent meanwhile: %v, want ErrUnavailable", i, err)
+		}
+	}
+	mustCreate(t, stores[2], w.newConsentedGrant("too late", "alice", "shop", uid))
+	eventually.True(t, "a grant that comes after ends", func() bool { return hasEnded(t, stores[2], "too late") })
+	release()
+	if again := putConsent(t, stores[1], "alice", "shop"); again == uid {
+		t.Error("the consent has come back")
 	}
 }
 

@@ -118,8 +118,13 @@ func (c *grantCache) replaceOwn(o *v1alpha1.OAuthGrant) {
 	}
 }
 
-// put stores a grant, unless the cache has a later version of it.
+// put stores a grant, unless the cache has a later version of it. One that is being deleted is gone,
+// although a finalizer still keeps it.
 func (c *grantCache) put(o *v1alpha1.OAuthGrant) {
+	if o.DeletionTimestamp != nil {
+		c.handleDeletion(o.Name, fromGrantObject(o), o.CreationTimestamp.Time)
+		return
+	}
 	cached := &cachedGrant{
 		grant: fromGrantObject(o), name: o.Name, username: o.Spec.Username, uid: o.UID, version: parseVersion(o.ResourceVersion),
 	}

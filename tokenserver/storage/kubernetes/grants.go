@@ -73,7 +73,7 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 func (s *Store) GetGrant(ctx context.Context, id string) (storage.Grant, error) {
 	name := s.grantName(id)
 	found := &v1alpha1.OAuthGrant{}
-	if err := s.readObject(ctx, grantResource, name, found); err != nil {
+	if err := s.readRecord(ctx, grantResource, name, found); err != nil {
 		return storage.Grant{}, err
 	}
 	if s.isUncertain(name) {

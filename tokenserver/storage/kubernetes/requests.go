@@ -209,6 +209,16 @@ func (s *Store) readObject(ctx context.Context, resource, name string, into obje
 	return nil
 }
 
+// readRecord is readObject for objects that people delete. One that is being deleted is ErrNotFound,
+// although a finalizer still keeps it: that cannot be undone.
+func (s *Store) readRecord(ctx context.Context, resource, name string, into object) error {
+	err := s.readObject(ctx, resource, name, into)
+	if err == nil && into.GetDeletionTimestamp() != nil {
+		return storage.ErrNotFound
+	}
+	return err
+}
+
 // createObject creates an object and reads the answer. ErrUnavailable if the namespace
 // or the kind does not exist.
 func (s *Store) createObject(ctx context.Context, resource string, o object, into answer) error {

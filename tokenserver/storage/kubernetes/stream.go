@@ -20,11 +20,13 @@ type grantMetadata struct {
 	UID               types.UID         `json:"uid"`
 	ResourceVersion   string            `json:"resourceVersion"`
 	CreationTimestamp metav1.Time       `json:"creationTimestamp"`
+	DeletionTimestamp *metav1.Time      `json:"deletionTimestamp"`
 	Annotations       map[string]string `json:"annotations"`
 }
 
 func toWatchedGrant(m *grantMetadata, spec *v1alpha1.OAuthGrantSpec) runtime.Object {
 	o := &v1alpha1.OAuthGrant{Spec: *spec}
-	o.Name, o.UID, o.ResourceVersion, o.CreationTimestamp, o.Annotations = m.Name, m.UID, m.ResourceVersion, m.CreationTimestamp, m.Annotations
+	o.Name, o.UID, o.ResourceVersion, o.Annotations = m.Name, m.UID, m.ResourceVersion, m.Annotations
+	o.CreationTimestamp, o.DeletionTimestamp = m.CreationTimestamp, m.DeletionTimestamp
 	return o
 }
