@@ -141,6 +141,60 @@ func TestTheScopesAndTheAudienceOfADeletedAPIAreIssuedNoMore(t *testing.T) {
 	})
 }
 
+func TestAnAPIThatIsCreatedAgainInheritsNoTokenNoGrantAndNoConsent(t *testing.T) {
+	env := testenv.New(t)
+	gateway := env.Config(env.ReadyClient("gateway", serviceSpec))
+	createAPI := func() *v1alpha1.ResourceServer {
+		return env.ReadyAPI("https://orders.example.com", []string{"orders:read"}, func(r *v1alpha1.ResourceServer) {
+			r.Spec.IntrospectionClients = []v1alpha1.ClientReference{{Name: "gateway", Namespace: env.AppNamespace}}
+		})
+	}
+	api := createAPI()
+	config := env.Config(env.ReadyClient("web", v1alpha1.OAuthClientSpec{
+		GrantTypes: []v1alpha1.GrantType{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "client_secret_basic",
+		RedirectURIs: []string{env.Callback}, Scopes: []string{"openid", "orders:read"},
+	}), "openid", "orders:read")
+	alice := env.NewBrowser()
+	tokens := func() *oauth2.Token {
+		t.Helper()
+		verifier := oauth2.GenerateVerifier()
+		at := env.SignInWith(alice, config.AuthCodeURL("xyz", oauth2.S256ChallengeOption(verifier)), testenv.Password)
+		token, err := config.Exchange(env.Context(), at.Query().Get("code"), oauth2.VerifierOption(verifier))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	silent := func() url.Values {
+		t.Helper()
+		address := config.AuthCodeURL("xyz", oauth2.S256ChallengeOption(oauth2.GenerateVerifier()), oauth2.SetAuthURLParam("prompt", "none"))
+		return env.Open(alice, address).At.Query()
+	}
+	old := tokens()
+	if answer := silent(); !answer.Has("code") || !env.IsActive(gateway, old.AccessToken) {
+		t.Fatalf("at first the user is asked, %v, or the token is inactive", answer)
+	}
+
+	env.Delete(api)
+	createAPI()
+	if env.IsActive(gateway, old.AccessToken) {
+		t.Error("an access token of before is active")
+	}
+	refreshed, err := refresh(env, config, old.RefreshToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if scope := refreshed.Extra("scope"); scope != "openid" || env.IsActive(gateway, refreshed.AccessToken) {
+		t.Errorf("the refresh token of before gets the scope %v, or a token that is active", scope)
+	}
+	if answer := silent(); answer.Get("error") != "consent_required" {
+		t.Errorf("the user is not asked again: %v", answer)
+	}
+	if !env.IsActive(gateway, tokens().AccessToken) {
+		t.Error("a token of a later consent is inactive")
+	}
+}
+
 // key is the server's key for an algorithm in a phase, by its status.
 func key(env *testenv.Env, algorithm string, phase v1alpha1.KeyPhase) (kid string) {
 	env.T.Helper()

@@ -118,6 +118,20 @@ func TestAWorkloadIsTheClientThatListsIt(t *testing.T) {
 	}
 }
 
+func TestATokenOfAWorkloadCausesNoWrite(t *testing.T) {
+	w := newWorkloads(t)
+	w.addClient("shop", "shop.web", webAccount)
+	w.addClient("shop", "shop.deploy", documents.WorkloadIdentity{Issuer: "ci", Subject: ciSubject})
+	account, job := w.serviceAccount(map[string]any{"jti": "account"}), w.job(map[string]any{"jti": "job"})
+	for range 2 {
+		w.accept("a ServiceAccount", w.send(account), "shop.web")
+		w.accept("a job", w.send(job, "client_id", "shop.deploy"), "shop.deploy")
+	}
+	if n := w.Store.Writes(); n != 0 {
+		t.Errorf("there were %d writes", n)
+	}
+}
+
 func TestEachThingThatIsWrongWithAWorkloadsTokenIsRefusedAndSaid(t *testing.T) {
 	w := newWorkloads(t)
 	w.addClient("shop", "shop.web", webAccount)

@@ -75,6 +75,43 @@ func TestAUserOfADirectorySignsInAtTheLoginPageAndHasACode(t *testing.T) {
 	}
 }
 
+func TestASignInAtADirectoryGoesOnWithTheSessionOfItsUserAndEndsThatOfAnother(t *testing.T) {
+	f := newDirectoryFixture(t, "acme")
+	b := f.NewBrowser()
+	signIn := func(username string) grant.Result {
+		t.Helper()
+		page := b.Login(b.Get(f.WebRequest("prompt", "login")), username, ldaptest.Password(username))
+		if page.IsConsent() {
+			page = b.Consent(page, "allow")
+		}
+		tokens, err := f.Redeem("web", page.Values().Get("code"), interactiontest.WebRedirect, "")
+		if err != nil {
+			t.Fatalf("%s: %d: %v", username, page.StatusCode, err)
+		}
+		return tokens
+	}
+	canRefresh := func(tokens grant.Result) bool {
+		client, _ := f.Registry.Client("web")
+		_, err := f.Grants.Refresh(t.Context(), grant.RefreshRequest{Client: client, RefreshToken: tokens.RefreshToken})
+		return err == nil
+	}
+	first, again := signIn("alice"), signIn("alice")
+	if !canRefresh(first) || !canRefresh(again) {
+		t.Error("something ended when the same user signed in again")
+	}
+	bob := signIn("bob")
+	if canRefresh(first) || canRefresh(again) {
+		t.Error("what came from the session that another user replaced is good")
+	}
+	if !canRefresh(bob) {
+		t.Error("what the other user got is of no use")
+	}
+	b.ConfirmLogout(b.Get(f.Issuer + "/logout"))
+	if canRefresh(bob) {
+		t.Error("what came from the last session is good after logout")
+	}
+}
+
 func TestUnknownDisabledDeniedAndWrongPasswordGetOneAnswer(t *testing.T) {
 	f := newDirectoryFixture(t, "acme")
 	f.directory.Set(t, ldaptest.DN("bob"), "pwdAccountLockedTime", "000001010000Z")
