@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -252,6 +253,20 @@ func TestOfTwoProvidersOfOneRealmTheOlderHasIt(t *testing.T) {
 		}
 		return env.entry(internalv1alpha1.SpaceIdentityProvider, "acme") == nil
 	})
+}
+
+// A provider that was never accepted keeps no realm from others, whichever its mistake is.
+func TestAProviderWhoseExamplesFailHoldsUpNoRealm(t *testing.T) {
+	env := newEnv(t)
+	realm := func(p *v1alpha1.IdentityProvider) { p.Spec.Realm = "https://acme.example/realm" }
+	older := env.newProvider("older", realm, func(p *v1alpha1.IdentityProvider) {
+		p.Spec.Examples = []v1alpha1.MappingExample{{Name: "a guest", Denied: true, Upstream: runtime.RawExtension{Raw: []byte(`{"hd":"acme.example"}`)}}}
+	})
+	env.waitForCondition(older, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonExampleFailed)
+	time.Sleep(1100 * time.Millisecond) // creationTimestamp counts seconds
+	env.readyProvider("acme", realm)
+	updateObject(env, older, func(p *v1alpha1.IdentityProvider) { p.Spec.Examples = nil })
+	env.waitForCondition(older, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonRealmTaken)
 }
 
 // waitForReadyMessage waits until a provider is Ready with a message that ends so.

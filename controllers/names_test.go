@@ -21,7 +21,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 )
 
-const bankAPI = "https://bank.example.com/"
+const bankAPI, bankRealm = "https://bank.example.com/", "https://bank.example.com/realm"
 
 // bank is one name of each kind, with its owner, and other objects that ask for it. They are in a
 // namespace of their own and older.
@@ -31,6 +31,7 @@ type bank struct {
 	client    *v1alpha1.OAuthClient
 	user      *v1alpha1.OAuthUser
 	api       *v1alpha1.ResourceServer
+	provider  *v1alpha1.IdentityProvider
 	claimants []client.Object
 }
 
@@ -75,7 +76,9 @@ func (b *bank) addClaimants(n int) {
 			u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"iss":"x"}`)}
 		})
 		b.waitForCondition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
-		b.claimants = append(b.claimants, c, api, u)
+		p := b.newProvider(fmt.Sprint("rival-provider-", i), func(p *v1alpha1.IdentityProvider) { p.Spec.Realm, p.Spec.Allow = bankRealm, "upstream.(" })
+		b.waitForCondition(p, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+		b.claimants = append(b.claimants, c, api, u, p)
 	}
 	time.Sleep(1100 * time.Millisecond) // creationTimestamp counts seconds
 }
@@ -98,6 +101,7 @@ func (b *bank) addOwners() {
 	b.api = b.apiOf(b.apps)
 	create(b.t, b.api)
 	b.waitForCondition(b.api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	b.provider = b.readyProvider("bank-provider", func(p *v1alpha1.IdentityProvider) { p.Spec.Realm = bankRealm })
 }
 
 // names are the bank's, by the UID of the owner that each should have.
@@ -109,6 +113,7 @@ func (b *bank) names() map[compile.Name]types.UID {
 		{Space: internalv1alpha1.SpaceIdentity, Value: "https://bank.example.com"}: b.api.UID,
 		{Space: internalv1alpha1.SpaceScope, Value: "bank:read"}:                   b.api.UID,
 		{Space: internalv1alpha1.SpaceScope, Value: "bank:write"}:                  b.api.UID,
+		{Space: internalv1alpha1.SpaceRealm, Value: bankRealm}:                     b.provider.UID,
 	}
 }
 
@@ -129,6 +134,7 @@ func (b *bank) keeps(when string) {
 	for _, owner := range []client.Object{b.client, b.user, b.api} {
 		b.waitForCondition(owner, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	}
+	b.waitForCondition(b.provider, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
 	for _, c := range b.claimants {
 		reason := v1alpha1.ReasonClientIDTaken
 		switch c.(type) {
@@ -136,6 +142,8 @@ func (b *bank) keeps(when string) {
 			reason = v1alpha1.ReasonSubjectTaken
 		case *v1alpha1.ResourceServer:
 			reason = v1alpha1.ReasonIdentifierTaken
+		case *v1alpha1.IdentityProvider:
+			reason = v1alpha1.ReasonRealmTaken
 		}
 		b.waitForCondition(c, v1alpha1.ConditionAccepted, metav1.ConditionFalse, reason)
 		if held := names.Of(c).Held; len(held) > 0 {
@@ -159,8 +167,11 @@ func TestEveryNameIsItsFormerOwnersWithADozenOlderRefusedClaimantsWaiting(t *tes
 	b.addOwners()
 	b.allowRivals()
 	for _, c := range b.claimants {
-		if u, ok := c.(*v1alpha1.OAuthUser); ok {
-			updateObject(b.testEnv, u, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = nil })
+		switch c := c.(type) {
+		case *v1alpha1.OAuthUser:
+			updateObject(b.testEnv, c, func(u *v1alpha1.OAuthUser) { u.Spec.Claims = nil })
+		case *v1alpha1.IdentityProvider:
+			updateObject(b.testEnv, c, func(p *v1alpha1.IdentityProvider) { p.Spec.Allow = "true" })
 		}
 	}
 	b.keeps("before anything happens")
@@ -198,7 +209,7 @@ func (b *bank) restore() {
 	b.t.Helper()
 	b.deleteObject(b.replica)
 	b.deleteObject(b.server)
-	all := append(append([]client.Object{}, b.claimants...), b.client, b.user, b.api)
+	all := append(append([]client.Object{}, b.claimants...), b.client, b.user, b.api, b.provider)
 	for _, o := range all {
 		b.waitForCondition(o, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonServerNotFound)
 		b.deleteObject(o)
@@ -223,6 +234,8 @@ func (b *bank) restore() {
 				o.Status = saved.(*v1alpha1.OAuthUser).Status
 			case *v1alpha1.ResourceServer:
 				o.Status = saved.(*v1alpha1.ResourceServer).Status
+			case *v1alpha1.IdentityProvider:
+				o.Status = saved.(*v1alpha1.IdentityProvider).Status
 			}
 			if admin.Status().Update(b.t.Context(), o) == nil {
 				break

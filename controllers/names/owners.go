@@ -156,7 +156,7 @@ func (e *Entries) isAllowed(ctx context.Context, server Server, name compile.Nam
 		}
 	case *v1alpha1.IdentityProvider:
 		_, findings := compile.IdentityProvider(o)
-		return len(findings) == 0, nil
+		return len(findings) == 0 && compile.MappingExamples(o) == nil, nil
 	case *v1alpha1.ResourceServer:
 		doc, findings := compile.ResourceServer(o)
 		if len(findings) > 0 {
