@@ -1,7 +1,9 @@
 package controllers
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -9,7 +11,10 @@ import (
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +25,7 @@ import (
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/controllers/compile"
+	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	localoperator "github.com/oauth-operator/oauth-operator/hack/local/operator"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
@@ -208,15 +214,19 @@ func TestWhateverStepFailsTheConditionsOfThatKindSaySoOfThisGeneration(t *testin
 	c, user, api := env.readyClient(), env.newUser("alice", "correct horse"), env.newAPI("https://api.example.com", "a:read")
 	env.waitForCondition(user, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	env.waitForCondition(api, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	p, identity := env.readyProvider("login"), env.newIdentity(func(o *v1alpha1.OAuthIdentity) { o.Spec.TokensNotBefore = inSeconds(-10) })
+	env.waitForCondition(identity, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	lift := env.newPolicy(env.identity, "internal.oauth-operator.dev", "v1alpha1", "entries", "object.metadata.name == 'none'", "the platform is frozen",
 		newEntry(t, env.server, "probe", compile.OwnerOf(c)))
 	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.DisplayName = "Changed" })
 	updateObject(env, user, func(u *v1alpha1.OAuthUser) { u.Spec.Username = "alice.two" })
 	updateObject(env, api, func(api *v1alpha1.ResourceServer) { api.Spec.Scopes[0].Description = "Changed" })
+	updateObject(env, p, func(p *v1alpha1.IdentityProvider) { p.Spec.DisplayName = "Changed" })
+	updateObject(env, identity, func(o *v1alpha1.OAuthIdentity) { o.Spec.TokensNotBefore = inSeconds(-5) })
 	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.Tokens = &v1alpha1.TokenSettings{AccessTokenLifetime: &metav1.Duration{Duration: time.Minute}}
 	})
-	for _, o := range []client.Object{c, user, api, env.server} {
+	for _, o := range []client.Object{c, user, api, p, identity, env.server} {
 		message := env.waitForCondition(o, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
 		own := o.GetNamespace() == env.identity
 		if strings.Contains(message, "the platform is frozen") != own || !strings.Contains(message, "Entry") {
@@ -233,9 +243,97 @@ func TestWhateverStepFailsTheConditionsOfThatKindSaySoOfThisGeneration(t *testin
 		}
 	}
 	lift()
-	for _, o := range []client.Object{c, user, api, env.server} {
+	for _, o := range []client.Object{c, user, api, p, identity, env.server} {
 		env.waitForCondition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	}
+}
+
+// What a policy refuses of the objects that a server needs is a condition of the server, whichever
+// it is, and each of them is asked for less and less often.
+func TestWhateverOfAServerIsRefusedIsAConditionIsTriedLessAndLessOftenAndHeals(t *testing.T) {
+	for resource, test := range map[string]struct {
+		group, kind, conditionType string
+		probe                      func(*v1alpha1.AuthorizationServer) client.Object
+	}{
+		"secrets": {"", "Secret", v1alpha1.ConditionAvailable, func(s *v1alpha1.AuthorizationServer) client.Object { // with the keys
+			return workload.UpstreamsSecret(s)
+		}},
+		"serviceaccounts": {"", "ServiceAccount", v1alpha1.ConditionDeployed, func(s *v1alpha1.AuthorizationServer) client.Object {
+			return workload.ServiceAccount(s)
+		}},
+		"rolebindings": {rbacv1.GroupName, "RoleBinding", v1alpha1.ConditionDeployed, func(s *v1alpha1.AuthorizationServer) client.Object {
+			return workload.RoleBinding(s)
+		}},
+		"services": {"", "Service", v1alpha1.ConditionDeployed, func(s *v1alpha1.AuthorizationServer) client.Object {
+			return workload.Service(s)
+		}},
+		"poddisruptionbudgets": {policyv1.GroupName, "PodDisruptionBudget", v1alpha1.ConditionDeployed, func(s *v1alpha1.AuthorizationServer) client.Object {
+			return workload.PodDisruptionBudget(s)
+		}},
+		"deployments": {appsv1.GroupName, "Deployment", v1alpha1.ConditionDeployed, func(s *v1alpha1.AuthorizationServer) client.Object {
+			return workload.Deployment(s, testImage)
+		}},
+	} {
+		t.Run(resource, func(t *testing.T) {
+			made := recordWrites(t)
+			env := newEnvWithoutManager(t)
+			probe := test.probe(env.server)
+			probe.SetName("probe")
+			probe.SetOwnerReferences(nil) // there is no server yet
+			lift := env.newPolicy(env.identity, test.group, "v1", resource, "object.metadata.name == 'none'", "the platform is frozen", probe)
+			startManager(t)
+			create(t, env.server)
+			env.replica = env.newReplica("main-0", maxResourceVersion)
+			env.keepRenewing(env.replica)
+			message := env.waitForCondition(env.server, test.conditionType, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+			if !strings.Contains(message, test.kind+` "main-tokenserver`) || !strings.Contains(message, "the platform is frozen") {
+				t.Error(message)
+			}
+			env.waitForCondition(env.server, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRefused)
+			time.Sleep(500 * time.Millisecond) // the status was written
+			env.quiet(made, 4*time.Second, 3)
+			lift()
+			env.waitForCondition(env.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		})
+	}
+}
+
+// The credential of a provider that is in use stays so while another one cannot be copied, and a
+// ConfigMap is no exception.
+func TestARefusedCopyOfACredentialAndARefusedConfigMapAreConditionsAndTriedLessAndLessOften(t *testing.T) {
+	made := recordWrites(t)
+	env := newEnv(t)
+	c, p := env.readyClient(withConfigMap("settings", nil)), env.readyProvider("login")
+	copied := env.upstreams()
+	secrets := env.newPolicy(env.identity, "", "v1", "secrets", "!object.metadata.name.endsWith('-upstreams')", "no copies here",
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "probe-upstreams"}})
+	configMaps := env.newPolicy(env.apps, "", "v1", "configmaps", "object.metadata.name == 'none'", "no settings here",
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: env.apps, Name: "probe"}})
+	updateObject(env, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "login"}}, func(s *corev1.Secret) {
+		s.Data["secret"] = []byte("another")
+	})
+	env.deleteObject(env.configMap("settings"))
+	if message := env.waitForCondition(p, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRefused); !strings.Contains(message, "no copies here") {
+		t.Error(message)
+	}
+	if message := env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRefused); !strings.Contains(message, "no settings here") {
+		t.Error(message)
+	}
+	time.Sleep(500 * time.Millisecond) // both statuses were written
+	env.quiet(made, 4*time.Second, 6)
+	served := env.providerDocument("login").Credentials
+	if len(copied) != 1 || len(served) != 1 || copied[served[0]] == nil || !maps.EqualFunc(env.upstreams(), copied, bytes.Equal) {
+		t.Errorf("%d credentials were copied, and %d are named", len(env.upstreams()), len(served))
+	}
+	if !env.isCredential(c, env.clientSecretOf(c)) {
+		t.Error("the secret of the client is not in force")
+	}
+	secrets()
+	configMaps()
+	eventually.True(t, "the other credential is copied", func() bool { return len(env.upstreams()) == 2 })
+	env.loadUpstreams()
+	env.waitForCondition(p, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 // countedWriter is a writer with a clock of its own, and how often it asked the API server to
