@@ -238,7 +238,7 @@ func TestWhatChangesBetweenTwoPagesIsServedAsItIsOnceTheReplicaSaysSo(t *testing
 	api := clustertest.Start(t, issuer)
 	for how, page := range map[string]func(*http.Response) (*http.Response, error){
 		"the pages are of one moment":  func(r *http.Response) (*http.Response, error) { return r, nil },
-		"the second page has expired":  answerInstead(http.StatusGone, goneStatus),
+		"the second page has expired":  answerInstead(http.StatusGone, goneStatus), //nolint:bodyclose // the list that asked for the page closes it
 		"the second page is lost once": nil,
 	} {
 		t.Run(how, func(t *testing.T) {

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/oauth-operator/oauth-operator/tokenserver/places"
-
 	goldap "github.com/go-ldap/ldap/v3"
+
+	"github.com/oauth-operator/oauth-operator/tokenserver/places"
 )
 
 var (

@@ -132,8 +132,10 @@ func TestReplicasTogetherExceedTheBoundOfTheServerByLittle(t *testing.T) {
 		})
 	}
 	all.Wait()
-	// Each replica creates one grant at a time, so each may exceed the bound by one.
-	if live := postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM oauth_grants"); live < limit || live > limit+replicas {
+	// Each replica may use its share of what it counted as remaining after the others have reached the
+	// bound: on a busy machine it may stop between its count and its creations.
+	const share = limit / 16
+	if live := postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM oauth_grants"); live < limit || live > limit+replicas*share {
 		t.Errorf("%d grants are live, and the bound is %d", live, limit)
 	}
 }
@@ -161,7 +163,7 @@ func TestReplicasTogetherExceedABoundOnMarksByLittle(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if n := postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM oauth_marks"); n < limit || n > limit+replicas {
+		if n := postgrestest.QueryValue[int](t, shared, database, "SELECT count(*) FROM oauth_marks"); n < limit || n > limit+replicas*(limit/16) { // as above
 			t.Errorf("%s: there are %d marks, and the bound is %d", name, n, limit)
 		}
 	}

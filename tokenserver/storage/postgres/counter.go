@@ -14,8 +14,8 @@ import (
 
 const (
 	// replicasWithinBound is the divisor of the remaining capacity that a replica may use before it
-	// counts again. Up to this many replicas exceed the bound together by no more than the calls
-	// that are under way at one moment.
+	// counts again. Up to this many replicas that count at one moment do not exceed the bound together.
+	// One that uses its share later than others count, within countInterval, exceeds it by as much.
 	replicasWithinBound = 16
 	// countInterval is how long a count is trusted, and fullInterval how long a count that found
 	// the bound reached.
