@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -49,15 +50,16 @@ func clientCopiesOf(b *testing.B, env *testenv.Env, name string) *clientCopies {
 	return c
 }
 
-// put creates n copies, which are there until the benchmark ends.
+// put creates n copies, which are there until the benchmark ends. The API server is away meanwhile: it
+// and those who watch it would take minutes to follow.
 func (c *clientCopies) put(b *testing.B, n int) {
 	b.Helper()
 	b.Cleanup(func() {
-		doAll(b, 0, n, func(i int) error {
+		c.withoutAPIServer(b, n, func(i int) error {
 			return errors.Join(c.etcd.deleteObject(c.copyOfClient(i)), c.etcd.deleteObject(c.copyOfSecret(i)), c.etcd.deleteObject(c.copyOfEntry(i, "0")))
 		})
 	})
-	doAll(b, 0, n, func(i int) error {
+	c.withoutAPIServer(b, n, func(i int) error {
 		if _, err := c.etcd.putObject(c.copyOfClient(i)); err != nil { // before its Secret, whose owner it is
 			return err
 		}
@@ -68,6 +70,16 @@ func (c *clientCopies) put(b *testing.B, n int) {
 		_, err = c.etcd.putObject(c.copyOfEntry(i, version))
 		return err
 	})
+}
+
+// withoutAPIServer does something for each of n copies, with the API server stopped.
+func (c *clientCopies) withoutAPIServer(b *testing.B, n int, do func(i int) error) {
+	b.Helper()
+	testenv.ControlPlane.StopAPIServer()
+	doAll(b, 0, n, do)
+	if err := testenv.ControlPlane.StartAPIServer(context.Background()); err != nil { // also when the benchmark ends
+		b.Fatal(err)
+	}
 }
 
 func uidOfCopy(kind, i int) types.UID {
