@@ -19,9 +19,9 @@ func TestReplicasThatCreateAtOnceKeepTheBoundOfAPair(t *testing.T) {
 	database := shared.NewDatabase(t)
 	dsn := shared.DSN(database)
 	replicas := []*testStore{open(t, dsn), open(t, dsn), open(t, dsn)}
-	// The creations overlap: each takes 20 ms between its reads and its commit.
+	// The creations overlap: each takes 20 ms between its last statement and its commit.
 	shared.Exec(t, database, `CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END';
-		CREATE TRIGGER linger BEFORE INSERT ON oauth_grants FOR EACH ROW EXECUTE FUNCTION linger()`)
+		CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON oauth_grants DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION linger()`)
 	const creators = storage.MaxGrantsPerUserAndClient + 7
 	var all sync.WaitGroup
 	for i := range creators {
