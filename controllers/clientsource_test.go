@@ -132,8 +132,8 @@ func (env *testEnv) checkNotMounted(secret string) {
 	}
 }
 
-// Whoever may write OAuthClients beside a server would choose its certificate or its database while
-// the Secret of that name is missing.
+// An author of OAuthClients in the namespace of a server would choose its certificate or its database
+// while the Secret of that name is missing.
 func TestAClientGetsNoSecretOfANameThatTokenServersMount(t *testing.T) {
 	env := newEnv(t, func(s *v1alpha1.AuthorizationServer) {
 		s.Spec.AllowedClients = append(s.Spec.AllowedClients, v1alpha1.ClientRule{Name: "own"})

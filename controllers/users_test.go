@@ -266,7 +266,7 @@ func TestClaimsThatTheProtocolSetsAreRefused(t *testing.T) {
 	}
 }
 
-// Whoever suspends a user in a hurry may make a mistake beside it.
+// An administrator who suspends a user in a hurry may make a mistake beside it.
 func TestASuspensionIsInForceThoughTheRestOfTheSpecCannotBe(t *testing.T) {
 	env := newEnv(t)
 	u := env.readyUser("alice", "correct horse", func(u *v1alpha1.OAuthUser) { u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"name":"Alice"}`)} })

@@ -51,7 +51,7 @@ func clientCopiesOf(b *testing.B, env *testenv.Env, name string) *clientCopies {
 }
 
 // put creates n copies, which are there until the benchmark ends. The API server is away meanwhile: it
-// and those who watch it would take minutes to follow.
+// and its clients would take minutes to follow.
 func (c *clientCopies) put(b *testing.B, n int) {
 	b.Helper()
 	b.Cleanup(func() {
