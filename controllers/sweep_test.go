@@ -334,11 +334,24 @@ func TestAnEntryThatHasANewOwnerMeanwhileIsNotSwept(t *testing.T) {
 
 func TestWhatTheGarbageCollectorRemovesIsLeftToIt(t *testing.T) {
 	env := newSweepEnv(t)
+	// A reference to what exists, which is no server: the garbage collector lets the Entry be too.
+	other := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: env.server.Namespace, Name: "other"}}
+	create(t, other)
 	e := newEntry(t, env.server, "x", internalv1alpha1.Owner{Kind: compile.KindClient, Namespace: env.server.Namespace, Name: "x", UID: "gone"})
-	e.Spec.ServerUID, e.OwnerReferences = "another", nil // what is to be collected is; this is not
+	e.Spec.ServerUID = other.UID
+	e.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: other.Name, UID: other.UID}}
 	create(t, e)
 	env.sweepAfter(0)
-	env.checkCount("an Entry of a server that does not exist", 1)
+	env.checkCount("an Entry that refers to its server", 1)
+}
+
+func TestAnEntryOfAServerThatIsGoneIsSweptThoughItRefersToNone(t *testing.T) {
+	env := newSweepEnv(t)
+	e := newEntry(t, env.server, "x", internalv1alpha1.Owner{Kind: compile.KindClient, Namespace: env.server.Namespace, Name: "x", UID: "gone"})
+	e.Spec.ServerUID, e.OwnerReferences = "another", nil
+	create(t, e)
+	env.sweepAfter(0)
+	env.checkCount("an Entry of a server that does not exist", 0)
 }
 
 func TestALargeSweepSaysSoAndWaits(t *testing.T) {
