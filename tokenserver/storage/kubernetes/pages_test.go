@@ -59,12 +59,12 @@ func TestARecordThatIsOnALostPageIsNeitherDeletedNorUnknown(t *testing.T) {
 				if when == "later" {
 					late = w.openStoreWith(t, "main-1", api)
 					network.loseLaterPages(lose)
-					network.closeWatches()
 				} else {
 					network.loseLaterPages(lose)
 					late = w.startStoreWith(t, "main-1", api)
 				}
 				eventually.True(t, "the pages are lost again and again", func() bool {
+					network.closeWatches() // also one that was opened only now
 					lists, least := network.countLost()
 					return lists >= 3 && least >= 3 // of grants, consents and marks
 				})
