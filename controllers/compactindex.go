@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	toolscache "k8s.io/client-go/tools/cache"
@@ -73,7 +74,12 @@ func (i *compactIndexer) compact(indexers toolscache.Indexers) toolscache.Indexe
 	return inBuckets
 }
 
+// bucketOf returns the bucket of a value. controller-runtime has each value twice, behind a namespace and
+// behind a name that stands for all, and a slash: both are in one bucket.
 func (i *compactIndexer) bucketOf(value string) string {
+	if _, behind, found := strings.Cut(value, "/"); found {
+		value = behind
+	}
 	return bucketNames[maphash.String(i.seed, value)%indexBuckets]
 }
 

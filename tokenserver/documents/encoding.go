@@ -55,7 +55,7 @@ func parseFormat[T any](format string) (documentKind, int, error) {
 		if version, ok := k.versionOf(format); ok {
 			return k, version, nil
 		}
-		return k, 0, fmt.Errorf("%w %q, want %q or an older one", ErrFormat, format, k.format(k.newest))
+		return k, 0, fmt.Errorf("%w %q, want %q or an older one", ErrFormat, format, k.formats[len(k.formats)-1])
 	}
 	return documentKind{}, 0, fmt.Errorf("%w %q", ErrFormat, format)
 }

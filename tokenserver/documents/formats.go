@@ -43,12 +43,12 @@ const (
 // contain has a format of each, separated by commas.
 const formatTag = "format"
 
-// documentKind is a kind of document, and the number of its newest format.
+// documentKind is a kind of document, and its formats, of which the first is the oldest.
 type documentKind struct {
-	name   string
-	typ    reflect.Type
-	rules  *typeRules
-	newest int
+	name    string
+	typ     reflect.Type
+	rules   *typeRules
+	formats []string
 }
 
 var documentKinds = []documentKind{
@@ -58,28 +58,30 @@ var documentKinds = []documentKind{
 }
 
 func kindOf(name string, doc any) documentKind {
-	k := documentKind{name: name, typ: reflect.TypeOf(doc), rules: rulesIn(reflect.TypeOf(doc), name), newest: 1}
+	k, newest := documentKind{name: name, typ: reflect.TypeOf(doc), rules: rulesIn(reflect.TypeOf(doc), name)}, 1
 	walkFields(k.typ, "", func(_ string, field reflect.StructField) {
 		for _, rule := range rulesOf(field, name) {
-			k.newest = max(k.newest, rule.version)
+			newest = max(newest, rule.version)
 		}
 	})
+	for version := 1; version <= newest; version++ {
+		k.formats = append(k.formats, name+"/v"+strconv.Itoa(version))
+	}
 	return k
 }
 
 // Formats returns the formats that this version reads and writes.
-func Formats() []string {
-	var formats []string
+func Formats() (all []string) {
 	for _, k := range documentKinds {
-		for version := 1; version <= k.newest; version++ {
-			formats = append(formats, k.format(version))
-		}
+		all = append(all, k.formats...)
 	}
-	return formats
+	return all
 }
 
 // Reads reports whether this version reads documents of a format.
-func Reads(format string) bool { return slices.Contains(Formats(), format) }
+func Reads(format string) bool {
+	return slices.ContainsFunc(documentKinds, func(k documentKind) bool { return slices.Contains(k.formats, format) })
+}
 
 // Kind returns the kind of documents that have a format.
 func Kind(format string) string {
@@ -99,16 +101,13 @@ func Format(doc any) string {
 	return ""
 }
 
-func (k documentKind) format(version int) string { return k.name + "/v" + strconv.Itoa(version) }
+// format returns a format that has a version.
+func (k documentKind) format(version int) string { return k.formats[version-1] }
 
 // versionOf returns the version in a format, and reports whether this version reads the format.
 func (k documentKind) versionOf(format string) (int, bool) {
-	for version := 1; version <= k.newest; version++ {
-		if k.format(version) == format {
-			return version, true
-		}
-	}
-	return 0, false
+	i := slices.Index(k.formats, format)
+	return i + 1, i >= 0
 }
 
 // formatRule is one format of a tag.
