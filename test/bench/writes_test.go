@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -119,13 +120,22 @@ func timeOfWrites(b *testing.B, env *testenv.Env, n int) time.Duration {
 	}
 	for _, o := range []client.Object{&v1alpha1.OAuthClient{}, &corev1.Secret{}} {
 		for _, in := range []string{namespace, env.AppNamespace} {
-			if err := testenv.Kube.DeleteAllOf(b.Context(), o, client.InNamespace(in)); err != nil {
-				b.Fatal(err)
-			}
+			deleteAll(b, o, in)
 		}
 	}
-	if err := testenv.Kube.DeleteAllOf(b.Context(), &internalv1alpha1.Entry{}, client.InNamespace(env.ServerNamespace)); err != nil {
+	deleteAll(b, &internalv1alpha1.Entry{}, env.ServerNamespace)
+	return took
+}
+
+// deleteAll deletes the objects of a kind in a namespace, however many: one request may take the API
+// server a minute at most.
+func deleteAll(b *testing.B, kind client.Object, namespace string) {
+	b.Helper()
+	err := testenv.Kube.DeleteAllOf(b.Context(), kind, client.InNamespace(namespace))
+	for apierrors.IsTimeout(err) {
+		err = testenv.Kube.DeleteAllOf(b.Context(), kind, client.InNamespace(namespace))
+	}
+	if err != nil {
 		b.Fatal(err)
 	}
-	return took
 }
