@@ -61,8 +61,12 @@ func (s *Store) deleteRecreated(ctx context.Context, o *v1alpha1.OAuthGrant) {
 // that fails, the creation of the next grant does it.
 func (s *Store) enforcePairBound(ctx context.Context, g storage.Grant) {
 	bound, _ := s.bounds()
+	of := pair{g.UserUID, g.ClientUID}
+	if s.grants.countOf(of) <= bound { // with g, and with those that have ended
+		return
+	}
 	now := s.config.Now()
-	others := s.grants.grantsOf(pair{g.UserUID, g.ClientUID}, func(other storage.Grant) bool {
+	others := s.grants.grantsOf(of, func(other storage.Grant) bool {
 		return other.ID != g.ID && s.Counts(other, now)
 	})
 	for len(others) >= bound {

@@ -224,6 +224,13 @@ func (c *grantCache) grantsOf(p pair, isIncluded func(storage.Grant) bool) []sto
 	return grants
 }
 
+// countOf returns how many grants of a pair there are, also of those that have ended.
+func (c *grantCache) countOf(p pair) int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return len(c.byPair[p])
+}
+
 // countNotEnded is a cheap upper bound of countLive: it includes grants that have expired or are
 // void.
 func (c *grantCache) countNotEnded() int {
