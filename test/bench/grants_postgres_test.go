@@ -70,7 +70,8 @@ func (f *filledStore) open(b *testing.B, connections int) *postgres.Store {
 	return s
 }
 
-// create creates a grant like the i-th, of the same user and client.
+// create creates a grant like the i-th, of the same user and client, and in a session of its own: that
+// of the i-th may have ended.
 func (f *filledStore) create(ctx context.Context, i int) error {
 	g, err := f.GetGrant(ctx, f.records.GrantID(i))
 	if err != nil {
@@ -78,6 +79,9 @@ func (f *filledStore) create(ctx context.Context, i int) error {
 	}
 	f.next++
 	g.ID, g.CreatedAt = fmt.Sprintf("%040d", f.next), time.Now()
+	if g.SessionHash != "" {
+		g.SessionHash = g.ID
+	}
 	_, err = f.CreateGrant(ctx, g)
 	return err
 }
