@@ -69,7 +69,6 @@ func TestAListThatIsNotWholeIsAnError(t *testing.T) {
 		"a document of another type":    strings.Replace(listOfTwo, `"secret"`, `{"secret":1}`, 1),
 		"no JSON":                       "secret",
 		"metadata of another type":      strings.Replace(listOfTwo, `"resourceVersion":"7"`, `"resourceVersion":7`, 1),
-		"no items":                      `{"apiVersion":"internal.oauth-operator.dev/v1alpha1","kind":"EntryList","metadata":{"continue":"next","resourceVersion":"7"}}`,
 		"a comma where an item belongs": strings.Replace(listOfTwo, `},{"api`, `},,{"api`, 1),
 	} {
 		if _, err := entryDecoder.List(strings.NewReader(text), asItIs); err == nil || strings.Contains(err.Error(), "secret") {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
@@ -28,12 +29,22 @@ func (w Watch) list(ctx context.Context, o metav1.ListOptions) (runtime.Object, 
 	if err != nil {
 		return nil, err
 	}
-	// Of a page that has lost its metadata the reflector would take the list to end there, and what
-	// the list lacks to be deleted.
-	if m, err := meta.ListAccessor(page); err != nil || m.GetResourceVersion() == "" {
+	if !isWhole(page) {
 		return nil, fmt.Errorf("the list of %s is not whole", w.Resource)
 	}
 	return page, nil
+}
+
+// isWhole reports whether a page has what the API server sends with each. Of one that has lost its
+// metadata the reflector would take the list to end there, and of one that has lost its items that there
+// are none: what the list lacks would count as deleted.
+func isWhole(page runtime.Object) bool {
+	m, err := meta.ListAccessor(page)
+	if err != nil || m.GetResourceVersion() == "" {
+		return false
+	}
+	items, err := meta.GetItemsPtr(page)
+	return err == nil && !reflect.ValueOf(items).Elem().IsNil() // an empty list is not nil
 }
 
 func (w Watch) readList(ctx context.Context, request *rest.Request) (runtime.Object, error) {
@@ -73,9 +84,6 @@ func (d decoder[Metadata, Spec]) List(body io.Reader, keep func(runtime.Object) 
 	}
 	if want := d.kind.GroupVersion().WithKind(d.kind.Kind + "List"); list.GroupVersionKind() != want {
 		return nil, fmt.Errorf("the list of objects of the kind %s is a %s %s", d.kind.Kind, list.APIVersion, list.Kind)
-	}
-	if list.Items == nil {
-		return nil, fmt.Errorf("the list of objects of the kind %s has no items", d.kind.Kind)
 	}
 	return list, nil
 }

@@ -2,11 +2,11 @@ package kubernetes_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"testing"
 	"time"
 
@@ -14,19 +14,27 @@ import (
 	"github.com/oauth-operator/oauth-operator/tokenserver/storage"
 )
 
-var lostPages = map[string]laterPage{
-	"the connection is cut": func(r *http.Response) (*http.Response, error) { _ = r.Body.Close(); return nil, errClosed },
-	"its metadata are lost": func(r *http.Response) (*http.Response, error) {
-		body, err := io.ReadAll(r.Body)
+// changePage changes the fields of a page.
+func changePage(change func(page map[string]json.RawMessage)) laterPage {
+	return func(r *http.Response) (*http.Response, error) {
+		var page map[string]json.RawMessage
+		err := json.NewDecoder(r.Body).Decode(&page)
+		_ = r.Body.Close()
 		if err != nil {
 			return nil, err
 		}
-		_ = r.Body.Close()
-		body = append(slices.Clone(body[:bytes.LastIndex(body, []byte(`"metadata"`))]), `"metadata":{}}`...)
+		change(page)
+		body, err := json.Marshal(page)
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), -1
 		r.Header.Del("Content-Length")
-		return r, nil
-	},
+		return r, err
+	}
+}
+
+var lostPages = map[string]laterPage{
+	"the connection is cut": func(r *http.Response) (*http.Response, error) { _ = r.Body.Close(); return nil, errClosed },
+	"its metadata are lost": changePage(func(page map[string]json.RawMessage) { page["metadata"] = json.RawMessage("{}") }),
+	"its records are lost":  changePage(func(page map[string]json.RawMessage) { delete(page, "items") }),
 }
 
 // manyRecords creates grants that each rest on a consent, and marks, of which two are a third or less.
