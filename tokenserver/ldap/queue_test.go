@@ -14,6 +14,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/tokenserver/ldap"
+	"github.com/oauth-operator/oauth-operator/tokenserver/throttle"
 )
 
 func TestSignInsThatFillTheQueueKeepNoConfirmationOut(t *testing.T) {
@@ -67,6 +68,8 @@ func testFullQueue(t *testing.T, isHeld func(request *ber.Packet) bool) {
 	}
 }
 
+var unknown throttle.Browser
+
 // heldDirectory is a directory that knows all users, whose every password is right, and that answers no
 // bind of a user until it is released.
 type heldDirectory struct {
@@ -93,11 +96,11 @@ func newHeldDirectory(t *testing.T) *heldDirectory {
 }
 
 // signIn starts a sign-in with the right password, and returns a channel for its result.
-func (d *heldDirectory) signIn(ctx context.Context, username, source, browser string) chan error {
+func (d *heldDirectory) signIn(ctx context.Context, username, source string, browser throttle.Browser) chan error {
 	result := make(chan error, 1)
 	d.all.Go(func() {
 		result <- d.SignIn(ctx, ldap.Form{
-			Username: username, Password: "password", Source: source, Browser: browser, DeviceID: func([]byte) string { return browser },
+			Username: username, Password: "password", Source: source, Browser: browser, DeviceID: func([]byte) string { return browser.ID },
 			Admit: func(context.Context, ldap.Entry) error { return nil },
 		})
 	})
@@ -105,7 +108,7 @@ func (d *heldDirectory) signIn(ctx context.Context, username, source, browser st
 }
 
 // crowd starts so many sign-ins at once. It returns, once refused of them were, the results of the others.
-func (d *heldDirectory) crowd(n, refused int, form func(i int) (username, source, browser string)) (waiting []chan error) {
+func (d *heldDirectory) crowd(n, refused int, form func(i int) (username, source string, browser throttle.Browser)) (waiting []chan error) {
 	d.t.Helper()
 	var results []chan error
 	for i := range n {
@@ -138,8 +141,8 @@ func (d *heldDirectory) wantIn(all ...chan error) {
 
 func TestOneUserOfADirectoryOnManyConnectionsKeepsNoOtherOut(t *testing.T) {
 	d := newHeldDirectory(t)
-	waiting := d.crowd(120, 118, func(int) (string, string, string) { return "alice", "here", "" })
-	d.wantIn(append(waiting, d.signIn(t.Context(), "bob", "there", ""), d.signIn(t.Context(), "carol", "here", ""))...)
+	waiting := d.crowd(120, 118, func(int) (string, string, throttle.Browser) { return "alice", "here", unknown })
+	d.wantIn(append(waiting, d.signIn(t.Context(), "bob", "there", unknown), d.signIn(t.Context(), "carol", "here", unknown))...)
 	if len(waiting) != 2 {
 		t.Errorf("one user has %d places, want 2", len(waiting))
 	}
@@ -147,8 +150,8 @@ func TestOneUserOfADirectoryOnManyConnectionsKeepsNoOtherOut(t *testing.T) {
 
 func TestOneAddressHasAQuarterOfTheQueueOfADirectory(t *testing.T) {
 	d := newHeldDirectory(t)
-	waiting := d.crowd(120, 104, func(i int) (string, string, string) { return fmt.Sprint("user-", i), "here", "" })
-	d.wantIn(append(waiting, d.signIn(t.Context(), "bob", "there", ""))...)
+	waiting := d.crowd(120, 104, func(i int) (string, string, throttle.Browser) { return fmt.Sprint("user-", i), "here", unknown })
+	d.wantIn(append(waiting, d.signIn(t.Context(), "bob", "there", unknown))...)
 	if len(waiting) != 16 {
 		t.Errorf("one address has %d places, want 16", len(waiting))
 	}
@@ -156,12 +159,33 @@ func TestOneAddressHasAQuarterOfTheQueueOfADirectory(t *testing.T) {
 
 func TestAKnownBrowserHasAPlaceInTheFullQueueOfADirectoryAndOneAlone(t *testing.T) {
 	d := newHeldDirectory(t)
-	waiting := d.crowd(100, 36, func(i int) (string, string, string) { return fmt.Sprint("user-", i), fmt.Sprint("source-", i), "" })
-	mine := d.crowd(3, 2, func(int) (string, string, string) { return "alice", "source-1", "laptop" })
-	others := d.crowd(20, 18, func(i int) (string, string, string) { return "bob", "source-2", fmt.Sprint("browser-", i) })
+	waiting := d.crowd(100, 36, func(i int) (string, string, throttle.Browser) {
+		return fmt.Sprint("user-", i), fmt.Sprint("source-", i), unknown
+	})
+	mine := d.crowd(3, 2, func(int) (string, string, throttle.Browser) {
+		return "alice", "source-1", throttle.Browser{ID: "laptop", UserUID: "alice"}
+	})
+	others := d.crowd(20, 18, func(i int) (string, string, throttle.Browser) {
+		return "bob", "source-2", throttle.Browser{ID: fmt.Sprint("browser-", i), UserUID: "bob"}
+	})
 	d.wantIn(append(append(waiting, mine...), others...)...)
 	if len(waiting) != 64 || len(mine) != 1 || len(others) != 2 {
-		t.Errorf("unknown browsers have %d places, a known one %d, and all in which a user signs in %d; want 64, 1 and 2", len(waiting), len(mine), len(others))
+		t.Errorf("unknown browsers have %d places, a known one %d, and all of a user %d; want 64, 1 and 2", len(waiting), len(mine), len(others))
+	}
+}
+
+// A user may have as many browsers as the user signs in with, and type any name.
+func TestManyBrowsersOfOneUserTakeTwoPlacesMoreThanTheirAddressHas(t *testing.T) {
+	d := newHeldDirectory(t)
+	mallory := d.crowd(120, 102, func(i int) (string, string, throttle.Browser) {
+		return fmt.Sprint("made-up-", i), "here", throttle.Browser{ID: fmt.Sprint("browser-", i), UserUID: "mallory"}
+	})
+	others := []chan error{
+		d.signIn(t.Context(), "bob", "there", unknown), d.signIn(t.Context(), "carol", "here", throttle.Browser{ID: "laptop", UserUID: "carol"}),
+	}
+	d.wantIn(append(others, mallory...)...)
+	if len(mallory) != 18 {
+		t.Errorf("the browsers have %d places, want 18", len(mallory))
 	}
 }
 

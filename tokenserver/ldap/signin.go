@@ -22,9 +22,9 @@ type Form struct {
 	Username, Password string
 	// Source is the network address that the form came from.
 	Source string
-	// Browser is the id of the browser if any user has signed in with it before, otherwise "".
-	// DeviceID returns it if the user with a subject has, otherwise "".
-	Browser  string
+	// Browser is the browser, if any user has signed in with it before. DeviceID returns its id if the
+	// user with a subject has, otherwise "".
+	Browser  throttle.Browser
 	DeviceID func(subject []byte) string
 	// Admit is called with what the directory says of the user whose password was right. It returns
 	// ErrDenied for a user who may not sign in, who is answered and throttled as for a wrong password.
@@ -60,10 +60,10 @@ func (d *Directory) signIn(ctx context.Context, f Form) error {
 		return ErrWrong
 	}
 	attempt := d.guesses.NewAttempt(countedName(name), f.Source, d.directories.Replicas(d.document.LDAP.ThrottleWindow.Duration()))
-	if err := attempt.CheckTyped(); err != nil && f.Browser == "" {
+	if err := attempt.CheckTyped(); err != nil && f.Browser == (throttle.Browser{}) {
 		return err
 	}
-	leave, err := d.signIns.Enter(ctx, attempt.Places(f.Browser))
+	leave, err := d.signIns.Enter(ctx, attempt.Places(f.Browser)...)
 	if err != nil {
 		return err
 	}

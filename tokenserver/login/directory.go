@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/oauth-operator/oauth-operator/tokenserver/ldap"
+	"github.com/oauth-operator/oauth-operator/tokenserver/notbefore"
 	"github.com/oauth-operator/oauth-operator/tokenserver/oauth"
 	"github.com/oauth-operator/oauth-operator/tokenserver/pages"
 	"github.com/oauth-operator/oauth-operator/tokenserver/registry"
@@ -68,7 +69,9 @@ func (h *Handler) askDirectory(v visit, p *registry.IdentityProvider, username, 
 	var user *registry.User
 	err = directory.SignIn(v.r.Context(), ldap.Form{
 		Username: username, Password: secret, Source: web.Source(v.r, v.flow.Server.TrustedProxies).String(),
-		Browser:  h.Devices.ID(v.r, v.flow.Server.Issuer),
+		Browser: h.Devices.Browser(v.r, v.flow.Server.Issuer, func(userUID string) notbefore.Limits {
+			return h.Registry.NotBeforeOf("", userUID, "")
+		}),
 		DeviceID: func(subject []byte) string { return h.deviceOf(v, p, subject) },
 		Admit: func(ctx context.Context, e ldap.Entry) error {
 			var err error

@@ -48,10 +48,10 @@ type Request struct {
 	UseReserve bool
 }
 
-// Enter takes a place and waits until it is the turn of the request. It returns ErrBusy if there is no
-// place, or if ctx ends first.
-func (q *Queue) Enter(ctx context.Context, r Request) (leave func(), err error) {
-	free, ok := q.take(r)
+// Enter takes a place by the first of the requests for which there is one, and waits until it is its
+// turn. It returns ErrBusy if there is no place, or if ctx ends first.
+func (q *Queue) Enter(ctx context.Context, requests ...Request) (leave func(), err error) {
+	free, ok := q.take(requests)
 	if !ok {
 		return nil, ErrBusy
 	}
@@ -65,25 +65,36 @@ func (q *Queue) Enter(ctx context.Context, r Request) (leave func(), err error) 
 }
 
 // take takes a place, and returns how to free it; false if there is none.
-func (q *Queue) take(r Request) (free func(), ok bool) {
+func (q *Queue) take(requests []Request) (free func(), ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	for _, r := range requests {
+		if part := q.partFor(r); part != nil {
+			*part++
+			for _, quota := range r.Quotas {
+				q.byKey[quota.key]++
+			}
+			return func() { q.free(part, r.Quotas) }, true
+		}
+	}
+	return nil, false
+}
+
+// partFor returns the count of those places of which a request may have one; nil if it may have none.
+// The caller holds the lock.
+func (q *Queue) partFor(r Request) *int {
 	for _, quota := range r.Quotas {
 		if q.byKey[quota.key] >= quota.limit(q.places) {
-			return nil, false
+			return nil
 		}
 	}
-	part := &q.common
-	if q.common >= q.places {
-		if part = &q.reserved; !r.UseReserve || q.reserved >= quarter(q.places) {
-			return nil, false
-		}
+	switch {
+	case q.common < q.places:
+		return &q.common
+	case r.UseReserve && q.reserved < quarter(q.places):
+		return &q.reserved
 	}
-	*part++
-	for _, quota := range r.Quotas {
-		q.byKey[quota.key]++
-	}
-	return func() { q.free(part, r.Quotas) }, true
+	return nil
 }
 
 func (q *Queue) free(part *int, quotas []Quota) {

@@ -52,16 +52,35 @@ type Devices struct {
 func (d *Devices) KnownID(r *http.Request, issuer, userUID, epoch string, limits notbefore.Limits) string {
 	known := d.openCookie(r, issuer)
 	for _, user := range known.Users {
-		since := time.Unix(user.Since, 0)
-		if user.UID == userUID && user.Epoch == epoch && !limits.VoidsLogin(since) && d.Now().Sub(since) < deviceLifetime {
+		if user.UID == userUID && user.Epoch == epoch && d.isCurrent(user, limits) {
 			return known.ID
 		}
 	}
 	return ""
 }
 
-// ID returns the id of the browser if any user has signed in with it, otherwise "".
-func (d *Devices) ID(r *http.Request, issuer string) string { return d.openCookie(r, issuer).ID }
+// Browser is a browser with which a user has signed in. The zero value stands for one that is not known.
+type Browser struct {
+	ID string
+	// UserUID is the UID of the last user who has.
+	UserUID string
+}
+
+// Browser returns the browser if it is known for the last user who has signed in with it, but for the
+// epoch. The limits are those that a user has now.
+func (d *Devices) Browser(r *http.Request, issuer string, limits func(userUID string) notbefore.Limits) Browser {
+	known := d.openCookie(r, issuer)
+	if len(known.Users) == 0 || !d.isCurrent(known.Users[0], limits(known.Users[0].UID)) {
+		return Browser{}
+	}
+	return Browser{known.ID, known.Users[0].UID}
+}
+
+// isCurrent reports whether a sign-in is later than the limits, and not too long ago.
+func (d *Devices) isCurrent(user deviceUser, limits notbefore.Limits) bool {
+	since := time.Unix(user.Since, 0)
+	return !limits.VoidsLogin(since) && d.Now().Sub(since) < deviceLifetime
+}
 
 // RememberUser records in the browser that the user, with its current epoch, has signed in.
 func (d *Devices) RememberUser(w http.ResponseWriter, r *http.Request, issuer, userUID, epoch string) error {

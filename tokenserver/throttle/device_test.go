@@ -191,3 +191,26 @@ func TestABrowserIsUnknownToTheTokensNotBeforeOfItsLogin(t *testing.T) {
 		t.Error("a later login does not")
 	}
 }
+
+func TestABrowserIsKnownByItsLastUserUntilThatSignInIsVoidOrHalfAYearOld(t *testing.T) {
+	d := newDeviceFixture(t)
+	limits := map[string]notbefore.Limits{}
+	check := func(when string, want Browser) {
+		t.Helper()
+		if got := d.Browser(d.request(), issuer, func(userUID string) notbefore.Limits { return limits[userUID] }); got != want {
+			t.Errorf("%s it is %+v, want %+v", when, got, want)
+		}
+	}
+	check("at first", Browser{})
+	d.signIn("alice")
+	d.signIn("bob")
+	id := d.KnownID(d.request(), issuer, "bob", d.epoch, notbefore.Limits{})
+	check("after two sign-ins", Browser{id, "bob"})
+	limits["alice"] = notbefore.Limits{Login: d.Now().Unix()}
+	check("when that of another user is void", Browser{id, "bob"})
+	limits["bob"] = limits["alice"]
+	check("when that of its last user is void", Browser{})
+	delete(limits, "bob")
+	d.now = d.now.Add(180 * 24 * time.Hour)
+	check("after half a year", Browser{})
+}

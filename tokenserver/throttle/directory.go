@@ -87,18 +87,21 @@ func (d *Directory) NewAttempt(name, source string, replicas int) *DirectoryAtte
 	return &DirectoryAttempt{directory: d, maxFailures: max(1, d.limits.Failures/max(1, replicas)), name: name, source: source}
 }
 
-// Places returns what the attempt counts in while it waits for the directory, which does not know yet
-// whose it is. The id is that of a browser with which any user has signed in, or "".
-func (a *DirectoryAttempt) Places(browser string) places.Request {
+// Places returns what the attempt may count in while it waits for the directory, which does not know yet
+// whose it is. A browser that is known counts by the user who has signed in with it, and not by what is
+// typed: else one user with many browsers and made-up names would have all places.
+func (a *DirectoryAttempt) Places(browser Browser) []places.Request {
 	t := a.directory.throttle
-	if browser != "" {
-		return places.Request{UseReserve: true, Quotas: []places.Quota{
-			places.FixedQuota(t.newTag("browser", browser).key(), 1), places.FixedQuota(t.newTag("browsers", a.name).key(), placesPerName),
-		}}
-	}
-	return places.Request{Quotas: []places.Quota{
+	unknown := places.Request{Quotas: []places.Quota{
 		places.FixedQuota(a.nameTag().key(), placesPerName), places.QuarterQuota(a.sourceTag().key()),
 	}}
+	if browser == (Browser{}) {
+		return []places.Request{unknown}
+	}
+	known := places.Request{UseReserve: true, Quotas: []places.Quota{
+		places.FixedQuota(t.newTag("browser", browser.ID).key(), 1), places.FixedQuota(t.newTag("browsers", browser.UserUID).key(), placesPerName),
+	}}
+	return []places.Request{known, unknown}
 }
 
 // CheckTyped returns a *RefusedError if too many passwords were wrong for the username or from the
