@@ -111,25 +111,33 @@ func TestASessionOfAProviderThatIsNotAcceptedLeadsToTheLoginPageAndHasNotEnded(t
 	}
 }
 
-func TestBeforeACodeIsIssuedTheDirectoryOfTheUserIsAskedAgain(t *testing.T) {
-	w := interactiontest.New(t)
+// signInByPassword returns a browser whose user has signed in at a directory, and the session there.
+func signInByPassword(t *testing.T, w *interactiontest.Server) (*interactiontest.Browser, *session.Session) {
+	t.Helper()
 	w.Apply(servertest.LDAPProvider())
-	d := w.UseDirectory(users.Answer{})
 	provider, _ := w.Registry.IdentityProvider("acme-ldap")
 	user, err := w.Users.SignIn(t.Context(), users.SignIn{Provider: provider, Subject: []byte("1")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := w.NewBrowser()
 	answer := httptest.NewRecorder()
-	if _, err := w.Sessions.Begin(t.Context(), answer, httptest.NewRequest(http.MethodGet, "/", nil), w.Document, session.Login{User: user}); err != nil {
+	begun, err := w.Sessions.Begin(t.Context(), answer, httptest.NewRequest(http.MethodGet, "/", nil), w.Document, session.Login{User: user})
+	if err != nil {
 		t.Fatal(err)
 	}
 	origin, err := url.Parse(w.Document.Issuer)
 	if err != nil {
 		t.Fatal(err)
 	}
+	b := w.NewBrowser()
 	b.Jar.SetCookies(origin, answer.Result().Cookies())
+	return b, begun
+}
+
+func TestBeforeACodeIsIssuedTheDirectoryOfTheUserIsAskedAgain(t *testing.T) {
+	w := interactiontest.New(t)
+	d := w.UseDirectory(users.Answer{})
+	b, _ := signInByPassword(t, w)
 	if page := b.Get(w.WebRequest("prompt", "none")); page.IsLogin() {
 		t.Fatalf("the session is not used: %v", page.Values())
 	}
@@ -152,4 +160,23 @@ func TestBeforeACodeIsIssuedTheDirectoryOfTheUserIsAskedAgain(t *testing.T) {
 	wantClientError(t, b.Get(w.WebRequest("prompt", "none")), "login_required")
 	d.Set(users.Answer{}, nil)
 	wantClientError(t, b.Get(w.WebRequest("prompt", "none")), "login_required")
+}
+
+func TestASessionThatEndsWhileTheDirectoryIsAskedYieldsNoCode(t *testing.T) {
+	w := interactiontest.New(t)
+	d := w.UseDirectory(users.Answer{})
+	b, begun := signInByPassword(t, w)
+	if b.Consent(b.Get(w.WebRequest()), "allow").Values().Get("code") == "" {
+		t.Fatal("the session yields no code")
+	}
+	w.Advance(5 * time.Minute)
+	d.Before(func() {
+		if err := w.Sessions.End(t.Context(), httptest.NewRecorder(), w.Document, begun); err != nil {
+			t.Error(err)
+		}
+	})
+	wantClientError(t, b.Get(w.WebRequest("prompt", "none")), "login_required")
+	if asked, _ := d.Asked(); asked != 1 {
+		t.Errorf("the directory was asked %d times", asked)
+	}
 }

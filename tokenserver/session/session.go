@@ -229,6 +229,10 @@ func (s *Sessions) Confirmed(ctx context.Context, r *http.Request, server docume
 		return nil, nil, fmt.Errorf("looking a user up: %w", err)
 	case !ok || !s.isGoodFor(session, user):
 		return nil, nil, nil
+	case user.ProviderUID != "": // the directory takes time to answer, in which the session may end
+		if ended, err := s.hasEnded(ctx, session); ended || err != nil {
+			return nil, nil, err
+		}
 	}
 	return session, user, nil
 }
