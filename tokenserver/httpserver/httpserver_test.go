@@ -94,17 +94,13 @@ func TestConnectionsWithoutARequestYieldToNewOnes(t *testing.T) {
 	h.Eventually("two are open", func() bool { return h.Stats().Open == 2 })
 	halfSaid := httpservertest.Send(h.Dial(), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
 	h.Eventually("three are open", func() bool { return h.Stats().Open == 3 })
+	served := []net.Conn{busy}
 	for i, c := range []net.Conn{silent, halfSaid} {
-		next := httpservertest.Send(h.Dial(), get)
+		served = append(served, httpservertest.Send(h.Dial(), get))
 		h.Eventually("the next one is served", func() bool { return s.began.Load() == int64(3+i) })
 		if !httpservertest.IsClosed(c, 5*time.Second) {
 			t.Errorf("connection %d of those that wait stays", i+1)
 		}
-		defer func() {
-			if status, _ := httpservertest.ReadResponse(next); status != http.StatusNoContent {
-				t.Errorf("the new one is answered %d", status)
-			}
-		}()
 	}
 	// All three have requests: there is no place.
 	if status, _ := httpservertest.ReadResponse(httpservertest.Send(h.Dial(), get)); status != 0 || s.began.Load() != 4 {
@@ -114,8 +110,10 @@ func TestConnectionsWithoutARequestYieldToNewOnes(t *testing.T) {
 		t.Errorf("%d are open, want 3", h.Stats().Open)
 	}
 	close(s.release)
-	if status, _ := httpservertest.ReadResponse(busy); status != http.StatusNoContent {
-		t.Errorf("one whose request was under way is answered %d", status)
+	for i, c := range served {
+		if status, _ := httpservertest.ReadResponse(c); status != http.StatusNoContent {
+			t.Errorf("request %d of those that were under way is answered %d", i+1, status)
+		}
 	}
 	// And then there is.
 	if status, _ := httpservertest.ReadResponse(httpservertest.Send(h.Dial(), get)); status != http.StatusNoContent {
@@ -168,6 +166,59 @@ func TestRequestsThatAreNotCompleteHoldLittleMemory(t *testing.T) {
 		h.Eventually("the first "+what+" are closed, and what is left takes less than 128 MiB", func() bool {
 			return h.Stats().Open < connections && heapSize()-before < 128<<20
 		})
+	}
+}
+
+// sendAhead sends a request and, behind it in one record of TLS, the beginning of the next.
+func sendAhead(t *testing.T, h *httpservertest.Server, next string) {
+	t.Helper()
+	c := tls.Client(h.Dial(), &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true})
+	httpservertest.Send(c, get+next)
+	if status, _ := httpservertest.ReadResponse(c); status != http.StatusNotFound {
+		t.Errorf("the request is answered %d", status)
+	}
+}
+
+func TestHeadersThatAreSentAheadHoldLittleMemory(t *testing.T) {
+	certificate, next := writeCertificate(t), longHeader("POST /")
+	h := httpservertest.Start(t, http.NotFoundHandler(), func(c *httpserver.Config) { c.TLSDir, c.Limits.Header = certificate, time.Minute })
+	before := heapSize()
+	const connections = 500
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range connections / 8 {
+				sendAhead(t, h, next)
+			}
+		})
+	}
+	all.Wait()
+	h.Eventually("the first are closed, and what is left takes less than 128 MiB", func() bool {
+		return h.Stats().Open < connections/2 && heapSize()-before < 128<<20
+	})
+}
+
+// A client can send as much as it likes while a handler works for it.
+func TestWhatIsSentAheadWhileHandlersWorkClosesNoOtherConnection(t *testing.T) {
+	certificate, working := writeCertificate(t), &blockingHandler{release: make(chan struct{})}
+	h := httpservertest.Start(t, working, func(c *httpserver.Config) { c.TLSDir, c.Limits.IncompleteBytes = certificate, 40<<10 })
+	const connections = 4
+	for range connections {
+		c := tls.Client(h.Dial(), &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true})
+		httpservertest.Send(httpservertest.Send(c, get), longHeader("POST /"))
+	}
+	h.Eventually("all handlers work", func() bool { return working.began.Load() == connections })
+	time.Sleep(100 * time.Millisecond) // net/http reads on meanwhile
+	other := httpservertest.Send(tls.Client(h.Dial(), &tls.Config{InsecureSkipVerify: true}), get[:10])
+	if httpservertest.IsClosed(other, 100*time.Millisecond) {
+		t.Fatal("another connection is closed")
+	}
+	_ = other.SetReadDeadline(time.Now().Add(10 * time.Second))
+	httpservertest.Send(other, get[10:])
+	h.Eventually("its handler works too", func() bool { return working.began.Load() == connections+1 })
+	close(working.release)
+	if status, text := httpservertest.ReadResponse(other); status != http.StatusNoContent {
+		t.Errorf("another request is answered %d %s", status, text)
 	}
 }
 

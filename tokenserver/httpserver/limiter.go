@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // socketBuffer is how many bytes the kernel buffers for a connection in each direction. It would
@@ -23,7 +25,9 @@ const socketBuffer = 16 << 10
 // closed.
 //
 // What clients have sent of incomplete requests is in memory: TLS handshakes, headers and bodies.
-// When it is too much, the connections on which such requests began first are closed.
+// When it is too much, the connections on which such requests began first are closed. A client may send
+// the next request before the answer to the last one: that counts once net/http reads it, and not while
+// a handler works, when the connection cannot be closed for it.
 type connectionLimiter struct {
 	limits Limits
 	// closing is true once each response is the last on its connection.
@@ -52,8 +56,12 @@ type connection struct {
 	limiter *connectionLimiter
 	// waiting and receiving are its elements in the lists of the limiter; nil if it is not in them.
 	waiting, receiving *list.Element
-	// received is how many bytes were received of the incomplete request.
+	// received is how many bytes were received of the incomplete request; while it does not count, with
+	// what was received of the complete one before.
 	received int
+	counts   bool
+	// awaiting is where net/http is between two requests.
+	awaiting awaiting
 	closed   bool
 	// cancel ends what the handler waits for; nil if it does not wait.
 	cancel context.CancelFunc
@@ -99,7 +107,7 @@ func (l *connectionLimiter) admit(raw net.Conn) *connection {
 	}); ok { // they fail on a closed connection, as the next read does
 		_, _ = buffered.SetReadBuffer(socketBuffer), buffered.SetWriteBuffer(socketBuffer)
 	}
-	c := &connection{Conn: raw, limiter: l}
+	c := &connection{Conn: raw, limiter: l, counts: true}
 	c.waiting = l.waiting.PushBack(c)
 	l.open++
 	return c
@@ -113,14 +121,14 @@ func (l *connectionLimiter) closeLocked(c *connection) {
 	c.closed = true
 	l.open--
 	l.setWaitingLocked(c, false)
+	l.stopCountingLocked(c)
 	if c.cancel != nil {
 		c.cancel()
 	}
 	_ = c.Conn.Close() // the next read of the connection fails
 }
 
-// setWaitingLocked sets whether the connection waits for its client. If it does not, its request is
-// complete. The caller holds the lock.
+// setWaitingLocked sets whether the connection waits. The caller holds the lock.
 func (l *connectionLimiter) setWaitingLocked(c *connection, waiting bool) {
 	if c.waiting != nil {
 		l.waiting.Remove(c.waiting)
@@ -128,21 +136,18 @@ func (l *connectionLimiter) setWaitingLocked(c *connection, waiting bool) {
 	}
 	if waiting && !c.closed {
 		c.waiting = l.waiting.PushBack(c)
-		l.addReceivedLocked(c, 0) // net/http may have read on while the handler worked
-		return
 	}
-	l.clearReceivedLocked(c)
 }
 
 // addReceivedLocked counts bytes of an incomplete request. If that makes too many on all
 // connections, it closes those on which such requests began first. The caller holds the lock.
 func (l *connectionLimiter) addReceivedLocked(c *connection, bytes int) {
-	if c.closed {
+	c.received += bytes
+	if !c.counts {
 		return
 	}
-	c.received += bytes
 	l.incomplete += bytes
-	if c.received > 0 && c.waiting != nil && c.receiving == nil {
+	if c.received > 0 && c.receiving == nil {
 		c.receiving = l.receiving.PushBack(c)
 	}
 	for l.incomplete > l.limits.IncompleteBytes && l.receiving.Len() > 0 {
@@ -151,18 +156,73 @@ func (l *connectionLimiter) addReceivedLocked(c *connection, bytes int) {
 	}
 }
 
-// clearReceivedLocked stops counting what was received so far. The caller holds the lock.
-func (l *connectionLimiter) clearReceivedLocked(c *connection) {
+// stopCountingLocked stops counting what was and is received. The caller holds the lock.
+func (l *connectionLimiter) stopCountingLocked(c *connection) {
 	if c.receiving != nil {
 		l.receiving.Remove(c.receiving)
 		c.receiving = nil
 	}
-	l.incomplete -= c.received
-	c.received = 0
+	if c.counts {
+		l.incomplete -= c.received
+	}
+	c.counts = false
+}
+
+// startCountingLocked counts so many bytes, and what is received from now on. The caller holds the lock.
+func (l *connectionLimiter) startCountingLocked(c *connection, received int) {
+	l.stopCountingLocked(c)
+	c.received, c.counts = 0, !c.closed
+	l.addReceivedLocked(c, received)
+}
+
+// awaiting says where net/http is between two requests on a connection. Once it has written an answer,
+// it makes the connection idle, sets the time until which the next request must begin, waits for its
+// first bytes, and sets the time until which its header must end. If it has not read in the meantime,
+// it had those bytes: they came with the request before.
+type awaiting int
+
+const (
+	awaitingNothing    awaiting = iota
+	awaitingIdleTime            // the connection is idle
+	awaitingFirstBytes          // and the time is set
+)
+
+// maxAhead is how many bytes net/http and TLS may hold of the next requests when one is complete: a
+// buffer, and a record of TLS (RFC 8446 section 5.2).
+const maxAhead = 4<<10 + 16<<10 + 512
+
+// connState is an http.Server's ConnState.
+func connState(conn net.Conn, state http.ConnState) {
+	if c, ok := accepted(conn).(*connection); ok && state == http.StateIdle {
+		c.limiter.mu.Lock()
+		defer c.limiter.mu.Unlock()
+		c.awaiting = awaitingIdleTime
+	}
+}
+
+// SetReadDeadline counts what net/http has of the next request already.
+func (c *connection) SetReadDeadline(t time.Time) error {
+	c.limiter.mu.Lock()
+	switch c.awaiting {
+	case awaitingNothing:
+	case awaitingIdleTime:
+		c.awaiting = awaitingFirstBytes
+	case awaitingFirstBytes:
+		c.awaiting = awaitingNothing
+		c.limiter.startCountingLocked(c, min(c.received, maxAhead))
+	}
+	c.limiter.mu.Unlock()
+	return c.Conn.SetReadDeadline(t)
 }
 
 // Read counts what it reads as part of an incomplete request.
 func (c *connection) Read(p []byte) (int, error) {
+	c.limiter.mu.Lock()
+	if c.awaiting == awaitingFirstBytes { // nothing is left of the request before
+		c.awaiting = awaitingNothing
+		c.limiter.startCountingLocked(c, 0)
+	}
+	c.limiter.mu.Unlock()
 	n, err := c.Conn.Read(p)
 	c.limiter.mu.Lock()
 	defer c.limiter.mu.Unlock()
@@ -176,17 +236,25 @@ func clearClientHello(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if c, ok := hello.Conn.(*connection); ok {
 		c.limiter.mu.Lock()
 		defer c.limiter.mu.Unlock()
-		c.limiter.clearReceivedLocked(c)
+		c.limiter.startCountingLocked(c, 0)
 	}
 	return nil, nil
 }
 
-// setWaiting sets whether the connection waits for its client, and reports whether it is open.
-func (c *connection) setWaiting(waiting bool) (isOpen bool) {
+// beginWork ends waiting for a request, which is complete, and reports whether the connection is open.
+func (c *connection) beginWork() (isOpen bool) {
 	c.limiter.mu.Lock()
 	defer c.limiter.mu.Unlock()
-	c.limiter.setWaitingLocked(c, waiting)
+	c.limiter.setWaitingLocked(c, false)
+	c.limiter.stopCountingLocked(c)
 	return !c.closed
+}
+
+// endWork makes the connection wait for its client.
+func (c *connection) endWork() {
+	c.limiter.mu.Lock()
+	defer c.limiter.mu.Unlock()
+	c.limiter.setWaitingLocked(c, true)
 }
 
 // Close closes the connection.
@@ -210,8 +278,13 @@ type connectionKey struct{}
 
 // connContext is an http.Server's ConnContext: the contexts of requests carry their connection.
 func connContext(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connectionKey{}, accepted(c))
+}
+
+// accepted returns the connection that was accepted for one that an http.Server has.
+func accepted(c net.Conn) net.Conn {
 	if encrypted, ok := c.(*tls.Conn); ok {
-		c = encrypted.NetConn()
+		return encrypted.NetConn()
 	}
-	return context.WithValue(ctx, connectionKey{}, c)
+	return c
 }

@@ -35,10 +35,10 @@ func (l *connectionLimiter) wrap(next http.Handler) http.Handler {
 // serve calls next while the connection does not wait. It reports false if the connection was
 // closed before.
 func (c *connection) serve(next http.Handler, w http.ResponseWriter, r *http.Request) bool {
-	if !c.setWaiting(false) {
+	if !c.beginWork() {
 		return false
 	}
-	defer c.setWaiting(true)
+	defer c.endWork()
 	next.ServeHTTP(w, r)
 	r.Header, r.Body = nil, http.NoBody // frees their memory while the client reads the response
 	return true

@@ -89,6 +89,7 @@ func New(c Config) *Server {
 		http: &http.Server{
 			Handler:           limiter.wrap(c.Handler),
 			ConnContext:       connContext,
+			ConnState:         connState,
 			Protocols:         protocols,
 			ReadHeaderTimeout: c.Limits.Header,
 			ReadTimeout:       c.Limits.Request,
