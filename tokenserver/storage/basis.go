@@ -11,6 +11,19 @@ type Basis struct {
 	ConsentExists bool
 }
 
+// CheckSession returns ErrSessionEnded if a grant that is to be created has a session, and it is marked as
+// ended.
+func CheckSession(ctx context.Context, r Reader, g Grant) error {
+	if g.SessionHash == "" {
+		return nil
+	}
+	ended, err := r.IsMarked(ctx, MarkSession, g.SessionHash)
+	if err == nil && ended {
+		return ErrSessionEnded
+	}
+	return err
+}
+
 // BasisReader is a Reader for which reading a grant and its Basis is one exchange. The Basis is nil
 // if it was not read after all.
 type BasisReader interface {

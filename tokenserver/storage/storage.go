@@ -4,7 +4,7 @@
 //
 //	storage.go       the interfaces Store and Reader, and their errors
 //	records.go       Grant and Consent
-//	basis.go         reading a grant together with what it rests on
+//	basis.go         what a grant rests on, and reading it together with the grant
 //	rotation.go      replacing a refresh token without reading the grant first
 //	identities.go    Identity, and the part of Store that keeps identities
 //	void.go          VoidGrants, by which stores know what tokensNotBefore voids

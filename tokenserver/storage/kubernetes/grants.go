@@ -32,14 +32,8 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) (storage.Grant
 	if problem := s.Problem(); problem != "" {
 		return storage.Grant{}, fmt.Errorf("%w: %s", storage.ErrUnavailable, problem)
 	}
-	if g.SessionHash != "" {
-		ended, err := s.IsMarked(ctx, storage.MarkSession, g.SessionHash)
-		if err != nil {
-			return storage.Grant{}, err
-		}
-		if ended {
-			return storage.Grant{}, storage.ErrSessionEnded
-		}
+	if err := storage.CheckSession(ctx, s, g); err != nil {
+		return storage.Grant{}, err
 	}
 	name := s.grantName(g.ID)
 	if s.wasDeleted(name) {

@@ -193,14 +193,8 @@ func (s *Store) createGrant(ctx context.Context, c *pgxpool.Conn, g storage.Gran
 // refusalAtBound returns why a grant is not created at the bound of the server: ErrSessionEnded,
 // ErrExists, so that the second use of a code is detected there too, or ErrFull.
 func (s *Store) refusalAtBound(ctx context.Context, g storage.Grant) error {
-	if g.SessionHash != "" {
-		ended, err := s.IsMarked(ctx, storage.MarkSession, g.SessionHash)
-		if err != nil {
-			return err
-		}
-		if ended {
-			return storage.ErrSessionEnded
-		}
+	if err := storage.CheckSession(ctx, s, g); err != nil {
+		return err
 	}
 	exists, err := s.readBool(ctx, grantExists, pgx.StrictNamedArgs{"server_uid": s.options.ServerUID, "id": g.ID})
 	switch {
