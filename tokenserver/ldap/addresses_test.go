@@ -155,7 +155,7 @@ func TestAPortThatIsNotForTLSOrOnlyForItIsSaidToAnswerWrongly(t *testing.T) {
 
 // A stranger can close the connection at any time, and must not make the server write.
 func TestABrowserThatDoesNotWaitSaysNothingOfTheDirectory(t *testing.T) {
-	f := newNamedFixture(t, shared, "127.0.0.100")
+	f := newNamedFixture(t, shared, "127.0.0.100", "127.0.0.1")
 	accepted := listenAt(t, "127.0.0.100", shared.URL(), func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
@@ -168,6 +168,9 @@ func TestABrowserThatDoesNotWaitSaysNothingOfTheDirectory(t *testing.T) {
 	wantReason(t, "a sign-in", err, ldap.Away)
 	if problems := f.Problems([]documents.IdentityProvider{f.document}); len(problems) != 0 || f.changes.Load() != 0 {
 		t.Errorf("the problems are %+v after %d changes", problems, f.changes.Load())
+	}
+	if _, err := f.signIn("alice", ldaptest.Password("alice")); err != nil || accepted.Load() != 2 {
+		t.Errorf("the next user: %v; the first address was tried %d times, want 2", err, accepted.Load())
 	}
 }
 
