@@ -267,7 +267,7 @@ func (r *userReconciler) narrowDocument(ctx context.Context, s *userPass) error 
 		return nil //nolint:nilerr // writeDocument replaces it, or says why not
 	}
 	narrowed.Suspended = narrowed.Suspended || s.document.Suspended
-	narrowed.TokensNotBefore = max(narrowed.TokensNotBefore, s.document.TokensNotBefore)
+	narrowed.TokensNotBefore = narrowedNotBefore(narrowed.TokensNotBefore, s.document.TokensNotBefore, r.now())
 	s.entry, err = r.entries.EnsureDocument(ctx, s.server.object, s.subjectName(), compile.OwnerOf(s.user), narrowed, s.entry)
 	return err
 }

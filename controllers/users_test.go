@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -293,4 +294,30 @@ func TestASuspensionIsInForceThoughTheRestOfTheSpecCannotBe(t *testing.T) {
 	if doc := env.userDocument(u); doc.Suspended || doc.TokensNotBefore != 0 {
 		t.Errorf("when all is lifted: %+v", doc)
 	}
+}
+
+// A time in the future would make good until then what is void.
+func TestAMistakeMakesNothingGoodAgainAndHoldsUpNothing(t *testing.T) {
+	now := time.Unix(1000, 0)
+	for _, test := range []struct{ before, asked, want int64 }{
+		{0, 0, 0}, {900, 0, 900}, {0, 900, 900}, {0, 1100, 1100}, {800, 900, 900}, {900, 800, 900}, {900, 1000, 1000},
+		{900, 1001, 900}, {900, 1100, 900}, {1100, 900, 900}, {1100, 1200, 1100}, {1200, 1100, 1200}, {1100, 0, 1100},
+	} {
+		if got := narrowedNotBefore(test.before, test.asked, now); got != test.want {
+			t.Errorf("at %d, of %d and %d: %d, want %d", now.Unix(), test.before, test.asked, got, test.want)
+		}
+	}
+	env := newEnv(t)
+	past, future := inSeconds(-60), inSeconds(3600)
+	u := env.readyUser("alice", "correct horse", func(u *v1alpha1.OAuthUser) { u.Spec.TokensNotBefore = past })
+	updateObject(env, u, func(u *v1alpha1.OAuthUser) {
+		u.Spec.TokensNotBefore, u.Spec.Claims = future, &runtime.RawExtension{Raw: []byte(`{"sub":"mallory"}`)}
+	})
+	env.waitForCondition(u, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	if doc := env.userDocument(u); doc.TokensNotBefore != past.Unix() {
+		t.Errorf("not before %d, want %d", doc.TokensNotBefore, past.Unix())
+	}
+	env.clock.move(3601 * time.Second)
+	updateObject(env, u, func(u *v1alpha1.OAuthUser) { u.Labels = map[string]string{"example.com/touched": "yes"} })
+	eventually.True(t, "the time is in force when it has come", func() bool { return env.userDocument(u).TokensNotBefore == future.Unix() })
 }
