@@ -162,6 +162,39 @@ func TestARevokedKeyDoesNotWaitForAnUpgrade(t *testing.T) {
 	}
 }
 
+func TestTokensNotBeforeOfAServerDoesNotWaitForAnUpgrade(t *testing.T) {
+	first := inSeconds(-60)
+	env := newEnv(t, func(s *v1alpha1.AuthorizationServer) { s.Spec.TokensNotBefore = first })
+	env.keepRenewing(env.newReplica("old-0", maxResourceVersion, without("server/v3")))
+	at := inSeconds(-5)
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.TokensNotBefore, s.Spec.AllowedClients[0].IdentityProviders = at, []string{"acme"}
+	})
+	env.waitForCondition(env.server, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonUpgradePending)
+	if doc := documentAt[documents.Server](env, env.server.Spec.Issuer); doc.TokensNotBefore != at.Unix() || doc.AllowedClients[0].IdentityProviders != nil {
+		t.Errorf("not before %d, rule %+v", doc.TokensNotBefore, doc.AllowedClients[0])
+	}
+}
+
+// A token server that does not know of it has no document that says so, and a revoked key does not
+// wait for that.
+func TestARevokedKeyDoesNotWaitForTokensNotBefore(t *testing.T) {
+	env := newEnv(t)
+	env.keepRenewing(env.newReplica("old-0", maxResourceVersion, func(r *internalv1alpha1.Replica) {
+		r.Spec.Formats = slices.DeleteFunc(documents.Formats(), func(f string) bool {
+			return documents.Kind(f) == documents.KindServer && f != documents.FormatServer
+		})
+	}))
+	leaked := documentAt[documents.Server](env, env.server.Spec.Issuer).Keys[0].KID
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.TokensNotBefore, s.Spec.Signing = inSeconds(-5), &v1alpha1.SigningSettings{RevokedKeys: []string{leaked}}
+	})
+	env.waitForCondition(env.server, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonUpgradePending)
+	if doc := documentAt[documents.Server](env, env.server.Spec.Issuer); !slices.Equal(doc.RevokedKeys, []string{leaked}) || doc.TokensNotBefore != 0 {
+		t.Errorf("revoked %q, not before %d", doc.RevokedKeys, doc.TokensNotBefore)
+	}
+}
+
 // A suspension and a revoked key are written into the document that is there. When that fails it is
 // tried again as soon as anything else that fails, and said, and not only once there was an
 // upgrade.

@@ -132,24 +132,37 @@ func (r *serverReconciler) acceptIssuer(ctx context.Context, s *serverPass) erro
 		s.entry = nil
 		return r.entries.DeleteOthers(ctx, compile.OwnerOf(s.server))
 	}
-	if _, findings := compile.Server(s.server, nil); len(findings) > 0 {
-		s.accepted = invalidCondition("%s (what was served before stays in force until this is corrected)", findings)
-		return nil
-	}
-	if s.accepted, err = r.checkKubernetesIssuer(s); err != nil || s.accepted.isSet() {
+	if s.accepted, err = r.checkSpec(s); err != nil {
 		return err
 	}
-	s.accepted = trueCondition(v1alpha1.ReasonAccepted, "the issuer is this server's")
 	if s.entry != nil && isTooNew(s.entry) {
 		return &versionSkew{condition: managerTooOldCondition(s.entry)}
 	}
 	return nil
 }
 
-// ensureKeys generates, rotates and revokes keys. A lost key is not replaced: all that was signed
-// with it would silently become invalid, and restoring the Secret would come too late.
+// checkSpec returns the condition Accepted of a server that has its issuer.
+func (r *serverReconciler) checkSpec(s *serverPass) (condition, error) {
+	if _, findings := compile.Server(s.server, nil); len(findings) > 0 {
+		return invalidCondition("%s (what was served before stays in force until this is corrected, but for spec.signing.revokedKeys and spec.tokensNotBefore)", findings), nil
+	}
+	if refused, err := r.checkKubernetesIssuer(s); err != nil || refused.isSet() {
+		return refused, err
+	}
+	return trueCondition(v1alpha1.ReasonAccepted, "the issuer is this server's"), nil
+}
+
+// isServed reports whether the server is accepted, or has a document that stays in force while its
+// spec has a mistake.
+func (s *serverPass) isServed() bool {
+	return s.accepted.isTrue() || s.entry != nil && s.entry.Spec.Owner.UID == s.server.UID
+}
+
+// ensureKeys generates, rotates and revokes keys, whatever mistake the rest of the spec has. A lost key
+// is not replaced: all that was signed with it would silently become invalid, and restoring the Secret
+// would come too late.
 func (r *serverReconciler) ensureKeys(ctx context.Context, s *serverPass) (err error) {
-	if !s.accepted.isTrue() {
+	if !s.isServed() {
 		return nil
 	}
 	defer func() {
@@ -217,16 +230,25 @@ func isHeldByAll(live []replica) func(kid string) bool {
 	}
 }
 
-// writeDocument writes the server's document into the Entry of the issuer.
+// hasKeys reports whether ensureKeys knows all keys.
+func (s *serverPass) hasKeys() bool {
+	return len(s.ring.Keys) > 0 && len(s.lost) == 0 && !s.keysProblem.isSet()
+}
+
+// writeDocument writes the server's document into the Entry of the issuer. While the spec has a
+// mistake, the document that was written before stays in force, but for what narrowDocument writes.
 func (r *serverReconciler) writeDocument(ctx context.Context, s *serverPass) error {
-	if !s.accepted.isTrue() || s.keysProblem.isSet() && s.entry == nil {
+	if !s.isServed() || s.keysProblem.isSet() && s.entry == nil {
 		return nil
 	}
 	keys := s.ring.Documents()
-	if len(s.lost) > 0 || s.keysProblem.isSet() {
+	if !s.hasKeys() {
 		keys = listKnownKeys(s) // so that they are the same when the Secret is restored; the rest of the document is current
 	}
 	doc, _ := compile.Server(s.server, keys)
+	if !s.accepted.isTrue() {
+		return r.narrowDocument(ctx, s, doc)
+	}
 	s.configMapErr = cmp.Or(r.addCABundle(ctx, s, &doc), r.readIssuerKeys(ctx, s))
 	addIssuerKeys(s, &doc)
 	owner := compile.OwnerOf(s.server)
@@ -238,7 +260,7 @@ func (r *serverReconciler) writeDocument(ctx context.Context, s *serverPass) err
 		return nil
 	}
 	if isUpgradePending(err) {
-		err = cmp.Or(r.writeKeysInOldFormat(ctx, s, doc), err)
+		err = cmp.Or(r.narrowDocument(ctx, s, doc), err)
 	}
 	if err != nil {
 		return err
@@ -247,10 +269,11 @@ func (r *serverReconciler) writeDocument(ctx context.Context, s *serverPass) err
 	return r.entries.DeleteOthers(ctx, owner, s.entry)
 }
 
-// writeKeysInOldFormat writes the keys of a server whose document cannot be replaced until the
-// token servers are upgraded. It returns an error if that failed, which is more urgent than the
-// upgrade.
-func (r *serverReconciler) writeKeysInOldFormat(ctx context.Context, s *serverPass, doc documents.Server) error {
+// narrowDocument writes into the document in force the keys and the tokensNotBefore of the new one, if
+// the rest has to wait until a mistake in the spec is corrected, or the token servers are upgraded: a
+// revoked key, and what was issued before that time, are void at once. It returns an error if that
+// failed, which is more urgent than the upgrade.
+func (r *serverReconciler) narrowDocument(ctx context.Context, s *serverPass, doc documents.Server) error {
 	if s.entry == nil {
 		return nil
 	}
@@ -258,15 +281,24 @@ func (r *serverReconciler) writeKeysInOldFormat(ctx context.Context, s *serverPa
 	if err != nil {
 		return err
 	}
-	e, err := r.replaceDocument(ctx, s.entry, replaceKeys(old, doc))
+	narrowed := replaceKeys(old, doc)
+	narrowed.TokensNotBefore = narrowedNotBefore(old.TokensNotBefore, doc.TokensNotBefore, r.now())
+	name, owner := compile.IssuerName(s.server), compile.OwnerOf(s.server)
+	e, err := r.entries.EnsureDocument(ctx, s.server, name, owner, narrowed, s.entry)
+	if isUpgradePending(err) { // the keys do not wait for token servers that know of tokensNotBefore
+		pending := err
+		if e, err = r.replaceDocument(ctx, s.entry, replaceKeys(old, doc)); err == nil {
+			s.entry = e
+			return pending
+		}
+	}
 	if err == nil {
 		s.entry = e
 	}
 	return err
 }
 
-// replaceKeys returns the old document of a server with the keys of the new one: a revoked key is
-// void at once, whatever else has to wait.
+// replaceKeys returns the old document of a server with the keys of the new one.
 func replaceKeys(old, doc documents.Server) documents.Server {
 	old.Keys, old.RevokedKeys, old.Algorithms = doc.Keys, doc.RevokedKeys, doc.Algorithms
 	return old

@@ -42,6 +42,15 @@ func (r *serverReconciler) fillStatus(s *serverPass) {
 	conditions.add(v1alpha1.ConditionReady, ready, "")
 	conditions.add(v1alpha1.ConditionKeysCurrent, s.rotation, "the keys were not looked at yet")
 	conditions.write(&status.Conditions, r.now())
+	if s.hasKeys() {
+		status.Keys = nil
+		for _, k := range s.ring.Keys {
+			status.Keys = append(status.Keys, v1alpha1.KeyStatus{
+				KID: k.KID, Algorithm: k.Algorithm, Phase: v1alpha1.KeyPhase(k.Phase), Since: metav1.NewTime(k.Since),
+				ActiveAfter: activeAfter(s.pending, k.KID),
+			})
+		}
+	}
 	if !s.accepted.isTrue() {
 		if s.accepted.reason == v1alpha1.ReasonIssuerTaken {
 			status.Endpoints, status.Keys = nil, nil
@@ -55,15 +64,6 @@ func (r *serverReconciler) fillStatus(s *serverPass) {
 	status.Replicas, status.Selector = s.podCount, ""
 	if workload.IsManaged(s.server) {
 		status.Selector = labels.FormatLabels(workload.Selector(s.server.Name))
-	}
-	if len(s.lost) == 0 && len(s.ring.Keys) > 0 && !s.keysProblem.isSet() {
-		status.Keys = nil
-		for _, k := range s.ring.Keys {
-			status.Keys = append(status.Keys, v1alpha1.KeyStatus{
-				KID: k.KID, Algorithm: k.Algorithm, Phase: v1alpha1.KeyPhase(k.Phase), Since: metav1.NewTime(k.Since),
-				ActiveAfter: activeAfter(s.pending, k.KID),
-			})
-		}
 	}
 }
 

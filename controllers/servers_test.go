@@ -23,6 +23,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/controllers/keyring"
 	"github.com/oauth-operator/oauth-operator/controllers/workload"
 	"github.com/oauth-operator/oauth-operator/test/eventually"
+	"github.com/oauth-operator/oauth-operator/tokenserver/documents"
 )
 
 func TestOfTwoServersWithOneIssuerTheOlderHasIt(t *testing.T) {
@@ -307,6 +308,56 @@ func TestAColumnSaysZeroWhereThereAreNoClients(t *testing.T) {
 	}
 	if count, found, err := unstructured.NestedInt64(u.Object, "status", "clients"); count != 0 || !found || err != nil {
 		t.Errorf("status.clients is %d, there: %v, %v", count, found, err)
+	}
+}
+
+// An administrator who revokes a leaked key in a hurry may make a mistake beside it.
+func TestAMistakeInAServerHoldsUpNoRevocation(t *testing.T) {
+	env := newEnv(t)
+	before := documentAt[documents.Server](env, env.server.Spec.Issuer)
+	active := func(doc documents.Server, algorithm string) string {
+		i := slices.IndexFunc(doc.Keys, func(k documents.Key) bool { return k.Algorithm == algorithm && k.Phase == documents.KeyActive })
+		if i < 0 {
+			t.Fatalf("no key for %s is active: %+v", algorithm, doc.Keys)
+		}
+		return doc.Keys[i].KID
+	}
+	updateObject(env, env.replica, func(r *internalv1alpha1.Replica) { r.Spec.Keys = servedKIDs(t, env.server) })
+	leaked, at := active(before, "ES256"), inSeconds(-5)
+	mistake := func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.AllowedClients[0].Namespaces.Selector.MatchLabels = map[string]string{"no label": "x"}
+	}
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) {
+		mistake(s)
+		s.Spec.Signing, s.Spec.TokensNotBefore = &v1alpha1.SigningSettings{RevokedKeys: []string{leaked}}, at
+		s.Spec.Tokens = &v1alpha1.TokenSettings{AccessTokenLifetime: &metav1.Duration{Duration: time.Minute}}
+	})
+	message := env.waitForCondition(env.server, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	if !strings.Contains(message, "but for spec.signing.revokedKeys and spec.tokensNotBefore") {
+		t.Error(message)
+	}
+	doc := documentAt[documents.Server](env, env.server.Spec.Issuer)
+	if !slices.Equal(doc.RevokedKeys, []string{leaked}) || active(doc, "ES256") == leaked || active(doc, "RS256") != active(before, "RS256") || doc.TokensNotBefore != at.Unix() {
+		t.Errorf("revoked %q, keys %+v, not before %d", doc.RevokedKeys, doc.Keys, doc.TokensNotBefore)
+	}
+	if doc.AccessTokenLifetime != before.AccessTokenLifetime || !reflect.DeepEqual(doc.AllowedClients, before.AllowedClients) || !slices.Equal(doc.Algorithms, before.Algorithms) {
+		t.Errorf("the rest is not what it was: %+v", doc)
+	}
+	if slices.ContainsFunc(env.server.Status.Keys, func(k v1alpha1.KeyStatus) bool { return k.KID == leaked }) {
+		t.Errorf("the status has the key: %+v", env.server.Status.Keys)
+	}
+	// To lift it takes a spec without the mistake.
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.TokensNotBefore = nil })
+	env.waitForCondition(env.server, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	if doc := documentAt[documents.Server](env, env.server.Spec.Issuer); doc.TokensNotBefore != at.Unix() {
+		t.Errorf("what was void is good again from %d", doc.TokensNotBefore)
+	}
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.AllowedClients[0].Namespaces = env.selectNamespaces("apps-of", env.identity)
+	})
+	env.waitForCondition(env.server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if doc := documentAt[documents.Server](env, env.server.Spec.Issuer); doc.TokensNotBefore != 0 || doc.AccessTokenLifetime != 60 {
+		t.Errorf("when it is corrected: %+v", doc)
 	}
 }
 
