@@ -14,13 +14,14 @@ import (
 )
 
 // resolveKeys puts the public keys of a client that signs its assertions into its document, and
-// says in CredentialsReady what is wrong with them.
+// says in CredentialsReady what is wrong with them. An error is kept until the document is written.
 func (r *clientReconciler) resolveKeys(ctx context.Context, s *clientPass) error {
 	if !s.isServed() || s.client.Spec.TokenEndpointAuthMethod != v1alpha1.AuthMethodPrivateKey {
 		return nil
 	}
 	if s.client.Spec.JWKSSecretRef != nil {
-		return r.readKeySource(ctx, s)
+		s.keysErr = r.readKeySource(ctx, s)
+		return nil
 	}
 	if s.client.Spec.JWKSURI != "" {
 		s.keys = trueCondition(v1alpha1.ReasonKeysReady, "token servers fetch the keys from spec.jwksURI")

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,6 +113,26 @@ func TestOfAKeyInASecretOnlyThePublicPartIsServed(t *testing.T) {
 			t.Errorf("a private key is in %s", text)
 		}
 	}
+}
+
+func TestASuspensionIsInForceThoughTheKeysOfTheClientCannotBeRead(t *testing.T) {
+	fail, tried := failReads(t, "/secrets/key")
+	env := newEnv(t)
+	signer := jwkstest.NewSigner("ES256", "")
+	secret := env.newSecret(env.apps, "key", map[string]string{"tls.key": string(signer.PEM())})
+	c := env.readyClient(withKeySecret("key", "tls.key"))
+	keys := env.keysOf(c)
+	fail.Store(true)
+	updateObject(env, secret, func(s *corev1.Secret) { s.Data["other"] = nil })
+	eventually.True(t, "the manager tries to read them", func() bool { return tried.Load() > 0 })
+	updateObject(env, c, func(c *v1alpha1.OAuthClient) { c.Spec.Suspended = true })
+	eventually.True(t, "the client is suspended", func() bool { return env.document(c).Suspended })
+	if now := env.keysOf(c); len(keys) != 1 || !slices.Equal(now, keys) {
+		t.Errorf("its keys are %+v, and were %+v", now, keys)
+	}
+	env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonFailed)
+	fail.Store(false)
+	env.waitForCondition(c, v1alpha1.ConditionCredentialsReady, metav1.ConditionTrue, v1alpha1.ReasonKeysReady)
 }
 
 func TestWhatTheOperatorWroteForAClientIsNoSourceOfKeys(t *testing.T) {

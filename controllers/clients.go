@@ -35,6 +35,9 @@ type clientPass struct {
 	replicas  []replica
 	uses      []internalv1alpha1.CredentialUse
 	requeueAt time.Time
+	// keysErr is why the keys could not be read. The document is written all the same, with those that
+	// were read before: it may be that the client is suspended.
+	keysErr error
 	// nextRotation is when the secret is replaced next; zero: it is not known that it will be.
 	nextRotation time.Time
 
@@ -72,6 +75,7 @@ func (r *clientReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		{conditionType: v1alpha1.ConditionAccepted, run: r.accept},
 		{conditionType: v1alpha1.ConditionCredentialsReady, run: r.resolveKeys},
 		{conditionType: v1alpha1.ConditionProgrammed, run: r.updateEntry},
+		{conditionType: v1alpha1.ConditionCredentialsReady, run: func(context.Context, *clientPass) error { return s.keysErr }},
 		{conditionType: v1alpha1.ConditionResolvedRefs, run: r.checkScopes},
 		{conditionType: v1alpha1.ConditionCredentialsReady, run: r.keepCredentials},
 		{conditionType: v1alpha1.ConditionCredentialsReady, run: r.keepConfigMap},
