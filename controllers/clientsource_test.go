@@ -178,6 +178,21 @@ func TestAClientGetsNoSecretOfANameThatTokenServersMount(t *testing.T) {
 	env.waitForCondition(c, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
+// The Secret may have come into being a moment before the server did.
+func TestAClientsSecretThatTheCacheLacksIsNotMounted(t *testing.T) {
+	api := delayAPI(t, "/secrets")
+	env := newEnv(t, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.AllowedClients = append(s.Spec.AllowedClients, v1alpha1.ClientRule{Name: "own"})
+	})
+	api.set(true, "")
+	env.newClient(func(c *v1alpha1.OAuthClient) { c.Namespace = env.identity }, withTarget("certificate"))
+	eventually.True(t, "the client has its Secret", func() bool {
+		return env.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "certificate"}})
+	})
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.TLS = &v1alpha1.TLSSettings{SecretName: "certificate"} })
+	env.checkNotMounted("certificate")
+}
+
 func TestSecretsThatAreNoClientSecretsAreNotCopied(t *testing.T) {
 	env := newEnv(t)
 	other := env.readyClient(named("other"))

@@ -16,11 +16,12 @@ import (
 type delayedAPI struct {
 	mu      sync.Mutex
 	changed *sync.Cond
-	watches bool   // of Entries: their events are held back
+	watches bool   // of the kind: their events are held back
 	writes  string // a part of the path of writes that are held back; empty: none are
 }
 
-func delayAPI(t *testing.T) *delayedAPI {
+// delayAPI delays what the watches of a kind tell, whose URLs end so, and writes.
+func delayAPI(t *testing.T, kind string) *delayedAPI {
 	t.Helper()
 	d := &delayedAPI{}
 	d.changed = sync.NewCond(&d.mu)
@@ -33,7 +34,7 @@ func delayAPI(t *testing.T) *delayedAPI {
 				return next.RoundTrip(r)
 			}
 			response, err := next.RoundTrip(r)
-			if err == nil && strings.HasSuffix(r.URL.Path, "/entries") && r.URL.Query().Get("watch") != "" {
+			if err == nil && strings.HasSuffix(r.URL.Path, kind) && r.URL.Query().Get("watch") != "" {
 				response.Body = &delayedBody{response.Body, r.Context(), d}
 			}
 			return response, err

@@ -412,7 +412,7 @@ func TestAnObjectThatWaitsForAFormerOwnersNameHoldsUpNoOtherName(t *testing.T) {
 // A user who lacks the subject keeps no username from others. When another object gets the subject,
 // its Entry may come to the manager after everything else that tells of it.
 func TestAnObjectBehindOneThatLostItsNameIsLookedAtWhenTheEntryIsSeen(t *testing.T) {
-	api := delayAPI(t)
+	api := delayAPI(t, "/entries")
 	env := newEnv(t)
 	invalid := func(u *v1alpha1.OAuthUser) { u.Spec.Claims = &runtime.RawExtension{Raw: []byte(`{"iss":"x"}`)} }
 	loser := env.newUser("loser", "correct horse", subject("wanted"), username("name"), invalid)

@@ -79,8 +79,11 @@ func (r *serverReconciler) ensureWorkload(ctx context.Context, s *serverPass) er
 // certificate, or the database in which all grants are.
 func (r *serverReconciler) findForbiddenMount(ctx context.Context, server *v1alpha1.AuthorizationServer) (condition, error) {
 	for _, name := range workload.MountedSecrets(server) {
-		m := secretMetadata()
-		err := r.Get(ctx, client.ObjectKey{Namespace: server.Namespace, Name: name}, m)
+		key, m := client.ObjectKey{Namespace: server.Namespace, Name: name}, secretMetadata()
+		err := r.Get(ctx, key, m)
+		if apierrors.IsNotFound(err) { // the cache may not have it yet
+			err = r.apiReader.Get(ctx, key, m)
+		}
 		if client.IgnoreNotFound(err) != nil {
 			return condition{}, err
 		}
